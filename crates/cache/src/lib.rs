@@ -1,0 +1,1 @@
+//! A cache with one contract in memory and in Redis.

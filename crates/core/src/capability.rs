@@ -1,0 +1,98 @@
+use std::collections::BTreeSet;
+use std::fmt;
+
+use crate::{Error, ErrorKind, Result};
+
+/// Something a backend can do that another backend of the same service may not.
+///
+/// Each service crate declares its own as constants; two capabilities are the same if their names are.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Capability {
+    name: &'static str,
+    meaning: &'static str,
+}
+
+impl Capability {
+    /// A capability with a short name in `snake_case` and its meaning in a few words.
+    #[must_use]
+    pub const fn new(name: &'static str, meaning: &'static str) -> Self {
+        Self { name, meaning }
+    }
+
+    /// The short name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        self.name
+    }
+
+    /// The meaning, as a phrase.
+    #[must_use]
+    pub const fn meaning(self) -> &'static str {
+        self.meaning
+    }
+}
+
+impl fmt::Debug for Capability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// The set of capabilities that a backend has. What is not in the set is refused with
+/// [`ErrorKind::Unsupported`], never approximated.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Capabilities(BTreeSet<Capability>);
+
+impl Capabilities {
+    /// Whether the capability is in the set.
+    #[must_use]
+    pub fn has(&self, capability: Capability) -> bool {
+        self.0.contains(&capability)
+    }
+
+    /// Succeeds if the capability is in the set.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`], naming the capability.
+    pub fn require(&self, capability: Capability) -> Result<()> {
+        if self.has(capability) {
+            return Ok(());
+        }
+        let message = format!("this backend lacks {} ({})", capability.name, capability.meaning);
+        Err(Error::new(ErrorKind::Unsupported, message))
+    }
+
+    /// The set without one capability, for wrappers and for what a probe found missing.
+    #[must_use]
+    pub fn without(mut self, capability: Capability) -> Self {
+        self.0.remove(&capability);
+        self
+    }
+
+    /// The capabilities in the order of their names.
+    pub fn iter(&self) -> impl Iterator<Item = Capability> + '_ {
+        self.0.iter().copied()
+    }
+}
+
+impl FromIterator<Capability> for Capabilities {
+    fn from_iter<T: IntoIterator<Item = Capability>>(capabilities: T) -> Self {
+        Self(capabilities.into_iter().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHARED: Capability = Capability::new("shared", "seen by every replica");
+
+    #[test]
+    fn what_is_missing_is_refused_by_name() {
+        let all = Capabilities::from_iter([SHARED]);
+        assert!(all.require(SHARED).is_ok());
+        let error = all.without(SHARED).require(SHARED).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert_eq!(error.to_string(), "this backend lacks shared (seen by every replica)");
+    }
+}

@@ -1,0 +1,321 @@
+use std::borrow::Cow;
+use std::error::Error as StdError;
+use std::fmt;
+use std::time::Duration;
+
+/// The result of every statehouse operation.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong, coarsely enough to decide what to do about it.
+///
+/// | a caller that sees | does |
+/// | --- | --- |
+/// | `NotFound`, `AlreadyExists`, `Conflict` | answers its own user, or reads again and decides |
+/// | `InvalidInput`, `TooLarge`, `Unsupported` | fixes the call |
+/// | `InvalidConfig`, `Unauthenticated`, `PermissionDenied` | pages somebody: retrying will not help |
+/// | `Unavailable`, `Timeout`, `RateLimited` | retries later, as [`Error::retry`] says |
+/// | `OutcomeUnknown` | reads back what happened: the write may or may not have been applied |
+/// | `Corrupt` | treats the stored value as lost and reports it |
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A create found something under the same name.
+    AlreadyExists,
+    /// A precondition failed, or a concurrent writer won.
+    Conflict,
+    /// Stored bytes cannot be what was written: truncated, changed, or of an unknown format.
+    Corrupt,
+    /// A setting is wrong. The message names the setting and what it accepts.
+    InvalidConfig,
+    /// An argument is outside what the operation accepts. Nothing was sent or written.
+    InvalidInput,
+    /// The named thing does not exist.
+    NotFound,
+    /// The request was sent and its answer was lost: the write may have been applied.
+    OutcomeUnknown,
+    /// The credentials are good and do not allow this operation.
+    PermissionDenied,
+    /// The server asks for fewer requests.
+    RateLimited,
+    /// A deadline passed before the operation began to take effect, or it has no effect.
+    Timeout,
+    /// A size limit was exceeded.
+    TooLarge,
+    /// The server refused the credentials.
+    Unauthenticated,
+    /// The server cannot be reached or cannot serve now.
+    Unavailable,
+    /// None of the others: most likely a defect in statehouse or in the server.
+    Unexpected,
+    /// The backend lacks a capability that the call needs.
+    Unsupported,
+}
+
+impl ErrorKind {
+    /// The kind as one lowercase word with underscores, for metrics and logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AlreadyExists => "already_exists",
+            Self::Conflict => "conflict",
+            Self::Corrupt => "corrupt",
+            Self::InvalidConfig => "invalid_config",
+            Self::InvalidInput => "invalid_input",
+            Self::NotFound => "not_found",
+            Self::OutcomeUnknown => "outcome_unknown",
+            Self::PermissionDenied => "permission_denied",
+            Self::RateLimited => "rate_limited",
+            Self::Timeout => "timeout",
+            Self::TooLarge => "too_large",
+            Self::Unauthenticated => "unauthenticated",
+            Self::Unavailable => "unavailable",
+            Self::Unexpected => "unexpected",
+            Self::Unsupported => "unsupported",
+        }
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Whether and when the failed operation is worth trying again, as decided by the backend that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Retry {
+    /// The same call will fail the same way.
+    Never,
+    /// The same call may succeed at once, for example on another connection.
+    Now,
+    /// The same call may succeed after this long.
+    After(Duration),
+    /// The backend has retried already, up to its budget. Outer layers should give up.
+    Exhausted,
+}
+
+/// The one error type of statehouse: what failed, where, on what, and whether trying again helps.
+///
+/// `Display` prints this level only, in lowercase without a final period; the cause is in
+/// [`source`](StdError::source). The wording is not part of the interface: decide by [`kind`](Self::kind) and
+/// [`retry`](Self::retry). Secrets and stored values never appear in an error.
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: ErrorKind,
+    retry: Retry,
+    message: Cow<'static, str>,
+    backend: Option<&'static str>,
+    operation: Option<&'static str>,
+    key: Option<Box<str>>,
+    setting: Option<Box<str>>,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl Error {
+    /// An error of this kind. The retry advice starts as [`Retry::Never`], save for [`ErrorKind::Unavailable`] and
+    /// [`ErrorKind::Timeout`], which start as [`Retry::Now`].
+    pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
+        let retry = match kind {
+            ErrorKind::Unavailable | ErrorKind::Timeout => Retry::Now,
+            _ => Retry::Never,
+        };
+        Self(Box::new(Inner {
+            kind,
+            retry,
+            message: message.into(),
+            backend: None,
+            operation: None,
+            key: None,
+            setting: None,
+            source: None,
+        }))
+    }
+
+    /// An [`ErrorKind::InvalidInput`] error.
+    pub fn invalid_input(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorKind::InvalidInput, message)
+    }
+
+    /// An [`ErrorKind::InvalidConfig`] error about one setting.
+    pub fn invalid_config(setting: &str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorKind::InvalidConfig, message).with_setting(setting)
+    }
+
+    /// Names the backend, for example `"redis"`. Kept if already named.
+    #[must_use]
+    pub fn with_backend(mut self, backend: &'static str) -> Self {
+        self.0.backend.get_or_insert(backend);
+        self
+    }
+
+    /// Names the trait method that failed, for example `"cache.get"`. Kept if already named.
+    #[must_use]
+    pub fn with_operation(mut self, operation: &'static str) -> Self {
+        self.0.operation.get_or_insert(operation);
+        self
+    }
+
+    /// Names the key, shortened to 64 characters. Never pass a session token or a stored value.
+    #[must_use]
+    pub fn with_key(mut self, key: &str) -> Self {
+        let short = match key.char_indices().nth(64) {
+            Some((end, _)) => format!("{}…", &key[..end]),
+            None => key.to_owned(),
+        };
+        self.0.key = Some(short.escape_debug().collect::<String>().into());
+        self
+    }
+
+    /// Names the setting that decides this, for example `"STATEHOUSE_CACHE_URL"`.
+    #[must_use]
+    pub fn with_setting(mut self, setting: &str) -> Self {
+        self.0.setting = Some(setting.into());
+        self
+    }
+
+    /// Replaces the retry advice.
+    #[must_use]
+    pub fn with_retry(mut self, retry: Retry) -> Self {
+        self.0.retry = retry;
+        self
+    }
+
+    /// Keeps the cause. It must not print secrets or values.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// What went wrong.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// Whether trying again helps.
+    #[must_use]
+    pub fn retry(&self) -> Retry {
+        self.0.retry
+    }
+
+    /// Whether trying again may help, now or later.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        matches!(self.0.retry, Retry::Now | Retry::After(_))
+    }
+
+    /// This level's message, without the context that `Display` adds.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// The backend that failed, if one did.
+    #[must_use]
+    pub fn backend(&self) -> Option<&'static str> {
+        self.0.backend
+    }
+
+    /// The operation that failed.
+    #[must_use]
+    pub fn operation(&self) -> Option<&'static str> {
+        self.0.operation
+    }
+
+    /// The shortened key the operation was about.
+    #[must_use]
+    pub fn key(&self) -> Option<&str> {
+        self.0.key.as_deref()
+    }
+
+    /// The setting to look at.
+    #[must_use]
+    pub fn setting(&self) -> Option<&str> {
+        self.0.setting.as_deref()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inner = &self.0;
+        if let Some(operation) = inner.operation {
+            write!(f, "{operation}")?;
+            if let Some(key) = &inner.key {
+                write!(f, " \"{key}\"")?;
+            }
+            f.write_str(": ")?;
+        } else if let Some(key) = &inner.key {
+            write!(f, "\"{key}\": ")?;
+        }
+        f.write_str(&inner.message)?;
+        if let Some(setting) = &inner.setting {
+            write!(f, " (setting {setting})")?;
+        }
+        match inner.kind {
+            ErrorKind::Unauthenticated | ErrorKind::PermissionDenied => f.write_str("; retrying will not help"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inner = &self.0;
+        f.debug_struct("Error")
+            .field("kind", &inner.kind)
+            .field("message", &inner.message)
+            .field("backend", &inner.backend)
+            .field("operation", &inner.operation)
+            .field("key", &inner.key)
+            .field("setting", &inner.setting)
+            .field("retry", &inner.retry)
+            .field("source", &inner.source)
+            .finish()
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|source| source as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_one_word_and_can_cross_threads() {
+        fn send_sync<T: Send + Sync + 'static>() {}
+        send_sync::<Error>();
+        assert_eq!(size_of::<Error>(), size_of::<usize>());
+        assert_eq!(size_of::<Result<()>>(), size_of::<usize>());
+    }
+
+    #[test]
+    fn display_reads_aloud_and_leaves_the_cause_to_source() {
+        let error = Error::new(ErrorKind::Unauthenticated, "Redis at redis.internal:6379 refused the password")
+            .with_operation("cache.get")
+            .with_key("EUR/USD")
+            .with_setting("STATEHOUSE_CACHE_URL")
+            .with_source("WRONGPASS");
+        assert_eq!(
+            error.to_string(),
+            "cache.get \"EUR/USD\": Redis at redis.internal:6379 refused the password \
+             (setting STATEHOUSE_CACHE_URL); retrying will not help"
+        );
+        assert_eq!(error.source().unwrap().to_string(), "WRONGPASS");
+        assert!(!error.is_retryable());
+    }
+
+    #[test]
+    fn keys_in_errors_are_short_and_escaped() {
+        let error = Error::invalid_input("no").with_key(&format!("a\n{}", "é".repeat(500)));
+        let key = error.key().unwrap();
+        assert!(key.starts_with("a\\n"));
+        assert!(key.chars().count() <= 66);
+    }
+}

@@ -1,0 +1,38 @@
+//! What the statehouse services share: errors, names, the stored envelope, codecs, clocks and settings.
+//!
+//! ```
+//! use statehouse_core::{ErrorKind, Key, Namespace};
+//!
+//! let namespace = Namespace::new("clinic.prod")?;
+//! let key = Key::new("rates/EUR-USD")?;
+//! assert_eq!(format!("{namespace}:{key}"), "clinic.prod:rates/EUR-USD");
+//! assert_eq!(Key::new("../etc/passwd").unwrap_err().kind(), ErrorKind::InvalidInput);
+//! # Ok::<(), statehouse_core::Error>(())
+//! ```
+//!
+//! This crate names no client library and no async runtime. Applications meet its types through the facade crate
+//! `statehouse`; authors of further backends depend on it directly.
+
+mod capability;
+mod clock;
+mod codec;
+mod envelope;
+mod error;
+mod health;
+mod key;
+mod namespace;
+mod secret;
+mod service_url;
+mod version;
+
+pub use capability::{Capabilities, Capability};
+pub use clock::{Clock, CoarseClock, ManualClock, SystemClock, Timestamp};
+pub use codec::{Codec, CodecId};
+pub use envelope::{Envelope, EnvelopeError, Flags, Generation, SchemaId, Stamp};
+pub use error::{Error, ErrorKind, Result, Retry};
+pub use health::{Health, HealthStatus};
+pub use key::Key;
+pub use namespace::Namespace;
+pub use secret::Secret;
+pub use service_url::{Host, ServiceUrl};
+pub use version::Version;

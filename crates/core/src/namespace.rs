@@ -1,0 +1,89 @@
+use std::fmt;
+use std::sync::Arc;
+
+use crate::{Error, Result};
+
+/// Keeps applications, environments and tenants apart on one Redis, bucket or OpenSearch.
+///
+/// One or more segments joined by dots, each of `a`–`z`, `0`–`9`, `_` and `-`, beginning with a letter or digit; at
+/// most 100 bytes in all, so that it fits into every backend's names (an OpenSearch index name is lowercase and at
+/// most 255 bytes).
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Namespace(Arc<str>);
+
+impl Namespace {
+    /// The longest namespace, in bytes.
+    pub const MAX_LEN: usize = 100;
+
+    /// Checks the text and takes it as a namespace.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for anything but dotted lowercase segments.
+    pub fn new(text: impl AsRef<str>) -> Result<Self> {
+        let text = text.as_ref();
+        if text.len() > Self::MAX_LEN {
+            return Err(Error::invalid_input("a namespace must not be longer than 100 bytes").with_key(text));
+        }
+        if !text.split('.').all(is_segment) {
+            let rule = "a namespace is one or more segments of a-z, 0-9, _ and - joined by dots, each beginning with \
+                        a letter or digit";
+            return Err(Error::invalid_input(rule).with_key(text));
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The namespace below this one.
+    ///
+    /// # Errors
+    /// As [`Namespace::new`] for the whole.
+    pub fn child(&self, segment: &str) -> Result<Self> {
+        Self::new(format!("{}.{segment}", self.0))
+    }
+
+    /// The namespace's text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn is_segment(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    text.bytes().next().is_some_and(plain) && text.bytes().all(|b| plain(b) || b == b'_' || b == b'-')
+}
+
+impl AsRef<str> for Namespace {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Namespace({:?})", &*self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dotted_lowercase_segments_are_accepted() {
+        assert_eq!(Namespace::new("clinic").unwrap().child("prod-1").unwrap().as_str(), "clinic.prod-1");
+    }
+
+    #[test]
+    fn everything_else_is_refused() {
+        let long = "a".repeat(101);
+        for text in ["", ".", "a.", ".a", "A", "a b", "a/b", "-a", "_a", "a:b", "{a}", "é", &long] {
+            assert!(Namespace::new(text).is_err(), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,331 @@
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use percent_encoding::percent_decode_str;
+
+use crate::{Error, Result, Secret};
+
+/// The URL that configures a service, taken apart: `scheme://user:password@host:port,host:port/path?name=value`.
+///
+/// Unlike a WHATWG URL it may name several hosts, as Sentinel and Cluster need. Backends take the parameters they know
+/// and then call [`finish`](Self::finish), so that a misspelt one is an error that lists what is accepted. `Debug`
+/// prints no password and no parameter values.
+///
+/// ```
+/// use std::time::Duration;
+/// use statehouse_core::ServiceUrl;
+///
+/// let mut url = ServiceUrl::parse("STATEHOUSE_CACHE_URL", "redis://app:pw@10.0.0.5/2?timeout=250ms")?;
+/// assert_eq!(url.hosts()[0].to_string(), "10.0.0.5");
+/// assert_eq!(url.path(), "2");
+/// assert_eq!(url.take_duration("timeout")?, Some(Duration::from_millis(250)));
+/// url.finish()?;
+/// # Ok::<(), statehouse_core::Error>(())
+/// ```
+pub struct ServiceUrl {
+    setting: String,
+    scheme: String,
+    username: Option<String>,
+    password: Option<Secret>,
+    hosts: Vec<Host>,
+    path: String,
+    parameters: Vec<(String, Secret)>,
+    accepted: Vec<&'static str>,
+}
+
+/// One host of a [`ServiceUrl`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// A name or address; an IPv6 address without its brackets.
+    pub name: String,
+    /// The port, if given.
+    pub port: Option<u16>,
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.name.contains(':') {
+            write!(f, "[{}]", self.name)?;
+        } else {
+            f.write_str(&self.name)?;
+        }
+        self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
+    }
+}
+
+impl ServiceUrl {
+    /// Takes the text of `setting` apart.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig), naming the setting. The text itself is not
+    /// repeated: it may hold a password.
+    pub fn parse(setting: &str, text: &str) -> Result<Self> {
+        let refuse = |reason: String| Error::invalid_config(setting, reason);
+        let (scheme, rest) = text
+            .split_once(':')
+            .filter(|(scheme, _)| is_scheme(scheme))
+            .ok_or_else(|| refuse("expected a URL such as \"memory:\" or \"redis://host:6379\"".into()))?;
+        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (authority, path) = match rest.strip_prefix("//") {
+            Some(rest) => rest.find('/').map_or((rest, ""), |slash| rest.split_at(slash)),
+            None => ("", rest),
+        };
+        let (userinfo, hosts) = authority.rsplit_once('@').map_or((None, authority), |(user, rest)| (Some(user), rest));
+        let (username, password) = match userinfo.map(|user| user.split_once(':').unwrap_or((user, ""))) {
+            Some((user, password)) => (decode(user), decode(password)),
+            None => (Some(String::new()), Some(String::new())),
+        };
+        let invalid = || refuse("a part of the URL is not UTF-8 after percent-decoding".into());
+        Ok(Self {
+            setting: setting.to_owned(),
+            scheme: scheme.to_ascii_lowercase(),
+            username: Some(username.ok_or_else(invalid)?).filter(|name| !name.is_empty()),
+            password: Some(password.ok_or_else(invalid)?).filter(|text| !text.is_empty()).map(Secret::new),
+            hosts: hosts
+                .split(',')
+                .filter(|host| !host.is_empty())
+                .map(parse_host)
+                .collect::<Result<_, _>>()
+                .map_err(refuse)?,
+            path: decode(path).ok_or_else(invalid)?,
+            parameters: parse_query(query).map_err(refuse)?,
+            accepted: Vec::new(),
+        })
+    }
+
+    /// The setting that this URL is the value of.
+    #[must_use]
+    pub fn setting(&self) -> &str {
+        &self.setting
+    }
+
+    /// The scheme in lowercase.
+    #[must_use]
+    pub fn scheme(&self) -> &str {
+        &self.scheme
+    }
+
+    /// The user name, percent-decoded.
+    #[must_use]
+    pub fn username(&self) -> Option<&str> {
+        self.username.as_deref()
+    }
+
+    /// The password, percent-decoded.
+    #[must_use]
+    pub const fn password(&self) -> Option<&Secret> {
+        self.password.as_ref()
+    }
+
+    /// Replaces the password, for one that comes from a file.
+    pub fn set_password(&mut self, password: Secret) {
+        self.password = Some(password);
+    }
+
+    /// The hosts in the order given.
+    #[must_use]
+    pub fn hosts(&self) -> &[Host] {
+        &self.hosts
+    }
+
+    /// The path, percent-decoded. Behind a host it has no leading slash: `2` of `redis://host/2`. Without one it is
+    /// kept whole: `/var/lib/app` of `file:///var/lib/app`.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        if self.hosts.is_empty() { &self.path } else { self.path.strip_prefix('/').unwrap_or(&self.path) }
+    }
+
+    /// Takes a parameter as text.
+    pub fn take(&mut self, name: &'static str) -> Option<Secret> {
+        self.accepted.push(name);
+        let at = self.parameters.iter().position(|(given, _)| given == name)?;
+        Some(self.parameters.swap_remove(at).1)
+    }
+
+    /// Takes a parameter that `FromStr` reads, for example a number.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig), naming the parameter and what it `accepts`.
+    pub fn take_parsed<T: FromStr>(&mut self, name: &'static str, accepts: &str) -> Result<Option<T>> {
+        let Some(text) = self.take(name) else { return Ok(None) };
+        text.expose().parse().map(Some).map_err(|_| self.refuse(name, accepts))
+    }
+
+    /// Takes a parameter that is a duration: a whole number and `ms`, `s`, `m`, `h` or `d`. Zero is refused.
+    ///
+    /// # Errors
+    /// As [`take_parsed`](Self::take_parsed).
+    pub fn take_duration(&mut self, name: &'static str) -> Result<Option<Duration>> {
+        const UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+        let accepts = "a duration above zero such as 250ms, 2s, 5m, 1h or 7d";
+        Ok(self.take_quantity(name, &UNITS, accepts)?.map(Duration::from_millis))
+    }
+
+    /// Takes a parameter that is a size: a whole number of bytes, or with `KiB`, `MiB` or `GiB`. Zero is refused.
+    ///
+    /// # Errors
+    /// As [`take_parsed`](Self::take_parsed).
+    pub fn take_size(&mut self, name: &'static str) -> Result<Option<u64>> {
+        const UNITS: [(&str, u64); 4] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("", 1)];
+        self.take_quantity(name, &UNITS, "a size above zero such as 65536, 64KiB, 256MiB or 2GiB")
+    }
+
+    fn take_quantity(&mut self, name: &'static str, units: &[(&str, u64)], accepts: &str) -> Result<Option<u64>> {
+        let Some(text) = self.take(name) else { return Ok(None) };
+        units
+            .iter()
+            .find_map(|(unit, factor)| {
+                let number: u64 = text.expose().strip_suffix(unit)?.parse().ok()?;
+                number.checked_mul(*factor).filter(|product| *product > 0)
+            })
+            .map(Some)
+            .ok_or_else(|| self.refuse(name, accepts))
+    }
+
+    /// Ends the reading of parameters.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig) if one is left that nobody took, naming it and
+    /// those that would have been accepted.
+    pub fn finish(mut self) -> Result<()> {
+        let Some((unknown, _)) = self.parameters.first() else { return Ok(()) };
+        self.accepted.sort_unstable();
+        self.accepted.dedup();
+        let accepted = if self.accepted.is_empty() { "none".to_owned() } else { self.accepted.join(", ") };
+        let message = format!("unknown parameter {unknown:?} for {}:; accepted: {accepted}", self.scheme);
+        Err(Error::invalid_config(&self.setting, message))
+    }
+
+    /// The error for a parameter whose value is wrong.
+    #[must_use]
+    pub fn refuse(&self, name: &str, accepts: &str) -> Error {
+        Error::invalid_config(&self.setting, format!("parameter {name:?} must be {accepts}"))
+    }
+}
+
+impl fmt::Debug for ServiceUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServiceUrl")
+            .field("setting", &self.setting)
+            .field("scheme", &self.scheme)
+            .field("username", &self.username)
+            .field("password", &self.password)
+            .field("hosts", &self.hosts)
+            .field("path", &self.path)
+            .field("parameters", &self.parameters)
+            .finish_non_exhaustive()
+    }
+}
+
+fn is_scheme(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
+}
+
+fn decode(text: &str) -> Option<String> {
+    percent_decode_str(text).decode_utf8().ok().map(std::borrow::Cow::into_owned)
+}
+
+fn parse_host(text: &str) -> Result<Host, String> {
+    let (name, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((name, rest)) => (name, rest.strip_prefix(':')),
+        None => text.rsplit_once(':').map_or((text, None), |(name, port)| (name, Some(port))),
+    };
+    let port = port.map(|port| port.parse().map_err(|_| format!("port {port:?} must be a number from 0 to 65535")));
+    if name.is_empty() || name.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Err(format!("host {name:?} must be a name or an address"));
+    }
+    Ok(Host { name: name.to_owned(), port: port.transpose()? })
+}
+
+fn parse_query(query: &str) -> Result<Vec<(String, Secret)>, String> {
+    let mut parameters: Vec<(String, Secret)> = Vec::new();
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').ok_or_else(|| format!("parameter {pair:?} has no value"))?;
+        let both = decode(name).zip(decode(value)).filter(|(_, value)| !value.is_empty());
+        let (name, value) = both.ok_or_else(|| format!("parameter {name:?} has an empty value or is not UTF-8"))?;
+        if parameters.iter().any(|(given, _)| *given == name) {
+            return Err(format!("parameter {name:?} is given twice"));
+        }
+        parameters.push((name, Secret::new(value)));
+    }
+    Ok(parameters)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorKind;
+
+    fn parse(text: &str) -> ServiceUrl {
+        ServiceUrl::parse("SETTING", text).unwrap()
+    }
+
+    #[test]
+    fn each_documented_shape_is_taken_apart() {
+        let url = parse("memory:");
+        assert_eq!((url.scheme(), url.path(), url.hosts()), ("memory", "", &[][..]));
+        let url = parse("file:///var/lib/my%20app");
+        assert_eq!((url.scheme(), url.path()), ("file", "/var/lib/my app"));
+        assert_eq!(parse("file:./data").path(), "./data");
+        let url = parse("redis+sentinel://app:p%40ss@a:1,[::1]:26379,c/mymaster/2");
+        assert_eq!(url.username(), Some("app"));
+        assert_eq!(url.password().unwrap().expose(), "p@ss");
+        assert_eq!(url.hosts().iter().map(Host::to_string).collect::<Vec<_>>(), ["a:1", "[::1]:26379", "c"]);
+        assert_eq!(url.path(), "mymaster/2");
+        assert_eq!(parse("s3://bucket/some/prefix").path(), "some/prefix");
+        assert_eq!(parse("redis://:pw@h").password().unwrap().expose(), "pw");
+    }
+
+    #[test]
+    fn malformed_urls_name_the_setting_and_hide_the_text() {
+        for text in [
+            "",
+            "redis",
+            "://x",
+            "redis://h:notaport",
+            "redis://h:70000",
+            "redis://h?a",
+            "redis://h?a=1&a=2",
+            "memory:?a=",
+        ] {
+            let error = ServiceUrl::parse("STATEHOUSE_CACHE_URL", text).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{text}");
+            assert_eq!(error.setting(), Some("STATEHOUSE_CACHE_URL"));
+        }
+        let error = ServiceUrl::parse("S", "redis://user:hunter2@h:bad").unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn parameters_are_typed_and_unknown_ones_refused() {
+        let mut url = parse("redis://h?timeout=2s&size=64MiB&n=7&tiemout=9s");
+        assert_eq!(url.take_duration("timeout").unwrap(), Some(Duration::from_secs(2)));
+        assert_eq!(url.take_size("size").unwrap(), Some(64 << 20));
+        assert_eq!(url.take_parsed::<u32>("n", "a number").unwrap(), Some(7));
+        assert_eq!(url.take_duration("absent").unwrap(), None);
+        let message = url.finish().unwrap_err().to_string();
+        assert_eq!(
+            message,
+            "unknown parameter \"tiemout\" for redis:; accepted: absent, n, size, timeout (setting SETTING)"
+        );
+    }
+
+    #[test]
+    fn wrong_values_say_what_is_accepted() {
+        for text in ["0s", "0ms", "-1s", "5", "5w", "s", "99999999999999999999s", "18446744073709551615d"] {
+            let error = parse(&format!("redis://h?t={text}")).take_duration("t").unwrap_err().to_string();
+            assert!(error.contains("250ms"), "{error}");
+        }
+        for text in ["0", "1.5MiB", "MiB", "5MB"] {
+            assert!(parse(&format!("redis://h?t={text}")).take_size("t").is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let text = format!("{:?}", parse("s3://key:hunter2@h/p?secret=hunter3"));
+        assert!(!text.contains("hunter"), "{text}");
+    }
+}

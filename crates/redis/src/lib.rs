@@ -1,0 +1,1 @@
+//! The one Redis/Valkey connector of statehouse: single, Sentinel and Cluster.

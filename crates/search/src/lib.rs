@@ -1,0 +1,1 @@
+//! A search index with the same hits in tantivy and in OpenSearch.

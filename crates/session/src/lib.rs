@@ -1,0 +1,1 @@
+//! Sessions with one contract in memory, on disk and in Redis.
