@@ -1,1 +1,50 @@
-//! Starts the real servers that statehouse is tested against.
+//! Starts the real servers that statehouse is tested against, and breaks the network before them.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> std::io::Result<()> {
+//! use statehouse_testkit::{FaultProxy, RedisServer};
+//!
+//! let redis = RedisServer::start().await;
+//! let proxy = FaultProxy::start(redis.address());
+//! let url = proxy.url(&redis.url()); // give this to what is tested
+//! # assert!(url.starts_with("redis://127.0.0.1:"));
+//!
+//! proxy.black_hole();
+//! // … what is tested must now time out, and say so …
+//! proxy.heal();
+//! assert_eq!(redis.command(&["PING"]).await?.text(), Some("PONG"));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Shared and private servers
+//! `start()` gives a server of your own, to pause, kill and restart. `shared()` gives one for the whole process, which
+//! tests use side by side, each under names of its own. Where the environment has a URL (`STATEHOUSE_TEST_REDIS_URL`
+//! and so on, as `cargo xtask test` sets them), `shared()` is that server; otherwise it starts one when it is first
+//! asked for.
+//!
+//! A program is looked for on the PATH and then in the [tool cache](tool_cache). A missing one is a failure that names
+//! the command that installs it, never a skipped test: the convenience functions panic, and `try_start` on a builder
+//! returns the [`StartError`].
+//!
+//! # Nothing stays behind
+//! Servers listen on 127.0.0.1, on ports that nobody else gets, in a temporary folder each. Dropping a handle kills all
+//! processes of its server and removes the folder. The same happens when the process that holds the handle exits or is
+//! killed, because a small watchdog waits for the end of a pipe that only that process holds. When a start fails, the
+//! end of the server's log is part of the error.
+
+mod error;
+mod port;
+mod process;
+mod proxy;
+mod redis;
+mod resp;
+mod tools;
+mod url;
+
+pub use error::StartError;
+pub use proxy::{Counts, Direction, FaultProxy};
+pub use redis::{RedisServer, RedisServerBuilder};
+pub use resp::Reply;
+pub use tools::{find_program, tool_cache};

@@ -1,0 +1,56 @@
+use std::time::Duration;
+
+use super::Direction;
+
+/// The faults in force.
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    pub(super) target: String,
+    /// Grows with each reset: a connection that was there before ends.
+    pub(super) resets: u64,
+    /// Lowercase names of HTTP request headers.
+    pub(super) strip: Vec<String>,
+    to_server: LaneSettings,
+    to_client: LaneSettings,
+}
+
+/// The faults of one direction.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LaneSettings {
+    pub(super) hold: bool,
+    pub(super) delay: Duration,
+    pub(super) truncation: Option<Truncation>,
+}
+
+/// `bytes` more on each connection; the `id` tells a connection that the count begins anew.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Truncation {
+    pub(super) id: u64,
+    pub(super) bytes: u64,
+}
+
+impl Settings {
+    pub(super) fn new(target: String) -> Self {
+        let (to_server, to_client) = Default::default();
+        Self { target, resets: 0, strip: Vec::new(), to_server, to_client }
+    }
+
+    pub(super) const fn lane(&self, direction: Direction) -> &LaneSettings {
+        match direction {
+            Direction::ToServer => &self.to_server,
+            Direction::ToClient => &self.to_client,
+        }
+    }
+
+    pub(super) const fn lane_mut(&mut self, direction: Direction) -> &mut LaneSettings {
+        match direction {
+            Direction::ToServer => &mut self.to_server,
+            Direction::ToClient => &mut self.to_client,
+        }
+    }
+
+    pub(super) fn heal(&mut self) {
+        let (target, resets) = (std::mem::take(&mut self.target), self.resets);
+        *self = Self { resets, ..Self::new(target) };
+    }
+}

@@ -1,0 +1,229 @@
+//! Redis: a single server, and the builder that Sentinel and Cluster use for their nodes.
+
+mod tls;
+
+use std::ffi::OsString;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::sync::OnceCell;
+
+use crate::port::Port;
+use crate::process::{Launch, Server, process_controls, server_folder, within};
+use crate::resp::{Connection, Reply};
+use crate::url::{Authority, credentials};
+use crate::{StartError, tools};
+use tls::TlsFiles;
+
+/// How long a server may take until it answers; a loaded machine starts many at once.
+const READY_WITHIN: Duration = Duration::from_secs(20);
+
+/// A single Redis server.
+#[derive(Debug)]
+pub struct RedisServer {
+    address: String,
+    user: String,
+    password: String,
+    admin_password: String,
+    tls: Option<(String, TlsFiles)>,
+    process: Option<Server>,
+}
+
+impl RedisServer {
+    /// Starts a server of your own with default settings: no password, nothing written to disk.
+    ///
+    /// # Panics
+    /// With a [`StartError`] if there is no `redis-server` or it does not start.
+    pub async fn start() -> Self {
+        Self::builder().start().await
+    }
+
+    /// Settings for a server of your own.
+    #[must_use]
+    pub fn builder() -> RedisServerBuilder {
+        RedisServerBuilder::default()
+    }
+
+    /// The server that all tests of this process share: `STATEHOUSE_TEST_REDIS_URL`, else one started now.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    pub async fn shared() -> &'static Self {
+        static SHARED: OnceCell<RedisServer> = OnceCell::const_new();
+        let start = async || match std::env::var("STATEHOUSE_TEST_REDIS_URL") {
+            Ok(url) => Self::at(&url),
+            Err(_) => Self::start().await,
+        };
+        SHARED.get_or_init(start).await
+    }
+
+    /// The server at `url`, which somebody else runs.
+    #[must_use]
+    pub fn at(url: &str) -> Self {
+        let Authority { user, password, hosts } = Authority::of(url);
+        Self { address: hosts, admin_password: password.clone(), user, password, tls: None, process: None }
+    }
+
+    /// `redis://user:password@127.0.0.1:port`, with the credentials that were set.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("redis://{}{}", credentials(&self.user, &self.password), self.address)
+    }
+
+    /// `127.0.0.1:port`.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// `rediss://…localhost:port`, of a server built with [`tls`](RedisServerBuilder::tls).
+    ///
+    /// # Panics
+    /// If it was built without.
+    #[must_use]
+    pub fn tls_url(&self) -> String {
+        let (address, _) = self.tls();
+        format!("rediss://{}{address}", credentials(&self.user, &self.password))
+    }
+
+    /// The PEM file of the authority that signed the server's certificate.
+    ///
+    /// # Panics
+    /// If the server was built without [`tls`](RedisServerBuilder::tls).
+    #[must_use]
+    pub fn tls_authority(&self) -> PathBuf {
+        self.tls().1.authority.clone()
+    }
+
+    fn tls(&self) -> &(String, TlsFiles) {
+        self.tls.as_ref().expect("build the server with .tls()")
+    }
+
+    /// Runs one command as the default user on a connection of its own, around any proxy.
+    ///
+    /// # Errors
+    /// If the server cannot be reached or answers something that is not Redis. An error reply is an `Ok`.
+    pub async fn command<A: AsRef<[u8]>>(&self, args: &[A]) -> io::Result<Reply> {
+        let mut connection = Connection::open(&self.address).await?;
+        if self.process.is_none() && !self.user.is_empty() {
+            connection.command(&["AUTH", &self.user, &self.password]).await?;
+        } else if !self.admin_password.is_empty() {
+            connection.command(&["AUTH", &self.admin_password]).await?;
+        }
+        connection.command(args).await
+    }
+
+    process_controls!();
+
+    async fn wait_ready(&self) -> Result<(), StartError> {
+        self.process().wait_until(READY_WITHIN, || self.ping()).await
+    }
+
+    async fn ping(&self) -> io::Result<()> {
+        match within(Duration::from_secs(2), self.command(&["PING"])).await? {
+            Reply::Text(text) if text == "PONG" => Ok(()),
+            other => Err(io::Error::other(format!("answered {other:?}"))),
+        }
+    }
+}
+
+/// Settings of a [`RedisServer`].
+#[derive(Debug)]
+pub struct RedisServerBuilder {
+    program: &'static str,
+    password: String,
+    acl_user: Option<(String, String, String)>,
+    tls: bool,
+    args: Vec<OsString>,
+}
+
+impl Default for RedisServerBuilder {
+    fn default() -> Self {
+        Self { program: "redis-server", password: String::new(), acl_user: None, tls: false, args: Vec::new() }
+    }
+}
+
+impl RedisServerBuilder {
+    /// The default user needs this password.
+    #[must_use]
+    pub fn password(mut self, password: &str) -> Self {
+        password.clone_into(&mut self.password);
+        self.arg("--requirepass", password)
+    }
+
+    /// Adds a user with ACL rules such as `"~app:* +@all"`; [`url`](RedisServer::url) then names that user.
+    #[must_use]
+    pub fn acl_user(mut self, name: &str, password: &str, rules: &str) -> Self {
+        self.acl_user = Some((name.to_owned(), password.to_owned(), rules.to_owned()));
+        self
+    }
+
+    /// Also listens with TLS, with a certificate for `localhost` and `127.0.0.1` from an authority made for this server.
+    #[must_use]
+    pub const fn tls(mut self) -> Self {
+        self.tls = true;
+        self
+    }
+
+    /// Limits memory to `bytes` and evicts by `policy`, for example `"allkeys-lru"`.
+    #[must_use]
+    pub fn max_memory(self, bytes: u64, policy: &str) -> Self {
+        self.arg("--maxmemory", &bytes.to_string()).arg("--maxmemory-policy", policy)
+    }
+
+    /// Any other setting of `redis.conf`, as on the command line: `.arg("--appendonly", "yes")`.
+    #[must_use]
+    pub fn arg(mut self, name: &str, value: &str) -> Self {
+        self.args.extend([name.into(), value.into()]);
+        self
+    }
+
+    /// Starts the server; returns when it answers.
+    ///
+    /// # Panics
+    /// With a [`StartError`] if there is no `redis-server` or it does not start.
+    pub async fn start(self) -> RedisServer {
+        self.try_start().await.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Starts the server; returns when it answers.
+    ///
+    /// # Errors
+    /// If there is no `redis-server`, or it does not start.
+    pub async fn try_start(self) -> Result<RedisServer, StartError> {
+        let program = tools::find_program(self.program, &[])?;
+        let folder = server_folder("redis")?;
+        let port = Port::reserve()?;
+        let mut args: Vec<OsString> = Vec::new();
+        for (name, value) in [("--port", port.number().to_string().as_str()), ("--bind", "127.0.0.1"), ("--save", "")] {
+            args.extend([name.into(), value.into()]);
+        }
+        let mut ports = vec![port];
+        let tls = if self.tls {
+            let port = Port::reserve()?;
+            let files = TlsFiles::create(folder.path())?;
+            args.extend(files.redis_args(port.number()));
+            let address = format!("localhost:{}", port.number());
+            ports.push(port);
+            Some((address, files))
+        } else {
+            None
+        };
+        args.extend(self.args);
+        let (user, password) = match &self.acl_user {
+            Some((name, password, rules)) => {
+                args.extend(["--user".into(), name.into(), "on".into(), format!(">{password}").into()]);
+                args.extend(rules.split_whitespace().map(OsString::from));
+                (name.clone(), password.clone())
+            }
+            None => (String::new(), self.password.clone()),
+        };
+        let address = ports[0].address().to_string();
+        let launch = Launch { name: self.program, program, args, env: Vec::new(), refuses_root: false };
+        let process = Some(Server::spawn(launch, folder, ports)?);
+        let server = RedisServer { address, user, password, admin_password: self.password, tls, process };
+        server.wait_ready().await?;
+        Ok(server)
+    }
+}

@@ -1,0 +1,5 @@
+//! Each server is started, used, paused, killed and started again, and nothing of it stays behind.
+
+mod leftovers;
+mod proxy;
+mod redis;
