@@ -1,1 +1,35 @@
 //! A search index with the same hits in tantivy and in OpenSearch.
+//!
+//! ```
+//! use statehouse_search::{Field, Query, Record, Schema, SearchRequest};
+//!
+//! let schema = Schema::builder().field(Field::text("title")).field(Field::keyword("chapter")).build()?;
+//! schema.check_record(&Record::new("A00")?.with("title", "Cholera").with("chapter", "1"))?;
+//! schema.check_request(&SearchRequest::new(Query::matches("title", "cholera")))?;
+//! # Ok::<(), statehouse_core::Error>(())
+//! ```
+
+pub mod analysis;
+pub mod capability;
+
+mod api;
+mod operation;
+mod query;
+mod record;
+mod request;
+mod schema;
+mod validate;
+
+pub use api::{SearchIndex, SearchIndexExt};
+pub use operation::{BulkOptions, BulkReport, Durability, Operation, Outcome, Refresh};
+pub use query::{
+    AllQuery, BoolQuery, ConstantQuery, DisMaxQuery, ExistsQuery, FieldBoost, Fuzziness, FuzzyQuery, IdsQuery,
+    MatchPrefixQuery, MatchQuery, MinimumMatch, MultiMatchMode, MultiMatchQuery, Operator, PhraseQuery, PrefixQuery,
+    PrefixWords, Query, RangeQuery, TermQuery, TermsQuery,
+};
+pub use record::{DocumentId, Record, Value};
+pub use request::{
+    Fragment, Highlight, Hit, Missing, Order, Projection, SearchOptions, SearchRequest, SearchResponse, Sort, SortKey,
+};
+pub use schema::{Field, FieldKind, MAX_TERM_LEN, Norms, Schema, SchemaBuilder};
+pub use validate::{MAX_CLAUSES, MAX_DEPTH, MAX_QUERY_TEXT, MAX_TERMS};

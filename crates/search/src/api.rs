@@ -1,0 +1,160 @@
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use statehouse_core::{Capabilities, Health, Result};
+
+use crate::{
+    BulkOptions, BulkReport, DocumentId, Operation, Query, Record, Schema, SearchOptions, SearchRequest, SearchResponse,
+};
+
+/// One index of documents: the same hits in the same order, embedded and distributed.
+///
+/// Backends implement it; applications usually hold a typed `Index` instead.
+///
+/// # Behavior
+/// - **Versions.** A write with a version is applied only over an older document and only behind an older delete;
+///   otherwise it is [`Stale`](crate::Outcome::Stale) and changes nothing. A write without one is always applied and
+///   takes the stored version plus one. A delete with a version leaves a trace for as long as the backend says, so that
+///   an older document arriving late does not bring it back.
+/// - **Order.** The operations of one bulk take effect in the order given, per id. Two concurrent bulks have no order.
+/// - **Not atomic.** Each operation of a bulk succeeds or fails on its own. A bulk whose future is dropped may have been
+///   applied in part.
+/// - **Visibility.** `get` sees every acknowledged write at once. Searches and counts see it as
+///   [`Refresh`](crate::Refresh) says.
+/// - **Hits.** Two backends that hold the same documents return equal totals and equal hits in equal order. Documents
+///   are ordered by score in Lucene's arithmetic, or by the sort keys; ties by id.
+/// - **Statistics.** As in Lucene, replaced and deleted documents count in term statistics until they are merged away.
+///
+/// # Errors
+/// `InvalidInput` and `Unsupported` before anything is sent, for what the schema does not allow or the backend cannot do
+/// exactly. `Timeout` and `Unavailable` for a backend that does not answer: never an empty result. `OutcomeUnknown` for
+/// a bulk whose answer was lost; sending it again with the same versions is safe.
+///
+/// # Durability
+/// As [`Durability`](crate::Durability) says, per bulk.
+#[async_trait]
+pub trait SearchIndex: Debug + Send + Sync + 'static {
+    /// What the index holds.
+    fn schema(&self) -> &Arc<Schema>;
+
+    /// What this backend can do beyond the contract's core; see [`capability`](crate::capability).
+    fn capabilities(&self) -> &Capabilities;
+
+    /// Applies operations and says what became of each, in the same order.
+    async fn bulk_with(&self, operations: Vec<Operation>, options: BulkOptions) -> Result<BulkReport>;
+
+    /// The document of this id with its stored fields and its version, or `None`. Sees every acknowledged write.
+    async fn get(&self, id: &DocumentId) -> Result<Option<Record>>;
+
+    /// The hits of a query.
+    async fn search_with(&self, request: &SearchRequest, options: SearchOptions) -> Result<SearchResponse>;
+
+    /// How many documents match: exact.
+    async fn count_with(&self, query: &Query, options: SearchOptions) -> Result<u64>;
+
+    /// Makes every acknowledged write visible to searches that start after it returns.
+    async fn refresh(&self) -> Result<()>;
+
+    /// Asks the backend how it is.
+    async fn health(&self) -> Health;
+
+    /// Commits what is queued and releases the index. Later calls fail as `Unavailable`. Closing twice is no error.
+    async fn close(&self) -> Result<()>;
+}
+
+macro_rules! forward {
+    ($($owner:ident),*) => {$(
+        /// Forwards to what it points to.
+        #[deny(clippy::missing_trait_methods)]
+        impl<I: SearchIndex + ?Sized> SearchIndex for $owner<I> {
+            fn schema(&self) -> &Arc<Schema> {
+                (**self).schema()
+            }
+
+            fn capabilities(&self) -> &Capabilities {
+                (**self).capabilities()
+            }
+
+            fn bulk_with<'a: 'b, 'b>(&'a self, operations: Vec<Operation>, options: BulkOptions) -> Boxed<'b, BulkReport>
+            where
+                Self: 'b,
+            {
+                (**self).bulk_with(operations, options)
+            }
+
+            fn get<'a: 'c, 'b: 'c, 'c>(&'a self, id: &'b DocumentId) -> Boxed<'c, Option<Record>>
+            where
+                Self: 'c,
+            {
+                (**self).get(id)
+            }
+
+            fn search_with<'a: 'c, 'b: 'c, 'c>(
+                &'a self,
+                request: &'b SearchRequest,
+                options: SearchOptions,
+            ) -> Boxed<'c, SearchResponse>
+            where
+                Self: 'c,
+            {
+                (**self).search_with(request, options)
+            }
+
+            fn count_with<'a: 'c, 'b: 'c, 'c>(&'a self, query: &'b Query, options: SearchOptions) -> Boxed<'c, u64>
+            where
+                Self: 'c,
+            {
+                (**self).count_with(query, options)
+            }
+
+            fn refresh<'a: 'b, 'b>(&'a self) -> Boxed<'b, ()>
+            where
+                Self: 'b,
+            {
+                (**self).refresh()
+            }
+
+            fn health<'a: 'b, 'b>(&'a self) -> Pin<Box<dyn Future<Output = Health> + Send + 'b>>
+            where
+                Self: 'b,
+            {
+                (**self).health()
+            }
+
+            fn close<'a: 'b, 'b>(&'a self) -> Boxed<'b, ()>
+            where
+                Self: 'b,
+            {
+                (**self).close()
+            }
+        }
+    )*};
+}
+
+use std::pin::Pin;
+
+type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
+
+forward!(Arc, Box);
+
+/// What every index offers on top of [`SearchIndex`].
+#[async_trait]
+pub trait SearchIndexExt: SearchIndex {
+    /// Applies operations with the default options: durable before it returns, visible soon after.
+    async fn bulk(&self, operations: Vec<Operation>) -> Result<BulkReport> {
+        self.bulk_with(operations, BulkOptions::default()).await
+    }
+
+    /// The hits of a query, within the backend's own deadline.
+    async fn search(&self, request: &SearchRequest) -> Result<SearchResponse> {
+        self.search_with(request, SearchOptions::default()).await
+    }
+
+    /// How many documents match, within the backend's own deadline.
+    async fn count(&self, query: &Query) -> Result<u64> {
+        self.count_with(query, SearchOptions::default()).await
+    }
+}
+
+impl<I: SearchIndex + ?Sized> SearchIndexExt for I {}

@@ -1,0 +1,349 @@
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::{DocumentId, Query, Record, Value};
+
+/// What to search for and what to return of it.
+///
+/// ```
+/// use statehouse_search::{Query, SearchRequest, Sort};
+///
+/// let request = SearchRequest::new(Query::matches("title", "cholera"))
+///     .with_filter(Query::term("chapter", "1"))
+///     .with_sort(Sort::by("code").descending())
+///     .with_size(20);
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct SearchRequest {
+    /// What to look for.
+    pub query: Query,
+    /// What hits must also match, without score.
+    pub filters: Vec<Query>,
+    /// The order. Empty means by score, best first. Ties are always broken by id, smallest first.
+    pub sort: Vec<Sort>,
+    /// How many hits to leave out at the start.
+    pub from: u64,
+    /// How many hits to return: 10 unless set, 0 for the total alone.
+    pub size: u64,
+    /// What to return of each document.
+    pub projection: Projection,
+    /// In which fields to mark what matched.
+    pub highlight: Vec<Highlight>,
+}
+
+impl SearchRequest {
+    /// How far `from + size` may reach, as OpenSearch's `index.max_result_window`.
+    pub const MAX_WINDOW: u64 = 10_000;
+
+    /// The first ten hits of a query, best first.
+    #[must_use]
+    pub fn new(query: impl Into<Query>) -> Self {
+        Self {
+            query: query.into(),
+            filters: Vec::new(),
+            sort: Vec::new(),
+            from: 0,
+            size: 10,
+            projection: Projection::All,
+            highlight: Vec::new(),
+        }
+    }
+
+    /// Adds a query that hits must also match, without score.
+    #[must_use]
+    pub fn with_filter(mut self, filter: impl Into<Query>) -> Self {
+        self.filters.push(filter.into());
+        self
+    }
+
+    /// Adds a sort key behind those already given.
+    #[must_use]
+    pub fn with_sort(mut self, sort: Sort) -> Self {
+        self.sort.push(sort);
+        self
+    }
+
+    /// Leaves out so many hits at the start.
+    #[must_use]
+    pub const fn with_from(mut self, from: u64) -> Self {
+        self.from = from;
+        self
+    }
+
+    /// Returns at most so many hits.
+    #[must_use]
+    pub const fn with_size(mut self, size: u64) -> Self {
+        self.size = size;
+        self
+    }
+
+    /// Sets what to return of each document.
+    #[must_use]
+    pub fn with_projection(mut self, projection: Projection) -> Self {
+        self.projection = projection;
+        self
+    }
+
+    /// Marks what matched in one more field.
+    #[must_use]
+    pub fn with_highlight(mut self, highlight: Highlight) -> Self {
+        self.highlight.push(highlight);
+        self
+    }
+}
+
+/// One sort key.
+///
+/// A document with several values is placed by its smallest when ascending and by its largest when descending.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Sort {
+    /// What to compare.
+    pub key: SortKey,
+    /// Which end comes first.
+    pub order: Order,
+    /// Where documents without a value go, whatever the order.
+    pub missing: Missing,
+}
+
+/// What a sort compares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SortKey {
+    /// The score.
+    Score,
+    /// A sortable field; keywords as UTF-8 bytes.
+    Field(Arc<str>),
+}
+
+/// Which end comes first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Order {
+    /// The smallest.
+    #[default]
+    Ascending,
+    /// The largest.
+    Descending,
+}
+
+/// Where documents without a value go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Missing {
+    /// Before the others.
+    First,
+    /// Behind the others.
+    #[default]
+    Last,
+}
+
+impl Sort {
+    /// By a field, smallest first, documents without a value last.
+    #[must_use]
+    pub fn by(field: impl Into<Arc<str>>) -> Self {
+        Self { key: SortKey::Field(field.into()), order: Order::Ascending, missing: Missing::Last }
+    }
+
+    /// By score, best first.
+    #[must_use]
+    pub const fn by_score() -> Self {
+        Self { key: SortKey::Score, order: Order::Descending, missing: Missing::Last }
+    }
+
+    /// Largest first.
+    #[must_use]
+    pub const fn descending(mut self) -> Self {
+        self.order = Order::Descending;
+        self
+    }
+
+    /// Smallest first.
+    #[must_use]
+    pub const fn ascending(mut self) -> Self {
+        self.order = Order::Ascending;
+        self
+    }
+
+    /// Documents without a value first.
+    #[must_use]
+    pub const fn missing_first(mut self) -> Self {
+        self.missing = Missing::First;
+        self
+    }
+
+    /// Documents without a value last.
+    #[must_use]
+    pub const fn missing_last(mut self) -> Self {
+        self.missing = Missing::Last;
+        self
+    }
+}
+
+/// What to return of each document.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Projection {
+    /// Every stored field.
+    #[default]
+    All,
+    /// The id and the version alone.
+    Id,
+    /// These stored fields.
+    Fields(Vec<Arc<str>>),
+}
+
+/// In which field to mark what matched.
+///
+/// Done here, on the stored text, for every backend alike. Marks the terms of the query that name this field, also
+/// those found by prefix or similarity, and phrases as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Highlight {
+    /// A stored text field, or the sub-field of one.
+    pub field: Arc<str>,
+    /// About how long a fragment may be, in bytes; `None` returns each value whole.
+    pub fragment_size: Option<usize>,
+    /// The most fragments to return, best first.
+    pub max_fragments: usize,
+}
+
+impl Highlight {
+    /// Whole values, at most five.
+    #[must_use]
+    pub fn field(field: impl Into<Arc<str>>) -> Self {
+        Self { field: field.into(), fragment_size: None, max_fragments: 5 }
+    }
+
+    /// Cuts values into fragments of about so many bytes.
+    #[must_use]
+    pub const fn with_fragment_size(mut self, bytes: usize) -> Self {
+        self.fragment_size = Some(bytes);
+        self
+    }
+
+    /// Returns at most so many fragments.
+    #[must_use]
+    pub const fn with_max_fragments(mut self, count: usize) -> Self {
+        self.max_fragments = count;
+        self
+    }
+}
+
+/// A piece of a document's text with what matched in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Fragment {
+    /// The text, as stored.
+    pub text: String,
+    /// What matched: ranges of bytes in `text`, in order and apart.
+    pub marks: Vec<Range<usize>>,
+}
+
+impl Fragment {
+    /// The fragment as HTML: the text escaped, the marks between these tags.
+    #[must_use]
+    pub fn to_html(&self, before: &str, after: &str) -> String {
+        let mut html = String::with_capacity(self.text.len() + self.marks.len() * (before.len() + after.len()));
+        let mut at = 0;
+        for mark in &self.marks {
+            escape(&self.text[at..mark.start], &mut html);
+            html.push_str(before);
+            escape(&self.text[mark.clone()], &mut html);
+            html.push_str(after);
+            at = mark.end;
+        }
+        escape(&self.text[at..], &mut html);
+        html
+    }
+}
+
+fn escape(text: &str, into: &mut String) {
+    for c in text.chars() {
+        match c {
+            '&' => into.push_str("&amp;"),
+            '<' => into.push_str("&lt;"),
+            '>' => into.push_str("&gt;"),
+            '"' => into.push_str("&quot;"),
+            '\'' => into.push_str("&#39;"),
+            c => into.push(c),
+        }
+    }
+}
+
+/// How a search is run, whatever it asks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SearchOptions {
+    /// Gives up after this long instead of the backend's own deadline.
+    pub timeout: Option<Duration>,
+}
+
+impl SearchOptions {
+    /// Sets the deadline.
+    #[must_use]
+    pub const fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+}
+
+/// The answer to a [`SearchRequest`].
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct SearchResponse {
+    /// How many documents match in all: exact.
+    pub total: u64,
+    /// The hits from `from` on, in order.
+    pub hits: Vec<Hit>,
+}
+
+impl SearchResponse {
+    /// An answer; backends make it.
+    #[must_use]
+    pub const fn new(total: u64, hits: Vec<Hit>) -> Self {
+        Self { total, hits }
+    }
+
+    /// The ids in order.
+    #[must_use]
+    pub fn ids(&self) -> Vec<&str> {
+        self.hits.iter().map(|hit| hit.record.id().as_str()).collect()
+    }
+}
+
+/// One document that matches.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Hit {
+    /// The id, the version, and the stored fields asked for.
+    pub record: Record,
+    /// The score, unless the order is by fields alone.
+    pub score: Option<f32>,
+    /// The value that each sort key of the request compared; `None` for a missing one and for the score.
+    pub sort: Vec<Option<Value>>,
+    /// For each highlighted field in which something matched: its fragments.
+    pub highlights: Vec<(Arc<str>, Vec<Fragment>)>,
+}
+
+impl Hit {
+    /// A hit; backends make it.
+    #[must_use]
+    pub const fn new(record: Record, score: Option<f32>) -> Self {
+        Self { record, score, sort: Vec::new(), highlights: Vec::new() }
+    }
+
+    /// The id.
+    #[must_use]
+    pub const fn id(&self) -> &DocumentId {
+        self.record.id()
+    }
+
+    /// The fragments of a highlighted field; empty if nothing matched there.
+    #[must_use]
+    pub fn highlight(&self, field: &str) -> &[Fragment] {
+        self.highlights.iter().find(|(name, _)| &**name == field).map_or(&[], |(_, fragments)| fragments)
+    }
+}
