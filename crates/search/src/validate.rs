@@ -105,8 +105,8 @@ impl Schema {
             Query::Prefix(q) => check_text(&q.text).and(self.check_prefix(&q.field)),
             Query::Fuzzy(q) => {
                 check_text(&q.text)?;
-                self.require_text(&q.field)?;
-                check_fuzziness(q.fuzziness, &q.text)
+                let field = self.require_text(&q.field)?;
+                check_fuzziness(q.fuzziness, &self.normalized(field, &q.text))
             }
             Query::Term(q) => check_value(self.indexed(&q.field)?, &q.value),
             Query::Terms(q) => self.check_terms(&q.field, &q.values),
@@ -130,7 +130,7 @@ impl Schema {
         check_minimum(query.minimum_match)?;
         let field = self.indexed(&query.field)?;
         match (field.kind(), query.fuzziness) {
-            (FieldKind::Text { .. }, Some(fuzziness)) => check_fuzziness(fuzziness, &query.text),
+            (FieldKind::Text { .. }, Some(fuzziness)) => self.check_fuzzy_terms(field, &query.text, fuzziness),
             (FieldKind::Text { .. }, None) | (FieldKind::Keyword { .. }, None) => Ok(()),
             (FieldKind::Keyword { .. }, Some(_)) => {
                 Err(unsupported("only text fields can be searched fuzzily", &query.field))
@@ -148,15 +148,22 @@ impl Schema {
         }
         for (at, FieldBoost { field: name, boost }) in query.fields.iter().enumerate() {
             check_boost(*boost)?;
-            self.require_text(name)?;
+            let field = self.require_text(name)?;
             if query.fields[..at].iter().any(|earlier| earlier.field == *name) {
                 return Err(invalid("a multi-match must name each field once", name));
             }
             if let Some(fuzziness) = query.fuzziness {
-                check_fuzziness(fuzziness, &query.text)?;
+                self.check_fuzzy_terms(field, &query.text, fuzziness)?;
             }
         }
         Ok(())
+    }
+
+    fn check_fuzzy_terms(&self, field: &Field, text: &str, fuzziness: Fuzziness) -> Result<()> {
+        if fuzziness == Fuzziness::Auto {
+            return Ok(());
+        }
+        self.search_tokens(field, text)?.iter().try_for_each(|token| check_fuzziness(fuzziness, &token.text))
     }
 
     fn check_prefix(&self, name: &str) -> Result<()> {

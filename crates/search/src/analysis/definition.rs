@@ -12,7 +12,8 @@ use statehouse_core::{Error, Result};
 /// use statehouse_search::analysis::{Analyzer, Stemmer};
 ///
 /// let analyzer = Analyzer::standard().lowercase().ascii_folding().stop_words(["the", "of"]).stem(Stemmer::Porter2);
-/// assert_eq!(analyzer.filters().len(), 4);
+/// let terms: Vec<_> = analyzer.tokens("Fractures of the Fémur").into_iter().map(|token| token.text).collect();
+/// assert_eq!(terms, ["fractur", "femur"]);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Analyzer {
@@ -167,6 +168,11 @@ impl Analyzer {
 }
 
 /// What is done to a keyword before it is a term, in documents and in queries. The default does nothing.
+///
+/// ```
+/// use statehouse_search::analysis::Normalizer;
+/// assert_eq!(Normalizer::default().lowercase().ascii_folding().apply("CAFÉ"), "cafe");
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Normalizer {
     filters: Vec<TokenFilter>,
