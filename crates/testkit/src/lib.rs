@@ -35,16 +35,25 @@
 //! end of the server's log is part of the error.
 
 mod error;
+mod http;
+mod opensearch;
 mod port;
+mod postgres;
 mod process;
 mod proxy;
 mod redis;
 mod resp;
+mod s3;
+mod sigv4;
 mod tools;
 mod url;
 
 pub use error::StartError;
+pub use http::Response;
+pub use opensearch::{OpenSearchCluster, OpenSearchNode};
+pub use postgres::PostgresServer;
 pub use proxy::{Counts, Direction, FaultProxy};
-pub use redis::{RedisServer, RedisServerBuilder};
+pub use redis::{RedisCluster, RedisSentinel, RedisServer, RedisServerBuilder};
 pub use resp::Reply;
+pub use s3::{S3Server, S3ServerBuilder};
 pub use tools::{find_program, tool_cache};

@@ -31,6 +31,10 @@ impl Port {
         self.number
     }
 
+    pub(crate) fn text(&self) -> String {
+        self.number.to_string()
+    }
+
     pub(crate) fn address(&self) -> SocketAddr {
         SocketAddr::from((Ipv4Addr::LOCALHOST, self.number))
     }

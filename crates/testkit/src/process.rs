@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process};
 use tempfile::TempDir;
 
 use crate::port::Port;
@@ -133,8 +133,7 @@ impl Server {
     pub(crate) fn signal(&self, signal: Signal) {
         let running = self.running();
         let running = running.as_ref().unwrap_or_else(|| panic!("{} does not run", self.launch.name));
-        kill_process_group(running.group, signal)
-            .unwrap_or_else(|error| panic!("{} cannot be signalled: {error}", self.launch.name));
+        running.signal(signal).unwrap_or_else(|error| panic!("{} cannot be signalled: {error}", self.launch.name));
     }
 
     /// Ends every process of the server at once, as a crash does; returns when they are gone.
@@ -177,11 +176,38 @@ impl Running {
     }
 }
 
+impl Running {
+    /// Reaches the group, and children that left it: each of PostgreSQL's leads a group of its own.
+    fn signal(&self, signal: Signal) -> io::Result<()> {
+        let others = descendants(self.group);
+        kill_process_group(self.group, signal)?;
+        for process in others {
+            // One that has ended meanwhile needs no signal.
+            let _gone = kill_process(process, signal);
+        }
+        Ok(())
+    }
+}
+
+/// The children of `process` and theirs, as far as the system lists them (Linux does).
+fn descendants(process: Pid) -> Vec<Pid> {
+    let id = process.as_raw_nonzero();
+    let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
+    let children = children.split_whitespace().filter_map(|id| Pid::from_raw(id.parse().ok()?));
+    children.flat_map(|child| [vec![child], descendants(child)].concat()).collect()
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
+        let others = descendants(self.group);
         // An error says that the group is gone already, which is what we want.
-        let _gone = kill_process_group(self.group, Signal::KILL);
+        let _gone = self.signal(Signal::KILL);
         let _status = self.child.wait();
+        // Those that are not our own children cannot be waited for; they need a moment to go.
+        let deadline = Instant::now() + Duration::from_secs(2);
+        while others.iter().any(|process| test_kill_process(*process).is_ok()) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(2));
+        }
         // The watchdog is told that its work is done before it is left alone.
         if let Some(mut pipe) = self.watchdog.stdin.take() {
             let _gone = pipe.write_all(b"done\n");

@@ -36,6 +36,11 @@ pub fn find_program(name: &str, more: &[PathBuf]) -> Result<PathBuf, StartError>
         .ok_or_else(|| StartError::missing(name))
 }
 
+/// The URL of a server that somebody else runs, from the environment variable `name`.
+pub(crate) fn given_url(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|url| !url.is_empty())
+}
+
 pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }

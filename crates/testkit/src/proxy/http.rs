@@ -1,6 +1,8 @@
 //! What clients send: Redis commands are counted, HTTP/1.1 requests counted and relieved of headers, all else passes.
 
 use super::count::{Commands, Counts};
+use super::settings::Strip;
+use crate::sigv4::Signable;
 
 /// Follows what a client sends on one connection.
 #[derive(Debug, Default)]
@@ -15,8 +17,8 @@ pub(super) enum RequestFilter {
 }
 
 impl RequestFilter {
-    /// Counts the requests in `bytes` and removes the headers called `strip` (lowercase) from them.
-    pub(super) fn pass(&mut self, bytes: &mut Vec<u8>, strip: &[String], counts: &mut Counts) {
+    /// Counts the requests in `bytes` and removes the headers that `strip` names from them.
+    pub(super) fn pass(&mut self, bytes: &mut Vec<u8>, strip: &Strip, counts: &mut Counts) {
         if matches!(self, Self::Unknown) {
             *self = match bytes.first() {
                 Some(b'*') => Self::Redis(Commands::default()),
@@ -55,7 +57,7 @@ enum Part {
 }
 
 impl Requests {
-    fn feed(&mut self, mut bytes: &[u8], strip: &[String], counts: &mut Counts) -> Vec<u8> {
+    fn feed(&mut self, mut bytes: &[u8], strip: &Strip, counts: &mut Counts) -> Vec<u8> {
         let mut out = Vec::with_capacity(bytes.len());
         while !bytes.is_empty() {
             if let Part::Body(left) | Part::Chunk(left) = &mut self.part {
@@ -80,7 +82,7 @@ impl Requests {
     }
 
     /// A whole head, or a whole line of a chunked body.
-    fn take(&mut self, text: &[u8], strip: &[String], counts: &mut Counts, out: &mut Vec<u8>) {
+    fn take(&mut self, text: &[u8], strip: &Strip, counts: &mut Counts, out: &mut Vec<u8>) {
         let line = String::from_utf8_lossy(text);
         if self.part == Part::Head {
             counts.add(line.split(' ').next().unwrap_or_default().as_bytes());
@@ -103,10 +105,31 @@ fn chunk_length(line: &str) -> u64 {
     u64::from_str_radix(digits.trim(), 16).unwrap_or_default()
 }
 
-/// `head` without the headers called `strip`.
-fn without(head: &str, strip: &[String]) -> String {
-    let stripped = |line: &str| header(line).is_some_and(|(name, _)| strip.contains(&name));
-    head.split_inclusive('\n').filter(|line| !stripped(line)).collect()
+/// `head` without the headers that `strip` names, signed again if it was signed and there is a key.
+fn without(head: &str, strip: &Strip) -> String {
+    let named = |line: &str| header(line).is_some_and(|(name, _)| strip.names.contains(&name));
+    if !head.split('\n').any(named) {
+        return head.to_owned();
+    }
+    let rest: String = head.split_inclusive('\n').filter(|line| !named(line)).collect();
+    strip.secret_key.as_ref().and_then(|key| signed_again(&rest, key)).unwrap_or(rest)
+}
+
+/// `head` with a new S3 signature over those of its signed headers that it still has; none if it is not signed.
+fn signed_again(head: &str, secret_key: &str) -> Option<String> {
+    let (request, rest) = head.split_once("\r\n")?;
+    let (method, target) = request.strip_suffix(" HTTP/1.1")?.split_once(' ')?;
+    let headers: Vec<_> = rest.lines().filter_map(header).collect();
+    let value = |name: &str| headers.iter().find(|(other, _)| other == name).map(|(_, value)| *value);
+    let old = value("authorization")?;
+    let (_, old_fields) = old.split_once("AWS4-HMAC-SHA256 ")?;
+    let field = |name: &str| old_fields.split(',').find_map(|field| field.trim().strip_prefix(name));
+    let (access_key, scope) = field("Credential=")?.split_once('/')?;
+    let signed =
+        field("SignedHeaders=")?.split(';').filter_map(|name| Some((name.to_owned(), value(name)?.to_owned())));
+    let signed: Vec<_> = signed.collect();
+    let request = Signable { method, target, headers: &signed, payload: value("x-amz-content-sha256")? };
+    Some(head.replacen(old, &request.authorization(access_key, secret_key, value("x-amz-date")?, scope), 1))
 }
 
 /// What follows `head`.
@@ -134,6 +157,10 @@ fn header(line: &str) -> Option<(String, &str)> {
 mod tests {
     use super::*;
 
+    fn strip() -> Strip {
+        Strip { names: vec!["if-none-match".to_owned()], secret_key: None }
+    }
+
     #[test]
     fn named_headers_go_and_bodies_stay_however_requests_are_cut() {
         let put =
@@ -147,7 +174,7 @@ mod tests {
             let mut passed = Vec::new();
             for piece in sent.as_bytes().chunks(cut) {
                 let mut piece = piece.to_vec();
-                filter.pass(&mut piece, &["if-none-match".to_owned()], &mut counts);
+                filter.pass(&mut piece, &strip(), &mut counts);
                 passed.extend(piece);
             }
             assert_eq!(String::from_utf8_lossy(&passed), expected, "cut {cut}");
@@ -160,7 +187,7 @@ mod tests {
         let mut bytes = b"\x16\x03If-None-Match: x\r\n".to_vec();
         let before = bytes.clone();
         let mut counts = Counts::default();
-        RequestFilter::default().pass(&mut bytes, &["if-none-match".to_owned()], &mut counts);
+        RequestFilter::default().pass(&mut bytes, &strip(), &mut counts);
         assert_eq!((bytes, counts.commands()), (before, 0));
     }
 }

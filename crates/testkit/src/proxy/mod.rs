@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::port::Port;
-use settings::{Settings, Truncation};
+use settings::{Settings, Strip, Truncation};
 
 pub use count::Counts;
 
@@ -149,8 +149,21 @@ impl FaultProxy {
     }
 
     /// Removes the headers called `names` from HTTP/1.1 requests: the server behaves as one that does not know them.
+    ///
+    /// A signature that covers such a header becomes wrong; see [`strip_s3_headers`](Self::strip_s3_headers).
     pub fn strip_request_headers(&self, names: &[&str]) {
-        self.change(|settings| settings.strip = names.iter().map(|name| name.to_ascii_lowercase()).collect());
+        self.strip(names, None);
+    }
+
+    /// [`strip_request_headers`](Self::strip_request_headers) before an S3 server: signs what is left of each request
+    /// again with `secret_key`, because clients sign all headers. Requests signed in their query are left alone.
+    pub fn strip_s3_headers(&self, names: &[&str], secret_key: &str) {
+        self.strip(names, Some(secret_key.to_owned()));
+    }
+
+    fn strip(&self, names: &[&str], secret_key: Option<String>) {
+        let names = names.iter().map(|name| name.to_ascii_lowercase()).collect();
+        self.change(|settings| settings.strip = Strip { names, secret_key });
     }
 
     /// Ends every fault. What was held back arrives; a direction that has ended stays so on its connection.

@@ -8,10 +8,18 @@ pub(super) struct Settings {
     pub(super) target: String,
     /// Grows with each reset: a connection that was there before ends.
     pub(super) resets: u64,
-    /// Lowercase names of HTTP request headers.
-    pub(super) strip: Vec<String>,
+    pub(super) strip: Strip,
     to_server: LaneSettings,
     to_client: LaneSettings,
+}
+
+/// HTTP request headers to remove.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Strip {
+    /// Lowercase names.
+    pub(super) names: Vec<String>,
+    /// Signs what is left of a signed S3 request.
+    pub(super) secret_key: Option<String>,
 }
 
 /// The faults of one direction.
@@ -32,7 +40,7 @@ pub(super) struct Truncation {
 impl Settings {
     pub(super) fn new(target: String) -> Self {
         let (to_server, to_client) = Default::default();
-        Self { target, resets: 0, strip: Vec::new(), to_server, to_client }
+        Self { target, resets: 0, strip: Strip::default(), to_server, to_client }
     }
 
     pub(super) const fn lane(&self, direction: Direction) -> &LaneSettings {

@@ -1,11 +1,13 @@
 //! Redis: a single server, and the builder that Sentinel and Cluster use for their nodes.
 
+mod cluster;
+mod sentinel;
 mod tls;
 
 use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::OnceCell;
 
@@ -15,6 +17,9 @@ use crate::resp::{Connection, Reply};
 use crate::url::{Authority, credentials};
 use crate::{StartError, tools};
 use tls::TlsFiles;
+
+pub use cluster::RedisCluster;
+pub use sentinel::RedisSentinel;
 
 /// How long a server may take until it answers; a loaded machine starts many at once.
 const READY_WITHIN: Duration = Duration::from_secs(20);
@@ -51,9 +56,9 @@ impl RedisServer {
     /// As [`start`](Self::start).
     pub async fn shared() -> &'static Self {
         static SHARED: OnceCell<RedisServer> = OnceCell::const_new();
-        let start = async || match std::env::var("STATEHOUSE_TEST_REDIS_URL") {
-            Ok(url) => Self::at(&url),
-            Err(_) => Self::start().await,
+        let start = async || match tools::given_url("STATEHOUSE_TEST_REDIS_URL") {
+            Some(url) => Self::at(&url),
+            None => Self::start().await,
         };
         SHARED.get_or_init(start).await
     }
@@ -129,19 +134,13 @@ impl RedisServer {
 }
 
 /// Settings of a [`RedisServer`].
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct RedisServerBuilder {
-    program: &'static str,
     password: String,
     acl_user: Option<(String, String, String)>,
     tls: bool,
+    cluster: bool,
     args: Vec<OsString>,
-}
-
-impl Default for RedisServerBuilder {
-    fn default() -> Self {
-        Self { program: "redis-server", password: String::new(), acl_user: None, tls: false, args: Vec::new() }
-    }
 }
 
 impl RedisServerBuilder {
@@ -192,38 +191,80 @@ impl RedisServerBuilder {
     /// # Errors
     /// If there is no `redis-server`, or it does not start.
     pub async fn try_start(self) -> Result<RedisServer, StartError> {
-        let program = tools::find_program(self.program, &[])?;
+        let program = tools::find_program("redis-server", &[])?;
         let folder = server_folder("redis")?;
-        let port = Port::reserve()?;
-        let mut args: Vec<OsString> = Vec::new();
-        for (name, value) in [("--port", port.number().to_string().as_str()), ("--bind", "127.0.0.1"), ("--save", "")] {
-            args.extend([name.into(), value.into()]);
+        let mut ports = vec![Port::reserve()?];
+        let mut args = arguments([("--port", ports[0].text().as_str()), ("--bind", "127.0.0.1"), ("--save", "")]);
+        if self.cluster {
+            let bus = Port::reserve()?;
+            args.extend(arguments([("--cluster-enabled", "yes"), ("--cluster-port", &bus.text())]));
+            ports.push(bus);
         }
-        let mut ports = vec![port];
-        let tls = if self.tls {
+        let mut tls = None;
+        if self.tls {
             let port = Port::reserve()?;
             let files = TlsFiles::create(folder.path())?;
             args.extend(files.redis_args(port.number()));
-            let address = format!("localhost:{}", port.number());
+            tls = Some((format!("localhost:{}", port.number()), files));
             ports.push(port);
-            Some((address, files))
-        } else {
-            None
-        };
+        }
         args.extend(self.args);
-        let (user, password) = match &self.acl_user {
+        let (user, password) = match self.acl_user {
             Some((name, password, rules)) => {
-                args.extend(["--user".into(), name.into(), "on".into(), format!(">{password}").into()]);
+                args.extend(["--user".into(), (&name).into(), "on".into(), format!(">{password}").into()]);
                 args.extend(rules.split_whitespace().map(OsString::from));
-                (name.clone(), password.clone())
+                (name, password)
             }
             None => (String::new(), self.password.clone()),
         };
         let address = ports[0].address().to_string();
-        let launch = Launch { name: self.program, program, args, env: Vec::new(), refuses_root: false };
+        let launch = Launch { name: "redis-server", program, args, env: Vec::new(), refuses_root: false };
         let process = Some(Server::spawn(launch, folder, ports)?);
         let server = RedisServer { address, user, password, admin_password: self.password, tls, process };
         server.wait_ready().await?;
         Ok(server)
+    }
+}
+
+fn arguments<const N: usize>(pairs: [(&str, &str); N]) -> Vec<OsString> {
+    pairs.into_iter().flat_map(|(name, value)| [name.into(), value.into()]).collect()
+}
+
+/// The methods of a handle on several servers: each does to all what the method of one does.
+macro_rules! group_controls {
+    () => {
+        /// Pauses all servers.
+        pub fn pause(&self) {
+            self.members().for_each(RedisServer::pause);
+        }
+
+        /// Lets all servers go on.
+        pub fn resume(&self) {
+            self.members().for_each(RedisServer::resume);
+        }
+
+        /// Kills all servers at once.
+        pub fn kill(&self) {
+            self.members().for_each(RedisServer::kill);
+        }
+    };
+}
+use group_controls;
+
+/// Asks `ready` until it holds.
+async fn settled<F>(what: &str, mut ready: impl FnMut() -> F) -> Result<(), StartError>
+where
+    F: Future<Output = io::Result<bool>>,
+{
+    let deadline = Instant::now() + READY_WITHIN;
+    loop {
+        let answer = within(Duration::from_secs(5), ready()).await;
+        if matches!(answer, Ok(true)) {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            return Err(StartError::new(format!("{what} after {READY_WITHIN:?}: {answer:?}")));
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -1,6 +1,6 @@
 //! What a process leaves behind when it ends without dropping its servers.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -39,7 +39,7 @@ async fn child_with_a_shared_server() {
     let Ok(ending) = std::env::var(CHILD) else { return };
     let redis = RedisServer::shared().await;
     let folder = redis.command(&["CONFIG", "GET", "dir"]).await.unwrap();
-    println!("server {} {folder:?}", redis.address());
+    writeln!(std::io::stdout(), "server {} {folder:?}", redis.address()).unwrap();
     if ending == "hang" {
         std::thread::sleep(Duration::from_secs(60));
     }

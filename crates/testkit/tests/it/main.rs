@@ -1,5 +1,9 @@
 //! Each server is started, used, paused, killed and started again, and nothing of it stays behind.
 
 mod leftovers;
+mod opensearch;
+mod postgres;
 mod proxy;
 mod redis;
+mod redis_groups;
+mod s3;

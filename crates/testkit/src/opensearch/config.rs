@@ -1,0 +1,123 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use crate::port::Port;
+use crate::process::{Launch, Server, server_folder};
+use crate::{StartError, tools};
+
+/// The version that is installed and tested against.
+const FOLDER: &str = "opensearch-3.8.0";
+/// The oldest JVM that it runs on.
+const OLDEST_JAVA: u32 = 21;
+
+/// Short starts and little memory count more here than speed at work; the last lines are what the distribution needs.
+/// The distribution's own file also logs garbage collections into its folder, which other nodes share.
+const JVM_OPTIONS: &str = "\
+-Xms512m
+-Xmx512m
+-XX:+UseSerialGC
+-XX:TieredStopAtLevel=1
+-Djava.io.tmpdir=${OPENSEARCH_TMPDIR}
+20-:--add-modules=jdk.incubator.vector
+21-:-javaagent:agent/opensearch-agent.jar
+21-:--add-opens=java.base/java.nio=ALL-UNNAMED
+-Dorg.apache.lucene.store.MMapDirectory.sharedArenaMaxPermits=1
+";
+
+const LOGGING: &str = "\
+appender.console.type = Console
+appender.console.name = console
+appender.console.layout.type = PatternLayout
+appender.console.layout.pattern = [%d{ISO8601}][%-5p][%c{1.}] %m%n
+rootLogger.level = info
+rootLogger.appenderRef.console.ref = console
+";
+
+/// A node before it is started.
+#[derive(Debug)]
+pub(super) struct NodeConfig {
+    pub(super) http: Port,
+    pub(super) transport: Port,
+    settings: String,
+    folder: TempDir,
+}
+
+impl NodeConfig {
+    pub(super) fn alone() -> Result<Self, StartError> {
+        let mut config = Self::new("statehouse")?;
+        config.set("discovery.type", "single-node");
+        Ok(config)
+    }
+
+    pub(super) fn new(name: &str) -> Result<Self, StartError> {
+        let folder = server_folder("opensearch")?;
+        let (http, transport) = (Port::reserve()?, Port::reserve()?);
+        let mut config = Self { http, transport, settings: String::new(), folder };
+        let path = |name| config.folder.path().join(name).display().to_string();
+        for (name, value) in [
+            ("cluster.name", "statehouse".to_owned()),
+            ("node.name", name.to_owned()),
+            ("network.host", "127.0.0.1".to_owned()),
+            ("http.port", config.http.text()),
+            ("transport.port", config.transport.text()),
+            ("path.data", path("data")),
+            ("path.logs", path("logs")),
+            // A developer's disk may be nearly full.
+            ("cluster.routing.allocation.disk.threshold_enabled", "false".to_owned()),
+        ] {
+            config.set(name, &value);
+        }
+        Ok(config)
+    }
+
+    pub(super) fn set(&mut self, name: &str, value: &str) {
+        self.settings.push_str(&format!("{name}: {value}\n"));
+    }
+
+    pub(super) fn spawn(self) -> Result<Server, StartError> {
+        let folder = self.folder.path();
+        let home = tools::tool_cache().join(FOLDER);
+        let program = tools::find_program("opensearch", &[home.join("bin")])?;
+        let config = folder.join("config");
+        fs::create_dir(&config)?;
+        fs::create_dir(folder.join("tmp"))?;
+        for (name, text) in
+            [("opensearch.yml", self.settings.as_str()), ("jvm.options", JVM_OPTIONS), ("log4j2.properties", LOGGING)]
+        {
+            fs::write(config.join(name), text)?;
+        }
+        let env = vec![
+            ("OPENSEARCH_PATH_CONF", config.into()),
+            ("OPENSEARCH_TMPDIR", folder.join("tmp").into()),
+            ("OPENSEARCH_JAVA_HOME", find_java()?.into()),
+        ];
+        let launch = Launch { name: "opensearch", program, args: Vec::new(), env, refuses_root: true };
+        Server::spawn(launch, self.folder, vec![self.http, self.transport])
+    }
+}
+
+/// The home of a JVM that is new enough: `JAVA_HOME`, else the newest that the system has.
+fn find_java() -> Result<PathBuf, StartError> {
+    let given = std::env::var_os("JAVA_HOME").map(PathBuf::from);
+    if let Some(home) = given.filter(|home| version(home) >= Some(OLDEST_JAVA)) {
+        return Ok(home);
+    }
+    let installed = Path::new("/usr/lib/jvm").read_dir().into_iter().flatten().flatten().map(|entry| entry.path());
+    let newest = installed.filter_map(|home| Some((version(&home)?, home))).max();
+    match newest {
+        Some((version, home)) if version >= OLDEST_JAVA => Ok(home),
+        _ => Err(StartError::new(format!(
+            "OpenSearch needs a JVM of version {OLDEST_JAVA} or newer in JAVA_HOME or /usr/lib/jvm; \
+             install it with: cargo xtask services install"
+        ))),
+    }
+}
+
+/// The major version of the JVM in `home`, from its `release` file: `JAVA_VERSION="25.0.1"`.
+fn version(home: &Path) -> Option<u32> {
+    let release = fs::read_to_string(home.join("release")).ok()?;
+    let line = release.lines().find_map(|line| line.strip_prefix("JAVA_VERSION="))?;
+    line.trim_matches('"').split(['.', '-', '+']).next()?.parse().ok()
+}

@@ -1,0 +1,169 @@
+use std::io;
+use std::process::{Command, Stdio};
+
+use tokio::sync::OnceCell;
+
+use super::{RedisServer, group_controls, settled};
+use crate::resp::Reply;
+use crate::url::{Authority, credentials};
+use crate::{StartError, tools};
+
+/// Six nodes: three primaries with a replica each, which takes over when its primary is silent for a second.
+#[derive(Debug)]
+pub struct RedisCluster {
+    password: String,
+    nodes: Vec<RedisServer>,
+}
+
+impl RedisCluster {
+    /// Starts a cluster of your own; returns when every node finds it whole.
+    ///
+    /// # Panics
+    /// With a [`StartError`] if there is no `redis-server` and `redis-cli`, or they do not start.
+    pub async fn start() -> Self {
+        Self::start_with_password("").await
+    }
+
+    /// [`start`](Self::start), with a password.
+    pub async fn start_with_password(password: &str) -> Self {
+        Self::try_start(password).await.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The cluster that all tests of this process share: `STATEHOUSE_TEST_REDIS_CLUSTER_URL`, else one started now.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    pub async fn shared() -> &'static Self {
+        static SHARED: OnceCell<RedisCluster> = OnceCell::const_new();
+        let start = async || match tools::given_url("STATEHOUSE_TEST_REDIS_CLUSTER_URL") {
+            Some(url) => Self::at(&url),
+            None => Self::start().await,
+        };
+        SHARED.get_or_init(start).await
+    }
+
+    fn at(url: &str) -> Self {
+        let Authority { password, hosts, .. } = Authority::of(url);
+        let credentials = credentials("", &password);
+        let nodes = hosts.split(',').map(|host| RedisServer::at(&format!("redis://{credentials}{host}"))).collect();
+        Self { password, nodes }
+    }
+
+    /// Starts a cluster of your own; an empty `password` is none.
+    ///
+    /// # Errors
+    /// If there is no `redis-server` and `redis-cli`, or they do not start.
+    pub async fn try_start(password: &str) -> Result<Self, StartError> {
+        let mut nodes = Vec::new();
+        for _ in 0..6 {
+            let mut builder = RedisServer::builder().arg("--cluster-node-timeout", "1000");
+            builder.cluster = true;
+            if !password.is_empty() {
+                builder = builder.password(password).arg("--masterauth", password);
+            }
+            nodes.push(builder.try_start().await?);
+        }
+        let cluster = Self { password: password.to_owned(), nodes };
+        cluster.join_nodes().await?;
+        cluster.wait_ready().await?;
+        Ok(cluster)
+    }
+
+    async fn join_nodes(&self) -> Result<(), StartError> {
+        let mut command = Command::new(tools::find_program("redis-cli", &[])?);
+        command.args(["--cluster", "create"]).args(self.nodes.iter().map(RedisServer::address));
+        command.args(["--cluster-replicas", "1", "--cluster-yes"]).stdin(Stdio::null());
+        if !self.password.is_empty() {
+            command.env("REDISCLI_AUTH", &self.password);
+        }
+        let output = tokio::task::spawn_blocking(move || command.output()).await.map_err(io::Error::other)??;
+        if output.status.success() {
+            return Ok(());
+        }
+        let text = [output.stdout, output.stderr].concat();
+        Err(StartError::new(format!("redis-cli --cluster create: {}", String::from_utf8_lossy(&text))))
+    }
+
+    /// `redis+cluster://:password@a:1,b:2,…` with all nodes.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let hosts: Vec<_> = self.nodes.iter().map(RedisServer::address).collect();
+        format!("redis+cluster://{}{}", credentials("", &self.password), hosts.join(","))
+    }
+
+    /// All nodes.
+    #[must_use]
+    pub fn nodes(&self) -> &[RedisServer] {
+        &self.nodes
+    }
+
+    /// The node that answers for `key` now, as most nodes that run see it; none while there is no such majority.
+    ///
+    /// # Errors
+    /// If no node answers.
+    pub async fn primary_of(&self, key: &str) -> io::Result<Option<&RedisServer>> {
+        let mut votes = vec![0; self.nodes.len()];
+        let mut voters = 0;
+        let mut failure = io::Error::other("the cluster has no nodes");
+        for node in &self.nodes {
+            match owner(node, key).await {
+                Ok(address) => {
+                    voters += 1;
+                    let named = self.nodes.iter().position(|node| Some(&node.address) == address.as_ref());
+                    named.into_iter().for_each(|at| votes[at] += 1);
+                }
+                Err(error) => failure = error,
+            }
+        }
+        if voters == 0 {
+            return Err(failure);
+        }
+        Ok(votes.iter().position(|votes| votes * 2 > voters).map(|at| &self.nodes[at]))
+    }
+
+    group_controls!();
+
+    /// Starts all nodes again, killing those that run; returns when every node finds the cluster whole.
+    pub async fn restart(&self) {
+        self.kill();
+        for node in &self.nodes {
+            node.restart().await;
+        }
+        self.wait_ready().await.unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    fn members(&self) -> impl Iterator<Item = &RedisServer> {
+        self.nodes.iter()
+    }
+
+    async fn wait_ready(&self) -> Result<(), StartError> {
+        let whole = || async {
+            for node in &self.nodes {
+                let info = node.command(&["CLUSTER", "INFO"]).await?;
+                let info = info.text().unwrap_or_default();
+                if !info.contains("cluster_state:ok") || !info.contains("cluster_known_nodes:6") {
+                    return Ok(false);
+                }
+                let role = node.command(&["INFO", "replication"]).await?;
+                if role.text().is_some_and(|info| info.contains("master_link_status:down")) {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        };
+        settled("the cluster is not whole", whole).await
+    }
+}
+
+/// The address of the primary of `key`'s slot, as `node` sees it.
+async fn owner(node: &RedisServer, key: &str) -> io::Result<Option<String>> {
+    let slot = node.command(&["CLUSTER", "KEYSLOT", key]).await?.integer();
+    let Reply::Array(ranges) = node.command(&["CLUSTER", "SLOTS"]).await? else { return Ok(None) };
+    let owner = ranges.iter().find_map(|range| {
+        let Reply::Array(range) = range else { return None };
+        let [first, last, Reply::Array(primary), ..] = range.as_slice() else { return None };
+        let within = first.integer() <= slot && slot <= last.integer();
+        within.then(|| Some(format!("{}:{}", primary.first()?.text()?, primary.get(1)?.integer()?))).flatten()
+    });
+    Ok(owner)
+}
