@@ -1,1 +1,74 @@
-//! The one Redis/Valkey connector of statehouse: single, Sentinel and Cluster.
+//! The one Redis/Valkey connector of statehouse: a single server, Sentinel or Cluster behind one handle.
+//!
+//! ```no_run
+//! use statehouse_core::{Namespace, ServiceUrl};
+//! use statehouse_redis::{Idempotence, KeySpace, RedisClient, RedisConfig, RedisScript, redis};
+//!
+//! # async fn example() -> statehouse_core::Result<()> {
+//! let mut url = ServiceUrl::parse("STATEHOUSE_CACHE_URL", "redis://app:secret@10.0.0.5:6379/2?timeout=500ms")?;
+//! let config = RedisConfig::from_url(&mut url)?;
+//! url.finish()?;
+//! let client = RedisClient::open(config).await?;
+//!
+//! let keys = KeySpace::new(&Namespace::new("clinic.prod")?, "cache", "rates")?;
+//! let key = keys.key("EUR/USD");
+//! client.query::<()>(redis::cmd("SET").arg(&key).arg("1.08").arg("PX").arg(60_000), Idempotence::Idempotent).await?;
+//!
+//! // A script that adds is not safe to repeat: if its answer is lost, the error says `OutcomeUnknown`.
+//! let add = RedisScript::new("return redis.call('INCRBY', KEYS[1], ARGV[1])");
+//! let sum: i64 = add.key(&keys.key("visits")).arg(3).run(&client, Idempotence::NotIdempotent).await?;
+//! # Ok(()) }
+//! ```
+//!
+//! # Concepts
+//! - **[`RedisClient`]** is a cheap clone. One or two multiplexed connections per server are shared by all tasks: on
+//!   one machine that is ten times faster than a pool checkout per operation. [`RedisClient::exclusive`] checks a
+//!   connection out of a `deadpool-redis` pool for what would stall the others: `WATCH`, blocking reads, bulk.
+//! - **Deadlines.** Connecting, one try of an operation, and the operation with all its tries are each bounded
+//!   ([`RedisConfig`]); a dropped future leaves nothing behind on a shared connection.
+//! - **Retries have one owner**, this crate. What was certainly not executed is sent again; what may have been
+//!   executed only if the caller declared it [`Idempotence::Idempotent`], else the error is
+//!   [`OutcomeUnknown`](statehouse_core::ErrorKind::OutcomeUnknown). Bounded by a number of tries, by the total
+//!   deadline, and by a budget across operations, so that an outage is not answered with a storm.
+//! - **Healing.** A closed connection is replaced as soon as it closes. One that is open and silent (half-open) is
+//!   found by a `PING` after half a second without an answer and replaced within two seconds. A failover is followed
+//!   without a restart: Sentinel by asking all sentinels, Cluster by its redirections and slot map.
+//! - **[`KeySpace`]** builds keys that no other service, cache or tenant shares, and that hash to one slot only where
+//!   a script needs it.
+//!
+//! # What it is not
+//! No client-side caching, no reads from replicas, no general-purpose command API. Applications meet it only through
+//! `RedisClient::from_pool`; it exists for the Redis backends of the statehouse services.
+//!
+//! # Features
+//! - `tls`: `rediss:`, `rediss+sentinel:` and `rediss+cluster:` with rustls on ring. Without it such a URL is
+//!   refused, naming this feature. If no process-wide rustls provider is installed, ring becomes it.
+
+mod backoff;
+mod client;
+mod config;
+mod connect;
+mod error;
+mod exclusive;
+mod health;
+mod key_space;
+mod link;
+mod many;
+mod node;
+mod pending;
+mod request;
+mod script;
+mod slot;
+#[cfg(feature = "tls")]
+mod tls;
+mod topology;
+
+pub use deadpool_redis;
+pub use redis;
+
+pub use client::{Idempotence, RedisClient};
+pub use config::RedisConfig;
+pub use exclusive::Exclusive;
+pub use health::EvictionPolicy;
+pub use key_space::KeySpace;
+pub use script::{RedisScript, ScriptCall};

@@ -1,0 +1,209 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::{Cmd, FromRedisValue, Pipeline, Value, from_redis_value};
+use statehouse_core::{Error, ErrorKind, Result};
+use tokio::time::{Instant, sleep};
+use tracing::Instrument as _;
+
+use crate::backoff::{Backoff, RetryBudget};
+use crate::config::{RedisConfig, Timing};
+use crate::error::{map_error, may_retry, unexpected_reply};
+use crate::exclusive::Exclusive;
+use crate::pending::Failure;
+use crate::request::Request;
+use crate::topology::{Target, Topology};
+
+/// Whether sending the same request twice has the effect of sending it once.
+///
+/// `SET`, `DEL` and reads are idempotent; `INCR`, `XADD`, `SET … NX` and a script that compares versions are not: the
+/// second time they answer differently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Idempotence {
+    /// It is sent again if its answer was lost.
+    Idempotent,
+    /// If its answer was lost, the error is [`OutcomeUnknown`](statehouse_core::ErrorKind::OutcomeUnknown).
+    NotIdempotent,
+}
+
+/// How often one try may be redirected by a cluster.
+const REDIRECTIONS: u32 = 5;
+
+/// The pauses between tries.
+const FIRST_PAUSE: Duration = Duration::from_millis(25);
+const LONGEST_PAUSE: Duration = Duration::from_millis(800);
+
+/// A handle to one Redis deployment. Clones share everything.
+///
+/// # Behavior
+/// - Every operation ends within the configured deadline, with an answer or a typed error.
+/// - A request that was certainly not executed is sent again; one whose answer was lost only if it is
+///   [`Idempotent`](Idempotence::Idempotent).
+/// - Dropping an operation's future abandons its answer and nothing else: other operations on the same connection go
+///   on. The command may have been sent already.
+/// - Requests on one connection are executed in the order in which they were sent, but two operations that run
+///   concurrently have no order, and neither have those of a client with several connections.
+/// - In a cluster all keys of a command, pipeline or script must be in one slot; see [`KeySpace`](crate::KeySpace).
+#[derive(Clone)]
+pub struct RedisClient {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) topology: Topology,
+    pub(crate) timing: Timing,
+    pub(crate) place: String,
+    setting: Option<String>,
+    budget: RetryBudget,
+}
+
+impl RedisClient {
+    /// Connects and checks that the server is there, accepts the credentials and has the database.
+    ///
+    /// # Errors
+    /// [`InvalidConfig`](statehouse_core::ErrorKind::InvalidConfig),
+    /// [`Unauthenticated`](statehouse_core::ErrorKind::Unauthenticated),
+    /// [`PermissionDenied`](statehouse_core::ErrorKind::PermissionDenied) or, where nobody answers,
+    /// [`Unavailable`](statehouse_core::ErrorKind::Unavailable) or
+    /// [`Timeout`](statehouse_core::ErrorKind::Timeout), each naming the setting.
+    pub async fn open(config: RedisConfig) -> Result<Self> {
+        config.check()?;
+        let inner = Inner {
+            topology: Topology::new(&config)?,
+            timing: config.timing,
+            place: config.describe(),
+            setting: config.setting,
+            budget: RetryBudget::new(),
+        };
+        let client = Self { inner: Arc::new(inner) };
+        client.start().await.map_err(|error| match &client.inner.setting {
+            Some(setting) => error.with_setting(setting),
+            None => error,
+        })?;
+        Ok(client)
+    }
+
+    async fn start(&self) -> Result<()> {
+        let until = Instant::now() + self.inner.timing.total;
+        let started = self.inner.topology.start(until).await;
+        started.map_err(|failure| self.error(&failure, Idempotence::Idempotent, false))?;
+        self.query(&redis::cmd("PING"), Idempotence::Idempotent).await
+    }
+
+    /// Uses the caller's pool, with the default timeouts; see [`RedisConfig::pool`] for others.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn from_pool(pool: deadpool_redis::Pool) -> Result<Self> {
+        Self::open(RedisConfig::pool(pool)).await
+    }
+
+    /// Sends one command.
+    ///
+    /// # Errors
+    /// Whatever the server or the way to it may answer; see the crate documentation.
+    pub async fn query<T: FromRedisValue>(&self, command: &Cmd, idempotence: Idempotence) -> Result<T> {
+        self.convert(self.execute(&Request::Command(command), idempotence).await?)
+    }
+
+    /// Sends several commands at once: with [`Pipeline::atomic`] as a transaction, else one may fail and others not,
+    /// which is an error of the whole.
+    ///
+    /// # Errors
+    /// As [`query`](Self::query). A pipeline that is neither atomic nor idempotent is never sent twice.
+    pub async fn pipeline<T: FromRedisValue>(&self, pipeline: &Pipeline, idempotence: Idempotence) -> Result<T> {
+        self.convert(self.execute(&Request::Pipeline(pipeline), idempotence).await?)
+    }
+
+    /// A connection for one user alone, to the server that has `key`, or to any.
+    ///
+    /// # Errors
+    /// As [`query`](Self::query); nothing is sent yet.
+    pub async fn exclusive(&self, key: Option<&[u8]>) -> Result<Exclusive> {
+        Exclusive::check_out(self, key).await
+    }
+
+    pub(crate) fn convert<T: FromRedisValue>(&self, value: Value) -> Result<T> {
+        from_redis_value(value).map_err(|error| unexpected_reply(&self.inner.place, &error))
+    }
+
+    /// Sends a request with redirections and retries, within the deadline.
+    pub(crate) async fn execute(&self, request: &Request<'_>, idempotence: Idempotence) -> Result<Value> {
+        let span = tracing::debug_span!(
+            "redis.request",
+            otel.kind = "client",
+            db.system.name = "redis",
+            db.operation.name = %request.name(),
+        );
+        self.with_retries(request, idempotence).instrument(span).await
+    }
+
+    async fn with_retries(&self, request: &Request<'_>, idempotence: Idempotence) -> Result<Value> {
+        let Inner { timing, budget, .. } = &*self.inner;
+        let until = Instant::now() + timing.total;
+        let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+        let mut tries = 0;
+        loop {
+            let failure = match self.try_once(request, idempotence, until.min(Instant::now() + timing.operation)).await
+            {
+                Ok(value) => {
+                    budget.earn();
+                    return Ok(value);
+                }
+                Err(failure) => failure,
+            };
+            if !may_retry(&failure, idempotence) || !request.may_repeat(&failure, idempotence) {
+                return Err(self.error(&failure, idempotence, false));
+            }
+            tries += 1;
+            let pause = backoff.pause();
+            if tries >= timing.tries || Instant::now() + pause >= until || !budget.spend() {
+                return Err(self.error(&failure, idempotence, true));
+            }
+            tracing::debug!(tries, kind = ?failure.error.kind(), sent = ?failure.sent, "trying a Redis request again");
+            sleep(pause).await;
+        }
+    }
+
+    /// One try, following a cluster's redirections.
+    async fn try_once(
+        &self,
+        request: &Request<'_>,
+        idempotence: Idempotence,
+        until: Instant,
+    ) -> Result<Value, Failure> {
+        let topology = &self.inner.topology;
+        let mut target = Target::of(topology.node(request.slot())?);
+        for _ in 0..REDIRECTIONS {
+            let failure = match request.send(&target, until).await {
+                Ok(value) => return Ok(value),
+                Err(failure) => failure,
+            };
+            let redirection = topology.learn(&target.node, &failure);
+            match redirection.filter(|next| request.may_follow(next, idempotence) && Instant::now() < until) {
+                Some(next) => target = next,
+                None => return Err(failure),
+            }
+        }
+        request.send(&target, until).await
+    }
+
+    pub(crate) fn error(&self, failure: &Failure, idempotence: Idempotence, exhausted: bool) -> Error {
+        let error = map_error(failure, idempotence, &self.inner.place, exhausted);
+        match (&self.inner.setting, error.kind()) {
+            (Some(setting), ErrorKind::Unauthenticated | ErrorKind::InvalidConfig) => error.with_setting(setting),
+            _ => error,
+        }
+    }
+}
+
+impl fmt::Debug for RedisClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisClient")
+            .field("place", &self.inner.place)
+            .field("topology", &self.inner.topology)
+            .finish_non_exhaustive()
+    }
+}

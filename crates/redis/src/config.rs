@@ -1,0 +1,434 @@
+use std::fmt;
+use std::time::Duration;
+
+use deadpool_redis::Pool;
+use statehouse_core::{Error, Host, Result, Secret, ServiceUrl};
+
+#[cfg(feature = "tls")]
+use crate::tls::Tls;
+
+/// Where Redis is, how to log in, and how long anything may take.
+///
+/// | URL | what it is |
+/// | --- | --- |
+/// | `redis://user:password@host:6379/2` | one server, database 2 |
+/// | `redis+sentinel://user:password@s1:26379,s2,s3/mymaster/2` | the master that Sentinel calls `mymaster` |
+/// | `redis+cluster://user:password@n1:6379,n2,n3` | a cluster, from these of its nodes; it has database 0 only |
+/// | `rediss:`, `rediss+sentinel:`, `rediss+cluster:` | the same over TLS (crate feature `tls`) |
+///
+/// | parameter | default | meaning |
+/// | --- | --- | --- |
+/// | `connect_timeout` | `1s` | the most that connecting, TLS and login may take |
+/// | `timeout` | `1s` | the most that one try of an operation may take |
+/// | `deadline` | `3s` | the most that an operation may take with all its tries |
+/// | `connections` | `1` | shared connections per server, 1 to 16; more pays off for values above 64 KiB |
+/// | `ca` | the system's | a PEM file of the certificates to trust instead of the system's (TLS only) |
+/// | `sentinel_username`, `sentinel_password` | none | how to log in to the sentinels themselves (Sentinel only) |
+#[derive(Clone, Debug)]
+pub struct RedisConfig {
+    pub(crate) servers: Servers,
+    pub(crate) credentials: Credentials,
+    pub(crate) database: u32,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<Tls>,
+    pub(crate) timing: Timing,
+    pub(crate) connections: usize,
+    pub(crate) setting: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Servers {
+    Single(Address),
+    Sentinel { sentinels: Vec<Address>, master: String, credentials: Credentials },
+    Cluster(Vec<Address>),
+    Brought(BroughtPool),
+}
+
+/// A caller's pool. Printing it must not print its credentials.
+#[derive(Clone)]
+pub(crate) struct BroughtPool(pub(crate) Pool);
+
+impl fmt::Debug for BroughtPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pool")
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Credentials {
+    pub(crate) username: Option<String>,
+    pub(crate) password: Option<Secret>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timing {
+    pub(crate) connect: Duration,
+    pub(crate) operation: Duration,
+    pub(crate) total: Duration,
+    pub(crate) tries: u32,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        let second = Duration::from_secs(1);
+        Self { connect: second, operation: second, total: second * 3, tries: 6 }
+    }
+}
+
+/// A server's name or address and its port.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Address {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+}
+
+impl Address {
+    pub(crate) fn new(host: impl Into<String>, port: u16) -> Self {
+        Self { host: host.into(), port }
+    }
+
+    fn of(host: &Host, default_port: u16) -> Self {
+        Self::new(host.name.clone(), host.port.unwrap_or(default_port))
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Host { name: self.host.clone(), port: Some(self.port) }.fmt(f)
+    }
+}
+
+const REDIS_PORT: u16 = 6379;
+const SENTINEL_PORT: u16 = 26379;
+
+impl RedisConfig {
+    /// One server.
+    #[must_use]
+    pub fn single(host: impl Into<String>, port: u16) -> Self {
+        Self::of(Servers::Single(Address::new(host, port)))
+    }
+
+    /// The master that these sentinels call `master`.
+    ///
+    /// # Errors
+    /// [`InvalidConfig`](statehouse_core::ErrorKind::InvalidConfig) if no sentinel or no master is named.
+    pub fn sentinel(sentinels: impl IntoIterator<Item = (String, u16)>, master: impl Into<String>) -> Result<Self> {
+        let sentinels: Vec<_> = sentinels.into_iter().map(|(host, port)| Address::new(host, port)).collect();
+        let master = master.into();
+        if sentinels.is_empty() || master.is_empty() {
+            return Err(Error::invalid_config("sentinel", "needs at least one sentinel and the master's name"));
+        }
+        Ok(Self::of(Servers::Sentinel { sentinels, master, credentials: Credentials::default() }))
+    }
+
+    /// The cluster that these servers belong to.
+    ///
+    /// # Errors
+    /// [`InvalidConfig`](statehouse_core::ErrorKind::InvalidConfig) if no node is named.
+    pub fn cluster(nodes: impl IntoIterator<Item = (String, u16)>) -> Result<Self> {
+        let nodes: Vec<_> = nodes.into_iter().map(|(host, port)| Address::new(host, port)).collect();
+        if nodes.is_empty() {
+            return Err(Error::invalid_config("cluster", "needs at least one node"));
+        }
+        Ok(Self::of(Servers::Cluster(nodes)))
+    }
+
+    /// The server that this pool connects to: one server, or what looks like one. Address, credentials, database and
+    /// TLS are the pool's; timeouts and the number of shared connections are this configuration's. The shared
+    /// connections are taken out of the pool, so that its `max_size` bounds the exclusive ones only.
+    #[must_use]
+    pub fn pool(pool: Pool) -> Self {
+        Self::of(Servers::Brought(BroughtPool(pool)))
+    }
+
+    fn of(servers: Servers) -> Self {
+        Self {
+            servers,
+            credentials: Credentials::default(),
+            database: 0,
+            #[cfg(feature = "tls")]
+            tls: None,
+            timing: Timing::default(),
+            connections: 1,
+            setting: None,
+        }
+    }
+
+    /// Reads a URL and takes its parameters. The caller may take more of its own and then calls
+    /// [`finish`](ServiceUrl::finish).
+    ///
+    /// # Errors
+    /// [`InvalidConfig`](statehouse_core::ErrorKind::InvalidConfig), naming the setting and what it accepts.
+    pub fn from_url(url: &mut ServiceUrl) -> Result<Self> {
+        let (secure, kind) = match url.scheme().split_once('+').unwrap_or((url.scheme(), "")) {
+            ("redis", kind) => (false, kind),
+            ("rediss", kind) => (true, kind),
+            _ => return Err(scheme_error(url)),
+        };
+        let (servers, database) = match kind {
+            "" => single_of(url)?,
+            "sentinel" => sentinel_of(url)?,
+            "cluster" => cluster_of(url)?,
+            _ => return Err(scheme_error(url)),
+        };
+        let mut config = Self::of(servers).with_database(database);
+        config.setting = Some(url.setting().to_owned());
+        config.credentials =
+            Credentials { username: url.username().map(str::to_owned), password: url.password().cloned() };
+        if secure {
+            config.take_tls(url)?;
+        }
+        config.take_limits(url)?;
+        Ok(config)
+    }
+
+    #[cfg(feature = "tls")]
+    fn take_tls(&mut self, url: &mut ServiceUrl) -> Result<()> {
+        self.tls = Some(Tls { ca: url.take("ca").map(|path| path.expose().into()) });
+        Ok(())
+    }
+
+    #[cfg(not(feature = "tls"))]
+    fn take_tls(&mut self, url: &ServiceUrl) -> Result<()> {
+        let message = format!("{}: needs the crate feature \"tls\" of statehouse-redis", url.scheme());
+        Err(Error::invalid_config(url.setting(), message))
+    }
+
+    fn take_limits(&mut self, url: &mut ServiceUrl) -> Result<()> {
+        let timing = &mut self.timing;
+        timing.connect = url.take_duration("connect_timeout")?.unwrap_or(timing.connect);
+        timing.operation = url.take_duration("timeout")?.unwrap_or(timing.operation);
+        timing.total = url.take_duration("deadline")?.unwrap_or_else(|| timing.total.max(timing.operation));
+        if timing.total < timing.operation {
+            return Err(url.refuse("deadline", "at least as long as \"timeout\""));
+        }
+        let accepts = "a number from 1 to 16";
+        if let Some(connections) = url.take_parsed::<usize>("connections", accepts)? {
+            if !(1..=16).contains(&connections) {
+                return Err(url.refuse("connections", accepts));
+            }
+            self.connections = connections;
+        }
+        Ok(())
+    }
+
+    /// The ACL user and password of the Redis servers. Without a user, it is Redis' `default` one.
+    #[must_use]
+    pub fn with_credentials(mut self, username: Option<&str>, password: Secret) -> Self {
+        self.credentials = Credentials { username: username.map(str::to_owned), password: Some(password) };
+        self
+    }
+
+    /// The ACL user and password of the sentinels, where those have their own. No effect elsewhere.
+    #[must_use]
+    pub fn with_sentinel_credentials(mut self, username: Option<&str>, password: Secret) -> Self {
+        if let Servers::Sentinel { credentials, .. } = &mut self.servers {
+            *credentials = Credentials { username: username.map(str::to_owned), password: Some(password) };
+        }
+        self
+    }
+
+    /// The database number. A cluster has only 0, which [`RedisClient::open`](crate::RedisClient::open) checks.
+    #[must_use]
+    pub const fn with_database(mut self, database: u32) -> Self {
+        self.database = database;
+        self
+    }
+
+    /// TLS, trusting the certificates of this PEM file, or the system's if `None`.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn with_tls(mut self, ca: Option<std::path::PathBuf>) -> Self {
+        self.tls = Some(Tls { ca });
+        self
+    }
+
+    /// The most that connecting may take, with TLS and login.
+    #[must_use]
+    pub const fn with_connect_timeout(mut self, limit: Duration) -> Self {
+        self.timing.connect = limit;
+        self
+    }
+
+    /// The most that one try of an operation may take.
+    #[must_use]
+    pub const fn with_timeout(mut self, limit: Duration) -> Self {
+        self.timing.operation = limit;
+        self
+    }
+
+    /// The most that an operation may take with all its tries.
+    #[must_use]
+    pub const fn with_deadline(mut self, limit: Duration) -> Self {
+        self.timing.total = limit;
+        self
+    }
+
+    /// How many connections to a server all tasks share. At least 1.
+    #[must_use]
+    pub fn with_connections(mut self, connections: usize) -> Self {
+        self.connections = connections.max(1);
+        self
+    }
+
+    /// Says in errors that this setting is the one to look at, for example `STATEHOUSE_CACHE_URL`.
+    #[must_use]
+    pub fn with_setting(mut self, setting: impl Into<String>) -> Self {
+        self.setting = Some(setting.into());
+        self
+    }
+
+    /// The setting to name in errors.
+    pub(crate) fn setting(&self) -> &str {
+        self.setting.as_deref().unwrap_or("redis")
+    }
+
+    /// What is connected to and where, for errors and logs. No secrets.
+    pub(crate) fn describe(&self) -> String {
+        let list = |addresses: &[Address]| addresses.iter().map(Address::to_string).collect::<Vec<_>>().join(",");
+        match &self.servers {
+            Servers::Single(address) => format!("Redis at {address}"),
+            Servers::Sentinel { sentinels, master, .. } => {
+                format!("Redis master \"{master}\" of the sentinels {}", list(sentinels))
+            }
+            Servers::Cluster(nodes) => format!("Redis cluster of {}", list(nodes)),
+            Servers::Brought(_) => "Redis of the given pool".to_owned(),
+        }
+    }
+
+    /// What can be checked without a connection.
+    pub(crate) fn check(&self) -> Result<()> {
+        let refuse = |message: &'static str| Err(Error::invalid_config(self.setting(), message).with_backend("redis"));
+        if self.database != 0 && matches!(self.servers, Servers::Cluster(_)) {
+            return refuse("a Redis cluster has database 0 only");
+        }
+        if self.timing.connect.is_zero() || self.timing.operation.is_zero() {
+            return refuse("timeouts must be above zero");
+        }
+        if self.timing.total < self.timing.operation {
+            return refuse("the deadline must be at least as long as the timeout");
+        }
+        if self.credentials.username.is_some() && self.credentials.password.is_none() {
+            return refuse("a user name is given without a password");
+        }
+        Ok(())
+    }
+}
+
+fn scheme_error(url: &ServiceUrl) -> Error {
+    let accepts = "the scheme must be redis, redis+sentinel or redis+cluster, or rediss, rediss+sentinel or \
+                   rediss+cluster for TLS";
+    Error::invalid_config(url.setting(), accepts)
+}
+
+fn single_of(url: &ServiceUrl) -> Result<(Servers, u32)> {
+    let [host] = url.hosts() else {
+        let message = "name one host, or use redis+sentinel: or redis+cluster: for several";
+        return Err(Error::invalid_config(url.setting(), message));
+    };
+    Ok((Servers::Single(Address::of(host, REDIS_PORT)), database_of(url, url.path())?))
+}
+
+fn sentinel_of(url: &mut ServiceUrl) -> Result<(Servers, u32)> {
+    let (master, database) = url.path().split_once('/').unwrap_or((url.path(), ""));
+    if url.hosts().is_empty() || master.is_empty() {
+        let message = "name the sentinels and the master, as in redis+sentinel://s1:26379,s2,s3/mymaster";
+        return Err(Error::invalid_config(url.setting(), message));
+    }
+    let (master, database) = (master.to_owned(), database_of(url, database)?);
+    let sentinels = url.hosts().iter().map(|host| Address::of(host, SENTINEL_PORT)).collect();
+    let credentials = Credentials {
+        username: url.take("sentinel_username").map(|name| name.expose().to_owned()),
+        password: url.take("sentinel_password"),
+    };
+    Ok((Servers::Sentinel { sentinels, master, credentials }, database))
+}
+
+fn cluster_of(url: &ServiceUrl) -> Result<(Servers, u32)> {
+    if url.hosts().is_empty() {
+        let message = "name nodes of the cluster, as in redis+cluster://n1:6379,n2,n3";
+        return Err(Error::invalid_config(url.setting(), message));
+    }
+    let nodes = url.hosts().iter().map(|host| Address::of(host, REDIS_PORT)).collect();
+    Ok((Servers::Cluster(nodes), database_of(url, url.path())?))
+}
+
+fn database_of(url: &ServiceUrl, text: &str) -> Result<u32> {
+    if text.is_empty() {
+        return Ok(0);
+    }
+    text.parse()
+        .map_err(|_| Error::invalid_config(url.setting(), "the database must be a number, as in redis://host/2"))
+}
+
+#[cfg(test)]
+mod tests {
+    use statehouse_core::ErrorKind;
+
+    use super::*;
+
+    fn parse(text: &str) -> Result<RedisConfig> {
+        let mut url = ServiceUrl::parse("STATEHOUSE_CACHE_URL", text)?;
+        let config = RedisConfig::from_url(&mut url)?;
+        url.finish()?;
+        config.check()?;
+        Ok(config)
+    }
+
+    #[test]
+    fn each_documented_url_is_understood() {
+        let config =
+            parse("redis://app:pw@h:7000/2?timeout=250ms&deadline=2s&connect_timeout=3s&connections=2").unwrap();
+        assert_eq!(config.describe(), "Redis at h:7000");
+        assert_eq!((config.database, config.connections), (2, 2));
+        assert_eq!(config.credentials.username.as_deref(), Some("app"));
+        assert_eq!(config.timing.operation, Duration::from_millis(250));
+        assert_eq!((config.timing.total, config.timing.connect), (Duration::from_secs(2), Duration::from_secs(3)));
+
+        let config = parse("redis+sentinel://s1,[::1]:5/mymaster/3?sentinel_password=x").unwrap();
+        assert_eq!(config.describe(), "Redis master \"mymaster\" of the sentinels s1:26379,[::1]:5");
+        assert_eq!(config.database, 3);
+        assert_eq!(parse("redis+cluster://a,b:1").unwrap().describe(), "Redis cluster of a:6379,b:1");
+        assert_eq!(parse("redis://h?timeout=9s").unwrap().timing.total, Duration::from_secs(9));
+    }
+
+    #[test]
+    fn wrong_urls_name_the_setting_and_what_is_accepted() {
+        let cases = [
+            ("memory:", "the scheme must be"),
+            ("redis+foo://h", "the scheme must be"),
+            ("redis://a,b", "redis+cluster:"),
+            ("redis:", "name one host"),
+            ("redis://h/two", "must be a number"),
+            ("redis+sentinel://s1", "mymaster"),
+            ("redis+cluster://a/1", "database 0 only"),
+            ("redis://h?timeout=5s&deadline=1s", "at least as long"),
+            ("redis://h?connections=0", "1 to 16"),
+            ("redis://h?tls=yes", "unknown parameter \"tls\""),
+            ("redis://h?ca=/x.pem", "unknown parameter \"ca\""),
+            ("redis://user@h", "without a password"),
+        ];
+        for (text, expected) in cases {
+            let error = parse(text).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{text}");
+            assert_eq!(error.setting(), Some("STATEHOUSE_CACHE_URL"), "{text}");
+            assert!(error.to_string().contains(expected), "{text}: {error}");
+        }
+    }
+
+    #[cfg(not(feature = "tls"))]
+    #[test]
+    fn tls_without_its_feature_names_the_feature() {
+        for text in ["rediss://h", "rediss+cluster://h", "rediss+sentinel://h/m"] {
+            let error = parse(text).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+            assert!(error.to_string().contains("crate feature \"tls\""), "{error}");
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let config = parse("redis+sentinel://app:hunter2@s/m?sentinel_password=hunter3").unwrap();
+        assert!(!format!("{config:?}").contains("hunter"));
+    }
+}

@@ -1,0 +1,184 @@
+//! The only mapping from what redis-rs and the server say to [`statehouse_core::Error`].
+
+use std::borrow::Cow;
+use std::fmt;
+use std::time::Duration;
+
+use redis::{ErrorKind as RedisKind, RedisError, ServerErrorKind};
+use statehouse_core::{Error, ErrorKind, Retry};
+
+use crate::client::Idempotence;
+use crate::pending::{Failure, Sent};
+
+const SOON: Retry = Retry::After(Duration::from_millis(100));
+const LATER: Retry = Retry::After(Duration::from_secs(1));
+
+/// Whether the request may be sent again: it was certainly not executed, or repeating it does no harm; and the reason
+/// may pass.
+pub(crate) fn may_retry(failure: &Failure, idempotence: Idempotence) -> bool {
+    match failure.sent {
+        Sent::No | Sent::Unanswered if is_refusal(&failure.error) => false,
+        Sent::No => true,
+        Sent::Unanswered => idempotence == Idempotence::Idempotent,
+        Sent::Answered => is_passing(&failure.error),
+    }
+}
+
+/// Whether the server said that it can't serve now and has executed nothing.
+fn is_passing(error: &RedisError) -> bool {
+    matches!(
+        error.code(),
+        Some("LOADING" | "READONLY" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" | "MOVED" | "ASK" | "BUSY")
+    )
+}
+
+/// Whether connecting fails in a way that trying again won't change.
+fn is_refusal(error: &RedisError) -> bool {
+    let lasting = [ErrorKind::Unauthenticated, ErrorKind::PermissionDenied, ErrorKind::InvalidConfig];
+    lasting.contains(&classify(error).0)
+}
+
+/// The error for the caller. `place` says which Redis; `exhausted`, that this crate has retried already.
+pub(crate) fn map_error(failure: &Failure, idempotence: Idempotence, place: &str, exhausted: bool) -> Error {
+    let (kind, retry, reason) = classify(&failure.error);
+    let lost = failure.sent == Sent::Unanswered && idempotence == Idempotence::NotIdempotent;
+    let (kind, retry) = if lost { (ErrorKind::OutcomeUnknown, Retry::Never) } else { (kind, retry) };
+    let passing = matches!(retry, Retry::Now | Retry::After(_));
+    let retry = if exhausted && passing { Retry::Exhausted } else { retry };
+    let message = if lost {
+        format!("{place} was sent the command and its answer was lost: {reason}")
+    } else {
+        format!("{place} {reason}")
+    };
+    Error::new(kind, message).with_backend("redis").with_retry(retry).with_source(Cause::of(&failure.error))
+}
+
+/// The error for an answer that is not of the type the operation expects.
+pub(crate) fn unexpected_reply(place: &str, error: &redis::ParsingError) -> Error {
+    let message = format!("{place} answered with something of another type than expected");
+    // A conversion error of redis-rs prints the value, so it is dropped: values never appear in errors.
+    let _ = error;
+    Error::new(ErrorKind::Unexpected, message).with_backend("redis")
+}
+
+pub(crate) fn not_the_master() -> RedisError {
+    redis::make_extension_error("NOTMASTER".to_owned(), None)
+}
+
+pub(crate) fn no_owner() -> RedisError {
+    redis::make_extension_error("NOOWNER".to_owned(), None)
+}
+
+pub(crate) fn no_such_master() -> RedisError {
+    (RedisKind::MasterNameNotFoundBySentinel, "no such master").into()
+}
+
+fn classify(error: &RedisError) -> (ErrorKind, Retry, Cow<'static, str>) {
+    match error.kind() {
+        RedisKind::AuthenticationFailed => (ErrorKind::Unauthenticated, Retry::Never, "refused the login".into()),
+        RedisKind::Io => classify_io(error),
+        RedisKind::Parse => {
+            (ErrorKind::Unexpected, Retry::Now, "answered with something that is not the Redis protocol".into())
+        }
+        RedisKind::RESP3NotSupported => {
+            (ErrorKind::InvalidConfig, Retry::Never, "does not know HELLO: it must be Redis 6 or newer".into())
+        }
+        RedisKind::MasterNameNotFoundBySentinel => {
+            (ErrorKind::InvalidConfig, Retry::Never, "is not known by that name to its sentinels".into())
+        }
+        RedisKind::InvalidClientConfig => (ErrorKind::Unavailable, SOON, "cannot be connected to".into()),
+        RedisKind::Server(_) | RedisKind::Extension => classify_answer(error),
+        _ => (ErrorKind::Unexpected, Retry::Never, "failed in the client".into()),
+    }
+}
+
+fn classify_io(error: &RedisError) -> (ErrorKind, Retry, Cow<'static, str>) {
+    if error.is_timeout() {
+        return (ErrorKind::Timeout, Retry::Now, "did not answer in time".into());
+    }
+    if is_certificate_error(error) {
+        let message = format!("has a certificate that is not trusted: {error}");
+        return (ErrorKind::InvalidConfig, Retry::Never, message.into());
+    }
+    if error.is_connection_refusal() {
+        return (ErrorKind::Unavailable, SOON, "refused the connection".into());
+    }
+    (ErrorKind::Unavailable, Retry::Now, "cannot be reached".into())
+}
+
+/// rustls' errors arrive as `InvalidData`; its type is not named without the `tls` feature.
+fn is_certificate_error(error: &RedisError) -> bool {
+    let text = error.to_string();
+    error.is_io_error() && (text.contains("certificate") || text.contains("Certificate"))
+}
+
+fn classify_answer(error: &RedisError) -> (ErrorKind, Retry, Cow<'static, str>) {
+    let (kind, retry, reason) = match error.code().unwrap_or_default() {
+        "NOAUTH" => (ErrorKind::Unauthenticated, Retry::Never, "requires a password"),
+        "WRONGPASS" => (ErrorKind::Unauthenticated, Retry::Never, "refused the login"),
+        "NOPERM" => (ErrorKind::PermissionDenied, Retry::Never, "does not allow this user the command or key"),
+        "READONLY" | "NOTMASTER" => (ErrorKind::Unavailable, SOON, "is a replica: a failover may be under way"),
+        "LOADING" => (ErrorKind::Unavailable, SOON, "is loading its data"),
+        "MASTERDOWN" => (ErrorKind::Unavailable, SOON, "is a replica that lost its master"),
+        "CLUSTERDOWN" | "NOOWNER" => (ErrorKind::Unavailable, SOON, "has no server for the key's slot now"),
+        "TRYAGAIN" | "MOVED" | "ASK" => (ErrorKind::Unavailable, SOON, "is moving the key's slot"),
+        "BUSY" => (ErrorKind::Unavailable, SOON, "is busy running a script"),
+        "OOM" => (ErrorKind::Unavailable, LATER, "is out of memory: maxmemory is reached and nothing may be evicted"),
+        "MISCONF" => (ErrorKind::Unavailable, LATER, "refuses writes: it cannot save to its disk"),
+        "NOREPLICAS" => (ErrorKind::Unavailable, LATER, "refuses writes: it has too few replicas"),
+        "WRONGTYPE" => (ErrorKind::Unexpected, Retry::Never, "has something of another type under the key"),
+        "NOSCRIPT" => (ErrorKind::Unexpected, Retry::Now, "does not have the script"),
+        "CROSSSLOT" => (ErrorKind::Unexpected, Retry::Never, "was sent keys of different slots in one command"),
+        _ => return classify_detail(error),
+    };
+    (kind, retry, reason.into())
+}
+
+/// Conditions that Redis tells apart only in the text behind `ERR`.
+fn classify_detail(error: &RedisError) -> (ErrorKind, Retry, Cow<'static, str>) {
+    let detail = error.detail().unwrap_or_default();
+    let has = |text: &str| detail.to_ascii_lowercase().contains(text);
+    if has("max number of clients") {
+        return (ErrorKind::Unavailable, LATER, "has reached its maxclients".into());
+    }
+    if has("db index is out of range") || has("invalid db index") || has("select is not allowed") {
+        return (ErrorKind::InvalidConfig, Retry::Never, "has no database of that number".into());
+    }
+    if has("unknown command") || has("unknown subcommand") {
+        return (ErrorKind::Unsupported, Retry::Never, "does not know the command: it is too old".into());
+    }
+    let message = format!("answered with an error: {}", Cause::of(error));
+    (ErrorKind::Unexpected, Retry::Never, message.into())
+}
+
+/// What redis-rs said, without what may hold arguments: the server repeats those of an unknown command, and a
+/// conversion error repeats the value.
+#[derive(Debug, thiserror::Error)]
+pub(crate) struct Cause(String);
+
+impl Cause {
+    const LONGEST: usize = 160;
+
+    fn of(error: &RedisError) -> Self {
+        let text = match error.kind() {
+            RedisKind::Io | RedisKind::InvalidClientConfig => error.to_string(),
+            RedisKind::Server(ServerErrorKind::ResponseError) => {
+                let detail = error.detail().unwrap_or_default();
+                let safe = detail.split(", with args").next().unwrap_or_default();
+                format!("ERR {}", safe.chars().take(Self::LONGEST).collect::<String>())
+            }
+            RedisKind::Server(_) | RedisKind::Extension => error.code().unwrap_or("unknown").to_owned(),
+            other => format!("{other:?}"),
+        };
+        Self(text)
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests;

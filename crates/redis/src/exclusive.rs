@@ -1,0 +1,83 @@
+use std::fmt;
+use std::time::Duration;
+
+use deadpool_redis::Connection;
+use redis::{Cmd, FromRedisValue, Pipeline, Value};
+use statehouse_core::{Error, Result};
+use tokio::time::timeout;
+
+use crate::client::{Idempotence, RedisClient};
+use crate::pending::{Failure, Sent, connection_lost, timed_out};
+use crate::request::Request;
+use crate::slot::slot_of;
+
+/// A connection for one user alone: for `WATCH`, for blocking reads, and for what is so large that others would wait.
+///
+/// Dropping it returns it to the pool. If something was sent and not answered, it is closed instead, so that the next
+/// user does not meet the late answer. Nothing is retried here: the caller holds the state that a retry needs.
+pub struct Exclusive {
+    connection: Option<Connection>,
+    client: RedisClient,
+}
+
+impl Exclusive {
+    pub(crate) async fn check_out(client: &RedisClient, key: Option<&[u8]>) -> Result<Self> {
+        let topology = &client.inner.topology;
+        let unsent = |failure: &Failure| client.error(failure, Idempotence::Idempotent, false);
+        let node = topology.node(key.map(slot_of)).map_err(|failure| unsent(&failure))?;
+        let connection = node.check_out().await.map_err(|error| {
+            let failure = Failure::not_sent(error);
+            topology.learn(&node, &failure);
+            unsent(&failure)
+        })?;
+        Ok(Self { connection: Some(connection), client: client.clone() })
+    }
+
+    /// Sends one command and waits for its answer for at most `limit`: for a blocking command, longer than it blocks.
+    ///
+    /// # Errors
+    /// As [`RedisClient::query`]. After an error without an answer the connection is closed.
+    pub async fn query<T: FromRedisValue>(&mut self, command: &Cmd, limit: Duration) -> Result<T> {
+        let reply = self.send(&Request::Command(command), limit).await?;
+        self.client.convert(reply)
+    }
+
+    /// Sends a pipeline, with [`Pipeline::atomic`] as a transaction; a transaction that a `WATCH` stopped answers nil.
+    ///
+    /// # Errors
+    /// As [`query`](Self::query).
+    pub async fn pipeline<T: FromRedisValue>(&mut self, pipeline: &Pipeline, limit: Duration) -> Result<T> {
+        let reply = self.send(&Request::Pipeline(pipeline), limit).await?;
+        self.client.convert(reply)
+    }
+
+    async fn send(&mut self, request: &Request<'_>, limit: Duration) -> Result<Value> {
+        // Taken, and put back only after an answer: a dropped future closes the connection.
+        let Some(mut connection) = self.connection.take() else {
+            return Err(self.error(&Failure::not_sent(connection_lost())));
+        };
+        connection.set_response_timeout(limit);
+        let exchange = async {
+            match request {
+                Request::Pipeline(pipeline) => pipeline.query_async::<Value>(&mut *connection).await,
+                single => single.command().query_async::<Value>(&mut *connection).await,
+            }
+        };
+        let answer = timeout(limit, exchange).await.unwrap_or_else(|_| Err(timed_out())).map_err(Failure::of_reply);
+        match &answer {
+            Err(failure) if failure.sent != Sent::Answered => drop(Connection::take(connection)),
+            _ => self.connection = Some(connection),
+        }
+        answer.map_err(|failure| self.error(&failure))
+    }
+
+    fn error(&self, failure: &Failure) -> Error {
+        self.client.error(failure, Idempotence::NotIdempotent, false)
+    }
+}
+
+impl fmt::Debug for Exclusive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exclusive").field("place", &self.client.inner.place).finish_non_exhaustive()
+    }
+}

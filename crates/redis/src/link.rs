@@ -1,0 +1,239 @@
+//! One shared connection to one server, replaced when it breaks or falls silent.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{RedisError, cmd};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::backoff::Backoff;
+use crate::connect::Source;
+use crate::pending::timed_out;
+
+/// How long a server may be silent towards an operation before the connection is doubted.
+pub(crate) const SILENCE: Duration = Duration::from_millis(500);
+
+/// How long a doubted connection has to answer a `PING`, or anything else, before it is replaced.
+const PROBE: Duration = Duration::from_millis(500);
+
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+/// A slot for one shared connection. It is filled by a task that starts when something first asks for the connection
+/// or finds it broken, and that tries until it succeeds or the link is dropped: never two at a time.
+pub(crate) struct Link {
+    me: Weak<Self>,
+    source: Arc<Source>,
+    state: watch::Sender<State>,
+    generations: AtomicU64,
+    replies: AtomicU64,
+    probing: AtomicBool,
+    name: Arc<str>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Counts up with every connection made, so that a late complaint about an old one does not break a new one.
+    generation: u64,
+    connection: Option<MultiplexedConnection>,
+    repairing: bool,
+    failures: u64,
+    failure: Option<RedisError>,
+    broken_at: Option<Instant>,
+}
+
+/// A clone of a link's connection, and which of its connections that is.
+pub(crate) struct Lease {
+    pub(crate) connection: MultiplexedConnection,
+    pub(crate) generation: u64,
+}
+
+impl State {
+    fn lease(&self) -> Option<Lease> {
+        self.connection.clone().map(|connection| Lease { connection, generation: self.generation })
+    }
+}
+
+impl Link {
+    pub(crate) fn new(source: Arc<Source>, name: Arc<str>) -> Arc<Self> {
+        Arc::new_cyclic(|me| Self {
+            me: Weak::clone(me),
+            source,
+            state: watch::Sender::new(State::default()),
+            generations: AtomicU64::new(0),
+            replies: AtomicU64::new(0),
+            probing: AtomicBool::new(false),
+            name,
+        })
+    }
+
+    /// The connection, once there is one. Fails with the outcome of the next attempt to connect, or at
+    /// `until`.
+    pub(crate) async fn lease(&self, until: Instant) -> Result<Lease, RedisError> {
+        if let Some(lease) = self.state.borrow().lease() {
+            return Ok(lease);
+        }
+        let mut state = self.state.subscribe();
+        let failures = state.borrow_and_update().failures;
+        self.repair();
+        let news = state.wait_for(|state| state.connection.is_some() || state.failures > failures);
+        let Ok(Ok(state)) = timeout_at(until, news).await else { return Err(timed_out()) };
+        state.lease().ok_or_else(|| state.failure.clone().unwrap_or_else(timed_out))
+    }
+
+    /// Notes that the server said something.
+    pub(crate) fn heard(&self) {
+        self.replies.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Drops the connection of this generation and begins to replace it.
+    pub(crate) fn broke(&self, generation: u64, why: &str) {
+        let dropped = self.state.send_if_modified(|state| {
+            let current = state.generation == generation && state.connection.is_some();
+            if current {
+                state.connection = None;
+                state.broken_at = Some(Instant::now());
+            }
+            current
+        });
+        if dropped {
+            tracing::warn!(server = %self.name, why, "lost a connection to Redis");
+            self.source.forget_idle();
+            self.repair();
+        }
+    }
+
+    /// Drops whatever connection there is, for example to a server that is no longer the master.
+    pub(crate) fn renew(&self, why: &str) {
+        let generation = self.state.borrow().generation;
+        self.broke(generation, why);
+    }
+
+    /// Waits until the connection of this generation is no longer this link's.
+    pub(crate) async fn lost(&self, generation: u64) {
+        let mut state = self.state.subscribe();
+        let gone = state.wait_for(|state| state.generation != generation || state.connection.is_none());
+        let _ = gone.await.map(drop);
+    }
+
+    /// Asks a connection that has been silent whether it is still there. Returns at once; at most one asks.
+    pub(crate) fn doubt(&self, generation: u64) {
+        let lease = self.state.borrow().lease().filter(|lease| lease.generation == generation);
+        let (Some(mut lease), Some(link)) = (lease, self.me.upgrade()) else { return };
+        if self.probing.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        tokio::spawn(async move {
+            let reset = ResetOnDrop(Arc::clone(&link));
+            let heard = link.replies.load(Ordering::Relaxed);
+            let ping = cmd("PING");
+            let answer = timeout(PROBE, lease.connection.send_packed_command(&ping)).await;
+            drop(reset);
+            let alive = matches!(answer, Ok(Ok(_))) || link.replies.load(Ordering::Relaxed) != heard;
+            if !alive {
+                link.broke(generation, "no answer to a PING");
+            }
+        });
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        self.state.borrow().connection.is_some()
+    }
+
+    /// Begins to connect, unless that is under way.
+    pub(crate) fn repair(&self) {
+        let mut started = false;
+        self.state.send_if_modified(|state| {
+            started = !state.repairing && state.connection.is_none();
+            state.repairing |= started;
+            false
+        });
+        if started {
+            tokio::spawn(repair(Repairing(Weak::clone(&self.me))));
+        }
+    }
+
+    async fn attempt(&self) -> bool {
+        let generation = self.generations.fetch_add(1, Ordering::Relaxed) + 1;
+        let me = Weak::clone(&self.me);
+        let on_close = move || {
+            if let Some(link) = me.upgrade() {
+                link.broke(generation, "closed by the server");
+            }
+        };
+        let outcome = self.source.connect(Arc::new(on_close)).await;
+        self.publish(generation, outcome)
+    }
+
+    fn publish(&self, generation: u64, outcome: Result<MultiplexedConnection, RedisError>) -> bool {
+        let connected = outcome.is_ok();
+        self.state.send_modify(|state| match outcome {
+            Ok(connection) => {
+                let after = state.broken_at.take().map(|at| at.elapsed());
+                tracing::info!(server = %self.name, ?after, "connected to Redis");
+                state.generation = generation;
+                state.connection = Some(connection);
+                state.repairing = false;
+                state.failure = None;
+            }
+            Err(error) => {
+                tracing::debug!(server = %self.name, kind = ?error.kind(), "cannot connect to Redis");
+                state.failures += 1;
+                state.failure = Some(error);
+            }
+        });
+        connected
+    }
+}
+
+/// Holds the link only while it tries, so that dropping the last client ends it.
+async fn repair(repairing: Repairing) {
+    let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+    loop {
+        let Some(link) = repairing.0.upgrade() else { return };
+        if link.attempt().await {
+            return;
+        }
+        drop(link);
+        tokio::time::sleep(backoff.pause()).await;
+    }
+}
+
+/// Lets another repair begin if this one ends early, for example because its runtime was shut down.
+struct Repairing(Weak<Link>);
+
+impl Drop for Repairing {
+    fn drop(&mut self) {
+        if let Some(link) = self.0.upgrade() {
+            link.state.send_if_modified(|state| {
+                if state.connection.is_none() {
+                    state.repairing = false;
+                }
+                false
+            });
+        }
+    }
+}
+
+struct ResetOnDrop(Arc<Link>);
+
+impl Drop for ResetOnDrop {
+    fn drop(&mut self) {
+        self.0.probing.store(false, Ordering::Release);
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.state.borrow();
+        f.debug_struct("Link")
+            .field("server", &self.name)
+            .field("connected", &state.connection.is_some())
+            .field("generation", &state.generation)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,134 @@
+//! Many requests in few round trips: a pipeline per server.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use futures_util::stream::{self, StreamExt as _};
+use redis::{Cmd, FromRedisValue, Pipeline, Value, cmd};
+use statehouse_core::Result;
+use tokio::time::Instant;
+
+use crate::client::{Idempotence, RedisClient};
+use crate::error::may_retry;
+use crate::node::Node;
+use crate::pending::Failure;
+use crate::request::Request;
+use crate::script::ScriptCall;
+
+/// The index of a request and what became of it.
+type Answer = (usize, Result<Value>);
+
+/// The indices of the requests that go to one server.
+type Group = (Arc<Node>, Vec<usize>);
+
+/// How many requests go out at once. More would make the others on the same connection wait.
+const BATCH: usize = 256;
+
+/// How many of a batch are repeated at a time, for example after a slot has moved.
+const REPEATS: usize = 16;
+
+impl RedisClient {
+    /// Sends commands that have nothing to do with each other, in one round trip per server, and answers each by
+    /// itself, in the order given.
+    ///
+    /// Commands may be executed in any order. In a cluster their keys may be in any slots.
+    pub async fn query_many<T: FromRedisValue>(&self, commands: &[Cmd], idempotence: Idempotence) -> Vec<Result<T>> {
+        let requests: Vec<_> = commands.iter().map(Request::Command).collect();
+        self.many(&requests, idempotence).await
+    }
+
+    /// Runs calls of scripts that have nothing to do with each other, as [`query_many`](Self::query_many).
+    pub async fn run_many<T: FromRedisValue>(
+        &self,
+        calls: &[ScriptCall<'_>],
+        idempotence: Idempotence,
+    ) -> Vec<Result<T>> {
+        let requests: Vec<_> = calls.iter().map(Request::Script).collect();
+        self.many(&requests, idempotence).await
+    }
+
+    /// Reads many values, in the order of `keys`.
+    ///
+    /// # Errors
+    /// As [`query`](Self::query), if any of them cannot be read.
+    pub async fn get_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Vec<u8>>>> {
+        if self.inner.topology.is_cluster() {
+            let gets: Vec<_> = keys.iter().map(|key| cmd("GET").arg(key.as_ref()).clone()).collect();
+            return self.query_many(&gets, Idempotence::Idempotent).await.into_iter().collect();
+        }
+        let mut values = Vec::with_capacity(keys.len());
+        for batch in keys.chunks(BATCH) {
+            let keys: Vec<_> = batch.iter().map(AsRef::as_ref).collect();
+            let mut found: Vec<_> = self.query(cmd("MGET").arg(keys), Idempotence::Idempotent).await?;
+            values.append(&mut found);
+        }
+        Ok(values)
+    }
+
+    async fn many<T: FromRedisValue>(&self, requests: &[Request<'_>], idempotence: Idempotence) -> Vec<Result<T>> {
+        let (groups, homeless) = self.by_server(requests);
+        let batches = groups.iter().flat_map(|(node, members)| members.chunks(BATCH).map(move |batch| (node, batch)));
+        let sent = join_all(batches.map(|(node, batch)| self.batch(node, requests, batch, idempotence)));
+        let (batched, repeated) = tokio::join!(sent, self.each(requests, homeless, idempotence));
+        let mut answers: Vec<_> = batched.into_iter().flatten().chain(repeated).collect();
+        answers.sort_unstable_by_key(|(index, _)| *index);
+        answers.into_iter().map(|(_, answer)| answer.and_then(|value| self.convert(value))).collect()
+    }
+
+    /// The indices of the requests by the server that they go to, and those of requests that have none now.
+    fn by_server(&self, requests: &[Request<'_>]) -> (Vec<Group>, Vec<usize>) {
+        let (mut groups, mut homeless): (Vec<Group>, _) = (Vec::new(), Vec::new());
+        for (index, request) in requests.iter().enumerate() {
+            let Ok(node) = self.inner.topology.node(request.slot()) else {
+                homeless.push(index);
+                continue;
+            };
+            match groups.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &node)) {
+                Some((_, members)) => members.push(index),
+                None => groups.push((node, vec![index])),
+            }
+        }
+        (groups, homeless)
+    }
+
+    async fn batch(
+        &self,
+        node: &Arc<Node>,
+        requests: &[Request<'_>],
+        members: &[usize],
+        idempotence: Idempotence,
+    ) -> Vec<Answer> {
+        let mut pipeline = Pipeline::with_capacity(members.len());
+        for index in members {
+            pipeline.add_command(requests[*index].command());
+        }
+        let until = Instant::now() + self.inner.timing.operation;
+        let answers: Vec<Result<Value, Failure>> = match node.send_each(&pipeline, until).await {
+            Ok(values) => values.into_iter().map(|value| value.extract_error().map_err(Failure::answered)).collect(),
+            Err(failure) => members.iter().map(|_| Err(failure.clone())).collect(),
+        };
+        let (mut done, mut again) = (Vec::with_capacity(members.len()), Vec::new());
+        for (index, answer) in members.iter().zip(answers) {
+            match answer {
+                Ok(value) => done.push((*index, Ok(value))),
+                Err(failure) => {
+                    self.inner.topology.learn(node, &failure);
+                    if may_retry(&failure, idempotence) || failure.error.code() == Some("NOSCRIPT") {
+                        again.push(*index);
+                    } else {
+                        done.push((*index, Err(self.error(&failure, idempotence, false))));
+                    }
+                }
+            }
+        }
+        done.append(&mut self.each(requests, again, idempotence).await);
+        done
+    }
+
+    /// Sends requests by themselves, with all redirections and retries.
+    async fn each(&self, requests: &[Request<'_>], indices: Vec<usize>, idempotence: Idempotence) -> Vec<Answer> {
+        let answers =
+            indices.into_iter().map(|index| async move { (index, self.execute(&requests[index], idempotence).await) });
+        stream::iter(answers).buffer_unordered(REPEATS).collect().await
+    }
+}

@@ -1,0 +1,84 @@
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use deadpool_redis::Connection;
+use redis::{Cmd, Pipeline, RedisResult, Value};
+use tokio::time::Instant;
+
+use crate::config::Address;
+use crate::connect::Source;
+use crate::link::Link;
+use crate::pending::{Failure, wait};
+
+/// One server: its shared connections and its pool of exclusive ones.
+pub(crate) struct Node {
+    address: Option<Address>,
+    source: Arc<Source>,
+    links: Box<[Arc<Link>]>,
+    turn: AtomicUsize,
+}
+
+impl Node {
+    /// The server that the source connects to. Only a caller's pool has no address.
+    pub(crate) fn over(source: Source, connections: usize, address: Option<Address>) -> Arc<Self> {
+        let source = Arc::new(source);
+        let name: Arc<str> = address.as_ref().map_or_else(|| "pool".to_owned(), Address::to_string).into();
+        let links = (0..connections).map(|_| Link::new(Arc::clone(&source), Arc::clone(&name))).collect();
+        Arc::new(Self { address, source, links, turn: AtomicUsize::new(0) })
+    }
+
+    pub(crate) const fn address(&self) -> Option<&Address> {
+        self.address.as_ref()
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        self.links.iter().any(|link| link.is_connected())
+    }
+
+    fn link(&self) -> &Link {
+        let turn = if self.links.len() == 1 { 0 } else { self.turn.fetch_add(1, Ordering::Relaxed) };
+        &self.links[turn % self.links.len()]
+    }
+
+    /// Sends a command and waits for its answer, connecting first if need be.
+    pub(crate) async fn send(&self, command: &Cmd, until: Instant) -> Result<Value, Failure> {
+        let link = self.link();
+        let mut lease = link.lease(until).await.map_err(Failure::not_sent)?;
+        let value = wait(link, lease.generation, lease.connection.send_packed_command(command), until).await?;
+        value.extract_error().map_err(Failure::answered)
+    }
+
+    /// Sends a pipeline or transaction; the answer is that of redis-rs' `query_async`.
+    pub(crate) async fn send_pipeline(&self, pipeline: &Pipeline, until: Instant) -> Result<Value, Failure> {
+        let link = self.link();
+        let mut lease = link.lease(until).await.map_err(Failure::not_sent)?;
+        let reply = pipeline.query_async::<Value>(&mut lease.connection);
+        wait(link, lease.generation, reply, until).await
+    }
+
+    /// Sends several commands at once and answers with what each answered, which may be a `Value::ServerError`.
+    pub(crate) async fn send_each(&self, pipeline: &Pipeline, until: Instant) -> Result<Vec<Value>, Failure> {
+        let link = self.link();
+        let mut lease = link.lease(until).await.map_err(Failure::not_sent)?;
+        let replies = lease.connection.send_packed_commands(pipeline, 0, pipeline.len());
+        wait(link, lease.generation, replies, until).await
+    }
+
+    pub(crate) async fn check_out(&self) -> RedisResult<Connection> {
+        self.source.check_out().await
+    }
+
+    /// Replaces all connections, for example because the server turned out to be a replica.
+    pub(crate) fn renew(&self, why: &str) {
+        for link in &self.links {
+            link.renew(why);
+        }
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node").field("address", &self.address).field("links", &self.links).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,104 @@
+//! Waiting for the answer to something sent over a shared connection.
+
+use std::io;
+
+use redis::{ErrorKind, RedisError, RedisResult};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use crate::link::{Link, SILENCE};
+
+/// How far a request came that failed. It decides whether it may be sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sent {
+    /// It was certainly not sent.
+    No,
+    /// It may have been sent and executed: the answer was lost.
+    Unanswered,
+    /// The server answered with an error.
+    Answered,
+}
+
+/// Why one try failed.
+#[derive(Clone, Debug)]
+pub(crate) struct Failure {
+    pub(crate) error: RedisError,
+    pub(crate) sent: Sent,
+}
+
+impl Failure {
+    pub(crate) const fn not_sent(error: RedisError) -> Self {
+        Self { error, sent: Sent::No }
+    }
+
+    pub(crate) const fn unanswered(error: RedisError) -> Self {
+        Self { error, sent: Sent::Unanswered }
+    }
+
+    pub(crate) const fn answered(error: RedisError) -> Self {
+        Self { error, sent: Sent::Answered }
+    }
+
+    /// The failure that is known by what redis-rs answers: the server's error, or none.
+    pub(crate) fn of_reply(error: RedisError) -> Self {
+        match error.kind() {
+            ErrorKind::Server(_) | ErrorKind::Extension => Self::answered(error).of_first_command(),
+            _ => Self::unanswered(error),
+        }
+    }
+
+    /// A pipeline's or transaction's failure says what its first failed command was answered.
+    fn of_first_command(self) -> Self {
+        let first = self.error.clone().into_server_errors().and_then(|errors| errors.first().cloned());
+        match first {
+            Some((_, error)) => Self { error: error.into(), sent: self.sent },
+            None => self,
+        }
+    }
+}
+
+pub(crate) fn timed_out() -> RedisError {
+    io::Error::from(io::ErrorKind::TimedOut).into()
+}
+
+pub(crate) fn connection_lost() -> RedisError {
+    io::Error::from(io::ErrorKind::ConnectionReset).into()
+}
+
+/// Waits for `reply` until `until`. After a while of silence the connection is put to the test; if it fails, the wait
+/// ends early.
+pub(crate) async fn wait<T>(
+    link: &Link,
+    generation: u64,
+    reply: impl Future<Output = RedisResult<T>>,
+    until: Instant,
+) -> Result<T, Failure> {
+    let mut reply = std::pin::pin!(reply);
+    let patience = until.min(Instant::now() + SILENCE);
+    let answer = match timeout_at(patience, &mut reply).await {
+        Ok(answer) => answer,
+        Err(_) => {
+            link.doubt(generation);
+            tokio::select! {
+                biased;
+                answer = &mut reply => answer,
+                () = link.lost(generation) => Err(connection_lost()),
+                () = sleep_until(until) => Err(timed_out()),
+            }
+        }
+    };
+    match answer {
+        Ok(value) => {
+            link.heard();
+            Ok(value)
+        }
+        Err(error) => {
+            let failure = Failure::of_reply(error);
+            if failure.sent == Sent::Answered {
+                link.heard();
+            } else if failure.error.is_unrecoverable_error() {
+                link.broke(generation, "failed while in use");
+            }
+            Err(failure)
+        }
+    }
+}

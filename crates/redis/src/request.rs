@@ -1,0 +1,93 @@
+//! What is sent as one unit, and how to send it to one server.
+
+use redis::{Arg, Cmd, Pipeline, Value, cmd, pipe};
+use tokio::time::Instant;
+
+use crate::client::Idempotence;
+use crate::pending::{Failure, Sent};
+use crate::script::ScriptCall;
+use crate::slot::{slot_of, slot_of_command};
+use crate::topology::Target;
+
+pub(crate) enum Request<'a> {
+    Command(&'a Cmd),
+    Pipeline(&'a Pipeline),
+    Script(&'a ScriptCall<'a>),
+}
+
+impl Request<'_> {
+    /// The command's name, for spans.
+    pub(crate) fn name(&self) -> String {
+        let command = match self {
+            Self::Command(command) => command,
+            Self::Pipeline(_) => return "PIPELINE".to_owned(),
+            Self::Script(_) => return "EVALSHA".to_owned(),
+        };
+        match command.args_iter().next() {
+            Some(Arg::Simple(name)) => String::from_utf8_lossy(name).into_owned(),
+            _ => String::new(),
+        }
+    }
+
+    pub(crate) fn slot(&self) -> Option<u16> {
+        match self {
+            Self::Command(command) => slot_of_command(command),
+            Self::Pipeline(pipeline) => pipeline.cmd_iter().find_map(slot_of_command),
+            Self::Script(call) => call.first_key().map(slot_of),
+        }
+    }
+
+    /// What to put into a pipeline with others.
+    pub(crate) fn command(&self) -> Cmd {
+        match self {
+            Self::Command(command) => (*command).clone(),
+            Self::Script(call) => call.by_hash(),
+            Self::Pipeline(_) => Cmd::new(),
+        }
+    }
+
+    /// Whether it is executed as a whole or not at all.
+    fn is_whole(&self) -> bool {
+        match self {
+            Self::Command(_) | Self::Script(_) => true,
+            Self::Pipeline(pipeline) => pipeline.is_transaction(),
+        }
+    }
+
+    /// Whether an answer that says "not now" leaves nothing executed. Parts of a plain pipeline may have been.
+    pub(crate) fn may_repeat(&self, failure: &Failure, idempotence: Idempotence) -> bool {
+        failure.sent != Sent::Answered || self.is_whole() || idempotence == Idempotence::Idempotent
+    }
+
+    /// Whether it can be redirected. `ASKING` holds for one command only, so that a pipeline waits until its slot has
+    /// moved.
+    pub(crate) fn may_follow(&self, target: &Target, idempotence: Idempotence) -> bool {
+        match self {
+            Self::Command(_) | Self::Script(_) => true,
+            Self::Pipeline(_) => !target.asking && (self.is_whole() || idempotence == Idempotence::Idempotent),
+        }
+    }
+
+    pub(crate) async fn send(&self, target: &Target, until: Instant) -> Result<Value, Failure> {
+        match self {
+            Self::Command(command) => send_command(target, command, until).await,
+            Self::Pipeline(pipeline) => target.node.send_pipeline(pipeline, until).await,
+            Self::Script(call) => match send_command(target, &call.by_hash(), until).await {
+                // The server was restarted, failed over, or never saw the script: send it whole, which stores it.
+                Err(failure) if failure.error.code() == Some("NOSCRIPT") => {
+                    send_command(target, &call.by_source(), until).await
+                }
+                answer => answer,
+            },
+        }
+    }
+}
+
+async fn send_command(target: &Target, command: &Cmd, until: Instant) -> Result<Value, Failure> {
+    if !target.asking {
+        return target.node.send(command, until).await;
+    }
+    let both = pipe().add_command(cmd("ASKING")).add_command(command.clone()).clone();
+    let mut answers = target.node.send_each(&both, until).await?;
+    answers.pop().unwrap_or(Value::Nil).extract_error().map_err(Failure::answered)
+}

@@ -1,0 +1,199 @@
+//! A cluster: which server owns which slot, learnt from the servers and kept up to date.
+//!
+//! <https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/>. redis-rs' own cluster client is not
+//! used: it repeats requests whose answer was lost whatever they are, keeps half-open connections, lets one silent
+//! server hold up the requests to all others while it refreshes, and sends `ASKING` apart from the command it is for.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::time::Duration;
+
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use redis::{RedisError, RedisResult, Value, cmd, from_redis_value};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::Target;
+use super::slot_map::{SlotMap, View};
+use crate::config::Address;
+use crate::connect::Connector;
+use crate::error::no_owner;
+use crate::node::Node;
+use crate::pending::{Failure, Sent, timed_out};
+
+/// The least time between two refreshes of the slot map.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The most that a refresh may take.
+const REFRESH: Duration = Duration::from_secs(1);
+
+/// How long other servers are waited for once one has answered.
+const GRACE: Duration = Duration::from_millis(100);
+
+/// How many servers are asked at once: enough to outvote one that was cut off.
+const ASKED: usize = 5;
+
+pub(crate) struct Cluster {
+    watch: Arc<Watch>,
+    turn: AtomicUsize,
+}
+
+struct Watch {
+    connector: Connector,
+    seeds: Vec<Address>,
+    /// Every server that requests are sent to, so that none is connected to twice.
+    nodes: Mutex<HashMap<Address, Arc<Node>>>,
+    map: RwLock<Arc<SlotMap>>,
+    wake: Notify,
+}
+
+impl Cluster {
+    pub(crate) fn new(connector: Connector, seeds: &[Address]) -> Self {
+        let watch = Watch {
+            connector,
+            seeds: seeds.to_vec(),
+            nodes: Mutex::default(),
+            map: RwLock::default(),
+            wake: Notify::new(),
+        };
+        Self { watch: Arc::new(watch), turn: AtomicUsize::new(0) }
+    }
+
+    pub(crate) async fn start(&self, until: Instant) -> Result<(), Failure> {
+        self.watch.refresh(until).await?;
+        tokio::spawn(follow(Arc::downgrade(&self.watch)));
+        Ok(())
+    }
+
+    pub(crate) fn node(&self, slot: Option<u16>) -> Result<Arc<Node>, Failure> {
+        let map = self.watch.map();
+        let node = match slot {
+            Some(slot) => map.owner(slot),
+            None => map.masters().get(self.turn.fetch_add(1, Ordering::Relaxed) % map.masters().len().max(1)),
+        };
+        node.cloned().ok_or_else(|| {
+            self.watch.wake.notify_one();
+            Failure::not_sent(no_owner())
+        })
+    }
+
+    pub(crate) fn masters(&self) -> Vec<Arc<Node>> {
+        self.watch.map().masters().to_vec()
+    }
+
+    pub(crate) fn learn(&self, node: &Node, failure: &Failure) -> Option<Target> {
+        let code = failure.error.code();
+        if failure.sent != Sent::Answered || matches!(code, Some("MOVED" | "CLUSTERDOWN" | "READONLY" | "LOADING")) {
+            self.watch.wake.notify_one();
+        }
+        let (place, _) = failure.error.redirect_node()?;
+        let address = redirection(place, node.address())?;
+        let node = self.watch.node(&address).ok()?;
+        Some(Target { node, asking: code == Some("ASK") })
+    }
+}
+
+/// `host:port`, or `:port` for another server on the same host. An IPv6 host has no brackets.
+fn redirection(place: &str, from: Option<&Address>) -> Option<Address> {
+    let (host, port) = place.rsplit_once(':')?;
+    let host = if host.is_empty() { &from?.host } else { host };
+    Some(Address::new(host, port.parse().ok()?))
+}
+
+async fn follow(watch: Weak<Watch>) {
+    loop {
+        sleep(PAUSE).await;
+        let Some(wake) = watch.upgrade() else { return };
+        // Wakes now and then to see whether anybody still uses the cluster.
+        let woken = timeout_at(Instant::now() + REFRESH, wake.wake.notified()).await.is_ok();
+        if woken && let Err(failure) = wake.refresh(Instant::now() + REFRESH).await {
+            tracing::warn!(kind = ?failure.error.kind(), "no server of the Redis cluster says who owns which slot");
+        }
+    }
+}
+
+impl Watch {
+    fn map(&self) -> Arc<SlotMap> {
+        Arc::clone(&self.map.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn node(&self, address: &Address) -> RedisResult<Arc<Node>> {
+        let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(node) = nodes.get(address) {
+            return Ok(Arc::clone(node));
+        }
+        let node = self.connector.node(address, false)?;
+        nodes.insert(address.clone(), Arc::clone(&node));
+        Ok(node)
+    }
+
+    /// Learns the slots from servers that are connected, else from those that were configured.
+    async fn refresh(&self, until: Instant) -> Result<(), Failure> {
+        let connected: Vec<_> = self.map().masters().iter().filter(|node| node.is_connected()).cloned().collect();
+        let half = Instant::now() + until.saturating_duration_since(Instant::now()) / 2;
+        let view = match ask(connected.iter().take(ASKED), half).await {
+            Ok(view) => view,
+            Err(_) => {
+                let seeds: Vec<_> = self.seeds.iter().filter_map(|seed| self.node(seed).ok()).collect();
+                ask(&seeds, until).await?
+            }
+        };
+        self.adopt(&view).map_err(Failure::not_sent)
+    }
+
+    fn adopt(&self, view: &View) -> RedisResult<()> {
+        let map = SlotMap::new(view, |address| self.node(address))?;
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner).retain(|address, _| view.has(address));
+        tracing::debug!(masters = map.masters().len(), epoch = view.epoch(), "learnt the slots of the Redis cluster");
+        *self.map.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(map);
+        Ok(())
+    }
+}
+
+/// The best view of those that the servers have: of a healthy cluster before any other, then of the latest epoch.
+async fn ask(nodes: impl IntoIterator<Item = &Arc<Node>>, until: Instant) -> Result<View, Failure> {
+    let mut answers: FuturesUnordered<_> = nodes.into_iter().map(|node| view_of(node, until)).collect();
+    let (mut best, mut failure): (Option<View>, _) = (None, Failure::not_sent(timed_out()));
+    let mut until = until;
+    while let Ok(Some(answer)) = timeout_at(until, answers.next()).await {
+        match answer {
+            Ok(view) => {
+                until = until.min(Instant::now() + GRACE);
+                if best.as_ref().is_none_or(|best| view.rank() > best.rank()) {
+                    best = Some(view);
+                }
+            }
+            Err(other) => failure = other,
+        }
+    }
+    best.ok_or(failure)
+}
+
+async fn view_of(node: &Arc<Node>, until: Instant) -> Result<View, Failure> {
+    let unreadable = |error: redis::ParsingError| Failure::answered(RedisError::from(error));
+    let info: String = from_redis_value(node.send(cmd("CLUSTER").arg("INFO"), until).await?).map_err(unreadable)?;
+    let slots: Value = node.send(cmd("CLUSTER").arg("SLOTS"), until).await?;
+    View::parse(&info, slots, node.address()).map_err(unreadable)
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cluster").field("seeds", &self.watch.seeds).field("map", &self.watch.map()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_redirection_may_leave_the_host_out() {
+        let from = Address::new("10.0.0.1", 7000);
+        assert_eq!(redirection("10.0.0.2:7001", Some(&from)), Some(Address::new("10.0.0.2", 7001)));
+        assert_eq!(redirection(":7001", Some(&from)), Some(Address::new("10.0.0.1", 7001)));
+        assert_eq!(redirection("2001:db8::1:7001", None), Some(Address::new("2001:db8::1", 7001)));
+        assert_eq!(redirection("nonsense", Some(&from)), None);
+    }
+}

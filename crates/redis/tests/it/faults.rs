@@ -1,0 +1,234 @@
+//! One server: stopped, paused, black-holed, half-open, cut.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use statehouse_core::{ErrorKind, Result};
+use statehouse_redis::redis::cmd;
+use statehouse_redis::{Idempotence, RedisClient};
+use statehouse_testkit::{Direction, FaultProxy, RedisServer};
+
+use crate::{open, until};
+
+const YES: Idempotence = Idempotence::Idempotent;
+const NO: Idempotence = Idempotence::NotIdempotent;
+
+async fn get(client: &RedisClient) -> Result<Option<String>> {
+    client.query(cmd("GET").arg("k"), YES).await
+}
+
+/// Sixteen tasks that read and write until told to stop, and what became of their operations.
+struct Load {
+    stop: Arc<AtomicBool>,
+    slowest: Arc<AtomicU64>,
+    tasks: Vec<tokio::task::JoinHandle<(u64, u64)>>,
+}
+
+impl Load {
+    fn start(client: &RedisClient) -> Self {
+        let (stop, slowest) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let tasks = (0..16).map(|n| {
+            let (client, stop, slowest) = (client.clone(), Arc::clone(&stop), Arc::clone(&slowest));
+            tokio::spawn(async move {
+                let (mut good, mut bad) = (0, 0);
+                while !stop.load(Ordering::Relaxed) {
+                    let begun = Instant::now();
+                    let outcome = client.query::<()>(cmd("SET").arg(format!("load{n}")).arg(good), YES).await;
+                    slowest.fetch_max(begun.elapsed().as_millis().try_into().unwrap(), Ordering::Relaxed);
+                    match outcome {
+                        Ok(()) => good += 1,
+                        Err(error) => {
+                            let kinds = [ErrorKind::Unavailable, ErrorKind::Timeout];
+                            assert!(kinds.contains(&error.kind()), "{error:?}");
+                            bad += 1;
+                        }
+                    }
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                }
+                (good, bad)
+            })
+        });
+        let tasks = tasks.collect();
+        Self { stop, slowest, tasks }
+    }
+
+    async fn end(self, what: &str) -> (u64, u64, Duration) {
+        self.stop.store(true, Ordering::Relaxed);
+        let (mut good, mut bad) = (0, 0);
+        for task in self.tasks {
+            let (ok, err) = task.await.unwrap();
+            (good, bad) = (good + ok, bad + err);
+        }
+        let slowest = Duration::from_millis(self.slowest.load(Ordering::Relaxed));
+        println!("{what}: {good} operations answered, {bad} typed errors, slowest {slowest:?}");
+        (good, bad, slowest)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stopped_server_gives_typed_errors_and_is_found_again() {
+    let server = RedisServer::start().await;
+    let client = open(&server.url()).await.unwrap();
+    let load = Load::start(&client);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    server.kill();
+    let error = get(&client).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    server.restart().await;
+    let recovery = until(Duration::from_secs(5), async || get(&client).await.is_ok()).await;
+    println!("stopped: recovered {recovery:?} after the restart");
+    let (_, _, slowest) = load.end("stopped").await;
+    assert!(recovery < Duration::from_secs(2));
+    assert!(slowest < Duration::from_millis(3500), "the deadline is 3 s");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_while_idle_costs_no_operation() {
+    let server = RedisServer::start().await;
+    let client = open(&server.url()).await.unwrap();
+    for _ in 0..3 {
+        server.restart().await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        // Not idempotent: it would fail if it were sent on the closed connection.
+        client.query::<i64>(cmd("INCR").arg("n"), NO).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_paused_server_times_out_within_the_deadline_and_recovers() {
+    let server = RedisServer::start().await;
+    let client = open(&format!("{}?timeout=300ms&deadline=1s", server.url())).await.unwrap();
+    let load = Load::start(&client);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    server.pause();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let begun = Instant::now();
+    let error = get(&client).await.unwrap_err();
+    println!("paused: {error} after {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_millis(1300));
+    server.resume();
+    let recovery = until(Duration::from_secs(5), async || get(&client).await.is_ok()).await;
+    let (_, bad, slowest) = load.end("paused").await;
+    println!("paused: recovered {recovery:?} after it went on");
+    assert!(bad > 0 && slowest < Duration::from_millis(1400), "{slowest:?}");
+    assert!(recovery < Duration::from_secs(2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_black_hole_gives_timeouts_within_the_deadline() {
+    let server = RedisServer::start().await;
+    let proxy = FaultProxy::start(server.address());
+    let client = open(&format!("{}?deadline=2s", proxy.url(&server.url()))).await.unwrap();
+    let load = Load::start(&client);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    proxy.black_hole();
+    let begun = Instant::now();
+    let error = get(&client).await.unwrap_err();
+    println!("black hole: {error} after {:?}", begun.elapsed());
+    assert!([ErrorKind::Timeout, ErrorKind::Unavailable].contains(&error.kind()), "{error:?}");
+    assert!(begun.elapsed() < Duration::from_millis(2500));
+    proxy.heal();
+    let recovery = until(Duration::from_secs(5), async || get(&client).await.is_ok()).await;
+    let (_, _, slowest) = load.end("black hole").await;
+    println!("black hole: recovered {recovery:?} after the network did");
+    assert!(recovery < Duration::from_secs(2));
+    assert!(slowest < Duration::from_millis(2500), "{slowest:?}");
+}
+
+/// The live connections lead to a server that no longer answers; new ones to one that does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_half_open_connection_is_replaced_within_two_seconds() {
+    for round in 0..3 {
+        let (silent, live) = (RedisServer::start().await, RedisServer::start().await);
+        let proxy = FaultProxy::start(silent.address());
+        let client = open(&proxy.url(&silent.url())).await.unwrap();
+        get(&client).await.unwrap();
+        proxy.retarget(live.address());
+        silent.pause();
+        let begun = Instant::now();
+        // Idempotent: it is sent again by itself, once the connection is replaced.
+        get(&client).await.unwrap();
+        println!("half-open, round {round}: noticed, replaced and answered in {:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(2));
+        let begun = Instant::now();
+        get(&client).await.unwrap();
+        assert!(begun.elapsed() < Duration::from_millis(200));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_half_open_connection_is_replaced_whatever_the_timeout_is() {
+    for timeout in ["100ms", "30s"] {
+        let (silent, live) = (RedisServer::start().await, RedisServer::start().await);
+        let proxy = FaultProxy::start(silent.address());
+        let client = open(&format!("{}?timeout={timeout}", proxy.url(&silent.url()))).await.unwrap();
+        proxy.retarget(live.address());
+        silent.pause();
+        let recovery = until(Duration::from_secs(5), async || get(&client).await.is_ok()).await;
+        println!("half-open with timeout={timeout}: answered after {recovery:?}");
+        assert!(recovery < Duration::from_secs(2), "{recovery:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_answer_to_what_must_not_be_repeated_is_outcome_unknown() {
+    let server = RedisServer::start().await;
+    let proxy = FaultProxy::start(server.address());
+    let client = open(&proxy.url(&server.url())).await.unwrap();
+    proxy.black_hole_way(Direction::ToClient);
+    let error = client.query::<i64>(cmd("INCR").arg("n"), NO).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::OutcomeUnknown, "{error:?}");
+    assert!(!error.is_retryable());
+    proxy.heal();
+    until(Duration::from_secs(5), async || get(&client).await.is_ok()).await;
+    assert_eq!(server.command(&["GET", "n"]).await.unwrap().text(), Some("1"), "executed once, not repeated");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cut_connection_is_replaced_and_idempotent_operations_do_not_notice() {
+    let server = RedisServer::start().await;
+    let proxy = FaultProxy::start(server.address());
+    let client = open(&proxy.url(&server.url())).await.unwrap();
+    let load = Load::start(&client);
+    for _ in 0..10 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        proxy.reset_connections();
+    }
+    let (good, bad, _) = load.end("ten resets").await;
+    assert!(good > 100);
+    assert_eq!(bad, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_is_no_redis_is_an_error_within_the_deadline() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+        }
+    });
+    let begun = Instant::now();
+    let error = open(&format!("redis://127.0.0.1:{port}")).await.unwrap_err();
+    println!("not Redis: {error} after {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_millis(3500));
+    assert!([ErrorKind::Unexpected, ErrorKind::Unavailable].contains(&error.kind()), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_became_a_replica_is_left_for_its_successor() {
+    let (old, new) = (RedisServer::start().await, RedisServer::start().await);
+    let proxy = FaultProxy::start(old.address());
+    let client = open(&proxy.url(&old.url())).await.unwrap();
+    // As a failover behind one name or virtual address: live connections stay with what is a replica now.
+    proxy.retarget(new.address());
+    let (host, port) = new.address().split_once(':').unwrap();
+    old.command(&["REPLICAOF", host, port]).await.unwrap();
+    let begun = Instant::now();
+    client.query::<i64>(cmd("INCR").arg("n"), NO).await.unwrap();
+    println!("READONLY: written to the successor after {:?}", begun.elapsed());
+    assert_eq!(new.command(&["GET", "n"]).await.unwrap().text(), Some("1"));
+}
