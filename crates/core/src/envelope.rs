@@ -62,7 +62,9 @@ impl Flags {
     pub const NEGATIVE: Self = Self(2);
     /// The entry marks an invalidation; late writes of older values are refused.
     pub const TOMBSTONE: Self = Self(4);
-    const KNOWN: u16 = 7;
+    /// The entry has no value yet: a load is under way, and only it may replace the entry by what it loaded.
+    pub const LEASE: Self = Self(8);
+    const KNOWN: u16 = 15;
 
     /// Whether all bits of `other` are set.
     #[must_use]

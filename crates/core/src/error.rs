@@ -1,6 +1,7 @@
 use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The result of every statehouse operation.
@@ -16,6 +17,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// | `Unavailable`, `Timeout`, `RateLimited` | retries later, as [`Error::retry`] says |
 /// | `OutcomeUnknown` | reads back what happened: the write may or may not have been applied |
 /// | `Corrupt` | treats the stored value as lost and reports it |
+/// | `LoadFailed` | looks at the source: it is the error that its own code returned |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -29,6 +31,8 @@ pub enum ErrorKind {
     InvalidConfig,
     /// An argument is outside what the operation accepts. Nothing was sent or written.
     InvalidInput,
+    /// The application's own loader failed; its error is the source.
+    LoadFailed,
     /// The named thing does not exist.
     NotFound,
     /// The request was sent and its answer was lost: the write may have been applied.
@@ -61,6 +65,7 @@ impl ErrorKind {
             Self::Corrupt => "corrupt",
             Self::InvalidConfig => "invalid_config",
             Self::InvalidInput => "invalid_input",
+            Self::LoadFailed => "load_failed",
             Self::NotFound => "not_found",
             Self::OutcomeUnknown => "outcome_unknown",
             Self::PermissionDenied => "permission_denied",
@@ -100,8 +105,12 @@ pub enum Retry {
 /// `Display` prints this level only, in lowercase without a final period; the cause is in
 /// [`source`](StdError::source). The wording is not part of the interface: decide by [`kind`](Self::kind) and
 /// [`retry`](Self::retry). Secrets and stored values never appear in an error.
+///
+/// A clone shares the cause: one failed load is reported to everybody who waited for it.
+#[derive(Clone)]
 pub struct Error(Box<Inner>);
 
+#[derive(Clone)]
 struct Inner {
     kind: ErrorKind,
     retry: Retry,
@@ -110,7 +119,7 @@ struct Inner {
     operation: Option<&'static str>,
     key: Option<Box<str>>,
     setting: Option<Box<str>>,
-    source: Option<Box<dyn StdError + Send + Sync>>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 impl Error {
@@ -185,7 +194,7 @@ impl Error {
     /// Keeps the cause. It must not print secrets or values.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        self.0.source = Some(source.into());
+        self.0.source = Some(Arc::from(source.into()));
         self
     }
 
@@ -309,6 +318,15 @@ mod tests {
         );
         assert_eq!(error.source().unwrap().to_string(), "WRONGPASS");
         assert!(!error.is_retryable());
+    }
+
+    #[test]
+    fn clones_share_the_cause_and_give_it_back_typed() {
+        let error = Error::new(ErrorKind::LoadFailed, "the loader failed").with_source(std::io::Error::other("bank"));
+        let clone = error.clone();
+        let cause =
+            |error: &Error| std::ptr::from_ref(error.source().unwrap().downcast_ref::<std::io::Error>().unwrap());
+        assert_eq!(cause(&error), cause(&clone));
     }
 
     #[test]

@@ -1,0 +1,207 @@
+use std::fmt::Debug;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use statehouse_core::{Capabilities, Capability, Health, Key, Result};
+
+use crate::{
+    Entry, GetOptions, RemoveOptions, RemoveOutcome, Reservation, ReserveOptions, SetOptions, SetOutcome, TouchOptions,
+    TouchOutcome,
+};
+
+/// What a cache backend may have beyond the contract.
+pub mod capability {
+    use super::Capability;
+
+    /// Every process that opens the same cache sees the same entries.
+    pub const SHARED: Capability = Capability::new("shared", "seen by every process that opens the same cache");
+}
+
+/// One named cache of bytes: what backends implement. Applications use [`TypedCache`](crate::TypedCache).
+///
+/// # Behavior
+/// - **A cache may forget.** An entry is gone when it expires, and may be gone sooner: evicted for space, or lost with
+///   the server. It is never *wrong*: what is read is what was last set, and what was removed does not come back.
+/// - **Absent.** Reading a key without a live entry gives `None`. So does an entry that cannot be read: damaged, or of
+///   a format, codec or schema that this process does not know. An outage gives an error, never `None`.
+/// - **Overwrite.** A set replaces value, codec, version and time to live together. Readers see the old entry or the
+///   new one, whole.
+/// - **Atomicity.** Each write checks its condition and takes effect in one step of the store. Of any number of
+///   concurrent sets with [`Condition::Absent`](crate::Condition::Absent), or with `Match` of the same version, one is
+///   stored. `get_many_with` is not a snapshot: each key is read on its own.
+/// - **Ordering.** A write that has returned is seen by every later read of the same cache, from any process if the
+///   backend has [`capability::SHARED`].
+/// - **Versions** are issued by the store and rise with every set of a key, also across removal and expiry:
+///   `max(previous + 1, the store's clock in microseconds)`. A touch leaves the version.
+/// - **Expiry** is decided by the store's clock. Every entry has a time to live above zero, in steps of a millisecond,
+///   rounded up.
+/// - **Load or invalidate.** [`reserve_with`](Self::reserve_with) gives out a lease before a load. Any set, removal or
+///   clear ends it; a set under a lease that has ended is a conflict. Several callers may hold the same lease: the
+///   first to store wins.
+/// - **Clear** makes every entry and lease of this cache unreadable in one step, whatever their number. Other caches
+///   are untouched.
+/// - **Cancellation.** A dropped future leaves the entry as it was or as the operation would have left it, nothing in
+///   between. Other callers are not affected.
+///
+/// # Errors
+/// [`InvalidInput`](statehouse_core::ErrorKind::InvalidInput) for a time to live of zero or above
+/// [`MAX_TIME_TO_LIVE`](crate::MAX_TIME_TO_LIVE), [`TooLarge`](statehouse_core::ErrorKind::TooLarge) for a value above
+/// [`MAX_VALUE_LEN`](crate::MAX_VALUE_LEN), both before anything is sent. Else what the backend's error table says:
+/// `Unavailable`, `Timeout`, `OutcomeUnknown`, `Unauthenticated` and so on.
+///
+/// # Durability
+/// None is promised. What must not vanish does not belong into a cache.
+#[async_trait]
+pub trait Cache: Debug + Send + Sync + 'static {
+    /// Reads one entry.
+    async fn get_with(&self, key: &Key, options: GetOptions) -> Result<Option<Entry>>;
+
+    /// Reads many entries. The answer has the order and the length of `keys`; a key may be given twice.
+    async fn get_many_with(&self, keys: &[Key], options: GetOptions) -> Result<Vec<Option<Entry>>>;
+
+    /// Sets an entry, if the condition holds.
+    async fn set_with(&self, key: &Key, value: Bytes, options: SetOptions) -> Result<SetOutcome>;
+
+    /// Removes an entry and ends the key's lease, if the condition holds. Removing what is absent is no error.
+    async fn remove_with(&self, key: &Key, options: RemoveOptions) -> Result<RemoveOutcome>;
+
+    /// Gives a live entry a new time to live, counted from now. Never brings an expired entry back.
+    async fn touch_with(&self, key: &Key, options: TouchOptions) -> Result<TouchOutcome>;
+
+    /// Reads the entry, or gives out a lease to load it: the key's present one, prolonged if need be, or a new one.
+    async fn reserve_with(&self, key: &Key, options: ReserveOptions) -> Result<Reservation>;
+
+    /// Ends every entry and every lease of this cache. Takes the same time whatever their number on a shared backend.
+    async fn clear(&self) -> Result<()>;
+
+    /// What this backend can do beyond the contract.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Asks the backend how it is, by one round trip.
+    async fn health(&self) -> Health;
+}
+
+/// Short forms of the [`Cache`] methods.
+#[async_trait]
+pub trait CacheExt: Cache {
+    /// [`Cache::get_with`] without options.
+    async fn get(&self, key: &Key) -> Result<Option<Entry>> {
+        self.get_with(key, GetOptions::default()).await
+    }
+
+    /// [`Cache::get_many_with`] without options.
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Entry>>> {
+        self.get_many_with(keys, GetOptions::default()).await
+    }
+
+    /// [`Cache::set_with`] on no condition.
+    async fn set(&self, key: &Key, value: Bytes, time_to_live: Duration) -> Result<SetOutcome> {
+        self.set_with(key, value, SetOptions::new(time_to_live)).await
+    }
+
+    /// [`Cache::remove_with`] on no condition.
+    async fn remove(&self, key: &Key) -> Result<RemoveOutcome> {
+        self.remove_with(key, RemoveOptions::default()).await
+    }
+
+    /// [`Cache::touch_with`].
+    async fn touch(&self, key: &Key, time_to_live: Duration) -> Result<TouchOutcome> {
+        self.touch_with(key, TouchOptions::new(time_to_live)).await
+    }
+}
+
+impl<C: Cache + ?Sized> CacheExt for C {}
+
+/// Writes the forwarding of every method by hand, so that the inner future is passed through and not boxed again.
+macro_rules! forward {
+    ($pointer:ident) => {
+        #[deny(clippy::missing_trait_methods)]
+        impl<C: Cache + ?Sized> Cache for $pointer<C> {
+            fn get_with<'a, 'b, 'f>(&'a self, key: &'b Key, options: GetOptions) -> Answer<'f, Option<Entry>>
+            where
+                'a: 'f,
+                'b: 'f,
+                Self: 'f,
+            {
+                (**self).get_with(key, options)
+            }
+
+            fn get_many_with<'a, 'b, 'f>(
+                &'a self,
+                keys: &'b [Key],
+                options: GetOptions,
+            ) -> Answer<'f, Vec<Option<Entry>>>
+            where
+                'a: 'f,
+                'b: 'f,
+                Self: 'f,
+            {
+                (**self).get_many_with(keys, options)
+            }
+
+            fn set_with<'a, 'b, 'f>(&'a self, key: &'b Key, value: Bytes, options: SetOptions) -> Answer<'f, SetOutcome>
+            where
+                'a: 'f,
+                'b: 'f,
+                Self: 'f,
+            {
+                (**self).set_with(key, value, options)
+            }
+
+            fn remove_with<'a, 'b, 'f>(&'a self, key: &'b Key, options: RemoveOptions) -> Answer<'f, RemoveOutcome>
+            where
+                'a: 'f,
+                'b: 'f,
+                Self: 'f,
+            {
+                (**self).remove_with(key, options)
+            }
+
+            fn touch_with<'a, 'b, 'f>(&'a self, key: &'b Key, options: TouchOptions) -> Answer<'f, TouchOutcome>
+            where
+                'a: 'f,
+                'b: 'f,
+                Self: 'f,
+            {
+                (**self).touch_with(key, options)
+            }
+
+            fn reserve_with<'a, 'b, 'f>(&'a self, key: &'b Key, options: ReserveOptions) -> Answer<'f, Reservation>
+            where
+                'a: 'f,
+                'b: 'f,
+                Self: 'f,
+            {
+                (**self).reserve_with(key, options)
+            }
+
+            fn clear<'a, 'f>(&'a self) -> Answer<'f, ()>
+            where
+                'a: 'f,
+                Self: 'f,
+            {
+                (**self).clear()
+            }
+
+            fn capabilities(&self) -> Capabilities {
+                (**self).capabilities()
+            }
+
+            fn health<'a, 'f>(&'a self) -> Pin<Box<dyn Future<Output = Health> + Send + 'f>>
+            where
+                'a: 'f,
+                Self: 'f,
+            {
+                (**self).health()
+            }
+        }
+    };
+}
+
+type Answer<'f, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'f>>;
+
+forward!(Arc);
+forward!(Box);

@@ -1,0 +1,124 @@
+use std::any::Any;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use statehouse_core::{Error, Health, Result, SchemaId};
+
+use crate::memory::MemoryConfig;
+use crate::{Cache, CacheBuilder};
+
+/// Where an application keeps its caches, and the caches that are open.
+///
+/// ```
+/// # use std::time::Duration;
+/// use statehouse_cache::{Caches, MemoryConfig};
+///
+/// # async fn example() -> statehouse_core::Result<()> {
+/// let caches = Caches::memory(MemoryConfig::default());
+/// let greetings = caches.cache::<String>("greetings").time_to_live(Duration::from_secs(60)).open()?;
+/// greetings.set("en", "Hello".to_owned()).await?;
+/// # Ok(()) }
+/// ```
+///
+/// Clones share the open caches.
+#[derive(Clone)]
+pub struct Caches(Arc<Inner>);
+
+struct Inner {
+    place: Place,
+    open: Mutex<HashMap<Identity, Opened>>,
+}
+
+pub(crate) enum Place {
+    /// Typed values in this process.
+    Memory(MemoryConfig),
+    /// Bytes, by a backend that opens the cache of this name and schema.
+    Backend(Box<Open>),
+}
+
+type Open = dyn Fn(&str, SchemaId) -> Result<Arc<dyn Cache>> + Send + Sync;
+
+type Identity = (String, SchemaId);
+
+struct Opened {
+    core: Arc<dyn Any + Send + Sync>,
+    capacity: Option<u64>,
+}
+
+impl Caches {
+    /// Caches in the memory of this process. They hold typed values: a hit decodes nothing.
+    #[must_use]
+    pub fn memory(config: MemoryConfig) -> Self {
+        Self::new(Place::Memory(config))
+    }
+
+    /// Caches of any other backend: `open` is given a cache's name and schema, and opens its bytes.
+    ///
+    /// It is called once for each name and schema, and once for each [`health`](Self::health) check, with the name
+    /// `health`; opening alone must send nothing.
+    #[must_use]
+    pub fn backend(open: impl Fn(&str, SchemaId) -> Result<Arc<dyn Cache>> + Send + Sync + 'static) -> Self {
+        Self::new(Place::Backend(Box::new(open)))
+    }
+
+    fn new(place: Place) -> Self {
+        Self(Arc::new(Inner { place, open: Mutex::default() }))
+    }
+
+    /// The cache of this name, to be configured and opened.
+    pub fn cache<V>(&self, name: &str) -> CacheBuilder<V> {
+        CacheBuilder::new(self.clone(), name)
+    }
+
+    /// Asks the backend how it is.
+    pub async fn health(&self) -> Health {
+        match &self.0.place {
+            Place::Memory(_) => Health::of("memory", Duration::ZERO, Ok(())),
+            Place::Backend(open) => match open("health", SchemaId::default()) {
+                Ok(cache) => cache.health().await,
+                Err(error) => Health::of("cache", Duration::ZERO, Err(error)),
+            },
+        }
+    }
+
+    pub(crate) fn place(&self) -> &Place {
+        &self.0.place
+    }
+
+    /// What is open under this identity, or what `open` makes.
+    pub(crate) fn shared<T: Send + Sync + 'static>(
+        &self,
+        identity: Identity,
+        capacity: Option<u64>,
+        open: impl FnOnce() -> Result<T>,
+    ) -> Result<Arc<T>> {
+        // A backend that panics while it opens leaves the map as it was.
+        let mut all = self.0.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let refuse = |setting: &str, what: &str| {
+            let message = format!("cache {:?} is open already, with another {what}", identity.0);
+            Err(Error::invalid_config(setting, message))
+        };
+        if let Some(opened) = all.get(&identity) {
+            if capacity.is_some() && capacity != opened.capacity {
+                return refuse("capacity", "capacity");
+            }
+            return Arc::clone(&opened.core).downcast().or_else(|_| refuse("name", "type of value"));
+        }
+        let core = Arc::new(open()?);
+        let opened = Opened { core: Arc::<T>::clone(&core), capacity };
+        all.insert(identity, opened);
+        Ok(core)
+    }
+}
+
+impl fmt::Debug for Caches {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = match &self.0.place {
+            Place::Memory(_) => "memory",
+            Place::Backend(_) => "backend",
+        };
+        f.debug_struct("Caches").field("place", &place).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,129 @@
+mod config;
+mod store;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use statehouse_core::{Capabilities, Clock, CodecId, Error, Health, Key, Result};
+
+pub use config::MemoryConfig;
+pub(crate) use store::{ENTRY_OVERHEAD, Found, Reserved, Store};
+
+use crate::{
+    Cache, Condition, Entry, GetOptions, Lease, RemoveOptions, RemoveOutcome, Reservation, ReserveOptions, SetOptions,
+    SetOutcome, TouchOptions, TouchOutcome, check_value_len, time_to_live_millis,
+};
+
+/// A cache of bytes in the memory of this process: the strict reference for the contract of [`Cache`].
+///
+/// Bounded by weight: the bytes of key and value, and about 128 for each entry. Beyond it the engine,
+/// [`quick_cache`](https://docs.rs/quick_cache), evicts what is least used; an entry above about a shard's share of
+/// the capacity is not admitted at all. Expired entries leave when they are asked for, and by a sweep that writes set
+/// off at most once a second. There are no background threads.
+///
+/// [`Caches::memory`](crate::Caches::memory) keeps typed values and not bytes, which is faster; this type is for code
+/// that is written against the trait. Clones share the entries.
+#[derive(Clone)]
+pub struct MemoryCache {
+    store: Arc<Store<Encoded>>,
+    clock: Arc<dyn Clock>,
+}
+
+#[derive(Clone)]
+struct Encoded {
+    bytes: Bytes,
+    codec: CodecId,
+}
+
+impl MemoryCache {
+    /// An empty cache.
+    #[must_use]
+    pub fn new(config: MemoryConfig) -> Self {
+        Self { store: Arc::new(Store::new(config.capacity, Arc::clone(&config.clock))), clock: config.clock }
+    }
+
+    fn entry(&self, found: Found<Encoded>) -> Entry {
+        Entry::new(found.value.bytes, found.version)
+            .with_codec(found.value.codec)
+            .with_times(found.created, self.clock.now() + found.left)
+    }
+}
+
+impl Default for MemoryCache {
+    fn default() -> Self {
+        Self::new(MemoryConfig::default())
+    }
+}
+
+#[async_trait]
+impl Cache for MemoryCache {
+    async fn get_with(&self, key: &Key, _: GetOptions) -> Result<Option<Entry>> {
+        Ok(self.store.get(key).map(|found| self.entry(found)))
+    }
+
+    async fn get_many_with(&self, keys: &[Key], _: GetOptions) -> Result<Vec<Option<Entry>>> {
+        Ok(keys.iter().map(|key| self.store.get(key).map(|found| self.entry(found))).collect())
+    }
+
+    async fn set_with(&self, key: &Key, value: Bytes, options: SetOptions) -> Result<SetOutcome> {
+        let time_to_live = whole_millis(options.time_to_live)?;
+        check_value_len(value.len())?;
+        let weight = ENTRY_OVERHEAD + key.len() as u64 + value.len() as u64;
+        let value = Encoded { bytes: value, codec: options.codec };
+        Ok(self.store.set(key, value, weight, time_to_live, options.condition))
+    }
+
+    async fn remove_with(&self, key: &Key, options: RemoveOptions) -> Result<RemoveOutcome> {
+        check_removal(options.condition)?;
+        Ok(self.store.remove(key, options.condition))
+    }
+
+    async fn touch_with(&self, key: &Key, options: TouchOptions) -> Result<TouchOutcome> {
+        Ok(self.store.touch(key, whole_millis(options.time_to_live)?))
+    }
+
+    async fn reserve_with(&self, key: &Key, options: ReserveOptions) -> Result<Reservation> {
+        let time_to_live = whole_millis(options.time_to_live)?;
+        Ok(match self.store.reserve(key, time_to_live, options.replacing) {
+            Reserved::Hit(found) => Reservation::Hit(self.entry(found)),
+            Reserved::Leased(token) => Reservation::Leased(Lease::new(token, 0)),
+        })
+    }
+
+    async fn clear(&self) -> Result<()> {
+        self.store.clear();
+        Ok(())
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::default()
+    }
+
+    async fn health(&self) -> Health {
+        Health::of("memory", Duration::ZERO, Ok(()))
+    }
+}
+
+impl fmt::Debug for MemoryCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryCache").finish_non_exhaustive()
+    }
+}
+
+/// As a store with milliseconds counts it, so that every backend lets entries live equally long.
+pub(crate) fn whole_millis(time_to_live: Duration) -> Result<Duration> {
+    time_to_live_millis(time_to_live).map(Duration::from_millis)
+}
+
+pub(crate) fn check_removal(condition: Condition) -> Result<()> {
+    if condition == Condition::Absent {
+        return Err(Error::invalid_input("a removal on the condition that the key is absent removes nothing"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,221 @@
+use std::time::Duration;
+
+use statehouse_core::{CodecId, Error, Result, Version};
+
+use crate::{Entry, Lease};
+
+/// How to read.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct GetOptions {}
+
+/// How to set: for how long, and on which condition.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct SetOptions {
+    /// How long the entry lives.
+    pub time_to_live: Duration,
+    /// What must hold for it to be stored. [`Condition::Always`] unless told.
+    pub condition: Condition,
+    /// How the value is encoded. [`CodecId::RAW`] unless told.
+    pub codec: CodecId,
+}
+
+impl SetOptions {
+    /// Stores unconditionally for this long. There is no default: every entry ends.
+    #[must_use]
+    pub const fn new(time_to_live: Duration) -> Self {
+        Self { time_to_live, condition: Condition::Always, codec: CodecId::RAW }
+    }
+
+    /// With a condition.
+    #[must_use]
+    pub const fn with_condition(mut self, condition: Condition) -> Self {
+        self.condition = condition;
+        self
+    }
+
+    /// With the codec that the value is encoded by.
+    #[must_use]
+    pub const fn with_codec(mut self, codec: CodecId) -> Self {
+        self.codec = codec;
+        self
+    }
+}
+
+/// What must hold for a write to take place, checked by the store in one step with the write.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Condition {
+    /// Nothing.
+    #[default]
+    Always,
+    /// The key has no live entry. A load that is under way does not count as one: the write wins over it.
+    Absent,
+    /// The key's live entry has this version.
+    Match(Version),
+    /// The lease is still the key's lease: the key was neither set nor removed nor cleared since it was issued, and
+    /// it did not expire.
+    Lease(Lease),
+}
+
+/// What became of a set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a set with a condition may not have been stored"]
+#[non_exhaustive]
+pub enum SetOutcome {
+    /// The value is stored with this version.
+    Stored(Version),
+    /// The condition did not hold. Nothing was changed. With the version of the live entry, if there is one.
+    Conflict(Option<Version>),
+}
+
+impl SetOutcome {
+    /// The version, if the value was stored.
+    #[must_use]
+    pub const fn stored(self) -> Option<Version> {
+        match self {
+            Self::Stored(version) => Some(version),
+            Self::Conflict(_) => None,
+        }
+    }
+}
+
+/// How to remove.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct RemoveOptions {
+    /// What must hold for the removal. [`Condition::Absent`] is refused: it removes nothing.
+    pub condition: Condition,
+}
+
+impl RemoveOptions {
+    /// With a condition.
+    #[must_use]
+    pub const fn with_condition(mut self, condition: Condition) -> Self {
+        self.condition = condition;
+        self
+    }
+}
+
+/// What became of a removal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RemoveOutcome {
+    /// The entry, or the lease that the condition named, was removed.
+    Removed,
+    /// There was no live entry. A lease of an unconditional removal is gone all the same.
+    Absent,
+    /// The condition did not hold. With the version of the live entry.
+    Conflict(Version),
+}
+
+/// How to touch.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct TouchOptions {
+    /// How long the entry lives from now on.
+    pub time_to_live: Duration,
+}
+
+impl TouchOptions {
+    /// Lets the entry live for this long from now.
+    #[must_use]
+    pub const fn new(time_to_live: Duration) -> Self {
+        Self { time_to_live }
+    }
+}
+
+/// What became of a touch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TouchOutcome {
+    /// The entry with this version has the new time to live.
+    Touched(Version),
+    /// There was no live entry.
+    Absent,
+}
+
+/// How to reserve.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct ReserveOptions {
+    /// How long the load may take: a lease that nobody used ends after this long.
+    pub time_to_live: Duration,
+    /// A live entry of this version counts as absent. For an entry that the caller cannot decode.
+    pub replacing: Option<Version>,
+}
+
+impl ReserveOptions {
+    /// A reservation for a load that takes no longer than this.
+    #[must_use]
+    pub const fn new(time_to_live: Duration) -> Self {
+        Self { time_to_live, replacing: None }
+    }
+
+    /// With a version that counts as absent.
+    #[must_use]
+    pub const fn with_replacing(mut self, version: Version) -> Self {
+        self.replacing = Some(version);
+        self
+    }
+}
+
+/// What became of a reservation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reservation {
+    /// There is a live entry, so nothing needs loading.
+    Hit(Entry),
+    /// There is none. Whoever loads the value may store it with [`Condition::Lease`].
+    Leased(Lease),
+}
+
+/// The longest time to live: 36,500 days.
+pub const MAX_TIME_TO_LIVE: Duration = Duration::from_secs(36_500 * 24 * 60 * 60);
+
+/// The longest value, in bytes: 64 MiB.
+pub const MAX_VALUE_LEN: usize = 64 << 20;
+
+/// The time to live in whole milliseconds, rounded up. For backends.
+///
+/// # Errors
+/// [`InvalidInput`](statehouse_core::ErrorKind::InvalidInput) for zero and for more than [`MAX_TIME_TO_LIVE`].
+pub fn time_to_live_millis(time_to_live: Duration) -> Result<u64> {
+    if time_to_live.is_zero() {
+        return Err(Error::invalid_input("the time to live must be above zero"));
+    }
+    if time_to_live > MAX_TIME_TO_LIVE {
+        return Err(Error::invalid_input("the time to live must not be longer than 36,500 days"));
+    }
+    let millis = time_to_live.as_nanos().div_ceil(1_000_000);
+    u64::try_from(millis).map_err(|_| Error::invalid_input("the time to live is too long"))
+}
+
+/// Refuses a value that is too long. For backends.
+///
+/// # Errors
+/// [`TooLarge`](statehouse_core::ErrorKind::TooLarge) for more than [`MAX_VALUE_LEN`] bytes.
+pub fn check_value_len(length: usize) -> Result<()> {
+    if length > MAX_VALUE_LEN {
+        let message = "a cached value must not be longer than 64 MiB";
+        return Err(Error::new(statehouse_core::ErrorKind::TooLarge, message));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_to_live_are_rounded_up_and_bounded() {
+        let millis = |duration| time_to_live_millis(duration).ok();
+        assert_eq!(millis(Duration::ZERO), None);
+        assert_eq!(millis(Duration::from_nanos(1)), Some(1));
+        assert_eq!(millis(Duration::from_micros(1_001)), Some(2));
+        assert_eq!(millis(MAX_TIME_TO_LIVE), Some(3_153_600_000_000));
+        assert_eq!(millis(MAX_TIME_TO_LIVE + Duration::from_nanos(1)), None);
+        assert_eq!(millis(Duration::MAX), None);
+    }
+}
