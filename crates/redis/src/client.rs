@@ -13,6 +13,7 @@ use crate::error::{map_error, may_retry, unexpected_reply};
 use crate::exclusive::Exclusive;
 use crate::pending::Failure;
 use crate::request::Request;
+use crate::slot::slot_of_command;
 use crate::topology::{Target, Topology};
 
 /// Whether sending the same request twice has the effect of sending it once.
@@ -112,12 +113,18 @@ impl RedisClient {
     /// which is an error of the whole.
     ///
     /// # Errors
-    /// As [`query`](Self::query). A pipeline that is neither atomic nor idempotent is never sent twice.
+    /// As [`query`](Self::query); of a cluster, [`InvalidInput`](statehouse_core::ErrorKind::InvalidInput) if its keys
+    /// are in several slots. A pipeline that is neither atomic nor idempotent is never sent twice.
     pub async fn pipeline<T: FromRedisValue>(&self, pipeline: &Pipeline, idempotence: Idempotence) -> Result<T> {
+        if self.inner.topology.is_cluster() && !is_of_one_slot(pipeline) {
+            let message = "the keys of a pipeline must be in one slot of the cluster";
+            return Err(Error::invalid_input(message).with_backend("redis"));
+        }
         self.convert(self.execute(&Request::Pipeline(pipeline), idempotence).await?)
     }
 
-    /// A connection for one user alone, to the server that has `key`, or to any.
+    /// A connection for one user alone, to the server that has `key`, or to any. There are at most 16 per server, or as
+    /// many as a brought pool has; who wants one more waits for the operation's timeout.
     ///
     /// # Errors
     /// As [`query`](Self::query); nothing is sent yet.
@@ -197,6 +204,11 @@ impl RedisClient {
             _ => error,
         }
     }
+}
+
+fn is_of_one_slot(pipeline: &Pipeline) -> bool {
+    let mut slots = pipeline.cmd_iter().filter_map(slot_of_command);
+    slots.next().is_none_or(|first| slots.all(|slot| slot == first))
 }
 
 impl fmt::Debug for RedisClient {

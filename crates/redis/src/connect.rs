@@ -11,6 +11,7 @@ use redis::{
     PushInfo, PushKind, RedisConnectionInfo, RedisError, RedisResult, Value, cmd,
 };
 use statehouse_core::{Error, Result};
+use tokio::sync::Notify;
 
 use crate::config::{Address, Credentials, RedisConfig, Timing};
 use crate::error::not_the_master;
@@ -85,12 +86,11 @@ impl Connector {
             .set_pipeline_buffer_size(WRITE_QUEUE)
     }
 
-    /// One server. With `master_only`, connecting to a replica fails.
-    pub(crate) fn node(&self, address: &Address, master_only: bool) -> RedisResult<Arc<Node>> {
-        Ok(Node::over(self.source(address, master_only)?, self.connections, Some(address.clone())))
+    pub(crate) fn node(&self, address: &Address, role: Role) -> RedisResult<Arc<Node>> {
+        Ok(Node::over(self.source(address, role)?, self.connections, Some(address.clone())))
     }
 
-    fn source(&self, address: &Address, master_only: bool) -> RedisResult<Source> {
+    fn source(&self, address: &Address, role: Role) -> RedisResult<Source> {
         let manager = Manager::new_with_config(self.info(address), self.settings())?;
         let pool = Pool::builder(manager)
             .max_size(EXCLUSIVE_CONNECTIONS)
@@ -101,7 +101,7 @@ impl Connector {
             .build()
             .map_err(|error| (ErrorKind::InvalidClientConfig, "pool", error.to_string()))?;
         let own = Some((Client::open(self.info(address))?, self.settings()));
-        Ok(Source { own, pool, master_only, limit: self.timing.connect })
+        Ok(Source { own, pool, role, limit: self.timing.connect })
     }
 }
 
@@ -115,18 +115,32 @@ fn address_template(config: &RedisConfig) -> Result<ConnectionAddr> {
     Ok(ConnectionAddr::Tcp(String::new(), 0))
 }
 
+/// What a server is to be.
+#[derive(Clone, Debug)]
+pub(crate) enum Role {
+    /// Whatever answers.
+    Any,
+    /// A master: connecting to anything else fails.
+    Master,
+    /// A sentinel, whose news of a failover are passed on.
+    Sentinel(Arc<Notify>),
+}
+
+/// The channels on which a sentinel says that another server is the master now, or will be in a moment.
+const FAILOVER_NEWS: [&str; 2] = ["+switch-master", "+promoted-slave"];
+
 /// Where the connections to one server come from.
 pub(crate) struct Source {
     /// Absent for a pool that the caller brought: then the shared connections are taken out of it.
     own: Option<(Client, AsyncConnectionConfig)>,
     pool: Pool,
-    master_only: bool,
+    role: Role,
     limit: Duration,
 }
 
 impl Source {
     pub(crate) const fn from_pool(pool: Pool, timing: Timing) -> Self {
-        Self { own: None, pool, master_only: false, limit: timing.connect }
+        Self { own: None, pool, role: Role::Any, limit: timing.connect }
     }
 
     /// A connection to be shared. `on_close` is called once when the server closes it, where redis-rs tells.
@@ -134,17 +148,35 @@ impl Source {
         within(self.limit, async {
             let mut connection = match &self.own {
                 Some((client, settings)) => {
-                    let settings = settings.clone().set_push_sender(closing(on_close));
+                    let settings = settings.clone().set_push_sender(self.pushes(on_close));
                     client.get_multiplexed_async_connection_with_config(&settings).await?
                 }
                 None => self.take_from_pool().await?,
             };
-            if self.master_only {
-                check_master(&mut connection).await?;
+            match &self.role {
+                Role::Any => {}
+                Role::Master => check_master(&mut connection).await?,
+                Role::Sentinel(_) => connection.subscribe(&FAILOVER_NEWS).await?,
             }
             Ok(connection)
         })
         .await
+    }
+
+    /// What to do when something arrives that nobody asked for.
+    fn pushes(&self, on_close: Arc<dyn Fn() + Send + Sync>) -> impl AsyncPushSender + use<> {
+        let news = match &self.role {
+            Role::Sentinel(news) => Some(Arc::clone(news)),
+            Role::Any | Role::Master => None,
+        };
+        move |info: PushInfo| {
+            match (info.kind, &news) {
+                (PushKind::Disconnection, _) => on_close(),
+                (PushKind::Message, Some(news)) => news.notify_one(),
+                _ => {}
+            }
+            Ok::<(), SendError>(())
+        }
     }
 
     /// A fresh connection out of the caller's pool. Idle ones are dropped first: this is called after a connection
@@ -164,15 +196,6 @@ impl Source {
     /// A connection for one user alone, to be returned by dropping it.
     pub(crate) async fn check_out(&self) -> RedisResult<Connection> {
         within(self.limit, async { self.pool.get().await.map_err(pool_error) }).await
-    }
-}
-
-fn closing(on_close: Arc<dyn Fn() + Send + Sync>) -> impl AsyncPushSender {
-    move |info: PushInfo| {
-        if info.kind == PushKind::Disconnection {
-            on_close();
-        }
-        Ok::<(), SendError>(())
     }
 }
 

@@ -107,12 +107,6 @@ impl Link {
         }
     }
 
-    /// Drops whatever connection there is, for example to a server that is no longer the master.
-    pub(crate) fn renew(&self, why: &str) {
-        let generation = self.state.borrow().generation;
-        self.broke(generation, why);
-    }
-
     /// Waits until the connection of this generation is no longer this link's.
     pub(crate) async fn lost(&self, generation: u64) {
         let mut state = self.state.subscribe();

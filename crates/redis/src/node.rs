@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::config::Address;
 use crate::connect::Source;
-use crate::link::Link;
+use crate::link::{Lease, Link};
 use crate::pending::{Failure, wait};
 
 /// One server: its shared connections and its pool of exclusive ones.
@@ -43,37 +43,48 @@ impl Node {
 
     /// Sends a command and waits for its answer, connecting first if need be.
     pub(crate) async fn send(&self, command: &Cmd, until: Instant) -> Result<Value, Failure> {
-        let link = self.link();
-        let mut lease = link.lease(until).await.map_err(Failure::not_sent)?;
-        let value = wait(link, lease.generation, lease.connection.send_packed_command(command), until).await?;
-        value.extract_error().map_err(Failure::answered)
+        let (link, mut lease) = self.lease(until).await?;
+        let answer = wait(link, lease.generation, lease.connection.send_packed_command(command), until).await?;
+        let answer = answer.extract_error().map_err(Failure::answered);
+        answer.inspect_err(|failure| leave_replica(link, lease.generation, failure.error.code()))
     }
 
     /// Sends a pipeline or transaction; the answer is that of redis-rs' `query_async`.
     pub(crate) async fn send_pipeline(&self, pipeline: &Pipeline, until: Instant) -> Result<Value, Failure> {
-        let link = self.link();
-        let mut lease = link.lease(until).await.map_err(Failure::not_sent)?;
+        let (link, mut lease) = self.lease(until).await?;
         let reply = pipeline.query_async::<Value>(&mut lease.connection);
-        wait(link, lease.generation, reply, until).await
+        let answer = wait(link, lease.generation, reply, until).await;
+        answer.inspect_err(|failure| leave_replica(link, lease.generation, failure.error.code()))
     }
 
     /// Sends several commands at once and answers with what each answered, which may be a `Value::ServerError`.
     pub(crate) async fn send_each(&self, pipeline: &Pipeline, until: Instant) -> Result<Vec<Value>, Failure> {
-        let link = self.link();
-        let mut lease = link.lease(until).await.map_err(Failure::not_sent)?;
+        let (link, mut lease) = self.lease(until).await?;
         let replies = lease.connection.send_packed_commands(pipeline, 0, pipeline.len());
-        wait(link, lease.generation, replies, until).await
+        let answers = wait(link, lease.generation, replies, until).await?;
+        for answer in &answers {
+            if let Value::ServerError(error) = answer {
+                leave_replica(link, lease.generation, Some(error.code()));
+            }
+        }
+        Ok(answers)
+    }
+
+    async fn lease(&self, until: Instant) -> Result<(&Link, Lease), Failure> {
+        let link = self.link();
+        link.lease(until).await.map(|lease| (link, lease)).map_err(Failure::not_sent)
     }
 
     pub(crate) async fn check_out(&self) -> RedisResult<Connection> {
         self.source.check_out().await
     }
+}
 
-    /// Replaces all connections, for example because the server turned out to be a replica.
-    pub(crate) fn renew(&self, why: &str) {
-        for link in &self.links {
-            link.renew(why);
-        }
+/// A server that refuses a write because it became a replica is left: behind the same name or virtual address a new
+/// connection finds its successor.
+fn leave_replica(link: &Link, generation: u64, code: Option<&str>) {
+    if code == Some("READONLY") {
+        link.broke(generation, "the server is a replica");
     }
 }
 

@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::Target;
 use super::slot_map::{SlotMap, View};
 use crate::config::Address;
-use crate::connect::Connector;
+use crate::connect::{Connector, Role};
 use crate::error::no_owner;
 use crate::node::Node;
 use crate::pending::{Failure, Sent, timed_out};
@@ -46,7 +46,7 @@ struct Watch {
     /// Every server that requests are sent to, so that none is connected to twice.
     nodes: Mutex<HashMap<Address, Arc<Node>>>,
     map: RwLock<Arc<SlotMap>>,
-    wake: Notify,
+    wake: Arc<Notify>,
 }
 
 impl Cluster {
@@ -56,14 +56,14 @@ impl Cluster {
             seeds: seeds.to_vec(),
             nodes: Mutex::default(),
             map: RwLock::default(),
-            wake: Notify::new(),
+            wake: Arc::default(),
         };
         Self { watch: Arc::new(watch), turn: AtomicUsize::new(0) }
     }
 
     pub(crate) async fn start(&self, until: Instant) -> Result<(), Failure> {
         self.watch.refresh(until).await?;
-        tokio::spawn(follow(Arc::downgrade(&self.watch)));
+        tokio::spawn(follow(Arc::downgrade(&self.watch), Arc::clone(&self.watch.wake)));
         Ok(())
     }
 
@@ -102,15 +102,21 @@ fn redirection(place: &str, from: Option<&Address>) -> Option<Address> {
     Some(Address::new(host, port.parse().ok()?))
 }
 
-async fn follow(watch: Weak<Watch>) {
+/// Holds nothing while it waits, so that dropping the last client closes its connections.
+async fn follow(watch: Weak<Watch>, wake: Arc<Notify>) {
     loop {
         sleep(PAUSE).await;
-        let Some(wake) = watch.upgrade() else { return };
-        // Wakes now and then to see whether anybody still uses the cluster.
-        let woken = timeout_at(Instant::now() + REFRESH, wake.wake.notified()).await.is_ok();
-        if woken && let Err(failure) = wake.refresh(Instant::now() + REFRESH).await {
+        wake.notified().await;
+        let Some(watch) = watch.upgrade() else { return };
+        if let Err(failure) = watch.refresh(Instant::now() + REFRESH).await {
             tracing::warn!(kind = ?failure.error.kind(), "no server of the Redis cluster says who owns which slot");
         }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.watch.wake.notify_one();
     }
 }
 
@@ -124,7 +130,7 @@ impl Watch {
         if let Some(node) = nodes.get(address) {
             return Ok(Arc::clone(node));
         }
-        let node = self.connector.node(address, false)?;
+        let node = self.connector.node(address, Role::Any)?;
         nodes.insert(address.clone(), Arc::clone(&node));
         Ok(node)
     }

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use self::cluster::Cluster;
 use self::sentinel::Sentinel;
 use crate::config::{RedisConfig, Servers};
-use crate::connect::{Connector, Source};
+use crate::connect::{Connector, Role, Source};
 use crate::node::Node;
 use crate::pending::{Failure, Sent};
 
@@ -44,7 +44,7 @@ impl Topology {
         let refuse =
             |error: RedisError| Error::invalid_config(config.setting(), error.to_string()).with_backend("redis");
         Ok(match &config.servers {
-            Servers::Single(address) => Self::Single(connector.node(address, false).map_err(refuse)?),
+            Servers::Single(address) => Self::Single(connector.node(address, Role::Any).map_err(refuse)?),
             Servers::Brought(pool) => {
                 let source = Source::from_pool(pool.0.clone(), config.timing);
                 Self::Single(Node::over(source, config.connections, None))
@@ -90,15 +90,10 @@ impl Topology {
 
     /// Takes note of a failure, and says where else the request belongs, if the failure says so.
     pub(crate) fn learn(&self, node: &Node, failure: &Failure) -> Option<Target> {
-        if failure.error.code() == Some("READONLY") {
-            // The server became a replica. A new connection finds its successor behind the same name, or fails.
-            node.renew("the server is a replica");
-        }
         match self {
             Self::Single(_) => None,
             Self::Sentinel(sentinel) => {
-                let doubtful = failure.sent != Sent::Answered || failure.error.code() == Some("READONLY");
-                if doubtful {
+                if failure.sent != Sent::Answered || failure.error.code() == Some("READONLY") {
                     sentinel.look_again();
                 }
                 None

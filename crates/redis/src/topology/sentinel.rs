@@ -2,7 +2,7 @@
 //!
 //! <https://redis.io/docs/latest/develop/reference/sentinel-clients/>. Beyond that page's rules, all sentinels are
 //! asked and the answer of the highest configuration epoch wins: one sentinel that was cut off from the others cannot
-//! lead back to an old master.
+//! lead back to an old master. They are asked when they publish a failover, when the master fails, and now and then.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -10,12 +10,12 @@ use std::sync::{Arc, RwLock, Weak};
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use redis::{RedisError, RedisResult, cmd, from_redis_value};
+use redis::{RedisError, RedisResult, cmd, from_redis_value, pipe};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::config::Address;
-use crate::connect::Connector;
+use crate::connect::{Connector, Role};
 use crate::error::{no_owner, no_such_master};
 use crate::node::Node;
 use crate::pending::{Failure, Sent, timed_out};
@@ -39,13 +39,21 @@ struct Watch {
     sentinels: Vec<Arc<Node>>,
     name: String,
     master: RwLock<Option<Arc<Node>>>,
-    wake: Notify,
+    wake: Arc<Notify>,
 }
 
 /// What one sentinel says about the master.
 struct Report {
     address: Address,
     epoch: u64,
+    /// This sentinel leads a failover and has promoted a replica already, before the others know.
+    promoted: bool,
+}
+
+impl Report {
+    const fn rank(&self) -> (u64, bool) {
+        (self.epoch, self.promoted)
+    }
 }
 
 impl Sentinel {
@@ -55,14 +63,16 @@ impl Sentinel {
         sentinels: &[Address],
         name: &str,
     ) -> RedisResult<Self> {
-        let sentinels = sentinels.iter().map(|address| to_sentinels.node(address, false)).collect::<Result<_, _>>()?;
-        let (master, wake) = (RwLock::new(None), Notify::new());
+        let (master, wake) = (RwLock::new(None), Arc::new(Notify::new()));
+        let role = Role::Sentinel(Arc::clone(&wake));
+        let sentinels = sentinels.iter().map(|address| to_sentinels.node(address, role.clone()));
+        let sentinels = sentinels.collect::<Result<_, _>>()?;
         Ok(Self { watch: Arc::new(Watch { connector, sentinels, name: name.to_owned(), master, wake }) })
     }
 
     pub(crate) async fn start(&self, until: Instant) -> Result<(), Failure> {
         self.watch.look(until).await?;
-        tokio::spawn(follow(Arc::downgrade(&self.watch)));
+        tokio::spawn(follow(Arc::downgrade(&self.watch), Arc::clone(&self.watch.wake)));
         Ok(())
     }
 
@@ -76,12 +86,13 @@ impl Sentinel {
     }
 }
 
-async fn follow(watch: Weak<Watch>) {
+/// Holds nothing while it waits, so that dropping the last client closes its connections.
+async fn follow(watch: Weak<Watch>, wake: Arc<Notify>) {
     loop {
         sleep(PAUSE).await;
-        let Some(watch) = watch.upgrade() else { return };
         // Woken or not, it is time to look.
-        let _ = timeout(PERIOD - PAUSE, watch.wake.notified()).await;
+        let _ = timeout(PERIOD - PAUSE, wake.notified()).await;
+        let Some(watch) = watch.upgrade() else { return };
         if let Err(failure) = watch.look(Instant::now() + PERIOD).await {
             tracing::warn!(kind = ?failure.error.kind(), "no sentinel says where the Redis master is");
         }
@@ -98,7 +109,7 @@ impl Watch {
         if self.master().is_some_and(|master| master.address() == Some(&address)) {
             return Ok(());
         }
-        let node = self.connector.node(&address, true).map_err(Failure::not_sent)?;
+        let node = self.connector.node(&address, Role::Master).map_err(Failure::not_sent)?;
         tracing::info!(master = %address, "following the Redis master");
         *self.master.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(node);
         Ok(())
@@ -114,7 +125,7 @@ impl Watch {
             match answer {
                 Ok(report) => {
                     until = until.min(Instant::now() + GRACE);
-                    if best.as_ref().is_none_or(|best| report.epoch > best.epoch) {
+                    if best.as_ref().is_none_or(|best| report.rank() > best.rank()) {
                         best = Some(report);
                     }
                 }
@@ -127,22 +138,24 @@ impl Watch {
     }
 
     async fn ask(&self, sentinel: &Node, until: Instant) -> Result<Report, Failure> {
-        let question = cmd("SENTINEL").arg("MASTER").arg(&self.name).clone();
-        let answer = sentinel.send(&question, until).await.map_err(|failure| match failure.error.detail() {
-            Some(detail) if detail.contains("No such master") => Failure::answered(no_such_master()),
-            _ => failure,
-        })?;
-        report_of(from_redis_value(answer).map_err(RedisError::from)).map_err(Failure::answered)
+        let questions = pipe()
+            .add_command(cmd("SENTINEL").arg("MASTER").arg(&self.name).clone())
+            .add_command(cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(&self.name).clone())
+            .clone();
+        let answer =
+            sentinel.send_pipeline(&questions, until).await.map_err(|failure| match failure.error.detail() {
+                Some(detail) if detail.contains("No such master") => Failure::answered(no_such_master()),
+                _ => failure,
+            })?;
+        let (fields, address): (HashMap<String, String>, (String, u16)) =
+            from_redis_value(answer).map_err(|error| Failure::answered(RedisError::from(error)))?;
+        let field = |name: &str| fields.get(name).map(String::as_str).unwrap_or_default();
+        Ok(Report {
+            promoted: (field("ip"), field("port")) != (address.0.as_str(), address.1.to_string().as_str()),
+            address: Address::new(address.0, address.1),
+            epoch: field("config-epoch").parse().unwrap_or(0),
+        })
     }
-}
-
-fn report_of(fields: RedisResult<HashMap<String, String>>) -> RedisResult<Report> {
-    let fields = fields?;
-    let field = |name: &str| fields.get(name).map(String::as_str);
-    let address = field("ip").zip(field("port").and_then(|port| port.parse().ok()));
-    let (host, port) = address.ok_or_else(no_such_master)?;
-    let epoch = field("config-epoch").and_then(|epoch| epoch.parse().ok()).unwrap_or(0);
-    Ok(Report { address: Address::new(host, port), epoch })
 }
 
 impl fmt::Debug for Sentinel {

@@ -1,7 +1,5 @@
 //! One server: stopped, paused, black-holed, half-open, cut.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use statehouse_core::{ErrorKind, Result};
@@ -9,6 +7,7 @@ use statehouse_redis::redis::cmd;
 use statehouse_redis::{Idempotence, RedisClient};
 use statehouse_testkit::{Direction, FaultProxy, RedisServer};
 
+use crate::load::Load;
 use crate::{open, until};
 
 const YES: Idempotence = Idempotence::Idempotent;
@@ -16,54 +15,6 @@ const NO: Idempotence = Idempotence::NotIdempotent;
 
 async fn get(client: &RedisClient) -> Result<Option<String>> {
     client.query(cmd("GET").arg("k"), YES).await
-}
-
-/// Sixteen tasks that read and write until told to stop, and what became of their operations.
-struct Load {
-    stop: Arc<AtomicBool>,
-    slowest: Arc<AtomicU64>,
-    tasks: Vec<tokio::task::JoinHandle<(u64, u64)>>,
-}
-
-impl Load {
-    fn start(client: &RedisClient) -> Self {
-        let (stop, slowest) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let tasks = (0..16).map(|n| {
-            let (client, stop, slowest) = (client.clone(), Arc::clone(&stop), Arc::clone(&slowest));
-            tokio::spawn(async move {
-                let (mut good, mut bad) = (0, 0);
-                while !stop.load(Ordering::Relaxed) {
-                    let begun = Instant::now();
-                    let outcome = client.query::<()>(cmd("SET").arg(format!("load{n}")).arg(good), YES).await;
-                    slowest.fetch_max(begun.elapsed().as_millis().try_into().unwrap(), Ordering::Relaxed);
-                    match outcome {
-                        Ok(()) => good += 1,
-                        Err(error) => {
-                            let kinds = [ErrorKind::Unavailable, ErrorKind::Timeout];
-                            assert!(kinds.contains(&error.kind()), "{error:?}");
-                            bad += 1;
-                        }
-                    }
-                    tokio::time::sleep(Duration::from_millis(2)).await;
-                }
-                (good, bad)
-            })
-        });
-        let tasks = tasks.collect();
-        Self { stop, slowest, tasks }
-    }
-
-    async fn end(self, what: &str) -> (u64, u64, Duration) {
-        self.stop.store(true, Ordering::Relaxed);
-        let (mut good, mut bad) = (0, 0);
-        for task in self.tasks {
-            let (ok, err) = task.await.unwrap();
-            (good, bad) = (good + ok, bad + err);
-        }
-        let slowest = Duration::from_millis(self.slowest.load(Ordering::Relaxed));
-        println!("{what}: {good} operations answered, {bad} typed errors, slowest {slowest:?}");
-        (good, bad, slowest)
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -79,7 +30,7 @@ async fn a_stopped_server_gives_typed_errors_and_is_found_again() {
     server.restart().await;
     let recovery = until(Duration::from_secs(5), async || get(&client).await.is_ok()).await;
     println!("stopped: recovered {recovery:?} after the restart");
-    let (_, _, slowest) = load.end("stopped").await;
+    let slowest = load.end("stopped").await.slowest;
     assert!(recovery < Duration::from_secs(2));
     assert!(slowest < Duration::from_millis(3500), "the deadline is 3 s");
 }
@@ -110,9 +61,10 @@ async fn a_paused_server_times_out_within_the_deadline_and_recovers() {
     assert!(begun.elapsed() < Duration::from_millis(1300));
     server.resume();
     let recovery = until(Duration::from_secs(5), async || get(&client).await.is_ok()).await;
-    let (_, bad, slowest) = load.end("paused").await;
+    let tally = load.end("paused").await;
     println!("paused: recovered {recovery:?} after it went on");
-    assert!(bad > 0 && slowest < Duration::from_millis(1400), "{slowest:?}");
+    let slowest = tally.slowest;
+    assert!(tally.failed > 0 && slowest < Duration::from_millis(1400), "{slowest:?}");
     assert!(recovery < Duration::from_secs(2));
 }
 
@@ -131,7 +83,9 @@ async fn a_black_hole_gives_timeouts_within_the_deadline() {
     assert!(begun.elapsed() < Duration::from_millis(2500));
     proxy.heal();
     let recovery = until(Duration::from_secs(5), async || get(&client).await.is_ok()).await;
-    let (_, _, slowest) = load.end("black hole").await;
+    let tally = load.end("black hole").await;
+    tally.assert_exact(&client).await;
+    let slowest = tally.slowest;
     println!("black hole: recovered {recovery:?} after the network did");
     assert!(recovery < Duration::from_secs(2));
     assert!(slowest < Duration::from_millis(2500), "{slowest:?}");
@@ -196,9 +150,10 @@ async fn a_cut_connection_is_replaced_and_idempotent_operations_do_not_notice() 
         tokio::time::sleep(Duration::from_millis(50)).await;
         proxy.reset_connections();
     }
-    let (good, bad, _) = load.end("ten resets").await;
-    assert!(good > 100);
-    assert_eq!(bad, 0);
+    let tally = load.end("ten resets").await;
+    assert!(tally.sets > 100);
+    assert_eq!(tally.failed, 0);
+    tally.assert_exact(&client).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

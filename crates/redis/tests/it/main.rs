@@ -2,8 +2,12 @@
 
 #![expect(clippy::print_stdout, reason = "fault tests print the times they measured")]
 
+mod cluster;
 mod faults;
+mod load;
+mod sentinel;
 mod single;
+mod tls;
 
 use std::time::Duration;
 

@@ -1,0 +1,229 @@
+use std::time::{Duration, Instant};
+
+use statehouse_core::ErrorKind;
+use statehouse_redis::redis::{cmd, pipe};
+use statehouse_redis::{Idempotence, RedisClient, RedisScript};
+use statehouse_testkit::{RedisCluster, RedisServer};
+
+use crate::load::Load;
+use crate::{keys, open, until};
+
+const YES: Idempotence = Idempotence::Idempotent;
+const NO: Idempotence = Idempotence::NotIdempotent;
+
+async fn set(client: &RedisClient, key: &str) -> bool {
+    client.query::<()>(cmd("SET").arg(key).arg("v"), YES).await.is_ok()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_of_all_slots_are_found_and_batches_span_servers() {
+    let client = open(&RedisCluster::shared().await.url()).await.unwrap();
+    let keys = keys();
+    let sets: Vec<_> = (0..500).map(|n| cmd("SET").arg(keys.key(n.to_string())).arg(n).clone()).collect();
+    assert!(client.query_many::<()>(&sets, YES).await.into_iter().all(|set| set.is_ok()));
+    let all: Vec<_> = (0..501).map(|n: i32| keys.key(n.to_string())).collect();
+    let found = client.get_many(&all).await.unwrap();
+    let expected: Vec<_> = (0..500).map(|n: i32| Some(n.to_string().into_bytes())).chain([None]).collect();
+    assert_eq!(found, expected);
+
+    let move_to =
+        RedisScript::new("redis.call('SET', KEYS[2], redis.call('GET', KEYS[1])) return redis.call('DEL', KEYS[1])");
+    for n in 0..50 {
+        let (from, to) = (keys.tagged(n.to_string(), "from"), keys.tagged(n.to_string(), "to"));
+        client.pipeline::<()>(pipe().atomic().cmd("SET").arg(&from).arg(n), YES).await.unwrap();
+        assert_eq!(move_to.key(from).key(&to).run::<i64>(&client, NO).await.unwrap(), 1);
+        let (value, ttl): (i64, i64) =
+            client.pipeline(pipe().cmd("GET").arg(&to).cmd("TTL").arg(&to), YES).await.unwrap();
+        assert_eq!((value, ttl), (n, -1));
+    }
+    let error = client.query::<()>(cmd("DEL").arg(keys.key("1")).arg(keys.key("2")), YES).await.unwrap_err();
+    assert!(error.to_string().contains("different slots"), "{error}");
+
+    let two = pipe().cmd("GET").arg(keys.key("1")).cmd("GET").arg(keys.key("2")).clone();
+    let error = client.pipeline::<(String, String)>(&two, YES).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error:?}");
+
+    let health = client.health().await;
+    assert!(health.is_up() && health.backend.ends_with("3 masters"), "{health:?}");
+    client.eviction_policy().await.unwrap();
+    let mut alone = client.exclusive(Some(&keys.key("7"))).await.unwrap();
+    let seven: i64 = alone.query(cmd("GET").arg(keys.key("7")), Duration::from_secs(1)).await.unwrap();
+    assert_eq!(seven, 7);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_primary_is_replaced_without_a_restart() {
+    let cluster = RedisCluster::start_with_password("pw").await;
+    let client = open(&cluster.url()).await.unwrap();
+    let load = Load::start(&client);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let old = cluster.primary_of("k").await.unwrap().unwrap();
+    let begun = Instant::now();
+    old.kill();
+    let other = async || matches!(cluster.primary_of("k").await, Ok(Some(now)) if now.address() != old.address());
+    let election = until(Duration::from_secs(30), other).await;
+    let after = until(Duration::from_secs(10), async || set(&client, "k").await).await;
+    let tally = load.end("cluster, primary killed").await;
+    println!(
+        "cluster, primary killed: elected after {election:?}, written again {after:?} after that, {:?} in all",
+        begun.elapsed()
+    );
+    assert!(after < Duration::from_secs(3));
+    assert!(tally.slowest < Duration::from_millis(3500), "the deadline is 3 s: {:?}", tally.slowest);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_planned_failover_loses_and_repeats_nothing() {
+    let cluster = RedisCluster::start().await;
+    let client = open(&cluster.url()).await.unwrap();
+    let load = Load::start(&client);
+    for _ in 0..2 {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let old = cluster.primary_of("k").await.unwrap().unwrap();
+        replica_of(&cluster, old).await.command(&["CLUSTER", "FAILOVER"]).await.unwrap();
+        let other = async || matches!(cluster.primary_of("k").await, Ok(Some(now)) if now.address() != old.address());
+        let election = until(Duration::from_secs(30), other).await;
+        let after = until(Duration::from_secs(10), async || set(&client, "k").await).await;
+        println!("cluster, planned failover: done after {election:?}, written again {after:?} after that");
+        assert!(after < Duration::from_secs(2));
+    }
+    let tally = load.end("cluster, planned failover").await;
+    tally.assert_exact(&client).await;
+    assert_eq!(tally.failed, 0, "redirections are followed");
+}
+
+async fn replica_of<'a>(cluster: &'a RedisCluster, primary: &RedisServer) -> &'a RedisServer {
+    let port = primary.address().rsplit_once(':').unwrap().1;
+    for node in cluster.nodes() {
+        let info = node.command(&["INFO", "replication"]).await.unwrap();
+        let info = info.text().unwrap();
+        if info.contains("role:slave") && info.contains(&format!("master_port:{port}\r")) {
+            return node;
+        }
+    }
+    panic!("{primary:?} has no replica");
+}
+
+/// While one primary hangs, the slots of the others are served as ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_primary_that_hangs_holds_nothing_else_up() {
+    let cluster = RedisCluster::start().await;
+    let client = open(&cluster.url()).await.unwrap();
+    let hanging = cluster.primary_of("k").await.unwrap().unwrap();
+    let mut elsewhere = Vec::new();
+    for n in 0..30 {
+        let key = format!("other{n}");
+        if cluster.primary_of(&key).await.unwrap().unwrap().address() != hanging.address() {
+            elsewhere.push(key);
+        }
+    }
+    hanging.pause();
+    let stuck = tokio::spawn({
+        let client = client.clone();
+        async move { client.query::<()>(cmd("SET").arg("k").arg("v"), YES).await }
+    });
+    let (begun, mut slowest) = (Instant::now(), Duration::ZERO);
+    while begun.elapsed() < Duration::from_millis(900) {
+        for key in &elsewhere {
+            let begun = Instant::now();
+            assert!(set(&client, key).await);
+            slowest = slowest.max(begun.elapsed());
+        }
+    }
+    println!("cluster, one primary paused: slowest operation on the others {slowest:?}");
+    assert!(slowest < Duration::from_millis(500), "{slowest:?}");
+    let outcome = stuck.await.unwrap();
+    println!("cluster, one primary paused: its own operation answered {:?}", outcome.map_err(|error| error.kind()));
+    let after = until(Duration::from_secs(20), async || set(&client, "k").await).await;
+    println!("cluster, one primary paused: its slots are written again after {after:?} more");
+    hanging.resume();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_that_was_down_is_found_again() {
+    let cluster = RedisCluster::start().await;
+    let client = open(&cluster.url()).await.unwrap();
+    assert!(set(&client, "k").await);
+    cluster.kill();
+    let begun = Instant::now();
+    let error = client.query::<()>(cmd("SET").arg("k").arg("v"), YES).await.unwrap_err();
+    println!("cluster down: {error} after {:?}", begun.elapsed());
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+    assert!(begun.elapsed() < Duration::from_millis(3500));
+    cluster.restart().await;
+    let after = until(Duration::from_secs(10), async || set(&client, "k").await).await;
+    println!("cluster down: written again {after:?} after the restart");
+    assert!(after < Duration::from_secs(2));
+}
+
+/// Keys move to another primary while they are counted: `ASK`, `MOVED` and `TRYAGAIN` are all met.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slot_that_moves_loses_and_repeats_nothing() {
+    let cluster = RedisCluster::start().await;
+    let client = open(&cluster.url()).await.unwrap();
+    let counting = tokio::spawn(count_in_one_slot(client.clone()));
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    for _ in 0..3 {
+        move_slot(&cluster, "{moving}").await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    client.query::<()>(cmd("SET").arg("{moving}stop").arg(1), YES).await.unwrap();
+    let counted = counting.await.unwrap();
+    assert!(counted > 100, "{counted}");
+    for n in 0..8 {
+        let pair = [format!("{{moving}}a{n}"), format!("{{moving}}b{n}")];
+        let sums: Vec<u64> = client.query(cmd("MGET").arg(&pair), YES).await.unwrap();
+        assert_eq!(sums[0], sums[1]);
+    }
+    let sum: u64 = client.query(cmd("GET").arg("{moving}sum"), YES).await.unwrap();
+    println!("slot moved three times: {counted} scripts over two keys succeeded, {sum} were counted");
+    assert_eq!(sum, counted);
+}
+
+/// Counts in two keys and a third by a script, until told to stop; no call may fail.
+async fn count_in_one_slot(client: RedisClient) -> u64 {
+    let both = RedisScript::new(
+        "redis.call('INCR', KEYS[1]) redis.call('INCR', KEYS[2]) redis.call('INCR', KEYS[3])
+         return redis.call('EXISTS', KEYS[4])",
+    );
+    for n in 0_u64.. {
+        let call = both
+            .key(format!("{{moving}}a{}", n % 8))
+            .key(format!("{{moving}}b{}", n % 8))
+            .key("{moving}sum")
+            .key("{moving}stop");
+        if call.run::<i64>(&client, NO).await.unwrap() == 1 {
+            return n + 1;
+        }
+    }
+    unreachable!("the loop has no end of its own")
+}
+
+/// Moves the slot of `key` to another primary, key by key, as `redis-cli --cluster reshard` does.
+async fn move_slot(cluster: &RedisCluster, key: &str) {
+    let from = cluster.primary_of(key).await.unwrap().unwrap();
+    let mut to = None;
+    for probe in 0..20 {
+        let owner = cluster.primary_of(&format!("probe{probe}")).await.unwrap().unwrap();
+        if owner.address() != from.address() {
+            to = Some(owner);
+        }
+    }
+    let to = to.unwrap();
+    let slot = from.command(&["CLUSTER", "KEYSLOT", key]).await.unwrap().integer().unwrap().to_string();
+    let id = async |node: &RedisServer| node.command(&["CLUSTER", "MYID"]).await.unwrap().text().unwrap().to_owned();
+    let (from_id, to_id) = (id(from).await, id(to).await);
+    to.command(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from_id]).await.unwrap();
+    from.command(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to_id]).await.unwrap();
+    let (host, port) = to.address().split_once(':').unwrap();
+    loop {
+        let reply = from.command(&["CLUSTER", "GETKEYSINSLOT", &slot, "1"]).await.unwrap();
+        let statehouse_testkit::Reply::Array(found) = reply else { panic!("{reply:?}") };
+        let Some(moved) = found.first().and_then(|key| key.text()) else { break };
+        from.command(&["MIGRATE", host, port, moved, "0", "1000"]).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    for node in [to, from] {
+        node.command(&["CLUSTER", "SETSLOT", &slot, "NODE", &to_id]).await.unwrap();
+    }
+}

@@ -1,0 +1,122 @@
+use std::time::{Duration, Instant};
+
+use statehouse_core::ErrorKind;
+use statehouse_redis::redis::cmd;
+use statehouse_redis::{Idempotence, RedisClient};
+use statehouse_testkit::{RedisSentinel, RedisServer};
+
+use crate::load::Load;
+use crate::{open, until};
+
+const YES: Idempotence = Idempotence::Idempotent;
+
+async fn set(client: &RedisClient, value: &str) -> bool {
+    client.query::<()>(cmd("SET").arg("k").arg(value), YES).await.is_ok()
+}
+
+/// Waits until most sentinels name another primary than `old`, and says how long that took.
+async fn replaced(group: &RedisSentinel, old: &RedisServer) -> Duration {
+    let other = async || matches!(group.primary().await, Ok(Some(now)) if now.address() != old.address());
+    until(Duration::from_secs(30), other).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_master_of_the_sentinels_is_used() {
+    let group = RedisSentinel::start_with_password("pw").await;
+    let client = open(&format!("{}/2", group.url())).await.unwrap();
+    assert!(set(&client, "v").await);
+    let health = client.health().await;
+    let primary = group.primary().await.unwrap().unwrap();
+    assert!(health.is_up() && health.backend.ends_with(&format!("now at {}", primary.address())), "{health:?}");
+
+    let error = open(&group.url().replace("/mymaster", "/other")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error:?}");
+    assert!(error.to_string().contains("not known by that name"), "{error}");
+    let error = open(&group.url().replace(":pw@", ":wrong@")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unauthenticated, "{error:?}");
+
+    for sentinel in group.sentinels() {
+        sentinel.kill();
+    }
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert!(set(&client, "w").await, "the sentinels are needed for a failover only");
+    let error = open(&group.url()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_master_is_replaced_without_a_restart() {
+    let group = RedisSentinel::start().await;
+    let client = open(&group.url()).await.unwrap();
+    let load = Load::start(&client);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let old = group.primary().await.unwrap().unwrap();
+    let begun = Instant::now();
+    old.kill();
+    let election = replaced(&group, old).await;
+    let after = until(Duration::from_secs(10), async || set(&client, "v").await).await;
+    let tally = load.end("sentinel, master killed").await;
+    println!(
+        "sentinel, master killed: elected after {election:?}, written again {after:?} after that, {:?} in all",
+        begun.elapsed()
+    );
+    assert!(after < Duration::from_secs(3));
+    assert!(tally.slowest < Duration::from_millis(3500), "the deadline is 3 s: {:?}", tally.slowest);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_master_that_hangs_is_replaced_and_not_returned_to() {
+    let group = RedisSentinel::start().await;
+    let client = open(&group.url()).await.unwrap();
+    let load = Load::start(&client);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let old = group.primary().await.unwrap().unwrap();
+    old.pause();
+    let election = replaced(&group, old).await;
+    let after = until(Duration::from_secs(10), async || set(&client, "new").await).await;
+    println!("sentinel, master paused: elected after {election:?}, written again {after:?} after that");
+    assert!(after < Duration::from_secs(3));
+    // It comes back and believes for a moment that it is the master still.
+    old.resume();
+    for round in 0..50 {
+        let value = format!("after {round}");
+        assert!(set(&client, &value).await);
+        let new = group.primary().await.unwrap().unwrap();
+        assert_eq!(new.command(&["GET", "k"]).await.unwrap().text(), Some(value.as_str()));
+    }
+    load.end("sentinel, master paused").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_planned_failover_is_followed() {
+    let group = RedisSentinel::start().await;
+    let client = open(&group.url()).await.unwrap();
+    let load = Load::start(&client);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let old = group.primary().await.unwrap().unwrap();
+    group.sentinels()[0].command(&["SENTINEL", "FAILOVER", group.service()]).await.unwrap();
+    let election = replaced(&group, old).await;
+    // The old master goes on taking writes, and will lose them, until a sentinel tells it that it is a replica.
+    let new = group.primary().await.unwrap().unwrap();
+    let arrives = async || {
+        assert!(set(&client, "v").await);
+        new.command(&["GET", "k"]).await.unwrap().text() == Some("v")
+    };
+    let after = until(Duration::from_secs(10), arrives).await;
+    let tally = load.end("sentinel, planned failover").await;
+    println!("sentinel, planned failover: done after {election:?}, the new master written {after:?} after that");
+    assert!(after < Duration::from_millis(500), "{after:?}");
+    assert_eq!(tally.failed, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_sentinel_that_is_silent_or_gone_does_not_matter() {
+    let group = RedisSentinel::start().await;
+    group.sentinels()[0].pause();
+    let begun = Instant::now();
+    let client = open(&group.url()).await.unwrap();
+    println!("sentinel, one silent: opened after {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(1));
+    assert!(set(&client, "v").await);
+    group.sentinels()[0].resume();
+}
