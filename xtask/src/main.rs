@@ -1,3 +1,49 @@
-//! Development commands.
+//! The development commands of statehouse: `cargo xtask`.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool talks to its terminal")]
 
-fn main() {}
+mod check;
+mod install;
+mod run;
+mod servers;
+mod services;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+Usage: cargo xtask COMMAND
+
+  check                    everything that must hold before a change is merged; what CI runs
+  test [--full] [FILTER]   all tests against real servers, installed and started as needed
+                           --full: the file store's tests once more, against MinIO
+  services install         installs the servers' programs [--full: MinIO too]
+  services start           runs the servers in the background and prints where they are
+  services status          says which servers are installed and which answer
+  services stop            stops what start started
+";
+
+/// A failed command ends with one readable text.
+type Result<T = ()> = std::result::Result<T, String>;
+
+fn main() -> ExitCode {
+    let args: Vec<_> = std::env::args().skip(1).collect();
+    let args: Vec<_> = args.iter().map(String::as_str).collect();
+    let result = match args.as_slice() {
+        ["check"] => check::check(),
+        ["test", rest @ ..] => test::test(rest),
+        ["services", rest @ ..] => services::services(rest),
+        ["help" | "--help" | "-h"] => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        _ => Err(format!("unknown command\n\n{USAGE}")),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(text) => {
+            eprintln!("error: {text}");
+            ExitCode::FAILURE
+        }
+    }
+}

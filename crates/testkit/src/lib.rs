@@ -50,8 +50,8 @@ mod url;
 
 pub use error::StartError;
 pub use http::Response;
-pub use opensearch::{OpenSearchCluster, OpenSearchNode};
-pub use postgres::PostgresServer;
+pub use opensearch::{OpenSearchCluster, OpenSearchNode, find_java, find_opensearch};
+pub use postgres::{PostgresServer, find_postgres};
 pub use proxy::{Counts, Direction, FaultProxy};
 pub use redis::{RedisCluster, RedisSentinel, RedisServer, RedisServerBuilder};
 pub use resp::Reply;

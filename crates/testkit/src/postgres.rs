@@ -47,8 +47,7 @@ impl PostgresServer {
     /// # Errors
     /// If there is no PostgreSQL or it does not start.
     pub async fn try_start() -> Result<Self, StartError> {
-        let folders = debian_folders();
-        let (initdb, program) = (tools::find_program("initdb", &folders)?, tools::find_program("postgres", &folders)?);
+        let (initdb, program) = (tools::find_program("initdb", &debian_folders())?, find_postgres()?);
         let folder = server_folder("postgres")?;
         let port = Port::reserve()?;
         let data = folder.path().join("data");
@@ -90,6 +89,14 @@ impl PostgresServer {
         let address = self.address();
         self.process().wait_until(READY_WITHIN, || log_in(&address)).await
     }
+}
+
+/// The `postgres` program: on the PATH, in the tool cache, or where Debian puts it.
+///
+/// # Errors
+/// The command that installs it, if it is nowhere.
+pub fn find_postgres() -> Result<PathBuf, StartError> {
+    tools::find_program("postgres", &debian_folders())
 }
 
 /// Debian keeps the programs of each version apart, newest last.

@@ -78,8 +78,7 @@ impl NodeConfig {
 
     pub(super) fn spawn(self) -> Result<Server, StartError> {
         let folder = self.folder.path();
-        let home = tools::tool_cache().join(FOLDER);
-        let program = tools::find_program("opensearch", &[home.join("bin")])?;
+        let (program, java) = (find_opensearch()?, find_java()?);
         let config = folder.join("config");
         fs::create_dir(&config)?;
         fs::create_dir(folder.join("tmp"))?;
@@ -91,28 +90,38 @@ impl NodeConfig {
         let env = vec![
             ("OPENSEARCH_PATH_CONF", config.into()),
             ("OPENSEARCH_TMPDIR", folder.join("tmp").into()),
-            ("OPENSEARCH_JAVA_HOME", find_java()?.into()),
+            ("OPENSEARCH_JAVA_HOME", java.into()),
         ];
         let launch = Launch { name: "opensearch", program, args: Vec::new(), env, refuses_root: true };
         Server::spawn(launch, self.folder, vec![self.http, self.transport])
     }
 }
 
-/// The home of a JVM that is new enough: `JAVA_HOME`, else the newest that the system has.
-fn find_java() -> Result<PathBuf, StartError> {
+/// The program that starts OpenSearch: on the PATH or in the tool cache.
+///
+/// # Errors
+/// The command that installs it, if it is nowhere.
+pub fn find_opensearch() -> Result<PathBuf, StartError> {
+    tools::find_program("opensearch", &[tools::tool_cache().join(FOLDER).join("bin")])
+}
+
+/// The home of a JVM that OpenSearch runs on: `JAVA_HOME`, else the newest in `/usr/lib/jvm`.
+///
+/// # Errors
+/// The command that installs one, if there is none that is new enough.
+pub fn find_java() -> Result<PathBuf, StartError> {
     let given = std::env::var_os("JAVA_HOME").map(PathBuf::from);
     if let Some(home) = given.filter(|home| version(home) >= Some(OLDEST_JAVA)) {
         return Ok(home);
     }
     let installed = Path::new("/usr/lib/jvm").read_dir().into_iter().flatten().flatten().map(|entry| entry.path());
     let newest = installed.filter_map(|home| Some((version(&home)?, home))).max();
-    match newest {
-        Some((version, home)) if version >= OLDEST_JAVA => Ok(home),
-        _ => Err(StartError::new(format!(
+    newest.filter(|(version, _)| *version >= OLDEST_JAVA).map(|(_, home)| home).ok_or_else(|| {
+        StartError::new(format!(
             "OpenSearch needs a JVM of version {OLDEST_JAVA} or newer in JAVA_HOME or /usr/lib/jvm; \
              install it with: cargo xtask services install"
-        ))),
-    }
+        ))
+    })
 }
 
 /// The major version of the JVM in `home`, from its `release` file: `JAVA_VERSION="25.0.1"`.

@@ -14,6 +14,7 @@ use crate::{StartError, tools};
 use config::NodeConfig;
 
 pub use cluster::OpenSearchCluster;
+pub use config::{find_java, find_opensearch};
 
 /// A JVM on a loaded machine with few cores takes its time.
 const READY_WITHIN: Duration = Duration::from_secs(180);

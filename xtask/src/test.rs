@@ -1,0 +1,60 @@
+//! `cargo xtask test`: all tests, against real servers.
+
+use std::thread;
+
+use crate::run::{cargo, keeping, loudly};
+use crate::servers::Servers;
+use crate::workspace::BENCH;
+use crate::{Result, install};
+
+/// One selection of packages and features for everything that builds tests, so that nothing is built twice.
+const SELECTION: [&str; 5] = ["test", "--workspace", "--exclude", BENCH, "--all-features"];
+
+pub(crate) fn test(args: &[&str]) -> Result {
+    let (full, filter) = match args {
+        ["--full", rest @ ..] => (true, rest),
+        rest => (false, rest),
+    };
+    let servers = prepare(&[])?;
+    let (closing, result) = run(&servers, &[], filter);
+    result?;
+    if full {
+        second_opinion(&servers)?;
+    }
+    print_closing(&closing);
+    Ok(())
+}
+
+/// Builds the tests, and meanwhile installs and starts the servers.
+pub(crate) fn prepare(cargo_args: &[&str]) -> Result<Servers> {
+    let servers = thread::spawn(|| install::ensure(&install::SERVERS).and_then(|()| Servers::start()));
+    let built = loudly(cargo(SELECTION).args(cargo_args).arg("--no-run"));
+    let servers = servers.join().map_err(|_| "starting the servers panicked")?;
+    built?;
+    servers
+}
+
+/// Runs the tests; returns their closing lines too.
+pub(crate) fn run(servers: &Servers, cargo_args: &[&str], filter: &[&str]) -> (Vec<String>, Result) {
+    let mut command = cargo(SELECTION);
+    command.args(cargo_args).args(filter).envs(servers.variables());
+    keeping(&mut command, |line| line.starts_with("test result:"))
+}
+
+/// How each test binary ended, in the test runner's words, as the last that is printed.
+pub(crate) fn print_closing(lines: &[String]) {
+    println!();
+    for line in lines {
+        println!("{line}");
+    }
+}
+
+/// The file store's tests once more, against another S3 server.
+fn second_opinion(servers: &Servers) -> Result {
+    install::ensure(&install::FULL)?;
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
+    let start = statehouse_testkit::S3Server::builder().minio().try_start();
+    let minio = runtime.block_on(start).map_err(|error| error.to_string())?;
+    let mut command = cargo(["test", "--package", "statehouse-filestore", "--all-features"]);
+    loudly(command.envs(servers.variables()).env("STATEHOUSE_TEST_S3_URL", minio.url()))
+}
