@@ -11,6 +11,8 @@
 
 pub mod analysis;
 pub mod capability;
+#[cfg(feature = "opensearch")]
+pub mod opensearch;
 
 mod api;
 mod operation;
@@ -32,4 +34,4 @@ pub use request::{
     Fragment, Highlight, Hit, Missing, Order, Projection, SearchOptions, SearchRequest, SearchResponse, Sort, SortKey,
 };
 pub use schema::{Field, FieldKind, MAX_TERM_LEN, Norms, Schema, SchemaBuilder};
-pub use validate::{MAX_CLAUSES, MAX_DEPTH, MAX_QUERY_TEXT, MAX_TERMS};
+pub use validate::{MAX_CLAUSES, MAX_DEPTH, MAX_QUERY_TEXT, MAX_TERMS, MAX_VERSION};

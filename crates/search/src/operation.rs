@@ -20,6 +20,15 @@ pub enum Operation {
 }
 
 impl Operation {
+    /// The external version, if it has one.
+    #[must_use]
+    pub const fn version(&self) -> Option<u64> {
+        match self {
+            Self::Upsert(record) => record.version(),
+            Self::Delete { version, .. } => *version,
+        }
+    }
+
     /// The document that it changes.
     #[must_use]
     pub const fn id(&self) -> &DocumentId {

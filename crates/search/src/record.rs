@@ -192,6 +192,13 @@ impl Record {
         self.values.push((field.into(), value.into()));
     }
 
+    /// The same without the fields that are not `wanted`.
+    #[cfg(feature = "opensearch")]
+    pub(crate) fn retain(mut self, wanted: impl Fn(&str) -> bool) -> Self {
+        self.values.retain(|(field, _)| wanted(field));
+        self
+    }
+
     /// The id.
     #[must_use]
     pub const fn id(&self) -> &DocumentId {

@@ -6,8 +6,8 @@ use statehouse_core::{Error, ErrorKind, Result};
 
 use crate::schema::MAX_TERM_LEN;
 use crate::{
-    DocumentId, Field, FieldBoost, FieldKind, Fuzziness, MatchQuery, MinimumMatch, MultiMatchQuery, Projection, Query,
-    Record, Schema, SearchRequest, SortKey, Value,
+    DocumentId, Field, FieldBoost, FieldKind, Fuzziness, MatchQuery, MinimumMatch, MultiMatchQuery, Operation,
+    Projection, Query, Record, Schema, SearchRequest, SortKey, Value,
 };
 
 /// How deep queries may be nested.
@@ -22,7 +22,24 @@ pub const MAX_TERMS: usize = 65_536;
 /// How long a query's text may be, in bytes.
 pub const MAX_QUERY_TEXT: usize = 10_000;
 
+/// The largest external version: OpenSearch counts in signed numbers, and the next version must fit too.
+pub const MAX_VERSION: u64 = i64::MAX as u64 - 1;
+
 impl Schema {
+    /// Checks that an operation fits.
+    ///
+    /// # Errors
+    /// As [`check_record`](Self::check_record); [`ErrorKind::InvalidInput`] for a version over [`MAX_VERSION`].
+    pub fn check_operation(&self, operation: &Operation) -> Result<()> {
+        if operation.version().is_some_and(|version| version > MAX_VERSION) {
+            return Err(Error::invalid_input("a version must be below 2^63 - 1").with_key(operation.id().as_str()));
+        }
+        match operation {
+            Operation::Upsert(record) => self.check_record(record),
+            Operation::Delete { .. } => Ok(()),
+        }
+    }
+
     /// Checks that a document fits.
     ///
     /// # Errors

@@ -1,0 +1,253 @@
+use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::header::{CONTENT_TYPE, HeaderValue};
+use reqwest::{Method, redirect};
+use serde::de::DeserializeOwned;
+use statehouse_core::{Error, Result, Retry};
+use tokio::time::{Instant, sleep};
+
+use super::config::{Credentials, OpenSearchConfig, Timing};
+use super::error::{self, Effect, Lost};
+use super::nodes::{Node, Nodes, RetryBudget};
+use super::tls;
+
+/// Requests to one cluster: each goes to the next node in turn and, where that is safe, to another one if it fails.
+pub(super) struct Client {
+    http: reqwest::Client,
+    nodes: Nodes,
+    credentials: Option<Credentials>,
+    timing: Timing,
+    budget: RetryBudget,
+    setting: String,
+}
+
+/// One request, and what it may do when it fails.
+#[derive(Debug)]
+pub(super) struct Call {
+    method: Method,
+    path: String,
+    body: Bytes,
+    content_type: HeaderValue,
+    effect: Effect,
+    timeout: Option<Duration>,
+}
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const NDJSON: HeaderValue = HeaderValue::from_static("application/x-ndjson");
+
+impl Call {
+    fn new(method: Method, path: String, effect: Effect) -> Self {
+        Self { method, path, body: Bytes::new(), content_type: JSON, effect, timeout: None }
+    }
+
+    pub(super) fn get(path: impl Into<String>) -> Self {
+        Self::new(Method::GET, path.into(), Effect::Reads)
+    }
+
+    /// A search or the like: a body, and no effect.
+    pub(super) fn ask(path: impl Into<String>, body: &serde_json::Value) -> Self {
+        Self { body: body.to_string().into(), ..Self::new(Method::POST, path.into(), Effect::Reads) }
+    }
+
+    /// A change of settings that may be made twice.
+    pub(super) fn put(path: impl Into<String>, body: &serde_json::Value) -> Self {
+        Self { body: body.to_string().into(), ..Self::new(Method::PUT, path.into(), Effect::Repeatable) }
+    }
+
+    pub(super) fn bulk(path: impl Into<String>, lines: Bytes, effect: Effect) -> Self {
+        Self { body: lines, content_type: NDJSON, ..Self::new(Method::POST, path.into(), effect) }
+    }
+
+    /// Gives up after this long instead of the configured deadline.
+    pub(super) const fn within(mut self, timeout: Option<Duration>) -> Self {
+        self.timeout = timeout;
+        self
+    }
+}
+
+/// What a node said, be it a success or not.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) body: Bytes,
+}
+
+impl Answer {
+    pub(super) const fn is_success(&self) -> bool {
+        matches!(self.status, 200..=299)
+    }
+
+    /// The body of a success.
+    pub(super) fn into_body(self) -> Result<Bytes> {
+        if self.is_success() { Ok(self.body) } else { Err(error::of_answer(self.status, &self.body)) }
+    }
+}
+
+/// One try on one node.
+enum Attempt {
+    Answered(Answer),
+    Lost(Lost, Error),
+}
+
+impl Client {
+    pub(super) fn new(config: &OpenSearchConfig) -> Result<Self> {
+        let scheme = if config.tls.is_some() { "https" } else { "http" };
+        let http = match &config.http {
+            Some(client) => client.clone(),
+            None => reqwest::Client::builder()
+                .tls_backend_preconfigured(tls::client_config(config)?)
+                .http1_only()
+                .redirect(redirect::Policy::none())
+                .connect_timeout(config.timing.connect)
+                .tcp_nodelay(true)
+                .build()
+                .map_err(|error| Error::invalid_config(&config.setting, "no HTTP client for it").with_source(error))?,
+        };
+        Ok(Self {
+            http,
+            nodes: Nodes::new(scheme, &config.nodes),
+            credentials: config.credentials.clone(),
+            timing: config.timing,
+            budget: RetryBudget::new(),
+            setting: config.setting.clone(),
+        })
+    }
+
+    /// The body of a successful answer.
+    pub(super) async fn send(&self, call: &Call) -> Result<Bytes> {
+        self.exchange(call).await?.into_body().map_err(|error| self.name_setting(error))
+    }
+
+    /// A successful answer, read.
+    pub(super) async fn read<T: DeserializeOwned>(&self, call: &Call) -> Result<T> {
+        let body = self.send(call).await?;
+        serde_json::from_slice(&body).map_err(error::of_broken_body)
+    }
+
+    /// Sends a request until a node answers in earnest, and gives its answer, be it a success or not.
+    pub(super) async fn exchange(&self, call: &Call) -> Result<Answer> {
+        let deadline = Instant::now() + call.timeout.unwrap_or(self.timing.total);
+        self.budget.earn();
+        let route = self.nodes.route();
+        let mut doubt = false;
+        for tries in 1.. {
+            let attempt = self.attempt(route[(tries - 1) % route.len()], call, deadline).await;
+            let pause = self.pause(&attempt, call.effect, tries).filter(|pause| Instant::now() + *pause < deadline);
+            if let Some(pause) = pause {
+                doubt |= matches!(attempt, Attempt::Lost(Lost::Broken | Lost::TimedOut, _));
+                tracing::debug!(tries, "statehouse.search.opensearch.retry");
+                sleep(pause).await;
+                continue;
+            }
+            return self.conclude(attempt, call.effect, tries, doubt);
+        }
+        unreachable!("the loop ends by returning")
+    }
+
+    async fn attempt(&self, node: &Node, call: &Call, deadline: Instant) -> Attempt {
+        let limit = self.timing.attempt.min(deadline.saturating_duration_since(Instant::now()));
+        match self.once(node, call, limit).await {
+            Ok(answer) => {
+                Nodes::succeeded(node);
+                Attempt::Answered(answer)
+            }
+            Err(error) => {
+                self.nodes.failed(node);
+                let lost = Lost::of(&error);
+                Attempt::Lost(lost, error::of_lost(lost, call.effect, node, error))
+            }
+        }
+    }
+
+    async fn once(&self, node: &Node, call: &Call, limit: Duration) -> reqwest::Result<Answer> {
+        let mut request = self
+            .http
+            .request(call.method.clone(), format!("{}{}", node.base(), call.path))
+            .timeout(limit)
+            .header(CONTENT_TYPE, &call.content_type);
+        if let Some(Credentials { username, password }) = &self.credentials {
+            request = request.basic_auth(username, Some(password.expose()));
+        }
+        if !call.body.is_empty() {
+            request = request.body(call.body.clone());
+        }
+        let response = request.send().await?;
+        Ok(Answer { status: response.status().as_u16(), body: response.bytes().await? })
+    }
+
+    /// How long to wait before the next try, if there should be one.
+    fn pause(&self, attempt: &Attempt, effect: Effect, tries: usize) -> Option<Duration> {
+        let safe = match attempt {
+            // Refused before anything was done.
+            Attempt::Answered(Answer { status: 429 | 503, .. }) | Attempt::Lost(Lost::Unreached, _) => true,
+            // A proxy's answer: the node behind it may have done what was asked.
+            Attempt::Answered(Answer { status: 502 | 504, .. }) | Attempt::Lost(..) => effect != Effect::Once,
+            Attempt::Answered(_) => return None,
+        };
+        if !safe {
+            return None;
+        }
+        // Another node may do at once what this one could not.
+        if matches!(attempt, Attempt::Lost(..)) && tries < self.nodes.len() {
+            return Some(Duration::ZERO);
+        }
+        (tries < self.nodes.len() + MAX_RETRIES && self.budget.spend()).then(|| back_off(tries))
+    }
+
+    fn conclude(&self, attempt: Attempt, effect: Effect, tries: usize, doubt: bool) -> Result<Answer> {
+        let failure = match attempt {
+            Attempt::Answered(answer) if !matches!(answer.status, 429 | 502..=504) => return Ok(answer),
+            Attempt::Answered(answer) => error::of_answer(answer.status, &answer.body),
+            Attempt::Lost(_, error) => error,
+        };
+        let failure = if tries > 1 { failure.with_retry(Retry::Exhausted) } else { failure };
+        let failure = if doubt && effect != Effect::Reads { error::of_doubt(effect, failure) } else { failure };
+        Err(self.name_setting(failure))
+    }
+
+    /// Says where to look when the credentials or the addresses are wrong.
+    fn name_setting(&self, error: Error) -> Error {
+        use statehouse_core::ErrorKind::{PermissionDenied, Unauthenticated, Unavailable};
+        match error.kind() {
+            PermissionDenied | Unauthenticated | Unavailable if error.setting().is_none() => {
+                error.with_setting(&self.setting)
+            }
+            _ => error,
+        }
+    }
+}
+
+/// How many tries there may be beyond one for each node.
+const MAX_RETRIES: usize = 4;
+
+/// Half of a time that doubles with each try, and a random part of the other half.
+pub(super) fn back_off(tries: usize) -> Duration {
+    const FIRST: Duration = Duration::from_millis(50);
+    let full = FIRST * (1 << tries.min(6));
+    let random = RandomState::new().hash_one(tries) % 1_000;
+    full / 2 + full.mul_f64(f64::from(u32::try_from(random).unwrap_or(0)) / 2_000.0)
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("nodes", &self.nodes).field("timing", &self.timing).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_and_are_never_alike() {
+        for tries in 1..10 {
+            let full = Duration::from_millis(50 << tries.min(6));
+            let pauses: Vec<_> = (0..20).map(|_| back_off(tries)).collect();
+            assert!(pauses.iter().all(|pause| (full / 2..=full).contains(pause)));
+            assert!(pauses.iter().any(|pause| *pause != pauses[0]));
+        }
+    }
+}

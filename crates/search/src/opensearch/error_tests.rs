@@ -1,0 +1,112 @@
+use std::error::Error as _;
+
+use statehouse_core::{ErrorKind as K, Retry};
+
+use super::*;
+
+fn exception(kind: &str) -> String {
+    format!(r#"{{"error":{{"root_cause":[{{"type":"{kind}","reason":"secret"}}],"type":"{kind}","reason":"secret"}}}}"#)
+}
+
+/// As OpenSearch 3.8 says it when every shard failed for the same reason.
+fn phase(cause: &str) -> String {
+    format!(
+        r#"{{"error":{{"root_cause":[{{"type":"{cause}","reason":"secret"}}],"type":"search_phase_execution_exception",
+        "reason":"all shards failed","phase":"query","grouped":true,"failed_shards":[]}},"status":400}}"#
+    )
+}
+
+#[test]
+fn every_answer_has_its_kind_and_advice() {
+    let later = BACK_OFF;
+    let table = [
+        (409, exception("version_conflict_engine_exception"), K::Conflict, Retry::Never),
+        (404, exception("index_not_found_exception"), K::Unavailable, Retry::Never),
+        (400, exception("resource_already_exists_exception"), K::AlreadyExists, Retry::Never),
+        (400, exception("strict_dynamic_mapping_exception"), K::InvalidInput, Retry::Never),
+        (400, exception("mapper_parsing_exception"), K::InvalidInput, Retry::Never),
+        (400, exception("parsing_exception"), K::InvalidInput, Retry::Never),
+        (400, phase("illegal_argument_exception"), K::InvalidInput, Retry::Never),
+        (400, phase("too_many_nested_clauses"), K::InvalidInput, Retry::Never),
+        (400, exception("index_closed_exception"), K::Unavailable, Retry::Never),
+        (403, exception("cluster_block_exception"), K::Unavailable, later),
+        (429, exception("cluster_block_exception"), K::Unavailable, later),
+        (503, exception("cluster_block_exception"), K::Unavailable, later),
+        (401, "Unauthorized".to_owned(), K::Unauthenticated, Retry::Never),
+        (401, exception("security_exception"), K::Unauthenticated, Retry::Never),
+        (403, exception("security_exception"), K::PermissionDenied, Retry::Never),
+        (403, "<html>".to_owned(), K::PermissionDenied, Retry::Never),
+        (429, exception("rejected_execution_exception"), K::RateLimited, later),
+        (429, phase("rejected_execution_exception"), K::RateLimited, later),
+        (429, exception("circuit_breaking_exception"), K::RateLimited, later),
+        (413, String::new(), K::TooLarge, Retry::Never),
+        (408, String::new(), K::Timeout, Retry::Now),
+        (404, r#"{"error":"no such alias","status":404}"#.to_owned(), K::NotFound, Retry::Never),
+        (400, r#"{"error":"no handler found for uri [/x] and method [GET]"}"#.to_owned(), K::Unexpected, Retry::Never),
+        (
+            406,
+            r#"{"error":"Content-Type header is not supported","status":406}"#.to_owned(),
+            K::Unexpected,
+            Retry::Never,
+        ),
+        (500, exception("null_pointer_exception"), K::Unexpected, Retry::Never),
+        (502, "<html>".to_owned(), K::Unavailable, later),
+        (503, exception("cluster_manager_not_discovered_exception"), K::Unavailable, later),
+        (503, phase("no_shard_available_action_exception"), K::Unavailable, later),
+        (504, String::new(), K::Unavailable, later),
+        (302, String::new(), K::Unexpected, Retry::Never),
+    ];
+    for (status, body, kind, retry) in table {
+        let error = of_answer(status, body.as_bytes());
+        assert_eq!((error.kind(), error.retry()), (kind, retry), "{status} {body}");
+        assert_eq!(error.backend(), Some("opensearch"));
+        assert!(error.to_string().contains(&status.to_string()), "{error}");
+        assert!(!format!("{error:?}").contains("secret"), "{error:?}");
+    }
+}
+
+#[test]
+fn the_message_names_the_cause_and_not_the_phase_around_it() {
+    let error = of_answer(400, phase("illegal_argument_exception").as_bytes());
+    assert_eq!(error.to_string(), "OpenSearch does not accept a value (status 400, illegal_argument_exception)");
+    let bare = br#"{"error":{"type":"search_phase_execution_exception","reason":"x"}}"#;
+    assert!(of_answer(503, bare).to_string().contains("search_phase_execution_exception"));
+}
+
+#[test]
+fn a_lost_answer_is_in_doubt_only_for_writes() {
+    let lost = |lost, effect| {
+        let cause = reqwest::Client::builder().tls_backend_preconfigured(0).build().unwrap_err();
+        let error = of_lost(lost, effect, &"h:9200", cause);
+        assert!(error.to_string().contains("h:9200"), "{error}");
+        (error.kind(), error.retry())
+    };
+    use Effect::{Once, Reads, Repeatable};
+    for effect in [Reads, Repeatable, Once] {
+        assert_eq!(lost(Lost::Unreached, effect), (K::Unavailable, Retry::Now));
+    }
+    assert_eq!(lost(Lost::Broken, Reads), (K::Unavailable, Retry::Now));
+    assert_eq!(lost(Lost::TimedOut, Reads), (K::Timeout, Retry::Now));
+    for how in [Lost::Broken, Lost::TimedOut] {
+        assert_eq!(lost(how, Repeatable), (K::OutcomeUnknown, Retry::Now));
+        assert_eq!(lost(how, Once), (K::OutcomeUnknown, Retry::Never));
+    }
+}
+
+#[test]
+fn a_write_that_may_have_been_applied_stays_in_doubt_whatever_failed_last() {
+    let last = || of_exception(503, None).with_retry(Retry::Exhausted);
+    let error = of_doubt(Effect::Repeatable, last());
+    assert_eq!((error.kind(), error.retry()), (K::OutcomeUnknown, Retry::Exhausted));
+    assert!(error.source().unwrap().to_string().contains("503"));
+    assert_eq!(of_doubt(Effect::Once, last()).retry(), Retry::Never);
+}
+
+#[test]
+fn a_broken_body_says_where_and_not_what() {
+    let cause = serde_json::from_str::<u32>(r#"{"patient":"Jane"#).unwrap_err();
+    let error = of_broken_body(cause);
+    assert_eq!(error.kind(), K::Unexpected);
+    assert!(error.source().unwrap().to_string().contains("line 1"), "{error:?}");
+    assert!(!format!("{error:?}{}", error.source().unwrap()).contains("Jane"));
+}

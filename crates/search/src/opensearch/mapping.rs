@@ -1,0 +1,228 @@
+//! A [`Schema`] as the settings and mappings of an OpenSearch index.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json, json};
+use sha2::{Digest as _, Sha256};
+use statehouse_core::{Error, ErrorKind, Result};
+
+use super::config::Layout;
+use crate::analysis::{Analyzer, Normalizer, POSITION_GAP, TokenFilter, Tokenizer};
+use crate::{Field, FieldKind, Norms, Schema, SearchRequest};
+
+/// The document's id once more, as a keyword: the last sort key of every search. `_id` itself cannot be sorted by
+/// without loading all ids onto the server's heap. No field of a schema begins with `_`.
+pub(super) const ID: &str = "_sid";
+
+/// Inside a sortable number: whether there is a value. The server sorts documents without one as if they had the
+/// smallest or largest number, so that zero and nothing would be alike.
+pub(super) const PRESENT: &str = "_present";
+
+/// The name of an analyzer on the server: apart from its built-in ones.
+pub(super) fn analyzer_name(name: &str) -> String {
+    format!("statehouse_{name}")
+}
+
+/// What stands in the mapping's `_meta` under `statehouse`.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Stored {
+    /// The schema that the index was created with.
+    pub(super) schema: Schema,
+    /// Of the settings and mappings that the schema was compiled to. It changes when a new release compiles it in
+    /// another way.
+    pub(super) fingerprint: String,
+}
+
+impl Stored {
+    /// What an index of this schema must have.
+    pub(super) fn of(schema: &Schema) -> Self {
+        let compiled = json!([analysis(schema), properties(schema)]);
+        let fingerprint = Sha256::digest(compiled.to_string()).iter().map(|byte| format!("{byte:02x}")).collect();
+        Self { schema: schema.clone(), fingerprint }
+    }
+
+    /// Succeeds if `found` is this.
+    pub(super) fn check(&self, found: &Self) -> Result<()> {
+        if self == found {
+            return Ok(());
+        }
+        let differences = found.schema.differences(&self.schema);
+        let reason = if differences.is_empty() {
+            "the release that created it compiled the same schema in another way".to_owned()
+        } else {
+            differences.join("; ")
+        };
+        Err(mismatch(format!("the index was created with another schema than the one given: {reason}")))
+    }
+}
+
+/// The error for an index that must be built anew.
+pub(super) fn mismatch(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
+    Error::new(ErrorKind::Conflict, message)
+}
+
+/// The body that creates an index with its alias.
+pub(super) fn creation(schema: &Schema, alias: &str, layout: &Layout) -> Result<Json> {
+    let meta = serde_json::to_value(Stored::of(schema))
+        .map_err(|error| Error::new(ErrorKind::Unexpected, "the schema cannot be stored").with_source(error))?;
+    Ok(json!({
+        "aliases": { alias: { "is_write_index": true } },
+        "settings": {
+            "index": {
+                "number_of_shards": layout.shards,
+                "number_of_replicas": layout.replicas,
+                "gc_deletes": format!("{}ms", layout.delete_trace.as_millis()),
+                "max_result_window": SearchRequest::MAX_WINDOW,
+                "max_terms_count": crate::MAX_TERMS,
+                "translog": { "durability": "request" },
+            },
+            "analysis": analysis(schema),
+        },
+        "mappings": {
+            "dynamic": "strict",
+            "_meta": { "statehouse": meta },
+            "properties": properties(schema),
+        },
+    }))
+}
+
+fn analysis(schema: &Schema) -> Json {
+    let mut filters = Map::new();
+    let mut analyzers = Map::new();
+    for (name, analyzer) in schema.analyzers() {
+        let steps = analyzer
+            .filters()
+            .iter()
+            .enumerate()
+            .filter_map(|(at, filter)| step(filter, &format!("{}_{at}", analyzer_name(name)), &mut filters));
+        let tokenizer = match analyzer.tokenizer() {
+            Tokenizer::Standard => "standard",
+            Tokenizer::Whole => "keyword",
+        };
+        let steps: Vec<_> = steps.collect();
+        analyzers.insert(analyzer_name(name), json!({ "type": "custom", "tokenizer": tokenizer, "filter": steps }));
+    }
+    json!({
+        "analyzer": analyzers,
+        "filter": filters,
+        "normalizer": normalizers(schema),
+        "char_filter": {
+            "statehouse_present": { "type": "pattern_replace", "pattern": "(?s).+", "replacement": "1" },
+        },
+    })
+}
+
+/// The name of the server's filter for one step; defines it under `own_name` if it has options. `None` if the step
+/// does nothing.
+fn step(filter: &TokenFilter, own_name: &str, defined: &mut Map<String, Json>) -> Option<String> {
+    let definition = match filter {
+        TokenFilter::Lowercase => return Some("lowercase".to_owned()),
+        TokenFilter::AsciiFolding => return Some("asciifolding".to_owned()),
+        // The server would take an empty list for its English one.
+        TokenFilter::Stop(words) if words.is_empty() => return None,
+        TokenFilter::Stop(words) => json!({ "type": "stop", "stopwords": words }),
+        TokenFilter::Stem(stemmer) => json!({ "type": "stemmer", "language": stemmer.as_str() }),
+        TokenFilter::EdgeNgram { min, max } => json!({ "type": "edge_ngram", "min_gram": min, "max_gram": max }),
+    };
+    defined.insert(own_name.to_owned(), definition);
+    Some(own_name.to_owned())
+}
+
+fn normalizers(schema: &Schema) -> Map<String, Json> {
+    let used = schema.fields().iter().filter_map(|field| match field.kind() {
+        FieldKind::Keyword { normalizer } if !normalizer.is_identity() => Some(normalizer),
+        _ => None,
+    });
+    let mut normalizers: Map<_, _> = used
+        .map(|normalizer| {
+            let definition = json!({ "type": "custom", "filter": normalizer_steps(normalizer) });
+            (normalizer_name(normalizer), definition)
+        })
+        .collect();
+    let present = json!({ "type": "custom", "char_filter": ["statehouse_present"] });
+    normalizers.insert("statehouse_present".to_owned(), present);
+    normalizers
+}
+
+/// A normalizer has no name of its own in a schema: it is named for what it does.
+fn normalizer_name(normalizer: &Normalizer) -> String {
+    format!("statehouse_{}", normalizer_steps(normalizer).join("_"))
+}
+
+fn normalizer_steps(normalizer: &Normalizer) -> Vec<&'static str> {
+    let name = |filter: &TokenFilter| match filter {
+        TokenFilter::Lowercase => Some("lowercase"),
+        TokenFilter::AsciiFolding => Some("asciifolding"),
+        _ => None,
+    };
+    normalizer.filters().iter().filter_map(name).collect()
+}
+
+fn properties(schema: &Schema) -> Map<String, Json> {
+    let mut properties = Map::new();
+    properties.insert(ID.to_owned(), json!({ "type": "keyword" }));
+    for field in schema.fields().iter().filter(|field| field.source().is_none()) {
+        let subs = schema.fields().iter().filter(|sub| sub.source() == Some(field.name()));
+        let mut inner: Map<_, _> = subs
+            .clone()
+            .map(|sub| (sub.name()[field.name().len() + 1..].to_owned(), Json::Object(property(sub))))
+            .collect();
+        if std::iter::once(field).chain(subs).any(needs_presence) {
+            let present = json!({ "type": "keyword", "index": false, "normalizer": "statehouse_present" });
+            inner.insert(PRESENT.to_owned(), present);
+        }
+        let mut outer = property(field);
+        if !inner.is_empty() {
+            outer.insert("fields".to_owned(), inner.into());
+        }
+        properties.insert(field.name().to_owned(), outer.into());
+    }
+    properties
+}
+
+/// Whether documents without a value sort like some with one; see [`PRESENT`].
+pub(super) fn needs_presence(field: &Field) -> bool {
+    field.is_sortable() && matches!(field.kind(), FieldKind::I64 | FieldKind::U64 | FieldKind::Date)
+}
+
+fn property(field: &Field) -> Map<String, Json> {
+    let property = match field.kind() {
+        FieldKind::Text { analyzer, search_analyzer, norms } => json!({
+            "type": "text",
+            "analyzer": analyzer_name(analyzer),
+            "search_analyzer": analyzer_name(search_analyzer),
+            "norms": *norms == Norms::Length,
+            "position_increment_gap": POSITION_GAP,
+        }),
+        FieldKind::Keyword { normalizer } if normalizer.is_identity() => json!({ "type": "keyword" }),
+        FieldKind::Keyword { normalizer } => {
+            json!({ "type": "keyword", "normalizer": normalizer_name(normalizer) })
+        }
+        // A point in time is a number here too: a `date` does not find negative ones by term.
+        FieldKind::I64 | FieldKind::Date => json!({ "type": "long", "coerce": false }),
+        FieldKind::U64 => json!({ "type": "unsigned_long" }),
+        FieldKind::F64 => json!({ "type": "double", "coerce": false }),
+        FieldKind::Bool => json!({ "type": "boolean" }),
+    };
+    let Json::Object(mut property) = property else { unreachable!("each of them is an object") };
+    property.insert("index".to_owned(), field.is_indexed().into());
+    if !field.is_text() {
+        property.insert("doc_values".to_owned(), field.is_sortable().into());
+    }
+    property
+}
+
+/// The analyzers that the schema's fields use, each with the name of one such field.
+pub(super) fn used_analyzers(schema: &Schema) -> Vec<(&str, &Analyzer, &str)> {
+    let mut used: Vec<(&str, &Analyzer, &str)> = Vec::new();
+    for field in schema.fields() {
+        let FieldKind::Text { analyzer, search_analyzer, .. } = field.kind() else { continue };
+        for name in [analyzer, search_analyzer] {
+            if let Some(analyzer) = schema.analyzer(name)
+                && used.iter().all(|(known, ..)| **known != **name)
+            {
+                used.push((name, analyzer, field.name()));
+            }
+        }
+    }
+    used
+}

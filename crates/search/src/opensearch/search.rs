@@ -1,0 +1,240 @@
+//! A [`SearchRequest`] as a body for `_search`, and the answer as a [`SearchResponse`].
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value as Json, json};
+use statehouse_core::{Error, ErrorKind, Result};
+
+use super::error;
+use super::mapping::{ID, PRESENT, needs_presence};
+use super::query::compile;
+use super::source;
+use crate::{
+    Field, FieldKind, Hit, Missing, Order, Projection, Query, Schema, SearchRequest, SearchResponse, SortKey, Value,
+};
+
+/// The body of a search. The request must have passed [`Schema::check_request`].
+pub(super) fn body(schema: &Schema, request: &SearchRequest) -> Result<Json> {
+    Ok(json!({
+        "query": filtered(schema, &request.query, &request.filters)?,
+        "from": request.from,
+        "size": request.size,
+        "sort": sort(schema, request)?,
+        "track_total_hits": true,
+        "version": true,
+        "_source": source_filter(schema, request),
+    }))
+}
+
+fn filtered(schema: &Schema, query: &Query, filters: &[Query]) -> Result<Json> {
+    let query = compile(schema, query)?;
+    if filters.is_empty() {
+        return Ok(query);
+    }
+    let filters: Vec<_> = filters.iter().map(|filter| compile(schema, filter)).collect::<Result<_>>()?;
+    Ok(json!({ "bool": { "must": query, "filter": filters } }))
+}
+
+/// The sort keys of the request, the score if it has none, and the id. A number is two keys: see [`PRESENT`].
+fn sort(schema: &Schema, request: &SearchRequest) -> Result<Vec<Json>> {
+    let mut keys = Vec::new();
+    if request.sort.is_empty() {
+        keys.push(json!({ "_score": { "order": "desc" } }));
+    }
+    for sort in &request.sort {
+        let order = match sort.order {
+            Order::Ascending => "asc",
+            Order::Descending => "desc",
+        };
+        let missing = match sort.missing {
+            Missing::First => "_first",
+            Missing::Last => "_last",
+        };
+        match &sort.key {
+            SortKey::Score => keys.push(json!({ "_score": { "order": order } })),
+            SortKey::Field(name) => {
+                keys.push(json!({ &**name: { "order": order, "missing": missing } }));
+                let field = schema.require(name)?;
+                if needs_presence(field) {
+                    let parent = field.source().unwrap_or(field.name());
+                    keys.push(json!({ format!("{parent}.{PRESENT}"): { "order": "asc", "missing": missing } }));
+                }
+            }
+        }
+    }
+    keys.push(json!({ ID: { "order": "asc" } }));
+    Ok(keys)
+}
+
+/// Which fields of the stored documents to send.
+fn source_filter(schema: &Schema, request: &SearchRequest) -> Json {
+    let marked = request.highlight.iter().map(|highlight| stored_field(schema, &highlight.field));
+    let names: BTreeSet<&str> = match &request.projection {
+        Projection::All if schema.fields().iter().all(|field| field.is_stored() || field.source().is_some()) => {
+            return json!({ "excludes": [ID] });
+        }
+        Projection::All => schema.fields().iter().filter(|f| f.is_stored()).map(Field::name).chain(marked).collect(),
+        Projection::Id => marked.collect(),
+        Projection::Fields(names) => names.iter().map(|name| &**name).chain(marked).collect(),
+    };
+    if names.is_empty() { false.into() } else { json!({ "includes": names }) }
+}
+
+/// The field whose stored text a field is marked in: its own, or that of the field whose values it takes.
+fn stored_field<'a>(schema: &'a Schema, name: &'a str) -> &'a str {
+    schema.field(name).and_then(Field::source).unwrap_or(name)
+}
+
+/// An answer of which only the shards matter.
+#[derive(Deserialize)]
+pub(super) struct Sharded {
+    #[serde(rename = "_shards")]
+    shards: Shards,
+}
+
+impl Sharded {
+    pub(super) fn check(&self) -> Result<()> {
+        self.shards.check()
+    }
+}
+
+/// The answer to a count.
+#[derive(Deserialize)]
+pub(super) struct Count {
+    count: u64,
+    #[serde(rename = "_shards")]
+    shards: Shards,
+}
+
+impl Count {
+    pub(super) fn check(&self) -> Result<u64> {
+        self.shards.check().map(|()| self.count)
+    }
+}
+
+#[derive(Deserialize)]
+struct Answer<'a> {
+    timed_out: bool,
+    #[serde(rename = "_shards")]
+    shards: Shards,
+    #[serde(borrow)]
+    hits: Hits<'a>,
+}
+
+#[derive(Deserialize)]
+struct Shards {
+    failed: u32,
+    #[serde(default)]
+    failures: Vec<ShardFailure>,
+}
+
+#[derive(Deserialize)]
+struct ShardFailure {
+    reason: Option<error::Exception>,
+}
+
+#[derive(Deserialize)]
+struct Hits<'a> {
+    total: Total,
+    #[serde(borrow)]
+    hits: Vec<RawHit<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Total {
+    value: u64,
+    relation: String,
+}
+
+#[derive(Deserialize)]
+struct RawHit<'a> {
+    #[serde(rename = "_id", borrow)]
+    id: Cow<'a, str>,
+    #[serde(rename = "_version")]
+    version: Option<u64>,
+    #[serde(rename = "_score")]
+    score: Option<f32>,
+    #[serde(rename = "_source", borrow)]
+    source: Option<&'a RawValue>,
+    #[serde(default)]
+    sort: Vec<Json>,
+}
+
+impl Shards {
+    /// An answer from some of the shards only is no answer.
+    fn check(&self) -> Result<()> {
+        if self.failed == 0 {
+            return Ok(());
+        }
+        let cause = self.failures.iter().find_map(|failure| failure.reason.as_ref()?.kind()).map(str::to_owned);
+        let message =
+            format!("{} of the index's shards failed ({})", self.failed, cause.as_deref().unwrap_or("unsaid"));
+        Err(Error::new(ErrorKind::Unavailable, message).with_backend(error::BACKEND))
+    }
+}
+
+impl<'a> Answer<'a> {
+    fn read(body: &'a [u8]) -> Result<Self> {
+        let answer: Self = serde_json::from_slice(body).map_err(error::of_broken_body)?;
+        answer.shards.check()?;
+        if answer.timed_out {
+            let message = "OpenSearch stopped before it had seen all documents";
+            return Err(Error::new(ErrorKind::Timeout, message).with_backend(error::BACKEND));
+        }
+        if answer.hits.total.relation != "eq" {
+            let message = "OpenSearch did not count all hits";
+            return Err(Error::new(ErrorKind::Unexpected, message).with_backend(error::BACKEND));
+        }
+        Ok(answer)
+    }
+}
+
+/// The answer in our own words.
+pub(super) fn response(schema: &Schema, request: &SearchRequest, body: &[u8]) -> Result<SearchResponse> {
+    let answer = Answer::read(body)?;
+    let hits = answer.hits.hits.into_iter().map(|raw| {
+        let full = source::record(schema, &raw.id, raw.version, raw.source)?;
+        let mut hit = Hit::new(source::project(full, schema, &request.projection), raw.score);
+        hit.sort = sort_values(schema, request, &raw.sort)?;
+        Ok(hit)
+    });
+    Ok(SearchResponse::new(answer.hits.total.value, hits.collect::<Result<_>>()?))
+}
+
+/// What each sort key of the request compared.
+fn sort_values(schema: &Schema, request: &SearchRequest, raw: &[Json]) -> Result<Vec<Option<Value>>> {
+    let mut raw = raw.iter();
+    let mut values = Vec::with_capacity(request.sort.len());
+    for sort in &request.sort {
+        let value = raw.next().unwrap_or(&Json::Null);
+        values.push(match &sort.key {
+            SortKey::Score => None,
+            SortKey::Field(name) => {
+                let field = schema.require(name)?;
+                let absent = needs_presence(field) && raw.next().is_none_or(Json::is_null);
+                if absent { None } else { sort_value(field.kind(), value) }
+            }
+        });
+    }
+    Ok(values)
+}
+
+/// `None` for what the server puts in the place of a missing value.
+fn sort_value(kind: &FieldKind, value: &Json) -> Option<Value> {
+    match kind {
+        FieldKind::Text { .. } => None,
+        FieldKind::Keyword { .. } => value.as_str().map(|text| Value::Text(text.to_owned())),
+        FieldKind::I64 => value.as_i64().map(Value::I64),
+        FieldKind::Date => value.as_i64().map(Value::Date),
+        FieldKind::U64 => value.as_u64().map(Value::U64),
+        FieldKind::F64 => value.as_f64().map(Value::F64),
+        FieldKind::Bool => match value.as_i64() {
+            Some(0) => Some(Value::Bool(false)),
+            Some(1) => Some(Value::Bool(true)),
+            _ => None,
+        },
+    }
+}

@@ -1,0 +1,4 @@
+//! The backends against real servers.
+
+#[cfg(feature = "opensearch")]
+mod opensearch;
