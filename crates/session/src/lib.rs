@@ -1,1 +1,108 @@
-//! Sessions with one contract in memory, on disk and in Redis.
+//! Web sessions with one contract in memory, on disk and in Redis.
+//!
+//! ```
+//! use http::HeaderMap;
+//! use statehouse_session::{MemorySessionStore, Sessions, SessionConfig};
+//!
+//! # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+//! let sessions = Sessions::new(MemorySessionStore::new(), SessionConfig::default());
+//!
+//! // A request without a cookie logs in …
+//! let session = sessions.open(&HeaderMap::new());
+//! session.login("u42").await?;
+//! session.insert("theme", "dark")?;
+//! session.commit().await?;
+//! let mut response = HeaderMap::new();
+//! session.write_cookie(&mut response);
+//!
+//! // … and the next one brings the cookie.
+//! let cookie = response["set-cookie"].to_str()?.split(';').next().unwrap_or_default();
+//! let request = HeaderMap::from_iter([(http::header::COOKIE, cookie.parse()?)]);
+//! let session = sessions.open(&request);
+//! assert_eq!(session.principal().await?.unwrap().as_str(), "u42");
+//! assert_eq!(session.get::<String>("theme").await?.as_deref(), Some("dark"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![cfg_attr(
+    feature = "axum",
+    doc = r#"
+With axum, [`SessionLayer`] opens and commits, and [`Session`] is an extractor:
+
+```
+use axum::{Router, http::StatusCode, routing::post};
+use statehouse_session::{MemorySessionStore, Session, SessionLayer};
+
+async fn login(session: Session) -> Result<&'static str, StatusCode> {
+    session.login("u42").await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
+    Ok("welcome")
+}
+
+let app: Router = Router::new().route("/login", post(login)).layer(SessionLayer::new(MemorySessionStore::new()));
+```
+"#
+)]
+//!
+//! # Concepts
+//! - A **session** is a set of named attributes, who is logged in, and two timeouts: idle and absolute. It is loaded when
+//!   first used and committed before the response head is sent.
+//! - The **token** in the cookie has two halves. The *selector* finds the session, the *verifier* proves the right to it.
+//!   The store sees only hashes of both. A **rotation** replaces the verifier and leaves the session where it is; a
+//!   **login** always rotates.
+//! - A **delta** is what one request changed. It is saved on the version that the request loaded; if another request was
+//!   faster, it is applied to what that one left. So parallel requests keep each other's changes.
+//!
+//! # What it is not
+//! It does not check passwords and does not decide who may do what. It keeps no data in the cookie. An attribute is read
+//! and written as a whole: two requests that change the same attribute at the same time leave one of the two values.
+//!
+//! # Backends
+//! | | survives a restart | shared by replicas | expired sessions are freed |
+//! | --- | --- | --- | --- |
+//! | [`MemorySessionStore`] | no | no | as others are written |
+//! | [`DiskSessionStore`] | yes | no: one process for a folder | as others are written |
+//!
+//! # Features
+//! | feature | adds |
+//! | --- | --- |
+//! | `axum` | the [`Session`] extractor; `axum-core` |
+//! | `conformance` | the suite for testing a backend of your own |
+//!
+//! # Errors
+//! A store that cannot be reached is never taken for an absent session: by default the layer answers 503 with `Retry-After`
+//! and touches no cookie ([`OutagePolicy`]). A stored session that cannot be read is discarded with a warning or fails, by
+//! policy ([`UnreadablePolicy`]).
+//!
+//! # Consistency and durability
+//! [`SessionStore`] states the contract that every backend keeps.
+//!
+//! # Development over plain HTTP
+//! Browsers accept the default cookie over HTTPS only. For `http://localhost` configure
+//! [`CookieConfig::insecure_localhost`].
+
+mod api;
+mod config;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
+mod disk;
+mod layer;
+mod memory;
+mod record;
+mod session;
+mod token;
+
+pub use self::api::{Deleted, PERSISTENT, SHARED, Saved, SessionStore, Touched};
+pub use self::config::{
+    ConflictPolicy, OutagePolicy, ServerErrorPolicy, SessionConfig, SessionConfigBuilder, UnreadablePolicy,
+};
+pub use self::disk::{DiskConfig, DiskSessionStore};
+#[cfg(feature = "axum")]
+pub use self::layer::MissingSessionLayer;
+pub use self::layer::{CookieBuilder, CookieConfig, SameSite, Secure, SessionLayer, SessionService};
+pub use self::memory::{MemoryConfig, MemorySessionStore};
+pub use self::record::{
+    Attribute, AttributeName, Attributes, Authority, Delta, NewSession, Principal, Record, Rotate, Rotation, Snapshot,
+};
+pub use self::session::{Flash, Session, Sessions};
+pub use self::token::{SessionKey, Token, VerifierHash};

@@ -1,0 +1,239 @@
+use std::time::Duration;
+
+use statehouse_core::{Error, Result, Secret};
+
+use crate::layer::CookieConfig;
+
+/// How sessions behave: timeouts, limits, the cookie, and what to do when something goes wrong.
+///
+/// ```
+/// use std::time::Duration;
+/// use statehouse_session::{OutagePolicy, SessionConfig};
+///
+/// let config = SessionConfig::builder()
+///     .idle_timeout(Duration::from_secs(15 * 60))
+///     .absolute_timeout(Duration::from_secs(8 * 3600))
+///     .on_outage(OutagePolicy::Anonymous)
+///     .build()?;
+/// # Ok::<(), statehouse_core::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct SessionConfig {
+    pub(crate) cookie: CookieConfig,
+    pub(crate) idle_timeout: Duration,
+    pub(crate) absolute_timeout: Duration,
+    pub(crate) renewal: Option<Renewal>,
+    pub(crate) on_conflict: ConflictPolicy,
+    pub(crate) on_outage: OutagePolicy,
+    pub(crate) on_unreadable: UnreadablePolicy,
+    pub(crate) on_server_error: ServerErrorPolicy,
+    pub(crate) max_attribute: u64,
+    pub(crate) max_session: u64,
+    pub(crate) log_salt: Option<Secret>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Renewal {
+    pub(crate) every: Duration,
+    pub(crate) grace: Duration,
+}
+
+/// What to do when another request changed the session between this one's load and its save.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConflictPolicy {
+    /// Apply this request's changes to the newer session. Of two changes of one attribute the later save stays;
+    /// changes of different attributes all stay.
+    #[default]
+    Merge,
+    /// Fail with [`ErrorKind::Conflict`](statehouse_core::ErrorKind::Conflict); the layer answers 409.
+    Fail,
+    /// Make the attributes what this request saw and changed: the other request's changes are lost.
+    LastWriteWins,
+}
+
+/// What to do when the store cannot be reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OutagePolicy {
+    /// Answer 503 with `Retry-After` to every request that used its session, whatever the handler made of the error.
+    #[default]
+    FailClosed,
+    /// Go on without a session: reads find nothing, changes are dropped, no cookie is set. Login and logout fail.
+    Anonymous,
+}
+
+/// What to do with a stored session that cannot be read: damaged, or written by a later version.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum UnreadablePolicy {
+    /// Go on as if there were none, and log a warning: one user has to log in again.
+    #[default]
+    Discard,
+    /// Fail with [`ErrorKind::Corrupt`](statehouse_core::ErrorKind::Corrupt).
+    Fail,
+}
+
+/// What becomes of changed attributes when the response is a server error (5xx). Logins, rotations and logouts are
+/// kept in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ServerErrorPolicy {
+    /// They are saved.
+    #[default]
+    Keep,
+    /// They are dropped.
+    Discard,
+}
+
+impl Default for SessionConfig {
+    /// 30 minutes idle, 12 hours absolute, no renewal, 64 KiB for an attribute, 256 KiB for a session, and the default
+    /// of each policy.
+    fn default() -> Self {
+        Self {
+            cookie: CookieConfig::default(),
+            idle_timeout: Duration::from_secs(30 * 60),
+            absolute_timeout: Duration::from_secs(12 * 3600),
+            renewal: None,
+            on_conflict: ConflictPolicy::default(),
+            on_outage: OutagePolicy::default(),
+            on_unreadable: UnreadablePolicy::default(),
+            on_server_error: ServerErrorPolicy::default(),
+            max_attribute: 64 << 10,
+            max_session: 256 << 10,
+            log_salt: None,
+        }
+    }
+}
+
+impl SessionConfig {
+    /// Begins with the defaults.
+    pub fn builder() -> SessionConfigBuilder {
+        SessionConfigBuilder(Self::default())
+    }
+}
+
+/// Builds a [`SessionConfig`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct SessionConfigBuilder(SessionConfig);
+
+impl SessionConfigBuilder {
+    /// The cookie.
+    pub fn cookie(mut self, cookie: CookieConfig) -> Self {
+        self.0.cookie = cookie;
+        self
+    }
+
+    /// How long a session lives without being used. Every request that uses it counts, also one that only reads.
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.0.idle_timeout = timeout;
+        self
+    }
+
+    /// How long a session lives at most, from its creation.
+    pub fn absolute_timeout(mut self, timeout: Duration) -> Self {
+        self.0.absolute_timeout = timeout;
+        self
+    }
+
+    /// Replaces the token of a session in use this often, and accepts the old one for `grace`, so that requests in
+    /// flight are not logged out.
+    pub fn renew_every(mut self, every: Duration, grace: Duration) -> Self {
+        self.0.renewal = Some(Renewal { every, grace });
+        self
+    }
+
+    /// What to do when two requests change one session at a time.
+    pub fn on_conflict(mut self, policy: ConflictPolicy) -> Self {
+        self.0.on_conflict = policy;
+        self
+    }
+
+    /// What to do when the store cannot be reached.
+    pub fn on_outage(mut self, policy: OutagePolicy) -> Self {
+        self.0.on_outage = policy;
+        self
+    }
+
+    /// What to do with a stored session that cannot be read.
+    pub fn on_unreadable(mut self, policy: UnreadablePolicy) -> Self {
+        self.0.on_unreadable = policy;
+        self
+    }
+
+    /// What becomes of changed attributes when the response is a server error.
+    pub fn on_server_error(mut self, policy: ServerErrorPolicy) -> Self {
+        self.0.on_server_error = policy;
+        self
+    }
+
+    /// The largest attribute, in bytes of its name and its encoded value.
+    pub fn max_attribute_size(mut self, bytes: u64) -> Self {
+        self.0.max_attribute = bytes;
+        self
+    }
+
+    /// The largest session, in bytes of all its attributes.
+    pub fn max_session_size(mut self, bytes: u64) -> Self {
+        self.0.max_session = bytes;
+        self
+    }
+
+    /// The salt of [`Session::id_for_logs`](crate::Session::id_for_logs). Replicas with the same salt give a session
+    /// the same name in their logs; without one each process draws its own.
+    pub fn log_salt(mut self, salt: Secret) -> Self {
+        self.0.log_salt = Some(salt);
+        self
+    }
+
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfig`](statehouse_core::ErrorKind::InvalidConfig), naming the setting.
+    pub fn build(self) -> Result<SessionConfig> {
+        let config = self.0;
+        let renewal = config.renewal.unwrap_or(Renewal { every: config.idle_timeout, grace: config.idle_timeout });
+        let second = Duration::from_secs(1);
+        let decade = Duration::from_secs(3650 * 86_400);
+        for (setting, value) in [
+            ("idle_timeout", config.idle_timeout),
+            ("absolute_timeout", config.absolute_timeout),
+            ("renew_every", renewal.every),
+            ("renewal grace", renewal.grace),
+        ] {
+            if !(second..=decade).contains(&value) {
+                return Err(Error::invalid_config(setting, "must be at least a second and at most 10 years"));
+            }
+        }
+        for (setting, value) in [("max_attribute_size", config.max_attribute), ("max_session_size", config.max_session)]
+        {
+            if !(1..=8 << 20).contains(&value) {
+                return Err(Error::invalid_config(setting, "must be from 1 byte to 8 MiB"));
+            }
+        }
+        Ok(config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_out_of_range_are_refused_by_name() {
+        let build = SessionConfig::builder;
+        let second = Duration::from_secs(1);
+        for (setting, builder) in [
+            ("idle_timeout", build().idle_timeout(Duration::ZERO)),
+            ("absolute_timeout", build().absolute_timeout(Duration::MAX)),
+            ("renew_every", build().renew_every(Duration::ZERO, second)),
+            ("renewal grace", build().renew_every(second, Duration::ZERO)),
+            ("max_attribute_size", build().max_attribute_size(0)),
+            ("max_session_size", build().max_session_size(u64::MAX)),
+        ] {
+            assert_eq!(builder.build().unwrap_err().setting(), Some(setting));
+        }
+        assert!(build().renew_every(second, second).build().is_ok());
+    }
+}

@@ -1,0 +1,81 @@
+//! One suite that every backend passes: the "Behavior" of [`SessionStore`](crate::SessionStore), case by case.
+//!
+//! To test a backend of your own, enable the feature `conformance`, implement [`Backend`] and expand the suite in a
+//! test module. Each case becomes a test with a backend of its own.
+//!
+//! ```text
+//! async fn backend() -> MyBackend { … }
+//! statehouse_session::session_conformance!(backend);
+//! ```
+
+pub mod cases;
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::SessionStore;
+
+/// A store under test and its time.
+#[async_trait]
+pub trait Backend: Debug + Send + Sync {
+    /// The store. Nobody else uses its sessions. All clones are dropped before [`reopen`](Self::reopen).
+    fn store(&self) -> Arc<dyn SessionStore>;
+
+    /// Closes the store and opens it again. Only called for backends with the capability
+    /// [`PERSISTENT`](crate::PERSISTENT).
+    async fn reopen(&mut self);
+
+    /// Lets time pass for the store.
+    async fn pass(&self, time: Duration);
+
+    /// The step in which the cases let time pass: as short as the backend can tell apart without being late.
+    fn step(&self) -> Duration;
+}
+
+/// Emits a test for each case: `session_conformance!(backend)`, where `backend` is an `async fn` that makes a fresh
+/// [`Backend`](crate::conformance::Backend). Needs `tokio` with `macros` and `rt-multi-thread`.
+#[macro_export]
+macro_rules! session_conformance {
+    ($backend:path) => {
+        $crate::session_conformance!($backend:
+            a_created_session_is_loaded_as_it_was,
+            a_taken_key_is_refused_and_its_session_stays,
+            of_sixteen_racing_creators_of_one_key_one_wins,
+            an_unknown_key_loads_nothing_and_creates_nothing,
+            a_save_applies_its_delta_and_raises_the_version,
+            a_save_on_an_old_version_is_a_conflict_and_answers_the_current_session,
+            a_save_that_changes_nothing_writes_nothing,
+            a_save_of_a_missing_session_is_gone_and_creates_nothing,
+            sixteen_parallel_requests_lose_no_attribute,
+            attributes_of_any_codec_are_kept_byte_for_byte,
+            a_large_session_is_kept,
+            a_rotation_changes_the_verifier_and_not_the_times,
+            a_rotation_applies_its_delta_in_the_same_step,
+            a_privilege_change_refuses_the_old_verifier_and_its_writes_in_flight,
+            a_renewal_accepts_the_old_verifier_for_its_grace_only,
+            of_sixteen_racing_rotations_one_wins,
+            a_login_is_dated_by_the_store,
+            a_touch_slides_the_idle_timeout_and_not_the_version,
+            a_load_does_not_slide_the_idle_timeout,
+            a_save_slides_the_idle_timeout,
+            an_idle_session_is_gone_for_every_method,
+            the_absolute_expiry_stands_against_touches_saves_and_rotations,
+            a_deleted_session_does_not_come_back,
+            a_delete_is_idempotent,
+            a_delete_is_refused_to_a_holder_whose_verifier_is_not_accepted,
+            a_delete_among_parallel_writes_is_final,
+            timeouts_of_zero_are_refused,
+            the_store_is_healthy,
+            sessions_survive_a_restart,
+        );
+    };
+    ($backend:path: $($case:ident),* $(,)?) => {$(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+        async fn $case() {
+            $crate::conformance::cases::$case($backend().await).await;
+        }
+    )*};
+}

@@ -1,0 +1,208 @@
+//! One file for each session, replaced as a whole: what reaches the disk, in which order.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, ReadDir};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use rustix::fs::{FlockOperation, flock};
+use statehouse_core::Timestamp;
+
+use crate::record::Record;
+use crate::token::SessionKey;
+
+/// A locked folder of session files: `ab/cdef…`, the key in hexadecimal, in one of 256 subfolders.
+///
+/// A file's modification time is when the session was last used, so that a touch writes no data. New contents are
+/// written to `tmp/`, synced, and renamed into place; then the subfolder is synced.
+#[derive(Debug)]
+pub(super) struct Folder {
+    root: PathBuf,
+    /// Held as long as the folder is open. The lock goes with the descriptor, so a crash leaves none behind.
+    _lock: File,
+    next_temp: AtomicU64,
+    stripes: [Mutex<()>; 64],
+    sweep: Mutex<Sweep>,
+}
+
+/// A file as found: its bytes and when the session was last used.
+pub(super) struct Found {
+    pub(super) bytes: Bytes,
+    pub(super) seen: Timestamp,
+}
+
+/// Where the search for expired sessions goes on.
+#[derive(Debug, Default)]
+struct Sweep {
+    next: u8,
+    entries: Option<ReadDir>,
+}
+
+impl Folder {
+    /// Opens the folder, creating it if need be. `Ok(None)` if it is locked.
+    pub(super) fn open(root: &Path) -> io::Result<Option<Self>> {
+        make_private_dir(root)?;
+        let lock = private().create(true).truncate(false).open(root.join("lock"))?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        }
+        // What a crash left half written was never acknowledged.
+        match fs::remove_dir_all(root.join("tmp")) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => make_private_dir(&root.join("tmp"))?,
+        }
+        for shard in 0..=u8::MAX {
+            make_private_dir(&root.join(shard_name(shard)))?;
+        }
+        File::open(root)?.sync_all()?;
+        Ok(Some(Self {
+            root: root.to_owned(),
+            _lock: lock,
+            next_temp: AtomicU64::new(0),
+            stripes: [const { Mutex::new(()) }; 64],
+            sweep: Mutex::default(),
+        }))
+    }
+
+    /// Keeps others from changing the session. The lock guards files and no memory, so poison means nothing.
+    pub(super) fn lock(&self, key: &SessionKey) -> MutexGuard<'_, ()> {
+        let stripe = usize::from(key.as_bytes()[31]) % self.stripes.len();
+        self.stripes[stripe].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn read(&self, key: &SessionKey) -> io::Result<Option<Found>> {
+        let file = match File::open(self.path(key)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return self.check_shard(key).map(|()| None),
+            other => other?,
+        };
+        let metadata = file.metadata()?;
+        // One byte more than any record has is enough for the decoder to refuse it.
+        let limit = (Record::MAX_STORED + 1) as u64;
+        let mut bytes = Vec::with_capacity(usize::try_from(metadata.len().min(limit)).unwrap_or_default());
+        file.take(limit).read_to_end(&mut bytes)?;
+        Ok(Some(Found { bytes: bytes.into(), seen: metadata.modified()?.into() }))
+    }
+
+    /// A missing file is a missing session only while its folder is there; an unmounted disk is an outage.
+    fn check_shard(&self, key: &SessionKey) -> io::Result<()> {
+        fs::metadata(self.shard(key)).map(|_| ())
+    }
+
+    pub(super) fn write(&self, key: &SessionKey, bytes: &[u8], seen: Timestamp) -> io::Result<()> {
+        let temp = self.root.join("tmp").join(self.next_temp.fetch_add(1, Ordering::Relaxed).to_string());
+        let result = write_synced(&temp, bytes, seen).and_then(|()| fs::rename(&temp, self.path(key)));
+        if let Err(error) = result {
+            // The name is never used again, and the next start clears the folder anyway.
+            let _ = fs::remove_file(&temp);
+            return Err(error);
+        }
+        self.sync_shard(key)
+    }
+
+    /// Not synced: a touch that a crash takes back makes the session expire a little earlier.
+    pub(super) fn set_seen(&self, key: &SessionKey, seen: Timestamp) -> io::Result<()> {
+        OpenOptions::new().write(true).open(self.path(key))?.set_modified(SystemTime::from(seen))
+    }
+
+    pub(super) fn remove(&self, key: &SessionKey) -> io::Result<()> {
+        fs::remove_file(self.path(key))?;
+        self.sync_shard(key)
+    }
+
+    /// Hands the keys of the next few stored sessions to `visit`, beginning again after the last. Does nothing while
+    /// another thread is at it.
+    pub(super) fn visit_some(&self, mut visit: impl FnMut(&SessionKey) -> io::Result<()>) -> io::Result<()> {
+        const FILES: usize = 4;
+        const FOLDERS: usize = 16;
+        let Ok(mut sweep) = self.sweep.try_lock() else { return Ok(()) };
+        let (mut files, mut folders) = (0, 0);
+        while files < FILES && folders < FOLDERS {
+            let shard = sweep.next;
+            if sweep.entries.is_none() {
+                sweep.entries = Some(fs::read_dir(self.root.join(shard_name(shard)))?);
+            }
+            match sweep.entries.as_mut().and_then(Iterator::next) {
+                Some(entry) => {
+                    files += 1;
+                    if let Some(key) = parse_name(shard, entry?.file_name().as_encoded_bytes()) {
+                        visit(&key)?;
+                    }
+                }
+                None => {
+                    folders += 1;
+                    *sweep = Sweep { next: shard.wrapping_add(1), entries: None };
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn check(&self) -> io::Result<()> {
+        fs::metadata(self.root.join("lock")).map(|_| ())
+    }
+
+    fn sync_shard(&self, key: &SessionKey) -> io::Result<()> {
+        File::open(self.shard(key))?.sync_all()
+    }
+
+    fn shard(&self, key: &SessionKey) -> PathBuf {
+        self.root.join(shard_name(key.as_bytes()[0]))
+    }
+
+    fn path(&self, key: &SessionKey) -> PathBuf {
+        self.shard(key).join(&key.to_string()[2..])
+    }
+}
+
+fn write_synced(path: &Path, bytes: &[u8], seen: Timestamp) -> io::Result<()> {
+    let mut file = private().create_new(true).open(path)?;
+    file.write_all(bytes)?;
+    file.set_modified(seen.into())?;
+    file.sync_all()
+}
+
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true).mode(0o600);
+    options
+}
+
+fn make_private_dir(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+fn shard_name(shard: u8) -> String {
+    format!("{shard:02x}")
+}
+
+/// The key of a file, or `None` if the file is not one of ours.
+fn parse_name(shard: u8, name: &[u8]) -> Option<SessionKey> {
+    let mut bytes = [shard; 32];
+    if name.len() != 62 {
+        return None;
+    }
+    for (byte, pair) in bytes[1..].iter_mut().zip(name.chunks_exact(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(SessionKey::from_bytes(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_found_again_from_its_file_name() {
+        let key = crate::token::Token::generate().unwrap().key();
+        let name = key.to_string();
+        assert_eq!(parse_name(key.as_bytes()[0], &name.as_bytes()[2..]), Some(key));
+        assert_eq!(parse_name(0, b"lock"), None);
+        assert_eq!(parse_name(0, "zz".repeat(31).as_bytes()), None);
+    }
+}

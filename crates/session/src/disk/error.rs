@@ -1,0 +1,53 @@
+use std::io;
+
+use statehouse_core::{Error, ErrorKind, Retry};
+
+/// What an I/O error means to a caller. The path is left out: it holds the session's key.
+pub(super) fn map_error(source: io::Error, operation: &'static str) -> Error {
+    let (kind, retry, message) = match source.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            (ErrorKind::PermissionDenied, Retry::Never, "the session folder cannot be accessed")
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            (ErrorKind::Unavailable, Retry::Exhausted, "the disk of the session folder is full")
+        }
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+            (ErrorKind::Unavailable, Retry::Exhausted, "the session folder is gone")
+        }
+        _ => (ErrorKind::Unavailable, Retry::Now, "the session folder cannot be read or written"),
+    };
+    Error::new(kind, message).with_retry(retry).with_backend("disk").with_operation(operation).with_source(source)
+}
+
+/// A second process, or a second store in this one.
+pub(super) fn in_use() -> Error {
+    Error::new(ErrorKind::Unavailable, "the session folder is in use by another store; a folder belongs to one process")
+        .with_backend("disk")
+        .with_operation("session.open")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_failure_says_what_to_do() {
+        use io::ErrorKind as Io;
+        let table = [
+            (Io::PermissionDenied, ErrorKind::PermissionDenied, false),
+            (Io::ReadOnlyFilesystem, ErrorKind::PermissionDenied, false),
+            (Io::StorageFull, ErrorKind::Unavailable, false),
+            (Io::QuotaExceeded, ErrorKind::Unavailable, false),
+            (Io::NotFound, ErrorKind::Unavailable, false),
+            (Io::Interrupted, ErrorKind::Unavailable, true),
+            (Io::Other, ErrorKind::Unavailable, true),
+        ];
+        for (io, kind, retryable) in table {
+            let error = map_error(io.into(), "session.save");
+            assert_eq!((error.kind(), error.is_retryable()), (kind, retryable), "{io:?}");
+            assert!(error.to_string().starts_with("session.save: the "), "{error}");
+        }
+        let files = io::Error::from_raw_os_error(24);
+        assert_eq!(map_error(files, "session.load").kind(), ErrorKind::Unavailable, "too many open files");
+    }
+}

@@ -1,0 +1,259 @@
+//! Sessions on a local disk, for one process.
+
+mod client;
+mod config;
+mod error;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use statehouse_core::{Capabilities, Clock, Error, ErrorKind, Health, Result, Timestamp};
+
+use self::client::Folder;
+pub use self::config::DiskConfig;
+use self::error::{in_use, map_error};
+use crate::api::{Deleted, PERSISTENT, Saved, SessionStore, Touched};
+use crate::memory::taken;
+use crate::record::{Authority, Delta, NewSession, Record, Rotation, Snapshot};
+use crate::token::SessionKey;
+
+/// Keeps each session in a file of a folder: they survive a restart and a crash of the one process that uses it.
+///
+/// A write is synced to the disk before it is answered. The folder is locked: a second process, or a second store in
+/// this one, is refused with [`ErrorKind::Unavailable`]. Expired sessions are deleted as others are written, a few at
+/// a time. Needs a tokio runtime: the disk is used on its blocking threads.
+#[derive(Clone, Debug)]
+pub struct DiskSessionStore {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    folder: Folder,
+    path: PathBuf,
+    clock: Arc<dyn Clock>,
+}
+
+impl DiskSessionStore {
+    /// Opens the folder, creating it if need be.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`] if another store has it open; [`ErrorKind::PermissionDenied`] if it cannot be
+    /// written.
+    pub async fn open(folder: impl Into<PathBuf>) -> Result<Self> {
+        Self::open_with(DiskConfig::new(folder)).await
+    }
+
+    /// Opens the folder of `config`.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn open_with(config: DiskConfig) -> Result<Self> {
+        const OPERATION: &str = "session.open";
+        let DiskConfig { folder: path, clock } = config;
+        blocking(OPERATION, move || {
+            let folder = Folder::open(&path).map_err(|source| map_error(source, OPERATION))?.ok_or_else(in_use)?;
+            Ok(Self { inner: Arc::new(Inner { folder, path, clock }) })
+        })
+        .await
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(&Inner) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T> {
+        let inner = Arc::clone(&self.inner);
+        blocking(operation, move || work(&inner).map_err(|failure| failure.into_error(operation))).await
+    }
+
+    async fn write(
+        &self,
+        operation: &'static str,
+        base: &Snapshot,
+        authority: Authority,
+        next: impl FnOnce(&Record, Timestamp) -> Record + Send + 'static,
+    ) -> Result<Saved> {
+        let base = base.clone();
+        self.run(operation, move |inner| inner.write(&base, authority, next)).await
+    }
+}
+
+/// Why work on the folder failed.
+enum Failure {
+    Io(io::Error),
+    Other(Error),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Other(error)
+    }
+}
+
+impl Failure {
+    fn into_error(self, operation: &'static str) -> Error {
+        match self {
+            Self::Io(source) => map_error(source, operation),
+            Self::Other(error) => error.with_backend("disk").with_operation(operation),
+        }
+    }
+}
+
+impl Inner {
+    /// The session and whether it lives. The caller holds the lock if it goes on to write.
+    fn live(&self, key: &SessionKey) -> Result<Option<Snapshot>, Failure> {
+        let Some(found) = self.folder.read(key)? else { return Ok(None) };
+        let record = Record::decode(key, &found.bytes)?;
+        let (now, expires) = (self.clock.now(), record.expiry_if_used(found.seen));
+        Ok((expires > now).then(|| Snapshot::new(record, now, expires)))
+    }
+
+    fn put(&self, record: Record, now: Timestamp) -> Result<Snapshot, Failure> {
+        self.folder.write(record.key(), &record.encode()?, now)?;
+        let expires = record.expiry_if_used(now);
+        Ok(Snapshot::new(record, now, expires))
+    }
+
+    fn create(&self, key: &SessionKey, new: &NewSession) -> Result<Snapshot, Failure> {
+        let created = {
+            let _lock = self.folder.lock(key);
+            if self.live(key)?.is_some() {
+                return Err(taken("disk").into());
+            }
+            let now = self.clock.now();
+            self.put(Record::new(key, new).stamped_new(now, new.absolute_timeout), now)?
+        };
+        self.free_expired();
+        Ok(created)
+    }
+
+    fn write(
+        &self,
+        base: &Snapshot,
+        authority: Authority,
+        next: impl FnOnce(&Record, Timestamp) -> Record,
+    ) -> Result<Saved, Failure> {
+        let saved = {
+            let _lock = self.folder.lock(base.record().key());
+            let Some(current) = self.live(base.record().key())? else { return Ok(Saved::Gone) };
+            if !current.admits(base, authority) {
+                return Ok(current.contest(authority));
+            }
+            let now = self.clock.now();
+            self.put(next(current.record(), now).stamped_over(current.record(), now), now)?
+        };
+        self.free_expired();
+        Ok(Saved::Ok(saved))
+    }
+
+    fn touch(&self, key: &SessionKey) -> Result<Touched, Failure> {
+        let _lock = self.folder.lock(key);
+        if self.live(key)?.is_none() {
+            return Ok(Touched::Gone);
+        }
+        self.folder.set_seen(key, self.clock.now())?;
+        Ok(Touched::Ok)
+    }
+
+    fn delete(&self, key: &SessionKey, authority: Authority) -> Result<Deleted, Failure> {
+        let _lock = self.folder.lock(key);
+        // The application may also delete what cannot be read.
+        if let Authority::Holder(_) = authority {
+            let Some(current) = self.live(key)? else { return Ok(Deleted::Gone) };
+            if !current.record().accepts(authority, current.now()) {
+                return Ok(Deleted::Refused);
+            }
+        }
+        match self.folder.remove(key) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Deleted::Gone),
+            result => Ok(result.map(|()| Deleted::Ok)?),
+        }
+    }
+
+    /// Housekeeping after a write that is done: its failure must not become the write's. A file that cannot be read
+    /// stays where it is, for somebody to look at.
+    fn free_expired(&self) {
+        let freed = self.folder.visit_some(|key| {
+            let _lock = self.folder.lock(key);
+            match self.live(key) {
+                Ok(None) => match self.folder.remove(key) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                    _ => Ok(()),
+                },
+                Ok(Some(_)) | Err(Failure::Other(_)) => Ok(()),
+                Err(Failure::Io(error)) => Err(error),
+            }
+        });
+        if let Err(error) = freed {
+            tracing::warn!(%error, "expired sessions could not be freed");
+        }
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    operation: &'static str,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|source| {
+        let error = Error::new(ErrorKind::Unexpected, "work on the session folder did not end").with_source(source);
+        Err(error.with_backend("disk").with_operation(operation))
+    })
+}
+
+#[async_trait]
+impl SessionStore for DiskSessionStore {
+    async fn create(&self, key: &SessionKey, new: &NewSession) -> Result<Snapshot> {
+        new.check()?;
+        let (key, new) = (*key, new.clone());
+        self.run("session.create", move |inner| inner.create(&key, &new)).await
+    }
+
+    async fn load(&self, key: &SessionKey) -> Result<Option<Snapshot>> {
+        let key = *key;
+        self.run("session.load", move |inner| inner.live(&key)).await
+    }
+
+    async fn save(&self, base: &Snapshot, authority: Authority, delta: &Delta) -> Result<Saved> {
+        let Some(next) = base.record().with_delta(delta) else { return Ok(Saved::Ok(base.clone())) };
+        self.write("session.save", base, authority, |_, _| next).await
+    }
+
+    async fn rotate(&self, base: &Snapshot, authority: Authority, rotation: &Rotation, delta: &Delta) -> Result<Saved> {
+        let (rotation, delta) = (rotation.clone(), delta.clone());
+        let next = move |current: &Record, now| current.with_rotation(&rotation, &delta, now);
+        self.write("session.rotate", base, authority, next).await
+    }
+
+    async fn touch(&self, key: &SessionKey) -> Result<Touched> {
+        let key = *key;
+        self.run("session.touch", move |inner| inner.touch(&key)).await
+    }
+
+    async fn delete(&self, key: &SessionKey, authority: Authority) -> Result<Deleted> {
+        let key = *key;
+        self.run("session.delete", move |inner| inner.delete(&key, authority)).await
+    }
+
+    async fn health(&self) -> Health {
+        let before = self.inner.clock.elapsed();
+        let probe = self.run("session.health", |inner| Ok(inner.folder.check()?)).await;
+        let latency = self.inner.clock.elapsed().saturating_sub(before);
+        Health::of(format!("disk {}", self.inner.path.display()), latency, probe)
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::from_iter([PERSISTENT])
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,122 @@
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use statehouse_core::ManualClock;
+
+use super::*;
+use crate::token::Token;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+async fn open(folder: &Path, clock: &ManualClock) -> DiskSessionStore {
+    DiskSessionStore::open_with(DiskConfig::new(folder).with_clock(clock.clone())).await.unwrap()
+}
+
+async fn create(store: &DiskSessionStore) -> Snapshot {
+    let token = Token::generate().unwrap();
+    let new = NewSession::new(token.verifier_hash(), 20 * MINUTE, 120 * MINUTE);
+    store.create(&token.key(), &new).await.unwrap()
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let shards = fs::read_dir(folder).unwrap().map(|shard| shard.unwrap().path()).filter(|path| path.is_dir());
+    shards.flat_map(|shard| fs::read_dir(shard).unwrap().map(|file| file.unwrap().path())).collect()
+}
+
+#[tokio::test]
+async fn a_second_store_on_the_folder_is_refused_until_the_first_is_dropped() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = DiskSessionStore::open(folder.path()).await.unwrap();
+    let error = DiskSessionStore::open(folder.path()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.to_string().contains("in use by another store"), "{error}");
+    drop(first);
+    DiskSessionStore::open(folder.path()).await.unwrap();
+}
+
+#[tokio::test]
+async fn sessions_and_touches_survive_a_restart_and_half_written_files_do_not() {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), ManualClock::default());
+    let store = open(folder.path(), &clock).await;
+    let created = create(&store).await;
+    clock.advance(15 * MINUTE);
+    assert_eq!(store.touch(created.record().key()).await.unwrap(), Touched::Ok);
+    drop(store);
+    fs::write(folder.path().join("tmp/7"), b"half").unwrap();
+    let store = open(folder.path(), &clock).await;
+    assert_eq!(fs::read_dir(folder.path().join("tmp")).unwrap().count(), 0);
+    clock.advance(15 * MINUTE);
+    let again = store.load(created.record().key()).await.unwrap().expect("the touch was kept");
+    assert_eq!(again.record(), created.record());
+    clock.advance(5 * MINUTE);
+    assert!(store.load(created.record().key()).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn expired_files_are_freed_as_others_are_written() {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), ManualClock::default());
+    let store = open(folder.path(), &clock).await;
+    for _ in 0..40 {
+        create(&store).await;
+    }
+    assert_eq!(files(folder.path()).len(), 40);
+    clock.advance(20 * MINUTE);
+    for _ in 0..60 {
+        create(&store).await;
+    }
+    assert_eq!(files(folder.path()).len(), 60, "all forty expired ones are gone, and no other");
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_corrupt_and_stays() {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), ManualClock::default());
+    let store = open(folder.path(), &clock).await;
+    let created = create(&store).await;
+    let path = files(folder.path()).remove(0);
+    let good = fs::read(&path).unwrap();
+    for damaged in [&good[..good.len() - 1], &good[..30], b"", &[good.as_slice(), b"x"].concat()] {
+        fs::write(&path, damaged).unwrap();
+        let key = created.record().key();
+        assert_eq!(store.load(key).await.unwrap_err().kind(), ErrorKind::Corrupt);
+    }
+    create(&store).await;
+    assert!(path.exists(), "it was kept for somebody to look at");
+    let key = created.record().key();
+    assert_eq!(store.delete(key, Authority::Application).await.unwrap(), Deleted::Ok);
+    assert_eq!(store.delete(key, Authority::Application).await.unwrap(), Deleted::Gone);
+}
+
+#[tokio::test]
+async fn files_are_private_and_swapping_two_of_them_is_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path(), &ManualClock::default()).await;
+    let (one, two) = (create(&store).await, create(&store).await);
+    let paths = files(folder.path());
+    for path in &paths {
+        assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    let temp = folder.path().join("swap");
+    fs::rename(&paths[0], &temp).unwrap();
+    fs::rename(&paths[1], &paths[0]).unwrap();
+    fs::rename(&temp, &paths[1]).unwrap();
+    for snapshot in [one, two] {
+        assert_eq!(store.load(snapshot.record().key()).await.unwrap_err().kind(), ErrorKind::Corrupt);
+    }
+}
+
+#[tokio::test]
+async fn a_folder_that_went_away_is_an_outage_and_not_an_absent_session() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("sessions");
+    let store = open(&folder, &ManualClock::default()).await;
+    let created = create(&store).await;
+    fs::rename(&folder, parent.path().join("unmounted")).unwrap();
+    let error = store.load(created.record().key()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(!store.health().await.is_up());
+    fs::rename(parent.path().join("unmounted"), &folder).unwrap();
+    assert!(store.load(created.record().key()).await.unwrap().is_some());
+    assert!(store.health().await.is_up());
+}

@@ -1,0 +1,341 @@
+use std::time::Duration;
+
+use http::header::{CACHE_CONTROL, COOKIE, HeaderMap, HeaderValue, SET_COOKIE, VARY};
+use statehouse_core::{Error, Result};
+
+use crate::token::Token;
+
+/// How many cookies of the session's name one request may bring. A browser sends several if another host of the
+/// domain planted one; each is tried in order.
+const CANDIDATES: usize = 4;
+
+/// The name and the attributes of the session cookie.
+///
+/// By default `__Host-id; Path=/; Secure; HttpOnly; SameSite=Lax`: browsers accept a name beginning with `__Host-`
+/// only from this very host over HTTPS, so no other host of the domain can plant one
+/// ([RFC 6265bis, section 4.1.3](https://datatracker.ietf.org/doc/html/draft-ietf-httpbis-rfc6265bis#section-4.1.3)).
+/// `HttpOnly` cannot be turned off.
+///
+/// For development on `http://localhost`, where such a cookie does not work in every browser, there is
+/// [`insecure_localhost`](Self::insecure_localhost).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CookieConfig {
+    name: String,
+    path: String,
+    domain: Option<String>,
+    max_age: Option<Duration>,
+    secure: Secure,
+    same_site: SameSite,
+}
+
+/// Which requests from other sites bring the cookie.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SameSite {
+    /// None.
+    Strict,
+    /// Following a link.
+    #[default]
+    Lax,
+    /// All.
+    None,
+}
+
+/// Whether the browser sends the cookie over HTTPS only.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Secure {
+    /// Over HTTPS only.
+    #[default]
+    Always,
+    /// Over plain HTTP too: whoever can read the network can take the session.
+    Never,
+}
+
+impl Default for CookieConfig {
+    fn default() -> Self {
+        Self {
+            name: "__Host-id".into(),
+            path: "/".into(),
+            domain: None,
+            max_age: None,
+            secure: Secure::Always,
+            same_site: SameSite::Lax,
+        }
+    }
+}
+
+impl CookieConfig {
+    /// For development over plain HTTP: a cookie named `id` without `Secure`. Never use it in production.
+    #[must_use]
+    pub fn insecure_localhost() -> Self {
+        Self { name: "id".into(), secure: Secure::Never, ..Self::default() }
+    }
+
+    /// Begins with the default under another name, for example `__Host-clinic` or, with a domain, `__Secure-clinic`.
+    pub fn builder(name: impl Into<String>) -> CookieBuilder {
+        CookieBuilder(Self { name: name.into(), ..Self::default() })
+    }
+
+    /// The tokens that a request brings, in order. What is not a token is left out, and counts.
+    pub(crate) fn tokens(&self, headers: &HeaderMap) -> Vec<Token> {
+        headers
+            .get_all(COOKIE)
+            .iter()
+            .flat_map(|header| header.as_bytes().split(|byte| *byte == b';'))
+            .filter_map(|pair| pair.trim_ascii().strip_prefix(self.name.as_bytes())?.strip_prefix(b"="))
+            .take(CANDIDATES)
+            .filter_map(|value| Token::parse(std::str::from_utf8(value).ok()?))
+            .collect()
+    }
+
+    /// Adds the cookie to a response, and what keeps caches from storing it.
+    pub(crate) fn set(&self, headers: &mut HeaderMap, token: &Token) {
+        self.append(headers, token.expose().expose(), self.max_age);
+    }
+
+    /// Adds the cookie's removal to a response. A browser removes a cookie only if name, domain and path are the
+    /// same, and heeds a `__Host-` name only with all the attributes that it demands.
+    pub(crate) fn remove(&self, headers: &mut HeaderMap) {
+        self.append(headers, "", Some(Duration::ZERO));
+    }
+
+    fn append(&self, headers: &mut HeaderMap, value: &str, max_age: Option<Duration>) {
+        let Ok(mut cookie) = HeaderValue::try_from(self.header(value, max_age)) else {
+            debug_assert!(false, "a checked name, path and domain make a header value");
+            return;
+        };
+        cookie.set_sensitive(true);
+        headers.append(SET_COOKIE, cookie);
+        if !contains(headers, &CACHE_CONTROL, "no-store") {
+            headers.append(CACHE_CONTROL, HeaderValue::from_static("no-cache=\"Set-Cookie\""));
+        }
+        if !contains(headers, &VARY, "cookie") {
+            headers.append(VARY, HeaderValue::from_static("Cookie"));
+        }
+    }
+
+    fn header(&self, value: &str, max_age: Option<Duration>) -> String {
+        let mut text = format!("{}={value}; Path={}", self.name, self.path);
+        if let Some(domain) = &self.domain {
+            text += &format!("; Domain={domain}");
+        }
+        if let Some(max_age) = max_age {
+            text += &format!("; Max-Age={}", max_age.as_secs());
+        }
+        if self.secure == Secure::Always {
+            text += "; Secure";
+        }
+        text += "; HttpOnly; SameSite=";
+        text += match self.same_site {
+            SameSite::Strict => "Strict",
+            SameSite::Lax => "Lax",
+            SameSite::None => "None",
+        };
+        text
+    }
+}
+
+fn contains(headers: &HeaderMap, name: &http::HeaderName, item: &str) -> bool {
+    let texts = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    texts.flat_map(|text| text.split(',')).any(|text| text.trim().eq_ignore_ascii_case(item))
+}
+
+/// Builds a [`CookieConfig`]; combinations that browsers reject are refused.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct CookieBuilder(CookieConfig);
+
+impl CookieBuilder {
+    /// The path under which the browser sends the cookie.
+    pub fn path(mut self, path: impl Into<String>) -> Self {
+        self.0.path = path.into();
+        self
+    }
+
+    /// The domain whose hosts all get the cookie. Not with a `__Host-` name.
+    pub fn domain(mut self, domain: impl Into<String>) -> Self {
+        self.0.domain = Some(domain.into());
+        self
+    }
+
+    /// How long the browser keeps the cookie. Without it, until the browser is closed.
+    pub fn max_age(mut self, max_age: Duration) -> Self {
+        self.0.max_age = Some(max_age);
+        self
+    }
+
+    /// Which requests from other sites bring the cookie.
+    pub fn same_site(mut self, same_site: SameSite) -> Self {
+        self.0.same_site = same_site;
+        self
+    }
+
+    /// Whether the browser sends the cookie over HTTPS only.
+    pub fn secure(mut self, secure: Secure) -> Self {
+        self.0.secure = secure;
+        self
+    }
+
+    /// Checks the combination.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfig`](statehouse_core::ErrorKind::InvalidConfig), saying which rule it breaks.
+    pub fn build(self) -> Result<CookieConfig> {
+        match self.refusal() {
+            Some(reason) => Err(Error::invalid_config("session cookie", reason)),
+            None => Ok(self.0),
+        }
+    }
+
+    fn refusal(&self) -> Option<&'static str> {
+        let CookieConfig { name, path, domain, max_age, secure, same_site } = &self.0;
+        let prefixed = |prefix: &str| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
+        let plain_value = |text: &str| text.bytes().all(|byte| matches!(byte, 0x21..=0x7e) && byte != b';');
+        let insecure = *secure == Secure::Never;
+        let domain_chars = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'.' || byte == b'-';
+        if name.is_empty() || name.len() > 128 || !name.bytes().all(is_token_char) {
+            Some("the name must be 1 to 128 letters, digits and other token characters of RFC 9110")
+        } else if !path.starts_with('/') || path.len() > 1024 || !plain_value(path) {
+            Some("the path must begin with / and be at most 1,024 visible characters without ;")
+        } else if domain
+            .as_ref()
+            .is_some_and(|name| name.is_empty() || name.len() > 253 || !name.bytes().all(domain_chars))
+        {
+            Some("the domain must be a host name")
+        } else if max_age.is_some_and(|age| age < Duration::from_secs(1)) {
+            Some("the maximum age must be at least a second")
+        } else if prefixed("__Host-") && (insecure || domain.is_some() || path != "/") {
+            Some("a name beginning with __Host- needs Secure, the path / and no domain")
+        } else if prefixed("__Secure-") && insecure {
+            Some("a name beginning with __Secure- needs Secure")
+        } else if *same_site == SameSite::None && insecure {
+            Some("SameSite=None needs Secure")
+        } else {
+            None
+        }
+    }
+}
+
+/// RFC 9110 section 5.6.2.
+fn is_token_char(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set_cookies(headers: &HeaderMap) -> Vec<&str> {
+        headers.get_all(SET_COOKIE).iter().map(|value| value.to_str().unwrap()).collect()
+    }
+
+    #[test]
+    fn the_default_cookie_is_bound_to_the_host_and_removed_with_every_attribute() {
+        let (cookie, token) = (CookieConfig::default(), Token::generate().unwrap());
+        let mut headers = HeaderMap::new();
+        cookie.set(&mut headers, &token);
+        cookie.remove(&mut headers);
+        let expected = format!("__Host-id={}; Path=/; Secure; HttpOnly; SameSite=Lax", token.expose().expose());
+        let removal = "__Host-id=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Lax";
+        assert_eq!(set_cookies(&headers), [expected.as_str(), removal]);
+        assert!(headers[SET_COOKIE].is_sensitive(), "the header must not be printed or compressed with a dictionary");
+        assert_eq!(headers[VARY], "Cookie");
+        assert_eq!(headers.get_all(VARY).iter().count(), 1);
+    }
+
+    #[test]
+    fn every_attribute_is_written_and_the_whole_stays_far_below_4096_bytes() {
+        let cookie = CookieConfig::builder("__Secure-clinic")
+            .domain("clinic.example")
+            .path("/app")
+            .max_age(Duration::from_secs(3600))
+            .same_site(SameSite::Strict)
+            .build()
+            .unwrap();
+        let mut headers = HeaderMap::new();
+        cookie.remove(&mut headers);
+        let removal =
+            "__Secure-clinic=; Path=/app; Domain=clinic.example; Max-Age=0; Secure; HttpOnly; SameSite=Strict";
+        assert_eq!(set_cookies(&headers), [removal]);
+        let longest = CookieConfig::builder("n".repeat(128))
+            .path(format!("/{}", "p".repeat(1023)))
+            .domain("d".repeat(253))
+            .build()
+            .unwrap();
+        assert!(longest.header(&"0".repeat(64), None).len() < 4096);
+    }
+
+    #[test]
+    fn caches_are_told_unless_the_response_is_not_stored_anyway() {
+        let mut headers = HeaderMap::from_iter([
+            (CACHE_CONTROL, HeaderValue::from_static("public, max-age=60")),
+            (VARY, HeaderValue::from_static("accept, COOKIE")),
+        ]);
+        CookieConfig::default().remove(&mut headers);
+        let all: Vec<_> = headers.get_all(CACHE_CONTROL).iter().collect();
+        assert_eq!(all, ["public, max-age=60", "no-cache=\"Set-Cookie\""]);
+        assert_eq!(headers.get_all(VARY).iter().count(), 1);
+        let mut headers = HeaderMap::from_iter([(CACHE_CONTROL, HeaderValue::from_static("no-store"))]);
+        CookieConfig::default().remove(&mut headers);
+        assert_eq!(headers.get_all(CACHE_CONTROL).iter().count(), 1);
+    }
+
+    #[test]
+    fn combinations_that_browsers_reject_are_refused() {
+        let build = |name: &str| CookieConfig::builder(name);
+        for refused in [
+            build("__Host-id").domain("clinic.example"),
+            build("__host-id").path("/app"),
+            build("__Host-id").secure(Secure::Never),
+            build("__SECURE-id").secure(Secure::Never),
+            build("id").secure(Secure::Never).same_site(SameSite::None),
+            build(""),
+            build("a b"),
+            build("a;b"),
+            build("id").path("app"),
+            build("id").path("/a;Domain=evil.example"),
+            build("id").path("/\r\nX: y"),
+            build("id").domain(""),
+            build("id").domain("a; Path=/"),
+            build("id").max_age(Duration::from_millis(999)),
+        ] {
+            let error = refused.clone().build().unwrap_err();
+            assert_eq!(error.kind(), statehouse_core::ErrorKind::InvalidConfig, "{refused:?}");
+        }
+        assert!(build("id").secure(Secure::Never).build().is_ok());
+        assert_eq!(CookieConfig::insecure_localhost(), build("id").secure(Secure::Never).build().unwrap());
+    }
+
+    #[test]
+    fn at_most_four_cookies_of_the_name_are_looked_at_in_order() {
+        let tokens: Vec<_> = (0..5).map(|_| Token::generate().unwrap()).collect();
+        let text = |token: &Token| token.expose().expose().to_owned();
+        let first = format!("a=1; __Host-id={};__Host-id=nonsense", text(&tokens[0]));
+        let second = format!("__Host-idx={}; __Host-id={}", text(&tokens[4]), text(&tokens[1]));
+        let third = format!("__Host-id={}; __Host-id={}", text(&tokens[2]), text(&tokens[3]));
+        let headers: HeaderMap =
+            [first, second, third].map(|text| (COOKIE, HeaderValue::try_from(text).unwrap())).into_iter().collect();
+        assert_eq!(CookieConfig::default().tokens(&headers), tokens[..3]);
+    }
+
+    #[test]
+    fn damaged_cookies_never_panic_and_are_never_tokens() {
+        let token = Token::generate().unwrap();
+        let good = format!("__Host-id={}", token.expose().expose()).into_bytes();
+        for end in 0..good.len() {
+            assert_eq!(read(&good[..end]), [], "cut at {end}");
+        }
+        for bit in 0..good.len() * 8 {
+            let mut bad = good.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert!(read(&bad).iter().all(|read| *read != token), "bit {bit}");
+        }
+        assert_eq!(read(&good), [token]);
+    }
+
+    fn read(cookie: &[u8]) -> Vec<Token> {
+        let Ok(value) = HeaderValue::from_bytes(cookie) else { return Vec::new() };
+        CookieConfig::default().tokens(&HeaderMap::from_iter([(COOKIE, value)]))
+    }
+}

@@ -1,0 +1,11 @@
+//! Sessions for tower services, and the cookie.
+
+mod cookie;
+#[cfg(feature = "axum")]
+mod extract;
+mod service;
+
+pub use self::cookie::{CookieBuilder, CookieConfig, SameSite, Secure};
+#[cfg(feature = "axum")]
+pub use self::extract::MissingSessionLayer;
+pub use self::service::{SessionLayer, SessionService};

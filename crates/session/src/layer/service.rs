@@ -1,0 +1,135 @@
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::header::{HeaderValue, RETRY_AFTER};
+use http::{Request, Response, StatusCode};
+use statehouse_core::{Error, ErrorKind};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::api::SessionStore;
+use crate::config::{OutagePolicy, ServerErrorPolicy, SessionConfig};
+use crate::session::{Session, Sessions};
+
+/// Gives every request of a tower service its [`Session`], in the request's extensions, and commits it before the
+/// response head is sent.
+///
+/// - A login, rotation or logout is kept whatever the status of the response; changed attributes too, unless
+///   [`ServerErrorPolicy`] says otherwise.
+/// - If the store could not be reached while the request used its session, the response is 503 with `Retry-After`
+///   ([`OutagePolicy`]). If the session cannot be saved for another reason, it is 409 (conflict by policy) or 500.
+/// - If the inner service fails instead of answering, nothing is committed.
+/// - A response that sets the cookie is marked so that caches do not store the cookie.
+#[derive(Clone, Debug)]
+pub struct SessionLayer {
+    sessions: Sessions,
+}
+
+impl SessionLayer {
+    /// Sessions in `store`, configured as [`SessionConfig::default`] says.
+    #[must_use]
+    pub fn new(store: impl SessionStore) -> Self {
+        Self::with_config(store, SessionConfig::default())
+    }
+
+    /// Sessions in `store` with these settings.
+    #[must_use]
+    pub fn with_config(store: impl SessionStore, config: SessionConfig) -> Self {
+        Self { sessions: Sessions::new(store, config) }
+    }
+
+    /// The sessions that this layer opens.
+    #[must_use]
+    pub const fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+}
+
+impl From<Sessions> for SessionLayer {
+    fn from(sessions: Sessions) -> Self {
+        Self { sessions }
+    }
+}
+
+impl<S> Layer<S> for SessionLayer {
+    type Service = SessionService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        SessionService { inner, sessions: self.sessions.clone() }
+    }
+}
+
+/// The service that [`SessionLayer`] makes.
+#[derive(Clone, Debug)]
+pub struct SessionService<S> {
+    inner: S,
+    sessions: Sessions,
+}
+
+impl<S, RequestBody, ResponseBody> Service<Request<RequestBody>> for SessionService<S>
+where
+    S: Service<Request<RequestBody>, Response = Response<ResponseBody>> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    RequestBody: Send + 'static,
+    ResponseBody: Default + Send + 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<RequestBody>) -> Self::Future {
+        let session = self.sessions.open(request.headers());
+        request.extensions_mut().insert(session.clone());
+        // The clone is not ready; the one that was polled is.
+        let ready_for_next = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, ready_for_next);
+        let sessions = self.sessions.clone();
+        Box::pin(async move {
+            let response = inner.call(request).await?;
+            Ok(conclude(&session, sessions.config(), response).await)
+        })
+    }
+}
+
+async fn conclude<B: Default>(session: &Session, config: &SessionConfig, mut response: Response<B>) -> Response<B> {
+    if response.status().is_server_error() && config.on_server_error == ServerErrorPolicy::Discard {
+        session.discard_attributes();
+    }
+    let committed = session.commit().await;
+    session.close();
+    let outage = session.outage().filter(|_| committed.is_err() || config.on_outage == OutagePolicy::FailClosed);
+    if let Some(outage) = outage {
+        response = unavailable(outage.retry_after);
+    } else if let Err(error) = &committed {
+        response = failed(error);
+    }
+    // Of a commit that failed there is no cookie; the removal of a session that was deleted before stands.
+    session.write_cookie(response.headers_mut());
+    response
+}
+
+fn unavailable<B: Default>(retry_after: Duration) -> Response<B> {
+    let mut response = status(StatusCode::SERVICE_UNAVAILABLE);
+    let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+    response
+}
+
+fn failed<B: Default>(error: &Error) -> Response<B> {
+    tracing::error!(error.kind = %error.kind(), %error, "the session could not be saved");
+    status(match error.kind() {
+        ErrorKind::Conflict => StatusCode::CONFLICT,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    })
+}
+
+fn status<B: Default>(code: StatusCode) -> Response<B> {
+    let mut response = Response::new(B::default());
+    *response.status_mut() = code;
+    response
+}

@@ -1,0 +1,257 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use statehouse_core::{Codec, CodecId, Error, ErrorKind, Result};
+
+/// The name of an attribute: 1 to 128 bytes of UTF-8 without control characters, not beginning with `statehouse.`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AttributeName(Arc<str>);
+
+impl AttributeName {
+    /// The longest name, in bytes.
+    pub const MAX_LEN: usize = 128;
+    /// Names below this are for the library's own attributes.
+    const RESERVED: &str = "statehouse.";
+
+    /// Checks the text and takes it as a name.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`], saying which rule the text breaks.
+    pub fn new(text: &str) -> Result<Self> {
+        if text.starts_with(Self::RESERVED) {
+            let reason = "attribute names beginning with \"statehouse.\" are reserved";
+            return Err(Error::invalid_input(reason).with_key(text));
+        }
+        Self::stored(text).ok_or_else(|| {
+            let rule = "an attribute name is 1 to 128 bytes without control characters";
+            Error::invalid_input(rule).with_key(text)
+        })
+    }
+
+    /// A name as it may stand in a record: reserved ones too.
+    pub(crate) fn stored(text: &str) -> Option<Self> {
+        let fits = (1..=Self::MAX_LEN).contains(&text.len());
+        (fits && !text.chars().any(char::is_control)).then(|| Self(text.into()))
+    }
+
+    /// One of the library's own names.
+    pub(crate) fn reserved(text: &str) -> Self {
+        debug_assert!(text.starts_with(Self::RESERVED) && Self::stored(text).is_some(), "{text:?}");
+        Self(text.into())
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for AttributeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AttributeName({:?})", self.as_str())
+    }
+}
+
+/// A stored value and how it is encoded. `Debug` prints its length only.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Attribute {
+    pub(crate) codec: CodecId,
+    pub(crate) bytes: Bytes,
+}
+
+impl Attribute {
+    /// The codec of values written by this version: structs may gain fields that have `#[serde(default)]`.
+    const CODEC: Codec = Codec::MessagePack;
+
+    /// Bytes of any codec.
+    #[must_use]
+    pub const fn new(codec: CodecId, bytes: Bytes) -> Self {
+        Self { codec, bytes }
+    }
+
+    /// Encodes a value.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] if the value cannot be represented in MessagePack.
+    pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Self> {
+        Ok(Self { codec: Self::CODEC.id(), bytes: Self::CODEC.encode(value)?.into() })
+    }
+
+    /// Decodes the value.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`] if it is not a `T`, or of a codec that is not compiled in.
+    pub fn decode<T: DeserializeOwned>(&self) -> Result<T> {
+        let codec = Codec::from_id(self.codec)
+            .ok_or_else(|| Error::new(ErrorKind::Corrupt, "the attribute is of a codec that is not compiled in"))?;
+        codec.decode(&self.bytes)
+    }
+
+    /// How the bytes are encoded.
+    #[must_use]
+    pub const fn codec(&self) -> CodecId {
+        self.codec
+    }
+
+    /// The encoded value.
+    #[must_use]
+    pub const fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+}
+
+impl fmt::Debug for Attribute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Attribute").field("codec", &self.codec).field("len", &self.bytes.len()).finish()
+    }
+}
+
+/// The attributes of a session by name.
+pub type Attributes = BTreeMap<AttributeName, Attribute>;
+
+/// What the attributes of a session take up together, in bytes: names and values.
+pub(crate) fn size(attributes: &Attributes) -> u64 {
+    attributes.iter().map(|(name, value)| entry_size(name, value)).sum()
+}
+
+pub(crate) fn entry_size(name: &AttributeName, value: &Attribute) -> u64 {
+    (name.as_str().len() + value.bytes.len()) as u64
+}
+
+/// Changes to the attributes of a session, independent of what the others are.
+///
+/// Applied in the order clear, remove, set. Because a delta names only what changed, it can be applied to a newer
+/// record than the one it was made on, and parallel changes of other attributes stay.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Delta {
+    /// Attributes to set.
+    pub set: Attributes,
+    /// Attributes to remove.
+    pub remove: BTreeSet<AttributeName>,
+    /// Whether all attributes are removed first.
+    pub clear: bool,
+}
+
+impl Delta {
+    /// A delta that changes nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The delta that makes the attributes exactly these.
+    #[must_use]
+    pub const fn replace(set: Attributes) -> Self {
+        Self { set, remove: BTreeSet::new(), clear: true }
+    }
+
+    /// This delta, and then the attribute set.
+    #[must_use]
+    pub fn with_set(mut self, name: AttributeName, value: Attribute) -> Self {
+        self.remove.remove(&name);
+        self.set.insert(name, value);
+        self
+    }
+
+    /// This delta, and then the attribute removed.
+    #[must_use]
+    pub fn with_removed(mut self, name: AttributeName) -> Self {
+        self.set.remove(&name);
+        self.remove.insert(name);
+        self
+    }
+
+    /// This delta followed by a later one.
+    #[must_use]
+    pub fn then(self, later: Self) -> Self {
+        if later.clear {
+            return later;
+        }
+        let removed = later.remove.into_iter().fold(self, Self::with_removed);
+        later.set.into_iter().fold(removed, |delta, (name, value)| delta.with_set(name, value))
+    }
+
+    /// Whether nothing was asked for. A delta that sets what is there already is not empty.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        !self.clear && self.set.is_empty() && self.remove.is_empty()
+    }
+
+    /// The attributes with this delta applied, or `None` if they are the same as before.
+    #[must_use]
+    pub fn apply(&self, attributes: &Attributes) -> Option<Attributes> {
+        let mut next = if self.clear { Attributes::new() } else { attributes.clone() };
+        next.retain(|name, _| !self.remove.contains(name));
+        next.extend(self.set.iter().map(|(name, value)| (name.clone(), value.clone())));
+        (next != *attributes).then_some(next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> AttributeName {
+        AttributeName::new(text).unwrap()
+    }
+
+    fn value(text: &str) -> Attribute {
+        Attribute::encode(text).unwrap()
+    }
+
+    #[test]
+    fn names_follow_the_rule() {
+        for good in ["a", "theme", "shop.cart", "ключ", &"x".repeat(128)] {
+            assert_eq!(AttributeName::new(good).unwrap().as_str(), good);
+        }
+        for bad in ["", "a\n", "statehouse.flash", &"x".repeat(129)] {
+            assert_eq!(AttributeName::new(bad).unwrap_err().kind(), ErrorKind::InvalidInput, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_delta_touches_only_what_it_names_and_equal_values_change_nothing() {
+        let base = Delta::new().with_set(name("a"), value("1")).with_set(name("b"), value("2")).set;
+        let changed = Delta::new().with_set(name("a"), value("9")).with_removed(name("c")).apply(&base).unwrap();
+        assert_eq!(changed[&name("a")], value("9"));
+        assert_eq!(changed[&name("b")], value("2"));
+        assert_eq!(Delta::new().with_set(name("a"), value("1")).apply(&base), None);
+        assert_eq!(Delta::new().with_removed(name("c")).apply(&base), None);
+        assert_eq!(Delta::replace(base.clone()).apply(&base), None);
+        assert_eq!(Delta::replace(Attributes::new()).apply(&base), Some(Attributes::new()));
+    }
+
+    #[test]
+    fn a_later_delta_wins_name_by_name() {
+        let first = Delta::new().with_set(name("a"), value("1")).with_removed(name("b"));
+        let both = first.clone().then(Delta::new().with_set(name("b"), value("2")).with_removed(name("a")));
+        assert_eq!(both, Delta::new().with_removed(name("a")).with_set(name("b"), value("2")));
+        assert_eq!(first.then(Delta::replace(Attributes::new())), Delta::replace(Attributes::new()));
+    }
+
+    #[test]
+    fn values_survive_a_struct_that_gains_a_field() {
+        #[derive(serde::Serialize)]
+        struct Old {
+            items: Vec<u32>,
+        }
+        #[derive(serde::Deserialize)]
+        struct New {
+            items: Vec<u32>,
+            #[serde(default)]
+            voucher: Option<String>,
+        }
+        let stored = Attribute::encode(&Old { items: vec![7] }).unwrap();
+        let read: New = stored.decode().unwrap();
+        assert_eq!((read.items, read.voucher), (vec![7], None));
+        assert_eq!(stored.decode::<bool>().unwrap_err().kind(), ErrorKind::Corrupt);
+        let other = Attribute::new(CodecId(99), Bytes::new());
+        assert_eq!(other.decode::<bool>().unwrap_err().kind(), ErrorKind::Corrupt);
+    }
+}

@@ -1,0 +1,185 @@
+//! How a record becomes bytes: the payload of a [`statehouse_core::Envelope`] of codec `RAW` and schema 1.
+//!
+//! All numbers are little-endian; times are microseconds. Scripts on a server read the fixed part in place.
+//!
+//! | offset | bytes | field |
+//! | --- | --- | --- |
+//! | 0 | 32 | session key: a record found under another key is refused |
+//! | 32 | 32 | hash of the verifier |
+//! | 64 | 32 | hash of the previous verifier, zeros for none |
+//! | 96 | 8 | the previous verifier is accepted until this long after creation |
+//! | 104 | 8 | rotated this long after creation |
+//! | 112 | 8 | authenticated this long after creation, all ones for never |
+//! | 120 | 8 | idle timeout |
+//! | 128 | | fields: tag (2), length (4), bytes |
+//!
+//! | tag | bytes |
+//! | --- | --- |
+//! | 1 | the principal, at most once |
+//! | 2 | an attribute: length of the name (1), name, codec (1), value |
+//!
+//! Fields of other tags, from later versions, are kept byte for byte and written back after the known ones.
+
+use std::time::Duration;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use statehouse_core::{CodecId, Envelope, Error, ErrorKind, Result, SchemaId};
+
+use super::{Attribute, AttributeName, Attributes, Previous, Principal, Record};
+use crate::token::{SessionKey, VerifierHash};
+
+const SCHEMA: SchemaId = SchemaId(1);
+const PRINCIPAL: u16 = 1;
+const ATTRIBUTE: u16 = 2;
+const NEVER: u64 = u64::MAX;
+
+/// The length of the fixed part.
+pub(super) const FIXED: usize = 128;
+
+impl Record {
+    /// The bytes to store.
+    ///
+    /// # Errors
+    /// [`ErrorKind::TooLarge`] if they are more than [`Record::MAX_LEN`].
+    pub fn encode(&self) -> Result<Bytes> {
+        let mut out = BytesMut::with_capacity(256 + usize::try_from(super::size(&self.attributes)).unwrap_or(0));
+        out.put_slice(self.key.as_bytes());
+        out.put_slice(self.verifier.as_bytes());
+        out.put_slice(self.previous.as_ref().map_or(&[0; 32], |previous| previous.verifier.as_bytes()));
+        out.put_u64_le(self.previous.map_or(0, |previous| micros(previous.until)));
+        out.put_u64_le(micros(self.rotated));
+        out.put_u64_le(self.authenticated.map_or(NEVER, micros));
+        out.put_u64_le(micros(self.idle_timeout));
+        if let Some(principal) = &self.principal {
+            put_field(&mut out, PRINCIPAL, &[principal.as_str().as_bytes()])?;
+        }
+        for (name, value) in &self.attributes {
+            let name = name.as_str().as_bytes();
+            let length = u8::try_from(name.len()).map_err(|_| too_large())?;
+            put_field(&mut out, ATTRIBUTE, &[&[length], name, &[value.codec.0], &value.bytes])?;
+        }
+        for (tag, bytes) in &self.unknown {
+            put_field(&mut out, *tag, &[bytes])?;
+        }
+        if out.len() > Self::MAX_LEN {
+            return Err(too_large());
+        }
+        let mut envelope = Envelope::new(CodecId::RAW, SCHEMA, out.freeze());
+        envelope.stamp = self.stamp;
+        Ok(envelope.encode())
+    }
+
+    /// Reads stored bytes found under `key`. Attributes share their memory.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`] if they are not a record, of a format of a later version, or of another session.
+    pub fn decode(key: &SessionKey, bytes: &Bytes) -> Result<Self> {
+        if bytes.len() > Self::MAX_STORED {
+            return Err(corrupt("the stored session is longer than any that is written"));
+        }
+        let envelope = Envelope::decode(bytes)
+            .map_err(|source| corrupt("the stored session cannot be read").with_source(source))?;
+        let plain = envelope.codec == CodecId::RAW && envelope.schema == SCHEMA && envelope.generations.is_empty();
+        if !plain || envelope.stamp.hard_expiry.is_none() {
+            return Err(corrupt("the stored session is of a format that this version does not know"));
+        }
+        let mut record = Self::decode_fixed(&mut envelope.payload.clone())
+            .ok_or_else(|| corrupt("the stored session is incomplete"))?;
+        if record.key != *key {
+            return Err(corrupt("the stored session belongs under another key"));
+        }
+        record.stamp = envelope.stamp;
+        Ok(record)
+    }
+
+    fn decode_fixed(payload: &mut Bytes) -> Option<Self> {
+        if payload.len() < FIXED {
+            return None;
+        }
+        let key = SessionKey::from_bytes(take_32(payload));
+        let verifier = VerifierHash::from_bytes(take_32(payload));
+        let previous = VerifierHash::from_bytes(take_32(payload));
+        let until = Duration::from_micros(payload.get_u64_le());
+        let rotated = Duration::from_micros(payload.get_u64_le());
+        let authenticated = Some(payload.get_u64_le()).filter(|after| *after != NEVER).map(Duration::from_micros);
+        let idle_timeout = Duration::from_micros(payload.get_u64_le());
+        let mut record = Self {
+            key,
+            stamp: Default::default(),
+            verifier,
+            previous: (!until.is_zero()).then_some(Previous { verifier: previous, until }),
+            rotated,
+            authenticated,
+            idle_timeout,
+            principal: None,
+            attributes: Attributes::new(),
+            unknown: Vec::new(),
+        };
+        while !payload.is_empty() {
+            record.take_field(payload)?;
+        }
+        Some(record)
+    }
+
+    fn take_field(&mut self, payload: &mut Bytes) -> Option<()> {
+        let tag = payload.try_get_u16_le().ok()?;
+        let length = usize::try_from(payload.try_get_u32_le().ok()?).ok()?;
+        if length > payload.len() {
+            return None;
+        }
+        let bytes = payload.split_to(length);
+        let first = match tag {
+            PRINCIPAL => {
+                let principal = Principal::new(std::str::from_utf8(&bytes).ok()?).ok()?;
+                self.principal.replace(principal).is_none()
+            }
+            ATTRIBUTE => {
+                let (name, value) = take_attribute(bytes)?;
+                self.attributes.insert(name, value).is_none()
+            }
+            unknown => {
+                self.unknown.push((unknown, bytes));
+                true
+            }
+        };
+        first.then_some(())
+    }
+}
+
+fn take_attribute(mut bytes: Bytes) -> Option<(AttributeName, Attribute)> {
+    let length = usize::from(bytes.try_get_u8().ok()?);
+    if length > bytes.len() {
+        return None;
+    }
+    let name = bytes.split_to(length);
+    let name = AttributeName::stored(std::str::from_utf8(&name).ok()?)?;
+    let codec = CodecId(bytes.try_get_u8().ok()?);
+    Some((name, Attribute { codec, bytes }))
+}
+
+fn put_field(out: &mut BytesMut, tag: u16, parts: &[&[u8]]) -> Result<()> {
+    let length: usize = parts.iter().map(|part| part.len()).sum();
+    out.put_u16_le(tag);
+    out.put_u32_le(u32::try_from(length).map_err(|_| too_large())?);
+    parts.iter().for_each(|part| out.put_slice(part));
+    Ok(())
+}
+
+/// The caller has checked the length.
+fn take_32(payload: &mut Bytes) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    payload.copy_to_slice(&mut bytes);
+    bytes
+}
+
+pub(crate) fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(NEVER - 1)
+}
+
+fn corrupt(message: &'static str) -> Error {
+    Error::new(ErrorKind::Corrupt, message)
+}
+
+fn too_large() -> Error {
+    Error::new(ErrorKind::TooLarge, "the session is larger than 16 MiB")
+}

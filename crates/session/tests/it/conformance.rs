@@ -1,0 +1,93 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use statehouse_core::ManualClock;
+use statehouse_session::conformance::Backend;
+use statehouse_session::{DiskConfig, DiskSessionStore, MemoryConfig, MemorySessionStore, SessionStore};
+use tempfile::TempDir;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+#[derive(Debug)]
+struct Memory {
+    store: Arc<MemorySessionStore>,
+    clock: ManualClock,
+}
+
+#[async_trait]
+impl Backend for Memory {
+    fn store(&self) -> Arc<dyn SessionStore> {
+        Arc::<MemorySessionStore>::clone(&self.store)
+    }
+
+    async fn reopen(&mut self) {
+        unreachable!("memory is not persistent");
+    }
+
+    async fn pass(&self, time: Duration) {
+        self.clock.advance(time);
+    }
+
+    fn step(&self) -> Duration {
+        MINUTE
+    }
+}
+
+mod memory {
+    use super::*;
+
+    async fn backend() -> Memory {
+        let clock = ManualClock::default();
+        let config = MemoryConfig::default().with_clock(clock.clone());
+        Memory { store: Arc::new(MemorySessionStore::with_config(config)), clock }
+    }
+
+    statehouse_session::session_conformance!(backend);
+}
+
+#[derive(Debug)]
+struct Disk {
+    store: Option<Arc<DiskSessionStore>>,
+    clock: ManualClock,
+    folder: TempDir,
+}
+
+impl Disk {
+    async fn open(&mut self) {
+        let config = DiskConfig::new(self.folder.path()).with_clock(self.clock.clone());
+        self.store = Some(Arc::new(DiskSessionStore::open_with(config).await.unwrap()));
+    }
+}
+
+#[async_trait]
+impl Backend for Disk {
+    fn store(&self) -> Arc<dyn SessionStore> {
+        Arc::<DiskSessionStore>::clone(self.store.as_ref().unwrap())
+    }
+
+    async fn reopen(&mut self) {
+        self.store = None;
+        self.open().await;
+    }
+
+    async fn pass(&self, time: Duration) {
+        self.clock.advance(time);
+    }
+
+    fn step(&self) -> Duration {
+        MINUTE
+    }
+}
+
+mod disk {
+    use super::*;
+
+    async fn backend() -> Disk {
+        let mut disk = Disk { store: None, clock: ManualClock::default(), folder: tempfile::tempdir().unwrap() };
+        disk.open().await;
+        disk
+    }
+
+    statehouse_session::session_conformance!(backend);
+}

@@ -1,0 +1,3 @@
+//! The contract on every backend, and sessions through HTTP.
+
+mod conformance;
