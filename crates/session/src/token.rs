@@ -1,4 +1,5 @@
 use std::fmt;
+use std::str::FromStr;
 
 use sha2::{Digest, Sha256};
 use statehouse_core::{Error, ErrorKind, Result, Secret};
@@ -40,11 +41,7 @@ impl Token {
     /// Reads a token's text. There is exactly one text for a token; anything else is `None`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let text: &[u8; Self::LEN] = text.as_bytes().try_into().ok()?;
-        let mut bytes = [0; 32];
-        for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
-            *byte = digit(pair[0])? << 4 | digit(pair[1])?;
-        }
+        let mut bytes = unhex(text)?;
         let mut token = Self { selector: [0; 16], verifier: [0; 16] };
         token.selector.copy_from_slice(&bytes[..16]);
         token.verifier.copy_from_slice(&bytes[16..]);
@@ -116,6 +113,16 @@ impl fmt::Display for SessionKey {
     }
 }
 
+/// Reads what `Display` prints.
+impl FromStr for SessionKey {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let refuse = || Error::invalid_input("a session key is 64 lowercase hexadecimal digits");
+        unhex(text).map(Self).ok_or_else(refuse)
+    }
+}
+
 impl fmt::Debug for SessionKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SessionKey([redacted])")
@@ -178,6 +185,15 @@ pub(crate) fn push_hex(text: &mut String, bytes: &[u8]) {
         text.push(char::from(DIGITS[usize::from(byte >> 4)]));
         text.push(char::from(DIGITS[usize::from(byte & 15)]));
     }
+}
+
+fn unhex(text: &str) -> Option<[u8; 32]> {
+    let text: &[u8; 64] = text.as_bytes().try_into().ok()?;
+    let mut bytes = [0; 32];
+    for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
+        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+    }
+    Some(bytes)
 }
 
 const fn digit(text: u8) -> Option<u8> {

@@ -21,7 +21,7 @@ use self::state::{Base, CookieChange, Pending, State};
 use crate::api::{Deleted, SessionStore};
 use crate::config::SessionConfig;
 use crate::record::{Attribute, AttributeName, Authority, Delta, Principal, entry_size, size};
-use crate::token::{Token, push_hex};
+use crate::token::{SessionKey, Token, push_hex};
 
 /// A store and a configuration: opens the [`Session`] of each request.
 ///
@@ -260,6 +260,17 @@ impl Session {
         }
         let message = "the login is not recent enough for this: log in again";
         Err(Error::new(ErrorKind::Unauthenticated, message).with_operation("session.require_fresh"))
+    }
+
+    /// The key under which the session is stored, if there is one: for an application that keeps a list of somebody's
+    /// sessions. It stays the same through logins and rotations. With it and [`Authority::Application`] a session can
+    /// be [read](SessionStore::load) and [ended](SessionStore::delete), so it is for the server alone.
+    ///
+    /// # Errors
+    /// Only those of all methods.
+    pub async fn key(&self) -> Result<Option<SessionKey>> {
+        self.load().await?;
+        Ok(self.state().held().map(|held| held.token.key()))
     }
 
     /// A name for this session in logs, once it has been loaded or created: a salted hash, which finds nothing and

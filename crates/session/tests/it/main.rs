@@ -1,3 +1,4 @@
 //! The contract on every backend, and sessions through HTTP.
 
 mod conformance;
+mod key;
