@@ -20,6 +20,7 @@ mod query;
 mod record;
 mod request;
 mod schema;
+mod typed;
 mod validate;
 
 pub use api::{SearchIndex, SearchIndexExt};
@@ -34,4 +35,15 @@ pub use request::{
     Fragment, Highlight, Hit, Missing, Order, Projection, SearchOptions, SearchRequest, SearchResponse, Sort, SortKey,
 };
 pub use schema::{Field, FieldKind, MAX_TERM_LEN, Norms, Schema, SchemaBuilder};
+#[cfg(feature = "derive")]
+pub use statehouse_derive::Document;
+pub use typed::{
+    Document, FieldValue, FieldValues, Found, Index, KeywordField, Millis, Page, Search, TextField, ValueField, Write,
+};
 pub use validate::{MAX_CLAUSES, MAX_DEPTH, MAX_QUERY_TEXT, MAX_TERMS, MAX_VERSION};
+
+/// Names that code written by the derive macro uses.
+#[doc(hidden)]
+pub mod __private {
+    pub use statehouse_core::Result;
+}

@@ -1,0 +1,95 @@
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use statehouse_core::{Error, ErrorKind, Result};
+
+use super::{Search, Write};
+use crate::{Document, DocumentId, Operation, Query, SearchIndex, SearchIndexExt as _};
+
+/// An index of documents of one type, over any backend. Clones share it.
+pub struct Index<D> {
+    index: Arc<dyn SearchIndex>,
+    documents: PhantomData<fn() -> D>,
+}
+
+impl<D: Document> Index<D> {
+    /// Takes an open index of these documents.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](ErrorKind::InvalidInput) if the index has another schema than the type, naming the differences.
+    pub fn new(index: Arc<dyn SearchIndex>) -> Result<Self> {
+        let differences = D::schema()?.differences(index.schema());
+        if !differences.is_empty() {
+            let message = format!("the type and the index have different schemas: {}", differences.join(", "));
+            return Err(Error::new(ErrorKind::InvalidInput, message));
+        }
+        Ok(Self { index, documents: PhantomData })
+    }
+
+    /// The index without its type.
+    #[must_use]
+    pub fn index(&self) -> &Arc<dyn SearchIndex> {
+        &self.index
+    }
+
+    /// Writes a document whether or not one with its id exists.
+    pub fn upsert(&self, document: D) -> Write<'_> {
+        self.upsert_all([document])
+    }
+
+    /// Writes documents in one bulk. They are applied one by one: see [`SearchIndex`].
+    pub fn upsert_all(&self, documents: impl IntoIterator<Item = D>) -> Write<'_> {
+        let operations = documents.into_iter().map(|document| document.to_record().map(Operation::Upsert)).collect();
+        Write::new(&*self.index, operations)
+    }
+
+    /// Removes the document with this id. Removing what is absent is no error.
+    pub fn delete(&self, id: impl AsRef<str>) -> Write<'_> {
+        let delete = DocumentId::new(id).map(|id| vec![Operation::Delete { id, version: None }]);
+        Write::new(&*self.index, delete)
+    }
+
+    /// The document with this id, or `None`. Sees every acknowledged write.
+    ///
+    /// # Errors
+    /// What the backend says, and [`Corrupt`](ErrorKind::Corrupt) for a document that is not of this type.
+    pub async fn get(&self, id: impl AsRef<str> + Send) -> Result<Option<D>> {
+        let found = self.index.get(&DocumentId::new(id)?).await?;
+        found.map(|record| D::from_record(&record)).transpose()
+    }
+
+    /// Begins a search.
+    pub fn query(&self, query: impl Into<Query>) -> Search<'_, D> {
+        Search::new(&*self.index, query.into())
+    }
+
+    /// How many documents match: exact.
+    ///
+    /// # Errors
+    /// What the backend says.
+    pub async fn count(&self, query: impl Into<Query> + Send) -> Result<u64> {
+        let query = query.into();
+        self.index.count(&query).await
+    }
+
+    /// Makes every acknowledged write visible to searches that start after it returns.
+    ///
+    /// # Errors
+    /// What the backend says.
+    pub async fn refresh(&self) -> Result<()> {
+        self.index.refresh().await
+    }
+}
+
+impl<D> Clone for Index<D> {
+    fn clone(&self) -> Self {
+        Self { index: Arc::clone(&self.index), documents: PhantomData }
+    }
+}
+
+impl<D> fmt::Debug for Index<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Index").field(&self.index).finish()
+    }
+}

@@ -1,0 +1,16 @@
+//! What applications use: an index of a type of theirs, and handles for its fields.
+
+mod document;
+mod fields;
+mod index;
+mod search;
+mod write;
+
+pub use document::{Document, FieldValue, FieldValues, Millis};
+pub use fields::{KeywordField, TextField, ValueField};
+pub use index::Index;
+pub use search::{Found, Page, Search};
+pub use write::Write;
+
+#[cfg(test)]
+mod tests;

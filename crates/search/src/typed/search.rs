@@ -1,0 +1,113 @@
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use statehouse_core::Result;
+
+use crate::{Document, DocumentId, Fragment, Highlight, Hit, Query, SearchIndex, SearchOptions, SearchRequest, Sort};
+
+/// A search that happens when it is awaited: made by [`Index::query`](crate::Index::query).
+#[derive(Debug)]
+#[must_use = "nothing is searched until it is awaited"]
+pub struct Search<'i, D> {
+    index: &'i dyn SearchIndex,
+    request: SearchRequest,
+    options: SearchOptions,
+    documents: PhantomData<fn() -> D>,
+}
+
+impl<'i, D: Document> Search<'i, D> {
+    pub(super) fn new(index: &'i dyn SearchIndex, query: Query) -> Self {
+        let options = SearchOptions::default();
+        Self { index, request: SearchRequest::new(query), options, documents: PhantomData }
+    }
+
+    /// Only documents that also match this, without score.
+    pub fn filter(mut self, filter: impl Into<Query>) -> Self {
+        self.request = self.request.with_filter(filter);
+        self
+    }
+
+    /// In this order instead of the best first; further calls break ties.
+    pub fn sort(mut self, sort: Sort) -> Self {
+        self.request = self.request.with_sort(sort);
+        self
+    }
+
+    /// At most so many hits, 10 unless told; 0 for the total alone.
+    pub const fn top(mut self, size: u64) -> Self {
+        self.request.size = size;
+        self
+    }
+
+    /// Leaves out so many hits at the start.
+    pub const fn skip(mut self, from: u64) -> Self {
+        self.request.from = from;
+        self
+    }
+
+    /// Marks what matched in this field.
+    pub fn highlight(mut self, field: impl Into<Highlight>) -> Self {
+        self.request = self.request.with_highlight(field.into());
+        self
+    }
+
+    /// Gives up after this long instead of the backend's own deadline.
+    pub const fn timeout(mut self, timeout: Duration) -> Self {
+        self.options.timeout = Some(timeout);
+        self
+    }
+
+    async fn page(self) -> Result<Page<D>> {
+        let found = self.index.search_with(&self.request, self.options).await?;
+        let hits = found.hits.into_iter().map(Found::new).collect::<Result<_>>()?;
+        Ok(Page { total: found.total, hits })
+    }
+}
+
+impl<'i, D: Document> IntoFuture for Search<'i, D> {
+    type Output = Result<Page<D>>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'i>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.page())
+    }
+}
+
+/// The answer to a [`Search`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Page<D> {
+    /// How many documents match in all: exact.
+    pub total: u64,
+    /// The hits in order.
+    pub hits: Vec<Found<D>>,
+}
+
+/// One hit of a [`Search`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Found<D> {
+    /// The document.
+    pub document: D,
+    /// Its id.
+    pub id: DocumentId,
+    /// The score, unless the order is by fields alone.
+    pub score: Option<f32>,
+    highlights: Vec<(Arc<str>, Vec<Fragment>)>,
+}
+
+impl<D: Document> Found<D> {
+    fn new(hit: Hit) -> Result<Self> {
+        let document = D::from_record(&hit.record)?;
+        Ok(Self { document, id: hit.id().clone(), score: hit.score, highlights: hit.highlights })
+    }
+
+    /// The fragments of a highlighted field; empty if nothing matched there.
+    #[must_use]
+    pub fn highlight(&self, field: impl Into<Highlight>) -> &[Fragment] {
+        let field = field.into().field;
+        self.highlights.iter().find(|(name, _)| *name == field).map_or(&[], |(_, fragments)| fragments)
+    }
+}
