@@ -62,11 +62,14 @@ let app: Router = Router::new().route("/login", post(login)).layer(SessionLayer:
 //! | --- | --- | --- | --- |
 //! | [`MemorySessionStore`] | no | no | as others are written |
 //! | [`DiskSessionStore`] | yes | no: one process for a folder | as others are written |
+//! | `RedisSessionStore` | as the server | yes | by the server |
 //!
 //! # Features
 //! | feature | adds |
 //! | --- | --- |
 //! | `axum` | the [`Session`] extractor; `axum-core` |
+//! | `redis` | `RedisSessionStore`; `statehouse-redis` and redis-rs |
+//! | `redis-tls` | `rediss:` URLs; rustls on ring |
 //! | `conformance` | the suite for testing a backend of your own |
 //!
 //! # Errors
@@ -89,6 +92,8 @@ mod disk;
 mod layer;
 mod memory;
 mod record;
+#[cfg(feature = "redis")]
+mod redis;
 mod session;
 mod token;
 
@@ -104,5 +109,7 @@ pub use self::memory::{MemoryConfig, MemorySessionStore};
 pub use self::record::{
     Attribute, AttributeName, Attributes, Authority, Delta, NewSession, Principal, Record, Rotate, Rotation, Snapshot,
 };
+#[cfg(feature = "redis")]
+pub use self::redis::RedisSessionStore;
 pub use self::session::{Flash, Session, Sessions};
 pub use self::token::{SessionKey, Token, VerifierHash};

@@ -1,4 +1,4 @@
-//! One suite that every backend passes: the "Behavior" of [`SessionStore`](crate::SessionStore), case by case.
+//! One suite that every backend passes: the "Behavior" of [`SessionStore`], case by case.
 //!
 //! To test a backend of your own, enable the feature `conformance`, implement [`Backend`] and expand the suite in a
 //! test module. Each case becomes a test with a backend of its own.

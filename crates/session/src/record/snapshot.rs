@@ -57,11 +57,11 @@ impl Snapshot {
     /// Whether a write that is based on `base` may be applied to this, the current session.
     #[must_use]
     pub fn admits(&self, base: &Self, authority: Authority) -> bool {
-        self.record.version() == base.record.version() && self.record.accepts(authority, self.now)
+        self.record.version() == base.record.version() && self.record.accepts(authority, self.now())
     }
 
     /// What to answer to a write that this, the current session, does not admit.
     pub fn contest(self, authority: Authority) -> Saved {
-        if self.record.accepts(authority, self.now) { Saved::Conflict(self) } else { Saved::Superseded }
+        if self.record.accepts(authority, self.now()) { Saved::Conflict(self) } else { Saved::Superseded }
     }
 }

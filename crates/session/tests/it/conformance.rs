@@ -2,9 +2,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use statehouse_core::ManualClock;
+use statehouse_core::{ManualClock, Namespace};
 use statehouse_session::conformance::Backend;
-use statehouse_session::{DiskConfig, DiskSessionStore, MemoryConfig, MemorySessionStore, SessionStore};
+use statehouse_session::{
+    DiskConfig, DiskSessionStore, MemoryConfig, MemorySessionStore, RedisSessionStore, SessionStore,
+};
+use statehouse_testkit::{RedisCluster, RedisServer};
 use tempfile::TempDir;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -87,6 +90,61 @@ mod disk {
         let mut disk = Disk { store: None, clock: ManualClock::default(), folder: tempfile::tempdir().unwrap() };
         disk.open().await;
         disk
+    }
+
+    statehouse_session::session_conformance!(backend);
+}
+
+#[derive(Debug)]
+struct Redis {
+    store: Arc<RedisSessionStore>,
+    url: String,
+    namespace: Namespace,
+}
+
+impl Redis {
+    async fn at(url: String) -> Self {
+        let namespace = crate::random_namespace();
+        let store = crate::open_redis(&url, &namespace).await;
+        Self { store: Arc::new(store), url, namespace }
+    }
+}
+
+#[async_trait]
+impl Backend for Redis {
+    fn store(&self) -> Arc<dyn SessionStore> {
+        Arc::<RedisSessionStore>::clone(&self.store)
+    }
+
+    async fn reopen(&mut self) {
+        self.store = Arc::new(crate::open_redis(&self.url, &self.namespace).await);
+    }
+
+    async fn pass(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+
+    /// Half an idle timeout is what a loaded machine may be late.
+    fn step(&self) -> Duration {
+        Duration::from_millis(200)
+    }
+}
+
+mod redis {
+    use super::*;
+
+    async fn backend() -> Redis {
+        Redis::at(RedisServer::shared().await.url()).await
+    }
+
+    statehouse_session::session_conformance!(backend);
+}
+
+mod redis_cluster {
+    use super::*;
+
+    async fn backend() -> Redis {
+        Redis::at(RedisCluster::shared().await.url()).await
     }
 
     statehouse_session::session_conformance!(backend);

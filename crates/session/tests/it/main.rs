@@ -1,4 +1,20 @@
-//! The contract on every backend, and sessions through HTTP.
+//! The contract on every backend, sessions through HTTP, and Redis when it fails.
 
 mod conformance;
+mod http;
 mod key;
+mod redis;
+
+use statehouse_core::{Namespace, ServiceUrl};
+use statehouse_session::{RedisSessionStore, Token};
+
+/// A namespace that no other test uses.
+fn random_namespace() -> Namespace {
+    let key = Token::generate().unwrap().key().to_string();
+    Namespace::new(format!("test-{}", &key[..16])).unwrap()
+}
+
+async fn open_redis(url: &str, namespace: &Namespace) -> RedisSessionStore {
+    let url = ServiceUrl::parse("STATEHOUSE_SESSION_URL", url).unwrap();
+    RedisSessionStore::open(url, namespace).await.unwrap()
+}

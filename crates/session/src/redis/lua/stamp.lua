@@ -1,0 +1,29 @@
+-- What the scripts share: the stamp of an envelope (see statehouse_core::Envelope) and the server's clock.
+-- Microseconds since 1970 fit a Lua number exactly until the year 2255.
+
+local function now()
+  local time = redis.call('TIME')
+  return tonumber(time[1]) * 1000000 + tonumber(time[2])
+end
+
+local function number(bytes, at)
+  return (struct.unpack('<I8', bytes, at))
+end
+
+-- The 32 bytes of a stamp and their Adler-32.
+local function sealed(version, created, soft, hard)
+  local stamp = struct.pack('<I8I8I8I8', version, created, soft, hard)
+  local a, b = 1, 0
+  for i = 1, 32 do
+    a = a + string.byte(stamp, i)
+    b = b + a
+  end
+  return stamp .. struct.pack('<I4', (b % 65521) * 65536 + a % 65521)
+end
+
+-- Stores a record under a stamp, to expire with it. Answers as load.lua does, with the stamp in place of the record.
+local function store(record, stamp, soft, time)
+  local ttl = math.max(1, math.ceil((soft - time) / 1000))
+  redis.call('SET', KEYS[1], string.sub(record, 1, 16) .. stamp .. string.sub(record, 53), 'PX', ttl)
+  return {1, stamp, ttl, time}
+end

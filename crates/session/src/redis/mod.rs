@@ -1,0 +1,113 @@
+//! Sessions in Redis or Valkey: a single server, Sentinel or Cluster.
+
+mod client;
+mod config;
+mod error;
+
+use async_trait::async_trait;
+use statehouse_core::{Capabilities, Health, Namespace, Result};
+use statehouse_redis::RedisClient;
+
+use self::client::{Swapped, Wire};
+use crate::api::{Deleted, PERSISTENT, SHARED, Saved, SessionStore, Touched};
+use crate::memory::taken;
+use crate::record::{Authority, Delta, NewSession, Record, Rotation, Snapshot};
+use crate::token::SessionKey;
+
+/// Keeps sessions in Redis or Valkey, for all replicas.
+///
+/// # Layout
+/// `namespace:session:records:KEY` holds one session: a [`Record`] in a [`statehouse_core::Envelope`] that a script stamps
+/// with the server's clock, and that the server expires. Every operation is one command on this one key, so all of it
+/// works in a cluster.
+///
+/// # Consistency
+/// Replication is asynchronous: after a failover, what was acknowledged in the last moments may be missing. A missing
+/// login or attribute is a nuisance; a logout that is missing means that the session is there again, up to its timeouts.
+/// `min-replicas-to-write` on the server narrows that window.
+///
+/// The server must not evict keys (`maxmemory-policy noeviction`): a session that it evicts is a user who has to log in
+/// again.
+///
+/// # Retries
+/// The connector repeats everything but a create whose answer was lost. Saves and rotations are bound to a version, so
+/// that a repeated one finds its first try and changes nothing.
+#[derive(Clone, Debug)]
+pub struct RedisSessionStore {
+    wire: Wire,
+}
+
+impl RedisSessionStore {
+    /// The sessions of this namespace. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`](statehouse_core::ErrorKind::InvalidInput) if the namespace is too long.
+    pub fn new(redis: RedisClient, namespace: &Namespace) -> Result<Self> {
+        Ok(Self { wire: Wire::new(redis, namespace)? })
+    }
+
+    async fn swap(
+        &self,
+        operation: &'static str,
+        base: &Snapshot,
+        authority: Authority,
+        next: &Record,
+    ) -> Result<Swapped> {
+        // The script compares versions only. A holder that the base itself does not accept is refused here.
+        match base.record().accepts(authority, base.now()) {
+            true => self.wire.swap(operation, base, next).await,
+            false => Ok(Swapped::Other(base.clone())),
+        }
+    }
+}
+
+#[async_trait]
+impl SessionStore for RedisSessionStore {
+    async fn create(&self, key: &SessionKey, new: &NewSession) -> Result<Snapshot> {
+        new.check()?;
+        self.wire.create(key, new).await?.ok_or_else(|| taken("redis"))
+    }
+
+    async fn load(&self, key: &SessionKey) -> Result<Option<Snapshot>> {
+        self.wire.load(key).await
+    }
+
+    async fn save(&self, base: &Snapshot, authority: Authority, delta: &Delta) -> Result<Saved> {
+        let Some(next) = base.record().with_delta(delta) else { return Ok(Saved::Ok(base.clone())) };
+        Ok(match self.swap("session.save", base, authority, &next).await? {
+            Swapped::Ok(snapshot) => Saved::Ok(snapshot),
+            Swapped::Other(current) => current.contest(authority),
+            Swapped::Gone => Saved::Gone,
+        })
+    }
+
+    async fn rotate(&self, base: &Snapshot, authority: Authority, rotation: &Rotation, delta: &Delta) -> Result<Saved> {
+        let next = base.record().with_rotation(rotation, delta, base.now());
+        Ok(match self.swap("session.rotate", base, authority, &next).await? {
+            Swapped::Ok(snapshot) => Saved::Ok(snapshot),
+            // Nobody else draws this verifier: it is this rotation, repeated because its answer was lost.
+            Swapped::Other(current) if current.record().is_newest(&rotation.next) => Saved::Ok(current),
+            Swapped::Other(current) => current.contest(authority),
+            Swapped::Gone => Saved::Gone,
+        })
+    }
+
+    async fn touch(&self, key: &SessionKey) -> Result<Touched> {
+        self.wire.touch(key).await
+    }
+
+    async fn delete(&self, key: &SessionKey, authority: Authority) -> Result<Deleted> {
+        match authority {
+            Authority::Holder(holder) => self.wire.delete_held(key, &holder).await,
+            Authority::Application => self.wire.delete(key).await,
+        }
+    }
+
+    async fn health(&self) -> Health {
+        self.wire.redis().health().await
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::from_iter([PERSISTENT, SHARED])
+    }
+}

@@ -1,0 +1,266 @@
+//! Redis: what each request costs, and what happens when it fails.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, Response, StatusCode, header};
+use axum::routing::{get, post};
+use statehouse_core::{Namespace, ServiceUrl};
+use statehouse_redis::{RedisClient, RedisConfig};
+use statehouse_session::{
+    OutagePolicy, RedisSessionStore, Session, SessionConfig, SessionConfigBuilder, SessionLayer, SessionStore, Token,
+};
+use statehouse_testkit::{FaultProxy, RedisServer};
+use tower::ServiceExt;
+
+use crate::random_namespace;
+
+/// Handlers that hide the store's errors, so that only the layer can show them.
+fn routes() -> Router {
+    Router::new()
+        .route("/", get(async |_: Session| "hello"))
+        .route("/login", post(async |session: Session| drop(session.login("u42").await)))
+        .route("/logout", post(async |session: Session| drop(session.logout().await)))
+        .route(
+            "/write",
+            post(async |session: Session| drop(session.insert("a", &Token::generate().unwrap().expose().expose()))),
+        )
+        .route("/same", post(async |session: Session| drop(session.insert("same", &1))))
+        .route(
+            "/who",
+            get(async |session: Session| {
+                session.principal().await.ok().flatten().map_or_else(|| "nobody".to_owned(), |who| who.to_string())
+            }),
+        )
+}
+
+struct App {
+    router: Router,
+    store: Arc<RedisSessionStore>,
+}
+
+impl App {
+    async fn open(url: &str, namespace: &Namespace) -> Self {
+        Self::open_with(url, namespace, |config| config).await
+    }
+
+    async fn open_with(
+        url: &str,
+        namespace: &Namespace,
+        configure: impl FnOnce(SessionConfigBuilder) -> SessionConfigBuilder,
+    ) -> Self {
+        let mut url = ServiceUrl::parse("STATEHOUSE_SESSION_URL", url).unwrap();
+        let config = RedisConfig::from_url(&mut url)
+            .unwrap()
+            .with_connections(1)
+            .with_connect_timeout(Duration::from_millis(300))
+            .with_timeout(Duration::from_millis(300))
+            .with_deadline(Duration::from_millis(600));
+        let store = Arc::new(RedisSessionStore::new(RedisClient::open(config).await.unwrap(), namespace).unwrap());
+        let config = configure(SessionConfig::builder()).build().unwrap();
+        Self { router: routes().layer(SessionLayer::with_config(Arc::clone(&store), config)), store }
+    }
+
+    async fn send(&self, method: &str, path: &str, cookie: &str) -> Response<Body> {
+        let request = Request::builder().method(method).uri(path).header(header::COOKIE, cookie);
+        self.router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap()
+    }
+
+    async fn login(&self) -> String {
+        set_cookie(&self.send("POST", "/login", "").await).expect("a cookie")
+    }
+
+    async fn who(&self, cookie: &str) -> String {
+        let body = self.send("GET", "/who", cookie).await.into_body();
+        String::from_utf8(axum::body::to_bytes(body, 1 << 20).await.unwrap().to_vec()).unwrap()
+    }
+}
+
+fn set_cookie(response: &Response<Body>) -> Option<String> {
+    let cookie = response.headers().get(header::SET_COOKIE)?.to_str().unwrap();
+    Some(cookie.split(';').next().unwrap().to_owned())
+}
+
+#[tokio::test]
+async fn every_operation_costs_what_the_contract_says() {
+    let server = RedisServer::shared().await;
+    let proxy = FaultProxy::start(server.address());
+    let app = App::open(&proxy.url(&server.url()), &random_namespace()).await;
+    // Once for each script, which the server then knows.
+    let warm = app.login().await;
+    let warm = set_cookie(&app.send("POST", "/login", &warm).await).unwrap();
+    app.send("POST", "/write", &warm).await;
+    app.send("POST", "/logout", &warm).await;
+
+    let cookie = app.login().await;
+    let stranger = format!("__Host-id={}", Token::generate().unwrap().expose().expose());
+    let cases = [
+        ("untouched, anonymous", "GET", "/", "", 0),
+        ("untouched, logged in", "GET", "/", cookie.as_str(), 0),
+        ("read, anonymous", "GET", "/who", "", 0),
+        ("read", "GET", "/who", &cookie, 1),
+        ("read with an unknown token", "GET", "/who", &stranger, 1),
+        ("write: load and save", "POST", "/write", &cookie, 2),
+        ("first write of an attribute", "POST", "/same", &cookie, 2),
+        ("equal write", "POST", "/same", &cookie, 1),
+        ("create", "POST", "/write", "", 1),
+        ("login without a session", "POST", "/login", "", 1),
+        ("login with rotation: load and rotate", "POST", "/login", &cookie, 2),
+    ];
+    for (case, method, path, cookie, expected) in cases {
+        let before = proxy.counts();
+        assert_eq!(app.send(method, path, cookie).await.status(), StatusCode::OK, "{case}");
+        let after = proxy.counts();
+        assert_eq!(after.commands() - before.commands(), expected, "{case}: {before:?} {after:?}");
+    }
+    let cookie = app.login().await;
+    let before = proxy.counts();
+    app.send("POST", "/logout", &cookie).await;
+    assert_eq!(proxy.counts().commands() - before.commands(), 1, "logout");
+    assert_eq!(app.who(&cookie).await, "nobody");
+}
+
+#[tokio::test]
+async fn an_outage_is_a_503_without_a_cookie_and_the_sessions_are_there_afterwards() {
+    let server = RedisServer::start().await;
+    let proxy = FaultProxy::start(server.address());
+    let app = App::open(&proxy.url(&server.url()), &random_namespace()).await;
+    let cookie = app.login().await;
+    for outage in [FaultProxy::cut, FaultProxy::black_hole] {
+        outage(&proxy);
+        for (method, path) in [("GET", "/who"), ("POST", "/write"), ("POST", "/login"), ("POST", "/logout")] {
+            let response = app.send(method, path, &cookie).await;
+            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE, "{path}");
+            assert!(response.headers().contains_key(header::RETRY_AFTER), "{path}");
+            assert_eq!(set_cookie(&response), None, "{path}");
+        }
+        let anonymous = app.send("POST", "/write", "").await;
+        assert_eq!((anonymous.status(), set_cookie(&anonymous)), (StatusCode::SERVICE_UNAVAILABLE, None));
+        assert_eq!(app.send("GET", "/", &cookie).await.status(), StatusCode::OK, "it needs no session");
+        assert!(!app.store.health().await.is_up());
+        proxy.heal();
+        until_up(&app).await;
+        assert_eq!(app.who(&cookie).await, "u42");
+    }
+}
+
+#[tokio::test]
+async fn a_killed_and_restarted_server_keeps_what_it_stored() {
+    let server = RedisServer::builder().arg("--appendonly", "yes").arg("--appendfsync", "always").start().await;
+    let app = App::open(&server.url(), &random_namespace()).await;
+    let cookie = app.login().await;
+    server.kill();
+    let response = app.send("GET", "/who", &cookie).await;
+    assert_eq!((response.status(), set_cookie(&response)), (StatusCode::SERVICE_UNAVAILABLE, None));
+    server.restart().await;
+    until_up(&app).await;
+    assert_eq!(app.who(&cookie).await, "u42");
+    assert_eq!(app.send("POST", "/write", &cookie).await.status(), StatusCode::OK, "the scripts are sent again");
+}
+
+async fn until_up(app: &App) {
+    for _ in 0..100 {
+        if app.store.health().await.is_up() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("Redis did not come back: {:?}", app.store.health().await);
+}
+
+#[tokio::test]
+async fn an_outage_may_leave_requests_anonymous_but_never_with_a_new_cookie() {
+    let server = RedisServer::start().await;
+    let proxy = FaultProxy::start(server.address());
+    let policy = |config: SessionConfigBuilder| config.on_outage(OutagePolicy::Anonymous);
+    let app = App::open_with(&proxy.url(&server.url()), &random_namespace(), policy).await;
+    let cookie = app.login().await;
+    proxy.cut();
+    assert_eq!(app.who(&cookie).await, "nobody");
+    for (path, cookie) in [("/write", cookie.as_str()), ("/write", "")] {
+        let response = app.send("POST", path, cookie).await;
+        assert_eq!((response.status(), set_cookie(&response)), (StatusCode::OK, None), "{path}");
+    }
+    let login = app.send("POST", "/login", "").await;
+    assert_eq!((login.status(), set_cookie(&login)), (StatusCode::SERVICE_UNAVAILABLE, None));
+    proxy.heal();
+    until_up(&app).await;
+    assert_eq!(app.who(&cookie).await, "u42");
+}
+
+#[tokio::test]
+async fn swapped_and_damaged_values_are_no_sessions() {
+    let (server, namespace) = (RedisServer::start().await, random_namespace());
+    let app = App::open(&server.url(), &namespace).await;
+    let (one, two) = (app.login().await, app.login().await);
+    let key = |cookie: &str| {
+        let token = Token::parse(cookie.split_once('=').unwrap().1).unwrap();
+        format!("{namespace}:session:records:{}", token.key())
+    };
+    // COPY keeps bytes and time to live; the third name is for the swap only.
+    for (from, to) in [(key(&one), "swap".to_owned()), (key(&two), key(&one)), ("swap".to_owned(), key(&two))] {
+        let copied = server.command(&["COPY", &from, &to, "REPLACE"]).await.unwrap();
+        assert_eq!(copied.integer(), Some(1));
+    }
+    assert_eq!((app.who(&one).await, app.who(&two).await), ("nobody".into(), "nobody".into()));
+
+    let cookie = app.login().await;
+    let length = server.command(&["STRLEN", &key(&cookie)]).await.unwrap().integer().unwrap();
+    for at in 0..length {
+        let bit = server.command(&["GETBIT", &key(&cookie), &(at * 8).to_string()]).await.unwrap().integer().unwrap();
+        let flip = |bit: i64| [String::from("SETBIT"), key(&cookie), (at * 8).to_string(), bit.to_string()];
+        server.command(&flip(1 - bit)).await.unwrap();
+        assert_eq!(app.who(&cookie).await, "nobody", "byte {at}");
+        server.command(&flip(bit)).await.unwrap();
+    }
+    assert_eq!(app.who(&cookie).await, "u42");
+    let damaged = server.command(&["SET", &key(&cookie), "SH"]).await.unwrap();
+    assert_eq!(damaged.text(), Some("OK"));
+    let response = app.send("POST", "/write", &cookie).await;
+    assert_eq!(response.status(), StatusCode::OK, "the user goes on with a new session");
+    assert_ne!(key(&set_cookie(&response).unwrap()), key(&cookie));
+}
+
+#[tokio::test]
+async fn nothing_in_redis_is_the_token_and_every_key_expires() {
+    let (server, namespace) = (RedisServer::start().await, random_namespace());
+    let app = App::open(&server.url(), &namespace).await;
+    let cookie = app.login().await;
+    let secret = cookie.split_once('=').unwrap().1;
+    let key = format!("{namespace}:session:records:{}", Token::parse(secret).unwrap().key());
+    assert_eq!(server.command(&["DBSIZE"]).await.unwrap().integer(), Some(1));
+    let ttl = server.command(&["PTTL", &key]).await.unwrap().integer().unwrap();
+    assert!((1_700_000..=1_800_000).contains(&ttl), "{ttl}");
+    for half in [&secret[..32], &secret[32..]] {
+        let raw: Vec<u8> = (0..16).map(|at| u8::from_str_radix(&half[2 * at..2 * at + 2], 16).unwrap()).collect();
+        for form in [raw.as_slice(), half.as_bytes()] {
+            assert!(!key.as_bytes().windows(form.len()).any(|part| part == form));
+            let script = "return string.find(redis.call('GET', KEYS[1]), ARGV[1], 1, true) and 1 or 0";
+            let found = server.command(&[b"EVAL", script.as_bytes(), b"1", key.as_bytes(), form]).await.unwrap();
+            assert_eq!(found.integer(), Some(0));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_read_touches_its_session_once_a_tenth_of_the_idle_timeout_is_gained() {
+    let (server, namespace) = (RedisServer::start().await, random_namespace());
+    let proxy = FaultProxy::start(server.address());
+    let idle = Duration::from_secs(20);
+    let app = App::open_with(&proxy.url(&server.url()), &namespace, |config| config.idle_timeout(idle)).await;
+    let cookie = app.login().await;
+    // The first round teaches the server the scripts.
+    for commands in [4, 2] {
+        tokio::time::sleep(idle / 8).await;
+        let before = proxy.counts().commands();
+        assert_eq!(app.who(&cookie).await, "u42");
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert_eq!(proxy.counts().commands() - before, commands, "load and touch");
+    }
+    let before = proxy.counts().commands();
+    assert_eq!(app.who(&cookie).await, "u42");
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(proxy.counts().commands() - before, 1, "nothing to gain again so soon");
+}
