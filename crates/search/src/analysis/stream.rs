@@ -158,8 +158,12 @@ fn lowercase(text: &mut String, spare: &mut String) {
     std::mem::swap(text, spare);
 }
 
-/// One code point for one, as Java does it: of `İ` (U+0130), the only one with a longer form, it is `i`.
+/// One code point for one, as Java does it: of `İ` (U+0130), the only one with a longer form, it is `i`. As of Unicode 16,
+/// whatever the standard library of this build knows: the capitals that Unicode 17 added stay as they are.
 fn lower(c: char) -> char {
+    if matches!(c, '\u{A7CE}' | '\u{A7D2}' | '\u{A7D4}' | '\u{16EA0}'..='\u{16EB8}') {
+        return c;
+    }
     let mut lower = c.to_lowercase();
     match (lower.next(), lower.next()) {
         (Some(one), None) => one,
@@ -198,7 +202,7 @@ fn stem(stemmer: Stemmer, text: &mut String) {
 /// See <https://snowballstem.org/algorithms/english/stemmer.html>, step 1b.
 fn doubled_stem(text: &str) -> Option<usize> {
     let word = ["'s'", "'s", "'"].iter().find_map(|end| text.strip_suffix(end)).unwrap_or(text);
-    let word = word.strip_suffix('s').filter(|rest| rest.ends_with("ing")).unwrap_or(word);
+    let word = word.strip_suffix('s').unwrap_or(word);
     let rest = ["edly", "ingly", "ed", "ing"].iter().find_map(|end| word.strip_suffix(end))?;
     match rest.as_bytes() {
         [b'a' | b'e' | b'o', a, b] if a == b && b"bdfgmnprt".contains(a) => Some(rest.len()),

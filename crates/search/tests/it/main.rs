@@ -2,3 +2,5 @@
 
 #[cfg(feature = "opensearch")]
 mod opensearch;
+#[cfg(feature = "opensearch")]
+mod random;

@@ -1,5 +1,6 @@
 //! What is particular to OpenSearch: opening, failures, and a server that misbehaves.
 
+mod analysis;
 mod faults;
 mod opening;
 mod stub;
