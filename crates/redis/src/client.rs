@@ -5,7 +5,7 @@ use std::time::Duration;
 use redis::{Cmd, FromRedisValue, Pipeline, Value, from_redis_value};
 use statehouse_core::{Error, ErrorKind, Result};
 use tokio::time::{Instant, sleep};
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Level};
 
 use crate::backoff::{Backoff, RetryBudget};
 use crate::config::{RedisConfig, Timing};
@@ -133,28 +133,32 @@ impl RedisClient {
     }
 
     pub(crate) fn convert<T: FromRedisValue>(&self, value: Value) -> Result<T> {
-        from_redis_value(value).map_err(|error| unexpected_reply(&self.inner.place, &error))
+        from_redis_value(value).map_err(|_| unexpected_reply(&self.inner.place))
     }
 
     /// Sends a request with redirections and retries, within the deadline.
     pub(crate) async fn execute(&self, request: &Request<'_>, idempotence: Idempotence) -> Result<Value> {
+        if !tracing::enabled!(Level::DEBUG) {
+            return self.with_retries(request, idempotence).await;
+        }
         let span = tracing::debug_span!(
             "redis.request",
             otel.kind = "client",
             db.system.name = "redis",
             db.operation.name = %request.name(),
         );
-        self.with_retries(request, idempotence).instrument(span).await
+        // Boxed only where somebody listens: instrumenting moves the whole future.
+        Box::pin(self.with_retries(request, idempotence)).instrument(span).await
     }
 
     async fn with_retries(&self, request: &Request<'_>, idempotence: Idempotence) -> Result<Value> {
         let Inner { timing, budget, .. } = &*self.inner;
-        let until = Instant::now() + timing.total;
+        let mut now = Instant::now();
+        let until = now + timing.total;
         let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         let mut tries = 0;
         loop {
-            let failure = match self.try_once(request, idempotence, until.min(Instant::now() + timing.operation)).await
-            {
+            let failure = match self.try_once(request, idempotence, until.min(now + timing.operation)).await {
                 Ok(value) => {
                     budget.earn();
                     return Ok(value);
@@ -171,6 +175,7 @@ impl RedisClient {
             }
             tracing::debug!(tries, kind = ?failure.error.kind(), sent = ?failure.sent, "trying a Redis request again");
             sleep(pause).await;
+            now = Instant::now();
         }
     }
 
@@ -182,7 +187,7 @@ impl RedisClient {
         until: Instant,
     ) -> Result<Value, Failure> {
         let topology = &self.inner.topology;
-        let mut target = Target::of(topology.node(request.slot())?);
+        let mut target = Target { node: topology.node(request)?, asking: false };
         for _ in 0..REDIRECTIONS {
             let failure = match request.send(&target, until).await {
                 Ok(value) => return Ok(value),

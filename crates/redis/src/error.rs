@@ -54,10 +54,10 @@ pub(crate) fn map_error(failure: &Failure, idempotence: Idempotence, place: &str
 }
 
 /// The error for an answer that is not of the type the operation expects.
-pub(crate) fn unexpected_reply(place: &str, error: &redis::ParsingError) -> Error {
+///
+/// redis-rs' own error is not kept: it prints the value, and values never appear in errors.
+pub(crate) fn unexpected_reply(place: &str) -> Error {
     let message = format!("{place} answered with something of another type than expected");
-    // A conversion error of redis-rs prints the value, so it is dropped: values never appear in errors.
-    let _ = error;
     Error::new(ErrorKind::Unexpected, message).with_backend("redis")
 }
 
@@ -153,8 +153,10 @@ fn classify_detail(error: &RedisError) -> (ErrorKind, Retry, Cow<'static, str>) 
 
 /// What redis-rs said, without what may hold arguments: the server repeats those of an unknown command, and a
 /// conversion error repeats the value.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug)]
 pub(crate) struct Cause(String);
+
+impl std::error::Error for Cause {}
 
 impl Cause {
     const LONGEST: usize = 160;

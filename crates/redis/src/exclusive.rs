@@ -9,7 +9,6 @@ use tokio::time::timeout;
 use crate::client::{Idempotence, RedisClient};
 use crate::pending::{Failure, Sent, connection_lost, timed_out};
 use crate::request::Request;
-use crate::slot::slot_of;
 
 /// A connection for one user alone: for `WATCH`, for blocking reads, and for what is so large that others would wait.
 ///
@@ -24,7 +23,7 @@ impl Exclusive {
     pub(crate) async fn check_out(client: &RedisClient, key: Option<&[u8]>) -> Result<Self> {
         let topology = &client.inner.topology;
         let unsent = |failure: &Failure| client.error(failure, Idempotence::Idempotent, false);
-        let node = topology.node(key.map(slot_of)).map_err(|failure| unsent(&failure))?;
+        let node = topology.node_of_key(key).map_err(|failure| unsent(&failure))?;
         let connection = node.check_out().await.map_err(|error| {
             let failure = Failure::not_sent(error);
             topology.learn(&node, &failure);

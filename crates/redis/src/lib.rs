@@ -59,6 +59,7 @@ mod pending;
 mod request;
 mod script;
 mod slot;
+mod spares;
 #[cfg(feature = "tls")]
 mod tls;
 mod topology;

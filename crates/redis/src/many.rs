@@ -79,13 +79,13 @@ impl RedisClient {
     fn by_server(&self, requests: &[Request<'_>]) -> (Vec<Group>, Vec<usize>) {
         let (mut groups, mut homeless): (Vec<Group>, _) = (Vec::new(), Vec::new());
         for (index, request) in requests.iter().enumerate() {
-            let Ok(node) = self.inner.topology.node(request.slot()) else {
+            let Ok(node) = self.inner.topology.node(request) else {
                 homeless.push(index);
                 continue;
             };
             match groups.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &node)) {
                 Some((_, members)) => members.push(index),
-                None => groups.push((node, vec![index])),
+                None => groups.push((node.into_owned(), vec![index])),
             }
         }
         (groups, homeless)
@@ -113,7 +113,7 @@ impl RedisClient {
                 Ok(value) => done.push((*index, Ok(value))),
                 Err(failure) => {
                     self.inner.topology.learn(node, &failure);
-                    if may_retry(&failure, idempotence) || failure.error.code() == Some("NOSCRIPT") {
+                    if may_retry(&failure, idempotence) || failure.code() == Some("NOSCRIPT") {
                         again.push(*index);
                     } else {
                         done.push((*index, Err(self.error(&failure, idempotence, false))));

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -44,29 +45,38 @@ impl Node {
     /// Sends a command and waits for its answer, connecting first if need be.
     pub(crate) async fn send(&self, command: &Cmd, until: Instant) -> Result<Value, Failure> {
         let (link, mut lease) = self.lease(until).await?;
-        let answer = wait(link, lease.generation, lease.connection.send_packed_command(command), until).await?;
-        let answer = answer.extract_error().map_err(Failure::answered);
-        answer.inspect_err(|failure| leave_replica(link, lease.generation, failure.error.code()))
+        let answer = {
+            let reply = pin!(lease.connection.send_packed_command(command));
+            wait(link, lease.generation, reply, until).await
+        };
+        let answer = answer.and_then(|value| value.extract_error().map_err(Failure::answered));
+        finish(link, lease, answer.as_ref().err().and_then(Failure::code));
+        answer
     }
 
     /// Sends a pipeline or transaction; the answer is that of redis-rs' `query_async`.
     pub(crate) async fn send_pipeline(&self, pipeline: &Pipeline, until: Instant) -> Result<Value, Failure> {
         let (link, mut lease) = self.lease(until).await?;
-        let reply = pipeline.query_async::<Value>(&mut lease.connection);
-        let answer = wait(link, lease.generation, reply, until).await;
-        answer.inspect_err(|failure| leave_replica(link, lease.generation, failure.error.code()))
+        let answer = {
+            let reply = pin!(pipeline.query_async::<Value>(&mut lease.connection));
+            wait(link, lease.generation, reply, until).await
+        };
+        finish(link, lease, answer.as_ref().err().and_then(Failure::code));
+        answer
     }
 
     /// Sends several commands at once and answers with what each answered, which may be a `Value::ServerError`.
     pub(crate) async fn send_each(&self, pipeline: &Pipeline, until: Instant) -> Result<Vec<Value>, Failure> {
         let (link, mut lease) = self.lease(until).await?;
-        let replies = lease.connection.send_packed_commands(pipeline, 0, pipeline.len());
-        let answers = wait(link, lease.generation, replies, until).await?;
-        for answer in &answers {
-            if let Value::ServerError(error) = answer {
-                leave_replica(link, lease.generation, Some(error.code()));
-            }
-        }
+        let answers = {
+            let replies = pin!(lease.connection.send_packed_commands(pipeline, 0, pipeline.len()));
+            wait(link, lease.generation, replies, until).await?
+        };
+        let codes = answers.iter().filter_map(|answer| match answer {
+            Value::ServerError(error) => Some(error.code()),
+            _ => None,
+        });
+        finish(link, lease, codes.into_iter().find(|code| *code == READONLY));
         Ok(answers)
     }
 
@@ -80,11 +90,15 @@ impl Node {
     }
 }
 
-/// A server that refuses a write because it became a replica is left: behind the same name or virtual address a new
-/// connection finds its successor.
-fn leave_replica(link: &Link, generation: u64, code: Option<&str>) {
-    if code == Some("READONLY") {
-        link.broke(generation, "the server is a replica");
+const READONLY: &str = "READONLY";
+
+/// Gives the connection back, unless its server refused a write because it became a replica: behind the same name or
+/// virtual address a new connection finds its successor.
+fn finish(link: &Link, lease: Lease, code: Option<&str>) {
+    if code == Some(READONLY) {
+        link.broke(lease.generation, "the server is a replica");
+    } else {
+        link.give_back(lease);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Waiting for the answer to something sent over a shared connection.
 
 use std::io;
+use std::pin::Pin;
 
 use redis::{ErrorKind, RedisError, RedisResult};
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -38,6 +39,11 @@ impl Failure {
         Self { error, sent: Sent::Answered }
     }
 
+    /// The code of the server's error, such as `READONLY`.
+    pub(crate) fn code(&self) -> Option<&str> {
+        self.error.code()
+    }
+
     /// The failure that is known by what redis-rs answers: the server's error, or none.
     pub(crate) fn of_reply(error: RedisError) -> Self {
         match error.kind() {
@@ -69,22 +75,14 @@ pub(crate) fn connection_lost() -> RedisError {
 pub(crate) async fn wait<T>(
     link: &Link,
     generation: u64,
-    reply: impl Future<Output = RedisResult<T>>,
+    mut reply: Pin<&mut impl Future<Output = RedisResult<T>>>,
     until: Instant,
 ) -> Result<T, Failure> {
-    let mut reply = std::pin::pin!(reply);
     let patience = until.min(Instant::now() + SILENCE);
-    let answer = match timeout_at(patience, &mut reply).await {
+    let answer = match timeout_at(patience, reply.as_mut()).await {
         Ok(answer) => answer,
-        Err(_) => {
-            link.doubt(generation);
-            tokio::select! {
-                biased;
-                answer = &mut reply => answer,
-                () = link.lost(generation) => Err(connection_lost()),
-                () = sleep_until(until) => Err(timed_out()),
-            }
-        }
+        // Boxed, so that the usual case does not carry the room for it.
+        Err(_) => Box::pin(wait_in_doubt(link, generation, reply, until)).await,
     };
     match answer {
         Ok(value) => {
@@ -100,5 +98,20 @@ pub(crate) async fn wait<T>(
             }
             Err(failure)
         }
+    }
+}
+
+async fn wait_in_doubt<T>(
+    link: &Link,
+    generation: u64,
+    reply: Pin<&mut impl Future<Output = RedisResult<T>>>,
+    until: Instant,
+) -> RedisResult<T> {
+    link.doubt(generation);
+    tokio::select! {
+        biased;
+        answer = reply => answer,
+        () = link.lost(generation) => Err(connection_lost()),
+        () = sleep_until(until) => Err(timed_out()),
     }
 }

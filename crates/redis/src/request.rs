@@ -61,20 +61,20 @@ impl Request<'_> {
 
     /// Whether it can be redirected. `ASKING` holds for one command only, so that a pipeline waits until its slot has
     /// moved.
-    pub(crate) fn may_follow(&self, target: &Target, idempotence: Idempotence) -> bool {
+    pub(crate) fn may_follow(&self, target: &Target<'_>, idempotence: Idempotence) -> bool {
         match self {
             Self::Command(_) | Self::Script(_) => true,
             Self::Pipeline(_) => !target.asking && (self.is_whole() || idempotence == Idempotence::Idempotent),
         }
     }
 
-    pub(crate) async fn send(&self, target: &Target, until: Instant) -> Result<Value, Failure> {
+    pub(crate) async fn send(&self, target: &Target<'_>, until: Instant) -> Result<Value, Failure> {
         match self {
             Self::Command(command) => send_command(target, command, until).await,
             Self::Pipeline(pipeline) => target.node.send_pipeline(pipeline, until).await,
             Self::Script(call) => match send_command(target, &call.by_hash(), until).await {
                 // The server was restarted, failed over, or never saw the script: send it whole, which stores it.
-                Err(failure) if failure.error.code() == Some("NOSCRIPT") => {
+                Err(failure) if failure.code() == Some("NOSCRIPT") => {
                     send_command(target, &call.by_source(), until).await
                 }
                 answer => answer,
@@ -83,7 +83,7 @@ impl Request<'_> {
     }
 }
 
-async fn send_command(target: &Target, command: &Cmd, until: Instant) -> Result<Value, Failure> {
+async fn send_command(target: &Target<'_>, command: &Cmd, until: Instant) -> Result<Value, Failure> {
     if !target.asking {
         return target.node.send(command, until).await;
     }

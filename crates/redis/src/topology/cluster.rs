@@ -4,6 +4,7 @@
 //! used: it repeats requests whose answer was lost whatever they are, keeps half-open connections, lets one silent
 //! server hold up the requests to all others while it refreshes, and sends `ASKING` apart from the command it is for.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -83,14 +84,14 @@ impl Cluster {
         self.watch.map().masters().to_vec()
     }
 
-    pub(crate) fn learn(&self, node: &Node, failure: &Failure) -> Option<Target> {
-        let code = failure.error.code();
+    pub(crate) fn learn(&self, node: &Node, failure: &Failure) -> Option<Target<'static>> {
+        let code = failure.code();
         if failure.sent != Sent::Answered || matches!(code, Some("MOVED" | "CLUSTERDOWN" | "READONLY" | "LOADING")) {
             self.watch.wake.notify_one();
         }
         let (place, _) = failure.error.redirect_node()?;
         let address = redirection(place, node.address())?;
-        let node = self.watch.node(&address).ok()?;
+        let node = Cow::Owned(self.watch.node(&address).ok()?);
         Some(Target { node, asking: code == Some("ASK") })
     }
 }

@@ -4,6 +4,7 @@ mod cluster;
 mod sentinel;
 mod slot_map;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use redis::RedisError;
@@ -16,6 +17,8 @@ use crate::config::{RedisConfig, Servers};
 use crate::connect::{Connector, Role, Source};
 use crate::node::Node;
 use crate::pending::{Failure, Sent};
+use crate::request::Request;
+use crate::slot::slot_of;
 
 #[derive(Debug)]
 pub(crate) enum Topology {
@@ -26,15 +29,10 @@ pub(crate) enum Topology {
 
 /// The server to send to, and whether to prefix `ASKING`: it has the slot, but does not own it yet.
 #[derive(Clone, Debug)]
-pub(crate) struct Target {
-    pub(crate) node: Arc<Node>,
+pub(crate) struct Target<'a> {
+    /// Borrowed where there is only one: its reference count would be changed by all threads.
+    pub(crate) node: Cow<'a, Arc<Node>>,
     pub(crate) asking: bool,
-}
-
-impl Target {
-    pub(crate) const fn of(node: Arc<Node>) -> Self {
-        Self { node, asking: false }
-    }
 }
 
 impl Topology {
@@ -70,12 +68,22 @@ impl Topology {
         matches!(self, Self::Cluster(_))
     }
 
-    /// The server that has this slot; without a slot, any that takes writes.
-    pub(crate) fn node(&self, slot: Option<u16>) -> Result<Arc<Node>, Failure> {
+    /// The server that the request belongs to; of one without a key, any that takes writes.
+    pub(crate) fn node(&self, request: &Request<'_>) -> Result<Cow<'_, Arc<Node>>, Failure> {
+        self.node_of(|| request.slot())
+    }
+
+    /// The server that has this key; without a key, any that takes writes.
+    pub(crate) fn node_of_key(&self, key: Option<&[u8]>) -> Result<Cow<'_, Arc<Node>>, Failure> {
+        self.node_of(|| key.map(slot_of))
+    }
+
+    /// Only a cluster pays for the slot.
+    fn node_of(&self, slot: impl FnOnce() -> Option<u16>) -> Result<Cow<'_, Arc<Node>>, Failure> {
         match self {
-            Self::Single(node) => Ok(Arc::clone(node)),
-            Self::Sentinel(sentinel) => sentinel.master(),
-            Self::Cluster(cluster) => cluster.node(slot),
+            Self::Single(node) => Ok(Cow::Borrowed(node)),
+            Self::Sentinel(sentinel) => sentinel.master().map(Cow::Owned),
+            Self::Cluster(cluster) => cluster.node(slot()).map(Cow::Owned),
         }
     }
 
@@ -89,11 +97,11 @@ impl Topology {
     }
 
     /// Takes note of a failure, and says where else the request belongs, if the failure says so.
-    pub(crate) fn learn(&self, node: &Node, failure: &Failure) -> Option<Target> {
+    pub(crate) fn learn(&self, node: &Node, failure: &Failure) -> Option<Target<'static>> {
         match self {
             Self::Single(_) => None,
             Self::Sentinel(sentinel) => {
-                if failure.sent != Sent::Answered || failure.error.code() == Some("READONLY") {
+                if failure.sent != Sent::Answered || failure.code() == Some("READONLY") {
                     sentinel.look_again();
                 }
                 None

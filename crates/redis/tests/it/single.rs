@@ -14,6 +14,11 @@ const NO: Idempotence = Idempotence::NotIdempotent;
 async fn commands_pipelines_and_transactions_answer() {
     let client = open(&RedisServer::shared().await.url()).await.unwrap();
     let key = keys().key("a");
+    client.query::<()>(cmd("SET").arg(&key).arg("hunter2"), YES).await.unwrap();
+    let error = client.query::<i64>(cmd("GET").arg(&key), YES).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unexpected);
+    assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+
     client.query::<()>(cmd("SET").arg(&key).arg(b"\xff\x00").arg("PX").arg(60_000), YES).await.unwrap();
     assert_eq!(client.query::<Vec<u8>>(cmd("GET").arg(&key), YES).await.unwrap(), b"\xff\x00");
     assert_eq!(client.query::<Option<Vec<u8>>>(cmd("GET").arg(keys().key("b")), YES).await.unwrap(), None);
