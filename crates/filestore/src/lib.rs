@@ -1,1 +1,118 @@
-//! A file store with one contract in memory, on disk and on S3.
+//! Files for applications that run as more than one replica: one contract in memory, on disk and on S3.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use statehouse_core::{ErrorKind, Namespace};
+//! use statehouse_filestore::{Body, Files, MemoryFileStore};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> statehouse_core::Result<()> {
+//! // In memory here; a directory or a bucket behaves alike, see `open`.
+//! let scans = Files::new(Arc::new(MemoryFileStore::new()), Namespace::new("clinic.scans")?);
+//!
+//! let stored = scans.put("p42/chest.dcm", "DICM…").content_type("application/dicom").if_absent().await?;
+//! let again = scans.put("p42/chest.dcm", "other").if_absent().await.unwrap_err();
+//! assert_eq!(again.kind(), ErrorKind::AlreadyExists);
+//!
+//! // Only if nobody changed it in between
+//! scans.put("p42/chest.dcm", "DICM, corrected").if_match(&stored.etag).await?;
+//! assert_eq!(scans.get("p42/chest.dcm").range(..4).bytes().await?, "DICM");
+//!
+//! // A stream of unknown length, stored as it comes and visible when it has ended well
+//! let pieces = futures_util::stream::iter([Ok::<_, std::io::Error>("abc"), Ok("def")]);
+//! let stored = scans.put("p42/notes.txt", Body::from_stream(pieces)).await?;
+//! assert_eq!(scans.head("p42/notes.txt").await?.sha256, stored.sha256);
+//!
+//! assert_eq!(scans.list("p42/").await?.entries.len(), 2);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Concepts
+//! A [`Files`] handle is one namespace of a [`FileStore`]. A [`FileKey`] is a name with slashes; there are no
+//! directories to create or remove. A file is stored whole or not at all, with its content type, the application's own
+//! metadata and its SHA-256, and replaced, never changed in place. A [`Condition`] makes a write depend on what is
+//! there, decided by the store in one step. An [`ETag`] names one state of one file.
+//!
+//! # What it is not
+//! Not a file system: no directories, links, permissions, appends or writes into the middle. Not a cache: nothing
+//! expires.
+//!
+//! # Backends and capabilities
+//! | | [`MemoryFileStore`] | [`LocalFileStore`] | [`ObjectFileStore`] (feature `s3`) |
+//! | --- | --- | --- | --- |
+//! | create if absent, replace if match | yes | yes, across processes | if the server honours it: probed when opened |
+//! | conditions on files stored in parts | yes | yes | S3: probed; a store that is brought along: no |
+//! | delete if match | yes | yes | S3: probed; a store that is brought along: no |
+//! | `a` and `a/b` both files | yes | yes | probed |
+//! | durable | no | yes (file and directory synced) | yes |
+//! | shared by replicas | no | no | yes |
+//!
+//! What a backend lacks is refused with `Unsupported`, never approximated. [`open`] takes any of them by URL.
+//!
+//! # Features
+//! | feature | cost |
+//! | --- | --- |
+//! | (none) | memory and local disk: `tokio` without I/O, `rustix`, `sha2` |
+//! | `s3` | `object_store`, `reqwest`, `rustls` with `ring` |
+//! | `conformance` | the test suite for authors of backends; no further crates |
+//!
+//! # Errors
+//! [`statehouse_core::Error`] throughout; what each kind means is in the documentation of [`FileStore`].
+//!
+//! # Consistency and durability
+//! A reader sees the last acknowledged write or a later one, whole. On disk an acknowledged write has been synced with
+//! its directory; on S3 it has been acknowledged by the server. If the answer to a write was lost, the store reads back
+//! whether it was applied and otherwise says `OutcomeUnknown`.
+//!
+//! # Testing your own backend
+//! With the feature `conformance` the macro `conformance_suite!` makes one test for each behavior of the contract; a
+//! backend passes only how to make an empty store.
+
+mod api;
+mod body;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
+mod connect;
+mod content;
+mod digest;
+mod files;
+mod key;
+mod listing;
+#[cfg(unix)]
+pub mod local;
+pub mod memory;
+mod meta;
+#[cfg(feature = "s3")]
+pub mod object;
+mod options;
+
+pub use api::{FileStore, capability};
+pub use body::Body;
+pub use connect::open;
+pub use content::Object;
+pub use digest::Digest;
+pub use files::{Copy, Delete, Files, Get, List, Put};
+pub use key::FileKey;
+#[cfg(unix)]
+pub use local::{Durability, LocalFileStore};
+pub use memory::MemoryFileStore;
+pub use meta::{Deleted, ETag, Entry, Meta, Stored};
+#[cfg(feature = "s3")]
+pub use object::{ObjectFileStore, Probe, S3Config};
+pub use options::{
+    ByteRange, Condition, CopyOptions, DeleteOptions, Depth, GetOptions, HeadOptions, ListOptions, Page, PageToken,
+    PutOptions, Start,
+};
+
+/// Where the stores keep their own things, beside the namespaces.
+pub(crate) const RESERVED: &str = ".statehouse";
+
+/// Adds to an error where it happened.
+fn located<'a>(
+    backend: &'static str,
+    operation: &'static str,
+    key: &'a str,
+) -> impl FnOnce(statehouse_core::Error) -> statehouse_core::Error + 'a {
+    move |error| error.with_backend(backend).with_operation(operation).with_key(key)
+}

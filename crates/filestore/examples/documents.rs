@@ -1,0 +1,31 @@
+//! Scanned documents in a directory: run it twice and see that the second run finds what the first stored.
+//!
+//! `cargo run -p statehouse-filestore --example documents -- /tmp/documents`
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
+use futures_util::TryStreamExt;
+use statehouse_core::{ErrorKind, Namespace, ServiceUrl};
+use statehouse_filestore::Files;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let directory = std::env::args().nth(1).unwrap_or_else(|| "documents".to_owned());
+    // `s3://bucket/prefix` in its place makes the documents shared; nothing below changes.
+    let url = ServiceUrl::parse("the example's directory", &format!("file:{directory}"))?;
+    let documents = Files::new(statehouse_filestore::open(url).await?, Namespace::new("clinic.documents")?);
+
+    let letter = documents.put("p42/letter.txt", "Dear colleague, …").content_type("text/plain");
+    match letter.metadata("author", "Dr. Zoë").if_absent().await {
+        Ok(stored) => println!("stored {} bytes", stored.len),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => println!("the letter is there already"),
+        Err(error) => return Err(error.into()),
+    }
+
+    let mut all = std::pin::pin!(documents.list("").stream());
+    while let Some(entry) = all.try_next().await? {
+        let name = documents.name(&entry.key).unwrap_or_default();
+        let meta = documents.head(name).await?;
+        println!("{name}: {} bytes of {}", meta.len, meta.content_type.as_deref().unwrap_or("unknown type"));
+    }
+    Ok(())
+}

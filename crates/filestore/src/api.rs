@@ -1,0 +1,185 @@
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use statehouse_core::{Capabilities, Health, Result};
+
+use crate::{
+    Body, CopyOptions, DeleteOptions, Deleted, FileKey, GetOptions, HeadOptions, ListOptions, Meta, Object, Page,
+    PutOptions, Stored,
+};
+
+/// What a file store may or may not be able to do.
+pub mod capability {
+    use statehouse_core::Capability;
+
+    /// Puts and copies with [`Condition::IfAbsent`](crate::Condition::IfAbsent).
+    pub const CREATE_IF_ABSENT: Capability =
+        Capability::new("create_if_absent", "of racing creators of one file exactly one wins");
+    /// Puts and copies with [`Condition::IfMatch`](crate::Condition::IfMatch).
+    pub const REPLACE_IF_MATCH: Capability =
+        Capability::new("replace_if_match", "a file is replaced only if it has the expected etag");
+    /// Conditions on content that is stored in parts because it is too long for one request.
+    pub const CONDITIONAL_PARTS: Capability =
+        Capability::new("conditional_parts", "conditions hold also for files that are stored in parts");
+    /// Deletes with [`DeleteOptions::if_match`](crate::DeleteOptions::if_match).
+    pub const DELETE_IF_MATCH: Capability =
+        Capability::new("delete_if_match", "a file is deleted only if it has the expected etag");
+    /// What is acknowledged survives the end of the process.
+    pub const DURABLE: Capability = Capability::new("durable", "files survive the process");
+    /// The same files are seen by every replica, on whatever host.
+    pub const SHARED: Capability = Capability::new("shared", "files are seen by every replica");
+
+    /// Files below another file's name. S3 servers that keep plain files as they are named have none.
+    pub const NESTED_FILES: Capability = Capability::new("nested_files", "a and a/b can both be files");
+
+    /// Every capability there is.
+    pub const ALL: [Capability; 7] =
+        [CREATE_IF_ABSENT, REPLACE_IF_MATCH, CONDITIONAL_PARTS, DELETE_IF_MATCH, NESTED_FILES, DURABLE, SHARED];
+}
+
+/// Files under keys: what a backend implements. Applications use the handle [`Files`](crate::Files).
+///
+/// # Behavior
+/// - **Put** makes a file visible whole or not at all, with its metadata, in one step; readers see the old file or the
+///   new one. Without a condition the last writer wins.
+/// - **Conditions** are decided by the store in one step with the write, among all its clients. Of racing creators
+///   exactly one wins, the others see [`AlreadyExists`]; a replace, delete or read whose etag is not the current one
+///   fails with [`Conflict`], also if the file is absent. A backend that cannot decide refuses with [`Unsupported`]
+///   before it writes anything.
+/// - **Get** gives the metadata first. A whole file is checked against what was recorded of its content when
+///   it was stored (its SHA-256; on a local disk a CRC-32 beside it); one that is shorter, longer or changed ends with
+///   [`Corrupt`]. A range must have at least one byte of the file; its end may lie behind the
+///   file's end. Get, head and copy of an absent file fail with [`NotFound`].
+/// - **List** is complete, in the order of the keys' bytes, in pages. Files written or deleted meanwhile may or may not
+///   be in it; all others are. With [`OneLevel`](crate::Depth::OneLevel) no empty prefix is listed.
+/// - **Delete** of an absent file is `Ok(Absent)`. [`Removed`](Deleted::Removed) says that the file was there when
+///   looked at: two racing deletes may both say so.
+/// - **Copy** keeps content type, user metadata and digest.
+/// - **Cancellation**: a dropped put of bytes may still complete; a dropped put of a stream that has not ended does
+///   not, and leaves nothing behind. Nothing is ever half-done.
+/// - **Keys** are validated types; options are checked before anything is sent or written.
+///
+/// # Errors
+/// Besides the above: [`InvalidInput`] for options that no backend takes, [`TooLarge`] over a limit,
+/// [`Unavailable`]/[`RateLimited`]/[`Timeout`] for an outage, which never looks like an absent file, and
+/// [`OutcomeUnknown`] if a write was sent, its answer was lost, and reading back could not tell.
+///
+/// # Durability
+/// Whether an acknowledged write survives the process or the host is in the [`capabilities`](Self::capabilities) and
+/// in each backend's documentation.
+///
+/// [`AlreadyExists`]: statehouse_core::ErrorKind::AlreadyExists
+/// [`Conflict`]: statehouse_core::ErrorKind::Conflict
+/// [`Corrupt`]: statehouse_core::ErrorKind::Corrupt
+/// [`InvalidInput`]: statehouse_core::ErrorKind::InvalidInput
+/// [`NotFound`]: statehouse_core::ErrorKind::NotFound
+/// [`OutcomeUnknown`]: statehouse_core::ErrorKind::OutcomeUnknown
+/// [`RateLimited`]: statehouse_core::ErrorKind::RateLimited
+/// [`Timeout`]: statehouse_core::ErrorKind::Timeout
+/// [`TooLarge`]: statehouse_core::ErrorKind::TooLarge
+/// [`Unavailable`]: statehouse_core::ErrorKind::Unavailable
+/// [`Unsupported`]: statehouse_core::ErrorKind::Unsupported
+#[async_trait]
+pub trait FileStore: Debug + Send + Sync + 'static {
+    /// Stores a file.
+    async fn put_with(&self, key: &FileKey, body: Body, options: PutOptions) -> Result<Stored>;
+
+    /// Reads a file, or a range of it.
+    async fn get_with(&self, key: &FileKey, options: GetOptions) -> Result<Object>;
+
+    /// Reads a file's metadata.
+    async fn head_with(&self, key: &FileKey, options: HeadOptions) -> Result<Meta>;
+
+    /// Lists one page of files.
+    async fn list_with(&self, options: ListOptions) -> Result<Page>;
+
+    /// Deletes a file.
+    async fn delete_with(&self, key: &FileKey, options: DeleteOptions) -> Result<Deleted>;
+
+    /// Stores the content and metadata of one file under another key.
+    async fn copy_with(&self, from: &FileKey, to: &FileKey, options: CopyOptions) -> Result<Stored>;
+
+    /// What this store can do.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Asks the store whether it works, in one round trip.
+    async fn health(&self) -> Health;
+}
+
+// The boxed futures are passed through by hand: `async_trait` would box each of them once more.
+macro_rules! forward {
+    ($pointer:ident) => {
+        #[deny(clippy::missing_trait_methods)]
+        impl<S: FileStore + ?Sized> FileStore for $pointer<S> {
+            fn put_with<'a, 'k, 'f>(&'a self, key: &'k FileKey, body: Body, options: PutOptions) -> Boxed<'f, Stored>
+            where
+                'a: 'f,
+                'k: 'f,
+            {
+                (**self).put_with(key, body, options)
+            }
+
+            fn get_with<'a, 'k, 'f>(&'a self, key: &'k FileKey, options: GetOptions) -> Boxed<'f, Object>
+            where
+                'a: 'f,
+                'k: 'f,
+            {
+                (**self).get_with(key, options)
+            }
+
+            fn head_with<'a, 'k, 'f>(&'a self, key: &'k FileKey, options: HeadOptions) -> Boxed<'f, Meta>
+            where
+                'a: 'f,
+                'k: 'f,
+            {
+                (**self).head_with(key, options)
+            }
+
+            fn list_with<'a, 'f>(&'a self, options: ListOptions) -> Boxed<'f, Page>
+            where
+                'a: 'f,
+            {
+                (**self).list_with(options)
+            }
+
+            fn delete_with<'a, 'k, 'f>(&'a self, key: &'k FileKey, options: DeleteOptions) -> Boxed<'f, Deleted>
+            where
+                'a: 'f,
+                'k: 'f,
+            {
+                (**self).delete_with(key, options)
+            }
+
+            fn copy_with<'a, 'k, 't, 'f>(
+                &'a self,
+                from: &'k FileKey,
+                to: &'t FileKey,
+                options: CopyOptions,
+            ) -> Boxed<'f, Stored>
+            where
+                'a: 'f,
+                'k: 'f,
+                't: 'f,
+            {
+                (**self).copy_with(from, to, options)
+            }
+
+            fn capabilities(&self) -> Capabilities {
+                (**self).capabilities()
+            }
+
+            fn health<'a, 'f>(&'a self) -> std::pin::Pin<Box<dyn Future<Output = Health> + Send + 'f>>
+            where
+                'a: 'f,
+            {
+                (**self).health()
+            }
+        }
+    };
+}
+
+type Boxed<'f, T> = std::pin::Pin<Box<dyn Future<Output = Result<T>> + Send + 'f>>;
+
+forward!(Arc);
+forward!(Box);

@@ -1,0 +1,160 @@
+use futures_util::{StreamExt, TryStreamExt};
+use statehouse_core::Result;
+
+use super::{clear, fresh, names};
+use crate::{Files, Page};
+
+async fn put_all(files: &Files, names: &[&str]) -> Result<()> {
+    for name in names {
+        files.put(name, format!("content of {name}")).await?;
+    }
+    Ok(())
+}
+
+fn entries(files: &Files, page: &Page) -> Vec<String> {
+    page.entries.iter().map(|entry| files.name(&entry.key).expect("in the namespace").to_owned()).collect()
+}
+
+/// A slash is part of the name and nothing more.
+pub async fn a_file_and_files_below_its_name_coexist(files: Files) -> Result<()> {
+    let all = ["a", "a.b", "a/b", "a/b/c", "a/b/d", "a0"];
+    put_all(&files, &all).await?;
+    for name in all {
+        assert_eq!(files.get(name).bytes().await?, format!("content of {name}"));
+    }
+    assert_eq!(names(&files, "").await?, all);
+    files.delete("a/b").await?;
+    assert_eq!(names(&files, "a/").await?, ["a/b/c", "a/b/d"]);
+    Ok(())
+}
+
+/// No name is changed on the way.
+pub async fn names_that_differ_in_case_or_unicode_form_are_different(files: Files) -> Result<()> {
+    let all = ["README", "Readme", "e\u{301}", "readme", "É", "é"];
+    put_all(&files, &all).await?;
+    for name in all {
+        assert_eq!(files.get(name).bytes().await?, format!("content of {name}"));
+    }
+    assert_eq!(names(&files, "").await?, all);
+    Ok(())
+}
+
+/// What is special to some disk, shell or server.
+pub async fn odd_names_read_back_and_are_listed(files: Files) -> Result<()> {
+    let long = "x".repeat(255);
+    let wide = "Ж".repeat(127);
+    let deep = "d/".repeat(100) + "f";
+    let mut all = vec![
+        "a b", "a%20b", "a%", "a+b=c&d", "a#b?c", "a\\b", "a'b\"c", "con", "nul.txt", "dot.", ".dot", "...", "~",
+        "$HOME", "*", "a:b", "<>|", "😀", "-rf", "stage", &long, &wide, &deep,
+    ];
+    put_all(&files, &all).await?;
+    for name in &all {
+        assert_eq!(files.get(name).bytes().await?, format!("content of {name}"));
+        assert_eq!(files.name(&files.head(name).await?.key), Some(*name));
+    }
+    all.sort_unstable();
+    assert_eq!(names(&files, "").await?, all);
+    Ok(())
+}
+
+/// In the order of bytes, where `-` and `.` come before the slash and digits behind it; whatever the page's length.
+pub async fn a_listing_is_complete_ordered_and_paged(files: Files) -> Result<()> {
+    let mut all: Vec<String> = (0..20).map(|n| format!("dir/{n}/file")).collect();
+    all.extend((0..20).map(|n| format!("dir-{n}")));
+    all.extend(["dir.x", "dir/0-", "dir0", "Dir", "e/f/g", "é"].map(ToOwned::to_owned));
+    put_all(&files, &all.iter().map(String::as_str).collect::<Vec<_>>()).await?;
+    all.sort_unstable();
+    assert_eq!(names(&files, "").await?, all);
+    for limit in [1, 7, 46, 1000] {
+        let paged: Vec<_> = files.list("").limit(limit).stream().try_collect().await?;
+        let paged: Vec<_> = paged.iter().map(|entry| files.name(&entry.key).expect("a name")).collect();
+        assert_eq!(paged, all, "{limit} a page");
+    }
+    let below: Vec<_> = all.iter().filter(|name| name.starts_with("dir/1")).cloned().collect();
+    assert_eq!(names(&files, "dir/1").await?, below, "a prefix need not end at a slash");
+    let page = files.list("dir").limit(5).await?;
+    assert_eq!((page.entries.len(), page.next.is_some()), (5, true));
+    assert_eq!(names(&files, "nothing/below").await?, Vec::<String>::new());
+    Ok(())
+}
+
+/// The number at which many listings stop.
+pub async fn a_listing_has_more_than_a_thousand_files(files: Files) -> Result<()> {
+    let puts = (0..1005).map(|n| {
+        let files = files.clone();
+        async move { files.put(format!("n/{n:04}"), "x").await.map(drop) }
+    });
+    futures_util::stream::iter(puts).buffer_unordered(16).try_collect::<()>().await?;
+    let page = files.list("n/").await?;
+    assert_eq!((page.entries.len(), page.next.is_some()), (1000, true));
+    let all: Vec<_> = (0..1005).map(|n| format!("n/{n:04}")).collect();
+    assert_eq!(names(&files, "n/").await?, all);
+    Ok(())
+}
+
+/// Like the directories of a disk, and only those that have files.
+pub async fn a_listing_of_one_level_gathers_what_is_below(files: Files) -> Result<()> {
+    put_all(&files, &["a/1", "a/2/x", "a/2/y", "a/3", "b-", "b/1", "c/1/2/3", "gone/1"]).await?;
+    files.delete("gone/1").await?;
+    let within = |prefixes: &[String]| -> Vec<String> {
+        let namespace = format!("{}/", files.namespace());
+        prefixes.iter().map(|prefix| prefix.strip_prefix(&namespace).expect("in the namespace").to_owned()).collect()
+    };
+    let page = files.list("").one_level().await?;
+    assert_eq!(
+        (entries(&files, &page), within(&page.prefixes)),
+        (vec!["b-".into()], vec!["a/".into(), "b/".into(), "c/".into()])
+    );
+    let page = files.list("a/").one_level().await?;
+    assert_eq!(
+        (entries(&files, &page), within(&page.prefixes)),
+        (vec!["a/1".into(), "a/3".into()], vec!["a/2/".into()])
+    );
+    let (mut found, mut next) = (Vec::new(), None);
+    loop {
+        let list = files.list("").one_level().limit(1);
+        let page = match next {
+            Some(token) => list.page(token).await?,
+            None => list.await?,
+        };
+        found.extend(entries(&files, &page));
+        found.extend(within(&page.prefixes));
+        next = page.next;
+        if next.is_none() {
+            break;
+        }
+    }
+    assert_eq!(found, ["a/", "b-", "b/", "c/"], "one by one");
+    Ok(())
+}
+
+/// The text need not be a file's name.
+pub async fn a_listing_may_begin_behind_any_text(files: Files) -> Result<()> {
+    put_all(&files, &["a", "b/1", "b/2", "b/3", "c"]).await?;
+    for (after, expected) in [
+        ("a", &["b/1", "b/2", "b/3", "c"][..]),
+        ("b", &["b/1", "b/2", "b/3", "c"]),
+        ("b/2", &["b/3", "c"]),
+        ("b/25", &["b/3", "c"]),
+        ("bz", &["c"]),
+        ("c", &[]),
+    ] {
+        assert_eq!(entries(&files, &files.list("").after(after).await?), expected, "after {after}");
+    }
+    assert_eq!(entries(&files, &files.list("b/").after("b/1").limit(1).await?), ["b/2"]);
+    Ok(())
+}
+
+/// Two applications in one store do not meet.
+pub async fn namespaces_are_apart(files: Files) -> Result<()> {
+    let other = fresh(files.store());
+    put_all(&files, &["a", "b/c"]).await?;
+    assert!(!other.exists("a").await?);
+    other.put("a", "other").await?;
+    assert_eq!(names(&other, "").await?, ["a"]);
+    assert_eq!(files.get("a").bytes().await?, "content of a");
+    clear(&other).await?;
+    assert_eq!(names(&files, "").await?, ["a", "b/c"]);
+    Ok(())
+}

@@ -1,0 +1,163 @@
+//! How a key is spelled on the disk.
+//!
+//! Each segment keeps `a-z`, `0-9`, `-`, `_` and inner dots; every other byte, capitals included, becomes `%` and two
+//! lowercase hex digits. So two keys never share a name on a disk that folds case or normalises Unicode, and names that
+//! some system reserves do not occur. The last segment is the file's name; the others are directories whose names end
+//! with `+`, so that the file `a` lies beside the directory `a+` of the file `a/b`. A name that gets too long goes on
+//! in a directory whose name ends with `=`. Nothing begins with a dot, so `.statehouse` is out of every key's reach.
+
+use crate::FileKey;
+
+/// The most bytes of a name; every file system in use takes 255, ecryptfs 143.
+const MAX_NAME: usize = 140;
+
+/// The end of the name of a directory that holds the keys below a segment.
+pub(super) const DIRECTORY: char = '+';
+
+/// The end of the name of a directory that holds the rest of names that are too long.
+pub(super) const CONTINUED: char = '=';
+
+/// Where a key's file is: a directory below the root, and a name in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct DiskName {
+    path: String,
+    name_at: usize,
+}
+
+impl DiskName {
+    pub(super) fn of(key: &FileKey) -> Self {
+        let mut path = String::with_capacity(key.len() + 16);
+        let mut segments = key.split('/').peekable();
+        while let Some(segment) = segments.next() {
+            spell(segment, &mut path);
+            if segments.peek().is_some() {
+                path.push(DIRECTORY);
+                path.push('/');
+            }
+        }
+        let name_at = path.rfind('/').map_or(0, |slash| slash + 1);
+        Self { path, name_at }
+    }
+
+    /// The path of the file below the root.
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The path of the file's directory below the root; `.` for the root itself.
+    pub(super) fn directory(&self) -> &str {
+        if self.name_at == 0 { "." } else { &self.path[..self.name_at - 1] }
+    }
+
+    /// The file's name in its directory.
+    pub(super) fn name(&self) -> &str {
+        &self.path[self.name_at..]
+    }
+}
+
+/// The path below the root of the directory of all keys that begin with this text, which is empty or ends with a slash.
+pub(super) fn directory_of(prefix: &str) -> String {
+    let mut path = String::new();
+    for segment in prefix.split_terminator('/') {
+        if !path.is_empty() {
+            path.push('/');
+        }
+        spell(segment, &mut path);
+        path.push(DIRECTORY);
+    }
+    if path.is_empty() { ".".to_owned() } else { path }
+}
+
+fn spell(segment: &str, path: &mut String) {
+    let mut start = path.len();
+    let reserved = is_device(segment);
+    for (at, byte) in segment.bytes().enumerate() {
+        let edge = at == 0 || at + 1 == segment.len();
+        let plain = match byte {
+            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => !(reserved && at == 0),
+            b'.' => !edge,
+            _ => false,
+        };
+        if path.len() - start + 3 > MAX_NAME {
+            path.push(CONTINUED);
+            path.push('/');
+            start = path.len();
+        }
+        if plain {
+            path.push(byte.into());
+        } else {
+            path.push('%');
+            path.push_str(&crate::digest::hex(&[byte]));
+        }
+    }
+}
+
+/// Names that Windows keeps for devices, whatever their extension. Capitals are escaped anyway.
+fn is_device(segment: &str) -> bool {
+    let stem = segment.split('.').next().unwrap_or(segment);
+    let numbered = |text: &str| text.len() == 4 && text.ends_with(|c: char| c.is_ascii_digit());
+    matches!(stem, "con" | "prn" | "aux" | "nul")
+        || (numbered(stem) && (stem.starts_with("com") || stem.starts_with("lpt")))
+}
+
+/// The bytes that a name on the disk spells, without its ending.
+pub(super) fn read(name: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(name.len());
+    let mut rest = name.as_bytes();
+    while let Some((first, tail)) = rest.split_first() {
+        if *first == b'%' {
+            let digits = std::str::from_utf8(tail.get(..2)?).ok()?;
+            bytes.push(u8::from_str_radix(digits, 16).ok()?);
+            rest = &tail[2..];
+        } else {
+            bytes.push(*first);
+            rest = tail;
+        }
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    fn path(key: &str) -> String {
+        DiskName::of(&FileKey::new(key).unwrap()).path().to_owned()
+    }
+
+    #[test]
+    fn each_rule_as_an_example() {
+        assert_eq!(path("p42/chest.dcm"), "p42+/chest.dcm");
+        assert_eq!(path("IMG 1.JPG"), "%49%4d%47%201.%4a%50%47");
+        assert_eq!(path("é"), "%c3%a9");
+        assert_eq!(path(".hidden/x."), "%2ehidden+/x%2e");
+        assert_eq!(path("con/nul.txt/com1/console"), "%63on+/%6eul.txt+/%63om1+/console");
+        assert_eq!(path("a+b=c%d"), "a%2bb%3dc%25d");
+        let name = DiskName::of(&FileKey::new("a/b/c").unwrap());
+        assert_eq!((name.directory(), name.name()), ("a+/b+", "c"));
+        let name = DiskName::of(&FileKey::new("a").unwrap());
+        assert_eq!((name.directory(), name.name()), (".", "a"));
+    }
+
+    #[test]
+    fn no_two_keys_share_a_name_even_where_case_is_folded() {
+        let keys =
+            ["a", "A", "a/b", "A/b", "a+/b", "a+", "a%2b", "é", "e\u{301}", "É", "a.", "a", "con", "CON", "x=/y"];
+        let distinct: HashSet<_> = keys.iter().collect();
+        let names: HashSet<_> = keys.iter().map(|key| path(key).to_lowercase()).collect();
+        assert_eq!(names.len(), distinct.len());
+    }
+
+    #[test]
+    fn long_names_are_split_and_every_name_reads_back() {
+        for segment in ["x".repeat(255), "Ж".repeat(127), ".".repeat(255), "a.B".repeat(85)] {
+            let path = path(&segment);
+            assert!(path.split('/').all(|name| name.len() <= MAX_NAME + 1), "{path}");
+            let read: Vec<u8> =
+                path.split('/').flat_map(|name| read(name.trim_end_matches(CONTINUED)).unwrap()).collect();
+            assert_eq!(String::from_utf8(read).unwrap(), segment);
+        }
+    }
+}

@@ -1,0 +1,240 @@
+use std::fs;
+use std::os::unix::fs::{FileExt, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use statehouse_core::{ErrorKind, Namespace};
+
+use super::beneath::Root;
+use super::*;
+use crate::Files;
+
+/// A directory that is removed when dropped.
+struct Dir(PathBuf);
+
+impl Dir {
+    fn new() -> Self {
+        let name = crate::digest::hex(&crate::digest::nonce().unwrap());
+        let path = std::env::temp_dir().join(format!("statehouse-{name}"));
+        fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    async fn store(&self) -> LocalFileStore {
+        LocalFileStore::open(&self.0).await.unwrap()
+    }
+
+    async fn files(&self) -> Files {
+        Files::new(Arc::new(self.store().await), Namespace::new("n").unwrap())
+    }
+
+    /// Every file below, besides locks and the format.
+    fn all(&self, below: &str) -> Vec<PathBuf> {
+        fn collect(path: &Path, found: &mut Vec<PathBuf>) {
+            for entry in fs::read_dir(path).unwrap().map(Result::unwrap) {
+                if entry.file_type().unwrap().is_dir() {
+                    collect(&entry.path(), found);
+                } else if entry.file_name() != "lock" {
+                    found.push(entry.path());
+                }
+            }
+        }
+        let mut found = Vec::new();
+        collect(&self.0.join(below), &mut found);
+        found
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+mod synced {
+    use super::*;
+    static DIR: std::sync::LazyLock<Dir> = std::sync::LazyLock::new(Dir::new);
+    crate::conformance_suite!(|| async { Arc::new(DIR.store().await) as Arc<dyn FileStore> });
+}
+
+/// Without `openat2`, as on old kernels and other systems, and each put through a store of its own.
+mod walking_steps {
+    use super::*;
+    static DIR: std::sync::LazyLock<Dir> = std::sync::LazyLock::new(Dir::new);
+
+    fn open() -> LocalFileStore {
+        let config = LocalConfig::new(&DIR.0).with_durability(Durability::Relaxed);
+        let root = Root::with_steps(File::open(&DIR.0).unwrap().into());
+        LocalFileStore { root: DIR.0.clone(), disk: Arc::new(Disk::begin(root, &config).unwrap()) }
+    }
+
+    crate::conformance_suite!(|| async { Arc::new(open()) as Arc<dyn FileStore> });
+}
+
+#[tokio::test]
+async fn content_comes_first_in_the_file_and_a_new_store_reads_it() {
+    let dir = Dir::new();
+    dir.files().await.put("p42/chest.dcm", "DICM").content_type("application/dicom").await.unwrap();
+    let bytes = fs::read(dir.0.join("n+/p42+/chest.dcm")).unwrap();
+    assert!(bytes.starts_with(b"DICM") && bytes.ends_with(b"SHfile\r\n"));
+    let object = dir.files().await.get("p42/chest.dcm").await.unwrap();
+    assert_eq!(object.meta().content_type.as_deref(), Some("application/dicom"));
+    assert_eq!(object.bytes().await.unwrap(), "DICM");
+}
+
+#[tokio::test]
+async fn a_file_that_was_cut_or_changed_is_corrupt_and_never_short() {
+    let dir = Dir::new();
+    let files = dir.files().await;
+    for len in [100_usize, 100_000, 3_000_000] {
+        files.put("a", vec![7; len]).await.unwrap();
+        let path = dir.0.join("n+/a");
+        let file = File::options().write(true).open(&path).unwrap();
+        file.write_all_at(b"x", len as u64 / 2).unwrap();
+        assert_eq!(files.get("a").bytes().await.unwrap_err().kind(), ErrorKind::Corrupt, "changed, {len}");
+        files.put("a", vec![7; len]).await.unwrap();
+        let file = File::options().write(true).open(&path).unwrap();
+        file.set_len(len as u64 / 2).unwrap();
+        assert_eq!(files.get("a").bytes().await.unwrap_err().kind(), ErrorKind::Corrupt, "cut, {len}");
+        assert_eq!(files.head("a").await.unwrap_err().kind(), ErrorKind::Corrupt, "cut, {len}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_cut_while_it_is_read_ends_with_an_error() {
+    let dir = Dir::new();
+    let files = dir.files().await;
+    files.put("a", vec![7; 3_000_000]).await.unwrap();
+    let mut stream = files.get("a").stream().await.unwrap();
+    stream.next().await.unwrap().unwrap();
+    File::options().write(true).open(dir.0.join("n+/a")).unwrap().set_len(1_000_000).unwrap();
+    let mut last = None;
+    while let Some(piece) = stream.next().await {
+        last = Some(piece);
+    }
+    assert_eq!(last.unwrap().unwrap_err().kind(), ErrorKind::Corrupt);
+}
+
+#[tokio::test]
+async fn a_reader_keeps_its_file_while_it_is_replaced_and_deleted() {
+    let dir = Dir::new();
+    let files = dir.files().await;
+    files.put("a", vec![7; 3_000_000]).await.unwrap();
+    let object = files.get("a").await.unwrap();
+    files.put("a", vec![8; 3_000_000]).await.unwrap();
+    files.delete("a").await.unwrap();
+    assert_eq!(object.bytes().await.unwrap(), vec![7; 3_000_000]);
+}
+
+#[tokio::test]
+async fn symbolic_links_lead_nowhere() {
+    for steps in [false, true] {
+        let (dir, outside) = (Dir::new(), Dir::new());
+        fs::write(outside.0.join("secret"), "secret").unwrap();
+        drop(dir.store().await);
+        fs::create_dir(dir.0.join("n+")).unwrap();
+        symlink(outside.0.join("secret"), dir.0.join("n+/file")).unwrap();
+        symlink(&outside.0, dir.0.join("n+/dir+")).unwrap();
+        symlink(dir.0.join("n+"), dir.0.join("n+/loop+")).unwrap();
+        let fd = File::open(&dir.0).unwrap().into();
+        let root = if steps { Root::with_steps(fd) } else { Root::new(fd) };
+        let disk = Arc::new(Disk::begin(root, &LocalConfig::new(&dir.0)).unwrap());
+        let store = LocalFileStore { root: dir.0.clone(), disk };
+        let files = Files::new(Arc::new(store), Namespace::new("n").unwrap());
+        for name in ["file", "dir/secret", "loop/file"] {
+            let error = files.get(name).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{name}, steps {steps}: {error:?}");
+        }
+        assert_eq!(files.put("dir/new", "x").await.unwrap_err().kind(), ErrorKind::PermissionDenied);
+        assert_eq!(files.delete("dir/secret").await.unwrap_err().kind(), ErrorKind::PermissionDenied);
+        assert_eq!(fs::read_dir(&outside.0).unwrap().count(), 1);
+        // A put replaces a link, it does not write through it.
+        files.put("file", "mine").await.unwrap();
+        assert_eq!(fs::read_to_string(outside.0.join("secret")).unwrap(), "secret");
+    }
+}
+
+#[tokio::test]
+async fn the_stage_of_a_store_that_ended_is_swept_and_a_living_one_is_not() {
+    let dir = Dir::new();
+    let living = dir.store().await;
+    let staged = living.disk.create().unwrap();
+    let dead = dir.0.join(".statehouse/stage/0123456789abcdef");
+    fs::create_dir(&dead).unwrap();
+    fs::write(dead.join("0"), "half a file").unwrap();
+    let files = dir.files().await;
+    assert!(!dead.exists());
+    assert_eq!(dir.all(".statehouse/stage").len(), 1, "the living store's file");
+    files.put("a", "x").await.unwrap();
+    drop(staged);
+    assert_eq!(dir.all(".statehouse/stage"), Vec::<PathBuf>::new());
+    drop((living, files));
+    assert_eq!(fs::read_dir(dir.0.join(".statehouse/stage")).unwrap().count(), 1, "only the lock");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stores_may_be_opened_and_closed_side_by_side() {
+    let dir = Dir::new();
+    let opens = (0..8).map(|_| {
+        let path = dir.0.clone();
+        tokio::spawn(async move {
+            for _ in 0..50 {
+                drop(LocalFileStore::open(&path).await.unwrap());
+            }
+        })
+    });
+    for task in opens.collect::<Vec<_>>() {
+        task.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn empty_directories_are_removed_and_foreign_files_are_left_alone() {
+    let dir = Dir::new();
+    let files = dir.files().await;
+    files.put("a/b/c/d", "x").await.unwrap();
+    files.put("a/e", "x").await.unwrap();
+    fs::write(dir.0.join("n+/Upload.TMP"), "foreign").unwrap();
+    fs::write(dir.0.join("n+/upload.tmp"), "foreign").unwrap();
+    files.delete("a/b/c/d").await.unwrap();
+    assert!(!dir.0.join("n+/a+/b+").exists());
+    assert_eq!(files.list("").await.unwrap().entries.len(), 1);
+    assert_eq!(files.get("upload.tmp").await.unwrap_err().kind(), ErrorKind::Corrupt);
+    assert_eq!(dir.all("n+").len(), 3);
+}
+
+#[tokio::test]
+async fn a_directory_that_is_something_else_is_refused_by_name() {
+    let dir = Dir::new();
+    fs::write(dir.0.join("thesis.tex"), "x").unwrap();
+    let error = LocalFileStore::open(&dir.0).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error}");
+    assert_eq!(fs::read_dir(&dir.0).unwrap().count(), 1, "and nothing is written into it");
+    let newer = Dir::new();
+    drop(newer.store().await);
+    fs::write(newer.0.join(".statehouse/format"), "statehouse files 2\n").unwrap();
+    assert_eq!(LocalFileStore::open(&newer.0).await.unwrap_err().kind(), ErrorKind::InvalidConfig);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writers_and_deleters_of_neighbours_do_not_lose_their_directory() {
+    let dir = Dir::new();
+    let config = LocalConfig::new(&dir.0).with_durability(Durability::Relaxed);
+    let files = Files::new(Arc::new(LocalFileStore::open_with(config).await.unwrap()), Namespace::new("n").unwrap());
+    let tasks: Vec<_> = (0..8)
+        .map(|task| {
+            let files = files.clone();
+            tokio::spawn(async move {
+                for _ in 0..200 {
+                    let name = format!("a/b/{task}");
+                    files.put(&name, "x").await.unwrap();
+                    assert_eq!(files.delete(&name).await.unwrap(), Deleted::Removed);
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    assert_eq!(dir.all("n+"), Vec::<PathBuf>::new());
+}

@@ -1,0 +1,178 @@
+//! What stands behind the content in each file on the disk.
+//!
+//! One file holds both, so that one rename publishes both and one read gets both, and so that no copying tool loses
+//! half. Behind the content and not before it: the digest is known only at the end, a byte's offset is the same in the
+//! content and in the file, and most programs open a file with something behind its end. Extended attributes were the
+//! other way; tar, rsync and NFS lose them, and they are limited to what is left of an inode.
+//!
+//! Reads are checked by the CRC-32 of the content, which costs a tenth of its SHA-256: against a disk that changes bits
+//! both are good enough, and against somebody who changes files neither is, because both lie beside the content.
+//!
+//! All numbers are little-endian. The description is [postcard](https://postcard.jamesmunns.com/wire-format).
+//!
+//! | bytes | field |
+//! | --- | --- |
+//! | *n* | content |
+//! | *d* | description: content type and user metadata |
+//! | 8 | *n* |
+//! | 32 | SHA-256 of the content |
+//! | 16 | etag |
+//! | 4 | *d* |
+//! | 4 | CRC-32 (IEEE 802.3) of the content |
+//! | 1 | format, 1 |
+//! | 3 | zero |
+//! | 4 | CRC-32 of the description and of all of this before it |
+//! | 8 | magic, `SHfile\r\n` |
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use statehouse_core::{Codec, Error, ErrorKind, Result, Timestamp};
+
+use crate::digest::{corrupt, hex};
+use crate::{Digest, ETag, FileKey, Meta};
+
+const MAGIC: &[u8; 8] = b"SHfile\r\n";
+const FORMAT: u8 = 1;
+
+/// The length of the part that is always the same length.
+pub(super) const FOOTER: usize = 80;
+
+/// Everything that a file has behind its content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Trailer {
+    pub(super) len: u64,
+    pub(super) digest: Digest,
+    pub(super) crc: u32,
+    pub(super) etag: [u8; 16],
+    pub(super) description: Description,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Description {
+    pub(super) content_type: Option<String>,
+    pub(super) user: BTreeMap<String, String>,
+}
+
+impl Trailer {
+    /// The bytes behind the content.
+    pub(super) fn encode(&self) -> Result<Vec<u8>> {
+        let mut out = Codec::Postcard.encode(&self.description)?;
+        let described = u32::try_from(out.len()).map_err(|_| Error::invalid_input("the metadata is too long"))?;
+        out.extend_from_slice(&self.len.to_le_bytes());
+        out.extend_from_slice(self.digest.as_bytes());
+        out.extend_from_slice(&self.etag);
+        out.extend_from_slice(&described.to_le_bytes());
+        out.extend_from_slice(&self.crc.to_le_bytes());
+        out.extend_from_slice(&[FORMAT, 0, 0, 0]);
+        out.extend_from_slice(&crc32fast::hash(&out).to_le_bytes());
+        out.extend_from_slice(MAGIC);
+        Ok(out)
+    }
+
+    /// Reads the trailer of a file of this length from its last bytes.
+    pub(super) fn decode(tail: &[u8], file_len: u64) -> Result<Decoded> {
+        let footer = tail.len().checked_sub(FOOTER).map(|at| &tail[at..]);
+        let footer = footer.filter(|footer| footer.ends_with(MAGIC)).ok_or_else(not_ours)?;
+        if footer[64] != FORMAT {
+            let message = "the file was written by a newer version";
+            return Err(Error::new(ErrorKind::Corrupt, message));
+        }
+        let described = u64::from(u32::from_le_bytes(array(&footer[56..60])));
+        let len = u64::from_le_bytes(array(&footer[..8]));
+        let whole = described + FOOTER as u64;
+        if len.checked_add(whole) != Some(file_len) {
+            return Err(corrupt("the file is not as long as its trailer says"));
+        }
+        let Some(start) = usize::try_from(whole).ok().and_then(|whole| tail.len().checked_sub(whole)) else {
+            return Ok(Decoded::Longer(whole));
+        };
+        let (described, footer) = tail[start..].split_at(tail.len() - start - FOOTER);
+        let mut crc = crc32fast::Hasher::new();
+        crc.update(described);
+        crc.update(&footer[..68]);
+        if crc.finalize().to_le_bytes() != footer[68..72] {
+            return Err(corrupt("the file's trailer does not match its checksum"));
+        }
+        let description = Codec::Postcard.decode(described)?;
+        let digest = Digest::from_bytes(array(&footer[8..40]));
+        let crc = u32::from_le_bytes(array(&footer[60..64]));
+        Ok(Decoded::Trailer(Self { len, digest, crc, etag: array(&footer[40..56]), description }))
+    }
+
+    pub(super) fn etag(&self) -> ETag {
+        ETag::new(hex(&self.etag))
+    }
+
+    pub(super) fn into_meta(self, key: &FileKey, modified: Timestamp) -> Meta {
+        Meta::new(key.clone(), self.len, self.etag(), modified)
+            .with_sha256(Some(self.digest))
+            .with_content_type(self.description.content_type)
+            .with_user(self.description.user)
+    }
+}
+
+/// What the last bytes of a file give.
+#[derive(Debug)]
+pub(super) enum Decoded {
+    Trailer(Trailer),
+    /// The trailer has this many bytes, more than were given.
+    Longer(u64),
+}
+
+fn not_ours() -> Error {
+    corrupt("the file on the disk was cut short, or something else wrote it")
+}
+
+fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
+    let mut array = [0; N];
+    array.copy_from_slice(bytes);
+    array
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trailer() -> Trailer {
+        let user = BTreeMap::from([("patient".to_owned(), "Zoë".to_owned())]);
+        let description = Description { content_type: Some("text/plain".into()), user };
+        Trailer { len: 3, digest: Digest::of(b"abc"), crc: crc32fast::hash(b"abc"), etag: [7; 16], description }
+    }
+
+    fn decode(file: &[u8]) -> Result<Trailer> {
+        match Trailer::decode(file, file.len() as u64)? {
+            Decoded::Trailer(trailer) => Ok(trailer),
+            Decoded::Longer(_) => Err(corrupt("longer")),
+        }
+    }
+
+    #[test]
+    fn a_trailer_reads_back_and_asks_for_what_is_missing() {
+        let file = [b"abc".to_vec(), trailer().encode().unwrap()].concat();
+        assert_eq!(decode(&file).unwrap(), trailer());
+        let footer = &file[file.len() - FOOTER..];
+        match Trailer::decode(footer, file.len() as u64).unwrap() {
+            Decoded::Longer(len) => assert_eq!(len, file.len() as u64 - 3),
+            Decoded::Trailer(_) => panic!("the description was not given"),
+        }
+    }
+
+    #[test]
+    fn the_format_is_frozen() {
+        let bytes = trailer().encode().unwrap();
+        assert_eq!(hex(&bytes), include_str!("../../golden/trailer-v1.hex").trim());
+    }
+
+    #[test]
+    fn no_changed_byte_and_no_cut_goes_unnoticed() {
+        let file = [b"abc".to_vec(), trailer().encode().unwrap()].concat();
+        for at in 3..file.len() {
+            let mut changed = file.clone();
+            changed[at] ^= 0x40;
+            assert_eq!(decode(&changed).unwrap_err().kind(), ErrorKind::Corrupt, "byte {at}");
+            assert!(decode(&file[..at]).is_err(), "cut at {at}");
+            assert!(decode(&file[at - 2..]).is_err(), "beginning at {at}");
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! Files in this process's memory: the reference of the contract, for tests and for what may be lost.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Bound;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use futures_util::TryStreamExt;
+use statehouse_core::{Capabilities, Clock, Error, ErrorKind, Health, Result, SystemClock};
+
+use crate::digest::{Intake, hex, nonce};
+use crate::listing::Collector;
+use crate::{
+    Body, Condition, CopyOptions, DeleteOptions, Deleted, ETag, Entry, FileKey, FileStore, GetOptions, HeadOptions,
+    ListOptions, Meta, Object, Page, PutOptions, Stored, capability,
+};
+
+const BACKEND: &str = "memory";
+
+/// A [`FileStore`] in memory.
+///
+/// # Durability
+/// None: the files end with the process. Each put has an etag of its own.
+pub struct MemoryFileStore {
+    files: RwLock<BTreeMap<FileKey, File>>,
+    clock: Arc<dyn Clock>,
+}
+
+#[derive(Clone)]
+struct File {
+    meta: Meta,
+    content: Bytes,
+}
+
+impl MemoryFileStore {
+    /// An empty store.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_clock(Arc::new(SystemClock::default()))
+    }
+
+    /// An empty store that takes the files' times from this clock.
+    pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
+        Self { files: RwLock::default(), clock }
+    }
+
+    // Nothing panics while the lock is held, save for a failed allocation, which leaves the map whole.
+    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<FileKey, File>> {
+        self.files.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<FileKey, File>> {
+        self.files.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn find(&self, key: &FileKey) -> Result<File> {
+        self.read().get(key).cloned().ok_or_else(|| Error::new(ErrorKind::NotFound, "there is no such file"))
+    }
+
+    fn publish(&self, mut meta: Meta, content: Bytes, condition: &Condition) -> Result<Stored> {
+        let mut files = self.write();
+        check(condition, files.get(&meta.key))?;
+        meta.modified = self.clock.now();
+        let stored = Stored::new(meta.etag.clone(), meta.len, meta.sha256);
+        files.insert(meta.key.clone(), File { meta, content });
+        Ok(stored)
+    }
+
+    async fn put(&self, key: &FileKey, body: Body, options: PutOptions) -> Result<Stored> {
+        options.check()?;
+        let mut intake = Intake::new(&options, body.len())?;
+        let content = match body.into_bytes() {
+            Ok(bytes) => {
+                intake.update(&bytes)?;
+                bytes
+            }
+            Err(mut stream) => {
+                let mut all = BytesMut::new();
+                while let Some(piece) = stream.try_next().await? {
+                    intake.update(&piece)?;
+                    all.extend_from_slice(&piece);
+                }
+                all.freeze()
+            }
+        };
+        let received = intake.finish()?;
+        let meta = Meta::new(key.clone(), received.len, new_etag()?, self.clock.now())
+            .with_sha256(Some(received.digest))
+            .with_content_type(options.content_type)
+            .with_user(options.user);
+        self.publish(meta, content, &options.condition)
+    }
+
+    fn get(&self, key: &FileKey, options: &GetOptions) -> Result<Object> {
+        let range = options.range.map(|range| range.check().map(|()| range)).transpose()?;
+        let File { meta, content } = self.find(key)?;
+        if options.if_match.as_ref().is_some_and(|etag| *etag != meta.etag) {
+            return Err(changed());
+        }
+        let range = range.map_or(Ok(0..meta.len), |range| range.within(meta.len))?;
+        // A file in memory has at most usize::MAX bytes.
+        let (start, end) = (usize::try_from(range.start), usize::try_from(range.end));
+        let bytes = content.slice(start.unwrap_or(usize::MAX)..end.unwrap_or(usize::MAX));
+        Ok(Object::from_checked_bytes(meta, range, bytes))
+    }
+
+    fn list(&self, options: &ListOptions) -> Result<Page> {
+        options.check()?;
+        let mut page = Collector::new(options)?;
+        let files = self.read();
+        let first = page.seek().to_owned();
+        let from: Bound<&str> = Bound::Included(&first);
+        for (key, file) in files.range::<str, _>((from, Bound::Unbounded)) {
+            if !key.starts_with(&options.prefix) && key.as_str() > options.prefix.as_str() {
+                break;
+            }
+            let meta = &file.meta;
+            page.offer(key, || Some(Entry::new(key.clone(), meta.len, meta.etag.clone(), meta.modified)));
+            if page.is_full() {
+                break;
+            }
+        }
+        Ok(page.finish())
+    }
+
+    fn delete(&self, key: &FileKey, options: DeleteOptions) -> Result<Deleted> {
+        let mut files = self.write();
+        if let Some(etag) = options.if_match {
+            check(&Condition::IfMatch(etag), files.get(key))?;
+        }
+        Ok(files.remove(key).map_or(Deleted::Absent, |_| Deleted::Removed))
+    }
+
+    fn copy(&self, from: &FileKey, to: &FileKey, options: &CopyOptions) -> Result<Stored> {
+        let File { mut meta, content } = self.find(from)?;
+        meta.key = to.clone();
+        meta.etag = new_etag()?;
+        self.publish(meta, content, &options.condition)
+    }
+}
+
+fn new_etag() -> Result<ETag> {
+    Ok(ETag::new(hex(&nonce()?)))
+}
+
+fn changed() -> Error {
+    Error::new(ErrorKind::Conflict, "the file does not have the expected etag")
+}
+
+fn check(condition: &Condition, file: Option<&File>) -> Result<()> {
+    match (condition, file) {
+        (Condition::None, _) | (Condition::IfAbsent, None) => Ok(()),
+        (Condition::IfAbsent, Some(_)) => Err(Error::new(ErrorKind::AlreadyExists, "there is such a file already")),
+        (Condition::IfMatch(etag), Some(file)) if *etag == file.meta.etag => Ok(()),
+        (Condition::IfMatch(_), _) => Err(changed()),
+    }
+}
+
+impl Default for MemoryFileStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for MemoryFileStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryFileStore").field("files", &self.read().len()).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl FileStore for MemoryFileStore {
+    async fn put_with(&self, key: &FileKey, body: Body, options: PutOptions) -> Result<Stored> {
+        self.put(key, body, options).await.map_err(crate::located(BACKEND, "filestore.put", key))
+    }
+
+    async fn get_with(&self, key: &FileKey, options: GetOptions) -> Result<Object> {
+        self.get(key, &options).map_err(crate::located(BACKEND, "filestore.get", key))
+    }
+
+    async fn head_with(&self, key: &FileKey, _options: HeadOptions) -> Result<Meta> {
+        self.find(key).map(|file| file.meta).map_err(crate::located(BACKEND, "filestore.head", key))
+    }
+
+    async fn list_with(&self, options: ListOptions) -> Result<Page> {
+        self.list(&options).map_err(crate::located(BACKEND, "filestore.list", &options.prefix))
+    }
+
+    async fn delete_with(&self, key: &FileKey, options: DeleteOptions) -> Result<Deleted> {
+        self.delete(key, options).map_err(crate::located(BACKEND, "filestore.delete", key))
+    }
+
+    async fn copy_with(&self, from: &FileKey, to: &FileKey, options: CopyOptions) -> Result<Stored> {
+        self.copy(from, to, &options).map_err(crate::located(BACKEND, "filestore.copy", from))
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        capability::ALL.into_iter().collect::<Capabilities>().without(capability::DURABLE).without(capability::SHARED)
+    }
+
+    async fn health(&self) -> Health {
+        Health::of(BACKEND, Duration::ZERO, Ok(()))
+    }
+}

@@ -1,0 +1,198 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use statehouse_core::{Error, Result, Timestamp};
+
+use crate::{Digest, FileKey};
+
+/// A store's name for one state of one file. Compare it, hand it back in a condition, and nothing else.
+///
+/// It changes whenever the content does. Whether storing the same content again changes it is up to the backend: on
+/// S3 it does not.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct ETag(Arc<str>);
+
+impl ETag {
+    /// An etag that a store gave out before.
+    pub fn new(text: impl Into<Arc<str>>) -> Self {
+        Self(text.into())
+    }
+
+    /// The etag's text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ETag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for ETag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ETag({})", self.0)
+    }
+}
+
+/// What is known about a file besides its content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Meta {
+    /// The file's key.
+    pub key: FileKey,
+    /// The content's length in bytes.
+    pub len: u64,
+    /// The store's name for this state of the file.
+    pub etag: ETag,
+    /// The content's SHA-256; none only for a file that something else wrote into the bucket.
+    pub sha256: Option<Digest>,
+    /// The media type, if one was given.
+    pub content_type: Option<String>,
+    /// When the file was last written, by the store's clock. S3 counts in seconds.
+    pub modified: Timestamp,
+    /// The application's own metadata.
+    pub user: BTreeMap<String, String>,
+}
+
+impl Meta {
+    /// The metadata of a file, for authors of backends.
+    #[must_use]
+    pub const fn new(key: FileKey, len: u64, etag: ETag, modified: Timestamp) -> Self {
+        Self { key, len, etag, sha256: None, content_type: None, modified, user: BTreeMap::new() }
+    }
+
+    /// Sets the digest.
+    #[must_use]
+    pub const fn with_sha256(mut self, digest: Option<Digest>) -> Self {
+        self.sha256 = digest;
+        self
+    }
+
+    /// Sets the content type.
+    #[must_use]
+    pub fn with_content_type(mut self, content_type: Option<String>) -> Self {
+        self.content_type = content_type;
+        self
+    }
+
+    /// Sets the application's own metadata.
+    #[must_use]
+    pub fn with_user(mut self, user: BTreeMap<String, String>) -> Self {
+        self.user = user;
+        self
+    }
+}
+
+/// What a listing says about a file: less than [`Meta`], because S3's listings have no more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Entry {
+    /// The file's key.
+    pub key: FileKey,
+    /// The content's length in bytes.
+    pub len: u64,
+    /// The store's name for this state of the file.
+    pub etag: ETag,
+    /// When the file was last written, by the store's clock.
+    pub modified: Timestamp,
+}
+
+impl Entry {
+    /// One line of a listing, for authors of backends.
+    #[must_use]
+    pub const fn new(key: FileKey, len: u64, etag: ETag, modified: Timestamp) -> Self {
+        Self { key, len, etag, modified }
+    }
+}
+
+/// What a put or a copy stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stored {
+    /// The store's name for the new state of the file.
+    pub etag: ETag,
+    /// The content's length in bytes.
+    pub len: u64,
+    /// The content's SHA-256; none only for a copy of a file that something else wrote into the bucket.
+    pub sha256: Option<Digest>,
+}
+
+impl Stored {
+    /// The outcome of a put, for authors of backends.
+    #[must_use]
+    pub const fn new(etag: ETag, len: u64, sha256: Option<Digest>) -> Self {
+        Self { etag, len, sha256 }
+    }
+}
+
+/// What a delete found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Deleted {
+    /// The file was there and is gone.
+    Removed,
+    /// There was no such file.
+    Absent,
+}
+
+/// The most bytes of user metadata, names and encoded values together: what S3's 2 KiB leave beside our own.
+const MAX_USER: usize = 1536;
+
+/// Refuses a content type or user metadata that some backend could not keep.
+pub(crate) fn check_described(content_type: Option<&str>, user: &BTreeMap<String, String>) -> Result<()> {
+    let visible = |text: &str| text.bytes().all(|b| (b' '..=b'~').contains(&b)) && text.trim() == text;
+    if content_type.is_some_and(|text| text.is_empty() || text.len() > 255 || !visible(text)) {
+        return Err(Error::invalid_input("a content type is 1 to 255 visible ASCII characters"));
+    }
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    for (name, value) in user {
+        if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) || name.starts_with("statehouse-") {
+            let rule = "a metadata name is 1 to 64 of a-z, 0-9 and -, and does not begin with statehouse-";
+            return Err(Error::invalid_input(rule));
+        }
+        if value.chars().any(char::is_control) {
+            return Err(Error::invalid_input("a metadata value must not contain control characters"));
+        }
+    }
+    // Backends that send metadata as headers write a byte outside visible ASCII as three.
+    let cost = |b| if (b'!'..=b'~').contains(&b) && b != b'%' { 1 } else { 3 };
+    let size: usize = user.iter().map(|(name, value)| name.len() + value.bytes().map(cost).sum::<usize>()).sum();
+    if size > MAX_USER {
+        let message = "the metadata is longer than 1536 bytes, counting three for each byte outside visible ASCII";
+        return Err(Error::invalid_input(message));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn metadata_that_fits_into_headers_is_taken() {
+        let fits = "x".repeat(1535);
+        assert!(check_described(Some("application/dicom"), &user(&[("patient-id", "Zoë 100 %")])).is_ok());
+        assert!(check_described(None, &user(&[("a", &fits)])).is_ok());
+    }
+
+    #[test]
+    fn other_metadata_is_refused() {
+        for content_type in ["", " text/plain", "text/plain\r\nx: y", "tëxt", &"x".repeat(256)] {
+            assert!(check_described(Some(content_type), &BTreeMap::new()).is_err(), "{content_type:?}");
+        }
+        let (long, wide) = ("x".repeat(1536), "é".repeat(257));
+        let bad =
+            [("", "x"), ("A", "x"), ("a_b", "x"), ("statehouse-x", "x"), ("a", "x\n"), ("a", &long), ("a", &wide)];
+        for (name, value) in bad {
+            assert!(check_described(None, &user(&[(name, value)])).is_err(), "{name:?}");
+        }
+    }
+}

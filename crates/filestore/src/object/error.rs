@@ -1,0 +1,176 @@
+use std::error::Error as StdError;
+use std::fmt;
+
+use object_store::client::{HttpError, HttpErrorKind};
+use statehouse_core::{Error, ErrorKind, Retry};
+
+use super::wire::{Log, Reply};
+
+/// The only place where an error of an object store becomes ours.
+///
+/// What happened on the wire decides, if it is known; the error itself otherwise, for stores that are brought along.
+pub(super) fn map_error(error: object_store::Error, log: &Log) -> Error {
+    if let Some(reply) = &log.reply {
+        return map_reply(reply);
+    }
+    match log.broken.or_else(|| transport(&error)) {
+        Some(kind) => map_transport(kind).with_source(error),
+        None => map_variant(error),
+    }
+}
+
+fn map_reply(reply: &Reply) -> Error {
+    let (kind, message, retry) = match (reply.status, reply.code.as_str()) {
+        (_, "NoSuchBucket") => (ErrorKind::InvalidConfig, "the bucket does not exist", Retry::Never),
+        (401, _) | (_, "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "ExpiredToken" | "InvalidToken") => {
+            (ErrorKind::Unauthenticated, "the server refused the credentials", Retry::Never)
+        }
+        (_, "RequestTimeTooSkewed") => {
+            (ErrorKind::Unauthenticated, "this host's clock is too far from the server's", Retry::Never)
+        }
+        (403, _) => (ErrorKind::PermissionDenied, "the credentials do not allow this operation", Retry::Never),
+        // What VersityGW answers to an access key that it does not know.
+        (404, "XAdminUserNotFound") => (ErrorKind::Unauthenticated, "the server refused the credentials", Retry::Never),
+        (404, "" | "NoSuchKey" | "NoSuchUpload" | "NoSuchVersion") => {
+            (ErrorKind::NotFound, "there is no such file", Retry::Never)
+        }
+        (409, _) => (ErrorKind::Conflict, "another write of the file is under way", Retry::Now),
+        (304 | 412, _) => (ErrorKind::Conflict, "the file does not have the expected etag", Retry::Never),
+        (413, _) | (400, "EntityTooLarge") => {
+            (ErrorKind::TooLarge, "the file is too large for the server", Retry::Never)
+        }
+        (400, "KeyTooLongError") => (ErrorKind::InvalidInput, "the key is too long for the server", Retry::Never),
+        (416, _) => (ErrorKind::InvalidInput, "the range begins behind the file's last byte", Retry::Never),
+        (429, _) | (_, "SlowDown") => (ErrorKind::RateLimited, "the server asks for fewer requests", Retry::Exhausted),
+        (501, _) => (ErrorKind::Unsupported, "the server does not implement this operation", Retry::Never),
+        (500.., _) => (ErrorKind::Unavailable, "the server failed", Retry::Exhausted),
+        (300..400, _) => (ErrorKind::InvalidConfig, "the bucket is in another region", Retry::Never),
+        _ => (ErrorKind::Unexpected, "the server refused the request", Retry::Never),
+    };
+    Error::new(kind, message).with_retry(retry).with_source(reply.clone())
+}
+
+fn map_transport(kind: HttpErrorKind) -> Error {
+    let (kind, message) = match kind {
+        HttpErrorKind::Connect => (ErrorKind::Unavailable, "the server cannot be reached"),
+        HttpErrorKind::Timeout => (ErrorKind::Timeout, "the server did not answer in time"),
+        _ => (ErrorKind::Unavailable, "the connection to the server broke"),
+    };
+    Error::new(kind, message).with_retry(Retry::Exhausted)
+}
+
+fn map_variant(error: object_store::Error) -> Error {
+    use object_store::Error as E;
+    let (kind, message) = match &error {
+        E::NotFound { .. } => (ErrorKind::NotFound, "there is no such file"),
+        E::AlreadyExists { .. } => (ErrorKind::AlreadyExists, "there is such a file already"),
+        E::Precondition { .. } | E::NotModified { .. } => {
+            (ErrorKind::Conflict, "the file does not have the expected etag")
+        }
+        E::PermissionDenied { .. } => (ErrorKind::PermissionDenied, "the credentials do not allow this operation"),
+        E::Unauthenticated { .. } => (ErrorKind::Unauthenticated, "the server refused the credentials"),
+        E::NotSupported { .. } | E::NotImplemented { .. } => {
+            (ErrorKind::Unsupported, "the store does not implement this operation")
+        }
+        E::InvalidPath { .. } => (ErrorKind::InvalidInput, "the store does not take this key"),
+        E::UnknownConfigurationKey { .. } => (ErrorKind::InvalidConfig, "the store does not know a setting"),
+        _ => (ErrorKind::Unexpected, "the store failed"),
+    };
+    Error::new(kind, message).with_source(error)
+}
+
+fn transport(error: &(dyn StdError + 'static)) -> Option<HttpErrorKind> {
+    let found = error.downcast_ref::<HttpError>().map(HttpError::kind);
+    found.or_else(|| transport(error.source()?))
+}
+
+impl fmt::Display for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the server answered {} {}", self.status, self.code)
+    }
+}
+
+impl StdError for Reply {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn generic() -> object_store::Error {
+        object_store::Error::Generic { store: "S3", source: "x".into() }
+    }
+
+    #[test]
+    fn each_answer_has_its_kind_and_advice() {
+        let table = [
+            (301, "PermanentRedirect", ErrorKind::InvalidConfig, Retry::Never),
+            (304, "", ErrorKind::Conflict, Retry::Never),
+            (400, "KeyTooLongError", ErrorKind::InvalidInput, Retry::Never),
+            (400, "EntityTooLarge", ErrorKind::TooLarge, Retry::Never),
+            (400, "ExpiredToken", ErrorKind::Unauthenticated, Retry::Never),
+            (400, "MalformedXML", ErrorKind::Unexpected, Retry::Never),
+            (401, "", ErrorKind::Unauthenticated, Retry::Never),
+            (403, "InvalidAccessKeyId", ErrorKind::Unauthenticated, Retry::Never),
+            (403, "SignatureDoesNotMatch", ErrorKind::Unauthenticated, Retry::Never),
+            (403, "RequestTimeTooSkewed", ErrorKind::Unauthenticated, Retry::Never),
+            (403, "AccessDenied", ErrorKind::PermissionDenied, Retry::Never),
+            (403, "", ErrorKind::PermissionDenied, Retry::Never),
+            (404, "NoSuchKey", ErrorKind::NotFound, Retry::Never),
+            (404, "", ErrorKind::NotFound, Retry::Never),
+            (404, "NoSuchBucket", ErrorKind::InvalidConfig, Retry::Never),
+            (404, "XAdminUserNotFound", ErrorKind::Unauthenticated, Retry::Never),
+            (404, "NoSuchWebsiteConfiguration", ErrorKind::Unexpected, Retry::Never),
+            (409, "ConditionalRequestConflict", ErrorKind::Conflict, Retry::Now),
+            (412, "PreconditionFailed", ErrorKind::Conflict, Retry::Never),
+            (416, "InvalidRange", ErrorKind::InvalidInput, Retry::Never),
+            (429, "", ErrorKind::RateLimited, Retry::Exhausted),
+            (500, "InternalError", ErrorKind::Unavailable, Retry::Exhausted),
+            (501, "NotImplemented", ErrorKind::Unsupported, Retry::Never),
+            (503, "SlowDown", ErrorKind::RateLimited, Retry::Exhausted),
+            (503, "ServiceUnavailable", ErrorKind::Unavailable, Retry::Exhausted),
+        ];
+        for (status, code, kind, retry) in table {
+            let log = Log { reply: Some(Reply { status, code: code.into() }), ..Log::default() };
+            let error = map_error(generic(), &log);
+            assert_eq!((error.kind(), error.retry()), (kind, retry), "{status} {code}");
+        }
+    }
+
+    #[test]
+    fn an_outage_is_never_an_absent_file() {
+        let table = [
+            (HttpErrorKind::Connect, ErrorKind::Unavailable),
+            (HttpErrorKind::Timeout, ErrorKind::Timeout),
+            (HttpErrorKind::Interrupted, ErrorKind::Unavailable),
+            (HttpErrorKind::Decode, ErrorKind::Unavailable),
+            (HttpErrorKind::Unknown, ErrorKind::Unavailable),
+        ];
+        for (broken, kind) in table {
+            let log = Log { broken: Some(broken), ..Log::default() };
+            let error = map_error(generic(), &log);
+            assert_eq!((error.kind(), error.retry()), (kind, Retry::Exhausted), "{broken:?}");
+            // A body that breaks while it is read is outside any operation: the error itself must tell.
+            let source = Box::new(HttpError::new(broken, std::io::Error::other("x")));
+            let error = map_error(object_store::Error::Generic { store: "S3", source }, &Log::default());
+            assert_eq!(error.kind(), kind, "{broken:?}");
+        }
+    }
+
+    #[test]
+    fn errors_of_a_store_that_is_brought_along_keep_their_meaning() {
+        use object_store::Error as E;
+        let (path, source) = (String::new, || "x".into());
+        let table = [
+            (E::NotFound { path: path(), source: source() }, ErrorKind::NotFound),
+            (E::AlreadyExists { path: path(), source: source() }, ErrorKind::AlreadyExists),
+            (E::Precondition { path: path(), source: source() }, ErrorKind::Conflict),
+            (E::PermissionDenied { path: path(), source: source() }, ErrorKind::PermissionDenied),
+            (E::Unauthenticated { path: path(), source: source() }, ErrorKind::Unauthenticated),
+            (E::NotSupported { source: source() }, ErrorKind::Unsupported),
+            (generic(), ErrorKind::Unexpected),
+        ];
+        for (error, kind) in table {
+            assert_eq!(map_error(error, &Log::default()).kind(), kind);
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Trying out whether a server honours preconditions. Many that speak S3 ignore them and answer that all is well.
+
+use futures_util::future::join_all;
+use object_store::path::Path;
+use object_store::{PutMultipartOptions, PutPayload};
+use statehouse_core::{Capabilities, ErrorKind, Result};
+
+use super::client::Remote;
+use super::wire::Answer;
+use crate::digest::{hex, nonce};
+use crate::{Condition, ETag, capability};
+
+/// How many creators race.
+const CREATORS: usize = 8;
+
+/// An etag that no content has.
+const NO_ETAG: &str = "\"00000000000000000000000000000000\"";
+
+impl Remote {
+    /// Finds out what the store honours, on a key that nobody else uses.
+    pub(super) async fn probe(&self) -> Result<Capabilities> {
+        let path = self.path(&format!("{}/probe/{}", crate::RESERVED, hex(&nonce()?)))?;
+        let below = Path::parse(format!("{path}/below"));
+        let found = self.try_out(&path, below.as_ref().unwrap_or(&path)).await;
+        self.remove(&path).await?;
+        found
+    }
+
+    async fn try_out(&self, path: &Path, below: &Path) -> Result<Capabilities> {
+        let mut has = vec![capability::DURABLE, capability::SHARED];
+        let creates = self.creates_once(path).await?;
+        has.extend(creates.then_some(capability::CREATE_IF_ABSENT));
+        let stale = Condition::IfMatch(ETag::new(NO_ETAG));
+        let current = Condition::IfMatch(self.etag(path).await?);
+        let replaces = !self.put_scratch(path, &stale).await? && self.put_scratch(path, &current).await?;
+        has.extend(replaces.then_some(capability::REPLACE_IF_MATCH));
+        if self.native.is_some() && creates && replaces && self.completes_conditionally(path).await? {
+            has.push(capability::CONDITIONAL_PARTS);
+        }
+        if self.native.is_some() && self.deletes_conditionally(path, &stale).await? {
+            has.push(capability::DELETE_IF_MATCH);
+        }
+        if self.nests(path, below).await? {
+            has.push(capability::NESTED_FILES);
+        }
+        Ok(has.into_iter().collect())
+    }
+
+    /// Whether exactly one of racing creators wins, and a later one does not.
+    async fn creates_once(&self, path: &Path) -> Result<bool> {
+        let race = (0..CREATORS).map(|_| self.put_scratch(path, &Condition::IfAbsent));
+        let mut winners = 0;
+        for won in join_all(race).await {
+            winners += usize::from(won?);
+        }
+        if winners == 0 {
+            // Nobody wins where the condition itself is not understood: the tests that follow need a file.
+            self.put_scratch(path, &Condition::None).await?;
+        }
+        Ok(winners == 1 && !self.put_scratch(path, &Condition::IfAbsent).await?)
+    }
+
+    /// Whether a put was done. Refusals and a server that does not know the condition are `false`.
+    async fn put_scratch(&self, path: &Path, condition: &Condition) -> Result<bool> {
+        let request = object_store::PutOptions { mode: self.mode(condition), ..Default::default() };
+        let content = PutPayload::from(hex(&nonce()?));
+        let result = self.call(condition, Answer::Status, self.store.put_opts(path, content, request)).await;
+        done(result.map_err(|failure| failure.into_error(condition)))
+    }
+
+    async fn etag(&self, path: &Path) -> Result<ETag> {
+        let request = object_store::GetOptions { head: true, ..Default::default() };
+        let found = self.plain(self.store.get_opts(path, request)).await?;
+        Ok(super::metadata::etag(&found.meta))
+    }
+
+    /// Whether an upload in parts to a file that is there is refused when it is completed.
+    async fn completes_conditionally(&self, path: &Path) -> Result<bool> {
+        let mut refused = true;
+        for condition in [Condition::IfAbsent, Condition::IfMatch(ETag::new(NO_ETAG))] {
+            let mut upload = self.plain(self.store.put_multipart_opts(path, PutMultipartOptions::default())).await?;
+            self.plain(upload.put_part(PutPayload::from_static(b"part"))).await?;
+            let result = self.call(&condition, Answer::Body, upload.complete()).await;
+            let completed = done(result.map_err(|failure| failure.into_error(&condition)))?;
+            if !completed {
+                // The upload is gone with the scratch object at the latest.
+                let _ = self.plain(upload.abort()).await;
+            }
+            refused &= !completed;
+        }
+        Ok(refused)
+    }
+
+    async fn deletes_conditionally(&self, path: &Path, stale: &Condition) -> Result<bool> {
+        use object_store::ObjectStoreExt;
+        let result = self.call(stale, Answer::Status, self.store.delete(path)).await;
+        if done(result.map_err(|failure| failure.into_error(stale)))? {
+            self.put_scratch(path, &Condition::None).await?;
+            return Ok(false);
+        }
+        Ok(self.etag(path).await.is_ok())
+    }
+
+    async fn nests(&self, path: &Path, below: &Path) -> Result<bool> {
+        let nested = self.put_scratch(below, &Condition::None).await? && self.etag(path).await.is_ok();
+        self.remove(below).await?;
+        Ok(nested)
+    }
+}
+
+/// Tells a server that refuses from one that cannot be asked.
+fn done<T>(result: Result<T>) -> Result<bool> {
+    let Err(error) = result else { return Ok(true) };
+    match error.kind() {
+        ErrorKind::Unavailable
+        | ErrorKind::Timeout
+        | ErrorKind::RateLimited
+        | ErrorKind::Unauthenticated
+        | ErrorKind::PermissionDenied
+        | ErrorKind::InvalidConfig => Err(error),
+        _ => Ok(false),
+    }
+}
