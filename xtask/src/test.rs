@@ -37,7 +37,8 @@ pub(crate) fn prepare(cargo_args: &[&str]) -> Result<Servers> {
 /// Runs the tests; returns their closing lines too.
 pub(crate) fn run(servers: &Servers, cargo_args: &[&str], filter: &[&str]) -> (Vec<String>, Result) {
     let mut command = cargo(SELECTION);
-    command.args(cargo_args).args(filter).envs(servers.variables());
+    // All test binaries run even after one has failed: one run shows all there is to mend.
+    command.args(cargo_args).arg("--no-fail-fast").args(filter).envs(servers.variables());
     keeping(&mut command, |line| line.starts_with("test result:"))
 }
 

@@ -33,13 +33,14 @@ pub(crate) fn processes_with(text: &str) -> Vec<String> {
     .collect()
 }
 
-/// Plays the process that starts a server into a static and ends; a test of its own only in the child.
+/// Also the process that the tests below start, to see what becomes of a server in a static.
 #[tokio::test]
-async fn child_with_a_shared_server() {
+async fn the_shared_server_is_one() {
+    let (one, two) = (RedisServer::shared().await, RedisServer::shared().await);
+    assert_eq!(one.url(), two.url());
+    let folder = one.command(&["CONFIG", "GET", "dir"]).await.unwrap();
     let Ok(ending) = std::env::var(CHILD) else { return };
-    let redis = RedisServer::shared().await;
-    let folder = redis.command(&["CONFIG", "GET", "dir"]).await.unwrap();
-    writeln!(std::io::stdout(), "server {} {folder:?}", redis.address()).unwrap();
+    writeln!(std::io::stdout(), "server {} {folder:?}", two.address()).unwrap();
     if ending == "hang" {
         std::thread::sleep(Duration::from_secs(60));
     }
@@ -49,10 +50,10 @@ fn folder_in(line: &str) -> PathBuf {
     line.split('"').find(|part| part.starts_with('/')).expect("no folder in the child's line").into()
 }
 
-/// Runs the child above until it has said where its server is; returns the server's folder.
+/// Runs the test above as a process of its own until it has said where its server is; returns the server's folder.
 fn child_that(ending: &str) -> (std::process::Child, PathBuf) {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["leftovers::child_with_a_shared_server", "--exact", "--nocapture"])
+        .args(["leftovers::the_shared_server_is_one", "--exact", "--nocapture"])
         .env(CHILD, ending)
         .env_remove("STATEHOUSE_TEST_REDIS_URL")
         .stdout(Stdio::piped())

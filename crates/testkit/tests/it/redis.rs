@@ -82,10 +82,3 @@ async fn a_failed_start_shows_the_end_of_the_log() {
     let error = RedisServer::builder().arg("--no-such-setting", "1").try_start().await.unwrap_err().to_string();
     assert!(error.starts_with("redis-server ended") && error.contains("no-such-setting"), "{error}");
 }
-
-#[tokio::test]
-async fn the_shared_server_is_one() {
-    let (one, two) = (RedisServer::shared().await, RedisServer::shared().await);
-    assert_eq!(one.url(), two.url());
-    assert_eq!(one.command(&["PING"]).await.unwrap().text(), Some("PONG"));
-}
