@@ -1,12 +1,12 @@
 use std::fmt;
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::Instant;
 
-use statehouse_core::{Error, ErrorKind, Key, Namespace, Result, Retry, SchemaId, Version};
+use statehouse_core::{Error, ErrorKind, Key, Namespace, Result, SchemaId, Version};
 use statehouse_redis::{Idempotence, KeySpace, RedisClient, RedisScript, ScriptCall, redis};
 
 use super::envelope;
+use super::generation::{Era, Generations};
 use crate::Condition;
 
 macro_rules! entry_script {
@@ -19,46 +19,16 @@ static SET: LazyLock<RedisScript> = entry_script!("lua/set.lua");
 static REMOVE: LazyLock<RedisScript> = entry_script!("lua/remove.lua");
 static TOUCH: LazyLock<RedisScript> = entry_script!("lua/touch.lua");
 static RESERVE: LazyLock<RedisScript> = entry_script!("lua/reserve.lua");
-static GENERATION: LazyLock<RedisScript> = LazyLock::new(|| RedisScript::new(include_str!("lua/generation.lua")));
-
-/// How often an operation begins anew because the cache was cleared meanwhile.
-const ATTEMPTS: u32 = 16;
 
 /// What goes over the wire: the keys of one cache, its generation, and its scripts.
-///
-/// # Generations
-/// The cache's generation is a key of its own. Every entry carries the generation that was current when its value was
-/// read from its source, and is dead under any other; `clear` begins a new one. In a cluster the generation and the
-/// entries are in different slots, so no script can look at both. Instead every operation reads the generation *while*
-/// it runs: its answer counts only if the generation that it worked under was the current one at some moment of the
-/// operation, else it begins anew. A write under an outdated generation does no harm: the scripts leave entries of a
-/// later one alone, and what it writes is dead. Thus the generation that this process saw last saves the round trip
-/// that would ask for it first.
 pub(super) struct Wire {
     client: RedisClient,
     keys: KeySpace,
-    generation_key: Vec<u8>,
+    pub(super) generations: Generations,
     pub(super) schema: SchemaId,
     /// The last part of the keys of this schema, and of its neighbours.
     part: String,
     neighbours: Vec<String>,
-    /// The generation that was seen last, 0 at first.
-    seen: AtomicU64,
-}
-
-/// The generation that an operation works under.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Era {
-    pub(super) generation: u64,
-    certainty: Certainty,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Certainty {
-    /// There may be a later one.
-    Seen,
-    /// It is the current one, although there is an entry of a later one: the server lost the later one.
-    Newest,
 }
 
 /// What a script answers.
@@ -79,13 +49,12 @@ impl Wire {
         let keys = KeySpace::new(namespace, "cache", name)?;
         let neighbours = [schema.0.checked_sub(1), schema.0.checked_add(1)];
         Ok(Self {
-            generation_key: keys.tagged("", "generation"),
+            generations: Generations::new(client.clone(), keys.tagged("", "generation")),
             keys,
             client,
             schema,
             part: schema.0.to_string(),
             neighbours: neighbours.into_iter().flatten().map(|number| number.to_string()).collect(),
-            seen: AtomicU64::new(0),
         })
     }
 
@@ -93,13 +62,27 @@ impl Wire {
         &self.client
     }
 
-    /// Reads stored envelopes, and the generation that was current then.
-    pub(super) async fn read(&self, keys: &[Key]) -> Result<(Option<u64>, Vec<Option<Vec<u8>>>)> {
+    /// Reads a stored envelope, and the generation that is current.
+    pub(super) async fn read(&self, key: &Key) -> Result<(Option<u64>, Option<Vec<u8>>)> {
+        if let Some(generation) = self.generations.fresh() {
+            let get = redis::cmd("GET").arg(self.entry_key(key)).clone();
+            return Ok((Some(generation), self.client.query(&get, Idempotence::Idempotent).await?));
+        }
+        let (generation, mut stored) = self.read_many(std::slice::from_ref(key)).await?;
+        Ok((generation, stored.pop().flatten()))
+    }
+
+    /// Reads stored envelopes, and the generation that is current.
+    pub(super) async fn read_many(&self, keys: &[Key]) -> Result<(Option<u64>, Vec<Option<Vec<u8>>>)> {
         let entries: Vec<_> = keys.iter().map(|key| self.entry_key(key)).collect();
-        let all: Vec<&[u8]> = std::iter::once(&self.generation_key).chain(&entries).map(Vec::as_slice).collect();
-        let mut values = self.client.get_many(&all).await?.into_iter();
-        let generation = self.see(values.next().flatten().as_deref());
-        Ok((generation, values.collect()))
+        if let Some(generation) = self.generations.fresh() {
+            return Ok((Some(generation), self.client.get_many(&entries).await?));
+        }
+        let asked = Instant::now();
+        let all: Vec<_> = std::iter::once(self.generations.key()).chain(entries.iter().map(Vec::as_slice)).collect();
+        let mut stored = self.client.get_many(&all).await?.into_iter();
+        let generation = self.generations.see(stored.next().flatten().as_deref(), asked);
+        Ok((generation, stored.collect()))
     }
 
     pub(super) async fn set(
@@ -146,72 +129,6 @@ impl Wire {
         }
     }
 
-    /// Begins a new generation: every entry and lease there is, is dead.
-    pub(super) async fn next_generation(&self) -> Result<()> {
-        let generation: u64 = self.generation_call("next").await?;
-        self.seen.fetch_max(generation, Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// Does `attempt` under the current generation. It answers `None` if it met an entry of a later one.
-    pub(super) async fn under_generation<T, F, Fut>(&self, attempt: F) -> Result<T>
-    where
-        F: Fn(Era) -> Fut,
-        Fut: Future<Output = Result<Option<T>>>,
-    {
-        let mut era = Era::seen(match self.seen.load(Ordering::Relaxed) {
-            0 => self.ensure_generation().await?,
-            seen => seen,
-        });
-        for _ in 0..ATTEMPTS {
-            let (answer, current) = tokio::join!(attempt(era), self.generation());
-            let (answer, current) = (answer?, current?);
-            let current = match current {
-                Some(current) => current,
-                None => self.ensure_generation().await?,
-            };
-            match answer {
-                Some(answer) if current == era.generation => return Ok(answer),
-                None if current == era.generation => era.certainty = Certainty::Newest,
-                _ => era = Era::seen(current),
-            }
-        }
-        let error = Error::new(ErrorKind::Unavailable, "the cache is cleared too often to be written to");
-        Err(error.with_backend("redis").with_retry(Retry::After(Duration::from_millis(100))))
-    }
-
-    /// Does `attempt` under the given generation; `None` if that was not the current one, or has a successor.
-    pub(super) async fn under<T>(
-        &self,
-        generation: u64,
-        attempt: impl AsyncFnOnce(Era) -> Result<Option<T>>,
-    ) -> Result<Option<T>> {
-        let (answer, current) = tokio::join!(attempt(Era::seen(generation)), self.generation());
-        Ok(if current? == Some(generation) { answer? } else { answer.map(|_| None)? })
-    }
-
-    async fn generation(&self) -> Result<Option<u64>> {
-        let command = redis::cmd("GET").arg(&self.generation_key).clone();
-        let stored: Option<Vec<u8>> = self.client.query(&command, Idempotence::Idempotent).await?;
-        Ok(self.see(stored.as_deref()))
-    }
-
-    async fn ensure_generation(&self) -> Result<u64> {
-        let generation = self.generation_call("ensure").await?;
-        self.seen.store(generation, Ordering::Relaxed);
-        Ok(generation)
-    }
-
-    async fn generation_call(&self, what: &str) -> Result<u64> {
-        GENERATION.key(self.generation_key.as_slice()).arg(what).run(&self.client, Idempotence::Idempotent).await
-    }
-
-    fn see(&self, stored: Option<&[u8]>) -> Option<u64> {
-        let generation = std::str::from_utf8(stored?).ok()?.parse().ok().filter(|number| *number > 0)?;
-        self.seen.store(generation, Ordering::Relaxed);
-        Some(generation)
-    }
-
     async fn run(&self, call: ScriptCall<'_>, condition: Condition) -> Result<Option<Answer>> {
         // Doing it twice has the effect of doing it once; under a condition the second time would be a conflict.
         let idempotence = match condition {
@@ -250,16 +167,6 @@ const OUTDATED: u8 = 0;
 const DONE: u8 = 1;
 const CONFLICT: u8 = 2;
 const HIT: u8 = 3;
-
-impl Era {
-    const fn seen(generation: u64) -> Self {
-        Self { generation, certainty: Certainty::Seen }
-    }
-
-    fn args(self, call: ScriptCall<'_>) -> ScriptCall<'_> {
-        call.arg(self.generation).arg(u8::from(self.certainty == Certainty::Newest))
-    }
-}
 
 fn condition_args(condition: Condition) -> Result<(&'static str, Version)> {
     match condition {

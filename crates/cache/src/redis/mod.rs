@@ -1,5 +1,6 @@
 mod client;
 mod envelope;
+mod generation;
 
 use std::fmt;
 use std::sync::Arc;
@@ -56,14 +57,15 @@ impl RedisCache {
         Ok(Self(Arc::new(Wire::new(client, namespace, name, schema)?)))
     }
 
-    async fn read(&self, keys: &[Key]) -> Result<Vec<Option<Entry>>> {
-        let (generation, stored) = self.0.read(keys).await?;
-        let open = |stored| envelope::open(stored, self.0.schema, generation?);
-        Ok(stored.into_iter().map(|stored| stored.and_then(open)).collect())
+    async fn read(&self, key: &Key) -> Result<Option<Entry>> {
+        let (generation, stored) = self.0.read(key).await?;
+        Ok(stored.zip(generation).and_then(|(stored, current)| envelope::open(stored, self.0.schema, current)))
     }
 
-    async fn read_one(&self, key: &Key) -> Result<Option<Entry>> {
-        Ok(self.read(std::slice::from_ref(key)).await?.pop().flatten())
+    async fn read_many(&self, keys: &[Key]) -> Result<Vec<Option<Entry>>> {
+        let (generation, stored) = self.0.read_many(keys).await?;
+        let open = |stored| envelope::open(stored, self.0.schema, generation?);
+        Ok(stored.into_iter().map(|stored| stored.and_then(open)).collect())
     }
 
     async fn set(&self, key: &Key, value: Bytes, options: SetOptions) -> Result<SetOutcome> {
@@ -75,13 +77,14 @@ impl RedisCache {
             Condition::Lease(lease) => {
                 let sealed = sealed(lease.generation());
                 let attempt = async |era| wire.set(key, era, millis, &sealed, options.condition).await;
-                match wire.under(lease.generation(), attempt).await? {
+                match wire.generations.under(lease.generation(), attempt).await? {
                     Some(answer) => answer,
-                    None => Answer::Conflict(self.read_one(key).await?.map(|entry| entry.version)),
+                    None => Answer::Conflict(self.read(key).await?.map(|entry| entry.version)),
                 }
             }
             condition => {
-                wire.under_generation(async |era| wire.set(key, era, millis, &sealed(era.generation), condition).await)
+                wire.generations
+                    .under_current(async |era| wire.set(key, era, millis, &sealed(era.generation), condition).await)
                     .await?
             }
         };
@@ -96,11 +99,11 @@ impl RedisCache {
         let wire = &self.0;
         let attempt = async |era| wire.remove(key, era, condition).await;
         let answer = match condition {
-            Condition::Lease(lease) => match wire.under(lease.generation(), attempt).await? {
+            Condition::Lease(lease) => match wire.generations.under(lease.generation(), attempt).await? {
                 Some(answer) => answer,
-                None => Answer::Conflict(self.read_one(key).await?.map(|entry| entry.version)),
+                None => Answer::Conflict(self.read(key).await?.map(|entry| entry.version)),
             },
-            _ => wire.under_generation(attempt).await?,
+            _ => wire.generations.under_current(attempt).await?,
         };
         Ok(match answer {
             Answer::Done(version) if version.get() > 0 => RemoveOutcome::Removed,
@@ -112,7 +115,7 @@ impl RedisCache {
     async fn touch(&self, key: &Key, options: TouchOptions) -> Result<TouchOutcome> {
         let millis = time_to_live_millis(options.time_to_live)?;
         let wire = &self.0;
-        Ok(match wire.under_generation(async |era| wire.touch(key, era, millis).await).await? {
+        Ok(match wire.generations.under_current(async |era| wire.touch(key, era, millis).await).await? {
             Answer::Done(version) => TouchOutcome::Touched(version),
             Answer::Conflict(_) => TouchOutcome::Absent,
         })
@@ -123,11 +126,11 @@ impl RedisCache {
         let wire = &self.0;
         let mut replacing = options.replacing;
         loop {
-            let attempt = async |era: client::Era| {
+            let attempt = async |era: generation::Era| {
                 let reserved = wire.reserve(key, era, millis, replacing).await?;
                 Ok(reserved.map(|reserved| (reserved, era.generation)))
             };
-            let (envelope, version, generation) = match wire.under_generation(attempt).await? {
+            let (envelope, version, generation) = match wire.generations.under_current(attempt).await? {
                 (Reserved::Leased(token), generation) => {
                     return Ok(Reservation::Leased(Lease::new(token, generation)));
                 }
@@ -145,11 +148,11 @@ impl RedisCache {
 #[async_trait]
 impl Cache for RedisCache {
     async fn get_with(&self, key: &Key, _: GetOptions) -> Result<Option<Entry>> {
-        self.read_one(key).instrument(tracing::debug_span!("cache.get")).await
+        self.read(key).instrument(tracing::debug_span!("cache.get")).await
     }
 
     async fn get_many_with(&self, keys: &[Key], _: GetOptions) -> Result<Vec<Option<Entry>>> {
-        self.read(keys).instrument(tracing::debug_span!("cache.get_many", keys = keys.len())).await
+        self.read_many(keys).instrument(tracing::debug_span!("cache.get_many", keys = keys.len())).await
     }
 
     async fn set_with(&self, key: &Key, value: Bytes, options: SetOptions) -> Result<SetOutcome> {
@@ -169,7 +172,7 @@ impl Cache for RedisCache {
     }
 
     async fn clear(&self) -> Result<()> {
-        self.0.next_generation().instrument(tracing::debug_span!("cache.clear")).await
+        self.0.generations.begin_next().instrument(tracing::debug_span!("cache.clear")).await
     }
 
     fn capabilities(&self) -> Capabilities {
