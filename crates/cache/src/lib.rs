@@ -1,4 +1,79 @@
 //! A cache with one contract in memory and in Redis.
+//!
+//! ```
+//! use std::time::Duration;
+//! use statehouse_cache::{Caches, MemoryConfig};
+//!
+//! # async fn fetch(pair: &str) -> Result<f64, std::io::Error> { Ok(1.0842) }
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> statehouse_core::Result<()> {
+//! let caches = Caches::memory(MemoryConfig::default()); // or Caches::open(url, &namespace).await?
+//! let rates = caches.cache::<f64>("rates").time_to_live(Duration::from_secs(600)).open()?;
+//!
+//! let rate = rates.get_or_load("EUR/USD", || fetch("EUR/USD")).await?;
+//! assert_eq!(*rate, 1.0842);
+//! rates.invalidate("EUR/USD").await?; // no later read gives the old rate, from any process
+//! # Ok(()) }
+//! ```
+//!
+//! # Concepts
+//! - **[`TypedCache`]** is what applications use: values of one type under a name. [`TypedCache::get_or_load`] runs one
+//!   loader per key and process, however many callers miss.
+//! - **[`Cache`]** is what backends implement: bytes with a version and a time to live, written on a [`Condition`]. Its
+//!   documentation is the contract.
+//! - **Leases.** A load reserves its key first. Any set, removal or clear ends the reservation, so a value that was
+//!   loaded before an invalidation is never stored after it.
+//! - **Schemas.** [`CacheBuilder::schema`] numbers the layout of a type, so that old and new replicas run side by side.
+//!   What cannot be decoded is a miss, never an error and never misread.
+//!
+//! # What it is not
+//! Not a store: an entry may vanish at any time, so counters, locks and anything that must not be lost belong elsewhere.
+//! There is no cache in front of Redis in this process, and no loading of one key by at most one process of several.
+//!
+//! # Backends
+//! | | [`Caches::memory`] | [`MemoryCache`] | `RedisCache` |
+//! | --- | --- | --- | --- |
+//! | holds | typed values | bytes | bytes, in one key per entry |
+//! | [`SHARED`](capability::SHARED) | no | no | yes |
+//! | bounded by | weight | bytes | the server's `maxmemory` |
+//! | time comes from | an injected [`Clock`](statehouse_core::Clock) | likewise | the server |
+//! | `clear` | takes longer the more there is | likewise | 22 ms, whatever there is |
+//!
+//! In memory a hit decodes nothing and allocates nothing. Types must be serializable all the same: the encoded length is
+//! an entry's weight, and moving to Redis changes a URL and no code. [`CacheBuilder::verify_codec`] finds types that do
+//! not survive their codec before that.
+//!
+//! # Features
+//! - `redis`: `RedisCache`, for Redis 7 and Valkey, single, Sentinel and Cluster. Brings in `redis` and `deadpool-redis`.
+//! - `redis-tls`: `rediss:` URLs, with rustls on ring.
+//! - `json`, `messagepack`, `bincode`: codecs besides postcard.
+//! - `conformance`: the suite that every backend passes.
+//!
+//! None is on by default. The crate needs a tokio runtime with timers.
+//!
+//! # Errors
+//! Every error is a [`statehouse_core::Error`]. An outage is `Unavailable` or `Timeout` and never "no value". A loader's
+//! own error is the source of a `LoadFailed`:
+//!
+//! ```
+//! # use std::{error::Error as _, io, time::Duration};
+//! # use statehouse_cache::{Caches, MemoryConfig};
+//! # use statehouse_core::ErrorKind;
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> statehouse_core::Result<()> {
+//! # let cache = Caches::memory(MemoryConfig::default()).cache::<u32>("a").time_to_live(Duration::from_secs(9)).open()?;
+//! let load = || async { Err(io::Error::other("the bank is closed")) };
+//! let error = cache.get_or_load("EUR/USD", load).await.unwrap_err();
+//! assert_eq!(error.kind(), ErrorKind::LoadFailed);
+//! assert_eq!(error.source().unwrap().downcast_ref::<io::Error>().unwrap().to_string(), "the bank is closed");
+//! # Ok(()) }
+//! ```
+//!
+//! # Consistency and durability
+//! See [`Cache`] for the contract and `RedisCache` for what a failover may lose. Nothing is durable.
+//!
+//! # Testing your own backend
+//! Implement [`Cache`], and run the suite of the module `conformance` on it.
 
 mod api;
 mod caches;

@@ -15,18 +15,18 @@ impl MemoryConfig {
     /// The capacity of one cache unless told otherwise: 64 MiB.
     pub const DEFAULT_CAPACITY: u64 = 64 << 20;
 
-    /// Reads the parameters of a `memory:` URL: `capacity`, a size such as `256MiB`, for each cache.
+    /// Reads a `memory:` URL and takes its parameter: `capacity`, a size such as `256MiB`, for each cache. The caller
+    /// may take more of its own and then calls [`finish`](ServiceUrl::finish).
     ///
     /// # Errors
     /// [`InvalidConfig`](statehouse_core::ErrorKind::InvalidConfig), naming the setting, for another scheme and for
-    /// parameters that are wrong or unknown.
-    pub fn from_url(mut url: ServiceUrl) -> Result<Self> {
+    /// a capacity that is none.
+    pub fn from_url(url: &mut ServiceUrl) -> Result<Self> {
         if url.scheme() != "memory" || !url.hosts().is_empty() || !url.path().is_empty() {
             let message = "expected \"memory:\", with nothing but parameters behind it";
             return Err(statehouse_core::Error::invalid_config(url.setting(), message));
         }
         let capacity = url.take_size("capacity")?.unwrap_or(Self::DEFAULT_CAPACITY);
-        url.finish()?;
         Ok(Self::default().with_capacity(capacity))
     }
 
@@ -59,7 +59,10 @@ mod tests {
 
     #[test]
     fn the_url_sets_the_capacity_and_nothing_unknown_is_accepted() {
-        let read = |text: &str| MemoryConfig::from_url(ServiceUrl::parse("URL", text).unwrap());
+        let read = |text: &str| {
+            let mut url = ServiceUrl::parse("URL", text).unwrap();
+            MemoryConfig::from_url(&mut url).and_then(|config| url.finish().map(|()| config))
+        };
         assert_eq!(read("memory:").unwrap().capacity, 64 << 20);
         assert_eq!(read("memory:?capacity=1GiB").unwrap().capacity, 1 << 30);
         for text in ["memory:?capacity=0", "memory:?size=1", "memory:/x", "memory://host", "redis://host"] {

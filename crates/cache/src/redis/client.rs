@@ -65,10 +65,12 @@ impl Wire {
     /// Reads a stored envelope, and the generation that is current.
     pub(super) async fn read(&self, key: &Key) -> Result<(Option<u64>, Option<Vec<u8>>)> {
         if let Some(generation) = self.generations.fresh() {
-            let get = redis::cmd("GET").arg(self.entry_key(key)).clone();
+            let mut get = redis::cmd("GET");
+            get.arg(self.entry_key(key));
             return Ok((Some(generation), self.client.query(&get, Idempotence::Idempotent).await?));
         }
-        let (generation, mut stored) = self.read_many(std::slice::from_ref(key)).await?;
+        // Boxed, so that the usual future stays small.
+        let (generation, mut stored) = Box::pin(self.read_many(std::slice::from_ref(key))).await?;
         Ok((generation, stored.pop().flatten()))
     }
 

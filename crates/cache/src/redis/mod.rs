@@ -68,7 +68,7 @@ impl RedisCache {
         Ok(stored.into_iter().map(|stored| stored.and_then(open)).collect())
     }
 
-    async fn set(&self, key: &Key, value: Bytes, options: SetOptions) -> Result<SetOutcome> {
+    async fn store(&self, key: &Key, value: Bytes, options: SetOptions) -> Result<SetOutcome> {
         let millis = time_to_live_millis(options.time_to_live)?;
         check_value_len(value.len())?;
         let wire = &self.0;
@@ -94,7 +94,7 @@ impl RedisCache {
         })
     }
 
-    async fn remove(&self, key: &Key, condition: Condition) -> Result<RemoveOutcome> {
+    async fn drop_entry(&self, key: &Key, condition: Condition) -> Result<RemoveOutcome> {
         check_removal(condition)?;
         let wire = &self.0;
         let attempt = async |era| wire.remove(key, era, condition).await;
@@ -112,7 +112,7 @@ impl RedisCache {
         })
     }
 
-    async fn touch(&self, key: &Key, options: TouchOptions) -> Result<TouchOutcome> {
+    async fn prolong(&self, key: &Key, options: TouchOptions) -> Result<TouchOutcome> {
         let millis = time_to_live_millis(options.time_to_live)?;
         let wire = &self.0;
         Ok(match wire.generations.under_current(async |era| wire.touch(key, era, millis).await).await? {
@@ -121,7 +121,7 @@ impl RedisCache {
         })
     }
 
-    async fn reserve(&self, key: &Key, options: ReserveOptions) -> Result<Reservation> {
+    async fn claim(&self, key: &Key, options: ReserveOptions) -> Result<Reservation> {
         let millis = time_to_live_millis(options.time_to_live)?;
         let wire = &self.0;
         let mut replacing = options.replacing;
@@ -148,7 +148,8 @@ impl RedisCache {
 #[async_trait]
 impl Cache for RedisCache {
     async fn get_with(&self, key: &Key, _: GetOptions) -> Result<Option<Entry>> {
-        self.read(key).instrument(tracing::debug_span!("cache.get")).await
+        // The connector's span says it all, and this is the hot path.
+        self.read(key).await
     }
 
     async fn get_many_with(&self, keys: &[Key], _: GetOptions) -> Result<Vec<Option<Entry>>> {
@@ -156,19 +157,19 @@ impl Cache for RedisCache {
     }
 
     async fn set_with(&self, key: &Key, value: Bytes, options: SetOptions) -> Result<SetOutcome> {
-        self.set(key, value, options).instrument(tracing::debug_span!("cache.set")).await
+        self.store(key, value, options).instrument(tracing::debug_span!("cache.set")).await
     }
 
     async fn remove_with(&self, key: &Key, options: RemoveOptions) -> Result<RemoveOutcome> {
-        self.remove(key, options.condition).instrument(tracing::debug_span!("cache.remove")).await
+        self.drop_entry(key, options.condition).instrument(tracing::debug_span!("cache.remove")).await
     }
 
     async fn touch_with(&self, key: &Key, options: TouchOptions) -> Result<TouchOutcome> {
-        self.touch(key, options).instrument(tracing::debug_span!("cache.touch")).await
+        self.prolong(key, options).instrument(tracing::debug_span!("cache.touch")).await
     }
 
     async fn reserve_with(&self, key: &Key, options: ReserveOptions) -> Result<Reservation> {
-        self.reserve(key, options).instrument(tracing::debug_span!("cache.reserve")).await
+        self.claim(key, options).instrument(tracing::debug_span!("cache.reserve")).await
     }
 
     async fn clear(&self) -> Result<()> {

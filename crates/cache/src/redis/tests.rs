@@ -1,11 +1,15 @@
+use std::io;
 use std::time::Duration;
 
-use statehouse_core::ServiceUrl;
+use statehouse_core::{Codec, ErrorKind, ServiceUrl, Version};
 use statehouse_redis::RedisConfig;
-use statehouse_testkit::{RedisCluster, RedisServer};
+use statehouse_testkit::{FaultProxy, RedisCluster, RedisServer, Reply};
 
 use super::*;
 use crate::conformance::Subject;
+use crate::{CacheExt, Caches, TypedCache};
+
+const LONG: Duration = Duration::from_secs(600);
 
 struct InRedis {
     url: String,
@@ -60,4 +64,231 @@ mod on_a_single_server {
 mod on_a_cluster {
     use super::*;
     crate::cache_conformance!(cluster());
+}
+
+fn key(text: &str) -> Key {
+    Key::new(text).unwrap()
+}
+
+async fn stored(cache: &RedisCache, name: &str, text: &'static str) -> Version {
+    let outcome = cache.set(&key(name), Bytes::from_static(text.as_bytes()), LONG).await.unwrap();
+    outcome.stored().expect("stored")
+}
+
+/// The Redis key of an entry of the cache `main`.
+fn place(subject: &InRedis, name: &str, schema: u32) -> String {
+    format!("{}:cache:main:{{{name}}}:{schema}", subject.namespace)
+}
+
+async fn raw(server: &RedisServer, args: &[&[u8]]) -> Reply {
+    server.command(args).await.unwrap()
+}
+
+/// Reads the stored bytes through the entry's own connection, for binary values.
+async fn dump(subject: &InRedis, place: &str) -> Vec<u8> {
+    let mut get = statehouse_redis::redis::cmd("GET");
+    get.arg(place);
+    subject.client().await.query(&get, statehouse_redis::Idempotence::Idempotent).await.unwrap()
+}
+
+#[tokio::test]
+async fn what_is_stored_is_a_stamped_envelope_that_ends() {
+    let (server, subject) = (RedisServer::shared().await, single().await);
+    let version = stored(&subject.cache("main").await, "a", "value").await;
+    let place = place(&subject, "a", 1);
+    let envelope = statehouse_core::Envelope::decode(&dump(&subject, &place).await.into()).unwrap();
+    assert_eq!((envelope.stamp.version, envelope.schema), (version, SchemaId(1)));
+    assert_eq!(envelope.payload.as_ref(), b"value");
+    let lifetime = envelope.stamp.hard_expiry.unwrap().since(envelope.stamp.created);
+    assert_eq!(lifetime, LONG);
+    let Reply::Integer(left) = raw(server, &[b"PTTL", place.as_bytes()]).await else { panic!("no time to live") };
+    assert!((590_000..=600_000).contains(&left), "{left}");
+}
+
+#[tokio::test]
+async fn a_truncated_or_changed_envelope_is_a_miss_and_is_replaced() {
+    let (server, subject) = (RedisServer::shared().await, single().await);
+    let (cache, place) = (subject.cache("main").await, place(&subject, "a", 1));
+    stored(&cache, "a", "value").await;
+    let good = dump(&subject, &place).await;
+    let mut damaged: Vec<Vec<u8>> = [0, 1, 55, 71, 72, good.len() - 1].map(|end| good[..end].to_vec()).into();
+    damaged.push([good.as_slice(), b"x"].concat());
+    damaged.extend((0..good.len()).map(|at| {
+        let mut bad = good.clone();
+        bad[at] ^= 1 << (at % 8);
+        bad
+    }));
+    for (n, bad) in damaged.iter().enumerate() {
+        raw(server, &[b"SET", place.as_bytes(), bad]).await;
+        assert_eq!(cache.get(&key("a")).await.unwrap(), None, "damage {n}");
+        let Reservation::Leased(lease) = cache.reserve_with(&key("a"), ReserveOptions::new(LONG)).await.unwrap() else {
+            panic!("damage {n} is a hit")
+        };
+        let options = SetOptions::new(LONG).with_condition(Condition::Lease(lease));
+        let outcome = cache.set_with(&key("a"), Bytes::from_static(b"value"), options).await.unwrap();
+        assert!(outcome.stored().is_some(), "damage {n}");
+        assert!(cache.get(&key("a")).await.unwrap().is_some(), "damage {n}");
+    }
+    raw(server, &[b"DEL", place.as_bytes()]).await;
+    raw(server, &[b"RPUSH", place.as_bytes(), b"a list"]).await;
+    assert_eq!(cache.get_many(&[key("a"), key("b")]).await.unwrap(), [None, None]);
+    stored(&cache, "a", "value").await;
+    assert!(cache.get(&key("a")).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_lost_generation_makes_entries_misses_and_never_brings_cleared_ones_back() {
+    let (server, subject) = (RedisServer::shared().await, single().await);
+    let cache = subject.cache("main").await;
+    let generation = format!("{}:cache:main:{{%}}:generation", subject.namespace);
+    stored(&cache, "cleared", "old").await;
+    cache.clear().await.unwrap();
+    stored(&cache, "alive", "new").await;
+    for lost in [&b""[..], b"0", b"nonsense"] {
+        if lost.is_empty() {
+            assert_eq!(raw(server, &[b"DEL", generation.as_bytes()]).await, Reply::Integer(1));
+        } else {
+            raw(server, &[b"SET", generation.as_bytes(), lost]).await;
+        }
+        let fresh = subject.cache("main").await;
+        for name in ["cleared", "alive"] {
+            assert_eq!(fresh.get(&key(name)).await.unwrap(), None, "{name} after {lost:?}");
+        }
+        stored(&fresh, "alive", "again").await;
+        for name in ["cleared", "alive"] {
+            assert_eq!(fresh.get(&key(name)).await.unwrap().is_some(), name == "alive", "{name} after {lost:?}");
+        }
+    }
+    // The clock ran back while the generation was lost: entries of the later one do not block the key.
+    raw(server, &[b"SET", generation.as_bytes(), b"1000"]).await;
+    let fresh = subject.cache("main").await;
+    assert_eq!(fresh.get(&key("alive")).await.unwrap(), None);
+    stored(&fresh, "alive", "once more").await;
+    assert!(fresh.get(&key("alive")).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn schemas_have_entries_of_their_own_and_end_each_others_old_ones() {
+    let subject = single().await;
+    let of = |schema| {
+        let subject = &subject;
+        async move {
+            let client = subject.client().await;
+            RedisCache::new(client, &subject.namespace, "main", SchemaId(schema)).unwrap()
+        }
+    };
+    let (old, new) = (of(1).await, of(2).await);
+    let load = async |cache: &RedisCache, text: &'static str| {
+        let reserved = cache.reserve_with(&key("a"), ReserveOptions::new(LONG)).await.unwrap();
+        let Reservation::Leased(lease) = reserved else { panic!("a hit") };
+        let options = SetOptions::new(LONG).with_condition(Condition::Lease(lease));
+        cache.set_with(&key("a"), Bytes::from_static(text.as_bytes()), options).await.unwrap().stored().unwrap();
+    };
+    load(&old, "1").await;
+    load(&new, "2").await;
+    assert_eq!(old.get(&key("a")).await.unwrap().unwrap().value, "1", "a load is no news to the other schema");
+    assert_eq!(new.get(&key("a")).await.unwrap().unwrap().value, "2");
+    new.remove(&key("a")).await.unwrap();
+    assert_eq!(old.get(&key("a")).await.unwrap(), None, "removed under the new schema");
+    load(&new, "2").await;
+    stored(&old, "a", "changed").await;
+    assert_eq!(new.get(&key("a")).await.unwrap(), None, "set under the old schema");
+    load(&new, "3").await;
+    new.clear().await.unwrap();
+    assert_eq!(old.get(&key("a")).await.unwrap(), None, "cleared under the new schema");
+}
+
+#[tokio::test]
+async fn a_server_that_evicts_loses_entries_and_nothing_else() {
+    let server = RedisServer::builder().max_memory(4 << 20, "allkeys-lru").start().await;
+    let subject = InRedis { url: server.url(), namespace: namespace() };
+    let cache = subject.cache("main").await;
+    stored(&cache, "cleared", "old").await;
+    cache.clear().await.unwrap();
+    for n in 0..600_u32 {
+        let value = Bytes::from(vec![u8::try_from(n % 251).unwrap(); 20_000]);
+        let outcome = cache.set(&key(&n.to_string()), value.clone(), LONG).await.unwrap();
+        assert!(outcome.stored().is_some());
+        if let Some(entry) = cache.get(&key(&(n / 2).to_string())).await.unwrap() {
+            assert_eq!(entry.value[0], u8::try_from(n / 2 % 251).unwrap());
+        }
+    }
+    assert_eq!(cache.get(&key("cleared")).await.unwrap(), None);
+    assert_eq!(cache.get(&key("0")).await.unwrap(), None, "nothing was evicted");
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_answer_is_an_error_and_not_a_miss() {
+    let server = RedisServer::start().await;
+    let proxy = FaultProxy::start(server.address());
+    let mut parsed = ServiceUrl::parse("URL", &proxy.url(&server.url())).unwrap();
+    let client = RedisClient::open(RedisConfig::from_url(&mut parsed).unwrap()).await.unwrap();
+    let caches = Caches::redis(client, &namespace());
+    let cache: TypedCache<u32> = caches.cache("rates").time_to_live(LONG).open().unwrap();
+    let _ = cache.set("a", 1).await.unwrap();
+    proxy.black_hole();
+    let kinds = [ErrorKind::Timeout, ErrorKind::Unavailable];
+    let error = cache.get("a").await.unwrap_err();
+    assert!(kinds.contains(&error.kind()), "{error:?}");
+    let load = || async { Ok::<_, io::Error>(2) };
+    let error = cache.get_or_load("b", load).await.unwrap_err();
+    assert!(kinds.contains(&error.kind()), "{error:?}");
+    assert!(!caches.health().await.is_up());
+    proxy.heal();
+    assert_eq!(cache.get("a").await.unwrap().as_deref(), Some(&1));
+    assert!(caches.health().await.is_up());
+}
+
+#[tokio::test]
+async fn a_value_that_was_loaded_is_returned_although_the_server_is_gone_meanwhile() {
+    let server = RedisServer::start().await;
+    let proxy = FaultProxy::start(server.address());
+    let mut parsed = ServiceUrl::parse("URL", &proxy.url(&server.url())).unwrap();
+    let client = RedisClient::open(RedisConfig::from_url(&mut parsed).unwrap()).await.unwrap();
+    let cache: TypedCache<u32> = Caches::redis(client, &namespace()).cache("rates").time_to_live(LONG).open().unwrap();
+    let load = || async {
+        proxy.black_hole();
+        Ok::<_, io::Error>(7)
+    };
+    assert_eq!(*cache.get_or_load("a", load).await.unwrap(), 7);
+}
+
+#[tokio::test]
+async fn two_processes_load_once_each_and_share_what_the_first_stored() {
+    let subject = single().await;
+    let open = async || {
+        let caches = Caches::redis(subject.client().await, &subject.namespace);
+        caches.cache::<u32>("rates").time_to_live(LONG).schema(1).open().unwrap()
+    };
+    let (one, two) = (open().await, open().await);
+    let slow = |value| {
+        move || async move {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            Ok::<_, io::Error>(value)
+        }
+    };
+    let (a, b) = tokio::join!(one.get_or_load("a", slow(1)).into_future(), two.get_or_load("a", slow(2)).into_future());
+    assert_eq!((*a.unwrap(), *b.unwrap()), (1, 2));
+    let (a, b) = (one.get("a").await.unwrap().unwrap(), two.get("a").await.unwrap().unwrap());
+    assert_eq!(a, b, "both see what was stored first");
+    one.invalidate("a").await.unwrap();
+    assert_eq!(*two.get_or_load("a", slow(3)).await.unwrap(), 3);
+    assert_eq!(one.get("a").await.unwrap().as_deref(), Some(&3));
+}
+
+#[tokio::test]
+async fn an_entry_of_an_unknown_codec_is_a_miss() {
+    let subject = single().await;
+    let raw = RedisCache::new(subject.client().await, &subject.namespace, "rates", SchemaId(0)).unwrap();
+    let cache: TypedCache<u32> = Caches::redis(subject.client().await, &subject.namespace)
+        .cache("rates")
+        .time_to_live(LONG)
+        .codec(Codec::Postcard)
+        .open()
+        .unwrap();
+    let options = SetOptions::new(LONG).with_codec(statehouse_core::CodecId(250));
+    let _ = raw.set_with(&key("a"), Bytes::from_static(b"?"), options).await.unwrap();
+    assert_eq!(cache.get("a").await.unwrap(), None);
+    assert_eq!(*cache.get_or_load("a", || async { Ok::<_, io::Error>(4) }).await.unwrap(), 4);
+    assert_eq!(cache.get("a").await.unwrap().as_deref(), Some(&4));
 }
