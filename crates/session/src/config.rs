@@ -59,7 +59,8 @@ pub enum OutagePolicy {
     /// Answer 503 with `Retry-After` to every request that used its session, whatever the handler made of the error.
     #[default]
     FailClosed,
-    /// Go on without a session: reads find nothing, changes are dropped, no cookie is set. Login and logout fail.
+    /// Go on without a session: reads find nothing, changes are dropped, no cookie is set. Login, rotation and
+    /// logout fail.
     Anonymous,
 }
 

@@ -11,8 +11,8 @@ use crate::token::{Token, VerifierHash};
 /// How often one commit is based on a newer session. Each time, another request's commit succeeded.
 const ATTEMPTS: usize = 64;
 
-/// How many tokens are drawn for a new session. Two equal draws of 128 bits do not happen; a backend that repeats a
-/// create whose answer was lost finds the first one there.
+/// How many tokens are drawn for a new session. Two equal draws of 128 bits do not happen, but a backend that repeats a
+/// create whose answer was lost finds its own first try.
 const DRAWS: usize = 3;
 
 /// What one commit does.
@@ -80,7 +80,7 @@ impl Session {
     fn not_applied(&self, work: Work, error: Error) -> Result<()> {
         self.note_outage(&error);
         let go_on = self.inner.shared.config.on_outage == OutagePolicy::Anonymous && Outage::of(&error).is_some();
-        if go_on && !matches!(work.pending, Some(Pending::Login(_))) {
+        if go_on && !matches!(work.pending, Some(Pending::Login(_) | Pending::Rotate)) {
             tracing::warn!(error.kind = %error.kind(), "session changes dropped: the store cannot be reached");
             return Ok(());
         }

@@ -15,6 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use statehouse_core::{Error, ErrorKind, Result, Timestamp};
+use tracing::Instrument;
 
 pub use self::flash::Flash;
 use self::state::{Base, CookieChange, Pending, State};
@@ -206,12 +207,14 @@ impl Session {
     /// The store's: then nobody was logged out.
     pub async fn logout(&self) -> Result<()> {
         let _gate = self.inner.gate.lock().await;
-        let ended = self.delete().await.inspect_err(|error| self.note_outage(error))?;
+        let ended = self.delete().instrument(tracing::debug_span!("session.logout")).await;
+        let ended = ended.inspect_err(|error| self.note_outage(error))?;
         let mut state = self.open_state()?;
-        let outage = state.outage.take();
-        let cookie = (ended == Deleted::Ok || ended == Deleted::Gone) && !self.inner.tokens.is_empty();
-        *state = State { base: Base::Absent, outage, ..State::default() };
-        state.cookie = cookie.then_some(CookieChange::Remove);
+        let (base, cookie) = match ended {
+            Deleted::Refused => (Base::Superseded, None),
+            _ => (Base::Absent, (!self.inner.tokens.is_empty()).then_some(CookieChange::Remove)),
+        };
+        *state = State { base, cookie, outage: state.outage, ..State::default() };
         Ok(())
     }
 

@@ -50,6 +50,11 @@ async fn logout(session: Session) -> Answer<&'static str> {
     Ok("bye")
 }
 
+async fn logout_and_flash(session: Session) -> Answer<()> {
+    session.logout().await?;
+    Ok(session.flash("info", "bye")?)
+}
+
 async fn who(session: Session) -> Answer<String> {
     Ok(session.principal().await?.map_or_else(|| "nobody".to_owned(), |principal| principal.to_string()))
 }
@@ -87,6 +92,7 @@ fn routes() -> Router {
         .route("/", get("hello"))
         .route("/login/{user}", post(login))
         .route("/logout", post(logout))
+        .route("/logout-and-flash", post(logout_and_flash))
         .route("/who", get(who))
         .route("/put/{name}/{value}", post(put))
         .route("/read/{name}", get(read))
@@ -189,6 +195,7 @@ async fn a_planted_session_is_anonymous_after_its_victim_logged_in() {
     assert_eq!(app.get("/who", &planted).await, ("nobody".to_owned(), None));
     assert_eq!(app.post("/put/theme/pink", &planted).await, None, "its writes land nowhere and set no cookie");
     assert_eq!(app.post("/logout", &planted).await, None, "nor does it log the victim out");
+    assert_eq!(app.post("/logout-and-flash", &planted).await, None, "nor replace the victim's cookie");
     assert_eq!(app.get("/read/theme", &own).await.0, "dark");
     assert_eq!(app.get("/who", &own).await.0, "victim");
 }
@@ -431,6 +438,16 @@ async fn plain_http_on_localhost_has_a_cookie_of_its_own() {
     let header = response.headers()[header::SET_COOKIE].to_str().unwrap();
     assert!(header.starts_with("id=") && header.ends_with("; Path=/; HttpOnly; SameSite=Lax"), "{header}");
     assert_eq!(app.get("/who", &set_cookie(&response).unwrap()).await.0, "u42");
+}
+
+#[tokio::test]
+async fn a_message_left_after_a_logout_goes_into_a_new_session() {
+    let app = App::new(|config| config);
+    let cookie = app.post("/login/u42", "").await.unwrap();
+    let next = app.post("/logout-and-flash", &cookie).await.unwrap();
+    assert_ne!(token(&next).key(), token(&cookie).key());
+    assert_eq!(app.get("/who", &next).await.0, "nobody");
+    assert_eq!(app.get("/flashes", &next).await.0, "bye");
 }
 
 #[tokio::test]

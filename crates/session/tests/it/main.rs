@@ -3,6 +3,7 @@
 mod conformance;
 mod http;
 mod key;
+mod logs;
 mod redis;
 
 use statehouse_core::{Namespace, ServiceUrl};

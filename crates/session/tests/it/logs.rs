@@ -1,0 +1,92 @@
+//! What reaches the logs.
+
+use std::fmt::{Debug, Write};
+use std::sync::{Arc, Mutex};
+
+use http::HeaderMap;
+use http::header::{COOKIE, SET_COOKIE};
+use statehouse_session::{MemorySessionStore, SessionConfig, Sessions, Token};
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Metadata, Subscriber};
+
+/// Writes down every span and event with all fields.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<String>>);
+
+struct Line<'a>(&'a mut String);
+
+impl Visit for Line<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        write!(self.0, " {field}={value:?}").unwrap();
+    }
+}
+
+impl Subscriber for Log {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, span: &Attributes<'_>) -> Id {
+        let mut text = self.0.lock().unwrap();
+        write!(text, "\nspan {}", span.metadata().name()).unwrap();
+        span.record(&mut Line(&mut text));
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, values: &Record<'_>) {
+        values.record(&mut Line(&mut self.0.lock().unwrap()));
+    }
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let mut text = self.0.lock().unwrap();
+        text.push_str("\nevent");
+        event.record(&mut Line(&mut text));
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+#[tokio::test]
+async fn the_logs_tell_what_happened_and_contain_no_token_key_value_or_principal() {
+    let log = Log::default();
+    let _guard = tracing::subscriber::set_default(log.clone());
+    let sessions = Sessions::new(MemorySessionStore::new(), SessionConfig::default());
+    let session = sessions.open(&HeaderMap::new());
+    session.login("dr.adams").await.unwrap();
+    session.insert("diagnosis", "influenza").unwrap();
+    session.commit().await.unwrap();
+    let mut response = HeaderMap::new();
+    session.write_cookie(&mut response);
+    let cookie = response[SET_COOKIE].to_str().unwrap().split(';').next().unwrap().to_owned();
+    let token = Token::parse(cookie.split_once('=').unwrap().1).unwrap();
+
+    let stale = token.with_new_verifier().unwrap();
+    let unknown = Token::generate().unwrap();
+    for token in [&stale, &unknown, &token] {
+        let cookie = format!("__Host-id={}", token.expose().expose());
+        let session = sessions.open(&HeaderMap::from_iter([(COOKIE, cookie.parse().unwrap())]));
+        session.principal().await.unwrap();
+        session.rotate().await.unwrap();
+        session.insert("diagnosis", "measles").unwrap();
+        session.commit().await.unwrap();
+        session.logout().await.unwrap();
+    }
+    let text = log.0.lock().unwrap().clone();
+    for expected in ["span session.load", "span session.commit", "span session.logout", "unknown session token"] {
+        assert!(text.contains(expected), "{expected} is missing: {text}");
+    }
+    for token in [&token, &stale, &unknown] {
+        let exposed = token.expose();
+        for secret in [&exposed.expose()[..16], &exposed.expose()[32..48], &token.key().to_string()[..16]] {
+            assert!(!text.contains(secret), "{text}");
+        }
+    }
+    for secret in ["dr.adams", "diagnosis", "influenza", "measles"] {
+        assert!(!text.contains(secret), "{secret}: {text}");
+    }
+}
