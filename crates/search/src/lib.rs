@@ -14,12 +14,21 @@ pub mod capability;
 #[cfg(feature = "opensearch")]
 pub mod opensearch;
 
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
+
 mod api;
+#[cfg(any(feature = "opensearch", feature = "tantivy"))]
+mod distance;
+#[cfg(any(feature = "opensearch", feature = "tantivy"))]
+mod highlight;
 mod operation;
 mod query;
 mod record;
 mod request;
 mod schema;
+#[cfg(feature = "tantivy")]
+mod tantivy;
 mod typed;
 mod validate;
 
@@ -37,6 +46,8 @@ pub use request::{
 pub use schema::{Field, FieldKind, MAX_TERM_LEN, Norms, Schema, SchemaBuilder};
 #[cfg(feature = "derive")]
 pub use statehouse_derive::Document;
+#[cfg(feature = "tantivy")]
+pub use tantivy::{TantivyConfig, TantivyIndex};
 pub use typed::{
     Document, FieldValue, FieldValues, Found, Index, KeywordField, Millis, Page, Search, TextField, ValueField, Write,
 };

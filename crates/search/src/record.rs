@@ -192,10 +192,10 @@ impl Record {
         self.values.push((field.into(), value.into()));
     }
 
-    /// The same without the fields that are not `wanted`.
-    #[cfg(feature = "opensearch")]
-    pub(crate) fn retain(mut self, wanted: impl Fn(&str) -> bool) -> Self {
-        self.values.retain(|(field, _)| wanted(field));
+    /// The same with only the fields that `keep` accepts.
+    #[must_use]
+    pub fn retain(mut self, keep: impl Fn(&str) -> bool) -> Self {
+        self.values.retain(|(field, _)| keep(field));
         self
     }
 

@@ -94,6 +94,12 @@ impl SearchRequest {
     }
 }
 
+impl<Q: Into<Query>> From<Q> for SearchRequest {
+    fn from(query: Q) -> Self {
+        Self::new(query)
+    }
+}
+
 /// One sort key.
 ///
 /// A document with several values is placed by its smallest when ascending and by its largest when descending.
@@ -195,10 +201,22 @@ pub enum Projection {
     Fields(Vec<Arc<str>>),
 }
 
+impl Projection {
+    /// The part of a document that it asks for.
+    #[must_use]
+    pub fn apply(&self, record: Record) -> Record {
+        match self {
+            Self::All => record,
+            Self::Id => record.retain(|_| false),
+            Self::Fields(names) => record.retain(|field| names.iter().any(|name| **name == *field)),
+        }
+    }
+}
+
 /// In which field to mark what matched.
 ///
 /// Done here, on the stored text, for every backend alike. Marks the terms of the query that name this field, also
-/// those found by prefix or similarity, and phrases as a whole.
+/// those found by prefix or similarity; those of a phrase only where it stands whole, unless it has slop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Highlight {

@@ -11,6 +11,8 @@ mod tests;
 
 pub use definition::{Analyzer, Normalizer, Stemmer, TokenFilter, Tokenizer};
 use statehouse_core::{Error, ErrorKind, Result};
+#[cfg(feature = "tantivy")]
+pub(crate) use stream::State;
 pub use stream::{Token, TokenStream};
 
 use crate::{Field, FieldKind, Schema};

@@ -43,7 +43,7 @@ pub struct TokenStream<'a> {
 
 /// What a stream needs besides the text; kept by those that analyse many texts.
 #[derive(Debug, Default)]
-struct State {
+pub(crate) struct State {
     token: Token,
     word: String,
     /// The code points of the next beginning of `word`, while an edge n-gram filter hands them out.
@@ -54,7 +54,30 @@ impl<'a> TokenStream<'a> {
     /// A stream before the first token.
     #[must_use]
     pub fn new(analyzer: &'a Analyzer, text: &'a str) -> Self {
-        Self { analyzer, text, at: 0, words: 0, state: State::default() }
+        Self::reusing(State::default(), analyzer, text)
+    }
+
+    /// A stream that uses the memory of an earlier one.
+    pub(crate) fn reusing(mut state: State, analyzer: &'a Analyzer, text: &'a str) -> Self {
+        state.gram = None;
+        Self { analyzer, text, at: 0, words: 0, state }
+    }
+
+    /// The memory, for the next stream.
+    #[cfg(feature = "tantivy")]
+    pub(crate) fn take_state(&mut self) -> State {
+        std::mem::take(&mut self.state)
+    }
+
+    #[cfg(feature = "tantivy")]
+    pub(crate) const fn token_mut(&mut self) -> &mut Token {
+        &mut self.state.token
+    }
+
+    /// How many words were read so far, dropped ones included: the position that the next one gets.
+    #[cfg(feature = "tantivy")]
+    pub(crate) const fn words(&self) -> u32 {
+        self.words
     }
 
     /// Moves to the next token. Says whether there is one.

@@ -1,0 +1,176 @@
+//! What every backend must do, one behavior per case, and the macro that makes a test of each.
+//!
+//! A backend passes only how to open an empty index with a schema:
+//!
+//! ```ignore
+//! async fn open(schema: Schema) -> Arc<dyn SearchIndex> { … }
+//! statehouse_search::search_conformance!(open);
+//! ```
+
+mod queries;
+mod results;
+mod writes;
+
+pub use queries::*;
+pub use results::*;
+pub use writes::*;
+
+use crate::analysis::{Analyzer, Normalizer, Stemmer};
+use crate::{
+    BulkOptions, BulkReport, DocumentId, Field, Operation, Outcome, Query, Record, Refresh, Schema, SearchIndex,
+    SearchIndexExt, SearchRequest,
+};
+
+/// Emits a test for every case of the suite. `$open` is an `async fn(Schema) -> Arc<dyn SearchIndex>` that opens an
+/// empty index; the tests need `tokio` with its macros.
+#[macro_export]
+macro_rules! search_conformance {
+    ($open:path) => {
+        $crate::search_conformance!(@each $open:
+            a_written_document_is_returned_as_it_was_given
+            a_missing_document_is_none
+            a_get_sees_a_write_before_searches_do
+            a_get_sees_a_delete_before_searches_do
+            a_search_sees_a_write_that_waited_for_it
+            refresh_makes_queued_writes_visible
+            an_upsert_replaces_the_whole_document
+            outcomes_say_created_updated_deleted_and_not_found
+            an_older_version_never_replaces_a_newer_one
+            an_older_delete_removes_nothing
+            a_deleted_document_does_not_come_back_by_an_older_write
+            a_write_without_a_version_counts_on
+            operations_of_one_bulk_take_effect_in_order
+            one_bad_document_fails_alone
+            an_empty_bulk_is_ok
+            match_finds_any_of_the_terms_best_first
+            match_with_and_needs_every_term
+            minimum_match_counts_and_takes_shares
+            fuzzy_match_finds_misspelt_words
+            fuzzy_match_keeps_the_prefix_it_is_told
+            multi_match_takes_the_best_field_or_the_sum
+            phrase_needs_the_order_and_slop_loosens_it
+            a_phrase_does_not_cross_values
+            prefix_finds_beginnings_of_terms
+            match_prefix_completes_only_an_open_last_word
+            starts_with_words_takes_beginnings_in_any_order
+            a_sub_field_of_beginnings_finds_what_is_being_typed
+            term_is_exact_and_normalized_on_keywords
+            terms_finds_any_of_the_values
+            range_has_open_and_closed_ends_on_every_type
+            exists_finds_values_even_without_terms
+            ids_finds_documents_by_id
+            bool_combines_must_should_filter_and_must_not
+            bool_needs_the_minimum_of_should
+            constant_and_dis_max_score_as_they_say
+            all_and_none_find_all_and_nothing
+            words_are_found_by_their_stem_and_without_accents
+            ties_are_broken_by_id
+            sort_orders_numbers_keywords_and_dates
+            sort_puts_missing_values_where_it_is_told
+            sort_takes_the_least_or_the_largest_of_several_values
+            pages_join_without_gaps_and_totals_are_exact
+            a_projection_returns_only_what_it_names
+            highlights_mark_what_matched
+            count_is_exact
+            unknown_fields_and_wrong_types_are_refused
+            what_a_field_cannot_do_is_unsupported
+            queries_too_deep_or_too_wide_are_refused
+            a_window_over_the_limit_is_refused
+            a_closed_index_says_so
+        );
+    };
+    (@each $open:path: $($case:ident)*) => {$(
+        #[tokio::test]
+        async fn $case() {
+            let index = $open($crate::conformance::schema()).await;
+            $crate::conformance::$case(&*index).await;
+        }
+    )*};
+}
+
+/// The schema that the suite's index is opened with.
+#[must_use]
+pub fn schema() -> Schema {
+    let english = Analyzer::standard().lowercase().ascii_folding().stop_words(["of", "the"]).stem(Stemmer::Porter2);
+    Schema::builder()
+        .analyzer("english", english)
+        .analyzer("typed", Analyzer::standard().lowercase().edge_ngram(1, 10))
+        .field(
+            Field::text("title")
+                .analyzed_by("english")
+                .with_sub_field(Field::text("typed").analyzed_by("typed").searched_by("standard").without_norms()),
+        )
+        .field(Field::text("synonym"))
+        .field(Field::keyword("code").normalized(Normalizer::default().lowercase().ascii_folding()).sortable())
+        .field(Field::keyword("tag"))
+        .field(Field::i64("rank").sortable())
+        .field(Field::u64("size"))
+        .field(Field::f64("ratio").sortable())
+        .field(Field::bool("leaf").sortable())
+        .field(Field::date("day").sortable())
+        .field(Field::keyword("note").not_indexed())
+        .field(Field::text("hidden").not_stored())
+        .build()
+        .expect("the suite's schema is valid")
+}
+
+/// Writes and waits until searches see it.
+async fn put(index: &dyn SearchIndex, records: impl IntoIterator<Item = Record>) {
+    let operations = records.into_iter().map(Operation::Upsert).collect();
+    write(index, operations).await.into_result().expect("every write succeeds");
+}
+
+async fn write(index: &dyn SearchIndex, operations: Vec<Operation>) -> BulkReport {
+    index.bulk_with(operations, BulkOptions::default().with_refresh(Refresh::Now)).await.expect("the bulk succeeds")
+}
+
+fn record(id: &str) -> Record {
+    Record::new(id).expect("the id is valid")
+}
+
+fn id(text: &str) -> DocumentId {
+    DocumentId::new(text).expect("the id is valid")
+}
+
+fn delete(text: &str, version: Option<u64>) -> Operation {
+    Operation::Delete { id: id(text), version }
+}
+
+/// Documents with these titles, under the ids `0`, `1`, `2` and so on.
+async fn put_titles(index: &dyn SearchIndex, titles: &[&str]) {
+    put(index, titles.iter().enumerate().map(|(at, title)| record(&at.to_string()).with("title", *title))).await;
+}
+
+async fn ids(index: &dyn SearchIndex, query: impl Into<Query>) -> Vec<String> {
+    found(index, &SearchRequest::new(query).with_size(100)).await
+}
+
+async fn found(index: &dyn SearchIndex, request: &SearchRequest) -> Vec<String> {
+    let response = index.search(request).await.expect("the search succeeds");
+    assert!(response.hits.len() as u64 <= response.total);
+    response.ids().into_iter().map(str::to_owned).collect()
+}
+
+/// The ids without regard to their order.
+async fn id_set(index: &dyn SearchIndex, query: impl Into<Query>) -> Vec<String> {
+    let mut ids = ids(index, query).await;
+    ids.sort();
+    ids
+}
+
+async fn scores(index: &dyn SearchIndex, query: impl Into<Query>) -> Vec<f32> {
+    let response = index.search(&SearchRequest::new(query)).await.expect("the search succeeds");
+    response.hits.iter().map(|hit| hit.score.expect("a search by score has scores")).collect()
+}
+
+fn kinds(report: &BulkReport) -> Vec<&'static str> {
+    let kind = |outcome: &Outcome| match outcome {
+        Outcome::Created { .. } => "created",
+        Outcome::Updated { .. } => "updated",
+        Outcome::Deleted { .. } => "deleted",
+        Outcome::Stale => "stale",
+        Outcome::NotFound => "not found",
+        Outcome::Failed(_) => "failed",
+    };
+    report.outcomes.iter().map(kind).collect()
+}

@@ -1,0 +1,288 @@
+//! Cases about what each query finds.
+
+use super::{id_set, ids, put, put_titles, record, scores};
+use crate::{FieldBoost, Fuzziness, MinimumMatch, Operator, Query, SearchIndex, Value};
+
+/// More terms and rarer terms score higher.
+pub async fn match_finds_any_of_the_terms_best_first(index: &dyn SearchIndex) {
+    put_titles(index, &["cholera", "typhoid fever", "fever of cholera", "fever", "nothing here"]).await;
+    assert_eq!(ids(index, Query::matches("title", "Cholera FEVER")).await, ["2", "0", "3", "1"]);
+    assert_eq!(ids(index, Query::matches("title", "of the")).await, [""; 0]);
+    assert_eq!(ids(index, Query::matches("title", "  ...  ")).await, [""; 0]);
+}
+
+/// In any order.
+pub async fn match_with_and_needs_every_term(index: &dyn SearchIndex) {
+    put_titles(index, &["acute heart failure", "heart failure", "failure of the heart, acute"]).await;
+    let query = Query::matches("title", "acute failure").operator(Operator::And);
+    assert_eq!(id_set(index, query).await, ["0", "2"]);
+}
+
+/// Positive, negative, and for a single term not at all.
+pub async fn minimum_match_counts_and_takes_shares(index: &dyn SearchIndex) {
+    put_titles(index, &["a b c d", "a b c", "a b", "a"]).await;
+    let query = |minimum| Query::matches("title", "a b c d").minimum_match(minimum);
+    assert_eq!(id_set(index, query(MinimumMatch::Count(3))).await, ["0", "1"]);
+    assert_eq!(id_set(index, query(MinimumMatch::Count(-1))).await, ["0", "1"]);
+    assert_eq!(id_set(index, query(MinimumMatch::Percent(60))).await, ["0", "1", "2"]);
+    assert_eq!(id_set(index, query(MinimumMatch::Percent(-60))).await, ["0", "1", "2"]);
+    assert_eq!(id_set(index, query(MinimumMatch::Count(5))).await, [""; 0]);
+    let single = Query::matches("title", "a").minimum_match(MinimumMatch::Count(2));
+    assert_eq!(id_set(index, single).await, ["0", "1", "2", "3"]);
+}
+
+/// One letter in short words, two in long ones, swapped neighbours as one; the exact word first.
+pub async fn fuzzy_match_finds_misspelt_words(index: &dyn SearchIndex) {
+    put_titles(index, &["heart attack", "hart", "heat", "pneumonia", "panic attack"]).await;
+    assert_eq!(id_set(index, Query::matches("title", "haert").fuzzy()).await, ["0", "1"]);
+    assert_eq!(id_set(index, Query::matches("title", "pnuemonai").fuzzy()).await, ["3"]);
+    assert_eq!(id_set(index, Query::matches("title", "hart atack").fuzzy()).await, ["0", "1", "4"]);
+    assert_eq!(ids(index, Query::matches("title", "hart").fuzzy()).await[0], "1");
+    assert_eq!(id_set(index, Query::fuzzy("title", "hearts").fuzziness(Fuzziness::Edits(1))).await, ["0"]);
+    assert_eq!(id_set(index, Query::matches("title", "hart").fuzziness(Fuzziness::Edits(0))).await, ["1"]);
+}
+
+/// The first letters must be right.
+pub async fn fuzzy_match_keeps_the_prefix_it_is_told(index: &dyn SearchIndex) {
+    put_titles(index, &["heart", "start"]).await;
+    let query = Query::matches("title", "hsart").fuzzy();
+    assert_eq!(id_set(index, query.clone()).await, ["0"]);
+    assert_eq!(id_set(index, query.prefix_length(2)).await, [""; 0]);
+}
+
+/// With boosts.
+pub async fn multi_match_takes_the_best_field_or_the_sum(index: &dyn SearchIndex) {
+    let both = record("both").with("title", "cholera").with("synonym", "cholera");
+    let title = record("title").with("title", "cholera").with("synonym", "other");
+    let synonym = record("synonym").with("title", "other").with("synonym", "cholera");
+    put(index, [both, title, synonym]).await;
+    let fields = |boost| [FieldBoost::new("title", boost), FieldBoost::new("synonym", 1.0)];
+    let query = Query::multi_match(fields(3.0), "cholera");
+    assert_eq!(ids(index, query.clone()).await, ["both", "title", "synonym"]);
+    let best = scores(index, query.clone()).await;
+    assert!((best[0] - best[1]).abs() < 1e-6 && best[1] > best[2], "{best:?}");
+    let sum = scores(index, query.most_fields()).await;
+    assert!((sum[0] - (sum[1] + sum[2])).abs() < 1e-5, "{sum:?}");
+    let shared = scores(index, Query::multi_match(fields(1.0), "cholera").tie_breaker(0.5)).await;
+    assert!((shared[0] - 1.5 * shared[1]).abs() < 1e-5, "{shared:?}");
+}
+
+/// Stop words keep their places.
+pub async fn phrase_needs_the_order_and_slop_loosens_it(index: &dyn SearchIndex) {
+    put_titles(index, &["failure of heart", "heart failure", "heart then failure", "failure heart", "heart"]).await;
+    assert_eq!(ids(index, Query::phrase("title", "heart failure")).await, ["1"]);
+    assert_eq!(id_set(index, Query::phrase("title", "failure of the heart")).await, [""; 0]);
+    assert_eq!(id_set(index, Query::phrase("title", "failure of heart")).await, ["0"]);
+    assert_eq!(ids(index, Query::phrase("title", "heart failure").slop(1)).await, ["1", "2"]);
+    assert_eq!(id_set(index, Query::phrase("title", "heart failure").slop(2)).await, ["1", "2", "3"]);
+    assert_eq!(id_set(index, Query::phrase("title", "heart")).await, ["0", "1", "2", "3", "4"]);
+}
+
+/// The gap is 100 positions.
+pub async fn a_phrase_does_not_cross_values(index: &dyn SearchIndex) {
+    let values = record("a").with("synonym", "acute heart").with("synonym", "failure of kidney");
+    put(index, [values]).await;
+    assert_eq!(ids(index, Query::phrase("synonym", "acute heart")).await, ["a"]);
+    assert_eq!(ids(index, Query::phrase("synonym", "failure of kidney")).await, ["a"]);
+    assert_eq!(ids(index, Query::phrase("synonym", "heart failure").slop(50)).await, [""; 0]);
+    assert_eq!(ids(index, Query::phrase("synonym", "heart failure").slop(100)).await, ["a"]);
+}
+
+/// On text and keywords, normalized.
+pub async fn prefix_finds_beginnings_of_terms(index: &dyn SearchIndex) {
+    put(
+        index,
+        [
+            record("a").with("synonym", "Cholera morbus").with("code", "A00.1"),
+            record("b").with("synonym", "morbid").with("code", "A01"),
+            record("c").with("synonym", "m\u{f6}rbid").with("code", "B\u{c4}0"),
+        ],
+    )
+    .await;
+    assert_eq!(id_set(index, Query::prefix("synonym", "MORB")).await, ["a", "b"]);
+    assert_eq!(id_set(index, Query::prefix("code", "a0")).await, ["a", "b"]);
+    assert_eq!(id_set(index, Query::prefix("code", "B\u{e4}")).await, ["c"]);
+    assert_eq!(id_set(index, Query::prefix("code", "")).await, ["a", "b", "c"]);
+    assert_eq!(scores(index, Query::prefix("code", "a").boost(2.0)).await, [2.0, 2.0]);
+}
+
+/// A space or dot behind it, or a dropped word, completes it.
+pub async fn match_prefix_completes_only_an_open_last_word(index: &dyn SearchIndex) {
+    put_titles(index, &["acute heart failure", "heart", "acute"]).await;
+    assert_eq!(id_set(index, Query::matches_prefix("title", "acute hea")).await, ["0", "1", "2"]);
+    let all = |text: &str| Query::matches_prefix("title", text).operator(Operator::And);
+    assert_eq!(id_set(index, all("acute hea")).await, ["0"]);
+    for complete in ["acute hea ", "acute hea.", "acute hea the"] {
+        assert_eq!(id_set(index, all(complete)).await, [""; 0], "{complete:?}");
+    }
+    assert_eq!(id_set(index, Query::matches_prefix("title", "he")).await, ["0", "1"]);
+}
+
+/// As clinicians type.
+pub async fn starts_with_words_takes_beginnings_in_any_order(index: &dyn SearchIndex) {
+    put_titles(index, &["heart attack", "attack of the heart", "heart failure", "panic attack"]).await;
+    assert_eq!(id_set(index, Query::starts_with_words("title", "hea att")).await, ["0", "1"]);
+    assert_eq!(id_set(index, Query::starts_with_words("title", "att")).await, ["0", "1", "3"]);
+    assert_eq!(scores(index, Query::starts_with_words("title", "hea att")).await, [2.0, 2.0]);
+}
+
+/// Beginnings made at index time.
+pub async fn a_sub_field_of_beginnings_finds_what_is_being_typed(index: &dyn SearchIndex) {
+    put_titles(index, &["Heart attack", "Cholera"]).await;
+    assert_eq!(ids(index, Query::matches("title.typed", "hea")).await, ["0"]);
+    assert_eq!(ids(index, Query::matches("title.typed", "hea cho")).await.len(), 2);
+    assert_eq!(ids(index, Query::matches("title.typed", "eart")).await, [""; 0]);
+}
+
+/// And ranked on text, constant elsewhere.
+pub async fn term_is_exact_and_normalized_on_keywords(index: &dyn SearchIndex) {
+    put(
+        index,
+        [
+            record("a").with("code", "CAF\u{c9}").with("tag", "x").with("rank", -5_i64).with("leaf", true),
+            record("b").with("code", "cafe latte").with("tag", "X").with("size", 5_u64).with("ratio", 0.5),
+        ],
+    )
+    .await;
+    assert_eq!(ids(index, Query::term("code", "cafe")).await, ["a"]);
+    assert_eq!(ids(index, Query::matches("code", "Caf\u{e9}")).await, ["a"]);
+    assert_eq!(ids(index, Query::term("tag", "x")).await, ["a"]);
+    assert_eq!(ids(index, Query::term("rank", -5_i64)).await, ["a"]);
+    assert_eq!(ids(index, Query::term("size", 5_u64)).await, ["b"]);
+    assert_eq!(ids(index, Query::term("ratio", 0.5)).await, ["b"]);
+    assert_eq!(ids(index, Query::term("leaf", true)).await, ["a"]);
+    assert_eq!(scores(index, Query::term("tag", "x").boost(3.0)).await, [3.0]);
+}
+
+/// Scoring 1 however many match.
+pub async fn terms_finds_any_of_the_values(index: &dyn SearchIndex) {
+    let both = record("both").with("tag", "x").with("tag", "y");
+    put(index, [both, record("x").with("tag", "x"), record("z").with("tag", "z")]).await;
+    assert_eq!(ids(index, Query::terms("tag", ["x", "y", "unknown"])).await, ["both", "x"]);
+    assert_eq!(scores(index, Query::terms("tag", ["x", "y"])).await, [1.0, 1.0]);
+    assert_eq!(ids(index, Query::terms("tag", [""; 0])).await, [""; 0]);
+}
+
+/// Also where there is no bound.
+pub async fn range_has_open_and_closed_ends_on_every_type(index: &dyn SearchIndex) {
+    put(
+        index,
+        (-2..=2_i64).map(|n| {
+            let name = ["a", "b", "c", "d", "e"][usize::try_from(n + 2).unwrap_or_default()];
+            record(name)
+                .with("rank", n)
+                .with("size", n.unsigned_abs() + 10)
+                .with("ratio", n as f64 / 2.0)
+                .with("day", Value::Date(n * 86_400_000))
+                .with("code", name)
+        }),
+    )
+    .await;
+    assert_eq!(id_set(index, Query::range("rank").at_least(-1_i64).below(1_i64)).await, ["b", "c"]);
+    assert_eq!(id_set(index, Query::range("rank").above(0_i64)).await, ["d", "e"]);
+    assert_eq!(id_set(index, Query::range("rank").at_most(-2_i64)).await, ["a"]);
+    assert_eq!(id_set(index, Query::range("size").above(11_u64)).await, ["a", "e"]);
+    assert_eq!(id_set(index, Query::range("ratio").at_least(-0.5).at_most(0.5)).await, ["b", "c", "d"]);
+    assert_eq!(id_set(index, Query::range("day").above(Value::Date(-1)).below(Value::Date(1))).await, ["c"]);
+    assert_eq!(id_set(index, Query::range("code").above("B").at_most("d")).await, ["c", "d"]);
+    assert_eq!(id_set(index, Query::range("rank")).await.len(), 5);
+    assert_eq!(id_set(index, Query::range("rank").above(1_i64).below(0_i64)).await, [""; 0]);
+}
+
+/// A value is a value.
+pub async fn exists_finds_values_even_without_terms(index: &dyn SearchIndex) {
+    put(
+        index,
+        [
+            record("a").with("title", "cholera").with("tag", "x").with("rank", 0_i64),
+            record("b").with("title", "...").with("code", ""),
+            record("c").with("size", 1_u64).with("hidden", "text"),
+        ],
+    )
+    .await;
+    assert_eq!(id_set(index, Query::exists("title")).await, ["a", "b"]);
+    assert_eq!(id_set(index, Query::exists("tag")).await, ["a"]);
+    assert_eq!(id_set(index, Query::exists("rank")).await, ["a"]);
+    assert_eq!(id_set(index, Query::exists("code")).await, ["b"]);
+    assert_eq!(id_set(index, Query::exists("size")).await, ["c"]);
+    assert_eq!(id_set(index, Query::exists("hidden")).await, ["c"]);
+    assert_eq!(id_set(index, Query::bool().must_not(Query::exists("title"))).await, ["c"]);
+}
+
+/// Unknown ones are no error.
+pub async fn ids_finds_documents_by_id(index: &dyn SearchIndex) {
+    put(index, [record("a"), record("b/c d"), record("\u{e9}")]).await;
+    assert_eq!(ids(index, Query::ids(["\u{e9}", "b/c d", "unknown"])).await, ["b/c d", "\u{e9}"]);
+}
+
+/// Only must and should score.
+pub async fn bool_combines_must_should_filter_and_must_not(index: &dyn SearchIndex) {
+    put(
+        index,
+        [
+            record("a").with("tag", "m").with("tag", "s"),
+            record("b").with("tag", "m"),
+            record("c").with("tag", "m").with("tag", "n"),
+            record("d").with("tag", "s"),
+        ],
+    )
+    .await;
+    let tag = |name: &str| Query::term("tag", name);
+    let query = Query::bool().must(tag("m")).should(tag("s").boost(0.5)).must_not(tag("n"));
+    assert_eq!(ids(index, query.clone()).await, ["a", "b"]);
+    assert_eq!(scores(index, query).await, [1.5, 1.0]);
+    let filtered = Query::bool().filter(tag("m")).should(tag("s"));
+    assert_eq!(ids(index, filtered.clone()).await, ["a", "b", "c"]);
+    assert_eq!(scores(index, filtered).await, [1.0, 0.0, 0.0]);
+    assert_eq!(ids(index, Query::bool().must_not(tag("m"))).await, ["d"]);
+    assert_eq!(scores(index, Query::bool().must_not(tag("m"))).await, [0.0]);
+    assert_eq!(scores(index, Query::bool().filter(tag("n"))).await, [0.0]);
+    assert_eq!(ids(index, Query::bool()).await.len(), 4);
+}
+
+/// One if there is nothing else.
+pub async fn bool_needs_the_minimum_of_should(index: &dyn SearchIndex) {
+    put(
+        index,
+        [
+            record("a").with("tag", "x").with("tag", "y").with("tag", "z"),
+            record("b").with("tag", "x").with("tag", "y"),
+            record("c").with("tag", "x"),
+            record("d").with("rank", 1_i64),
+        ],
+    )
+    .await;
+    let any = || ["x", "y", "z"].into_iter().fold(Query::bool(), |query, tag| query.should(Query::term("tag", tag)));
+    assert_eq!(ids(index, any()).await, ["a", "b", "c"]);
+    assert_eq!(ids(index, any().minimum_match(MinimumMatch::Count(2))).await, ["a", "b"]);
+    assert_eq!(ids(index, any().minimum_match(MinimumMatch::Percent(100))).await, ["a"]);
+    assert_eq!(ids(index, any().filter(Query::all())).await, ["a", "b", "c", "d"]);
+    assert_eq!(ids(index, any().filter(Query::all()).minimum_match(MinimumMatch::Count(1))).await, ["a", "b", "c"]);
+}
+
+/// Exactly.
+pub async fn constant_and_dis_max_score_as_they_say(index: &dyn SearchIndex) {
+    put_titles(index, &["cholera", "cholera cholera", "fever"]).await;
+    assert_eq!(scores(index, Query::constant(Query::matches("title", "cholera")).boost(2.5)).await, [2.5, 2.5]);
+    let constant = |text: &str, boost| Query::constant(Query::matches("title", text)).boost(boost);
+    let best = Query::dis_max([constant("cholera", 2.0), constant("fever", 3.0), constant("choler", 1.0)]);
+    assert_eq!(ids(index, best.clone().tie_breaker(0.5)).await, ["2", "0", "1"]);
+    assert_eq!(scores(index, best).await[0], 3.0);
+}
+
+/// With and without a boost.
+pub async fn all_and_none_find_all_and_nothing(index: &dyn SearchIndex) {
+    put_titles(index, &["a", "b"]).await;
+    assert_eq!(ids(index, Query::all()).await, ["0", "1"]);
+    assert_eq!(scores(index, Query::all().boost(2.0)).await, [2.0, 2.0]);
+    assert_eq!(ids(index, Query::None).await, [""; 0]);
+}
+
+/// Through the field's analyzer.
+pub async fn words_are_found_by_their_stem_and_without_accents(index: &dyn SearchIndex) {
+    put_titles(index, &["Fractures of the f\u{e9}mur", "Fracturing", "added \u{4e2d}\u{6587}"]).await;
+    assert_eq!(id_set(index, Query::matches("title", "FRACTURE")).await, ["0", "1"]);
+    assert_eq!(id_set(index, Query::matches("title", "femur")).await, ["0"]);
+    assert_eq!(id_set(index, Query::matches("title", "add")).await, ["2"]);
+    assert_eq!(id_set(index, Query::matches("title", "\u{6587}")).await, ["2"]);
+}

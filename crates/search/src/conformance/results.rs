@@ -1,0 +1,233 @@
+//! Cases about order, pages, what is returned, and what is refused.
+
+use statehouse_core::ErrorKind;
+
+use super::{found, ids, put, put_titles, record};
+use crate::{
+    Fuzziness, Highlight, MAX_CLAUSES, MAX_DEPTH, Projection, Query, SearchIndex, SearchIndexExt, SearchRequest, Sort,
+    Value,
+};
+
+/// Whatever order they were written in.
+pub async fn ties_are_broken_by_id(index: &dyn SearchIndex) {
+    put(index, ["c", "a", "B", "\u{e9}", "b"].map(|name| record(name).with("title", "same"))).await;
+    put(index, ["d", "0"].map(|name| record(name).with("title", "same"))).await;
+    let expected = ["0", "B", "a", "b", "c", "d", "\u{e9}"];
+    assert_eq!(ids(index, Query::matches("title", "same")).await, expected);
+    assert_eq!(found(index, &SearchRequest::new(Query::all()).with_sort(Sort::by("rank"))).await, expected);
+}
+
+/// In both directions.
+pub async fn sort_orders_numbers_keywords_and_dates(index: &dyn SearchIndex) {
+    let day = |ms| Value::Date(ms);
+    put(
+        index,
+        [
+            record("a")
+                .with("rank", 2_i64)
+                .with("ratio", -1.5)
+                .with("code", "b")
+                .with("leaf", true)
+                .with("day", day(0)),
+            record("b")
+                .with("rank", -1_i64)
+                .with("ratio", 1e9)
+                .with("code", "A")
+                .with("leaf", false)
+                .with("day", day(-5)),
+        ],
+    )
+    .await;
+    put(index, [record("c").with("rank", 10_i64).with("ratio", 0.0).with("code", "\u{e9}").with("day", day(7))]).await;
+    for (field, expected) in [
+        ("rank", ["b", "a", "c"]),
+        ("ratio", ["a", "c", "b"]),
+        ("code", ["b", "a", "c"]),
+        ("day", ["b", "a", "c"]),
+        ("leaf", ["b", "a", "c"]),
+    ] {
+        let request = SearchRequest::new(Query::all()).with_sort(Sort::by(field));
+        assert_eq!(found(index, &request).await, expected, "{field}");
+        let response = index.search(&request).await.expect("the search succeeds");
+        assert_eq!(response.hits[0].score, None);
+        assert!(response.hits[0].sort[0].is_some(), "{field}");
+    }
+    let descending = SearchRequest::new(Query::all()).with_sort(Sort::by("rank").descending());
+    assert_eq!(found(index, &descending).await, ["c", "a", "b"]);
+    let then = SearchRequest::new(Query::bool().should(Query::term("leaf", true)).filter(Query::all()))
+        .with_sort(Sort::by_score())
+        .with_sort(Sort::by("ratio").descending());
+    assert_eq!(found(index, &then).await, ["a", "b", "c"]);
+}
+
+/// In both directions.
+pub async fn sort_puts_missing_values_where_it_is_told(index: &dyn SearchIndex) {
+    put(index, [record("a"), record("b").with("rank", 1_i64).with("code", "x"), record("c").with("rank", 2_i64)]).await;
+    let by = |sort: Sort| SearchRequest::new(Query::all()).with_sort(sort);
+    assert_eq!(found(index, &by(Sort::by("rank"))).await, ["b", "c", "a"]);
+    assert_eq!(found(index, &by(Sort::by("rank").missing_first())).await, ["a", "b", "c"]);
+    assert_eq!(found(index, &by(Sort::by("rank").descending())).await, ["c", "b", "a"]);
+    assert_eq!(found(index, &by(Sort::by("rank").descending().missing_first())).await, ["a", "c", "b"]);
+    assert_eq!(found(index, &by(Sort::by("code").missing_first())).await, ["a", "c", "b"]);
+    let response = index.search(&by(Sort::by("code"))).await.expect("the search succeeds");
+    let values: Vec<_> = response.hits.iter().map(|hit| hit.sort[0].clone()).collect();
+    assert_eq!(values, [Some(Value::from("x")), None, None]);
+}
+
+/// The smallest upwards, the largest downwards.
+pub async fn sort_takes_the_least_or_the_largest_of_several_values(index: &dyn SearchIndex) {
+    let wide = record("wide").with("rank", 5_i64).with("rank", 1_i64).with("rank", 9_i64);
+    put(index, [wide, record("middle").with("rank", 5_i64)]).await;
+    let by = |sort: Sort| SearchRequest::new(Query::all()).with_sort(sort);
+    assert_eq!(found(index, &by(Sort::by("rank"))).await, ["wide", "middle"]);
+    assert_eq!(found(index, &by(Sort::by("rank").descending())).await, ["wide", "middle"]);
+    let response = index.search(&by(Sort::by("rank").descending())).await.expect("the search succeeds");
+    assert_eq!(response.hits[0].sort, [Some(Value::I64(9))]);
+}
+
+/// By score and by field.
+pub async fn pages_join_without_gaps_and_totals_are_exact(index: &dyn SearchIndex) {
+    put(
+        index,
+        (0..50).map(|n| record(&format!("{n:02}")).with("title", "word ".repeat(n % 7 + 1)).with("rank", n as i64 % 5)),
+    )
+    .await;
+    for sort in [Sort::by_score(), Sort::by("rank").descending()] {
+        let request = SearchRequest::new(Query::matches("title", "word")).with_sort(sort);
+        let whole = found(index, &request.clone().with_size(100)).await;
+        assert_eq!(whole.len(), 50);
+        let mut pages = Vec::new();
+        for from in (0..50).step_by(7) {
+            let page = index.search(&request.clone().with_from(from).with_size(7)).await.expect("the search succeeds");
+            assert_eq!(page.total, 50);
+            pages.extend(page.ids().into_iter().map(str::to_owned));
+        }
+        assert_eq!(pages, whole);
+    }
+    let beyond = SearchRequest::new(Query::all()).with_from(60);
+    assert_eq!(found(index, &beyond).await, [""; 0]);
+    let none = index.search(&SearchRequest::new(Query::all()).with_size(0)).await.expect("the search succeeds");
+    assert_eq!((none.total, none.hits.len()), (50, 0));
+}
+
+/// The id is always there.
+pub async fn a_projection_returns_only_what_it_names(index: &dyn SearchIndex) {
+    put(index, [record("a").with_version(3).with("title", "cholera").with("code", "A00").with("rank", 1_i64)]).await;
+    let request = SearchRequest::new(Query::matches("title", "cholera"));
+    let fields = Projection::Fields(vec!["code".into(), "rank".into()]);
+    let response = index.search(&request.clone().with_projection(fields)).await.expect("the search succeeds");
+    let names: Vec<_> = response.hits[0].record.iter().map(|(name, _)| name.to_owned()).collect();
+    assert_eq!(names, ["code", "rank"]);
+    let request = request.with_projection(Projection::Id).with_highlight(Highlight::field("title"));
+    let response = index.search(&request).await.expect("the search succeeds");
+    let hit = &response.hits[0];
+    assert_eq!((hit.record.iter().count(), hit.record.version()), (0, Some(3)));
+    assert_eq!(hit.highlight("title").len(), 1);
+}
+
+/// Stems, similar words, beginnings and phrases, in every value.
+pub async fn highlights_mark_what_matched(index: &dyn SearchIndex) {
+    put(
+        index,
+        [record("a")
+            .with("title", "Fractures <of> the f\u{e9}mur & heart attack")
+            .with("synonym", "broken leg")
+            .with("synonym", "leg broken, badly broken")],
+    )
+    .await;
+    let marked = async |query: Query, field: &'static str| {
+        let request = SearchRequest::new(query).with_highlight(Highlight::field(field));
+        let response = index.search(&request).await.expect("the search succeeds");
+        let fragments = response.hits[0].highlight(field).iter().map(|f| f.to_html("[", "]"));
+        fragments.collect::<Vec<_>>()
+    };
+    let title = |text: &str| vec![text.to_owned()];
+    let both = Query::matches("title", "femur fracture").into();
+    assert_eq!(marked(both, "title").await, title("[Fractures] &lt;of&gt; the [f\u{e9}mur] &amp; heart attack"));
+    let fuzzy = Query::matches("title", "hart atack").fuzzy().into();
+    assert_eq!(marked(fuzzy, "title").await, title("Fractures &lt;of&gt; the f\u{e9}mur &amp; [heart] [attack]"));
+    let typed = Query::starts_with_words("title", "att").into();
+    assert_eq!(marked(typed, "title").await, title("Fractures &lt;of&gt; the f\u{e9}mur &amp; heart [attack]"));
+    let typed = Query::matches("title.typed", "hea").into();
+    assert_eq!(marked(typed, "title.typed").await, title("Fractures &lt;of&gt; the f\u{e9}mur &amp; [heart] attack"));
+    let phrase = Query::phrase("synonym", "broken leg").into();
+    assert_eq!(marked(phrase, "synonym").await, ["[broken] [leg]"]);
+    let word = Query::matches("synonym", "broken").into();
+    assert_eq!(marked(word, "synonym").await, ["leg [broken], badly [broken]", "[broken] leg"]);
+    assert_eq!(marked(Query::all().into(), "title").await, [""; 0]);
+}
+
+/// After deletes too.
+pub async fn count_is_exact(index: &dyn SearchIndex) {
+    put_titles(index, &["cholera", "cholera", "fever", "cholera fever"]).await;
+    assert_eq!(index.count(&Query::matches("title", "cholera").into()).await.expect("count succeeds"), 3);
+    super::write(index, vec![super::delete("0", None)]).await;
+    assert_eq!(index.count(&Query::matches("title", "cholera").into()).await.expect("count succeeds"), 2);
+    assert_eq!(index.count(&Query::all().into()).await.expect("count succeeds"), 3);
+    assert_eq!(index.count(&Query::None).await.expect("count succeeds"), 0);
+}
+
+async fn refusal(index: &dyn SearchIndex, request: impl Into<SearchRequest>) -> ErrorKind {
+    index.search(&request.into()).await.expect_err("the request is refused").kind()
+}
+
+/// Before anything is sent.
+pub async fn unknown_fields_and_wrong_types_are_refused(index: &dyn SearchIndex) {
+    let queries: [Query; 7] = [
+        Query::matches("unknown", "x").into(),
+        Query::term("rank", "one").into(),
+        Query::terms("size", [1_i64]).into(),
+        Query::range("day").above(1_i64).into(),
+        Query::exists("unknown").into(),
+        Query::matches("title", "x").boost(f32::NAN).into(),
+        Query::bool().must(Query::fuzzy("title", "x").fuzziness(Fuzziness::Edits(3))).into(),
+    ];
+    for query in queries {
+        let shown = format!("{query:?}");
+        assert_eq!(refusal(index, query.clone()).await, ErrorKind::InvalidInput, "{shown}");
+        assert_eq!(index.count(&query).await.expect_err("refused").kind(), ErrorKind::InvalidInput, "{shown}");
+    }
+    let sorted = SearchRequest::new(Query::all()).with_sort(Sort::by("unknown"));
+    assert_eq!(refusal(index, sorted).await, ErrorKind::InvalidInput);
+}
+
+/// Instead of differing.
+pub async fn what_a_field_cannot_do_is_unsupported(index: &dyn SearchIndex) {
+    let queries: [Query; 6] = [
+        Query::phrase("code", "x y").into(),
+        Query::matches("rank", "1").into(),
+        Query::matches("code", "x").fuzzy().into(),
+        Query::range("title").above("a").into(),
+        Query::prefix("rank", "1").into(),
+        Query::term("note", "kept").into(),
+    ];
+    for query in queries {
+        let shown = format!("{query:?}");
+        assert_eq!(refusal(index, query).await, ErrorKind::Unsupported, "{shown}");
+    }
+    let all = || SearchRequest::new(Query::all());
+    assert_eq!(refusal(index, all().with_sort(Sort::by("title"))).await, ErrorKind::Unsupported);
+    assert_eq!(refusal(index, all().with_highlight(Highlight::field("hidden"))).await, ErrorKind::Unsupported);
+    let hidden = Projection::Fields(vec!["hidden".into()]);
+    assert_eq!(refusal(index, all().with_projection(hidden)).await, ErrorKind::Unsupported);
+}
+
+/// With bounded work.
+pub async fn queries_too_deep_or_too_wide_are_refused(index: &dyn SearchIndex) {
+    let deep = (0..=MAX_DEPTH).fold(Query::from(Query::all()), |query, _| Query::bool().must(query).into());
+    assert_eq!(refusal(index, deep).await, ErrorKind::InvalidInput);
+    let wide = (0..=MAX_CLAUSES).fold(Query::bool(), |query, _| query.should(Query::all()));
+    assert_eq!(refusal(index, wide).await, ErrorKind::InvalidInput);
+    let long = "word ".repeat(3_000);
+    assert_eq!(refusal(index, Query::matches("title", long)).await, ErrorKind::InvalidInput);
+}
+
+/// As OpenSearch's `index.max_result_window`.
+pub async fn a_window_over_the_limit_is_refused(index: &dyn SearchIndex) {
+    put_titles(index, &["a"]).await;
+    let all = || SearchRequest::new(Query::all());
+    assert_eq!(found(index, &all().with_from(9_990)).await, [""; 0]);
+    assert_eq!(refusal(index, all().with_from(9_991)).await, ErrorKind::InvalidInput);
+    assert_eq!(refusal(index, all().with_size(10_001)).await, ErrorKind::InvalidInput);
+    assert_eq!(refusal(index, all().with_from(u64::MAX)).await, ErrorKind::InvalidInput);
+}

@@ -1,0 +1,190 @@
+//! Cases about writes, versions and visibility.
+
+use statehouse_core::ErrorKind;
+
+use super::{delete, found, id, ids, kinds, put, put_titles, record, write};
+use crate::{
+    BulkOptions, Durability, Operation, Outcome, Query, Refresh, SearchIndex, SearchIndexExt, SearchRequest, Value,
+};
+
+/// Every type, several values, order within a field.
+pub async fn a_written_document_is_returned_as_it_was_given(index: &dyn SearchIndex) {
+    let given = record("a")
+        .with_version(7)
+        .with("title", "Straße  \u{1F469}\u{200D}\u{2695}\u{FE0F} \"quoted\" \\ \n")
+        .with("synonym", "second")
+        .with("synonym", "first")
+        .with("code", "A00.0")
+        .with("rank", i64::MIN)
+        .with("size", u64::MAX)
+        .with("ratio", 0.1)
+        .with("leaf", true)
+        .with("day", Value::Date(-1))
+        .with("note", "kept");
+    put(index, [given.clone().with("hidden", "searched only")]).await;
+    let stored = index.get(&id("a")).await.expect("get succeeds").expect("the document is there");
+    assert_eq!(stored.version(), Some(7));
+    for field in ["title", "synonym", "code", "rank", "size", "ratio", "leaf", "day", "note"] {
+        assert!(stored.values(field).eq(given.values(field)), "{field}");
+    }
+    assert_eq!(stored.values("hidden").count(), 0);
+    assert_eq!(ids(index, Query::matches("hidden", "searched")).await, ["a"]);
+    let response = index.search(&SearchRequest::new(Query::all())).await.expect("the search succeeds");
+    assert!(response.hits[0].record.values("synonym").eq(given.values("synonym")));
+    assert_eq!(response.hits[0].record.version(), Some(7));
+}
+
+/// Neither an error nor an empty document.
+pub async fn a_missing_document_is_none(index: &dyn SearchIndex) {
+    assert_eq!(index.get(&id("absent")).await.expect("get succeeds"), None);
+}
+
+/// Get is realtime.
+pub async fn a_get_sees_a_write_before_searches_do(index: &dyn SearchIndex) {
+    let queued = BulkOptions::default().with_durability(Durability::Queued);
+    for rank in 0..3_i64 {
+        let operation = Operation::Upsert(record("a").with("rank", rank));
+        index.bulk_with(vec![operation], queued.clone()).await.expect("the bulk succeeds");
+        let stored = index.get(&id("a")).await.expect("get succeeds").expect("the document is there");
+        assert_eq!(stored.value("rank"), Some(&Value::I64(rank)));
+    }
+}
+
+/// Get is realtime for deletes too.
+pub async fn a_get_sees_a_delete_before_searches_do(index: &dyn SearchIndex) {
+    put(index, [record("a")]).await;
+    let queued = BulkOptions::default().with_durability(Durability::Queued);
+    index.bulk_with(vec![delete("a", None)], queued).await.expect("the bulk succeeds");
+    assert_eq!(index.get(&id("a")).await.expect("get succeeds"), None);
+}
+
+/// Both ways of waiting.
+pub async fn a_search_sees_a_write_that_waited_for_it(index: &dyn SearchIndex) {
+    for (name, refresh) in [("a", Refresh::Wait), ("b", Refresh::Now)] {
+        let operation = Operation::Upsert(record(name).with("tag", name));
+        let options = BulkOptions::default().with_refresh(refresh);
+        index.bulk_with(vec![operation], options).await.expect("the bulk succeeds");
+        assert_eq!(ids(index, Query::term("tag", name)).await, [name]);
+    }
+}
+
+/// Whatever the write said.
+pub async fn refresh_makes_queued_writes_visible(index: &dyn SearchIndex) {
+    let queued = BulkOptions::default().with_durability(Durability::Queued);
+    index.bulk_with(vec![Operation::Upsert(record("a"))], queued).await.expect("the bulk succeeds");
+    index.refresh().await.expect("refresh succeeds");
+    assert_eq!(ids(index, Query::all()).await, ["a"]);
+}
+
+/// Fields are not merged.
+pub async fn an_upsert_replaces_the_whole_document(index: &dyn SearchIndex) {
+    put(index, [record("a").with("title", "cholera").with("rank", 1_i64)]).await;
+    put(index, [record("a").with("title", "typhoid")]).await;
+    assert_eq!(ids(index, Query::matches("title", "cholera")).await, [""; 0]);
+    assert_eq!(ids(index, Query::matches("title", "typhoid")).await, ["a"]);
+    let stored = index.get(&id("a")).await.expect("get succeeds").expect("the document is there");
+    assert_eq!(stored.value("rank"), None);
+}
+
+/// In one bulk and over several.
+pub async fn outcomes_say_created_updated_deleted_and_not_found(index: &dyn SearchIndex) {
+    let upsert = || Operation::Upsert(record("a"));
+    let report = write(index, vec![upsert(), upsert(), delete("a", None), delete("a", None), upsert()]).await;
+    assert_eq!(kinds(&report), ["created", "updated", "deleted", "not found", "created"]);
+    let report = write(index, vec![upsert(), delete("a", None), delete("b", None)]).await;
+    assert_eq!(kinds(&report), ["updated", "deleted", "not found"]);
+}
+
+/// Nor the same version.
+pub async fn an_older_version_never_replaces_a_newer_one(index: &dyn SearchIndex) {
+    let version = |version| vec![Operation::Upsert(record("a").with_version(version).with("rank", version as i64))];
+    assert_eq!(kinds(&write(index, version(5)).await), ["created"]);
+    assert_eq!(kinds(&write(index, version(4)).await), ["stale"]);
+    assert_eq!(kinds(&write(index, version(5)).await), ["stale"]);
+    assert_eq!(kinds(&write(index, version(9)).await), ["updated"]);
+    let stored = index.get(&id("a")).await.expect("get succeeds").expect("the document is there");
+    assert_eq!((stored.version(), stored.value("rank")), (Some(9), Some(&Value::I64(9))));
+    assert_eq!(ids(index, Query::term("rank", 9_i64)).await, ["a"]);
+}
+
+/// The document stays.
+pub async fn an_older_delete_removes_nothing(index: &dyn SearchIndex) {
+    put(index, [record("a").with_version(5)]).await;
+    assert_eq!(kinds(&write(index, vec![delete("a", Some(5))]).await), ["stale"]);
+    assert!(index.get(&id("a")).await.expect("get succeeds").is_some());
+    assert_eq!(kinds(&write(index, vec![delete("a", Some(6))]).await), ["deleted"]);
+    assert_eq!(ids(index, Query::all()).await, [""; 0]);
+}
+
+/// Also where there was nothing to delete yet.
+pub async fn a_deleted_document_does_not_come_back_by_an_older_write(index: &dyn SearchIndex) {
+    let version = |name: &str, version| Operation::Upsert(record(name).with_version(version));
+    put(index, [record("a").with_version(1)]).await;
+    let report = write(index, vec![delete("a", Some(3)), delete("b", Some(3))]).await;
+    assert_eq!(kinds(&report), ["deleted", "not found"]);
+    let report = write(index, vec![version("a", 2), version("b", 2)]).await;
+    assert_eq!(kinds(&report), ["stale", "stale"]);
+    assert_eq!(ids(index, Query::all()).await, [""; 0]);
+    let report = write(index, vec![version("a", 4), version("b", 4)]).await;
+    assert_eq!(kinds(&report), ["created", "created"]);
+}
+
+/// So that it is never stale.
+pub async fn a_write_without_a_version_counts_on(index: &dyn SearchIndex) {
+    put(index, [record("a").with_version(5)]).await;
+    let report = write(index, vec![Operation::Upsert(record("a"))]).await;
+    assert!(matches!(report.outcomes[..], [Outcome::Updated { version: 6 }]), "{report:?}");
+    let report = write(index, vec![Operation::Upsert(record("b"))]).await;
+    assert!(matches!(report.outcomes[..], [Outcome::Created { version: 1 }]), "{report:?}");
+}
+
+/// Per id.
+pub async fn operations_of_one_bulk_take_effect_in_order(index: &dyn SearchIndex) {
+    let mut operations = Vec::new();
+    for rank in 0..20_i64 {
+        operations.push(Operation::Upsert(record("a").with("rank", rank)));
+        operations.push(Operation::Upsert(record("b").with("rank", rank)));
+        operations.push(delete("b", None));
+    }
+    write(index, operations).await;
+    let stored = index.get(&id("a")).await.expect("get succeeds").expect("the document is there");
+    assert_eq!(stored.value("rank"), Some(&Value::I64(19)));
+    assert_eq!(ids(index, Query::all()).await, ["a"]);
+}
+
+/// The others are written.
+pub async fn one_bad_document_fails_alone(index: &dyn SearchIndex) {
+    let operations = vec![
+        Operation::Upsert(record("a")),
+        Operation::Upsert(record("b").with("unknown", "x")),
+        Operation::Upsert(record("c").with("rank", "not a number")),
+        Operation::Upsert(record("d").with("ratio", f64::NAN)),
+        Operation::Upsert(record("e").with("code", "x".repeat(40_000))),
+        Operation::Upsert(record("f")),
+    ];
+    let report = write(index, operations).await;
+    assert_eq!(kinds(&report), ["created", "failed", "failed", "failed", "failed", "created"]);
+    let failed: Vec<_> = report.failures().map(|(place, error)| (place, error.kind())).collect();
+    let bad = ErrorKind::InvalidInput;
+    assert_eq!(failed, [(1, bad), (2, bad), (3, bad), (4, ErrorKind::TooLarge)]);
+    assert_eq!(ids(index, Query::all()).await, ["a", "f"]);
+}
+
+/// Nothing to do is no error.
+pub async fn an_empty_bulk_is_ok(index: &dyn SearchIndex) {
+    assert!(index.bulk(Vec::new()).await.expect("the bulk succeeds").outcomes.is_empty());
+}
+
+/// Never an empty answer.
+pub async fn a_closed_index_says_so(index: &dyn SearchIndex) {
+    put_titles(index, &["cholera"]).await;
+    assert_eq!(found(index, &SearchRequest::new(Query::all())).await, ["0"]);
+    index.close().await.expect("close succeeds");
+    index.close().await.expect("closing twice succeeds");
+    let kind = ErrorKind::Unavailable;
+    assert_eq!(index.search(&SearchRequest::new(Query::all())).await.unwrap_err().kind(), kind);
+    assert_eq!(index.count(&Query::all().into()).await.unwrap_err().kind(), kind);
+    assert_eq!(index.get(&id("0")).await.unwrap_err().kind(), kind);
+    assert_eq!(index.bulk(vec![Operation::Upsert(record("a"))]).await.unwrap_err().kind(), kind);
+    assert!(!index.health().await.is_up());
+}

@@ -1,0 +1,131 @@
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use statehouse_core::{Clock, Error, Result, ServiceUrl, SystemClock};
+
+use crate::{Schema, TantivyIndex};
+
+/// How to open a [`TantivyIndex`].
+///
+/// As a URL: `memory:` or `tantivy:///var/lib/app/concepts`, with the parameters `commit_interval`, `delete_retention`,
+/// `memory` and `threads` named as the methods here.
+#[derive(Clone, Debug)]
+pub struct TantivyConfig {
+    pub(super) folder: Option<PathBuf>,
+    pub(super) threads: usize,
+    pub(super) memory: u64,
+    pub(super) commit_interval: Duration,
+    pub(super) delete_retention: Duration,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+impl TantivyConfig {
+    /// The least memory per writing thread, in bytes.
+    pub const MIN_MEMORY: u64 = 15_000_000;
+
+    fn new(folder: Option<PathBuf>) -> Self {
+        Self {
+            folder,
+            threads: 1,
+            memory: 64 << 20,
+            commit_interval: Duration::from_secs(1),
+            delete_retention: Duration::from_secs(60),
+            clock: Arc::new(SystemClock::default()),
+        }
+    }
+
+    /// An index in memory, gone with its last handle.
+    #[must_use]
+    pub fn memory() -> Self {
+        Self::new(None)
+    }
+
+    /// An index in a folder of its own, which is made if it is missing.
+    #[must_use]
+    pub fn folder(path: impl AsRef<Path>) -> Self {
+        Self::new(Some(path.as_ref().to_owned()))
+    }
+
+    /// Reads `memory:` or `tantivy:///folder` with parameters.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfig`](statehouse_core::ErrorKind::InvalidConfig) for another scheme, no folder, or a
+    /// parameter that is unknown or wrong.
+    pub fn from_url(mut url: ServiceUrl) -> Result<Self> {
+        let accepts = "expected \"memory:\" or \"tantivy:///folder\"";
+        let mut config = match (url.scheme(), url.path()) {
+            ("memory", "") => Self::memory(),
+            ("tantivy", path) if !path.is_empty() && url.hosts().is_empty() => Self::folder(path),
+            _ => return Err(Error::invalid_config(url.setting(), accepts)),
+        };
+        if let Some(threads) = url.take_parsed("threads", "a number from 1 to 8")? {
+            config.threads = threads;
+        }
+        config.memory = url.take_size("memory")?.unwrap_or(config.memory);
+        config.commit_interval = url.take_duration("commit_interval")?.unwrap_or(config.commit_interval);
+        config.delete_retention = url.take_duration("delete_retention")?.unwrap_or(config.delete_retention);
+        config.check().map_err(|error| error.with_setting(url.setting()))?;
+        url.finish()?;
+        Ok(config)
+    }
+
+    /// How many threads write: 1 unless set, at most 8. More are faster on large bulks and leave more segments behind.
+    #[must_use]
+    pub const fn with_threads(mut self, threads: usize) -> Self {
+        self.threads = threads;
+        self
+    }
+
+    /// How many bytes the writing threads may collect before they write a segment: 64 MiB unless set.
+    #[must_use]
+    pub const fn with_memory(mut self, bytes: u64) -> Self {
+        self.memory = bytes;
+        self
+    }
+
+    /// How long a queued write waits at most for its commit: 1 second unless set.
+    #[must_use]
+    pub const fn with_commit_interval(mut self, interval: Duration) -> Self {
+        self.commit_interval = interval;
+        self
+    }
+
+    /// How long the version of a delete is remembered: 60 seconds unless set, as `index.gc_deletes` of OpenSearch. It is
+    /// kept in memory and ends with the process.
+    #[must_use]
+    pub const fn with_delete_retention(mut self, retention: Duration) -> Self {
+        self.delete_retention = retention;
+        self
+    }
+
+    /// Takes the time from another clock, for tests.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Opens the index, or makes it if there is none.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`](statehouse_core::ErrorKind::Conflict) if another process or handle has the folder open,
+    /// or if the folder's index has another schema: that one is not touched. `Corrupt` for a damaged index,
+    /// `InvalidConfig` for a wrong setting, `PermissionDenied` or `Unavailable` as the disk says.
+    pub async fn open(self, schema: Schema) -> Result<TantivyIndex> {
+        TantivyIndex::open(self, schema).await
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        if !(1..=8).contains(&self.threads) {
+            return Err(Error::invalid_config("threads", "must be a number from 1 to 8"));
+        }
+        if self.memory / self.threads as u64 <= Self::MIN_MEMORY {
+            return Err(Error::invalid_config("memory", "must be over 15 MB for each thread"));
+        }
+        if self.commit_interval.is_zero() {
+            return Err(Error::invalid_config("commit_interval", "must be above zero"));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,108 @@
+//! Which terms of the dictionary a beginning, a range or a similar spelling stands for.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use statehouse_core::Result;
+use tantivy::Term;
+use tantivy::index::InvertedIndexReader;
+use tantivy::postings::TermInfo;
+use tantivy::query::FuzzyTermQuery;
+
+use super::error::{map_error, map_io};
+use super::snapshot::Snapshot;
+use crate::distance::edit_distance;
+
+/// How many similar terms stand for one: `max_expansions` of OpenSearch.
+const MAX_SIMILAR: usize = 50;
+
+/// The terms similar to one, each with its similarity as a boost, and the one document frequency that ranks them all:
+/// that of the most frequent of them, so that a rare misspelling is not worth more than the word.
+///
+/// As Lucene's `TopTermsBlendedFreqScoringRewrite`: the 50 most similar, the first in order among equals.
+pub(super) fn similar_terms(
+    snapshot: &Snapshot,
+    place: usize,
+    text: &str,
+    edits: u8,
+    prefix_length: usize,
+) -> Result<Vec<(String, f32, u64)>> {
+    let Some(slot) = snapshot.mapping.slots[place] else { return Ok(Vec::new()) };
+    let automaton = FuzzyTermQuery::new(Term::from_field_text(slot, text), edits, true);
+    let prefix = text.char_indices().nth(prefix_length).map_or(text, |(end, _)| &text[..end]);
+    let mut found: BTreeMap<String, u64> = BTreeMap::new();
+    for segment in &snapshot.segments {
+        let Some(inverted) = segment.terms(place) else { continue };
+        let mut stream = inverted
+            .terms()
+            .search(automaton.automaton().map_err(map_error)?)
+            .ge(prefix)
+            .into_stream()
+            .map_err(map_io)?;
+        while let Some((term, info)) = stream.next() {
+            let Ok(term) = std::str::from_utf8(term) else { continue };
+            if !term.starts_with(prefix) {
+                break;
+            }
+            match found.get_mut(term) {
+                Some(frequency) => *frequency += u64::from(info.doc_freq),
+                None => drop(found.insert(term.to_owned(), u64::from(info.doc_freq))),
+            }
+        }
+    }
+    let mut similar: Vec<_> =
+        found.into_iter().map(|(term, frequency)| (similarity(text, &term), term, frequency)).collect();
+    // Stable: among equals the order of the terms stays.
+    similar.sort_by(|a, b| b.0.total_cmp(&a.0));
+    similar.truncate(MAX_SIMILAR);
+    let frequency = similar.iter().map(|(.., frequency)| *frequency).max().unwrap_or_default();
+    similar.sort_by(|a, b| a.1.cmp(&b.1));
+    Ok(similar.into_iter().map(|(boost, term, _)| (term, boost, frequency)).collect())
+}
+
+/// 1 for the same term, less for each letter that differs, as Lucene's `FuzzyTermsEnum` has it.
+#[expect(clippy::cast_precision_loss, reason = "lengths of terms are small")]
+fn similarity(text: &str, term: &str) -> f32 {
+    let distance = edit_distance(text, term);
+    let shorter = text.chars().count().min(term.chars().count());
+    if distance == 0 { 1.0 } else { 1.0 - distance as f32 / shorter as f32 }
+}
+
+/// Calls `visit` for every term between two bounds.
+pub(super) fn for_range(
+    inverted: &InvertedIndexReader,
+    lower: &Bound<Vec<u8>>,
+    upper: &Bound<Vec<u8>>,
+    mut visit: impl FnMut(&TermInfo) -> Result<()>,
+) -> Result<()> {
+    let range = inverted.terms().range();
+    let range = match lower {
+        Bound::Included(bytes) => range.ge(bytes),
+        Bound::Excluded(bytes) => range.gt(bytes),
+        Bound::Unbounded => range,
+    };
+    let range = match upper {
+        Bound::Included(bytes) => range.le(bytes),
+        Bound::Excluded(bytes) => range.lt(bytes),
+        Bound::Unbounded => range,
+    };
+    let mut stream = range.into_stream().map_err(map_io)?;
+    while stream.advance() {
+        visit(stream.value())?;
+    }
+    Ok(())
+}
+
+/// The bounds of all terms that begin with a text.
+pub(super) fn prefix_bounds(text: &str) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
+    let mut end = text.as_bytes().to_vec();
+    // The next text of the same length or less: no byte of UTF-8 is 0xFF, so one step up never carries.
+    let upper = match end.last_mut() {
+        Some(last) => {
+            *last += 1;
+            Bound::Excluded(end)
+        }
+        None => Bound::Unbounded,
+    };
+    (Bound::Included(text.as_bytes().to_vec()), upper)
+}

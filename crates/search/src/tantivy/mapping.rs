@@ -1,0 +1,256 @@
+//! What our schema and documents are in tantivy.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use statehouse_core::{Error, ErrorKind, Result};
+use tantivy::TantivyDocument;
+use tantivy::schema::{
+    BytesOptions, Field as Slot, IndexRecordOption, NumericOptions, STORED, SchemaBuilder, TextFieldIndexing,
+    TextOptions,
+};
+use tantivy::tokenizer::{TextAnalyzer, TokenizerManager};
+
+use super::error::BACKEND;
+use super::tokens::{AnalyzerTokenizer, SEPARATOR, clean};
+use crate::analysis::TokenStream;
+use crate::{DocumentId, Field, FieldKind, Record, Schema, Value};
+
+/// The name of the untouched-text tokenizer in tantivy.
+const RAW: &str = "raw";
+
+/// A schema with its place in tantivy: one slot per indexed field, and our own beside them.
+#[derive(Debug)]
+pub(super) struct Mapping {
+    pub(super) schema: Arc<Schema>,
+    pub(super) inner: tantivy::schema::Schema,
+    /// For each field of the schema, in order.
+    pub(super) slots: Vec<Option<Slot>>,
+    pub(super) id: Slot,
+    version: Slot,
+    source: Slot,
+    /// Names of fields that have a value no other structure tells of.
+    pub(super) present: Slot,
+    places: HashMap<Arc<str>, usize>,
+    /// For each field, the fields that index its values: itself and its sub-fields.
+    targets: Vec<Vec<usize>>,
+}
+
+pub(super) const ID: &str = "_id";
+pub(super) const VERSION: &str = "_version";
+
+impl Mapping {
+    pub(super) fn new(schema: Arc<Schema>) -> Self {
+        let mut builder = tantivy::schema::Schema::builder();
+        let exact = TextFieldIndexing::default()
+            .set_tokenizer(RAW)
+            .set_fieldnorms(false)
+            .set_index_option(IndexRecordOption::Basic);
+        let exact = TextOptions::default().set_indexing_options(exact);
+        let id = builder.add_text_field(ID, exact.clone().set_fast(RAW));
+        let version = builder.add_u64_field(VERSION, NumericOptions::default().set_fast());
+        let source = builder.add_bytes_field("_source", BytesOptions::from(STORED));
+        let present = builder.add_text_field("_present", exact.clone());
+        let slots = schema.fields().iter().enumerate();
+        let slots = slots.map(|(at, field)| field.is_indexed().then(|| add(&mut builder, at, field, &exact))).collect();
+        let places: HashMap<_, _> =
+            schema.fields().iter().enumerate().map(|(at, f)| (Arc::from(f.name()), at)).collect();
+        let targets = schema.fields().iter().enumerate().map(|(at, field)| {
+            let subs = schema.fields().iter().enumerate().filter(|(_, sub)| sub.source() == Some(field.name()));
+            [at].into_iter().chain(subs.map(|(sub, _)| sub)).collect()
+        });
+        let targets = targets.collect();
+        Self { inner: builder.build(), slots, id, version, source, present, places, targets, schema }
+    }
+
+    /// The analyzers under the names that the slots use.
+    pub(super) fn tokenizers(&self) -> TokenizerManager {
+        // Has `raw`, and `default`, which tantivy asks for even where nothing is cut.
+        let manager = TokenizerManager::default();
+        for (name, analyzer) in self.schema.analyzers() {
+            manager.register(&tokenizer_name(name), TextAnalyzer::from(AnalyzerTokenizer::new(analyzer.clone())));
+        }
+        manager
+    }
+
+    /// The place of a field, and its slot if it is indexed.
+    pub(super) fn slot(&self, name: &str) -> Result<(usize, Slot)> {
+        let place = self.places.get(name).copied();
+        place.and_then(|place| Some((place, self.slots[place]?))).ok_or_else(|| {
+            Error::new(ErrorKind::Unsupported, "the field is not indexed").with_backend(BACKEND).with_key(name)
+        })
+    }
+
+    /// The document that tantivy indexes, and the stored form of the record.
+    pub(super) fn document(&self, record: &Record, version: u64) -> Result<(TantivyDocument, Vec<u8>)> {
+        let mut document = TantivyDocument::new();
+        document.add_text(self.id, record.id().as_str());
+        document.add_u64(self.version, version);
+        let mut texts: Vec<(usize, Vec<&str>)> = Vec::new();
+        let mut stored = Vec::new();
+        for (name, value) in record.iter() {
+            let place = *self.places.get(name).ok_or_else(|| Error::invalid_input("the schema has no such field"))?;
+            if self.schema.fields()[place].is_stored() {
+                stored
+                    .push(StoredValue { place: u16::try_from(place).unwrap_or(u16::MAX), value: Cow::Borrowed(value) });
+            }
+            for &target in &self.targets[place] {
+                self.index(&mut document, target, value, &mut texts);
+            }
+        }
+        for (target, values) in texts {
+            self.index_text(&mut document, target, &values);
+        }
+        let source = encode(&Source { values: stored })?;
+        document.add_bytes(self.source, &source);
+        Ok((document, source))
+    }
+
+    fn index<'a>(
+        &self,
+        document: &mut TantivyDocument,
+        place: usize,
+        value: &'a Value,
+        texts: &mut Vec<(usize, Vec<&'a str>)>,
+    ) {
+        let (field, Some(slot)) = (&self.schema.fields()[place], self.slots[place]) else { return };
+        match (field.kind(), value) {
+            (FieldKind::Text { .. }, Value::Text(text)) => {
+                match texts.iter_mut().find(|(given, _)| *given == place) {
+                    Some((_, values)) => values.push(text),
+                    None => texts.push((place, vec![text])),
+                }
+                return;
+            }
+            (FieldKind::Keyword { normalizer }, Value::Text(text)) if normalizer.is_identity() => {
+                document.add_text(slot, text);
+            }
+            (FieldKind::Keyword { normalizer }, Value::Text(text)) => document.add_text(slot, normalizer.apply(text)),
+            (FieldKind::U64, Value::U64(number)) => document.add_u64(slot, *number),
+            (FieldKind::F64, Value::F64(number)) => document.add_f64(slot, *number),
+            (FieldKind::Bool, Value::Bool(truth)) => document.add_bool(slot, *truth),
+            (_, Value::I64(number) | Value::Date(number)) => document.add_i64(slot, *number),
+            _ => return,
+        }
+        if !field.is_sortable() {
+            document.add_text(self.present, field.name());
+        }
+    }
+
+    fn index_text(&self, document: &mut TantivyDocument, place: usize, values: &[&str]) {
+        let (field, Some(slot)) = (&self.schema.fields()[place], self.slots[place]) else { return };
+        match values {
+            [one] => document.add_text(slot, clean(one)),
+            many => document.add_text(slot, many.iter().map(|text| clean(text)).collect::<Vec<_>>().join(SEPARATOR)),
+        }
+        let has_terms = |text: &&str| {
+            self.schema.index_analyzer(field).is_ok_and(|analyzer| TokenStream::new(analyzer, text).advance())
+        };
+        if !values.iter().any(has_terms) {
+            document.add_text(self.present, field.name());
+        }
+    }
+
+    /// The record that a stored form is.
+    pub(super) fn record(&self, id: DocumentId, version: u64, source: &[u8], wanted: Wanted<'_>) -> Result<Record> {
+        let mut record = Record::with_id(id).with_version(version);
+        if wanted.is_none() {
+            return Ok(record);
+        }
+        let source: Source<'_> = postcard::from_bytes(source.strip_prefix(&[FORMAT]).ok_or_else(damaged)?)
+            .map_err(|error| damaged().with_source(error))?;
+        for StoredValue { place, value } in source.values {
+            let field = self.schema.fields().get(usize::from(place)).ok_or_else(damaged)?;
+            if wanted.has(field.name()) {
+                record.push(field.name().to_owned(), value.into_owned());
+            }
+        }
+        Ok(record)
+    }
+
+    pub(super) fn source<'a>(&self, document: &'a TantivyDocument) -> Result<&'a [u8]> {
+        use tantivy::schema::Value as _;
+        document.get_first(self.source).and_then(|value| value.as_bytes()).ok_or_else(damaged)
+    }
+}
+
+/// Which stored fields to return.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Wanted<'a> {
+    All,
+    None,
+    Fields(&'a [Arc<str>]),
+}
+
+impl Wanted<'_> {
+    const fn is_none(self) -> bool {
+        matches!(self, Self::None)
+    }
+
+    fn has(self, name: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::None => false,
+            Self::Fields(names) => names.iter().any(|wanted| **wanted == *name),
+        }
+    }
+}
+
+/// The first byte of the stored form.
+const FORMAT: u8 = 1;
+
+#[derive(Serialize, Deserialize)]
+struct Source<'a> {
+    values: Vec<StoredValue<'a>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredValue<'a> {
+    /// The field's place in the schema, which is stored with the index.
+    place: u16,
+    value: Cow<'a, Value>,
+}
+
+fn encode(source: &Source<'_>) -> Result<Vec<u8>> {
+    let failed = |error| Error::new(ErrorKind::Unexpected, "a document cannot be encoded").with_source(error);
+    postcard::to_extend(source, vec![FORMAT]).map_err(failed)
+}
+
+fn damaged() -> Error {
+    Error::new(ErrorKind::Corrupt, "a stored document is damaged; rebuild the index from its source")
+        .with_backend(BACKEND)
+}
+
+fn add(builder: &mut SchemaBuilder, place: usize, field: &Field, exact: &TextOptions) -> Slot {
+    // Names of ours may hold dots, which are paths to tantivy.
+    let name = slot_name(place);
+    let numeric = || {
+        let options = NumericOptions::default().set_indexed();
+        if field.is_sortable() { options.set_fast() } else { options }
+    };
+    match field.kind() {
+        FieldKind::Text { analyzer, .. } => {
+            // Field norms are always written: they tell which documents have a term, whether or not lengths count.
+            let indexing = TextFieldIndexing::default()
+                .set_tokenizer(&tokenizer_name(analyzer))
+                .set_index_option(IndexRecordOption::WithFreqsAndPositions);
+            builder.add_text_field(&name, TextOptions::default().set_indexing_options(indexing))
+        }
+        FieldKind::Keyword { .. } if field.is_sortable() => builder.add_text_field(&name, exact.clone().set_fast(RAW)),
+        FieldKind::Keyword { .. } => builder.add_text_field(&name, exact.clone()),
+        FieldKind::U64 => builder.add_u64_field(&name, numeric()),
+        FieldKind::F64 => builder.add_f64_field(&name, numeric()),
+        FieldKind::Bool => builder.add_bool_field(&name, numeric()),
+        FieldKind::I64 | FieldKind::Date => builder.add_i64_field(&name, numeric()),
+    }
+}
+
+pub(super) fn slot_name(place: usize) -> String {
+    format!("f{place}")
+}
+
+fn tokenizer_name(analyzer: &str) -> String {
+    format!("statehouse.{analyzer}")
+}

@@ -1,0 +1,348 @@
+//! A query as terms and sets: text analysed, similar terms looked up, and the tree simplified as Lucene simplifies it.
+//!
+//! The simplification matters for more than speed: it decides in which order and precision scores are added.
+
+use std::ops::Bound;
+use std::sync::Arc;
+
+use statehouse_core::Result;
+use tantivy::Term;
+use tantivy::schema::Field as Slot;
+
+use super::expand::similar_terms;
+use super::snapshot::Snapshot;
+use crate::analysis::Token;
+use crate::{
+    BoolQuery, Field, FieldKind, Fuzziness, MatchPrefixQuery, MatchQuery, MinimumMatch, MultiMatchMode,
+    MultiMatchQuery, Operator, PrefixWords, Query, Value,
+};
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Node {
+    Nothing,
+    Everything,
+    Term(TermNode),
+    Phrase { place: usize, terms: Vec<(u32, String)>, slop: u32 },
+    Set(Set),
+    Constant(Box<Self>),
+    Bool(BoolNode),
+    DisMax { nodes: Vec<Self>, tie_breaker: f32 },
+    Boost(f32, Box<Self>),
+}
+
+/// A ranked term.
+#[derive(Clone, Debug)]
+pub(super) struct TermNode {
+    pub(super) place: usize,
+    pub(super) text: String,
+    /// The document frequency to rank it with, if not its own.
+    pub(super) frequency: Option<u64>,
+}
+
+/// Lucene takes two queries for one term as the same, whatever statistics they carry.
+impl PartialEq for TermNode {
+    fn eq(&self, other: &Self) -> bool {
+        self.place == other.place && self.text == other.text
+    }
+}
+
+/// Documents without a rank.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Set {
+    Terms { slot: Slot, terms: Vec<Vec<u8>> },
+    Prefix { slot: Slot, text: String },
+    Range { slot: Slot, lower: Bound<Vec<u8>>, upper: Bound<Vec<u8>> },
+    Exists { place: usize },
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct BoolNode {
+    pub(super) must: Vec<Node>,
+    pub(super) should: Vec<Node>,
+    pub(super) filter: Vec<Node>,
+    pub(super) must_not: Vec<Node>,
+    /// How many of `should` are needed.
+    pub(super) minimum: usize,
+}
+
+/// The plan of a query over what a snapshot holds.
+pub(super) fn plan(snapshot: &Snapshot, query: &Query, filters: &[Query]) -> Result<Node> {
+    let planner = Planner { snapshot };
+    let node = planner.node(query)?;
+    if filters.is_empty() {
+        return Ok(node);
+    }
+    let filter = planner.nodes(filters)?;
+    Ok(simplify(BoolNode { must: vec![node], filter, ..BoolNode::default() }))
+}
+
+struct Planner<'a> {
+    snapshot: &'a Snapshot,
+}
+
+impl Planner<'_> {
+    fn nodes(&self, queries: &[Query]) -> Result<Vec<Node>> {
+        queries.iter().map(|query| self.node(query)).collect()
+    }
+
+    fn node(&self, query: &Query) -> Result<Node> {
+        let (node, boost) = match query {
+            Query::None => return Ok(Node::Nothing),
+            Query::All(q) => (Node::Everything, q.boost),
+            Query::Match(q) => (self.matches(q)?, q.boost),
+            Query::MultiMatch(q) => (self.multi_match(q)?, q.boost),
+            Query::MatchPrefix(q) => (self.match_prefix(q)?, q.boost),
+            Query::Phrase(q) => (self.phrase(&q.field, &q.text, q.slop)?, q.boost),
+            Query::Prefix(q) => {
+                let (field, _, slot) = self.field(&q.field)?;
+                (prefix(slot, self.schema().normalized(field, &q.text)), q.boost)
+            }
+            Query::Fuzzy(q) => {
+                let (field, place, _) = self.field(&q.field)?;
+                let text = self.schema().normalized(field, &q.text);
+                (self.fuzzy(place, &text, q.fuzziness, q.prefix_length)?, q.boost)
+            }
+            Query::Term(q) => (self.term(&q.field, &q.value)?, q.boost),
+            Query::Terms(q) => (self.terms(&q.field, &q.values)?, q.boost),
+            Query::Range(q) => {
+                let (field, _, slot) = self.field(&q.field)?;
+                let bound = |bound: &Bound<Value>| bound.as_ref().map(|value| self.bytes(field, slot, value));
+                (Node::Set(Set::Range { slot, lower: bound(&q.lower), upper: bound(&q.upper) }), q.boost)
+            }
+            Query::Exists(q) => (Node::Set(Set::Exists { place: self.field(&q.field)?.1 }), q.boost),
+            Query::Ids(q) => {
+                let terms = q.ids.iter().map(|id| id.as_bytes().to_vec()).collect();
+                (Node::Set(Set::Terms { slot: self.snapshot.mapping.id, terms }), q.boost)
+            }
+            Query::Bool(q) => (self.bool(q)?, q.boost),
+            Query::DisMax(q) => (dis_max(self.nodes(&q.queries)?, q.tie_breaker), q.boost),
+            Query::Constant(q) => (Node::Constant(Box::new(self.node(&q.query)?)), q.boost),
+        };
+        Ok(boosted(node, boost))
+    }
+
+    fn schema(&self) -> &crate::Schema {
+        &self.snapshot.mapping.schema
+    }
+
+    fn field(&self, name: &Arc<str>) -> Result<(&Field, usize, Slot)> {
+        let (place, slot) = self.snapshot.mapping.slot(name)?;
+        Ok((&self.schema().fields()[place], place, slot))
+    }
+
+    fn matches(&self, query: &MatchQuery) -> Result<Node> {
+        let (field, place, slot) = self.field(&query.field)?;
+        if !field.is_text() {
+            let text = self.schema().normalized(field, &query.text);
+            return Ok(Node::Set(Set::Terms { slot, terms: vec![text.into_bytes()] }));
+        }
+        let clauses = self.schema().search_tokens(field, &query.text)?.into_iter().map(|token| match query.fuzziness {
+            Some(fuzziness) => self.fuzzy(place, &token.text, fuzziness, query.prefix_length),
+            None => Ok(term(place, token.text)),
+        });
+        Ok(combine(clauses.collect::<Result<_>>()?, query.operator, query.minimum_match))
+    }
+
+    fn multi_match(&self, query: &MultiMatchQuery) -> Result<Node> {
+        let nodes = query.fields.iter().map(|field| {
+            let inner = MatchQuery {
+                field: Arc::clone(&field.field),
+                text: query.text.clone(),
+                operator: query.operator,
+                minimum_match: query.minimum_match,
+                fuzziness: query.fuzziness,
+                prefix_length: query.prefix_length,
+                boost: 1.0,
+            };
+            Ok(boosted(self.matches(&inner)?, field.boost))
+        });
+        let tie_breaker = match query.mode {
+            MultiMatchMode::BestFields => query.tie_breaker,
+            MultiMatchMode::MostFields => 1.0,
+        };
+        Ok(dis_max(nodes.collect::<Result<_>>()?, tie_breaker))
+    }
+
+    fn match_prefix(&self, query: &MatchPrefixQuery) -> Result<Node> {
+        let (field, place, slot) = self.field(&query.field)?;
+        let tokens = self.schema().search_tokens(field, &query.text)?;
+        let last = tokens.len().saturating_sub(1);
+        let open = |at: usize, token: &Token| match query.words {
+            PrefixWords::All => true,
+            PrefixWords::Last => at == last && token.end == query.text.len(),
+        };
+        let clauses = tokens
+            .into_iter()
+            .enumerate()
+            .map(|(at, token)| if open(at, &token) { prefix(slot, token.text) } else { term(place, token.text) });
+        Ok(combine(clauses.collect(), query.operator, query.minimum_match))
+    }
+
+    fn phrase(&self, name: &Arc<str>, text: &str, slop: u32) -> Result<Node> {
+        let (field, place, _) = self.field(name)?;
+        let mut tokens = self.schema().search_tokens(field, text)?;
+        Ok(match tokens.len() {
+            0 => Node::Nothing,
+            1 => term(place, tokens.remove(0).text),
+            _ => {
+                let first = tokens[0].position;
+                let terms = tokens.into_iter().map(|token| (token.position - first, token.text)).collect();
+                Node::Phrase { place, terms, slop }
+            }
+        })
+    }
+
+    fn fuzzy(&self, place: usize, text: &str, fuzziness: Fuzziness, prefix_length: u32) -> Result<Node> {
+        let edits = fuzziness.edits(text.chars().count());
+        let nodes = similar_terms(self.snapshot, place, text, edits, prefix_length as usize)?
+            .into_iter()
+            .map(|(text, boost, frequency)| {
+                boosted(Node::Term(TermNode { place, text, frequency: Some(frequency) }), boost)
+            })
+            .collect();
+        Ok(combine(nodes, Operator::Or, None))
+    }
+
+    fn term(&self, name: &Arc<str>, value: &Value) -> Result<Node> {
+        let (field, place, _) = self.field(name)?;
+        match value {
+            Value::Text(text) if field.is_text() => Ok(term(place, self.schema().normalized(field, text))),
+            value => self.terms(name, std::slice::from_ref(value)),
+        }
+    }
+
+    fn terms(&self, name: &Arc<str>, values: &[Value]) -> Result<Node> {
+        let (field, _, slot) = self.field(name)?;
+        let terms = values.iter().map(|value| self.bytes(field, slot, value)).collect();
+        Ok(Node::Set(Set::Terms { slot, terms }))
+    }
+
+    /// A value as tantivy's dictionary has it: ordered like the values.
+    fn bytes(&self, field: &Field, slot: Slot, value: &Value) -> Vec<u8> {
+        let term = match value {
+            Value::Text(text) => return self.schema().normalized(field, text).into_bytes(),
+            Value::I64(number) | Value::Date(number) => Term::from_field_i64(slot, *number),
+            Value::U64(number) => Term::from_field_u64(slot, *number),
+            Value::F64(number) => Term::from_field_f64(slot, *number),
+            Value::Bool(truth) => Term::from_field_bool(slot, *truth),
+        };
+        term.serialized_value_bytes().to_vec()
+    }
+
+    fn bool(&self, query: &BoolQuery) -> Result<Node> {
+        let node = BoolNode {
+            must: self.nodes(&query.must)?,
+            should: self.nodes(&query.should)?,
+            filter: self.nodes(&query.filter)?,
+            must_not: self.nodes(&query.must_not)?,
+            minimum: 0,
+        };
+        let count = node.should.len();
+        let free = !node.must.is_empty() || !node.filter.is_empty() || count == 0;
+        let minimum = query.minimum_match.map_or(usize::from(!free), |minimum| minimum.of(count));
+        // Of optional clauses alone, one is needed even if none is asked for.
+        Ok(simplify(BoolNode { minimum: if free { minimum } else { minimum.max(1) }, ..node }))
+    }
+}
+
+fn term(place: usize, text: String) -> Node {
+    Node::Term(TermNode { place, text, frequency: None })
+}
+
+const fn prefix(slot: Slot, text: String) -> Node {
+    Node::Set(Set::Prefix { slot, text })
+}
+
+fn boosted(node: Node, boost: f32) -> Node {
+    #[expect(clippy::float_cmp, reason = "exactly 1 is the boost that was not given")]
+    if boost == 1.0 { node } else { Node::Boost(boost, Box::new(node)) }
+}
+
+/// The clauses of a text's terms.
+fn combine(mut clauses: Vec<Node>, operator: Operator, minimum: Option<MinimumMatch>) -> Node {
+    match (clauses.len(), operator) {
+        (0, _) => Node::Nothing,
+        (1, _) => clauses.remove(0),
+        (_, Operator::And) => simplify(BoolNode { must: clauses, ..BoolNode::default() }),
+        (count, Operator::Or) => {
+            let minimum = minimum.map_or(1, |minimum| minimum.of(count).max(1));
+            simplify(BoolNode { should: clauses, minimum, ..BoolNode::default() })
+        }
+    }
+}
+
+fn dis_max(mut nodes: Vec<Node>, tie_breaker: f32) -> Node {
+    #[expect(clippy::float_cmp, reason = "exactly 1 makes it a sum")]
+    let sum = tie_breaker == 1.0;
+    match nodes.len() {
+        0 => Node::Nothing,
+        1 => nodes.remove(0),
+        _ if sum => simplify(BoolNode { should: nodes, minimum: 1, ..BoolNode::default() }),
+        _ => Node::DisMax { nodes, tie_breaker },
+    }
+}
+
+/// As `BooleanQuery.rewrite` of Lucene: nested clauses of one kind become one list, equal clauses one with the sum of
+/// their boosts, and a list of one becomes its clause.
+fn simplify(node: BoolNode) -> Node {
+    let BoolNode { must, should, filter, must_not, minimum } = node;
+    let mut flat = BoolNode { must_not, minimum, ..BoolNode::default() };
+    for node in should {
+        match node {
+            Node::Bool(inner) if minimum <= 1 && inner.is_disjunction() => flat.should.extend(inner.should),
+            node => flat.should.push(node),
+        }
+    }
+    for node in must {
+        match node {
+            Node::Bool(inner) if inner.should.is_empty() && !inner.must.is_empty() => {
+                flat.must.extend(inner.must);
+                flat.filter.extend(inner.filter);
+                flat.must_not.extend(inner.must_not);
+            }
+            node => flat.must.push(node),
+        }
+    }
+    flat.filter.extend(filter);
+    if minimum <= 1 {
+        flat.should = merge_equal(flat.should);
+    }
+    flat.must = merge_equal(flat.must);
+    let alone = flat.filter.is_empty() && flat.must_not.is_empty();
+    match (flat.must.len(), flat.should.len()) {
+        (0, 0) if alone => Node::Everything,
+        (1, 0) if alone => flat.must.remove(0),
+        (0, 1) if alone && minimum <= 1 => flat.should.remove(0),
+        _ => Node::Bool(flat),
+    }
+}
+
+impl BoolNode {
+    fn is_disjunction(&self) -> bool {
+        self.must.is_empty() && self.filter.is_empty() && self.must_not.is_empty() && self.minimum <= 1
+    }
+}
+
+fn merge_equal(nodes: Vec<Node>) -> Vec<Node> {
+    let mut merged: Vec<(Node, f64, usize)> = Vec::with_capacity(nodes.len());
+    for node in nodes {
+        let (boost, inner) = match node {
+            Node::Boost(boost, inner) => (f64::from(boost), *inner),
+            node => (1.0, node),
+        };
+        match merged.iter_mut().find(|(known, ..)| *known == inner) {
+            Some((_, sum, count)) => {
+                *sum += boost;
+                *count += 1;
+            }
+            None => merged.push((inner, boost, 1)),
+        }
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "a sum of single-precision boosts, as in Lucene")]
+    merged.into_iter().map(|(node, boost, _)| boosted(node, boost as f32)).collect()
+}
+
+/// Whether a field's length counts.
+pub(super) const fn has_norms(field: &Field) -> bool {
+    matches!(field.kind(), FieldKind::Text { norms: crate::Norms::Length, .. })
+}

@@ -1,0 +1,120 @@
+use statehouse_core::Result;
+use tantivy::index::InvertedIndexReader;
+use tantivy::postings::TermInfo;
+use tantivy::query::Scorer;
+use tantivy::schema::IndexRecordOption;
+use tantivy::{DocId, DocSet, TERMINATED};
+
+use super::leaf::Constant;
+use crate::tantivy::error::map_io;
+
+/// A set of documents of one segment.
+pub(in super::super) struct Bits {
+    words: Vec<u64>,
+    count: u32,
+}
+
+impl Bits {
+    pub(in super::super) fn new(documents: u32) -> Self {
+        Self { words: vec![0; (documents as usize).div_ceil(64)], count: 0 }
+    }
+
+    #[inline]
+    pub(in super::super) fn add(&mut self, doc: DocId) {
+        let (word, bit) = (&mut self.words[doc as usize / 64], 1 << (doc % 64));
+        self.count += u32::from(*word & bit == 0);
+        *word |= bit;
+    }
+
+    /// Adds the documents of one term.
+    pub(in super::super) fn add_postings(&mut self, inverted: &InvertedIndexReader, info: &TermInfo) -> Result<()> {
+        let block = inverted.read_block_postings_from_terminfo(info, IndexRecordOption::Basic);
+        let mut block = block.map_err(map_io)?;
+        while !block.docs().is_empty() {
+            block.docs().iter().for_each(|doc| self.add(*doc));
+            block.advance();
+        }
+        Ok(())
+    }
+
+    pub(in super::super) fn into_documents(self) -> BitDocuments {
+        let mut documents = BitDocuments { doc: 0, bits: self };
+        documents.doc = documents.at_or_behind(0);
+        documents
+    }
+}
+
+/// The documents of a [`Bits`], in order.
+pub(in super::super) struct BitDocuments {
+    bits: Bits,
+    doc: DocId,
+}
+
+impl BitDocuments {
+    fn at_or_behind(&self, doc: DocId) -> DocId {
+        let mut at = doc as usize / 64;
+        let Some(word) = self.bits.words.get(at) else { return TERMINATED };
+        let mut word = word & (u64::MAX << (doc % 64));
+        while word == 0 {
+            at += 1;
+            match self.bits.words.get(at) {
+                Some(next) => word = *next,
+                None => return TERMINATED,
+            }
+        }
+        u32::try_from(at * 64).unwrap_or(TERMINATED) + word.trailing_zeros()
+    }
+}
+
+impl DocSet for BitDocuments {
+    fn advance(&mut self) -> DocId {
+        if self.doc != TERMINATED {
+            self.doc = self.at_or_behind(self.doc + 1);
+        }
+        self.doc
+    }
+
+    fn seek(&mut self, target: DocId) -> DocId {
+        if self.doc < target {
+            self.doc = self.at_or_behind(target);
+        }
+        self.doc
+    }
+
+    fn doc(&self) -> DocId {
+        self.doc
+    }
+
+    fn size_hint(&self) -> u32 {
+        self.bits.count
+    }
+}
+
+/// Every document of a segment, with one score.
+pub(in super::super) fn score_of_all(documents: u32, score: f32) -> Box<dyn Scorer> {
+    Box::new(Constant::new(Everything { doc: if documents == 0 { TERMINATED } else { 0 }, documents }, score))
+}
+
+struct Everything {
+    doc: DocId,
+    documents: u32,
+}
+
+impl DocSet for Everything {
+    fn advance(&mut self) -> DocId {
+        self.seek(self.doc.saturating_add(1))
+    }
+
+    fn seek(&mut self, target: DocId) -> DocId {
+        self.doc = if target < self.documents { target } else { TERMINATED };
+        self.doc
+    }
+
+    fn doc(&self) -> DocId {
+        self.doc
+    }
+
+    fn size_hint(&self) -> u32 {
+        self.documents
+    }
+}

@@ -1,0 +1,83 @@
+use tantivy::query::Scorer;
+use tantivy::{DocId, DocSet, TERMINATED};
+
+use super::sloppy::Sloppy;
+use super::{Bits, Conjunction, Constant, Exclusion, Maximum, Optional, Union};
+use crate::tantivy::weight::Scoring;
+
+fn documents(docs: &[DocId], score: f32) -> Box<dyn Scorer> {
+    let mut bits = Bits::new(20_000);
+    docs.iter().for_each(|doc| bits.add(*doc));
+    Box::new(Constant::new(bits.into_documents(), score))
+}
+
+fn read(mut scorer: Box<dyn Scorer>) -> Vec<(DocId, f32)> {
+    let mut found = Vec::new();
+    while scorer.doc() != TERMINATED {
+        found.push((scorer.doc(), scorer.score()));
+        scorer.advance();
+    }
+    found
+}
+
+#[test]
+fn a_union_adds_across_windows_and_counts_its_clauses() {
+    let clauses = || vec![documents(&[1, 5, 9_000], 1.0), documents(&[5, 9_000, 15_000], 2.0), documents(&[0, 5], 4.0)];
+    let union = Union::boxed(clauses(), 1, Scoring::On);
+    assert_eq!(read(union), [(0, 4.0), (1, 1.0), (5, 7.0), (9_000, 3.0), (15_000, 2.0)]);
+    assert_eq!(read(Union::boxed(clauses(), 2, Scoring::On)), [(5, 7.0), (9_000, 3.0)]);
+    assert_eq!(read(Union::boxed(clauses(), 4, Scoring::On)), []);
+    for target in [0, 1, 2, 5, 6, 4_096, 9_000, 9_001, 15_000, 15_001] {
+        let mut union = Union::boxed(clauses(), 1, Scoring::On);
+        let expected = [0, 1, 5, 9_000, 15_000].into_iter().find(|doc| *doc >= target).unwrap_or(TERMINATED);
+        assert_eq!(union.seek(target), expected, "{target}");
+        if target == 5 {
+            assert_eq!((union.score(), union.advance(), union.score()), (7.0, 9_000, 3.0));
+        }
+    }
+}
+
+#[test]
+fn a_conjunction_needs_all_and_adds_only_what_scores() {
+    let both = Conjunction::new(vec![documents(&[1, 3, 5, 7], 1.5)], vec![documents(&[3, 4, 7, 9], 8.0)]);
+    assert_eq!(read(Box::new(both)), [(3, 1.5), (7, 1.5)]);
+}
+
+#[test]
+fn optional_exclusion_and_maximum_do_what_they_say() {
+    let optional = Optional::new(documents(&[1, 2, 3], 1.0), documents(&[2, 9], 0.5));
+    assert_eq!(read(Box::new(optional)), [(1, 1.0), (2, 1.5), (3, 1.0)]);
+    let exclusion = Exclusion::new(documents(&[1, 2, 3], 1.0), vec![documents(&[1, 3], 9.0)]);
+    assert_eq!(read(Box::new(exclusion)), [(2, 1.0)]);
+    let maximum = Maximum::new(vec![documents(&[1, 2], 1.0), documents(&[2, 3], 4.0)], 0.5);
+    assert_eq!(read(Box::new(maximum)), [(1, 1.0), (2, 4.5), (3, 4.0)]);
+}
+
+fn frequency(slop: u32, phrase: &[&str], text: &str) -> f32 {
+    let words: Vec<&str> = text.split(' ').collect();
+    let terms: Vec<(u32, &str)> =
+        phrase.iter().enumerate().map(|(at, term)| (u32::try_from(at).unwrap(), *term)).collect();
+    let mut sloppy = Sloppy::new(slop, &terms);
+    for (at, term) in phrase.iter().enumerate() {
+        let positions = words.iter().enumerate().filter(|(_, word)| *word == term);
+        *sloppy.positions_mut(at) = positions.map(|(place, _)| u32::try_from(place).unwrap()).collect();
+    }
+    sloppy.frequency()
+}
+
+#[test]
+fn a_sloppy_phrase_is_counted_as_in_lucenes_documentation() {
+    // The examples of the comment on SloppyPhraseMatcher.
+    assert_eq!(frequency(2, &["a", "b"], "x a b a y"), 1.0 + 1.0 / 3.0);
+    assert_eq!(frequency(0, &["a", "b"], "x a b a y"), 1.0);
+    assert_eq!(frequency(1, &["a", "b"], "b a"), 0.0);
+    assert_eq!(frequency(2, &["a", "b"], "b a"), 1.0 / 3.0);
+    assert_eq!(frequency(3, &["a", "b"], "a x x b"), 1.0 / 3.0);
+}
+
+#[test]
+fn a_repeated_term_needs_two_places() {
+    assert_eq!(frequency(2, &["ho", "my", "my"], "ho my"), 0.0);
+    assert_eq!(frequency(2, &["ho", "my", "my"], "ho my my"), 1.0);
+    assert_eq!(frequency(3, &["my", "ho", "my"], "my ho x my"), 0.5);
+}

@@ -1,0 +1,165 @@
+//! What one search sees: the segments of one commit and the statistics over all of them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use statehouse_core::{Error, ErrorKind, Result};
+use tantivy::columnar::{Column, StrColumn};
+use tantivy::fieldnorm::FieldNormReader;
+use tantivy::index::SegmentId;
+use tantivy::schema::Field as Slot;
+use tantivy::{InvertedIndexReader, Searcher, SegmentReader, Term};
+
+use super::error::{BACKEND, map_error, map_io};
+use super::mapping::{ID, Mapping, VERSION};
+
+const K1: f32 = 1.2;
+const B: f32 = 0.75;
+
+pub(super) struct Snapshot {
+    pub(super) searcher: Searcher,
+    pub(super) mapping: Arc<Mapping>,
+    pub(super) segments: Vec<Segment>,
+    statistics: Vec<Statistics>,
+}
+
+impl std::fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Snapshot({} documents)", self.searcher.num_docs())
+    }
+}
+
+pub(super) struct Segment {
+    pub(super) reader: SegmentReader,
+    pub(super) ids: StrColumn,
+    pub(super) versions: Column<u64>,
+    terms: Vec<Option<Arc<InvertedIndexReader>>>,
+    norms: Vec<Option<FieldNormReader>>,
+    /// For each text field, how many documents have a term in it.
+    counts: Arc<[u32]>,
+}
+
+/// A text field over all segments, as BM25 needs it.
+#[derive(Clone, Debug)]
+pub(super) struct Statistics {
+    /// Documents with at least one term in the field.
+    pub(super) documents: u64,
+    /// For each length byte, what a frequency is multiplied by before it is saturated.
+    pub(super) saturation: Arc<[f32; 256]>,
+}
+
+impl Snapshot {
+    /// Reads what is needed of every segment. What the previous snapshot knows of a segment is not counted again.
+    pub(super) fn new(searcher: Searcher, mapping: Arc<Mapping>, previous: Option<&Self>) -> Result<Self> {
+        let known: HashMap<SegmentId, &Arc<[u32]>> = previous
+            .into_iter()
+            .flat_map(|snapshot| &snapshot.segments)
+            .map(|segment| (segment.reader.segment_id(), &segment.counts))
+            .collect();
+        let segments = searcher.segment_readers().iter();
+        let segments = segments.map(|reader| Segment::new(reader, &mapping, known.get(&reader.segment_id()).copied()));
+        let segments = segments.collect::<Result<Vec<_>>>()?;
+        let places = 0..mapping.slots.len();
+        let statistics = places.map(|place| Statistics::new(&segments, place)).collect();
+        Ok(Self { searcher, mapping, segments, statistics })
+    }
+
+    pub(super) fn statistics(&self, place: usize) -> &Statistics {
+        &self.statistics[place]
+    }
+
+    /// Where the document of an id is, if it is there.
+    pub(super) fn find(&self, id: &str) -> Result<Option<(usize, u32)>> {
+        let term = Term::from_field_text(self.mapping.id, id);
+        for (at, segment) in self.segments.iter().enumerate() {
+            let inverted = segment.inverted(self.mapping.id)?;
+            let option = tantivy::schema::IndexRecordOption::Basic;
+            let Some(mut postings) = inverted.read_postings(&term, option).map_err(map_io)? else { continue };
+            let mut doc = tantivy::DocSet::doc(&postings);
+            while doc != tantivy::TERMINATED {
+                if !segment.reader.is_deleted(doc) {
+                    return Ok(Some((at, doc)));
+                }
+                doc = tantivy::DocSet::advance(&mut postings);
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Segment {
+    fn new(reader: &SegmentReader, mapping: &Mapping, counts: Option<&Arc<[u32]>>) -> Result<Self> {
+        let fast = reader.fast_fields();
+        let ids = fast.str(ID).map_err(map_error)?.ok_or_else(incomplete)?;
+        let versions = fast.u64(VERSION).map_err(map_error)?;
+        let fields = mapping.schema.fields().iter().zip(&mapping.slots);
+        let terms = mapping.slots.iter().map(|slot| slot.map(|slot| reader.inverted_index(slot)).transpose());
+        let terms = terms.collect::<Result<Vec<_>, _>>().map_err(map_error)?;
+        let norms = fields.map(|(field, slot)| match slot {
+            Some(slot) if field.is_text() => reader.get_fieldnorms_reader(*slot).map(Some),
+            _ => Ok(None),
+        });
+        let norms = norms.collect::<Result<Vec<_>, _>>().map_err(map_error)?;
+        let count = |norms: &Option<FieldNormReader>| match norms {
+            Some(norms) => u32::try_from((0..reader.max_doc()).filter(|doc| norms.fieldnorm_id(*doc) > 0).count()),
+            None => Ok(0),
+        };
+        let counts = match counts {
+            Some(counts) => Arc::clone(counts),
+            None => norms.iter().map(|norms| count(norms).unwrap_or(u32::MAX)).collect(),
+        };
+        Ok(Self { reader: reader.clone(), ids, versions, terms, norms, counts })
+    }
+
+    pub(super) fn terms(&self, place: usize) -> Option<&InvertedIndexReader> {
+        self.terms[place].as_deref()
+    }
+
+    pub(super) fn norms(&self, place: usize) -> Option<&FieldNormReader> {
+        self.norms[place].as_ref()
+    }
+
+    pub(super) fn inverted(&self, slot: Slot) -> Result<Arc<InvertedIndexReader>> {
+        self.reader.inverted_index(slot).map_err(map_error)
+    }
+
+    /// The text that an ordinal of the ids stands for.
+    pub(super) fn id(&self, ordinal: u64) -> Result<String> {
+        let mut id = String::new();
+        let found = self.ids.ord_to_str(ordinal, &mut id).map_err(map_io)?;
+        if found { Ok(id) } else { Err(incomplete()) }
+    }
+}
+
+impl Statistics {
+    fn new(segments: &[Segment], place: usize) -> Self {
+        let documents: u64 = segments.iter().map(|segment| u64::from(segment.counts[place])).sum();
+        let tokens = segments.iter().filter_map(|segment| segment.terms(place));
+        let tokens: u64 = tokens.map(InvertedIndexReader::total_num_tokens).sum();
+        let average = average(tokens, documents);
+        let saturation = std::array::from_fn(|byte| {
+            let length = FieldNormReader::id_to_fieldnorm(u8::try_from(byte).unwrap_or(u8::MAX));
+            // BM25Similarity of Lucene 10, in its order of operations: all of it in single precision.
+            #[expect(clippy::cast_precision_loss, reason = "Lucene's table of lengths is single precision too")]
+            let length = length as f32;
+            1.0 / (K1 * ((1.0 - B) + B * length / average))
+        });
+        Self { documents, saturation: Arc::new(saturation) }
+    }
+
+    /// How rare a term is: in double precision, then rounded, as in Lucene.
+    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "Lucene does the same")]
+    pub(super) fn idf(&self, frequency: u64) -> f32 {
+        let (documents, frequency) = (self.documents as f64, frequency as f64);
+        (1.0 + (documents - frequency + 0.5) / (frequency + 0.5)).ln() as f32
+    }
+}
+
+#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "Lucene does the same")]
+fn average(tokens: u64, documents: u64) -> f32 {
+    (tokens as f64 / documents as f64) as f32
+}
+
+fn incomplete() -> Error {
+    Error::new(ErrorKind::Corrupt, "the index is damaged; rebuild it from its source").with_backend(BACKEND)
+}

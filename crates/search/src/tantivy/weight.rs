@@ -1,0 +1,291 @@
+//! A plan with its numbers: what each leaf weighs over the whole index, ready to be run on one segment after another.
+
+use std::sync::Arc;
+
+use statehouse_core::Result;
+use tantivy::postings::TermInfo;
+use tantivy::query::{EmptyScorer, Scorer};
+use tantivy::schema::IndexRecordOption;
+
+use super::error::map_io;
+use super::expand::{for_range, prefix_bounds};
+use super::plan::{BoolNode, Node, Set, TermNode, has_norms};
+use super::scorer::{
+    Bits, Conjunction, Constant, Exclusion, Lengths, Maximum, Optional, Phrase, Ranked, Union, score_of_all,
+};
+use super::snapshot::{Segment, Snapshot, Statistics};
+
+/// Whether scores are wanted, or only which documents match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scoring {
+    On,
+    Off,
+}
+
+#[derive(Debug)]
+pub(super) enum Weight {
+    Nothing,
+    Everything(f32),
+    Term(TermWeight),
+    Phrase { terms: Vec<(u32, TermWeight)>, slop: u32 },
+    Set(Set, f32),
+    Constant(Box<Self>, f32),
+    Bool { must: Vec<Self>, should: Vec<Self>, filter: Vec<Self>, must_not: Vec<Self>, minimum: usize },
+    DisMax { weights: Vec<Self>, tie_breaker: f32 },
+}
+
+/// A term, where it is in each segment, and what it weighs.
+#[derive(Debug)]
+pub(super) struct TermWeight {
+    place: usize,
+    text: String,
+    infos: Vec<Option<TermInfo>>,
+    weight: f32,
+    saturation: Arc<[f32; 256]>,
+}
+
+/// Weighs a plan. The boost comes from the nodes above.
+pub(super) fn weigh(snapshot: &Snapshot, node: Node, boost: f32) -> Result<Weight> {
+    let all = |nodes: Vec<Node>| nodes.into_iter().map(|node| weigh(snapshot, node, boost)).collect::<Result<Vec<_>>>();
+    Ok(match node {
+        Node::Nothing => Weight::Nothing,
+        Node::Everything => Weight::Everything(boost),
+        Node::Boost(own, inner) => weigh(snapshot, *inner, own * boost)?,
+        Node::Term(TermNode { place, text, frequency }) => {
+            let mut term = TermWeight::find(snapshot, place, text)?;
+            let statistics = snapshot.statistics(place);
+            term.weight = boost * statistics.idf(frequency.unwrap_or_else(|| term.frequency()));
+            Weight::Term(term)
+        }
+        Node::Phrase { place, terms, slop } => phrase(snapshot, place, terms, slop, boost)?,
+        Node::Set(set) => Weight::Set(set, boost),
+        Node::Constant(inner) => Weight::Constant(Box::new(weigh(snapshot, *inner, 1.0)?), boost),
+        Node::Bool(BoolNode { must, should, filter, must_not, minimum }) => Weight::Bool {
+            must: all(must)?,
+            should: all(should)?,
+            filter: all(filter)?,
+            must_not: all(must_not)?,
+            minimum,
+        },
+        Node::DisMax { nodes, tie_breaker } => Weight::DisMax { weights: all(nodes)?, tie_breaker },
+    })
+}
+
+/// A phrase weighs as much as its terms together; a term that stands in it twice weighs twice.
+fn phrase(snapshot: &Snapshot, place: usize, terms: Vec<(u32, String)>, slop: u32, boost: f32) -> Result<Weight> {
+    let statistics = snapshot.statistics(place);
+    let find = |(offset, text)| Ok((offset, TermWeight::find(snapshot, place, text)?));
+    let mut terms = terms.into_iter().map(find).collect::<Result<Vec<(u32, TermWeight)>>>()?;
+    if terms.iter().any(|(_, term)| term.frequency() == 0) {
+        return Ok(Weight::Nothing);
+    }
+    let idf: f64 = terms.iter().map(|(_, term)| f64::from(statistics.idf(term.frequency()))).sum();
+    #[expect(clippy::cast_possible_truncation, reason = "Lucene adds in double precision and rounds the sum")]
+    let weight = boost * idf as f32;
+    for (_, term) in &mut terms {
+        term.weight = weight;
+    }
+    Ok(Weight::Phrase { terms, slop })
+}
+
+impl TermWeight {
+    fn find(snapshot: &Snapshot, place: usize, text: String) -> Result<Self> {
+        let infos = snapshot.segments.iter().map(|segment| match segment.terms(place) {
+            Some(inverted) => inverted.terms().get(text.as_bytes()).map_err(map_io),
+            None => Ok(None),
+        });
+        let infos = infos.collect::<Result<_>>()?;
+        let Statistics { saturation, .. } = snapshot.statistics(place);
+        Ok(Self { place, text, infos, weight: 0.0, saturation: Arc::clone(saturation) })
+    }
+
+    fn frequency(&self) -> u64 {
+        self.infos.iter().flatten().map(|info| u64::from(info.doc_freq)).sum()
+    }
+
+    fn lengths(&self, snapshot: &Snapshot, segment: &Segment) -> Lengths {
+        let field = &snapshot.mapping.schema.fields()[self.place];
+        let norms = segment.norms(self.place).filter(|_| has_norms(field)).cloned();
+        Lengths::new(norms, Arc::clone(&self.saturation), self.weight)
+    }
+}
+
+impl Weight {
+    /// About how many postings a run reads: decides whether it is short enough to run in place.
+    pub(super) fn cost(&self, snapshot: &Snapshot) -> u64 {
+        let sum = |weights: &[Self]| weights.iter().map(|weight| weight.cost(snapshot)).sum::<u64>();
+        match self {
+            Self::Nothing => 0,
+            Self::Term(term) => term.frequency(),
+            // Positions are read and compared besides.
+            Self::Phrase { terms, .. } => terms.iter().map(|(_, term)| 8 * term.frequency()).min().unwrap_or_default(),
+            Self::Set(Set::Terms { terms, .. }, _) if terms.len() <= 16 => 1_000,
+            Self::Everything(_) | Self::Set(..) => snapshot.searcher.num_docs(),
+            Self::Constant(inner, _) => inner.cost(snapshot),
+            Self::Bool { must, should, filter, .. } => {
+                let needed = must.iter().chain(filter).map(|weight| weight.cost(snapshot)).min();
+                needed.unwrap_or_default() + sum(should)
+            }
+            Self::DisMax { weights, .. } => sum(weights),
+        }
+    }
+
+    /// What matches in one segment.
+    pub(super) fn scorer(&self, snapshot: &Snapshot, at: usize, scoring: Scoring) -> Result<Box<dyn Scorer>> {
+        let run = Run { snapshot, segment: &snapshot.segments[at], at };
+        run.scorer(self, scoring)
+    }
+}
+
+/// One segment of a run.
+struct Run<'a> {
+    snapshot: &'a Snapshot,
+    segment: &'a Segment,
+    at: usize,
+}
+
+impl Run<'_> {
+    fn scorer(&self, weight: &Weight, scoring: Scoring) -> Result<Box<dyn Scorer>> {
+        let documents = self.segment.reader.max_doc();
+        Ok(match weight {
+            Weight::Nothing => Box::new(EmptyScorer),
+            Weight::Everything(score) => score_of_all(documents, *score),
+            Weight::Term(term) => match self.ranked(term, scoring)? {
+                Some(ranked) => Box::new(ranked),
+                None => Box::new(EmptyScorer),
+            },
+            Weight::Phrase { terms, slop } => self.phrase(terms, *slop)?,
+            Weight::Set(set, score) => self.set(set, *score)?,
+            Weight::Constant(inner, score) => Box::new(Constant::new(self.scorer(inner, Scoring::Off)?, *score)),
+            Weight::Bool { must, should, filter, must_not, minimum } => {
+                self.bool([must, should, filter, must_not], *minimum, scoring)?
+            }
+            Weight::DisMax { weights, .. } if scoring == Scoring::Off => self.union(weights, 1, scoring)?,
+            Weight::DisMax { weights, tie_breaker } => {
+                Box::new(Maximum::new(self.all(weights, scoring)?, *tie_breaker))
+            }
+        })
+    }
+
+    fn all(&self, weights: &[Weight], scoring: Scoring) -> Result<Vec<Box<dyn Scorer>>> {
+        weights.iter().map(|weight| self.scorer(weight, scoring)).collect()
+    }
+
+    fn ranked(&self, term: &TermWeight, scoring: Scoring) -> Result<Option<Ranked>> {
+        let (Some(info), Some(inverted)) = (&term.infos[self.at], self.segment.terms(term.place)) else {
+            return Ok(None);
+        };
+        let option = if scoring == Scoring::On { IndexRecordOption::WithFreqs } else { IndexRecordOption::Basic };
+        let postings = inverted.read_postings_from_terminfo(info, option).map_err(map_io)?;
+        Ok(Some(Ranked::new(postings, term.lengths(self.snapshot, self.segment))))
+    }
+
+    fn phrase(&self, terms: &[(u32, TermWeight)], slop: u32) -> Result<Box<dyn Scorer>> {
+        let mut postings = Vec::with_capacity(terms.len());
+        for (offset, term) in terms {
+            let (Some(info), Some(inverted)) = (&term.infos[self.at], self.segment.terms(term.place)) else {
+                return Ok(Box::new(EmptyScorer));
+            };
+            let option = IndexRecordOption::WithFreqsAndPositions;
+            let found = inverted.read_postings_from_terminfo(info, option).map_err(map_io)?;
+            postings.push((*offset, term.text.as_str(), found));
+        }
+        let Some((_, first)) = terms.first() else { return Ok(Box::new(EmptyScorer)) };
+        Ok(Box::new(Phrase::new(postings, slop, first.lengths(self.snapshot, self.segment))))
+    }
+
+    fn set(&self, set: &Set, score: f32) -> Result<Box<dyn Scorer>> {
+        let mut bits = Bits::new(self.segment.reader.max_doc());
+        match set {
+            Set::Terms { slot, terms } => {
+                let inverted = self.segment.inverted(*slot)?;
+                let infos = terms.iter().filter_map(|term| inverted.terms().get(term).transpose());
+                let infos = infos.collect::<Result<Vec<_>, _>>().map_err(map_io)?;
+                if let [info] = infos.as_slice() {
+                    let postings = inverted.read_postings_from_terminfo(info, IndexRecordOption::Basic);
+                    return Ok(Box::new(Constant::new(postings.map_err(map_io)?, score)));
+                }
+                infos.iter().try_for_each(|info| bits.add_postings(&inverted, info))?;
+            }
+            Set::Prefix { slot, text } => {
+                let inverted = self.segment.inverted(*slot)?;
+                let (lower, upper) = prefix_bounds(text);
+                for_range(&inverted, &lower, &upper, |info| bits.add_postings(&inverted, info))?;
+            }
+            Set::Range { slot, lower, upper } => {
+                let inverted = self.segment.inverted(*slot)?;
+                for_range(&inverted, lower, upper, |info| bits.add_postings(&inverted, info))?;
+            }
+            Set::Exists { place } => self.exists(*place, &mut bits)?,
+        }
+        Ok(Box::new(Constant::new(bits.into_documents(), score)))
+    }
+
+    fn exists(&self, place: usize, bits: &mut Bits) -> Result<()> {
+        let (segment, mapping) = (self.segment, &self.snapshot.mapping);
+        let field = &mapping.schema.fields()[place];
+        let documents = 0..segment.reader.max_doc();
+        if let Some(norms) = segment.norms(place) {
+            documents.filter(|doc| norms.fieldnorm_id(*doc) > 0).for_each(|doc| bits.add(doc));
+        } else if field.is_sortable() {
+            let name = super::mapping::slot_name(place);
+            let column = segment.reader.fast_fields().u64_lenient(&name).map_err(super::error::map_error)?;
+            if let Some((column, _)) = column {
+                documents.filter(|doc| column.index.has_value(*doc)).for_each(|doc| bits.add(doc));
+            }
+        }
+        let inverted = segment.inverted(mapping.present)?;
+        match inverted.terms().get(field.name()).map_err(map_io)? {
+            Some(info) => bits.add_postings(&inverted, &info),
+            None => Ok(()),
+        }
+    }
+
+    fn bool(
+        &self,
+        [must, should, filter, must_not]: [&[Weight]; 4],
+        minimum: usize,
+        scoring: Scoring,
+    ) -> Result<Box<dyn Scorer>> {
+        if minimum > should.len() {
+            return Ok(Box::new(EmptyScorer));
+        }
+        let optional = match (should.is_empty(), scoring, minimum) {
+            (true, ..) | (_, Scoring::Off, 0) => None,
+            _ => Some(self.union(should, minimum.max(1), scoring)?),
+        };
+        let mut scored = self.all(must, scoring)?;
+        let unscored = self.all(filter, Scoring::Off)?;
+        let needs_optional = minimum > 0 || (must.is_empty() && filter.is_empty() && optional.is_some());
+        let mut extra = None;
+        if needs_optional {
+            scored.extend(optional);
+        } else {
+            extra = optional;
+        }
+        let required = match (scored.len(), unscored.len()) {
+            // Only exclusions: everything else, without score.
+            (0, 0) => score_of_all(self.segment.reader.max_doc(), 0.0),
+            (1, 0) => scored.remove(0),
+            _ => Box::new(Conjunction::new(scored, unscored)),
+        };
+        let matching: Box<dyn Scorer> = match extra {
+            Some(extra) => Box::new(Optional::new(required, extra)),
+            None => required,
+        };
+        let excluded = self.all(must_not, Scoring::Off)?;
+        Ok(if excluded.is_empty() { matching } else { Box::new(Exclusion::new(matching, excluded)) })
+    }
+
+    fn union(&self, weights: &[Weight], minimum: usize, scoring: Scoring) -> Result<Box<dyn Scorer>> {
+        let terms = weights.iter().map(|weight| match weight {
+            Weight::Term(term) => Some(term),
+            _ => None,
+        });
+        if let Some(terms) = terms.collect::<Option<Vec<_>>>() {
+            let ranked = terms.into_iter().map(|term| self.ranked(term, scoring)).filter_map(Result::transpose);
+            return Ok(Union::boxed(ranked.collect::<Result<_>>()?, minimum, scoring));
+        }
+        Ok(Union::boxed(self.all(weights, scoring)?, minimum, scoring))
+    }
+}
