@@ -129,6 +129,10 @@ impl Server {
         }
     }
 
+    pub(crate) fn is_running(&self) -> bool {
+        self.running().is_some()
+    }
+
     /// Sends `signal` to every process of the server.
     pub(crate) fn signal(&self, signal: Signal) {
         let running = self.running();
@@ -174,9 +178,7 @@ impl Running {
             }
         }
     }
-}
 
-impl Running {
     /// Reaches the group, and children that left it: each of PostgreSQL's leads a group of its own.
     fn signal(&self, signal: Signal) -> io::Result<()> {
         let others = descendants(self.group);
@@ -230,7 +232,8 @@ impl fmt::Debug for Running {
 fn watchdog(group: Pid, folder: &Path) -> io::Result<Child> {
     const SCRIPT: &str = r#"
         read -r word && exit
-        kill -s KILL -- "-$1"
+        children=$(cat "/proc/$1/task/$1/children")
+        kill -s KILL -- "-$1" $children
         for attempt in 1 2 3 4 5 6 7 8 9 10; do rm -rf -- "$2" && exit; sleep 0.1; done
     "#;
     Command::new("/bin/sh")
@@ -272,6 +275,12 @@ macro_rules! process_controls {
             let started = self.process().spawn_again();
             started.unwrap_or_else(|error| panic!("{error}"));
             self.wait_ready().await.unwrap_or_else(|error| panic!("{error}"));
+        }
+
+        /// Whether the process was started and not killed; a paused one runs.
+        #[must_use]
+        pub fn is_running(&self) -> bool {
+            self.process.as_ref().is_some_and(crate::process::Server::is_running)
         }
 
         fn process(&self) -> &crate::process::Server {

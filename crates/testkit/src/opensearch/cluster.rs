@@ -49,14 +49,14 @@ impl OpenSearchCluster {
         &self.nodes
     }
 
-    /// Pauses all nodes.
+    /// Pauses all nodes that run.
     pub fn pause(&self) {
-        self.nodes.iter().for_each(OpenSearchNode::pause);
+        self.nodes.iter().filter(|node| node.is_running()).for_each(OpenSearchNode::pause);
     }
 
     /// Lets all nodes go on.
     pub fn resume(&self) {
-        self.nodes.iter().for_each(OpenSearchNode::resume);
+        self.nodes.iter().filter(|node| node.is_running()).for_each(OpenSearchNode::resume);
     }
 
     /// Kills all nodes at once.

@@ -233,14 +233,14 @@ fn arguments<const N: usize>(pairs: [(&str, &str); N]) -> Vec<OsString> {
 /// The methods of a handle on several servers: each does to all what the method of one does.
 macro_rules! group_controls {
     () => {
-        /// Pauses all servers.
+        /// Pauses all servers that run.
         pub fn pause(&self) {
-            self.members().for_each(RedisServer::pause);
+            self.members().filter(|server| server.is_running()).for_each(RedisServer::pause);
         }
 
         /// Lets all servers go on.
         pub fn resume(&self) {
-            self.members().for_each(RedisServer::resume);
+            self.members().filter(|server| server.is_running()).for_each(RedisServer::resume);
         }
 
         /// Kills all servers at once.

@@ -1,7 +1,7 @@
 use std::time::{Duration, Instant};
 
 use statehouse_testkit::{RedisCluster, RedisSentinel, RedisServer};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 /// Waits for another primary than the one at `old`.
 async fn fail_over<'a>(old: &str, primary: impl AsyncFn() -> Option<&'a RedisServer>) -> &'a RedisServer {
@@ -54,9 +54,11 @@ async fn a_cluster_replaces_a_primary_that_was_killed() {
     first.kill();
     let second = fail_over(first.address(), async || cluster.primary_of("k").await.unwrap()).await;
     assert_eq!(second.command(&["GET", "k"]).await.unwrap().text(), Some("v"));
-    first.restart().await;
     cluster.pause();
+    assert!(timeout(Duration::from_millis(300), second.command(&["GET", "k"])).await.is_err());
     cluster.resume();
+    first.restart().await;
+    assert!(first.is_running());
     set(second, "k").await;
 }
 
