@@ -32,8 +32,11 @@ const MAX_COPY: u64 = 5 << 30;
 
 /// A [`FileStore`] in a bucket. Cheap to clone.
 ///
-/// Files up to the part size are stored in one request, longer ones in parts. What keeps the metadata is described in
-/// the table of [`S3Config`]'s module; files that something else wrote into the bucket can be read, and have no digest.
+/// Files up to the part size are stored in one request, longer ones in parts. The object's content is the file's; its
+/// metadata has the application's own, `statehouse-sha256` and `statehouse-put`, a number that no other put has. The
+/// digest of a long stream is known only when the metadata has long been given: it is then in an object of its own below
+/// `.statehouse/sha256`, written before the file becomes visible. Files that something else wrote into the bucket can be
+/// read, and have no digest.
 ///
 /// # Capabilities
 /// Found out when the store is opened, on objects of its own below `.statehouse/probe`: see [`Probe`].
