@@ -308,7 +308,12 @@ impl RedisConfig {
         if self.timing.total < self.timing.operation {
             return refuse("the deadline must be at least as long as the timeout");
         }
-        if self.credentials.username.is_some() && self.credentials.password.is_none() {
+        let half = |login: &Credentials| login.username.is_some() && login.password.is_none();
+        let to_sentinels = match &self.servers {
+            Servers::Sentinel { credentials, .. } => half(credentials),
+            _ => false,
+        };
+        if half(&self.credentials) || to_sentinels {
             return refuse("a user name is given without a password");
         }
         Ok(())
@@ -407,6 +412,7 @@ mod tests {
             ("redis://h?tls=yes", "unknown parameter \"tls\""),
             ("redis://h?ca=/x.pem", "unknown parameter \"ca\""),
             ("redis://user@h", "without a password"),
+            ("redis+sentinel://s/m?sentinel_username=u", "without a password"),
         ];
         for (text, expected) in cases {
             let error = parse(text).unwrap_err();

@@ -13,7 +13,8 @@ use crate::request::Request;
 /// A connection for one user alone: for `WATCH`, for blocking reads, and for what is so large that others would wait.
 ///
 /// Dropping it returns it to the pool. If something was sent and not answered, it is closed instead, so that the next
-/// user does not meet the late answer. Nothing is retried here: the caller holds the state that a retry needs.
+/// user does not meet the late answer. Nothing is retried here: the caller holds the state that a retry needs. It stays
+/// with its server when that one is replaced, so that what holds one for long takes a new one now and then.
 pub struct Exclusive {
     connection: Option<Connection>,
     client: RedisClient,

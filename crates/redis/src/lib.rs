@@ -31,8 +31,13 @@
 //!   [`OutcomeUnknown`](statehouse_core::ErrorKind::OutcomeUnknown). Bounded by a number of tries, by the total
 //!   deadline, and by a budget across operations, so that an outage is not answered with a storm.
 //! - **Healing.** A closed connection is replaced as soon as it closes. One that is open and silent (half-open) is
-//!   found by a `PING` after half a second without an answer and replaced within two seconds. A failover is followed
-//!   without a restart: Sentinel by asking all sentinels, Cluster by its redirections and slot map.
+//!   found by a `PING` after half a second without an answer and replaced half a second later, whatever the timeouts
+//!   are. What takes the server longer than a second to say belongs on an exclusive connection. A failover is followed
+//!   without a restart: Sentinel by its announcements and by asking all sentinels, Cluster by its redirections and
+//!   slot map.
+//! - **What a failover may lose.** Redis replicates after it has answered. Writes that an old master acknowledged and
+//!   its successor never saw are gone; `min-replicas-to-write` on the servers narrows that, and then the error here is
+//!   [`Unavailable`](statehouse_core::ErrorKind::Unavailable).
 //! - **[`KeySpace`]** builds keys that no other service, cache or tenant shares, and that hash to one slot only where
 //!   a script needs it.
 //!

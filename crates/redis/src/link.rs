@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{RedisError, cmd};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -34,6 +35,9 @@ pub(crate) struct Link {
     generations: AtomicU64,
     replies: AtomicU64,
     probing: AtomicBool,
+    /// When the oldest operation began that was abandoned with no answer since, in milliseconds from `created`, or zero.
+    silent_since: AtomicU64,
+    created: Instant,
     name: Arc<str>,
 }
 
@@ -64,6 +68,8 @@ impl Link {
             generations: AtomicU64::new(0),
             replies: AtomicU64::new(0),
             probing: AtomicBool::new(false),
+            silent_since: AtomicU64::new(0),
+            created: Instant::now(),
             name,
         })
     }
@@ -98,10 +104,25 @@ impl Link {
         self.spares.give_back(lease.connection, lease.generation);
     }
 
-    /// Notes that the server said something, in case that is doubted.
+    /// Notes that the server said something, in case that is doubted. Usually this writes nothing that threads share.
     pub(crate) fn heard(&self) {
         if self.probing.load(Ordering::Relaxed) {
             self.replies.fetch_add(1, Ordering::Relaxed);
+        }
+        if self.silent_since.load(Ordering::Relaxed) != 0 {
+            self.silent_since.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes that an operation was dropped by its caller before its answer came. If callers give up sooner than
+    /// [`SILENCE`], again and again, this is all that is seen of a connection that is half-open.
+    pub(crate) fn abandoned(&self, generation: u64, begun: Instant) {
+        let millis = |at: Instant| u64::try_from(at.saturating_duration_since(self.created).as_millis()).unwrap_or(0);
+        let begun = millis(begun).max(1);
+        let first = self.silent_since.compare_exchange(0, begun, Ordering::Relaxed, Ordering::Relaxed);
+        let since = first.unwrap_or_else(|earlier| earlier);
+        if since != 0 && u128::from(millis(Instant::now()).saturating_sub(since.min(begun))) >= SILENCE.as_millis() {
+            self.doubt(generation);
         }
     }
 
@@ -133,11 +154,13 @@ impl Link {
     /// Asks a connection that has been silent whether it is still there. Returns at once; at most one asks.
     pub(crate) fn doubt(&self, generation: u64) {
         let lease = self.current().filter(|lease| lease.generation == generation);
-        let (Some(mut lease), Some(link)) = (lease, self.me.upgrade()) else { return };
+        let (Some(mut lease), Some(link), Ok(runtime)) = (lease, self.me.upgrade(), Handle::try_current()) else {
+            return;
+        };
         if self.probing.swap(true, Ordering::AcqRel) {
             return;
         }
-        tokio::spawn(async move {
+        runtime.spawn(async move {
             let reset = ResetOnDrop(Arc::clone(&link));
             let heard = link.replies.load(Ordering::Relaxed);
             let ping = cmd("PING");
@@ -156,6 +179,8 @@ impl Link {
 
     /// Begins to connect, unless that is under way.
     pub(crate) fn repair(&self) {
+        // Without a runtime, as when one is being shut down, the next operation begins it.
+        let Ok(runtime) = Handle::try_current() else { return };
         let mut started = false;
         self.state.send_if_modified(|state| {
             started = !state.repairing && state.connection.is_none();
@@ -163,7 +188,7 @@ impl Link {
             false
         });
         if started {
-            tokio::spawn(repair(Repairing(Weak::clone(&self.me))));
+            runtime.spawn(repair(Repairing(Weak::clone(&self.me))));
         }
     }
 
@@ -190,6 +215,7 @@ impl Link {
                 self.spares.change(generation);
                 state.repairing = false;
                 state.failure = None;
+                self.silent_since.store(0, Ordering::Relaxed);
             }
             Err(error) => {
                 tracing::debug!(server = %self.name, kind = ?error.kind(), "cannot connect to Redis");

@@ -78,12 +78,14 @@ pub(crate) async fn wait<T>(
     mut reply: Pin<&mut impl Future<Output = RedisResult<T>>>,
     until: Instant,
 ) -> Result<T, Failure> {
-    let patience = until.min(Instant::now() + SILENCE);
+    let mut pending = Pending { link, generation, begun: Instant::now(), answered: false };
+    let patience = until.min(pending.begun + SILENCE);
     let answer = match timeout_at(patience, reply.as_mut()).await {
         Ok(answer) => answer,
         // Boxed, so that the usual case does not carry the room for it.
         Err(_) => Box::pin(wait_in_doubt(link, generation, reply, until)).await,
     };
+    pending.answered = true;
     match answer {
         Ok(value) => {
             link.heard();
@@ -97,6 +99,22 @@ pub(crate) async fn wait<T>(
                 link.broke(generation, "failed while in use");
             }
             Err(failure)
+        }
+    }
+}
+
+/// Tells the link if the caller gives up first.
+struct Pending<'a> {
+    link: &'a Link,
+    generation: u64,
+    begun: Instant,
+    answered: bool,
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.link.abandoned(self.generation, self.begun);
         }
     }
 }
