@@ -16,6 +16,8 @@ pub mod opensearch;
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+#[cfg(any(test, feature = "conformance"))]
+pub mod parity;
 
 mod api;
 #[cfg(any(feature = "opensearch", feature = "tantivy"))]

@@ -21,8 +21,9 @@ use crate::{
     SearchIndexExt, SearchRequest,
 };
 
-/// Emits a test for every case of the suite. `$open` is an `async fn(Schema) -> Arc<dyn SearchIndex>` that opens an
-/// empty index; the tests need `tokio` with its macros.
+/// Emits a test for every case of the suite. `$open` is an async function that takes a [`Schema`] and opens an empty
+/// index: it returns an `Arc<dyn SearchIndex>`, or anything else that dereferences to an index. The tests need `tokio`
+/// with its macros.
 #[macro_export]
 macro_rules! search_conformance {
     ($open:path) => {

@@ -12,6 +12,7 @@ use super::error;
 use super::mapping::{ID, PRESENT, needs_presence};
 use super::query::compile;
 use super::source;
+use crate::highlight::Marker;
 use crate::{
     Field, FieldKind, Hit, Missing, Order, Projection, Query, Schema, SearchRequest, SearchResponse, SortKey, Value,
 };
@@ -195,10 +196,13 @@ impl<'a> Answer<'a> {
 /// The answer in our own words.
 pub(super) fn response(schema: &Schema, request: &SearchRequest, body: &[u8]) -> Result<SearchResponse> {
     let answer = Answer::read(body)?;
+    let marker = Marker::new(schema, request)?;
     let hits = answer.hits.hits.into_iter().map(|raw| {
         let full = source::record(schema, &raw.id, raw.version, raw.source)?;
+        let highlights = marker.mark(&full);
         let mut hit = Hit::new(source::project(full, schema, &request.projection), raw.score);
         hit.sort = sort_values(schema, request, &raw.sort)?;
+        hit.highlights = highlights;
         Ok(hit)
     });
     Ok(SearchResponse::new(answer.hits.total.value, hits.collect::<Result<_>>()?))

@@ -1,6 +1,14 @@
+use std::io::Read;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::{Schema, SearchIndex, TantivyConfig};
+use statehouse_core::{ErrorKind, ManualClock, ServiceUrl};
+
+use crate::parity::{self, Kind};
+use crate::{
+    BulkOptions, DocumentId, Durability, Field, Operation, Outcome, Query, Record, Refresh, Schema, SearchIndex,
+    SearchIndexExt, SearchRequest, TantivyConfig,
+};
 
 mod memory {
     use super::*;
@@ -10,4 +18,149 @@ mod memory {
     }
 
     crate::search_conformance!(open);
+}
+
+mod folder {
+    use std::ops::Deref;
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::TantivyIndex;
+
+    /// An index and its folder, which goes with it.
+    struct InFolder {
+        index: TantivyIndex,
+        _folder: TempDir,
+    }
+
+    impl Deref for InFolder {
+        type Target = TantivyIndex;
+        fn deref(&self) -> &TantivyIndex {
+            &self.index
+        }
+    }
+
+    async fn open(schema: Schema) -> InFolder {
+        let folder = tempfile::tempdir().unwrap();
+        let index = TantivyConfig::folder(folder.path()).open(schema).await.unwrap();
+        InFolder { index, _folder: folder }
+    }
+
+    crate::search_conformance!(open);
+}
+
+fn schema() -> Schema {
+    Schema::builder().field(Field::text("title")).field(Field::keyword("code").sortable()).build().unwrap()
+}
+
+fn upsert(id: &str, title: &str) -> Operation {
+    Operation::Upsert(Record::new(id).unwrap().with("title", title))
+}
+
+#[tokio::test]
+async fn what_was_committed_is_there_after_opening_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || TantivyConfig::folder(folder.path()).open(schema());
+    let index = open().await.unwrap();
+    index.bulk(vec![upsert("a", "cholera"), upsert("b", "fever")]).await.unwrap();
+    let queued = BulkOptions::default().with_durability(Durability::Queued);
+    index.bulk_with(vec![upsert("c", "cholera")], queued).await.unwrap();
+    index.close().await.unwrap();
+    drop(index);
+    let index = open().await.unwrap();
+    let found = index.search(&SearchRequest::new(Query::matches("title", "cholera"))).await.unwrap();
+    assert_eq!(found.ids(), ["a", "c"]);
+    assert!(index.get(&DocumentId::new("b").unwrap()).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_folder_has_one_writer() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = TantivyConfig::folder(folder.path()).open(schema()).await.unwrap();
+    let error = TantivyConfig::folder(folder.path()).open(schema()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    first.close().await.unwrap();
+    TantivyConfig::folder(folder.path()).open(schema()).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_index_is_not_read_with_another_schema() {
+    let folder = tempfile::tempdir().unwrap();
+    TantivyConfig::folder(folder.path()).open(schema()).await.unwrap().close().await.unwrap();
+    let other = Schema::builder().field(Field::keyword("title")).build().unwrap();
+    let error = TantivyConfig::folder(folder.path()).open(other).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    assert!(error.message().contains("\"title\" differs"), "{error}");
+    std::fs::remove_file(folder.path().join("statehouse-schema.json")).unwrap();
+    let error = TantivyConfig::folder(folder.path()).open(schema()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+}
+
+#[tokio::test]
+async fn a_queued_write_is_committed_on_its_own() {
+    let index = TantivyConfig::memory().with_commit_interval(Duration::from_millis(5)).open(schema()).await.unwrap();
+    let queued = BulkOptions::default().with_durability(Durability::Queued);
+    index.bulk_with(vec![upsert("a", "cholera")], queued).await.unwrap();
+    let shown = async {
+        while index.count(&Query::all().into()).await.unwrap() == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), shown).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_trace_of_a_delete_ends_after_its_retention() {
+    let clock = ManualClock::default();
+    let config = TantivyConfig::memory().with_clock(Arc::new(clock.clone()));
+    let index = config.with_delete_retention(Duration::from_secs(60)).open(schema()).await.unwrap();
+    let id = DocumentId::new("a").unwrap();
+    let delete = Operation::Delete { id, version: Some(5) };
+    index.bulk(vec![delete]).await.unwrap();
+    let older = || vec![Operation::Upsert(Record::new("a").unwrap().with_version(4))];
+    clock.advance(Duration::from_secs(60));
+    assert!(matches!(index.bulk(older()).await.unwrap().outcomes[..], [Outcome::Stale]));
+    clock.advance(Duration::from_secs(1));
+    assert!(matches!(index.bulk(older()).await.unwrap().outcomes[..], [Outcome::Created { version: 4 }]));
+}
+
+#[test]
+fn urls_name_what_they_accept() {
+    let parse = |text: &str| TantivyConfig::from_url(ServiceUrl::parse("STATEHOUSE_SEARCH_URL", text).unwrap());
+    assert!(parse("memory:").is_ok());
+    assert!(parse("tantivy:///var/lib/app?threads=2&memory=64MiB&commit_interval=250ms").is_ok());
+    for text in ["redis://h", "tantivy:", "tantivy:///x?threads=9", "tantivy:///x?memory=1MiB", "memory:?unknown=1"] {
+        let error = parse(text).unwrap_err();
+        assert_eq!((error.kind(), error.setting().is_some()), (ErrorKind::InvalidConfig, true), "{text}");
+    }
+}
+
+fn diagnoses() -> Vec<Record> {
+    let packed = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/data/icd10cm-2025-04.tsv.gz"));
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(&packed[..]).read_to_string(&mut text).unwrap();
+    let record = |line: &str| {
+        let columns: Vec<&str> = line.split('\t').collect();
+        Record::new(columns[0]).unwrap().with("title", columns[3].to_owned()).with("code", columns[0].to_owned())
+    };
+    text.lines().map(record).collect()
+}
+
+/// Segments, threads and the order of writing must not show in any answer.
+#[tokio::test]
+async fn many_segments_answer_like_one() {
+    let corpus = diagnoses();
+    assert_eq!(corpus.len(), 46_498);
+    let mut requests = Vec::new();
+    for kind in Kind::ALL {
+        requests.extend(parity::draw(*kind, &["title"], &corpus, 20, 7).unwrap());
+    }
+    let one = TantivyConfig::memory().open(schema()).await.unwrap();
+    let whole = corpus.iter().cloned().map(Operation::Upsert).collect();
+    one.bulk_with(whole, BulkOptions::default().with_refresh(Refresh::Now)).await.unwrap().into_result().unwrap();
+    let many = TantivyConfig::memory().with_threads(2).open(schema()).await.unwrap();
+    parity::load(&many, corpus.into_iter().rev().collect()).await.unwrap();
+    let report = parity::compare(&one, &many, &requests).await.unwrap();
+    assert_eq!((report.runs, report.equal), (300, 300), "{:?}", report.differences);
 }
