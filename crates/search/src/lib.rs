@@ -8,31 +8,6 @@
 //! schema.check_request(&SearchRequest::new(Query::matches("title", "cholera")))?;
 //! # Ok::<(), statehouse_core::Error>(())
 //! ```
-//!
-//! # Concepts
-//! A [`Schema`] names fields and analyzers. A [`Record`] is a document: an id, a version, and fields. A [`Query`] is one tree
-//! that both backends compile; a [`SearchRequest`] adds filters, order, page and highlighting. [`SearchIndex`] is what
-//! backends implement; applications usually hold an [`Index`] of their own [`Document`](trait@Document) type.
-//!
-//! # What makes answers equal
-//! Text is analysed by one definition: the words of Unicode 12.1 as Lucene finds them, its ASCII folding, Porter 2. The
-//! embedded backend scores in Lucene's own arithmetic and expands fuzzy terms, prefixes and sloppy phrases by its rules.
-//! Ties are broken by id. What a backend cannot do exactly is refused as `Unsupported`.
-//!
-//! A server's own statistics count replaced and deleted documents until it merges them away, and differ between shards:
-//! no client can undo that, so compare on one shard and before updates.
-//!
-//! # Backends
-//! | | `TantivyIndex` (feature `tantivy`) | `OpenSearchIndex` (feature `opensearch`) |
-//! | --- | --- | --- |
-//! | where | in this process: memory or a folder | a cluster |
-//! | writers | one process for each folder | any number |
-//! | durable once acknowledged | `Durability::Committed`, the default | always |
-//! | traces of deletes | 60 seconds, in memory | `index.gc_deletes` |
-//!
-//! # Testing your own backend
-//! Feature `conformance` has `search_conformance!`, which emits a test for each behavior, and `parity`, which compares two
-//! backends on your documents.
 
 pub mod analysis;
 pub mod capability;

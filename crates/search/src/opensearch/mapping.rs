@@ -13,9 +13,9 @@ use crate::{Field, FieldKind, Norms, Schema, SearchRequest};
 /// without loading all ids onto the server's heap. No field of a schema begins with `_`.
 pub(super) const ID: &str = "_sid";
 
-/// Inside a sortable number: whether there is a value. The server sorts documents without one as if they had the
-/// smallest or largest number, so that zero and nothing would be alike.
-pub(super) const PRESENT: &str = "_present";
+/// Inside some fields: whether there is a value. The server sorts documents without a number as if they had the smallest
+/// or largest one, and says of a text without terms that it does not exist.
+const PRESENT: &str = "_present";
 
 /// The name of an analyzer on the server: apart from its built-in ones.
 pub(super) fn analyzer_name(name: &str) -> String {
@@ -179,9 +179,18 @@ fn properties(schema: &Schema) -> Map<String, Json> {
     properties
 }
 
-/// Whether documents without a value sort like some with one; see [`PRESENT`].
+/// Whether the field itself does not tell a missing value from some that are there; see [`PRESENT`].
 pub(super) fn needs_presence(field: &Field) -> bool {
-    field.is_sortable() && matches!(field.kind(), FieldKind::I64 | FieldKind::U64 | FieldKind::Date)
+    match field.kind() {
+        FieldKind::I64 | FieldKind::U64 | FieldKind::Date => field.is_sortable(),
+        FieldKind::Text { norms, .. } => field.is_indexed() && *norms == Norms::Length,
+        _ => false,
+    }
+}
+
+/// The field that says whether this one, or the one whose values it takes, has any.
+pub(super) fn presence(field: &Field) -> String {
+    format!("{}.{PRESENT}", field.source().unwrap_or(field.name()))
 }
 
 fn property(field: &Field) -> Map<String, Json> {

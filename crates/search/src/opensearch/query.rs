@@ -8,6 +8,7 @@ use std::ops::Bound;
 use serde_json::{Map, Value as Json, json};
 use statehouse_core::Result;
 
+use super::mapping::{needs_presence, presence};
 use crate::{
     BoolQuery, Field, FieldKind, Fuzziness, MatchPrefixQuery, MatchQuery, MinimumMatch, MultiMatchMode,
     MultiMatchQuery, Operator, PrefixWords, Query, RangeQuery, Schema, Value,
@@ -50,7 +51,11 @@ impl Compiler<'_> {
                 constant(json!({ "terms": { &*q.field: values } }), q.boost)
             }
             Query::Range(q) => self.range(q)?,
-            Query::Exists(q) => constant(json!({ "exists": { "field": q.field } }), q.boost),
+            Query::Exists(q) => {
+                let field = self.field(&q.field)?;
+                let name = if needs_presence(field) { presence(field) } else { field.name().to_owned() };
+                constant(json!({ "exists": { "field": name } }), q.boost)
+            }
             Query::Ids(q) => constant(json!({ "ids": { "values": q.ids } }), q.boost),
             Query::Bool(q) => self.bool(q)?,
             Query::DisMax(q) if q.queries.is_empty() => nothing(),

@@ -1,7 +1,6 @@
 //! A [`SearchRequest`] as a body for `_search`, and the answer as a [`SearchResponse`].
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -9,13 +8,11 @@ use serde_json::{Value as Json, json};
 use statehouse_core::{Error, ErrorKind, Result};
 
 use super::error;
-use super::mapping::{ID, PRESENT, needs_presence};
+use super::mapping::{ID, needs_presence, presence};
 use super::query::compile;
 use super::source;
 use crate::highlight::Marker;
-use crate::{
-    Field, FieldKind, Hit, Missing, Order, Projection, Query, Schema, SearchRequest, SearchResponse, SortKey, Value,
-};
+use crate::{FieldKind, Hit, Missing, Order, Projection, Query, Schema, SearchRequest, SearchResponse, SortKey, Value};
 
 /// The body of a search. The request must have passed [`Schema::check_request`].
 pub(super) fn body(schema: &Schema, request: &SearchRequest) -> Result<Json> {
@@ -26,7 +23,7 @@ pub(super) fn body(schema: &Schema, request: &SearchRequest) -> Result<Json> {
         "sort": sort(schema, request)?,
         "track_total_hits": true,
         "version": true,
-        "_source": source_filter(schema, request),
+        "_source": needs_source(request),
     }))
 }
 
@@ -39,7 +36,7 @@ fn filtered(schema: &Schema, query: &Query, filters: &[Query]) -> Result<Json> {
     Ok(json!({ "bool": { "must": query, "filter": filters } }))
 }
 
-/// The sort keys of the request, the score if it has none, and the id. A number is two keys: see [`PRESENT`].
+/// The sort keys of the request, the score if it has none, and the id. A number is two keys: see [`presence`].
 fn sort(schema: &Schema, request: &SearchRequest) -> Result<Vec<Json>> {
     let mut keys = Vec::new();
     if request.sort.is_empty() {
@@ -60,8 +57,7 @@ fn sort(schema: &Schema, request: &SearchRequest) -> Result<Vec<Json>> {
                 keys.push(json!({ &**name: { "order": order, "missing": missing } }));
                 let field = schema.require(name)?;
                 if needs_presence(field) {
-                    let parent = field.source().unwrap_or(field.name());
-                    keys.push(json!({ format!("{parent}.{PRESENT}"): { "order": "asc", "missing": missing } }));
+                    keys.push(json!({ presence(field): { "order": "asc", "missing": missing } }));
                 }
             }
         }
@@ -70,23 +66,10 @@ fn sort(schema: &Schema, request: &SearchRequest) -> Result<Vec<Json>> {
     Ok(keys)
 }
 
-/// Which fields of the stored documents to send.
-fn source_filter(schema: &Schema, request: &SearchRequest) -> Json {
-    let marked = request.highlight.iter().map(|highlight| stored_field(schema, &highlight.field));
-    let names: BTreeSet<&str> = match &request.projection {
-        Projection::All if schema.fields().iter().all(|field| field.is_stored() || field.source().is_some()) => {
-            return json!({ "excludes": [ID] });
-        }
-        Projection::All => schema.fields().iter().filter(|f| f.is_stored()).map(Field::name).chain(marked).collect(),
-        Projection::Id => marked.collect(),
-        Projection::Fields(names) => names.iter().map(|name| &**name).chain(marked).collect(),
-    };
-    if names.is_empty() { false.into() } else { json!({ "includes": names }) }
-}
-
-/// The field whose stored text a field is marked in: its own, or that of the field whose values it takes.
-fn stored_field<'a>(schema: &'a Schema, name: &'a str) -> &'a str {
-    schema.field(name).and_then(Field::source).unwrap_or(name)
+/// Whether to send the stored documents: whole, because the server does not keep the order of the fields when it
+/// leaves some out.
+fn needs_source(request: &SearchRequest) -> bool {
+    request.projection != Projection::Id || !request.highlight.is_empty()
 }
 
 /// An answer of which only the shards matter.

@@ -2,5 +2,14 @@
 
 #[cfg(feature = "opensearch")]
 mod opensearch;
+#[cfg(all(feature = "opensearch", feature = "tantivy"))]
+mod parity;
 #[cfg(feature = "opensearch")]
 mod random;
+
+/// Shows a table that belongs to a test's result, whether or not the test passes.
+#[cfg(all(feature = "opensearch", feature = "tantivy"))]
+#[expect(clippy::print_stdout, reason = "the table is what the test is read for")]
+fn report(table: &str) {
+    println!("{table}");
+}

@@ -12,39 +12,28 @@ use super::settings::Settings;
 use super::{Direction, Shared};
 
 /// Serves one client until both directions have ended or the connection is reset.
-///
-/// The resets that count are those after this call, not after the first poll: `serve` waits for all connections to see a
-/// reset that it orders.
-pub(super) fn run(
-    client: TcpStream,
-    shared: Arc<Shared>,
-    mut settings: watch::Receiver<Settings>,
-) -> impl Future<Output = ()> {
-    let resets = settings.borrow_and_update().resets;
-    async move {
-        let reset = async {
-            // The sender lives in `shared`; it cannot be gone.
-            let _reset = settings.wait_for(|now| now.resets != resets).await;
-        };
-        let ended = tokio::select! {
-            ended = serve(&client, &shared) => ended,
-            () = reset => Err(io::ErrorKind::ConnectionReset.into()),
-        };
+pub(super) async fn run(client: TcpStream, shared: Arc<Shared>, mut settings: watch::Receiver<Settings>) {
+    let (target, resets) = {
+        let now = settings.borrow_and_update();
+        (now.target.clone(), now.resets)
+    };
+    let lanes = settings.clone();
+    let work = async {
+        let server = TcpStream::connect(target).await?;
+        let ended = pump(&client, &server, &shared, lanes).await;
         if ended.is_err() {
-            reset_on_drop(&client);
+            reset_on_drop(&server);
         }
-    }
-}
-
-async fn serve(client: &TcpStream, shared: &Shared) -> io::Result<()> {
-    let settings = shared.settings.subscribe();
-    let target = settings.borrow().target.clone();
-    let server = TcpStream::connect(target).await?;
-    let ended = pump(client, &server, shared, settings).await;
+        ended
+    };
+    let reset = settings.wait_for(|now| now.resets != resets);
+    let ended = tokio::select! {
+        ended = work => ended,
+        _ = reset => Err(io::ErrorKind::ConnectionReset.into()),
+    };
     if ended.is_err() {
-        reset_on_drop(&server);
+        reset_on_drop(&client);
     }
-    ended
 }
 
 async fn pump(

@@ -1,6 +1,7 @@
 //! What is particular to OpenSearch: opening, failures, and a server that misbehaves.
 
 mod analysis;
+mod conformance;
 mod faults;
 mod opening;
 mod stub;

@@ -1,0 +1,293 @@
+//! Queries of every kind, drawn from the words of the corpus.
+
+use statehouse_search::{
+    FieldBoost, Fuzziness, Highlight, MinimumMatch, Operator, Projection, Query, SearchRequest, Sort, Value,
+};
+
+use super::corpus::Diagnosis;
+use crate::random::Random;
+
+/// Makes one request.
+pub(super) type Kind = fn(&mut Random, &Words) -> SearchRequest;
+
+/// What queries are drawn from.
+#[derive(Debug)]
+pub(super) struct Words {
+    titles: Vec<String>,
+    codes: Vec<String>,
+}
+
+impl Words {
+    pub(super) fn of(diagnoses: &[Diagnosis]) -> Self {
+        let titles = diagnoses.iter().flat_map(|row| std::iter::once(&row.title).chain(&row.terms)).cloned();
+        Self { titles: titles.collect(), codes: diagnoses.iter().map(|row| row.code.clone()).collect() }
+    }
+
+    fn title(&self, random: &mut Random) -> &str {
+        &self.titles[random.below(self.titles.len())]
+    }
+
+    fn code(&self, random: &mut Random) -> &str {
+        &self.codes[random.below(self.codes.len())]
+    }
+
+    /// A word of at least so many letters: rare and frequent ones as they come.
+    fn word(&self, random: &mut Random, least: usize) -> String {
+        loop {
+            let title = self.title(random);
+            let words: Vec<_> =
+                title.split(|c: char| !c.is_alphanumeric()).filter(|w| w.chars().count() >= least).collect();
+            if !words.is_empty() {
+                return words[random.below(words.len())].to_owned();
+            }
+        }
+    }
+
+    /// Some words from anywhere.
+    fn words(&self, random: &mut Random, count: usize) -> String {
+        (0..count).map(|_| self.word(random, 3)).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Words that stand one behind the other in some title.
+    fn run(&self, random: &mut Random, count: usize) -> String {
+        loop {
+            let words: Vec<_> = self.title(random).split_whitespace().collect();
+            if words.len() >= count {
+                let from = random.below(words.len() - count + 1);
+                return words[from..from + count].join(" ");
+            }
+        }
+    }
+}
+
+/// A word with one letter removed, doubled, replaced or swapped with the next.
+fn misspelt(word: &str, random: &mut Random) -> String {
+    let mut letters: Vec<char> = word.chars().collect();
+    let at = random.below(letters.len() - 1);
+    match random.below(4) {
+        0 => drop(letters.remove(at)),
+        1 => letters.insert(at, letters[at]),
+        2 => letters[at] = char::from(b'a' + u8::try_from(random.below(26)).unwrap()),
+        _ => letters.swap(at, at + 1),
+    }
+    letters.into_iter().collect()
+}
+
+fn beginning(word: &str, random: &mut Random, least: usize) -> String {
+    let letters = word.chars().count();
+    word.chars().take(least + random.below(letters.saturating_sub(least) + 1)).collect()
+}
+
+fn marked(query: impl Into<Query>) -> SearchRequest {
+    let short = Highlight::field("terms").with_fragment_size(40).with_max_fragments(2);
+    let request = SearchRequest::new(query).with_size(100);
+    request.with_highlight(Highlight::field("title")).with_highlight(short)
+}
+
+/// Without the documents, which are compared where something is marked in them.
+fn found(query: impl Into<Query>) -> SearchRequest {
+    SearchRequest::new(query).with_size(100).with_projection(Projection::Id)
+}
+
+fn fields(random: &mut Random) -> [FieldBoost; 3] {
+    let boost = [0.5, 1.0, 2.0, 3.5][random.below(4)];
+    [FieldBoost::new("title", boost), FieldBoost::new("title.plain", 1.0), FieldBoost::new("terms", 1.5)]
+}
+
+fn number(random: &mut Random, from: i64, to: i64) -> i64 {
+    from + i64::try_from(random.below(usize::try_from(to - from).unwrap())).unwrap()
+}
+
+pub(super) const KINDS: &[(&str, Kind)] = &[
+    ("match", |r, w| {
+        let n = 1 + r.below(4);
+        marked(Query::matches("title", w.words(r, n)))
+    }),
+    ("match in a sparse field", |r, w| marked(Query::matches("terms", w.words(r, 2)))),
+    ("match a whole title", |r, w| found(Query::matches("title", w.title(r)))),
+    ("match, and", |r, w| {
+        let n = 1 + r.below(3);
+        marked(Query::matches("title", w.run(r, n)).operator(Operator::And))
+    }),
+    ("match, minimum count", |r, w| {
+        let (count, words) = (number(r, -3, 5), w.words(r, 4));
+        found(Query::matches("title", words).minimum_match(MinimumMatch::Count(i32::try_from(count).unwrap())))
+    }),
+    ("match, minimum share", |r, w| {
+        let (share, words) = (number(r, -100, 101), w.words(r, 5));
+        found(Query::matches("title", words).minimum_match(MinimumMatch::Percent(i32::try_from(share).unwrap())))
+    }),
+    ("match, fuzzy", |r, w| {
+        let word = w.word(r, 5);
+        let text = format!("{} {}", misspelt(&word, r), w.word(r, 3));
+        marked(Query::matches("title.plain", text).fuzzy())
+    }),
+    ("match, fuzzy on stems, and", |r, w| {
+        let word = w.word(r, 6);
+        found(Query::matches("title", misspelt(&word, r)).fuzzy().operator(Operator::And).boost(1.7))
+    }),
+    ("match, fuzzy behind a prefix", |r, w| {
+        let word = w.word(r, 6);
+        let fuzzy = Query::matches("title.plain", misspelt(&word, r)).fuzziness(Fuzziness::Edits(1));
+        marked(fuzzy.prefix_length(2))
+    }),
+    ("multi-match, best field", |r, w| {
+        let n = 1 + r.below(3);
+        found(Query::multi_match(fields(r), w.words(r, n)))
+    }),
+    ("multi-match, shared", |r, w| found(Query::multi_match(fields(r), w.words(r, 3)).tie_breaker(0.3).boost(2.0))),
+    ("multi-match, most fields", |r, w| found(Query::multi_match(fields(r), w.words(r, 3)).most_fields())),
+    ("multi-match, and, fuzzy", |r, w| {
+        let (fields, word) = (fields(r), w.word(r, 5));
+        found(Query::multi_match(fields, misspelt(&word, r)).fuzzy().operator(Operator::And))
+    }),
+    ("phrase", |r, w| {
+        let n = 2 + r.below(2);
+        marked(Query::phrase("title", w.run(r, n)))
+    }),
+    ("phrase of unstemmed words", |r, w| {
+        let n = 2 + r.below(4);
+        found(Query::phrase("title.plain", w.run(r, n)))
+    }),
+    ("phrase, slop", |r, w| {
+        let (slop, count) = (u32::try_from(1 + r.below(6)).unwrap(), 2 + r.below(3));
+        let mut words: Vec<_> = w.run(r, count).split(' ').map(str::to_owned).collect();
+        let (a, b) = (r.below(count), r.below(count));
+        words.swap(a, b);
+        marked(Query::phrase("title.plain", words.join(" ")).slop(slop))
+    }),
+    ("phrase, slop, repeated words", |r, w| {
+        let run = w.run(r, 2);
+        let (first, second) = run.split_once(' ').unwrap();
+        found(
+            Query::phrase("title.plain", format!("{first} {second} {first}"))
+                .slop(u32::try_from(2 + r.below(6)).unwrap()),
+        )
+    }),
+    ("phrase over several values", |r, w| {
+        found(Query::phrase("terms", w.run(r, 2)).slop(u32::try_from(r.below(120)).unwrap()))
+    }),
+    ("prefix", |r, w| {
+        let word = w.word(r, 3);
+        marked(Query::prefix("title.plain", beginning(&word, r, 1)))
+    }),
+    ("prefix of a keyword", |r, w| {
+        let code = w.code(r).to_owned();
+        found(Query::prefix("code", beginning(&code, r, 1)).boost(2.5))
+    }),
+    ("match prefix", |r, w| {
+        let (run, last) = (w.run(r, 2), w.word(r, 4));
+        let end = ["", " ", ".", " of"][r.below(4)];
+        marked(Query::matches_prefix("title", format!("{run} {}{end}", beginning(&last, r, 2))))
+    }),
+    ("match prefix, and", |r, w| {
+        let run = w.run(r, 2);
+        found(Query::matches_prefix("title.plain", beginning(&run, r, 3)).operator(Operator::And))
+    }),
+    ("starts with words", |r, w| {
+        let run = w.run(r, 3);
+        let words: Vec<_> = run.split(' ').map(|word| beginning(word, r, 2)).collect();
+        marked(Query::starts_with_words("title.plain", words.join(" ")))
+    }),
+    ("match beginnings made at index time", |r, w| {
+        let word = w.word(r, 4);
+        found(Query::matches("title.start", beginning(&word, r, 2)))
+    }),
+    ("fuzzy, automatic", |r, w| {
+        let word = w.word(r, 4);
+        marked(Query::fuzzy("title.plain", misspelt(&word, r)))
+    }),
+    ("fuzzy, one edit", |r, w| {
+        let word = w.word(r, 4);
+        found(Query::fuzzy("title.plain", misspelt(&word, r)).fuzziness(Fuzziness::Edits(1)))
+    }),
+    ("fuzzy, two edits, expanded far", |r, w| {
+        let word = w.word(r, 4);
+        found(Query::fuzzy("title.plain", beginning(&word, r, 4)).fuzziness(Fuzziness::Edits(2)))
+    }),
+    ("term of text", |r, w| marked(Query::term("title.plain", w.word(r, 2)).boost(0.3))),
+    ("term of a keyword", |r, w| found(Query::term("code", w.code(r).to_uppercase()))),
+    ("terms", |r, w| {
+        let n = 1 + r.below(30);
+        found(Query::terms("code", (0..n).map(|_| w.code(r)).collect::<Vec<_>>()))
+    }),
+    ("terms of numbers", |r, _| {
+        found(Query::terms("balance", (0..5).map(|_| number(r, -600, 600)).collect::<Vec<_>>()))
+    }),
+    ("term of a date before 1970", |r, _| found(Query::term("since", Value::Date(number(r, -501, 0) * 86_400_000)))),
+    ("term of a bool", |r, w| {
+        found(Query::bool().must(Query::term("leaf", r.below(2) == 0)).should(Query::matches("title", w.word(r, 4))))
+    }),
+    ("range of signed numbers", |r, _| {
+        let from = number(r, -500, 400);
+        found(Query::range("balance").at_least(from).below(from + 90))
+    }),
+    ("range of unsigned numbers", |r, _| {
+        let from = r.below(40) as u64;
+        found(Query::range("length").above(from).at_most(from + 5))
+    }),
+    ("range of fractions", |r, _| {
+        let from = number(r, -60, 50);
+        found(Query::range("share").above(from as f64 / 3.0).below(from as f64))
+    }),
+    ("range of dates", |r, _| {
+        let day = number(r, -500, 500);
+        found(Query::range("since").at_most(Value::Date(day * 86_400_000)))
+    }),
+    ("range of keywords", |r, w| {
+        let (a, b) = (w.code(r).to_owned(), w.code(r).to_owned());
+        found(Query::range("code").at_least(a.clone().min(b.clone())).below(a.max(b)))
+    }),
+    ("exists", |r, _| found(Query::exists(["terms", "length", "since", "title.start", "share"][r.below(5)]))),
+    ("ids", |r, w| found(Query::ids((0..20).map(|_| w.code(r).to_owned()).chain(["nowhere".to_owned()])))),
+    ("bool", |r, w| {
+        let (must, should) = (w.word(r, 4), w.words(r, 2));
+        let (without, chapter) = (w.word(r, 4), (1 + r.below(22)).to_string());
+        let query =
+            Query::bool().must(Query::matches("title", must)).should(Query::matches("terms", should).boost(2.0));
+        marked(query.must_not(Query::matches("title", without)).should(Query::term("chapter", chapter)))
+    }),
+    ("bool, minimum", |r, w| {
+        let minimum = MinimumMatch::Count(i32::try_from(1 + r.below(3)).unwrap());
+        let query = (0..4).fold(Query::bool(), |query, _| query.should(Query::matches("title", w.word(r, 4))));
+        found(query.minimum_match(minimum))
+    }),
+    ("bool of equal clauses", |r, w| {
+        let word = w.word(r, 4);
+        let query =
+            Query::bool().should(Query::matches("title", &*word)).should(Query::matches("title", word).boost(0.7));
+        found(query.should(Query::matches("title.plain", w.words(r, 2))))
+    }),
+    ("dis-max", |r, w| {
+        let queries =
+            [Query::matches("title", w.words(r, 2)).into(), Query::phrase("title", w.run(r, 2)).boost(3.0).into()];
+        found(Query::dis_max::<Query>(queries).tie_breaker(0.25))
+    }),
+    ("constants among scores", |r, w| {
+        let query = Query::bool().must(Query::matches("title", w.words(r, 2)));
+        found(
+            query
+                .should(Query::constant(Query::matches("title", w.word(r, 4))).boost(3.0))
+                .should(Query::prefix("code", "S")),
+        )
+    }),
+    ("filters", |r, w| {
+        let query = found(Query::matches("title", w.words(r, 2))).with_filter(Query::range("length").at_least(20_u64));
+        query.with_filter(Query::term("leaf", true))
+    }),
+    ("sort by a number", |r, w| {
+        let sort = Sort::by(["length", "balance", "share", "since"][r.below(4)]);
+        let sort = if r.below(2) == 0 { sort.descending() } else { sort };
+        let sort = if r.below(2) == 0 { sort.missing_first() } else { sort };
+        found(Query::matches("title", w.words(r, 2))).with_sort(sort)
+    }),
+    ("sort by several keys", |r, w| {
+        let request = found(Query::matches("title", w.words(r, 1))).with_sort(Sort::by("chapter").descending());
+        request.with_sort(Sort::by("leaf")).with_sort(Sort::by_score()).with_sort(Sort::by("parent"))
+    }),
+    ("pages", |r, w| {
+        let from = r.below(400) as u64;
+        found(Query::matches("title", w.words(r, 3))).with_from(from).with_size(1 + r.below(60) as u64)
+    }),
+    ("everything, late pages", |r, _| SearchRequest::new(Query::all()).with_from(9_000 + r.below(900) as u64)),
+];

@@ -1,0 +1,80 @@
+//! The promise: equal hits in equal order, embedded and distributed, on a real terminology.
+//!
+//! 300 queries of every kind, drawn with a fixed seed from the words of 46,498 diagnoses, go to tantivy and to a real
+//! OpenSearch. Totals must be equal, the first hundred hits must be equal in order, and so must what is marked in them.
+//! Scores within 1e-5 of each other count as equal, and hits with equal scores are ordered by id.
+
+mod compare;
+mod corpus;
+mod draw;
+
+use std::fmt::Write as _;
+
+use statehouse_search::opensearch::OpenSearchIndex;
+use statehouse_search::{BulkOptions, Operation, Refresh, SearchIndex, SearchIndexExt as _, TantivyConfig};
+
+use crate::opensearch::Scratch;
+use crate::random::Random;
+use compare::Tally;
+
+const SEED: u64 = 0x1cd1_0c9a_2025_0401;
+const RUNS: usize = 300;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn every_kind_of_query_has_the_same_hits_in_the_same_order_on_both() {
+    let scratch = Scratch::new().await;
+    let diagnoses = corpus::diagnoses();
+    assert_eq!(diagnoses.len(), 46_498);
+    let embedded = TantivyConfig::memory().open(corpus::schema()).await.unwrap();
+    let distributed = scratch.open(corpus::schema()).await.unwrap();
+    let records = || diagnoses.iter().map(corpus::record).collect::<Vec<_>>();
+    tokio::join!(load(&embedded, records()), load(&distributed, records()));
+    merge(&scratch).await;
+
+    let words = draw::Words::of(&diagnoses);
+    let mut table = String::from("\nkind                                  runs totals order  exact marks  found\n");
+    let mut all_equal = true;
+    for (name, kind) in draw::KINDS {
+        let tally = compare_kind(&embedded, &distributed, &words, *kind).await;
+        writeln!(table, "{name:<36} {tally}").unwrap();
+        all_equal &= tally.is_equal();
+    }
+    crate::report(&table);
+    assert!(all_equal, "seed {SEED:#x}: {table}");
+    scratch.delete().await;
+}
+
+async fn load(index: &dyn SearchIndex, records: Vec<statehouse_search::Record>) {
+    let mut records = records.into_iter().map(Operation::Upsert).peekable();
+    while records.peek().is_some() {
+        let part = records.by_ref().take(4_000).collect();
+        index.bulk(part).await.unwrap().into_result().unwrap();
+    }
+    let none = index.bulk_with(Vec::new(), BulkOptions::default().with_refresh(Refresh::Now)).await.unwrap();
+    assert!(none.outcomes.is_empty());
+    index.refresh().await.unwrap();
+}
+
+/// One segment: while there are several, dictionaries are expanded one by one.
+async fn merge(scratch: &Scratch) {
+    let target = format!("/{}/_forcemerge?max_num_segments=1", scratch.name);
+    let (status, answer) = scratch.request("POST", &target, "").await;
+    assert_eq!(status, 200, "{answer}");
+}
+
+async fn compare_kind(
+    embedded: &dyn SearchIndex,
+    distributed: &OpenSearchIndex,
+    words: &draw::Words,
+    kind: draw::Kind,
+) -> Tally {
+    let mut random = Random::new(SEED);
+    let mut tally = Tally::default();
+    for _ in 0..RUNS {
+        let request = kind(&mut random, words);
+        let (ours, theirs) = tokio::join!(embedded.search(&request), distributed.search(&request));
+        let (ours, theirs) = (ours.unwrap(), theirs.unwrap());
+        tally.add(&request, &ours, &theirs);
+    }
+    tally
+}
