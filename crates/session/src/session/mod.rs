@@ -172,7 +172,7 @@ impl Session {
 
     /// Makes this the session of `principal`, for example a user id, and gives it a new token. One cannot be had
     /// without the other: whoever knew the old token is anonymous from the commit on, and requests in flight with it
-    /// can no longer change the session. Attributes stay.
+    /// can no longer change the session. Attributes stay, unless somebody else was logged in: theirs are removed.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`] if the text is not a [`Principal`].
@@ -181,6 +181,9 @@ impl Session {
         self.load().await?;
         let mut state = self.open_state()?;
         state.refuse_degraded("session.login")?;
+        if state.principal().is_some_and(|before| *before != principal) {
+            state.delta = Delta::replace(Default::default());
+        }
         state.pending = Some(Pending::Login(principal));
         Ok(())
     }

@@ -441,6 +441,18 @@ async fn plain_http_on_localhost_has_a_cookie_of_its_own() {
 }
 
 #[tokio::test]
+async fn a_login_keeps_the_attributes_unless_somebody_else_was_logged_in() {
+    let app = App::new(|config| config);
+    let anonymous = app.post("/put/cart/full", "").await.unwrap();
+    let first = app.post("/login/u1", &anonymous).await.unwrap();
+    let again = app.post("/login/u1", &first).await.unwrap();
+    assert_eq!(app.get("/read/cart", &again).await.0, "full");
+    let other = app.post("/login/u2", &again).await.unwrap();
+    assert_eq!(app.get("/read/cart", &other).await.0, "");
+    assert_eq!(app.get("/read/theme", &other).await.0, "dark", "what the login itself inserts");
+}
+
+#[tokio::test]
 async fn a_message_left_after_a_logout_goes_into_a_new_session() {
     let app = App::new(|config| config);
     let cookie = app.post("/login/u42", "").await.unwrap();
