@@ -37,6 +37,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use statehouse_core::{Capability, CodecId, ErrorKind, Key, Version};
+use tokio::task::JoinHandle;
 
 use crate::{
     Cache, CacheExt, Condition, Entry, Lease, MAX_TIME_TO_LIVE, MAX_VALUE_LEN, RemoveOptions, RemoveOutcome,
@@ -608,10 +609,13 @@ struct Truth {
     current: AtomicU64,
     /// The oldest value that a read which begins now may give.
     settled: AtomicU64,
+    /// How many loads have read `current`.
+    loads: AtomicU64,
+    /// How many reads found an entry.
     hits: AtomicU64,
 }
 
-const ROUNDS: u64 = 200;
+const ROUNDS: u64 = 100;
 
 /// Readers load from a source of truth while a writer changes it and then invalidates. A read that begins after an
 /// invalidation has returned must not give an older value, also when the store is under load on few cores.
@@ -624,12 +628,13 @@ where
     let readers: Vec<_> =
         (0..8).map(|_| tokio::spawn(read_and_load(Arc::clone(&cache), hot.clone(), Arc::clone(&truth)))).collect();
     for round in 1..=ROUNDS {
+        // Every other round is ended in the middle of a load, the rest once there is something to invalidate.
+        let awaited = if round % 2 == 0 { &truth.hits } else { &truth.loads };
+        let before = awaited.load(Ordering::SeqCst);
         truth.current.store(round, Ordering::SeqCst);
         invalidate(Arc::clone(&cache), hot.clone()).await;
-        let hits = truth.hits.load(Ordering::SeqCst);
         truth.settled.store(round, Ordering::SeqCst);
-        // Every other round ends in the middle of a load, the rest once there is something to invalidate.
-        while round % 2 == 0 && truth.hits.load(Ordering::SeqCst) == hits && !readers.iter().any(|r| r.is_finished()) {
+        while awaited.load(Ordering::SeqCst) == before && !readers.iter().any(JoinHandle::is_finished) {
             tokio::time::sleep(Duration::from_micros(100)).await;
         }
     }
@@ -648,7 +653,8 @@ async fn read_and_load(cache: Arc<dyn Cache>, hot: Key, truth: Arc<Truth>) {
             truth.hits.fetch_add(1, Ordering::SeqCst);
         } else if let Reservation::Leased(lease) = cache.reserve_with(&hot, ReserveOptions::new(LONG)).await.unwrap() {
             let loaded = truth.current.load(Ordering::SeqCst);
-            tokio::task::yield_now().await;
+            truth.loads.fetch_add(1, Ordering::SeqCst);
+            tokio::time::sleep(Duration::from_millis(loaded % 3)).await;
             let options = SetOptions::new(LONG).with_condition(Condition::Lease(lease));
             let value = Bytes::copy_from_slice(&loaded.to_le_bytes());
             let _ = cache.set_with(&hot, value, options).await.unwrap();
