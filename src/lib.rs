@@ -1,1 +1,36 @@
-//! statehouse.
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod config;
+mod open;
+#[cfg(feature = "_search")]
+mod search_index;
+mod services;
+
+pub use config::{Config, ServiceConfig};
+#[cfg(feature = "_search")]
+pub use search_index::SearchBuilder;
+pub use services::{Services, ServicesHealth};
+
+pub use statehouse_core::{
+    Capabilities, Capability, Codec, Error, ErrorKind, Health, HealthStatus, Key, Namespace, Result, Retry, Secret,
+    Version,
+};
+pub use statehouse_session::{Session, SessionLayer};
+
+/// Caches: the trait, the typed front and the backends.
+pub use statehouse_cache as cache;
+/// What all services share, for authors of backends.
+pub use statehouse_core as core;
+/// Files: the trait, the handle and the backends.
+pub use statehouse_filestore as files;
+/// Sessions: the trait, the tower layer and the backends.
+pub use statehouse_session as session;
+
+/// Search: the trait, the query tree, the typed front and the backends.
+#[cfg(feature = "_search")]
+pub mod search {
+    /// Implements [`Document`](trait@Document) for a struct.
+    pub use statehouse_derive::FacadeDocument as Document;
+    pub use statehouse_search::*;
+}

@@ -86,6 +86,18 @@ impl OpenSearchIndex {
         during("search.open", Self::open_shared(&config, name, &schema)).await
     }
 
+    /// Asks a node whether the cluster is there, takes the credentials and is new enough, without opening an index.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn check(config: &OpenSearchConfig) -> Result<()> {
+        let checked = async {
+            config.check()?;
+            open::check_server(&Client::new(config)?, config).await
+        };
+        during("search.open", checked).await
+    }
+
     async fn open_shared(config: &OpenSearchConfig, name: &Namespace, schema: &Arc<Schema>) -> Result<Self> {
         config.check()?;
         let alias = config.alias(name)?;

@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use statehouse_core::{Clock, Error, Result, ServiceUrl, SystemClock};
+use statehouse_core::{Clock, Error, Namespace, Result, ServiceUrl, SystemClock};
 
 use crate::{Schema, TantivyIndex};
 
@@ -45,6 +45,13 @@ impl TantivyConfig {
     #[must_use]
     pub fn folder(path: impl AsRef<Path>) -> Self {
         Self::new(Some(path.as_ref().to_owned()))
+    }
+
+    /// The same settings for the index of this name in a folder below; in memory, unchanged.
+    #[must_use]
+    pub fn below(mut self, name: &Namespace) -> Self {
+        self.folder = self.folder.map(|folder| folder.join(name.as_str()));
+        self
     }
 
     /// Reads `memory:` or `tantivy:///folder` with parameters.

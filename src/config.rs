@@ -1,0 +1,392 @@
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde::de::{self, Deserializer, MapAccess, Visitor};
+use statehouse_core::{Error, Namespace, Result, Secret, ServiceUrl};
+
+/// Where each service keeps its state: one URL per service.
+///
+/// | service | environment | default | embedded | distributed |
+/// | --- | --- | --- | --- | --- |
+/// | cache | `STATEHOUSE_CACHE_URL` | `memory:` | `memory:` | `redis:`, `rediss:`, `redis+sentinel:`, `redis+cluster:` |
+/// | sessions | `STATEHOUSE_SESSIONS_URL` | `file:data/sessions` | `memory:`, `file:` | as for the cache |
+/// | files | `STATEHOUSE_FILES_URL` | `file:data/files` | `memory:`, `file:` | `s3:` |
+/// | search | `STATEHOUSE_SEARCH_URL` | `tantivy:data/search` | `memory:`, `tantivy:` | `opensearch+http:`, `opensearch+https:` |
+///
+/// `STATEHOUSE_NAMESPACE` (default `app`) keeps applications apart on shared servers, and `STATEHOUSE_DATA` (default
+/// `data`) is the folder of the defaults. A secret need not stand in a URL: `STATEHOUSE_CACHE_PASSWORD`,
+/// `STATEHOUSE_CACHE_PASSWORD_FILE` (a file that holds it) and `STATEHOUSE_CACHE_URL_FILE` (a file that holds the whole
+/// URL) do the same for each service.
+///
+/// The same in a file, with [serde](https://serde.rs):
+///
+/// ```
+/// let config: statehouse::Config = toml::from_str(r#"
+///     namespace = "clinic.prod"
+///     cache = "redis://redis.internal:6379"
+///     files = { url = "s3://documents?region=eu-central-1", password_file = "/run/secrets/s3" }
+/// "#)?;
+/// # Ok::<(), toml::de::Error>(())
+/// ```
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Config {
+    /// The namespace of everything that is stored: see [`Namespace`].
+    pub namespace: String,
+    /// The cache.
+    pub cache: ServiceConfig,
+    /// The sessions.
+    pub sessions: ServiceConfig,
+    /// The files.
+    pub files: ServiceConfig,
+    /// The search indexes. Used only with the feature `search-tantivy` or `search-opensearch`.
+    pub search: ServiceConfig,
+}
+
+impl Config {
+    /// Embedded backends: the cache in memory, everything else below the folder `data`.
+    #[must_use]
+    pub fn embedded(data: impl AsRef<Path>) -> Self {
+        let below =
+            |scheme: &str, name: &str| ServiceConfig::new(format!("{scheme}:{}", data.as_ref().join(name).display()));
+        Self {
+            namespace: "app".to_owned(),
+            cache: ServiceConfig::new("memory:"),
+            sessions: below("file", "sessions"),
+            files: below("file", "files"),
+            search: below("tantivy", "search"),
+        }
+    }
+
+    /// Everything in the memory of this process: for tests.
+    #[must_use]
+    pub fn in_memory() -> Self {
+        let memory = || ServiceConfig::new("memory:");
+        Self { namespace: "app".to_owned(), cache: memory(), sessions: memory(), files: memory(), search: memory() }
+    }
+
+    /// The settings of the process environment, with the defaults of the table above.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfig`](statehouse_core::ErrorKind::InvalidConfig) for a variable that begins with
+    /// `STATEHOUSE_` and is not known, is empty, is not UTF-8, or contradicts another. `STATEHOUSE_TEST_…` and
+    /// `STATEHOUSE_TOOLS` belong to the tests of statehouse itself and are left alone.
+    pub fn from_env() -> Result<Self> {
+        let ours = std::env::vars_os().filter_map(|(name, value)| {
+            let name = name.into_string().ok().filter(|name| name.starts_with("STATEHOUSE_"))?;
+            Some((name, value))
+        });
+        let mut variables = Vec::new();
+        for (name, value) in ours {
+            match value.into_string() {
+                Ok(value) => variables.push((name, value)),
+                Err(_) => return Err(Error::invalid_config(&name, "the value is not UTF-8")),
+            }
+        }
+        Self::from_variables(variables)
+    }
+
+    fn from_variables(variables: Vec<(String, String)>) -> Result<Self> {
+        let mut variables: Vec<_> = variables
+            .into_iter()
+            .filter(|(name, _)| !name.starts_with("STATEHOUSE_TEST_") && name != "STATEHOUSE_TOOLS")
+            .collect();
+        if let Some((name, _)) = variables.iter().find(|(_, value)| value.is_empty()) {
+            return Err(Error::invalid_config(name, "the value is empty; unset the variable for the default"));
+        }
+        let mut take = |name: &str| {
+            let at = variables.iter().position(|(given, _)| given.strip_prefix("STATEHOUSE_") == Some(name))?;
+            Some(variables.swap_remove(at).1)
+        };
+        let mut config = Self::embedded(take("DATA").unwrap_or_else(|| "data".to_owned()));
+        if let Some(namespace) = take("NAMESPACE") {
+            config.namespace = namespace;
+        }
+        for (name, service) in config.services_mut() {
+            service.read_variables(&name.to_ascii_uppercase(), &mut take)?;
+        }
+        match variables.first() {
+            None => Ok(config),
+            Some((name, _)) => {
+                let accepted = "STATEHOUSE_NAMESPACE, STATEHOUSE_DATA, and STATEHOUSE_{CACHE,SESSIONS,FILES,SEARCH}_\
+                                {URL,URL_FILE,PASSWORD,PASSWORD_FILE}";
+                Err(Error::invalid_config(name, format!("not a setting; accepted: {accepted}")))
+            }
+        }
+    }
+
+    fn services_mut(&mut self) -> [(&'static str, &mut ServiceConfig); 4] {
+        [
+            ("cache", &mut self.cache),
+            ("sessions", &mut self.sessions),
+            ("files", &mut self.files),
+            ("search", &mut self.search),
+        ]
+    }
+
+    /// Replaces the namespace.
+    #[must_use]
+    pub fn with_namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.namespace = namespace.into();
+        self
+    }
+
+    /// Replaces where the cache is.
+    #[must_use]
+    pub fn with_cache(mut self, service: impl Into<ServiceConfig>) -> Self {
+        self.cache = service.into();
+        self
+    }
+
+    /// Replaces where the sessions are.
+    #[must_use]
+    pub fn with_sessions(mut self, service: impl Into<ServiceConfig>) -> Self {
+        self.sessions = service.into();
+        self
+    }
+
+    /// Replaces where the files are.
+    #[must_use]
+    pub fn with_files(mut self, service: impl Into<ServiceConfig>) -> Self {
+        self.files = service.into();
+        self
+    }
+
+    /// Replaces where the search indexes are.
+    #[must_use]
+    pub fn with_search(mut self, service: impl Into<ServiceConfig>) -> Self {
+        self.search = service.into();
+        self
+    }
+
+    pub(crate) fn namespace(&self) -> Result<Namespace> {
+        Namespace::new(&self.namespace)
+            .map_err(|refused| Error::invalid_config("STATEHOUSE_NAMESPACE", refused.message().to_owned()))
+    }
+}
+
+impl Default for Config {
+    /// [`Config::embedded`] in the folder `data` of the working directory.
+    fn default() -> Self {
+        Self::embedded("data")
+    }
+}
+
+/// Where one service keeps its state. In a file it is a URL, or a table of these fields.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct ServiceConfig {
+    /// The URL. It may hold a password, so `Debug` does not print it.
+    pub url: Secret,
+    /// The password, in place of one in the URL.
+    pub password: Option<Secret>,
+    /// A file whose first line is the password.
+    pub password_file: Option<PathBuf>,
+    /// A file whose first line is the URL, in place of `url`.
+    pub url_file: Option<PathBuf>,
+}
+
+impl ServiceConfig {
+    /// The service at this URL.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self { url: Secret::new(url), ..Self::default() }
+    }
+
+    /// Gives the password separately.
+    #[must_use]
+    pub fn with_password(mut self, password: Secret) -> Self {
+        self.password = Some(password);
+        self
+    }
+
+    /// Gives a file whose first line is the password.
+    #[must_use]
+    pub fn with_password_file(mut self, file: impl Into<PathBuf>) -> Self {
+        self.password_file = Some(file.into());
+        self
+    }
+
+    fn read_variables(&mut self, service: &str, take: &mut impl FnMut(&str) -> Option<String>) -> Result<()> {
+        let url = take(&format!("{service}_URL"));
+        self.url_file = take(&format!("{service}_URL_FILE")).map(PathBuf::from);
+        self.password = take(&format!("{service}_PASSWORD")).map(Secret::new);
+        self.password_file = take(&format!("{service}_PASSWORD_FILE")).map(PathBuf::from);
+        let refuse = |one: &str, other: &str| {
+            let message = format!("contradicts STATEHOUSE_{service}_{other}; set one of the two");
+            Err(Error::invalid_config(&format!("STATEHOUSE_{service}_{one}"), message))
+        };
+        if url.is_some() && self.url_file.is_some() {
+            return refuse("URL_FILE", "URL");
+        }
+        if self.password.is_some() && self.password_file.is_some() {
+            return refuse("PASSWORD_FILE", "PASSWORD");
+        }
+        if let Some(url) = url {
+            self.url = Secret::new(url);
+        }
+        Ok(())
+    }
+
+    /// The URL taken apart, with the password put in.
+    pub(crate) fn resolve(&self, service: &str) -> Result<ServiceUrl> {
+        let prefix = format!("STATEHOUSE_{}", service.to_ascii_uppercase());
+        let setting = format!("{prefix}_URL");
+        let mut url = match &self.url_file {
+            Some(file) => {
+                let text = first_line(&format!("{prefix}_URL_FILE"), file)?;
+                ServiceUrl::parse(&setting, text.expose())?
+            }
+            None => ServiceUrl::parse(&setting, self.url.expose())?,
+        };
+        if let Some(file) = &self.password_file {
+            url.set_password(first_line(&format!("{prefix}_PASSWORD_FILE"), file)?);
+        } else if let Some(password) = &self.password {
+            url.set_password(password.clone());
+        }
+        Ok(url)
+    }
+}
+
+fn first_line(setting: &str, file: &Path) -> Result<Secret> {
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        Error::invalid_config(setting, format!("cannot read {}", file.display())).with_source(error)
+    })?;
+    match text.lines().next().map(str::trim).filter(|line| !line.is_empty()) {
+        Some(line) => Ok(Secret::new(line)),
+        None => Err(Error::invalid_config(setting, format!("{} is empty", file.display()))),
+    }
+}
+
+impl From<&str> for ServiceConfig {
+    fn from(url: &str) -> Self {
+        Self::new(url)
+    }
+}
+
+impl From<String> for ServiceConfig {
+    fn from(url: String) -> Self {
+        Self::new(url)
+    }
+}
+
+/// A string is the URL; a table has the fields. Written by hand because an untagged enum would hide which field is
+/// wrong, and could print the value.
+impl<'de> Deserialize<'de> for ServiceConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ServiceVisitor)
+    }
+}
+
+struct ServiceVisitor;
+
+impl<'de> Visitor<'de> for ServiceVisitor {
+    type Value = ServiceConfig;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a URL, or a table with url or url_file and perhaps password or password_file")
+    }
+
+    fn visit_str<E: de::Error>(self, url: &str) -> Result<ServiceConfig, E> {
+        Ok(ServiceConfig::new(url))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ServiceConfig, A::Error> {
+        const FIELDS: &[&str] = &["url", "password", "password_file", "url_file"];
+        let mut service = ServiceConfig::default();
+        while let Some(field) = map.next_key::<String>()? {
+            match field.as_str() {
+                "url" => service.url = Secret::new(map.next_value::<String>()?),
+                "password" => service.password = Some(Secret::new(map.next_value::<String>()?)),
+                "password_file" => service.password_file = Some(map.next_value()?),
+                "url_file" => service.url_file = Some(map.next_value()?),
+                unknown => return Err(de::Error::unknown_field(unknown, FIELDS)),
+            }
+        }
+        let has_url = !service.url.expose().is_empty();
+        if has_url == service.url_file.is_some() {
+            return Err(de::Error::custom("expected one of url and url_file"));
+        }
+        if service.password.is_some() && service.password_file.is_some() {
+            return Err(de::Error::custom("expected at most one of password and password_file"));
+        }
+        Ok(service)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use statehouse_core::ErrorKind;
+
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> Result<Config> {
+        Config::from_variables(variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect())
+    }
+
+    #[test]
+    fn an_empty_environment_is_embedded_in_the_folder_data() {
+        let config = read(&[]).unwrap();
+        assert_eq!(config.namespace().unwrap().as_str(), "app");
+        assert_eq!(config.cache.url.expose(), "memory:");
+        assert_eq!(config.files.resolve("files").unwrap().path(), "data/files");
+        let config = read(&[("STATEHOUSE_DATA", "/srv/clinic")]).unwrap();
+        assert_eq!(config.sessions.resolve("sessions").unwrap().path(), "/srv/clinic/sessions");
+    }
+
+    #[test]
+    fn urls_and_passwords_come_from_the_environment_or_from_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("secret");
+        std::fs::write(&file, "hunter2\n").unwrap();
+        let config = read(&[
+            ("STATEHOUSE_CACHE_URL", "redis://app@redis.internal"),
+            ("STATEHOUSE_CACHE_PASSWORD_FILE", file.to_str().unwrap()),
+            ("STATEHOUSE_TEST_REDIS_URL", "redis://elsewhere"),
+        ])
+        .unwrap();
+        assert_eq!(config.cache.resolve("cache").unwrap().password().unwrap().expose(), "hunter2");
+        std::fs::write(&file, "rediss://app:hunter2@redis.internal\n").unwrap();
+        let config = read(&[("STATEHOUSE_SESSIONS_URL_FILE", file.to_str().unwrap())]).unwrap();
+        assert_eq!(config.sessions.resolve("sessions").unwrap().scheme(), "rediss");
+        assert!(!format!("{config:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn wrong_variables_are_named() {
+        for (variables, named) in [
+            (&[("STATEHOUSE_CASH_URL", "memory:")][..], "STATEHOUSE_CASH_URL"),
+            (&[("STATEHOUSE_CACHE_URL", "")], "STATEHOUSE_CACHE_URL"),
+            (&[("STATEHOUSE_CACHE_URL", "memory:"), ("STATEHOUSE_CACHE_URL_FILE", "f")], "STATEHOUSE_CACHE_URL_FILE"),
+            (
+                &[("STATEHOUSE_FILES_PASSWORD", "a"), ("STATEHOUSE_FILES_PASSWORD_FILE", "f")],
+                "STATEHOUSE_FILES_PASSWORD_FILE",
+            ),
+        ] {
+            let error = read(variables).unwrap_err();
+            assert_eq!((error.kind(), error.setting()), (ErrorKind::InvalidConfig, Some(named)), "{error}");
+        }
+        let config = read(&[("STATEHOUSE_CACHE_PASSWORD_FILE", "/nonexistent/secret")]).unwrap();
+        assert_eq!(config.cache.resolve("cache").unwrap_err().setting(), Some("STATEHOUSE_CACHE_PASSWORD_FILE"));
+    }
+
+    #[test]
+    fn toml_and_json_are_read_and_their_mistakes_named() {
+        let config: Config = toml::from_str("cache = 'redis://h'\nfiles = { url = 's3://b', password = 'x' }").unwrap();
+        assert_eq!(config.cache.url.expose(), "redis://h");
+        assert_eq!(config.sessions.url.expose(), "file:data/sessions");
+        let config: Config = serde_json::from_str(r#"{"namespace": "a.b", "search": {"url_file": "f"}}"#).unwrap();
+        assert_eq!(config.namespace, "a.b");
+        for (text, named) in [
+            ("cash = 'memory:'", "cash"),
+            ("cache = 7", "a URL, or a table"),
+            ("cache = { url = 'memory:', pasword = 'x' }", "pasword"),
+            ("cache = { password = 'x' }", "url and url_file"),
+            ("cache = { url = 'redis://h', password = 'x', password_file = 'f' }", "password and password_file"),
+        ] {
+            let error = toml::from_str::<Config>(text).unwrap_err().to_string();
+            assert!(error.contains(named), "{text}: {error}");
+        }
+    }
+}

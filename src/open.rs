@@ -1,0 +1,54 @@
+//! From a URL to a backend: the only place that knows which scheme belongs to which feature.
+
+use std::sync::Arc;
+
+use statehouse_cache::Caches;
+use statehouse_core::{Error, Namespace, Result, ServiceUrl};
+use statehouse_filestore::FileStore;
+use statehouse_session::{DiskConfig, DiskSessionStore, MemoryConfig, MemorySessionStore, SessionStore};
+
+/// The error for a scheme that no backend of this service has.
+pub(crate) fn unknown_scheme(url: &ServiceUrl, accepted: &str) -> Error {
+    let message = format!("{:?} is not a scheme of this service; accepted: {accepted}", url.scheme());
+    Error::invalid_config(url.setting(), message)
+}
+
+/// The error for a backend that exists and is not compiled in.
+#[allow(dead_code, reason = "with every feature on, nothing is missing")]
+pub(crate) fn missing_feature(url: &ServiceUrl, feature: &str) -> Error {
+    let message = format!("{:?} needs the feature {feature:?} of statehouse, which is not compiled in", url.scheme());
+    Error::invalid_config(url.setting(), message)
+}
+
+fn is_redis(scheme: &str) -> bool {
+    matches!(scheme.split('+').next(), Some("redis" | "rediss"))
+}
+
+pub(crate) async fn cache(url: ServiceUrl, namespace: &Namespace) -> Result<Caches> {
+    match url.scheme() {
+        #[cfg(not(feature = "cache-redis"))]
+        scheme if is_redis(scheme) => Err(missing_feature(&url, "cache-redis")),
+        _ => Caches::open(url, namespace).await,
+    }
+}
+
+#[cfg_attr(not(feature = "session-redis"), expect(unused_variables, reason = "only Redis is shared"))]
+pub(crate) async fn sessions(url: ServiceUrl, namespace: &Namespace) -> Result<Arc<dyn SessionStore>> {
+    match url.scheme() {
+        "memory" => Ok(Arc::new(MemorySessionStore::with_config(MemoryConfig::from_url(url)?))),
+        "file" => Ok(Arc::new(DiskSessionStore::open_with(DiskConfig::from_url(url)?).await?)),
+        #[cfg(feature = "session-redis")]
+        scheme if is_redis(scheme) => Ok(Arc::new(statehouse_session::RedisSessionStore::open(url, namespace).await?)),
+        #[cfg(not(feature = "session-redis"))]
+        scheme if is_redis(scheme) => Err(missing_feature(&url, "session-redis")),
+        _ => Err(unknown_scheme(&url, "memory, file, redis, rediss, redis+sentinel, redis+cluster")),
+    }
+}
+
+pub(crate) async fn files(url: ServiceUrl) -> Result<Arc<dyn FileStore>> {
+    match url.scheme() {
+        #[cfg(not(feature = "filestore-s3"))]
+        "s3" => Err(missing_feature(&url, "filestore-s3")),
+        _ => statehouse_filestore::open(url).await,
+    }
+}

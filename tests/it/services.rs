@@ -1,0 +1,126 @@
+use std::time::Duration;
+
+use statehouse::search::Document;
+use statehouse::{Config, ErrorKind, Services};
+use statehouse_testkit::{OpenSearchNode, RedisServer, S3Server};
+
+#[derive(Debug, PartialEq, Document)]
+struct Concept {
+    #[document(id)]
+    code: String,
+    #[document(text)]
+    title: String,
+    #[document(keyword, sort)]
+    chapter: String,
+    #[document(version)]
+    row: u64,
+}
+
+fn concept(code: &str, title: &str) -> Concept {
+    Concept { code: code.into(), title: title.into(), chapter: "IX".into(), row: 1 }
+}
+
+/// One walk through everything that the README's first screen promises.
+async fn walk(services: &Services) {
+    let rates = services.cache::<f64>("rates").time_to_live(Duration::from_secs(60)).open().unwrap();
+    let load = || async { Ok::<_, std::io::Error>(1.08) };
+    assert_eq!(*rates.get_or_load("EUR/USD", load).await.unwrap(), 1.08);
+    assert_eq!(rates.get("EUR/USD").await.unwrap().as_deref(), Some(&1.08));
+    rates.invalidate("EUR/USD").await.unwrap();
+    assert_eq!(rates.get("EUR/USD").await.unwrap(), None);
+
+    let scans = services.files("scans").unwrap();
+    scans.put("p42/chest.dcm", "DICM").content_type("application/dicom").if_absent().await.unwrap();
+    assert_eq!(scans.get("p42/chest.dcm").range(..2).bytes().await.unwrap(), "DI");
+    assert!(!services.files("others").unwrap().exists("p42/chest.dcm").await.unwrap());
+
+    let concepts = services.search::<Concept>("concepts").open().await.unwrap();
+    concepts
+        .upsert_all([concept("I21", "Heart attack"), concept("A00", "Cholera")])
+        .wait_until_visible()
+        .await
+        .unwrap();
+    let query = Concept::title().matches("hart atack").fuzzy();
+    let page = concepts.query(query).filter(Concept::chapter().is("IX")).highlight(Concept::title()).await.unwrap();
+    assert_eq!((page.total, page.hits[0].document.code.as_str()), (1, "I21"));
+    assert_eq!(page.hits[0].highlight(Concept::title())[0].to_html("<b>", "</b>"), "<b>Heart</b> <b>attack</b>");
+    assert_eq!(concepts.get("I21").await.unwrap(), Some(concept("I21", "Heart attack")));
+    // The same name is the same index, whoever asks for it.
+    let again = services.search::<Concept>("concepts").open().await.unwrap();
+    assert_eq!(again.count(Concept::chapter().is("IX")).await.unwrap(), 2);
+
+    let health = services.health().await;
+    for (service, health) in
+        [("cache", &health.cache), ("sessions", &health.sessions), ("files", &health.files), ("search", &health.search)]
+    {
+        assert!(health.is_up(), "{service}: {:?}", health.error);
+    }
+}
+
+#[tokio::test]
+async fn everything_works_in_memory() {
+    let services = Services::open(Config::in_memory()).await.unwrap();
+    walk(&services).await;
+    services.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_on_disk_is_there_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let services = Services::open(Config::embedded(folder.path())).await.unwrap();
+    walk(&services).await;
+    services.shutdown().await.unwrap();
+    drop(services);
+
+    let services = Services::open(Config::embedded(folder.path())).await.unwrap();
+    assert!(services.files("scans").unwrap().exists("p42/chest.dcm").await.unwrap());
+    let concepts = services.search::<Concept>("concepts").open().await.unwrap();
+    assert_eq!(concepts.get("A00").await.unwrap(), Some(concept("A00", "Cholera")));
+    assert_eq!(concepts.query(Concept::title().matches("cholera")).await.unwrap().total, 1);
+    services.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_same_code_works_on_redis_s3_and_opensearch() {
+    let (redis, s3, opensearch) = tokio::join!(RedisServer::shared(), S3Server::shared(), OpenSearchNode::shared());
+    let config = || {
+        Config::in_memory()
+            .with_namespace(format!("facade-{}", std::process::id()))
+            .with_cache(redis.url())
+            .with_sessions(redis.url())
+            .with_files(crate::s3_url(s3, s3.secret_key(), s3.bucket()))
+            .with_search(crate::opensearch_url(opensearch))
+    };
+    let one = Services::open(config()).await.unwrap();
+    walk(&one).await;
+    // A second replica sees what the first has stored.
+    let two = Services::open(config()).await.unwrap();
+    assert!(two.files("scans").unwrap().exists("p42/chest.dcm").await.unwrap());
+    let concepts = two.search::<Concept>("concepts").open().await.unwrap();
+    assert_eq!(concepts.query(Concept::title().matches("cholera")).await.unwrap().total, 1);
+    one.shutdown().await.unwrap();
+    two.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_index_is_not_opened_with_two_types() {
+    #[derive(Document)]
+    struct Other {
+        #[document(id)]
+        code: String,
+        #[document(text)]
+        name: String,
+    }
+    let services = Services::open(Config::in_memory()).await.unwrap();
+    services.search::<Concept>("concepts").open().await.unwrap();
+    let error = services.search::<Other>("concepts").open().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    let _ = (Other { code: String::new(), name: String::new() }, Other::name());
+}
+
+#[tokio::test]
+async fn names_are_checked_before_anything_is_opened() {
+    let services = Services::open(Config::in_memory()).await.unwrap();
+    assert_eq!(services.files("a/b").unwrap_err().kind(), ErrorKind::InvalidInput);
+    assert_eq!(services.search::<Concept>("A").open().await.unwrap_err().kind(), ErrorKind::InvalidInput);
+}
