@@ -74,6 +74,15 @@ impl Config {
     /// `STATEHOUSE_` and is not known, is empty, is not UTF-8, or contradicts another. `STATEHOUSE_TEST_…` and
     /// `STATEHOUSE_TOOLS` belong to the tests of statehouse itself and are left alone.
     pub fn from_env() -> Result<Self> {
+        Self::default().with_env()
+    }
+
+    /// These settings, and where the process environment has one, that one: for an application that has a file or flags
+    /// of its own.
+    ///
+    /// # Errors
+    /// As [`from_env`](Self::from_env).
+    pub fn with_env(self) -> Result<Self> {
         let ours = std::env::vars_os().filter_map(|(name, value)| {
             let name = name.into_string().ok().filter(|name| name.starts_with("STATEHOUSE_"))?;
             Some((name, value))
@@ -85,10 +94,10 @@ impl Config {
                 Err(_) => return Err(Error::invalid_config(&name, "the value is not UTF-8")),
             }
         }
-        Self::from_variables(variables)
+        self.with_variables(variables)
     }
 
-    fn from_variables(variables: Vec<(String, String)>) -> Result<Self> {
+    fn with_variables(mut self, variables: Vec<(String, String)>) -> Result<Self> {
         let mut variables: Vec<_> = variables
             .into_iter()
             .filter(|(name, _)| !name.starts_with("STATEHOUSE_TEST_") && name != "STATEHOUSE_TOOLS")
@@ -100,15 +109,17 @@ impl Config {
             let at = variables.iter().position(|(given, _)| given.strip_prefix("STATEHOUSE_") == Some(name))?;
             Some(variables.swap_remove(at).1)
         };
-        let mut config = Self::embedded(take("DATA").unwrap_or_else(|| "data".to_owned()));
-        if let Some(namespace) = take("NAMESPACE") {
-            config.namespace = namespace;
+        if let Some(data) = take("DATA") {
+            self = Self::embedded(data).with_namespace(self.namespace);
         }
-        for (name, service) in config.services_mut() {
+        if let Some(namespace) = take("NAMESPACE") {
+            self.namespace = namespace;
+        }
+        for (name, service) in self.services_mut() {
             service.read_variables(&name.to_ascii_uppercase(), &mut take)?;
         }
         match variables.first() {
-            None => Ok(config),
+            None => Ok(self),
             Some((name, _)) => {
                 let accepted = "STATEHOUSE_NAMESPACE, STATEHOUSE_DATA, and STATEHOUSE_{CACHE,SESSIONS,FILES,SEARCH}_\
                                 {URL,URL_FILE,PASSWORD,PASSWORD_FILE}";
@@ -209,22 +220,27 @@ impl ServiceConfig {
     }
 
     fn read_variables(&mut self, service: &str, take: &mut impl FnMut(&str) -> Option<String>) -> Result<()> {
-        let url = take(&format!("{service}_URL"));
-        self.url_file = take(&format!("{service}_URL_FILE")).map(PathBuf::from);
-        self.password = take(&format!("{service}_PASSWORD")).map(Secret::new);
-        self.password_file = take(&format!("{service}_PASSWORD_FILE")).map(PathBuf::from);
+        let mut take = |name: &str| take(&format!("{service}_{name}"));
+        let (url, url_file) = (take("URL"), take("URL_FILE"));
+        let (password, password_file) = (take("PASSWORD"), take("PASSWORD_FILE"));
         let refuse = |one: &str, other: &str| {
             let message = format!("contradicts STATEHOUSE_{service}_{other}; set one of the two");
             Err(Error::invalid_config(&format!("STATEHOUSE_{service}_{one}"), message))
         };
-        if url.is_some() && self.url_file.is_some() {
+        if url.is_some() && url_file.is_some() {
             return refuse("URL_FILE", "URL");
         }
-        if self.password.is_some() && self.password_file.is_some() {
+        if password.is_some() && password_file.is_some() {
             return refuse("PASSWORD_FILE", "PASSWORD");
         }
-        if let Some(url) = url {
-            self.url = Secret::new(url);
+        // Another place has another password.
+        if url.is_some() || url_file.is_some() {
+            let url = url.map(Secret::new).unwrap_or_default();
+            *self = Self { url, url_file: url_file.map(PathBuf::from), ..Self::default() };
+        }
+        if password.is_some() || password_file.is_some() {
+            self.password = password.map(Secret::new);
+            self.password_file = password_file.map(PathBuf::from);
         }
         Ok(())
     }
@@ -322,7 +338,8 @@ mod tests {
     use super::*;
 
     fn read(variables: &[(&str, &str)]) -> Result<Config> {
-        Config::from_variables(variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect())
+        Config::default()
+            .with_variables(variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect())
     }
 
     #[test]
@@ -351,6 +368,23 @@ mod tests {
         let config = read(&[("STATEHOUSE_SESSIONS_URL_FILE", file.to_str().unwrap())]).unwrap();
         assert_eq!(config.sessions.resolve("sessions").unwrap().scheme(), "rediss");
         assert!(!format!("{config:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn the_environment_wins_over_what_is_configured_and_a_new_url_drops_the_old_password() {
+        let configured = || {
+            let cache = ServiceConfig::new("redis://configured").with_password(Secret::new("hunter2"));
+            Config::embedded("/srv").with_namespace("clinic").with_cache(cache)
+        };
+        let overlaid =
+            |name: &str, value: &str| configured().with_variables(vec![(name.into(), value.into())]).unwrap();
+        let config = overlaid("STATEHOUSE_FILES_URL", "memory:");
+        assert_eq!((config.namespace.as_str(), config.files.url.expose()), ("clinic", "memory:"));
+        assert_eq!(config.cache.resolve("cache").unwrap().password().unwrap().expose(), "hunter2");
+        let config = overlaid("STATEHOUSE_CACHE_URL", "redis://elsewhere");
+        assert!(config.cache.resolve("cache").unwrap().password().is_none());
+        let config = overlaid("STATEHOUSE_CACHE_PASSWORD", "other");
+        assert_eq!(config.cache.resolve("cache").unwrap().password().unwrap().expose(), "other");
     }
 
     #[test]
