@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use statehouse_core::{Key, Result, Version};
+use statehouse_core::{Capabilities, Key, Result, Version};
 
 pub use builder::CacheBuilder;
 pub use load::{GetOrLoad, LoadFuture};
@@ -62,6 +62,15 @@ impl<V> TypedCache<V> {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.core.name
+    }
+
+    /// What the backend can do beyond the contract.
+    #[must_use]
+    pub fn capabilities(&self) -> Capabilities {
+        match &self.core.tier {
+            Tier::Memory(_) => Capabilities::default(),
+            Tier::Bytes(cache) => cache.capabilities(),
+        }
     }
 
     /// A hit in memory, without checking the key: a key that is none has no entry.
