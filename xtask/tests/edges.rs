@@ -25,6 +25,7 @@ const EDGES: [(&str, &[&str]); 8] = [
             "statehouse-session",
             "statehouse-filestore",
             "statehouse-search",
+            "statehouse-derive",
         ],
     ),
 ];
