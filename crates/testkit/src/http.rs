@@ -48,8 +48,17 @@ pub(crate) async fn request(
     stream.write_all(head.as_bytes()).await?;
     stream.write_all(body).await?;
     let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).await?;
+    // Not every server closes the connection when asked to.
+    while !is_complete(&answer) && stream.read_buf(&mut answer).await? > 0 {}
     parse(&answer).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "not a complete HTTP answer"))
+}
+
+/// Whether the answer has all the bytes that it announced. One that announced none ends with the connection.
+fn is_complete(answer: &[u8]) -> bool {
+    parse(answer).is_some_and(|response| {
+        let length = response.header("content-length").and_then(|length| length.parse().ok());
+        length.is_some_and(|length: usize| response.body.len() >= length)
+    })
 }
 
 fn parse(answer: &[u8]) -> Option<Response> {
@@ -90,6 +99,9 @@ mod tests {
         let answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x\r\nde\r\n0\r\n\r\n";
         assert_eq!(parse(answer).unwrap().text(), "abcde");
         assert_eq!(parse(&answer[..answer.len() - 12]), None);
+        assert!(is_complete(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab"));
+        assert!(!is_complete(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nab"));
+        assert!(!is_complete(b"HTTP/1.1 200 OK\r\n\r\nab") && !is_complete(b"HTTP/1.1"));
         assert_eq!(parse(b"HTTP/1.1 204 No Content\r\nX: y\r\n\r\n").unwrap().header("x"), Some("y"));
     }
 }

@@ -8,7 +8,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -119,6 +119,24 @@ impl Server {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    }
+
+    /// What the server has printed since it was first started.
+    pub(crate) fn read_log(&self) -> io::Result<String> {
+        Ok(String::from_utf8_lossy(&std::fs::read(self.log())?).into_owned())
+    }
+
+    /// Waits until the process has ended by itself.
+    pub(crate) async fn exited(&self, limit: Duration) -> io::Result<ExitStatus> {
+        let deadline = Instant::now() + limit;
+        while Instant::now() < deadline {
+            let status = self.running().as_mut().map(|running| running.child.try_wait()).transpose()?.flatten();
+            if let Some(status) = status {
+                return Ok(status);
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Err(io::ErrorKind::TimedOut.into())
     }
 
     /// Some if the process has ended by itself or was killed.
