@@ -9,7 +9,7 @@ use crate::workspace::{self, BENCH, Package};
 use crate::{Result, install, test};
 
 /// Packages of our own that are not published: their features are nobody's interface.
-const INTERNAL: [&str; 3] = [BENCH, "statehouse-testkit", "xtask"];
+const INTERNAL: [&str; 4] = [BENCH, "clinic-fleet", "statehouse-testkit", "xtask"];
 
 /// Examples that run until they are stopped: compiled here, not run. All others are run, and must end by themselves
 /// without a server.

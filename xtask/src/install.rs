@@ -31,7 +31,7 @@ fn on_path(program: &str) -> bool {
 }
 
 /// What the tests need.
-pub(crate) const SERVERS: [Tool; 6] = [
+pub(crate) const SERVERS: [Tool; 7] = [
     Tool {
         name: "Redis with Sentinel",
         present: || on_path("redis-server") && on_path("redis-sentinel") && on_path("redis-cli"),
@@ -49,6 +49,12 @@ pub(crate) const SERVERS: [Tool; 6] = [
         present: || find_postgres().is_ok() && on_path("psql"),
         install: || apt(&["postgresql"]),
         by_hand: "PostgreSQL 15 or newer: postgres, initdb and psql on the PATH",
+    },
+    Tool {
+        name: "Chromium with its driver",
+        present: || on_path("chromium") && on_path("chromedriver"),
+        install: || apt(&["chromium", "chromium-driver"]),
+        by_hand: "Chromium and chromedriver on the PATH",
     },
     Tool {
         name: "VersityGW",

@@ -2,6 +2,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool talks to its terminal")]
 
 mod check;
+mod demo;
 mod install;
 mod run;
 mod servers;
@@ -17,6 +18,8 @@ Usage: cargo xtask COMMAND
   check                    everything that must hold before a change is merged; what CI runs
   test [--full] [FILTER]   all tests against real servers, installed and started as needed
                            --full: the file store's tests once more, against MinIO
+  demo [--replicas 3] [--listen 127.0.0.1:8080]
+                           the clinic as replicas on real servers, with a page to break it
   services install         installs the servers' programs [--full: MinIO too]
   services start           runs the servers in the background and prints where they are
   services status          says which servers are installed and which answer
@@ -31,6 +34,7 @@ fn main() -> ExitCode {
     let args: Vec<_> = args.iter().map(String::as_str).collect();
     let result = match args.as_slice() {
         ["check"] => check::check(),
+        ["demo", rest @ ..] => demo::demo(rest),
         ["test", rest @ ..] => test::test(rest),
         ["services", rest @ ..] => services::services(rest),
         ["help" | "--help" | "-h"] => {

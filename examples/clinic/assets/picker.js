@@ -1,0 +1,149 @@
+// A combobox as the WAI-ARIA Authoring Practices describe it: the focus stays in the input, and the arrow keys move
+// through the options.
+import { reason, sessionEnded } from "./http.js";
+
+const PAUSE = 120; // milliseconds without a key before a search
+
+export function startPicker(form) {
+  const input = form.querySelector("input[role=combobox]");
+  const list = form.querySelector("[role=listbox]");
+  const chips = form.querySelector(".chips");
+  const status = form.querySelector("[role=status]");
+  let chapter = "";
+  let chosen = "";
+  let timer = 0;
+  let running = new AbortController();
+
+  const options = () => [...list.children];
+  const active = () => list.querySelector("[aria-selected=true]");
+
+  function activate(option) {
+    active()?.setAttribute("aria-selected", "false");
+    option?.setAttribute("aria-selected", "true");
+    option?.scrollIntoView({ block: "nearest" });
+    if (option) input.setAttribute("aria-activedescendant", option.id);
+    else input.removeAttribute("aria-activedescendant");
+  }
+
+  function close() {
+    list.hidden = chips.hidden = true;
+    list.replaceChildren();
+    input.setAttribute("aria-expanded", "false");
+    input.removeAttribute("aria-activedescendant");
+  }
+
+  function choose(option) {
+    input.value = chosen = option.dataset.value;
+    chapter = "";
+    close();
+    status.textContent = `${chosen} chosen. Press Enter to add it.`;
+    input.focus();
+  }
+
+  function show({ total, chapters, hits }) {
+    list.replaceChildren(...hits.map(toOption));
+    chips.replaceChildren(...chapters.map(toChip));
+    list.hidden = hits.length === 0;
+    chips.hidden = chapters.length === 0;
+    input.setAttribute("aria-expanded", String(hits.length > 0));
+    activate(list.firstElementChild);
+    status.textContent = total === 0 ? "Nothing found." : `${total} found.`;
+  }
+
+  function toOption(hit, index) {
+    const option = document.createElement("li");
+    option.id = `option-${index}`;
+    option.role = "option";
+    option.setAttribute("aria-selected", "false");
+    option.dataset.value = `${hit.code} ${hit.title.map(([text]) => text).join("")}`;
+    const code = document.createElement("code");
+    code.textContent = hit.code;
+    const title = document.createElement("span");
+    title.append(...marked(hit.title));
+    option.append(code, title);
+    for (const term of hit.terms) {
+      const line = document.createElement("small");
+      line.append(...marked(term));
+      option.append(line);
+    }
+    option.addEventListener("pointerdown", (event) => {
+      event.preventDefault();
+      choose(option);
+    });
+    return option;
+  }
+
+  function toChip(found) {
+    const chip = document.createElement("button");
+    chip.type = "button";
+    chip.textContent = `${found.count} · ${found.title}`;
+    chip.setAttribute("aria-pressed", String(found.chapter === chapter));
+    chip.addEventListener("click", () => {
+      chapter = found.chapter === chapter ? "" : found.chapter;
+      input.focus();
+      search();
+    });
+    return chip;
+  }
+
+  async function search() {
+    running.abort();
+    running = new AbortController();
+    const typed = input.value.trim();
+    if (typed === "") {
+      close();
+      status.textContent = "";
+      return;
+    }
+    const query = new URLSearchParams({ q: input.value, chapter });
+    try {
+      const response = await fetch(`/api/concepts?${query}`, { signal: running.signal });
+      if (response.ok) show(await response.json());
+      else if (!sessionEnded(response.status)) {
+        close();
+        status.textContent = await reason(response);
+      }
+    } catch (error) {
+      if (error.name === "AbortError") return;
+      close();
+      status.textContent = "The server cannot be reached.";
+    }
+  }
+
+  input.addEventListener("input", () => {
+    chosen = "";
+    clearTimeout(timer);
+    timer = setTimeout(search, PAUSE);
+  });
+
+  input.addEventListener("keydown", (event) => {
+    const all = options();
+    const at = all.indexOf(active());
+    if (event.key === "ArrowDown" && all.length > 0) activate(all[(at + 1) % all.length]);
+    else if (event.key === "ArrowUp" && all.length > 0) activate(all[(at + all.length - 1) % all.length]);
+    else if (event.key === "Escape") close();
+    else if (event.key === "Enter" && input.value !== chosen) {
+      if (active()) choose(active());
+    } else return;
+    event.preventDefault();
+  });
+
+  form.addEventListener("submit", (event) => {
+    if (input.value !== chosen && active()) {
+      event.preventDefault();
+      choose(active());
+    }
+  });
+
+  close();
+  if (location.hash === "#diagnoses") input.focus();
+}
+
+function marked(segments) {
+  return segments.map(([text, hit]) => {
+    if (!hit) return text;
+    const mark = document.createElement("mark");
+    mark.textContent = text;
+    return mark;
+  });
+}

@@ -1,0 +1,125 @@
+//! The clinic as replicas: real servers, the processes, and a load balancer before them.
+//!
+//! The clinic's own tests kill and pause what is in here under load; `cargo xtask demo` shows the same to people.
+
+mod balancer;
+mod demo;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use statehouse_testkit::{OpenSearchNode, PostgresServer, Program, RedisServer, S3Server};
+use tempfile::TempDir;
+
+pub use balancer::{BackendState, Balancer};
+pub use demo::demo;
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// The servers that replicas share.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Servers {
+    /// Sessions and caches. What it has acknowledged is on its disk.
+    pub redis: RedisServer,
+    /// Documents.
+    pub s3: S3Server,
+    /// The terminology.
+    pub opensearch: OpenSearchNode,
+}
+
+impl Servers {
+    /// Starts one of each.
+    ///
+    /// # Errors
+    /// If one is not installed or does not start.
+    pub async fn start() -> Result<Self, Failure> {
+        let durable = RedisServer::builder().arg("--appendonly", "yes").arg("--appendfsync", "always");
+        let (redis, s3, opensearch) =
+            tokio::try_join!(durable.try_start(), S3Server::builder().try_start(), OpenSearchNode::try_start())?;
+        Ok(Self { redis, s3, opensearch })
+    }
+}
+
+/// Replicas of the clinic on the same servers, apart from other fleets by their namespace and their database.
+#[derive(Debug)]
+pub struct Fleet {
+    replicas: Vec<Program>,
+    postgres: PostgresServer,
+    _data: TempDir,
+}
+
+impl Fleet {
+    /// Starts `count` replicas of the program at `clinic` at the same time. Returns when each answers.
+    ///
+    /// # Errors
+    /// If one does not start.
+    pub async fn start(clinic: &Path, servers: &Servers, count: usize) -> Result<Self, Failure> {
+        let data = tempfile::tempdir()?;
+        let postgres = PostgresServer::try_start().await?;
+        let namespace = format!("clinic-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let starts = NAMES.iter().take(count).map(|name| {
+            let folder = data.path().join(name);
+            replica(clinic, servers, &postgres, &namespace, name, folder)
+        });
+        let replicas = futures_util::future::try_join_all(starts).await?;
+        Ok(Self { replicas, postgres, _data: data })
+    }
+
+    /// The replicas, in order.
+    #[must_use]
+    pub fn replicas(&self) -> &[Program] {
+        &self.replicas
+    }
+
+    /// Patients and charts.
+    #[must_use]
+    pub const fn postgres(&self) -> &PostgresServer {
+        &self.postgres
+    }
+
+    /// Where the replicas listen, in order.
+    ///
+    /// # Panics
+    /// Never: every program has an address.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.replicas.iter().map(|replica| replica.address().parse().expect("an address")).collect()
+    }
+}
+
+static NEXT: AtomicU64 = AtomicU64::new(0);
+const NAMES: [&str; 9] = ["a", "b", "c", "d", "e", "f", "g", "h", "i"];
+
+async fn replica(
+    clinic: &Path,
+    servers: &Servers,
+    postgres: &PostgresServer,
+    namespace: &str,
+    name: &'static str,
+    data: PathBuf,
+) -> Result<Program, Failure> {
+    let (redis, s3, opensearch) = (servers.redis.url(), s3_url(&servers.s3), &servers.opensearch);
+    let program = Program::builder("clinic", clinic)
+        .arg("--listen")
+        .arg("{address}")
+        .arg("--data")
+        .arg(data)
+        .env("CLINIC_REPLICA", name)
+        .env("CLINIC_DATABASE", postgres.url())
+        .env("STATEHOUSE_NAMESPACE", namespace)
+        .env("STATEHOUSE_CACHE_URL", &redis)
+        .env("STATEHOUSE_SESSIONS_URL", &redis)
+        .env("STATEHOUSE_FILES_URL", s3)
+        .env("STATEHOUSE_SEARCH_URL", format!("opensearch+{}", opensearch.url()))
+        .ready_at("/live");
+    Ok(program.try_start().await?)
+}
+
+/// As `STATEHOUSE_FILES_URL` wants it.
+fn s3_url(server: &S3Server) -> String {
+    let (key, secret, bucket) = (server.access_key(), server.secret_key(), server.bucket());
+    let (endpoint, region) = (server.endpoint(), server.region());
+    format!("s3://{key}:{secret}@{bucket}?endpoint={endpoint}&region={region}&allow_http=true")
+}

@@ -1,0 +1,159 @@
+use serde::Serialize;
+use sqlx::AssertSqlSafe;
+
+use super::Database;
+use crate::id::new_id;
+use crate::terminology::Concept;
+use crate::time::now;
+
+#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+pub(crate) struct Patient {
+    pub(crate) id: i64,
+    pub(crate) name: String,
+    pub(crate) born: String,
+    pub(crate) sex: String,
+}
+
+#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+pub(crate) struct Diagnosis {
+    pub(crate) id: String,
+    pub(crate) code: String,
+    pub(crate) title: String,
+    pub(crate) added_at: i64,
+    pub(crate) added_by: String,
+    pub(crate) resolved_at: Option<i64>,
+    pub(crate) resolved_by: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+pub(crate) struct Note {
+    pub(crate) id: String,
+    pub(crate) text: String,
+    pub(crate) written_at: i64,
+    pub(crate) written_by: String,
+}
+
+/// What became of an insert.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Added {
+    New,
+    AlreadyThere,
+}
+
+impl Added {
+    fn of(rows: u64) -> Self {
+        if rows == 0 { Self::AlreadyThere } else { Self::New }
+    }
+}
+
+impl Database {
+    /// The patients each of whose names some word begins, in the order of their names.
+    pub(crate) async fn find_patients(&self, words: &str, limit: usize) -> sqlx::Result<Vec<Patient>> {
+        let words: Vec<_> = words.split_whitespace().take(8).map(like_pattern).collect();
+        let conditions: String = (0..words.len()).map(|n| format!(" AND find LIKE ${} ESCAPE '!'", n + 2)).collect();
+        let statement =
+            format!("SELECT id, name, born, sex FROM patients WHERE 1 = 1{conditions} ORDER BY find, id LIMIT $1");
+        let mut query = sqlx::query_as(AssertSqlSafe(statement)).bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        for word in words {
+            query = query.bind(word);
+        }
+        query.fetch_all(&self.pool).await
+    }
+
+    pub(crate) async fn patient(&self, id: i64) -> sqlx::Result<Option<Patient>> {
+        sqlx::query_as("SELECT id, name, born, sex FROM patients WHERE id = $1")
+            .bind(id)
+            .fetch_optional(&self.pool)
+            .await
+    }
+
+    /// All diagnoses of a patient, the active and the resolved, the newest first.
+    pub(crate) async fn diagnoses(&self, patient: i64) -> sqlx::Result<Vec<Diagnosis>> {
+        sqlx::query_as(
+            "SELECT id, code, title, added_at, added_by, resolved_at, resolved_by FROM diagnoses \
+             WHERE patient = $1 ORDER BY added_at DESC, id",
+        )
+        .bind(patient)
+        .fetch_all(&self.pool)
+        .await
+    }
+
+    /// Adds a diagnosis, unless the same code is active already.
+    pub(crate) async fn add_diagnosis(&self, patient: i64, concept: &Concept, by: &str) -> sqlx::Result<Added> {
+        let done = sqlx::query(
+            "INSERT INTO diagnoses (id, patient, code, title, chapter, added_at, added_by) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+        )
+        .bind(new_id())
+        .bind(patient)
+        .bind(concept.code.as_str())
+        .bind(concept.title.as_str())
+        .bind(concept.chapter.as_str())
+        .bind(now())
+        .bind(by)
+        .execute(&self.pool)
+        .await?;
+        Ok(Added::of(done.rows_affected()))
+    }
+
+    /// Marks a diagnosis as resolved. `false` if it is not an active one of this patient.
+    pub(crate) async fn resolve_diagnosis(&self, patient: i64, id: &str, by: &str) -> sqlx::Result<bool> {
+        let done = sqlx::query(
+            "UPDATE diagnoses SET resolved_at = $3, resolved_by = $4 \
+             WHERE patient = $1 AND id = $2 AND resolved_at IS NULL",
+        )
+        .bind(patient)
+        .bind(id)
+        .bind(now())
+        .bind(by)
+        .execute(&self.pool)
+        .await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// How many diagnoses are active in each chapter.
+    pub(crate) async fn active_by_chapter(&self) -> sqlx::Result<Vec<(String, i64)>> {
+        sqlx::query_as("SELECT chapter, count(*) FROM diagnoses WHERE resolved_at IS NULL GROUP BY chapter")
+            .fetch_all(&self.pool)
+            .await
+    }
+
+    /// The notes of a patient, the newest first.
+    pub(crate) async fn notes(&self, patient: i64) -> sqlx::Result<Vec<Note>> {
+        sqlx::query_as(
+            "SELECT id, text, written_at, written_by FROM notes WHERE patient = $1 ORDER BY written_at DESC, id",
+        )
+        .bind(patient)
+        .fetch_all(&self.pool)
+        .await
+    }
+
+    /// Adds a note under an id that its form was given, so that a form sent twice adds one note.
+    pub(crate) async fn add_note(&self, patient: i64, id: &str, text: &str, by: &str) -> sqlx::Result<Added> {
+        let done = sqlx::query(
+            "INSERT INTO notes (id, patient, text, written_at, written_by) VALUES ($1, $2, $3, $4, $5) \
+             ON CONFLICT DO NOTHING",
+        )
+        .bind(id)
+        .bind(patient)
+        .bind(text)
+        .bind(now())
+        .bind(by)
+        .execute(&self.pool)
+        .await?;
+        Ok(Added::of(done.rows_affected()))
+    }
+}
+
+/// Matches `find` where a word begins with this one.
+fn like_pattern(word: &str) -> String {
+    let mut pattern = String::from("% ");
+    for letter in word.chars().flat_map(char::to_lowercase) {
+        if matches!(letter, '%' | '_' | '!') {
+            pattern.push('!');
+        }
+        pattern.push(letter);
+    }
+    pattern.push('%');
+    pattern
+}

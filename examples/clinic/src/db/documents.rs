@@ -1,0 +1,48 @@
+use serde::Serialize;
+
+use super::Database;
+
+#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+pub(crate) struct Document {
+    /// Also the key of the file in the file store.
+    pub(crate) id: String,
+    pub(crate) patient: i64,
+    pub(crate) name: String,
+    pub(crate) content_type: String,
+    pub(crate) size: i64,
+    pub(crate) added_at: i64,
+    pub(crate) added_by: String,
+}
+
+const COLUMNS: &str = "SELECT id, patient, name, content_type, size, added_at, added_by FROM documents";
+
+impl Database {
+    /// The documents of a patient, the newest first.
+    pub(crate) async fn documents(&self, patient: i64) -> sqlx::Result<Vec<Document>> {
+        let statement = format!("{COLUMNS} WHERE patient = $1 ORDER BY added_at DESC, id");
+        sqlx::query_as(sqlx::AssertSqlSafe(statement)).bind(patient).fetch_all(&self.pool).await
+    }
+
+    pub(crate) async fn document(&self, id: &str) -> sqlx::Result<Option<Document>> {
+        let statement = format!("{COLUMNS} WHERE id = $1");
+        sqlx::query_as(sqlx::AssertSqlSafe(statement)).bind(id).fetch_optional(&self.pool).await
+    }
+
+    /// Adds the row of a document whose file is in the file store already.
+    pub(crate) async fn add_document(&self, document: &Document) -> sqlx::Result<()> {
+        sqlx::query(
+            "INSERT INTO documents (id, patient, name, content_type, size, added_at, added_by) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        )
+        .bind(document.id.as_str())
+        .bind(document.patient)
+        .bind(document.name.as_str())
+        .bind(document.content_type.as_str())
+        .bind(document.size)
+        .bind(document.added_at)
+        .bind(document.added_by.as_str())
+        .execute(&self.pool)
+        .await
+        .map(drop)
+    }
+}

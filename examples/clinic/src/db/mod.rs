@@ -1,0 +1,166 @@
+//! The application's own database: SQLite embedded, PostgreSQL with replicas, the same SQL for both.
+
+mod charts;
+mod documents;
+mod logins;
+mod made_up;
+mod staff;
+
+use std::time::Duration;
+
+pub(crate) use charts::{Added, Diagnosis, Note, Patient};
+pub(crate) use documents::Document;
+pub(crate) use logins::Login;
+use sqlx::any::AnyPoolOptions;
+use sqlx::{AnyConnection, AnyPool, AssertSqlSafe};
+pub(crate) use staff::{Role, Staff};
+
+/// Each is applied once, in this order.
+const MIGRATIONS: &[&str] = &[include_str!("schema-1.sql")];
+
+#[derive(Clone, Debug)]
+pub(crate) struct Database {
+    pool: AnyPool,
+    engine: Engine,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Engine {
+    Sqlite,
+    PostgreSql,
+}
+
+impl Engine {
+    fn of(url: &str) -> Self {
+        if url.starts_with("sqlite:") { Self::Sqlite } else { Self::PostgreSql }
+    }
+
+    /// A commit is on disk when it is acknowledged, and readers do not wait for the writer.
+    const fn on_connect(self) -> &'static str {
+        match self {
+            Self::Sqlite => "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL",
+            Self::PostgreSql => "SET statement_timeout = '10s'",
+        }
+    }
+
+    /// Takes the one right to change the schema, until the transaction ends: other replicas wait here.
+    const fn begin_migration(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Sqlite => ("BEGIN IMMEDIATE", "SELECT 1"),
+            Self::PostgreSql => ("BEGIN", "SET LOCAL statement_timeout = 0; SELECT pg_advisory_xact_lock(7236837)"),
+        }
+    }
+}
+
+impl Database {
+    /// Connects, brings the schema up to date, and fills an empty database with made-up people.
+    pub(crate) async fn open(url: &str) -> sqlx::Result<Self> {
+        sqlx::any::install_default_drivers();
+        let engine = Engine::of(url);
+        let pool = AnyPoolOptions::new()
+            .max_connections(8)
+            .acquire_timeout(Duration::from_secs(3))
+            .after_connect(move |connection, _| {
+                Box::pin(async move { sqlx::raw_sql(engine.on_connect()).execute(connection).await.map(drop) })
+            })
+            .connect(url)
+            .await?;
+        let database = Self { pool, engine };
+        database.migrate().await?;
+        Ok(database)
+    }
+
+    async fn migrate(&self) -> sqlx::Result<()> {
+        let (begin, lock) = self.engine.begin_migration();
+        let mut transaction = self.pool.begin_with(begin).await?;
+        sqlx::raw_sql(lock).execute(&mut *transaction).await?;
+        sqlx::raw_sql("CREATE TABLE IF NOT EXISTS clinic_schema (version BIGINT PRIMARY KEY)")
+            .execute(&mut *transaction)
+            .await?;
+        let (applied,): (i64,) =
+            sqlx::query_as("SELECT count(*) FROM clinic_schema").fetch_one(&mut *transaction).await?;
+        let applied = usize::try_from(applied).unwrap_or_default();
+        for (version, migration) in MIGRATIONS.iter().enumerate().skip(applied) {
+            sqlx::raw_sql(*migration).execute(&mut *transaction).await?;
+            sqlx::query("INSERT INTO clinic_schema (version) VALUES ($1)")
+                .bind(i64::try_from(version).unwrap_or(i64::MAX))
+                .execute(&mut *transaction)
+                .await?;
+        }
+        if applied == 0 {
+            made_up::fill(&mut transaction).await?;
+        }
+        transaction.commit().await
+    }
+
+    /// One round trip: an error says why the database cannot serve.
+    pub(crate) async fn ping(&self) -> sqlx::Result<()> {
+        sqlx::query("SELECT 1").execute(&self.pool).await.map(drop)
+    }
+
+    /// What the operator's page calls it.
+    pub(crate) const fn engine(&self) -> &'static str {
+        match self.engine {
+            Engine::Sqlite => "SQLite",
+            Engine::PostgreSql => "PostgreSQL",
+        }
+    }
+
+    pub(crate) async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+/// Inserts rows, a hundred to a statement. Every column of a row is text or a whole number.
+async fn insert_all(connection: &mut AnyConnection, into: &str, rows: &[Vec<Value>]) -> sqlx::Result<()> {
+    for chunk in rows.chunks(100) {
+        let mut next = 0;
+        let mut placeholders = |row: &Vec<Value>| {
+            let marks: Vec<_> = row
+                .iter()
+                .map(|_| {
+                    next += 1;
+                    format!("${next}")
+                })
+                .collect();
+            format!("({})", marks.join(", "))
+        };
+        let values: Vec<_> = chunk.iter().map(&mut placeholders).collect();
+        let statement = format!("INSERT INTO {into} VALUES {}", values.join(", "));
+        let mut query = sqlx::query(AssertSqlSafe(statement));
+        for value in chunk.iter().flatten() {
+            query = match value {
+                Value::Number(number) => query.bind(*number),
+                Value::Text(text) => query.bind(text.as_str()),
+            };
+        }
+        query.execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+enum Value {
+    Number(i64),
+    Text(String),
+}
+
+impl From<i64> for Value {
+    fn from(number: i64) -> Self {
+        Self::Number(number)
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+#[cfg(test)]
+mod tests;

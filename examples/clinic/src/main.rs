@@ -1,0 +1,87 @@
+//! A small clinic: staff log in, patients have charts, diagnoses are coded from a terminology, documents are attached.
+//!
+//! The same program runs alone, with everything in one folder, and as several replicas that share a Redis, a bucket, an
+//! OpenSearch and a PostgreSQL. Only its settings differ; [`wiring`] is all that knows of statehouse's backends.
+
+mod app;
+mod build;
+mod db;
+mod error;
+mod id;
+mod metrics;
+mod settings;
+mod sweep;
+mod terminology;
+mod time;
+mod web;
+mod wiring;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use crate::app::App;
+use crate::settings::{HELP, Settings};
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let outcome = match Settings::read(std::env::args_os().skip(1), env) {
+        Ok(None) => std::io::stdout().write_all(HELP.as_bytes()).map_err(Failure::from),
+        Ok(Some(settings)) => run(settings).await,
+        Err(error) => Err(error),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _nobody_reads = writeln!(std::io::stderr(), "clinic: {}", with_causes(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// An error and what it came from, on one line.
+fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+async fn run(settings: Settings) -> Result<(), Failure> {
+    std::fs::create_dir_all(&settings.data)?;
+    let app = Arc::new(App::open(&settings).await?);
+    let listener = TcpListener::bind(&settings.listen).await?;
+    let router = web::router(&app, settings.replica);
+    let loading = tokio::spawn(terminology::load(Arc::clone(&app)));
+    let sweeping = tokio::spawn(sweep::run(Arc::clone(&app)));
+    let mut stdout = std::io::stdout();
+    writeln!(stdout, "listening on http://{}", listener.local_addr()?)?;
+    stdout.flush()?;
+    let stop = stop(Arc::clone(&app), settings.drain);
+    axum::serve(listener, router).with_graceful_shutdown(stop).await?;
+    loading.abort();
+    sweeping.abort();
+    app.close().await?;
+    Ok(())
+}
+
+/// Ends at Ctrl-C at once, and at SIGTERM after load balancers have had the time to look at `/ready`.
+async fn stop(app: Arc<App>, drain: std::time::Duration) {
+    // Without handlers the signals would end the process at once, which loses nothing either.
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => app.drain(),
+        _ = terminate.recv() => {
+            app.drain();
+            tokio::time::sleep(drain).await;
+        }
+    }
+    tracing::info!("closing after the requests that are under way");
+}

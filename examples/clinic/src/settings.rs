@@ -1,0 +1,205 @@
+//! Where to listen and where everything is: flags, then the environment, then a file, then the defaults.
+
+use std::ffi::OsString;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use lexopt::prelude::*;
+use serde::Deserialize;
+use statehouse::Config;
+
+use crate::terminology::Edition;
+
+pub(crate) const HELP: &str = "\
+A small clinic: charts, diagnoses, documents and sessions, on one machine or as several replicas.
+
+Usage: clinic [--listen ADDRESS] [--data DIR] [--config FILE]
+
+  --listen ADDRESS   where to accept requests [127.0.0.1:8080]; port 0 takes a free one
+  --data DIR         the folder of everything that is kept here [clinic-data]
+  --config FILE      a TOML file with the settings below in lowercase, and [statehouse]
+  --help             this text
+
+The same, and more, from the environment; a flag wins over it, and it wins over the file:
+  CLINIC_LISTEN, CLINIC_DATA, CLINIC_CONFIG
+  CLINIC_DATABASE    postgres://… instead of SQLite in the folder
+  CLINIC_EDITION     2025-04 or 2026-04: the edition of ICD-10-CM [2025-04]
+  CLINIC_REPLICA     the name of this replica [clinic]
+  CLINIC_DRAIN       seconds to go on after SIGTERM, not ready, before closing [1]
+  CLINIC_HTTPS       true if people come over HTTPS: the cookie is then sent over nothing else
+                     [true, unless ADDRESS is of this machine alone]
+  STATEHOUSE_…       where caches, sessions, files and indexes are: see the documentation of statehouse
+";
+
+pub(crate) struct Settings {
+    pub(crate) listen: String,
+    pub(crate) data: PathBuf,
+    /// It may hold a password.
+    pub(crate) database: String,
+    pub(crate) edition: Edition,
+    pub(crate) replica: String,
+    pub(crate) drain: Duration,
+    /// Whether people come over HTTPS, through a proxy that ends it.
+    pub(crate) https: bool,
+    pub(crate) statehouse: Config,
+}
+
+/// The file, and the environment in the same words.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Given {
+    listen: Option<String>,
+    data: Option<PathBuf>,
+    database: Option<String>,
+    edition: Option<Edition>,
+    replica: Option<String>,
+    drain: Option<u64>,
+    https: Option<bool>,
+    statehouse: Option<Config>,
+}
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+impl Settings {
+    /// From flags (without the program's name) and the environment; `None` if only help is asked for.
+    pub(crate) fn read(
+        args: impl IntoIterator<Item = OsString>,
+        env: impl Fn(&str) -> Option<String>,
+    ) -> Result<Option<Self>, Failure> {
+        let (mut flags, mut file) = (Given::default(), env("CLINIC_CONFIG").map(PathBuf::from));
+        let mut args = lexopt::Parser::from_args(args);
+        while let Some(arg) = args.next()? {
+            match arg {
+                Long("listen") => flags.listen = Some(args.value()?.string()?),
+                Long("data") => flags.data = Some(args.value()?.into()),
+                Long("config") => file = Some(args.value()?.into()),
+                Long("help") | Short('h') => return Ok(None),
+                other => return Err(other.unexpected().into()),
+            }
+        }
+        let file = file.map_or_else(|| Ok(Given::default()), |path| Given::file(&path))?;
+        flags.or(Given::env(env)?).or(file).settle().map(Some)
+    }
+}
+
+impl Given {
+    fn file(path: &Path) -> Result<Self, Failure> {
+        let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+        toml::from_str(&text).map_err(|error| format!("{}: {error}", path.display()).into())
+    }
+
+    fn env(env: impl Fn(&str) -> Option<String>) -> Result<Self, Failure> {
+        let drain = env("CLINIC_DRAIN").map(|text| text.parse().map_err(|_| "CLINIC_DRAIN is a number of seconds"));
+        let https = env("CLINIC_HTTPS").map(|text| text.parse().map_err(|_| "CLINIC_HTTPS is true or false"));
+        let edition =
+            env("CLINIC_EDITION").map(|text| Edition::named(&text).ok_or("CLINIC_EDITION is 2025-04 or 2026-04"));
+        Ok(Self {
+            listen: env("CLINIC_LISTEN"),
+            data: env("CLINIC_DATA").map(PathBuf::from),
+            database: env("CLINIC_DATABASE"),
+            edition: edition.transpose()?,
+            replica: env("CLINIC_REPLICA"),
+            drain: drain.transpose()?,
+            https: https.transpose()?,
+            statehouse: None,
+        })
+    }
+
+    /// These, and where one is missing, that of `less`.
+    fn or(self, less: Self) -> Self {
+        Self {
+            listen: self.listen.or(less.listen),
+            data: self.data.or(less.data),
+            database: self.database.or(less.database),
+            edition: self.edition.or(less.edition),
+            replica: self.replica.or(less.replica),
+            drain: self.drain.or(less.drain),
+            https: self.https.or(less.https),
+            statehouse: self.statehouse.or(less.statehouse),
+        }
+    }
+
+    fn settle(self) -> Result<Settings, Failure> {
+        let data = self.data.unwrap_or_else(|| "clinic-data".into());
+        let database =
+            self.database.unwrap_or_else(|| format!("sqlite://{}?mode=rwc", data.join("clinic.db").display()));
+        let listen = self.listen.unwrap_or_else(|| "127.0.0.1:8080".to_owned());
+        let embedded = Config::embedded(&data).with_namespace("clinic");
+        Ok(Settings {
+            https: self.https.unwrap_or_else(|| !is_local(&listen)),
+            listen,
+            database,
+            edition: self.edition.unwrap_or_default(),
+            replica: self.replica.unwrap_or_else(|| "clinic".to_owned()),
+            drain: Duration::from_secs(self.drain.unwrap_or(1)),
+            statehouse: self.statehouse.unwrap_or(embedded).with_env()?,
+            data,
+        })
+    }
+}
+
+/// Whether only this machine can reach the address.
+fn is_local(listen: &str) -> bool {
+    let host = listen.rsplit_once(':').map_or(listen, |(host, _)| host);
+    let ip = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(args: &[&str], env: &[(&str, &str)]) -> Result<Settings, Failure> {
+        let env = |name: &str| env.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        Settings::read(args.iter().map(OsString::from), env)?.ok_or_else(|| "help".into())
+    }
+
+    #[test]
+    fn without_settings_everything_is_in_one_folder() {
+        let settings = read(&[], &[]).unwrap();
+        assert_eq!((settings.listen.as_str(), settings.data.to_str()), ("127.0.0.1:8080", Some("clinic-data")));
+        assert_eq!(settings.database, "sqlite://clinic-data/clinic.db?mode=rwc");
+        assert_eq!(settings.statehouse.namespace, "clinic");
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_environment_and_that_over_the_file() {
+        let file = std::env::temp_dir().join(format!("clinic-{}.toml", crate::id::new_id()));
+        std::fs::write(&file, "listen = \"a:1\"\nreplica = \"file\"\n[statehouse]\nnamespace = \"shared\"").unwrap();
+        let env = [("CLINIC_CONFIG", file.to_str().unwrap()), ("CLINIC_LISTEN", "b:2"), ("CLINIC_DATA", "env")];
+        let settings = read(&["--listen", "c:3"], &env).unwrap();
+        assert_eq!((settings.listen.as_str(), settings.replica.as_str()), ("c:3", "file"));
+        assert_eq!((settings.data.to_str(), settings.statehouse.namespace.as_str()), (Some("env"), "shared"));
+        std::fs::remove_file(file).unwrap();
+    }
+
+    #[test]
+    fn the_cookie_travels_without_https_only_on_this_machine() {
+        for (listen, https) in [
+            ("127.0.0.1:0", false),
+            ("localhost:80", false),
+            ("[::1]:80", false),
+            ("0.0.0.0:80", true),
+            ("clinic.example:80", true),
+        ] {
+            assert_eq!(read(&["--listen", listen], &[]).unwrap().https, https, "{listen}");
+        }
+        assert!(read(&[], &[("CLINIC_HTTPS", "true")]).unwrap().https);
+    }
+
+    #[test]
+    fn wrong_settings_are_named() {
+        for (args, env, named) in [
+            (&["--lisen", "x"][..], &[][..], "--lisen"),
+            (&["--listen"], &[], "--listen"),
+            (&["--config", "/nonexistent/clinic.toml"], &[], "/nonexistent/clinic.toml"),
+            (&[], &[("CLINIC_DRAIN", "soon")], "CLINIC_DRAIN"),
+            (&[], &[("CLINIC_EDITION", "2024-04")], "CLINIC_EDITION"),
+            (&["--help"], &[], "help"),
+        ] {
+            let error = read(args, env).err().expect(named).to_string();
+            assert!(error.contains(named), "{error}");
+        }
+    }
+}

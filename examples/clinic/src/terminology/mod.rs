@@ -1,0 +1,61 @@
+//! ICD-10-CM: 46,498 concepts that diagnoses are coded with.
+
+mod chapters;
+mod edition;
+mod lease;
+mod loader;
+mod progress;
+mod search;
+
+pub(crate) use chapters::chapters;
+pub(crate) use edition::Edition;
+pub(crate) use loader::load;
+pub(crate) use search::{ChapterCounts, Concepts, Found};
+
+use statehouse::search::analysis::Analyzer;
+use statehouse::search::{Document, SchemaBuilder};
+
+/// What a diagnosis says.
+#[derive(Clone, Debug, PartialEq, Eq, Document)]
+#[document(analyzers = analyzers)]
+pub(crate) struct Concept {
+    #[document(id)]
+    pub(crate) code: String,
+    /// The code in lowercase without its dot, as people type it.
+    #[document(keyword)]
+    pub(crate) bare_code: String,
+    #[document(text, analyzer = "words")]
+    pub(crate) title: String,
+    /// Other words for the same.
+    #[document(text, analyzer = "words")]
+    pub(crate) terms: Vec<String>,
+    /// The number of its chapter, as it stands in the data.
+    #[document(keyword)]
+    pub(crate) chapter: String,
+}
+
+/// No stemmer: while somebody types, `bleedin` must find *bleeding*, and the stem of that is `bleed`. Forgiving typos
+/// finds the plurals.
+fn analyzers(schema: SchemaBuilder) -> SchemaBuilder {
+    schema.analyzer("words", Analyzer::standard().lowercase().ascii_folding())
+}
+
+/// A code as people type it.
+pub(crate) fn bare_code(code: &str) -> String {
+    code.replace('.', "").to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_concept_fits_the_schema_and_comes_back_whole() {
+        let schema = Concept::schema().unwrap();
+        for concept in Edition::April2026.concepts() {
+            let record = concept.to_record().unwrap();
+            schema.check_record(&record).unwrap();
+            assert_eq!(Concept::from_record(&record).unwrap(), concept);
+        }
+    }
+}

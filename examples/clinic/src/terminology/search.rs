@@ -1,0 +1,259 @@
+//! How a diagnosis is found while it is being typed.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde::Serialize;
+use statehouse::ErrorKind;
+use statehouse::cache::TypedCache;
+use statehouse::search::{self, BoolQuery, DisMaxQuery, Fragment, Highlight, Index, Operator, Query, TextField};
+
+use super::{Concept, Edition, bare_code, chapters};
+use crate::error::{AppError, Result};
+
+/// The most words that are looked for.
+const MAX_WORDS: usize = 10;
+/// A search server is asked for so many counts at a time.
+const COUNTS_AT_ONCE: usize = 4;
+/// How many hits are shown.
+const HITS: u64 = 20;
+
+/// The concepts of one edition, and how far they are loaded.
+#[derive(Debug)]
+pub(crate) struct Concepts {
+    index: Index<Concept>,
+    /// How many hits a query has in each chapter: many people type the same beginnings.
+    counts: TypedCache<ChapterCounts>,
+    edition: Edition,
+    /// How many are loaded; all of them once it is [`READY`].
+    loaded: AtomicU64,
+}
+
+const READY: u64 = u64::MAX;
+
+/// How far the terminology is loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct State(u64, Edition);
+
+impl State {
+    pub(crate) const fn is_ready(self) -> bool {
+        self.0 == READY
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            READY => write!(f, "{} concepts", self.1.len()),
+            0 => f.write_str("waiting to be loaded"),
+            loaded => write!(f, "{} % loaded", loaded * 100 / self.1.len()),
+        }
+    }
+}
+
+/// The answer to what was typed.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Found {
+    /// How many concepts match in all.
+    total: u64,
+    /// Where they are: chapters that have some, whichever chapter was asked for.
+    chapters: Vec<InChapter>,
+    hits: Vec<FoundConcept>,
+}
+
+#[derive(Debug, Serialize)]
+struct InChapter {
+    chapter: String,
+    title: &'static str,
+    count: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct FoundConcept {
+    code: String,
+    title: Vec<Segment>,
+    /// The inclusion terms in which something matched.
+    terms: Vec<Vec<Segment>>,
+}
+
+/// Hits by the number of the chapter, the most first.
+pub(crate) type ChapterCounts = Vec<(String, u64)>;
+
+/// A piece of text, and whether it matched.
+type Segment = (String, bool);
+
+impl Concepts {
+    pub(crate) const fn new(index: Index<Concept>, counts: TypedCache<ChapterCounts>, edition: Edition) -> Self {
+        Self { index, counts, edition, loaded: AtomicU64::new(0) }
+    }
+
+    pub(crate) const fn index(&self) -> &Index<Concept> {
+        &self.index
+    }
+
+    pub(crate) const fn edition(&self) -> Edition {
+        self.edition
+    }
+
+    pub(crate) fn state(&self) -> State {
+        State(self.loaded.load(Ordering::Relaxed), self.edition)
+    }
+
+    pub(super) fn set_loaded(&self, concepts: u64) {
+        self.loaded.store(concepts, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_ready(&self) {
+        self.loaded.store(READY, Ordering::Relaxed);
+    }
+
+    /// The concept with exactly this code.
+    pub(crate) async fn find(&self, code: &str) -> Result<Option<Concept>> {
+        self.require_ready()?;
+        match self.index.get(code).await {
+            Err(error) if error.kind() == ErrorKind::InvalidInput => Ok(None),
+            found => Ok(found?),
+        }
+    }
+
+    /// The concepts that what was typed can mean, the best first.
+    pub(crate) async fn search(&self, typed: &str, chapter: Option<&str>) -> Result<Found> {
+        self.require_ready()?;
+        let Some(query) = query(typed) else { return Ok(Found::default()) };
+        let title = Highlight::from(Concept::title()).with_max_fragments(1);
+        let terms = Highlight::from(Concept::terms()).with_max_fragments(2);
+        let mut search = self.index.query(query.clone()).top(HITS).highlight(title).highlight(terms);
+        if let Some(chapter) = chapter {
+            search = search.filter(Concept::chapter().is(chapter));
+        }
+        let (page, chapters) = tokio::try_join!(search.into_future(), self.by_chapter(typed, &query))?;
+        let hits = page.hits.iter().map(FoundConcept::of).collect();
+        let chapters = chapters.iter().filter_map(InChapter::of).collect();
+        Ok(Found { total: page.total, chapters, hits })
+    }
+
+    /// From the cache, or counted if that cannot be.
+    async fn by_chapter(&self, typed: &str, query: &BoolQuery) -> statehouse::Result<Arc<ChapterCounts>> {
+        let key = format!("{}/{}", self.edition.name(), typed.to_lowercase());
+        match self.counts.get_or_load(key, || self.count_by_chapter(query)).await {
+            Ok(counts) => Ok(counts),
+            Err(_) => Ok(Arc::new(self.count_by_chapter(query).await?)),
+        }
+    }
+
+    async fn count_by_chapter(&self, query: &BoolQuery) -> statehouse::Result<ChapterCounts> {
+        let counts: Vec<_> = chapters().map(|(chapter, _)| self.count_in(query, chapter)).collect();
+        let mut counts: ChapterCounts = stream::iter(counts).buffered(COUNTS_AT_ONCE).try_collect().await?;
+        counts.retain(|(_, count)| *count > 0);
+        counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        Ok(counts)
+    }
+
+    async fn count_in(&self, query: &BoolQuery, chapter: String) -> statehouse::Result<(String, u64)> {
+        let count = self.index.count(query.clone().filter(Concept::chapter().is(chapter.as_str()))).await?;
+        Ok((chapter, count))
+    }
+
+    fn require_ready(&self) -> Result<()> {
+        let state = self.state();
+        if state.is_ready() {
+            return Ok(());
+        }
+        Err(AppError::unavailable(format!("The terminology is not there yet: {state}."), Duration::from_secs(2)))
+    }
+}
+
+/// Every word must be in the concept, in any order: in its title, its inclusion terms or its code. The last one may be
+/// unfinished, each may have typos, and what is in the title counts more.
+fn query(typed: &str) -> Option<BoolQuery> {
+    let words: Vec<_> = typed.split_whitespace().take(MAX_WORDS).collect();
+    let last = words.len().checked_sub(1)?;
+    let finished = typed.ends_with(char::is_whitespace);
+    let mut query = Query::bool();
+    for (index, word) in words.into_iter().enumerate() {
+        let unfinished = index == last && !finished;
+        let code = bare_code(word);
+        query = query.must(Query::dis_max::<Query>([
+            Concept::bare_code().is(&code).boost(20.0).into(),
+            Concept::bare_code().prefix(&code).boost(4.0).into(),
+            word_in(&Concept::title(), word, unfinished).boost(2.0).into(),
+            word_in(&Concept::terms(), word, unfinished).into(),
+        ]));
+    }
+    Some(query)
+}
+
+/// A whole word counts as BM25 says, the beginning of one a fixed little, and one with typos less than without.
+fn word_in(field: &TextField, word: &str, unfinished: bool) -> DisMaxQuery {
+    let mut ways: Vec<Query> = vec![
+        field.matches(word).operator(Operator::And).into(),
+        field.matches(word).operator(Operator::And).fuzzy().prefix_length(1).boost(0.3).into(),
+    ];
+    if unfinished {
+        ways.push(field.matches_prefix(word).operator(Operator::And).into());
+    }
+    Query::dis_max(ways)
+}
+
+impl InChapter {
+    fn of((chapter, count): &(String, u64)) -> Option<Self> {
+        let (chapter, title) = chapters().find(|(number, _)| number == chapter)?;
+        Some(Self { chapter, title, count: *count })
+    }
+}
+
+impl FoundConcept {
+    fn of(found: &search::Found<Concept>) -> Self {
+        let title = found.highlight(Concept::title()).first().map(segments);
+        Self {
+            code: found.document.code.clone(),
+            title: title.unwrap_or_else(|| vec![(found.document.title.clone(), false)]),
+            terms: found.highlight(Concept::terms()).iter().map(segments).collect(),
+        }
+    }
+}
+
+/// The text of a fragment, cut where a match begins and ends.
+fn segments(fragment: &Fragment) -> Vec<Segment> {
+    cut(&fragment.text, &fragment.marks)
+}
+
+fn cut(whole: &str, marks: &[Range<usize>]) -> Vec<Segment> {
+    let (mut segments, mut at) = (Vec::new(), 0);
+    let mut push = |text: &str, hit| {
+        if !text.is_empty() {
+            segments.push((text.to_owned(), hit));
+        }
+    };
+    for mark in marks {
+        push(&whole[at..mark.start], false);
+        push(&whole[mark.clone()], true);
+        at = mark.end;
+    }
+    push(&whole[at..], false);
+    segments
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fragment_is_cut_where_a_match_begins_and_ends() {
+        let text = "Acute hämatom";
+        assert_eq!(cut(text, std::slice::from_ref(&(0..5))), [("Acute".into(), true), (" hämatom".into(), false)]);
+        assert_eq!(cut(text, &[6..9, 9..14]), [("Acute ".into(), false), ("hä".into(), true), ("matom".into(), true)]);
+        assert_eq!(cut(text, &[]), [("Acute hämatom".into(), false)]);
+    }
+
+    #[test]
+    fn only_words_make_a_query() {
+        assert!(query("").is_none() && query("  ").is_none());
+        assert_eq!(query("a b").unwrap().must.len(), 2);
+        assert_eq!(query(&"word ".repeat(50)).unwrap().must.len(), MAX_WORDS);
+    }
+}

@@ -1,0 +1,178 @@
+//! Documents: the file in the file store, its row in the database.
+//!
+//! The file is stored first, under a key that nobody has seen, and the row then. So every row has its file, whatever
+//! dies in between; a file without a row is swept up later ([`crate::sweep`]).
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, Query, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use maud::{Markup, html};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Deserialize;
+use statehouse::{ErrorKind, files};
+
+use super::chart;
+use super::content_type::{self, ContentType};
+use super::page::{moment, size};
+use super::range::requested_range;
+use super::visit::Visit;
+use crate::app::App;
+use crate::db::Document;
+use crate::error::{AppError, Result};
+use crate::id::new_id;
+use crate::time::now;
+
+/// The largest document, in bytes: 2 GiB.
+const MAX_DOCUMENT: u64 = 2 << 30;
+
+pub(crate) fn section(patient: i64, documents: &[Document]) -> Markup {
+    html! {
+        section.card id="documents" {
+            h2 { "Documents" }
+            form.upload method="post" action={ "/patients/" (patient) "/documents" } {
+                label for="file" { "Attach a photo, a PDF or any other file" }
+                div.row { input id="file" type="file" required; button { "Attach" } }
+                progress max="1" value="0" aria-label="Uploaded" hidden {}
+                p.quiet role="status" {}
+            }
+            ul.list {
+                @for document in documents {
+                    li {
+                        @if content_type::is_photo(&document.content_type) {
+                            a href={ "/documents/" (document.id) } {
+                                img.thumb src={ "/documents/" (document.id) } alt={ "Preview of " (document.name) } loading="lazy";
+                            }
+                        }
+                        div.grow {
+                            a href={ "/documents/" (document.id) } { (document.name) } br;
+                            small { (size(document.size)) " · " (moment(document.added_at)) " · " (document.added_by) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Attach {
+    name: String,
+}
+
+pub(crate) async fn attach(
+    State(app): State<Arc<App>>,
+    visit: Visit,
+    Path(patient): Path<i64>,
+    Query(Attach { name }): Query<Attach>,
+    request: Request,
+) -> Result<(StatusCode, Json<Document>)> {
+    chart::find(&app, patient).await?;
+    check_name(&name)?;
+    let content_type = ContentType::of(request.headers())?;
+    let content = content_type.check(request.into_body().into_data_stream()).await?;
+    let id = new_id();
+    let stored = app
+        .documents
+        .put(&id, files::Body::from_stream(content))
+        .content_type(content_type.as_str())
+        .if_absent()
+        .max_len(MAX_DOCUMENT)
+        .await?;
+    let document = Document {
+        id,
+        patient,
+        name,
+        content_type: content_type.as_str().to_owned(),
+        size: i64::try_from(stored.len).unwrap_or(i64::MAX),
+        added_at: now(),
+        added_by: visit.staff.name,
+    };
+    app.database.add_document(&document).await?;
+    Ok((StatusCode::CREATED, Json(document)))
+}
+
+/// A name is kept as it is and never becomes a path; one that looks like a path is not what a browser sends.
+fn check_name(name: &str) -> Result<()> {
+    let plain = !name.trim().is_empty() && !name.contains(['/', '\\']) && !name.chars().any(char::is_control);
+    if plain && name.len() <= 200 && name != "." && name != ".." {
+        return Ok(());
+    }
+    Err(AppError::bad_request("A file name is 1 to 200 bytes without slashes and control characters."))
+}
+
+pub(crate) async fn download(
+    State(app): State<Arc<App>>,
+    _: Visit,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response> {
+    let document = app.database.document(&id).await?.ok_or_else(|| AppError::not_found("document"))?;
+    // What a document contains never changes, so its id is its etag.
+    let etag = format!("\"{id}\"");
+    if headers.get(header::IF_NONE_MATCH).is_some_and(|known| known == etag.as_str()) {
+        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
+    }
+    let range = requested_range(&headers, &etag);
+    let get = app.documents.get(&id);
+    let object = match range {
+        Some(range) => get.range(range).await,
+        None => get.await,
+    };
+    let object = match object {
+        Err(error) if range.is_some() && error.kind() == ErrorKind::InvalidInput => {
+            return Ok(not_satisfiable(document.size));
+        }
+        object => object?,
+    };
+    let bytes = object.range().clone();
+    let whole = object.meta().len;
+    let mut response = Body::from_stream(object.into_stream()).into_response();
+    describe(response.headers_mut(), &document, &etag, bytes.end - bytes.start);
+    if range.is_some() {
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+        let content_range = format!("bytes {}-{}/{whole}", bytes.start, bytes.end - 1);
+        response.headers_mut().insert(header::CONTENT_RANGE, ascii(content_range));
+    }
+    Ok(response)
+}
+
+fn describe(headers: &mut HeaderMap, document: &Document, etag: &str, length: u64) {
+    // Only a photo is shown in place: anything else could be a page of its own, with scripts.
+    let how = if content_type::is_photo(&document.content_type) { "inline" } else { "attachment" };
+    let name = utf8_percent_encode(&document.name, NON_ALPHANUMERIC);
+    headers.insert(header::CONTENT_TYPE, ascii(document.content_type.clone()));
+    headers.insert(header::CONTENT_LENGTH, length.into());
+    headers.insert(header::CONTENT_DISPOSITION, ascii(format!("{how}; filename*=UTF-8''{name}")));
+    headers.insert(header::ACCEPT_RANGES, ascii("bytes".to_owned()));
+    headers.insert(header::ETAG, ascii(etag.to_owned()));
+    headers.insert(header::CACHE_CONTROL, ascii("private, no-cache".to_owned()));
+}
+
+fn not_satisfiable(length: i64) -> Response {
+    let content_range = [(header::CONTENT_RANGE, format!("bytes */{length}"))];
+    (StatusCode::RANGE_NOT_SATISFIABLE, content_range).into_response()
+}
+
+/// All that goes in has been checked, or encoded, to visible ASCII.
+fn ascii(text: String) -> HeaderValue {
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_look_like_paths_are_refused() {
+        for name in ["scan.pdf", "Röntgen 2.png", "a..b", "..."] {
+            assert!(check_name(name).is_ok(), "{name}");
+        }
+        for name in ["", " ", ".", "..", "../passwd", "a/b", "a\\b", "a\nb", "a\0", &"x".repeat(201)] {
+            assert_eq!(check_name(name).unwrap_err().status, StatusCode::BAD_REQUEST, "{name}");
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Pages, forms and the few addresses that answer JSON.
+
+mod assets;
+mod chart;
+mod concepts;
+mod content_type;
+mod csrf;
+mod dashboard;
+mod device;
+mod documents;
+mod errors;
+mod health;
+mod login;
+mod operator;
+mod page;
+mod patients;
+mod range;
+mod sessions;
+mod visit;
+
+use std::sync::{Arc, OnceLock};
+
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::{Next, from_fn, from_fn_with_state, map_response};
+use axum::response::Response;
+use axum::routing::{get, post, put};
+use axum::{Json, Router};
+use serde_json::{Value, json};
+
+use crate::app::App;
+use crate::metrics;
+
+/// The name of this replica in pages and headers.
+static REPLICA: OnceLock<String> = OnceLock::new();
+
+pub(crate) fn replica() -> &'static str {
+    REPLICA.get().map_or("clinic", String::as_str)
+}
+
+/// The whole application.
+pub(crate) fn router(app: &Arc<App>, replica: String) -> Router {
+    let _first = REPLICA.set(replica);
+    let with_session = Router::new()
+        .route("/", get(dashboard::page))
+        .route("/login", get(login::form).post(login::log_in))
+        .route("/logout", post(login::log_out))
+        .route("/patients", get(patients::page))
+        .route("/patients/{id}", get(chart::page))
+        .route("/patients/{id}/diagnoses", post(chart::add_diagnosis))
+        .route("/patients/{id}/diagnoses/{diagnosis}/resolve", post(chart::resolve_diagnosis))
+        .route("/patients/{id}/draft", put(chart::keep_draft))
+        .route("/patients/{id}/notes", post(chart::add_note))
+        .route("/patients/{id}/documents", post(documents::attach).layer(DefaultBodyLimit::disable()))
+        .route("/documents/{id}", get(documents::download))
+        .route("/sessions", get(sessions::page))
+        .route("/sessions/end", post(sessions::end))
+        .route("/sessions/end-others", post(sessions::end_others))
+        .route("/operator", get(operator::page))
+        .route("/api/me", get(me))
+        .route("/api/concepts", get(concepts::search))
+        .route("/api/patients/{id}", get(chart::json))
+        .layer(from_fn(csrf::protect))
+        .layer(map_response(keep_no_page))
+        .layer(app.session_layer());
+    Router::new()
+        .merge(with_session)
+        .route("/assets/{name}", get(assets::asset))
+        .route("/live", get(health::live))
+        .route("/ready", get(health::ready))
+        .route("/metrics", get(health::metrics))
+        .fallback(async || StatusCode::NOT_FOUND)
+        .layer(from_fn_with_state(Arc::clone(app), metrics::measure))
+        .layer(from_fn(errors::render))
+        .layer(from_fn(guard))
+        .with_state(Arc::clone(app))
+}
+
+/// Who is logged in, for scripts.
+async fn me(visit: visit::Visit) -> Json<Value> {
+    Json(json!({ "login": visit.staff.login, "name": visit.staff.name, "csrf": visit.csrf }))
+}
+
+/// What belongs to somebody stays on no disk and in no cache on the way, unless the answer says otherwise.
+async fn keep_no_page(mut response: Response) -> Response {
+    response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+/// What every answer tells the browser: run and load only what comes from here.
+async fn guard(request: Request, next: Next) -> Response {
+    const HEADERS: [(HeaderName, &str); 4] = [
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+             form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+        ),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "same-origin"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    ];
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    for (name, value) in HEADERS {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    if let Ok(replica) = HeaderValue::from_str(replica()) {
+        headers.insert("x-replica", replica);
+    }
+    response
+}

@@ -1,0 +1,134 @@
+use reqwest::{Method, StatusCode};
+
+use crate::client::{Client, text};
+use crate::clinic;
+
+#[tokio::test]
+async fn forms_without_the_sessions_token_change_nothing() {
+    let clinic = clinic::shared().await;
+    let client = Client::logged_in(clinic.address(), "staff110").await;
+    let other = Client::logged_in(clinic.address(), "staff111").await;
+    let right = client.csrf();
+    for token in ["", "0", &other.csrf(), &right.to_uppercase().replace(char::is_numeric, "A")] {
+        client.set_csrf(token.to_owned());
+        let refused = client.post("/patients/21/diagnoses", &[("concept", "J10.1")]).await.unwrap();
+        assert_eq!(refused.status(), StatusCode::FORBIDDEN, "{token:?}");
+        assert_eq!(client.keep_draft(21, "forged").await.unwrap().status(), StatusCode::FORBIDDEN);
+    }
+    let without = client.request(Method::POST, "/patients/21/diagnoses").form(&[("concept", "J10.1")]).send().await;
+    assert_eq!(without.unwrap().status(), StatusCode::FORBIDDEN);
+    let chart = client.json("/api/patients/21").await.unwrap();
+    assert!(!chart.to_string().contains("J10.1"), "{chart}");
+    client.set_csrf(right);
+    let added = client.post("/patients/21/diagnoses", &[("concept", "J10.1")]).await.unwrap();
+    assert_eq!(added.status(), StatusCode::SEE_OTHER);
+}
+
+#[tokio::test]
+async fn forged_cookies_open_nothing() {
+    let clinic = clinic::shared().await;
+    let client = Client::new(clinic.address());
+    let oversized = format!("id={}", "a".repeat(4_000));
+    let made_up = format!("id={}", "0123456789abcdef".repeat(4));
+    for cookie in ["id=", "id=../../etc/passwd", "id=%00", &made_up, &oversized, "id=1; id=2; id=3; id=4; id=5"] {
+        let answer = client.request(Method::GET, "/api/me").header("cookie", cookie).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{cookie}");
+    }
+}
+
+#[tokio::test]
+async fn too_much_is_refused() {
+    let clinic = clinic::shared().await;
+    let client = Client::logged_in(clinic.address(), "staff112").await;
+    let ten_megabytes = "a".repeat(10 << 20);
+    // The clinic may answer and close before all was sent.
+    match client.post("/patients/22/notes", &[("id", &"0".repeat(32)), ("text", &ten_megabytes)]).await {
+        Ok(answer) => assert_eq!(answer.status(), StatusCode::PAYLOAD_TOO_LARGE),
+        Err(error) => assert!(error.is_request(), "{error}"),
+    }
+    let long = "a".repeat(17 << 10);
+    assert_eq!(client.keep_draft(22, &long).await.unwrap().status(), StatusCode::PAYLOAD_TOO_LARGE);
+    let note = client.post("/patients/22/notes", &[("id", &"0".repeat(32)), ("text", &long)]).await.unwrap();
+    assert_eq!(note.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    let chart = client.json("/api/patients/22").await.unwrap();
+    assert_eq!(chart["notes"].as_array().unwrap().len(), 0);
+    let typed = "word ".repeat(100);
+    let search = client.request(Method::GET, "/api/concepts").query(&[("q", &typed)]).send().await.unwrap();
+    assert_eq!(search.status(), StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn documents_with_wrong_names_and_types_are_refused_and_nothing_is_stored() {
+    let clinic = clinic::shared().await;
+    let client = Client::logged_in(clinic.address(), "staff113").await;
+    for name in ["../../etc/passwd", "a/b.png", "a\\b.png", "", "..", "line\nbreak", &"x".repeat(300)] {
+        let refused = client.attach(23, name, "text/plain", b"x".to_vec()).await.unwrap();
+        assert_eq!(refused.status(), StatusCode::BAD_REQUEST, "{name:?}");
+    }
+    for (content_type, content) in [("image/png", "<html>"), ("application/pdf", "GIF89a"), ("png", "x"), ("", "x")] {
+        let refused = client.attach(23, "a.png", content_type, content.into()).await.unwrap();
+        assert_eq!(refused.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE, "{content_type:?}");
+    }
+    let chart = client.json("/api/patients/23").await.unwrap();
+    assert_eq!(chart["documents"].as_array().unwrap().len(), 0);
+    for id in ["0", "../clinic.db", &"0".repeat(32)] {
+        assert_eq!(client.get(&format!("/documents/{id}")).await.unwrap().status(), StatusCode::NOT_FOUND, "{id}");
+    }
+}
+
+#[tokio::test]
+async fn markup_is_shown_as_text_and_a_page_in_disguise_is_not_run() {
+    let clinic = clinic::shared().await;
+    let client = Client::logged_in(clinic.address(), "staff114").await;
+    let markup = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'&";
+    let id = "1".repeat(32);
+    let saved = client.post("/patients/24/notes", &[("id", &id), ("text", markup)]).await.unwrap();
+    assert_eq!(saved.status(), StatusCode::SEE_OTHER);
+    client.keep_draft(24, "</textarea><script>alert(2)</script>").await.unwrap();
+    let answer = client.get("/patients/24").await.unwrap();
+    let policy = answer.headers()["content-security-policy"].to_str().unwrap().to_owned();
+    assert!(policy.starts_with("default-src 'none'; script-src 'self'; style-src 'self'"), "{policy}");
+    let page = answer.text().await.unwrap();
+    assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;"));
+    assert!(!page.contains("<script>alert") && !page.contains("<img src=x"));
+    let chart = client.json("/api/patients/24").await.unwrap();
+    assert_eq!(text(&chart["notes"][0]["text"]), markup, "stored as it was typed");
+    let again = client.post("/patients/24/notes", &[("id", &id), ("text", "once more")]).await.unwrap();
+    assert_eq!(again.status(), StatusCode::CONFLICT, "the same form, sent again");
+
+    let page = client.attach(24, "page.html", "text/html", b"<script>alert(3)</script>".to_vec()).await.unwrap();
+    let document: serde_json::Value = page.json().await.unwrap();
+    let answer = client.get(&format!("/documents/{}", text(&document["id"]))).await.unwrap();
+    assert!(answer.headers()["content-disposition"].to_str().unwrap().starts_with("attachment"));
+    assert_eq!(answer.headers()["x-content-type-options"], "nosniff");
+}
+
+#[tokio::test]
+async fn what_is_unknown_is_a_clear_refusal() {
+    let clinic = clinic::shared().await;
+    let client = Client::logged_in(clinic.address(), "staff115").await;
+    for concept in ["", "Q99.99", "diabetes", "<b>"] {
+        let refused = client.post("/patients/25/diagnoses", &[("concept", concept)]).await.unwrap();
+        assert_eq!(refused.status(), StatusCode::UNPROCESSABLE_ENTITY, "{concept:?}");
+        let error: serde_json::Value = refused.json().await.unwrap();
+        assert_eq!(error["error"], "There is no diagnosis with this code.");
+    }
+    for (path, status) in [
+        ("/patients/99999", StatusCode::NOT_FOUND),
+        ("/patients/x", StatusCode::BAD_REQUEST),
+        ("/nothing", StatusCode::NOT_FOUND),
+        ("/assets/../Cargo.toml", StatusCode::NOT_FOUND),
+        ("/logout", StatusCode::METHOD_NOT_ALLOWED),
+    ] {
+        assert_eq!(client.get(path).await.unwrap().status(), status, "{path}");
+    }
+    let twice = client.post("/patients/25/diagnoses", &[("concept", "I10")]).await.unwrap();
+    let again = client.post("/patients/25/diagnoses", &[("concept", "I10")]).await.unwrap();
+    assert!(twice.status() == StatusCode::SEE_OTHER || twice.status() == StatusCode::CONFLICT);
+    assert_eq!(again.status(), StatusCode::CONFLICT, "active already");
+    let json = client.request(Method::POST, "/patients/25/notes").header("x-csrf-token", client.csrf());
+    let json = json.header("content-type", "application/json").body("{}").send().await.unwrap();
+    assert_eq!(json.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    let incomplete = client.post("/patients/25/notes", &[("text", "no id")]).await.unwrap();
+    assert_eq!(incomplete.status(), StatusCode::UNPROCESSABLE_ENTITY);
+}

@@ -1,0 +1,123 @@
+//! A browser without a screen: cookies, and the token that forms need.
+
+use std::sync::{Arc, Mutex};
+
+use reqwest::cookie::{CookieStore, Jar};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use serde_json::Value;
+
+pub(crate) const PASSWORD: &str = "statehouse";
+
+#[derive(Debug)]
+pub(crate) struct Client {
+    http: reqwest::Client,
+    cookies: Arc<Jar>,
+    base: String,
+    csrf: Mutex<String>,
+}
+
+impl Client {
+    /// Nobody yet. `base` is an address such as `127.0.0.1:8080`.
+    pub(crate) fn new(base: impl std::fmt::Display) -> Self {
+        let cookies = Arc::new(Jar::default());
+        let http = builder()
+            .cookie_provider(Arc::clone(&cookies))
+            .redirect(reqwest::redirect::Policy::none())
+            .pool_max_idle_per_host(0)
+            .build()
+            .expect("a client without TLS can be built");
+        Self { http, cookies, base: format!("http://{base}"), csrf: Mutex::default() }
+    }
+
+    /// Somebody who is logged in.
+    pub(crate) async fn logged_in(base: impl std::fmt::Display, login: &str) -> Self {
+        let client = Self::new(base);
+        let answer = client.log_in(login, PASSWORD).await.expect("the clinic answers");
+        assert_eq!(answer.status(), StatusCode::SEE_OTHER, "{login} can log in");
+        client
+    }
+
+    pub(crate) async fn log_in(&self, login: &str, password: &str) -> reqwest::Result<Response> {
+        let page = self.get("/login").await?.error_for_status()?.text().await?;
+        self.set_csrf(token_in(&page));
+        let answer = self.post("/login", &[("login", login), ("password", password)]).await?;
+        if answer.status() == StatusCode::SEE_OTHER {
+            let me: Value = self.get("/api/me").await?.error_for_status()?.json().await?;
+            self.set_csrf(text(&me["csrf"]));
+        }
+        Ok(answer)
+    }
+
+    /// The cookie as it is sent.
+    pub(crate) fn cookie(&self) -> String {
+        let url = self.base.parse().expect("an address makes a URL");
+        let header = self.cookies.cookies(&url).expect("there is a cookie");
+        header.to_str().expect("a cookie is ASCII").to_owned()
+    }
+
+    pub(crate) fn csrf(&self) -> String {
+        self.csrf.lock().expect("no test panics with it").clone()
+    }
+
+    pub(crate) fn set_csrf(&self, token: String) {
+        *self.csrf.lock().expect("no test panics with it") = token;
+    }
+
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.base))
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> reqwest::Result<Response> {
+        self.request(Method::GET, path).send().await
+    }
+
+    pub(crate) async fn json(&self, path: &str) -> reqwest::Result<Value> {
+        self.get(path).await?.error_for_status()?.json().await
+    }
+
+    /// Sends a form, with its token.
+    pub(crate) async fn post(&self, path: &str, fields: &[(&str, &str)]) -> reqwest::Result<Response> {
+        let csrf = self.csrf();
+        let fields: Vec<_> = fields.iter().copied().chain([("csrf", csrf.as_str())]).collect();
+        self.request(Method::POST, path).form(&fields).send().await
+    }
+
+    pub(crate) async fn keep_draft(&self, patient: u32, text: &str) -> reqwest::Result<Response> {
+        let request = self.request(Method::PUT, &format!("/patients/{patient}/draft"));
+        request.header("x-csrf-token", self.csrf()).form(&[("text", text)]).send().await
+    }
+
+    /// Attaches a document.
+    pub(crate) async fn attach(
+        &self,
+        patient: u32,
+        name: &str,
+        content_type: &str,
+        content: Vec<u8>,
+    ) -> reqwest::Result<Response> {
+        let request = self.request(Method::POST, &format!("/patients/{patient}/documents"));
+        let request = request.query(&[("name", name)]).header("content-type", content_type);
+        request.header("x-csrf-token", self.csrf()).body(content).send().await
+    }
+
+    pub(crate) async fn concepts(&self, typed: &str, chapter: &str) -> reqwest::Result<Value> {
+        let request = self.request(Method::GET, "/api/concepts").query(&[("q", typed), ("chapter", chapter)]);
+        request.send().await?.error_for_status()?.json().await
+    }
+}
+
+/// With OpenSearch compiled in, reqwest wants to know who does its cryptography, also if it has none to do.
+pub(crate) fn builder() -> reqwest::ClientBuilder {
+    let _installed_already = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder()
+}
+
+/// The token in the first form of a page.
+pub(crate) fn token_in(page: &str) -> String {
+    let after = page.split_once("name=\"csrf\" value=\"").expect("the page has a form").1;
+    after.split('"').next().unwrap_or_default().to_owned()
+}
+
+pub(crate) fn text(value: &Value) -> String {
+    value.as_str().expect("a text").to_owned()
+}

@@ -1,0 +1,33 @@
+//! One clinic on one machine.
+
+use std::path::Path;
+
+use statehouse_testkit::Program;
+use tempfile::TempDir;
+use tokio::sync::OnceCell;
+
+pub(crate) const PATH: &str = env!("CARGO_BIN_EXE_clinic");
+
+/// Starts a clinic with everything in this folder; returns when the terminology is there.
+pub(crate) async fn start(data: &Path) -> Program {
+    Program::builder("clinic", PATH)
+        .arg("--listen")
+        .arg("{address}")
+        .arg("--data")
+        .arg(data)
+        .env("CLINIC_DRAIN", "0")
+        .ready_at("/ready")
+        .start()
+        .await
+}
+
+/// One that tests use side by side, each with patients of its own.
+pub(crate) async fn shared() -> &'static Program {
+    static SHARED: OnceCell<(TempDir, Program)> = OnceCell::const_new();
+    let start = async || {
+        let data = tempfile::tempdir().expect("a temporary folder");
+        let program = start(data.path()).await;
+        (data, program)
+    };
+    &SHARED.get_or_init(start).await.1
+}

@@ -1,0 +1,259 @@
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use serde_json::Value;
+
+use crate::client::{Client, PASSWORD, text};
+use crate::clinic;
+
+async fn codes(client: &Client, patient: u32) -> Vec<String> {
+    let chart = client.json(&format!("/api/patients/{patient}")).await.unwrap();
+    let active = chart["diagnoses"].as_array().unwrap().iter().filter(|found| found["resolved_at"].is_null());
+    active.map(|found| text(&found["code"])).collect()
+}
+
+#[tokio::test]
+async fn a_diagnosis_is_found_added_and_resolved_and_the_dashboard_counts_it() {
+    let clinic = clinic::shared().await;
+    let client = Client::logged_in(clinic.address(), "ada").await;
+    let total = async || {
+        let page = client.get("/").await.unwrap().text().await.unwrap();
+        page.split_once("<strong>").unwrap().1.split('<').next().unwrap().parse::<i64>().unwrap()
+    };
+    let before = total().await;
+
+    let found = client.concepts("desease legionairs", "").await.unwrap();
+    let first = &found["hits"][0];
+    assert_eq!(text(&first["code"]), "A48.1", "typos are forgiven: {found}");
+    let added = client.post("/patients/11/diagnoses", &[("concept", "A48.1 Legionnaires' disease")]).await.unwrap();
+    assert_eq!(added.headers()["location"], "/patients/11#diagnoses");
+    assert!(codes(&client, 11).await.contains(&"A48.1".to_owned()));
+    assert_eq!(total().await, before + 1, "the write invalidated the cached count");
+
+    let chart = client.json("/api/patients/11").await.unwrap();
+    let diagnoses = chart["diagnoses"].as_array().unwrap();
+    let id = text(&diagnoses.iter().find(|found| found["code"] == "A48.1").unwrap()["id"]);
+    let resolve = format!("/patients/11/diagnoses/{id}/resolve");
+    assert_eq!(client.post(&resolve, &[]).await.unwrap().status(), StatusCode::SEE_OTHER);
+    assert!(!codes(&client, 11).await.contains(&"A48.1".to_owned()));
+    assert_eq!(total().await, before);
+    assert_eq!(client.post(&resolve, &[]).await.unwrap().status(), StatusCode::CONFLICT, "a stale form");
+}
+
+#[tokio::test]
+async fn the_picker_finds_codes_words_in_any_order_inclusion_terms_and_prefixes_and_marks_them() {
+    let clinic = clinic::shared().await;
+    let client = Client::logged_in(clinic.address(), "grace").await;
+    for (typed, code) in [
+        ("E11.9", "E11.9"),
+        ("e119", "E11.9"),
+        ("hypertension essential", "I10"),
+        ("athlete foot", "B35.3"),
+        ("covid", "U07.1"),
+        ("melitus diabetis typ 2", "E11.9"),
+    ] {
+        let found = client.concepts(typed, "").await.unwrap();
+        let codes: Vec<_> = found["hits"].as_array().unwrap().iter().map(|hit| text(&hit["code"])).collect();
+        assert!(codes.contains(&code.to_owned()), "{typed}: {codes:?}");
+    }
+    let found = client.concepts("diab", "").await.unwrap();
+    let marked: Vec<_> =
+        found["hits"][0]["title"].as_array().unwrap().iter().filter(|piece| piece[1] == true).collect();
+    assert!(marked.iter().all(|piece| text(&piece[0]).to_lowercase().starts_with("diab")), "{found}");
+    assert!(!marked.is_empty(), "{found}");
+
+    let chapters = found["chapters"].as_array().unwrap();
+    let counted: u64 = chapters.iter().map(|chapter| chapter["count"].as_u64().unwrap()).sum();
+    assert_eq!(counted, found["total"].as_u64().unwrap(), "every hit is in one chapter");
+    let endocrine = chapters.iter().find(|chapter| chapter["chapter"] == "4").unwrap();
+    let within = client.concepts("diab", "4").await.unwrap();
+    assert_eq!(within["total"], endocrine["count"]);
+    assert_eq!(within["chapters"], found["chapters"], "the other chapters stay in sight");
+    assert_eq!(client.concepts("zzzzqqqq", "").await.unwrap()["total"], 0);
+}
+
+#[tokio::test]
+async fn documents_go_up_and_come_down_whole_in_ranges_and_unchanged() {
+    let clinic = clinic::shared().await;
+    let client = Client::logged_in(clinic.address(), "grace").await;
+    let content: Vec<u8> = (0..3_000_000_u32).map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect();
+    let stored = client.attach(12, "Röntgen \"2\".bin", "application/octet-stream", content.clone()).await.unwrap();
+    assert_eq!(stored.status(), StatusCode::CREATED);
+    let document: Value = stored.json().await.unwrap();
+    assert_eq!(document["size"], 3_000_000);
+    let path = format!("/documents/{}", text(&document["id"]));
+
+    let whole = client.get(&path).await.unwrap();
+    let disposition = whole.headers()["content-disposition"].to_str().unwrap().to_owned();
+    assert_eq!(disposition, "attachment; filename*=UTF-8''R%C3%B6ntgen%20%222%22%2Ebin");
+    let etag = whole.headers()["etag"].clone();
+    assert_eq!(whole.bytes().await.unwrap(), content);
+
+    let ranged = |range: &'static str| client.request(reqwest::Method::GET, &path).header("range", range).send();
+    for (range, bytes) in
+        [("bytes=0-9", 0..10), ("bytes=2999990-", 2_999_990..3_000_000), ("bytes=-5", 2_999_995..3_000_000)]
+    {
+        let part = ranged(range).await.unwrap();
+        assert_eq!(part.status(), StatusCode::PARTIAL_CONTENT, "{range}");
+        let said = format!("bytes {}-{}/3000000", bytes.start, bytes.end - 1);
+        assert_eq!(part.headers()["content-range"], said);
+        assert_eq!(part.bytes().await.unwrap(), content[bytes]);
+    }
+    let behind = ranged("bytes=3000000-").await.unwrap();
+    assert_eq!(
+        (behind.status(), behind.headers()["content-range"].to_str().unwrap()),
+        (StatusCode::RANGE_NOT_SATISFIABLE, "bytes */3000000")
+    );
+    let known = client.request(reqwest::Method::GET, &path).header("if-none-match", etag).send().await.unwrap();
+    assert_eq!(known.status(), StatusCode::NOT_MODIFIED);
+}
+
+#[tokio::test]
+async fn sessions_are_listed_and_ended_one_or_all_others() {
+    let clinic = clinic::shared().await;
+    let sessions: Vec<_> = {
+        let mut sessions = Vec::new();
+        for _ in 0..3 {
+            sessions.push(Client::logged_in(clinic.address(), "staff101").await);
+        }
+        sessions
+    };
+    let page = sessions[0].get("/sessions").await.unwrap().text().await.unwrap();
+    let keys: Vec<_> = page.split("name=\"session\" value=\"").skip(1).map(|rest| rest[..64].to_owned()).collect();
+    assert_eq!(keys.len(), 3);
+    // The newest is listed first, and it is the third.
+    assert_eq!(
+        sessions[0].post("/sessions/end", &[("session", &keys[0])]).await.unwrap().status(),
+        StatusCode::SEE_OTHER
+    );
+    assert_eq!(sessions[2].get("/api/me").await.unwrap().status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(sessions[1].get("/api/me").await.unwrap().status(), StatusCode::OK);
+    let another = Client::logged_in(clinic.address(), "staff102").await;
+    let foreign = another.post("/sessions/end", &[("session", &keys[1])]).await.unwrap();
+    assert_eq!(foreign.status(), StatusCode::NOT_FOUND, "somebody else's session");
+    assert_eq!(sessions[1].post("/sessions/end-others", &[]).await.unwrap().status(), StatusCode::SEE_OTHER);
+    assert_eq!(sessions[0].get("/api/me").await.unwrap().status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(sessions[1].get("/api/me").await.unwrap().status(), StatusCode::OK);
+
+    assert_eq!(sessions[1].post("/logout", &[]).await.unwrap().headers()["location"], "/login");
+    assert_eq!(sessions[1].get("/api/me").await.unwrap().status(), StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn operators_see_every_service_and_others_do_not() {
+    let clinic = clinic::shared().await;
+    let operator = Client::logged_in(clinic.address(), "ada").await;
+    let page = operator.get("/operator").await.unwrap().text().await.unwrap();
+    for shown in ["cache", "sessions", "files", "search", "database", "46498 concepts"] {
+        assert!(page.contains(shown), "{shown}");
+    }
+    assert!(!page.contains("badge down"), "everything is up");
+    let clinician = Client::logged_in(clinic.address(), "florence").await;
+    assert_eq!(clinician.get("/operator").await.unwrap().status(), StatusCode::FORBIDDEN);
+    let metrics = Client::new(clinic.address()).get("/metrics").await.unwrap().text().await.unwrap();
+    assert!(metrics.contains("clinic_request_seconds_count{route=\"GET /operator\",status=\"200\"}"), "{metrics}");
+    assert!(metrics.contains("clinic_service_up{service=\"files\"} 1"), "{metrics}");
+}
+
+/// Everything that must be there after a restart.
+async fn leave_traces(address: &str) -> Client {
+    let client = Client::logged_in(address, "florence").await;
+    client.post("/patients/7/diagnoses", &[("concept", "J10.1")]).await.unwrap();
+    assert_eq!(client.keep_draft(7, "half a note").await.unwrap().status(), StatusCode::NO_CONTENT);
+    let stored = client.attach(7, "letter.txt", "text/plain", b"Dear colleague".to_vec()).await.unwrap();
+    assert_eq!(stored.status(), StatusCode::CREATED);
+    client
+}
+
+async fn assert_traces(client: &Client) {
+    assert!(codes(client, 7).await.contains(&"J10.1".to_owned()));
+    let page = client.get("/patients/7").await.unwrap().text().await.unwrap();
+    assert!(page.contains(">half a note</textarea>"));
+    let chart = client.json("/api/patients/7").await.unwrap();
+    let document = client.get(&format!("/documents/{}", text(&chart["documents"][0]["id"]))).await.unwrap();
+    assert_eq!(document.text().await.unwrap(), "Dear colleague");
+    assert_eq!(text(&client.concepts("I10", "").await.unwrap()["hits"][0]["code"]), "I10");
+}
+
+#[tokio::test]
+async fn everything_is_there_after_a_stop_and_after_a_crash() {
+    let data = tempfile::tempdir().unwrap();
+    let clinic = clinic::start(data.path()).await;
+    let client = leave_traces(clinic.address()).await;
+
+    let status = clinic.terminate(Duration::from_secs(10)).await.unwrap();
+    assert!(status.success(), "{status}: {}", clinic.log().unwrap());
+    clinic.restart().await;
+    assert_traces(&client).await;
+
+    clinic.kill();
+    clinic.restart().await;
+    assert_traces(&client).await;
+    let log = clinic.log().unwrap();
+    assert!(!log.contains("ERROR"), "{log}");
+    assert_eq!(log.matches("46498 of 46498 concepts").count(), 1, "loaded once: {log}");
+}
+
+#[tokio::test]
+async fn a_crash_while_the_terminology_is_loaded_is_made_good_by_the_next_start() {
+    let data = tempfile::tempdir().unwrap();
+    let mut first = Command::new(clinic::PATH)
+        .args(["--listen", "127.0.0.1:0", "--data"])
+        .arg(data.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let stderr = first.stderr.take().unwrap();
+    let loading = tokio::task::spawn_blocking(move || {
+        BufReader::new(stderr).lines().map_while(Result::ok).any(|line| line.contains("concepts after"))
+    });
+    assert!(loading.await.unwrap(), "it said how far it was");
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let clinic = clinic::start(data.path()).await;
+    let client = Client::logged_in(clinic.address(), "ada").await;
+    assert_eq!(text(&client.concepts("Z99.89", "").await.unwrap()["hits"][0]["code"]), "Z99.89");
+}
+
+#[test]
+fn it_says_where_it_listens_in_one_line_and_ends_well_at_ctrl_c() {
+    let data = tempfile::tempdir().unwrap();
+    let mut clinic = Command::new(clinic::PATH)
+        .args(["--listen", "127.0.0.1:0", "--data"])
+        .arg(data.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(clinic.stdout.take().unwrap()).lines();
+    let line = lines.next().unwrap().unwrap();
+    let address = line.strip_prefix("listening on http://").unwrap();
+    assert!(address.parse::<std::net::SocketAddr>().is_ok(), "{line}");
+    Command::new("kill").args(["-s", "INT", &clinic.id().to_string()]).status().unwrap();
+    assert!(clinic.wait().unwrap().success());
+    assert!(lines.next().is_none(), "one line and no other");
+
+    let help = Command::new(clinic::PATH).arg("--help").output().unwrap();
+    assert!(help.status.success() && String::from_utf8_lossy(&help.stdout).contains("--listen"));
+    let wrong = Command::new(clinic::PATH).arg("--lissen").output().unwrap();
+    assert!(!wrong.status.success() && String::from_utf8_lossy(&wrong.stderr).contains("--lissen"));
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_refused_and_a_log_in_leads_where_one_wanted_to_go() {
+    let clinic = clinic::shared().await;
+    let client = Client::new(clinic.address());
+    let asked =
+        client.request(reqwest::Method::GET, "/patients/5?x=1&y=2").header("accept", "text/html").send().await.unwrap();
+    assert_eq!(asked.headers()["location"], "/login?next=/patients/5?x=1%26y=2");
+    let refused = client.log_in("ada", "wrong").await.unwrap();
+    assert_eq!(refused.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(client.get("/api/me").await.unwrap().status(), StatusCode::UNAUTHORIZED);
+    let page = client.get("/login").await.unwrap().text().await.unwrap();
+    client.set_csrf(crate::client::token_in(&page));
+    let fields = [("login", "ada"), ("password", PASSWORD), ("next", "/patients/5?x=1&y=2")];
+    assert_eq!(client.post("/login", &fields).await.unwrap().headers()["location"], "/patients/5?x=1&y=2");
+}

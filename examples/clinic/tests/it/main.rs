@@ -1,0 +1,13 @@
+//! The clinic as its users meet it: one process, or replicas on real servers, over HTTP and in a browser.
+
+mod bad_input;
+mod client;
+mod clinic;
+mod embedded;
+
+mod browser;
+#[cfg(feature = "replicas")]
+mod load;
+#[cfg(feature = "replicas")]
+mod replicas;
+mod webdriver;

@@ -1,0 +1,130 @@
+//! As much of WebDriver as a test of a page needs: <https://www.w3.org/TR/webdriver2/>.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use statehouse_testkit::{Program, find_program};
+
+use crate::client::builder;
+
+/// `chromedriver`, which starts a browser for each profile.
+pub(crate) struct Driver(Program);
+
+/// A browser with cookies of its own.
+pub(crate) struct Profile {
+    http: reqwest::Client,
+    session: String,
+}
+
+const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+pub(crate) const ENTER: &str = "\u{e007}";
+pub(crate) const DOWN: &str = "\u{e015}";
+
+impl Driver {
+    pub(crate) async fn start() -> Self {
+        let program = find_program("chromedriver", &[]).unwrap_or_else(|error| panic!("{error}"));
+        Self(Program::builder("chromedriver", program).arg("--port={port}").ready_at("/status").start().await)
+    }
+
+    pub(crate) async fn profile(&self, width: u32, height: u32) -> Profile {
+        let size = format!("--window-size={width},{height}");
+        let args = ["--headless", "--no-sandbox", "--disable-background-networking", "--disable-dev-shm-usage", &size];
+        let wanted = json!({ "capabilities": { "alwaysMatch": {
+            "goog:chromeOptions": { "args": args },
+            "goog:loggingPrefs": { "browser": "ALL" },
+        } } });
+        let mut profile = Profile {
+            http: builder().build().expect("a client"),
+            session: format!("http://{}/session", self.0.address()),
+        };
+        let started = profile.post("", &wanted).await;
+        profile.session = format!("{}/{}", profile.session, started["sessionId"].as_str().expect("a session"));
+        profile
+    }
+}
+
+impl Profile {
+    async fn post(&self, command: &str, body: &Value) -> Value {
+        let answer = self.http.post(format!("{}{command}", self.session)).json(body).send().await.expect("a driver");
+        let answer: Value = answer.json().await.expect("JSON");
+        assert!(answer["value"]["error"].is_null(), "{command} {body}: {answer}");
+        answer["value"].clone()
+    }
+
+    pub(crate) async fn open(&self, url: &str) {
+        self.post("/url", &json!({ "url": url })).await;
+    }
+
+    /// What an expression of the page's script is.
+    pub(crate) async fn eval(&self, expression: &str) -> Value {
+        self.post("/execute/sync", &json!({ "script": format!("return {expression}"), "args": [] })).await
+    }
+
+    /// Waits until an expression of the page's script is true.
+    pub(crate) async fn until(&self, expression: &str) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while self.eval(&format!("Boolean({expression})")).await != true {
+            let page = self.eval("document.body.innerText").await;
+            assert!(Instant::now() < deadline, "never became true: {expression}; the page: {page}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    pub(crate) async fn keys(&self, selector: &str, keys: &str) {
+        let element = self.element(selector).await;
+        self.post(&format!("/element/{element}/value"), &json!({ "text": keys })).await;
+    }
+
+    pub(crate) async fn click(&self, selector: &str) {
+        let element = self.element(selector).await;
+        self.post(&format!("/element/{element}/click"), &json!({})).await;
+    }
+
+    async fn element(&self, selector: &str) -> String {
+        let found = self.post("/element", &json!({ "using": "css selector", "value": selector })).await;
+        found[ELEMENT].as_str().expect("an element").to_owned()
+    }
+
+    /// Everything that the page complained about since the last call.
+    pub(crate) async fn complaints(&self) -> Vec<String> {
+        let log = self.post("/se/log", &json!({ "type": "browser" })).await;
+        let entries = log.as_array().expect("a log").iter();
+        entries.filter(|entry| entry["level"] == "SEVERE").map(|entry| entry["message"].to_string()).collect()
+    }
+
+    /// Shows pages as somebody sees them whose system is dark.
+    pub(crate) async fn go_dark(&self) {
+        let dark = json!([{ "name": "prefers-color-scheme", "value": "dark" }]);
+        let command = json!({ "cmd": "Emulation.setEmulatedMedia", "params": { "features": dark } });
+        self.post("/goog/cdp/execute", &command).await;
+    }
+
+    /// Keeps a picture of the page among the test's output.
+    pub(crate) async fn picture(&self, name: &str) {
+        let command = json!({ "cmd": "Page.captureScreenshot", "params": { "format": "png" } });
+        let picture = self.post("/goog/cdp/execute", &command).await;
+        let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("screenshots");
+        std::fs::create_dir_all(&folder).expect("a folder for pictures");
+        let bytes = decode(picture["data"].as_str().expect("a picture"));
+        std::fs::write(folder.join(format!("{name}.png")), bytes).expect("a picture is kept");
+    }
+
+    pub(crate) async fn close(self) {
+        self.http.delete(&self.session).send().await.expect("a driver");
+    }
+}
+
+/// Base64 (RFC 4648), which the driver sends pictures in.
+fn decode(text: &str) -> Vec<u8> {
+    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let (mut bytes, mut bits, mut count) = (Vec::new(), 0_u32, 0);
+    for value in text.bytes().filter_map(|byte| DIGITS.iter().position(|digit| *digit == byte)) {
+        bits = bits << 6 | u32::try_from(value).expect("six bits");
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            bytes.push((bits >> count & 0xff).try_into().expect("eight bits"));
+        }
+    }
+    bytes
+}
