@@ -79,7 +79,7 @@ pub enum Addressing {
 /// Whether the server is tried out when a store is opened.
 ///
 /// Servers that ignore preconditions and answer that all is well are common; nothing but a try tells them from those
-/// that honour them. The probe writes small objects below `.statehouse/probe`, about fifteen requests, and removes them.
+/// that honour them. The probe writes small objects below `.statehouse/probe`, some two dozen requests, and removes them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Probe {
