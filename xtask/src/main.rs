@@ -1,6 +1,7 @@
 //! The development commands of statehouse: `cargo xtask`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool talks to its terminal")]
 
+mod bench;
 mod check;
 mod demo;
 mod install;
@@ -15,6 +16,8 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 Usage: cargo xtask COMMAND
 
+  bench [SERVICE] [--quick] [--json FILE]
+                           compares with the peers, in one run; fails if a row is below its bar
   check                    everything that must hold before a change is merged; what CI runs
   test [--full] [FILTER]   all tests against real servers, installed and started as needed
                            --full: the file store's tests once more, against MinIO
@@ -33,6 +36,7 @@ fn main() -> ExitCode {
     let args: Vec<_> = std::env::args().skip(1).collect();
     let args: Vec<_> = args.iter().map(String::as_str).collect();
     let result = match args.as_slice() {
+        ["bench", rest @ ..] => bench::bench(rest),
         ["check"] => check::check(),
         ["demo", rest @ ..] => demo::demo(rest),
         ["test", rest @ ..] => test::test(rest),

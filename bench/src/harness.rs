@@ -1,0 +1,138 @@
+use std::time::Instant;
+
+use serde::Serialize;
+
+/// What a row must reach.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Bar {
+    /// Ours must be at least this many times as good as theirs.
+    Ratio(f64),
+    /// Ours may take at most this much longer per operation, in the row's unit.
+    Extra(f64),
+}
+
+/// One comparison, as printed and as written to the JSON file. A ratio above 1 means that ours is better.
+#[derive(Debug, Serialize)]
+pub(crate) struct Row {
+    pub(crate) service: &'static str,
+    pub(crate) case: String,
+    pub(crate) peer: &'static str,
+    /// What `ours` and `theirs` count: time per operation, so less is better.
+    pub(crate) unit: &'static str,
+    pub(crate) ours: f64,
+    pub(crate) theirs: f64,
+    /// Median over the rounds of theirs ÷ ours, both measured in the same round.
+    pub(crate) ratio: f64,
+    /// Distance between the quartiles of the ratio.
+    pub(crate) spread: f64,
+    pub(crate) bar: String,
+    pub(crate) meets: bool,
+}
+
+/// What is compared.
+#[derive(Clone, Debug)]
+pub(crate) struct Case {
+    pub(crate) service: &'static str,
+    pub(crate) name: &'static str,
+    pub(crate) peer: &'static str,
+    pub(crate) bar: Bar,
+    /// Operations in one block.
+    pub(crate) ops: u32,
+}
+
+/// Runs the comparisons and collects their rows.
+#[derive(Debug)]
+pub(crate) struct Harness {
+    rounds: usize,
+    rows: Vec<Row>,
+}
+
+pub(crate) const HEADING: &str =
+    "service   case                                   peer                               ours     theirs         ratio";
+
+impl Harness {
+    pub(crate) fn new(quick: bool) -> Self {
+        Self { rounds: if quick { 7 } else { 25 }, rows: Vec::new() }
+    }
+
+    pub(crate) fn into_rows(self) -> Vec<Row> {
+        self.rows
+    }
+
+    /// Each closure runs one block of `case.ops` operations. Rounds alternate A B and B A, after one of each to warm
+    /// up, so that drift of the machine hits both; the ratio is taken within a round.
+    pub(crate) async fn compare(&mut self, case: Case, mut ours: impl AsyncFnMut(), mut theirs: impl AsyncFnMut()) {
+        ours().await;
+        theirs().await;
+        let (mut mine, mut peer, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+        for round in 0..self.rounds {
+            let (a, b);
+            if round % 2 == 0 {
+                a = seconds(&mut ours).await;
+                b = seconds(&mut theirs).await;
+            } else {
+                b = seconds(&mut theirs).await;
+                a = seconds(&mut ours).await;
+            }
+            mine.push(a);
+            peer.push(b);
+            ratios.push(b / a);
+        }
+        self.push(&case, median(&mut mine), median(&mut peer), &mut ratios);
+    }
+
+    fn push(&mut self, case: &Case, ours: f64, theirs: f64, ratios: &mut [f64]) {
+        let per_op = ours / f64::from(case.ops);
+        let (unit, scale) = match per_op {
+            s if s < 2e-6 => ("ns", 1e9),
+            s if s < 2e-3 => ("us", 1e6),
+            _ => ("ms", 1e3),
+        };
+        let scale = scale / f64::from(case.ops);
+        let (ours, theirs, ratio) = (ours * scale, theirs * scale, median(ratios));
+        let (bar, meets) = match case.bar {
+            Bar::Ratio(least) => (format!("ratio >= {least}"), ratio >= least),
+            Bar::Extra(most) => (format!("ours <= theirs + {most} {unit}"), ours <= theirs + most),
+        };
+        let spread = quantile(ratios, 0.75) - quantile(ratios, 0.25);
+        let (service, case, peer) = (case.service, case.name.to_owned(), case.peer);
+        let row = Row { service, case, peer, unit, ours, theirs, ratio, spread, bar, meets };
+        println!("{}", row.line());
+        self.rows.push(row);
+    }
+}
+
+impl Row {
+    fn line(&self) -> String {
+        format!(
+            "{:9} {:38} {:28} {:>10.1} {:>10.1} {} {:>7.2}x ±{:<5.2} {} {}",
+            self.service,
+            self.case,
+            self.peer,
+            self.ours,
+            self.theirs,
+            self.unit,
+            self.ratio,
+            self.spread / 2.0,
+            if self.meets { "meets" } else { "FAILS" },
+            self.bar,
+        )
+    }
+}
+
+async fn seconds(block: &mut impl AsyncFnMut()) -> f64 {
+    let start = Instant::now();
+    block().await;
+    start.elapsed().as_secs_f64()
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    quantile(values, 0.5)
+}
+
+fn quantile(values: &mut [f64], q: f64) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let at = q * (values.len() - 1) as f64;
+    let (low, high) = (values[at.floor() as usize], values[at.ceil() as usize]);
+    low + (high - low) * at.fract()
+}

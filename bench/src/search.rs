@@ -1,0 +1,227 @@
+use std::io::Read as _;
+
+use statehouse_core::Namespace;
+use statehouse_search::opensearch::{OpenSearchConfig, OpenSearchIndex};
+use statehouse_search::{
+    BulkOptions, Durability, Field, Operation, Query, Record, Schema, SearchIndex, SearchIndexExt, SearchOptions,
+    SearchRequest, TantivyConfig,
+};
+use statehouse_testkit::OpenSearchNode;
+use tantivy::collector::{Count, TopDocs};
+use tantivy::query::{BooleanQuery, Occur, TermQuery};
+use tantivy::schema::{IndexRecordOption, STORED, STRING, TEXT, Value as _};
+use tantivy::{Index, IndexReader, IndexWriter, TantivyDocument, Term, doc};
+
+use crate::harness::{Bar, Case, Harness};
+
+type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
+
+const QUERIES: u32 = 1_000;
+const CHUNK: usize = 2_000;
+
+struct Diagnosis {
+    code: String,
+    title: String,
+    chapter: String,
+}
+
+pub(crate) async fn run(harness: &mut Harness) -> Outcome {
+    let rows = diagnoses()?;
+    query(harness, &rows).await?;
+    index(harness, &rows).await?;
+    bulk(harness, &rows).await
+}
+
+/// ICD-10-CM, the 46,498 diagnoses of April 2025.
+fn diagnoses() -> Outcome<Vec<Diagnosis>> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/data/icd10cm-2025-04.tsv.gz");
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(std::fs::File::open(path)?).read_to_string(&mut text)?;
+    let row = |line: &str| {
+        let mut columns = line.split('\t').map(str::to_owned);
+        let (code, _, chapter, title) = (columns.next()?, columns.next()?, columns.next()?, columns.next()?);
+        Some(Diagnosis { code, title, chapter })
+    };
+    text.lines().map(|line| row(line).ok_or_else(|| "a broken row".into())).collect()
+}
+
+fn schema() -> Outcome<Schema> {
+    Ok(Schema::builder().field(Field::text("title")).field(Field::keyword("chapter")).build()?)
+}
+
+fn operation(row: &Diagnosis) -> Operation {
+    let record = Record::new(&row.code).expect("a code");
+    Operation::Upsert(record.with("title", &*row.title).with("chapter", &*row.chapter))
+}
+
+/// Two words of a title each, so that all queries find something.
+fn texts(rows: &[Diagnosis]) -> Vec<String> {
+    (0..QUERIES as usize)
+        .map(|i| {
+            let title = &rows[i.wrapping_mul(7919) % rows.len()].title;
+            let words: Vec<_> = title.split(|c: char| !c.is_alphanumeric()).filter(|word| word.len() > 3).collect();
+            let at = i % words.len().saturating_sub(1).max(1);
+            words.iter().skip(at).take(2).copied().collect::<Vec<_>>().join(" ")
+        })
+        .filter(|text| !text.is_empty())
+        .collect()
+}
+
+/// An index as one writes it by hand: the same fields, the same documents, one segment.
+struct Raw {
+    index: Index,
+    reader: IndexReader,
+    code: tantivy::schema::Field,
+    title: tantivy::schema::Field,
+    chapter: tantivy::schema::Field,
+}
+
+impl Raw {
+    fn new() -> Outcome<Self> {
+        let mut schema = tantivy::schema::Schema::builder();
+        let code = schema.add_text_field("code", STRING | STORED);
+        let title = schema.add_text_field("title", TEXT | STORED);
+        let chapter = schema.add_text_field("chapter", STRING | STORED);
+        let index = Index::create_in_ram(schema.build());
+        let reader = index.reader()?;
+        Ok(Self { index, reader, code, title, chapter })
+    }
+
+    fn fill(&self, rows: &[Diagnosis]) -> Outcome {
+        let mut writer: IndexWriter = self.index.writer_with_num_threads(1, 64 << 20)?;
+        for row in rows {
+            writer.delete_term(Term::from_field_text(self.code, &row.code));
+            writer.add_document(
+                doc!(self.code => &*row.code, self.title => &*row.title, self.chapter => &*row.chapter),
+            )?;
+        }
+        writer.commit()?;
+        self.reader.reload()?;
+        Ok(())
+    }
+
+    /// The ten best titles and the total.
+    fn search(&self, text: &str) -> Outcome<(usize, usize)> {
+        let terms = text.split(' ').map(|word| {
+            let term = Term::from_field_text(self.title, &word.to_lowercase());
+            let query = TermQuery::new(term, IndexRecordOption::WithFreqs);
+            (Occur::Should, Box::new(query) as Box<dyn tantivy::query::Query>)
+        });
+        let query = BooleanQuery::new(terms.collect());
+        let searcher = self.reader.searcher();
+        let (top, total) = searcher.search(&query, &(TopDocs::with_limit(10).order_by_score(), Count))?;
+        let mut length = 0;
+        for (_, address) in top {
+            let found: TantivyDocument = searcher.doc(address)?;
+            length += found.get_first(self.title).and_then(|title| title.as_str()).map_or(0, str::len);
+        }
+        Ok((total, length))
+    }
+}
+
+async fn query(harness: &mut Harness, rows: &[Diagnosis]) -> Outcome {
+    let ours = TantivyConfig::memory().open(schema()?).await?;
+    ours.bulk(rows.iter().map(operation).collect()).await?.into_result()?;
+    ours.refresh().await?;
+    let raw = Raw::new()?;
+    raw.fill(rows)?;
+    let texts = texts(rows);
+    let requests: Vec<_> = texts.iter().map(|text| SearchRequest::new(Query::matches("title", &**text))).collect();
+    let ops = u32::try_from(texts.len())?;
+    let name = "two words, top 10 with total";
+    let case = Case { service: "search", name, peer: "raw tantivy", bar: Bar::Ratio(0.9), ops };
+    harness
+        .compare(
+            case,
+            async || {
+                for request in &requests {
+                    assert!(
+                        ours.search_with(request, SearchOptions::default()).await.is_ok_and(|found| found.total > 0)
+                    );
+                }
+            },
+            async || {
+                for text in &texts {
+                    assert!(raw.search(text).is_ok_and(|(total, _)| total > 0));
+                }
+            },
+        )
+        .await;
+    Ok(())
+}
+
+async fn index(harness: &mut Harness, rows: &[Diagnosis]) -> Outcome {
+    let ops = u32::try_from(rows.len())?;
+    let name = "index 46,498 rows and commit";
+    let case = Case { service: "search", name, peer: "raw tantivy, upsert", bar: Bar::Ratio(0.85), ops };
+    harness
+        .compare(
+            case,
+            async || {
+                let index = TantivyConfig::memory().open(schema().expect("a schema")).await.expect("open");
+                let queued = BulkOptions::default().with_durability(Durability::Queued);
+                for chunk in rows.chunks(CHUNK) {
+                    let report = index.bulk_with(chunk.iter().map(operation).collect(), queued.clone()).await;
+                    report.and_then(statehouse_search::BulkReport::into_result).expect("indexed");
+                }
+                index.refresh().await.expect("committed");
+                index.close().await.expect("closed");
+            },
+            async || {
+                let filled = tokio::task::block_in_place(|| Raw::new()?.fill(rows));
+                filled.expect("indexed");
+            },
+        )
+        .await;
+    Ok(())
+}
+
+/// 20,000 rows into the real server, in bulks of 2,000, one after the other. The peer sends bytes that were prepared
+/// before and looks at the status only.
+async fn bulk(harness: &mut Harness, rows: &[Diagnosis]) -> Outcome {
+    let node = OpenSearchNode::start().await;
+    let (host, port) = node.address().split_once(':').ok_or("an address")?;
+    let config = OpenSearchConfig::new([(host.to_owned(), port.parse()?)])?.with_replicas(0);
+    let ours = OpenSearchIndex::open(config.clone(), &Namespace::new("ours")?, schema()?).await?;
+    // The same mapping for the peer.
+    OpenSearchIndex::open(config, &Namespace::new("theirs")?, schema()?).await?;
+    let rows = &rows[..20_000];
+    let bodies: Vec<bytes::Bytes> = rows.chunks(CHUNK).map(body).collect::<Result<_, _>>()?;
+    let http = reqwest::Client::builder().tls_danger_accept_invalid_certs(false).no_proxy().build()?;
+    let url = format!("http://{}/theirs/_bulk", node.address());
+    let ops = u32::try_from(rows.len())?;
+    let name = "bulks of 2,000 rows, one in flight";
+    let case = Case { service: "search", name, peer: "reqwest, prepared bytes", bar: Bar::Ratio(0.95), ops };
+    harness
+        .compare(
+            case,
+            async || {
+                for chunk in rows.chunks(CHUNK) {
+                    let report = ours.bulk(chunk.iter().map(operation).collect()).await.expect("an answer");
+                    assert_eq!(report.failures().count(), 0);
+                }
+            },
+            async || {
+                for body in &bodies {
+                    let request = http.post(&url).header("content-type", "application/x-ndjson").body(body.clone());
+                    let answer = request.send().await.expect("an answer");
+                    assert!(answer.status().is_success());
+                    let text = answer.text().await.expect("a body");
+                    assert!(text.contains("\"errors\":false"), "{}", &text[..200]);
+                }
+            },
+        )
+        .await;
+    Ok(())
+}
+
+fn body(rows: &[Diagnosis]) -> serde_json::Result<bytes::Bytes> {
+    let mut body = String::new();
+    for row in rows {
+        let head = serde_json::json!({"index": {"_id": row.code}});
+        // As the mapping asks: our own id beside the fields, and what says that a field has a value.
+        let source = serde_json::json!({"_sid": row.code, "title": row.title, "chapter": row.chapter});
+        body += &format!("{}\n{}\n", serde_json::to_string(&head)?, serde_json::to_string(&source)?);
+    }
+    Ok(body.into())
+}
