@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use statehouse_core::{Clock, Error, ErrorKind, Result};
+use statehouse_core::{Error, ErrorKind, Result};
 use tantivy::directory::{Directory, MmapDirectory, RamDirectory};
 use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, TantivyDocument, Term};
 
@@ -21,12 +21,12 @@ const SCHEMA_FILE: &str = "statehouse-schema.json";
 /// An open index: a writer behind a lock, and the snapshot that searches use.
 pub(super) struct Client {
     pub(super) mapping: Arc<Mapping>,
+    config: TantivyConfig,
+    index: Index,
     reader: IndexReader,
     writer: Mutex<Writer>,
     snapshot: RwLock<Arc<Snapshot>>,
     pending: RwLock<HashMap<DocumentId, Pending>>,
-    clock: Arc<dyn Clock>,
-    delete_retention: Duration,
 }
 
 impl std::fmt::Debug for Client {
@@ -36,9 +36,11 @@ impl std::fmt::Debug for Client {
 }
 
 struct Writer {
-    /// `None` once closed.
+    /// `None` once closed, and after a failed commit until the next write.
     inner: Option<IndexWriter>,
-    /// Versions of deleted documents, and since when.
+    closed: bool,
+    /// Versions of deleted documents, and since when. Only what is absent now is looked up here: a document that is there
+    /// was written later, or its delete was never committed.
     deleted: HashMap<DocumentId, (u64, Duration)>,
     uncommitted: bool,
 }
@@ -58,21 +60,20 @@ enum Known {
 }
 
 impl Client {
-    pub(super) fn open(config: &TantivyConfig, schema: Arc<Schema>) -> Result<Self> {
+    pub(super) fn open(config: TantivyConfig, schema: Arc<Schema>) -> Result<Self> {
         let mapping = Arc::new(Mapping::new(schema));
-        let index = open_index(config, &mapping)?;
-        let memory = usize::try_from(config.memory).unwrap_or(usize::MAX);
-        let writer = index.writer_with_num_threads(config.threads, memory).map_err(map_error)?;
+        let index = open_index(&config, &mapping)?;
+        let inner = Some(open_writer(&index, &config)?);
         let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into().map_err(map_error)?;
         let snapshot = Snapshot::new(reader.searcher(), Arc::clone(&mapping), None)?;
         Ok(Self {
             mapping,
+            config,
+            index,
             reader,
-            writer: Mutex::new(Writer { inner: Some(writer), deleted: HashMap::new(), uncommitted: false }),
+            writer: Mutex::new(Writer { inner, closed: false, deleted: HashMap::new(), uncommitted: false }),
             snapshot: RwLock::new(Arc::new(snapshot)),
             pending: RwLock::default(),
-            clock: Arc::clone(&config.clock),
-            delete_retention: config.delete_retention,
         })
     }
 
@@ -85,16 +86,30 @@ impl Client {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The writer, ready for a write.
+    fn ready(&self) -> Result<MutexGuard<'_, Writer>> {
+        let mut writer = self.writer();
+        if writer.closed {
+            return Err(closed());
+        }
+        if writer.inner.is_none() {
+            let inner = open_writer(&self.index, &self.config)?;
+            // The commit that failed may have come as far as the disk.
+            self.show()?;
+            writer.inner = Some(inner);
+        }
+        Ok(writer)
+    }
+
     pub(super) fn bulk(
         &self,
         operations: Vec<Operation>,
         durability: Durability,
         refresh: Refresh,
     ) -> Result<Vec<Outcome>> {
-        let mut writer = self.writer();
-        writer.inner.as_ref().ok_or_else(closed)?;
-        let now = self.clock.elapsed();
-        writer.deleted.retain(|_, (_, since)| now.saturating_sub(*since) <= self.delete_retention);
+        let mut writer = self.ready()?;
+        let now = self.config.clock.elapsed();
+        writer.deleted.retain(|_, (_, since)| now.saturating_sub(*since) <= self.config.delete_retention);
         let snapshot = self.snapshot();
         let outcomes = operations
             .into_iter()
@@ -135,7 +150,6 @@ impl Client {
         }
         inner.add_document(document).map_err(map_error)?;
         writer.uncommitted = true;
-        writer.deleted.remove(record.id());
         self.set_pending(record.id().clone(), Pending::Written { version, source: source.into() });
         Ok(if there { Outcome::Updated { version } } else { Outcome::Created { version } })
     }
@@ -153,16 +167,15 @@ impl Client {
     }
 
     fn known(&self, writer: &Writer, snapshot: &Snapshot, id: &DocumentId) -> Result<Known> {
-        if let Some((version, _)) = writer.deleted.get(id) {
-            return Ok(Known::Deleted(*version));
-        }
-        match self.pending.read().unwrap_or_else(PoisonError::into_inner).get(id) {
+        let found = match self.pending.read().unwrap_or_else(PoisonError::into_inner).get(id) {
             Some(Pending::Written { version, .. }) => return Ok(Known::Document(*version)),
-            Some(Pending::Deleted) => return Ok(Known::Nothing),
-            None => {}
+            Some(Pending::Deleted) => None,
+            None => snapshot.find(id.as_str())?,
+        };
+        if let Some((segment, doc)) = found {
+            return Ok(Known::Document(snapshot.segments[segment].versions.first(doc).unwrap_or_default()));
         }
-        let Some((segment, doc)) = snapshot.find(id.as_str())? else { return Ok(Known::Nothing) };
-        Ok(Known::Document(snapshot.segments[segment].versions.first(doc).unwrap_or_default()))
+        Ok(writer.deleted.get(id).map_or(Known::Nothing, |(version, _)| Known::Deleted(*version)))
     }
 
     fn id_term(&self, id: &DocumentId) -> Term {
@@ -175,14 +188,21 @@ impl Client {
 
     /// Commits what is queued and shows it. If the commit fails, nothing that was queued is shown or kept.
     fn commit(&self, writer: &mut Writer) -> Result<()> {
-        if !std::mem::take(&mut writer.uncommitted) {
+        if !writer.uncommitted {
             return Ok(());
         }
         let inner = writer.inner.as_mut().ok_or_else(closed)?;
-        let committed = inner.commit().map(drop).or_else(|error| inner.rollback().and(Err(error)));
-        let shown = committed.map_err(map_error).and_then(|()| self.show());
+        let committed = inner.commit().map_err(map_error);
+        if committed.is_ok() {
+            // Until it is shown, gets and versions take it from what is pending.
+            self.show()?;
+        } else {
+            // Its threads may have ended, and a rollback that fails leaves a writer that panics.
+            writer.inner = None;
+        }
+        writer.uncommitted = false;
         self.pending.write().unwrap_or_else(PoisonError::into_inner).clear();
-        shown
+        committed.map(drop)
     }
 
     fn show(&self) -> Result<()> {
@@ -195,21 +215,20 @@ impl Client {
 
     pub(super) fn refresh(&self) -> Result<()> {
         let mut writer = self.writer();
-        writer.inner.as_ref().ok_or_else(closed)?;
-        self.commit(&mut writer)
+        if writer.closed { Err(closed()) } else { self.commit(&mut writer) }
     }
 
     /// Whether the index is open, without waiting for a write that is under way.
     pub(super) fn check_open(&self) -> Result<()> {
         match self.writer.try_lock() {
-            Ok(writer) if writer.inner.is_none() => Err(closed()),
+            Ok(writer) if writer.closed => Err(closed()),
             _ => Ok(()),
         }
     }
 
     pub(super) fn close(&self) -> Result<()> {
         let mut writer = self.writer();
-        if writer.inner.is_none() {
+        if std::mem::replace(&mut writer.closed, true) {
             return Ok(());
         }
         let committed = self.commit(&mut writer);
@@ -269,6 +288,11 @@ fn open_index(config: &TantivyConfig, mapping: &Mapping) -> Result<Index> {
     let mut index = Index::open_or_create(directory, mapping.inner.clone()).map_err(map_error)?;
     index.set_tokenizers(mapping.tokenizers());
     Ok(index)
+}
+
+fn open_writer(index: &Index, config: &TantivyConfig) -> Result<IndexWriter> {
+    let memory = usize::try_from(config.memory).unwrap_or(usize::MAX);
+    index.writer_with_num_threads(config.threads, memory).map_err(map_error)
 }
 
 /// Refuses an index that was written with another schema.

@@ -75,7 +75,7 @@ impl TantivyIndex {
         };
         let persistent = config.folder.is_some().then_some(capability::PERSISTENT);
         let commit_interval = config.commit_interval;
-        let client = blocking("search.open", move || Client::open(&config, Arc::new(schema))).await?;
+        let client = blocking("search.open", move || Client::open(config, Arc::new(schema))).await?;
         Ok(Self {
             client: Arc::new(client),
             capabilities: Arc::new([capability::GLOBAL_STATISTICS].into_iter().chain(persistent).collect()),

@@ -85,6 +85,39 @@ async fn a_folder_has_one_writer() {
 }
 
 #[tokio::test]
+async fn a_failed_commit_changes_nothing_and_the_next_write_goes_on() {
+    let parent = tempfile::tempdir().unwrap();
+    let (folder, away) = (parent.path().join("index"), parent.path().join("away"));
+    let index = TantivyConfig::folder(&folder).open(schema()).await.unwrap();
+    index.bulk(vec![upsert("a", "cholera"), upsert("b", "fever")]).await.unwrap();
+    let changes = || {
+        let delete = Operation::Delete { id: DocumentId::new("b").unwrap(), version: None };
+        vec![upsert("a", "typhoid"), delete, upsert("c", "fever")]
+    };
+    let ids = async || index.search(&SearchRequest::new(Query::all())).await.unwrap().ids().join(" ");
+
+    std::fs::rename(&folder, &away).unwrap();
+    for _ in 0..3 {
+        let error = index.bulk(changes()).await.unwrap_err();
+        assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unavailable, true), "{error:?}");
+        assert_eq!(ids().await, "a b");
+        let a = index.get(&DocumentId::new("a").unwrap()).await.unwrap().unwrap();
+        assert_eq!(a.value("title").unwrap().as_text(), Some("cholera"));
+        assert!(index.get(&DocumentId::new("c").unwrap()).await.unwrap().is_none());
+    }
+
+    std::fs::rename(&away, &folder).unwrap();
+    let report = index.bulk_with(changes(), BulkOptions::default().with_refresh(Refresh::Now)).await.unwrap();
+    let done = &report.outcomes[..];
+    assert!(matches!(done, [Outcome::Updated { .. }, Outcome::Deleted { .. }, Outcome::Created { .. }]), "{done:?}");
+    assert_eq!(ids().await, "a c");
+    index.close().await.unwrap();
+    let index = TantivyConfig::folder(&folder).open(schema()).await.unwrap();
+    let found = index.search(&SearchRequest::new(Query::matches("title", "typhoid fever"))).await.unwrap();
+    assert_eq!((found.total, found.hits.len()), (2, 2));
+}
+
+#[tokio::test]
 async fn an_index_is_not_read_with_another_schema() {
     let folder = tempfile::tempdir().unwrap();
     TantivyConfig::folder(folder.path()).open(schema()).await.unwrap().close().await.unwrap();
