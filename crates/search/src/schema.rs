@@ -7,7 +7,8 @@ use statehouse_core::{Error, Result};
 
 use crate::analysis::{Analyzer, Normalizer};
 
-/// The longest keyword term, in bytes of UTF-8 after its normalizer: Lucene's limit.
+/// The longest term of a keyword, or of a text that is one term, in bytes of UTF-8 behind the field's normalizer or
+/// filters: Lucene's limit.
 pub const MAX_TERM_LEN: usize = 32_766;
 
 /// What an index holds: named fields, and the analyzers that turn text into terms.

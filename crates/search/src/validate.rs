@@ -4,6 +4,7 @@ use std::ops::Bound;
 
 use statehouse_core::{Error, ErrorKind, Result};
 
+use crate::analysis::Tokenizer;
 use crate::schema::MAX_TERM_LEN;
 use crate::{
     DocumentId, Field, FieldBoost, FieldKind, Fuzziness, MatchQuery, MinimumMatch, MultiMatchQuery, Operation,
@@ -44,14 +45,17 @@ impl Schema {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`] for an unknown field, a value of the wrong type or a number that is not finite,
-    /// [`ErrorKind::TooLarge`] for a keyword over [`MAX_TERM_LEN`] bytes. The value itself is not repeated.
+    /// [`ErrorKind::TooLarge`] for a term over [`MAX_TERM_LEN`] bytes, be it a sub-field's. The value itself is not
+    /// repeated.
     pub fn check_record(&self, record: &Record) -> Result<()> {
         for (name, value) in record.iter() {
             let field = self.require(name)?;
             if field.source().is_some() {
                 return Err(invalid("a sub-field takes its values from its field", name));
             }
-            check_value(field, value)?;
+            self.check_value(field, value)?;
+            let mut sub_fields = self.fields().iter().filter(|sub| sub.source() == Some(name));
+            sub_fields.try_for_each(|sub| self.check_value(sub, value))?;
         }
         Ok(())
     }
@@ -125,7 +129,7 @@ impl Schema {
                 let field = self.require_text(&q.field)?;
                 check_fuzziness(q.fuzziness, &self.normalized(field, &q.text))
             }
-            Query::Term(q) => check_value(self.indexed(&q.field)?, &q.value),
+            Query::Term(q) => self.check_value(self.indexed(&q.field)?, &q.value),
             Query::Terms(q) => self.check_terms(&q.field, &q.values),
             Query::Range(q) => self.check_range(&q.field, [&q.lower, &q.upper]),
             Query::Exists(q) => self.indexed(&q.field).map(drop),
@@ -193,7 +197,7 @@ impl Schema {
     fn check_terms(&self, name: &str, values: &[Value]) -> Result<()> {
         check_count(values.len())?;
         let field = self.indexed(name)?;
-        values.iter().try_for_each(|value| check_value(field, value))
+        values.iter().try_for_each(|value| self.check_value(field, value))
     }
 
     fn check_range(&self, name: &str, bounds: [&Bound<Value>; 2]) -> Result<()> {
@@ -202,9 +206,41 @@ impl Schema {
             return Err(unsupported("text and bool fields have no ranges", name));
         }
         bounds.into_iter().try_for_each(|bound| match bound {
-            Bound::Included(value) | Bound::Excluded(value) => check_value(field, value),
+            Bound::Included(value) | Bound::Excluded(value) => self.check_value(field, value),
             Bound::Unbounded => Ok(()),
         })
+    }
+
+    fn check_value(&self, field: &Field, value: &Value) -> Result<()> {
+        if !fits(field, value) {
+            let message = format!("a value of kind {} does not fit a field of {}", value.kind(), field.kind().as_str());
+            return Err(Error::invalid_input(message).with_key(field.name()));
+        }
+        match value {
+            Value::Text(text) if self.longest_term(field, text) > MAX_TERM_LEN => {
+                let message = "a term must not be longer than 32766 bytes";
+                Err(Error::new(ErrorKind::TooLarge, message).with_key(field.name()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The bytes of the longest term that a field makes of a text; 0 if it cannot be over the limit.
+    fn longest_term(&self, field: &Field, text: &str) -> usize {
+        // No step makes a text more than twice as long.
+        if text.len() <= MAX_TERM_LEN / 2 {
+            return 0;
+        }
+        match field.kind() {
+            FieldKind::Keyword { normalizer } => normalizer.apply(text).len(),
+            // Words are cut at 255 UTF-16 units.
+            FieldKind::Text { analyzer, .. } if field.is_indexed() => {
+                let whole = self.analyzer(analyzer).filter(|analyzer| analyzer.tokenizer() == Tokenizer::Whole);
+                let tokens = whole.map_or_else(Vec::new, |analyzer| analyzer.tokens(text));
+                tokens.iter().map(|token| token.text.len()).max().unwrap_or(0)
+            }
+            _ => 0,
+        }
     }
 
     fn indexed(&self, name: &str) -> Result<&Field> {
@@ -236,28 +272,16 @@ impl Budget {
     }
 }
 
-fn check_value(field: &Field, value: &Value) -> Result<()> {
-    let fits = match (field.kind(), value) {
-        (FieldKind::Text { .. }, Value::Text(_))
+fn fits(field: &Field, value: &Value) -> bool {
+    match (field.kind(), value) {
+        (FieldKind::Text { .. } | FieldKind::Keyword { .. }, Value::Text(_))
         | (FieldKind::I64, Value::I64(_))
         | (FieldKind::U64, Value::U64(_))
         | (FieldKind::Bool, Value::Bool(_))
         | (FieldKind::Date, Value::Date(_)) => true,
         (FieldKind::F64, Value::F64(number)) => number.is_finite(),
-        (FieldKind::Keyword { .. }, Value::Text(text)) => {
-            if text.len() > MAX_TERM_LEN {
-                let message = "a keyword must not be longer than 32766 bytes";
-                return Err(Error::new(ErrorKind::TooLarge, message).with_key(field.name()));
-            }
-            true
-        }
         _ => false,
-    };
-    if fits {
-        return Ok(());
     }
-    let message = format!("a value of kind {} does not fit a field of {}", value.kind(), field.kind().as_str());
-    Err(Error::invalid_input(message).with_key(field.name()))
 }
 
 fn check_boost(boost: f32) -> Result<()> {

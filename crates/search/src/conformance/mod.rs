@@ -42,6 +42,7 @@ macro_rules! search_conformance {
             a_write_without_a_version_counts_on
             operations_of_one_bulk_take_effect_in_order
             one_bad_document_fails_alone
+            a_term_over_the_limit_is_refused
             an_empty_bulk_is_ok
             match_finds_any_of_the_terms_best_first
             match_with_and_needs_every_term
@@ -95,13 +96,15 @@ pub fn schema() -> Schema {
     let english = Analyzer::standard().lowercase().ascii_folding().stop_words(["of", "the"]).stem(Stemmer::Porter2);
     Schema::builder()
         .analyzer("english", english)
+        .analyzer("whole", Analyzer::whole().lowercase())
         .analyzer("typed", Analyzer::standard().lowercase().edge_ngram(1, 10))
         .field(
             Field::text("title")
                 .analyzed_by("english")
                 .with_sub_field(Field::text("typed").analyzed_by("typed").searched_by("standard").without_norms()),
         )
-        .field(Field::text("synonym"))
+        .field(Field::text("synonym").with_sub_field(Field::keyword("exact")))
+        .field(Field::text("label").analyzed_by("whole"))
         .field(Field::keyword("code").normalized(Normalizer::default().lowercase().ascii_folding()).sortable())
         .field(Field::keyword("tag"))
         .field(Field::i64("rank").sortable())

@@ -4,7 +4,8 @@ use statehouse_core::ErrorKind;
 
 use super::{delete, found, id, ids, kinds, put, put_titles, record, write};
 use crate::{
-    BulkOptions, Durability, Operation, Outcome, Query, Refresh, SearchIndex, SearchIndexExt, SearchRequest, Value,
+    BulkOptions, Durability, MAX_TERM_LEN, Operation, Outcome, Query, Refresh, SearchIndex, SearchIndexExt,
+    SearchRequest, Value,
 };
 
 /// Every type, several values, order within a field.
@@ -168,6 +169,27 @@ pub async fn one_bad_document_fails_alone(index: &dyn SearchIndex) {
     let bad = ErrorKind::InvalidInput;
     assert_eq!(failed, [(1, bad), (2, bad), (3, bad), (4, ErrorKind::TooLarge)]);
     assert_eq!(ids(index, Query::all()).await, ["a", "f"]);
+}
+
+/// Whatever makes it: a keyword, a sub-field, a text that is one term. What counts are the bytes of the term, not of the
+/// text.
+pub async fn a_term_over_the_limit_is_refused(index: &dyn SearchIndex) {
+    let longest = "É".repeat(MAX_TERM_LEN / 2);
+    let operations = vec![
+        Operation::Upsert(record("a").with("label", &*longest)),
+        Operation::Upsert(record("b").with("label", format!("{longest}x"))),
+        Operation::Upsert(record("c").with("tag", &*longest)),
+        Operation::Upsert(record("d").with("tag", format!("{longest}x"))),
+        Operation::Upsert(record("e").with("code", format!("{longest}x"))),
+        Operation::Upsert(record("f").with("synonym", "two words".repeat(MAX_TERM_LEN))),
+    ];
+    let report = write(index, operations).await;
+    assert_eq!(kinds(&report), ["created", "failed", "created", "failed", "created", "failed"]);
+    let failed: Vec<_> = report.failures().map(|(place, error)| (place, error.kind())).collect();
+    assert_eq!(failed, [1, 3, 5].map(|place| (place, ErrorKind::TooLarge)));
+    assert_eq!(ids(index, Query::term("label", &*longest)).await, ["a"]);
+    assert_eq!(ids(index, Query::term("tag", &*longest)).await, ["c"]);
+    assert_eq!(ids(index, Query::term("code", format!("{}X", "e".repeat(MAX_TERM_LEN / 2)))).await, ["e"]);
 }
 
 /// Nothing to do is no error.
