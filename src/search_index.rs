@@ -9,9 +9,9 @@ use tokio::sync::Mutex;
 
 #[cfg(feature = "search-tantivy")]
 use statehouse_search::TantivyConfig;
-#[cfg(feature = "search-opensearch")]
-use statehouse_search::opensearch::{OpenSearchConfig, OpenSearchIndex};
 use statehouse_search::{Document, Index, Schema, SearchIndex};
+#[cfg(feature = "search-opensearch")]
+use statehouse_search::{OpenSearchConfig, OpenSearchIndex};
 
 /// Where the indexes of an application are, and those that are open.
 #[derive(Debug)]

@@ -1,18 +1,45 @@
 //! A search index with the same hits in tantivy and in OpenSearch.
 //!
-//! ```
-//! use statehouse_search::{Field, Query, Record, Schema, SearchRequest};
+#![cfg_attr(all(feature = "derive", feature = "tantivy"), doc = "```")]
+#![cfg_attr(not(all(feature = "derive", feature = "tantivy")), doc = "```ignore")]
+//! use std::sync::Arc;
 //!
-//! let schema = Schema::builder().field(Field::text("title")).field(Field::keyword("chapter")).build()?;
-//! schema.check_record(&Record::new("A00")?.with("title", "Cholera").with("chapter", "1"))?;
-//! schema.check_request(&SearchRequest::new(Query::matches("title", "cholera")))?;
-//! # Ok::<(), statehouse_core::Error>(())
+//! use statehouse_search::{Document, Index, TantivyConfig};
+//!
+//! #[derive(Debug, Document)]
+//! struct Concept {
+//!     #[document(id)]
+//!     code: String,
+//!     #[document(text)]
+//!     title: String,
+//!     #[document(keyword)]
+//!     chapter: String,
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), statehouse_core::Error> {
+//! let index = TantivyConfig::memory().open(Concept::schema()?).await?;
+//! let concepts: Index<Concept> = Index::new(Arc::new(index))?;
+//!
+//! let concept = Concept { code: "I21".into(), title: "Acute myocardial infarction".into(), chapter: "IX".into() };
+//! concepts.upsert(concept).wait_until_visible().await?;
+//!
+//! let page = concepts
+//!     .query(Concept::title().matches("infraction").fuzzy())
+//!     .filter(Concept::chapter().is("IX"))
+//!     .highlight(Concept::title())
+//!     .await?;
+//! let best = &page.hits[0];
+//! assert_eq!(best.document.code, "I21");
+//! assert_eq!(best.highlight(Concept::title())[0].to_html("<b>", "</b>"), "Acute myocardial <b>infarction</b>");
+//! # Ok(())
+//! # }
 //! ```
+//!
+//! With `OpenSearchIndex` in place of `TantivyConfig` the same code asks a cluster, and finds the same.
 
 pub mod analysis;
 pub mod capability;
-#[cfg(feature = "opensearch")]
-pub mod opensearch;
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
@@ -24,6 +51,8 @@ mod api;
 mod distance;
 #[cfg(any(feature = "opensearch", feature = "tantivy"))]
 mod highlight;
+#[cfg(feature = "opensearch")]
+mod opensearch;
 mod operation;
 mod query;
 mod record;
@@ -35,6 +64,8 @@ mod typed;
 mod validate;
 
 pub use api::{SearchIndex, SearchIndexExt};
+#[cfg(feature = "opensearch")]
+pub use opensearch::{OpenSearchConfig, OpenSearchIndex};
 pub use operation::{BulkOptions, BulkReport, Durability, Operation, Outcome, Refresh};
 pub use query::{
     AllQuery, BoolQuery, ConstantQuery, DisMaxQuery, ExistsQuery, FieldBoost, Fuzziness, FuzzyQuery, IdsQuery,

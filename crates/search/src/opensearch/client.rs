@@ -16,13 +16,47 @@ use super::tls;
 
 /// Requests to one cluster: each goes to the next node in turn and, where that is safe, to another one if it fails.
 pub(super) struct Client {
-    http: reqwest::Client,
+    http: Http,
     nodes: Nodes,
     credentials: Option<Credentials>,
     timing: Timing,
     budget: RetryBudget,
     setting: String,
 }
+
+/// Where connections come from.
+struct Http {
+    /// Keeps connections for later requests.
+    pooled: reqwest::Client,
+    /// Opens one for each request. When a network or a load balancer drops connections it drops many: the pool may hold
+    /// more dead ones than there are tries.
+    fresh: reqwest::Client,
+}
+
+impl Http {
+    fn new(config: &OpenSearchConfig) -> Result<Self> {
+        if let Some(client) = &config.http {
+            return Ok(Self { pooled: client.clone(), fresh: client.clone() });
+        }
+        let tls = tls::client_config(config)?;
+        let build = |idle: usize| {
+            reqwest::Client::builder()
+                .tls_backend_preconfigured(tls.clone())
+                .http1_only()
+                .redirect(redirect::Policy::none())
+                .connect_timeout(config.timing.connect)
+                .pool_idle_timeout(MAX_IDLE)
+                .pool_max_idle_per_host(idle)
+                .tcp_nodelay(true)
+                .build()
+                .map_err(|error| Error::invalid_config(&config.setting, "no HTTP client for it").with_source(error))
+        };
+        Ok(Self { pooled: build(usize::MAX)?, fresh: build(0)? })
+    }
+}
+
+/// Load balancers commonly drop a connection without a word after a minute.
+const MAX_IDLE: Duration = Duration::from_secs(50);
 
 /// One request, and what it may do when it fails.
 #[derive(Debug)]
@@ -95,19 +129,8 @@ enum Attempt {
 impl Client {
     pub(super) fn new(config: &OpenSearchConfig) -> Result<Self> {
         let scheme = if config.tls.is_some() { "https" } else { "http" };
-        let http = match &config.http {
-            Some(client) => client.clone(),
-            None => reqwest::Client::builder()
-                .tls_backend_preconfigured(tls::client_config(config)?)
-                .http1_only()
-                .redirect(redirect::Policy::none())
-                .connect_timeout(config.timing.connect)
-                .tcp_nodelay(true)
-                .build()
-                .map_err(|error| Error::invalid_config(&config.setting, "no HTTP client for it").with_source(error))?,
-        };
         Ok(Self {
-            http,
+            http: Http::new(config)?,
             nodes: Nodes::new(scheme, &config.nodes),
             credentials: config.credentials.clone(),
             timing: config.timing,
@@ -132,12 +155,15 @@ impl Client {
         let deadline = Instant::now() + call.timeout.unwrap_or(self.timing.total);
         self.budget.earn();
         let route = self.nodes.route();
-        let mut doubt = false;
+        let (mut doubt, mut http) = (false, &self.http.pooled);
         for tries in 1.. {
-            let attempt = self.attempt(route[(tries - 1) % route.len()], call, deadline).await;
+            let attempt = self.attempt(http, route[(tries - 1) % route.len()], call, deadline).await;
             let pause = self.pause(&attempt, call.effect, tries).filter(|pause| Instant::now() + *pause < deadline);
             if let Some(pause) = pause {
-                doubt |= matches!(attempt, Attempt::Lost(Lost::Broken | Lost::TimedOut, _));
+                if let Attempt::Lost(lost, _) = attempt {
+                    doubt |= lost != Lost::Unreached;
+                    http = &self.http.fresh;
+                }
                 tracing::debug!(tries, "statehouse.search.opensearch.retry");
                 sleep(pause).await;
                 continue;
@@ -147,9 +173,9 @@ impl Client {
         unreachable!("the loop ends by returning")
     }
 
-    async fn attempt(&self, node: &Node, call: &Call, deadline: Instant) -> Attempt {
+    async fn attempt(&self, http: &reqwest::Client, node: &Node, call: &Call, deadline: Instant) -> Attempt {
         let limit = self.timing.attempt.min(deadline.saturating_duration_since(Instant::now()));
-        match self.once(node, call, limit).await {
+        match self.once(http, node, call, limit).await {
             Ok(answer) => {
                 Nodes::succeeded(node);
                 Attempt::Answered(answer)
@@ -162,9 +188,8 @@ impl Client {
         }
     }
 
-    async fn once(&self, node: &Node, call: &Call, limit: Duration) -> reqwest::Result<Answer> {
-        let mut request = self
-            .http
+    async fn once(&self, http: &reqwest::Client, node: &Node, call: &Call, limit: Duration) -> reqwest::Result<Answer> {
+        let mut request = http
             .request(call.method.clone(), format!("{}{}", node.base(), call.path))
             .timeout(limit)
             .header(CONTENT_TYPE, &call.content_type);
@@ -190,8 +215,14 @@ impl Client {
         if !safe {
             return None;
         }
-        // Another node may do at once what this one could not.
-        if matches!(attempt, Attempt::Lost(..)) && tries < self.nodes.len() {
+        // Another node may do at once what this one could not, and so may a new connection to the same one: the broken
+        // one may have been dead for long.
+        let at_once = match attempt {
+            Attempt::Lost(Lost::Broken, _) => self.nodes.len().max(2),
+            Attempt::Lost(..) => self.nodes.len(),
+            Attempt::Answered(_) => 0,
+        };
+        if tries < at_once {
             return Some(Duration::ZERO);
         }
         (tries < self.nodes.len() + MAX_RETRIES && self.budget.spend()).then(|| back_off(tries))

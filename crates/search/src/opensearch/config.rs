@@ -202,7 +202,8 @@ impl OpenSearchConfig {
         self
     }
 
-    /// Sends requests through this client instead of one of our own: its TLS, proxy and connect timeout apply.
+    /// Sends requests through this client instead of our own: its TLS, proxy and connect timeout apply. Retries take
+    /// their connections from its pool too, where our own open new ones.
     #[must_use]
     pub fn with_http_client(mut self, client: reqwest::Client) -> Self {
         self.http = Some(client);

@@ -37,8 +37,7 @@ use crate::{
 ///
 /// ```no_run
 /// use statehouse_core::{Namespace, ServiceUrl};
-/// use statehouse_search::opensearch::{OpenSearchConfig, OpenSearchIndex};
-/// use statehouse_search::{Field, Schema};
+/// use statehouse_search::{Field, OpenSearchConfig, OpenSearchIndex, Schema};
 ///
 /// # async fn open() -> statehouse_core::Result<()> {
 /// let url = ServiceUrl::parse("STATEHOUSE_SEARCH_URL", "opensearch+http://localhost:9200")?;
@@ -56,7 +55,7 @@ use crate::{
 ///
 /// # Behavior beyond the contract
 /// - **Retries.** Connection failures, 429 and 503 are tried again on the next node, with growing random pauses, within
-///   the deadline and a budget. A request that may have been applied is sent again only if every operation in it has a
+///   the deadline and a budget; behind a broken connection at once and on a new one. A request that may have been applied is sent again only if every operation in it has a
 ///   version; an operation that was applied the first time is then [`Stale`](Outcome::Stale) the second time.
 /// - **Large bulks** are sent in parts of 8 MiB, one after the other. If a later part fails as a whole, its operations
 ///   are [`Failed`](Outcome::Failed) one by one.

@@ -1,7 +1,7 @@
 use std::time::{Duration, Instant};
 
 use statehouse_core::{ErrorKind, HealthStatus};
-use statehouse_search::opensearch::OpenSearchIndex;
+use statehouse_search::OpenSearchIndex;
 use statehouse_search::{
     BulkOptions, Outcome, Query, Refresh, SearchIndex as _, SearchIndexExt as _, SearchOptions, SearchRequest,
 };
@@ -80,7 +80,12 @@ async fn a_connection_that_breaks_is_replaced() {
     let scratch = Scratch::new().await;
     let proxy = FaultProxy::start(scratch.node.address());
     let index = OpenSearchIndex::open(config(&proxy.address(), SHORT), &scratch.name, schema()).await.unwrap();
-    for version in 1..=10 {
+    // Far more breaks than the budget of retries could pay for, and more dead connections than there are tries.
+    for version in 1..=40 {
+        let request = cholera();
+        let search = || index.search(&request);
+        let filled = tokio::join!(search(), search(), search(), search(), search(), search(), search(), search());
+        assert!(filled.0.is_ok(), "{filled:?}");
         proxy.reset_connections();
         let report = index.bulk_with(vec![versioned("a", version)], visible()).await.unwrap();
         // The second of two tries finds what the first has done.

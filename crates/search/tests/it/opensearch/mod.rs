@@ -12,8 +12,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use statehouse_core::{Namespace, ServiceUrl};
 use statehouse_search::analysis::{Analyzer, Stemmer};
-use statehouse_search::opensearch::{OpenSearchConfig, OpenSearchIndex};
 use statehouse_search::{Field, Operation, Record, Schema};
+use statehouse_search::{OpenSearchConfig, OpenSearchIndex};
 use statehouse_testkit::OpenSearchNode;
 
 /// A configuration for one or more addresses, with these parameters.

@@ -1,6 +1,6 @@
 use statehouse_core::ErrorKind;
+use statehouse_search::OpenSearchIndex;
 use statehouse_search::analysis::Analyzer;
-use statehouse_search::opensearch::OpenSearchIndex;
 use statehouse_search::{
     BulkOptions, Field, Outcome, Query, Refresh, Schema, SearchIndex as _, SearchIndexExt as _, SearchRequest,
     capability,

@@ -1,10 +1,10 @@
 use std::time::{Duration, Instant};
 
 use statehouse_core::{ErrorKind, Namespace, Retry, ServiceUrl};
-use statehouse_search::opensearch::{OpenSearchConfig, OpenSearchIndex};
 use statehouse_search::{
     BulkOptions, Field, Outcome, Query, Refresh, Schema, SearchIndex as _, SearchIndexExt as _, SearchRequest,
 };
+use statehouse_search::{OpenSearchConfig, OpenSearchIndex};
 
 use super::stub::{Received, Stub};
 use super::{Scratch, config, document, versioned};

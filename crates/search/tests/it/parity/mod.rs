@@ -9,9 +9,13 @@ mod corpus;
 mod draw;
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
-use statehouse_search::opensearch::OpenSearchIndex;
-use statehouse_search::{BulkOptions, Operation, Refresh, SearchIndex, SearchIndexExt as _, TantivyConfig};
+use statehouse_search::OpenSearchIndex;
+use statehouse_search::{
+    BulkOptions, Operation, Refresh, SearchIndex, SearchIndexExt as _, SearchRequest, SearchResponse, TantivyConfig,
+    TantivyIndex,
+};
 
 use crate::opensearch::Scratch;
 use crate::random::Random;
@@ -20,15 +24,18 @@ use compare::Tally;
 const SEED: u64 = 0x1cd1_0c9a_2025_0401;
 const RUNS: usize = 300;
 
+/// How many requests are under way at a time.
+const LANES: usize = 6;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn every_kind_of_query_has_the_same_hits_in_the_same_order_on_both() {
     let scratch = Scratch::new().await;
     let diagnoses = corpus::diagnoses();
     assert_eq!(diagnoses.len(), 46_498);
     let embedded = TantivyConfig::memory().open(corpus::schema()).await.unwrap();
-    let distributed = scratch.open(corpus::schema()).await.unwrap();
+    let distributed = Arc::new(scratch.open(corpus::schema()).await.unwrap());
     let records = || diagnoses.iter().map(corpus::record).collect::<Vec<_>>();
-    tokio::join!(load(&embedded, records()), load(&distributed, records()));
+    tokio::join!(load(&embedded, records()), load(&*distributed, records()));
     merge(&scratch).await;
 
     let words = draw::Words::of(&diagnoses);
@@ -63,18 +70,34 @@ async fn merge(scratch: &Scratch) {
 }
 
 async fn compare_kind(
-    embedded: &dyn SearchIndex,
-    distributed: &OpenSearchIndex,
+    embedded: &TantivyIndex,
+    distributed: &Arc<OpenSearchIndex>,
     words: &draw::Words,
     kind: draw::Kind,
 ) -> Tally {
     let mut random = Random::new(SEED);
+    let requests: Vec<_> = (0..RUNS).map(|_| kind(&mut random, words)).collect();
+    let lane = |part: &[SearchRequest]| tokio::spawn(ask(embedded.clone(), Arc::clone(distributed), part.to_vec()));
+    let lanes: Vec<_> = requests.chunks(RUNS / LANES).map(lane).collect();
     let mut tally = Tally::default();
-    for _ in 0..RUNS {
-        let request = kind(&mut random, words);
-        let (ours, theirs) = tokio::join!(embedded.search(&request), distributed.search(&request));
-        let (ours, theirs) = (ours.unwrap(), theirs.unwrap());
-        tally.add(&request, &ours, &theirs);
+    for lane in lanes {
+        for (request, ours, theirs) in lane.await.unwrap() {
+            tally.add(&request, &ours, &theirs);
+        }
     }
     tally
+}
+
+async fn ask(
+    embedded: TantivyIndex,
+    distributed: Arc<OpenSearchIndex>,
+    requests: Vec<SearchRequest>,
+) -> Vec<(SearchRequest, SearchResponse, SearchResponse)> {
+    let mut answers = Vec::with_capacity(requests.len());
+    for request in requests {
+        let ours = embedded.search(&request).await.unwrap();
+        let theirs = distributed.search(&request).await.unwrap();
+        answers.push((request, ours, theirs));
+    }
+    answers
 }
