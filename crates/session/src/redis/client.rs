@@ -19,13 +19,15 @@ macro_rules! script {
 }
 
 static CREATE: LazyLock<RedisScript> = script!("lua/create.lua");
-static LOAD: LazyLock<RedisScript> = script!("lua/load.lua");
 static SAVE: LazyLock<RedisScript> = script!("lua/save.lua");
 static TOUCH: LazyLock<RedisScript> = script!("lua/touch.lua");
 static DELETE: LazyLock<RedisScript> = script!("lua/delete.lua");
 
 /// Whether the script stored, the bytes that the next two numbers belong to, milliseconds to live, the server's time.
 type Answer = Option<(u8, Vec<u8>, i64, u64)>;
+
+/// What `PTTL` answers for a key that is not there.
+const ABSENT: i64 = -2;
 
 /// The sessions of one namespace.
 #[derive(Clone, Debug)]
@@ -61,9 +63,17 @@ impl Wire {
     }
 
     pub(super) async fn load(&self, key: &SessionKey) -> Result<Option<Snapshot>> {
-        let call = LOAD.key(self.key(key));
-        let answer: Answer = call.run(&self.redis, Idempotence::Idempotent).await.map_err(within("session.load"))?;
-        answer.map(|(_, bytes, ttl, time)| read(key, &bytes.into(), ttl, time)).transpose()
+        // Three plain commands in one round trip cost the server less than half of a script that does the same. The
+        // session may end between them, which the time to live says.
+        let name = self.key(key);
+        let commands = redis::pipe().get(&name).pttl(&name).cmd("TIME").to_owned();
+        let answer = self.redis.pipeline(&commands, Idempotence::Idempotent).await;
+        let (bytes, ttl, (seconds, micros)): (Option<Vec<u8>>, i64, (u64, u64)) =
+            answer.map_err(within("session.load"))?;
+        match bytes {
+            Some(bytes) if ttl != ABSENT => read(key, &bytes.into(), ttl, seconds * 1_000_000 + micros).map(Some),
+            _ => Ok(None),
+        }
     }
 
     /// Replaces the session if it is at the version of `base`. Repeated if the answer is lost: what was stored the

@@ -18,7 +18,7 @@ use crate::token::SessionKey;
 ///
 /// # Layout
 /// `namespace:session:records:KEY` holds one session: a [`Record`] in a [`statehouse_core::Envelope`] that a script stamps
-/// with the server's clock, and that the server expires. Every operation is one command on this one key, so all of it
+/// with the server's clock, and that the server expires. Every operation is one round trip on this one key, so all of it
 /// works in a cluster.
 ///
 /// # Consistency

@@ -14,14 +14,14 @@ end
 local function sealed(version, created, soft, hard)
   local stamp = struct.pack('<I8I8I8I8', version, created, soft, hard)
   local a, b = 1, 0
-  for i = 1, 32 do
-    a = a + string.byte(stamp, i)
+  for _, byte in ipairs({string.byte(stamp, 1, 32)}) do
+    a = a + byte
     b = b + a
   end
   return stamp .. struct.pack('<I4', (b % 65521) * 65536 + a % 65521)
 end
 
--- Stores a record under a stamp, to expire with it. Answers as load.lua does, with the stamp in place of the record.
+-- Stores a record under a stamp, to expire with it. Answers that it did, the stamp, and when the record expires.
 local function store(record, stamp, soft, time)
   local ttl = math.max(1, math.ceil((soft - time) / 1000))
   redis.call('SET', KEYS[1], string.sub(record, 1, 16) .. stamp .. string.sub(record, 53), 'PX', ttl)
