@@ -1,10 +1,9 @@
 use std::io::Read as _;
 
 use statehouse_core::Namespace;
-use statehouse_search::opensearch::{OpenSearchConfig, OpenSearchIndex};
 use statehouse_search::{
-    BulkOptions, Durability, Field, Operation, Query, Record, Schema, SearchIndex, SearchIndexExt, SearchOptions,
-    SearchRequest, TantivyConfig,
+    BulkOptions, Durability, Field, OpenSearchConfig, OpenSearchIndex, Operation, Query, Record, Schema, SearchIndex,
+    SearchIndexExt, SearchOptions, SearchRequest, TantivyConfig,
 };
 use statehouse_testkit::OpenSearchNode;
 use tantivy::collector::{Count, TopDocs};
