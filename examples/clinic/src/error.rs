@@ -9,7 +9,7 @@ use statehouse::{Error, ErrorKind, Retry};
 
 pub(crate) type Result<T, E = AppError> = std::result::Result<T, E>;
 
-/// A refusal or a failure. [`crate::web::errors`] turns it into a page or into JSON, as the request asks.
+/// A refusal or a failure. `web/errors.rs` turns it into a page or into JSON, as the request asks.
 #[derive(Clone, Debug)]
 pub(crate) struct AppError {
     pub(crate) status: StatusCode,

@@ -2,7 +2,7 @@
 //!
 //! A backend passes only how to open an empty index with a schema:
 //!
-//! ```ignore
+//! ```text
 //! async fn open(schema: Schema) -> Arc<dyn SearchIndex> { … }
 //! statehouse_search::search_conformance!(open);
 //! ```

@@ -42,7 +42,7 @@ impl Fuzziness {
 }
 
 /// The terms of a text in one field. The field's search analyzer makes the terms; a text without terms finds nothing.
-/// On a keyword field it is a [`TermQuery`] and takes no fuzziness; other fields refuse it.
+/// On a keyword field it is a [`TermQuery`](crate::TermQuery) and takes no fuzziness; other fields refuse it.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct MatchQuery {
