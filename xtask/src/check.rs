@@ -11,10 +11,6 @@ use crate::{Result, install, test};
 /// Packages of our own that are not published: their features are nobody's interface.
 const INTERNAL: [&str; 4] = [BENCH, "clinic-fleet", "statehouse-testkit", "xtask"];
 
-/// Examples that run until they are stopped: compiled here, not run. All others are run, and must end by themselves
-/// without a server.
-const ENDLESS_EXAMPLES: [&str; 0] = [];
-
 /// How each step went, in order.
 #[derive(Default)]
 struct Summary(Vec<(&'static str, Duration, Result)>);
@@ -109,10 +105,9 @@ fn deny() -> Result {
     quietly(&mut command(program, ["--all-features", "--locked", "check", "bans", "licenses", "sources"])).map(drop)
 }
 
-/// Runs the examples that building the tests has built.
+/// Runs the examples that building the tests has built: each ends by itself and needs no server.
 fn run_examples(packages: &[Package], built: &std::path::Path) -> Result {
     let examples = packages.iter().filter(|package| package.name != BENCH).flat_map(|package| &package.examples);
-    let examples = examples.filter(|example| !ENDLESS_EXAMPLES.contains(&example.as_str()));
     let run = |example: &String| {
         println!("{example}");
         quietly(&mut command(built.join(example), [""; 0])).err()
