@@ -38,8 +38,8 @@ impl Servers {
         let [redis, sentinel, cluster, s3, opensearch, postgres] = VARIABLES;
         let (redis, sentinel, cluster, s3, opensearch, postgres) = tokio::try_join!(
             unless_given(redis, RedisServer::builder().try_start()),
-            unless_given(sentinel, RedisSentinel::try_start("")),
-            unless_given(cluster, RedisCluster::try_start("")),
+            unless_given(sentinel, RedisSentinel::try_start(RedisServer::builder())),
+            unless_given(cluster, RedisCluster::try_start(RedisServer::builder())),
             unless_given(s3, S3Server::builder().try_start()),
             unless_given(opensearch, OpenSearchNode::try_start()),
             unless_given(postgres, PostgresServer::try_start()),

@@ -46,6 +46,7 @@ mod redis;
 mod resp;
 mod s3;
 mod sigv4;
+mod tls;
 mod tools;
 mod url;
 

@@ -53,7 +53,7 @@ async fn keys_of_all_slots_are_found_and_batches_span_servers() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_primary_is_replaced_without_a_restart() {
-    let cluster = RedisCluster::start_with_password("pw").await;
+    let cluster = RedisCluster::start_with(RedisServer::builder().password("pw")).await;
     let client = open(&cluster.url()).await.unwrap();
     let load = Load::start(&client);
     tokio::time::sleep(Duration::from_millis(300)).await;

@@ -22,7 +22,7 @@ async fn replaced(group: &RedisSentinel, old: &RedisServer) -> Duration {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_master_of_the_sentinels_is_used() {
-    let group = RedisSentinel::start_with_password("pw").await;
+    let group = RedisSentinel::start_with(RedisServer::builder().password("pw")).await;
     let client = open(&format!("{}/2", group.url())).await.unwrap();
     assert!(set(&client, "v").await);
     let health = client.health().await;

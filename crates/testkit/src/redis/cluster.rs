@@ -3,7 +3,7 @@ use std::process::{Command, Stdio};
 
 use tokio::sync::OnceCell;
 
-use super::{RedisServer, group_controls, settled};
+use super::{RedisServer, RedisServerBuilder, group_controls, settled};
 use crate::resp::Reply;
 use crate::url::{Authority, credentials};
 use crate::{StartError, tools};
@@ -11,7 +11,6 @@ use crate::{StartError, tools};
 /// Six nodes: three primaries with a replica each, which takes over when its primary is silent for a second.
 #[derive(Debug)]
 pub struct RedisCluster {
-    password: String,
     nodes: Vec<RedisServer>,
 }
 
@@ -21,12 +20,12 @@ impl RedisCluster {
     /// # Panics
     /// With a [`StartError`] if there is no `redis-server` and `redis-cli`, or they do not start.
     pub async fn start() -> Self {
-        Self::start_with_password("").await
+        Self::start_with(RedisServer::builder()).await
     }
 
-    /// [`start`](Self::start), with a password.
-    pub async fn start_with_password(password: &str) -> Self {
-        Self::try_start(password).await.unwrap_or_else(|error| panic!("{error}"))
+    /// [`start`](Self::start), with these settings for each node: `RedisServer::builder().password("secret").tls()`.
+    pub async fn start_with(node: RedisServerBuilder) -> Self {
+        Self::try_start(node).await.unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// The cluster that all tests of this process share: `STATEHOUSE_TEST_REDIS_CLUSTER_URL`, else one started now.
@@ -43,27 +42,25 @@ impl RedisCluster {
     }
 
     fn at(url: &str) -> Self {
-        let Authority { password, hosts, .. } = Authority::of(url);
-        let credentials = credentials("", &password);
+        let Authority { user, password, hosts } = Authority::of(url);
+        let credentials = credentials(&user, &password);
         let nodes = hosts.split(',').map(|host| RedisServer::at(&format!("redis://{credentials}{host}"))).collect();
-        Self { password, nodes }
+        Self { nodes }
     }
 
-    /// Starts a cluster of your own; an empty `password` is none.
+    /// Starts a cluster of your own, with these settings for each node.
     ///
     /// # Errors
     /// If there is no `redis-server` and `redis-cli`, or they do not start.
-    pub async fn try_start(password: &str) -> Result<Self, StartError> {
-        let mut nodes = Vec::new();
-        for _ in 0..6 {
-            let mut builder = RedisServer::builder().arg("--cluster-node-timeout", "1000");
-            builder.cluster = true;
-            if !password.is_empty() {
-                builder = builder.password(password).arg("--masterauth", password);
-            }
-            nodes.push(builder.try_start().await?);
+    pub async fn try_start(node: RedisServerBuilder) -> Result<Self, StartError> {
+        let mut node = node.for_group().arg("--cluster-node-timeout", "1000");
+        node.cluster = true;
+        let mut nodes = vec![node.clone().try_start().await?];
+        node = node.like(&nodes[0]);
+        for _ in 1..6 {
+            nodes.push(node.clone().try_start().await?);
         }
-        let cluster = Self { password: password.to_owned(), nodes };
+        let cluster = Self { nodes };
         cluster.join_nodes().await?;
         cluster.wait_ready().await?;
         Ok(cluster)
@@ -71,10 +68,14 @@ impl RedisCluster {
 
     async fn join_nodes(&self) -> Result<(), StartError> {
         let mut command = Command::new(tools::find_program("redis-cli", &[])?);
-        command.args(["--cluster", "create"]).args(self.nodes.iter().map(RedisServer::address));
+        command.args(["--cluster", "create"]).args(self.nodes.iter().map(RedisServer::peer_address));
         command.args(["--cluster-replicas", "1", "--cluster-yes"]).stdin(Stdio::null());
-        if !self.password.is_empty() {
-            command.env("REDISCLI_AUTH", &self.password);
+        let first = &self.nodes[0];
+        if !first.admin_password.is_empty() {
+            command.env("REDISCLI_AUTH", &first.admin_password);
+        }
+        if let Some(tls) = &first.tls {
+            command.arg("--tls").arg("--cacert").arg(&tls.files.authority);
         }
         let output = tokio::task::spawn_blocking(move || command.output()).await.map_err(io::Error::other)??;
         if output.status.success() {
@@ -88,7 +89,21 @@ impl RedisCluster {
     #[must_use]
     pub fn url(&self) -> String {
         let hosts: Vec<_> = self.nodes.iter().map(RedisServer::address).collect();
-        format!("redis+cluster://{}{}", credentials("", &self.password), hosts.join(","))
+        format!("redis+cluster://{}{}", self.credentials(), hosts.join(","))
+    }
+
+    /// `rediss+cluster://…` with all nodes, of a cluster whose nodes have [`tls`](RedisServerBuilder::tls).
+    ///
+    /// # Panics
+    /// If they have not.
+    #[must_use]
+    pub fn tls_url(&self) -> String {
+        let hosts: Vec<_> = self.nodes.iter().map(RedisServer::tls_address).collect();
+        format!("rediss+cluster://{}{}", self.credentials(), hosts.join(","))
+    }
+
+    fn credentials(&self) -> String {
+        credentials(&self.nodes[0].user, &self.nodes[0].password)
     }
 
     /// All nodes.

@@ -16,7 +16,7 @@ use crate::process::{Launch, Server, process_controls, server_folder, within};
 use crate::resp::{Connection, Reply};
 use crate::url::{Authority, credentials};
 use crate::{StartError, tools};
-use tls::TlsFiles;
+use tls::{Certificate, TlsSide};
 
 pub use cluster::RedisCluster;
 pub use sentinel::RedisSentinel;
@@ -31,7 +31,7 @@ pub struct RedisServer {
     user: String,
     password: String,
     admin_password: String,
-    tls: Option<(String, TlsFiles)>,
+    tls: Option<TlsSide>,
     process: Option<Server>,
 }
 
@@ -88,8 +88,7 @@ impl RedisServer {
     /// If it was built without.
     #[must_use]
     pub fn tls_url(&self) -> String {
-        let (address, _) = self.tls();
-        format!("rediss://{}{address}", credentials(&self.user, &self.password))
+        format!("rediss://{}{}", credentials(&self.user, &self.password), self.tls_address())
     }
 
     /// The PEM file of the authority that signed the server's certificate.
@@ -98,11 +97,25 @@ impl RedisServer {
     /// If the server was built without [`tls`](RedisServerBuilder::tls).
     #[must_use]
     pub fn tls_authority(&self) -> PathBuf {
-        self.tls().1.authority.clone()
+        self.tls().files.authority.clone()
     }
 
-    fn tls(&self) -> &(String, TlsFiles) {
+    fn tls(&self) -> &TlsSide {
         self.tls.as_ref().expect("build the server with .tls()")
+    }
+
+    fn tls_address(&self) -> String {
+        format!("localhost:{}", self.tls().port)
+    }
+
+    /// Its certificate, for others of its group. The files last as long as this server.
+    fn certificate(&self) -> Certificate {
+        self.tls.as_ref().map_or(Certificate::None, |tls| Certificate::Shared(tls.files.clone()))
+    }
+
+    /// Where the other servers of a group find it: with TLS if it has that.
+    fn peer_address(&self) -> String {
+        self.tls.as_ref().map_or_else(|| self.address.clone(), |tls| format!("127.0.0.1:{}", tls.port))
     }
 
     /// Runs one command as the default user on a connection of its own, around any proxy.
@@ -134,11 +147,11 @@ impl RedisServer {
 }
 
 /// Settings of a [`RedisServer`].
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct RedisServerBuilder {
     password: String,
     acl_user: Option<(String, String, String)>,
-    tls: bool,
+    tls: Certificate,
     cluster: bool,
     args: Vec<OsString>,
 }
@@ -158,10 +171,11 @@ impl RedisServerBuilder {
         self
     }
 
-    /// Also listens with TLS, with a certificate for `localhost` and `127.0.0.1` from an authority made for this server.
+    /// Also listens with TLS, with a certificate for `localhost` and `127.0.0.1` from an authority made for this server or
+    /// group. The servers of a group then speak TLS with each other.
     #[must_use]
-    pub const fn tls(mut self) -> Self {
-        self.tls = true;
+    pub fn tls(mut self) -> Self {
+        self.tls = Certificate::Own;
         self
     }
 
@@ -175,6 +189,18 @@ impl RedisServerBuilder {
     #[must_use]
     pub fn arg(mut self, name: &str, value: &str) -> Self {
         self.args.extend([name.into(), value.into()]);
+        self
+    }
+
+    /// The servers of a group log in to each other as the default user.
+    fn for_group(self) -> Self {
+        let password = self.password.clone();
+        if password.is_empty() { self } else { self.arg("--masterauth", &password) }
+    }
+
+    /// Shares the certificate of `other`, if that has one.
+    fn like(mut self, other: &RedisServer) -> Self {
+        self.tls = other.certificate();
         self
     }
 
@@ -200,13 +226,10 @@ impl RedisServerBuilder {
             args.extend(arguments([("--cluster-enabled", "yes"), ("--cluster-port", &bus.text())]));
             ports.push(bus);
         }
-        let mut tls = None;
-        if self.tls {
-            let port = Port::reserve()?;
-            let files = TlsFiles::create(folder.path())?;
-            args.extend(files.redis_args(port.number()));
-            tls = Some((format!("localhost:{}", port.number()), files));
-            ports.push(port);
+        let (tls, port) = self.tls.listen(folder.path())?.unzip();
+        ports.extend(port);
+        for (name, value) in tls.iter().flat_map(TlsSide::settings) {
+            args.extend([format!("--{name}").into(), value.into()]);
         }
         args.extend(self.args);
         let (user, password) = match self.acl_user {

@@ -2,7 +2,7 @@ use std::io;
 
 use tokio::sync::OnceCell;
 
-use super::{READY_WITHIN, RedisServer, group_controls, settled};
+use super::{READY_WITHIN, RedisServer, RedisServerBuilder, TlsSide, group_controls, settled};
 use crate::port::Port;
 use crate::process::{Launch, Server, server_folder};
 use crate::resp::Reply;
@@ -15,6 +15,7 @@ const SERVICE: &str = "mymaster";
 /// Three sentinels that watch one primary and one replica, and replace a primary that is silent for a second.
 #[derive(Debug)]
 pub struct RedisSentinel {
+    user: String,
     password: String,
     servers: Vec<RedisServer>,
     sentinels: Vec<RedisServer>,
@@ -26,13 +27,14 @@ impl RedisSentinel {
     /// # Panics
     /// With a [`StartError`] if there is no `redis-server` and `redis-sentinel`, or they do not start.
     pub async fn start() -> Self {
-        Self::start_with_password("").await
+        Self::start_with(RedisServer::builder()).await
     }
 
-    /// [`start`](Self::start), and primary and replica need `password`; the sentinels do not. It may hold no spaces and
-    /// quotes: Redis 7.0's sentinels lose them when they rewrite their file.
-    pub async fn start_with_password(password: &str) -> Self {
-        Self::try_start(password).await.unwrap_or_else(|error| panic!("{error}"))
+    /// [`start`](Self::start), with these settings for primary and replica. The sentinels have TLS too if those have, and
+    /// no password. The default user's may hold no spaces and quotes: Redis 7.0's sentinels lose them when they rewrite
+    /// their file.
+    pub async fn start_with(server: RedisServerBuilder) -> Self {
+        Self::try_start(server).await.unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// The group that all tests of this process share: `STATEHOUSE_TEST_REDIS_SENTINEL_URL`, else one started now.
@@ -49,22 +51,20 @@ impl RedisSentinel {
     }
 
     fn at(url: &str) -> Self {
-        let Authority { password, hosts, .. } = Authority::of(url);
+        let Authority { user, password, hosts } = Authority::of(url);
         let sentinels = hosts.split(',').map(|host| RedisServer::at(&format!("redis://{host}"))).collect();
-        Self { password, servers: Vec::new(), sentinels }
+        Self { user, password, servers: Vec::new(), sentinels }
     }
 
-    /// Starts a group of your own; an empty `password` is none.
+    /// Starts a group of your own, with these settings for primary and replica.
     ///
     /// # Errors
     /// If there is no `redis-server` and `redis-sentinel`, or they do not start.
-    pub async fn try_start(password: &str) -> Result<Self, StartError> {
-        let builder = || {
-            let builder = RedisServer::builder().arg("--repl-diskless-sync-delay", "0");
-            if password.is_empty() { builder } else { builder.password(password).arg("--masterauth", password) }
-        };
-        let primary = builder().try_start().await?;
-        let replica = builder().arg("--replicaof", &primary.address.replace(':', " ")).try_start().await?;
+    pub async fn try_start(server: RedisServerBuilder) -> Result<Self, StartError> {
+        let server = server.for_group().arg("--repl-diskless-sync-delay", "0");
+        let primary = server.clone().try_start().await?;
+        let of_primary = primary.peer_address().replace(':', " ");
+        let replica = server.like(&primary).arg("--replicaof", &of_primary).try_start().await?;
         let linked = || async {
             let info = replica.command(&["INFO", "replication"]).await?;
             Ok(info.text().is_some_and(|info| info.contains("master_link_status:up")))
@@ -73,18 +73,33 @@ impl RedisSentinel {
         settled("the replica has not joined", linked).await?;
         let mut sentinels = Vec::new();
         for _ in 0..3 {
-            sentinels.push(start_sentinel(&primary.address, password).await?);
+            sentinels.push(start_sentinel(&primary).await?);
         }
-        let group = Self { password: password.to_owned(), servers: vec![primary, replica], sentinels };
+        let (user, password) = (primary.user.clone(), primary.password.clone());
+        let group = Self { user, password, servers: vec![primary, replica], sentinels };
         group.wait_ready().await?;
         Ok(group)
     }
 
-    /// `redis+sentinel://:password@a:1,b:2,c:3/mymaster`.
+    /// `redis+sentinel://user:password@a:1,b:2,c:3/mymaster`.
     #[must_use]
     pub fn url(&self) -> String {
         let hosts: Vec<_> = self.sentinels.iter().map(RedisServer::address).collect();
-        format!("redis+sentinel://{}{}/{SERVICE}", credentials("", &self.password), hosts.join(","))
+        format!("redis+sentinel://{}{}/{SERVICE}", self.credentials(), hosts.join(","))
+    }
+
+    /// `rediss+sentinel://…/mymaster`, of a group whose servers have [`tls`](RedisServerBuilder::tls).
+    ///
+    /// # Panics
+    /// If they have not.
+    #[must_use]
+    pub fn tls_url(&self) -> String {
+        let hosts: Vec<_> = self.sentinels.iter().map(RedisServer::tls_address).collect();
+        format!("rediss+sentinel://{}{}/{SERVICE}", self.credentials(), hosts.join(","))
+    }
+
+    fn credentials(&self) -> String {
+        credentials(&self.user, &self.password)
     }
 
     /// The name of the service that the sentinels know.
@@ -117,7 +132,7 @@ impl RedisSentinel {
                 continue;
             };
             let address: Vec<_> = address.iter().filter_map(Reply::text).collect();
-            let named = self.servers.iter().position(|server| server.address == address.join(":"));
+            let named = self.servers.iter().position(|server| server.peer_address() == address.join(":"));
             named.into_iter().for_each(|at| votes[at] += 1);
         }
         let most = votes.iter().position(|votes| votes * 2 > self.sentinels.len());
@@ -162,7 +177,7 @@ fn field<'a>(reply: &'a Reply, name: &str) -> Option<&'a str> {
     fields.chunks(2).find(|pair| pair[0].text() == Some(name))?.get(1)?.text()
 }
 
-async fn start_sentinel(primary: &str, password: &str) -> Result<RedisServer, StartError> {
+async fn start_sentinel(primary: &RedisServer) -> Result<RedisServer, StartError> {
     let program = tools::find_program("redis-sentinel", &[])?;
     let folder = server_folder("sentinel")?;
     let port = Port::reserve()?;
@@ -170,18 +185,22 @@ async fn start_sentinel(primary: &str, password: &str) -> Result<RedisServer, St
         "port {}\nbind 127.0.0.1\nsentinel monitor {SERVICE} {} 2\nsentinel down-after-milliseconds {SERVICE} 1000\n\
          sentinel failover-timeout {SERVICE} 3000\nsentinel parallel-syncs {SERVICE} 1\n",
         port.number(),
-        primary.replace(':', " "),
+        primary.peer_address().replace(':', " "),
     );
-    if !password.is_empty() {
-        settings.push_str(&format!("sentinel auth-pass {SERVICE} {password}\n"));
+    if !primary.admin_password.is_empty() {
+        settings.push_str(&format!("sentinel auth-pass {SERVICE} {}\n", primary.admin_password));
+    }
+    let (tls, tls_port) = primary.certificate().listen(folder.path())?.unzip();
+    for (name, value) in tls.iter().flat_map(TlsSide::settings) {
+        settings.push_str(&format!("{name} {value}\n"));
     }
     let file = folder.path().join("sentinel.conf");
     std::fs::write(&file, settings)?;
     let sentinel = RedisServer::at(&format!("redis://{}", port.address()));
     let args = vec![file.into()];
     let launch = Launch { name: "redis-sentinel", program, args, env: Vec::new(), refuses_root: false };
-    let process = Server::spawn(launch, folder, vec![port])?;
-    let sentinel = RedisServer { process: Some(process), ..sentinel };
+    let process = Server::spawn(launch, folder, [port].into_iter().chain(tls_port).collect())?;
+    let sentinel = RedisServer { tls, process: Some(process), ..sentinel };
     sentinel.process().wait_until(READY_WITHIN, || sentinel.ping()).await?;
     Ok(sentinel)
 }

@@ -1,58 +1,52 @@
-//! A certificate authority and a server certificate that live as long as the server's folder.
+//! Where a server or sentinel speaks TLS, and with which certificate.
 
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
-use crate::{StartError, tools};
+use crate::StartError;
+use crate::port::Port;
+use crate::tls::TlsFiles;
+
+/// The certificate that a server is to have.
+#[derive(Clone, Debug, Default)]
+pub(super) enum Certificate {
+    #[default]
+    None,
+    Own,
+    /// That of another server of the group.
+    Shared(TlsFiles),
+}
+
+impl Certificate {
+    /// Makes the files in `folder` if they are to be the server's own.
+    pub(super) fn listen(self, folder: &Path) -> Result<Option<(TlsSide, Port)>, StartError> {
+        let files = match self {
+            Self::None => return Ok(None),
+            Self::Own => TlsFiles::create(folder)?,
+            Self::Shared(files) => files,
+        };
+        let port = Port::reserve()?;
+        Ok(Some((TlsSide { port: port.number(), files }, port)))
+    }
+}
 
 #[derive(Debug)]
-pub(super) struct TlsFiles {
-    pub(super) authority: PathBuf,
-    certificate: PathBuf,
-    key: PathBuf,
+pub(super) struct TlsSide {
+    pub(super) port: u16,
+    pub(super) files: TlsFiles,
 }
 
-impl TlsFiles {
-    /// Makes them in `folder` with the `openssl` program.
-    pub(super) fn create(folder: &Path) -> Result<Self, StartError> {
-        std::fs::write(folder.join("names.cnf"), "subjectAltName=DNS:localhost,IP:127.0.0.1\n")?;
-        let key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2";
-        for line in [
-            format!("req -x509 {key} -subj /CN=authority -keyout authority.key -out authority.pem"),
-            format!("req -new {key} -subj /CN=localhost -keyout server.key -out server.csr"),
-            "x509 -req -in server.csr -CA authority.pem -CAkey authority.key -CAcreateserial -days 2 \
-             -extfile names.cnf -out server.pem"
-                .to_owned(),
-        ] {
-            run(folder, &line)?;
-        }
-        let file = |name| folder.join(name);
-        Ok(Self { authority: file("authority.pem"), certificate: file("server.pem"), key: file("server.key") })
-    }
-
-    pub(super) fn redis_args(&self, port: u16) -> Vec<OsString> {
-        vec![
-            "--tls-port".into(),
-            port.to_string().into(),
-            "--tls-ca-cert-file".into(),
-            self.authority.clone().into(),
-            "--tls-cert-file".into(),
-            self.certificate.clone().into(),
-            "--tls-key-file".into(),
-            self.key.clone().into(),
-            "--tls-auth-clients".into(),
-            "no".into(),
+impl TlsSide {
+    /// Redis' settings. Servers of a group, and its sentinels, also speak TLS with each other.
+    pub(super) fn settings(&self) -> [(&'static str, String); 7] {
+        let text = |path: &Path| path.display().to_string();
+        [
+            ("tls-port", self.port.to_string()),
+            ("tls-ca-cert-file", text(&self.files.authority)),
+            ("tls-cert-file", text(&self.files.certificate)),
+            ("tls-key-file", text(&self.files.key)),
+            ("tls-auth-clients", "no".to_owned()),
+            ("tls-replication", "yes".to_owned()),
+            ("tls-cluster", "yes".to_owned()),
         ]
     }
-}
-
-fn run(folder: &Path, line: &str) -> Result<(), StartError> {
-    let openssl = tools::find_program("openssl", &[])?;
-    let output = Command::new(openssl).args(line.split_whitespace()).current_dir(folder).output()?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let text = String::from_utf8_lossy(&output.stderr);
-    Err(StartError::new(format!("openssl {line}: {text}")))
 }

@@ -25,7 +25,7 @@ async fn set(server: &RedisServer, key: &str) {
 
 #[tokio::test]
 async fn sentinels_replace_a_primary_that_was_killed() {
-    let group = RedisSentinel::start_with_password("p@ss:word").await;
+    let group = RedisSentinel::start_with(RedisServer::builder().password("p@ss:word")).await;
     assert!(group.url().starts_with("redis+sentinel://:p%40ss%3Aword@127.0.0.1:"), "{}", group.url());
     assert!(group.url().ends_with(&format!("/{}", group.service())));
     let first = group.primary().await.unwrap().unwrap();
@@ -45,7 +45,7 @@ async fn sentinels_replace_a_primary_that_was_killed() {
 
 #[tokio::test]
 async fn a_cluster_replaces_a_primary_that_was_killed() {
-    let cluster = RedisCluster::start_with_password("secret").await;
+    let cluster = RedisCluster::start_with(RedisServer::builder().password("secret")).await;
     assert_eq!(cluster.url().matches("127.0.0.1:").count(), 6);
     let first = cluster.primary_of("k").await.unwrap().unwrap();
     set(first, "k").await;
