@@ -2,7 +2,9 @@
 
 mod analysis;
 mod conformance;
+mod failover;
 mod faults;
+
 mod opening;
 mod stub;
 mod stubbed;

@@ -1,0 +1,158 @@
+//! Three real nodes, of which the one that holds the primary shard is killed under load.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use statehouse_core::{Error, ErrorKind};
+use statehouse_search::{
+    DocumentId, OpenSearchConfig, OpenSearchIndex, Outcome, Query, SearchIndex as _, SearchIndexExt as _, SearchRequest,
+};
+use statehouse_testkit::{OpenSearchCluster, OpenSearchNode};
+
+use super::{fresh_name, schema, versioned};
+
+const DEADLINE: Duration = Duration::from_secs(30);
+const PER_BULK: usize = 10;
+
+/// What became of the operations of one task.
+#[derive(Debug, Default)]
+struct Tally {
+    /// Documents that were acknowledged.
+    stored: Vec<String>,
+    /// When operations succeeded.
+    successes: Vec<Instant>,
+    failures: Vec<Error>,
+    slowest: Duration,
+}
+
+impl Tally {
+    fn add(&mut self, other: Self) {
+        self.stored.extend(other.stored);
+        self.successes.extend(other.successes);
+        self.failures.extend(other.failures);
+        self.slowest = self.slowest.max(other.slowest);
+    }
+
+    /// The longest time without a success, and when the first one came after `instant`.
+    fn gap_and_first_after(&mut self, instant: Instant) -> (Duration, Duration) {
+        self.successes.sort();
+        let gap = self.successes.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
+        let first = self.successes.iter().find(|success| **success > instant).expect("no success after the kill");
+        (gap, *first - instant)
+    }
+
+    fn assert_typed(&self) {
+        use ErrorKind::{OutcomeUnknown, RateLimited, Timeout, Unavailable};
+        for error in &self.failures {
+            assert!(matches!(error.kind(), OutcomeUnknown | RateLimited | Timeout | Unavailable), "{error:?}");
+        }
+    }
+}
+
+async fn write(index: Arc<OpenSearchIndex>, stop: Arc<AtomicBool>, writer: usize) -> Tally {
+    let mut tally = Tally::default();
+    for bulk in 0.. {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let ids: Vec<_> = (0..PER_BULK).map(|n| format!("{writer}-{bulk}-{n}")).collect();
+        let begun = Instant::now();
+        let report = index.bulk(ids.iter().map(|id| versioned(id, 1)).collect()).await;
+        tally.slowest = tally.slowest.max(begun.elapsed());
+        match report {
+            Err(error) => tally.failures.push(error),
+            Ok(report) => {
+                tally.successes.push(Instant::now());
+                for (id, outcome) in ids.into_iter().zip(report.outcomes) {
+                    match outcome {
+                        Outcome::Failed(error) => tally.failures.push(error),
+                        _ => tally.stored.push(id),
+                    }
+                }
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    tally
+}
+
+async fn search(index: Arc<OpenSearchIndex>, stop: Arc<AtomicBool>) -> Tally {
+    let (mut tally, request) = (Tally::default(), SearchRequest::new(Query::matches("title", "cholera")));
+    while !stop.load(Ordering::Relaxed) {
+        let begun = Instant::now();
+        match index.search(&request).await {
+            Ok(_) => tally.successes.push(Instant::now()),
+            Err(error) => tally.failures.push(error),
+        }
+        tally.slowest = tally.slowest.max(begun.elapsed());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    tally
+}
+
+/// Which node holds the primary of the only shard.
+async fn primary<'c>(cluster: &'c OpenSearchCluster, index: &str) -> &'c OpenSearchNode {
+    let target = format!("/_cat/shards/{index}?h=prirep,node");
+    let shards = cluster.nodes()[0].request("GET", &target, "").await.unwrap().text();
+    let name = shards.lines().find_map(|line| line.strip_prefix("p ")).expect("no primary").trim();
+    let place = ["one", "two", "three"].iter().position(|node| *node == name).expect("an unknown node");
+    &cluster.nodes()[place]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_node_costs_no_acknowledged_document_and_no_restart() {
+    let cluster = OpenSearchCluster::start().await;
+    let nodes = cluster.nodes().iter().map(|node| {
+        let (host, port) = node.address().split_once(':').unwrap();
+        (host.to_owned(), port.parse().unwrap())
+    });
+    let config = OpenSearchConfig::new(nodes).unwrap().with_replicas(1).with_deadline(DEADLINE);
+    let name = fresh_name();
+    let index = Arc::new(OpenSearchIndex::open(config, &name, schema()).await.unwrap());
+    let green = format!("/_cluster/health/{name}?wait_for_status=green&timeout=30s");
+    assert_eq!(cluster.nodes()[0].request("GET", &green, "").await.unwrap().status, 200);
+
+    let stop = Arc::new(AtomicBool::new(false));
+    let writers: Vec<_> =
+        (0..4).map(|writer| tokio::spawn(write(Arc::clone(&index), Arc::clone(&stop), writer))).collect();
+    let searchers: Vec<_> = (0..4).map(|_| tokio::spawn(search(Arc::clone(&index), Arc::clone(&stop)))).collect();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let node = primary(&cluster, name.as_str()).await;
+    let killed = Instant::now();
+    node.kill();
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    stop.store(true, Ordering::Relaxed);
+    let (mut writes, mut searches) = (Tally::default(), Tally::default());
+    for writer in writers {
+        writes.add(writer.await.unwrap());
+    }
+    for searcher in searchers {
+        searches.add(searcher.await.unwrap());
+    }
+
+    let (write_gap, write_after) = writes.gap_and_first_after(killed);
+    let (search_gap, search_after) = searches.gap_and_first_after(killed);
+    crate::report(&format!(
+        "OpenSearch, primary's node killed: {} documents acknowledged, {} failed, stored again after {write_after:?}, \
+         longest pause {write_gap:?}, slowest {:?}\n{} searches, {} failed, answered again after {search_after:?}, \
+         longest pause {search_gap:?}, slowest {:?}",
+        writes.stored.len(),
+        writes.failures.len(),
+        writes.slowest,
+        searches.successes.len(),
+        searches.failures.len(),
+        searches.slowest,
+    ));
+    for tally in [&writes, &searches] {
+        tally.assert_typed();
+        assert!(tally.slowest < DEADLINE + Duration::from_secs(1));
+    }
+    for id in &writes.stored {
+        let id = DocumentId::try_from(id.as_str()).unwrap();
+        assert!(index.get(&id).await.unwrap().is_some(), "{id:?} was acknowledged and is gone");
+    }
+    index.refresh().await.unwrap();
+    let found = index.count(&Query::matches("title", "cholera").into()).await.unwrap();
+    assert!(found >= writes.stored.len() as u64, "{found} are found of {}", writes.stored.len());
+}
