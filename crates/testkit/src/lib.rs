@@ -36,6 +36,7 @@
 
 mod error;
 mod http;
+mod https;
 mod opensearch;
 mod port;
 mod postgres;
@@ -52,6 +53,7 @@ mod url;
 
 pub use error::StartError;
 pub use http::Response;
+pub use https::HttpsProxy;
 pub use opensearch::{OpenSearchCluster, OpenSearchNode, find_java, find_opensearch};
 pub use postgres::{PostgresServer, find_postgres};
 pub use program::{Program, ProgramBuilder};

@@ -161,7 +161,7 @@ impl Client {
             let pause = self.pause(&attempt, call.effect, tries).filter(|pause| Instant::now() + *pause < deadline);
             if let Some(pause) = pause {
                 if let Attempt::Lost(lost, _) = attempt {
-                    doubt |= lost != Lost::Unreached;
+                    doubt |= !matches!(lost, Lost::Unreached | Lost::Untrusted);
                     http = &self.http.fresh;
                 }
                 tracing::debug!(tries, "statehouse.search.opensearch.retry");
@@ -207,7 +207,8 @@ impl Client {
     fn pause(&self, attempt: &Attempt, effect: Effect, tries: usize) -> Option<Duration> {
         let safe = match attempt {
             // Refused before anything was done.
-            Attempt::Answered(Answer { status: 429 | 503, .. }) | Attempt::Lost(Lost::Unreached, _) => true,
+            Attempt::Answered(Answer { status: 429 | 503, .. })
+            | Attempt::Lost(Lost::Unreached | Lost::Untrusted, _) => true,
             // A proxy's answer: the node behind it may have done what was asked.
             Attempt::Answered(Answer { status: 502 | 504, .. }) | Attempt::Lost(..) => effect != Effect::Once,
             Attempt::Answered(_) => return None,
@@ -225,6 +226,9 @@ impl Client {
         if tries < at_once {
             return Some(Duration::ZERO);
         }
+        if matches!(attempt, Attempt::Lost(Lost::Untrusted, _)) {
+            return None;
+        }
         (tries < self.nodes.len() + MAX_RETRIES && self.budget.spend()).then(|| back_off(tries))
     }
 
@@ -241,9 +245,9 @@ impl Client {
 
     /// Says where to look when the credentials or the addresses are wrong.
     fn name_setting(&self, error: Error) -> Error {
-        use statehouse_core::ErrorKind::{PermissionDenied, Unauthenticated, Unavailable};
+        use statehouse_core::ErrorKind::{InvalidConfig, PermissionDenied, Unauthenticated, Unavailable};
         match error.kind() {
-            PermissionDenied | Unauthenticated | Unavailable if error.setting().is_none() => {
+            InvalidConfig | PermissionDenied | Unauthenticated | Unavailable if error.setting().is_none() => {
                 error.with_setting(&self.setting)
             }
             _ => error,

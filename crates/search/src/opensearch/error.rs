@@ -109,6 +109,8 @@ pub(super) enum Effect {
 pub(super) enum Lost {
     /// No connection: nothing was sent.
     Unreached,
+    /// No connection, because the node's certificate is not trusted.
+    Untrusted,
     /// The connection broke, or its answer could not be read to the end.
     Broken,
     /// The time was up.
@@ -118,7 +120,9 @@ pub(super) enum Lost {
 impl Lost {
     pub(super) fn of(error: &reqwest::Error) -> Self {
         // A timeout while connecting is both; nothing was sent then.
-        if error.is_connect() {
+        if certificate_error(error).is_some() {
+            Self::Untrusted
+        } else if error.is_connect() {
             Self::Unreached
         } else if error.is_timeout() {
             Self::TimedOut
@@ -128,16 +132,37 @@ impl Lost {
     }
 }
 
+/// What is wrong with a node's certificate, if that is why there is no connection.
+fn certificate_error(error: &reqwest::Error) -> Option<&rustls::CertificateError> {
+    let mut causes = std::iter::successors(Some(error as Cause<'_>), |cause| within(*cause));
+    causes.find_map(|cause| match cause.downcast_ref()? {
+        rustls::Error::InvalidCertificate(reason) => Some(reason),
+        _ => None,
+    })
+}
+
+type Cause<'a> = &'a (dyn std::error::Error + 'static);
+
+/// The error inside an I/O error, which its `source` leaves out, or the source of any other.
+fn within(error: Cause<'_>) -> Option<Cause<'_>> {
+    match error.downcast_ref::<std::io::Error>() {
+        Some(error) => error.get_ref().map(|inner| inner as Cause<'_>),
+        None => error.source(),
+    }
+}
+
 /// The error for an attempt on `node` that got no answer.
 pub(super) fn of_lost(lost: Lost, effect: Effect, node: &dyn fmt::Display, cause: reqwest::Error) -> Error {
     let (kind, happened) = match (lost, effect) {
         (Lost::Unreached, _) => (ErrorKind::Unavailable, "cannot be reached"),
+        (Lost::Untrusted, _) => (ErrorKind::InvalidConfig, "has a certificate that is not trusted"),
         (Lost::Broken, Effect::Reads) => (ErrorKind::Unavailable, "broke the connection"),
         (Lost::TimedOut, Effect::Reads) => (ErrorKind::Timeout, "did not answer in time"),
         (Lost::Broken, _) => (ErrorKind::OutcomeUnknown, "broke the connection before it answered"),
         (Lost::TimedOut, _) => (ErrorKind::OutcomeUnknown, "did not answer in time"),
     };
-    let message = format!("OpenSearch at {node} {happened}");
+    let reason = certificate_error(&cause).map(|reason| format!(": {reason}")).unwrap_or_default();
+    let message = format!("OpenSearch at {node} {happened}{reason}");
     // The address stands in the message already.
     let error = Error::new(kind, message).with_backend(BACKEND).with_source(cause.without_url());
     if kind == ErrorKind::OutcomeUnknown && effect == Effect::Repeatable { error.with_retry(Retry::Now) } else { error }

@@ -231,7 +231,7 @@ async fn serve(address: SocketAddr, shared: &Arc<Shared>, mut inbox: mpsc::Unbou
     }
 }
 
-fn listen_on(address: SocketAddr) -> std::io::Result<TcpListener> {
+pub(crate) fn listen_on(address: SocketAddr) -> std::io::Result<TcpListener> {
     let socket = TcpSocket::new_v4()?;
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;

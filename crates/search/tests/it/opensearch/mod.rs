@@ -4,6 +4,7 @@ mod analysis;
 mod conformance;
 mod failover;
 mod faults;
+mod https;
 
 mod opening;
 mod stub;
