@@ -71,6 +71,7 @@ async fn ours(server: &RedisServer) -> Result<Router, Box<dyn std::error::Error>
 
 async fn theirs(server: &RedisServer) -> Result<Router, Box<dyn std::error::Error>> {
     use tower_sessions::Session;
+    // Two connections serve this peer better than one, and ours better by one, its default.
     let pool = Pool::new(Config::from_url(&server.url())?, None, None, None, 2)?;
     pool.connect();
     pool.wait_for_connect().await?;

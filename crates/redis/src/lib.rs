@@ -53,6 +53,7 @@ mod backoff;
 mod client;
 mod config;
 mod connect;
+mod dated;
 mod error;
 mod exclusive;
 mod health;

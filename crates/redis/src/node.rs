@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::config::Address;
 use crate::connect::Source;
+use crate::dated::ServerClock;
 use crate::link::{Lease, Link};
 use crate::pending::{Failure, wait};
 
@@ -18,6 +19,7 @@ pub(crate) struct Node {
     source: Arc<Source>,
     links: Box<[Arc<Link>]>,
     turn: AtomicUsize,
+    clock: ServerClock,
 }
 
 impl Node {
@@ -26,11 +28,15 @@ impl Node {
         let source = Arc::new(source);
         let name: Arc<str> = address.as_ref().map_or_else(|| "pool".to_owned(), Address::to_string).into();
         let links = (0..connections).map(|_| Link::new(Arc::clone(&source), Arc::clone(&name))).collect();
-        Arc::new(Self { address, source, links, turn: AtomicUsize::new(0) })
+        Arc::new(Self { address, source, links, turn: AtomicUsize::new(0), clock: ServerClock::default() })
     }
 
     pub(crate) const fn address(&self) -> Option<&Address> {
         self.address.as_ref()
+    }
+
+    pub(crate) const fn clock(&self) -> &ServerClock {
+        &self.clock
     }
 
     pub(crate) fn is_connected(&self) -> bool {

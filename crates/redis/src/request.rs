@@ -4,6 +4,7 @@ use redis::{Arg, Cmd, Pipeline, Value, cmd, pipe};
 use tokio::time::Instant;
 
 use crate::client::Idempotence;
+use crate::dated::send_dated;
 use crate::pending::{Failure, Sent};
 use crate::script::ScriptCall;
 use crate::slot::{slot_of, slot_of_command};
@@ -11,6 +12,8 @@ use crate::topology::Target;
 
 pub(crate) enum Request<'a> {
     Command(&'a Cmd),
+    /// A read whose answer comes with the server's time.
+    Dated(&'a Cmd),
     Pipeline(&'a Pipeline),
     Script(&'a ScriptCall<'a>),
 }
@@ -19,7 +22,7 @@ impl Request<'_> {
     /// The command's name, for spans.
     pub(crate) fn name(&self) -> String {
         let command = match self {
-            Self::Command(command) => command,
+            Self::Command(command) | Self::Dated(command) => command,
             Self::Pipeline(_) => return "PIPELINE".to_owned(),
             Self::Script(_) => return "EVALSHA".to_owned(),
         };
@@ -31,7 +34,7 @@ impl Request<'_> {
 
     pub(crate) fn slot(&self) -> Option<u16> {
         match self {
-            Self::Command(command) => slot_of_command(command),
+            Self::Command(command) | Self::Dated(command) => slot_of_command(command),
             Self::Pipeline(pipeline) => pipeline.cmd_iter().find_map(slot_of_command),
             Self::Script(call) => call.first_key().map(slot_of),
         }
@@ -40,7 +43,7 @@ impl Request<'_> {
     /// What to put into a pipeline with others.
     pub(crate) fn command(&self) -> Cmd {
         match self {
-            Self::Command(command) => (*command).clone(),
+            Self::Command(command) | Self::Dated(command) => (*command).clone(),
             Self::Script(call) => call.by_hash(),
             Self::Pipeline(_) => Cmd::new(),
         }
@@ -49,7 +52,7 @@ impl Request<'_> {
     /// Whether it is executed as a whole or not at all.
     fn is_whole(&self) -> bool {
         match self {
-            Self::Command(_) | Self::Script(_) => true,
+            Self::Command(_) | Self::Dated(_) | Self::Script(_) => true,
             Self::Pipeline(pipeline) => pipeline.is_transaction(),
         }
     }
@@ -63,7 +66,7 @@ impl Request<'_> {
     /// moved.
     pub(crate) fn may_follow(&self, target: &Target<'_>, idempotence: Idempotence) -> bool {
         match self {
-            Self::Command(_) | Self::Script(_) => true,
+            Self::Command(_) | Self::Dated(_) | Self::Script(_) => true,
             Self::Pipeline(_) => !target.asking && (self.is_whole() || idempotence == Idempotence::Idempotent),
         }
     }
@@ -71,6 +74,7 @@ impl Request<'_> {
     pub(crate) async fn send(&self, target: &Target<'_>, until: Instant) -> Result<Value, Failure> {
         match self {
             Self::Command(command) => send_command(target, command, until).await,
+            Self::Dated(command) => send_dated(target, command, until).await,
             Self::Pipeline(pipeline) => target.node.send_pipeline(pipeline, until).await,
             Self::Script(call) => match send_command(target, &call.by_hash(), until).await {
                 // The server was restarted, failed over, or never saw the script: send it whole, which stores it.
@@ -83,7 +87,7 @@ impl Request<'_> {
     }
 }
 
-async fn send_command(target: &Target<'_>, command: &Cmd, until: Instant) -> Result<Value, Failure> {
+pub(crate) async fn send_command(target: &Target<'_>, command: &Cmd, until: Instant) -> Result<Value, Failure> {
     if !target.asking {
         return target.node.send(command, until).await;
     }

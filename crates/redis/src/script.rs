@@ -1,6 +1,6 @@
 use std::fmt;
 
-use redis::{Cmd, FromRedisValue, ToRedisArgs, cmd};
+use redis::{Cmd, FromRedisValue, ToRedisArgs};
 use statehouse_core::Result;
 
 use crate::client::{Idempotence, RedisClient};
@@ -94,8 +94,11 @@ impl ScriptCall<'_> {
     }
 
     fn command(&self, name: &str, script: &str) -> Cmd {
-        let mut command = cmd(name);
-        command.arg(script).arg(self.keys.len()).arg(&self.keys).arg(&self.arguments);
+        // What is all known is not grown into.
+        let all = self.keys.iter().chain(&self.arguments);
+        let size = all.map(Vec::len).sum::<usize>() + script.len() + 32;
+        let mut command = Cmd::with_capacity(3 + self.keys.len() + self.arguments.len(), size);
+        command.arg(name).arg(script).arg(self.keys.len()).arg(&self.keys).arg(&self.arguments);
         command
     }
 }

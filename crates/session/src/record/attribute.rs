@@ -1,15 +1,13 @@
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::sync::Arc;
-
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use statehouse_core::{Codec, CodecId, Error, ErrorKind, Result};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 /// The name of an attribute: 1 to 128 bytes of UTF-8 without control characters, not beginning with `statehouse.`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AttributeName(Arc<str>);
+pub struct AttributeName(Bytes);
 
 impl AttributeName {
     /// The longest name, in bytes.
@@ -26,27 +24,33 @@ impl AttributeName {
             let reason = "attribute names beginning with \"statehouse.\" are reserved";
             return Err(Error::invalid_input(reason).with_key(text));
         }
-        Self::stored(text).ok_or_else(|| {
+        Self::stored(Bytes::copy_from_slice(text.as_bytes())).ok_or_else(|| {
             let rule = "an attribute name is 1 to 128 bytes without control characters";
             Error::invalid_input(rule).with_key(text)
         })
     }
 
-    /// A name as it may stand in a record: reserved ones too.
-    pub(crate) fn stored(text: &str) -> Option<Self> {
+    /// A name as it may stand in a record: reserved ones too. It shares the memory of the record.
+    pub(crate) fn stored(bytes: Bytes) -> Option<Self> {
+        let text = std::str::from_utf8(&bytes).ok()?;
         let fits = (1..=Self::MAX_LEN).contains(&text.len());
-        (fits && !text.chars().any(char::is_control)).then(|| Self(text.into()))
+        (fits && !text.chars().any(char::is_control)).then_some(Self(bytes))
     }
 
     /// One of the library's own names.
     pub(crate) fn reserved(text: &str) -> Self {
-        debug_assert!(text.starts_with(Self::RESERVED) && Self::stored(text).is_some(), "{text:?}");
-        Self(text.into())
+        debug_assert!(text.starts_with(Self::RESERVED), "{text:?}");
+        Self(Bytes::copy_from_slice(text.as_bytes()))
     }
 
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("checked when the name was made")
+    }
+
+    /// The text's bytes.
+    pub(crate) const fn as_bytes(&self) -> &Bytes {
         &self.0
     }
 }
@@ -120,7 +124,7 @@ pub(crate) fn size(attributes: &Attributes) -> u64 {
 }
 
 pub(crate) fn entry_size(name: &AttributeName, value: &Attribute) -> u64 {
-    (name.as_str().len() + value.bytes.len()) as u64
+    (name.as_bytes().len() + value.bytes.len()) as u64
 }
 
 /// Changes to the attributes of a session, independent of what the others are.
@@ -186,10 +190,34 @@ impl Delta {
     /// The attributes with this delta applied, or `None` if they are the same as before.
     #[must_use]
     pub fn apply(&self, attributes: &Attributes) -> Option<Attributes> {
-        let mut next = if self.clear { Attributes::new() } else { attributes.clone() };
-        next.retain(|name, _| !self.remove.contains(name));
+        if !self.changes(attributes) {
+            return None;
+        }
+        if self.clear {
+            return Some(self.set.clone());
+        }
+        let mut next = attributes.clone();
+        for name in &self.remove {
+            next.remove(name);
+        }
         next.extend(self.set.iter().map(|(name, value)| (name.clone(), value.clone())));
-        (next != *attributes).then_some(next)
+        Some(next)
+    }
+
+    /// Whether the attributes would be others with this delta applied.
+    pub(crate) fn changes(&self, attributes: &Attributes) -> bool {
+        if self.clear {
+            return self.set != *attributes;
+        }
+        let sets = self.set.iter().any(|(name, value)| attributes.get(name) != Some(value));
+        sets || self.remove.iter().any(|name| attributes.contains_key(name) && !self.set.contains_key(name))
+    }
+
+    /// The size of the attributes with this delta applied.
+    pub(crate) fn size_on(&self, attributes: &Attributes) -> u64 {
+        let stays = |name: &AttributeName| !self.clear && !self.remove.contains(name) && !self.set.contains_key(name);
+        let kept = attributes.iter().filter(|(name, _)| stays(name)).map(|(name, value)| entry_size(name, value));
+        kept.sum::<u64>() + size(&self.set)
     }
 }
 
@@ -233,6 +261,25 @@ mod tests {
         let both = first.clone().then(Delta::new().with_set(name("b"), value("2")).with_removed(name("a")));
         assert_eq!(both, Delta::new().with_removed(name("a")).with_set(name("b"), value("2")));
         assert_eq!(first.then(Delta::replace(Attributes::new())), Delta::replace(Attributes::new()));
+    }
+
+    #[test]
+    fn sizes_and_changes_are_known_without_applying() {
+        let base = Delta::new().with_set(name("a"), value("1")).with_set(name("bb"), value("22")).set;
+        let deltas = [
+            Delta::new(),
+            Delta::new().with_set(name("a"), value("1")),
+            Delta::new().with_set(name("a"), value("999")),
+            Delta::new().with_set(name("ccc"), value("3")).with_removed(name("bb")).with_removed(name("missing")),
+            Delta { remove: [name("a")].into(), ..Delta::new().with_set(name("a"), value("1")) },
+            Delta::replace(base.clone()),
+            Delta::replace(Attributes::new()).with_set(name("bb"), value("4444")),
+        ];
+        for delta in deltas {
+            let (next, changed) = (delta.apply(&base), delta.changes(&base));
+            assert_eq!(next.is_some(), changed, "{delta:?}");
+            assert_eq!(delta.size_on(&base), size(next.as_ref().unwrap_or(&base)), "{delta:?}");
+        }
     }
 
     #[test]

@@ -54,7 +54,7 @@ impl Record {
             put_field(&mut out, PRINCIPAL, &[principal.as_str().as_bytes()])?;
         }
         for (name, value) in &self.attributes {
-            let name = name.as_str().as_bytes();
+            let name = name.as_bytes();
             let length = u8::try_from(name.len()).map_err(|_| too_large())?;
             put_field(&mut out, ATTRIBUTE, &[&[length], name, &[value.codec.0], &value.bytes])?;
         }
@@ -152,7 +152,7 @@ fn take_attribute(mut bytes: Bytes) -> Option<(AttributeName, Attribute)> {
         return None;
     }
     let name = bytes.split_to(length);
-    let name = AttributeName::stored(std::str::from_utf8(&name).ok()?)?;
+    let name = AttributeName::stored(name)?;
     let codec = CodecId(bytes.try_get_u8().ok()?);
     Some((name, Attribute { codec, bytes }))
 }

@@ -267,6 +267,18 @@ impl Record {
         self.absolute_expiry().min(now + self.idle_timeout)
     }
 
+    /// When the session expires unless it is used, as of the last write or touch that the record knows of.
+    pub(crate) fn expiry_if_unused(&self) -> Timestamp {
+        let hard = self.absolute_expiry();
+        self.stamp.soft_expiry.map_or(hard, |soft| soft.min(hard))
+    }
+
+    /// The record with the idle expiry of the one that it replaces.
+    pub(crate) fn expiring_as(mut self, replaced: &Self) -> Self {
+        self.stamp.soft_expiry = replaced.stamp.soft_expiry;
+        self
+    }
+
     /// Whether the authority may change the session at `now`.
     #[must_use]
     pub fn accepts(&self, authority: Authority, now: Timestamp) -> bool {
@@ -284,7 +296,23 @@ impl Record {
     /// The record with the delta applied, or `None` if that changes nothing.
     #[must_use]
     pub fn with_delta(&self, delta: &Delta) -> Option<Self> {
-        delta.apply(&self.attributes).map(|attributes| Self { attributes, ..self.clone() })
+        delta.apply(&self.attributes).map(|attributes| self.with_attributes(attributes))
+    }
+
+    /// Every field by name: `..self.clone()` would clone the attributes that are replaced.
+    fn with_attributes(&self, attributes: Attributes) -> Self {
+        Self {
+            key: self.key,
+            stamp: self.stamp,
+            verifier: self.verifier,
+            previous: self.previous,
+            rotated: self.rotated,
+            authenticated: self.authenticated,
+            idle_timeout: self.idle_timeout,
+            principal: self.principal.clone(),
+            attributes,
+            unknown: self.unknown.clone(),
+        }
     }
 
     /// The record with its verifier replaced at `now`, and the delta applied.

@@ -51,7 +51,13 @@ impl Snapshot {
     /// How much later the session would expire if it were used now.
     #[must_use]
     pub fn gain_of_touch(&self) -> Duration {
-        self.record.expiry_if_used(self.now).since(self.expires)
+        self.record.expiry_if_used(self.now()).since(self.expires)
+    }
+
+    /// Whether the idle timeout has a tenth of itself to gain. Touching for less would cost a write for every read.
+    #[must_use]
+    pub fn is_worth_a_touch(&self) -> bool {
+        self.gain_of_touch() > self.record.idle_timeout() / 10
     }
 
     /// Whether a write that is based on `base` may be applied to this, the current session.

@@ -17,14 +17,17 @@ use crate::token::SessionKey;
 /// Keeps sessions in Redis or Valkey, for all replicas.
 ///
 /// # Layout
-/// `namespace:session:records:KEY` holds one session: a [`Record`] in a [`statehouse_core::Envelope`] that a script stamps
-/// with the server's clock, and that the server expires. Every operation is one round trip on this one key, so all of it
+/// `namespace:session:records:KEY` holds one session: a [`Record`] in a [`statehouse_core::Envelope`] that is stamped
+/// with the server's time, and that the server expires. Every operation is one round trip on this one key, so all of it
 /// works in a cluster.
 ///
 /// # Consistency
 /// Replication is asynchronous: after a failover, what was acknowledged in the last moments may be missing. A missing
 /// login or attribute is a nuisance; a logout that is missing means that the session is there again, up to its timeouts.
 /// `min-replicas-to-write` on the server narrows that window.
+///
+/// What a client needs to know of the server's time is the server's own clock, read in the last second
+/// ([`RedisClient::query_dated`]). The idle timeout slides when a tenth of it is to be gained, by reads and by writes.
 ///
 /// The server must not evict keys (`maxmemory-policy noeviction`): a session that it evicts is a user who has to log in
 /// again.
@@ -51,7 +54,7 @@ impl RedisSessionStore {
         operation: &'static str,
         base: &Snapshot,
         authority: Authority,
-        next: &Record,
+        next: Record,
     ) -> Result<Swapped> {
         // The script compares versions only. A holder that the base itself does not accept is refused here.
         match base.record().accepts(authority, base.now()) {
@@ -74,7 +77,7 @@ impl SessionStore for RedisSessionStore {
 
     async fn save(&self, base: &Snapshot, authority: Authority, delta: &Delta) -> Result<Saved> {
         let Some(next) = base.record().with_delta(delta) else { return Ok(Saved::Ok(base.clone())) };
-        Ok(match self.swap("session.save", base, authority, &next).await? {
+        Ok(match self.swap("session.save", base, authority, next).await? {
             Swapped::Ok(snapshot) => Saved::Ok(snapshot),
             Swapped::Other(current) => current.contest(authority),
             Swapped::Gone => Saved::Gone,
@@ -83,7 +86,7 @@ impl SessionStore for RedisSessionStore {
 
     async fn rotate(&self, base: &Snapshot, authority: Authority, rotation: &Rotation, delta: &Delta) -> Result<Saved> {
         let next = base.record().with_rotation(rotation, delta, base.now());
-        Ok(match self.swap("session.rotate", base, authority, &next).await? {
+        Ok(match self.swap("session.rotate", base, authority, next).await? {
             Swapped::Ok(snapshot) => Saved::Ok(snapshot),
             // Nobody else draws this verifier: it is this rotation, repeated because its answer was lost.
             Swapped::Other(current) if current.record().is_newest(&rotation.next) => Saved::Ok(current),

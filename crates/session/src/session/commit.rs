@@ -173,13 +173,10 @@ impl Session {
         state.base = Base::Held(Held { token, snapshot });
     }
 
-    /// Slides the idle timeout of a session that was used and not written, in the background, and only once a tenth
-    /// of it is to be gained: a touch for every request would cost as much as a write.
+    /// Slides the idle timeout of a session that was used and not written, in the background, if it is worth it.
     fn slide(&self) {
         let (key, due) = match self.state().held() {
-            Some(Held { snapshot, .. }) => {
-                (*snapshot.record().key(), snapshot.gain_of_touch() > snapshot.record().idle_timeout() / 10)
-            }
+            Some(Held { snapshot, .. }) => (*snapshot.record().key(), snapshot.is_worth_a_touch()),
             None => return,
         };
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
@@ -242,7 +239,7 @@ impl Attempt {
 
     fn check_size(&self, limit: u64) -> Result<()> {
         let attributes = self.base.record().attributes();
-        self.delta.apply(attributes).map_or(Ok(()), |next| check_size(size(&next), size(attributes), limit))
+        check_size(self.delta.size_on(attributes), size(attributes), limit)
     }
 }
 

@@ -21,7 +21,7 @@ pub use self::flash::Flash;
 use self::state::{Base, CookieChange, Pending, State};
 use crate::api::{Deleted, SessionStore};
 use crate::config::SessionConfig;
-use crate::record::{Attribute, AttributeName, Authority, Delta, Principal, entry_size, size};
+use crate::record::{Attribute, AttributeName, Authority, Delta, Principal, entry_size};
 use crate::token::{SessionKey, Token, push_hex};
 
 /// A store and a configuration: opens the [`Session`] of each request.
@@ -138,11 +138,13 @@ impl Session {
         if entry_size(name, &value) > config.max_attribute {
             return too_large(format!("the attribute is larger than {} bytes", config.max_attribute));
         }
-        let delta = state.delta.clone().with_set(name.clone(), value);
-        if delta.apply(state.loaded_attributes()).is_some_and(|all| size(&all) > config.max_session) {
+        let before = state.attribute(name);
+        let replaced = before.map_or(0, |before| entry_size(name, before));
+        let next = state.delta.size_on(state.loaded_attributes()) - replaced + entry_size(name, &value);
+        if before != Some(&value) && next > config.max_session {
             return too_large(format!("the session would be larger than {} bytes", config.max_session));
         }
-        state.delta = delta;
+        state.delta = std::mem::take(&mut state.delta).with_set(name.clone(), value);
         Ok(())
     }
 

@@ -83,11 +83,11 @@ fn set_cookie(response: &Response<Body>) -> Option<String> {
     Some(cookie.split(';').next().unwrap().to_owned())
 }
 
-/// A load is three commands in one round trip, so two of them are not counted.
+/// A load that finds its reading of the server's clock a second old asks for the time in the same round trip.
 fn round_trips(proxy: &FaultProxy) -> u64 {
     let counts = proxy.counts();
-    assert_eq!((counts.command("PTTL"), counts.command("TIME")), (counts.command("GET"), counts.command("GET")));
-    counts.commands() - counts.command("PTTL") - counts.command("TIME")
+    assert!(counts.command("TIME") <= counts.command("GET"), "{counts:?}");
+    counts.commands() - counts.command("TIME")
 }
 
 #[tokio::test]

@@ -1,13 +1,11 @@
--- ARGV: the record, the version that it is based on (8 bytes), its idle timeout.
-local head = redis.call('GETRANGE', KEYS[1], 0, 51)
-if #head == 0 then
-  return false
+-- ARGV: the version that the record is based on (8 bytes), the record with its stamp, and how long it lives from now on
+-- in milliseconds, if that changes. Passing a record into a script costs the server as much as all that is done here.
+if redis.call('GETRANGE', KEYS[1], 16, 23) ~= ARGV[1] then
+  return redis.call('GET', KEYS[1])
 end
-local time = now()
-if string.sub(head, 17, 24) ~= ARGV[2] then
-  return {0, redis.call('GET', KEYS[1]), redis.call('PTTL', KEYS[1]), time}
+if ARGV[3] then
+  redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+else
+  redis.call('SET', KEYS[1], ARGV[2], 'KEEPTTL')
 end
-local hard = number(head, 41)
-local soft = math.min(time + tonumber(ARGV[3]), hard)
-local version = math.max(time, number(head, 17) + 1)
-return store(ARGV[1], sealed(version, number(head, 25), soft, hard), soft, time)
+return 1

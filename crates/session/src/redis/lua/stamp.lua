@@ -20,10 +20,3 @@ local function sealed(version, created, soft, hard)
   end
   return stamp .. struct.pack('<I4', (b % 65521) * 65536 + a % 65521)
 end
-
--- Stores a record under a stamp, to expire with it. Answers that it did, the stamp, and when the record expires.
-local function store(record, stamp, soft, time)
-  local ttl = math.max(1, math.ceil((soft - time) / 1000))
-  redis.call('SET', KEYS[1], string.sub(record, 1, 16) .. stamp .. string.sub(record, 53), 'PX', ttl)
-  return {1, stamp, ttl, time}
-end

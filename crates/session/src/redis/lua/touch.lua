@@ -1,9 +1,11 @@
--- Neither the record nor its version changes, only when it expires: after its idle timeout, at its absolute expiry at
--- the latest. PEXPIRE creates nothing.
+-- Only the stamp's soft expiry changes, with its checksum, and when the key expires: after the idle timeout, at the
+-- absolute expiry at the latest. The version stays. Creates nothing.
 local head = redis.call('GETRANGE', KEYS[1], 0, 183)
 if #head < 184 then
   return 0
 end
 local time = now()
-local soft = math.min(time + number(head, 177), number(head, 41))
+local hard = number(head, 41)
+local soft = math.min(time + number(head, 177), hard)
+redis.call('SETRANGE', KEYS[1], 16, sealed(number(head, 17), number(head, 25), soft, hard))
 return redis.call('PEXPIRE', KEYS[1], math.ceil((soft - time) / 1000))
