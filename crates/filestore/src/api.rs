@@ -30,7 +30,8 @@ pub mod capability {
     /// The same files are seen by every replica, on whatever host.
     pub const SHARED: Capability = Capability::new("shared", "files are seen by every replica");
 
-    /// Files below another file's name. S3 servers that keep plain files as they are named have none.
+    /// Files below another file's name. S3 servers that keep plain files as they are named have none, and MinIO takes
+    /// them and leaves them out of listings.
     pub const NESTED_FILES: Capability = Capability::new("nested_files", "a and a/b can both be files");
 
     /// Every capability there is.

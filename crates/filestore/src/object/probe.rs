@@ -1,5 +1,6 @@
 //! Trying out whether a server honours preconditions. Many that speak S3 ignore them and answer that all is well.
 
+use futures_util::TryStreamExt as _;
 use futures_util::future::join_all;
 use object_store::path::Path;
 use object_store::{PutMultipartOptions, PutPayload};
@@ -101,10 +102,27 @@ impl Remote {
         Ok(self.etag(path).await.is_ok())
     }
 
+    /// Whether a file and one below its name are both there. MinIO takes both and leaves the lower one out of listings.
     async fn nests(&self, path: &Path, below: &Path) -> Result<bool> {
-        let nested = self.put_scratch(below, &Condition::None).await? && self.etag(path).await.is_ok();
+        let taken = self.put_scratch(below, &Condition::None).await? && self.etag(path).await.is_ok();
+        let nested = taken && self.lists(path).await? && self.lists(below).await?;
         self.remove(below).await?;
         Ok(nested)
+    }
+
+    /// Whether a listing of everything in the folder of the probes has this file.
+    async fn lists(&self, path: &Path) -> Result<bool> {
+        let folder = self.path(&format!("{}/probe", crate::RESERVED))?;
+        let find = async {
+            let mut found = self.store.list(Some(&folder));
+            while let Some(object) = found.try_next().await? {
+                if object.location == *path {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        };
+        self.plain(find).await
     }
 }
 
