@@ -51,21 +51,28 @@ impl Drop for Dir {
     }
 }
 
+thread_local! {
+    /// One for each test, which ends with its thread. A static would never be dropped.
+    static OWN: Dir = Dir::new();
+}
+
 mod synced {
     use super::*;
-    static DIR: std::sync::LazyLock<Dir> = std::sync::LazyLock::new(Dir::new);
-    crate::conformance_suite!(|| async { Arc::new(DIR.store().await) as Arc<dyn FileStore> });
+    crate::conformance_suite!(|| async {
+        let path = OWN.with(|dir| dir.0.clone());
+        Arc::new(LocalFileStore::open(path).await.unwrap()) as Arc<dyn FileStore>
+    });
 }
 
 /// Without `openat2`, as on old kernels and other systems, and each put through a store of its own.
 mod walking_steps {
     use super::*;
-    static DIR: std::sync::LazyLock<Dir> = std::sync::LazyLock::new(Dir::new);
 
     fn open() -> LocalFileStore {
-        let config = LocalConfig::new(&DIR.0).with_durability(Durability::Relaxed);
-        let root = Root::with_steps(File::open(&DIR.0).unwrap().into());
-        LocalFileStore { root: DIR.0.clone(), disk: Arc::new(Disk::begin(root, &config).unwrap()) }
+        let path = OWN.with(|dir| dir.0.clone());
+        let config = LocalConfig::new(&path).with_durability(Durability::Relaxed);
+        let root = Root::with_steps(File::open(&path).unwrap().into());
+        LocalFileStore { root: path, disk: Arc::new(Disk::begin(root, &config).unwrap()) }
     }
 
     crate::conformance_suite!(|| async { Arc::new(open()) as Arc<dyn FileStore> });
