@@ -56,6 +56,12 @@ async fn a_cluster_of_three_serves_on_without_one() {
     index(one, "testkit").await;
     let green = "/_cluster/health/testkit?wait_for_status=green&timeout=30s";
     assert_eq!(two.request("GET", green, "").await.unwrap().status, 200);
+    cluster.pause();
+    for node in [one, two, three] {
+        assert!(timeout(Duration::from_millis(300), hits(node, "testkit")).await.is_err());
+    }
+    cluster.resume();
+    assert_eq!(hits(two, "testkit").await, ONE);
     two.kill();
     let two_left = "/_cluster/health?wait_for_nodes=2&timeout=60s";
     assert_eq!(three.request("GET", two_left, "").await.unwrap().status, 200);

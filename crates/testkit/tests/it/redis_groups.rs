@@ -40,7 +40,14 @@ async fn sentinels_replace_a_primary_that_was_killed() {
     set(second, "k2").await;
 
     group.restart().await;
-    assert_eq!(group.sentinels()[0].command(&["PING"]).await.unwrap().text(), Some("PONG"));
+    let sentinel = &group.sentinels()[0];
+    assert_eq!(sentinel.command(&["PING"]).await.unwrap().text(), Some("PONG"));
+    group.pause();
+    assert!(timeout(Duration::from_millis(300), sentinel.command(&["PING"])).await.is_err());
+    group.resume();
+    assert_eq!(sentinel.command(&["PING"]).await.unwrap().text(), Some("PONG"));
+    group.kill();
+    assert!(sentinel.command(&["PING"]).await.is_err() && !second.is_running());
 }
 
 #[tokio::test]
