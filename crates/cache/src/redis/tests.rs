@@ -214,7 +214,12 @@ async fn a_server_that_evicts_loses_entries_and_nothing_else() {
         }
     }
     assert_eq!(cache.get(&key("cleared")).await.unwrap(), None);
-    assert_eq!(cache.get(&key("0")).await.unwrap(), None, "nothing was evicted");
+    // Which ones go is chance: the server's clock of uses has whole seconds.
+    let mut evicted = 0;
+    for n in 0..600_u32 {
+        evicted += u32::from(cache.get(&key(&n.to_string())).await.unwrap().is_none());
+    }
+    assert!(evicted > 300, "only {evicted} of 600 entries of 20 kB were evicted from 4 MiB");
 }
 
 #[tokio::test]
