@@ -7,12 +7,6 @@ use statehouse_core::{Error, Namespace, Result, ServiceUrl};
 use statehouse_filestore::FileStore;
 use statehouse_session::{DiskConfig, DiskSessionStore, MemoryConfig, MemorySessionStore, SessionStore};
 
-/// The error for a scheme that no backend of this service has.
-pub(crate) fn unknown_scheme(url: &ServiceUrl, accepted: &str) -> Error {
-    let message = format!("{:?} is not a scheme of this service; accepted: {accepted}", url.scheme());
-    Error::invalid_config(url.setting(), message)
-}
-
 /// The error for a backend that exists and is not compiled in.
 #[allow(dead_code, reason = "with every feature on, nothing is missing")]
 pub(crate) fn missing_feature(url: &ServiceUrl, feature: &str) -> Error {
@@ -41,7 +35,7 @@ pub(crate) async fn sessions(url: ServiceUrl, namespace: &Namespace) -> Result<A
         scheme if is_redis(scheme) => Ok(Arc::new(statehouse_session::RedisSessionStore::open(url, namespace).await?)),
         #[cfg(not(feature = "session-redis"))]
         scheme if is_redis(scheme) => Err(missing_feature(&url, "session-redis")),
-        _ => Err(unknown_scheme(&url, "memory, file, redis, rediss, redis+sentinel, redis+cluster")),
+        _ => Err(url.refuse_scheme("memory, file, redis, rediss, redis+sentinel, redis+cluster")),
     }
 }
 
@@ -50,5 +44,36 @@ pub(crate) async fn files(url: ServiceUrl) -> Result<Arc<dyn FileStore>> {
         #[cfg(not(feature = "filestore-s3"))]
         "s3" => Err(missing_feature(&url, "filestore-s3")),
         _ => statehouse_filestore::open(url).await,
+    }
+}
+
+#[cfg(all(test, not(feature = "full")))]
+mod tests {
+    use crate::{Config, ErrorKind, Services};
+
+    /// `cargo xtask check` runs this without any feature.
+    #[tokio::test]
+    async fn what_is_not_compiled_in_names_the_setting_the_scheme_and_the_feature() {
+        let (memory, mut missing) = (Config::in_memory, Vec::new());
+        if cfg!(not(feature = "cache-redis")) {
+            missing.push((
+                memory().with_cache("redis+cluster://h"),
+                "STATEHOUSE_CACHE_URL",
+                "redis+cluster",
+                "cache-redis",
+            ));
+        }
+        if cfg!(not(feature = "session-redis")) {
+            missing.push((memory().with_sessions("rediss://h"), "STATEHOUSE_SESSIONS_URL", "rediss", "session-redis"));
+        }
+        if cfg!(not(feature = "filestore-s3")) {
+            missing.push((memory().with_files("s3://b"), "STATEHOUSE_FILES_URL", "s3", "filestore-s3"));
+        }
+        for (config, setting, scheme, feature) in missing {
+            let error = Services::open(config).await.unwrap_err();
+            assert_eq!((error.kind(), error.setting()), (ErrorKind::InvalidConfig, Some(setting)), "{error}");
+            let message = format!("{scheme:?} needs the feature {feature:?} of statehouse, which is not compiled in");
+            assert!(error.to_string().starts_with(&message), "{error}");
+        }
     }
 }

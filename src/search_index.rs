@@ -89,7 +89,7 @@ impl Place {
             }
             #[cfg(not(feature = "search-opensearch"))]
             "opensearch+http" | "opensearch+https" => Err(crate::open::missing_feature(&url, "search-opensearch")),
-            _ => Err(crate::open::unknown_scheme(&url, "memory, tantivy, opensearch+http, opensearch+https")),
+            _ => Err(url.refuse_scheme("memory, tantivy, opensearch+http, opensearch+https")),
         }
     }
 

@@ -1,18 +1,48 @@
 //! Every mistake that an operator can make in a URL is told apart, and names the setting.
 
 use statehouse::{Config, Error, ErrorKind, Services};
-use statehouse_testkit::{OpenSearchNode, RedisServer, S3Server};
+use statehouse_testkit::{HttpsProxy, OpenSearchNode, RedisServer, S3Server};
+
+/// How to say where a service is, the setting that errors must name, and a well formed URL that leads nowhere.
+type Service = (fn(&str) -> Config, &'static str, &'static str);
+
+const SERVICES: [Service; 4] = [
+    (|url| Config::in_memory().with_cache(url), "STATEHOUSE_CACHE_URL", "redis://h"),
+    (|url| Config::in_memory().with_sessions(url), "STATEHOUSE_SESSIONS_URL", "redis://h"),
+    (|url| Config::in_memory().with_files(url), "STATEHOUSE_FILES_URL", "s3://bucket?region=r"),
+    (|url| Config::in_memory().with_search(url), "STATEHOUSE_SEARCH_URL", "opensearch+http://h"),
+];
 
 async fn refused(config: Config) -> Error {
     Services::open(config).await.expect_err("a refusal")
 }
 
 #[tokio::test]
-async fn malformed_urls_unknown_schemes_and_parameters_name_the_setting() {
+async fn every_service_names_its_setting_what_was_found_and_what_is_accepted() {
+    for (config, setting, url) in SERVICES {
+        let misspelt = format!("{url}{}deadlien=hunter2", if url.contains('?') { '&' } else { '?' });
+        let port = url.replacen("://", "://u:hunter2@127.0.0.1:99999,", 1);
+        for (url, found, accepted) in [
+            ("no url: hunter2", "", "expected a URL such as \"memory:\""),
+            ("", "", "expected a URL such as \"memory:\""),
+            (&port, "99999", "port"),
+            ("gopher://u:hunter2@h", "\"gopher\"", "accepted: memory"),
+            ("memory:?deadlien=hunter2", "\"deadlien\"", "accepted:"),
+            (&misspelt, "\"deadlien\"", "accepted:"),
+        ] {
+            let error = refused(config(url)).await;
+            assert_eq!((error.kind(), error.setting()), (ErrorKind::InvalidConfig, Some(setting)), "{url}: {error}");
+            let text = error.to_string();
+            assert!(text.contains(found) && text.contains(accepted), "{url}: {text}");
+            assert!(!format!("{text} {error:?}").contains("hunter2"), "{error:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn wrong_parts_of_a_url_name_the_setting() {
     let memory = Config::in_memory;
     for (config, setting, says) in [
-        (memory().with_cache("redis"), "STATEHOUSE_CACHE_URL", "expected a URL"),
-        (memory().with_cache("mem:"), "STATEHOUSE_CACHE_URL", "memory"),
         (memory().with_cache("memory:?size=1"), "STATEHOUSE_CACHE_URL", "capacity"),
         (memory().with_cache("redis://h?tiemout=1s"), "STATEHOUSE_CACHE_URL", "timeout"),
         (memory().with_cache("redis://h/notanumber"), "STATEHOUSE_CACHE_URL", "database"),
@@ -33,15 +63,10 @@ async fn malformed_urls_unknown_schemes_and_parameters_name_the_setting() {
 #[tokio::test]
 async fn a_server_that_is_not_there_is_unavailable() {
     // The discard port of the loopback interface: nothing listens there.
-    let memory = Config::in_memory;
+    let redis = "redis://127.0.0.1:9";
     let s3 = "s3://key:secret@bucket?endpoint=http://127.0.0.1:9&region=us-east-1&allow_http=true";
-    for (config, setting) in [
-        (memory().with_cache("redis://127.0.0.1:9"), "STATEHOUSE_CACHE_URL"),
-        (memory().with_sessions("redis://127.0.0.1:9"), "STATEHOUSE_SESSIONS_URL"),
-        (memory().with_files(s3), "STATEHOUSE_FILES_URL"),
-        (memory().with_search("opensearch+http://127.0.0.1:9"), "STATEHOUSE_SEARCH_URL"),
-    ] {
-        let error = refused(config).await;
+    for ((config, setting, _), url) in SERVICES.into_iter().zip([redis, redis, s3, "opensearch+http://127.0.0.1:9"]) {
+        let error = refused(config(url)).await;
         assert!(matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout), "{setting}: {error:?}");
         assert_eq!(error.setting(), Some(setting), "{error:?}");
     }
@@ -51,17 +76,19 @@ async fn a_server_that_is_not_there_is_unavailable() {
 async fn wrong_credentials_are_told_apart_and_not_repeated() {
     let redis = RedisServer::builder().password("right-one").start().await;
     let wrong = redis.url().replace("right-one", "hunter2-wrong");
-    let error = refused(Config::in_memory().with_cache(wrong)).await;
-    assert_eq!((error.kind(), error.setting()), (ErrorKind::Unauthenticated, Some("STATEHOUSE_CACHE_URL")), "{error}");
-    assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
-
     let s3 = S3Server::shared().await;
-    let url = crate::s3_url(s3, "hunter2-wrong", s3.bucket());
-    let error = refused(Config::in_memory().with_files(url)).await;
-    let expected = [ErrorKind::Unauthenticated, ErrorKind::PermissionDenied];
-    assert!(expected.contains(&error.kind()), "{error:?}");
-    assert_eq!(error.setting(), Some("STATEHOUSE_FILES_URL"), "{error:?}");
-    assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
+    let bucket = crate::s3_url(s3, "hunter2-wrong", s3.bucket());
+    let opensearch = HttpsProxy::start(OpenSearchNode::shared().await.address(), "Basic YXBwOnJpZ2h0LW9uZQ==");
+    let index = format!(
+        "opensearch+https://app:hunter2-wrong@{}?ca={}",
+        opensearch.address(),
+        opensearch.authority().display()
+    );
+    for ((config, setting, _), url) in SERVICES.into_iter().zip([wrong.clone(), wrong, bucket, index]) {
+        let error = refused(config(&url)).await;
+        assert_eq!((error.kind(), error.setting()), (ErrorKind::Unauthenticated, Some(setting)), "{error:?}");
+        assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
+    }
 }
 
 #[tokio::test]

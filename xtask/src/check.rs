@@ -53,6 +53,7 @@ pub(crate) fn check() -> Result {
     let read = summary.step("cargo metadata", workspace::read);
     summary.step("clippy", clippy);
     summary.step("each feature alone", || each_feature(read.as_ref().map_or(&[], |(packages, _)| packages)));
+    summary.step("tests without features", without_features);
     summary.step("documentation", documentation);
     summary.step("licences and sources", deny);
     let servers = summary.step("build tests, start servers", || test::prepare(&["--locked"]));
@@ -91,6 +92,12 @@ fn each_feature(packages: &[Package]) -> Result {
         }
     }
     if failed.is_empty() { Ok(()) } else { Err(format!("do not compile: {}", failed.join(", "))) }
+}
+
+/// What is said about a feature that is not compiled in. All other tests are built with all features.
+fn without_features() -> Result {
+    let packages = ["--package", "statehouse", "--package", "statehouse-redis"];
+    loudly(cargo(["test", "--quiet", "--locked", "--lib", "--no-default-features"]).args(packages))
 }
 
 fn documentation() -> Result {

@@ -69,7 +69,7 @@ impl Caches {
                 Ok(Self::memory(config))
             }
             scheme if scheme.starts_with("redis") => Self::open_redis(url, namespace).await,
-            _ => Err(Error::invalid_config(url.setting(), "expected \"memory:\" or \"redis://host:6379\"")),
+            _ => Err(url.refuse_scheme("memory, redis, rediss, redis+sentinel, redis+cluster")),
         }
     }
 

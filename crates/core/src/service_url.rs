@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -31,7 +32,8 @@ pub struct ServiceUrl {
     hosts: Vec<Host>,
     path: String,
     parameters: Vec<(String, Secret)>,
-    accepted: Vec<&'static str>,
+    /// What backends have asked for, with the value if it was given.
+    taken: Vec<(&'static str, Option<Secret>)>,
 }
 
 /// One host of a [`ServiceUrl`].
@@ -90,7 +92,7 @@ impl ServiceUrl {
                 .map_err(refuse)?,
             path: decode(path).ok_or_else(invalid)?,
             parameters: parse_query(query).map_err(refuse)?,
-            accepted: Vec::new(),
+            taken: Vec::new(),
         })
     }
 
@@ -138,9 +140,10 @@ impl ServiceUrl {
 
     /// Takes a parameter as text.
     pub fn take(&mut self, name: &'static str) -> Option<Secret> {
-        self.accepted.push(name);
-        let at = self.parameters.iter().position(|(given, _)| given == name)?;
-        Some(self.parameters.swap_remove(at).1)
+        let at = self.parameters.iter().position(|(given, _)| given == name);
+        let value = at.map(|at| self.parameters.swap_remove(at).1);
+        self.taken.push((name, value.clone()));
+        value
     }
 
     /// Takes a parameter that `FromStr` reads, for example a number.
@@ -188,19 +191,29 @@ impl ServiceUrl {
     /// # Errors
     /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig) if one is left that nobody took, naming it and
     /// those that would have been accepted.
-    pub fn finish(mut self) -> Result<()> {
+    pub fn finish(self) -> Result<()> {
         let Some((unknown, _)) = self.parameters.first() else { return Ok(()) };
-        self.accepted.sort_unstable();
-        self.accepted.dedup();
-        let accepted = if self.accepted.is_empty() { "none".to_owned() } else { self.accepted.join(", ") };
+        let accepted: BTreeSet<_> = self.taken.iter().map(|(name, _)| *name).collect();
+        let accepted = accepted.into_iter().collect::<Vec<_>>().join(", ");
+        let accepted = if accepted.is_empty() { "none" } else { &accepted };
         let message = format!("unknown parameter {unknown:?} for {}:; accepted: {accepted}", self.scheme);
         Err(Error::invalid_config(&self.setting, message))
     }
 
-    /// The error for a parameter whose value is wrong.
+    /// The error for a parameter that was taken and whose value is wrong. It repeats the value, so it is not for a
+    /// parameter that holds a secret.
     #[must_use]
     pub fn refuse(&self, name: &str, accepts: &str) -> Error {
-        Error::invalid_config(&self.setting, format!("parameter {name:?} must be {accepts}"))
+        let found = self.taken.iter().find_map(|(taken, value)| value.as_ref().filter(|_| *taken == name));
+        let found = found.map(|value| format!(", not {:?}", value.expose())).unwrap_or_default();
+        Error::invalid_config(&self.setting, format!("parameter {name:?} must be {accepts}{found}"))
+    }
+
+    /// The error for a scheme that the service does not have.
+    #[must_use]
+    pub fn refuse_scheme(&self, accepted: &str) -> Error {
+        let message = format!("{:?} is not a scheme of this service; accepted: {accepted}", self.scheme);
+        Error::invalid_config(&self.setting, message)
     }
 }
 
@@ -232,7 +245,11 @@ fn parse_host(text: &str) -> Result<Host, String> {
         Some((name, rest)) => (name, rest.strip_prefix(':')),
         None => text.rsplit_once(':').map_or((text, None), |(name, port)| (name, Some(port))),
     };
-    let port = port.map(|port| port.parse().map_err(|_| format!("port {port:?} must be a number from 0 to 65535")));
+    let port = port.map(|port| {
+        // Where a host was forgotten this is a password.
+        let shown = if port.bytes().all(|byte| byte.is_ascii_digit()) { port } else { "…" };
+        port.parse().map_err(|_| format!("port {shown:?} must be a number from 0 to 65535"))
+    });
     if name.is_empty() || name.contains(|c: char| c.is_whitespace() || c.is_control()) {
         return Err(format!("host {name:?} must be a name or an address"));
     }
@@ -294,8 +311,10 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{text}");
             assert_eq!(error.setting(), Some("STATEHOUSE_CACHE_URL"));
         }
-        let error = ServiceUrl::parse("S", "redis://user:hunter2@h:bad").unwrap_err();
-        assert!(!format!("{error} {error:?}").contains("hunter2"));
+        for text in ["redis://user:hunter2@h:bad", "redis://user:hunter2", "hunter2"] {
+            let error = ServiceUrl::parse("S", text).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
+        }
     }
 
     #[test]
@@ -316,11 +335,13 @@ mod tests {
     fn wrong_values_say_what_is_accepted() {
         for text in ["0s", "0ms", "-1s", "5", "5w", "s", "99999999999999999999s", "18446744073709551615d"] {
             let error = parse(&format!("redis://h?t={text}")).take_duration("t").unwrap_err().to_string();
-            assert!(error.contains("250ms"), "{error}");
+            assert!(error.contains("250ms") && error.contains(&format!("not \"{text}\"")), "{error}");
         }
         for text in ["0", "1.5MiB", "MiB", "5MB"] {
             assert!(parse(&format!("redis://h?t={text}")).take_size("t").is_err(), "{text}");
         }
+        let error = parse("gopher://h").refuse_scheme("memory, redis").to_string();
+        assert_eq!(error, "\"gopher\" is not a scheme of this service; accepted: memory, redis (setting SETTING)");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use statehouse_core::{Error, Result, ServiceUrl};
+use statehouse_core::{Result, ServiceUrl};
 
 use crate::{FileStore, MemoryFileStore};
 
@@ -29,8 +29,8 @@ pub async fn open(url: ServiceUrl) -> Result<Arc<dyn FileStore>> {
         #[cfg(feature = "s3")]
         "s3" => Ok(Arc::new(crate::ObjectFileStore::open_s3(crate::S3Config::from_url(url)?).await?)),
         #[cfg(not(feature = "s3"))]
-        "s3" => Err(Error::invalid_config(url.setting(), "s3: needs the feature \"s3\"")),
-        _ => Err(Error::invalid_config(url.setting(), "a file store's URL begins with memory:, file: or s3:")),
+        "s3" => Err(statehouse_core::Error::invalid_config(url.setting(), "s3: needs the feature \"s3\"")),
+        _ => Err(url.refuse_scheme("memory, file, s3")),
     }
 }
 

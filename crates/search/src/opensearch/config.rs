@@ -101,10 +101,7 @@ impl OpenSearchConfig {
         let tls = match url.scheme() {
             "opensearch+http" => None,
             "opensearch+https" => Some(Tls { ca: url.take("ca").map(|path| path.expose().into()) }),
-            _ => {
-                let accepts = "the scheme must be opensearch+https or opensearch+http";
-                return Err(Error::invalid_config(url.setting(), accepts));
-            }
+            _ => return Err(url.refuse_scheme("opensearch+https, opensearch+http")),
         };
         let mut config = Self::of(url.hosts().to_vec(), url.setting().to_owned())?;
         config.tls = tls;

@@ -5,7 +5,6 @@ mod conformance;
 mod failover;
 mod faults;
 mod https;
-
 mod opening;
 mod stub;
 mod stubbed;
