@@ -151,11 +151,33 @@ impl Server {
         self.running().is_some()
     }
 
+    /// The id of the process that was started; others of the server are below it.
+    pub(crate) fn id(&self) -> u32 {
+        self.running().as_ref().unwrap_or_else(|| self.does_not_run()).child.id()
+    }
+
+    fn does_not_run(&self) -> ! {
+        panic!("{} does not run", self.launch.name)
+    }
+
     /// Sends `signal` to every process of the server.
     pub(crate) fn signal(&self, signal: Signal) {
         let running = self.running();
-        let running = running.as_ref().unwrap_or_else(|| panic!("{} does not run", self.launch.name));
+        let running = running.as_ref().unwrap_or_else(|| self.does_not_run());
         running.signal(signal).unwrap_or_else(|error| panic!("{} cannot be signalled: {error}", self.launch.name));
+    }
+
+    /// Stops every process of the server and waits until all their threads stand: the signal reaches one thread, which
+    /// tells the others.
+    pub(crate) fn pause(&self) {
+        self.signal(Signal::STOP);
+        let group = self.running().as_ref().map(|running| running.group);
+        let processes: Vec<_> =
+            group.into_iter().flat_map(|group| [vec![group], descendants(group)].concat()).collect();
+        let deadline = Instant::now() + Duration::from_secs(1);
+        while !processes.iter().all(|process| stands(*process)) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Ends every process of the server at once, as a crash does; returns when they are gone.
@@ -207,6 +229,16 @@ impl Running {
         }
         Ok(())
     }
+}
+
+/// Whether no thread of `process` runs, as far as the system tells (Linux does).
+fn stands(process: Pid) -> bool {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{}/task", process.as_raw_nonzero())) else { return true };
+    threads.flatten().all(|thread| {
+        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        // `id (name) state …`; the name may have parentheses too. A thread that has ended stands.
+        stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['T', 't', 'Z', 'X']))
+    })
 }
 
 /// The children of `process` and theirs, as far as the system lists them (Linux does).
@@ -269,12 +301,12 @@ fn watchdog(group: Pid, folder: &Path) -> io::Result<Child> {
 /// The methods of every handle that may own a process.
 macro_rules! process_controls {
     () => {
-        /// Stops the process where it is (`SIGSTOP`): connections stay open and nothing answers.
+        /// Stops the process where it is (`SIGSTOP`): connections stay open and nothing answers. Returns when it stands.
         ///
         /// # Panics
         /// If the server does not run, or was given by a URL and is not ours to stop; so do the other controls.
         pub fn pause(&self) {
-            self.process().signal(rustix::process::Signal::STOP);
+            self.process().pause();
         }
 
         /// Lets a paused server go on.

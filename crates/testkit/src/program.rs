@@ -34,6 +34,15 @@ impl Program {
         &self.address
     }
 
+    /// The id of its process.
+    ///
+    /// # Panics
+    /// If it does not run.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.process().id()
+    }
+
     /// Sends one request on a connection of its own.
     ///
     /// # Errors

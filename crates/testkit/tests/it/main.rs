@@ -3,6 +3,7 @@
 mod leftovers;
 mod opensearch;
 mod postgres;
+mod program;
 mod proxy;
 mod redis;
 mod redis_groups;
