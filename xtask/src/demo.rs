@@ -1,7 +1,5 @@
 //! `cargo xtask demo`: the clinic as replicas on real servers, and a page to break it.
 
-use std::path::PathBuf;
-
 use crate::run::{cargo, loudly};
 use crate::{Result, install, workspace};
 
@@ -14,7 +12,7 @@ pub(crate) fn demo(args: &[&str]) -> Result {
     let options = options(args)?;
     install::ensure(&install::SERVERS)?;
     loudly(&mut cargo(["build", "--package", "clinic", "--features", "replicas"]))?;
-    let clinic = target().join("debug/clinic");
+    let clinic = workspace::target().join("debug/clinic");
     let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
     let demo = clinic_fleet::demo(&clinic, options.replicas, &options.listen, |line| println!("{line}"));
     runtime.block_on(demo).map_err(|error| error.to_string())
@@ -35,10 +33,6 @@ fn options(args: &[&str]) -> Result<Options> {
         }
     }
     Ok(options)
-}
-
-fn target() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace::root().join("target"), PathBuf::from)
 }
 
 #[cfg(test)]

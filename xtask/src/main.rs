@@ -18,6 +18,7 @@ Usage: cargo xtask COMMAND
 
   bench [SERVICE] [--quick] [--json FILE]
                            compares with the peers, in one run; fails if a row is below its bar
+  bench clinic [--quick]   requests per second, memory and start time of the clinic, alone and as replicas
   check                    everything that must hold before a change is merged; what CI runs
   test [--full] [FILTER]   all tests against real servers, installed and started as needed
                            --full: the file store's tests once more, against MinIO

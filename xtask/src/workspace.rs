@@ -14,6 +14,11 @@ pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is a folder of the workspace")
 }
 
+/// The folder that builds go to, as far as the environment says; [`read`] asks cargo.
+pub(crate) fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
 /// One package of the workspace.
 #[derive(Debug)]
 pub(crate) struct Package {

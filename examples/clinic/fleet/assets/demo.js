@@ -2,9 +2,14 @@ const requests = document.querySelector("#requests");
 const summary = document.querySelector("#summary");
 const parts = document.querySelector("#parts");
 const SHOWN = 200;
+// A browser opens six connections at most: some must be left for the buttons while every answer is late.
+const MOST_UNDER_WAY = 3;
+let underWay = 0;
 const counts = { good: 0, out: 0, busy: 0, bad: 0 };
 
 async function ask() {
+  if (underWay === MOST_UNDER_WAY) return;
+  underWay += 1;
   const dot = document.createElement("li");
   const start = performance.now();
   let kind = "bad";
@@ -15,6 +20,7 @@ async function ask() {
     words = `${response.status} by ${response.headers.get("x-replica") ?? "the balancer"}`;
     dot.textContent = response.headers.get("x-replica") ?? "";
   } catch { /* shown as failed */ }
+  underWay -= 1;
   dot.className = kind;
   dot.title = `${words}, ${Math.round(performance.now() - start)} ms`;
   counts[kind] += 1;
@@ -33,6 +39,7 @@ function row(part, index) {
   cell(part.name);
   cell(part.condition + (part.ready === false && part.condition === "running" ? ", not ready" : ""));
   cell(part.answered ?? "");
+  cell(part.passed_on ?? "");
   cell(part.failed ?? "");
   const buttons = document.createElement("span");
   const possible = { running: ["kill", "pause"], paused: ["kill", "start"], killed: ["start"], starting: [] }[part.condition];

@@ -39,6 +39,8 @@ pub async fn demo(clinic: &Path, replicas: usize, listen: &str, say: impl Fn(&st
     say(&format!("break it while you watch:               http://{address}/_demo"));
     tokio::signal::ctrl_c().await?;
     say("stopping everything …");
+    // It holds the stage, as the stage holds it.
+    drop(stage.balancer().take());
     Ok(())
 }
 
@@ -128,6 +130,7 @@ impl Stage {
                     "condition": format!("{condition:?}").to_lowercase(),
                     "ready": state.map(|state| state.ready),
                     "answered": state.map(|state| state.answered),
+                    "passed_on": state.map(|state| state.passed_on),
                     "failed": state.map(|state| state.failed),
                 })
             })

@@ -1,9 +1,11 @@
 //! The clinic as replicas: real servers, the processes, and a load balancer before them.
 //!
-//! The clinic's own tests kill and pause what is in here under load; `cargo xtask demo` shows the same to people.
+//! The clinic's own tests kill and pause what is in here under load; `cargo xtask demo` shows the same to people, and
+//! `cargo xtask bench clinic` measures it.
 
 mod balancer;
 mod demo;
+mod measure;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,6 +16,7 @@ use tempfile::TempDir;
 
 pub use balancer::{BackendState, Balancer};
 pub use demo::demo;
+pub use measure::measure;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 

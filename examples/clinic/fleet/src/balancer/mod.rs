@@ -57,6 +57,7 @@ pub(crate) struct Backend {
     address: SocketAddr,
     ready: AtomicBool,
     answered: AtomicU64,
+    passed_on: AtomicU64,
     failed: AtomicU64,
 }
 
@@ -68,7 +69,9 @@ pub struct BackendState {
     pub ready: bool,
     /// How many requests it has answered.
     pub answered: u64,
-    /// How many requests it took and did not answer.
+    /// How many requests it did not answer that were sent to another replica.
+    pub passed_on: u64,
+    /// How many requests it took and did not answer, and that might have been carried out.
     pub failed: u64,
 }
 
@@ -122,13 +125,15 @@ impl Balancer {
 
 impl Backend {
     const fn new(address: SocketAddr) -> Self {
-        Self { address, ready: AtomicBool::new(false), answered: AtomicU64::new(0), failed: AtomicU64::new(0) }
+        let [answered, passed_on, failed] = [const { AtomicU64::new(0) }; 3];
+        Self { address, ready: AtomicBool::new(false), answered, passed_on, failed }
     }
 
     fn state(&self) -> BackendState {
         BackendState {
             ready: self.ready.load(Ordering::Relaxed),
             answered: self.answered.load(Ordering::Relaxed),
+            passed_on: self.passed_on.load(Ordering::Relaxed),
             failed: self.failed.load(Ordering::Relaxed),
         }
     }
@@ -199,6 +204,7 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Response<Body> {
                     backend.failed.fetch_add(1, Ordering::Relaxed);
                     return text(StatusCode::BAD_GATEWAY, "the replica was lost while it answered");
                 }
+                backend.passed_on.fetch_add(1, Ordering::Relaxed);
             }
         }
         if tokio::time::Instant::now() > give_up {

@@ -85,7 +85,10 @@ async fn an_answer_that_is_cut_is_asked_for_again_and_a_post_is_not_sent_twice()
         let balancer = before(&[bad, good]).await;
         let answer = ask(&balancer, head).await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {expected}")), "{head}: {answer}");
-        assert_eq!(at_good.lock().unwrap().len(), usize::from(expected == "200"), "{head}");
+        let passed_on = u64::from(expected == "200");
+        assert_eq!(at_good.lock().unwrap().len() as u64, passed_on, "{head}");
+        let state = balancer.states()[0];
+        assert_eq!((state.passed_on, state.failed), (passed_on, 1 - passed_on), "{head}");
     }
 }
 

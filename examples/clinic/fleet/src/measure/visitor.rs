@@ -1,0 +1,153 @@
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::header::{CONTENT_TYPE, COOKIE, HOST, SET_COOKIE};
+use hyper::{Method, Request};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use crate::Failure;
+
+const FORM: &str = "application/x-www-form-urlencoded";
+/// What people look for; they are seen typing it.
+const WORDS: [&str; 8] =
+    ["diabetes", "hypertension", "asthma", "fracture", "pneumonia", "migraine", "arthritis", "infection"];
+
+/// What a visitor does, with one request.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Deed {
+    Dashboard,
+    Chart,
+    Search,
+    Draft,
+    Download,
+    Attach,
+}
+
+impl Deed {
+    pub(super) const ALL: [Self; 6] =
+        [Self::Dashboard, Self::Chart, Self::Search, Self::Draft, Self::Download, Self::Attach];
+    pub(super) const MIX: [Self; 12] = [
+        Self::Dashboard,
+        Self::Chart,
+        Self::Search,
+        Self::Search,
+        Self::Search,
+        Self::Draft,
+        Self::Chart,
+        Self::Search,
+        Self::Search,
+        Self::Draft,
+        Self::Attach,
+        Self::Download,
+    ];
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Dashboard => "the dashboard",
+            Self::Chart => "a chart",
+            Self::Search => "a diagnosis as one types",
+            Self::Draft => "a draft kept in the session",
+            Self::Download => "20 kB of a document down",
+            Self::Attach => "20 kB of a document up",
+        }
+    }
+}
+
+/// A browser without a screen that is logged in. It asks one replica after another, on connections that it keeps.
+#[derive(Debug)]
+pub(super) struct Visitor {
+    replicas: Vec<(SocketAddr, Option<SendRequest<Full<Bytes>>>)>,
+    turn: usize,
+    patient: usize,
+    cookie: String,
+    csrf: String,
+    document: String,
+}
+
+impl Visitor {
+    pub(super) async fn log_in(replicas: &[SocketAddr], number: usize) -> Result<Self, Failure> {
+        let replicas = replicas.iter().map(|address| (*address, None)).collect();
+        let (cookie, csrf, document) = Default::default();
+        let mut visitor = Self { replicas, turn: number, patient: 100 + number, cookie, csrf, document };
+        let page = visitor.send(Method::GET, "/login", "", Bytes::new()).await?;
+        visitor.csrf = between(&page, "name=\"csrf\" value=\"")?;
+        let form = format!("login=staff{:03}&password=statehouse", 3 + number);
+        visitor.send(Method::POST, "/login", FORM, form.into()).await?;
+        let me = visitor.send(Method::GET, "/api/me", "", Bytes::new()).await?;
+        visitor.csrf = between(&me, "\"csrf\":\"")?;
+        visitor.act(Deed::Attach).await?;
+        Ok(visitor)
+    }
+
+    pub(super) async fn act(&mut self, deed: Deed) -> Result<(), Failure> {
+        let (turn, patient) = (self.turn, self.patient);
+        let mut get = async |path: &str| self.send(Method::GET, path, "", Bytes::new()).await;
+        match deed {
+            Deed::Dashboard => get("/").await.map(drop),
+            Deed::Chart => get(&format!("/patients/{}", 1 + turn % 2_000)).await.map(drop),
+            Deed::Search => {
+                let word = WORDS[turn / 8 % WORDS.len()];
+                get(&format!("/api/concepts?q={}", &word[..2 + turn % (word.len() - 1)])).await.map(drop)
+            }
+            Deed::Draft => {
+                let draft = format!("text=Slept+well.+Turn+{turn}.");
+                self.send(Method::PUT, &format!("/patients/{patient}/draft"), FORM, draft.into()).await.map(drop)
+            }
+            Deed::Download => {
+                let path = format!("/documents/{}", self.document);
+                self.send(Method::GET, &path, "", Bytes::new()).await.map(drop)
+            }
+            Deed::Attach => {
+                let path = format!("/patients/{patient}/documents?name=scan.bin");
+                let scan = Bytes::from(vec![turn.to_le_bytes()[0]; 20_000]);
+                let row = self.send(Method::POST, &path, "application/octet-stream", scan).await?;
+                self.document = between(&row, "\"id\":\"")?;
+                Ok(())
+            }
+        }
+    }
+
+    /// The body of the answer. One that is neither a success nor a redirection is an error.
+    async fn send(&mut self, method: Method, path: &str, content_type: &str, body: Bytes) -> Result<Bytes, Failure> {
+        let index = self.turn % self.replicas.len();
+        self.turn += 1;
+        let (address, connection) = &mut self.replicas[index];
+        let mut sender = match connection.take().filter(|sender| !sender.is_closed()) {
+            Some(sender) => sender,
+            None => connect(*address).await?,
+        };
+        let request = Request::builder().method(&method).uri(path).header(HOST, address.to_string());
+        let request = request.header(COOKIE, &self.cookie).header("x-csrf-token", &self.csrf);
+        let request = request.header(CONTENT_TYPE, content_type).body(Full::new(body))?;
+        sender.ready().await?;
+        let response = sender.send_request(request).await?;
+        if let Some(cookie) = response.headers().get(SET_COOKIE) {
+            self.cookie = cookie.to_str()?.split(';').next().unwrap_or_default().to_owned();
+        }
+        let status = response.status();
+        let body = response.into_body().collect().await?.to_bytes();
+        self.replicas[index].1 = Some(sender);
+        if status.is_success() || status.is_redirection() {
+            return Ok(body);
+        }
+        Err(format!("{method} {path} was answered {status}: {}", String::from_utf8_lossy(&body)).into())
+    }
+}
+
+async fn connect(address: SocketAddr) -> Result<SendRequest<Full<Bytes>>, Failure> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    let (sender, connection) = handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    Ok(sender)
+}
+
+/// What stands behind `before`, up to the next quote.
+fn between(text: &[u8], before: &str) -> Result<String, Failure> {
+    let text = std::str::from_utf8(text)?;
+    let after = text.split_once(before).ok_or("the answer has another form")?.1;
+    Ok(after.split('"').next().unwrap_or_default().to_owned())
+}
