@@ -8,9 +8,11 @@ export function startDraft(form) {
   const status = form.querySelector("[role=status]");
   let timer = 0;
   let sent = Promise.resolve();
+  let sending = 0;
 
   async function keep() {
-    const body = new URLSearchParams({ text: text.value });
+    const body = new URLSearchParams({ id: form.elements.id.value, text: text.value });
+    sending += 1;
     try {
       const response = await fetch(form.dataset.draft, { method: "PUT", headers: tokenHeader, body });
       if (response.ok) status.textContent = "Draft kept.";
@@ -18,6 +20,7 @@ export function startDraft(form) {
     } catch {
       status.textContent = "Draft not kept: the server cannot be reached.";
     }
+    sending -= 1;
   }
 
   text.addEventListener("input", () => {
@@ -26,5 +29,11 @@ export function startDraft(form) {
     // One after another: an older draft must not arrive after a newer one.
     timer = setTimeout(() => (sent = sent.then(keep)), PAUSE);
   });
-  form.addEventListener("submit", () => clearTimeout(timer));
+  form.addEventListener("submit", (event) => {
+    clearTimeout(timer);
+    if (sending === 0) return;
+    // A draft that arrived after the note would be shown as another note, half written.
+    event.preventDefault();
+    sent.then(() => form.submit());
+  });
 }

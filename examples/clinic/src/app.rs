@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use statehouse::cache::TypedCache;
@@ -12,7 +12,7 @@ use statehouse::{Capabilities, ErrorKind, Health, Services};
 
 use crate::db::{Database, Login};
 use crate::error::{AppError, Result, SOON};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Reads};
 use crate::settings::Settings;
 use crate::terminology::Concepts;
 use crate::wiring::Wiring;
@@ -28,23 +28,10 @@ pub(crate) struct App {
     pub(crate) markers: Files,
     pub(crate) concepts: Concepts,
     counts: TypedCache<Counts>,
-    pub(crate) count_reads: Reads,
+    count_reads: Reads,
     pub(crate) metrics: Metrics,
     pub(crate) started: Instant,
     draining: AtomicBool,
-}
-
-/// How often something was read, and how often it had to be loaded.
-#[derive(Debug, Default)]
-pub(crate) struct Reads {
-    reads: AtomicU64,
-    loads: AtomicU64,
-}
-
-impl Reads {
-    pub(crate) fn numbers(&self) -> (u64, u64) {
-        (self.reads.load(Ordering::Relaxed), self.loads.load(Ordering::Relaxed))
-    }
 }
 
 /// A session that is alive.
@@ -56,8 +43,9 @@ pub(crate) struct LiveLogin {
 impl App {
     /// Opens everything that the settings name.
     pub(crate) async fn open(settings: &Settings) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
-        let database = Database::open(&settings.database).await?;
         let wiring = Wiring::open(settings).await?;
+        let open = Database::open(&settings.database).await;
+        let database = open.map_err(|error| format!("cannot open the database: {error}"))?;
         Ok(Self {
             database,
             services: wiring.services,
@@ -95,7 +83,7 @@ impl App {
     /// The active diagnoses by chapter: from the cache, and from the database if they are not there or the cache is
     /// out of reach.
     pub(crate) async fn active_by_chapter(&self) -> Result<Arc<Counts>> {
-        self.count_reads.reads.fetch_add(1, Ordering::Relaxed);
+        self.count_reads.read();
         let cached = self.counts.get_or_load("active", || self.count_active()).await;
         match cached {
             Ok(counts) => Ok(counts),
@@ -111,7 +99,7 @@ impl App {
     }
 
     async fn count_active(&self) -> sqlx::Result<Counts> {
-        self.count_reads.loads.fetch_add(1, Ordering::Relaxed);
+        self.count_reads.load();
         Ok(self.database.active_by_chapter().await?.into_iter().collect())
     }
 
@@ -156,6 +144,11 @@ impl App {
             ("search", services.search, self.concepts.index().index().capabilities().clone()),
             ("database", database, Capabilities::default()),
         ]
+    }
+
+    /// Every cache's name, and how it was read here.
+    pub(crate) const fn reads(&self) -> [(&'static str, &Reads); 2] {
+        [("counts", &self.count_reads), ("chapter-counts", self.concepts.reads())]
     }
 
     async fn database_health(&self) -> Health {

@@ -9,6 +9,7 @@ mod db;
 mod error;
 mod id;
 mod metrics;
+mod server;
 mod settings;
 mod sweep;
 mod terminology;
@@ -16,12 +17,11 @@ mod time;
 mod web;
 mod wiring;
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::app::App;
@@ -33,7 +33,8 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 async fn main() -> ExitCode {
     let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let colors = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colors).with_writer(std::io::stderr).init();
     let outcome = match Settings::read(std::env::args_os().skip(1), env) {
         Ok(None) => std::io::stdout().write_all(HELP.as_bytes()).map_err(Failure::from),
         Ok(Some(settings)) => run(settings).await,
@@ -55,33 +56,28 @@ fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 async fn run(settings: Settings) -> Result<(), Failure> {
-    std::fs::create_dir_all(&settings.data)?;
+    // Taken first and listened at last: a wrong address makes no folder, and nobody waits for one that is not open yet.
+    let socket = server::take(&settings.listen)
+        .await
+        .map_err(|error| format!("cannot listen at {}: {error}", settings.listen))?;
+    make_folder(&settings.data)?;
     let app = Arc::new(App::open(&settings).await?);
-    let listener = TcpListener::bind(&settings.listen).await?;
     let router = web::router(&app, settings.replica);
     let loading = tokio::spawn(terminology::load(Arc::clone(&app)));
     let sweeping = tokio::spawn(sweep::run(Arc::clone(&app)));
+    let listener = socket.listen(1024).map_err(|error| format!("cannot listen at {}: {error}", settings.listen))?;
     let mut stdout = std::io::stdout();
     writeln!(stdout, "listening on http://{}", listener.local_addr()?)?;
     stdout.flush()?;
-    let stop = stop(Arc::clone(&app), settings.drain);
-    axum::serve(listener, router).with_graceful_shutdown(stop).await?;
+    server::serve(listener, router, server::stop(Arc::clone(&app), settings.drain)).await?;
     loading.abort();
     sweeping.abort();
     app.close().await?;
     Ok(())
 }
 
-/// Ends at Ctrl-C at once, and at SIGTERM after load balancers have had the time to look at `/ready`.
-async fn stop(app: Arc<App>, drain: std::time::Duration) {
-    // Without handlers the signals would end the process at once, which loses nothing either.
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => app.drain(),
-        _ = terminate.recv() => {
-            app.drain();
-            tokio::time::sleep(drain).await;
-        }
-    }
-    tracing::info!("closing after the requests that are under way");
+fn make_folder(data: &Path) -> Result<(), Failure> {
+    std::fs::create_dir_all(data).map_err(|error| format!("cannot make the folder {}: {error}", data.display()))?;
+    tracing::info!(folder = %std::path::absolute(data)?.display(), "what this clinic keeps itself is in this folder");
+    Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,29 @@ struct Route {
     time: Duration,
     /// How many took no longer than the bound of the same index.
     within: [u64; BOUNDS.len()],
+}
+
+/// How often a cache was asked for something, and how often that had to be loaded.
+#[derive(Debug, Default)]
+pub(crate) struct Reads {
+    reads: AtomicU64,
+    loads: AtomicU64,
+}
+
+impl Reads {
+    pub(crate) fn read(&self) {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn load(&self) {
+        self.loads.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Hits and misses. A read that waited for somebody else's load is a hit.
+    pub(crate) fn hits_and_misses(&self) -> (u64, u64) {
+        let loads = self.loads.load(Ordering::Relaxed);
+        (self.reads.load(Ordering::Relaxed).saturating_sub(loads), loads)
+    }
 }
 
 impl Metrics {

@@ -124,6 +124,7 @@ impl Given {
         let data = self.data.unwrap_or_else(|| "clinic-data".into());
         let database =
             self.database.unwrap_or_else(|| format!("sqlite://{}?mode=rwc", data.join("clinic.db").display()));
+        check_database(&database)?;
         let listen = self.listen.unwrap_or_else(|| "127.0.0.1:8080".to_owned());
         let embedded = Config::embedded(&data).with_namespace("clinic");
         Ok(Settings {
@@ -136,6 +137,18 @@ impl Given {
             statehouse: self.statehouse.unwrap_or(embedded).with_env()?,
             data,
         })
+    }
+}
+
+/// Never shows the URL: it may hold a password.
+fn check_database(url: &str) -> Result<(), &'static str> {
+    match url.split(':').next() {
+        Some("sqlite") => Ok(()),
+        Some("postgres" | "postgresql") if cfg!(feature = "replicas") => Ok(()),
+        Some("postgres" | "postgresql") => {
+            Err("CLINIC_DATABASE names PostgreSQL, which is not compiled in: build with --features replicas")
+        }
+        _ => Err("CLINIC_DATABASE is postgres://… or sqlite://…"),
     }
 }
 
@@ -196,10 +209,23 @@ mod tests {
             (&["--config", "/nonexistent/clinic.toml"], &[], "/nonexistent/clinic.toml"),
             (&[], &[("CLINIC_DRAIN", "soon")], "CLINIC_DRAIN"),
             (&[], &[("CLINIC_EDITION", "2024-04")], "CLINIC_EDITION"),
+            (&[], &[("CLINIC_DATABASE", "mysql://ada:hunter2@localhost/clinic")], "CLINIC_DATABASE"),
             (&["--help"], &[], "help"),
         ] {
             let error = read(args, env).err().expect(named).to_string();
-            assert!(error.contains(named), "{error}");
+            assert!(error.contains(named) && !error.contains("hunter2"), "{error}");
         }
+    }
+
+    #[test]
+    fn the_two_configurations_in_the_readme_are_read() {
+        let readme = include_str!("../README.md");
+        let shown: Vec<_> = readme.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+        let [alone, replicas] = shown[..] else { panic!("two files are shown") };
+        let (alone, replicas) = (toml::from_str::<Given>(alone).unwrap(), toml::from_str::<Given>(replicas).unwrap());
+        let defaults = read(&[], &[]).unwrap();
+        assert_eq!((alone.listen, alone.data), (Some(defaults.listen), Some(defaults.data)));
+        assert_eq!(alone.edition, Some(defaults.edition));
+        assert!(replicas.database.unwrap().starts_with("postgres://") && replicas.statehouse.is_some());
     }
 }

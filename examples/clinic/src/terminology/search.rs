@@ -14,6 +14,7 @@ use statehouse::search::{self, BoolQuery, DisMaxQuery, Fragment, Highlight, Inde
 
 use super::{Concept, Edition, bare_code, chapters};
 use crate::error::{AppError, Result};
+use crate::metrics::Reads;
 
 /// The most words that are looked for.
 const MAX_WORDS: usize = 10;
@@ -28,6 +29,7 @@ pub(crate) struct Concepts {
     index: Index<Concept>,
     /// How many hits a query has in each chapter: many people type the same beginnings.
     counts: TypedCache<ChapterCounts>,
+    reads: Reads,
     edition: Edition,
     /// How many are loaded; all of them once it is [`READY`].
     loaded: AtomicU64,
@@ -87,8 +89,13 @@ pub(crate) type ChapterCounts = Vec<(String, u64)>;
 type Segment = (String, bool);
 
 impl Concepts {
-    pub(crate) const fn new(index: Index<Concept>, counts: TypedCache<ChapterCounts>, edition: Edition) -> Self {
-        Self { index, counts, edition, loaded: AtomicU64::new(0) }
+    pub(crate) fn new(index: Index<Concept>, counts: TypedCache<ChapterCounts>, edition: Edition) -> Self {
+        Self { index, counts, reads: Reads::default(), edition, loaded: AtomicU64::new(0) }
+    }
+
+    /// How the cache of counts by chapter was read.
+    pub(crate) const fn reads(&self) -> &Reads {
+        &self.reads
     }
 
     pub(crate) const fn index(&self) -> &Index<Concept> {
@@ -138,6 +145,7 @@ impl Concepts {
 
     /// From the cache, or counted if that cannot be.
     async fn by_chapter(&self, typed: &str, query: &BoolQuery) -> statehouse::Result<Arc<ChapterCounts>> {
+        self.reads.read();
         let key = format!("{}/{}", self.edition.name(), typed.to_lowercase());
         match self.counts.get_or_load(key, || self.count_by_chapter(query)).await {
             Ok(counts) => Ok(counts),
@@ -146,6 +154,7 @@ impl Concepts {
     }
 
     async fn count_by_chapter(&self, query: &BoolQuery) -> statehouse::Result<ChapterCounts> {
+        self.reads.load();
         let counts: Vec<_> = chapters().map(|(chapter, _)| self.count_in(query, chapter)).collect();
         let mut counts: ChapterCounts = stream::iter(counts).buffered(COUNTS_AT_ONCE).try_collect().await?;
         counts.retain(|(_, count)| *count > 0);

@@ -215,6 +215,9 @@ impl Draft {
 
 #[derive(Deserialize)]
 pub(crate) struct KeepDraft {
+    /// That of the form, so that a note is saved once, also from a page that was loaded again.
+    #[serde(default)]
+    id: String,
     text: String,
 }
 
@@ -223,7 +226,7 @@ pub(crate) async fn keep_draft(
     State(app): State<Arc<App>>,
     visit: Visit,
     Path(id): Path<i64>,
-    Form(KeepDraft { text }): Form<KeepDraft>,
+    Form(KeepDraft { id: note, text }): Form<KeepDraft>,
 ) -> Result<StatusCode> {
     find(&app, id).await?;
     check_note(&text)?;
@@ -231,7 +234,8 @@ pub(crate) async fn keep_draft(
     if text.is_empty() {
         visit.session.remove(&attribute)?;
     } else {
-        let draft = Draft { text, ..Draft::of(&visit, id).await? };
+        let note = if is_id(&note) { note } else { Draft::of(&visit, id).await?.id };
+        let draft = Draft { id: note, text };
         visit.session.insert(&attribute, &draft)?;
     }
     Ok(StatusCode::NO_CONTENT)

@@ -1,10 +1,11 @@
 //! Every request that changes something must show the token of the session that it is made in.
 
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use futures_util::StreamExt;
 use statehouse::session::Session;
 use subtle::ConstantTimeEq;
 
@@ -13,6 +14,8 @@ use crate::id::new_id;
 
 /// The most bytes of a form.
 const MAX_FORM: usize = 64 << 10;
+/// A browser that has sent no more than this is let finish, because it looks at the answer only then.
+const MAX_REFUSED: usize = 16 << 20;
 const HEADER: &str = "x-csrf-token";
 const ATTRIBUTE: &str = "csrf";
 
@@ -58,10 +61,27 @@ async fn shown(request: Request) -> Result<(Option<String>, Request)> {
         return Ok((None, request));
     }
     let (parts, body) = request.into_parts();
-    let too_large = |_| AppError::new(StatusCode::PAYLOAD_TOO_LARGE, "A form must not be larger than 64 KiB.");
-    let bytes = to_bytes(body, MAX_FORM).await.map_err(too_large)?;
+    let bytes = form(body).await?;
     let token = field(&bytes, ATTRIBUTE);
     Ok((token, Request::from_parts(parts, Body::from(bytes))))
+}
+
+async fn form(body: Body) -> Result<Bytes> {
+    let mut pieces = body.into_data_stream();
+    let (mut form, mut length) = (Vec::new(), 0);
+    while let Some(piece) = pieces.next().await {
+        let piece = piece.map_err(|_| AppError::bad_request("The form broke off."))?;
+        length += piece.len();
+        if length <= MAX_FORM {
+            form.extend_from_slice(&piece);
+        } else if length > MAX_REFUSED {
+            break;
+        }
+    }
+    if length > MAX_FORM {
+        return Err(AppError::new(StatusCode::PAYLOAD_TOO_LARGE, "A form must not be larger than 64 KiB."));
+    }
+    Ok(form.into())
 }
 
 fn is_form(headers: &HeaderMap) -> bool {
@@ -77,6 +97,8 @@ fn field(form: &[u8], name: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use axum::body::to_bytes;
+
     use super::*;
 
     fn request(content_type: &str, token: Option<&str>, body: &str) -> Request {

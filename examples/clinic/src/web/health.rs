@@ -1,6 +1,6 @@
 //! What a load balancer, an orchestrator and Prometheus ask.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::sync::Arc;
 
 use axum::Json;
@@ -27,14 +27,34 @@ pub(crate) async fn ready(State(app): State<Arc<App>>) -> Response {
 
 pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Response {
     let mut text = app.metrics.render();
-    let (reads, loads) = app.count_reads.numbers();
-    let _ = writeln!(text, "# TYPE clinic_counts_reads_total counter\nclinic_counts_reads_total {reads}");
-    let _ = writeln!(text, "# TYPE clinic_counts_loads_total counter\nclinic_counts_loads_total {loads}");
-    text.push_str("# TYPE clinic_service_up gauge\n# TYPE clinic_service_latency_seconds gauge\n");
-    for (name, health, _) in app.health().await {
-        let (up, latency) = (u8::from(health.is_up()), health.latency.as_secs_f64());
-        let _ = writeln!(text, "clinic_service_up{{service=\"{name}\"}} {up}");
-        let _ = writeln!(text, "clinic_service_latency_seconds{{service=\"{name}\"}} {latency}");
-    }
+    let reads = app.reads().map(|(name, reads)| (name, reads.hits_and_misses()));
+    let health = app.health().await;
+    let services = || health.iter().map(|(name, health, _)| (*name, health));
+    write_all(&mut text, "clinic_cache_hits_total", "counter", "cache", reads.map(|(name, (hits, _))| (name, hits)));
+    write_all(
+        &mut text,
+        "clinic_cache_misses_total",
+        "counter",
+        "cache",
+        reads.map(|(name, (_, misses))| (name, misses)),
+    );
+    let up = services().map(|(name, health)| (name, u8::from(health.is_up())));
+    write_all(&mut text, "clinic_service_up", "gauge", "service", up);
+    let latency = services().map(|(name, health)| (name, health.latency.as_secs_f64()));
+    write_all(&mut text, "clinic_service_latency_seconds", "gauge", "service", latency);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+}
+
+/// All samples of one metric stand together, as the format wants it.
+fn write_all<V: Display>(
+    text: &mut String,
+    metric: &str,
+    kind: &str,
+    label: &str,
+    samples: impl IntoIterator<Item = (&'static str, V)>,
+) {
+    let _ = writeln!(text, "# TYPE {metric} {kind}");
+    for (name, value) in samples {
+        let _ = writeln!(text, "{metric}{{{label}=\"{name}\"}} {value}");
+    }
 }

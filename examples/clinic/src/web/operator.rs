@@ -15,7 +15,6 @@ use crate::error::Result;
 
 pub(crate) async fn page(State(app): State<Arc<App>>, OperatorVisit(visit): OperatorVisit) -> Result<Markup> {
     let services = app.health().await;
-    let (reads, loads) = app.count_reads.numbers();
     let content = html! {
         header {
             h1 { "Operator" }
@@ -41,8 +40,20 @@ pub(crate) async fn page(State(app): State<Arc<App>>, OperatorVisit(visit): Oper
             }
         }
         section.card {
-            h2 { "Cache of the dashboard's counts" }
-            p { (reads) " reads here: " (reads.saturating_sub(loads)) " hits, " (loads) " misses, each loaded from the database." }
+            h2 { "Caches, as read by this replica" }
+            table {
+                thead {
+                    tr {
+                        th scope="col" { "Cache" } th.number scope="col" { "Hits" } th.number scope="col" { "Misses" }
+                    }
+                }
+                tbody {
+                    @for (name, reads) in app.reads() {
+                        @let (hits, misses) = reads.hits_and_misses();
+                        tr { th scope="row" { (name) } td.number { (hits) } td.number { (misses) } }
+                    }
+                }
+            }
         }
         section.card {
             h2 { "Terminology" }
@@ -66,8 +77,10 @@ fn row(name: &str, health: &Health, capabilities: &Capabilities) -> Markup {
                 @if let Some(error) = &health.error { br; small { (error.to_string()) } }
             }
             td { code { (health.backend) } }
-            td.number { (format!("{:.1} ms", health.latency.as_secs_f64() * 1e3)) }
-            td { small { @for (index, capability) in capabilities.iter().enumerate() {
+            td.number { (format!("{:.1?}", health.latency)) }
+            td { small {
+                @if capabilities.iter().next().is_none() { "–" }
+                @for (index, capability) in capabilities.iter().enumerate() {
                 @if index > 0 { ", " }
                 span title=(capability.meaning()) { (capability.name()) }
             } } }
