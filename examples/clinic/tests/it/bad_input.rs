@@ -3,11 +3,55 @@ use reqwest::{Method, StatusCode};
 use crate::client::{Client, text};
 use crate::clinic;
 
+/// All of it, at the clinic with this address.
+#[cfg(feature = "replicas")]
+pub(crate) async fn all(clinic: std::net::SocketAddr) {
+    let clinic = &clinic.to_string();
+    without_token(clinic).await;
+    forged_cookies(clinic).await;
+    too_much(clinic).await;
+    wrong_documents(clinic).await;
+    markup(clinic).await;
+    unknown(clinic).await;
+}
+
 #[tokio::test]
 async fn forms_without_the_sessions_token_change_nothing() {
-    let clinic = clinic::shared().await;
-    let client = Client::logged_in(clinic.address(), "staff110").await;
-    let other = Client::logged_in(clinic.address(), "staff111").await;
+    without_token(clinic::shared().await.address()).await;
+}
+
+#[tokio::test]
+async fn forged_cookies_open_nothing() {
+    forged_cookies(clinic::shared().await.address()).await;
+}
+
+#[tokio::test]
+async fn too_much_is_refused() {
+    too_much(clinic::shared().await.address()).await;
+}
+
+#[tokio::test]
+async fn documents_with_wrong_names_and_types_are_refused_and_nothing_is_stored() {
+    let data = tempfile::tempdir().unwrap();
+    let clinic = clinic::builder(data.path()).start().await;
+    wrong_documents(clinic.address()).await;
+    let kept = data.path().join("files").join("clinic.documents+");
+    assert!(!kept.exists() || kept.read_dir().unwrap().next().is_none(), "no file without a row either");
+}
+
+#[tokio::test]
+async fn markup_is_shown_as_text_and_a_page_in_disguise_is_not_run() {
+    markup(clinic::shared().await.address()).await;
+}
+
+#[tokio::test]
+async fn what_is_unknown_is_a_clear_refusal() {
+    unknown(clinic::shared().await.address()).await;
+}
+
+async fn without_token(clinic: &str) {
+    let client = Client::logged_in(clinic, "staff110").await;
+    let other = Client::logged_in(clinic, "staff111").await;
     let right = client.csrf();
     for token in ["", "0", &other.csrf(), &right.to_uppercase().replace(char::is_numeric, "A")] {
         client.set_csrf(token.to_owned());
@@ -24,28 +68,33 @@ async fn forms_without_the_sessions_token_change_nothing() {
     assert_eq!(added.status(), StatusCode::SEE_OTHER);
 }
 
-#[tokio::test]
-async fn forged_cookies_open_nothing() {
-    let clinic = clinic::shared().await;
-    let client = Client::new(clinic.address());
+async fn forged_cookies(clinic: &str) {
+    let client = Client::new(clinic);
     let oversized = format!("id={}", "a".repeat(4_000));
     let made_up = format!("id={}", "0123456789abcdef".repeat(4));
-    for cookie in ["id=", "id=../../etc/passwd", "id=%00", &made_up, &oversized, "id=1; id=2; id=3; id=4; id=5"] {
+    // One of another clinic, and one of this clinic with another secret.
+    let data = tempfile::tempdir().unwrap();
+    let elsewhere = clinic::builder(data.path()).start().await;
+    let foreign = Client::logged_in(elsewhere.address(), "ada").await.cookie();
+    let mut forged = Client::logged_in(clinic, "staff116").await.cookie();
+    let middle = forged.len() - 5;
+    let other = if forged[middle..].starts_with('A') { "B" } else { "A" };
+    forged.replace_range(middle..=middle, other);
+    let cookies = ["id=", "id=../../etc/passwd", "id=%00", &made_up, &oversized, "id=1; id=2; id=3; id=4; id=5"];
+    for cookie in cookies.into_iter().chain([&*foreign, &*forged]) {
         let answer = client.request(Method::GET, "/api/me").header("cookie", cookie).send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{cookie}");
     }
 }
 
-#[tokio::test]
-async fn too_much_is_refused() {
-    let clinic = clinic::shared().await;
-    let client = Client::logged_in(clinic.address(), "staff112").await;
+async fn too_much(clinic: &str) {
+    let client = Client::logged_in(clinic, "staff112").await;
     let ten_megabytes = "a".repeat(10 << 20);
-    // The clinic may answer and close before all was sent.
-    match client.post("/patients/22/notes", &[("id", &"0".repeat(32)), ("text", &ten_megabytes)]).await {
-        Ok(answer) => assert_eq!(answer.status(), StatusCode::PAYLOAD_TOO_LARGE),
-        Err(error) => assert!(error.is_request(), "{error}"),
-    }
+    let form = [("id", &*"0".repeat(32)), ("text", &ten_megabytes)];
+    let refused = client.post("/patients/22/notes", &form).await.unwrap();
+    assert_eq!(refused.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    let error: serde_json::Value = refused.json().await.unwrap();
+    assert_eq!(error["error"], "A form must not be larger than 64 KiB.");
     let long = "a".repeat(17 << 10);
     assert_eq!(client.keep_draft(22, &long).await.unwrap().status(), StatusCode::PAYLOAD_TOO_LARGE);
     let note = client.post("/patients/22/notes", &[("id", &"0".repeat(32)), ("text", &long)]).await.unwrap();
@@ -57,10 +106,8 @@ async fn too_much_is_refused() {
     assert_eq!(search.status(), StatusCode::BAD_REQUEST);
 }
 
-#[tokio::test]
-async fn documents_with_wrong_names_and_types_are_refused_and_nothing_is_stored() {
-    let clinic = clinic::shared().await;
-    let client = Client::logged_in(clinic.address(), "staff113").await;
+async fn wrong_documents(clinic: &str) {
+    let client = Client::logged_in(clinic, "staff113").await;
     for name in ["../../etc/passwd", "a/b.png", "a\\b.png", "", "..", "line\nbreak", &"x".repeat(300)] {
         let refused = client.attach(23, name, "text/plain", b"x".to_vec()).await.unwrap();
         assert_eq!(refused.status(), StatusCode::BAD_REQUEST, "{name:?}");
@@ -76,10 +123,8 @@ async fn documents_with_wrong_names_and_types_are_refused_and_nothing_is_stored(
     }
 }
 
-#[tokio::test]
-async fn markup_is_shown_as_text_and_a_page_in_disguise_is_not_run() {
-    let clinic = clinic::shared().await;
-    let client = Client::logged_in(clinic.address(), "staff114").await;
+async fn markup(clinic: &str) {
+    let client = Client::logged_in(clinic, "staff114").await;
     let markup = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'&";
     let id = "1".repeat(32);
     let saved = client.post("/patients/24/notes", &[("id", &id), ("text", markup)]).await.unwrap();
@@ -103,10 +148,8 @@ async fn markup_is_shown_as_text_and_a_page_in_disguise_is_not_run() {
     assert_eq!(answer.headers()["x-content-type-options"], "nosniff");
 }
 
-#[tokio::test]
-async fn what_is_unknown_is_a_clear_refusal() {
-    let clinic = clinic::shared().await;
-    let client = Client::logged_in(clinic.address(), "staff115").await;
+async fn unknown(clinic: &str) {
+    let client = Client::logged_in(clinic, "staff115").await;
     for concept in ["", "Q99.99", "diabetes", "<b>"] {
         let refused = client.post("/patients/25/diagnoses", &[("concept", concept)]).await.unwrap();
         assert_eq!(refused.status(), StatusCode::UNPROCESSABLE_ENTITY, "{concept:?}");

@@ -1,80 +1,137 @@
+use std::fmt::Display;
+
 use crate::client::PASSWORD;
 use crate::clinic;
-use crate::webdriver::{DOWN, Driver, ENTER, Profile};
-
-async fn log_in(profile: &Profile, base: &str, login: &str) {
-    profile.open(&format!("{base}/login")).await;
-    profile.keys("#login", login).await;
-    profile.keys("#password", &format!("{PASSWORD}{ENTER}")).await;
-    profile.until("document.querySelector('.chapters')").await;
-}
-
-/// A photo as a phone makes one, only smaller: the picture of this test's own page.
-async fn photo(profile: &Profile, name: &str) -> String {
-    profile.picture(name).await;
-    format!("{}/screenshots/{name}.png", env!("CARGO_TARGET_TMPDIR"))
-}
+use crate::webdriver::{DOWN, Driver, ENTER, Profile, picture_path};
 
 #[tokio::test]
 async fn a_day_at_the_clinic_with_the_keyboard_a_photo_and_a_second_browser() {
-    let clinic = clinic::shared().await;
-    let base = format!("http://{}", clinic.address());
+    a_day_at_the_clinic(clinic::shared().await.address(), "embedded").await;
+}
+
+/// The pictures of it are kept in a folder of this name.
+pub(crate) async fn a_day_at_the_clinic(clinic: impl Display, pictures: &str) {
+    let base = format!("http://{clinic}");
     let driver = Driver::start().await;
-    let first = driver.profile(1280, 900).await;
-    first.open(&format!("{base}/patients/31")).await;
+    let first = Visitor { profile: driver.profile(1280, 900).await, base: base.clone(), pictures };
+    first.open("/patients/31").await;
     assert!(first.eval("location.pathname").await == "/login", "asked to log in");
-    first.picture("login").await;
-    log_in(&first, &base, "ada").await;
-    first.picture("dashboard").await;
+    first.look_at("login").await;
+    first.log_in("ada").await;
+    first.look_at("dashboard").await;
 
-    first.open(&format!("{base}/patients/31")).await;
-    first.keys("body", "/").await;
-    assert_eq!(first.eval("document.activeElement.id").await, "concept", "the keyboard reaches the picker");
-    first.keys("#concept", "diab").await;
-    first.until("document.querySelectorAll('#options [role=option]').length > 5").await;
-    first.until("document.querySelector('#options mark')").await;
-    first.picture("picker").await;
-    first.keys("#concept", DOWN).await;
-    let code = first.eval("document.querySelector('[aria-selected=true] code').textContent").await;
-    first.keys("#concept", ENTER).await;
-    let chosen = first.eval("document.querySelector('#concept').value").await;
-    assert!(chosen.as_str().unwrap().starts_with(code.as_str().unwrap()), "{chosen} {code}");
-    first.keys("#concept", ENTER).await;
-    first
-        .until(&format!("[...document.querySelectorAll('.code')].some((found) => found.textContent === {code})"))
-        .await;
-
+    first.diagnose().await;
     first.keys("#note", "Sleeps well, ").await;
     first.until("document.querySelector('.note-form [role=status]').textContent === 'Draft kept.'").await;
-    let path = photo(&first, "photo").await;
-    first.keys("#file", &path).await;
-    first.click("form.upload button").await;
-    first.until("document.querySelector('img.thumb')?.naturalWidth > 0").await;
+    first.attach_a_photo().await;
     let draft = first.eval("document.querySelector('#note').value").await;
     assert_eq!(draft, "Sleeps well, ", "the draft outlives the page");
     first.eval("window.scrollTo(0, 0)").await;
-    first.picture("chart").await;
-    first.go_dark().await;
-    first.picture("chart-dark").await;
-    first.open(&format!("{base}/operator")).await;
-    first.picture("operator").await;
+    first.look_at("chart").await;
+    first.open("/patients?q=an").await;
+    first.look_at("patients").await;
+    first.open("/operator").await;
+    first.look_at("operator").await;
+    first.open("/nothing").await;
+    first.look_at("error").await;
 
-    let second = driver.profile(390, 844).await;
-    log_in(&second, &base, "ada").await;
-    let fits = "document.documentElement.scrollWidth <= innerWidth";
-    assert_eq!(second.eval(fits).await, true, "the dashboard fits a phone");
-    second.picture("dashboard-phone").await;
-    second.open(&format!("{base}/patients/31")).await;
-    assert_eq!(second.eval(fits).await, true, "the chart fits a phone");
-    second.open(&format!("{base}/sessions")).await;
-    second.picture("sessions-phone").await;
+    let second = Visitor { profile: driver.profile(390, 844).await, base, pictures };
+    second.log_in("ada").await;
+    for (path, name) in [
+        ("/", "dashboard-phone"),
+        ("/patients", "patients-phone"),
+        ("/patients/31", "chart-phone"),
+        ("/operator", "operator-phone"),
+        ("/sessions", "sessions-phone"),
+    ] {
+        second.open(path).await;
+        assert_eq!(second.eval("document.documentElement.scrollWidth <= innerWidth").await, true, "{name} fits");
+        second.look_at(name).await;
+    }
     second.click("form[action='/sessions/end-others'] button").await;
     second.until("document.querySelectorAll('form[action=\"/sessions/end\"]').length === 1").await;
 
-    assert_eq!(first.complaints().await, Vec::<String>::new());
+    // The page that does not exist was asked for on purpose.
+    let complaints = first.complaints().await;
+    let others: Vec<_> = complaints.iter().filter(|complaint| !complaint.contains("/nothing")).collect();
+    assert!(others.is_empty(), "{others:?}");
     assert_eq!(second.complaints().await, Vec::<String>::new());
-    first.open(&format!("{base}/patients/31")).await;
+    first.open("/patients/31").await;
     assert!(first.eval("location.pathname").await == "/login", "the ended session must log in again");
-    first.close().await;
-    second.close().await;
+    first.profile.close().await;
+    second.profile.close().await;
+}
+
+/// Somebody with a browser.
+struct Visitor<'a> {
+    profile: Profile,
+    base: String,
+    pictures: &'a str,
+}
+
+impl std::ops::Deref for Visitor<'_> {
+    type Target = Profile;
+
+    fn deref(&self) -> &Profile {
+        &self.profile
+    }
+}
+
+impl Visitor<'_> {
+    async fn open(&self, path: &str) {
+        self.profile.open(&format!("{}{path}", self.base)).await;
+    }
+
+    async fn log_in(&self, login: &str) {
+        self.open("/login").await;
+        self.keys("#login", login).await;
+        self.keys("#password", &format!("{PASSWORD}{ENTER}")).await;
+        self.until("document.querySelector('.chapters')").await;
+    }
+
+    /// Takes a picture of the page in light and in dark, and reads every text on it.
+    async fn look_at(&self, name: &str) {
+        for (scheme, suffix) in [("dark", "-dark"), ("light", "")] {
+            self.prefer(scheme).await;
+            self.picture(&format!("{}/{name}{suffix}", self.pictures)).await;
+            let contrast = self.run(include_str!("contrast.js")).await;
+            assert_eq!(contrast["found"], serde_json::json!([]), "{name} is hard to read in {scheme}");
+            assert!(contrast["looked"].as_u64() > Some(5), "{name}: {contrast}");
+        }
+    }
+
+    /// Finds a diagnosis, chooses and adds it, by keys alone.
+    async fn diagnose(&self) {
+        self.open("/patients/31").await;
+        self.keys("body", "/").await;
+        assert_eq!(self.eval("document.activeElement.id").await, "concept", "the keyboard reaches the picker");
+        self.keys("#concept", "diab").await;
+        self.until("document.querySelectorAll('#options [role=option]').length > 5").await;
+        self.until("document.querySelector('#options mark')").await;
+        self.look_at("picker").await;
+        self.keys("#concept", DOWN).await;
+        let code = self.eval("document.querySelector('[aria-selected=true] code').textContent").await;
+        self.keys("#concept", ENTER).await;
+        let chosen = self.eval("document.querySelector('#concept').value").await;
+        assert!(chosen.as_str().unwrap().starts_with(code.as_str().unwrap()), "{chosen} {code}");
+        self.keys("#concept", ENTER).await;
+        self.until(&format!("[...document.querySelectorAll('.code')].some((found) => found.textContent === {code})"))
+            .await;
+    }
+
+    /// The photo is a picture of the page. The network is slow, so that there is progress to see.
+    async fn attach_a_photo(&self) {
+        let name = format!("{}/photo", self.pictures);
+        self.picture(&name).await;
+        let path = picture_path(&name);
+        self.keys("#file", &path.to_string_lossy()).await;
+        let size = std::fs::metadata(&path).unwrap().len();
+        self.slow_down(size / 2).await;
+        self.click("form.upload button").await;
+        self.until("document.querySelector('progress:not([hidden])')?.value > 0").await;
+        let shown = self.eval("document.querySelector('form.upload [role=status]').textContent").await;
+        assert!(shown.as_str().unwrap().ends_with('%'), "{shown}");
+        self.until("document.querySelector('img.thumb')?.naturalWidth > 0").await;
+        self.slow_down(u64::MAX >> 12).await;
+    }
 }

@@ -100,6 +100,14 @@ impl Client {
         request.header("x-csrf-token", self.csrf()).body(content).send().await
     }
 
+    /// The number at the top of the dashboard.
+    pub(crate) async fn active_diagnoses(&self) -> i64 {
+        let page = self.get("/").await.expect("an answer").error_for_status().expect("a page");
+        let page = page.text().await.expect("a page");
+        let number = page.split_once("<strong>").and_then(|(_, rest)| rest.split('<').next());
+        number.and_then(|number| number.parse().ok()).expect("the dashboard has a number")
+    }
+
     pub(crate) async fn concepts(&self, typed: &str, chapter: &str) -> reqwest::Result<Value> {
         let request = self.request(Method::GET, "/api/concepts").query(&[("q", typed), ("chapter", chapter)]);
         request.send().await?.error_for_status()?.json().await

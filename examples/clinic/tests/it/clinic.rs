@@ -2,23 +2,21 @@
 
 use std::path::Path;
 
-use statehouse_testkit::Program;
+use statehouse_testkit::{Program, ProgramBuilder};
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
 pub(crate) const PATH: &str = env!("CARGO_BIN_EXE_clinic");
 
+/// A clinic with everything in this folder.
+pub(crate) fn builder(data: &Path) -> ProgramBuilder {
+    let builder = Program::builder("clinic", PATH).arg("--listen").arg("{address}").arg("--data").arg(data);
+    builder.env("CLINIC_DRAIN", "0").ready_at("/live")
+}
+
 /// Starts a clinic with everything in this folder; returns when the terminology is there.
 pub(crate) async fn start(data: &Path) -> Program {
-    Program::builder("clinic", PATH)
-        .arg("--listen")
-        .arg("{address}")
-        .arg("--data")
-        .arg(data)
-        .env("CLINIC_DRAIN", "0")
-        .ready_at("/ready")
-        .start()
-        .await
+    builder(data).ready_at("/ready").start().await
 }
 
 /// One that tests use side by side, each with patients of its own.

@@ -1,12 +1,16 @@
-use std::io::{BufRead, BufReader};
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::StatusCode;
 use serde_json::Value;
 
 use crate::client::{Client, PASSWORD, text};
 use crate::clinic;
+use crate::load::{Step, work};
 
 async fn codes(client: &Client, patient: u32) -> Vec<String> {
     let chart = client.json(&format!("/api/patients/{patient}")).await.unwrap();
@@ -18,11 +22,7 @@ async fn codes(client: &Client, patient: u32) -> Vec<String> {
 async fn a_diagnosis_is_found_added_and_resolved_and_the_dashboard_counts_it() {
     let clinic = clinic::shared().await;
     let client = Client::logged_in(clinic.address(), "ada").await;
-    let total = async || {
-        let page = client.get("/").await.unwrap().text().await.unwrap();
-        page.split_once("<strong>").unwrap().1.split('<').next().unwrap().parse::<i64>().unwrap()
-    };
-    let before = total().await;
+    let before = client.active_diagnoses().await;
 
     let found = client.concepts("desease legionairs", "").await.unwrap();
     let first = &found["hits"][0];
@@ -30,7 +30,7 @@ async fn a_diagnosis_is_found_added_and_resolved_and_the_dashboard_counts_it() {
     let added = client.post("/patients/11/diagnoses", &[("concept", "A48.1 Legionnaires' disease")]).await.unwrap();
     assert_eq!(added.headers()["location"], "/patients/11#diagnoses");
     assert!(codes(&client, 11).await.contains(&"A48.1".to_owned()));
-    assert_eq!(total().await, before + 1, "the write invalidated the cached count");
+    assert_eq!(client.active_diagnoses().await, before + 1, "the write invalidated the cached count");
 
     let chart = client.json("/api/patients/11").await.unwrap();
     let diagnoses = chart["diagnoses"].as_array().unwrap();
@@ -38,7 +38,13 @@ async fn a_diagnosis_is_found_added_and_resolved_and_the_dashboard_counts_it() {
     let resolve = format!("/patients/11/diagnoses/{id}/resolve");
     assert_eq!(client.post(&resolve, &[]).await.unwrap().status(), StatusCode::SEE_OTHER);
     assert!(!codes(&client, 11).await.contains(&"A48.1".to_owned()));
-    assert_eq!(total().await, before);
+    assert_eq!(client.active_diagnoses().await, before);
+    let page = client.get("/patients/11").await.unwrap().text().await.unwrap();
+    let history = page.split_once("<h3>History</h3>").expect("a history").1;
+    assert!(
+        history.contains("A48.1") && history.contains("resolved") && history.contains("by Ada Okafor"),
+        "{history}"
+    );
     assert_eq!(client.post(&resolve, &[]).await.unwrap().status(), StatusCode::CONFLICT, "a stale form");
 }
 
@@ -58,6 +64,9 @@ async fn the_picker_finds_codes_words_in_any_order_inclusion_terms_and_prefixes_
         let codes: Vec<_> = found["hits"].as_array().unwrap().iter().map(|hit| text(&hit["code"])).collect();
         assert!(codes.contains(&code.to_owned()), "{typed}: {codes:?}");
     }
+    let found = client.concepts("athlete", "").await.unwrap();
+    let hit = found["hits"].as_array().unwrap().iter().find(|hit| hit["code"] == "B35.3").unwrap();
+    assert_eq!(hit["terms"], serde_json::json!([[["Athlete's", true], [" foot", false]]]), "in an inclusion term only");
     let found = client.concepts("diab", "").await.unwrap();
     let marked: Vec<_> =
         found["hits"][0]["title"].as_array().unwrap().iter().filter(|piece| piece[1] == true).collect();
@@ -155,6 +164,20 @@ async fn operators_see_every_service_and_others_do_not() {
     let metrics = Client::new(clinic.address()).get("/metrics").await.unwrap().text().await.unwrap();
     assert!(metrics.contains("clinic_request_seconds_count{route=\"GET /operator\",status=\"200\"}"), "{metrics}");
     assert!(metrics.contains("clinic_service_up{service=\"files\"} 1"), "{metrics}");
+    let families: Vec<_> = metrics.lines().map(|line| line.trim_start_matches("# TYPE ")).map(family).collect();
+    let mut groups = families.clone();
+    groups.dedup();
+    let names: BTreeSet<_> = families.into_iter().collect();
+    assert_eq!(groups.len(), names.len(), "the samples of a metric stand together: {groups:?}");
+    for name in ["clinic_cache_hits_total", "clinic_cache_misses_total", "clinic_service_latency_seconds"] {
+        assert!(names.contains(name), "{names:?}");
+    }
+}
+
+/// The metric that a line is about; a histogram's lines are about one.
+fn family(line: &str) -> &str {
+    let name = line.split(['{', ' ']).next().unwrap_or_default();
+    if name.starts_with("clinic_request_seconds") { "clinic_request_seconds" } else { name }
 }
 
 /// Everything that must be there after a restart.
@@ -196,6 +219,25 @@ async fn everything_is_there_after_a_stop_and_after_a_crash() {
     assert_eq!(log.matches("46498 of 46498 concepts").count(), 1, "loaded once: {log}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_is_killed_at_any_moment_and_what_it_acknowledged_is_there_after_the_next_start() {
+    let data = tempfile::tempdir().unwrap();
+    let clinic = clinic::start(data.path()).await;
+    let working = tokio::spawn(work(clinic.address().to_owned(), 8, Duration::from_secs(15)));
+    for moment in [1_700, 2_303, 1_111, 1_907] {
+        tokio::time::sleep(Duration::from_millis(moment)).await;
+        clinic.kill();
+        clinic.restart().await;
+    }
+    assert!(!working.is_finished(), "people worked all the while");
+    let report = working.await.unwrap();
+    assert_eq!(report.broken, Vec::<String>::new());
+    assert!(report.done.iter().any(|(_, step)| *step == Step::Attach), "{}", report.done.len());
+    assert!(report.mishaps.iter().all(|mishap| mishap.status.is_none()), "only lost answers: {:?}", report.mishaps);
+    let log = clinic.log().unwrap();
+    assert!(!log.contains("ERROR"), "{log}");
+}
+
 #[tokio::test]
 async fn a_crash_while_the_terminology_is_loaded_is_made_good_by_the_next_start() {
     let data = tempfile::tempdir().unwrap();
@@ -218,28 +260,77 @@ async fn a_crash_while_the_terminology_is_loaded_is_made_good_by_the_next_start(
     assert_eq!(text(&client.concepts("Z99.89", "").await.unwrap()["hits"][0]["code"]), "Z99.89");
 }
 
-#[test]
-fn it_says_where_it_listens_in_one_line_and_ends_well_at_ctrl_c() {
-    let data = tempfile::tempdir().unwrap();
+/// Starts a clinic in a way that a person would, until it listens; then Ctrl-C. Returns how long the first took.
+fn start_and_press_ctrl_c(data: &Path) -> Duration {
+    let started = Instant::now();
     let mut clinic = Command::new(clinic::PATH)
         .args(["--listen", "127.0.0.1:0", "--data"])
-        .arg(data.path())
+        .arg(data)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(clinic.stdout.take().unwrap()).lines();
     let line = lines.next().unwrap().unwrap();
+    let took = started.elapsed();
     let address = line.strip_prefix("listening on http://").unwrap();
-    assert!(address.parse::<std::net::SocketAddr>().is_ok(), "{line}");
-    Command::new("kill").args(["-s", "INT", &clinic.id().to_string()]).status().unwrap();
+    // Somebody who has sent half a request, and never sends the rest.
+    let mut idle = TcpStream::connect(address.parse::<SocketAddr>().unwrap()).unwrap();
+    idle.write_all(b"POST /login HTTP/1.1\r\nhost: x\r\n").unwrap();
+    let press = || Command::new("kill").args(["-s", "INT", &clinic.id().to_string()]).status().unwrap();
+    assert!(press().success());
+    std::thread::sleep(Duration::from_millis(500));
+    // Once more, for those who do not want to wait for others.
+    press();
     assert!(clinic.wait().unwrap().success());
     assert!(lines.next().is_none(), "one line and no other");
+    took
+}
+
+#[test]
+fn it_says_where_it_listens_in_one_line_and_ends_well_at_ctrl_c() {
+    let data = tempfile::tempdir().unwrap();
+    start_and_press_ctrl_c(data.path());
+    let again = start_and_press_ctrl_c(data.path());
+    assert!(again < Duration::from_secs(3), "the second start listens within 3 s: {again:?}");
 
     let help = Command::new(clinic::PATH).arg("--help").output().unwrap();
     assert!(help.status.success() && String::from_utf8_lossy(&help.stdout).contains("--listen"));
-    let wrong = Command::new(clinic::PATH).arg("--lissen").output().unwrap();
-    assert!(!wrong.status.success() && String::from_utf8_lossy(&wrong.stderr).contains("--lissen"));
+}
+
+#[test]
+fn mistakes_at_the_start_are_named_and_nothing_is_served() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let file = folder.path().join("file");
+    std::fs::write(&file, "listen = 8080").unwrap();
+    let (file, in_a_file) = (file.to_str().unwrap(), format!("{}/data", file.display()));
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let _taken = TcpListener::bind(&taken).unwrap();
+    let cases: [(&[&str], (&str, &str), &str); 8] = [
+        (&["--lissen"], ("", ""), "'--lissen'"),
+        (&["--listen", "nonsense"], ("", ""), "cannot listen at nonsense: "),
+        (&["--listen", &taken], ("", ""), "Address already in use"),
+        (&["--config", file], ("", ""), "invalid type: integer `8080`, expected a string"),
+        (&["--config", "/nonexistent"], ("", ""), "cannot read /nonexistent: "),
+        (&["--data", &in_a_file], ("", ""), "cannot make the folder "),
+        (&[], ("STATEHOUSE_CACHE_URL", "rediss:"), "STATEHOUSE_CACHE_URL"),
+        (&[], ("CLINIC_DATABASE", "sqlite:///nonexistent/clinic.db"), "cannot open the database: "),
+    ];
+    for (args, (name, value), says) in cases {
+        let mut clinic = Command::new(clinic::PATH);
+        clinic.env("CLINIC_LISTEN", "127.0.0.1:0").env("CLINIC_DATA", &data).args(args);
+        if !name.is_empty() {
+            clinic.env(name, value);
+        }
+        let output = clinic.output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        let error = stderr.split_once("clinic: ").unwrap_or_default().1;
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {stderr}");
+        assert!(error.contains(says), "{args:?}: {stderr}");
+        assert!(output.stdout.is_empty());
+        assert!(!data.join("clinic.db").exists(), "{args:?}");
+    }
 }
 
 #[tokio::test]

@@ -1,24 +1,50 @@
 //! People at work, and what they were promised.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::fmt::Display;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use reqwest::{Method, Response, StatusCode};
 use serde_json::Value;
 
-use crate::client::{Client, PASSWORD, text};
+use crate::client::{Client, PASSWORD, text, token_in};
 
 /// Codes that the made-up patients do not have.
 const CODES: [&str; 12] =
     ["J10.1", "A48.1", "B35.3", "H10.9", "K35.80", "L50.9", "M10.9", "N20.0", "R05.9", "S61.0", "T14.90", "Z23"];
 
+/// What people do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    LogInPage,
+    LogIn,
+    Me,
+    Dashboard,
+    Search,
+    Diagnose,
+    Chart,
+    Resolve,
+    Draft,
+    Page,
+    Attach,
+    Download,
+    LogOut,
+    Ended,
+}
+
+impl Step {
+    /// Whether a load balancer may send it again.
+    pub(crate) const fn is_idempotent(self) -> bool {
+        !matches!(self, Self::LogIn | Self::Diagnose | Self::Resolve | Self::Attach | Self::LogOut)
+    }
+}
+
 /// What went otherwise than well, with its time.
 #[derive(Clone, Debug)]
 pub(crate) struct Mishap {
     pub(crate) at: Instant,
-    pub(crate) what: &'static str,
+    pub(crate) step: Step,
     /// `None` if no answer came.
     pub(crate) status: Option<StatusCode>,
     pub(crate) retry_after: bool,
@@ -27,7 +53,7 @@ pub(crate) struct Mishap {
 /// What all people together met.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
-    pub(crate) done: u64,
+    pub(crate) done: Vec<(Instant, Step)>,
     pub(crate) mishaps: Vec<Mishap>,
     /// Breaches of a promise, in words.
     pub(crate) broken: Vec<String>,
@@ -36,28 +62,32 @@ pub(crate) struct Report {
 /// One of the staff with a patient of their own.
 struct Person {
     client: Client,
-    balancer: SocketAddr,
+    clinic: String,
     login: String,
     patient: u32,
     logged_in: bool,
+    rounds: u64,
     codes: BTreeSet<&'static str>,
     documents: Vec<(String, Vec<u8>)>,
     draft: u64,
+    /// The cookies of sessions that were logged out.
+    ended: Vec<String>,
     report: Arc<Mutex<Report>>,
 }
 
-type Step = Result<(), ()>;
+/// It went well; or it did not, and the report says how.
+type Outcome<T = ()> = Result<T, ()>;
 
-/// Lets `people` work for this long; then looks whether all that was acknowledged is there.
-pub(crate) async fn work(balancer: SocketAddr, people: u32, time: Duration) -> Report {
+/// Lets `people` work for this long at the clinic with this address; then looks whether all that was acknowledged is there.
+pub(crate) async fn work(clinic: impl Display, people: u32, time: Duration) -> Report {
     let report = Arc::new(Mutex::new(Report::default()));
     let until = Instant::now() + time;
     let tasks: Vec<_> = (0..people)
         .map(|number| {
-            let mut person = Person::new(balancer, number, Arc::clone(&report));
+            let mut person = Person::new(clinic.to_string(), number, Arc::clone(&report));
             tokio::spawn(async move {
                 while Instant::now() < until {
-                    let _counted = person.round().await;
+                    person.round().await;
                     tokio::time::sleep(Duration::from_millis(200)).await;
                 }
                 person.check().await;
@@ -71,21 +101,23 @@ pub(crate) async fn work(balancer: SocketAddr, people: u32, time: Duration) -> R
 }
 
 impl Person {
-    fn new(balancer: SocketAddr, number: u32, report: Arc<Mutex<Report>>) -> Self {
+    fn new(clinic: String, number: u32, report: Arc<Mutex<Report>>) -> Self {
         Self {
-            client: Client::new(balancer),
-            balancer,
+            client: Client::new(&clinic),
+            clinic,
             login: format!("staff{:03}", 3 + number),
             patient: 200 + number,
             logged_in: false,
+            rounds: 0,
             codes: BTreeSet::new(),
             documents: Vec::new(),
             draft: 0,
+            ended: Vec::new(),
             report,
         }
     }
 
-    fn report(&self) -> std::sync::MutexGuard<'_, Report> {
+    fn report(&self) -> MutexGuard<'_, Report> {
         self.report.lock().expect("nobody panics with it")
     }
 
@@ -94,152 +126,186 @@ impl Person {
     }
 
     /// The answer, if its status is one of these; else a mishap.
-    fn expect(
-        &self,
-        what: &'static str,
-        answer: reqwest::Result<Response>,
-        statuses: &[StatusCode],
-    ) -> Result<Response, ()> {
+    fn expect(&self, step: Step, answer: reqwest::Result<Response>, statuses: &[StatusCode]) -> Outcome<Response> {
         let (status, retry_after) = match answer {
             Ok(answer) if statuses.contains(&answer.status()) => {
-                self.report().done += 1;
+                self.report().done.push((Instant::now(), step));
                 return Ok(answer);
             }
             Ok(answer) => (Some(answer.status()), answer.headers().contains_key("retry-after")),
             Err(_) => (None, false),
         };
-        self.report().mishaps.push(Mishap { at: Instant::now(), what, status, retry_after });
+        self.report().mishaps.push(Mishap { at: Instant::now(), step, status, retry_after });
         Err(())
     }
 
-    /// A little of everything.
-    async fn round(&mut self) -> Step {
-        if !self.logged_in {
-            self.log_in().await?;
+    async fn get(&self, step: Step, path: &str) -> Outcome<Response> {
+        self.expect(step, self.client.get(path).await, &[StatusCode::OK])
+    }
+
+    /// A little of everything. Each is tried whatever became of what was before it.
+    async fn round(&mut self) {
+        if !self.logged_in && self.log_in().await.is_err() {
+            return;
         }
-        self.is_me().await?;
-        let found = self.client.request(Method::GET, "/api/concepts").query(&[("q", "diab mel")]).send().await;
-        self.expect("search", found, &[StatusCode::OK])?;
-        self.add_diagnosis().await?;
-        self.keep_draft().await?;
-        self.attach().await?;
-        self.read_back().await?;
-        if self.draft.is_multiple_of(7) {
-            self.log_out().await?;
+        self.rounds += 1;
+        let outcomes = [
+            self.is_me().await.map(drop),
+            self.get(Step::Dashboard, "/").await.map(drop),
+            self.get(Step::Search, "/api/concepts?q=diab%20mel").await.map(drop),
+            self.diagnose().await,
+            self.keep_draft().await,
+            self.read_draft().await,
+            self.attach().await,
+            self.download().await,
+        ];
+        let went_well = outcomes.iter().all(Result::is_ok);
+        if went_well && self.rounds.is_multiple_of(7) {
+            // The report says what became of it.
+            let _counted = self.log_out().await;
         }
+    }
+
+    async fn log_in(&mut self) -> Outcome {
+        self.client = Client::new(&self.clinic);
+        let page = self.get(Step::LogInPage, "/login").await?.text().await.map_err(drop)?;
+        self.client.set_csrf(token_in(&page));
+        let answer = self.client.post("/login", &[("login", self.login.as_str()), ("password", PASSWORD)]).await;
+        self.expect(Step::LogIn, answer, &[StatusCode::SEE_OTHER])?;
+        self.client.set_csrf(self.is_me().await?);
+        self.logged_in = true;
+        // What was half filled ended with the session that it was in.
+        self.draft = 0;
         Ok(())
     }
 
-    async fn log_in(&mut self) -> Step {
-        self.client = Client::new(self.balancer);
-        match self.client.log_in(&self.login, PASSWORD).await {
-            Ok(answer) => {
-                self.expect("log in", Ok(answer), &[StatusCode::SEE_OTHER])?;
-                self.logged_in = true;
-                // What was half filled ended with the session that it was in.
-                self.draft = 0;
-                Ok(())
-            }
-            Err(error) => {
-                let (status, at) = (error.status(), Instant::now());
-                self.report().mishaps.push(Mishap { at, what: "log in", status, retry_after: true });
-                Err(())
-            }
-        }
-    }
-
-    async fn is_me(&self) -> Step {
-        let answer = self.expect("me", self.client.get("/api/me").await, &[StatusCode::OK])?;
-        let me: Value = answer.json().await.map_err(drop)?;
+    /// The token for forms.
+    async fn is_me(&self) -> Outcome<String> {
+        let me: Value = self.get(Step::Me, "/api/me").await?.json().await.map_err(drop)?;
         if text(&me["login"]) != self.login {
             self.broken(&format!("was taken for {me}"));
         }
-        Ok(())
+        Ok(text(&me["csrf"]))
     }
 
-    async fn add_diagnosis(&mut self) -> Step {
-        let Some(code) = CODES.into_iter().find(|code| !self.codes.contains(code)) else { return Ok(()) };
+    /// Adds one more diagnosis; resolves one if there are all.
+    async fn diagnose(&mut self) -> Outcome {
+        let Some(code) = CODES.into_iter().find(|code| !self.codes.contains(code)) else { return self.resolve().await };
         let path = format!("/patients/{}/diagnoses", self.patient);
         let answer = self.client.post(&path, &[("concept", code)]).await;
         // A conflict says that an earlier try, whose answer was lost, was carried out.
-        self.expect("diagnosis", answer, &[StatusCode::SEE_OTHER, StatusCode::CONFLICT])?;
+        self.expect(Step::Diagnose, answer, &[StatusCode::SEE_OTHER, StatusCode::CONFLICT])?;
         self.codes.insert(code);
         Ok(())
     }
 
-    async fn keep_draft(&mut self) -> Step {
+    async fn resolve(&mut self) -> Outcome {
+        let chart = self.get(Step::Chart, &format!("/api/patients/{}", self.patient)).await?;
+        let chart: Value = chart.json().await.map_err(drop)?;
+        self.check_diagnoses(&chart);
+        let Some(code) = self.codes.pop_first() else { return Ok(()) };
+        let Some(found) = active(&chart).find(|found| found["code"] == code) else { return Ok(()) };
+        let path = format!("/patients/{}/diagnoses/{}/resolve", self.patient, text(&found["id"]));
+        self.expect(Step::Resolve, self.client.post(&path, &[]).await, &[StatusCode::SEE_OTHER]).map(drop)
+    }
+
+    async fn keep_draft(&mut self) -> Outcome {
         let next = self.draft + 1;
-        let answer = self.client.keep_draft(self.patient, &format!("draft {next}.")).await;
-        self.expect("draft", answer, &[StatusCode::NO_CONTENT])?;
+        let answer = self.client.keep_draft(self.patient, &format!("{} draft {next}.", self.login)).await;
+        self.expect(Step::Draft, answer, &[StatusCode::NO_CONTENT])?;
         self.draft = next;
         Ok(())
     }
 
-    async fn attach(&mut self) -> Step {
-        if self.documents.len() >= 5 {
+    /// The draft is one's own, and the last that was acknowledged or one behind it whose answer was lost.
+    async fn read_draft(&self) -> Outcome {
+        let page = self.get(Step::Page, &format!("/patients/{}", self.patient)).await?.text().await.map_err(drop)?;
+        let kept = |number: u64| page.contains(&format!(">{} draft {number}.</textarea>", self.login));
+        if self.draft > 0 && !kept(self.draft) && !kept(self.draft + 1) {
+            self.broken(&format!("draft {} was lost, or is another's", self.draft));
+        }
+        Ok(())
+    }
+
+    async fn attach(&mut self) -> Outcome {
+        if !self.rounds.is_multiple_of(3) {
             return Ok(());
         }
         let content = format!("{} {}", self.login, self.documents.len()).repeat(500).into_bytes();
         let answer = self.client.attach(self.patient, "letter.txt", "text/plain", content.clone()).await;
-        let stored: Value = self.expect("attach", answer, &[StatusCode::CREATED])?.json().await.map_err(drop)?;
+        let stored = self.expect(Step::Attach, answer, &[StatusCode::CREATED])?;
+        let stored: Value = stored.json().await.map_err(drop)?;
         self.documents.push((text(&stored["id"]), content));
         Ok(())
     }
 
-    async fn read_back(&self) -> Step {
+    async fn download(&self) -> Outcome {
         let Some((id, content)) = self.documents.last() else { return Ok(()) };
-        let answer = self.expect("download", self.client.get(&format!("/documents/{id}")).await, &[StatusCode::OK])?;
+        let answer = self.get(Step::Download, &format!("/documents/{id}")).await?;
         if answer.bytes().await.map_err(drop)? != content {
             self.broken(&format!("document {id} came back changed"));
         }
         Ok(())
     }
 
-    async fn log_out(&mut self) -> Step {
+    async fn log_out(&mut self) -> Outcome {
         let cookie = self.client.cookie();
-        let answer = self.client.post("/logout", &[]).await;
-        self.expect("log out", answer, &[StatusCode::SEE_OTHER])?;
+        // If the answer is lost, it may or may not have ended: begin anew.
         self.logged_in = false;
-        let again = Client::new(self.balancer).request(Method::GET, "/api/me").header("cookie", cookie).send().await;
-        if let Ok(answer) = again
-            && answer.status() == StatusCode::OK
-        {
-            self.broken("a session that was logged out was accepted");
-        }
-        Ok(())
+        let answer = self.client.post("/logout", &[]).await;
+        self.expect(Step::LogOut, answer, &[StatusCode::SEE_OTHER])?;
+        self.ended.push(cookie.clone());
+        let again = self.with_cookie(cookie).await;
+        self.expect(Step::Ended, again, &[StatusCode::UNAUTHORIZED]).map(drop)
     }
 
-    /// All that was acknowledged is there.
-    async fn check(&mut self) {
-        if self.logged_in {
-            self.check_draft().await;
-        }
-        let client = Client::logged_in(self.balancer, &self.login).await;
-        let chart = client.json(&format!("/api/patients/{}", self.patient)).await.expect("a chart");
-        let chart = chart.to_string();
-        let codes = self.codes.iter().filter(|code| !chart.contains(&format!("\"{code}\"")));
-        let lost: Vec<_> = codes.copied().collect();
+    async fn with_cookie(&self, cookie: String) -> reqwest::Result<Response> {
+        Client::new(&self.clinic).request(Method::GET, "/api/me").header("cookie", cookie).send().await
+    }
+
+    fn check_diagnoses(&self, chart: &Value) {
+        let there: Vec<_> = active(chart).map(|found| text(&found["code"])).collect();
+        let lost: Vec<_> = self.codes.iter().filter(|code| !there.iter().any(|there| there == *code)).collect();
         if !lost.is_empty() {
             self.broken(&format!("lost diagnoses {lost:?}"));
         }
-        for (id, content) in &self.documents {
-            let document = client.get(&format!("/documents/{id}")).await.expect("a document");
-            if !chart.contains(id) || document.bytes().await.expect("its content") != content {
-                self.broken(&format!("lost document {id}"));
+    }
+
+    /// All that was acknowledged is there, and nothing that was ended.
+    async fn check(&mut self) {
+        if self.logged_in && self.read_draft().await.is_err() {
+            self.broken("lost the session");
+        }
+        for cookie in std::mem::take(&mut self.ended) {
+            let answer = self.with_cookie(cookie).await.expect("an answer");
+            if answer.status() != StatusCode::UNAUTHORIZED {
+                self.broken("a session that was logged out was accepted");
+            }
+        }
+        let client = Client::logged_in(&self.clinic, &self.login).await;
+        let chart = client.json(&format!("/api/patients/{}", self.patient)).await.expect("a chart");
+        self.check_diagnoses(&chart);
+        self.check_documents(&client, &chart).await;
+    }
+
+    /// Every acknowledged one is there, and every row has its file.
+    async fn check_documents(&self, client: &Client, chart: &Value) {
+        let rows = chart["documents"].as_array().expect("a list");
+        for (id, _) in self.documents.iter().filter(|(id, _)| !rows.iter().any(|row| row["id"] == id.as_str())) {
+            self.broken(&format!("lost document {id}"));
+        }
+        for row in rows {
+            let id = text(&row["id"]);
+            let answer = client.get(&format!("/documents/{id}")).await.expect("an answer");
+            let content = answer.bytes().await.expect("its content");
+            let acknowledged = self.documents.iter().find(|(known, _)| *known == id);
+            if content.len() as u64 != row["size"] || acknowledged.is_some_and(|(_, expected)| content != expected) {
+                self.broken(&format!("the row and the file of document {id} disagree"));
             }
         }
     }
+}
 
-    /// The draft is the last that was acknowledged, or one behind it whose answer was lost.
-    async fn check_draft(&self) {
-        let page = self.client.get(&format!("/patients/{}", self.patient)).await.expect("a page");
-        if page.status() != StatusCode::OK {
-            return self.broken(&format!("lost the session: {}", page.status()));
-        }
-        let page = page.text().await.expect("a page");
-        let kept = |number: u64| page.contains(&format!(">draft {number}.</textarea>"));
-        if self.draft > 0 && !kept(self.draft) && !kept(self.draft + 1) {
-            self.broken(&format!("lost draft {}", self.draft));
-        }
-    }
+fn active(chart: &Value) -> impl Iterator<Item = &Value> {
+    chart["diagnoses"].as_array().expect("a list").iter().filter(|found| found["resolved_at"].is_null())
 }

@@ -1,5 +1,6 @@
 //! As much of WebDriver as a test of a page needs: <https://www.w3.org/TR/webdriver2/>.
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -27,8 +28,7 @@ impl Driver {
     }
 
     pub(crate) async fn profile(&self, width: u32, height: u32) -> Profile {
-        let size = format!("--window-size={width},{height}");
-        let args = ["--headless", "--no-sandbox", "--disable-background-networking", "--disable-dev-shm-usage", &size];
+        let args = ["--headless", "--no-sandbox", "--disable-background-networking", "--disable-dev-shm-usage"];
         let wanted = json!({ "capabilities": { "alwaysMatch": {
             "goog:chromeOptions": { "args": args },
             "goog:loggingPrefs": { "browser": "ALL" },
@@ -39,6 +39,9 @@ impl Driver {
         };
         let started = profile.post("", &wanted).await;
         profile.session = format!("{}/{}", profile.session, started["sessionId"].as_str().expect("a session"));
+        // A window cannot be as narrow as a phone.
+        let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500 });
+        profile.tell_browser("Emulation.setDeviceMetricsOverride", size).await;
         profile
     }
 }
@@ -57,7 +60,12 @@ impl Profile {
 
     /// What an expression of the page's script is.
     pub(crate) async fn eval(&self, expression: &str) -> Value {
-        self.post("/execute/sync", &json!({ "script": format!("return {expression}"), "args": [] })).await
+        self.run(&format!("return {expression}")).await
+    }
+
+    /// What a script in the page returns.
+    pub(crate) async fn run(&self, script: &str) -> Value {
+        self.post("/execute/sync", &json!({ "script": script, "args": [] })).await
     }
 
     /// Waits until an expression of the page's script is true.
@@ -92,26 +100,41 @@ impl Profile {
         entries.filter(|entry| entry["level"] == "SEVERE").map(|entry| entry["message"].to_string()).collect()
     }
 
-    /// Shows pages as somebody sees them whose system is dark.
-    pub(crate) async fn go_dark(&self) {
-        let dark = json!([{ "name": "prefers-color-scheme", "value": "dark" }]);
-        let command = json!({ "cmd": "Emulation.setEmulatedMedia", "params": { "features": dark } });
-        self.post("/goog/cdp/execute", &command).await;
+    async fn tell_browser(&self, command: &str, params: Value) -> Value {
+        self.post("/goog/cdp/execute", &json!({ "cmd": command, "params": params })).await
+    }
+
+    /// Shows pages as somebody sees them whose system is `dark` or `light`, and who wants nothing to move.
+    pub(crate) async fn prefer(&self, scheme: &str) {
+        let still = json!({ "name": "prefers-reduced-motion", "value": "reduce" });
+        let features = json!([{ "name": "prefers-color-scheme", "value": scheme }, still]);
+        self.tell_browser("Emulation.setEmulatedMedia", json!({ "features": features })).await;
+    }
+
+    /// Lets so many bytes go up in a second.
+    pub(crate) async fn slow_down(&self, bytes: u64) {
+        let limits = json!({ "offline": false, "latency": 0, "downloadThroughput": -1, "uploadThroughput": bytes });
+        self.tell_browser("Network.enable", json!({})).await;
+        self.tell_browser("Network.emulateNetworkConditions", limits).await;
     }
 
     /// Keeps a picture of the page among the test's output.
     pub(crate) async fn picture(&self, name: &str) {
-        let command = json!({ "cmd": "Page.captureScreenshot", "params": { "format": "png" } });
-        let picture = self.post("/goog/cdp/execute", &command).await;
-        let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("screenshots");
-        std::fs::create_dir_all(&folder).expect("a folder for pictures");
+        let picture = self.tell_browser("Page.captureScreenshot", json!({ "format": "png" })).await;
         let bytes = decode(picture["data"].as_str().expect("a picture"));
-        std::fs::write(folder.join(format!("{name}.png")), bytes).expect("a picture is kept");
+        let path = picture_path(name);
+        std::fs::create_dir_all(path.parent().expect("it has one")).expect("a folder for pictures");
+        std::fs::write(path, bytes).expect("a picture is kept");
     }
 
     pub(crate) async fn close(self) {
         self.http.delete(&self.session).send().await.expect("a driver");
     }
+}
+
+/// Where a picture of this name is kept.
+pub(crate) fn picture_path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("screenshots").join(format!("{name}.png"))
 }
 
 /// Base64 (RFC 4648), which the driver sends pictures in.

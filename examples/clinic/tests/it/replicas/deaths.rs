@@ -1,0 +1,49 @@
+use std::time::Duration;
+
+use reqwest::StatusCode;
+
+use super::{assert_kept, fleet, servers, until};
+use crate::load::work;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_is_killed_under_load_and_nothing_acknowledged_is_lost() {
+    let servers = servers().await;
+    let (fleet, balancer) = fleet(&servers).await;
+    let working = tokio::spawn(work(balancer.address(), 100, Duration::from_secs(30)));
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    fleet.replicas()[1].kill();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let answered = balancer.states()[1].answered;
+    fleet.replicas()[1].restart().await;
+    let report = working.await.unwrap();
+    assert_kept(&report);
+    let states = balancer.states();
+    assert_eq!((states[0].failed, states[2].failed), (0, 0), "the others lost nothing: {states:?}");
+    assert!(states[1].passed_on > 0, "requests of the killed replica were answered by others: {states:?}");
+    assert!(states[1].answered > answered, "it takes part again: {states:?}");
+    let others: Vec<_> = report
+        .mishaps
+        .iter()
+        .filter(|mishap| mishap.status != Some(StatusCode::BAD_GATEWAY) || mishap.step.is_idempotent())
+        .collect();
+    assert!(others.is_empty(), "only what must not be repeated and was under way there may fail: {others:?}");
+    assert_eq!(report.mishaps.len() as u64, states[1].failed, "{:?}", report.mishaps);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replicas_are_restarted_one_by_one_and_no_request_fails() {
+    let servers = servers().await;
+    let (fleet, balancer) = fleet(&servers).await;
+    let working = tokio::spawn(work(balancer.address(), 20, Duration::from_secs(25)));
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    for (index, replica) in fleet.replicas().iter().enumerate() {
+        let status = replica.terminate(Duration::from_secs(15)).await.unwrap();
+        assert!(status.success(), "{status}: {}", replica.log().unwrap());
+        replica.restart().await;
+        until("it is ready again", || balancer.states()[index].ready).await;
+    }
+    assert!(!working.is_finished(), "people worked all the while");
+    let report = working.await.unwrap();
+    assert_kept(&report);
+    assert!(report.mishaps.is_empty(), "{:?}", report.mishaps);
+}

@@ -1,0 +1,147 @@
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use clinic_fleet::{Fleet, Servers};
+use reqwest::{Method, Response, StatusCode};
+use statehouse_testkit::{Program, RedisServer};
+
+use super::{assert_kept, fleet, servers};
+use crate::client::{Client, PASSWORD, token_in};
+use crate::clinic;
+use crate::load::{Mishap, Report, Step, work};
+
+/// Well again, at the latest, so long after the server is.
+const WELL_AFTER: Duration = Duration::from_secs(3);
+
+/// When a server was away, and until when the next one is not.
+struct Outage {
+    killed: Instant,
+    back: Instant,
+    next: Instant,
+}
+
+impl Outage {
+    fn has(&self, at: Instant) -> bool {
+        self.killed < at && at < self.back + WELL_AFTER
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn servers_go_away_and_come_back_under_load() {
+    let servers = servers().await;
+    let (fleet, balancer) = fleet(&servers).await;
+    let working = tokio::spawn(work(balancer.address(), 12, Duration::from_secs(3 * 12 + 2)));
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let mut outages = Vec::new();
+    for server in ["redis", "s3", "opensearch"] {
+        outages.push(kill_for_five_seconds(server, &servers, &fleet).await);
+    }
+    let report = working.await.unwrap();
+    assert_kept(&report);
+    let unclear: Vec<&Mishap> = report
+        .mishaps
+        .iter()
+        .filter(|mishap| mishap.status != Some(StatusCode::SERVICE_UNAVAILABLE) || !mishap.retry_after)
+        .collect();
+    assert!(unclear.is_empty(), "an outage is a 503 with Retry-After, never a 401: {unclear:?}");
+    for outage in &outages {
+        let (from, to) = (outage.back + WELL_AFTER, outage.next);
+        let late: Vec<_> = report.mishaps.iter().filter(|mishap| from < mishap.at && mishap.at < to).collect();
+        assert!(late.is_empty(), "not well 3 s after it came back: {late:?}");
+    }
+    let [redis, s3, opensearch] = &outages[..] else { panic!("three servers") };
+    assert!(report.mishaps.iter().any(|mishap| redis.has(mishap.at)), "nobody is known without sessions");
+    only_these_fail(&report, s3, &[Step::Attach, Step::Download]);
+    only_these_fail(&report, opensearch, &[Step::Search, Step::Diagnose]);
+}
+
+async fn kill_for_five_seconds(server: &str, servers: &Servers, fleet: &Fleet) -> Outage {
+    let person = Client::new(fleet.replicas()[0].address());
+    let page = person.get("/login").await.unwrap().text().await.unwrap();
+    person.set_csrf(token_in(&page));
+    let killed = Instant::now();
+    match server {
+        "redis" => {
+            servers.redis.kill();
+            nobody_can_log_in_and_all_else_goes_on(fleet, &person).await;
+        }
+        "s3" => servers.s3.kill(),
+        _ => servers.opensearch.kill(),
+    }
+    tokio::time::sleep((killed + Duration::from_secs(5)).saturating_duration_since(Instant::now())).await;
+    match server {
+        "redis" => servers.redis.restart().await,
+        "s3" => servers.s3.restart().await,
+        _ => servers.opensearch.restart().await,
+    }
+    let back = Instant::now();
+    tokio::time::sleep(WELL_AFTER).await;
+    let answer = person.post("/login", &[("login", "ada"), ("password", PASSWORD)]).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::SEE_OTHER, "the page from before the outage logs in after it");
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    Outage { killed, back, next: Instant::now() }
+}
+
+/// While sessions are out of reach.
+async fn nobody_can_log_in_and_all_else_goes_on(fleet: &Fleet, person: &Client) {
+    assert_unavailable(&person.post("/login", &[("login", "ada"), ("password", PASSWORD)]).await.unwrap());
+    assert_unavailable(&person.get("/login").await.unwrap());
+    assert_unavailable(&person.get("/api/me").await.unwrap());
+    let page = person.request(Method::GET, "/").header("accept", "text/html").send().await.unwrap();
+    assert_unavailable(&page);
+    assert!(page.text().await.unwrap().contains("out of reach"), "in words");
+    for replica in fleet.replicas() {
+        let anybody = Client::new(replica.address());
+        for path in ["/live", "/ready", "/metrics", "/assets/clinic.css"] {
+            assert_eq!(anybody.get(path).await.unwrap().status(), StatusCode::OK, "{path}");
+        }
+    }
+}
+
+fn assert_unavailable(answer: &Response) {
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE, "{}", answer.url());
+    assert!(answer.headers().contains_key("retry-after"), "{}", answer.url());
+}
+
+/// All else was done meanwhile, and without a mishap.
+fn only_these_fail(report: &Report, outage: &Outage, steps: &[Step]) {
+    let failed: Vec<_> = report.mishaps.iter().filter(|mishap| outage.has(mishap.at)).collect();
+    assert!(failed.iter().all(|mishap| steps.contains(&mishap.step)), "only {steps:?} may fail: {failed:?}");
+    for step in steps {
+        assert!(failed.iter().any(|mishap| mishap.step == *step), "{step:?} was tried, and told that it must wait");
+    }
+    let all = [Step::Me, Step::Dashboard, Step::Search, Step::Draft, Step::Page, Step::Attach, Step::Download];
+    for step in all.iter().filter(|step| !steps.contains(step)) {
+        let count = report.done.iter().filter(|(at, done)| done == step && outage.has(*at)).count();
+        assert!(count >= 12, "{step:?} went on: {count}");
+    }
+}
+
+/// Only the cache is shared here, so only it goes away.
+#[tokio::test]
+async fn without_the_cache_counts_come_from_where_they_are_counted() {
+    let cache = RedisServer::start().await;
+    let data = tempfile::tempdir().unwrap();
+    let clinic = clinic_with_cache(data.path(), &cache).await;
+    let client = Client::logged_in(clinic.address(), "ada").await;
+    let before = client.active_diagnoses().await;
+    let found = client.concepts("diab", "").await.unwrap();
+
+    cache.kill();
+    assert_eq!(client.active_diagnoses().await, before);
+    let added = client.post("/patients/13/diagnoses", &[("concept", "A48.1")]).await.unwrap();
+    assert_eq!(added.status(), StatusCode::SEE_OTHER);
+    assert_eq!(client.active_diagnoses().await, before + 1, "counted, not remembered");
+    assert_eq!(client.concepts("diab", "").await.unwrap(), found);
+
+    cache.restart().await;
+    tokio::time::sleep(WELL_AFTER).await;
+    let added = client.post("/patients/13/diagnoses", &[("concept", "J10.1")]).await.unwrap();
+    assert_eq!(added.status(), StatusCode::SEE_OTHER);
+    assert_eq!(client.active_diagnoses().await, before + 2);
+}
+
+async fn clinic_with_cache(data: &Path, cache: &RedisServer) -> Program {
+    let program = clinic::builder(data).env("STATEHOUSE_CACHE_URL", cache.url());
+    program.ready_at("/ready").start().await
+}
