@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use statehouse_core::{Error, ErrorKind, Result};
 use tantivy::directory::{Directory, MmapDirectory, RamDirectory};
-use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, TantivyDocument, Term};
+use tantivy::{DocAddress, Index, IndexReader, IndexWriter, ReloadPolicy, Term};
 
+use super::collect::Found;
 use super::config::TantivyConfig;
 use super::error::{BACKEND, map_error, map_io};
-use super::mapping::{Mapping, Wanted};
+use super::mapping::{Mapping, StoredForm, Wanted};
 use super::snapshot::Snapshot;
 use crate::{DocumentId, Durability, Operation, Outcome, Record, Refresh, Schema};
 
@@ -173,7 +174,7 @@ impl Client {
             None => snapshot.find(id.as_str())?,
         };
         if let Some((segment, doc)) = found {
-            return Ok(Known::Document(snapshot.segments[segment].versions.first(doc).unwrap_or_default()));
+            return Ok(Known::Document(snapshot.version(segment, doc)));
         }
         Ok(writer.deleted.get(id).map_or(Known::Nothing, |(version, _)| Known::Deleted(*version)))
     }
@@ -241,32 +242,30 @@ impl Client {
         match pending {
             Some(Pending::Deleted) => return Ok(None),
             Some(Pending::Written { version, source }) => {
-                return self.mapping.record(id.clone(), version, &source, Wanted::All).map(Some);
+                return self.mapping.record(version, &source, Wanted::All).map(Some);
             }
             None => {}
         }
         let snapshot = self.snapshot();
         let Some((segment, doc)) = snapshot.find(id.as_str())? else { return Ok(None) };
-        self.stored(&snapshot, segment, doc, id.clone(), Wanted::All).map(Some)
+        self.stored(&snapshot, segment, doc, Wanted::All).map(Some)
+    }
+
+    /// What a hit returns of its document.
+    pub(super) fn hit(&self, snapshot: &Snapshot, found: &Found, wanted: Wanted<'_>) -> Result<Record> {
+        if !matches!(wanted, Wanted::None) {
+            return self.stored(snapshot, found.segment, found.doc, wanted);
+        }
+        let version = snapshot.version(found.segment, found.doc);
+        Ok(Record::new(found.id(snapshot)?)?.with_version(version))
     }
 
     /// The stored fields of a document.
-    pub(super) fn stored(
-        &self,
-        snapshot: &Snapshot,
-        segment: usize,
-        doc: u32,
-        id: DocumentId,
-        wanted: Wanted<'_>,
-    ) -> Result<Record> {
-        let version = snapshot.segments[segment].versions.first(doc).unwrap_or_default();
-        if matches!(wanted, Wanted::None) {
-            return Ok(Record::with_id(id).with_version(version));
-        }
-        let segment = u32::try_from(segment).unwrap_or(u32::MAX);
-        let address = tantivy::DocAddress::new(segment, doc);
-        let document: TantivyDocument = snapshot.searcher.doc(address).map_err(map_error)?;
-        self.mapping.record(id, version, self.mapping.source(&document)?, wanted)
+    fn stored(&self, snapshot: &Snapshot, segment: usize, doc: u32, wanted: Wanted<'_>) -> Result<Record> {
+        let version = snapshot.version(segment, doc);
+        let address = DocAddress::new(u32::try_from(segment).unwrap_or(u32::MAX), doc);
+        let StoredForm(source) = snapshot.searcher.doc(address).map_err(map_error)?;
+        self.mapping.record(version, &source, wanted)
     }
 }
 

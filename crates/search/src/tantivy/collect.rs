@@ -10,7 +10,7 @@ use tantivy::{DocId, TERMINATED};
 
 use super::error::{map_error, map_io};
 use super::mapping::slot_name;
-use super::scorer::{Ranked, Union};
+use super::scorer::Batch;
 use super::snapshot::{Segment, Snapshot};
 use super::weight::{Scoring, Weight};
 use crate::{FieldKind, Missing, Order, Sort, SortKey, Value};
@@ -20,22 +20,42 @@ use crate::{FieldKind, Missing, Order, Sort, SortKey, Value};
 pub(super) struct Found {
     pub(super) segment: usize,
     pub(super) doc: DocId,
-    pub(super) id: String,
+    /// The ordinal of the id in its segment, which orders like the id.
+    ordinal: u64,
+    /// The id, where it was needed to tell this hit from others.
+    id: Option<String>,
     pub(super) score: Option<f32>,
+    /// What the sort keys compare; empty if the best score is the only one.
     keys: Vec<Key>,
 }
 
 impl Found {
+    /// The id, from the index.
+    pub(super) fn id(&self, snapshot: &Snapshot) -> Result<String> {
+        match &self.id {
+            Some(id) => Ok(id.clone()),
+            None => snapshot.segments[self.segment].id(self.ordinal),
+        }
+    }
+
     /// The values of the sort keys.
     pub(super) fn sort_values(&self, snapshot: &Snapshot, sort: &[Sort]) -> Vec<Option<Value>> {
-        let value = |(key, sort): (&Key, &Sort)| match (key, &sort.key) {
-            (Key::Text(Some(bytes)), _) => Some(Value::Text(String::from_utf8_lossy(bytes).into_owned())),
-            (Key::Number(Some(number)), SortKey::Field(name)) => {
+        let value = |(at, sort): (usize, &Sort)| match (self.keys.get(at), &sort.key) {
+            (Some(Key::Text(Some(bytes))), _) => Some(Value::Text(String::from_utf8_lossy(bytes).into_owned())),
+            (Some(Key::Number(Some(number))), SortKey::Field(name)) => {
                 snapshot.mapping.schema.field(name).and_then(|field| number_value(field.kind(), *number))
             }
             _ => None,
         };
-        self.keys.iter().zip(sort).map(value).collect()
+        sort.iter().enumerate().map(value).collect()
+    }
+
+    /// How it stands to another without regard to ids.
+    fn rank(&self, other: &Self, sort: &[Sort]) -> Ordering {
+        if self.keys.is_empty() {
+            return other.score.unwrap_or_default().total_cmp(&self.score.unwrap_or_default());
+        }
+        compare_all(&self.keys, &other.keys, sort)
     }
 }
 
@@ -68,6 +88,11 @@ fn compare(a: &Key, b: &Key, sort: &Sort) -> Ordering {
     }
 }
 
+fn compare_all(a: &[Key], b: &[Key], sort: &[Sort]) -> Ordering {
+    let orders = a.iter().zip(b).zip(sort).map(|((a, b), sort)| compare(a, b, sort));
+    orders.fold(Ordering::Equal, Ordering::then)
+}
+
 fn directed(order: Ordering, sort: &Sort) -> Ordering {
     if sort.order == Order::Descending { order.reverse() } else { order }
 }
@@ -86,7 +111,7 @@ fn with_missing<T: Ord>(a: Option<&T>, b: Option<&T>, sort: &Sort) -> Ordering {
 pub(super) fn count(snapshot: &Snapshot, weight: &Weight) -> Result<u64> {
     let mut total = 0;
     for (at, segment) in snapshot.segments.iter().enumerate() {
-        total += each(segment, weight.scorer(snapshot, at, Scoring::Off)?.as_mut(), &mut Nothing)?;
+        total += each(segment, &mut weight.scorer(snapshot, at, Scoring::Off)?, Scoring::Off, |_, _| ());
     }
     Ok(total)
 }
@@ -96,68 +121,58 @@ pub(super) fn top(snapshot: &Snapshot, weight: &Weight, sort: &[Sort], size: usi
     if size == 0 {
         return Ok((count(snapshot, weight)?, Vec::new()));
     }
-    let by_score = [Sort::by_score()];
-    let (sort, implied) = if sort.is_empty() { (&by_score[..], true) } else { (sort, false) };
-    let scored = sort.iter().any(|sort| sort.key == SortKey::Score);
+    let by_score = matches!(sort, [] | [Sort { key: SortKey::Score, order: Order::Descending, .. }]);
+    let scored = by_score || sort.iter().any(|sort| sort.key == SortKey::Score);
     let scoring = if scored { Scoring::On } else { Scoring::Off };
     let mut found = Vec::new();
     let mut total = 0;
-    for at in 0..snapshot.segments.len() {
+    for (at, segment) in snapshot.segments.iter().enumerate() {
         let mut scorer = weight.scorer(snapshot, at, scoring)?;
-        let by_score_alone = matches!(sort, [Sort { key: SortKey::Score, order: Order::Descending, .. }]);
-        total += if by_score_alone {
-            best_of_segment(snapshot, at, scorer.as_mut(), size, &mut found)?
+        total += if by_score {
+            best_of_segment(segment, at, &mut scorer, size, &mut found)
         } else {
-            sorted_of_segment(snapshot, at, scorer.as_mut(), sort, size, &mut found)?
+            sorted_of_segment(snapshot, at, &mut scorer, (sort, scoring), size, &mut found)?
         };
     }
     found.sort_by(|a: &Found, b: &Found| {
-        let keys = a.keys.iter().zip(&b.keys).zip(sort).map(|((a, b), sort)| compare(a, b, sort));
-        keys.fold(Ordering::Equal, Ordering::then).then_with(|| a.id.cmp(&b.id))
+        a.rank(b, sort).then(a.segment.cmp(&b.segment)).then(a.ordinal.cmp(&b.ordinal))
     });
+    settle_ties(snapshot, &mut found, sort, size)?;
     found.truncate(size);
-    if implied {
-        found.iter_mut().for_each(|found| found.keys.clear());
-    }
     Ok((total, found))
 }
 
-/// What is done with each match.
-trait Visit {
-    fn visit<S: Scorer + ?Sized>(&mut self, doc: DocId, scorer: &mut S) -> Result<()>;
+/// Puts hits of several segments that are equal otherwise into the order of their ids. An id is looked up only here:
+/// that takes longer than to find the hit.
+fn settle_ties(snapshot: &Snapshot, found: &mut [Found], sort: &[Sort], size: usize) -> Result<()> {
+    let mut start = 0;
+    while start < found.len().min(size) {
+        let first = &found[start];
+        let end = start + found[start..].iter().take_while(|other| first.rank(other, sort).is_eq()).count();
+        let tie = &mut found[start..end];
+        if tie.first().map(|found| found.segment) != tie.last().map(|found| found.segment) {
+            for found in &mut *tie {
+                found.id = Some(snapshot.segments[found.segment].id(found.ordinal)?);
+            }
+            tie.sort_by(|a, b| a.id.cmp(&b.id));
+        }
+        start = end;
+    }
+    Ok(())
 }
 
 /// Visits every live match of a segment and counts them.
-fn each(segment: &Segment, scorer: &mut dyn Scorer, visit: &mut impl Visit) -> Result<u64> {
-    // The two most common scorers are called directly.
-    if let Some(union) = scorer.downcast_mut::<Union<Ranked>>() {
-        return each_of(segment, union, visit);
-    }
-    if let Some(ranked) = scorer.downcast_mut::<Ranked>() {
-        return each_of(segment, ranked, visit);
-    }
-    each_of(segment, scorer, visit)
-}
-
-fn each_of<S: Scorer + ?Sized>(segment: &Segment, scorer: &mut S, visit: &mut impl Visit) -> Result<u64> {
-    let alive = segment.reader.alive_bitset();
-    let (mut count, mut doc) = (0, scorer.doc());
-    while doc != TERMINATED {
-        if alive.is_none_or(|alive| alive.is_alive(doc)) {
-            count += 1;
-            visit.visit(doc, scorer)?;
+fn each(segment: &Segment, scorer: &mut Box<dyn Scorer>, scoring: Scoring, mut visit: impl FnMut(DocId, f32)) -> u64 {
+    let Some(alive) = segment.reader.alive_bitset() else { return scorer.drain(TERMINATED, scoring, &mut visit) };
+    let mut dead = 0;
+    let drained = scorer.drain(TERMINATED, scoring, &mut |doc, score| {
+        if alive.is_alive(doc) {
+            visit(doc, score);
+        } else {
+            dead += 1;
         }
-        doc = scorer.advance();
-    }
-    Ok(count)
-}
-
-struct Nothing;
-
-impl Visit for Nothing {
-    fn visit<S: Scorer + ?Sized>(&mut self, _: DocId, _: &mut S) -> Result<()> {
-        Ok(())
-    }
+    });
+    drained - dead
 }
 
 /// The best of a segment by score, then by the ordinal of the id, which orders like the id.
@@ -166,6 +181,8 @@ struct Best<'a> {
     size: usize,
     /// The worst on top.
     heap: BinaryHeap<Ranking>,
+    /// Once the heap is full, its worst: nothing with a lower score is taken, and of equals only what comes before it.
+    bound: (f32, u64),
 }
 
 #[derive(Debug)]
@@ -195,40 +212,51 @@ impl PartialEq for Ranking {
 
 impl Eq for Ranking {}
 
-impl Visit for Best<'_> {
+impl Best<'_> {
     #[inline]
-    fn visit<S: Scorer + ?Sized>(&mut self, doc: DocId, scorer: &mut S) -> Result<()> {
-        let score = scorer.score();
-        let full = self.heap.len() == self.size;
-        if full && self.heap.peek().is_some_and(|worst| score < worst.score) {
-            return Ok(());
+    fn offer(&mut self, doc: DocId, score: f32) {
+        if score >= self.bound.0 {
+            self.take(doc, score);
         }
+    }
+
+    #[cold]
+    fn take(&mut self, doc: DocId, score: f32) {
         let ranking = Ranking { score, id: self.ids.first(doc).unwrap_or(u64::MAX), doc };
-        if !full {
+        if self.heap.len() < self.size {
             self.heap.push(ranking);
-        } else if let Some(mut worst) = self.heap.peek_mut()
-            && ranking < *worst
-        {
-            *worst = ranking;
+        } else if score > self.bound.0 || ranking.id < self.bound.1 {
+            self.heap.pop();
+            self.heap.push(ranking);
         }
-        Ok(())
+        if self.heap.len() == self.size
+            && let Some(worst) = self.heap.peek()
+        {
+            self.bound = (worst.score, worst.id);
+        }
     }
 }
 
 fn best_of_segment(
-    snapshot: &Snapshot,
+    segment: &Segment,
     at: usize,
-    scorer: &mut dyn Scorer,
+    scorer: &mut Box<dyn Scorer>,
     size: usize,
     found: &mut Vec<Found>,
-) -> Result<u64> {
-    let segment = &snapshot.segments[at];
-    let mut best = Best { ids: segment.ids.ords(), size, heap: BinaryHeap::with_capacity(size.min(1_024)) };
-    let total = each(segment, scorer, &mut best)?;
-    for Ranking { score, id, doc } in best.heap {
-        found.push(Found { segment: at, doc, id: segment.id(id)?, score: Some(score), keys: vec![Key::Score(score)] });
-    }
-    Ok(total)
+) -> u64 {
+    let heap = BinaryHeap::with_capacity(size.min(1_024));
+    let mut best = Best { ids: segment.ids.ords(), size, heap, bound: (f32::NEG_INFINITY, 0) };
+    let total = each(segment, scorer, Scoring::On, |doc, score| best.offer(doc, score));
+    let hits = best.heap.into_iter();
+    found.extend(hits.map(|Ranking { score, id, doc }| Found {
+        segment: at,
+        doc,
+        ordinal: id,
+        id: None,
+        score: Some(score),
+        keys: Vec::new(),
+    }));
+    total
 }
 
 /// Where a sort key comes from in one segment.
@@ -251,13 +279,13 @@ impl KeySource {
     }
 
     /// The key of a document, texts still as ordinals.
-    fn key<S: Scorer + ?Sized>(&self, doc: DocId, scorer: &mut S, sort: &Sort) -> Key {
+    fn key(&self, doc: DocId, score: f32, sort: &Sort) -> Key {
         let pick = |column: &Column<u64>| match sort.order {
             Order::Ascending => column.values_for_doc(doc).min(),
             Order::Descending => column.values_for_doc(doc).max(),
         };
         match self {
-            Self::Score => Key::Score(scorer.score()),
+            Self::Score => Key::Score(score),
             Self::Number(column) => Key::Number(column.as_ref().and_then(pick)),
             Self::Text(column) => Key::Number(column.as_ref().and_then(|column| pick(column.ords()))),
         }
@@ -286,42 +314,36 @@ impl Sorted<'_> {
     /// Cuts down to what can still be among the first.
     fn cut(&mut self) {
         let sort = self.sort;
-        self.kept.sort_by(|a, b| {
-            let keys = a.0.iter().zip(&b.0).zip(sort).map(|((a, b), sort)| compare(a, b, sort));
-            keys.fold(Ordering::Equal, Ordering::then).then(a.1.cmp(&b.1))
-        });
+        self.kept.sort_by(|a, b| compare_all(&a.0, &b.0, sort).then(a.1.cmp(&b.1)));
         self.kept.truncate(self.size);
     }
-}
 
-impl Visit for Sorted<'_> {
-    fn visit<S: Scorer + ?Sized>(&mut self, doc: DocId, scorer: &mut S) -> Result<()> {
-        let keys = self.sources.iter().zip(self.sort).map(|(source, sort)| source.key(doc, scorer, sort)).collect();
+    fn offer(&mut self, doc: DocId, score: f32) {
+        let keys = self.sources.iter().zip(self.sort).map(|(source, sort)| source.key(doc, score, sort)).collect();
         self.kept.push((keys, self.ids.first(doc).unwrap_or(u64::MAX), doc));
         if self.kept.len() >= 4 * self.size + 1_024 {
             self.cut();
         }
-        Ok(())
     }
 }
 
 fn sorted_of_segment(
     snapshot: &Snapshot,
     at: usize,
-    scorer: &mut dyn Scorer,
-    sort: &[Sort],
+    scorer: &mut Box<dyn Scorer>,
+    (sort, scoring): (&[Sort], Scoring),
     size: usize,
     found: &mut Vec<Found>,
 ) -> Result<u64> {
     let segment = &snapshot.segments[at];
     let sources = sort.iter().map(|sort| KeySource::open(snapshot, segment, sort)).collect::<Result<Vec<_>>>()?;
     let mut sorted = Sorted { ids: segment.ids.ords(), sources: &sources, sort, size, kept: Vec::new() };
-    let total = each(segment, scorer, &mut sorted)?;
+    let total = each(segment, scorer, scoring, |doc, score| sorted.offer(doc, score));
     sorted.cut();
     for (keys, id, doc) in sorted.kept {
         let score = keys.iter().find_map(|key| if let Key::Score(score) = key { Some(*score) } else { None });
         let keys = keys.into_iter().zip(&sources).map(|(key, source)| source.resolve(key)).collect::<Result<_>>()?;
-        found.push(Found { segment: at, doc, id: segment.id(id)?, score, keys });
+        found.push(Found { segment: at, doc, ordinal: id, id: None, score, keys });
     }
     Ok(total)
 }

@@ -7,6 +7,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use statehouse_core::{Error, ErrorKind, Result};
 use tantivy::TantivyDocument;
+use tantivy::schema::document::{
+    DeserializeError, DocumentDeserialize, DocumentDeserializer, ValueDeserialize, ValueDeserializer,
+};
 use tantivy::schema::{
     BytesOptions, Field as Slot, IndexRecordOption, NumericOptions, STORED, SchemaBuilder, TextFieldIndexing,
     TextOptions,
@@ -103,7 +106,7 @@ impl Mapping {
         for (target, values) in texts {
             self.index_text(&mut document, target, &values);
         }
-        let source = encode(&Source { values: stored })?;
+        let source = encode(&Source { id: record.id().as_str(), values: stored })?;
         document.add_bytes(self.source, &source);
         Ok((document, source))
     }
@@ -154,13 +157,11 @@ impl Mapping {
     }
 
     /// The record that a stored form is.
-    pub(super) fn record(&self, id: DocumentId, version: u64, source: &[u8], wanted: Wanted<'_>) -> Result<Record> {
-        let mut record = Record::with_id(id).with_version(version);
-        if wanted.is_none() {
-            return Ok(record);
-        }
+    pub(super) fn record(&self, version: u64, source: &[u8], wanted: Wanted<'_>) -> Result<Record> {
         let source: Source<'_> = postcard::from_bytes(source.strip_prefix(&[FORMAT]).ok_or_else(damaged)?)
             .map_err(|error| damaged().with_source(error))?;
+        let id = DocumentId::new(source.id).map_err(|error| damaged().with_source(error))?;
+        let mut record = Record::with_id(id).with_version(version);
         for StoredValue { place, value } in source.values {
             let field = self.schema.fields().get(usize::from(place)).ok_or_else(damaged)?;
             if wanted.has(field.name()) {
@@ -169,10 +170,24 @@ impl Mapping {
         }
         Ok(record)
     }
+}
 
-    pub(super) fn source<'a>(&self, document: &'a TantivyDocument) -> Result<&'a [u8]> {
-        use tantivy::schema::Value as _;
-        document.get_first(self.source).and_then(|value| value.as_bytes()).ok_or_else(damaged)
+/// The stored form of a document, as tantivy hands it out.
+pub(super) struct StoredForm(pub(super) Vec<u8>);
+
+impl DocumentDeserialize for StoredForm {
+    fn deserialize<'de, D: DocumentDeserializer<'de>>(mut document: D) -> Result<Self, DeserializeError> {
+        // Nothing else is stored.
+        let field = document.next_field::<Bytes>()?;
+        field.map(|(_, Bytes(bytes))| Self(bytes)).ok_or_else(|| DeserializeError::custom("no stored form"))
+    }
+}
+
+struct Bytes(Vec<u8>);
+
+impl ValueDeserialize for Bytes {
+    fn deserialize<'de, D: ValueDeserializer<'de>>(value: D) -> Result<Self, DeserializeError> {
+        value.deserialize_bytes().map(Self)
     }
 }
 
@@ -185,10 +200,6 @@ pub(super) enum Wanted<'a> {
 }
 
 impl Wanted<'_> {
-    const fn is_none(self) -> bool {
-        matches!(self, Self::None)
-    }
-
     fn has(self, name: &str) -> bool {
         match self {
             Self::All => true,
@@ -203,6 +214,8 @@ const FORMAT: u8 = 1;
 
 #[derive(Serialize, Deserialize)]
 struct Source<'a> {
+    id: &'a str,
+    #[serde(borrow)]
     values: Vec<StoredValue<'a>>,
 }
 

@@ -33,8 +33,8 @@ use crate::{
 
 /// An index in this process: in memory, or in a folder that no other process writes to.
 ///
-/// Searches that read few postings run in place, which takes microseconds; longer ones, and all writes, run on the
-/// runtime's blocking threads. A `Queued` write is committed within the configured interval.
+/// A search for one of the first 100 hits that reads at most 50,000 postings runs in place, which takes microseconds;
+/// others, and all writes, run on the runtime's blocking threads. Terms, also similar ones, are looked up in place. A `Queued` write is committed within the configured interval.
 ///
 /// ```
 /// use statehouse_search::{
@@ -65,6 +65,9 @@ pub struct TantivyIndex {
 
 /// How many postings a search may read in place: about a quarter of a millisecond.
 const SHORT: u64 = 50_000;
+
+/// How many hits a search may rank in place.
+const SHORT_WINDOW: u64 = 100;
 
 impl TantivyIndex {
     pub(super) async fn open(config: TantivyConfig, schema: Schema) -> Result<Self> {
@@ -152,7 +155,7 @@ impl SearchIndex for TantivyIndex {
         let snapshot = self.client.snapshot();
         let node = plan::plan(&snapshot, &request.query, &request.filters).map_err(named)?;
         let weight = weight::weigh(&snapshot, node, 1.0).map_err(named)?;
-        if weight.cost(&snapshot) <= SHORT && request.size <= 100 {
+        if weight.cost(&snapshot) <= SHORT && request.from + request.size <= SHORT_WINDOW {
             let span = tracing::debug_span!("statehouse.search", operation = "search.search", backend = BACKEND);
             return span.in_scope(|| search(&self.client, &snapshot, &weight, request)).map_err(named);
         }
@@ -208,8 +211,7 @@ fn search(
     let marker = highlight::Marker::new(&client.mapping.schema, request)?;
     let hits = found.into_iter().skip(skipped).map(|found| {
         let sort = found.sort_values(snapshot, &request.sort);
-        let id = DocumentId::new(&found.id)?;
-        let record = client.stored(snapshot, found.segment, found.doc, id, wanted)?;
+        let record = client.hit(snapshot, &found, wanted)?;
         let highlights = marker.mark(&record);
         let mut hit = Hit::new(request.projection.apply(record), found.score);
         hit.sort = sort;

@@ -32,7 +32,7 @@ impl std::fmt::Debug for Snapshot {
 pub(super) struct Segment {
     pub(super) reader: SegmentReader,
     pub(super) ids: StrColumn,
-    pub(super) versions: Column<u64>,
+    versions: Column<u64>,
     terms: Vec<Option<Arc<InvertedIndexReader>>>,
     norms: Vec<Option<FieldNormReader>>,
     /// For each text field, how many documents have a term in it.
@@ -66,6 +66,10 @@ impl Snapshot {
 
     pub(super) fn statistics(&self, place: usize) -> &Statistics {
         &self.statistics[place]
+    }
+
+    pub(super) fn version(&self, segment: usize, doc: u32) -> u64 {
+        self.segments[segment].versions.first(doc).unwrap_or_default()
     }
 
     /// Where the document of an id is, if it is there.

@@ -169,6 +169,29 @@ fn urls_name_what_they_accept() {
     }
 }
 
+/// What the cost says decides whether a search may hold up an async thread.
+#[tokio::test]
+async fn the_cost_of_a_search_is_what_it_reads() {
+    let index = TantivyConfig::memory().open(schema()).await.unwrap();
+    let titles = (0..200).map(|at| if at == 7 { "rare" } else { "common" });
+    let rows = titles.enumerate().map(|(at, title)| Record::new(format!("{at}")).unwrap().with("title", title));
+    index.bulk(rows.map(|row| Operation::Upsert(row.with("code", "x"))).collect()).await.unwrap();
+    let snapshot = index.client.snapshot();
+    let cost = |query: Query| {
+        let node = super::plan::plan(&snapshot, &query, &[]).unwrap();
+        super::weight::weigh(&snapshot, node, 1.0).unwrap().cost(&snapshot)
+    };
+    let (rare, code) = (|| Query::matches("title", "rare"), || Query::term("code", "x"));
+    assert_eq!(cost(rare().into()), 1);
+    assert_eq!(cost(Query::matches("title", "rare common").into()), 200);
+    assert_eq!((cost(code().into()), cost(Query::term("code", "y").into())), (200, 0));
+    // One list of postings is looked up in; a set of many terms is read whole.
+    assert_eq!(cost(Query::bool().must(rare()).filter(code()).into()), 1);
+    assert_eq!(cost(Query::bool().must(rare()).filter(Query::prefix("code", "x")).into()), 201);
+    assert_eq!(cost(Query::bool().must(rare()).must_not(Query::terms("code", ["x", "y"])).into()), 201);
+    assert_eq!(cost(Query::bool().must_not(rare()).into()), 200);
+}
+
 fn diagnoses() -> Vec<Record> {
     let packed = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/data/icd10cm-2025-04.tsv.gz"));
     let mut text = String::new();

@@ -113,20 +113,34 @@ impl TermWeight {
 impl Weight {
     /// About how many postings a run reads: decides whether it is short enough to run in place.
     pub(super) fn cost(&self, snapshot: &Snapshot) -> u64 {
-        let sum = |weights: &[Self]| weights.iter().map(|weight| weight.cost(snapshot)).sum::<u64>();
+        let sum = |weights: &[Self]| total(weights.iter().map(|weight| weight.cost(snapshot)));
         match self {
             Self::Nothing => 0,
+            Self::Everything(_) => snapshot.searcher.num_docs(),
             Self::Term(term) => term.frequency(),
             // Positions are read and compared besides.
             Self::Phrase { terms, .. } => terms.iter().map(|(_, term)| 8 * term.frequency()).min().unwrap_or_default(),
-            Self::Set(Set::Terms { terms, .. }, _) if terms.len() <= 16 => 1_000,
-            Self::Everything(_) | Self::Set(..) => snapshot.searcher.num_docs(),
+            Self::Set(set, _) => cost_of_set(snapshot, set),
             Self::Constant(inner, _) => inner.cost(snapshot),
-            Self::Bool { must, should, filter, .. } => {
-                let needed = must.iter().chain(filter).map(|weight| weight.cost(snapshot)).min();
-                needed.unwrap_or_default() + sum(should)
+            Self::Bool { must, should, filter, must_not, .. } => {
+                let needed = || must.iter().chain(filter);
+                // The rarest leads and the others are looked up in; but sets are read whole before that.
+                let lead = needed().map(|weight| weight.cost(snapshot)).min();
+                let whole = needed().chain(must_not).filter(|weight| weight.is_read_whole());
+                let only_excludes = lead.is_none() && should.is_empty();
+                let lead = if only_excludes { snapshot.searcher.num_docs() } else { lead.unwrap_or_default() };
+                total([lead, sum(should)].into_iter().chain(whole.map(|weight| weight.cost(snapshot))))
             }
             Self::DisMax { weights, .. } => sum(weights),
+        }
+    }
+
+    fn is_read_whole(&self) -> bool {
+        match self {
+            Self::Set(Set::Terms { terms, .. }, _) => terms.len() > 1,
+            Self::Set(..) => true,
+            Self::Constant(inner, _) => inner.is_read_whole(),
+            _ => false,
         }
     }
 
@@ -135,6 +149,25 @@ impl Weight {
         let run = Run { snapshot, segment: &snapshot.segments[at], at };
         run.scorer(self, scoring)
     }
+}
+
+fn total(costs: impl Iterator<Item = u64>) -> u64 {
+    costs.fold(0, u64::saturating_add)
+}
+
+/// As many postings as there are documents, where it cannot be known without reading the terms.
+fn cost_of_set(snapshot: &Snapshot, set: &Set) -> u64 {
+    let Set::Terms { slot, terms } = set else { return snapshot.searcher.num_docs() };
+    if terms.len() > 16 {
+        return snapshot.searcher.num_docs();
+    }
+    let frequency = |segment: &Segment, term: &Vec<u8>| {
+        let info = segment.inverted(*slot).ok()?.terms().get(term).ok()?;
+        Some(info.map_or(0, |info| u64::from(info.doc_freq)))
+    };
+    let found = snapshot.segments.iter().flat_map(|segment| terms.iter().map(move |term| frequency(segment, term)));
+    // What cannot be read is not short; the run will say why.
+    total(found.map(|frequency| frequency.unwrap_or(u64::MAX)))
 }
 
 /// One segment of a run.
@@ -176,7 +209,7 @@ impl Run<'_> {
             return Ok(None);
         };
         let option = if scoring == Scoring::On { IndexRecordOption::WithFreqs } else { IndexRecordOption::Basic };
-        let postings = inverted.read_postings_from_terminfo(info, option).map_err(map_io)?;
+        let postings = inverted.read_block_postings_from_terminfo(info, option).map_err(map_io)?;
         Ok(Some(Ranked::new(postings, term.lengths(self.snapshot, self.segment))))
     }
 

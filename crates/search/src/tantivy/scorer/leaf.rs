@@ -1,9 +1,12 @@
 use std::sync::Arc;
 
 use tantivy::fieldnorm::FieldNormReader;
-use tantivy::postings::{Postings, SegmentPostings};
+use tantivy::postings::BlockSegmentPostings;
 use tantivy::query::Scorer;
 use tantivy::{DocId, DocSet, Score};
+
+use super::Batch;
+use crate::tantivy::weight::Scoring;
 
 /// The byte of length 1, which stands in where lengths do not count.
 const NO_LENGTH: usize = 1;
@@ -31,44 +34,87 @@ impl Lengths {
     }
 }
 
-/// The documents of one term, ranked by BM25.
+#[expect(clippy::cast_precision_loss, reason = "Lucene's frequencies are single precision in this place")]
+const fn float(frequency: u32) -> f32 {
+    frequency as f32
+}
+
+/// The documents of one term, ranked by BM25. Reads postings in the blocks in which they are stored.
 pub(in super::super) struct Ranked {
-    postings: SegmentPostings,
+    postings: BlockSegmentPostings,
+    /// The place of the current document in its block.
+    at: usize,
     lengths: Lengths,
 }
 
 impl Ranked {
-    pub(in super::super) const fn new(postings: SegmentPostings, lengths: Lengths) -> Self {
-        Self { postings, lengths }
+    pub(in super::super) const fn new(postings: BlockSegmentPostings, lengths: Lengths) -> Self {
+        Self { postings, at: 0, lengths }
     }
 }
 
 impl DocSet for Ranked {
     #[inline]
     fn advance(&mut self) -> DocId {
-        self.postings.advance()
+        self.at += 1;
+        if self.at >= self.postings.docs().len() {
+            self.postings.advance();
+            self.at = 0;
+        }
+        self.doc()
     }
 
     #[inline]
     fn seek(&mut self, target: DocId) -> DocId {
-        self.postings.seek(target)
+        if self.doc() < target && self.advance() < target {
+            self.at = self.postings.seek(target);
+        }
+        self.doc()
     }
 
     #[inline]
     fn doc(&self) -> DocId {
-        self.postings.doc()
+        // Behind the last document of a block that is not full, and of the empty one at the end, it is `TERMINATED`.
+        self.postings.doc(self.at)
     }
 
     fn size_hint(&self) -> u32 {
-        self.postings.size_hint()
+        self.postings.doc_freq()
     }
 }
 
 impl Scorer for Ranked {
     #[inline]
-    #[expect(clippy::cast_precision_loss, reason = "Lucene's frequencies are single precision in this place")]
     fn score(&mut self) -> Score {
-        self.lengths.score(self.postings.doc(), self.postings.term_freq() as f32)
+        self.lengths.score(self.doc(), float(self.postings.freq(self.at)))
+    }
+}
+
+impl Batch for Ranked {
+    #[inline]
+    fn drain(&mut self, end: DocId, scoring: Scoring, each: &mut impl FnMut(DocId, Score)) -> u64 {
+        let mut drained = 0;
+        loop {
+            let docs = self.postings.docs();
+            let stop = docs.partition_point(|doc| *doc < end);
+            let now = self.at.min(stop)..stop;
+            drained += now.len() as u64;
+            match scoring {
+                Scoring::On => {
+                    let frequencies = &self.postings.freqs()[now.clone()];
+                    for (doc, frequency) in docs[now].iter().zip(frequencies) {
+                        each(*doc, self.lengths.score(*doc, float(*frequency)));
+                    }
+                }
+                Scoring::Off => docs[now].iter().for_each(|doc| each(*doc, 0.0)),
+            }
+            self.at = self.at.max(stop);
+            if docs.is_empty() || stop < docs.len() {
+                return drained;
+            }
+            self.postings.advance();
+            self.at = 0;
+        }
     }
 }
 

@@ -13,11 +13,43 @@ mod union;
 #[cfg(test)]
 mod tests;
 
+use tantivy::query::Scorer;
+use tantivy::{DocId, DocSet, Score};
+
 pub(super) use self::bits::{Bits, score_of_all};
 pub(super) use self::bool::{Conjunction, Exclusion, Maximum, Optional};
 pub(super) use self::leaf::{Constant, Lengths, Ranked};
 pub(super) use self::phrase::Phrase;
 pub(super) use self::union::Union;
+use super::weight::Scoring;
+
+/// Hands out documents many at a time, so that what runs for each of them can be compiled into one loop.
+pub(super) trait Batch: Scorer {
+    /// Hands out what is left before `end`, with the scores if they are wanted, and moves behind it. Says how many.
+    fn drain(&mut self, end: DocId, scoring: Scoring, each: &mut impl FnMut(DocId, Score)) -> u64;
+}
+
+impl Batch for Box<dyn Scorer> {
+    fn drain(&mut self, end: DocId, scoring: Scoring, each: &mut impl FnMut(DocId, Score)) -> u64 {
+        // What most queries are made of.
+        if let Some(union) = self.downcast_mut::<Union<Ranked>>() {
+            return union.drain(end, scoring, each);
+        }
+        if let Some(ranked) = self.downcast_mut::<Ranked>() {
+            return ranked.drain(end, scoring, each);
+        }
+        if let Some(union) = self.downcast_mut::<Union<Self>>() {
+            return union.drain(end, scoring, each);
+        }
+        let (mut drained, mut doc) = (0, self.doc());
+        while doc < end {
+            drained += 1;
+            each(doc, if scoring == Scoring::On { self.score() } else { 0.0 });
+            doc = self.advance();
+        }
+        drained
+    }
+}
 
 /// A sum of single-precision scores, rounded as Lucene rounds it.
 #[expect(clippy::cast_possible_truncation, reason = "Lucene adds in double precision and rounds the sum")]

@@ -1,8 +1,11 @@
+use std::sync::Arc;
+
 use tantivy::query::Scorer;
-use tantivy::{DocId, DocSet, TERMINATED};
+use tantivy::schema::{IndexRecordOption, Schema, TEXT};
+use tantivy::{DocId, DocSet, Index, IndexWriter, TERMINATED, Term, doc};
 
 use super::sloppy::Sloppy;
-use super::{Bits, Conjunction, Constant, Exclusion, Maximum, Optional, Union};
+use super::{Batch, Bits, Conjunction, Constant, Exclusion, Lengths, Maximum, Optional, Ranked, Union};
 use crate::tantivy::weight::Scoring;
 
 fn documents(docs: &[DocId], score: f32) -> Box<dyn Scorer> {
@@ -35,6 +38,68 @@ fn a_union_adds_across_windows_and_counts_its_clauses() {
             assert_eq!((union.score(), union.advance(), union.score()), (7.0, 9_000, 3.0));
         }
     }
+}
+
+/// What is handed out in steps of so many documents.
+fn drained(mut scorer: Box<dyn Scorer>, step: u32) -> Vec<(DocId, f32)> {
+    let (mut found, mut count, mut end) = (Vec::new(), 0, 0);
+    while scorer.doc() != TERMINATED {
+        end += step;
+        count += scorer.drain(end.min(TERMINATED), Scoring::On, &mut |doc, score| found.push((doc, score)));
+        assert!(scorer.doc() >= end.min(TERMINATED));
+    }
+    assert_eq!(count, found.len() as u64);
+    found
+}
+
+#[test]
+fn a_union_hands_out_in_any_steps_what_it_has_one_by_one() {
+    let every = |step: usize| (0..12_000).step_by(step).collect::<Vec<DocId>>();
+    let clauses = || vec![documents(&every(3), 1.0), documents(&every(7), 2.0), documents(&every(1_001), 4.0)];
+    for minimum in 1..=3 {
+        let expected = read(Union::boxed(clauses(), minimum, Scoring::On));
+        assert_eq!(expected.len(), [5_143, 580, 4][minimum - 1]);
+        for step in [1, 63, 64, 100, 2_048, 5_000, TERMINATED] {
+            assert_eq!(drained(Union::boxed(clauses(), minimum, Scoring::On), step), expected, "{minimum} {step}");
+        }
+    }
+}
+
+/// A term in every third of 3,000 documents: full blocks of postings, and one that is not.
+fn every_third() -> (Index, Term) {
+    let mut schema = Schema::builder();
+    let text = schema.add_text_field("text", TEXT);
+    let index = Index::create_in_ram(schema.build());
+    let mut writer: IndexWriter = index.writer_with_num_threads(1, 15_000_000).unwrap();
+    for number in 0..3_000 {
+        writer.add_document(doc!(text => if number % 3 == 0 { "a a" } else { "b" })).unwrap();
+    }
+    writer.commit().unwrap();
+    (index, Term::from_field_text(text, "a"))
+}
+
+#[test]
+fn a_ranked_term_reads_blocks_as_it_reads_documents() {
+    let (index, term) = every_third();
+    let searcher = index.reader().unwrap().searcher();
+    let ranked = || {
+        let inverted = searcher.segment_reader(0).inverted_index(term.field()).unwrap();
+        let info = inverted.get_term_info(&term).unwrap().unwrap();
+        let postings = inverted.read_block_postings_from_terminfo(&info, IndexRecordOption::WithFreqs).unwrap();
+        Box::new(Ranked::new(postings, Lengths::new(None, Arc::new([1.0; 256]), 3.0)))
+    };
+    // Two occurrences each: 3 - 3 / (1 + 2).
+    let expected: Vec<_> = (0..3_000).step_by(3).map(|doc| (doc, 2.0)).collect();
+    assert_eq!(read(ranked()), expected);
+    for step in [1, 127, 384, 1_000, TERMINATED] {
+        assert_eq!(drained(ranked(), step), expected, "{step}");
+    }
+    for target in [0, 1, 3, 4, 383, 384, 385, 2_996, 2_997] {
+        let mut ranked = ranked();
+        assert_eq!(ranked.seek(target), target.next_multiple_of(3), "{target}");
+        assert_eq!(ranked.advance(), if target > 2_994 { TERMINATED } else { target.next_multiple_of(3) + 3 });
+    }
+    assert_eq!((ranked().seek(2_998), ranked().seek(5_000)), (TERMINATED, TERMINATED));
 }
 
 #[test]

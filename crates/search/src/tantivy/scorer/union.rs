@@ -1,11 +1,13 @@
 use tantivy::query::{EmptyScorer, Scorer};
 use tantivy::{DocId, DocSet, Score, TERMINATED};
 
-use super::round;
+use super::{Batch, round};
 use crate::tantivy::weight::Scoring;
 
-/// How many documents are added up at once.
-const WINDOW: u32 = 4_096;
+/// How many documents are added up at once: few enough that their sums stay in the processor's first cache.
+const WINDOW: u32 = 2_048;
+/// In how many words of bits.
+const WORDS: usize = WINDOW as usize / 64;
 
 /// Documents that match enough of several scorers, with the sum of what they match.
 ///
@@ -17,12 +19,15 @@ pub(in super::super) struct Union<S> {
     /// The first document of the window.
     base: DocId,
     doc: DocId,
+    /// Bits, one for each document of the window; the others are by word and bit too.
     matched: Vec<u64>,
-    sums: Vec<f64>,
-    counts: Vec<u16>,
+    /// Empty without scoring.
+    sums: Vec<[f64; 64]>,
+    /// Empty if one match is enough.
+    counts: Vec<[u16; 64]>,
 }
 
-impl<S: Scorer> Union<S> {
+impl<S: Batch> Union<S> {
     pub(in super::super) fn boxed(scorers: Vec<S>, minimum: usize, scoring: Scoring) -> Box<dyn Scorer> {
         let mut scorers: Vec<S> = scorers.into_iter().filter(|scorer| scorer.doc() != TERMINATED).collect();
         match scorers.len() {
@@ -34,16 +39,15 @@ impl<S: Scorer> Union<S> {
     }
 
     fn new(scorers: Vec<S>, minimum: usize, scoring: Scoring) -> Self {
-        let size = WINDOW as usize;
         let mut union = Self {
             scorers,
             minimum,
             scoring,
             base: 0,
             doc: 0,
-            matched: vec![0; size / 64],
-            sums: if scoring == Scoring::On { vec![0.0; size] } else { Vec::new() },
-            counts: if minimum > 1 { vec![0; size] } else { Vec::new() },
+            matched: vec![0; WORDS],
+            sums: if scoring == Scoring::On { vec![[0.0; 64]; WORDS] } else { Vec::new() },
+            counts: if minimum > 1 { vec![[0; 64]; WORDS] } else { Vec::new() },
         };
         union.doc = union.fill();
         union
@@ -57,19 +61,18 @@ impl<S: Scorer> Union<S> {
             };
             self.base = base;
             let end = base.saturating_add(WINDOW);
-            for scorer in &mut self.scorers {
-                let mut doc = scorer.doc();
-                while doc < end {
-                    let at = (doc - base) as usize;
-                    self.matched[at / 64] |= 1 << (at % 64);
-                    if self.scoring == Scoring::On {
-                        self.sums[at] += f64::from(scorer.score());
+            let Self { scorers, scoring, matched, sums, counts, .. } = self;
+            for scorer in scorers {
+                scorer.drain(end, *scoring, &mut |doc, score| {
+                    let (word, bit) = place((doc - base) as usize);
+                    matched[word] |= 1 << bit;
+                    if let Some(sums) = sums.get_mut(word) {
+                        sums[bit] += f64::from(score);
                     }
-                    if self.minimum > 1 {
-                        self.counts[at] += 1;
+                    if let Some(counts) = counts.get_mut(word) {
+                        counts[bit] += 1;
                     }
-                    doc = scorer.advance();
-                }
+                });
             }
             self.scorers.retain(|scorer| scorer.doc() != TERMINATED);
             if let Some(doc) = self.at_or_behind(0) {
@@ -83,7 +86,7 @@ impl<S: Scorer> Union<S> {
         for word_at in from / 64..self.matched.len() {
             while self.matched[word_at] != 0 {
                 let at = word_at * 64 + self.matched[word_at].trailing_zeros() as usize;
-                if at >= from && (self.minimum <= 1 || usize::from(self.counts[at]) >= self.minimum) {
+                if at >= from && (self.minimum <= 1 || self.matches(at) >= self.minimum) {
                     return Some(self.base + u32::try_from(at).unwrap_or(WINDOW));
                 }
                 self.clear(at);
@@ -92,14 +95,47 @@ impl<S: Scorer> Union<S> {
         None
     }
 
+    fn matches(&self, at: usize) -> usize {
+        let (word, bit) = place(at);
+        self.counts.get(word).map_or(1, |counts| usize::from(counts[bit]))
+    }
+
     fn clear(&mut self, at: usize) {
-        self.matched[at / 64] &= !(1 << (at % 64));
-        if self.scoring == Scoring::On {
-            self.sums[at] = 0.0;
+        let (word, bit) = place(at);
+        self.matched[word] &= !(1 << bit);
+        if let Some(sums) = self.sums.get_mut(word) {
+            sums[bit] = 0.0;
         }
-        if self.minimum > 1 {
-            self.counts[at] = 0;
+        if let Some(counts) = self.counts.get_mut(word) {
+            counts[bit] = 0;
         }
+    }
+
+    /// Hands out the matches of one word of the window that are before `end`.
+    #[inline]
+    fn drain_word(&mut self, word: usize, end: DocId, each: &mut impl FnMut(DocId, Score)) -> u64 {
+        let base = self.base + 64 * u32::try_from(word).unwrap_or_default();
+        let wanted = match end.saturating_sub(base) {
+            count @ 0..64 => (1 << count) - 1,
+            _ => u64::MAX,
+        };
+        let mut bits = self.matched[word] & wanted;
+        self.matched[word] &= !wanted;
+        let mut drained = 0;
+        let (mut sums, mut counts) = (self.sums.get_mut(word), self.counts.get_mut(word));
+        while bits != 0 {
+            let bit = bits.trailing_zeros();
+            bits &= bits - 1;
+            let sum = sums.as_mut().map_or(0.0, |sums| std::mem::take(&mut sums[bit as usize]));
+            if let Some(counts) = &mut counts
+                && usize::from(std::mem::take(&mut counts[bit as usize])) < self.minimum
+            {
+                continue;
+            }
+            drained += 1;
+            each(base + bit, round(sum));
+        }
+        drained
     }
 
     fn clear_before(&mut self, end: usize) {
@@ -115,7 +151,21 @@ impl<S: Scorer> Union<S> {
     }
 }
 
-impl<S: Scorer> DocSet for Union<S> {
+impl<S: Batch> Batch for Union<S> {
+    fn drain(&mut self, end: DocId, _: Scoring, each: &mut impl FnMut(DocId, Score)) -> u64 {
+        let mut drained = 0;
+        while self.doc < end {
+            let (first, _) = place((self.doc - self.base) as usize);
+            for word in first..WORDS {
+                drained += self.drain_word(word, end, each);
+            }
+            self.doc = self.at_or_behind(first * 64).unwrap_or_else(|| self.fill());
+        }
+        drained
+    }
+}
+
+impl<S: Batch> DocSet for Union<S> {
     fn advance(&mut self) -> DocId {
         if self.doc == TERMINATED {
             return TERMINATED;
@@ -156,11 +206,15 @@ impl<S: Scorer> DocSet for Union<S> {
     }
 }
 
-impl<S: Scorer> Scorer for Union<S> {
+impl<S: Batch> Scorer for Union<S> {
     fn score(&mut self) -> Score {
-        match self.sums.get((self.doc.wrapping_sub(self.base)) as usize) {
-            Some(sum) => round(*sum),
-            None => 0.0,
-        }
+        let (word, bit) = place(self.doc.wrapping_sub(self.base) as usize);
+        self.sums.get(word).map_or(0.0, |sums| round(sums[bit]))
     }
+}
+
+/// The word and the bit of a document of the window.
+#[inline]
+const fn place(at: usize) -> (usize, usize) {
+    (at / 64, at % 64)
 }
