@@ -252,7 +252,9 @@ impl S3ServerBuilder {
             Program::MinIo => ["MINIO_ROOT_USER", "MINIO_ROOT_PASSWORD", "MINIO_REGION"],
         };
         let values = [&self.access_key, &self.secret_key, &self.region];
-        names.into_iter().zip(values.map(OsString::from)).collect()
+        // MinIO's console would listen on every address of the machine.
+        let no_console = matches!(self.program, Program::MinIo).then(|| ("MINIO_BROWSER", "off".into()));
+        names.into_iter().zip(values.map(OsString::from)).chain(no_console).collect()
     }
 }
 
