@@ -1,6 +1,7 @@
 use std::fmt::Debug;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use statehouse_core::{Capabilities, Capability, Health, Result};
@@ -12,13 +13,18 @@ use crate::token::SessionKey;
 pub const PERSISTENT: Capability = Capability::new("persistent", "sessions survive a restart of this process");
 /// Sessions are seen by every replica.
 pub const SHARED: Capability = Capability::new("shared", "sessions are seen by every replica");
+/// No session is dropped before its time when memory is full. Redis has it if it is certain that it evicts nothing.
+pub const UNEVICTED: Capability = Capability::new("unevicted", "no session is dropped when memory is full");
+
+/// How long a store remembers that a session was deleted: longer than a request is under way.
+pub const REMEMBERED: Duration = Duration::from_secs(60);
 
 /// Where sessions are kept. Applications use [`Session`](crate::Session); this is what a backend implements.
 ///
 /// # Behavior
 /// - **Create** is atomic: of several creators of one key one wins, the others get
 ///   [`ErrorKind::AlreadyExists`](statehouse_core::ErrorKind::AlreadyExists) and change nothing.
-/// - **Load** never writes and never slides the idle timeout; an absent, expired or deleted session is `None`. What
+/// - **Load** never writes and never slides the idle timeout; an absent or expired session is [`Loaded::Absent`]. What
 ///   is stored and cannot be read is [`ErrorKind::Corrupt`](statehouse_core::ErrorKind::Corrupt), and so is a record
 ///   that lies under another key than it was written to.
 /// - **Save** and **rotate** apply only to the version that they are based on; otherwise they answer what is there
@@ -29,7 +35,9 @@ pub const SHARED: Capability = Capability::new("shared", "sessions are seen by e
 ///   the time of creation nor the absolute expiry.
 /// - **Touch** slides the idle timeout up to the absolute expiry. It neither creates nor changes the version, so it
 ///   never makes a save conflict.
-/// - **Delete** is idempotent. What is deleted does not come back by a save, a rotation or a touch.
+/// - **Delete** is idempotent. What is deleted does not come back by a save, a rotation or a touch; nor is its key free
+///   for another as long as the deletion is [`REMEMBERED`]: until then a load says [`Loaded::Deleted`], so that requests
+///   under way with its token do not begin another session.
 /// - **Expiry** is decided by the store's clock. An expired session is gone for every method at once.
 /// - **Cancellation**: dropping a future leaves the operation done or not done, never half.
 ///
@@ -44,7 +52,7 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     async fn create(&self, key: &SessionKey, new: &NewSession) -> Result<Snapshot>;
 
     /// Reads a session.
-    async fn load(&self, key: &SessionKey) -> Result<Option<Snapshot>>;
+    async fn load(&self, key: &SessionKey) -> Result<Loaded>;
 
     /// Applies `delta` to the session if it still is at the version of `base`.
     async fn save(&self, base: &Snapshot, authority: Authority, delta: &Delta) -> Result<Saved>;
@@ -61,8 +69,32 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// One round trip to the backend.
     async fn health(&self) -> Health;
 
-    /// What this backend can do: of [`PERSISTENT`] and [`SHARED`].
+    /// What this backend can do: of [`PERSISTENT`], [`SHARED`] and [`UNEVICTED`].
     fn capabilities(&self) -> Capabilities;
+}
+
+/// What a load found.
+#[derive(Clone, Debug)]
+#[must_use]
+#[non_exhaustive]
+pub enum Loaded {
+    /// The session as it is now.
+    Ok(Snapshot),
+    /// It was deleted not longer ago than is [`REMEMBERED`]. Whoever has its token has not heard of it yet.
+    Deleted,
+    /// There is none: it expired, was deleted long ago, or never was.
+    Absent,
+}
+
+impl Loaded {
+    /// The session, if there is one.
+    #[must_use]
+    pub fn found(self) -> Option<Snapshot> {
+        match self {
+            Self::Ok(snapshot) => Some(snapshot),
+            Self::Deleted | Self::Absent => None,
+        }
+    }
 }
 
 /// How a save or a rotation went.
@@ -117,7 +149,7 @@ macro_rules! forward {
                 (**self).create(key, new)
             }
 
-            fn load<'s: 'f, 'a: 'f, 'f>(&'s self, key: &'a SessionKey) -> Answer<'f, Option<Snapshot>> {
+            fn load<'s: 'f, 'a: 'f, 'f>(&'s self, key: &'a SessionKey) -> Answer<'f, Loaded> {
                 (**self).load(key)
             }
 

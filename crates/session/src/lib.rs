@@ -97,7 +97,7 @@ mod redis;
 mod session;
 mod token;
 
-pub use self::api::{Deleted, PERSISTENT, SHARED, Saved, SessionStore, Touched};
+pub use self::api::{Deleted, Loaded, PERSISTENT, REMEMBERED, SHARED, Saved, SessionStore, Touched, UNEVICTED};
 pub use self::config::{
     ConflictPolicy, OutagePolicy, ServerErrorPolicy, SessionConfig, SessionConfigBuilder, UnreadablePolicy,
 };

@@ -115,7 +115,7 @@ impl App {
     pub(crate) async fn live_logins(&self, staff: i64) -> Result<Vec<LiveLogin>> {
         let mut live = Vec::new();
         for login in self.database.logins(staff).await? {
-            let snapshot = self.sessions.store().load(&session_key(&login.session_key)?).await?;
+            let snapshot = self.sessions.store().load(&session_key(&login.session_key)?).await?.found();
             let owner = snapshot.as_ref().and_then(|snapshot| snapshot.record().principal());
             match snapshot {
                 Some(ref snapshot) if owner.is_some_and(|owner| owner.as_str() == staff.to_string()) => {

@@ -11,7 +11,7 @@ use statehouse_core::{CodecId, ErrorKind};
 use tokio::task::JoinSet;
 
 use super::Backend;
-use crate::api::{Deleted, PERSISTENT, Saved, SessionStore, Touched};
+use crate::api::{Deleted, Loaded, PERSISTENT, Saved, SessionStore, Touched};
 use crate::config::SessionConfig;
 use crate::record::{
     Attribute, AttributeName, Authority, Delta, NewSession, Principal, Record, Rotate, Rotation, Snapshot,
@@ -79,11 +79,11 @@ fn ok(saved: Saved) -> Snapshot {
 }
 
 async fn loaded(store: &dyn SessionStore, key: &SessionKey) -> Snapshot {
-    store.load(key).await.expect("an answer").expect("the session")
+    store.load(key).await.expect("an answer").found().expect("the session")
 }
 
 async fn is_absent(store: &dyn SessionStore, key: &SessionKey) -> bool {
-    store.load(key).await.expect("an answer").is_none()
+    store.load(key).await.expect("an answer").found().is_none()
 }
 
 /// Runs the racers at the same time and collects what they return.
@@ -428,6 +428,48 @@ pub async fn a_deleted_session_does_not_come_back(backend: impl Backend) {
     for base in [&created, &current] {
         is_gone_for_writes(&*store, &fixture, base).await;
     }
+}
+
+pub async fn a_deletion_is_remembered_and_an_expiry_is_not(backend: impl Backend) {
+    let store = backend.store();
+    for authority in [None, Some(Authority::Application)] {
+        let (fixture, _) = Fixture::create(&backend).await;
+        let deleted = store.delete(&fixture.key(), authority.unwrap_or(fixture.holder())).await;
+        assert_eq!(deleted.expect("an answer"), Deleted::Ok);
+        let found = store.load(&fixture.key()).await.expect("an answer");
+        assert!(matches!(found, Loaded::Deleted), "{found:?}");
+        let taken = store.create(&fixture.key(), &fixture.new).await.expect_err("the key is not free yet");
+        assert_eq!(taken.kind(), ErrorKind::AlreadyExists);
+    }
+    let (fixture, _) = Fixture::create(&backend).await;
+    backend.pass(IDLE * backend.step()).await;
+    let found = store.load(&fixture.key()).await.expect("an answer");
+    assert!(matches!(found, Loaded::Absent), "{found:?}");
+}
+
+/// Through [`Session`](crate::Session): whether the request had read its session before or not.
+pub async fn a_request_under_way_when_its_session_is_deleted_begins_no_other(backend: impl Backend) {
+    let sessions = Sessions::new(backend.store(), SessionConfig::default());
+    let cookie = logged_in(&sessions).await;
+    let [loaded, unread, login] = [sessions.open(&cookie), sessions.open(&cookie), sessions.open(&cookie)];
+    let key = loaded.key().await.expect("an answer").expect("a session");
+    let deleted = backend.store().delete(&key, Authority::Application).await;
+    assert_eq!(deleted.expect("an answer"), Deleted::Ok);
+    for (name, session) in [("loaded", &loaded), ("unread", &unread)] {
+        for _ in 0..2 {
+            session.insert("late", &1).expect("a small value");
+            session.commit().await.expect("the change is dropped");
+            assert_eq!(session.key().await.expect("an answer"), None, "{name}");
+            let mut response = HeaderMap::new();
+            session.write_cookie(&mut response);
+            let removal = response[SET_COOKIE].to_str().expect("text");
+            assert!(removal.contains("=; ") && removal.contains("Max-Age=0"), "{name}: {removal}");
+        }
+    }
+    login.login("u42").await.expect("a login");
+    login.commit().await.expect("a new session");
+    let next = login.key().await.expect("an answer").expect("a session");
+    assert_ne!(next, key);
 }
 
 pub async fn a_delete_is_idempotent(backend: impl Backend) {

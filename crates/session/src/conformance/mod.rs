@@ -64,6 +64,8 @@ macro_rules! session_conformance {
             an_idle_session_is_gone_for_every_method,
             the_absolute_expiry_stands_against_touches_saves_and_rotations,
             a_deleted_session_does_not_come_back,
+            a_deletion_is_remembered_and_an_expiry_is_not,
+            a_request_under_way_when_its_session_is_deleted_begins_no_other,
             a_delete_is_idempotent,
             a_delete_is_refused_to_a_holder_whose_verifier_is_not_accepted,
             a_delete_among_parallel_writes_is_final,

@@ -14,9 +14,9 @@ use statehouse_core::{Capabilities, Clock, Error, ErrorKind, Health, Result, Tim
 use self::client::Folder;
 pub use self::config::DiskConfig;
 use self::error::{in_use, map_error};
-use crate::api::{Deleted, PERSISTENT, Saved, SessionStore, Touched};
+use crate::api::{Deleted, Loaded, PERSISTENT, REMEMBERED, Saved, SessionStore, Touched, UNEVICTED};
 use crate::memory::taken;
-use crate::record::{Authority, Delta, NewSession, Record, Rotation, Snapshot};
+use crate::record::{Authority, Delta, NewSession, Record, Rotation, Snapshot, TOMBSTONE};
 use crate::token::SessionKey;
 
 /// Keeps each session in a file of a folder: they survive a restart and a crash of the one process that uses it.
@@ -109,12 +109,17 @@ impl Failure {
 }
 
 impl Inner {
-    /// The session and whether it lives. The caller holds the lock if it goes on to write.
-    fn live(&self, key: &SessionKey) -> Result<Option<Snapshot>, Failure> {
-        let Some(found) = self.folder.read(key)? else { return Ok(None) };
+    /// What there is under the key. The caller holds the lock if it goes on to write.
+    fn find(&self, key: &SessionKey) -> Result<Loaded, Failure> {
+        let Some(found) = self.folder.read(key)? else { return Ok(Loaded::Absent) };
+        let now = self.clock.now();
+        if found.bytes == TOMBSTONE {
+            let remembered = found.seen + REMEMBERED > now;
+            return Ok(if remembered { Loaded::Deleted } else { Loaded::Absent });
+        }
         let record = Record::decode(key, &found.bytes)?;
-        let (now, expires) = (self.clock.now(), record.expiry_if_used(found.seen));
-        Ok((expires > now).then(|| Snapshot::new(record, now, expires)))
+        let expires = record.expiry_if_used(found.seen);
+        Ok(if expires > now { Loaded::Ok(Snapshot::new(record, now, expires)) } else { Loaded::Absent })
     }
 
     fn put(&self, record: Record, now: Timestamp) -> Result<Snapshot, Failure> {
@@ -126,7 +131,7 @@ impl Inner {
     fn create(&self, key: &SessionKey, new: &NewSession) -> Result<Snapshot, Failure> {
         let created = {
             let _lock = self.folder.lock(key);
-            if self.live(key)?.is_some() {
+            if !matches!(self.find(key)?, Loaded::Absent) {
                 return Err(taken("disk").into());
             }
             let now = self.clock.now();
@@ -144,7 +149,7 @@ impl Inner {
     ) -> Result<Saved, Failure> {
         let saved = {
             let _lock = self.folder.lock(base.record().key());
-            let Some(current) = self.live(base.record().key())? else { return Ok(Saved::Gone) };
+            let Some(current) = self.find(base.record().key())?.found() else { return Ok(Saved::Gone) };
             if !current.admits(base, authority) {
                 return Ok(current.contest(authority));
             }
@@ -157,7 +162,7 @@ impl Inner {
 
     fn touch(&self, key: &SessionKey) -> Result<Touched, Failure> {
         let _lock = self.folder.lock(key);
-        if self.live(key)?.is_none() {
+        if self.find(key)?.found().is_none() {
             return Ok(Touched::Gone);
         }
         self.folder.set_seen(key, self.clock.now())?;
@@ -166,17 +171,17 @@ impl Inner {
 
     fn delete(&self, key: &SessionKey, authority: Authority) -> Result<Deleted, Failure> {
         let _lock = self.folder.lock(key);
-        // The application may also delete what cannot be read.
-        if let Authority::Holder(_) = authority {
-            let Some(current) = self.live(key)? else { return Ok(Deleted::Gone) };
-            if !current.record().accepts(authority, current.now()) {
+        match (self.find(key), authority) {
+            (Ok(Loaded::Absent | Loaded::Deleted), _) => return Ok(Deleted::Gone),
+            (Ok(Loaded::Ok(current)), _) if !current.record().accepts(authority, current.now()) => {
                 return Ok(Deleted::Refused);
             }
+            // The application may also delete what cannot be read.
+            (Ok(_), _) | (Err(Failure::Other(_)), Authority::Application) => {}
+            (Err(failure), _) => return Err(failure),
         }
-        match self.folder.remove(key) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Deleted::Gone),
-            result => Ok(result.map(|()| Deleted::Ok)?),
-        }
+        self.folder.write(key, TOMBSTONE, self.clock.now())?;
+        Ok(Deleted::Ok)
     }
 
     /// Housekeeping after a write that is done: its failure must not become the write's. A file that cannot be read
@@ -184,12 +189,12 @@ impl Inner {
     fn free_expired(&self) {
         let freed = self.folder.visit_some(|key| {
             let _lock = self.folder.lock(key);
-            match self.live(key) {
-                Ok(None) => match self.folder.remove(key) {
+            match self.find(key) {
+                Ok(Loaded::Absent) => match self.folder.remove(key) {
                     Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
                     _ => Ok(()),
                 },
-                Ok(Some(_)) | Err(Failure::Other(_)) => Ok(()),
+                Ok(_) | Err(Failure::Other(_)) => Ok(()),
                 Err(Failure::Io(error)) => Err(error),
             }
         });
@@ -217,9 +222,9 @@ impl SessionStore for DiskSessionStore {
         self.run("session.create", move |inner| inner.create(&key, &new)).await
     }
 
-    async fn load(&self, key: &SessionKey) -> Result<Option<Snapshot>> {
+    async fn load(&self, key: &SessionKey) -> Result<Loaded> {
         let key = *key;
-        self.run("session.load", move |inner| inner.live(&key)).await
+        self.run("session.load", move |inner| inner.find(&key)).await
     }
 
     async fn save(&self, base: &Snapshot, authority: Authority, delta: &Delta) -> Result<Saved> {
@@ -251,7 +256,7 @@ impl SessionStore for DiskSessionStore {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::from_iter([PERSISTENT])
+        Capabilities::from_iter([PERSISTENT, UNEVICTED])
     }
 }
 

@@ -48,10 +48,27 @@ async fn sessions_and_touches_survive_a_restart_and_half_written_files_do_not() 
     let store = open(folder.path(), &clock).await;
     assert_eq!(fs::read_dir(folder.path().join("tmp")).unwrap().count(), 0);
     clock.advance(15 * MINUTE);
-    let again = store.load(created.record().key()).await.unwrap().expect("the touch was kept");
+    let again = store.load(created.record().key()).await.unwrap().found().expect("the touch was kept");
     assert_eq!(again.record(), created.record());
     clock.advance(5 * MINUTE);
-    assert!(store.load(created.record().key()).await.unwrap().is_none());
+    assert!(store.load(created.record().key()).await.unwrap().found().is_none());
+}
+
+#[tokio::test]
+async fn a_deletion_survives_a_restart_and_is_forgotten_and_freed_in_time() {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), ManualClock::default());
+    let store = open(folder.path(), &clock).await;
+    let key = *create(&store).await.record().key();
+    assert_eq!(store.delete(&key, Authority::Application).await.unwrap(), Deleted::Ok);
+    drop(store);
+    let store = open(folder.path(), &clock).await;
+    assert!(matches!(store.load(&key).await.unwrap(), Loaded::Deleted));
+    clock.advance(REMEMBERED);
+    assert!(matches!(store.load(&key).await.unwrap(), Loaded::Absent));
+    for _ in 0..60 {
+        create(&store).await;
+    }
+    assert_eq!(files(folder.path()).len(), 60, "what is forgotten takes up no file");
 }
 
 #[tokio::test]
@@ -117,6 +134,6 @@ async fn a_folder_that_went_away_is_an_outage_and_not_an_absent_session() {
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(!store.health().await.is_up());
     fs::rename(parent.path().join("unmounted"), &folder).unwrap();
-    assert!(store.load(created.record().key()).await.unwrap().is_some());
+    assert!(store.load(created.record().key()).await.unwrap().found().is_some());
     assert!(store.health().await.is_up());
 }

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use statehouse_core::{Capabilities, Clock, Error, ErrorKind, Health, Result, Retry, Timestamp};
 
 pub use self::config::MemoryConfig;
-use crate::api::{Deleted, Saved, SessionStore, Touched};
+use crate::api::{Deleted, Loaded, REMEMBERED, Saved, SessionStore, Touched, UNEVICTED};
 use crate::record::{Authority, Delta, NewSession, Record, Rotation, Snapshot};
 use crate::token::SessionKey;
 
@@ -34,7 +34,8 @@ struct State {
 
 #[derive(Debug)]
 struct Entry {
-    record: Arc<Record>,
+    /// `None` while the session's deletion is remembered.
+    record: Option<Arc<Record>>,
     expires: Timestamp,
 }
 
@@ -51,7 +52,7 @@ impl MemorySessionStore {
         Self { config, state: Mutex::default() }
     }
 
-    /// How many sessions take up memory: those that live, and expired ones that are not freed yet.
+    /// How many sessions take up memory: those that live, and expired and deleted ones that are not freed yet.
     #[must_use]
     pub fn len(&self) -> usize {
         self.lock().sessions.len()
@@ -107,19 +108,31 @@ impl State {
         }
     }
 
+    fn find(&self, key: &SessionKey, now: Timestamp) -> Loaded {
+        match self.sessions.get(key).filter(|entry| entry.expires > now) {
+            Some(Entry { record: Some(record), expires }) => {
+                Loaded::Ok(Snapshot::new(Arc::clone(record), now, *expires))
+            }
+            Some(Entry { record: None, .. }) => Loaded::Deleted,
+            None => Loaded::Absent,
+        }
+    }
+
     fn live(&self, key: &SessionKey, now: Timestamp) -> Option<Snapshot> {
-        let entry = self.sessions.get(key).filter(|entry| entry.expires > now)?;
-        Some(Snapshot::new(Arc::clone(&entry.record), now, entry.expires))
+        self.find(key, now).found()
     }
 
     fn put(&mut self, record: Record, now: Timestamp) -> Snapshot {
-        let key = *record.key();
-        self.remove(&key);
-        let expires = record.expiry_if_used(now);
+        let (key, expires) = (*record.key(), record.expiry_if_used(now));
         let record = Arc::new(record);
-        self.queue.insert((expires, key));
-        self.sessions.insert(key, Entry { record: Arc::clone(&record), expires });
+        self.replace(key, Some(Arc::clone(&record)), expires);
         Snapshot::new(record, now, expires)
+    }
+
+    fn replace(&mut self, key: SessionKey, record: Option<Arc<Record>>, expires: Timestamp) {
+        self.remove(&key);
+        self.queue.insert((expires, key));
+        self.sessions.insert(key, Entry { record, expires });
     }
 
     fn remove(&mut self, key: &SessionKey) {
@@ -144,7 +157,7 @@ impl SessionStore for MemorySessionStore {
         let mut state = self.lock();
         let now = self.now();
         state.free_expired(now);
-        if state.live(key, now).is_some() {
+        if !matches!(state.find(key, now), Loaded::Absent) {
             return Err(taken("memory"));
         }
         if state.sessions.len() >= self.config.capacity {
@@ -153,8 +166,8 @@ impl SessionStore for MemorySessionStore {
         Ok(state.put(Record::new(key, new).stamped_new(now, new.absolute_timeout), now))
     }
 
-    async fn load(&self, key: &SessionKey) -> Result<Option<Snapshot>> {
-        Ok(self.lock().live(key, self.now()))
+    async fn load(&self, key: &SessionKey) -> Result<Loaded> {
+        Ok(self.lock().find(key, self.now()))
     }
 
     async fn save(&self, base: &Snapshot, authority: Authority, delta: &Delta) -> Result<Saved> {
@@ -172,8 +185,9 @@ impl SessionStore for MemorySessionStore {
         state.free_expired(now);
         let State { sessions, queue } = &mut *state;
         let Some(entry) = sessions.get_mut(key).filter(|entry| entry.expires > now) else { return Ok(Touched::Gone) };
+        let Some(record) = &entry.record else { return Ok(Touched::Gone) };
         queue.remove(&(entry.expires, *key));
-        entry.expires = entry.record.expiry_if_used(now);
+        entry.expires = record.expiry_if_used(now);
         queue.insert((entry.expires, *key));
         Ok(Touched::Ok)
     }
@@ -185,7 +199,7 @@ impl SessionStore for MemorySessionStore {
         if !current.record().accepts(authority, now) {
             return Ok(Deleted::Refused);
         }
-        state.remove(key);
+        state.replace(*key, None, now + REMEMBERED);
         Ok(Deleted::Ok)
     }
 
@@ -194,7 +208,7 @@ impl SessionStore for MemorySessionStore {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::default()
+        Capabilities::from_iter([UNEVICTED])
     }
 }
 
@@ -232,9 +246,22 @@ mod tests {
         let error = create(&store).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable);
         assert_eq!(error.retry(), Retry::After(Duration::from_secs(50)));
-        assert!(store.load(&first).await.unwrap().is_some(), "nobody was logged out for it");
+        assert!(store.load(&first).await.unwrap().found().is_some(), "nobody was logged out for it");
         clock.advance(Duration::from_secs(50));
         create(&store).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_deletion_is_forgotten_and_freed_in_time() {
+        let (store, clock) = store(10);
+        let key = create(&store).await.unwrap();
+        store.delete(&key, Authority::Application).await.unwrap();
+        clock.advance(REMEMBERED - Duration::from_micros(1));
+        assert!(matches!(store.load(&key).await.unwrap(), Loaded::Deleted));
+        clock.advance(Duration::from_micros(1));
+        assert!(matches!(store.load(&key).await.unwrap(), Loaded::Absent));
+        create(&store).await.unwrap();
+        assert_eq!(store.len(), 1);
     }
 
     #[tokio::test]

@@ -33,6 +33,9 @@ const PRINCIPAL: u16 = 1;
 const ATTRIBUTE: u16 = 2;
 const NEVER: u64 = u64::MAX;
 
+/// What stands in the place of a session whose deletion is remembered. No record is as short.
+pub(crate) const TOMBSTONE: &[u8] = b"deleted";
+
 /// The length of the fixed part.
 pub(super) const FIXED: usize = 128;
 

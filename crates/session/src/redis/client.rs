@@ -8,8 +8,8 @@ use statehouse_core::{Envelope, Namespace, Result, Timestamp};
 use statehouse_redis::{Idempotence, KeySpace, RedisClient, RedisScript, redis};
 
 use super::error::{unexpected, within};
-use crate::api::{Deleted, Touched};
-use crate::record::{NewSession, Record, Snapshot};
+use crate::api::{Deleted, Loaded, REMEMBERED, Touched};
+use crate::record::{NewSession, Record, Snapshot, TOMBSTONE};
 use crate::token::{SessionKey, VerifierHash, push_hex};
 
 macro_rules! script {
@@ -56,15 +56,19 @@ impl Wire {
         answer.map(|(stamp, time)| stamped(key, &bytes, &stamp, Timestamp::from_micros(time))).transpose()
     }
 
-    pub(super) async fn load(&self, key: &SessionKey) -> Result<Option<Snapshot>> {
+    pub(super) async fn load(&self, key: &SessionKey) -> Result<Loaded> {
         let mut command = redis::cmd("GET");
         command.arg(self.key(key));
         let (bytes, now): (Option<Vec<u8>>, Timestamp) =
             self.redis.query_dated(&command).await.map_err(within("session.load"))?;
-        let Some(bytes) = bytes else { return Ok(None) };
+        let Some(bytes) = bytes else { return Ok(Loaded::Absent) };
+        if bytes == TOMBSTONE {
+            return Ok(Loaded::Deleted);
+        }
         let found = read(key, bytes, now)?;
         // Of a key that somebody made persistent the absolute expiry still holds.
-        Ok((found.record().absolute_expiry() > now).then_some(found))
+        let lives = found.record().absolute_expiry() > now;
+        Ok(if lives { Loaded::Ok(found) } else { Loaded::Absent })
     }
 
     /// Replaces the session if it is at the version of `base`. Repeated if the answer is lost: what was stored the
@@ -86,6 +90,7 @@ impl Wire {
         }
         match call.run(&self.redis, Idempotence::Idempotent).await.map_err(within(operation))? {
             redis::Value::Int(1) => Ok(Swapped::Ok(snapshot(next, base.now()))),
+            redis::Value::BulkString(found) if found == TOMBSTONE => Ok(Swapped::Gone),
             redis::Value::BulkString(found) => Ok(Swapped::Other(read(&key, found, base.now())?)),
             redis::Value::Nil => Ok(Swapped::Gone),
             _ => Err(unexpected(operation)),
@@ -99,14 +104,16 @@ impl Wire {
     }
 
     pub(super) async fn delete(&self, key: &SessionKey) -> Result<Deleted> {
-        let command = redis::cmd("DEL").arg(self.key(key)).to_owned();
-        let deleted: bool =
+        let mut command = redis::cmd("SET");
+        command.arg(self.key(key)).arg(TOMBSTONE).arg("XX").arg("GET").arg("PX").arg(millis(REMEMBERED));
+        let before: Option<Vec<u8>> =
             self.redis.query(&command, Idempotence::Idempotent).await.map_err(within("session.delete"))?;
-        Ok(if deleted { Deleted::Ok } else { Deleted::Gone })
+        Ok(if before.is_some_and(|before| before != TOMBSTONE) { Deleted::Ok } else { Deleted::Gone })
     }
 
     pub(super) async fn delete_held(&self, key: &SessionKey, holder: &VerifierHash) -> Result<Deleted> {
-        let call = DELETE.key(self.key(key)).arg(holder.as_bytes().as_slice());
+        let holder = holder.as_bytes().as_slice();
+        let call = DELETE.key(self.key(key)).arg(holder).arg(TOMBSTONE).arg(millis(REMEMBERED));
         match call.run(&self.redis, Idempotence::Idempotent).await.map_err(within("session.delete"))? {
             0_u8 => Ok(Deleted::Gone),
             1 => Ok(Deleted::Ok),

@@ -2,10 +2,14 @@ use statehouse_core::{Namespace, Result, ServiceUrl};
 use statehouse_redis::{RedisClient, RedisConfig};
 
 use super::RedisSessionStore;
+use super::error::within;
 
 impl RedisSessionStore {
     /// Connects to the Redis of a URL: `redis:`, `rediss:`, `redis+sentinel:` or `redis+cluster:` with the parameters of
     /// [`RedisConfig::from_url`].
+    ///
+    /// Asks what the server does when its memory is full, and warns if it evicts: sessions have a time to live, so that
+    /// the policies `volatile-*` evict them as `allkeys-*` do.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfig`](statehouse_core::ErrorKind::InvalidConfig), naming the setting and what it accepts;
@@ -13,6 +17,13 @@ impl RedisSessionStore {
     pub async fn open(mut url: ServiceUrl, namespace: &Namespace) -> Result<Self> {
         let config = RedisConfig::from_url(&mut url)?;
         url.finish()?;
-        Self::new(RedisClient::open(config).await?, namespace)
+        let redis = RedisClient::open(config).await?;
+        let eviction = redis.eviction_policy().await.map_err(within("session.open"))?;
+        let store = Self { eviction, ..Self::new(redis, namespace)? };
+        if store.evicts() {
+            let advice = "this Redis evicts sessions when its memory is full: set maxmemory-policy to noeviction";
+            tracing::warn!(policy = ?eviction, "{advice}");
+        }
+        Ok(store)
     }
 }

@@ -6,10 +6,10 @@ mod error;
 
 use async_trait::async_trait;
 use statehouse_core::{Capabilities, Health, Namespace, Result};
-use statehouse_redis::RedisClient;
+use statehouse_redis::{EvictionPolicy, RedisClient};
 
 use self::client::{Swapped, Wire};
-use crate::api::{Deleted, PERSISTENT, SHARED, Saved, SessionStore, Touched};
+use crate::api::{Deleted, Loaded, PERSISTENT, SHARED, Saved, SessionStore, Touched, UNEVICTED};
 use crate::memory::taken;
 use crate::record::{Authority, Delta, NewSession, Record, Rotation, Snapshot};
 use crate::token::SessionKey;
@@ -30,7 +30,8 @@ use crate::token::SessionKey;
 /// ([`RedisClient::query_dated`]). The idle timeout slides when a tenth of it is to be gained, by reads and by writes.
 ///
 /// The server must not evict keys (`maxmemory-policy noeviction`): a session that it evicts is a user who has to log in
-/// again.
+/// again. [`open`](Self::open) asks for the policy. If the server evicts, that is a warning in the log, and
+/// [`health`](SessionStore::health) says so; the capability [`UNEVICTED`] is there only if it is certain that it does not.
 ///
 /// # Retries
 /// The connector repeats everything but a create whose answer was lost. Saves and rotations are bound to a version, so
@@ -38,15 +39,21 @@ use crate::token::SessionKey;
 #[derive(Clone, Debug)]
 pub struct RedisSessionStore {
     wire: Wire,
+    eviction: EvictionPolicy,
 }
 
 impl RedisSessionStore {
-    /// The sessions of this namespace. Nothing is sent yet.
+    /// The sessions of this namespace. Nothing is sent yet, so that it stays unknown whether the server evicts.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`](statehouse_core::ErrorKind::InvalidInput) if the namespace is too long.
     pub fn new(redis: RedisClient, namespace: &Namespace) -> Result<Self> {
-        Ok(Self { wire: Wire::new(redis, namespace)? })
+        Ok(Self { wire: Wire::new(redis, namespace)?, eviction: EvictionPolicy::Unknown })
+    }
+
+    /// Whether it is known that the server does, as of the opening.
+    const fn evicts(&self) -> bool {
+        matches!(self.eviction, EvictionPolicy::Any | EvictionPolicy::WithTimeToLive)
     }
 
     async fn swap(
@@ -71,7 +78,7 @@ impl SessionStore for RedisSessionStore {
         self.wire.create(key, new).await?.ok_or_else(|| taken("redis"))
     }
 
-    async fn load(&self, key: &SessionKey) -> Result<Option<Snapshot>> {
+    async fn load(&self, key: &SessionKey) -> Result<Loaded> {
         self.wire.load(key).await
     }
 
@@ -107,10 +114,15 @@ impl SessionStore for RedisSessionStore {
     }
 
     async fn health(&self) -> Health {
-        self.wire.redis().health().await
+        let mut health = self.wire.redis().health().await;
+        if self.evicts() {
+            health.backend.push_str(", which evicts sessions when its memory is full");
+        }
+        health
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::from_iter([PERSISTENT, SHARED])
+        let unevicted = (self.eviction == EvictionPolicy::Never).then_some(UNEVICTED);
+        [PERSISTENT, SHARED].into_iter().chain(unevicted).collect()
     }
 }

@@ -36,7 +36,8 @@ impl Session {
     /// then [`write_cookie`](Self::write_cookie).
     ///
     /// Changes of a session that somebody deleted in the meantime, or of one whose token a login replaced, are dropped;
-    /// a login among them begins a new session.
+    /// a login among them begins a new session. Of a deleted session the cookie is removed, so that the browser's next
+    /// request may begin another.
     ///
     /// # Errors
     /// The store's; [`ErrorKind::Conflict`] by policy or after too many conflicts; [`ErrorKind::TooLarge`]. What was
@@ -96,15 +97,19 @@ impl Session {
         match base {
             Base::Held(held) => self.update(held, work).await,
             Base::Absent => self.create(work).await,
-            Base::Superseded | Base::Degraded | Base::Unloaded => self.go_on_without(work, base).await,
+            Base::Superseded | Base::Deleted | Base::Degraded | Base::Unloaded => self.go_on_without(work, base).await,
         }
     }
 
     /// For a request that may not begin a session merely because it has changes.
     async fn go_on_without(&self, work: &Work, base: Base) -> Result<()> {
+        let deleted = matches!(base, Base::Deleted);
         self.state().base = base;
         if let Some(Pending::Login(_)) = work.pending {
             return self.create(work).await;
+        }
+        if deleted {
+            self.state().cookie = Some(CookieChange::Remove);
         }
         tracing::debug!("session changes dropped: the session is gone or its token was replaced");
         Ok(())
@@ -154,7 +159,7 @@ impl Session {
                     return Ok(());
                 }
                 Saved::Conflict(current) => attempt.rebase(current, config.on_conflict)?,
-                Saved::Gone => return self.go_on_without(work, Base::Absent).await,
+                Saved::Gone => return self.go_on_without(work, Base::Deleted).await,
                 Saved::Superseded => return self.go_on_without(work, Base::Superseded).await,
             }
         }

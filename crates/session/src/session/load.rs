@@ -1,17 +1,12 @@
-use std::time::Duration;
-
 use statehouse_core::{Error, ErrorKind, Result};
 use tracing::Instrument;
 
 use super::state::{Base, Held, Outage, Pending};
 use super::{Session, State};
+use crate::api::{Loaded, REMEMBERED};
 use crate::config::{OutagePolicy, UnreadablePolicy};
 use crate::record::{Authority, Snapshot};
 use crate::token::Token;
-
-/// How long after a rotation a request with the old token is taken for one that was under way: it may not begin a new
-/// session, whose cookie would replace the newer one. Later the browser must have lost the new cookie, and may.
-const IN_FLIGHT: Duration = Duration::from_secs(60);
 
 impl Session {
     /// Loads the session unless that was done.
@@ -48,18 +43,23 @@ impl Session {
     }
 
     /// The first session that one of the request's tokens opens.
+    ///
+    /// For a while after a rotation a request with the old token is taken for one that was under way: it may not begin
+    /// a new session, whose cookie would replace the newer one. Later the browser must have lost the new cookie.
     async fn find(&self) -> Result<Base> {
         let mut base = Base::Absent;
         for token in &self.inner.tokens {
             match self.inner.shared.store.load(&token.key()).await {
-                Ok(None) => tracing::debug!("unknown session token"),
-                Ok(Some(snapshot)) if accepts(&snapshot, token) => {
+                Ok(Loaded::Absent) => tracing::debug!("unknown session token"),
+                Ok(Loaded::Deleted) if matches!(base, Base::Absent) => base = Base::Deleted,
+                Ok(Loaded::Deleted) => {}
+                Ok(Loaded::Ok(snapshot)) if accepts(&snapshot, token) => {
                     return Ok(Base::Held(Held { token: token.clone(), snapshot }));
                 }
-                Ok(Some(snapshot)) if snapshot.now().since(snapshot.record().rotated()) < IN_FLIGHT => {
+                Ok(Loaded::Ok(snapshot)) if snapshot.now().since(snapshot.record().rotated()) < REMEMBERED => {
                     base = Base::Superseded;
                 }
-                Ok(Some(_)) => tracing::warn!("session token with an old or a wrong verifier refused"),
+                Ok(Loaded::Ok(_)) => tracing::warn!("session token with an old or a wrong verifier refused"),
                 Err(error) if self.discards(&error) => {
                     tracing::warn!(error.kind = %error.kind(), "unreadable session discarded");
                 }

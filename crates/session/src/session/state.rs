@@ -27,6 +27,8 @@ pub(super) enum Base {
     Absent,
     /// The request's token was replaced a moment ago: the browser has, or is about to get, a newer cookie.
     Superseded,
+    /// The session was deleted a moment ago. The browser still has its cookie.
+    Deleted,
     /// The store could not be reached, and the configuration says to go on.
     Degraded,
     Held(Held),

@@ -11,7 +11,7 @@ use axum::{Router, extract::Path};
 use futures_util::future::join_all;
 use statehouse_core::{Error, ErrorKind, ManualClock};
 use statehouse_session::{
-    Authority, ConflictPolicy, CookieConfig, MemoryConfig, MemorySessionStore, ServerErrorPolicy, Session,
+    Authority, ConflictPolicy, CookieConfig, MemoryConfig, MemorySessionStore, REMEMBERED, ServerErrorPolicy, Session,
     SessionConfig, SessionConfigBuilder, SessionLayer, SessionStore, Token,
 };
 use tower::ServiceExt;
@@ -173,7 +173,7 @@ async fn login_gives_a_session_and_logout_ends_it() {
     let removal = response.headers()[header::SET_COOKIE].to_str().unwrap();
     assert_eq!(removal, "__Host-id=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Lax");
     assert_eq!(app.get("/who", &cookie).await, ("nobody".to_owned(), None));
-    assert!(app.store.is_empty());
+    assert_eq!(app.store.len(), 1, "that it was deleted, and nothing else");
 }
 
 #[tokio::test]
@@ -239,9 +239,26 @@ async fn a_write_in_flight_during_a_login_does_not_land_and_does_not_replace_the
 #[tokio::test]
 async fn a_write_in_flight_during_a_logout_does_not_bring_the_session_back() {
     let (app, cookie, _, slow) = while_a_request_is_under_way("/logout").await;
-    assert_eq!((slow.status(), set_cookie(&slow)), (StatusCode::OK, None));
+    assert_eq!((slow.status(), set_cookie(&slow)), (StatusCode::OK, Some("__Host-id=".into())), "its removal");
     assert_eq!(app.get("/who", &cookie).await.0, "nobody");
-    assert!(app.store.is_empty());
+    assert_eq!(app.store.len(), 1, "that it was deleted, and nothing else");
+}
+
+#[tokio::test]
+async fn a_request_that_meets_a_deleted_session_begins_none_and_loses_its_cookie() {
+    let app = App::new(|config| config);
+    let cookie = app.post("/login/u1", "").await.unwrap();
+    app.post("/logout", &cookie).await;
+    assert_eq!(app.get("/read/theme", &cookie).await, (String::new(), None), "a read changes no cookie");
+    let late = app.send("POST", "/put/theme/planted", &[&cookie]).await;
+    assert_eq!((late.status(), set_cookie(&late)), (StatusCode::OK, Some("__Host-id=".into())));
+    assert_eq!(app.store.len(), 1, "that it was deleted, and nothing else");
+    let login = app.post("/login/u2", &cookie).await.unwrap();
+    assert_eq!(app.get("/who", &login).await.0, "u2");
+    assert_ne!(token(&login).key(), token(&cookie).key());
+    app.clock.advance(REMEMBERED);
+    let begun = app.post("/put/theme/light", &cookie).await.unwrap();
+    assert_eq!(app.get("/read/theme", &begun).await.0, "light", "the cookie of long ago is no obstacle");
 }
 
 #[tokio::test]
@@ -250,10 +267,10 @@ async fn an_id_that_was_never_issued_is_replaced_and_never_stored() {
     let chosen = format!("__Host-id={}", "a5".repeat(32));
     let issued = app.post("/put/a/1", &chosen).await.unwrap();
     assert_ne!(token(&issued).key(), token(&chosen).key());
-    assert!(app.store.load(&token(&chosen).key()).await.unwrap().is_none());
+    assert!(app.store.load(&token(&chosen).key()).await.unwrap().found().is_none());
     for nonsense in ["__Host-id=", "__Host-id=admin", "__Host-id=\"x\"", "__Host-id", "=", ";;;", "__Host-id=%00"] {
         let issued = app.post("/put/a/1", nonsense).await.unwrap();
-        assert!(app.store.load(&token(&issued).key()).await.unwrap().is_some(), "{nonsense}");
+        assert!(app.store.load(&token(&issued).key()).await.unwrap().found().is_some(), "{nonsense}");
     }
 }
 
@@ -468,7 +485,8 @@ async fn the_application_may_end_any_session() {
     let cookie = app.post("/login/u42", "").await.unwrap();
     app.store.delete(&token(&cookie).key(), Authority::Application).await.unwrap();
     assert_eq!(app.get("/who", &cookie).await.0, "nobody");
-    assert!(app.post("/put/a/1", &cookie).await.is_some(), "a new session");
+    assert_eq!(app.post("/put/a/1", &cookie).await.as_deref(), Some("__Host-id="), "the cookie is removed");
+    assert!(app.post("/put/a/1", "").await.is_some(), "and the next request begins a new session");
 }
 
 #[tokio::test]

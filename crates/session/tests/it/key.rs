@@ -27,7 +27,7 @@ async fn a_key_stays_through_a_login_and_ends_the_session_in_the_applications_na
     assert_eq!(session.key().await.unwrap(), Some(key));
 
     let read: SessionKey = key.to_string().parse().unwrap();
-    let snapshot = sessions.store().load(&read).await.unwrap().unwrap();
+    let snapshot = sessions.store().load(&read).await.unwrap().found().unwrap();
     assert_eq!(snapshot.record().principal().map(|principal| principal.as_str()), Some("u42"));
     assert_eq!(sessions.store().delete(&read, Authority::Application).await.unwrap(), Deleted::Ok);
     let session = next_request(&sessions, session, &mut cookie).await;

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use http::HeaderMap;
 use http::header::{COOKIE, SET_COOKIE};
-use statehouse_session::{MemorySessionStore, SessionConfig, Sessions, Token};
+use statehouse_session::{MemorySessionStore, SessionConfig, SessionStore, Sessions, Token, UNEVICTED};
+use statehouse_testkit::RedisServer;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
@@ -89,4 +90,29 @@ async fn the_logs_tell_what_happened_and_contain_no_token_key_value_or_principal
     for secret in ["dr.adams", "diagnosis", "influenza", "measles"] {
         assert!(!text.contains(secret), "{secret}: {text}");
     }
+}
+
+#[tokio::test]
+async fn a_redis_that_evicts_is_told_by_log_health_and_capabilities() {
+    let server = RedisServer::builder().max_memory(64 << 20, "allkeys-lru").start().await;
+    for (policy, evicts) in [("allkeys-lru", true), ("volatile-ttl", true), ("noeviction", false)] {
+        server.command(&["CONFIG", "SET", "maxmemory-policy", policy]).await.unwrap();
+        let log = Log::default();
+        let guard = tracing::subscriber::set_default(log.clone());
+        let store = crate::open_redis(&server.url(), &crate::random_namespace()).await;
+        drop(guard);
+        assert_eq!(log.0.lock().unwrap().contains("evicts sessions"), evicts, "{policy}");
+        assert_eq!(store.capabilities().has(UNEVICTED), !evicts, "{policy}");
+        let health = store.health().await;
+        assert!(health.is_up(), "{policy}");
+        assert_eq!(health.backend.contains("evicts sessions"), evicts, "{policy}");
+    }
+}
+
+#[tokio::test]
+async fn a_redis_that_does_not_tell_whether_it_evicts_promises_nothing() {
+    let server = RedisServer::builder().acl_user("app", "pw", "~* +@all -info -config").start().await;
+    let store = crate::open_redis(&server.url(), &crate::random_namespace()).await;
+    assert!(!store.capabilities().has(UNEVICTED));
+    assert!(!store.health().await.backend.contains("evicts sessions"));
 }

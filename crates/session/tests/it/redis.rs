@@ -10,7 +10,8 @@ use axum::routing::{get, post};
 use statehouse_core::{Namespace, ServiceUrl};
 use statehouse_redis::{RedisClient, RedisConfig};
 use statehouse_session::{
-    OutagePolicy, RedisSessionStore, Session, SessionConfig, SessionConfigBuilder, SessionLayer, SessionStore, Token,
+    Authority, Deleted, OutagePolicy, RedisSessionStore, Session, SessionConfig, SessionConfigBuilder, SessionLayer,
+    SessionStore, Token,
 };
 use statehouse_testkit::{FaultProxy, RedisServer};
 use tower::ServiceExt;
@@ -247,6 +248,21 @@ async fn nothing_in_redis_is_the_token_and_every_key_expires() {
             let found = server.command(&[b"EVAL", script.as_bytes(), b"1", key.as_bytes(), form]).await.unwrap();
             assert_eq!(found.integer(), Some(0));
         }
+    }
+}
+
+#[tokio::test]
+async fn a_deletion_is_remembered_for_a_minute_by_whomever_it_was_made() {
+    let (server, namespace) = (RedisServer::start().await, random_namespace());
+    let app = App::open(&server.url(), &namespace).await;
+    for authority in [None, Some(Authority::Application)] {
+        let token = Token::parse(app.login().await.split_once('=').unwrap().1).unwrap();
+        let authority = authority.unwrap_or(Authority::Holder(token.verifier_hash()));
+        assert_eq!(app.store.delete(&token.key(), authority).await.unwrap(), Deleted::Ok);
+        let key = format!("{namespace}:session:records:{}", token.key());
+        assert_eq!(server.command(&["GET", &key]).await.unwrap().text(), Some("deleted"));
+        let ttl = server.command(&["PTTL", &key]).await.unwrap().integer().unwrap();
+        assert!((50_000..=60_000).contains(&ttl), "{ttl}");
     }
 }
 

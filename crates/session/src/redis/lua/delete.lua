@@ -1,6 +1,7 @@
--- ARGV: the hash of the holder's verifier. It must be the record's, or the previous one in its grace.
+-- ARGV: the hash of the holder's verifier, which must be the record's, or the previous one in its grace; what takes the
+-- record's place; and for how many milliseconds.
 local head = redis.call('GETRANGE', KEYS[1], 0, 159)
-if #head == 0 then
+if #head < 160 then
   return 0
 end
 local held = string.sub(head, 89, 120) == ARGV[1]
@@ -10,5 +11,5 @@ end
 if not held then
   return 2
 end
-redis.call('DEL', KEYS[1])
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 return 1
