@@ -20,6 +20,8 @@ const VISITORS: usize = 32;
 /// # Errors
 /// If something does not start, or a request is not answered well.
 pub async fn measure(clinic: &Path, time: Duration, say: impl Fn(&str)) -> Result<(), Failure> {
+    // It is started in a folder of its own.
+    let clinic = &std::path::absolute(clinic)?;
     say(&format!(
         "{VISITORS} visitors, {} s for each line; the visitors and all servers share this machine",
         time.as_secs()
