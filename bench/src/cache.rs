@@ -84,7 +84,8 @@ async fn redis(harness: &mut Harness) -> Outcome {
     let ours = Arc::new(ours);
     let case = |peer, bar| Case { service: "cache", name: "redis get, 64 B, 256 tasks", peer, bar, ops: GETS };
     let mine = async || {
-        spread(&keys, |key| {
+        let ours = Arc::clone(&ours);
+        spread(&keys, move |key| {
             let ours = Arc::clone(&ours);
             async move { assert!(ours.get(&key).await.is_ok_and(|hit| hit.is_some())) }
         })
@@ -92,7 +93,8 @@ async fn redis(harness: &mut Harness) -> Outcome {
     };
     harness
         .compare(case("one multiplexed connection", Bar::Ratio(0.85)), mine, async || {
-            spread(&keys, |key| {
+            let raw = raw.clone();
+            spread(&keys, move |key| {
                 let mut raw = raw.clone();
                 async move {
                     let value: Vec<u8> = raw.get(key.as_str()).await.expect("a value");
@@ -104,7 +106,8 @@ async fn redis(harness: &mut Harness) -> Outcome {
         .await;
     harness
         .compare(case("deadpool checkout per operation", Bar::Ratio(8.0)), mine, async || {
-            spread(&keys, |key| {
+            let pool = pool.clone();
+            spread(&keys, move |key| {
                 let pool = pool.clone();
                 async move {
                     let mut connection = pool.get().await.expect("a connection");
@@ -118,15 +121,20 @@ async fn redis(harness: &mut Harness) -> Outcome {
     Ok(())
 }
 
-async fn spread<F: Future<Output = ()> + Send + 'static>(keys: &Arc<Vec<Key>>, get: impl Fn(Key) -> F) {
+/// Each task makes a future when it is its turn, as callers do. Made beforehand, they would fill the caches of the
+/// processor, the more the larger they are.
+async fn spread<G, F>(keys: &Arc<Vec<Key>>, get: G)
+where
+    G: Fn(Key) -> F + Clone + Send + 'static,
+    F: Future<Output = ()> + Send + 'static,
+{
     let each = GETS as usize / TASKS;
     let tasks: Vec<_> = (0..TASKS)
         .map(|task| {
-            let gets: Vec<F> =
-                (0..each).map(|i| get(keys[(task * each + i).wrapping_mul(7919) % KEYS].clone())).collect();
+            let (keys, get) = (Arc::clone(keys), get.clone());
             tokio::spawn(async move {
-                for get in gets {
-                    get.await;
+                for i in 0..each {
+                    get(keys[(task * each + i).wrapping_mul(7919) % KEYS].clone()).await;
                 }
             })
         })

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use crate::backoff::{Backoff, RetryBudget};
 use crate::config::{RedisConfig, Timing};
 use crate::error::{map_error, may_retry, unexpected_reply};
 use crate::exclusive::Exclusive;
+use crate::node::Node;
 use crate::pending::Failure;
 use crate::request::Request;
 use crate::slot::slot_of_command;
@@ -44,6 +46,8 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(800);
 ///   [`Idempotent`](Idempotence::Idempotent).
 /// - Dropping an operation's future abandons its answer and nothing else: other operations on the same connection go
 ///   on. The command may have been sent already.
+/// - Where many callers wait for one server, their commands and scripts go out together, up to 64 at a time. Each caller
+///   has an answer or error of its own, once the whole batch is answered.
 /// - Requests on one connection are executed in the order in which they were sent, but two operations that run
 ///   concurrently have no order, and neither have those of a client with several connections.
 /// - In a cluster all keys of a command, pipeline or script must be in one slot; see [`KeySpace`](crate::KeySpace).
@@ -152,13 +156,41 @@ impl RedisClient {
     }
 
     async fn with_retries(&self, request: &Request<'_>, idempotence: Idempotence) -> Result<Value> {
+        let begun = Instant::now();
+        let node = self.inner.topology.node(request);
+        let answer = match &node {
+            Ok(node) => request.send_first(node, begun + self.inner.timing.first_try()).await,
+            Err(failure) => Err(failure.clone()),
+        };
+        match answer {
+            Ok(value) => {
+                self.inner.budget.earn();
+                Ok(value)
+            }
+            // Boxed, so that the usual case does not carry the room for it.
+            Err(failure) => Box::pin(self.go_on(request, idempotence, begun, node.ok(), failure)).await,
+        }
+    }
+
+    /// After the first try has failed: follows redirections, and tries again while that makes sense.
+    async fn go_on(
+        &self,
+        request: &Request<'_>,
+        idempotence: Idempotence,
+        begun: Instant,
+        node: Option<Cow<'_, Arc<Node>>>,
+        failure: Failure,
+    ) -> Result<Value> {
         let Inner { timing, budget, .. } = &*self.inner;
-        let mut now = Instant::now();
-        let until = now + timing.total;
+        let mut answer = match node {
+            Some(node) => self.follow(request, idempotence, begun + timing.first_try(), node, failure).await,
+            None => Err(failure),
+        };
+        let until = begun + timing.total;
         let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         let mut tries = 0;
         loop {
-            let failure = match self.try_once(request, idempotence, until.min(now + timing.operation)).await {
+            let failure = match answer {
                 Ok(value) => {
                     budget.earn();
                     return Ok(value);
@@ -175,31 +207,42 @@ impl RedisClient {
             }
             tracing::debug!(tries, kind = ?failure.error.kind(), sent = ?failure.sent, "trying a Redis request again");
             sleep(pause).await;
-            now = Instant::now();
+            answer = self.try_again(request, idempotence, until.min(Instant::now() + timing.operation)).await;
         }
     }
 
-    /// One try, following a cluster's redirections.
-    async fn try_once(
+    async fn try_again(
         &self,
         request: &Request<'_>,
         idempotence: Idempotence,
         until: Instant,
     ) -> Result<Value, Failure> {
-        let topology = &self.inner.topology;
-        let mut target = Target { node: topology.node(request)?, asking: false };
+        let target = Target { node: self.inner.topology.node(request)?, asking: false };
+        match request.send(&target, until).await {
+            Err(failure) => self.follow(request, idempotence, until, target.node, failure).await,
+            answer => answer,
+        }
+    }
+
+    /// Sends to where a cluster redirects to, if that is what the failure says.
+    async fn follow(
+        &self,
+        request: &Request<'_>,
+        idempotence: Idempotence,
+        until: Instant,
+        mut node: Cow<'_, Arc<Node>>,
+        mut failure: Failure,
+    ) -> Result<Value, Failure> {
         for _ in 0..REDIRECTIONS {
-            let failure = match request.send(&target, until).await {
-                Ok(value) => return Ok(value),
-                Err(failure) => failure,
-            };
-            let redirection = topology.learn(&target.node, &failure);
-            match redirection.filter(|next| request.may_follow(next, idempotence) && Instant::now() < until) {
-                Some(next) => target = next,
-                None => return Err(failure),
+            let redirection = self.inner.topology.learn(&node, &failure);
+            let next = redirection.filter(|next| request.may_follow(next, idempotence) && Instant::now() < until);
+            let Some(next) = next else { return Err(failure) };
+            match request.send(&next, until).await {
+                Err(again) => (failure, node) = (again, next.node),
+                answer => return answer,
             }
         }
-        request.send(&target, until).await
+        Err(failure)
     }
 
     pub(crate) fn error(&self, failure: &Failure, idempotence: Idempotence, exhausted: bool) -> Error {

@@ -1,12 +1,14 @@
 //! Reads that say what time it was on their server, and usually without asking it.
 
-use std::sync::{Mutex, PoisonError};
+use std::borrow::Cow;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use redis::{Cmd, FromRedisValue, Pipeline, Value, from_redis_value};
 use statehouse_core::{Result, Timestamp};
 
 use crate::client::{Idempotence, RedisClient};
+use crate::node::Node;
 use crate::pending::Failure;
 use crate::request::{Request, send_command};
 use crate::topology::Target;
@@ -91,6 +93,20 @@ pub(crate) async fn send_dated(
         target.node.clock().set(now);
     }
     Ok(dated(answer, now))
+}
+
+/// The first try: once the time is known, it may go out with the requests of others.
+pub(crate) async fn send_dated_first(
+    node: &Arc<Node>,
+    command: &Cmd,
+    until: tokio::time::Instant,
+) -> Result<Value, Failure> {
+    let Some(reading) = node.clock().reading() else {
+        let target = Target { node: Cow::Borrowed(node), asking: false };
+        return Box::pin(send_dated(&target, command, until)).await;
+    };
+    let answer = node.send_with_others(Cow::Borrowed(command), until).await?;
+    Ok(dated(answer, reading.now()))
 }
 
 fn dated(answer: Value, now: Timestamp) -> Value {

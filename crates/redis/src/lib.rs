@@ -21,9 +21,10 @@
 //! ```
 //!
 //! # Concepts
-//! - **[`RedisClient`]** is a cheap clone. One or two multiplexed connections per server are shared by all tasks: on
-//!   one machine that is ten times faster than a pool checkout per operation. [`RedisClient::exclusive`] checks a
-//!   connection out of a `deadpool-redis` pool for what would stall the others: `WATCH`, blocking reads, bulk.
+//! - **[`RedisClient`]** is a cheap clone. One or two multiplexed connections per server are shared by all tasks, and
+//!   commands of many concurrent callers go out together: on one machine that is ten times faster than a pool checkout
+//!   per operation. [`RedisClient::exclusive`] checks a connection out of a `deadpool-redis` pool for what would stall
+//!   the others: `WATCH`, blocking reads, bulk.
 //! - **Deadlines.** Connecting, one try of an operation, and the operation with all its tries are each bounded
 //!   ([`RedisConfig`]); a dropped future leaves nothing behind on a shared connection.
 //! - **Retries have one owner**, this crate. What was certainly not executed is sent again; what may have been
@@ -56,6 +57,7 @@ mod connect;
 mod dated;
 mod error;
 mod exclusive;
+mod gather;
 mod health;
 mod key_space;
 mod link;

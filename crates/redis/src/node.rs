@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use crate::config::Address;
 use crate::connect::Source;
 use crate::dated::ServerClock;
+use crate::gather::Gathering;
 use crate::link::{Lease, Link};
 use crate::pending::{Failure, wait};
 
@@ -20,6 +21,7 @@ pub(crate) struct Node {
     links: Box<[Arc<Link>]>,
     turn: AtomicUsize,
     clock: ServerClock,
+    pub(crate) gathering: Gathering,
 }
 
 impl Node {
@@ -28,7 +30,14 @@ impl Node {
         let source = Arc::new(source);
         let name: Arc<str> = address.as_ref().map_or_else(|| "pool".to_owned(), Address::to_string).into();
         let links = (0..connections).map(|_| Link::new(Arc::clone(&source), Arc::clone(&name))).collect();
-        Arc::new(Self { address, source, links, turn: AtomicUsize::new(0), clock: ServerClock::default() })
+        Arc::new(Self {
+            address,
+            source,
+            links,
+            turn: AtomicUsize::new(0),
+            clock: ServerClock::default(),
+            gathering: Gathering::default(),
+        })
     }
 
     pub(crate) const fn address(&self) -> Option<&Address> {
@@ -50,7 +59,7 @@ impl Node {
 
     /// Sends a command and waits for its answer, connecting first if need be.
     pub(crate) async fn send(&self, command: &Cmd, until: Instant) -> Result<Value, Failure> {
-        let (link, mut lease) = self.lease(until).await?;
+        let Leased { link, mut lease } = self.lease(until).await?;
         let answer = {
             let reply = pin!(lease.connection.send_packed_command(command));
             wait(link, lease.generation, reply, until).await
@@ -62,7 +71,7 @@ impl Node {
 
     /// Sends a pipeline or transaction; the answer is that of redis-rs' `query_async`.
     pub(crate) async fn send_pipeline(&self, pipeline: &Pipeline, until: Instant) -> Result<Value, Failure> {
-        let (link, mut lease) = self.lease(until).await?;
+        let Leased { link, mut lease } = self.lease(until).await?;
         let answer = {
             let reply = pin!(pipeline.query_async::<Value>(&mut lease.connection));
             wait(link, lease.generation, reply, until).await
@@ -73,7 +82,30 @@ impl Node {
 
     /// Sends several commands at once and answers with what each answered, which may be a `Value::ServerError`.
     pub(crate) async fn send_each(&self, pipeline: &Pipeline, until: Instant) -> Result<Vec<Value>, Failure> {
-        let (link, mut lease) = self.lease(until).await?;
+        self.lease(until).await?.send_each(pipeline, until).await
+    }
+
+    /// One of the shared connections, once there is one.
+    pub(crate) async fn lease(&self, until: Instant) -> Result<Leased<'_>, Failure> {
+        let link = self.link();
+        link.lease(until).await.map(|lease| Leased { link, lease }).map_err(Failure::not_sent)
+    }
+
+    pub(crate) async fn check_out(&self) -> RedisResult<Connection> {
+        self.source.check_out().await
+    }
+}
+
+/// A connection to send over, and the link to return it to.
+pub(crate) struct Leased<'a> {
+    link: &'a Link,
+    lease: Lease,
+}
+
+impl Leased<'_> {
+    /// As [`Node::send_each`].
+    pub(crate) async fn send_each(self, pipeline: &Pipeline, until: Instant) -> Result<Vec<Value>, Failure> {
+        let Self { link, mut lease } = self;
         let answers = {
             let replies = pin!(lease.connection.send_packed_commands(pipeline, 0, pipeline.len()));
             wait(link, lease.generation, replies, until).await?
@@ -86,13 +118,9 @@ impl Node {
         Ok(answers)
     }
 
-    async fn lease(&self, until: Instant) -> Result<(&Link, Lease), Failure> {
-        let link = self.link();
-        link.lease(until).await.map(|lease| (link, lease)).map_err(Failure::not_sent)
-    }
-
-    pub(crate) async fn check_out(&self) -> RedisResult<Connection> {
-        self.source.check_out().await
+    /// Nothing is to be sent after all.
+    pub(crate) fn give_back(self) {
+        self.link.give_back(self.lease);
     }
 }
 

@@ -1,10 +1,14 @@
 //! What is sent as one unit, and how to send it to one server.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use redis::{Arg, Cmd, Pipeline, Value, cmd, pipe};
 use tokio::time::Instant;
 
 use crate::client::Idempotence;
-use crate::dated::send_dated;
+use crate::dated::{send_dated, send_dated_first};
+use crate::node::Node;
 use crate::pending::{Failure, Sent};
 use crate::script::ScriptCall;
 use crate::slot::{slot_of, slot_of_command};
@@ -71,14 +75,26 @@ impl Request<'_> {
         }
     }
 
+    /// The first try, to the server that the request belongs to as far as is known: it may go out with those of others.
+    pub(crate) async fn send_first(&self, node: &Arc<Node>, until: Instant) -> Result<Value, Failure> {
+        match self {
+            Self::Command(command) => node.send_with_others(Cow::Borrowed(command), until).await,
+            Self::Dated(command) => send_dated_first(node, command, until).await,
+            Self::Pipeline(pipeline) => Box::pin(node.send_pipeline(pipeline, until)).await,
+            Self::Script(call) => match node.send_with_others(Cow::Owned(call.by_hash()), until).await {
+                Err(failure) if failure.code() == Some(NOSCRIPT) => Box::pin(node.send(&call.by_source(), until)).await,
+                answer => answer,
+            },
+        }
+    }
+
     pub(crate) async fn send(&self, target: &Target<'_>, until: Instant) -> Result<Value, Failure> {
         match self {
             Self::Command(command) => send_command(target, command, until).await,
             Self::Dated(command) => send_dated(target, command, until).await,
             Self::Pipeline(pipeline) => target.node.send_pipeline(pipeline, until).await,
             Self::Script(call) => match send_command(target, &call.by_hash(), until).await {
-                // The server was restarted, failed over, or never saw the script: send it whole, which stores it.
-                Err(failure) if failure.code() == Some("NOSCRIPT") => {
+                Err(failure) if failure.code() == Some(NOSCRIPT) => {
                     send_command(target, &call.by_source(), until).await
                 }
                 answer => answer,
@@ -86,6 +102,9 @@ impl Request<'_> {
         }
     }
 }
+
+/// The server was restarted, failed over, or never saw the script: it is sent whole, which stores it.
+const NOSCRIPT: &str = "NOSCRIPT";
 
 pub(crate) async fn send_command(target: &Target<'_>, command: &Cmd, until: Instant) -> Result<Value, Failure> {
     if !target.asking {

@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "fault tests print the times they measured")]
 
 mod cluster;
+mod crowd;
 mod faults;
 mod load;
 mod sentinel;
