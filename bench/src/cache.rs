@@ -71,11 +71,6 @@ async fn redis(harness: &mut Harness) -> Outcome {
     .await?;
     let ours = statehouse_cache::RedisCache::new(client, &Namespace::new("bench")?, "rates", SchemaId(0))?;
     let raw = Client::open(server.url())?.get_multiplexed_async_connection().await?;
-    let pool = deadpool_redis::Config::from_url(server.url())
-        .builder()?
-        .max_size(32)
-        .runtime(deadpool_redis::Runtime::Tokio1)
-        .build()?;
     let keys: Arc<Vec<Key>> = Arc::new(keys().into_iter().map(Key::new).collect::<Result<_, _>>()?);
     for key in keys.iter() {
         let _stored = ours.set(key, Bytes::from_static(&[7; 64]), HOUR).await?;
@@ -104,20 +99,25 @@ async fn redis(harness: &mut Harness) -> Outcome {
             .await;
         })
         .await;
-    harness
-        .compare(case("deadpool checkout per operation", Bar::Ratio(8.0)), mine, async || {
-            let pool = pool.clone();
-            spread(&keys, move |key| {
+    let default = deadpool_redis::PoolConfig::default().max_size;
+    for (peer, size) in [("deadpool checkout, default size", default), ("deadpool checkout, 32 connections", 32)] {
+        let config = deadpool_redis::Config::from_url(server.url());
+        let pool = config.builder()?.max_size(size).runtime(deadpool_redis::Runtime::Tokio1).build()?;
+        harness
+            .compare(case(peer, Bar::Ratio(8.0)), mine, async || {
                 let pool = pool.clone();
-                async move {
-                    let mut connection = pool.get().await.expect("a connection");
-                    let value: Vec<u8> = connection.get(key.as_str()).await.expect("a value");
-                    assert_eq!(value.len(), 64);
-                }
+                spread(&keys, move |key| {
+                    let pool = pool.clone();
+                    async move {
+                        let mut connection = pool.get().await.expect("a connection");
+                        let value: Vec<u8> = connection.get(key.as_str()).await.expect("a value");
+                        assert_eq!(value.len(), 64);
+                    }
+                })
+                .await;
             })
             .await;
-        })
-        .await;
+    }
     Ok(())
 }
 

@@ -28,7 +28,7 @@ pub(crate) async fn run(harness: &mut Harness) -> Outcome {
 }
 
 fn content() -> Vec<u8> {
-    (0..SIZE).map(|i| (i % 251) as u8).collect()
+    (0..=250_u8).cycle().take(SIZE).collect()
 }
 
 async fn local(harness: &mut Harness, folder: &Path) -> Outcome {

@@ -94,7 +94,7 @@ impl Harness {
             Bar::Ratio(least) => (format!("ratio >= {least}"), ratio >= least),
             Bar::Extra(most) => (format!("ours <= theirs + {most} {unit}"), ours <= theirs + most),
         };
-        let spread = quantile(ratios, 0.75) - quantile(ratios, 0.25);
+        let spread = quartile(ratios, 3) - quartile(ratios, 1);
         let (service, case, peer) = (case.service, case.name.to_owned(), case.peer);
         let row = Row { service, case, peer, unit, ours, theirs, ratio, spread, bar, meets };
         println!("{}", row.line());
@@ -127,12 +127,12 @@ async fn seconds(block: &mut impl AsyncFnMut()) -> f64 {
 }
 
 fn median(values: &mut [f64]) -> f64 {
-    quantile(values, 0.5)
+    quartile(values, 2)
 }
 
-fn quantile(values: &mut [f64], q: f64) -> f64 {
+fn quartile(values: &mut [f64], number: usize) -> f64 {
     values.sort_by(f64::total_cmp);
-    let at = q * (values.len() - 1) as f64;
-    let (low, high) = (values[at.floor() as usize], values[at.ceil() as usize]);
-    low + (high - low) * at.fract()
+    let at = number * (values.len() - 1);
+    let (low, high) = (values[at / 4], values[at.div_ceil(4)]);
+    low + (high - low) * (at % 4) as f64 / 4.0
 }

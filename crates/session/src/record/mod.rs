@@ -269,13 +269,15 @@ impl Record {
     }
 
     /// When the session expires unless it is used, as of the last write or touch that the record knows of.
-    pub(crate) fn expiry_if_unused(&self) -> Timestamp {
+    #[must_use]
+    pub fn expiry_if_unused(&self) -> Timestamp {
         let hard = self.absolute_expiry();
         self.stamp.soft_expiry.map_or(hard, |soft| soft.min(hard))
     }
 
     /// The record with the idle expiry of the one that it replaces.
-    pub(crate) fn expiring_as(mut self, replaced: &Self) -> Self {
+    #[must_use]
+    pub fn expiring_as(mut self, replaced: &Self) -> Self {
         self.stamp.soft_expiry = replaced.stamp.soft_expiry;
         self
     }
