@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use statehouse_testkit::{Program, ProgramBuilder};
-use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
 pub(crate) const PATH: &str = env!("CARGO_BIN_EXE_clinic");
@@ -19,13 +18,9 @@ pub(crate) async fn start(data: &Path) -> Program {
     builder(data).ready_at("/ready").start().await
 }
 
-/// One that tests use side by side, each with patients of its own.
+/// One that tests use side by side, each with patients of its own. It keeps everything in the folder that the testkit
+/// made for it and removes with it, since nothing is dropped at the end of the tests.
 pub(crate) async fn shared() -> &'static Program {
-    static SHARED: OnceCell<(TempDir, Program)> = OnceCell::const_new();
-    let start = async || {
-        let data = tempfile::tempdir().expect("a temporary folder");
-        let program = start(data.path()).await;
-        (data, program)
-    };
-    &SHARED.get_or_init(start).await.1
+    static SHARED: OnceCell<Program> = OnceCell::const_new();
+    SHARED.get_or_init(|| start(Path::new("data"))).await
 }
