@@ -49,6 +49,7 @@ pub mod parity;
 mod api;
 #[cfg(any(feature = "opensearch", feature = "tantivy"))]
 mod distance;
+mod facet;
 #[cfg(any(feature = "opensearch", feature = "tantivy"))]
 mod highlight;
 #[cfg(feature = "opensearch")]
@@ -64,6 +65,7 @@ mod typed;
 mod validate;
 
 pub use api::{SearchIndex, SearchIndexExt};
+pub use facet::{Facet, FacetValue};
 #[cfg(feature = "opensearch")]
 pub use opensearch::{OpenSearchConfig, OpenSearchIndex};
 pub use operation::{BulkOptions, BulkReport, Durability, Operation, Outcome, Refresh};

@@ -38,7 +38,7 @@ const BATCH: usize = 2_000;
 pub struct Report {
     /// How many requests were compared.
     pub runs: usize,
-    /// How many had equal totals and the same hits in the same order.
+    /// How many had equal totals and facets and the same hits in the same order.
     pub equal: usize,
     /// How many had equal totals and differed only in the order of scores that are the same within [`TOLERANCE`].
     pub tied: usize,
@@ -99,6 +99,9 @@ pub async fn compare(left: &dyn SearchIndex, right: &dyn SearchIndex, requests: 
 fn difference(a: &SearchResponse, b: &SearchResponse) -> Option<String> {
     if a.total != b.total || a.hits.len() != b.hits.len() {
         return Some(format!("totals {} and {}, hits {} and {}", a.total, b.total, a.hits.len(), b.hits.len()));
+    }
+    if a.facets != b.facets {
+        return Some(format!("facets {:?} and {:?}", a.facets, b.facets));
     }
     for (place, (x, y)) in a.hits.iter().zip(&b.hits).enumerate() {
         let (Some(s), Some(t)) = (x.score, y.score) else {

@@ -2,7 +2,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{DocumentId, Query, Record, Value};
+use crate::facet::{self, Facets};
+use crate::{DocumentId, Facet, FacetValue, Query, Record, Value};
 
 /// What to search for and what to return of it.
 ///
@@ -31,6 +32,8 @@ pub struct SearchRequest {
     pub projection: Projection,
     /// In which fields to mark what matched.
     pub highlight: Vec<Highlight>,
+    /// Whose values to count.
+    pub facets: Vec<Facet>,
 }
 
 impl SearchRequest {
@@ -48,6 +51,7 @@ impl SearchRequest {
             size: 10,
             projection: Projection::All,
             highlight: Vec::new(),
+            facets: Vec::new(),
         }
     }
 
@@ -90,6 +94,13 @@ impl SearchRequest {
     #[must_use]
     pub fn with_highlight(mut self, highlight: Highlight) -> Self {
         self.highlight.push(highlight);
+        self
+    }
+
+    /// Counts the values of one more field.
+    #[must_use]
+    pub fn with_facet(mut self, facet: Facet) -> Self {
+        self.facets.push(facet);
         self
     }
 }
@@ -316,13 +327,21 @@ pub struct SearchResponse {
     pub total: u64,
     /// The hits from `from` on, in order.
     pub hits: Vec<Hit>,
+    /// For each facet of the request: the name of its field, and its values.
+    pub facets: Vec<(Arc<str>, Vec<FacetValue>)>,
 }
 
 impl SearchResponse {
     /// An answer; backends make it.
     #[must_use]
     pub const fn new(total: u64, hits: Vec<Hit>) -> Self {
-        Self { total, hits }
+        Self { total, hits, facets: Facets::new() }
+    }
+
+    /// The values of a facet, the most frequent first; empty if it was not asked for.
+    #[must_use]
+    pub fn facet(&self, field: &str) -> &[FacetValue] {
+        facet::values(&self.facets, field)
     }
 
     /// The ids in order.

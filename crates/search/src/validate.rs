@@ -7,7 +7,7 @@ use statehouse_core::{Error, ErrorKind, Result};
 use crate::analysis::Tokenizer;
 use crate::schema::MAX_TERM_LEN;
 use crate::{
-    DocumentId, Field, FieldBoost, FieldKind, Fuzziness, MatchQuery, MinimumMatch, MultiMatchQuery, Operation,
+    DocumentId, Facet, Field, FieldBoost, FieldKind, Fuzziness, MatchQuery, MinimumMatch, MultiMatchQuery, Operation,
     Projection, Query, Record, Schema, SearchRequest, SortKey, Value,
 };
 
@@ -64,7 +64,8 @@ impl Schema {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`] for an unknown field, a wrong type, a window over
-    /// [`SearchRequest::MAX_WINDOW`], a tree that is too deep or too wide, a boost that is not finite and positive;
+    /// [`SearchRequest::MAX_WINDOW`], a facet of none or over [`Facet::MAX_SIZE`] values, a tree that is too deep or too
+    /// wide, a boost that is not finite and positive;
     /// [`ErrorKind::Unsupported`] for a field that cannot do what is asked of it.
     pub fn check_request(&self, request: &SearchRequest) -> Result<()> {
         let end = request.from.checked_add(request.size);
@@ -89,7 +90,19 @@ impl Schema {
                 }
             }
         }
+        request.facets.iter().try_for_each(|facet| self.check_facet(facet))?;
         request.highlight.iter().try_for_each(|highlight| self.check_highlight(&highlight.field))
+    }
+
+    fn check_facet(&self, facet: &Facet) -> Result<()> {
+        if !(1..=Facet::MAX_SIZE).contains(&facet.size) {
+            return Err(invalid("a facet must ask for 1 to 1000 values", &facet.field));
+        }
+        let field = self.require(&facet.field)?;
+        if matches!(field.kind(), FieldKind::Keyword { .. }) && field.is_sortable() {
+            return Ok(());
+        }
+        Err(unsupported("only the values of a sortable keyword field can be counted", &facet.field))
     }
 
     /// Checks that a query fits.

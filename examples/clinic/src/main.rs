@@ -25,6 +25,7 @@ use std::sync::Arc;
 use tracing_subscriber::EnvFilter;
 
 use crate::app::App;
+use crate::server::Signals;
 use crate::settings::{HELP, Settings};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -65,11 +66,13 @@ async fn run(settings: Settings) -> Result<(), Failure> {
     let router = web::router(&app, settings.replica);
     let loading = tokio::spawn(terminology::load(Arc::clone(&app)));
     let sweeping = tokio::spawn(sweep::run(Arc::clone(&app)));
+    // Before anybody is told that it listens, and after what may take long: until here Ctrl-C ends it, which loses nothing.
+    let signals = Signals::listen()?;
     let listener = socket.listen(1024).map_err(|error| format!("cannot listen at {}: {error}", settings.listen))?;
     let mut stdout = std::io::stdout();
     writeln!(stdout, "listening on http://{}", listener.local_addr()?)?;
     stdout.flush()?;
-    server::serve(listener, router, server::stop(Arc::clone(&app), settings.drain)).await?;
+    server::serve(listener, router, signals.stop(Arc::clone(&app), settings.drain)).await?;
     loading.abort();
     sweeping.abort();
     app.close().await?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::Router;
 use tokio::net::{TcpListener, TcpSocket, lookup_host};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 use crate::app::App;
@@ -55,16 +55,27 @@ async fn cut_off(stopping: oneshot::Receiver<()>) {
     }
 }
 
-/// Ends at Ctrl-C at once, and at SIGTERM after load balancers have had the time to look at `/ready`.
-pub(crate) async fn stop(app: Arc<App>, drain: Duration) {
-    // Without handlers the signals would end the process at once, which loses nothing either.
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => app.drain(),
-        _ = terminate.recv() => {
-            app.drain();
-            tokio::time::sleep(drain).await;
-        }
+/// Ctrl-C and SIGTERM. From the moment that they are listened for they do not end the process by themselves.
+#[derive(Debug)]
+pub(crate) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    pub(crate) fn listen() -> std::io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
-    tracing::info!("closing after the requests that are under way");
+
+    /// Ends at Ctrl-C at once, and at SIGTERM after load balancers have had the time to look at `/ready`.
+    pub(crate) async fn stop(mut self, app: Arc<App>, drain: Duration) {
+        tokio::select! {
+            _ = self.interrupt.recv() => app.drain(),
+            _ = self.terminate.recv() => {
+                app.drain();
+                tokio::time::sleep(drain).await;
+            }
+        }
+        tracing::info!("closing after the requests that are under way");
+    }
 }

@@ -74,6 +74,7 @@ macro_rules! search_conformance {
             a_projection_returns_only_what_it_names
             highlights_mark_what_matched
             count_is_exact
+            facets_count_the_values_of_all_that_match
             unknown_fields_and_wrong_types_are_refused
             what_a_field_cannot_do_is_unsupported
             queries_too_deep_or_too_wide_are_refused

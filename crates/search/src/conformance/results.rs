@@ -4,8 +4,8 @@ use statehouse_core::ErrorKind;
 
 use super::{found, ids, put, put_titles, record};
 use crate::{
-    Fuzziness, Highlight, MAX_CLAUSES, MAX_DEPTH, Projection, Query, SearchIndex, SearchIndexExt, SearchRequest, Sort,
-    Value,
+    Facet, Fuzziness, Highlight, MAX_CLAUSES, MAX_DEPTH, Projection, Query, SearchIndex, SearchIndexExt, SearchRequest,
+    Sort, Value,
 };
 
 /// Whatever order they were written in.
@@ -167,6 +167,39 @@ pub async fn count_is_exact(index: &dyn SearchIndex) {
     assert_eq!(index.count(&Query::None).await.expect("count succeeds"), 0);
 }
 
+async fn facet(index: &dyn SearchIndex, request: SearchRequest, facet: Facet) -> Vec<(String, u64)> {
+    let field = std::sync::Arc::clone(&facet.field);
+    let response = index.search(&request.with_facet(facet)).await.expect("the search succeeds");
+    response.facet(&field).iter().map(|found| (found.value.clone(), found.count)).collect()
+}
+
+fn counts(expected: &[(&str, u64)]) -> Vec<(String, u64)> {
+    expected.iter().map(|(value, count)| ((*value).to_owned(), *count)).collect()
+}
+
+/// Normalized, once for each document, whatever page is asked for.
+pub async fn facets_count_the_values_of_all_that_match(index: &dyn SearchIndex) {
+    let coded = |id: &str, codes: &[&str]| {
+        codes.iter().fold(record(id).with("title", "cholera"), |record, code| record.with("code", *code))
+    };
+    put(index, [coded("a", &["X", "x", "\u{c9}"]), coded("b", &["x", "y"]), coded("c", &[])]).await;
+    put(index, [coded("d", &["y"]), coded("e", &["Y", ""]), record("f").with("title", "fever").with("code", "x")])
+        .await;
+    let cholera = || SearchRequest::new(Query::matches("title", "cholera"));
+    let all = counts(&[("y", 3), ("x", 2), ("", 1), ("e", 1)]);
+    assert_eq!(facet(index, cholera(), Facet::field("code")).await, all);
+    assert_eq!(facet(index, cholera().with_size(0), Facet::field("code")).await, all);
+    assert_eq!(facet(index, cholera().with_from(4).with_size(1), Facet::field("code").with_size(2)).await, all[..2]);
+    let filtered = cholera().with_filter(Query::term("code", "x"));
+    assert_eq!(facet(index, filtered, Facet::field("code")).await, counts(&[("x", 2), ("e", 1), ("y", 1)]));
+    super::write(index, vec![super::delete("b", None)]).await;
+    assert_eq!(facet(index, cholera(), Facet::field("code").with_size(1)).await, counts(&[("y", 2)]));
+    let nothing = SearchRequest::new(Query::matches("title", "plague"));
+    assert_eq!(facet(index, nothing, Facet::field("code")).await, []);
+    let unasked = index.search(&cholera()).await.expect("the search succeeds");
+    assert_eq!(unasked.facet("code"), []);
+}
+
 async fn refusal(index: &dyn SearchIndex, request: impl Into<SearchRequest>) -> ErrorKind {
     index.search(&request.into()).await.expect_err("the request is refused").kind()
 }
@@ -187,8 +220,15 @@ pub async fn unknown_fields_and_wrong_types_are_refused(index: &dyn SearchIndex)
         assert_eq!(refusal(index, query.clone()).await, ErrorKind::InvalidInput, "{shown}");
         assert_eq!(index.count(&query).await.expect_err("refused").kind(), ErrorKind::InvalidInput, "{shown}");
     }
-    let sorted = SearchRequest::new(Query::all()).with_sort(Sort::by("unknown"));
-    assert_eq!(refusal(index, sorted).await, ErrorKind::InvalidInput);
+    let all = || SearchRequest::new(Query::all());
+    assert_eq!(refusal(index, all().with_sort(Sort::by("unknown"))).await, ErrorKind::InvalidInput);
+    assert_eq!(refusal(index, all().with_facet(Facet::field("unknown"))).await, ErrorKind::InvalidInput);
+    for size in [0, Facet::MAX_SIZE + 1] {
+        assert_eq!(
+            refusal(index, all().with_facet(Facet::field("code").with_size(size))).await,
+            ErrorKind::InvalidInput
+        );
+    }
 }
 
 /// Instead of differing.
@@ -207,6 +247,9 @@ pub async fn what_a_field_cannot_do_is_unsupported(index: &dyn SearchIndex) {
     }
     let all = || SearchRequest::new(Query::all());
     assert_eq!(refusal(index, all().with_sort(Sort::by("title"))).await, ErrorKind::Unsupported);
+    for field in ["title", "tag", "rank"] {
+        assert_eq!(refusal(index, all().with_facet(Facet::field(field))).await, ErrorKind::Unsupported);
+    }
     assert_eq!(refusal(index, all().with_highlight(Highlight::field("hidden"))).await, ErrorKind::Unsupported);
     let hidden = Projection::Fields(vec!["hidden".into()]);
     assert_eq!(refusal(index, all().with_projection(hidden)).await, ErrorKind::Unsupported);

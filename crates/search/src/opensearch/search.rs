@@ -1,6 +1,8 @@
 //! A [`SearchRequest`] as a body for `_search`, and the answer as a [`SearchResponse`].
 
 use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -11,12 +13,16 @@ use super::error;
 use super::mapping::{ID, needs_presence, presence};
 use super::query::compile;
 use super::source;
+use crate::facet::Facets;
 use crate::highlight::Marker;
-use crate::{FieldKind, Hit, Missing, Order, Projection, Query, Schema, SearchRequest, SearchResponse, SortKey, Value};
+use crate::{
+    Facet, FacetValue, FieldKind, Hit, Missing, Order, Projection, Query, Schema, SearchRequest, SearchResponse,
+    SortKey, Value,
+};
 
 /// The body of a search. The request must have passed [`Schema::check_request`].
 pub(super) fn body(schema: &Schema, request: &SearchRequest) -> Result<Json> {
-    Ok(json!({
+    let mut body = json!({
         "query": filtered(schema, &request.query, &request.filters)?,
         "from": request.from,
         "size": request.size,
@@ -24,7 +30,17 @@ pub(super) fn body(schema: &Schema, request: &SearchRequest) -> Result<Json> {
         "track_total_hits": true,
         "version": true,
         "_source": needs_source(request),
-    }))
+    });
+    if !request.facets.is_empty() {
+        body["aggs"] = request.facets.iter().enumerate().map(|(at, facet)| (at.to_string(), terms(facet))).collect();
+    }
+    Ok(body)
+}
+
+/// The server's own order is that of a [`Facet`]. Of several shards each answers with many more values than are asked
+/// for: one that is frequent in all may be rare in each.
+fn terms(facet: &Facet) -> Json {
+    json!({ "terms": { "field": &*facet.field, "size": facet.size, "shard_size": 10 * Facet::MAX_SIZE } })
 }
 
 fn filtered(schema: &Schema, query: &Query, filters: &[Query]) -> Result<Json> {
@@ -106,6 +122,21 @@ struct Answer<'a> {
     shards: Shards,
     #[serde(borrow)]
     hits: Hits<'a>,
+    /// By the place of the facet in the request.
+    #[serde(default)]
+    aggregations: HashMap<usize, Terms>,
+}
+
+#[derive(Deserialize)]
+struct Terms {
+    doc_count_error_upper_bound: i64,
+    buckets: Vec<Bucket>,
+}
+
+#[derive(Deserialize)]
+struct Bucket {
+    key: String,
+    doc_count: u64,
 }
 
 #[derive(Deserialize)]
@@ -188,7 +219,25 @@ pub(super) fn response(schema: &Schema, request: &SearchRequest, body: &[u8]) ->
         hit.highlights = highlights;
         Ok(hit)
     });
-    Ok(SearchResponse::new(answer.hits.total.value, hits.collect::<Result<_>>()?))
+    let mut response = SearchResponse::new(answer.hits.total.value, hits.collect::<Result<_>>()?);
+    response.facets = facets(request, answer.aggregations)?;
+    Ok(response)
+}
+
+fn facets(request: &SearchRequest, mut counted: HashMap<usize, Terms>) -> Result<Facets> {
+    let facet = |(at, facet): (usize, &Facet)| {
+        let Some(terms) = counted.remove(&at) else {
+            let message = "OpenSearch did not count the values of a facet";
+            return Err(Error::new(ErrorKind::Unexpected, message).with_backend(error::BACKEND));
+        };
+        if terms.doc_count_error_upper_bound != 0 {
+            let message = "the field has too many values to count them exactly over several shards";
+            return Err(Error::new(ErrorKind::Unsupported, message).with_key(&facet.field));
+        }
+        let values = terms.buckets.into_iter().map(|bucket| FacetValue::new(bucket.key, bucket.doc_count));
+        Ok((Arc::clone(&facet.field), values.collect()))
+    };
+    request.facets.iter().enumerate().map(facet).collect()
 }
 
 /// What each sort key of the request compared.

@@ -162,7 +162,12 @@ fn settle_ties(snapshot: &Snapshot, found: &mut [Found], sort: &[Sort], size: us
 }
 
 /// Visits every live match of a segment and counts them.
-fn each(segment: &Segment, scorer: &mut Box<dyn Scorer>, scoring: Scoring, mut visit: impl FnMut(DocId, f32)) -> u64 {
+pub(super) fn each(
+    segment: &Segment,
+    scorer: &mut Box<dyn Scorer>,
+    scoring: Scoring,
+    mut visit: impl FnMut(DocId, f32),
+) -> u64 {
     let Some(alive) = segment.reader.alive_bitset() else { return scorer.drain(TERMINATED, scoring, &mut visit) };
     let mut dead = 0;
     let drained = scorer.drain(TERMINATED, scoring, &mut |doc, score| {

@@ -3,8 +3,8 @@ use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
 use crate::{
-    ExistsQuery, FieldBoost, FieldValue, FuzzyQuery, Highlight, MatchPrefixQuery, MatchQuery, PhraseQuery, PrefixQuery,
-    Query, RangeQuery, Sort, TermQuery, TermsQuery,
+    ExistsQuery, Facet, FieldBoost, FieldValue, FuzzyQuery, Highlight, MatchPrefixQuery, MatchQuery, PhraseQuery,
+    PrefixQuery, Query, RangeQuery, Sort, TermQuery, TermsQuery,
 };
 
 /// A text field of a [`Document`](crate::Document): the queries that it takes.
@@ -88,6 +88,12 @@ impl From<TextField> for Highlight {
 impl From<TextField> for FieldBoost {
     fn from(field: TextField) -> Self {
         Self::new(field.0, 1.0)
+    }
+}
+
+impl From<KeywordField> for Facet {
+    fn from(field: KeywordField) -> Self {
+        Self::field(field.0)
     }
 }
 

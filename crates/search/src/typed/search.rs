@@ -5,7 +5,11 @@ use std::time::Duration;
 
 use statehouse_core::Result;
 
-use crate::{Document, DocumentId, Fragment, Highlight, Hit, Query, SearchIndex, SearchOptions, SearchRequest, Sort};
+use crate::facet::{self, Facets};
+use crate::{
+    Document, DocumentId, Facet, FacetValue, Fragment, Highlight, Hit, Query, SearchIndex, SearchOptions,
+    SearchRequest, Sort,
+};
 
 /// A search that happens when it is awaited: made by [`Index::query`](crate::Index::query).
 #[derive(Debug)]
@@ -53,6 +57,12 @@ impl<'i, D: Document> Search<'i, D> {
         self
     }
 
+    /// Counts the values of this field among all that match.
+    pub fn facet(mut self, field: impl Into<Facet>) -> Self {
+        self.request = self.request.with_facet(field.into());
+        self
+    }
+
     /// Gives up after this long instead of the backend's own deadline.
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.options.timeout = Some(timeout);
@@ -62,7 +72,7 @@ impl<'i, D: Document> Search<'i, D> {
     async fn page(self) -> Result<Page<D>> {
         let found = self.index.search_with(&self.request, self.options).await?;
         let hits = found.hits.into_iter().map(Found::new).collect::<Result<_>>()?;
-        Ok(Page { total: found.total, hits })
+        Ok(Page { total: found.total, hits, facets: found.facets })
     }
 }
 
@@ -83,6 +93,15 @@ pub struct Page<D> {
     pub total: u64,
     /// The hits in order.
     pub hits: Vec<Found<D>>,
+    facets: Facets,
+}
+
+impl<D> Page<D> {
+    /// The values of a facet, the most frequent first; empty if it was not asked for.
+    #[must_use]
+    pub fn facet(&self, field: impl Into<Facet>) -> &[FacetValue] {
+        facet::values(&self.facets, &field.into().field)
+    }
 }
 
 /// One hit of a [`Search`].

@@ -3,7 +3,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use statehouse_core::ErrorKind;
 
 use super::*;
-use crate::{Field, Highlight, Query, Record, Schema, Sort, Value};
+use crate::{Facet, Field, Highlight, Query, Record, Schema, Sort, Value};
 
 /// What the derive macro writes, by hand, so that it is tested without the feature.
 #[derive(Debug, PartialEq)]
@@ -89,6 +89,7 @@ fn handles_make_the_queries_of_their_field() {
     assert_eq!(Query::from(names.matches("ada").fuzzy()), Query::matches("names", "ada").fuzzy().into());
     assert_eq!(Highlight::from(names.sub("start")), Highlight::field("names.start"));
     assert_eq!(names.sub_keyword("exact").descending(), Sort::by("names.exact").descending());
+    assert_eq!(Facet::from(names.sub_keyword("exact")), Facet::field("names.exact"));
     let range = Query::range("born").at_least(Value::Date(1)).below(Value::Date(9));
     assert_eq!(born.within(Millis(1)..Millis(9)), range);
     assert_eq!(KeywordField::new("chapter").any_of(["1", "2"]), Query::terms("chapter", ["1", "2"]));

@@ -30,7 +30,7 @@ pub(crate) struct Concept {
     #[document(text, analyzer = "words")]
     pub(crate) terms: Vec<String>,
     /// The number of its chapter, as it stands in the data.
-    #[document(keyword)]
+    #[document(keyword, sort)]
     pub(crate) chapter: String,
 }
 

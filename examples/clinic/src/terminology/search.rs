@@ -6,11 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 use statehouse::ErrorKind;
 use statehouse::cache::TypedCache;
-use statehouse::search::{self, BoolQuery, DisMaxQuery, Fragment, Highlight, Index, Operator, Query, TextField};
+use statehouse::search::{self, BoolQuery, DisMaxQuery, Facet, Fragment, Highlight, Index, Operator, Query, TextField};
 
 use super::{Concept, Edition, bare_code, chapters};
 use crate::error::{AppError, Result};
@@ -18,8 +17,6 @@ use crate::metrics::Reads;
 
 /// The most words that are looked for.
 const MAX_WORDS: usize = 10;
-/// A search server is asked for so many counts at a time.
-const COUNTS_AT_ONCE: usize = 4;
 /// How many hits are shown.
 const HITS: u64 = 20;
 
@@ -155,16 +152,9 @@ impl Concepts {
 
     async fn count_by_chapter(&self, query: &BoolQuery) -> statehouse::Result<ChapterCounts> {
         self.reads.load();
-        let counts: Vec<_> = chapters().map(|(chapter, _)| self.count_in(query, chapter)).collect();
-        let mut counts: ChapterCounts = stream::iter(counts).buffered(COUNTS_AT_ONCE).try_collect().await?;
-        counts.retain(|(_, count)| *count > 0);
-        counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-        Ok(counts)
-    }
-
-    async fn count_in(&self, query: &BoolQuery, chapter: String) -> statehouse::Result<(String, u64)> {
-        let count = self.index.count(query.clone().filter(Concept::chapter().is(chapter.as_str()))).await?;
-        Ok((chapter, count))
+        let all = Facet::from(Concept::chapter()).with_size(chapters().count());
+        let page = self.index.query(query.clone()).top(0).facet(all).await?;
+        Ok(page.facet(Concept::chapter()).iter().map(|found| (found.value.clone(), found.count)).collect())
     }
 
     fn require_ready(&self) -> Result<()> {

@@ -282,7 +282,8 @@ fn start_and_press_ctrl_c(data: &Path) -> Duration {
     std::thread::sleep(Duration::from_millis(500));
     // Once more, for those who do not want to wait for others.
     press();
-    assert!(clinic.wait().unwrap().success());
+    let status = clinic.wait().unwrap();
+    assert!(status.success(), "{status}");
     assert!(lines.next().is_none(), "one line and no other");
     took
 }

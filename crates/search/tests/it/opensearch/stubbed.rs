@@ -2,7 +2,7 @@ use std::time::{Duration, Instant};
 
 use statehouse_core::{ErrorKind, Namespace, Retry, ServiceUrl};
 use statehouse_search::{
-    BulkOptions, Field, Outcome, Query, Refresh, Schema, SearchIndex as _, SearchIndexExt as _, SearchRequest,
+    BulkOptions, Facet, Field, Outcome, Query, Refresh, Schema, SearchIndex as _, SearchIndexExt as _, SearchRequest,
 };
 use statehouse_search::{OpenSearchConfig, OpenSearchIndex};
 
@@ -11,7 +11,7 @@ use super::{Scratch, config, document, versioned};
 
 /// No text field: nothing is asked of the server's analysis.
 fn schema() -> Schema {
-    Schema::builder().field(Field::keyword("title")).build().unwrap()
+    Schema::builder().field(Field::keyword("title").sortable()).build().unwrap()
 }
 
 /// An index whose opening is answered as a real server does, and everything else by `answer`.
@@ -74,6 +74,24 @@ async fn a_server_of_another_kind_or_age_is_refused() {
         assert_eq!(error.kind(), ErrorKind::InvalidConfig);
         assert!(error.to_string().contains(found), "{error}");
     }
+}
+
+#[tokio::test]
+async fn counts_that_may_be_too_low_are_refused() {
+    let counted = r#""buckets":[{"key":"x","doc_count":3}]"#;
+    let hits = r#""hits":{"total":{"value":3,"relation":"eq"},"hits":[]}"#;
+    let (_stub, index) = index("", move |_, before| {
+        let error = if before == 0 { 2 } else { 0 };
+        let counted = format!(r#"{{"0":{{"doc_count_error_upper_bound":{error},{counted}}}}}"#);
+        (200, format!(r#"{{"timed_out":false,"_shards":{{"failed":0}},{hits},"aggregations":{counted}}}"#))
+    })
+    .await;
+    let request = everything().with_facet(Facet::field("title"));
+    let error = index.search(&request).await.unwrap_err();
+    assert_eq!((error.kind(), error.key()), (ErrorKind::Unsupported, Some("title")));
+    assert_eq!(index.search(&request).await.unwrap().facet("title").len(), 1);
+    let error = index.search(&request.with_facet(Facet::field("title"))).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unexpected);
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ pub(super) struct Tally {
 
 impl Tally {
     pub(super) fn add(&mut self, request: &SearchRequest, ours: &SearchResponse, theirs: &SearchResponse) {
-        let totals = ours.total == theirs.total;
+        let totals = (ours.total, &ours.facets) == (theirs.total, &theirs.facets);
         let exact = ours.ids() == theirs.ids();
         let order = exact || same_up_to_ties(&ours.hits, &theirs.hits);
         let marks = same_marks(&ours.hits, &theirs.hits);
@@ -99,7 +99,7 @@ fn describe(request: &SearchRequest, ours: &SearchResponse, theirs: &SearchRespo
     let show = |response: &SearchResponse| {
         let hits = response.hits.iter().skip(at.saturating_sub(1)).take(4);
         let hits: Vec<_> = hits.map(|hit| format!("{} {:?} {:?}", hit.id(), hit.score, hit.sort)).collect();
-        format!("{} [{at}…] {}", response.total, hits.join(", "))
+        format!("{} [{at}…] {} {:?}", response.total, hits.join(", "), response.facets)
     };
     let marks = ours.hits.iter().find_map(|hit| {
         let other = theirs.hits.iter().find(|other| other.id() == hit.id())?;

@@ -1,7 +1,7 @@
 //! Queries of every kind, drawn from the words of the corpus.
 
 use statehouse_search::{
-    FieldBoost, Fuzziness, Highlight, MinimumMatch, Operator, Projection, Query, SearchRequest, Sort, Value,
+    Facet, FieldBoost, Fuzziness, Highlight, MinimumMatch, Operator, Projection, Query, SearchRequest, Sort, Value,
 };
 
 use super::corpus::Diagnosis;
@@ -284,6 +284,12 @@ pub(super) const KINDS: &[(&str, Kind)] = &[
     ("sort by several keys", |r, w| {
         let request = found(Query::matches("title", w.words(r, 1))).with_sort(Sort::by("chapter").descending());
         request.with_sort(Sort::by("leaf")).with_sort(Sort::by_score()).with_sort(Sort::by("parent"))
+    }),
+    ("facets", |r, w| {
+        let counted = |field, values| Facet::field(field).with_size(values);
+        let request = found(Query::matches("title", w.words(r, 2))).with_facet(counted("chapter", 1 + r.below(25)));
+        let request = request.with_facet(counted("parent", 1 + r.below(100)));
+        if r.below(2) == 0 { request.with_filter(Query::term("leaf", true)) } else { request.with_size(0) }
     }),
     ("pages", |r, w| {
         let from = r.below(400) as u64;
