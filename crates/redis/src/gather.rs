@@ -20,7 +20,8 @@ use crate::pending::{Failure, connection_lost};
 /// don't make up for the wait.
 const CROWD: usize = 8;
 
-/// The most commands that go out together: the first of them waits for the answer to the last.
+/// The most commands that go out together: the first of them waits for the answer to the last. No more than half of
+/// what waits goes out at once, either, so that the server has the other half to do while answers are dealt out.
 const MOST: usize = 64;
 
 /// Longer commands go out by themselves: for them copying is what costs.
@@ -61,16 +62,17 @@ impl Node {
             return Box::pin(self.send(&command, until)).await;
         }
         let (answer, answered) = oneshot::channel();
-        self.gather(Waiting { command: command.into_owned(), answer }, until);
+        let most = (callers.before / 2).clamp(CROWD, MOST);
+        self.gather(Waiting { command: command.into_owned(), answer }, until, most);
         answered.await.unwrap_or_else(|_| Err(Failure::unanswered(connection_lost())))
     }
 
     /// The first to come begins a task, which takes all who have come until it gets its turn. It is a task, so that a
     /// caller who gives up does not take the others' answers along.
-    fn gather(self: &Arc<Self>, waiting: Waiting, until: Instant) {
+    fn gather(self: &Arc<Self>, waiting: Waiting, until: Instant, most: usize) {
         let mut queue = self.gathering.queue();
         queue.push(waiting);
-        let full = (queue.len() >= MOST).then(|| take(&mut *queue));
+        let full = (queue.len() >= most).then(|| take(&mut *queue));
         let first = queue.len() == 1;
         drop(queue);
         if let Some(batch) = full {
