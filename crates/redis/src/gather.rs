@@ -8,7 +8,7 @@ use std::mem::take;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use redis::{Arg, Cmd, Pipeline, Value};
+use redis::{Arg, Cmd, Pipeline, Value, cmd};
 use tokio::sync::oneshot;
 use tokio::task::yield_now;
 use tokio::time::Instant;
@@ -34,10 +34,16 @@ pub(crate) struct Gathering {
     queue: Mutex<Vec<Waiting>>,
 }
 
-/// A command to be sent, and who wants its answer.
+/// What is to be sent, and who wants its answer.
 struct Waiting {
-    command: Cmd,
+    asked: Asked,
     answer: Caller,
+}
+
+enum Asked {
+    Command(Cmd),
+    /// The value of this key.
+    Value(Vec<u8>),
 }
 
 type Caller = oneshot::Sender<Result<Value, Failure>>;
@@ -61,9 +67,22 @@ impl Node {
             // Boxed, so that the usual case under load does not carry the room for it.
             return Box::pin(self.send(&command, until)).await;
         }
+        self.join(Asked::Command(command.into_owned()), &callers, until).await
+    }
+
+    /// The value of a key. What others ask for at the same time goes out in the same `MGET`: with hundreds of readers each
+    /// has its value a fifth sooner.
+    pub(crate) async fn get_with_others(self: &Arc<Self>, key: &[u8], until: Instant) -> Result<Value, Failure> {
+        let callers = Counted::new(&self.gathering.callers);
+        if callers.before < CROWD {
+            return Box::pin(self.send(&get(key), until)).await.map(first);
+        }
+        self.join(Asked::Value(key.to_vec()), &callers, until).await
+    }
+
+    async fn join(self: &Arc<Self>, asked: Asked, callers: &Counted<'_>, until: Instant) -> Result<Value, Failure> {
         let (answer, answered) = oneshot::channel();
-        let most = (callers.before / 2).clamp(CROWD, MOST);
-        self.gather(Waiting { command: command.into_owned(), answer }, until, most);
+        self.gather(Waiting { asked, answer }, until, (callers.before / 2).clamp(CROWD, MOST));
         answered.await.unwrap_or_else(|_| Err(Failure::unanswered(connection_lost())))
     }
 
@@ -89,41 +108,99 @@ impl Node {
     }
 }
 
-async fn send_together(node: Arc<Node>, batch: Vec<Waiting>, until: Instant) {
-    let (callers, answers) = match node.lease(until).await {
+async fn send_together(node: Arc<Node>, waiting: Vec<Waiting>, until: Instant) {
+    let (batch, answers) = match node.lease(until).await {
         Ok(leased) => {
-            let (commands, callers) = still_waiting(batch);
-            if callers.is_empty() {
+            let batch = Batch::new(waiting.into_iter().filter(|waiting| !waiting.answer.is_closed()));
+            if batch.commands.is_empty() {
                 return leased.give_back();
             }
-            (callers, leased.send_each(&commands, until).await)
+            let answers = leased.send_each(&batch.commands, until).await;
+            (batch, answers)
         }
-        Err(failure) => (batch.into_iter().map(|waiting| waiting.answer).collect(), Err(failure)),
+        Err(failure) => (Batch::new(waiting.into_iter()), Err(failure)),
     };
     match answers {
-        Ok(values) => {
-            for (caller, value) in callers.into_iter().zip(values) {
-                let _gone = caller.send(value.extract_error().map_err(Failure::answered));
-            }
-        }
+        Ok(answers) => batch.answer(answers),
         Err(failure) => {
-            for caller in callers {
+            for caller in batch.callers.into_iter().chain(batch.readers) {
                 let _gone = caller.send(Err(failure.clone()));
             }
         }
     }
 }
 
-/// What is to be sent and who waits for it, without those who have given up.
-fn still_waiting(batch: Vec<Waiting>) -> (Pipeline, Vec<Caller>) {
-    let (mut commands, mut callers) = (Pipeline::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
-    for Waiting { command, answer } in batch {
-        if !answer.is_closed() {
-            commands.add_command(command);
-            callers.push(answer);
+/// What is sent as one.
+struct Batch {
+    /// One for each of `callers`, and then one `MGET` for all `readers`, if there are any.
+    commands: Pipeline,
+    callers: Vec<Caller>,
+    readers: Vec<Caller>,
+}
+
+impl Batch {
+    fn new(waiting: impl Iterator<Item = Waiting>) -> Self {
+        let (mut commands, mut callers, mut readers) = (Pipeline::new(), Vec::new(), Vec::new());
+        let mut values = cmd("MGET");
+        for Waiting { asked, answer } in waiting {
+            match asked {
+                Asked::Command(command) => {
+                    commands.add_command(command);
+                    callers.push(answer);
+                }
+                Asked::Value(key) => {
+                    values.arg(key);
+                    readers.push(answer);
+                }
+            }
+        }
+        if !readers.is_empty() {
+            commands.add_command(values);
+        }
+        Self { commands, callers, readers }
+    }
+
+    fn answer(self, mut answers: Vec<Value>) {
+        if !self.readers.is_empty() {
+            let values = answers.pop().unwrap_or(Value::Nil).extract_error().map_err(Failure::answered);
+            answer_readers(self.readers, values);
+        }
+        for (caller, answer) in self.callers.into_iter().zip(answers) {
+            let _gone = caller.send(answer.extract_error().map_err(Failure::answered));
         }
     }
-    (commands, callers)
+}
+
+fn answer_readers(readers: Vec<Caller>, values: Result<Value, Failure>) {
+    match values {
+        Ok(Value::Array(values)) => {
+            for (reader, value) in readers.into_iter().zip(values) {
+                let _gone = reader.send(Ok(value));
+            }
+        }
+        // What is no array is no answer to any of them.
+        values => {
+            for reader in readers {
+                let _gone = reader.send(values.clone());
+            }
+        }
+    }
+}
+
+/// The command that reads one value, and answers with a list of one: unlike `GET` it takes a key of another type for
+/// absent, as where many are read.
+pub(crate) fn get(key: &[u8]) -> Cmd {
+    let mut command = cmd("MGET");
+    command.arg(key);
+    command
+}
+
+/// The value in the answer to [`get`].
+pub(crate) fn first(answer: Value) -> Value {
+    match answer {
+        Value::Array(values) => values.into_iter().next().unwrap_or(Value::Nil),
+        other => other,
+    }
 }
 
 /// The right to take the queue. If it is never used, because its runtime ends, the queue is emptied all the same: who

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::client::{Idempotence, RedisClient};
 use crate::error::may_retry;
+use crate::gather::get;
 use crate::node::Node;
 use crate::pending::Failure;
 use crate::request::Request;
@@ -47,14 +48,28 @@ impl RedisClient {
         self.many(&requests, idempotence).await
     }
 
-    /// Reads many values, in the order of `keys`.
+    /// Reads the value of one key. Where many callers do so at the same time, all that they ask of a server goes out as
+    /// one `MGET`, except in a cluster. A key of another type has no value.
+    ///
+    /// # Errors
+    /// As [`query`](Self::query).
+    pub async fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        if self.inner.topology.is_cluster() {
+            let (value,) = self.query(&get(key), Idempotence::Idempotent).await?;
+            return Ok(value);
+        }
+        self.convert(self.execute(&Request::Get(key), Idempotence::Idempotent).await?)
+    }
+
+    /// Reads many values, in the order of `keys`. A key of another type has none.
     ///
     /// # Errors
     /// As [`query`](Self::query), if any of them cannot be read.
     pub async fn get_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Vec<u8>>>> {
         if self.inner.topology.is_cluster() {
-            let gets: Vec<_> = keys.iter().map(|key| cmd("GET").arg(key.as_ref()).clone()).collect();
-            return self.query_many(&gets, Idempotence::Idempotent).await.into_iter().collect();
+            let gets: Vec<_> = keys.iter().map(|key| get(key.as_ref())).collect();
+            let values = self.query_many(&gets, Idempotence::Idempotent).await;
+            return values.into_iter().map(|value| value.map(|(value,)| value)).collect();
         }
         let mut values = Vec::with_capacity(keys.len());
         for batch in keys.chunks(BATCH) {

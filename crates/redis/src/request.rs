@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use crate::client::Idempotence;
 use crate::dated::{send_dated, send_dated_first};
+use crate::gather::{first, get};
 use crate::node::Node;
 use crate::pending::{Failure, Sent};
 use crate::script::ScriptCall;
@@ -18,6 +19,8 @@ pub(crate) enum Request<'a> {
     Command(&'a Cmd),
     /// A read whose answer comes with the server's time.
     Dated(&'a Cmd),
+    /// The value of a key.
+    Get(&'a [u8]),
     Pipeline(&'a Pipeline),
     Script(&'a ScriptCall<'a>),
 }
@@ -27,6 +30,7 @@ impl Request<'_> {
     pub(crate) fn name(&self) -> String {
         let command = match self {
             Self::Command(command) | Self::Dated(command) => command,
+            Self::Get(_) => return "MGET".to_owned(),
             Self::Pipeline(_) => return "PIPELINE".to_owned(),
             Self::Script(_) => return "EVALSHA".to_owned(),
         };
@@ -39,6 +43,7 @@ impl Request<'_> {
     pub(crate) fn slot(&self) -> Option<u16> {
         match self {
             Self::Command(command) | Self::Dated(command) => slot_of_command(command),
+            Self::Get(key) => Some(slot_of(key)),
             Self::Pipeline(pipeline) => pipeline.cmd_iter().find_map(slot_of_command),
             Self::Script(call) => call.first_key().map(slot_of),
         }
@@ -48,6 +53,7 @@ impl Request<'_> {
     pub(crate) fn command(&self) -> Cmd {
         match self {
             Self::Command(command) | Self::Dated(command) => (*command).clone(),
+            Self::Get(key) => get(key),
             Self::Script(call) => call.by_hash(),
             Self::Pipeline(_) => Cmd::new(),
         }
@@ -56,7 +62,7 @@ impl Request<'_> {
     /// Whether it is executed as a whole or not at all.
     fn is_whole(&self) -> bool {
         match self {
-            Self::Command(_) | Self::Dated(_) | Self::Script(_) => true,
+            Self::Command(_) | Self::Dated(_) | Self::Get(_) | Self::Script(_) => true,
             Self::Pipeline(pipeline) => pipeline.is_transaction(),
         }
     }
@@ -70,7 +76,7 @@ impl Request<'_> {
     /// moved.
     pub(crate) fn may_follow(&self, target: &Target<'_>, idempotence: Idempotence) -> bool {
         match self {
-            Self::Command(_) | Self::Dated(_) | Self::Script(_) => true,
+            Self::Command(_) | Self::Dated(_) | Self::Get(_) | Self::Script(_) => true,
             Self::Pipeline(_) => !target.asking && (self.is_whole() || idempotence == Idempotence::Idempotent),
         }
     }
@@ -80,6 +86,7 @@ impl Request<'_> {
         match self {
             Self::Command(command) => node.send_with_others(Cow::Borrowed(command), until).await,
             Self::Dated(command) => send_dated_first(node, command, until).await,
+            Self::Get(key) => node.get_with_others(key, until).await,
             Self::Pipeline(pipeline) => Box::pin(node.send_pipeline(pipeline, until)).await,
             Self::Script(call) => match node.send_with_others(Cow::Owned(call.by_hash()), until).await {
                 Err(failure) if failure.code() == Some(NOSCRIPT) => Box::pin(node.send(&call.by_source(), until)).await,
@@ -92,6 +99,7 @@ impl Request<'_> {
         match self {
             Self::Command(command) => send_command(target, command, until).await,
             Self::Dated(command) => send_dated(target, command, until).await,
+            Self::Get(key) => send_command(target, &get(key), until).await.map(first),
             Self::Pipeline(pipeline) => target.node.send_pipeline(pipeline, until).await,
             Self::Script(call) => match send_command(target, &call.by_hash(), until).await {
                 Err(failure) if failure.code() == Some(NOSCRIPT) => {

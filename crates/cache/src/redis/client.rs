@@ -3,7 +3,7 @@ use std::sync::LazyLock;
 use std::time::Instant;
 
 use statehouse_core::{Error, ErrorKind, Key, Namespace, Result, SchemaId, Version};
-use statehouse_redis::{Idempotence, KeySpace, RedisClient, RedisScript, ScriptCall, redis};
+use statehouse_redis::{Idempotence, KeySpace, RedisClient, RedisScript, ScriptCall};
 
 use super::envelope;
 use super::generation::{Era, Generations};
@@ -65,9 +65,7 @@ impl Wire {
     /// Reads a stored envelope, and the generation that is current.
     pub(super) async fn read(&self, key: &Key) -> Result<(Option<u64>, Option<Vec<u8>>)> {
         if let Some(generation) = self.generations.fresh() {
-            let mut get = redis::cmd("GET");
-            get.arg(self.entry_key(key));
-            return Ok((Some(generation), self.client.query(&get, Idempotence::Idempotent).await?));
+            return Ok((Some(generation), self.client.get(&self.entry_key(key)).await?));
         }
         // Boxed, so that the usual future stays small.
         let (generation, mut stored) = Box::pin(self.read_many(std::slice::from_ref(key))).await?;

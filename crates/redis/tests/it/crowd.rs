@@ -54,6 +54,47 @@ async fn each_caller_has_its_own_answer_or_error() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readers_share_a_command_and_each_has_its_own_value_or_error() {
+    let server = RedisServer::start().await;
+    let proxy = FaultProxy::start(server.address());
+    let read_all = async |client: &RedisClient, keys: &[Vec<u8>]| {
+        let read = |key: &Vec<u8>| tokio::spawn(read(client.clone(), key.clone()));
+        let reading: Vec<_> = keys.iter().map(read).collect();
+        let mut values = Vec::new();
+        for one in reading {
+            values.push(one.await.unwrap());
+        }
+        values
+    };
+    for url in [proxy.url(&server.url()), RedisCluster::shared().await.url()] {
+        let (client, keys) = (open(&url).await.unwrap(), keys());
+        let keys: Vec<_> = (0..300).map(|n| keys.key(n.to_string())).collect();
+        for (n, key) in keys.iter().enumerate().filter(|(n, _)| n % 3 > 0) {
+            // Every third is no string.
+            let command = if n % 3 == 1 { "SET" } else { "RPUSH" };
+            client.query::<()>(cmd(command).arg(key).arg(n), YES).await.unwrap();
+        }
+        for (n, value) in read_all(&client, &keys).await.into_iter().enumerate() {
+            assert_eq!(value.unwrap(), (n % 3 == 1).then(|| n.to_string().into_bytes()), "{n}");
+        }
+        assert_eq!(client.get_many(&keys[..3]).await.unwrap(), [None, Some(b"1".to_vec()), None]);
+    }
+    let sent = proxy.counts().command("MGET");
+    assert!(sent < 200, "{sent} commands for 300 values");
+
+    let client = open(&server.url()).await.unwrap();
+    server.command(&["ACL", "SETUSER", "default", "-mget"]).await.unwrap();
+    let keys: Vec<_> = (0..100_u8).map(|n| vec![n]).collect();
+    for value in read_all(&client, &keys).await {
+        assert_eq!(value.unwrap_err().kind(), ErrorKind::PermissionDenied);
+    }
+}
+
+async fn read(client: RedisClient, key: Vec<u8>) -> Result<Option<Vec<u8>>> {
+    client.get(&key).await
+}
+
 #[tokio::test]
 async fn callers_who_give_up_do_not_take_the_others_answers_along() {
     let client = open(&RedisServer::shared().await.url()).await.unwrap();
