@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant};
 
-use statehouse_core::{ErrorKind, HealthStatus};
+use statehouse_core::{ErrorKind, HealthStatus, Namespace};
 use statehouse_search::OpenSearchIndex;
 use statehouse_search::{
     BulkOptions, Outcome, Query, Refresh, SearchIndex as _, SearchIndexExt as _, SearchOptions, SearchRequest,
@@ -17,6 +17,13 @@ fn cholera() -> SearchRequest {
     SearchRequest::new(Query::matches("title", "cholera"))
 }
 
+/// The same index twice: one waits for what takes a busy machine seconds, such as its creation, and one gives up early.
+async fn open(address: &str, name: &Namespace) -> (OpenSearchIndex, OpenSearchIndex) {
+    let open = |parameters| OpenSearchIndex::open(config(address, parameters), name, schema());
+    let patient = open("").await.unwrap();
+    (patient, open(SHORT).await.unwrap())
+}
+
 fn visible() -> BulkOptions {
     BulkOptions::default().with_refresh(Refresh::Now)
 }
@@ -24,8 +31,8 @@ fn visible() -> BulkOptions {
 #[tokio::test]
 async fn a_killed_node_is_unavailable_and_serves_again_after_its_restart() {
     let node = OpenSearchNode::start().await;
-    let index = OpenSearchIndex::open(config(node.address(), SHORT), &fresh_name(), schema()).await.unwrap();
-    index.bulk_with(vec![versioned("a", 1)], visible()).await.unwrap().into_result().unwrap();
+    let (patient, index) = open(node.address(), &fresh_name()).await;
+    patient.bulk_with(vec![versioned("a", 1)], visible()).await.unwrap().into_result().unwrap();
     node.kill();
 
     let start = Instant::now();
@@ -53,7 +60,7 @@ async fn a_killed_node_is_unavailable_and_serves_again_after_its_restart() {
 async fn a_node_that_does_not_answer_is_a_timeout_and_a_write_to_it_is_in_doubt() {
     let scratch = Scratch::new().await;
     let proxy = FaultProxy::start(scratch.node.address());
-    let index = OpenSearchIndex::open(config(&proxy.address(), SHORT), &scratch.name, schema()).await.unwrap();
+    let (_, index) = open(&proxy.address(), &scratch.name).await;
     proxy.black_hole();
 
     let start = Instant::now();
@@ -79,7 +86,7 @@ async fn a_node_that_does_not_answer_is_a_timeout_and_a_write_to_it_is_in_doubt(
 async fn a_connection_that_breaks_is_replaced() {
     let scratch = Scratch::new().await;
     let proxy = FaultProxy::start(scratch.node.address());
-    let index = OpenSearchIndex::open(config(&proxy.address(), SHORT), &scratch.name, schema()).await.unwrap();
+    let (_, index) = open(&proxy.address(), &scratch.name).await;
     // Far more breaks than the budget of retries could pay for, and more dead connections than there are tries.
     for version in 1..=40 {
         let request = cholera();
