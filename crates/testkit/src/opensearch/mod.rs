@@ -17,7 +17,7 @@ pub use cluster::OpenSearchCluster;
 pub use config::{find_java, find_opensearch};
 
 /// A JVM on a loaded machine with few cores takes its time.
-const READY_WITHIN: Duration = Duration::from_secs(180);
+const READY_WITHIN: Duration = Duration::from_secs(300);
 
 /// One OpenSearch node that is a cluster by itself.
 #[derive(Debug)]
