@@ -20,8 +20,8 @@ use crate::pending::{Failure, connection_lost};
 /// don't make up for the wait.
 const CROWD: usize = 8;
 
-/// The most commands that go out together: the first of them waits for the answer to the last. No more than half of
-/// what waits goes out at once, either, so that the server has the other half to do while answers are dealt out.
+/// The most commands that go out together: the first of them waits for the answer to the last. Of a large crowd no more
+/// than half goes out at once, either, so that the server has the other half to do while answers are dealt out.
 const MOST: usize = 64;
 
 /// Longer commands go out by themselves: for them copying is what costs.
@@ -70,12 +70,12 @@ impl Node {
         self.join(Asked::Command(command.into_owned()), &callers, until).await
     }
 
-    /// The value of a key. What others ask for at the same time goes out in the same `MGET`: with hundreds of readers each
-    /// has its value a fifth sooner.
+    /// Sends [`get`] and waits for its answer. What others read at the same time goes out in the same `MGET`: with
+    /// hundreds of readers each has its value a fifth sooner.
     pub(crate) async fn get_with_others(self: &Arc<Self>, key: &[u8], until: Instant) -> Result<Value, Failure> {
         let callers = Counted::new(&self.gathering.callers);
         if callers.before < CROWD {
-            return Box::pin(self.send(&get(key), until)).await.map(first);
+            return Box::pin(self.send(&get(key), until)).await;
         }
         self.join(Asked::Value(key.to_vec()), &callers, until).await
     }
@@ -109,24 +109,23 @@ impl Node {
 }
 
 async fn send_together(node: Arc<Node>, waiting: Vec<Waiting>, until: Instant) {
-    let (batch, answers) = match node.lease(until).await {
-        Ok(leased) => {
-            let batch = Batch::new(waiting.into_iter().filter(|waiting| !waiting.answer.is_closed()));
-            if batch.commands.is_empty() {
-                return leased.give_back();
-            }
-            let answers = leased.send_each(&batch.commands, until).await;
-            (batch, answers)
-        }
-        Err(failure) => (Batch::new(waiting.into_iter()), Err(failure)),
+    let leased = match node.lease(until).await {
+        Ok(leased) => leased,
+        Err(failure) => return fail(waiting.into_iter().map(|waiting| waiting.answer), &failure),
     };
-    match answers {
+    let batch = Batch::new(waiting.into_iter().filter(|waiting| !waiting.answer.is_closed()));
+    if batch.commands.is_empty() {
+        return leased.give_back();
+    }
+    match leased.send_each(&batch.commands, until).await {
         Ok(answers) => batch.answer(answers),
-        Err(failure) => {
-            for caller in batch.callers.into_iter().chain(batch.readers) {
-                let _gone = caller.send(Err(failure.clone()));
-            }
-        }
+        Err(failure) => fail(batch.callers.into_iter().chain(batch.readers), &failure),
+    }
+}
+
+fn fail(callers: impl Iterator<Item = Caller>, failure: &Failure) {
+    for caller in callers {
+        let _gone = caller.send(Err(failure.clone()));
     }
 }
 
@@ -162,8 +161,7 @@ impl Batch {
 
     fn answer(self, mut answers: Vec<Value>) {
         if !self.readers.is_empty() {
-            let values = answers.pop().unwrap_or(Value::Nil).extract_error().map_err(Failure::answered);
-            answer_readers(self.readers, values);
+            answer_readers(self.readers, answers.pop());
         }
         for (caller, answer) in self.callers.into_iter().zip(answers) {
             let _gone = caller.send(answer.extract_error().map_err(Failure::answered));
@@ -171,19 +169,16 @@ impl Batch {
     }
 }
 
-fn answer_readers(readers: Vec<Caller>, values: Result<Value, Failure>) {
-    match values {
-        Ok(Value::Array(values)) => {
+/// Gives each reader what it had been told alone: a list of one. Whom the answer says nothing has lost its own.
+fn answer_readers(readers: Vec<Caller>, answer: Option<Value>) {
+    match answer.map(Value::extract_error) {
+        Some(Ok(Value::Array(values))) => {
             for (reader, value) in readers.into_iter().zip(values) {
-                let _gone = reader.send(Ok(value));
+                let _gone = reader.send(Ok(Value::Array(vec![value])));
             }
         }
-        // What is no array is no answer to any of them.
-        values => {
-            for reader in readers {
-                let _gone = reader.send(values.clone());
-            }
-        }
+        Some(Err(error)) => fail(readers.into_iter(), &Failure::answered(error)),
+        _ => {}
     }
 }
 
@@ -193,14 +188,6 @@ pub(crate) fn get(key: &[u8]) -> Cmd {
     let mut command = cmd("MGET");
     command.arg(key);
     command
-}
-
-/// The value in the answer to [`get`].
-pub(crate) fn first(answer: Value) -> Value {
-    match answer {
-        Value::Array(values) => values.into_iter().next().unwrap_or(Value::Nil),
-        other => other,
-    }
 }
 
 /// The right to take the queue. If it is never used, because its runtime ends, the queue is emptied all the same: who
