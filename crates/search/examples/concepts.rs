@@ -18,7 +18,7 @@ struct Concept {
     title: String,
     #[document(text, analyzer = "clinical")]
     synonyms: Vec<String>,
-    #[document(keyword)]
+    #[document(keyword, sort)]
     chapter: String,
 }
 
@@ -70,5 +70,10 @@ async fn main() -> Result<()> {
 
     let circulation = concepts.query(Concept::title().matches("unspecified")).filter(Concept::chapter().is("IX"));
     println!("{} unspecified diseases of the circulatory system", circulation.await?.total);
+
+    let unspecified = concepts.query(Concept::title().matches("unspecified")).facet(Concept::chapter()).top(0).await?;
+    for chapter in unspecified.facet(Concept::chapter()) {
+        println!("  {} in chapter {}", chapter.count, chapter.value);
+    }
     Ok(())
 }

@@ -33,6 +33,7 @@ macro_rules! search_conformance {
             a_get_sees_a_write_before_searches_do
             a_get_sees_a_delete_before_searches_do
             a_search_sees_a_write_that_waited_for_it
+            a_search_sees_what_a_stale_write_that_waited_found
             refresh_makes_queued_writes_visible
             an_upsert_replaces_the_whole_document
             outcomes_say_created_updated_deleted_and_not_found

@@ -69,6 +69,18 @@ pub async fn a_search_sees_a_write_that_waited_for_it(index: &dyn SearchIndex) {
     }
 }
 
+/// What came too late shows what was there before: a bulk that is sent twice is as visible as one that is sent once.
+pub async fn a_search_sees_what_a_stale_write_that_waited_found(index: &dyn SearchIndex) {
+    for (version, refresh) in [(1, Refresh::Wait), (2, Refresh::Now)] {
+        let operations = || vec![Operation::Upsert(record("a").with_version(version).with("tag", "x"))];
+        let bulk = |refresh| index.bulk_with(operations(), BulkOptions::default().with_refresh(refresh));
+        bulk(Refresh::None).await.expect("the bulk succeeds");
+        assert_eq!(kinds(&bulk(refresh).await.expect("the bulk succeeds")), ["stale"]);
+        let found = index.search(&Query::term("tag", "x").into()).await.expect("the search succeeds");
+        assert_eq!(found.hits[0].record.version(), Some(version));
+    }
+}
+
 /// Whatever the write said.
 pub async fn refresh_makes_queued_writes_visible(index: &dyn SearchIndex) {
     let queued = BulkOptions::default().with_durability(Durability::Queued);

@@ -19,7 +19,7 @@ pub(super) struct Client {
     http: Http,
     nodes: Nodes,
     credentials: Option<Credentials>,
-    timing: Timing,
+    pub(super) timing: Timing,
     budget: RetryBudget,
     setting: String,
 }
@@ -244,7 +244,7 @@ impl Client {
     }
 
     /// Says where to look when the credentials or the addresses are wrong.
-    fn name_setting(&self, error: Error) -> Error {
+    pub(super) fn name_setting(&self, error: Error) -> Error {
         use statehouse_core::ErrorKind::{InvalidConfig, PermissionDenied, Unauthenticated, Unavailable};
         match error.kind() {
             InvalidConfig | PermissionDenied | Unauthenticated | Unavailable if error.setting().is_none() => {

@@ -55,8 +55,9 @@ use crate::{
 ///
 /// # Behavior beyond the contract
 /// - **Retries.** Connection failures, 429 and 503 are tried again on the next node, with growing random pauses, within
-///   the deadline and a budget; behind a broken connection at once and on a new one. A request that may have been applied is sent again only if every operation in it has a
-///   version; an operation that was applied the first time is then [`Stale`](Outcome::Stale) the second time.
+///   the deadline and a budget; behind a broken connection at once and on a new one. A request that may have been
+///   applied is sent again only if every operation in it has a version; an operation that was applied the first time is
+///   then [`Stale`](Outcome::Stale) the second time.
 /// - **Large bulks** are sent in parts of 8 MiB, one after the other. If a later part fails as a whole, its operations
 ///   are [`Failed`](Outcome::Failed) one by one.
 /// - **A versioned delete** refuses older documents for as long as `delete_trace` says.
@@ -103,6 +104,7 @@ impl OpenSearchIndex {
         let client = Client::new(config)?;
         open::check_server(&client, config).await?;
         let opened = open::ensure(&client, config, alias.as_str(), schema).await?;
+        open::wait_for_shards(&client, alias.as_str()).await.map_err(|error| client.name_setting(error))?;
         open::verify_analysis(&client, alias.as_str(), schema).await?;
         let several = opened.shards > 1;
         let all = [capability::SHARED, capability::PERSISTENT, capability::GLOBAL_STATISTICS];
@@ -137,7 +139,9 @@ impl OpenSearchIndex {
             requests: 0,
         };
         run.finish(options.refresh).await?;
-        if run.requests > 1 && options.refresh != Refresh::None {
+        // The server does not refresh where all it was given is stale, which is also what a second try finds.
+        let unseen = run.requests > 1 || run.outcomes.iter().any(|outcome| matches!(outcome, Some(Outcome::Stale)));
+        if unseen && options.refresh != Refresh::None {
             // What was written is not in doubt, only whether it can be found.
             self.refresh_all().await.map_err(|error| error::of_doubt(Effect::Once, error))?;
         }

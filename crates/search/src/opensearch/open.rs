@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use statehouse_core::{Error, ErrorKind, Result};
+use tokio::time::{Instant, sleep};
 
-use super::client::{Call, Client};
+use super::client::{Call, Client, back_off};
 use super::config::OpenSearchConfig;
 use super::error;
 use super::mapping::{self, Stored};
@@ -117,6 +118,29 @@ fn check(found: &BTreeMap<String, Found>, alias: &str, schema: &Schema) -> Resul
     }
     Ok(Opened { shards: number_of_shards.parse().unwrap_or(1) })
 }
+
+/// Waits until every shard has a copy that serves: another process may have created the index a moment ago, and after a
+/// restart of the cluster shards come one by one.
+pub(super) async fn wait_for_shards(client: &Client, alias: &str) -> Result<()> {
+    let deadline = Instant::now() + client.timing.total;
+    // The server answers before it counts as silent.
+    let patience = (client.timing.attempt / 2).as_millis();
+    let call = Call::get(format!("/_cluster/health/{alias}?wait_for_status=yellow&timeout={patience}ms"));
+    loop {
+        let answer = client.exchange(&call).await?;
+        if answer.status != TIMED_OUT {
+            return answer.into_body().map(drop);
+        }
+        if Instant::now() >= deadline {
+            return Err(Error::new(ErrorKind::Unavailable, "a shard of the index has no copy to serve it"));
+        }
+        // A proxy may have said so at once.
+        sleep(back_off(1)).await;
+    }
+}
+
+/// The status of an answer that what was waited for has not come about.
+const TIMED_OUT: u16 = 408;
 
 #[derive(Deserialize)]
 pub(super) struct Analysis {

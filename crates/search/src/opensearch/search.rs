@@ -232,7 +232,9 @@ fn facets(request: &SearchRequest, mut counted: HashMap<usize, Terms>) -> Result
         };
         if terms.doc_count_error_upper_bound != 0 {
             let message = "the field has too many values to count them exactly over several shards";
-            return Err(Error::new(ErrorKind::Unsupported, message).with_key(&facet.field));
+            return Err(Error::new(ErrorKind::Unsupported, message)
+                .with_backend(error::BACKEND)
+                .with_key(&facet.field));
         }
         let values = terms.buckets.into_iter().map(|bucket| FacetValue::new(bucket.key, bucket.doc_count));
         Ok((Arc::clone(&facet.field), values.collect()))

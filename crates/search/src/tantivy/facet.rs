@@ -20,9 +20,11 @@ use crate::{Facet, FacetValue};
 type Counts = HashMap<Vec<u8>, u64>;
 
 pub(super) fn count(snapshot: &Snapshot, weight: &Weight, facets: &[Facet]) -> Result<Facets> {
+    if facets.is_empty() {
+        return Ok(Facets::default());
+    }
     let mut counts = vec![Counts::new(); facets.len()];
-    // Without facets nothing is read.
-    for (at, segment) in snapshot.segments.iter().enumerate().filter(|_| !facets.is_empty()) {
+    for (at, segment) in snapshot.segments.iter().enumerate() {
         let tallies = facets.iter().map(|facet| Tally::open(snapshot, segment, facet));
         let mut tallies = tallies.collect::<Result<Vec<_>>>()?;
         each(segment, &mut weight.scorer(snapshot, at, Scoring::Off)?, Scoring::Off, |doc, _| {

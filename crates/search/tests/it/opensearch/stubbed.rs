@@ -14,24 +14,32 @@ fn schema() -> Schema {
     Schema::builder().field(Field::keyword("title").sortable()).build().unwrap()
 }
 
+const ROOT: &str = r#"{"version":{"number":"3.8.0","distribution":"opensearch"}}"#;
+
+/// The name of an index, and what a real server says of a real index of this name.
+async fn real_index() -> (Namespace, String) {
+    let scratch = Scratch::new().await;
+    scratch.open(schema()).await.unwrap();
+    let (_, real) = scratch.request("GET", &format!("/{}", scratch.name), "").await;
+    scratch.delete().await;
+    (scratch.name, real)
+}
+
 /// An index whose opening is answered as a real server does, and everything else by `answer`.
 async fn index(
     parameters: &str,
     answer: impl Fn(&Received, usize) -> (u16, String) + Send + Sync + 'static,
 ) -> (Stub, OpenSearchIndex) {
-    // What a real index of this schema looks like is asked of a real one.
-    let scratch = Scratch::new().await;
-    scratch.open(schema()).await.unwrap();
-    let (_, real) = scratch.request("GET", &format!("/{}", scratch.name), "").await;
-    scratch.delete().await;
-    let path = format!("/{}", scratch.name);
+    let (name, real) = real_index().await;
+    let path = format!("/{name}");
     let stub = Stub::start(move |request, before| match request.target.as_str() {
-        "/" => (200, r#"{"version":{"number":"3.8.0","distribution":"opensearch"}}"#.to_owned()),
+        "/" => (200, text(ROOT)),
         target if target == path => (200, real.clone()),
+        target if target.starts_with("/_cluster/health") => (200, text(r#"{"status":"green"}"#)),
         _ => answer(request, before),
     })
     .await;
-    let index = OpenSearchIndex::open(config(&stub.address, parameters), &scratch.name, schema()).await.unwrap();
+    let index = OpenSearchIndex::open(config(&stub.address, parameters), &name, schema()).await.unwrap();
     (stub, index)
 }
 
@@ -74,6 +82,29 @@ async fn a_server_of_another_kind_or_age_is_refused() {
         assert_eq!(error.kind(), ErrorKind::InvalidConfig);
         assert!(error.to_string().contains(found), "{error}");
     }
+}
+
+#[tokio::test]
+async fn opening_waits_until_the_shards_of_the_index_are_there() {
+    let (name, real) = real_index().await;
+    let open = async |parameters, waits| {
+        let real = real.clone();
+        let stub = Stub::start(move |request, before| match request.target.as_str() {
+            "/" => (200, text(ROOT)),
+            target if !target.starts_with("/_cluster/health") => (200, real.clone()),
+            _ if before < waits => (408, text(r#"{"status":"red","timed_out":true}"#)),
+            _ => (200, text(r#"{"status":"yellow"}"#)),
+        })
+        .await;
+        let opened = OpenSearchIndex::open(config(&stub.address, parameters), &name, schema()).await;
+        (opened, stub.received("wait_for_status=yellow").len())
+    };
+    let (opened, asked) = open("", 3).await;
+    assert!(opened.is_ok() && asked == 4, "{opened:?} {asked}");
+    let (opened, asked) = open("&timeout=200ms&deadline=1s", usize::MAX).await;
+    let error = opened.unwrap_err();
+    assert_eq!((error.kind(), error.setting()), (ErrorKind::Unavailable, Some("STATEHOUSE_SEARCH_URL")), "{error}");
+    assert!((5..=25).contains(&asked), "{asked}");
 }
 
 #[tokio::test]
