@@ -37,15 +37,13 @@ fn main() -> ExitCode {
     let args: Vec<_> = std::env::args().skip(1).collect();
     let args: Vec<_> = args.iter().map(String::as_str).collect();
     let result = match args.as_slice() {
+        ["help"] => help(),
+        asked if asked.iter().any(|arg| matches!(*arg, "-h" | "--help")) => help(),
         ["bench", rest @ ..] => bench::bench(rest),
         ["check"] => check::check(),
         ["demo", rest @ ..] => demo::demo(rest),
         ["test", rest @ ..] => test::test(rest),
         ["services", rest @ ..] => services::services(rest),
-        ["help" | "--help" | "-h"] => {
-            print!("{USAGE}");
-            Ok(())
-        }
         _ => Err(format!("unknown command\n\n{USAGE}")),
     };
     match result {
@@ -55,4 +53,9 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn help() -> Result {
+    print!("{USAGE}");
+    Ok(())
 }
