@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redis::{Arg, Cmd, Pipeline, Value, cmd};
-use tokio::sync::oneshot;
+use tokio::sync::oneshot::{self, Receiver};
 use tokio::task::yield_now;
 use tokio::time::Instant;
 
@@ -22,7 +22,7 @@ const CROWD: usize = 8;
 
 /// The most commands that go out together: the first of them waits for the answer to the last. Of a large crowd no more
 /// than half goes out at once, either, so that the server has the other half to do while answers are dealt out.
-const MOST: usize = 64;
+const MOST: usize = 128;
 
 /// Longer commands go out by themselves: for them copying is what costs.
 const LONGEST: usize = 4096;
@@ -31,28 +31,25 @@ const LONGEST: usize = 4096;
 #[derive(Default)]
 pub(crate) struct Gathering {
     callers: AtomicUsize,
-    queue: Mutex<Vec<Waiting>>,
+    queue: Mutex<Batch>,
 }
-
-/// What is to be sent, and who wants its answer.
-struct Waiting {
-    asked: Asked,
-    answer: Caller,
-}
-
-enum Asked {
-    Command(Cmd),
-    /// The value of this key.
-    Value(Vec<u8>),
-}
-
-type Caller = oneshot::Sender<Result<Value, Failure>>;
 
 impl Gathering {
-    fn queue(&self) -> MutexGuard<'_, Vec<Waiting>> {
+    fn queue(&self) -> MutexGuard<'_, Batch> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// What is to be sent as one, and who wants the answers.
+#[derive(Default)]
+struct Batch {
+    commands: Vec<(Cmd, Caller)>,
+    /// An `MGET` of what `readers` want, if there are any.
+    values: Cmd,
+    readers: Vec<Caller>,
+}
+
+type Caller = oneshot::Sender<Result<Value, Failure>>;
 
 impl Node {
     /// Sends a command and waits for its answer, as [`send`](Self::send). If others do so at the same time, their
@@ -67,33 +64,46 @@ impl Node {
             // Boxed, so that the usual case under load does not carry the room for it.
             return Box::pin(self.send(&command, until)).await;
         }
-        self.join(Asked::Command(command.into_owned()), &callers, until).await
+        let command = command.into_owned();
+        let answer = self.join(&callers, until, |batch, caller| batch.commands.push((command, caller)));
+        heard(answer).await
     }
 
-    /// Sends [`get`] and waits for its answer. What others read at the same time goes out in the same `MGET`: with
-    /// hundreds of readers each has its value a fifth sooner.
+    /// The value of a key. What others read at the same time goes out in the same `MGET`: with hundreds of readers each has
+    /// its value a fifth sooner.
     pub(crate) async fn get_with_others(self: &Arc<Self>, key: &[u8], until: Instant) -> Result<Value, Failure> {
         let callers = Counted::new(&self.gathering.callers);
         if callers.before < CROWD {
-            return Box::pin(self.send(&get(key), until)).await;
+            return Box::pin(self.send(&get(key), until)).await.and_then(sole);
         }
-        self.join(Asked::Value(key.to_vec()), &callers, until).await
-    }
-
-    async fn join(self: &Arc<Self>, asked: Asked, callers: &Counted<'_>, until: Instant) -> Result<Value, Failure> {
-        let (answer, answered) = oneshot::channel();
-        self.gather(Waiting { asked, answer }, until, (callers.before / 2).clamp(CROWD, MOST));
-        answered.await.unwrap_or_else(|_| Err(Failure::unanswered(connection_lost())))
+        let read = |batch: &mut Batch, caller| {
+            if batch.readers.is_empty() {
+                batch.values = cmd("MGET");
+            }
+            batch.values.arg(key);
+            batch.readers.push(caller);
+        };
+        heard(self.join(&callers, until, read)).await
     }
 
     /// The first to come begins a task, which takes all who have come until it gets its turn. It is a task, so that a
     /// caller who gives up does not take the others' answers along.
-    fn gather(self: &Arc<Self>, waiting: Waiting, until: Instant, most: usize) {
-        let mut queue = self.gathering.queue();
-        queue.push(waiting);
-        let full = (queue.len() >= most).then(|| take(&mut *queue));
-        let first = queue.len() == 1;
-        drop(queue);
+    ///
+    /// Not `async`: what it is given would stay in the future of every caller, which services box. Above a kilobyte
+    /// glibc's allocator takes a lock for each.
+    fn join(
+        self: &Arc<Self>,
+        callers: &Counted<'_>,
+        until: Instant,
+        add: impl FnOnce(&mut Batch, Caller),
+    ) -> Receiver<Result<Value, Failure>> {
+        let (caller, answer) = oneshot::channel();
+        let (first, full) = {
+            let mut queue = self.gathering.queue();
+            add(&mut queue, caller);
+            let most = (callers.before / 2).clamp(CROWD, MOST);
+            (queue.len() == 1, (queue.len() >= most).then(|| take(&mut *queue)))
+        };
         if let Some(batch) = full {
             tokio::spawn(send_together(Arc::clone(self), batch, until));
         } else if first {
@@ -105,21 +115,57 @@ impl Node {
                 }
             });
         }
+        answer
     }
 }
 
-async fn send_together(node: Arc<Node>, waiting: Vec<Waiting>, until: Instant) {
+async fn heard(answer: Receiver<Result<Value, Failure>>) -> Result<Value, Failure> {
+    answer.await.unwrap_or_else(|_| Err(Failure::unanswered(connection_lost())))
+}
+
+async fn send_together(node: Arc<Node>, mut batch: Batch, until: Instant) {
     let leased = match node.lease(until).await {
         Ok(leased) => leased,
-        Err(failure) => return fail(waiting.into_iter().map(|waiting| waiting.answer), &failure),
+        Err(failure) => return batch.fail(&failure),
     };
-    let batch = Batch::new(waiting.into_iter().filter(|waiting| !waiting.answer.is_closed()));
-    if batch.commands.is_empty() {
+    batch.commands.retain(|(_, caller)| !caller.is_closed());
+    if batch.commands.is_empty() && batch.readers.iter().all(Caller::is_closed) {
         return leased.give_back();
     }
-    match leased.send_each(&batch.commands, until).await {
+    match leased.send_each(&batch.pipeline(), until).await {
         Ok(answers) => batch.answer(answers),
-        Err(failure) => fail(batch.callers.into_iter().chain(batch.readers), &failure),
+        Err(failure) => batch.fail(&failure),
+    }
+}
+
+impl Batch {
+    fn len(&self) -> usize {
+        self.commands.len() + self.readers.len()
+    }
+
+    fn pipeline(&mut self) -> Pipeline {
+        let mut pipeline = Pipeline::with_capacity(self.commands.len() + 1);
+        for (command, _) in &mut self.commands {
+            pipeline.add_command(take(command));
+        }
+        if !self.readers.is_empty() {
+            pipeline.add_command(take(&mut self.values));
+        }
+        pipeline
+    }
+
+    fn answer(self, mut answers: Vec<Value>) {
+        if !self.readers.is_empty() {
+            answer_readers(self.readers, answers.pop());
+        }
+        for ((_, caller), answer) in self.commands.into_iter().zip(answers) {
+            let _gone = caller.send(answer.extract_error().map_err(Failure::answered));
+        }
+    }
+
+    fn fail(self, failure: &Failure) {
+        let callers = self.commands.into_iter().map(|(_, caller)| caller);
+        fail(callers.chain(self.readers), failure);
     }
 }
 
@@ -129,52 +175,12 @@ fn fail(callers: impl Iterator<Item = Caller>, failure: &Failure) {
     }
 }
 
-/// What is sent as one.
-struct Batch {
-    /// One for each of `callers`, and then one `MGET` for all `readers`, if there are any.
-    commands: Pipeline,
-    callers: Vec<Caller>,
-    readers: Vec<Caller>,
-}
-
-impl Batch {
-    fn new(waiting: impl Iterator<Item = Waiting>) -> Self {
-        let (mut commands, mut callers, mut readers) = (Pipeline::new(), Vec::new(), Vec::new());
-        let mut values = cmd("MGET");
-        for Waiting { asked, answer } in waiting {
-            match asked {
-                Asked::Command(command) => {
-                    commands.add_command(command);
-                    callers.push(answer);
-                }
-                Asked::Value(key) => {
-                    values.arg(key);
-                    readers.push(answer);
-                }
-            }
-        }
-        if !readers.is_empty() {
-            commands.add_command(values);
-        }
-        Self { commands, callers, readers }
-    }
-
-    fn answer(self, mut answers: Vec<Value>) {
-        if !self.readers.is_empty() {
-            answer_readers(self.readers, answers.pop());
-        }
-        for (caller, answer) in self.callers.into_iter().zip(answers) {
-            let _gone = caller.send(answer.extract_error().map_err(Failure::answered));
-        }
-    }
-}
-
-/// Gives each reader what it had been told alone: a list of one. Whom the answer says nothing has lost its own.
+/// Whom the answer says nothing is told that it was lost, as is everybody whose caller is dropped.
 fn answer_readers(readers: Vec<Caller>, answer: Option<Value>) {
     match answer.map(Value::extract_error) {
         Some(Ok(Value::Array(values))) => {
             for (reader, value) in readers.into_iter().zip(values) {
-                let _gone = reader.send(Ok(Value::Array(vec![value])));
+                let _gone = reader.send(Ok(value));
             }
         }
         Some(Err(error)) => fail(readers.into_iter(), &Failure::answered(error)),
@@ -190,12 +196,20 @@ pub(crate) fn get(key: &[u8]) -> Cmd {
     command
 }
 
+/// The value in the answer to [`get`]. Any other answer than a list of one is as good as none.
+pub(crate) fn sole(answer: Value) -> Result<Value, Failure> {
+    match answer {
+        Value::Array(mut values) if values.len() == 1 => Ok(values.remove(0)),
+        _ => Err(Failure::unanswered(connection_lost())),
+    }
+}
+
 /// The right to take the queue. If it is never used, because its runtime ends, the queue is emptied all the same: who
 /// waits in it learns of it, and who comes next is the first again.
 struct Turn(Option<Arc<Node>>);
 
 impl Turn {
-    fn take(mut self) -> Option<(Arc<Node>, Vec<Waiting>)> {
+    fn take(mut self) -> Option<(Arc<Node>, Batch)> {
         let node = self.0.take()?;
         let batch = take(&mut *node.gathering.queue());
         Some((node, batch))
@@ -205,7 +219,7 @@ impl Turn {
 impl Drop for Turn {
     fn drop(&mut self) {
         if let Some(node) = self.0.take() {
-            node.gathering.queue().clear();
+            take(&mut *node.gathering.queue());
         }
     }
 }

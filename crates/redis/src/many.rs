@@ -54,15 +54,11 @@ impl RedisClient {
     /// # Errors
     /// As [`query`](Self::query).
     pub async fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        let alone;
-        let request = if self.inner.topology.is_cluster() {
-            alone = get(key);
-            Request::Command(&alone)
-        } else {
-            Request::Get(key)
-        };
-        let (value,) = self.convert(self.execute(&request, Idempotence::Idempotent).await?)?;
-        Ok(value)
+        if self.inner.topology.is_cluster() {
+            let (value,) = self.query(&get(key), Idempotence::Idempotent).await?;
+            return Ok(value);
+        }
+        self.convert(self.execute(&Request::Get(key), Idempotence::Idempotent).await?)
     }
 
     /// Reads many values, in the order of `keys`. A key of another type has none.

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::client::Idempotence;
 use crate::dated::{send_dated, send_dated_first};
-use crate::gather::get;
+use crate::gather::{get, sole};
 use crate::node::Node;
 use crate::pending::{Failure, Sent};
 use crate::script::ScriptCall;
@@ -19,7 +19,7 @@ pub(crate) enum Request<'a> {
     Command(&'a Cmd),
     /// A read whose answer comes with the server's time.
     Dated(&'a Cmd),
-    /// The value of a key, as a list of one.
+    /// The value of a key.
     Get(&'a [u8]),
     Pipeline(&'a Pipeline),
     Script(&'a ScriptCall<'a>),
@@ -99,7 +99,7 @@ impl Request<'_> {
         match self {
             Self::Command(command) => send_command(target, command, until).await,
             Self::Dated(command) => send_dated(target, command, until).await,
-            Self::Get(key) => send_command(target, &get(key), until).await,
+            Self::Get(key) => send_command(target, &get(key), until).await.and_then(sole),
             Self::Pipeline(pipeline) => target.node.send_pipeline(pipeline, until).await,
             Self::Script(call) => match send_command(target, &call.by_hash(), until).await {
                 Err(failure) if failure.code() == Some(NOSCRIPT) => {
