@@ -1,4 +1,4 @@
-use std::fmt;
+use std::mem::replace;
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,9 @@ static SCRIPT: LazyLock<RedisScript> = LazyLock::new(|| RedisScript::new(include
 
 /// For how long a generation that was read may be used without reading it again.
 const FRESH: Duration = Duration::from_millis(20);
+
+/// From when on one caller reads it again, so that hundreds don't when it ends.
+const RENEW: Duration = Duration::from_millis(10);
 
 /// How long `clear` waits before it returns: longer than [`FRESH`] by more than two clocks' rates can differ.
 const SETTLE: Duration = Duration::from_millis(22);
@@ -26,7 +29,7 @@ const ATTEMPTS: u32 = 16;
 ///   was stored. An operation that begins after that began more than 20 ms after any request that could have been
 ///   answered with the old one, so it asks again. This compares durations and no clocks. (A machine that is suspended
 ///   with its monotonic clock stopped may use the old generation for those 20 ms after it goes on.)
-/// - Under load that is one more request every 20 ms; otherwise the generation is read in the same round trip as the
+/// - Under load that is one more request every 10 ms; otherwise the generation is read in the same round trip as the
 ///   entry.
 /// - A write under a generation that has just been succeeded does no harm: the scripts leave entries of a later one
 ///   alone, and what it writes is dead.
@@ -41,6 +44,8 @@ struct Seen {
     generation: u64,
     /// When it was asked for.
     asked: Instant,
+    /// Whether somebody reads it again.
+    renewing: bool,
 }
 
 /// The generation that an operation works under.
@@ -67,10 +72,13 @@ impl Generations {
         &self.key
     }
 
-    /// The current generation, if that is known without asking.
+    /// The current generation, if that is known and it is not this caller's turn to read it again.
     pub(super) fn fresh(&self) -> Option<u64> {
-        let seen = *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.filter(|seen| seen.asked.elapsed() <= FRESH).map(|seen| seen.generation)
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = seen.as_mut()?;
+        let age = seen.asked.elapsed();
+        let turn = age > RENEW && !replace(&mut seen.renewing, true);
+        (age <= FRESH && !turn).then_some(seen.generation)
     }
 
     /// Takes note of what is stored at [`key`](Self::key).
@@ -83,7 +91,7 @@ impl Generations {
     fn note(&self, generation: u64, asked: Instant) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.is_none_or(|seen| seen.asked <= asked) {
-            *seen = Some(Seen { generation, asked });
+            *seen = Some(Seen { generation, asked, renewing: false });
         }
     }
 
@@ -168,11 +176,5 @@ impl Era {
     /// The first two arguments of every script on an entry.
     pub(super) fn args(self, call: ScriptCall<'_>) -> ScriptCall<'_> {
         call.arg(self.generation).arg(u8::from(self.certainty == Certainty::Newest))
-    }
-}
-
-impl fmt::Debug for Generations {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Generations").field("fresh", &self.fresh()).finish_non_exhaustive()
     }
 }
