@@ -85,31 +85,30 @@ pub trait Cache: Debug + Send + Sync + 'static {
 }
 
 /// Short forms of the [`Cache`] methods.
-#[async_trait]
 pub trait CacheExt: Cache {
     /// [`Cache::get_with`] without options.
-    async fn get(&self, key: &Key) -> Result<Option<Entry>> {
-        self.get_with(key, GetOptions::default()).await
+    fn get(&self, key: &Key) -> impl Future<Output = Result<Option<Entry>>> + Send {
+        async move { self.get_with(key, GetOptions::default()).await }
     }
 
     /// [`Cache::get_many_with`] without options.
-    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Entry>>> {
-        self.get_many_with(keys, GetOptions::default()).await
+    fn get_many(&self, keys: &[Key]) -> impl Future<Output = Result<Vec<Option<Entry>>>> + Send {
+        async move { self.get_many_with(keys, GetOptions::default()).await }
     }
 
     /// [`Cache::set_with`] on no condition.
-    async fn set(&self, key: &Key, value: Bytes, time_to_live: Duration) -> Result<SetOutcome> {
-        self.set_with(key, value, SetOptions::new(time_to_live)).await
+    fn set(&self, key: &Key, value: Bytes, time_to_live: Duration) -> impl Future<Output = Result<SetOutcome>> + Send {
+        async move { self.set_with(key, value, SetOptions::new(time_to_live)).await }
     }
 
     /// [`Cache::remove_with`] on no condition.
-    async fn remove(&self, key: &Key) -> Result<RemoveOutcome> {
-        self.remove_with(key, RemoveOptions::default()).await
+    fn remove(&self, key: &Key) -> impl Future<Output = Result<RemoveOutcome>> + Send {
+        async move { self.remove_with(key, RemoveOptions::default()).await }
     }
 
     /// [`Cache::touch_with`].
-    async fn touch(&self, key: &Key, time_to_live: Duration) -> Result<TouchOutcome> {
-        self.touch_with(key, TouchOptions::new(time_to_live)).await
+    fn touch(&self, key: &Key, time_to_live: Duration) -> impl Future<Output = Result<TouchOutcome>> + Send {
+        async move { self.touch_with(key, TouchOptions::new(time_to_live)).await }
     }
 }
 

@@ -139,21 +139,20 @@ type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
 forward!(Arc, Box);
 
 /// What every index offers on top of [`SearchIndex`].
-#[async_trait]
 pub trait SearchIndexExt: SearchIndex {
     /// Applies operations with the default options: durable before it returns, visible soon after.
-    async fn bulk(&self, operations: Vec<Operation>) -> Result<BulkReport> {
-        self.bulk_with(operations, BulkOptions::default()).await
+    fn bulk(&self, operations: Vec<Operation>) -> impl Future<Output = Result<BulkReport>> + Send {
+        async move { self.bulk_with(operations, BulkOptions::default()).await }
     }
 
     /// The hits of a query, within the backend's own deadline.
-    async fn search(&self, request: &SearchRequest) -> Result<SearchResponse> {
-        self.search_with(request, SearchOptions::default()).await
+    fn search(&self, request: &SearchRequest) -> impl Future<Output = Result<SearchResponse>> + Send {
+        async move { self.search_with(request, SearchOptions::default()).await }
     }
 
     /// How many documents match, within the backend's own deadline.
-    async fn count(&self, query: &Query) -> Result<u64> {
-        self.count_with(query, SearchOptions::default()).await
+    fn count(&self, query: &Query) -> impl Future<Output = Result<u64>> + Send {
+        async move { self.count_with(query, SearchOptions::default()).await }
     }
 }
 

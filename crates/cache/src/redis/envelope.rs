@@ -21,7 +21,7 @@ pub(super) fn lease(schema: SchemaId, generation: u64) -> Bytes {
 /// The entry in stored bytes, if it is a value of this schema and generation. What cannot be read is a miss, and is
 /// reported as an event.
 pub(super) fn open(stored: Vec<u8>, schema: SchemaId, generation: u64) -> Option<Entry> {
-    let envelope = match Envelope::decode(&stored.into()) {
+    let envelope = match Envelope::decode(stored.into()) {
         Ok(envelope) => envelope,
         Err(EnvelopeError::Corrupt) => return unreadable("damaged"),
         Err(_) => return unreadable("unknown format"),

@@ -96,7 +96,7 @@ async fn what_is_stored_is_a_stamped_envelope_that_ends() {
     let (server, subject) = (RedisServer::shared().await, single().await);
     let version = stored(&subject.cache("main").await, "a", "value").await;
     let place = place(&subject, "a", 1);
-    let envelope = statehouse_core::Envelope::decode(&dump(&subject, &place).await.into()).unwrap();
+    let envelope = statehouse_core::Envelope::decode(dump(&subject, &place).await.into()).unwrap();
     assert_eq!((envelope.stamp.version, envelope.schema), (version, SchemaId(1)));
     assert_eq!(envelope.payload.as_ref(), b"value");
     let lifetime = envelope.stamp.hard_expiry.unwrap().since(envelope.stamp.created);

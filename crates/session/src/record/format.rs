@@ -80,7 +80,7 @@ impl Record {
         if bytes.len() > Self::MAX_STORED {
             return Err(corrupt("the stored session is longer than any that is written"));
         }
-        let envelope = Envelope::decode(bytes)
+        let envelope = Envelope::decode(bytes.clone())
             .map_err(|source| corrupt("the stored session cannot be read").with_source(source))?;
         let plain = envelope.codec == CodecId::RAW && envelope.schema == SCHEMA && envelope.generations.is_empty();
         if !plain || envelope.stamp.hard_expiry.is_none() {

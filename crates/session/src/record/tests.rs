@@ -73,7 +73,7 @@ fn every_truncation_and_every_flipped_bit_is_noticed() {
 /// Damage that the checksum cannot see: payloads that were sealed so.
 #[test]
 fn sealed_nonsense_is_refused_and_never_panics() {
-    let good = Envelope::decode(&sample().encode().unwrap()).unwrap();
+    let good = Envelope::decode(sample().encode().unwrap()).unwrap();
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut readable = 0;
     for _ in 0..50_000 {
@@ -102,7 +102,7 @@ fn a_duplicate_attribute_or_principal_is_refused() {
     let principal = format::FIXED..format::FIXED + 6 + "u42".len();
     let attribute = principal.end..principal.end + 6 + "\x05later_\0\x7f".len();
     for range in [principal, attribute] {
-        let mut envelope = Envelope::decode(&sample().encode().unwrap()).unwrap();
+        let mut envelope = Envelope::decode(sample().encode().unwrap()).unwrap();
         let field = envelope.payload.slice(range);
         envelope.payload = [&envelope.payload[..], &field].concat().into();
         assert_eq!(Record::decode(&sample_key(), &envelope.encode()).unwrap_err().kind(), ErrorKind::Corrupt);
