@@ -18,7 +18,7 @@ type Outcome = Result<(), Box<dyn std::error::Error>>;
 const FILES: usize = 64;
 const LOCAL_READS: u32 = 2_000;
 const LOCAL_WRITES: u32 = 64;
-const S3_CALLS: u32 = 256;
+const S3_CALLS: u32 = 1024;
 const SIZE: usize = 4096;
 
 pub(crate) async fn run(harness: &mut Harness) -> Outcome {

@@ -155,7 +155,7 @@ pub async fn options_that_no_backend_takes_are_refused(files: Files) -> Result<(
     assert_eq!(kind(files.get("a").range(3..3).await), invalid);
     assert_eq!(kind(files.list("").limit(0).await), invalid);
     assert_eq!(kind(files.list("").limit(1001).await), invalid);
-    let options = PutOptions::default().with_metadata("statehouse-sha256", "x");
+    let options = PutOptions::default().with_metadata("statehouse-put", "x");
     assert_eq!(kind(files.store().put_with(&files.key("a")?, "x".into(), options).await), invalid);
     assert!(!files.exists("a").await?);
     Ok(())

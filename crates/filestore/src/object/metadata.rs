@@ -3,12 +3,14 @@
 //! | object metadata | holds |
 //! | --- | --- |
 //! | `content-type` | the content type |
-//! | `statehouse-put` | 32 hex digits that no other put has: tells whether a put whose answer was lost was applied |
-//! | `statehouse-sha256` | the digest, or `apart` |
+//! | `statehouse-put` | 32 hex digits that no other put has, a dot, and the SHA-256 or `apart` |
 //! | any other | the application's own, bytes outside visible ASCII and `%` as `%` and two hex digits |
 //!
+//! The digits tell whether a put whose answer was lost was applied. Both are one piece of metadata, as servers on file
+//! systems keep each by itself.
+//!
 //! The digest of a long stream is known only when it has ended, and an object's metadata must be given when an upload in
-//! parts begins. Such an object's digest is `apart`: in the object `.statehouse/sha256/<key>/<statehouse-put>`, which is
+//! parts begins. Such an object's digest is `apart`: in the object `.statehouse/sha256/<key>/<the digits>`, which is
 //! written before the upload is completed, so that an object that is visible always has its digest.
 
 use std::collections::BTreeMap;
@@ -20,7 +22,6 @@ use statehouse_core::Timestamp;
 use crate::{Digest, ETag, FileKey, Meta, PutOptions};
 
 const PUT: &str = "statehouse-put";
-const SHA256: &str = "statehouse-sha256";
 const APART: &str = "apart";
 
 /// Everything but visible ASCII; leading and trailing spaces do not survive in a header.
@@ -44,8 +45,7 @@ pub(super) fn describe(options: &PutOptions, put: &str, digest: Option<Digest>) 
     for (name, value) in &options.user {
         metadata(name, utf8_percent_encode(value, ESCAPED).to_string());
     }
-    metadata(PUT, put.to_owned());
-    metadata(SHA256, digest.map_or(APART.to_owned(), |digest| digest.to_string()));
+    metadata(PUT, format!("{put}.{}", digest.map_or(APART.to_owned(), |digest| digest.to_string())));
     if let Some(content_type) = &options.content_type {
         attributes.insert(Attribute::ContentType, content_type.clone().into());
     }
@@ -58,9 +58,11 @@ pub(super) fn read(key: &FileKey, object: &ObjectMeta, attributes: &Attributes) 
     for (attribute, value) in attributes {
         let Attribute::Metadata(name) = attribute else { continue };
         match name.as_ref() {
-            PUT => marks.put = Some(value.to_string()),
-            SHA256 if &**value == APART => marks.apart = true,
-            SHA256 => digest = value.parse().ok(),
+            PUT => {
+                let Some((put, sha256)) = value.split_once('.') else { continue };
+                marks = Marks { put: Some(put.to_owned()), apart: sha256 == APART };
+                digest = sha256.parse().ok();
+            }
             name => drop(user.insert(name.to_owned(), percent_decode_str(value).decode_utf8_lossy().into_owned())),
         }
     }

@@ -33,8 +33,8 @@ const MAX_COPY: u64 = 5 << 30;
 /// A [`FileStore`] in a bucket. Cheap to clone.
 ///
 /// Files up to the part size are stored in one request, longer ones in parts. The object's content is the file's; its
-/// metadata has the application's own, `statehouse-sha256` and `statehouse-put`, a number that no other put has. The
-/// digest of a long stream is known only when the metadata has long been given: it is then in an object of its own below
+/// metadata has the application's own and `statehouse-put`: a number that no other put has, and the SHA-256. The digest
+/// of a long stream is known only when the metadata has long been given: it is then in an object of its own below
 /// `.statehouse/sha256`, written before the file becomes visible. Files that something else wrote into the bucket can be
 /// read, and have no digest.
 ///
