@@ -158,7 +158,7 @@ impl Remote {
         if !doubtful {
             return Err(error);
         }
-        match self.peek(key).await {
+        match Box::pin(self.peek(key)).await {
             Ok((meta, marks)) if marks.put.as_deref() == Some(put) => {
                 Ok(Stored::new(meta.etag, meta.len, Some(digest)))
             }
@@ -185,14 +185,22 @@ impl Remote {
         if let Some(read) = self.with_digest(meta, marks, Gone::LookAgain).await? {
             return Ok(read);
         }
-        let (meta, marks) = self.peek(key).await?;
+        let (meta, marks) = Box::pin(self.peek(key)).await?;
         let read = self.with_digest(meta, marks, Gone::Corrupt).await?;
         read.ok_or_else(|| corrupt("the record of the file's SHA-256 is missing"))
     }
 
     /// Adds a digest that is apart. None if it has gone, as when the file was deleted or replaced meanwhile.
     async fn with_digest(&self, meta: Meta, marks: Marks, gone: Gone) -> Result<Option<(Meta, Marks)>> {
-        let Some(put) = marks.put.as_deref().filter(|_| marks.apart) else { return Ok(Some((meta, marks))) };
+        match &marks.put {
+            // Boxed, as all that is seldom done, so that the usual get and put don't carry the room for it.
+            Some(_) if marks.apart => Box::pin(self.with_digest_apart(meta, marks, gone)).await,
+            _ => Ok(Some((meta, marks))),
+        }
+    }
+
+    async fn with_digest_apart(&self, meta: Meta, marks: Marks, gone: Gone) -> Result<Option<(Meta, Marks)>> {
+        let Some(put) = marks.put.as_deref() else { return Ok(Some((meta, marks))) };
         let path = self.digest_path(&meta.key, put)?;
         match (self.plain(async { self.store.get(&path).await?.bytes().await }).await, gone) {
             (Ok(text), _) => {
@@ -212,7 +220,7 @@ impl Remote {
         if let Some(object) = self.get_once(key, options, Gone::LookAgain).await? {
             return Ok(object);
         }
-        let object = self.get_once(key, options, Gone::Corrupt).await?;
+        let object = Box::pin(self.get_once(key, options, Gone::Corrupt)).await?;
         object.ok_or_else(|| corrupt("the record of the file's SHA-256 is missing"))
     }
 
@@ -227,7 +235,7 @@ impl Remote {
         let found = match (self.plain(self.store.get_opts(&path, request)).await, range) {
             // A store that is brought along has no kind of its own for a range behind the end.
             (Err(error), Some(range)) if error.kind() == ErrorKind::Unexpected => {
-                range.within(self.peek(key).await?.0.len)?;
+                range.within(Box::pin(self.peek(key)).await?.0.len)?;
                 return Err(error);
             }
             (result, _) => result?,

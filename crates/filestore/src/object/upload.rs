@@ -53,7 +53,7 @@ impl Remote {
         }
         allowed()?;
         self.check_early(key, &options.condition).await?;
-        self.put_parts(key, first, parts, digest, &options).await
+        Box::pin(self.put_parts(key, first, parts, digest, &options)).await
     }
 
     /// Fails where the end could only be the same, before much is sent.

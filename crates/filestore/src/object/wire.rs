@@ -92,7 +92,8 @@ impl HttpService for Wire {
             request.headers_mut().insert(name, value);
         }
         let result = match self.0.execute(request).await {
-            Ok(response) => inspect(response, exchange.answer).await,
+            Ok(response) if says_all(response.status(), exchange.answer) => Ok((response, None)),
+            Ok(response) => Box::pin(inspect(response)).await,
             Err(error) => Err(error),
         };
         let mut log = exchange.log.lock().unwrap_or_else(PoisonError::into_inner);
@@ -121,12 +122,14 @@ impl Log {
     }
 }
 
+/// Whether there is no error in the answer's body.
+fn says_all(status: StatusCode, answer: Answer) -> bool {
+    status.is_success() && answer == Answer::Status || status == StatusCode::NOT_MODIFIED
+}
+
 /// Reads what an answer says if it is an error, and gives it the status that it should have had.
-async fn inspect(response: HttpResponse, answer: Answer) -> Result<(HttpResponse, Option<Reply>), HttpError> {
+async fn inspect(response: HttpResponse) -> Result<(HttpResponse, Option<Reply>), HttpError> {
     let status = response.status();
-    if status.is_success() && answer == Answer::Status || status == StatusCode::NOT_MODIFIED {
-        return Ok((response, None));
-    }
     let (mut parts, body) = response.into_parts();
     let body = body.bytes().await?;
     let text = String::from_utf8_lossy(&body);
