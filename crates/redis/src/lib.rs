@@ -21,8 +21,8 @@
 //! ```
 //!
 //! # Concepts
-//! - **[`RedisClient`]** is a cheap clone. One or two multiplexed connections per server are shared by all tasks, and
-//!   commands of many concurrent callers go out together: seven times faster than a pool checkout per operation, and
+//! - **[`RedisClient`]** is a cheap clone. Two multiplexed connections per server are shared by all tasks, and
+//!   commands of many concurrent callers go out together: eight times faster than a pool checkout per operation, and
 //!   more. [`RedisClient::exclusive`] checks a connection out of a `deadpool-redis` pool for what would stall the
 //!   others: `WATCH`, blocking reads, bulk.
 //! - **Deadlines.** Connecting, one try of an operation, and the operation with all its tries are each bounded

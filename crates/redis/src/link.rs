@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
@@ -29,6 +29,8 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// or finds it broken, and that tries until it succeeds or the link is dropped: never two at a time.
 pub(crate) struct Link {
     me: Weak<Self>,
+    /// All links to the server.
+    peers: OnceLock<Box<[Weak<Self>]>>,
     source: Arc<Source>,
     state: watch::Sender<State>,
     spares: Spares,
@@ -62,6 +64,7 @@ impl Link {
     pub(crate) fn new(source: Arc<Source>, name: Arc<str>) -> Arc<Self> {
         Arc::new_cyclic(|me| Self {
             me: Weak::clone(me),
+            peers: OnceLock::new(),
             source,
             state: watch::Sender::new(State::default()),
             spares: Spares::default(),
@@ -72,6 +75,11 @@ impl Link {
             created: Instant::now(),
             name,
         })
+    }
+
+    /// Tells it of all links to its server. The first time counts.
+    pub(crate) fn meet(&self, peers: &[Arc<Self>]) {
+        self.peers.get_or_init(|| peers.iter().map(Arc::downgrade).collect());
     }
 
     /// The connection, once there is one. Fails with the outcome of the next attempt to connect, or at
@@ -90,7 +98,8 @@ impl Link {
         self.current().ok_or_else(|| failure.unwrap_or_else(timed_out))
     }
 
-    fn current(&self) -> Option<Lease> {
+    /// The connection, if there is one now.
+    pub(crate) fn current(&self) -> Option<Lease> {
         if let Some((connection, generation)) = self.spares.take() {
             return Some(Lease { connection, generation });
         }
@@ -151,8 +160,19 @@ impl Link {
         let _ = gone.await.map(drop);
     }
 
-    /// Asks a connection that has been silent whether it is still there. Returns at once; at most one asks.
+    /// Asks a connection that has been silent whether it is still there, and the others to the same server: what silences
+    /// one usually silences all, and a try that goes over the next would wait as long again. Returns at once.
     pub(crate) fn doubt(&self, generation: u64) {
+        self.probe(generation);
+        let others = self.peers.get().into_iter().flatten().filter(|peer| !peer.ptr_eq(&self.me));
+        for peer in others.filter_map(Weak::upgrade) {
+            let generation = peer.state.borrow().generation;
+            peer.probe(generation);
+        }
+    }
+
+    /// At most one asks at a time.
+    fn probe(&self, generation: u64) {
         let lease = self.current().filter(|lease| lease.generation == generation);
         let (Some(mut lease), Some(link), Ok(runtime)) = (lease, self.me.upgrade(), Handle::try_current()) else {
             return;

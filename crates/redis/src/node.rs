@@ -29,7 +29,8 @@ impl Node {
     pub(crate) fn over(source: Source, connections: usize, address: Option<Address>) -> Arc<Self> {
         let source = Arc::new(source);
         let name: Arc<str> = address.as_ref().map_or_else(|| "pool".to_owned(), Address::to_string).into();
-        let links = (0..connections).map(|_| Link::new(Arc::clone(&source), Arc::clone(&name))).collect();
+        let links: Box<[_]> = (0..connections).map(|_| Link::new(Arc::clone(&source), Arc::clone(&name))).collect();
+        links.iter().for_each(|link| link.meet(&links));
         Arc::new(Self {
             address,
             source,
@@ -52,14 +53,9 @@ impl Node {
         self.links.iter().any(|link| link.is_connected())
     }
 
-    fn link(&self) -> &Link {
-        let turn = if self.links.len() == 1 { 0 } else { self.turn.fetch_add(1, Ordering::Relaxed) };
-        &self.links[turn % self.links.len()]
-    }
-
     /// Sends a command and waits for its answer, connecting first if need be.
     pub(crate) async fn send(&self, command: &Cmd, until: Instant) -> Result<Value, Failure> {
-        let Leased { link, mut lease } = self.lease(until).await?;
+        let Leased { link, mut lease } = self.lease(self.turn(), until).await?;
         let answer = {
             let reply = pin!(lease.connection.send_packed_command(command));
             wait(link, lease.generation, reply, until).await
@@ -71,7 +67,7 @@ impl Node {
 
     /// Sends a pipeline or transaction; the answer is that of redis-rs' `query_async`.
     pub(crate) async fn send_pipeline(&self, pipeline: &Pipeline, until: Instant) -> Result<Value, Failure> {
-        let Leased { link, mut lease } = self.lease(until).await?;
+        let Leased { link, mut lease } = self.lease(self.turn(), until).await?;
         let answer = {
             let reply = pin!(pipeline.query_async::<Value>(&mut lease.connection));
             wait(link, lease.generation, reply, until).await
@@ -82,12 +78,26 @@ impl Node {
 
     /// Sends several commands at once and answers with what each answered, which may be a `Value::ServerError`.
     pub(crate) async fn send_each(&self, pipeline: &Pipeline, until: Instant) -> Result<Vec<Value>, Failure> {
-        self.lease(until).await?.send_each(pipeline, until).await
+        self.lease(self.turn(), until).await?.send_each(pipeline, until).await
     }
 
-    /// One of the shared connections, once there is one.
-    pub(crate) async fn lease(&self, until: Instant) -> Result<Leased<'_>, Failure> {
-        let link = self.link();
+    /// Which of the shared connections is the next.
+    pub(crate) fn turn(&self) -> usize {
+        if self.links.len() == 1 { 0 } else { self.turn.fetch_add(1, Ordering::Relaxed) }
+    }
+
+    /// The shared connection whose turn this is, or one of the others if only they are there.
+    pub(crate) async fn lease(&self, turn: usize, until: Instant) -> Result<Leased<'_>, Failure> {
+        let link = &self.links[turn % self.links.len()];
+        if let Some(lease) = link.current() {
+            return Ok(Leased { link, lease });
+        }
+        // Nobody waits for one connection while another is there.
+        let other = self.links.iter().find_map(|link| Some(Leased { link, lease: link.current()? }));
+        if let Some(other) = other {
+            link.repair();
+            return Ok(other);
+        }
         link.lease(until).await.map(|lease| Leased { link, lease }).map_err(Failure::not_sent)
     }
 

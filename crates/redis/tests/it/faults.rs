@@ -113,6 +113,30 @@ async fn a_half_open_connection_is_replaced_within_two_seconds() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_one_connection_is_replaced_the_other_serves() {
+    let (live, silent) = (RedisServer::start().await, RedisServer::start().await);
+    let proxy = FaultProxy::start(live.address());
+    let client = open(&proxy.url(&live.url())).await.unwrap();
+    let id = async || client.query::<u64>(cmd("CLIENT").arg("ID"), YES).await.unwrap();
+    let first = id().await;
+    until(Duration::from_secs(5), async || id().await != first).await;
+    // What connects from now on waits for its handshake.
+    silent.pause();
+    proxy.retarget(silent.address());
+    live.command(&["CLIENT", "KILL", "ID", &first.to_string()]).await.unwrap();
+    let begun = Instant::now();
+    let mut served = Vec::new();
+    for _ in 0..20 {
+        served.push(id().await);
+    }
+    assert!(begun.elapsed() < Duration::from_millis(500), "{:?}", begun.elapsed());
+    assert!(served.iter().all(|id| *id == served[0] && *id != first), "{served:?}");
+    proxy.retarget(live.address());
+    silent.resume();
+    until(Duration::from_secs(5), async || id().await != served[0]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_half_open_connection_is_replaced_whatever_the_timeout_is() {
     for timeout in ["100ms", "30s"] {
         let (silent, live) = (RedisServer::start().await, RedisServer::start().await);
