@@ -73,8 +73,8 @@ impl Node {
         heard(answer).await
     }
 
-    /// The value of a key. What others read at the same time goes out in the same `MGET`: with hundreds of readers each has
-    /// its value a fifth sooner.
+    /// The value of a key. What others read at the same time goes out in the same `MGET`: with hundreds of readers each
+    /// has its value a fifth sooner.
     pub(crate) async fn get_with_others(self: &Arc<Self>, key: &[u8], until: Instant) -> Result<Value, Failure> {
         let callers = Counted::new(&self.gathering.callers);
         if callers.before < CROWD {

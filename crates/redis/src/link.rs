@@ -160,8 +160,8 @@ impl Link {
         let _ = gone.await.map(drop);
     }
 
-    /// Asks a connection that has been silent whether it is still there, and the others to the same server: what silences
-    /// one usually silences all, and a try that goes over the next would wait as long again. Returns at once.
+    /// Asks a connection that has been silent whether it is still there, and the others to the same server: what
+    /// silences one usually silences all, and a try that goes over the next would wait as long again. Returns at once.
     pub(crate) fn doubt(&self, generation: u64) {
         self.probe(generation);
         let others = self.peers.get().into_iter().flatten().filter(|peer| !peer.ptr_eq(&self.me));
