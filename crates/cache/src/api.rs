@@ -85,6 +85,7 @@ pub trait Cache: Debug + Send + Sync + 'static {
 }
 
 /// Short forms of the [`Cache`] methods.
+// Without `async_trait`, which would box the boxed future once more.
 pub trait CacheExt: Cache {
     /// [`Cache::get_with`] without options.
     fn get(&self, key: &Key) -> impl Future<Output = Result<Option<Entry>>> + Send {

@@ -61,7 +61,16 @@ pub(crate) struct Lease {
 }
 
 impl Link {
-    pub(crate) fn new(source: Arc<Source>, name: Arc<str>) -> Arc<Self> {
+    /// So many links to one server.
+    pub(crate) fn several(count: usize, source: &Arc<Source>, name: &Arc<str>) -> Box<[Arc<Self>]> {
+        let links: Box<[_]> = (0..count).map(|_| Self::new(Arc::clone(source), Arc::clone(name))).collect();
+        for link in &links {
+            link.peers.get_or_init(|| links.iter().map(Arc::downgrade).collect());
+        }
+        links
+    }
+
+    fn new(source: Arc<Source>, name: Arc<str>) -> Arc<Self> {
         Arc::new_cyclic(|me| Self {
             me: Weak::clone(me),
             peers: OnceLock::new(),
@@ -75,11 +84,6 @@ impl Link {
             created: Instant::now(),
             name,
         })
-    }
-
-    /// Tells it of all links to its server. The first time counts.
-    pub(crate) fn meet(&self, peers: &[Arc<Self>]) {
-        self.peers.get_or_init(|| peers.iter().map(Arc::downgrade).collect());
     }
 
     /// The connection, once there is one. Fails with the outcome of the next attempt to connect, or at

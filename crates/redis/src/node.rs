@@ -29,12 +29,10 @@ impl Node {
     pub(crate) fn over(source: Source, connections: usize, address: Option<Address>) -> Arc<Self> {
         let source = Arc::new(source);
         let name: Arc<str> = address.as_ref().map_or_else(|| "pool".to_owned(), Address::to_string).into();
-        let links: Box<[_]> = (0..connections).map(|_| Link::new(Arc::clone(&source), Arc::clone(&name))).collect();
-        links.iter().for_each(|link| link.meet(&links));
         Arc::new(Self {
             address,
+            links: Link::several(connections, &source, &name),
             source,
-            links,
             turn: AtomicUsize::new(0),
             clock: ServerClock::default(),
             gathering: Gathering::default(),

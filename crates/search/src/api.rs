@@ -139,6 +139,7 @@ type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
 forward!(Arc, Box);
 
 /// What every index offers on top of [`SearchIndex`].
+// Without `async_trait`, which would box the boxed future once more.
 pub trait SearchIndexExt: SearchIndex {
     /// Applies operations with the default options: durable before it returns, visible soon after.
     fn bulk(&self, operations: Vec<Operation>) -> impl Future<Output = Result<BulkReport>> + Send {

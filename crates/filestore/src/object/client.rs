@@ -16,7 +16,7 @@ use super::wire::{Answer, Log, observe};
 use crate::digest::{Received, corrupt, hex, nonce};
 use crate::listing::Collector;
 use crate::{
-    ByteRange, Condition, Depth, ETag, Entry, FileKey, GetOptions, ListOptions, Meta, Object, Page, PageToken,
+    ByteRange, Condition, Depth, Digest, ETag, Entry, FileKey, GetOptions, ListOptions, Meta, Object, Page, PageToken,
     PutOptions, Start, Stored,
 };
 
@@ -192,21 +192,18 @@ impl Remote {
 
     /// Adds a digest that is apart. None if it has gone, as when the file was deleted or replaced meanwhile.
     async fn with_digest(&self, meta: Meta, marks: Marks, gone: Gone) -> Result<Option<(Meta, Marks)>> {
-        match &marks.put {
-            // Boxed, as all that is seldom done, so that the usual get and put don't carry the room for it.
-            Some(_) if marks.apart => Box::pin(self.with_digest_apart(meta, marks, gone)).await,
-            _ => Ok(Some((meta, marks))),
-        }
+        let Some(put) = marks.put.as_deref().filter(|_| marks.apart) else { return Ok(Some((meta, marks))) };
+        // Boxed, as all that is seldom done, so that the usual get and put don't carry the room for it.
+        let digest = Box::pin(self.digest_apart(&meta.key, put, gone)).await?;
+        Ok(digest.map(|digest| (meta.with_sha256(Some(digest)), marks)))
     }
 
-    async fn with_digest_apart(&self, meta: Meta, marks: Marks, gone: Gone) -> Result<Option<(Meta, Marks)>> {
-        let Some(put) = marks.put.as_deref() else { return Ok(Some((meta, marks))) };
-        let path = self.digest_path(&meta.key, put)?;
+    async fn digest_apart(&self, key: &FileKey, put: &str, gone: Gone) -> Result<Option<Digest>> {
+        let path = self.digest_path(key, put)?;
         match (self.plain(async { self.store.get(&path).await?.bytes().await }).await, gone) {
             (Ok(text), _) => {
                 let digest = std::str::from_utf8(&text).ok().and_then(|text| text.parse().ok());
-                let digest = digest.ok_or_else(|| corrupt("the record of the file's SHA-256 is damaged"))?;
-                Ok(Some((meta.with_sha256(Some(digest)), marks)))
+                digest.map(Some).ok_or_else(|| corrupt("the record of the file's SHA-256 is damaged"))
             }
             (Err(error), Gone::LookAgain) if error.kind() == ErrorKind::NotFound => Ok(None),
             (Err(error), Gone::Corrupt) if error.kind() == ErrorKind::NotFound => {

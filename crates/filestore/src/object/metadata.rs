@@ -110,5 +110,9 @@ mod tests {
         assert_eq!(marks, Marks { put: Some("nonce".into()), apart: false });
         let (meta, marks) = read(&key, &object, &describe(&options, "nonce", None));
         assert_eq!((meta.sha256, marks.apart), (None, true));
+        // What something else wrote under our name.
+        let foreign = Attributes::from_iter([(Attribute::Metadata(PUT.into()), digest.to_string())]);
+        let (meta, marks) = read(&key, &object, &foreign);
+        assert_eq!((meta.sha256, marks), (None, Marks::default()));
     }
 }

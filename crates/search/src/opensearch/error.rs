@@ -175,6 +175,11 @@ pub(super) fn of_doubt(effect: Effect, last: Error) -> Error {
     Error::new(ErrorKind::OutcomeUnknown, message).with_backend(BACKEND).with_retry(retry).with_source(last)
 }
 
+/// Some of the index can be neither read nor written now.
+pub(super) fn of_missing_shard() -> Error {
+    Error::new(ErrorKind::Unavailable, "a shard of the index has no copy to serve it").with_backend(BACKEND)
+}
+
 /// The error for an answer that says success in a form that cannot be read.
 pub(super) fn of_broken_body(cause: serde_json::Error) -> Error {
     let message = "OpenSearch answered with something that is not its usual form";

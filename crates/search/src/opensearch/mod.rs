@@ -103,9 +103,8 @@ impl OpenSearchIndex {
         let alias = config.alias(name)?;
         let client = Client::new(config)?;
         open::check_server(&client, config).await?;
-        let opened = open::ensure(&client, config, alias.as_str(), schema).await?;
-        open::wait_for_shards(&client, alias.as_str()).await.map_err(|error| client.name_setting(error))?;
-        open::verify_analysis(&client, alias.as_str(), schema).await?;
+        let opened = open::index(&client, config, alias.as_str(), schema).await;
+        let opened = opened.map_err(|error| client.name_setting(error))?;
         let several = opened.shards > 1;
         let all = [capability::SHARED, capability::PERSISTENT, capability::GLOBAL_STATISTICS];
         let capabilities = Capabilities::from_iter(all);
@@ -249,7 +248,7 @@ impl SearchIndex for OpenSearchIndex {
         let mut health = Health::of(&self.place, start.elapsed(), probe.map(drop));
         if red {
             health.status = HealthStatus::Degraded;
-            health.error = Some(Error::new(ErrorKind::Unavailable, "a shard of the index has no copy to serve it"));
+            health.error = Some(error::of_missing_shard());
         }
         health
     }

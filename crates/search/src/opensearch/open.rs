@@ -74,8 +74,15 @@ struct Translog {
     durability: Option<String>,
 }
 
-/// Opens the index behind the alias, or creates both.
-pub(super) async fn ensure(client: &Client, config: &OpenSearchConfig, alias: &str, schema: &Schema) -> Result<Opened> {
+/// Opens the index behind the alias, or creates both, and makes sure that it serves as we expect.
+pub(super) async fn index(client: &Client, config: &OpenSearchConfig, alias: &str, schema: &Schema) -> Result<Opened> {
+    let opened = ensure(client, config, alias, schema).await?;
+    wait_for_shards(client, alias).await?;
+    verify_analysis(client, alias, schema).await?;
+    Ok(opened)
+}
+
+async fn ensure(client: &Client, config: &OpenSearchConfig, alias: &str, schema: &Schema) -> Result<Opened> {
     for _ in 0..2 {
         let answer = client.exchange(&Call::get(format!("/{alias}"))).await?;
         if answer.status != 404 {
@@ -121,7 +128,7 @@ fn check(found: &BTreeMap<String, Found>, alias: &str, schema: &Schema) -> Resul
 
 /// Waits until every shard has a copy that serves: another process may have created the index a moment ago, and after a
 /// restart of the cluster shards come one by one.
-pub(super) async fn wait_for_shards(client: &Client, alias: &str) -> Result<()> {
+async fn wait_for_shards(client: &Client, alias: &str) -> Result<()> {
     let deadline = Instant::now() + client.timing.total;
     // The server answers before it counts as silent.
     let patience = (client.timing.attempt / 2).as_millis();
@@ -132,7 +139,7 @@ pub(super) async fn wait_for_shards(client: &Client, alias: &str) -> Result<()> 
             return answer.into_body().map(drop);
         }
         if Instant::now() >= deadline {
-            return Err(Error::new(ErrorKind::Unavailable, "a shard of the index has no copy to serve it"));
+            return Err(error::of_missing_shard());
         }
         // A proxy may have said so at once.
         sleep(back_off(1)).await;
@@ -170,7 +177,7 @@ const PROBES: [&str; 6] = [
 ///
 /// # Errors
 /// `Conflict`, naming the field and the first token that differs.
-pub(super) async fn verify_analysis(client: &Client, alias: &str, schema: &Schema) -> Result<()> {
+async fn verify_analysis(client: &Client, alias: &str, schema: &Schema) -> Result<()> {
     for (name, analyzer, field) in mapping::used_analyzers(schema) {
         for probe in PROBES {
             let theirs = analyze(client, alias, name, probe).await?;
