@@ -5,6 +5,8 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 use statehouse_core::{Error, Namespace, Result, Secret, ServiceUrl};
 
+use crate::service_links::is_service_link;
+
 /// Where each service keeps its state: one URL per service.
 ///
 /// | service | environment | default | embedded | distributed |
@@ -71,8 +73,11 @@ impl Config {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfig`](statehouse_core::ErrorKind::InvalidConfig) for a variable that begins with
-    /// `STATEHOUSE_` and is not known, is empty, is not UTF-8, or contradicts another. `STATEHOUSE_TEST_…` and
-    /// `STATEHOUSE_TOOLS` belong to the tests of statehouse itself and are left alone.
+    /// `STATEHOUSE_` and is not known, is empty, is not UTF-8, or contradicts another. Left alone are the
+    /// [service links](https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables) of
+    /// Kubernetes (a service called `statehouse…` makes it set `STATEHOUSE_PORT`, `STATEHOUSE_…_SERVICE_HOST` and their
+    /// kin in every container), and `STATEHOUSE_TEST_…`, `STATEHOUSE_TOOLS` and `STATEHOUSE_SOAK`, which belong to the
+    /// tests of statehouse itself.
     pub fn from_env() -> Result<Self> {
         Self::default().with_env()
     }
@@ -100,7 +105,7 @@ impl Config {
     fn with_variables(mut self, variables: Vec<(String, String)>) -> Result<Self> {
         let mut variables: Vec<_> = variables
             .into_iter()
-            .filter(|(name, _)| !name.starts_with("STATEHOUSE_TEST_") && name != "STATEHOUSE_TOOLS")
+            .filter(|(name, value)| !(is_of_our_tests(name) || is_service_link(name, value)))
             .collect();
         if let Some((name, _)) = variables.iter().find(|(_, value)| value.is_empty()) {
             return Err(Error::invalid_config(name, "the value is empty; unset the variable for the default"));
@@ -265,6 +270,10 @@ impl ServiceConfig {
     }
 }
 
+fn is_of_our_tests(name: &str) -> bool {
+    name.starts_with("STATEHOUSE_TEST_") || matches!(name, "STATEHOUSE_TOOLS" | "STATEHOUSE_SOAK")
+}
+
 fn first_line(setting: &str, file: &Path) -> Result<Secret> {
     let text = std::fs::read_to_string(file).map_err(|error| {
         Error::invalid_config(setting, format!("cannot read {}", file.display())).with_source(error)
@@ -385,6 +394,39 @@ mod tests {
         assert!(config.cache.resolve("cache").unwrap().password().is_none());
         let config = overlaid("STATEHOUSE_CACHE_PASSWORD", "other");
         assert_eq!(config.cache.resolve("cache").unwrap().password().unwrap().expose(), "other");
+    }
+
+    #[test]
+    fn what_kubernetes_says_of_services_is_left_alone_and_typing_errors_are_not() {
+        let config = read(&[
+            ("STATEHOUSE_SERVICE_HOST", "10.0.171.239"),
+            ("STATEHOUSE_SERVICE_PORT", "8080"),
+            ("STATEHOUSE_SERVICE_PORT_HTTP_ALT", "8080"),
+            ("STATEHOUSE_PORT", "tcp://10.0.171.239:8080"),
+            ("STATEHOUSE_PORT_8080_TCP", "tcp://10.0.171.239:8080"),
+            ("STATEHOUSE_PORT_8080_TCP_PROTO", "tcp"),
+            ("STATEHOUSE_PORT_8080_TCP_PORT", "8080"),
+            ("STATEHOUSE_PORT_8080_TCP_ADDR", "10.0.171.239"),
+            ("STATEHOUSE_CACHE_PORT", "tcp://10.0.171.240:6379"),
+            ("STATEHOUSE_CACHE_URL_SERVICE_HOST", "fd00::7"),
+            ("STATEHOUSE_PORT_X_PORT", "udp://10.0.171.241:53"),
+            ("STATEHOUSE_DNS_PORT_53_UDP_ADDR", "10.0.171.241"),
+            ("STATEHOUSE_CACHE_URL", "redis://cache"),
+        ])
+        .unwrap();
+        assert_eq!(config.cache.url.expose(), "redis://cache");
+        for (name, value) in [
+            ("STATEHOUSE_PORT", "8080"),
+            ("STATEHOUSE_CACHE_PORT", "redis://h"),
+            ("STATEHOUSE_SERVICE_PORT", "http"),
+            ("STATEHOUSE_SERVICE_PORTS", "8080"),
+            ("STATEHOUSE_SERVICE_HOSTS", "h"),
+            ("STATEHOUSE_PORT_HTTP_TCP", "tcp://h:1"),
+            ("STATEHOUSE_PORT_80_TCP_URL", "tcp://h:1"),
+            ("STATEHOUSE_CACHE_HOST", "h"),
+        ] {
+            assert_eq!(read(&[(name, value)]).unwrap_err().setting(), Some(name), "{value}");
+        }
     }
 
     #[test]

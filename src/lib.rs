@@ -5,6 +5,7 @@ mod config;
 mod open;
 #[cfg(feature = "_search")]
 mod search_index;
+mod service_links;
 mod services;
 
 pub use config::{Config, ServiceConfig};
