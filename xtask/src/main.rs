@@ -6,8 +6,10 @@ mod check;
 mod demo;
 mod install;
 mod run;
+mod sabotage;
 mod servers;
 mod services;
+mod soak;
 mod test;
 mod workspace;
 
@@ -22,6 +24,9 @@ Usage: cargo xtask COMMAND
   check                    everything that must hold before a change is merged; what CI runs
   test [--full] [FILTER]   all tests against real servers, installed and started as needed
                            --full: the file store's tests once more, against MinIO
+  soak [NAME] [--json FILE]
+                           the tests whose name contains NAME, with as many rounds as they were written for
+  soak [NAME] --sabotage   breaks the mechanisms of each sabotage.toml one by one: a test must notice
   demo [--replicas 3] [--listen 127.0.0.1:8080]
                            the clinic as replicas on real servers, with a page to break it
   services install         installs the servers' programs [--full: MinIO too]
@@ -43,6 +48,7 @@ fn main() -> ExitCode {
         ["check"] => check::check(),
         ["demo", rest @ ..] => demo::demo(rest),
         ["test", rest @ ..] => test::test(rest),
+        ["soak", rest @ ..] => soak::soak(rest),
         ["services", rest @ ..] => services::services(rest),
         _ => Err(format!("unknown command\n\n{USAGE}")),
     };
