@@ -52,8 +52,11 @@ pub mod capability {
 ///   it was stored (its SHA-256; on a local disk a CRC-32 beside it); one that is shorter, longer or changed ends with
 ///   [`Corrupt`]. A range must have at least one byte of the file; its end may lie behind the
 ///   file's end. Get, head and copy of an absent file fail with [`NotFound`].
-/// - **List** is complete, in the order of the keys' bytes, in pages. Files written or deleted meanwhile may or may not
-///   be in it; all others are. With [`OneLevel`](crate::Depth::OneLevel) no empty prefix is listed.
+/// - **List** is complete, in the order of the keys' bytes, in pages: whatever was put is listed. Files written or
+///   deleted meanwhile may or may not be in it; all others are. With [`OneLevel`](crate::Depth::OneLevel) no empty
+///   prefix is listed, and none that is not behind where the listing begins.
+/// - **Foreign things** that lie among the files (links, markers, names that no key has) are not listed and not
+///   followed; the page [counts](Page::skipped) them.
 /// - **Delete** of an absent file is `Ok(Absent)`. [`Removed`](Deleted::Removed) says that the file was there when
 ///   looked at: two racing deletes may both say so.
 /// - **Copy** keeps content type, user metadata and digest.

@@ -102,7 +102,11 @@ impl Files {
     /// A key's name in this namespace.
     #[must_use]
     pub fn name<'k>(&self, key: &'k FileKey) -> Option<&'k str> {
-        key.as_str().strip_prefix(self.namespace.as_str())?.strip_prefix('/')
+        self.within(key)
+    }
+
+    fn within<'k>(&self, text: &'k str) -> Option<&'k str> {
+        text.strip_prefix(self.namespace.as_str())?.strip_prefix('/')
     }
 }
 
@@ -289,13 +293,14 @@ pub struct List<'a> {
 }
 
 impl<'a> List<'a> {
-    /// Gathers names with a further slash behind the prefix into [`Page::prefixes`].
+    /// Gathers names with a further slash behind the prefix into [`Page::prefixes`], which this handle's
+    /// [`list`](Files::list) takes as they are.
     pub const fn one_level(mut self) -> Self {
         self.options.depth = Depth::OneLevel;
         self
     }
 
-    /// Begins behind this name, in the order of bytes.
+    /// Begins behind this text, in the order of bytes; see [`Start::After`].
     pub fn after(mut self, name: impl AsRef<str>) -> Self {
         let after = format!("{}/{}", self.files.namespace, name.as_ref());
         self.options.start = Start::After(after);
@@ -332,8 +337,13 @@ impl<'a> IntoFuture for List<'a> {
     type IntoFuture = BoxFuture<'a, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        async move { self.files.store.list_with(self.options).await }
-            .instrument(tracing::debug_span!("filestore.list"))
-            .boxed()
+        async move {
+            let mut page = self.files.store.list_with(self.options).await?;
+            page.prefixes =
+                page.prefixes.iter().filter_map(|prefix| self.files.within(prefix).map(ToOwned::to_owned)).collect();
+            Ok(page)
+        }
+        .instrument(tracing::debug_span!("filestore.list"))
+        .boxed()
     }
 }

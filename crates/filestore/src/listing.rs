@@ -50,16 +50,19 @@ impl<'a> Collector<'a> {
         if !text.starts_with(&self.options.prefix) && !self.options.prefix.starts_with(text) {
             return false;
         }
+        if self.gathers(text).is_some_and(|prefix| self.is_passed(prefix)) {
+            return false;
+        }
         match &self.resume {
             Resume::After(after) => after.as_str() <= text || after.starts_with(text),
             Resume::Past(past) => !text.starts_with(past) && (past.as_str() <= text || past.starts_with(text)),
         }
     }
 
-    /// Whether this common prefix, ending with a slash, is what the page ends with: no key below it matters any more.
+    /// Whether the page has the common prefix that all keys below this text are gathered in: none of them matters.
     #[cfg(unix)]
-    pub(crate) fn ends_with(&self, prefix: &str) -> bool {
-        self.page.prefixes.last().is_some_and(|last| last == prefix)
+    pub(crate) fn has_gathered(&self, text: &str) -> bool {
+        self.page.prefixes.last().is_some_and(|last| text.starts_with(last))
     }
 
     fn gathers<'k>(&self, key: &'k str) -> Option<&'k str> {
@@ -73,7 +76,7 @@ impl<'a> Collector<'a> {
 
     /// Whether a key is one of the listing's and behind where it goes on.
     pub(crate) fn wants(&self, key: &str) -> bool {
-        key.starts_with(&self.options.prefix) && !self.is_behind(key)
+        key.starts_with(&self.options.prefix) && !self.is_passed(key)
     }
 
     /// Offers the next key. The entry is made only if it is wanted.
@@ -93,13 +96,15 @@ impl<'a> Collector<'a> {
     }
 
     fn offer_prefix(&mut self, prefix: &str) {
-        if self.page.prefixes.last().is_none_or(|last| last != prefix) && self.room() {
+        // A prefix that the text lies in comes before the text.
+        if !self.is_passed(prefix) && self.page.prefixes.last().is_none_or(|last| last != prefix) && self.room() {
             self.last = Some(Resume::Past(prefix.to_owned()));
             self.page.prefixes.push(prefix.to_owned());
         }
     }
 
-    fn is_behind(&self, key: &str) -> bool {
+    /// Whether a key or common prefix is at or before where the listing goes on.
+    fn is_passed(&self, key: &str) -> bool {
         match &self.resume {
             Resume::After(after) => key <= after.as_str(),
             Resume::Past(past) => key <= past.as_str() || key.starts_with(past),

@@ -177,7 +177,8 @@ pub enum Start {
     /// At the first key.
     #[default]
     First,
-    /// Behind this text, in the order of bytes.
+    /// Behind this text, in the order of bytes. A common prefix is behind the text if it is greater than it, so one
+    /// that the text lies in is not listed.
     After(String),
     /// Where the page that gave out this token ended.
     Token(PageToken),
@@ -257,17 +258,30 @@ impl Default for ListOptions {
 pub struct Page {
     /// The files.
     pub entries: Vec<Entry>,
-    /// The common prefixes, each ending with a slash; empty unless [`Depth::OneLevel`].
+    /// The common prefixes, each ending with a slash; empty unless [`Depth::OneLevel`]. A [`FileStore`] gives them as
+    /// they begin its keys; a [`Files`](crate::Files) handle gives them without its namespace, as it takes them.
+    ///
+    /// [`FileStore`]: crate::FileStore
     pub prefixes: Vec<String>,
     /// Where the next page begins; none on the last.
     pub next: Option<PageToken>,
+    /// How many things the store came across while it made this page that are none of its files and were left out:
+    /// links, devices, names that no key has, what cannot be read. The same thing may be counted by several pages.
+    pub skipped: u64,
 }
 
 impl Page {
     /// A page, for authors of backends.
     #[must_use]
     pub const fn new(entries: Vec<Entry>, prefixes: Vec<String>, next: Option<PageToken>) -> Self {
-        Self { entries, prefixes, next }
+        Self { entries, prefixes, next, skipped: 0 }
+    }
+
+    /// Sets how many foreign things were left out.
+    #[must_use]
+    pub const fn with_skipped(mut self, skipped: u64) -> Self {
+        self.skipped = skipped;
+        self
     }
 }
 

@@ -97,20 +97,13 @@ pub async fn a_listing_has_more_than_a_thousand_files(files: Files) -> Result<()
 pub async fn a_listing_of_one_level_gathers_what_is_below(files: Files) -> Result<()> {
     put_all(&files, &["a/1", "a/2/x", "a/2/y", "a/3", "b-", "b/1", "c/1/2/3", "gone/1"]).await?;
     files.delete("gone/1").await?;
-    let within = |prefixes: &[String]| -> Vec<String> {
-        let namespace = format!("{}/", files.namespace());
-        prefixes.iter().map(|prefix| prefix.strip_prefix(&namespace).expect("in the namespace").to_owned()).collect()
-    };
     let page = files.list("").one_level().await?;
     assert_eq!(
-        (entries(&files, &page), within(&page.prefixes)),
+        (entries(&files, &page), page.prefixes),
         (vec!["b-".into()], vec!["a/".into(), "b/".into(), "c/".into()])
     );
     let page = files.list("a/").one_level().await?;
-    assert_eq!(
-        (entries(&files, &page), within(&page.prefixes)),
-        (vec!["a/1".into(), "a/3".into()], vec!["a/2/".into()])
-    );
+    assert_eq!((entries(&files, &page), page.prefixes), (vec!["a/1".into(), "a/3".into()], vec!["a/2/".into()]));
     let (mut found, mut next) = (Vec::new(), None);
     loop {
         let list = files.list("").one_level().limit(1);
@@ -119,7 +112,7 @@ pub async fn a_listing_of_one_level_gathers_what_is_below(files: Files) -> Resul
             None => list.await?,
         };
         found.extend(entries(&files, &page));
-        found.extend(within(&page.prefixes));
+        found.extend(page.prefixes);
         next = page.next;
         if next.is_none() {
             break;
@@ -143,6 +136,63 @@ pub async fn a_listing_may_begin_behind_any_text(files: Files) -> Result<()> {
         assert_eq!(entries(&files, &files.list("").after(after).await?), expected, "after {after}");
     }
     assert_eq!(entries(&files, &files.list("b/").after("b/1").limit(1).await?), ["b/2"]);
+    Ok(())
+}
+
+/// Files and common prefixes alike: a prefix that the text lies in is not listed, whatever is behind the text in it.
+pub async fn one_level_behind_any_text_lists_what_is_greater(files: Files) -> Result<()> {
+    let all = ["a-", "a/1", "a/2", "b-", "b/1", "b/2/x", "b/3", "b0", "c/d/e", "d"];
+    put_all(&files, &all).await?;
+    let texts = [
+        "", "a", "a/", "a/1", "a/15", "a0", "b", "b-", "b/", "b/1", "b/2", "b/2/", "b/2/x", "b/2/y", "b/z", "c/d/e",
+        "d", "z",
+    ];
+    for prefix in ["", "a", "a/", "b", "b/", "b/2/", "c/", "z"] {
+        for after in texts {
+            let mut expected: Vec<_> = all.iter().filter_map(|name| listed_as(name, prefix)).collect();
+            expected.dedup();
+            expected.retain(|listed| *listed > after);
+            for limit in [1, 2, 1000] {
+                let (mut found, mut next) = (Vec::new(), None);
+                loop {
+                    let list = files.list(prefix).one_level().limit(limit);
+                    let page = match next {
+                        Some(token) => list.page(token).await?,
+                        None => list.after(after).await?,
+                    };
+                    found.extend(entries(&files, &page));
+                    found.extend(page.prefixes);
+                    next = page.next;
+                    if next.is_none() {
+                        break;
+                    }
+                }
+                found.sort_unstable();
+                assert_eq!(found, expected, "{prefix:?} after {after:?}, {limit} a page");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The name itself, or the common prefix that it is gathered in.
+fn listed_as<'a>(name: &'a str, prefix: &str) -> Option<&'a str> {
+    let rest = name.strip_prefix(prefix)?;
+    Some(rest.find('/').map_or(name, |slash| &name[..=prefix.len() + slash]))
+}
+
+/// What one level gives is listed as it is, level by level, down to every file.
+pub async fn common_prefixes_are_names_that_the_handle_takes(files: Files) -> Result<()> {
+    let all = ["a/1", "a/b/2", "a/b/c/3", "d", "e/4"];
+    put_all(&files, &all).await?;
+    let (mut prefixes, mut found) = (vec![String::new()], Vec::new());
+    while let Some(prefix) = prefixes.pop() {
+        let page = files.list(&prefix).one_level().await?;
+        found.extend(entries(&files, &page));
+        prefixes.extend(page.prefixes);
+    }
+    found.sort_unstable();
+    assert_eq!(found, all);
     Ok(())
 }
 

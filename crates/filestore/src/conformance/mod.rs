@@ -14,6 +14,7 @@
 
 mod conditions;
 mod lists;
+mod names;
 mod puts;
 mod reads;
 
@@ -25,6 +26,7 @@ use statehouse_core::{Capability, ErrorKind, Namespace, Result};
 
 pub use self::conditions::*;
 pub use self::lists::*;
+pub use self::names::*;
 pub use self::puts::*;
 pub use self::reads::*;
 use crate::{Body, FileStore, Files};
@@ -62,10 +64,13 @@ macro_rules! conformance_suite {
             a_file_and_files_below_its_name_coexist [NESTED_FILES],
             names_that_differ_in_case_or_unicode_form_are_different [],
             odd_names_read_back_and_are_listed [],
+            what_was_put_is_listed_whatever_its_name [],
             a_listing_is_complete_ordered_and_paged [],
             a_listing_has_more_than_a_thousand_files [],
             a_listing_of_one_level_gathers_what_is_below [],
             a_listing_may_begin_behind_any_text [],
+            one_level_behind_any_text_lists_what_is_greater [],
+            common_prefixes_are_names_that_the_handle_takes [],
             namespaces_are_apart [],
             a_store_that_works_is_up [],
         }

@@ -20,6 +20,7 @@ use super::lock::{Lock, Share};
 use super::name::DiskName;
 use super::stage::{Existing, Stage, Staged};
 use super::trailer::{Decoded, Description, Trailer};
+use super::walk::Walks;
 use crate::digest::{Check, Intake, Received, Verifier, corrupt, nonce};
 use crate::{Condition, CopyOptions, Deleted, ETag, Entry, FileKey, GetOptions, Meta, PutOptions, Stored};
 
@@ -29,8 +30,12 @@ pub(super) const PIECE: u64 = 512 << 10;
 /// The longest file that is read on the caller's own thread, if it is in the page cache.
 const INLINE: u64 = 64 << 10;
 
-/// How much of a long file's end is read for its trailer: more than a description can have.
-const TAIL: u64 = 4096;
+/// How much of a file's end is read for its trailer: enough for most.
+const TAIL: usize = 512;
+
+/// More than a trailer has: a description is at most a content type of 255 bytes and 1,536 bytes of metadata, with the
+/// lengths of up to 1,536 names and values.
+const MAX_TRAILER: u64 = 16 << 10;
 
 /// How often a write begins again because a concurrent delete removed its empty directory.
 const ATTEMPTS: usize = 100;
@@ -44,6 +49,7 @@ pub(super) struct Disk {
     stage: Arc<Stage>,
     locks: OwnedFd,
     durability: Durability,
+    pub(super) walks: Walks,
 }
 
 /// The content of a file, as far as it was read.
@@ -77,7 +83,7 @@ impl Disk {
         let locks = own("locks").map_err(map_error)?;
         check_format(&root)?;
         let stage = Arc::new(Stage::open(&root)?);
-        Ok(Self { root, stage, locks, durability: config.durability })
+        Ok(Self { root, stage, locks, durability: config.durability, walks: Walks::default() })
     }
 
     pub(super) fn create(&self) -> Result<Staged> {
@@ -126,28 +132,26 @@ impl Disk {
         Ok(read_trailer(&file, size)?.into_meta(key, modified))
     }
 
-    /// A listing's line; none if the file is gone or is none of ours.
-    pub(super) fn entry(&self, key: &FileKey, path: &str) -> Result<Option<Entry>> {
-        let read = self.open_file(path).and_then(|(file, size, modified)| Ok((read_trailer(&file, size)?, modified)));
-        match read {
-            Ok((trailer, modified)) => Ok(Some(Entry::new(key.clone(), trailer.len, trailer.etag(), modified))),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) if error.kind() == ErrorKind::Corrupt => {
-                tracing::warn!("a listing leaves out a file that is damaged or none of the store's");
-                Ok(None)
-            }
-            Err(error) => Err(error),
-        }
+    /// A listing's line of a file in the folder at this path, whose directory is opened once.
+    pub(super) fn entry(&self, key: &FileKey, folder: &str, directory: &mut Option<OwnedFd>) -> Result<Entry> {
+        let name = DiskName::of(key);
+        let (file, size, modified) = if name.directory() == folder {
+            let directory = match directory {
+                Some(directory) => directory,
+                None => directory.insert(self.root.open_directory(folder).map_err(map_error)?),
+            };
+            let flags = READ | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let opened = rustix::fs::openat(directory, name.name(), flags, Mode::empty());
+            regular(opened.map_err(map_error)?)?
+        } else {
+            self.open_file(name.path())?
+        };
+        let trailer = read_trailer(&file, size)?;
+        Ok(Entry::new(key.clone(), trailer.len, trailer.etag(), modified))
     }
 
     fn open_file(&self, path: &str) -> Result<(File, u64, Timestamp)> {
-        // Without blocking, so that a pipe that somebody put there cannot make a reader wait for ever.
-        let fd = self.root.open(path, OFlags::RDONLY | OFlags::NONBLOCK).map_err(map_error)?;
-        let stat = rustix::fs::fstat(&fd).map_err(map_error)?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            return Err(corrupt("something else than a file lies in the file's place"));
-        }
-        Ok((fd.into(), u64::try_from(stat.st_size).unwrap_or(0), modified(&stat)))
+        regular(self.root.open(path, READ).map_err(map_error)?)
     }
 
     /// Fails early where the end could only be the same, before a body is read and written.
@@ -303,6 +307,17 @@ impl Disk {
     }
 }
 
+/// How files are opened to read: without blocking, so that a pipe that somebody put there makes no reader wait for ever.
+const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK);
+
+fn regular(fd: OwnedFd) -> Result<(File, u64, Timestamp)> {
+    let stat = rustix::fs::fstat(&fd).map_err(map_error)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(corrupt("something else than a file lies in the file's place"));
+    }
+    Ok((fd.into(), u64::try_from(stat.st_size).unwrap_or(0), modified(&stat)))
+}
+
 /// Why a file could not be given its name.
 enum Refusal {
     DirectoryGone,
@@ -377,14 +392,22 @@ fn select(meta: &Meta, options: &GetOptions) -> Result<Range<u64>> {
 }
 
 fn read_trailer(file: &File, size: u64) -> Result<Trailer> {
-    let mut len = TAIL.min(size);
-    loop {
-        let mut tail = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
-        file.read_exact_at(&mut tail, size - len).map_err(cut_short)?;
-        match Trailer::decode(&tail, size)? {
-            Decoded::Trailer(trailer) => return Ok(trailer),
-            Decoded::Longer(needed) => len = needed,
+    let mut tail = [0; TAIL];
+    let tail = &mut tail[TAIL.saturating_sub(usize::try_from(size).unwrap_or(TAIL))..];
+    file.read_exact_at(tail, size - tail.len() as u64).map_err(cut_short)?;
+    let needed = match Trailer::decode(tail, size)? {
+        Decoded::Trailer(trailer) => return Ok(trailer),
+        // What the footer says of the length is not checked yet.
+        Decoded::Longer(needed) if needed > MAX_TRAILER => {
+            return Err(corrupt("the file's trailer is longer than any is"));
         }
+        Decoded::Longer(needed) => needed,
+    };
+    let mut tail = vec![0; usize::try_from(needed).unwrap_or(0)];
+    file.read_exact_at(&mut tail, size - needed).map_err(cut_short)?;
+    match Trailer::decode(&tail, size)? {
+        Decoded::Trailer(trailer) => Ok(trailer),
+        Decoded::Longer(_) => Err(corrupt("the file was changed while it was read")),
     }
 }
 

@@ -4,6 +4,7 @@ mod beneath;
 mod client;
 mod config;
 mod error;
+mod folder;
 mod lock;
 mod name;
 mod stage;

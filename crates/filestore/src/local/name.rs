@@ -4,7 +4,8 @@
 //! lowercase hex digits. So two keys never share a name on a disk that folds case or normalises Unicode, and names that
 //! some system reserves do not occur. The last segment is the file's name; the others are directories whose names end
 //! with `+`, so that the file `a` lies beside the directory `a+` of the file `a/b`. A name that gets too long goes on
-//! in a directory whose name ends with `=`. Nothing begins with a dot, so `.statehouse` is out of every key's reach.
+//! in a directory whose name ends with `=`; where it goes on, the rules for a name's beginning hold again. No name
+//! begins with a dot: such names are the store's own.
 
 use crate::FileKey;
 
@@ -68,53 +69,62 @@ pub(super) fn directory_of(prefix: &str) -> String {
     if path.is_empty() { ".".to_owned() } else { path }
 }
 
+/// How one segment is spelled, without the ending of a directory.
+pub(super) fn spelled(segment: &str) -> String {
+    let mut path = String::with_capacity(segment.len() + 16);
+    spell(segment, &mut path);
+    path
+}
+
 fn spell(segment: &str, path: &mut String) {
-    let mut start = path.len();
-    let reserved = is_device(segment);
-    for (at, byte) in segment.bytes().enumerate() {
-        let edge = at == 0 || at + 1 == segment.len();
-        let plain = match byte {
-            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => !(reserved && at == 0),
-            b'.' => !edge,
-            _ => false,
-        };
+    let bytes = segment.as_bytes();
+    let (mut start, mut reserved) = (path.len(), is_device(bytes));
+    for (at, byte) in bytes.iter().enumerate() {
         if path.len() - start + 3 > MAX_NAME {
             path.push(CONTINUED);
             path.push('/');
-            start = path.len();
+            (start, reserved) = (path.len(), is_device(&bytes[at..]));
         }
+        let first = path.len() == start;
+        let plain = match byte {
+            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => !(reserved && first),
+            b'.' => !first && at + 1 < bytes.len(),
+            _ => false,
+        };
         if plain {
-            path.push(byte.into());
+            path.push((*byte).into());
         } else {
             path.push('%');
-            path.push_str(&crate::digest::hex(&[byte]));
+            path.push_str(&crate::digest::hex(&[*byte]));
         }
     }
 }
 
 /// Names that Windows keeps for devices, whatever their extension. Capitals are escaped anyway.
-fn is_device(segment: &str) -> bool {
-    let stem = segment.split('.').next().unwrap_or(segment);
-    let numbered = |text: &str| text.len() == 4 && text.ends_with(|c: char| c.is_ascii_digit());
-    matches!(stem, "con" | "prn" | "aux" | "nul")
-        || (numbered(stem) && (stem.starts_with("com") || stem.starts_with("lpt")))
+fn is_device(name: &[u8]) -> bool {
+    let stem = name.split(|byte| *byte == b'.').next().unwrap_or(name);
+    match stem {
+        b"con" | b"prn" | b"aux" | b"nul" => true,
+        [b'c', b'o', b'm', number] | [b'l', b'p', b't', number] => number.is_ascii_digit(),
+        _ => false,
+    }
 }
 
-/// The bytes that a name on the disk spells, without its ending.
-pub(super) fn read(name: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(name.len());
-    let mut rest = name.as_bytes();
+/// Appends the bytes that a name on the disk spells, given without its ending; false if it spells none.
+pub(super) fn read(name: &[u8], bytes: &mut Vec<u8>) -> bool {
+    let mut rest = name;
     while let Some((first, tail)) = rest.split_first() {
         if *first == b'%' {
-            let digits = std::str::from_utf8(tail.get(..2)?).ok()?;
-            bytes.push(u8::from_str_radix(digits, 16).ok()?);
+            let digits = tail.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+            let Some(byte) = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) else { return false };
+            bytes.push(byte);
             rest = &tail[2..];
         } else {
             bytes.push(*first);
             rest = tail;
         }
     }
-    Some(bytes)
+    true
 }
 
 #[cfg(test)]
@@ -150,14 +160,30 @@ mod tests {
         assert_eq!(names.len(), distinct.len());
     }
 
+    /// Every way to write a name of this many bytes with one of these pieces at the place where names are split.
+    fn long_segments() -> impl Iterator<Item = String> {
+        let inserted = [".", "..", "con", "nul.x", "com1.", "%", "é", "Ж.", "A", "-", "=", "+"];
+        (100..=145).chain(250..=255).flat_map(move |before| {
+            inserted.into_iter().flat_map(move |middle| {
+                ["x", "Ж", "."].into_iter().map(move |filler| {
+                    let mut segment = filler.repeat(before / filler.len()) + middle;
+                    segment.extend(std::iter::repeat_n('y', 255_usize.saturating_sub(segment.len())));
+                    segment
+                })
+            })
+        })
+    }
+
     #[test]
     fn long_names_are_split_and_every_name_reads_back() {
-        for segment in ["x".repeat(255), "Ж".repeat(127), ".".repeat(255), "a.B".repeat(85)] {
-            let path = path(&segment);
-            assert!(path.split('/').all(|name| name.len() <= MAX_NAME + 1), "{path}");
-            let read: Vec<u8> =
-                path.split('/').flat_map(|name| read(name.trim_end_matches(CONTINUED)).unwrap()).collect();
-            assert_eq!(String::from_utf8(read).unwrap(), segment);
+        for segment in long_segments().chain(["Ж".repeat(127), ".".repeat(255), "a.B".repeat(85), "con".repeat(85)]) {
+            let (path, mut read_back) = (spelled(&segment), Vec::new());
+            for name in path.split('/') {
+                assert!(name.len() <= MAX_NAME + 1 && !name.starts_with('.') && !name.ends_with('.'), "{path}");
+                assert!(!is_device(name.trim_end_matches(CONTINUED).as_bytes()), "{path}");
+                assert!(read(name.trim_end_matches(CONTINUED).as_bytes(), &mut read_back));
+            }
+            assert_eq!(String::from_utf8(read_back).unwrap(), segment);
         }
     }
 }

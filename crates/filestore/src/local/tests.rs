@@ -1,3 +1,5 @@
+mod listing;
+
 use std::fs;
 use std::os::unix::fs::{FileExt, symlink};
 use std::path::{Path, PathBuf};

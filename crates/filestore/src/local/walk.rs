@@ -1,94 +1,202 @@
 //! Listing: the directories in the order of the keys, and only those that the page needs.
+//!
+//! Where a page ends, the walk is put aside under its token and the next page goes on with it: so all pages together
+//! read each directory a few times, however many pages there are. A token whose walk is gone (used before, made by
+//! another process, or put out by later ones) is as good: the walk begins anew behind the same key.
 
-use rustix::fs::Dir;
-use rustix::io::Errno;
-use statehouse_core::{Error, Result};
+use std::sync::{Mutex, PoisonError};
+
+use rustix::fd::OwnedFd;
+use statehouse_core::{ErrorKind, Result};
 
 use super::client::Disk;
-use super::error::map_error;
-use super::name::{self, CONTINUED, DIRECTORY, DiskName};
+use super::folder::Folder;
+use super::name::{self, DIRECTORY};
+use crate::digest::{hex, nonce};
 use crate::listing::Collector;
-use crate::{FileKey, ListOptions, Page};
+use crate::{Depth, FileKey, ListOptions, Page, PageToken, Start};
 
-/// Something in a directory.
-struct Item {
-    /// What it adds to the keys: a segment, and for a directory the slash behind it.
-    adds: String,
-    path: String,
+/// How many walks are kept, and how many bytes of names they may hold together.
+const MAX_WALKS: usize = 64;
+const MAX_BYTES: usize = 32 << 20;
+
+/// What a token begins with that has a walk: this, an identity of 16 digits, and then the token of the page.
+const WALK: char = 'w';
+
+/// A listing under way: the directories that it is in, the innermost last.
+#[derive(Debug, Default)]
+struct Walk {
+    folders: Vec<Folder>,
+    skipped: u64,
+}
+
+/// Walks between two pages.
+#[derive(Debug, Default)]
+pub(super) struct Walks(Mutex<Vec<Kept>>);
+
+#[derive(Debug)]
+struct Kept {
+    token: String,
+    prefix: String,
+    depth: Depth,
+    walk: Walk,
 }
 
 impl Disk {
     pub(super) fn list(&self, options: &ListOptions) -> Result<Page> {
         options.check()?;
-        let mut page = Collector::new(options)?;
-        let base = options.prefix.rfind('/').map_or("", |slash| &options.prefix[..=slash]);
-        // A prefix that no key can have has no directory either.
-        if base.is_empty() || FileKey::new(base.trim_end_matches('/')).is_ok_and(|key| key.len() + 1 == base.len()) {
-            self.walk(&name::directory_of(base), base, &mut page)?;
+        let kept = self.walks.take(options);
+        let options = ListOptions { start: without_walk(&options.start), ..options.clone() };
+        let mut page = Collector::new(&options)?;
+        let mut walk = kept.map_or_else(|| self.begin_walk(&page, &options.prefix), Ok)?;
+        walk.fill(self, &mut page)?;
+        let mut page = page.finish().with_skipped(walk.skipped);
+        if walk.skipped > 0 {
+            tracing::debug!(skipped = walk.skipped, "a listing left out what is none of the store's files");
         }
-        Ok(page.finish())
+        if let Some(token) = &mut page.next {
+            *token = self.walks.keep(token, &options, walk)?;
+        }
+        Ok(page)
     }
 
-    fn walk(&self, path: &str, prefix: &str, page: &mut Collector<'_>) -> Result<()> {
-        for item in self.items(path)? {
-            let key = format!("{prefix}{}", item.adds);
-            if key.ends_with('/') {
-                if page.wants_below(&key) {
-                    self.walk(&item.path, &key, page)?;
+    fn begin_walk(&self, page: &Collector<'_>, prefix: &str) -> Result<Walk> {
+        let base = prefix.rfind('/').map_or("", |slash| &prefix[..=slash]);
+        // A prefix that no key can have has no directory either.
+        if !base.is_empty() && !FileKey::new(base.trim_end_matches('/')).is_ok_and(|key| key.len() + 1 == base.len()) {
+            return Ok(Walk::default());
+        }
+        let (folder, skipped) = Folder::open(&self.root, name::directory_of(base), base.to_owned(), page)?;
+        Ok(Walk { folders: vec![folder], skipped })
+    }
+}
+
+impl Walk {
+    /// Goes on until the page is full or nothing is left.
+    fn fill(&mut self, disk: &Disk, page: &mut Collector<'_>) -> Result<()> {
+        let mut directory = None;
+        while let Some(folder) = self.folders.last_mut() {
+            let Some(adds) = folder.peek().filter(|_| !page.has_gathered(&folder.prefix)) else {
+                directory = None;
+                if page.has_gathered(&folder.prefix) {
+                    self.folders.pop();
+                } else if let Some(skipped) = folder.read_on(&disk.root, page)? {
+                    self.skipped += skipped;
+                } else {
+                    self.folders.pop();
                 }
-            } else {
-                self.offer(&key, &item.path, page)?;
+                continue;
+            };
+            let key = format!("{}{adds}", folder.prefix);
+            if let Some(segment) = adds.strip_suffix('/') {
+                let path = below(&folder.path, &name::spelled(segment));
+                folder.pass();
+                if page.wants_below(&key) {
+                    directory = None;
+                    self.enter(disk, path, key, page)?;
+                }
+                continue;
             }
-            // Once the page says that there is something below a common prefix, the rest of it does not matter.
-            if page.is_full() || page.ends_with(prefix) {
+            offer(disk, &folder.path, &mut directory, &key, page, &mut self.skipped)?;
+            if page.is_full() {
                 break;
             }
+            folder.pass();
         }
         Ok(())
     }
 
-    fn offer(&self, key: &str, path: &str, page: &mut Collector<'_>) -> Result<()> {
-        // What no key is spelled like was put there by something else.
-        let Some(key) = FileKey::new(key).ok().filter(|key| DiskName::of(key).path() == path) else { return Ok(()) };
-        let mut failed: Option<Error> = None;
-        page.offer(&key, || {
-            self.entry(&key, path).unwrap_or_else(|error| {
-                failed = Some(error);
-                None
-            })
-        });
-        failed.map_or(Ok(()), Err)
-    }
-
-    /// What is in a directory, in the order of the keys. One that is gone is empty.
-    fn items(&self, path: &str) -> Result<Vec<Item>> {
-        let mut items = Vec::new();
-        self.collect(path, &[], &mut items)?;
-        items.sort_unstable_by(|a, b| a.adds.cmp(&b.adds));
-        Ok(items)
-    }
-
-    fn collect(&self, path: &str, begun: &[u8], items: &mut Vec<Item>) -> Result<()> {
-        let directory = match self.root.open_directory(path) {
-            Ok(directory) => directory,
-            Err(Errno::NOENT) => return Ok(()),
-            Err(error) => return Err(map_error(error)),
-        };
-        let mut continued = Vec::new();
-        for entry in Dir::new(directory).map_err(map_error)? {
-            let entry = entry.map_err(map_error)?;
-            let Some(name) = entry.file_name().to_str().ok().filter(|name| !name.starts_with('.')) else { continue };
-            let Some(spelled) = name::read(name.trim_end_matches([DIRECTORY, CONTINUED])) else { continue };
-            let path = if path == "." { name.to_owned() } else { format!("{path}/{name}") };
-            let adds = [begun, &spelled].concat();
-            if name.ends_with(CONTINUED) {
-                continued.push((path, adds));
-            } else if let Ok(mut adds) = String::from_utf8(adds) {
-                adds.extend(name.ends_with(DIRECTORY).then_some('/'));
-                items.push(Item { adds, path });
+    /// A folder that cannot be read, or has become a link since its name was read, is none of ours.
+    fn enter(&mut self, disk: &Disk, path: String, prefix: String, page: &Collector<'_>) -> Result<()> {
+        match Folder::open(&disk.root, path, prefix, page) {
+            Ok((folder, skipped)) => {
+                self.folders.push(folder);
+                self.skipped += skipped;
             }
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                tracing::warn!("a listing leaves out a folder that it may not read");
+                self.skipped += 1;
+            }
+            Err(error) => return Err(error),
         }
-        // The first directory is closed by now: however long the names, one is open at a time.
-        continued.into_iter().try_for_each(|(path, begun)| self.collect(&path, &begun, items))
+        Ok(())
+    }
+}
+
+fn below(path: &str, spelled: &str) -> String {
+    if path == "." { format!("{spelled}{DIRECTORY}") } else { format!("{path}/{spelled}{DIRECTORY}") }
+}
+
+/// Offers a file to the page, and reads it if the page wants it. `directory` is the one at `path` once it was needed.
+fn offer(
+    disk: &Disk,
+    path: &str,
+    directory: &mut Option<OwnedFd>,
+    key: &str,
+    page: &mut Collector<'_>,
+    skipped: &mut u64,
+) -> Result<()> {
+    let Ok(key) = FileKey::new(key) else {
+        *skipped += 1;
+        return Ok(());
+    };
+    let mut failed = None;
+    page.offer(&key, || match disk.entry(&key, path, directory) {
+        Ok(entry) => Some(entry),
+        Err(error) => {
+            match error.kind() {
+                ErrorKind::NotFound => {}
+                ErrorKind::Corrupt | ErrorKind::PermissionDenied => {
+                    tracing::warn!(%error, "a listing leaves out a file that is damaged or none of the store's");
+                    *skipped += 1;
+                }
+                _ => failed = Some(error),
+            }
+            None
+        }
+    });
+    failed.map_or(Ok(()), Err)
+}
+
+/// The token that the page itself understands.
+fn without_walk(start: &Start) -> Start {
+    if let Start::Token(token) = start
+        && let Some((_, rest)) = token.as_str().strip_prefix(WALK).and_then(|token| token.split_at_checked(16))
+    {
+        return Start::Token(PageToken::new(rest));
+    }
+    start.clone()
+}
+
+impl Walks {
+    /// The walk that a token was given out for, if it is still there.
+    fn take(&self, options: &ListOptions) -> Option<Walk> {
+        let Start::Token(token) = &options.start else { return None };
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let found =
+            |kept: &Kept| kept.token == token.as_str() && kept.prefix == options.prefix && kept.depth == options.depth;
+        let at = kept.iter().position(found)?;
+        let mut walk = kept.remove(at).walk;
+        walk.skipped = 0;
+        Some(walk)
+    }
+
+    /// Puts a walk aside, and gives the token under which it is found.
+    fn keep(&self, token: &PageToken, options: &ListOptions, walk: Walk) -> Result<PageToken> {
+        let token = format!("{WALK}{}{}", hex(&nonce()?[..8]), token.as_str());
+        let (prefix, depth) = (options.prefix.clone(), options.depth);
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.push(Kept { token: token.clone(), prefix, depth, walk });
+        let mut bytes: usize = kept.iter().map(|kept| kept.walk.bytes()).sum();
+        while kept.len() > MAX_WALKS || (bytes > MAX_BYTES && kept.len() > 1) {
+            bytes -= kept.remove(0).walk.bytes();
+        }
+        Ok(PageToken::new(token))
+    }
+}
+
+impl Walk {
+    fn bytes(&self) -> usize {
+        self.folders.iter().map(|folder| folder.bytes() + folder.path.len() + folder.prefix.len()).sum()
     }
 }

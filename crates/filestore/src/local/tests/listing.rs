@@ -1,0 +1,123 @@
+//! Listings of directories that hold more than the store's own files, and of those that are long.
+
+use std::os::unix::net::UnixListener;
+
+use futures_util::TryStreamExt;
+
+use super::*;
+use crate::{Page, PageToken};
+
+fn names(files: &Files, page: &Page) -> Vec<String> {
+    page.entries.iter().map(|entry| files.name(&entry.key).unwrap().to_owned()).collect()
+}
+
+async fn relaxed(dir: &Dir) -> Files {
+    let config = LocalConfig::new(&dir.0).with_durability(Durability::Relaxed);
+    Files::new(Arc::new(LocalFileStore::open_with(config).await.unwrap()), Namespace::new("n").unwrap())
+}
+
+#[tokio::test]
+async fn links_sockets_pipes_and_foreign_names_are_skipped_and_counted() {
+    let (dir, outside) = (Dir::new(), Dir::new());
+    let files = dir.files().await;
+    let all = ["a", "below/b", "below/c/d", "e"];
+    for name in all {
+        files.put(name, "x").await.unwrap();
+    }
+    fs::create_dir(outside.0.join("elsewhere")).unwrap();
+    let long = format!("{}=", "x".repeat(138));
+    for folder in ["n+", "n+/below+"] {
+        let at = |name: &str| dir.0.join(folder).join(name);
+        symlink(dir.0.join("n+/a"), at("link")).unwrap();
+        symlink(outside.0.join("nothing"), at("dangling")).unwrap();
+        symlink(outside.0.join("elsewhere"), at("linked+")).unwrap();
+        symlink(outside.0.join("elsewhere"), at(&long)).unwrap();
+        symlink(dir.0.join("n+"), at("loop+")).unwrap();
+        drop(UnixListener::bind(at("socket")).unwrap());
+        assert!(std::process::Command::new("mkfifo").arg(at("pipe")).status().unwrap().success());
+        for name in ["Upload.TMP", "upload.tmp", "%zz", "%61", "a=", "file+", ".DS_Store", "%ff", "%2e%2e"] {
+            fs::write(at(name), "foreign").unwrap();
+        }
+        fs::create_dir(at("folder")).unwrap();
+        fs::create_dir_all(at("%2e%2e+/x+")).unwrap();
+    }
+    for prefix in ["", "below/"] {
+        let page = files.list(prefix).await.unwrap();
+        let expected: Vec<_> = all.into_iter().filter(|name| name.starts_with(prefix)).collect();
+        assert_eq!(names(&files, &page), expected);
+        assert_eq!(page.skipped, if prefix.is_empty() { 34 } else { 17 }, "{prefix:?}");
+    }
+    let page = files.list("").one_level().await.unwrap();
+    assert_eq!(
+        (names(&files, &page), page.prefixes),
+        (vec!["a".to_owned(), "e".to_owned()], vec!["below/".to_owned()])
+    );
+    assert_eq!(files.list("below/c/").await.unwrap().skipped, 0);
+    // The links themselves lead nowhere, whatever they are asked for.
+    for name in ["link", "dangling", "linked/x", "loop/a"] {
+        assert_eq!(files.get(name).await.unwrap_err().kind(), ErrorKind::PermissionDenied, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_goes_on_in_another_store_and_as_often_as_it_is_asked_for() {
+    let dir = Dir::new();
+    let (files, other) = (relaxed(&dir).await, relaxed(&dir).await);
+    let all = ["a", "b/1", "b/2/x", "b/2/y", "b/3", "c", "d/e/f"];
+    for name in all {
+        files.put(name, "x").await.unwrap();
+    }
+    let (mut next, mut found): (Option<PageToken>, Vec<String>) = (None, Vec::new());
+    loop {
+        let page = async |files: &Files| match &next {
+            Some(token) => files.list("").limit(2).page(token.clone()).await,
+            None => files.list("").limit(2).await,
+        };
+        let (first, again, elsewhere) =
+            (page(&files).await.unwrap(), page(&files).await.unwrap(), page(&other).await.unwrap());
+        assert_eq!(names(&files, &first), names(&files, &again));
+        assert_eq!(names(&files, &first), names(&files, &elsewhere));
+        found.extend(names(&files, &first));
+        next = first.next;
+        if next.is_none() {
+            break;
+        }
+    }
+    assert_eq!(found, all);
+}
+
+#[tokio::test]
+async fn a_listing_sees_what_was_written_before_it_began_though_an_older_one_is_under_way() {
+    let dir = Dir::new();
+    let files = relaxed(&dir).await;
+    for name in ["a", "b", "d"] {
+        files.put(name, "x").await.unwrap();
+    }
+    let older = files.list("").limit(1).await.unwrap();
+    files.put("c", "x").await.unwrap();
+    files.delete("b").await.unwrap();
+    let newer = files.list("").limit(1).await.unwrap();
+    assert_ne!(older.next, newer.next);
+    let rest = files.list("").page(newer.next.unwrap()).await.unwrap();
+    assert_eq!(names(&files, &rest), ["c", "d"]);
+    let rest = files.list("").page(older.next.unwrap()).await.unwrap();
+    assert!([&["c", "d"][..], &["d"]].iter().any(|expected| names(&files, &rest) == *expected));
+}
+
+#[tokio::test]
+async fn a_folder_that_does_not_fit_into_a_window_is_listed_whole() {
+    let dir = Dir::new();
+    let files = relaxed(&dir).await;
+    let mut all: Vec<_> = (0..2_500).map(|n| format!("{}{:04}", "x".repeat(125), n * 7919 % 10_000)).collect();
+    all.extend((0..50).map(|n| format!("{}/{}", "y".repeat(100), n)));
+    for name in &all {
+        files.put(name, "x").await.unwrap();
+    }
+    all.sort_unstable();
+    for limit in [999, 1000] {
+        let entries: Vec<_> = files.list("").limit(limit).stream().try_collect().await.unwrap();
+        assert!(entries.iter().map(|entry| files.name(&entry.key).unwrap()).eq(&all), "{limit} a page");
+    }
+    let page = files.list("").after(&all[2_000]).limit(3).await.unwrap();
+    assert_eq!(names(&files, &page), all[2_001..2_004]);
+}
