@@ -3,12 +3,16 @@
 
 mod config;
 mod open;
+#[cfg(feature = "serve")]
+mod operations;
 #[cfg(feature = "_search")]
 mod search_index;
 mod service_links;
 mod services;
 
 pub use config::{Config, ServiceConfig};
+#[cfg(feature = "serve")]
+pub use operations::{Operations, PeerAddress, RequestBody};
 #[cfg(feature = "_search")]
 pub use search_index::SearchBuilder;
 pub use services::{Services, ServicesHealth};

@@ -140,6 +140,13 @@ impl Services {
         }
     }
 
+    /// Serves the application, with time limits for its clients and an end that loses nothing.
+    #[cfg(feature = "serve")]
+    #[must_use]
+    pub fn operations(&self) -> crate::Operations {
+        crate::Operations::new(self.clone())
+    }
+
     /// Finishes what is under way: commits and closes the open search indexes. Everything else that was acknowledged is
     /// stored already, and connections close when the last clone is dropped.
     ///

@@ -3,6 +3,7 @@
 mod misconfiguration;
 mod readme;
 mod services;
+mod serving;
 
 use statehouse_testkit::{OpenSearchNode, S3Server};
 

@@ -1,0 +1,166 @@
+//! An application that is served by the library: impatient with clients that stand still, patient with slow ones.
+
+use std::io;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::routing::{get, post};
+use statehouse::{Config, Operations, Services};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+/// Within this the machine, however busy, has done what is expected at once.
+const SOON: Duration = Duration::from_secs(20);
+
+struct Served {
+    address: String,
+    stop: oneshot::Sender<()>,
+    ended: JoinHandle<io::Result<()>>,
+}
+
+async fn serve(settings: impl FnOnce(Operations) -> Operations) -> Served {
+    let app = Router::new()
+        .route("/", get(|| async { "hello" }))
+        .route("/length", post(|body: Bytes| async move { body.len().to_string() }))
+        .route("/slow", get(|| async { sleep(Duration::from_millis(600)).await }))
+        .route("/for-ever", get(std::future::pending::<()>))
+        .route("/much", get(|| async { Body::from(vec![b'x'; 64 << 20]) }));
+    let services = Services::open(Config::in_memory()).await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (stop, stopped) = oneshot::channel();
+    let until = async { stopped.await.unwrap_or_default() };
+    let ended = tokio::spawn(settings(services.operations()).serve_until(listener, app, until));
+    Served { address, stop, ended }
+}
+
+impl Served {
+    async fn client(&self) -> TcpStream {
+        TcpStream::connect(&self.address).await.unwrap()
+    }
+
+    /// What the server sends on the connection until it ends it, after `request` was sent.
+    async fn answer(&self, request: &str) -> String {
+        let mut client = self.client().await;
+        client.write_all(request.as_bytes()).await.unwrap();
+        rest(&mut client).await
+    }
+
+    async fn end(self) {
+        self.stop.send(()).unwrap();
+        timeout(SOON, self.ended).await.unwrap().unwrap().unwrap();
+    }
+}
+
+async fn rest(client: &mut TcpStream) -> String {
+    let mut answer = Vec::new();
+    // A connection that is reset has ended, too.
+    let _reset = timeout(SOON, client.read_to_end(&mut answer)).await.expect("the server ends the connection");
+    String::from_utf8(answer).unwrap()
+}
+
+const HELLO: &str = "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+
+#[tokio::test]
+async fn a_request_whose_head_never_ends_is_cut_off_and_others_are_answered() {
+    let served = serve(|operations| operations.head_within(Duration::from_millis(300))).await;
+    let mut half = Vec::new();
+    for _ in 0..50 {
+        let mut client = served.client().await;
+        client.write_all(b"GET / HTTP/1.1\r\nHos").await.unwrap();
+        half.push(client);
+    }
+    assert!(served.answer(HELLO).await.ends_with("hello"));
+    for mut client in half {
+        assert!(!rest(&mut client).await.contains("200"));
+    }
+    served.end().await;
+}
+
+#[tokio::test]
+async fn a_body_that_stands_still_is_cut_off_and_a_slow_one_is_not() {
+    let served = serve(|operations| operations.stalled_within(Duration::from_millis(800))).await;
+    let head = "POST /length HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 10\r\n\r\n";
+    let half = format!("{head}12345");
+    let stalled = served.answer(&half);
+    let slow = async {
+        let mut client = served.client().await;
+        client.write_all(head.as_bytes()).await.unwrap();
+        for _ in 0..10 {
+            sleep(Duration::from_millis(150)).await;
+            client.write_all(b"x").await.unwrap();
+        }
+        rest(&mut client).await
+    };
+    let (stalled, slow) = tokio::join!(stalled, slow);
+    assert!(stalled.starts_with("HTTP/1.1 400"), "{stalled}");
+    assert!(slow.ends_with("10"), "{slow}");
+    served.end().await;
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_ends_its_own_connection() {
+    let served = serve(|operations| operations.stalled_within(Duration::from_millis(300)).max_connections(1)).await;
+    let mut client = served.client().await;
+    client.write_all(b"GET /much HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
+    // There is room for one connection: the next is answered once this one has been given up.
+    assert!(timeout(SOON, served.answer(HELLO)).await.unwrap().ends_with("hello"));
+    drop(client);
+    served.end().await;
+}
+
+#[tokio::test]
+async fn one_connection_more_than_allowed_waits_for_another_to_end() {
+    let served = serve(|operations| operations.max_connections(1)).await;
+    let mut first = served.client().await;
+    first.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
+    let mut answer = [0; 15];
+    first.read_exact(&mut answer).await.unwrap();
+    let mut second = Box::pin(served.answer(HELLO));
+    assert!(timeout(Duration::from_millis(300), &mut second).await.is_err(), "it is answered beside the first");
+    drop(first);
+    assert!(second.as_mut().await.ends_with("hello"));
+    drop(second);
+    served.end().await;
+}
+
+#[tokio::test]
+async fn a_stop_answers_what_is_under_way_and_refuses_what_comes_later() {
+    let served = serve(|operations| operations).await;
+    let mut under_way = served.client().await;
+    under_way.write_all(b"GET /slow HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
+    let mut idle = served.client().await;
+    sleep(Duration::from_millis(200)).await;
+    served.stop.send(()).unwrap();
+    let (under_way, idle) = (rest(&mut under_way).await, rest(&mut idle).await);
+    assert!(under_way.starts_with("HTTP/1.1 200"), "{under_way}");
+    assert_eq!(idle, "");
+    timeout(SOON, served.ended).await.unwrap().unwrap().unwrap();
+    assert!(TcpStream::connect(&served.address).await.is_err());
+}
+
+#[tokio::test]
+async fn what_does_not_end_in_time_is_cut_off() {
+    let served = serve(|operations| operations.drain_within(Duration::from_millis(200))).await;
+    let mut client = served.client().await;
+    client.write_all(b"GET /for-ever HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
+    sleep(Duration::from_millis(200)).await;
+    served.stop.send(()).unwrap();
+    timeout(SOON, served.ended).await.unwrap().unwrap().unwrap();
+    assert_eq!(rest(&mut client).await, "");
+}
+
+#[tokio::test]
+async fn during_the_delay_connections_are_accepted() {
+    let served = serve(|operations| operations.delay(Duration::from_millis(1500))).await;
+    served.stop.send(()).unwrap();
+    sleep(Duration::from_millis(200)).await;
+    let mut client = TcpStream::connect(&served.address).await.unwrap();
+    client.write_all(HELLO.as_bytes()).await.unwrap();
+    assert!(rest(&mut client).await.ends_with("hello"));
+    timeout(SOON, served.ended).await.unwrap().unwrap().unwrap();
+}
