@@ -16,13 +16,14 @@
 mod capability;
 mod clock;
 mod codec;
-#[cfg(feature = "conformance")]
+#[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod envelope;
 mod error;
 mod health;
 mod key;
 mod namespace;
+pub mod policy;
 mod secret;
 mod service_url;
 mod version;

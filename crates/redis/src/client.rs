@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::{Cmd, FromRedisValue, Pipeline, Value, from_redis_value};
+use statehouse_core::policy::{Backoff, BreakerState, RetryBudget};
 use statehouse_core::{Error, ErrorKind, Result};
 use tokio::time::{Instant, sleep};
 use tracing::{Instrument as _, Level};
 
-use crate::backoff::{Backoff, RetryBudget};
 use crate::config::{RedisConfig, Timing};
 use crate::error::{map_error, may_retry, unexpected_reply};
 use crate::exclusive::Exclusive;
@@ -134,6 +134,24 @@ impl RedisClient {
     /// As [`query`](Self::query); nothing is sent yet.
     pub async fn exclusive(&self, key: Option<&[u8]>) -> Result<Exclusive> {
         Exclusive::check_out(self, key).await
+    }
+
+    /// What the breaker of the server does; of several servers that take writes, that of the one which is worst off.
+    ///
+    /// A server counts as away once nothing has come from it for a second, not even the answer to a `PING` of this
+    /// crate's own, and as long as it cannot be connected to. One that is slow and answers does not. Requests to a server
+    /// that is away fail at once with [`Unavailable`](statehouse_core::ErrorKind::Unavailable) and
+    /// [`Retry::After`](statehouse_core::Retry::After).
+    #[must_use]
+    pub fn breaker(&self) -> BreakerState {
+        let states = self.inner.topology.masters().into_iter().map(|node| node.breaker());
+        states.max_by_key(|state| *state != BreakerState::Closed).unwrap_or(BreakerState::Closed)
+    }
+
+    /// How often a server counted as away since this client was opened, of those that take writes now.
+    #[must_use]
+    pub fn breaker_openings(&self) -> u64 {
+        self.inner.topology.masters().iter().map(|node| node.breaker_openings()).sum()
     }
 
     pub(crate) fn convert<T: FromRedisValue>(&self, value: Value) -> Result<T> {

@@ -13,6 +13,9 @@ use crate::pending::{Failure, Sent};
 const SOON: Retry = Retry::After(Duration::from_millis(100));
 const LATER: Retry = Retry::After(Duration::from_secs(1));
 
+/// A server that is away is asked again at least this often.
+const NEXT_PROBE: Retry = Retry::After(Duration::from_millis(500));
+
 /// Whether the request may be sent again: it was certainly not executed, or repeating it does no harm; and the reason
 /// may pass.
 pub(crate) fn may_retry(failure: &Failure, idempotence: Idempotence) -> bool {
@@ -21,6 +24,8 @@ pub(crate) fn may_retry(failure: &Failure, idempotence: Idempotence) -> bool {
         Sent::No => true,
         Sent::Unanswered => idempotence == Idempotence::Idempotent,
         Sent::Answered => is_passing(&failure.error),
+        // Whoever waits for such a server waits in vain, and everybody does.
+        Sent::Away => false,
     }
 }
 
@@ -40,6 +45,9 @@ fn is_refusal(error: &RedisError) -> bool {
 
 /// The error for the caller. `place` says which Redis; `exhausted`, that this crate has retried already.
 pub(crate) fn map_error(failure: &Failure, idempotence: Idempotence, place: &str, exhausted: bool) -> Error {
+    if failure.sent == Sent::Away {
+        return away(failure, place);
+    }
     let (kind, retry, reason) = classify(&failure.error);
     let lost = failure.sent == Sent::Unanswered && idempotence == Idempotence::NotIdempotent;
     let (kind, retry) = if lost { (ErrorKind::OutcomeUnknown, Retry::Never) } else { (kind, retry) };
@@ -51,6 +59,19 @@ pub(crate) fn map_error(failure: &Failure, idempotence: Idempotence, place: &str
         format!("{place} {reason}")
     };
     Error::new(kind, message).with_backend("redis").with_retry(retry).with_source(Cause::of(&failure.error))
+}
+
+/// The error for a request that was not sent, because its server has been silent for a while.
+fn away(failure: &Failure, place: &str) -> Error {
+    let (kind, retry, reason) = classify(&failure.error);
+    let error = match kind {
+        ErrorKind::Timeout | ErrorKind::Unavailable => {
+            let message = format!("{place} is away: it {reason}, and is asked nothing until it answers a probe");
+            Error::new(ErrorKind::Unavailable, message).with_retry(NEXT_PROBE)
+        }
+        _ => Error::new(kind, format!("{place} {reason}")).with_retry(retry),
+    };
+    error.with_backend("redis").with_source(Cause::of(&failure.error))
 }
 
 /// The error for an answer that is not of the type the operation expects.

@@ -25,8 +25,7 @@ impl Exclusive {
         let topology = &client.inner.topology;
         let unsent = |failure: &Failure| client.error(failure, Idempotence::Idempotent, false);
         let node = topology.node_of_key(key).map_err(|failure| unsent(&failure))?;
-        let connection = node.check_out().await.map_err(|error| {
-            let failure = Failure::not_sent(error);
+        let connection = node.check_out().await.map_err(|failure| {
             topology.learn(&node, &failure);
             unsent(&failure)
         })?;

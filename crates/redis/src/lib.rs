@@ -33,9 +33,15 @@
 //!   deadline, and by a budget across operations, so that an outage is not answered with a storm.
 //! - **Healing.** A closed connection is replaced as soon as it closes. One that is open and silent (half-open) is
 //!   found by a `PING` after half a second without an answer and replaced half a second later, whatever the timeouts
-//!   are. What takes the server longer than a second to say belongs on an exclusive connection. A failover is followed
-//!   without a restart: Sentinel by its announcements and by asking all sentinels, Cluster by its redirections and
-//!   slot map.
+//!   are; a second later if the server answers on another connection. What takes the server longer than a second to say
+//!   belongs on an exclusive connection. A failover is followed without a restart: Sentinel by its announcements and by
+//!   asking all sentinels, Cluster by its redirections and slot map.
+//! - **A server that is away is waited for by nobody.** Once nothing has come from a server for a second, not even the
+//!   answer to that `PING`, or it could not be connected to for a second, requests to it fail at once with
+//!   [`Unavailable`](statehouse_core::ErrorKind::Unavailable) and the advice to come again in half a second, until this
+//!   crate's own attempts to connect succeed. Being slow opens no breaker: any answer within that second is enough, and
+//!   time in which this process itself stood still is not counted. Each server of a cluster counts for itself.
+//!   [`RedisClient::breaker`] says how it stands.
 //! - **What a failover may lose.** Redis replicates after it has answered. Writes that an old master acknowledged and
 //!   its successor never saw are gone; `min-replicas-to-write` on the servers narrows that, and then the error here is
 //!   [`Unavailable`](statehouse_core::ErrorKind::Unavailable).
@@ -50,7 +56,6 @@
 //! - `tls`: `rediss:`, `rediss+sentinel:` and `rediss+cluster:` with rustls on ring. Without it such a URL is
 //!   refused, naming this feature. If no process-wide rustls provider is installed, ring becomes it.
 
-mod backoff;
 mod client;
 mod config;
 mod connect;

@@ -1,19 +1,20 @@
 //! One shared connection to one server, replaced when it breaks or falls silent.
 
 use std::fmt;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{RedisError, cmd};
+use statehouse_core::policy::{Backoff, Breaker};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::backoff::Backoff;
 use crate::connect::Source;
-use crate::pending::timed_out;
+use crate::pending::{Failure, connection_lost, timed_out};
 use crate::spares::Spares;
 
 /// How long a server may be silent towards an operation before the connection is doubted.
@@ -21,6 +22,12 @@ pub(crate) const SILENCE: Duration = Duration::from_millis(500);
 
 /// How long a doubted connection has to answer a `PING`, or anything else, before it is replaced.
 const PROBE: Duration = Duration::from_millis(500);
+
+/// What of that is waited for at a time.
+const STEP: Duration = Duration::from_millis(50);
+
+/// For how long nothing may have come from a server, in spite of a probe, before it counts as away.
+pub(crate) const AWAY_AFTER: Duration = SILENCE.saturating_add(PROBE);
 
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
@@ -32,6 +39,8 @@ pub(crate) struct Link {
     /// All links to the server.
     peers: OnceLock<Box<[Weak<Self>]>>,
     source: Arc<Source>,
+    /// Of the server, shared by its links.
+    breaker: Arc<Breaker>,
     state: watch::Sender<State>,
     spares: Spares,
     generations: AtomicU64,
@@ -62,19 +71,26 @@ pub(crate) struct Lease {
 
 impl Link {
     /// So many links to one server.
-    pub(crate) fn several(count: usize, source: &Arc<Source>, name: &Arc<str>) -> Box<[Arc<Self>]> {
-        let links: Box<[_]> = (0..count).map(|_| Self::new(Arc::clone(source), Arc::clone(name))).collect();
+    pub(crate) fn several(
+        count: usize,
+        source: &Arc<Source>,
+        breaker: &Arc<Breaker>,
+        name: &Arc<str>,
+    ) -> Box<[Arc<Self>]> {
+        let new = |_| Self::new(Arc::clone(source), Arc::clone(breaker), Arc::clone(name));
+        let links: Box<[_]> = (0..count).map(new).collect();
         for link in &links {
             link.peers.get_or_init(|| links.iter().map(Arc::downgrade).collect());
         }
         links
     }
 
-    fn new(source: Arc<Source>, name: Arc<str>) -> Arc<Self> {
+    fn new(source: Arc<Source>, breaker: Arc<Breaker>, name: Arc<str>) -> Arc<Self> {
         Arc::new_cyclic(|me| Self {
             me: Weak::clone(me),
             peers: OnceLock::new(),
             source,
+            breaker,
             state: watch::Sender::new(State::default()),
             spares: Spares::default(),
             generations: AtomicU64::new(0),
@@ -86,20 +102,24 @@ impl Link {
         })
     }
 
-    /// The connection, once there is one. Fails with the outcome of the next attempt to connect, or at
-    /// `until`.
-    pub(crate) async fn lease(&self, until: Instant) -> Result<Lease, RedisError> {
+    /// The connection, once there is one. Fails with the outcome of the next attempt to connect, at `until`, or at once
+    /// if the server is known to be away.
+    pub(crate) async fn lease(&self, until: Instant) -> Result<Lease, Failure> {
         if let Some(lease) = self.current() {
             return Ok(lease);
         }
         let mut state = self.state.subscribe();
         let failures = state.borrow_and_update().failures;
         self.repair();
+        if self.breaker.refusal().is_some() {
+            let why = state.borrow().failure.clone();
+            return Err(Failure::away(why.unwrap_or_else(connection_lost)));
+        }
         let news = state.wait_for(|state| state.connection.is_some() || state.failures > failures);
-        let Ok(Ok(state)) = timeout_at(until, news).await else { return Err(timed_out()) };
+        let Ok(Ok(state)) = timeout_at(until, news).await else { return Err(Failure::not_sent(timed_out())) };
         let failure = state.failure.clone();
         drop(state);
-        self.current().ok_or_else(|| failure.unwrap_or_else(timed_out))
+        self.current().ok_or_else(|| Failure::not_sent(failure.unwrap_or_else(timed_out)))
     }
 
     /// The connection, if there is one now.
@@ -186,15 +206,47 @@ impl Link {
         }
         runtime.spawn(async move {
             let reset = ResetOnDrop(Arc::clone(&link));
-            let heard = link.replies.load(Ordering::Relaxed);
-            let ping = cmd("PING");
-            let answer = timeout(PROBE, lease.connection.send_packed_command(&ping)).await;
+            let alive = link.answers(&mut lease.connection).await;
             drop(reset);
-            let alive = matches!(answer, Ok(Ok(_))) || link.replies.load(Ordering::Relaxed) != heard;
             if !alive {
                 link.broke(generation, "no answer to a PING");
+                link.missed(AWAY_AFTER);
             }
         });
+    }
+
+    /// Whether the connection answers a `PING`, or anything else, within [`PROBE`]; within twice that where the server
+    /// answers on another connection: then it is there, and slow.
+    async fn answers(&self, connection: &mut MultiplexedConnection) -> bool {
+        let (before, around) = (self.replies.load(Ordering::Relaxed), self.replies_of_all());
+        let ping = cmd("PING");
+        let mut answer = pin!(connection.send_packed_command(&ping));
+        for _ in 0..2 {
+            let answer = within_waking(PROBE, answer.as_mut()).await;
+            if answer.is_some() || self.replies.load(Ordering::Relaxed) != before {
+                self.replies.fetch_add(1, Ordering::Relaxed);
+                // An error is that of the connection.
+                return answer.is_none_or(|answer| answer.is_ok());
+            }
+            if self.replies_of_all() == around {
+                return false;
+            }
+        }
+        false
+    }
+
+    fn replies_of_all(&self) -> u64 {
+        let peers = self.peers.get().into_iter().flatten().filter_map(Weak::upgrade);
+        peers.map(|peer| peer.replies.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Notes that the server said nothing for so long, or could not be connected to. Not while another connection to it
+    /// stands: the server is then there.
+    fn missed(&self, long: Duration) {
+        let peers = self.peers.get().into_iter().flatten().filter_map(Weak::upgrade);
+        if !peers.into_iter().any(|peer| peer.is_connected()) && self.breaker.note_failure(long) {
+            tracing::warn!(server = %self.name, "Redis is away; requests fail at once until it answers again");
+        }
     }
 
     pub(crate) fn is_connected(&self) -> bool {
@@ -224,7 +276,13 @@ impl Link {
                 link.broke(generation, "closed by the server");
             }
         };
+        let begun = Instant::now();
         let outcome = self.source.connect(Arc::new(on_close)).await;
+        // Before it is published: who is told of it must find the breaker as it then is.
+        match &outcome {
+            Ok(_) => self.breaker.note_success(),
+            Err(_) => self.missed(begun.elapsed()),
+        }
         self.publish(generation, outcome)
     }
 
@@ -249,6 +307,17 @@ impl Link {
         });
         connected
     }
+}
+
+/// The answer, if it comes within `limit` of time in which this process ran. A machine that is so busy that timers fire
+/// late has not looked for the answer either: such a pause counts as one step.
+async fn within_waking<T>(limit: Duration, mut answer: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+    for _ in 0..limit.as_millis().div_ceil(STEP.as_millis()) {
+        if let Ok(answer) = timeout(STEP, answer.as_mut()).await {
+            return Some(answer);
+        }
+    }
+    None
 }
 
 /// Holds the link only while it tries, so that dropping the last client ends it.

@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use deadpool_redis::Connection;
-use redis::{Cmd, Pipeline, RedisResult, Value};
+use redis::{Cmd, Pipeline, Value};
+use statehouse_core::policy::{Breaker, BreakerSettings, BreakerState};
 use tokio::time::Instant;
 
 use crate::config::Address;
 use crate::connect::Source;
 use crate::dated::ServerClock;
 use crate::gather::Gathering;
-use crate::link::{Lease, Link};
+use crate::link::{AWAY_AFTER, Lease, Link};
 use crate::pending::{Failure, wait};
 
 /// One server: its shared connections and its pool of exclusive ones.
@@ -19,6 +20,7 @@ pub(crate) struct Node {
     address: Option<Address>,
     source: Arc<Source>,
     links: Box<[Arc<Link>]>,
+    breaker: Arc<Breaker>,
     turn: AtomicUsize,
     clock: ServerClock,
     pub(crate) gathering: Gathering,
@@ -29,9 +31,11 @@ impl Node {
     pub(crate) fn over(source: Source, connections: usize, address: Option<Address>) -> Arc<Self> {
         let source = Arc::new(source);
         let name: Arc<str> = address.as_ref().map_or_else(|| "pool".to_owned(), Address::to_string).into();
+        let breaker = Arc::new(Breaker::new(breaker_settings()));
         Arc::new(Self {
             address,
-            links: Link::several(connections, &source, &name),
+            links: Link::several(connections, &source, &breaker, &name),
+            breaker,
             source,
             turn: AtomicUsize::new(0),
             clock: ServerClock::default(),
@@ -96,12 +100,31 @@ impl Node {
             link.repair();
             return Ok(other);
         }
-        link.lease(until).await.map(|lease| Leased { link, lease }).map_err(Failure::not_sent)
+        link.lease(until).await.map(|lease| Leased { link, lease })
     }
 
-    pub(crate) async fn check_out(&self) -> RedisResult<Connection> {
-        self.source.check_out().await
+    /// Whether requests reach it: closed as long as any connection stands.
+    pub(crate) fn breaker(&self) -> BreakerState {
+        if self.is_connected() { BreakerState::Closed } else { self.breaker.state() }
     }
+
+    pub(crate) fn breaker_openings(&self) -> u64 {
+        self.breaker.openings()
+    }
+
+    pub(crate) async fn check_out(&self) -> Result<Connection, Failure> {
+        if self.breaker() != BreakerState::Closed {
+            // For the reason, and so that somebody tries to connect.
+            self.lease(0, Instant::now()).await.map(Leased::give_back)?;
+        }
+        self.source.check_out().await.map_err(Failure::not_sent)
+    }
+}
+
+/// Opens when the server was silent for a second and did not answer a `PING` either, or could not be connected to for a
+/// second. That it is slow opens nothing as long as it says something. The probes are the attempts to connect.
+fn breaker_settings() -> BreakerSettings {
+    BreakerSettings::default().with_failures(1).with_silence(AWAY_AFTER)
 }
 
 /// A connection to send over, and the link to return it to.

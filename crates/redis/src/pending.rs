@@ -17,6 +17,8 @@ pub(crate) enum Sent {
     Unanswered,
     /// The server answered with an error.
     Answered,
+    /// It was not sent, because the server is known to be away: the error says why it is thought so.
+    Away,
 }
 
 /// Why one try failed.
@@ -29,6 +31,10 @@ pub(crate) struct Failure {
 impl Failure {
     pub(crate) const fn not_sent(error: RedisError) -> Self {
         Self { error, sent: Sent::No }
+    }
+
+    pub(crate) const fn away(error: RedisError) -> Self {
+        Self { error, sent: Sent::Away }
     }
 
     pub(crate) const fn unanswered(error: RedisError) -> Self {

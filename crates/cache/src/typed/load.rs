@@ -122,7 +122,7 @@ where
     E: Into<Box<dyn StdError + Send + Sync>> + Send,
 {
     loop {
-        if let Some(hit) = cache.core.tier.get(key).await? {
+        if let Some(hit) = cache.core.tier.get(key, cache.settings.format.codec).await? {
             return Ok(hit.value);
         }
         match cache.core.flights.enter(key) {
@@ -184,7 +184,8 @@ async fn reserve<V>(cache: &TypedCache<V>, key: &Key) -> Result<Claim<V>>
 where
     V: Serialize + DeserializeOwned + Send + Sync + 'static,
 {
-    cache.core.tier.reserve(key, cache.settings.load_timeout + Duration::from_secs(1)).await
+    let settings = &cache.settings;
+    cache.core.tier.reserve(key, settings.load_timeout + Duration::from_secs(1), settings.format.codec).await
 }
 
 async fn run<V, F, Fut, E>(limit: Duration, loader: F) -> Result<V>

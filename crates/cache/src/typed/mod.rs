@@ -100,7 +100,8 @@ impl<V: Serialize + DeserializeOwned + Send + Sync + 'static> TypedCache<V> {
     /// # Errors
     /// As [`get`](Self::get).
     pub async fn versioned(&self, key: impl AsRef<str> + Send) -> Result<Option<Versioned<V>>> {
-        self.core.tier.get(&Key::new(key)?).await.map_err(|error| error.with_operation("cache.get"))
+        let found = self.core.tier.get(&Key::new(key)?, self.settings.format.codec).await;
+        found.map_err(|error| error.with_operation("cache.get"))
     }
 
     /// Reads many values in one round trip. The answer has the order and the length of `keys`.
@@ -109,7 +110,8 @@ impl<V: Serialize + DeserializeOwned + Send + Sync + 'static> TypedCache<V> {
     /// As [`get`](Self::get).
     pub async fn get_many<K: AsRef<str> + Sync>(&self, keys: &[K]) -> Result<Vec<Option<Arc<V>>>> {
         let keys = keys.iter().map(Key::new).collect::<Result<Vec<_>>>()?;
-        let found = self.core.tier.get_many(&keys).await.map_err(|error| error.with_operation("cache.get_many"))?;
+        let found = self.core.tier.get_many(&keys, self.settings.format.codec).await;
+        let found = found.map_err(|error| error.with_operation("cache.get_many"))?;
         Ok(found.into_iter().map(|entry| entry.map(|found| found.value)).collect())
     }
 

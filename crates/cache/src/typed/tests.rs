@@ -402,4 +402,13 @@ async fn an_entry_of_another_codec_or_type_is_a_miss_and_is_replaced() {
         assert_eq!(cache.get("a").await.unwrap().as_deref(), Some(&9));
         assert_eq!(raw.get(&key).await.unwrap().unwrap().codec, Codec::Postcard.id());
     }
+    // A good value, and still not of this cache's codec: the bytes don't choose their decoder.
+    let others = (0..=u8::MAX).map(statehouse_core::CodecId).filter_map(Codec::from_id);
+    for other in others.filter(|codec| *codec != Codec::default()) {
+        let value = other.encode(&7_u32).unwrap();
+        let _ = raw.set_with(&key, value.into(), SetOptions::new(MINUTE).with_codec(other.id())).await.unwrap();
+        assert_eq!(cache.get("a").await.unwrap(), None, "{other:?}");
+        assert_eq!(cache.get_many(&["a"]).await.unwrap(), [None], "{other:?}");
+        assert_eq!(*cache.get_or_load("a", || async { Ok::<_, io::Error>(9) }).await.unwrap(), 9, "{other:?}");
+    }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use statehouse_core::{Codec, Key, Result, Version};
+use statehouse_core::{Codec, Key, Result};
 
 use crate::memory::{ENTRY_OVERHEAD, Found, Reserved, Store, check_removal, whole_millis};
 use crate::{
@@ -80,19 +80,19 @@ impl<V: Serialize + DeserializeOwned + Send + Sync + 'static> Tier<V> {
         Ok(Prepared { value: Arc::new(value), form })
     }
 
-    pub(crate) async fn get(&self, key: &Key) -> Result<Option<Versioned<V>>> {
+    pub(crate) async fn get(&self, key: &Key, codec: Codec) -> Result<Option<Versioned<V>>> {
         match self {
             Self::Memory(memory) => Ok(memory.store.get(key).map(versioned)),
-            Self::Bytes(cache) => Ok(cache.get(key).await?.as_ref().and_then(decode)),
+            Self::Bytes(cache) => Ok(cache.get(key).await?.as_ref().and_then(|entry| decode(entry, codec))),
         }
     }
 
-    pub(crate) async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Versioned<V>>>> {
+    pub(crate) async fn get_many(&self, keys: &[Key], codec: Codec) -> Result<Vec<Option<Versioned<V>>>> {
         match self {
             Self::Memory(memory) => Ok(keys.iter().map(|key| memory.store.get(key).map(versioned)).collect()),
             Self::Bytes(cache) => {
                 let entries = cache.get_many(keys).await?;
-                Ok(entries.iter().map(|entry| entry.as_ref().and_then(decode)).collect())
+                Ok(entries.iter().map(|entry| entry.as_ref().and_then(|entry| decode(entry, codec))).collect())
             }
         }
     }
@@ -144,13 +144,13 @@ impl<V: Serialize + DeserializeOwned + Send + Sync + 'static> Tier<V> {
         }
     }
 
-    pub(crate) async fn reserve(&self, key: &Key, time_to_live: Duration) -> Result<Claim<V>> {
+    pub(crate) async fn reserve(&self, key: &Key, time_to_live: Duration, codec: Codec) -> Result<Claim<V>> {
         match self {
             Self::Memory(memory) => Ok(match memory.store.reserve(key, whole_millis(time_to_live)?, None) {
                 Reserved::Hit(found) => Claim::Hit(found.value),
                 Reserved::Leased(token) => Claim::Load(Some(Lease::new(token, 0))),
             }),
-            Self::Bytes(cache) => reserve_bytes(&**cache, key, ReserveOptions::new(time_to_live)).await,
+            Self::Bytes(cache) => reserve_bytes(&**cache, key, ReserveOptions::new(time_to_live), codec).await,
         }
     }
 
@@ -176,12 +176,17 @@ impl<V: Serialize> MemoryTier<V> {
 
 /// An entry that this process cannot decode is replaced, as if it were absent. If there is another one in its place
 /// each time, somebody else keeps writing what this process cannot read: it then loads for itself alone.
-async fn reserve_bytes<V: DeserializeOwned>(cache: &dyn Cache, key: &Key, options: ReserveOptions) -> Result<Claim<V>> {
+async fn reserve_bytes<V: DeserializeOwned>(
+    cache: &dyn Cache,
+    key: &Key,
+    options: ReserveOptions,
+    codec: Codec,
+) -> Result<Claim<V>> {
     let mut attempt = options;
     for _ in 0..3 {
         match cache.reserve_with(key, attempt).await? {
             Reservation::Leased(lease) => return Ok(Claim::Load(Some(lease))),
-            Reservation::Hit(entry) => match decode(&entry) {
+            Reservation::Hit(entry) => match decode(&entry, codec) {
                 Some(hit) => return Ok(Claim::Hit(hit.value)),
                 None => attempt = options.with_replacing(entry.version),
             },
@@ -194,14 +199,15 @@ fn versioned<V>(found: Found<Arc<V>>) -> Versioned<V> {
     Versioned { value: found.value, version: found.version }
 }
 
-/// What cannot be decoded is a miss, and is reported as an event.
-fn decode<V: DeserializeOwned>(entry: &Entry) -> Option<Versioned<V>> {
-    let version: Version = entry.version;
-    let decoded = Codec::from_id(entry.codec).map(|codec| codec.decode::<V>(&entry.value));
-    match decoded {
-        Some(Ok(value)) => Some(Versioned { value: Arc::new(value), version }),
-        Some(Err(_)) => undecodable("payload"),
-        None => undecodable("codec"),
+/// What cannot be decoded is a miss, and is reported as an event. So is what another codec wrote than this cache's: the
+/// bytes don't choose who reads them.
+fn decode<V: DeserializeOwned>(entry: &Entry, codec: Codec) -> Option<Versioned<V>> {
+    if entry.codec != codec.id() {
+        return undecodable("codec");
+    }
+    match codec.decode::<V>(&entry.value) {
+        Ok(value) => Some(Versioned { value: Arc::new(value), version: entry.version }),
+        Err(_) => undecodable("payload"),
     }
 }
 

@@ -74,6 +74,26 @@ fn what_happens_on_the_way_depends_on_whether_it_was_sent() {
 }
 
 #[test]
+fn a_server_that_is_away_is_unavailable_whatever_was_seen_of_it_last() {
+    let lasting = answer("WRONGPASS invalid username-password pair or user is disabled.");
+    let table = [
+        (io_error(io::ErrorKind::TimedOut), ErrorKind::Unavailable, NEXT_PROBE),
+        (io_error(io::ErrorKind::ConnectionRefused), ErrorKind::Unavailable, NEXT_PROBE),
+        (io_error(io::ErrorKind::ConnectionReset), ErrorKind::Unavailable, NEXT_PROBE),
+        (answer("LOADING Redis is loading the dataset in memory"), ErrorKind::Unavailable, NEXT_PROBE),
+        (lasting, ErrorKind::Unauthenticated, Retry::Never),
+    ];
+    for (seen, kind, retry) in table {
+        let failure = Failure::away(seen);
+        for idempotence in [Idempotence::Idempotent, Idempotence::NotIdempotent] {
+            let error = map_error(&failure, idempotence, "Redis at h:1", false);
+            assert_eq!((error.kind(), error.retry()), (kind, retry), "{failure:?}");
+            assert!(!may_retry(&failure, idempotence), "{failure:?}");
+        }
+    }
+}
+
+#[test]
 fn only_what_is_safe_to_repeat_is_repeated() {
     use Idempotence::{Idempotent, NotIdempotent};
     let reset = || io_error(io::ErrorKind::ConnectionReset);

@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stdout, reason = "fault tests print the times they measured")]
 
+mod away;
 mod cluster;
 mod crowd;
 mod faults;

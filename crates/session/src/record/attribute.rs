@@ -86,14 +86,19 @@ impl Attribute {
         Ok(Self { codec: Self::CODEC.id(), bytes: Self::CODEC.encode(value)?.into() })
     }
 
-    /// Decodes the value.
+    /// Decodes the value. The stored number does not choose the decoder: what another codec wrote than
+    /// [`encode`](Self::encode) uses is for its owner to read, by [`bytes`](Self::bytes).
     ///
     /// # Errors
-    /// [`ErrorKind::Corrupt`] if it is not a `T`, or of a codec that is not compiled in.
+    /// [`ErrorKind::Corrupt`] if it is not a `T`, or of another codec.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T> {
-        let codec = Codec::from_id(self.codec)
-            .ok_or_else(|| Error::new(ErrorKind::Corrupt, "the attribute is of a codec that is not compiled in"))?;
-        codec.decode(&self.bytes)
+        if self.codec != Self::CODEC.id() {
+            return Err(Error::new(
+                ErrorKind::Corrupt,
+                "the attribute is of another codec than attributes are read with",
+            ));
+        }
+        Self::CODEC.decode(&self.bytes)
     }
 
     /// How the bytes are encoded.
@@ -298,7 +303,18 @@ mod tests {
         let read: New = stored.decode().unwrap();
         assert_eq!((read.items, read.voucher), (vec![7], None));
         assert_eq!(stored.decode::<bool>().unwrap_err().kind(), ErrorKind::Corrupt);
-        let other = Attribute::new(CodecId(99), Bytes::new());
-        assert_eq!(other.decode::<bool>().unwrap_err().kind(), ErrorKind::Corrupt);
+    }
+
+    #[test]
+    fn the_stored_codec_does_not_choose_the_decoder() {
+        let yes = Attribute::encode(&true).unwrap();
+        assert!(yes.decode::<bool>().unwrap());
+        for other in (0..=u8::MAX).map(CodecId).filter(|id| *id != yes.codec) {
+            // One byte that is `true` in every codec but JSON.
+            for bytes in [&b"\x01"[..], b"true", yes.bytes()] {
+                let other = Attribute::new(other, Bytes::copy_from_slice(bytes));
+                assert_eq!(other.decode::<bool>().unwrap_err().kind(), ErrorKind::Corrupt, "{other:?}");
+            }
+        }
     }
 }

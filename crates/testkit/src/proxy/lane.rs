@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::future::pending;
 use std::io;
+use std::time::Duration;
 
 use rustix::net::Shutdown;
 use tokio::net::TcpStream;
@@ -10,11 +11,17 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::http::RequestFilter;
-use super::settings::Settings;
+use super::settings::{LaneSettings, Settings};
 use super::{Direction, Shared};
 
 /// What a lane holds at most; beyond it the sender feels back pressure, as on a real network.
 const MOST_HELD: usize = 4 << 20;
+
+/// At a limited rate, what passes in a second comes in so many pieces.
+const PIECES: u64 = 200;
+
+/// Timers fire late; what passes late because of that does not make the rate lower.
+const CREDIT: Duration = Duration::from_millis(20);
 
 /// Looks at what passes.
 pub(super) enum Tap {
@@ -42,6 +49,8 @@ pub(super) struct Lane<'a> {
     reading: bool,
     /// Of the truncation with this id, how many bytes may still pass.
     left: Option<(u64, u64)>,
+    /// When what was written so far has passed, at the rate in force.
+    passed: Instant,
 }
 
 /// What a lane waits for before it can write.
@@ -60,7 +69,8 @@ impl<'a> Lane<'a> {
         settings: watch::Receiver<Settings>,
     ) -> Self {
         let queue = VecDeque::new();
-        Self { from, to, direction, tap, settings, queue, held: 0, reading: true, left: None }
+        let passed = Instant::now();
+        Self { from, to, direction, tap, settings, queue, held: 0, reading: true, left: None, passed }
     }
 
     /// Passes bytes on until the sender ends its side (`Ok`) or a side resets the connection (`Err`).
@@ -85,7 +95,7 @@ impl<'a> Lane<'a> {
         let lane = settings.lane(self.direction);
         match self.queue.front() {
             Some((arrived, _)) if !lane.hold => {
-                let due = *arrived + lane.delay;
+                let due = due(*arrived, lane, self.passed);
                 if due <= Instant::now() { Next::Write } else { Next::Until(due) }
             }
             _ => Next::Nothing,
@@ -122,7 +132,8 @@ impl<'a> Lane<'a> {
         let settings = self.settings.borrow();
         let lane = settings.lane(self.direction);
         let Some((arrived, item)) = self.queue.front_mut() else { return Ok(false) };
-        if lane.hold || *arrived + lane.delay > Instant::now() {
+        let now = Instant::now();
+        if lane.hold || due(*arrived, lane, self.passed) > now {
             return Ok(false);
         }
         let bytes = match item {
@@ -134,13 +145,19 @@ impl<'a> Lane<'a> {
             Item::Reset => return Err(io::ErrorKind::ConnectionReset.into()),
         };
         let left = budget(&mut self.left, lane.truncation);
-        let most = usize::try_from(left.as_deref().copied().unwrap_or(u64::MAX)).unwrap_or(usize::MAX).min(bytes.len());
+        let piece = lane.rate.map_or(u64::MAX, |rate| rate.get().div_ceil(PIECES));
+        let most = left.as_deref().copied().unwrap_or(u64::MAX).min(piece);
+        let most = usize::try_from(most).unwrap_or(usize::MAX).min(bytes.len());
         let written = match self.to.try_write(&bytes[..most]) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
             written => written?,
         };
         if let Some(left) = left {
             *left -= written as u64;
+        }
+        if let Some(rate) = lane.rate {
+            let takes = Duration::from_nanos(written as u64 * 1_000_000_000 / rate);
+            self.passed = self.passed.max(now - CREDIT) + takes;
         }
         self.held -= written;
         bytes.drain(..written);
@@ -171,6 +188,12 @@ impl<'a> Lane<'a> {
             }
         }
     }
+}
+
+/// When the front of a queue may be written.
+fn due(arrived: Instant, lane: &LaneSettings, passed: Instant) -> Instant {
+    let due = arrived + lane.delay;
+    if lane.rate.is_some() { due.max(passed) } else { due }
 }
 
 /// What is left of the truncation in force; it begins anew when that is another one.

@@ -7,6 +7,7 @@ mod lane;
 mod settings;
 
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::sync::mpsc as blocking;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -131,6 +132,16 @@ impl FaultProxy {
     /// Each byte arrives `by` later than it otherwise would; bandwidth stays as it is.
     pub fn delay(&self, direction: Direction, by: Duration) {
         self.change(|settings| settings.lane_mut(direction).delay = by);
+    }
+
+    /// Lets at most so many bytes per second pass on each connection in `direction`, as a slow link or peer. What is too
+    /// much waits, and its sender feels back pressure. Zero lets nothing pass.
+    pub fn limit(&self, direction: Direction, bytes_per_second: u64) {
+        self.change(|settings| {
+            let lane = settings.lane_mut(direction);
+            lane.rate = NonZeroU64::new(bytes_per_second);
+            lane.hold |= bytes_per_second == 0;
+        });
     }
 
     /// Ends `direction` only: its receiver sees the end of the stream, the other direction goes on.

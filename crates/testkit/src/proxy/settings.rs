@@ -1,3 +1,4 @@
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use super::Direction;
@@ -28,6 +29,8 @@ pub(super) struct LaneSettings {
     pub(super) hold: bool,
     pub(super) delay: Duration,
     pub(super) truncation: Option<Truncation>,
+    /// Bytes per second on each connection.
+    pub(super) rate: Option<NonZeroU64>,
 }
 
 /// `bytes` more on each connection; the `id` tells a connection that the count begins anew.

@@ -148,6 +148,31 @@ fn a_delay_is_latency_and_not_bandwidth() {
 }
 
 #[test]
+fn a_limit_is_bandwidth_of_each_connection_and_direction() {
+    let proxy = FaultProxy::start(echo_server());
+    let (mut slow, mut other) = (connect(&proxy), connect(&proxy));
+    proxy.limit(Direction::ToClient, 1 << 20);
+    let text = "x".repeat(300 << 10);
+    let start = Instant::now();
+    for stream in [&mut slow, &mut other] {
+        let (mut writer, text) = (stream.try_clone().unwrap(), text.clone());
+        std::thread::spawn(move || writer.write_all(text.as_bytes()));
+    }
+    let reading = std::thread::spawn(move || read(&mut other, 300 << 10).len());
+    assert_eq!(read(&mut slow, text.len()), text);
+    assert_eq!(reading.join().unwrap(), text.len());
+    let taken = start.elapsed();
+    assert!(taken >= Duration::from_millis(250), "faster than the limit: {taken:?}");
+
+    proxy.limit(Direction::ToClient, 0);
+    slow.write_all(b"held").unwrap();
+    assert!(is_silent(&mut slow));
+    proxy.heal();
+    assert_eq!(read(&mut slow, 4), "held");
+    echoes(&mut slow, &text);
+}
+
+#[test]
 fn half_close_ends_one_direction_only() {
     let proxy = FaultProxy::start(echo_server());
     let mut stream = connect(&proxy);

@@ -4,18 +4,21 @@ use std::time::Duration;
 
 /// Pauses that double from `first` up to `most`, each shortened by up to half at random, so that the replicas of an
 /// application don't come back in step.
-#[derive(Debug)]
-pub(crate) struct Backoff {
+#[derive(Clone, Debug)]
+pub struct Backoff {
     next: Duration,
     most: Duration,
 }
 
 impl Backoff {
-    pub(crate) const fn new(first: Duration, most: Duration) -> Self {
+    /// The first pause, and the longest.
+    #[must_use]
+    pub const fn new(first: Duration, most: Duration) -> Self {
         Self { next: first, most }
     }
 
-    pub(crate) fn pause(&mut self) -> Duration {
+    /// The next pause.
+    pub fn pause(&mut self) -> Duration {
         let pause = self.next;
         self.next = (pause * 2).min(self.most);
         pause.mul_f64(0.5 + random_fraction() / 2.0)
@@ -31,26 +34,37 @@ fn random_fraction() -> f64 {
 /// Limits retries to a share of the traffic: ten successes pay for one retry, and a hundred retries are saved up at
 /// most. Without it, each operation's three tries would triple the load on a server that is already struggling.
 #[derive(Debug)]
-pub(crate) struct RetryBudget(AtomicI64);
+pub struct RetryBudget(AtomicI64);
 
 impl RetryBudget {
     const RETRY: i64 = 10;
     const MOST: i64 = 100 * Self::RETRY;
 
-    pub(crate) const fn new() -> Self {
+    /// A full budget.
+    #[must_use]
+    pub const fn new() -> Self {
         Self(AtomicI64::new(Self::MOST))
     }
 
-    pub(crate) fn earn(&self) {
+    /// Notes a success.
+    pub fn earn(&self) {
         // A racing pair may overshoot by one, which is harmless; the usual case is one load of a full budget.
         if self.0.load(Ordering::Relaxed) < Self::MOST {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    pub(crate) fn spend(&self) -> bool {
+    /// Pays for a retry, if there is enough left.
+    #[must_use]
+    pub fn spend(&self) -> bool {
         let take = |left: i64| (left >= Self::RETRY).then_some(left - Self::RETRY);
         self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
+    }
+}
+
+impl Default for RetryBudget {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

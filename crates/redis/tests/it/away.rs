@@ -1,0 +1,235 @@
+//! A server that is away: requests fail at once until it is back. One that is slow is not away.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use statehouse_core::policy::BreakerState;
+use statehouse_core::{Error, ErrorKind, Retry};
+use statehouse_redis::redis::cmd;
+use statehouse_redis::{Idempotence, RedisClient, RedisScript};
+use statehouse_testkit::{Direction, FaultProxy, RedisCluster, RedisServer};
+use tokio::task::JoinSet;
+
+use crate::{open, until};
+
+const YES: Idempotence = Idempotence::Idempotent;
+const NO: Idempotence = Idempotence::NotIdempotent;
+
+/// From when on no request waits, counted from the first that found the server silent.
+const KNOWN_BY: Duration = Duration::from_millis(1500);
+
+/// What "at once" is on a machine that is busy with other tests.
+const AT_ONCE: Duration = Duration::from_millis(200);
+
+async fn get(client: &RedisClient, key: &str) -> Result<Option<String>, Error> {
+    client.query(cmd("GET").arg(key), YES).await
+}
+
+fn assert_away(error: &Error) {
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+    assert!(matches!(error.retry(), Retry::After(_)), "{error:?}");
+}
+
+/// Eight callers for as long as the fault lasts: each error, and how long the slowest took that began when the server was
+/// known to be away.
+async fn callers(client: &RedisClient, lasts: Duration) -> Duration {
+    let begun = Instant::now();
+    let mut callers = JoinSet::new();
+    for n in 0..8 {
+        let client = client.clone();
+        callers.spawn(async move {
+            let mut slowest = Duration::ZERO;
+            while begun.elapsed() < lasts {
+                let asked = Instant::now();
+                let answer = match n % 2 {
+                    0 => get(&client, "k").await.map(drop),
+                    _ => client.query::<i64>(cmd("INCR").arg("n"), NO).await.map(drop),
+                };
+                if asked - begun >= KNOWN_BY {
+                    slowest = slowest.max(asked.elapsed());
+                    assert_away(&answer.expect_err("nobody answers"));
+                    assert_ne!(client.breaker(), BreakerState::Closed);
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            slowest
+        });
+    }
+    callers.join_all().await.into_iter().max().unwrap_or_default()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_paused_server_is_waited_for_by_nobody_once_that_is_known() {
+    let server = RedisServer::start().await;
+    let client = open(&server.url()).await.unwrap();
+    get(&client, "k").await.unwrap();
+    for round in 1..=2 {
+        server.pause();
+        let slowest = callers(&client, Duration::from_millis(3500)).await;
+        assert!(slowest < AT_ONCE, "{slowest:?}");
+        let begun = Instant::now();
+        let error = client.exclusive(None).await.unwrap_err();
+        assert_away(&error);
+        assert_away(&client.get_many(&["k", "n"]).await.unwrap_err());
+        let many = client.query_many::<()>(&[cmd("SET").arg("k").arg(1).clone()], YES).await;
+        assert_away(many[0].as_ref().unwrap_err());
+        assert!(begun.elapsed() < AT_ONCE, "{:?}", begun.elapsed());
+        server.resume();
+        let back = until(Duration::from_secs(5), async || get(&client, "k").await.is_ok()).await;
+        println!("paused, round {round}: slowest {slowest:?} once it was known, back after {back:?}: {error}");
+        assert!(back < Duration::from_secs(2), "{back:?}");
+        assert_eq!((client.breaker(), client.breaker_openings()), (BreakerState::Closed, round));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_black_hole_is_waited_for_by_nobody_once_that_is_known() {
+    let server = RedisServer::start().await;
+    let proxy = FaultProxy::start(server.address());
+    for direction in [None, Some(Direction::ToServer), Some(Direction::ToClient)] {
+        let client = open(&proxy.url(&server.url())).await.unwrap();
+        get(&client, "k").await.unwrap();
+        match direction {
+            None => proxy.black_hole(),
+            Some(direction) => proxy.black_hole_way(direction),
+        }
+        let slowest = callers(&client, Duration::from_millis(2500)).await;
+        proxy.heal();
+        let back = until(Duration::from_secs(5), async || get(&client, "k").await.is_ok()).await;
+        println!("black hole {direction:?}: slowest {slowest:?} once it was known, back after {back:?}");
+        assert!(slowest < AT_ONCE && back < Duration::from_secs(2), "{slowest:?} {back:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_gone_is_waited_for_by_nobody_once_that_is_known() {
+    let server = RedisServer::start().await;
+    let client = open(&server.url()).await.unwrap();
+    server.kill();
+    let slowest = callers(&client, Duration::from_millis(3000)).await;
+    server.restart().await;
+    let back = until(Duration::from_secs(5), async || get(&client, "k").await.is_ok()).await;
+    println!("gone: slowest {slowest:?} once it was known, back {back:?} after the restart");
+    assert!(slowest < AT_ONCE && back < Duration::from_secs(2), "{slowest:?} {back:?}");
+}
+
+/// A shard without a replica is paused for good: only requests for its keys fail, and those at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_of_a_cluster_that_is_away_is_away_for_its_own_keys_only() {
+    let settings = RedisServer::builder().arg("--cluster-require-full-coverage", "no");
+    let cluster = RedisCluster::start_with(settings).await;
+    let client = open(&cluster.url()).await.unwrap();
+    let away = cluster.primary_of("k").await.unwrap().unwrap().address().to_owned();
+    let mut elsewhere = Vec::new();
+    for n in 0..30 {
+        let key = format!("other{n}");
+        if cluster.primary_of(&key).await.unwrap().unwrap().address() != away {
+            elsewhere.push(key);
+        }
+    }
+    // With every replica gone, nobody takes the slots over.
+    for node in cluster.nodes() {
+        let info = node.command(&["INFO", "replication"]).await.unwrap();
+        if info.text().unwrap().contains("role:slave") {
+            node.kill();
+        }
+    }
+    let node = cluster.nodes().iter().find(|node| node.address() == away).unwrap();
+    node.pause();
+    let (begun, mut slowest) = (Instant::now(), Duration::ZERO);
+    let others = tokio::spawn({
+        let (client, elsewhere) = (client.clone(), elsewhere.clone());
+        async move {
+            let mut slowest = Duration::ZERO;
+            while begun.elapsed() < Duration::from_secs(4) {
+                for key in &elsewhere {
+                    let asked = Instant::now();
+                    client.query::<()>(cmd("SET").arg(key).arg("v"), YES).await.unwrap();
+                    slowest = slowest.max(asked.elapsed());
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            slowest
+        }
+    });
+    while begun.elapsed() < Duration::from_secs(4) {
+        let asked = Instant::now();
+        let answer = get(&client, "k").await;
+        if asked - begun >= KNOWN_BY {
+            assert_away(&answer.unwrap_err());
+            slowest = slowest.max(asked.elapsed());
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let others = others.await.unwrap();
+    println!("cluster, one node away: slowest {slowest:?} for its keys once it was known, {others:?} for the others");
+    assert!(slowest < AT_ONCE && others < Duration::from_millis(500), "{slowest:?} {others:?}");
+    node.resume();
+    let back = until(Duration::from_secs(10), async || get(&client, "k").await.is_ok()).await;
+    println!("cluster, one node away: back after {back:?}");
+}
+
+/// Slow is not away: a network with a long way, and a server that is busy most of the time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_slow_and_answers_is_never_away() {
+    let server = RedisServer::start().await;
+    let proxy = FaultProxy::start(server.address());
+    let client = open(&format!("{}?timeout=2s", proxy.url(&server.url()))).await.unwrap();
+    proxy.delay(Direction::ToClient, Duration::from_millis(700));
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_millis(2500) {
+        get(&client, "k").await.unwrap();
+        assert_eq!(client.breaker(), BreakerState::Closed);
+    }
+    proxy.heal();
+    let busy = RedisScript::new(
+        "local function now() local t = redis.call('TIME') return t[1] * 1000000 + t[2] end
+         local begun = now() while now() - begun < 300000 do end return redis.call('EXISTS', KEYS[1])",
+    );
+    let other = open(&server.url()).await.unwrap();
+    let done = Arc::new(AtomicBool::new(false));
+    let blocking = tokio::spawn({
+        let done = Arc::clone(&done);
+        async move {
+            while !done.load(Ordering::Relaxed) {
+                busy.key("k").run::<i64>(&other, YES).await.unwrap();
+            }
+        }
+    });
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_millis(2500) {
+        get(&client, "k").await.unwrap();
+        assert_eq!(client.breaker(), BreakerState::Closed);
+    }
+    done.store(true, Ordering::Relaxed);
+    blocking.await.unwrap();
+    assert_eq!(client.breaker_openings(), 0);
+}
+
+/// This process stands still for longer than a server may be silent: its timers are all due, and the answers have come.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_stood_still_does_not_take_its_server_for_away() {
+    let server = RedisServer::start().await;
+    let client = open(&format!("{}?connections=1", server.url())).await.unwrap();
+    let id = async || client.query::<u64>(cmd("CLIENT").arg("ID"), YES).await.unwrap();
+    let before = id().await;
+    for _ in 0..3 {
+        // Silent for long enough to be doubted: the probe is under way when everything stops.
+        server.pause();
+        let asking = tokio::spawn({
+            let client = client.clone();
+            async move { client.query::<()>(cmd("SET").arg("k").arg("v"), YES).await }
+        });
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        server.resume();
+        let stalls = [(); 4].map(|()| tokio::spawn(async { std::thread::sleep(Duration::from_millis(1300)) }));
+        for stall in stalls {
+            stall.await.unwrap();
+        }
+        let _ = asking.await.unwrap();
+        until(Duration::from_secs(2), async || get(&client, "k").await.is_ok()).await;
+    }
+    assert_eq!(id().await, before, "the connection is the one that it was");
+    assert_eq!(client.breaker_openings(), 0);
+}
