@@ -184,9 +184,15 @@ impl Config {
 }
 
 impl Default for Config {
-    /// [`Config::embedded`] in the folder `data` of the working directory.
+    /// [`Config::embedded`] in the folder `data` of the working directory. Where that cannot be written, as in a container
+    /// with a read-only root, a service of which nothing was said fails when it is used, and not when the services are
+    /// opened.
     fn default() -> Self {
-        Self::embedded("data")
+        let mut config = Self::embedded("data");
+        for (_, service) in config.services_mut() {
+            service.assumed = true;
+        }
+        config
     }
 }
 
@@ -202,6 +208,8 @@ pub struct ServiceConfig {
     pub password_file: Option<PathBuf>,
     /// A file whose first line is the URL, in place of `url`.
     pub url_file: Option<PathBuf>,
+    /// Whether this is a default that nobody has chosen.
+    pub(crate) assumed: bool,
 }
 
 impl ServiceConfig {

@@ -5,17 +5,19 @@ mod config;
 mod open;
 #[cfg(feature = "serve")]
 mod operations;
+mod place;
 #[cfg(feature = "_search")]
 mod search_index;
 mod service_links;
 mod services;
+mod unopened;
 
 pub use config::{Config, ServiceConfig};
 #[cfg(feature = "serve")]
 pub use operations::{Operations, PeerAddress, RequestBody};
 #[cfg(feature = "_search")]
 pub use search_index::SearchBuilder;
-pub use services::{Services, ServicesHealth};
+pub use services::{Services, ServicesBuilder, ServicesHealth};
 
 pub use statehouse_core::{
     Capabilities, Capability, Codec, Error, ErrorKind, Health, HealthStatus, Key, Namespace, Result, Retry, Secret,
@@ -25,6 +27,11 @@ pub use statehouse_session::{Session, SessionLayer};
 
 /// Caches: the trait, the typed front and the backends.
 pub use statehouse_cache as cache;
+/// The Redis connector, for an application that brings a client or a pool of its own.
+#[cfg(any(feature = "cache-redis", feature = "session-redis"))]
+pub mod redis {
+    pub use statehouse_redis::{RedisClient, RedisConfig};
+}
 /// What all services share, for authors of backends.
 pub use statehouse_core as core;
 /// Files: the trait, the handle and the backends.

@@ -177,6 +177,13 @@ impl Error {
         self
     }
 
+    /// Puts the place that this is about before the message, for example `folder "/srv/data"`.
+    #[must_use]
+    pub fn within(mut self, place: &str) -> Self {
+        self.0.message = format!("{place}: {}", self.0.message).into();
+        self
+    }
+
     /// Names the setting that decides this, for example `"STATEHOUSE_CACHE_URL"`.
     #[must_use]
     pub fn with_setting(mut self, setting: &str) -> Self {
@@ -263,15 +270,41 @@ impl fmt::Display for Error {
         if let Some(setting) = &inner.setting {
             write!(f, " (setting {setting})")?;
         }
-        match inner.kind {
-            ErrorKind::Unauthenticated | ErrorKind::PermissionDenied => f.write_str("; retrying will not help"),
+        match (inner.kind, inner.retry) {
+            (ErrorKind::Unauthenticated | ErrorKind::PermissionDenied, Retry::Never) => {
+                f.write_str("; retrying will not help")
+            }
             _ => Ok(()),
         }
     }
 }
 
+/// What a program prints whose `main` returns the error: this level and its causes, each once, on one line. `{:#?}` has
+/// the fields.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if f.alternate() { self.fmt_fields(f) } else { self.fmt_chain(f) }
+    }
+}
+
+impl Error {
+    fn fmt_chain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut said = self.to_string();
+        f.write_str(&said)?;
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            let text = error.to_string();
+            // Many errors quote their cause.
+            if !said.contains(&text) {
+                write!(f, ": {text}")?;
+                said.push_str(&text);
+            }
+            cause = error.source();
+        }
+        write!(f, " [{}]", self.0.kind)
+    }
+
+    fn fmt_fields(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let inner = &self.0;
         f.debug_struct("Error")
             .field("kind", &inner.kind)
@@ -318,6 +351,24 @@ mod tests {
         );
         assert_eq!(error.source().unwrap().to_string(), "WRONGPASS");
         assert!(!error.is_retryable());
+    }
+
+    #[test]
+    fn debug_reads_as_one_line_with_each_cause_once() {
+        let io = std::io::Error::other("connection refused");
+        let inner = Error::new(ErrorKind::Unavailable, "no server at h:1 (connection refused)").with_source(io);
+        let error = Error::new(ErrorKind::Unavailable, "the cache cannot be opened").with_source(inner);
+        assert_eq!(
+            format!("{error:?}"),
+            "the cache cannot be opened: no server at h:1 (connection refused) [unavailable]"
+        );
+        assert!(format!("{error:#?}").contains("retry: Now"));
+    }
+
+    #[test]
+    fn no_error_says_that_retrying_is_vain_and_advises_it() {
+        let error = Error::new(ErrorKind::PermissionDenied, "not now").with_retry(Retry::Now);
+        assert_eq!(error.to_string(), "not now");
     }
 
     #[test]
