@@ -95,7 +95,7 @@ pub use digest::Digest;
 pub use files::{Copy, Delete, Files, Get, List, Put};
 pub use key::FileKey;
 #[cfg(unix)]
-pub use local::{Durability, LocalFileStore};
+pub use local::{Access, Durability, LocalFileStore, Permissions};
 pub use memory::MemoryFileStore;
 pub use meta::{Deleted, ETag, Entry, Meta, Stored};
 #[cfg(feature = "s3")]

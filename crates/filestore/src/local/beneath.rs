@@ -3,14 +3,17 @@
 use std::sync::Arc;
 
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::{Errno, Result};
+
+use super::config::{Access, Durability, Permissions};
 
 /// The directory that a store is in.
 #[derive(Clone, Debug)]
 pub(super) struct Root {
     fd: Arc<OwnedFd>,
     resolve: Resolve,
+    access: Access,
 }
 
 /// How paths below the root are kept below it.
@@ -26,15 +29,19 @@ pub(super) enum Resolve {
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 impl Root {
-    pub(super) fn new(fd: OwnedFd) -> Self {
+    pub(super) fn new(fd: OwnedFd, access: Access) -> Self {
         let resolve = Self::detect(&fd);
-        Self { fd: Arc::new(fd), resolve }
+        Self { fd: Arc::new(fd), resolve, access }
+    }
+
+    pub(super) const fn access(&self) -> Access {
+        self.access
     }
 
     /// A root whose paths are walked step by step, whatever the kernel can do.
     #[cfg(test)]
     pub(super) fn with_steps(fd: OwnedFd) -> Self {
-        Self { fd: Arc::new(fd), resolve: Resolve::Steps }
+        Self { fd: Arc::new(fd), resolve: Resolve::Steps, access: Access::Write }
     }
 
     /// An old kernel does not know the call, and some sandboxes deny it.
@@ -85,17 +92,34 @@ impl Root {
     }
 
     /// Creates the directories of a path, and syncs the one above each new one if told so.
-    pub(super) fn create_directories(&self, path: &str, durability: super::Durability) -> Result<OwnedFd> {
+    pub(super) fn create_directories(
+        &self,
+        path: &str,
+        permissions: Permissions,
+        durability: Durability,
+    ) -> Result<OwnedFd> {
         let mut directory = self.open_directory(".")?;
         for segment in path.split('/').filter(|segment| *segment != ".") {
-            match rustix::fs::mkdirat(&directory, segment, Mode::from_raw_mode(0o777)) {
-                Ok(()) if durability == super::Durability::Synced => rustix::fs::fsync(&directory)?,
+            match permissions.make_directory(&directory, segment) {
+                Ok(()) if durability == Durability::Synced => rustix::fs::fsync(&directory)?,
                 Ok(()) | Err(Errno::EXIST) => {}
                 Err(error) => return Err(error),
             }
             directory = rustix::fs::openat(&directory, segment, DIRECTORY | OFlags::NOFOLLOW, Mode::empty())?;
         }
         Ok(directory)
+    }
+
+    /// Removes directories that have become empty, up to the namespace's own. One that is not empty stays.
+    pub(super) fn prune(&self, directory: &str) {
+        let mut directory = directory;
+        while let Some((above, name)) = directory.rsplit_once('/') {
+            let removed = self.open_directory(above).and_then(|fd| rustix::fs::unlinkat(fd, name, AtFlags::REMOVEDIR));
+            if removed.is_err() {
+                return;
+            }
+            directory = above;
+        }
     }
 }
 

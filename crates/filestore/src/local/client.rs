@@ -1,34 +1,35 @@
-//! What happens on the disk. Everything here blocks, save for the read that only looks into the page cache.
+//! What an open store is on the disk, and reading from it. Everything here blocks, save for the read that only looks
+//! into the page cache.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Write};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use rustix::fd::OwnedFd;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use statehouse_core::{Error, ErrorKind, Result, Timestamp};
 
-use super::Durability;
 use super::beneath::Root;
-use super::config::LocalConfig;
-use super::error::{map_error, not_synced};
-use super::lock::{Lock, Share};
+use super::config::{Access, Durability, LocalConfig};
+use super::error::map_error;
+use super::lock::Locks;
 use super::name::DiskName;
-use super::stage::{Existing, Stage, Staged};
-use super::trailer::{Decoded, Description, Trailer};
+use super::permissions;
+use super::stage::Stage;
+use super::trailer::{Decoded, Trailer};
 use super::walk::Walks;
-use crate::digest::{Check, Intake, Received, Verifier, corrupt, nonce};
-use crate::{Condition, CopyOptions, Deleted, ETag, Entry, FileKey, GetOptions, Meta, PutOptions, Stored};
+use crate::digest::{Check, Verifier, corrupt};
+use crate::{Entry, FileKey, GetOptions, Meta};
 
 /// What is read in one go: a file of this length is one piece, a longer one several.
 pub(super) const PIECE: u64 = 512 << 10;
 
 /// The longest file that is read on the caller's own thread, if it is in the page cache.
-const INLINE: u64 = 64 << 10;
+pub(super) const INLINE: u64 = 64 << 10;
 
 /// How much of a file's end is read for its trailer: enough for most.
 const TAIL: usize = 512;
@@ -37,26 +38,31 @@ const TAIL: usize = 512;
 /// lengths of up to 1,536 names and values.
 const MAX_TRAILER: u64 = 16 << 10;
 
-/// How often a write begins again because a concurrent delete removed its empty directory.
-const ATTEMPTS: usize = 100;
-
 const FORMAT: &[u8] = b"statehouse files 1\n";
 
 /// The directories of an open store.
 #[derive(Debug)]
 pub(super) struct Disk {
     pub(super) root: Root,
-    stage: Arc<Stage>,
-    locks: OwnedFd,
-    durability: Durability,
+    /// None if it is only read.
+    pub(super) writing: Option<Writing>,
+    pub(super) durability: Durability,
     pub(super) walks: Walks,
+}
+
+/// What an open store needs to write.
+#[derive(Debug)]
+pub(super) struct Writing {
+    pub(super) stage: Arc<Stage>,
+    pub(super) locks: Locks,
 }
 
 /// The content of a file, as far as it was read.
 #[derive(Debug)]
 pub(super) enum Content {
     Read(Bytes),
-    Open(File, Verifier),
+    /// The rest, from where the range begins; with the CRC-32 of the whole file if that is what is read.
+    Open(File, Option<u32>),
 }
 
 /// A file that was found.
@@ -70,24 +76,35 @@ pub(super) struct Found {
 impl Disk {
     pub(super) fn open(config: &LocalConfig) -> Result<Self> {
         let wrong = |error: Error| error.with_setting(&config.setting);
-        std::fs::create_dir_all(&config.root).map_err(map_error).map_err(wrong)?;
+        if config.access == Access::Write {
+            let made = permissions::make_root(&config.root, config.permissions, config.durability);
+            made.map_err(map_error).map_err(wrong)?;
+        }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open(&config.root, flags, Mode::empty()).map_err(map_error).map_err(wrong)?;
-        Self::begin(Root::new(root), config).map_err(wrong)
+        if config.access == Access::Write {
+            permissions::check_owner(&root, config)?;
+        }
+        Self::begin(Root::new(root, config.access), config).map_err(wrong)
     }
 
     pub(super) fn begin(root: Root, config: &LocalConfig) -> Result<Self> {
-        refuse_foreign(&root, config)?;
-        let own = |name: &str| root.create_directories(&format!("{}/{name}", crate::RESERVED), config.durability);
-        own("stage").map_err(map_error)?;
-        let locks = own("locks").map_err(map_error)?;
-        check_format(&root)?;
-        let stage = Arc::new(Stage::open(&root)?);
-        Ok(Self { root, stage, locks, durability: config.durability, walks: Walks::default() })
+        let writing = match config.access {
+            Access::Write => Some(begin_writing(&root, config).map_err(only_readable)?),
+            Access::Read => None,
+        };
+        if writing.is_none() {
+            check_format(&root, &open_format(&root, config)?)?;
+        }
+        Ok(Self { root, writing, durability: config.durability, walks: Walks::default() })
     }
 
-    pub(super) fn create(&self) -> Result<Staged> {
-        self.stage.create()
+    /// Tries what a read or a write needs, save for its space.
+    pub(super) fn probe(&self) -> Result<()> {
+        match &self.writing {
+            Some(writing) => writing.stage.probe(),
+            None => self.root.open_directory(crate::RESERVED).map(drop).map_err(map_error),
+        }
     }
 
     /// Reads a file that is small and in the page cache, without waiting for the disk; else none.
@@ -108,21 +125,19 @@ impl Disk {
     }
 
     pub(super) fn get(&self, key: &FileKey, name: &DiskName, options: &GetOptions) -> Result<Found> {
-        let (mut file, size, modified) = self.open_file(name.path())?;
+        let (file, size, modified) = self.open_file(name.path())?;
         if size <= PIECE {
-            return small(key, read_exactly(&mut file, size)?, modified, options);
+            return small(key, read_at(&file, 0, size)?, modified, options);
         }
         let trailer = read_trailer(&file, size)?;
         let crc = trailer.crc;
         let meta = trailer.into_meta(key, modified);
         let range = select(&meta, options)?;
         let len = range.end - range.start;
-        file.seek(SeekFrom::Start(range.start)).map_err(map_error)?;
         let content = if len <= PIECE {
-            Content::Read(read_exactly(&mut file, len)?.into())
+            Content::Read(read_at(&file, range.start, len)?.into())
         } else {
-            let check = if len == meta.len { Check::crc32(crc) } else { Check::Len };
-            Content::Open(file, Verifier::new(len, check))
+            Content::Open(file, (len == meta.len).then_some(crc))
         };
         Ok(Found { meta, range, content })
     }
@@ -150,165 +165,13 @@ impl Disk {
         Ok(Entry::new(key.clone(), trailer.len, trailer.etag(), modified))
     }
 
-    fn open_file(&self, path: &str) -> Result<(File, u64, Timestamp)> {
+    pub(super) fn open_file(&self, path: &str) -> Result<(File, u64, Timestamp)> {
         regular(self.root.open(path, READ).map_err(map_error)?)
-    }
-
-    /// Fails early where the end could only be the same, before a body is read and written.
-    pub(super) fn check_early(&self, name: &DiskName, condition: &Condition) -> Result<()> {
-        match (condition, self.root.open(name.path(), OFlags::RDONLY | OFlags::NONBLOCK)) {
-            (Condition::IfAbsent, Ok(_)) => Err(exists()),
-            (Condition::IfMatch(_), Err(Errno::NOENT)) => Err(changed()),
-            _ => Ok(()),
-        }
-    }
-
-    pub(super) fn put(&self, key: &FileKey, name: &DiskName, bytes: &[u8], options: PutOptions) -> Result<Stored> {
-        let mut intake = Intake::new(&options, Some(bytes.len() as u64))?;
-        intake.update(bytes)?;
-        if options.condition != Condition::None {
-            self.check_early(name, &options.condition)?;
-        }
-        let trailer = new_trailer(intake.finish()?, options.content_type, options.user)?;
-        let mut staged = self.create()?;
-        write(&mut staged.file, bytes, &trailer.encode()?).map_err(map_error)?;
-        self.publish(staged, key, name, &options.condition)?;
-        Ok(stored(&trailer))
-    }
-
-    /// Ends a file whose content was written piece by piece.
-    pub(super) fn finish(
-        &self,
-        mut staged: Staged,
-        key: &FileKey,
-        name: &DiskName,
-        intake: Intake,
-        options: PutOptions,
-    ) -> Result<Stored> {
-        let trailer = new_trailer(intake.finish()?, options.content_type, options.user)?;
-        staged.file.write_all(&trailer.encode()?).map_err(map_error)?;
-        self.publish(staged, key, name, &options.condition)?;
-        Ok(stored(&trailer))
-    }
-
-    pub(super) fn copy(&self, from: &FileKey, to: &FileKey, options: &CopyOptions) -> Result<Stored> {
-        let target = DiskName::of(to);
-        let (file, size, _) = self.open_file(DiskName::of(from).path())?;
-        let mut trailer = read_trailer(&file, size)?;
-        trailer.etag = nonce()?;
-        self.check_early(&target, &options.condition)?;
-        let mut staged = self.create()?;
-        let copied = io::copy(&mut (&file).take(trailer.len), &mut staged.file).map_err(map_error)?;
-        if copied != trailer.len {
-            return Err(corrupt("the file is shorter than its metadata says"));
-        }
-        staged.file.write_all(&trailer.encode()?).map_err(map_error)?;
-        self.publish(staged, to, &target, &options.condition)?;
-        Ok(stored(&trailer))
-    }
-
-    fn publish(&self, mut staged: Staged, key: &FileKey, name: &DiskName, condition: &Condition) -> Result<()> {
-        if self.durability == Durability::Synced {
-            staged.file.sync_all().map_err(map_error)?;
-        }
-        for _ in 0..ATTEMPTS {
-            let directory = match self.root.open_directory(name.directory()) {
-                Err(Errno::NOENT) => self.root.create_directories(name.directory(), self.durability),
-                other => other,
-            };
-            // A concurrent delete may remove an empty directory at any time before the file is in it.
-            let placed = match &directory {
-                Ok(directory) => self.place(&mut staged, directory, key, name, condition),
-                Err(Errno::NOENT) => Err(Refusal::DirectoryGone),
-                Err(error) => return Err(map_error(*error)),
-            };
-            match (placed, directory) {
-                (Err(Refusal::Error(error)), _) => return Err(error),
-                (Ok(()), Ok(directory)) => return self.sync(&directory),
-                _ => {}
-            }
-        }
-        let message = "the file's directory was removed each time it was made";
-        Err(Error::new(ErrorKind::Conflict, message).with_retry(statehouse_core::Retry::Now))
-    }
-
-    fn place(
-        &self,
-        staged: &mut Staged,
-        directory: &OwnedFd,
-        key: &FileKey,
-        name: &DiskName,
-        condition: &Condition,
-    ) -> Result<(), Refusal> {
-        let share = if matches!(condition, Condition::IfMatch(_)) { Share::Alone } else { Share::Shared };
-        let _lock = Lock::of_key(&self.locks, key, share)?;
-        if let Condition::IfMatch(etag) = condition {
-            self.compare(name, etag)?;
-        }
-        let existing = if *condition == Condition::IfAbsent { Existing::Keep } else { Existing::Replace };
-        staged.publish(directory, name.name(), existing).map_err(|error| match error {
-            Errno::NOENT => Refusal::DirectoryGone,
-            Errno::EXIST => Refusal::Error(exists()),
-            error => Refusal::Error(map_error(error)),
-        })
-    }
-
-    /// Call with the key's lock held alone.
-    fn compare(&self, name: &DiskName, etag: &ETag) -> Result<()> {
-        let current = self.open_file(name.path()).and_then(|(file, size, _)| read_trailer(&file, size));
-        match current {
-            Ok(trailer) if trailer.etag() == *etag => Ok(()),
-            Ok(_) => Err(changed()),
-            Err(error) if error.kind() == ErrorKind::NotFound => Err(changed()),
-            Err(error) => Err(error),
-        }
-    }
-
-    pub(super) fn delete(&self, key: &FileKey, name: &DiskName, if_match: Option<&ETag>) -> Result<Deleted> {
-        let directory = match self.root.open_directory(name.directory()) {
-            Ok(directory) => directory,
-            Err(Errno::NOENT) if if_match.is_some() => return Err(changed()),
-            Err(Errno::NOENT) => return Ok(Deleted::Absent),
-            Err(error) => return Err(map_error(error)),
-        };
-        let lock = Lock::of_key(&self.locks, key, if if_match.is_some() { Share::Alone } else { Share::Shared })?;
-        if let Some(etag) = if_match {
-            self.compare(name, etag)?;
-        }
-        match rustix::fs::unlinkat(&directory, name.name(), AtFlags::empty()) {
-            Ok(()) => {}
-            Err(Errno::NOENT) => return Ok(Deleted::Absent),
-            Err(error) => return Err(map_error(error)),
-        }
-        drop(lock);
-        self.sync(&directory)?;
-        self.prune(name.directory());
-        Ok(Deleted::Removed)
-    }
-
-    /// Removes directories that have become empty, up to the namespace's own. One that is not empty stays.
-    fn prune(&self, directory: &str) {
-        let mut directory = directory;
-        while let Some((above, name)) = directory.rsplit_once('/') {
-            let removed =
-                self.root.open_directory(above).and_then(|fd| rustix::fs::unlinkat(fd, name, AtFlags::REMOVEDIR));
-            if removed.is_err() {
-                return;
-            }
-            directory = above;
-        }
-    }
-
-    fn sync(&self, directory: &OwnedFd) -> Result<()> {
-        match self.durability {
-            Durability::Synced => rustix::fs::fsync(directory).map_err(not_synced),
-            Durability::Relaxed => Ok(()),
-        }
     }
 }
 
 /// How files are opened to read: without blocking, so that a pipe that somebody put there makes no reader wait for ever.
-const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK);
+pub(super) const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK);
 
 fn regular(fd: OwnedFd) -> Result<(File, u64, Timestamp)> {
     let stat = rustix::fs::fstat(&fd).map_err(map_error)?;
@@ -316,18 +179,6 @@ fn regular(fd: OwnedFd) -> Result<(File, u64, Timestamp)> {
         return Err(corrupt("something else than a file lies in the file's place"));
     }
     Ok((fd.into(), u64::try_from(stat.st_size).unwrap_or(0), modified(&stat)))
-}
-
-/// Why a file could not be given its name.
-enum Refusal {
-    DirectoryGone,
-    Error(Error),
-}
-
-impl From<Error> for Refusal {
-    fn from(error: Error) -> Self {
-        Self::Error(error)
-    }
 }
 
 /// A directory that has something else in it is somebody's mistake, not a store.
@@ -347,13 +198,48 @@ fn refuse_foreign(root: &Root, config: &LocalConfig) -> Result<()> {
     Ok(())
 }
 
-fn check_format(root: &Root) -> Result<()> {
-    let own = root.open_directory(crate::RESERVED).map_err(map_error)?;
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let file = rustix::fs::openat(own, "format", flags, Mode::from_raw_mode(0o666)).map_err(map_error)?;
-    let (mut file, mut text) = (File::from(file), Vec::new());
-    (&file).take(64).read_to_end(&mut text).map_err(map_error)?;
-    if text.is_empty() {
+fn begin_writing(root: &Root, config: &LocalConfig) -> Result<Writing> {
+    refuse_foreign(root, config)?;
+    let own = |name: &str| {
+        let path = format!("{}/{name}", crate::RESERVED);
+        root.create_directories(&path, config.permissions, config.durability).map_err(map_error)
+    };
+    own("stage")?;
+    let locks = Locks::new(own("locks")?, config.permissions);
+    check_format(root, &open_format(root, config)?)?;
+    Ok(Writing { stage: Arc::new(Stage::open(root, config)?), locks })
+}
+
+/// Says what to do about a directory that cannot be written.
+fn only_readable(error: Error) -> Error {
+    let cause = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<io::Error>());
+    match cause.and_then(io::Error::raw_os_error).map(Errno::from_raw_os_error) {
+        Some(Errno::ROFS | Errno::ACCESS | Errno::PERM) => {
+            let message = "the directory cannot be written; a store that is only read is opened with access=read";
+            Error::new(ErrorKind::PermissionDenied, message).with_source(error)
+        }
+        _ => error,
+    }
+}
+
+/// Opens the file that names the format, which is made in a store that is written.
+fn open_format(root: &Root, config: &LocalConfig) -> Result<File> {
+    const NAME: &str = "format";
+    let opened = root.open_directory(crate::RESERVED).and_then(|own| match config.access {
+        Access::Write => config.permissions.open_file(own, NAME, OFlags::empty()),
+        Access::Read => rustix::fs::openat(own, NAME, READ | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty()),
+    });
+    match opened {
+        Ok(file) => Ok(file.into()),
+        Err(Errno::NOENT) => Err(Error::invalid_config(&config.setting, "the directory is not a file store")),
+        Err(errno) => Err(map_error(errno)),
+    }
+}
+
+fn check_format(root: &Root, mut file: &File) -> Result<()> {
+    let mut text = Vec::new();
+    file.take(64).read_to_end(&mut text).map_err(map_error)?;
+    if text.is_empty() && root.access() == Access::Write {
         file.write_all(FORMAT).map_err(map_error)?;
         return file.sync_all().map_err(map_error);
     }
@@ -391,7 +277,7 @@ fn select(meta: &Meta, options: &GetOptions) -> Result<Range<u64>> {
     options.range.map_or(Ok(0..meta.len), |range| range.within(meta.len))
 }
 
-fn read_trailer(file: &File, size: u64) -> Result<Trailer> {
+pub(super) fn read_trailer(file: &File, size: u64) -> Result<Trailer> {
     let mut tail = [0; TAIL];
     let tail = &mut tail[TAIL.saturating_sub(usize::try_from(size).unwrap_or(TAIL))..];
     file.read_exact_at(tail, size - tail.len() as u64).map_err(cut_short)?;
@@ -411,11 +297,21 @@ fn read_trailer(file: &File, size: u64) -> Result<Trailer> {
     }
 }
 
-/// Reads on from where the file stands.
-pub(super) fn read_exactly(file: &mut File, len: u64) -> Result<Vec<u8>> {
+/// Reads so many bytes from there on.
+pub(super) fn read_at(file: &File, mut from: u64, len: u64) -> Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(usize::try_from(len).unwrap_or(usize::MAX));
-    file.take(len).read_to_end(&mut bytes).map_err(map_error)?;
-    if bytes.len() as u64 == len { Ok(bytes) } else { Err(cut_short(io::ErrorKind::UnexpectedEof.into())) }
+    let until = from + len;
+    while from < until {
+        match rustix::io::pread(file, rustix::buffer::spare_capacity(&mut bytes), from) {
+            Ok(0) => return Err(cut_short(io::ErrorKind::UnexpectedEof.into())),
+            Ok(read) => from += read as u64,
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(map_error(error)),
+        }
+    }
+    // There may be more room than was asked for.
+    bytes.truncate(usize::try_from(len).unwrap_or(usize::MAX));
+    Ok(bytes)
 }
 
 fn cut_short(error: io::Error) -> Error {
@@ -425,28 +321,6 @@ fn cut_short(error: io::Error) -> Error {
     }
 }
 
-fn write(file: &mut File, content: &[u8], trailer: &[u8]) -> io::Result<()> {
-    if content.len() as u64 > INLINE {
-        file.write_all(content)?;
-        return file.write_all(trailer);
-    }
-    // Copying a little costs less than a second call of the system.
-    file.write_all(&[content, trailer].concat())
-}
-
-fn new_trailer(
-    received: Received,
-    content_type: Option<String>,
-    user: std::collections::BTreeMap<String, String>,
-) -> Result<Trailer> {
-    let Received { len, digest, crc } = received;
-    Ok(Trailer { len, digest, crc, etag: nonce()?, description: Description { content_type, user } })
-}
-
-fn stored(trailer: &Trailer) -> Stored {
-    Stored::new(trailer.etag(), trailer.len, Some(trailer.digest))
-}
-
 #[expect(clippy::unnecessary_cast, reason = "the fields' types differ between systems")]
 fn modified(stat: &rustix::fs::Stat) -> Timestamp {
     let seconds = u64::try_from(stat.st_mtime as i64).unwrap_or(0);
@@ -454,10 +328,6 @@ fn modified(stat: &rustix::fs::Stat) -> Timestamp {
     Timestamp::from_micros(seconds.saturating_mul(1_000_000).saturating_add(micros))
 }
 
-fn exists() -> Error {
-    Error::new(ErrorKind::AlreadyExists, "there is such a file already")
-}
-
-fn changed() -> Error {
+pub(super) fn changed() -> Error {
     Error::new(ErrorKind::Conflict, "the file does not have the expected etag")
 }

@@ -5,7 +5,7 @@ use statehouse_core::{Error, Result, ServiceUrl};
 
 /// Where a [`LocalFileStore`](super::LocalFileStore) is and how it writes.
 ///
-/// By URL: `file:///var/lib/app/files?durability=relaxed`.
+/// By URL: `file:///var/lib/app/files?durability=relaxed&permissions=group&access=read`.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct LocalConfig {
@@ -13,6 +13,10 @@ pub struct LocalConfig {
     pub root: PathBuf,
     /// What an acknowledged write survives.
     pub durability: Durability,
+    /// Who may use what the store makes.
+    pub permissions: Permissions,
+    /// Whether the store is written.
+    pub access: Access,
     pub(super) setting: String,
 }
 
@@ -28,11 +32,38 @@ pub enum Durability {
     Relaxed,
 }
 
+/// Who may use what the store makes, whatever the process' mask for new files.
+///
+/// The directory itself must not be one that every user can write into. With `Private` it must belong to the user that
+/// the process runs as, or to root; a process of root is warned if it does not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Permissions {
+    /// Only the user that the process runs as: files 0600, directories 0700.
+    #[default]
+    Private,
+    /// All users of the directory's group, for processes that run as several of them: files 0660, directories 2770.
+    Group,
+}
+
+/// Whether a store is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Access {
+    /// Read and written; opening fails if the directory cannot be written.
+    #[default]
+    Write,
+    /// Only read: nothing is made or removed, so that a copy or a mount that cannot be written will do. Writes fail with
+    /// `PermissionDenied`.
+    Read,
+}
+
 impl LocalConfig {
     /// A store in this directory.
     pub fn new(root: impl AsRef<Path>) -> Self {
         let setting = "the file store's directory".to_owned();
-        Self { root: root.as_ref().to_owned(), durability: Durability::Synced, setting }
+        let (durability, permissions, access) = (Durability::Synced, Permissions::Private, Access::Write);
+        Self { root: root.as_ref().to_owned(), durability, permissions, access, setting }
     }
 
     /// Sets what an acknowledged write survives.
@@ -42,7 +73,21 @@ impl LocalConfig {
         self
     }
 
-    /// Reads `file:///dir?durability=synced|relaxed`.
+    /// Sets who may use what the store makes.
+    #[must_use]
+    pub const fn with_permissions(mut self, permissions: Permissions) -> Self {
+        self.permissions = permissions;
+        self
+    }
+
+    /// Sets whether the store is written.
+    #[must_use]
+    pub const fn with_access(mut self, access: Access) -> Self {
+        self.access = access;
+        self
+    }
+
+    /// Reads `file:///dir?durability=synced|relaxed&permissions=private|group&access=write|read`.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfig`](statehouse_core::ErrorKind::InvalidConfig), naming what is wrong.
@@ -54,8 +99,10 @@ impl LocalConfig {
         }
         let root = PathBuf::from(url.path());
         let durability = url.take_parsed("durability", "synced or relaxed")?.unwrap_or_default();
+        let permissions = url.take_parsed("permissions", "private or group")?.unwrap_or_default();
+        let access = url.take_parsed("access", "write or read")?.unwrap_or_default();
         url.finish()?;
-        Ok(Self { root, durability, setting })
+        Ok(Self { root, durability, permissions, access, setting })
     }
 }
 
@@ -70,6 +117,28 @@ impl FromStr for Durability {
     }
 }
 
+impl FromStr for Permissions {
+    type Err = ();
+    fn from_str(text: &str) -> std::result::Result<Self, ()> {
+        match text {
+            "private" => Ok(Self::Private),
+            "group" => Ok(Self::Group),
+            _ => Err(()),
+        }
+    }
+}
+
+impl FromStr for Access {
+    type Err = ();
+    fn from_str(text: &str) -> std::result::Result<Self, ()> {
+        match text {
+            "write" => Ok(Self::Write),
+            "read" => Ok(Self::Read),
+            _ => Err(()),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,11 +148,22 @@ mod tests {
     }
 
     #[test]
-    fn urls_name_a_directory_and_a_durability() {
+    fn urls_name_a_directory_and_how_it_is_used() {
         let read = config("file:///var/lib/my%20app?durability=relaxed").unwrap();
         assert_eq!((read.root, read.durability), (PathBuf::from("/var/lib/my app"), Durability::Relaxed));
         assert_eq!(config("file:./data").unwrap().durability, Durability::Synced);
-        for url in ["file:", "file://host/dir", "file:///dir?durability=maybe", "file:///dir?sync=off"] {
+        let read = config("file:data?permissions=group&access=read").unwrap();
+        assert_eq!((read.permissions, read.access), (Permissions::Group, Access::Read));
+        let read = config("file:data").unwrap();
+        assert_eq!((read.permissions, read.access), (Permissions::Private, Access::Write));
+        for url in [
+            "file:///dir?permissions=0666",
+            "file:///dir?access=readonly",
+            "file:",
+            "file://host/dir",
+            "file:///dir?durability=maybe",
+            "file:///dir?sync=off",
+        ] {
             let error = config(url).unwrap_err();
             assert_eq!(error.setting(), Some("FILES"), "{url}: {error}");
         }

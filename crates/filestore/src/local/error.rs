@@ -23,6 +23,7 @@ pub(super) fn map_error(source: impl Into<io::Error>) -> Error {
         Some(Errno::XDEV | Errno::LOOP | Errno::NOTDIR) => {
             (ErrorKind::PermissionDenied, "the path passes through a symbolic link or leaves the root")
         }
+        Some(Errno::ISDIR) => (ErrorKind::Corrupt, "something else than a file lies in the file's place"),
         Some(Errno::NAMETOOLONG) => (ErrorKind::InvalidInput, "the file system does not take so long a name"),
         Some(Errno::NOLCK | Errno::OPNOTSUPP | Errno::NOSYS) => {
             (ErrorKind::Unsupported, "the file system lacks something that the store needs")
@@ -66,6 +67,7 @@ mod tests {
             (Errno::ACCESS, ErrorKind::PermissionDenied, Retry::Never),
             (Errno::ROFS, ErrorKind::PermissionDenied, Retry::Never),
             (Errno::LOOP, ErrorKind::PermissionDenied, Retry::Never),
+            (Errno::ISDIR, ErrorKind::Corrupt, Retry::Never),
             (Errno::XDEV, ErrorKind::PermissionDenied, Retry::Never),
             (Errno::NAMETOOLONG, ErrorKind::InvalidInput, Retry::Never),
             (Errno::NOLCK, ErrorKind::Unsupported, Retry::Never),

@@ -10,8 +10,10 @@ use rustix::io::Errno;
 use statehouse_core::Result;
 
 use super::beneath::Root;
+use super::config::Access;
 use super::error::map_error;
 use super::name::{self, CONTINUED, DIRECTORY};
+use super::stage;
 use crate::listing::Collector;
 
 /// How many bytes the first window has: enough for a page of ordinary names.
@@ -164,6 +166,9 @@ impl Reading<'_> {
         let name = entry.file_name().to_bytes();
         if name.starts_with(b".") {
             let own = matches!(name, b"." | b"..") || name.starts_with(crate::RESERVED.as_bytes());
+            if own && self.root.access() == Access::Write {
+                stage::remove_if_left(self.root, directory, name);
+            }
             return (!own).then_some(Thing::Foreign);
         }
         let (stem, ending) = match name.split_last()? {

@@ -3,18 +3,35 @@
 use std::time::{Duration, Instant};
 
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::fs::{FlockOperation, OFlags};
 use rustix::io::Errno;
-use statehouse_core::{Error, ErrorKind, Result};
+use statehouse_core::{Error, ErrorKind, Result, Retry};
 
+use super::config::Permissions;
 use super::error::map_error;
+use super::gate::{Gate, Pass};
 
 /// How long a lock is waited for. It is held only for a compare and a rename, so this passes only if its holder was
-/// stopped.
+/// stopped or the disk hangs.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How many locks share all keys.
 const SHARDS: u32 = 256;
+
+/// The locks of all keys.
+#[derive(Debug)]
+pub(super) struct Locks {
+    directory: OwnedFd,
+    gates: Vec<Gate>,
+    permissions: Permissions,
+}
+
+/// The lock of a key, until dropped: the system's one first.
+#[derive(Debug)]
+pub(super) struct KeyLock<'a> {
+    _file: Lock,
+    _pass: Pass<'a>,
+}
 
 /// A lock that is held until this is dropped, or the process ends.
 #[derive(Debug)]
@@ -29,37 +46,58 @@ pub(super) enum Share {
     Alone,
 }
 
-impl Lock {
-    /// Takes the lock of a key.
-    pub(super) fn of_key(directory: impl AsFd, key: &str, share: Share) -> Result<Self> {
-        Self::take(directory, &format!("{:02x}", shard(key)), share)
+impl Locks {
+    pub(super) fn new(directory: OwnedFd, permissions: Permissions) -> Self {
+        Self { directory, gates: (0..SHARDS).map(|_| Gate::default()).collect(), permissions }
     }
 
+    /// Takes the lock of a key: among this store's threads in the order in which they ask for it.
+    pub(super) fn of_key(&self, key: &str, share: Share) -> Result<KeyLock<'_>> {
+        self.within(PATIENCE, key, share)
+    }
+
+    fn within(&self, patience: Duration, key: &str, share: Share) -> Result<KeyLock<'_>> {
+        let (shard, until) = (shard(key), Instant::now() + patience);
+        let gate = usize::try_from(shard).ok().and_then(|shard| self.gates.get(shard));
+        let pass = gate.and_then(|gate| gate.enter(share, until)).ok_or_else(|| {
+            let message = format!("the file's turn to be written did not come within {} s", patience.as_secs());
+            Error::new(ErrorKind::Timeout, message).with_retry(Retry::Now)
+        })?;
+        // As long as others share a lock the system lets still others in, and who wants it alone would never get it.
+        // So everybody passes a turnstile, and who waits behind it keeps it shut.
+        let turnstile =
+            Lock::take(&self.directory, &format!("{shard:02x}-turn"), Share::Alone, self.permissions, until)?;
+        let file = Lock::take(&self.directory, &format!("{shard:02x}"), share, self.permissions, until)?;
+        drop(turnstile);
+        Ok(KeyLock { _file: file, _pass: pass })
+    }
+}
+
+impl Lock {
     /// Takes the lock of a name, waiting for it.
-    pub(super) fn take(directory: impl AsFd, name: &str, share: Share) -> Result<Self> {
-        let file = open(directory, name)?;
-        let (start, mut pause) = (Instant::now(), Duration::from_micros(50));
+    pub(super) fn wait(directory: impl AsFd, name: &str, permissions: Permissions) -> Result<Self> {
+        Self::take(directory, name, Share::Alone, permissions, Instant::now() + PATIENCE)
+    }
+
+    fn take(directory: impl AsFd, name: &str, share: Share, permissions: Permissions, until: Instant) -> Result<Self> {
+        let file = permissions.open_file(directory, name, OFlags::empty()).map_err(map_error)?;
+        let mut pause = Duration::from_micros(50);
         while !try_lock(&file, share)? {
-            if start.elapsed() > PATIENCE {
-                let message = "another process held the file's lock for too long; it may have been stopped";
+            if Instant::now() > until {
+                let message = "another process holds the lock of the file and does not go on; it may have been stopped";
                 return Err(Error::new(ErrorKind::Timeout, message));
             }
             std::thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(5));
+            pause = (pause * 2).min(Duration::from_millis(2));
         }
         Ok(Self(file))
     }
 
     /// Takes the lock of a name if nobody else has it.
-    pub(super) fn try_take(directory: impl AsFd, name: &str) -> Result<Option<Self>> {
-        let file = open(directory, name)?;
+    pub(super) fn try_take(directory: impl AsFd, name: &str, permissions: Permissions) -> Result<Option<Self>> {
+        let file = permissions.open_file(directory, name, OFlags::empty()).map_err(map_error)?;
         Ok(try_lock(&file, Share::Alone)?.then_some(Self(file)))
     }
-}
-
-fn open(directory: impl AsFd, name: &str) -> Result<OwnedFd> {
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    rustix::fs::openat(directory, name, flags, Mode::from_raw_mode(0o666)).map_err(map_error)
 }
 
 fn try_lock(file: &OwnedFd, share: Share) -> Result<bool> {
@@ -83,6 +121,45 @@ fn shard(key: &str) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn locks(directory: &tempfile::TempDir) -> Locks {
+        Locks::new(std::fs::File::open(directory.path()).unwrap().into(), Permissions::Private)
+    }
+
+    /// Eight that share the lock and take it again at once, in one process or in several, and one that wants it alone.
+    #[test]
+    fn who_wants_the_lock_alone_gets_it_beside_many_who_share_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let one = locks(&directory);
+        for others in [None, Some(locks(&directory))] {
+            let done = std::sync::atomic::AtomicBool::new(false);
+            std::thread::scope(|scope| {
+                for _ in 0..8 {
+                    scope.spawn(|| {
+                        while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                            let lock = others.as_ref().unwrap_or(&one).of_key("a", Share::Shared).unwrap();
+                            std::thread::sleep(Duration::from_micros(300));
+                            drop(lock);
+                        }
+                    });
+                }
+                let taken = (0..30).all(|_| one.of_key("a", Share::Alone).is_ok());
+                done.store(true, std::sync::atomic::Ordering::Relaxed);
+                assert!(taken);
+            });
+        }
+    }
+
+    #[test]
+    fn each_way_to_wait_too_long_is_told_by_its_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let (one, other) = (locks(&directory), locks(&directory));
+        let _held = one.of_key("a", Share::Alone).unwrap();
+        let error = one.within(Duration::from_millis(20), "a", Share::Shared).unwrap_err();
+        assert!(error.kind() == ErrorKind::Timeout && error.message().contains("turn"), "{error}");
+        let error = other.within(Duration::from_millis(20), "a", Share::Shared).unwrap_err();
+        assert!(error.kind() == ErrorKind::Timeout && error.message().contains("another process"), "{error}");
+    }
 
     #[test]
     fn every_version_finds_the_same_lock() {

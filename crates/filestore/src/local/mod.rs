@@ -5,34 +5,33 @@ mod client;
 mod config;
 mod error;
 mod folder;
+mod gate;
 mod lock;
 mod name;
+mod permissions;
+mod slots;
 mod stage;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod trailer;
 mod walk;
+mod write;
 
-use std::fs::File;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use futures_util::stream::BoxStream;
-use futures_util::{StreamExt, TryStreamExt};
 use statehouse_core::{Capabilities, Error, ErrorKind, Health, Result};
 
 use self::client::{Content, Disk, Found, PIECE};
-pub use self::config::{Durability, LocalConfig};
-use self::error::map_error;
+pub use self::config::{Access, Durability, LocalConfig, Permissions};
 use self::name::DiskName;
-use crate::digest::{Intake, Verifier};
+use crate::digest::Intake;
 use crate::{
-    Body, Condition, CopyOptions, DeleteOptions, Deleted, FileKey, FileStore, GetOptions, HeadOptions, ListOptions,
-    Meta, Object, Page, PutOptions, Stored, capability,
+    Body, CopyOptions, DeleteOptions, Deleted, FileKey, FileStore, GetOptions, HeadOptions, ListOptions, Meta, Object,
+    Page, PutOptions, Stored, capability,
 };
 
 const BACKEND: &str = "local";
@@ -42,12 +41,18 @@ const BACKEND: &str = "local";
 /// Several stores may be open on one directory, in one process or in several: conditions hold among all of them,
 /// through `flock`. Each file holds its content first and its metadata behind it, so that both become visible in one
 /// rename; the names are the keys, with everything but `a-z`, `0-9`, `-`, `_` and `.` escaped. No symbolic link below
-/// the directory is followed.
+/// the directory is followed. What the store makes is private to the user that the process runs as, whatever its mask
+/// for new files, unless [`Permissions::Group`] is asked for.
 ///
 /// # Durability
 /// With [`Durability::Synced`], the default, an acknowledged write or delete has been synced to the disk together with
-/// the directory it is in. A process that ends at any point leaves no partial file visible; what it left in
-/// `.statehouse/stage` is removed when the store is next opened.
+/// the directory it is in. A process that ends at any point leaves no partial file visible: files are written under
+/// hidden names beside their place, and what was left half-written is removed when the store is next opened.
+///
+/// # Time
+/// Waiting for the lock of a file ends after ten seconds with [`ErrorKind::Timeout`]. The disk itself has no deadline: no
+/// system lets go of a call that it has begun. Where the directory is a mount that may hang, put a timeout around the
+/// call: it is answered then, and the work goes on on a thread of its own, so a write may still happen.
 #[derive(Clone, Debug)]
 pub struct LocalFileStore {
     root: PathBuf,
@@ -66,8 +71,9 @@ impl LocalFileStore {
     /// Opens a store.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidConfig`] if the directory has something else in it; [`ErrorKind::PermissionDenied`] if it
-    /// cannot be written; [`ErrorKind::Unsupported`] if its file system has no locks.
+    /// [`ErrorKind::InvalidConfig`] if the directory has something else in it, belongs to another user, or can be written
+    /// by every user (see [`Permissions`]); [`ErrorKind::PermissionDenied`] if it cannot be written, unless it is opened
+    /// only to read (see [`Access`]); [`ErrorKind::Unsupported`] if its file system has no locks.
     pub async fn open_with(config: LocalConfig) -> Result<Self> {
         let root = config.root.clone();
         let disk = blocking(move || Disk::open(&config)).await;
@@ -93,43 +99,16 @@ impl LocalFileStore {
     async fn put(&self, key: &FileKey, body: Body, options: PutOptions) -> Result<Stored> {
         options.check()?;
         let intake = Intake::new(&options, body.len())?;
-        match body.into_bytes() {
-            Ok(bytes) => self.run(key, move |disk, key, name| disk.put(key, name, &bytes, options)).await,
-            Err(stream) => self.put_stream(key, stream, intake, options).await,
-        }
-    }
-
-    async fn put_stream(
-        &self,
-        key: &FileKey,
-        mut stream: BoxStream<'static, Result<Bytes>>,
-        intake: Intake,
-        options: PutOptions,
-    ) -> Result<Stored> {
-        let condition = options.condition.clone();
-        let begin = move |disk: &Disk, _: &FileKey, name: &DiskName| {
-            if condition != Condition::None {
-                disk.check_early(name, &condition)?;
+        let stream = match body.into_bytes() {
+            Ok(bytes) if bytes.len() as u64 <= PIECE => {
+                return self.run(key, move |disk, key, name| disk.put(key, name, &bytes, options)).await;
             }
-            disk.create()
+            Ok(bytes) => stream::pieces_of(bytes),
+            Err(stream) => stream,
         };
-        let mut written = (self.run(key, begin).await?, intake);
-        loop {
-            let (pieces, ended) = gather(&mut stream).await?;
-            written = blocking(move || {
-                let (mut staged, mut intake) = written;
-                for piece in pieces {
-                    intake.update(&piece)?;
-                    staged.file.write_all(&piece).map_err(map_error)?;
-                }
-                Ok((staged, intake))
-            })
-            .await?;
-            if ended {
-                break;
-            }
-        }
-        let (staged, intake) = written;
+        let condition = options.condition.clone();
+        let staged = self.run(key, move |disk, _, name| disk.create(name, &condition)).await?;
+        let (staged, intake) = stream::write_all(stream, staged, intake).await?;
         self.run(key, move |disk, key, name| disk.finish(staged, key, name, intake, options)).await
     }
 
@@ -145,39 +124,12 @@ impl LocalFileStore {
         let Found { meta, range, content } = found;
         Ok(match content {
             Content::Read(bytes) => Object::from_checked_bytes(meta, range, bytes),
-            Content::Open(file, verifier) => Object::from_checked_stream(meta, range, pieces(file, verifier)),
+            Content::Open(file, crc) => {
+                let content = stream::read(file, range.clone(), crc);
+                Object::from_checked_stream(meta, range, content)
+            }
         })
     }
-}
-
-/// Takes what a stream has, up to what is worth one write, and whether it has ended.
-async fn gather(stream: &mut BoxStream<'static, Result<Bytes>>) -> Result<(Vec<Bytes>, bool)> {
-    let (mut pieces, mut len) = (Vec::new(), 0);
-    while len < PIECE {
-        let Some(piece) = stream.try_next().await? else { return Ok((pieces, true)) };
-        len += piece.len() as u64;
-        pieces.push(piece);
-    }
-    Ok((pieces, false))
-}
-
-/// The rest of an open file, read and checked piece by piece.
-fn pieces(file: File, verifier: Verifier) -> BoxStream<'static, Result<Bytes>> {
-    futures_util::stream::try_unfold(Some((file, verifier)), |state| async {
-        let Some((mut file, mut verifier)) = state else { return Ok(None) };
-        let read = move || {
-            let bytes = client::read_exactly(&mut file, verifier.missing().min(PIECE))?;
-            verifier.update(&bytes)?;
-            if verifier.missing() > 0 {
-                return Ok((bytes, Some((file, verifier))));
-            }
-            verifier.finish()?;
-            Ok((bytes, None))
-        };
-        let (bytes, state) = blocking(read).await?;
-        Ok(Some((Bytes::from(bytes), state)))
-    })
-    .boxed()
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
@@ -223,8 +175,7 @@ impl FileStore for LocalFileStore {
 
     async fn health(&self) -> Health {
         let (start, disk) = (Instant::now(), Arc::clone(&self.disk));
-        // Making and dropping an empty file needs what a write needs, save for its space.
-        let probe = blocking(move || disk.create().map(drop)).await;
+        let probe = blocking(move || disk.probe()).await;
         Health::of(format!("{BACKEND} {}", self.root.display()), start.elapsed(), probe)
     }
 }

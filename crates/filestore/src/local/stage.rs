@@ -1,56 +1,100 @@
-//! Where files are written before they become visible.
+//! How files are written before they become visible.
 //!
-//! Each open store has a directory of its own below `.statehouse/stage` and holds a lock in it, which the system gives
-//! up when the process ends, however it ends. So who opens the store next can tell the dead from the living, also
-//! across containers where process numbers mean nothing.
+//! A file is written beside its place, under a name that no key has, and renamed: within one directory that is one step
+//! for the disk, where a rename between two of them holds up all others of the file system. Each open store has a
+//! directory of its own below `.statehouse/stage` and holds a lock in it, which the system gives up when the process
+//! ends, however it ends. So who opens the store next can tell the dead from the living, also across containers where
+//! process numbers mean nothing, and removes what the dead were writing.
 
 use std::fs::File;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, Dir, Mode, OFlags};
 use rustix::io::Errno;
-use statehouse_core::{ErrorKind, Result};
+use statehouse_core::{Error, ErrorKind, Result, Retry};
 
 use super::beneath::Root;
+use super::config::{Durability, LocalConfig, Permissions};
 use super::error::map_error;
-use super::lock::{Lock, Share};
+use super::lock::Lock;
+use super::slots::Slots;
 use crate::digest::{hex, nonce};
 
 const STAGES: &str = ".statehouse/stage";
 const LOCK: &str = "lock";
 
+/// How often a write begins again because a concurrent delete removed its empty directory.
+const ATTEMPTS: usize = 100;
+
 /// This store's own stage. Removed when dropped, with whatever is in it.
 #[derive(Debug)]
 pub(super) struct Stage {
+    root: Root,
     stages: OwnedFd,
     name: String,
     directory: OwnedFd,
-    next: AtomicU64,
+    slots: Slots,
+    permissions: Permissions,
+    durability: Durability,
     _lock: Lock,
 }
 
 impl Stage {
-    /// Sweeps the stages of processes that have ended, and makes a new one.
-    pub(super) fn open(root: &Root) -> Result<Self> {
+    /// Sweeps what processes that have ended left behind, and makes a new stage.
+    pub(super) fn open(root: &Root, config: &LocalConfig) -> Result<Self> {
+        let (permissions, durability) = (config.permissions, config.durability);
         let stages = root.open_directory(STAGES).map_err(map_error)?;
         // Held by who sweeps or begins, so that nobody sweeps a stage that is not locked yet.
-        let _sweeping = Lock::take(&stages, LOCK, Share::Alone)?;
-        sweep(&stages)?;
+        let _sweeping = Lock::wait(&stages, LOCK, permissions)?;
+        sweep(root, &stages, permissions)?;
         let name = hex(&nonce()?);
-        rustix::fs::mkdirat(&stages, &*name, Mode::from_raw_mode(0o777)).map_err(map_error)?;
+        permissions.make_directory(&stages, &name).map_err(map_error)?;
         let directory = root.open_directory(&format!("{STAGES}/{name}")).map_err(map_error)?;
-        let lock = Lock::take(&directory, LOCK, Share::Alone)?;
-        Ok(Self { stages, name, directory, next: AtomicU64::new(0), _lock: lock })
+        let lock = Lock::wait(&directory, LOCK, permissions)?;
+        let slots = Slots::create(&directory, permissions)?;
+        Ok(Self { root: root.clone(), stages, name, directory, slots, permissions, durability, _lock: lock })
     }
 
-    /// A new empty file that nobody sees.
-    pub(super) fn create(self: &Arc<Self>) -> Result<Staged> {
-        let name = self.next.fetch_add(1, Ordering::Relaxed).to_string();
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&self.directory, &*name, flags, Mode::from_raw_mode(0o666)).map_err(map_error)?;
-        Ok(Staged { stage: Arc::clone(self), name, file: file.into(), published: false })
+    /// A new empty file that nobody sees, in the directory at this path, which is made if it is not there.
+    pub(super) fn create(self: &Arc<Self>, path: &str) -> Result<Staged> {
+        let slot = self.slots.take(path)?;
+        let name = name_of(&self.name, slot);
+        match self.create_in(path, &name) {
+            Ok((directory, file)) => {
+                let (stage, path) = (Arc::clone(self), path.to_owned());
+                Ok(Staged { stage, slot, path, directory, name, file: file.into(), published: false })
+            }
+            Err(error) => {
+                self.slots.give_back(slot);
+                self.root.prune(path);
+                Err(error)
+            }
+        }
+    }
+
+    fn create_in(&self, path: &str, name: &str) -> Result<(OwnedFd, OwnedFd)> {
+        for _ in 0..ATTEMPTS {
+            let directory = match self.root.open_directory(path) {
+                Err(Errno::NOENT) => self.root.create_directories(path, self.permissions, self.durability),
+                other => other,
+            };
+            // A concurrent delete may remove an empty directory at any time before the file is in it.
+            let file = directory.and_then(|directory| {
+                self.permissions.open_file(&directory, name, OFlags::EXCL).map(|file| (directory, file))
+            });
+            match file {
+                Err(Errno::NOENT) => {}
+                other => return other.map_err(map_error),
+            }
+        }
+        let message = "the file's directory was removed each time it was made";
+        Err(Error::new(ErrorKind::Conflict, message).with_retry(Retry::Now))
+    }
+
+    /// Makes a file and removes it.
+    pub(super) fn probe(self: &Arc<Self>) -> Result<()> {
+        self.create(&format!("{STAGES}/{}", self.name)).map(drop)
     }
 }
 
@@ -61,10 +105,13 @@ impl Drop for Stage {
     }
 }
 
-/// A file in the stage. Removed when dropped, unless it was published.
+/// A file that is being written. Removed when dropped, unless it was published.
 #[derive(Debug)]
 pub(super) struct Staged {
     stage: Arc<Stage>,
+    slot: usize,
+    path: String,
+    directory: OwnedFd,
     name: String,
     pub(super) file: File,
     published: bool,
@@ -78,47 +125,75 @@ pub(super) enum Existing {
 }
 
 impl Staged {
-    /// Gives the file its name in a directory, in one step.
-    pub(super) fn publish(&mut self, directory: &OwnedFd, name: &str, existing: Existing) -> rustix::io::Result<()> {
-        let from = &self.stage.directory;
+    /// Gives the file its name in its directory, in one step.
+    pub(super) fn publish(&mut self, name: &str, existing: Existing) -> rustix::io::Result<()> {
         match existing {
-            Existing::Replace => rustix::fs::renameat(from, &*self.name, directory, name)?,
-            Existing::Keep => self.publish_new(directory, name)?,
+            Existing::Replace => rustix::fs::renameat(&self.directory, &*self.name, &self.directory, name)?,
+            Existing::Keep => self.publish_new(name)?,
         }
         self.published = true;
         Ok(())
     }
 
-    fn publish_new(&self, directory: &OwnedFd, name: &str) -> rustix::io::Result<()> {
-        let from = &self.stage.directory;
+    fn publish_new(&self, name: &str) -> rustix::io::Result<()> {
+        let directory = &self.directory;
         #[cfg(any(target_os = "linux", target_vendor = "apple"))]
         {
             let flags = rustix::fs::RenameFlags::NOREPLACE;
-            match rustix::fs::renameat_with(from, &*self.name, directory, name, flags) {
+            match rustix::fs::renameat_with(directory, &*self.name, directory, name, flags) {
                 // Not every file system knows the flag; those that do not have hard links, as a rule.
                 Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {}
                 other => return other,
             }
         }
-        rustix::fs::linkat(from, &*self.name, directory, name, AtFlags::empty())?;
-        // The file is published: a second name in the stage is only litter for the next sweep.
-        let _ = rustix::fs::unlinkat(from, &*self.name, AtFlags::empty());
+        rustix::fs::linkat(directory, &*self.name, directory, name, AtFlags::empty())?;
+        // The file is published: a second name is only litter for the next sweep.
+        let _ = rustix::fs::unlinkat(directory, &*self.name, AtFlags::empty());
         Ok(())
+    }
+
+    /// The directory that the file is in.
+    pub(super) const fn directory(&self) -> &OwnedFd {
+        &self.directory
     }
 }
 
 impl Drop for Staged {
     fn drop(&mut self) {
         if !self.published {
-            // Whatever stays is swept by the next who opens the store.
-            let _ = rustix::fs::unlinkat(&self.stage.directory, &*self.name, AtFlags::empty());
+            match rustix::fs::unlinkat(&self.directory, &*self.name, AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => self.stage.root.prune(&self.path),
+                // It is swept by the next who opens the store, so its slot is not for another file.
+                Err(_) => return,
+            }
         }
+        self.stage.slots.give_back(self.slot);
     }
 }
 
-fn sweep(stages: &OwnedFd) -> Result<()> {
+/// The name of a file that a store with this stage is writing.
+fn name_of(stage: &str, slot: usize) -> String {
+    format!("{}-{stage}-{slot}", crate::RESERVED)
+}
+
+/// Removes a file that a store was writing when it ended, and that no sweep knew of; other files stay. Looked at when a
+/// directory is read.
+pub(super) fn remove_if_left(root: &Root, directory: &OwnedFd, name: &[u8]) {
+    let left = std::str::from_utf8(name).ok().and_then(|name| {
+        let (stage, _) = name.strip_prefix(crate::RESERVED)?.strip_prefix('-')?.split_once('-')?;
+        Some(stage).filter(|stage| stage.len() == 32 && stage.bytes().all(|byte| byte.is_ascii_hexdigit()))
+    });
+    let Some(stage) = left else { return };
+    if matches!(root.open_directory(&format!("{STAGES}/{stage}")), Err(Errno::NOENT))
+        && rustix::fs::unlinkat(directory, name, AtFlags::empty()).is_ok()
+    {
+        tracing::info!("removed what a file store that has ended was writing");
+    }
+}
+
+fn sweep(root: &Root, stages: &OwnedFd, permissions: Permissions) -> Result<()> {
     for name in names(stages)? {
-        match sweep_one(stages, &name) {
+        match sweep_one(root, stages, &name, permissions) {
             // Its owner ended in order and removed it just now.
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             other => other?,
@@ -127,10 +202,19 @@ fn sweep(stages: &OwnedFd) -> Result<()> {
     Ok(())
 }
 
-fn sweep_one(stages: &OwnedFd, name: &str) -> Result<()> {
+fn sweep_one(root: &Root, stages: &OwnedFd, name: &str, permissions: Permissions) -> Result<()> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let Ok(directory) = rustix::fs::openat(stages, name, flags, Mode::empty()) else { return Ok(()) };
-    if Lock::try_take(&directory, LOCK)?.is_some() {
+    if Lock::try_take(&directory, LOCK, permissions)?.is_some() {
+        for (slot, path) in Slots::read(&directory)? {
+            // What cannot be removed now is recognised by its name later.
+            let removed = root
+                .open_directory(&path)
+                .and_then(|directory| rustix::fs::unlinkat(directory, name_of(name, slot), AtFlags::empty()));
+            if removed.is_ok() {
+                root.prune(&path);
+            }
+        }
         remove(stages, name, &directory)?;
         tracing::info!("removed the stage of a file store that has ended");
     }
@@ -148,7 +232,7 @@ fn remove(stages: &OwnedFd, name: &str, directory: &OwnedFd) -> Result<()> {
     gone(rustix::fs::unlinkat(stages, name, AtFlags::REMOVEDIR))
 }
 
-/// The names in a directory, besides the lock of the stages.
+/// The names in a directory.
 fn names(directory: &OwnedFd) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in Dir::read_from(directory).map_err(map_error)? {

@@ -1,15 +1,17 @@
 mod listing;
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use futures_util::StreamExt;
 use statehouse_core::{ErrorKind, Namespace};
 
 use super::beneath::Root;
+use super::stage::Staged;
 use super::*;
-use crate::Files;
+use crate::{Condition, Files};
 
 /// A directory that is removed when dropped.
 struct Dir(PathBuf);
@@ -146,7 +148,7 @@ async fn symbolic_links_lead_nowhere() {
         symlink(&outside.0, dir.0.join("n+/dir+")).unwrap();
         symlink(dir.0.join("n+"), dir.0.join("n+/loop+")).unwrap();
         let fd = File::open(&dir.0).unwrap().into();
-        let root = if steps { Root::with_steps(fd) } else { Root::new(fd) };
+        let root = if steps { Root::with_steps(fd) } else { Root::new(fd, Access::Write) };
         let disk = Arc::new(Disk::begin(root, &LocalConfig::new(&dir.0)).unwrap());
         let store = LocalFileStore { root: dir.0.clone(), disk };
         let files = Files::new(Arc::new(store), Namespace::new("n").unwrap());
@@ -163,22 +165,85 @@ async fn symbolic_links_lead_nowhere() {
     }
 }
 
+fn begin(store: &LocalFileStore, key: &str) -> Staged {
+    store.disk.create(&DiskName::of(&FileKey::new(key).unwrap()), &Condition::None).unwrap()
+}
+
 #[tokio::test]
-async fn the_stage_of_a_store_that_ended_is_swept_and_a_living_one_is_not() {
+async fn what_a_store_that_ended_was_writing_is_swept_and_what_a_living_one_is_writing_is_not() {
     let dir = Dir::new();
     let living = dir.store().await;
-    let staged = living.disk.create().unwrap();
-    let dead = dir.0.join(".statehouse/stage/0123456789abcdef");
-    fs::create_dir(&dead).unwrap();
-    fs::write(dead.join("0"), "half a file").unwrap();
+    let staged = begin(&living, "n/a");
+    let (dead, unknown) = ("0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210");
+    let stage = dir.0.join(".statehouse/stage").join(dead);
+    fs::create_dir(&stage).unwrap();
+    for (slot, folder) in ["n+/b+/c+", "n+", "../.."].into_iter().enumerate() {
+        let record = [&u16::try_from(folder.len()).unwrap().to_le_bytes(), folder.as_bytes()].concat();
+        let slots = File::options().create(true).truncate(false).write(true).open(stage.join("slots")).unwrap();
+        slots.write_all_at(&record, slot as u64 * 2048).unwrap();
+    }
+    fs::create_dir_all(dir.0.join("n+/b+/c+")).unwrap();
+    fs::write(dir.0.join(format!("n+/b+/c+/.statehouse-{dead}-0")), "half a file").unwrap();
+    fs::write(dir.0.join(format!("n+/.statehouse-{dead}-1")), "half a file").unwrap();
+    // What a power cut left, which no record tells of; and what is somebody else's.
+    let left = dir.0.join(format!("n+/.statehouse-{unknown}-7"));
+    fs::write(&left, "half a file").unwrap();
+    for name in [".statehouse-", ".statehouse-x-1", ".statehouse-fedcba98-1"] {
+        fs::write(dir.0.join("n+").join(name), "foreign").unwrap();
+    }
     let files = dir.files().await;
-    assert!(!dead.exists());
-    assert_eq!(dir.all(".statehouse/stage").len(), 1, "the living store's file");
-    files.put("a", "x").await.unwrap();
-    drop(staged);
-    assert_eq!(dir.all(".statehouse/stage"), Vec::<PathBuf>::new());
-    drop((living, files));
+    assert!(!stage.exists() && !dir.0.join("n+/b+").exists());
+    assert_eq!(dir.all("n+").len(), 5, "{:?}", dir.all("n+"));
+    assert_eq!(files.list("").await.unwrap().entries.len(), 0);
+    assert!(!left.exists());
+    assert_eq!(dir.all("n+").len(), 4, "the living store's file and the foreign ones");
+    drop((living, staged, files));
+    assert_eq!(dir.all("n+").len(), 3);
     assert_eq!(fs::read_dir(dir.0.join(".statehouse/stage")).unwrap().count(), 1, "only the lock");
+}
+
+#[tokio::test]
+async fn a_put_that_fails_leaves_no_file_and_no_directory() {
+    let dir = Dir::new();
+    let files = dir.files().await;
+    let failing = || Body::from_stream(futures_util::stream::iter([Ok("begun"), Err("the client went away")]));
+    files.put("a/b/c", failing()).await.unwrap_err();
+    files.put("a/b/d", failing()).if_absent().await.unwrap_err();
+    assert_eq!(fs::read_dir(dir.0.join("n+")).unwrap().count(), 0);
+    files.put("a/b/c", "x").await.unwrap();
+    files.put("a/b/c", "y").if_absent().await.unwrap_err();
+    files.put("a/b/c", failing()).await.unwrap_err();
+    assert_eq!(dir.all("n+"), [dir.0.join("n+/a+/b+/c")]);
+}
+
+#[tokio::test]
+async fn something_else_in_the_place_of_a_file_is_told_by_every_verb() {
+    let dir = Dir::new();
+    let files = dir.files().await;
+    let etag = files.put("b", "x").await.unwrap().etag;
+    for (folder, name) in [("a", "a"), ("c/full", "c")] {
+        fs::create_dir_all(dir.0.join("n+").join(folder)).unwrap();
+        let stream = || Body::from_stream(futures_util::stream::iter([Ok::<_, std::io::Error>("y")]));
+        let errors = [
+            files.get(name).await.map(drop),
+            files.head(name).await.map(drop),
+            files.put(name, "y").await.map(drop),
+            files.put(name, stream()).await.map(drop),
+            files.put(name, "y").if_match(&etag).await.map(drop),
+            files.delete(name).await.map(drop),
+            files.delete(name).if_match(&etag).await.map(drop),
+            files.copy(name, "z").await.map(drop),
+            files.copy("b", name).await.map(drop),
+        ];
+        for (verb, error) in errors.into_iter().enumerate() {
+            let error = error.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{name}, {verb}: {error:?}");
+            assert!(!error.is_retryable());
+        }
+        assert_eq!(files.put(name, "y").if_absent().await.unwrap_err().kind(), ErrorKind::AlreadyExists);
+        assert!(dir.0.join("n+").join(folder).is_dir(), "and it is left alone");
+    }
+    assert_eq!(dir.all("n+"), [dir.0.join("n+/b")]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

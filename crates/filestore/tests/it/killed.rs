@@ -80,6 +80,7 @@ async fn check(path: &str, acknowledged: usize) {
     let stage = std::fs::read_dir(format!("{path}/.statehouse/stage")).unwrap().flatten();
     let stages: Vec<_> = stage.filter(|entry| entry.file_type().unwrap().is_dir()).collect();
     assert_eq!(stages.len(), 1, "only the stage of the store that is open now");
+    assert_eq!(half_written(std::path::Path::new(path)), Vec::<std::path::PathBuf>::new());
     let mut found = HashMap::new();
     let entries: Vec<_> = files.list("").stream().try_collect().await.unwrap();
     for entry in entries {
@@ -94,4 +95,17 @@ async fn check(path: &str, acknowledged: usize) {
         let name = format!("dir/{}", put % FILES);
         assert!(found.get(&name) >= Some(&put), "put {put} was acknowledged, {name} is {:?}", found.get(&name));
     }
+}
+
+/// What a store was writing, beside the files.
+fn half_written(below: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(below).unwrap().flatten() {
+        if entry.file_type().unwrap().is_dir() {
+            found.extend(half_written(&entry.path()));
+        } else if entry.file_name().to_str().is_some_and(|name| name.starts_with(".statehouse-")) {
+            found.push(entry.path());
+        }
+    }
+    found
 }

@@ -1,0 +1,171 @@
+//! Whose files they are: the modes of what the store makes, and which directories it takes for its own.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::Path;
+
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
+use statehouse_core::{Error, Result};
+
+use super::config::{Durability, LocalConfig, Permissions};
+use super::error::map_error;
+
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
+
+impl Permissions {
+    const fn of_file(self) -> Mode {
+        match self {
+            Self::Private => Mode::from_raw_mode(0o600),
+            Self::Group => Mode::from_raw_mode(0o660),
+        }
+    }
+
+    /// With the bit that gives the directory's group to what is made in it.
+    const fn of_directory(self) -> Mode {
+        match self {
+            Self::Private => Mode::from_raw_mode(0o700),
+            Self::Group => Mode::from_raw_mode(0o2770),
+        }
+    }
+
+    /// Opens a file to write, which is made if it is not there.
+    pub(super) fn open_file(self, directory: impl AsFd, name: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+        let flags = flags | OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let file = rustix::fs::openat(directory, name, flags, self.of_file())?;
+        settle(&file, self.of_file())?;
+        Ok(file)
+    }
+
+    /// Makes a directory.
+    pub(super) fn make_directory(self, above: impl AsFd, name: &str) -> rustix::io::Result<()> {
+        let above = above.as_fd();
+        rustix::fs::mkdirat(above, name, self.of_directory())?;
+        let made = match rustix::fs::openat(above, name, DIRECTORY, Mode::empty()) {
+            // A mask that takes the owner's own rights away.
+            Err(Errno::ACCESS) => return rustix::fs::chmodat(above, name, self.of_directory(), AtFlags::empty()),
+            Err(Errno::NOENT) => return Ok(()),
+            made => made?,
+        };
+        settle(&made, self.of_directory())
+    }
+}
+
+/// Gives a new file or directory what the process' mask has taken from it. What another user of the group made is as
+/// that user's process left it.
+fn settle(fd: &OwnedFd, mode: Mode) -> rustix::io::Result<()> {
+    if Mode::from_raw_mode(rustix::fs::fstat(fd)?.st_mode) == mode {
+        return Ok(());
+    }
+    match rustix::fs::fchmod(fd, mode) {
+        Err(Errno::PERM) => Ok(()),
+        other => other,
+    }
+}
+
+/// Makes a directory and those above it that are missing, all of them ours.
+pub(super) fn make_root(path: &Path, permissions: Permissions, durability: Durability) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if above != Path::new(".") && !above.exists() {
+        make_root(above, permissions, durability)?;
+    }
+    let mode = permissions.of_directory().as_raw_mode();
+    match DirBuilder::new().mode(mode & 0o777).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => return Ok(()),
+        other => other?,
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+    if durability == Durability::Synced {
+        match fs::File::open(above) {
+            // One may make something in a directory that one may not read; then it cannot be synced either.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+            above => above?.sync_all()?,
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a directory in which another user could put things in the place of ours.
+pub(super) fn check_owner(root: &OwnedFd, config: &LocalConfig) -> Result<()> {
+    let stat = rustix::fs::fstat(root).map_err(map_error)?;
+    let found = Found { owner: stat.st_uid, user: rustix::process::geteuid().as_raw(), mode: stat.st_mode & 0o7777 };
+    match found.judge(config.permissions) {
+        Verdict::Ours => {}
+        Verdict::Doubtful(what) => tracing::warn!("the file store's directory: {what}"),
+        Verdict::Refused(why) => return Err(Error::invalid_config(&config.setting, why)),
+    }
+    Ok(())
+}
+
+/// Who a directory belongs to, who we are, and who may do what in it.
+struct Found {
+    owner: u32,
+    user: u32,
+    mode: u32,
+}
+
+#[derive(Debug)]
+enum Verdict {
+    Ours,
+    Doubtful(String),
+    Refused(String),
+}
+
+impl Found {
+    fn judge(&self, permissions: Permissions) -> Verdict {
+        const ROOT: u32 = 0;
+        let Self { owner, user, mode } = *self;
+        if mode & 0o002 != 0 {
+            return Verdict::Refused(format!("every user can write into it (its mode is {mode:o}); chmod o-w it"));
+        }
+        if permissions == Permissions::Group {
+            return Verdict::Ours;
+        }
+        if owner != user && owner != ROOT {
+            let whose = format!("it belongs to user {owner}, and this process runs as user {user}");
+            return match user {
+                ROOT => Verdict::Doubtful(format!("{whose}; that user can change the files")),
+                _ => Verdict::Refused(format!("{whose}; chown it, or share it with a group by permissions=group")),
+            };
+        }
+        if mode & 0o020 != 0 {
+            return Verdict::Doubtful(format!("its group can write into it (its mode is {mode:o}); chmod g-w it"));
+        }
+        Verdict::Ours
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_that_others_rule_is_refused_or_warned_about() {
+        let judge = |owner, user, mode, permissions| match (Found { owner, user, mode }).judge(permissions) {
+            Verdict::Ours => "ours",
+            Verdict::Doubtful(_) => "doubtful",
+            Verdict::Refused(_) => "refused",
+        };
+        for (owner, user, mode, private, group) in [
+            (1000, 1000, 0o700, "ours", "ours"),
+            (1000, 1000, 0o755, "ours", "ours"),
+            (0, 1000, 0o755, "ours", "ours"),
+            (1000, 1000, 0o775, "doubtful", "ours"),
+            (0, 1000, 0o2775, "doubtful", "ours"),
+            (1000, 0, 0o700, "doubtful", "ours"),
+            (1001, 1000, 0o755, "refused", "ours"),
+            (1001, 1000, 0o2770, "refused", "ours"),
+            (1000, 1000, 0o777, "refused", "refused"),
+            (0, 1000, 0o1777, "refused", "refused"),
+            (0, 0, 0o1777, "refused", "refused"),
+        ] {
+            let judged = [judge(owner, user, mode, Permissions::Private), judge(owner, user, mode, Permissions::Group)];
+            assert_eq!(judged, [private, group], "owner {owner}, user {user}, mode {mode:o}");
+        }
+    }
+}

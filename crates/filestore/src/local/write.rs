@@ -1,0 +1,174 @@
+//! Writing: content and metadata into one file, synced, and then given its name in one step.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read, Write};
+
+use bytes::Bytes;
+use rustix::fd::OwnedFd;
+use rustix::fs::AtFlags;
+use rustix::io::Errno;
+use statehouse_core::{Error, ErrorKind, Result};
+
+use super::client::{Disk, INLINE, READ, Writing, changed, read_trailer};
+use super::config::Durability;
+use super::error::{map_error, not_synced};
+use super::lock::Share;
+use super::name::DiskName;
+use super::stage::{Existing, Staged};
+use super::trailer::{Description, Trailer};
+use crate::digest::{Intake, Received, corrupt, nonce};
+use crate::{Condition, CopyOptions, Deleted, ETag, FileKey, PutOptions, Stored};
+
+impl Disk {
+    fn writing(&self) -> Result<&Writing> {
+        let message = "the store was opened only to read";
+        self.writing.as_ref().ok_or_else(|| Error::new(ErrorKind::PermissionDenied, message))
+    }
+
+    /// Begins a file beside its place.
+    pub(super) fn create(&self, name: &DiskName, condition: &Condition) -> Result<Staged> {
+        let writing = self.writing()?;
+        self.check_early(name, condition)?;
+        writing.stage.create(name.directory())
+    }
+
+    /// Fails early where the end could only be the same, before a body is read and written.
+    fn check_early(&self, name: &DiskName, condition: &Condition) -> Result<()> {
+        if *condition == Condition::None {
+            return Ok(());
+        }
+        match (condition, self.root.open(name.path(), READ)) {
+            (Condition::IfAbsent, Ok(_)) => Err(exists()),
+            (Condition::IfMatch(_), Err(Errno::NOENT)) => Err(changed()),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn put(&self, key: &FileKey, name: &DiskName, bytes: &[u8], options: PutOptions) -> Result<Stored> {
+        let mut intake = Intake::new(&options, Some(bytes.len() as u64))?;
+        intake.update(bytes)?;
+        let received = intake.finish()?;
+        let mut staged = self.create(name, &options.condition)?;
+        let trailer = new_trailer(received, options.content_type, options.user)?;
+        write(&mut staged.file, bytes, &trailer.encode()?).map_err(map_error)?;
+        self.publish(staged, key, name, &options.condition)?;
+        Ok(stored(&trailer))
+    }
+
+    /// Ends a file whose content was written piece by piece.
+    pub(super) fn finish(
+        &self,
+        mut staged: Staged,
+        key: &FileKey,
+        name: &DiskName,
+        intake: Intake,
+        options: PutOptions,
+    ) -> Result<Stored> {
+        let trailer = new_trailer(intake.finish()?, options.content_type, options.user)?;
+        staged.file.write_all(&trailer.encode()?).map_err(map_error)?;
+        self.publish(staged, key, name, &options.condition)?;
+        Ok(stored(&trailer))
+    }
+
+    pub(super) fn copy(&self, from: &FileKey, to: &FileKey, options: &CopyOptions) -> Result<Stored> {
+        let target = DiskName::of(to);
+        let (file, size, _) = self.open_file(DiskName::of(from).path())?;
+        let mut trailer = read_trailer(&file, size)?;
+        trailer.etag = nonce()?;
+        let mut staged = self.create(&target, &options.condition)?;
+        let copied = io::copy(&mut (&file).take(trailer.len), &mut staged.file).map_err(map_error)?;
+        if copied != trailer.len {
+            return Err(corrupt("the file is shorter than its metadata says"));
+        }
+        staged.file.write_all(&trailer.encode()?).map_err(map_error)?;
+        self.publish(staged, to, &target, &options.condition)?;
+        Ok(stored(&trailer))
+    }
+
+    fn publish(&self, mut staged: Staged, key: &FileKey, name: &DiskName, condition: &Condition) -> Result<()> {
+        if self.durability == Durability::Synced {
+            staged.file.sync_all().map_err(map_error)?;
+        }
+        let share = if matches!(condition, Condition::IfMatch(_)) { Share::Alone } else { Share::Shared };
+        let lock = self.writing()?.locks.of_key(key, share)?;
+        if let Condition::IfMatch(etag) = condition {
+            self.compare(name, etag)?;
+        }
+        let existing = if *condition == Condition::IfAbsent { Existing::Keep } else { Existing::Replace };
+        staged.publish(name.name(), existing).map_err(|error| match error {
+            Errno::EXIST => exists(),
+            error => map_error(error),
+        })?;
+        drop(lock);
+        self.sync(staged.directory())
+    }
+
+    /// Call with the key's lock held alone.
+    fn compare(&self, name: &DiskName, etag: &ETag) -> Result<()> {
+        let current = self.open_file(name.path()).and_then(|(file, size, _)| read_trailer(&file, size));
+        match current {
+            Ok(trailer) if trailer.etag() == *etag => Ok(()),
+            Ok(_) => Err(changed()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(changed()),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn delete(&self, key: &FileKey, name: &DiskName, if_match: Option<&ETag>) -> Result<Deleted> {
+        let writing = self.writing()?;
+        let directory = match self.root.open_directory(name.directory()) {
+            Ok(directory) => directory,
+            Err(Errno::NOENT) if if_match.is_some() => return Err(changed()),
+            Err(Errno::NOENT) => return Ok(Deleted::Absent),
+            Err(error) => return Err(map_error(error)),
+        };
+        let lock = writing.locks.of_key(key, if if_match.is_some() { Share::Alone } else { Share::Shared })?;
+        if let Some(etag) = if_match {
+            self.compare(name, etag)?;
+        }
+        match rustix::fs::unlinkat(&directory, name.name(), AtFlags::empty()) {
+            Ok(()) => {}
+            Err(Errno::NOENT) => return Ok(Deleted::Absent),
+            Err(error) => return Err(map_error(error)),
+        }
+        drop(lock);
+        self.sync(&directory)?;
+        self.root.prune(name.directory());
+        Ok(Deleted::Removed)
+    }
+
+    fn sync(&self, directory: &OwnedFd) -> Result<()> {
+        match self.durability {
+            Durability::Synced => rustix::fs::fsync(directory).map_err(not_synced),
+            Durability::Relaxed => Ok(()),
+        }
+    }
+}
+
+/// Writes pieces of the content.
+pub(super) fn write_pieces(staged: &mut Staged, pieces: &[Bytes]) -> Result<()> {
+    pieces.iter().try_for_each(|piece| staged.file.write_all(piece)).map_err(map_error)
+}
+
+fn write(file: &mut File, content: &[u8], trailer: &[u8]) -> io::Result<()> {
+    if content.len() as u64 > INLINE {
+        file.write_all(content)?;
+        return file.write_all(trailer);
+    }
+    // Copying a little costs less than a second call of the system.
+    file.write_all(&[content, trailer].concat())
+}
+
+fn new_trailer(received: Received, content_type: Option<String>, user: BTreeMap<String, String>) -> Result<Trailer> {
+    let Received { len, digest, crc } = received;
+    Ok(Trailer { len, digest, crc, etag: nonce()?, description: Description { content_type, user } })
+}
+
+fn stored(trailer: &Trailer) -> Stored {
+    Stored::new(trailer.etag(), trailer.len, Some(trailer.digest))
+}
+
+fn exists() -> Error {
+    Error::new(ErrorKind::AlreadyExists, "there is such a file already")
+}

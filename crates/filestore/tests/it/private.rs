@@ -1,0 +1,92 @@
+//! What the store makes is for its own user, or for one group, whatever the process' mask for new files.
+
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use statehouse_core::{ErrorKind, Namespace, ServiceUrl};
+use statehouse_filestore::{Body, Files, LocalFileStore, PutOptions};
+
+const URL: &str = "STATEHOUSE_TEST_MASKED_URL";
+
+/// Not a test of its own: runs with the mask that the other test sets, and leaves a store as it is while a put is under
+/// way.
+#[tokio::test]
+async fn the_process_with_a_mask() {
+    let Ok(url) = std::env::var(URL) else { return };
+    let store = statehouse_filestore::open(ServiceUrl::parse("FILES", &url).unwrap()).await.unwrap();
+    let files = Files::new(store, Namespace::new("n").unwrap());
+    let stored = files.put("a/b", "x").await.unwrap();
+    files.put("a/b", "y").if_match(&stored.etag).await.unwrap();
+    files.put("c", vec![7; 3 << 20]).await.unwrap();
+    files.copy("c", "d/e/f").if_absent().await.unwrap();
+    files.put(format!("{}/g", "x".repeat(200)), "x").await.unwrap();
+    files.delete("c").await.unwrap();
+    let endless = Body::from_stream(futures_util::stream::pending::<Result<Vec<u8>, std::io::Error>>());
+    let put = files.put("under/way", endless).into_future();
+    assert!(tokio::time::timeout(std::time::Duration::from_millis(300), put).await.is_err());
+    let endless = Body::from_stream(futures_util::stream::pending::<Result<Vec<u8>, std::io::Error>>());
+    let (key, options) = (files.key("left/half").unwrap(), PutOptions::default());
+    let put = files.store().put_with(&key, endless, options);
+    assert!(tokio::time::timeout(std::time::Duration::from_millis(300), Box::leak(Box::new(put))).await.is_err());
+    // Ends as a kill would: nothing is dropped, so locks, stage and half a file stay to be looked at.
+    std::process::exit(0);
+}
+
+fn everything(below: &Path) -> Vec<PathBuf> {
+    let mut found = vec![below.to_owned()];
+    for entry in std::fs::read_dir(below).unwrap().map(Result::unwrap) {
+        match entry.file_type().unwrap().is_dir() {
+            true => found.extend(everything(&entry.path())),
+            false => found.push(entry.path()),
+        }
+    }
+    found
+}
+
+#[test]
+fn all_that_is_made_has_the_modes_that_were_asked_for_whatever_the_mask() {
+    for (permissions, file, folder) in [("private", 0o600, 0o700), ("group", 0o660, 0o2770)] {
+        for mask in ["000", "022", "077", "377", "777"] {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("data/files");
+            let output = Command::new("sh")
+                .args(["-c", "umask $0 && exec \"$1\" --exact private::the_process_with_a_mask", mask])
+                .arg(std::env::current_exe().unwrap())
+                .env(URL, format!("file:{}?permissions={permissions}", path.display()))
+                .output()
+                .unwrap();
+            assert!(output.status.success(), "{mask}: {}", String::from_utf8_lossy(&output.stdout));
+            let made = everything(&directory.path().join("data"));
+            assert!(made.iter().filter(|path| path.is_file()).count() >= 6, "{made:?}");
+            for path in made {
+                let metadata = std::fs::metadata(&path).unwrap();
+                let expected = if metadata.is_dir() { folder } else { file };
+                let mode = metadata.permissions().mode() & 0o7777;
+                assert_eq!(mode, expected, "{permissions}, mask {mask}: {} is {mode:o}", path.display());
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_directory_that_every_user_can_write_is_refused_by_name() {
+    let directory = tempfile::tempdir().unwrap();
+    for mode in [0o777, 0o1777, 0o702] {
+        std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+        for permissions in ["private", "group"] {
+            let url = format!("file:{}?permissions={permissions}", directory.path().display());
+            let error = statehouse_filestore::open(ServiceUrl::parse("FILES", &url).unwrap()).await.unwrap_err();
+            assert_eq!((error.kind(), error.setting()), (ErrorKind::InvalidConfig, Some("FILES")), "{mode:o}: {error}");
+            assert!(error.message().contains("chmod o-w"), "{error}");
+        }
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "nothing is made in it");
+    }
+    std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let store = LocalFileStore::open(directory.path()).await.unwrap();
+    let files = Files::new(Arc::new(store), Namespace::new("n").unwrap());
+    files.put("a", "x").await.unwrap();
+    let own = std::fs::metadata(directory.path().join(".statehouse")).unwrap();
+    assert_eq!((own.mode() & 0o777, own.uid()), (0o700, std::fs::metadata(directory.path()).unwrap().uid()));
+}
