@@ -7,6 +7,7 @@ mod error;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use statehouse_core::{Capabilities, Clock, Error, ErrorKind, Health, Result, Timestamp};
@@ -80,6 +81,9 @@ impl DiskSessionStore {
         self.run(operation, move |inner| inner.write(&base, authority, next)).await
     }
 }
+
+/// How long a file that cannot be read is kept for somebody to look at.
+const UNREADABLE_KEPT: Duration = Duration::from_secs(30 * 24 * 3_600);
 
 /// Why work on the folder failed.
 enum Failure {
@@ -176,24 +180,28 @@ impl Inner {
             (Ok(Loaded::Ok(current)), _) if !current.record().accepts(authority, current.now()) => {
                 return Ok(Deleted::Refused);
             }
-            // The application may also delete what cannot be read.
-            (Ok(_), _) | (Err(Failure::Other(_)), Authority::Application) => {}
+            // Whoever has the token of what cannot be read may delete it: nothing else ends it.
+            (Ok(_) | Err(Failure::Other(_)), _) => {}
             (Err(failure), _) => return Err(failure),
         }
-        self.folder.write(key, TOMBSTONE, self.clock.now())?;
+        match self.folder.write(key, TOMBSTONE, self.clock.now()) {
+            // A full disk stores nothing and still deletes.
+            Err(error) if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
+                self.folder.remove(key)?;
+            }
+            written => written?,
+        }
         Ok(Deleted::Ok)
     }
 
     /// Housekeeping after a write that is done: its failure must not become the write's. A file that cannot be read
-    /// stays where it is, for somebody to look at.
+    /// stays where it is for a while, for somebody to look at.
     fn free_expired(&self) {
         let freed = self.folder.visit_some(|key| {
             let _lock = self.folder.lock(key);
             match self.find(key) {
-                Ok(Loaded::Absent) => match self.folder.remove(key) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-                    _ => Ok(()),
-                },
+                Ok(Loaded::Absent) => self.free(key),
+                Err(Failure::Other(_)) if self.is_forgotten(key) => self.free(key),
                 Ok(_) | Err(Failure::Other(_)) => Ok(()),
                 Err(Failure::Io(error)) => Err(error),
             }
@@ -201,6 +209,19 @@ impl Inner {
         if let Err(error) = freed {
             tracing::warn!(%error, "expired sessions could not be freed");
         }
+    }
+
+    fn free(&self, key: &SessionKey) -> io::Result<()> {
+        match self.folder.remove(key) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether nobody has used the file for longer than anybody will look for what became of it.
+    fn is_forgotten(&self, key: &SessionKey) -> bool {
+        let found = self.folder.read(key).ok().flatten();
+        found.is_some_and(|found| self.clock.now().since(found.seen) > UNREADABLE_KEPT)
     }
 }
 

@@ -106,6 +106,30 @@ async fn a_damaged_file_is_corrupt_and_stays() {
 }
 
 #[tokio::test]
+async fn whoever_holds_the_token_of_a_damaged_session_ends_it_and_time_does_too() {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), ManualClock::default());
+    let store = open(folder.path(), &clock).await;
+    let holder = Authority::Holder(Token::generate().unwrap().verifier_hash());
+    let key = *create(&store).await.record().key();
+    fs::write(files(folder.path()).remove(0), b"torn").unwrap();
+    assert_eq!(store.delete(&key, holder).await.unwrap(), Deleted::Ok);
+    assert!(store.load(&key).await.unwrap().found().is_none());
+    clock.advance(REMEMBERED);
+
+    create(&store).await;
+    for path in files(folder.path()) {
+        fs::write(&path, b"torn").unwrap();
+        let file = fs::OpenOptions::new().write(true).open(path).unwrap();
+        file.set_modified(clock.now().into()).unwrap();
+    }
+    clock.advance(UNREADABLE_KEPT + MINUTE);
+    for _ in 0..60 {
+        create(&store).await;
+    }
+    assert_eq!(files(folder.path()).len(), 60, "nobody looks at it any more");
+}
+
+#[tokio::test]
 async fn files_are_private_and_swapping_two_of_them_is_noticed() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path(), &ManualClock::default()).await;

@@ -1,6 +1,7 @@
 //! What is sent to Redis: one command or script on one key for each operation.
 
-use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -28,6 +29,8 @@ static DELETE: LazyLock<RedisScript> = script!("lua/stamp.lua", "lua/delete.lua"
 pub(super) struct Wire {
     redis: RedisClient,
     keys: KeySpace,
+    /// Whether the server had no room when it was last noticed.
+    full: Arc<AtomicBool>,
 }
 
 /// How a save went on the server.
@@ -39,7 +42,7 @@ pub(super) enum Swapped {
 
 impl Wire {
     pub(super) fn new(redis: RedisClient, namespace: &Namespace) -> Result<Self> {
-        Ok(Self { redis, keys: KeySpace::new(namespace, "session", "records")? })
+        Ok(Self { redis, keys: KeySpace::new(namespace, "session", "records")?, full: Arc::default() })
     }
 
     pub(super) const fn redis(&self) -> &RedisClient {
@@ -99,26 +102,46 @@ impl Wire {
 
     pub(super) async fn touch(&self, key: &SessionKey) -> Result<Touched> {
         let call = TOUCH.key(self.key(key));
-        let touched: bool = call.run(&self.redis, Idempotence::Idempotent).await.map_err(within("session.touch"))?;
-        Ok(if touched { Touched::Ok } else { Touched::Gone })
+        match call.run(&self.redis, Idempotence::Idempotent).await.map_err(within("session.touch"))? {
+            0_u8 => Ok(Touched::Gone),
+            1 => Ok(Touched::Ok),
+            2 => {
+                self.note_full("session.touch");
+                Ok(Touched::Ok)
+            }
+            _ => Err(unexpected("session.touch")),
+        }
     }
 
-    pub(super) async fn delete(&self, key: &SessionKey) -> Result<Deleted> {
-        let mut command = redis::cmd("SET");
-        command.arg(self.key(key)).arg(TOMBSTONE).arg("XX").arg("GET").arg("PX").arg(millis(REMEMBERED));
-        let before: Option<Vec<u8>> =
-            self.redis.query(&command, Idempotence::Idempotent).await.map_err(within("session.delete"))?;
-        Ok(if before.is_some_and(|before| before != TOMBSTONE) { Deleted::Ok } else { Deleted::Gone })
-    }
-
-    pub(super) async fn delete_held(&self, key: &SessionKey, holder: &VerifierHash) -> Result<Deleted> {
-        let holder = holder.as_bytes().as_slice();
-        let call = DELETE.key(self.key(key)).arg(holder).arg(TOMBSTONE).arg(millis(REMEMBERED));
+    /// Without a `holder`, in the name of the application.
+    pub(super) async fn delete(&self, key: &SessionKey, holder: Option<&VerifierHash>) -> Result<Deleted> {
+        let mut call = DELETE.key(self.key(key)).arg(TOMBSTONE).arg(millis(REMEMBERED));
+        if let Some(holder) = holder {
+            call = call.arg(holder.as_bytes().as_slice());
+        }
         match call.run(&self.redis, Idempotence::Idempotent).await.map_err(within("session.delete"))? {
             0_u8 => Ok(Deleted::Gone),
-            1 => Ok(Deleted::Ok),
+            1 => {
+                self.full.store(false, Ordering::Relaxed);
+                Ok(Deleted::Ok)
+            }
             2 => Ok(Deleted::Refused),
+            3 => {
+                self.note_full("session.delete");
+                Ok(Deleted::Ok)
+            }
             _ => Err(unexpected("session.delete")),
+        }
+    }
+
+    /// Says so once, until the server has stored something again.
+    fn note_full(&self, operation: &'static str) {
+        if !self.full.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                name: "session.store_full",
+                operation,
+                "the memory of Redis is full: sessions are deleted without a trace, and none slides or is stored"
+            );
         }
     }
 

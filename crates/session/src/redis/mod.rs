@@ -33,6 +33,9 @@ use crate::token::SessionKey;
 /// again. [`open`](Self::open) asks for the policy. If the server evicts, that is a warning in the log, and
 /// [`health`](SessionStore::health) says so; the capability [`UNEVICTED`] is there only if it is certain that it does not.
 ///
+/// On a server whose memory is full a deletion still works: the key is removed, so that for requests under way the session
+/// is absent and not deleted. Reads go on, and no session slides until there is room.
+///
 /// # Retries
 /// The connector repeats everything but a create whose answer was lost. Saves and rotations are bound to a version, so
 /// that a repeated one finds its first try and changes nothing.
@@ -108,8 +111,8 @@ impl SessionStore for RedisSessionStore {
 
     async fn delete(&self, key: &SessionKey, authority: Authority) -> Result<Deleted> {
         match authority {
-            Authority::Holder(holder) => self.wire.delete_held(key, &holder).await,
-            Authority::Application => self.wire.delete(key).await,
+            Authority::Holder(holder) => self.wire.delete(key, Some(&holder)).await,
+            Authority::Application => self.wire.delete(key, None).await,
         }
     }
 

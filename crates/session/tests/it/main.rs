@@ -1,6 +1,7 @@
 //! The contract on every backend, sessions through HTTP, and Redis when it fails.
 
 mod conformance;
+mod full;
 mod http;
 mod key;
 mod logs;

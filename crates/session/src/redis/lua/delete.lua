@@ -1,15 +1,31 @@
--- ARGV: the hash of the holder's verifier, which must be the record's, or the previous one in its grace; what takes the
--- record's place; and for how many milliseconds.
-local head = redis.call('GETRANGE', KEYS[1], 0, 159)
-if #head < 160 then
+-- ARGV: what takes the record's place, for how many milliseconds; and, unless the application itself deletes, the hash of
+-- the holder's verifier, which must be the record's, or the previous one in its grace.
+local head = redis.pcall('GETRANGE', KEYS[1], 0, 159)
+if type(head) == 'table' then
+  -- Somebody put a value of another type there: it is no session, and nothing else takes it away.
+  return redis.call('DEL', KEYS[1])
+end
+if ARGV[3] then
+  if #head < 160 then
+    return 0
+  end
+  local held = string.sub(head, 89, 120) == ARGV[3]
+  if not held and string.sub(head, 121, 152) == ARGV[3] then
+    held = number(head, 25) + number(head, 153) > now()
+  end
+  if not held then
+    return 2
+  end
+elseif head == '' or head == ARGV[1] then
   return 0
 end
-local held = string.sub(head, 89, 120) == ARGV[1]
-if not held and string.sub(head, 121, 152) == ARGV[1] then
-  held = number(head, 25) + number(head, 153) > now()
+local stored = redis.pcall('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+if not stored.err then
+  return 1
 end
-if not held then
-  return 2
+-- A server that is full stores nothing and still deletes.
+if string.find(stored.err, 'OOM', 1, true) then
+  redis.call('DEL', KEYS[1])
+  return 3
 end
-redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
-return 1
+return stored

@@ -7,5 +7,9 @@ end
 local time = now()
 local hard = number(head, 41)
 local soft = math.min(time + number(head, 177), hard)
-redis.call('SETRANGE', KEYS[1], 16, sealed(number(head, 17), number(head, 25), soft, hard))
+local stamped = redis.pcall('SETRANGE', KEYS[1], 16, sealed(number(head, 17), number(head, 25), soft, hard))
+if type(stamped) == 'table' then
+  -- A server that is full keeps the session as long as it would have lived anyway.
+  return string.find(stamped.err, 'OOM', 1, true) and 2 or stamped
+end
 return redis.call('PEXPIRE', KEYS[1], math.ceil((soft - time) / 1000))
