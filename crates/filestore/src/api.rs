@@ -34,9 +34,22 @@ pub mod capability {
     /// them and leaves them out of listings.
     pub const NESTED_FILES: Capability = Capability::new("nested_files", "a and a/b can both be files");
 
+    /// Content types, metadata of the application's own, and the SHA-256. Some stores that `object_store` reaches keep
+    /// nothing with a file, its own `LocalFileSystem` among them.
+    pub const METADATA: Capability =
+        Capability::new("metadata", "content type, metadata and digest are kept with a file");
+
     /// Every capability there is.
-    pub const ALL: [Capability; 7] =
-        [CREATE_IF_ABSENT, REPLACE_IF_MATCH, CONDITIONAL_PARTS, DELETE_IF_MATCH, NESTED_FILES, DURABLE, SHARED];
+    pub const ALL: [Capability; 8] = [
+        CREATE_IF_ABSENT,
+        REPLACE_IF_MATCH,
+        CONDITIONAL_PARTS,
+        DELETE_IF_MATCH,
+        NESTED_FILES,
+        METADATA,
+        DURABLE,
+        SHARED,
+    ];
 }
 
 /// Files under keys: what a backend implements. Applications use the handle [`Files`](crate::Files).
@@ -49,7 +62,7 @@ pub mod capability {
 ///   fails with [`Conflict`], also if the file is absent. A backend that cannot decide refuses with [`Unsupported`]
 ///   before it writes anything.
 /// - **Get** gives the metadata first. A whole file is checked against what was recorded of its content when
-///   it was stored (its SHA-256; on a local disk a CRC-32 beside it); one that is shorter, longer or changed ends with
+///   it was stored (a CRC-32, or its SHA-256 where there is none; see [`Object::verify_sha256`]); one that is shorter, longer or changed ends with
 ///   [`Corrupt`]. A range must have at least one byte of the file; its end may lie behind the
 ///   file's end. Get, head and copy of an absent file fail with [`NotFound`].
 /// - **List** is complete, in the order of the keys' bytes, in pages: whatever was put is listed. Files written or
@@ -62,6 +75,8 @@ pub mod capability {
 /// - **Copy** keeps content type, user metadata and digest.
 /// - **Cancellation**: a dropped put of bytes may still complete; a dropped put of a stream that has not ended does
 ///   not, and leaves nothing behind. Nothing is ever half-done.
+/// - **Time**: a put lasts as long as its source gives something, a get as long as its reader wants. Deadlines count the
+///   store's silence.
 /// - **Keys** are validated types; options are checked before anything is sent or written.
 ///
 /// # Errors

@@ -67,7 +67,7 @@ impl Body {
     }
 }
 
-fn source_failed(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+pub(crate) fn source_failed(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
     Error::new(ErrorKind::InvalidInput, "the body's source failed").with_source(source)
 }
 

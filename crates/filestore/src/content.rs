@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
-use statehouse_core::Result;
+use statehouse_core::{Error, ErrorKind, Result};
 
 use crate::Meta;
 use crate::digest::{Check, Verifier, corrupt};
@@ -37,6 +37,41 @@ impl Object {
         let digest = meta.sha256.filter(|_| whole);
         let verifier = Verifier::new(range.end - range.start, Check::sha256(digest));
         let content = Verified { content: Some(content), verifier }.boxed();
+        Self { meta, range, content: Content::Stream(content) }
+    }
+
+    /// A file from a stream whose whole content is checked by its CRC-32.
+    #[cfg(feature = "s3")]
+    pub(crate) fn with_crc32(
+        meta: Meta,
+        range: Range<u64>,
+        content: BoxStream<'static, Result<Bytes>>,
+        crc: u32,
+    ) -> Self {
+        let whole = range.start == 0 && range.end == meta.len;
+        let check = if whole { Check::crc32(crc) } else { Check::sha256(None) };
+        let verifier = Verifier::new(range.end - range.start, check);
+        let content = Verified { content: Some(content), verifier }.boxed();
+        Self { meta, range, content: Content::Stream(content) }
+    }
+
+    /// Also checks the content against its SHA-256, where the backend checks reads by something quicker.
+    ///
+    /// A CRC-32 finds what breaks by accident; the SHA-256 is what says that these are the bytes that were stored under
+    /// this digest. A range, and a file that has no digest, cannot be checked: its first piece is an error of kind
+    /// [`Unsupported`](statehouse_core::ErrorKind::Unsupported).
+    #[must_use]
+    pub fn verify_sha256(self) -> Self {
+        let whole = self.range.start == 0 && self.range.end == self.meta.len;
+        let (meta, range) = (self.meta.clone(), self.range.clone());
+        let Some(digest) = meta.sha256.filter(|_| whole) else {
+            let message = "a range, or a file without a digest, cannot be checked against a SHA-256";
+            let refused = Error::new(ErrorKind::Unsupported, message);
+            let content = futures_util::stream::iter([Err(refused)]).boxed();
+            return Self { meta, range, content: Content::Stream(content) };
+        };
+        let verifier = Verifier::new(meta.len, Check::sha256(Some(digest)));
+        let content = Verified { content: Some(self.into_stream()), verifier }.boxed();
         Self { meta, range, content: Content::Stream(content) }
     }
 
@@ -134,7 +169,7 @@ impl Stream for Verified {
 
 #[cfg(test)]
 mod tests {
-    use statehouse_core::{ErrorKind, Timestamp};
+    use statehouse_core::Timestamp;
 
     use super::*;
     use crate::{Digest, ETag, FileKey};

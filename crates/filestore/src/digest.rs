@@ -102,12 +102,18 @@ impl Intake {
     /// Takes the next piece.
     pub(crate) fn update(&mut self, piece: &[u8]) -> Result<()> {
         self.len += piece.len() as u64;
-        self.check_limit(self.len)?;
-        if self.declared.is_some_and(|declared| self.len > declared) {
-            return Err(Error::invalid_input("the body is longer than it was declared to be"));
-        }
+        self.check_len(self.len)?;
         self.hasher.update(piece);
         self.crc.update(piece);
+        Ok(())
+    }
+
+    /// Fails if that many bytes are more than was promised.
+    pub(crate) fn check_len(&self, len: u64) -> Result<()> {
+        self.check_limit(len)?;
+        if self.declared.is_some_and(|declared| len > declared) {
+            return Err(Error::invalid_input("the body is longer than it was declared to be"));
+        }
         Ok(())
     }
 
@@ -139,8 +145,8 @@ impl Intake {
 pub(crate) struct Received {
     pub(crate) len: u64,
     pub(crate) digest: Digest,
-    /// The CRC-32, for backends that check reads by it.
-    #[cfg_attr(not(unix), expect(dead_code, reason = "only the local store checks reads by it"))]
+    /// The CRC-32, which reads are checked by.
+    #[cfg_attr(not(any(unix, feature = "s3")), expect(dead_code, reason = "the memory store checks nothing"))]
     pub(crate) crc: u32,
 }
 
@@ -150,7 +156,7 @@ pub(crate) enum Check {
     /// Nothing but its length.
     Len,
     Sha256(Sha256, Digest),
-    #[cfg(unix)]
+    #[cfg(any(unix, feature = "s3"))]
     Crc32(crc32fast::Hasher, u32),
 }
 
@@ -159,7 +165,7 @@ impl Check {
         digest.map_or(Self::Len, |digest| Self::Sha256(Sha256::new(), digest))
     }
 
-    #[cfg(unix)]
+    #[cfg(any(unix, feature = "s3"))]
     pub(crate) fn crc32(crc: u32) -> Self {
         Self::Crc32(crc32fast::Hasher::new(), crc)
     }
@@ -191,7 +197,7 @@ impl Verifier {
         match &mut self.check {
             Check::Len => {}
             Check::Sha256(hasher, _) => hasher.update(piece),
-            #[cfg(unix)]
+            #[cfg(any(unix, feature = "s3"))]
             Check::Crc32(hasher, _) => hasher.update(piece),
         }
         Ok(())
@@ -205,7 +211,7 @@ impl Verifier {
         let same = match std::mem::replace(&mut self.check, Check::Len) {
             Check::Len => true,
             Check::Sha256(hasher, digest) => digest.0 == *hasher.finalize(),
-            #[cfg(unix)]
+            #[cfg(any(unix, feature = "s3"))]
             Check::Crc32(hasher, crc) => crc == hasher.finalize(),
         };
         if same { Ok(()) } else { Err(corrupt("the file's content is not what was stored")) }

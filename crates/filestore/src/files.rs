@@ -3,9 +3,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_core::Stream;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, Either};
 use futures_util::stream::BoxStream;
-use futures_util::{FutureExt, TryStreamExt};
+use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use statehouse_core::{ErrorKind, Namespace, Result};
 use tracing::Instrument;
 
@@ -52,7 +52,31 @@ impl Files {
 
     /// Stores a file.
     pub fn put(&self, name: impl AsRef<str>, body: impl Into<Body>) -> Put<'_> {
-        Put { files: self, key: self.key(name), body: body.into(), options: PutOptions::default() }
+        let (key, body) = (self.key(name), body.into());
+        Put { files: self, key, body, source: None, options: PutOptions::default() }
+    }
+
+    /// Stores a file from a stream that may borrow from what is around it, such as the field of a multipart form that a
+    /// web framework hands out. [`Body::from_stream`] takes only streams that own all they need.
+    ///
+    /// ```
+    /// # use statehouse_filestore::Files;
+    /// # async fn upload(files: &Files) -> statehouse_core::Result<()> {
+    /// let form = vec!["scan, ".to_owned(), "page 2".to_owned()];
+    /// let field = futures_util::stream::iter(&form);
+    /// let pieces = futures_util::StreamExt::map(field, |piece| Ok::<_, std::io::Error>(piece.clone()));
+    /// files.put_stream("p42/scan.txt", pieces).content_type("text/plain").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn put_stream<'a, S, B, E>(&'a self, name: impl AsRef<str>, stream: S) -> Put<'a>
+    where
+        S: Stream<Item = Result<B, E>> + Send + 'a,
+        B: Into<Bytes>,
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let source = stream.map(|piece| piece.map(Into::into).map_err(crate::body::source_failed)).boxed();
+        Put { source: Some(Source(source)), ..self.put(name, Bytes::new()) }
     }
 
     /// Reads a file.
@@ -117,7 +141,42 @@ pub struct Put<'a> {
     files: &'a Files,
     key: Result<FileKey>,
     body: Body,
+    source: Option<Source<'a>>,
     options: PutOptions,
+}
+
+/// A stream that borrows.
+struct Source<'a>(BoxStream<'a, Result<Bytes>>);
+
+impl std::fmt::Debug for Source<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Source")
+    }
+}
+
+impl Source<'_> {
+    /// Hands pieces over to a body that owns what it needs, one at a time.
+    async fn feed(mut self, body: tokio::sync::mpsc::Sender<Option<Result<Bytes>>>) {
+        while let Some(piece) = self.0.next().await {
+            if body.send(Some(piece)).await.is_err() {
+                return;
+            }
+        }
+        let _ = body.send(None).await;
+    }
+}
+
+/// What is fed. It ends well only if its source says so, and not if that is dropped.
+fn fed(source: tokio::sync::mpsc::Receiver<Option<Result<Bytes>>>) -> Body {
+    let pieces = futures_util::stream::unfold(Some(source), |source| async {
+        let mut source = source?;
+        match source.recv().await {
+            Some(Some(piece)) => Some((piece, Some(source))),
+            Some(None) => None,
+            None => Some((Err(crate::body::source_failed("it was dropped")), None)),
+        }
+    });
+    Body::from(pieces.boxed())
 }
 
 impl Put<'_> {
@@ -163,9 +222,19 @@ impl<'a> IntoFuture for Put<'a> {
     type IntoFuture = BoxFuture<'a, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        async move { self.files.store.put_with(&self.key?, self.body, self.options).await }
-            .instrument(tracing::debug_span!("filestore.put"))
-            .boxed()
+        let put = async move {
+            let key = self.key?;
+            let Some(source) = self.source else {
+                return self.files.store.put_with(&key, self.body, self.options).await;
+            };
+            let (sender, receiver) = tokio::sync::mpsc::channel(1);
+            let put = self.files.store.put_with(&key, fed(receiver), self.options);
+            match futures_util::future::select(put, Box::pin(source.feed(sender))).await {
+                Either::Left((stored, _)) => stored,
+                Either::Right(((), put)) => put.await,
+            }
+        };
+        put.instrument(tracing::debug_span!("filestore.put")).boxed()
     }
 }
 

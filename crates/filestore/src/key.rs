@@ -9,8 +9,9 @@ use statehouse_core::{Error, Key, Namespace, Result};
 /// A [`Key`] (UTF-8, no control characters, no `.` or `..` segment) that every disk and every S3 server takes: besides
 /// a `Key`'s rules it has no empty segment, so neither begins nor ends with a slash; it is at most 400 bytes, because
 /// some S3 servers fail from 480 bytes on with an error that looks temporary; no segment is longer than 255 bytes,
-/// because S3 servers that keep plain files take no longer one; and its first segment is not `.statehouse`, where
-/// the stores keep their own things. Case and Unicode form are kept exactly.
+/// because S3 servers that keep plain files take no longer one; it has none of the characters that S3's listings, which
+/// are XML, cannot write or write in place of broken text (U+FFFD to U+FFFF); and its first segment is not
+/// `.statehouse`, where the stores keep their own things. Case and Unicode form are kept exactly.
 ///
 /// Slashes are only part of the name: `a` and `a/b` can both be files, and there are no directories to create.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,6 +36,8 @@ impl FileKey {
             "a file key must not begin or end with a slash or contain two in a row"
         } else if text.split('/').any(|segment| segment.len() > Self::MAX_SEGMENT_LEN) {
             "no segment of a file key may be longer than 255 bytes"
+        } else if text.contains(['\u{fffd}', '\u{fffe}', '\u{ffff}']) {
+            "a file key must not contain U+FFFD, U+FFFE or U+FFFF: listings cannot tell them from broken text"
         } else if text.split('/').next() == Some(crate::RESERVED) {
             "file keys below .statehouse are reserved"
         } else {
@@ -114,7 +117,23 @@ mod tests {
     fn names_that_some_backend_would_refuse_or_change_are_refused() {
         let (long, segment, huge) = ("x/".repeat(200) + "x", "x".repeat(256), "x".repeat(5000));
         let reserved = [".statehouse", ".statehouse/stage"];
-        let bad = ["", "/", "/a", "a/", "a//b", "..", "a/../b", "./a", "a\0", "a\nb", &long, &segment, &huge];
+        let bad = [
+            "",
+            "\u{fffd}",
+            "a\u{ffff}",
+            "/",
+            "/a",
+            "a/",
+            "a//b",
+            "..",
+            "a/../b",
+            "./a",
+            "a\0",
+            "a\nb",
+            &long,
+            &segment,
+            &huge,
+        ];
         for text in bad.into_iter().chain(reserved) {
             assert_eq!(FileKey::new(text).unwrap_err().kind(), ErrorKind::InvalidInput, "{text:?}");
         }

@@ -45,8 +45,9 @@
 //! | conditions on files stored in parts | yes | yes | S3: probed; a store that is brought along: no |
 //! | delete if match | yes | yes | S3: probed; a store that is brought along: no |
 //! | `a` and `a/b` both files | yes | yes | probed |
-//! | durable | no | yes (file and directory synced) | yes |
-//! | shared by replicas | no | no | yes |
+//! | content type, metadata and digest are kept | yes | yes | S3: yes; a store that is brought along: probed |
+//! | durable | no | yes (file and directory synced) | S3: yes; else as who brings the store along says |
+//! | shared by replicas | no | no | S3: yes; else as who brings the store along says |
 //!
 //! What a backend lacks is refused with `Unsupported`, never approximated. [`open`] takes any of them by URL.
 //!
@@ -99,7 +100,7 @@ pub use local::{Access, Durability, LocalFileStore, Permissions};
 pub use memory::MemoryFileStore;
 pub use meta::{Deleted, ETag, Entry, Meta, Stored};
 #[cfg(feature = "s3")]
-pub use object::{ObjectFileStore, Probe, S3Config};
+pub use object::{ObjectConfig, ObjectFileStore, Probe, S3Config};
 pub use options::{
     ByteRange, Condition, CopyOptions, DeleteOptions, Depth, GetOptions, HeadOptions, ListOptions, Page, PageToken,
     PutOptions, Start,

@@ -9,7 +9,8 @@ use crate::{Digest, FileKey};
 /// A store's name for one state of one file. Compare it, hand it back in a condition, and nothing else.
 ///
 /// It changes whenever the content does. Whether storing the same content again changes it is up to the backend: on
-/// S3 it does not.
+/// S3 it does not. There a file that was A, then B, and is A again has the etag of the first A, and a condition on it
+/// holds (A-B-A). Where that matters, put something into the content that is different each time.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct ETag(Arc<str>);
 
@@ -48,7 +49,8 @@ pub struct Meta {
     pub len: u64,
     /// The store's name for this state of the file.
     pub etag: ETag,
-    /// The content's SHA-256; none only for a file that something else wrote into the bucket.
+    /// The content's SHA-256. None for a file that something else wrote into the bucket, and for one that has lost its
+    /// digest, as after a partial restore: such a file is read unverified.
     pub sha256: Option<Digest>,
     /// The media type, if one was given.
     pub content_type: Option<String>,

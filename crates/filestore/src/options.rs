@@ -14,7 +14,8 @@ pub enum Condition {
     None,
     /// There is no such file. Else the write fails with `AlreadyExists`.
     IfAbsent,
-    /// The file is there with this etag. Else the write fails with `Conflict`.
+    /// The file is there with this etag. Else the write fails with `Conflict`. On S3 an etag is the content's: see
+    /// [`ETag`].
     IfMatch(ETag),
 }
 
@@ -263,7 +264,7 @@ pub struct Page {
     ///
     /// [`FileStore`]: crate::FileStore
     pub prefixes: Vec<String>,
-    /// Where the next page begins; none on the last.
+    /// Where the next page begins; none on the last. A page may have fewer entries than asked for and yet not be the last.
     pub next: Option<PageToken>,
     /// How many things the store came across while it made this page that are none of its files and were left out:
     /// links, devices, names that no key has, what cannot be read. The same thing may be counted by several pages.

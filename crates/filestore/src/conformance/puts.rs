@@ -62,6 +62,20 @@ pub async fn a_stream_of_unknown_length_reads_back(files: Files) -> Result<()> {
     Ok(())
 }
 
+/// Of a web framework's form, for example, whose fields borrow from the request.
+pub async fn a_stream_that_borrows_is_stored_as_it_comes(files: Files) -> Result<()> {
+    let content = noise(300_000, 12);
+    let borrowed = || futures_util::stream::iter(content.chunks(7_001)).map(|piece| Ok::<_, &str>(piece.to_vec()));
+    let stored = files.put_stream("a", borrowed()).max_len(300_000).await?;
+    assert_eq!((stored.len, stored.sha256), (300_000, Some(Digest::of(&content))));
+    assert_eq!(files.get("a").bytes().await?, content);
+    let failing = borrowed().take(9).chain(futures_util::stream::iter([Err("the client went away")]));
+    assert_eq!(kind(files.put_stream("b", failing).await), Some(ErrorKind::InvalidInput));
+    assert_eq!(kind(files.put_stream("b", borrowed()).max_len(299_999).await), Some(ErrorKind::TooLarge));
+    assert!(!files.exists("b").await?);
+    Ok(())
+}
+
 /// A file too long for one request is one file.
 pub async fn a_file_in_parts_reads_back_with_its_digest(files: Files) -> Result<()> {
     let content = noise(PARTS + 1, 3);

@@ -1,33 +1,88 @@
 //! The requests that the store makes.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
-use futures_util::{StreamExt, TryStreamExt};
-use object_store::list::{PaginatedListOptions, PaginatedListStore};
 use object_store::path::Path;
 use object_store::{GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload, PutResult, UpdateVersion};
-use statehouse_core::{Error, ErrorKind, Result};
+use statehouse_core::{Error, ErrorKind, Result, Timestamp};
 
-use super::error::map_error;
+use super::connection::Native;
+use super::error::{map_error, nested};
 use super::metadata::{self, Marks};
-use super::wire::{Answer, Log, observe};
-use crate::digest::{Received, corrupt, hex, nonce};
-use crate::listing::Collector;
+use super::read::Download;
+use super::room::Room;
+use super::wire::{Answer, Log, Terms, observe};
+use crate::digest::{Received, hex, nonce};
 use crate::{
-    ByteRange, Condition, Depth, Digest, ETag, Entry, FileKey, GetOptions, ListOptions, Meta, Object, Page, PageToken,
-    PutOptions, Start, Stored,
+    ByteRange, Condition, Digest, ETag, Entry, FileKey, GetOptions, ListOptions, Meta, Object, PutOptions, Stored,
 };
+
+/// By how much two readings of the server's clock may differ in their order: it counts in whole seconds.
+const CLOCK_STEP: Duration = Duration::from_secs(2);
+
+/// The longest text that holds a file's checksums.
+const MAX_RECORD: usize = 256;
 
 /// A bucket, and what its objects' keys begin with.
 pub(super) struct Remote {
     pub(super) store: Arc<dyn ObjectStore>,
-    /// The same store where it is one of our own making: it lists in pages, and its requests go through our wire.
-    pub(super) native: Option<Arc<dyn PaginatedListStore>>,
+    /// What only a store of our own making can do: its requests go through our wire.
+    pub(super) native: Option<Native>,
     /// Empty, or ending with a slash.
     pub(super) prefix: String,
+    pub(super) limits: Limits,
+    pub(super) nesting: Nesting,
+    /// Whether the store keeps metadata with an object. Not all that are brought along do.
+    pub(super) describes: AtomicBool,
+    pub(super) records: Records,
+}
+
+/// Which files this process has stored with a digest apart, by their keys: the digest goes when a file of one part
+/// replaces them. What it forgets, and what other processes have stored, is left for a sweep.
+#[derive(Debug, Default)]
+pub(super) struct Records(Mutex<HashMap<FileKey, String>>);
+
+/// How many of them are remembered.
+const MAX_RECORDS: usize = 4096;
+
+impl Records {
+    pub(super) fn add(&self, key: &FileKey, put: &str) {
+        let mut records = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if records.len() >= MAX_RECORDS {
+            records.clear();
+        }
+        records.insert(key.clone(), put.to_owned());
+    }
+
+    pub(super) fn take(&self, key: &FileKey) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key)
+    }
+}
+
+/// What bounds transfers.
+#[derive(Debug)]
+pub(super) struct Limits {
     pub(super) part_size: u64,
+    /// The server's silence.
+    pub(super) timeout: Duration,
+    /// The silence of an upload's source.
+    pub(super) body_timeout: Duration,
+    /// A whole download.
+    pub(super) read_limit: Option<Duration>,
+    pub(super) room: Room,
+}
+
+/// What becomes of a file below another file's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Nesting {
+    /// It is a file, or the server says that it cannot be.
+    Told,
+    /// The server takes it and hides it: to be looked for before each put.
+    Hidden,
 }
 
 /// Why an operation failed, and what happened on the wire.
@@ -35,15 +90,6 @@ pub(super) struct Remote {
 pub(super) struct Failure {
     pub(super) error: object_store::Error,
     pub(super) log: Log,
-}
-
-/// What it means that a digest that is apart is not there.
-#[derive(Clone, Copy)]
-enum Gone {
-    /// The file may have been deleted or replaced a moment ago.
-    LookAgain,
-    /// The file has been there all along.
-    Corrupt,
 }
 
 impl Failure {
@@ -57,6 +103,12 @@ impl Failure {
             (Condition::IfMatch(_), ErrorKind::NotFound) if missing => changed().with_source(error),
             _ => error,
         }
+    }
+
+    /// Whether a store that is brought along says that it cannot.
+    pub(super) fn is_unsupported(&self) -> bool {
+        use object_store::Error as E;
+        matches!(self.error, E::NotSupported { .. } | E::NotImplemented { .. })
     }
 
     fn is_refusal(&self) -> bool {
@@ -77,19 +129,27 @@ pub(super) fn changed() -> Error {
 }
 
 impl Remote {
+    pub(super) fn new(store: Arc<dyn ObjectStore>, native: Option<Native>, prefix: String, limits: Limits) -> Self {
+        let (nesting, describes) = (Nesting::Told, AtomicBool::new(true));
+        Self { store, native, prefix, limits, nesting, describes, records: Records::default() }
+    }
+
     pub(super) async fn call<T>(
         &self,
-        condition: &Condition,
-        answer: Answer,
+        terms: Terms<'_>,
         operation: impl Future<Output = object_store::Result<T>>,
     ) -> Result<T, Failure> {
-        let (result, log) = observe(condition, answer, operation).await;
+        let (result, log) = observe(terms, operation).await;
         result.map_err(|error| Failure { error, log })
     }
 
     /// A call that changes nothing, or nothing that matters.
-    pub(super) async fn plain<T>(&self, operation: impl Future<Output = object_store::Result<T>>) -> Result<T> {
-        let result = self.call(&Condition::None, Answer::Status, operation).await;
+    pub(super) async fn plain<T>(
+        &self,
+        answer: Answer,
+        operation: impl Future<Output = object_store::Result<T>>,
+    ) -> Result<T> {
+        let result = self.call(Terms::new(answer), operation).await;
         result.map_err(|failure| map_error(failure.error, &failure.log))
     }
 
@@ -98,11 +158,7 @@ impl Remote {
             .map_err(|error| Error::invalid_input("the store does not take this key").with_source(error))
     }
 
-    fn key(&self, location: &Path) -> Option<FileKey> {
-        FileKey::new(location.as_ref().strip_prefix(&self.prefix)?).ok()
-    }
-
-    /// Where a digest that is apart is kept.
+    /// Where the digests that are apart of a file are kept, and then that of one put.
     pub(super) fn digest_path(&self, key: &FileKey, put: &str) -> Result<Path> {
         self.path(&format!("{}/sha256/{key}/{put}", crate::RESERVED))
     }
@@ -127,13 +183,34 @@ impl Remote {
         received: Received,
         options: &PutOptions,
     ) -> Result<Stored> {
-        let (path, put) = (self.path(key)?, hex(&nonce()?));
-        let attributes = metadata::describe(options, &put, Some(received.digest));
-        let mode = self.mode(&options.condition);
-        let request = object_store::PutOptions { mode, attributes, ..Default::default() };
-        let operation = self.store.put_opts(&path, content, request);
-        let result = self.call(&options.condition, Answer::Status, operation).await;
-        self.settle(key, &put, &options.condition, result, received).await
+        let (path, put, start) = (self.path(key)?, hex(&nonce()?), Instant::now());
+        let plain = options.content_type.is_none() && options.user.is_empty();
+        let send = async |described: bool| {
+            let attributes = match described {
+                true => metadata::describe(options, &put, Some(received.into())),
+                false => Default::default(),
+            };
+            let request =
+                object_store::PutOptions { mode: self.mode(&options.condition), attributes, ..Default::default() };
+            let terms = Terms::new(Answer::Nothing).condition(&options.condition).payload(received.digest);
+            self.call(terms, self.store.put_opts(&path, content.clone(), request)).await
+        };
+        let mut described = self.describes.load(Ordering::Relaxed);
+        if !described && !plain {
+            return Err(undescribed());
+        }
+        let mut result = send(described).await;
+        // A store that is brought along may not take metadata. What it says does not tell that from a condition.
+        if self.native.is_none() && described && result.as_ref().is_err_and(Failure::is_unsupported) && plain {
+            described = false;
+            result = send(described).await;
+            self.describes.fetch_and(result.is_err(), Ordering::Relaxed);
+        }
+        let stored = self.settle(key, &put, &options.condition, result, received, start).await?;
+        if let Some(put) = self.records.take(key) {
+            self.forget_digest(key, Some(Marks { put: Some(put), apart: true, crc: None }));
+        }
+        Ok(stored)
     }
 
     /// The outcome of a write. Where its answer was lost, what is there now says which put wrote it.
@@ -144,6 +221,7 @@ impl Remote {
         condition: &Condition,
         result: Result<PutResult, Failure>,
         Received { len, digest, .. }: Received,
+        start: Instant,
     ) -> Result<Stored> {
         let failure = match result {
             Ok(done) => return Ok(Stored::new(ETag::new(done.e_tag.unwrap_or_default()), len, Some(digest))),
@@ -158,70 +236,68 @@ impl Remote {
         if !doubtful {
             return Err(error);
         }
-        match Box::pin(self.peek(key)).await {
-            Ok((meta, marks)) if marks.put.as_deref() == Some(put) => {
+        match Box::pin(self.peek_dated(key)).await {
+            Ok((meta, marks, _)) if marks.put.as_deref() == Some(put) => {
                 Ok(Stored::new(meta.etag, meta.len, Some(digest)))
             }
-            Ok(_) if refused => Err(error),
-            Err(absent) if refused && absent.kind() == ErrorKind::NotFound => Err(error),
-            _ => {
-                let message = "the answer to the write was lost, and what is there now does not tell its outcome";
-                Err(Error::new(ErrorKind::OutcomeUnknown, message).with_source(error))
-            }
+            // Such a store does not send again what may have been applied.
+            Ok(_) if refused && self.native.is_none() => Err(error),
+            Err(absent) if refused && self.native.is_none() && absent.kind() == ErrorKind::NotFound => Err(error),
+            // What was there all the time cannot have replaced ours: we were refused from the start.
+            Ok((meta, _, now)) if refused && is_older(meta.modified, now, start) => Err(error),
+            _ => Err(lost(error)),
         }
     }
 
     /// A file's metadata and marks, without a digest that is apart.
     pub(super) async fn peek(&self, key: &FileKey) -> Result<(Meta, Marks)> {
+        let (meta, marks, _) = self.peek_dated(key).await?;
+        Ok((meta, marks))
+    }
+
+    /// [`peek`](Self::peek), and what time it is at the server.
+    pub(super) async fn peek_dated(&self, key: &FileKey) -> Result<(Meta, Marks, Option<SystemTime>)> {
         let path = self.path(key)?;
         let request = object_store::GetOptions { head: true, ..Default::default() };
-        let found = self.plain(self.store.get_opts(&path, request)).await?;
-        Ok(metadata::read(key, &found.meta, &found.attributes))
+        let (found, log) = observe(Terms::new(Answer::Nothing), self.store.get_opts(&path, request)).await;
+        let found = found.map_err(|error| map_error(error, &log))?;
+        let (meta, marks) = metadata::read(key, &found.meta, &found.attributes);
+        Ok((meta, marks, log.date))
     }
 
     /// A file's metadata, with its digest wherever it is kept.
     pub(super) async fn look(&self, key: &FileKey) -> Result<(Meta, Marks)> {
         let (meta, marks) = self.peek(key).await?;
-        if let Some(read) = self.with_digest(meta, marks, Gone::LookAgain).await? {
-            return Ok(read);
-        }
-        let (meta, marks) = Box::pin(self.peek(key)).await?;
-        let read = self.with_digest(meta, marks, Gone::Corrupt).await?;
-        read.ok_or_else(|| corrupt("the record of the file's SHA-256 is missing"))
+        self.with_digest(meta, marks).await
     }
 
-    /// Adds a digest that is apart. None if it has gone, as when the file was deleted or replaced meanwhile.
-    async fn with_digest(&self, meta: Meta, marks: Marks, gone: Gone) -> Result<Option<(Meta, Marks)>> {
-        let Some(put) = marks.put.as_deref().filter(|_| marks.apart) else { return Ok(Some((meta, marks))) };
+    /// Adds a digest that is apart, if it is there.
+    async fn with_digest(&self, meta: Meta, mut marks: Marks) -> Result<(Meta, Marks)> {
+        let Some(put) = marks.put.as_deref().filter(|_| marks.apart) else { return Ok((meta, marks)) };
         // Boxed, as all that is seldom done, so that the usual get and put don't carry the room for it.
-        let digest = Box::pin(self.digest_apart(&meta.key, put, gone)).await?;
-        Ok(digest.map(|digest| (meta.with_sha256(Some(digest)), marks)))
+        let (digest, crc) = Box::pin(self.digest_apart(&meta.key, put)).await?;
+        marks.crc = crc;
+        Ok((meta.with_sha256(digest), marks))
     }
 
-    async fn digest_apart(&self, key: &FileKey, put: &str, gone: Gone) -> Result<Option<Digest>> {
+    /// The checksums of a file that are apart. Without them, or with a record that says nothing, the file is whole as far
+    /// as anybody knows, and unverified.
+    async fn digest_apart(&self, key: &FileKey, put: &str) -> Result<(Option<Digest>, Option<u32>)> {
         let path = self.digest_path(key, put)?;
-        match (self.plain(async { self.store.get(&path).await?.bytes().await }).await, gone) {
-            (Ok(text), _) => {
-                let digest = std::str::from_utf8(&text).ok().and_then(|text| text.parse().ok());
-                digest.map(Some).ok_or_else(|| corrupt("the record of the file's SHA-256 is damaged"))
-            }
-            (Err(error), Gone::LookAgain) if error.kind() == ErrorKind::NotFound => Ok(None),
-            (Err(error), Gone::Corrupt) if error.kind() == ErrorKind::NotFound => {
-                Err(corrupt("the record of the file's SHA-256 is missing"))
-            }
-            (Err(error), _) => Err(error),
+        let read = async { self.store.get(&path).await?.bytes().await };
+        let text = match self.plain(Answer::Text, read).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => Default::default(),
+            read => read?,
+        };
+        let text = std::str::from_utf8(&text).unwrap_or_default();
+        let sums = if text.len() <= MAX_RECORD { metadata::read_sums(text) } else { (None, None) };
+        if sums.0.is_none() {
+            tracing::warn!("a file's SHA-256 is missing or damaged: it is read unverified");
         }
+        Ok(sums)
     }
 
-    pub(super) async fn get(&self, key: &FileKey, options: &GetOptions) -> Result<Object> {
-        if let Some(object) = self.get_once(key, options, Gone::LookAgain).await? {
-            return Ok(object);
-        }
-        let object = Box::pin(self.get_once(key, options, Gone::Corrupt)).await?;
-        object.ok_or_else(|| corrupt("the record of the file's SHA-256 is missing"))
-    }
-
-    async fn get_once(&self, key: &FileKey, options: &GetOptions, gone: Gone) -> Result<Option<Object>> {
+    pub(super) async fn get(self: &Arc<Self>, key: &FileKey, options: &GetOptions) -> Result<Object> {
         let path = self.path(key)?;
         let range = options.range.map(|range| range.check().map(|()| range)).transpose()?;
         let request = object_store::GetOptions {
@@ -229,7 +305,7 @@ impl Remote {
             if_match: options.if_match.as_ref().map(|etag| etag.as_str().to_owned()),
             ..Default::default()
         };
-        let found = match (self.plain(self.store.get_opts(&path, request)).await, range) {
+        let found = match (self.plain(Answer::Content, self.store.get_opts(&path, request)).await, range) {
             // A store that is brought along has no kind of its own for a range behind the end.
             (Err(error), Some(range)) if error.kind() == ErrorKind::Unexpected => {
                 range.within(Box::pin(self.peek(key)).await?.0.len)?;
@@ -242,82 +318,58 @@ impl Remote {
         if options.if_match.as_ref().is_some_and(|etag| *etag != meta.etag) {
             return Err(changed());
         }
-        let read = self.with_digest(meta, marks, gone).await?;
-        Ok(read.map(|(meta, _)| {
-            let (range, content) = (found.range.clone(), found.into_stream());
-            let content = content.map_err(|error| map_error(error, &Log::default())).boxed();
-            Object::new(meta, range, content)
-        }))
+        let (meta, marks) = self.with_digest(meta, marks).await?;
+        let range = found.range.clone();
+        let etag = found.meta.e_tag.clone();
+        let content = Download::new(Arc::clone(self), path, etag, range.clone(), found.into_stream()).stream();
+        Ok(match marks.crc {
+            Some(crc) => Object::with_crc32(meta, range, content, crc),
+            None => Object::new(meta, range, content),
+        })
     }
 
-    pub(super) async fn list(&self, options: &ListOptions) -> Result<Page> {
-        options.check()?;
-        match &self.native {
-            Some(pager) => self.list_page(pager.as_ref(), options).await,
-            None => self.list_all(options).await,
-        }
-    }
-
-    async fn list_page(&self, pager: &dyn PaginatedListStore, options: &ListOptions) -> Result<Page> {
-        let prefix = format!("{}{}", self.prefix, options.prefix);
-        let mut request = PaginatedListOptions { max_keys: Some(options.limit.into()), ..Default::default() };
-        request.delimiter = (options.depth == Depth::OneLevel).then_some("/".into());
-        match &options.start {
-            Start::First => {}
-            Start::After(text) => request.offset = Some(format!("{}{text}", self.prefix)),
-            Start::Token(token) => request.page_token = Some(token.as_str().to_owned()),
-        }
-        let prefix = Some(prefix.as_str()).filter(|prefix| !prefix.is_empty());
-        let found = self.plain(pager.list_paginated(prefix, request)).await?;
-        let entries = found.result.objects.iter().filter_map(|object| self.entry(object)).collect();
-        let own = format!("{}/", crate::RESERVED);
-        let prefixes = found.result.common_prefixes.iter().filter_map(|path| {
-            let text = format!("{path}/");
-            text.strip_prefix(&self.prefix).filter(|text| *text != own).map(ToOwned::to_owned)
-        });
-        Ok(Page::new(entries, prefixes.collect(), found.page_token.map(PageToken::new)))
-    }
-
-    /// A store that is brought along may list in any order: all of it is looked at, and the page's part is kept.
-    async fn list_all(&self, options: &ListOptions) -> Result<Page> {
-        let mut page = Collector::new(options)?;
-        let whole = format!("{}{}", self.prefix, options.prefix);
-        let directory = whole.rsplit_once('/').map(|(directory, _)| Path::parse(directory)).transpose();
-        let directory = directory.map_err(|error| Error::invalid_input("the prefix is no path").with_source(error))?;
-        let mut found: BTreeMap<FileKey, Entry> = BTreeMap::new();
-        let mut all = self.store.list(directory.as_ref());
-        while let Some(object) = all.try_next().await.map_err(|error| map_error(error, &Log::default()))? {
-            let Some(entry) = self.entry(&object) else { continue };
-            if !page.wants(&entry.key) {
-                continue;
-            }
-            found.insert(entry.key.clone(), entry);
-            // One more than the page has says that there is another page.
-            if options.depth == Depth::All && found.len() > usize::from(options.limit) + 1 {
-                found.pop_last();
+    /// Refuses a file below another's name, or above others', if the store would not refuse it itself and at once.
+    pub(super) async fn check_nesting(&self, key: &FileKey) -> Result<()> {
+        for (slash, _) in key.match_indices('/') {
+            match self.peek(&FileKey::new(&key[..slash])?).await {
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+                Ok(_) => return Err(nested()),
             }
         }
-        for (key, entry) in found {
-            page.offer(&key, || Some(entry));
-            if page.is_full() {
-                break;
-            }
-        }
-        Ok(page.finish())
+        let below = self.list(&ListOptions::new(format!("{key}/")).with_limit(1)).await?;
+        if below.entries.is_empty() { Ok(()) } else { Err(nested()) }
     }
 
-    fn entry(&self, object: &ObjectMeta) -> Option<Entry> {
-        let key = self.key(&object.location)?;
+    pub(super) fn entry(&self, object: &ObjectMeta) -> Option<Entry> {
+        let key = FileKey::new(object.location.as_ref().strip_prefix(&self.prefix)?).ok()?;
         Some(Entry::new(key, object.size, metadata::etag(object), metadata::modified(object)))
     }
 
     /// Removes an object, whether it is there or not.
     pub(super) async fn remove(&self, path: &Path) -> Result<()> {
-        match self.plain(self.store.delete(path)).await {
+        match self.plain(Answer::Nothing, self.store.delete(path)).await {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
             other => other,
         }
     }
+}
+
+/// Whether a file was last written before an operation began, by the server's clock and the time that has passed here.
+pub(super) fn is_older(modified: Timestamp, now: Option<SystemTime>, start: Instant) -> bool {
+    let age = now
+        .and_then(|now| now.duration_since(SystemTime::UNIX_EPOCH + Duration::from_micros(modified.as_micros())).ok());
+    age.is_some_and(|age| age > start.elapsed() + CLOCK_STEP)
+}
+
+pub(super) fn lost(error: Error) -> Error {
+    let message = "the answer to the write was lost, and what is there now does not tell its outcome";
+    Error::new(ErrorKind::OutcomeUnknown, message).with_source(error)
+}
+
+fn undescribed() -> Error {
+    let message = "the store keeps no content type and no metadata of the application's own";
+    Error::new(ErrorKind::Unsupported, message)
 }
 
 fn wire_range(range: ByteRange) -> GetRange {

@@ -1,15 +1,20 @@
+use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use statehouse_core::{Capability, Error, Result, Secret, ServiceUrl};
+use statehouse_core::{Capabilities, Capability, Error, Result, Secret, ServiceUrl};
 
 use crate::{FileKey, capability};
 
 /// Where an S3 bucket is and how it is used.
 ///
-/// By URL: `s3://access-key:secret-key@bucket/prefix?region=eu-central-1`, with the parameters below. What is not given is
-/// taken from the environment and the host as AWS's tools do (`AWS_ACCESS_KEY_ID`, `AWS_REGION`, …). `Debug` prints no
-/// secret.
+/// By URL: `s3://access-key:secret-key@bucket/prefix?region=eu-central-1`, with the parameters below.
+///
+/// An access key that is given here is all there is: nothing is taken from the environment beside it. Without one,
+/// credentials, region and endpoint come from the environment and the host as for AWS's tools (`AWS_ACCESS_KEY_ID`,
+/// `AWS_SESSION_TOKEN`, `AWS_REGION`, `AWS_ENDPOINT_URL`, web identity, container, instance), save for what is given
+/// here. Whatever an environment says, requests are signed, and go without TLS only if `allow_http` says so, and through
+/// a proxy only if `proxy` names it. `Debug` prints no secret.
 ///
 /// | parameter | value | default |
 /// | --- | --- | --- |
@@ -17,12 +22,17 @@ use crate::{FileKey, capability};
 /// | `region` | the region's name | `us-east-1` |
 /// | `allow_http` | `true` to allow an endpoint without TLS | `false` |
 /// | `addressing` | `path` or `virtual-hosted` | `path` |
-/// | `connect_timeout`, `timeout` | how long a connection, and then each answer or piece of it, may take | `5s`, `30s` |
+/// | `session_token` | the token of temporary keys | |
+/// | `proxy` | the URL of an HTTP proxy, which sees the requests, and all of their content with `allow_http` | none |
+/// | `connect_timeout`, `timeout` | how long a connection may take, and how long the server may then be silent | `5s`, `10s` |
+/// | `body_timeout` | how long the source of an upload may be silent | `5m` |
+/// | `read_limit` | how long a download may last in all, whatever its reader does | no limit |
 /// | `retries` | how often a request is sent again | `4` |
 /// | `part_size` | from what length on files are sent in parts of this length, 5 MiB to 1 GiB | `8MiB` |
+/// | `upload_memory` | how much of all streams that are being stored is in memory, at least four parts | `256MiB` |
 /// | `probe` | `open` or `never`, see [`Probe`] | `open` |
 /// | `require` | capabilities without which opening fails, with commas | |
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct S3Config {
     /// The bucket's name.
@@ -35,18 +45,31 @@ pub struct S3Config {
     pub region: Option<String>,
     /// The access key and its secret.
     pub credentials: Option<(String, Secret)>,
+    /// The token that belongs to temporary credentials.
+    pub session_token: Option<Secret>,
+    /// The URL of an HTTP proxy, with its user and password if it wants them.
+    pub proxy: Option<Secret>,
     /// Whether the endpoint may be without TLS.
     pub transport: Transport,
     /// How the bucket is named in requests.
     pub addressing: Addressing,
     /// How long a connection may take.
     pub connect_timeout: Duration,
-    /// How long each answer, or piece of an answer, may take.
+    /// How long the server may be silent: until it takes the next piece of a request, or gives the next of an answer. One
+    /// that puts a file together from parts or copies it may take six times as long.
     pub timeout: Duration,
+    /// How long the source of an upload may be silent before the upload is given up. Zero bytes a second forever would
+    /// otherwise hold its memory forever.
+    pub body_timeout: Duration,
+    /// How long a download may last in all. Without a limit it lasts as long as its reader wants.
+    pub read_limit: Option<Duration>,
     /// How often a request is sent again.
     pub retries: usize,
     /// From what length on files are sent in parts of this length.
     pub part_size: u64,
+    /// How much of all streams that are being stored is in memory at a time, in bytes. An upload that finds no room waits
+    /// for up to `body_timeout` and then fails with `RateLimited`.
+    pub upload_memory: u64,
     /// Whether the server's behavior is tried out.
     pub probe: Probe,
     /// Without which capabilities opening fails.
@@ -86,7 +109,8 @@ pub enum Probe {
     /// Tried out, with a race of creators among the tests. What fails is refused as `Unsupported`.
     #[default]
     Open,
-    /// Not tried out: all conditions are refused. For credentials that may only read.
+    /// Not tried out: conditions are refused, unless who brings the store along vouches for them. For credentials that may
+    /// only read.
     Never,
 }
 
@@ -105,12 +129,17 @@ impl S3Config {
             endpoint: None,
             region: None,
             credentials: None,
+            session_token: None,
+            proxy: None,
             transport: Transport::Tls,
             addressing: Addressing::Path,
             connect_timeout: Duration::from_secs(5),
-            timeout: Duration::from_secs(30),
+            timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(300),
+            read_limit: None,
             retries: 4,
             part_size: 8 << 20,
+            upload_memory: 256 << 20,
             probe: Probe::Open,
             require: Vec::new(),
             setting: "the S3 configuration".to_owned(),
@@ -145,6 +174,20 @@ impl S3Config {
         self
     }
 
+    /// Sets the token that belongs to temporary credentials.
+    #[must_use]
+    pub fn with_session_token(mut self, token: Secret) -> Self {
+        self.session_token = Some(token);
+        self
+    }
+
+    /// Sets the URL of an HTTP proxy.
+    #[must_use]
+    pub fn with_proxy(mut self, url: Secret) -> Self {
+        self.proxy = Some(url);
+        self
+    }
+
     /// Sets whether the endpoint may be without TLS.
     #[must_use]
     pub const fn with_transport(mut self, transport: Transport) -> Self {
@@ -159,11 +202,25 @@ impl S3Config {
         self
     }
 
-    /// Sets how long a connection, and then each answer or piece of it, may take.
+    /// Sets how long a connection may take, and how long the server may then be silent.
     #[must_use]
     pub const fn with_timeouts(mut self, connect: Duration, answer: Duration) -> Self {
         self.connect_timeout = connect;
         self.timeout = answer;
+        self
+    }
+
+    /// Sets how long the source of an upload may be silent.
+    #[must_use]
+    pub const fn with_body_timeout(mut self, silence: Duration) -> Self {
+        self.body_timeout = silence;
+        self
+    }
+
+    /// Sets how long a download may last in all.
+    #[must_use]
+    pub const fn with_read_limit(mut self, limit: Duration) -> Self {
+        self.read_limit = Some(limit);
         self
     }
 
@@ -178,6 +235,13 @@ impl S3Config {
     #[must_use]
     pub const fn with_part_size(mut self, bytes: u64) -> Self {
         self.part_size = bytes;
+        self
+    }
+
+    /// Sets how much of all streams that are being stored is in memory, in bytes.
+    #[must_use]
+    pub const fn with_upload_memory(mut self, bytes: u64) -> Self {
+        self.upload_memory = bytes;
         self
     }
 
@@ -209,14 +273,19 @@ impl S3Config {
         config.credentials = url.username().map(ToOwned::to_owned).zip(url.password().cloned());
         config.endpoint = url.take("endpoint").map(|text| text.expose().to_owned());
         config.region = url.take("region").map(|text| text.expose().to_owned());
+        config.session_token = url.take("session_token");
+        config.proxy = url.take("proxy");
         if url.take_parsed("allow_http", "true or false")? == Some(true) {
             config.transport = Transport::PlainAllowed;
         }
         config.addressing = url.take_parsed("addressing", "path or virtual-hosted")?.unwrap_or_default();
         config.connect_timeout = url.take_duration("connect_timeout")?.unwrap_or(config.connect_timeout);
         config.timeout = url.take_duration("timeout")?.unwrap_or(config.timeout);
+        config.body_timeout = url.take_duration("body_timeout")?.unwrap_or(config.body_timeout);
+        config.read_limit = url.take_duration("read_limit")?;
         config.retries = url.take_parsed("retries", "a whole number")?.unwrap_or(config.retries);
         config.part_size = url.take_size("part_size")?.unwrap_or(config.part_size);
+        config.upload_memory = url.take_size("upload_memory")?.unwrap_or(config.upload_memory);
         config.probe = url.take_parsed("probe", "open or never")?.unwrap_or_default();
         if let Some(names) = url.take("require") {
             config.require = names.expose().split(',').map(|name| named(&url, name)).collect::<Result<_>>()?;
@@ -237,14 +306,99 @@ impl S3Config {
         if !(Self::MIN_PART_SIZE..=Self::MAX_PART_SIZE).contains(&self.part_size) {
             return refuse("part_size must be 5MiB to 1GiB");
         }
-        if self.connect_timeout.is_zero() || self.timeout.is_zero() {
+        if self.upload_memory < 4 * self.part_size || self.upload_memory > 1 << 40 {
+            return refuse("upload_memory must be at least four times part_size, and at most 1 TiB");
+        }
+        let mut times = [self.connect_timeout, self.timeout, self.body_timeout].into_iter().chain(self.read_limit);
+        if times.any(|time| time.is_zero()) {
             return refuse("a timeout must be above zero");
         }
-        let plain = self.endpoint.as_deref().is_some_and(|url| !url.starts_with("https://"));
-        if plain && self.transport == Transport::Tls {
-            return refuse("the endpoint must begin with https://, or allow_http=true must be given");
+        if self.credentials.is_none() && self.session_token.is_some() {
+            return refuse("a session_token needs the access key and the secret key that it belongs to");
+        }
+        self.endpoint.as_deref().map_or(Ok(()), |endpoint| self.check_endpoint(endpoint))
+    }
+
+    /// Refuses an endpoint, wherever it comes from.
+    pub(super) fn check_endpoint(&self, endpoint: &str) -> Result<()> {
+        let refuse = |message: &'static str| Err(Error::invalid_config(&self.setting, message));
+        let (scheme, rest) = endpoint.split_once("://").unwrap_or(("", endpoint));
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        match scheme.to_ascii_lowercase().as_str() {
+            "https" => {}
+            "http" if self.transport == Transport::PlainAllowed => {}
+            _ => return refuse("the endpoint must begin with https://, or allow_http=true must be given for http://"),
+        }
+        if authority.contains('@') {
+            return refuse("the endpoint must hold no user and password: give them as credentials");
+        }
+        if authority.is_empty() || rest.contains(['?', '#']) || rest.chars().any(char::is_whitespace) {
+            return refuse("the endpoint must be the URL of a server, such as https://s3.example.org");
         }
         Ok(())
+    }
+}
+
+/// Without what may be secret: an endpoint is printed without a user, which is refused when it is used.
+impl fmt::Debug for S3Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let endpoint = self.endpoint.as_deref().map(|url| match (url.split_once("://"), url.rsplit_once('@')) {
+            (_, None) => url.to_owned(),
+            (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://…@{rest}"),
+            (None, Some((_, rest))) => format!("…@{rest}"),
+        });
+        f.debug_struct("S3Config")
+            .field("bucket", &self.bucket)
+            .field("prefix", &self.prefix)
+            .field("endpoint", &endpoint)
+            .field("region", &self.region)
+            .field("credentials", &self.credentials)
+            .field("proxy", &self.proxy)
+            .field("transport", &self.transport)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a store that is brought along is used, and what who brings it knows of it.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct ObjectConfig {
+    /// What the objects' keys begin with; empty, or segments as in a file's key.
+    pub prefix: String,
+    /// Whether the store's behavior is tried out.
+    pub probe: Probe,
+    /// What the store can do. Whether files in it survive the process and are seen by every replica, no probe can tell:
+    /// without a word it is taken as neither durable nor shared. The others count only where there is no probe.
+    pub capabilities: Capabilities,
+}
+
+impl ObjectConfig {
+    /// A store without a prefix, tried out, of which nothing is known.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets what the objects' keys begin with.
+    #[must_use]
+    pub fn with_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+
+    /// Sets whether the store is tried out.
+    #[must_use]
+    pub const fn with_probe(mut self, probe: Probe) -> Self {
+        self.probe = probe;
+        self
+    }
+
+    /// Vouches for a capability.
+    #[must_use]
+    pub fn with_capability(mut self, capability: Capability) -> Self {
+        self.capabilities = self.capabilities.iter().chain([capability]).collect();
+        self
     }
 }
 
@@ -297,6 +451,12 @@ mod tests {
         assert_eq!(read.require, [capability::CREATE_IF_ABSENT, capability::SHARED]);
         assert_eq!(read.credentials.as_ref().unwrap().1.expose(), "hunter2");
         assert!(!format!("{read:?}").contains("hunter2"));
+        let read =
+            config("s3://k:hunter2@b?session_token=hunter2&proxy=http://u:hunter2@p&body_timeout=1m&read_limit=1h");
+        let read = read.unwrap();
+        assert_eq!((read.body_timeout, read.read_limit), (Duration::from_secs(60), Some(Duration::from_secs(3600))));
+        assert!(!format!("{read:?}").contains("hunter2"));
+        assert!(!format!("{:?}", S3Config::new("b").with_endpoint("https://u:hunter2@h")).contains("hunter2"));
     }
 
     #[test]
@@ -311,6 +471,11 @@ mod tests {
             "s3://b/../x",
             "s3://b?probe=maybe",
             "s3://b?regin=x",
+            "s3://b?upload_memory=16MiB",
+            "s3://b?session_token=x",
+            "s3://b?endpoint=https://user:hunter2@h",
+            "s3://b?endpoint=h:9000&allow_http=true",
+            "s3://b?endpoint=https://",
         ] {
             let error = config(url).unwrap_err();
             assert_eq!(error.setting(), Some("FILES"), "{url}: {error}");

@@ -10,16 +10,46 @@ use super::wire::{Log, Reply};
 ///
 /// What happened on the wire decides, if it is known; the error itself otherwise, for stores that are brought along.
 pub(super) fn map_error(error: object_store::Error, log: &Log) -> Error {
+    if log.unsigned {
+        let message = "there are no credentials: none given, and none from the environment or the host";
+        return Error::new(ErrorKind::Unauthenticated, message).with_source(error);
+    }
     if let Some(reply) = &log.reply {
         return map_reply(reply);
     }
     match log.broken.or_else(|| transport(&error)) {
-        Some(kind) => map_transport(kind).with_source(error),
+        Some(kind) => map_transport(kind, log.proxied).with_source(error),
         None => map_variant(error),
     }
 }
 
+/// What servers that keep plain files answer where a file would have to be a directory, or the other way round.
+const NESTED: [&str; 5] = [
+    "ExistingObjectIsDirectory",
+    "ExistingObjectIsObject",
+    "ObjectParentIsFile",
+    "XMinioParentIsObject",
+    "XMinioObjectExistsAsDirectory",
+];
+
+/// What servers answer whose bucket is elsewhere.
+const REGION: [&str; 4] =
+    ["AuthorizationHeaderMalformed", "IncorrectRegion", "IllegalLocationConstraintException", "PermanentRedirect"];
+
 fn map_reply(reply: &Reply) -> Error {
+    let code = reply.code.as_str();
+    let redirected = (300..400).contains(&reply.status) && reply.status != 304;
+    // An answer to a HEAD has no code.
+    let silently = reply.status == 400 && code.is_empty() && reply.region.is_some();
+    if redirected || silently || REGION.contains(&code) {
+        let region = reply.region.as_deref().filter(|region| region.len() <= 40);
+        let expected = region.map(|region| format!("{region:?}")).unwrap_or_else(|| "another".to_owned());
+        let message = format!("the region is wrong: the server expects {expected}");
+        return Error::new(ErrorKind::InvalidConfig, message).with_source(reply.clone());
+    }
+    if NESTED.contains(&code) {
+        return nested().with_source(reply.clone());
+    }
     let (kind, message, retry) = match (reply.status, reply.code.as_str()) {
         (_, "NoSuchBucket") => (ErrorKind::InvalidConfig, "the bucket does not exist", Retry::Never),
         (401, _) | (_, "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "ExpiredToken" | "InvalidToken") => {
@@ -41,17 +71,31 @@ fn map_reply(reply: &Reply) -> Error {
         }
         (400, "KeyTooLongError") => (ErrorKind::InvalidInput, "the key is too long for the server", Retry::Never),
         (416, _) => (ErrorKind::InvalidInput, "the range begins behind the file's last byte", Retry::Never),
+        // What became of the request on its way.
+        (400, "BadRequest" | "IncompleteBody" | "RequestTimeout") => {
+            (ErrorKind::Unavailable, "the server did not get the whole request", Retry::Exhausted)
+        }
+        (400, "InvalidBucketName") => (ErrorKind::InvalidConfig, "the bucket's name is none", Retry::Never),
         (429, _) | (_, "SlowDown") => (ErrorKind::RateLimited, "the server asks for fewer requests", Retry::Exhausted),
         (501, _) => (ErrorKind::Unsupported, "the server does not implement this operation", Retry::Never),
         (500.., _) => (ErrorKind::Unavailable, "the server failed", Retry::Exhausted),
-        (300..400, _) => (ErrorKind::InvalidConfig, "the bucket is in another region", Retry::Never),
         _ => (ErrorKind::Unexpected, "the server refused the request", Retry::Never),
     };
     Error::new(kind, message).with_retry(retry).with_source(reply.clone())
 }
 
-fn map_transport(kind: HttpErrorKind) -> Error {
+/// A file below another file's name, where the server has no place for it.
+pub(super) fn nested() -> Error {
+    let message = "the server keeps no file below another file's name, and there is one here or below";
+    Error::new(ErrorKind::Unsupported, message)
+}
+
+fn map_transport(kind: HttpErrorKind, proxied: bool) -> Error {
     let (kind, message) = match kind {
+        HttpErrorKind::Connect if proxied => {
+            (ErrorKind::Unavailable, "the proxy, or the server behind it, cannot be reached")
+        }
+        HttpErrorKind::Timeout if proxied => (ErrorKind::Timeout, "the server behind the proxy did not answer in time"),
         HttpErrorKind::Connect => (ErrorKind::Unavailable, "the server cannot be reached"),
         HttpErrorKind::Timeout => (ErrorKind::Timeout, "the server did not answer in time"),
         _ => (ErrorKind::Unavailable, "the connection to the server broke"),
@@ -62,6 +106,13 @@ fn map_transport(kind: HttpErrorKind) -> Error {
 fn map_variant(error: object_store::Error) -> Error {
     use object_store::Error as E;
     let (kind, message) = match &error {
+        // A file system's: what is looked for below a file is not there.
+        _ if io_kind(&error) == Some(std::io::ErrorKind::NotADirectory) => {
+            (ErrorKind::NotFound, "there is no such file")
+        }
+        _ if io_kind(&error) == Some(std::io::ErrorKind::InvalidFilename) => {
+            (ErrorKind::InvalidInput, "the store does not take this key")
+        }
         E::NotFound { .. } => (ErrorKind::NotFound, "there is no such file"),
         E::AlreadyExists { .. } => (ErrorKind::AlreadyExists, "there is such a file already"),
         E::Precondition { .. } | E::NotModified { .. } => {
@@ -77,6 +128,11 @@ fn map_variant(error: object_store::Error) -> Error {
         _ => (ErrorKind::Unexpected, "the store failed"),
     };
     Error::new(kind, message).with_source(error)
+}
+
+fn io_kind(error: &(dyn StdError + 'static)) -> Option<std::io::ErrorKind> {
+    let found = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+    found.or_else(|| io_kind(error.source()?))
 }
 
 fn transport(error: &(dyn StdError + 'static)) -> Option<HttpErrorKind> {
@@ -103,6 +159,11 @@ mod tests {
     #[test]
     fn each_answer_has_its_kind_and_advice() {
         let table = [
+            (301, "", ErrorKind::InvalidConfig, Retry::Never),
+            (400, "AuthorizationHeaderMalformed", ErrorKind::InvalidConfig, Retry::Never),
+            (403, "IncorrectRegion", ErrorKind::InvalidConfig, Retry::Never),
+            (409, "ObjectParentIsFile", ErrorKind::Unsupported, Retry::Never),
+            (409, "ExistingObjectIsDirectory", ErrorKind::Unsupported, Retry::Never),
             (301, "PermanentRedirect", ErrorKind::InvalidConfig, Retry::Never),
             (304, "", ErrorKind::Conflict, Retry::Never),
             (400, "KeyTooLongError", ErrorKind::InvalidInput, Retry::Never),
@@ -130,7 +191,7 @@ mod tests {
             (503, "ServiceUnavailable", ErrorKind::Unavailable, Retry::Exhausted),
         ];
         for (status, code, kind, retry) in table {
-            let log = Log { reply: Some(Reply { status, code: code.into() }), ..Log::default() };
+            let log = Log { reply: Some(Reply { status, code: code.into(), region: None }), ..Log::default() };
             let error = map_error(generic(), &log);
             assert_eq!((error.kind(), error.retry()), (kind, retry), "{status} {code}");
         }

@@ -2,8 +2,8 @@
 //!
 //! | object metadata | holds |
 //! | --- | --- |
-//! | `content-type` | the content type |
-//! | `statehouse-put` | 32 hex digits that no other put has, a dot, and the SHA-256 or `apart` |
+//! | `content-type` | the content type; `binary/octet-stream`, as servers do by themselves, if there is none |
+//! | `statehouse-put` | 32 hex digits that no other put has, the SHA-256 or `apart`, and the CRC-32, with dots between |
 //! | any other | the application's own, bytes outside visible ASCII and `%` as `%` and two hex digits |
 //!
 //! The digits tell whether a put whose answer was lost was applied. Both are one piece of metadata, as servers on file
@@ -11,7 +11,8 @@
 //!
 //! The digest of a long stream is known only when it has ended, and an object's metadata must be given when an upload in
 //! parts begins. Such an object's digest is `apart`: in the object `.statehouse/sha256/<key>/<the digits>`, which is
-//! written before the upload is completed, so that an object that is visible always has its digest.
+//! written before the upload is completed, so that an object that is visible has its digest. One that has lost it, as
+//! after a partial restore, is read unverified.
 
 use std::collections::BTreeMap;
 
@@ -19,6 +20,8 @@ use object_store::{Attribute, Attributes, ObjectMeta};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use statehouse_core::Timestamp;
 
+use crate::digest::Received;
+use crate::meta::check_described;
 use crate::{Digest, ETag, FileKey, Meta, PutOptions};
 
 const PUT: &str = "statehouse-put";
@@ -27,6 +30,9 @@ const APART: &str = "apart";
 /// Everything but visible ASCII; leading and trailing spaces do not survive in a header.
 const ESCAPED: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
 
+/// What servers say of an object that was stored without a content type.
+const NO_TYPE: &str = "binary/octet-stream";
+
 /// What is kept with an object besides what users see.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Marks {
@@ -34,10 +40,38 @@ pub(super) struct Marks {
     pub(super) put: Option<String>,
     /// Whether its digest is in an object of its own.
     pub(super) apart: bool,
+    /// What reads check it by.
+    pub(super) crc: Option<u32>,
 }
 
-/// The metadata of a new object. Without a digest it is `apart`.
-pub(super) fn describe(options: &PutOptions, put: &str, digest: Option<Digest>) -> Attributes {
+/// What a put's content is, as it is kept with the object or apart from it.
+pub(super) fn sums(Sums { digest, crc }: Sums) -> String {
+    crc.map_or_else(|| digest.to_string(), |crc| format!("{digest}.{crc:08x}"))
+}
+
+/// The checksums of some content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sums {
+    pub(super) digest: Digest,
+    pub(super) crc: Option<u32>,
+}
+
+impl From<Received> for Sums {
+    fn from(Received { digest, crc, .. }: Received) -> Self {
+        Self { digest, crc: Some(crc) }
+    }
+}
+
+/// Reads a SHA-256 and the CRC-32 behind it, if they are there.
+pub(super) fn read_sums(text: &str) -> (Option<Digest>, Option<u32>) {
+    let (digest, crc) = text.split_once('.').map_or((text, None), |(digest, crc)| (digest, Some(crc)));
+    let crc = crc.filter(|crc| crc.len() == 8).and_then(|crc| u32::from_str_radix(crc, 16).ok());
+    let digest = digest.parse().ok();
+    (digest, crc.filter(|_| digest.is_some()))
+}
+
+/// The metadata of a new object. Without checksums they are `apart`.
+pub(super) fn describe(options: &PutOptions, put: &str, known: Option<Sums>) -> Attributes {
     let mut attributes = Attributes::new();
     let mut metadata = |name: &str, value: String| {
         attributes.insert(Attribute::Metadata(name.to_owned().into()), value.into());
@@ -45,10 +79,9 @@ pub(super) fn describe(options: &PutOptions, put: &str, digest: Option<Digest>) 
     for (name, value) in &options.user {
         metadata(name, utf8_percent_encode(value, ESCAPED).to_string());
     }
-    metadata(PUT, format!("{put}.{}", digest.map_or(APART.to_owned(), |digest| digest.to_string())));
-    if let Some(content_type) = &options.content_type {
-        attributes.insert(Attribute::ContentType, content_type.clone().into());
-    }
+    metadata(PUT, format!("{put}.{}", known.map_or(APART.to_owned(), sums)));
+    let content_type = options.content_type.as_deref().unwrap_or(NO_TYPE).to_owned();
+    attributes.insert(Attribute::ContentType, content_type.into());
     attributes
 }
 
@@ -59,14 +92,19 @@ pub(super) fn read(key: &FileKey, object: &ObjectMeta, attributes: &Attributes) 
         let Attribute::Metadata(name) = attribute else { continue };
         match name.as_ref() {
             PUT => {
-                let Some((put, sha256)) = value.split_once('.') else { continue };
-                marks = Marks { put: Some(put.to_owned()), apart: sha256 == APART };
-                digest = sha256.parse().ok();
+                let Some((put, sums)) = value.split_once('.') else { continue };
+                let (sha256, crc) = read_sums(sums);
+                marks = Marks { put: Some(put.to_owned()), apart: sums == APART, crc };
+                digest = sha256;
             }
             name => drop(user.insert(name.to_owned(), percent_decode_str(value).decode_utf8_lossy().into_owned())),
         }
     }
     let content_type = attributes.get(&Attribute::ContentType).map(|value| value.to_string());
+    // What something else wrote may be no content type, and none was given where the server says its own.
+    let content_type = content_type.filter(|text| {
+        check_described(Some(text), &BTreeMap::new()).is_ok() && (text != NO_TYPE || marks.put.is_none())
+    });
     let meta = Meta::new(key.clone(), object.size, etag(object), modified(object))
         .with_sha256(digest)
         .with_content_type(content_type)
@@ -87,6 +125,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_content_type_is_what_was_given_or_none() {
+        let key = FileKey::new("k").unwrap();
+        let object = ObjectMeta {
+            location: "k".into(),
+            last_modified: std::time::SystemTime::UNIX_EPOCH.into(),
+            size: 3,
+            e_tag: None,
+            version: None,
+        };
+        let (meta, _) = read(&key, &object, &describe(&PutOptions::default(), "nonce", None));
+        assert_eq!(meta.content_type, None);
+        let long = "x".repeat(300);
+        let table = [("a/b", Some("a/b")), (NO_TYPE, Some(NO_TYPE)), ("a/b\u{1}", None), ("", None), (&long, None)];
+        for (stored, expected) in table {
+            let foreign = Attributes::from_iter([(Attribute::ContentType, stored.to_owned())]);
+            assert_eq!(read(&key, &object, &foreign).0.content_type.as_deref(), expected, "{stored:?}");
+        }
+    }
+
+    #[test]
     fn metadata_goes_through_headers_unharmed() {
         let key = FileKey::new("k").unwrap();
         let object = ObjectMeta {
@@ -101,18 +159,22 @@ mod tests {
             .with_metadata("a", " Zoë 100 %41 ")
             .with_metadata("b", "plain");
         let digest = Digest::of(b"abc");
-        let attributes = describe(&options, "nonce", Some(digest));
+        let attributes = describe(&options, "nonce", Some(Sums { digest, crc: Some(0x0042_cafe) }));
         for (_, value) in &attributes {
             assert!(value.bytes().all(|b| (b'!'..=b'~').contains(&b)), "{value:?}");
         }
         let (meta, marks) = read(&key, &object, &attributes);
         assert_eq!((meta.user, meta.sha256, meta.etag.as_str()), (options.user.clone(), Some(digest), "\"e\""));
-        assert_eq!(marks, Marks { put: Some("nonce".into()), apart: false });
+        assert_eq!(marks, Marks { put: Some("nonce".into()), apart: false, crc: Some(0x0042_cafe) });
         let (meta, marks) = read(&key, &object, &describe(&options, "nonce", None));
         assert_eq!((meta.sha256, marks.apart), (None, true));
         // What something else wrote under our name.
         let foreign = Attributes::from_iter([(Attribute::Metadata(PUT.into()), digest.to_string())]);
         let (meta, marks) = read(&key, &object, &foreign);
         assert_eq!((meta.sha256, marks), (None, Marks::default()));
+        // What earlier builds wrote.
+        let earlier = Attributes::from_iter([(Attribute::Metadata(PUT.into()), format!("nonce.{digest}"))]);
+        let (meta, marks) = read(&key, &object, &earlier);
+        assert_eq!((meta.sha256, marks.crc), (Some(digest), None));
     }
 }

@@ -2,9 +2,17 @@
 
 mod client;
 mod config;
+mod connection;
 mod error;
+mod list;
 mod metadata;
+mod parts;
+mod patience;
 mod probe;
+mod read;
+mod request;
+mod room;
+mod sweep;
 mod upload;
 mod wire;
 
@@ -13,15 +21,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use object_store::aws::AmazonS3Builder;
-use object_store::list::PaginatedListStore;
-use object_store::{BackoffConfig, ObjectStore, ObjectStoreExt, RetryConfig};
+use object_store::{ObjectStore, ObjectStoreExt};
 use statehouse_core::{Capabilities, Error, ErrorKind, Health, Result};
 
-use self::client::{Remote, changed};
-pub use self::config::{Addressing, Probe, S3Config, Transport};
+use self::client::{Limits, Nesting, Remote, changed, exists, is_older, lost};
+pub use self::config::{Addressing, ObjectConfig, Probe, S3Config, Transport};
 use self::metadata::Marks;
-use self::wire::Answer;
+use self::room::Room;
+pub use self::sweep::Swept;
+use self::wire::{Answer, Terms};
 use crate::{
     Body, Condition, CopyOptions, DeleteOptions, Deleted, FileKey, FileStore, GetOptions, HeadOptions, ListOptions,
     Meta, Object, Page, PutOptions, Stored, capability,
@@ -30,16 +38,30 @@ use crate::{
 /// The longest object that S3 copies in one request.
 const MAX_COPY: u64 = 5 << 30;
 
+/// How long a health check waits.
+const HEALTH: Duration = Duration::from_millis(900);
+
 /// A [`FileStore`] in a bucket. Cheap to clone.
 ///
 /// Files up to the part size are stored in one request, longer ones in parts. The object's content is the file's; its
 /// metadata has the application's own and `statehouse-put`: a number that no other put has, and the SHA-256. The digest
 /// of a long stream is known only when the metadata has long been given: it is then in an object of its own below
 /// `.statehouse/sha256`, written before the file becomes visible. Files that something else wrote into the bucket can be
-/// read, and have no digest.
+/// read, and have no digest. Keys that are no file's, such as folder markers, are left out of listings.
+///
+/// # Time and memory
+/// Deadlines count the server's silence. Parts are sent while their source gives more, and a download that breaks off
+/// goes on with the same state of the file. A put holds three parts at most, and all of a store's
+/// [`upload_memory`](S3Config::upload_memory). A stream of unknown length has 5,000 parts of `part_size`, and then
+/// longer ones, up to a quarter of `upload_memory`: by default some 340 GiB.
+///
+/// # What is left behind
+/// An upload that fails or is dropped is aborted, also later if the server cannot be reached. What a killed process has
+/// begun, [`sweep`](ObjectFileStore::sweep) removes.
 ///
 /// # Capabilities
-/// Found out when the store is opened, on objects of its own below `.statehouse/probe`: see [`Probe`].
+/// Found out when the store is opened, on objects of its own below `.statehouse/probe`: see [`Probe`]. Preconditions are
+/// part of what is signed: what is on the way cannot take one off without the server's refusing the request.
 ///
 /// # Durability
 /// That of the server: a write is acknowledged when the server has acknowledged it. If its answer is lost, the request is
@@ -65,48 +87,96 @@ impl ObjectFileStore {
         let named =
             |error: Error| error.with_backend("s3").with_operation("filestore.open").with_setting(&config.setting);
         config.check()?;
-        let s3 = Arc::new(build(&config).map_err(named)?);
+        let native = connection::build(&config).map_err(named)?;
         let prefix = if config.prefix.is_empty() { String::new() } else { format!("{}/", config.prefix) };
-        let remote = Remote {
-            store: Arc::clone(&s3) as Arc<dyn ObjectStore>,
-            native: Some(s3 as Arc<dyn PaginatedListStore>),
-            prefix,
+        let limits = Limits {
             part_size: config.part_size,
+            timeout: config.timeout,
+            body_timeout: config.body_timeout,
+            read_limit: config.read_limit,
+            room: Room::new(config.upload_memory),
         };
+        let remote = Remote::new(Arc::new(native.s3.clone()), Some(native), prefix, limits);
         let name = format!("s3 {}/{}", config.bucket, config.prefix);
-        let store = Self::begin(remote, "s3", &name, config.probe).await.map_err(named)?;
+        let told = [capability::DURABLE, capability::SHARED, capability::METADATA];
+        let opened = Self::begin(remote, "s3", &name, config.probe, told.into_iter().collect()).await;
+        let store = opened.map_err(named)?;
         for required in &config.require {
             store.capabilities.require(*required).map_err(named)?;
         }
         Ok(store)
     }
 
-    /// Takes any store of `object_store` that the application has made itself, below a prefix, which is empty or like a
-    /// file's key.
+    /// Takes any store of `object_store` that the application has made itself.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> statehouse_core::Result<()> {
+    /// use std::sync::Arc;
+    /// use object_store::memory::InMemory;
+    /// use statehouse_filestore::object::{ObjectConfig, ObjectFileStore};
+    ///
+    /// let config = ObjectConfig::new().with_prefix("clinic/prod");
+    /// let store = ObjectFileStore::open(Arc::new(InMemory::new()), config).await?;
+    /// # drop(store);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// Its listings are read whole for each page, because their order is not known, and conditions hold only for files
-    /// of one part: `object_store` has none for uploads in parts.
+    /// of one part: `object_store` has none for uploads in parts. A store that keeps no metadata with an object, as
+    /// `object_store`'s own `LocalFileSystem`, keeps no digest either: its files are read unverified, and a content type
+    /// or metadata of the application's own is refused.
     ///
     /// # Errors
     /// As the probe finds the store; [`ErrorKind::InvalidInput`] for a wrong prefix.
-    pub async fn open(store: Arc<dyn ObjectStore>, prefix: &str, probe: Probe) -> Result<Self> {
+    pub async fn open(store: Arc<dyn ObjectStore>, config: ObjectConfig) -> Result<Self> {
+        let ObjectConfig { prefix, probe, capabilities } = config;
         let prefix = if prefix.is_empty() { String::new() } else { format!("{}/", FileKey::new(prefix)?) };
         let name = format!("object_store {store}");
-        let remote = Remote { store, native: None, prefix, part_size: S3Config::new("").part_size };
-        let opened = Self::begin(remote, "object_store", &name, probe).await;
-        opened.map_err(|error| error.with_backend("object_store").with_operation("filestore.open"))
+        let S3Config { part_size, timeout, body_timeout, read_limit, upload_memory, .. } = S3Config::new("");
+        let room = Room::new(upload_memory);
+        let limits = Limits { part_size, timeout, body_timeout, read_limit, room };
+        let opened = Self::begin(Remote::new(store, None, prefix, limits), "object_store", &name, probe, capabilities);
+        opened.await.map_err(|error| error.with_backend("object_store").with_operation("filestore.open"))
     }
 
-    async fn begin(remote: Remote, backend: &'static str, name: &str, probe: Probe) -> Result<Self> {
+    /// What the server or the caller has told is taken; what the probe can find out, it finds out.
+    async fn begin(
+        mut remote: Remote,
+        backend: &'static str,
+        name: &str,
+        probe: Probe,
+        told: Capabilities,
+    ) -> Result<Self> {
         // A listing tells a missing bucket and wrong credentials apart, and needs no right to write.
         remote.list(&ListOptions::default().with_limit(1)).await?;
         let capabilities = match probe {
-            Probe::Open => remote.probe().await?,
-            Probe::Never => [capability::DURABLE, capability::SHARED].into_iter().collect(),
+            Probe::Open => {
+                let found = remote.probe().await?;
+                remote.nesting = found.nesting;
+                let vouched = [capability::DURABLE, capability::SHARED].into_iter().filter(|known| told.has(*known));
+                found.capabilities.iter().chain(vouched).collect()
+            }
+            Probe::Never => told,
         };
         let missing = capability::ALL.into_iter().filter(|capability| !capabilities.has(*capability)).count();
         tracing::info!(backend, missing, "opened a file store");
         Ok(Self { remote: Arc::new(remote), backend, name: name.into(), capabilities })
+    }
+
+    /// Removes what uploads have left behind that nobody could end: parts of a process that was killed or cut off, and
+    /// digests of files that are gone. What is younger is left alone, by the server's clock: an upload that is under way
+    /// must not be swept, so allow for the longest there is, a day for example.
+    ///
+    /// Only what is below this store's prefix is looked at. Costs a request for each thousand uploads, and one for each
+    /// digest that is kept apart from its file.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] for a store that is brought along; others as [`FileStore`] says.
+    pub async fn sweep(&self, older_than: Duration) -> Result<Swept> {
+        let swept = self.remote.sweep(older_than).await;
+        swept.map_err(|error| error.with_backend(self.backend).with_operation("filestore.sweep"))
     }
 
     fn require(&self, condition: &Condition) -> Result<()> {
@@ -142,11 +212,12 @@ impl ObjectFileStore {
         if matches!(&condition, Condition::IfMatch(etag) if *etag != meta.etag) {
             return Err(changed());
         }
-        let path = self.remote.path(key)?;
-        let deleted = self.remote.call(&condition, Answer::Status, self.remote.store.delete(&path)).await;
-        if let Err(failure) = deleted {
-            self.settle_delete(key, &condition, failure).await?;
+        let (path, start) = (self.remote.path(key)?, Instant::now());
+        let terms = Terms::new(Answer::Nothing).condition(&condition);
+        if let Err(failure) = self.remote.call(terms, self.remote.store.delete(&path)).await {
+            self.settle_delete(key, &condition, failure, start).await?;
         }
+        self.remote.records.take(key);
         if let Some(put) = marks.put.filter(|_| marks.apart) {
             self.remote.remove(&self.remote.digest_path(key, &put)?).await?;
         }
@@ -154,21 +225,41 @@ impl ObjectFileStore {
     }
 
     /// The outcome of a delete that failed: done if an earlier attempt did it.
-    async fn settle_delete(&self, key: &FileKey, condition: &Condition, failure: client::Failure) -> Result<()> {
+    async fn settle_delete(
+        &self,
+        key: &FileKey,
+        condition: &Condition,
+        failure: client::Failure,
+        start: Instant,
+    ) -> Result<()> {
         let doubtful = failure.log.doubtful;
         let error = failure.into_error(condition);
-        let gone = |result: Result<_>| matches!(result, Err(error) if error.kind() == ErrorKind::NotFound);
-        if error.kind() == ErrorKind::NotFound || doubtful && gone(self.remote.peek(key).await) {
+        if error.kind() == ErrorKind::NotFound {
             return Ok(());
         }
-        Err(error)
+        if !doubtful {
+            return Err(error);
+        }
+        match (Box::pin(self.remote.peek_dated(key)).await, condition) {
+            (Err(gone), _) if gone.kind() == ErrorKind::NotFound => Ok(()),
+            // It is still what was to be deleted.
+            (Ok((meta, ..)), Condition::IfMatch(etag)) if meta.etag == *etag => Err(error),
+            (Ok((meta, _, now)), _) if is_older(meta.modified, now, start) => Err(error),
+            _ => Err(lost(error)),
+        }
     }
 
     async fn copy(&self, from: &FileKey, to: &FileKey, options: CopyOptions) -> Result<Stored> {
         self.require(&options.condition)?;
         let (meta, marks) = self.remote.look(from).await?;
+        if from == to {
+            return copied_onto_itself(&meta, &options.condition);
+        }
+        if self.remote.nesting == Nesting::Hidden {
+            self.remote.check_nesting(to).await?;
+        }
         if options.condition == Condition::None && meta.len <= MAX_COPY && !marks.apart {
-            let (copied, marks) = self.copy_on_the_server(from, to).await?;
+            let (copied, marks) = self.copy_on_the_server(from, to, &marks).await?;
             // Unless the original was replaced in between by one whose digest is apart.
             if !marks.apart {
                 return Ok(Stored::new(copied.etag, copied.len, copied.sha256));
@@ -185,44 +276,36 @@ impl ObjectFileStore {
         self.put(to, object.into(), put).await
     }
 
-    async fn copy_on_the_server(&self, from: &FileKey, to: &FileKey) -> Result<(Meta, Marks)> {
+    async fn copy_on_the_server(&self, from: &FileKey, to: &FileKey, original: &Marks) -> Result<(Meta, Marks)> {
         let (source, target) = (self.remote.path(from)?, self.remote.path(to)?);
+        let replaced = self.remote.peek(to).await.ok().map(|(_, marks)| marks);
         let copy = self.remote.store.copy(&source, &target);
-        let result = self.remote.call(&Condition::None, Answer::Body, copy).await;
-        result.map_err(|failure| failure.into_error(&Condition::None))?;
-        self.remote.peek(to).await
+        let result = self.remote.call(Terms::new(Answer::Late), copy).await;
+        let copied = match result {
+            Ok(()) => self.remote.peek(to).await?,
+            Err(failure) => {
+                let doubtful = failure.log.doubtful;
+                let error = failure.into_error(&Condition::None);
+                // A copy has the number of the put that wrote the original.
+                match Box::pin(self.remote.peek(to)).await {
+                    Ok((meta, marks)) if doubtful && marks.put.is_some() && marks.put == original.put => (meta, marks),
+                    _ if doubtful => return Err(lost(error)),
+                    _ => return Err(error),
+                }
+            }
+        };
+        self.remote.forget_digest(to, replaced);
+        Ok(copied)
     }
 }
 
-fn build(config: &S3Config) -> Result<object_store::aws::AmazonS3> {
-    let mut builder = AmazonS3Builder::from_env()
-        .with_bucket_name(&config.bucket)
-        .with_allow_http(config.transport == Transport::PlainAllowed)
-        .with_virtual_hosted_style_request(config.addressing == Addressing::VirtualHosted)
-        // A delete of one object has a status, and can be conditional; the one of many has neither.
-        .with_disable_bulk_delete(true)
-        .with_http_connector(wire::Connector { connect_timeout: config.connect_timeout, timeout: config.timeout })
-        .with_retry(RetryConfig {
-            backoff: BackoffConfig {
-                init_backoff: Duration::from_millis(50),
-                max_backoff: Duration::from_secs(2),
-                base: 2.0,
-            },
-            max_retries: config.retries,
-            retry_timeout: config.timeout,
-        });
-    if let Some(endpoint) = &config.endpoint {
-        builder = builder.with_endpoint(endpoint);
+/// A file is its own copy already.
+fn copied_onto_itself(meta: &Meta, condition: &Condition) -> Result<Stored> {
+    match condition {
+        Condition::IfAbsent => Err(exists()),
+        Condition::IfMatch(etag) if *etag != meta.etag => Err(changed()),
+        _ => Ok(Stored::new(meta.etag.clone(), meta.len, meta.sha256)),
     }
-    if let Some(region) = &config.region {
-        builder = builder.with_region(region);
-    }
-    if let Some((access_key, secret_key)) = &config.credentials {
-        builder = builder.with_access_key_id(access_key).with_secret_access_key(secret_key.expose());
-    }
-    builder
-        .build()
-        .map_err(|error| Error::new(ErrorKind::InvalidConfig, "the settings do not fit together").with_source(error))
 }
 
 impl fmt::Debug for ObjectFileStore {
@@ -265,7 +348,11 @@ impl FileStore for ObjectFileStore {
 
     async fn health(&self) -> Health {
         let start = Instant::now();
-        let probe = self.remote.list(&ListOptions::default().with_limit(1)).await.map(drop);
+        let one = ListOptions::default().with_limit(1);
+        let probe = match tokio::time::timeout(HEALTH, self.remote.list(&one)).await {
+            Ok(page) => page.map(drop),
+            Err(_) => Err(Error::new(ErrorKind::Timeout, "the server did not answer within a second")),
+        };
         Health::of(&*self.name, start.elapsed(), probe)
     }
 }
@@ -277,15 +364,35 @@ mod tests {
     use super::*;
 
     crate::conformance_suite!(|| async {
-        let store = ObjectFileStore::open(Arc::new(InMemory::new()), "some/prefix", Probe::Open).await;
+        let config = ObjectConfig::new().with_prefix("some/prefix");
+        let store = ObjectFileStore::open(Arc::new(InMemory::new()), config).await;
         Arc::new(store.unwrap()) as Arc<dyn FileStore>
     });
 
     #[tokio::test]
-    async fn without_a_probe_no_condition_is_taken() {
-        let store = ObjectFileStore::open(Arc::new(InMemory::new()), "", Probe::Never).await.unwrap();
-        let options = PutOptions::default().with_condition(Condition::IfAbsent);
-        let error = store.put_with(&FileKey::new("a").unwrap(), "x".into(), options).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Unsupported);
+    async fn without_a_probe_no_condition_is_taken_that_nobody_vouches_for() {
+        let open = async |config| ObjectFileStore::open(Arc::new(InMemory::new()), config).await.unwrap();
+        let never = || ObjectConfig::new().with_probe(Probe::Never);
+        let key = FileKey::new("a").unwrap();
+        let put = async |store: &ObjectFileStore, condition| {
+            let options = PutOptions::default().with_condition(condition).with_content_type("text/plain");
+            store.put_with(&key, "x".into(), options).await
+        };
+        let store = open(never()).await;
+        put(&store, Condition::None).await.unwrap();
+        assert_eq!(put(&store, Condition::IfAbsent).await.unwrap_err().kind(), ErrorKind::Unsupported);
+        let store = open(never().with_capability(capability::CREATE_IF_ABSENT)).await;
+        put(&store, Condition::IfAbsent).await.unwrap();
+        assert_eq!(put(&store, Condition::IfAbsent).await.unwrap_err().kind(), ErrorKind::AlreadyExists);
+    }
+
+    #[tokio::test]
+    async fn a_store_is_as_durable_and_shared_as_who_brings_it_says() {
+        let open = async |config| ObjectFileStore::open(Arc::new(InMemory::new()), config).await.unwrap();
+        let [plain, vouched] = [ObjectConfig::new(), ObjectConfig::new().with_capability(capability::SHARED)];
+        for (config, shared) in [(plain, false), (vouched, true)] {
+            let has = open(config).await.capabilities();
+            assert_eq!((has.has(capability::DURABLE), has.has(capability::SHARED)), (false, shared));
+        }
     }
 }

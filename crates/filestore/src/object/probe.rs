@@ -3,11 +3,11 @@
 use futures_util::TryStreamExt as _;
 use futures_util::future::join_all;
 use object_store::path::Path;
-use object_store::{PutMultipartOptions, PutPayload};
+use object_store::{Attribute, Attributes, PutMultipartOptions, PutPayload};
 use statehouse_core::{Capabilities, ErrorKind, Result};
 
-use super::client::Remote;
-use super::wire::Answer;
+use super::client::{Nesting, Remote};
+use super::wire::{Answer, Terms};
 use crate::digest::{hex, nonce};
 use crate::{Condition, ETag, capability};
 
@@ -17,9 +17,15 @@ const CREATORS: usize = 8;
 /// An etag that no content has.
 const NO_ETAG: &str = "\"00000000000000000000000000000000\"";
 
+/// What a store turned out to be like.
+pub(super) struct Found {
+    pub(super) capabilities: Capabilities,
+    pub(super) nesting: Nesting,
+}
+
 impl Remote {
     /// Finds out what the store honours, on a key that nobody else uses.
-    pub(super) async fn probe(&self) -> Result<Capabilities> {
+    pub(super) async fn probe(&self) -> Result<Found> {
         let path = self.path(&format!("{}/probe/{}", crate::RESERVED, hex(&nonce()?)))?;
         let below = Path::parse(format!("{path}/below"));
         let found = self.try_out(&path, below.as_ref().unwrap_or(&path)).await;
@@ -27,8 +33,8 @@ impl Remote {
         found
     }
 
-    async fn try_out(&self, path: &Path, below: &Path) -> Result<Capabilities> {
-        let mut has = vec![capability::DURABLE, capability::SHARED];
+    async fn try_out(&self, path: &Path, below: &Path) -> Result<Found> {
+        let mut has = Vec::new();
         let creates = self.creates_once(path).await?;
         has.extend(creates.then_some(capability::CREATE_IF_ABSENT));
         let stale = Condition::IfMatch(ETag::new(NO_ETAG));
@@ -41,10 +47,15 @@ impl Remote {
         if self.native.is_some() && self.deletes_conditionally(path, &stale).await? {
             has.push(capability::DELETE_IF_MATCH);
         }
-        if self.nests(path, below).await? {
-            has.push(capability::NESTED_FILES);
-        }
-        Ok(has.into_iter().collect())
+        let describes = self.describes(path).await?;
+        has.extend(describes.then_some(capability::METADATA));
+        self.describes.store(describes, std::sync::atomic::Ordering::Relaxed);
+        let (taken, nested) = self.nests(path, below).await?;
+        has.extend(nested.then_some(capability::NESTED_FILES));
+        // A server of ours that refuses says why. What another store says is for people to read.
+        let told = nested || !taken && self.native.is_some();
+        let nesting = if told { Nesting::Told } else { Nesting::Hidden };
+        Ok(Found { capabilities: has.into_iter().collect(), nesting })
     }
 
     /// Whether exactly one of racing creators wins, and a later one does not.
@@ -65,13 +76,14 @@ impl Remote {
     async fn put_scratch(&self, path: &Path, condition: &Condition) -> Result<bool> {
         let request = object_store::PutOptions { mode: self.mode(condition), ..Default::default() };
         let content = PutPayload::from(hex(&nonce()?));
-        let result = self.call(condition, Answer::Status, self.store.put_opts(path, content, request)).await;
+        let terms = Terms::new(Answer::Nothing).condition(condition);
+        let result = self.call(terms, self.store.put_opts(path, content, request)).await;
         done(result.map_err(|failure| failure.into_error(condition)))
     }
 
     async fn etag(&self, path: &Path) -> Result<ETag> {
         let request = object_store::GetOptions { head: true, ..Default::default() };
-        let found = self.plain(self.store.get_opts(path, request)).await?;
+        let found = self.plain(Answer::Nothing, self.store.get_opts(path, request)).await?;
         Ok(super::metadata::etag(&found.meta))
     }
 
@@ -79,13 +91,14 @@ impl Remote {
     async fn completes_conditionally(&self, path: &Path) -> Result<bool> {
         let mut refused = true;
         for condition in [Condition::IfAbsent, Condition::IfMatch(ETag::new(NO_ETAG))] {
-            let mut upload = self.plain(self.store.put_multipart_opts(path, PutMultipartOptions::default())).await?;
-            self.plain(upload.put_part(PutPayload::from_static(b"part"))).await?;
-            let result = self.call(&condition, Answer::Body, upload.complete()).await;
+            let begin = self.store.put_multipart_opts(path, PutMultipartOptions::default());
+            let mut upload = self.plain(Answer::Text, begin).await?;
+            self.plain(Answer::Nothing, upload.put_part(PutPayload::from_static(b"part"))).await?;
+            let result = self.call(Terms::new(Answer::Late).condition(&condition), upload.complete()).await;
             let completed = done(result.map_err(|failure| failure.into_error(&condition)))?;
             if !completed {
                 // The upload is gone with the scratch object at the latest.
-                let _ = self.plain(upload.abort()).await;
+                let _ = self.plain(Answer::Nothing, upload.abort()).await;
             }
             refused &= !completed;
         }
@@ -94,7 +107,7 @@ impl Remote {
 
     async fn deletes_conditionally(&self, path: &Path, stale: &Condition) -> Result<bool> {
         use object_store::ObjectStoreExt;
-        let result = self.call(stale, Answer::Status, self.store.delete(path)).await;
+        let result = self.call(Terms::new(Answer::Nothing).condition(stale), self.store.delete(path)).await;
         if done(result.map_err(|failure| failure.into_error(stale)))? {
             self.put_scratch(path, &Condition::None).await?;
             return Ok(false);
@@ -102,12 +115,29 @@ impl Remote {
         Ok(self.etag(path).await.is_ok())
     }
 
-    /// Whether a file and one below its name are both there. MinIO takes both and leaves the lower one out of listings.
-    async fn nests(&self, path: &Path, below: &Path) -> Result<bool> {
-        let taken = self.put_scratch(below, &Condition::None).await? && self.etag(path).await.is_ok();
-        let nested = taken && self.lists(path).await? && self.lists(below).await?;
+    /// Whether metadata comes back.
+    async fn describes(&self, path: &Path) -> Result<bool> {
+        let attributes = Attributes::from_iter([(Attribute::Metadata("statehouse-probe".into()), "yes")]);
+        let request = object_store::PutOptions { attributes: attributes.clone(), ..Default::default() };
+        let put = self.store.put_opts(path, PutPayload::from_static(b"described"), request);
+        let put = self.call(Terms::new(Answer::Nothing), put).await;
+        if !done(put.map_err(|failure| failure.into_error(&Condition::None)))? {
+            return Ok(false);
+        }
+        let request = object_store::GetOptions { head: true, ..Default::default() };
+        let found = self.plain(Answer::Nothing, self.store.get_opts(path, request)).await?;
+        Ok(attributes.iter().all(|(name, value)| found.attributes.get(name) == Some(value)))
+    }
+
+    /// Whether a file below another's name is taken, and whether both are there then. MinIO takes it and leaves it out of
+    /// listings.
+    async fn nests(&self, path: &Path, below: &Path) -> Result<(bool, bool)> {
+        if !self.put_scratch(below, &Condition::None).await? {
+            return Ok((false, false));
+        }
+        let nested = self.etag(path).await.is_ok() && self.lists(path).await? && self.lists(below).await?;
         self.remove(below).await?;
-        Ok(nested)
+        Ok((true, nested))
     }
 
     /// Whether a listing of everything in the folder of the probes has this file.
@@ -122,7 +152,7 @@ impl Remote {
             }
             Ok(false)
         };
-        self.plain(find).await
+        self.plain(Answer::Text, find).await
     }
 }
 

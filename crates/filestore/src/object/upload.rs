@@ -1,28 +1,32 @@
 //! Storing a file in one request or in parts.
 
+use std::future::Future;
 use std::mem::take;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use futures_util::stream::{BoxStream, FuturesUnordered};
-use futures_util::{StreamExt, TryStreamExt};
-use object_store::{MultipartUpload, PutMultipartOptions, PutPayload, PutResult, UploadPart};
+use object_store::path::Path;
+use object_store::{MultipartUpload, PutMultipartOptions, PutPayload, PutResult};
 use statehouse_core::{Error, ErrorKind, Result};
+use tokio::task::JoinSet;
 
-use super::client::{Failure, Remote, changed, exists};
+use super::client::{Failure, Nesting, Remote, changed, exists};
 use super::error::map_error;
-use super::metadata;
-use super::wire::{Answer, Log, observe};
+use super::metadata::{self, Marks, Sums};
+use super::parts::{Part, Parts, hash};
+use super::wire::{Answer, Log, Terms, observe};
 use crate::digest::{Intake, Received, hex, nonce};
 use crate::{Body, Condition, Digest, FileKey, PutOptions, Stored};
 
-/// How many parts are under way at a time; a put holds one more in memory.
-const UNDER_WAY: usize = 4;
+/// How many parts are under way at a time; a put has one more in memory.
+const UNDER_WAY: usize = 2;
 
 /// How many parts S3 takes.
-const MAX_PARTS: u64 = 10_000;
+pub(super) const MAX_PARTS: u64 = 10_000;
 
-/// From what length on a piece is hashed on a thread where it may take its time.
-const LONG: usize = 256 << 10;
+/// The pauses between attempts to abort an upload. Its network may have gone with it.
+const ABORTS: [u64; 7] = [0, 1, 4, 15, 60, 120, 240];
 
 impl Remote {
     /// Stores a file. `allowed` says whether it may be stored in parts.
@@ -33,166 +37,187 @@ impl Remote {
         options: PutOptions,
         allowed: impl FnOnce() -> Result<()> + Send,
     ) -> Result<Stored> {
-        let part_size = self.part_size.max(body.len().unwrap_or(0).div_ceil(MAX_PARTS));
+        let part_size = self.limits.part_size.max(body.len().unwrap_or(0).div_ceil(MAX_PARTS));
         let intake = Intake::new(&options, body.len())?;
-        let (mut parts, digest) = match body.into_bytes() {
+        if self.nesting == Nesting::Hidden {
+            Box::pin(self.check_nesting(key)).await?;
+        }
+        let (mut parts, known) = match body.into_bytes() {
             Ok(bytes) => {
-                let received = hash(intake, bytes.clone()).await?.finish()?;
+                let received = hash(intake, std::slice::from_ref(&bytes)).await?.finish()?;
                 if received.len <= part_size {
                     return self.put_once(key, bytes.into(), received, &options).await;
                 }
-                let whole = futures_util::stream::iter([Ok(bytes)]).boxed();
-                (Parts::new(whole, part_size, Intake::default()), Some(received.digest))
+                (Parts::whole(bytes, part_size, received), Some(received.into()))
             }
-            Err(stream) => (Parts::new(stream, part_size, intake), options.expected_digest),
+            Err(stream) => {
+                let expected = options.expected_digest.map(|digest| Sums { digest, crc: None });
+                (Parts::new(stream, part_size, &self.limits, intake), expected)
+            }
         };
         let first = parts.next().await?;
-        if parts.stream.is_none() && parts.held.is_empty() {
-            let known = take(&mut parts.intake).finish()?;
-            return self.put_once(key, first.unwrap_or_default(), known, &options).await;
+        if parts.is_at_end() {
+            let (pieces, _share) = first.unwrap_or_default().into_pieces();
+            let received = hash(take(&mut parts.intake), &pieces).await?.finish()?;
+            return self.put_once(key, PutPayload::from_iter(pieces), received, &options).await;
         }
         allowed()?;
-        self.check_early(key, &options.condition).await?;
-        Box::pin(self.put_parts(key, first, parts, digest, &options)).await
+        let replaced = self.check_early(key, &options.condition).await?;
+        let stored = Box::pin(self.put_parts(key, first, parts, known, &options)).await?;
+        self.forget_digest(key, replaced);
+        Ok(stored)
     }
 
-    /// Fails where the end could only be the same, before much is sent.
-    async fn check_early(&self, key: &FileKey, condition: &Condition) -> Result<()> {
-        if *condition == Condition::None {
-            return Ok(());
-        }
+    /// Fails where the end could only be the same, before much is sent. What is there now is what will be replaced.
+    async fn check_early(&self, key: &FileKey, condition: &Condition) -> Result<Option<Marks>> {
         match (condition, self.peek(key).await) {
             (Condition::IfAbsent, Ok(_)) => Err(exists()),
             (Condition::IfMatch(etag), Ok((meta, _))) if meta.etag != *etag => Err(changed()),
             (Condition::IfMatch(_), Err(error)) if error.kind() == ErrorKind::NotFound => Err(changed()),
-            _ => Ok(()),
+            (_, peeked) => Ok(peeked.ok().map(|(_, marks)| marks)),
         }
+    }
+
+    /// The digest of a file that has been replaced goes with it. Should that fail, a sweep finds it.
+    pub(super) fn forget_digest(&self, key: &FileKey, replaced: Option<Marks>) {
+        let put = replaced.filter(|marks| marks.apart).and_then(|marks| marks.put);
+        let Some(path) = put.and_then(|put| self.digest_path(key, &put).ok()) else { return };
+        let store = Arc::clone(&self.store);
+        tokio::spawn(observe_quietly(async move { object_store::ObjectStoreExt::delete(&*store, &path).await }));
     }
 
     async fn put_parts(
         &self,
         key: &FileKey,
-        first: Option<PutPayload>,
-        parts: Parts,
-        digest: Option<Digest>,
+        first: Option<Part>,
+        parts: Parts<'_>,
+        known: Option<Sums>,
         options: &PutOptions,
     ) -> Result<Stored> {
-        let (path, put) = (self.path(key)?, hex(&nonce()?));
-        let attributes = metadata::describe(options, &put, digest);
-        let request = PutMultipartOptions { attributes, ..Default::default() };
-        let upload = self.plain(self.store.put_multipart_opts(&path, request)).await?;
-        let mut upload = Upload { inner: Some(upload), under_way: FuturesUnordered::new() };
-        let apart = digest.is_none().then(|| self.digest_path(key, &put)).transpose()?;
-        let known = async {
-            let known = upload.send(first, parts).await?;
+        let (path, put, start) = (self.path(key)?, hex(&nonce()?), Instant::now());
+        let mut upload = self.begin(&path, &put, known, options).await?;
+        let described = self.describes.load(std::sync::atomic::Ordering::Relaxed);
+        let apart = (known.is_none() && described).then(|| self.digest_path(key, &put)).transpose()?;
+        let sent = async {
+            let received = upload.send(first, parts).await?;
             if let Some(apart) = &apart {
-                let record = known.digest.to_string();
-                self.plain(self.store.put_opts(apart, record.into(), Default::default())).await?;
+                self.put_record(apart, received).await?;
             }
-            Ok(known)
+            Ok(received)
         };
-        let known = match known.await {
-            Ok(known) => known,
-            Err(error) => {
-                upload.abort().await;
-                return Err(error);
-            }
+        let received = match sent.await {
+            Ok(received) => received,
+            // Dropped, it is aborted.
+            Err(error) => return Err(error),
         };
         let result = upload.complete(&options.condition).await;
-        let stored = self.settle(key, &put, &options.condition, result, known).await;
-        if let Err(error) = &stored
-            && error.kind() != ErrorKind::OutcomeUnknown
-        {
-            upload.abort().await;
-            if let Some(apart) = &apart {
-                // A record without a file is litter and does no harm.
-                let _ = self.remove(apart).await;
+        let completed = result.is_ok();
+        let stored = self.settle(key, &put, &options.condition, result, received, start).await;
+        if completed || stored.is_ok() {
+            upload.inner = None;
+            if apart.is_some() {
+                self.records.add(key, &put);
             }
+        } else if let Some(apart) = &apart
+            && stored.as_ref().is_err_and(|error| error.kind() != ErrorKind::OutcomeUnknown)
+        {
+            // A record without a file is litter and does no harm.
+            let _ = self.remove(apart).await;
         }
-        upload.inner = None;
         stored
     }
-}
 
-async fn hash(mut intake: Intake, piece: Bytes) -> Result<Intake> {
-    if piece.len() < LONG {
-        return intake.update(&piece).map(|()| intake);
-    }
-    let work = move || intake.update(&piece).map(|()| intake);
-    let ended = |source| Error::new(ErrorKind::Unavailable, "the runtime is shutting down").with_source(source);
-    tokio::task::spawn_blocking(work).await.map_err(ended)?
-}
-
-/// Cuts a stream into parts of one length; some servers want all but the last alike.
-struct Parts {
-    stream: Option<BoxStream<'static, Result<Bytes>>>,
-    held: Bytes,
-    part_size: u64,
-    intake: Intake,
-}
-
-impl Parts {
-    fn new(stream: BoxStream<'static, Result<Bytes>>, part_size: u64, intake: Intake) -> Self {
-        Self { stream: Some(stream), held: Bytes::new(), part_size, intake }
-    }
-
-    /// The next part; none at the end. At the end the stream is dropped.
-    async fn next(&mut self) -> Result<Option<PutPayload>> {
-        let mut pieces = Vec::new();
-        let mut room = usize::try_from(self.part_size).unwrap_or(usize::MAX);
-        loop {
-            let piece = self.held.split_to(self.held.len().min(room));
-            room -= piece.len();
-            pieces.extend(Some(piece).filter(|piece| !piece.is_empty()));
-            if room == 0 {
-                break;
-            }
-            let Some(stream) = &mut self.stream else { break };
-            match stream.try_next().await? {
-                Some(piece) => {
-                    self.intake = hash(take(&mut self.intake), piece.clone()).await?;
-                    self.held = piece;
-                }
-                None => self.stream = None,
-            }
+    async fn begin(&self, path: &Path, put: &str, known: Option<Sums>, options: &PutOptions) -> Result<Upload> {
+        use std::sync::atomic::Ordering::Relaxed;
+        let plain = options.content_type.is_none() && options.user.is_empty();
+        let start = async |described: bool| {
+            let attributes = if described { metadata::describe(options, put, known) } else { Default::default() };
+            let request = PutMultipartOptions { attributes, ..Default::default() };
+            let (store, path) = (Arc::clone(&self.store), path.clone());
+            // A task of its own: what the server has begun has to be ended, also if nobody waits for it any more.
+            let begun = tokio::spawn(async move {
+                let (result, log) = observe(Terms::new(Answer::Text), store.put_multipart_opts(&path, request)).await;
+                let upload = result.map(|upload| Upload { inner: Some(upload), under_way: JoinSet::new() });
+                upload.map_err(|error| Failure { error, log })
+            });
+            begun.await.map_err(ended)
+        };
+        let mut begun = start(self.describes.load(Relaxed)).await?;
+        if self.native.is_none() && plain && begun.as_ref().is_err_and(Failure::is_unsupported) {
+            begun = start(false).await?;
+            self.describes.fetch_and(begun.is_err(), Relaxed);
         }
-        Ok(Some(pieces).filter(|pieces| !pieces.is_empty()).map(PutPayload::from_iter))
+        begun.map_err(|failure| map_error(failure.error, &failure.log))
     }
+
+    async fn put_record(&self, path: &Path, received: Received) -> Result<()> {
+        let record = metadata::sums(received.into());
+        let terms = Terms::new(Answer::Nothing).payload(Digest::of(record.as_bytes()));
+        let stored = self.call(terms, self.store.put_opts(path, record.into(), Default::default())).await;
+        stored.map(drop).map_err(|failure| map_error(failure.error, &failure.log))
+    }
+}
+
+async fn observe_quietly<T>(operation: impl Future<Output = T>) {
+    let _ = observe(Terms::new(Answer::Nothing), operation).await;
 }
 
 /// An upload in parts. Dropped before it is completed, it is aborted.
 struct Upload {
     inner: Option<Box<dyn MultipartUpload>>,
-    under_way: FuturesUnordered<UploadPart>,
+    under_way: JoinSet<Result<(), Failure>>,
 }
 
 impl Upload {
     /// Sends all parts; what they were.
-    async fn send(&mut self, first: Option<PutPayload>, mut parts: Parts) -> Result<Received> {
+    async fn send(&mut self, first: Option<Part>, mut parts: Parts<'_>) -> Result<Received> {
         let mut next = first;
         let mut count = 0;
         while let Some(part) = next {
             count += 1;
             if count > MAX_PARTS {
-                let message = "the stream is longer than 10,000 parts; a larger part_size takes it";
+                let message = "the stream is longer than 10,000 parts; a larger part_size or upload_memory takes it";
                 return Err(Error::new(ErrorKind::TooLarge, message));
             }
-            if self.under_way.len() >= UNDER_WAY {
+            let whole = !parts.is_known();
+            let (part, digest) = part.hash(&mut parts.intake, whole).await?;
+            while self.under_way.len() >= UNDER_WAY {
                 self.one_done().await?;
             }
-            let Some(upload) = &mut self.inner else { break };
-            self.under_way.push(upload.put_part(part));
-            next = parts.next().await?;
+            self.start(part, digest);
+            next = self.while_sending(parts.next()).await?;
         }
         while !self.under_way.is_empty() {
             self.one_done().await?;
         }
-        parts.intake.finish()
+        parts.finish()
+    }
+
+    /// Parts leave on tasks of their own, whatever the source does meanwhile.
+    fn start(&mut self, part: Part, digest: Digest) {
+        let Some(upload) = &mut self.inner else { return };
+        let (pieces, share) = part.into_pieces();
+        let sending = upload.put_part(PutPayload::from_iter(pieces));
+        self.under_way.spawn(async move {
+            let (result, log) = observe(Terms::new(Answer::Nothing).payload(digest), sending).await;
+            drop(share);
+            result.map_err(|error| Failure { error, log })
+        });
+    }
+
+    /// Waits for the source, unless a part fails.
+    async fn while_sending<T>(&mut self, source: impl Future<Output = Result<T>>) -> Result<T> {
+        let mut source = pin!(source);
+        loop {
+            tokio::select! {
+                next = &mut source => return next,
+                Some(done) = self.under_way.join_next() => sent(done)?,
+            }
+        }
     }
 
     async fn one_done(&mut self) -> Result<()> {
-        let (done, log) = observe(&Condition::None, Answer::Status, self.under_way.try_next()).await;
-        done.map(drop).map_err(|error| map_error(error, &log))
+        self.under_way.join_next().await.map_or(Ok(()), sent)
     }
 
     async fn complete(&mut self, condition: &Condition) -> Result<PutResult, Failure> {
@@ -200,23 +225,37 @@ impl Upload {
             let error = object_store::Error::NotSupported { source: "an upload is completed once".into() };
             return Err(Failure { error, log: Log::default() });
         };
-        let (result, log) = observe(condition, Answer::Body, upload.complete()).await;
+        let (result, log) = observe(Terms::new(Answer::Late).condition(condition), upload.complete()).await;
         result.map_err(|error| Failure { error, log })
-    }
-
-    /// Tells the server to drop the parts. One that cannot be told keeps them until its own rules drop them.
-    async fn abort(&mut self) {
-        self.under_way.clear();
-        if let Some(mut upload) = self.inner.take() {
-            let _ = upload.abort().await;
-        }
     }
 }
 
+fn ended(source: tokio::task::JoinError) -> Error {
+    Error::new(ErrorKind::Unavailable, "the runtime is shutting down").with_source(source)
+}
+
+fn sent(done: Result<Result<(), Failure>, tokio::task::JoinError>) -> Result<()> {
+    done.map_err(ended)?.map_err(|failure| map_error(failure.error, &failure.log))
+}
+
+/// Tells the server to drop the parts, and again if it cannot be reached. What it is never told, a sweep finds.
 impl Drop for Upload {
     fn drop(&mut self) {
-        if let (Some(mut upload), Ok(runtime)) = (self.inner.take(), tokio::runtime::Handle::try_current()) {
-            runtime.spawn(async move { upload.abort().await });
-        }
+        let (Some(mut upload), Ok(runtime)) = (self.inner.take(), tokio::runtime::Handle::try_current()) else {
+            return;
+        };
+        let mut under_way = take(&mut self.under_way);
+        runtime.spawn(async move {
+            // A part that arrives after the abort would stay for ever.
+            under_way.shutdown().await;
+            for pause in ABORTS {
+                tokio::time::sleep(Duration::from_secs(pause)).await;
+                let (result, log) = observe(Terms::new(Answer::Nothing), upload.abort()).await;
+                let gone = |error| map_error(error, &log).kind() == ErrorKind::NotFound;
+                if result.is_ok() || result.is_err_and(gone) {
+                    return;
+                }
+            }
+        });
     }
 }

@@ -1,36 +1,78 @@
-//! What lies between `object_store` and the network: it adds the preconditions that `object_store` has no words for, and
-//! keeps what happened on the wire, from which alone it can be told whether a failed write may have been applied.
+//! What lies between `object_store` and the network. It adds the preconditions that `object_store` has no words for and
+//! then signs, so that nobody on the way can take them off; it bounds the server's silence and its answers; and it keeps
+//! what happened, from which alone it can be told whether a failed write may have been applied.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use object_store::ClientOptions;
-use object_store::client::{
-    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
-};
+use futures_util::StreamExt;
+use object_store::aws::{AwsAuthorizer, AwsCredentialProvider};
+use object_store::client::{HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpResponseBody, HttpService};
+use percent_encoding::percent_decode_str;
 use reqwest::StatusCode;
 use reqwest::header::{HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH};
 
-use crate::Condition;
+use super::patience::{Receiving, Sending, Watch};
+use crate::{Condition, Digest};
 
 tokio::task_local! {
     static EXCHANGE: Exchange;
 }
+
+/// The most of an error's body that is read.
+const MAX_ERROR: usize = 64 << 10;
+
+/// The most of an answer that is read if it is text: a listing of 1,000 keys has less than 3 MiB.
+const MAX_TEXT: usize = 8 << 20;
+
+/// How many times longer a server may be silent that puts a file together.
+const SLOW: u32 = 6;
 
 /// What one operation adds to its requests, and what it finds out about them.
 #[derive(Clone, Debug, Default)]
 struct Exchange {
     header: Option<(HeaderName, HeaderValue)>,
     answer: Answer,
+    payload: Option<Digest>,
     log: Arc<Mutex<Log>>,
 }
 
-/// Whether an answer of 200 may hold an error in its body, as those of completions and copies may.
+/// What the body of a successful answer is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Answer {
+    /// Nothing that matters.
     #[default]
-    Status,
-    Body,
+    Nothing,
+    /// A file's content, passed on as it comes.
+    Content,
+    /// Text.
+    Text,
+    /// Text that may say that all has failed, and may take long: those of completions and copies.
+    Late,
+}
+
+/// On what terms an operation's requests are sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms<'a> {
+    pub(super) condition: &'a Condition,
+    pub(super) answer: Answer,
+    /// The SHA-256 of the request's body, if it is known already.
+    pub(super) payload: Option<Digest>,
+}
+
+impl<'a> Terms<'a> {
+    pub(super) const fn new(answer: Answer) -> Self {
+        Self { condition: &Condition::None, answer, payload: None }
+    }
+
+    pub(super) const fn condition(self, condition: &'a Condition) -> Self {
+        Self { condition, ..self }
+    }
+
+    pub(super) const fn payload(self, digest: Digest) -> Self {
+        Self { payload: Some(digest), ..self }
+    }
 }
 
 /// What happened on the wire during one operation.
@@ -44,72 +86,231 @@ pub(super) struct Log {
     pub(super) reply: Option<Reply>,
     /// Why the last request had no answer.
     pub(super) broken: Option<HttpErrorKind>,
+    /// Whether there was nothing to sign with.
+    pub(super) unsigned: bool,
+    /// The server's clock at its last answer.
+    pub(super) date: Option<std::time::SystemTime>,
+    /// Whether a proxy was asked and not the server itself.
+    pub(super) proxied: bool,
+    /// How long the server has kept us waiting for nothing.
+    pub(super) waited: Duration,
 }
 
 /// An answer that is an error.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Reply {
     pub(super) status: u16,
     /// S3's code, for example `NoSuchBucket`; empty where the answer had no body.
     pub(super) code: String,
+    /// The region that the bucket is in, where the server says so.
+    pub(super) region: Option<String>,
 }
 
 /// The header that makes a request conditional.
-pub(super) fn precondition(condition: &Condition) -> Option<(HeaderName, HeaderValue)> {
+fn precondition(condition: &Condition) -> Option<(HeaderName, HeaderValue)> {
     match condition {
         Condition::None => None,
         Condition::IfAbsent => Some((IF_NONE_MATCH, HeaderValue::from_static("*"))),
         // An etag that is no header's value is no server's: it matches nothing.
         Condition::IfMatch(etag) => {
-            let value = HeaderValue::from_str(etag.as_str());
+            let value = Some(etag.as_str()).filter(|text| text.is_ascii()).and_then(|text| text.parse().ok());
             Some((IF_MATCH, value.unwrap_or(HeaderValue::from_static("\"\""))))
         }
     }
 }
 
 /// Runs an operation with a precondition on its requests, and tells what happened on the wire.
-///
-/// The header is not among those that the signature covers: S3 asks that only for `host` and `x-amz-*`
-/// (<https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html>).
-pub(super) async fn observe<T>(condition: &Condition, answer: Answer, operation: impl Future<Output = T>) -> (T, Log) {
-    let exchange = Exchange { header: precondition(condition), answer, log: Arc::default() };
+pub(super) async fn observe<T>(terms: Terms<'_>, operation: impl Future<Output = T>) -> (T, Log) {
+    let Terms { condition, answer, payload } = terms;
+    let exchange = Exchange { header: precondition(condition), answer, payload, log: Arc::default() };
     let log = Arc::clone(&exchange.log);
     let result = EXCHANGE.scope(exchange, operation).await;
     let log = log.lock().unwrap_or_else(PoisonError::into_inner).clone();
     (result, log)
 }
 
-/// Sends requests through `reqwest`.
-#[derive(Debug)]
-struct Wire(HttpClient);
+/// Signs requests and sends them through `reqwest`.
+pub(super) struct Wire {
+    pub(super) client: reqwest::Client,
+    pub(super) credentials: AwsCredentialProvider,
+    pub(super) region: String,
+    /// How long the server may be silent.
+    pub(super) timeout: Duration,
+    /// Whether requests go to a proxy.
+    pub(super) proxied: bool,
+}
+
+impl std::fmt::Debug for Wire {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Wire").field("region", &self.region).finish_non_exhaustive()
+    }
+}
 
 #[async_trait]
 impl HttpService for Wire {
     async fn call(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        // Requests outside an operation, for credentials, need neither.
-        let Ok(exchange) = EXCHANGE.try_with(Clone::clone) else { return self.0.execute(request).await };
-        if let Some((name, value)) = exchange.header {
-            request.headers_mut().insert(name, value);
+        // What object_store sends outside an operation goes on with a file's content where a connection broke.
+        let exchange = EXCHANGE.try_with(Clone::clone);
+        let exchange = exchange.unwrap_or_else(|_| Exchange { answer: Answer::Content, ..Exchange::default() });
+        if let Some((name, value)) = &exchange.header {
+            request.headers_mut().insert(name, value.clone());
         }
-        let result = match self.0.execute(request).await {
-            Ok(response) if says_all(response.status(), exchange.answer) => Ok((response, None)),
-            Ok(response) => Box::pin(inspect(response)).await,
+        let log = || exchange.log.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = self.sign(&mut request, exchange.payload).await {
+            log().unsigned = true;
+            return Err(HttpError::new(HttpErrorKind::Unknown, error));
+        }
+        let (start, method) = (Instant::now(), request.method().clone());
+        let head = method == reqwest::Method::HEAD;
+        let result = self.exchange(request, exchange.answer, head).await;
+        let mut log = log();
+        log.note(&result, start.elapsed());
+        log.proxied = self.proxied;
+        match result {
+            Ok((response, _)) => Ok(response),
+            // object_store would try again as often as it may, however long the server has been silent by then.
+            Err(error) if log.waited >= self.timeout => Err(HttpError::new(HttpErrorKind::Unknown, error)),
+            // It takes deletes for what must not be sent twice. Ours may be: their outcome is looked at.
+            Err(error) if method == reqwest::Method::DELETE => Err(HttpError::new(HttpErrorKind::Request, error)),
             Err(error) => Err(error),
-        };
-        let mut log = exchange.log.lock().unwrap_or_else(PoisonError::into_inner);
-        log.note(&result);
-        result.map(|(response, _)| response)
+        }
     }
 }
 
+impl Wire {
+    /// Signs everything that the request has, the precondition included.
+    async fn sign(&self, request: &mut HttpRequest, payload: Option<Digest>) -> object_store::Result<()> {
+        let credential = self.credentials.get_credential().await?;
+        let digest = payload.unwrap_or_else(|| digest_of(request));
+        let authorizer = AwsAuthorizer::new(&credential, "s3", &self.region);
+        authorizer.try_authorize(request, Some(digest.as_bytes()))
+    }
+
+    async fn exchange(
+        &self,
+        request: HttpRequest,
+        answer: Answer,
+        head: bool,
+    ) -> Result<(HttpResponse, Option<Reply>), HttpError> {
+        let patience = if answer == Answer::Late { self.timeout * SLOW } else { self.timeout };
+        let path = if answer == Answer::Content { String::new() } else { request.uri().path().to_owned() };
+        let mut response = self.send(request, patience).await?;
+        // Text that is none would make the whole answer unreadable for what comes after us.
+        let broken = |value: &HeaderValue| value.to_str().is_err();
+        let broken: Vec<_> = response.headers().iter().filter(|(_, value)| broken(value)).collect();
+        let broken: Vec<_> = broken.into_iter().map(|(name, _)| name.clone()).collect();
+        for name in broken {
+            response.headers_mut().remove(name);
+        }
+        let success = response.status().is_success();
+        let passed = success && (head || answer == Answer::Content);
+        if passed || response.status() == StatusCode::NOT_MODIFIED {
+            return Ok((response, None));
+        }
+        let (parts, body) = response.into_parts();
+        if success && answer == Answer::Nothing && http_body::Body::is_end_stream(&body) {
+            return Ok((HttpResponse::from_parts(parts, body), None));
+        }
+        let most = if success { MAX_TEXT } else { MAX_ERROR };
+        let read = Box::pin(tokio::time::timeout(patience, collect(body, most))).await;
+        let body = read.map_err(|_| timed_out())??;
+        if success && body.len() > most {
+            return Err(HttpError::new(HttpErrorKind::Decode, std::io::Error::other("the answer is too long")));
+        }
+        if success && answer != Answer::Nothing && is_astray(&body, &path) {
+            let error = std::io::Error::other("the answer is about another object");
+            return Err(HttpError::new(HttpErrorKind::Decode, error));
+        }
+        Ok(judge(parts, body, answer))
+    }
+
+    async fn send(&self, request: HttpRequest, patience: Duration) -> Result<HttpResponse, HttpError> {
+        let (parts, body) = request.into_parts();
+        let url = parts.uri.to_string().parse();
+        let url = url.map_err(|_| HttpError::new(HttpErrorKind::Unknown, std::io::Error::other("the URL is wrong")))?;
+        let mut request = reqwest::Request::new(parts.method, url);
+        *request.headers_mut() = parts.headers;
+        let watch = Watch::new(patience);
+        *request.body_mut() = Some(match body.content_length() {
+            0 => bytes::Bytes::new().into(),
+            _ => reqwest::Body::wrap(Sending::new(body, Arc::clone(&watch))),
+        });
+        let answered = tokio::select! {
+            answered = self.client.execute(request) => answered.map_err(transport)?,
+            () = watch.silence() => return Err(timed_out()),
+        };
+        let (parts, body) = http::Response::from(answered).into_parts();
+        Ok(HttpResponse::from_parts(parts, HttpResponseBody::new(Receiving::new(body, self.timeout))))
+    }
+}
+
+/// The SHA-256 of a request's body.
+fn digest_of(request: &HttpRequest) -> Digest {
+    use sha2::Digest as _;
+    let (mut hasher, mut body) = (sha2::Sha256::new(), std::pin::pin!(request.body().clone()));
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    // A request's body is in memory: it is never pending.
+    while let std::task::Poll::Ready(Some(Ok(frame))) = http_body::Body::poll_frame(body.as_mut(), &mut context) {
+        hasher.update(frame.data_ref().map_or(&[][..], |data| data));
+    }
+    Digest::from_bytes(hasher.finalize().into())
+}
+
+/// Whether the answer to the beginning or the end of an upload names another object than the one that was asked about.
+fn is_astray(body: &[u8], path: &str) -> bool {
+    let text = String::from_utf8_lossy(body);
+    let about = text.contains("<InitiateMultipartUploadResult") || text.contains("<CompleteMultipartUploadResult");
+    let key = text.split_once("<Key>").and_then(|(_, rest)| rest.split_once("</Key>")).filter(|_| about);
+    let key = key.and_then(|(key, _)| quick_xml::escape::unescape(key).ok());
+    key.is_some_and(|key| !percent_decode_str(path).decode_utf8_lossy().ends_with(&*key))
+}
+
+async fn collect(body: HttpResponseBody, most: usize) -> Result<bytes::Bytes, HttpError> {
+    let (mut pieces, mut all) = (body.bytes_stream(), Vec::new());
+    while let Some(piece) = pieces.next().await {
+        all.extend_from_slice(&piece?);
+        if all.len() > most {
+            break;
+        }
+    }
+    Ok(all.into())
+}
+
+/// Finds out what an answer says if it is an error, and gives it the status that it should have had.
+fn judge(mut parts: http::response::Parts, body: bytes::Bytes, answer: Answer) -> (HttpResponse, Option<Reply>) {
+    let text = String::from_utf8_lossy(&body);
+    let element = |name: &str| {
+        let (_, rest) = text.split_once(&format!("<{name}>"))?;
+        rest.split_once(&format!("</{name}>")).map(|(value, _)| value.to_owned())
+    };
+    let code = element("Code").unwrap_or_default();
+    if parts.status.is_success() {
+        if answer != Answer::Late || !text.contains("<Error>") {
+            return (HttpResponse::from_parts(parts, body.into()), None);
+        }
+        parts.status = match code.as_str() {
+            "PreconditionFailed" => StatusCode::PRECONDITION_FAILED,
+            "ConditionalRequestConflict" => StatusCode::CONFLICT,
+            "NoSuchUpload" => StatusCode::NOT_FOUND,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+    }
+    let header = |name| parts.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let region = header("x-amz-bucket-region").map(ToOwned::to_owned).or_else(|| element("Region"));
+    let reply = Reply { status: parts.status.as_u16(), code, region };
+    (HttpResponse::from_parts(parts, body.into()), Some(reply))
+}
+
 impl Log {
-    fn note(&mut self, result: &Result<(HttpResponse, Option<Reply>), HttpError>) {
+    fn note(&mut self, result: &Result<(HttpResponse, Option<Reply>), HttpError>, elapsed: Duration) {
         match result {
-            Ok((_, reply)) => {
+            Ok((response, reply)) => {
                 self.sent += 1;
                 self.doubtful |= reply.as_ref().is_some_and(|reply| matches!(reply.status, 500 | 502 | 504));
                 self.reply.clone_from(reply);
                 self.broken = None;
+                let date = response.headers().get(reqwest::header::DATE).and_then(|date| date.to_str().ok());
+                self.date = date.and_then(|date| httpdate::parse_http_date(date).ok());
             }
             Err(error) => {
                 let connected = error.kind() != HttpErrorKind::Connect;
@@ -117,67 +318,31 @@ impl Log {
                 self.doubtful |= connected;
                 self.reply = None;
                 self.broken = Some(error.kind());
+                self.waited += elapsed;
             }
         }
     }
 }
 
-/// Whether there is no error in the answer's body.
-fn says_all(status: StatusCode, answer: Answer) -> bool {
-    status.is_success() && answer == Answer::Status || status == StatusCode::NOT_MODIFIED
+pub(super) fn timed_out() -> HttpError {
+    HttpError::new(HttpErrorKind::Timeout, std::io::Error::from(std::io::ErrorKind::TimedOut))
 }
 
-/// Reads what an answer says if it is an error, and gives it the status that it should have had.
-async fn inspect(response: HttpResponse) -> Result<(HttpResponse, Option<Reply>), HttpError> {
-    let status = response.status();
-    let (mut parts, body) = response.into_parts();
-    let body = body.bytes().await?;
-    let text = String::from_utf8_lossy(&body);
-    let code = text.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>")).map_or("", |(code, _)| code);
-    if status.is_success() {
-        if !text.contains("<Error>") {
-            return Ok((HttpResponse::from_parts(parts, body.into()), None));
+/// What broke: whether a request was sent is what matters most.
+pub(super) fn transport(error: reqwest::Error) -> HttpError {
+    use std::io::ErrorKind as Io;
+    let io = |error: &(dyn std::error::Error + 'static)| error.downcast_ref::<std::io::Error>().map(|e| e.kind());
+    let mut causes = std::iter::successors(std::error::Error::source(&error), |error| error.source());
+    let kind = match causes.find_map(io) {
+        _ if error.is_connect() => HttpErrorKind::Connect,
+        _ if error.is_timeout() => HttpErrorKind::Timeout,
+        _ if error.is_decode() => HttpErrorKind::Decode,
+        Some(Io::TimedOut) => HttpErrorKind::Timeout,
+        Some(Io::ConnectionAborted | Io::ConnectionReset | Io::BrokenPipe | Io::UnexpectedEof) => {
+            HttpErrorKind::Interrupted
         }
-        parts.status = match code {
-            "PreconditionFailed" => StatusCode::PRECONDITION_FAILED,
-            "ConditionalRequestConflict" => StatusCode::CONFLICT,
-            "NoSuchUpload" => StatusCode::NOT_FOUND,
-            _ => StatusCode::INTERNAL_SERVER_ERROR,
-        };
-    }
-    let reply = Reply { status: parts.status.as_u16(), code: code.to_owned() };
-    Ok((HttpResponse::from_parts(parts, body.into()), Some(reply)))
-}
-
-/// Makes the HTTP client: `rustls` with `ring`, whatever the process has as its default, and the system's roots.
-#[derive(Debug)]
-pub(super) struct Connector {
-    pub(super) connect_timeout: std::time::Duration,
-    pub(super) timeout: std::time::Duration,
-}
-
-impl HttpConnector for Connector {
-    fn connect(&self, _options: &ClientOptions) -> object_store::Result<HttpClient> {
-        let client = self.client().map_err(|source| object_store::Error::Generic { store: "S3", source })?;
-        Ok(HttpClient::new(Wire(HttpClient::new(client))))
-    }
-}
-
-impl Connector {
-    fn client(&self) -> Result<reqwest::Client, Box<dyn std::error::Error + Send + Sync>> {
-        use rustls_platform_verifier::BuilderVerifierExt;
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_platform_verifier()?
-            .with_no_client_auth();
-        let client = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
-            .http1_only()
-            .connect_timeout(self.connect_timeout)
-            .read_timeout(self.timeout)
-            .redirect(reqwest::redirect::Policy::none())
-            .build()?;
-        Ok(client)
-    }
+        _ if error.is_request() => HttpErrorKind::Interrupted,
+        _ => HttpErrorKind::Unknown,
+    };
+    HttpError::new(kind, error.without_url())
 }

@@ -3,8 +3,15 @@
 #[cfg(target_os = "linux")]
 mod full_disk;
 mod killed;
+mod network;
 #[cfg(target_os = "linux")]
 mod private;
 #[cfg(target_os = "linux")]
 mod read_only;
 mod s3;
+mod s3_answers;
+mod s3_environment;
+mod s3_leftovers;
+mod s3_pauses;
+mod s3_preconditions;
+mod stub;

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use statehouse_core::{ErrorKind, Namespace, Secret, ServiceUrl};
 use statehouse_filestore::object::Transport;
-use statehouse_filestore::{Body, FileStore, Files, ObjectFileStore, Probe, S3Config, capability};
+use statehouse_filestore::{Body, FileStore, Files, ObjectConfig, ObjectFileStore, Probe, S3Config, capability};
 use statehouse_testkit::{Direction, FaultProxy, S3Server};
 
-fn config(server: &S3Server) -> S3Config {
+pub(crate) fn config(server: &S3Server) -> S3Config {
     S3Config::new(server.bucket())
         .with_endpoint(server.endpoint())
         .with_region(server.region())
@@ -17,7 +17,7 @@ fn config(server: &S3Server) -> S3Config {
         .with_timeouts(Duration::from_secs(2), Duration::from_secs(10))
 }
 
-fn files(store: ObjectFileStore) -> Files {
+pub(crate) fn files(store: ObjectFileStore) -> Files {
     let nonce = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos();
     Files::new(Arc::new(store), Namespace::new(format!("it.{nonce}")).unwrap())
 }
@@ -28,6 +28,71 @@ mod versitygw {
         let config = config(S3Server::shared().await).with_prefix("some/prefix");
         Arc::new(ObjectFileStore::open_s3(config).await.unwrap()) as Arc<dyn FileStore>
     });
+}
+
+/// `object_store`'s own, brought along: it keeps no metadata, and no file below another.
+mod local_file_system {
+    use std::sync::OnceLock;
+
+    use statehouse_filestore::conformance;
+
+    use super::*;
+
+    fn directory() -> &'static std::path::Path {
+        static DIRECTORY: OnceLock<tempfile::TempDir> = OnceLock::new();
+        DIRECTORY.get_or_init(|| tempfile::tempdir().unwrap()).path()
+    }
+
+    /// The cases that a store can pass that stages beside its target, under a longer name.
+    macro_rules! cases {
+        ($($case:ident),* $(,)?) => { $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                let store = object_store::local::LocalFileSystem::new_with_prefix(directory()).unwrap();
+                let config = ObjectConfig::new().with_capability(capability::DURABLE);
+                let store = Arc::new(ObjectFileStore::open(Arc::new(store), config).await.unwrap());
+                conformance::run(store, stringify!($case), &[], conformance::$case).await;
+            }
+        )* };
+    }
+
+    cases! {
+        a_broken_promise_about_the_body_leaves_nothing,
+        a_stream_that_fails_in_a_late_part_leaves_the_old_file,
+        a_dropped_put_leaves_nothing,
+        deleting_a_missing_file_is_ok,
+        of_16_racing_creators_exactly_one_wins_200_times,
+        reading_a_missing_file_is_not_found,
+        ranges_are_cut_to_the_file,
+        a_read_needs_the_etag_it_asks_for,
+        readers_see_the_old_file_or_the_new_one,
+        names_that_differ_in_case_or_unicode_form_are_different,
+        a_listing_of_one_level_gathers_what_is_below,
+        a_listing_may_begin_behind_any_text,
+        namespaces_are_apart,
+        a_store_that_works_is_up,
+    }
+
+    #[tokio::test]
+    async fn with_and_without_a_probe_files_are_stored_and_what_is_not_kept_is_refused() {
+        for probe in [Probe::Open, Probe::Never] {
+            let store = object_store::local::LocalFileSystem::new_with_prefix(directory()).unwrap();
+            let opened = ObjectFileStore::open(Arc::new(store), ObjectConfig::new().with_probe(probe)).await;
+            let files = files(opened.unwrap());
+            files.put("a", "plain").await.unwrap();
+            assert_eq!(files.get("a").bytes().await.unwrap(), "plain");
+            let parts = Body::from_stream(futures_util::stream::iter(
+                (0..9).map(|_| Ok::<_, std::io::Error>(vec![7; 1 << 20])),
+            ));
+            files.put("b", parts).await.unwrap();
+            assert_eq!(files.get("b").bytes().await.unwrap().len(), 9 << 20);
+            let error = files.put("a", "x").content_type("text/plain").await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unsupported);
+            assert_eq!(files.get("a").bytes().await.unwrap(), "plain");
+            files.delete("a").await.unwrap();
+            files.delete("b").await.unwrap();
+        }
+    }
 }
 
 #[tokio::test]
@@ -86,6 +151,58 @@ async fn each_wrong_setting_is_an_error_of_its_own_when_opened() {
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
     assert!(error.setting().is_some(), "{error}");
     assert!(start.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn a_wrong_region_is_named_together_with_the_right_one() {
+    let server = S3Server::builder().region("eu-test-1").start().await;
+    let error = ObjectFileStore::open_s3(config(&server).with_region("us-east-1")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error:?}");
+    assert!(error.message().contains("region") && error.setting().is_some(), "{error}");
+}
+
+/// Where the server has no place for it, as one that keeps plain files.
+#[tokio::test]
+async fn a_file_below_another_is_kept_or_refused_before_anything_is_written() {
+    let server = S3Server::shared().await;
+    let files = files(ObjectFileStore::open_s3(config(server)).await.unwrap());
+    let nests = files.store().capabilities().has(capability::NESTED_FILES);
+    files.put("a", "file").await.unwrap();
+    files.put("b/c", "file").await.unwrap();
+    let long =
+        || Body::from_stream(futures_util::stream::iter((0..9).map(|_| Ok::<_, std::io::Error>(vec![7; 1 << 20]))));
+    let results = [
+        files.put("a/b", "below").await,
+        files.put("b", "above").await,
+        files.put("a/b", long()).await,
+        files.put("a/b/c/d", vec![7; 9 << 20]).await,
+        files.copy("a", "a/b").await,
+        files.copy("a", "b").await,
+    ];
+    for result in results {
+        match result {
+            Ok(_) => assert!(nests),
+            Err(error) => {
+                assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unsupported, false), "{error:?}");
+                assert!(!nests);
+            }
+        }
+    }
+    for name in ["a/b", "a/b/c/d", "b", "b/c", "a"] {
+        files.delete(name).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_file_copied_onto_itself_stays_as_it_is() {
+    let server = S3Server::shared().await;
+    let files = files(ObjectFileStore::open_s3(config(server)).await.unwrap());
+    let stored = files.put("a", "content").content_type("text/plain").await.unwrap();
+    assert_eq!(files.copy("a", "a").await.unwrap(), stored);
+    assert_eq!(files.copy("a", "a").if_match(&stored.etag).await.unwrap(), stored);
+    assert_eq!(files.copy("a", "a").if_absent().await.unwrap_err().kind(), ErrorKind::AlreadyExists);
+    assert_eq!(files.head("a").await.unwrap().content_type.as_deref(), Some("text/plain"));
+    files.delete("a").await.unwrap();
 }
 
 #[tokio::test]
@@ -152,6 +269,37 @@ async fn a_create_whose_answer_was_lost_knows_its_own_file() {
     let error = files.put("a", "other").if_absent().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::AlreadyExists);
     files.delete("a").await.unwrap();
+}
+
+/// The first attempt is applied and its answer lost; by the time of the second somebody else has replaced the file. Or had
+/// written it long before: then the first attempt was refused as well.
+#[tokio::test]
+async fn a_refusal_after_a_lost_answer_is_certain_only_where_what_is_there_is_older() {
+    let server = S3Server::shared().await;
+    let proxy = FaultProxy::start(server.address());
+    let config = config(server).with_endpoint(proxy.url(&server.endpoint()));
+    let config = config.with_timeouts(Duration::from_secs(2), Duration::from_millis(1500)).with_retries(6);
+    let files = files(ObjectFileStore::open_s3(config).await.unwrap());
+    let target = |name: &str| format!("/{}/{}/{name}", server.bucket(), files.namespace());
+    server.request("PUT", &target("old"), &[], b"theirs").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(4500)).await;
+    for (name, expected) in [("replaced", ErrorKind::OutcomeUnknown), ("old", ErrorKind::AlreadyExists)] {
+        proxy.black_hole_way(Direction::ToClient);
+        let put = files.put(name, "mine").if_absent().into_future();
+        let meanwhile = async {
+            tokio::time::sleep(Duration::from_millis(400)).await;
+            if name == "replaced" {
+                let answer = server.request("PUT", &target(name), &[], b"theirs").await.unwrap();
+                assert_eq!(answer.status, 200);
+            }
+            proxy.reset_connections();
+            proxy.heal();
+        };
+        let (stored, ()) = tokio::join!(put, meanwhile);
+        assert_eq!(stored.unwrap_err().kind(), expected, "{name}");
+        assert_eq!(files.get(name).bytes().await.unwrap(), "theirs");
+        files.delete(name).await.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,202 @@
+//! Opening a bucket: which server, in which region, with which credentials, and the HTTP client.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, AwsCredential, AwsCredentialProvider};
+use object_store::client::{ClientConfigKey, HttpClient, HttpConnector};
+use object_store::{BackoffConfig, ClientOptions, RetryConfig, StaticCredentialProvider};
+use statehouse_core::{Error, ErrorKind, Result, Secret};
+
+use super::config::{Addressing, S3Config, Transport};
+use super::wire::Wire;
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// How long retries of one request may go on. What bounds them is the server's silence, which the wire counts.
+const RETRY_TIMEOUT: Duration = Duration::from_secs(180);
+
+/// What is taken from the environment, and only if no access key is given. Not among them: what switches signatures
+/// or TLS off, and what our own settings say.
+const FROM_ENVIRONMENT: [AmazonS3ConfigKey; 14] = [
+    AmazonS3ConfigKey::AccessKeyId,
+    AmazonS3ConfigKey::SecretAccessKey,
+    AmazonS3ConfigKey::Token,
+    AmazonS3ConfigKey::Region,
+    AmazonS3ConfigKey::DefaultRegion,
+    AmazonS3ConfigKey::Endpoint,
+    AmazonS3ConfigKey::S3Endpoint,
+    AmazonS3ConfigKey::StsEndpoint,
+    AmazonS3ConfigKey::WebIdentityTokenFile,
+    AmazonS3ConfigKey::RoleArn,
+    AmazonS3ConfigKey::RoleSessionName,
+    AmazonS3ConfigKey::ContainerCredentialsRelativeUri,
+    AmazonS3ConfigKey::ContainerCredentialsFullUri,
+    AmazonS3ConfigKey::ContainerAuthorizationTokenFile,
+];
+
+/// An opened bucket: through `object_store`, and by requests of our own for what that has no words for.
+#[derive(Debug)]
+pub(super) struct Native {
+    pub(super) s3: AmazonS3,
+    /// Signs and sends.
+    pub(super) http: HttpClient,
+    /// The bucket's URL, without a slash at its end.
+    pub(super) url: String,
+    /// How often a request is sent again.
+    pub(super) retries: usize,
+}
+
+/// Where a bucket is and who we are.
+struct Place {
+    endpoint: Option<String>,
+    region: String,
+    credentials: AwsCredentialProvider,
+}
+
+pub(super) fn build(config: &S3Config) -> Result<Native> {
+    let refuse =
+        |error: BoxError| Error::new(ErrorKind::InvalidConfig, "the settings do not fit together").with_source(error);
+    let environment = config.credentials.is_none().then(environment).unwrap_or_default();
+    let place = place(config, &environment).map_err(refuse)?;
+    if let Some(endpoint) = &place.endpoint {
+        config.check_endpoint(endpoint)?;
+    }
+    let client = Clients::of(config).client(config.transport == Transport::PlainAllowed).map_err(refuse)?;
+    let wire = Wire {
+        client,
+        credentials: place.credentials,
+        region: place.region.clone(),
+        timeout: config.timeout,
+        proxied: config.proxy.is_some(),
+    };
+    let (http, url) = (HttpClient::new(wire), bucket_url(config, place.endpoint.as_deref(), &place.region));
+    let mut builder = AmazonS3Builder::new()
+        .with_bucket_name(&config.bucket)
+        .with_region(&place.region)
+        .with_virtual_hosted_style_request(config.addressing == Addressing::VirtualHosted)
+        // A delete of one object has a status, and can be conditional; the one of many has neither.
+        .with_disable_bulk_delete(true)
+        // The wire signs, when everything that is to be signed is there.
+        .with_skip_signature(true)
+        .with_http_connector(Ready(http.clone()))
+        .with_retry(retry(config));
+    if let Some(endpoint) = &place.endpoint {
+        builder = builder.with_endpoint(endpoint);
+    }
+    let s3 = builder.build().map_err(|error| refuse(error.into()))?;
+    Ok(Native { s3, http, url, retries: config.retries })
+}
+
+const fn retry(config: &S3Config) -> RetryConfig {
+    let backoff =
+        BackoffConfig { init_backoff: Duration::from_millis(50), max_backoff: Duration::from_secs(2), base: 2.0 };
+    RetryConfig { backoff, max_retries: config.retries, retry_timeout: RETRY_TIMEOUT }
+}
+
+/// What the environment says that we take.
+fn environment() -> Vec<(AmazonS3ConfigKey, String)> {
+    let set = std::env::vars_os().filter_map(|(name, value)| {
+        let (name, value) = (name.into_string().ok()?, value.into_string().ok()?);
+        let key = name.starts_with("AWS_").then(|| name.to_ascii_lowercase().parse().ok())??;
+        Some((key, value)).filter(|(key, value)| FROM_ENVIRONMENT.contains(key) && !value.is_empty())
+    });
+    set.collect()
+}
+
+fn place(config: &S3Config, environment: &[(AmazonS3ConfigKey, String)]) -> Result<Place, BoxError> {
+    use AmazonS3ConfigKey as Key;
+    let found = |wanted: Key| environment.iter().find(|(key, _)| *key == wanted).map(|(_, value)| value.clone());
+    let region = config.region.clone().or_else(|| found(Key::Region)).or_else(|| found(Key::DefaultRegion));
+    let region = region.unwrap_or_else(|| "us-east-1".to_owned());
+    let endpoint = config.endpoint.clone().or_else(|| found(Key::S3Endpoint)).or_else(|| found(Key::Endpoint));
+    let credentials: AwsCredentialProvider = match &config.credentials {
+        Some((key, secret)) => Arc::new(StaticCredentialProvider::new(AwsCredential {
+            key_id: key.clone(),
+            secret_key: secret.expose().to_owned(),
+            token: config.session_token.as_ref().map(|token| token.expose().to_owned()),
+        })),
+        None => {
+            let builder = AmazonS3Builder::new().with_bucket_name(&config.bucket).with_region(&region);
+            let set = environment.iter().filter(|(key, _)| !matches!(key, Key::Region | Key::DefaultRegion));
+            let builder = set.fold(builder, |builder, (key, value)| builder.with_config(*key, value));
+            let builder = builder.with_http_connector(Clients::of(config)).with_retry(retry(config));
+            Arc::clone(builder.build()?.credentials())
+        }
+    };
+    Ok(Place { endpoint, region, credentials })
+}
+
+/// As `object_store` makes it.
+fn bucket_url(config: &S3Config, endpoint: Option<&str>, region: &str) -> String {
+    let bucket = &config.bucket;
+    let url = match (endpoint, config.addressing) {
+        (Some(endpoint), Addressing::VirtualHosted) => endpoint.to_owned(),
+        (Some(endpoint), Addressing::Path) => format!("{}/{bucket}", endpoint.trim_end_matches('/')),
+        (None, Addressing::VirtualHosted) => format!("https://{bucket}.s3.{region}.amazonaws.com"),
+        (None, Addressing::Path) => format!("https://s3.{region}.amazonaws.com/{bucket}"),
+    };
+    url.trim_end_matches('/').to_owned()
+}
+
+/// Hands out the client that is there.
+#[derive(Debug)]
+struct Ready(HttpClient);
+
+impl HttpConnector for Ready {
+    fn connect(&self, _options: &ClientOptions) -> object_store::Result<HttpClient> {
+        Ok(self.0.clone())
+    }
+}
+
+/// Makes HTTP clients: `rustls` with `ring`, whatever the process has as its default, and the system's roots.
+#[derive(Debug)]
+struct Clients {
+    connect_timeout: Duration,
+    timeout: Duration,
+    proxy: Option<Secret>,
+}
+
+/// Those that fetch credentials, which some hosts give out at an address of their own without TLS.
+impl HttpConnector for Clients {
+    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
+        let plain = options.get_config_value(&ClientConfigKey::AllowHttp).is_some_and(|allowed| allowed == "true");
+        // Small answers, for which a total time is right; an address of the host's own is asked without a proxy.
+        let proxy = self.proxy.as_ref().filter(|_| !plain);
+        let client = self.builder(plain, proxy).and_then(|builder| Ok(builder.timeout(self.timeout).build()?));
+        let client = client.map_err(|source| object_store::Error::Generic { store: "S3", source })?;
+        Ok(HttpClient::new(client))
+    }
+}
+
+impl Clients {
+    fn of(config: &S3Config) -> Self {
+        let S3Config { connect_timeout, timeout, proxy, .. } = config;
+        Self { connect_timeout: *connect_timeout, timeout: *timeout, proxy: proxy.clone() }
+    }
+
+    fn client(&self, plain: bool) -> Result<reqwest::Client, BoxError> {
+        Ok(self.builder(plain, self.proxy.as_ref())?.build()?)
+    }
+
+    fn builder(&self, plain: bool, proxy: Option<&Secret>) -> Result<reqwest::ClientBuilder, BoxError> {
+        use rustls_platform_verifier::BuilderVerifierExt;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_platform_verifier()?
+            .with_no_client_auth();
+        let builder = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
+            .http1_only()
+            .https_only(!plain)
+            // Only ours, and none of the environment: whoever is on the way sees what is sent.
+            .no_proxy()
+            .connect_timeout(self.connect_timeout)
+            .redirect(reqwest::redirect::Policy::none());
+        Ok(match proxy {
+            Some(url) => builder.proxy(reqwest::Proxy::all(url.expose())?),
+            None => builder,
+        })
+    }
+}

@@ -1,0 +1,325 @@
+//! Listings. `object_store` gives up on a listing with one key that it does not take; ours says how many it left out.
+
+use std::collections::BTreeMap;
+
+use futures_util::TryStreamExt;
+use object_store::path::Path;
+use percent_encoding::percent_decode_str;
+use serde::Deserialize;
+use statehouse_core::{Error, Result, Timestamp};
+
+use super::client::Remote;
+use super::connection::Native;
+use super::error::map_error;
+use super::request::astray;
+use super::wire::Log;
+use crate::listing::Collector;
+use crate::{Depth, ETag, Entry, FileKey, ListOptions, Page, PageToken, Start};
+
+/// How many requests one page may take where servers give less than what was asked for, or only foreign keys.
+const REQUESTS: usize = 50;
+
+/// A part of a listing as S3 writes it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Listed {
+    prefix: Option<String>,
+    encoding_type: Option<String>,
+    contents: Vec<Content>,
+    common_prefixes: Vec<CommonPrefix>,
+    next_continuation_token: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Content {
+    key: String,
+    #[serde(default)]
+    size: u64,
+    #[serde(default)]
+    last_modified: String,
+    #[serde(default, rename = "ETag")]
+    e_tag: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct CommonPrefix {
+    prefix: String,
+}
+
+/// Whether all that a server gave had room in the page.
+enum Fit {
+    All,
+    Cut,
+}
+
+/// A page that is being filled.
+struct Filling<'a> {
+    options: &'a ListOptions,
+    /// What every key begins with, the store's own prefix included.
+    whole: String,
+    /// The key or common prefix, without the store's prefix, that everything to come is behind.
+    last: String,
+    token: Option<String>,
+    /// Whether there may be more than what has been taken.
+    more: bool,
+    page: Page,
+}
+
+impl Remote {
+    pub(super) async fn list(&self, options: &ListOptions) -> Result<Page> {
+        options.check()?;
+        match &self.native {
+            Some(native) => self.list_page(native, options).await,
+            None => self.list_all(options).await,
+        }
+    }
+
+    async fn list_page(&self, native: &Native, options: &ListOptions) -> Result<Page> {
+        let (last, token) = match &options.start {
+            Start::First => (String::new(), None),
+            Start::After(text) => (text.clone(), None),
+            Start::Token(token) => read_token(token)?,
+        };
+        let whole = format!("{}{}", self.prefix, options.prefix);
+        let mut filling = Filling { options, whole, last, token, more: true, page: Page::default() };
+        let begin = filling.last.clone();
+        for _ in 0..REQUESTS {
+            let room = filling.room();
+            if room == 0 {
+                break;
+            }
+            let listed = self.ask(native, &filling, room).await?;
+            let (before, given) = (filling.last.clone(), listed.contents.len() + listed.common_prefixes.len());
+            if let Fit::Cut = filling.take(self, &listed)? {
+                filling.token = None;
+                break;
+            }
+            filling.token = listed.next_continuation_token.filter(|token| !token.is_empty());
+            filling.more = filling.token.is_some();
+            if !filling.more {
+                break;
+            }
+            if given > 0 && filling.last == before {
+                return Err(astray("a listing does not get on: the server gives the same keys again"));
+            }
+        }
+        if filling.more && filling.room() > 0 && filling.last == begin {
+            return Err(astray("a listing does not get on: the server gives nothing but tokens"));
+        }
+        Ok(filling.finish())
+    }
+
+    async fn ask(&self, native: &Native, filling: &Filling<'_>, room: usize) -> Result<Listed> {
+        let room = room.to_string();
+        let after = format!("{}{}", self.prefix, filling.last);
+        let mut query = vec![("list-type", "2"), ("encoding-type", "url"), ("max-keys", &room)];
+        if !filling.whole.is_empty() {
+            query.push(("prefix", &filling.whole));
+        }
+        if filling.options.depth == Depth::OneLevel {
+            query.push(("delimiter", "/"));
+        }
+        match &filling.token {
+            Some(token) => query.push(("continuation-token", token)),
+            None if !filling.last.is_empty() => query.push(("start-after", &after)),
+            None => {}
+        }
+        let (text, _) = native.get(&query).await?;
+        let listed: Listed = quick_xml::de::from_reader(&*text)
+            .map_err(|source| astray("the server's listing is none").with_source(source))?;
+        let decoded = listed.prefix.as_deref().map(|prefix| listed.decode(prefix)).unwrap_or_default();
+        if listed.prefix.is_some() && decoded != filling.whole {
+            return Err(astray("the server's listing is of another prefix than the one that was asked for"));
+        }
+        Ok(listed)
+    }
+
+    /// A store that is brought along may list in any order: all of it is looked at, and the page's part is kept.
+    async fn list_all(&self, options: &ListOptions) -> Result<Page> {
+        let mut page = Collector::new(options)?;
+        let whole = format!("{}{}", self.prefix, options.prefix);
+        let directory = whole.rsplit_once('/').map(|(directory, _)| Path::parse(directory)).transpose();
+        let directory = directory.map_err(|error| Error::invalid_input("the prefix is no path").with_source(error))?;
+        let (mut found, mut skipped) = (BTreeMap::<FileKey, Entry>::new(), 0);
+        let mut all = self.store.list(directory.as_ref());
+        while let Some(object) = all.try_next().await.map_err(|error| map_error(error, &Log::default()))? {
+            let Some(entry) = self.entry(&object) else {
+                skipped += u64::from(!self.is_own(object.location.as_ref()));
+                continue;
+            };
+            if !page.wants(&entry.key) {
+                continue;
+            }
+            found.insert(entry.key.clone(), entry);
+            // One more than the page has says that there is another page.
+            if options.depth == Depth::All && found.len() > usize::from(options.limit) + 1 {
+                found.pop_last();
+            }
+        }
+        for (key, entry) in found {
+            page.offer(&key, || Some(entry));
+            if page.is_full() {
+                break;
+            }
+        }
+        Ok(page.finish().with_skipped(skipped))
+    }
+
+    /// Whether this is one of the things that the store keeps for itself.
+    fn is_own(&self, location: &str) -> bool {
+        let own = location.strip_prefix(&self.prefix).and_then(|key| key.strip_prefix(crate::RESERVED));
+        own.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+}
+
+impl Listed {
+    /// A key as it is, whatever characters XML has none for.
+    fn decode(&self, text: &str) -> String {
+        if self.encoding_type.as_deref() != Some("url") {
+            return text.to_owned();
+        }
+        let text = text.replace('+', " ");
+        percent_decode_str(&text).decode_utf8_lossy().into_owned()
+    }
+}
+
+impl Filling<'_> {
+    fn room(&self) -> usize {
+        let taken = self.page.entries.len() + self.page.prefixes.len();
+        usize::from(self.options.limit).saturating_sub(taken)
+    }
+
+    /// Takes what the server gave: what is a file of ours, was asked for, and is behind what there was.
+    fn take(&mut self, remote: &Remote, listed: &Listed) -> Result<Fit> {
+        let keys = listed.contents.iter().map(|content| (listed.decode(&content.key), Some(content)));
+        let prefixes = listed.common_prefixes.iter().map(|common| (listed.decode(&common.prefix), None));
+        let mut all: Vec<_> = keys.chain(prefixes).collect();
+        all.sort_by(|(one, _), (other, _)| one.cmp(other));
+        let start = self.last.clone();
+        for (key, content) in all {
+            if remote.is_own(&key) {
+                self.pass(key.strip_prefix(&remote.prefix).unwrap_or_default());
+                continue;
+            }
+            let Some(name) = key.strip_prefix(&remote.prefix).filter(|_| key.starts_with(&self.whole)) else {
+                self.page.skipped += 1;
+                continue;
+            };
+            if name <= start.as_str() {
+                continue;
+            }
+            if self.room() == 0 {
+                // More than was asked for: the next page begins here, and not where the server thinks.
+                return Ok(Fit::Cut);
+            }
+            match content {
+                Some(content) => self.take_entry(name, content)?,
+                None => self.take_prefix(name),
+            }
+            self.pass(name);
+        }
+        Ok(Fit::All)
+    }
+
+    fn pass(&mut self, name: &str) {
+        if name > self.last.as_str() {
+            name.clone_into(&mut self.last);
+        }
+    }
+
+    fn take_entry(&mut self, name: &str, content: &Content) -> Result<()> {
+        // A folder marker ends with a slash, and what other clients store may break any rule of ours.
+        let Ok(key) = FileKey::new(name) else {
+            self.page.skipped += 1;
+            return Ok(());
+        };
+        let modified =
+            parse_time(&content.last_modified).ok_or_else(|| astray("the server's listing has a time that is none"))?;
+        self.page.entries.push(Entry::new(key, content.size, ETag::new(content.e_tag.as_str()), modified));
+        Ok(())
+    }
+
+    fn take_prefix(&mut self, name: &str) {
+        let within = name.strip_suffix('/').is_some_and(|name| FileKey::new(name).is_ok());
+        if !within {
+            self.page.skipped += 1;
+        } else if self.page.prefixes.last().is_none_or(|last| last != name) {
+            self.page.prefixes.push(name.to_owned());
+        }
+    }
+
+    fn finish(self) -> Page {
+        let Self { mut page, last, token, more, .. } = self;
+        let token = token.unwrap_or_default();
+        page.next = more.then(|| PageToken::new(format!("{}.{last}{token}", last.len())));
+        page
+    }
+}
+
+/// Our token is the last key that was given, and the server's token: so that a listing cannot go in circles.
+fn read_token(token: &PageToken) -> Result<(String, Option<String>)> {
+    let read = || {
+        let (length, rest) = token.as_str().split_once('.')?;
+        let (last, token) = rest.split_at_checked(length.parse().ok()?)?;
+        Some((last.to_owned(), Some(token.to_owned()).filter(|token| !token.is_empty())))
+    };
+    read().ok_or_else(|| Error::invalid_input("the page token is not one of this store's"))
+}
+
+/// Reads `2026-01-31T23:59:59.123Z`.
+pub(super) fn parse_time(text: &str) -> Option<Timestamp> {
+    let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
+    let mut date = date.split('-').map(|part| part.parse::<u64>().ok());
+    let (year, month, day) = (date.next()??, date.next()??, date.next()??);
+    let (time, fraction) = time.split_once('.').unwrap_or((time, "0"));
+    let mut time = time.split(':').map(|part| part.parse::<u64>().ok());
+    let (hour, minute, second) = (time.next()??, time.next()??, time.next()??);
+    if !(1970..=9999).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+        return None;
+    }
+    if hour > 23 || minute > 59 || second > 60 || fraction.len() > 9 {
+        return None;
+    }
+    // Howard Hinnant's `days_from_civil`, for years after 1970.
+    let shifted_year = if month <= 2 { year - 1 } else { year };
+    let (era, year_of_era) = (shifted_year / 400, shifted_year % 400);
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let days = era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468;
+    let seconds = days * 86_400 + hour * 3600 + minute * 60 + second;
+    let micros = format!("{fraction:0<6}").get(..6)?.parse::<u64>().ok()?;
+    Some(Timestamp::from_micros(seconds * 1_000_000 + micros))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_as_servers_write_them() {
+        let table = [
+            ("1970-01-01T00:00:00Z", Some(0)),
+            ("2000-02-29T23:59:59.000Z", Some(951_868_799_000_000)),
+            ("2026-03-01T00:00:00.123456Z", Some(1_772_323_200_123_456)),
+            ("2026-03-01T00:00:00.1Z", Some(1_772_323_200_100_000)),
+            ("2026-13-01T00:00:00Z", None),
+            ("2026-03-01", None),
+            ("", None),
+            ("é026-03-01T00:00:00Z", None),
+            ("2026-03-01T00:00:00.éZ", None),
+        ];
+        for (text, micros) in table {
+            assert_eq!(parse_time(text).map(|time| time.as_micros()), micros, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_our_own_tokens_are_taken() {
+        for text in ["", "x", "3.ab", "99999999999999999999.a", "1.é", "-1.a"] {
+            assert!(read_token(&PageToken::new(text)).is_err(), "{text:?}");
+        }
+        assert_eq!(read_token(&PageToken::new("2.ab")).unwrap(), ("ab".into(), None));
+        assert_eq!(read_token(&PageToken::new("3.a.bcd")).unwrap(), ("a.b".into(), Some("cd".into())));
+    }
+}

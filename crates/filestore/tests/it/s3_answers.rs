@@ -1,0 +1,253 @@
+//! Answers that no honest server gives, and things that other clients put into the bucket.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use futures_util::TryStreamExt;
+use statehouse_core::{ErrorKind, Namespace};
+use statehouse_filestore::object::Transport;
+use statehouse_filestore::{Files, ObjectFileStore, Probe, S3Config};
+use statehouse_testkit::S3Server;
+
+use crate::s3::{config, files};
+use crate::stub::{Stub, reply};
+
+const XML: (&str, &str) = ("content-type", "application/xml");
+
+async fn on(stub: &Stub) -> Files {
+    let config = S3Config::new("b")
+        .with_endpoint(stub.endpoint())
+        .with_credentials("key", "secret".into())
+        .with_transport(Transport::PlainAllowed)
+        .with_timeouts(Duration::from_secs(2), Duration::from_millis(700))
+        .with_retries(1)
+        .with_probe(Probe::Never);
+    Files::new(Arc::new(ObjectFileStore::open_s3(config).await.unwrap()), Namespace::new("n").unwrap())
+}
+
+fn listing(keys: &[&str], prefixes: &[&str], token: Option<&str>) -> String {
+    let contents = keys.iter().map(|key| {
+        format!("<Contents><Key>{key}</Key><Size>1</Size><ETag>\"e\"</ETag><LastModified>2026-01-01T00:00:00Z</LastModified></Contents>")
+    });
+    let prefixes = prefixes.iter().map(|prefix| format!("<CommonPrefixes><Prefix>{prefix}</Prefix></CommonPrefixes>"));
+    let token =
+        token.map(|token| format!("<NextContinuationToken>{token}</NextContinuationToken>")).unwrap_or_default();
+    let body: String = contents.chain(prefixes).collect();
+    format!("<ListBucketResult><EncodingType>url</EncodingType>{body}{token}</ListBucketResult>")
+}
+
+/// Keys that are no files of ours, keys of others, and keys of nobody.
+#[tokio::test]
+async fn foreign_keys_are_left_out_of_listings_and_counted() {
+    let long = format!("n/{}", "x".repeat(420));
+    let foreign = ["n/x//y", "n/a%0Ab", "n/a%01b", "n/photos/", "n/", "n/..", "n/%FF%FE/../b", "other/a", "n", &long];
+    let (ours, within) = (["n/a", "n/b+c", "n/d%2Be", "n/%C3%A9"], ["n/p/", "n/x//", "n//", "other/p/", "n/z"]);
+    let body = listing(&[&ours[..], &foreign, &[".statehouse/x"]].concat(), &within, None);
+    let stub = Stub::start(move |_, to| reply(to, "200 OK", &[XML], body.as_bytes()));
+    let files = on(&stub).await;
+    let page = files.list("").await.unwrap();
+    let names: Vec<_> = page.entries.iter().map(|entry| entry.key.as_str()).collect();
+    assert_eq!(names, ["n/a", "n/b c", "n/d+e", "n/é"]);
+    assert_eq!(page.prefixes, ["p/"]);
+    assert_eq!(page.skipped, 10 + 4);
+}
+
+#[tokio::test]
+async fn a_listing_that_does_not_get_on_ends_with_an_error() {
+    let token = Arc::new(AtomicU64::new(0));
+    let same = listing(&["n/a", "n/b"], &[], Some("again"));
+    type Make = Box<dyn Fn() -> String + Send + Sync>;
+    let table: [(&str, Make); 3] = [
+        ("the same page for ever", Box::new(move || same.clone())),
+        ("new tokens and the same keys", {
+            let token = Arc::clone(&token);
+            Box::new(move || listing(&["n/a"], &[], Some(&token.fetch_add(1, Ordering::Relaxed).to_string())))
+        }),
+        ("nothing but tokens", {
+            Box::new(move || listing(&[], &[], Some(&token.fetch_add(1, Ordering::Relaxed).to_string())))
+        }),
+    ];
+    for (what, page) in table {
+        // The listing with which a store is opened is well.
+        let stub = Stub::start(move |request, to| match request.line.contains("prefix=n") {
+            true => reply(to, "200 OK", &[XML], page().as_bytes()),
+            false => reply(to, "200 OK", &[XML], listing(&[], &[], None).as_bytes()),
+        });
+        let all: Result<Vec<_>, _> = on(&stub).await.list("").stream().try_collect().await;
+        assert_eq!(all.unwrap_err().kind(), ErrorKind::Unexpected, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_listing_of_something_else_is_refused() {
+    let empty = listing(&[], &[], None);
+    let other = empty.replace("<EncodingType>", "<Prefix>m%2F</Prefix><EncodingType>");
+    for wrong in [other.as_str(), "<html>hello</html>", "", "\0"] {
+        let (empty, given) = (empty.clone(), wrong.to_owned());
+        let stub = Stub::start(move |request, to| {
+            let text = if request.line.contains("prefix=n") { &given } else { &empty };
+            reply(to, "200 OK", &[XML], text.as_bytes())
+        });
+        let files = on(&stub).await;
+        if wrong.starts_with("<html>") {
+            // It is text without a single file.
+            assert!(files.list("").await.unwrap().entries.is_empty());
+        } else {
+            assert_eq!(files.list("").await.unwrap_err().kind(), ErrorKind::Unexpected, "{wrong:?}");
+        }
+    }
+}
+
+/// Servers that give fewer than what is asked for are asked again, until the page is full.
+#[tokio::test]
+async fn a_page_is_full_if_there_is_enough() {
+    let keys: Vec<_> = (0..100).map(|n| format!("n/{n:03}")).collect();
+    let stub = Stub::start(move |request, to| {
+        let at = request.line.split_once("continuation-token=").map_or(0, |(_, rest)| rest[..3].parse().unwrap());
+        let page: Vec<_> = keys[at..at + 10].iter().map(String::as_str).collect();
+        let token = format!("{:03}", at + 10);
+        reply(
+            to,
+            "200 OK",
+            &[XML],
+            listing(&page, &[], Some(&token).filter(|_| at < 90).map(String::as_str)).as_bytes(),
+        )
+    });
+    let files = on(&stub).await;
+    assert_eq!(files.list("").limit(40).await.unwrap().entries.len(), 40);
+    let all: Vec<_> = files.list("").limit(40).stream().try_collect().await.unwrap();
+    let all: BTreeSet<_> = all.into_iter().map(|entry| entry.key).collect();
+    assert_eq!(all.len(), 100);
+}
+
+#[tokio::test]
+async fn what_other_clients_store_breaks_no_listing_and_no_deletion() {
+    let server = S3Server::start().await;
+    let files = files(ObjectFileStore::open_s3(config(&server)).await.unwrap());
+    let base = format!("/{}/{}", server.bucket(), files.namespace());
+    for key in ["photos/", "empty/folder/", "tab%09here", "line%0Abreak", "nul%01x", "x//y", "%FFraw", "ok"] {
+        // Some servers refuse some of them.
+        let _ = server.request("PUT", &format!("{base}/{key}"), &[], b"x").await.unwrap();
+    }
+    let store = ObjectFileStore::open_s3(config(&server)).await.unwrap();
+    let files = Files::new(Arc::new(store), files.namespace().clone());
+    files.put("mine", "x").await.unwrap();
+    let page = files.list("").await.unwrap();
+    let names: Vec<_> = page.entries.iter().map(|entry| files.name(&entry.key).unwrap()).collect();
+    assert!(names.contains(&"mine") && names.contains(&"ok") && !names.contains(&"photos"), "{names:?}");
+    assert!(page.skipped > 0);
+    for entry in page.entries {
+        files.store().delete_with(&entry.key, Default::default()).await.unwrap();
+    }
+    assert_eq!(files.list("").await.unwrap().entries, []);
+}
+
+/// A body without an end where there should be none, or a short one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_without_an_end_are_cut_off() {
+    let sent = Arc::new(AtomicU64::new(0));
+    for status in ["200 OK", "404 Not Found", "500 Internal Server Error", "403 Forbidden"] {
+        for slowly in [false, true] {
+            let counter = Arc::clone(&sent);
+            let stub = Stub::start(move |request, to| {
+                if request.line.contains("max-keys=1 ") {
+                    return reply(to, "200 OK", &[XML], listing(&[], &[], None).as_bytes());
+                }
+                to.write_all(
+                    format!("HTTP/1.1 {status}\r\netag: \"e\"\r\ntransfer-encoding: chunked\r\n\r\n").as_bytes(),
+                )?;
+                loop {
+                    let piece = vec![b' '; if slowly { 1 } else { 1 << 16 }];
+                    to.write_all(format!("{:x}\r\n", piece.len()).as_bytes())?;
+                    to.write_all(&piece)?;
+                    to.write_all(b"\r\n")?;
+                    counter.fetch_add(piece.len() as u64, Ordering::Relaxed);
+                    std::thread::sleep(Duration::from_millis(if slowly { 50 } else { 0 }));
+                }
+            });
+            let (files, start) = (on(&stub).await, Instant::now());
+            sent.store(0, Ordering::Relaxed);
+            let (put, list, delete) = tokio::join!(
+                files.put("a", "x").into_future(),
+                files.list("").into_future(),
+                files.delete("a").into_future(),
+            );
+            assert!(list.is_err(), "{status}: {list:?}");
+            assert!(put.is_err() || status == "200 OK", "{status}: {put:?}");
+            drop(delete);
+            assert!(start.elapsed() < Duration::from_secs(20), "{status}: {:?}", start.elapsed());
+            // What fits into the sockets' buffers has left the server, too.
+            assert!(sent.load(Ordering::Relaxed) < 150 << 20, "{status}: {}", sent.load(Ordering::Relaxed));
+        }
+    }
+}
+
+#[tokio::test]
+async fn metadata_that_is_no_text_does_not_make_a_file_unreadable() {
+    let stub = Stub::start(|request, to| {
+        if request.line.contains("list-type") {
+            return reply(to, "200 OK", &[XML], listing(&[], &[], None).as_bytes());
+        }
+        let mut head = b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\netag: \"e\"\r\nlast-modified: Thu, 01 Jan 2026 00:00:00 GMT\r\ncontent-type: a/\xff\xfe\r\nx-amz-meta-owner: \xff\r\n\r\n".to_vec();
+        if request.line.starts_with("GET") {
+            head.extend_from_slice(b"abc");
+        }
+        to.write_all(&head)
+    });
+    let object = on(&stub).await.get("a").await.unwrap();
+    assert_eq!(object.meta().content_type, None);
+    assert_eq!(object.bytes().await.unwrap(), "abc");
+}
+
+/// A server that takes an upload apart from its end; what it says of the beginning and the end, and how often it was told
+/// to drop the parts.
+fn uploading(begun: &'static str, ended: &'static str) -> (Stub, Arc<AtomicU64>) {
+    let aborted = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&aborted);
+    let stub = Stub::start(move |request, to| {
+        let (method, target) = request.line.split_once(' ').unwrap();
+        match method {
+            "GET" => reply(to, "200 OK", &[XML], listing(&[], &[], None).as_bytes()),
+            "PUT" => reply(to, "200 OK", &[("etag", "\"part\"")], b""),
+            "POST" if target.contains("uploads") => reply(to, "200 OK", &[XML], begun.as_bytes()),
+            "POST" => reply(to, ended, &[XML], b"<Error><Code>InternalError</Code></Error>"),
+            "DELETE" if target.contains("uploadId") => {
+                counter.fetch_add(1, Ordering::Relaxed);
+                reply(to, "204 No Content", &[], b"")
+            }
+            _ => reply(to, "404 Not Found", &[], b""),
+        }
+    });
+    (stub, aborted)
+}
+
+const BEGUN: &str = "<InitiateMultipartUploadResult><Bucket>b</Bucket><Key>n/a&amp;b</Key><UploadId>u</UploadId>\
+                     </InitiateMultipartUploadResult>";
+
+#[tokio::test]
+async fn an_upload_whose_end_fails_is_aborted_and_of_unknown_outcome() {
+    for ended in ["500 Internal Server Error", "200 OK"] {
+        let (stub, aborted) = uploading(BEGUN, ended);
+        let error = on(&stub).await.put("a&b", vec![7; 9 << 20]).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::OutcomeUnknown, "{ended}: {error:?}");
+        for _ in 0..200 {
+            if aborted.load(Ordering::Relaxed) > 0 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(aborted.load(Ordering::Relaxed) > 0, "{ended}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_about_another_object_is_refused() {
+    let other =
+        "<InitiateMultipartUploadResult><Key>n/other</Key><UploadId>u</UploadId></InitiateMultipartUploadResult>";
+    let (stub, _) = uploading(other, "200 OK");
+    let error = on(&stub).await.put("a&b", vec![7; 9 << 20]).await.unwrap_err();
+    assert!(format!("{error:?}").contains("another object"), "{error:?}");
+}
