@@ -81,6 +81,15 @@ impl Harness {
         self.push(&case, median(&mut mine), median(&mut peer), &mut ratios);
     }
 
+    /// A figure that the contract limits, in microseconds.
+    pub(crate) fn limited(&mut self, service: &'static str, case: &str, ours: f64, most: f64) {
+        let (peer, unit, bar) = ("the contract", "us", format!("at most {most} us"));
+        let (case, ratio, meets) = (case.to_owned(), most / ours, ours <= most);
+        let row = Row { service, case, peer, unit, ours, theirs: most, ratio, spread: 0.0, bar, meets };
+        println!("{}", row.line());
+        self.rows.push(row);
+    }
+
     fn push(&mut self, case: &Case, ours: f64, theirs: f64, ratios: &mut [f64]) {
         let per_op = ours / f64::from(case.ops);
         let (unit, scale) = match per_op {

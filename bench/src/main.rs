@@ -6,6 +6,7 @@
 mod cache;
 mod filestore;
 mod harness;
+mod polls;
 mod search;
 mod session;
 

@@ -24,6 +24,11 @@ use crate::{
 ///   [`Refresh`](crate::Refresh) says.
 /// - **Hits.** Two backends that hold the same documents return equal totals and equal hits in equal order. Documents
 ///   are ordered by score in Lucene's arithmetic, or by the sort keys; ties by id.
+/// - **Bounds.** A request over one of the limits (the constants `MAX_…`) is refused before any work, with what was found
+///   and what is allowed. The terms of all its texts count together. No request holds an async thread for longer than a
+///   millisecond, and none goes on behind its deadline.
+/// - **Nothing is ignored.** Options that contradict each other are refused, as is whatever would not mean the same on
+///   every backend.
 /// - **Statistics.** As in Lucene, replaced and deleted documents count in term statistics until they are merged away.
 ///
 /// # Errors

@@ -52,6 +52,7 @@ mod distance;
 mod facet;
 #[cfg(any(feature = "opensearch", feature = "tantivy"))]
 mod highlight;
+mod limits;
 #[cfg(feature = "opensearch")]
 mod opensearch;
 mod operation;
@@ -63,9 +64,15 @@ mod schema;
 mod tantivy;
 mod typed;
 mod validate;
+#[cfg(any(feature = "opensearch", feature = "tantivy"))]
+mod work;
 
 pub use api::{SearchIndex, SearchIndexExt};
 pub use facet::{Facet, FacetValue};
+pub use limits::{
+    MAX_BOOST, MAX_CLAUSES, MAX_DEPTH, MAX_FACETS, MAX_FUZZY_TERM, MAX_HIGHLIGHTS, MAX_POSITIONS, MAX_PROJECTED,
+    MAX_QUERY_TEXT, MAX_REQUEST_TEXT, MAX_SORTS, MAX_TERMS, MAX_VALUE_BYTES, MAX_VERSION,
+};
 #[cfg(feature = "opensearch")]
 pub use opensearch::{OpenSearchConfig, OpenSearchIndex};
 pub use operation::{BulkOptions, BulkReport, Durability, Operation, Outcome, Refresh};
@@ -86,7 +93,6 @@ pub use tantivy::{TantivyConfig, TantivyIndex};
 pub use typed::{
     Document, FieldValue, FieldValues, Found, Index, KeywordField, Millis, Page, Search, TextField, ValueField, Write,
 };
-pub use validate::{MAX_CLAUSES, MAX_DEPTH, MAX_QUERY_TEXT, MAX_TERMS, MAX_VERSION};
 
 /// Names that code written by the derive macro uses.
 #[doc(hidden)]

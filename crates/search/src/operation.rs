@@ -79,7 +79,8 @@ impl BulkOptions {
 #[non_exhaustive]
 pub enum Durability {
     /// The write is in order behind the earlier ones and seen by `get`. A crash of the process may lose it until the
-    /// next commit, which comes on its own soon after.
+    /// next commit, which comes on its own soon after. A commit that fails loses nothing: it is tried again, and health
+    /// is degraded until one succeeds.
     Queued,
     /// The write survives a crash of the process and of the machine that acknowledged it.
     #[default]

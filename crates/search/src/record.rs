@@ -21,6 +21,11 @@ impl DocumentId {
     /// [`ErrorKind::InvalidInput`](statehouse_core::ErrorKind::InvalidInput), saying which rule the text breaks.
     pub fn new(text: impl AsRef<str>) -> Result<Self> {
         let text = text.as_ref();
+        Self::check(text)?;
+        Ok(Self(text.into()))
+    }
+
+    pub(crate) fn check(text: &str) -> Result<()> {
         let reason = if text.is_empty() {
             "a document id must not be empty"
         } else if text.len() > Self::MAX_LEN {
@@ -28,7 +33,7 @@ impl DocumentId {
         } else if text.chars().any(char::is_control) {
             "a document id must not contain control characters"
         } else {
-            return Ok(Self(text.into()));
+            return Ok(());
         };
         Err(Error::invalid_input(reason).with_key(text))
     }

@@ -1,3 +1,6 @@
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -125,7 +128,8 @@ impl SchemaBuilder {
     /// # Errors
     /// [`ErrorKind::InvalidInput`](statehouse_core::ErrorKind::InvalidInput) for a name that is given twice or is not
     /// `a-z`, `A-Z`, `0-9`, `_` and `-` beginning with a letter; for an analyzer that is not defined or whose filters
-    /// cannot stand in that order; for an option that the field's type does not have.
+    /// cannot stand in that order; for an option that the field's type does not have, also by a setter that is for fields of
+    /// another type; for a sub-field that cannot take its field's values.
     pub fn build(self) -> Result<Schema> {
         let mut analyzers = BTreeMap::new();
         for (name, analyzer) in self.analyzers {
@@ -152,12 +156,16 @@ impl SchemaBuilder {
 
 fn flatten(mut field: Field, into: &mut Vec<Field>) -> Result<()> {
     let subs = std::mem::take(&mut field.sub_fields);
-    let parent = Arc::clone(&field.name);
+    let (parent, kind) = (Arc::clone(&field.name), field.kind.clone());
     into.push(field);
     for mut sub in subs {
         check_name(&sub.name)?;
         if !sub.sub_fields.is_empty() {
             return Err(Error::invalid_input("a sub-field must not have sub-fields of its own").with_key(&sub.name));
+        }
+        if !kind.shares_values_with(&sub.kind) {
+            let message = format!("a sub-field of {} cannot take the values of {}", sub.kind.as_str(), kind.as_str());
+            return Err(Error::invalid_input(message).with_key(&sub.name));
         }
         sub.name = format!("{parent}.{}", sub.name).into();
         sub.source = Some(Arc::clone(&parent));
@@ -185,6 +193,9 @@ pub struct Field {
     sortable: bool,
     source: Option<Arc<str>>,
     sub_fields: Vec<Self>,
+    /// What was asked of it that it cannot do. Said when the schema is built, for a setter has no way to.
+    #[serde(skip)]
+    misused: Option<&'static str>,
 }
 
 /// What a field holds and how it is searched.
@@ -218,6 +229,12 @@ pub enum FieldKind {
 }
 
 impl FieldKind {
+    /// Whether what is a value of one is a value of the other.
+    fn shares_values_with(&self, other: &Self) -> bool {
+        let text = |kind: &Self| matches!(kind, Self::Text { .. } | Self::Keyword { .. });
+        if text(self) { text(other) } else { self == other }
+    }
+
     /// The kind in a word.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
@@ -298,15 +315,27 @@ impl Field {
             sortable: false,
             source: None,
             sub_fields: Vec::new(),
+            misused: None,
+        }
+    }
+
+    /// Remembers the first thing that it cannot do.
+    const fn misuse(&mut self, what: &'static str) {
+        if self.misused.is_none() {
+            self.misused = Some(what);
         }
     }
 
     /// Takes the analyzer of this name for documents and queries. Text fields only.
     #[must_use]
     pub fn analyzed_by(mut self, name: &str) -> Self {
-        if let FieldKind::Text { analyzer, search_analyzer, .. } = &mut self.kind {
-            *analyzer = name.into();
-            *search_analyzer = Arc::clone(analyzer);
+        match &mut self.kind {
+            FieldKind::Text { analyzer, search_analyzer, .. } if analyzer == search_analyzer => {
+                *analyzer = name.into();
+                *search_analyzer = Arc::clone(analyzer);
+            }
+            FieldKind::Text { .. } => self.misuse("analyzed_by behind searched_by would undo it; say it before"),
+            _ => self.misuse("analyzed_by is for text fields"),
         }
         self
     }
@@ -317,6 +346,8 @@ impl Field {
     pub fn searched_by(mut self, name: &str) -> Self {
         if let FieldKind::Text { search_analyzer, .. } = &mut self.kind {
             *search_analyzer = name.into();
+        } else {
+            self.misuse("searched_by is for text fields");
         }
         self
     }
@@ -326,6 +357,8 @@ impl Field {
     pub const fn without_norms(mut self) -> Self {
         if let FieldKind::Text { norms, .. } = &mut self.kind {
             *norms = Norms::Off;
+        } else {
+            self.misuse("without_norms is for text fields");
         }
         self
     }
@@ -335,6 +368,8 @@ impl Field {
     pub fn normalized(mut self, by: Normalizer) -> Self {
         if let FieldKind::Keyword { normalizer } = &mut self.kind {
             *normalizer = by;
+        } else {
+            self.misuse("normalized is for keyword fields");
         }
         self
     }
@@ -411,6 +446,12 @@ impl Field {
     }
 
     fn check(&self, analyzers: &BTreeMap<Arc<str>, Analyzer>) -> Result<()> {
+        if let Some(misused) = self.misused {
+            return Err(Error::invalid_input(misused));
+        }
+        if !self.indexed && self.sortable {
+            return Err(Error::invalid_input("a field that is not indexed cannot be sorted by"));
+        }
         if !self.indexed && (!self.stored || self.source.is_some()) {
             return Err(Error::invalid_input("a field that is neither indexed nor stored holds nothing"));
         }

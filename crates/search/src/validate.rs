@@ -4,27 +4,13 @@ use std::ops::Bound;
 
 use statehouse_core::{Error, ErrorKind, Result};
 
-use crate::analysis::Tokenizer;
+use crate::analysis::{TokenStream, Tokenizer};
+use crate::limits::{MAX_BOOST, MAX_FUZZY_TERM, MAX_POSITIONS, MAX_VERSION, Size, TermCount, at_most};
 use crate::schema::MAX_TERM_LEN;
 use crate::{
-    DocumentId, Facet, Field, FieldBoost, FieldKind, Fuzziness, MatchQuery, MinimumMatch, MultiMatchQuery, Operation,
-    Projection, Query, Record, Schema, SearchRequest, SortKey, Value,
+    BoolQuery, DocumentId, Facet, Field, FieldBoost, FieldKind, Fuzziness, MatchQuery, MinimumMatch, MultiMatchQuery,
+    Operation, Operator, Projection, Query, Record, Schema, SearchRequest, SortKey, Value,
 };
-
-/// How deep queries may be nested.
-pub const MAX_DEPTH: usize = 20;
-
-/// How many queries one tree may have in all; the terms of a text count one each when it is run.
-pub const MAX_CLAUSES: usize = 1_024;
-
-/// How many values a `terms` or `ids` query may list, as OpenSearch's `index.max_terms_count`.
-pub const MAX_TERMS: usize = 65_536;
-
-/// How long a query's text may be, in bytes.
-pub const MAX_QUERY_TEXT: usize = 10_000;
-
-/// The largest external version: OpenSearch counts in signed numbers, and the next version must fit too.
-pub const MAX_VERSION: u64 = i64::MAX as u64 - 1;
 
 impl Schema {
     /// Checks that an operation fits.
@@ -63,19 +49,27 @@ impl Schema {
     /// Checks that a request fits.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] for an unknown field, a wrong type, a window over
-    /// [`SearchRequest::MAX_WINDOW`], a facet of none or over [`Facet::MAX_SIZE`] values, a tree that is too deep or too
-    /// wide, a boost that is not finite and positive;
+    /// [`ErrorKind::InvalidInput`] for an unknown field, a wrong type, more of anything than its limit (the constants
+    /// `MAX_…` of this crate, [`SearchRequest::MAX_WINDOW`], [`Facet::MAX_SIZE`]), an option outside its range, or options
+    /// that contradict each other; [`ErrorKind::TooLarge`] for too many bytes of values;
     /// [`ErrorKind::Unsupported`] for a field that cannot do what is asked of it.
     pub fn check_request(&self, request: &SearchRequest) -> Result<()> {
+        self.terms_of_request(request, Size::of_request(request)?).map(drop)
+    }
+
+    /// Checks that a request whose size was found to be allowed fits, and counts its terms.
+    pub(crate) fn terms_of_request(&self, request: &SearchRequest, size: Size) -> Result<TermCount> {
         let end = request.from.checked_add(request.size);
         if end.is_none_or(|end| end > SearchRequest::MAX_WINDOW) {
-            return Err(Error::invalid_input("from + size must not be over 10000; narrow the query instead"));
+            let message = format!(
+                "from ({}) + size ({}) must not be over {}; narrow the query instead",
+                request.from,
+                request.size,
+                SearchRequest::MAX_WINDOW
+            );
+            return Err(Error::invalid_input(message));
         }
-        let mut budget = Budget::default();
-        for query in request.filters.iter().chain([&request.query]) {
-            self.check_node(query, 0, &mut budget)?;
-        }
+        let terms = self.terms_of(request.filters.iter().chain([&request.query]), size)?;
         for sort in &request.sort {
             if let SortKey::Field(name) = &sort.key
                 && !self.require(name)?.is_sortable()
@@ -91,7 +85,8 @@ impl Schema {
             }
         }
         request.facets.iter().try_for_each(|facet| self.check_facet(facet))?;
-        request.highlight.iter().try_for_each(|highlight| self.check_highlight(&highlight.field))
+        request.highlight.iter().try_for_each(|highlight| self.check_highlight(&highlight.field))?;
+        Ok(terms)
     }
 
     fn check_facet(&self, facet: &Facet) -> Result<()> {
@@ -110,7 +105,14 @@ impl Schema {
     /// # Errors
     /// As [`check_request`](Self::check_request).
     pub fn check_query(&self, query: &Query) -> Result<()> {
-        self.check_node(query, 0, &mut Budget::default())
+        self.terms_of([query], Size::of([query])?).map(drop)
+    }
+
+    /// Checks that queries whose size was found to be allowed fit, and counts their terms.
+    pub(crate) fn terms_of<'a>(&self, queries: impl IntoIterator<Item = &'a Query>, size: Size) -> Result<TermCount> {
+        let mut terms = TermCount::of(size);
+        queries.into_iter().try_for_each(|query| self.check_node(query, 1.0, &mut terms))?;
+        Ok(terms)
     }
 
     fn check_highlight(&self, name: &str) -> Result<()> {
@@ -122,50 +124,54 @@ impl Schema {
         Err(unsupported("only a text field whose text is stored can be highlighted", name))
     }
 
-    fn check_node(&self, query: &Query, depth: usize, budget: &mut Budget) -> Result<()> {
-        budget.take(depth)?;
-        check_boost(boost_of(query))?;
-        let mut inner = |queries: &[Query]| queries.iter().try_for_each(|q| self.check_node(q, depth + 1, budget));
+    /// The boost is that of all queries around this one.
+    fn check_node(&self, query: &Query, boost: f32, terms: &mut TermCount) -> Result<()> {
+        let boost = check_boost(boost, boost_of(query))?;
+        let inner = |queries: &[Query], terms: &mut TermCount| {
+            queries.iter().try_for_each(|query| self.check_node(query, boost, terms))
+        };
         match query {
             Query::All(_) | Query::None => Ok(()),
-            Query::Match(q) => self.check_match(q),
-            Query::MultiMatch(q) => self.check_multi_match(q),
+            Query::Match(q) => self.check_match(q, terms),
+            Query::MultiMatch(q) => self.check_multi_match(q, boost, terms),
             Query::MatchPrefix(q) => {
-                check_text(&q.text)?;
-                check_minimum(q.minimum_match)?;
-                self.require_text(&q.field).map(drop)
-            }
-            Query::Phrase(q) => check_text(&q.text).and(self.require_text(&q.field).map(drop)),
-            Query::Prefix(q) => check_text(&q.text).and(self.check_prefix(&q.field)),
-            Query::Fuzzy(q) => {
-                check_text(&q.text)?;
+                check_operator(q.operator, q.minimum_match)?;
                 let field = self.require_text(&q.field)?;
-                check_fuzziness(q.fuzziness, &self.normalized(field, &q.text))
+                self.check_tokens(field, &q.text, None, terms)
+            }
+            Query::Phrase(q) => {
+                check_positions("slop", q.slop)?;
+                let field = self.require_text(&q.field)?;
+                self.check_tokens(field, &q.text, None, terms)
+            }
+            Query::Prefix(q) => self.check_prefix(&q.field),
+            Query::Fuzzy(q) => {
+                check_positions("prefix length", q.prefix_length)?;
+                let field = self.require_text(&q.field)?;
+                let fuzzy = check_fuzziness(q.fuzziness, &self.normalized(field, &q.text))?;
+                terms.add(0, usize::from(fuzzy))
             }
             Query::Term(q) => self.check_value(self.indexed(&q.field)?, &q.value),
             Query::Terms(q) => self.check_terms(&q.field, &q.values),
             Query::Range(q) => self.check_range(&q.field, [&q.lower, &q.upper]),
             Query::Exists(q) => self.indexed(&q.field).map(drop),
-            Query::Ids(q) => {
-                check_count(q.ids.len())?;
-                q.ids.iter().try_for_each(|id| DocumentId::new(id).map(drop))
-            }
+            Query::Ids(q) => q.ids.iter().try_for_each(|id| DocumentId::check(id)),
             Query::Bool(q) => {
-                check_minimum(q.minimum_match)?;
-                [&q.must, &q.should, &q.filter, &q.must_not].into_iter().try_for_each(|queries| inner(queries))
+                check_bool(q)?;
+                [&q.must, &q.should, &q.filter, &q.must_not].into_iter().try_for_each(|all| inner(all, terms))
             }
-            Query::DisMax(q) => check_share(q.tie_breaker).and_then(|()| inner(&q.queries)),
-            Query::Constant(q) => inner(std::slice::from_ref(&*q.query)),
+            Query::DisMax(q) => check_share(q.tie_breaker).and_then(|()| inner(&q.queries, terms)),
+            Query::Constant(q) => inner(std::slice::from_ref(&*q.query), terms),
         }
     }
 
-    fn check_match(&self, query: &MatchQuery) -> Result<()> {
-        check_text(&query.text)?;
-        check_minimum(query.minimum_match)?;
+    fn check_match(&self, query: &MatchQuery, terms: &mut TermCount) -> Result<()> {
+        check_operator(query.operator, query.minimum_match)?;
+        check_positions("prefix length", query.prefix_length)?;
         let field = self.indexed(&query.field)?;
         match (field.kind(), query.fuzziness) {
-            (FieldKind::Text { .. }, Some(fuzziness)) => self.check_fuzzy_terms(field, &query.text, fuzziness),
-            (FieldKind::Text { .. }, None) | (FieldKind::Keyword { .. }, None) => Ok(()),
+            (FieldKind::Text { .. }, fuzziness) => self.check_tokens(field, &query.text, fuzziness, terms),
+            (FieldKind::Keyword { .. }, None) => Ok(()),
             (FieldKind::Keyword { .. }, Some(_)) => {
                 Err(unsupported("only text fields can be searched fuzzily", &query.field))
             }
@@ -173,31 +179,33 @@ impl Schema {
         }
     }
 
-    fn check_multi_match(&self, query: &MultiMatchQuery) -> Result<()> {
-        check_text(&query.text)?;
-        check_minimum(query.minimum_match)?;
+    fn check_multi_match(&self, query: &MultiMatchQuery, boost: f32, terms: &mut TermCount) -> Result<()> {
+        check_operator(query.operator, query.minimum_match)?;
+        check_positions("prefix length", query.prefix_length)?;
         check_share(query.tie_breaker)?;
         if query.fields.is_empty() {
             return Err(Error::invalid_input("a multi-match needs at least one field"));
         }
-        for (at, FieldBoost { field: name, boost }) in query.fields.iter().enumerate() {
-            check_boost(*boost)?;
+        for (at, FieldBoost { field: name, boost: own }) in query.fields.iter().enumerate() {
+            check_boost(boost, *own)?;
             let field = self.require_text(name)?;
             if query.fields[..at].iter().any(|earlier| earlier.field == *name) {
                 return Err(invalid("a multi-match must name each field once", name));
             }
-            if let Some(fuzziness) = query.fuzziness {
-                self.check_fuzzy_terms(field, &query.text, fuzziness)?;
-            }
+            terms.add(1, 0)?;
+            self.check_tokens(field, &query.text, query.fuzziness, terms)?;
         }
         Ok(())
     }
 
-    fn check_fuzzy_terms(&self, field: &Field, text: &str, fuzziness: Fuzziness) -> Result<()> {
-        if fuzziness == Fuzziness::Auto {
-            return Ok(());
+    /// Counts the terms of a text, and checks that those that are to have similar ones can.
+    fn check_tokens(&self, field: &Field, text: &str, fuzzy: Option<Fuzziness>, terms: &mut TermCount) -> Result<()> {
+        let mut tokens = TokenStream::new(self.search_analyzer(field)?, text);
+        while tokens.advance() {
+            let fuzzy = fuzzy.map_or(Ok(false), |fuzziness| check_fuzziness(fuzziness, &tokens.token().text))?;
+            terms.add(usize::from(!fuzzy), usize::from(fuzzy))?;
         }
-        self.search_tokens(field, text)?.iter().try_for_each(|token| check_fuzziness(fuzziness, &token.text))
+        Ok(())
     }
 
     fn check_prefix(&self, name: &str) -> Result<()> {
@@ -208,7 +216,6 @@ impl Schema {
     }
 
     fn check_terms(&self, name: &str, values: &[Value]) -> Result<()> {
-        check_count(values.len())?;
         let field = self.indexed(name)?;
         values.iter().try_for_each(|value| self.check_value(field, value))
     }
@@ -267,24 +274,6 @@ impl Schema {
     }
 }
 
-#[derive(Default)]
-struct Budget {
-    clauses: usize,
-}
-
-impl Budget {
-    fn take(&mut self, depth: usize) -> Result<()> {
-        self.clauses += 1;
-        if depth > MAX_DEPTH {
-            return Err(Error::invalid_input("queries must not be nested more than 20 deep"));
-        }
-        if self.clauses > MAX_CLAUSES {
-            return Err(Error::invalid_input("a query must not have more than 1024 clauses"));
-        }
-        Ok(())
-    }
-}
-
 fn fits(field: &Field, value: &Value) -> bool {
     match (field.kind(), value) {
         (FieldKind::Text { .. } | FieldKind::Keyword { .. }, Value::Text(_))
@@ -297,51 +286,73 @@ fn fits(field: &Field, value: &Value) -> bool {
     }
 }
 
-fn check_boost(boost: f32) -> Result<()> {
-    if boost.is_finite() && boost >= 0.0 {
-        return Ok(());
+/// A boost within that of the queries around it; what scores are multiplied by in the end.
+fn check_boost(around: f32, own: f32) -> Result<f32> {
+    let boost = around * own;
+    // Of the two zeros Lucene refuses the negative one.
+    if boost.is_finite() && boost.is_sign_positive() && own.is_sign_positive() && own.max(boost) <= MAX_BOOST {
+        return Ok(boost);
     }
-    Err(Error::invalid_input("a boost must be finite and not negative"))
+    let message = format!("a boost must be from 0 to {MAX_BOOST:e}, also times those around it; found {own:e}");
+    Err(Error::invalid_input(message))
 }
 
 fn check_share(share: f32) -> Result<()> {
     if (0.0..=1.0).contains(&share) { Ok(()) } else { Err(Error::invalid_input("a tie breaker must be from 0 to 1")) }
 }
 
-fn check_minimum(minimum: Option<MinimumMatch>) -> Result<()> {
+fn check_minimum(minimum: MinimumMatch) -> Result<()> {
     match minimum {
-        Some(MinimumMatch::Percent(percent)) if !(-100..=100).contains(&percent) => {
-            Err(Error::invalid_input("a minimum match must be from -100 to 100 percent"))
+        MinimumMatch::Percent(percent) if !(-100..=100).contains(&percent) => {
+            let message = format!("a minimum match must be from -100 to 100 percent, not {percent}");
+            Err(Error::invalid_input(message))
         }
         _ => Ok(()),
     }
 }
 
-fn check_text(text: &str) -> Result<()> {
-    if text.len() <= MAX_QUERY_TEXT {
-        return Ok(());
+fn check_operator(operator: Operator, minimum: Option<MinimumMatch>) -> Result<()> {
+    match minimum {
+        Some(_) if operator == Operator::And => {
+            Err(Error::invalid_input("a minimum match is for Operator::Or; with Operator::And every term is needed"))
+        }
+        Some(minimum) => check_minimum(minimum),
+        None => Ok(()),
     }
-    Err(Error::invalid_input("the text of a query must not be longer than 10000 bytes"))
 }
 
-fn check_count(count: usize) -> Result<()> {
-    if count <= MAX_TERMS {
-        return Ok(());
+fn check_bool(query: &BoolQuery) -> Result<()> {
+    match query.minimum_match {
+        Some(_) if query.should.is_empty() => {
+            Err(Error::invalid_input("a minimum match counts should clauses, of which this bool query has none"))
+        }
+        Some(minimum) => check_minimum(minimum),
+        None => Ok(()),
     }
-    Err(Error::invalid_input("a query must not list more than 65536 values"))
 }
 
-fn check_fuzziness(fuzziness: Fuzziness, term: &str) -> Result<()> {
-    let Fuzziness::Edits(edits) = fuzziness else { return Ok(()) };
-    if edits > 2 {
-        return Err(Error::invalid_input("fuzziness must be 0, 1 or 2 edits"));
+fn check_positions(what: &str, found: u32) -> Result<()> {
+    at_most(&format!("positions of {what}"), found as usize, MAX_POSITIONS as usize)
+}
+
+/// Whether a term has similar ones, if it may.
+fn check_fuzziness(fuzziness: Fuzziness, term: &str) -> Result<bool> {
+    let length = term.chars().count();
+    if let Fuzziness::Edits(edits) = fuzziness {
+        if edits > 2 {
+            return Err(Error::invalid_input(format!("fuzziness must be 0, 1 or 2 edits, not {edits}")));
+        }
+        // A shorter term has similar terms whose similarity is negative, which Lucene fails on.
+        if length < 2 * usize::from(edits) {
+            let message = "fuzziness needs terms of at least twice as many characters; use Fuzziness::Auto";
+            return Err(Error::invalid_input(message));
+        }
     }
-    // A shorter term has similar terms whose similarity is negative, which Lucene fails on.
-    if term.chars().count() < 2 * usize::from(edits) {
-        let message = "fuzziness needs terms of at least twice as many characters; use Fuzziness::Auto";
-        return Err(Error::invalid_input(message));
+    let fuzzy = fuzziness.edits(length) > 0;
+    if fuzzy {
+        at_most("characters in a fuzzy term", length, MAX_FUZZY_TERM)?;
     }
-    Ok(())
+    Ok(fuzzy)
 }
 
 const fn boost_of(query: &Query) -> f32 {

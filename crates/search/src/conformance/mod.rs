@@ -50,6 +50,8 @@ macro_rules! search_conformance {
             minimum_match_counts_and_takes_shares
             fuzzy_match_finds_misspelt_words
             fuzzy_match_keeps_the_prefix_it_is_told
+            fuzzy_words_with_a_similar_term_in_common_add_up
+            many_fuzzy_words_share_the_terms_that_are_allowed
             multi_match_takes_the_best_field_or_the_sum
             phrase_needs_the_order_and_slop_loosens_it
             a_phrase_does_not_cross_values
@@ -79,6 +81,10 @@ macro_rules! search_conformance {
             unknown_fields_and_wrong_types_are_refused
             what_a_field_cannot_do_is_unsupported
             queries_too_deep_or_too_wide_are_refused
+            requests_over_a_limit_are_refused_with_the_numbers
+            the_terms_of_all_texts_count_together
+            options_out_of_range_are_refused
+            options_that_contradict_each_other_are_refused
             a_window_over_the_limit_is_refused
             a_closed_index_says_so
         );

@@ -1,7 +1,7 @@
 //! Cases about what each query finds.
 
 use super::{id_set, ids, put, put_titles, record, scores};
-use crate::{FieldBoost, Fuzziness, MinimumMatch, Operator, Query, SearchIndex, Value};
+use crate::{FieldBoost, Fuzziness, MinimumMatch, Operator, Query, SearchIndex, SearchIndexExt, SearchRequest, Value};
 
 /// More terms and rarer terms score higher.
 pub async fn match_finds_any_of_the_terms_best_first(index: &dyn SearchIndex) {
@@ -48,6 +48,45 @@ pub async fn fuzzy_match_keeps_the_prefix_it_is_told(index: &dyn SearchIndex) {
     let query = Query::matches("title", "hsart").fuzzy();
     assert_eq!(id_set(index, query.clone()).await, ["0"]);
     assert_eq!(id_set(index, query.prefix_length(2)).await, [""; 0]);
+}
+
+/// Whatever else the words are similar to: the rank of a term that is found by both does not depend on which was first.
+pub async fn fuzzy_words_with_a_similar_term_in_common_add_up(index: &dyn SearchIndex) {
+    // Frequent and rare terms, so that the words are ranked by different frequencies.
+    let mut titles = vec!["heart", "hart", "heard", "beard"];
+    titles.extend(["beard"; 20]);
+    titles.extend(["other words in a title"; 10]);
+    put_titles(index, &titles).await;
+    let word = |text: &str| Query::matches("title", text).fuzzy();
+    let of = async |query: Query| {
+        let request = SearchRequest::new(query).with_filter(Query::ids(["0", "1", "2", "3"]));
+        let mut found: Vec<_> = index.search(&request).await.expect("the search succeeds").hits;
+        found.sort_by(|a, b| a.id().cmp(b.id()));
+        found.into_iter().map(|hit| (hit.id().clone(), hit.score.expect("a score"))).collect::<Vec<_>>()
+    };
+    let (first, second) = (of(word("hearts").into()).await, of(word("bears").into()).await);
+    let both = Query::bool().should(word("hearts")).should(word("bears"));
+    for query in [word("hearts bears").into(), word("bears hearts").into(), both.into()] {
+        for (id, score) in of(query).await {
+            let one = |list: &[(_, f32)]| list.iter().find(|(other, _)| *other == id).map_or(0.0, |(_, score)| *score);
+            let sum = one(&first) + one(&second);
+            assert!((score - sum).abs() < 1e-5 * sum, "{id}: {score} is not {sum}");
+        }
+    }
+}
+
+/// The more words, the fewer similar terms for each, and never an error that depends on what the index holds.
+pub async fn many_fuzzy_words_share_the_terms_that_are_allowed(index: &dyn SearchIndex) {
+    let names: Vec<_> = (0..60)
+        .map(|n| format!("word{}", char::from(b'a' + n % 26).to_string().repeat(1 + usize::from(n) / 26)))
+        .collect();
+    put(index, names.iter().map(|name| record(name).with("synonym", &**name))).await;
+    let text = |count: usize| names.iter().cycle().take(count).map(|name| name.as_str()).collect::<Vec<_>>().join(" ");
+    // 100 words with at most 8 similar terms each.
+    let found = ids(index, Query::matches("synonym", text(100)).fuzzy()).await;
+    assert_eq!(found.len(), 60);
+    // One word has more than 8 similar terms here.
+    assert!(ids(index, Query::matches("synonym", text(1)).fuzzy()).await.len() > 8);
 }
 
 /// With boosts.

@@ -4,8 +4,10 @@ use statehouse_core::ErrorKind;
 
 use super::{found, ids, put, put_titles, record};
 use crate::{
-    Facet, Fuzziness, Highlight, MAX_CLAUSES, MAX_DEPTH, Projection, Query, SearchIndex, SearchIndexExt, SearchRequest,
-    Sort, Value,
+    Facet, FieldBoost, Fuzziness, Highlight, MAX_BOOST, MAX_CLAUSES, MAX_DEPTH, MAX_FACETS, MAX_FUZZY_TERM,
+    MAX_HIGHLIGHTS, MAX_POSITIONS, MAX_PROJECTED, MAX_QUERY_TEXT, MAX_REQUEST_TEXT, MAX_SORTS, MAX_TERMS,
+    MAX_VALUE_BYTES, MinimumMatch, Operator, Projection, Query, SearchIndex, SearchIndexExt, SearchRequest, Sort,
+    Value,
 };
 
 /// Whatever order they were written in.
@@ -263,6 +265,114 @@ pub async fn queries_too_deep_or_too_wide_are_refused(index: &dyn SearchIndex) {
     assert_eq!(refusal(index, wide).await, ErrorKind::InvalidInput);
     let long = "word ".repeat(3_000);
     assert_eq!(refusal(index, Query::matches("title", long)).await, ErrorKind::InvalidInput);
+}
+
+/// How many there are and how many there may be, so that a user can be told.
+pub async fn requests_over_a_limit_are_refused_with_the_numbers(index: &dyn SearchIndex) {
+    let all = || SearchRequest::new(Query::all());
+    let sorted = (0..=MAX_SORTS).fold(all(), |request, _| request.with_sort(Sort::by("rank")));
+    let counted = (0..=MAX_FACETS).fold(all(), |request, _| request.with_facet(Facet::field("code")));
+    let marked = (0..=MAX_HIGHLIGHTS).fold(all(), |request, _| request.with_highlight(Highlight::field("title")));
+    let projected = all().with_projection(Projection::Fields(vec!["code".into(); MAX_PROJECTED + 1]));
+    let half = || Query::terms("rank", (0..=MAX_TERMS as i64 / 2).collect::<Vec<_>>());
+    let listed = SearchRequest::new(half()).with_filter(half());
+    let long = "x".repeat(MAX_FUZZY_TERM + 1);
+    let texts = (0..11).fold(Query::bool(), |query, _| query.should(Query::phrase("title", "x".repeat(9_999))));
+    for (request, found, limit) in [
+        (sorted, MAX_SORTS + 1, MAX_SORTS),
+        (counted, MAX_FACETS + 1, MAX_FACETS),
+        (marked, MAX_HIGHLIGHTS + 1, MAX_HIGHLIGHTS),
+        (projected, MAX_PROJECTED + 1, MAX_PROJECTED),
+        (listed, MAX_TERMS + 2, MAX_TERMS),
+        (Query::fuzzy("title", long.clone()).into(), MAX_FUZZY_TERM + 1, MAX_FUZZY_TERM),
+        (Query::matches("title", "x".repeat(MAX_QUERY_TEXT + 1)).into(), MAX_QUERY_TEXT + 1, MAX_QUERY_TEXT),
+        (texts.into(), 11 * 9_999, MAX_REQUEST_TEXT),
+        (Query::phrase("title", "heart attack").slop(MAX_POSITIONS + 1).into(), 1 << 31, MAX_POSITIONS as usize),
+        (Query::fuzzy("title", "heart").prefix_length(u32::MAX).into(), u32::MAX as usize, MAX_POSITIONS as usize),
+        (Query::matches("title", "heart").fuzzy().prefix_length(1 << 31).into(), 1 << 31, MAX_POSITIONS as usize),
+    ] {
+        let error = index.search(&request).await.expect_err("the request is refused");
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+        let message = error.message();
+        assert!(message.contains(&found.to_string()) && message.contains(&limit.to_string()), "{message}");
+    }
+    let bytes = MAX_VALUE_BYTES / 512;
+    let many = Query::ids((0..=bytes).map(|n| format!("{n:0>512}")));
+    assert_eq!(refusal(index, many).await, ErrorKind::TooLarge);
+    assert_eq!(found(index, &Query::matches("label", long).fuzziness(Fuzziness::Edits(0)).into()).await, [""; 0]);
+    assert_eq!(found(index, &Query::phrase("title", "heart attack").slop(MAX_POSITIONS).into()).await, [""; 0]);
+}
+
+/// In every query of the tree, in every field, in the filters.
+pub async fn the_terms_of_all_texts_count_together(index: &dyn SearchIndex) {
+    let words = |count: usize| "a ".repeat(count);
+    let matches = |count| Query::matches("title", words(count));
+    // A query counts one too.
+    let most = MAX_CLAUSES - 1;
+    assert_eq!(found(index, &matches(most).into()).await, [""; 0]);
+    assert_eq!(found(index, &Query::phrase("title", words(most)).into()).await, [""; 0]);
+    let two = Query::bool().should(matches(most / 2)).should(matches(most / 2));
+    let fuzzy = Query::matches("title", "word ".repeat(MAX_CLAUSES / 2)).fuzzy();
+    for request in [
+        SearchRequest::new(matches(most + 1)),
+        Query::phrase("title", words(most + 1)).into(),
+        Query::matches_prefix("title", words(most + 1)).into(),
+        two.into(),
+        Query::multi_match(["title", "synonym"], words(most / 2)).into(),
+        SearchRequest::new(matches(most / 2)).with_filter(matches(most / 2 + 1)),
+        fuzzy.into(),
+    ] {
+        let error = index.search(&request).await.expect_err("the request is refused");
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+        assert!(error.message().contains("1024"), "{error}");
+        if request.filters.is_empty() {
+            assert_eq!(index.count(&request.query).await.expect_err("refused").kind(), ErrorKind::InvalidInput);
+        }
+    }
+}
+
+/// Boosts also multiplied with those around them.
+pub async fn options_out_of_range_are_refused(index: &dyn SearchIndex) {
+    let all = |boost| Query::all().boost(boost);
+    let queries: [Query; 9] = [
+        all(-1.0).into(),
+        all(-0.0).into(),
+        all(f32::INFINITY).into(),
+        all(2.0 * MAX_BOOST).into(),
+        Query::bool().must(all(MAX_BOOST)).boost(2.0).into(),
+        Query::multi_match([FieldBoost::new("title", MAX_BOOST)], "x").boost(2.0).into(),
+        Query::dis_max([all(1.0)]).tie_breaker(1.5).into(),
+        Query::matches("title", "a b").minimum_match(MinimumMatch::Percent(101)).into(),
+        Query::bool().should(all(1.0)).minimum_match(MinimumMatch::Percent(-101)).into(),
+    ];
+    for query in queries {
+        let shown = format!("{query:?}");
+        assert_eq!(refusal(index, query).await, ErrorKind::InvalidInput, "{shown}");
+    }
+    put_titles(index, &["a"]).await;
+    assert_eq!(found(index, &all(MAX_BOOST).into()).await, ["0"]);
+    assert_eq!(found(index, &Query::bool().must(all(MAX_BOOST)).boost(1.0 / MAX_BOOST).into()).await, ["0"]);
+}
+
+/// Instead of one of them winning, on each backend another.
+pub async fn options_that_contradict_each_other_are_refused(index: &dyn SearchIndex) {
+    let tag = || Query::term("tag", "x");
+    let one = MinimumMatch::Count(1);
+    for minimum in [one, MinimumMatch::Count(0), MinimumMatch::Count(-1), MinimumMatch::Percent(50)] {
+        let queries: [Query; 7] = [
+            Query::matches("title", "heart attack").operator(Operator::And).minimum_match(minimum).into(),
+            Query::matches("code", "x").operator(Operator::And).minimum_match(minimum).into(),
+            Query::multi_match(["title"], "heart attack").operator(Operator::And).minimum_match(minimum).into(),
+            Query::starts_with_words("title", "hea att").minimum_match(minimum).into(),
+            Query::bool().must(tag()).minimum_match(minimum).into(),
+            Query::bool().must_not(tag()).filter(tag()).minimum_match(minimum).into(),
+            Query::constant(Query::bool().minimum_match(minimum)).into(),
+        ];
+        for query in queries {
+            let shown = format!("{query:?}");
+            assert_eq!(refusal(index, query).await, ErrorKind::InvalidInput, "{shown}");
+        }
+    }
 }
 
 /// As OpenSearch's `index.max_result_window`.

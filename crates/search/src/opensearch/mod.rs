@@ -28,6 +28,8 @@ use self::bulk::Run;
 use self::client::{Call, Client};
 pub use self::config::OpenSearchConfig;
 use self::error::Effect;
+use crate::limits::Size;
+use crate::work::{Stop, away};
 use crate::{
     BulkOptions, BulkReport, DocumentId, Operation, Outcome, Projection, Query, Record, Refresh, Schema, SearchIndex,
     SearchOptions, SearchRequest, SearchResponse, capability,
@@ -163,19 +165,35 @@ impl OpenSearchIndex {
 
     async fn search_of(&self, request: &SearchRequest, options: &SearchOptions) -> Result<SearchResponse> {
         self.check_open()?;
-        self.schema.check_request(request)?;
-        let body = search::body(&self.schema, request)?;
-        let call = Call::ask(&self.search_path, &body).within(options.timeout);
-        let answer = self.client.send(&call).await?;
-        search::response(&self.schema, request, &answer)
+        let start = Instant::now();
+        let size = Size::of_request(request)?;
+        let call = if size.is_small() {
+            search::call(&self.schema, &self.search_path, request, size)?
+        } else {
+            let (schema, path, request) = (Arc::clone(&self.schema), self.search_path.clone(), request.clone());
+            away(None, move |_| search::call(&schema, &path, &request, size)).await?
+        };
+        let answer = self.client.send(&call.within(options.timeout)).await?;
+        if request.highlight.is_empty() && answer.len() <= SHORT_ANSWER {
+            return search::response(&self.schema, request, &answer, &Stop::default());
+        }
+        // Reading and marking grow with the documents, so they have their own thread and what is left of the deadline.
+        let left = options.timeout.unwrap_or(self.deadline).saturating_sub(start.elapsed());
+        let (schema, request) = (Arc::clone(&self.schema), request.clone());
+        away(Some(left), move |stop| search::response(&schema, &request, &answer, stop)).await
     }
 
     async fn count_of(&self, query: &Query, options: &SearchOptions) -> Result<u64> {
         self.check_open()?;
-        self.schema.check_query(query)?;
-        let body = json!({ "query": query::compile(&self.schema, query)? });
-        let call = Call::ask(format!("/{}/_count", self.alias), &body).within(options.timeout);
-        let answer: search::Count = self.client.read(&call).await?;
+        let size = Size::of([query])?;
+        let path = format!("/{}/_count", self.alias);
+        let call = if size.is_small() {
+            search::count_call(&self.schema, path, query, size)?
+        } else {
+            let (schema, query) = (Arc::clone(&self.schema), query.clone());
+            away(None, move |_| search::count_call(&schema, path, &query, size)).await?
+        };
+        let answer: search::Count = self.client.read(&call.within(options.timeout)).await?;
         answer.check()
     }
 
@@ -195,6 +213,9 @@ impl OpenSearchIndex {
 struct ClusterHealth {
     status: String,
 }
+
+/// How long an answer may be to be read in place, in bytes: a fraction of a millisecond.
+const SHORT_ANSWER: usize = 64 << 10;
 
 fn search_path(alias: &str, several_shards: bool) -> String {
     let copy = RandomState::new().hash_one(alias);

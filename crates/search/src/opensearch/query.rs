@@ -8,19 +8,22 @@ use std::ops::Bound;
 use serde_json::{Map, Value as Json, json};
 use statehouse_core::Result;
 
-use super::mapping::{needs_presence, presence};
+use super::mapping::{ID, needs_presence, presence};
+use crate::limits::TermCount;
 use crate::{
-    BoolQuery, Field, FieldKind, Fuzziness, MatchPrefixQuery, MatchQuery, MinimumMatch, MultiMatchMode,
+    BoolQuery, Field, FieldBoost, FieldKind, Fuzziness, MatchPrefixQuery, MatchQuery, MinimumMatch, MultiMatchMode,
     MultiMatchQuery, Operator, PrefixWords, Query, RangeQuery, Schema, Value,
 };
 
 /// The query as the server takes it. It must have passed [`Schema::check_query`].
-pub(super) fn compile(schema: &Schema, query: &Query) -> Result<Json> {
-    Compiler { schema }.query(query)
+pub(super) fn compile(schema: &Schema, query: &Query, terms: TermCount) -> Result<Json> {
+    Compiler { schema, similar: terms.similar() }.query(query)
 }
 
 struct Compiler<'a> {
     schema: &'a Schema,
+    /// How many similar terms may stand for one.
+    similar: usize,
 }
 
 impl Compiler<'_> {
@@ -29,7 +32,7 @@ impl Compiler<'_> {
             Query::All(q) => json!({ "match_all": { "boost": q.boost } }),
             Query::None => nothing(),
             Query::Match(q) => self.matches(q)?,
-            Query::MultiMatch(q) => multi_match(q),
+            Query::MultiMatch(q) => self.multi_match(q)?,
             Query::MatchPrefix(q) => self.match_prefix(q)?,
             Query::Phrase(q) => {
                 on(&q.field, "match_phrase", json!({ "query": q.text, "slop": q.slop, "boost": q.boost }))
@@ -40,9 +43,7 @@ impl Compiler<'_> {
             }
             Query::Fuzzy(q) => {
                 let text = self.schema.normalized(self.field(&q.field)?, &q.text);
-                let mut options = json!({ "value": text, "boost": q.boost });
-                set_fuzziness(&mut options, q.fuzziness, q.prefix_length);
-                on(&q.field, "fuzzy", options)
+                self.fuzzy(&q.field, &text, (q.fuzziness, q.prefix_length), q.boost)
             }
             Query::Term(q) => self.term(&q.field, &q.value, q.boost)?,
             Query::Terms(q) => {
@@ -97,12 +98,53 @@ impl Compiler<'_> {
         if matches!(field.kind(), FieldKind::Keyword { .. }) {
             return self.term(&query.field, &Value::Text(query.text.clone()), query.boost);
         }
+        if let Some(fuzziness) = query.fuzziness {
+            let clauses = Clauses { operator: query.operator, minimum: query.minimum_match, boost: query.boost };
+            return self.fuzzy_match(field, &query.text, (fuzziness, query.prefix_length), &clauses);
+        }
         let mut options = json!({ "query": query.text, "boost": query.boost });
         set_terms(&mut options, query.operator, query.minimum_match);
-        if let Some(fuzziness) = query.fuzziness {
-            set_fuzziness(&mut options, fuzziness, query.prefix_length);
-        }
         Ok(on(&query.field, "match", options))
+    }
+
+    /// A term, and those that are similar to it. Apart from what it stands in: Lucene makes one of equal terms, which
+    /// here carry statistics that are not their own, and takes those of either. Nothing has the second id.
+    fn fuzzy(&self, field: &str, term: &str, (fuzziness, prefix_length): (Fuzziness, u32), boost: f32) -> Json {
+        if fuzziness.edits(term.chars().count()) == 0 {
+            return on(field, "term", json!({ "value": term, "boost": boost }));
+        }
+        let mut options = json!({ "value": term, "max_expansions": self.similar });
+        options["fuzziness"] = match fuzziness {
+            Fuzziness::Auto => "AUTO".into(),
+            Fuzziness::Edits(edits) => edits.into(),
+        };
+        options["prefix_length"] = prefix_length.into();
+        let nothing = on(ID, "term", json!({ "value": "\u{0}", "boost": 0.0 }));
+        json!({ "dis_max": { "queries": [on(field, "fuzzy", options), nothing], "boost": boost } })
+    }
+
+    /// The terms of a text, each with those that are similar to it.
+    fn fuzzy_match(&self, field: &Field, text: &str, fuzzy: (Fuzziness, u32), clauses: &Clauses) -> Result<Json> {
+        let tokens = self.schema.search_tokens(field, text)?;
+        Ok(match tokens.as_slice() {
+            [] => nothing(),
+            [one] => self.fuzzy(field.name(), &one.text, fuzzy, clauses.boost),
+            several => clauses.of(several.iter().map(|token| self.fuzzy(field.name(), &token.text, fuzzy, 1.0))),
+        })
+    }
+
+    fn multi_match(&self, query: &MultiMatchQuery) -> Result<Json> {
+        let Some(fuzziness) = query.fuzziness else { return Ok(multi_match(query)) };
+        let fields = query.fields.iter().map(|FieldBoost { field, boost }| {
+            let clauses = Clauses { operator: query.operator, minimum: query.minimum_match, boost: *boost };
+            self.fuzzy_match(self.field(field)?, &query.text, (fuzziness, query.prefix_length), &clauses)
+        });
+        let fields = fields.collect::<Result<Vec<_>>>()?;
+        let tie_breaker = match query.mode {
+            MultiMatchMode::BestFields => query.tie_breaker,
+            MultiMatchMode::MostFields => 1.0,
+        };
+        Ok(json!({ "dis_max": { "queries": fields, "tie_breaker": tie_breaker, "boost": query.boost } }))
     }
 
     fn match_prefix(&self, query: &MatchPrefixQuery) -> Result<Json> {
@@ -117,13 +159,8 @@ impl Compiler<'_> {
         if words.is_empty() {
             return Ok(nothing());
         }
-        let needed = match (query.operator, query.minimum_match) {
-            _ if words.len() == 1 => 1,
-            (Operator::And, _) => words.len(),
-            (Operator::Or, Some(minimum)) => minimum.of(words.len()).max(1),
-            (Operator::Or, None) => 1,
-        };
-        Ok(json!({ "bool": { "should": words, "minimum_should_match": needed, "boost": query.boost } }))
+        let clauses = Clauses { operator: query.operator, minimum: query.minimum_match, boost: query.boost };
+        Ok(clauses.of(words.into_iter()))
     }
 
     fn range(&self, query: &RangeQuery) -> Result<Json> {
@@ -158,6 +195,31 @@ impl Compiler<'_> {
     }
 }
 
+/// How the terms of a text are combined.
+struct Clauses {
+    operator: Operator,
+    minimum: Option<MinimumMatch>,
+    boost: f32,
+}
+
+impl Clauses {
+    fn of(&self, words: impl ExactSizeIterator<Item = Json>) -> Json {
+        let count = words.len();
+        let words: Vec<_> = words.collect();
+        let needed = match self.minimum {
+            _ if count == 1 => 1,
+            Some(minimum) => minimum.of(count).max(1),
+            None => 1,
+        };
+        match self.operator {
+            Operator::And => json!({ "bool": { "must": words, "boost": self.boost } }),
+            Operator::Or => {
+                json!({ "bool": { "should": words, "minimum_should_match": needed, "boost": self.boost } })
+            }
+        }
+    }
+}
+
 fn multi_match(query: &MultiMatchQuery) -> Json {
     let fields: Vec<_> = query.fields.iter().map(|field| format!("{}^{}", field.field, field.boost)).collect();
     let mut options = json!({ "query": query.text, "fields": fields, "boost": query.boost });
@@ -169,9 +231,6 @@ fn multi_match(query: &MultiMatchQuery) -> Json {
         options["tie_breaker"] = query.tie_breaker.into();
     }
     set_terms(&mut options, query.operator, query.minimum_match);
-    if let Some(fuzziness) = query.fuzziness {
-        set_fuzziness(&mut options, fuzziness, query.prefix_length);
-    }
     json!({ "multi_match": options })
 }
 
@@ -185,14 +244,6 @@ fn set_terms(options: &mut Json, operator: Operator, minimum: Option<MinimumMatc
         Some(MinimumMatch::Percent(percent)) => format!("{percent}%").into(),
         None => return,
     };
-}
-
-fn set_fuzziness(options: &mut Json, fuzziness: Fuzziness, prefix_length: u32) {
-    options["fuzziness"] = match fuzziness {
-        Fuzziness::Auto => "AUTO".into(),
-        Fuzziness::Edits(edits) => edits.into(),
-    };
-    options["prefix_length"] = prefix_length.into();
 }
 
 fn on(field: &str, kind: &str, options: Json) -> Json {

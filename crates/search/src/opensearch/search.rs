@@ -9,21 +9,36 @@ use serde_json::value::RawValue;
 use serde_json::{Value as Json, json};
 use statehouse_core::{Error, ErrorKind, Result};
 
+use super::client::Call;
 use super::error;
 use super::mapping::{ID, needs_presence, presence};
 use super::query::compile;
 use super::source;
 use crate::facet::Facets;
 use crate::highlight::Marker;
+use crate::limits::{Size, TermCount};
+use crate::work::Stop;
 use crate::{
     Facet, FacetValue, FieldKind, Hit, Missing, Order, Projection, Query, Schema, SearchRequest, SearchResponse,
     SortKey, Value,
 };
 
+/// The search, if the schema allows it.
+pub(super) fn call(schema: &Schema, path: &str, request: &SearchRequest, size: Size) -> Result<Call> {
+    let terms = schema.terms_of_request(request, size)?;
+    Ok(Call::ask(path, &body(schema, request, terms)?))
+}
+
+/// The count, if the schema allows it.
+pub(super) fn count_call(schema: &Schema, path: String, query: &Query, size: Size) -> Result<Call> {
+    let terms = schema.terms_of([query], size)?;
+    Ok(Call::ask(path, &json!({ "query": compile(schema, query, terms)? })))
+}
+
 /// The body of a search. The request must have passed [`Schema::check_request`].
-pub(super) fn body(schema: &Schema, request: &SearchRequest) -> Result<Json> {
+fn body(schema: &Schema, request: &SearchRequest, counted: TermCount) -> Result<Json> {
     let mut body = json!({
-        "query": filtered(schema, &request.query, &request.filters)?,
+        "query": filtered(schema, &request.query, &request.filters, counted)?,
         "from": request.from,
         "size": request.size,
         "sort": sort(schema, request)?,
@@ -43,12 +58,12 @@ fn terms(facet: &Facet) -> Json {
     json!({ "terms": { "field": &*facet.field, "size": facet.size, "shard_size": 10 * Facet::MAX_SIZE } })
 }
 
-fn filtered(schema: &Schema, query: &Query, filters: &[Query]) -> Result<Json> {
-    let query = compile(schema, query)?;
+fn filtered(schema: &Schema, query: &Query, filters: &[Query], counted: TermCount) -> Result<Json> {
+    let query = compile(schema, query, counted)?;
     if filters.is_empty() {
         return Ok(query);
     }
-    let filters: Vec<_> = filters.iter().map(|filter| compile(schema, filter)).collect::<Result<_>>()?;
+    let filters: Vec<_> = filters.iter().map(|filter| compile(schema, filter, counted)).collect::<Result<_>>()?;
     Ok(json!({ "bool": { "must": query, "filter": filters } }))
 }
 
@@ -208,12 +223,13 @@ impl<'a> Answer<'a> {
 }
 
 /// The answer in our own words.
-pub(super) fn response(schema: &Schema, request: &SearchRequest, body: &[u8]) -> Result<SearchResponse> {
+pub(super) fn response(schema: &Schema, request: &SearchRequest, body: &[u8], stop: &Stop) -> Result<SearchResponse> {
     let answer = Answer::read(body)?;
-    let marker = Marker::new(schema, request)?;
+    let mut marker = Marker::new(schema, request, stop)?;
     let hits = answer.hits.hits.into_iter().map(|raw| {
+        stop.check()?;
         let full = source::record(schema, &raw.id, raw.version, raw.source)?;
-        let highlights = marker.mark(&full);
+        let highlights = marker.mark(&full)?;
         let mut hit = Hit::new(source::project(full, schema, &request.projection), raw.score);
         hit.sort = sort_values(schema, request, &raw.sort)?;
         hit.highlights = highlights;

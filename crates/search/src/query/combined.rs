@@ -80,7 +80,7 @@ impl BoolQuery {
         self
     }
 
-    /// How many of the `should` queries are needed.
+    /// How many of the `should` queries are needed. Refused where there are none.
     #[must_use]
     pub const fn minimum_match(mut self, minimum: MinimumMatch) -> Self {
         self.minimum_match = Some(minimum);

@@ -31,8 +31,8 @@ pub struct TermQuery {
 pub struct TermsQuery {
     /// The field.
     pub field: Arc<str>,
-    /// The values, of the field's type.
-    pub values: Vec<Value>,
+    /// The values, of the field's type; shared by clones, for there may be many.
+    pub values: Arc<[Value]>,
     /// See [`boost`](Self::boost).
     pub boost: f32,
 }
@@ -95,8 +95,8 @@ pub struct ExistsQuery {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct IdsQuery {
-    /// The ids.
-    pub ids: Vec<String>,
+    /// The ids; shared by clones, for there may be many.
+    pub ids: Arc<[String]>,
     /// See [`boost`](Self::boost).
     pub boost: f32,
 }

@@ -96,7 +96,7 @@ macro_rules! match_options {
                 self
             }
 
-            /// How many of the terms are needed, with [`Operator::Or`].
+            /// How many of the terms are needed. With [`Operator::And`], which needs all of them, it is refused.
             #[must_use]
             pub const fn minimum_match(mut self, minimum: MinimumMatch) -> Self {
                 self.minimum_match = Some(minimum);
@@ -110,13 +110,14 @@ match_options!(MatchQuery, MultiMatchQuery, MatchPrefixQuery);
 macro_rules! fuzzy_options {
     ($($kind:ident),*) => {$(
         impl $kind {
-            /// Also finds similar terms, by [`Fuzziness::Auto`]: the 50 most similar ones for each term.
+            /// Also finds similar terms, by [`Fuzziness::Auto`]: the 50 most similar ones for each term, fewer where the
+            /// request has more than about 20 such terms, see [`MAX_CLAUSES`](crate::MAX_CLAUSES).
             #[must_use]
             pub const fn fuzzy(self) -> Self {
                 self.fuzziness(Fuzziness::Auto)
             }
 
-            /// Also finds similar terms: the 50 most similar ones for each term.
+            /// Also finds similar terms: as [`fuzzy`](Self::fuzzy).
             #[must_use]
             pub const fn fuzziness(mut self, fuzziness: Fuzziness) -> Self {
                 self.fuzziness = Some(fuzziness);
@@ -249,7 +250,8 @@ pub struct PrefixQuery {
     pub boost: f32,
 }
 
-/// Terms similar to one: the 50 most similar. Text fields only.
+/// Terms similar to one: the 50 most similar, see [`MatchQuery::fuzzy`]. Text fields only, and a term of at most
+/// [`MAX_FUZZY_TERM`](crate::MAX_FUZZY_TERM) code points.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct FuzzyQuery {

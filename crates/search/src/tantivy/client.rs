@@ -1,23 +1,22 @@
 //! What goes to disk: one writer per folder, the writes it has not committed yet, and the traces of deletes.
 
-use std::collections::HashMap;
-use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use statehouse_core::{Error, ErrorKind, Result};
-use tantivy::directory::{Directory, MmapDirectory, RamDirectory};
+use serde::{Deserialize, Serialize};
+use statehouse_core::{Error, ErrorKind, Result, Retry};
+use tantivy::directory::RamDirectory;
 use tantivy::{DocAddress, Index, IndexReader, IndexWriter, ReloadPolicy, Term};
 
 use super::collect::Found;
 use super::config::TantivyConfig;
-use super::error::{BACKEND, map_error, map_io};
+use super::error::{BACKEND, map_error};
+use super::folder;
 use super::mapping::{Mapping, StoredForm, Wanted};
+use super::pending::{Change, Pending, Traces, Undo};
 use super::snapshot::Snapshot;
 use crate::{DocumentId, Durability, Operation, Outcome, Record, Refresh, Schema};
-
-/// Where the schema is kept, beside tantivy's files.
-const SCHEMA_FILE: &str = "statehouse-schema.json";
 
 /// An open index: a writer behind a lock, and the snapshot that searches use.
 pub(super) struct Client {
@@ -27,7 +26,9 @@ pub(super) struct Client {
     reader: IndexReader,
     writer: Mutex<Writer>,
     snapshot: RwLock<Arc<Snapshot>>,
-    pending: RwLock<HashMap<DocumentId, Pending>>,
+    pending: Pending,
+    failure: Mutex<Option<Error>>,
+    largest: AtomicU64,
 }
 
 impl std::fmt::Debug for Client {
@@ -37,20 +38,20 @@ impl std::fmt::Debug for Client {
 }
 
 struct Writer {
-    /// `None` once closed, and after a failed commit until the next write.
+    /// `None` once closed, and after a failure until the next write.
     inner: Option<IndexWriter>,
     closed: bool,
-    /// Versions of deleted documents, and since when. Only what is absent now is looked up here: a document that is there
-    /// was written later, or its delete was never committed.
-    deleted: HashMap<DocumentId, (u64, Duration)>,
+    /// Versions of deleted documents. Only what is absent now is looked up here: a document that is there was written
+    /// later, or its delete was never committed.
+    deleted: Traces,
+    /// Whether something is pending.
     uncommitted: bool,
 }
 
-/// A write that no snapshot shows yet.
-#[derive(Clone, Debug)]
-enum Pending {
-    Written { version: u64, source: Arc<[u8]> },
-    Deleted,
+/// What a commit says besides its segments.
+#[derive(Serialize, Deserialize)]
+struct Payload {
+    largest_document: u64,
 }
 
 /// What the index knows of an id before a write.
@@ -67,15 +68,29 @@ impl Client {
         let inner = Some(open_writer(&index, &config)?);
         let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into().map_err(map_error)?;
         let snapshot = Snapshot::new(reader.searcher(), Arc::clone(&mapping), None)?;
+        let payload = index.load_metas().map_err(map_error)?.payload;
+        let known = payload.and_then(|text| serde_json::from_str::<Payload>(&text).ok());
+        let largest = match known {
+            _ if snapshot.segments.is_empty() => 0,
+            Some(payload) => payload.largest_document,
+            None => u64::MAX,
+        };
         Ok(Self {
             mapping,
             config,
             index,
             reader,
-            writer: Mutex::new(Writer { inner, closed: false, deleted: HashMap::new(), uncommitted: false }),
+            writer: Mutex::new(Writer { inner, closed: false, deleted: Traces::default(), uncommitted: false }),
             snapshot: RwLock::new(Arc::new(snapshot)),
-            pending: RwLock::default(),
+            pending: Pending::default(),
+            failure: Mutex::default(),
+            largest: AtomicU64::new(largest),
         })
+    }
+
+    /// No document is longer than this, in bytes: neither its stored form nor all that was indexed of it.
+    pub(super) fn largest_document(&self) -> u64 {
+        self.largest.load(Ordering::Relaxed)
     }
 
     /// What searches see now.
@@ -84,22 +99,32 @@ impl Client {
     }
 
     fn writer(&self) -> MutexGuard<'_, Writer> {
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+        self.writer.lock().unwrap_or_else(|poisoned| {
+            // A panic left it half way; what is pending goes into a new one.
+            let mut writer = poisoned.into_inner();
+            (writer.inner, writer.uncommitted) = (None, true);
+            self.writer.clear_poison();
+            writer
+        })
     }
 
-    /// The writer, ready for a write.
-    fn ready(&self) -> Result<MutexGuard<'_, Writer>> {
-        let mut writer = self.writer();
-        if writer.closed {
-            return Err(closed());
+    /// Sees to it that the writer is there and holds what is pending.
+    fn revive(&self, writer: &mut Writer) -> Result<()> {
+        if writer.inner.is_some() {
+            return Ok(());
         }
-        if writer.inner.is_none() {
-            let inner = open_writer(&self.index, &self.config)?;
-            // The commit that failed may have come as far as the disk.
-            self.show()?;
-            writer.inner = Some(inner);
+        let inner = open_writer(&self.index, &self.config)?;
+        // The commit that failed may have come as far as the disk.
+        self.show()?;
+        for (id, change) in self.pending.all() {
+            inner.delete_term(self.id_term(&id));
+            if let Change::Written { version, record } = change {
+                let (document, _) = self.mapping.document(&record, version)?;
+                inner.add_document(document).map_err(map_error)?;
+            }
         }
-        Ok(writer)
+        writer.inner = Some(inner);
+        Ok(())
     }
 
     pub(super) fn bulk(
@@ -108,21 +133,45 @@ impl Client {
         durability: Durability,
         refresh: Refresh,
     ) -> Result<Vec<Outcome>> {
-        let mut writer = self.ready()?;
+        let mut writer = self.writer();
+        if writer.closed {
+            return Err(closed());
+        }
+        self.revive(&mut writer).inspect_err(|error| self.note(error))?;
+        if self.failure().is_some() {
+            // Nothing is taken that might wait for ever beside what waits already.
+            self.commit(&mut writer)?;
+        }
         let now = self.config.clock.elapsed();
-        writer.deleted.retain(|_, (_, since)| now.saturating_sub(*since) <= self.config.delete_retention);
+        writer.deleted.forget_before(now.saturating_sub(self.config.delete_retention));
         let snapshot = self.snapshot();
+        let waited = durability == Durability::Committed || refresh != Refresh::None;
+        let mut undo = waited.then(Undo::default);
         let outcomes = operations
             .into_iter()
-            .map(|operation| self.apply(&mut writer, &snapshot, operation, now).unwrap_or_else(Outcome::Failed))
+            .map(|operation| {
+                let applied = self.apply(&mut writer, &snapshot, operation, now, &mut undo);
+                applied.unwrap_or_else(Outcome::Failed)
+            })
             .collect();
-        if durability == Durability::Committed || refresh != Refresh::None {
-            self.commit(&mut writer)?;
+        if let Some(undo) = undo
+            && let Err(error) = self.commit(&mut writer)
+        {
+            // Those that were queued before wait for the next commit; these did not happen.
+            undo.all(&self.pending, &mut writer.deleted);
+            return Err(error);
         }
         Ok(outcomes)
     }
 
-    fn apply(&self, writer: &mut Writer, snapshot: &Snapshot, operation: Operation, now: Duration) -> Result<Outcome> {
+    fn apply(
+        &self,
+        writer: &mut Writer,
+        snapshot: &Snapshot,
+        operation: Operation,
+        now: Duration,
+        undo: &mut Option<Undo>,
+    ) -> Result<Outcome> {
         self.mapping.schema.check_operation(&operation)?;
         let known = self.known(writer, snapshot, operation.id())?;
         let stored = match known {
@@ -137,73 +186,92 @@ impl Client {
         }
         let version = given.unwrap_or_else(|| stored.map_or(1, |stored| stored.saturating_add(1)));
         let there = matches!(known, Known::Document(_));
+        if let Some(undo) = undo {
+            undo.remember(operation.id(), &self.pending, &writer.deleted);
+        }
         match operation {
-            Operation::Upsert(record) => self.upsert(writer, &record, version, there),
+            Operation::Upsert(record) => self.upsert(writer, record, version, there),
             Operation::Delete { id, .. } => self.delete(writer, id, version, there, now),
         }
     }
 
-    fn upsert(&self, writer: &mut Writer, record: &Record, version: u64, there: bool) -> Result<Outcome> {
-        let (document, source) = self.mapping.document(record, version)?;
-        let inner = writer.inner.as_ref().ok_or_else(closed)?;
+    fn upsert(&self, writer: &mut Writer, record: Record, version: u64, there: bool) -> Result<Outcome> {
+        let (document, source) = self.mapping.document(&record, version)?;
+        let indexed: usize = record.iter().map(|(_, value)| value.as_text().map_or(8, str::len)).sum();
+        self.largest.fetch_max(source.len().max(indexed) as u64, Ordering::Relaxed);
+        let inner = writer.inner.as_ref().ok_or_else(failed)?;
         if there {
             inner.delete_term(self.id_term(record.id()));
         }
-        inner.add_document(document).map_err(map_error)?;
+        if let Err(error) = inner.add_document(document).map_err(map_error) {
+            // Its threads have ended. What it held is still pending.
+            writer.inner = None;
+            self.note(&error);
+            return Err(error);
+        }
         writer.uncommitted = true;
-        self.set_pending(record.id().clone(), Pending::Written { version, source: source.into() });
+        let id = record.id().clone();
+        self.pending.set(id, Change::Written { version, record: Arc::new(record) });
         Ok(if there { Outcome::Updated { version } } else { Outcome::Created { version } })
     }
 
     fn delete(&self, writer: &mut Writer, id: DocumentId, version: u64, there: bool, now: Duration) -> Result<Outcome> {
-        let inner = writer.inner.as_ref().ok_or_else(closed)?;
-        writer.deleted.insert(id.clone(), (version, now));
+        let inner = writer.inner.as_ref().ok_or_else(failed)?;
+        writer.deleted.set(id.clone(), version, now);
         if !there {
             return Ok(Outcome::NotFound);
         }
         inner.delete_term(self.id_term(&id));
         writer.uncommitted = true;
-        self.set_pending(id, Pending::Deleted);
+        self.pending.set(id, Change::Deleted);
         Ok(Outcome::Deleted { version })
     }
 
     fn known(&self, writer: &Writer, snapshot: &Snapshot, id: &DocumentId) -> Result<Known> {
-        let found = match self.pending.read().unwrap_or_else(PoisonError::into_inner).get(id) {
-            Some(Pending::Written { version, .. }) => return Ok(Known::Document(*version)),
-            Some(Pending::Deleted) => None,
+        let found = match self.pending.get(id) {
+            Some(Change::Written { version, .. }) => return Ok(Known::Document(version)),
+            Some(Change::Deleted) => None,
             None => snapshot.find(id.as_str())?,
         };
         if let Some((segment, doc)) = found {
             return Ok(Known::Document(snapshot.version(segment, doc)));
         }
-        Ok(writer.deleted.get(id).map_or(Known::Nothing, |(version, _)| Known::Deleted(*version)))
+        Ok(writer.deleted.version(id).map_or(Known::Nothing, Known::Deleted))
     }
 
     fn id_term(&self, id: &DocumentId) -> Term {
         Term::from_field_text(self.mapping.id, id.as_str())
     }
 
-    fn set_pending(&self, id: DocumentId, pending: Pending) {
-        self.pending.write().unwrap_or_else(PoisonError::into_inner).insert(id, pending);
-    }
-
-    /// Commits what is queued and shows it. If the commit fails, nothing that was queued is shown or kept.
+    /// Commits what is pending and shows it. If that fails it stays pending: a new writer takes it up.
     fn commit(&self, writer: &mut Writer) -> Result<()> {
         if !writer.uncommitted {
             return Ok(());
         }
-        let inner = writer.inner.as_mut().ok_or_else(closed)?;
-        let committed = inner.commit().map_err(map_error);
+        self.revive(writer).inspect_err(|error| self.note(error))?;
+        let inner = writer.inner.as_mut().ok_or_else(failed)?;
+        let payload = Payload { largest_document: self.largest_document() };
+        // Until it is shown, gets and versions take it from what is pending.
+        let committed = commit(inner, &payload).and_then(|()| self.show());
         if committed.is_ok() {
-            // Until it is shown, gets and versions take it from what is pending.
-            self.show()?;
+            writer.uncommitted = false;
+            self.pending.clear();
+            *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = None;
         } else {
             // Its threads may have ended, and a rollback that fails leaves a writer that panics.
             writer.inner = None;
         }
-        writer.uncommitted = false;
-        self.pending.write().unwrap_or_else(PoisonError::into_inner).clear();
-        committed.map(drop)
+        committed.inspect_err(|error| self.note(error))
+    }
+
+    /// Keeps why nothing can be committed, until something is.
+    fn note(&self, error: &Error) {
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.clone());
+    }
+
+    /// Why the last commit failed, if it did.
+    pub(super) fn failure(&self) -> Option<Error> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn show(&self) -> Result<()> {
@@ -227,6 +295,12 @@ impl Client {
         }
     }
 
+    /// Whether the index is open and its folder there.
+    pub(super) fn probe(&self) -> Result<()> {
+        self.check_open()?;
+        self.config.folder.as_deref().map_or(Ok(()), folder::check)
+    }
+
     pub(super) fn close(&self) -> Result<()> {
         let mut writer = self.writer();
         if std::mem::replace(&mut writer.closed, true) {
@@ -238,11 +312,11 @@ impl Client {
     }
 
     pub(super) fn get(&self, id: &DocumentId) -> Result<Option<Record>> {
-        let pending = self.pending.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned();
-        match pending {
-            Some(Pending::Deleted) => return Ok(None),
-            Some(Pending::Written { version, source }) => {
-                return self.mapping.record(version, &source, Wanted::All).map(Some);
+        match self.pending.get(id) {
+            Some(Change::Deleted) => return Ok(None),
+            Some(Change::Written { version, record }) => {
+                let stored = |name: &str| self.mapping.schema.field(name).is_some_and(crate::Field::is_stored);
+                return Ok(Some(Record::clone(&record).retain(stored).with_version(version)));
             }
             None => {}
         }
@@ -270,23 +344,19 @@ impl Client {
 }
 
 fn open_index(config: &TantivyConfig, mapping: &Mapping) -> Result<Index> {
-    let directory: Box<dyn Directory> = match &config.folder {
-        None => Box::new(RamDirectory::create()),
-        Some(folder) => {
-            std::fs::create_dir_all(folder).map_err(map_io)?;
-            Box::new(MmapDirectory::open(folder).map_err(|error| map_error(error.into()))?)
-        }
+    let mut index = match &config.folder {
+        None => Index::open_or_create(RamDirectory::create(), mapping.inner.clone()).map_err(map_error)?,
+        Some(path) => folder::open(path, mapping)?,
     };
-    let exists = Index::exists(&*directory).map_err(|error| map_error(error.into()))?;
-    if exists {
-        check_schema(&*directory, &mapping.schema)?;
-    } else {
-        let text = serde_json::to_vec_pretty(&*mapping.schema).map_err(|error| damaged_schema().with_source(error))?;
-        directory.atomic_write(Path::new(SCHEMA_FILE), &text).map_err(map_io)?;
-    }
-    let mut index = Index::open_or_create(directory, mapping.inner.clone()).map_err(map_error)?;
     index.set_tokenizers(mapping.tokenizers());
     Ok(index)
+}
+
+fn commit(writer: &mut IndexWriter, payload: &Payload) -> Result<()> {
+    let payload = serde_json::to_string(payload).map_err(|error| failed().with_source(error))?;
+    let mut prepared = writer.prepare_commit().map_err(map_error)?;
+    prepared.set_payload(&payload);
+    prepared.commit().map_err(map_error).map(drop)
 }
 
 fn open_writer(index: &Index, config: &TantivyConfig) -> Result<IndexWriter> {
@@ -294,26 +364,11 @@ fn open_writer(index: &Index, config: &TantivyConfig) -> Result<IndexWriter> {
     index.writer_with_num_threads(config.threads, memory).map_err(map_error)
 }
 
-/// Refuses an index that was written with another schema.
-fn check_schema(directory: &dyn Directory, wanted: &Schema) -> Result<()> {
-    let text = directory.atomic_read(Path::new(SCHEMA_FILE)).map_err(|error| damaged_schema().with_source(error))?;
-    let stored: Schema = serde_json::from_slice(&text).map_err(|error| damaged_schema().with_source(error))?;
-    if stored == *wanted {
-        return Ok(());
-    }
-    let differences = stored.differences(wanted);
-    let what = if differences.is_empty() { "fields are in another order".to_owned() } else { differences.join(", ") };
-    let message = format!("the folder's index has another schema ({what}); build it anew from its source");
-    Err(Error::new(ErrorKind::Conflict, message).with_backend(BACKEND))
-}
-
-fn damaged_schema() -> Error {
-    let message = "the schema stored with the index is missing or damaged; rebuild it from its source";
-    Error::new(ErrorKind::Corrupt, message).with_backend(BACKEND)
+/// The writer gave up earlier in the same bulk.
+fn failed() -> Error {
+    Error::new(ErrorKind::Unavailable, "the index cannot be written").with_backend(BACKEND).with_retry(Retry::Now)
 }
 
 fn closed() -> Error {
-    Error::new(ErrorKind::Unavailable, "the index is closed")
-        .with_backend(BACKEND)
-        .with_retry(statehouse_core::Retry::Never)
+    Error::new(ErrorKind::Unavailable, "the index is closed").with_backend(BACKEND).with_retry(Retry::Never)
 }

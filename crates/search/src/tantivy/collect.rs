@@ -6,13 +6,14 @@ use std::collections::BinaryHeap;
 use statehouse_core::Result;
 use tantivy::columnar::{Column, MonotonicallyMappableToU64, StrColumn};
 use tantivy::query::Scorer;
-use tantivy::{DocId, TERMINATED};
+use tantivy::{DocId, DocSet as _, TERMINATED};
 
 use super::error::{map_error, map_io};
 use super::mapping::slot_name;
 use super::scorer::Batch;
 use super::snapshot::{Segment, Snapshot};
 use super::weight::{Scoring, Weight};
+use crate::work::Stop;
 use crate::{FieldKind, Missing, Order, Sort, SortKey, Value};
 
 /// One of the best hits.
@@ -108,18 +109,24 @@ fn with_missing<T: Ord>(a: Option<&T>, b: Option<&T>, sort: &Sort) -> Ordering {
 }
 
 /// How many documents match.
-pub(super) fn count(snapshot: &Snapshot, weight: &Weight) -> Result<u64> {
+pub(super) fn count(snapshot: &Snapshot, weight: &Weight, stop: &Stop) -> Result<u64> {
     let mut total = 0;
     for (at, segment) in snapshot.segments.iter().enumerate() {
-        total += each(segment, &mut weight.scorer(snapshot, at, Scoring::Off)?, Scoring::Off, |_, _| ());
+        total += each(segment, &mut weight.scorer(snapshot, at, Scoring::Off, stop)?, Scoring::Off, stop, |_, _| ())?;
     }
     Ok(total)
 }
 
 /// How many documents match, and the first `size` of them.
-pub(super) fn top(snapshot: &Snapshot, weight: &Weight, sort: &[Sort], size: usize) -> Result<(u64, Vec<Found>)> {
+pub(super) fn top(
+    snapshot: &Snapshot,
+    weight: &Weight,
+    sort: &[Sort],
+    size: usize,
+    stop: &Stop,
+) -> Result<(u64, Vec<Found>)> {
     if size == 0 {
-        return Ok((count(snapshot, weight)?, Vec::new()));
+        return Ok((count(snapshot, weight, stop)?, Vec::new()));
     }
     let by_score = matches!(sort, [] | [Sort { key: SortKey::Score, order: Order::Descending, .. }]);
     let scored = by_score || sort.iter().any(|sort| sort.key == SortKey::Score);
@@ -127,11 +134,11 @@ pub(super) fn top(snapshot: &Snapshot, weight: &Weight, sort: &[Sort], size: usi
     let mut found = Vec::new();
     let mut total = 0;
     for (at, segment) in snapshot.segments.iter().enumerate() {
-        let mut scorer = weight.scorer(snapshot, at, scoring)?;
+        let mut scorer = weight.scorer(snapshot, at, scoring, stop)?;
         total += if by_score {
-            best_of_segment(segment, at, &mut scorer, size, &mut found)
+            best_of_segment(segment, at, &mut scorer, (size, stop), &mut found)?
         } else {
-            sorted_of_segment(snapshot, at, &mut scorer, (sort, scoring), size, &mut found)?
+            sorted_of_segment(snapshot, at, &mut scorer, (sort, scoring), (size, stop), &mut found)?
         };
     }
     found.sort_by(|a: &Found, b: &Found| {
@@ -161,23 +168,36 @@ fn settle_ties(snapshot: &Snapshot, found: &mut [Found], sort: &[Sort], size: us
     Ok(())
 }
 
+/// How many documents to go through before asking whether the work is in vain.
+const STRETCH: DocId = 1 << 16;
+
 /// Visits every live match of a segment and counts them.
 pub(super) fn each(
     segment: &Segment,
     scorer: &mut Box<dyn Scorer>,
     scoring: Scoring,
+    stop: &Stop,
     mut visit: impl FnMut(DocId, f32),
-) -> u64 {
-    let Some(alive) = segment.reader.alive_bitset() else { return scorer.drain(TERMINATED, scoring, &mut visit) };
-    let mut dead = 0;
-    let drained = scorer.drain(TERMINATED, scoring, &mut |doc, score| {
-        if alive.is_alive(doc) {
-            visit(doc, score);
-        } else {
-            dead += 1;
-        }
-    });
-    drained - dead
+) -> Result<u64> {
+    let alive = segment.reader.alive_bitset();
+    let (mut drained, mut dead) = (0, 0);
+    while scorer.doc() != TERMINATED {
+        let end = scorer.doc().saturating_add(STRETCH).min(TERMINATED);
+        drained += match alive {
+            None => scorer.drain(end, scoring, &mut visit),
+            Some(alive) => scorer.drain(end, scoring, &mut |doc, score| {
+                if alive.is_alive(doc) {
+                    visit(doc, score);
+                } else {
+                    dead += 1;
+                }
+            }),
+        };
+        stop.check()?;
+    }
+    // A scorer that was stopped ends early.
+    stop.check()?;
+    Ok(drained - dead)
 }
 
 /// The best of a segment by score, then by the ordinal of the id, which orders like the id.
@@ -246,12 +266,12 @@ fn best_of_segment(
     segment: &Segment,
     at: usize,
     scorer: &mut Box<dyn Scorer>,
-    size: usize,
+    (size, stop): (usize, &Stop),
     found: &mut Vec<Found>,
-) -> u64 {
+) -> Result<u64> {
     let heap = BinaryHeap::with_capacity(size.min(1_024));
     let mut best = Best { ids: segment.ids.ords(), size, heap, bound: (f32::NEG_INFINITY, 0) };
-    let total = each(segment, scorer, Scoring::On, |doc, score| best.offer(doc, score));
+    let total = each(segment, scorer, Scoring::On, stop, |doc, score| best.offer(doc, score))?;
     let hits = best.heap.into_iter();
     found.extend(hits.map(|Ranking { score, id, doc }| Found {
         segment: at,
@@ -261,7 +281,7 @@ fn best_of_segment(
         score: Some(score),
         keys: Vec::new(),
     }));
-    total
+    Ok(total)
 }
 
 /// Where a sort key comes from in one segment.
@@ -337,13 +357,13 @@ fn sorted_of_segment(
     at: usize,
     scorer: &mut Box<dyn Scorer>,
     (sort, scoring): (&[Sort], Scoring),
-    size: usize,
+    (size, stop): (usize, &Stop),
     found: &mut Vec<Found>,
 ) -> Result<u64> {
     let segment = &snapshot.segments[at];
     let sources = sort.iter().map(|sort| KeySource::open(snapshot, segment, sort)).collect::<Result<Vec<_>>>()?;
     let mut sorted = Sorted { ids: segment.ids.ords(), sources: &sources, sort, size, kept: Vec::new() };
-    let total = each(segment, scorer, scoring, |doc, score| sorted.offer(doc, score));
+    let total = each(segment, scorer, scoring, stop, |doc, score| sorted.offer(doc, score))?;
     sorted.cut();
     for (keys, id, doc) in sorted.kept {
         let score = keys.iter().find_map(|key| if let Key::Score(score) = key { Some(*score) } else { None });

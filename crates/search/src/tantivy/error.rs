@@ -31,6 +31,9 @@ pub(super) fn map_error(error: TantivyError) -> Error {
         TantivyError::IncompatibleIndex(_) => {
             (ErrorKind::Corrupt, "the index was written by another version of tantivy; rebuild it from its source")
         }
+        TantivyError::SchemaError(_) => {
+            (ErrorKind::Conflict, "the index was made by another release; build it anew from its source")
+        }
         TantivyError::InvalidArgument(_) => (ErrorKind::InvalidConfig, "tantivy refused a setting"),
         TantivyError::ErrorInThread(_) | TantivyError::Poisoned => {
             (ErrorKind::Unavailable, "a thread that writes the index failed")

@@ -12,60 +12,71 @@ use tantivy::query::FuzzyTermQuery;
 use super::error::{map_error, map_io};
 use super::snapshot::Snapshot;
 use crate::distance::edit_distance;
+use crate::work::Stop;
 
-/// How many similar terms stand for one: `max_expansions` of OpenSearch.
-const MAX_SIMILAR: usize = 50;
-
-/// The terms similar to one, each with its similarity as a boost, and the one document frequency that ranks them all:
-/// that of the most frequent of them, so that a rare misspelling is not worth more than the word.
-///
-/// As Lucene's `TopTermsBlendedFreqScoringRewrite`: the 50 most similar, the first in order among equals.
-pub(super) fn similar_terms(
-    snapshot: &Snapshot,
-    place: usize,
-    text: &str,
-    edits: u8,
-    prefix_length: usize,
-) -> Result<Vec<(String, f32, u64)>> {
-    let Some(slot) = snapshot.mapping.slots[place] else { return Ok(Vec::new()) };
-    let automaton = FuzzyTermQuery::new(Term::from_field_text(slot, text), edits, true);
-    let prefix = text.char_indices().nth(prefix_length).map_or(text, |(end, _)| &text[..end]);
-    let mut found: BTreeMap<String, u64> = BTreeMap::new();
-    for segment in &snapshot.segments {
-        let Some(inverted) = segment.terms(place) else { continue };
-        let mut stream = inverted
-            .terms()
-            .search(automaton.automaton().map_err(map_error)?)
-            .ge(prefix)
-            .into_stream()
-            .map_err(map_io)?;
-        while let Some((term, info)) = stream.next() {
-            let Ok(term) = std::str::from_utf8(term) else { continue };
-            if !term.starts_with(prefix) {
-                break;
-            }
-            match found.get_mut(term) {
-                Some(frequency) => *frequency += u64::from(info.doc_freq),
-                None => drop(found.insert(term.to_owned(), u64::from(info.doc_freq))),
-            }
-        }
-    }
-    let mut similar: Vec<_> =
-        found.into_iter().map(|(term, frequency)| (similarity(text, &term), term, frequency)).collect();
-    // Stable: among equals the order of the terms stays.
-    similar.sort_by(|a, b| b.0.total_cmp(&a.0));
-    similar.truncate(MAX_SIMILAR);
-    let frequency = similar.iter().map(|(.., frequency)| *frequency).max().unwrap_or_default();
-    similar.sort_by(|a, b| a.1.cmp(&b.1));
-    Ok(similar.into_iter().map(|(boost, term, _)| (term, boost, frequency)).collect())
+/// What the terms similar to one are.
+pub(super) struct Similar<'a> {
+    pub(super) text: &'a str,
+    pub(super) edits: u8,
+    /// How many code points at the beginning must be equal.
+    pub(super) prefix_length: usize,
+    /// How many of them to take: the most similar.
+    pub(super) most: usize,
 }
 
-/// 1 for the same term, less for each letter that differs, as Lucene's `FuzzyTermsEnum` has it.
-#[expect(clippy::cast_precision_loss, reason = "lengths of terms are small")]
-fn similarity(text: &str, term: &str) -> f32 {
-    let distance = edit_distance(text, term);
-    let shorter = text.chars().count().min(term.chars().count());
-    if distance == 0 { 1.0 } else { 1.0 - distance as f32 / shorter as f32 }
+impl Similar<'_> {
+    /// The terms, each with its similarity as a boost, and the one document frequency that ranks them all: that of the
+    /// most frequent of them, so that a rare misspelling is not worth more than the word.
+    ///
+    /// As Lucene's `TopTermsBlendedFreqScoringRewrite`: the most similar, the first in order among equals.
+    pub(super) fn terms(&self, snapshot: &Snapshot, place: usize, stop: &Stop) -> Result<Vec<(String, f32, u64)>> {
+        let letters: Vec<char> = self.text.chars().collect();
+        let similarity = |(term, frequency): (String, u64)| (self.similarity(&letters, &term), term, frequency);
+        let mut similar: Vec<_> = self.found(snapshot, place, stop)?.into_iter().map(similarity).collect();
+        // Stable: among equals the order of the terms stays.
+        similar.sort_by(|a, b| b.0.total_cmp(&a.0));
+        similar.truncate(self.most);
+        let frequency = similar.iter().map(|(.., frequency)| *frequency).max().unwrap_or_default();
+        similar.sort_by(|a, b| a.1.cmp(&b.1));
+        Ok(similar.into_iter().map(|(boost, term, _)| (term, boost, frequency)).collect())
+    }
+
+    /// All terms of the index that are similar, with the documents that have them.
+    fn found(&self, snapshot: &Snapshot, place: usize, stop: &Stop) -> Result<BTreeMap<String, u64>> {
+        let mut found: BTreeMap<String, u64> = BTreeMap::new();
+        let Some(slot) = snapshot.mapping.slots[place] else { return Ok(found) };
+        stop.check()?;
+        let automaton = FuzzyTermQuery::new(Term::from_field_text(slot, self.text), self.edits, true);
+        let prefix = self.text.char_indices().nth(self.prefix_length).map_or(self.text, |(end, _)| &self.text[..end]);
+        for segment in &snapshot.segments {
+            let Some(inverted) = segment.terms(place) else { continue };
+            stop.check()?;
+            let automaton = automaton.automaton().map_err(map_error)?;
+            let mut stream = inverted.terms().search(automaton).ge(prefix).into_stream().map_err(map_io)?;
+            while let Some((term, info)) = stream.next() {
+                let Ok(term) = std::str::from_utf8(term) else { continue };
+                if !term.starts_with(prefix) {
+                    break;
+                }
+                match found.get_mut(term) {
+                    Some(frequency) => *frequency += u64::from(info.doc_freq),
+                    None => drop(found.insert(term.to_owned(), u64::from(info.doc_freq))),
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// 1 for the same term, less for each letter that differs, as Lucene's `FuzzyTermsEnum` has it.
+    #[expect(clippy::cast_precision_loss, reason = "lengths of terms are small")]
+    fn similarity(&self, letters: &[char], term: &str) -> f32 {
+        let other: Vec<char> = term.chars().collect();
+        let most = usize::from(self.edits);
+        match edit_distance(letters, &other, most).unwrap_or(most) {
+            0 => 1.0,
+            distance => 1.0 - distance as f32 / letters.len().min(other.len()) as f32,
+        }
+    }
 }
 
 /// Calls `visit` for every term between two bounds.
@@ -73,6 +84,7 @@ pub(super) fn for_range(
     inverted: &InvertedIndexReader,
     lower: &Bound<Vec<u8>>,
     upper: &Bound<Vec<u8>>,
+    stop: &Stop,
     mut visit: impl FnMut(&TermInfo) -> Result<()>,
 ) -> Result<()> {
     let range = inverted.terms().range();
@@ -88,6 +100,7 @@ pub(super) fn for_range(
     };
     let mut stream = range.into_stream().map_err(map_io)?;
     while stream.advance() {
+        stop.check()?;
         visit(stream.value())?;
     }
     Ok(())

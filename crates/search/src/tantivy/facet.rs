@@ -14,12 +14,13 @@ use super::mapping::slot_name;
 use super::snapshot::{Segment, Snapshot};
 use super::weight::{Scoring, Weight};
 use crate::facet::Facets;
+use crate::work::Stop;
 use crate::{Facet, FacetValue};
 
 /// Each value with how many documents have it.
 type Counts = HashMap<Vec<u8>, u64>;
 
-pub(super) fn count(snapshot: &Snapshot, weight: &Weight, facets: &[Facet]) -> Result<Facets> {
+pub(super) fn count(snapshot: &Snapshot, weight: &Weight, facets: &[Facet], stop: &Stop) -> Result<Facets> {
     if facets.is_empty() {
         return Ok(Facets::default());
     }
@@ -27,10 +28,13 @@ pub(super) fn count(snapshot: &Snapshot, weight: &Weight, facets: &[Facet]) -> R
     for (at, segment) in snapshot.segments.iter().enumerate() {
         let tallies = facets.iter().map(|facet| Tally::open(snapshot, segment, facet));
         let mut tallies = tallies.collect::<Result<Vec<_>>>()?;
-        each(segment, &mut weight.scorer(snapshot, at, Scoring::Off)?, Scoring::Off, |doc, _| {
+        each(segment, &mut weight.scorer(snapshot, at, Scoring::Off, stop)?, Scoring::Off, stop, |doc, _| {
             tallies.iter_mut().for_each(|tally| tally.add(doc));
-        });
-        tallies.into_iter().zip(&mut counts).try_for_each(|(tally, counts)| tally.add_to(counts))?;
+        })?;
+        for (tally, counts) in tallies.into_iter().zip(&mut counts) {
+            stop.check()?;
+            tally.add_to(counts)?;
+        }
     }
     Ok(facets.iter().zip(counts).map(|(facet, counts)| (Arc::clone(&facet.field), first(counts, facet.size))).collect())
 }

@@ -6,13 +6,19 @@ mod config;
 mod error;
 mod expand;
 mod facet;
+mod folder;
+mod inplace;
 mod mapping;
+mod pending;
 mod plan;
 mod scorer;
+mod sealed;
 mod snapshot;
 mod tokens;
 mod weight;
 
+#[cfg(test)]
+mod bounded_tests;
 #[cfg(test)]
 mod tests;
 
@@ -21,12 +27,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use statehouse_core::{Capabilities, Error, ErrorKind, Health, Result};
+use statehouse_core::{Capabilities, Error, ErrorKind, Health, HealthStatus, Result};
+use tracing::Instrument as _;
 
 use self::client::Client;
 pub use self::config::TantivyConfig;
 use self::error::BACKEND;
 use self::mapping::Wanted;
+use self::snapshot::Snapshot;
+use self::weight::Weight;
+use crate::limits::{Size, TermCount};
+use crate::work::{Stop, away};
 use crate::{
     BulkOptions, BulkReport, DocumentId, Durability, Hit, Operation, Projection, Query, Record, Refresh, Schema,
     SearchIndex, SearchOptions, SearchRequest, SearchResponse, capability, highlight,
@@ -34,8 +45,10 @@ use crate::{
 
 /// An index in this process: in memory, or in a folder that no other process writes to.
 ///
-/// A search without facets for one of the first 100 hits that reads at most 50,000 postings runs in place, which takes microseconds;
-/// others, and all writes, run on the runtime's blocking threads. Terms, also similar ones, are looked up in place. A `Queued` write is committed within the configured interval.
+/// A short search runs in place, which takes microseconds: a few exact terms that stand in few and small documents. All
+/// other reads run on the runtime's blocking threads and end with their deadline (30 seconds unless the call says otherwise)
+/// or when their future is dropped, and so do all writes, which are finished in any case. No poll holds an async thread for
+/// longer than a millisecond of its time. A `Queued` write is committed within the configured interval.
 ///
 /// ```
 /// use statehouse_search::{
@@ -64,11 +77,14 @@ pub struct TantivyIndex {
     scheduled: Arc<AtomicBool>,
 }
 
-/// How many postings a search may read in place: about a quarter of a millisecond.
-const SHORT: u64 = 50_000;
+/// How long to wait at most before a commit that failed is tried again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// How many hits a search may rank in place.
-const SHORT_WINDOW: u64 = 100;
+/// How long a look at the folder may take.
+const PROBE: Duration = Duration::from_secs(1);
+
+/// How long a search or count may take unless it says otherwise.
+const DEADLINE: Duration = Duration::from_secs(30);
 
 impl TantivyIndex {
     pub(super) async fn open(config: TantivyConfig, schema: Schema) -> Result<Self> {
@@ -79,7 +95,7 @@ impl TantivyIndex {
         };
         let persistent = config.folder.is_some().then_some(capability::PERSISTENT);
         let commit_interval = config.commit_interval;
-        let client = blocking("search.open", move || Client::open(config, Arc::new(schema))).await?;
+        let client = blocking("search.open", None, move |_| Client::open(config, Arc::new(schema))).await?;
         Ok(Self {
             client: Arc::new(client),
             capabilities: Arc::new([capability::GLOBAL_STATISTICS].into_iter().chain(persistent).collect()),
@@ -94,12 +110,10 @@ impl TantivyIndex {
         &self,
         operation: &'static str,
         timeout: Option<Duration>,
-        work: impl FnOnce(&Client) -> Result<T> + Send + 'static,
+        work: impl FnOnce(&Client, &Stop) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let client = Arc::clone(&self.client);
-        let work = blocking(operation, move || work(&client));
-        let Some(timeout) = timeout else { return work.await };
-        tokio::time::timeout(timeout, work).await.unwrap_or_else(|_| Err(timed_out(operation)))
+        blocking(operation, timeout, move |stop| work(&client, stop)).await
     }
 
     /// Sees to it that queued writes are committed soon, once for all that are queued until then.
@@ -107,13 +121,23 @@ impl TantivyIndex {
         if self.scheduled.swap(true, Ordering::AcqRel) {
             return;
         }
-        let (client, scheduled, interval) =
-            (Arc::clone(&self.client), Arc::clone(&self.scheduled), self.commit_interval);
+        let (scheduled, interval) = (Arc::clone(&self.scheduled), self.commit_interval);
+        // What is queued is committed once also if the last handle goes before. A commit that fails is tried again for as
+        // long as there is a handle.
+        let (mut client, weak) = (Some(Arc::clone(&self.client)), Arc::downgrade(&self.client));
         tokio::spawn(async move {
-            tokio::time::sleep(interval).await;
-            scheduled.store(false, Ordering::Release);
-            if let Err(error) = blocking("search.commit", move || client.refresh()).await {
+            let mut pause = interval;
+            loop {
+                tokio::time::sleep(pause).await;
+                scheduled.store(false, Ordering::Release);
+                let Some(client) = client.take().or_else(|| weak.upgrade()) else { return };
+                let Err(error) = blocking("search.commit", None, move |_| client.refresh()).await else { return };
+                let given_up = error.kind() == ErrorKind::Unavailable && !error.is_retryable();
                 tracing::error!(error = %error, "queued writes could not be committed");
+                if given_up || scheduled.swap(true, Ordering::AcqRel) {
+                    return;
+                }
+                pause = (2 * pause).min(interval.max(LONGEST_PAUSE));
             }
         });
     }
@@ -131,7 +155,7 @@ impl SearchIndex for TantivyIndex {
 
     async fn bulk_with(&self, operations: Vec<Operation>, options: BulkOptions) -> Result<BulkReport> {
         let queued = options.durability == Durability::Queued && options.refresh == Refresh::None;
-        let write = move |client: &Client| client.bulk(operations, options.durability, options.refresh);
+        let write = move |client: &Client, _: &Stop| client.bulk(operations, options.durability, options.refresh);
         // A write that began cannot be taken back, so a deadline leaves its outcome open.
         let outcomes = self.run("search.bulk", options.timeout, write).await.map_err(|error| match error.kind() {
             ErrorKind::Timeout => Error::new(ErrorKind::OutcomeUnknown, "the bulk went on past its deadline")
@@ -147,61 +171,78 @@ impl SearchIndex for TantivyIndex {
 
     async fn get(&self, id: &DocumentId) -> Result<Option<Record>> {
         self.client.check_open()?;
-        self.client.get(id).map_err(|error| error.with_operation("search.get").with_key(id.as_str()))
+        let found = if inplace::may_read_one(&self.client) {
+            inplace::guarded(|| self.client.get(id))
+        } else {
+            let id = id.clone();
+            self.run("search.get", Some(DEADLINE), move |client, _| client.get(&id)).await
+        };
+        found.map_err(|error| error.with_backend(BACKEND).with_operation("search.get").with_key(id.as_str()))
     }
 
     async fn search_with(&self, request: &SearchRequest, options: SearchOptions) -> Result<SearchResponse> {
-        let named = |error: Error| error.with_operation("search.search");
-        self.client.check_open().and_then(|()| self.schema().check_request(request)).map_err(named)?;
-        let snapshot = self.client.snapshot();
-        let node = plan::plan(&snapshot, &request.query, &request.filters).map_err(named)?;
-        let weight = weight::weigh(&snapshot, node, 1.0).map_err(named)?;
-        let short = request.from + request.size <= SHORT_WINDOW && request.facets.is_empty();
-        if short && weight.cost(&snapshot) <= SHORT {
-            let span = tracing::debug_span!("statehouse.search", operation = "search.search", backend = BACKEND);
-            return span.in_scope(|| search(&self.client, &snapshot, &weight, request)).map_err(named);
+        let named = |error: Error| error.with_backend(BACKEND).with_operation("search.search");
+        let size = self.client.check_open().and_then(|()| Size::of_request(request)).map_err(named)?;
+        if let Some(response) = inplace::search(&self.client, request, size).map_err(named)? {
+            return Ok(response);
         }
         let request = request.clone();
-        let work = move |client: &Client| search(client, &snapshot, &weight, &request);
-        self.run("search.search", options.timeout, work).await
+        let work = move |client: &Client, stop: &Stop| {
+            let terms = client.mapping.schema.terms_of_request(&request, size)?;
+            let snapshot = client.snapshot();
+            let weight = weigh(&snapshot, &request, terms, stop)?;
+            search(client, &snapshot, &weight, &request, stop)
+        };
+        self.run("search.search", options.timeout.or(Some(DEADLINE)), work).await
     }
 
     async fn count_with(&self, query: &Query, options: SearchOptions) -> Result<u64> {
-        let named = |error: Error| error.with_operation("search.count");
-        self.client.check_open().and_then(|()| self.schema().check_query(query)).map_err(named)?;
+        let named = |error: Error| error.with_backend(BACKEND).with_operation("search.count");
+        let size = self.client.check_open().and_then(|()| Size::of([query])).map_err(named)?;
         let query = query.clone();
-        let work = move |client: &Client| {
+        let work = move |client: &Client, stop: &Stop| {
+            let terms = client.mapping.schema.terms_of([&query], size)?;
             let snapshot = client.snapshot();
-            let weight = weight::weigh(&snapshot, plan::plan(&snapshot, &query, &[])?, 1.0)?;
-            collect::count(&snapshot, &weight)
+            let weight = weight::weigh(&snapshot, plan::plan(&snapshot, &query, &[], terms, stop)?, 1.0)?;
+            collect::count(&snapshot, &weight, stop)
         };
-        self.run("search.count", options.timeout, work).await
+        self.run("search.count", options.timeout.or(Some(DEADLINE)), work).await
     }
 
     async fn refresh(&self) -> Result<()> {
-        self.run("search.refresh", None, Client::refresh).await
+        self.run("search.refresh", None, |client, _| client.refresh()).await
     }
 
     async fn health(&self) -> Health {
         let start = Instant::now();
-        let probe = self.client.check_open();
-        Health::of(&*self.place, start.elapsed(), probe)
+        let probe = self.run("search.health", Some(PROBE), |client, _| client.probe()).await;
+        let mut health = Health::of(&*self.place, start.elapsed(), probe);
+        if let (true, Some(failure)) = (health.is_up(), self.client.failure()) {
+            health.status = HealthStatus::Degraded;
+            health.error = Some(failure);
+        }
+        health
     }
 
     async fn close(&self) -> Result<()> {
-        self.run("search.close", None, Client::close).await
+        self.run("search.close", None, |client, _| client.close()).await
     }
+}
+
+fn weigh(snapshot: &Snapshot, request: &SearchRequest, terms: TermCount, stop: &Stop) -> Result<Weight> {
+    weight::weigh(snapshot, plan::plan(snapshot, &request.query, &request.filters, terms, stop)?, 1.0)
 }
 
 fn search(
     client: &Client,
-    snapshot: &snapshot::Snapshot,
-    weight: &weight::Weight,
+    snapshot: &Snapshot,
+    weight: &Weight,
     request: &SearchRequest,
+    stop: &Stop,
 ) -> Result<SearchResponse> {
     let window = usize::try_from(request.from + request.size).unwrap_or(usize::MAX);
     let wanted_window = if request.size == 0 { 0 } else { window };
-    let (total, found) = collect::top(snapshot, weight, &request.sort, wanted_window)?;
+    let (total, found) = collect::top(snapshot, weight, &request.sort, wanted_window, stop)?;
     let skipped = usize::try_from(request.from).unwrap_or(usize::MAX);
     let wanted = match &request.projection {
         // Highlighting needs the text, whatever is returned.
@@ -210,34 +251,29 @@ fn search(
         Projection::Id => Wanted::None,
         Projection::Fields(names) => Wanted::Fields(names),
     };
-    let marker = highlight::Marker::new(&client.mapping.schema, request)?;
+    let mut marker = highlight::Marker::new(&client.mapping.schema, request, stop)?;
     let hits = found.into_iter().skip(skipped).map(|found| {
+        stop.check()?;
         let sort = found.sort_values(snapshot, &request.sort);
         let record = client.hit(snapshot, &found, wanted)?;
-        let highlights = marker.mark(&record);
+        let highlights = marker.mark(&record)?;
         let mut hit = Hit::new(request.projection.apply(record), found.score);
         hit.sort = sort;
         hit.highlights = highlights;
         Ok(hit)
     });
     let mut response = SearchResponse::new(total, hits.collect::<Result<_>>()?);
-    response.facets = facet::count(snapshot, weight, &request.facets)?;
+    response.facets = facet::count(snapshot, weight, &request.facets, stop)?;
     Ok(response)
 }
 
 /// Runs work on the runtime's blocking threads.
 async fn blocking<T: Send + 'static>(
     operation: &'static str,
-    work: impl FnOnce() -> Result<T> + Send + 'static,
+    timeout: Option<Duration>,
+    work: impl FnOnce(&Stop) -> Result<T> + Send + 'static,
 ) -> Result<T> {
     let span = tracing::debug_span!("statehouse.search", operation, backend = BACKEND);
-    let done = tokio::task::spawn_blocking(move || span.in_scope(work)).await;
-    let failed = |error| Error::new(ErrorKind::Unexpected, "the work was abandoned").with_source(error);
-    done.map_err(failed)
-        .and_then(|result| result)
-        .map_err(|error| error.with_backend(BACKEND).with_operation(operation))
-}
-
-fn timed_out(operation: &'static str) -> Error {
-    Error::new(ErrorKind::Timeout, "the deadline passed").with_backend(BACKEND).with_operation(operation)
+    let done = away(timeout, work).instrument(span).await;
+    done.map_err(|error| error.with_backend(BACKEND).with_operation(operation))
 }

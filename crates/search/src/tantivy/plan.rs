@@ -9,9 +9,11 @@ use statehouse_core::Result;
 use tantivy::Term;
 use tantivy::schema::Field as Slot;
 
-use super::expand::similar_terms;
+use super::expand::Similar;
 use super::snapshot::Snapshot;
 use crate::analysis::Token;
+use crate::limits::TermCount;
+use crate::work::Stop;
 use crate::{
     BoolQuery, Field, FieldKind, Fuzziness, MatchPrefixQuery, MatchQuery, MinimumMatch, MultiMatchMode,
     MultiMatchQuery, Operator, PrefixWords, Query, Value,
@@ -22,12 +24,22 @@ pub(super) enum Node {
     Nothing,
     Everything,
     Term(TermNode),
-    Phrase { place: usize, terms: Vec<(u32, String)>, slop: u32 },
+    Phrase {
+        place: usize,
+        terms: Vec<(u32, String)>,
+        slop: u32,
+    },
     Set(Set),
     Constant(Box<Self>),
     Bool(BoolNode),
-    DisMax { nodes: Vec<Self>, tie_breaker: f32 },
+    DisMax {
+        nodes: Vec<Self>,
+        tie_breaker: f32,
+    },
     Boost(f32, Box<Self>),
+    /// Not taken apart by what it stands in: the terms that are similar to one carry statistics that are not their own, so
+    /// they must not become one with an equal term beside them.
+    Apart(Box<Self>),
 }
 
 /// A ranked term.
@@ -66,8 +78,14 @@ pub(super) struct BoolNode {
 }
 
 /// The plan of a query over what a snapshot holds.
-pub(super) fn plan(snapshot: &Snapshot, query: &Query, filters: &[Query]) -> Result<Node> {
-    let planner = Planner { snapshot };
+pub(super) fn plan(
+    snapshot: &Snapshot,
+    query: &Query,
+    filters: &[Query],
+    terms: TermCount,
+    stop: &Stop,
+) -> Result<Node> {
+    let planner = Planner { snapshot, similar: terms.similar(), stop };
     let node = planner.node(query)?;
     if filters.is_empty() {
         return Ok(node);
@@ -78,6 +96,9 @@ pub(super) fn plan(snapshot: &Snapshot, query: &Query, filters: &[Query]) -> Res
 
 struct Planner<'a> {
     snapshot: &'a Snapshot,
+    /// How many similar terms may stand for one.
+    similar: usize,
+    stop: &'a Stop,
 }
 
 impl Planner<'_> {
@@ -194,13 +215,21 @@ impl Planner<'_> {
 
     fn fuzzy(&self, place: usize, text: &str, fuzziness: Fuzziness, prefix_length: u32) -> Result<Node> {
         let edits = fuzziness.edits(text.chars().count());
-        let nodes = similar_terms(self.snapshot, place, text, edits, prefix_length as usize)?
+        if edits == 0 {
+            return Ok(term(place, text.to_owned()));
+        }
+        let similar = Similar { text, edits, prefix_length: prefix_length as usize, most: self.similar };
+        let nodes = similar
+            .terms(self.snapshot, place, self.stop)?
             .into_iter()
             .map(|(text, boost, frequency)| {
                 boosted(Node::Term(TermNode { place, text, frequency: Some(frequency) }), boost)
             })
             .collect();
-        Ok(combine(nodes, Operator::Or, None))
+        Ok(match combine(nodes, Operator::Or, None) {
+            Node::Nothing => Node::Nothing,
+            node => Node::Apart(Box::new(node)),
+        })
     }
 
     fn term(&self, name: &Arc<str>, value: &Value) -> Result<Node> {

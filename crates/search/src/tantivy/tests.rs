@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use statehouse_core::{ErrorKind, ManualClock, ServiceUrl};
 
+use crate::limits::Size;
 use crate::parity::{self, Kind};
+use crate::work::Stop;
 use crate::{
     BulkOptions, DocumentId, Durability, Field, Operation, Outcome, Query, Record, Refresh, Schema, SearchIndex,
     SearchIndexExt, SearchRequest, TantivyConfig,
@@ -120,7 +122,9 @@ async fn a_failed_commit_changes_nothing_and_the_next_write_goes_on() {
 #[tokio::test]
 async fn an_index_is_not_read_with_another_schema() {
     let folder = tempfile::tempdir().unwrap();
-    TantivyConfig::folder(folder.path()).open(schema()).await.unwrap().close().await.unwrap();
+    let index = TantivyConfig::folder(folder.path()).open(schema()).await.unwrap();
+    index.bulk(vec![upsert("a", "cholera")]).await.unwrap();
+    index.close().await.unwrap();
     let other = Schema::builder().field(Field::keyword("title")).build().unwrap();
     let error = TantivyConfig::folder(folder.path()).open(other).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict);
@@ -177,8 +181,9 @@ async fn the_cost_of_a_search_is_what_it_reads() {
     let rows = titles.enumerate().map(|(at, title)| Record::new(format!("{at}")).unwrap().with("title", title));
     index.bulk(rows.map(|row| Operation::Upsert(row.with("code", "x"))).collect()).await.unwrap();
     let snapshot = index.client.snapshot();
+    let terms = |query: &Query| index.schema().terms_of([query], Size::of([query]).unwrap()).unwrap();
     let cost = |query: Query| {
-        let node = super::plan::plan(&snapshot, &query, &[]).unwrap();
+        let node = super::plan::plan(&snapshot, &query, &[], terms(&query), &Stop::default()).unwrap();
         super::weight::weigh(&snapshot, node, 1.0).unwrap().cost(&snapshot)
     };
     let (rare, code) = (|| Query::matches("title", "rare"), || Query::term("code", "x"));

@@ -14,6 +14,7 @@ use super::scorer::{
     Bits, Conjunction, Constant, Exclusion, Lengths, Maximum, Optional, Phrase, Ranked, Union, score_of_all,
 };
 use super::snapshot::{Segment, Snapshot, Statistics};
+use crate::work::Stop;
 
 /// Whether scores are wanted, or only which documents match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +52,7 @@ pub(super) fn weigh(snapshot: &Snapshot, node: Node, boost: f32) -> Result<Weigh
         Node::Nothing => Weight::Nothing,
         Node::Everything => Weight::Everything(boost),
         Node::Boost(own, inner) => weigh(snapshot, *inner, own * boost)?,
+        Node::Apart(inner) => weigh(snapshot, *inner, boost)?,
         Node::Term(TermNode { place, text, frequency }) => {
             let mut term = TermWeight::find(snapshot, place, text)?;
             let statistics = snapshot.statistics(place);
@@ -145,8 +147,15 @@ impl Weight {
     }
 
     /// What matches in one segment.
-    pub(super) fn scorer(&self, snapshot: &Snapshot, at: usize, scoring: Scoring) -> Result<Box<dyn Scorer>> {
-        let run = Run { snapshot, segment: &snapshot.segments[at], at };
+    pub(super) fn scorer(
+        &self,
+        snapshot: &Snapshot,
+        at: usize,
+        scoring: Scoring,
+        stop: &Stop,
+    ) -> Result<Box<dyn Scorer>> {
+        stop.check()?;
+        let run = Run { snapshot, segment: &snapshot.segments[at], at, stop };
         run.scorer(self, scoring)
     }
 }
@@ -175,6 +184,7 @@ struct Run<'a> {
     snapshot: &'a Snapshot,
     segment: &'a Segment,
     at: usize,
+    stop: &'a Stop,
 }
 
 impl Run<'_> {
@@ -210,7 +220,7 @@ impl Run<'_> {
         };
         let option = if scoring == Scoring::On { IndexRecordOption::WithFreqs } else { IndexRecordOption::Basic };
         let postings = inverted.read_block_postings_from_terminfo(info, option).map_err(map_io)?;
-        Ok(Some(Ranked::new(postings, term.lengths(self.snapshot, self.segment))))
+        Ok(Some(Ranked::new(postings, term.lengths(self.snapshot, self.segment), self.stop.clone())))
     }
 
     fn phrase(&self, terms: &[(u32, TermWeight)], slop: u32) -> Result<Box<dyn Scorer>> {
@@ -224,7 +234,8 @@ impl Run<'_> {
             postings.push((*offset, term.text.as_str(), found));
         }
         let Some((_, first)) = terms.first() else { return Ok(Box::new(EmptyScorer)) };
-        Ok(Box::new(Phrase::new(postings, slop, first.lengths(self.snapshot, self.segment))))
+        let lengths = first.lengths(self.snapshot, self.segment);
+        Ok(Box::new(Phrase::new(postings, slop, lengths, self.stop.clone())))
     }
 
     fn set(&self, set: &Set, score: f32) -> Result<Box<dyn Scorer>> {
@@ -238,16 +249,19 @@ impl Run<'_> {
                     let postings = inverted.read_postings_from_terminfo(info, IndexRecordOption::Basic);
                     return Ok(Box::new(Constant::new(postings.map_err(map_io)?, score)));
                 }
-                infos.iter().try_for_each(|info| bits.add_postings(&inverted, info))?;
+                for info in &infos {
+                    self.stop.check()?;
+                    bits.add_postings(&inverted, info)?;
+                }
             }
             Set::Prefix { slot, text } => {
                 let inverted = self.segment.inverted(*slot)?;
                 let (lower, upper) = prefix_bounds(text);
-                for_range(&inverted, &lower, &upper, |info| bits.add_postings(&inverted, info))?;
+                for_range(&inverted, &lower, &upper, self.stop, |info| bits.add_postings(&inverted, info))?;
             }
             Set::Range { slot, lower, upper } => {
                 let inverted = self.segment.inverted(*slot)?;
-                for_range(&inverted, lower, upper, |info| bits.add_postings(&inverted, info))?;
+                for_range(&inverted, lower, upper, self.stop, |info| bits.add_postings(&inverted, info))?;
             }
             Set::Exists { place } => self.exists(*place, &mut bits)?,
         }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use statehouse_core::{Error, ErrorKind, Result};
 
 use super::{Search, Write};
-use crate::{Document, DocumentId, Operation, Query, SearchIndex, SearchIndexExt as _};
+use crate::{
+    Document, DocumentId, FieldKind, Operation, Query, Record, Schema, SearchIndex, SearchIndexExt as _, Value,
+};
 
 /// An index of documents of one type, over any backend. Clones share it.
 pub struct Index<D> {
@@ -17,13 +19,15 @@ impl<D: Document> Index<D> {
     /// Takes an open index of these documents.
     ///
     /// # Errors
-    /// [`InvalidInput`](ErrorKind::InvalidInput) if the index has another schema than the type, naming the differences.
+    /// [`InvalidInput`](ErrorKind::InvalidInput) if the index has another schema than the type, naming the differences, or
+    /// if the type cannot be made of what the index returns: a field that is not stored must be an `Option` or a `Vec`.
     pub fn new(index: Arc<dyn SearchIndex>) -> Result<Self> {
         let differences = D::schema()?.differences(index.schema());
         if !differences.is_empty() {
             let message = format!("the type and the index have different schemas: {}", differences.join(", "));
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
+        check_stored::<D>(index.schema())?;
         Ok(Self { index, documents: PhantomData })
     }
 
@@ -80,6 +84,29 @@ impl<D: Document> Index<D> {
     pub async fn refresh(&self) -> Result<()> {
         self.index.refresh().await
     }
+}
+
+/// Refuses a type that needs a value of a field that is never returned: every page would be `Corrupt`. Found by trying,
+/// for a schema does not know what its documents' type can do without.
+fn check_stored<D: Document>(schema: &Schema) -> Result<()> {
+    let fields = schema.fields().iter().filter(|field| field.source().is_none() && field.is_stored());
+    let probe = fields.fold(Record::new("probe")?.with_version(1), |probe, field| {
+        let value = match field.kind() {
+            FieldKind::Text { .. } | FieldKind::Keyword { .. } => Value::Text(String::new()),
+            FieldKind::I64 => Value::I64(0),
+            FieldKind::U64 => Value::U64(0),
+            FieldKind::F64 => Value::F64(0.0),
+            FieldKind::Bool => Value::Bool(false),
+            FieldKind::Date => Value::Date(0),
+        };
+        probe.with(field.name().to_owned(), value)
+    });
+    let refused = D::from_record(&probe).err();
+    let needed = refused.as_ref().and_then(|error| schema.field(error.key()?)).filter(|field| !field.is_stored());
+    needed.map_or(Ok(()), |field| {
+        let message = "the field is not stored, so the type must do without: make it an Option or a Vec, or store it";
+        Err(Error::invalid_input(message).with_key(field.name()))
+    })
 }
 
 impl<D> Clone for Index<D> {

@@ -1,6 +1,7 @@
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use statehouse_core::Result;
@@ -71,9 +72,33 @@ impl<'i, D: Document> Search<'i, D> {
 
     async fn page(self) -> Result<Page<D>> {
         let found = self.index.search_with(&self.request, self.options).await?;
-        let hits = found.hits.into_iter().map(Found::new).collect::<Result<_>>()?;
+        let mut hits = Vec::with_capacity(found.hits.len());
+        let mut work = 0;
+        for hit in found.hits {
+            work += hit.record.iter().map(|(_, value)| 100 + value.as_text().map_or(0, str::len)).sum::<usize>();
+            hits.push(Found::new(hit)?);
+            if work >= BREATH {
+                work = 0;
+                let_others_go_first().await;
+            }
+        }
         Ok(Page { total: found.total, hits, facets: found.facets })
     }
+}
+
+/// After how many bytes of documents the conversion of a page makes a pause: a fraction of a millisecond.
+const BREATH: usize = 128 << 10;
+
+/// Gives the thread to other futures once.
+fn let_others_go_first() -> impl Future<Output = ()> {
+    let mut rested = false;
+    std::future::poll_fn(move |context| {
+        if std::mem::replace(&mut rested, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
 }
 
 impl<'i, D: Document> IntoFuture for Search<'i, D> {

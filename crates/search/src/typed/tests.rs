@@ -94,3 +94,41 @@ fn handles_make_the_queries_of_their_field() {
     assert_eq!(born.within(Millis(1)..Millis(9)), range);
     assert_eq!(KeywordField::new("chapter").any_of(["1", "2"]), Query::terms("chapter", ["1", "2"]));
 }
+
+/// A type whose `secret` is searched and never returned.
+#[derive(Debug)]
+struct Hidden<V>(V);
+
+impl<V: FieldValues + Send + Sync + 'static> Document for Hidden<V> {
+    fn schema() -> statehouse_core::Result<Schema> {
+        let stored = Schema::builder().field(Field::keyword("code")).field(Field::i64("rank"));
+        stored.field(V::One::field("secret").not_stored()).build()
+    }
+
+    fn to_record(&self) -> statehouse_core::Result<Record> {
+        let record = Record::new("a")?.with("code", "x").with("rank", 1_i64);
+        Ok(self.0.to_values().fold(record, |record, value| record.with("secret", value)))
+    }
+
+    fn from_record(record: &Record) -> statehouse_core::Result<Self> {
+        i64::from_values("rank", record.values("rank"))?;
+        Ok(Self(V::from_values("secret", record.values("secret"))?))
+    }
+}
+
+#[cfg(feature = "tantivy")]
+#[tokio::test]
+async fn a_type_that_needs_what_is_not_stored_is_refused_when_its_index_is_taken() {
+    async fn take<D: Document>() -> statehouse_core::Result<Index<D>> {
+        let index = crate::TantivyConfig::memory().open(D::schema()?).await?;
+        Index::new(std::sync::Arc::new(index))
+    }
+    let error = take::<Hidden<String>>().await.unwrap_err();
+    assert_eq!((error.kind(), error.key()), (ErrorKind::InvalidInput, Some("secret")));
+    assert_eq!(take::<Hidden<bool>>().await.unwrap_err().kind(), ErrorKind::InvalidInput);
+    take::<Hidden<Vec<String>>>().await.unwrap();
+    let index = take::<Hidden<Option<String>>>().await.unwrap();
+    index.upsert(Hidden(Some("word".to_owned()))).wait_until_visible().await.unwrap();
+    let page = index.query(Query::term("secret", "word")).await.unwrap();
+    assert_eq!((page.total, &page.hits[0].document.0), (1, &None));
+}

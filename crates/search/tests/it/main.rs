@@ -1,10 +1,12 @@
 //! The backends against real servers.
 
+#[cfg(feature = "tantivy")]
+mod embedded;
 #[cfg(feature = "opensearch")]
 mod opensearch;
 #[cfg(all(feature = "opensearch", feature = "tantivy"))]
 mod parity;
-#[cfg(feature = "opensearch")]
+#[cfg(any(feature = "opensearch", feature = "tantivy"))]
 mod random;
 
 /// Shows a table that belongs to a test's result, whether or not the test passes.

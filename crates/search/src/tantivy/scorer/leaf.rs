@@ -7,6 +7,7 @@ use tantivy::{DocId, DocSet, Score};
 
 use super::Batch;
 use crate::tantivy::weight::Scoring;
+use crate::work::Stop;
 
 /// The byte of length 1, which stands in where lengths do not count.
 const NO_LENGTH: usize = 1;
@@ -45,11 +46,22 @@ pub(in super::super) struct Ranked {
     /// The place of the current document in its block.
     at: usize,
     lengths: Lengths,
+    stop: Stop,
 }
 
 impl Ranked {
-    pub(in super::super) const fn new(postings: BlockSegmentPostings, lengths: Lengths) -> Self {
-        Self { postings, at: 0, lengths }
+    pub(in super::super) const fn new(postings: BlockSegmentPostings, lengths: Lengths, stop: Stop) -> Self {
+        Self { postings, at: 0, lengths, stop }
+    }
+
+    /// Goes to the next block, or to the end if nobody waits for it.
+    fn next_block(&mut self) {
+        if self.stop.is_set() {
+            self.postings = BlockSegmentPostings::empty();
+        } else {
+            self.postings.advance();
+        }
+        self.at = 0;
     }
 }
 
@@ -58,8 +70,7 @@ impl DocSet for Ranked {
     fn advance(&mut self) -> DocId {
         self.at += 1;
         if self.at >= self.postings.docs().len() {
-            self.postings.advance();
-            self.at = 0;
+            self.next_block();
         }
         self.doc()
     }
@@ -112,8 +123,7 @@ impl Batch for Ranked {
             if docs.is_empty() || stop < docs.len() {
                 return drained;
             }
-            self.postings.advance();
-            self.at = 0;
+            self.next_block();
         }
     }
 }

@@ -1,9 +1,12 @@
+use std::collections::HashMap;
+
 use tantivy::postings::{Postings, SegmentPostings};
 use tantivy::query::Scorer;
 use tantivy::{DocId, DocSet, Score, TERMINATED};
 
 use super::leaf::Lengths;
 use super::sloppy::Sloppy;
+use crate::work::Stop;
 
 /// Documents in which terms stand in order, ranked by how often.
 pub(in super::super) struct Phrase {
@@ -17,26 +20,43 @@ pub(in super::super) struct Phrase {
     frequency: f32,
     starts: Vec<u32>,
     others: Vec<u32>,
+    stop: Stop,
 }
 
+/// One term, which may stand in the phrase more than once.
 struct Part {
-    offset: u32,
+    offsets: Vec<u32>,
     postings: SegmentPostings,
 }
 
 impl Phrase {
     /// Terms with their places in the phrase, in its order.
-    pub(in super::super) fn new(terms: Vec<(u32, &str, SegmentPostings)>, slop: u32, lengths: Lengths) -> Self {
+    pub(in super::super) fn new(
+        terms: Vec<(u32, &str, SegmentPostings)>,
+        slop: u32,
+        lengths: Lengths,
+        stop: Stop,
+    ) -> Self {
         let sloppy = (slop > 0).then(|| {
             let terms: Vec<_> = terms.iter().map(|(offset, term, _)| (*offset, *term)).collect();
-            Sloppy::new(slop, &terms)
+            Sloppy::new(slop, &terms, stop.clone())
         });
-        let parts: Vec<Part> = terms.into_iter().map(|(offset, _, postings)| Part { offset, postings }).collect();
+        let mut known: HashMap<&str, usize> = HashMap::new();
+        let mut parts: Vec<Part> = Vec::new();
+        for (offset, term, postings) in terms {
+            match known.get(term) {
+                Some(at) => parts[*at].offsets.push(offset),
+                None => {
+                    known.insert(term, parts.len());
+                    parts.push(Part { offsets: vec![offset], postings });
+                }
+            }
+        }
         let mut order: Vec<usize> = (0..parts.len()).collect();
         order.sort_by_key(|at| parts[*at].postings.size_hint());
-        let span = parts.iter().map(|part| part.offset).max().unwrap_or_default();
+        let span = parts.iter().flat_map(|part| &part.offsets).copied().max().unwrap_or_default();
         let (starts, others) = (Vec::new(), Vec::new());
-        let mut phrase = Self { parts, order, span, sloppy, lengths, frequency: 0.0, starts, others };
+        let mut phrase = Self { parts, order, span, sloppy, lengths, frequency: 0.0, starts, others, stop };
         let first = phrase.doc();
         phrase.find(first);
         phrase
@@ -46,6 +66,10 @@ impl Phrase {
     fn find(&mut self, mut target: DocId) -> DocId {
         loop {
             target = self.meet(target);
+            if self.stop.is_set() {
+                // Nobody waits for it.
+                target = self.meet(TERMINATED);
+            }
             if target == TERMINATED {
                 return TERMINATED;
             }
@@ -81,29 +105,42 @@ impl Phrase {
 
     #[expect(clippy::cast_precision_loss, reason = "no text holds a phrase 16 million times")]
     fn count_exact(&mut self) -> f32 {
-        let Self { parts, order, span, starts, others, .. } = self;
-        for (rank, at) in order.iter().enumerate() {
-            let Part { offset, postings } = &mut parts[*at];
-            if rank == 0 {
-                postings.positions_with_offset(*span - *offset, starts);
-                continue;
-            }
-            postings.positions_with_offset(*span - *offset, others);
-            let mut rest = others.as_slice();
-            starts.retain(|start| {
-                while let [first, tail @ ..] = rest
-                    && first < start
-                {
-                    rest = tail;
+        let Self { parts, order, span, starts, others, stop, .. } = self;
+        starts.clear();
+        let mut is_first = true;
+        for at in order {
+            let Part { offsets, postings } = &mut parts[*at];
+            postings.positions(others);
+            for offset in offsets {
+                if stop.is_set() {
+                    return 0.0;
                 }
-                rest.first() == Some(start)
-            });
+                let shift = *span - *offset;
+                if std::mem::take(&mut is_first) {
+                    starts.extend(others.iter().map(|position| position + shift));
+                } else {
+                    keep_common(starts, others, shift);
+                }
+            }
             if starts.is_empty() {
                 return 0.0;
             }
         }
         starts.len() as f32
     }
+}
+
+/// Keeps what is also among the others, each moved by so much. Both ascend.
+fn keep_common(starts: &mut Vec<u32>, others: &[u32], shift: u32) {
+    let mut rest = others;
+    starts.retain(|start| {
+        while let [first, tail @ ..] = rest
+            && first + shift < *start
+        {
+            rest = tail;
+        }
+        rest.first().is_some_and(|first| first + shift == *start)
+    });
 }
 
 impl DocSet for Phrase {

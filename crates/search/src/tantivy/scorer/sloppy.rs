@@ -4,6 +4,10 @@
 //! furthest behind is moved on, a match counts `1 / (1 + distance)`, and terms that occur twice in the phrase never
 //! stand on one position.
 
+use std::collections::HashMap;
+
+use crate::work::Stop;
+
 /// One term of the phrase in one document.
 #[derive(Debug, Default)]
 struct Runner {
@@ -11,7 +15,8 @@ struct Runner {
     offset: i64,
     /// Which repeated term it is, if it is one.
     group: Option<usize>,
-    positions: Vec<u32>,
+    /// Which of the lists has its positions.
+    list: usize,
     next: usize,
     /// Where the phrase would begin if it stood here.
     start: i64,
@@ -23,20 +28,26 @@ struct Runner {
 pub(super) struct Sloppy {
     slop: i64,
     runners: Vec<Runner>,
+    /// The positions of each term that is not like an earlier one, ascending.
+    lists: Vec<Vec<u32>>,
     /// The runners of each repeated term, in the order of the phrase.
     groups: Vec<Vec<usize>>,
     /// The rightmost start of all runners.
     end: i64,
+    stop: Stop,
 }
 
 impl Sloppy {
     /// A phrase of terms, each with its place in it.
-    pub(super) fn new(slop: u32, terms: &[(u32, &str)]) -> Self {
+    pub(super) fn new(slop: u32, terms: &[(u32, &str)], stop: Stop) -> Self {
         let mut groups: Vec<Vec<usize>> = Vec::new();
         let mut runners = Vec::new();
+        let mut known: HashMap<&str, (usize, usize)> = HashMap::new();
         for (at, (offset, term)) in terms.iter().enumerate() {
-            let twin = terms[..at].iter().position(|(earlier, text)| text == term && earlier != offset);
-            runners.push(Runner { offset: i64::from(*offset), ..Runner::default() });
+            let count = known.len();
+            let (list, first) = *known.entry(term).or_insert((count, at));
+            let twin = (first != at && terms[first].0 != *offset).then_some(first);
+            runners.push(Runner { offset: i64::from(*offset), list, ..Runner::default() });
             if let Some(twin) = twin {
                 let group = *runners[twin].group.get_or_insert_with(|| {
                     groups.push(vec![twin]);
@@ -49,12 +60,14 @@ impl Sloppy {
         for group in &mut groups {
             group.sort_by_key(|at| runners[*at].offset);
         }
-        Self { slop: i64::from(slop), runners, groups, end: 0 }
+        let lists = vec![Vec::new(); known.len()];
+        Self { slop: i64::from(slop), runners, lists, groups, end: 0, stop }
     }
 
-    /// Where the positions of a term in the document go; ascending.
+    /// Where the positions of a term in the document go; ascending. Terms are counted without those that are like an
+    /// earlier one.
     pub(super) fn positions_mut(&mut self, term: usize) -> &mut Vec<u32> {
-        &mut self.runners[term].positions
+        &mut self.lists[term]
     }
 
     /// How often the phrase stands in the document, each match weighted by how close its terms are.
@@ -99,9 +112,13 @@ impl Sloppy {
         true
     }
 
+    /// Moves a runner to its next position. Says whether there is one, and somebody still waits for the answer.
     fn step(&mut self, at: usize) -> bool {
+        if self.stop.is_set() {
+            return false;
+        }
         let runner = &mut self.runners[at];
-        let Some(position) = runner.positions.get(runner.next) else { return false };
+        let Some(position) = self.lists[runner.list].get(runner.next) else { return false };
         runner.start = i64::from(*position) - runner.offset;
         runner.next += 1;
         true

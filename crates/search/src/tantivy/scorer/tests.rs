@@ -7,6 +7,7 @@ use tantivy::{DocId, DocSet, Index, IndexWriter, TERMINATED, Term, doc};
 use super::sloppy::Sloppy;
 use super::{Batch, Bits, Conjunction, Constant, Exclusion, Lengths, Maximum, Optional, Ranked, Union};
 use crate::tantivy::weight::Scoring;
+use crate::work::Stop;
 
 fn documents(docs: &[DocId], score: f32) -> Box<dyn Scorer> {
     let mut bits = Bits::new(20_000);
@@ -86,7 +87,7 @@ fn a_ranked_term_reads_blocks_as_it_reads_documents() {
         let inverted = searcher.segment_reader(0).inverted_index(term.field()).unwrap();
         let info = inverted.get_term_info(&term).unwrap().unwrap();
         let postings = inverted.read_block_postings_from_terminfo(&info, IndexRecordOption::WithFreqs).unwrap();
-        Box::new(Ranked::new(postings, Lengths::new(None, Arc::new([1.0; 256]), 3.0)))
+        Box::new(Ranked::new(postings, Lengths::new(None, Arc::new([1.0; 256]), 3.0), Stop::default()))
     };
     // Two occurrences each: 3 - 3 / (1 + 2).
     let expected: Vec<_> = (0..3_000).step_by(3).map(|doc| (doc, 2.0)).collect();
@@ -122,8 +123,14 @@ fn frequency(slop: u32, phrase: &[&str], text: &str) -> f32 {
     let words: Vec<&str> = text.split(' ').collect();
     let terms: Vec<(u32, &str)> =
         phrase.iter().enumerate().map(|(at, term)| (u32::try_from(at).unwrap(), *term)).collect();
-    let mut sloppy = Sloppy::new(slop, &terms);
-    for (at, term) in phrase.iter().enumerate() {
+    let mut sloppy = Sloppy::new(slop, &terms, Stop::default());
+    let mut distinct: Vec<&str> = Vec::new();
+    for term in phrase {
+        if !distinct.contains(term) {
+            distinct.push(term);
+        }
+    }
+    for (at, term) in distinct.iter().enumerate() {
         let positions = words.iter().enumerate().filter(|(_, word)| *word == term);
         *sloppy.positions_mut(at) = positions.map(|(place, _)| u32::try_from(place).unwrap()).collect();
     }

@@ -5,6 +5,7 @@ use statehouse_search::{
 };
 
 use super::corpus::Diagnosis;
+use super::trees::tree;
 use crate::random::Random;
 
 /// Makes one request.
@@ -23,16 +24,16 @@ impl Words {
         Self { titles: titles.collect(), codes: diagnoses.iter().map(|row| row.code.clone()).collect() }
     }
 
-    fn title(&self, random: &mut Random) -> &str {
+    pub(super) fn title(&self, random: &mut Random) -> &str {
         &self.titles[random.below(self.titles.len())]
     }
 
-    fn code(&self, random: &mut Random) -> &str {
+    pub(super) fn code(&self, random: &mut Random) -> &str {
         &self.codes[random.below(self.codes.len())]
     }
 
     /// A word of at least so many letters: rare and frequent ones as they come.
-    fn word(&self, random: &mut Random, least: usize) -> String {
+    pub(super) fn word(&self, random: &mut Random, least: usize) -> String {
         loop {
             let title = self.title(random);
             let words: Vec<_> =
@@ -44,12 +45,12 @@ impl Words {
     }
 
     /// Some words from anywhere.
-    fn words(&self, random: &mut Random, count: usize) -> String {
+    pub(super) fn words(&self, random: &mut Random, count: usize) -> String {
         (0..count).map(|_| self.word(random, 3)).collect::<Vec<_>>().join(" ")
     }
 
     /// Words that stand one behind the other in some title.
-    fn run(&self, random: &mut Random, count: usize) -> String {
+    pub(super) fn run(&self, random: &mut Random, count: usize) -> String {
         loop {
             let words: Vec<_> = self.title(random).split_whitespace().collect();
             if words.len() >= count {
@@ -61,7 +62,7 @@ impl Words {
 }
 
 /// A word with one letter removed, doubled, replaced or swapped with the next.
-fn misspelt(word: &str, random: &mut Random) -> String {
+pub(super) fn misspelt(word: &str, random: &mut Random) -> String {
     let mut letters: Vec<char> = word.chars().collect();
     let at = random.below(letters.len() - 1);
     match random.below(4) {
@@ -73,7 +74,7 @@ fn misspelt(word: &str, random: &mut Random) -> String {
     letters.into_iter().collect()
 }
 
-fn beginning(word: &str, random: &mut Random, least: usize) -> String {
+pub(super) fn beginning(word: &str, random: &mut Random, least: usize) -> String {
     let letters = word.chars().count();
     word.chars().take(least + random.below(letters.saturating_sub(least) + 1)).collect()
 }
@@ -94,7 +95,7 @@ fn fields(random: &mut Random) -> [FieldBoost; 3] {
     [FieldBoost::new("title", boost), FieldBoost::new("title.plain", 1.0), FieldBoost::new("terms", 1.5)]
 }
 
-fn number(random: &mut Random, from: i64, to: i64) -> i64 {
+pub(super) fn number(random: &mut Random, from: i64, to: i64) -> i64 {
     from + i64::try_from(random.below(usize::try_from(to - from).unwrap())).unwrap()
 }
 
@@ -296,4 +297,51 @@ pub(super) const KINDS: &[(&str, Kind)] = &[
         found(Query::matches("title", w.words(r, 3))).with_from(from).with_size(1 + r.below(60) as u64)
     }),
     ("everything, late pages", |r, _| SearchRequest::new(Query::all()).with_from(9_000 + r.below(900) as u64)),
+];
+
+/// Trees, options at their extremes, and what takes long.
+pub(super) const EXTREMES: &[(&str, Kind)] = &[
+    ("nested trees", |r, w| {
+        let depth = 1 + r.below(4);
+        found(tree(r, w, depth))
+    }),
+    ("nested trees, filtered and sorted", |r, w| {
+        let request = found(tree(r, w, 2)).with_filter(tree(r, w, 2));
+        let sort = Sort::by(["length", "balance", "share", "since", "leaf", "code"][r.below(6)]);
+        let sort = if r.below(2) == 0 { sort.descending() } else { sort };
+        request.with_sort(if r.below(2) == 0 { sort.missing_first() } else { sort })
+    }),
+    ("fuzzy words with terms in common", |r, w| {
+        let word = w.word(r, 6);
+        let text = format!("{} {} {}", misspelt(&word, r), misspelt(&word, r), w.word(r, 3));
+        let count = MinimumMatch::Count(i32::try_from(r.below(3)).unwrap());
+        found(Query::matches("title.plain", text).fuzzy().minimum_match(count))
+    }),
+    ("fuzzy words in several fields", |r, w| {
+        let word = w.word(r, 6);
+        let text = format!("{} {}", misspelt(&word, r), misspelt(&word, r));
+        let query = Query::multi_match(fields(r), text).fuzzy();
+        found(if r.below(2) == 0 { query.most_fields() } else { query.tie_breaker(0.4) })
+    }),
+    ("more fuzzy words than may have fifty", |r, w| found(Query::matches("title.plain", w.words(r, 30)).fuzzy())),
+    ("ranges with bounds at the ends", |r, _| {
+        let range = Query::range("balance");
+        found(match r.below(6) {
+            0 => range.at_least(i64::MIN).at_most(i64::MAX),
+            1 => range.above(i64::MIN).below(i64::MAX),
+            2 => range.above(i64::MAX),
+            3 => range.below(i64::MIN),
+            4 => range.at_least(number(r, -500, 500)).at_most(i64::MAX),
+            _ => range.at_least(500_i64).at_most(-500_i64),
+        })
+    }),
+    ("phrases with the largest slop", |r, w| {
+        let slop = [1_000, i32::MAX.unsigned_abs()][r.below(2)];
+        found(Query::phrase("title.plain", w.run(r, 2)).slop(slop))
+    }),
+    ("prefix lengths beyond the word", |r, w| {
+        let length = [5, 100, i32::MAX.unsigned_abs()][r.below(3)];
+        let word = w.word(r, 6);
+        found(Query::matches("title.plain", misspelt(&word, r)).fuzzy().prefix_length(length))
+    }),
 ];

@@ -7,6 +7,7 @@
 mod compare;
 mod corpus;
 mod draw;
+mod trees;
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -42,7 +43,36 @@ async fn every_kind_of_query_has_the_same_hits_in_the_same_order_on_both() {
     let mut table = String::from("\nkind                                  runs totals order  exact marks  found\n");
     let mut all_equal = true;
     for (name, kind) in draw::KINDS {
-        let tally = compare_kind(&embedded, &distributed, &words, *kind).await;
+        let tally = compare_kind(&embedded, &distributed, &words, *kind, RUNS).await;
+        writeln!(table, "{name:<36} {tally}").unwrap();
+        all_equal &= tally.is_equal();
+    }
+    crate::report(&table);
+    assert!(all_equal, "seed {SEED:#x}: {table}");
+    scratch.delete().await;
+}
+
+/// Of a fresh index nothing is merged: each engine cuts it into segments of its own, and finds the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn several_segments_have_the_same_hits_in_the_same_order_on_both() {
+    let scratch = Scratch::new().await;
+    let diagnoses: Vec<_> = corpus::diagnoses().into_iter().step_by(7).collect();
+    let embedded = TantivyConfig::memory().open(corpus::schema()).await.unwrap();
+    let distributed = Arc::new(scratch.open(corpus::schema()).await.unwrap());
+    let refresh = || BulkOptions::default().with_refresh(Refresh::Now);
+    for (at, part) in diagnoses.chunks(1_000).enumerate() {
+        let operations = || part.iter().map(corpus::record).map(Operation::Upsert).collect();
+        // Other borders on each side.
+        distributed.bulk_with(operations(), refresh()).await.unwrap().into_result().unwrap();
+        let refresh = if at % 2 == 0 { refresh() } else { BulkOptions::default() };
+        embedded.bulk_with(operations(), refresh).await.unwrap().into_result().unwrap();
+    }
+    embedded.refresh().await.unwrap();
+    let words = draw::Words::of(&diagnoses);
+    let mut table = String::from("\nkind                                  runs totals order  exact marks  found\n");
+    let mut all_equal = true;
+    for (name, kind) in draw::KINDS.iter().chain(draw::EXTREMES) {
+        let tally = compare_kind(&embedded, &distributed, &words, *kind, RUNS / 10).await;
         writeln!(table, "{name:<36} {tally}").unwrap();
         all_equal &= tally.is_equal();
     }
@@ -74,11 +104,12 @@ async fn compare_kind(
     distributed: &Arc<OpenSearchIndex>,
     words: &draw::Words,
     kind: draw::Kind,
+    runs: usize,
 ) -> Tally {
     let mut random = Random::new(SEED);
-    let requests: Vec<_> = (0..RUNS).map(|_| kind(&mut random, words)).collect();
+    let requests: Vec<_> = (0..runs).map(|_| kind(&mut random, words)).collect();
     let lane = |part: &[SearchRequest]| tokio::spawn(ask(embedded.clone(), Arc::clone(distributed), part.to_vec()));
-    let lanes: Vec<_> = requests.chunks(RUNS / LANES).map(lane).collect();
+    let lanes: Vec<_> = requests.chunks(runs.div_ceil(LANES)).map(lane).collect();
     let mut tally = Tally::default();
     for lane in lanes {
         for (request, ours, theirs) in lane.await.unwrap() {

@@ -1,0 +1,87 @@
+use super::*;
+use crate::{Field, Query};
+
+fn schema() -> Schema {
+    Schema::builder()
+        .analyzer("typed", Analyzer::standard().lowercase().edge_ngram(1, 10))
+        .field(
+            Field::text("title")
+                .with_sub_field(Field::text("typed").analyzed_by("typed").searched_by("standard").without_norms()),
+        )
+        .build()
+        .unwrap()
+}
+
+fn marked(query: impl Into<Query>, field: &str, text: &str) -> String {
+    let request = SearchRequest::new(query).with_highlight(Highlight::field(field));
+    let (schema, stop) = (schema(), Stop::default());
+    let record = Record::new("a").unwrap().with("title", text.to_owned());
+    let fragments = Marker::new(&schema, &request, &stop).unwrap().mark(&record).unwrap();
+    fragments.first().map_or_else(String::new, |(_, fragments)| fragments[0].to_html("[", "]"))
+}
+
+#[test]
+fn phrases_are_marked_where_they_stand_whole() {
+    let phrase = |text: &str| Query::phrase("title", text);
+    assert_eq!(marked(phrase("a b"), "title", "a b a c b a b"), "[a] [b] a c b [a] [b]");
+    assert_eq!(marked(phrase("a a a"), "title", "a a b a a a a"), "a a b [a] [a] [a] [a]");
+    assert_eq!(marked(phrase("a b a"), "title", "a b a b a"), "[a] [b] [a] [b] [a]");
+    assert_eq!(marked(phrase("b a"), "title", "a b"), "");
+    assert_eq!(marked(phrase("a b"), "title", "a"), "");
+    // Over the borders of words of bits, and far behind them.
+    for before in [61, 62, 63, 64, 126, 127, 128, 1_000] {
+        let filler = "x ".repeat(before);
+        assert_eq!(marked(phrase("a b c"), "title", &format!("{filler}a b c")), format!("{filler}[a] [b] [c]"));
+        let far = format!("a {filler}b");
+        assert_eq!(marked(phrase(&far), "title", &far).matches('[').count(), before + 2);
+    }
+}
+
+#[test]
+fn beginnings_are_marked_whichever_of_several_they_are() {
+    let query =
+        ["ab", "abc", "b", "abd"].into_iter().fold(Query::bool(), |q, text| q.should(Query::prefix("title", text)));
+    assert_eq!(marked(query, "title", "a ab abcd abx aa bb c"), "a [ab] [abcd] [abx] aa [bb] c");
+    assert_eq!(marked(Query::matches("title.typed", "hea"), "title.typed", "heart of hay"), "[heart] of hay");
+    assert_eq!(
+        marked(Query::matches("title", "hart").fuzzy(), "title", "heart hurt harm cart"),
+        "[heart] [hurt] [harm] [cart]"
+    );
+    assert_eq!(marked(Query::matches("title", "hart").fuzzy().prefix_length(2), "title", "heart hart"), "heart [hart]");
+}
+
+/// The work is counted and not timed: a text sixteen times as long must not take more than some thirty times as long, and
+/// the square would be 256 times.
+#[test]
+fn marking_takes_time_in_proportion_to_the_text() {
+    let words = |count: usize| "a ".repeat(count);
+    let query = Query::bool().must(Query::phrase("title", words(1_000))).must(Query::phrase("title", words(500)));
+    let request = SearchRequest::new(query).with_highlight(Highlight::field("title").with_fragment_size(10));
+    let (schema, stop) = (schema(), Stop::default());
+    let time = |length: usize| {
+        let record = Record::new("a").unwrap().with("title", words(length));
+        let mut marker = Marker::new(&schema, &request, &stop).unwrap();
+        let once = || {
+            let start = cpu_time();
+            assert_eq!(marker.mark(&record).unwrap()[0].1.len(), 5);
+            cpu_time() - start
+        };
+        std::iter::repeat_with(once).take(3).min().unwrap()
+    };
+    let (short, long) = (time(20_000), time(320_000));
+    assert!(long < 40 * short, "{short:?} for 20,000 words, {long:?} for 320,000");
+}
+
+fn cpu_time() -> std::time::Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    std::time::Duration::try_from(time).unwrap()
+}
+
+#[test]
+fn marking_ends_when_nobody_waits() {
+    let request = SearchRequest::new(Query::matches("title", "a")).with_highlight(Highlight::field("title"));
+    let (schema, stop) = (schema(), Stop::set());
+    let record = Record::new("a").unwrap().with("title", "a ".repeat(10_000));
+    let error = Marker::new(&schema, &request, &stop).unwrap().mark(&record).unwrap_err();
+    assert_eq!(error.kind(), statehouse_core::ErrorKind::Timeout);
+}

@@ -1,0 +1,202 @@
+//! How much a request may ask for. What is counted without looking at any text comes first, so that no request is too
+//! large to be refused at once.
+
+use std::ops::Bound;
+
+use statehouse_core::{Error, ErrorKind, Result};
+
+use crate::{Query, SearchRequest, Value};
+
+/// How deep queries may be nested.
+pub const MAX_DEPTH: usize = 20;
+
+/// How many queries and terms one request may have in all: each query of the tree and of the filters counts one, and
+/// each term of a text one, in every field that it is looked for. Lucene's limit.
+///
+/// The terms that are similar to one count too: they share what is left, see [`Fuzziness`](crate::Fuzziness).
+pub const MAX_CLAUSES: usize = 1_024;
+
+/// How many values the `terms` and `ids` queries of a request may list in all, as OpenSearch's `index.max_terms_count`.
+pub const MAX_TERMS: usize = 65_536;
+
+/// How long those values may be in all, in bytes: 16 MiB.
+pub const MAX_VALUE_BYTES: usize = 16 << 20;
+
+/// How long a query's text may be, in bytes.
+pub const MAX_QUERY_TEXT: usize = 10_000;
+
+/// How long the texts of a request may be in all, in bytes: those of its terms too, and each once for every field in
+/// which it is looked for.
+pub const MAX_REQUEST_TEXT: usize = 100_000;
+
+/// How long a term may be to have similar ones, in code points.
+pub const MAX_FUZZY_TERM: usize = 255;
+
+/// The largest slop and prefix length: Lucene counts in signed numbers.
+pub const MAX_POSITIONS: u32 = i32::MAX as u32;
+
+/// The largest product of the boosts around a query.
+pub const MAX_BOOST: f32 = 1e9;
+
+/// How many keys a request may sort by.
+pub const MAX_SORTS: usize = 16;
+
+/// How many facets a request may ask for.
+pub const MAX_FACETS: usize = 32;
+
+/// In how many fields a request may highlight.
+pub const MAX_HIGHLIGHTS: usize = 32;
+
+/// How many fields a projection may name.
+pub const MAX_PROJECTED: usize = 1_024;
+
+/// The largest external version: OpenSearch counts in signed numbers, and the next version must fit too.
+pub const MAX_VERSION: u64 = i64::MAX as u64 - 1;
+
+/// How many similar terms stand for one at most: `max_expansions` of OpenSearch.
+pub(crate) const MAX_SIMILAR: usize = 50;
+
+/// What a request holds, counted without looking into its texts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Size {
+    pub(crate) queries: usize,
+    pub(crate) text: usize,
+    pub(crate) values: usize,
+    pub(crate) value_bytes: usize,
+}
+
+impl Size {
+    /// Counts queries.
+    ///
+    /// # Errors
+    /// `InvalidInput` as soon as one of the limits is passed, `TooLarge` for bytes.
+    pub(crate) fn of<'a>(queries: impl IntoIterator<Item = &'a Query>) -> Result<Self> {
+        let mut size = Self::default();
+        queries.into_iter().try_for_each(|query| size.add(query, 0))?;
+        Ok(size)
+    }
+
+    /// Counts a request, and checks its lists.
+    pub(crate) fn of_request(request: &SearchRequest) -> Result<Self> {
+        let projected = match &request.projection {
+            crate::Projection::Fields(names) => names.len(),
+            _ => 0,
+        };
+        at_most("sort keys", request.sort.len(), MAX_SORTS)?;
+        at_most("facets", request.facets.len(), MAX_FACETS)?;
+        at_most("highlighted fields", request.highlight.len(), MAX_HIGHLIGHTS)?;
+        at_most("projected fields", projected, MAX_PROJECTED)?;
+        Self::of(request.filters.iter().chain([&request.query]))
+    }
+
+    fn add(&mut self, query: &Query, depth: usize) -> Result<()> {
+        if depth > MAX_DEPTH {
+            let message = format!("queries are nested more than {MAX_DEPTH} deep, which is the limit");
+            return Err(Error::invalid_input(message));
+        }
+        self.queries += 1;
+        at_most("queries and terms", self.queries, MAX_CLAUSES)?;
+        let mut inner = |queries: &[Query]| queries.iter().try_for_each(|query| self.add(query, depth + 1));
+        match query {
+            Query::Bool(q) => [&q.must, &q.should, &q.filter, &q.must_not].into_iter().try_for_each(|all| inner(all)),
+            Query::DisMax(q) => inner(&q.queries),
+            Query::Constant(q) => inner(std::slice::from_ref(&*q.query)),
+            Query::All(_) | Query::None | Query::Exists(_) => Ok(()),
+            Query::Match(q) => self.add_text(&q.text, 1),
+            Query::MultiMatch(q) => {
+                at_most("queries and terms", q.fields.len(), MAX_CLAUSES)?;
+                self.add_text(&q.text, q.fields.len())
+            }
+            Query::MatchPrefix(q) => self.add_text(&q.text, 1),
+            Query::Phrase(q) => self.add_text(&q.text, 1),
+            Query::Prefix(q) => self.add_text(&q.text, 1),
+            Query::Fuzzy(q) => self.add_text(&q.text, 1),
+            Query::Term(q) => self.add_bound_text(bytes_of(&q.value)),
+            Query::Terms(q) => self.add_values(q.values.len(), q.values.iter().map(bytes_of).sum()),
+            Query::Ids(q) => self.add_values(q.ids.len(), q.ids.iter().map(String::len).sum()),
+            Query::Range(q) => {
+                let bytes = |bound: &Bound<Value>| match bound {
+                    Bound::Included(value) | Bound::Excluded(value) => bytes_of(value),
+                    Bound::Unbounded => 0,
+                };
+                self.add_bound_text(bytes(&q.lower) + bytes(&q.upper))
+            }
+        }
+    }
+
+    fn add_text(&mut self, text: &str, fields: usize) -> Result<()> {
+        if text.len() > MAX_QUERY_TEXT {
+            return Err(too_many("bytes in the text of a query", text.len(), MAX_QUERY_TEXT));
+        }
+        self.add_bound_text(text.len() * fields.max(1))
+    }
+
+    fn add_bound_text(&mut self, bytes: usize) -> Result<()> {
+        self.text += bytes;
+        at_most("bytes of text", self.text, MAX_REQUEST_TEXT)
+    }
+
+    fn add_values(&mut self, values: usize, bytes: usize) -> Result<()> {
+        self.values += values;
+        self.value_bytes = self.value_bytes.saturating_add(bytes);
+        at_most("listed values", self.values, MAX_TERMS)?;
+        if self.value_bytes > MAX_VALUE_BYTES {
+            let message =
+                format!("the request lists values of {} bytes; the limit is {MAX_VALUE_BYTES}", self.value_bytes);
+            return Err(Error::new(ErrorKind::TooLarge, message));
+        }
+        Ok(())
+    }
+
+    /// Whether to check and analyse it takes less than a few microseconds.
+    pub(crate) const fn is_small(self) -> bool {
+        self.queries <= 32 && self.text <= 1_000 && self.values <= 128 && self.value_bytes <= 8_000
+    }
+}
+
+fn bytes_of(value: &Value) -> usize {
+    value.as_text().map_or(8, str::len)
+}
+
+pub(crate) fn at_most(what: &str, found: usize, limit: usize) -> Result<()> {
+    if found <= limit { Ok(()) } else { Err(too_many(what, found, limit)) }
+}
+
+fn too_many(what: &str, found: usize, limit: usize) -> Error {
+    Error::invalid_input(format!("the request has {found} {what}; the limit is {limit}"))
+}
+
+/// The terms of a request, counted as both backends count them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TermCount {
+    /// Queries and exact terms.
+    exact: usize,
+    /// TermCount for which similar ones are looked up.
+    fuzzy: usize,
+}
+
+impl TermCount {
+    pub(crate) const fn of(size: Size) -> Self {
+        Self { exact: size.queries, fuzzy: 0 }
+    }
+
+    pub(crate) fn add(&mut self, exact: usize, fuzzy: usize) -> Result<()> {
+        self.exact += exact;
+        self.fuzzy += fuzzy;
+        // Besides its similar terms, each fuzzy one is a query of its own.
+        at_most("queries and terms, of which a fuzzy one counts two", self.exact + 2 * self.fuzzy, MAX_CLAUSES)
+    }
+
+    /// How many there are.
+    #[cfg(feature = "tantivy")]
+    pub(crate) const fn in_all(self) -> usize {
+        self.exact + self.fuzzy
+    }
+
+    /// How many similar terms may stand for each fuzzy one, so that all together keep to the limit whatever the index
+    /// holds. The server counts them when it has found them, and would refuse for some documents what it takes for others.
+    pub(crate) fn similar(self) -> usize {
+        let left = MAX_CLAUSES.saturating_sub(self.exact + self.fuzzy);
+        left.checked_div(self.fuzzy).map_or(MAX_SIMILAR, |share| share.clamp(1, MAX_SIMILAR))
+    }
+}

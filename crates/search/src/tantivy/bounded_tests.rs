@@ -1,0 +1,172 @@
+//! Whatever is asked: an async thread is held for a moment only, and a deadline ends the work.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use statehouse_core::ErrorKind;
+
+use crate::{
+    DocumentId, Facet, Field, Highlight, Operation, Query, Record, Schema, SearchIndex, SearchIndexExt, SearchOptions,
+    SearchRequest, Sort, TantivyConfig, TantivyIndex,
+};
+
+/// The contract's millisecond, for code that was compiled to be fast.
+const LIMIT: Duration = if cfg!(debug_assertions) { Duration::from_millis(10) } else { Duration::from_millis(1) };
+
+/// Remembers the longest poll, in time of the thread itself.
+struct Measured<F> {
+    inner: Pin<Box<F>>,
+    longest: Duration,
+}
+
+impl<F: Future> Future for Measured<F> {
+    type Output = (F::Output, Duration);
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let start = thread_time();
+        let polled = self.inner.as_mut().poll(context);
+        let took = thread_time() - start;
+        self.longest = self.longest.max(took);
+        polled.map(|output| (output, self.longest))
+    }
+}
+
+fn thread_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap()
+}
+
+async fn longest_poll<F: Future>(future: F) -> (F::Output, Duration) {
+    Measured { inner: Box::pin(future), longest: Duration::ZERO }.await
+}
+
+fn schema() -> Schema {
+    Schema::builder()
+        .field(Field::text("title"))
+        .field(Field::keyword("code").sortable())
+        .field(Field::i64("rank").sortable())
+        .build()
+        .unwrap()
+}
+
+/// 5,000 documents of different words, and one of a megabyte.
+async fn large() -> TantivyIndex {
+    let index = TantivyConfig::memory().open(schema()).await.unwrap();
+    let word = |n: usize| format!("w{:x}", n.wrapping_mul(2_654_435_761) % 1_000_003);
+    let small = (0..5_000_usize).map(|n| {
+        let title = (0..10).map(|k| word(10 * n + k)).collect::<Vec<_>>().join(" ");
+        Record::new(n.to_string()).unwrap().with("title", title).with("code", word(n)).with("rank", n as i64)
+    });
+    let giant = Record::new("giant").unwrap().with("title", "a b ".repeat(250_000));
+    index.bulk(small.chain([giant]).map(Operation::Upsert).collect()).await.unwrap().into_result().unwrap();
+    index
+}
+
+fn hostile() -> Vec<(&'static str, SearchRequest)> {
+    let words = |count: usize| (0..count).map(|n| format!("w{n:x}abc")).collect::<Vec<_>>().join(" ");
+    let all = || SearchRequest::new(Query::all());
+    let wide = (0..1_000).fold(Query::bool(), |query, n| query.should(Query::prefix("title", format!("w{n:x}"))));
+    let facets = (0..32).fold(all(), |request, _| request.with_facet(Facet::field("code").with_size(1_000)));
+    let sorts = (0..16).fold(all().with_size(20), |request, _| request.with_sort(Sort::by("rank").descending()));
+    let marked = |query: Query| SearchRequest::new(query).with_highlight(Highlight::field("title"));
+    vec![
+        ("fuzzy words", Query::matches("title", words(500)).fuzzy().into()),
+        ("a long fuzzy term", Query::fuzzy("title", "w".repeat(255)).into()),
+        ("many prefixes", wide.into()),
+        ("many facets", facets),
+        ("many sort keys", sorts),
+        ("a page of all", all().with_size(10_000)),
+        ("the giant", Query::ids(["giant"]).into()),
+        ("a phrase in the giant", Query::phrase("title", "b a b a").into()),
+        ("a phrase marked in the giant", marked(Query::phrase("title", "a b ".repeat(500)).into())),
+        ("fuzzy words marked in the giant", marked(Query::matches("title", words(400)).fuzzy().into())),
+        ("a sloppy phrase of twins in the giant", Query::phrase("title", "a b ".repeat(100)).slop(1_000).into()),
+        ("many terms", Query::terms("rank", 0..65_000_i64).into()),
+        ("many ids", Query::ids((0..65_000).map(|n: u32| n.to_string())).into()),
+        ("many texts", Query::terms("code", (0..65_000).map(|n: u32| n.to_string())).into()),
+        ("a range", Query::range("rank").at_least(1_i64).into()),
+        ("everything but", Query::bool().must_not(Query::term("rank", 1_i64)).into()),
+    ]
+}
+
+#[tokio::test]
+async fn no_request_holds_an_async_thread() {
+    let index = large().await;
+    for (name, request) in hostile() {
+        // The first time takes what is made once: tables, pages, threads.
+        for warm in [false, true] {
+            let options = SearchOptions::default().with_timeout(Duration::from_secs(1));
+            let (_, search) = longest_poll(index.search_with(&request, options.clone())).await;
+            let (_, count) = longest_poll(index.count_with(&request.query, options)).await;
+            assert!(!warm || search.max(count) <= LIMIT, "{name}: {search:?} and {count:?}");
+        }
+    }
+    let (found, get) = longest_poll(async { index.get(&DocumentId::new("giant").unwrap()).await }).await;
+    assert!(found.unwrap().is_some() && get <= LIMIT, "{get:?}");
+}
+
+/// What would take minutes ends with its deadline, on the thread that does it too: else the next ones would wait for it.
+#[tokio::test]
+async fn a_deadline_ends_the_work_itself() {
+    let index = Arc::new(large().await);
+    let twins = SearchRequest::new(Query::phrase("title", "a ".repeat(1_000)).slop(1 << 30));
+    let options = SearchOptions::default().with_timeout(Duration::from_millis(50));
+    let error = index.search_with(&twins, options).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    assert_eq!(error.operation(), Some("search.search"));
+    // The work holds the index until it has ended.
+    let ended = async {
+        while Arc::strong_count(&index.client) > 1 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), ended).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_short_search_runs_in_place() {
+    let index = TantivyConfig::memory().open(schema()).await.unwrap();
+    let rows = (0..100).map(|n| Record::new(n.to_string()).unwrap().with("title", "short text").with("rank", n as i64));
+    index.bulk(rows.map(Operation::Upsert).collect()).await.unwrap().into_result().unwrap();
+    let in_place = |request: &SearchRequest| {
+        let size = crate::limits::Size::of_request(request).unwrap();
+        super::inplace::search(&index.client, request, size).unwrap().is_some()
+    };
+    let short = || SearchRequest::new(Query::matches("title", "short text"));
+    for request in [short(), short().with_sort(Sort::by("rank")), short().with_filter(Query::term("rank", 7_i64))] {
+        assert!(in_place(&request));
+    }
+    for request in [
+        short().with_facet(Facet::field("code")),
+        short().with_highlight(Highlight::field("title")),
+        short().with_size(21),
+        short().with_from(95),
+        short().with_filter(Query::range("rank").above(1_i64)),
+        Query::matches("title", "short").fuzzy().into(),
+    ] {
+        assert!(!in_place(&request), "{request:?}");
+    }
+    // One large document makes all of them too large: which one is found is not known before.
+    let giant = Record::new("giant").unwrap().with("title", "x".repeat(100_000));
+    index.bulk(vec![Operation::Upsert(giant)]).await.unwrap().into_result().unwrap();
+    assert!(!in_place(&short()));
+}
+
+/// The positions of its words may take long to compare, however few documents have them.
+#[tokio::test]
+async fn a_phrase_in_a_large_document_does_not_run_in_place() {
+    let index = TantivyConfig::memory().open(schema()).await.unwrap();
+    let in_place = |request: SearchRequest| {
+        let size = crate::limits::Size::of_request(&request).unwrap();
+        super::inplace::search(&index.client, &request, size).unwrap().is_some()
+    };
+    let phrase = || Query::phrase("title", "a b").into();
+    index.bulk(vec![Operation::Upsert(Record::new("small").unwrap().with("title", "a b"))]).await.unwrap();
+    assert!(in_place(phrase()));
+    let medium = Record::new("medium").unwrap().with("title", "a b ".repeat(1_000));
+    index.bulk(vec![Operation::Upsert(medium)]).await.unwrap();
+    assert!(!in_place(phrase()));
+    assert!(in_place(Query::matches("title", "a b").into()));
+}

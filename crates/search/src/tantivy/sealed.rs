@@ -1,0 +1,100 @@
+//! A directory whose small files carry a checksum, as tantivy's large ones do: what is damaged is not read.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use tantivy::directory::error::{DeleteError, LockError, OpenReadError, OpenWriteError};
+use tantivy::directory::{
+    Directory, DirectoryLock, FileHandle, Lock, MmapDirectory, WatchCallback, WatchHandle, WritePtr,
+};
+
+/// What stands behind the content: this, the CRC-32 of the content in hexadecimal, and the end of the line.
+const MARK: &[u8] = b"\n#crc32 ";
+const DIGITS: usize = 8;
+
+/// A folder. Files that are replaced as a whole are sealed; the others have tantivy's own checksum.
+#[derive(Clone, Debug)]
+pub(super) struct SealedDirectory(MmapDirectory);
+
+impl SealedDirectory {
+    pub(super) const fn new(inner: MmapDirectory) -> Self {
+        Self(inner)
+    }
+}
+
+fn seal(content: &[u8]) -> Vec<u8> {
+    let mut sealed = content.to_vec();
+    sealed.extend_from_slice(MARK);
+    sealed.extend_from_slice(format!("{:08x}\n", crc32fast::hash(content)).as_bytes());
+    sealed
+}
+
+/// The content, if it is what was sealed.
+fn unseal(mut sealed: Vec<u8>) -> io::Result<Vec<u8>> {
+    let damaged = || io::Error::new(io::ErrorKind::InvalidData, "the file does not have the checksum that it says");
+    let end = sealed.len().checked_sub(MARK.len() + DIGITS + 1).ok_or_else(damaged)?;
+    if seal(&sealed[..end]) != sealed {
+        return Err(damaged());
+    }
+    sealed.truncate(end);
+    Ok(sealed)
+}
+
+impl Directory for SealedDirectory {
+    fn get_file_handle(&self, path: &Path) -> Result<Arc<dyn FileHandle>, OpenReadError> {
+        self.0.get_file_handle(path)
+    }
+
+    fn delete(&self, path: &Path) -> Result<(), DeleteError> {
+        self.0.delete(path)
+    }
+
+    fn exists(&self, path: &Path) -> Result<bool, OpenReadError> {
+        self.0.exists(path)
+    }
+
+    fn open_write(&self, path: &Path) -> Result<WritePtr, OpenWriteError> {
+        self.0.open_write(path)
+    }
+
+    fn atomic_read(&self, path: &Path) -> Result<Vec<u8>, OpenReadError> {
+        let sealed = self.0.atomic_read(path)?;
+        unseal(sealed).map_err(|error| OpenReadError::wrap_io_error(error, path.to_path_buf()))
+    }
+
+    fn atomic_write(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+        self.0.atomic_write(path, &seal(content))
+    }
+
+    fn sync_directory(&self) -> io::Result<()> {
+        self.0.sync_directory()
+    }
+
+    fn acquire_lock(&self, lock: &Lock) -> Result<DirectoryLock, LockError> {
+        self.0.acquire_lock(lock)
+    }
+
+    fn watch(&self, callback: WatchCallback) -> tantivy::Result<WatchHandle> {
+        self.0.watch(callback)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_as_it_was_sealed_is_refused() {
+        for content in [&b""[..], b"{}", b"{\"a\":\"#crc32 0\"}\n"] {
+            let sealed = seal(content);
+            assert_eq!(unseal(sealed.clone()).unwrap(), content);
+            for at in 0..sealed.len() {
+                let mut flipped = sealed.clone();
+                flipped[at] ^= 1;
+                assert!(unseal(flipped).is_err(), "{at}");
+                assert!(unseal(sealed[..at].to_vec()).is_err(), "{at}");
+            }
+        }
+    }
+}

@@ -1,0 +1,115 @@
+use std::path::Path;
+use std::process::Command;
+
+use statehouse_core::{ErrorKind, HealthStatus};
+use statehouse_search::{BulkOptions, Durability, Query, SearchIndex, SearchIndexExt as _, TantivyConfig};
+
+use super::{schema, upsert};
+
+#[tokio::test]
+async fn a_folder_of_something_else_is_not_taken() {
+    let parent = tempfile::tempdir().unwrap();
+    let file = parent.path().join("file");
+    std::fs::write(&file, "text").unwrap();
+    let others = parent.path().join("others");
+    std::fs::create_dir(&others).unwrap();
+    std::fs::write(others.join("letters.txt"), "dear").unwrap();
+    for place in [file.clone(), file.join("below"), others.clone()] {
+        let error = TantivyConfig::folder(&place).open(schema()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{place:?}: {error:?}");
+    }
+    assert_eq!(std::fs::read_dir(&others).unwrap().count(), 1);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "text");
+}
+
+/// What was cut off while the index was made is begun again.
+#[tokio::test]
+async fn an_index_whose_making_was_cut_off_is_made_again() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("index");
+    TantivyConfig::folder(&folder).open(schema()).await.unwrap().close().await.unwrap();
+    for cut in [&["statehouse-schema.json"][..], &["statehouse-schema.json", "meta.json"]] {
+        cut.iter().for_each(|name| std::fs::remove_file(folder.join(name)).unwrap());
+        let index = TantivyConfig::folder(&folder).open(schema()).await.unwrap();
+        assert_eq!(index.count(&Query::all().into()).await.unwrap(), 0);
+        index.close().await.unwrap();
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_new_folder_is_private() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("new/index");
+    TantivyConfig::folder(&folder).open(schema()).await.unwrap();
+    assert_eq!(folder.metadata().unwrap().permissions().mode() & 0o777, 0o700);
+}
+
+#[tokio::test]
+async fn health_is_down_where_the_folder_is_gone_or_the_index_closed() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("index");
+    let index = TantivyConfig::folder(&folder).open(schema()).await.unwrap();
+    assert_eq!(index.health().await.status, HealthStatus::Up);
+    std::fs::rename(&folder, parent.path().join("away")).unwrap();
+    assert_eq!(index.health().await.status, HealthStatus::Down);
+    std::fs::rename(parent.path().join("away"), &folder).unwrap();
+    assert_eq!(index.health().await.status, HealthStatus::Up);
+    index.close().await.unwrap();
+    assert_eq!(index.health().await.status, HealthStatus::Down);
+}
+
+const KILLED: &str = "STATEHOUSE_TEST_KILLED";
+
+/// Not a test of its own: writes without end until it is killed.
+#[tokio::test]
+async fn the_process_that_is_killed() {
+    let Ok(folder) = std::env::var(KILLED) else { return };
+    let index = TantivyConfig::folder(&folder).with_memory(16_000_000).open(schema()).await.unwrap();
+    let queued = BulkOptions::default().with_durability(Durability::Queued);
+    let text = (0..2_000).map(|n| format!("w{n}")).collect::<Vec<_>>().join(" ");
+    for n in 0.. {
+        index.bulk_with(vec![upsert(&n.to_string(), &text)], queued.clone()).await.unwrap();
+    }
+}
+
+fn segment_files(folder: &Path) -> usize {
+    let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.len() > 33 && name.as_bytes()[32] == b'.').count()
+}
+
+#[tokio::test]
+async fn what_a_killed_process_left_is_removed() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("index");
+    let index = TantivyConfig::folder(&folder).open(schema()).await.unwrap();
+    index.bulk(vec![upsert("kept", "cholera")]).await.unwrap().into_result().unwrap();
+    index.close().await.unwrap();
+    drop(index);
+    let whole = segment_files(&folder);
+    let mut process = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "embedded::folder::the_process_that_is_killed"])
+        .env(KILLED, &folder)
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    while segment_files(&folder) <= whole {
+        assert!(process.try_wait().unwrap().is_none(), "it ended");
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+    }
+    process.kill().unwrap();
+    process.wait().unwrap();
+    let index = TantivyConfig::folder(&folder).open(schema()).await.unwrap();
+    assert!(index.get(&statehouse_search::DocumentId::new("kept").unwrap()).await.unwrap().is_some());
+    // As many files as segments count, and no other: those of the whole one, and of one that the other process committed.
+    let committed = index.count(&Query::all().into()).await.unwrap() > 1;
+    let left = segment_files(&folder);
+    assert!(left == whole || committed && left.is_multiple_of(whole), "{left} files, of {whole} each");
+    index.close().await.unwrap();
+    drop(index);
+    let orphan = folder.join("0123456789abcdef0123456789abcdef.store");
+    std::fs::write(&orphan, "not in any list").unwrap();
+    TantivyConfig::folder(&folder).open(schema()).await.unwrap();
+    assert!(!orphan.exists());
+}
