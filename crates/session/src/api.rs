@@ -13,8 +13,9 @@ use crate::token::SessionKey;
 pub const PERSISTENT: Capability = Capability::new("persistent", "sessions survive a restart of this process");
 /// Sessions are seen by every replica.
 pub const SHARED: Capability = Capability::new("shared", "sessions are seen by every replica");
-/// No session is dropped before its time when memory is full. Redis has it if it is certain that it evicts nothing.
-pub const UNEVICTED: Capability = Capability::new("unevicted", "no session is dropped when memory is full");
+/// No session of somebody who is logged in is dropped before its time when memory is full. Redis has it if it is certain that it evicts nothing.
+pub const UNEVICTED: Capability =
+    Capability::new("unevicted", "no session of somebody who is logged in is dropped when memory is full");
 
 /// How long a store remembers that a session was deleted: longer than a request is under way.
 pub const REMEMBERED: Duration = Duration::from_secs(60);

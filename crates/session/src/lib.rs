@@ -85,6 +85,7 @@ let app: Router = Router::new().route("/login", post(login)).layer(SessionLayer:
 //! [`CookieConfig::insecure_localhost`].
 
 mod api;
+mod bounds;
 mod config;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;

@@ -2,22 +2,24 @@ use std::sync::Arc;
 
 use statehouse_core::{Clock, Error, Result, ServiceUrl, SystemClock};
 
+use crate::bounds::Bounds;
+
 /// Settings of a [`MemorySessionStore`](super::MemorySessionStore).
 #[derive(Clone, Debug)]
 pub struct MemoryConfig {
-    pub(super) capacity: usize,
+    pub(super) bounds: Bounds,
     pub(super) clock: Arc<dyn Clock>,
 }
 
 impl Default for MemoryConfig {
-    /// 100,000 sessions, the system's clock.
+    /// 100,000 sessions and 256 MiB, the system's clock.
     fn default() -> Self {
-        Self { capacity: 100_000, clock: Arc::new(SystemClock::default()) }
+        Self { bounds: Bounds { sessions: 100_000, bytes: 256 << 20 }, clock: Arc::new(SystemClock::default()) }
     }
 }
 
 impl MemoryConfig {
-    /// Reads `memory:?capacity=100000`.
+    /// Reads `memory:?capacity=100000&max_bytes=256MiB`.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfig`](statehouse_core::ErrorKind::InvalidConfig), naming the setting and what it accepts.
@@ -25,26 +27,26 @@ impl MemoryConfig {
         if url.scheme() != "memory" {
             return Err(Error::invalid_config(url.setting(), "expected a URL such as \"memory:\""));
         }
-        let capacity = url.take_parsed("capacity", CAPACITY)?;
         let config = Self::default();
-        let config = match capacity {
-            Some(0) => return Err(url.refuse("capacity", CAPACITY)),
-            Some(capacity) => Self { capacity, ..config },
-            None => config,
-        };
+        let bounds = config.bounds.from_url(&mut url)?;
         url.finish()?;
-        Ok(config)
+        Ok(Self { bounds, ..config })
     }
 
     /// How many sessions there may be at once.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfig`](statehouse_core::ErrorKind::InvalidConfig) for zero.
-    pub fn with_capacity(self, capacity: usize) -> Result<Self> {
-        if capacity == 0 {
-            return Err(Error::invalid_config("capacity", format!("must be {CAPACITY}")));
-        }
-        Ok(Self { capacity, ..self })
+    pub fn with_capacity(self, sessions: usize) -> Result<Self> {
+        Ok(Self { bounds: self.bounds.with_sessions(sessions)?, ..self })
+    }
+
+    /// How much memory they may take up in all.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfig`](statehouse_core::ErrorKind::InvalidConfig) for zero.
+    pub fn with_max_bytes(self, bytes: u64) -> Result<Self> {
+        Ok(Self { bounds: self.bounds.with_bytes(bytes)?, ..self })
     }
 
     /// Where the time comes from.
@@ -54,8 +56,6 @@ impl MemoryConfig {
     }
 }
 
-const CAPACITY: &str = "a number of sessions above zero";
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,9 +63,11 @@ mod tests {
     #[test]
     fn the_url_sets_the_capacity_and_names_what_is_wrong() {
         let read = |text| MemoryConfig::from_url(ServiceUrl::parse("STATEHOUSE_SESSION_URL", text).unwrap());
-        assert_eq!(read("memory:").unwrap().capacity, 100_000);
-        assert_eq!(read("memory:?capacity=5").unwrap().capacity, 5);
-        for wrong in ["memory:?capacity=0", "memory:?capacity=x", "memory:?size=1", "file:///x"] {
+        assert_eq!(read("memory:").unwrap().bounds.sessions, 100_000);
+        let bounds = read("memory:?capacity=5&max_bytes=1MiB").unwrap().bounds;
+        assert_eq!((bounds.sessions, bounds.bytes), (5, 1 << 20));
+        for wrong in ["memory:?capacity=0", "memory:?max_bytes=0", "memory:?capacity=x", "memory:?size=1", "file:///x"]
+        {
             let error = read(wrong).unwrap_err();
             assert_eq!(error.setting(), Some("STATEHOUSE_SESSION_URL"), "{wrong}");
         }

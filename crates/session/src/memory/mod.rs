@@ -11,14 +11,16 @@ use statehouse_core::{Capabilities, Clock, Error, ErrorKind, Health, Result, Ret
 
 pub use self::config::MemoryConfig;
 use crate::api::{Deleted, Loaded, REMEMBERED, Saved, SessionStore, Touched, UNEVICTED};
+use crate::bounds::Bounds;
 use crate::record::{Authority, Delta, NewSession, Record, Rotation, Snapshot};
 use crate::token::SessionKey;
 
 /// Keeps sessions in memory: for one process, and for tests.
 ///
-/// Expired sessions are freed as others are created, saved and touched, never more than a few at a time. When as many live
-/// sessions are stored as the capacity allows, another one is refused with
-/// [`ErrorKind::Unavailable`]: a flood of anonymous sessions must not log out those who are logged in.
+/// Expired sessions are freed as others are created, saved and touched, never more than a few at a time. When the store
+/// is full, by number or by bytes, the anonymous sessions that would expire next make room; while there are none, what
+/// needs room is refused with [`ErrorKind::Unavailable`]. So a flood of anonymous sessions logs nobody out, and keeps
+/// nobody from logging in.
 #[derive(Debug)]
 pub struct MemorySessionStore {
     config: MemoryConfig,
@@ -30,6 +32,10 @@ struct State {
     sessions: HashMap<SessionKey, Entry>,
     /// By expiry, the next to expire first.
     queue: BTreeSet<(Timestamp, SessionKey)>,
+    /// Those of them that nobody is logged in to.
+    anonymous: BTreeSet<(Timestamp, SessionKey)>,
+    /// What all of them weigh.
+    bytes: u64,
 }
 
 #[derive(Debug)]
@@ -37,7 +43,22 @@ struct Entry {
     /// `None` while the session's deletion is remembered.
     record: Option<Arc<Record>>,
     expires: Timestamp,
+    weight: u64,
 }
+
+impl Entry {
+    fn new(record: Option<Arc<Record>>, expires: Timestamp) -> Self {
+        let weight = record.as_ref().map_or(DELETED_WEIGHT, |record| record.weight());
+        Self { record, expires, weight }
+    }
+
+    fn is_anonymous(&self) -> bool {
+        self.record.as_ref().is_some_and(|record| record.principal().is_none())
+    }
+}
+
+/// What remembering a deletion takes up, in bytes.
+const DELETED_WEIGHT: u64 = 256;
 
 impl MemorySessionStore {
     /// A store for up to 100,000 sessions, on the system's clock.
@@ -73,16 +94,25 @@ impl MemorySessionStore {
         self.config.clock.now()
     }
 
-    fn write(&self, base: &Snapshot, authority: Authority, next: impl FnOnce(&Record, Timestamp) -> Record) -> Saved {
+    fn write(
+        &self,
+        operation: &'static str,
+        base: &Snapshot,
+        authority: Authority,
+        next: impl FnOnce(&Record, Timestamp) -> Record,
+    ) -> Result<Saved> {
         let mut state = self.lock();
         let now = self.now();
         state.free_expired(now);
-        let Some(current) = state.live(base.record().key(), now) else { return Saved::Gone };
+        let Some(current) = state.live(base.record().key(), now) else { return Ok(Saved::Gone) };
         if !current.admits(base, authority) {
-            return current.contest(authority);
+            return Ok(current.contest(authority));
         }
         let next = next(current.record(), now).stamped_over(current.record(), now);
-        Saved::Ok(state.put(next, now))
+        if next.weight() > current.record().weight() && !state.make_room(&next, self.config.bounds) {
+            return Err(state.full(operation, now));
+        }
+        Ok(Saved::Ok(state.put(next, now)))
     }
 }
 
@@ -110,7 +140,7 @@ impl State {
 
     fn find(&self, key: &SessionKey, now: Timestamp) -> Loaded {
         match self.sessions.get(key).filter(|entry| entry.expires > now) {
-            Some(Entry { record: Some(record), expires }) => {
+            Some(Entry { record: Some(record), expires, .. }) => {
                 Loaded::Ok(Snapshot::new(Arc::clone(record), now, *expires))
             }
             Some(Entry { record: None, .. }) => Loaded::Deleted,
@@ -131,21 +161,47 @@ impl State {
 
     fn replace(&mut self, key: SessionKey, record: Option<Arc<Record>>, expires: Timestamp) {
         self.remove(&key);
+        let entry = Entry::new(record, expires);
         self.queue.insert((expires, key));
-        self.sessions.insert(key, Entry { record, expires });
+        if entry.is_anonymous() {
+            self.anonymous.insert((expires, key));
+        }
+        self.bytes += entry.weight;
+        self.sessions.insert(key, entry);
     }
 
     fn remove(&mut self, key: &SessionKey) {
         if let Some(entry) = self.sessions.remove(key) {
             self.queue.remove(&(entry.expires, *key));
+            self.anonymous.remove(&(entry.expires, *key));
+            self.bytes -= entry.weight;
         }
     }
 
-    fn full(&self, now: Timestamp) -> Error {
+    /// Makes room for the record, at the cost of anonymous sessions; `false` if that is not enough.
+    fn make_room(&mut self, record: &Record, bounds: Bounds) -> bool {
+        let key = *record.key();
+        let replaced = self.sessions.get(&key).map(|entry| entry.weight);
+        let more = usize::from(replaced.is_none());
+        let weight = record.weight();
+        loop {
+            let bytes = self.bytes - replaced.unwrap_or(0) + weight;
+            if bounds.hold(self.sessions.len() + more, bytes) {
+                return true;
+            }
+            let Some(next) = self.anonymous.iter().map(|(_, other)| *other).find(|other| *other != key) else {
+                return false;
+            };
+            self.remove(&next);
+        }
+    }
+
+    fn full(&self, operation: &'static str, now: Timestamp) -> Error {
         let soonest = self.queue.first().map_or(Duration::ZERO, |(expires, _)| expires.since(now));
-        Error::new(ErrorKind::Unavailable, "the memory session store is full of live sessions (setting capacity)")
+        let message = "the memory session store is full of live sessions (settings capacity and max_bytes)";
+        Error::new(ErrorKind::Unavailable, message)
             .with_backend("memory")
-            .with_operation("session.create")
+            .with_operation(operation)
             .with_retry(Retry::After(soonest.max(Duration::from_millis(1))))
     }
 }
@@ -160,10 +216,11 @@ impl SessionStore for MemorySessionStore {
         if !matches!(state.find(key, now), Loaded::Absent) {
             return Err(taken("memory"));
         }
-        if state.sessions.len() >= self.config.capacity {
-            return Err(state.full(now));
+        let record = Record::new(key, new).stamped_new(now, new.absolute_timeout);
+        if !state.make_room(&record, self.config.bounds) {
+            return Err(state.full("session.create", now));
         }
-        Ok(state.put(Record::new(key, new).stamped_new(now, new.absolute_timeout), now))
+        Ok(state.put(record, now))
     }
 
     async fn load(&self, key: &SessionKey) -> Result<Loaded> {
@@ -172,23 +229,27 @@ impl SessionStore for MemorySessionStore {
 
     async fn save(&self, base: &Snapshot, authority: Authority, delta: &Delta) -> Result<Saved> {
         let Some(next) = base.record().with_delta(delta) else { return Ok(Saved::Ok(base.clone())) };
-        Ok(self.write(base, authority, |_, _| next))
+        self.write("session.save", base, authority, |_, _| next)
     }
 
     async fn rotate(&self, base: &Snapshot, authority: Authority, rotation: &Rotation, delta: &Delta) -> Result<Saved> {
-        Ok(self.write(base, authority, |current, now| current.with_rotation(rotation, delta, now)))
+        self.write("session.rotate", base, authority, |current, now| current.with_rotation(rotation, delta, now))
     }
 
     async fn touch(&self, key: &SessionKey) -> Result<Touched> {
         let mut state = self.lock();
         let now = self.now();
         state.free_expired(now);
-        let State { sessions, queue } = &mut *state;
+        let State { sessions, queue, anonymous, .. } = &mut *state;
         let Some(entry) = sessions.get_mut(key).filter(|entry| entry.expires > now) else { return Ok(Touched::Gone) };
         let Some(record) = &entry.record else { return Ok(Touched::Gone) };
-        queue.remove(&(entry.expires, *key));
-        entry.expires = record.expiry_if_used(now);
-        queue.insert((entry.expires, *key));
+        let (before, after) = (entry.expires, record.expiry_if_used(now));
+        entry.expires = after;
+        for queue in [queue, anonymous] {
+            if queue.remove(&(before, *key)) {
+                queue.insert((after, *key));
+            }
+        }
         Ok(Touched::Ok)
     }
 
@@ -223,6 +284,7 @@ mod tests {
     use statehouse_core::ManualClock;
 
     use super::*;
+    use crate::record::{Attribute, AttributeName, Attributes, Principal};
     use crate::token::Token;
 
     fn store(capacity: usize) -> (MemorySessionStore, ManualClock) {
@@ -231,18 +293,84 @@ mod tests {
         (MemorySessionStore::with_config(config), clock)
     }
 
-    async fn create(store: &MemorySessionStore) -> Result<SessionKey> {
+    async fn create_with(
+        store: &MemorySessionStore,
+        change: impl FnOnce(NewSession) -> NewSession,
+    ) -> Result<SessionKey> {
         let token = Token::generate().unwrap();
         let new = NewSession::new(token.verifier_hash(), Duration::from_secs(60), Duration::from_secs(600));
-        store.create(&token.key(), &new).await.map(|_| token.key())
+        store.create(&token.key(), &change(new)).await.map(|_| token.key())
+    }
+
+    async fn create(store: &MemorySessionStore) -> Result<SessionKey> {
+        create_with(store, |new| new).await
+    }
+
+    async fn log_in(store: &MemorySessionStore) -> Result<SessionKey> {
+        create_with(store, |new| new.with_principal(Principal::new("u42").unwrap())).await
+    }
+
+    async fn is_there(store: &MemorySessionStore, key: &SessionKey) -> bool {
+        store.load(key).await.unwrap().found().is_some()
+    }
+
+    #[tokio::test]
+    async fn anonymous_sessions_make_room_the_next_to_expire_first() {
+        let (store, clock) = store(3);
+        let user = log_in(&store).await.unwrap();
+        let mut anonymous = Vec::new();
+        for _ in 0..2 {
+            clock.advance(Duration::from_secs(1));
+            anonymous.push(create(&store).await.unwrap());
+        }
+        clock.advance(Duration::from_secs(1));
+        store.touch(&anonymous[0]).await.unwrap();
+        let third = create(&store).await.unwrap();
+        assert!(is_there(&store, &user).await && is_there(&store, &anonymous[0]).await);
+        assert!(!is_there(&store, &anonymous[1]).await, "it was the next to expire");
+        for _ in 0..2 {
+            log_in(&store).await.unwrap();
+        }
+        assert!(!is_there(&store, &anonymous[0]).await && !is_there(&store, &third).await);
+        assert_eq!(create(&store).await.unwrap_err().kind(), ErrorKind::Unavailable);
+        assert!(store.lock().anonymous.is_empty());
+    }
+
+    #[tokio::test]
+    async fn bytes_are_bounded_in_creates_and_in_saves() {
+        let config = MemoryConfig::default().with_max_bytes(1 << 20).unwrap();
+        let store = MemorySessionStore::with_config(config);
+        let large = |len: usize| {
+            let name = AttributeName::new("large").unwrap();
+            Attributes::from([(name, Attribute::encode(&"x".repeat(len)).unwrap())])
+        };
+        let mut users = Vec::new();
+        for _ in 0..2 {
+            let new =
+                |new: NewSession| new.with_principal(Principal::new("u42").unwrap()).with_attributes(large(400 << 10));
+            users.push(create_with(&store, new).await.unwrap());
+        }
+        for _ in 0..100 {
+            create_with(&store, |new| new.with_attributes(large(50 << 10))).await.unwrap();
+            assert!(store.lock().bytes <= 1 << 20);
+        }
+        let current = store.load(&users[0]).await.unwrap().found().unwrap();
+        let error = store.save(&current, Authority::Application, &Delta::replace(large(700 << 10))).await.unwrap_err();
+        assert_eq!((error.kind(), error.operation()), (ErrorKind::Unavailable, Some("session.save")));
+        let saved = store.save(&current, Authority::Application, &Delta::replace(large(500 << 10))).await.unwrap();
+        assert!(matches!(saved, Saved::Ok(_)));
+        for key in &users {
+            store.delete(key, Authority::Application).await.unwrap();
+        }
+        assert!(store.lock().bytes < 1 << 20);
     }
 
     #[tokio::test]
     async fn a_full_store_refuses_new_sessions_until_one_expires() {
         let (store, clock) = store(2);
-        let first = create(&store).await.unwrap();
+        let first = log_in(&store).await.unwrap();
         clock.advance(Duration::from_secs(10));
-        create(&store).await.unwrap();
+        log_in(&store).await.unwrap();
         let error = create(&store).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable);
         assert_eq!(error.retry(), Retry::After(Duration::from_secs(50)));

@@ -262,6 +262,17 @@ impl Record {
         &self.attributes
     }
 
+    /// What it takes up in memory, in bytes: about as much as it does.
+    pub(crate) fn weight(&self) -> u64 {
+        const ITSELF: usize = 512;
+        const ATTRIBUTE: usize = 128;
+        let attributes =
+            self.attributes.iter().map(|(name, value)| ATTRIBUTE + name.as_str().len() + value.bytes().len());
+        let unknown = self.unknown.iter().map(|(_, bytes)| ATTRIBUTE + bytes.len());
+        let principal = self.principal.as_ref().map_or(0, |principal| principal.as_str().len());
+        (ITSELF + principal + attributes.chain(unknown).sum::<usize>()) as u64
+    }
+
     /// When a session that is used at `now` expires unless it is used again.
     #[must_use]
     pub fn expiry_if_used(&self, now: Timestamp) -> Timestamp {

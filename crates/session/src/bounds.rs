@@ -1,0 +1,48 @@
+//! How much an embedded store keeps.
+
+use statehouse_core::{Error, Result, ServiceUrl};
+
+const CAPACITY: &str = "a number of sessions above zero";
+const MAX_BYTES: &str = "a size above zero, such as 256MiB";
+
+/// The most that a store keeps at once. Where another session does not fit, the oldest ones that nobody is logged in to
+/// make room; if there are none, it is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Bounds {
+    pub(crate) sessions: usize,
+    pub(crate) bytes: u64,
+}
+
+impl Bounds {
+    /// Reads the parameters `capacity` and `max_bytes`, where the URL has them.
+    pub(crate) fn from_url(self, url: &mut ServiceUrl) -> Result<Self> {
+        let sessions = url.take_parsed("capacity", CAPACITY)?.unwrap_or(self.sessions);
+        let bytes = url.take_size("max_bytes")?.unwrap_or(self.bytes);
+        if sessions == 0 {
+            return Err(url.refuse("capacity", CAPACITY));
+        }
+        if bytes == 0 {
+            return Err(url.refuse("max_bytes", MAX_BYTES));
+        }
+        Ok(Self { sessions, bytes })
+    }
+
+    pub(crate) fn with_sessions(self, sessions: usize) -> Result<Self> {
+        if sessions == 0 {
+            return Err(Error::invalid_config("capacity", format!("must be {CAPACITY}")));
+        }
+        Ok(Self { sessions, ..self })
+    }
+
+    pub(crate) fn with_bytes(self, bytes: u64) -> Result<Self> {
+        if bytes == 0 {
+            return Err(Error::invalid_config("max_bytes", format!("must be {MAX_BYTES}")));
+        }
+        Ok(Self { bytes, ..self })
+    }
+
+    /// Whether so many sessions of so many bytes in all are not too many.
+    pub(crate) const fn hold(self, sessions: usize, bytes: u64) -> bool {
+        sessions <= self.sessions && bytes <= self.bytes
+    }
+}
