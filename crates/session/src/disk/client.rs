@@ -27,6 +27,20 @@ pub(super) struct Folder {
     next_temp: AtomicU64,
     stripes: [Mutex<()>; 64],
     sweep: Mutex<Sweep>,
+    used: Mutex<Used>,
+}
+
+/// What the session files take up.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Used {
+    pub(super) files: usize,
+    pub(super) bytes: u64,
+}
+
+/// What a file of this length takes up: disks give out whole blocks.
+pub(super) fn blocks(len: u64) -> u64 {
+    const BLOCK: u64 = 4096;
+    len.div_ceil(BLOCK).max(1) * BLOCK
 }
 
 /// A file as found: its bytes and when the session was last used.
@@ -57,8 +71,14 @@ impl Folder {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => make_private_dir(&root.join("tmp"))?,
         }
+        let mut used = Used::default();
         for shard in 0..=u8::MAX {
-            make_private_dir(&root.join(shard_name(shard)))?;
+            let folder = root.join(shard_name(shard));
+            make_private_dir(&folder)?;
+            for file in fs::read_dir(folder)? {
+                used.files += 1;
+                used.bytes += blocks(file?.metadata()?.len());
+            }
         }
         File::open(root)?.sync_all()?;
         Ok(Some(Self {
@@ -67,6 +87,7 @@ impl Folder {
             next_temp: AtomicU64::new(0),
             stripes: [const { Mutex::new(()) }; 64],
             sweep: Mutex::default(),
+            used: Mutex::new(used),
         }))
     }
 
@@ -94,7 +115,33 @@ impl Folder {
         fs::metadata(self.shard(key)).map(|_| ())
     }
 
+    /// What all files take up, as counted when the folder was opened and kept since.
+    pub(super) fn used(&self) -> Used {
+        *self.lock_used()
+    }
+
+    /// What the file of the session takes up.
+    pub(super) fn size(&self, key: &SessionKey) -> io::Result<Option<u64>> {
+        match fs::metadata(self.path(key)) {
+            Ok(metadata) => Ok(Some(blocks(metadata.len()))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn lock_used(&self) -> MutexGuard<'_, Used> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The caller holds the session's lock.
+    fn account(&self, before: Option<u64>, after: Option<u64>) {
+        let mut used = self.lock_used();
+        used.files = (used.files + usize::from(after.is_some())).saturating_sub(usize::from(before.is_some()));
+        used.bytes = (used.bytes + after.unwrap_or(0)).saturating_sub(before.unwrap_or(0));
+    }
+
     pub(super) fn write(&self, key: &SessionKey, bytes: &[u8], seen: Timestamp) -> io::Result<()> {
+        let before = self.size(key)?;
         let temp = self.root.join("tmp").join(self.next_temp.fetch_add(1, Ordering::Relaxed).to_string());
         let result = write_synced(&temp, bytes, seen).and_then(|()| fs::rename(&temp, self.path(key)));
         if let Err(error) = result {
@@ -102,6 +149,7 @@ impl Folder {
             let _ = fs::remove_file(&temp);
             return Err(error);
         }
+        self.account(before, Some(blocks(bytes.len() as u64)));
         self.sync_shard(key)
     }
 
@@ -111,18 +159,40 @@ impl Folder {
     }
 
     pub(super) fn remove(&self, key: &SessionKey) -> io::Result<()> {
+        let before = self.size(key)?;
         fs::remove_file(self.path(key))?;
+        self.account(before, None);
         self.sync_shard(key)
     }
 
     /// Hands the keys of the next few stored sessions to `visit`, beginning again after the last. Does nothing while
     /// another thread is at it.
-    pub(super) fn visit_some(&self, mut visit: impl FnMut(&SessionKey) -> io::Result<()>) -> io::Result<()> {
+    pub(super) fn visit_some(&self, visit: impl FnMut(&SessionKey) -> io::Result<()>) -> io::Result<()> {
         const FILES: usize = 4;
         const FOLDERS: usize = 16;
-        let Ok(mut sweep) = self.sweep.try_lock() else { return Ok(()) };
+        match self.sweep.try_lock() {
+            Ok(mut sweep) => self.visit_next(&mut sweep, FILES, FOLDERS, visit),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// The same with more of them, for a folder that is full; waits for its turn.
+    pub(super) fn visit_many(&self, visit: impl FnMut(&SessionKey) -> io::Result<()>) -> io::Result<()> {
+        const FILES: usize = 256;
+        const FOLDERS: usize = 257;
+        let mut sweep = self.sweep.lock().unwrap_or_else(PoisonError::into_inner);
+        self.visit_next(&mut sweep, FILES, FOLDERS, visit)
+    }
+
+    fn visit_next(
+        &self,
+        sweep: &mut Sweep,
+        most_files: usize,
+        most_folders: usize,
+        mut visit: impl FnMut(&SessionKey) -> io::Result<()>,
+    ) -> io::Result<()> {
         let (mut files, mut folders) = (0, 0);
-        while files < FILES && folders < FOLDERS {
+        while files < most_files && folders < most_folders {
             let shard = sweep.next;
             if sweep.entries.is_none() {
                 sweep.entries = Some(fs::read_dir(self.root.join(shard_name(shard)))?);

@@ -3,32 +3,53 @@ use std::sync::Arc;
 
 use statehouse_core::{Clock, Error, Result, ServiceUrl, SystemClock};
 
+use crate::bounds::Bounds;
+
 /// Settings of a [`DiskSessionStore`](super::DiskSessionStore).
 #[derive(Clone, Debug)]
 pub struct DiskConfig {
     pub(super) folder: PathBuf,
+    pub(super) bounds: Bounds,
     pub(super) clock: Arc<dyn Clock>,
 }
 
 impl DiskConfig {
-    /// Sessions in this folder, on the system's clock.
+    /// Up to 500,000 sessions and 2 GiB in this folder, on the system's clock.
     #[must_use]
     pub fn new(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: folder.into(), clock: Arc::new(SystemClock::default()) }
+        let bounds = Bounds { sessions: 500_000, bytes: 2 << 30 };
+        Self { folder: folder.into(), bounds, clock: Arc::new(SystemClock::default()) }
     }
 
-    /// Reads `file:///var/lib/app/sessions`.
+    /// Reads `file:///var/lib/app/sessions?capacity=500000&max_bytes=2GiB`.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfig`](statehouse_core::ErrorKind::InvalidConfig), naming the setting and what it accepts.
-    pub fn from_url(url: ServiceUrl) -> Result<Self> {
+    pub fn from_url(mut url: ServiceUrl) -> Result<Self> {
         if url.scheme() != "file" || url.path().is_empty() || !url.hosts().is_empty() {
             let message = "expected a URL such as \"file:///var/lib/app/sessions\"";
             return Err(Error::invalid_config(url.setting(), message));
         }
         let config = Self::new(url.path());
+        let bounds = config.bounds.from_url(&mut url)?;
         url.finish()?;
-        Ok(config)
+        Ok(Self { bounds, ..config })
+    }
+
+    /// How many sessions there may be at once. Deletions that are remembered count, too.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfig`](statehouse_core::ErrorKind::InvalidConfig) for zero.
+    pub fn with_capacity(self, sessions: usize) -> Result<Self> {
+        Ok(Self { bounds: self.bounds.with_sessions(sessions)?, ..self })
+    }
+
+    /// How much of the disk they may take up in all, each as whole blocks of 4 KiB.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfig`](statehouse_core::ErrorKind::InvalidConfig) for zero.
+    pub fn with_max_bytes(self, bytes: u64) -> Result<Self> {
+        Ok(Self { bounds: self.bounds.with_bytes(bytes)?, ..self })
     }
 
     /// Where the time comes from.
@@ -48,7 +69,9 @@ mod tests {
     fn the_url_names_a_folder() {
         let read = |text| DiskConfig::from_url(ServiceUrl::parse("STATEHOUSE_SESSION_URL", text).unwrap());
         assert_eq!(read("file:///var/lib/app").unwrap().folder, Path::new("/var/lib/app"));
-        for wrong in ["file:", "file://host/dir", "file:///x?sync=no", "memory:"] {
+        let bounds = read("file:///x?capacity=5&max_bytes=1MiB").unwrap().bounds;
+        assert_eq!((bounds.sessions, bounds.bytes), (5, 1 << 20));
+        for wrong in ["file:", "file://host/dir", "file:///x?sync=no", "file:///x?capacity=0", "memory:"] {
             assert_eq!(read(wrong).unwrap_err().setting(), Some("STATEHOUSE_SESSION_URL"), "{wrong}");
         }
     }

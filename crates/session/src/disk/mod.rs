@@ -10,12 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use statehouse_core::{Capabilities, Clock, Error, ErrorKind, Health, Result, Timestamp};
+use statehouse_core::{Capabilities, Clock, Error, ErrorKind, Health, Result, Retry, Timestamp};
 
-use self::client::Folder;
+use self::client::{Folder, blocks};
 pub use self::config::DiskConfig;
 use self::error::{in_use, map_error};
 use crate::api::{Deleted, Loaded, PERSISTENT, REMEMBERED, Saved, SessionStore, Touched, UNEVICTED};
+use crate::bounds::Bounds;
 use crate::memory::taken;
 use crate::record::{Authority, Delta, NewSession, Record, Rotation, Snapshot, TOMBSTONE};
 use crate::token::SessionKey;
@@ -24,7 +25,8 @@ use crate::token::SessionKey;
 ///
 /// A write is synced to the disk before it is answered. The folder is locked: a second process, or a second store in
 /// this one, is refused with [`ErrorKind::Unavailable`]. Expired sessions are deleted as others are written, a few at
-/// a time. Needs a tokio runtime: the disk is used on its blocking threads.
+/// a time. When the folder holds as much as it may, by number or by bytes, anonymous sessions make room; while none are
+/// found, what needs room is refused with [`ErrorKind::Unavailable`]. Needs a tokio runtime: the disk is used on its blocking threads.
 #[derive(Clone, Debug)]
 pub struct DiskSessionStore {
     inner: Arc<Inner>,
@@ -34,6 +36,7 @@ pub struct DiskSessionStore {
 struct Inner {
     folder: Folder,
     path: PathBuf,
+    bounds: Bounds,
     clock: Arc<dyn Clock>,
 }
 
@@ -53,10 +56,10 @@ impl DiskSessionStore {
     /// As [`open`](Self::open).
     pub async fn open_with(config: DiskConfig) -> Result<Self> {
         const OPERATION: &str = "session.open";
-        let DiskConfig { folder: path, clock } = config;
+        let DiskConfig { folder: path, bounds, clock } = config;
         blocking(OPERATION, move || {
             let folder = Folder::open(&path).map_err(|source| map_error(source, OPERATION))?.ok_or_else(in_use)?;
-            Ok(Self { inner: Arc::new(Inner { folder, path, clock }) })
+            Ok(Self { inner: Arc::new(Inner { folder, path, bounds, clock }) })
         })
         .await
     }
@@ -75,7 +78,7 @@ impl DiskSessionStore {
         operation: &'static str,
         base: &Snapshot,
         authority: Authority,
-        next: impl FnOnce(&Record, Timestamp) -> Record + Send + 'static,
+        next: impl Fn(&Record, Timestamp) -> Record + Send + 'static,
     ) -> Result<Saved> {
         let base = base.clone();
         self.run(operation, move |inner| inner.write(&base, authority, next)).await
@@ -88,6 +91,8 @@ const UNREADABLE_KEPT: Duration = Duration::from_secs(30 * 24 * 3_600);
 /// Why work on the folder failed.
 enum Failure {
     Io(io::Error),
+    /// The store's own bounds.
+    Full,
     Other(Error),
 }
 
@@ -107,6 +112,11 @@ impl Failure {
     fn into_error(self, operation: &'static str) -> Error {
         match self {
             Self::Io(source) => map_error(source, operation),
+            Self::Full => {
+                let message = "the session folder is full of live sessions (settings capacity and max_bytes)";
+                let error = Error::new(ErrorKind::Unavailable, message).with_retry(Retry::Exhausted);
+                error.with_backend("disk").with_operation(operation)
+            }
             Self::Other(error) => error.with_backend("disk").with_operation(operation),
         }
     }
@@ -127,12 +137,59 @@ impl Inner {
     }
 
     fn put(&self, record: Record, now: Timestamp) -> Result<Snapshot, Failure> {
-        self.folder.write(record.key(), &record.encode()?, now)?;
+        let bytes = record.encode()?;
+        self.check_room(record.key(), bytes.len() as u64)?;
+        self.folder.write(record.key(), &bytes, now)?;
         let expires = record.expiry_if_used(now);
         Ok(Snapshot::new(record, now, expires))
     }
 
+    /// Whether a file of this length may take the session's place. What does not grow always may.
+    fn check_room(&self, key: &SessionKey, len: u64) -> Result<(), Failure> {
+        let before = self.folder.size(key)?;
+        let growth = blocks(len).saturating_sub(before.unwrap_or(0));
+        let used = self.folder.used();
+        let files = used.files + usize::from(before.is_none());
+        let fits = growth == 0 || self.bounds.hold(files, used.bytes + growth);
+        if fits { Ok(()) } else { Err(Failure::Full) }
+    }
+
+    /// Does it again once anonymous sessions have made room, if that is what it lacks. Whoever makes room takes the locks
+    /// of others, and must hold none.
+    fn with_room<T>(&self, work: impl Fn() -> Result<T, Failure>) -> Result<T, Failure> {
+        match work() {
+            Err(Failure::Full) => {
+                self.make_room()?;
+                work()
+            }
+            done => done,
+        }
+    }
+
+    /// Removes expired and anonymous sessions, the first that are found, until there is room for one more; from a part of
+    /// the folder, so that this takes no longer for a larger one.
+    fn make_room(&self) -> io::Result<()> {
+        let one_more = blocks(1);
+        self.folder.visit_many(|key| {
+            let used = self.folder.used();
+            if self.bounds.hold(used.files + 1, used.bytes + one_more) {
+                return Ok(());
+            }
+            let _lock = self.folder.lock(key);
+            match self.find(key) {
+                Ok(Loaded::Ok(found)) if found.record().principal().is_some() => Ok(()),
+                Ok(Loaded::Ok(_) | Loaded::Absent) => self.free(key),
+                Ok(_) | Err(Failure::Other(_) | Failure::Full) => Ok(()),
+                Err(Failure::Io(error)) => Err(error),
+            }
+        })
+    }
+
     fn create(&self, key: &SessionKey, new: &NewSession) -> Result<Snapshot, Failure> {
+        self.with_room(|| self.try_create(key, new))
+    }
+
+    fn try_create(&self, key: &SessionKey, new: &NewSession) -> Result<Snapshot, Failure> {
         let created = {
             let _lock = self.folder.lock(key);
             if !matches!(self.find(key)?, Loaded::Absent) {
@@ -149,7 +206,16 @@ impl Inner {
         &self,
         base: &Snapshot,
         authority: Authority,
-        next: impl FnOnce(&Record, Timestamp) -> Record,
+        next: impl Fn(&Record, Timestamp) -> Record,
+    ) -> Result<Saved, Failure> {
+        self.with_room(|| self.try_write(base, authority, &next))
+    }
+
+    fn try_write(
+        &self,
+        base: &Snapshot,
+        authority: Authority,
+        next: impl Fn(&Record, Timestamp) -> Record,
     ) -> Result<Saved, Failure> {
         let saved = {
             let _lock = self.folder.lock(base.record().key());
@@ -181,7 +247,7 @@ impl Inner {
                 return Ok(Deleted::Refused);
             }
             // Whoever has the token of what cannot be read may delete it: nothing else ends it.
-            (Ok(_) | Err(Failure::Other(_)), _) => {}
+            (Ok(_) | Err(Failure::Other(_) | Failure::Full), _) => {}
             (Err(failure), _) => return Err(failure),
         }
         match self.folder.write(key, TOMBSTONE, self.clock.now()) {
@@ -202,7 +268,7 @@ impl Inner {
             match self.find(key) {
                 Ok(Loaded::Absent) => self.free(key),
                 Err(Failure::Other(_)) if self.is_forgotten(key) => self.free(key),
-                Ok(_) | Err(Failure::Other(_)) => Ok(()),
+                Ok(_) | Err(Failure::Other(_) | Failure::Full) => Ok(()),
                 Err(Failure::Io(error)) => Err(error),
             }
         });
@@ -250,7 +316,7 @@ impl SessionStore for DiskSessionStore {
 
     async fn save(&self, base: &Snapshot, authority: Authority, delta: &Delta) -> Result<Saved> {
         let Some(next) = base.record().with_delta(delta) else { return Ok(Saved::Ok(base.clone())) };
-        self.write("session.save", base, authority, |_, _| next).await
+        self.write("session.save", base, authority, move |_, _| next.clone()).await
     }
 
     async fn rotate(&self, base: &Snapshot, authority: Authority, rotation: &Rotation, delta: &Delta) -> Result<Saved> {

@@ -130,6 +130,40 @@ async fn whoever_holds_the_token_of_a_damaged_session_ends_it_and_time_does_too(
 }
 
 #[tokio::test]
+async fn a_full_folder_keeps_who_is_logged_in_and_its_bounds() {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), ManualClock::default());
+    let config = || DiskConfig::new(folder.path()).with_clock(clock.clone()).with_max_bytes(20 * 4096).unwrap();
+    let store = DiskSessionStore::open_with(config()).await.unwrap();
+    let log_in = async |store: &DiskSessionStore| {
+        let token = Token::generate().unwrap();
+        let new = NewSession::new(token.verifier_hash(), 20 * MINUTE, 120 * MINUTE);
+        let new = new.with_principal(crate::record::Principal::new("u42").unwrap());
+        store.create(&token.key(), &new).await.map(|snapshot| *snapshot.record().key())
+    };
+    let user = log_in(&store).await.unwrap();
+    for _ in 0..100 {
+        create(&store).await;
+        assert!(files(folder.path()).len() <= 20);
+    }
+    drop(store);
+    // What is there is counted when the folder is opened.
+    let store = DiskSessionStore::open_with(config()).await.unwrap();
+    let mut users = vec![user];
+    let refused = loop {
+        match log_in(&store).await {
+            Ok(key) => users.push(key),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!((users.len(), refused.kind()), (20, ErrorKind::Unavailable), "{refused:?}");
+    for key in &users {
+        assert_eq!(store.touch(key).await.unwrap(), Touched::Ok);
+    }
+    clock.advance(20 * MINUTE);
+    log_in(&store).await.unwrap();
+}
+
+#[tokio::test]
 async fn files_are_private_and_swapping_two_of_them_is_noticed() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path(), &ManualClock::default()).await;
