@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use deadpool_redis::redis::{AsyncCommands, Client};
-use statehouse_cache::{CacheExt, Caches, MemoryConfig};
-use statehouse_core::{Key, Namespace, SchemaId};
+use statehouse_cache::{CacheExt, CacheKey, Caches, MemoryConfig, TypedCache};
+use statehouse_core::{Namespace, SchemaId};
 use statehouse_testkit::RedisServer;
 
 use crate::harness::{Bar, Case, Harness};
@@ -19,6 +19,7 @@ const GETS: u32 = 25_600;
 
 pub(crate) async fn run(harness: &mut Harness) -> Outcome {
     memory(harness).await?;
+    hit_ratio(harness).await?;
     redis(harness).await
 }
 
@@ -62,6 +63,106 @@ async fn memory(harness: &mut Harness) -> Outcome {
     Ok(())
 }
 
+/// Which keys are asked for, as numbers below a million.
+struct Requests {
+    /// The cumulative weights of the ranks.
+    ranks: Vec<f64>,
+    random: u64,
+    scans: Scans,
+    asked: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scans {
+    None,
+    /// Of every ten requests one is for the next key of a scan over keys that nobody else asks for.
+    OneInTen,
+}
+
+impl Requests {
+    const KEYS: u32 = 1_000_000;
+    const MEASURED: usize = 1_000_000;
+
+    /// Zipf with 0.99, as YCSB has it.
+    fn new(scans: Scans) -> Self {
+        let mut sum = 0.0;
+        let weigh = |rank| {
+            sum += f64::from(rank).powf(-0.99);
+            sum
+        };
+        Self { ranks: (1..=Self::KEYS).map(weigh).collect(), random: 0x9E37_79B9_7F4A_7C15, scans, asked: 0 }
+    }
+
+    fn next(&mut self) -> String {
+        self.asked += 1;
+        if self.scans == Scans::OneInTen && self.asked.is_multiple_of(10) {
+            return format!("scan {}", self.asked);
+        }
+        // xorshift64*, https://www.jstatsoft.org/article/view/v008i14
+        self.random ^= self.random >> 12;
+        self.random ^= self.random << 25;
+        self.random ^= self.random >> 27;
+        let unit = (self.random.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 11) as f64 / (1_u64 << 53) as f64;
+        let drawn = unit * self.ranks.last().copied().unwrap_or_default();
+        self.ranks.partition_point(|sum| *sum < drawn).to_string()
+    }
+}
+
+/// The percentage of hits once it is warm, of 10,000 entries.
+async fn hits(scans: Scans, mut ask: impl AsyncFnMut(String) -> bool) -> f64 {
+    let mut requests = Requests::new(scans);
+    let mut hits = 0_u32;
+    for n in 0..2 * Requests::MEASURED {
+        let hit = ask(requests.next()).await;
+        hits += u32::from(hit && n >= Requests::MEASURED);
+    }
+    f64::from(hits) * 100.0 / Requests::MEASURED as f64
+}
+
+async fn hit_ratio(harness: &mut Harness) -> Outcome {
+    const ENTRIES: u32 = 10_000;
+    for (scans, by_set, by_load) in [
+        (Scans::None, "hits, zipf, get and set", "hits, zipf, get_or_load"),
+        (Scans::OneInTen, "hits, zipf and scans, get and set", "hits, zipf and scans, get_or_load"),
+    ] {
+        let quick = quick_cache::sync::Cache::<String, ()>::new(ENTRIES as usize);
+        let theirs = hits(scans, async |key| {
+            let hit = quick.get(key.as_str()).is_some();
+            if !hit {
+                quick.insert(key, ());
+            }
+            hit
+        })
+        .await;
+        let open = || Caches::memory(MemoryConfig::default()).cache("hits").time_to_live(HOUR);
+        let ours: TypedCache<()> = open().max_entries(u64::from(ENTRIES)).open()?;
+        let set = hits(scans, async |key| {
+            let hit = ours.get(&key).await.is_ok_and(|hit| hit.is_some());
+            if !hit {
+                ours.set(&key, ()).await.expect("room");
+            }
+            hit
+        })
+        .await;
+        let ours: TypedCache<()> = open().max_entries(u64::from(ENTRIES)).open()?;
+        let load = hits(scans, async |key| {
+            let mut hit = true;
+            let load = || {
+                hit = false;
+                std::future::ready(Ok::<_, std::io::Error>(()))
+            };
+            ours.get_or_load(&key, load).await.expect("loaded");
+            hit
+        })
+        .await;
+        for (name, ours) in [(by_set, set), (by_load, load)] {
+            let case = Case { service: "cache", name, peer: "quick_cache", bar: Bar::Short(0.5), ops: 1 };
+            harness.counted(&case, "%", ours, theirs);
+        }
+    }
+    Ok(())
+}
+
 /// 256 tasks that each read 100 entries of 64 bytes, one after the other.
 async fn redis(harness: &mut Harness) -> Outcome {
     let server = RedisServer::start().await;
@@ -71,7 +172,7 @@ async fn redis(harness: &mut Harness) -> Outcome {
     .await?;
     let ours = statehouse_cache::RedisCache::new(client, &Namespace::new("bench")?, "rates", SchemaId(0))?;
     let raw = Client::open(server.url())?.get_multiplexed_async_connection().await?;
-    let keys: Arc<Vec<Key>> = Arc::new(keys().into_iter().map(Key::new).collect::<Result<_, _>>()?);
+    let keys: Arc<Vec<CacheKey>> = Arc::new(keys().into_iter().map(CacheKey::new).collect::<Result<_, _>>()?);
     for key in keys.iter() {
         let _stored = ours.set(key, Bytes::from_static(&[7; 64]), HOUR).await?;
         let () = raw.clone().set(key.as_str(), [7_u8; 64].as_slice()).await?;
@@ -123,9 +224,9 @@ async fn redis(harness: &mut Harness) -> Outcome {
 
 /// Each task makes a future when it is its turn, as callers do. Made beforehand, they would fill the caches of the
 /// processor, the more the larger they are.
-async fn spread<G, F>(keys: &Arc<Vec<Key>>, get: G)
+async fn spread<G, F>(keys: &Arc<Vec<CacheKey>>, get: G)
 where
-    G: Fn(Key) -> F + Clone + Send + 'static,
+    G: Fn(CacheKey) -> F + Clone + Send + 'static,
     F: Future<Output = ()> + Send + 'static,
 {
     let each = GETS as usize / TASKS;

@@ -28,7 +28,10 @@ fn arguments() -> Result<Arguments, String> {
     while let Some(argument) = given.next() {
         match argument.as_str() {
             "--quick" => parsed.quick = true,
-            "--json" => parsed.json = Some(given.next().ok_or("--json needs a file")?),
+            "--json" => {
+                let file = given.next().filter(|file| !file.starts_with("--"));
+                parsed.json = Some(file.ok_or("--json needs the name of a file to write")?);
+            }
             "cache" | "session" | "filestore" | "search" if parsed.service.is_none() => parsed.service = Some(argument),
             other => return Err(format!("unexpected argument {other:?}")),
         }

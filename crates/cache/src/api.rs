@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use statehouse_core::{Capabilities, Capability, Health, Key, Result};
+use statehouse_core::{Capabilities, Capability, Health, Result, Version};
 
+use crate::typed::unconditional;
 use crate::{
-    Entry, GetOptions, RemoveOptions, RemoveOutcome, Reservation, ReserveOptions, SetOptions, SetOutcome, TouchOptions,
-    TouchOutcome,
+    CacheKey, Entry, GetOptions, RemoveOptions, RemoveOutcome, Reservation, ReserveOptions, SetOptions, SetOutcome,
+    TouchOptions, TouchOutcome,
 };
 
 /// What a cache backend may have beyond the contract.
@@ -33,14 +34,20 @@ pub mod capability {
 ///   concurrent sets with [`Condition::Absent`](crate::Condition::Absent), or with `Match` of the same version, one is
 ///   stored. `get_many_with` is not a snapshot: each key is read on its own.
 /// - **Ordering.** A write that has returned is seen by every later read of the same cache, from any process if the
-///   backend has [`capability::SHARED`].
+///   backend has [`capability::SHARED`]. Only until somebody's `clear` that is under way has returned (22 ms on Redis)
+///   readers may disagree whether what was written before it, or beside it by a process that has not seen it yet, is still
+///   there.
 /// - **Versions** are issued by the store and rise with every set of a key, also across removal and expiry:
 ///   `max(previous + 1, the store's clock in microseconds)`. A touch leaves the version.
 /// - **Expiry** is decided by the store's clock. Every entry has a time to live above zero, in steps of a millisecond,
 ///   rounded up.
 /// - **Load or invalidate.** [`reserve_with`](Self::reserve_with) gives out a lease before a load. Any set, removal or
-///   clear ends it; a set under a lease that has ended is a conflict. Several callers may hold the same lease: the
-///   first to store wins.
+///   clear ends it; a set under a lease that has ended is a conflict. Several callers may share a lease: the first to
+///   store wins. A caller may leave a lease to its holder, and a holder may renew it and no other; see
+///   [`Holding`](crate::Holding). Leases weigh nothing in memory and are not evicted there.
+/// - **Late removals** with [`RemoveOptions::min_age`] leave what is younger. A value that was loaded is as old as its
+///   lease, not as its set: what it was read from may have changed in between.
+/// - **What would not be kept** is refused as `TooLarge`, and nothing is changed.
 /// - **Clear** makes every entry and lease of this cache unreadable in one step, whatever their number. Other caches
 ///   are untouched.
 /// - **Cancellation.** A dropped future leaves the entry as it was or as the operation would have left it, nothing in
@@ -49,7 +56,7 @@ pub mod capability {
 /// # Errors
 /// [`InvalidInput`](statehouse_core::ErrorKind::InvalidInput) for a time to live of zero or above
 /// [`MAX_TIME_TO_LIVE`](crate::MAX_TIME_TO_LIVE), [`TooLarge`](statehouse_core::ErrorKind::TooLarge) for a value above
-/// [`MAX_VALUE_LEN`](crate::MAX_VALUE_LEN), both before anything is sent. Else what the backend's error table says:
+/// [`MAX_VALUE_LEN`](crate::MAX_VALUE_LEN) or above what the backend would keep, both before anything is sent. Else what the backend's error table says:
 /// `Unavailable`, `Timeout`, `OutcomeUnknown`, `Unauthenticated` and so on.
 ///
 /// # Durability
@@ -57,22 +64,23 @@ pub mod capability {
 #[async_trait]
 pub trait Cache: Debug + Send + Sync + 'static {
     /// Reads one entry.
-    async fn get_with(&self, key: &Key, options: GetOptions) -> Result<Option<Entry>>;
+    async fn get_with(&self, key: &CacheKey, options: GetOptions) -> Result<Option<Entry>>;
 
     /// Reads many entries. The answer has the order and the length of `keys`; a key may be given twice.
-    async fn get_many_with(&self, keys: &[Key], options: GetOptions) -> Result<Vec<Option<Entry>>>;
+    async fn get_many_with(&self, keys: &[CacheKey], options: GetOptions) -> Result<Vec<Option<Entry>>>;
 
     /// Sets an entry, if the condition holds.
-    async fn set_with(&self, key: &Key, value: Bytes, options: SetOptions) -> Result<SetOutcome>;
+    async fn set_with(&self, key: &CacheKey, value: Bytes, options: SetOptions) -> Result<SetOutcome>;
 
     /// Removes an entry and ends the key's lease, if the condition holds. Removing what is absent is no error.
-    async fn remove_with(&self, key: &Key, options: RemoveOptions) -> Result<RemoveOutcome>;
+    async fn remove_with(&self, key: &CacheKey, options: RemoveOptions) -> Result<RemoveOutcome>;
 
     /// Gives a live entry a new time to live, counted from now. Never brings an expired entry back.
-    async fn touch_with(&self, key: &Key, options: TouchOptions) -> Result<TouchOutcome>;
+    async fn touch_with(&self, key: &CacheKey, options: TouchOptions) -> Result<TouchOutcome>;
 
-    /// Reads the entry, or gives out a lease to load it: the key's present one, prolonged if need be, or a new one.
-    async fn reserve_with(&self, key: &Key, options: ReserveOptions) -> Result<Reservation>;
+    /// Reads the entry, or gives out a lease to load it: the key's present one, prolonged if need be, or a new one; what it
+    /// does about a present one is [`ReserveOptions::holding`].
+    async fn reserve_with(&self, key: &CacheKey, options: ReserveOptions) -> Result<Reservation>;
 
     /// Ends every entry and every lease of this cache. Takes the same time whatever their number on a shared backend.
     async fn clear(&self) -> Result<()>;
@@ -88,27 +96,32 @@ pub trait Cache: Debug + Send + Sync + 'static {
 // Without `async_trait`, which would box the boxed future once more.
 pub trait CacheExt: Cache {
     /// [`Cache::get_with`] without options.
-    fn get(&self, key: &Key) -> impl Future<Output = Result<Option<Entry>>> + Send {
+    fn get(&self, key: &CacheKey) -> impl Future<Output = Result<Option<Entry>>> + Send {
         async move { self.get_with(key, GetOptions::default()).await }
     }
 
     /// [`Cache::get_many_with`] without options.
-    fn get_many(&self, keys: &[Key]) -> impl Future<Output = Result<Vec<Option<Entry>>>> + Send {
+    fn get_many(&self, keys: &[CacheKey]) -> impl Future<Output = Result<Vec<Option<Entry>>>> + Send {
         async move { self.get_many_with(keys, GetOptions::default()).await }
     }
 
-    /// [`Cache::set_with`] on no condition.
-    fn set(&self, key: &Key, value: Bytes, time_to_live: Duration) -> impl Future<Output = Result<SetOutcome>> + Send {
-        async move { self.set_with(key, value, SetOptions::new(time_to_live)).await }
+    /// [`Cache::set_with`] on no condition; gives the version.
+    fn set(
+        &self,
+        key: &CacheKey,
+        value: Bytes,
+        time_to_live: Duration,
+    ) -> impl Future<Output = Result<Version>> + Send {
+        async move { unconditional(self.set_with(key, value, SetOptions::new(time_to_live)).await?) }
     }
 
     /// [`Cache::remove_with`] on no condition.
-    fn remove(&self, key: &Key) -> impl Future<Output = Result<RemoveOutcome>> + Send {
+    fn remove(&self, key: &CacheKey) -> impl Future<Output = Result<RemoveOutcome>> + Send {
         async move { self.remove_with(key, RemoveOptions::default()).await }
     }
 
     /// [`Cache::touch_with`].
-    fn touch(&self, key: &Key, time_to_live: Duration) -> impl Future<Output = Result<TouchOutcome>> + Send {
+    fn touch(&self, key: &CacheKey, time_to_live: Duration) -> impl Future<Output = Result<TouchOutcome>> + Send {
         async move { self.touch_with(key, TouchOptions::new(time_to_live)).await }
     }
 }
@@ -120,7 +133,7 @@ macro_rules! forward {
     ($pointer:ident) => {
         #[deny(clippy::missing_trait_methods)]
         impl<C: Cache + ?Sized> Cache for $pointer<C> {
-            fn get_with<'a, 'b, 'f>(&'a self, key: &'b Key, options: GetOptions) -> Answer<'f, Option<Entry>>
+            fn get_with<'a, 'b, 'f>(&'a self, key: &'b CacheKey, options: GetOptions) -> Answer<'f, Option<Entry>>
             where
                 'a: 'f,
                 'b: 'f,
@@ -131,7 +144,7 @@ macro_rules! forward {
 
             fn get_many_with<'a, 'b, 'f>(
                 &'a self,
-                keys: &'b [Key],
+                keys: &'b [CacheKey],
                 options: GetOptions,
             ) -> Answer<'f, Vec<Option<Entry>>>
             where
@@ -142,7 +155,12 @@ macro_rules! forward {
                 (**self).get_many_with(keys, options)
             }
 
-            fn set_with<'a, 'b, 'f>(&'a self, key: &'b Key, value: Bytes, options: SetOptions) -> Answer<'f, SetOutcome>
+            fn set_with<'a, 'b, 'f>(
+                &'a self,
+                key: &'b CacheKey,
+                value: Bytes,
+                options: SetOptions,
+            ) -> Answer<'f, SetOutcome>
             where
                 'a: 'f,
                 'b: 'f,
@@ -151,7 +169,7 @@ macro_rules! forward {
                 (**self).set_with(key, value, options)
             }
 
-            fn remove_with<'a, 'b, 'f>(&'a self, key: &'b Key, options: RemoveOptions) -> Answer<'f, RemoveOutcome>
+            fn remove_with<'a, 'b, 'f>(&'a self, key: &'b CacheKey, options: RemoveOptions) -> Answer<'f, RemoveOutcome>
             where
                 'a: 'f,
                 'b: 'f,
@@ -160,7 +178,7 @@ macro_rules! forward {
                 (**self).remove_with(key, options)
             }
 
-            fn touch_with<'a, 'b, 'f>(&'a self, key: &'b Key, options: TouchOptions) -> Answer<'f, TouchOutcome>
+            fn touch_with<'a, 'b, 'f>(&'a self, key: &'b CacheKey, options: TouchOptions) -> Answer<'f, TouchOutcome>
             where
                 'a: 'f,
                 'b: 'f,
@@ -169,7 +187,7 @@ macro_rules! forward {
                 (**self).touch_with(key, options)
             }
 
-            fn reserve_with<'a, 'b, 'f>(&'a self, key: &'b Key, options: ReserveOptions) -> Answer<'f, Reservation>
+            fn reserve_with<'a, 'b, 'f>(&'a self, key: &'b CacheKey, options: ReserveOptions) -> Answer<'f, Reservation>
             where
                 'a: 'f,
                 'b: 'f,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use statehouse_core::{Error, Health, Namespace, Result, SchemaId, ServiceUrl};
 
-use crate::memory::MemoryConfig;
+use crate::memory::{Bound, MemoryConfig};
 use crate::{Cache, CacheBuilder};
 
 /// Where an application keeps its caches, and the caches that are open.
@@ -44,7 +44,7 @@ type Identity = (String, SchemaId);
 
 struct Opened {
     core: Arc<dyn Any + Send + Sync>,
-    capacity: Option<u64>,
+    bound: Option<Bound>,
 }
 
 impl Caches {
@@ -134,7 +134,7 @@ impl Caches {
     pub(crate) fn shared<T: Send + Sync + 'static>(
         &self,
         identity: Identity,
-        capacity: Option<u64>,
+        bound: Option<Bound>,
         open: impl FnOnce() -> Result<T>,
     ) -> Result<Arc<T>> {
         // A backend that panics while it opens leaves the map as it was.
@@ -144,13 +144,14 @@ impl Caches {
             Err(Error::invalid_config(setting, message))
         };
         if let Some(opened) = all.get(&identity) {
-            if capacity.is_some() && capacity != opened.capacity {
-                return refuse("capacity", "capacity");
+            if bound.is_some() && bound != opened.bound {
+                let setting = if matches!(bound, Some(Bound::Entries(_))) { "max_entries" } else { "capacity" };
+                return refuse(setting, setting);
             }
             return Arc::clone(&opened.core).downcast().or_else(|_| refuse("name", "type of value"));
         }
         let core = Arc::new(open()?);
-        let opened = Opened { core: Arc::<T>::clone(&core), capacity };
+        let opened = Opened { core: Arc::<T>::clone(&core), bound };
         all.insert(identity, opened);
         Ok(core)
     }

@@ -13,7 +13,7 @@ pub struct Entry {
     pub codec: CodecId,
     /// The version that the store gave it.
     pub version: Version,
-    /// When it was set, by the store's clock.
+    /// When it was set, by the store's clock; of a value that was loaded under a lease, when that was given out.
     pub created: Timestamp,
     /// When it ends, by the store's clock.
     pub expires: Timestamp,

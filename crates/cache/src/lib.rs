@@ -18,30 +18,34 @@
 //!
 //! # Concepts
 //! - **[`TypedCache`]** is what applications use: values of one type under a name. [`TypedCache::get_or_load`] runs one
-//!   loader per key and process, however many callers miss.
+//!   loader per key, however many callers miss, on a shared backend in all processes together.
 //! - **[`Cache`]** is what backends implement: bytes with a version and a time to live, written on a [`Condition`]. Its
 //!   documentation is the contract.
 //! - **Leases.** A load reserves its key first. Any set, removal or clear ends the reservation, so a value that was
 //!   loaded before an invalidation is never stored after it.
+//! - **Outages.** While the store is away, `get_or_load` answers from the loader ([`Outage`]), and an invalidation that does
+//!   not reach the store is kept and replayed ([`TypedCache::invalidate`]).
 //! - **Schemas.** [`CacheBuilder::schema`] numbers the layout of a type, so that old and new replicas run side by side.
 //!   What cannot be decoded is a miss, never an error and never misread.
 //!
 //! # What it is not
 //! Not a store: an entry may vanish at any time, so counters, locks and anything that must not be lost belong elsewhere.
-//! There is no cache in front of Redis in this process, and no loading of one key by at most one process of several.
+//! There is no cache in front of Redis in this process. Two processes may load the same key at the same time where a lease
+//! was lost: evicted, or not renewed in time.
 //!
 //! # Backends
 //! | | [`Caches::memory`] | [`MemoryCache`] | `RedisCache` |
 //! | --- | --- | --- | --- |
 //! | holds | typed values | bytes | bytes, in one key per entry |
 //! | [`SHARED`](capability::SHARED) | no | no | yes |
-//! | bounded by | weight | bytes | the server's `maxmemory` |
+//! | bounded by | weight or number | bytes or number | the server's `maxmemory` |
 //! | time comes from | an injected [`Clock`](statehouse_core::Clock) | likewise | the server |
+//! | a value above its bound | `TooLarge` | `TooLarge` | `TooLarge` above 64 MiB |
 //! | `clear` | takes longer the more there is | likewise | 22 ms, whatever there is |
 //!
 //! In memory a hit decodes nothing and allocates nothing. Types must be serializable all the same: the encoded length is
 //! an entry's weight, and moving to Redis changes a URL and no code. [`CacheBuilder::verify_codec`] finds types that do
-//! not survive their codec before that.
+//! not survive their codec before that; it is on in debug builds.
 //!
 //! # Features
 //! - `redis`: `RedisCache`, for Redis 7 and Valkey, single, Sentinel and Cluster. Brings in `redis` and `deadpool-redis`.
@@ -52,7 +56,7 @@
 //! None is on by default. The crate needs a tokio runtime with timers.
 //!
 //! # Errors
-//! Every error is a [`statehouse_core::Error`]. An outage is `Unavailable` or `Timeout` and never "no value". A loader's
+//! Every error is a [`statehouse_core::Error`] that names the operation, the cache and the key. An outage is `Unavailable` or `Timeout` and never "no value". A loader's
 //! own error is the source of a `LoadFailed`:
 //!
 //! ```
@@ -80,6 +84,7 @@ mod caches;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod entry;
+mod key;
 mod memory;
 mod options;
 #[cfg(feature = "redis")]
@@ -89,11 +94,12 @@ mod typed;
 pub use api::{Cache, CacheExt, capability};
 pub use caches::Caches;
 pub use entry::{Entry, Lease};
+pub use key::CacheKey;
 pub use memory::{MemoryCache, MemoryConfig};
 pub use options::{
-    Condition, GetOptions, MAX_TIME_TO_LIVE, MAX_VALUE_LEN, RemoveOptions, RemoveOutcome, Reservation, ReserveOptions,
-    SetOptions, SetOutcome, TouchOptions, TouchOutcome, check_value_len, time_to_live_millis,
+    Condition, GetOptions, Holding, MAX_TIME_TO_LIVE, MAX_VALUE_LEN, RemoveOptions, RemoveOutcome, Reservation,
+    ReserveOptions, SetOptions, SetOutcome, TouchOptions, TouchOutcome, check_value_len, time_to_live_millis,
 };
 #[cfg(feature = "redis")]
 pub use redis::RedisCache;
-pub use typed::{CacheBuilder, GetOrLoad, LoadFuture, Set, TypedCache, Versioned};
+pub use typed::{CacheBuilder, GetOrLoad, LoadFuture, Outage, Set, SetIf, TypedCache, VerifyCodec, Versioned};

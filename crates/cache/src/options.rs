@@ -87,6 +87,10 @@ impl SetOutcome {
 pub struct RemoveOptions {
     /// What must hold for the removal. [`Condition::Absent`] is refused: it removes nothing.
     pub condition: Condition,
+    /// Removes only what is at least this old by the store's clock: an entry that was set, or whose load began, and a
+    /// lease that was given out, this long ago or longer. For a removal that comes late and must not take away what is
+    /// newer than its cause.
+    pub min_age: Option<Duration>,
 }
 
 impl RemoveOptions {
@@ -94,6 +98,13 @@ impl RemoveOptions {
     #[must_use]
     pub const fn with_condition(mut self, condition: Condition) -> Self {
         self.condition = condition;
+        self
+    }
+
+    /// Removes only what is at least this old.
+    #[must_use]
+    pub const fn with_min_age(mut self, age: Duration) -> Self {
+        self.min_age = Some(age);
         self
     }
 }
@@ -106,7 +117,8 @@ pub enum RemoveOutcome {
     Removed,
     /// There was no live entry. A lease of an unconditional removal is gone all the same.
     Absent,
-    /// The condition did not hold. With the version of the live entry.
+    /// The condition did not hold, or the entry is younger than the removal was to take. With the version of the live
+    /// entry.
     Conflict(Version),
 }
 
@@ -144,19 +156,41 @@ pub struct ReserveOptions {
     pub time_to_live: Duration,
     /// A live entry of this version counts as absent. For an entry that the caller cannot decode.
     pub replacing: Option<Version>,
+    /// What to do about a lease that somebody holds. [`Holding::Share`] unless told.
+    pub holding: Holding,
+}
+
+/// What a reservation does about a lease that the key has already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Holding {
+    /// Takes it as well, prolonged if need be: the first to store wins.
+    #[default]
+    Share,
+    /// Leaves it to its holder: the answer is [`Reservation::Held`].
+    Alone,
+    /// Prolongs this lease, and gives out no other: if it has ended, the answer is [`Reservation::Ended`].
+    Renew(Lease),
 }
 
 impl ReserveOptions {
     /// A reservation for a load that takes no longer than this.
     #[must_use]
     pub const fn new(time_to_live: Duration) -> Self {
-        Self { time_to_live, replacing: None }
+        Self { time_to_live, replacing: None, holding: Holding::Share }
     }
 
     /// With a version that counts as absent.
     #[must_use]
     pub const fn with_replacing(mut self, version: Version) -> Self {
         self.replacing = Some(version);
+        self
+    }
+
+    /// With what to do about a lease that somebody holds.
+    #[must_use]
+    pub const fn with_holding(mut self, holding: Holding) -> Self {
+        self.holding = holding;
         self
     }
 }
@@ -169,6 +203,10 @@ pub enum Reservation {
     Hit(Entry),
     /// There is none. Whoever loads the value may store it with [`Condition::Lease`].
     Leased(Lease),
+    /// There is none, and somebody else holds this lease. Only for [`Holding::Alone`].
+    Held(Lease),
+    /// The lease that was to be prolonged has ended. Only for [`Holding::Renew`].
+    Ended,
 }
 
 /// The longest time to live: 36,500 days.

@@ -7,28 +7,33 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use statehouse_core::{Capabilities, Clock, CodecId, Error, Health, Key, Result};
+use statehouse_core::{Capabilities, Clock, CodecId, Error, Health, Result};
 
+pub(crate) use config::Bound;
 pub use config::MemoryConfig;
 pub(crate) use store::{ENTRY_OVERHEAD, Found, Reserved, Store};
 
 use crate::{
-    Cache, Condition, Entry, GetOptions, Lease, RemoveOptions, RemoveOutcome, Reservation, ReserveOptions, SetOptions,
-    SetOutcome, TouchOptions, TouchOutcome, check_value_len, time_to_live_millis,
+    Cache, CacheKey, Condition, Entry, GetOptions, Lease, RemoveOptions, RemoveOutcome, Reservation, ReserveOptions,
+    SetOptions, SetOutcome, TouchOptions, TouchOutcome, check_value_len, time_to_live_millis,
 };
 
 /// A cache of bytes in the memory of this process: the strict reference for the contract of [`Cache`].
 ///
-/// Bounded by weight: the bytes of key and value, and about 128 for each entry. Beyond it the engine,
-/// [`quick_cache`](https://docs.rs/quick_cache), evicts what is least used; an entry above about a shard's share of
-/// the capacity is not admitted at all. Expired entries leave when they are asked for, and by a sweep that writes set
-/// off at most once a second. There are no background threads.
+/// Bounded by weight (the bytes of key and value, and about 128 for each entry) or by the number of entries. Beyond it the
+/// engine, [`quick_cache`](https://docs.rs/quick_cache), evicts what is least used. A value above a shard's share of the
+/// capacity would not be kept, and is [`TooLarge`](statehouse_core::ErrorKind::TooLarge). Leases weigh nothing and are not
+/// evicted.
+///
+/// Expired entries leave when they are asked for, and a few with each write, so that they are never much more than a third
+/// of what lives; without writes the memory does not grow. There are no background threads.
 ///
 /// [`Caches::memory`](crate::Caches::memory) keeps typed values and not bytes, which is faster; this type is for code
 /// that is written against the trait. Clones share the entries.
 #[derive(Clone)]
 pub struct MemoryCache {
     store: Arc<Store<Encoded>>,
+    bound: Bound,
     clock: Arc<dyn Clock>,
 }
 
@@ -42,7 +47,8 @@ impl MemoryCache {
     /// An empty cache.
     #[must_use]
     pub fn new(config: MemoryConfig) -> Self {
-        Self { store: Arc::new(Store::new(config.capacity, Arc::clone(&config.clock))), clock: config.clock }
+        let MemoryConfig { bound, clock } = config;
+        Self { store: Arc::new(Store::new(bound, Arc::clone(&clock))), bound, clock }
     }
 
     fn entry(&self, found: Found<Encoded>) -> Entry {
@@ -60,36 +66,42 @@ impl Default for MemoryCache {
 
 #[async_trait]
 impl Cache for MemoryCache {
-    async fn get_with(&self, key: &Key, _: GetOptions) -> Result<Option<Entry>> {
+    async fn get_with(&self, key: &CacheKey, _: GetOptions) -> Result<Option<Entry>> {
         Ok(self.store.get(key).map(|found| self.entry(found)))
     }
 
-    async fn get_many_with(&self, keys: &[Key], _: GetOptions) -> Result<Vec<Option<Entry>>> {
+    async fn get_many_with(&self, keys: &[CacheKey], _: GetOptions) -> Result<Vec<Option<Entry>>> {
         Ok(keys.iter().map(|key| self.store.get(key).map(|found| self.entry(found))).collect())
     }
 
-    async fn set_with(&self, key: &Key, value: Bytes, options: SetOptions) -> Result<SetOutcome> {
+    async fn set_with(&self, key: &CacheKey, value: Bytes, options: SetOptions) -> Result<SetOutcome> {
         let time_to_live = whole_millis(options.time_to_live)?;
         check_value_len(value.len())?;
-        let weight = ENTRY_OVERHEAD + key.len() as u64 + value.len() as u64;
+        let weight = match self.bound {
+            Bound::Entries(_) => 1,
+            _ => ENTRY_OVERHEAD + key.len() as u64 + value.len() as u64,
+        };
+        self.store.check_weight(weight)?;
         let value = Encoded { bytes: value, codec: options.codec };
         Ok(self.store.set(key, value, weight, time_to_live, options.condition))
     }
 
-    async fn remove_with(&self, key: &Key, options: RemoveOptions) -> Result<RemoveOutcome> {
+    async fn remove_with(&self, key: &CacheKey, options: RemoveOptions) -> Result<RemoveOutcome> {
         check_removal(options.condition)?;
-        Ok(self.store.remove(key, options.condition))
+        Ok(self.store.remove(key, options))
     }
 
-    async fn touch_with(&self, key: &Key, options: TouchOptions) -> Result<TouchOutcome> {
+    async fn touch_with(&self, key: &CacheKey, options: TouchOptions) -> Result<TouchOutcome> {
         Ok(self.store.touch(key, whole_millis(options.time_to_live)?))
     }
 
-    async fn reserve_with(&self, key: &Key, options: ReserveOptions) -> Result<Reservation> {
+    async fn reserve_with(&self, key: &CacheKey, options: ReserveOptions) -> Result<Reservation> {
         let time_to_live = whole_millis(options.time_to_live)?;
-        Ok(match self.store.reserve(key, time_to_live, options.replacing) {
+        Ok(match self.store.reserve(key, time_to_live, &options) {
             Reserved::Hit(found) => Reservation::Hit(self.entry(found)),
             Reserved::Leased(token) => Reservation::Leased(Lease::new(token, 0)),
+            Reserved::Held(token) => Reservation::Held(Lease::new(token, 0)),
+            Reserved::Ended => Reservation::Ended,
         })
     }
 

@@ -1,20 +1,23 @@
+mod leases;
+mod ring;
+
 use std::fmt;
 use std::hash::BuildHasher;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use quick_cache::sync::{Cache as QuickCache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
-use statehouse_core::{Clock, Key, Timestamp, Version};
+use statehouse_core::{Clock, Error, ErrorKind, Result, Timestamp, Version};
 
-use crate::{Condition, RemoveOutcome, SetOutcome, TouchOutcome};
+use super::Bound;
+use crate::options::Holding;
+use crate::{CacheKey, Condition, RemoveOptions, RemoveOutcome, ReserveOptions, SetOutcome, TouchOutcome};
+use leases::Leases;
+use ring::{Ring, State};
 
 /// Writes of keys in different stripes do not wait for each other.
 const STRIPES: usize = 64;
-
-/// A shard of the engine does not admit an entry above its own share of the capacity, so shards are kept this large.
-const LEAST_SHARD: u64 = 4 << 20;
 
 /// What an entry costs besides its key and value: the slot, its share of the hash table, and the allocations' headers.
 pub(crate) const ENTRY_OVERHEAD: u64 = 128;
@@ -25,37 +28,42 @@ pub(crate) const ENTRY_OVERHEAD: u64 = 128;
 /// Reads take one shard's read lock. Every write holds its key's stripe, so that a condition is checked and the write
 /// done in one step; `clear` holds all stripes. No lock is ever held over an await: nothing here is async.
 pub(crate) struct Store<T> {
-    entries: QuickCache<Key, Slot<T>, SlotWeight>,
-    /// Each with the last version issued in it.
-    stripes: Box<[Mutex<Version>]>,
+    entries: QuickCache<CacheKey, Slot<T>, SlotWeight>,
+    stripes: Box<[Mutex<Stripe>]>,
     hasher: DefaultHashBuilder,
     clock: Arc<dyn Clock>,
-    next_sweep: AtomicU64,
+    /// What one entry may weigh.
+    most: u64,
+}
+
+/// What writes of the same stripe share.
+#[derive(Default)]
+struct Stripe {
+    /// The last version issued here.
+    last: Version,
+    leases: Leases,
+    ring: Ring,
 }
 
 /// What the engine holds for a key.
 #[derive(Clone)]
-pub(crate) struct Slot<T> {
-    content: Content<T>,
-    pub(crate) version: Version,
-    pub(crate) created: Timestamp,
+struct Slot<T> {
+    value: T,
+    version: Version,
     /// Microseconds of [`Clock::elapsed`].
     expires: u64,
     weight: u64,
-}
-
-#[derive(Clone)]
-enum Content<T> {
-    Value(T),
-    /// The version is the lease's token.
-    Lease,
+    /// Of its record in the ring.
+    ticket: u32,
+    /// How many milliseconds before its version the value's load began.
+    age: u32,
 }
 
 #[derive(Clone)]
 struct SlotWeight;
 
-impl<T> Weighter<Key, Slot<T>> for SlotWeight {
-    fn weight(&self, _: &Key, slot: &Slot<T>) -> u64 {
+impl<T> Weighter<CacheKey, Slot<T>> for SlotWeight {
+    fn weight(&self, _: &CacheKey, slot: &Slot<T>) -> u64 {
         slot.weight
     }
 }
@@ -72,38 +80,43 @@ pub(crate) struct Found<T> {
 pub(crate) enum Reserved<T> {
     Hit(Found<T>),
     Leased(Version),
+    Held(Version),
+    Ended,
 }
 
 impl<T: Clone> Store<T> {
-    pub(crate) fn new(capacity: u64, clock: Arc<dyn Clock>) -> Self {
-        let shards = usize::try_from(capacity / LEAST_SHARD).unwrap_or(usize::MAX);
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        // Bounds the memory of evicted keys that the engine remembers, not the number of entries.
-        let items = usize::try_from(capacity / 512).unwrap_or(usize::MAX).clamp(32, 1 << 24);
+    pub(crate) fn new(bound: Bound, clock: Arc<dyn Clock>) -> Self {
+        let (capacity, items, shards) = bound.layout();
         let options = OptionsBuilder::new()
             .weight_capacity(capacity)
             .estimated_items_capacity(items)
-            .shards(shards.clamp(1, cores * 4))
+            .shards(shards)
             .build()
             .expect("capacity and number of items are set");
         let hasher = DefaultHashBuilder::default();
-        Self {
-            entries: QuickCache::with_options(options, SlotWeight, hasher.clone(), DefaultLifecycle::default()),
-            stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
-            hasher,
-            next_sweep: AtomicU64::new(micros(clock.elapsed() + SWEEP_INTERVAL)),
-            clock,
+        let entries = QuickCache::with_options(options, SlotWeight, hasher.clone(), DefaultLifecycle::default());
+        // The engine does not admit what is above 97 % of a shard; this is a little less.
+        let shard = entries.shard_capacity();
+        let most = (shard - shard.div_ceil(32)).max(shard.min(1));
+        Self { entries, stripes: (0..STRIPES).map(|_| Mutex::default()).collect(), hasher, clock, most }
+    }
+
+    /// Refuses what would not be kept.
+    pub(crate) fn check_weight(&self, weight: u64) -> Result<()> {
+        if weight <= self.most {
+            return Ok(());
         }
+        let most = self.most;
+        let message =
+            format!("the value weighs {weight}, and an entry of this cache may weigh {most}: raise its capacity");
+        Err(Error::new(ErrorKind::TooLarge, message).with_backend("memory"))
     }
 
     /// The value of a live entry: the hot path.
     #[inline]
     pub(crate) fn value(&self, key: &str) -> Option<T> {
         let slot = self.entries.get(key)?;
-        match slot.content {
-            Content::Value(value) if slot.expires > self.now() => Some(value),
-            _ => None,
-        }
+        (slot.expires > self.now()).then_some(slot.value)
     }
 
     /// A live entry.
@@ -114,51 +127,72 @@ impl<T: Clone> Store<T> {
             self.entries.remove_if(key, |slot| slot.expires <= now);
             return None;
         }
-        slot.found(now)
+        Some(slot.found(now))
     }
 
     pub(crate) fn set(
         &self,
-        key: &Key,
+        key: &CacheKey,
         value: T,
         weight: u64,
         time_to_live: Duration,
         condition: Condition,
     ) -> SetOutcome {
         let now = self.now();
-        self.sweep_if_due(now);
-        let mut last = self.stripe(key);
-        let current = self.live(key, now);
-        if !holds(condition, current.as_ref()) {
-            return SetOutcome::Conflict(current.as_ref().and_then(Slot::value_version));
+        let mut dead = Vec::new();
+        let mut stripe = self.stripe(key);
+        let present = self.entries.peek(key);
+        let version = present.as_ref().filter(|slot| slot.expires > now).map(|slot| slot.version);
+        let lease = stripe.leases.token(key, now);
+        if !holds(condition, version, lease) {
+            return SetOutcome::Conflict(version);
         }
-        let slot = self.slot(&mut last, Content::Value(value), weight, now, time_to_live);
-        let version = slot.version;
-        self.entries.insert(key.clone(), slot);
-        SetOutcome::Stored(version)
+        let issued = stripe.issue(self.clock.now());
+        let age = match condition {
+            Condition::Lease(lease) => millis_between(lease.token(), issued),
+            _ => 0,
+        };
+        let ticket = present.map_or_else(|| stripe.ring.add(key), |slot| slot.ticket);
+        // The engine never evicts an entry without weight.
+        let (weight, expires) = (weight.max(1), now.saturating_add(micros(time_to_live)));
+        stripe.leases.remove(key);
+        self.entries.insert(key.clone(), Slot { value, version: issued, expires, weight, ticket, age });
+        self.sweep(&mut stripe, now, &mut dead);
+        // What it holds may take long to drop.
+        drop(stripe);
+        SetOutcome::Stored(issued)
     }
 
-    pub(crate) fn remove(&self, key: &Key, condition: Condition) -> RemoveOutcome {
-        let _stripe = self.stripe(key);
-        let current = self.live(key, self.now());
-        let version = current.as_ref().and_then(Slot::value_version);
-        if !holds(condition, current.as_ref()) {
+    pub(crate) fn remove(&self, key: &CacheKey, options: RemoveOptions) -> RemoveOutcome {
+        let mut stripe = self.stripe(key);
+        let now = self.now();
+        let live = self.entries.peek(key).filter(|slot| slot.expires > now);
+        let lease = stripe.leases.token(key, now);
+        // What is as old as the option says goes, the rest is left alone.
+        let limit = options.min_age.map_or(u64::MAX, |age| self.clock.now().as_micros().saturating_sub(micros(age)));
+        let version = live.as_ref().map(|slot| slot.version);
+        if !holds(options.condition, version, lease) {
             return version.map_or(RemoveOutcome::Absent, RemoveOutcome::Conflict);
         }
-        self.entries.remove(key);
-        if version.is_some() || matches!(condition, Condition::Lease(_)) {
+        if lease.is_some_and(|token| token.get() <= limit) {
+            stripe.leases.remove(key);
+        }
+        match live {
+            Some(slot) if slot.created().as_micros() > limit => return RemoveOutcome::Conflict(slot.version),
+            _ => self.entries.remove(key),
+        };
+        if version.is_some() || matches!(options.condition, Condition::Lease(_)) {
             RemoveOutcome::Removed
         } else {
             RemoveOutcome::Absent
         }
     }
 
-    pub(crate) fn touch(&self, key: &Key, time_to_live: Duration) -> TouchOutcome {
+    pub(crate) fn touch(&self, key: &CacheKey, time_to_live: Duration) -> TouchOutcome {
         let _stripe = self.stripe(key);
         let now = self.now();
-        let Some((slot, version)) = self.live(key, now).and_then(|slot| slot.value_version().map(|v| (slot, v))) else {
-            return TouchOutcome::Absent;
-        };
+        let Some(slot) = self.entries.peek(key).filter(|slot| slot.expires > now) else { return TouchOutcome::Absent };
+        let version = slot.version;
         let slot = Slot { expires: now.saturating_add(micros(time_to_live)), ..slot };
         // Fails only if the entry was evicted in between, and then there is nothing to touch.
         match self.entries.replace(key.clone(), slot, true) {
@@ -167,34 +201,52 @@ impl<T: Clone> Store<T> {
         }
     }
 
-    pub(crate) fn reserve(&self, key: &Key, time_to_live: Duration, replacing: Option<Version>) -> Reserved<T> {
+    pub(crate) fn reserve(&self, key: &CacheKey, time_to_live: Duration, options: &ReserveOptions) -> Reserved<T> {
         let now = self.now();
-        self.sweep_if_due(now);
-        let mut last = self.stripe(key);
+        let mut dead = Vec::new();
+        let mut stripe = self.stripe(key);
+        let live = self.entries.peek(key).filter(|slot| slot.expires > now);
+        match live {
+            Some(slot) if options.replacing != Some(slot.version) => return Reserved::Hit(slot.found(now)),
+            Some(_) => drop(self.entries.remove(key)),
+            None => {}
+        }
         let expires = now.saturating_add(micros(time_to_live));
-        let present = match self.live(key, now) {
-            Some(slot) if slot.value_version().is_some() && slot.value_version() != replacing => {
-                if let Some(found) = slot.found(now) {
-                    return Reserved::Hit(found);
-                }
-                None
+        let present = stripe.leases.token(key, now);
+        let reserved = match (present, options.holding) {
+            (Some(token), Holding::Alone) => Reserved::Held(token),
+            (present, Holding::Renew(lease)) if present != Some(lease.token()) => Reserved::Ended,
+            (Some(_), _) => stripe.leases.prolong(key, now, expires).map_or(Reserved::Ended, Reserved::Leased),
+            (None, _) => {
+                let token = stripe.issue(self.clock.now());
+                stripe.leases.insert(key, token, now, expires);
+                Reserved::Leased(token)
             }
-            Some(slot) if matches!(slot.content, Content::Lease) => Some(slot),
-            _ => None,
         };
-        let slot = match present {
-            Some(slot) if slot.expires >= expires => return Reserved::Leased(slot.version),
-            Some(slot) => Slot { expires, ..slot },
-            None => self.slot(&mut last, Content::Lease, lease_weight(key), now, time_to_live),
-        };
-        let token = slot.version;
-        self.entries.insert(key.clone(), slot);
-        Reserved::Leased(token)
+        self.sweep(&mut stripe, now, &mut dead);
+        drop(stripe);
+        reserved
     }
 
     pub(crate) fn clear(&self) {
-        let _all: Vec<_> = self.stripes.iter().map(lock).collect();
+        let mut all: Vec<_> = self.stripes.iter().map(lock).collect();
+        for stripe in &mut all {
+            stripe.leases.clear();
+            stripe.ring.clear();
+        }
         self.entries.clear();
+    }
+
+    /// Looks at a few entries of the stripe and takes out what has expired.
+    fn sweep(&self, stripe: &mut Stripe, now: u64, dead: &mut Vec<Slot<T>>) {
+        stripe.ring.advance(|key, ticket| match self.entries.peek(key) {
+            Some(slot) if slot.ticket == ticket && slot.expires > now => State::Live,
+            Some(slot) if slot.ticket == ticket => {
+                dead.extend(self.entries.remove_if(key, |slot| slot.expires <= now).map(|(_, slot)| slot));
+                State::Gone
+            }
+            _ => State::Gone,
+        });
     }
 
     /// The weight of all entries, the expired ones that have not left yet included.
@@ -203,19 +255,7 @@ impl<T: Clone> Store<T> {
         self.entries.weight()
     }
 
-    fn slot(&self, last: &mut Version, content: Content<T>, weight: u64, now: u64, time_to_live: Duration) -> Slot<T> {
-        let created = self.clock.now();
-        *last = last.next(created.as_micros());
-        // The engine never evicts an entry without weight.
-        let weight = weight.max(1);
-        Slot { content, version: *last, created, expires: now.saturating_add(micros(time_to_live)), weight }
-    }
-
-    fn live(&self, key: &Key, now: u64) -> Option<Slot<T>> {
-        self.entries.peek(key).filter(|slot| slot.expires > now)
-    }
-
-    fn stripe(&self, key: &Key) -> MutexGuard<'_, Version> {
+    fn stripe(&self, key: &CacheKey) -> MutexGuard<'_, Stripe> {
         let hash = self.hasher.hash_one(key) % STRIPES as u64;
         lock(&self.stripes[usize::try_from(hash).unwrap_or_default()])
     }
@@ -225,59 +265,43 @@ impl<T: Clone> Store<T> {
     }
 }
 
-/// How often expired entries are looked for at most.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
-
-/// A sweep is followed by a pause this many times its length, so sweeping takes at most 1 % of one core.
-const SWEEP_PAUSE: u64 = 100;
-
-impl<T: Clone> Store<T> {
-    /// Removes what has expired, from time to time, on a path that writes anyway: an expired entry that nobody asks
-    /// for leaves the memory soon after others are written. Without writes the memory does not grow either.
-    fn sweep_if_due(&self, now: u64) {
-        let due = self.next_sweep.load(Ordering::Relaxed);
-        let claim = now + micros(SWEEP_INTERVAL);
-        if now < due || self.next_sweep.compare_exchange(due, claim, Ordering::Relaxed, Ordering::Relaxed).is_err() {
-            return;
-        }
-        self.entries.retain(|_, slot| slot.expires > now);
-        let end = self.now();
-        let pause = micros(SWEEP_INTERVAL).max((end - now).saturating_mul(SWEEP_PAUSE));
-        self.next_sweep.store(end + pause, Ordering::Relaxed);
+impl Stripe {
+    fn issue(&mut self, now: Timestamp) -> Version {
+        self.last = self.last.next(now.as_micros());
+        self.last
     }
 }
 
 impl<T> Slot<T> {
-    /// The version, if this is a value and not a lease.
-    fn value_version(&self) -> Option<Version> {
-        matches!(self.content, Content::Value(_)).then_some(self.version)
+    /// When the value was set, or when its load began.
+    fn created(&self) -> Timestamp {
+        Timestamp::from_micros(self.version.get().saturating_sub(u64::from(self.age) * 1000))
     }
 
-    fn found(self, now: u64) -> Option<Found<T>> {
-        let Content::Value(value) = self.content else { return None };
-        let left = Duration::from_micros(self.expires - now);
-        Some(Found { value, version: self.version, created: self.created, left })
+    fn found(self, now: u64) -> Found<T> {
+        let (version, created) = (self.version, self.created());
+        Found { value: self.value, version, created, left: Duration::from_micros(self.expires - now) }
     }
 }
 
-fn holds<T>(condition: Condition, current: Option<&Slot<T>>) -> bool {
-    let version = current.and_then(Slot::value_version);
+/// Whether a condition holds for the version of a live entry and the token of a live lease.
+fn holds(condition: Condition, version: Option<Version>, lease: Option<Version>) -> bool {
     match condition {
         Condition::Always => true,
         Condition::Absent => version.is_none(),
         Condition::Match(expected) => version == Some(expected),
-        Condition::Lease(lease) => {
-            current.is_some_and(|slot| matches!(slot.content, Content::Lease) && slot.version == lease.token())
-        }
+        Condition::Lease(expected) => lease == Some(expected.token()),
     }
 }
 
-fn lease_weight(key: &Key) -> u64 {
-    ENTRY_OVERHEAD + key.len() as u64
+/// Rounded up: a value counts rather as older than it is.
+fn millis_between(earlier: Version, later: Version) -> u32 {
+    let micros = later.get().saturating_sub(earlier.get());
+    u32::try_from(micros.div_ceil(1000)).unwrap_or(u32::MAX)
 }
 
-fn lock(stripe: &Mutex<Version>) -> MutexGuard<'_, Version> {
-    // A version is whole at every moment, so a panic of another holder does no harm.
+fn lock(stripe: &Mutex<Stripe>) -> MutexGuard<'_, Stripe> {
+    // What a panic of another holder may leave behind is a lease or a record too few, which does no harm.
     stripe.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -2,12 +2,12 @@ use std::fmt;
 use std::sync::LazyLock;
 use std::time::Instant;
 
-use statehouse_core::{Error, ErrorKind, Key, Namespace, Result, SchemaId, Version};
+use statehouse_core::{Error, ErrorKind, Namespace, Result, SchemaId, Version};
 use statehouse_redis::{Idempotence, KeySpace, RedisClient, RedisScript, ScriptCall};
 
 use super::envelope;
 use super::generation::{Era, Generations};
-use crate::Condition;
+use crate::{CacheKey, Condition, Holding, RemoveOptions, ReserveOptions};
 
 macro_rules! entry_script {
     ($file:literal) => {
@@ -42,6 +42,8 @@ pub(super) enum Answer {
 pub(super) enum Reserved {
     Hit { version: Version, envelope: Vec<u8> },
     Leased(Version),
+    Held(Version),
+    Ended,
 }
 
 impl Wire {
@@ -63,7 +65,7 @@ impl Wire {
     }
 
     /// Reads a stored envelope, and the generation that is current.
-    pub(super) async fn read(&self, key: &Key) -> Result<(Option<u64>, Option<Vec<u8>>)> {
+    pub(super) async fn read(&self, key: &CacheKey) -> Result<(Option<u64>, Option<Vec<u8>>)> {
         if let Some(generation) = self.generations.fresh() {
             return Ok((Some(generation), self.client.get(&self.entry_key(key)).await?));
         }
@@ -73,7 +75,7 @@ impl Wire {
     }
 
     /// Reads stored envelopes, and the generation that is current.
-    pub(super) async fn read_many(&self, keys: &[Key]) -> Result<(Option<u64>, Vec<Option<Vec<u8>>>)> {
+    pub(super) async fn read_many(&self, keys: &[CacheKey]) -> Result<(Option<u64>, Vec<Option<Vec<u8>>>)> {
         let entries: Vec<_> = keys.iter().map(|key| self.entry_key(key)).collect();
         if let Some(generation) = self.generations.fresh() {
             return Ok((Some(generation), self.client.get_many(&entries).await?));
@@ -87,7 +89,7 @@ impl Wire {
 
     pub(super) async fn set(
         &self,
-        key: &Key,
+        key: &CacheKey,
         era: Era,
         millis: u64,
         envelope: &[u8],
@@ -99,31 +101,40 @@ impl Wire {
         self.run(call, condition).await
     }
 
-    pub(super) async fn remove(&self, key: &Key, era: Era, condition: Condition) -> Result<Option<Answer>> {
-        let (name, version) = condition_args(condition)?;
-        let call = self.with_neighbours(self.call(&REMOVE, key), key, condition);
-        self.run(era.args(call).arg(name).arg(version.get()), condition).await
+    pub(super) async fn remove(&self, key: &CacheKey, era: Era, options: RemoveOptions) -> Result<Option<Answer>> {
+        let (name, version) = condition_args(options.condition)?;
+        let age = options.min_age.map_or(0, |age| u64::try_from(age.as_micros()).unwrap_or(u64::MAX));
+        let call = self.with_neighbours(self.call(&REMOVE, key), key, options.condition);
+        self.run(era.args(call).arg(name).arg(version.get()).arg(age), options.condition).await
     }
 
-    pub(super) async fn touch(&self, key: &Key, era: Era, millis: u64) -> Result<Option<Answer>> {
+    pub(super) async fn touch(&self, key: &CacheKey, era: Era, millis: u64) -> Result<Option<Answer>> {
         self.run(era.args(self.call(&TOUCH, key)).arg(millis), Condition::Always).await
     }
 
     pub(super) async fn reserve(
         &self,
-        key: &Key,
+        key: &CacheKey,
         era: Era,
         millis: u64,
-        replacing: Option<Version>,
+        options: ReserveOptions,
     ) -> Result<Option<Reserved>> {
         let lease = envelope::lease(self.schema, era.generation);
-        let replacing = replacing.map_or(0, Version::get);
+        let replacing = options.replacing.map_or(0, Version::get);
+        let (holding, token) = match options.holding {
+            Holding::Share => ("share", 0),
+            Holding::Alone => ("alone", 0),
+            Holding::Renew(lease) => ("renew", lease.token().get()),
+        };
         let call = era.args(self.call(&RESERVE, key)).arg(replacing).arg(millis).arg(lease.as_ref());
+        let call = call.arg(holding).arg(token);
         let (status, version, envelope): (u8, u64, Option<Vec<u8>>) =
             call.run(&self.client, Idempotence::Idempotent).await?;
         match (status, envelope) {
             (OUTDATED, _) => Ok(None),
             (DONE, _) => Ok(Some(Reserved::Leased(Version::new(version)))),
+            (HELD, _) => Ok(Some(Reserved::Held(Version::new(version)))),
+            (ENDED, _) => Ok(Some(Reserved::Ended)),
             (HIT, Some(envelope)) => Ok(Some(Reserved::Hit { version: Version::new(version), envelope })),
             _ => Err(unexpected()),
         }
@@ -145,19 +156,19 @@ impl Wire {
         }
     }
 
-    fn call<'s>(&self, script: &'s RedisScript, key: &Key) -> ScriptCall<'s> {
+    fn call<'s>(&self, script: &'s RedisScript, key: &CacheKey) -> ScriptCall<'s> {
         script.key(self.entry_key(key).as_slice())
     }
 
     /// What a load stores is no news to the other schemas; every other write is.
-    fn with_neighbours<'s>(&self, call: ScriptCall<'s>, key: &Key, condition: Condition) -> ScriptCall<'s> {
+    fn with_neighbours<'s>(&self, call: ScriptCall<'s>, key: &CacheKey, condition: Condition) -> ScriptCall<'s> {
         if matches!(condition, Condition::Lease(_)) {
             return call;
         }
         self.neighbours.iter().fold(call, |call, part| call.key(self.keys.tagged(&**key, part).as_slice()))
     }
 
-    fn entry_key(&self, key: &Key) -> Vec<u8> {
+    fn entry_key(&self, key: &CacheKey) -> Vec<u8> {
         self.keys.tagged(&**key, &self.part)
     }
 }
@@ -167,6 +178,8 @@ const OUTDATED: u8 = 0;
 const DONE: u8 = 1;
 const CONFLICT: u8 = 2;
 const HIT: u8 = 3;
+const HELD: u8 = 4;
+const ENDED: u8 = 5;
 
 fn condition_args(condition: Condition) -> Result<(&'static str, Version)> {
     match condition {

@@ -18,16 +18,32 @@ pub(super) fn lease(schema: SchemaId, generation: u64) -> Bytes {
     envelope.encode()
 }
 
-/// The entry in stored bytes, if it is a value of this schema and generation. What cannot be read is a miss, and is
-/// reported as an event.
-pub(super) fn open(stored: Vec<u8>, schema: SchemaId, generation: u64) -> Option<Entry> {
-    let envelope = match Envelope::decode(stored.into()) {
-        Ok(envelope) => envelope,
-        Err(EnvelopeError::Corrupt) => return unreadable("damaged"),
-        Err(_) => return unreadable("unknown format"),
-    };
-    if envelope.flags == Flags::LEASE || envelope.generations != [of_cache(generation)] {
-        return None;
+/// What stored bytes are under a generation of the cache.
+pub(super) enum Stored {
+    Entry(Entry),
+    /// A lease, an entry that was cleared, or what cannot be read.
+    Nothing,
+    /// Written under a generation that begins later: the cache was cleared, and the reader has not seen it yet.
+    Later(Envelope),
+}
+
+/// Reads stored bytes. What cannot be read is a miss, and is reported as an event.
+pub(super) fn open(stored: Vec<u8>, schema: SchemaId, generation: u64) -> Stored {
+    match Envelope::decode(stored.into()) {
+        Ok(envelope) => judge(envelope, schema, generation),
+        Err(EnvelopeError::Corrupt) => unreadable("damaged"),
+        Err(_) => unreadable("unknown format"),
+    }
+}
+
+pub(super) fn judge(envelope: Envelope, schema: SchemaId, generation: u64) -> Stored {
+    match envelope.generations[..] {
+        [of] if of == of_cache(generation) => {}
+        [of] if of.tag == 0 && of.generation > generation => return Stored::Later(envelope),
+        _ => return Stored::Nothing,
+    }
+    if envelope.flags == Flags::LEASE {
+        return Stored::Nothing;
     }
     if envelope.flags != Flags::NONE {
         return unreadable("unknown flags");
@@ -38,7 +54,7 @@ pub(super) fn open(stored: Vec<u8>, schema: SchemaId, generation: u64) -> Option
     let stamp = envelope.stamp;
     let expires = stamp.hard_expiry.unwrap_or(Timestamp::from_micros(0));
     let entry = Entry::new(envelope.payload, stamp.version).with_codec(envelope.codec);
-    Some(entry.with_times(stamp.created, expires))
+    Stored::Entry(entry.with_times(stamp.created, expires))
 }
 
 /// The cache as a whole is the tag 0; further tags are hashes of their names.
@@ -46,7 +62,7 @@ const fn of_cache(generation: u64) -> Generation {
     Generation { tag: 0, generation }
 }
 
-fn unreadable(reason: &'static str) -> Option<Entry> {
+fn unreadable(reason: &'static str) -> Stored {
     tracing::warn!(name: "cache.undecodable", part = "envelope", reason, "a cached entry counts as a miss");
-    None
+    Stored::Nothing
 }

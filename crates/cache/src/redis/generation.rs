@@ -102,6 +102,22 @@ impl Generations {
         Ok(())
     }
 
+    /// Does `attempt` under the current generation, or where there is none (no entry lives then) under one that no entry
+    /// has: nothing new is needed for a removal, which a full server would refuse.
+    pub(super) async fn under_any<T, F, Fut>(&self, attempt: F) -> Result<T>
+    where
+        F: Fn(Era) -> Fut,
+        Fut: Future<Output = Result<Option<T>>>,
+    {
+        if self.fresh().is_none()
+            && self.current().await?.is_none()
+            && let Some(answer) = attempt(Era { generation: 0, certainty: Certainty::Newest }).await?
+        {
+            return Ok(answer);
+        }
+        self.under_current(attempt).await
+    }
+
     /// Does `attempt` under the current generation. It answers `None` if it met an entry of a later one.
     pub(super) async fn under_current<T, F, Fut>(&self, attempt: F) -> Result<T>
     where
@@ -146,7 +162,8 @@ impl Generations {
         attempt(Era::seen(generation)).await
     }
 
-    async fn current(&self) -> Result<Option<u64>> {
+    /// The generation as the server has it now; none if there is none.
+    pub(super) async fn current(&self) -> Result<Option<u64>> {
         let asked = Instant::now();
         let stored: Option<Vec<u8>> =
             self.client.query(redis::cmd("GET").arg(&self.key), Idempotence::Idempotent).await?;
@@ -163,7 +180,10 @@ impl Generations {
     async fn run(&self, what: &str) -> Result<u64> {
         let asked = Instant::now();
         let generation = SCRIPT.key(self.key.as_slice()).arg(what).run(&self.client, Idempotence::Idempotent).await?;
-        self.note(generation, asked);
+        // Zero: it was removed, because the server has no room for another.
+        if generation > 0 {
+            self.note(generation, asked);
+        }
         Ok(generation)
     }
 }

@@ -7,16 +7,17 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use statehouse_core::{Capabilities, Health, Key, Namespace, Result, SchemaId};
+use statehouse_core::{Capabilities, Envelope, Health, Namespace, Result, SchemaId};
 use statehouse_redis::RedisClient;
 use tracing::Instrument as _;
 
 use crate::memory::check_removal;
 use crate::{
-    Cache, Condition, Entry, GetOptions, Lease, RemoveOptions, RemoveOutcome, Reservation, ReserveOptions, SetOptions,
-    SetOutcome, TouchOptions, TouchOutcome, capability, check_value_len, time_to_live_millis,
+    Cache, CacheKey, Condition, Entry, GetOptions, Lease, RemoveOptions, RemoveOutcome, Reservation, ReserveOptions,
+    SetOptions, SetOutcome, TouchOptions, TouchOutcome, capability, check_value_len, time_to_live_millis,
 };
 use client::{Answer, Reserved, Wire};
+use envelope::Stored;
 
 /// A cache of bytes in Redis or Valkey: a single server, Sentinel or Cluster.
 ///
@@ -31,12 +32,14 @@ use client::{Answer, Reserved, Wire};
 /// moments may be missing, and so may an invalidation.
 ///
 /// A server that evicts (`maxmemory-policy`) costs hits and never correctness: an evicted lease means that a load is
-/// not stored, and an evicted generation that every entry is a miss.
+/// not stored, and an evicted generation that every entry is a miss. One that is full and does not evict (`noeviction`)
+/// refuses sets and leases; removals and `clear` work all the same, the latter by taking the generation away.
 ///
 /// # Schemas
 /// Each schema has entries of its own, so replicas with the old and the new layout of a type run side by side. A write
 /// or removal under one schema ends the key's entry under the schemas one below and one above, so that neither reads
-/// what the other has replaced. Raise the number by one each time.
+/// what the other has replaced. Raise the number by one each time: schemas that are further apart know nothing of each other,
+/// and under the old one an entry stays readable until its time to live is over.
 ///
 /// # Retries
 /// The connector repeats reads, reservations, touches, clears, and unconditional sets and removals whose answer was
@@ -57,18 +60,46 @@ impl RedisCache {
         Ok(Self(Arc::new(Wire::new(client, namespace, name, schema)?)))
     }
 
-    async fn read(&self, key: &Key) -> Result<Option<Entry>> {
+    async fn read(&self, key: &CacheKey) -> Result<Option<Entry>> {
         let (generation, stored) = self.0.read(key).await?;
-        Ok(stored.zip(generation).and_then(|(stored, current)| envelope::open(stored, self.0.schema, current)))
+        let Some((stored, generation)) = stored.zip(generation) else { return Ok(None) };
+        match envelope::open(stored, self.0.schema, generation) {
+            Stored::Entry(entry) => Ok(Some(entry)),
+            Stored::Nothing => Ok(None),
+            // Boxed, so that the usual future stays small.
+            Stored::Later(envelope) => Box::pin(self.read_again(envelope, &mut None)).await,
+        }
     }
 
-    async fn read_many(&self, keys: &[Key]) -> Result<Vec<Option<Entry>>> {
+    /// An entry of a later generation than the one that this process knows: it asks again which is current, so that a
+    /// write that has returned is seen although the cache was cleared a moment before.
+    async fn read_again(&self, envelope: Envelope, current: &mut Option<u64>) -> Result<Option<Entry>> {
+        if current.is_none() {
+            *current = self.0.generations.current().await?;
+        }
+        let Some(generation) = *current else { return Ok(None) };
+        Ok(match envelope::judge(envelope, self.0.schema, generation) {
+            Stored::Entry(entry) => Some(entry),
+            Stored::Nothing | Stored::Later(_) => None,
+        })
+    }
+
+    async fn read_many(&self, keys: &[CacheKey]) -> Result<Vec<Option<Entry>>> {
         let (generation, stored) = self.0.read_many(keys).await?;
-        let open = |stored| envelope::open(stored, self.0.schema, generation?);
-        Ok(stored.into_iter().map(|stored| stored.and_then(open)).collect())
+        let Some(generation) = generation else { return Ok(vec![None; keys.len()]) };
+        let (mut entries, mut current) = (Vec::with_capacity(stored.len()), None);
+        for stored in stored {
+            let stored = stored.map_or(Stored::Nothing, |stored| envelope::open(stored, self.0.schema, generation));
+            entries.push(match stored {
+                Stored::Entry(entry) => Some(entry),
+                Stored::Nothing => None,
+                Stored::Later(envelope) => Box::pin(self.read_again(envelope, &mut current)).await?,
+            });
+        }
+        Ok(entries)
     }
 
-    async fn store(&self, key: &Key, value: Bytes, options: SetOptions) -> Result<SetOutcome> {
+    async fn store(&self, key: &CacheKey, value: Bytes, options: SetOptions) -> Result<SetOutcome> {
         let millis = time_to_live_millis(options.time_to_live)?;
         check_value_len(value.len())?;
         let wire = &self.0;
@@ -94,16 +125,16 @@ impl RedisCache {
         })
     }
 
-    async fn drop_entry(&self, key: &Key, condition: Condition) -> Result<RemoveOutcome> {
-        check_removal(condition)?;
+    async fn drop_entry(&self, key: &CacheKey, options: RemoveOptions) -> Result<RemoveOutcome> {
+        check_removal(options.condition)?;
         let wire = &self.0;
-        let attempt = async |era| wire.remove(key, era, condition).await;
-        let answer = match condition {
+        let attempt = async |era| wire.remove(key, era, options).await;
+        let answer = match options.condition {
             Condition::Lease(lease) => match wire.generations.under(lease.generation(), attempt).await? {
                 Some(answer) => answer,
                 None => Answer::Conflict(self.read(key).await?.map(|entry| entry.version)),
             },
-            _ => wire.generations.under_current(attempt).await?,
+            _ => wire.generations.under_any(attempt).await?,
         };
         Ok(match answer {
             Answer::Done(version) if version.get() > 0 => RemoveOutcome::Removed,
@@ -112,7 +143,7 @@ impl RedisCache {
         })
     }
 
-    async fn prolong(&self, key: &Key, options: TouchOptions) -> Result<TouchOutcome> {
+    async fn prolong(&self, key: &CacheKey, options: TouchOptions) -> Result<TouchOutcome> {
         let millis = time_to_live_millis(options.time_to_live)?;
         let wire = &self.0;
         Ok(match wire.generations.under_current(async |era| wire.touch(key, era, millis).await).await? {
@@ -121,25 +152,27 @@ impl RedisCache {
         })
     }
 
-    async fn claim(&self, key: &Key, options: ReserveOptions) -> Result<Reservation> {
+    async fn claim(&self, key: &CacheKey, options: ReserveOptions) -> Result<Reservation> {
         let millis = time_to_live_millis(options.time_to_live)?;
         let wire = &self.0;
-        let mut replacing = options.replacing;
+        let mut options = options;
         loop {
             let attempt = async |era: generation::Era| {
-                let reserved = wire.reserve(key, era, millis, replacing).await?;
+                let reserved = wire.reserve(key, era, millis, options).await?;
                 Ok(reserved.map(|reserved| (reserved, era.generation)))
             };
             let (envelope, version, generation) = match wire.generations.under_current(attempt).await? {
                 (Reserved::Leased(token), generation) => {
                     return Ok(Reservation::Leased(Lease::new(token, generation)));
                 }
+                (Reserved::Held(token), generation) => return Ok(Reservation::Held(Lease::new(token, generation))),
+                (Reserved::Ended, _) => return Ok(Reservation::Ended),
                 (Reserved::Hit { version, envelope }, generation) => (envelope, version, generation),
             };
             match envelope::open(envelope, wire.schema, generation) {
-                Some(entry) => return Ok(Reservation::Hit(entry)),
+                Stored::Entry(entry) => return Ok(Reservation::Hit(entry)),
                 // Damaged where a script cannot see it. Each turn has another version, so this ends.
-                None => replacing = Some(version),
+                Stored::Nothing | Stored::Later(_) => options.replacing = Some(version),
             }
         }
     }
@@ -147,28 +180,28 @@ impl RedisCache {
 
 #[async_trait]
 impl Cache for RedisCache {
-    async fn get_with(&self, key: &Key, _: GetOptions) -> Result<Option<Entry>> {
+    async fn get_with(&self, key: &CacheKey, _: GetOptions) -> Result<Option<Entry>> {
         // The connector's span says it all, and this is the hot path.
         self.read(key).await
     }
 
-    async fn get_many_with(&self, keys: &[Key], _: GetOptions) -> Result<Vec<Option<Entry>>> {
+    async fn get_many_with(&self, keys: &[CacheKey], _: GetOptions) -> Result<Vec<Option<Entry>>> {
         self.read_many(keys).instrument(tracing::debug_span!("cache.get_many", keys = keys.len())).await
     }
 
-    async fn set_with(&self, key: &Key, value: Bytes, options: SetOptions) -> Result<SetOutcome> {
+    async fn set_with(&self, key: &CacheKey, value: Bytes, options: SetOptions) -> Result<SetOutcome> {
         self.store(key, value, options).instrument(tracing::debug_span!("cache.set")).await
     }
 
-    async fn remove_with(&self, key: &Key, options: RemoveOptions) -> Result<RemoveOutcome> {
-        self.drop_entry(key, options.condition).instrument(tracing::debug_span!("cache.remove")).await
+    async fn remove_with(&self, key: &CacheKey, options: RemoveOptions) -> Result<RemoveOutcome> {
+        self.drop_entry(key, options).instrument(tracing::debug_span!("cache.remove")).await
     }
 
-    async fn touch_with(&self, key: &Key, options: TouchOptions) -> Result<TouchOutcome> {
+    async fn touch_with(&self, key: &CacheKey, options: TouchOptions) -> Result<TouchOutcome> {
         self.prolong(key, options).instrument(tracing::debug_span!("cache.touch")).await
     }
 
-    async fn reserve_with(&self, key: &Key, options: ReserveOptions) -> Result<Reservation> {
+    async fn reserve_with(&self, key: &CacheKey, options: ReserveOptions) -> Result<Reservation> {
         self.claim(key, options).instrument(tracing::debug_span!("cache.reserve")).await
     }
 

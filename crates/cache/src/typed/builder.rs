@@ -6,15 +6,31 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use statehouse_core::{Codec, Error, Namespace, Result, SchemaId};
 
-use super::flights::Flights;
-use super::tier::{Format, MemoryTier, Tier, Verify, Weigher};
-use super::{Core, Settings, TypedCache};
+use super::core::Core;
+use super::tier::{Format, Measure, MemoryTier, Tier, VerifyCodec, Weigher};
+use super::{Settings, TypedCache};
 use crate::caches::Place;
-use crate::memory::{MemoryConfig, Store};
+use crate::memory::{Bound, MemoryConfig, Store};
 use crate::{Caches, time_to_live_millis};
 
 /// How long a loader may take unless told otherwise.
 const DEFAULT_LOAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What [`get_or_load`](TypedCache::get_or_load) does while the store is away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outage {
+    /// The loader answers, and its value is not stored. There is one load per key and process as ever, and at most 128 run
+    /// at once for a cache; what else comes waits for its turn within the load timeout, so that the source is not flooded.
+    ///
+    /// A caller who joins a load that is under way shares its value unless this process has invalidated the key. What other
+    /// processes invalidate in those moments cannot be known, so such a value may be older than the call by the time that
+    /// one load takes.
+    #[default]
+    Load,
+    /// It fails, as [`get`](TypedCache::get) does: for a source that would not bear all reads.
+    Fail,
+}
 
 /// The settings of a [`TypedCache`]; made by [`Caches::cache`], ended by [`open`](Self::open).
 #[must_use = "nothing is opened until `open` is called"]
@@ -25,7 +41,9 @@ pub struct CacheBuilder<V> {
     load_timeout: Duration,
     schema: SchemaId,
     format: Format,
+    outage: Outage,
     capacity: Option<u64>,
+    max_entries: Option<u64>,
     weigher: Option<Weigher<V>>,
 }
 
@@ -37,8 +55,10 @@ impl<V> CacheBuilder<V> {
             time_to_live: None,
             load_timeout: DEFAULT_LOAD_TIMEOUT,
             schema: SchemaId::default(),
-            format: Format { codec: Codec::default(), verify: Verify::Off },
+            format: Format { codec: Codec::default(), verify: VerifyCodec::default() },
+            outage: Outage::default(),
             capacity: None,
+            max_entries: None,
             weigher: None,
         }
     }
@@ -56,7 +76,11 @@ impl<V> CacheBuilder<V> {
     }
 
     /// The version of `V`'s layout, 0 unless told. Raise it by one with every change of `V` that the codec cannot
-    /// read across: replicas of the old and of the new layout then keep entries of their own.
+    /// read across: replicas of the old and of the new layout then keep entries of their own, and a write or an
+    /// invalidation under one number ends the entry under the next and the one before.
+    ///
+    /// By one, and with replicas of at most two numbers side by side: those of 1 and of 3 know nothing of each other, and
+    /// an old one would serve what a new one has invalidated, until its time to live is over.
     pub const fn schema(mut self, number: u32) -> Self {
         self.schema = SchemaId(number);
         self
@@ -68,16 +92,58 @@ impl<V> CacheBuilder<V> {
         self
     }
 
-    /// Sends every stored value through the codec and back, also in memory, and keeps what comes back. For tests: a
-    /// type that does not survive its codec is then found before the cache moves to a server.
-    pub const fn verify_codec(mut self) -> Self {
-        self.format.verify = Verify::EveryValue;
+    /// Whether every stored value goes through the codec and back, and what comes back is kept; in debug builds unless told.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> statehouse_core::Result<()> {
+    /// use statehouse_cache::{Caches, MemoryConfig, VerifyCodec};
+    ///
+    /// #[derive(serde::Serialize, serde::Deserialize)]
+    /// struct Rate {
+    ///     value: u32,
+    ///     #[serde(skip)]
+    ///     asked: u32, // would be lost in Redis
+    /// }
+    ///
+    /// let caches = Caches::memory(MemoryConfig::default());
+    /// let rates = caches.cache("rates").time_to_live(Duration::from_secs(60));
+    /// let rates = rates.verify_codec(VerifyCodec::Always).open()?;
+    /// rates.set("EUR/USD", Rate { value: 108, asked: 7 }).await?;
+    /// assert_eq!(rates.get("EUR/USD").await?.map(|rate| (rate.value, rate.asked)), Some((108, 0)));
+    /// # Ok(()) }
+    /// ```
+    pub const fn verify_codec(mut self, verify: VerifyCodec) -> Self {
+        self.format.verify = verify;
         self
     }
 
-    /// The bound for the weight of what this process holds in memory; the backend's setting unless told.
+    /// What [`get_or_load`](TypedCache::get_or_load) does while the store is away: [`Outage::Load`] unless told.
+    pub const fn on_outage(mut self, outage: Outage) -> Self {
+        self.outage = outage;
+        self
+    }
+
+    /// The bound for the weight of what this process holds in memory; the backend's setting unless told. A value above a
+    /// shard's share of it is [`TooLarge`](statehouse_core::ErrorKind::TooLarge).
     pub const fn capacity(mut self, capacity: u64) -> Self {
         self.capacity = Some(capacity);
+        self
+    }
+
+    /// Bounds what this process holds in memory by the number of values, whatever they weigh, in place of
+    /// [`capacity`](Self::capacity).
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use statehouse_cache::{Caches, MemoryConfig};
+    /// # let caches = Caches::memory(MemoryConfig::default());
+    /// let rates = caches.cache::<f64>("rates").time_to_live(Duration::from_secs(60)).max_entries(1_000).open()?;
+    /// # Ok::<(), statehouse_core::Error>(())
+    /// ```
+    pub const fn max_entries(mut self, entries: u64) -> Self {
+        self.max_entries = Some(entries);
         self
     }
 
@@ -111,22 +177,45 @@ impl<V: Serialize + DeserializeOwned + Send + Sync + 'static> CacheBuilder<V> {
         if let Err(error) = time_to_live_millis(time_to_live).and(time_to_live_millis(self.load_timeout)) {
             return refuse("time_to_live", error.message());
         }
-        let settings = Settings { time_to_live, load_timeout: self.load_timeout, format: self.format };
+        if self.max_entries.is_some() && (self.capacity.is_some() || self.weigher.is_some()) {
+            return refuse("max_entries", "it is bounded by max_entries or by capacity and weigher, not by both");
+        }
+        let Self { load_timeout, outage, format, .. } = self;
+        let settings = Settings { time_to_live, load_timeout, outage, format };
         let identity = (self.name.clone(), self.schema);
-        let core = self.caches.clone().shared(identity, self.capacity, || self.core())?;
+        let core = self.caches.clone().shared(identity, self.bound(), || self.core())?;
         Ok(TypedCache { core, settings })
+    }
+
+    /// The bound, if this builder says one.
+    fn bound(&self) -> Option<Bound> {
+        match (self.max_entries, self.capacity, &self.weigher) {
+            (Some(entries), _, _) => Some(Bound::Entries(entries)),
+            (None, Some(capacity), None) => Some(Bound::Bytes(capacity)),
+            (None, Some(capacity), Some(_)) => Some(Bound::Units(capacity)),
+            (None, None, _) => None,
+        }
     }
 
     fn core(self) -> Result<Core<V>> {
         let tier = match self.caches.place() {
             Place::Memory(config) => {
-                let MemoryConfig { capacity, clock } = config.clone();
-                let store = Store::new(self.capacity.unwrap_or(capacity), clock);
-                Tier::Memory(MemoryTier { store, weigher: self.weigher })
+                let MemoryConfig { bound, clock } = config.clone();
+                let bound = match (self.bound(), bound) {
+                    (Some(bound), _) => bound,
+                    (None, Bound::Bytes(units)) if self.weigher.is_some() => Bound::Units(units),
+                    (None, bound) => bound,
+                };
+                let measure = match (self.weigher, bound) {
+                    (Some(weigher), _) => Measure::Own(weigher),
+                    (None, Bound::Entries(_)) => Measure::Entries,
+                    (None, _) => Measure::Encoded,
+                };
+                Tier::Memory(MemoryTier { store: Store::new(bound, clock), measure })
             }
             Place::Backend(open) => Tier::Bytes(open(&self.name, self.schema)?),
         };
-        Ok(Core { name: self.name.into(), tier, flights: Flights::default() })
+        Ok(Core::new(&self.name, tier))
     }
 }
 
@@ -138,7 +227,9 @@ impl<V> fmt::Debug for CacheBuilder<V> {
             .field("load_timeout", &self.load_timeout)
             .field("schema", &self.schema)
             .field("format", &self.format)
+            .field("outage", &self.outage)
             .field("capacity", &self.capacity)
+            .field("max_entries", &self.max_entries)
             .finish_non_exhaustive()
     }
 }

@@ -1,5 +1,7 @@
 mod builder;
+mod core;
 mod flights;
+mod kept;
 mod load;
 mod set;
 mod tier;
@@ -10,14 +12,17 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use statehouse_core::{Capabilities, Key, Result, Version};
+use statehouse_core::{Capabilities, Error, Result, Version};
 
-pub use builder::CacheBuilder;
+pub use builder::{CacheBuilder, Outage};
 pub use load::{GetOrLoad, LoadFuture};
-pub use set::Set;
+pub(crate) use set::unconditional;
+pub use set::{Set, SetIf};
+pub use tier::VerifyCodec;
 
-use crate::{Condition, TouchOutcome};
-use flights::Flights;
+use self::core::Core;
+use crate::{CacheKey, RemoveOptions, TouchOutcome};
+use kept::Debt;
 use tier::{Format, Tier};
 
 /// One named cache of values of one type: what applications use. Made by [`Caches::cache`](crate::Caches::cache).
@@ -25,7 +30,7 @@ use tier::{Format, Tier};
 /// Values are handed out as `Arc<V>`: a hit copies nothing, and everybody who waited for a load shares its value. A
 /// cached "there is none" is a `V` of `Option<…>`.
 ///
-/// Keys are text of 1 to 1,024 bytes as [`Key`] describes; another text is
+/// Keys are text of 1 to 1,024 bytes as [`CacheKey`] describes; another text is
 /// [`InvalidInput`](statehouse_core::ErrorKind::InvalidInput) before anything is sent. The contract is that of
 /// [`Cache`](crate::Cache). Clones and handles of the same name share entries and loads.
 pub struct TypedCache<V> {
@@ -33,17 +38,11 @@ pub struct TypedCache<V> {
     settings: Settings,
 }
 
-/// What all handles of one cache in this process share.
-struct Core<V> {
-    name: Box<str>,
-    tier: Tier<V>,
-    flights: Flights<V>,
-}
-
 #[derive(Clone, Copy, Debug)]
 struct Settings {
     time_to_live: Duration,
     load_timeout: Duration,
+    outage: Outage,
     format: Format,
 }
 
@@ -100,8 +99,9 @@ impl<V: Serialize + DeserializeOwned + Send + Sync + 'static> TypedCache<V> {
     /// # Errors
     /// As [`get`](Self::get).
     pub async fn versioned(&self, key: impl AsRef<str> + Send) -> Result<Option<Versioned<V>>> {
-        let found = self.core.tier.get(&Key::new(key)?, self.settings.format.codec).await;
-        found.map_err(|error| error.with_operation("cache.get"))
+        let key = self.key(key, "cache.get")?;
+        let found = self.core.look(&key, self.settings.format.codec).await;
+        found.map_err(|error| self.named(error, "cache.get", &key))
     }
 
     /// Reads many values in one round trip. The answer has the order and the length of `keys`.
@@ -109,26 +109,35 @@ impl<V: Serialize + DeserializeOwned + Send + Sync + 'static> TypedCache<V> {
     /// # Errors
     /// As [`get`](Self::get).
     pub async fn get_many<K: AsRef<str> + Sync>(&self, keys: &[K]) -> Result<Vec<Option<Arc<V>>>> {
-        let keys = keys.iter().map(Key::new).collect::<Result<Vec<_>>>()?;
+        const NAME: &str = "cache.get_many";
+        let keys = keys.iter().map(|key| self.key(key, NAME)).collect::<Result<Vec<_>>>()?;
+        for key in keys.iter().filter(|_| !self.core.kept.is_empty()) {
+            self.core.replay(key).await.map_err(|error| self.named(error, NAME, key))?;
+        }
         let found = self.core.tier.get_many(&keys, self.settings.format.codec).await;
-        let found = found.map_err(|error| error.with_operation("cache.get_many"))?;
+        let found = found.map_err(|error| self.named(error, NAME, ""))?;
         Ok(found.into_iter().map(|entry| entry.map(|found| found.value)).collect())
     }
 
     /// Reads a value, or loads and stores it.
     ///
-    /// - **One loader per key and process.** Callers that miss while a load is under way wait for it and share its
-    ///   value or its error. On a shared backend, two processes may load the same key at the same time; the first to
-    ///   store wins.
+    /// - **One loader per key.** Callers that miss while a load is under way wait for it and share its value or its
+    ///   error. On a shared backend that holds for all processes while the lease of the load lives: others wait for it,
+    ///   looking every few milliseconds. A process that dies in the middle of a load holds the others up for at most 10 s.
+    /// - **Nobody waits long.** A caller waits for at most one load that began before its call. What it gets is no older
+    ///   than its call if the key was invalidated in between: then it takes part in the next load or loads itself.
     /// - **The loader runs inside the caller's future** and may borrow. If that future is dropped or panics, one of
     ///   those who wait takes over with its own loader.
     /// - **Load or invalidate.** If the key is set, invalidated or cleared while the loader runs, its value is given
-    ///   to its caller and not stored, and those who wait look again.
+    ///   to its caller and to those who called before the load began, and is not stored.
     /// - **A loader that takes longer than the cache's load timeout** is dropped, and everybody who waits gets
     ///   [`Timeout`](statehouse_core::ErrorKind::Timeout). A loader that asks the same cache for the same key waits
     ///   for itself and ends that way.
-    /// - If the value was loaded and the cache cannot be reached any more, the value is returned and an event is
-    ///   emitted.
+    /// - **A value that cannot be stored** is given to its callers all the same, and an event is emitted: because it is
+    ///   too large (`cache.too_large`), or because the store cannot be reached any more or is full
+    ///   (`cache.load.not_stored`).
+    /// - **While the store is away** the loader answers, unless the cache says
+    ///   [`Outage::Fail`]; see there.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -143,7 +152,8 @@ impl<V: Serialize + DeserializeOwned + Send + Sync + 'static> TypedCache<V> {
     ///
     /// # Errors
     /// [`LoadFailed`](statehouse_core::ErrorKind::LoadFailed) with the loader's error as source,
-    /// [`Timeout`](statehouse_core::ErrorKind::Timeout), and what the backend says if it cannot be read.
+    /// [`Timeout`](statehouse_core::ErrorKind::Timeout) of the loader, and what the backend says if it cannot be read for
+    /// another reason than an outage.
     pub fn get_or_load<K, F>(&self, key: K, loader: F) -> GetOrLoad<'_, V, K, F> {
         GetOrLoad::new(self, key, loader)
     }
@@ -158,11 +168,19 @@ impl<V: Serialize + DeserializeOwned + Send + Sync + 'static> TypedCache<V> {
 
     /// Removes a value. When this has returned, no later read gives it, and no load that began before stores it.
     ///
+    /// If the store is away this fails, and is kept and replayed once the store is back; so is one whose future is
+    /// dropped. From the call on, this process neither serves nor stores what it forbids: reads of the key fail until it is
+    /// replayed, and [`get_or_load`](Self::get_or_load) loads. What was set since stays. **Limits:** other processes serve
+    /// the old value until then; what is kept is lost with this process; above 1 MiB of kept keys all become one
+    /// [`clear`](Self::clear).
+    ///
     /// # Errors
-    /// What the backend says.
+    /// What the backend says. An outage is an error although it is replayed later.
     pub async fn invalidate(&self, key: impl AsRef<str> + Send) -> Result<()> {
-        let removed = self.core.tier.remove(&Key::new(key)?, Condition::Always).await;
-        removed.map(|_| ()).map_err(|error| error.with_operation("cache.invalidate"))
+        let key = self.key(key, "cache.invalidate")?;
+        let remove = async |tier: &Tier<V>| tier.remove(&key, RemoveOptions::default()).await;
+        let removed = self.core.invalidate(Debt::Key(key.clone()), remove).await;
+        removed.map(|_| ()).map_err(|error| self.named(error, "cache.invalidate", &key))
     }
 
     /// Gives a value that is there a new time to live, counted from now.
@@ -170,16 +188,34 @@ impl<V: Serialize + DeserializeOwned + Send + Sync + 'static> TypedCache<V> {
     /// # Errors
     /// What the backend says.
     pub async fn touch(&self, key: impl AsRef<str> + Send, time_to_live: Duration) -> Result<TouchOutcome> {
-        let touched = self.core.tier.touch(&Key::new(key)?, time_to_live).await;
-        touched.map_err(|error| error.with_operation("cache.touch"))
+        let key = self.key(key, "cache.touch")?;
+        let touched = async {
+            self.core.replay(&key).await?;
+            self.core.tier.touch(&key, time_to_live).await
+        };
+        touched.await.map_err(|error| self.named(error, "cache.touch", &key))
     }
 
-    /// Removes every value of this cache, as [`invalidate`](Self::invalidate) removes one.
+    /// Removes every value of this cache, as [`invalidate`](Self::invalidate) removes one. One that is replayed after an
+    /// outage ends what was set since, too.
     ///
     /// # Errors
     /// What the backend says.
     pub async fn clear(&self) -> Result<()> {
-        self.core.tier.clear().await.map_err(|error| error.with_operation("cache.clear"))
+        let cleared = self.core.invalidate(Debt::Clear, async |tier: &Tier<V>| tier.clear().await).await;
+        cleared.map_err(|error| self.named(error, "cache.clear", ""))
+    }
+
+    fn key(&self, text: impl AsRef<str>, operation: &'static str) -> Result<CacheKey> {
+        let text = text.as_ref();
+        CacheKey::new(text).map_err(|error| self.named(error, operation, text))
+    }
+
+    /// Says which operation of which cache failed, and on what.
+    fn named(&self, error: Error, operation: &'static str, key: &str) -> Error {
+        let name = &*self.core.name;
+        let place = if key.is_empty() { name.to_owned() } else { format!("{name}:{key}") };
+        error.with_operation(operation).with_key(&place)
     }
 }
 

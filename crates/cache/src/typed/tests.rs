@@ -33,6 +33,9 @@ macro_rules! on_both_tiers {
     };
 }
 
+mod bounds;
+mod crowd;
+
 /// Every cache of these is a byte cache; the same name gives the same bytes, whatever the schema.
 fn bytes() -> Caches {
     let cache = MemoryCache::default();
@@ -59,14 +62,14 @@ on_both_tiers! {
     async fn what_is_set_is_read(caches: Caches) {
         let cache = open::<String>(&caches);
         assert_eq!(cache.get("a").await.unwrap(), None);
-        let version = cache.set("a", "A".to_owned()).await.unwrap().stored().unwrap();
+        let version = cache.set("a", "A".to_owned()).await.unwrap();
         assert_eq!(cache.get("a").await.unwrap().as_deref().map(String::as_str), Some("A"));
         assert_eq!(cache.versioned("a").await.unwrap().unwrap().version, version);
         let many = cache.get_many(&["b", "a"]).await.unwrap();
         assert_eq!((many[0].as_deref(), many[1].as_deref().map(String::as_str)), (None, Some("A")));
         cache.invalidate("a").await.unwrap();
         assert_eq!(cache.get("a").await.unwrap(), None);
-        let _ = cache.set("a", "B".to_owned()).await.unwrap();
+        cache.set("a", "B".to_owned()).await.unwrap();
         cache.clear().await.unwrap();
         assert_eq!(cache.get("a").await.unwrap(), None);
     }
@@ -85,7 +88,7 @@ on_both_tiers! {
     #[tokio::test]
     async fn bad_keys_and_times_are_refused(caches: Caches) {
         let cache = open::<u32>(&caches);
-        for key in ["", "a\n", "../a", &"x".repeat(1025)] {
+        for key in ["", "a\n", &"x".repeat(1025)] {
             assert_eq!(cache.get(key).await.unwrap_err().kind(), ErrorKind::InvalidInput, "{key:?}");
             assert_eq!(cache.set(key, 1).await.unwrap_err().kind(), ErrorKind::InvalidInput, "{key:?}");
             assert_eq!(cache.get_or_load(key, never).await.unwrap_err().kind(), ErrorKind::InvalidInput, "{key:?}");
@@ -241,7 +244,7 @@ on_both_tiers! {
                     0 => cache.invalidate("a").await.unwrap(),
                     1 => cache.clear().await.unwrap(),
                     _ => {
-                        let _ = cache.set("a", 2).await.unwrap();
+                        cache.set("a", 2).await.unwrap();
                     }
                 }
                 proceed.notify_one();
@@ -288,7 +291,7 @@ on_both_tiers! {
             let mut waiting = std::pin::pin!(two.get_or_load("a", never).into_future());
             assert!(futures_util::poll!(&mut waiting).is_pending());
         }
-        let _ = one.set("a", 1).await.unwrap();
+        one.set("a", 1).await.unwrap();
         assert_eq!(two.get("a").await.unwrap().as_deref(), Some(&1));
         let other = caches.cache::<String>("test").time_to_live(MINUTE).open().unwrap_err();
         assert_eq!(other.kind(), ErrorKind::InvalidConfig);
@@ -320,7 +323,7 @@ on_both_tiers! {
             #[serde(skip)]
             lost: u32,
         }
-        let cache = caches.cache::<Lossy>("test").time_to_live(MINUTE).verify_codec().open().unwrap();
+        let cache = caches.cache::<Lossy>("test").time_to_live(MINUTE).verify_codec(VerifyCodec::Always).open().unwrap();
         let load = || async { Ok::<_, io::Error>(Lossy { kept: 1, lost: 2 }) };
         assert_eq!(*cache.get_or_load("a", load).await.unwrap(), Lossy { kept: 1, lost: 0 });
         assert_eq!(*cache.get("a").await.unwrap().unwrap(), Lossy { kept: 1, lost: 0 });
@@ -359,7 +362,7 @@ async fn the_callers_weigher_bounds_the_memory() {
     let cache = caches.cache::<u64>("test").time_to_live(MINUTE).capacity(1_000).weigher(|_, value| *value);
     let cache = cache.open().unwrap();
     for n in 0..500 {
-        let _ = cache.set(n.to_string(), 10).await.unwrap();
+        cache.set(n.to_string(), 10).await.unwrap();
     }
     let Tier::Memory(memory) = &cache.core.tier else { panic!("not in memory") };
     assert!((500..=1_000).contains(&memory.store.weight()), "{}", memory.store.weight());
@@ -368,7 +371,7 @@ async fn the_callers_weigher_bounds_the_memory() {
 #[tokio::test]
 async fn an_entry_weighs_its_encoded_length_its_key_and_the_overhead() {
     let cache = open::<String>(&Caches::memory(MemoryConfig::default()));
-    let _ = cache.set("key", "x".repeat(1_000)).await.unwrap();
+    cache.set("key", "x".repeat(1_000)).await.unwrap();
     let Tier::Memory(memory) = &cache.core.tier else { panic!("not in memory") };
     assert_eq!(memory.store.weight(), 1_002 + 3 + crate::memory::ENTRY_OVERHEAD);
 }
@@ -390,7 +393,7 @@ async fn an_entry_of_another_codec_or_type_is_a_miss_and_is_replaced() {
     let shared = raw.clone();
     let caches = Caches::backend(move |_, _| Ok(Arc::new(shared.clone())));
     let cache = open::<u32>(&caches);
-    let key = Key::new("a").unwrap();
+    let key = CacheKey::new("a").unwrap();
     let foreign = [
         SetOptions::new(MINUTE).with_codec(statehouse_core::CodecId(200)),
         SetOptions::new(MINUTE).with_codec(Codec::Postcard.id()),

@@ -4,12 +4,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use statehouse_core::{Codec, Key, Result};
+use statehouse_core::{Codec, Error, ErrorKind, Result};
 
 use crate::memory::{ENTRY_OVERHEAD, Found, Reserved, Store, check_removal, whole_millis};
 use crate::{
-    Cache, CacheExt, Condition, Entry, Lease, RemoveOptions, RemoveOutcome, Reservation, ReserveOptions, SetOptions,
-    SetOutcome, TouchOutcome, Versioned, check_value_len,
+    Cache, CacheExt, CacheKey, Condition, Entry, Lease, RemoveOptions, RemoveOutcome, Reservation, ReserveOptions,
+    SetOptions, SetOutcome, TouchOutcome, Versioned, check_value_len,
 };
 
 /// The caller's own measure of an entry.
@@ -25,13 +25,24 @@ pub(crate) enum Tier<V> {
 
 pub(crate) struct MemoryTier<V> {
     pub(crate) store: Store<Arc<V>>,
-    pub(crate) weigher: Option<Weigher<V>>,
+    pub(crate) measure: Measure<V>,
+}
+
+/// What an entry in memory weighs.
+pub(crate) enum Measure<V> {
+    /// Its key's and its encoded length, and what an entry costs besides.
+    Encoded,
+    /// One.
+    Entries,
+    /// What the caller says.
+    Own(Weigher<V>),
 }
 
 /// A value that is ready to be stored: what is left to do cannot be refused because of the value.
 pub(crate) struct Prepared<V> {
     pub(crate) value: Arc<V>,
-    form: Form,
+    /// An error if it is too large.
+    form: Result<Form>,
 }
 
 enum Form {
@@ -42,52 +53,80 @@ enum Form {
 /// What [`Tier::reserve`] found or gave out.
 pub(crate) enum Claim<V> {
     Hit(Arc<V>),
-    /// Without a lease, the value may be loaded and not stored.
-    Load(Option<Lease>),
+    Load(Lease),
+    /// Somebody else holds this lease.
+    Held(Lease),
+    /// The lease that was to be prolonged has ended.
+    Ended,
+    /// There is an entry that this process cannot read, again and again.
+    Unreadable,
 }
 
 /// How values become bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Format {
     pub(crate) codec: Codec,
-    pub(crate) verify: Verify,
+    pub(crate) verify: VerifyCodec,
 }
 
-/// Whether every stored value goes through the codec and back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verify {
-    Off,
-    EveryValue,
+/// Whether every stored value goes through the codec and back, also in memory, and what comes back is kept: a type that
+/// does not survive its codec is then found before the cache moves to a server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum VerifyCodec {
+    /// Where the program is compiled with debug assertions, as tests usually are.
+    #[default]
+    InDebugBuilds,
+    /// With every value.
+    Always,
+    /// Never.
+    Never,
+}
+
+impl VerifyCodec {
+    const fn applies(self) -> bool {
+        match self {
+            Self::InDebugBuilds => cfg!(debug_assertions),
+            Self::Always => true,
+            Self::Never => false,
+        }
+    }
 }
 
 impl<V: Serialize + DeserializeOwned + Send + Sync + 'static> Tier<V> {
-    pub(crate) fn prepare(&self, key: &Key, value: V, format: Format) -> Result<Prepared<V>> {
-        let (value, encoded) = match format.verify {
-            Verify::Off => (value, None),
-            Verify::EveryValue => {
-                let bytes = format.codec.encode(&value)?;
-                (format.codec.decode(&bytes)?, Some(bytes))
-            }
+    /// # Errors
+    /// If the value cannot be encoded, or does not come back.
+    pub(crate) fn prepare(&self, key: &CacheKey, value: V, format: Format) -> Result<Prepared<V>> {
+        if !format.verify.applies() {
+            let form = match self {
+                Self::Memory(memory) => memory.weigh(key, &value, format.codec).map(Form::Weighed),
+                Self::Bytes(_) => encode(&value, format.codec).map(|bytes| Form::Encoded(bytes.into())),
+            };
+            return settle(value, form);
+        }
+        let bytes = match encode(&value, format.codec) {
+            Ok(bytes) => bytes,
+            Err(error) => return settle(value, Err(error)),
         };
+        let value = format.codec.decode(&bytes).map_err(|error| {
+            let message = "the value does not survive its codec: what was encoded cannot be decoded";
+            Error::invalid_input(message).with_source(error)
+        })?;
         let form = match self {
-            Self::Memory(memory) => Form::Weighed(memory.weigh(key, &value, format.codec)?),
-            Self::Bytes(_) => {
-                let bytes = encoded.map_or_else(|| format.codec.encode(&value), Ok)?;
-                check_value_len(bytes.len())?;
-                Form::Encoded(bytes.into())
-            }
+            Self::Memory(memory) => memory.weigh(key, &value, format.codec).map(Form::Weighed),
+            Self::Bytes(_) => Ok(Form::Encoded(bytes.into())),
         };
-        Ok(Prepared { value: Arc::new(value), form })
+        settle(value, form)
     }
 
-    pub(crate) async fn get(&self, key: &Key, codec: Codec) -> Result<Option<Versioned<V>>> {
+    pub(crate) async fn get(&self, key: &CacheKey, codec: Codec) -> Result<Option<Versioned<V>>> {
         match self {
             Self::Memory(memory) => Ok(memory.store.get(key).map(versioned)),
             Self::Bytes(cache) => Ok(cache.get(key).await?.as_ref().and_then(|entry| decode(entry, codec))),
         }
     }
 
-    pub(crate) async fn get_many(&self, keys: &[Key], codec: Codec) -> Result<Vec<Option<Versioned<V>>>> {
+    pub(crate) async fn get_many(&self, keys: &[CacheKey], codec: Codec) -> Result<Vec<Option<Versioned<V>>>> {
         match self {
             Self::Memory(memory) => Ok(keys.iter().map(|key| memory.store.get(key).map(versioned)).collect()),
             Self::Bytes(cache) => {
@@ -97,15 +136,17 @@ impl<V: Serialize + DeserializeOwned + Send + Sync + 'static> Tier<V> {
         }
     }
 
+    /// # Errors
+    /// [`TooLarge`](ErrorKind::TooLarge) before anything is changed, and what the backend says.
     pub(crate) async fn set(
         &self,
-        key: &Key,
+        key: &CacheKey,
         prepared: Prepared<V>,
         time_to_live: Duration,
         condition: Condition,
         codec: Codec,
     ) -> Result<SetOutcome> {
-        match (self, prepared.form) {
+        match (self, prepared.form?) {
             (Self::Memory(memory), Form::Weighed(weight)) => {
                 Ok(memory.store.set(key, prepared.value, weight, whole_millis(time_to_live)?, condition))
             }
@@ -117,17 +158,17 @@ impl<V: Serialize + DeserializeOwned + Send + Sync + 'static> Tier<V> {
         }
     }
 
-    pub(crate) async fn remove(&self, key: &Key, condition: Condition) -> Result<RemoveOutcome> {
+    pub(crate) async fn remove(&self, key: &CacheKey, options: RemoveOptions) -> Result<RemoveOutcome> {
         match self {
             Self::Memory(memory) => {
-                check_removal(condition)?;
-                Ok(memory.store.remove(key, condition))
+                check_removal(options.condition)?;
+                Ok(memory.store.remove(key, options))
             }
-            Self::Bytes(cache) => cache.remove_with(key, RemoveOptions::default().with_condition(condition)).await,
+            Self::Bytes(cache) => cache.remove_with(key, options).await,
         }
     }
 
-    pub(crate) async fn touch(&self, key: &Key, time_to_live: Duration) -> Result<TouchOutcome> {
+    pub(crate) async fn touch(&self, key: &CacheKey, time_to_live: Duration) -> Result<TouchOutcome> {
         match self {
             Self::Memory(memory) => Ok(memory.store.touch(key, whole_millis(time_to_live)?)),
             Self::Bytes(cache) => cache.touch(key, time_to_live).await,
@@ -144,33 +185,77 @@ impl<V: Serialize + DeserializeOwned + Send + Sync + 'static> Tier<V> {
         }
     }
 
-    pub(crate) async fn reserve(&self, key: &Key, time_to_live: Duration, codec: Codec) -> Result<Claim<V>> {
+    pub(crate) async fn reserve(&self, key: &CacheKey, options: ReserveOptions, codec: Codec) -> Result<Claim<V>> {
         match self {
-            Self::Memory(memory) => Ok(match memory.store.reserve(key, whole_millis(time_to_live)?, None) {
-                Reserved::Hit(found) => Claim::Hit(found.value),
-                Reserved::Leased(token) => Claim::Load(Some(Lease::new(token, 0))),
-            }),
-            Self::Bytes(cache) => reserve_bytes(&**cache, key, ReserveOptions::new(time_to_live), codec).await,
+            Self::Memory(memory) => {
+                Ok(match memory.store.reserve(key, whole_millis(options.time_to_live)?, &options) {
+                    Reserved::Hit(found) => Claim::Hit(found.value),
+                    Reserved::Leased(token) => Claim::Load(Lease::new(token, 0)),
+                    Reserved::Held(token) => Claim::Held(Lease::new(token, 0)),
+                    Reserved::Ended => Claim::Ended,
+                })
+            }
+            Self::Bytes(cache) => reserve_bytes(&**cache, key, options, codec).await,
         }
     }
+}
 
-    /// Frees the space of a lease that will not be used. On a shared cache other processes may be loading under the
-    /// same lease, so there it is left to end by itself.
-    pub(crate) fn give_back(&self, key: &Key, lease: Option<Lease>) {
-        if let (Self::Memory(memory), Some(lease)) = (self, lease) {
-            memory.store.remove(key, Condition::Lease(lease));
+impl<V: Send + Sync + 'static> Tier<V> {
+    /// Ends a lease that will not be used, so that nobody waits for it. In a cache of bytes that takes a request, which
+    /// its caller does not wait for: the future that held the lease may be gone.
+    pub(crate) fn give_back(&self, key: &CacheKey, lease: Lease) {
+        let options = RemoveOptions::default().with_condition(Condition::Lease(lease));
+        match self {
+            Self::Memory(memory) => {
+                memory.store.remove(key, options);
+            }
+            Self::Bytes(cache) => {
+                let (cache, key) = (Arc::clone(cache), key.clone());
+                // Without a runtime, as when that shuts down, the lease ends by itself.
+                if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+                    runtime.spawn(async move { cache.remove_with(&key, options).await });
+                }
+            }
+        }
+    }
+}
+
+/// Refuses a long value before it is encoded, where its length can be known without.
+fn encode<V: Serialize>(value: &V, codec: Codec) -> Result<Vec<u8>> {
+    if codec == Codec::Postcard {
+        check_value_len(codec.encoded_len(value)?)?;
+    }
+    let bytes = codec.encode(value)?;
+    check_value_len(bytes.len())?;
+    Ok(bytes)
+}
+
+/// A value that is too large is good for its caller all the same; one that cannot be encoded is not.
+fn settle<V>(value: V, form: Result<Form>) -> Result<Prepared<V>> {
+    match form {
+        Err(error) if error.kind() != ErrorKind::TooLarge => Err(error),
+        form => {
+            if let Err(error) = &form {
+                tracing::warn!(name: "cache.too_large", reason = error.message(), "a value is too large to be cached");
+            }
+            Ok(Prepared { value: Arc::new(value), form })
         }
     }
 }
 
 impl<V: Serialize> MemoryTier<V> {
-    fn weigh(&self, key: &Key, value: &V, codec: Codec) -> Result<u64> {
-        if let Some(weigher) = &self.weigher {
-            return Ok(weigher(key, value));
-        }
-        let length = codec.encoded_len(value)?;
-        check_value_len(length)?;
-        Ok(ENTRY_OVERHEAD + key.len() as u64 + length as u64)
+    fn weigh(&self, key: &CacheKey, value: &V, codec: Codec) -> Result<u64> {
+        let weight = match &self.measure {
+            Measure::Own(weigher) => weigher(key, value),
+            Measure::Entries => 1,
+            Measure::Encoded => {
+                let length = codec.encoded_len(value)?;
+                check_value_len(length)?;
+                ENTRY_OVERHEAD + key.len() as u64 + length as u64
+            }
+        };
+        self.store.check_weight(weight)?;
+        Ok(weight)
     }
 }
 
@@ -178,21 +263,23 @@ impl<V: Serialize> MemoryTier<V> {
 /// each time, somebody else keeps writing what this process cannot read: it then loads for itself alone.
 async fn reserve_bytes<V: DeserializeOwned>(
     cache: &dyn Cache,
-    key: &Key,
+    key: &CacheKey,
     options: ReserveOptions,
     codec: Codec,
 ) -> Result<Claim<V>> {
     let mut attempt = options;
     for _ in 0..3 {
         match cache.reserve_with(key, attempt).await? {
-            Reservation::Leased(lease) => return Ok(Claim::Load(Some(lease))),
+            Reservation::Leased(lease) => return Ok(Claim::Load(lease)),
+            Reservation::Held(lease) => return Ok(Claim::Held(lease)),
+            Reservation::Ended => return Ok(Claim::Ended),
             Reservation::Hit(entry) => match decode(&entry, codec) {
                 Some(hit) => return Ok(Claim::Hit(hit.value)),
                 None => attempt = options.with_replacing(entry.version),
             },
         }
     }
-    Ok(Claim::Load(None))
+    Ok(Claim::Unreadable)
 }
 
 fn versioned<V>(found: Found<Arc<V>>) -> Versioned<V> {

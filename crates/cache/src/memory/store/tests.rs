@@ -1,31 +1,96 @@
 use statehouse_core::ManualClock;
 
+use super::ring::MOST_PER_WRITE;
 use super::*;
+use crate::Lease;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
 fn store(capacity: u64) -> (Store<u64>, ManualClock) {
     let clock = ManualClock::default();
-    (Store::new(capacity, Arc::new(clock.clone())), clock)
+    (Store::new(Bound::Bytes(capacity), Arc::new(clock.clone())), clock)
 }
 
-fn put(store: &Store<u64>, key: &str, weight: u64, time_to_live: Duration) {
-    let outcome = store.set(&Key::new(key).unwrap(), 7, weight, time_to_live, Condition::Always);
+fn key(text: &str) -> CacheKey {
+    CacheKey::new(text).unwrap()
+}
+
+fn put(store: &Store<u64>, text: &str, weight: u64, time_to_live: Duration) {
+    let outcome = store.set(&key(text), 7, weight, time_to_live, Condition::Always);
     assert!(outcome.stored().is_some());
 }
 
-#[test]
-fn expired_entries_leave_the_memory_once_others_are_written() {
-    let (store, clock) = store(1 << 20);
-    for n in 0..1_000 {
-        put(&store, &format!("short {n}"), 100, MINUTE);
+fn reserve(store: &Store<u64>, text: &str, time_to_live: Duration) -> Version {
+    match store.reserve(&key(text), time_to_live, &ReserveOptions::new(time_to_live)) {
+        Reserved::Leased(token) => token,
+        _ => panic!("no lease"),
     }
-    put(&store, "long", 100, MINUTE * 10);
-    assert_eq!(store.weight(), 100_100);
-    clock.advance(MINUTE * 2);
-    put(&store, "new", 100, MINUTE);
-    assert_eq!(store.weight(), 200);
-    assert_eq!(store.value("long"), Some(7));
+}
+
+fn records(store: &Store<u64>) -> usize {
+    store.stripes.iter().map(|stripe| lock(stripe).ring.len()).sum()
+}
+
+fn leases(store: &Store<u64>) -> usize {
+    store.stripes.iter().map(|stripe| lock(stripe).leases.len()).sum()
+}
+
+#[test]
+fn expired_entries_leave_the_memory_while_others_are_written() {
+    let (store, clock) = store(1 << 30);
+    for n in 0..1_000 {
+        put(&store, &format!("long {n}"), 100, MINUTE * 1_000);
+    }
+    // Ever new keys, of which a hundred live at any time.
+    for n in 0..50_000 {
+        put(&store, &format!("short {n}"), 100, Duration::from_millis(100));
+        clock.advance(Duration::from_millis(1));
+    }
+    assert!(store.entries.len() < 1_600, "{} entries for 1,100 live ones", store.entries.len());
+    assert!(records(&store) < 1_700, "{} records", records(&store));
+    assert!((0..1_000).all(|n| store.value(&format!("long {n}")).is_some()));
+}
+
+#[test]
+fn after_a_pause_no_write_takes_out_more_than_a_few() {
+    let (store, clock) = store(1 << 30);
+    for n in 0..100_000 {
+        put(&store, &format!("{n}"), 100, MINUTE);
+    }
+    clock.advance(MINUTE);
+    let mut writes = 0;
+    while store.entries.len() > 1_000 {
+        let before = store.entries.len();
+        put(&store, "a", 100, MINUTE);
+        put(&store, &format!("new {writes}"), 100, MINUTE);
+        assert!(before.saturating_sub(store.entries.len()) <= 2 * MOST_PER_WRITE);
+        writes += 1;
+        assert!(writes < 2_000, "{} entries are left", store.entries.len());
+    }
+}
+
+#[test]
+fn setting_and_removing_the_same_keys_leaves_no_records_behind() {
+    let (store, clock) = store(1 << 30);
+    for n in 0..20_000_u64 {
+        let text = format!("{}", n % 10);
+        put(&store, &text, 100, MINUTE);
+        if n % 3 == 0 {
+            let removed = store.remove(&key(&text), RemoveOptions::default());
+            assert_eq!(removed, RemoveOutcome::Removed);
+        }
+        clock.advance(Duration::from_millis(1));
+    }
+    assert!(records(&store) < 100, "{} records of 10 keys", records(&store));
+}
+
+#[test]
+fn evicted_entries_leave_no_records_behind() {
+    let (store, _) = store(100_000);
+    for n in 0..100_000 {
+        put(&store, &format!("{n}"), 100, MINUTE);
+    }
+    assert!(records(&store) < 3_000, "{} records of 1,000 entries", records(&store));
 }
 
 #[test]
@@ -58,12 +123,18 @@ fn a_weight_of_zero_does_not_escape_the_bound() {
 }
 
 #[test]
-fn an_entry_above_the_capacity_is_not_kept_and_takes_the_old_one_with_it() {
-    let (store, _) = store(1_000);
-    put(&store, "a", 10, MINUTE);
-    put(&store, "a", 2_000, MINUTE);
-    assert_eq!(store.value("a"), None);
-    assert_eq!(store.weight(), 0);
+fn what_is_not_refused_is_kept() {
+    for capacity in (1..200).chain([1_000, 4 << 20, 5_000_001, 64 << 20, 1 << 30]) {
+        for bound in [Bound::Bytes(capacity), Bound::Units(capacity), Bound::Entries(capacity)] {
+            let store = Store::<u64>::new(bound, Arc::new(ManualClock::default()));
+            let most = (0..=64).map(|shift| capacity.checked_shr(shift).unwrap_or(0));
+            let largest = most.chain([store.most]).filter(|weight| store.check_weight(*weight).is_ok()).max().unwrap();
+            assert!(largest > 0, "{bound:?} takes nothing");
+            put(&store, "a", largest, MINUTE);
+            assert_eq!(store.value("a"), Some(7), "{bound:?}, weight {largest}");
+        }
+    }
+    assert_eq!(store(1_000).0.check_weight(1_001).unwrap_err().kind(), ErrorKind::TooLarge);
 }
 
 #[test]
@@ -73,5 +144,32 @@ fn rewriting_the_same_keys_does_not_grow() {
         put(&store, &format!("key {}", n % 1_000), 100, MINUTE);
     }
     assert_eq!(store.weight(), 100_000);
-    assert_eq!(store.entries.len(), 1_000);
+    assert_eq!((store.entries.len(), records(&store)), (1_000, 1_000));
+}
+
+#[test]
+fn leases_weigh_nothing_and_are_not_evicted() {
+    let (store, _) = store(1_000);
+    let token = reserve(&store, "a", MINUTE);
+    for n in 0..5_000 {
+        put(&store, &format!("key {n}"), 100, MINUTE);
+        reserve(&store, &format!("other {}", n % 500), MINUTE);
+    }
+    assert!(store.weight() > 500, "leases took the place of entries");
+    let outcome = store.set(&key("a"), 1, 100, MINUTE, Condition::Lease(Lease::new(token, 0)));
+    assert!(outcome.stored().is_some());
+}
+
+#[test]
+fn leases_that_nobody_uses_do_not_pile_up() {
+    let (store, clock) = store(1_000);
+    for n in 0..200_000 {
+        reserve(&store, &format!("{n}"), Duration::from_millis(100));
+        clock.advance(Duration::from_millis(1));
+    }
+    assert!(leases(&store) <= 64 * 16, "{} leases for 100 live ones", leases(&store));
+    for n in 0..100_000 {
+        reserve(&store, &format!("long {n}"), MINUTE);
+    }
+    assert!(leases(&store) <= 64 * leases::MOST_LEASES, "{}", leases(&store));
 }

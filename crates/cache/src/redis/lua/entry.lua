@@ -2,7 +2,7 @@
 -- ARGV[1]: the cache's generation as the caller knows it.
 -- ARGV[2]: '1' if that generation is certainly the newest: an entry of a higher one is then a leftover of a lost one.
 local key, generation, certain = KEYS[1], tonumber(ARGV[1]), ARGV[2] == '1'
-local OUTDATED, DONE, CONFLICT, HIT = 0, 1, 2, 3
+local OUTDATED, DONE, CONFLICT, HIT, HELD, ENDED = 0, 1, 2, 3, 4, 5
 
 local function now()
   local time = redis.call('TIME')
@@ -47,12 +47,12 @@ local function look()
   return (flags == 0 and 'value') or (flags == 8 and 'lease') or 'none', version, created
 end
 
--- Writes an envelope whose stamp is empty, and stamps it.
-local function store(envelope, previous, millis)
-  local created = now()
-  local version = math.max(previous + 1, created)
+-- Writes an envelope whose stamp is empty, and stamps it. begun: when the value's load began, if it was loaded.
+local function store(envelope, previous, millis, begun)
+  local time = now()
+  local version = math.max(previous + 1, time)
   redis.call('SET', key, envelope, 'PX', millis)
-  redis.call('SETRANGE', key, 16, stamp(version, created, created + millis * 1000))
+  redis.call('SETRANGE', key, 16, stamp(version, begun or time, time + millis * 1000))
   return version
 end
 

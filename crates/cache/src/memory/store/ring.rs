@@ -1,0 +1,72 @@
+use std::collections::VecDeque;
+
+use crate::CacheKey;
+
+/// How many live entries one write looks at. With four, what has expired is at most about a third of what lives.
+const LIVE_PER_WRITE: usize = 4;
+
+/// How many records one write looks at at most, some 50 µs of work: after a pause there may be many to remove.
+pub(super) const MOST_PER_WRITE: usize = 256;
+
+/// Below this many records the ring's memory is not worth giving back.
+const SMALL: usize = 64;
+
+/// One record for each entry of a stripe, in the order in which a hand looks at them, a few with each write. So each
+/// expired entry is found in time, whatever the times to live are, and no caller pays for many.
+///
+/// A record whose entry was evicted or removed leaves when the hand comes to it. The ticket tells it from the record of a
+/// later entry of the same key.
+#[derive(Default)]
+pub(super) struct Ring {
+    records: VecDeque<Record>,
+    tickets: u32,
+}
+
+struct Record {
+    key: CacheKey,
+    ticket: u32,
+}
+
+/// What the hand finds at a record's key.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    Live,
+    /// Expired and removed, or gone before.
+    Gone,
+}
+
+impl Ring {
+    /// A record for a new entry; its ticket.
+    pub(super) fn add(&mut self, key: &CacheKey) -> u32 {
+        self.tickets = self.tickets.wrapping_add(1);
+        self.records.push_back(Record { key: key.clone(), ticket: self.tickets });
+        self.tickets
+    }
+
+    /// Moves the hand on. `look` removes an entry that has expired.
+    pub(super) fn advance(&mut self, mut look: impl FnMut(&CacheKey, u32) -> State) {
+        let mut live = 0;
+        for _ in 0..MOST_PER_WRITE.min(self.records.len()) {
+            let Some(record) = self.records.pop_front() else { break };
+            if look(&record.key, record.ticket) == State::Live {
+                self.records.push_back(record);
+                live += 1;
+                if live == LIVE_PER_WRITE {
+                    break;
+                }
+            }
+        }
+        if self.records.capacity() > SMALL.max(self.records.len().saturating_mul(4)) {
+            self.records.shrink_to(self.records.len() * 2);
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Self { records: VecDeque::new(), tickets: self.tickets };
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.records.len()
+    }
+}

@@ -1,0 +1,204 @@
+//! What all handles of one cache in this process share, and what happens while the store is away.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use statehouse_core::{Codec, Error, ErrorKind, Result, Retry};
+use tokio::sync::Semaphore;
+
+use super::Versioned;
+use super::flights::Flights;
+use super::kept::{Debt, Kept};
+use super::tier::Tier;
+use crate::{CacheKey, RemoveOptions};
+
+/// How many loads run at once for a cache whose store is away: what else waits, so that the source is not flooded.
+const LOADS_WHILE_AWAY: usize = 128;
+
+/// The pauses between attempts to replay what is kept.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+
+/// After how many failures a round of replaying ends.
+const MOST_FAILURES: usize = 8;
+
+pub(crate) struct Core<V> {
+    pub(crate) name: Box<str>,
+    pub(crate) tier: Tier<V>,
+    pub(crate) flights: Flights<V>,
+    pub(crate) kept: Kept,
+    pub(crate) loads_while_away: Semaphore,
+    /// Whether a task replays what is kept.
+    replaying: AtomicBool,
+    /// Whether somebody replays a clear: once is enough.
+    clearing: tokio::sync::Mutex<()>,
+}
+
+/// Whether the store cannot be asked now, as opposed to having answered that something is wrong.
+pub(crate) fn is_away(error: &Error) -> bool {
+    match error.kind() {
+        ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::RateLimited => true,
+        // Half an answer, for example.
+        ErrorKind::Unexpected => error.retry() != Retry::Never,
+        _ => false,
+    }
+}
+
+impl<V> Core<V> {
+    pub(crate) fn new(name: &str, tier: Tier<V>) -> Self {
+        Self {
+            name: name.into(),
+            tier,
+            flights: Flights::default(),
+            kept: Kept::default(),
+            loads_while_away: Semaphore::new(LOADS_WHILE_AWAY),
+            replaying: AtomicBool::new(false),
+            clearing: tokio::sync::Mutex::default(),
+        }
+    }
+}
+
+impl<V: Serialize + DeserializeOwned + Send + Sync + 'static> Core<V> {
+    /// Reads the key, once what this process owes the store about it is paid.
+    pub(crate) async fn look(&self, key: &CacheKey, codec: Codec) -> Result<Option<Versioned<V>>> {
+        self.replay(key).await?;
+        self.tier.get(key, codec).await
+    }
+
+    /// Replays what is kept about `key`, if anything is. Until that has succeeded the key must not be read.
+    pub(crate) async fn replay(&self, key: &CacheKey) -> Result<()> {
+        match self.kept.owed(key) {
+            None => Ok(()),
+            // Boxed, so that the usual future stays small.
+            Some((debt, asked)) => Box::pin(self.pay(debt, asked)).await,
+        }
+    }
+
+    async fn pay(&self, debt: Debt, asked: Instant) -> Result<()> {
+        match &debt {
+            // What is younger than the invalidation stays.
+            Debt::Key(key) => {
+                self.tier.remove(key, RemoveOptions::default().with_min_age(asked.elapsed())).await?;
+            }
+            Debt::Clear => {
+                let Ok(_turn) = self.clearing.try_lock() else {
+                    return Err(Error::new(
+                        ErrorKind::Unavailable,
+                        "a clear that did not reach the store is replayed now",
+                    ));
+                };
+                self.tier.clear().await?;
+            }
+        }
+        self.kept.paid(&debt, asked);
+        Ok(())
+    }
+
+    /// Sees to it that what is kept is replayed once the store is back, whether or not anybody asks for it.
+    fn replay_later(self: &Arc<Self>) {
+        if self.kept.is_empty() || self.replaying.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let task = Replaying(Arc::downgrade(self));
+        // Without a runtime the next call to the same key replays it all the same.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(task.run());
+        }
+    }
+
+    /// Replays what can be; whether nothing is left. Some keys may lie where nobody answers, and others not: so it does
+    /// not stop at the first, begins elsewhere in each `round`, and does not ask a store that is away too often.
+    async fn replay_all(&self, round: usize) -> bool {
+        let debts = self.kept.all();
+        let mut failures = 0;
+        for (debt, asked) in debts.iter().cycle().skip(round * MOST_FAILURES).take(debts.len()) {
+            failures += usize::from(self.pay(debt.clone(), *asked).await.is_err());
+            if failures == MOST_FAILURES {
+                break;
+            }
+        }
+        self.kept.is_empty()
+    }
+
+    /// Does an invalidation; if it does not reach the store, it is kept.
+    pub(crate) async fn invalidate<T>(
+        self: &Arc<Self>,
+        debt: Debt,
+        work: impl AsyncFnOnce(&Tier<V>) -> Result<T>,
+    ) -> Result<T> {
+        if matches!(self.tier, Tier::Memory(_)) {
+            return work(&self.tier).await;
+        }
+        match &debt {
+            Debt::Key(key) => self.flights.spoil(key),
+            Debt::Clear => self.flights.spoil_all(),
+        }
+        let mut intent = Intent { core: self, debt, asked: Instant::now(), ending: Ending::Keep };
+        let done = work(&self.tier).await;
+        intent.ending = match &done {
+            Ok(_) => Ending::Pay,
+            Err(error) if is_away(error) || error.kind() == ErrorKind::OutcomeUnknown => Ending::Keep,
+            Err(_) => Ending::Forget,
+        };
+        done
+    }
+}
+
+/// The task that replays what is kept. There is one per cache while there is something.
+struct Replaying<V>(Weak<Core<V>>);
+
+impl<V: Serialize + DeserializeOwned + Send + Sync + 'static> Replaying<V> {
+    async fn run(self) {
+        let mut pause = FIRST_PAUSE;
+        for round in 0.. {
+            tokio::time::sleep(pause).await;
+            let Some(core) = self.0.upgrade() else { return };
+            if core.replay_all(round).await {
+                drop(self);
+                // For what was kept since.
+                core.replay_later();
+                return;
+            }
+            pause = LONGEST_PAUSE.min(pause * 2);
+        }
+    }
+}
+
+impl<V> Drop for Replaying<V> {
+    fn drop(&mut self) {
+        if let Some(core) = self.0.upgrade() {
+            core.replaying.store(false, Ordering::Release);
+        }
+    }
+}
+
+/// An invalidation under way. One whose future is dropped may or may not have reached the store: it is kept as well.
+struct Intent<'a, V: Serialize + DeserializeOwned + Send + Sync + 'static> {
+    core: &'a Arc<Core<V>>,
+    debt: Debt,
+    asked: Instant,
+    ending: Ending,
+}
+
+#[derive(Clone, Copy)]
+enum Ending {
+    Keep,
+    Pay,
+    Forget,
+}
+
+impl<V: Serialize + DeserializeOwned + Send + Sync + 'static> Drop for Intent<'_, V> {
+    fn drop(&mut self) {
+        match self.ending {
+            Ending::Pay => self.core.kept.paid(&self.debt, self.asked),
+            Ending::Forget => {}
+            Ending::Keep => {
+                self.core.kept.keep(&self.debt, self.asked);
+                self.core.replay_later();
+            }
+        }
+    }
+}
