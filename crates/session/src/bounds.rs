@@ -15,7 +15,7 @@ pub(crate) struct Bounds {
 
 impl Bounds {
     /// Reads the parameters `capacity` and `max_bytes`, where the URL has them.
-    pub(crate) fn from_url(self, url: &mut ServiceUrl) -> Result<Self> {
+    pub(crate) fn with_parameters_of(self, url: &mut ServiceUrl) -> Result<Self> {
         let sessions = url.take_parsed("capacity", CAPACITY)?.unwrap_or(self.sessions);
         let bytes = url.take_size("max_bytes")?.unwrap_or(self.bytes);
         if sessions == 0 {

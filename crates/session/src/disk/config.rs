@@ -31,7 +31,7 @@ impl DiskConfig {
             return Err(Error::invalid_config(url.setting(), message));
         }
         let config = Self::new(url.path());
-        let bounds = config.bounds.from_url(&mut url)?;
+        let bounds = config.bounds.with_parameters_of(&mut url)?;
         url.finish()?;
         Ok(Self { bounds, ..config })
     }

@@ -28,7 +28,7 @@ impl MemoryConfig {
             return Err(Error::invalid_config(url.setting(), "expected a URL such as \"memory:\""));
         }
         let config = Self::default();
-        let bounds = config.bounds.from_url(&mut url)?;
+        let bounds = config.bounds.with_parameters_of(&mut url)?;
         url.finish()?;
         Ok(Self { bounds, ..config })
     }
