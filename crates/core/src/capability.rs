@@ -1,12 +1,15 @@
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use crate::{Error, ErrorKind, Result};
 
 /// Something a backend can do that another backend of the same service may not.
 ///
-/// Each service crate declares its own as constants; two capabilities are the same if their names are.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// Each service crate declares its own as constants; two capabilities are the same if their names are, whatever words
+/// each service has for the meaning.
+#[derive(Clone, Copy)]
 pub struct Capability {
     name: &'static str,
     meaning: &'static str,
@@ -29,6 +32,32 @@ impl Capability {
     #[must_use]
     pub const fn meaning(self) -> &'static str {
         self.meaning
+    }
+}
+
+impl PartialEq for Capability {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Capability {}
+
+impl PartialOrd for Capability {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Capability {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.name.cmp(other.name)
+    }
+}
+
+impl Hash for Capability {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
     }
 }
 
@@ -86,6 +115,21 @@ mod tests {
     use super::*;
 
     const SHARED: Capability = Capability::new("shared", "seen by every replica");
+
+    #[test]
+    fn the_name_alone_says_which_it_is() {
+        use std::collections::HashSet;
+        const ELSEWHERE: Capability = Capability::new("shared", "several processes work on the same files");
+        const OTHER: Capability = Capability::new("durable", "seen by every replica");
+        assert_eq!(SHARED, ELSEWHERE);
+        assert_ne!(SHARED, OTHER);
+        assert_eq!(SHARED.cmp(&ELSEWHERE), Ordering::Equal);
+        assert!(SHARED > OTHER);
+        assert_eq!(HashSet::from([SHARED, ELSEWHERE, OTHER]).len(), 2);
+        let all = Capabilities::from_iter([SHARED, ELSEWHERE]);
+        assert!(all.has(ELSEWHERE) && all.iter().count() == 1);
+        assert!(!all.without(ELSEWHERE).has(SHARED));
+    }
 
     #[test]
     fn what_is_missing_is_refused_by_name() {

@@ -32,6 +32,8 @@ pub struct ServiceUrl {
     hosts: Vec<Host>,
     path: String,
     parameters: Vec<(String, Secret)>,
+    /// Whether a part that is shown in errors may be a password that was written without percent-encoding.
+    doubtful: bool,
     /// What backends have asked for, with the value if it was given.
     taken: Vec<(&'static str, Option<Secret>)>,
 }
@@ -69,6 +71,8 @@ impl ServiceUrl {
             .filter(|(scheme, _)| is_scheme(scheme))
             .ok_or_else(|| refuse("expected a URL such as \"memory:\" or \"redis://host:6379\"".into()))?;
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+        // A `?` or `/` in a password ends the host too early, and the rest of the password is then a parameter or path.
+        let doubtful = query.contains('@') || (!rest.starts_with("//") && rest.contains('@'));
         let (authority, path) = match rest.strip_prefix("//") {
             Some(rest) => rest.find('/').map_or((rest, ""), |slash| rest.split_at(slash)),
             None => ("", rest),
@@ -91,7 +95,8 @@ impl ServiceUrl {
                 .collect::<Result<_, _>>()
                 .map_err(refuse)?,
             path: decode(path).ok_or_else(invalid)?,
-            parameters: parse_query(query).map_err(refuse)?,
+            parameters: parse_query(query, doubtful).map_err(refuse)?,
+            doubtful,
             taken: Vec::new(),
         })
     }
@@ -193,10 +198,11 @@ impl ServiceUrl {
     /// those that would have been accepted.
     pub fn finish(self) -> Result<()> {
         let Some((unknown, _)) = self.parameters.first() else { return Ok(()) };
+        let unknown = shown(unknown, self.doubtful);
         let accepted: BTreeSet<_> = self.taken.iter().map(|(name, _)| *name).collect();
         let accepted = accepted.into_iter().collect::<Vec<_>>().join(", ");
         let accepted = if accepted.is_empty() { "none" } else { &accepted };
-        let message = format!("unknown parameter {unknown:?} for {}:; accepted: {accepted}", self.scheme);
+        let message = format!("unknown parameter {unknown} for {}:; accepted: {accepted}", self.shown_scheme());
         Err(Error::invalid_config(&self.setting, message))
     }
 
@@ -205,14 +211,23 @@ impl ServiceUrl {
     #[must_use]
     pub fn refuse(&self, name: &str, accepts: &str) -> Error {
         let found = self.taken.iter().find_map(|(taken, value)| value.as_ref().filter(|_| *taken == name));
-        let found = found.map(|value| format!(", not {:?}", value.expose())).unwrap_or_default();
+        let found = found.map(|value| match self.doubtful {
+            true => format!(", not what was given; {ENCODE}"),
+            false => format!(", not {:?}", value.expose()),
+        });
+        let found = found.unwrap_or_default();
         Error::invalid_config(&self.setting, format!("parameter {name:?} must be {accepts}{found}"))
+    }
+
+    /// What stands before the first colon is no scheme where somebody wrote `user:password@host`.
+    fn shown_scheme(&self) -> &str {
+        if self.doubtful && self.hosts.is_empty() { "(not shown)" } else { &self.scheme }
     }
 
     /// The error for a scheme that the service does not have.
     #[must_use]
     pub fn refuse_scheme(&self, accepted: &str) -> Error {
-        let message = format!("{:?} is not a scheme of this service; accepted: {accepted}", self.scheme);
+        let message = format!("{:?} is not a scheme of this service; accepted: {accepted}", self.shown_scheme());
         Error::invalid_config(&self.setting, message)
     }
 }
@@ -221,12 +236,15 @@ impl fmt::Debug for ServiceUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServiceUrl")
             .field("setting", &self.setting)
-            .field("scheme", &self.scheme)
+            .field("scheme", &self.shown_scheme())
             .field("username", &self.username)
             .field("password", &self.password)
             .field("hosts", &self.hosts)
-            .field("path", &self.path)
-            .field("parameters", &self.parameters)
+            .field("path", if self.path.contains('@') { &"[redacted]" } else { &self.path })
+            .field(
+                "parameters",
+                &self.parameters.iter().map(|(name, _)| shown(name, self.doubtful)).collect::<Vec<_>>(),
+            )
             .finish_non_exhaustive()
     }
 }
@@ -246,24 +264,41 @@ fn parse_host(text: &str) -> Result<Host, String> {
         None => text.rsplit_once(':').map_or((text, None), |(name, port)| (name, Some(port))),
     };
     let port = port.map(|port| {
-        // Where a host was forgotten this is a password.
-        let shown = if port.bytes().all(|byte| byte.is_ascii_digit()) { port } else { "…" };
-        port.parse().map_err(|_| format!("port {shown:?} must be a number from 0 to 65535"))
+        // Where a host was forgotten, or a password has a slash, this is a password.
+        port.parse().map_err(|_| match port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit()) {
+            true => format!("port {port:?} must be a number from 0 to 65535"),
+            false => format!("what follows the host must be a port from 0 to 65535; {ENCODE}"),
+        })
     });
     if name.is_empty() || name.contains(|c: char| c.is_whitespace() || c.is_control()) {
-        return Err(format!("host {name:?} must be a name or an address"));
+        return Err("a host must be a name or an address, without spaces".to_owned());
     }
     Ok(Host { name: name.to_owned(), port: port.transpose()? })
 }
 
-fn parse_query(query: &str) -> Result<Vec<(String, Secret)>, String> {
+/// What to do about a password that takes the URL apart.
+const ENCODE: &str = "in a password, \"/\", \"?\", \"#\", \"%\" and \"@\" are written %2F, %3F, %23, %25 and %40";
+
+/// The name of a parameter for an error: not if it may be a part of a password.
+fn shown(name: &str, doubtful: bool) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+    if doubtful || name.len() > 64 || !name.chars().all(plain) {
+        format!("(not shown; {ENCODE})")
+    } else {
+        format!("{name:?}")
+    }
+}
+
+fn parse_query(query: &str, doubtful: bool) -> Result<Vec<(String, Secret)>, String> {
     let mut parameters: Vec<(String, Secret)> = Vec::new();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').ok_or_else(|| format!("parameter {pair:?} has no value"))?;
+        let (name, value) =
+            pair.split_once('=').ok_or_else(|| format!("parameter {} has no value", shown(pair, doubtful)))?;
         let both = decode(name).zip(decode(value)).filter(|(_, value)| !value.is_empty());
-        let (name, value) = both.ok_or_else(|| format!("parameter {name:?} has an empty value or is not UTF-8"))?;
+        let (name, value) =
+            both.ok_or_else(|| format!("parameter {} has an empty value or is not UTF-8", shown(name, doubtful)))?;
         if parameters.iter().any(|(given, _)| *given == name) {
-            return Err(format!("parameter {name:?} is given twice"));
+            return Err(format!("parameter {} is given twice", shown(&name, doubtful)));
         }
         parameters.push((name, Secret::new(value)));
     }
@@ -311,10 +346,52 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{text}");
             assert_eq!(error.setting(), Some("STATEHOUSE_CACHE_URL"));
         }
-        for text in ["redis://user:hunter2@h:bad", "redis://user:hunter2", "hunter2"] {
-            let error = ServiceUrl::parse("S", text).unwrap_err();
-            assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
+        for text in ["redis://user:hunter2@h:bad", "redis://user:hunter2", "hunter2", "redis://u:hunter 2@h"] {
+            let shown = everything_shown(text);
+            assert!(!shown.contains("hunter"), "{text}: {shown}");
         }
+    }
+
+    /// All that errors and `Debug` say of a URL, whatever a backend does with it.
+    fn everything_shown(text: &str) -> String {
+        let mut url = match ServiceUrl::parse("S", text) {
+            Ok(url) => url,
+            Err(error) => return format!("{error} {error:?}"),
+        };
+        let debug = format!("{url:?}");
+        let typed = [url.take_duration("timeout").err(), url.take_size("x").err(), Some(url.refuse_scheme("x"))];
+        let errors = typed.into_iter().flatten().chain(url.finish().err());
+        errors.fold(debug, |shown, error| format!("{shown} {error} {error:?}"))
+    }
+
+    #[test]
+    fn a_password_that_takes_the_url_apart_is_shown_nowhere() {
+        let urls = [
+            "redis://u:123?hunter2@h",
+            "redis://u:123?hunter2=x@h",
+            "redis://u:123?x=1&hunter2@h:6379/2",
+            "redis://u:123?timeout=hunter2@h",
+            "redis://u:123?hunter2=&hunter2=@h",
+            "redis://u?hunter2@h",
+            "redis://u:1/hunter2@h",
+            "redis://u:a/hunter2@h",
+            "redis://u:1234567/hunter2@h",
+            "redis://:hunter2/x@h?y=1",
+            "redis:user:hunter2@h",
+            "redis:/user:hunter2@h",
+            "redis:hunter2@h?x=y",
+            "hunter2:pw@h",
+            "hunter2:/pw@h?a",
+            "s3://key:se/hunter2@bucket/prefix",
+        ];
+        for text in urls {
+            let shown = everything_shown(text);
+            assert!(!shown.contains("hunter"), "{text}: {shown}");
+        }
+        let error = ServiceUrl::parse("S", "redis://u:123?hunter2@h").unwrap_err();
+        assert!(error.to_string().contains("%3F"), "{error}");
+        let error = ServiceUrl::parse("S", "redis://u:a/hunter2@h").unwrap_err();
+        assert!(error.to_string().contains("%2F"), "{error}");
     }
 
     #[test]

@@ -10,7 +10,8 @@ use tokio::time::{Instant, sleep};
 use tracing::{Instrument as _, Level};
 
 use crate::config::{RedisConfig, Timing};
-use crate::error::{map_error, may_retry, unexpected_reply};
+use crate::diagnose::wrong_side_of_tls;
+use crate::error::{is_busy, map_error, may_retry, unexpected_reply};
 use crate::exclusive::Exclusive;
 use crate::node::Node;
 use crate::pending::Failure;
@@ -65,7 +66,8 @@ pub(crate) struct Inner {
 }
 
 impl RedisClient {
-    /// Connects and checks that the server is there, accepts the credentials and has the database.
+    /// Connects and checks that the server is there, accepts the credentials, has the database and is new enough: Redis
+    /// 6.2 or Valkey. What the server may evict and that its memory is full is said in the log.
     ///
     /// # Errors
     /// [`InvalidConfig`](statehouse_core::ErrorKind::InvalidConfig),
@@ -79,22 +81,36 @@ impl RedisClient {
             topology: Topology::new(&config)?,
             timing: config.timing,
             place: config.describe(),
-            setting: config.setting,
+            setting: config.setting.clone(),
             budget: RetryBudget::new(),
         };
         let client = Self { inner: Arc::new(inner) };
-        client.start().await.map_err(|error| match &client.inner.setting {
-            Some(setting) => error.with_setting(setting),
-            None => error,
-        })?;
-        Ok(client)
+        match client.start().await {
+            Ok(()) => Ok(client),
+            Err(error) => Err(client.explain(error, &config).await),
+        }
     }
 
     async fn start(&self) -> Result<()> {
         let until = Instant::now() + self.inner.timing.total;
         let started = self.inner.topology.start(until).await;
         started.map_err(|failure| self.error(&failure, Idempotence::Idempotent, false))?;
-        self.query(&redis::cmd("PING"), Idempotence::Idempotent).await
+        self.query::<()>(&redis::cmd("PING"), Idempotence::Idempotent).await?;
+        self.check_servers(until).await
+    }
+
+    /// The error of opening, with the setting to look at, and with the cause where another look finds one.
+    async fn explain(&self, error: Error, config: &RedisConfig) -> Error {
+        let open = [ErrorKind::Timeout, ErrorKind::Unavailable, ErrorKind::Unexpected].contains(&error.kind());
+        let found = if open { wrong_side_of_tls(config).await } else { None };
+        let error = match found {
+            Some(message) => Error::new(ErrorKind::InvalidConfig, message).with_backend("redis").with_source(error),
+            None => error,
+        };
+        match &self.inner.setting {
+            Some(setting) => error.with_setting(setting),
+            None => error,
+        }
     }
 
     /// Uses the caller's pool, with the default timeouts; see [`RedisConfig::pool`] for others.
@@ -220,7 +236,8 @@ impl RedisClient {
             }
             tries += 1;
             let pause = backoff.pause();
-            if tries >= timing.tries || Instant::now() + pause >= until || !budget.spend() {
+            let gives_up = tries >= timing.tries && !is_busy(&failure.error);
+            if gives_up || Instant::now() + pause >= until || !budget.spend() {
                 return Err(self.error(&failure, idempotence, true));
             }
             tracing::debug!(tries, kind = ?failure.error.kind(), sent = ?failure.sent, "trying a Redis request again");

@@ -22,6 +22,7 @@ use crate::tls::Tls;
 /// | `timeout` | `1s` | the most that one try of an operation may take |
 /// | `deadline` | `3s` | the most that an operation may take with all its tries |
 /// | `connections` | `2` | shared connections per server, 1 to 16; more pays off for values above 64 KiB |
+/// | `max_answer` | `512MiB` | the most bytes that a server may answer at once; see the crate documentation |
 /// | `ca` | the system's | a PEM file of the certificates to trust instead of the system's (TLS only) |
 /// | `sentinel_username`, `sentinel_password` | none | how to log in to the sentinels themselves (Sentinel only) |
 #[derive(Clone, Debug)]
@@ -33,6 +34,7 @@ pub struct RedisConfig {
     pub(crate) tls: Option<Tls>,
     pub(crate) timing: Timing,
     pub(crate) connections: usize,
+    pub(crate) max_answer: u64,
     pub(crate) setting: Option<String>,
 }
 
@@ -105,6 +107,12 @@ impl fmt::Display for Address {
 }
 
 const SCHEMES: &str = "redis, redis+sentinel, redis+cluster, rediss, rediss+sentinel, rediss+cluster";
+/// Redis' own bound of a value.
+const MAX_ANSWER: u64 = 512 << 20;
+
+/// What a handshake and the answers about the servers of a group need.
+const LEAST_ANSWER: u64 = 64 << 10;
+
 const REDIS_PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;
 
@@ -157,6 +165,7 @@ impl RedisConfig {
             tls: None,
             timing: Timing::default(),
             connections: 2,
+            max_answer: MAX_ANSWER,
             setting: None,
         }
     }
@@ -215,6 +224,12 @@ impl RedisConfig {
                 return Err(url.refuse("connections", accepts));
             }
             self.connections = connections;
+        }
+        if let Some(bytes) = url.take_size("max_answer")? {
+            if bytes < LEAST_ANSWER {
+                return Err(url.refuse("max_answer", "at least 64KiB"));
+            }
+            self.max_answer = bytes;
         }
         Ok(())
     }
@@ -278,11 +293,31 @@ impl RedisConfig {
         self
     }
 
+    /// The most bytes that a server may answer at once, at least 64 KiB.
+    #[must_use]
+    pub fn with_max_answer(mut self, bytes: u64) -> Self {
+        self.max_answer = bytes.max(LEAST_ANSWER);
+        self
+    }
+
     /// Says in errors that this setting is the one to look at, for example `STATEHOUSE_CACHE_URL`.
     #[must_use]
     pub fn with_setting(mut self, setting: impl Into<String>) -> Self {
         self.setting = Some(setting.into());
         self
+    }
+
+    /// Whether the connections use TLS.
+    #[cfg(feature = "tls")]
+    pub(crate) const fn is_secure(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// Whether the connections use TLS.
+    #[cfg(not(feature = "tls"))]
+    #[expect(clippy::unused_self, reason = "as with the feature")]
+    pub(crate) const fn is_secure(&self) -> bool {
+        false
     }
 
     /// The setting to name in errors.
@@ -339,6 +374,10 @@ fn sentinel_of(url: &mut ServiceUrl) -> Result<(Servers, u32)> {
     let (master, database) = url.path().split_once('/').unwrap_or((url.path(), ""));
     if url.hosts().is_empty() || master.is_empty() {
         let message = "name the sentinels and the master, as in redis+sentinel://s1:26379,s2,s3/mymaster";
+        return Err(Error::invalid_config(url.setting(), message));
+    }
+    if master.contains('@') {
+        let message = "the master's name has an \"@\": a \"/\" in the password is written %2F";
         return Err(Error::invalid_config(url.setting(), message));
     }
     let (master, database) = (master.to_owned(), database_of(url, database)?);

@@ -17,6 +17,7 @@ use crate::config::{Address, Credentials, RedisConfig, Timing};
 use crate::error::not_the_master;
 use crate::node::Node;
 use crate::pending::timed_out;
+use crate::stream::{self, Bounded};
 
 /// How many commands may wait to be written to a shared connection. redis-rs' default of 50 makes 256 tasks queue
 /// twice.
@@ -35,6 +36,7 @@ pub(crate) struct Connector {
     template: ConnectionInfo,
     timing: Timing,
     connections: usize,
+    max_answer: u64,
 }
 
 impl Connector {
@@ -63,7 +65,8 @@ impl Connector {
             .map_err(refuse)?
             .set_tcp_settings(TcpSettings::default().set_nodelay(true).set_keepalive(KEEP_ALIVE))
             .set_redis_settings(login.set_lib_name("statehouse", env!("CARGO_PKG_VERSION")));
-        Ok(Self { template, timing: config.timing, connections: config.connections })
+        let (timing, connections, max_answer) = (config.timing, config.connections, config.max_answer);
+        Ok(Self { template, timing, connections, max_answer })
     }
 
     fn info(&self, address: &Address) -> ConnectionInfo {
@@ -101,7 +104,7 @@ impl Connector {
             .build()
             .map_err(|error| (ErrorKind::InvalidClientConfig, "pool", error.to_string()))?;
         let own = Some((Client::open(self.info(address))?, self.settings()));
-        Ok(Source { own, pool, role, limit: self.timing.connect })
+        Ok(Source { own, pool, role, limit: self.timing.connect, max_answer: self.max_answer })
     }
 }
 
@@ -136,31 +139,43 @@ pub(crate) struct Source {
     pool: Pool,
     role: Role,
     limit: Duration,
+    /// The most bytes of an answer.
+    max_answer: u64,
 }
 
 impl Source {
     pub(crate) const fn from_pool(pool: Pool, timing: Timing) -> Self {
-        Self { own: None, pool, role: Role::Any, limit: timing.connect }
+        Self { own: None, pool, role: Role::Any, limit: timing.connect, max_answer: u64::MAX }
     }
 
     /// A connection to be shared. `on_close` is called once when the server closes it, where redis-rs tells.
-    pub(crate) async fn connect(&self, on_close: Arc<dyn Fn() + Send + Sync>) -> RedisResult<MultiplexedConnection> {
+    pub(crate) async fn connect(&self, on_close: Arc<dyn Fn() + Send + Sync>) -> RedisResult<Bounded> {
         within(self.limit, async {
-            let mut connection = match &self.own {
+            let mut bounded = match &self.own {
                 Some((client, settings)) => {
                     let settings = settings.clone().set_push_sender(self.pushes(on_close));
-                    client.get_multiplexed_async_connection_with_config(&settings).await?
+                    self.connect_own(client, settings).await?
                 }
-                None => self.take_from_pool().await?,
+                None => self.take_from_pool().await?.into(),
             };
             match &self.role {
                 Role::Any => {}
-                Role::Master => check_master(&mut connection).await?,
-                Role::Sentinel(_) => connection.subscribe(&FAILOVER_NEWS).await?,
+                Role::Master => check_master(&mut bounded.connection).await?,
+                Role::Sentinel(_) => bounded.connection.subscribe(&FAILOVER_NEWS).await?,
             }
-            Ok(connection)
+            Ok(bounded)
         })
         .await
+    }
+
+    async fn connect_own(&self, client: &Client, settings: AsyncConnectionConfig) -> RedisResult<Bounded> {
+        let info = client.get_connection_info();
+        match info.addr() {
+            ConnectionAddr::Tcp(host, port) => {
+                stream::connect((host, *port), info, settings, &KEEP_ALIVE, self.max_answer).await
+            }
+            _ => Ok(client.get_multiplexed_async_connection_with_config(&settings).await?.into()),
+        }
     }
 
     /// What to do when something arrives that nobody asked for.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use redis::{Cmd, FromRedisValue, Pipeline, Value, from_redis_value};
+use redis::{Cmd, FromRedisValue, ParsingError, Pipeline, Value, from_redis_value};
 use statehouse_core::{Result, Timestamp};
 
 use crate::client::{Idempotence, RedisClient};
@@ -87,8 +87,7 @@ pub(crate) async fn send_dated(
     let mut answers = target.node.send_each(&both, until).await?;
     let mut last = || answers.pop().unwrap_or(Value::Nil).extract_error().map_err(Failure::answered);
     let (time, answer) = (last(), last()?);
-    let (seconds, micros): (u64, u64) = from_redis_value(time?).map_err(|error| Failure::answered(error.into()))?;
-    let now = Timestamp::from_micros(seconds * 1_000_000 + micros);
+    let now = timestamp(time?).map_err(|error| Failure::answered(error.into()))?;
     if asked.elapsed() < LATEST {
         target.node.clock().set(now);
     }
@@ -109,6 +108,15 @@ pub(crate) async fn send_dated_first(
     Ok(dated(answer, reading.now()))
 }
 
+/// Reads the answer to `TIME`: seconds and microseconds, which somebody in between may have garbled.
+fn timestamp(time: Value) -> Result<Timestamp, ParsingError> {
+    let (seconds, micros): (u64, u64) = from_redis_value(time)?;
+    let whole = seconds.checked_mul(1_000_000).filter(|_| micros < 1_000_000);
+    // What fits is a time up to the year 292,000.
+    let now = whole.and_then(|whole| whole.checked_add(micros)).filter(|now| i64::try_from(*now).is_ok());
+    now.map(Timestamp::from_micros).ok_or_else(|| "a time that cannot be".into())
+}
+
 fn dated(answer: Value, now: Timestamp) -> Value {
     Value::Array(vec![answer, Value::Int(i64::try_from(now.as_micros()).unwrap_or(i64::MAX))])
 }
@@ -116,6 +124,27 @@ fn dated(answer: Value, now: Timestamp) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_garbled_time_is_an_error() {
+        let time = |parts: &[&str]| Value::Array(parts.iter().map(|part| Value::BulkString((*part).into())).collect());
+        assert_eq!(timestamp(time(&["1767225600", "5"])).unwrap(), Timestamp::from_micros(1_767_225_600_000_005));
+        let garbled = [
+            time(&["18446744073709551615", "0"]),
+            time(&["18446744073709", "999999"]),
+            time(&["9223372036855", "0"]),
+            time(&["1767225600", "18446744073709551615"]),
+            time(&["1767225600", "1000000"]),
+            time(&["-1", "0"]),
+            time(&["1767225600"]),
+            time(&[]),
+            Value::Int(5),
+            Value::Nil,
+        ];
+        for time in garbled {
+            assert!(timestamp(time.clone()).is_err(), "{time:?}");
+        }
+    }
 
     #[test]
     fn a_reading_is_good_for_a_second_of_either_clock() {

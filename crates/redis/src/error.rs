@@ -9,9 +9,16 @@ use statehouse_core::{Error, ErrorKind, Retry};
 
 use crate::client::Idempotence;
 use crate::pending::{Failure, Sent};
+use crate::stream::TOO_LARGE;
 
 const SOON: Retry = Retry::After(Duration::from_millis(100));
-const LATER: Retry = Retry::After(Duration::from_secs(1));
+pub(crate) const LATER: Retry = Retry::After(Duration::from_secs(1));
+
+/// The oldest servers that know every command that the statehouse services send: `SET` with `GET` is of 6.2.
+pub(crate) const OLDEST: (u32, u32) = (6, 2);
+
+/// [`OLDEST`] in words.
+pub(crate) const NEEDED: &str = "it must be Redis 6.2 or newer, or Valkey";
 
 /// A server that is away is asked again at least this often.
 const NEXT_PROBE: Retry = Retry::After(Duration::from_millis(500));
@@ -37,9 +44,16 @@ fn is_passing(error: &RedisError) -> bool {
     )
 }
 
+/// Whether the server said that it is there, is busy, and will soon be done. It is asked until the deadline, and not only
+/// a number of times.
+pub(crate) fn is_busy(error: &RedisError) -> bool {
+    matches!(error.code(), Some("BUSY" | "LOADING" | "TRYAGAIN"))
+}
+
 /// Whether connecting fails in a way that trying again won't change.
 fn is_refusal(error: &RedisError) -> bool {
-    let lasting = [ErrorKind::Unauthenticated, ErrorKind::PermissionDenied, ErrorKind::InvalidConfig];
+    let lasting =
+        [ErrorKind::Unauthenticated, ErrorKind::PermissionDenied, ErrorKind::InvalidConfig, ErrorKind::TooLarge];
     lasting.contains(&classify(error).0)
 }
 
@@ -58,7 +72,13 @@ pub(crate) fn map_error(failure: &Failure, idempotence: Idempotence, place: &str
     } else {
         format!("{place} {reason}")
     };
-    Error::new(kind, message).with_backend("redis").with_retry(retry).with_source(Cause::of(&failure.error))
+    with_cause(Error::new(kind, message).with_backend("redis").with_retry(retry), failure)
+}
+
+/// With what redis-rs said as the source, unless the message says it already.
+fn with_cause(error: Error, failure: &Failure) -> Error {
+    let cause = Cause::of(&failure.error);
+    if error.message().contains(&cause.0) { error } else { error.with_source(cause) }
 }
 
 /// The error for a request that was not sent, because its server has been silent for a while.
@@ -71,7 +91,7 @@ fn away(failure: &Failure, place: &str) -> Error {
         }
         _ => Error::new(kind, format!("{place} {reason}")).with_retry(retry),
     };
-    error.with_backend("redis").with_source(Cause::of(&failure.error))
+    with_cause(error.with_backend("redis"), failure)
 }
 
 /// The error for an answer that is not of the type the operation expects.
@@ -96,13 +116,15 @@ pub(crate) fn no_such_master() -> RedisError {
 
 fn classify(error: &RedisError) -> (ErrorKind, Retry, Cow<'static, str>) {
     match error.kind() {
-        RedisKind::AuthenticationFailed => (ErrorKind::Unauthenticated, Retry::Never, "refused the login".into()),
+        RedisKind::AuthenticationFailed => {
+            (ErrorKind::Unauthenticated, Retry::Never, "refused the login: user or password is wrong".into())
+        }
         RedisKind::Io => classify_io(error),
         RedisKind::Parse => {
             (ErrorKind::Unexpected, Retry::Now, "answered with something that is not the Redis protocol".into())
         }
         RedisKind::RESP3NotSupported => {
-            (ErrorKind::InvalidConfig, Retry::Never, "does not know HELLO: it must be Redis 6 or newer".into())
+            (ErrorKind::InvalidConfig, Retry::Never, format!("does not know HELLO: {NEEDED}").into())
         }
         RedisKind::MasterNameNotFoundBySentinel => {
             (ErrorKind::InvalidConfig, Retry::Never, "is not known by that name to its sentinels".into())
@@ -117,12 +139,18 @@ fn classify_io(error: &RedisError) -> (ErrorKind, Retry, Cow<'static, str>) {
     if error.is_timeout() {
         return (ErrorKind::Timeout, Retry::Now, "did not answer in time".into());
     }
+    if error.to_string().contains(TOO_LARGE) {
+        return (ErrorKind::TooLarge, Retry::Never, format!("began {error}").into());
+    }
     if is_certificate_error(error) {
-        let message = format!("has a certificate that is not trusted: {error}");
+        let message = format!("has a certificate that is not trusted ({error}): \"ca\" names the authority to trust");
         return (ErrorKind::InvalidConfig, Retry::Never, message.into());
     }
     if error.is_connection_refusal() {
-        return (ErrorKind::Unavailable, SOON, "refused the connection".into());
+        return (ErrorKind::Unavailable, SOON, "refused the connection: nothing listens on that port".into());
+    }
+    if error.to_string().contains("lookup address") {
+        return (ErrorKind::Unavailable, SOON, "has a name that does not resolve to an address".into());
     }
     (ErrorKind::Unavailable, Retry::Now, "cannot be reached".into())
 }
@@ -135,9 +163,11 @@ fn is_certificate_error(error: &RedisError) -> bool {
 
 fn classify_answer(error: &RedisError) -> (ErrorKind, Retry, Cow<'static, str>) {
     let (kind, retry, reason) = match error.code().unwrap_or_default() {
-        "NOAUTH" => (ErrorKind::Unauthenticated, Retry::Never, "requires a password"),
-        "WRONGPASS" => (ErrorKind::Unauthenticated, Retry::Never, "refused the login"),
-        "NOPERM" => (ErrorKind::PermissionDenied, Retry::Never, "does not allow this user the command or key"),
+        "NOAUTH" => (ErrorKind::Unauthenticated, Retry::Never, "requires a password, and none is given"),
+        "WRONGPASS" => (ErrorKind::Unauthenticated, Retry::Never, "refused the login: user or password is wrong"),
+        "NOPERM" => {
+            (ErrorKind::PermissionDenied, Retry::Never, "does not allow this user the command or key: see ACL GETUSER")
+        }
         "READONLY" | "NOTMASTER" => (ErrorKind::Unavailable, SOON, "is a replica: a failover may be under way"),
         "LOADING" => (ErrorKind::Unavailable, SOON, "is loading its data"),
         "MASTERDOWN" => (ErrorKind::Unavailable, SOON, "is a replica that lost its master"),
@@ -166,7 +196,18 @@ fn classify_detail(error: &RedisError) -> (ErrorKind, Retry, Cow<'static, str>) 
         return (ErrorKind::InvalidConfig, Retry::Never, "has no database of that number".into());
     }
     if has("unknown command") || has("unknown subcommand") {
-        return (ErrorKind::Unsupported, Retry::Never, "does not know the command: it is too old".into());
+        let message = format!("does not know the command: it is renamed or disabled there, or {NEEDED}");
+        return (ErrorKind::Unsupported, Retry::Never, message.into());
+    }
+    // What a script calls is checked against the rights of the user, and refused in the words of the script's error.
+    if has("the user executing the script can't") || has("no permissions to") || has("acl failure in script") {
+        let message = "does not allow this user a command or key that a script uses: it needs TIME, and the commands on \
+                       the keys of its namespace";
+        return (ErrorKind::PermissionDenied, Retry::Never, message.into());
+    }
+    // The script was running when somebody else's had become too slow, and was stopped.
+    if has("script killed by user") {
+        return (ErrorKind::Unavailable, SOON, "was told to stop the script".into());
     }
     let message = format!("answered with an error: {}", Cause::of(error));
     (ErrorKind::Unexpected, Retry::Never, message.into())

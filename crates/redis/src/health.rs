@@ -1,14 +1,18 @@
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::join_all;
-use redis::{Cmd, Value, cmd, from_redis_value};
-use statehouse_core::{Health, Result};
+use redis::{cmd, from_redis_value};
+use statehouse_core::{Error, ErrorKind, Health, HealthStatus, Result};
 use tokio::time::Instant;
 
 use crate::client::{Idempotence, RedisClient};
+use crate::config::Address;
+use crate::error::{LATER, NEEDED, OLDEST, not_the_master};
+use crate::inspect::Facts;
 use crate::node::Node;
-use crate::pending::{Failure, Sent};
+use crate::pending::Failure;
 
 /// What a server does when `maxmemory` is reached: whether keys that must not vanish are safe on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,24 +28,102 @@ pub enum EvictionPolicy {
     Unknown,
 }
 
+/// What is kept on the server: whether it is ill if it evicts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Contents {
+    /// Entries of a cache.
+    MayVanish,
+    /// What is lost if the server evicts it, such as sessions.
+    MustStay,
+}
+
+/// The most that a health check takes, whatever the timeouts are: it must be over before the prober gives up, which for
+/// most is after a second.
+const LIMIT: Duration = Duration::from_millis(900);
+
 impl RedisClient {
-    /// One round trip to each server that takes writes. Down if any of them does not answer.
+    /// How the servers that take writes are, in one round trip to each; over within a second in every state.
+    ///
+    /// Down if any of them does not answer or is known to be [away](Self::breaker). Degraded if one is a replica, which
+    /// refuses writes, or has no memory left and evicts nothing. What a server does not tell is not held against it.
     pub async fn health(&self) -> Health {
+        self.health_of(Contents::MayVanish).await
+    }
+
+    /// As [`health`](Self::health), for what is kept there: where that must stay, a server that evicts is degraded.
+    pub async fn health_of(&self, contents: Contents) -> Health {
         let begun = Instant::now();
-        let until = begun + self.inner.timing.operation;
         let masters = self.inner.topology.masters();
-        let ping = cmd("PING");
-        let answers = join_all(masters.iter().map(|node| node.send(&ping, until))).await;
-        let failed = masters.iter().zip(answers).find_map(|(node, answer)| Some((node, answer.err()?)));
+        let answers = join_all(masters.iter().map(|node| node.inspect(begun + LIMIT))).await;
+        let failed = masters.iter().zip(&answers).find_map(|(node, answer)| Some((node, answer.as_ref().err()?)));
         let probe = match failed {
-            None if masters.is_empty() => self.query(&ping, Idempotence::Idempotent).await,
+            None if masters.is_empty() => self.inner.topology.node_of_key(None).map(drop),
             None => Ok(()),
             Some((node, failure)) => {
-                self.inner.topology.learn(node, &failure);
-                Err(self.error(&failure, Idempotence::Idempotent, false))
+                self.inner.topology.learn(node, failure);
+                Err(failure.clone())
             }
         };
-        Health::of(self.describe(&masters), begun.elapsed(), probe)
+        let probe = probe.map_err(|failure| self.error(&failure, Idempotence::Idempotent, false));
+        let mut health = Health::of(self.describe(&masters), begun.elapsed(), probe);
+        let facts = masters.iter().zip(answers.into_iter().flatten());
+        let lacks = facts.filter_map(|(node, facts)| self.lack(node, &facts, contents)).next();
+        if let (HealthStatus::Up, Some(error)) = (health.status, lacks) {
+            (health.status, health.error) = (HealthStatus::Degraded, Some(error));
+        }
+        health
+    }
+
+    /// What a server that answers lacks.
+    fn lack(&self, node: &Node, facts: &Facts, contents: Contents) -> Option<Error> {
+        let place = node.address().map_or_else(|| self.inner.place.clone(), |address| format!("Redis at {address}"));
+        let error = |kind, message: String| Some(Error::new(kind, message).with_backend("redis"));
+        if facts.is_replica {
+            // Who writes now may write to its successor by itself.
+            self.inner.topology.learn(node, &Failure::not_sent(not_the_master()));
+            return error(ErrorKind::Unavailable, format!("{place} is a replica and refuses writes"));
+        }
+        let memory = facts.memory?;
+        if memory.is_full() {
+            let message = format!(
+                "{place} has {} of {} bytes in use and evicts nothing: writes are refused, or soon will be",
+                memory.used, memory.limit
+            );
+            return error(ErrorKind::Unavailable, message).map(|error| error.with_retry(LATER));
+        }
+        let evicts = matches!(memory.policy, EvictionPolicy::Any | EvictionPolicy::WithTimeToLive);
+        if evicts && contents == Contents::MustStay {
+            let message =
+                format!("{place} evicts what must stay when its memory is full: set maxmemory-policy noeviction");
+            return error(ErrorKind::InvalidConfig, message);
+        }
+        None
+    }
+
+    /// That every server is new enough, as far as it tells; and what it does when its memory is full, for the log.
+    pub(crate) async fn check_servers(&self, until: Instant) -> Result<()> {
+        let failed = |failure: Failure| self.error(&failure, Idempotence::Idempotent, false);
+        for node in self.inner.topology.masters() {
+            let version = node.version(until).await.map_err(failed)?;
+            if let Some((major, minor)) = version.filter(|version| *version < OLDEST) {
+                let place = node.address().map_or_else(|| self.inner.place.clone(), |at| format!("Redis at {at}"));
+                let message = format!("{place} is version {major}.{minor}: {NEEDED}");
+                return Err(Error::new(ErrorKind::InvalidConfig, message).with_backend("redis"));
+            }
+            let memory = node.inspect(until).await.map_err(failed)?.memory;
+            let server = node.address().map(Address::to_string);
+            match memory {
+                Some(memory) if memory.is_full() => {
+                    let (used, limit) = (memory.used, memory.limit);
+                    tracing::warn!(server, used, limit, "this Redis has no memory left and evicts nothing");
+                }
+                memory => {
+                    tracing::info!(server, ?version, policy = ?memory.map(|memory| memory.policy), "opened Redis")
+                }
+            }
+        }
+        Ok(())
     }
 
     /// What this is and where, without secrets, for example
@@ -82,9 +164,9 @@ impl EvictionPolicy {
         }
     }
 
-    fn of(policy: &str, maxmemory: &str) -> Self {
+    pub(crate) fn of(policy: &str, limit: u64) -> Self {
         match policy {
-            _ if maxmemory == "0" => Self::Never,
+            _ if limit == 0 => Self::Never,
             "noeviction" => Self::Never,
             volatile if volatile.starts_with("volatile-") => Self::WithTimeToLive,
             any if any.starts_with("allkeys-") => Self::Any,
@@ -95,26 +177,14 @@ impl EvictionPolicy {
 
 /// From `INFO`, which more managed services allow, else from `CONFIG GET`.
 async fn policy_of(node: &Node, until: Instant) -> Result<EvictionPolicy, Failure> {
-    if let Some(info) = ask(node, cmd("INFO").arg("memory"), until).await? {
-        let info: String = from_redis_value(info).unwrap_or_default();
-        let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-        if let Some(policy) = field("maxmemory_policy") {
-            return Ok(EvictionPolicy::of(policy, field("maxmemory").unwrap_or_default()));
-        }
+    if let Some(memory) = node.inspect(until).await?.memory {
+        return Ok(memory.policy);
     }
-    let Some(settings) = ask(node, cmd("CONFIG").arg("GET").arg("maxmemory*"), until).await? else {
+    let Some(settings) = node.ask(cmd("CONFIG").arg("GET").arg("maxmemory*"), until).await? else {
         return Ok(EvictionPolicy::Unknown);
     };
     let settings: HashMap<String, String> = from_redis_value(settings).unwrap_or_default();
-    let setting = |name: &str| settings.get(name).map(String::as_str).unwrap_or_default();
-    Ok(EvictionPolicy::of(setting("maxmemory-policy"), setting("maxmemory")))
-}
-
-/// The answer, or `None` if the server refuses to answer.
-async fn ask(node: &Node, question: &Cmd, until: Instant) -> Result<Option<Value>, Failure> {
-    match node.send(question, until).await {
-        Ok(answer) => Ok(Some(answer)),
-        Err(failure) if failure.sent == Sent::Answered => Ok(None),
-        Err(failure) => Err(failure),
-    }
+    let limit = settings.get("maxmemory").and_then(|limit| limit.parse().ok());
+    let policy = settings.get("maxmemory-policy");
+    Ok(policy.zip(limit).map_or(EvictionPolicy::Unknown, |(policy, limit)| EvictionPolicy::of(policy, limit)))
 }

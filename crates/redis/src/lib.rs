@@ -45,6 +45,9 @@
 //! - **What a failover may lose.** Redis replicates after it has answered. Writes that an old master acknowledged and
 //!   its successor never saw are gone; `min-replicas-to-write` on the servers narrows that, and then the error here is
 //!   [`Unavailable`](statehouse_core::ErrorKind::Unavailable).
+//! - **Answers are bounded** (`max_answer`): what a server sends without end is cut off before it fills the memory. That
+//!   holds on the shared connections without TLS; with TLS the server has proved who it is, and exclusive connections and
+//!   those of a brought pool are as redis-rs makes them.
 //! - **[`KeySpace`]** builds keys that no other service, cache or tenant shares, and that hash to one slot only where
 //!   a script needs it.
 //!
@@ -60,10 +63,12 @@ mod client;
 mod config;
 mod connect;
 mod dated;
+mod diagnose;
 mod error;
 mod exclusive;
 mod gather;
 mod health;
+mod inspect;
 mod key_space;
 mod link;
 mod many;
@@ -73,6 +78,7 @@ mod request;
 mod script;
 mod slot;
 mod spares;
+mod stream;
 #[cfg(feature = "tls")]
 mod tls;
 mod topology;
@@ -83,6 +89,6 @@ pub use redis;
 pub use client::{Idempotence, RedisClient};
 pub use config::RedisConfig;
 pub use exclusive::Exclusive;
-pub use health::EvictionPolicy;
+pub use health::{Contents, EvictionPolicy};
 pub use key_space::KeySpace;
 pub use script::{RedisScript, ScriptCall};

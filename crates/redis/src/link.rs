@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
 use redis::{RedisError, cmd};
 use statehouse_core::policy::{Backoff, Breaker};
 use tokio::runtime::Handle;
@@ -16,6 +15,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::connect::Source;
 use crate::pending::{Failure, connection_lost, timed_out};
 use crate::spares::Spares;
+use crate::stream::Bounded;
 
 /// How long a server may be silent towards an operation before the connection is doubted.
 pub(crate) const SILENCE: Duration = Duration::from_millis(500);
@@ -28,6 +28,9 @@ const STEP: Duration = Duration::from_millis(50);
 
 /// For how long nothing may have come from a server, in spite of a probe, before it counts as away.
 pub(crate) const AWAY_AFTER: Duration = SILENCE.saturating_add(PROBE);
+
+/// How long the first attempt to connect again is waited for.
+const GRACE: Duration = Duration::from_millis(300);
 
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
@@ -56,7 +59,7 @@ pub(crate) struct Link {
 struct State {
     /// Counts up with every connection made, so that a late complaint about an old one does not break a new one.
     generation: u64,
-    connection: Option<MultiplexedConnection>,
+    connection: Option<Bounded>,
     repairing: bool,
     failures: u64,
     failure: Option<RedisError>,
@@ -65,7 +68,7 @@ struct State {
 
 /// A clone of a link's connection, and which of its connections that is.
 pub(crate) struct Lease {
-    pub(crate) connection: MultiplexedConnection,
+    pub(crate) connection: Bounded,
     pub(crate) generation: u64,
 }
 
@@ -111,15 +114,32 @@ impl Link {
         let mut state = self.state.subscribe();
         let failures = state.borrow_and_update().failures;
         self.repair();
-        if self.breaker.refusal().is_some() {
-            let why = state.borrow().failure.clone();
-            return Err(Failure::away(why.unwrap_or_else(connection_lost)));
+        let until = until.min(self.worth_waiting(until));
+        if until <= Instant::now() {
+            return Err(self.nobody());
         }
         let news = state.wait_for(|state| state.connection.is_some() || state.failures > failures);
-        let Ok(Ok(state)) = timeout_at(until, news).await else { return Err(Failure::not_sent(timed_out())) };
-        let failure = state.failure.clone();
-        drop(state);
-        self.current().ok_or_else(|| Failure::not_sent(failure.unwrap_or_else(timed_out)))
+        // What it waited for is not held while it looks.
+        let _ = timeout_at(until, news).await.map(|news| news.map(drop));
+        self.current().ok_or_else(|| self.nobody())
+    }
+
+    /// Until when the attempt to connect that is under way may be waited for: of a server that counts as away, only the
+    /// first, and not for long. It may be that only the old connections lead nowhere.
+    fn worth_waiting(&self, until: Instant) -> Instant {
+        match self.breaker.refusal() {
+            None => until,
+            Some(_) => self.state.borrow().broken_at.map_or_else(Instant::now, |at| at + GRACE),
+        }
+    }
+
+    /// Why there is no connection.
+    fn nobody(&self) -> Failure {
+        let seen = self.state.borrow().failure.clone();
+        match self.breaker.refusal() {
+            None => Failure::not_sent(seen.unwrap_or_else(timed_out)),
+            Some(_) => Failure::away(seen.unwrap_or_else(connection_lost)),
+        }
     }
 
     /// The connection, if there is one now.
@@ -217,10 +237,10 @@ impl Link {
 
     /// Whether the connection answers a `PING`, or anything else, within [`PROBE`]; within twice that where the server
     /// answers on another connection: then it is there, and slow.
-    async fn answers(&self, connection: &mut MultiplexedConnection) -> bool {
+    async fn answers(&self, connection: &mut Bounded) -> bool {
         let (before, around) = (self.replies.load(Ordering::Relaxed), self.replies_of_all());
         let ping = cmd("PING");
-        let mut answer = pin!(connection.send_packed_command(&ping));
+        let mut answer = pin!(connection.connection.send_packed_command(&ping));
         for _ in 0..2 {
             let answer = within_waking(PROBE, answer.as_mut()).await;
             if answer.is_some() || self.replies.load(Ordering::Relaxed) != before {
@@ -286,7 +306,7 @@ impl Link {
         self.publish(generation, outcome)
     }
 
-    fn publish(&self, generation: u64, outcome: Result<MultiplexedConnection, RedisError>) -> bool {
+    fn publish(&self, generation: u64, outcome: Result<Bounded, RedisError>) -> bool {
         let connected = outcome.is_ok();
         self.state.send_modify(|state| match outcome {
             Ok(connection) => {

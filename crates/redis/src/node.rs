@@ -59,7 +59,7 @@ impl Node {
     pub(crate) async fn send(&self, command: &Cmd, until: Instant) -> Result<Value, Failure> {
         let Leased { link, mut lease } = self.lease(self.turn(), until).await?;
         let answer = {
-            let reply = pin!(lease.connection.send_packed_command(command));
+            let reply = pin!(lease.connection.connection.send_packed_command(command));
             wait(link, lease.generation, reply, until).await
         };
         let answer = answer.and_then(|value| value.extract_error().map_err(Failure::answered));
@@ -71,7 +71,7 @@ impl Node {
     pub(crate) async fn send_pipeline(&self, pipeline: &Pipeline, until: Instant) -> Result<Value, Failure> {
         let Leased { link, mut lease } = self.lease(self.turn(), until).await?;
         let answer = {
-            let reply = pin!(pipeline.query_async::<Value>(&mut lease.connection));
+            let reply = pin!(pipeline.query_async::<Value>(&mut lease.connection.connection));
             wait(link, lease.generation, reply, until).await
         };
         finish(link, lease, answer.as_ref().err().and_then(Failure::code));
@@ -138,7 +138,7 @@ impl Leased<'_> {
     pub(crate) async fn send_each(self, pipeline: &Pipeline, until: Instant) -> Result<Vec<Value>, Failure> {
         let Self { link, mut lease } = self;
         let answers = {
-            let replies = pin!(lease.connection.send_packed_commands(pipeline, 0, pipeline.len()));
+            let replies = pin!(lease.connection.connection.send_packed_commands(pipeline, 0, pipeline.len()));
             wait(link, lease.generation, replies, until).await?
         };
         let codes = answers.iter().filter_map(|answer| match answer {

@@ -1,7 +1,7 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use redis::aio::MultiplexedConnection;
+use crate::stream::Bounded;
 
 const STRIPES: usize = 8;
 
@@ -21,24 +21,24 @@ pub(crate) struct Spares {
 
 #[derive(Default)]
 #[repr(align(128))]
-struct Stripe(Mutex<Vec<MultiplexedConnection>>);
+struct Stripe(Mutex<Vec<Bounded>>);
 
 impl Stripe {
-    fn lock(&self) -> MutexGuard<'_, Vec<MultiplexedConnection>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Bounded>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Spares {
     /// A clone and the generation of its connection.
-    pub(crate) fn take(&self) -> Option<(MultiplexedConnection, u64)> {
+    pub(crate) fn take(&self) -> Option<(Bounded, u64)> {
         let mut stripe = self.stripe().lock();
         // Read under the lock: what the stripe holds is of this generation, since changing it empties the stripe.
         let generation = self.generation.load(Ordering::Acquire);
         stripe.pop().filter(|_| generation != 0).map(|connection| (connection, generation))
     }
 
-    pub(crate) fn give_back(&self, connection: MultiplexedConnection, generation: u64) {
+    pub(crate) fn give_back(&self, connection: Bounded, generation: u64) {
         let mut stripe = self.stripe().lock();
         if self.generation.load(Ordering::Acquire) == generation && stripe.len() < KEPT {
             stripe.push(connection);

@@ -38,6 +38,7 @@ fn wrong_urls_name_the_setting_and_what_is_accepted() {
         ("redis+cluster://a/1", "database 0 only"),
         ("redis://h?timeout=5s&deadline=1s", "at least as long"),
         ("redis://h?connections=0", "1 to 16"),
+        ("redis://h?max_answer=1KiB", "at least 64KiB"),
         ("redis://h?tls=yes", "unknown parameter \"tls\""),
         ("redis://h?ca=/x.pem", "unknown parameter \"ca\""),
         ("redis://user@h", "without a password"),
@@ -65,4 +66,10 @@ fn tls_without_its_feature_names_the_feature() {
 fn debug_shows_no_secret() {
     let config = parse("redis+sentinel://app:hunter2@s/m?sentinel_password=hunter3").unwrap();
     assert!(!format!("{config:?}").contains("hunter"));
+    for text in
+        ["redis+sentinel://u:1/hunter2@s/m", "redis://u:1/hunter2@h", "redis:user:hunter2@h", "redis://u?hunter2@h"]
+    {
+        let error = parse(text).unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("hunter"), "{text}: {error}");
+    }
 }

@@ -39,6 +39,27 @@ fn what_the_server_answers_has_a_kind_and_an_advice() {
         ("CROSSSLOT Keys in request don't hash to the same slot", Unexpected, Retry::Never),
         ("EXECABORT Transaction discarded because of previous errors.", Unexpected, Retry::Never),
         ("ERR syntax error", Unexpected, Retry::Never),
+        (
+            "NOPERM this user has no permissions to access one of the keys used as arguments",
+            PermissionDenied,
+            Retry::Never,
+        ),
+        (
+            "ERR The user executing the script can't run this command or subcommand script: 0f2c, on @user_script:1.",
+            PermissionDenied,
+            Retry::Never,
+        ),
+        (
+            "ERR The user executing the script can't access at least one of the keys mentioned in the command",
+            PermissionDenied,
+            Retry::Never,
+        ),
+        (
+            "ERR ACL failure in script: User app has no permissions to run the 'time' command",
+            PermissionDenied,
+            Retry::Never,
+        ),
+        ("ERR Error running script (call to f_0f2c): @user_script:1: Script killed by user", Unavailable, SOON),
         ("SOMETHING new", Unexpected, Retry::Never),
     ];
     for (line, kind, retry) in table {

@@ -72,6 +72,27 @@ async fn a_killed_primary_is_replaced_without_a_restart() {
     assert!(tally.slowest < Duration::from_millis(3500), "the deadline is 3 s: {:?}", tally.slowest);
 }
 
+/// Whoever is configured need not be there any more: the others were learnt.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_is_followed_when_all_nodes_that_were_configured_are_gone() {
+    let cluster = RedisCluster::start().await;
+    let seed = cluster.primary_of("k").await.unwrap().unwrap();
+    let client = open(&format!("redis+cluster://{}", seed.address())).await.unwrap();
+    assert!(set(&client, "k").await);
+    seed.kill();
+    let other = async || matches!(cluster.primary_of("k").await, Ok(Some(now)) if now.address() != seed.address());
+    let election = until(Duration::from_secs(30), other).await;
+    let after = until(Duration::from_secs(10), async || set(&client, "k").await).await;
+    println!("cluster, seed gone: elected after {election:?}, written again {after:?} after that");
+    let new = cluster.primary_of("k").await.unwrap().unwrap();
+    // What is left of the slots moves on once more, to where nobody was ever configured.
+    for key in ["k", "a", "b", "c", "d"] {
+        assert!(until(Duration::from_secs(10), async || set(&client, key).await).await < Duration::from_secs(3));
+    }
+    assert_ne!(new.address(), seed.address());
+    assert!(client.health().await.backend.ends_with("3 masters"));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_planned_failover_loses_and_repeats_nothing() {
     let cluster = RedisCluster::start().await;

@@ -6,6 +6,7 @@ use statehouse_core::{ErrorKind, Result};
 use statehouse_redis::redis::cmd;
 use statehouse_redis::{Idempotence, RedisClient};
 use statehouse_testkit::{Direction, FaultProxy, RedisServer};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::load::Load;
 use crate::{open, until};
@@ -195,6 +196,66 @@ async fn an_answer_that_is_no_redis_is_an_error_within_the_deadline() {
     println!("not Redis: {error} after {:?}", begun.elapsed());
     assert!(begun.elapsed() < Duration::from_millis(3500));
     assert!([ErrorKind::Unexpected, ErrorKind::Unavailable].contains(&error.kind()), "{error:?}");
+}
+
+/// Logs a client in, and then sends `answer` again and again, whatever is asked.
+async fn endless(answer: &'static [u8]) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                // The commands of the handshake come at once, those of the client when it is done.
+                let mut request = vec![0; 4096];
+                let _handshake = stream.read(&mut request).await?;
+                stream.write_all(b"%1\r\n+proto\r\n:3\r\n+OK\r\n+OK\r\n").await?;
+                let _request = stream.read(&mut request).await?;
+                let chunk = answer.repeat((1 << 20) / answer.len());
+                for _ in 0..4096 {
+                    stream.write_all(&chunk).await?;
+                }
+                std::io::Result::Ok(())
+            });
+        }
+    });
+    format!("redis://{address}?max_answer=1MiB&deadline=3s")
+}
+
+/// The largest that this process has been, in KiB.
+fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_without_end_is_cut_off_before_it_fills_the_memory() {
+    for answer in [&b"+"[..], b"*9\r\n", b"$1\r\nx\r\n-", b"*1000\r\n+a\r\n", b"$999999999999\r\n", b"x"] {
+        let (before, begun) = (peak(), Instant::now());
+        let error = open(&endless(answer).await).await.unwrap_err();
+        let grown = peak().saturating_sub(before);
+        println!("endless {:?}: {error} after {:?}, {grown} KiB", String::from_utf8_lossy(answer), begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_millis(4500));
+        // Other tests run in this process; without a bound it is a gigabyte a second.
+        assert!(grown < 300 << 10, "{grown} KiB");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_above_the_limit_is_too_large_and_others_go_on() {
+    let server = RedisServer::start().await;
+    let client = open(&format!("{}?max_answer=1MiB", server.url())).await.unwrap();
+    let set = |key: &'static str, length: usize| cmd("SET").arg(key).arg(vec![b'x'; length]).clone();
+    client.query::<()>(&set("large", 2 << 20), YES).await.unwrap();
+    client.query::<()>(&set("fits", 1_000_000), YES).await.unwrap();
+    for _ in 0..3 {
+        let error = client.query::<Vec<u8>>(cmd("GET").arg("large"), YES).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TooLarge, "{error:?}");
+        assert!(!error.is_retryable() && error.to_string().contains("1048576 bytes"), "{error}");
+        let fits: Vec<u8> = client.query(cmd("GET").arg("fits"), YES).await.unwrap();
+        assert_eq!(fits.len(), 1_000_000);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

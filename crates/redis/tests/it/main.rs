@@ -6,6 +6,7 @@ mod away;
 mod cluster;
 mod crowd;
 mod faults;
+mod health;
 mod load;
 mod sentinel;
 mod single;

@@ -85,14 +85,3 @@ async fn a_wrong_authority_file_is_named() {
         assert!(error.to_string().contains(path), "{error}");
     }
 }
-
-#[tokio::test]
-async fn tls_to_a_server_without_it_and_the_reverse_fail_within_the_deadline() {
-    let server = RedisServer::builder().tls().start().await;
-    let reverse = server.tls_url().replace("rediss:", "redis:");
-    for url in [format!("rediss://{}", server.address()), reverse] {
-        let error = open(&url).await.unwrap_err();
-        let kinds = [ErrorKind::Unavailable, ErrorKind::Timeout, ErrorKind::Unexpected];
-        assert!(kinds.contains(&error.kind()), "{url}: {error:?}");
-    }
-}

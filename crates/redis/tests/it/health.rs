@@ -1,0 +1,282 @@
+//! What health and opening say of servers that are ill, old, full, or of the wrong kind.
+
+use std::error::Error as _;
+use std::time::{Duration, Instant};
+
+use statehouse_core::{Error, ErrorKind, Health, HealthStatus};
+use statehouse_redis::redis::cmd;
+use statehouse_redis::{Contents, Idempotence, RedisClient, RedisScript};
+use statehouse_testkit::{FaultProxy, RedisCluster, RedisSentinel, RedisServer};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::{open, until};
+
+const YES: Idempotence = Idempotence::Idempotent;
+
+/// A prober gives up after a second. The rest is for a machine that is busy with other tests.
+const OVER_WITHIN: Duration = Duration::from_millis(1200);
+
+async fn health(client: &RedisClient) -> Health {
+    let begun = Instant::now();
+    let health = client.health().await;
+    assert!(begun.elapsed() < OVER_WITHIN, "{:?}: {health:?}", begun.elapsed());
+    health
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn health_is_told_within_a_second_whatever_the_server_does() {
+    let server = RedisServer::start().await;
+    let proxy = FaultProxy::start(server.address());
+    // With timeouts as long as somebody may have set them.
+    let patient = "?timeout=20s&deadline=60s&connect_timeout=10s";
+    let client = open(&format!("{}{patient}", proxy.url(&server.url()))).await.unwrap();
+    assert_eq!(health(&client).await.status, HealthStatus::Up);
+    let down = async |when: &str| {
+        let health = health(&client).await;
+        assert_eq!(health.status, HealthStatus::Down, "{when}");
+        let error = health.error.unwrap();
+        assert!([ErrorKind::Timeout, ErrorKind::Unavailable].contains(&error.kind()), "{when}: {error:?}");
+    };
+    let up = async |when: &str| {
+        let again = until(Duration::from_secs(20), async || client.health().await.is_up()).await;
+        println!("health: up again {again:?} after {when}");
+    };
+    server.pause();
+    down("paused, and nobody knows").await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    down("paused, and known to be away").await;
+    server.resume();
+    up("a pause").await;
+    proxy.black_hole();
+    down("in a black hole").await;
+    proxy.heal();
+    up("a black hole").await;
+    proxy.cut();
+    down("refusing connections").await;
+    proxy.heal();
+    up("refused connections").await;
+    server.kill();
+    down("gone").await;
+    server.restart().await;
+    up("a restart").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn health_of_groups_is_told_within_a_second_when_all_of_them_hang() {
+    let (cluster, group) = tokio::join!(RedisCluster::start(), RedisSentinel::start());
+    let (of_cluster, of_group) = (open(&cluster.url()).await.unwrap(), open(&group.url()).await.unwrap());
+    assert!(health(&of_cluster).await.is_up() && health(&of_group).await.is_up());
+    cluster.pause();
+    group.pause();
+    for _ in 0..3 {
+        assert_eq!(health(&of_cluster).await.status, HealthStatus::Down);
+        assert_eq!(health(&of_group).await.status, HealthStatus::Down);
+    }
+    cluster.resume();
+    group.resume();
+}
+
+#[tokio::test]
+async fn a_replica_is_not_up() {
+    let server = RedisServer::start().await;
+    let client = open(&server.url()).await.unwrap();
+    assert!(health(&client).await.is_up());
+    server.command(&["REPLICAOF", "127.0.0.1", "1"]).await.unwrap();
+    let ill = health(&client).await;
+    assert_eq!(ill.status, HealthStatus::Degraded, "{ill:?}");
+    assert!(ill.error.unwrap().to_string().contains("is a replica and refuses writes"));
+    server.command(&["REPLICAOF", "NO", "ONE"]).await.unwrap();
+    assert!(health(&client).await.is_up());
+}
+
+#[tokio::test]
+async fn memory_without_room_is_not_up_and_neither_is_a_server_that_evicts_what_must_stay() {
+    let server = RedisServer::builder().max_memory(4 << 20, "noeviction").start().await;
+    let client = open(&server.url()).await.unwrap();
+    let of = async |contents| client.health_of(contents).await;
+    assert!(of(Contents::MayVanish).await.is_up() && of(Contents::MustStay).await.is_up());
+    for n in 0.. {
+        let set = client.query::<()>(cmd("SET").arg(n).arg(vec![0_u8; 30_000]), YES).await;
+        if set.is_err() {
+            break;
+        }
+    }
+    for contents in [Contents::MayVanish, Contents::MustStay] {
+        let full = of(contents).await;
+        assert_eq!(full.status, HealthStatus::Degraded, "{full:?}");
+        assert!(full.error.unwrap().to_string().contains("evicts nothing"));
+    }
+    for policy in ["allkeys-lru", "volatile-ttl"] {
+        server.command(&["CONFIG", "SET", "maxmemory-policy", policy]).await.unwrap();
+        let (cache, sessions) = (of(Contents::MayVanish).await, of(Contents::MustStay).await);
+        assert_eq!((cache.status, sessions.status), (HealthStatus::Up, HealthStatus::Degraded), "{policy}");
+        assert!(sessions.error.unwrap().to_string().contains("noeviction"));
+    }
+    server.command(&["CONFIG", "SET", "maxmemory", "0"]).await.unwrap();
+    assert!(of(Contents::MustStay).await.is_up());
+}
+
+#[tokio::test]
+async fn a_user_that_may_ask_nothing_about_the_server_can_work_and_is_up() {
+    let server = RedisServer::builder().acl_user("app", "pw", "~* +@all -info -role -config").start().await;
+    let client = open(&server.url()).await.unwrap();
+    assert!(health(&client).await.is_up());
+    client.query::<()>(cmd("SET").arg("k").arg("v"), YES).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_script_may_not_do_is_permission_denied() {
+    let server = RedisServer::builder().acl_user("app", "pw", "~app:* +@all -time").start().await;
+    let client = open(&server.url()).await.unwrap();
+    let time = RedisScript::new("return redis.call('TIME')");
+    let other = RedisScript::new("return redis.call('GET', 'other')");
+    let errors = [
+        time.key("app:k").run::<Vec<String>>(&client, YES).await.unwrap_err(),
+        other.key("app:k").run::<Option<String>>(&client, YES).await.unwrap_err(),
+        client.query_dated::<Option<String>>(cmd("GET").arg("app:k")).await.unwrap_err(),
+        client.query::<()>(cmd("SET").arg("k").arg("v"), YES).await.unwrap_err(),
+    ];
+    for error in errors {
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error:?}");
+        assert!(error.to_string().contains("does not allow this user"), "{error}");
+    }
+}
+
+/// A server that somebody's script keeps busy says so: it is asked until the deadline, and not given up before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_busy_server_is_asked_until_the_deadline() {
+    let server = RedisServer::builder().arg("--lua-time-limit", "100").start().await;
+    let client = open(&server.url()).await.unwrap();
+    let endless = async {
+        let _killed = server.command(&["EVAL", "while true do end", "0"]).await;
+    };
+    let work = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let begun = Instant::now();
+        let error = client.query::<()>(cmd("SET").arg("k").arg("v"), YES).await.unwrap_err();
+        println!("busy: {error} after {:?}", begun.elapsed());
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+        assert!(error.to_string().contains("busy"), "{error}");
+        assert!(begun.elapsed() > Duration::from_millis(1500), "given up after {:?}", begun.elapsed());
+        assert_eq!(health(&client).await.status, HealthStatus::Down);
+        let set = cmd("SET").arg("k").arg("v").clone();
+        let asking = client.query::<()>(&set, YES);
+        let killing = async {
+            tokio::time::sleep(Duration::from_millis(1000)).await;
+            server.command(&["SCRIPT", "KILL"]).await.unwrap();
+        };
+        let (answer, ()) = tokio::join!(asking, killing);
+        answer.unwrap();
+    };
+    tokio::join!(endless, work);
+}
+
+/// As much of a server as opening asks for: it says that it is of this version.
+async fn stub(version: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            tokio::spawn(answer(client, version));
+        }
+    });
+    format!("redis://{address}")
+}
+
+async fn answer(client: TcpStream, version: &str) -> std::io::Result<()> {
+    let mut client = BufReader::new(client);
+    loop {
+        let mut words = Vec::new();
+        for _ in 0..number(&mut client).await? {
+            let mut word = vec![0; number(&mut client).await? + 2];
+            client.read_exact(&mut word).await?;
+            words.push(String::from_utf8_lossy(&word).trim_end().to_ascii_uppercase());
+        }
+        let info = format!("# Server\r\nredis_version:{version}\r\nredis_mode:standalone\r\n");
+        let answer = match words[0].as_str() {
+            "HELLO" => "%1\r\n+proto\r\n:3\r\n".to_owned(),
+            "PING" => "+PONG\r\n".to_owned(),
+            "INFO" if version.is_empty() => "-NOPERM no\r\n".to_owned(),
+            "INFO" => format!("${}\r\n{info}\r\n", info.len()),
+            _ => "+OK\r\n".to_owned(),
+        };
+        client.write_all(answer.as_bytes()).await?;
+    }
+}
+
+async fn number(client: &mut BufReader<TcpStream>) -> std::io::Result<usize> {
+    let mut line = String::new();
+    if client.read_line(&mut line).await? == 0 {
+        return Err(std::io::ErrorKind::UnexpectedEof.into());
+    }
+    line[1..].trim_end().parse().map_err(std::io::Error::other)
+}
+
+#[tokio::test]
+async fn a_server_that_is_too_old_is_refused_in_words() {
+    for old in ["5.0.14", "6.0.16", "6.1.0"] {
+        let error = open(&stub(old).await).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error:?}");
+        let text = error.to_string();
+        assert!(text.contains(&format!("is version {}", &old[..3])) && text.contains("6.2 or newer"), "{text}");
+        assert_eq!(error.setting(), Some("STATEHOUSE_CACHE_URL"));
+    }
+    for fine in ["6.2.0", "7.0.15", "7.2.4", "8.4.0", "255.255.255", "", "unknown"] {
+        open(&stub(fine).await).await.unwrap();
+    }
+}
+
+/// What somebody sees who configured it wrong: the server, the setting and what is wrong, each once.
+fn assert_tells(error: &Error, place: &str, what: &str) {
+    let text = error.to_string();
+    assert!(text.contains(place) && text.contains(what), "{text}");
+    assert!(text.contains("(setting STATEHOUSE_CACHE_URL)"), "{text}");
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        assert!(!text.contains(&source.to_string()), "{text} says its cause {source} already");
+        cause = source.source();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn errors_of_opening_name_the_server_the_setting_and_what_is_wrong() {
+    let gone = RedisServer::start().await;
+    let address = gone.address().to_owned();
+    drop(gone);
+    let error = open(&format!("redis://{address}?deadline=1s")).await.unwrap_err();
+    assert_tells(&error, &address, "nothing listens");
+    let error = open("redis://no-such-host.invalid?deadline=1s").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert_tells(&error, "no-such-host.invalid:6379", "does not resolve");
+    let server = RedisServer::builder().password("right").start().await;
+    let error = open(&format!("redis://{}", server.address())).await.unwrap_err();
+    assert_tells(&error, server.address(), "requires a password");
+    let error = open(&format!("redis://:wrong@{}", server.address())).await.unwrap_err();
+    assert_tells(&error, server.address(), "user or password is wrong");
+    let error = open(&format!("{}/99", server.url())).await.unwrap_err();
+    assert_tells(&error, server.address(), "no database of that number");
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let silent = silent.local_addr().unwrap().to_string();
+    let error = open(&format!("redis://{silent}?deadline=1s")).await.unwrap_err();
+    assert_tells(&error, &silent, "");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_wrong_side_of_tls_is_named() {
+    let server = RedisServer::builder().tls().start().await;
+    let (secure, plain) = (server.tls_url(), server.url());
+    let (cluster, group) = (RedisCluster::shared().await.url(), RedisSentinel::shared().await.url());
+    let cases = [
+        (secure.replace("rediss:", "redis:").replace("localhost", "127.0.0.1"), "use rediss: in place of redis:"),
+        (plain.replace("redis:", "rediss:"), "use redis: in place of rediss:"),
+        (cluster.replace("redis+", "rediss+"), "use redis: in place of rediss:"),
+        (group.replace("redis+", "rediss+"), "use redis: in place of rediss:"),
+    ];
+    for (url, advice) in cases {
+        let error = open(&url).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{url}: {error:?}");
+        assert_tells(&error, "127.0.0.1:", advice);
+        println!("{url}: {error}");
+    }
+}
