@@ -1,5 +1,6 @@
 // What every page has; the rest starts only where its form is.
 import { startDraft } from "./draft.js";
+import { startForm } from "./forms.js";
 import { startPicker } from "./picker.js";
 import { startUpload } from "./upload.js";
 
@@ -18,6 +19,19 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+// What was done is said once: a page that is loaded again, or bookmarked, does not say it.
+const said = document.querySelector("[data-said]");
+if (said) {
+  history.replaceState(null, "", location.pathname);
+  // A message that is there from the beginning is read by nobody; one that comes is.
+  const message = said.matches("[role=status]") ? said : said.querySelector("[role=status]");
+  const words = message.textContent;
+  message.textContent = "";
+  setTimeout(() => (message.textContent = words), 100);
+}
+
 for (const form of document.querySelectorAll("form.picker")) startPicker(form);
-for (const form of document.querySelectorAll("form.note-form")) startDraft(form);
 for (const form of document.querySelectorAll("form.upload")) startUpload(form);
+for (const form of document.querySelectorAll("form[action^='/patients/'][method=post]:not(.upload)")) {
+  startForm(form, form.matches(".note-form") ? startDraft(form) : undefined);
+}

@@ -1,39 +1,49 @@
-// Keeps a half-filled note in the session while it is being typed, so that it outlives the page and the server.
-import { reason, sessionEnded, tokenHeader } from "./http.js";
+// Keeps a half-written note while it is being typed, so that it outlives the page, the session and the server.
+import { send } from "./http.js";
 
 const PAUSE = 500; // milliseconds without a key before the draft is kept
+const AGAIN = 4000; // milliseconds before a draft that could not be kept is sent again
 
+/** Returns what the form has to wait for before it is sent. */
 export function startDraft(form) {
   const text = form.querySelector("textarea");
   const status = form.querySelector("[role=status]");
   let timer = 0;
   let sent = Promise.resolve();
-  let sending = 0;
+  let kept = text.value;
 
   async function keep() {
-    const body = new URLSearchParams({ id: form.elements.id.value, text: text.value });
-    sending += 1;
-    try {
-      const response = await fetch(form.dataset.draft, { method: "PUT", headers: tokenHeader, body });
-      if (response.ok) status.textContent = "Draft kept.";
-      else if (!sessionEnded(response.status)) status.textContent = `Draft not kept: ${await reason(response)}`;
-    } catch {
-      status.textContent = "Draft not kept: the server cannot be reached.";
-    }
-    sending -= 1;
+    const value = text.value;
+    const fields = { id: form.elements.id.value, text: value };
+    const answer = await send(form.dataset.draft, { method: "PUT", fields });
+    if (answer.ok) {
+      kept = value;
+      status.textContent = "Draft kept.";
+    } else if (answer.status === 0 || answer.status >= 500) {
+      status.textContent = `Draft not kept yet, trying again: ${answer.body.error}`;
+      later(AGAIN);
+    } else if (answer.status === 401) status.textContent = "Draft not kept: log in again to keep it.";
+    else status.textContent = `Draft not kept: ${answer.body.error}`;
+  }
+
+  // One after another: an older draft must not arrive after a newer one.
+  function later(pause) {
+    clearTimeout(timer);
+    timer = setTimeout(() => (sent = sent.then(keep)), pause);
   }
 
   text.addEventListener("input", () => {
     status.textContent = "";
-    clearTimeout(timer);
-    // One after another: an older draft must not arrive after a newer one.
-    timer = setTimeout(() => (sent = sent.then(keep)), PAUSE);
+    later(PAUSE);
   });
-  form.addEventListener("submit", (event) => {
-    clearTimeout(timer);
-    if (sending === 0) return;
+  const ask = (event) => {
+    if (text.value !== kept) event.preventDefault();
+  };
+  addEventListener("beforeunload", ask);
+  form.addEventListener("saved", () => removeEventListener("beforeunload", ask));
+  return () => {
     // A draft that arrived after the note would be shown as another note, half written.
-    event.preventDefault();
-    sent.then(() => form.submit());
-  });
+    clearTimeout(timer);
+    return sent;
+  };
 }

@@ -1,21 +1,62 @@
-const csrf = document.querySelector("meta[name=csrf]")?.content ?? "";
+// Requests that change something: they outlive a session that ended, and what went wrong comes back in words.
+import { logInAgain } from "./session.js";
 
-/** The headers of a request that changes something. */
-export const tokenHeader = { "X-CSRF-Token": csrf };
+const meta = (name) => document.querySelector(`meta[name=${name}]`);
+export const UNREACHABLE = "The server cannot be reached. What you typed is still here; try again.";
 
-/** Whether the answer says that the session ended; if so, the page asks to log in again. */
-export function sessionEnded(status) {
-  if (status !== 401) return false;
-  const here = encodeURIComponent(location.pathname + location.search);
-  location.assign(`/login?next=${here}`);
+/** The headers of a request that changes something, with the token as it is now. */
+export const tokenHeader = () => ({ "X-CSRF-Token": meta("csrf")?.content ?? "" });
+
+/** Everything on the page that shows the token shows this one from now on. */
+export function takeToken(token) {
+  meta("csrf").content = token;
+  for (const input of document.querySelectorAll("input[name=csrf]")) input.value = token;
+}
+
+/** The token of the session as it is now, if the same person is logged in. */
+async function freshToken() {
+  const me = await (await fetch("/api/me", { headers: { Accept: "application/json" } })).json();
+  if (me.login !== meta("login")?.content) return false;
+  takeToken(me.csrf);
   return true;
+}
+
+/** Whether an answer says that the session ended or got another token, and that has been mended meanwhile. */
+export async function mended(status, body) {
+  if (status === 401) return logInAgain();
+  return status === 403 && body?.code === "stale" && freshToken();
+}
+
+/**
+ * Sends a request, once more if its session had ended. Never throws: without an answer the status is 0, and what went
+ * wrong is in `body.error`.
+ */
+export async function send(url, { method = "POST", fields } = {}) {
+  for (let tries = 2; ; tries -= 1) {
+    const headers = { Accept: "application/json", ...tokenHeader() };
+    const body = new URLSearchParams(fields);
+    body.delete("csrf");
+    let answer;
+    try {
+      const response = await fetch(url, { method, headers, body });
+      answer = { ok: response.ok, status: response.status, body: await content(response) };
+      if (tries > 1 && (await mended(answer.status, answer.body))) continue;
+    } catch {
+      answer = { ok: false, status: 0, body: { error: UNREACHABLE } };
+    }
+    return answer;
+  }
+}
+
+async function content(response) {
+  try {
+    return await response.json();
+  } catch {
+    return response.ok ? {} : { error: `The server answered ${response.status}. What you typed is still here; try again.` };
+  }
 }
 
 /** What went wrong, from the server's own words where it gave any. */
 export async function reason(response) {
-  try {
-    return (await response.json()).error;
-  } catch {
-    return `The server answered ${response.status}.`;
-  }
+  return (await content(response)).error;
 }

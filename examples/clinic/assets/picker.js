@@ -1,8 +1,12 @@
 // A combobox as the WAI-ARIA Authoring Practices describe it: the focus stays in the input, and the arrow keys move
 // through the options.
-import { reason, sessionEnded } from "./http.js";
+import { showError } from "./forms.js";
+import { mended, reason } from "./http.js";
 
 const PAUSE = 120; // milliseconds without a key before a search
+const SAY_AFTER = 300; // milliseconds without an answer before the page says that it is searching
+const SLOW_AFTER = 2500; // … and that this takes longer than it should
+const GIVE_UP_AFTER = 10000;
 
 export function startPicker(form) {
   const input = form.querySelector("input[role=combobox]");
@@ -32,7 +36,15 @@ export function startPicker(form) {
     input.removeAttribute("aria-activedescendant");
   }
 
+  /** A category is no diagnosis: choosing one shows the codes below it. */
   function choose(option) {
+    if (option.dataset.billable !== "true") {
+      input.value = option.dataset.code;
+      chosen = "";
+      input.focus();
+      search();
+      return;
+    }
     input.value = chosen = option.dataset.value;
     chapter = "";
     close();
@@ -40,14 +52,15 @@ export function startPicker(form) {
     input.focus();
   }
 
-  function show({ total, chapters, hits }) {
+  function show({ total, chapters, hits, partial }) {
     list.replaceChildren(...hits.map(toOption));
     chips.replaceChildren(...chapters.map(toChip));
     list.hidden = hits.length === 0;
     chips.hidden = chapters.length === 0;
     input.setAttribute("aria-expanded", String(hits.length > 0));
     activate(list.firstElementChild);
-    status.textContent = total === 0 ? "Nothing found." : `${total} found.`;
+    const most = partial ? "Nothing has all of these words; most of them:" : "";
+    status.textContent = total === 0 ? "Nothing found. Try other words, or fewer." : `${most} ${total} found.`.trim();
   }
 
   function toOption(hit, index) {
@@ -55,12 +68,19 @@ export function startPicker(form) {
     option.id = `option-${index}`;
     option.role = "option";
     option.setAttribute("aria-selected", "false");
+    option.dataset.code = hit.code;
+    option.dataset.billable = hit.billable;
     option.dataset.value = `${hit.code} ${hit.title.map(([text]) => text).join("")}`;
     const code = document.createElement("code");
     code.textContent = hit.code;
     const title = document.createElement("span");
     title.append(...marked(hit.title));
     option.append(code, title);
+    if (!hit.billable) {
+      const category = document.createElement("small");
+      category.textContent = "A category: choose it to see its codes.";
+      option.append(category);
+    }
     for (const term of hit.terms) {
       const line = document.createElement("small");
       line.append(...marked(term));
@@ -89,29 +109,48 @@ export function startPicker(form) {
   async function search() {
     running.abort();
     running = new AbortController();
+    const mine = running;
     const typed = input.value.trim();
     if (typed === "") {
       close();
       status.textContent = "";
       return;
     }
-    const query = new URLSearchParams({ q: input.value, chapter });
+    const say = (words) => () => (status.textContent = words);
+    const timers = [
+      setTimeout(say("Searching …"), SAY_AFTER),
+      setTimeout(say("Still searching; this takes longer than usual …"), SLOW_AFTER),
+      setTimeout(() => mine.abort("late"), GIVE_UP_AFTER),
+    ];
     try {
-      const response = await fetch(`/api/concepts?${query}`, { signal: running.signal });
-      if (response.ok) show(await response.json());
-      else if (!sessionEnded(response.status)) {
-        close();
-        status.textContent = await reason(response);
-      }
-    } catch (error) {
-      if (error.name === "AbortError") return;
+      await ask(new URLSearchParams({ q: input.value, chapter }), mine.signal);
+    } catch {
+      if (running !== mine || (mine.signal.aborted && mine.signal.reason !== "late")) return;
       close();
-      status.textContent = "The server cannot be reached.";
+      status.textContent = mine.signal.aborted
+        ? "The search does not answer. Type on, or press Enter after a code."
+        : "The server cannot be reached. Type on to try again.";
+    } finally {
+      timers.forEach(clearTimeout);
+    }
+  }
+
+  async function ask(query, signal) {
+    const headers = { Accept: "application/json" };
+    const response = await fetch(`/api/concepts?${query}`, { headers, signal });
+    if (response.ok) {
+      const found = await response.json();
+      if (!signal.aborted) show(found);
+    } else if (await mended(response.status)) await search();
+    else {
+      close();
+      status.textContent = await reason(response);
     }
   }
 
   input.addEventListener("input", () => {
     chosen = "";
+    showError(form);
     clearTimeout(timer);
     timer = setTimeout(search, PAUSE);
   });
@@ -136,7 +175,6 @@ export function startPicker(form) {
   });
 
   close();
-  if (location.hash === "#diagnoses") input.focus();
 }
 
 function marked(segments) {

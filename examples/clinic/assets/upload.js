@@ -1,5 +1,6 @@
 // Sends a file as the body of a request, because only that tells how far it got.
-import { sessionEnded, tokenHeader } from "./http.js";
+import { showError } from "./forms.js";
+import { mended, tokenHeader, UNREACHABLE } from "./http.js";
 
 export function startUpload(form) {
   const input = form.querySelector("input[type=file]");
@@ -7,37 +8,42 @@ export function startUpload(form) {
   const bar = form.querySelector("progress");
   const status = form.querySelector("[role=status]");
 
-  function finish(message) {
+  /** The file stays chosen: whoever tries again need not look for it. */
+  function fail(words) {
     bar.hidden = true;
     button.disabled = false;
-    status.textContent = message;
+    status.textContent = "";
+    showError(form, words, "file");
+  }
+
+  function upload(file, tries) {
+    const request = new XMLHttpRequest();
+    request.open("POST", `${form.action}?${new URLSearchParams({ name: file.name })}`);
+    request.setRequestHeader("Content-Type", file.type || "application/octet-stream");
+    request.setRequestHeader("Accept", "application/json");
+    for (const [name, value] of Object.entries(tokenHeader())) request.setRequestHeader(name, value);
+    request.responseType = "json";
+    request.upload.addEventListener("progress", ({ loaded, total }) => {
+      bar.value = total > 0 ? loaded / total : 0;
+      status.textContent = `${Math.floor(bar.value * 100)} %`;
+    });
+    request.addEventListener("load", async () => {
+      if (request.status === 201) location.assign(`${location.pathname}?attached=${request.response.id}`);
+      else if (tries > 1 && (await mended(request.status, request.response))) upload(file, tries - 1);
+      else fail(request.response?.error ?? `The server answered ${request.status}. Try again.`);
+    });
+    request.addEventListener("error", () => fail(UNREACHABLE));
+    bar.value = 0;
+    request.send(file);
   }
 
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     const file = input.files[0];
     if (!file) return;
-    const request = new XMLHttpRequest();
-    request.open("POST", `${form.action}?${new URLSearchParams({ name: file.name })}`);
-    request.setRequestHeader("Content-Type", file.type || "application/octet-stream");
-    for (const [name, value] of Object.entries(tokenHeader)) request.setRequestHeader(name, value);
-    request.responseType = "json";
-    request.upload.addEventListener("progress", ({ loaded, total }) => {
-      bar.value = total > 0 ? loaded / total : 0;
-      status.textContent = `${Math.floor(bar.value * 100)} %`;
-    });
-    request.addEventListener("load", () => {
-      if (request.status === 201) {
-        location.hash = "documents";
-        location.reload();
-      } else if (!sessionEnded(request.status)) {
-        finish(request.response?.error ?? `The server answered ${request.status}.`);
-      }
-    });
-    request.addEventListener("error", () => finish("The server cannot be reached."));
-    bar.value = 0;
+    showError(form);
     bar.hidden = false;
     button.disabled = true;
-    request.send(file);
+    upload(file, 2);
   });
 }

@@ -1,20 +1,24 @@
 //! What the handlers share.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use futures_util::future::try_join_all;
 use statehouse::cache::TypedCache;
 use statehouse::files::Files;
-use statehouse::session::{Authority, Session, SessionKey, SessionLayer, Sessions};
+use statehouse::session::{Authority, Session, SessionKey, SessionLayer, Sessions, Snapshot};
 use statehouse::{Capabilities, ErrorKind, Health, Services};
 
-use crate::db::{Database, Login};
+use crate::db::{Attempt, Database, Login, Staff};
 use crate::error::{AppError, Result, SOON};
 use crate::metrics::{Metrics, Reads};
+use crate::outages;
 use crate::settings::Settings;
 use crate::terminology::Concepts;
+use crate::turnstile::Turnstile;
 use crate::wiring::Wiring;
 
 /// How many diagnoses are active, by the number of the chapter.
@@ -29,10 +33,18 @@ pub(crate) struct App {
     pub(crate) concepts: Concepts,
     counts: TypedCache<Counts>,
     count_reads: Reads,
+    staff: TypedCache<Option<Staff>>,
+    staff_reads: Reads,
+    turnstile: Turnstile,
     pub(crate) metrics: Metrics,
     pub(crate) started: Instant,
     draining: AtomicBool,
 }
+
+/// How many log-ins are looked at side by side: while one's password is checked, others ask the database.
+const CHECKS_AT_A_TIME: usize = 4;
+/// How long somebody waits for their turn to log in.
+const TURN_WITHIN: Duration = Duration::from_secs(10);
 
 /// A session that is alive.
 pub(crate) struct LiveLogin {
@@ -55,6 +67,9 @@ impl App {
             concepts: Concepts::new(wiring.concepts, wiring.chapter_counts, settings.edition),
             counts: wiring.counts,
             count_reads: Reads::default(),
+            staff: wiring.staff,
+            staff_reads: Reads::default(),
+            turnstile: Turnstile::new(CHECKS_AT_A_TIME),
             metrics: Metrics::default(),
             started: Instant::now(),
             draining: AtomicBool::new(false),
@@ -88,11 +103,11 @@ impl App {
         match cached {
             Ok(counts) => Ok(counts),
             Err(error) if error.kind() == ErrorKind::LoadFailed => {
-                tracing::warn!(%error, "the diagnoses could not be counted");
+                outages::failed("the database", &error);
                 Err(AppError::unavailable("The database is out of reach. Try again in a moment.", SOON))
             }
             Err(error) => {
-                tracing::warn!(%error, "counting without the cache");
+                outages::failed("the cache", &error);
                 Ok(Arc::new(self.count_active().await?))
             }
         }
@@ -107,25 +122,88 @@ impl App {
     /// expire; the diagnosis itself is in the database.
     pub(crate) async fn diagnoses_changed(&self) {
         if let Err(error) = self.counts.invalidate("active").await {
-            tracing::warn!(%error, "the counts could not be invalidated");
+            outages::failed("the cache", &error);
         }
     }
 
-    /// Where a member of staff is logged in. Forgets what has expired.
+    /// Whose password this is. Refuses whoever has guessed too often, and what nobody waits for any more.
+    pub(crate) async fn admit(&self, login: &str, password: &str, from: IpAddr) -> Result<Staff> {
+        let busy =
+            || AppError::unavailable("Too many people are logging in at the moment. Try again in a few seconds.", SOON);
+        let turn = tokio::time::timeout(TURN_WITHIN, self.turnstile.turn(from)).await;
+        let Ok(Ok(_turn)) = turn else { return Err(busy()) };
+        let attempt = Attempt::of(login, from);
+        if let Some(wait) = self.database.count_attempt(&attempt).await? {
+            tracing::warn!(target: "clinic::security", %from, "too many log-ins failed: refused for a time");
+            let minutes = wait.as_secs().div_ceil(60).max(1);
+            let words = format!("Too many log-ins failed. Try again in {minutes} min.");
+            return Err(AppError::too_many(words, wait));
+        }
+        let Some(staff) = self.database.log_in(login, password).await? else {
+            tracing::warn!(target: "clinic::security", %from, "a log-in failed: no such login, or another password");
+            return Err(AppError::wrong_password());
+        };
+        self.database.forgive_attempt(&attempt).await?;
+        Ok(staff)
+    }
+
+    /// The member of staff with this number, as of some seconds ago; `None` if they were dismissed.
+    pub(crate) async fn staff(&self, id: i64) -> Result<Option<Staff>> {
+        self.staff_reads.read();
+        let load = || {
+            self.staff_reads.load();
+            self.database.staff(id)
+        };
+        match self.staff.get_or_load(id.to_string(), load).await {
+            Ok(staff) => Ok((*staff).clone()),
+            Err(error) if error.kind() == ErrorKind::LoadFailed => Err(AppError::from(error)),
+            // Without the cache.
+            Err(_) => Ok(self.database.staff(id).await?),
+        }
+    }
+
+    /// Where a member of staff is logged in. Forgets what has expired. Asks for many sessions at a time.
     pub(crate) async fn live_logins(&self, staff: i64) -> Result<Vec<LiveLogin>> {
+        let mut logins = self.database.logins(staff).await?.into_iter();
         let mut live = Vec::new();
-        for login in self.database.logins(staff).await? {
-            let snapshot = self.sessions.store().load(&session_key(&login.session_key)?).await?.found();
-            let owner = snapshot.as_ref().and_then(|snapshot| snapshot.record().principal());
-            match snapshot {
-                Some(ref snapshot) if owner.is_some_and(|owner| owner.as_str() == staff.to_string()) => {
-                    let last_used = i64::try_from(snapshot.last_seen().as_micros() / 1_000).unwrap_or(i64::MAX);
-                    live.push(LiveLogin { login, last_used });
+        loop {
+            let some = logins.by_ref().take(16).map(|login| self.live_login(staff, login));
+            let some: Vec<_> = some.collect();
+            if some.is_empty() {
+                return Ok(live);
+            }
+            live.extend(try_join_all(some).await?.into_iter().flatten());
+        }
+    }
+
+    async fn live_login(&self, staff: i64, login: Login) -> Result<Option<LiveLogin>> {
+        let snapshot = self.sessions.store().load(&session_key(&login.session_key)?).await?.found();
+        let mine = |snapshot: &Snapshot| {
+            snapshot.record().principal().is_some_and(|owner| owner.as_str() == staff.to_string())
+        };
+        let Some(snapshot) = snapshot.filter(mine) else {
+            self.database.remove_login(staff, &login.session_key).await?;
+            return Ok(None);
+        };
+        let last_used = i64::try_from(snapshot.last_seen().as_micros() / 1_000).unwrap_or(i64::MAX);
+        Ok(Some(LiveLogin { login, last_used }))
+    }
+
+    /// Removes the rows of sessions that began before this time and are no more. Says how many.
+    pub(crate) async fn sweep_logins(&self, started_before: i64) -> Result<u64> {
+        const AT_A_TIME: i64 = 200;
+        let (mut removed, mut behind) = (0, String::new());
+        loop {
+            let logins = self.database.logins_before(started_before, &behind, AT_A_TIME).await?;
+            let Some((_, last)) = logins.last() else { return Ok(removed) };
+            behind.clone_from(last);
+            for (staff, key) in &logins {
+                if self.sessions.store().load(&session_key(key)?).await?.found().is_none() {
+                    self.database.remove_login(*staff, key).await?;
+                    removed += 1;
                 }
-                _ => self.database.remove_login(staff, &login.session_key).await?,
             }
         }
-        Ok(live)
     }
 
     /// Ends a session, whoever holds its cookie.
@@ -147,8 +225,8 @@ impl App {
     }
 
     /// Every cache's name, and how it was read here.
-    pub(crate) const fn reads(&self) -> [(&'static str, &Reads); 2] {
-        [("counts", &self.count_reads), ("chapter-counts", self.concepts.reads())]
+    pub(crate) const fn reads(&self) -> [(&'static str, &Reads); 3] {
+        [("counts", &self.count_reads), ("staff", &self.staff_reads), ("chapter-counts", self.concepts.reads())]
     }
 
     async fn database_health(&self) -> Health {

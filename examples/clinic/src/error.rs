@@ -7,6 +7,8 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use statehouse::{Error, ErrorKind, Retry};
 
+use crate::outages;
+
 pub(crate) type Result<T, E = AppError> = std::result::Result<T, E>;
 
 /// A refusal or a failure. `web/errors.rs` turns it into a page or into JSON, as the request asks.
@@ -15,6 +17,10 @@ pub(crate) struct AppError {
     pub(crate) status: StatusCode,
     pub(crate) message: String,
     pub(crate) retry_after: Option<Duration>,
+    /// The field of the form that it is about.
+    pub(crate) field: Option<&'static str>,
+    /// What a script does about it.
+    pub(crate) code: Option<&'static str>,
 }
 
 /// When to try again if nobody knows better.
@@ -22,7 +28,22 @@ pub(crate) const SOON: Duration = Duration::from_secs(2);
 
 impl AppError {
     pub(crate) fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into(), retry_after: None }
+        Self { status, message: message.into(), retry_after: None, field: None, code: None }
+    }
+
+    /// What was typed in this field cannot be taken.
+    pub(crate) fn invalid(field: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, message).at(field)
+    }
+
+    /// The same, with its words beside this field.
+    pub(crate) fn at(self, field: &'static str) -> Self {
+        Self { field: Some(field), ..self }
+    }
+
+    /// Too many of these; later again.
+    pub(crate) fn too_many(message: impl Into<String>, retry_after: Duration) -> Self {
+        Self { retry_after: Some(retry_after), ..Self::new(StatusCode::TOO_MANY_REQUESTS, message) }
     }
 
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {
@@ -59,7 +80,7 @@ impl From<Error> for AppError {
             ErrorKind::InvalidInput => Self::bad_request(error.message().to_owned()),
             ErrorKind::TooLarge => Self::new(StatusCode::PAYLOAD_TOO_LARGE, error.message().to_owned()),
             ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::RateLimited | ErrorKind::OutcomeUnknown => {
-                tracing::warn!(%error, "a service is out of reach");
+                outages::failed(error.backend().unwrap_or("a service"), &error);
                 let wait = if let Retry::After(wait) = error.retry() { wait.max(SOON) } else { SOON };
                 Self::unavailable("A service that this needs is out of reach. Try again in a moment.", wait)
             }
@@ -71,7 +92,7 @@ impl From<Error> for AppError {
 impl From<sqlx::Error> for AppError {
     fn from(error: sqlx::Error) -> Self {
         if is_outage(&error) {
-            tracing::warn!(%error, "the database is out of reach");
+            outages::failed("the database", &error);
             return Self::unavailable("The database is out of reach. Try again in a moment.", SOON);
         }
         Self::internal(&error)

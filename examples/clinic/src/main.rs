@@ -9,11 +9,13 @@ mod db;
 mod error;
 mod id;
 mod metrics;
+mod outages;
 mod server;
 mod settings;
 mod sweep;
 mod terminology;
 mod time;
+mod turnstile;
 mod web;
 mod wiring;
 
@@ -21,12 +23,18 @@ use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
 use crate::app::App;
 use crate::server::Signals;
 use crate::settings::{HELP, Settings};
+use crate::terminology::Loading;
+use crate::web::Site;
+
+/// How long requests may go on after the clinic was told to stop.
+const CLOSE_WITHIN: Duration = Duration::from_secs(30);
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -63,18 +71,25 @@ async fn run(settings: Settings) -> Result<(), Failure> {
         .map_err(|error| format!("cannot listen at {}: {error}", settings.listen))?;
     make_folder(&settings.data)?;
     let app = Arc::new(App::open(&settings).await?);
-    let router = web::router(&app, settings.replica);
-    let loading = tokio::spawn(terminology::load(Arc::clone(&app)));
+    let (https, forwarded) = (settings.https, settings.forwarded);
+    let (replica, metrics_token) = (settings.replica, settings.metrics_token);
+    let router = web::router(&app, Site { replica, https, forwarded, metrics_token });
+    if https {
+        tracing::info!("people come over HTTPS: over plain HTTP nobody can log in, unless CLINIC_HTTPS is false");
+    }
+    let loading = Loading::start(Arc::clone(&app));
     let sweeping = tokio::spawn(sweep::run(Arc::clone(&app)));
+    let watching = tokio::spawn(outages::watch());
     // Before anybody is told that it listens, and after what may take long: until here Ctrl-C ends it, which loses nothing.
     let signals = Signals::listen()?;
     let listener = socket.listen(1024).map_err(|error| format!("cannot listen at {}: {error}", settings.listen))?;
     let mut stdout = std::io::stdout();
     writeln!(stdout, "listening on http://{}", listener.local_addr()?)?;
     stdout.flush()?;
-    server::serve(listener, router, signals.stop(Arc::clone(&app), settings.drain)).await?;
-    loading.abort();
+    let stop = signals.stop(Arc::clone(&app), settings.drain, loading);
+    app.services.operations().drain_within(CLOSE_WITHIN).serve_until(listener, router, stop).await?;
     sweeping.abort();
+    watching.abort();
     app.close().await?;
     Ok(())
 }

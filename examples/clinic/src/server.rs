@@ -1,17 +1,13 @@
-//! Taking an address, serving at it, and ending well.
+//! Taking an address, and being told to stop.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use tokio::net::{TcpListener, TcpSocket, lookup_host};
+use tokio::net::{TcpSocket, lookup_host};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::oneshot;
 
 use crate::app::App;
-
-/// How long requests may go on after the clinic was told to stop.
-const CLOSE_WITHIN: Duration = Duration::from_secs(30);
+use crate::terminology::Loading;
 
 /// The address, before anybody can connect to it.
 pub(crate) async fn take(listen: &str) -> std::io::Result<TcpSocket> {
@@ -21,38 +17,6 @@ pub(crate) async fn take(listen: &str) -> std::io::Result<TcpSocket> {
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     Ok(socket)
-}
-
-/// Serves until `stop` ends and the requests that are then under way have ended, too: within a time, or until Ctrl-C
-/// is pressed again.
-pub(crate) async fn serve(
-    listener: TcpListener,
-    router: Router,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
-    let (stopped, stopping) = oneshot::channel();
-    let stop = async move {
-        stop.await;
-        // Nobody waits for it if the server has failed.
-        let _unheard = stopped.send(());
-    };
-    tokio::select! {
-        served = axum::serve(listener, router).with_graceful_shutdown(stop).into_future() => served,
-        () = cut_off(stopping) => {
-            tracing::warn!("requests that were still under way are cut off");
-            Ok(())
-        }
-    }
-}
-
-async fn cut_off(stopping: oneshot::Receiver<()>) {
-    if stopping.await.is_err() {
-        std::future::pending::<()>().await;
-    }
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        () = tokio::time::sleep(CLOSE_WITHIN) => {}
-    }
 }
 
 /// Ctrl-C and SIGTERM. From the moment that they are listened for they do not end the process by themselves.
@@ -67,15 +31,15 @@ impl Signals {
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
-    /// Ends at Ctrl-C at once, and at SIGTERM after load balancers have had the time to look at `/ready`.
-    pub(crate) async fn stop(mut self, app: Arc<App>, drain: Duration) {
-        tokio::select! {
-            _ = self.interrupt.recv() => app.drain(),
-            _ = self.terminate.recv() => {
-                app.drain();
-                tokio::time::sleep(drain).await;
-            }
-        }
+    /// Ends at Ctrl-C at once, and at SIGTERM after load balancers have had the time to look at `/ready`. What is being
+    /// loaded is let go in the meantime.
+    pub(crate) async fn stop(mut self, app: Arc<App>, drain: Duration, loading: Loading) {
+        let drain = tokio::select! {
+            _ = self.interrupt.recv() => Duration::ZERO,
+            _ = self.terminate.recv() => drain,
+        };
+        app.drain();
+        tokio::join!(tokio::time::sleep(drain), loading.stop());
         tracing::info!("closing after the requests that are under way");
     }
 }

@@ -29,6 +29,10 @@ The same, and more, from the environment; a flag wins over it, and it wins over 
   CLINIC_DRAIN       seconds to go on after SIGTERM, not ready, before closing [1]
   CLINIC_HTTPS       true if people come over HTTPS: the cookie is then sent over nothing else
                      [true, unless ADDRESS is of this machine alone]
+  CLINIC_FORWARDED   true if all requests come through a load balancer that sets X-Forwarded-For: it is
+                     then believed when log-ins that fail are counted by address [false]
+  CLINIC_METRICS_TOKEN
+                     what a program on another machine shows to read /metrics, as a bearer token
   STATEHOUSE_…       where caches, sessions, files and indexes are: see the documentation of statehouse
 ";
 
@@ -42,6 +46,9 @@ pub(crate) struct Settings {
     pub(crate) drain: Duration,
     /// Whether people come over HTTPS, through a proxy that ends it.
     pub(crate) https: bool,
+    /// Whether `X-Forwarded-For` is believed.
+    pub(crate) forwarded: bool,
+    pub(crate) metrics_token: Option<String>,
     pub(crate) statehouse: Config,
 }
 
@@ -56,6 +63,8 @@ struct Given {
     replica: Option<String>,
     drain: Option<u64>,
     https: Option<bool>,
+    forwarded: Option<bool>,
+    metrics_token: Option<String>,
     statehouse: Option<Config>,
 }
 
@@ -92,6 +101,8 @@ impl Given {
     fn env(env: impl Fn(&str) -> Option<String>) -> Result<Self, Failure> {
         let drain = env("CLINIC_DRAIN").map(|text| text.parse().map_err(|_| "CLINIC_DRAIN is a number of seconds"));
         let https = env("CLINIC_HTTPS").map(|text| text.parse().map_err(|_| "CLINIC_HTTPS is true or false"));
+        let forwarded =
+            env("CLINIC_FORWARDED").map(|text| text.parse().map_err(|_| "CLINIC_FORWARDED is true or false"));
         let edition =
             env("CLINIC_EDITION").map(|text| Edition::named(&text).ok_or("CLINIC_EDITION is 2025-04 or 2026-04"));
         Ok(Self {
@@ -102,6 +113,8 @@ impl Given {
             replica: env("CLINIC_REPLICA"),
             drain: drain.transpose()?,
             https: https.transpose()?,
+            forwarded: forwarded.transpose()?,
+            metrics_token: env("CLINIC_METRICS_TOKEN"),
             statehouse: None,
         })
     }
@@ -116,6 +129,8 @@ impl Given {
             replica: self.replica.or(less.replica),
             drain: self.drain.or(less.drain),
             https: self.https.or(less.https),
+            forwarded: self.forwarded.or(less.forwarded),
+            metrics_token: self.metrics_token.or(less.metrics_token),
             statehouse: self.statehouse.or(less.statehouse),
         }
     }
@@ -129,6 +144,8 @@ impl Given {
         let embedded = Config::embedded(&data).with_namespace("clinic");
         Ok(Settings {
             https: self.https.unwrap_or_else(|| !is_local(&listen)),
+            forwarded: self.forwarded.unwrap_or(false),
+            metrics_token: self.metrics_token,
             listen,
             database,
             edition: self.edition.unwrap_or_default(),

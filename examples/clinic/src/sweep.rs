@@ -1,4 +1,4 @@
-//! Removes files of uploads that died between the file and its row.
+//! Removes files of uploads that died between the file and its row, and rows of what has ended by itself.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -8,10 +8,13 @@ use futures_util::TryStreamExt;
 
 use crate::app::App;
 use crate::error::Result;
+use crate::time::now;
 
 const EVERY: Duration = Duration::from_secs(15 * 60);
 /// An upload that began later may still be under way.
 const GRACE: Duration = Duration::from_secs(60 * 60);
+/// Nobody goes on with a note after so long.
+const KEEP_DRAFTS: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// Sweeps now and then. Replicas may do so at the same time: deleting twice is deleting.
 pub(crate) async fn run(app: Arc<App>) {
@@ -22,7 +25,23 @@ pub(crate) async fn run(app: Arc<App>) {
             Ok(removed) => tracing::info!(removed, "swept files without a document"),
             Err(error) => tracing::warn!(message = error.message, "could not sweep; trying again later"),
         }
+        match sweep_rows(&app, now()).await {
+            Ok(0) => {}
+            Ok(removed) => tracing::info!(removed, "swept rows of sessions, drafts and log-ins that are over"),
+            Err(error) => tracing::warn!(message = error.message, "could not sweep rows; trying again later"),
+        }
     }
+}
+
+/// Removes the rows of sessions that have ended by themselves, of old drafts, and of failures that no longer count.
+async fn sweep_rows(app: &App, now: i64) -> Result<u64> {
+    let removed = app.sweep_logins(now - millis(GRACE)).await?;
+    let drafts = app.database.sweep_drafts(now - millis(KEEP_DRAFTS)).await?;
+    Ok(removed + drafts + app.database.sweep_attempts().await?)
+}
+
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Removes what was stored before this time and has no row.
@@ -76,6 +95,25 @@ mod tests {
         assert!(!app.documents.exists("orphan").await.unwrap());
         assert_eq!(app.documents.get("referenced").bytes().await.unwrap(), "pixels");
         assert_eq!(sweep(&app, after(61)).await.unwrap(), 0);
+        app.close().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn rows_of_sessions_that_are_over_are_swept_and_no_others() {
+        let data = tempfile::tempdir().unwrap();
+        let app = clinic(data.path()).await;
+        for key in 0..40 {
+            app.database.add_login(1, &format!("{key:064x}"), "curl").await.unwrap();
+        }
+        let session = app.sessions.open(&axum::http::HeaderMap::new());
+        session.login(1).await.unwrap();
+        session.commit().await.unwrap();
+        let alive = crate::app::key_of(&session).await.unwrap();
+        app.database.add_login(1, &alive, "Firefox").await.unwrap();
+        assert_eq!(sweep_rows(&app, now()).await.unwrap(), 0, "a session may be about to be saved");
+        assert_eq!(sweep_rows(&app, now() + 1 + millis(GRACE)).await.unwrap(), 40);
+        let left = app.database.logins(1).await.unwrap();
+        assert_eq!(left.iter().map(|login| &login.session_key).collect::<Vec<_>>(), [&alive]);
         app.close().await.unwrap();
     }
 }

@@ -9,6 +9,7 @@ use statehouse::session::{CookieConfig, SessionConfig, Sessions};
 use statehouse::{Result, Services};
 
 use crate::app::Counts;
+use crate::db::Staff;
 use crate::settings::Settings;
 use crate::terminology::{ChapterCounts, Concept};
 
@@ -18,6 +19,7 @@ pub(crate) struct Wiring {
     pub(crate) documents: Files,
     pub(crate) markers: Files,
     pub(crate) counts: TypedCache<Counts>,
+    pub(crate) staff: TypedCache<Option<Staff>>,
     pub(crate) concepts: Index<Concept>,
     pub(crate) chapter_counts: TypedCache<ChapterCounts>,
 }
@@ -27,7 +29,7 @@ impl Wiring {
         // Memory and a folder; with STATEHOUSE_CACHE_URL=redis://… and the like, what all replicas share.
         let services = Services::open(settings.statehouse.clone()).await?;
 
-        // Who is logged in, and the forms they have half filled.
+        // Who is logged in.
         let cookie = if settings.https { CookieConfig::default() } else { CookieConfig::insecure_localhost() };
         let config = SessionConfig::builder().idle_timeout(minutes(60)).cookie(cookie).build()?;
         let sessions = Sessions::new(services.sessions(), config);
@@ -39,13 +41,15 @@ impl Wiring {
         // What the dashboard shows: counted once, until a diagnosis is added or resolved.
         let counts = services.cache("counts").time_to_live(minutes(1)).open()?;
 
-        // What diagnoses are coded with: each edition has an index of its own.
-        let edition = format!("icd10cm-{}", settings.edition.name());
-        let concepts = services.search(&edition).open().await?;
+        // What each member of staff may do. Who is dismissed is out after these few seconds, in the middle of a session.
+        let staff = services.cache("staff").time_to_live(Duration::from_secs(5)).open()?;
+
+        // What diagnoses are coded with: each edition, in each shape of its index, has an index of its own.
+        let concepts = services.search(&settings.edition.index_name()).open().await?;
 
         let chapter_counts = services.cache("chapter-counts").time_to_live(minutes(10)).open()?;
 
-        Ok(Self { services, sessions, documents, markers, counts, concepts, chapter_counts })
+        Ok(Self { services, sessions, documents, markers, counts, staff, concepts, chapter_counts })
     }
 }
 

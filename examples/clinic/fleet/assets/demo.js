@@ -29,41 +29,47 @@ async function ask() {
   summary.textContent = `${counts.good} answered, ${counts.out} logged out, ${counts.busy} asked to try again, ${counts.bad} failed`;
 }
 
-function row(part, index) {
+const POSSIBLE = { running: ["kill", "pause"], paused: ["kill", "start"], killed: ["start"], starting: [] };
+const ACTIONS = ["kill", "pause", "start"];
+const rows = [];
+
+/** A row is made once and changed in place: a button that has the focus, or is being pressed, stays what it is. */
+function makeRow(part, index) {
   const row = document.createElement("tr");
-  const cell = (content) => {
-    const cell = document.createElement("td");
-    cell.append(content);
-    row.append(cell);
-  };
-  cell(part.name);
-  cell(part.condition + (part.ready === false && part.condition === "running" ? ", not ready" : ""));
-  cell(part.answered ?? "");
-  cell(part.passed_on ?? "");
-  cell(part.failed ?? "");
-  const buttons = document.createElement("span");
-  const possible = { running: ["kill", "pause"], paused: ["kill", "start"], killed: ["start"], starting: [] }[part.condition];
-  for (const action of ["kill", "pause", "start"]) {
+  const cells = Array.from({ length: 5 }, () => row.insertCell());
+  const buttons = ACTIONS.map((action) => {
     const button = document.createElement("button");
     button.textContent = action;
-    button.disabled = !possible.includes(action);
+    button.setAttribute("aria-label", `${action} ${part.name}`);
     button.addEventListener("click", async () => {
+      if (button.getAttribute("aria-disabled") === "true") return;
       await fetch(`/_demo/${index}/${action}`, { method: "POST", headers: { "X-Demo": "1" } });
       await refresh();
     });
-    buttons.append(button);
-  }
-  cell(buttons);
-  return row;
+    return button;
+  });
+  row.insertCell().append(...buttons);
+  parts.append(row);
+  return { cells, buttons };
 }
 
-let shown = "";
+function show(part, index) {
+  rows[index] ??= makeRow(part, index);
+  const { cells, buttons } = rows[index];
+  const condition = part.condition + (part.ready === false && part.condition === "running" ? ", not ready" : "");
+  const texts = [part.name, condition, part.answered, part.passed_on, part.failed];
+  texts.forEach((text, cell) => {
+    const shown = String(text ?? "");
+    if (cells[cell].textContent !== shown) cells[cell].textContent = shown;
+  });
+  // Not `disabled`: that would take the focus away from the button that was just pressed.
+  buttons.forEach((button) => {
+    button.setAttribute("aria-disabled", String(!POSSIBLE[part.condition].includes(button.textContent)));
+  });
+}
+
 async function refresh() {
-  const text = await (await fetch("/_demo/state", { cache: "no-store" })).text();
-  // A button that is being pressed must not be replaced by its twin.
-  if (text === shown) return;
-  shown = text;
-  parts.replaceChildren(...JSON.parse(text).map(row));
+  JSON.parse(await (await fetch("/_demo/state", { cache: "no-store" })).text()).forEach(show);
 }
 
 setInterval(ask, 200);

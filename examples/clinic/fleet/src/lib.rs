@@ -110,6 +110,7 @@ async fn replica(
         .arg("--data")
         .arg(data)
         .env("CLINIC_REPLICA", name)
+        .env("CLINIC_FORWARDED", "true")
         .env("CLINIC_DATABASE", postgres.url())
         .env("STATEHOUSE_NAMESPACE", namespace)
         .env("STATEHOUSE_CACHE_URL", &redis)

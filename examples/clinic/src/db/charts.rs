@@ -33,17 +33,14 @@ pub(crate) struct Note {
     pub(crate) written_by: String,
 }
 
-/// What became of an insert.
+/// What became of a note.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Added {
+pub(crate) enum NoteAdded {
     New,
-    AlreadyThere,
-}
-
-impl Added {
-    fn of(rows: u64) -> Self {
-        if rows == 0 { Self::AlreadyThere } else { Self::New }
-    }
+    /// The same note was saved before: its form was sent twice.
+    Before,
+    /// Another text was saved from the same form.
+    AnotherBefore,
 }
 
 impl Database {
@@ -78,13 +75,19 @@ impl Database {
         .await
     }
 
-    /// Adds a diagnosis, unless the same code is active already.
-    pub(crate) async fn add_diagnosis(&self, patient: i64, concept: &Concept, by: &str) -> sqlx::Result<Added> {
+    /// Adds a diagnosis and says its id, unless the same code is active already.
+    pub(crate) async fn add_diagnosis(
+        &self,
+        patient: i64,
+        concept: &Concept,
+        by: &str,
+    ) -> sqlx::Result<Option<String>> {
+        let id = new_id();
         let done = sqlx::query(
             "INSERT INTO diagnoses (id, patient, code, title, chapter, added_at, added_by) \
              VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
         )
-        .bind(new_id())
+        .bind(id.as_str())
         .bind(patient)
         .bind(concept.code.as_str())
         .bind(concept.title.as_str())
@@ -93,7 +96,22 @@ impl Database {
         .bind(by)
         .execute(&self.pool)
         .await?;
-        Ok(Added::of(done.rows_affected()))
+        Ok((done.rows_affected() == 1).then_some(id))
+    }
+
+    /// Takes back a diagnosis that the same person added since this time. `false` if it is no such one.
+    pub(crate) async fn take_back_diagnosis(&self, patient: i64, id: &str, by: &str, since: i64) -> sqlx::Result<bool> {
+        let done = sqlx::query(
+            "DELETE FROM diagnoses \
+             WHERE patient = $1 AND id = $2 AND added_by = $3 AND added_at >= $4 AND resolved_at IS NULL",
+        )
+        .bind(patient)
+        .bind(id)
+        .bind(by)
+        .bind(since)
+        .execute(&self.pool)
+        .await?;
+        Ok(done.rows_affected() == 1)
     }
 
     /// Marks a diagnosis as resolved. `false` if it is not an active one of this patient.
@@ -109,6 +127,27 @@ impl Database {
         .execute(&self.pool)
         .await?;
         Ok(done.rows_affected() == 1)
+    }
+
+    /// Makes a resolved diagnosis active again, unless its code has become active by another one. `false` if so, or if
+    /// it is not a resolved one of this patient.
+    pub(crate) async fn reopen_diagnosis(&self, patient: i64, id: &str) -> sqlx::Result<bool> {
+        let done = sqlx::query(
+            "UPDATE diagnoses SET resolved_at = NULL, resolved_by = NULL \
+             WHERE patient = $1 AND id = $2 AND resolved_at IS NOT NULL AND NOT EXISTS (\
+             SELECT 1 FROM diagnoses other WHERE other.patient = diagnoses.patient AND other.code = diagnoses.code \
+             AND other.resolved_at IS NULL)",
+        )
+        .bind(patient)
+        .bind(id)
+        .execute(&self.pool)
+        .await;
+        match done {
+            Ok(done) => Ok(done.rows_affected() == 1),
+            // Somebody added it in the same moment.
+            Err(sqlx::Error::Database(refused)) if refused.is_unique_violation() => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// How many diagnoses are active in each chapter.
@@ -129,7 +168,7 @@ impl Database {
     }
 
     /// Adds a note under an id that its form was given, so that a form sent twice adds one note.
-    pub(crate) async fn add_note(&self, patient: i64, id: &str, text: &str, by: &str) -> sqlx::Result<Added> {
+    pub(crate) async fn add_note(&self, patient: i64, id: &str, text: &str, by: &str) -> sqlx::Result<NoteAdded> {
         let done = sqlx::query(
             "INSERT INTO notes (id, patient, text, written_at, written_by) VALUES ($1, $2, $3, $4, $5) \
              ON CONFLICT DO NOTHING",
@@ -141,7 +180,16 @@ impl Database {
         .bind(by)
         .execute(&self.pool)
         .await?;
-        Ok(Added::of(done.rows_affected()))
+        if done.rows_affected() == 1 {
+            return Ok(NoteAdded::New);
+        }
+        let before: Option<(i64, String, String)> =
+            sqlx::query_as("SELECT patient, text, written_by FROM notes WHERE id = $1")
+                .bind(id)
+                .fetch_optional(&self.pool)
+                .await?;
+        let same = before.is_some_and(|before| before == (patient, text.to_owned(), by.to_owned()));
+        Ok(if same { NoteAdded::Before } else { NoteAdded::AnotherBefore })
     }
 }
 

@@ -35,6 +35,24 @@ impl Database {
         .await
     }
 
+    /// Of whom, and which: sessions that began before this time, so many, behind this key.
+    pub(crate) async fn logins_before(
+        &self,
+        started: i64,
+        behind: &str,
+        most: i64,
+    ) -> sqlx::Result<Vec<(i64, String)>> {
+        sqlx::query_as(
+            "SELECT staff, session_key FROM logins WHERE started_at < $1 AND session_key > $2 \
+             ORDER BY session_key LIMIT $3",
+        )
+        .bind(started)
+        .bind(behind)
+        .bind(most)
+        .fetch_all(&self.pool)
+        .await
+    }
+
     pub(crate) async fn remove_login(&self, staff: i64, session_key: &str) -> sqlx::Result<()> {
         sqlx::query("DELETE FROM logins WHERE staff = $1 AND session_key = $2")
             .bind(staff)

@@ -1,22 +1,26 @@
 //! The application's own database: SQLite embedded, PostgreSQL with replicas, the same SQL for both.
 
+mod attempts;
 mod charts;
 mod documents;
+mod drafts;
 mod logins;
 mod made_up;
 mod staff;
 
 use std::time::Duration;
 
-pub(crate) use charts::{Added, Diagnosis, Note, Patient};
+pub(crate) use attempts::Attempt;
+pub(crate) use charts::{Diagnosis, Note, NoteAdded, Patient};
 pub(crate) use documents::Document;
+pub(crate) use drafts::Draft;
 pub(crate) use logins::Login;
 use sqlx::any::AnyPoolOptions;
 use sqlx::{AnyConnection, AnyPool, AssertSqlSafe};
 pub(crate) use staff::{Role, Staff};
 
 /// Each is applied once, in this order.
-const MIGRATIONS: &[&str] = &[include_str!("schema-1.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("schema-1.sql"), include_str!("schema-2.sql")];
 
 #[derive(Clone, Debug)]
 pub(crate) struct Database {

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use super::Database;
 use super::made_up::PASSWORD_HASH;
 
-/// Somebody who works here. Kept in their session.
+/// Somebody who works here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, sqlx::FromRow)]
 pub(crate) struct Staff {
     pub(crate) id: i64,
@@ -49,14 +49,23 @@ struct Credentials {
 impl Database {
     /// The person with this login and password. An unknown login takes as long as a wrong password.
     pub(crate) async fn log_in(&self, login: &str, password: &str) -> sqlx::Result<Option<Staff>> {
-        let found: Option<Credentials> =
-            sqlx::query_as("SELECT id, login, name, role, password FROM staff WHERE login = $1")
-                .bind(login)
-                .fetch_optional(&self.pool)
-                .await?;
+        let found: Option<Credentials> = sqlx::query_as(
+            "SELECT id, login, name, role, password FROM staff WHERE login = $1 AND dismissed_at IS NULL",
+        )
+        .bind(login)
+        .fetch_optional(&self.pool)
+        .await?;
         let hash = found.as_ref().map_or(PASSWORD_HASH, |found| &found.password).to_owned();
         let right = verify(hash, password.to_owned()).await?;
         Ok(found.filter(|_| right).map(|found| found.staff))
+    }
+
+    /// The person with this number, unless they were dismissed.
+    pub(crate) async fn staff(&self, id: i64) -> sqlx::Result<Option<Staff>> {
+        sqlx::query_as("SELECT id, login, name, role FROM staff WHERE id = $1 AND dismissed_at IS NULL")
+            .bind(id)
+            .fetch_optional(&self.pool)
+            .await
     }
 }
 
@@ -68,6 +77,9 @@ async fn verify(hash: String, password: String) -> sqlx::Result<bool> {
         let (sender, checks) = mpsc::channel::<Check>();
         thread::spawn(move || {
             for (hash, password, answer) in checks {
+                if answer.is_closed() {
+                    continue;
+                }
                 let check = |hash| Argon2::default().verify_password(password.as_bytes(), &hash);
                 // Nobody hears it if the request was given up.
                 let _unheard = answer.send(PasswordHash::new(&hash).and_then(check).is_ok());

@@ -28,6 +28,10 @@ fn concept(code: &str) -> Concept {
         title: "Influenza".into(),
         chapter: "10".into(),
         terms: Vec::new(),
+        everyday: Vec::new(),
+        names: Vec::new(),
+        billable: true,
+        unspecified: false,
     }
 }
 
@@ -74,13 +78,13 @@ async fn a_code_is_active_once_and_history_is_kept() {
     let folder = Folder::new();
     let database = Database::open(&folder.url()).await.unwrap();
     let before: i64 = database.active_by_chapter().await.unwrap().iter().map(|(_, count)| count).sum();
-    assert_eq!(database.add_diagnosis(5, &concept("J10.1"), "Ada").await.unwrap(), Added::New);
-    assert_eq!(database.add_diagnosis(5, &concept("J10.1"), "Ada").await.unwrap(), Added::AlreadyThere);
+    assert!(database.add_diagnosis(5, &concept("J10.1"), "Ada").await.unwrap().is_some());
+    assert_eq!(database.add_diagnosis(5, &concept("J10.1"), "Ada").await.unwrap(), None);
     let added = database.diagnoses(5).await.unwrap().into_iter().find(|found| found.code == "J10.1").unwrap();
     assert!(!database.resolve_diagnosis(6, &added.id, "Ada").await.unwrap(), "another patient's");
     assert!(database.resolve_diagnosis(5, &added.id, "Grace").await.unwrap());
     assert!(!database.resolve_diagnosis(5, &added.id, "Grace").await.unwrap(), "resolved already");
-    assert_eq!(database.add_diagnosis(5, &concept("J10.1"), "Ada").await.unwrap(), Added::New);
+    assert!(database.add_diagnosis(5, &concept("J10.1"), "Ada").await.unwrap().is_some());
     let history = database.diagnoses(5).await.unwrap();
     let influenza: Vec<_> = history.iter().filter(|found| found.code == "J10.1").collect();
     assert_eq!(influenza.len(), 2);
@@ -94,8 +98,11 @@ async fn a_code_is_active_once_and_history_is_kept() {
 async fn a_note_sent_twice_is_kept_once() {
     let folder = Folder::new();
     let database = Database::open(&folder.url()).await.unwrap();
-    assert_eq!(database.add_note(5, "n1", "well", "Ada").await.unwrap(), Added::New);
-    assert_eq!(database.add_note(5, "n1", "well", "Ada").await.unwrap(), Added::AlreadyThere);
+    assert_eq!(database.add_note(5, "n1", "well", "Ada").await.unwrap(), NoteAdded::New);
+    assert_eq!(database.add_note(5, "n1", "well", "Ada").await.unwrap(), NoteAdded::Before);
+    for (patient, text, by) in [(5, "better", "Ada"), (6, "well", "Ada"), (5, "well", "Grace")] {
+        assert_eq!(database.add_note(patient, "n1", text, by).await.unwrap(), NoteAdded::AnotherBefore);
+    }
     assert_eq!(database.notes(5).await.unwrap().len(), 1);
 }
 
@@ -107,4 +114,88 @@ async fn only_the_right_password_logs_in() {
     assert_eq!((ada.name.as_str(), ada.role), ("Ada Okafor", Role::Operator));
     assert_eq!(database.log_in("ada", "Statehouse").await.unwrap(), None);
     assert_eq!(database.log_in("nobody", "statehouse").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn what_was_added_can_be_taken_back_and_what_was_resolved_reopened() {
+    let folder = Folder::new();
+    let database = Database::open(&folder.url()).await.unwrap();
+    let influenza = concept("J10.1");
+    let id = database.add_diagnosis(5, &influenza, "Ada").await.unwrap().unwrap();
+    assert!(!database.take_back_diagnosis(5, &id, "Grace", 0).await.unwrap(), "another person's");
+    assert!(!database.take_back_diagnosis(5, &id, "Ada", i64::MAX).await.unwrap(), "too late");
+    assert!(database.take_back_diagnosis(5, &id, "Ada", 0).await.unwrap());
+    assert!(!database.take_back_diagnosis(5, &id, "Ada", 0).await.unwrap(), "it is gone");
+
+    let id = database.add_diagnosis(5, &influenza, "Ada").await.unwrap().unwrap();
+    assert!(!database.reopen_diagnosis(5, &id).await.unwrap(), "it is active");
+    assert!(database.resolve_diagnosis(5, &id, "Ada").await.unwrap());
+    assert!(!database.take_back_diagnosis(5, &id, "Ada", 0).await.unwrap(), "history stays");
+    let again = database.add_diagnosis(5, &influenza, "Grace").await.unwrap().unwrap();
+    assert!(!database.reopen_diagnosis(5, &id).await.unwrap(), "the code is active by another one");
+    assert!(database.resolve_diagnosis(5, &again, "Grace").await.unwrap());
+    assert!(database.reopen_diagnosis(5, &id).await.unwrap());
+}
+
+#[tokio::test]
+async fn log_ins_that_fail_are_counted_by_account_and_by_address_until_they_are_forgotten() {
+    let folder = Folder::new();
+    let database = Database::open(&folder.url()).await.unwrap();
+    let attempt = |login: &str, address: &str| Attempt::of(login, address.parse().unwrap());
+    let ada = attempt("ada", "10.0.0.1");
+    for tried in 0..10 {
+        assert_eq!(database.count_attempt(&ada).await.unwrap(), None, "{tried}");
+    }
+    let wait = database.count_attempt(&ada).await.unwrap().expect("one too many");
+    assert!(wait > Duration::from_secs(60) && wait <= Duration::from_secs(300), "{wait:?}");
+    assert_eq!(database.count_attempt(&attempt("ada", "10.0.0.2")).await.unwrap(), None, "from elsewhere");
+    assert_eq!(database.count_attempt(&attempt("grace", "10.0.0.1")).await.unwrap(), None, "somebody else");
+    database.forgive_attempt(&ada).await.unwrap();
+    assert_eq!(database.count_attempt(&ada).await.unwrap(), None, "who has logged in begins anew");
+
+    let mut refused = 0;
+    for guess in 0..300 {
+        let guess = attempt(&format!("staff{guess:03}"), "10.0.0.3");
+        refused += usize::from(database.count_attempt(&guess).await.unwrap().is_some());
+    }
+    assert_eq!(refused, 100, "many accounts from one address");
+    let mut refused = 0;
+    for address in 0..100 {
+        let guess = attempt("florence", &format!("10.1.0.{address}"));
+        refused += usize::from(database.count_attempt(&guess).await.unwrap().is_some());
+    }
+    assert_eq!(refused, 40, "one account from many addresses");
+    assert_eq!(database.sweep_attempts().await.unwrap(), 0, "they still count");
+}
+
+#[tokio::test]
+async fn a_draft_is_one_for_each_person_and_patient_and_as_many_as_there_are_patients() {
+    let folder = Folder::new();
+    let database = Database::open(&folder.url()).await.unwrap();
+    for patient in 1..=40 {
+        let draft = Draft { id: format!("d{patient}"), text: "é".repeat(16 << 10) };
+        database.keep_draft(1, patient, &draft).await.unwrap();
+    }
+    database.keep_draft(2, 1, &Draft { id: "other".into(), text: "hers".into() }).await.unwrap();
+    assert_eq!(database.draft(1, 1).await.unwrap().unwrap().id, "d1");
+    assert_eq!(database.draft(2, 1).await.unwrap().unwrap().text, "hers");
+    database.remove_draft(1, 1).await.unwrap();
+    assert!(database.draft(1, 1).await.unwrap().is_none());
+    assert_eq!(database.sweep_drafts(0).await.unwrap(), 0);
+    assert_eq!(database.sweep_drafts(i64::MAX).await.unwrap(), 40);
+}
+
+#[tokio::test]
+async fn who_is_dismissed_cannot_log_in() {
+    let folder = Folder::new();
+    let database = Database::open(&folder.url()).await.unwrap();
+    let grace = database.log_in("grace", "statehouse").await.unwrap().unwrap();
+    assert_eq!(database.staff(grace.id).await.unwrap(), Some(grace.clone()));
+    sqlx::query("UPDATE staff SET dismissed_at = 1 WHERE id = $1")
+        .bind(grace.id)
+        .execute(&database.pool)
+        .await
+        .unwrap();
+    assert_eq!(database.staff(grace.id).await.unwrap(), None);
+    assert_eq!(database.log_in("grace", "statehouse").await.unwrap(), None);
 }

@@ -1,9 +1,11 @@
+use std::collections::HashSet;
 use std::io::{BufRead, BufReader};
 
 use flate2::read::GzDecoder;
 use serde::Deserialize;
 
-use super::{Concept, bare_code};
+use super::query::exact_key;
+use super::{Concept, bare_code, everyday};
 
 /// A release of ICD-10-CM that is built in. See `examples/data/README.md` for where the rows come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -21,6 +23,12 @@ impl Edition {
             Self::April2025 => "2025-04",
             Self::April2026 => "2026-04",
         }
+    }
+
+    /// The name of its index. The number is that of the shape of [`Concept`]: replicas of two versions of this program
+    /// have an index each.
+    pub(crate) fn index_name(self) -> String {
+        format!("icd10cm-{}-v2", self.name())
     }
 
     pub(crate) fn named(name: &str) -> Option<Self> {
@@ -44,11 +52,22 @@ impl Edition {
 
     /// The concepts, in the order of their codes.
     pub(crate) fn concepts(self) -> impl Iterator<Item = Concept> {
-        let lines = BufReader::new(GzDecoder::new(self.rows())).lines();
-        lines.map(|line| {
-            let line = line.expect("the rows are built in, and a test reads all of them");
-            parse(&line).expect("the rows are built in, and a test reads all of them")
+        // A section of one category has its name.
+        let parent = |line: String| {
+            let (code, rest) = line.split_once('\t')?;
+            rest.split('\t').next().filter(|parent| *parent != code).map(str::to_owned)
+        };
+        let parents: HashSet<_> = self.lines().filter_map(parent).collect();
+        self.lines().map(move |line| {
+            let mut concept = parse(&line).expect("the rows are built in, and a test reads all of them");
+            concept.billable = !parents.contains(&concept.code);
+            concept
         })
+    }
+
+    fn lines(self) -> impl Iterator<Item = String> {
+        let lines = BufReader::new(GzDecoder::new(self.rows())).lines();
+        lines.map(|line| line.expect("the rows are built in, and a test reads all of them"))
     }
 }
 
@@ -56,14 +75,28 @@ impl Edition {
 fn parse(line: &str) -> Option<Concept> {
     let mut columns = line.split('\t');
     let (code, _parent, chapter, title) = (columns.next()?, columns.next()?, columns.next()?, columns.next()?);
-    let terms = columns.next()?.split('|').filter(|term| !term.is_empty());
+    let terms: Vec<_> = columns.next()?.split('|').filter(|term| !term.is_empty()).map(str::to_owned).collect();
+    let everyday: Vec<_> = everyday::phrases(code).map(str::to_owned).collect();
+    let names = std::iter::once(title).chain(terms.iter().chain(&everyday).map(String::as_str)).map(exact_key);
     Some(Concept {
         code: code.to_owned(),
         bare_code: bare_code(code),
         title: title.to_owned(),
-        terms: terms.map(str::to_owned).collect(),
+        names: names.collect(),
+        unspecified: is_unspecified(title, &terms),
+        terms,
+        everyday,
+        billable: true,
         chapter: chapter.to_owned(),
     })
+}
+
+/// ICD-10-CM says so in the title, or by a term that is "not otherwise specified".
+fn is_unspecified(title: &str, terms: &[String]) -> bool {
+    let title = title.to_lowercase();
+    title.contains("unspecified")
+        || title.contains("without complication")
+        || terms.iter().any(|term| term.ends_with(" NOS"))
 }
 
 #[cfg(test)]

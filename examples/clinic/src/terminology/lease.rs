@@ -27,6 +27,8 @@ struct Marker {
 enum MarkerState {
     Loading,
     Loaded,
+    /// Its loader has stopped on its own: nobody needs to wait whether it is dead.
+    GivenUp,
 }
 
 /// The right to load, while it is [renewed](Self::renew).
@@ -67,7 +69,7 @@ pub(super) struct Watch {
 
 impl Watch {
     pub(super) fn new(files: Files, edition: Edition) -> Self {
-        Self { files, name: format!("icd10cm-{}", edition.name()), seen: None }
+        Self { files, name: edition.index_name(), seen: None }
     }
 
     pub(super) async fn turn(&mut self) -> Result<Turn> {
@@ -82,7 +84,8 @@ impl Watch {
         if matches!(state, Ok(MarkerState::Loaded)) {
             return Ok(Turn::Loaded(Loaded(lease)));
         }
-        if self.is_dead(&etag) && lease.renew().await? {
+        let free = matches!(state, Ok(MarkerState::GivenUp)) || self.is_dead(&etag);
+        if free && lease.renew().await? {
             return Ok(Turn::Load(lease));
         }
         Ok(Turn::Wait)
@@ -119,6 +122,11 @@ impl Lease {
     /// Says that this loader is alive. `false` if another has taken over.
     pub(super) async fn renew(&mut self) -> Result<bool> {
         self.write(MarkerState::Loading).await
+    }
+
+    /// Lets another one load at once.
+    pub(super) async fn give_up(mut self) -> Result<()> {
+        self.write(MarkerState::GivenUp).await.map(drop)
     }
 
     /// Says that everything is loaded. `false` if another has taken over, and will say so.

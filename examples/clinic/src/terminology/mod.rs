@@ -2,14 +2,16 @@
 
 mod chapters;
 mod edition;
+mod everyday;
 mod lease;
 mod loader;
 mod progress;
+mod query;
 mod search;
 
 pub(crate) use chapters::chapters;
 pub(crate) use edition::Edition;
-pub(crate) use loader::load;
+pub(crate) use loader::Loading;
 pub(crate) use search::{ChapterCounts, Concepts, Found};
 
 use statehouse::search::analysis::Analyzer;
@@ -26,9 +28,20 @@ pub(crate) struct Concept {
     pub(crate) bare_code: String,
     #[document(text, analyzer = "words")]
     pub(crate) title: String,
-    /// Other words for the same.
+    /// Other words for the same, from ICD-10-CM itself.
     #[document(text, analyzer = "words")]
     pub(crate) terms: Vec<String>,
+    /// What people who have it call it.
+    #[document(text, analyzer = "words")]
+    pub(crate) everyday: Vec<String>,
+    /// Everything that it is called, each as [`query::exact_key`] writes it.
+    #[document(keyword)]
+    pub(crate) names: Vec<String>,
+    /// Whether a diagnosis can be coded with it: a category cannot, only a code below it.
+    #[document(sort)]
+    pub(crate) billable: bool,
+    /// Whether it is what remains if nothing more is known.
+    pub(crate) unspecified: bool,
     /// The number of its chapter, as it stands in the data.
     #[document(keyword, sort)]
     pub(crate) chapter: String,

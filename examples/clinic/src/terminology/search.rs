@@ -7,18 +7,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 use statehouse::ErrorKind;
 use statehouse::cache::TypedCache;
-use statehouse::search::{self, BoolQuery, DisMaxQuery, Facet, Fragment, Highlight, Index, Operator, Query, TextField};
+use statehouse::search::{self, BoolQuery, Facet, Fragment, Highlight, Index, Sort};
 
-use super::{Concept, Edition, bare_code, chapters};
-use crate::error::{AppError, Result};
+use super::query::{Missing, Words};
+use super::{Concept, Edition, chapters};
+use crate::error::{AppError, Result, SOON};
 use crate::metrics::Reads;
 
-/// The most words that are looked for.
-const MAX_WORDS: usize = 10;
 /// How many hits are shown.
 const HITS: u64 = 20;
+/// How long somebody who types waits for an answer: then they are told, and ask again.
+const WITHIN: Duration = Duration::from_secs(4);
 
 /// The concepts of one edition, and how far they are loaded.
 #[derive(Debug)]
@@ -62,6 +64,8 @@ pub(crate) struct Found {
     /// Where they are: chapters that have some, whichever chapter was asked for.
     chapters: Vec<InChapter>,
     hits: Vec<FoundConcept>,
+    /// Whether nothing has all of the words, so that these have most of them.
+    partial: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -74,8 +78,10 @@ struct InChapter {
 #[derive(Debug, Serialize)]
 struct FoundConcept {
     code: String,
+    /// Whether a diagnosis can be coded with it; else it is a category, which codes below it divide.
+    billable: bool,
     title: Vec<Segment>,
-    /// The inclusion terms in which something matched.
+    /// The inclusion terms and everyday words in which something matched.
     terms: Vec<Vec<Segment>>,
 }
 
@@ -124,26 +130,52 @@ impl Concepts {
         }
     }
 
-    /// The concepts that what was typed can mean, the best first.
+    /// The concepts that what was typed can mean: those that can be coded first, and the best of each first.
     pub(crate) async fn search(&self, typed: &str, chapter: Option<&str>) -> Result<Found> {
         self.require_ready()?;
-        let Some(query) = query(typed) else { return Ok(Found::default()) };
-        let title = Highlight::from(Concept::title()).with_max_fragments(1);
-        let terms = Highlight::from(Concept::terms()).with_max_fragments(2);
-        let mut search = self.index.query(query.clone()).top(HITS).highlight(title).highlight(terms);
+        let Some(words) = Words::of(typed) else { return Ok(Found::default()) };
+        let late = || AppError::unavailable("The search takes too long at the moment. Try again.", SOON);
+        let mut found = Found::default();
+        for missing in words.steps() {
+            let search = self.search_for(&words, *missing, chapter);
+            found = tokio::time::timeout(WITHIN, search).await.map_err(|_| late())??;
+            found.partial = *missing != Missing::None;
+            // Within a chapter there may be none of those that all chapters have.
+            if found.total > 0 || !found.chapters.is_empty() {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    async fn search_for(&self, words: &Words, missing: Missing, chapter: Option<&str>) -> statehouse::Result<Found> {
+        let query = words.query(missing);
+        let one = |field| Highlight::from(field).with_max_fragments(1);
+        let mut search = self.index.query(query.clone()).top(HITS);
+        search = search.sort(Concept::billable().descending()).sort(Sort::by_score()).timeout(WITHIN);
+        search = search.highlight(one(Concept::title())).highlight(one(Concept::terms()));
+        search = search.highlight(one(Concept::everyday()));
         if let Some(chapter) = chapter {
             search = search.filter(Concept::chapter().is(chapter));
         }
-        let (page, chapters) = tokio::try_join!(search.into_future(), self.by_chapter(typed, &query))?;
+        let counts = self.by_chapter(words, missing, &query);
+        let (page, chapters) = tokio::try_join!(search.into_future(), counts)?;
         let hits = page.hits.iter().map(FoundConcept::of).collect();
         let chapters = chapters.iter().filter_map(InChapter::of).collect();
-        Ok(Found { total: page.total, chapters, hits })
+        Ok(Found { total: page.total, chapters, hits, partial: false })
     }
 
-    /// From the cache, or counted if that cannot be.
-    async fn by_chapter(&self, typed: &str, query: &BoolQuery) -> statehouse::Result<Arc<ChapterCounts>> {
+    /// From the cache, or counted if that cannot be. What somebody typed may be about a patient: the key is a hash.
+    async fn by_chapter(
+        &self,
+        words: &Words,
+        missing: Missing,
+        query: &BoolQuery,
+    ) -> statehouse::Result<Arc<ChapterCounts>> {
         self.reads.read();
-        let key = format!("{}/{}", self.edition.name(), typed.to_lowercase());
+        let digest = Sha256::digest(format!("{missing:?}/{words}"));
+        let digest: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        let key = format!("{}/{digest}", self.edition.index_name());
         match self.counts.get_or_load(key, || self.count_by_chapter(query)).await {
             Ok(counts) => Ok(counts),
             Err(_) => Ok(Arc::new(self.count_by_chapter(query).await?)),
@@ -153,7 +185,7 @@ impl Concepts {
     async fn count_by_chapter(&self, query: &BoolQuery) -> statehouse::Result<ChapterCounts> {
         self.reads.load();
         let all = Facet::from(Concept::chapter()).with_size(chapters().count());
-        let page = self.index.query(query.clone()).top(0).facet(all).await?;
+        let page = self.index.query(query.clone()).top(0).facet(all).timeout(WITHIN).await?;
         Ok(page.facet(Concept::chapter()).iter().map(|found| (found.value.clone(), found.count)).collect())
     }
 
@@ -166,38 +198,6 @@ impl Concepts {
     }
 }
 
-/// Every word must be in the concept, in any order: in its title, its inclusion terms or its code. The last one may be
-/// unfinished, each may have typos, and what is in the title counts more.
-fn query(typed: &str) -> Option<BoolQuery> {
-    let words: Vec<_> = typed.split_whitespace().take(MAX_WORDS).collect();
-    let last = words.len().checked_sub(1)?;
-    let finished = typed.ends_with(char::is_whitespace);
-    let mut query = Query::bool();
-    for (index, word) in words.into_iter().enumerate() {
-        let unfinished = index == last && !finished;
-        let code = bare_code(word);
-        query = query.must(Query::dis_max::<Query>([
-            Concept::bare_code().is(&code).boost(20.0).into(),
-            Concept::bare_code().prefix(&code).boost(4.0).into(),
-            word_in(&Concept::title(), word, unfinished).boost(2.0).into(),
-            word_in(&Concept::terms(), word, unfinished).into(),
-        ]));
-    }
-    Some(query)
-}
-
-/// A whole word counts as BM25 says, the beginning of one a fixed little, and one with typos less than without.
-fn word_in(field: &TextField, word: &str, unfinished: bool) -> DisMaxQuery {
-    let mut ways: Vec<Query> = vec![
-        field.matches(word).operator(Operator::And).into(),
-        field.matches(word).operator(Operator::And).fuzzy().prefix_length(1).boost(0.3).into(),
-    ];
-    if unfinished {
-        ways.push(field.matches_prefix(word).operator(Operator::And).into());
-    }
-    Query::dis_max(ways)
-}
-
 impl InChapter {
     fn of((chapter, count): &(String, u64)) -> Option<Self> {
         let (chapter, title) = chapters().find(|(number, _)| number == chapter)?;
@@ -208,10 +208,12 @@ impl InChapter {
 impl FoundConcept {
     fn of(found: &search::Found<Concept>) -> Self {
         let title = found.highlight(Concept::title()).first().map(segments);
+        let terms = [Concept::terms(), Concept::everyday()].into_iter();
         Self {
             code: found.document.code.clone(),
+            billable: found.document.billable,
             title: title.unwrap_or_else(|| vec![(found.document.title.clone(), false)]),
-            terms: found.highlight(Concept::terms()).iter().map(segments).collect(),
+            terms: terms.flat_map(|field| found.highlight(field)).map(segments).collect(),
         }
     }
 }
@@ -247,12 +249,5 @@ mod tests {
         assert_eq!(cut(text, std::slice::from_ref(&(0..5))), [("Acute".into(), true), (" hämatom".into(), false)]);
         assert_eq!(cut(text, &[6..9, 9..14]), [("Acute ".into(), false), ("hä".into(), true), ("matom".into(), true)]);
         assert_eq!(cut(text, &[]), [("Acute hämatom".into(), false)]);
-    }
-
-    #[test]
-    fn only_words_make_a_query() {
-        assert!(query("").is_none() && query("  ").is_none());
-        assert_eq!(query("a b").unwrap().must.len(), 2);
-        assert_eq!(query(&"word ".repeat(50)).unwrap().must.len(), MAX_WORDS);
     }
 }

@@ -16,9 +16,11 @@ assets! {
     "app.js" => "text/javascript; charset=utf-8",
     "clinic.css" => "text/css; charset=utf-8",
     "draft.js" => "text/javascript; charset=utf-8",
+    "forms.js" => "text/javascript; charset=utf-8",
     "http.js" => "text/javascript; charset=utf-8",
     "icon.svg" => "image/svg+xml",
     "picker.js" => "text/javascript; charset=utf-8",
+    "session.js" => "text/javascript; charset=utf-8",
     "upload.js" => "text/javascript; charset=utf-8",
 }
 

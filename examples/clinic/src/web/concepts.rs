@@ -3,33 +3,21 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Query, State};
-use serde::Deserialize;
+use axum::extract::State;
 
+use super::form::Asked;
 use super::visit::Visit;
 use crate::app::App;
 use crate::error::{AppError, Result};
 use crate::terminology::Found;
 
-/// The longest text that is searched for, in bytes.
+/// The longest text that is searched for, in the units that a browser counts.
 const MAX_TYPED: usize = 200;
 
-#[derive(Deserialize)]
-pub(crate) struct Search {
-    #[serde(default)]
-    q: String,
-    #[serde(default)]
-    chapter: String,
-}
-
-pub(crate) async fn search(
-    State(app): State<Arc<App>>,
-    _: Visit,
-    Query(Search { q, chapter }): Query<Search>,
-) -> Result<Json<Found>> {
-    if q.len() > MAX_TYPED {
-        return Err(AppError::bad_request("Type fewer words."));
+pub(crate) async fn search(State(app): State<Arc<App>>, _: Visit, asked: Asked) -> Result<Json<Found>> {
+    if asked.text("q").encode_utf16().count() > MAX_TYPED {
+        return Err(AppError::bad_request(format!("Type at most {MAX_TYPED} letters.")).at("concept"));
     }
-    let chapter = Some(chapter).filter(|chapter| !chapter.is_empty());
-    Ok(Json(app.concepts.search(&q, chapter.as_deref()).await?))
+    let chapter = Some(asked.text("chapter")).filter(|chapter| !chapter.is_empty());
+    Ok(Json(app.concepts.search(asked.text("q"), chapter).await?))
 }

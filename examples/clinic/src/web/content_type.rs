@@ -23,6 +23,12 @@ pub(crate) fn is_photo(content_type: &str) -> bool {
     content_type.starts_with("image/") && KNOWN.iter().any(|(known, _)| *known == content_type)
 }
 
+/// The type under which a document is handed out. Whatever is no photo is handed out as bytes: whatever its sender
+/// called it, no browser takes it for a script, a style or a page.
+pub(crate) fn handed_out_as(content_type: &str) -> &str {
+    if is_photo(content_type) { content_type } else { "application/octet-stream" }
+}
+
 impl ContentType {
     pub(crate) fn of(headers: &HeaderMap) -> Result<Self> {
         let unclear =
@@ -122,6 +128,11 @@ mod tests {
     #[test]
     fn only_types_that_were_looked_at_are_shown() {
         assert!(is_photo("image/png") && is_photo("image/webp"));
+        for kind in ["text/javascript", "text/html", "image/svg+xml", "application/pdf", "text/css", "application/wasm"]
+        {
+            assert_eq!(handed_out_as(kind), "application/octet-stream");
+        }
+        assert_eq!(handed_out_as("image/png"), "image/png");
         assert!(!is_photo("image/svg+xml") && !is_photo("application/pdf") && !is_photo("text/html"));
     }
 }

@@ -1,23 +1,24 @@
 //! Every request that changes something must show the token of the session that it is made in.
 
-use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
-use axum::response::Response;
-use futures_util::StreamExt;
+use axum::response::{IntoResponse, Response};
 use statehouse::session::Session;
 use subtle::ConstantTimeEq;
 
+use super::form::Sent;
+use super::visit::STAFF;
 use crate::error::{AppError, Result};
 use crate::id::new_id;
 
-/// The most bytes of a form.
-const MAX_FORM: usize = 64 << 10;
-/// A browser that has sent no more than this is let finish, because it looks at the answer only then.
-const MAX_REFUSED: usize = 16 << 20;
 const HEADER: &str = "x-csrf-token";
 const ATTRIBUTE: &str = "csrf";
+
+/// The session's token, left with a refusal of somebody who came from this site with an older one: the page on which
+/// they see their form again has this one in it.
+#[derive(Clone, Debug)]
+pub(crate) struct Fresh(pub(crate) String);
 
 /// The token of this session, which gets one if it has none.
 pub(crate) async fn token(session: &Session) -> Result<String> {
@@ -35,101 +36,116 @@ pub(crate) fn renew(session: &Session) -> Result<String> {
 }
 
 /// Lets through what only reads, and what shows the token in the header `X-CSRF-Token` or in the field `csrf`.
+/// Somebody whose session has ended is told that first: no token would help. The log-in has a token of its own.
 pub(crate) async fn protect(session: Session, request: Request, next: Next) -> Result<Response> {
-    if matches!(*request.method(), Method::GET | Method::HEAD) {
+    if matches!(*request.method(), Method::GET | Method::HEAD) || request.uri().path() == "/login" {
         return Ok(next.run(request).await);
     }
+    if session.get::<i64>(STAFF).await?.is_none() {
+        return Err(AppError::logged_out());
+    }
     let expected: Option<String> = session.get(ATTRIBUTE).await?;
-    let (shown, request) = shown(request).await?;
-    match (expected, shown) {
-        (Some(expected), Some(shown)) if expected.as_bytes().ct_eq(shown.as_bytes()).into() => {
-            Ok(next.run(request).await)
-        }
-        _ => Err(AppError::new(
-            StatusCode::FORBIDDEN,
-            "This form is out of date, or it did not come from this site. Load the page again.",
-        )),
+    let shown = shown(&request);
+    if expected.as_ref().zip(shown).is_some_and(|(expected, shown)| same(expected, &shown)) {
+        return Ok(next.run(request).await);
+    }
+    let same_origin = is_same_origin(request.headers());
+    tracing::warn!(target: "clinic::security", path = request.uri().path(), same_origin, "a request without its token was refused");
+    let mut response = AppError::stale().into_response();
+    if let Some(token) = expected.filter(|_| same_origin) {
+        response.extensions_mut().insert(Fresh(token));
+    }
+    Ok(response)
+}
+
+/// Compares two secrets in a time that says nothing of where they differ.
+pub(super) fn same(expected: &str, shown: &str) -> bool {
+    expected.as_bytes().ct_eq(shown.as_bytes()).into()
+}
+
+fn shown(request: &Request) -> Option<String> {
+    match request.headers().get(HEADER) {
+        Some(token) => token.to_str().ok().map(str::to_owned),
+        None => request.extensions().get::<Sent>().map(|sent| sent.text(ATTRIBUTE).to_owned()),
     }
 }
 
-async fn shown(request: Request) -> Result<(Option<String>, Request)> {
-    if let Some(token) = request.headers().get(HEADER) {
-        let token = token.to_str().ok().map(str::to_owned);
-        return Ok((token, request));
+/// Whether a browser says that one of this site's pages made the request. Over plain HTTP browsers send no
+/// `Sec-Fetch-Site`, but with every form an `Origin`.
+pub(super) fn is_same_origin(headers: &HeaderMap) -> bool {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    match (text("sec-fetch-site"), text(header::ORIGIN.as_str())) {
+        (Some(site), _) => site == "same-origin",
+        (None, Some(origin)) => origin.split_once("://").map(|(_, host)| host) == text(header::HOST.as_str()),
+        (None, None) => false,
     }
-    if !is_form(request.headers()) {
-        return Ok((None, request));
-    }
-    let (parts, body) = request.into_parts();
-    let bytes = form(body).await?;
-    let token = field(&bytes, ATTRIBUTE);
-    Ok((token, Request::from_parts(parts, Body::from(bytes))))
 }
 
-async fn form(body: Body) -> Result<Bytes> {
-    let mut pieces = body.into_data_stream();
-    let (mut form, mut length) = (Vec::new(), 0);
-    while let Some(piece) = pieces.next().await {
-        let piece = piece.map_err(|_| AppError::bad_request("The form broke off."))?;
-        length += piece.len();
-        if length <= MAX_FORM {
-            form.extend_from_slice(&piece);
-        } else if length > MAX_REFUSED {
-            break;
-        }
-    }
-    if length > MAX_FORM {
-        return Err(AppError::new(StatusCode::PAYLOAD_TOO_LARGE, "A form must not be larger than 64 KiB."));
-    }
-    Ok(form.into())
+/// Whether a browser says that another site's page made the request.
+pub(super) fn is_cross_site(headers: &HeaderMap) -> bool {
+    headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site" || site == "same-site")
 }
 
-fn is_form(headers: &HeaderMap) -> bool {
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    content_type.is_some_and(|value| value.starts_with("application/x-www-form-urlencoded"))
-}
+impl AppError {
+    /// Nobody is logged in here, or nobody any more.
+    pub(crate) fn logged_out() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "Your session has ended. Log in again; what you typed is kept.")
+    }
 
-/// The field of a form, if its value is plain: a token needs no decoding.
-fn field(form: &[u8], name: &str) -> Option<String> {
-    let form = std::str::from_utf8(form).ok()?;
-    form.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned)
+    /// The form has the token of an earlier session.
+    fn stale() -> Self {
+        let words = "This form is out of date, or it did not come from this site. Load the page again.";
+        Self { code: Some("stale"), ..Self::new(StatusCode::FORBIDDEN, words) }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use axum::body::to_bytes;
+    use axum::body::Body;
 
     use super::*;
 
-    fn request(content_type: &str, token: Option<&str>, body: &str) -> Request {
-        let mut request = axum::http::Request::post("/").header(header::CONTENT_TYPE, content_type);
+    fn request(token: Option<&str>, form: &str) -> Request {
+        let mut request = axum::http::Request::post("/");
         if let Some(token) = token {
             request = request.header(HEADER, token);
         }
-        request.body(Body::from(body.to_owned())).unwrap()
+        request.extension(Sent::parse(form.as_bytes())).body(Body::empty()).unwrap()
     }
 
-    #[tokio::test]
-    async fn the_token_is_taken_from_the_header_or_from_the_form_and_the_form_stays_whole() {
-        let form = "application/x-www-form-urlencoded";
-        let cases = [
-            (request("image/png", Some("t1"), "pixels"), Some("t1")),
-            (request(form, None, "text=a%20b&csrf=t2"), Some("t2")),
-            (request(form, None, "xcsrf=t2&csrfx=t3"), None),
-            (request("text/plain", None, "csrf=t2"), None),
-            (request("application/json", None, "{\"csrf\":\"t2\"}"), None),
-        ];
-        for (request, expected) in cases {
-            assert_eq!(shown(request).await.unwrap().0.as_deref(), expected);
+    #[test]
+    fn the_token_is_taken_from_the_header_or_from_the_form() {
+        for (request, expected) in [
+            (request(Some("t1"), ""), "t1"),
+            (request(None, "text=a%20b&csrf=t2"), "t2"),
+            (request(Some("t1"), "csrf=t2"), "t1"),
+            (request(None, "xcsrf=t2&csrfx=t3"), ""),
+        ] {
+            assert_eq!(shown(&request).as_deref(), Some(expected));
         }
-        let (_, left) = shown(request(form, None, "csrf=t&text=kept")).await.unwrap();
-        assert_eq!(to_bytes(left.into_body(), 99).await.unwrap(), "csrf=t&text=kept");
+        let (parts, body) = request(None, "").into_parts();
+        let mut json = Request::from_parts(parts, body);
+        json.extensions_mut().clear();
+        assert_eq!(shown(&json), None);
     }
 
-    #[tokio::test]
-    async fn a_form_that_is_too_large_is_refused() {
-        let body = "a".repeat(MAX_FORM + 1);
-        let error = shown(request("application/x-www-form-urlencoded", None, &body)).await.unwrap_err();
-        assert_eq!(error.status, StatusCode::PAYLOAD_TOO_LARGE);
+    #[test]
+    fn a_browser_says_where_a_request_comes_from() {
+        let headers = |pairs: &[(&'static str, &str)]| {
+            pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect::<HeaderMap>()
+        };
+        for (pairs, same, cross) in [
+            (&[("sec-fetch-site", "same-origin")][..], true, false),
+            (&[("sec-fetch-site", "cross-site"), ("origin", "http://evil.example"), ("host", "c")], false, true),
+            (&[("sec-fetch-site", "same-site")], false, true),
+            (&[("sec-fetch-site", "none")], false, false),
+            (&[("origin", "http://c:80"), ("host", "c:80")], true, false),
+            (&[("origin", "null"), ("host", "c")], false, false),
+            (&[("origin", "http://c.evil"), ("host", "c")], false, false),
+            (&[("host", "c")], false, false),
+        ] {
+            let headers = headers(pairs);
+            assert_eq!((is_same_origin(&headers), is_cross_site(&headers)), (same, cross), "{pairs:?}");
+        }
     }
 }

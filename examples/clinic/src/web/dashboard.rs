@@ -23,7 +23,7 @@ pub(crate) async fn page(State(app): State<Arc<App>>, visit: Visit) -> Result<Ma
             div.card {
                 form method="get" action="/patients" role="search" {
                     label for="q" { "Find a patient " kbd { "/" } }
-                    div.row { input id="q" name="q" type="search" autocomplete="off" data-search; button { "Find" } }
+                    div.row { input id="q" name="q" type="search" autocomplete="off" maxlength="200" data-search; button { "Find" } }
                 }
             }
         }

@@ -7,17 +7,17 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::Deserialize;
 use statehouse::{ErrorKind, files};
 
 use super::chart;
 use super::content_type::{self, ContentType};
-use super::page::{moment, size};
+use super::form::Asked;
+use super::page::{error_beside, moment, size};
 use super::range::requested_range;
 use super::visit::Visit;
 use crate::app::App;
@@ -29,16 +29,26 @@ use crate::time::now;
 /// The largest document, in bytes: 2 GiB.
 const MAX_DOCUMENT: u64 = 2 << 30;
 
-pub(crate) fn section(patient: i64, documents: &[Document]) -> Markup {
+pub(crate) fn section(patient: i64, documents: &[Document], attached: &str) -> Markup {
+    let attached = documents.iter().find(|document| document.id == attached);
     html! {
         section.card id="documents" {
             h2 { "Documents" }
+            @if let Some(document) = attached {
+                p.notice data-said role="status" tabindex="-1" autofocus { (document.name) " is attached." }
+            }
+            noscript { p.error { "Documents can be attached only with JavaScript." } }
             form.upload method="post" action={ "/patients/" (patient) "/documents" } {
                 label for="file" { "Attach a photo, a PDF or any other file" }
-                div.row { input id="file" type="file" required; button { "Attach" } }
+                div.row {
+                    input id="file" type="file" required aria-describedby="file-error upload-status";
+                    button { "Attach" }
+                }
+                (error_beside(None, "file"))
                 progress max="1" value="0" aria-label="Uploaded" hidden {}
-                p.quiet role="status" {}
+                p.quiet id="upload-status" role="status" {}
             }
+            @if documents.is_empty() { p.quiet { "No documents yet." } }
             ul.list {
                 @for document in documents {
                     li {
@@ -58,22 +68,18 @@ pub(crate) fn section(patient: i64, documents: &[Document]) -> Markup {
     }
 }
 
-#[derive(Deserialize)]
-pub(crate) struct Attach {
-    name: String,
-}
-
 pub(crate) async fn attach(
     State(app): State<Arc<App>>,
     visit: Visit,
     Path(patient): Path<i64>,
-    Query(Attach { name }): Query<Attach>,
+    asked: Asked,
     request: Request,
 ) -> Result<(StatusCode, Json<Document>)> {
     chart::find(&app, patient).await?;
+    let name = asked.text("name").to_owned();
     check_name(&name)?;
-    let content_type = ContentType::of(request.headers())?;
-    let content = content_type.check(request.into_body().into_data_stream()).await?;
+    let content_type = ContentType::of(request.headers()).map_err(|error| error.at("file"))?;
+    let content = content_type.check(request.into_body().into_data_stream()).await.map_err(|error| error.at("file"))?;
     let id = new_id();
     let stored = app
         .documents
@@ -81,7 +87,8 @@ pub(crate) async fn attach(
         .content_type(content_type.as_str())
         .if_absent()
         .max_len(MAX_DOCUMENT)
-        .await?;
+        .await
+        .map_err(not_stored)?;
     let document = Document {
         id,
         patient,
@@ -95,13 +102,19 @@ pub(crate) async fn attach(
     Ok((StatusCode::CREATED, Json(document)))
 }
 
+fn not_stored(error: statehouse::Error) -> AppError {
+    let too_large = error.kind() == ErrorKind::TooLarge;
+    let words = "A document has at most 2 GiB.";
+    if too_large { AppError::new(StatusCode::PAYLOAD_TOO_LARGE, words).at("file") } else { error.into() }
+}
+
 /// A name is kept as it is and never becomes a path; one that looks like a path is not what a browser sends.
 fn check_name(name: &str) -> Result<()> {
     let plain = !name.trim().is_empty() && !name.contains(['/', '\\']) && !name.chars().any(char::is_control);
     if plain && name.len() <= 200 && name != "." && name != ".." {
         return Ok(());
     }
-    Err(AppError::bad_request("A file name is 1 to 200 bytes without slashes and control characters."))
+    Err(AppError::bad_request("A file name is 1 to 200 bytes without slashes and control characters.").at("file"))
 }
 
 pub(crate) async fn download(
@@ -144,7 +157,11 @@ fn describe(headers: &mut HeaderMap, document: &Document, etag: &str, length: u6
     // Only a photo is shown in place: anything else could be a page of its own, with scripts.
     let how = if content_type::is_photo(&document.content_type) { "inline" } else { "attachment" };
     let name = utf8_percent_encode(&document.name, NON_ALPHANUMERIC);
-    headers.insert(header::CONTENT_TYPE, ascii(document.content_type.clone()));
+    headers.insert(header::CONTENT_TYPE, ascii(content_type::handed_out_as(&document.content_type).to_owned()));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    // Opened as a page of its own, it can do nothing in this site's name.
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; sandbox"));
+    headers.insert("cross-origin-resource-policy", HeaderValue::from_static("same-origin"));
     headers.insert(header::CONTENT_LENGTH, length.into());
     headers.insert(header::CONTENT_DISPOSITION, ascii(format!("{how}; filename*=UTF-8''{name}")));
     headers.insert(header::ACCEPT_RANGES, ascii("bytes".to_owned()));

@@ -4,12 +4,14 @@ use std::fmt::{Display, Write as _};
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
+use super::{csrf, peer, site};
 use crate::app::App;
+use crate::error::{AppError, Result};
 
 /// The process runs. It says nothing of the services: restarting this process would not help them.
 pub(crate) async fn live() -> &'static str {
@@ -25,7 +27,13 @@ pub(crate) async fn ready(State(app): State<Arc<App>>) -> Response {
     (status, body).into_response()
 }
 
-pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Response {
+/// For programs on this machine, and for those that show the token.
+pub(crate) async fn metrics(State(app): State<Arc<App>>, request: Request) -> Result<Response> {
+    let (parts, _) = request.into_parts();
+    if !peer::is_this_machine(&parts) && !shows_token(&parts.headers) {
+        let words = "The metrics are for programs on this machine, and for those that show CLINIC_METRICS_TOKEN.";
+        return Err(AppError::new(StatusCode::FORBIDDEN, words));
+    }
     let mut text = app.metrics.render();
     let reads = app.reads().map(|(name, reads)| (name, reads.hits_and_misses()));
     let health = app.health().await;
@@ -42,7 +50,12 @@ pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Response {
     write_all(&mut text, "clinic_service_up", "gauge", "service", up);
     let latency = services().map(|(name, health)| (name, health.latency.as_secs_f64()));
     write_all(&mut text, "clinic_service_latency_seconds", "gauge", "service", latency);
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
+}
+
+fn shows_token(headers: &HeaderMap) -> bool {
+    let shown = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+    site().metrics_token.as_deref().zip(shown).is_some_and(|(expected, shown)| csrf::same(expected, shown))
 }
 
 /// All samples of one metric stand together, as the format wants it.

@@ -1,100 +1,215 @@
+//! Logging in, also in the middle of something, and logging out.
+
 use std::sync::Arc;
 
-use axum::Form;
-use axum::extract::{Query, State};
+use axum::Json;
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
-use serde::Deserialize;
 use statehouse::session::Session;
 
 use super::csrf;
 use super::device::device;
-use super::page::{Here, Page, csrf_field, logo};
-use super::visit::{STAFF, Visit};
+use super::errors;
+use super::form::{Asked, Sent, Typed};
+use super::gate::Gate;
+use super::page::{Here, Page, aria_error, csrf_field, error_beside, logo};
+use super::peer::Peer;
+use super::visit::{STAFF, me};
 use crate::app::{App, key_of};
-use crate::error::Result;
+use crate::db::Staff;
+use crate::error::{AppError, Result};
 
-#[derive(Deserialize)]
-pub(crate) struct Next {
-    #[serde(default)]
-    next: String,
+/// The longest login and the longest password, in bytes.
+const MAX_LOGIN: usize = 100;
+const MAX_PASSWORD: usize = 1_000;
+
+/// What the page shows.
+#[derive(Default)]
+struct LogIn<'a> {
+    /// Where to go then.
+    next: &'a str,
+    login: &'a str,
+    /// A form that waits for the log-in: where it goes, and its fields as they were sent.
+    waiting: Option<(&'a str, &'a str)>,
+    error: Option<&'a AppError>,
 }
 
-pub(crate) async fn form(session: Session, Query(Next { next }): Query<Next>) -> Result<Markup> {
-    Ok(render(&csrf::token(&session).await?, &next, None))
-}
-
-#[derive(Deserialize)]
-pub(crate) struct LogIn {
-    login: String,
-    password: String,
-    #[serde(default)]
-    next: String,
+pub(crate) async fn form(headers: HeaderMap, asked: Asked) -> Response {
+    LogIn { next: asked.text("next"), ..LogIn::default() }.answer(&headers)
 }
 
 pub(crate) async fn log_in(
     State(app): State<Arc<App>>,
     session: Session,
+    Peer(peer): Peer,
     headers: HeaderMap,
-    Form(form): Form<LogIn>,
+    sent: Sent,
 ) -> Result<Response> {
-    let Some(staff) = app.database.log_in(form.login.trim(), &form.password).await? else {
-        let page = render(&csrf::token(&session).await?, &form.next, Some("No such login, or another password."));
-        return Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response());
+    let checked = async {
+        Gate::check(&headers, sent.text("csrf"))?;
+        let (login, password) = credentials(&sent)?;
+        app.admit(login, password, peer).await
     };
+    match checked.await {
+        Ok(staff) => begin(&app, &session, &headers, &sent, &staff).await,
+        Err(error) => {
+            let (gate, page) = LogIn::again(&sent, &error).render(&headers);
+            Ok(gate.keep(errors::in_place(error, page)))
+        }
+    }
+}
+
+fn credentials(sent: &Sent) -> Result<(&str, &str)> {
+    let (login, password) = (sent.text("login").trim(), sent.text("password"));
+    if login.is_empty() {
+        return Err(AppError::invalid("login", "Type your login."));
+    }
+    if login.len() > MAX_LOGIN {
+        return Err(AppError::invalid("login", format!("A login has at most {MAX_LOGIN} letters.")));
+    }
+    if password.is_empty() {
+        return Err(AppError::invalid("password", "Type your password."));
+    }
+    if password.len() > MAX_PASSWORD {
+        return Err(AppError::invalid("password", format!("A password has at most {MAX_PASSWORD} letters.")));
+    }
+    Ok((login, password))
+}
+
+async fn begin(app: &App, session: &Session, headers: &HeaderMap, sent: &Sent, staff: &Staff) -> Result<Response> {
     // A new token: whoever knew the old one is not logged in.
     session.login(staff.id).await?;
     session.clear()?;
-    session.insert(STAFF, &staff)?;
-    csrf::renew(&session)?;
+    session.insert(STAFF, &staff.id)?;
+    let token = csrf::renew(session)?;
+    // It has a key once it is stored.
+    session.commit().await?;
     let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
-    app.database.add_login(staff.id, &key_of(&session).await?, &device(agent)).await?;
-    tracing::info!(staff = staff.id, "logged in");
-    Ok(Redirect::to(local(&form.next)).into_response())
+    app.database.add_login(staff.id, &key_of(session).await?, &device(agent)).await?;
+    tracing::info!(target: "clinic::security", staff = staff.id, "logged in");
+    let waiting = local(sent.text("waiting-at")).filter(|to| to.starts_with("/patients/"));
+    let answer = match waiting {
+        _ if !errors::wants_page(headers) && errors::accepts(headers, "application/json") => {
+            Json(me(staff, &token)).into_response()
+        }
+        Some(to) => resume(to, sent.text("waiting"), staff, &token).into_response(),
+        None => Redirect::to(local(sent.text("next")).unwrap_or("/")).into_response(),
+    };
+    Ok(Gate::open(answer))
 }
 
-pub(crate) async fn log_out(State(app): State<Arc<App>>, visit: Visit) -> Result<Redirect> {
-    let key = key_of(&visit.session).await?;
-    visit.session.logout().await?;
-    app.database.remove_login(visit.staff.id, &key).await?;
+/// The form that waited, to be sent by whoever has logged in.
+fn resume(to: &str, waiting: &str, staff: &Staff, token: &str) -> Markup {
+    let typed = Typed { action: to.to_owned(), sent: Sent::parse(waiting.as_bytes()) };
+    let content = html! {
+        div.narrow.card {
+            h1 { "You are logged in again" }
+            p { "This was not saved yet, because your session had ended." }
+            (errors::kept(&typed, token, "Save it now"))
+        }
+    };
+    let page =
+        Page { title: "Logged in again", here: Here::Nowhere, staff: Some((staff, token)), replica: super::replica() };
+    page.render(&content)
+}
+
+/// Also for somebody whose session has ended already: they have what they want.
+pub(crate) async fn log_out(State(app): State<Arc<App>>, session: Session) -> Result<Redirect> {
+    if let Some(staff) = session.get::<i64>(STAFF).await? {
+        let key = key_of(&session).await?;
+        session.logout().await?;
+        app.database.remove_login(staff, &key).await?;
+        tracing::info!(target: "clinic::security", staff, "logged out");
+    }
     Ok(Redirect::to("/login"))
 }
 
-/// Where to go after the log-in: a path of this site, whatever the link said.
-fn local(next: &str) -> &str {
-    let second = next.as_bytes().get(1);
-    let ours = next.starts_with('/') && !matches!(second, Some(b'/' | b'\\')) && !next.chars().any(char::is_control);
-    if ours { next } else { "/" }
+/// The log-in once more, when something behind it failed.
+pub(super) fn page_again(headers: &HeaderMap, sent: &Sent, error: &AppError) -> Response {
+    LogIn::again(sent, error).answer(headers)
 }
 
-fn render(csrf: &str, next: &str, refusal: Option<&str>) -> Markup {
-    let content = html! {
-        div.narrow.card {
-            p.brand { (logo()) "Clinic" }
-            h1 { "Log in" }
-            @if let Some(refusal) = refusal { p.error role="alert" { (refusal) } }
-            form method="post" action="/login" {
-                (csrf_field(csrf))
-                input type="hidden" name="next" value=(next);
-                div.field {
-                    label for="login" { "Login" }
-                    input id="login" name="login" autocomplete="username" autocapitalize="none" required autofocus;
+/// The log-in that a form has to wait for.
+pub(super) fn page_before(headers: &HeaderMap, typed: &Typed, error: &AppError) -> Response {
+    let fields = typed.sent.fields().filter(|(name, _)| *name != "csrf");
+    let waiting = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+    LogIn { waiting: Some((&typed.action, &waiting)), error: Some(error), ..LogIn::default() }.answer(headers)
+}
+
+/// A path of this site, whatever the link said.
+fn local(next: &str) -> Option<&str> {
+    let second = next.as_bytes().get(1);
+    let ours = next.starts_with('/') && !matches!(second, Some(b'/' | b'\\')) && !next.chars().any(char::is_control);
+    ours.then_some(next)
+}
+
+impl<'a> LogIn<'a> {
+    fn again(sent: &'a Sent, error: &'a AppError) -> Self {
+        let waiting = Some((sent.text("waiting-at"), sent.text("waiting"))).filter(|(to, _)| !to.is_empty());
+        Self { next: sent.text("next"), login: sent.text("login"), waiting, error: Some(error) }
+    }
+
+    fn answer(&self, headers: &HeaderMap) -> Response {
+        let (gate, page) = self.render(headers);
+        gate.keep(page.into_response())
+    }
+
+    fn render(&self, headers: &HeaderMap) -> (Gate, Markup) {
+        let gate = Gate::of(headers);
+        let content = html! {
+            div.narrow.card {
+                p.brand { (logo()) "Clinic" }
+                h1 { "Log in" }
+                @if let Some(error) = self.error.filter(|error| error.field.is_none()) {
+                    p.error role="alert" { (error.message) }
                 }
-                div.field {
-                    label for="password" { "Password" }
-                    input id="password" name="password" type="password" autocomplete="current-password" required;
+                form.log-in method="post" action="/login" { (self.fields(gate.token())) button { "Log in" } }
+                h3 { "Try it as" }
+                p.quiet {
+                    code { "ada" } " (operator), " code { "grace" } " or " code { "florence" }
+                    ", each with the password " code { "statehouse" } "."
                 }
-                button { "Log in" }
             }
-            h3 { "Try it as" }
-            p.quiet {
-                code { "ada" } " (operator), " code { "grace" } " or " code { "florence" } ", each with the password "
-                code { "statehouse" } "."
+        };
+        let page = Page { title: "Log in", here: Here::Nowhere, staff: None, replica: super::replica() };
+        (gate, page.render(&content))
+    }
+
+    fn fields(&self, token: &str) -> Markup {
+        let to_password = !self.login.is_empty() && self.error.is_none_or(|error| error.field != Some("login"));
+        html! {
+            (csrf_field(token))
+            input type="hidden" name="next" value=(self.next);
+            @if let Some((to, waiting)) = self.waiting {
+                input type="hidden" name="waiting-at" value=(to);
+                input type="hidden" name="waiting" value=(waiting);
+            }
+            div.field {
+                label for="login" { "Login" }
+                input id="login" name="login" value=(self.login) autocomplete="username" autocapitalize="none" required
+                    maxlength=(MAX_LOGIN) autofocus[!to_password]
+                    aria-invalid=[aria_error(self.error, "login")] aria-describedby="login-error";
+                (error_beside(self.error, "login"))
+            }
+            div.field {
+                label for="password" { "Password" }
+                input id="password" name="password" type="password" autocomplete="current-password" required
+                    maxlength=(MAX_PASSWORD) autofocus[to_password]
+                    aria-invalid=[aria_error(self.error, "password")] aria-describedby="password-error";
+                (error_beside(self.error, "password"))
             }
         }
-    };
-    Page { title: "Log in", here: Here::Nowhere, staff: None, replica: super::replica() }.render(&content)
+    }
+}
+
+/// What somebody without a right is told, in the same words whether the login or the password is wrong.
+impl AppError {
+    pub(crate) fn wrong_password() -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "There is no such login, or the password is another one.")
+            .at("password")
+    }
 }
 
 #[cfg(test)]
@@ -104,11 +219,26 @@ mod tests {
     #[test]
     fn a_log_in_leads_only_to_this_site() {
         for path in ["/", "/patients/5?x=1"] {
-            assert_eq!(local(path), path);
+            assert_eq!(local(path), Some(path));
         }
         for path in ["", "//evil.example", "/\\evil.example", "https://evil.example", "javascript:alert(1)", "/a\r\nb"]
         {
-            assert_eq!(local(path), "/", "{path}");
+            assert_eq!(local(path), None, "{path}");
         }
+    }
+
+    #[test]
+    fn a_field_that_is_missing_or_too_long_is_named() {
+        for (form, field) in [
+            ("", "login"),
+            ("login=+&password=x", "login"),
+            ("login=ada", "password"),
+            (&*format!("login={}&password=x", "a".repeat(101)), "login"),
+            (&*format!("login=ada&password={}", "a".repeat(1_001)), "password"),
+        ] {
+            let error = credentials(&Sent::parse(form.as_bytes())).unwrap_err();
+            assert_eq!((error.field, error.status), (Some(field), StatusCode::UNPROCESSABLE_ENTITY), "{form}");
+        }
+        assert_eq!(credentials(&Sent::parse(b"login=+ada+&password=+x")).unwrap(), ("ada", " x"));
     }
 }

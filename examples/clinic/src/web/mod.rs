@@ -9,11 +9,14 @@ mod dashboard;
 mod device;
 mod documents;
 mod errors;
+mod form;
+mod gate;
 mod health;
 mod login;
 mod operator;
 mod page;
 mod patients;
+mod peer;
 mod range;
 mod sessions;
 mod visit;
@@ -26,21 +29,38 @@ use axum::middleware::{Next, from_fn, from_fn_with_state, map_response};
 use axum::response::Response;
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::app::App;
 use crate::metrics;
 
-/// The name of this replica in pages and headers.
-static REPLICA: OnceLock<String> = OnceLock::new();
+/// What every answer needs to know of this process.
+#[derive(Clone, Debug)]
+pub(crate) struct Site {
+    /// The name of this replica in pages and headers.
+    pub(crate) replica: String,
+    /// Whether people come over HTTPS.
+    pub(crate) https: bool,
+    /// Whether a load balancer that is trusted says whom a request comes from.
+    pub(crate) forwarded: bool,
+    /// What whoever reads the metrics from another machine shows.
+    pub(crate) metrics_token: Option<String>,
+}
+
+static SITE: OnceLock<Site> = OnceLock::new();
+
+pub(crate) fn site() -> &'static Site {
+    const PLAIN: Site = Site { replica: String::new(), https: false, forwarded: false, metrics_token: None };
+    SITE.get_or_init(|| Site { replica: "clinic".to_owned(), ..PLAIN })
+}
 
 pub(crate) fn replica() -> &'static str {
-    REPLICA.get().map_or("clinic", String::as_str)
+    &site().replica
 }
 
 /// The whole application.
-pub(crate) fn router(app: &Arc<App>, replica: String) -> Router {
-    let _first = REPLICA.set(replica);
+pub(crate) fn router(app: &Arc<App>, site: Site) -> Router {
+    let _first = SITE.set(site);
     let with_session = Router::new()
         .route("/", get(dashboard::page))
         .route("/login", get(login::form).post(login::log_in))
@@ -49,6 +69,8 @@ pub(crate) fn router(app: &Arc<App>, replica: String) -> Router {
         .route("/patients/{id}", get(chart::page))
         .route("/patients/{id}/diagnoses", post(chart::add_diagnosis))
         .route("/patients/{id}/diagnoses/{diagnosis}/resolve", post(chart::resolve_diagnosis))
+        .route("/patients/{id}/diagnoses/{diagnosis}/reopen", post(chart::reopen_diagnosis))
+        .route("/patients/{id}/diagnoses/{diagnosis}/take-back", post(chart::take_back_diagnosis))
         .route("/patients/{id}/draft", put(chart::keep_draft))
         .route("/patients/{id}/notes", post(chart::add_note))
         .route("/patients/{id}/documents", post(documents::attach).layer(DefaultBodyLimit::disable()))
@@ -62,7 +84,8 @@ pub(crate) fn router(app: &Arc<App>, replica: String) -> Router {
         .route("/api/patients/{id}", get(chart::json))
         .layer(from_fn(csrf::protect))
         .layer(map_response(keep_no_page))
-        .layer(app.session_layer());
+        .layer(app.session_layer())
+        .layer(from_fn(form::read));
     Router::new()
         .merge(with_session)
         .route("/assets/{name}", get(assets::asset))
@@ -78,7 +101,7 @@ pub(crate) fn router(app: &Arc<App>, replica: String) -> Router {
 
 /// Who is logged in, for scripts.
 async fn me(visit: visit::Visit) -> Json<Value> {
-    Json(json!({ "login": visit.staff.login, "name": visit.staff.name, "csrf": visit.csrf }))
+    Json(visit::me(&visit.staff, &visit.csrf))
 }
 
 /// What belongs to somebody stays on no disk and in no cache on the way, unless the answer says otherwise.
@@ -103,6 +126,9 @@ async fn guard(request: Request, next: Next) -> Response {
     let headers = response.headers_mut();
     for (name, value) in HEADERS {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    if site().https {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
     }
     if let Ok(replica) = HeaderValue::from_str(replica()) {
         headers.insert("x-replica", replica);

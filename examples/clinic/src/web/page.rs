@@ -3,6 +3,7 @@
 use maud::{DOCTYPE, Markup, html};
 
 use crate::db::{Role, Staff};
+use crate::error::AppError;
 use crate::time::{iso, readable};
 
 /// Where in the bar at the top a page is.
@@ -32,7 +33,10 @@ impl Page<'_> {
                 head {
                     meta charset="utf-8";
                     meta name="viewport" content="width=device-width, initial-scale=1";
-                    @if let Some((_, csrf)) = self.staff { meta name="csrf" content=(csrf); }
+                    @if let Some((staff, csrf)) = self.staff {
+                        meta name="csrf" content=(csrf);
+                        meta name="login" content=(staff.login);
+                    }
                     title { (self.title) " · Clinic" }
                     link rel="icon" type="image/svg+xml" href="/assets/icon.svg";
                     link rel="stylesheet" href="/assets/clinic.css";
@@ -75,6 +79,21 @@ impl Page<'_> {
             }
         }
     }
+}
+
+/// What is wrong with this field, beside it. The place is there before there is anything to say, for scripts.
+pub(crate) fn error_beside(error: Option<&AppError>, field: &str) -> Markup {
+    let words = error.filter(|error| error.field == Some(field)).map(|error| &*error.message);
+    html! {
+        p.field-error id={ (field) "-error" } data-error=(field) role=[words.map(|_| "alert")] hidden[words.is_none()] {
+            (words.unwrap_or_default())
+        }
+    }
+}
+
+/// The value of `aria-invalid`, if something is wrong with this field.
+pub(crate) fn aria_error(error: Option<&AppError>, field: &str) -> Option<&'static str> {
+    error.is_some_and(|error| error.field == Some(field)).then_some("true")
 }
 
 pub(crate) fn csrf_field(token: &str) -> Markup {

@@ -1,25 +1,27 @@
 use std::sync::Arc;
 
-use axum::extract::{Query, State};
-use maud::{Markup, html};
-use serde::Deserialize;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use maud::html;
 
-use super::page::Here;
+use super::errors;
+use super::form::Asked;
+use super::page::{Here, aria_error, error_beside};
 use super::visit::Visit;
 use crate::app::App;
-use crate::error::Result;
+use crate::error::{AppError, Result};
 
 /// The most patients that a page shows.
 const MOST: usize = 50;
 
-#[derive(Deserialize)]
-pub(crate) struct Find {
-    #[serde(default)]
-    q: String,
-}
+/// The longest text that is searched for, in the units that a browser counts.
+const MAX_TYPED: usize = 200;
 
-pub(crate) async fn page(State(app): State<Arc<App>>, visit: Visit, Query(Find { q }): Query<Find>) -> Result<Markup> {
-    let mut patients = app.database.find_patients(&q, MOST + 1).await?;
+pub(crate) async fn page(State(app): State<Arc<App>>, visit: Visit, asked: Asked) -> Result<Response> {
+    let q = asked.text("q");
+    let too_long = q.encode_utf16().count() > MAX_TYPED;
+    let error = too_long.then(|| AppError::invalid("q", format!("Type at most {MAX_TYPED} letters of a name.")));
+    let mut patients = if too_long { Vec::new() } else { app.database.find_patients(q, MOST + 1).await? };
     let more = patients.len() > MOST;
     patients.truncate(MOST);
     let content = html! {
@@ -27,12 +29,16 @@ pub(crate) async fn page(State(app): State<Arc<App>>, visit: Visit, Query(Find {
         form.card method="get" action="/patients" role="search" {
             label for="q" { "The beginnings of names, in any order " kbd { "/" } }
             div.row {
-                input id="q" name="q" type="search" value=(q) autocomplete="off" autofocus data-search;
+                input id="q" name="q" type="search" value=(q) autocomplete="off" autofocus data-search
+                    maxlength=(MAX_TYPED) aria-invalid=[aria_error(error.as_ref(), "q")] aria-describedby="q-error";
                 button { "Find" }
             }
+            (error_beside(error.as_ref(), "q"))
         }
         section.card aria-label="Patients found" {
-            @if patients.is_empty() { p.quiet { "Nobody is called that." } }
+            @if patients.is_empty() && !too_long {
+                p.quiet { "Nobody is called that. Type the beginning of a first or a last name." }
+            }
             ul.list {
                 @for patient in &patients {
                     li {
@@ -45,5 +51,9 @@ pub(crate) async fn page(State(app): State<Arc<App>>, visit: Visit, Query(Find {
             @if more { p.quiet { "There are more: type more of the name." } }
         }
     };
-    Ok(visit.page("Patients", Here::Patients, &content))
+    let page = visit.page("Patients", Here::Patients, &content);
+    Ok(match error {
+        Some(error) => errors::in_place(error, page),
+        None => page.into_response(),
+    })
 }

@@ -2,18 +2,28 @@
 
 use std::sync::Arc;
 
-use axum::Form;
 use axum::extract::State;
-use axum::response::Redirect;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
-use serde::Deserialize;
 
+use super::errors;
+use super::form::{Asked, Sent};
 use super::page::{Here, csrf_field, moment};
 use super::visit::Visit;
 use crate::app::{App, key_of};
 use crate::error::{AppError, Result};
 
-pub(crate) async fn page(State(app): State<Arc<App>>, visit: Visit) -> Result<Markup> {
+pub(crate) async fn page(State(app): State<Arc<App>>, visit: Visit, asked: Asked) -> Result<Markup> {
+    let said = match asked.text("ended") {
+        "" => None,
+        "1" => Some("The session has ended."),
+        _ => Some("All your other sessions have ended."),
+    };
+    render(&app, &visit, said, None).await
+}
+
+async fn render(app: &App, visit: &Visit, said: Option<&str>, error: Option<&AppError>) -> Result<Markup> {
     let live = app.live_logins(visit.staff.id).await?;
     let this = key_of(&visit.session).await?;
     let others = live.iter().any(|live| live.login.session_key != this);
@@ -22,6 +32,8 @@ pub(crate) async fn page(State(app): State<Arc<App>>, visit: Visit) -> Result<Ma
             h1 { "My sessions" }
             p.quiet { "Where you are logged in. An ended session must log in again, whichever replica it asks." }
         }
+        @if let Some(said) = said { p.notice data-said role="status" tabindex="-1" autofocus { (said) } }
+        @if let Some(error) = error { p.error role="alert" tabindex="-1" autofocus { (error.message) } }
         section.card {
             ul.list {
                 @for live in &live {
@@ -35,7 +47,7 @@ pub(crate) async fn page(State(app): State<Arc<App>>, visit: Visit) -> Result<Ma
                         form method="post" action="/sessions/end" {
                             (csrf_field(&visit.csrf))
                             input type="hidden" name="session" value=(live.login.session_key);
-                            button.plain { "End" }
+                            button.plain aria-label={ "End the session on " (live.login.device) } { "End" }
                         }
                     }
                 }
@@ -51,30 +63,28 @@ pub(crate) async fn page(State(app): State<Arc<App>>, visit: Visit) -> Result<Ma
     Ok(visit.page("My sessions", Here::Sessions, &content))
 }
 
-#[derive(Deserialize)]
-pub(crate) struct End {
-    session: String,
-}
-
-pub(crate) async fn end(
-    State(app): State<Arc<App>>,
-    visit: Visit,
-    Form(End { session }): Form<End>,
-) -> Result<Redirect> {
+pub(crate) async fn end(State(app): State<Arc<App>>, visit: Visit, sent: Sent) -> Result<Response> {
     let mine = app.database.logins(visit.staff.id).await?;
-    if !mine.iter().any(|login| login.session_key == session) {
-        return Err(AppError::not_found("session of yours"));
+    if !mine.iter().any(|login| login.session_key == sent.text("session")) {
+        let words = "This is no session of yours, or it has ended already.";
+        let error = AppError::new(StatusCode::NOT_FOUND, words);
+        let page = render(&app, &visit, None, Some(&error)).await?;
+        return Ok(errors::in_place(error, page));
     }
-    app.end_login(visit.staff.id, &session).await?;
-    Ok(Redirect::to("/sessions"))
+    app.end_login(visit.staff.id, sent.text("session")).await?;
+    tracing::info!(target: "clinic::security", staff = visit.staff.id, "ended a session");
+    Ok(Redirect::to("/sessions?ended=1").into_response())
 }
 
 pub(crate) async fn end_others(State(app): State<Arc<App>>, visit: Visit) -> Result<Redirect> {
     let this = key_of(&visit.session).await?;
+    let mut ended = 0;
     for login in app.database.logins(visit.staff.id).await? {
         if login.session_key != this {
             app.end_login(visit.staff.id, &login.session_key).await?;
+            ended += 1;
         }
     }
-    Ok(Redirect::to("/sessions"))
+    tracing::info!(target: "clinic::security", staff = visit.staff.id, ended, "ended all other sessions");
+    Ok(Redirect::to("/sessions?ended=others"))
 }

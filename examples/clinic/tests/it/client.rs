@@ -48,6 +48,18 @@ impl Client {
         Ok(answer)
     }
 
+    /// What it would send as `Accept` if it were a browser.
+    pub(crate) fn browse(&self, method: Method, path: &str) -> RequestBuilder {
+        self.request(method, path).header("accept", "text/html,application/xhtml+xml,*/*;q=0.8")
+    }
+
+    /// Sends a form as a browser does without scripts, with its token.
+    pub(crate) async fn submit(&self, path: &str, fields: &[(&str, &str)]) -> Response {
+        let csrf = self.csrf();
+        let fields: Vec<_> = fields.iter().copied().chain([("csrf", csrf.as_str())]).collect();
+        self.browse(Method::POST, path).form(&fields).send().await.expect("an answer")
+    }
+
     /// The cookie as it is sent.
     pub(crate) fn cookie(&self) -> String {
         let url = self.base.parse().expect("an address makes a URL");

@@ -28,7 +28,7 @@ async fn a_diagnosis_is_found_added_and_resolved_and_the_dashboard_counts_it() {
     let first = &found["hits"][0];
     assert_eq!(text(&first["code"]), "A48.1", "typos are forgiven: {found}");
     let added = client.post("/patients/11/diagnoses", &[("concept", "A48.1 Legionnaires' disease")]).await.unwrap();
-    assert_eq!(added.headers()["location"], "/patients/11#diagnoses");
+    assert!(added.headers()["location"].to_str().unwrap().starts_with("/patients/11?added="));
     assert!(codes(&client, 11).await.contains(&"A48.1".to_owned()));
     assert_eq!(client.active_diagnoses().await, before + 1, "the write invalidated the cached count");
 
@@ -66,7 +66,8 @@ async fn the_picker_finds_codes_words_in_any_order_inclusion_terms_and_prefixes_
     }
     let found = client.concepts("athlete", "").await.unwrap();
     let hit = found["hits"].as_array().unwrap().iter().find(|hit| hit["code"] == "B35.3").unwrap();
-    assert_eq!(hit["terms"], serde_json::json!([[["Athlete's", true], [" foot", false]]]), "in an inclusion term only");
+    assert_eq!(hit["terms"][0], serde_json::json!([["Athlete's", true], [" foot", false]]), "in an inclusion term");
+    assert!(!hit["title"].to_string().contains("true"), "and not in the title");
     let found = client.concepts("diab", "").await.unwrap();
     let marked: Vec<_> =
         found["hits"][0]["title"].as_array().unwrap().iter().filter(|piece| piece[1] == true).collect();

@@ -4,6 +4,9 @@ mod bad_input;
 mod client;
 mod clinic;
 mod embedded;
+mod everyday;
+mod logging_in;
+mod refusals;
 
 mod browser;
 #[cfg_attr(not(feature = "replicas"), expect(dead_code, reason = "one clinic alone has no outages to look into"))]

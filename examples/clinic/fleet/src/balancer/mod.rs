@@ -164,17 +164,20 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     loop {
         tokio::select! {
             accepted = listener.accept() => {
-                let Ok((stream, _)) = accepted else { continue };
-                connections.spawn(serve(stream, Arc::clone(&shared)));
+                let Ok((stream, client)) = accepted else { continue };
+                connections.spawn(serve(stream, client, Arc::clone(&shared)));
             }
             Some(_ended) = connections.join_next() => {}
         }
     }
 }
 
-async fn serve(stream: TcpStream, shared: Arc<Shared>) {
-    let answer = service_fn(move |request| {
+async fn serve(stream: TcpStream, client: SocketAddr, shared: Arc<Shared>) {
+    let answer = service_fn(move |mut request: Request<Incoming>| {
         let shared = Arc::clone(&shared);
+        if let Ok(address) = HeaderValue::from_str(&client.ip().to_string()) {
+            request.headers_mut().append("x-forwarded-for", address);
+        }
         async move { Ok::<_, Infallible>(answer(&shared, request).await) }
     });
     let served = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await;

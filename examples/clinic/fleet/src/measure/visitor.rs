@@ -49,7 +49,7 @@ impl Deed {
             Self::Dashboard => "the dashboard",
             Self::Chart => "a chart",
             Self::Search => "a diagnosis as one types",
-            Self::Draft => "a draft kept in the session",
+            Self::Draft => "a draft kept",
             Self::Download => "20 kB of a document down",
             Self::Attach => "20 kB of a document up",
         }
@@ -124,8 +124,12 @@ impl Visitor {
         let request = request.header(CONTENT_TYPE, content_type).body(Full::new(body))?;
         sender.ready().await?;
         let response = sender.send_request(request).await?;
-        if let Some(cookie) = response.headers().get(SET_COOKIE) {
-            self.cookie = cookie.to_str()?.split(';').next().unwrap_or_default().to_owned();
+        for cookie in response.headers().get_all(SET_COOKIE) {
+            // One that is taken away has no value.
+            let pair = cookie.to_str()?.split(';').next().unwrap_or_default();
+            if !pair.ends_with('=') {
+                self.cookie = pair.to_owned();
+            }
         }
         let status = response.status();
         let body = response.into_body().collect().await?.to_bytes();
