@@ -165,7 +165,7 @@ impl TokenStream for WordStream<'_> {
 
 async fn query(harness: &mut Harness, rows: &[Diagnosis]) -> Outcome {
     let ours = TantivyConfig::memory().open(schema()?).await?;
-    ours.bulk(rows.iter().map(operation).collect()).await?.into_result()?;
+    ours.bulk(rows.iter().map(operation).collect()).await?.check()?;
     ours.refresh().await?;
     let raw = Raw::new(OURS)?;
     raw.fill(rows)?;

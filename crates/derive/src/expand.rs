@@ -30,7 +30,10 @@ pub(crate) fn document(input: &DeriveInput, krate: &TokenStream) -> Result<Token
     let from_record = members.iter().map(|member| from_record(member, krate));
     let handles = members.iter().filter_map(|member| handle(member, krate));
     let name = &input.ident;
+    let unversioned = version.is_none().then(|| quote!(impl #krate::Unversioned for #name {}));
     Ok(quote! {
+        #unversioned
+
         impl #name {
             #(#handles)*
         }

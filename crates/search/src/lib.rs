@@ -91,7 +91,8 @@ pub use statehouse_derive::Document;
 #[cfg(feature = "tantivy")]
 pub use tantivy::{TantivyConfig, TantivyIndex};
 pub use typed::{
-    Document, FieldValue, FieldValues, Found, Index, KeywordField, Millis, Page, Search, TextField, ValueField, Write,
+    Document, FieldValue, FieldValues, Found, Index, KeywordField, Millis, Page, Search, TextField, Unversioned,
+    ValueField, Write,
 };
 
 /// Names that code written by the derive macro uses.

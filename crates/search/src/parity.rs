@@ -73,7 +73,7 @@ pub async fn load(index: &dyn SearchIndex, corpus: Vec<Record>) -> Result<()> {
     while rest.peek().is_some() {
         let batch = rest.by_ref().take(BATCH).collect();
         let refresh = if rest.peek().is_some() { Refresh::None } else { Refresh::Now };
-        index.bulk_with(batch, BulkOptions::default().with_refresh(refresh)).await?.into_result()?;
+        index.bulk_with(batch, BulkOptions::default().with_refresh(refresh)).await?.check()?;
     }
     Ok(())
 }

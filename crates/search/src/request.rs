@@ -327,6 +327,9 @@ pub struct SearchResponse {
     pub total: u64,
     /// The hits from `from` on, in order.
     pub hits: Vec<Hit>,
+    /// How many hits of this page were left out because something else than statehouse has written them into the index.
+    /// They count in the total and in facets.
+    pub skipped: u64,
     /// For each facet of the request: the name of its field, and its values.
     pub facets: Vec<(Arc<str>, Vec<FacetValue>)>,
 }
@@ -335,7 +338,7 @@ impl SearchResponse {
     /// An answer; backends make it.
     #[must_use]
     pub const fn new(total: u64, hits: Vec<Hit>) -> Self {
-        Self { total, hits, facets: Facets::new() }
+        Self { total, hits, skipped: 0, facets: Facets::new() }
     }
 
     /// The values of a facet, the most frequent first; empty if it was not asked for.

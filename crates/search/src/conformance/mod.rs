@@ -41,6 +41,10 @@ macro_rules! search_conformance {
             an_older_delete_removes_nothing
             a_deleted_document_does_not_come_back_by_an_older_write
             a_write_without_a_version_counts_on
+            a_delete_without_a_version_counts_on_from_nothing
+            a_delete_with_its_version_lets_the_next_one_in
+            a_bulk_with_an_operation_that_was_not_applied_does_not_pass_its_check
+            a_typed_write_that_came_too_late_is_an_error_unless_allowed
             operations_of_one_bulk_take_effect_in_order
             one_bad_document_fails_alone
             a_term_over_the_limit_is_refused
@@ -129,7 +133,7 @@ pub fn schema() -> Schema {
 /// Writes and waits until searches see it.
 async fn put(index: &dyn SearchIndex, records: impl IntoIterator<Item = Record>) {
     let operations = records.into_iter().map(Operation::Upsert).collect();
-    write(index, operations).await.into_result().expect("every write succeeds");
+    write(index, operations).await.check().expect("every write succeeds");
 }
 
 async fn write(index: &dyn SearchIndex, operations: Vec<Operation>) -> BulkReport {

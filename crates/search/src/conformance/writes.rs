@@ -5,7 +5,7 @@ use statehouse_core::ErrorKind;
 use super::{delete, found, id, ids, kinds, put, put_titles, record, write};
 use crate::{
     BulkOptions, Durability, MAX_TERM_LEN, Operation, Outcome, Query, Refresh, SearchIndex, SearchIndexExt,
-    SearchRequest, Value,
+    SearchRequest, Value, Write,
 };
 
 /// Every type, several values, order within a field.
@@ -45,7 +45,12 @@ pub async fn a_get_sees_a_write_before_searches_do(index: &dyn SearchIndex) {
     let queued = BulkOptions::default().with_durability(Durability::Queued);
     for rank in 0..3_i64 {
         let operation = Operation::Upsert(record("a").with("rank", rank));
-        index.bulk_with(vec![operation], queued.clone()).await.expect("the bulk succeeds");
+        index
+            .bulk_with(vec![operation], queued.clone())
+            .await
+            .expect("the bulk succeeds")
+            .check()
+            .expect("every write succeeds");
         let stored = index.get(&id("a")).await.expect("get succeeds").expect("the document is there");
         assert_eq!(stored.value("rank"), Some(&Value::I64(rank)));
     }
@@ -55,7 +60,12 @@ pub async fn a_get_sees_a_write_before_searches_do(index: &dyn SearchIndex) {
 pub async fn a_get_sees_a_delete_before_searches_do(index: &dyn SearchIndex) {
     put(index, [record("a")]).await;
     let queued = BulkOptions::default().with_durability(Durability::Queued);
-    index.bulk_with(vec![delete("a", None)], queued).await.expect("the bulk succeeds");
+    index
+        .bulk_with(vec![delete("a", None)], queued)
+        .await
+        .expect("the bulk succeeds")
+        .check()
+        .expect("every write succeeds");
     assert_eq!(index.get(&id("a")).await.expect("get succeeds"), None);
 }
 
@@ -64,7 +74,12 @@ pub async fn a_search_sees_a_write_that_waited_for_it(index: &dyn SearchIndex) {
     for (name, refresh) in [("a", Refresh::Wait), ("b", Refresh::Now)] {
         let operation = Operation::Upsert(record(name).with("tag", name));
         let options = BulkOptions::default().with_refresh(refresh);
-        index.bulk_with(vec![operation], options).await.expect("the bulk succeeds");
+        index
+            .bulk_with(vec![operation], options)
+            .await
+            .expect("the bulk succeeds")
+            .check()
+            .expect("every write succeeds");
         assert_eq!(ids(index, Query::term("tag", name)).await, [name]);
     }
 }
@@ -74,7 +89,7 @@ pub async fn a_search_sees_what_a_stale_write_that_waited_found(index: &dyn Sear
     for (version, refresh) in [(1, Refresh::Wait), (2, Refresh::Now)] {
         let operations = || vec![Operation::Upsert(record("a").with_version(version).with("tag", "x"))];
         let bulk = |refresh| index.bulk_with(operations(), BulkOptions::default().with_refresh(refresh));
-        bulk(Refresh::None).await.expect("the bulk succeeds");
+        bulk(Refresh::None).await.expect("the bulk succeeds").check().expect("every write succeeds");
         assert_eq!(kinds(&bulk(refresh).await.expect("the bulk succeeds")), ["stale"]);
         let found = index.search(&Query::term("tag", "x").into()).await.expect("the search succeeds");
         assert_eq!(found.hits[0].record.version(), Some(version));
@@ -84,7 +99,12 @@ pub async fn a_search_sees_what_a_stale_write_that_waited_found(index: &dyn Sear
 /// Whatever the write said.
 pub async fn refresh_makes_queued_writes_visible(index: &dyn SearchIndex) {
     let queued = BulkOptions::default().with_durability(Durability::Queued);
-    index.bulk_with(vec![Operation::Upsert(record("a"))], queued).await.expect("the bulk succeeds");
+    index
+        .bulk_with(vec![Operation::Upsert(record("a"))], queued)
+        .await
+        .expect("the bulk succeeds")
+        .check()
+        .expect("every write succeeds");
     index.refresh().await.expect("refresh succeeds");
     assert_eq!(ids(index, Query::all()).await, ["a"]);
 }
@@ -151,6 +171,64 @@ pub async fn a_write_without_a_version_counts_on(index: &dyn SearchIndex) {
     assert!(matches!(report.outcomes[..], [Outcome::Created { version: 1 }]), "{report:?}");
 }
 
+/// So that who mixes both kinds is told.
+pub async fn a_delete_without_a_version_counts_on_from_nothing(index: &dyn SearchIndex) {
+    let version = |version| vec![Operation::Upsert(record("a").with_version(version))];
+    assert_eq!(kinds(&write(index, vec![delete("a", None)]).await), ["not found"]);
+    let first = write(index, version(1)).await;
+    assert_eq!(kinds(&first), ["stale"]);
+    assert_eq!(first.check().expect_err("it is not there").kind(), ErrorKind::Conflict);
+    assert_eq!(index.get(&id("a")).await.expect("get succeeds"), None);
+    assert_eq!(kinds(&write(index, version(2)).await), ["created"]);
+}
+
+/// A deletion that is replayed before the row is written again hides nothing of it.
+pub async fn a_delete_with_its_version_lets_the_next_one_in(index: &dyn SearchIndex) {
+    let write = |operation| Write::new(index, Ok(vec![operation])).into_future();
+    let version = |version| Operation::Upsert(record("a").with_version(version));
+    write(delete("a", Some(1))).await.expect("there is nothing to delete, which is no error");
+    write(version(2)).await.expect("it is newer than the delete");
+    assert_eq!(index.get(&id("a")).await.expect("get succeeds").expect("it is there").version(), Some(2));
+    let replayed = write(delete("a", Some(1))).await.expect_err("it is older than the row");
+    assert_eq!((replayed.kind(), replayed.key()), (ErrorKind::Conflict, Some("a")));
+    assert!(index.get(&id("a")).await.expect("get succeeds").is_some());
+    write(delete("a", Some(3))).await.expect("it is newer than the row");
+    assert_eq!(index.get(&id("a")).await.expect("get succeeds"), None);
+}
+
+/// Whether it failed or came too late.
+pub async fn a_bulk_with_an_operation_that_was_not_applied_does_not_pass_its_check(index: &dyn SearchIndex) {
+    put(index, [record("a").with_version(5)]).await;
+    let good = || Operation::Upsert(record("b"));
+    let late = write(index, vec![good(), Operation::Upsert(record("a").with_version(5))]).await;
+    assert_eq!((kinds(&late), late.stale().collect::<Vec<_>>()), (vec!["created", "stale"], vec![1]));
+    assert_eq!(late.check().expect_err("one came too late").kind(), ErrorKind::Conflict);
+    let failed = write(index, vec![good(), Operation::Upsert(record("c").with("unknown", "x")), good()]).await;
+    assert_eq!(failed.check().expect_err("one failed").kind(), ErrorKind::InvalidInput);
+    let both =
+        vec![Operation::Upsert(record("a").with_version(1)), Operation::Upsert(record("c").with("unknown", "x"))];
+    let error = write(index, both).await.check().expect_err("none was applied");
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert!(error.to_string().contains("of 2 operations 1 failed and 1 came too late"), "{error}");
+    assert!(write(index, vec![good(), delete("absent", None)]).await.check().is_ok());
+}
+
+/// The document that is missing is named, and a replay may say that it expects this.
+pub async fn a_typed_write_that_came_too_late_is_an_error_unless_allowed(index: &dyn SearchIndex) {
+    let write = |version| Write::new(index, Ok(vec![Operation::Upsert(record("a").with_version(version))]));
+    write(2).await.expect("it is the first");
+    for version in [1, 2] {
+        let error = write(version).wait_until_visible().await.expect_err("a newer one is there");
+        assert_eq!((error.kind(), error.key(), error.is_retryable()), (ErrorKind::Conflict, Some("a"), false));
+        write(version).allow_stale().await.expect("it is allowed");
+        let report = write(version).report().await.expect("the bulk succeeds");
+        assert_eq!(kinds(&report), ["stale"]);
+    }
+    write(3).await.expect("it is newer");
+    let failed = Write::new(index, Ok(vec![Operation::Upsert(record("a").with("unknown", "x"))])).allow_stale();
+    assert_eq!(failed.await.expect_err("only what came too late is allowed").kind(), ErrorKind::InvalidInput);
+}
+
 /// Per id.
 pub async fn operations_of_one_bulk_take_effect_in_order(index: &dyn SearchIndex) {
     let mut operations = Vec::new();
@@ -159,7 +237,7 @@ pub async fn operations_of_one_bulk_take_effect_in_order(index: &dyn SearchIndex
         operations.push(Operation::Upsert(record("b").with("rank", rank)));
         operations.push(delete("b", None));
     }
-    write(index, operations).await;
+    write(index, operations).await.check().expect("every write succeeds");
     let stored = index.get(&id("a")).await.expect("get succeeds").expect("the document is there");
     assert_eq!(stored.value("rank"), Some(&Value::I64(19)));
     assert_eq!(ids(index, Query::all()).await, ["a"]);

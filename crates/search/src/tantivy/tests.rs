@@ -65,9 +65,9 @@ async fn what_was_committed_is_there_after_opening_again() {
     let folder = tempfile::tempdir().unwrap();
     let open = || TantivyConfig::folder(folder.path()).open(schema());
     let index = open().await.unwrap();
-    index.bulk(vec![upsert("a", "cholera"), upsert("b", "fever")]).await.unwrap();
+    index.bulk(vec![upsert("a", "cholera"), upsert("b", "fever")]).await.unwrap().check().unwrap();
     let queued = BulkOptions::default().with_durability(Durability::Queued);
-    index.bulk_with(vec![upsert("c", "cholera")], queued).await.unwrap();
+    index.bulk_with(vec![upsert("c", "cholera")], queued).await.unwrap().check().unwrap();
     index.close().await.unwrap();
     drop(index);
     let index = open().await.unwrap();
@@ -91,7 +91,7 @@ async fn a_failed_commit_changes_nothing_and_the_next_write_goes_on() {
     let parent = tempfile::tempdir().unwrap();
     let (folder, away) = (parent.path().join("index"), parent.path().join("away"));
     let index = TantivyConfig::folder(&folder).open(schema()).await.unwrap();
-    index.bulk(vec![upsert("a", "cholera"), upsert("b", "fever")]).await.unwrap();
+    index.bulk(vec![upsert("a", "cholera"), upsert("b", "fever")]).await.unwrap().check().unwrap();
     let changes = || {
         let delete = Operation::Delete { id: DocumentId::new("b").unwrap(), version: None };
         vec![upsert("a", "typhoid"), delete, upsert("c", "fever")]
@@ -138,7 +138,7 @@ async fn an_index_is_not_read_with_another_schema() {
 async fn a_queued_write_is_committed_on_its_own() {
     let index = TantivyConfig::memory().with_commit_interval(Duration::from_millis(5)).open(schema()).await.unwrap();
     let queued = BulkOptions::default().with_durability(Durability::Queued);
-    index.bulk_with(vec![upsert("a", "cholera")], queued).await.unwrap();
+    index.bulk_with(vec![upsert("a", "cholera")], queued).await.unwrap().check().unwrap();
     let shown = async {
         while index.count(&Query::all().into()).await.unwrap() == 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -154,7 +154,7 @@ async fn the_trace_of_a_delete_ends_after_its_retention() {
     let index = config.with_delete_retention(Duration::from_secs(60)).open(schema()).await.unwrap();
     let id = DocumentId::new("a").unwrap();
     let delete = Operation::Delete { id, version: Some(5) };
-    index.bulk(vec![delete]).await.unwrap();
+    index.bulk(vec![delete]).await.unwrap().check().unwrap();
     let older = || vec![Operation::Upsert(Record::new("a").unwrap().with_version(4))];
     clock.advance(Duration::from_secs(60));
     assert!(matches!(index.bulk(older()).await.unwrap().outcomes[..], [Outcome::Stale]));
@@ -179,7 +179,7 @@ async fn the_cost_of_a_search_is_what_it_reads() {
     let index = TantivyConfig::memory().open(schema()).await.unwrap();
     let titles = (0..200).map(|at| if at == 7 { "rare" } else { "common" });
     let rows = titles.enumerate().map(|(at, title)| Record::new(format!("{at}")).unwrap().with("title", title));
-    index.bulk(rows.map(|row| Operation::Upsert(row.with("code", "x"))).collect()).await.unwrap();
+    index.bulk(rows.map(|row| Operation::Upsert(row.with("code", "x"))).collect()).await.unwrap().check().unwrap();
     let snapshot = index.client.snapshot();
     let terms = |query: &Query| index.schema().terms_of([query], Size::of([query]).unwrap()).unwrap();
     let cost = |query: Query| {
@@ -219,7 +219,7 @@ async fn many_segments_answer_like_one() {
     }
     let one = TantivyConfig::memory().open(schema()).await.unwrap();
     let whole = corpus.iter().cloned().map(Operation::Upsert).collect();
-    one.bulk_with(whole, BulkOptions::default().with_refresh(Refresh::Now)).await.unwrap().into_result().unwrap();
+    one.bulk_with(whole, BulkOptions::default().with_refresh(Refresh::Now)).await.unwrap().check().unwrap();
     let many = TantivyConfig::memory().with_threads(2).open(schema()).await.unwrap();
     parity::load(&many, corpus.into_iter().rev().collect()).await.unwrap();
     let report = parity::compare(&one, &many, &requests).await.unwrap();

@@ -10,7 +10,7 @@ use crate::{Field, Record, Schema, Value};
 /// | --- | --- | --- |
 /// | `#[document(analyzers = path)]` | the struct | a function `fn(SchemaBuilder) -> SchemaBuilder` that names analyzers |
 /// | `#[document(id)]` | a `String` | the document's id |
-/// | `#[document(version)]` | a `u64` | the external version: an older one never replaces a newer one |
+/// | `#[document(version)]` | a `u64` | the external version: an older one never replaces a newer one, and deletes take one |
 /// | `#[document(text)]` | text | cut into terms and ranked |
 /// | `#[document(keyword)]` | text | one term, for filters and sorting |
 /// | `#[document(skip)]` | anything with `Default` | not in the index |
@@ -71,6 +71,14 @@ pub trait Document: Sized + Send + Sync + 'static {
     /// [`Corrupt`](ErrorKind::Corrupt) if a stored field is missing or of another type.
     fn from_record(record: &Record) -> Result<Self>;
 }
+
+/// A [`Document`] without an external version, which may be deleted without one. The derive macro implements it for
+/// structs that have no `#[document(version)]`.
+#[diagnostic::on_unimplemented(
+    message = "documents of type `{Self}` have a version",
+    note = "delete them by `delete_at(id, version)`, with the version of the deletion"
+)]
+pub trait Unversioned: Document {}
 
 /// A type of which one value can be stored in a field.
 pub trait FieldValue: Sized {

@@ -6,7 +6,8 @@ use statehouse_core::{Error, ErrorKind, Result};
 
 use super::{Search, Write};
 use crate::{
-    Document, DocumentId, FieldKind, Operation, Query, Record, Schema, SearchIndex, SearchIndexExt as _, Value,
+    Document, DocumentId, FieldKind, Operation, Query, Record, Schema, SearchIndex, SearchIndexExt as _, Unversioned,
+    Value,
 };
 
 /// An index of documents of one type, over any backend. Clones share it.
@@ -37,7 +38,8 @@ impl<D: Document> Index<D> {
         &self.index
     }
 
-    /// Writes a document whether or not one with its id exists.
+    /// Writes a document whether or not one with its id exists. If it has a version, a stored one of the same or a newer
+    /// version is not replaced, which is an error: see [`Write`].
     pub fn upsert(&self, document: D) -> Write<'_> {
         self.upsert_all([document])
     }
@@ -48,9 +50,16 @@ impl<D: Document> Index<D> {
         Write::new(&*self.index, operations)
     }
 
-    /// Removes the document with this id. Removing what is absent is no error.
-    pub fn delete(&self, id: impl AsRef<str>) -> Write<'_> {
-        let delete = DocumentId::new(id).map(|id| vec![Operation::Delete { id, version: None }]);
+    /// Removes the document with this id as its source had it before this version. Removing what is absent is no error.
+    ///
+    /// The version is that of the deletion: the row's last one plus one, or what the source's event carries. A document
+    /// of the same or an older version that arrives later is refused, a newer one is written.
+    pub fn delete_at(&self, id: impl AsRef<str>, version: u64) -> Write<'_> {
+        self.deletion(id, Some(version))
+    }
+
+    fn deletion(&self, id: impl AsRef<str>, version: Option<u64>) -> Write<'_> {
+        let delete = DocumentId::new(id).map(|id| vec![Operation::Delete { id, version }]);
         Write::new(&*self.index, delete)
     }
 
@@ -107,6 +116,16 @@ fn check_stored<D: Document>(schema: &Schema) -> Result<()> {
         let message = "the field is not stored, so the type must do without: make it an Option or a Vec, or store it";
         Err(Error::invalid_input(message).with_key(field.name()))
     })
+}
+
+impl<D: Unversioned> Index<D> {
+    /// Removes the document with this id. Removing what is absent is no error.
+    ///
+    /// Only for documents without a version. One with a version is removed [at a version](Self::delete_at): the index
+    /// would otherwise have to make one up, and the source's next version could be below it.
+    pub fn delete(&self, id: impl AsRef<str>) -> Write<'_> {
+        self.deletion(id, None)
+    }
 }
 
 impl<D> Clone for Index<D> {

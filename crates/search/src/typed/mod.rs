@@ -6,7 +6,7 @@ mod index;
 mod search;
 mod write;
 
-pub use document::{Document, FieldValue, FieldValues, Millis};
+pub use document::{Document, FieldValue, FieldValues, Millis, Unversioned};
 pub use fields::{KeywordField, TextField, ValueField};
 pub use index::Index;
 pub use search::{Found, Page, Search};

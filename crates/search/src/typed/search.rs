@@ -82,7 +82,7 @@ impl<'i, D: Document> Search<'i, D> {
                 let_others_go_first().await;
             }
         }
-        Ok(Page { total: found.total, hits, facets: found.facets })
+        Ok(Page { total: found.total, hits, skipped: found.skipped, facets: found.facets })
     }
 }
 
@@ -118,6 +118,8 @@ pub struct Page<D> {
     pub total: u64,
     /// The hits in order.
     pub hits: Vec<Found<D>>,
+    /// How many hits of this page were left out because something else than statehouse has written them into the index.
+    pub skipped: u64,
     facets: Facets,
 }
 

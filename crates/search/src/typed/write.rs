@@ -3,23 +3,27 @@ use std::time::Duration;
 
 use statehouse_core::Result;
 
-use crate::{BulkOptions, BulkReport, Durability, Operation, Refresh, SearchIndex};
+use crate::operation::Late;
+use crate::{BulkOptions, BulkReport, DocumentId, Durability, Operation, Refresh, SearchIndex};
 
 /// A write that happens when it is awaited: made by [`Index::upsert`](crate::Index::upsert) and its siblings.
 ///
-/// The answer is an error if any of its operations failed; those before and behind it may have been applied. A
-/// [`Stale`](crate::Outcome::Stale) one is no failure: the index holds something newer.
+/// It succeeds if every operation was applied. Otherwise the answer is the error of the first one that was not; those
+/// before and behind it may have been applied. One that came too late, because the index holds a newer version, is
+/// [`Conflict`](statehouse_core::ErrorKind::Conflict): whoever replays events expects that and says
+/// [`allow_stale`](Self::allow_stale). What became of each operation is in [`report`](Self::report).
 #[derive(Debug)]
 #[must_use = "nothing is written until it is awaited"]
 pub struct Write<'i> {
     index: &'i dyn SearchIndex,
     operations: Result<Vec<Operation>>,
     options: BulkOptions,
+    late: Late,
 }
 
 impl<'i> Write<'i> {
-    pub(super) fn new(index: &'i dyn SearchIndex, operations: Result<Vec<Operation>>) -> Self {
-        Self { index, operations, options: BulkOptions::default() }
+    pub(crate) fn new(index: &'i dyn SearchIndex, operations: Result<Vec<Operation>>) -> Self {
+        Self { index, operations, options: BulkOptions::default(), late: Late::Refused }
     }
 
     /// Answers when searches see it.
@@ -39,19 +43,33 @@ impl<'i> Write<'i> {
         self.options.timeout = Some(timeout);
         self
     }
+
+    /// Succeeds also where the index holds the same version or a newer one already: for events that are replayed.
+    pub const fn allow_stale(mut self) -> Self {
+        self.late = Late::Allowed;
+        self
+    }
+
+    /// Writes, and says what became of each operation: also failed and late ones are an `Ok` here.
+    ///
+    /// # Errors
+    /// If a document cannot be a record, or the bulk failed as a whole.
+    pub async fn report(self) -> Result<BulkReport> {
+        self.index.bulk_with(self.operations?, self.options).await
+    }
+
+    async fn checked(self) -> Result<()> {
+        let late = self.late;
+        let ids: Vec<DocumentId> = self.operations.iter().flatten().map(|operation| operation.id().clone()).collect();
+        self.report().await?.check_with(late, |place| ids.get(place))
+    }
 }
 
 impl<'i> IntoFuture for Write<'i> {
-    type Output = Result<BulkReport>;
+    type Output = Result<()>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'i>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        match self.operations {
-            Ok(operations) => {
-                let bulk = self.index.bulk_with(operations, self.options);
-                Box::pin(async { bulk.await?.into_result() })
-            }
-            Err(error) => Box::pin(std::future::ready(Err(error))),
-        }
+        Box::pin(self.checked())
     }
 }

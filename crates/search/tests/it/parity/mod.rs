@@ -85,7 +85,7 @@ async fn load(index: &dyn SearchIndex, records: Vec<statehouse_search::Record>) 
     let mut records = records.into_iter().map(Operation::Upsert).peekable();
     while records.peek().is_some() {
         let part = records.by_ref().take(4_000).collect();
-        index.bulk(part).await.unwrap().into_result().unwrap();
+        index.bulk(part).await.unwrap().check().unwrap();
     }
     let none = index.bulk_with(Vec::new(), BulkOptions::default().with_refresh(Refresh::Now)).await.unwrap();
     assert!(none.outcomes.is_empty());
