@@ -110,7 +110,7 @@ impl Place {
             #[cfg(feature = "search-opensearch")]
             Self::OpenSearch(config) => {
                 let start = std::time::Instant::now();
-                let checked = OpenSearchIndex::check(config).await;
+                let checked = OpenSearchIndex::ping(config).await;
                 Health::of("opensearch", start.elapsed(), checked)
             }
         }

@@ -210,7 +210,7 @@ async fn index(harness: &mut Harness, rows: &[Diagnosis]) -> Outcome {
                 let queued = BulkOptions::default().with_durability(Durability::Queued);
                 for chunk in rows.chunks(CHUNK) {
                     let report = index.bulk_with(chunk.iter().map(operation).collect(), queued.clone()).await;
-                    report.and_then(statehouse_search::BulkReport::into_result).expect("indexed");
+                    report.and_then(|report| report.check()).expect("indexed");
                 }
                 index.refresh().await.expect("committed");
                 index.close().await.expect("closed");

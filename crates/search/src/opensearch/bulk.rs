@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Deserialize;
+use serde_json::json;
 use statehouse_core::{Error, ErrorKind, Result};
 use tokio::time::{Instant, sleep};
 
@@ -21,7 +22,8 @@ const MAX_BYTES: usize = 8 << 20;
 const MAX_ROUNDS: usize = 6;
 
 /// What a bulk asks the server to say: less than half of what it says by default.
-const FILTER: &str = "filter_path=items.*.status,items.*.result,items.*._version,items.*.error.type";
+const FILTER: &str =
+    "filter_path=items.*._id,items.*.status,items.*.result,items.*._version,items.*.error.type,items.*.error.reason";
 
 /// One bulk on its way.
 pub(super) struct Run<'a> {
@@ -36,6 +38,11 @@ pub(super) struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// The time that is left.
+    pub(super) fn left(&self) -> Option<Duration> {
+        Some(self.deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1)))
+    }
+
     /// Sends everything, and what the server had no room for again. `refresh` was not applied if there was more than
     /// one request.
     pub(super) async fn finish(&mut self, refresh: Refresh) -> Result<()> {
@@ -78,11 +85,38 @@ impl Run<'_> {
             Refresh::Wait => "wait_for",
             Refresh::Now => "true",
         };
-        let path = format!("/{}/_bulk?require_alias=true&refresh={refresh}&{FILTER}", self.alias);
-        let time = self.deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-        let call = Call::bulk(path, batch.lines.clone(), batch.effect).within(Some(time));
-        let body = self.client.send(&call).await?;
-        verdicts(self.operations, batch, &body)
+        // The server says that a shard is not there before we take it for silent.
+        let patience = (self.client.timing.attempt.min(self.left().unwrap_or_default()) / 2).as_millis().max(1);
+        let path = format!("/{}/_bulk?require_alias=true&refresh={refresh}&timeout={patience}ms&{FILTER}", self.alias);
+        let call = Call::bulk(path, batch.lines.clone(), batch.effect).within(self.left());
+        let answer = self.client.exchange(&call).await?;
+        let in_doubt = answer.in_doubt;
+        let body = answer.into_body().map_err(|error| self.client.name_setting(error))?;
+        let mut verdicts = verdicts(self.operations, batch, &body)?;
+        if in_doubt {
+            self.read_back(batch, &mut verdicts).await;
+        }
+        Ok(verdicts)
+    }
+
+    /// Finds out which operations are stale only because an earlier try of them, whose answer was lost, was applied.
+    async fn read_back(&self, batch: &Batch, verdicts: &mut [Verdict]) {
+        let stale = |verdict: &Verdict| matches!(verdict, Verdict::Done(Outcome::Stale));
+        let places: Vec<_> = (0..verdicts.len()).filter(|at| stale(&verdicts[*at])).collect();
+        if places.is_empty() {
+            return;
+        }
+        let ids: Vec<_> = places.iter().map(|at| self.operations[batch.places[*at]].id()).collect();
+        let found = present(self.client, self.alias, &ids, self.left()).await;
+        for (nth, at) in places.into_iter().enumerate() {
+            let operation = &self.operations[batch.places[at]];
+            verdicts[at] = Verdict::Done(match &found {
+                Ok(found) => applied(operation, found[nth]),
+                Err(error) => {
+                    Outcome::Failed(error::of_doubt(Effect::Repeatable, same(error)).with_key(operation.id().as_str()))
+                }
+            });
+        }
     }
 
     fn settle(&mut self, batch: &Batch, verdicts: Vec<Verdict>) -> Vec<usize> {
@@ -104,6 +138,47 @@ impl Run<'_> {
 fn same(error: &Error) -> Error {
     let copy = Error::new(error.kind(), error.message().to_owned()).with_backend(error::BACKEND);
     copy.with_retry(error.retry())
+}
+
+/// What became of a stale operation whose earlier try may have been applied, if the index now has this version of its
+/// document, or none.
+fn applied(operation: &Operation, found: Option<u64>) -> Outcome {
+    match (operation, operation.version()) {
+        (Operation::Upsert(_), Some(version)) if found == Some(version) => Outcome::Updated { version },
+        (Operation::Delete { .. }, Some(version)) if found.is_none() => Outcome::Deleted { version },
+        _ => Outcome::Stale,
+    }
+}
+
+/// The versions of these documents, `None` for those that are not there.
+async fn present(
+    client: &Client,
+    alias: &str,
+    ids: &[&DocumentId],
+    time: Option<Duration>,
+) -> Result<Vec<Option<u64>>> {
+    #[derive(Deserialize)]
+    struct Answer<'a> {
+        #[serde(borrow)]
+        docs: Vec<Version<'a>>,
+    }
+    #[derive(Deserialize)]
+    struct Version<'a> {
+        #[serde(rename = "_id", borrow)]
+        id: Cow<'a, str>,
+        #[serde(rename = "_version")]
+        version: Option<u64>,
+        found: Option<bool>,
+    }
+    let docs: Vec<_> = ids.iter().map(|id| json!({ "_id": id.as_str(), "_source": false })).collect();
+    let call = Call::ask(format!("/{alias}/_mget"), &json!({ "docs": docs })).within(time);
+    let body = client.send(&call).await?;
+    let Answer { docs } = serde_json::from_slice(&body).map_err(error::of_broken_body)?;
+    let same = docs.len() == ids.len() && docs.iter().zip(ids).all(|(doc, id)| *doc.id == *id.as_str());
+    if !same || docs.iter().any(|doc| doc.found.is_none()) {
+        return Err(error::of_other_question("OpenSearch did not say which of the documents are there"));
+    }
+    Ok(docs.into_iter().map(|doc| doc.version.filter(|_| doc.found == Some(true))).collect())
 }
 
 /// Some operations of a bulk, written as one request.
@@ -172,6 +247,8 @@ enum Item<'a> {
 
 #[derive(Deserialize)]
 struct Done<'a> {
+    #[serde(rename = "_id", borrow)]
+    id: Option<Cow<'a, str>>,
     status: u16,
     #[serde(rename = "_version")]
     version: Option<u64>,
@@ -191,10 +268,12 @@ fn verdicts(operations: &[Operation], batch: &Batch, body: &[u8]) -> Result<Vec<
     let answer: Answer<'_> = serde_json::from_slice(body).map_err(|error| lost(error::of_broken_body(error)))?;
     if answer.items.len() != batch.places.len() {
         let message = "OpenSearch answered for another number of operations than it was given";
-        return Err(lost(Error::new(ErrorKind::Unexpected, message)));
+        return Err(lost(error::of_other_question(message)));
     }
-    let verdict = |(place, item): (&usize, Item<'_>)| verdict(&operations[*place], item);
-    Ok(batch.places.iter().zip(answer.items).map(verdict).collect())
+    let asked = batch.places.iter().map(|place| &operations[*place]);
+    let answered: Option<Vec<_>> = asked.zip(answer.items).map(|(operation, item)| verdict(operation, item)).collect();
+    let message = "OpenSearch answered for other operations than it was given";
+    answered.ok_or_else(|| lost(error::of_other_question(message)))
 }
 
 /// The request was applied, and nobody can say how.
@@ -203,24 +282,34 @@ fn lost(cause: Error) -> Error {
     Error::new(ErrorKind::OutcomeUnknown, message).with_backend(error::BACKEND).with_source(cause)
 }
 
-fn verdict(operation: &Operation, item: Item<'_>) -> Verdict {
-    let (Item::Index(done) | Item::Delete(done)) = item;
-    let version = done.version.unwrap_or_default();
-    Verdict::Done(match (done.status, done.result.as_deref()) {
-        (_, Some("created")) => Outcome::Created { version },
-        (_, Some("updated")) => Outcome::Updated { version },
-        (_, Some("deleted")) => Outcome::Deleted { version },
-        (_, Some("not_found")) => Outcome::NotFound,
-        (409, _) if operation.version().is_some() => Outcome::Stale,
-        (status, _) => {
-            let exception = done.error.as_ref().and_then(error::Exception::kind);
-            let error = error::of_exception(status, exception).with_key(operation.id().as_str());
-            if matches!(status, 429 | 503) {
-                return Verdict::Rejected(error);
-            }
-            Outcome::Failed(error)
+/// `None` if the item is of another operation.
+fn verdict(operation: &Operation, item: Item<'_>) -> Option<Verdict> {
+    let done = match (operation, item) {
+        (Operation::Upsert(_), Item::Index(done)) | (Operation::Delete { .. }, Item::Delete(done)) => done,
+        _ => return None,
+    };
+    if done.id.is_some_and(|id| id != operation.id().as_str()) {
+        return None;
+    }
+    let (given, version) = (operation.version(), done.version);
+    let deletes = matches!(operation, Operation::Delete { .. });
+    Some(Verdict::Done(match (done.result.as_deref(), done.status) {
+        (Some("created"), _) if !deletes => Outcome::Created { version: version? },
+        (Some("updated"), _) if !deletes => Outcome::Updated { version: version? },
+        (Some("deleted"), _) if deletes => Outcome::Deleted { version: version? },
+        (Some("not_found"), _) if deletes => Outcome::NotFound,
+        (Some(_), _) | (None, 200..=299) => return None,
+        (None, 409) if given.is_some() => Outcome::Stale,
+        (None, status) => {
+            let error = error::of_exception(status, done.error.as_ref()).with_key(operation.id().as_str());
+            return Some(match error::Verdict::of_exception(status, done.error.as_ref()) {
+                error::Verdict::Refused => Verdict::Rejected(error),
+                // It may have been applied, which does no harm where a version keeps it from being applied twice.
+                error::Verdict::Failed if given.is_some() => Verdict::Rejected(error),
+                error::Verdict::Failed | error::Verdict::Final => Verdict::Done(Outcome::Failed(error)),
+            });
         }
-    })
+    }))
 }
 
 /// Those of the rejected operations that may be sent again, in order: not those that a later operation on the same

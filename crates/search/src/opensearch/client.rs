@@ -1,5 +1,6 @@
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,8 +10,9 @@ use serde::de::DeserializeOwned;
 use statehouse_core::{Error, Result, Retry};
 use tokio::time::{Instant, sleep};
 
-use super::config::{Credentials, OpenSearchConfig, Timing};
-use super::error::{self, Effect, Lost};
+use super::body::{self, Body};
+use super::config::{Credentials, OpenSearchConfig, Proxy, Timing};
+use super::error::{self, Effect, Lost, Verdict};
 use super::nodes::{Node, Nodes, RetryBudget};
 use super::tls;
 
@@ -21,6 +23,7 @@ pub(super) struct Client {
     credentials: Option<Credentials>,
     pub(super) timing: Timing,
     budget: RetryBudget,
+    max_answer: u64,
     setting: String,
 }
 
@@ -40,14 +43,20 @@ impl Http {
         }
         let tls = tls::client_config(config)?;
         let build = |idle: usize| {
-            reqwest::Client::builder()
+            let client = reqwest::Client::builder()
                 .tls_backend_preconfigured(tls.clone())
                 .http1_only()
                 .redirect(redirect::Policy::none())
+                .no_proxy()
                 .connect_timeout(config.timing.connect)
                 .pool_idle_timeout(MAX_IDLE)
                 .pool_max_idle_per_host(idle)
-                .tcp_nodelay(true)
+                .tcp_nodelay(true);
+            let client = match &config.proxy {
+                Some(proxy) => client.proxy(proxy.forwarder(&config.setting)?),
+                None => client,
+            };
+            client
                 .build()
                 .map_err(|error| Error::invalid_config(&config.setting, "no HTTP client for it").with_source(error))
         };
@@ -57,6 +66,14 @@ impl Http {
 
 /// Load balancers commonly drop a connection without a word after a minute.
 const MAX_IDLE: Duration = Duration::from_secs(50);
+
+/// A time so far off that it is never: what a duration that no clock can hold ends at.
+const NEVER: Duration = Duration::from_secs(30 * 365 * 86_400);
+
+/// When a time that begins now is up.
+pub(super) fn deadline(time: Duration) -> Instant {
+    Instant::now() + time.min(NEVER)
+}
 
 /// One request, and what it may do when it fails.
 #[derive(Debug)]
@@ -106,7 +123,11 @@ impl Call {
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: u16,
+    /// The beginning of it if it is no success.
     pub(super) body: Bytes,
+    /// Whether an earlier try may have been applied.
+    pub(super) in_doubt: bool,
+    from: Arc<str>,
 }
 
 impl Answer {
@@ -114,16 +135,23 @@ impl Answer {
         matches!(self.status, 200..=299)
     }
 
+    /// The error that an answer is which is no success.
+    pub(super) fn error(&self) -> Error {
+        error::of_answer(self.status, &self.body, &self.from)
+    }
+
     /// The body of a success.
     pub(super) fn into_body(self) -> Result<Bytes> {
-        if self.is_success() { Ok(self.body) } else { Err(error::of_answer(self.status, &self.body)) }
+        if self.is_success() { Ok(self.body) } else { Err(self.error()) }
     }
 }
 
 /// One try on one node.
 enum Attempt {
-    Answered(Answer),
+    Answered(Answer, Verdict),
     Lost(Lost, Error),
+    /// More than is read of an answer.
+    Long(Error),
 }
 
 impl Client {
@@ -131,10 +159,11 @@ impl Client {
         let scheme = if config.tls.is_some() { "https" } else { "http" };
         Ok(Self {
             http: Http::new(config)?,
-            nodes: Nodes::new(scheme, &config.nodes),
+            nodes: Nodes::new(scheme, &config.nodes, config.proxy.as_ref().map(Proxy::place)),
             credentials: config.credentials.clone(),
             timing: config.timing,
             budget: RetryBudget::new(),
+            max_answer: config.max_answer,
             setting: config.setting.clone(),
         })
     }
@@ -152,7 +181,7 @@ impl Client {
 
     /// Sends a request until a node answers in earnest, and gives its answer, be it a success or not.
     pub(super) async fn exchange(&self, call: &Call) -> Result<Answer> {
-        let deadline = Instant::now() + call.timeout.unwrap_or(self.timing.total);
+        let deadline = deadline(call.timeout.unwrap_or(self.timing.total));
         self.budget.earn();
         let route = self.nodes.route();
         let (mut doubt, mut http) = (false, &self.http.pooled);
@@ -160,9 +189,13 @@ impl Client {
             let attempt = self.attempt(http, route[(tries - 1) % route.len()], call, deadline).await;
             let pause = self.pause(&attempt, call.effect, tries).filter(|pause| Instant::now() + *pause < deadline);
             if let Some(pause) = pause {
-                if let Attempt::Lost(lost, _) = attempt {
-                    doubt |= !matches!(lost, Lost::Unreached | Lost::Untrusted);
-                    http = &self.http.fresh;
+                match attempt {
+                    Attempt::Lost(lost, _) => {
+                        doubt |= !matches!(lost, Lost::Unreached | Lost::Untrusted);
+                        http = &self.http.fresh;
+                    }
+                    Attempt::Answered(_, verdict) => doubt |= verdict == Verdict::Failed,
+                    Attempt::Long(_) => {}
                 }
                 tracing::debug!(tries, "statehouse.search.opensearch.retry");
                 sleep(pause).await;
@@ -176,19 +209,27 @@ impl Client {
     async fn attempt(&self, http: &reqwest::Client, node: &Node, call: &Call, deadline: Instant) -> Attempt {
         let limit = self.timing.attempt.min(deadline.saturating_duration_since(Instant::now()));
         match self.once(http, node, call, limit).await {
-            Ok(answer) => {
+            Ok((status, Body::Whole(body))) => {
                 Nodes::succeeded(node);
-                Attempt::Answered(answer)
+                let verdict = Verdict::of(status, &body);
+                Attempt::Answered(Answer { status, body, in_doubt: false, from: node.place() }, verdict)
             }
+            Ok((_, Body::Long)) => Attempt::Long(error::of_long_answer(call.effect, self.max_answer, node)),
             Err(error) => {
                 self.nodes.failed(node);
                 let lost = Lost::of(&error);
-                Attempt::Lost(lost, error::of_lost(lost, call.effect, node, error))
+                Attempt::Lost(lost, error::of_lost(lost, call.effect, node, &error))
             }
         }
     }
 
-    async fn once(&self, http: &reqwest::Client, node: &Node, call: &Call, limit: Duration) -> reqwest::Result<Answer> {
+    async fn once(
+        &self,
+        http: &reqwest::Client,
+        node: &Node,
+        call: &Call,
+        limit: Duration,
+    ) -> reqwest::Result<(u16, Body)> {
         let mut request = http
             .request(call.method.clone(), format!("{}{}", node.base(), call.path))
             .timeout(limit)
@@ -200,18 +241,21 @@ impl Client {
             request = request.body(call.body.clone());
         }
         let response = request.send().await?;
-        Ok(Answer { status: response.status().as_u16(), body: response.bytes().await? })
+        let status = response.status();
+        let body = if status.is_success() {
+            body::whole(response, self.max_answer).await?
+        } else {
+            body::beginning(response).await
+        };
+        Ok((status.as_u16(), body))
     }
 
     /// How long to wait before the next try, if there should be one.
     fn pause(&self, attempt: &Attempt, effect: Effect, tries: usize) -> Option<Duration> {
         let safe = match attempt {
-            // Refused before anything was done.
-            Attempt::Answered(Answer { status: 429 | 503, .. })
-            | Attempt::Lost(Lost::Unreached | Lost::Untrusted, _) => true,
-            // A proxy's answer: the node behind it may have done what was asked.
-            Attempt::Answered(Answer { status: 502 | 504, .. }) | Attempt::Lost(..) => effect != Effect::Once,
-            Attempt::Answered(_) => return None,
+            Attempt::Answered(_, Verdict::Final) | Attempt::Long(_) => return None,
+            Attempt::Answered(_, Verdict::Refused) | Attempt::Lost(Lost::Unreached | Lost::Untrusted, _) => true,
+            Attempt::Answered(_, Verdict::Failed) | Attempt::Lost(..) => effect != Effect::Once,
         };
         if !safe {
             return None;
@@ -221,7 +265,7 @@ impl Client {
         let at_once = match attempt {
             Attempt::Lost(Lost::Broken, _) => self.nodes.len().max(2),
             Attempt::Lost(..) => self.nodes.len(),
-            Attempt::Answered(_) => 0,
+            Attempt::Answered(..) | Attempt::Long(_) => 0,
         };
         if tries < at_once {
             return Some(Duration::ZERO);
@@ -234,13 +278,39 @@ impl Client {
 
     fn conclude(&self, attempt: Attempt, effect: Effect, tries: usize, doubt: bool) -> Result<Answer> {
         let failure = match attempt {
-            Attempt::Answered(answer) if !matches!(answer.status, 429 | 502..=504) => return Ok(answer),
-            Attempt::Answered(answer) => error::of_answer(answer.status, &answer.body),
-            Attempt::Lost(_, error) => error,
+            Attempt::Answered(answer, Verdict::Final) => return Ok(Answer { in_doubt: doubt, ..answer }),
+            Attempt::Answered(answer, _) => answer.error(),
+            Attempt::Lost(_, error) | Attempt::Long(error) => error,
         };
         let failure = if tries > 1 { failure.with_retry(Retry::Exhausted) } else { failure };
         let failure = if doubt && effect != Effect::Reads { error::of_doubt(effect, failure) } else { failure };
         Err(self.name_setting(failure))
+    }
+
+    /// The error for a server that was addressed on the wrong side of TLS. It is asked without credentials.
+    pub(super) async fn wrong_side(&self, config: &OpenSearchConfig) -> Option<Error> {
+        let (asked, speaks, write) = match config.tls {
+            None => ("https", "speaks TLS", "opensearch+https:// in place of opensearch+http://"),
+            Some(_) => (
+                "http",
+                "does not speak TLS",
+                "opensearch+http:// in place of opensearch+https://, or set up TLS there",
+            ),
+        };
+        for host in &config.nodes {
+            let limit = self.timing.connect.min(self.timing.attempt);
+            let answer = self.http.fresh.get(format!("{asked}://{host}/")).timeout(limit).send().await;
+            let meant = match (&answer, asked) {
+                (Ok(_), _) => true,
+                (Err(error), "https") => error::is_tls(error),
+                (Err(_), _) => false,
+            };
+            if meant {
+                let message = format!("OpenSearch at {host} {speaks}: write {write}");
+                return Some(Error::invalid_config(&self.setting, message).with_backend(error::BACKEND));
+            }
+        }
+        None
     }
 
     /// Says where to look when the credentials or the addresses are wrong.

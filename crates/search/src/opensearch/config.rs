@@ -16,6 +16,8 @@ use statehouse_core::{Error, Host, Namespace, Result, Secret, ServiceUrl};
 /// | `deadline` | `30s` | the most that an operation may take with all its tries |
 /// | `shards` | `1` | shards of an index that is created; with more, scores of fuzzy queries depend on the shard |
 /// | `replicas` | `1` | copies of each shard of an index that is created |
+/// | `max_answer` | `64MiB` | the longest answer that is read; a longer one is `TooLarge`: ask for fewer or smaller hits |
+/// | `proxy` | none | `http://host:port`: sends everything through this proxy; those of the environment are never used |
 /// | `delete_trace` | `1h` | how long a versioned delete of an index that is created refuses older documents |
 /// | `ca` | the system's | a PEM file of the certificates to trust instead of the system's (TLS only) |
 #[derive(Clone, Debug)]
@@ -26,6 +28,8 @@ pub struct OpenSearchConfig {
     pub(super) prefix: Option<Namespace>,
     pub(super) timing: Timing,
     pub(super) layout: Layout,
+    pub(super) max_answer: u64,
+    pub(super) proxy: Option<Proxy>,
     pub(super) http: Option<reqwest::Client>,
     pub(super) setting: String,
 }
@@ -40,6 +44,36 @@ pub(super) struct Tls {
 pub(super) struct Credentials {
     pub(super) username: String,
     pub(super) password: Secret,
+}
+
+/// An HTTP proxy. Its address may hold a password.
+#[derive(Clone, Debug)]
+pub(super) struct Proxy {
+    url: Secret,
+    place: String,
+}
+
+impl Proxy {
+    fn parse(url: Secret) -> Option<Self> {
+        let parsed = reqwest::Url::parse(url.expose()).ok()?;
+        if !matches!(parsed.scheme(), "http" | "https") || !matches!(parsed.path(), "" | "/") {
+            return None;
+        }
+        let place = format!("{}:{}", parsed.host_str()?, parsed.port_or_known_default()?);
+        Some(Self { url, place })
+    }
+
+    /// `host:port`.
+    pub(super) fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// What sends requests there.
+    pub(super) fn forwarder(&self, setting: &str) -> Result<reqwest::Proxy> {
+        // The cause would repeat the address with its password.
+        let refuse = |_| Error::invalid_config(setting, format!("the proxy {} cannot be used", self.place));
+        reqwest::Proxy::all(self.url.expose()).map_err(refuse)
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +93,8 @@ pub(super) struct Layout {
 
 const OPENSEARCH_PORT: u16 = 9200;
 const MAX_SHARDS: u32 = 1024;
+const MAX_ANSWER: u64 = 64 << 20;
+const A_PROXY: &str = "an address such as http://proxy.internal:3128";
 
 impl OpenSearchConfig {
     /// The cluster that these nodes belong to, over plain HTTP.
@@ -88,6 +124,8 @@ impl OpenSearchConfig {
                 total: Duration::from_secs(30),
             },
             layout: Layout { shards: 1, replicas: 1, delete_trace: Duration::from_secs(3600) },
+            max_answer: MAX_ANSWER,
+            proxy: None,
             http: None,
             setting,
         })
@@ -109,6 +147,11 @@ impl OpenSearchConfig {
         config.prefix = prefix_of(&url)?;
         config.take_timing(&mut url)?;
         config.take_layout(&mut url)?;
+        config.max_answer = url.take_size("max_answer")?.unwrap_or(config.max_answer);
+        if let Some(proxy) = url.take("proxy") {
+            let refuse = || Error::invalid_config(&config.setting, format!("parameter \"proxy\" must be {A_PROXY}"));
+            config.proxy = Some(Proxy::parse(proxy).ok_or_else(refuse)?);
+        }
         url.finish()?;
         Ok(config)
     }
@@ -199,6 +242,24 @@ impl OpenSearchConfig {
         self
     }
 
+    /// The longest answer that is read, in bytes. A longer one is `TooLarge`.
+    #[must_use]
+    pub const fn with_max_answer(mut self, bytes: u64) -> Self {
+        self.max_answer = bytes;
+        self
+    }
+
+    /// Sends everything through this HTTP proxy, as in `http://proxy.internal:3128`. Without it none is used, whatever
+    /// the environment says: over plain HTTP a proxy reads the password.
+    ///
+    /// # Errors
+    /// [`InvalidConfig`](statehouse_core::ErrorKind::InvalidConfig) if it is no such address.
+    pub fn with_proxy(mut self, address: Secret) -> Result<Self> {
+        let refuse = || Error::invalid_config(&self.setting, format!("a proxy must be {A_PROXY}"));
+        self.proxy = Some(Proxy::parse(address).ok_or_else(refuse)?);
+        Ok(self)
+    }
+
     /// Sends requests through this client instead of our own: its TLS, proxy and connect timeout apply. Retries take
     /// their connections from its pool too, where our own open new ones.
     #[must_use]
@@ -234,6 +295,12 @@ impl OpenSearchConfig {
         }
         if !(1..=MAX_SHARDS).contains(&self.layout.shards) {
             return refuse("there must be 1 to 1024 shards");
+        }
+        if self.max_answer == 0 {
+            return refuse("the longest answer must be above zero");
+        }
+        if self.http.is_some() && self.proxy.is_some() {
+            return refuse("a client of your own has a proxy of its own: give it to the client");
         }
         if self.layout.delete_trace.is_zero() {
             return refuse("the trace of a delete must be kept for some time");
@@ -286,7 +353,8 @@ mod tests {
     #[test]
     fn every_part_of_the_url_is_read() {
         let text = "opensearch+https://app:hunter2@h1:9201,h2/acme?connect_timeout=250ms&timeout=2s&deadline=5s\
-                    &shards=3&replicas=2&delete_trace=2h&ca=/etc/ca.pem";
+                    &shards=3&replicas=2&delete_trace=2h&ca=/etc/ca.pem&max_answer=1MiB\
+                    &proxy=http://me:hunter3@p.internal:3128";
         let config = read(text).unwrap();
         assert_eq!(config.to_string(), "h1:9201,h2:9200");
         assert_eq!(config.credentials.as_ref().unwrap().username, "app");
@@ -297,7 +365,8 @@ mod tests {
         let Layout { shards, replicas, delete_trace } = config.layout;
         assert_eq!((shards, replicas, delete_trace.as_secs()), (3, 2, 7_200));
         assert_eq!(config.tls.as_ref().unwrap().ca, Some("/etc/ca.pem".into()));
-        assert!(!format!("{config:?} {config}").contains("hunter2"));
+        assert_eq!((config.max_answer, config.proxy.as_ref().unwrap().place()), (1 << 20, "p.internal:3128"));
+        assert!(!format!("{config:?} {config}").contains("hunter"));
         config.check().unwrap();
     }
 
@@ -319,10 +388,14 @@ mod tests {
             ("opensearch+http://h?shards=0", "1 to 1024"),
             ("opensearch+http://h?replicas=-1", "0 for none"),
             ("opensearch+http://h?timeout=5s&deadline=1s", "at least as long"),
+            ("opensearch+http://h?max_answer=0", "a size above zero"),
+            ("opensearch+http://h?proxy=hunter2", "an address such as http://proxy.internal:3128"),
+            ("opensearch+http://h?proxy=socks5://hunter2", "an address such as"),
         ] {
             let error = read(text).unwrap_err();
             assert_eq!((error.kind(), error.setting()), (ErrorKind::InvalidConfig, Some("STATEHOUSE_SEARCH_URL")));
             assert!(error.to_string().contains(accepts), "{text}: {error}");
+            assert!(!format!("{error:?}").contains("hunter2"), "{text}: {error:?}");
         }
     }
 
@@ -336,6 +409,7 @@ mod tests {
             config().with_deadline(Duration::from_secs(1)),
             config().with_shards(0),
             config().with_delete_trace(Duration::ZERO),
+            config().with_max_answer(0),
         ] {
             assert_eq!(config.check().unwrap_err().kind(), ErrorKind::InvalidConfig);
         }

@@ -24,45 +24,148 @@ enum Reported {
 pub(super) struct Exception {
     #[serde(rename = "type")]
     kind: Option<String>,
+    reason: Option<String>,
     #[serde(default)]
     root_cause: Vec<Self>,
+    caused_by: Option<Box<Self>>,
 }
 
 impl Exception {
-    /// The exception that explains the failure: a phase exception only wraps it.
+    /// The exception that explains the failure: one of a phase or of the transport only wraps it.
     pub(super) fn kind(&self) -> Option<&str> {
-        let wraps = |kind: &str| matches!(kind, "search_phase_execution_exception" | "remote_transport_exception");
         match self.kind.as_deref() {
-            Some(kind) if wraps(kind) => self.root_cause.iter().find_map(Self::kind).or(Some(kind)),
+            Some(kind) if wraps(kind) => {
+                let inside = self.root_cause.iter().chain(self.caused_by.as_deref());
+                inside.filter_map(Self::kind).find(|kind| !wraps(kind)).or(Some(kind))
+            }
             kind => kind,
         }
     }
+
+    /// What a block is called, without the name of the index. No other reason is shown: it may quote a document.
+    fn block(&self) -> Option<&str> {
+        if self.kind() != Some(BLOCK) {
+            return None;
+        }
+        let (_, block) = self.reason.as_deref()?.split_once("blocked by: [")?;
+        block.split('/').nth(2)?.split(']').next()
+    }
 }
+
+fn wraps(kind: &str) -> bool {
+    matches!(
+        kind,
+        "search_phase_execution_exception" | "remote_transport_exception" | "exception" | "runtime_exception"
+    )
+}
+
+const BLOCK: &str = "cluster_block_exception";
 
 #[derive(Deserialize)]
 struct Failure {
     error: Option<Reported>,
 }
 
-/// The error for an answer that is not a success, whatever its body.
-pub(super) fn of_answer(status: u16, body: &[u8]) -> Error {
-    let failure: Option<Failure> = serde_json::from_slice(body).ok();
-    match failure.and_then(|failure| failure.error) {
-        Some(Reported::Exception(exception)) => of_exception(status, exception.kind()),
-        Some(Reported::Text(_)) | None => of_exception(status, None),
+/// The exception in an answer that is not a success.
+fn reported(body: &[u8]) -> Option<Exception> {
+    match serde_json::from_slice::<Failure>(body).ok()?.error? {
+        Reported::Exception(exception) => Some(exception),
+        Reported::Text(_) => None,
     }
 }
 
-/// The error for one exception, of a whole answer, an item of a bulk or a shard.
-pub(super) fn of_exception(status: u16, exception: Option<&str>) -> Error {
-    let (kind, retry, meaning) = classify(status, exception.unwrap_or_default());
-    let exception = exception.map(|exception| format!(", {exception}")).unwrap_or_default();
-    let error = Error::new(kind, format!("{meaning} (status {status}{exception})"));
+/// The error for an answer that is not a success, whatever its body, `from` this node.
+pub(super) fn of_answer(status: u16, body: &[u8], from: &dyn fmt::Display) -> Error {
+    of_report(status, reported(body).as_ref(), format_args!(", from {from}"))
+}
+
+/// The error for one exception of an item of a bulk, a document or a shard.
+pub(super) fn of_exception(status: u16, exception: Option<&Exception>) -> Error {
+    of_report(status, exception, format_args!(""))
+}
+
+fn of_report(status: u16, exception: Option<&Exception>, from: fmt::Arguments<'_>) -> Error {
+    let name = exception.and_then(Exception::kind);
+    let (kind, retry, meaning) = classify(status, name.unwrap_or_default());
+    let block = exception.and_then(Exception::block).map(|block| format!(": {block}")).unwrap_or_default();
+    let name = name.map(|name| format!(", {name}")).unwrap_or_default();
+    let error = Error::new(kind, format!("{meaning}{block} (status {status}{name}{from})"));
     error.with_backend(BACKEND).with_retry(retry)
 }
 
+/// What an answer says of the chance of another try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Another try would be answered in the same way.
+    Final,
+    /// Nothing was done, and it may go better soon or elsewhere.
+    Refused,
+    /// It may have been done, and may go better soon or elsewhere.
+    Failed,
+}
+
+impl Verdict {
+    pub(super) fn of(status: u16, body: &[u8]) -> Self {
+        if matches!(status, 200..=299) {
+            return Self::Final;
+        }
+        Self::of_exception(status, reported(body).as_ref())
+    }
+
+    pub(super) fn of_exception(status: u16, exception: Option<&Exception>) -> Self {
+        match (status, exception.and_then(Exception::kind).unwrap_or_default()) {
+            // While a cluster starts its state is blocked; any other block stays until somebody lifts it.
+            (503, BLOCK) => Self::Refused,
+            (_, BLOCK) => Self::Final,
+            (429 | 503, _) => Self::Refused,
+            // A proxy's answer: the node behind it may have done what was asked.
+            (502 | 504, _) => Self::Failed,
+            (_, name) if is_passing(name) => Self::Failed,
+            _ => Self::Final,
+        }
+    }
+}
+
+/// Whether an exception says that a shard, a node or the cluster's manager is not there now: after a restart, while
+/// shards move, and when nodes leave. Their status depends on the way they took: 503, 500, 404 or none.
+fn is_passing(exception: &str) -> bool {
+    const PASSING: [&str; 29] = [
+        "already_closed_exception",
+        "alreadyclosed_exception",
+        "cluster_manager_not_discovered_exception",
+        "connect_transport_exception",
+        "failed_to_commit_cluster_state_exception",
+        "illegal_index_shard_state_exception",
+        "master_not_discovered_exception",
+        "no_longer_primary_shard_exception",
+        "no_node_available_exception",
+        "no_seed_node_left_exception",
+        "no_shard_available_action_exception",
+        "node_closed_exception",
+        "node_decommissioned_exception",
+        "node_disconnected_exception",
+        "node_health_check_failure_exception",
+        "node_not_connected_exception",
+        "node_weighed_away_exception",
+        "not_cluster_manager_exception",
+        "not_master_exception",
+        "primary_missing_action_exception",
+        "process_cluster_event_timeout_exception",
+        "receive_timeout_transport_exception",
+        "retry_on_primary_exception",
+        "retry_on_replica_exception",
+        "send_request_transport_exception",
+        "shard_not_found_exception",
+        "shard_not_in_primary_mode_exception",
+        "task_cancelled_exception",
+        "unavailable_shards_exception",
+    ];
+    // As of a shard that starts, recovers, moves or is closed.
+    PASSING.contains(&exception) || exception.starts_with("index_shard_")
+}
+
 /// How long to leave a server alone that asks for it. It never says how long itself.
-const BACK_OFF: Retry = Retry::After(Duration::from_millis(500));
+pub(super) const BACK_OFF: Retry = Retry::After(Duration::from_millis(500));
 
 fn classify(status: u16, exception: &str) -> (ErrorKind, Retry, &'static str) {
     use ErrorKind as K;
@@ -71,7 +174,8 @@ fn classify(status: u16, exception: &str) -> (ErrorKind, Retry, &'static str) {
         (_, "version_conflict_engine_exception") => (K::Conflict, Retry::Never, "a newer version is there"),
         (_, "index_not_found_exception") => (K::Unavailable, Retry::Never, "the index is gone from OpenSearch"),
         (_, "index_closed_exception") => (K::Unavailable, Retry::Never, "the index is closed"),
-        (_, "cluster_block_exception") => (K::Unavailable, BACK_OFF, "the index or cluster is blocked for this"),
+        (_, BLOCK) => (K::Unavailable, BACK_OFF, "the index or cluster is blocked for this"),
+        (_, name) if is_passing(name) => (K::Unavailable, BACK_OFF, "a shard or node is not there now"),
         (_, "resource_already_exists_exception") => (K::AlreadyExists, Retry::Never, "it exists already"),
         (_, "circuit_breaking_exception") => (K::RateLimited, BACK_OFF, "OpenSearch is short of memory"),
         (429, _) => (K::RateLimited, BACK_OFF, "OpenSearch asks for fewer requests"),
@@ -132,10 +236,14 @@ impl Lost {
     }
 }
 
+/// The causes of an error, from the outside in.
+fn causes<'a>(error: &'a reqwest::Error) -> impl Iterator<Item = Cause<'a>> {
+    std::iter::successors(Some(error as Cause<'_>), |cause| within(*cause))
+}
+
 /// What is wrong with a node's certificate, if that is why there is no connection.
 fn certificate_error(error: &reqwest::Error) -> Option<&rustls::CertificateError> {
-    let mut causes = std::iter::successors(Some(error as Cause<'_>), |cause| within(*cause));
-    causes.find_map(|cause| match cause.downcast_ref()? {
+    causes(error).find_map(|cause| match cause.downcast_ref()? {
         rustls::Error::InvalidCertificate(reason) => Some(reason),
         _ => None,
     })
@@ -151,8 +259,49 @@ fn within(error: Cause<'_>) -> Option<Cause<'_>> {
     }
 }
 
+/// Whether the node was reached and spoke something else than TLS.
+pub(super) fn is_wrong_language(error: &reqwest::Error) -> bool {
+    causes(error).any(|cause| matches!(cause.downcast_ref(), Some(rustls::Error::InvalidMessage(_))))
+}
+
+/// Whether the node speaks TLS: it got as far as showing a certificate, or refused in a way that only TLS has.
+pub(super) fn is_tls(error: &reqwest::Error) -> bool {
+    causes(error).any(|cause| match cause.downcast_ref::<rustls::Error>() {
+        Some(rustls::Error::InvalidMessage(_)) | None => false,
+        Some(_) => true,
+    })
+}
+
+/// Why there is no connection, and where to look.
+fn unreached(error: &reqwest::Error) -> &'static str {
+    let is_io =
+        |kind| move |cause: Cause<'_>| cause.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == kind);
+    if error.is_timeout() {
+        ": it did not accept a connection in time; look at the address, and at firewalls on the way"
+    } else if causes(error).any(is_io(std::io::ErrorKind::ConnectionRefused)) {
+        ": nothing listens there; look at the port, and whether the server runs"
+    } else if causes(error).any(|cause| cause.to_string().starts_with("dns error")) {
+        ": its name is not known; look at the name of the host"
+    } else if is_wrong_language(error) {
+        ": it does not speak TLS"
+    } else {
+        ""
+    }
+}
+
+/// What is wrong with a certificate, and what to do about it.
+fn untrusted(error: &reqwest::Error) -> String {
+    match certificate_error(error) {
+        Some(reason @ rustls::CertificateError::UnknownIssuer) => {
+            format!(": {reason}; name the file of its authority by the parameter \"ca\"")
+        }
+        Some(reason) => format!(": {reason}"),
+        None => String::new(),
+    }
+}
+
 /// The error for an attempt on `node` that got no answer.
-pub(super) fn of_lost(lost: Lost, effect: Effect, node: &dyn fmt::Display, cause: reqwest::Error) -> Error {
+pub(super) fn of_lost(lost: Lost, effect: Effect, node: &dyn fmt::Display, cause: &reqwest::Error) -> Error {
     let (kind, happened) = match (lost, effect) {
         (Lost::Unreached, _) => (ErrorKind::Unavailable, "cannot be reached"),
         (Lost::Untrusted, _) => (ErrorKind::InvalidConfig, "has a certificate that is not trusted"),
@@ -161,11 +310,31 @@ pub(super) fn of_lost(lost: Lost, effect: Effect, node: &dyn fmt::Display, cause
         (Lost::Broken, _) => (ErrorKind::OutcomeUnknown, "broke the connection before it answered"),
         (Lost::TimedOut, _) => (ErrorKind::OutcomeUnknown, "did not answer in time"),
     };
-    let reason = certificate_error(&cause).map(|reason| format!(": {reason}")).unwrap_or_default();
-    let message = format!("OpenSearch at {node} {happened}{reason}");
-    // The address stands in the message already.
-    let error = Error::new(kind, message).with_backend(BACKEND).with_source(cause.without_url());
+    let reason = match lost {
+        Lost::Unreached => unreached(cause).to_owned(),
+        Lost::Untrusted => untrusted(cause),
+        Lost::Broken | Lost::TimedOut => String::new(),
+    };
+    let error = Error::new(kind, format!("OpenSearch at {node} {happened}{reason}")).with_backend(BACKEND);
+    let error = match causes(cause).last() {
+        // The message has said it.
+        _ if lost == Lost::Untrusted => error,
+        // The layers around it say only that a request failed.
+        last => error.with_source(last.map(ToString::to_string).unwrap_or_default()),
+    };
     if kind == ErrorKind::OutcomeUnknown && effect == Effect::Repeatable { error.with_retry(Retry::Now) } else { error }
+}
+
+/// The error for an answer of more bytes than are read.
+pub(super) fn of_long_answer(effect: Effect, limit: u64, node: &dyn fmt::Display) -> Error {
+    let message = format!("the answer of OpenSearch at {node} is longer than \"max_answer\", {limit} bytes");
+    let error = Error::new(ErrorKind::TooLarge, message).with_backend(BACKEND);
+    if effect == Effect::Reads { error } else { of_doubt(effect, error) }
+}
+
+/// The error for an answer to another question.
+pub(super) fn of_other_question(what: &'static str) -> Error {
+    Error::new(ErrorKind::Unexpected, what).with_backend(BACKEND)
 }
 
 /// The error for a write of which an earlier try may have been applied and a later one failed like this.
@@ -177,7 +346,8 @@ pub(super) fn of_doubt(effect: Effect, last: Error) -> Error {
 
 /// Some of the index can be neither read nor written now.
 pub(super) fn of_missing_shard() -> Error {
-    Error::new(ErrorKind::Unavailable, "a shard of the index has no copy to serve it").with_backend(BACKEND)
+    let error = Error::new(ErrorKind::Unavailable, "a shard of the index has no copy to serve it");
+    error.with_backend(BACKEND).with_retry(BACK_OFF)
 }
 
 /// The error for an answer that says success in a form that cannot be read.

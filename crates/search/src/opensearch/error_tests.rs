@@ -57,7 +57,7 @@ fn every_answer_has_its_kind_and_advice() {
         (302, String::new(), K::Unexpected, Retry::Never),
     ];
     for (status, body, kind, retry) in table {
-        let error = of_answer(status, body.as_bytes());
+        let error = of_answer(status, body.as_bytes(), &"h:9200");
         assert_eq!((error.kind(), error.retry()), (kind, retry), "{status} {body}");
         assert_eq!(error.backend(), Some("opensearch"));
         assert!(error.to_string().contains(&status.to_string()), "{error}");
@@ -67,17 +67,95 @@ fn every_answer_has_its_kind_and_advice() {
 
 #[test]
 fn the_message_names_the_cause_and_not_the_phase_around_it() {
-    let error = of_answer(400, phase("illegal_argument_exception").as_bytes());
-    assert_eq!(error.to_string(), "OpenSearch does not accept a value (status 400, illegal_argument_exception)");
+    let error = of_answer(400, phase("illegal_argument_exception").as_bytes(), &"h:9200");
+    assert_eq!(
+        error.to_string(),
+        "OpenSearch does not accept a value (status 400, illegal_argument_exception, from h:9200)"
+    );
     let bare = br#"{"error":{"type":"search_phase_execution_exception","reason":"x"}}"#;
-    assert!(of_answer(503, bare).to_string().contains("search_phase_execution_exception"));
+    assert!(of_answer(503, bare, &"h:9200").to_string().contains("search_phase_execution_exception"));
+}
+
+/// What a cluster says while a shard, a node or its manager is not there: with whatever status it comes, in an answer, an
+/// item of a bulk, a document of a `get`, or wrapped by the transport.
+#[test]
+fn what_is_not_there_now_is_unavailable_after_a_pause_on_every_way() {
+    for name in [
+        "no_shard_available_action_exception",
+        "node_not_connected_exception",
+        "node_disconnected_exception",
+        "node_closed_exception",
+        "primary_missing_action_exception",
+        "unavailable_shards_exception",
+        "shard_not_found_exception",
+        "index_shard_not_started_exception",
+        "index_shard_recovering_exception",
+        "index_shard_closed_exception",
+        "illegal_index_shard_state_exception",
+        "connect_transport_exception",
+        "receive_timeout_transport_exception",
+        "send_request_transport_exception",
+        "cluster_manager_not_discovered_exception",
+        "master_not_discovered_exception",
+        "process_cluster_event_timeout_exception",
+        "no_longer_primary_shard_exception",
+        "task_cancelled_exception",
+    ] {
+        let wrapped = format!(
+            r#"{{"error":{{"root_cause":[{{"type":"remote_transport_exception"}}],"type":"remote_transport_exception",
+            "caused_by":{{"type":"{name}","reason":"secret"}}}}}}"#
+        );
+        for status in [400, 404, 500, 503] {
+            for body in [exception(name), phase(name), wrapped.clone()] {
+                let error = of_answer(status, body.as_bytes(), &"h:9200");
+                assert_eq!((error.kind(), error.retry()), (K::Unavailable, BACK_OFF), "{status} {body}");
+                assert_ne!(Verdict::of(status, body.as_bytes()), Verdict::Final, "{status} {body}");
+            }
+        }
+        let alone: Exception = serde_json::from_str(&format!(r#"{{"type":"{name}","reason":"secret"}}"#)).unwrap();
+        let error = of_exception(500, Some(&alone));
+        assert_eq!((error.kind(), error.retry()), (K::Unavailable, BACK_OFF), "{name}");
+    }
+}
+
+#[test]
+fn only_what_may_go_better_is_tried_again() {
+    for (status, body, verdict) in [
+        (200, String::new(), Verdict::Final),
+        (429, exception("rejected_execution_exception"), Verdict::Refused),
+        (429, exception("circuit_breaking_exception"), Verdict::Refused),
+        (429, exception("cluster_block_exception"), Verdict::Final),
+        (403, exception("cluster_block_exception"), Verdict::Final),
+        (503, exception("cluster_block_exception"), Verdict::Refused),
+        (503, String::new(), Verdict::Refused),
+        (502, "<html>".to_owned(), Verdict::Failed),
+        (504, String::new(), Verdict::Failed),
+        (500, exception("node_disconnected_exception"), Verdict::Failed),
+        (500, exception("null_pointer_exception"), Verdict::Final),
+        (400, exception("parsing_exception"), Verdict::Final),
+        (404, exception("index_not_found_exception"), Verdict::Final),
+    ] {
+        assert_eq!(Verdict::of(status, body.as_bytes()), verdict, "{status} {body}");
+    }
+}
+
+#[test]
+fn a_block_says_its_name_and_not_that_of_the_index() {
+    let body = r#"{"error":{"type":"cluster_block_exception","reason":"index [secret] blocked by: [TOO_MANY_REQUESTS/12/disk
+        usage exceeded flood-stage watermark, index has read-only-allow-delete block];"}}"#;
+    let body = body.replace("\n        ", " ");
+    let error = of_answer(429, body.as_bytes(), &"h:9200");
+    let named =
+        "blocked for this: disk usage exceeded flood-stage watermark, index has read-only-allow-delete block (status";
+    assert!(error.to_string().contains(named), "{error}");
+    assert!(!error.to_string().contains("secret"), "{error}");
 }
 
 #[test]
 fn a_lost_answer_is_in_doubt_only_for_writes() {
     let lost = |lost, effect| {
         let cause = reqwest::Client::builder().tls_backend_preconfigured(0).build().unwrap_err();
-        let error = of_lost(lost, effect, &"h:9200", cause);
+        let error = of_lost(lost, effect, &"h:9200", &cause);
         assert!(error.to_string().contains("h:9200"), "{error}");
         (error.kind(), error.retry())
     };

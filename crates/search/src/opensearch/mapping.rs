@@ -85,7 +85,7 @@ pub(super) fn creation(schema: &Schema, alias: &str, layout: &Layout) -> Result<
     }))
 }
 
-fn analysis(schema: &Schema) -> Json {
+pub(super) fn analysis(schema: &Schema) -> Json {
     let mut filters = Map::new();
     let mut analyzers = Map::new();
     for (name, analyzer) in schema.analyzers() {
@@ -157,7 +157,7 @@ fn normalizer_steps(normalizer: &Normalizer) -> Vec<&'static str> {
     normalizer.filters().iter().filter_map(name).collect()
 }
 
-fn properties(schema: &Schema) -> Map<String, Json> {
+pub(super) fn properties(schema: &Schema) -> Map<String, Json> {
     let mut properties = Map::new();
     properties.insert(ID.to_owned(), json!({ "type": "keyword" }));
     for field in schema.fields().iter().filter(|field| field.source().is_none()) {
@@ -206,18 +206,32 @@ fn property(field: &Field) -> Map<String, Json> {
         FieldKind::Keyword { normalizer } => {
             json!({ "type": "keyword", "normalizer": normalizer_name(normalizer) })
         }
-        // A point in time is a number here too: a `date` does not find negative ones by term.
-        FieldKind::I64 | FieldKind::Date => json!({ "type": "long", "coerce": false }),
-        FieldKind::U64 => json!({ "type": "unsigned_long" }),
+        // A point in time is a number here too: a `date` does not find negative ones by term. So is an unsigned one, see
+        // `biased`: the server fails to sort an `unsigned_long` that some segment lacks, and finds nothing below 2^64 - 1.
+        FieldKind::I64 | FieldKind::Date | FieldKind::U64 => json!({ "type": "long", "coerce": false }),
         FieldKind::F64 => json!({ "type": "double", "coerce": false }),
         FieldKind::Bool => json!({ "type": "boolean" }),
     };
     let Json::Object(mut property) = property else { unreachable!("each of them is an object") };
+    if !field.is_indexed() {
+        // The server refuses them where there are no positions.
+        property.retain(|name, _| !matches!(name.as_str(), "position_increment_gap" | "norms"));
+    }
     property.insert("index".to_owned(), field.is_indexed().into());
     if !field.is_text() {
         property.insert("doc_values".to_owned(), field.is_sortable().into());
     }
     property
+}
+
+/// An unsigned number as the signed one that stands at the same place among its kind: the smallest for zero.
+pub(super) const fn biased(number: u64) -> i64 {
+    (number ^ (1 << 63)).cast_signed()
+}
+
+/// The unsigned number that [`biased`] made this of.
+pub(super) const fn unbiased(number: i64) -> u64 {
+    number.cast_unsigned() ^ (1 << 63)
 }
 
 /// The analyzers that the schema's fields use, each with the name of one such field.
@@ -234,4 +248,17 @@ pub(super) fn used_analyzers(schema: &Schema) -> Vec<(&str, &Analyzer, &str)> {
         }
     }
     used
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unsigned_numbers_keep_their_order_and_come_back() {
+        let numbers = [0, 1, i64::MAX as u64 - 1, i64::MAX as u64, i64::MAX as u64 + 1, u64::MAX - 1, u64::MAX];
+        assert!(numbers.windows(2).all(|pair| biased(pair[0]) < biased(pair[1])));
+        assert!(numbers.iter().all(|number| unbiased(biased(*number)) == *number));
+        assert_eq!((biased(0), biased(u64::MAX)), (i64::MIN, i64::MAX));
+    }
 }

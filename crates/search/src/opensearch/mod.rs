@@ -1,9 +1,12 @@
 //! A search index on OpenSearch.
 
+mod body;
 mod bulk;
 mod client;
 mod config;
+mod drift;
 mod error;
+mod health;
 mod mapping;
 mod nodes;
 mod open;
@@ -13,14 +16,14 @@ mod source;
 mod tls;
 
 use std::hash::{BuildHasher as _, RandomState};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::json;
-use statehouse_core::{Capabilities, Error, ErrorKind, Health, HealthStatus, Namespace, Result, Retry};
+use statehouse_core::{Capabilities, Error, ErrorKind, Health, Namespace, Result, Retry};
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
@@ -59,10 +62,15 @@ use crate::{
 /// - **Retries.** Connection failures, 429 and 503 are tried again on the next node, with growing random pauses, within
 ///   the deadline and a budget; behind a broken connection at once and on a new one. A request that may have been
 ///   applied is sent again only if every operation in it has a version; an operation that was applied the first time is
-///   then [`Stale`](Outcome::Stale) the second time.
+///   then read back, so that it is not taken for one that came too late.
 /// - **Large bulks** are sent in parts of 8 MiB, one after the other. If a later part fails as a whole, its operations
 ///   are [`Failed`](Outcome::Failed) one by one.
 /// - **A versioned delete** refuses older documents for as long as `delete_trace` says.
+/// - **What others do to the index.** A changed similarity, analyzer, pipeline or limit, a foreign field, and an alias of
+///   several indexes or of another one are a `Conflict` that names them: at opening, in health, and for writes that come
+///   a quarter of a second later. Hits that something else has written into the index are left out and counted in
+///   [`skipped`](SearchResponse::skipped); `get` of one is `Corrupt`.
+/// - **Bounds.** An answer longer than `max_answer` is `TooLarge`. Health takes at most a second.
 /// - **Pages.** One handle asks the same copy of a shard each time, as long as that copy is there, so that pages fit
 ///   together. Copies may rank differently while they hold different deleted documents.
 #[derive(Debug)]
@@ -74,8 +82,18 @@ pub struct OpenSearchIndex {
     search_path: String,
     place: String,
     deadline: Duration,
+    /// The index behind the alias when it was opened.
+    index: String,
+    /// When it was last looked at.
+    looked: Mutex<Instant>,
     closed: AtomicBool,
 }
+
+/// How long what was seen of the index counts. An operator who changes it is noticed by the next write after that.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
+/// How long a write waits to see it.
+const LOOK_TIME: Duration = Duration::from_secs(1);
 
 impl OpenSearchIndex {
     /// Opens the index of this name, and creates it if there is none.
@@ -85,7 +103,8 @@ impl OpenSearchIndex {
     /// was created with another schema, or that the server analyses text in another way than we do.
     pub async fn open(config: OpenSearchConfig, name: &Namespace, schema: impl Into<Arc<Schema>>) -> Result<Self> {
         let schema = schema.into();
-        during("search.open", Self::open_shared(&config, name, &schema)).await
+        let opened = during("search.open", Self::open_shared(&config, name, &schema)).await;
+        opened.map_err(|error| placed(error, &config))
     }
 
     /// Asks a node whether the cluster is there, takes the credentials and is new enough, without opening an index.
@@ -97,16 +116,30 @@ impl OpenSearchIndex {
             config.check()?;
             open::check_server(&Client::new(config)?, config).await
         };
-        during("search.open", checked).await
+        during("search.open", checked).await.map_err(|error| placed(error, config))
+    }
+
+    /// Asks whether a node answers and takes the credentials, as [`health`](SearchIndex::health) of an index does: within a
+    /// second.
+    ///
+    /// # Errors
+    /// What the server says, and `Timeout` if it says nothing.
+    pub async fn ping(config: &OpenSearchConfig) -> Result<()> {
+        let asked = async {
+            config.check()?;
+            let client = Client::new(config)?;
+            health::ping(&client).await
+        };
+        during("search.health", asked).await
     }
 
     async fn open_shared(config: &OpenSearchConfig, name: &Namespace, schema: &Arc<Schema>) -> Result<Self> {
         config.check()?;
         let alias = config.alias(name)?;
         let client = Client::new(config)?;
+        let looked = Instant::now();
         open::check_server(&client, config).await?;
-        let opened = open::index(&client, config, alias.as_str(), schema).await;
-        let opened = opened.map_err(|error| client.name_setting(error))?;
+        let opened = open::index(&client, config, alias.as_str(), schema).await?;
         let several = opened.shards > 1;
         let all = [capability::SHARED, capability::PERSISTENT, capability::GLOBAL_STATISTICS];
         let capabilities = Capabilities::from_iter(all);
@@ -118,8 +151,36 @@ impl OpenSearchIndex {
             place: format!("opensearch {config}/{alias}"),
             deadline: config.timing.total,
             alias,
+            index: opened.index,
+            looked: Mutex::new(looked),
             closed: AtomicBool::new(false),
         })
+    }
+
+    /// Succeeds if the alias still stands for the index that was opened, and that is as it was.
+    async fn look(&self, limit: Duration) -> Result<()> {
+        let now = Instant::now();
+        let found = open::look(&self.client, self.alias.as_str(), &self.schema, Some(limit)).await?;
+        if let Some(found) = found {
+            source::check_index(&self.index, Some(&found.index))?;
+            found.check()?;
+            *self.looked.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        }
+        Ok(())
+    }
+
+    /// Stops a write into an index that somebody has changed. One that is gone or silent says so itself.
+    async fn check_shape(&self, deadline: Instant) -> Result<()> {
+        let seen = *self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.elapsed() < LOOK_AGAIN {
+            return Ok(());
+        }
+        // Most of the time is for the write.
+        let limit = LOOK_TIME.min(deadline.saturating_duration_since(Instant::now()) / 4);
+        match self.look(limit).await {
+            Err(error) if error.kind() == ErrorKind::Conflict => Err(error),
+            _ => Ok(()),
+        }
     }
 
     fn check_open(&self) -> Result<()> {
@@ -131,20 +192,19 @@ impl OpenSearchIndex {
 
     async fn bulk_of(&self, operations: &[Operation], options: &BulkOptions) -> Result<Vec<Outcome>> {
         self.check_open()?;
-        let mut run = Run {
-            client: &self.client,
-            alias: self.alias.as_str(),
-            operations,
-            outcomes: operations.iter().map(|operation| self.refusal(operation)).collect(),
-            deadline: Instant::now() + options.timeout.unwrap_or(self.deadline),
-            requests: 0,
-        };
+        let deadline = client::deadline(options.timeout.unwrap_or(self.deadline));
+        let outcomes: Vec<_> = operations.iter().map(|operation| self.refusal(operation)).collect();
+        if outcomes.iter().any(Option::is_none) {
+            self.check_shape(deadline).await?;
+        }
+        let mut run =
+            Run { client: &self.client, alias: self.alias.as_str(), operations, outcomes, deadline, requests: 0 };
         run.finish(options.refresh).await?;
         // The server does not refresh where all it was given is stale, which is also what a second try finds.
         let unseen = run.requests > 1 || run.outcomes.iter().any(|outcome| matches!(outcome, Some(Outcome::Stale)));
         if unseen && options.refresh != Refresh::None {
             // What was written is not in doubt, only whether it can be found.
-            self.refresh_all().await.map_err(|error| error::of_doubt(Effect::Once, error))?;
+            self.refresh_all(run.left()).await.map_err(|error| error::of_doubt(Effect::Once, error))?;
         }
         Ok(run.outcomes.into_iter().map(|outcome| outcome.expect("each was refused or sent")).collect())
     }
@@ -159,7 +219,7 @@ impl OpenSearchIndex {
         let body = json!({ "docs": [{ "_id": id.as_str() }] });
         let call = Call::ask(format!("/{}/_mget", self.alias), &body);
         let answer = self.client.send(&call).await?;
-        let record = source::found(&self.schema, &answer)?;
+        let record = source::found(&self.schema, &self.index, id, &answer)?;
         Ok(record.map(|record| source::project(record, &self.schema, &Projection::All)))
     }
 
@@ -174,13 +234,18 @@ impl OpenSearchIndex {
             away(None, move |_| search::call(&schema, &path, &request, size)).await?
         };
         let answer = self.client.send(&call.within(options.timeout)).await?;
-        if request.highlight.is_empty() && answer.len() <= SHORT_ANSWER {
-            return search::response(&self.schema, request, &answer, &Stop::default());
+        let response = if request.highlight.is_empty() && answer.len() <= SHORT_ANSWER {
+            search::response(&self.schema, &self.index, request, &answer, &Stop::default())?
+        } else {
+            // Reading and marking grow with the documents, so they have their own thread and what is left of the deadline.
+            let left = options.timeout.unwrap_or(self.deadline).saturating_sub(start.elapsed());
+            let (schema, index, request) = (Arc::clone(&self.schema), self.index.clone(), request.clone());
+            away(Some(left), move |stop| search::response(&schema, &index, &request, &answer, stop)).await?
+        };
+        if response.skipped > 0 {
+            tracing::warn!(skipped = response.skipped, "statehouse.search.opensearch.foreign");
         }
-        // Reading and marking grow with the documents, so they have their own thread and what is left of the deadline.
-        let left = options.timeout.unwrap_or(self.deadline).saturating_sub(start.elapsed());
-        let (schema, request) = (Arc::clone(&self.schema), request.clone());
-        away(Some(left), move |stop| search::response(&schema, &request, &answer, stop)).await
+        Ok(response)
     }
 
     async fn count_of(&self, query: &Query, options: &SearchOptions) -> Result<u64> {
@@ -197,15 +262,16 @@ impl OpenSearchIndex {
         answer.check()
     }
 
-    async fn refresh_all(&self) -> Result<()> {
-        let call = Call::ask(format!("/{}/_refresh", self.alias), &json!({}));
+    async fn refresh_all(&self, limit: Option<Duration>) -> Result<()> {
+        let call = Call::ask(format!("/{}/_refresh", self.alias), &json!({})).within(limit);
         let answer: search::Sharded = self.client.read(&call).await?;
-        answer.check()
-    }
-
-    async fn probe(&self) -> Result<ClusterHealth> {
-        self.check_open()?;
-        self.client.read(&Call::get(format!("/_cluster/health/{}?timeout=1s", self.alias))).await
+        if answer.check()? {
+            return Ok(());
+        }
+        // A copy that is not there needs no refresh; a shard without any does.
+        let call = Call::get(format!("/_cluster/health/{}?timeout=1s", self.alias)).within(limit);
+        let health: ClusterHealth = self.client.read(&call).await?;
+        if health.status == "red" { Err(error::of_missing_shard()) } else { Ok(()) }
     }
 }
 
@@ -216,6 +282,22 @@ struct ClusterHealth {
 
 /// How long an answer may be to be read in place, in bytes: a fraction of a millisecond.
 const SHORT_ANSWER: usize = 64 << 10;
+
+/// Says of an error at opening which setting it is about, and which server.
+fn placed(error: Error, config: &OpenSearchConfig) -> Error {
+    let error = if error.setting().is_none() { error.with_setting(&config.setting) } else { error };
+    if error.kind() != ErrorKind::Conflict {
+        return error;
+    }
+    let place = Error::new(error.kind(), format!("{}; this is OpenSearch at {config}", error.message()))
+        .with_backend(error::BACKEND)
+        .with_setting(&config.setting)
+        .with_operation("search.open");
+    match error.key() {
+        Some(key) => place.with_key(key),
+        None => place,
+    }
+}
 
 fn search_path(alias: &str, several_shards: bool) -> String {
     let copy = RandomState::new().hash_one(alias);
@@ -259,19 +341,15 @@ impl SearchIndex for OpenSearchIndex {
 
     async fn refresh(&self) -> Result<()> {
         self.check_open()?;
-        during("search.refresh", self.refresh_all()).await
+        during("search.refresh", self.refresh_all(None)).await
     }
 
     async fn health(&self) -> Health {
-        let start = Instant::now();
-        let probe = during("search.health", self.probe()).await;
-        let red = matches!(&probe, Ok(health) if health.status == "red");
-        let mut health = Health::of(&self.place, start.elapsed(), probe.map(drop));
-        if red {
-            health.status = HealthStatus::Degraded;
-            health.error = Some(error::of_missing_shard());
+        if let Err(error) = self.check_open() {
+            return Health::of(&self.place, Duration::ZERO, Err(error.with_backend(error::BACKEND)));
         }
-        health
+        let shape = self.look(health::LIMIT);
+        health::ask(&self.client, self.alias.as_str(), &self.place, shape).await
     }
 
     async fn close(&self) -> Result<()> {

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,7 @@ pub(super) struct Nodes {
 #[derive(Debug)]
 pub(super) struct Node {
     base: String,
+    place: Arc<str>,
     failures: AtomicU32,
     /// Milliseconds since `Nodes::start`.
     rests_until: AtomicU64,
@@ -26,9 +28,12 @@ const FIRST_REST: Duration = Duration::from_secs(1);
 const LONGEST_REST: Duration = Duration::from_secs(30);
 
 impl Nodes {
-    pub(super) fn new(scheme: &str, hosts: &[Host]) -> Self {
+    /// The nodes, which are reached through a proxy if `proxy` says where it is.
+    pub(super) fn new(scheme: &str, hosts: &[Host], proxy: Option<&str>) -> Self {
+        let through = proxy.map(|proxy| format!(" through the proxy {proxy}")).unwrap_or_default();
         let node = |host: &Host| Node {
             base: format!("{scheme}://{host}"),
+            place: format!("{host}{through}").into(),
             failures: AtomicU32::new(0),
             rests_until: AtomicU64::new(0),
         };
@@ -76,12 +81,16 @@ impl Node {
     pub(super) fn base(&self) -> &str {
         &self.base
     }
+
+    /// `host:port`, and the proxy on the way to it.
+    pub(super) fn place(&self) -> Arc<str> {
+        Arc::clone(&self.place)
+    }
 }
 
-/// `host:port`.
 impl fmt::Display for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.base.split_once("://").map_or(&self.base, |(_, host)| host))
+        f.write_str(&self.place)
     }
 }
 
@@ -121,7 +130,7 @@ mod tests {
 
     fn nodes(names: &[&str]) -> Nodes {
         let hosts: Vec<_> = names.iter().map(|name| Host { name: (*name).into(), port: Some(9200) }).collect();
-        Nodes::new("http", &hosts)
+        Nodes::new("http", &hosts, None)
     }
 
     fn names(route: &[&Node]) -> Vec<String> {

@@ -1,14 +1,16 @@
 //! Finding or making the index, and checking that it is what we think it is.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use statehouse_core::{Error, ErrorKind, Result};
 use tokio::time::{Instant, sleep};
 
-use super::client::{Call, Client, back_off};
+use super::client::{Call, Client, back_off, deadline};
 use super::config::OpenSearchConfig;
+use super::drift;
 use super::error;
 use super::mapping::{self, Stored};
 use crate::Schema;
@@ -17,7 +19,22 @@ use crate::analysis::{Analyzer, Token};
 /// What is known of an index that is open.
 #[derive(Debug)]
 pub(super) struct Opened {
+    /// The index behind the alias.
+    pub(super) index: String,
     pub(super) shards: u32,
+    /// What is no longer as it was created.
+    drift: Option<String>,
+}
+
+impl Opened {
+    /// Succeeds if the index is as it was created.
+    pub(super) fn check(&self) -> Result<()> {
+        let Some(drift) = &self.drift else { return Ok(()) };
+        let name = &self.index;
+        Err(mapping::mismatch(format!(
+            "{name} was changed since it was created: {drift}; change it back or build it anew"
+        )))
+    }
 }
 
 #[derive(Deserialize)]
@@ -36,59 +53,57 @@ const OLDEST: u32 = 3;
 
 /// Checks that the server is an OpenSearch that we know how to talk to.
 pub(super) async fn check_server(client: &Client, config: &OpenSearchConfig) -> Result<()> {
-    let Root { version } = client.read(&Call::get("/")).await?;
+    let refuse = |message: String| Err(Error::invalid_config(&config.setting, message).with_backend(error::BACKEND));
+    let Root { version } = match root(client).await {
+        Ok(Some(root)) => root,
+        Ok(None) => {
+            return refuse(format!("what answers at {config} is not OpenSearch: look at the address and the port"));
+        }
+        Err(error) if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Unexpected) => {
+            return Err(client.wrong_side(config).await.unwrap_or(error));
+        }
+        Err(error) => return Err(error),
+    };
     let major = version.number.split('.').next().and_then(|major| major.parse::<u32>().ok());
     if version.distribution.as_deref() == Some("opensearch") && major.is_some_and(|major| major >= OLDEST) {
         return Ok(());
     }
     let found = version.distribution.as_deref().unwrap_or("something else");
-    let message = format!("OpenSearch {OLDEST} or newer is needed; {config} is {found} {}", version.number);
-    Err(Error::invalid_config(&config.setting, message))
+    refuse(format!("OpenSearch {OLDEST} or newer is needed; {config} is {found} {}", version.number))
 }
 
+/// What the server says of itself; `None` if it says something that OpenSearch does not.
+async fn root(client: &Client) -> Result<Option<Root>> {
+    let answer = client.exchange(&Call::get("/")).await?;
+    match answer.status {
+        300..=399 | 404 | 405 => Ok(None),
+        // As a server says whose port speaks TLS, and ours is not meant to.
+        400 => Err(answer.error()),
+        _ => Ok(serde_json::from_slice(&answer.into_body()?).ok()),
+    }
+}
+
+/// The index behind the alias as the server describes it.
 #[derive(Deserialize)]
 struct Found {
-    mappings: Mappings,
-    settings: Settings,
-}
-
-#[derive(Deserialize)]
-struct Mappings {
-    #[serde(rename = "_meta")]
-    meta: Option<BTreeMap<String, Json>>,
-}
-
-#[derive(Deserialize)]
-struct Settings {
-    index: IndexSettings,
-}
-
-#[derive(Deserialize)]
-struct IndexSettings {
-    number_of_shards: String,
-    translog: Option<Translog>,
-}
-
-#[derive(Deserialize)]
-struct Translog {
-    durability: Option<String>,
+    mappings: Json,
+    settings: Json,
 }
 
 /// Opens the index behind the alias, or creates both, and makes sure that it serves as we expect.
 pub(super) async fn index(client: &Client, config: &OpenSearchConfig, alias: &str, schema: &Schema) -> Result<Opened> {
     let opened = ensure(client, config, alias, schema).await?;
     wait_for_shards(client, alias).await?;
+    // What it does to words says more than which setting was changed.
     verify_analysis(client, alias, schema).await?;
+    opened.check()?;
     Ok(opened)
 }
 
 async fn ensure(client: &Client, config: &OpenSearchConfig, alias: &str, schema: &Schema) -> Result<Opened> {
     for _ in 0..2 {
-        let answer = client.exchange(&Call::get(format!("/{alias}"))).await?;
-        if answer.status != 404 {
-            let found: BTreeMap<String, Found> =
-                serde_json::from_slice(&answer.into_body()?).map_err(error::of_broken_body)?;
-            return check(&found, alias, schema);
+        if let Some(opened) = look(client, alias, schema, None).await? {
+            return Ok(opened);
         }
         let body = mapping::creation(schema, alias, &config.layout)?;
         let created = client.send(&Call::put(format!("/{alias}-000001"), &body)).await;
@@ -104,32 +119,56 @@ async fn ensure(client: &Client, config: &OpenSearchConfig, alias: &str, schema:
     Err(mapping::mismatch(message))
 }
 
-fn check(found: &BTreeMap<String, Found>, alias: &str, schema: &Schema) -> Result<Opened> {
-    let (Some((name, found)), 1) = (found.iter().next(), found.len()) else {
-        return Err(mapping::mismatch(format!("the alias {alias} stands for several indexes")));
+/// Looks at the index behind the alias, whether it is what this schema made. `None` if there is none.
+pub(super) async fn look(
+    client: &Client,
+    alias: &str,
+    schema: &Schema,
+    timeout: Option<Duration>,
+) -> Result<Option<Opened>> {
+    let answer = client.exchange(&Call::get(format!("/{alias}")).within(timeout)).await?;
+    if answer.status == 404 {
+        let error = answer.error();
+        // Anything else that says so is not the server's word on the index.
+        let gone = error.kind() == ErrorKind::Unavailable;
+        return if gone { Ok(None) } else { Err(error) };
+    }
+    let found: BTreeMap<String, Found> = serde_json::from_slice(&answer.into_body()?).map_err(error::of_broken_body)?;
+    check(found, alias, schema).map(Some)
+}
+
+fn check(found: BTreeMap<String, Found>, alias: &str, schema: &Schema) -> Result<Opened> {
+    if found.len() > 1 {
+        let names: Vec<_> = found.into_keys().collect();
+        let message = format!("the alias {alias} stands for several indexes: {}", names.join(", "));
+        return Err(mapping::mismatch(message));
+    }
+    let Some((name, Found { mappings, settings })) = found.into_iter().next() else {
+        return Err(error::of_other_question("OpenSearch described no index"));
     };
     if name == alias {
         return Err(mapping::mismatch(format!("{alias} is an index of its own and not an alias of one")));
     }
-    let stored = found.mappings.meta.as_ref().and_then(|meta| meta.get("statehouse"));
+    let stored = mappings["_meta"].get("statehouse");
     let stored = stored.ok_or_else(|| mapping::mismatch(format!("{name} was not created by statehouse")))?;
     let stored: Stored = Stored::deserialize(stored).map_err(|cause| {
         mapping::mismatch("the index was created by a release with another form of schemas").with_source(cause)
     })?;
     Stored::of(schema).check(&stored)?;
-    let IndexSettings { number_of_shards, translog } = &found.settings.index;
-    if translog.as_ref().and_then(|translog| translog.durability.as_deref()) == Some("async") {
+    let index = &settings["index"];
+    if index["translog"]["durability"] == "async" {
         let message =
             "index.translog.durability is \"async\": acknowledged writes could be lost; set it to \"request\"";
         return Err(mapping::mismatch(message));
     }
-    Ok(Opened { shards: number_of_shards.parse().unwrap_or(1) })
+    let shards = index["number_of_shards"].as_str().and_then(|shards| shards.parse().ok()).unwrap_or(1);
+    Ok(Opened { index: name, shards, drift: drift::find(schema, &mappings, &settings) })
 }
 
 /// Waits until every shard has a copy that serves: another process may have created the index a moment ago, and after a
 /// restart of the cluster shards come one by one.
 async fn wait_for_shards(client: &Client, alias: &str) -> Result<()> {
-    let deadline = Instant::now() + client.timing.total;
+    let deadline = deadline(client.timing.total);
     // The server answers before it counts as silent.
     let patience = (client.timing.attempt / 2).as_millis();
     let call = Call::get(format!("/_cluster/health/{alias}?wait_for_status=yellow&timeout={patience}ms"));

@@ -8,7 +8,7 @@ use std::ops::Bound;
 use serde_json::{Map, Value as Json, json};
 use statehouse_core::Result;
 
-use super::mapping::{ID, needs_presence, presence};
+use super::mapping::{ID, biased, needs_presence, presence};
 use crate::limits::TermCount;
 use crate::{
     BoolQuery, Field, FieldBoost, FieldKind, Fuzziness, MatchPrefixQuery, MatchQuery, MinimumMatch, MultiMatchMode,
@@ -267,7 +267,7 @@ fn json(value: &Value) -> Json {
     match value {
         Value::Text(text) => text.as_str().into(),
         Value::I64(number) | Value::Date(number) => (*number).into(),
-        Value::U64(number) => (*number).into(),
+        Value::U64(number) => biased(*number).into(),
         Value::F64(number) => (*number).into(),
         Value::Bool(truth) => (*truth).into(),
     }

@@ -1,7 +1,7 @@
 //! A [`SearchRequest`] as a body for `_search`, and the answer as a [`SearchResponse`].
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -11,9 +11,9 @@ use statehouse_core::{Error, ErrorKind, Result};
 
 use super::client::Call;
 use super::error;
-use super::mapping::{ID, needs_presence, presence};
+use super::mapping::{ID, needs_presence, presence, unbiased};
 use super::query::compile;
-use super::source;
+use super::source::{self, Read};
 use crate::facet::Facets;
 use crate::highlight::Marker;
 use crate::limits::{Size, TermCount};
@@ -111,8 +111,9 @@ pub(super) struct Sharded {
 }
 
 impl Sharded {
-    pub(super) fn check(&self) -> Result<()> {
-        self.shards.check()
+    /// Whether every copy of every shard was asked and answered. Copies that are not there are no failures.
+    pub(super) fn check(&self) -> Result<bool> {
+        self.shards.check().map(|()| self.shards.successful >= self.shards.total)
     }
 }
 
@@ -126,7 +127,7 @@ pub(super) struct Count {
 
 impl Count {
     pub(super) fn check(&self) -> Result<u64> {
-        self.shards.check().map(|()| self.count)
+        self.shards.check_all().map(|()| self.count)
     }
 }
 
@@ -156,6 +157,10 @@ struct Bucket {
 
 #[derive(Deserialize)]
 struct Shards {
+    #[serde(default)]
+    total: u32,
+    #[serde(default)]
+    successful: u32,
     failed: u32,
     #[serde(default)]
     failures: Vec<ShardFailure>,
@@ -181,6 +186,8 @@ struct Total {
 
 #[derive(Deserialize)]
 struct RawHit<'a> {
+    #[serde(rename = "_index", borrow)]
+    index: Option<Cow<'a, str>>,
     #[serde(rename = "_id", borrow)]
     id: Cow<'a, str>,
     #[serde(rename = "_version")]
@@ -195,6 +202,13 @@ struct RawHit<'a> {
 
 impl Shards {
     /// An answer from some of the shards only is no answer.
+    fn check_all(&self) -> Result<()> {
+        self.check()?;
+        // Where no copy of a shard is there, the server counts it neither as successful nor as failed.
+        if self.successful < self.total { Err(error::of_missing_shard()) } else { Ok(()) }
+    }
+
+    /// No shard that was asked may have failed.
     fn check(&self) -> Result<()> {
         if self.failed == 0 {
             return Ok(());
@@ -202,14 +216,14 @@ impl Shards {
         let cause = self.failures.iter().find_map(|failure| failure.reason.as_ref()?.kind()).map(str::to_owned);
         let message =
             format!("{} of the index's shards failed ({})", self.failed, cause.as_deref().unwrap_or("unsaid"));
-        Err(Error::new(ErrorKind::Unavailable, message).with_backend(error::BACKEND))
+        Err(Error::new(ErrorKind::Unavailable, message).with_backend(error::BACKEND).with_retry(error::BACK_OFF))
     }
 }
 
 impl<'a> Answer<'a> {
     fn read(body: &'a [u8]) -> Result<Self> {
         let answer: Self = serde_json::from_slice(body).map_err(error::of_broken_body)?;
-        answer.shards.check()?;
+        answer.shards.check_all()?;
         if answer.timed_out {
             let message = "OpenSearch stopped before it had seen all documents";
             return Err(Error::new(ErrorKind::Timeout, message).with_backend(error::BACKEND));
@@ -222,22 +236,57 @@ impl<'a> Answer<'a> {
     }
 }
 
-/// The answer in our own words.
-pub(super) fn response(schema: &Schema, request: &SearchRequest, body: &[u8], stop: &Stop) -> Result<SearchResponse> {
+/// The answer of `index` in our own words.
+pub(super) fn response(
+    schema: &Schema,
+    index: &str,
+    request: &SearchRequest,
+    body: &[u8],
+    stop: &Stop,
+) -> Result<SearchResponse> {
     let answer = Answer::read(body)?;
+    check_page(request, &answer.hits)?;
     let mut marker = Marker::new(schema, request, stop)?;
-    let hits = answer.hits.hits.into_iter().map(|raw| {
+    let found = answer.hits.hits.len();
+    let mut hits = Vec::with_capacity(found);
+    for raw in answer.hits.hits {
         stop.check()?;
-        let full = source::record(schema, &raw.id, raw.version, raw.source)?;
+        source::check_index(index, raw.index.as_deref())?;
+        let Read::Ours(full) = raw.read(schema)? else { continue };
         let highlights = marker.mark(&full)?;
         let mut hit = Hit::new(source::project(full, schema, &request.projection), raw.score);
         hit.sort = sort_values(schema, request, &raw.sort)?;
         hit.highlights = highlights;
-        Ok(hit)
-    });
-    let mut response = SearchResponse::new(answer.hits.total.value, hits.collect::<Result<_>>()?);
+        hits.push(hit);
+    }
+    let skipped = (found - hits.len()) as u64;
+    let mut response = SearchResponse::new(answer.hits.total.value, hits);
+    response.skipped = skipped;
     response.facets = facets(request, answer.aggregations)?;
     Ok(response)
+}
+
+/// Refuses a page that is not the one that was asked for.
+fn check_page(request: &SearchRequest, hits: &Hits<'_>) -> Result<()> {
+    let most = request.size.min(hits.total.value.saturating_sub(request.from));
+    if hits.hits.len() as u64 > most {
+        return Err(error::of_other_question("OpenSearch answered with more hits than there can be on the page"));
+    }
+    let mut seen = HashSet::with_capacity(hits.hits.len());
+    if hits.hits.iter().all(|hit| seen.insert((hit.index.as_deref(), &*hit.id))) {
+        return Ok(());
+    }
+    Err(error::of_other_question("OpenSearch answered with the same document twice"))
+}
+
+impl RawHit<'_> {
+    fn read(&self, schema: &Schema) -> Result<Read> {
+        // The last sort key is the id that we have written into the document.
+        if self.sort.last().is_some_and(|id| id.as_str() != Some(&self.id)) {
+            return Ok(Read::Foreign);
+        }
+        source::record(schema, &self.id, self.version, self.source)
+    }
 }
 
 fn facets(request: &SearchRequest, mut counted: HashMap<usize, Terms>) -> Result<Facets> {
@@ -251,6 +300,11 @@ fn facets(request: &SearchRequest, mut counted: HashMap<usize, Terms>) -> Result
             return Err(Error::new(ErrorKind::Unsupported, message)
                 .with_backend(error::BACKEND)
                 .with_key(&facet.field));
+        }
+        if terms.buckets.len() > facet.size {
+            return Err(error::of_other_question(
+                "OpenSearch answered with more values of a facet than were asked for",
+            ));
         }
         let values = terms.buckets.into_iter().map(|bucket| FacetValue::new(bucket.key, bucket.doc_count));
         Ok((Arc::clone(&facet.field), values.collect()))
@@ -283,7 +337,7 @@ fn sort_value(kind: &FieldKind, value: &Json) -> Option<Value> {
         FieldKind::Keyword { .. } => value.as_str().map(|text| Value::Text(text.to_owned())),
         FieldKind::I64 => value.as_i64().map(Value::I64),
         FieldKind::Date => value.as_i64().map(Value::Date),
-        FieldKind::U64 => value.as_u64().map(Value::U64),
+        FieldKind::U64 => value.as_i64().map(unbiased).map(Value::U64),
         FieldKind::F64 => value.as_f64().map(Value::F64),
         FieldKind::Bool => match value.as_i64() {
             Some(0) => Some(Value::Bool(false)),

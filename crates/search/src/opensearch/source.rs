@@ -7,8 +7,8 @@ use serde::{Deserialize, Deserializer as _};
 use serde_json::value::RawValue;
 use statehouse_core::{Error, ErrorKind, Result};
 
-use super::error::{BACKEND, Exception, of_broken_body, of_exception};
-use super::mapping::ID;
+use super::error::{BACKEND, Exception, of_broken_body, of_exception, of_other_question};
+use super::mapping::{ID, biased, unbiased};
 use crate::{DocumentId, Field, FieldKind, Projection, Record, Schema, Value};
 
 /// Writes a document as one line of JSON, straight into `line`.
@@ -51,7 +51,7 @@ fn write_value(value: &Value, line: &mut Vec<u8>) {
     match value {
         Value::Text(text) => write_text(text, line),
         Value::I64(number) | Value::Date(number) => write_json(number, line),
-        Value::U64(number) => write_json(number, line),
+        Value::U64(number) => write_json(&biased(*number), line),
         Value::F64(number) => write_json(number, line),
         Value::Bool(truth) => write_json(truth, line),
     }
@@ -65,18 +65,44 @@ pub(super) fn write_json(value: &(impl serde::Serialize + ?Sized), line: &mut Ve
     serde_json::to_writer(line, value).expect("a text or number can be written to memory");
 }
 
+/// A document that was found.
+pub(super) enum Read {
+    Ours(Record),
+    /// It was written by something else, straight into the index.
+    Foreign,
+}
+
 /// Reads a document. Fields that are not stored are left out by [`project`].
-pub(super) fn record(schema: &Schema, id: &str, version: Option<u64>, source: Option<&RawValue>) -> Result<Record> {
-    let mut record = Record::with_id(DocumentId::new(id).map_err(|error| corrupt(id).with_source(error))?);
+pub(super) fn record(schema: &Schema, id: &str, version: Option<u64>, source: Option<&RawValue>) -> Result<Read> {
+    let Ok(known) = DocumentId::new(id) else { return Ok(Read::Foreign) };
+    let mut record = Record::with_id(known);
     if let Some(version) = version {
         record = record.with_version(version);
     }
     if let Some(source) = source {
+        if !is_ours(id, source) {
+            return Ok(Read::Foreign);
+        }
         let mut json = serde_json::Deserializer::from_str(source.get());
         let fields = Fields { schema, record: &mut record };
         json.deserialize_map(fields).map_err(|error| corrupt(id).with_source(of_broken_body(error)))?;
     }
-    Ok(record)
+    Ok(Read::Ours(record))
+}
+
+/// Whether a document says its id once more, as all do that we write.
+fn is_ours(id: &str, source: &RawValue) -> bool {
+    #[derive(Deserialize)]
+    struct Signed<'a> {
+        #[serde(rename = "_sid", borrow)]
+        id: Option<Cow<'a, str>>,
+    }
+    // We write it first, so that it need not be looked for.
+    let first = source.get().strip_prefix("{\"_sid\":\"").and_then(|rest| rest.strip_prefix(id));
+    if first.is_some_and(|rest| rest.starts_with('"')) {
+        return true;
+    }
+    serde_json::from_str::<Signed<'_>>(source.get()).is_ok_and(|signed| signed.id.as_deref() == Some(id))
 }
 
 #[derive(Deserialize)]
@@ -87,26 +113,56 @@ struct Found<'a> {
 
 #[derive(Deserialize)]
 struct FoundDocument<'a> {
+    #[serde(rename = "_index", borrow)]
+    index: Option<Cow<'a, str>>,
     #[serde(rename = "_id", borrow)]
     id: Cow<'a, str>,
     #[serde(rename = "_version")]
     version: Option<u64>,
-    #[serde(default)]
-    found: bool,
+    found: Option<bool>,
     #[serde(rename = "_source", borrow)]
     source: Option<&'a RawValue>,
     error: Option<Exception>,
 }
 
-/// The one document that was asked for by id, if it is there.
-pub(super) fn found(schema: &Schema, body: &[u8]) -> Result<Option<Record>> {
+/// The one document of `index` that was asked for by id, if it is there.
+pub(super) fn found(schema: &Schema, index: &str, id: &DocumentId, body: &[u8]) -> Result<Option<Record>> {
     let Found { docs: [document] } = serde_json::from_slice(body).map_err(of_broken_body)?;
-    if let Some(exception) = document.error {
-        // It comes without a status of its own.
-        return Err(of_exception(500, exception.kind()));
+    if *document.id != *id.as_str() {
+        return Err(
+            of_other_question("OpenSearch answered with another document than was asked for").with_key(id.as_str())
+        );
     }
-    let record = || record(schema, &document.id, document.version, document.source);
-    document.found.then(record).transpose()
+    if let Some(exception) = &document.error {
+        // It comes without a status of its own.
+        return Err(of_exception(500, Some(exception)));
+    }
+    check_index(index, document.index.as_deref())?;
+    match (document.found, document.source) {
+        (Some(false), _) => Ok(None),
+        (Some(true), Some(source)) => match record(schema, &document.id, document.version, Some(source))? {
+            Read::Ours(record) => Ok(Some(record)),
+            Read::Foreign => Err(foreign(&document.id)),
+        },
+        _ => Err(of_other_question("OpenSearch did not say whether the document is there").with_key(id.as_str())),
+    }
+}
+
+/// Refuses what comes from another index than the one that was opened.
+pub(super) fn check_index(opened: &str, found: Option<&str>) -> Result<()> {
+    match found {
+        Some(found) if found != opened => {
+            let message =
+                format!("the alias answers from the index {found} and was opened with {opened}: open it anew");
+            Err(Error::new(ErrorKind::Conflict, message).with_backend(BACKEND))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn foreign(id: &str) -> Error {
+    let message = "the document was written by something else than statehouse";
+    Error::new(ErrorKind::Corrupt, message).with_backend(BACKEND).with_key(id)
 }
 
 fn corrupt(id: &str) -> Error {
@@ -198,16 +254,16 @@ impl<'de> Visitor<'de> for Values<'_> {
         let value = match self.field.kind() {
             FieldKind::I64 => Some(Value::I64(number)),
             FieldKind::Date => Some(Value::Date(number)),
+            FieldKind::U64 => Some(Value::U64(unbiased(number))),
             _ => None,
         };
         self.push(value)
     }
 
     fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<(), E> {
-        match (self.field.kind(), i64::try_from(number)) {
-            (FieldKind::U64, _) => self.push(Some(Value::U64(number))),
-            (_, Ok(number)) => self.visit_i64(number),
-            _ => self.push(None),
+        match i64::try_from(number) {
+            Ok(number) => self.visit_i64(number),
+            Err(_) => self.push(None),
         }
     }
 

@@ -60,7 +60,7 @@ async fn large() -> TantivyIndex {
         Record::new(n.to_string()).unwrap().with("title", title).with("code", word(n)).with("rank", n as i64)
     });
     let giant = Record::new("giant").unwrap().with("title", "a b ".repeat(250_000));
-    index.bulk(small.chain([giant]).map(Operation::Upsert).collect()).await.unwrap().into_result().unwrap();
+    index.bulk(small.chain([giant]).map(Operation::Upsert).collect()).await.unwrap().check().unwrap();
     index
 }
 
@@ -129,7 +129,7 @@ async fn a_deadline_ends_the_work_itself() {
 async fn a_short_search_runs_in_place() {
     let index = TantivyConfig::memory().open(schema()).await.unwrap();
     let rows = (0..100).map(|n| Record::new(n.to_string()).unwrap().with("title", "short text").with("rank", n as i64));
-    index.bulk(rows.map(Operation::Upsert).collect()).await.unwrap().into_result().unwrap();
+    index.bulk(rows.map(Operation::Upsert).collect()).await.unwrap().check().unwrap();
     let in_place = |request: &SearchRequest| {
         let size = crate::limits::Size::of_request(request).unwrap();
         super::inplace::search(&index.client, request, size).unwrap().is_some()
@@ -150,7 +150,7 @@ async fn a_short_search_runs_in_place() {
     }
     // One large document makes all of them too large: which one is found is not known before.
     let giant = Record::new("giant").unwrap().with("title", "x".repeat(100_000));
-    index.bulk(vec![Operation::Upsert(giant)]).await.unwrap().into_result().unwrap();
+    index.bulk(vec![Operation::Upsert(giant)]).await.unwrap().check().unwrap();
     assert!(!in_place(&short()));
 }
 
@@ -163,10 +163,15 @@ async fn a_phrase_in_a_large_document_does_not_run_in_place() {
         super::inplace::search(&index.client, &request, size).unwrap().is_some()
     };
     let phrase = || Query::phrase("title", "a b").into();
-    index.bulk(vec![Operation::Upsert(Record::new("small").unwrap().with("title", "a b"))]).await.unwrap();
+    index
+        .bulk(vec![Operation::Upsert(Record::new("small").unwrap().with("title", "a b"))])
+        .await
+        .unwrap()
+        .check()
+        .unwrap();
     assert!(in_place(phrase()));
     let medium = Record::new("medium").unwrap().with("title", "a b ".repeat(1_000));
-    index.bulk(vec![Operation::Upsert(medium)]).await.unwrap();
+    index.bulk(vec![Operation::Upsert(medium)]).await.unwrap().check().unwrap();
     assert!(!in_place(phrase()));
     assert!(in_place(Query::matches("title", "a b").into()));
 }

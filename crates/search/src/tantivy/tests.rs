@@ -123,7 +123,7 @@ async fn a_failed_commit_changes_nothing_and_the_next_write_goes_on() {
 async fn an_index_is_not_read_with_another_schema() {
     let folder = tempfile::tempdir().unwrap();
     let index = TantivyConfig::folder(folder.path()).open(schema()).await.unwrap();
-    index.bulk(vec![upsert("a", "cholera")]).await.unwrap();
+    index.bulk(vec![upsert("a", "cholera")]).await.unwrap().check().unwrap();
     index.close().await.unwrap();
     let other = Schema::builder().field(Field::keyword("title")).build().unwrap();
     let error = TantivyConfig::folder(folder.path()).open(other).await.unwrap_err();

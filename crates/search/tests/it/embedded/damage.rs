@@ -28,9 +28,9 @@ async fn fill(folder: &Path) {
             Operation::Upsert(record.with("rank", n as i64 % 17))
         };
         let written = (part * 80..part * 80 + DOCUMENTS / 2).map(record).collect();
-        index.bulk(written).await.unwrap().into_result().unwrap();
+        index.bulk(written).await.unwrap().check().unwrap();
         let id = DocumentId::new(format!("{:03}", part * 80 + 5)).unwrap();
-        index.bulk(vec![Operation::Delete { id, version: None }]).await.unwrap();
+        index.bulk(vec![Operation::Delete { id, version: None }]).await.unwrap().check().unwrap();
     }
     index.close().await.unwrap();
 }

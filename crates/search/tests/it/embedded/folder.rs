@@ -70,7 +70,7 @@ async fn the_process_that_is_killed() {
     let queued = BulkOptions::default().with_durability(Durability::Queued);
     let text = (0..2_000).map(|n| format!("w{n}")).collect::<Vec<_>>().join(" ");
     for n in 0.. {
-        index.bulk_with(vec![upsert(&n.to_string(), &text)], queued.clone()).await.unwrap();
+        index.bulk_with(vec![upsert(&n.to_string(), &text)], queued.clone()).await.unwrap().check().unwrap();
     }
 }
 
@@ -84,7 +84,7 @@ async fn what_a_killed_process_left_is_removed() {
     let parent = tempfile::tempdir().unwrap();
     let folder = parent.path().join("index");
     let index = TantivyConfig::folder(&folder).open(schema()).await.unwrap();
-    index.bulk(vec![upsert("kept", "cholera")]).await.unwrap().into_result().unwrap();
+    index.bulk(vec![upsert("kept", "cholera")]).await.unwrap().check().unwrap();
     index.close().await.unwrap();
     drop(index);
     let whole = segment_files(&folder);

@@ -19,13 +19,13 @@ async fn the_process_on_the_small_disk() {
     let folder = format!("{directory}/index");
     let config = || TantivyConfig::folder(&folder).with_commit_interval(Duration::from_millis(20));
     let index = config().open(schema()).await.unwrap();
-    index.bulk(vec![upsert("old", "cholera"), upsert("gone", "fever")]).await.unwrap().into_result().unwrap();
+    index.bulk(vec![upsert("old", "cholera"), upsert("gone", "fever")]).await.unwrap().check().unwrap();
     let filler = format!("{directory}/filler");
     fill(&filler);
     let id = |text: &str| DocumentId::new(text).unwrap();
     let queued = || BulkOptions::default().with_durability(Durability::Queued);
     let delete = Operation::Delete { id: id("gone"), version: None };
-    index.bulk_with(vec![upsert("new", "typhoid"), delete], queued()).await.unwrap().into_result().unwrap();
+    index.bulk_with(vec![upsert("new", "typhoid"), delete], queued()).await.unwrap().check().unwrap();
 
     let kept =
         async || (index.get(&id("new")).await.unwrap().is_some(), index.get(&id("gone")).await.unwrap().is_none());

@@ -8,7 +8,7 @@ use statehouse_search::{
 };
 use statehouse_testkit::{FaultProxy, HttpsProxy};
 
-use super::{Scratch, document, schema};
+use super::{Scratch, document, health_of, schema};
 
 /// `app` with the password `hunter2`.
 const APP: &str = "Basic YXBwOmh1bnRlcjI=";
@@ -28,10 +28,10 @@ async fn an_index_is_used_over_https_with_a_login() {
     let proxy = HttpsProxy::start(scratch.node.address(), APP);
     let index = open(&scratch, "hunter2", &proxy.address(), Some(&proxy.authority())).await.unwrap();
     let options = BulkOptions::default().with_refresh(Refresh::Now);
-    index.bulk_with(vec![document("a", "Cholera")], options).await.unwrap().into_result().unwrap();
+    index.bulk_with(vec![document("a", "Cholera")], options).await.unwrap().check().unwrap();
     assert_eq!(index.search(&SearchRequest::new(Query::matches("title", "cholera"))).await.unwrap().ids(), ["a"]);
     assert!(index.get(&"a".try_into().unwrap()).await.unwrap().is_some());
-    assert!(index.health().await.is_up());
+    assert!(health_of(&index).await.is_up());
     scratch.delete().await;
 }
 

@@ -1,20 +1,26 @@
 //! What is particular to OpenSearch: opening, failures, and a server that misbehaves.
 
 mod analysis;
+mod answers;
 mod conformance;
 mod failover;
 mod faults;
 mod https;
+mod network;
+mod numbers;
 mod opening;
+mod operator;
+mod proxy;
 mod stub;
 mod stubbed;
+mod wrong;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use statehouse_core::{Namespace, ServiceUrl};
+use statehouse_core::{ErrorKind, Health, Namespace, ServiceUrl};
 use statehouse_search::analysis::{Analyzer, Stemmer};
-use statehouse_search::{Field, Operation, Record, Schema};
+use statehouse_search::{Field, Operation, Record, Schema, SearchIndex as _};
 use statehouse_search::{OpenSearchConfig, OpenSearchIndex};
 use statehouse_testkit::OpenSearchNode;
 
@@ -58,6 +64,17 @@ impl Scratch {
         let (status, answer) = self.request("DELETE", &format!("/{}-000001", self.name), "").await;
         assert_eq!(status, 200, "{answer}");
     }
+}
+
+/// What health says once the server has found the time to answer: health itself waits for a second only.
+async fn health_of(index: &OpenSearchIndex) -> Health {
+    for _ in 0..30 {
+        let health = index.health().await;
+        if health.error.as_ref().is_none_or(|error| error.kind() != ErrorKind::Timeout) {
+            return health;
+        }
+    }
+    index.health().await
 }
 
 fn schema() -> Schema {

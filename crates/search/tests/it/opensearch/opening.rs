@@ -6,19 +6,19 @@ use statehouse_search::{
     capability,
 };
 
-use super::{Scratch, config, document, schema};
+use super::{Scratch, config, document, health_of, schema};
 
 #[tokio::test]
 async fn a_missing_index_is_created_and_found_again() {
     let scratch = Scratch::new().await;
     let first = scratch.open(schema()).await.unwrap();
     let options = BulkOptions::default().with_refresh(Refresh::Now);
-    first.bulk_with(vec![document("a", "Fracture of the femur")], options).await.unwrap().into_result().unwrap();
+    first.bulk_with(vec![document("a", "Fracture of the femur")], options).await.unwrap().check().unwrap();
     let second = scratch.open(schema()).await.unwrap();
     let found = second.search(&SearchRequest::new(Query::matches("title", "fractures"))).await.unwrap();
     assert_eq!(found.ids(), ["a"]);
     assert!(second.capabilities().has(capability::GLOBAL_STATISTICS));
-    assert!(second.health().await.is_up());
+    assert!(health_of(&second).await.is_up());
     scratch.delete().await;
 }
 
@@ -124,7 +124,7 @@ async fn several_shards_rank_as_one_and_say_what_they_lack() {
     assert!(!index.capabilities().has(capability::GLOBAL_STATISTICS));
     let documents = (0..30).map(|n| document(&format!("d{n:02}"), if n % 3 == 0 { "rare" } else { "common word" }));
     let options = BulkOptions::default().with_refresh(Refresh::Now);
-    index.bulk_with(documents.collect(), options).await.unwrap().into_result().unwrap();
+    index.bulk_with(documents.collect(), options).await.unwrap().check().unwrap();
     let found = index.search(&SearchRequest::new(Query::matches("title", "rare")).with_size(30)).await.unwrap();
     let scores: Vec<_> = found.hits.iter().map(|hit| hit.score.unwrap()).collect();
     assert_eq!((found.total, scores.len()), (10, 10));

@@ -1,9 +1,16 @@
 //! A server that answers what a test tells it to: what a real one says only when it is in trouble.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+
+/// A body that never ends, as fast as it is read.
+pub(super) const ENDLESS: &str = "\u{0}endless";
+/// A body that never ends, a byte now and then.
+pub(super) const DRIP: &str = "\u{0}drip";
 
 /// A request as it arrived.
 #[derive(Clone, Debug)]
@@ -19,6 +26,7 @@ type Answers = dyn Fn(&Received, usize) -> (u16, String) + Send + Sync;
 pub(super) struct Stub {
     pub(super) address: String,
     received: Arc<Mutex<Vec<Received>>>,
+    sent: Arc<AtomicU64>,
 }
 
 impl Stub {
@@ -27,22 +35,29 @@ impl Stub {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let received = Arc::new(Mutex::new(Vec::new()));
+        let sent = Arc::new(AtomicU64::new(0));
         let (answer, log): (Arc<Answers>, _) = (Arc::new(answer), Arc::clone(&received));
+        let count = Arc::clone(&sent);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, Arc::clone(&answer), Arc::clone(&log)));
+                tokio::spawn(serve(stream, Arc::clone(&answer), Arc::clone(&log), Arc::clone(&count)));
             }
         });
-        Self { address, received }
+        Self { address, received, sent }
     }
 
     /// The requests whose target has this in it.
     pub(super) fn received(&self, part: &str) -> Vec<Received> {
         self.received.lock().unwrap().iter().filter(|request| request.target.contains(part)).cloned().collect()
     }
+
+    /// How many bytes of endless bodies were taken from it.
+    pub(super) fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
 }
 
-async fn serve(stream: TcpStream, answer: Arc<Answers>, log: Arc<Mutex<Vec<Received>>>) {
+async fn serve(stream: TcpStream, answer: Arc<Answers>, log: Arc<Mutex<Vec<Received>>>, sent: Arc<AtomicU64>) {
     let mut stream = BufReader::new(stream);
     while let Some(request) = read(&mut stream).await {
         let path = |target: &str| target.split('?').next().map(str::to_owned);
@@ -52,9 +67,29 @@ async fn serve(stream: TcpStream, answer: Arc<Answers>, log: Arc<Mutex<Vec<Recei
             log.push(request.clone());
             answer(&request, before)
         };
+        if [ENDLESS, DRIP].contains(&&*body) {
+            return pour(stream, status, body == DRIP, &sent).await;
+        }
         let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n", body.len());
         if stream.write_all(head.as_bytes()).await.is_err() || stream.write_all(body.as_bytes()).await.is_err() {
             return;
+        }
+    }
+}
+
+/// Until nobody reads it any more.
+async fn pour(mut stream: BufReader<TcpStream>, status: u16, drip: bool, sent: &AtomicU64) {
+    let head = format!("HTTP/1.1 {status} X\r\ntransfer-encoding: chunked\r\n\r\n");
+    let mut piece = b"1\r\n \r\n".to_vec();
+    if !drip {
+        piece = format!("{:x}\r\n{}\r\n", 1 << 16, " ".repeat(1 << 16)).into_bytes();
+    }
+    let mut open = stream.write_all(head.as_bytes()).await.is_ok();
+    while open {
+        open = stream.write_all(&piece).await.is_ok();
+        sent.fetch_add(piece.len() as u64, Ordering::Relaxed);
+        if drip {
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 }

@@ -10,11 +10,11 @@ use super::stub::{Received, Stub};
 use super::{Scratch, config, document, versioned};
 
 /// No text field: nothing is asked of the server's analysis.
-fn schema() -> Schema {
+pub(super) fn schema() -> Schema {
     Schema::builder().field(Field::keyword("title").sortable()).build().unwrap()
 }
 
-const ROOT: &str = r#"{"version":{"number":"3.8.0","distribution":"opensearch"}}"#;
+pub(super) const ROOT: &str = r#"{"version":{"number":"3.8.0","distribution":"opensearch"}}"#;
 
 /// The name of an index, and what a real server says of a real index of this name.
 async fn real_index() -> (Namespace, String) {
@@ -26,7 +26,7 @@ async fn real_index() -> (Namespace, String) {
 }
 
 /// An index whose opening is answered as a real server does, and everything else by `answer`.
-async fn index(
+pub(super) async fn index(
     parameters: &str,
     answer: impl Fn(&Received, usize) -> (u16, String) + Send + Sync + 'static,
 ) -> (Stub, OpenSearchIndex) {
@@ -35,7 +35,7 @@ async fn index(
     let stub = Stub::start(move |request, before| match request.target.as_str() {
         "/" => (200, text(ROOT)),
         target if target == path => (200, real.clone()),
-        target if target.starts_with("/_cluster/health") => (200, text(r#"{"status":"green"}"#)),
+        target if target.starts_with("/_cluster/health") && before == 0 => (200, text(r#"{"status":"green"}"#)),
         _ => answer(request, before),
     })
     .await;
@@ -43,18 +43,18 @@ async fn index(
     (stub, index)
 }
 
-fn text(answer: &str) -> String {
+pub(super) fn text(answer: &str) -> String {
     answer.to_owned()
 }
 
-fn items(items: &[&str]) -> (u16, String) {
+pub(super) fn items(items: &[&str]) -> (u16, String) {
     (200, format!(r#"{{"items":[{}]}}"#, items.join(",")))
 }
 
 const CREATED: &str = r#"{"index":{"status":201,"result":"created","_version":1}}"#;
 const REJECTED: &str = r#"{"index":{"status":429,"error":{"type":"rejected_execution_exception"}}}"#;
 
-fn everything() -> SearchRequest {
+pub(super) fn everything() -> SearchRequest {
     SearchRequest::new(Query::all())
 }
 

@@ -63,9 +63,9 @@ async fn several_segments_have_the_same_hits_in_the_same_order_on_both() {
     for (at, part) in diagnoses.chunks(1_000).enumerate() {
         let operations = || part.iter().map(corpus::record).map(Operation::Upsert).collect();
         // Other borders on each side.
-        distributed.bulk_with(operations(), refresh()).await.unwrap().into_result().unwrap();
+        distributed.bulk_with(operations(), refresh()).await.unwrap().check().unwrap();
         let refresh = if at % 2 == 0 { refresh() } else { BulkOptions::default() };
-        embedded.bulk_with(operations(), refresh).await.unwrap().into_result().unwrap();
+        embedded.bulk_with(operations(), refresh).await.unwrap().check().unwrap();
     }
     embedded.refresh().await.unwrap();
     let words = draw::Words::of(&diagnoses);

@@ -1,0 +1,108 @@
+//! How the index is: asked of the server within a second, whatever state that is in.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Deserialize;
+use statehouse_core::{Error, ErrorKind, Health, HealthStatus, Result};
+use tokio::time::{Instant, timeout};
+
+use super::client::{Call, Client};
+use super::error::{self, BACKEND};
+
+/// How long asking may take in all. Somebody waits for the answer, perhaps a load balancer with a limit of its own.
+pub(super) const LIMIT: Duration = Duration::from_millis(950);
+
+#[derive(Deserialize)]
+struct Cluster {
+    status: String,
+}
+
+/// What the server refuses to do, to the whole cluster or to an index.
+#[derive(Default, Deserialize)]
+struct Blocked {
+    #[serde(default)]
+    blocks: Blocks,
+}
+
+#[derive(Default, Deserialize)]
+struct Blocks {
+    #[serde(default)]
+    global: BTreeMap<String, Block>,
+    #[serde(default)]
+    indices: BTreeMap<String, BTreeMap<String, Block>>,
+}
+
+#[derive(Deserialize)]
+struct Block {
+    description: String,
+    #[serde(default)]
+    levels: Vec<String>,
+}
+
+impl Block {
+    fn stops(&self, level: &str) -> bool {
+        self.levels.iter().any(|stopped| stopped == level)
+    }
+}
+
+/// Asks how the cluster and the index are. `shape` finds out whether the index is still as it was opened.
+pub(super) async fn ask(client: &Client, alias: &str, place: &str, shape: impl Future<Output = Result<()>>) -> Health {
+    let start = Instant::now();
+    // Only the cluster's own word says that it serves. What else comes too late is not known to be wrong.
+    let (cluster, blocks, shape) = tokio::join!(
+        timeout(LIMIT, cluster(client, alias)),
+        timeout(LIMIT, blocks(client, alias)),
+        timeout(LIMIT, shape)
+    );
+    let Ok(cluster) = cluster else {
+        return Health::of(place, start.elapsed(), Err(client.name_setting(silent())));
+    };
+    let (blocks, shape) = (blocks.unwrap_or_default(), shape.unwrap_or(Ok(())));
+    let took = start.elapsed();
+    let red = match cluster {
+        Ok(cluster) => cluster.status == "red",
+        Err(error) => return Health::of(place, took, Err(error)),
+    };
+    let reading = blocks.iter().find(|block| block.stops("read"));
+    if let Some(block) = reading {
+        return Health::of(place, took, Err(blocked("searches", block)));
+    }
+    let writing = blocks.iter().find(|block| block.stops("write")).map(|block| blocked("writes", block));
+    let missing = red.then(error::of_missing_shard);
+    let other = shape.err().filter(|error| error.kind() == ErrorKind::Conflict);
+    let mut health = Health::of(place, took, Ok(()));
+    health.error = missing.or(writing).or(other);
+    if health.error.is_some() {
+        health.status = HealthStatus::Degraded;
+    }
+    health
+}
+
+/// Asks whether a node answers.
+pub(super) async fn ping(client: &Client) -> Result<()> {
+    let call = Call::get("/").within(Some(LIMIT));
+    let answered = timeout(LIMIT, client.send(&call)).await.unwrap_or_else(|_| Err(client.name_setting(silent())));
+    answered.map(drop)
+}
+
+fn silent() -> Error {
+    let message = format!("OpenSearch did not answer within {} ms", LIMIT.as_millis());
+    Error::new(ErrorKind::Timeout, message).with_backend(BACKEND)
+}
+
+async fn cluster(client: &Client, alias: &str) -> Result<Cluster> {
+    client.read(&Call::get(format!("/_cluster/health/{alias}?timeout=500ms")).within(Some(LIMIT))).await
+}
+
+/// Blocks of the cluster and of the index. None for a user who may not ask.
+async fn blocks(client: &Client, alias: &str) -> Vec<Block> {
+    let call = Call::get(format!("/_cluster/state/blocks/{alias}?filter_path=blocks")).within(Some(LIMIT));
+    let Blocked { blocks } = client.read(&call).await.unwrap_or_default();
+    blocks.global.into_values().chain(blocks.indices.into_values().flat_map(BTreeMap::into_values)).collect()
+}
+
+fn blocked(what: &str, block: &Block) -> Error {
+    let message = format!("OpenSearch refuses {what}: {}", block.description);
+    Error::new(ErrorKind::Unavailable, message).with_backend(BACKEND).with_retry(error::BACK_OFF)
+}
