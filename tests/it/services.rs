@@ -124,3 +124,33 @@ async fn names_are_checked_before_anything_is_opened() {
     assert_eq!(services.files("a/b").unwrap_err().kind(), ErrorKind::InvalidInput);
     assert_eq!(services.search::<Concept>("A").open().await.unwrap_err().kind(), ErrorKind::InvalidInput);
 }
+
+#[cfg(unix)]
+fn everything(below: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let mut found = vec![below.to_owned()];
+    for path in std::fs::read_dir(below).unwrap().map(|entry| entry.unwrap().path()) {
+        if path.is_dir() { found.extend(everything(&path)) } else { found.push(path) }
+    }
+    found
+}
+
+/// Whichever service makes the folder that they share.
+#[cfg(unix)]
+#[tokio::test]
+async fn what_is_embedded_is_kept_where_no_other_user_can_read_it() {
+    use std::os::unix::fs::PermissionsExt;
+    let above = tempfile::tempdir().unwrap();
+    let data = above.path().join("a/data");
+    let services = Services::open(Config::embedded(&data)).await.unwrap();
+    walk(&services).await;
+    let made = everything(&above.path().join("a"));
+    for service in ["files", "search", "sessions"] {
+        assert!(made.iter().any(|path| path.starts_with(data.join(service)) && path.is_file()), "{made:?}");
+    }
+    for path in made {
+        let metadata = std::fs::metadata(&path).unwrap();
+        let expected = if metadata.is_dir() { 0o700 } else { 0o600 };
+        let mode = metadata.permissions().mode() & 0o777;
+        assert_eq!(mode, expected, "{} is {mode:o}", path.display());
+    }
+}

@@ -42,6 +42,9 @@ impl TantivyConfig {
     }
 
     /// An index in a folder of its own, which is made if it is missing.
+    ///
+    /// What is made is private to the user that the process runs as (files 0600, folders 0700). A folder that every user
+    /// can write, or that another user owns, is refused with `InvalidConfig`; a process of root is warned of the latter.
     #[must_use]
     pub fn folder(path: impl AsRef<Path>) -> Self {
         Self::new(Some(path.as_ref().to_owned()))

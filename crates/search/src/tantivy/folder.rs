@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use statehouse_core::{Error, ErrorKind, Result};
 use tantivy::Index;
-use tantivy::directory::{Directory, INDEX_WRITER_LOCK, MmapDirectory};
+use tantivy::directory::{Directory, INDEX_WRITER_LOCK};
 
 use super::error::{BACKEND, map_error, map_io};
 use super::mapping::Mapping;
@@ -26,7 +26,10 @@ pub(super) fn open(folder: &Path, mapping: &Mapping) -> Result<Index> {
     make(folder)?;
     // Nothing is put into a folder of something else.
     found(folder)?;
-    let inner = MmapDirectory::open(folder).map_err(|error| map_error(error.into()))?;
+    #[cfg(unix)]
+    let inner = super::private::PrivateDirectory::open(folder)?;
+    #[cfg(not(unix))]
+    let inner = tantivy::directory::MmapDirectory::open(folder).map_err(|error| map_error(error.into()))?;
     let directory = SealedDirectory::new(inner);
     // Whoever writes may replace any file while it is checked.
     let lock = directory.acquire_lock(&INDEX_WRITER_LOCK);
@@ -115,7 +118,7 @@ fn is_of_beginning(name: &str) -> bool {
     lock || name.starts_with(".tmp") || [SEGMENTS, FILES, "lost+found"].contains(&name)
 }
 
-fn create(directory: &SealedDirectory, mapping: &Mapping) -> Result<Index> {
+fn create(directory: &(impl Directory + Clone), mapping: &Mapping) -> Result<Index> {
     for name in [SEGMENTS, FILES] {
         let path = Path::new(name);
         if directory.exists(path).map_err(|error| map_error(error.into()))? {
@@ -130,7 +133,7 @@ fn create(directory: &SealedDirectory, mapping: &Mapping) -> Result<Index> {
 }
 
 /// Refuses an index that was written with another schema.
-fn check_schema(directory: &SealedDirectory, wanted: &Schema) -> Result<()> {
+fn check_schema(directory: &(impl Directory + Clone), wanted: &Schema) -> Result<()> {
     let unreadable = || damaged(&format!("its file {SCHEMA} cannot be read"));
     let text = directory.atomic_read(Path::new(SCHEMA)).map_err(|error| unreadable().with_source(error))?;
     let stored: Schema = serde_json::from_slice(&text).map_err(|error| unreadable().with_source(error))?;

@@ -11,6 +11,8 @@ mod inplace;
 mod mapping;
 mod pending;
 mod plan;
+#[cfg(unix)]
+mod private;
 mod scorer;
 mod sealed;
 mod snapshot;

@@ -5,9 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tantivy::directory::error::{DeleteError, LockError, OpenReadError, OpenWriteError};
-use tantivy::directory::{
-    Directory, DirectoryLock, FileHandle, Lock, MmapDirectory, WatchCallback, WatchHandle, WritePtr,
-};
+use tantivy::directory::{Directory, DirectoryLock, FileHandle, Lock, WatchCallback, WatchHandle, WritePtr};
 
 /// What stands behind the content: this, the CRC-32 of the content in hexadecimal, and the end of the line.
 const MARK: &[u8] = b"\n#crc32 ";
@@ -15,10 +13,10 @@ const DIGITS: usize = 8;
 
 /// A folder. Files that are replaced as a whole are sealed; the others have tantivy's own checksum.
 #[derive(Clone, Debug)]
-pub(super) struct SealedDirectory(MmapDirectory);
+pub(super) struct SealedDirectory<D>(D);
 
-impl SealedDirectory {
-    pub(super) const fn new(inner: MmapDirectory) -> Self {
+impl<D> SealedDirectory<D> {
+    pub(super) const fn new(inner: D) -> Self {
         Self(inner)
     }
 }
@@ -41,7 +39,7 @@ fn unseal(mut sealed: Vec<u8>) -> io::Result<Vec<u8>> {
     Ok(sealed)
 }
 
-impl Directory for SealedDirectory {
+impl<D: Directory + Clone> Directory for SealedDirectory<D> {
     fn get_file_handle(&self, path: &Path) -> Result<Arc<dyn FileHandle>, OpenReadError> {
         self.0.get_file_handle(path)
     }
