@@ -33,12 +33,12 @@ pub const REMEMBERED: Duration = Duration::from_secs(60);
 ///   of a holder whose verifier is no longer accepted they answer [`Saved::Superseded`].
 /// - **Equal writes write nothing**: a save whose delta changes nothing answers its base, unchanged and unchecked.
 /// - **Rotate** replaces the verifier and applies the delta in one atomic step under the same key; it moves neither
-///   the time of creation nor the absolute expiry.
+///   the time of creation nor the absolute expiry. With an idle timeout, the session has that one from then on.
 /// - **Touch** slides the idle timeout up to the absolute expiry. It neither creates nor changes the version, so it
 ///   never makes a save conflict.
 /// - **Delete** is idempotent. What is deleted does not come back by a save, a rotation or a touch; nor is its key free
 ///   for another as long as the deletion is [`REMEMBERED`]: until then a load says [`Loaded::Deleted`], so that requests
-///   under way with its token do not begin another session.
+///   under way with its token do not begin another session; and how long ago it was, never more than in truth.
 /// - **Expiry** is decided by the store's clock. An expired session is gone for every method at once.
 /// - **Cancellation**: dropping a future leaves the operation done or not done, never half.
 ///
@@ -82,7 +82,10 @@ pub enum Loaded {
     /// The session as it is now.
     Ok(Snapshot),
     /// It was deleted not longer ago than is [`REMEMBERED`]. Whoever has its token has not heard of it yet.
-    Deleted,
+    Deleted {
+        /// How long ago at least. A request that has been under way for longer arrived before the deletion.
+        ago: Duration,
+    },
     /// There is none: it expired, was deleted long ago, or never was.
     Absent,
 }
@@ -93,7 +96,7 @@ impl Loaded {
     pub fn found(self) -> Option<Snapshot> {
         match self {
             Self::Ok(snapshot) => Some(snapshot),
-            Self::Deleted | Self::Absent => None,
+            Self::Deleted { .. } | Self::Absent => None,
         }
     }
 }

@@ -21,14 +21,17 @@ use crate::layer::CookieConfig;
 pub struct SessionConfig {
     pub(crate) cookie: CookieConfig,
     pub(crate) idle_timeout: Duration,
+    pub(crate) anonymous_timeout: Duration,
     pub(crate) absolute_timeout: Duration,
     pub(crate) renewal: Option<Renewal>,
     pub(crate) on_conflict: ConflictPolicy,
     pub(crate) on_outage: OutagePolicy,
     pub(crate) on_unreadable: UnreadablePolicy,
     pub(crate) on_server_error: ServerErrorPolicy,
+    pub(crate) on_login: LoginPolicy,
     pub(crate) max_attribute: u64,
     pub(crate) max_session: u64,
+    pub(crate) max_attributes: usize,
     pub(crate) log_salt: Option<Secret>,
 }
 
@@ -75,8 +78,21 @@ pub enum UnreadablePolicy {
     Fail,
 }
 
+/// What becomes of the attributes of an anonymous session when somebody logs in. Those of a session that somebody else
+/// was logged in to are removed in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LoginPolicy {
+    /// They stay: a cart that was filled before the login. Whoever could plant the session's cookie before the login
+    /// could plant them too.
+    #[default]
+    Keep,
+    /// They are removed, save for what the request of the login itself inserts.
+    Clear,
+}
+
 /// What becomes of changed attributes when the response is a server error (5xx). Logins, rotations and logouts are
-/// kept in any case.
+/// kept in any case, and so is the removal of attributes that belongs to a login.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ServerErrorPolicy {
@@ -88,20 +104,23 @@ pub enum ServerErrorPolicy {
 }
 
 impl Default for SessionConfig {
-    /// 30 minutes idle, 12 hours absolute, no renewal, 64 KiB for an attribute, 256 KiB for a session, and the default
-    /// of each policy.
+    /// 30 minutes idle, 10 minutes while nobody is logged in, 12 hours absolute, no renewal, 64 KiB for an attribute,
+    /// 256 KiB and 4,096 attributes for a session, and the default of each policy.
     fn default() -> Self {
         Self {
             cookie: CookieConfig::default(),
             idle_timeout: Duration::from_secs(30 * 60),
+            anonymous_timeout: Duration::from_secs(10 * 60),
             absolute_timeout: Duration::from_secs(12 * 3600),
             renewal: None,
             on_conflict: ConflictPolicy::default(),
             on_outage: OutagePolicy::default(),
             on_unreadable: UnreadablePolicy::default(),
             on_server_error: ServerErrorPolicy::default(),
+            on_login: LoginPolicy::default(),
             max_attribute: 64 << 10,
             max_session: 256 << 10,
+            max_attributes: 4_096,
             log_salt: None,
         }
     }
@@ -111,6 +130,11 @@ impl SessionConfig {
     /// Begins with the defaults.
     pub fn builder() -> SessionConfigBuilder {
         SessionConfigBuilder(Self::default())
+    }
+
+    /// How long a session lives without being used.
+    pub(crate) fn idle_timeout_of(&self, logged_in: bool) -> Duration {
+        if logged_in { self.idle_timeout } else { self.idle_timeout.min(self.anonymous_timeout) }
     }
 }
 
@@ -127,8 +151,19 @@ impl SessionConfigBuilder {
     }
 
     /// How long a session lives without being used. Every request that uses it counts, also one that only reads.
+    ///
+    /// A timeout that is lowered holds for the sessions that are stored already; one that is raised, from their next
+    /// login or rotation on.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.0.idle_timeout = timeout;
+        self
+    }
+
+    /// The same for sessions that nobody is logged in to, if it is shorter. Everybody can make the store keep such
+    /// sessions, with requests that bring no cookie, and this is how long each of them takes up room. A login gives
+    /// the session its [`idle_timeout`](Self::idle_timeout).
+    pub fn anonymous_timeout(mut self, timeout: Duration) -> Self {
+        self.0.anonymous_timeout = timeout;
         self
     }
 
@@ -169,6 +204,12 @@ impl SessionConfigBuilder {
         self
     }
 
+    /// What becomes of the attributes of an anonymous session when somebody logs in.
+    pub fn on_login(mut self, policy: LoginPolicy) -> Self {
+        self.0.on_login = policy;
+        self
+    }
+
     /// The largest attribute, in bytes of its name and its encoded value.
     pub fn max_attribute_size(mut self, bytes: u64) -> Self {
         self.0.max_attribute = bytes;
@@ -178,6 +219,12 @@ impl SessionConfigBuilder {
     /// The largest session, in bytes of all its attributes.
     pub fn max_session_size(mut self, bytes: u64) -> Self {
         self.0.max_session = bytes;
+        self
+    }
+
+    /// The most attributes of a session.
+    pub fn max_attributes(mut self, count: usize) -> Self {
+        self.0.max_attributes = count;
         self
     }
 
@@ -199,6 +246,7 @@ impl SessionConfigBuilder {
         let decade = Duration::from_secs(3650 * 86_400);
         for (setting, value) in [
             ("idle_timeout", config.idle_timeout),
+            ("anonymous_timeout", config.anonymous_timeout),
             ("absolute_timeout", config.absolute_timeout),
             ("renew_every", renewal.every),
             ("renewal grace", renewal.grace),
@@ -212,6 +260,9 @@ impl SessionConfigBuilder {
             if !(1..=8 << 20).contains(&value) {
                 return Err(Error::invalid_config(setting, "must be from 1 byte to 8 MiB"));
             }
+        }
+        if !(1..=65_536).contains(&config.max_attributes) {
+            return Err(Error::invalid_config("max_attributes", "must be from 1 to 65,536"));
         }
         Ok(config)
     }
@@ -227,11 +278,13 @@ mod tests {
         let second = Duration::from_secs(1);
         for (setting, builder) in [
             ("idle_timeout", build().idle_timeout(Duration::ZERO)),
+            ("anonymous_timeout", build().anonymous_timeout(Duration::ZERO)),
             ("absolute_timeout", build().absolute_timeout(Duration::MAX)),
             ("renew_every", build().renew_every(Duration::ZERO, second)),
             ("renewal grace", build().renew_every(second, Duration::ZERO)),
             ("max_attribute_size", build().max_attribute_size(0)),
             ("max_session_size", build().max_session_size(u64::MAX)),
+            ("max_attributes", build().max_attributes(0)),
         ] {
             assert_eq!(builder.build().unwrap_err().setting(), Some(setting));
         }

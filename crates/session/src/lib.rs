@@ -55,7 +55,8 @@ let app: Router = Router::new().route("/login", post(login)).layer(SessionLayer:
 //!
 //! # What it is not
 //! It does not check passwords and does not decide who may do what. It keeps no data in the cookie. An attribute is read
-//! and written as a whole: two requests that change the same attribute at the same time leave one of the two values.
+//! and written as a whole: two requests that insert the same attribute at the same time leave one of the two values.
+//! [`Session::update`] is for an attribute whose next value depends on the one before.
 //!
 //! # Backends
 //! | | survives a restart | shared by replicas | expired sessions are freed |
@@ -100,12 +101,12 @@ mod token;
 
 pub use self::api::{Deleted, Loaded, PERSISTENT, REMEMBERED, SHARED, Saved, SessionStore, Touched, UNEVICTED};
 pub use self::config::{
-    ConflictPolicy, OutagePolicy, ServerErrorPolicy, SessionConfig, SessionConfigBuilder, UnreadablePolicy,
+    ConflictPolicy, LoginPolicy, OutagePolicy, ServerErrorPolicy, SessionConfig, SessionConfigBuilder, UnreadablePolicy,
 };
 pub use self::disk::{DiskConfig, DiskSessionStore};
 #[cfg(feature = "axum")]
 pub use self::layer::MissingSessionLayer;
-pub use self::layer::{CookieBuilder, CookieConfig, SameSite, Secure, SessionLayer, SessionService};
+pub use self::layer::{CookieBuilder, CookieConfig, SameSite, Secure, SessionBody, SessionLayer, SessionService};
 pub use self::memory::{MemoryConfig, MemorySessionStore};
 pub use self::record::{
     Attribute, AttributeName, Attributes, Authority, Delta, NewSession, Principal, Record, Rotate, Rotation, Snapshot,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{COOKIE, HeaderMap, SET_COOKIE};
+use statehouse_core::conformance::rounds;
 use statehouse_core::{CodecId, ErrorKind};
 use tokio::task::JoinSet;
 
@@ -16,7 +17,7 @@ use crate::config::SessionConfig;
 use crate::record::{
     Attribute, AttributeName, Authority, Delta, NewSession, Principal, Record, Rotate, Rotation, Snapshot,
 };
-use crate::session::Sessions;
+use crate::session::{Session, Sessions};
 use crate::token::{SessionKey, Token};
 
 /// Sessions live ten steps unused and thirty at most.
@@ -226,10 +227,7 @@ async fn logged_in(sessions: &Sessions) -> HeaderMap {
     let session = sessions.open(&HeaderMap::new());
     session.login("u42").await.expect("a login");
     session.commit().await.expect("a new session");
-    let mut response = HeaderMap::new();
-    session.write_cookie(&mut response);
-    let cookie = response[SET_COOKIE].to_str().expect("text").split(';').next().expect("name and value");
-    HeaderMap::from_iter([(COOKIE, cookie.parse().expect("a header"))])
+    header(&cookie_of(&session).expect("a cookie"))
 }
 
 pub async fn attributes_of_any_codec_are_kept_byte_for_byte(backend: impl Backend) {
@@ -437,7 +435,7 @@ pub async fn a_deletion_is_remembered_and_an_expiry_is_not(backend: impl Backend
         let deleted = store.delete(&fixture.key(), authority.unwrap_or(fixture.holder())).await;
         assert_eq!(deleted.expect("an answer"), Deleted::Ok);
         let found = store.load(&fixture.key()).await.expect("an answer");
-        assert!(matches!(found, Loaded::Deleted), "{found:?}");
+        assert!(matches!(found, Loaded::Deleted { .. }), "{found:?}");
         let taken = store.create(&fixture.key(), &fixture.new).await.expect_err("the key is not free yet");
         assert_eq!(taken.kind(), ErrorKind::AlreadyExists);
     }
@@ -447,12 +445,15 @@ pub async fn a_deletion_is_remembered_and_an_expiry_is_not(backend: impl Backend
     assert!(matches!(found, Loaded::Absent), "{found:?}");
 }
 
-/// Through [`Session`](crate::Session): whether the request had read its session before or not.
+/// Through [`Session`](crate::Session): whether the request had read its session before or not. The browser may have
+/// logged in again in the meantime, so that no response of such a request may touch its cookie.
 pub async fn a_request_under_way_when_its_session_is_deleted_begins_no_other(backend: impl Backend) {
     let sessions = Sessions::new(backend.store(), SessionConfig::default());
     let cookie = logged_in(&sessions).await;
-    let [loaded, unread, login] = [sessions.open(&cookie), sessions.open(&cookie), sessions.open(&cookie)];
+    let open = || sessions.open(&cookie);
+    let [loaded, unread, leaving, unread_leaving, login] = [open(), open(), open(), open(), open()];
     let key = loaded.key().await.expect("an answer").expect("a session");
+    leaving.principal().await.expect("an answer");
     let deleted = backend.store().delete(&key, Authority::Application).await;
     assert_eq!(deleted.expect("an answer"), Deleted::Ok);
     for (name, session) in [("loaded", &loaded), ("unread", &unread)] {
@@ -460,16 +461,211 @@ pub async fn a_request_under_way_when_its_session_is_deleted_begins_no_other(bac
             session.insert("late", &1).expect("a small value");
             session.commit().await.expect("the change is dropped");
             assert_eq!(session.key().await.expect("an answer"), None, "{name}");
-            let mut response = HeaderMap::new();
-            session.write_cookie(&mut response);
-            let removal = response[SET_COOKIE].to_str().expect("text");
-            assert!(removal.contains("=; ") && removal.contains("Max-Age=0"), "{name}: {removal}");
+            assert_eq!(cookie_of(session), None, "{name}");
         }
+    }
+    for (name, session) in [("loaded", &leaving), ("unread", &unread_leaving)] {
+        session.logout().await.expect("nobody is logged in");
+        session.commit().await.expect("nothing to save");
+        assert_eq!(cookie_of(session), None, "logout, {name}");
     }
     login.login("u42").await.expect("a login");
     login.commit().await.expect("a new session");
     let next = login.key().await.expect("an answer").expect("a session");
     assert_ne!(next, key);
+}
+
+/// The browser that still has the cookie of a deleted session would begin no other as long as it is remembered.
+pub async fn a_request_that_arrives_after_the_deletion_of_its_session_loses_its_cookie(backend: impl Backend) {
+    let sessions = Sessions::new(backend.store(), SessionConfig::default());
+    let cookie = logged_in(&sessions).await;
+    let key = sessions.open(&cookie).key().await.expect("an answer").expect("a session");
+    backend.store().delete(&key, Authority::Application).await.expect("an answer");
+    backend.pass(backend.step() / 2).await;
+    let found = backend.store().load(&key).await.expect("an answer");
+    assert!(matches!(found, Loaded::Deleted { ago } if ago >= backend.step() / 4), "{found:?}");
+    let session = sessions.open(&cookie);
+    session.insert("late", &1).expect("a small value");
+    session.commit().await.expect("the change is dropped");
+    let removal = cookie_of(&session).expect("a removal");
+    assert!(removal.contains("=; ") && removal.contains("Max-Age=0"), "{removal}");
+}
+
+/// What a login removes is part of the login, whatever becomes of what the request itself has changed.
+pub async fn what_somebody_else_left_is_removed_by_a_login_in_any_case(backend: impl Backend) {
+    let sessions = Sessions::new(backend.store(), SessionConfig::default());
+    for (before, discard) in [(true, false), (true, true), (false, false), (false, true)] {
+        let alice = logged_in(&sessions).await;
+        let session = sessions.open(&alice);
+        session.insert("secret", "of alice").expect("a small value");
+        session.flash("info", "for alice").expect("a small value");
+        session.commit().await.expect("a save");
+
+        let session = sessions.open(&alice);
+        if before {
+            session.insert("own", &1).expect("a small value");
+            session
+                .update("secret", |secret: Option<String>| secret.unwrap_or_default() + "!")
+                .await
+                .expect("a change");
+        }
+        session.login("bob").await.expect("a login");
+        assert_eq!(session.get::<String>("secret").await.expect("an answer"), None);
+        if !before {
+            session.insert("own", &1).expect("a small value");
+            session
+                .update("secret", |secret: Option<String>| secret.unwrap_or_default() + "!")
+                .await
+                .expect("a change");
+        }
+        if discard {
+            session.discard_attributes().await;
+        }
+        session.commit().await.expect("a rotation");
+        let bob = sessions.open(&header(&cookie_of(&session).expect("a cookie")));
+        assert_eq!(bob.principal().await.expect("an answer").expect("a login").as_str(), "bob");
+        let secret: Option<String> = bob.get("secret").await.expect("an answer");
+        assert_eq!(secret.as_deref(), (!before && !discard).then_some("!"), "before {before}, discard {discard}");
+        assert_eq!(bob.get("own").await.expect("an answer"), (!discard).then_some(1), "before {before}");
+        assert_eq!(bob.take_flash().await.expect("an answer"), []);
+    }
+}
+
+/// Each adds what nobody else adds, to what the one before it left.
+pub async fn updates_of_one_attribute_by_twenty_tasks_are_all_kept(backend: impl Backend) {
+    const TASKS: u32 = 20;
+    let pushes = u32::try_from(rounds(5, 40)).expect("a small number");
+    // As on replicas that know nothing of each other, and several requests on each.
+    let replicas: Vec<_> = (0..4).map(|_| Sessions::new(backend.store(), SessionConfig::default())).collect();
+    let cookie = logged_in(&replicas[0]).await;
+    let mut tasks = JoinSet::new();
+    for task in 0..TASKS {
+        let (sessions, cookie) = (replicas[task as usize % replicas.len()].clone(), cookie.clone());
+        tasks.spawn(async move {
+            for push in 0..pushes {
+                let session = sessions.open(&cookie);
+                let add = move |list: Option<Vec<u32>>| [list.unwrap_or_default(), vec![task * 1000 + push]].concat();
+                session.update("list", add).await.expect("an answer");
+                session.commit().await.expect("a save");
+            }
+        });
+    }
+    tasks.join_all().await;
+    let list = replicas[0].open(&cookie).get::<Vec<u32>>("list").await.expect("an answer").expect("the list");
+    let all = list.iter().copied().collect::<std::collections::BTreeSet<_>>();
+    assert_eq!(
+        (list.len(), all.len()),
+        ((TASKS * pushes) as usize, (TASKS * pushes) as usize),
+        "none lost, none twice"
+    );
+    for task in 0..TASKS {
+        let own = list.iter().filter(|item| **item / 1000 == task);
+        assert!(own.is_sorted(), "task {task}: an update comes after the one that was saved before it");
+    }
+}
+
+/// On one replica, where they queue, and on as many as there are writers, where they only meet at the store.
+pub async fn of_256_writers_at_once_none_fails(backend: impl Backend) {
+    const WRITERS: usize = 256;
+    for replicas in [1, WRITERS] {
+        let replicas: Vec<_> =
+            (0..replicas).map(|_| Sessions::new(backend.store(), SessionConfig::default())).collect();
+        let cookie = logged_in(&replicas[0]).await;
+        let start = Arc::new(tokio::sync::Barrier::new(WRITERS));
+        let mut writers = JoinSet::new();
+        for writer in 0..WRITERS {
+            let (sessions, cookie) = (replicas[writer % replicas.len()].clone(), cookie.clone());
+            let start = Arc::clone(&start);
+            writers.spawn(async move {
+                let session = sessions.open(&cookie);
+                session.principal().await?;
+                start.wait().await;
+                session.insert(&format!("w{writer}"), &1)?;
+                session.commit().await
+            });
+        }
+        let failed = writers.join_all().await.into_iter().filter_map(Result::err).collect::<Vec<_>>();
+        assert!(failed.is_empty(), "{} of {WRITERS} failed, the first: {}", failed.len(), failed[0]);
+        let session = replicas[0].open(&cookie);
+        for writer in 0..WRITERS {
+            assert_eq!(session.get(&format!("w{writer}")).await.expect("an answer"), Some(1), "writer {writer}");
+        }
+    }
+}
+
+pub async fn a_message_is_taken_by_one_of_sixteen_requests(backend: impl Backend) {
+    let sessions = Sessions::new(backend.store(), SessionConfig::default());
+    for round in 0..rounds(5, 50) {
+        let cookie = logged_in(&sessions).await;
+        for message in ["first", "second"] {
+            let session = sessions.open(&cookie);
+            session.flash("info", message).expect("a small value");
+            session.commit().await.expect("a save");
+        }
+        let taken = race(|_| {
+            let session = sessions.open(&cookie);
+            async move { session.take_flash().await.expect("an answer") }
+        })
+        .await;
+        let shown: Vec<_> = taken.iter().flatten().map(|flash| flash.message.as_str()).collect();
+        assert_eq!(shown, ["first", "second"], "round {round}");
+    }
+}
+
+pub async fn a_rotation_may_change_the_idle_timeout(backend: impl Backend) {
+    let store = backend.store();
+    for (idle, lives) in [(2 * IDLE, true), (IDLE / 2, false)] {
+        let (fixture, created) = Fixture::create(&backend).await;
+        let next = fixture.token.with_new_verifier().expect("random bytes");
+        let rotation = Rotation::login(next.verifier_hash(), Principal::new("u42").expect("a principal"))
+            .with_idle_timeout(idle * backend.step());
+        let rotated = ok(store.rotate(&created, fixture.holder(), &rotation, &Delta::new()).await.expect("an answer"));
+        assert_eq!(rotated.record().idle_timeout(), idle * backend.step());
+        backend.pass((IDLE * 3 / 4) * backend.step()).await;
+        assert_eq!(!is_absent(&*store, &fixture.key()).await, lives);
+        if lives {
+            backend.pass((IDLE / 2) * backend.step()).await;
+            assert!(!is_absent(&*store, &fixture.key()).await, "it outlives the first timeout");
+        }
+    }
+}
+
+/// Everybody can make a store keep anonymous sessions.
+pub async fn an_anonymous_session_lives_for_a_shorter_time_until_somebody_logs_in(backend: impl Backend) {
+    let Ok(config) = SessionConfig::builder()
+        .idle_timeout(Duration::from_secs(3600))
+        .anonymous_timeout((IDLE * backend.step()).max(Duration::from_secs(1)))
+        .build()
+    else {
+        panic!("good settings")
+    };
+    let sessions = Sessions::new(backend.store(), config);
+    let [forgotten, kept] = [sessions.open(&HeaderMap::new()), sessions.open(&HeaderMap::new())];
+    for session in [&forgotten, &kept] {
+        session.insert("cart", &1).expect("a small value");
+        session.commit().await.expect("a new session");
+    }
+    let (forgotten, kept) = (header(&cookie_of(&forgotten).expect("a cookie")), cookie_of(&kept).expect("a cookie"));
+    let session = sessions.open(&header(&kept));
+    session.login("u42").await.expect("a login");
+    session.commit().await.expect("a rotation");
+    let kept = header(&cookie_of(&session).expect("a cookie"));
+    backend.pass((IDLE * backend.step()).max(Duration::from_secs(1))).await;
+    assert_eq!(sessions.open(&forgotten).get::<u32>("cart").await.expect("an answer"), None);
+    assert_eq!(sessions.open(&kept).get::<u32>("cart").await.expect("an answer"), Some(1));
+}
+
+/// The `Set-Cookie` of the session's response.
+fn cookie_of(session: &Session) -> Option<String> {
+    let mut response = HeaderMap::new();
+    session.write_cookie(&mut response);
+    Some(response.get(SET_COOKIE)?.to_str().expect("text").to_owned())
+}
+
+/// The `Cookie` of the next request.
+fn header(set_cookie: &str) -> HeaderMap {
+    let cookie = set_cookie.split(';').next().expect("name and value");
+    HeaderMap::from_iter([(COOKIE, cookie.parse().expect("a header"))])
 }
 
 pub async fn a_delete_is_idempotent(backend: impl Backend) {

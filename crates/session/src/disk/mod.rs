@@ -128,8 +128,8 @@ impl Inner {
         let Some(found) = self.folder.read(key)? else { return Ok(Loaded::Absent) };
         let now = self.clock.now();
         if found.bytes == TOMBSTONE {
-            let remembered = found.seen + REMEMBERED > now;
-            return Ok(if remembered { Loaded::Deleted } else { Loaded::Absent });
+            let ago = now.since(found.seen);
+            return Ok(if ago < REMEMBERED { Loaded::Deleted { ago } } else { Loaded::Absent });
         }
         let record = Record::decode(key, &found.bytes)?;
         let expires = record.expiry_if_used(found.seen);
@@ -242,7 +242,7 @@ impl Inner {
     fn delete(&self, key: &SessionKey, authority: Authority) -> Result<Deleted, Failure> {
         let _lock = self.folder.lock(key);
         match (self.find(key), authority) {
-            (Ok(Loaded::Absent | Loaded::Deleted), _) => return Ok(Deleted::Gone),
+            (Ok(Loaded::Absent | Loaded::Deleted { .. }), _) => return Ok(Deleted::Gone),
             (Ok(Loaded::Ok(current)), _) if !current.record().accepts(authority, current.now()) => {
                 return Ok(Deleted::Refused);
             }

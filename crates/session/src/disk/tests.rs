@@ -62,7 +62,7 @@ async fn a_deletion_survives_a_restart_and_is_forgotten_and_freed_in_time() {
     assert_eq!(store.delete(&key, Authority::Application).await.unwrap(), Deleted::Ok);
     drop(store);
     let store = open(folder.path(), &clock).await;
-    assert!(matches!(store.load(&key).await.unwrap(), Loaded::Deleted));
+    assert!(matches!(store.load(&key).await.unwrap(), Loaded::Deleted { .. }));
     clock.advance(REMEMBERED);
     assert!(matches!(store.load(&key).await.unwrap(), Loaded::Absent));
     for _ in 0..60 {

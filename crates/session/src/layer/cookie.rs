@@ -9,6 +9,9 @@ use crate::token::Token;
 /// domain planted one; each is tried in order.
 const CANDIDATES: usize = 4;
 
+/// What tells caches not to store the cookie.
+const NO_COOKIE: &str = "no-cache=\"Set-Cookie\"";
+
 /// The name and the attributes of the session cookie.
 ///
 /// By default `__Host-id; Path=/; Secure; HttpOnly; SameSite=Lax`: browsers accept a name beginning with `__Host-`
@@ -100,6 +103,31 @@ impl CookieConfig {
         self.append(headers, "", Some(Duration::ZERO));
     }
 
+    /// Whether the browser keeps the cookie when it is closed, so that its age has to be renewed.
+    pub(crate) const fn is_lasting(&self) -> bool {
+        self.max_age.is_some()
+    }
+
+    /// Tells caches that a response is for one browser alone. What the application says to caches stands: where it
+    /// calls the response public, `Vary` still keeps browsers with other cookies from getting it.
+    pub(crate) fn mark_private(headers: &mut HeaderMap) {
+        vary_by_cookie(headers);
+        let kept = ["no-store", "private", "public"].iter().any(|item| contains(headers, &CACHE_CONTROL, item));
+        if kept {
+            return;
+        }
+        match headers.get_mut(CACHE_CONTROL) {
+            // In one line: there are caches that read only the first.
+            Some(first) if first.as_bytes() != NO_COOKIE.as_bytes() => {
+                let joined = [first.as_bytes(), b", private"].concat();
+                if let Ok(joined) = HeaderValue::from_bytes(&joined) {
+                    *first = joined;
+                }
+            }
+            _ => drop(headers.append(CACHE_CONTROL, HeaderValue::from_static("private"))),
+        }
+    }
+
     fn append(&self, headers: &mut HeaderMap, value: &str, max_age: Option<Duration>) {
         let Ok(mut cookie) = HeaderValue::try_from(self.header(value, max_age)) else {
             debug_assert!(false, "a checked name, path and domain make a header value");
@@ -108,11 +136,9 @@ impl CookieConfig {
         cookie.set_sensitive(true);
         headers.append(SET_COOKIE, cookie);
         if !contains(headers, &CACHE_CONTROL, "no-store") {
-            headers.append(CACHE_CONTROL, HeaderValue::from_static("no-cache=\"Set-Cookie\""));
+            headers.append(CACHE_CONTROL, HeaderValue::from_static(NO_COOKIE));
         }
-        if !contains(headers, &VARY, "cookie") {
-            headers.append(VARY, HeaderValue::from_static("Cookie"));
-        }
+        vary_by_cookie(headers);
     }
 
     fn header(&self, value: &str, max_age: Option<Duration>) -> String {
@@ -133,6 +159,12 @@ impl CookieConfig {
             SameSite::None => "None",
         };
         text
+    }
+}
+
+fn vary_by_cookie(headers: &mut HeaderMap) {
+    if !contains(headers, &VARY, "cookie") && !contains(headers, &VARY, "*") {
+        headers.append(VARY, HeaderValue::from_static("Cookie"));
     }
 }
 
@@ -159,7 +191,8 @@ impl CookieBuilder {
         self
     }
 
-    /// How long the browser keeps the cookie. Without it, until the browser is closed.
+    /// How long the browser keeps the cookie from its last use on: it is sent again as the session slides, and with
+    /// each write. Without it, the browser keeps the cookie until it is closed.
     pub fn max_age(mut self, max_age: Duration) -> Self {
         self.0.max_age = Some(max_age);
         self
@@ -279,6 +312,29 @@ mod tests {
         let mut headers = HeaderMap::from_iter([(CACHE_CONTROL, HeaderValue::from_static("no-store"))]);
         CookieConfig::default().remove(&mut headers);
         assert_eq!(headers.get_all(CACHE_CONTROL).iter().count(), 1);
+    }
+
+    #[test]
+    fn a_response_for_one_browser_is_private_unless_the_application_says_what_it_is() {
+        let cases = [
+            (None, "private"),
+            (Some("max-age=60"), "max-age=60, private"),
+            (Some("no-store"), "no-store"),
+            (Some("Private, max-age=60"), "Private, max-age=60"),
+            (Some("public, max-age=60"), "public, max-age=60"),
+        ];
+        for (before, after) in cases {
+            let before = before.map(|value| (CACHE_CONTROL, HeaderValue::from_static(value)));
+            let mut headers: HeaderMap = before.into_iter().collect();
+            for _ in 0..2 {
+                CookieConfig::mark_private(&mut headers);
+                assert_eq!(headers.get_all(CACHE_CONTROL).iter().collect::<Vec<_>>(), [after]);
+                assert_eq!(headers.get_all(VARY).iter().collect::<Vec<_>>(), ["Cookie"]);
+            }
+        }
+        let mut headers = HeaderMap::from_iter([(VARY, HeaderValue::from_static("*"))]);
+        CookieConfig::mark_private(&mut headers);
+        assert_eq!(headers.get_all(VARY).iter().collect::<Vec<_>>(), ["*"]);
     }
 
     #[test]

@@ -2,12 +2,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::header::{HeaderValue, RETRY_AFTER};
+use http::header::{CACHE_CONTROL, HeaderValue, RETRY_AFTER};
 use http::{Request, Response, StatusCode};
 use statehouse_core::{Error, ErrorKind};
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::body::SessionBody;
 use crate::api::SessionStore;
 use crate::config::{OutagePolicy, ServerErrorPolicy, SessionConfig};
 use crate::session::{Session, Sessions};
@@ -18,9 +19,12 @@ use crate::session::{Session, Sessions};
 /// - A login, rotation or logout is kept whatever the status of the response; changed attributes too, unless
 ///   [`ServerErrorPolicy`] says otherwise.
 /// - If the store could not be reached while the request used its session, the response is 503 with `Retry-After`
-///   ([`OutagePolicy`]). If the session cannot be saved for another reason, it is 409 (conflict by policy) or 500.
+///   ([`OutagePolicy`]), and what the request changed is dropped: it may rest on what could not be read. If the session
+///   cannot be saved for another reason, the response is 409 (conflict by policy), 413 (attributes were left out,
+///   because the session would be too large; all else was saved) or 500. The body of such a response is empty.
 /// - If the inner service fails instead of answering, nothing is committed.
-/// - A response that sets the cookie is marked so that caches do not store the cookie.
+/// - A response is marked as private and as varying by cookie if the session was read or written, and so that caches
+///   do not store the cookie if it sets one.
 #[derive(Clone, Debug)]
 pub struct SessionLayer {
     sessions: Sessions,
@@ -72,9 +76,9 @@ where
     S: Service<Request<RequestBody>, Response = Response<ResponseBody>> + Clone + Send + 'static,
     S::Future: Send + 'static,
     RequestBody: Send + 'static,
-    ResponseBody: Default + Send + 'static,
+    ResponseBody: Send + 'static,
 {
-    type Response = S::Response;
+    type Response = Response<SessionBody<ResponseBody>>;
     type Error = S::Error;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
@@ -96,40 +100,49 @@ where
     }
 }
 
-async fn conclude<B: Default>(session: &Session, config: &SessionConfig, mut response: Response<B>) -> Response<B> {
+async fn conclude<B>(session: &Session, config: &SessionConfig, response: Response<B>) -> Response<SessionBody<B>> {
     if response.status().is_server_error() && config.on_server_error == ServerErrorPolicy::Discard {
-        session.discard_attributes();
+        session.discard_attributes().await;
     }
-    let committed = session.commit().await;
+    let fails_closed = config.on_outage == OutagePolicy::FailClosed;
+    let committed = match session.outage() {
+        Some(_) if fails_closed => {
+            session.abandon().await;
+            Ok(())
+        }
+        _ => session.commit().await,
+    };
     session.close();
-    let outage = session.outage().filter(|_| committed.is_err() || config.on_outage == OutagePolicy::FailClosed);
-    if let Some(outage) = outage {
-        response = unavailable(outage.retry_after);
-    } else if let Err(error) = &committed {
-        response = failed(error);
-    }
+    let outage = session.outage().filter(|_| committed.is_err() || fails_closed);
+    let mut response = match (outage, committed) {
+        (Some(outage), _) => unavailable(outage.retry_after),
+        (None, Err(error)) => failed(&error),
+        (None, Ok(())) => response.map(SessionBody::of),
+    };
     // Of a commit that failed there is no cookie; the removal of a session that was deleted before stands.
     session.write_cookie(response.headers_mut());
     response
 }
 
-fn unavailable<B: Default>(retry_after: Duration) -> Response<B> {
+fn unavailable<B>(retry_after: Duration) -> Response<SessionBody<B>> {
     let mut response = status(StatusCode::SERVICE_UNAVAILABLE);
     let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
     response
 }
 
-fn failed<B: Default>(error: &Error) -> Response<B> {
+fn failed<B>(error: &Error) -> Response<SessionBody<B>> {
     tracing::error!(error.kind = %error.kind(), %error, "the session could not be saved");
     status(match error.kind() {
         ErrorKind::Conflict => StatusCode::CONFLICT,
+        ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     })
 }
 
-fn status<B: Default>(code: StatusCode) -> Response<B> {
-    let mut response = Response::new(B::default());
+fn status<B>(code: StatusCode) -> Response<SessionBody<B>> {
+    let mut response = Response::new(SessionBody::empty());
     *response.status_mut() = code;
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

@@ -143,7 +143,9 @@ impl State {
             Some(Entry { record: Some(record), expires, .. }) => {
                 Loaded::Ok(Snapshot::new(Arc::clone(record), now, *expires))
             }
-            Some(Entry { record: None, .. }) => Loaded::Deleted,
+            Some(Entry { record: None, expires, .. }) => {
+                Loaded::Deleted { ago: REMEMBERED.saturating_sub(expires.since(now)) }
+            }
             None => Loaded::Absent,
         }
     }
@@ -385,7 +387,7 @@ mod tests {
         let key = create(&store).await.unwrap();
         store.delete(&key, Authority::Application).await.unwrap();
         clock.advance(REMEMBERED - Duration::from_micros(1));
-        assert!(matches!(store.load(&key).await.unwrap(), Loaded::Deleted));
+        assert!(matches!(store.load(&key).await.unwrap(), Loaded::Deleted { .. }));
         clock.advance(Duration::from_micros(1));
         assert!(matches!(store.load(&key).await.unwrap(), Loaded::Absent));
         create(&store).await.unwrap();

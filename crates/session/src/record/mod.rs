@@ -1,6 +1,7 @@
 //! What is stored for a session, and the rules of changing it that every backend shares.
 
 mod attribute;
+mod equality;
 mod format;
 mod snapshot;
 
@@ -133,19 +134,28 @@ pub struct Rotation {
     pub why: Rotate,
     /// Who logged in. Without one the principal and the time of the login stay.
     pub login: Option<Principal>,
+    /// How long the session lives without being used from now on. Without one that stays.
+    pub idle_timeout: Option<Duration>,
 }
 
 impl Rotation {
     /// A rotation that leaves the principal as it is.
     #[must_use]
     pub const fn new(next: VerifierHash, why: Rotate) -> Self {
-        Self { next, why, login: None }
+        Self { next, why, login: None, idle_timeout: None }
     }
 
     /// A rotation because somebody logged in.
     #[must_use]
     pub const fn login(next: VerifierHash, principal: Principal) -> Self {
-        Self { next, why: Rotate::PrivilegeChange, login: Some(principal) }
+        Self { next, why: Rotate::PrivilegeChange, login: Some(principal), idle_timeout: None }
+    }
+
+    /// The same with another idle timeout.
+    #[must_use]
+    pub fn with_idle_timeout(mut self, timeout: Duration) -> Self {
+        self.idle_timeout = Some(timeout);
+        self
     }
 }
 
@@ -344,6 +354,7 @@ impl Record {
             next.principal = Some(principal.clone());
             next.authenticated = Some(age);
         }
+        next.idle_timeout = rotation.idle_timeout.unwrap_or(next.idle_timeout);
         next
     }
 

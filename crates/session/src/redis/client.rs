@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use statehouse_core::{Envelope, Namespace, Result, Timestamp};
+use statehouse_core::{Envelope, ErrorKind, Namespace, Result, Timestamp};
 use statehouse_redis::{Idempotence, KeySpace, RedisClient, RedisScript, redis};
 
 use super::error::{unexpected, within};
@@ -66,35 +66,56 @@ impl Wire {
             self.redis.query_dated(&command).await.map_err(within("session.load"))?;
         let Some(bytes) = bytes else { return Ok(Loaded::Absent) };
         if bytes == TOMBSTONE {
-            return Ok(Loaded::Deleted);
+            return self.deletion(key).await;
         }
         let found = read(key, bytes, now)?;
-        // Of a key that somebody made persistent the absolute expiry still holds.
-        let lives = found.record().absolute_expiry() > now;
-        Ok(if lives { Loaded::Ok(found) } else { Loaded::Absent })
+        // Of a key that somebody made persistent both timeouts still hold.
+        Ok(if found.expires() > now { Loaded::Ok(found) } else { Loaded::Absent })
+    }
+
+    /// What has passed of the time for which a deletion is remembered, less the millisecond to which the server knows.
+    async fn deletion(&self, key: &SessionKey) -> Result<Loaded> {
+        let mut command = redis::cmd("PTTL");
+        command.arg(self.key(key));
+        let left: i64 = self.redis.query(&command, Idempotence::Idempotent).await.map_err(within("session.load"))?;
+        let left = u64::try_from(left).ok().filter(|left| *left > 0).map(Duration::from_millis);
+        let Some(left) = left else { return Ok(Loaded::Absent) };
+        Ok(Loaded::Deleted { ago: REMEMBERED.saturating_sub(left + Duration::from_millis(1)) })
     }
 
     /// Replaces the session if it is at the version of `base`. Repeated if the answer is lost: what was stored the
-    /// first time is then the other session that is answered, and what the caller bases on it is equal to it.
+    /// first time is then the other session that is answered, and known by its version and all else that it holds.
     ///
     /// The stamp is made here, of the server's time as the base knows it, so that the server compares and stores and
-    /// does nothing else. The time to live is set only when a touch would be worth it: that is a fifth of the work.
+    /// does nothing else. The time to live is set only when a touch would be worth it, or when the idle timeout is
+    /// another: that is a fifth of the work.
     pub(super) async fn swap(&self, operation: &'static str, base: &Snapshot, next: Record) -> Result<Swapped> {
         let now = base.now();
         let mut next = next.stamped_over(base.record(), now);
         let key = *next.key();
         let version = base.record().version().get().to_le_bytes();
         let mut call = SAVE.key(self.key(&key)).arg(&version);
-        if base.is_worth_a_touch() {
+        if base.is_worth_a_touch() || next.idle_timeout() != base.record().idle_timeout() {
             call = call.arg(&next.encode()?[..]).arg(millis(next.expiry_if_unused().since(now)));
         } else {
             next = next.expiring_as(base.record());
             call = call.arg(&next.encode()?[..]);
         }
-        match call.run(&self.redis, Idempotence::Idempotent).await.map_err(within(operation))? {
+        // Whether the first try may have been applied has to be known, so the connector does not repeat it.
+        let (answer, repeated) = match call.run(&self.redis, Idempotence::NotIdempotent).await {
+            Err(error) if error.kind() == ErrorKind::OutcomeUnknown => {
+                (call.run(&self.redis, Idempotence::Idempotent).await, true)
+            }
+            answer => (answer, false),
+        };
+        match answer.map_err(within(operation))? {
             redis::Value::Int(1) => Ok(Swapped::Ok(snapshot(next, base.now()))),
             redis::Value::BulkString(found) if found == TOMBSTONE => Ok(Swapped::Gone),
-            redis::Value::BulkString(found) => Ok(Swapped::Other(read(&key, found, base.now())?)),
+            redis::Value::BulkString(found) => {
+                let found = read(&key, found, base.now())?;
+                let own = repeated && *found.record() == next;
+                Ok(if own { Swapped::Ok(found) } else { Swapped::Other(found) })
+            }
             redis::Value::Nil => Ok(Swapped::Gone),
             _ => Err(unexpected(operation)),
         }

@@ -37,8 +37,9 @@ use crate::token::SessionKey;
 /// is absent and not deleted. Reads go on, and no session slides until there is room.
 ///
 /// # Retries
-/// The connector repeats everything but a create whose answer was lost. Saves and rotations are bound to a version, so
-/// that a repeated one finds its first try and changes nothing.
+/// Everything is repeated but a create whose answer was lost. Saves and rotations are bound to a version, so that a
+/// repeated one finds its first try, knows it for its own and changes nothing. A save that is not the last one any more
+/// when it is repeated, because another came in between, is taken for one that was not applied.
 #[derive(Clone, Debug)]
 pub struct RedisSessionStore {
     wire: Wire,

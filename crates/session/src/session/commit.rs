@@ -1,33 +1,56 @@
-use statehouse_core::{Error, ErrorKind, Result, Retry};
+use std::sync::Arc;
+
+use statehouse_core::{Error, ErrorKind, Result};
 use tracing::Instrument;
 
-use super::state::{Base, CookieChange, Held, Outage, Pending};
+use super::contention::Race;
+use super::finish::Finish;
+use super::state::{Base, CookieChange, Held, Outage};
+use super::work::{Limits, Pending, Stored, Work, fit};
 use super::{Session, Shared};
-use crate::api::{Saved, SessionStore};
-use crate::config::{ConflictPolicy, OutagePolicy};
-use crate::record::{Authority, Delta, NewSession, Rotate, Rotation, Snapshot, size};
+use crate::api::{Loaded, Saved, SessionStore};
+use crate::config::{ConflictPolicy, OutagePolicy, SessionConfig};
+use crate::record::{AttributeName, Authority, Delta, NewSession, Rotate, Rotation, Snapshot};
 use crate::token::{Token, VerifierHash};
-
-/// How often one commit is based on a newer session. Each time, another request's commit succeeded.
-const ATTEMPTS: usize = 64;
 
 /// How many tokens are drawn for a new session. Two equal draws of 128 bits do not happen, but a backend that repeats a
 /// create whose answer was lost finds its own first try.
 const DRAWS: usize = 3;
 
-/// What one commit does.
-#[derive(Clone)]
-struct Work {
-    delta: Delta,
-    pending: Option<Pending>,
+/// What became of a commit's work.
+#[derive(Default)]
+struct Done {
+    /// Whether the stored session is another now.
+    wrote: bool,
+    /// What would have made it too large.
+    dropped: Option<AttributeName>,
+}
+
+/// How a change of a stored session went.
+pub(super) enum Changed {
+    Ok(Change),
+    /// There was nothing to change any more.
+    Without(Base),
+}
+
+/// A change of a stored session that was made.
+pub(super) struct Change {
+    /// The session that it was made to.
+    pub(super) base: Snapshot,
+    pub(super) held: Held,
+    rotated: bool,
+    dropped: Option<AttributeName>,
 }
 
 /// One attempt to change a stored session, and what the next one needs.
-struct Attempt {
+struct Attempt<'a> {
+    work: &'a Work,
+    config: &'a SessionConfig,
     first: Snapshot,
     base: Snapshot,
     token: Token,
     delta: Delta,
+    dropped: Option<AttributeName>,
     rotation: Option<(Token, Rotation)>,
 }
 
@@ -35,26 +58,36 @@ impl Session {
     /// Saves what was changed. The layer does this before the response head is sent; without the layer call it, and
     /// then [`write_cookie`](Self::write_cookie).
     ///
-    /// Changes of a session that somebody deleted in the meantime, or of one whose token a login replaced, are dropped;
-    /// a login among them begins a new session. Of a deleted session the cookie is removed, so that the browser's next
-    /// request may begin another.
+    /// Changes of a session that somebody deleted in the meantime, or of one whose token a login replaced, are dropped
+    /// without a cookie, because the browser may have a newer one; a login among them begins a new session.
+    ///
+    /// Once begun, a commit is done even if its future is dropped, as by a timeout around it: another commit waits for
+    /// it. Without a tokio runtime the other commit repeats it.
     ///
     /// # Errors
-    /// The store's; [`ErrorKind::Conflict`] by policy or after too many conflicts; [`ErrorKind::TooLarge`]. What was
-    /// not saved stays, and another commit tries again.
+    /// The store's; [`ErrorKind::Conflict`] by policy, or when other requests were faster for twenty seconds. What was not
+    /// saved stays, and another commit tries again. [`ErrorKind::TooLarge`] if attributes were left out, the largest
+    /// first, because the session would be larger than configured; all else is saved, a login too.
     pub async fn commit(&self) -> Result<()> {
+        let session = self.clone();
+        Finish::new(async move { session.commit_gated().await }).await
+    }
+
+    async fn commit_gated(&self) -> Result<()> {
         let _gate = self.inner.gate.lock().await;
         if self.state().has_work() {
             self.load_gated().await?;
         }
-        if let Some(work) = self.take_work() {
-            let done = self.apply(&work).instrument(tracing::debug_span!("session.commit")).await;
-            if let Err(error) = done {
-                return self.not_applied(work, error);
+        let mut done = Done::default();
+        if let Some(work) = self.begin_work() {
+            match self.apply(&work).instrument(tracing::debug_span!("session.commit")).await {
+                Ok(applied) => done = applied,
+                Err(error) => return self.not_applied(error),
             }
+            self.state().committing = None;
         }
-        self.slide();
-        Ok(())
+        self.slide(done.wrote).await;
+        done.dropped.map_or(Ok(()), |name| Err(too_large(&name, self.config())))
     }
 
     /// The outage that this request met, if it met one.
@@ -62,9 +95,18 @@ impl Session {
         self.state().outage
     }
 
-    /// Drops the changed attributes of a failed request.
-    pub(crate) fn discard_attributes(&self) {
-        self.state().delta = Delta::new();
+    /// Drops the changed attributes of a failed request. What a login removes is part of the login.
+    pub(crate) async fn discard_attributes(&self) {
+        let _gate = self.inner.gate.lock().await;
+        self.state().discard_attributes();
+    }
+
+    /// Drops all changes of a request that could not reach the store: they may rest on what it did not read.
+    pub(crate) async fn abandon(&self) {
+        let _gate = self.inner.gate.lock().await;
+        let mut state = self.state();
+        state.work = Work::default();
+        state.committing = None;
     }
 
     /// Refuses changes from now on: nobody would save them.
@@ -72,147 +114,196 @@ impl Session {
         self.state().closed = true;
     }
 
-    fn take_work(&self) -> Option<Work> {
+    /// The work stays in the session until it is known to be done. What an earlier commit left that was dropped
+    /// comes first.
+    fn begin_work(&self) -> Option<Arc<Work>> {
         let mut state = self.state();
-        let work = state.has_work();
-        work.then(|| Work { delta: std::mem::take(&mut state.delta), pending: state.pending.take() })
+        if !state.has_work() {
+            return None;
+        }
+        let work = std::mem::take(&mut state.work);
+        let work = Arc::new(match state.committing.take() {
+            Some(left) => Arc::unwrap_or_clone(left).then(work),
+            None => work,
+        });
+        state.committing = Some(Arc::clone(&work));
+        Some(work)
     }
 
-    fn not_applied(&self, work: Work, error: Error) -> Result<()> {
+    fn not_applied(&self, error: Error) -> Result<()> {
         self.note_outage(&error);
-        let go_on = self.inner.shared.config.on_outage == OutagePolicy::Anonymous && Outage::of(&error).is_some();
-        if go_on && !matches!(work.pending, Some(Pending::Login(_) | Pending::Rotate)) {
+        let mut state = self.state();
+        let work = state.committing.take().map(Arc::unwrap_or_clone).unwrap_or_default();
+        let go_on = self.config().on_outage == OutagePolicy::Anonymous && Outage::of(&error).is_some();
+        if go_on && !matches!(work.pending, Some(Pending::Login { .. } | Pending::Rotate)) {
             tracing::warn!(error.kind = %error.kind(), "session changes dropped: the store cannot be reached");
             return Ok(());
         }
-        let mut state = self.state();
-        let newer = std::mem::take(&mut state.delta);
-        state.delta = work.delta.then(newer);
-        state.pending = state.pending.take().or(work.pending);
+        let newer = std::mem::take(&mut state.work);
+        state.work = work.then(newer);
         Err(error)
     }
 
-    async fn apply(&self, work: &Work) -> Result<()> {
+    async fn apply(&self, work: &Work) -> Result<Done> {
         let base = self.state().base.clone();
         match base {
-            Base::Held(held) => self.update(held, work).await,
+            Base::Held(held) => match self.change(held, work).await? {
+                Changed::Ok(change) => Ok(self.applied(change)),
+                Changed::Without(base) => self.go_on_without(work, base).await,
+            },
             Base::Absent => self.create(work).await,
-            Base::Superseded | Base::Deleted | Base::Degraded | Base::Unloaded => self.go_on_without(work, base).await,
+            base => self.go_on_without(work, base).await,
         }
     }
 
     /// For a request that may not begin a session merely because it has changes.
-    async fn go_on_without(&self, work: &Work, base: Base) -> Result<()> {
+    async fn go_on_without(&self, work: &Work, base: Base) -> Result<Done> {
         let deleted = matches!(base, Base::Deleted);
-        self.state().base = base;
-        if let Some(Pending::Login(_)) = work.pending {
+        self.state().set_base(base);
+        if let Some(Pending::Login { .. }) = work.pending {
             return self.create(work).await;
         }
         if deleted {
             self.state().cookie = Some(CookieChange::Remove);
         }
         tracing::debug!("session changes dropped: the session is gone or its token was replaced");
-        Ok(())
+        Ok(Done::default())
     }
 
-    async fn create(&self, work: &Work) -> Result<()> {
+    async fn create(&self, work: &Work) -> Result<Done> {
         let Shared { store, config, .. } = &*self.inner.shared;
-        let attributes = work.delta.apply(&Default::default()).unwrap_or_default();
+        let none = Default::default();
+        let mut delta = work.on(Stored { attributes: &none, principal: None }, None, config.on_login)?;
+        let dropped = fit(&mut delta, &none, Limits::of(config)).into_iter().next();
         let principal = match &work.pending {
-            Some(Pending::Login(principal)) => Some(principal.clone()),
+            Some(Pending::Login { principal, .. }) => Some(principal.clone()),
             _ => None,
         };
-        if attributes.is_empty() && principal.is_none() {
-            return Ok(());
+        if delta.set.is_empty() && principal.is_none() {
+            return Ok(Done { wrote: false, dropped });
         }
-        check_size(size(&attributes), 0, config.max_session)?;
-        let template = NewSession::new(VerifierHash::from_bytes([0; 32]), config.idle_timeout, config.absolute_timeout);
-        let template = NewSession { attributes, principal, ..template };
+        let idle = config.idle_timeout_of(principal.is_some());
+        let template = NewSession::new(VerifierHash::from_bytes([0; 32]), idle, config.absolute_timeout);
+        let template = NewSession { attributes: delta.set, principal, ..template };
         for _ in 0..DRAWS {
             let token = Token::generate()?;
             let new = NewSession { verifier: token.verifier_hash(), ..template.clone() };
             match store.create(&token.key(), &new).await {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 created => {
-                    self.begin(token, created?);
-                    return Ok(());
+                    self.hold(Held { snapshot: created?, token }, CookieIs::New);
+                    return Ok(Done { wrote: true, dropped });
                 }
             }
         }
         Err(Error::new(ErrorKind::Unexpected, "every new session token was taken").with_operation("session.commit"))
     }
 
-    fn begin(&self, token: Token, snapshot: Snapshot) {
+    fn hold(&self, held: Held, cookie: CookieIs) {
         let mut state = self.state();
-        state.cookie = Some(CookieChange::Set(token.clone()));
-        state.base = Base::Held(Held { token, snapshot });
+        if let CookieIs::New = cookie {
+            state.cookie = Some(CookieChange::Set(held.token.clone()));
+        }
+        state.set_base(Base::Held(held));
     }
 
-    async fn update(&self, held: Held, work: &Work) -> Result<()> {
-        let Shared { store, config, .. } = &*self.inner.shared;
-        let mut attempt = Attempt::new(held, work)?;
-        for _ in 0..ATTEMPTS {
-            attempt.check_size(config.max_session)?;
+    /// Makes the changes to the stored session, on a newer one as often as others are faster.
+    pub(super) async fn change(&self, held: Held, work: &Work) -> Result<Changed> {
+        let Shared { store, config, contention, .. } = &*self.inner.shared;
+        let mut race = Race::new(contention, &**store, *held.snapshot.record().key());
+        let mut attempt = Attempt::new(held, work, config)?;
+        if !attempt.fails_on_conflict() {
+            let left = race.join_if_busy().await?;
+            attempt.rebase_if_newer(left)?;
+        }
+        loop {
             match attempt.send(&**store).await? {
                 Saved::Ok(snapshot) => {
-                    self.applied(attempt, snapshot);
-                    return Ok(());
+                    race.won(&snapshot);
+                    return Ok(Changed::Ok(attempt.done(snapshot)));
                 }
-                Saved::Conflict(current) => attempt.rebase(current, config.on_conflict)?,
-                Saved::Gone => return self.go_on_without(work, Base::Deleted).await,
-                Saved::Superseded => return self.go_on_without(work, Base::Superseded).await,
+                Saved::Conflict(current) => {
+                    attempt.rebase(current)?;
+                    let left = race.lost().await?;
+                    attempt.rebase_if_newer(left)?;
+                }
+                Saved::Gone => return Ok(Changed::Without(Base::Gone)),
+                Saved::Superseded => return Ok(Changed::Without(Base::Superseded)),
             }
         }
-        Err(conflict("the session was changed by too many other requests at the same time").with_retry(Retry::Now))
     }
 
-    fn applied(&self, attempt: Attempt, snapshot: Snapshot) {
-        let mut state = self.state();
-        let token = match attempt.rotation {
-            Some((next, _)) => {
-                state.cookie = Some(CookieChange::Set(next.clone()));
-                next
-            }
-            None => attempt.token,
-        };
-        state.base = Base::Held(Held { token, snapshot });
+    fn applied(&self, change: Change) -> Done {
+        let wrote = change.base.record().version() != change.held.snapshot.record().version();
+        self.hold(change.held, if change.rotated { CookieIs::New } else { CookieIs::Kept });
+        Done { wrote, dropped: change.dropped }
     }
 
-    /// Slides the idle timeout of a session that was used and not written, in the background, if it is worth it.
-    fn slide(&self) {
-        let (key, due) = match self.state().held() {
-            Some(Held { snapshot, .. }) => (*snapshot.record().key(), snapshot.is_worth_a_touch()),
-            None => return,
+    /// Slides the idle timeout of a session that was used and not written, in the background, if it is worth it; and
+    /// with it how long the browser keeps the cookie, if it does so for longer than it is open.
+    async fn slide(&self, wrote: bool) {
+        let config = self.config();
+        let (token, due, lasting) = {
+            let state = self.state();
+            let Some(Held { token, snapshot }) = state.held() else { return };
+            let idle = config.idle_timeout_of(snapshot.record().principal().is_some());
+            let due = snapshot.gain_of_touch() > idle.min(snapshot.record().idle_timeout()) / 10;
+            let newest = snapshot.record().is_newest(&token.verifier_hash());
+            (token.clone(), due, config.cookie.is_lasting() && newest && state.cookie.is_none())
         };
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         if due {
-            let shared = std::sync::Arc::clone(&self.inner.shared);
-            runtime.spawn(async move {
-                if let Err(error) = shared.store.touch(&key).await {
-                    tracing::warn!(error.kind = %error.kind(), "a session's idle timeout could not be slid");
-                }
-            });
+            self.touch(&token);
         }
+        if lasting && (wrote || (due && self.is_current(&token).await)) {
+            self.state().cookie = Some(CookieChange::Set(token));
+        }
+    }
+
+    fn touch(&self, token: &Token) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let (shared, key) = (Arc::clone(&self.inner.shared), token.key());
+        runtime.spawn(async move {
+            if let Err(error) = shared.store.touch(&key).await {
+                tracing::warn!(error.kind = %error.kind(), "a session's idle timeout could not be slid");
+            }
+        });
+    }
+
+    /// Whether the token still is the one that the browser should have. A cookie that is sent again after a login or a
+    /// logout in another request would undo it.
+    async fn is_current(&self, token: &Token) -> bool {
+        let found = self.inner.shared.store.load(&token.key()).await;
+        matches!(found, Ok(Loaded::Ok(snapshot)) if snapshot.record().is_newest(&token.verifier_hash()))
     }
 }
 
-impl Attempt {
-    fn new(held: Held, work: &Work) -> Result<Self> {
+/// Whether the browser has the token already.
+#[derive(Clone, Copy)]
+enum CookieIs {
+    New,
+    Kept,
+}
+
+impl<'a> Attempt<'a> {
+    fn new(held: Held, work: &'a Work, config: &'a SessionConfig) -> Result<Self> {
         let Held { token, snapshot } = held;
-        let rotation = match &work.pending {
-            None => None,
-            Some(pending) => {
-                let next = token.with_new_verifier()?;
-                let hash = next.verifier_hash();
-                let rotation = match pending {
-                    Pending::Login(principal) => Rotation::login(hash, principal.clone()),
-                    Pending::Rotate => Rotation::new(hash, Rotate::PrivilegeChange),
-                    Pending::Renew { grace } => Rotation::new(hash, Rotate::Renewal { grace: *grace }),
-                };
-                Some((next, rotation))
-            }
-        };
-        Ok(Self { first: snapshot.clone(), base: snapshot, token, delta: work.delta.clone(), rotation })
+        let rotation = work.pending.as_ref().map(|pending| rotation(&token, &snapshot, pending, config)).transpose()?;
+        let first = snapshot.clone();
+        let mut attempt =
+            Self { work, config, first, base: snapshot, token, delta: Delta::new(), dropped: None, rotation };
+        attempt.plan(false)?;
+        Ok(attempt)
+    }
+
+    /// What the changes come to on the base.
+    fn plan(&mut self, again: bool) -> Result<()> {
+        let record = self.base.record();
+        let (attributes, principal) = (record.attributes(), record.principal());
+        let overwrites = again && self.config.on_conflict == ConflictPolicy::LastWriteWins && self.work.overwrites();
+        let seen = overwrites.then(|| self.first.record().attributes());
+        self.delta = self.work.on(Stored { attributes, principal }, seen, self.config.on_login)?;
+        self.dropped = fit(&mut self.delta, attributes, Limits::of(self.config)).into_iter().next();
+        Ok(())
     }
 
     async fn send(&self, store: &dyn SessionStore) -> Result<Saved> {
@@ -223,15 +314,14 @@ impl Attempt {
         }
     }
 
-    fn rebase(&mut self, current: Snapshot, policy: ConflictPolicy) -> Result<()> {
-        match policy {
-            _ if self.delta.is_empty() => {}
-            ConflictPolicy::Merge => {}
-            ConflictPolicy::Fail => return Err(conflict("another request changed the session at the same time")),
-            ConflictPolicy::LastWriteWins => {
-                let seen = self.first.record().attributes();
-                self.delta = Delta::replace(self.delta.apply(seen).unwrap_or_else(|| seen.clone()));
-            }
+    fn fails_on_conflict(&self) -> bool {
+        self.config.on_conflict == ConflictPolicy::Fail && self.work.overwrites()
+    }
+
+    fn rebase(&mut self, current: Snapshot) -> Result<()> {
+        if self.fails_on_conflict() {
+            let message = "another request changed the session at the same time";
+            return Err(Error::new(ErrorKind::Conflict, message).with_operation("session.commit"));
         }
         let renewed = current.record().rotated() > self.base.record().rotated();
         let renewing = |(_, rotation): &(Token, Rotation)| matches!(rotation.why, Rotate::Renewal { .. });
@@ -239,24 +329,37 @@ impl Attempt {
             self.rotation = None;
         }
         self.base = current;
-        Ok(())
+        self.plan(true)
     }
 
-    fn check_size(&self, limit: u64) -> Result<()> {
-        let attributes = self.base.record().attributes();
-        check_size(self.delta.size_on(attributes), size(attributes), limit)
+    fn rebase_if_newer(&mut self, left: Option<Snapshot>) -> Result<()> {
+        match left.filter(|left| left.record().version() > self.base.record().version()) {
+            Some(newer) => self.rebase(newer),
+            None => Ok(()),
+        }
+    }
+
+    fn done(self, snapshot: Snapshot) -> Change {
+        let rotated = self.rotation.is_some();
+        let token = self.rotation.map_or(self.token, |(next, _)| next);
+        Change { base: self.base, held: Held { token, snapshot }, rotated, dropped: self.dropped }
     }
 }
 
-/// A session that is too large already, because the limit was lowered, may still shrink.
-fn check_size(next: u64, current: u64, limit: u64) -> Result<()> {
-    if next > limit && next > current {
-        let message = format!("the session would be larger than {limit} bytes");
-        return Err(Error::new(ErrorKind::TooLarge, message).with_operation("session.commit"));
-    }
-    Ok(())
+fn rotation(token: &Token, held: &Snapshot, why: &Pending, config: &SessionConfig) -> Result<(Token, Rotation)> {
+    let next = token.with_new_verifier()?;
+    let hash = next.verifier_hash();
+    let logged_in = held.record().principal().is_some();
+    let (rotation, logged_in) = match why {
+        Pending::Login { principal, .. } => (Rotation::login(hash, principal.clone()), true),
+        Pending::Rotate => (Rotation::new(hash, Rotate::PrivilegeChange), logged_in),
+        Pending::Renew { grace } => (Rotation::new(hash, Rotate::Renewal { grace: *grace }), logged_in),
+    };
+    Ok((next, rotation.with_idle_timeout(config.idle_timeout_of(logged_in))))
 }
 
-fn conflict(message: &'static str) -> Error {
-    Error::new(ErrorKind::Conflict, message).with_operation("session.commit")
+fn too_large(name: &AttributeName, config: &SessionConfig) -> Error {
+    let (bytes, count) = (config.max_session, config.max_attributes);
+    let message = format!("left out: the session would be larger than {bytes} bytes or {count} attributes");
+    Error::new(ErrorKind::TooLarge, message).with_operation("session.commit").with_key(name.as_str())
 }

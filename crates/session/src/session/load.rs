@@ -1,7 +1,10 @@
+use std::time::Instant;
+
 use statehouse_core::{Error, ErrorKind, Result};
 use tracing::Instrument;
 
-use super::state::{Base, Held, Outage, Pending};
+use super::state::{Base, Held, Outage};
+use super::work::Pending;
 use super::{Session, State};
 use crate::api::{Loaded, REMEMBERED};
 use crate::config::{OutagePolicy, UnreadablePolicy};
@@ -20,41 +23,57 @@ impl Session {
 
     /// The same for a caller that holds the gate.
     pub(super) async fn load_gated(&self) -> Result<()> {
-        if !self.state().is_unloaded() {
-            return Ok(());
+        {
+            let mut state = self.state();
+            state.used = true;
+            if !state.is_unloaded() {
+                return Ok(());
+            }
+            if let Some(error) = state.recent_failure() {
+                return Err(error);
+            }
         }
         let found = self.find().instrument(tracing::debug_span!("session.load")).await;
-        let base = match found {
-            Ok(base) => base,
-            Err(error) => {
-                self.note_outage(&error);
-                let go_on = self.inner.shared.config.on_outage == OutagePolicy::Anonymous;
-                if !go_on || Outage::of(&error).is_none() {
-                    return Err(error);
-                }
-                tracing::warn!(error.kind = %error.kind(), "going on without a session: its store cannot be reached");
-                Base::Degraded
-            }
-        };
+        let base = found.or_else(|error| self.not_loaded(error))?;
         let mut state = self.state();
         self.plan_renewal(&mut state, &base);
-        state.base = base;
+        state.set_base(base);
         Ok(())
+    }
+
+    fn not_loaded(&self, error: Error) -> Result<Base> {
+        if Outage::of(&error).is_none() {
+            return Err(error);
+        }
+        self.note_outage(&error);
+        if self.config().on_outage == OutagePolicy::Anonymous {
+            tracing::warn!(error.kind = %error.kind(), "going on without a session: its store cannot be reached");
+            return Ok(Base::Degraded);
+        }
+        self.state().failed_load = Some((Instant::now(), error.clone()));
+        Err(error)
     }
 
     /// The first session that one of the request's tokens opens.
     ///
     /// For a while after a rotation a request with the old token is taken for one that was under way: it may not begin
     /// a new session, whose cookie would replace the newer one. Later the browser must have lost the new cookie.
-    async fn find(&self) -> Result<Base> {
+    pub(super) async fn find(&self) -> Result<Base> {
         let mut base = Base::Absent;
         for token in &self.inner.tokens {
             match self.inner.shared.store.load(&token.key()).await {
                 Ok(Loaded::Absent) => tracing::debug!("unknown session token"),
-                Ok(Loaded::Deleted) if matches!(base, Base::Absent) => base = Base::Deleted,
-                Ok(Loaded::Deleted) => {}
+                Ok(Loaded::Deleted { ago }) if matches!(base, Base::Absent) => {
+                    // Whoever deleted it may have given the browser another cookie since this request was sent.
+                    let under_way = ago <= self.inner.opened.elapsed();
+                    base = if under_way { Base::Gone } else { Base::Deleted };
+                }
+                Ok(Loaded::Deleted { .. }) => {}
                 Ok(Loaded::Ok(snapshot)) if accepts(&snapshot, token) => {
-                    return Ok(Base::Held(Held { token: token.clone(), snapshot }));
+                    if !self.is_idle(&snapshot) {
+                        return Ok(Base::Held(Held { token: token.clone(), snapshot }));
+                    }
+                    tracing::debug!("session refused that is idle for longer than configured");
                 }
                 Ok(Loaded::Ok(snapshot)) if snapshot.now().since(snapshot.record().rotated()) < REMEMBERED => {
                     base = Base::Superseded;
@@ -69,20 +88,26 @@ impl Session {
         Ok(base)
     }
 
+    /// Whether a session that the store keeps for longer, because it was stored under another configuration, has been
+    /// idle for as long as this one allows. When a session was used that ends by its absolute timeout is not known.
+    fn is_idle(&self, snapshot: &Snapshot) -> bool {
+        let record = snapshot.record();
+        let allowed = self.config().idle_timeout_of(record.principal().is_some());
+        let known = snapshot.expires() < record.absolute_expiry();
+        known && allowed < record.idle_timeout() && snapshot.now().since(snapshot.last_seen()) >= allowed
+    }
+
     fn discards(&self, error: &Error) -> bool {
-        let config = &self.inner.shared.config;
-        error.kind() == ErrorKind::Corrupt && config.on_unreadable == UnreadablePolicy::Discard
+        error.kind() == ErrorKind::Corrupt && self.config().on_unreadable == UnreadablePolicy::Discard
     }
 
     /// A request whose token is in its grace does not renew: another has just done so.
     fn plan_renewal(&self, state: &mut State, base: &Base) {
-        let (Some(renewal), Base::Held(Held { token, snapshot })) = (self.inner.shared.config.renewal, base) else {
-            return;
-        };
+        let (Some(renewal), Base::Held(Held { token, snapshot })) = (self.config().renewal, base) else { return };
         let record = snapshot.record();
         let due = snapshot.now().since(record.rotated()) >= renewal.every && record.is_newest(&token.verifier_hash());
-        if due && state.pending.is_none() {
-            state.pending = Some(Pending::Renew { grace: renewal.grace });
+        if due && state.work.pending.is_none() {
+            state.work.pending = Some(Pending::Renew { grace: renewal.grace });
         }
     }
 

@@ -1,27 +1,33 @@
 //! The session of one request.
 
 mod commit;
+mod contention;
+mod finish;
 mod flash;
+mod identity;
 mod load;
 mod state;
+mod work;
 
-use std::fmt::{self, Debug, Display};
+use std::fmt::{self, Debug};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::Instant;
 
 use http::HeaderMap;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use statehouse_core::{Error, ErrorKind, Result, Timestamp};
-use tracing::Instrument;
 
+use self::contention::Contention;
 pub use self::flash::Flash;
-use self::state::{Base, CookieChange, Pending, State};
-use crate::api::{Deleted, SessionStore};
+use self::state::{CookieChange, State, Weight};
+use self::work::Step;
+use crate::api::SessionStore;
 use crate::config::SessionConfig;
-use crate::record::{Attribute, AttributeName, Authority, Delta, Principal, entry_size};
+use crate::layer::CookieConfig;
+use crate::record::{Attribute, AttributeName, entry_size};
 use crate::token::{SessionKey, Token, push_hex};
 
 /// A store and a configuration: opens the [`Session`] of each request.
@@ -38,6 +44,7 @@ struct Shared {
     store: Box<dyn SessionStore>,
     config: SessionConfig,
     log_salt: [u8; 32],
+    contention: Contention,
 }
 
 impl Sessions {
@@ -49,7 +56,8 @@ impl Sessions {
             // Names in logs need no key of cryptographic strength, only one that differs between processes.
             None => Sha256::digest(RandomState::new().hash_one(0).to_le_bytes()).into(),
         };
-        Self { shared: Arc::new(Shared { store: Box::new(store), config, log_salt }) }
+        let contention = Contention::default();
+        Self { shared: Arc::new(Shared { store: Box::new(store), config, log_salt, contention }) }
     }
 
     /// The session of the request with these headers. Nothing is sent to the store before the session is used.
@@ -59,6 +67,7 @@ impl Sessions {
             inner: Arc::new(Inner {
                 shared: Arc::clone(&self.shared),
                 tokens: self.shared.config.cookie.tokens(headers),
+                opened: Instant::now(),
                 gate: tokio::sync::Mutex::new(()),
                 state: Mutex::new(State::default()),
             }),
@@ -93,6 +102,8 @@ pub struct Session {
 struct Inner {
     shared: Arc<Shared>,
     tokens: Vec<Token>,
+    /// When the request arrived, as far as this process knows.
+    opened: Instant,
     /// Held while the store is asked, so that a request loads once and its changes are committed one at a time.
     gate: tokio::sync::Mutex<()>,
     state: Mutex<State>,
@@ -112,40 +123,94 @@ impl Session {
     pub async fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
         let key = AttributeName::new(name)?;
         self.load().await?;
-        let value = self.state().attribute(&key).cloned();
+        let value = self.state().attribute(&key, self.config().on_login).cloned();
         value
             .map(|value| value.decode().map_err(|error| error.with_operation("session.get").with_key(name)))
             .transpose()
     }
 
-    /// Sets an attribute. Setting the value that it has already costs no write.
+    /// Sets an attribute. Setting the value that it has already costs no write; maps are compared without regard to
+    /// the order of their entries, so that an equal `HashMap` costs none.
     ///
     /// # Errors
-    /// [`ErrorKind::TooLarge`] if the attribute or the session would be larger than configured, as far as the session
-    /// has been read; [`commit`](Self::commit) checks again. [`ErrorKind::InvalidInput`] for a name that breaks the rule
-    /// of [`AttributeName`] and for a value that cannot be encoded.
+    /// [`ErrorKind::TooLarge`] if the attribute or the session would be larger than configured, or of too many
+    /// attributes, as far as the session has been read; [`commit`](Self::commit) checks again.
+    /// [`ErrorKind::InvalidInput`] for a name that breaks the rule of [`AttributeName`] and for a value that cannot be
+    /// encoded.
     pub fn insert<T: Serialize + ?Sized>(&self, name: &str, value: &T) -> Result<()> {
         let value = Attribute::encode(value).map_err(|error| error.with_operation("session.insert").with_key(name))?;
-        self.set(&AttributeName::new(name)?, value)
+        let name = AttributeName::new(name)?;
+        let mut state = self.open_state()?;
+        let weight = self.check(&mut state, &name, &value)?;
+        state.work.set(name, value);
+        state.reweigh(weight);
+        Ok(())
     }
 
-    fn set(&self, name: &AttributeName, value: Attribute) -> Result<()> {
-        let config = &self.inner.shared.config;
-        let mut state = self.open_state()?;
-        let too_large = |what: String| {
-            Err(Error::new(ErrorKind::TooLarge, what).with_operation("session.insert").with_key(name.as_str()))
+    /// Changes an attribute depending on what it is: `change` gets the value, or `None` if there is none, and returns
+    /// the next. If another request changes the session before this one is saved, `change` is run again on what that
+    /// one left, so that no change is lost; so it should do nothing else.
+    ///
+    /// ```
+    /// # use statehouse_session::{MemorySessionStore, Sessions, SessionConfig};
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// # let sessions = Sessions::new(MemorySessionStore::new(), SessionConfig::default());
+    /// # let session = sessions.open(&http::HeaderMap::new());
+    /// session.update("cart", |cart: Option<Vec<u32>>| {
+    ///     let mut cart = cart.unwrap_or_default();
+    ///     cart.push(7);
+    ///     cart
+    /// }).await?;
+    /// assert_eq!(session.get::<Vec<u32>>("cart").await?, Some(vec![7]));
+    /// # Ok::<(), statehouse_core::Error>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`insert`](Self::insert); and [`ErrorKind::Corrupt`] if the stored value is not a `T`.
+    pub async fn update<T, F>(&self, name: &str, change: F) -> Result<()>
+    where
+        T: Serialize + DeserializeOwned,
+        F: Fn(Option<T>) -> T + Send + Sync + 'static,
+    {
+        let key = AttributeName::new(name)?;
+        self.load().await?;
+        let step: Step = Arc::new(move |before: Option<&Attribute>| {
+            Attribute::encode(&change(before.map(Attribute::decode).transpose()?))
+        });
+        let policy = self.config().on_login;
+        loop {
+            // `change` is the application's: it may use the session, and so runs without the lock.
+            let before = self.state().attribute(&key, policy).cloned();
+            let value = step(before.as_ref()).map_err(|error| error.with_operation("session.update").with_key(name))?;
+            let mut state = self.open_state()?;
+            if state.attribute(&key, policy) == before.as_ref() {
+                let weight = self.check(&mut state, &key, &value)?;
+                let over = state.attribute_below(&key, policy).cloned();
+                state.work.update(key, over, step, value);
+                state.reweigh(weight);
+                return Ok(());
+            }
+        }
+    }
+
+    /// Whether the attribute may have this value; and then what all attributes take up.
+    fn check(&self, state: &mut State, name: &AttributeName, value: &Attribute) -> Result<Weight> {
+        let config = self.config();
+        if entry_size(name, value) > config.max_attribute {
+            return Err(attribute_too_large(name.as_str(), config.max_attribute));
+        }
+        let before = state.weight(config.on_login);
+        let next = state.weight_with(name, value, config.on_login);
+        let limit = match next {
+            _ if next.bytes > config.max_session.max(before.bytes) => format!("{} bytes", config.max_session),
+            _ if next.count > config.max_attributes.max(before.count) => {
+                format!("{} attributes", config.max_attributes)
+            }
+            _ => return Ok(next),
         };
-        if entry_size(name, &value) > config.max_attribute {
-            return too_large(format!("the attribute is larger than {} bytes", config.max_attribute));
-        }
-        let before = state.attribute(name);
-        let replaced = before.map_or(0, |before| entry_size(name, before));
-        let next = state.delta.size_on(state.loaded_attributes()) - replaced + entry_size(name, &value);
-        if before != Some(&value) && next > config.max_session {
-            return too_large(format!("the session would be larger than {} bytes", config.max_session));
-        }
-        state.delta = std::mem::take(&mut state.delta).with_set(name.clone(), value);
-        Ok(())
+        Err(too_large(name.as_str(), format!("the session would be larger than {limit}")))
     }
 
     /// Removes an attribute, if it is there.
@@ -154,7 +219,8 @@ impl Session {
     /// [`ErrorKind::InvalidInput`] for a name that breaks the rule of [`AttributeName`].
     pub fn remove(&self, name: &str) -> Result<()> {
         let name = AttributeName::new(name)?;
-        self.change(|delta| delta.with_removed(name))
+        self.open_state()?.remove(name, self.config().on_login);
+        Ok(())
     }
 
     /// Removes all attributes. The session itself stays, and so does who is logged in.
@@ -162,116 +228,13 @@ impl Session {
     /// # Errors
     /// Only those of all methods.
     pub fn clear(&self) -> Result<()> {
-        self.change(|_| Delta::replace(Default::default()))
-    }
-
-    fn change(&self, change: impl FnOnce(Delta) -> Delta) -> Result<()> {
-        let mut state = self.open_state()?;
-        let delta = std::mem::take(&mut state.delta);
-        state.delta = change(delta);
+        self.open_state()?.clear();
         Ok(())
-    }
-
-    /// Makes this the session of `principal`, for example a user id, and gives it a new token. One cannot be had
-    /// without the other: whoever knew the old token is anonymous from the commit on, and requests in flight with it
-    /// can no longer change the session. Attributes stay, unless somebody else was logged in: theirs are removed.
-    ///
-    /// # Errors
-    /// [`ErrorKind::InvalidInput`] if the text is not a [`Principal`].
-    pub async fn login(&self, principal: impl Display) -> Result<()> {
-        let principal = Principal::new(principal)?;
-        self.load().await?;
-        let mut state = self.open_state()?;
-        state.refuse_degraded("session.login")?;
-        if state.principal().is_some_and(|before| *before != principal) {
-            state.delta = Delta::replace(Default::default());
-        }
-        state.pending = Some(Pending::Login(principal));
-        Ok(())
-    }
-
-    /// Gives the session a new token and refuses the old one, for example after a second factor. Without a session it
-    /// does nothing.
-    ///
-    /// # Errors
-    /// Only those of all methods.
-    pub async fn rotate(&self) -> Result<()> {
-        self.load().await?;
-        let mut state = self.open_state()?;
-        state.refuse_degraded("session.rotate")?;
-        if !matches!(state.pending, Some(Pending::Login(_))) {
-            state.pending = Some(Pending::Rotate);
-        }
-        Ok(())
-    }
-
-    /// Deletes the session at once and removes the cookie. No request in flight can bring it back. What is inserted
-    /// afterwards goes into a new session.
-    ///
-    /// # Errors
-    /// The store's: then nobody was logged out.
-    pub async fn logout(&self) -> Result<()> {
-        let _gate = self.inner.gate.lock().await;
-        let ended = self.delete().instrument(tracing::debug_span!("session.logout")).await;
-        let ended = ended.inspect_err(|error| self.note_outage(error))?;
-        let mut state = self.open_state()?;
-        let (base, cookie) = match ended {
-            Deleted::Refused => (Base::Superseded, None),
-            _ => (Base::Absent, (!self.inner.tokens.is_empty()).then_some(CookieChange::Remove)),
-        };
-        *state = State { base, cookie, outage: state.outage, ..State::default() };
-        Ok(())
-    }
-
-    /// Deletes the session that a load would find; needs no load. `Refused` if there are only tokens that another
-    /// login replaced, whose removal would take the new cookie with it.
-    async fn delete(&self) -> Result<Deleted> {
-        let (held, unread) = {
-            let state = self.open_state()?;
-            state.refuse_degraded("session.logout")?;
-            (state.held().map(|held| held.token.clone()), state.is_unloaded())
-        };
-        let tokens = match &held {
-            Some(token) => std::slice::from_ref(token),
-            None if unread => &self.inner.tokens[..],
-            None => return Ok(if self.state().is_superseded() { Deleted::Refused } else { Deleted::Gone }),
-        };
-        let mut answer = Deleted::Gone;
-        for token in tokens {
-            let holder = Authority::Holder(token.verifier_hash());
-            match self.inner.shared.store.delete(&token.key(), holder).await? {
-                Deleted::Ok => return Ok(Deleted::Ok),
-                Deleted::Refused => answer = Deleted::Refused,
-                Deleted::Gone => {}
-            }
-        }
-        Ok(answer)
-    }
-
-    /// Who is logged in.
-    ///
-    /// # Errors
-    /// Only those of all methods.
-    pub async fn principal(&self) -> Result<Option<Principal>> {
-        self.load().await?;
-        Ok(self.state().principal().cloned())
-    }
-
-    /// Succeeds if somebody logged in within `age`, by the store's clock: for actions that need a recent password.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Unauthenticated`] if nobody is logged in or the login is older.
-    pub async fn require_fresh(&self, age: Duration) -> Result<()> {
-        self.load().await?;
-        if self.state().login_age().is_some_and(|passed| passed <= age) {
-            return Ok(());
-        }
-        let message = "the login is not recent enough for this: log in again";
-        Err(Error::new(ErrorKind::Unauthenticated, message).with_operation("session.require_fresh"))
     }
 
     /// The key under which the session is stored, if there is one: for an application that keeps a list of somebody's
-    /// sessions. It stays the same through logins and rotations. With it and [`Authority::Application`] a session can
+    /// sessions. A session that this request begins has none before its [`commit`](Self::commit), which a handler may
+    /// call itself. It stays the same through logins and rotations. With it and [`Authority::Application`] a session can
     /// be [read](SessionStore::load) and [ended](SessionStore::delete), so it is for the server alone.
     ///
     /// # Errors
@@ -301,14 +264,27 @@ impl Session {
         Ok(self.state().held().map(|held| held.snapshot.record().created()))
     }
 
-    /// Adds the cookie that the last commit or logout asks for, if any. The layer does this.
+    /// Adds the cookie that the last commit or logout asks for, if any; and tells caches that a response for which the
+    /// session was read or written is for this browser alone (`Vary: Cookie`, `Cache-Control: private`). The layer does
+    /// this.
     pub fn write_cookie(&self, headers: &mut HeaderMap) {
-        let cookie = &self.inner.shared.config.cookie;
-        match self.state().cookie.take() {
+        let cookie = &self.config().cookie;
+        let (change, used) = {
+            let mut state = self.state();
+            (state.cookie.take(), state.used)
+        };
+        match change {
             Some(CookieChange::Set(token)) => cookie.set(headers, &token),
             Some(CookieChange::Remove) => cookie.remove(headers),
             None => {}
         }
+        if used {
+            CookieConfig::mark_private(headers);
+        }
+    }
+
+    fn config(&self) -> &SessionConfig {
+        &self.inner.shared.config
     }
 
     /// Nothing that runs under the lock leaves the state half changed.
@@ -317,10 +293,19 @@ impl Session {
     }
 
     fn open_state(&self) -> Result<MutexGuard<'_, State>> {
-        let state = self.state();
+        let mut state = self.state();
         if state.closed {
             return Err(Error::invalid_input("the response has been sent: the session can no longer be changed"));
         }
+        state.used = true;
         Ok(state)
     }
+}
+
+fn attribute_too_large(name: &str, limit: u64) -> Error {
+    too_large(name, format!("the attribute is larger than {limit} bytes"))
+}
+
+fn too_large(name: &str, message: String) -> Error {
+    Error::new(ErrorKind::TooLarge, message).with_operation("session.insert").with_key(name)
 }

@@ -1,20 +1,32 @@
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use statehouse_core::{Error, ErrorKind, Result, Retry};
 
-use crate::record::{Attribute, AttributeName, Attributes, Delta, Principal, Snapshot};
+use super::work::{Pending, Work};
+use crate::config::LoginPolicy;
+use crate::record::{Attribute, AttributeName, Attributes, Principal, Snapshot, entry_size};
 use crate::token::Token;
 
 /// What a request knows and wants of its session.
 #[derive(Default)]
 pub(super) struct State {
     pub(super) base: Base,
-    pub(super) delta: Delta,
-    pub(super) pending: Option<Pending>,
+    /// What the next commit does.
+    pub(super) work: Work,
+    /// What a commit that has begun does, until it is known to be done.
+    pub(super) committing: Option<Arc<Work>>,
     pub(super) cookie: Option<CookieChange>,
     pub(super) outage: Option<Outage>,
+    /// Why the last load failed, and when.
+    pub(super) failed_load: Option<(Instant, Error)>,
+    /// Whom this request has logged in.
+    pub(super) logged_in: Option<Principal>,
     pub(super) closed: bool,
-    pub(super) flashes: u16,
+    /// Whether the session was read or written, so that the response is for this browser alone.
+    pub(super) used: bool,
+    /// What the attributes take up, as far as it has been added up.
+    pub(super) weight: Option<Weight>,
 }
 
 /// What the store said.
@@ -27,7 +39,9 @@ pub(super) enum Base {
     Absent,
     /// The request's token was replaced a moment ago: the browser has, or is about to get, a newer cookie.
     Superseded,
-    /// The session was deleted a moment ago. The browser still has its cookie.
+    /// The session ended while this request was under way: the browser may have a newer cookie.
+    Gone,
+    /// The session was deleted a moment before this request arrived. The browser still has its cookie.
     Deleted,
     /// The store could not be reached, and the configuration says to go on.
     Degraded,
@@ -40,18 +54,29 @@ pub(super) struct Held {
     pub(super) snapshot: Snapshot,
 }
 
-/// A change of the token that the next commit makes.
-#[derive(Clone)]
-pub(super) enum Pending {
-    Login(Principal),
-    Rotate,
-    Renew { grace: Duration },
-}
-
 /// What the response tells the browser.
 pub(super) enum CookieChange {
     Set(Token),
     Remove,
+}
+
+/// What attributes take up together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Weight {
+    pub(super) bytes: u64,
+    pub(super) count: usize,
+}
+
+impl Weight {
+    fn add(&mut self, name: &AttributeName, value: &Attribute) {
+        self.bytes += entry_size(name, value);
+        self.count += 1;
+    }
+
+    fn subtract(&mut self, name: &AttributeName, value: &Attribute) {
+        self.bytes = self.bytes.saturating_sub(entry_size(name, value));
+        self.count = self.count.saturating_sub(1);
+    }
 }
 
 /// That the store could not be reached, and when to try again.
@@ -81,16 +106,25 @@ impl Outage {
 }
 
 impl State {
+    /// How long a failed load speaks for the next: a handler that asks five times waits for the store once.
+    const FAILED_FOR: Duration = Duration::from_secs(1);
+
     pub(super) fn has_work(&self) -> bool {
-        !self.delta.is_empty() || self.pending.is_some()
+        !self.work.is_empty() || self.committing.is_some()
     }
 
     pub(super) fn is_unloaded(&self) -> bool {
         matches!(self.base, Base::Unloaded)
     }
 
-    pub(super) fn is_superseded(&self) -> bool {
-        matches!(self.base, Base::Superseded)
+    pub(super) fn set_base(&mut self, base: Base) {
+        self.base = base;
+        self.weight = None;
+    }
+
+    pub(super) fn recent_failure(&self) -> Option<Error> {
+        let (at, error) = self.failed_load.as_ref()?;
+        (at.elapsed() < Self::FAILED_FOR).then(|| error.clone())
     }
 
     pub(super) fn refuse_degraded(&self, operation: &'static str) -> Result<()> {
@@ -108,28 +142,117 @@ impl State {
         }
     }
 
-    /// The attributes as loaded, without this request's changes.
-    pub(super) fn loaded_attributes(&self) -> &Attributes {
+    fn stored_principal(&self) -> Option<&Principal> {
+        self.held()?.snapshot.record().principal()
+    }
+
+    /// The attributes as loaded, without this request's changes, unless its login removes them.
+    pub(super) fn loaded_attributes(&self, policy: LoginPolicy) -> &Attributes {
         static NONE: Attributes = Attributes::new();
-        self.held().map_or(&NONE, |held| held.snapshot.record().attributes())
+        let before = self.stored_principal();
+        let mut works = self.committing.as_deref().into_iter().chain([&self.work]);
+        let loaded = self.held().filter(|_| !works.any(|work| work.removes(before, policy)));
+        loaded.map_or(&NONE, |held| held.snapshot.record().attributes())
     }
 
     /// The attribute with this request's changes.
-    pub(super) fn attribute(&self, name: &AttributeName) -> Option<&Attribute> {
-        let removed = self.delta.clear || self.delta.remove.contains(name);
-        let loaded = || self.loaded_attributes().get(name).filter(|_| !removed);
-        self.delta.set.get(name).or_else(loaded)
-    }
-
-    pub(super) fn principal(&self) -> Option<&Principal> {
-        match &self.pending {
-            Some(Pending::Login(principal)) => Some(principal),
-            _ => self.held()?.snapshot.record().principal(),
+    pub(super) fn attribute(&self, name: &AttributeName, policy: LoginPolicy) -> Option<&Attribute> {
+        match self.work.overrides(name) {
+            true => self.work.delta.set.get(name),
+            false => self.attribute_below(name, policy),
         }
     }
 
+    /// The attribute without the changes that no commit has begun to make.
+    pub(super) fn attribute_below(&self, name: &AttributeName, policy: LoginPolicy) -> Option<&Attribute> {
+        match &self.committing {
+            Some(work) if work.overrides(name) => work.delta.set.get(name),
+            _ => self.loaded_attributes(policy).get(name),
+        }
+    }
+
+    /// What the attributes take up with this request's changes. Added up once, and then kept up to date.
+    pub(super) fn weight(&mut self, policy: LoginPolicy) -> Weight {
+        if let Some(weight) = self.weight {
+            return weight;
+        }
+        let works = || self.committing.as_deref().into_iter().chain([&self.work]);
+        let mut weight = Weight::default();
+        for (name, value) in self.loaded_attributes(policy) {
+            if !works().any(|work| work.overrides(name)) {
+                weight.add(name, value);
+            }
+        }
+        let committing = self.committing.iter().flat_map(|work| &work.delta.set);
+        for (name, value) in committing.filter(|(name, _)| !self.work.overrides(name)).chain(&self.work.delta.set) {
+            weight.add(name, value);
+        }
+        *self.weight.insert(weight)
+    }
+
+    /// What the attributes take up once this one has that value.
+    pub(super) fn weight_with(&mut self, name: &AttributeName, value: &Attribute, policy: LoginPolicy) -> Weight {
+        let mut weight = self.weight(policy);
+        if let Some(before) = self.attribute(name, policy) {
+            weight.subtract(name, before);
+        }
+        weight.add(name, value);
+        weight
+    }
+
+    /// Keeps the sum up to date with a change of one attribute.
+    pub(super) fn reweigh(&mut self, weight: Weight) {
+        self.weight = Some(weight);
+    }
+
+    pub(super) fn remove(&mut self, name: AttributeName, policy: LoginPolicy) {
+        let mut weight = self.weight(policy);
+        if let Some(before) = self.attribute(&name, policy) {
+            weight.subtract(&name, before);
+        }
+        self.work.remove(name);
+        self.weight = Some(weight);
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.work.clear();
+        self.weight = None;
+    }
+
+    pub(super) fn discard_attributes(&mut self) {
+        self.work.discard_attributes();
+        self.weight = None;
+    }
+
+    /// What was set for somebody whom this request has logged in before is not for the next.
+    pub(super) fn log_in(&mut self, principal: Principal, policy: LoginPolicy) {
+        let earlier = matches!(self.work.pending, Some(Pending::Login { wipe: true, .. }));
+        let other = self.logged_in.as_ref().is_some_and(|before| *before != principal);
+        if other {
+            self.work.discard_attributes();
+        }
+        self.work.pending = Some(Pending::Login { principal: principal.clone(), wipe: earlier || other });
+        if self.work.removes(self.stored_principal(), policy) {
+            self.work.discard_updates();
+        }
+        self.logged_in = Some(principal);
+        self.weight = None;
+    }
+
+    pub(super) fn principal(&self) -> Option<&Principal> {
+        self.new_principal().or_else(|| self.stored_principal())
+    }
+
+    fn new_principal(&self) -> Option<&Principal> {
+        let works = [Some(&self.work), self.committing.as_deref()];
+        works.into_iter().flatten().find_map(|work| match &work.pending {
+            Some(Pending::Login { principal, .. }) => Some(principal),
+            _ => None,
+        })
+    }
+
     pub(super) fn login_age(&self) -> Option<Duration> {
-        if let Some(Pending::Login(_)) = self.pending {
+        if self.new_principal().is_some() {
             return Some(Duration::ZERO);
         }
         let snapshot = &self.held()?.snapshot;

@@ -1,11 +1,16 @@
 //! The contract on every backend, sessions through HTTP, and Redis when it fails.
 
+mod cancel;
 mod conformance;
 mod full;
 mod http;
 mod key;
+mod limits;
+mod login;
 mod logs;
 mod redis;
+mod responses;
+mod under_way;
 
 use statehouse_core::{Namespace, ServiceUrl};
 use statehouse_session::{RedisSessionStore, Token};

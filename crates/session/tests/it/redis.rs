@@ -10,10 +10,10 @@ use axum::routing::{get, post};
 use statehouse_core::{Namespace, ServiceUrl};
 use statehouse_redis::{RedisClient, RedisConfig};
 use statehouse_session::{
-    Authority, Deleted, OutagePolicy, RedisSessionStore, Session, SessionConfig, SessionConfigBuilder, SessionLayer,
-    SessionStore, Token,
+    Authority, ConflictPolicy, Deleted, OutagePolicy, RedisSessionStore, Session, SessionConfig, SessionConfigBuilder,
+    SessionLayer, SessionStore, Token, Touched,
 };
-use statehouse_testkit::{FaultProxy, RedisServer};
+use statehouse_testkit::{Direction, FaultProxy, RedisServer};
 use tower::ServiceExt;
 
 use crate::random_namespace;
@@ -27,6 +27,19 @@ fn routes() -> Router {
         .route(
             "/write",
             post(async |session: Session| drop(session.insert("a", &Token::generate().unwrap().expose().expose()))),
+        )
+        .route(
+            "/push",
+            post(async |session: Session| {
+                let push = |list: Option<Vec<u32>>| [list.unwrap_or_default(), vec![7]].concat();
+                drop(session.update("list", push).await);
+            }),
+        )
+        .route(
+            "/pushed",
+            get(async |session: Session| {
+                session.get::<Vec<u32>>("list").await.ok().flatten().unwrap_or_default().len().to_string()
+            }),
         )
         .route("/same", post(async |session: Session| drop(session.insert("same", &1))))
         .route(
@@ -74,7 +87,15 @@ impl App {
     }
 
     async fn who(&self, cookie: &str) -> String {
-        let body = self.send("GET", "/who", cookie).await.into_body();
+        self.text("/who", cookie).await
+    }
+
+    async fn pushed(&self, cookie: &str) -> String {
+        self.text("/pushed", cookie).await
+    }
+
+    async fn text(&self, path: &str, cookie: &str) -> String {
+        let body = self.send("GET", path, cookie).await.into_body();
         String::from_utf8(axum::body::to_bytes(body, 1 << 20).await.unwrap().to_vec()).unwrap()
     }
 }
@@ -285,4 +306,58 @@ async fn a_read_touches_its_session_once_a_tenth_of_the_idle_timeout_is_gained()
     assert_eq!(app.who(&cookie).await, "u42");
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(round_trips(&proxy) - before, 1, "nothing to gain again so soon");
+}
+
+#[tokio::test]
+async fn a_session_whose_key_lost_its_time_to_live_still_ends_when_it_is_idle() {
+    let (server, namespace) = (RedisServer::shared().await, random_namespace());
+    let idle = Duration::from_secs(1);
+    let app = App::open_with(&server.url(), &namespace, |config| config.idle_timeout(idle)).await;
+    let [used, idle_cookie] = [app.login().await, app.login().await];
+    let key = |cookie: &str| Token::parse(cookie.split_once('=').unwrap().1).unwrap().key();
+    let name = |cookie: &str| format!("{namespace}:session:records:{}", key(cookie));
+    for cookie in [&used, &idle_cookie] {
+        assert_eq!(server.command(&["PERSIST", &name(cookie)]).await.unwrap().integer(), Some(1));
+    }
+    for _ in 0..4 {
+        tokio::time::sleep(idle / 3).await;
+        assert_eq!(app.who(&used).await, "u42", "the touch gives the key its time to live again");
+    }
+    assert!(server.command(&["PTTL", &name(&used)]).await.unwrap().integer().unwrap() > 0);
+    // It is still there.
+    assert_eq!(server.command(&["EXISTS", &name(&idle_cookie)]).await.unwrap().integer(), Some(1));
+    assert_eq!(app.who(&idle_cookie).await, "nobody");
+    assert_eq!(app.store.touch(&key(&idle_cookie)).await.unwrap(), Touched::Gone);
+    assert_eq!(app.who(&idle_cookie).await, "nobody");
+}
+
+/// The answer of the first try is lost after the server has stored what it says.
+#[tokio::test]
+async fn a_save_whose_answer_is_lost_is_known_for_its_own() {
+    let (server, namespace) = (RedisServer::shared().await, random_namespace());
+    let proxy = FaultProxy::start(server.address());
+    let fail = |config: SessionConfigBuilder| config.on_conflict(ConflictPolicy::Fail);
+    let app = App::open_with(&proxy.url(&server.url()), &namespace, fail).await;
+    let cookie = app.login().await;
+    app.send("POST", "/write", &cookie).await;
+    for (round, path) in ["/write", "/push", "/write", "/push"].iter().enumerate() {
+        let token = Token::parse(cookie.split_once('=').unwrap().1).unwrap();
+        let name = format!("{namespace}:session:records:{}", token.key());
+        let version = async || {
+            let range = server.command(&["GETRANGE", &name, "16", "23"]).await.unwrap();
+            format!("{range:?}")
+        };
+        let before = version().await;
+        proxy.delay(Direction::ToClient, Duration::from_millis(100));
+        let (response, ()) = tokio::join!(app.send("POST", path, &cookie), async {
+            while version().await == before {
+                tokio::task::yield_now().await;
+            }
+            // It is stored, and the answer is on its way.
+            proxy.reset_connections();
+            proxy.heal();
+        });
+        assert_eq!(response.status(), StatusCode::OK, "round {round}");
+    }
+    assert_eq!(app.pushed(&cookie).await, "2", "each push once");
 }

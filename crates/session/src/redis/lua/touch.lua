@@ -6,6 +6,10 @@ if #head < 184 then
 end
 local time = now()
 local hard = number(head, 41)
+-- A key that somebody made persistent outlives its session.
+if time >= math.min(number(head, 33), hard) then
+  return 0
+end
 local soft = math.min(time + number(head, 177), hard)
 local stamped = redis.pcall('SETRANGE', KEYS[1], 16, sealed(number(head, 17), number(head, 25), soft, hard))
 if type(stamped) == 'table' then

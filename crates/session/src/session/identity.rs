@@ -1,0 +1,155 @@
+//! Who is logged in, and since when.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use statehouse_core::{Error, ErrorKind, Result};
+use tracing::Instrument;
+
+use super::Session;
+use super::finish::Finish;
+use super::state::{Base, CookieChange, State};
+use super::work::Pending;
+use crate::api::Deleted;
+use crate::record::{Authority, Principal};
+use crate::token::Token;
+
+/// How a logout went.
+enum Ended {
+    /// None of the request's tokens opens a session any more.
+    Over { cookie: Option<CookieChange> },
+    /// A login has replaced the token: the session goes on under another.
+    Superseded,
+}
+
+impl Session {
+    /// Makes this the session of `principal`, for example a user id, and gives it a new token. One cannot be had
+    /// without the other: whoever knew the old token is anonymous from the commit on, and requests in flight with it
+    /// can no longer change the session.
+    ///
+    /// If somebody else was logged in, their attributes are removed as part of the login, whatever the status of the
+    /// response. Those of an anonymous session stay or go by [`LoginPolicy`](crate::LoginPolicy). What this request
+    /// itself [inserts](Self::insert) stays, before the login or after it, unless this request has logged in somebody
+    /// else in between; an [update](Self::update) of the removed attributes is dropped.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] if the text is not a [`Principal`].
+    pub async fn login(&self, principal: impl Display) -> Result<()> {
+        let principal = Principal::new(principal)?;
+        self.load().await?;
+        let mut state = self.open_state()?;
+        state.refuse_degraded("session.login")?;
+        state.log_in(principal, self.config().on_login);
+        Ok(())
+    }
+
+    /// Gives the session a new token and refuses the old one, for example after a second factor. Without a session it
+    /// does nothing.
+    ///
+    /// # Errors
+    /// Only those of all methods.
+    pub async fn rotate(&self) -> Result<()> {
+        self.load().await?;
+        let mut state = self.open_state()?;
+        state.refuse_degraded("session.rotate")?;
+        if !matches!(state.work.pending, Some(Pending::Login { .. })) {
+            state.work.pending = Some(Pending::Rotate);
+        }
+        Ok(())
+    }
+
+    /// Deletes the session at once and removes the cookie. No request in flight can bring it back. What is inserted
+    /// afterwards goes into a new session. If the browser has sent several cookies of the session's name, the sessions
+    /// of all of them are deleted.
+    ///
+    /// # Errors
+    /// The store's: then it is not certain that everybody was logged out. [`ErrorKind::Conflict`] if nobody was,
+    /// because another request has replaced the token: the session goes on under the browser's newer cookie.
+    pub async fn logout(&self) -> Result<()> {
+        let session = self.clone();
+        Finish::new(async move { session.logout_gated().await }).await
+    }
+
+    async fn logout_gated(&self) -> Result<()> {
+        let _gate = self.inner.gate.lock().await;
+        let ended = self.end().instrument(tracing::debug_span!("session.logout")).await;
+        let ended = ended.inspect_err(|error| self.note_outage(error))?;
+        let mut state = self.open_state()?;
+        let (base, cookie) = match ended {
+            Ended::Over { cookie } => (Base::Absent, cookie),
+            Ended::Superseded => (Base::Superseded, None),
+        };
+        let superseded = matches!(base, Base::Superseded);
+        *state = State { base, cookie, outage: state.outage, used: true, ..State::default() };
+        if superseded {
+            let message = "nobody was logged out: another request has replaced the token of the session";
+            return Err(Error::new(ErrorKind::Conflict, message).with_operation("session.logout"));
+        }
+        Ok(())
+    }
+
+    /// Deletes what a load would find; needs no load, save to find out why nothing could be deleted.
+    async fn end(&self) -> Result<Ended> {
+        let (held, unread) = {
+            let state = self.open_state()?;
+            state.refuse_degraded("session.logout")?;
+            (state.held().map(|held| held.token.clone()), state.is_unloaded())
+        };
+        if held.is_none() && !unread {
+            let base = self.state().base.clone();
+            return Ok(self.ended(&base));
+        }
+        let also = self.inner.tokens.iter().filter(|token| held.as_ref().is_none_or(|held| held.key() != token.key()));
+        let (mut ended, mut refused) = (false, false);
+        for token in held.iter().chain(also) {
+            match self.delete(token).await? {
+                Deleted::Ok => ended = true,
+                Deleted::Refused => refused = true,
+                Deleted::Gone => {}
+            }
+        }
+        match &held {
+            // It was there when it was read: whoever ended it may have given the browser another cookie.
+            Some(_) if !ended && !refused => Ok(Ended::Over { cookie: None }),
+            Some(_) if refused => Ok(Ended::Superseded),
+            _ if ended && !refused => Ok(self.ended(&Base::Absent)),
+            _ => Ok(self.ended(&self.find().await?)),
+        }
+    }
+
+    async fn delete(&self, token: &Token) -> Result<Deleted> {
+        self.inner.shared.store.delete(&token.key(), Authority::Holder(token.verifier_hash())).await
+    }
+
+    /// What a logout comes to that finds this and deletes nothing.
+    fn ended(&self, base: &Base) -> Ended {
+        let removal = (!self.inner.tokens.is_empty()).then_some(CookieChange::Remove);
+        match base {
+            Base::Superseded | Base::Held(_) => Ended::Superseded,
+            Base::Gone => Ended::Over { cookie: None },
+            Base::Unloaded | Base::Absent | Base::Deleted | Base::Degraded => Ended::Over { cookie: removal },
+        }
+    }
+
+    /// Who is logged in.
+    ///
+    /// # Errors
+    /// Only those of all methods.
+    pub async fn principal(&self) -> Result<Option<Principal>> {
+        self.load().await?;
+        Ok(self.state().principal().cloned())
+    }
+
+    /// Succeeds if somebody logged in within `age`, by the store's clock: for actions that need a recent password.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unauthenticated`] if nobody is logged in or the login is older.
+    pub async fn require_fresh(&self, age: Duration) -> Result<()> {
+        self.load().await?;
+        if self.state().login_age().is_some_and(|passed| passed <= age) {
+            return Ok(());
+        }
+        let message = "the login is not recent enough for this: log in again";
+        Err(Error::new(ErrorKind::Unauthenticated, message).with_operation("session.require_fresh"))
+    }
+}

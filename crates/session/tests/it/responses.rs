@@ -1,0 +1,216 @@
+//! What responses tell browsers and caches.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use async_trait::async_trait;
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Response, StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::{get, post};
+use statehouse_core::{Capabilities, Error, ErrorKind, Health, Result};
+use statehouse_session::{
+    Authority, CookieConfig, Deleted, Delta, Loaded, MemorySessionStore, NewSession, OutagePolicy, Rotation, Saved,
+    Session, SessionConfig, SessionConfigBuilder, SessionKey, SessionLayer, SessionStore, Snapshot, Touched,
+};
+use tower::ServiceBuilder;
+
+use crate::http::{Answer, App, MINUTE, routes, set_cookie};
+
+fn cache_control(response: &Response<Body>) -> Vec<&str> {
+    response.headers().get_all(header::CACHE_CONTROL).iter().map(|value| value.to_str().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn what_the_session_was_used_for_is_private_and_varies_by_cookie() {
+    let app = App::with_routes(
+        routes()
+            .route(
+                "/mine",
+                get(async |session: Session| -> Answer<Response<Body>> {
+                    session.principal().await?;
+                    Ok(([(header::CACHE_CONTROL, "max-age=60")], "mine").into_response())
+                }),
+            )
+            .route(
+                "/no-store",
+                get(async |session: Session| -> Answer<Response<Body>> {
+                    session.principal().await?;
+                    Ok(([(header::CACHE_CONTROL, "no-store")], "mine").into_response())
+                }),
+            ),
+        |config| config,
+    );
+    let cookie = app.post("/login/u42", "").await.unwrap();
+    for cookie in [cookie.as_str(), ""] {
+        for (method, path, control) in [
+            ("GET", "/who", "private"),
+            ("GET", "/read/theme", "private"),
+            ("GET", "/flashes", "private"),
+            ("GET", "/mine", "max-age=60, private"),
+            ("GET", "/no-store", "no-store"),
+        ] {
+            let response = app.send(method, path, &[cookie]).await;
+            assert_eq!(cache_control(&response), [control], "{path}");
+            assert_eq!(response.headers()[header::VARY], "Cookie", "{path}");
+        }
+        let written = app.send("POST", "/put/theme/x", &[cookie]).await;
+        assert!(cache_control(&written).contains(&"private"), "{:?}", cache_control(&written));
+        assert_eq!(written.headers()[header::VARY], "Cookie");
+        let untouched = app.send("GET", "/", &[cookie]).await;
+        assert!(!untouched.headers().contains_key(header::VARY), "it is the same for everybody");
+        assert_eq!(cache_control(&untouched), Vec::<&str>::new());
+    }
+}
+
+fn lasting(config: SessionConfigBuilder) -> SessionConfigBuilder {
+    config.cookie(CookieConfig::builder("__Host-id").max_age(30 * MINUTE).build().unwrap())
+}
+
+#[tokio::test]
+async fn the_browser_keeps_the_cookie_of_a_session_in_use() {
+    let app = App::new(lasting);
+    for (method, path) in [("GET", "/who"), ("POST", "/put/n/{}")] {
+        let mut cookie = app.post("/login/u42", "").await.unwrap();
+        // When the browser throws it away, in minutes from now on.
+        let mut left = 30;
+        for minute in 0..120 {
+            app.clock.advance(MINUTE);
+            left -= 1;
+            assert!(left > 0, "{path}: the browser has thrown the cookie away after {minute} minutes");
+            let response = app.send(method, &path.replace("{}", &minute.to_string()), &[&cookie]).await;
+            assert_eq!(response.status(), StatusCode::OK);
+            tokio::task::yield_now().await;
+            if let Some(set) = response.headers().get(header::SET_COOKIE) {
+                assert!(set.to_str().unwrap().contains("; Max-Age=1800;"), "{set:?}");
+                let again = set_cookie(&response).unwrap();
+                assert_eq!(again, cookie, "the same token");
+                (cookie, left) = (again, 30);
+            }
+        }
+        assert_eq!(app.get("/who", &cookie).await.0, "u42");
+    }
+}
+
+#[tokio::test]
+async fn a_cookie_that_ends_with_the_browser_is_not_sent_again() {
+    let app = App::new(|config| config);
+    let cookie = app.post("/login/u42", "").await.unwrap();
+    app.clock.advance(10 * MINUTE);
+    assert_eq!(app.get("/who", &cookie).await, ("u42".into(), None));
+    assert_eq!(app.post("/put/theme/light", &cookie).await, None);
+}
+
+/// A store that fails as often as it is told to.
+#[derive(Debug, Default)]
+struct Failing {
+    inner: MemorySessionStore,
+    loads: AtomicU32,
+    failures: AtomicU32,
+}
+
+#[async_trait]
+impl SessionStore for Failing {
+    async fn create(&self, key: &SessionKey, new: &NewSession) -> Result<Snapshot> {
+        self.inner.create(key, new).await
+    }
+
+    async fn load(&self, key: &SessionKey) -> Result<Loaded> {
+        self.loads.fetch_add(1, Ordering::Relaxed);
+        if self.failures.load(Ordering::Relaxed) > 0 {
+            self.failures.fetch_sub(1, Ordering::Relaxed);
+            return Err(Error::new(ErrorKind::Unavailable, "the store is away"));
+        }
+        self.inner.load(key).await
+    }
+
+    async fn save(&self, base: &Snapshot, authority: Authority, delta: &Delta) -> Result<Saved> {
+        self.inner.save(base, authority, delta).await
+    }
+
+    async fn rotate(&self, base: &Snapshot, authority: Authority, rotation: &Rotation, delta: &Delta) -> Result<Saved> {
+        self.inner.rotate(base, authority, rotation, delta).await
+    }
+
+    async fn touch(&self, key: &SessionKey) -> Result<Touched> {
+        self.inner.touch(key).await
+    }
+
+    async fn delete(&self, key: &SessionKey, authority: Authority) -> Result<Deleted> {
+        self.inner.delete(key, authority).await
+    }
+
+    async fn health(&self) -> Health {
+        self.inner.health().await
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+}
+
+/// The handler goes on after an error, as if there were no session.
+fn careless() -> Router {
+    routes().route(
+        "/careless",
+        post(async |session: Session| {
+            for _ in 0..5 {
+                drop(session.get::<String>("theme").await);
+            }
+            drop(session.insert("theme", "default"));
+            drop(session.login("u42").await);
+        }),
+    )
+}
+
+fn failing(policy: OutagePolicy) -> (App, Arc<Failing>) {
+    let store = Arc::new(Failing::default());
+    let config = SessionConfig::builder().on_outage(policy).build().unwrap();
+    let layer = SessionLayer::with_config(Arc::clone(&store), config);
+    (App::around(careless().layer(layer), Arc::default()), store)
+}
+
+#[tokio::test]
+async fn after_an_outage_nothing_is_saved_that_rests_on_what_was_not_read_and_no_cookie_is_new() {
+    let (app, store) = failing(OutagePolicy::FailClosed);
+    let cookie = app.post("/login/u1", "").await.unwrap();
+    app.post("/put/theme/light", &cookie).await;
+    let before = store.loads.load(Ordering::Relaxed);
+    // The store is back before the request ends.
+    store.failures.store(1, Ordering::Relaxed);
+    let response = app.send("POST", "/careless", &[&cookie]).await;
+    assert_eq!((response.status(), set_cookie(&response)), (StatusCode::SERVICE_UNAVAILABLE, None));
+    assert!(response.headers().contains_key(header::RETRY_AFTER));
+    assert_eq!(cache_control(&response), ["no-store"]);
+    assert_eq!(store.loads.load(Ordering::Relaxed) - before, 1, "five reads wait for the store once");
+    assert_eq!(app.get("/read/theme", &cookie).await.0, "light");
+    assert_eq!(app.get("/who", &cookie).await.0, "u1");
+}
+
+#[tokio::test]
+async fn an_anonymous_request_in_an_outage_waits_for_the_store_once() {
+    let (app, store) = failing(OutagePolicy::Anonymous);
+    let cookie = app.post("/login/u1", "").await.unwrap();
+    let before = store.loads.load(Ordering::Relaxed);
+    store.failures.store(100, Ordering::Relaxed);
+    let response = app.send("POST", "/careless", &[&cookie]).await;
+    assert_eq!((response.status(), set_cookie(&response)), (StatusCode::OK, None));
+    assert_eq!(store.loads.load(Ordering::Relaxed) - before, 1);
+}
+
+/// Their bodies are not `Default`, so this is a matter of types.
+#[tokio::test]
+async fn the_layer_stands_on_either_side_of_one_that_wraps_bodies() {
+    let layer = || SessionLayer::new(MemorySessionStore::new());
+    let trace = tower_http::trace::TraceLayer::new_for_http;
+    let outside = routes().layer(ServiceBuilder::new().layer(trace()).layer(layer()));
+    let inside = routes().layer(ServiceBuilder::new().layer(layer()).layer(trace()));
+    for (name, router) in [("outside", outside), ("inside", inside)] {
+        let app = App::around(router, Arc::default());
+        let cookie = app.post("/login/u42", "").await.unwrap();
+        assert_eq!(app.get("/who", &cookie).await.0, "u42", "{name}");
+        let response = app.send("GET", "/who", &[&cookie]).await;
+        assert_eq!(response.headers()[header::CONTENT_LENGTH], "3", "{name}");
+    }
+}

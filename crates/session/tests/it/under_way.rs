@@ -1,0 +1,146 @@
+//! Requests of one browser that overtake each other.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Response, StatusCode, header};
+use axum::routing::post;
+use statehouse_core::conformance::rounds;
+use statehouse_session::{Authority, Session, SessionConfigBuilder, SessionStore};
+use tokio::sync::Notify;
+
+use crate::http::{Answer, App, MINUTE, routes, set_cookie, text, token};
+
+/// What the handler does before the other request runs, and after it.
+#[derive(Clone, Copy, Debug)]
+enum Slow {
+    ReadThenWrite,
+    Write,
+    ReadThenLogOut,
+    LogOut,
+}
+
+const SLOW: [Slow; 4] = [Slow::ReadThenWrite, Slow::Write, Slow::ReadThenLogOut, Slow::LogOut];
+
+fn with_slow(how: Slow, entered: Arc<Notify>, go_on: Arc<Notify>) -> Router {
+    let slow = async move |session: Session| -> Answer<()> {
+        if matches!(how, Slow::ReadThenWrite | Slow::ReadThenLogOut) {
+            session.principal().await?;
+        }
+        entered.notify_one();
+        go_on.notified().await;
+        match how {
+            Slow::ReadThenWrite | Slow::Write => Ok(session.insert("late", "x")?),
+            Slow::ReadThenLogOut | Slow::LogOut => Ok(session.logout().await?),
+        }
+    };
+    routes().route("/slow", post(slow))
+}
+
+/// Runs `during` while a slow request with the cookie of a login is under way. A browser applies what the responses
+/// say in the order in which they come.
+async fn while_under_way<T>(
+    how: Slow,
+    configure: impl FnOnce(SessionConfigBuilder) -> SessionConfigBuilder,
+    during: impl AsyncFnOnce(&App, &str) -> T,
+) -> (App, T, Response<Body>) {
+    let (entered, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let app = App::with_routes(with_slow(how, Arc::clone(&entered), Arc::clone(&go_on)), configure);
+    let cookie = app.post("/login/u1", "").await.unwrap();
+    let cookies = [cookie.as_str()];
+    let other = async {
+        entered.notified().await;
+        let answer = during(&app, &cookie).await;
+        go_on.notify_one();
+        answer
+    };
+    let (slow, answer) = tokio::join!(app.send("POST", "/slow", &cookies), other);
+    (app, answer, slow)
+}
+
+#[tokio::test]
+async fn a_slow_request_of_a_session_that_was_logged_out_does_not_touch_the_cookie_of_the_next_login() {
+    for round in 0..rounds(50, 2_000) {
+        let how = SLOW[round % SLOW.len()];
+        let again = async |app: &App, old: &str| {
+            let removal = app.post("/logout", old).await.unwrap();
+            app.post("/login/u2", &removal).await.unwrap()
+        };
+        let (app, fresh, slow) = while_under_way(how, |config| config, again).await;
+        assert_eq!(set_cookie(&slow), None, "round {round}, {how:?}");
+        assert_eq!(app.get("/who", &fresh).await.0, "u2", "round {round}, {how:?}");
+        assert_eq!(app.get("/read/late", &fresh).await.0, "", "round {round}, {how:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_slow_request_of_a_session_that_was_revoked_does_not_touch_the_cookie_of_the_next_login() {
+    for how in SLOW {
+        let again = async |app: &App, old: &str| {
+            app.store.delete(&token(old).key(), Authority::Application).await.unwrap();
+            app.post("/login/u2", old).await.unwrap()
+        };
+        let (app, fresh, slow) = while_under_way(how, |config| config, again).await;
+        assert_eq!(set_cookie(&slow), None, "{how:?}");
+        assert_eq!(app.get("/who", &fresh).await.0, "u2", "{how:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_slow_request_of_a_session_that_expired_does_not_touch_the_cookie_of_the_next_login() {
+    for how in [Slow::ReadThenWrite, Slow::ReadThenLogOut] {
+        let again = async |app: &App, old: &str| {
+            app.clock.advance(30 * MINUTE);
+            app.post("/login/u2", old).await.unwrap()
+        };
+        let (app, fresh, slow) = while_under_way(how, |config| config, again).await;
+        assert_eq!(set_cookie(&slow), None, "{how:?}");
+        assert_eq!(app.get("/who", &fresh).await.0, "u2", "{how:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_slow_request_of_a_session_whose_token_was_replaced_does_not_touch_the_new_cookie() {
+    for how in SLOW {
+        let again = async |app: &App, old: &str| app.post("/login/u2", old).await.unwrap();
+        let (app, fresh, slow) = while_under_way(how, |config| config, again).await;
+        assert_eq!(set_cookie(&slow), None, "{how:?}");
+        let logs_out = matches!(how, Slow::LogOut | Slow::ReadThenLogOut);
+        assert_eq!(slow.status() == StatusCode::OK, !logs_out, "{how:?}");
+        assert_eq!(text(slow).await.contains("nobody was logged out"), logs_out, "{how:?}");
+        assert_eq!(app.get("/who", &fresh).await.0, "u2", "{how:?}");
+    }
+}
+
+/// A cookie with a maximum age is sent again as the session slides, but not over a newer one.
+#[tokio::test]
+async fn a_slow_read_does_not_bring_back_the_cookie_of_before_a_login_or_a_logout() {
+    let lasting = |config: SessionConfigBuilder| {
+        let cookie = statehouse_session::CookieConfig::builder("__Host-id").max_age(60 * MINUTE).build().unwrap();
+        config.cookie(cookie)
+    };
+    for during in ["/login/u2", "/logout"] {
+        let (entered, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let slow = {
+            let (entered, go_on) = (Arc::clone(&entered), Arc::clone(&go_on));
+            async move |session: Session| -> Answer<()> {
+                session.principal().await?;
+                entered.notify_one();
+                go_on.notified().await;
+                Ok(())
+            }
+        };
+        let app = App::with_routes(routes().route("/slow", post(slow)), lasting);
+        let cookie = app.post("/login/u1", "").await.unwrap();
+        app.clock.advance(10 * MINUTE);
+        let cookies = [cookie.as_str()];
+        let other = async {
+            entered.notified().await;
+            app.post(during, &cookie).await;
+            go_on.notify_one();
+        };
+        let (slow, ()) = tokio::join!(app.send("POST", "/slow", &cookies), other);
+        assert_eq!((slow.status(), slow.headers().get(header::SET_COOKIE)), (StatusCode::OK, None), "{during}");
+    }
+}
