@@ -33,8 +33,7 @@
 //!   deadline, and by a budget across operations, so that an outage is not answered with a storm.
 //! - **Healing.** A closed connection is replaced as soon as it closes. One that is open and silent (half-open) is
 //!   found by a `PING` after half a second without an answer and replaced half a second later, whatever the timeouts
-//!   are; a second later if the server answers on another connection. What takes the server longer than a second to say
-//!   belongs on an exclusive connection. A failover is followed without a restart: Sentinel by its announcements and by
+//!   are. What takes the server longer than a second to say belongs on an exclusive connection. A failover is followed without a restart: Sentinel by its announcements and by
 //!   asking all sentinels, Cluster by its redirections and slot map.
 //! - **A server that is away is waited for by nobody.** Once nothing has come from a server for a second, not even the
 //!   answer to that `PING`, or it could not be connected to for a second, requests to it fail at once with

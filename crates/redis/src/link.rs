@@ -235,29 +235,15 @@ impl Link {
         });
     }
 
-    /// Whether the connection answers a `PING`, or anything else, within [`PROBE`]; within twice that where the server
-    /// answers on another connection: then it is there, and slow.
+    /// Whether the connection answers a `PING`, or anything else, within [`PROBE`].
     async fn answers(&self, connection: &mut Bounded) -> bool {
-        let (before, around) = (self.replies.load(Ordering::Relaxed), self.replies_of_all());
+        let before = self.replies.load(Ordering::Relaxed);
         let ping = cmd("PING");
-        let mut answer = pin!(connection.connection.send_packed_command(&ping));
-        for _ in 0..2 {
-            let answer = within_waking(PROBE, answer.as_mut()).await;
-            if answer.is_some() || self.replies.load(Ordering::Relaxed) != before {
-                self.replies.fetch_add(1, Ordering::Relaxed);
-                // An error is that of the connection.
-                return answer.is_none_or(|answer| answer.is_ok());
-            }
-            if self.replies_of_all() == around {
-                return false;
-            }
+        let answer = pin!(connection.connection.send_packed_command(&ping));
+        match within_waking(PROBE, answer).await {
+            Some(answer) => answer.is_ok(),
+            None => self.replies.load(Ordering::Relaxed) != before,
         }
-        false
-    }
-
-    fn replies_of_all(&self) -> u64 {
-        let peers = self.peers.get().into_iter().flatten().filter_map(Weak::upgrade);
-        peers.map(|peer| peer.replies.load(Ordering::Relaxed)).sum()
     }
 
     /// Notes that the server said nothing for so long, or could not be connected to. Not while another connection to it

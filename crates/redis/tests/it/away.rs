@@ -176,7 +176,7 @@ async fn a_server_that_is_slow_and_answers_is_never_away() {
     let server = RedisServer::start().await;
     let proxy = FaultProxy::start(server.address());
     let client = open(&format!("{}?timeout=2s", proxy.url(&server.url()))).await.unwrap();
-    proxy.delay(Direction::ToClient, Duration::from_millis(700));
+    proxy.delay(Direction::ToClient, Duration::from_millis(400));
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_millis(2500) {
         get(&client, "k").await.unwrap();
