@@ -6,6 +6,7 @@
 mod cache;
 mod filestore;
 mod harness;
+mod local_files;
 mod polls;
 mod search;
 mod session;
@@ -74,6 +75,7 @@ async fn run(arguments: &Arguments) -> Result<bool, Box<dyn std::error::Error>> 
         session::run(&mut harness).await?;
     }
     if wants("filestore") {
+        local_files::run(&mut harness).await?;
         filestore::run(&mut harness).await?;
     }
     if wants("search") {

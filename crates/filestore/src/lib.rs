@@ -102,8 +102,8 @@ pub use meta::{Deleted, ETag, Entry, Meta, Stored};
 #[cfg(feature = "s3")]
 pub use object::{ObjectConfig, ObjectFileStore, Probe, S3Config};
 pub use options::{
-    ByteRange, Condition, CopyOptions, DeleteOptions, Depth, GetOptions, HeadOptions, ListOptions, Page, PageToken,
-    PutOptions, Start,
+    BeyondEnd, ByteRange, Condition, CopyOptions, DeleteOptions, Depth, GetOptions, HeadOptions, ListOptions, Page,
+    PageToken, PutOptions, Start,
 };
 
 /// Where the stores keep their own things, beside the namespaces.

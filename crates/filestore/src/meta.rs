@@ -15,12 +15,18 @@ use crate::{Digest, FileKey};
 pub struct ETag(Arc<str>);
 
 impl ETag {
+    /// The etag of one put: in quotes, as HTTP writes it and S3 gives it out.
+    pub(crate) fn of_put(nonce: &[u8; 16]) -> Self {
+        Self(format!("\"{}\"", crate::digest::hex(nonce)).into())
+    }
+
     /// An etag that a store gave out before.
     pub fn new(text: impl Into<Arc<str>>) -> Self {
         Self(text.into())
     }
 
-    /// The etag's text.
+    /// The etag's text. In memory, on a disk and on S3 it is what HTTP's header `ETag` has, quotes included; a store that
+    /// is brought along may write it otherwise.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

@@ -338,7 +338,8 @@ impl ByteRange {
     /// The bytes of a file of this length that the range means.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`](statehouse_core::ErrorKind::InvalidInput) if there are none.
+    /// [`ErrorKind::InvalidInput`](statehouse_core::ErrorKind::InvalidInput) if there are none, with [`BeyondEnd`] if
+    /// that is because of the file's length.
     pub fn within(self, len: u64) -> Result<Range<u64>> {
         self.check()?;
         let range = match self {
@@ -347,11 +348,53 @@ impl ByteRange {
             Self::Last(bytes) => len.saturating_sub(bytes)..len,
         };
         if range.start >= range.end {
-            return Err(Error::invalid_input("the range begins behind the file's last byte"));
+            return Err(
+                Error::invalid_input("the range begins behind the file's last byte").with_source(BeyondEnd { len })
+            );
         }
         Ok(range)
     }
 }
+
+/// What stands behind the error of a read whose range is a good one but begins behind the file's last byte.
+///
+/// So an HTTP server can tell 416 from 400:
+///
+/// ```
+/// use statehouse_filestore::{BeyondEnd, ByteRange};
+///
+/// let error = ByteRange::from(10..20).within(10).unwrap_err();
+/// let beyond = BeyondEnd::of(&error).expect("a good range");
+/// assert_eq!(format!("Content-Range: bytes */{}", beyond.file_len()), "Content-Range: bytes */10");
+/// let error = ByteRange::from(5..5).within(10).unwrap_err();
+/// assert_eq!(BeyondEnd::of(&error), None);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BeyondEnd {
+    len: u64,
+}
+
+impl BeyondEnd {
+    /// What stands behind this error, if it is that.
+    #[must_use]
+    pub fn of(error: &Error) -> Option<Self> {
+        std::error::Error::source(error).and_then(|source| source.downcast_ref()).copied()
+    }
+
+    /// The file's length in bytes.
+    #[must_use]
+    pub const fn file_len(self) -> u64 {
+        self.len
+    }
+}
+
+impl std::fmt::Display for BeyondEnd {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the file has {} bytes", self.len)
+    }
+}
+
+impl std::error::Error for BeyondEnd {}
 
 macro_rules! byte_range_from {
     ($($range:ty),*) => {$(

@@ -59,6 +59,7 @@ macro_rules! conformance_suite {
             a_conditional_copy_needs_its_target_as_expected [CREATE_IF_ABSENT, REPLACE_IF_MATCH],
             reading_a_missing_file_is_not_found [],
             ranges_are_cut_to_the_file [],
+            a_range_behind_the_end_is_told_from_a_bad_one [],
             a_read_needs_the_etag_it_asks_for [],
             readers_see_the_old_file_or_the_new_one [],
             an_etag_changes_with_the_content [],

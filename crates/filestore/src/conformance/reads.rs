@@ -5,7 +5,7 @@ use futures_util::StreamExt;
 use statehouse_core::{ErrorKind, Result};
 
 use super::{kind, noise};
-use crate::{ByteRange, ETag, Files};
+use crate::{BeyondEnd, ByteRange, ETag, Files};
 
 /// Also below a file's name, and where a longer name exists.
 pub async fn reading_a_missing_file_is_not_found(files: Files) -> Result<()> {
@@ -47,6 +47,25 @@ pub async fn ranges_are_cut_to_the_file(files: Files) -> Result<()> {
             read.extend_from_slice(&piece?);
         }
         assert_eq!(read, content[1..], "{len}");
+    }
+    Ok(())
+}
+
+/// With the file's length, as an answer 416 has it; also of an empty file, of which every range is behind the end.
+pub async fn a_range_behind_the_end_is_told_from_a_bad_one(files: Files) -> Result<()> {
+    for len in [0_u64, 10, 3_000_000] {
+        files.put("a", noise(usize::try_from(len).expect("small"), 1)).await?;
+        let ranges: [ByteRange; 4] =
+            [(len..).into(), (len..len + 1).into(), (len + 5..).into(), (len..=u64::MAX).into()];
+        for range in ranges {
+            let error = files.get("a").range(range).await.expect_err("a range without a byte");
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{range:?} of {len}: {error:?}");
+            assert_eq!(BeyondEnd::of(&error).map(BeyondEnd::file_len), Some(len), "{range:?} of {len}: {error:?}");
+        }
+        for range in [ByteRange::from(3..3), ByteRange::last(0)] {
+            let error = files.get("a").range(range).await.expect_err("an empty range");
+            assert_eq!((error.kind(), BeyondEnd::of(&error)), (ErrorKind::InvalidInput, None), "{range:?} of {len}");
+        }
     }
     Ok(())
 }

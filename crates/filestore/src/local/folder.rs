@@ -1,11 +1,13 @@
 //! Reading one directory: its names in the order of the keys, and no more of them at a time than fit into a window.
 //!
 //! A directory has its names in no order and cannot be asked for those behind a certain one, so a listing that reads it
-//! anew for each page takes time that grows with the square of its size. It is read into a window that grows from
-//! reading to reading and is handed on from page to page, see [`super::walk`].
+//! anew for each page takes time that grows with the square of its size. It is read into a window, a small
+//! one for the first page and then a large one, that is handed on from page to page, see [`super::walk`].
+
+use std::ffi::CStr;
 
 use rustix::fd::OwnedFd;
-use rustix::fs::{AtFlags, Dir, DirEntry, FileType};
+use rustix::fs::{AtFlags, FileType};
 use rustix::io::Errno;
 use statehouse_core::Result;
 
@@ -82,7 +84,7 @@ impl Folder {
     /// Reads the next window, larger than the last; none if that was all.
     pub(super) fn read_on(&mut self, root: &Root, page: &Collector<'_>) -> Result<Option<u64>> {
         let Some(behind) = self.cut.take() else { return Ok(None) };
-        self.window = (self.window * 16).min(MAX_WINDOW);
+        self.window = MAX_WINDOW;
         self.read(root, Some(behind), page).map(Some)
     }
 
@@ -122,17 +124,15 @@ impl Reading<'_> {
             Err(error) => return Err(map_error(error)),
         };
         let (mut continued, start) = (Vec::new(), self.key.len());
-        for entry in Dir::read_from(&directory).map_err(map_error)? {
-            let entry = entry.map_err(map_error)?;
-            let name = entry.file_name().to_bytes();
-            match self.look_at(&directory, &entry, begun) {
-                Some(Thing::Continued) => continued.push(String::from_utf8_lossy(name).into_owned()),
+        each_name(&directory, |name, kind| {
+            match self.look_at(&directory, name, kind, begun) {
+                Some(Thing::Continued) => continued.push(name.to_string_lossy().into_owned()),
                 Some(Thing::Adds(adds)) => self.folder.take(adds),
                 Some(Thing::Foreign) => self.skipped += 1,
                 None => {}
             }
             self.key.truncate(start);
-        }
+        })?;
         // The first directory is closed by now: however long the names, one is open at a time.
         drop(directory);
         continued.into_iter().try_for_each(|name| self.go_on(path, begun, &name))
@@ -162,8 +162,8 @@ impl Reading<'_> {
     }
 
     /// Leaves the thing's key in `self.key`.
-    fn look_at(&mut self, directory: &OwnedFd, entry: &DirEntry, begun: &str) -> Option<Thing> {
-        let name = entry.file_name().to_bytes();
+    fn look_at(&mut self, directory: &OwnedFd, file_name: &CStr, kind: FileType, begun: &str) -> Option<Thing> {
+        let name = file_name.to_bytes();
         if name.starts_with(b".") {
             let own = matches!(name, b"." | b"..") || name.starts_with(crate::RESERVED.as_bytes());
             if own && self.root.access() == Access::Write {
@@ -175,7 +175,7 @@ impl Reading<'_> {
             (last, stem) if char::from(*last) == DIRECTORY || char::from(*last) == CONTINUED => (stem, Some(*last)),
             _ => (name, None),
         };
-        let kind = kind(directory, entry);
+        let kind = known_kind(directory, file_name, kind);
         let expected = if ending.is_some() { FileType::Directory } else { FileType::RegularFile };
         if kind != expected || !name::read(stem, &mut self.key) {
             return (!matches!(kind, FileType::Unknown)).then_some(Thing::Foreign);
@@ -220,10 +220,31 @@ enum Thing {
 }
 
 /// Some file systems do not say in the directory what is what. `Unknown` is what is gone.
-fn kind(directory: &OwnedFd, entry: &DirEntry) -> FileType {
-    match entry.file_type() {
-        FileType::Unknown => rustix::fs::statat(directory, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)
+fn known_kind(directory: &OwnedFd, name: &CStr, kind: FileType) -> FileType {
+    match kind {
+        FileType::Unknown => rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)
             .map_or(FileType::Unknown, |stat| FileType::from_raw_mode(stat.st_mode)),
         kind => kind,
     }
+}
+
+/// Looks at everything in a directory that was opened just now.
+#[cfg(target_os = "linux")]
+fn each_name(directory: &OwnedFd, mut look: impl FnMut(&CStr, FileType)) -> Result<()> {
+    let mut buffer = Vec::with_capacity(64 << 10);
+    let mut entries = rustix::fs::RawDir::new(directory, buffer.spare_capacity_mut());
+    while let Some(entry) = entries.next() {
+        let entry = entry.map_err(map_error)?;
+        look(entry.file_name(), entry.file_type());
+    }
+    Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn each_name(directory: &OwnedFd, mut look: impl FnMut(&CStr, FileType)) -> Result<()> {
+    for entry in rustix::fs::Dir::read_from(directory).map_err(map_error)? {
+        let entry = entry.map_err(map_error)?;
+        look(entry.file_name(), entry.file_type());
+    }
+    Ok(())
 }

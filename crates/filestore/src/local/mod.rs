@@ -99,16 +99,19 @@ impl LocalFileStore {
     async fn put(&self, key: &FileKey, body: Body, options: PutOptions) -> Result<Stored> {
         options.check()?;
         let intake = Intake::new(&options, body.len())?;
-        let stream = match body.into_bytes() {
-            Ok(bytes) if bytes.len() as u64 <= PIECE => {
-                return self.run(key, move |disk, key, name| disk.put(key, name, &bytes, options)).await;
-            }
-            Ok(bytes) => stream::pieces_of(bytes),
-            Err(stream) => stream,
-        };
+        let body = body.into_bytes();
+        if let Ok(bytes) = &body
+            && bytes.len() as u64 <= PIECE
+        {
+            let bytes = bytes.clone();
+            return self.run(key, move |disk, key, name| disk.put(key, name, &bytes, options)).await;
+        }
         let condition = options.condition.clone();
         let staged = self.run(key, move |disk, _, name| disk.create(name, &condition)).await?;
-        let (staged, intake) = stream::write_all(stream, staged, intake).await?;
+        let (staged, intake) = match body {
+            Ok(bytes) => stream::write_bytes(bytes, staged, intake, self.disk.durability).await?,
+            Err(stream) => stream::write_all(stream, staged, intake).await?,
+        };
         self.run(key, move |disk, key, name| disk.finish(staged, key, name, intake, options)).await
     }
 

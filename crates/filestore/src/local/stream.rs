@@ -13,6 +13,8 @@ use statehouse_core::Result;
 
 use super::blocking;
 use super::client::{PIECE, read_at};
+use super::config::Durability;
+use super::error::map_error;
 use super::stage::Staged;
 use super::write::write_pieces;
 use crate::digest::{Intake, corrupt};
@@ -26,10 +28,24 @@ const LARGE: usize = 64 << 10;
 /// How many pieces of a read are under way at a time.
 const AHEAD: usize = 2;
 
-/// A body in pieces that need no copy.
-pub(super) fn pieces_of(bytes: Bytes) -> BoxStream<'static, Result<Bytes>> {
-    let pieces = (0..bytes.len()).step_by(BATCH).map(move |at| Ok(bytes.slice(at..bytes.len().min(at + BATCH))));
-    futures_util::stream::iter(pieces).boxed()
+/// Writes a body that is in memory, and hashes it meanwhile. It is also synced here if it will be, so that the disk does
+/// not wait for the hash.
+pub(super) async fn write_bytes(
+    bytes: Bytes,
+    mut staged: Staged,
+    mut intake: Intake,
+    durability: Durability,
+) -> Result<(Staged, Intake)> {
+    let hashed = bytes.clone();
+    let write = blocking(move || {
+        write_pieces(&mut staged, &[bytes])?;
+        if durability == Durability::Synced {
+            staged.file.sync_data().map_err(map_error)?;
+        }
+        Ok(staged)
+    });
+    let hash = blocking(move || intake.update(&hashed).map(|()| intake));
+    try_join(write, hash).await
 }
 
 /// Writes all of a stream, and hashes it.
@@ -104,4 +120,29 @@ pub(super) fn read(file: File, range: Range<u64>, crc: Option<u32>) -> BoxStream
         Ok(Some((bytes, (pieces, whole))))
     })
     .boxed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each piece of a body has a cost of its own in memory, and each write one of the system.
+    #[tokio::test]
+    async fn small_pieces_are_gathered_and_large_ones_are_not_copied() {
+        let bytes = Bytes::from_iter((0..=250_u8).cycle().take(BATCH + 7));
+        let single = bytes.clone();
+        let pieces = (0..bytes.len()).map(move |at| Ok(single.slice(at..=at)));
+        let mut stream = futures_util::stream::iter(pieces).boxed();
+        let (pieces, ended) = gather(&mut stream).await.unwrap();
+        assert_eq!((&pieces.concat()[..], ended), (&bytes[..BATCH], false));
+        assert!(pieces.len() <= 2, "{} pieces", pieces.len());
+        let (pieces, ended) = gather(&mut stream).await.unwrap();
+        assert_eq!((&pieces.concat()[..], ended), (&bytes[BATCH..], true));
+        let large = bytes.slice(..LARGE);
+        let given = [large.slice(..5), large.clone(), large.slice(9..20), large.slice(40..50)];
+        let mut stream = futures_util::stream::iter(given.clone().map(Ok)).boxed();
+        let (pieces, ended) = gather(&mut stream).await.unwrap();
+        assert_eq!((pieces.concat(), ended), (given.concat(), true));
+        assert!(pieces.iter().any(|piece| piece.as_ptr() == large.as_ptr() && piece.len() == LARGE));
+    }
 }

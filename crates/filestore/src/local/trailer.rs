@@ -29,7 +29,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use statehouse_core::{Codec, Error, ErrorKind, Result, Timestamp};
 
-use crate::digest::{corrupt, hex};
+use crate::digest::corrupt;
 use crate::{Digest, ETag, FileKey, Meta};
 
 const MAGIC: &[u8; 8] = b"SHfile\r\n";
@@ -101,7 +101,7 @@ impl Trailer {
     }
 
     pub(super) fn etag(&self) -> ETag {
-        ETag::new(hex(&self.etag))
+        ETag::of_put(&self.etag)
     }
 
     pub(super) fn into_meta(self, key: &FileKey, modified: Timestamp) -> Meta {
@@ -133,6 +133,7 @@ fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::digest::hex;
 
     fn trailer() -> Trailer {
         let user = BTreeMap::from([("patient".to_owned(), "Zoë".to_owned())]);
@@ -156,6 +157,11 @@ mod tests {
             Decoded::Longer(len) => assert_eq!(len, file.len() as u64 - 3),
             Decoded::Trailer(_) => panic!("the description was not given"),
         }
+    }
+
+    #[test]
+    fn an_etag_is_written_as_http_writes_it() {
+        assert_eq!(trailer().etag().as_str(), "\"07070707070707070707070707070707\"");
     }
 
     #[test]

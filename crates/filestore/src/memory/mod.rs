@@ -14,7 +14,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt;
 use statehouse_core::{Capabilities, Clock, Error, ErrorKind, Health, Result, SystemClock};
 
-use crate::digest::{Intake, hex, nonce};
+use crate::digest::{Intake, nonce};
 use crate::listing::Collector;
 use crate::{
     Body, Condition, CopyOptions, DeleteOptions, Deleted, ETag, Entry, FileKey, FileStore, GetOptions, HeadOptions,
@@ -77,13 +77,13 @@ impl MemoryFileStore {
         let mut intake = Intake::new(&options, body.len())?;
         let content = match body.into_bytes() {
             Ok(bytes) => {
-                intake.update(&bytes)?;
+                intake = taken(intake, &bytes).await?;
                 bytes
             }
             Err(mut stream) => {
                 let mut all = BytesMut::new();
                 while let Some(piece) = stream.try_next().await? {
-                    intake.update(&piece)?;
+                    intake = taken(intake, &piece).await?;
                     all.extend_from_slice(&piece);
                 }
                 all.freeze()
@@ -145,8 +145,21 @@ impl MemoryFileStore {
     }
 }
 
+/// Hashes a piece; a long one not on the thread that other tasks wait for.
+async fn taken(mut intake: Intake, piece: &Bytes) -> Result<Intake> {
+    const LONG: usize = 256 << 10;
+    let runtime = tokio::runtime::Handle::try_current().ok().filter(|_| piece.len() >= LONG);
+    let Some(runtime) = runtime else {
+        intake.update(piece)?;
+        return Ok(intake);
+    };
+    let piece = piece.clone();
+    let hashed = runtime.spawn_blocking(move || intake.update(&piece).map(|()| intake)).await;
+    hashed.map_err(|source| Error::new(ErrorKind::Unavailable, "the runtime is shutting down").with_source(source))?
+}
+
 fn new_etag() -> Result<ETag> {
-    Ok(ETag::new(hex(&nonce()?)))
+    Ok(ETag::of_put(&nonce()?))
 }
 
 fn changed() -> Error {

@@ -16,3 +16,14 @@ async fn times_come_from_the_clock() {
     store.put_with(&key, "x".into(), PutOptions::default()).await.unwrap();
     assert_eq!(store.head_with(&key, HeadOptions::default()).await.unwrap().modified, clock.now());
 }
+
+#[test]
+fn it_needs_no_runtime() {
+    let store = MemoryFileStore::new();
+    let (key, content) = (FileKey::new("a").unwrap(), vec![7; 1 << 20]);
+    let put = store.put_with(&key, content.clone().into(), PutOptions::default());
+    let stored = futures_util::FutureExt::now_or_never(put).unwrap().unwrap();
+    assert_eq!(stored.sha256, Some(crate::Digest::of(&content)));
+    let etag = stored.etag.as_str();
+    assert!(etag.len() == 34 && etag.starts_with('"') && etag.ends_with('"'), "as HTTP writes it: {etag}");
+}

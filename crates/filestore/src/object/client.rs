@@ -306,8 +306,8 @@ impl Remote {
             ..Default::default()
         };
         let found = match (self.plain(Answer::Content, self.store.get_opts(&path, request)).await, range) {
-            // A store that is brought along has no kind of its own for a range behind the end.
-            (Err(error), Some(range)) if error.kind() == ErrorKind::Unexpected => {
+            // A store that is brought along has no kind of its own for a range behind the end; S3 does not say the length.
+            (Err(error), Some(range)) if matches!(error.kind(), ErrorKind::Unexpected | ErrorKind::InvalidInput) => {
                 range.within(Box::pin(self.peek(key)).await?.0.len)?;
                 return Err(error);
             }

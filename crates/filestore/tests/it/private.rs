@@ -90,3 +90,80 @@ async fn a_directory_that_every_user_can_write_is_refused_by_name() {
     let own = std::fs::metadata(directory.path().join(".statehouse")).unwrap();
     assert_eq!((own.mode() & 0o777, own.uid()), (0o700, std::fs::metadata(directory.path()).unwrap().uid()));
 }
+
+const DIRECTORY: &str = "STATEHOUSE_TEST_UNPRIVILEGED_DIRECTORY";
+
+/// The user that a test of root becomes.
+const NOBODY: u32 = 65534;
+
+fn mode(path: impl AsRef<Path>, mode: u32) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// Not a test of its own: runs as a user that cannot read everything, which the other test sees to.
+#[tokio::test]
+async fn the_process_without_privileges() {
+    let Ok(directory) = std::env::var(DIRECTORY) else { return };
+    let store = LocalFileStore::open(&directory).await.unwrap();
+    let files = Files::new(Arc::new(store), Namespace::new("n").unwrap());
+    for name in ["a", "closed/b", "closed/c/d", "e/f", "e/g"] {
+        files.put(name, "x").await.unwrap();
+    }
+    let (folder, file) = (format!("{directory}/n+/closed+"), format!("{directory}/n+/e+/f"));
+    mode(&folder, 0o000);
+    mode(&file, 0o000);
+    let page = files.list("").await.unwrap();
+    let names: Vec<_> = page.entries.iter().map(|entry| files.name(&entry.key).unwrap()).collect();
+    assert_eq!((names, page.skipped), (vec!["a", "e/g"], 2));
+    // Asked for by its name it is told apart from what is absent.
+    assert_eq!(files.list("closed/").await.unwrap_err().kind(), ErrorKind::PermissionDenied);
+    for name in ["closed/b", "e/f"] {
+        assert_eq!(files.get(name).await.unwrap_err().kind(), ErrorKind::PermissionDenied, "{name}");
+    }
+    mode(&folder, 0o700);
+    mode(&file, 0o600);
+    assert_eq!(files.list("").await.unwrap().entries.len(), 5);
+    use std::io::Write;
+    writeln!(std::io::stdout(), "all was looked at").unwrap();
+}
+
+/// A command as a user without privileges: this one, or if that is root, nobody.
+fn unprivileged(root: bool, program: &Path) -> Command {
+    // Opened before, because the other user may not get to where the program is.
+    let become_nobody = format!("exec setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups /proc/self/fd/9 \"$@\"");
+    let mut command = Command::new("sh");
+    let script = if root { become_nobody } else { "exec /proc/self/fd/9 \"$@\"".to_owned() };
+    command.args(["-c", &format!("exec 9<\"$0\"; {script}")]).arg(program);
+    command
+}
+
+#[tokio::test]
+async fn what_may_not_be_read_is_skipped_and_another_user_gets_at_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = std::fs::metadata(directory.path()).unwrap().uid() == 0;
+    let theirs = directory.path().join("theirs");
+    std::fs::create_dir(&theirs).unwrap();
+    if root {
+        mode(directory.path(), 0o755);
+        std::os::unix::fs::chown(&theirs, Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+    let output = unprivileged(root, &std::env::current_exe().unwrap())
+        .args(["--exact", "private::the_process_without_privileges", "--nocapture"])
+        .env(DIRECTORY, &theirs)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && text.contains("all was looked at"), "{text}");
+    let ours = directory.path().join("ours");
+    let files = Files::new(Arc::new(LocalFileStore::open(&ours).await.unwrap()), Namespace::new("n").unwrap());
+    files.put("a", "secret").await.unwrap();
+    mode(&ours, 0o755);
+    for path in ["n+/a", ".statehouse/format", ".statehouse/stage/lock"] {
+        // Even where the directories above are open to all.
+        for above in Path::new(path).ancestors().skip(1) {
+            mode(ours.join(above), 0o755);
+        }
+        let read = unprivileged(root, Path::new("/bin/cat")).arg(ours.join(path)).output().unwrap();
+        assert_eq!(read.status.success(), !root, "{path}: {}", String::from_utf8_lossy(&read.stdout));
+    }
+}

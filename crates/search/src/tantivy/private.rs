@@ -138,7 +138,7 @@ mod tests {
             assert!(made.len() > 6, "{made:?}");
             for path in made {
                 let metadata = fs::metadata(&path).unwrap();
-                let expected = if metadata.is_dir() { 0o700 } else { FILE };
+                let expected = if metadata.is_dir() { 0o700 } else { 0o600 };
                 assert_eq!(metadata.mode() & 0o777, expected, "{}", path.display());
             }
         }
