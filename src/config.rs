@@ -21,6 +21,71 @@ use crate::service_links::is_service_link;
 /// `STATEHOUSE_CACHE_PASSWORD_FILE` (a file that holds it) and `STATEHOUSE_CACHE_URL_FILE` (a file that holds the whole
 /// URL) do the same for each service.
 ///
+/// # Parameters
+/// Each backend takes parameters behind `?`, in any order; one that is not known is refused, naming those that are.
+/// Times are written `250ms`, `5s`, `2m`, sizes `64KiB`, `8MiB`, `1GiB`, and anything else is percent-encoded where a URL
+/// needs it.
+///
+/// | URL of the cache | default | |
+/// | --- | --- | --- |
+/// | `memory:` | | |
+/// | `capacity` | `64MiB` | bytes of each cache |
+/// | `max_entries` | | entries of each cache, in place of bytes |
+///
+/// | `redis://user:password@host:port/database` and its siblings | default | |
+/// | --- | --- | --- |
+/// | `timeout` | `1s` | for the first answer to one try of an operation |
+/// | `deadline` | `3s` | for an operation with all its retries |
+/// | `connect_timeout` | `1s` | for a connection, TLS and password included |
+/// | `connections` | `2` | shared by all operations, to each server |
+/// | `ca` | the system's | PEM file of the certificates to trust (`rediss:`) |
+///
+/// The siblings are `redis+sentinel://host:port,host:port/master-name/database`, `redis+cluster://host:port,host:port`, and
+/// all three with `rediss`.
+///
+/// | URL of the sessions | default | |
+/// | --- | --- | --- |
+/// | `memory:`, `file:///dir` | | |
+/// | `capacity` | `100000`, `500000` | sessions at once |
+/// | `max_bytes` | `256MiB`, `2GiB` | what they may take up |
+///
+/// | URL of the files | default | |
+/// | --- | --- | --- |
+/// | `file:///dir` | | |
+/// | `durability` | `synced` | `synced`, or `relaxed` for what may be lost in a crash of the machine |
+/// | `permissions` | `private` | `private`, or `group` for a shared group |
+/// | `access` | `write` | `write`, or `read` for a folder that is only read |
+/// | `s3://key:secret@bucket/prefix` | | |
+/// | `endpoint`, `region` | AWS, by its environment | which server |
+/// | `allow_http` | `false` | whether clear text is accepted |
+/// | `addressing` | `path` | `path` or `virtual-hosted` |
+/// | `session_token` | | of temporary keys |
+/// | `proxy` | none | all requests go through it; that of the environment is not used |
+/// | `connect_timeout` | `5s` | for a connection |
+/// | `timeout` | `10s` | for a silent server |
+/// | `body_timeout` | `5m` | for a silent source of an upload |
+/// | `read_limit` | none | for a download in all, its reader's pauses included |
+/// | `retries` | `4` | of one request |
+/// | `part_size` | `8MiB` | of an upload in parts |
+/// | `upload_memory` | `256MiB` | of all uploads together |
+/// | `probe` | `open` | `open` tries out what the server can do, `never` does not |
+/// | `require` | | capabilities without which opening fails, with commas |
+///
+/// | URL of the search | default | |
+/// | --- | --- | --- |
+/// | `memory:`, `tantivy:///dir` | | |
+/// | `threads` | `1` | that write |
+/// | `memory` | `64MiB` | for what is not committed yet |
+/// | `commit_interval` | `1s` | until a queued write is committed |
+/// | `delete_retention` | `1m` | for which the version of a delete is remembered |
+/// | `opensearch+https://user:password@host:port/prefix` | | |
+/// | `timeout` | `10s` | for one try of a request |
+/// | `deadline` | `30s` | for a request with all its retries |
+/// | `connect_timeout` | `1s` | for a connection |
+/// | `shards`, `replicas` | `1`, `1` | of an index that is made |
+/// | `delete_trace` | `1h` | for which the version of a delete is remembered |
+/// | `ca` | the system's | PEM file of the certificates to trust |
+///
 /// The same in a file, with [serde](https://serde.rs):
 ///
 /// ```

@@ -69,10 +69,32 @@ fn start() -> Result {
         stop()?;
         launch()?;
     }
-    for (name, url) in running() {
+    let running = running();
+    for (name, url) in &running {
         println!("export {name}='{url}'");
     }
+    println!("\n# The same, as an application takes them:");
+    for (name, url) in running.iter().filter_map(|(name, url)| setting(name, url)) {
+        println!("# export {name}='{url}'");
+    }
     Ok(())
+}
+
+/// The setting of an application for a server of the tests.
+fn setting(name: &str, url: &str) -> Option<(&'static str, String)> {
+    match name {
+        "STATEHOUSE_TEST_REDIS_URL" => Some(("STATEHOUSE_CACHE_URL", url.to_owned())),
+        "STATEHOUSE_TEST_REDIS_SENTINEL_URL" => Some(("STATEHOUSE_SESSIONS_URL", url.to_owned())),
+        "STATEHOUSE_TEST_S3_URL" => {
+            let (keys, place) = url.strip_prefix("http://")?.split_once('@')?;
+            let (host, rest) = place.split_once('/')?;
+            let (bucket, parameters) = rest.split_once('?')?;
+            let url = format!("s3://{keys}@{bucket}?endpoint=http://{host}&{parameters}&allow_http=true");
+            Some(("STATEHOUSE_FILES_URL", url))
+        }
+        "STATEHOUSE_TEST_OPENSEARCH_URL" => Some(("STATEHOUSE_SEARCH_URL", format!("opensearch+{url}"))),
+        _ => None,
+    }
 }
 
 /// Starts a process that holds the servers until the state file is gone.
@@ -147,5 +169,21 @@ fn status() {
     }
     for (name, url) in running {
         println!("{name}='{url}' {}", if answers(&url) { "answers" } else { "does not answer" });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_printed_for_applications_has_their_form() {
+        let of = |name: &str, url: &str| setting(name, url).map(|(_, url)| url);
+        let s3 = of("STATEHOUSE_TEST_S3_URL", "http://key:secret@127.0.0.1:9000/bucket?region=us-east-1");
+        let expected = "s3://key:secret@bucket?endpoint=http://127.0.0.1:9000&region=us-east-1&allow_http=true";
+        assert_eq!(s3.as_deref(), Some(expected));
+        let search = of("STATEHOUSE_TEST_OPENSEARCH_URL", "http://127.0.0.1:9200");
+        assert_eq!(search.as_deref(), Some("opensearch+http://127.0.0.1:9200"));
+        assert_eq!(of("STATEHOUSE_TEST_POSTGRES_URL", "postgres://h"), None);
     }
 }
