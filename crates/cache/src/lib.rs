@@ -48,7 +48,7 @@
 //! not survive their codec before that; it is on in debug builds.
 //!
 //! # Features
-//! - `redis`: `RedisCache`, for Redis 7 and Valkey, single, Sentinel and Cluster. Brings in `redis` and `deadpool-redis`.
+//! - `redis`: `RedisCache`, for Redis 6.2 or newer and Valkey, single, Sentinel and Cluster. Brings in `redis` and `deadpool-redis`.
 //! - `redis-tls`: `rediss:` URLs, with rustls on ring.
 //! - `json`, `messagepack`, `bincode`: codecs besides postcard.
 //! - `conformance`: the suite that every backend passes.

@@ -10,6 +10,7 @@ mod error;
 mod id;
 mod metrics;
 mod outages;
+mod private;
 mod server;
 mod settings;
 mod sweep;
@@ -95,7 +96,7 @@ async fn run(settings: Settings) -> Result<(), Failure> {
 }
 
 fn make_folder(data: &Path) -> Result<(), Failure> {
-    std::fs::create_dir_all(data).map_err(|error| format!("cannot make the folder {}: {error}", data.display()))?;
+    private::make_folder(data).map_err(|error| format!("cannot make the folder {}: {error}", data.display()))?;
     tracing::info!(folder = %std::path::absolute(data)?.display(), "what this clinic keeps itself is in this folder");
     Ok(())
 }

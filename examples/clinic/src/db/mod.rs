@@ -61,6 +61,9 @@ impl Database {
     pub(crate) async fn open(url: &str) -> sqlx::Result<Self> {
         sqlx::any::install_default_drivers();
         let engine = Engine::of(url);
+        if engine == Engine::Sqlite {
+            crate::private::make_database(url)?;
+        }
         let pool = AnyPoolOptions::new()
             .max_connections(8)
             .acquire_timeout(Duration::from_secs(3))

@@ -199,3 +199,18 @@ async fn who_is_dismissed_cannot_log_in() {
     assert_eq!(database.staff(grace.id).await.unwrap(), None);
     assert_eq!(database.log_in("grace", "statehouse").await.unwrap(), None);
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn the_database_is_for_its_own_user() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = Folder::new();
+    let database = Database::open(&folder.url()).await.unwrap();
+    let files: Vec<_> = std::fs::read_dir(&folder.0).unwrap().map(Result::unwrap).collect();
+    assert!(files.len() >= 2, "the database and what SQLite keeps beside it: {files:?}");
+    for file in files {
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{}", file.path().display());
+    }
+    drop(database);
+    Database::open(&folder.url()).await.unwrap();
+}
