@@ -38,6 +38,7 @@ use crate::service_links::is_service_link;
 /// | `deadline` | `3s` | for an operation with all its retries |
 /// | `connect_timeout` | `1s` | for a connection, TLS and password included |
 /// | `connections` | `2` | shared by all operations, to each server |
+/// | `max_answer` | `512MiB` | the most that a server may answer at once |
 /// | `ca` | the system's | PEM file of the certificates to trust (`rediss:`) |
 ///
 /// The siblings are `redis+sentinel://host:port,host:port/master-name/database`, `redis+cluster://host:port,host:port`, and
@@ -83,6 +84,8 @@ use crate::service_links::is_service_link;
 /// | `deadline` | `30s` | for a request with all its retries |
 /// | `connect_timeout` | `1s` | for a connection |
 /// | `shards`, `replicas` | `1`, `1` | of an index that is made |
+/// | `max_answer` | `64MiB` | the most that a server may answer at once |
+/// | `proxy` | none | all requests go through it; that of the environment is not used |
 /// | `delete_trace` | `1h` | for which the version of a delete is remembered |
 /// | `ca` | the system's | PEM file of the certificates to trust |
 ///
