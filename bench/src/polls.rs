@@ -46,11 +46,11 @@ pub(crate) async fn run(harness: &mut Harness) -> Outcome {
         .field(Field::i64("rank").sortable())
         .build()?;
     let small = TantivyConfig::memory().open(schema.clone()).await?;
-    small.bulk(rows().collect::<Result<_, _>>()?).await?.into_result()?;
+    small.bulk(rows().collect::<Result<_, _>>()?).await?.check()?;
     longest(harness, "longest poll, small documents", &small).await?;
     let large = TantivyConfig::memory().open(schema).await?;
     let giant = Record::new("giant")?.with("title", "a b ".repeat(250_000));
-    large.bulk(rows().chain([Ok(Operation::Upsert(giant))]).collect::<Result<_, _>>()?).await?.into_result()?;
+    large.bulk(rows().chain([Ok(Operation::Upsert(giant))]).collect::<Result<_, _>>()?).await?.check()?;
     longest(harness, "longest poll, one document of 1 MB", &large).await
 }
 

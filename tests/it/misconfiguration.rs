@@ -65,13 +65,14 @@ async fn wrong_parts_of_a_url_name_the_setting() {
 async fn every_parameter_is_in_the_tables_of_the_configuration() {
     let documented = include_str!("../../src/config.rs");
     let redis = ["redis://h?", "rediss://h?", "redis+cluster://h?"];
-    let urls: [(fn(&str) -> Config, Vec<&str>); 4] = [
-        (SERVICES[0].0, [&["memory:?"][..], &redis].concat()),
-        (SERVICES[1].0, [&["memory:?", "file:/nowhere?"][..], &redis].concat()),
-        (SERVICES[2].0, vec!["file:/nowhere?", "s3://bucket?region=r&"]),
-        (SERVICES[3].0, vec!["memory:?", "tantivy:/nowhere?", "opensearch+http://h?", "opensearch+https://h?"]),
+    let urls = [
+        [&["memory:?"][..], &redis].concat(),
+        [&["memory:?", "file:/nowhere?"][..], &redis].concat(),
+        vec!["file:/nowhere?", "s3://bucket?region=r&"],
+        vec!["memory:?", "tantivy:/nowhere?", "opensearch+http://h?", "opensearch+https://h?"],
     ];
-    for (config, url) in urls.iter().flat_map(|(config, urls)| urls.iter().map(move |url| (config, url))) {
+    let urls = SERVICES.iter().zip(&urls);
+    for ((config, ..), url) in urls.flat_map(|(service, urls)| urls.iter().map(move |url| (service, url))) {
         let text = refused(config(&format!("{url}no_such_parameter=1"))).await.to_string();
         let (_, accepted) = text.split_once("accepted: ").unwrap_or_else(|| panic!("{url}: {text}"));
         let accepted = accepted.split(" (setting").next().unwrap_or_default();

@@ -133,7 +133,7 @@ mod tests {
         for number in 0..3 {
             let record = Record::new(format!("{number}")).unwrap().with("title", "x");
             let options = BulkOptions::default().with_refresh(Refresh::Now).with_durability(Durability::Committed);
-            index.bulk_with(vec![Operation::Upsert(record)], options).await.unwrap();
+            index.bulk_with(vec![Operation::Upsert(record)], options).await.unwrap().check().unwrap();
             let made = everything(&above.path().join("data"));
             assert!(made.len() > 6, "{made:?}");
             for path in made {
