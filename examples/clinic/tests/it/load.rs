@@ -12,7 +12,7 @@ use crate::client::{Client, PASSWORD, text, token_in};
 
 /// Codes that the made-up patients do not have.
 const CODES: [&str; 12] =
-    ["J10.1", "A48.1", "B35.3", "H10.9", "K35.80", "L50.9", "M10.9", "N20.0", "R05.9", "S61.0", "T14.90", "Z23"];
+    ["J10.1", "A48.1", "B35.3", "H10.9", "K35.80", "L50.9", "M10.9", "N20.0", "R05.9", "S61.009", "T14.90", "Z23"];
 
 /// What people do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -59,11 +59,12 @@ async fn kill_for_five_seconds(server: &str, servers: &Servers, fleet: &Fleet) -
     let person = Client::new(fleet.replicas()[0].address());
     let page = person.get("/login").await.unwrap().text().await.unwrap();
     person.set_csrf(token_in(&page));
+    let member = Client::logged_in(fleet.replicas()[0].address(), "grace").await;
     let killed = Instant::now();
     match server {
         "redis" => {
             servers.redis.kill();
-            nobody_can_log_in_and_all_else_goes_on(fleet, &person).await;
+            nobody_can_log_in_and_all_else_goes_on(fleet, &person, &member).await;
         }
         "s3" => servers.s3.kill(),
         _ => servers.opensearch.kill(),
@@ -83,11 +84,11 @@ async fn kill_for_five_seconds(server: &str, servers: &Servers, fleet: &Fleet) -
 }
 
 /// While sessions are out of reach.
-async fn nobody_can_log_in_and_all_else_goes_on(fleet: &Fleet, person: &Client) {
+async fn nobody_can_log_in_and_all_else_goes_on(fleet: &Fleet, person: &Client, member: &Client) {
     assert_unavailable(&person.post("/login", &[("login", "ada"), ("password", PASSWORD)]).await.unwrap());
     assert_eq!(person.get("/login").await.unwrap().status(), StatusCode::OK, "asking for the form needs no session");
-    assert_unavailable(&person.get("/api/me").await.unwrap());
-    let page = person.request(Method::GET, "/").header("accept", "text/html").send().await.unwrap();
+    assert_unavailable(&member.get("/api/me").await.unwrap());
+    let page = member.request(Method::GET, "/").header("accept", "text/html").send().await.unwrap();
     assert_unavailable(&page);
     assert!(page.text().await.unwrap().contains("out of reach"), "in words");
     for replica in fleet.replicas() {
