@@ -113,7 +113,9 @@ fn applied(report: statehouse_core::Result<BulkReport>) -> Result<(), ErrorKind>
 fn allowed(fault: Fault, verb: Verb) -> &'static [&'static str] {
     let writes = matches!(verb, Verb::Versioned | Verb::Unversioned);
     match fault {
-        // Nothing can be sent on it, so nothing is in doubt.
+        // Nothing can be sent on a new connection, so nothing is in doubt; one that stood may have taken the request
+        // before its end was noticed.
+        Fault::Cut if writes => &["unavailable", "outcome_unknown"],
         Fault::Cut => &["unavailable"],
         Fault::Slow if verb == Verb::Health => &["ok", "timeout"],
         Fault::Slow => &["ok"],

@@ -204,6 +204,15 @@ async fn a_text_that_is_only_kept_can_be_created() {
     };
     scratch.open(schema()).await.unwrap();
     let again = scratch.open(schema()).await.unwrap();
-    assert!(health_of(&again).await.is_up());
+    let mut health = health_of(&again).await;
+    // On a busy server its shard may still be on its way.
+    for _ in 0..100 {
+        if health.is_up() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        health = health_of(&again).await;
+    }
+    assert!(health.is_up(), "{health:?}");
     scratch.delete().await;
 }
