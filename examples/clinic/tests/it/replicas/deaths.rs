@@ -3,7 +3,7 @@ use std::time::Duration;
 use reqwest::StatusCode;
 
 use super::{assert_kept, fleet, servers, until};
-use crate::load::work;
+use crate::load::{Mishap, Step, work};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_is_killed_under_load_and_nothing_acknowledged_is_lost() {
@@ -21,13 +21,15 @@ async fn a_replica_is_killed_under_load_and_nothing_acknowledged_is_lost() {
     assert_eq!((states[0].failed, states[2].failed), (0, 0), "the others lost nothing: {states:?}");
     assert!(states[1].passed_on > 0, "requests of the killed replica were answered by others: {states:?}");
     assert!(states[1].answered > answered, "it takes part again: {states:?}");
-    let others: Vec<_> = report
-        .mishaps
-        .iter()
-        .filter(|mishap| mishap.status != Some(StatusCode::BAD_GATEWAY) || mishap.step.is_idempotent())
-        .collect();
+    // A hundred people at once may be asked to log in a little later.
+    let waits = |mishap: &&Mishap| {
+        mishap.step == Step::LogIn && mishap.status == Some(StatusCode::SERVICE_UNAVAILABLE) && mishap.retry_after
+    };
+    let failed: Vec<_> = report.mishaps.iter().filter(|mishap| !waits(mishap)).collect();
+    let lost = |mishap: &Mishap| mishap.status == Some(StatusCode::BAD_GATEWAY) && !mishap.step.is_idempotent();
+    let others: Vec<_> = failed.iter().filter(|mishap| !lost(mishap)).collect();
     assert!(others.is_empty(), "only what must not be repeated and was under way there may fail: {others:?}");
-    assert_eq!(report.mishaps.len() as u64, states[1].failed, "{:?}", report.mishaps);
+    assert_eq!(failed.len() as u64, states[1].failed, "{failed:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
