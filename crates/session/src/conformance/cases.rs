@@ -199,7 +199,7 @@ pub async fn a_save_of_a_missing_session_is_gone_and_creates_nothing(backend: im
     assert!(is_absent(&*store, &fixture.key()).await);
 }
 
-/// Through [`Session`](crate::Session), which bases each change on the newer session when another was faster.
+/// Through [`Session`], which bases each change on the newer session when another was faster.
 pub async fn sixteen_parallel_requests_lose_no_attribute(backend: impl Backend) {
     let sessions = Sessions::new(backend.store(), SessionConfig::default());
     for round in 0..ROUNDS {
@@ -445,7 +445,7 @@ pub async fn a_deletion_is_remembered_and_an_expiry_is_not(backend: impl Backend
     assert!(matches!(found, Loaded::Absent), "{found:?}");
 }
 
-/// Through [`Session`](crate::Session): whether the request had read its session before or not. The browser may have
+/// Through [`Session`]: whether the request had read its session before or not. The browser may have
 /// logged in again in the meantime, so that no response of such a request may touch its cookie.
 pub async fn a_request_under_way_when_its_session_is_deleted_begins_no_other(backend: impl Backend) {
     let sessions = Sessions::new(backend.store(), SessionConfig::default());
