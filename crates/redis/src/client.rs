@@ -6,15 +6,15 @@ use std::time::Duration;
 use redis::{Cmd, FromRedisValue, Pipeline, Value, from_redis_value};
 use statehouse_core::policy::{Backoff, BreakerState, RetryBudget};
 use statehouse_core::{Error, ErrorKind, Result};
-use tokio::time::{Instant, sleep};
-use tracing::{Instrument as _, Level};
+use tokio::time::{Instant, sleep, sleep_until};
+use tracing::{Instrument as _, Level, Span};
 
 use crate::config::{RedisConfig, Timing};
 use crate::diagnose::wrong_side_of_tls;
 use crate::error::{is_busy, map_error, may_retry, unexpected_reply};
 use crate::exclusive::Exclusive;
 use crate::node::Node;
-use crate::pending::Failure;
+use crate::pending::{Failure, Sent, timed_out};
 use crate::request::Request;
 use crate::slot::slot_of_command;
 use crate::topology::{Target, Topology};
@@ -55,6 +55,8 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(800);
 #[derive(Clone)]
 pub struct RedisClient {
     pub(crate) inner: Arc<Inner>,
+    /// When all that goes through this handle is to be over, if that was said.
+    until: Option<Instant>,
 }
 
 pub(crate) struct Inner {
@@ -84,7 +86,7 @@ impl RedisClient {
             setting: config.setting.clone(),
             budget: RetryBudget::new(),
         };
-        let client = Self { inner: Arc::new(inner) };
+        let client = Self { inner: Arc::new(inner), until: None };
         match client.start().await {
             Ok(()) => Ok(client),
             Err(error) => Err(client.explain(error, &config).await),
@@ -119,6 +121,13 @@ impl RedisClient {
     /// As [`open`](Self::open).
     pub async fn from_pool(pool: deadpool_redis::Pool) -> Result<Self> {
         Self::open(RedisConfig::pool(pool)).await
+    }
+
+    /// A handle of which every operation ends by `limit` from now: for one call of a service, however many operations it
+    /// takes. It replaces the deadline of the configuration and may be longer; one try takes no longer than it says there.
+    #[must_use]
+    pub fn with_deadline(&self, limit: Duration) -> Self {
+        Self { inner: Arc::clone(&self.inner), until: Some(Instant::now() + limit) }
     }
 
     /// Sends one command.
@@ -174,55 +183,93 @@ impl RedisClient {
         from_redis_value(value).map_err(|_| unexpected_reply(&self.inner.place))
     }
 
-    /// Sends a request with redirections and retries, within the deadline.
-    pub(crate) async fn execute(&self, request: &Request<'_>, idempotence: Idempotence) -> Result<Value> {
-        if !tracing::enabled!(Level::DEBUG) {
-            return self.with_retries(request, idempotence).await;
-        }
-        let span = tracing::debug_span!(
-            "redis.request",
-            otel.kind = "client",
-            db.system.name = "redis",
-            db.operation.name = %request.name(),
-        );
-        // Boxed only where somebody listens: instrumenting moves the whole future.
-        Box::pin(self.with_retries(request, idempotence)).instrument(span).await
+    /// When an operation that begins now is to be over.
+    pub(crate) fn deadline(&self) -> Instant {
+        self.until.unwrap_or_else(|| Instant::now() + self.inner.timing.total)
     }
 
-    async fn with_retries(&self, request: &Request<'_>, idempotence: Idempotence) -> Result<Value> {
-        let begun = Instant::now();
+    /// Whether there is no time to send anything.
+    pub(crate) fn is_over(&self) -> bool {
+        self.until.is_some_and(|until| until <= Instant::now())
+    }
+
+    /// When a try that begins now is to be over.
+    pub(crate) fn end_of_try(&self, deadline: Instant) -> Instant {
+        deadline.min(Instant::now() + self.inner.timing.operation)
+    }
+
+    /// Sends a request with redirections and retries, within the deadline.
+    pub(crate) async fn execute(&self, request: &Request<'_>, idempotence: Idempotence) -> Result<Value> {
+        self.execute_on(request, idempotence, Tries { deadline: self.deadline(), lost: None }).await
+    }
+
+    /// As [`execute`](Self::execute), where something was tried already.
+    pub(crate) async fn execute_on(
+        &self,
+        request: &Request<'_>,
+        idempotence: Idempotence,
+        tries: Tries,
+    ) -> Result<Value> {
+        if !tracing::enabled!(Level::DEBUG) {
+            return self.with_retries(request, idempotence, tries).await;
+        }
+        // Boxed only where somebody listens: instrumenting moves the whole future.
+        Box::pin(self.with_retries(request, idempotence, tries)).instrument(span_of(request)).await
+    }
+
+    async fn with_retries(&self, request: &Request<'_>, idempotence: Idempotence, tries: Tries) -> Result<Value> {
+        let until = self.end_of_try(tries.deadline);
         let node = self.inner.topology.node(request);
         let answer = match &node {
-            Ok(node) => request.send_first(node, begun + self.inner.timing.first_try()).await,
+            // Who has a deadline of its own does not wait for the answers to others.
+            Ok(_) if self.is_over() => Err(Failure::not_sent(timed_out())),
+            Ok(node) if self.until.is_none() => request.send_first(node, until).await,
+            Ok(node) => Box::pin(request.send(&Target::of(node), until)).await,
             Err(failure) => Err(failure.clone()),
         };
         match answer {
-            Ok(value) => {
+            Ok(value) if tries.lost.is_none() => {
                 self.inner.budget.earn();
                 Ok(value)
             }
             // Boxed, so that the usual case does not carry the room for it.
-            Err(failure) => Box::pin(self.go_on(request, idempotence, begun, node.ok(), failure)).await,
+            answer => Box::pin(self.go_on(request, idempotence, tries, node.ok(), until, answer)).await,
         }
     }
 
-    /// After the first try has failed: follows redirections, and tries again while that makes sense.
+    /// After the first try: follows redirections, and tries again while that makes sense. Of a request that says until when
+    /// it may run, it returns when no try can be executed any more.
     async fn go_on(
         &self,
         request: &Request<'_>,
         idempotence: Idempotence,
-        begun: Instant,
+        mut tries: Tries,
         node: Option<Cow<'_, Arc<Node>>>,
-        failure: Failure,
+        until: Instant,
+        mut answer: Result<Value, Failure>,
     ) -> Result<Value> {
+        if let (Err(failure), Some(node)) = (&answer, node) {
+            answer = self.follow(request, idempotence, until, node, failure.clone()).await;
+        }
+        let answer = self.try_on(request, idempotence, &mut tries, until, answer).await;
+        if let Some(over) = tries.lost {
+            sleep_until(over).await;
+        }
+        answer.map_err(|(failure, exhausted)| self.given_up(failure, idempotence, tries, exhausted))
+    }
+
+    /// The answer, or the last failure and whether there was no time or budget to try again.
+    async fn try_on(
+        &self,
+        request: &Request<'_>,
+        idempotence: Idempotence,
+        tries: &mut Tries,
+        mut until: Instant,
+        mut answer: Result<Value, Failure>,
+    ) -> Result<Value, (Failure, bool)> {
         let Inner { timing, budget, .. } = &*self.inner;
-        let mut answer = match node {
-            Some(node) => self.follow(request, idempotence, begun + timing.first_try(), node, failure).await,
-            None => Err(failure),
-        };
-        let until = begun + timing.total;
         let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
-        let mut tries = 0;
+        let mut count = 0;
         loop {
             let failure = match answer {
                 Ok(value) => {
@@ -231,18 +278,29 @@ impl RedisClient {
                 }
                 Err(failure) => failure,
             };
+            *tries = tries.after(request, &failure, until);
             if !may_retry(&failure, idempotence) || !request.may_repeat(&failure, idempotence) {
-                return Err(self.error(&failure, idempotence, false));
+                return Err((failure, false));
             }
-            tries += 1;
+            count += 1;
             let pause = backoff.pause();
-            let gives_up = tries >= timing.tries && !is_busy(&failure.error);
-            if gives_up || Instant::now() + pause >= until || !budget.spend() {
-                return Err(self.error(&failure, idempotence, true));
+            let gives_up = count >= timing.tries && !is_busy(&failure.error);
+            if gives_up || Instant::now() + pause >= tries.deadline || !budget.spend() {
+                return Err((failure, true));
             }
-            tracing::debug!(tries, kind = ?failure.error.kind(), sent = ?failure.sent, "trying a Redis request again");
+            tracing::debug!(count, kind = ?failure.error.kind(), sent = ?failure.sent, "trying a Redis request again");
             sleep(pause).await;
-            answer = self.try_again(request, idempotence, until.min(Instant::now() + timing.operation)).await;
+            until = self.end_of_try(tries.deadline);
+            answer = self.try_again(request, idempotence, until).await;
+        }
+    }
+
+    /// The error of a request that is not tried again.
+    pub(crate) fn given_up(&self, failure: Failure, idempotence: Idempotence, tries: Tries, exhausted: bool) -> Error {
+        match tries.lost {
+            None => self.error(&failure, idempotence, exhausted),
+            // Whatever the last of them was answered.
+            Some(_) => self.error(&Failure::unanswered(failure.error), Idempotence::NotIdempotent, exhausted),
         }
     }
 
@@ -287,6 +345,36 @@ impl RedisClient {
             _ => error,
         }
     }
+}
+
+/// What is known of the tries of one request.
+#[derive(Clone, Copy)]
+pub(crate) struct Tries {
+    /// When the operation is over.
+    pub(crate) deadline: Instant,
+    /// Of a request that says until when it may run: when the last of its tries is over that may be executed, or may have
+    /// been, though nobody said so.
+    pub(crate) lost: Option<Instant>,
+}
+
+impl Tries {
+    /// After a try that failed and was to be over at `until`.
+    pub(crate) fn after(self, request: &Request<'_>, failure: &Failure, until: Instant) -> Self {
+        if failure.sent == Sent::Unanswered && request.is_stamped() {
+            Self { lost: Some(self.lost.map_or(until, |earlier| earlier.max(until))), ..self }
+        } else {
+            self
+        }
+    }
+}
+
+fn span_of(request: &Request<'_>) -> Span {
+    tracing::debug_span!(
+        "redis.request",
+        otel.kind = "client",
+        db.system.name = "redis",
+        db.operation.name = %request.name(),
+    )
 }
 
 fn is_of_one_slot(pipeline: &Pipeline) -> bool {

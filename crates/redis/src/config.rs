@@ -77,12 +77,6 @@ impl Default for Timing {
     }
 }
 
-impl Timing {
-    pub(crate) fn first_try(&self) -> Duration {
-        self.operation.min(self.total)
-    }
-}
-
 /// A server's name or address and its port.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Address {

@@ -4,10 +4,11 @@ use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use redis::{Cmd, FromRedisValue, ParsingError, Pipeline, Value, from_redis_value};
+use redis::{Cmd, FromRedisValue, Pipeline, Value};
 use statehouse_core::{Result, Timestamp};
 
 use crate::client::{Idempotence, RedisClient};
+use crate::clock::timestamp;
 use crate::node::Node;
 use crate::pending::Failure;
 use crate::request::{Request, send_command};
@@ -101,20 +102,10 @@ pub(crate) async fn send_dated_first(
     until: tokio::time::Instant,
 ) -> Result<Value, Failure> {
     let Some(reading) = node.clock().reading() else {
-        let target = Target { node: Cow::Borrowed(node), asking: false };
-        return Box::pin(send_dated(&target, command, until)).await;
+        return Box::pin(send_dated(&Target::of(node), command, until)).await;
     };
-    let answer = node.send_with_others(Cow::Borrowed(command), until).await?;
+    let answer = node.send_with_others(Cow::Borrowed(command), false, until).await?;
     Ok(dated(answer, reading.now()))
-}
-
-/// Reads the answer to `TIME`: seconds and microseconds, which somebody in between may have garbled.
-fn timestamp(time: Value) -> Result<Timestamp, ParsingError> {
-    let (seconds, micros): (u64, u64) = from_redis_value(time)?;
-    let whole = seconds.checked_mul(1_000_000).filter(|_| micros < 1_000_000);
-    // What fits is a time up to the year 292,000.
-    let now = whole.and_then(|whole| whole.checked_add(micros)).filter(|now| i64::try_from(*now).is_ok());
-    now.map(Timestamp::from_micros).ok_or_else(|| "a time that cannot be".into())
 }
 
 fn dated(answer: Value, now: Timestamp) -> Value {
@@ -124,27 +115,6 @@ fn dated(answer: Value, now: Timestamp) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_garbled_time_is_an_error() {
-        let time = |parts: &[&str]| Value::Array(parts.iter().map(|part| Value::BulkString((*part).into())).collect());
-        assert_eq!(timestamp(time(&["1767225600", "5"])).unwrap(), Timestamp::from_micros(1_767_225_600_000_005));
-        let garbled = [
-            time(&["18446744073709551615", "0"]),
-            time(&["18446744073709", "999999"]),
-            time(&["9223372036855", "0"]),
-            time(&["1767225600", "18446744073709551615"]),
-            time(&["1767225600", "1000000"]),
-            time(&["-1", "0"]),
-            time(&["1767225600"]),
-            time(&[]),
-            Value::Int(5),
-            Value::Nil,
-        ];
-        for time in garbled {
-            assert!(timestamp(time.clone()).is_err(), "{time:?}");
-        }
-    }
 
     #[test]
     fn a_reading_is_good_for_a_second_of_either_clock() {

@@ -17,6 +17,9 @@ pub(crate) const LATER: Retry = Retry::After(Duration::from_secs(1));
 /// The oldest servers that know every command that the statehouse services send: `SET` with `GET` is of 6.2.
 pub(crate) const OLDEST: (u32, u32) = (6, 2);
 
+/// What a script answers that was to run by an earlier time.
+pub(crate) const LATE: &str = "LATE";
+
 /// [`OLDEST`] in words.
 pub(crate) const NEEDED: &str = "it must be Redis 6.2 or newer, or Valkey";
 
@@ -40,7 +43,7 @@ pub(crate) fn may_retry(failure: &Failure, idempotence: Idempotence) -> bool {
 fn is_passing(error: &RedisError) -> bool {
     matches!(
         error.code(),
-        Some("LOADING" | "READONLY" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" | "MOVED" | "ASK" | "BUSY")
+        Some("LOADING" | "READONLY" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" | "MOVED" | "ASK" | "BUSY" | LATE)
     )
 }
 
@@ -174,6 +177,7 @@ fn classify_answer(error: &RedisError) -> (ErrorKind, Retry, Cow<'static, str>) 
         "CLUSTERDOWN" | "NOOWNER" => (ErrorKind::Unavailable, SOON, "has no server for the key's slot now"),
         "TRYAGAIN" | "MOVED" | "ASK" => (ErrorKind::Unavailable, SOON, "is moving the key's slot"),
         "BUSY" => (ErrorKind::Unavailable, SOON, "is busy running a script"),
+        LATE => (ErrorKind::Timeout, Retry::Now, "got the request too late, and did nothing"),
         "OOM" => (ErrorKind::Unavailable, LATER, "is out of memory: maxmemory is reached and nothing may be evicted"),
         "MISCONF" => (ErrorKind::Unavailable, LATER, "refuses writes: it cannot save to its disk"),
         "NOREPLICAS" => (ErrorKind::Unavailable, LATER, "refuses writes: it has too few replicas"),

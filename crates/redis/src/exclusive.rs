@@ -4,7 +4,7 @@ use std::time::Duration;
 use deadpool_redis::Connection;
 use redis::{Cmd, FromRedisValue, Pipeline, Value};
 use statehouse_core::{Error, Result};
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 
 use crate::client::{Idempotence, RedisClient};
 use crate::pending::{Failure, Sent, connection_lost, timed_out};
@@ -25,7 +25,8 @@ impl Exclusive {
         let topology = &client.inner.topology;
         let unsent = |failure: &Failure| client.error(failure, Idempotence::Idempotent, false);
         let node = topology.node_of_key(key).map_err(|failure| unsent(&failure))?;
-        let connection = node.check_out().await.map_err(|failure| {
+        let checked_out = timeout_at(client.deadline(), node.check_out()).await;
+        let connection = checked_out.unwrap_or_else(|_| Err(Failure::not_sent(timed_out()))).map_err(|failure| {
             topology.learn(&node, &failure);
             unsent(&failure)
         })?;

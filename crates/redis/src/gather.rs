@@ -8,7 +8,7 @@ use std::mem::take;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use redis::{Arg, Cmd, Pipeline, Value, cmd};
+use redis::{Arg, Cmd, Value, cmd};
 use tokio::sync::oneshot::{self, Receiver};
 use tokio::task::yield_now;
 use tokio::time::Instant;
@@ -47,10 +47,19 @@ impl Gathering {
 /// What is to be sent as one, and who wants the answers.
 #[derive(Default)]
 struct Batch {
-    commands: Vec<(Cmd, Caller)>,
+    /// When the first of the callers gives up: all are told by then, and nothing runs later.
+    until: Option<Instant>,
+    commands: Vec<Outgoing>,
     /// An `MGET` of what `readers` want, if there are any.
     values: Cmd,
     readers: Vec<Caller>,
+}
+
+struct Outgoing {
+    command: Cmd,
+    /// Whether it carries the latest time at which it may run.
+    stamped: bool,
+    caller: Caller,
 }
 
 type Caller = oneshot::Sender<Result<Value, Failure>>;
@@ -61,15 +70,21 @@ impl Node {
     pub(crate) async fn send_with_others(
         self: &Arc<Self>,
         command: Cow<'_, Cmd>,
+        stamped: bool,
         until: Instant,
     ) -> Result<Value, Failure> {
         let callers = Counted::new(&self.gathering.callers);
         if callers.before < CROWD || length(&command) > LONGEST {
             // Boxed, so that the usual case under load does not carry the room for it.
-            return Box::pin(self.send(&command, until)).await;
+            return if stamped {
+                Box::pin(self.send_stamped(command.into_owned(), false, until)).await
+            } else {
+                Box::pin(self.send(&command, until)).await
+            };
         }
         let command = command.into_owned();
-        let answer = self.join(&callers, until, |batch, caller| batch.commands.push((command, caller)));
+        let add = |batch: &mut Batch, caller| batch.commands.push(Outgoing { command, stamped, caller });
+        let answer = self.join(&callers, until, add);
         heard(answer).await
     }
 
@@ -104,18 +119,19 @@ impl Node {
         let (caller, answer) = oneshot::channel();
         let (first, full) = {
             let mut queue = self.gathering.queue();
+            queue.until = queue.until.filter(|earlier| *earlier < until).or(Some(until));
             add(&mut queue, caller);
             let most = (callers.before / 2).clamp(CROWD, MOST);
             (queue.len() == 1, (queue.len() >= most).then(|| take(&mut *queue)))
         };
         if let Some(batch) = full {
-            tokio::spawn(send_together(Arc::clone(self), batch, until));
+            tokio::spawn(send_together(Arc::clone(self), batch));
         } else if first {
             let turn = Turn(Some(Arc::clone(self)));
             tokio::spawn(async move {
                 yield_now().await;
                 if let Some((node, batch)) = turn.take() {
-                    send_together(node, batch, until).await;
+                    send_together(node, batch).await;
                 }
             });
         }
@@ -127,17 +143,18 @@ async fn heard(answer: Receiver<Result<Value, Failure>>) -> Result<Value, Failur
     answer.await.unwrap_or_else(|_| Err(Failure::unanswered(connection_lost())))
 }
 
-async fn send_together(node: Arc<Node>, mut batch: Batch, until: Instant) {
+async fn send_together(node: Arc<Node>, mut batch: Batch) {
+    let Some(until) = batch.until else { return };
     let turn = if batch.len() < MANY { 0 } else { node.turn() };
     let leased = match node.lease(turn, until).await {
         Ok(leased) => leased,
         Err(failure) => return batch.fail(&failure),
     };
-    batch.commands.retain(|(_, caller)| !caller.is_closed());
+    batch.commands.retain(|outgoing| !outgoing.caller.is_closed());
     if batch.commands.is_empty() && batch.readers.iter().all(Caller::is_closed) {
         return leased.give_back();
     }
-    match leased.send_each(&batch.pipeline(), until).await {
+    match leased.send_all(batch.take_commands(), until).await {
         Ok(answers) => batch.answer(answers),
         Err(failure) => batch.fail(&failure),
     }
@@ -148,28 +165,26 @@ impl Batch {
         self.commands.len() + self.readers.len()
     }
 
-    fn pipeline(&mut self) -> Pipeline {
-        let mut pipeline = Pipeline::with_capacity(self.commands.len() + 1);
-        for (command, _) in &mut self.commands {
-            pipeline.add_command(take(command));
-        }
+    fn take_commands(&mut self) -> Vec<(Cmd, bool)> {
+        let mut commands = Vec::with_capacity(self.commands.len() + 1);
+        commands.extend(self.commands.iter_mut().map(|outgoing| (take(&mut outgoing.command), outgoing.stamped)));
         if !self.readers.is_empty() {
-            pipeline.add_command(take(&mut self.values));
+            commands.push((take(&mut self.values), false));
         }
-        pipeline
+        commands
     }
 
     fn answer(self, mut answers: Vec<Value>) {
         if !self.readers.is_empty() {
             answer_readers(self.readers, answers.pop());
         }
-        for ((_, caller), answer) in self.commands.into_iter().zip(answers) {
-            let _gone = caller.send(answer.extract_error().map_err(Failure::answered));
+        for (outgoing, answer) in self.commands.into_iter().zip(answers) {
+            let _gone = outgoing.caller.send(answer.extract_error().map_err(Failure::answered));
         }
     }
 
     fn fail(self, failure: &Failure) {
-        let callers = self.commands.into_iter().map(|(_, caller)| caller);
+        let callers = self.commands.into_iter().map(|outgoing| outgoing.caller);
         fail(callers.chain(self.readers), failure);
     }
 }

@@ -27,6 +27,10 @@
 //!   others: `WATCH`, blocking reads, bulk.
 //! - **Deadlines.** Connecting, one try of an operation, and the operation with all its tries are each bounded
 //!   ([`RedisConfig`]); a dropped future leaves nothing behind on a shared connection.
+//!   [`RedisClient::with_deadline`] sets another for all that one call of a service does.
+//! - **What comes too late is not done.** A script whose call has a [`deadline`](ScriptCall::deadline) is told, by the
+//!   server's clock, until when it may run; so nothing of it is executed once its caller knows what became of it, however
+//!   long the network held it back.
 //! - **Retries have one owner**, this crate. What was certainly not executed is sent again; what may have been
 //!   executed only if the caller declared it [`Idempotence::Idempotent`], else the error is
 //!   [`OutcomeUnknown`](statehouse_core::ErrorKind::OutcomeUnknown). Bounded by a number of tries, by the total
@@ -59,6 +63,7 @@
 //!   refused, naming this feature. If no process-wide rustls provider is installed, ring becomes it.
 
 mod client;
+mod clock;
 mod config;
 mod connect;
 mod dated;
@@ -90,4 +95,4 @@ pub use config::RedisConfig;
 pub use exclusive::Exclusive;
 pub use health::{Contents, EvictionPolicy};
 pub use key_space::KeySpace;
-pub use script::{RedisScript, ScriptCall};
+pub use script::{REFUSE_LATE, RedisScript, ScriptCall};

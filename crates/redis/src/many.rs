@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt as _};
-use redis::{Cmd, FromRedisValue, Pipeline, Value, cmd};
+use redis::{Cmd, FromRedisValue, Value, cmd};
 use statehouse_core::Result;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
-use crate::client::{Idempotence, RedisClient};
+use crate::client::{Idempotence, RedisClient, Tries};
 use crate::error::may_retry;
 use crate::gather::get;
 use crate::node::Node;
-use crate::pending::Failure;
+use crate::pending::{Failure, timed_out};
 use crate::request::Request;
 use crate::script::ScriptCall;
 
@@ -82,8 +82,10 @@ impl RedisClient {
 
     async fn many<T: FromRedisValue>(&self, requests: &[Request<'_>], idempotence: Idempotence) -> Vec<Result<T>> {
         let (groups, homeless) = self.by_server(requests);
+        let deadline = self.deadline();
+        let homeless = homeless.into_iter().map(|index| (index, Tries { deadline, lost: None })).collect();
         let batches = groups.iter().flat_map(|(node, members)| members.chunks(BATCH).map(move |batch| (node, batch)));
-        let sent = join_all(batches.map(|(node, batch)| self.batch(node, requests, batch, idempotence)));
+        let sent = join_all(batches.map(|(node, batch)| self.batch(node, requests, batch, idempotence, deadline)));
         let (batched, repeated) = tokio::join!(sent, self.each(requests, homeless, idempotence));
         let mut answers: Vec<_> = batched.into_iter().flatten().chain(repeated).collect();
         answers.sort_unstable_by_key(|(index, _)| *index);
@@ -112,38 +114,53 @@ impl RedisClient {
         requests: &[Request<'_>],
         members: &[usize],
         idempotence: Idempotence,
+        deadline: Instant,
     ) -> Vec<Answer> {
-        let mut pipeline = Pipeline::with_capacity(members.len());
-        for index in members {
-            pipeline.add_command(requests[*index].command());
-        }
-        let until = Instant::now() + self.inner.timing.operation;
-        let answers: Vec<Result<Value, Failure>> = match node.send_each(&pipeline, until).await {
+        let until = self.end_of_try(deadline);
+        let outgoing = members.iter().map(|index| (requests[*index].command(), requests[*index].is_stamped()));
+        let sent = match self.is_over() {
+            true => Err(Failure::not_sent(timed_out())),
+            false => node.send_all(outgoing.collect(), until).await,
+        };
+        let answers: Vec<Result<Value, Failure>> = match sent {
             Ok(values) => values.into_iter().map(|value| value.extract_error().map_err(Failure::answered)).collect(),
             Err(failure) => members.iter().map(|_| Err(failure.clone())).collect(),
         };
-        let (mut done, mut again) = (Vec::with_capacity(members.len()), Vec::new());
+        let (mut done, mut again, mut lost) = (Vec::with_capacity(members.len()), Vec::new(), false);
         for (index, answer) in members.iter().zip(answers) {
-            match answer {
-                Ok(value) => done.push((*index, Ok(value))),
-                Err(failure) => {
-                    self.inner.topology.learn(node, &failure);
-                    if may_retry(&failure, idempotence) || failure.code() == Some("NOSCRIPT") {
-                        again.push(*index);
-                    } else {
-                        done.push((*index, Err(self.error(&failure, idempotence, false))));
-                    }
+            let failure = match answer {
+                Ok(value) => {
+                    done.push((*index, Ok(value)));
+                    continue;
                 }
+                Err(failure) => failure,
+            };
+            self.inner.topology.learn(node, &failure);
+            let tries = Tries { deadline, lost: None }.after(&requests[*index], &failure, until);
+            if may_retry(&failure, idempotence) || failure.code() == Some("NOSCRIPT") {
+                again.push((*index, tries));
+            } else {
+                lost |= tries.lost.is_some();
+                done.push((*index, Err(self.given_up(failure, idempotence, tries, false))));
             }
         }
         done.append(&mut self.each(requests, again, idempotence).await);
+        if lost {
+            sleep_until(until).await;
+        }
         done
     }
 
     /// Sends requests by themselves, with all redirections and retries.
-    async fn each(&self, requests: &[Request<'_>], indices: Vec<usize>, idempotence: Idempotence) -> Vec<Answer> {
-        let answers =
-            indices.into_iter().map(|index| async move { (index, self.execute(&requests[index], idempotence).await) });
+    async fn each(
+        &self,
+        requests: &[Request<'_>],
+        which: Vec<(usize, Tries)>,
+        idempotence: Idempotence,
+    ) -> Vec<Answer> {
+        let answers = which
+            .into_iter()
+            .map(|(index, tries)| async move { (index, self.execute_on(&requests[index], idempotence, tries).await) });
         stream::iter(answers).buffer_unordered(REPEATS).collect().await
     }
 }

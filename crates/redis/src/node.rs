@@ -4,16 +4,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use deadpool_redis::Connection;
-use redis::{Cmd, Pipeline, Value};
+use redis::{Cmd, Pipeline, Value, cmd};
 use statehouse_core::policy::{Breaker, BreakerSettings, BreakerState};
 use tokio::time::Instant;
 
+use crate::clock::Latest;
 use crate::config::Address;
 use crate::connect::Source;
 use crate::dated::ServerClock;
+use crate::error::LATE;
 use crate::gather::Gathering;
 use crate::link::{AWAY_AFTER, Lease, Link};
-use crate::pending::{Failure, wait};
+use crate::pending::{Failure, Sent, timed_out, wait};
 
 /// One server: its shared connections and its pool of exclusive ones.
 pub(crate) struct Node {
@@ -57,14 +59,24 @@ impl Node {
 
     /// Sends a command and waits for its answer, connecting first if need be.
     pub(crate) async fn send(&self, command: &Cmd, until: Instant) -> Result<Value, Failure> {
-        let Leased { link, mut lease } = self.lease(self.turn(), until).await?;
-        let answer = {
-            let reply = pin!(lease.connection.connection.send_packed_command(command));
-            wait(link, lease.generation, reply, until).await
-        };
-        let answer = answer.and_then(|value| value.extract_error().map_err(Failure::answered));
-        finish(link, lease, answer.as_ref().err().and_then(Failure::code));
-        answer
+        self.lease(self.turn(), until).await?.send(command, until).await
+    }
+
+    /// Sends a command with, as one more argument, the latest time at which it may run: see [`Clock`](crate::clock::Clock).
+    pub(crate) async fn send_stamped(&self, mut command: Cmd, asking: bool, until: Instant) -> Result<Value, Failure> {
+        let mut leased = self.lease(self.turn(), until).await?;
+        let latest = leased.latest(until).await?;
+        command.arg(latest.micros);
+        if !asking && !latest.stale {
+            return leased.send(&command, until).await;
+        }
+        let mut pipeline = Pipeline::with_capacity(3);
+        if asking {
+            pipeline.cmd("ASKING");
+        }
+        pipeline.add_command(command);
+        let mut answers = leased.send_each_and_time(pipeline, latest.stale, until).await?;
+        answers.pop().unwrap_or(Value::Nil).extract_error().map_err(Failure::answered)
     }
 
     /// Sends a pipeline or transaction; the answer is that of redis-rs' `query_async`.
@@ -81,6 +93,11 @@ impl Node {
     /// Sends several commands at once and answers with what each answered, which may be a `Value::ServerError`.
     pub(crate) async fn send_each(&self, pipeline: &Pipeline, until: Instant) -> Result<Vec<Value>, Failure> {
         self.lease(self.turn(), until).await?.send_each(pipeline, until).await
+    }
+
+    /// As [`send_each`](Self::send_each), of commands that may have to say until when they may run.
+    pub(crate) async fn send_all(&self, commands: Vec<(Cmd, bool)>, until: Instant) -> Result<Vec<Value>, Failure> {
+        self.lease(self.turn(), until).await?.send_all(commands, until).await
     }
 
     /// Which of the shared connections is the next.
@@ -134,6 +151,81 @@ pub(crate) struct Leased<'a> {
 }
 
 impl Leased<'_> {
+    /// Until when what is sent now may run, if its caller is told at `until`. The server's clock is read first if it is
+    /// not known.
+    pub(crate) async fn latest(&mut self, until: Instant) -> Result<Latest, Failure> {
+        if let Some(latest) = self.lease.connection.clock().latest(until) {
+            return Ok(latest);
+        }
+        // Boxed: it is rare.
+        Box::pin(self.read_clock(until)).await?;
+        self.lease.connection.clock().latest(until).ok_or_else(|| Failure::not_sent(timed_out()))
+    }
+
+    /// Fails as one who has sent nothing, since what the caller wants was not.
+    async fn read_clock(&mut self, until: Instant) -> Result<(), Failure> {
+        let question = cmd("TIME");
+        let answer = {
+            let reply = pin!(self.lease.connection.connection.send_packed_command(&question));
+            wait(self.link, self.lease.generation, reply, until).await
+        };
+        let answer = answer.and_then(|value| value.extract_error().map_err(Failure::answered));
+        let answer = answer.map_err(|failure| match failure.sent {
+            Sent::Unanswered => Failure::not_sent(failure.error),
+            _ => failure,
+        })?;
+        self.lease.connection.clock().note(answer).map_err(|error| Failure::not_sent(error.into()))
+    }
+
+    async fn send(self, command: &Cmd, until: Instant) -> Result<Value, Failure> {
+        let Self { link, mut lease } = self;
+        let answer = {
+            let reply = pin!(lease.connection.connection.send_packed_command(command));
+            wait(link, lease.generation, reply, until).await
+        };
+        let answer = answer.and_then(|value| value.extract_error().map_err(Failure::answered));
+        finish(link, lease, answer.as_ref().err().and_then(Failure::code));
+        answer
+    }
+
+    /// Sends several commands at once, some of them with the latest time at which they may run.
+    pub(crate) async fn send_all(mut self, commands: Vec<(Cmd, bool)>, until: Instant) -> Result<Vec<Value>, Failure> {
+        let latest = match commands.iter().any(|(_, stamped)| *stamped) {
+            true => Some(self.latest(until).await?),
+            false => None,
+        };
+        let mut pipeline = Pipeline::with_capacity(commands.len() + 1);
+        for (mut command, stamped) in commands {
+            if let Some(latest) = latest.filter(|_| stamped) {
+                command.arg(latest.micros);
+            }
+            pipeline.add_command(command);
+        }
+        self.send_each_and_time(pipeline, latest.is_some_and(|latest| latest.stale), until).await
+    }
+
+    /// As [`send_each`](Self::send_each); with `and_time` it reads the server's clock in the same round trip.
+    pub(crate) async fn send_each_and_time(
+        self,
+        mut pipeline: Pipeline,
+        and_time: bool,
+        until: Instant,
+    ) -> Result<Vec<Value>, Failure> {
+        if !and_time {
+            return self.send_each(&pipeline, until).await;
+        }
+        pipeline.cmd("TIME");
+        let connection = self.lease.connection.clone();
+        let mut answers = self.send_each(&pipeline, until).await?;
+        // What it is instead is found by who needs it.
+        let time = answers.pop().and_then(|time| time.extract_error().ok());
+        let noted = time.is_some_and(|time| connection.clock().note(time).is_ok());
+        if !noted {
+            connection.clock().forget();
+        }
+        Ok(answers)
+    }
+
     /// As [`Node::send_each`].
     pub(crate) async fn send_each(self, pipeline: &Pipeline, until: Instant) -> Result<Vec<Value>, Failure> {
         let Self { link, mut lease } = self;
@@ -145,7 +237,7 @@ impl Leased<'_> {
             Value::ServerError(error) => Some(error.code()),
             _ => None,
         });
-        finish(link, lease, codes.into_iter().find(|code| *code == READONLY));
+        finish(link, lease, codes.into_iter().find(|code| [READONLY, LATE].contains(code)));
         Ok(answers)
     }
 
@@ -158,13 +250,15 @@ impl Leased<'_> {
 const READONLY: &str = "READONLY";
 
 /// Gives the connection back, unless its server refused a write because it became a replica: behind the same name or
-/// virtual address a new connection finds its successor.
+/// virtual address a new connection finds its successor. A server that found a request late has its clock read again.
 fn finish(link: &Link, lease: Lease, code: Option<&str>) {
     if code == Some(READONLY) {
-        link.broke(lease.generation, "the server is a replica");
-    } else {
-        link.give_back(lease);
+        return link.broke(lease.generation, "the server is a replica");
     }
+    if code == Some(LATE) {
+        lease.connection.clock().forget();
+    }
+    link.give_back(lease);
 }
 
 impl fmt::Debug for Node {

@@ -59,6 +59,11 @@ impl Request<'_> {
         }
     }
 
+    /// Whether it says until when it may run.
+    pub(crate) const fn is_stamped(&self) -> bool {
+        matches!(self, Self::Script(call) if call.is_stamped())
+    }
+
     /// Whether it is executed as a whole or not at all.
     fn is_whole(&self) -> bool {
         match self {
@@ -84,14 +89,18 @@ impl Request<'_> {
     /// The first try, to the server that the request belongs to as far as is known: it may go out with those of others.
     pub(crate) async fn send_first(&self, node: &Arc<Node>, until: Instant) -> Result<Value, Failure> {
         match self {
-            Self::Command(command) => node.send_with_others(Cow::Borrowed(command), until).await,
+            Self::Command(command) => node.send_with_others(Cow::Borrowed(command), false, until).await,
             Self::Dated(command) => send_dated_first(node, command, until).await,
             Self::Get(key) => node.get_with_others(key, until).await,
             Self::Pipeline(pipeline) => Box::pin(node.send_pipeline(pipeline, until)).await,
-            Self::Script(call) => match node.send_with_others(Cow::Owned(call.by_hash()), until).await {
-                Err(failure) if failure.code() == Some(NOSCRIPT) => Box::pin(node.send(&call.by_source(), until)).await,
-                answer => answer,
-            },
+            Self::Script(call) => {
+                match node.send_with_others(Cow::Owned(call.by_hash()), call.is_stamped(), until).await {
+                    Err(failure) if failure.code() == Some(NOSCRIPT) => {
+                        Box::pin(send_call(&Target::of(node), call, call.by_source(), until)).await
+                    }
+                    answer => answer,
+                }
+            }
         }
     }
 
@@ -101,9 +110,9 @@ impl Request<'_> {
             Self::Dated(command) => send_dated(target, command, until).await,
             Self::Get(key) => send_command(target, &get(key), until).await.and_then(sole),
             Self::Pipeline(pipeline) => target.node.send_pipeline(pipeline, until).await,
-            Self::Script(call) => match send_command(target, &call.by_hash(), until).await {
+            Self::Script(call) => match send_call(target, call, call.by_hash(), until).await {
                 Err(failure) if failure.code() == Some(NOSCRIPT) => {
-                    send_command(target, &call.by_source(), until).await
+                    send_call(target, call, call.by_source(), until).await
                 }
                 answer => answer,
             },
@@ -113,6 +122,14 @@ impl Request<'_> {
 
 /// The server was restarted, failed over, or never saw the script: it is sent whole, which stores it.
 const NOSCRIPT: &str = "NOSCRIPT";
+
+async fn send_call(target: &Target<'_>, call: &ScriptCall<'_>, command: Cmd, until: Instant) -> Result<Value, Failure> {
+    if call.is_stamped() {
+        target.node.send_stamped(command, target.asking, until).await
+    } else {
+        send_command(target, &command, until).await
+    }
+}
 
 pub(crate) async fn send_command(target: &Target<'_>, command: &Cmd, until: Instant) -> Result<Value, Failure> {
     if !target.asking {

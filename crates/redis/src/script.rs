@@ -1,4 +1,7 @@
 use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use redis::{Cmd, FromRedisValue, ToRedisArgs};
 use statehouse_core::Result;
@@ -40,7 +43,7 @@ impl RedisScript {
     /// Begins a call with its first key, which decides the server in a cluster. Further keys must be in the same slot.
     #[must_use]
     pub fn key(&self, key: impl ToRedisArgs) -> ScriptCall<'_> {
-        ScriptCall { script: self, keys: Vec::new(), arguments: Vec::new() }.key(key)
+        ScriptCall { script: self, keys: Vec::new(), arguments: Vec::new(), stamped: false }.key(key)
     }
 }
 
@@ -50,12 +53,41 @@ impl fmt::Debug for RedisScript {
     }
 }
 
+/// The first lines of a script whose calls have a [`deadline`](ScriptCall::deadline): it does nothing where that has
+/// passed. For what follows, the local `now` is the server's time in microseconds since 1970.
+///
+/// ```
+/// use statehouse_redis::{REFUSE_LATE, RedisScript};
+///
+/// let set = RedisScript::new(format!("{REFUSE_LATE} return redis.call('SET', KEYS[1], ARGV[1])"));
+/// let call = set.key("greeting").arg("hello").deadline();
+/// # let _ = call;
+/// ```
+pub const REFUSE_LATE: &str = include_str!("refuse_late.lua");
+
 /// A call of a [`RedisScript`] with its keys and arguments. Like `Cmd`, it prints neither.
+///
+/// # What comes too late
+/// A request whose answer does not come may still be on its way: in a network that drops packets it is delivered when
+/// that heals, though its caller was told long ago that it had failed. A script whose call has a
+/// [`deadline`](Self::deadline) is told until when it may run and refuses to do so later, so that:
+/// - Once [`run`](Self::run) returns, nothing of the call is executed any more, whatever it returned. Where a try was lost
+///   before its time was over, because its connection broke, `run` returns when it is.
+/// - It fails with [`OutcomeUnknown`](statehouse_core::ErrorKind::OutcomeUnknown) if any of its tries may have been
+///   executed, be it `Idempotent` or not. With every other error nothing was executed; so also with
+///   [`Timeout`](statehouse_core::ErrorKind::Timeout), if the server got each try too late.
+/// - A call that is dropped before it returns may be executed until the try under way would have been given up: within the
+///   `timeout` of the configuration, or of [`RedisClient::with_deadline`].
+///
+/// The time is one of the server's clock, which the connector reads once a second, and never later than the moment at which
+/// the try is given up. It may be earlier by what reading the clock took, and by a five-hundredth of the time that is left.
+/// If the server's clock is set back by an hour, what was lost within the ten seconds before may run for an hour.
 #[derive(Clone)]
 pub struct ScriptCall<'a> {
     script: &'a RedisScript,
     keys: Vec<Vec<u8>>,
     arguments: Vec<Vec<u8>>,
+    stamped: bool,
 }
 
 impl ScriptCall<'_> {
@@ -73,12 +105,33 @@ impl ScriptCall<'_> {
         self
     }
 
+    /// Adds an argument that no other call has: the next of `ARGV` is 8 random bytes. They stay the same when the call is
+    /// repeated, by the connector or by running it again, so that a script that stores them knows what it has done already.
+    #[must_use]
+    pub fn id(self) -> Self {
+        self.arg(&unique().to_le_bytes())
+    }
+
+    /// Says with every try until when the script may run, as the *last* of `ARGV`, whatever is added after this: a time by
+    /// the server's clock, in microseconds since 1970. The script must refuse to run later, as [`REFUSE_LATE`] does, with an
+    /// error whose first word is `LATE`; it is then sent again, as long as there is time. See [above](Self#what-comes-too-late).
+    #[must_use]
+    pub const fn deadline(mut self) -> Self {
+        self.stamped = true;
+        self
+    }
+
     /// Runs it.
     ///
     /// # Errors
     /// As [`RedisClient::query`].
     pub async fn run<T: FromRedisValue>(&self, client: &RedisClient, idempotence: Idempotence) -> Result<T> {
         client.convert(client.execute(&Request::Script(self), idempotence).await?)
+    }
+
+    /// Whether the latest time at which it may run is to be added to [`by_hash`](Self::by_hash).
+    pub(crate) const fn is_stamped(&self) -> bool {
+        self.stamped
     }
 
     pub(crate) fn first_key(&self) -> Option<&[u8]> {
@@ -101,6 +154,13 @@ impl ScriptCall<'_> {
         command.arg(name).arg(script).arg(self.keys.len()).arg(&self.keys).arg(&self.arguments);
         command
     }
+}
+
+/// A number that no other call has: a hash of a counter, by a key that is random in each process.
+fn unique() -> u64 {
+    static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    KEY.hash_one(COUNTER.fetch_add(1, Ordering::Relaxed))
 }
 
 impl fmt::Debug for ScriptCall<'_> {

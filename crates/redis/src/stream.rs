@@ -16,6 +16,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::task::AbortHandle;
 
+use crate::clock::Clock;
+
 /// The longest line: a status, a number or an error.
 const LONGEST_LINE: u64 = 64 << 10;
 
@@ -29,21 +31,35 @@ const DEEPEST: usize = 100;
 #[derive(Clone)]
 pub(crate) struct Bounded {
     pub(crate) connection: MultiplexedConnection,
-    /// None where redis-rs, or a pool, has the driver.
-    _driver: Option<Arc<Driver>>,
+    end: Arc<End>,
 }
 
-struct Driver(AbortHandle);
+/// What all clones share.
+#[derive(Default)]
+struct End {
+    /// None where redis-rs, or a pool, has the driver.
+    driver: Option<AbortHandle>,
+    clock: Clock,
+}
 
-impl Drop for Driver {
+impl Bounded {
+    /// What is known of the clock at the other end.
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.end.clock
+    }
+}
+
+impl Drop for End {
     fn drop(&mut self) {
-        self.0.abort();
+        if let Some(driver) = &self.driver {
+            driver.abort();
+        }
     }
 }
 
 impl From<MultiplexedConnection> for Bounded {
     fn from(connection: MultiplexedConnection) -> Self {
-        Self { connection, _driver: None }
+        Self { connection, end: Arc::default() }
     }
 }
 
@@ -65,8 +81,8 @@ pub(crate) async fn connect(
     SockRef::from(&stream).set_tcp_keepalive(keep_alive)?;
     let stream = Watched { stream, answers: Answers::new(limit) };
     let (connection, driver) = MultiplexedConnection::new_with_config(info.redis_settings(), stream, settings).await?;
-    let driver = tokio::spawn(driver).abort_handle();
-    Ok(Bounded { connection, _driver: Some(Arc::new(Driver(driver))) })
+    let driver = Some(tokio::spawn(driver).abort_handle());
+    Ok(Bounded { connection, end: Arc::new(End { driver, clock: Clock::default() }) })
 }
 
 struct Watched {

@@ -35,6 +35,13 @@ pub(crate) struct Target<'a> {
     pub(crate) asking: bool,
 }
 
+impl<'a> Target<'a> {
+    /// The server that owns the slot.
+    pub(crate) fn of(node: &'a Arc<Node>) -> Self {
+        Self { node: Cow::Borrowed(node), asking: false }
+    }
+}
+
 impl Topology {
     /// Nothing is connected yet.
     pub(crate) fn new(config: &RedisConfig) -> Result<Self> {

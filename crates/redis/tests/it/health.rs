@@ -7,9 +7,9 @@ use statehouse_core::{Error, ErrorKind, Health, HealthStatus};
 use statehouse_redis::redis::cmd;
 use statehouse_redis::{Contents, Idempotence, RedisClient, RedisScript};
 use statehouse_testkit::{FaultProxy, RedisCluster, RedisSentinel, RedisServer};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 
+use crate::stub::bulk;
 use crate::{open, until};
 
 const YES: Idempotence = Idempotence::Idempotent;
@@ -172,45 +172,14 @@ async fn a_busy_server_is_asked_until_the_deadline() {
     tokio::join!(endless, work);
 }
 
-/// As much of a server as opening asks for: it says that it is of this version.
+/// A server that says that it is of this version, or nothing if that is empty.
 async fn stub(version: &'static str) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((client, _)) = listener.accept().await {
-            tokio::spawn(answer(client, version));
-        }
-    });
-    format!("redis://{address}")
-}
-
-async fn answer(client: TcpStream, version: &str) -> std::io::Result<()> {
-    let mut client = BufReader::new(client);
-    loop {
-        let mut words = Vec::new();
-        for _ in 0..number(&mut client).await? {
-            let mut word = vec![0; number(&mut client).await? + 2];
-            client.read_exact(&mut word).await?;
-            words.push(String::from_utf8_lossy(&word).trim_end().to_ascii_uppercase());
-        }
-        let info = format!("# Server\r\nredis_version:{version}\r\nredis_mode:standalone\r\n");
-        let answer = match words[0].as_str() {
-            "HELLO" => "%1\r\n+proto\r\n:3\r\n".to_owned(),
-            "PING" => "+PONG\r\n".to_owned(),
-            "INFO" if version.is_empty() => "-NOPERM no\r\n".to_owned(),
-            "INFO" => format!("${}\r\n{info}\r\n", info.len()),
-            _ => "+OK\r\n".to_owned(),
-        };
-        client.write_all(answer.as_bytes()).await?;
-    }
-}
-
-async fn number(client: &mut BufReader<TcpStream>) -> std::io::Result<usize> {
-    let mut line = String::new();
-    if client.read_line(&mut line).await? == 0 {
-        return Err(std::io::ErrorKind::UnexpectedEof.into());
-    }
-    line[1..].trim_end().parse().map_err(std::io::Error::other)
+    crate::stub::stub(move |words| match words[0].as_str() {
+        "INFO" if version.is_empty() => Some("-NOPERM no\r\n".to_owned()),
+        "INFO" => Some(bulk(&format!("# Server\r\nredis_version:{version}\r\nredis_mode:standalone\r\n"))),
+        _ => None,
+    })
+    .await
 }
 
 #[tokio::test]

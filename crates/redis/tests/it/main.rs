@@ -7,9 +7,11 @@ mod cluster;
 mod crowd;
 mod faults;
 mod health;
+mod late;
 mod load;
 mod sentinel;
 mod single;
+mod stub;
 mod tls;
 
 use std::time::Duration;
