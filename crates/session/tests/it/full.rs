@@ -1,6 +1,5 @@
 //! A server or a disk without space: nothing new is stored, and whoever logs out is logged out.
 
-use std::process::Command;
 use std::time::Duration;
 
 use statehouse_core::ErrorKind;
@@ -8,11 +7,9 @@ use statehouse_redis::RedisClient;
 use statehouse_session::{
     Authority, Deleted, DiskSessionStore, NewSession, RedisSessionStore, SessionKey, SessionStore, Token, Touched,
 };
-use statehouse_testkit::RedisServer;
+use statehouse_testkit::{RedisServer, SmallDisk};
 
 use crate::random_namespace;
-
-const DIRECTORY: &str = "STATEHOUSE_TEST_FULL_SESSIONS";
 
 fn new(token: &Token) -> NewSession {
     NewSession::new(token.verifier_hash(), Duration::from_secs(600), Duration::from_secs(6_000))
@@ -69,29 +66,16 @@ async fn a_redis_without_memory_ends_sessions() {
 /// Not a test of its own: runs where a small file system is mounted, which the other test sees to.
 #[tokio::test]
 async fn the_process_on_the_small_disk() {
-    let Ok(directory) = std::env::var(DIRECTORY) else { return };
-    let store = DiskSessionStore::open(format!("{directory}/sessions")).await.unwrap();
+    let Some(disk) = SmallDisk::here() else { return };
+    let store = DiskSessionStore::open(disk.path().join("sessions")).await.unwrap();
     let (held, other, kept) = (create(&store).await, create(&store).await, create(&store).await);
-    let filler = std::fs::write(format!("{directory}/filler"), vec![0; 8 << 20]);
-    assert_eq!(filler.unwrap_err().kind(), std::io::ErrorKind::StorageFull);
+    disk.fill("filler");
     ends_sessions(&store, [&held, &other, &kept]).await;
-    std::fs::remove_file(format!("{directory}/filler")).unwrap();
+    std::fs::remove_file(disk.path().join("filler")).unwrap();
     create(&store).await;
-    std::fs::write(format!("{directory}/done"), "done").unwrap();
 }
 
 #[test]
 fn a_disk_without_space_ends_sessions() {
-    let directory = tempfile::tempdir().unwrap();
-    // A mount of its own name space, seen by nobody else; it goes with the process.
-    let script = "mount -t tmpfs -o size=4m tmpfs \"$1\" && \"$2\" --exact full::the_process_on_the_small_disk && test -e \"$1/done\"";
-    let output = Command::new("unshare")
-        .args(["--map-root-user", "--mount", "sh", "-c", script, "sh"])
-        .arg(directory.path())
-        .arg(std::env::current_exe().unwrap())
-        .env(DIRECTORY, directory.path())
-        .output()
-        .expect("unshare, of util-linux");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{text}");
+    SmallDisk::run(4, "full::the_process_on_the_small_disk");
 }
