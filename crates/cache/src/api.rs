@@ -5,21 +5,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use statehouse_core::{Capabilities, Capability, Health, Result, Version};
+use statehouse_core::{Capabilities, Health, Result, Version};
 
 use crate::typed::unconditional;
 use crate::{
     CacheKey, Entry, GetOptions, RemoveOptions, RemoveOutcome, Reservation, ReserveOptions, SetOptions, SetOutcome,
     TouchOptions, TouchOutcome,
 };
-
-/// What a cache backend may have beyond the contract.
-pub mod capability {
-    use super::Capability;
-
-    /// Every process that opens the same cache sees the same entries.
-    pub const SHARED: Capability = Capability::new("shared", "seen by every process that opens the same cache");
-}
 
 /// One named cache of bytes: what backends implement. Applications use [`TypedCache`](crate::TypedCache).
 ///
@@ -34,7 +26,7 @@ pub mod capability {
 ///   concurrent sets with [`Condition::Absent`](crate::Condition::Absent), or with `Match` of the same version, one is
 ///   stored. `get_many_with` is not a snapshot: each key is read on its own.
 /// - **Ordering.** A write that has returned is seen by every later read of the same cache, from any process if the
-///   backend has [`capability::SHARED`]. Only until somebody's `clear` that is under way has returned (22 ms on Redis)
+///   backend has [`capability::SHARED`](crate::capability::SHARED). Only until somebody's `clear` that is under way has returned (22 ms on Redis)
 ///   readers may disagree whether what was written before it, or beside it by a process that has not seen it yet, is still
 ///   there.
 /// - **Versions** are issued by the store and rise with every set of a key, also across removal and expiry:

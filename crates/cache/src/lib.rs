@@ -81,6 +81,7 @@
 
 mod api;
 mod caches;
+pub mod capability;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod entry;
@@ -91,7 +92,7 @@ mod options;
 mod redis;
 mod typed;
 
-pub use api::{Cache, CacheExt, capability};
+pub use api::{Cache, CacheExt};
 pub use caches::Caches;
 pub use entry::{Entry, Lease};
 pub use key::CacheKey;

@@ -1,3 +1,5 @@
+//! What one backend can do that another of the same service may not.
+
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -5,9 +7,16 @@ use std::hash::{Hash, Hasher};
 
 use crate::{Error, ErrorKind, Result};
 
+/// Every replica sees the same, on whatever host it runs.
+pub const SHARED: Capability = Capability::new("shared", "seen by every replica");
+
+/// What was acknowledged survives the end of the process.
+pub const DURABLE: Capability = Capability::new("durable", "survives the end of the process");
+
 /// Something a backend can do that another backend of the same service may not.
 ///
-/// Each service crate declares its own as constants; two capabilities are the same if their names are, whatever words
+/// [`SHARED`] and [`DURABLE`] mean the same in every service. Each service crate declares its own beside them, as
+/// constants of its module `capability`; two capabilities are the same if their names are, whatever words
 /// each service has for the meaning.
 #[derive(Clone, Copy)]
 pub struct Capability {
@@ -114,18 +123,15 @@ impl FromIterator<Capability> for Capabilities {
 mod tests {
     use super::*;
 
-    const SHARED: Capability = Capability::new("shared", "seen by every replica");
-
     #[test]
     fn the_name_alone_says_which_it_is() {
         use std::collections::HashSet;
         const ELSEWHERE: Capability = Capability::new("shared", "several processes work on the same files");
-        const OTHER: Capability = Capability::new("durable", "seen by every replica");
         assert_eq!(SHARED, ELSEWHERE);
-        assert_ne!(SHARED, OTHER);
+        assert_ne!(SHARED, DURABLE);
         assert_eq!(SHARED.cmp(&ELSEWHERE), Ordering::Equal);
-        assert!(SHARED > OTHER);
-        assert_eq!(HashSet::from([SHARED, ELSEWHERE, OTHER]).len(), 2);
+        assert!(SHARED > DURABLE);
+        assert_eq!(HashSet::from([SHARED, ELSEWHERE, DURABLE]).len(), 2);
         let all = Capabilities::from_iter([SHARED, ELSEWHERE]);
         assert!(all.has(ELSEWHERE) && all.iter().count() == 1);
         assert!(!all.without(ELSEWHERE).has(SHARED));

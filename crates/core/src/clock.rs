@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::time::whole_micros;
+
 /// A point in time: microseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(u64);
@@ -31,13 +33,13 @@ impl Timestamp {
 impl Add<Duration> for Timestamp {
     type Output = Self;
     fn add(self, duration: Duration) -> Self {
-        Self(self.0.saturating_add(micros(duration)))
+        Self(self.0.saturating_add(whole_micros(duration)))
     }
 }
 
 impl From<SystemTime> for Timestamp {
     fn from(time: SystemTime) -> Self {
-        Self(time.duration_since(UNIX_EPOCH).map_or(0, micros))
+        Self(time.duration_since(UNIX_EPOCH).map_or(0, whole_micros))
     }
 }
 
@@ -45,10 +47,6 @@ impl From<Timestamp> for SystemTime {
     fn from(timestamp: Timestamp) -> Self {
         UNIX_EPOCH + Duration::from_micros(timestamp.0)
     }
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Where an embedded backend takes the time from. A distributed backend uses its server's clock instead.
@@ -96,7 +94,7 @@ impl Clock for CoarseClock {
     #[cfg(target_os = "linux")]
     fn now(&self) -> Timestamp {
         let time = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
-        Timestamp(micros(duration(time)))
+        Timestamp(whole_micros(duration(time)))
     }
 
     #[cfg(target_os = "linux")]
@@ -141,7 +139,7 @@ impl ManualClock {
 
     /// Moves the clock forward.
     pub fn advance(&self, by: Duration) {
-        self.micros.fetch_add(micros(by), Ordering::SeqCst);
+        self.micros.fetch_add(whole_micros(by), Ordering::SeqCst);
     }
 }
 

@@ -13,29 +13,35 @@
 //! This crate names no client library and no async runtime. Applications meet its types through the facade crate
 //! `statehouse`; authors of further backends depend on it directly.
 
-mod capability;
+pub mod capability;
 mod clock;
 mod codec;
+mod condition;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod envelope;
 mod error;
 mod health;
+pub mod hex;
 mod key;
 mod namespace;
+mod operation;
 pub mod policy;
 mod secret;
 mod service_url;
+pub mod time;
 mod version;
 
 pub use capability::{Capabilities, Capability};
 pub use clock::{Clock, CoarseClock, ManualClock, SystemClock, Timestamp};
 pub use codec::{Codec, CodecId};
+pub use condition::Condition;
 pub use envelope::{Envelope, EnvelopeError, Flags, Generation, SchemaId, Stamp};
 pub use error::{Error, ErrorKind, Result, Retry};
 pub use health::{Health, HealthStatus};
 pub use key::Key;
 pub use namespace::Namespace;
+pub use operation::Operation;
 pub use secret::Secret;
 pub use service_url::{Host, ServiceUrl};
 pub use version::Version;

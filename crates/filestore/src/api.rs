@@ -9,49 +9,6 @@ use crate::{
     PutOptions, Stored,
 };
 
-/// What a file store may or may not be able to do.
-pub mod capability {
-    use statehouse_core::Capability;
-
-    /// Puts and copies with [`Condition::IfAbsent`](crate::Condition::IfAbsent).
-    pub const CREATE_IF_ABSENT: Capability =
-        Capability::new("create_if_absent", "of racing creators of one file exactly one wins");
-    /// Puts and copies with [`Condition::IfMatch`](crate::Condition::IfMatch).
-    pub const REPLACE_IF_MATCH: Capability =
-        Capability::new("replace_if_match", "a file is replaced only if it has the expected etag");
-    /// Conditions on content that is stored in parts because it is too long for one request.
-    pub const CONDITIONAL_PARTS: Capability =
-        Capability::new("conditional_parts", "conditions hold also for files that are stored in parts");
-    /// Deletes with [`DeleteOptions::if_match`](crate::DeleteOptions::if_match).
-    pub const DELETE_IF_MATCH: Capability =
-        Capability::new("delete_if_match", "a file is deleted only if it has the expected etag");
-    /// What is acknowledged survives the end of the process.
-    pub const DURABLE: Capability = Capability::new("durable", "files survive the process");
-    /// The same files are seen by every replica, on whatever host.
-    pub const SHARED: Capability = Capability::new("shared", "files are seen by every replica");
-
-    /// Files below another file's name. S3 servers that keep plain files as they are named have none, and MinIO takes
-    /// them and leaves them out of listings.
-    pub const NESTED_FILES: Capability = Capability::new("nested_files", "a and a/b can both be files");
-
-    /// Content types, metadata of the application's own, and the SHA-256. Some stores that `object_store` reaches keep
-    /// nothing with a file, its own `LocalFileSystem` among them.
-    pub const METADATA: Capability =
-        Capability::new("metadata", "content type, metadata and digest are kept with a file");
-
-    /// Every capability there is.
-    pub const ALL: [Capability; 8] = [
-        CREATE_IF_ABSENT,
-        REPLACE_IF_MATCH,
-        CONDITIONAL_PARTS,
-        DELETE_IF_MATCH,
-        NESTED_FILES,
-        METADATA,
-        DURABLE,
-        SHARED,
-    ];
-}
-
 /// Files under keys: what a backend implements. Applications use the handle [`Files`](crate::Files).
 ///
 /// # Behavior

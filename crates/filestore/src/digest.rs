@@ -2,6 +2,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use sha2::{Digest as _, Sha256};
+pub(crate) use statehouse_core::hex::encode as hex;
 use statehouse_core::{Error, Result};
 
 /// The SHA-256 of a file's content. Prints as 64 lowercase hex digits.
@@ -59,17 +60,6 @@ impl FromStr for Digest {
         }
         Ok(Self(bytes))
     }
-}
-
-/// Bytes as lowercase hex digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut out = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        out.push(DIGITS[usize::from(byte >> 4)].into());
-        out.push(DIGITS[usize::from(byte & 15)].into());
-    }
-    out
 }
 
 /// 128 random bits: what makes one put different from every other.

@@ -194,13 +194,13 @@ impl Put<'_> {
 
     /// Stores the file only if there is none with this name; else fails with `AlreadyExists`.
     pub fn if_absent(mut self) -> Self {
-        self.options.condition = Condition::IfAbsent;
+        self.options.condition = Condition::Absent;
         self
     }
 
     /// Replaces the file only if it has this etag; else fails with `Conflict`.
     pub fn if_match(mut self, etag: &ETag) -> Self {
-        self.options.condition = Condition::IfMatch(etag.clone());
+        self.options.condition = Condition::Match(etag.clone());
         self
     }
 
@@ -328,13 +328,13 @@ pub struct Copy<'a> {
 impl Copy<'_> {
     /// Copies only if the target is absent; else fails with `AlreadyExists`.
     pub fn if_absent(mut self) -> Self {
-        self.options.condition = Condition::IfAbsent;
+        self.options.condition = Condition::Absent;
         self
     }
 
     /// Copies only if the target has this etag; else fails with `Conflict`.
     pub fn if_match(mut self, etag: &ETag) -> Self {
-        self.options.condition = Condition::IfMatch(etag.clone());
+        self.options.condition = Condition::Match(etag.clone());
         self
     }
 }

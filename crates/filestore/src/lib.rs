@@ -72,6 +72,7 @@
 
 mod api;
 mod body;
+pub mod capability;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod connect;
@@ -88,7 +89,7 @@ mod meta;
 pub mod object;
 mod options;
 
-pub use api::{FileStore, capability};
+pub use api::FileStore;
 pub use body::Body;
 pub use connect::open;
 pub use content::Object;

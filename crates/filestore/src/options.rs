@@ -5,19 +5,8 @@ use statehouse_core::{Error, Result};
 
 use crate::{Digest, ETag, Entry, FileKey};
 
-/// What must hold for a write to happen. Checked by the store in one step with the write.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Condition {
-    /// Nothing: overwrite what is there.
-    #[default]
-    None,
-    /// There is no such file. Else the write fails with `AlreadyExists`.
-    IfAbsent,
-    /// The file is there with this etag. Else the write fails with `Conflict`. On S3 an etag is the content's: see
-    /// [`ETag`].
-    IfMatch(ETag),
-}
+/// What must hold for a write to happen; `Match` is of an etag. On S3 an etag is the content's: see [`ETag`].
+pub type Condition = statehouse_core::Condition<ETag>;
 
 /// How a file is stored.
 #[derive(Clone, Debug, Default)]

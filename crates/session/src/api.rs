@@ -4,18 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use statehouse_core::{Capabilities, Capability, Health, Result};
+use statehouse_core::{Capabilities, Health, Result};
 
 use crate::record::{Authority, Delta, NewSession, Rotation, Snapshot};
 use crate::token::SessionKey;
-
-/// Sessions survive a restart of this process.
-pub const PERSISTENT: Capability = Capability::new("persistent", "sessions survive a restart of this process");
-/// Sessions are seen by every replica.
-pub const SHARED: Capability = Capability::new("shared", "sessions are seen by every replica");
-/// No session of somebody who is logged in is dropped before its time when memory is full. Redis has it if it is certain that it evicts nothing.
-pub const UNEVICTED: Capability =
-    Capability::new("unevicted", "no session of somebody who is logged in is dropped when memory is full");
 
 /// How long a store remembers that a session was deleted: longer than a request is under way.
 pub const REMEMBERED: Duration = Duration::from_secs(60);
@@ -70,7 +62,7 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// One round trip to the backend.
     async fn health(&self) -> Health;
 
-    /// What this backend can do: of [`PERSISTENT`], [`SHARED`] and [`UNEVICTED`].
+    /// What this backend can do: of [`DURABLE`](crate::capability::DURABLE), [`SHARED`](crate::capability::SHARED) and [`UNEVICTED`](crate::capability::UNEVICTED).
     fn capabilities(&self) -> Capabilities;
 }
 

@@ -87,6 +87,7 @@ let app: Router = Router::new().route("/login", post(login)).layer(SessionLayer:
 
 mod api;
 mod bounds;
+pub mod capability;
 mod config;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
@@ -99,7 +100,7 @@ mod redis;
 mod session;
 mod token;
 
-pub use self::api::{Deleted, Loaded, PERSISTENT, REMEMBERED, SHARED, Saved, SessionStore, Touched, UNEVICTED};
+pub use self::api::{Deleted, Loaded, REMEMBERED, Saved, SessionStore, Touched};
 pub use self::config::{
     ConflictPolicy, LoginPolicy, OutagePolicy, ServerErrorPolicy, SessionConfig, SessionConfigBuilder, UnreadablePolicy,
 };

@@ -2,7 +2,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use sha2::{Digest, Sha256};
-use statehouse_core::{Error, ErrorKind, Result, Secret};
+use statehouse_core::{Error, ErrorKind, Result, Secret, hex};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroize;
 
@@ -41,7 +41,7 @@ impl Token {
     /// Reads a token's text. There is exactly one text for a token; anything else is `None`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let mut bytes = unhex(text)?;
+        let mut bytes = hex::decode::<32>(text.as_bytes())?;
         let mut token = Self { selector: [0; 16], verifier: [0; 16] };
         token.selector.copy_from_slice(&bytes[..16]);
         token.verifier.copy_from_slice(&bytes[16..]);
@@ -53,8 +53,8 @@ impl Token {
     #[must_use]
     pub fn expose(&self) -> Secret {
         let mut text = String::with_capacity(Self::LEN);
-        push_hex(&mut text, &self.selector);
-        push_hex(&mut text, &self.verifier);
+        hex::push(&mut text, &self.selector);
+        hex::push(&mut text, &self.verifier);
         Secret::new(text)
     }
 
@@ -108,7 +108,7 @@ impl SessionKey {
 impl fmt::Display for SessionKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = String::with_capacity(64);
-        push_hex(&mut text, &self.0);
+        hex::push(&mut text, &self.0);
         f.write_str(&text)
     }
 }
@@ -119,7 +119,7 @@ impl FromStr for SessionKey {
 
     fn from_str(text: &str) -> Result<Self> {
         let refuse = || Error::invalid_input("a session key is 64 lowercase hexadecimal digits");
-        unhex(text).map(Self).ok_or_else(refuse)
+        hex::decode(text.as_bytes()).map(Self).ok_or_else(refuse)
     }
 }
 
@@ -177,31 +177,6 @@ fn fill<const N: usize>(source: impl FnOnce(&mut [u8]) -> Result<(), String>) ->
 /// The domain keeps a selector's hash from ever being a verifier's.
 fn hash(domain: &[u8], bytes: &[u8]) -> [u8; 32] {
     Sha256::new().chain_update(domain).chain_update(bytes).finalize().into()
-}
-
-pub(crate) fn push_hex(text: &mut String, bytes: &[u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for byte in bytes {
-        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
-        text.push(char::from(DIGITS[usize::from(byte & 15)]));
-    }
-}
-
-fn unhex(text: &str) -> Option<[u8; 32]> {
-    let text: &[u8; 64] = text.as_bytes().try_into().ok()?;
-    let mut bytes = [0; 32];
-    for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
-        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
-    }
-    Some(bytes)
-}
-
-const fn digit(text: u8) -> Option<u8> {
-    match text {
-        b'0'..=b'9' => Some(text - b'0'),
-        b'a'..=b'f' => Some(text - b'a' + 10),
-        _ => None,
-    }
 }
 
 #[cfg(test)]
@@ -269,7 +244,7 @@ mod tests {
         let token = Token::parse(&"00112233445566778899aabbccddeeff".repeat(2)).unwrap();
         assert_eq!(token.key().to_string(), EXPECTED_KEY);
         let mut verifier = String::new();
-        push_hex(&mut verifier, token.verifier_hash().as_bytes());
+        hex::push(&mut verifier, token.verifier_hash().as_bytes());
         assert_eq!(verifier, EXPECTED_VERIFIER);
     }
 

@@ -166,7 +166,7 @@ async fn symbolic_links_lead_nowhere() {
 }
 
 fn begin(store: &LocalFileStore, key: &str) -> Staged {
-    store.disk.create(&DiskName::of(&FileKey::new(key).unwrap()), &Condition::None).unwrap()
+    store.disk.create(&DiskName::of(&FileKey::new(key).unwrap()), &Condition::Always).unwrap()
 }
 
 #[tokio::test]

@@ -35,12 +35,12 @@ impl Disk {
 
     /// Fails early where the end could only be the same, before a body is read and written.
     fn check_early(&self, name: &DiskName, condition: &Condition) -> Result<()> {
-        if *condition == Condition::None {
+        if *condition == Condition::Always {
             return Ok(());
         }
         match (condition, self.root.open(name.path(), READ)) {
-            (Condition::IfAbsent, Ok(_)) => Err(exists()),
-            (Condition::IfMatch(_), Err(Errno::NOENT)) => Err(changed()),
+            (Condition::Absent, Ok(_)) => Err(exists()),
+            (Condition::Match(_), Err(Errno::NOENT)) => Err(changed()),
             _ => Ok(()),
         }
     }
@@ -90,12 +90,12 @@ impl Disk {
         if self.durability == Durability::Synced {
             staged.file.sync_all().map_err(map_error)?;
         }
-        let share = if matches!(condition, Condition::IfMatch(_)) { Share::Alone } else { Share::Shared };
+        let share = if matches!(condition, Condition::Match(_)) { Share::Alone } else { Share::Shared };
         let lock = self.writing()?.locks.of_key(key, share)?;
-        if let Condition::IfMatch(etag) = condition {
+        if let Condition::Match(etag) = condition {
             self.compare(name, etag)?;
         }
-        let existing = if *condition == Condition::IfAbsent { Existing::Keep } else { Existing::Replace };
+        let existing = if *condition == Condition::Absent { Existing::Keep } else { Existing::Replace };
         staged.publish(name.name(), existing).map_err(|error| match error {
             Errno::EXIST => exists(),
             error => map_error(error),

@@ -132,7 +132,7 @@ impl MemoryFileStore {
     fn delete(&self, key: &FileKey, options: DeleteOptions) -> Result<Deleted> {
         let mut files = self.write();
         if let Some(etag) = options.if_match {
-            check(&Condition::IfMatch(etag), files.get(key))?;
+            check(&Condition::Match(etag), files.get(key))?;
         }
         Ok(files.remove(key).map_or(Deleted::Absent, |_| Deleted::Removed))
     }
@@ -168,10 +168,10 @@ fn changed() -> Error {
 
 fn check(condition: &Condition, file: Option<&File>) -> Result<()> {
     match (condition, file) {
-        (Condition::None, _) | (Condition::IfAbsent, None) => Ok(()),
-        (Condition::IfAbsent, Some(_)) => Err(Error::new(ErrorKind::AlreadyExists, "there is such a file already")),
-        (Condition::IfMatch(etag), Some(file)) if *etag == file.meta.etag => Ok(()),
-        (Condition::IfMatch(_), _) => Err(changed()),
+        (Condition::Always, _) | (Condition::Absent, None) => Ok(()),
+        (Condition::Absent, Some(_)) => Err(Error::new(ErrorKind::AlreadyExists, "there is such a file already")),
+        (Condition::Match(etag), Some(file)) if *etag == file.meta.etag => Ok(()),
+        (Condition::Match(_), _) => Err(changed()),
     }
 }
 

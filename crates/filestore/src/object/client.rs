@@ -98,9 +98,9 @@ impl Failure {
         let missing = matches!(self.error, object_store::Error::NotFound { .. });
         let error = map_error(self.error, &self.log);
         match (condition, error.kind()) {
-            (Condition::IfAbsent, ErrorKind::Conflict) if !error.is_retryable() => exists().with_source(error),
+            (Condition::Absent, ErrorKind::Conflict) if !error.is_retryable() => exists().with_source(error),
             // Amazon says that what should be replaced is not there; the others say that it does not match.
-            (Condition::IfMatch(_), ErrorKind::NotFound) if missing => changed().with_source(error),
+            (Condition::Match(_), ErrorKind::NotFound) if missing => changed().with_source(error),
             _ => error,
         }
     }
@@ -167,9 +167,9 @@ impl Remote {
         match condition {
             // Our own wire adds the precondition, to puts as to what object_store has no mode for.
             _ if self.native.is_some() => PutMode::Overwrite,
-            Condition::None => PutMode::Overwrite,
-            Condition::IfAbsent => PutMode::Create,
-            Condition::IfMatch(etag) => {
+            Condition::Always => PutMode::Overwrite,
+            Condition::Absent => PutMode::Create,
+            Condition::Match(etag) => {
                 PutMode::Update(UpdateVersion { e_tag: Some(etag.as_str().to_owned()), version: None })
             }
         }

@@ -181,16 +181,16 @@ impl ObjectFileStore {
 
     fn require(&self, condition: &Condition) -> Result<()> {
         match condition {
-            Condition::None => Ok(()),
-            Condition::IfAbsent => self.capabilities.require(capability::CREATE_IF_ABSENT),
-            Condition::IfMatch(_) => self.capabilities.require(capability::REPLACE_IF_MATCH),
+            Condition::Always => Ok(()),
+            Condition::Absent => self.capabilities.require(capability::CREATE_IF_ABSENT),
+            Condition::Match(_) => self.capabilities.require(capability::REPLACE_IF_MATCH),
         }
     }
 
     async fn put(&self, key: &FileKey, body: Body, options: PutOptions) -> Result<Stored> {
         options.check()?;
         self.require(&options.condition)?;
-        let conditional = options.condition != Condition::None;
+        let conditional = options.condition != Condition::Always;
         let allowed = || match conditional {
             true => self.capabilities.require(capability::CONDITIONAL_PARTS),
             false => Ok(()),
@@ -199,17 +199,17 @@ impl ObjectFileStore {
     }
 
     async fn delete(&self, key: &FileKey, options: DeleteOptions) -> Result<Deleted> {
-        let condition = options.if_match.map_or(Condition::None, Condition::IfMatch);
-        if condition != Condition::None {
+        let condition = options.if_match.map_or(Condition::Always, Condition::Match);
+        if condition != Condition::Always {
             self.capabilities.require(capability::DELETE_IF_MATCH)?;
         }
         // S3 answers alike whether there was something to delete or not.
         let (meta, marks) = match (self.remote.peek(key).await, &condition) {
-            (Err(error), Condition::None) if error.kind() == ErrorKind::NotFound => return Ok(Deleted::Absent),
+            (Err(error), Condition::Always) if error.kind() == ErrorKind::NotFound => return Ok(Deleted::Absent),
             (Err(error), _) if error.kind() == ErrorKind::NotFound => return Err(changed()),
             (peeked, _) => peeked?,
         };
-        if matches!(&condition, Condition::IfMatch(etag) if *etag != meta.etag) {
+        if matches!(&condition, Condition::Match(etag) if *etag != meta.etag) {
             return Err(changed());
         }
         let (path, start) = (self.remote.path(key)?, Instant::now());
@@ -243,7 +243,7 @@ impl ObjectFileStore {
         match (Box::pin(self.remote.peek_dated(key)).await, condition) {
             (Err(gone), _) if gone.kind() == ErrorKind::NotFound => Ok(()),
             // It is still what was to be deleted.
-            (Ok((meta, ..)), Condition::IfMatch(etag)) if meta.etag == *etag => Err(error),
+            (Ok((meta, ..)), Condition::Match(etag)) if meta.etag == *etag => Err(error),
             (Ok((meta, _, now)), _) if is_older(meta.modified, now, start) => Err(error),
             _ => Err(lost(error)),
         }
@@ -258,7 +258,7 @@ impl ObjectFileStore {
         if self.remote.nesting == Nesting::Hidden {
             self.remote.check_nesting(to).await?;
         }
-        if options.condition == Condition::None && meta.len <= MAX_COPY && !marks.apart {
+        if options.condition == Condition::Always && meta.len <= MAX_COPY && !marks.apart {
             let (copied, marks) = self.copy_on_the_server(from, to, &marks).await?;
             // Unless the original was replaced in between by one whose digest is apart.
             if !marks.apart {
@@ -285,7 +285,7 @@ impl ObjectFileStore {
             Ok(()) => self.remote.peek(to).await?,
             Err(failure) => {
                 let doubtful = failure.log.doubtful;
-                let error = failure.into_error(&Condition::None);
+                let error = failure.into_error(&Condition::Always);
                 // A copy has the number of the put that wrote the original.
                 match Box::pin(self.remote.peek(to)).await {
                     Ok((meta, marks)) if doubtful && marks.put.is_some() && marks.put == original.put => (meta, marks),
@@ -302,8 +302,8 @@ impl ObjectFileStore {
 /// A file is its own copy already.
 fn copied_onto_itself(meta: &Meta, condition: &Condition) -> Result<Stored> {
     match condition {
-        Condition::IfAbsent => Err(exists()),
-        Condition::IfMatch(etag) if *etag != meta.etag => Err(changed()),
+        Condition::Absent => Err(exists()),
+        Condition::Match(etag) if *etag != meta.etag => Err(changed()),
         _ => Ok(Stored::new(meta.etag.clone(), meta.len, meta.sha256)),
     }
 }
@@ -379,11 +379,11 @@ mod tests {
             store.put_with(&key, "x".into(), options).await
         };
         let store = open(never()).await;
-        put(&store, Condition::None).await.unwrap();
-        assert_eq!(put(&store, Condition::IfAbsent).await.unwrap_err().kind(), ErrorKind::Unsupported);
+        put(&store, Condition::Always).await.unwrap();
+        assert_eq!(put(&store, Condition::Absent).await.unwrap_err().kind(), ErrorKind::Unsupported);
         let store = open(never().with_capability(capability::CREATE_IF_ABSENT)).await;
-        put(&store, Condition::IfAbsent).await.unwrap();
-        assert_eq!(put(&store, Condition::IfAbsent).await.unwrap_err().kind(), ErrorKind::AlreadyExists);
+        put(&store, Condition::Absent).await.unwrap();
+        assert_eq!(put(&store, Condition::Absent).await.unwrap_err().kind(), ErrorKind::AlreadyExists);
     }
 
     #[tokio::test]

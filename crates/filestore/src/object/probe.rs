@@ -37,8 +37,8 @@ impl Remote {
         let mut has = Vec::new();
         let creates = self.creates_once(path).await?;
         has.extend(creates.then_some(capability::CREATE_IF_ABSENT));
-        let stale = Condition::IfMatch(ETag::new(NO_ETAG));
-        let current = Condition::IfMatch(self.etag(path).await?);
+        let stale = Condition::Match(ETag::new(NO_ETAG));
+        let current = Condition::Match(self.etag(path).await?);
         let replaces = !self.put_scratch(path, &stale).await? && self.put_scratch(path, &current).await?;
         has.extend(replaces.then_some(capability::REPLACE_IF_MATCH));
         if self.native.is_some() && creates && replaces && self.completes_conditionally(path).await? {
@@ -60,16 +60,16 @@ impl Remote {
 
     /// Whether exactly one of racing creators wins, and a later one does not.
     async fn creates_once(&self, path: &Path) -> Result<bool> {
-        let race = (0..CREATORS).map(|_| self.put_scratch(path, &Condition::IfAbsent));
+        let race = (0..CREATORS).map(|_| self.put_scratch(path, &Condition::Absent));
         let mut winners = 0;
         for won in join_all(race).await {
             winners += usize::from(won?);
         }
         if winners == 0 {
             // Nobody wins where the condition itself is not understood: the tests that follow need a file.
-            self.put_scratch(path, &Condition::None).await?;
+            self.put_scratch(path, &Condition::Always).await?;
         }
-        Ok(winners == 1 && !self.put_scratch(path, &Condition::IfAbsent).await?)
+        Ok(winners == 1 && !self.put_scratch(path, &Condition::Absent).await?)
     }
 
     /// Whether a put was done. Refusals and a server that does not know the condition are `false`.
@@ -90,7 +90,7 @@ impl Remote {
     /// Whether an upload in parts to a file that is there is refused when it is completed.
     async fn completes_conditionally(&self, path: &Path) -> Result<bool> {
         let mut refused = true;
-        for condition in [Condition::IfAbsent, Condition::IfMatch(ETag::new(NO_ETAG))] {
+        for condition in [Condition::Absent, Condition::Match(ETag::new(NO_ETAG))] {
             let begin = self.store.put_multipart_opts(path, PutMultipartOptions::default());
             let mut upload = self.plain(Answer::Text, begin).await?;
             self.plain(Answer::Nothing, upload.put_part(PutPayload::from_static(b"part"))).await?;
@@ -109,7 +109,7 @@ impl Remote {
         use object_store::ObjectStoreExt;
         let result = self.call(Terms::new(Answer::Nothing).condition(stale), self.store.delete(path)).await;
         if done(result.map_err(|failure| failure.into_error(stale)))? {
-            self.put_scratch(path, &Condition::None).await?;
+            self.put_scratch(path, &Condition::Always).await?;
             return Ok(false);
         }
         Ok(self.etag(path).await.is_ok())
@@ -121,7 +121,7 @@ impl Remote {
         let request = object_store::PutOptions { attributes: attributes.clone(), ..Default::default() };
         let put = self.store.put_opts(path, PutPayload::from_static(b"described"), request);
         let put = self.call(Terms::new(Answer::Nothing), put).await;
-        if !done(put.map_err(|failure| failure.into_error(&Condition::None)))? {
+        if !done(put.map_err(|failure| failure.into_error(&Condition::Always)))? {
             return Ok(false);
         }
         let request = object_store::GetOptions { head: true, ..Default::default() };
@@ -132,7 +132,7 @@ impl Remote {
     /// Whether a file below another's name is taken, and whether both are there then. MinIO takes it and leaves it out of
     /// listings.
     async fn nests(&self, path: &Path, below: &Path) -> Result<(bool, bool)> {
-        if !self.put_scratch(below, &Condition::None).await? {
+        if !self.put_scratch(below, &Condition::Always).await? {
             return Ok((false, false));
         }
         let nested = self.etag(path).await.is_ok() && self.lists(path).await? && self.lists(below).await?;

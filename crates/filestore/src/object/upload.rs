@@ -71,9 +71,9 @@ impl Remote {
     /// Fails where the end could only be the same, before much is sent. What is there now is what will be replaced.
     async fn check_early(&self, key: &FileKey, condition: &Condition) -> Result<Option<Marks>> {
         match (condition, self.peek(key).await) {
-            (Condition::IfAbsent, Ok(_)) => Err(exists()),
-            (Condition::IfMatch(etag), Ok((meta, _))) if meta.etag != *etag => Err(changed()),
-            (Condition::IfMatch(_), Err(error)) if error.kind() == ErrorKind::NotFound => Err(changed()),
+            (Condition::Absent, Ok(_)) => Err(exists()),
+            (Condition::Match(etag), Ok((meta, _))) if meta.etag != *etag => Err(changed()),
+            (Condition::Match(_), Err(error)) if error.kind() == ErrorKind::NotFound => Err(changed()),
             (_, peeked) => Ok(peeked.ok().map(|(_, marks)| marks)),
         }
     }

@@ -63,7 +63,7 @@ pub(super) struct Terms<'a> {
 
 impl<'a> Terms<'a> {
     pub(super) const fn new(answer: Answer) -> Self {
-        Self { condition: &Condition::None, answer, payload: None }
+        Self { condition: &Condition::Always, answer, payload: None }
     }
 
     pub(super) const fn condition(self, condition: &'a Condition) -> Self {
@@ -109,10 +109,10 @@ pub(super) struct Reply {
 /// The header that makes a request conditional.
 fn precondition(condition: &Condition) -> Option<(HeaderName, HeaderValue)> {
     match condition {
-        Condition::None => None,
-        Condition::IfAbsent => Some((IF_NONE_MATCH, HeaderValue::from_static("*"))),
+        Condition::Always => None,
+        Condition::Absent => Some((IF_NONE_MATCH, HeaderValue::from_static("*"))),
         // An etag that is no header's value is no server's: it matches nothing.
-        Condition::IfMatch(etag) => {
+        Condition::Match(etag) => {
             let value = Some(etag.as_str()).filter(|text| text.is_ascii()).and_then(|text| text.parse().ok());
             Some((IF_MATCH, value.unwrap_or(HeaderValue::from_static("\"\""))))
         }

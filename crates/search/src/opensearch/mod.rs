@@ -141,7 +141,7 @@ impl OpenSearchIndex {
         open::check_server(&client, config).await?;
         let opened = open::index(&client, config, alias.as_str(), schema).await?;
         let several = opened.shards > 1;
-        let all = [capability::SHARED, capability::PERSISTENT, capability::GLOBAL_STATISTICS];
+        let all = [capability::SHARED, capability::DURABLE, capability::GLOBAL_STATISTICS];
         let capabilities = Capabilities::from_iter(all);
         Ok(Self {
             client,

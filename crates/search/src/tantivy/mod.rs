@@ -95,12 +95,12 @@ impl TantivyIndex {
             Some(folder) => format!("tantivy {}", folder.display()),
             None => "tantivy in memory".to_owned(),
         };
-        let persistent = config.folder.is_some().then_some(capability::PERSISTENT);
+        let durable = config.folder.is_some().then_some(capability::DURABLE);
         let commit_interval = config.commit_interval;
         let client = blocking("search.open", None, move |_| Client::open(config, Arc::new(schema))).await?;
         Ok(Self {
             client: Arc::new(client),
-            capabilities: Arc::new([capability::GLOBAL_STATISTICS].into_iter().chain(persistent).collect()),
+            capabilities: Arc::new([capability::GLOBAL_STATISTICS].into_iter().chain(durable).collect()),
             place: place.into(),
             commit_interval,
             scheduled: Arc::default(),

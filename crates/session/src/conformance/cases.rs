@@ -12,7 +12,8 @@ use statehouse_core::{CodecId, ErrorKind};
 use tokio::task::JoinSet;
 
 use super::Backend;
-use crate::api::{Deleted, Loaded, PERSISTENT, Saved, SessionStore, Touched};
+use crate::api::{Deleted, Loaded, Saved, SessionStore, Touched};
+use crate::capability::DURABLE;
 use crate::config::SessionConfig;
 use crate::record::{
     Attribute, AttributeName, Authority, Delta, NewSession, Principal, Record, Rotate, Rotation, Snapshot,
@@ -742,7 +743,7 @@ pub async fn the_store_is_healthy(backend: impl Backend) {
 }
 
 pub async fn sessions_survive_a_restart(mut backend: impl Backend) {
-    if !backend.store().capabilities().has(PERSISTENT) {
+    if !backend.store().capabilities().has(DURABLE) {
         skipped("sessions_survive_a_restart", &backend);
         return;
     }
@@ -755,5 +756,5 @@ pub async fn sessions_survive_a_restart(mut backend: impl Backend) {
 
 #[expect(clippy::print_stderr, reason = "a skipped case must be seen in the test's output")]
 fn skipped(case: &str, backend: &impl Backend) {
-    eprintln!("{case}: skipped, the backend lacks {PERSISTENT:?}: {backend:?}");
+    eprintln!("{case}: skipped, the backend lacks {DURABLE:?}: {backend:?}");
 }

@@ -25,7 +25,7 @@ pub trait Backend: Debug + Send + Sync {
     fn store(&self) -> Arc<dyn SessionStore>;
 
     /// Closes the store and opens it again. Only called for backends with the capability
-    /// [`PERSISTENT`](crate::PERSISTENT).
+    /// [`DURABLE`](crate::capability::DURABLE).
     async fn reopen(&mut self);
 
     /// Lets time pass for the store.

@@ -15,8 +15,9 @@ use statehouse_core::{Capabilities, Clock, Error, ErrorKind, Health, Result, Ret
 use self::client::{Folder, blocks};
 pub use self::config::DiskConfig;
 use self::error::{in_use, map_error};
-use crate::api::{Deleted, Loaded, PERSISTENT, REMEMBERED, Saved, SessionStore, Touched, UNEVICTED};
+use crate::api::{Deleted, Loaded, REMEMBERED, Saved, SessionStore, Touched};
 use crate::bounds::Bounds;
+use crate::capability::{DURABLE, UNEVICTED};
 use crate::memory::taken;
 use crate::record::{Authority, Delta, NewSession, Record, Rotation, Snapshot, TOMBSTONE};
 use crate::token::SessionKey;
@@ -343,7 +344,7 @@ impl SessionStore for DiskSessionStore {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::from_iter([PERSISTENT, UNEVICTED])
+        Capabilities::from_iter([DURABLE, UNEVICTED])
     }
 }
 

@@ -10,8 +10,9 @@ use async_trait::async_trait;
 use statehouse_core::{Capabilities, Clock, Error, ErrorKind, Health, Result, Retry, Timestamp};
 
 pub use self::config::MemoryConfig;
-use crate::api::{Deleted, Loaded, REMEMBERED, Saved, SessionStore, Touched, UNEVICTED};
+use crate::api::{Deleted, Loaded, REMEMBERED, Saved, SessionStore, Touched};
 use crate::bounds::Bounds;
+use crate::capability::UNEVICTED;
 use crate::record::{Authority, Delta, NewSession, Record, Rotation, Snapshot};
 use crate::token::SessionKey;
 

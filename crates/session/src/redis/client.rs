@@ -5,13 +5,13 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use statehouse_core::{Envelope, ErrorKind, Namespace, Result, Timestamp};
+use statehouse_core::{Envelope, ErrorKind, Namespace, Result, Timestamp, hex};
 use statehouse_redis::{Idempotence, KeySpace, RedisClient, RedisScript, redis};
 
 use super::error::{unexpected, within};
 use crate::api::{Deleted, Loaded, REMEMBERED, Touched};
 use crate::record::{NewSession, Record, Snapshot, TOMBSTONE};
-use crate::token::{SessionKey, VerifierHash, push_hex};
+use crate::token::{SessionKey, VerifierHash};
 
 macro_rules! script {
     ($($file:literal),+) => {
@@ -171,7 +171,7 @@ impl Wire {
         let prefix = self.keys.prefix();
         let mut name = String::with_capacity(prefix.len() + 2 * key.as_bytes().len());
         name.push_str(prefix);
-        push_hex(&mut name, key.as_bytes());
+        hex::push(&mut name, key.as_bytes());
         name
     }
 }

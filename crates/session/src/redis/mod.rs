@@ -9,7 +9,8 @@ use statehouse_core::{Capabilities, Health, Namespace, Result};
 use statehouse_redis::{EvictionPolicy, RedisClient};
 
 use self::client::{Swapped, Wire};
-use crate::api::{Deleted, Loaded, PERSISTENT, SHARED, Saved, SessionStore, Touched, UNEVICTED};
+use crate::api::{Deleted, Loaded, Saved, SessionStore, Touched};
+use crate::capability::{DURABLE, SHARED, UNEVICTED};
 use crate::memory::taken;
 use crate::record::{Authority, Delta, NewSession, Record, Rotation, Snapshot};
 use crate::token::SessionKey;
@@ -127,6 +128,6 @@ impl SessionStore for RedisSessionStore {
 
     fn capabilities(&self) -> Capabilities {
         let unevicted = (self.eviction == EvictionPolicy::Never).then_some(UNEVICTED);
-        [PERSISTENT, SHARED].into_iter().chain(unevicted).collect()
+        [DURABLE, SHARED].into_iter().chain(unevicted).collect()
     }
 }

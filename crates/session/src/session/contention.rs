@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use statehouse_core::{Error, ErrorKind, Result, Retry};
 use tokio::sync::OwnedMutexGuard;
 
-use crate::api::{SHARED, SessionStore};
+use crate::api::SessionStore;
+use crate::capability::SHARED;
 use crate::record::Snapshot;
 use crate::token::{SessionKey, random};
 

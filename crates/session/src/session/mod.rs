@@ -18,7 +18,7 @@ use http::HeaderMap;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
-use statehouse_core::{Error, ErrorKind, Result, Timestamp};
+use statehouse_core::{Error, ErrorKind, Result, Timestamp, hex};
 
 use self::contention::Contention;
 pub use self::flash::Flash;
@@ -28,7 +28,7 @@ use crate::api::SessionStore;
 use crate::config::SessionConfig;
 use crate::layer::CookieConfig;
 use crate::record::{Attribute, AttributeName, entry_size};
-use crate::token::{SessionKey, Token, push_hex};
+use crate::token::{SessionKey, Token};
 
 /// A store and a configuration: opens the [`Session`] of each request.
 ///
@@ -252,7 +252,7 @@ impl Session {
         let key = self.state().held().map(|held| held.token.key())?;
         let hash = Sha256::new().chain_update(self.inner.shared.log_salt).chain_update(key.as_bytes()).finalize();
         let mut text = String::with_capacity(16);
-        push_hex(&mut text, &hash[..8]);
+        hex::push(&mut text, &hash[..8]);
         Some(text)
     }
 

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use http::HeaderMap;
 use http::header::{COOKIE, SET_COOKIE};
-use statehouse_session::{MemorySessionStore, SessionConfig, SessionStore, Sessions, Token, UNEVICTED};
+use statehouse_session::capability::UNEVICTED;
+use statehouse_session::{MemorySessionStore, SessionConfig, SessionStore, Sessions, Token};
 use statehouse_testkit::RedisServer;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};

@@ -1,0 +1,3 @@
+//! What one backend can do that another may not.
+
+pub use statehouse_core::capability::SHARED;

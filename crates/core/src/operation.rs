@@ -1,0 +1,190 @@
+use tracing::{Instrument, field};
+
+use crate::{Error, Result};
+
+/// One operation of one backend, such as `cache.set` on `redis`: its name in errors, spans and metrics.
+///
+/// A backend runs the work of a trait method [`during`](Self::during) the operation. It is the one place where an error
+/// learns which operation failed, a span begins and a duration is measured, so that all services tell it alike.
+///
+/// ```
+/// use statehouse_core::{Error, ErrorKind, Operation};
+///
+/// const GET: Operation = Operation::new("cache.get", "redis");
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let failed = GET.during(async { Err::<(), _>(Error::new(ErrorKind::Timeout, "no answer in 2 s")) }).await;
+/// assert_eq!(failed.unwrap_err().to_string(), "cache.get: no answer in 2 s");
+/// # }
+/// ```
+///
+/// # Spans and metrics
+/// The span is called `statehouse` for `tracing` and by the operation's name for OpenTelemetry (`otel.name`); its fields
+/// are `statehouse.backend` and, once it has failed, `error.type`. With the feature `metrics`,
+/// `statehouse.operation.duration` is a histogram in seconds, by `operation`, `backend` and, of a failure,
+/// `error.type`. Keys and values are in neither.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Operation {
+    name: &'static str,
+    backend: &'static str,
+}
+
+impl Operation {
+    /// The operation `service.verb` of a backend.
+    #[must_use]
+    pub const fn new(name: &'static str, backend: &'static str) -> Self {
+        Self { name, backend }
+    }
+
+    /// The name, such as `cache.set`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        self.name
+    }
+
+    /// The backend, such as `redis`.
+    #[must_use]
+    pub const fn backend(self) -> &'static str {
+        self.backend
+    }
+
+    /// Does the work of the operation.
+    ///
+    /// # Errors
+    /// Those of the work, which then name this operation and backend.
+    pub async fn during<T>(self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let span = tracing::debug_span!(
+            "statehouse",
+            otel.name = self.name,
+            statehouse.backend = self.backend,
+            error.r#type = field::Empty
+        );
+        let meter = Meter::start(self);
+        let done = work.instrument(span.clone()).await;
+        if let Err(error) = &done {
+            span.record("error.type", error.kind().as_str());
+        }
+        meter.stop(done.as_ref().err());
+        done.map_err(|error| self.name_in(error))
+    }
+
+    /// Does the work of the operation on a key, which errors name too.
+    ///
+    /// # Errors
+    /// Those of the work, which then name this operation, backend and key.
+    pub async fn during_on<T>(self, key: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
+        self.during(work).await.map_err(|error| error.with_key(key))
+    }
+
+    /// Tells an error which operation failed. What it says already is kept.
+    #[must_use]
+    pub fn name_in(self, error: Error) -> Error {
+        error.with_backend(self.backend).with_operation(self.name)
+    }
+}
+
+#[cfg(feature = "metrics")]
+struct Meter {
+    operation: Operation,
+    start: std::time::Instant,
+}
+
+#[cfg(feature = "metrics")]
+impl Meter {
+    fn start(operation: Operation) -> Self {
+        Self { operation, start: std::time::Instant::now() }
+    }
+
+    fn stop(self, failure: Option<&Error>) {
+        let Operation { name, backend } = self.operation;
+        let duration = match failure {
+            None => metrics::histogram!(DURATION, "operation" => name, "backend" => backend),
+            Some(error) => {
+                let kind = error.kind().as_str();
+                metrics::histogram!(DURATION, "operation" => name, "backend" => backend, "error.type" => kind)
+            }
+        };
+        duration.record(self.start.elapsed().as_secs_f64());
+    }
+}
+
+#[cfg(feature = "metrics")]
+const DURATION: &str = "statehouse.operation.duration";
+
+#[cfg(not(feature = "metrics"))]
+struct Meter;
+
+#[cfg(not(feature = "metrics"))]
+impl Meter {
+    const fn start(_: Operation) -> Self {
+        Self
+    }
+
+    const fn stop(self, _: Option<&Error>) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorKind;
+
+    #[tokio::test]
+    async fn what_an_error_says_already_is_kept() {
+        const SAVE: Operation = Operation::new("session.save", "redis");
+        let inner = || Error::new(ErrorKind::Unavailable, "gone").with_operation("session.load").with_backend("local");
+        let error = SAVE.during_on("s1", async { Err::<(), _>(inner()) }).await.unwrap_err();
+        assert_eq!((error.operation(), error.backend()), (Some("session.load"), Some("local")));
+        assert_eq!(error.key(), Some("s1"));
+        assert_eq!(SAVE.during(async { Ok(1) }).await.unwrap(), 1);
+    }
+
+    #[cfg(feature = "metrics")]
+    #[tokio::test(flavor = "current_thread")]
+    async fn durations_are_measured_by_operation_and_kind_of_error() {
+        const GET: Operation = Operation::new("cache.get", "redis");
+        let seen = recorder::Recorder::default();
+        let guard = metrics::set_default_local_recorder(&seen);
+        GET.during(async { Ok(()) }).await.unwrap();
+        GET.during_on("somebody's key", async { Err::<(), _>(Error::new(ErrorKind::Timeout, "late")) })
+            .await
+            .unwrap_err();
+        drop(guard);
+        let seen = seen.0.lock().unwrap().join("\n");
+        let name = "statehouse.operation.duration";
+        assert_eq!(
+            seen,
+            format!(
+                "{name} operation=cache.get backend=redis\n{name} operation=cache.get backend=redis error.type=timeout"
+            )
+        );
+    }
+
+    #[cfg(feature = "metrics")]
+    mod recorder {
+        use std::sync::Mutex;
+
+        use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, SharedString, Unit};
+
+        /// Notes which histograms were asked for.
+        #[derive(Default)]
+        pub(super) struct Recorder(pub(super) Mutex<Vec<String>>);
+
+        impl metrics::Recorder for Recorder {
+            fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+            fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+            fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+            fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
+                Counter::noop()
+            }
+            fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+                Gauge::noop()
+            }
+            fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
+                let labels = key.labels().map(|label| format!(" {}={}", label.key(), label.value()));
+                self.0.lock().unwrap().push(format!("{}{}", key.name(), labels.collect::<String>()));
+                Histogram::noop()
+            }
+        }
+    }
+}
