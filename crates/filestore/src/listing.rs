@@ -44,6 +44,12 @@ impl<'a> Collector<'a> {
         self.full
     }
 
+    /// Whether neither this key nor any greater one is one of the listing's.
+    #[cfg(unix)]
+    pub(crate) fn is_beyond(&self, key: &str) -> bool {
+        key > self.options.prefix.as_str() && !key.starts_with(&self.options.prefix)
+    }
+
     /// Whether any key that begins with this text may be wanted still.
     #[cfg(unix)]
     pub(crate) fn wants_below(&self, text: &str) -> bool {

@@ -16,14 +16,16 @@ use statehouse_core::{Error, ErrorKind, Result, Timestamp};
 use super::beneath::Root;
 use super::config::{Access, Durability, LocalConfig};
 use super::error::map_error;
+use super::folder::Windows;
 use super::lock::Locks;
 use super::name::DiskName;
 use super::permissions;
+use super::remembered::Remembered;
 use super::stage::Stage;
 use super::trailer::{Decoded, Trailer};
 use super::walk::Walks;
 use crate::digest::{Check, Verifier, corrupt};
-use crate::{Entry, FileKey, GetOptions, Meta};
+use crate::{FileKey, GetOptions, Meta};
 
 /// What is read in one go: a file of this length is one piece, a longer one several.
 pub(super) const PIECE: u64 = 512 << 10;
@@ -48,6 +50,8 @@ pub(super) struct Disk {
     pub(super) writing: Option<Writing>,
     pub(super) durability: Durability,
     pub(super) walks: Walks,
+    pub(super) remembered: Remembered,
+    pub(super) windows: Windows,
 }
 
 /// What an open store needs to write.
@@ -96,7 +100,14 @@ impl Disk {
         if writing.is_none() {
             check_format(&root, &open_format(&root, config)?)?;
         }
-        Ok(Self { root, writing, durability: config.durability, walks: Walks::default() })
+        Ok(Self {
+            root,
+            writing,
+            durability: config.durability,
+            walks: Walks::default(),
+            remembered: Remembered::default(),
+            windows: Windows::default(),
+        })
     }
 
     /// Tries what a read or a write needs, save for its space.
@@ -147,8 +158,13 @@ impl Disk {
         Ok(read_trailer(&file, size)?.into_meta(key, modified))
     }
 
-    /// A listing's line of a file in the folder at this path, whose directory is opened once.
-    pub(super) fn entry(&self, key: &FileKey, folder: &str, directory: &mut Option<OwnedFd>) -> Result<Entry> {
+    /// What a file says of itself, in the folder at this path, whose directory is opened once.
+    pub(super) fn describe(
+        &self,
+        key: &FileKey,
+        folder: &str,
+        directory: &mut Option<OwnedFd>,
+    ) -> Result<(Trailer, Timestamp)> {
         let name = DiskName::of(key);
         let (file, size, modified) = if name.directory() == folder {
             let directory = match directory {
@@ -161,8 +177,7 @@ impl Disk {
         } else {
             self.open_file(name.path())?
         };
-        let trailer = read_trailer(&file, size)?;
-        Ok(Entry::new(key.clone(), trailer.len, trailer.etag(), modified))
+        Ok((read_trailer(&file, size)?, modified))
     }
 
     pub(super) fn open_file(&self, path: &str) -> Result<(File, u64, Timestamp)> {

@@ -1,31 +1,41 @@
-//! Reading one directory: its names in the order of the keys, and no more of them at a time than fit into a window.
+//! Reading one directory: its names in the order of the keys.
 //!
-//! A directory has its names in no order and cannot be asked for those behind a certain one, so a listing that reads it
-//! anew for each page takes time that grows with the square of its size. It is read into a window, a small
-//! one for the first page and then a large one, that is handed on from page to page, see [`super::walk`].
+//! A directory has its names in no order and cannot be asked for those behind a certain one, so a listing that read it
+//! anew for each page would take time that grows with the square of its size. It is read whole, unless its names
+//! are too many for that: then into a window, which is handed on from page to page, see [`super::walk`].
 
 use std::ffi::CStr;
+use std::sync::Arc;
 
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, FileType};
 use rustix::io::Errno;
-use statehouse_core::Result;
+use statehouse_core::{ErrorKind, Result};
 
 use super::beneath::Root;
+use super::client::Disk;
 use super::config::Access;
 use super::error::map_error;
 use super::name::{self, CONTINUED, DIRECTORY};
+use super::names::Names;
+use super::remembered::Stamps;
 use super::stage;
 use crate::listing::Collector;
 
-/// How many bytes the first window has: enough for a page of ordinary names.
-const FIRST_WINDOW: usize = 128 << 10;
+/// How much of a directory is in memory at a time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Windows {
+    /// How many bytes the names of a directory have that is read whole.
+    pub(super) whole: usize,
+    /// How many bytes a window has at most, and as many again while it is filled.
+    pub(super) part: usize,
+}
 
-/// How many bytes a window has at most, and as many again while it is filled.
-const MAX_WINDOW: usize = 4 << 20;
-
-/// What a name takes besides its bytes.
-const OVERHEAD: usize = 32;
+impl Default for Windows {
+    fn default() -> Self {
+        Self { whole: 32 << 20, part: 4 << 20 }
+    }
+}
 
 /// The names of one directory that are still to come, as far as they are known.
 #[derive(Debug)]
@@ -34,100 +44,150 @@ pub(super) struct Folder {
     pub(super) path: String,
     /// What all keys below it begin with: nothing, or a text that ends with a slash.
     pub(super) prefix: String,
-    /// What each thing adds to the keys, a segment and for a directory the slash behind it, the next one last.
-    ahead: Vec<Box<str>>,
-    bytes: usize,
+    pub(super) names: Arc<Names>,
+    next: usize,
     /// Set if there was more than the window takes: everything up to this is in it, and nothing behind.
-    cut: Option<Box<str>>,
-    window: usize,
+    cut: Option<String>,
+    /// Whether the names are those that are remembered of the directory as it is.
+    pub(super) is_remembered: bool,
 }
 
 /// One reading of a directory.
 struct Reading<'a> {
     root: &'a Root,
-    folder: &'a mut Folder,
+    windows: Windows,
     page: &'a Collector<'a>,
-    /// What the last window ended with.
-    behind: Option<Box<str>>,
+    prefix: &'a str,
+    names: Names,
+    cut: Option<String>,
+    /// What the last window ended with; none if the directory is read whole.
+    behind: Option<String>,
+    whole: bool,
+    stamps: Stamps,
     skipped: u64,
     /// The key of the name that is looked at.
     key: Vec<u8>,
 }
 
 impl Folder {
-    /// Reads a directory. One that is gone is empty.
+    /// Reads a directory, unless it is remembered. One that is gone is empty.
     ///
     /// Gives also how many things in it are none of the store's.
-    pub(super) fn open(root: &Root, path: String, prefix: String, page: &Collector<'_>) -> Result<(Self, u64)> {
-        let mut folder = Self { path, prefix, ahead: Vec::new(), bytes: 0, cut: None, window: FIRST_WINDOW };
-        let skipped = folder.read(root, None, page)?;
+    pub(super) fn open(disk: &Disk, path: String, prefix: String, page: &Collector<'_>) -> Result<(Self, u64)> {
+        let (remembered, skipped) = match disk.remembered.get(&disk.root, &path) {
+            Some((names, skipped)) => (Some(names), skipped),
+            None => (None, 0),
+        };
+        let is_remembered = remembered.is_some();
+        let names = remembered.unwrap_or_default();
+        let mut folder = Self { path, prefix, names, next: 0, cut: None, is_remembered };
+        if is_remembered {
+            folder.seek(page);
+            return Ok((folder, skipped));
+        }
+        let skipped = folder.read(disk, None, page)?;
         Ok((folder, skipped))
     }
 
     /// What comes next; none at the end of the window.
     pub(super) fn peek(&self) -> Option<&str> {
-        self.ahead.last().map(AsRef::as_ref)
+        self.names.get(self.next)
+    }
+
+    /// Where among the names that is.
+    pub(super) const fn position(&self) -> usize {
+        self.next
     }
 
     /// Goes on behind what [`peek`](Self::peek) gave.
-    pub(super) fn pass(&mut self) {
-        if let Some(passed) = self.ahead.pop() {
-            self.bytes -= passed.len() + OVERHEAD;
-        }
+    pub(super) const fn pass(&mut self) {
+        self.next += 1;
     }
 
     /// What the names take in memory.
-    pub(super) const fn bytes(&self) -> usize {
-        self.bytes
+    pub(super) fn bytes(&self) -> usize {
+        self.names.bytes() + self.path.len() + self.prefix.len()
     }
 
-    /// Reads the next window, larger than the last; none if that was all.
-    pub(super) fn read_on(&mut self, root: &Root, page: &Collector<'_>) -> Result<Option<u64>> {
+    /// Looks whether the directory is still as it is remembered.
+    pub(super) fn check(&mut self, disk: &Disk) {
+        self.is_remembered = self.is_remembered && disk.remembered.has(&disk.root, &self.path, &self.names);
+    }
+
+    /// Reads the next window; none if that was all.
+    pub(super) fn read_on(&mut self, disk: &Disk, page: &Collector<'_>) -> Result<Option<u64>> {
         let Some(behind) = self.cut.take() else { return Ok(None) };
-        self.window = MAX_WINDOW;
-        self.read(root, Some(behind), page).map(Some)
+        self.read(disk, Some(behind), page).map(Some)
     }
 
-    fn read(&mut self, root: &Root, behind: Option<Box<str>>, page: &Collector<'_>) -> Result<u64> {
-        let (path, key) = (self.path.clone(), self.prefix.clone().into_bytes());
-        let mut reading = Reading { root, folder: self, page, behind, skipped: 0, key };
-        reading.directory(&path, "")?;
-        let skipped = reading.skipped;
-        self.ahead.sort_unstable_by(|a, b| b.cmp(a));
+    fn read(&mut self, disk: &Disk, behind: Option<String>, page: &Collector<'_>) -> Result<u64> {
+        let mut reading = Reading {
+            root: &disk.root,
+            windows: disk.windows,
+            page,
+            prefix: &self.prefix,
+            names: Names::default(),
+            cut: None,
+            whole: behind.is_none(),
+            behind,
+            stamps: Stamps::new(),
+            skipped: 0,
+            key: self.prefix.clone().into_bytes(),
+        };
+        reading.directory(&self.path, "")?;
+        let Reading { mut names, cut, skipped, stamps, whole, .. } = reading;
+        names.sort();
+        (self.names, self.cut) = (Arc::new(names), cut);
+        self.is_remembered = whole && disk.remembered.keep(&disk.root, stamps, &self.names, skipped);
+        self.seek(page);
         Ok(skipped)
     }
 
-    fn take(&mut self, adds: Box<str>) {
-        self.bytes += adds.len() + OVERHEAD;
-        self.ahead.push(adds);
-        if self.bytes > 2 * self.window {
-            self.halve();
-        }
-    }
-
-    /// Forgets the greater half of the names.
-    fn halve(&mut self) {
-        let middle = self.ahead.len() / 2;
-        let (_, last, _) = self.ahead.select_nth_unstable(middle);
-        self.cut = Some(last.clone());
-        self.ahead.truncate(middle + 1);
-        self.bytes = self.ahead.iter().map(|adds| adds.len() + OVERHEAD).sum();
+    /// Passes what the page does not want.
+    fn seek(&mut self, page: &Collector<'_>) {
+        let seek = page.seek();
+        self.next = match seek.strip_prefix(&self.prefix) {
+            None if *seek <= *self.prefix => 0,
+            None => self.names.len(),
+            Some(rest) => {
+                let at = self.names.position(rest);
+                // What lies below a directory is greater than its name.
+                let below = |name: &str| rest.starts_with(name);
+                at - usize::from(at > 0 && self.names.get(at - 1).is_some_and(below))
+            }
+        };
     }
 }
 
 impl Reading<'_> {
+    fn take(&mut self, adds: &str) {
+        self.names.push(adds);
+        if self.whole && self.names.bytes() > self.windows.whole {
+            self.whole = false;
+            let (page, prefix) = (self.page, self.prefix);
+            self.names.retain(|adds| is_wanted(page, &format!("{prefix}{adds}")));
+        }
+        while !self.whole && self.names.bytes() > 2 * self.windows.part {
+            self.cut = self.names.halve();
+        }
+    }
+
     /// Reads a directory: the folder's own, or one in which names go on that `begun` is the beginning of.
     fn directory(&mut self, path: &str, begun: &str) -> Result<()> {
         let directory = match self.root.open_directory(path) {
             Ok(directory) => directory,
-            Err(Errno::NOENT) => return Ok(()),
+            Err(Errno::NOENT) => {
+                self.stamps.cut();
+                return Ok(());
+            }
             Err(error) => return Err(map_error(error)),
         };
+        self.stamps.add(path, &directory);
         let (mut continued, start) = (Vec::new(), self.key.len());
         each_name(&directory, |name, kind| {
             match self.look_at(&directory, name, kind, begun) {
                 Some(Thing::Continued) => continued.push(name.to_string_lossy().into_owned()),
-                Some(Thing::Adds(adds)) => self.folder.take(adds),
+                Some(Thing::Adds) => self.take_key(),
                 Some(Thing::Foreign) => self.skipped += 1,
                 None => {}
             }
@@ -138,23 +198,33 @@ impl Reading<'_> {
         continued.into_iter().try_for_each(|name| self.go_on(path, begun, &name))
     }
 
+    /// Takes what is in `self.key`, which is UTF-8.
+    fn take_key(&mut self) {
+        let key = std::mem::take(&mut self.key);
+        if let Ok(adds) = std::str::from_utf8(&key[self.prefix.len()..]) {
+            self.take(adds);
+        }
+        self.key = key;
+    }
+
     /// Reads the rests of long names.
     fn go_on(&mut self, path: &str, begun: &str, name: &str) -> Result<()> {
         let start = self.key.len();
         let below = if path == "." { name.to_owned() } else { format!("{path}/{name}") };
         let known = name::read(name.trim_end_matches(CONTINUED).as_bytes(), &mut self.key);
         let seek = self.page.seek().as_bytes();
-        let is_passed = self.key.as_slice() < seek && !seek.starts_with(&self.key);
-        let adds = &self.key[self.folder.prefix.len()..];
-        let is_cut = self.folder.cut.as_deref().is_some_and(|cut| adds > cut.as_bytes());
+        let is_passed = !self.whole && self.key.as_slice() < seek && !seek.starts_with(&self.key);
+        let adds = &self.key[self.prefix.len()..];
+        let is_cut = self.cut.as_deref().is_some_and(|cut| adds > cut.as_bytes());
         let result = match known && !is_passed && !is_cut {
             true => self.directory(&below, &format!("{begun}{name}/")),
             false => Ok(()),
         };
         self.key.truncate(start);
         match result {
-            Err(error) if error.kind() == statehouse_core::ErrorKind::PermissionDenied => {
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
                 self.skipped += 1;
+                self.stamps.cut();
                 Ok(())
             }
             other => other,
@@ -186,35 +256,38 @@ impl Reading<'_> {
         if ending.is_some() {
             self.key.push(b'/');
         }
-        self.select(begun, name)
+        self.select(begun, stem)
     }
 
     /// Keeps what may be wanted, unless it is spelled as no key is.
-    fn select(&self, begun: &str, name: &[u8]) -> Option<Thing> {
-        let adds = &self.key[self.folder.prefix.len()..];
+    fn select(&self, begun: &str, stem: &[u8]) -> Option<Thing> {
+        let adds = &self.key[self.prefix.len()..];
         let beyond = |cut: &str| adds > cut.as_bytes();
-        if self.folder.cut.as_deref().is_some_and(beyond)
-            || self.behind.as_deref().is_some_and(|behind| !beyond(behind))
-        {
+        if self.cut.as_deref().is_some_and(beyond) || self.behind.as_deref().is_some_and(|behind| !beyond(behind)) {
             return None;
         }
         let Ok(key) = std::str::from_utf8(&self.key) else { return Some(Thing::Foreign) };
-        let adds = &key[self.folder.prefix.len()..];
-        let segment = adds.strip_suffix('/').unwrap_or(adds);
-        let wanted = if segment.len() < adds.len() { self.page.wants_below(key) } else { self.page.wants(key) };
-        if !wanted {
+        if !self.whole && !is_wanted(self.page, key) {
             return None;
         }
-        let spelled = name::spelled(segment);
-        let name = if segment.len() < adds.len() { &name[..name.len() - 1] } else { name };
-        let same = spelled.as_bytes().strip_prefix(begun.as_bytes()) == Some(name);
-        Some(if same { Thing::Adds(adds.into()) } else { Thing::Foreign })
+        if begun.is_empty() && name::is_plain(stem) {
+            return Some(Thing::Adds);
+        }
+        let adds = &key[self.prefix.len()..];
+        let spelled = name::spelled(adds.strip_suffix('/').unwrap_or(adds));
+        let same = spelled.as_bytes().strip_prefix(begun.as_bytes()) == Some(stem);
+        Some(if same { Thing::Adds } else { Thing::Foreign })
     }
+}
+
+/// Whether a page may want a file, or what is below a folder, whose name ends with a slash.
+fn is_wanted(page: &Collector<'_>, key: &str) -> bool {
+    if key.ends_with('/') { page.wants_below(key) } else { page.wants(key) }
 }
 
 /// What a name in a directory stands for.
 enum Thing {
-    Adds(Box<str>),
+    Adds,
     Continued,
     Foreign,
 }

@@ -1,5 +1,6 @@
 //! Locks between processes: `flock` on files that are never removed.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::fd::{AsFd, OwnedFd};
@@ -16,7 +17,10 @@ use super::gate::{Gate, Pass};
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How many locks share all keys.
-const SHARDS: u32 = 256;
+const SHARDS: u32 = 32;
+
+/// How many pairs of a lock's files are kept open between two writes.
+const MAX_OPEN: usize = 32;
 
 /// The locks of all keys.
 #[derive(Debug)]
@@ -24,12 +28,22 @@ pub(super) struct Locks {
     directory: OwnedFd,
     gates: Vec<Gate>,
     permissions: Permissions,
+    open: Mutex<Vec<(u32, Pair)>>,
 }
 
-/// The lock of a key, until dropped: the system's one first.
+/// The two files of a lock. The system's lock belongs to the open file, so a pair is used by one thread at a time.
+#[derive(Debug)]
+struct Pair {
+    turnstile: OwnedFd,
+    file: OwnedFd,
+}
+
+/// The lock of a key, until dropped.
 #[derive(Debug)]
 pub(super) struct KeyLock<'a> {
-    _file: Lock,
+    locks: &'a Locks,
+    shard: u32,
+    pair: Option<Pair>,
     _pass: Pass<'a>,
 }
 
@@ -48,7 +62,8 @@ pub(super) enum Share {
 
 impl Locks {
     pub(super) fn new(directory: OwnedFd, permissions: Permissions) -> Self {
-        Self { directory, gates: (0..SHARDS).map(|_| Gate::default()).collect(), permissions }
+        let gates = (0..SHARDS).map(|_| Gate::default()).collect();
+        Self { directory, gates, permissions, open: Mutex::default() }
     }
 
     /// Takes the lock of a key: among this store's threads in the order in which they ask for it.
@@ -63,33 +78,47 @@ impl Locks {
             let message = format!("the file's turn to be written did not come within {} s", patience.as_secs());
             Error::new(ErrorKind::Timeout, message).with_retry(Retry::Now)
         })?;
+        let pair = self.pair(shard)?;
         // As long as others share a lock the system lets still others in, and who wants it alone would never get it.
         // So everybody passes a turnstile, and who waits behind it keeps it shut.
-        let turnstile =
-            Lock::take(&self.directory, &format!("{shard:02x}-turn"), Share::Alone, self.permissions, until)?;
-        let file = Lock::take(&self.directory, &format!("{shard:02x}"), share, self.permissions, until)?;
-        drop(turnstile);
-        Ok(KeyLock { _file: file, _pass: pass })
+        take(&pair.turnstile, Share::Alone, until)?;
+        take(&pair.file, share, until)?;
+        unlock(&pair.turnstile)?;
+        Ok(KeyLock { locks: self, shard, pair: Some(pair), _pass: pass })
+    }
+
+    fn pair(&self, shard: u32) -> Result<Pair> {
+        {
+            let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(at) = open.iter().rposition(|(of, _)| *of == shard) {
+                return Ok(open.swap_remove(at).1);
+            }
+        }
+        let file =
+            |name: String| self.permissions.open_file(&self.directory, &name, OFlags::empty()).map_err(map_error);
+        Ok(Pair { turnstile: file(format!("{shard:02x}-turn"))?, file: file(format!("{shard:02x}"))? })
+    }
+}
+
+impl Drop for KeyLock<'_> {
+    fn drop(&mut self) {
+        let Some(pair) = self.pair.take() else { return };
+        // Files that are still locked are closed, which unlocks them.
+        if unlock(&pair.file).is_err() {
+            return;
+        }
+        let mut open = self.locks.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.len() < MAX_OPEN {
+            open.push((self.shard, pair));
+        }
     }
 }
 
 impl Lock {
     /// Takes the lock of a name, waiting for it.
     pub(super) fn wait(directory: impl AsFd, name: &str, permissions: Permissions) -> Result<Self> {
-        Self::take(directory, name, Share::Alone, permissions, Instant::now() + PATIENCE)
-    }
-
-    fn take(directory: impl AsFd, name: &str, share: Share, permissions: Permissions, until: Instant) -> Result<Self> {
         let file = permissions.open_file(directory, name, OFlags::empty()).map_err(map_error)?;
-        let mut pause = Duration::from_micros(50);
-        while !try_lock(&file, share)? {
-            if Instant::now() > until {
-                let message = "another process holds the lock of the file and does not go on; it may have been stopped";
-                return Err(Error::new(ErrorKind::Timeout, message));
-            }
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(2));
-        }
+        take(&file, Share::Alone, Instant::now() + PATIENCE)?;
         Ok(Self(file))
     }
 
@@ -98,6 +127,23 @@ impl Lock {
         let file = permissions.open_file(directory, name, OFlags::empty()).map_err(map_error)?;
         Ok(try_lock(&file, Share::Alone)?.then_some(Self(file)))
     }
+}
+
+fn take(file: &OwnedFd, share: Share, until: Instant) -> Result<()> {
+    let mut pause = Duration::from_micros(50);
+    while !try_lock(file, share)? {
+        if Instant::now() > until {
+            let message = "another process holds the lock of the file and does not go on; it may have been stopped";
+            return Err(Error::new(ErrorKind::Timeout, message));
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(2));
+    }
+    Ok(())
+}
+
+fn unlock(file: &OwnedFd) -> Result<()> {
+    rustix::fs::flock(file, FlockOperation::NonBlockingUnlock).map_err(map_error)
 }
 
 fn try_lock(file: &OwnedFd, share: Share) -> Result<bool> {
@@ -163,6 +209,6 @@ mod tests {
 
     #[test]
     fn every_version_finds_the_same_lock() {
-        assert_eq!(["", "a", "clinic.scans/p42/chest.dcm"].map(shard), [217, 32, 129]);
+        assert_eq!(["", "a", "clinic.scans/p42/chest.dcm"].map(shard), [25, 0, 1]);
     }
 }

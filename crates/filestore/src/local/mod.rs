@@ -1,4 +1,33 @@
 //! Files in a directory of this host, or of a mounted volume.
+//!
+//! # What lies on the disk
+//! | path below the root | what it is |
+//! | --- | --- |
+//! | `.statehouse/format` | the text `statehouse files 1` and a newline |
+//! | `.statehouse/locks/1f`, `.statehouse/locks/1f-turn` | empty: what is locked by `flock` for a 32nd of all keys, by their FNV-1a, and the turnstile before it |
+//! | `.statehouse/stage/lock` | empty: locked by who opens a store |
+//! | `.statehouse/stage/<32 hex digits>/lock` | empty: locked as long as this open store lives |
+//! | `.statehouse/stage/<32 hex digits>/slots` | for each file that it has under way, 2,048 bytes: the length of its directory's path in two bytes, little-endian, and the path |
+//! | `<name>` | a file: its content and then its trailer |
+//! | `<name>+/` | a directory: what lies below a segment of a key |
+//! | `<name>=/` | a directory: how names go on that are too long for one |
+//! | `.statehouse-<32 hex digits>-<slot>`, in any directory | a file that the open store of these digits is writing |
+//!
+//! A segment of a key is spelled with `a-z`, `0-9`, `-`, `_` and inner dots; every other byte is `%` and two lowercase
+//! hex digits, and so is the first byte of a name that Windows keeps for a device. A name has at most 140 bytes. The
+//! trailer's bytes, all numbers little-endian:
+//!
+//! | bytes | field |
+//! | --- | --- |
+//! | *d* | content type and metadata, in postcard: an optional text, and a map of texts |
+//! | 8 | length of the content |
+//! | 32 | SHA-256 of the content |
+//! | 16 | etag |
+//! | 4 | *d* |
+//! | 4 | CRC-32 (IEEE 802.3) of the content |
+//! | 4 | format: 1, 0, 0, 0 |
+//! | 4 | CRC-32 of the trailer before this |
+//! | 8 | `SHfile\r\n` |
 
 mod beneath;
 mod client;
@@ -8,7 +37,9 @@ mod folder;
 mod gate;
 mod lock;
 mod name;
+mod names;
 mod permissions;
+mod remembered;
 mod slots;
 mod stage;
 mod stream;
@@ -110,7 +141,7 @@ impl LocalFileStore {
         let staged = self.run(key, move |disk, _, name| disk.create(name, &condition)).await?;
         let (staged, intake) = match body {
             Ok(bytes) => stream::write_bytes(bytes, staged, intake, self.disk.durability).await?,
-            Err(stream) => stream::write_all(stream, staged, intake).await?,
+            Err(stream) => stream::write_all(stream, staged, intake, self.disk.durability).await?,
         };
         self.run(key, move |disk, key, name| disk.finish(staged, key, name, intake, options)).await
     }
@@ -136,8 +167,12 @@ impl LocalFileStore {
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    let ended = |source| Error::new(ErrorKind::Unavailable, "the runtime is shutting down").with_source(source);
-    tokio::task::spawn_blocking(work).await.map_err(ended)?
+    ended(tokio::task::spawn_blocking(work)).await
+}
+
+async fn ended<T>(work: tokio::task::JoinHandle<Result<T>>) -> Result<T> {
+    let stopped = |source| Error::new(ErrorKind::Unavailable, "the runtime is shutting down").with_source(source);
+    work.await.map_err(stopped)?
 }
 
 #[async_trait]

@@ -100,6 +100,17 @@ fn spell(segment: &str, path: &mut String) {
     }
 }
 
+/// Whether a name on the disk spells itself.
+pub(super) fn is_plain(name: &[u8]) -> bool {
+    let inner = |at: usize| at > 0 && at + 1 < name.len();
+    let plain = |(at, byte): (usize, &u8)| match byte {
+        b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => true,
+        b'.' => inner(at),
+        _ => false,
+    };
+    name.len() + 2 <= MAX_NAME && name.iter().enumerate().all(plain) && !is_device(name)
+}
+
 /// Names that Windows keeps for devices, whatever their extension. Capitals are escaped anyway.
 fn is_device(name: &[u8]) -> bool {
     let stem = name.split(|byte| *byte == b'.').next().unwrap_or(name);
@@ -172,6 +183,15 @@ mod tests {
                 })
             })
         })
+    }
+
+    #[test]
+    fn a_plain_name_spells_itself() {
+        let some =
+            ["a", "p42", "chest.dcm", "a..b", "-_", "con", "con.x", "com1", "console", ".a", "a.", "A", "é", "a b"];
+        for segment in some.into_iter().map(ToOwned::to_owned).chain(long_segments()) {
+            assert_eq!(is_plain(segment.as_bytes()), spelled(&segment) == segment, "{segment}");
+        }
     }
 
     #[test]

@@ -10,13 +10,14 @@ use futures_util::future::try_join;
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
 use statehouse_core::Result;
+use tokio::task::JoinHandle;
 
-use super::blocking;
 use super::client::{PIECE, read_at};
 use super::config::Durability;
 use super::error::map_error;
 use super::stage::Staged;
 use super::write::write_pieces;
+use super::{blocking, ended};
 use crate::digest::{Intake, corrupt};
 
 /// How many bytes are gathered before they are written.
@@ -24,6 +25,9 @@ const BATCH: usize = 1 << 20;
 
 /// A piece of at least so many bytes is written as it is; smaller ones are copied together.
 const LARGE: usize = 64 << 10;
+
+/// After how many bytes the disk begins with what is to be synced.
+const FLUSHED: usize = 16 << 20;
 
 /// How many pieces of a read are under way at a time.
 const AHEAD: usize = 2;
@@ -37,15 +41,67 @@ pub(super) async fn write_bytes(
     durability: Durability,
 ) -> Result<(Staged, Intake)> {
     let hashed = bytes.clone();
-    let write = blocking(move || {
-        write_pieces(&mut staged, &[bytes])?;
-        if durability == Durability::Synced {
-            staged.file.sync_data().map_err(map_error)?;
-        }
-        Ok(staged)
-    });
+    let write = async {
+        let (staged, flush) = blocking(move || {
+            let mut flush = Flush::new(durability);
+            for at in (0..bytes.len()).step_by(FLUSHED) {
+                let piece = bytes.slice(at..bytes.len().min(at + FLUSHED));
+                write_pieces(&mut staged, &[piece])?;
+                flush.begin(&staged.file)?;
+            }
+            Ok((staged, flush))
+        })
+        .await?;
+        flush.end().await?;
+        blocking(move || sync(&staged.file, durability).map(|()| staged)).await
+    };
     let hash = blocking(move || intake.update(&hashed).map(|()| intake));
     try_join(write, hash).await
+}
+
+fn sync(file: &File, durability: Durability) -> Result<()> {
+    match durability {
+        Durability::Synced => file.sync_data().map_err(map_error),
+        Durability::Relaxed => Ok(()),
+    }
+}
+
+/// Lets the disk work on what is written already, while more is.
+#[derive(Debug)]
+struct Flush {
+    durability: Durability,
+    under_way: Option<JoinHandle<Result<()>>>,
+}
+
+impl Flush {
+    const fn new(durability: Durability) -> Self {
+        Self { durability, under_way: None }
+    }
+
+    /// Begins to sync what is written, unless the last time has not ended. Called on a blocking thread.
+    fn begin(&mut self, file: &File) -> Result<()> {
+        if self.durability == Durability::Relaxed {
+            return Ok(());
+        }
+        if let Some(under_way) = self.under_way.take() {
+            if !under_way.is_finished() {
+                self.under_way = Some(under_way);
+                return Ok(());
+            }
+            tokio::runtime::Handle::current().block_on(ended(under_way))?;
+        }
+        let (file, durability) = (file.try_clone().map_err(map_error)?, self.durability);
+        self.under_way = Some(tokio::task::spawn_blocking(move || sync(&file, durability)));
+        Ok(())
+    }
+
+    /// The system tells an error of the disk once, so nobody else would hear of one that is not asked for here.
+    async fn end(self) -> Result<()> {
+        match self.under_way {
+            Some(under_way) => ended(under_way).await,
+            None => Ok(()),
+        }
+    }
 }
 
 /// Writes all of a stream, and hashes it.
@@ -53,23 +109,46 @@ pub(super) async fn write_all(
     mut stream: BoxStream<'static, Result<Bytes>>,
     staged: Staged,
     intake: Intake,
+    durability: Durability,
 ) -> Result<(Staged, Intake)> {
     let (mut batch, mut ended) = gather(&mut stream).await?;
-    let mut written = (staged, intake);
+    let mut written = Written { staged, intake, flush: Flush::new(durability), unflushed: 0 };
     while !ended {
         // While one batch is hashed and written, the next one is gathered.
         let next = gather(&mut stream);
-        let ((pieces, is_last), done) = try_join(next, write_batch(written, batch)).await?;
+        let ((pieces, is_last), done) = try_join(next, written.batch(batch)).await?;
         (batch, ended, written) = (pieces, is_last, done);
     }
-    write_batch(written, batch).await
+    let Written { staged, intake, flush, .. } = written.batch(batch).await?;
+    flush.end().await?;
+    Ok((staged, intake))
 }
 
-async fn write_batch((mut staged, mut intake): (Staged, Intake), batch: Vec<Bytes>) -> Result<(Staged, Intake)> {
-    let hashed = batch.clone();
-    let write = blocking(move || write_pieces(&mut staged, &batch).map(|()| staged));
-    let hash = blocking(move || hashed.iter().try_for_each(|piece| intake.update(piece)).map(|()| intake));
-    try_join(write, hash).await
+/// A stream that is being written.
+struct Written {
+    staged: Staged,
+    intake: Intake,
+    flush: Flush,
+    unflushed: usize,
+}
+
+impl Written {
+    async fn batch(self, batch: Vec<Bytes>) -> Result<Self> {
+        let Self { mut staged, mut intake, mut flush, mut unflushed } = self;
+        let hashed = batch.clone();
+        unflushed += batch.iter().map(Bytes::len).sum::<usize>();
+        let write = blocking(move || {
+            write_pieces(&mut staged, &batch)?;
+            if unflushed >= FLUSHED {
+                flush.begin(&staged.file)?;
+                unflushed = 0;
+            }
+            Ok((staged, flush, unflushed))
+        });
+        let hash = blocking(move || hashed.iter().try_for_each(|piece| intake.update(piece)).map(|()| intake));
+        let ((staged, flush, unflushed), intake) = try_join(write, hash).await?;
+        Ok(Self { staged, intake, flush, unflushed })
+    }
 }
 
 /// Takes what a stream has, up to what is worth one write, and whether it has ended.

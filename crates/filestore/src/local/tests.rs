@@ -93,6 +93,87 @@ async fn content_comes_first_in_the_file_and_a_new_store_reads_it() {
     assert_eq!(object.bytes().await.unwrap(), "DICM");
 }
 
+/// The paths of everything below the root, in order; a directory's with a slash behind it.
+fn tree(root: &Path) -> Vec<String> {
+    fn walk(root: &Path, at: &Path, found: &mut Vec<String>) {
+        for entry in fs::read_dir(at).unwrap().map(Result::unwrap) {
+            let path = entry.path();
+            let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+            if path.is_dir() {
+                found.push(name + "/");
+                walk(root, &path, found);
+            } else {
+                found.push(name);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(root, root, &mut found);
+    found.sort_unstable();
+    found
+}
+
+#[tokio::test]
+async fn what_lies_on_the_disk_is_frozen() {
+    let dir = Dir::new();
+    let store = dir.store().await;
+    let files = Files::new(Arc::new(store.clone()), Namespace::new("n").unwrap());
+    let long = "ж".repeat(30);
+    for name in ["a", "a/b", "IMG 1.JPG", "con/x.", &long] {
+        files.put(name, "x").await.unwrap();
+    }
+    let staged = begin(&store, "n/a/c");
+    let own = fs::read_dir(dir.0.join(".statehouse/stage")).unwrap().map(|entry| entry.unwrap().file_name());
+    let own = own.map(|name| name.into_string().unwrap()).find(|name| name != "lock").unwrap();
+    let expected = [
+        ".statehouse/",
+        ".statehouse/format",
+        ".statehouse/locks/",
+        ".statehouse/locks/07",
+        ".statehouse/locks/07-turn",
+        ".statehouse/locks/0f",
+        ".statehouse/locks/0f-turn",
+        ".statehouse/locks/12",
+        ".statehouse/locks/12-turn",
+        ".statehouse/locks/13",
+        ".statehouse/locks/13-turn",
+        ".statehouse/locks/1d",
+        ".statehouse/locks/1d-turn",
+        ".statehouse/stage/",
+        ".statehouse/stage/OWN/",
+        ".statehouse/stage/OWN/lock",
+        ".statehouse/stage/OWN/slots",
+        ".statehouse/stage/lock",
+        "n+/",
+        "n+/%49%4d%47%201.%4a%50%47",
+        "n+/%63on+/",
+        "n+/%63on+/x%2e",
+        &format!("n+/{}=/", "%d0%b6".repeat(23)),
+        &format!("n+/{}=/{}", "%d0%b6".repeat(23), "%d0%b6".repeat(7)),
+        "n+/a",
+        "n+/a+/",
+        "n+/a+/.statehouse-OWN-0",
+        "n+/a+/b",
+    ];
+    let found: Vec<_> = tree(&dir.0).into_iter().map(|path| path.replace(&own, "OWN")).collect();
+    assert_eq!(found, expected);
+    assert_eq!(fs::read(dir.0.join(".statehouse/format")).unwrap(), b"statehouse files 1\n");
+    let slots = fs::read(dir.0.join(".statehouse/stage").join(&own).join("slots")).unwrap();
+    assert!(slots.starts_with(b"\x05\x00n+/a+"), "{slots:?}");
+    drop(staged);
+    // One byte of content, no description, and a footer.
+    let file = fs::read(dir.0.join("n+/a")).unwrap();
+    let etag = files.head("a").await.unwrap().etag;
+    let mut golden = b"x\0\0\x01\0\0\0\0\0\0\0".to_vec();
+    golden.extend_from_slice(crate::Digest::of(b"x").as_bytes());
+    golden.extend(file[43..59].iter());
+    golden.extend_from_slice(b"\x02\0\0\0\x83\x16\xdc\x8c\x01\0\0\0");
+    assert_eq!(file[..golden.len()], golden);
+    assert_eq!(etag.as_str(), format!("\"{}\"", crate::digest::hex(&file[43..59])));
+    assert_eq!(file[golden.len()..golden.len() + 4], crc32fast::hash(&golden[1..]).to_le_bytes());
+    assert_eq!(file[golden.len() + 4..], *b"SHfile\r\n");
+}
+
 #[tokio::test]
 async fn a_file_that_was_cut_or_changed_is_corrupt_and_never_short() {
     let dir = Dir::new();

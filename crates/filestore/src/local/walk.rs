@@ -1,6 +1,7 @@
 //! Listing: the directories in the order of the keys, and only those that the page needs.
 //!
-//! Where a page ends, the walk is put aside under its token and the next page goes on with it: so all pages together
+//! A large directory is remembered as long as nothing changes in it, see [`super::remembered`], so that a page of it
+//! costs what is on it. Where a page ends, the walk is put aside under its token and the next page goes on with it: so all pages together
 //! read each directory a few times, however many pages there are. A token whose walk is gone (used before, made by
 //! another process, or put out by later ones) is as good: the walk begins anew behind the same key.
 
@@ -14,7 +15,7 @@ use super::folder::Folder;
 use super::name::{self, DIRECTORY};
 use crate::digest::{hex, nonce};
 use crate::listing::Collector;
-use crate::{Depth, FileKey, ListOptions, Page, PageToken, Start};
+use crate::{Depth, Entry, FileKey, ListOptions, Page, PageToken, Start};
 
 /// How many walks are kept, and how many bytes of names they may hold together.
 const MAX_WALKS: usize = 64;
@@ -48,7 +49,13 @@ impl Disk {
         let kept = self.walks.take(options);
         let options = ListOptions { start: without_walk(&options.start), ..options.clone() };
         let mut page = Collector::new(&options)?;
-        let mut walk = kept.map_or_else(|| self.begin_walk(&page, &options.prefix), Ok)?;
+        let mut walk = match kept {
+            Some(mut kept) => {
+                kept.folders.iter_mut().for_each(|folder| folder.check(self));
+                kept
+            }
+            None => self.begin_walk(&page, &options.prefix)?,
+        };
         walk.fill(self, &mut page)?;
         let mut page = page.finish().with_skipped(walk.skipped);
         if walk.skipped > 0 {
@@ -60,13 +67,28 @@ impl Disk {
         Ok(page)
     }
 
+    /// A listing's line of the folder's next file: what is known of it, or what it says itself.
+    fn line(&self, key: &FileKey, folder: &Folder, directory: &mut Option<OwnedFd>) -> Result<Entry> {
+        let at = folder.position();
+        if folder.is_remembered
+            && let Some(entry) = folder.names.entry(at, key)
+        {
+            return Ok(entry);
+        }
+        let (trailer, modified) = self.describe(key, &folder.path, directory)?;
+        if folder.is_remembered {
+            folder.names.learn(at, &trailer, modified);
+        }
+        Ok(Entry::new(key.clone(), trailer.len, trailer.etag(), modified))
+    }
+
     fn begin_walk(&self, page: &Collector<'_>, prefix: &str) -> Result<Walk> {
         let base = prefix.rfind('/').map_or("", |slash| &prefix[..=slash]);
         // A prefix that no key can have has no directory either.
         if !base.is_empty() && !FileKey::new(base.trim_end_matches('/')).is_ok_and(|key| key.len() + 1 == base.len()) {
             return Ok(Walk::default());
         }
-        let (folder, skipped) = Folder::open(&self.root, name::directory_of(base), base.to_owned(), page)?;
+        let (folder, skipped) = Folder::open(self, name::directory_of(base), base.to_owned(), page)?;
         Ok(Walk { folders: vec![folder], skipped })
     }
 }
@@ -80,7 +102,7 @@ impl Walk {
                 directory = None;
                 if page.has_gathered(&folder.prefix) {
                     self.folders.pop();
-                } else if let Some(skipped) = folder.read_on(&disk.root, page)? {
+                } else if let Some(skipped) = folder.read_on(disk, page)? {
                     self.skipped += skipped;
                 } else {
                     self.folders.pop();
@@ -88,6 +110,11 @@ impl Walk {
                 continue;
             };
             let key = format!("{}{adds}", folder.prefix);
+            if page.is_beyond(&key) {
+                directory = None;
+                self.folders.pop();
+                continue;
+            }
             if let Some(segment) = adds.strip_suffix('/') {
                 let path = below(&folder.path, &name::spelled(segment));
                 folder.pass();
@@ -97,7 +124,7 @@ impl Walk {
                 }
                 continue;
             }
-            offer(disk, &folder.path, &mut directory, &key, page, &mut self.skipped)?;
+            offer(disk, folder, &mut directory, &key, page, &mut self.skipped)?;
             if page.is_full() {
                 break;
             }
@@ -108,7 +135,7 @@ impl Walk {
 
     /// A folder that cannot be read, or has become a link since its name was read, is none of ours.
     fn enter(&mut self, disk: &Disk, path: String, prefix: String, page: &Collector<'_>) -> Result<()> {
-        match Folder::open(&disk.root, path, prefix, page) {
+        match Folder::open(disk, path, prefix, page) {
             Ok((folder, skipped)) => {
                 self.folders.push(folder);
                 self.skipped += skipped;
@@ -127,10 +154,11 @@ fn below(path: &str, spelled: &str) -> String {
     if path == "." { format!("{spelled}{DIRECTORY}") } else { format!("{path}/{spelled}{DIRECTORY}") }
 }
 
-/// Offers a file to the page, and reads it if the page wants it. `directory` is the one at `path` once it was needed.
+/// Offers the folder's next file to the page, and reads it if the page wants it. `directory` is the folder's once it was
+/// needed.
 fn offer(
     disk: &Disk,
-    path: &str,
+    folder: &Folder,
     directory: &mut Option<OwnedFd>,
     key: &str,
     page: &mut Collector<'_>,
@@ -141,7 +169,7 @@ fn offer(
         return Ok(());
     };
     let mut failed = None;
-    page.offer(&key, || match disk.entry(&key, path, directory) {
+    page.offer(&key, || match disk.line(&key, folder, directory) {
         Ok(entry) => Some(entry),
         Err(error) => {
             match error.kind() {
@@ -197,6 +225,6 @@ impl Walks {
 
 impl Walk {
     fn bytes(&self) -> usize {
-        self.folders.iter().map(|folder| folder.bytes() + folder.path.len() + folder.prefix.len()).sum()
+        self.folders.iter().map(Folder::bytes).sum()
     }
 }

@@ -1,6 +1,7 @@
 //! What is stored for a session, and the rules of changing it that every backend shares.
 
 mod attribute;
+mod equality;
 mod format;
 mod snapshot;
 

@@ -4,6 +4,8 @@ use std::os::unix::net::UnixListener;
 
 use futures_util::TryStreamExt;
 
+use super::super::folder::Windows;
+use super::super::remembered::Remembered;
 use super::*;
 use crate::{Page, PageToken};
 
@@ -107,7 +109,7 @@ async fn a_listing_sees_what_was_written_before_it_began_though_an_older_one_is_
 #[tokio::test]
 async fn a_folder_that_does_not_fit_into_a_window_is_listed_whole() {
     let dir = Dir::new();
-    let files = relaxed(&dir).await;
+    let files = opened(&dir, |disk| disk.windows = Windows { whole: 64 << 10, part: 32 << 10 }).1;
     let mut all: Vec<_> = (0..2_500).map(|n| format!("{}{:04}", "x".repeat(125), n * 7919 % 10_000)).collect();
     all.extend((0..50).map(|n| format!("{}/{}", "y".repeat(100), n)));
     for name in &all {
@@ -120,4 +122,134 @@ async fn a_folder_that_does_not_fit_into_a_window_is_listed_whole() {
     }
     let page = files.list("").after(&all[2_000]).limit(3).await.unwrap();
     assert_eq!(names(&files, &page), all[2_001..2_004]);
+}
+
+/// A store that remembers every directory, however small.
+fn remembering(dir: &Dir) -> (Arc<Disk>, Files) {
+    opened(dir, |disk| disk.remembered = Remembered::of_all())
+}
+
+fn opened(dir: &Dir, change: impl FnOnce(&mut Disk)) -> (Arc<Disk>, Files) {
+    let root = Root::new(File::open(&dir.0).unwrap().into(), Access::Write);
+    let mut disk = Disk::begin(root, &LocalConfig::new(&dir.0).with_durability(Durability::Relaxed)).unwrap();
+    change(&mut disk);
+    let disk = Arc::new(disk);
+    let store = LocalFileStore { root: dir.0.clone(), disk: Arc::clone(&disk) };
+    (disk, Files::new(Arc::new(store), Namespace::new("n").unwrap()))
+}
+
+/// Lists until the folder has been left alone long enough to be remembered.
+async fn until_remembered(disk: &Disk, files: &Files) -> Page {
+    loop {
+        let page = files.list("").await.unwrap();
+        if disk.remembered.has_any(&disk.root) {
+            return page;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_folder_that_is_remembered_is_read_again_after_every_change_whoever_makes_it() {
+    let dir = Dir::new();
+    let (disk, files) = remembering(&dir);
+    let other = relaxed(&dir).await;
+    for name in ["a", "b", "c"] {
+        files.put(name, name).await.unwrap();
+    }
+    let at = |name: &str| dir.0.join("n+").join(name);
+    let folder = File::open(at("")).unwrap();
+    type Change<'a> = (&'static str, std::pin::Pin<Box<dyn Future<Output = ()> + 'a>>);
+    let changes: [Change<'_>; 7] = [
+        (
+            "a b c d",
+            Box::pin(async {
+                _ = files.put("d", "d").await.unwrap();
+            }),
+        ),
+        (
+            "a b c d",
+            Box::pin(async {
+                _ = other.put("b", "changed").await.unwrap();
+            }),
+        ),
+        (
+            "a c d",
+            Box::pin(async {
+                _ = other.delete("b").await.unwrap();
+            }),
+        ),
+        (
+            "a c d e",
+            Box::pin(async {
+                _ = fs::copy(at("a"), at("e")).unwrap();
+            }),
+        ),
+        ("a c e f", Box::pin(async { fs::rename(at("d"), at("f")).unwrap() })),
+        ("a c e", Box::pin(async { fs::remove_file(at("f")).unwrap() })),
+        (
+            "a c e x/y",
+            Box::pin(async {
+                _ = other.put("x/y", "y").await.unwrap();
+            }),
+        ),
+    ];
+    for (number, (expected, change)) in changes.into_iter().enumerate() {
+        let before = until_remembered(&disk, &files).await;
+        assert_eq!(files.list("").await.unwrap().entries, before.entries);
+        let modified = folder.metadata().unwrap().modified().unwrap();
+        change.await;
+        // As tools that restore a folder do.
+        folder.set_modified(modified).unwrap();
+        let page = files.list("").await.unwrap();
+        assert_eq!(names(&files, &page).join(" "), expected, "after change {number}");
+        for entry in &page.entries {
+            let meta = files.head(files.name(&entry.key).unwrap()).await.unwrap();
+            assert_eq!((&entry.etag, entry.len, entry.modified), (&meta.etag, meta.len, meta.modified));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_folder_that_is_remembered_answers_like_one_that_is_not() {
+    let dir = Dir::new();
+    let (disk, files) = remembering(&dir);
+    let reference = Files::new(Arc::new(crate::MemoryFileStore::new()), Namespace::new("n").unwrap());
+    let long = "ж".repeat(60);
+    let all = ["a", "a-", "a.b", "a/1", "a/2/x", "a0", "b/1", "b/2", "é", "é/x", "z", &long, &format!("{long}x/y")];
+    for name in all {
+        files.put(name, name.to_owned()).await.unwrap();
+        reference.put(name, name.to_owned()).await.unwrap();
+    }
+    until_remembered(&disk, &files).await;
+    let texts =
+        ["", "a", "a/", "a/1", "a/2", "a/2/", "a/2/x", "a0", "b", "b/", "b/15", "c", "é", "é/", &long, "ж", "~"];
+    for prefix in texts {
+        for after in texts {
+            for limit in [1, 3, 1000] {
+                for levels in [false, true] {
+                    let ask = async |files: &Files| {
+                        let (mut found, mut token) = (Vec::new(), None);
+                        loop {
+                            let list = files.list(prefix).limit(limit);
+                            let list = if levels { list.one_level() } else { list };
+                            let page = match token {
+                                Some(token) => list.page(token).await.unwrap(),
+                                None => list.after(after).await.unwrap(),
+                            };
+                            found.extend(names(files, &page));
+                            found.extend(page.prefixes);
+                            token = page.next;
+                            if token.is_none() {
+                                return found;
+                            }
+                        }
+                    };
+                    let (ours, theirs) = (ask(&files).await, ask(&reference).await);
+                    assert_eq!(ours, theirs, "{prefix:?} after {after:?}, {limit} a page, one level: {levels}");
+                }
+            }
+        }
+    }
+    assert!(disk.remembered.has_any(&disk.root), "nothing has changed");
 }
