@@ -50,7 +50,7 @@
 //! # Features
 //! - `redis`: `RedisCache`, for Redis 6.2 or newer and Valkey, single, Sentinel and Cluster. Brings in `redis` and `deadpool-redis`.
 //! - `redis-tls`: `rediss:` URLs, with rustls on ring.
-//! - `json`, `messagepack`, `bincode`: codecs besides postcard.
+//! - `json`, `postcard`, `bincode`: codecs besides MessagePack.
 //! - `conformance`: the suite that every backend passes.
 //!
 //! None is on by default. The crate needs a tokio runtime with timers.

@@ -1,7 +1,7 @@
 use std::io;
 use std::time::Duration;
 
-use statehouse_core::{Codec, ErrorKind, ServiceUrl, Version};
+use statehouse_core::{ErrorKind, ServiceUrl, Version};
 use statehouse_redis::RedisConfig;
 use statehouse_testkit::{FaultProxy, RedisCluster, RedisServer, Reply};
 
@@ -270,12 +270,8 @@ async fn a_value_that_was_loaded_is_returned_although_the_server_is_gone_meanwhi
 async fn an_entry_of_an_unknown_codec_is_a_miss() {
     let subject = single().await;
     let raw = RedisCache::new(subject.client().await, &subject.namespace, "rates", SchemaId(0)).unwrap();
-    let cache: TypedCache<u32> = Caches::redis(subject.client().await, &subject.namespace)
-        .cache("rates")
-        .time_to_live(LONG)
-        .codec(Codec::Postcard)
-        .open()
-        .unwrap();
+    let cache: TypedCache<u32> =
+        Caches::redis(subject.client().await, &subject.namespace).cache("rates").time_to_live(LONG).open().unwrap();
     let options = SetOptions::new(LONG).with_codec(statehouse_core::CodecId(250));
     let _ = raw.set_with(&key("a"), Bytes::from_static(b"?"), options).await.unwrap();
     assert_eq!(cache.get("a").await.unwrap(), None);

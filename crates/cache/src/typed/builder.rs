@@ -39,7 +39,7 @@ pub struct CacheBuilder<V> {
     name: String,
     time_to_live: Option<Duration>,
     load_timeout: Duration,
-    schema: SchemaId,
+    schema: Option<SchemaId>,
     format: Format,
     outage: Outage,
     capacity: Option<u64>,
@@ -54,7 +54,7 @@ impl<V> CacheBuilder<V> {
             name: name.to_owned(),
             time_to_live: None,
             load_timeout: DEFAULT_LOAD_TIMEOUT,
-            schema: SchemaId::default(),
+            schema: None,
             format: Format { codec: Codec::default(), verify: VerifyCodec::default() },
             outage: Outage::default(),
             capacity: None,
@@ -75,18 +75,23 @@ impl<V> CacheBuilder<V> {
         self
     }
 
-    /// The version of `V`'s layout, 0 unless told. Raise it by one with every change of `V` that the codec cannot
-    /// read across: replicas of the old and of the new layout then keep entries of their own, and a write or an
-    /// invalidation under one number ends the entry under the next and the one before.
+    /// The version of `V`'s layout, 0 unless told; a compact [codec](Self::codec) demands that it is told. Raise it by one
+    /// with every change of `V` that the codec cannot read across: replicas of the old and of the new layout then keep
+    /// entries of their own, and a write or an invalidation under one number ends the entry under the next and the one
+    /// before.
     ///
     /// By one, and with replicas of at most two numbers side by side: those of 1 and of 3 know nothing of each other, and
     /// an old one would serve what a new one has invalidated, until its time to live is over.
     pub const fn schema(mut self, number: u32) -> Self {
-        self.schema = SchemaId(number);
+        self.schema = Some(SchemaId(number));
         self
     }
 
-    /// How values become bytes, postcard unless told. In memory values stay as they are, and it only measures them.
+    /// How values become bytes, MessagePack unless told. In memory values stay as they are, and it only measures them.
+    ///
+    /// MessagePack and JSON write the names of fields and variants, so that what another version of `V` wrote is read where
+    /// it can be and is a miss where it cannot ([`Codec`]). The compact codecs write none: an old entry would be misread
+    /// after each change of `V`, even if fields only changed places. So they need a [`schema`](Self::schema).
     pub const fn codec(mut self, codec: Codec) -> Self {
         self.format.codec = codec;
         self
@@ -161,7 +166,8 @@ impl<V: Serialize + DeserializeOwned + Send + Sync + 'static> CacheBuilder<V> {
     /// A cache that is open in this process under the same name and schema is shared, with its capacity and weigher.
     ///
     /// # Errors
-    /// [`InvalidConfig`](statehouse_core::ErrorKind::InvalidConfig) if the time to live is missing or out of range,
+    /// [`InvalidConfig`](statehouse_core::ErrorKind::InvalidConfig) if the time to live is missing or out of range, if a
+    /// compact codec is chosen without a schema,
     /// if the name is not one or more dotted lowercase words as [`Namespace`] describes, or if the same name is open
     /// with another type or capacity.
     pub fn open(self) -> Result<TypedCache<V>> {
@@ -180,9 +186,13 @@ impl<V: Serialize + DeserializeOwned + Send + Sync + 'static> CacheBuilder<V> {
         if self.max_entries.is_some() && (self.capacity.is_some() || self.weigher.is_some()) {
             return refuse("max_entries", "it is bounded by max_entries or by capacity and weigher, not by both");
         }
+        if self.schema.is_none() && !self.format.codec.is_self_describing() {
+            let reason = format!("{:?} writes no names, so say which version of the type it is", self.format.codec);
+            return refuse("schema", &reason);
+        }
         let Self { load_timeout, outage, format, .. } = self;
         let settings = Settings { time_to_live, load_timeout, outage, format };
-        let identity = (self.name.clone(), self.schema);
+        let identity = (self.name.clone(), self.schema.unwrap_or_default());
         let core = self.caches.clone().shared(identity, self.bound(), || self.core())?;
         Ok(TypedCache { core, settings })
     }
@@ -213,7 +223,7 @@ impl<V: Serialize + DeserializeOwned + Send + Sync + 'static> CacheBuilder<V> {
                 };
                 Tier::Memory(MemoryTier { store: Store::new(bound, clock), measure })
             }
-            Place::Backend(open) => Tier::Bytes(open(&self.name, self.schema)?),
+            Place::Backend(open) => Tier::Bytes(open(&self.name, self.schema.unwrap_or_default())?),
         };
         Ok(Core::new(&self.name, tier))
     }

@@ -4,12 +4,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use statehouse_core::{Codec, Error, ErrorKind, Result};
+use statehouse_core::{Codec, ErrorKind, Result};
 
 use crate::memory::{ENTRY_OVERHEAD, Found, Reserved, Store, check_removal, whole_millis};
 use crate::{
-    Cache, CacheExt, CacheKey, Condition, Entry, Lease, RemoveOptions, RemoveOutcome, Reservation, ReserveOptions,
-    SetOptions, SetOutcome, TouchOutcome, Versioned, check_value_len,
+    Cache, CacheExt, CacheKey, Condition, Entry, Lease, MAX_VALUE_LEN, RemoveOptions, RemoveOutcome, Reservation,
+    ReserveOptions, SetOptions, SetOutcome, TouchOutcome, Versioned, check_value_len,
 };
 
 /// The caller's own measure of an entry.
@@ -70,7 +70,9 @@ pub(crate) struct Format {
 }
 
 /// Whether every stored value goes through the codec and back, also in memory, and what comes back is kept: a type that
-/// does not survive its codec is then found before the cache moves to a server.
+/// does not survive its codec is then found before the cache moves to a server, and so is a value that would come back as
+/// another, as of an `untagged` enum whose variants cannot be told apart. Elsewhere only those values are read back of
+/// which it cannot be seen while they are encoded ([`Codec::encode_checked`]).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum VerifyCodec {
@@ -100,18 +102,17 @@ impl<V: Serialize + DeserializeOwned + Send + Sync + 'static> Tier<V> {
         if !format.verify.applies() {
             let form = match self {
                 Self::Memory(memory) => memory.weigh(key, &value, format.codec).map(Form::Weighed),
-                Self::Bytes(_) => encode(&value, format.codec).map(|bytes| Form::Encoded(bytes.into())),
+                Self::Bytes(_) => {
+                    let bytes = format.codec.encode_checked(&value, MAX_VALUE_LEN);
+                    bytes.map(|bytes| Form::Encoded(bytes.into()))
+                }
             };
             return settle(value, form);
         }
-        let bytes = match encode(&value, format.codec) {
-            Ok(bytes) => bytes,
+        let (bytes, value) = match format.codec.round_trip(&value, MAX_VALUE_LEN) {
+            Ok(both) => both,
             Err(error) => return settle(value, Err(error)),
         };
-        let value = format.codec.decode(&bytes).map_err(|error| {
-            let message = "the value does not survive its codec: what was encoded cannot be decoded";
-            Error::invalid_input(message).with_source(error)
-        })?;
         let form = match self {
             Self::Memory(memory) => memory.weigh(key, &value, format.codec).map(Form::Weighed),
             Self::Bytes(_) => Ok(Form::Encoded(bytes.into())),
@@ -218,16 +219,6 @@ impl<V: Send + Sync + 'static> Tier<V> {
             }
         }
     }
-}
-
-/// Refuses a long value before it is encoded, where its length can be known without.
-fn encode<V: Serialize>(value: &V, codec: Codec) -> Result<Vec<u8>> {
-    if codec == Codec::Postcard {
-        check_value_len(codec.encoded_len(value)?)?;
-    }
-    let bytes = codec.encode(value)?;
-    check_value_len(bytes.len())?;
-    Ok(bytes)
 }
 
 /// A value that is too large is good for its caller all the same; one that cannot be encoded is not.

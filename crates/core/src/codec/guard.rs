@@ -3,15 +3,23 @@
 //! The formats let a few bytes claim much: a count of 2⁶⁴ elements that take no bytes, a string of a terabyte that is
 //! allocated before it is read, a nesting that overflows the stack. None of that is an error of the decoders: they trust
 //! their input. So each is given a deserializer that passes everything on and counts.
+//!
+//! Of a format with names it also keeps what another type wrote from being taken for this one's: a list is no struct, a
+//! number is the name of no field and no variant, and a number that a float cannot hold is not rounded.
 
 use std::cell::Cell;
 use std::fmt;
 
-use serde::de::{self, DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor};
+use serde::Deserialize;
+use serde::de::{
+    self, DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, Unexpected, VariantAccess, Visitor,
+};
+
+use super::survey::{Form, SIGNED, UNSIGNED};
 
 /// How deep values may be nested: lists, maps, structs, options, newtypes and enum variants each count. JSON's own
 /// limit of half as many lists and maps holds besides.
-const DEEPEST: u32 = 256;
+pub(super) const DEEPEST: u32 = 256;
 
 /// How many elements there may be beyond one for each byte, since `()` and its like take none.
 const WITHOUT_BYTES: usize = 4096;
@@ -19,19 +27,20 @@ const WITHOUT_BYTES: usize = 4096;
 /// What is left to a decoder.
 #[derive(Debug)]
 pub(super) struct Limits {
+    form: Form,
     elements: Cell<usize>,
     levels: Cell<u32>,
 }
 
 impl Limits {
     /// The limits of an input of this many bytes.
-    pub(super) const fn of(bytes: usize) -> Self {
-        Self { elements: Cell::new(bytes.saturating_add(WITHOUT_BYTES)), levels: Cell::new(DEEPEST) }
+    pub(super) const fn of(bytes: usize, form: Form) -> Self {
+        Self { form, elements: Cell::new(bytes.saturating_add(WITHOUT_BYTES)), levels: Cell::new(DEEPEST) }
     }
 
     /// The deserializer, visitor or seed under these limits.
     pub(super) const fn guard<T>(&self, inner: T) -> Guarded<'_, T> {
-        Guarded { inner, limits: self, counts: Counts::No }
+        Guarded { inner, limits: self, counts: Counts::No, expects: Expects::Anything }
     }
 
     fn take_element<E: de::Error>(&self) -> Result<(), E> {
@@ -56,26 +65,60 @@ enum Counts {
     No,
 }
 
+/// What the type asks for, where the decoders of formats with names would give it more than that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Expects {
+    Anything,
+    /// The name of a field or a variant, and not its index.
+    Name,
+    /// Fields by their names, and not a list.
+    Fields,
+    F32,
+    F64,
+    /// A number of up to 128 bits.
+    Wide,
+}
+
 /// Something of serde's, under limits.
 #[derive(Debug)]
 pub(super) struct Guarded<'a, T> {
     inner: T,
     limits: &'a Limits,
     counts: Counts,
+    expects: Expects,
 }
 
 impl<'a, T> Guarded<'a, T> {
     const fn with<U>(&self, inner: U) -> Guarded<'a, U> {
-        Guarded { inner, limits: self.limits, counts: Counts::No }
+        self.limits.guard(inner)
     }
 
-    const fn counting<U>(&self, inner: U) -> Guarded<'a, U> {
-        Guarded { inner, limits: self.limits, counts: Counts::Yes }
+    fn counting<U>(&self, inner: U) -> Guarded<'a, U> {
+        Guarded { counts: Counts::Yes, ..self.limits.guard(inner) }
+    }
+
+    fn expecting<U>(&self, expects: Expects, inner: U) -> Guarded<'a, U> {
+        let expects = if self.limits.form.is_named() { expects } else { Expects::Anything };
+        Guarded { expects, ..self.limits.guard(inner) }
     }
 
     /// The same limits and counting for what is reached through this.
-    const fn like<U>(&self, inner: U) -> Guarded<'a, U> {
-        Guarded { inner, limits: self.limits, counts: self.counts }
+    fn like<U>(&self, inner: U) -> Guarded<'a, U> {
+        Guarded { counts: self.counts, ..self.limits.guard(inner) }
+    }
+
+    /// Whether a whole number of this size may be visited.
+    fn check_whole<E: de::Error>(&self, size: u64) -> Result<(), E>
+    where
+        Self: de::Expected,
+    {
+        let largest = match self.expects {
+            Expects::Name => return Err(E::invalid_type(Unexpected::Other("a number"), self)),
+            Expects::F32 => 1 << f32::MANTISSA_DIGITS,
+            Expects::F64 => 1 << f64::MANTISSA_DIGITS,
+            Expects::Anything | Expects::Fields | Expects::Wide => return Ok(()),
+        };
+        if size > largest { Err(E::custom("a number that would be rounded")) } else { Ok(()) }
     }
 
     fn hint(&self, hint: Option<usize>) -> Option<usize> {
@@ -114,9 +157,44 @@ impl<'de, T: Deserializer<'de>> Deserializer<'de> for Guarded<'_, T> {
     type Error = T::Error;
 
     pass_on! {
-        deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128
-        deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128 deserialize_f32 deserialize_f64
-        deserialize_char deserialize_str deserialize_bytes deserialize_option deserialize_unit deserialize_identifier
+        deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64
+        deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64
+        deserialize_char deserialize_str deserialize_bytes deserialize_option deserialize_unit
+    }
+
+    fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, T::Error> {
+        let visitor = self.expecting(Expects::Name, visitor);
+        self.inner.deserialize_identifier(visitor)
+    }
+
+    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, T::Error> {
+        let visitor = self.expecting(Expects::F32, visitor);
+        self.inner.deserialize_f32(visitor)
+    }
+
+    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, T::Error> {
+        let visitor = self.expecting(Expects::F64, visitor);
+        self.inner.deserialize_f64(visitor)
+    }
+
+    /// MessagePack's decoder would take bytes for a number, and a negative number for a large one.
+    fn deserialize_i128<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, T::Error> {
+        let visitor = self.expecting(Expects::Wide, visitor);
+        match self.limits.form {
+            Form::MessagePack => self.inner.deserialize_any(visitor),
+            #[cfg(any(feature = "json", feature = "bincode", feature = "postcard"))]
+            _ => self.inner.deserialize_i128(visitor),
+        }
+    }
+
+    /// As [`deserialize_i128`](Self::deserialize_i128).
+    fn deserialize_u128<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, T::Error> {
+        let visitor = self.expecting(Expects::Wide, visitor);
+        match self.limits.form {
+            Form::MessagePack => self.inner.deserialize_any(visitor),
+            #[cfg(any(feature = "json", feature = "bincode", feature = "postcard"))]
+            _ => self.inner.deserialize_u128(visitor),
+        }
     }
 
     pass_on_counting! { deserialize_any deserialize_ignored_any deserialize_seq deserialize_map }
@@ -162,7 +240,7 @@ impl<'de, T: Deserializer<'de>> Deserializer<'de> for Guarded<'_, T> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, T::Error> {
-        let visitor = self.with(visitor);
+        let visitor = self.expecting(Expects::Fields, visitor);
         self.inner.deserialize_struct(name, fields, visitor)
     }
 
@@ -189,6 +267,26 @@ macro_rules! visit_plain {
     };
 }
 
+macro_rules! visit_whole {
+    ($($method:ident: $type:ty, $size:expr;)*) => {
+        $(fn $method<E: de::Error>(self, value: $type) -> Result<T::Value, E> {
+            self.check_whole($size(value))?;
+            self.inner.$method(value)
+        })*
+    };
+}
+
+macro_rules! visit_bytes {
+    ($($method:ident: $type:ty,)*) => {
+        $(fn $method<E: de::Error>(self, value: $type) -> Result<T::Value, E> {
+            match self.expects {
+                Expects::Name => Err(E::invalid_type(Unexpected::Other("bytes"), &self)),
+                _ => self.inner.$method(value),
+            }
+        })*
+    };
+}
+
 impl<'de, T: Visitor<'de>> Visitor<'de> for Guarded<'_, T> {
     type Value = T::Value;
 
@@ -197,10 +295,31 @@ impl<'de, T: Visitor<'de>> Visitor<'de> for Guarded<'_, T> {
     }
 
     visit_plain! {
-        visit_bool: bool, visit_i8: i8, visit_i16: i16, visit_i32: i32, visit_i64: i64, visit_i128: i128,
-        visit_u8: u8, visit_u16: u16, visit_u32: u32, visit_u64: u64, visit_u128: u128, visit_f32: f32, visit_f64: f64,
-        visit_char: char, visit_str: &str, visit_borrowed_str: &'de str, visit_string: String, visit_bytes: &[u8],
-        visit_borrowed_bytes: &'de [u8], visit_byte_buf: Vec<u8>,
+        visit_bool: bool, visit_i128: i128, visit_u128: u128, visit_f32: f32,
+        visit_char: char, visit_str: &str, visit_borrowed_str: &'de str, visit_string: String,
+    }
+
+    visit_whole! {
+        visit_i8: i8, |value: i8| u64::from(value.unsigned_abs());
+        visit_i16: i16, |value: i16| u64::from(value.unsigned_abs());
+        visit_i32: i32, |value: i32| u64::from(value.unsigned_abs());
+        visit_i64: i64, i64::unsigned_abs;
+        visit_u8: u8, u64::from;
+        visit_u16: u16, u64::from;
+        visit_u32: u32, u64::from;
+        visit_u64: u64, u64::from;
+    }
+
+    visit_bytes! { visit_bytes: &[u8], visit_borrowed_bytes: &'de [u8], visit_byte_buf: Vec<u8>, }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<T::Value, E> {
+        #[expect(clippy::cast_possible_truncation, reason = "it is looked at whether it is one")]
+        let narrowed = f64::from(value as f32);
+        let is_kept = narrowed.to_bits() == value.to_bits() || value.is_nan();
+        match (self.expects, self.limits.form) {
+            (Expects::F32, Form::MessagePack) if !is_kept => Err(E::custom("a number that would be rounded")),
+            _ => self.inner.visit_f64(value),
+        }
     }
 
     fn visit_none<E: de::Error>(self) -> Result<T::Value, E> {
@@ -217,11 +336,17 @@ impl<'de, T: Visitor<'de>> Visitor<'de> for Guarded<'_, T> {
     }
 
     fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<T::Value, D::Error> {
+        if self.expects == Expects::Wide {
+            return self.visit_wide(deserializer);
+        }
         let deserializer = self.with(deserializer);
         self.limits.nested(|| self.inner.visit_newtype_struct(deserializer))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, sequence: A) -> Result<T::Value, A::Error> {
+        if self.expects == Expects::Fields {
+            return Err(de::Error::invalid_type(Unexpected::Seq, &self));
+        }
         let sequence = self.like(sequence);
         self.limits.nested(|| self.inner.visit_seq(sequence))
     }
@@ -234,6 +359,38 @@ impl<'de, T: Visitor<'de>> Visitor<'de> for Guarded<'_, T> {
     fn visit_enum<A: EnumAccess<'de>>(self, data: A) -> Result<T::Value, A::Error> {
         let data = self.with(data);
         self.limits.nested(|| self.inner.visit_enum(data))
+    }
+}
+
+impl<'de, T: Visitor<'de>> Guarded<'_, T> {
+    /// A number of more than 64 bits, as MessagePack has it here.
+    fn visit_wide<D: Deserializer<'de>>(self, deserializer: D) -> Result<T::Value, D::Error> {
+        let (tag, Sixteen(bytes)) = <(i8, Sixteen)>::deserialize(deserializer)?;
+        match tag {
+            UNSIGNED => self.inner.visit_u128(u128::from_be_bytes(bytes)),
+            SIGNED => self.inner.visit_i128(i128::from_be_bytes(bytes)),
+            _ => Err(de::Error::custom("an extension type that nobody knows")),
+        }
+    }
+}
+
+struct Sixteen([u8; 16]);
+
+impl<'de> Deserialize<'de> for Sixteen {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Read;
+        impl Visitor<'_> for Read {
+            type Value = Sixteen;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("16 bytes")
+            }
+
+            fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Sixteen, E> {
+                bytes.try_into().map(Sixteen).map_err(|_| E::invalid_length(bytes.len(), &self))
+            }
+        }
+        deserializer.deserialize_bytes(Read)
     }
 }
 
@@ -304,6 +461,7 @@ impl<'de, T: VariantAccess<'de>> VariantAccess<'de> for Guarded<'_, T> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, T::Error> {
-        self.inner.struct_variant(fields, self.limits.guard(visitor))
+        let visitor = self.expecting(Expects::Fields, visitor);
+        self.inner.struct_variant(fields, visitor)
     }
 }

@@ -1,9 +1,15 @@
+mod equality;
 mod guard;
+mod survey;
+
+use std::io;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use self::equality::Value;
 use self::guard::Limits;
+use self::survey::{Form, Survey};
 use crate::{Error, ErrorKind, Result};
 
 /// The codec's number in a stored [`Envelope`](crate::Envelope). Numbers are never reused.
@@ -19,29 +25,44 @@ impl CodecId {
     pub const BINCODE: Self = Self(2);
     /// [JSON](https://www.rfc-editor.org/rfc/rfc8259).
     pub const JSON: Self = Self(3);
-    /// [MessagePack](https://msgpack.org), structs as maps.
+    /// [MessagePack](https://msgpack.org): structs as maps, variants by their names, numbers of more than 64 bits as the
+    /// extension types 1 (unsigned) and 2 (signed) with 16 bytes, the highest first.
     pub const MESSAGEPACK: Self = Self(4);
 }
 
 /// How typed values become bytes.
 ///
 /// An enum and not a trait: what is stored names its codec by number, so the set of codecs is part of the format, and
-/// every replica must know all that its peers write. Postcard is always there; the others are features of this crate.
+/// every replica must know all that its peers write. MessagePack is always there; the others are features of this crate.
+///
+/// # Types that change
+/// MessagePack and JSON write the names of fields and variants. A replica with another version of a type reads what it
+/// can and refuses the rest as [`Corrupt`](ErrorKind::Corrupt), and never takes one thing for another: numbers may become
+/// wider, fields and variants may change places, fields with a `#[serde(default)]` and variants may be added, in both
+/// directions. A list is no struct, a number is no variant, and no number is rounded.
+///
+/// [`is_self_describing`](Self::is_self_describing) tells these codecs from the compact ones, which write fields in their
+/// order and variants by their numbers: whoever chooses one of those has to say with each change of a type that it is
+/// another.
+///
+/// # Values that would not come back
+/// are refused where they are encoded: an option of nothing (`Some(None)`, `Some(())`) where the format has one nothing, a
+/// number that is none in JSON, a field that is left out in a compact codec, what is nested deeper than 256 levels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Codec {
-    /// Compact and fast, not self-describing: adding a field to a struct makes it a new schema.
+    /// Self-describing and small.
     #[default]
+    MessagePack,
+    /// Compact and fast, not self-describing.
+    #[cfg(feature = "postcard")]
     Postcard,
     /// Compact, not self-describing. For data that already is bincode: the crate is no longer maintained.
     #[cfg(feature = "bincode")]
     Bincode,
-    /// Readable by everything. A struct may gain fields that have `#[serde(default)]`.
+    /// Self-describing, and readable by everything.
     #[cfg(feature = "json")]
     Json,
-    /// Like JSON, smaller and faster.
-    #[cfg(feature = "messagepack")]
-    MessagePack,
 }
 
 impl Codec {
@@ -49,13 +70,13 @@ impl Codec {
     #[must_use]
     pub const fn id(self) -> CodecId {
         match self {
+            Self::MessagePack => CodecId::MESSAGEPACK,
+            #[cfg(feature = "postcard")]
             Self::Postcard => CodecId::POSTCARD,
             #[cfg(feature = "bincode")]
             Self::Bincode => CodecId::BINCODE,
             #[cfg(feature = "json")]
             Self::Json => CodecId::JSON,
-            #[cfg(feature = "messagepack")]
-            Self::MessagePack => CodecId::MESSAGEPACK,
         }
     }
 
@@ -63,47 +84,160 @@ impl Codec {
     #[must_use]
     pub const fn from_id(id: CodecId) -> Option<Self> {
         match id {
+            CodecId::MESSAGEPACK => Some(Self::MessagePack),
+            #[cfg(feature = "postcard")]
             CodecId::POSTCARD => Some(Self::Postcard),
             #[cfg(feature = "bincode")]
             CodecId::BINCODE => Some(Self::Bincode),
             #[cfg(feature = "json")]
             CodecId::JSON => Some(Self::Json),
-            #[cfg(feature = "messagepack")]
-            CodecId::MESSAGEPACK => Some(Self::MessagePack),
             _ => None,
         }
     }
 
-    /// Encodes a value.
+    /// Whether what it writes has the names of fields and variants, so that another version of the type is never misread.
+    #[must_use]
+    pub const fn is_self_describing(self) -> bool {
+        self.form().is_named()
+    }
+
+    const fn form(self) -> Form {
+        match self {
+            Self::MessagePack => Form::MessagePack,
+            #[cfg(feature = "postcard")]
+            Self::Postcard => Form::Compact,
+            #[cfg(feature = "bincode")]
+            Self::Bincode => Form::Compact,
+            #[cfg(feature = "json")]
+            Self::Json => Form::Json,
+        }
+    }
+
+    /// Encodes a value of a type that need not be readable.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] if the value cannot be represented, for example a map with struct keys in JSON.
+    /// [`ErrorKind::InvalidInput`] if the value would not come back, as said [above](Self#values-that-would-not-come-back);
+    /// or if it cannot be represented, for example a map with struct keys in JSON. In a self-describing codec also for a
+    /// number of more than 64 bits, which comes back in some types only: see [`encode_checked`](Self::encode_checked).
     pub fn encode<T: Serialize + ?Sized>(self, value: &T) -> Result<Vec<u8>> {
-        fn refuse(source: impl std::error::Error + Send + Sync + 'static) -> Error {
-            Error::invalid_input("the value cannot be encoded").with_source(source)
+        let survey = Survey::new(self.form());
+        let bytes = self.write(value, &survey, usize::MAX)?;
+        if survey.is_wide() {
+            let message = "a number of more than 64 bits does not come back in every type: keep it as text";
+            return Err(Error::invalid_input(message));
         }
-        match self {
-            Self::Postcard => postcard::to_stdvec(value).map_err(refuse),
+        Ok(bytes)
+    }
+
+    /// Encodes a value of at most `limit` bytes, and reads it back if only that shows whether it would come back: if fields
+    /// were left out (`skip_serializing_if`), if there are maps of no known length (`flatten`), or numbers of more than 64
+    /// bits, which serde passes through neither `flatten` nor `untagged` nor tags.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode); [`ErrorKind::TooLarge`] above the limit, before all of it was encoded;
+    /// [`ErrorKind::InvalidInput`] if the value cannot be read back, or is another then.
+    pub fn encode_checked<T: Serialize + DeserializeOwned>(self, value: &T, limit: usize) -> Result<Vec<u8>> {
+        let survey = Survey::new(self.form());
+        let bytes = self.write(value, &survey, limit)?;
+        if survey.is_doubtful() {
+            self.read_back::<T>(&bytes)?;
+        }
+        Ok(bytes)
+    }
+
+    /// Encodes a value of at most `limit` bytes and reads it back, and returns both.
+    ///
+    /// A value is another then if it is encoded to other bytes, apart from the order of sets and maps. What a type does
+    /// not write at all (`#[serde(skip)]`) nobody can miss.
+    ///
+    /// # Errors
+    /// As [`encode_checked`](Self::encode_checked).
+    pub fn round_trip<T: Serialize + DeserializeOwned>(self, value: &T, limit: usize) -> Result<(Vec<u8>, T)> {
+        let bytes = self.write(value, &Survey::new(self.form()), limit)?;
+        let value = self.read_back(&bytes)?;
+        Ok((bytes, value))
+    }
+
+    fn read_back<T: Serialize + DeserializeOwned>(self, bytes: &[u8]) -> Result<T> {
+        let value: T = self.decode(bytes).map_err(|error| {
+            let message = "the value does not survive its codec: what was encoded cannot be decoded";
+            Error::invalid_input(message).with_source(error)
+        })?;
+        let again = self.write(&value, &Survey::new(self.form()), usize::MAX)?;
+        if again == bytes || self.is_same(&again, bytes) {
+            return Ok(value);
+        }
+        Err(Error::invalid_input("the value does not survive its codec: it would come back as another"))
+    }
+
+    /// Of a compact codec only the lengths can be compared: a map has another order each time.
+    fn is_same(self, one: &[u8], other: &[u8]) -> bool {
+        let sorted = |bytes| self.decode::<Value>(bytes).ok().map(Value::sorted);
+        match self.is_self_describing() {
+            true => sorted(one).is_some_and(|one| Some(one) == sorted(other)),
+            false => one.len() == other.len(),
+        }
+    }
+
+    /// Whether two encoded values differ in nothing but the order of the entries of maps, which a `HashMap` has anew each
+    /// time. What cannot be read is equal to nothing, and so is what a compact codec wrote, unless it is the same bytes.
+    #[must_use]
+    pub fn is_equal(self, one: &[u8], other: &[u8]) -> bool {
+        let read = |bytes| self.decode::<Value>(bytes).ok();
+        one == other || (self.is_self_describing() && read(one).is_some_and(|one| Some(one) == read(other)))
+    }
+
+    fn write<T: Serialize + ?Sized>(self, value: &T, survey: &Survey, limit: usize) -> Result<Vec<u8>> {
+        let mut out = Limited { bytes: Vec::with_capacity(128), limit, is_full: false };
+        let written = match self {
+            #[cfg(feature = "postcard")]
+            Self::Postcard if limit == usize::MAX || self.encoded_len(value)? <= limit => {
+                postcard::to_stdvec(&survey.of(value)).map(|bytes| out.bytes = bytes).map_err(refused)
+            }
+            #[cfg(feature = "postcard")]
+            Self::Postcard => return Err(too_large(limit)),
             #[cfg(feature = "bincode")]
-            Self::Bincode => bincode::serde::encode_to_vec(value, bincode::config::standard()).map_err(refuse),
+            Self::Bincode => {
+                let config = bincode::config::standard();
+                bincode::serde::encode_into_std_write(survey.of(value), &mut out, config).map(drop).map_err(refused)
+            }
             #[cfg(feature = "json")]
-            Self::Json => serde_json::to_vec(value).map_err(refuse),
-            #[cfg(feature = "messagepack")]
-            Self::MessagePack => rmp_serde::to_vec_named(value).map_err(refuse),
+            Self::Json => serde_json::to_writer(&mut out, &survey.of(value)).map_err(refused),
+            Self::MessagePack => rmp_serde::encode::write_named(&mut out, &survey.of(value)).map_err(refused),
+        };
+        match written {
+            Ok(()) => Ok(out.bytes),
+            Err(_) if out.is_full => Err(too_large(limit)),
+            Err(error) => Err(survey.refusal().map_or(error, Error::invalid_input)),
         }
     }
 
     /// The encoded length of a value, in bytes, found without allocating where the codec can.
     ///
     /// # Errors
-    /// As [`encode`](Self::encode).
+    /// As [`encode`](Self::encode), save for numbers of more than 64 bits.
     pub fn encoded_len<T: Serialize + ?Sized>(self, value: &T) -> Result<usize> {
-        if self == Self::Postcard {
-            let count = postcard::ser_flavors::Size::default();
-            return postcard::serialize_with_flavor(value, count)
-                .map_err(|source| Error::invalid_input("the value cannot be encoded").with_source(source));
+        let survey = Survey::new(self.form());
+        let mut count = Count(0);
+        let counted = match self {
+            #[cfg(feature = "postcard")]
+            Self::Postcard => {
+                let size = postcard::ser_flavors::Size::default();
+                postcard::serialize_with_flavor(&survey.of(value), size).map(|size| count.0 = size).map_err(refused)
+            }
+            #[cfg(feature = "bincode")]
+            Self::Bincode => {
+                let config = bincode::config::standard();
+                bincode::serde::encode_into_std_write(survey.of(value), &mut count, config).map(drop).map_err(refused)
+            }
+            #[cfg(feature = "json")]
+            Self::Json => serde_json::to_writer(&mut count, &survey.of(value)).map_err(refused),
+            Self::MessagePack => rmp_serde::encode::write_named(&mut count, &survey.of(value)).map_err(refused),
+        };
+        match counted {
+            Ok(()) => Ok(count.0),
+            Err(error) => Err(survey.refusal().map_or(error, Error::invalid_input)),
         }
-        self.encode(value).map(|bytes| bytes.len())
     }
 
     /// Decodes a value. All bytes must be used up.
@@ -116,8 +250,9 @@ impl Codec {
     /// [`ErrorKind::Corrupt`] if the bytes are not a `T` of this codec. The decoder's own message is left out: it may
     /// quote the value.
     pub fn decode<T: DeserializeOwned>(self, bytes: &[u8]) -> Result<T> {
-        let limits = Limits::of(bytes.len());
+        let limits = Limits::of(bytes.len(), self.form());
         let value = match self {
+            #[cfg(feature = "postcard")]
             Self::Postcard => {
                 let mut decoder = postcard::Deserializer::from_bytes(bytes);
                 let value = T::deserialize(limits.guard(&mut decoder)).ok();
@@ -136,13 +271,58 @@ impl Codec {
                 let mut decoder = serde_json::Deserializer::from_slice(bytes);
                 T::deserialize(limits.guard(&mut decoder)).ok().filter(|_| decoder.end().is_ok())
             }
-            #[cfg(feature = "messagepack")]
             Self::MessagePack => {
                 let mut decoder = rmp_serde::Deserializer::new(bytes);
                 T::deserialize(limits.guard(&mut decoder)).ok().filter(|_| decoder.get_ref().is_empty())
             }
         };
         value.ok_or_else(|| Error::new(ErrorKind::Corrupt, "the stored bytes are not a value of the expected type"))
+    }
+}
+
+fn refused(source: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::invalid_input("the value cannot be encoded").with_source(source)
+}
+
+fn too_large(limit: usize) -> Error {
+    Error::new(ErrorKind::TooLarge, format!("the encoded value is longer than {limit} bytes"))
+}
+
+/// Bytes up to a limit.
+struct Limited {
+    bytes: Vec<u8>,
+    limit: usize,
+    is_full: bool,
+}
+
+impl io::Write for Limited {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.len() > self.limit - self.bytes.len() {
+            self.is_full = true;
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Counts bytes.
+struct Count(usize);
+
+impl io::Write for Count {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

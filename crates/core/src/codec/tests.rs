@@ -8,6 +8,9 @@ use serde::Deserialize;
 use super::*;
 use crate::conformance::rounds;
 
+mod evolution;
+mod faithful;
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Rate {
     pair: String,
@@ -149,8 +152,11 @@ fn a_length_above_what_the_input_holds_is_refused_before_it_is_believed() {
         }
     }
     // Lists in a list: each claims little and all of them together too much.
-    let lists = [&[100_u8][..], &[0xff, 0x1f].repeat(100)].concat();
-    assert!(Codec::Postcard.decode::<Vec<Vec<()>>>(&lists).is_err());
+    #[cfg(feature = "postcard")]
+    {
+        let lists = [&[100_u8][..], &[0xff, 0x1f].repeat(100)].concat();
+        assert!(Codec::Postcard.decode::<Vec<Vec<()>>>(&lists).is_err());
+    }
 }
 
 #[test]
@@ -174,9 +180,14 @@ fn a_nesting_without_end_is_refused_before_the_stack_overflows() {
 fn values_as_deep_as_the_limit_come_back_and_deeper_ones_do_not() {
     let nested = |depth: usize| (0..depth).fold(Shape::Dot, |inside, _| Shape::Inside(Box::new(inside)));
     for codec in all() {
-        let decode = |depth| codec.decode::<Shape>(&codec.encode(&nested(depth)).unwrap());
-        assert_eq!(decode(60).unwrap(), nested(60), "{codec:?}");
-        assert_eq!(decode(256).unwrap_err().kind(), ErrorKind::Corrupt, "{codec:?}");
+        let mut deepest = 0;
+        while let Ok(bytes) = codec.encode(&nested(deepest)) {
+            assert_eq!(codec.decode::<Shape>(&bytes).unwrap(), nested(deepest), "{codec:?}");
+            deepest += 1;
+        }
+        assert!((60..256).contains(&deepest), "{codec:?}: {deepest}");
+        let error = codec.encode(&nested(deepest)).unwrap_err();
+        assert_eq!(error.to_string(), "a value is nested deeper than what is decoded again", "{codec:?}");
     }
 }
 

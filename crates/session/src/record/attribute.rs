@@ -105,7 +105,7 @@ impl Attribute {
     /// time.
     pub(crate) fn is_reordered(&self, other: &Self) -> bool {
         let same = self.codec == other.codec && self.bytes.len() == other.bytes.len() && self.bytes != other.bytes;
-        same && self.codec == Self::CODEC.id() && super::equality::same_value(&self.bytes, &other.bytes)
+        same && self.codec == Self::CODEC.id() && Self::CODEC.is_equal(&self.bytes, &other.bytes)
     }
 
     /// How the bytes are encoded.

@@ -1,7 +1,6 @@
 //! What is stored for a session, and the rules of changing it that every backend shares.
 
 mod attribute;
-mod equality;
 mod format;
 mod snapshot;
 

@@ -1,0 +1,473 @@
+//! Refuses, while it is encoded, what would not come back.
+//!
+//! Each format has values that it writes like others: MessagePack and JSON have one nothing for `None`, `Some(None)` and
+//! `()`, JSON writes a number that is none as nothing, postcard does not say which fields were left out. None of that is
+//! an error of the encoders: they write what they are told. So each value is told through a serializer that passes
+//! everything on and looks at it.
+//!
+//! What cannot be seen here, because it depends on how the type reads, is noted as a doubt: fields that were left out
+//! (is there a default?), maps of no known length (`#[serde(flatten)]`), and numbers of more than 64 bits, which serde
+//! itself cannot pass through `flatten`, `untagged` and tags.
+
+use std::cell::Cell;
+use std::fmt::Display;
+
+use serde::ser::{self, Serialize, Serializer};
+
+use super::guard::DEEPEST;
+
+/// The name by which `rmp_serde` knows a value of an extension type.
+const EXTENSION: &str = rmp_serde::MSGPACK_EXT_STRUCT_NAME;
+
+/// What a format cannot write, or not by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// Names of fields, and one nothing.
+    MessagePack,
+    /// The same, and no number that is none.
+    #[cfg(feature = "json")]
+    Json,
+    /// Fields in their order and without names.
+    #[cfg(any(feature = "bincode", feature = "postcard"))]
+    Compact,
+}
+
+impl Form {
+    pub(super) const fn is_named(self) -> bool {
+        match self {
+            Self::MessagePack => true,
+            #[cfg(feature = "json")]
+            Self::Json => true,
+            #[cfg(any(feature = "bincode", feature = "postcard"))]
+            Self::Compact => false,
+        }
+    }
+
+    /// How deep a value may lie. An empty list and a variant without fields are levels for the decoder, too; and JSON's
+    /// refuses more than half of what the others read.
+    const fn deepest(self) -> u32 {
+        if self.is_text() { DEEPEST / 2 - 2 } else { DEEPEST - 2 }
+    }
+
+    const fn is_text(self) -> bool {
+        match self {
+            #[cfg(feature = "json")]
+            Self::Json => true,
+            _ => false,
+        }
+    }
+}
+
+/// What was seen of a value while it was encoded.
+#[derive(Debug)]
+pub(super) struct Survey {
+    form: Form,
+    levels: Cell<u32>,
+    refusal: Cell<Option<&'static str>>,
+    is_wide: Cell<bool>,
+    is_doubtful: Cell<bool>,
+}
+
+impl Survey {
+    pub(super) const fn new(form: Form) -> Self {
+        Self {
+            form,
+            levels: Cell::new(form.deepest()),
+            refusal: Cell::new(None),
+            is_wide: Cell::new(false),
+            is_doubtful: Cell::new(false),
+        }
+    }
+
+    /// The value, to be given to the format's own encoder.
+    pub(super) const fn of<'a, T: ?Sized>(&'a self, value: &'a T) -> Seen<'a, T> {
+        Seen { value, survey: self, levels: 0, in_some: false }
+    }
+
+    /// Why the encoding failed, if it was refused here.
+    pub(super) const fn refusal(&self) -> Option<&'static str> {
+        self.refusal.get()
+    }
+
+    /// Whether there was a number of more than 64 bits.
+    pub(super) const fn is_wide(&self) -> bool {
+        self.is_wide.get()
+    }
+
+    /// Whether only reading shows that the value comes back.
+    pub(super) const fn is_doubtful(&self) -> bool {
+        self.is_wide.get() || self.is_doubtful.get()
+    }
+
+    fn refuse<T, E: ser::Error>(&self, why: &'static str) -> Result<T, E> {
+        self.refusal.set(Some(why));
+        Err(E::custom(why))
+    }
+}
+
+/// A value under a survey.
+pub(super) struct Seen<'a, T: ?Sized> {
+    value: &'a T,
+    survey: &'a Survey,
+    /// How many levels it lies deeper than what it is in.
+    levels: u32,
+    /// Whether it is what an option has, so that it may not be nothing.
+    in_some: bool,
+}
+
+impl<T: Serialize + ?Sized> Serialize for Seen<'_, T> {
+    #[inline]
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let survey = self.survey;
+        let before = survey.levels.get();
+        let Some(left) = before.checked_sub(self.levels) else {
+            return survey.refuse("a value is nested deeper than what is decoded again");
+        };
+        survey.levels.set(left);
+        let done = self.value.serialize(Surveyed { inner: serializer, survey, in_some: self.in_some });
+        survey.levels.set(before);
+        done
+    }
+}
+
+/// A number that takes more than 64 bits, as MessagePack has it: an extension type of its own and 16 bytes.
+struct Wide([u8; 16]);
+
+impl Serialize for Wide {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.0)
+    }
+}
+
+/// The extension types of [`Wide`].
+pub(super) const UNSIGNED: i8 = 1;
+pub(super) const SIGNED: i8 = 2;
+
+const NESTED_NOTHING: &str = "an option that has nothing in it, as Some(None) and Some(()), would come back as None: \
+                              use an enum with a variant for each";
+
+/// A serializer, or what it makes of a list, a map or a struct.
+pub(super) struct Surveyed<'a, S> {
+    inner: S,
+    survey: &'a Survey,
+    in_some: bool,
+}
+
+impl<'a, S> Surveyed<'a, S> {
+    const fn inside<'v, T: ?Sized>(&self, value: &'v T) -> Seen<'v, T>
+    where
+        'a: 'v,
+    {
+        Seen { value, survey: self.survey, levels: 1, in_some: false }
+    }
+}
+
+impl<'a, S: Serializer> Surveyed<'a, S> {
+    /// Nothing, which is `None` in an option.
+    fn check_something(&self) -> Result<(), S::Error> {
+        match self.in_some && self.survey.form.is_named() {
+            true => self.survey.refuse(NESTED_NOTHING),
+            false => Ok(()),
+        }
+    }
+
+    fn check_float(&self, is_finite: bool) -> Result<(), S::Error> {
+        match self.survey.form.is_text() && !is_finite {
+            true => self.survey.refuse("JSON has no infinite numbers and none that are not a number"),
+            false => Ok(()),
+        }
+    }
+
+    fn wide<T: Serialize>(
+        self,
+        tag: i8,
+        bytes: [u8; 16],
+        value: T,
+        plain: fn(S, T) -> Result<S::Ok, S::Error>,
+    ) -> Result<S::Ok, S::Error> {
+        self.survey.is_wide.set(self.survey.form.is_named());
+        match self.survey.form {
+            Form::MessagePack => self.inner.serialize_newtype_struct(EXTENSION, &(tag, Wide(bytes))),
+            #[cfg(any(feature = "json", feature = "bincode", feature = "postcard"))]
+            _ => plain(self.inner, value),
+        }
+    }
+
+    const fn compound<C>(survey: &'a Survey, levels: u32, inner: C) -> Compound<'a, C> {
+        Compound { inner, survey, levels, first: None }
+    }
+}
+
+macro_rules! pass_on {
+    ($($method:ident: $type:ty,)*) => {
+        $(#[inline]
+        fn $method(self, value: $type) -> Result<S::Ok, S::Error> {
+            self.inner.$method(value)
+        })*
+    };
+}
+
+impl<'a, S: Serializer> Serializer for Surveyed<'a, S> {
+    type Ok = S::Ok;
+    type Error = S::Error;
+    type SerializeSeq = Compound<'a, S::SerializeSeq>;
+    type SerializeTuple = Compound<'a, S::SerializeTuple>;
+    type SerializeTupleStruct = Compound<'a, S::SerializeTupleStruct>;
+    type SerializeTupleVariant = Compound<'a, S::SerializeTupleVariant>;
+    type SerializeMap = Compound<'a, S::SerializeMap>;
+    type SerializeStruct = Compound<'a, S::SerializeStruct>;
+    type SerializeStructVariant = Compound<'a, S::SerializeStructVariant>;
+
+    pass_on! {
+        serialize_bool: bool, serialize_i8: i8, serialize_i16: i16, serialize_i32: i32, serialize_i64: i64,
+        serialize_u8: u8, serialize_u16: u16, serialize_u32: u32, serialize_u64: u64, serialize_char: char,
+        serialize_str: &str, serialize_bytes: &[u8],
+    }
+
+    fn serialize_i128(self, value: i128) -> Result<S::Ok, S::Error> {
+        match (self.survey.form.is_named(), i64::try_from(value), u64::try_from(value)) {
+            (true, Ok(value), _) => self.inner.serialize_i64(value),
+            (true, _, Ok(value)) => self.inner.serialize_u64(value),
+            _ => self.wide(SIGNED, value.to_be_bytes(), value, S::serialize_i128),
+        }
+    }
+
+    fn serialize_u128(self, value: u128) -> Result<S::Ok, S::Error> {
+        match (self.survey.form.is_named(), u64::try_from(value)) {
+            (true, Ok(value)) => self.inner.serialize_u64(value),
+            _ => self.wide(UNSIGNED, value.to_be_bytes(), value, S::serialize_u128),
+        }
+    }
+
+    fn serialize_f32(self, value: f32) -> Result<S::Ok, S::Error> {
+        self.check_float(value.is_finite())?;
+        self.inner.serialize_f32(value)
+    }
+
+    fn serialize_f64(self, value: f64) -> Result<S::Ok, S::Error> {
+        self.check_float(value.is_finite())?;
+        self.inner.serialize_f64(value)
+    }
+
+    fn serialize_none(self) -> Result<S::Ok, S::Error> {
+        self.check_something()?;
+        self.inner.serialize_none()
+    }
+
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<S::Ok, S::Error> {
+        let value = Seen { in_some: true, ..self.inside(value) };
+        self.inner.serialize_some(&value)
+    }
+
+    fn serialize_unit(self) -> Result<S::Ok, S::Error> {
+        self.check_something()?;
+        self.inner.serialize_unit()
+    }
+
+    fn serialize_unit_struct(self, name: &'static str) -> Result<S::Ok, S::Error> {
+        // MessagePack has an empty list for it.
+        if self.survey.form.is_text() {
+            self.check_something()?;
+        }
+        self.inner.serialize_unit_struct(name)
+    }
+
+    fn serialize_unit_variant(self, name: &'static str, index: u32, variant: &'static str) -> Result<S::Ok, S::Error> {
+        self.inner.serialize_unit_variant(name, index, variant)
+    }
+
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, name: &'static str, value: &T) -> Result<S::Ok, S::Error> {
+        let value = Seen { in_some: self.in_some, ..self.inside(value) };
+        self.inner.serialize_newtype_struct(name, &value)
+    }
+
+    fn serialize_newtype_variant<T: Serialize + ?Sized>(
+        self,
+        name: &'static str,
+        index: u32,
+        variant: &'static str,
+        value: &T,
+    ) -> Result<S::Ok, S::Error> {
+        let value = self.inside(value);
+        self.inner.serialize_newtype_variant(name, index, variant, &value)
+    }
+
+    fn serialize_seq(self, len: Option<usize>) -> Result<Self::SerializeSeq, S::Error> {
+        self.inner.serialize_seq(len).map(|inner| Self::compound(self.survey, 1, inner))
+    }
+
+    fn serialize_tuple(self, len: usize) -> Result<Self::SerializeTuple, S::Error> {
+        self.inner.serialize_tuple(len).map(|inner| Self::compound(self.survey, 1, inner))
+    }
+
+    fn serialize_tuple_struct(self, name: &'static str, len: usize) -> Result<Self::SerializeTupleStruct, S::Error> {
+        self.inner.serialize_tuple_struct(name, len).map(|inner| Self::compound(self.survey, 1, inner))
+    }
+
+    fn serialize_tuple_variant(
+        self,
+        name: &'static str,
+        index: u32,
+        variant: &'static str,
+        len: usize,
+    ) -> Result<Self::SerializeTupleVariant, S::Error> {
+        let inner = self.inner.serialize_tuple_variant(name, index, variant, len)?;
+        Ok(Self::compound(self.survey, 2, inner))
+    }
+
+    fn serialize_map(self, len: Option<usize>) -> Result<Self::SerializeMap, S::Error> {
+        if len.is_none() {
+            self.survey.is_doubtful.set(true);
+        }
+        self.inner.serialize_map(len).map(|inner| Self::compound(self.survey, 1, inner))
+    }
+
+    fn serialize_struct(self, name: &'static str, len: usize) -> Result<Self::SerializeStruct, S::Error> {
+        self.inner.serialize_struct(name, len).map(|inner| Self::compound(self.survey, 1, inner))
+    }
+
+    fn serialize_struct_variant(
+        self,
+        name: &'static str,
+        index: u32,
+        variant: &'static str,
+        len: usize,
+    ) -> Result<Self::SerializeStructVariant, S::Error> {
+        let inner = self.inner.serialize_struct_variant(name, index, variant, len)?;
+        Ok(Self::compound(self.survey, 2, inner))
+    }
+
+    fn collect_str<T: Display + ?Sized>(self, value: &T) -> Result<S::Ok, S::Error> {
+        self.inner.collect_str(value)
+    }
+
+    fn is_human_readable(&self) -> bool {
+        self.inner.is_human_readable()
+    }
+}
+
+/// A list, a map or a struct under a survey.
+pub(super) struct Compound<'a, C> {
+    inner: C,
+    survey: &'a Survey,
+    levels: u32,
+    /// The first field of a struct: the tag, if it has one.
+    first: Option<&'static str>,
+}
+
+impl<'a, C> Compound<'a, C> {
+    #[inline]
+    const fn inside<'v, T: ?Sized>(&self, value: &'v T) -> Seen<'v, T>
+    where
+        'a: 'v,
+    {
+        Seen { value, survey: self.survey, levels: self.levels, in_some: false }
+    }
+
+    /// Whether the field may stand there. The content of a variant may have a field that is called as the tag.
+    fn check_name<E: ser::Error>(&mut self, name: &'static str) -> Result<(), E> {
+        match self.first {
+            Some(first) if first == name && self.survey.form.is_named() => {
+                self.survey.refuse("a struct has two fields of one name, such as a tag and a field of what it tags")
+            }
+            Some(_) => Ok(()),
+            None => {
+                self.first = Some(name);
+                Ok(())
+            }
+        }
+    }
+
+    fn check_skip<E: ser::Error>(&self) -> Result<(), E> {
+        self.survey.is_doubtful.set(true);
+        match self.survey.form.is_named() {
+            true => Ok(()),
+            false => self.survey.refuse("a field that is left out (skip_serializing_if) needs a codec with names"),
+        }
+    }
+}
+
+macro_rules! elements {
+    ($($interface:ident $method:ident),*) => {$(
+        impl<C: ser::$interface> ser::$interface for Compound<'_, C> {
+            type Ok = C::Ok;
+            type Error = C::Error;
+
+            #[inline]
+            fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), C::Error> {
+                let value = self.inside(value);
+                self.inner.$method(&value)
+            }
+
+            fn end(self) -> Result<C::Ok, C::Error> {
+                self.inner.end()
+            }
+        }
+    )*};
+}
+
+elements! {
+    SerializeSeq serialize_element,
+    SerializeTuple serialize_element,
+    SerializeTupleStruct serialize_field,
+    SerializeTupleVariant serialize_field
+}
+
+macro_rules! fields {
+    ($($interface:ident),*) => {$(
+        impl<C: ser::$interface> ser::$interface for Compound<'_, C> {
+            type Ok = C::Ok;
+            type Error = C::Error;
+
+            #[inline]
+            fn serialize_field<T: Serialize + ?Sized>(
+                &mut self,
+                name: &'static str,
+                value: &T,
+            ) -> Result<(), C::Error> {
+                self.check_name::<C::Error>(name)?;
+                let value = self.inside(value);
+                self.inner.serialize_field(name, &value)
+            }
+
+            fn skip_field(&mut self, name: &'static str) -> Result<(), C::Error> {
+                self.check_skip::<C::Error>()?;
+                self.inner.skip_field(name)
+            }
+
+            fn end(self) -> Result<C::Ok, C::Error> {
+                self.inner.end()
+            }
+        }
+    )*};
+}
+
+fields! { SerializeStruct, SerializeStructVariant }
+
+impl<C: ser::SerializeMap> ser::SerializeMap for Compound<'_, C> {
+    type Ok = C::Ok;
+    type Error = C::Error;
+
+    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), C::Error> {
+        let key = self.inside(key);
+        self.inner.serialize_key(&key)
+    }
+
+    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), C::Error> {
+        let value = self.inside(value);
+        self.inner.serialize_value(&value)
+    }
+
+    fn serialize_entry<K: Serialize + ?Sized, V: Serialize + ?Sized>(
+        &mut self,
+        key: &K,
+        value: &V,
+    ) -> Result<(), C::Error> {
+        let (key, value) = (self.inside(key), self.inside(value));
+        self.inner.serialize_entry(&key, &value)
+    }
+
+    fn end(self) -> Result<C::Ok, C::Error> {
+        self.inner.end()
+    }
+}
