@@ -67,7 +67,7 @@ fn rows() -> impl Iterator<Item = Result<Operation, statehouse_core::Error>> {
 }
 
 async fn longest(harness: &mut Harness, name: &str, index: &dyn SearchIndex) -> Outcome {
-    let options = SearchOptions::default().with_timeout(Duration::from_millis(500));
+    let options = SearchOptions::default().with_deadline(Duration::from_millis(500));
     let mut longest = Duration::ZERO;
     for round in 0..ROUNDS {
         for request in requests() {

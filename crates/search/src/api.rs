@@ -5,7 +5,8 @@ use async_trait::async_trait;
 use statehouse_core::{Capabilities, Health, Result};
 
 use crate::{
-    BulkOptions, BulkReport, DocumentId, Operation, Query, Record, Schema, SearchOptions, SearchRequest, SearchResponse,
+    BulkOptions, BulkReport, DocumentId, GetOptions, MergeOptions, Operation, Query, Record, RefreshOptions, Schema,
+    SearchOptions, SearchRequest, SearchResponse,
 };
 
 /// One index of documents: the same hits in the same order, embedded and distributed.
@@ -32,7 +33,10 @@ use crate::{
 ///   millisecond, and none goes on behind its deadline.
 /// - **Nothing is ignored.** Options that contradict each other are refused, as is whatever would not mean the same on
 ///   every backend.
-/// - **Statistics.** As in Lucene, replaced and deleted documents count in term statistics until they are merged away.
+/// - **Statistics.** A backend without [`LIVE_STATISTICS`](crate::capability::LIVE_STATISTICS) counts replaced and deleted
+///   documents in term statistics until they are merged away, as Lucene does: scores drift as documents change. Once
+///   [`merge_with`](Self::merge_with) has returned and nothing was written since, every backend scores as an index that
+///   was built of the living documents only.
 ///
 /// # Errors
 /// `InvalidInput` and `Unsupported` before anything is sent, for what the schema does not allow or the backend cannot do
@@ -53,7 +57,7 @@ pub trait SearchIndex: Debug + Send + Sync + 'static {
     async fn bulk_with(&self, operations: Vec<Operation>, options: BulkOptions) -> Result<BulkReport>;
 
     /// The document of this id with its stored fields and its version, or `None`. Sees every acknowledged write.
-    async fn get(&self, id: &DocumentId) -> Result<Option<Record>>;
+    async fn get_with(&self, id: &DocumentId, options: GetOptions) -> Result<Option<Record>>;
 
     /// The hits of a query.
     async fn search_with(&self, request: &SearchRequest, options: SearchOptions) -> Result<SearchResponse>;
@@ -62,7 +66,15 @@ pub trait SearchIndex: Debug + Send + Sync + 'static {
     async fn count_with(&self, query: &Query, options: SearchOptions) -> Result<u64>;
 
     /// Makes every acknowledged write visible to searches that start after it returns.
-    async fn refresh(&self) -> Result<()>;
+    async fn refresh_with(&self, options: RefreshOptions) -> Result<()>;
+
+    /// Makes one segment of the whole index, without what was replaced and deleted, and shows it.
+    ///
+    /// It is not needed: backends merge on their own, and reclaim what was deleted. It is for an index that is written
+    /// seldom, or for scores that depend on nothing but the documents: see *Statistics*. Reads and writes go on meanwhile.
+    /// It writes the index once more, so it takes time and space; a call that ends early, at its deadline, leaves the
+    /// index as good as before.
+    async fn merge_with(&self, options: MergeOptions) -> Result<()>;
 
     /// Asks the backend how it is.
     async fn health(&self) -> Health;
@@ -91,11 +103,15 @@ macro_rules! forward {
                 (**self).bulk_with(operations, options)
             }
 
-            fn get<'a: 'c, 'b: 'c, 'c>(&'a self, id: &'b DocumentId) -> Boxed<'c, Option<Record>>
+            fn get_with<'a: 'c, 'b: 'c, 'c>(
+                &'a self,
+                id: &'b DocumentId,
+                options: GetOptions,
+            ) -> Boxed<'c, Option<Record>>
             where
                 Self: 'c,
             {
-                (**self).get(id)
+                (**self).get_with(id, options)
             }
 
             fn search_with<'a: 'c, 'b: 'c, 'c>(
@@ -116,11 +132,18 @@ macro_rules! forward {
                 (**self).count_with(query, options)
             }
 
-            fn refresh<'a: 'b, 'b>(&'a self) -> Boxed<'b, ()>
+            fn refresh_with<'a: 'b, 'b>(&'a self, options: RefreshOptions) -> Boxed<'b, ()>
             where
                 Self: 'b,
             {
-                (**self).refresh()
+                (**self).refresh_with(options)
+            }
+
+            fn merge_with<'a: 'b, 'b>(&'a self, options: MergeOptions) -> Boxed<'b, ()>
+            where
+                Self: 'b,
+            {
+                (**self).merge_with(options)
             }
 
             fn health<'a: 'b, 'b>(&'a self) -> Pin<Box<dyn Future<Output = Health> + Send + 'b>>
@@ -154,14 +177,29 @@ pub trait SearchIndexExt: SearchIndex {
         async move { self.bulk_with(operations, BulkOptions::default()).await }
     }
 
-    /// The hits of a query, within the backend's own deadline.
+    /// The document of this id, within the backend's own limit.
+    fn get(&self, id: &DocumentId) -> impl Future<Output = Result<Option<Record>>> + Send {
+        async move { self.get_with(id, GetOptions::default()).await }
+    }
+
+    /// The hits of a query, within the backend's own limit.
     fn search(&self, request: &SearchRequest) -> impl Future<Output = Result<SearchResponse>> + Send {
         async move { self.search_with(request, SearchOptions::default()).await }
     }
 
-    /// How many documents match, within the backend's own deadline.
+    /// How many documents match, within the backend's own limit.
     fn count(&self, query: &Query) -> impl Future<Output = Result<u64>> + Send {
         async move { self.count_with(query, SearchOptions::default()).await }
+    }
+
+    /// Makes every acknowledged write visible.
+    fn refresh(&self) -> impl Future<Output = Result<()>> + Send {
+        async move { self.refresh_with(RefreshOptions::default()).await }
+    }
+
+    /// Makes one segment of the whole index, however long it takes.
+    fn merge(&self) -> impl Future<Output = Result<()>> + Send {
+        async move { self.merge_with(MergeOptions::default()).await }
     }
 }
 

@@ -6,3 +6,7 @@ pub use statehouse_core::capability::{DURABLE, SHARED};
 /// Statistics come from all documents at once, so that scores do not depend on where a document lies.
 pub const GLOBAL_STATISTICS: Capability =
     Capability::new("global_statistics", "scores do not depend on how documents are spread");
+
+/// Only living documents count in statistics, at any time: scores are those of an index that was built of them alone.
+pub const LIVE_STATISTICS: Capability =
+    Capability::new("live_statistics", "scores do not depend on what was replaced and deleted");

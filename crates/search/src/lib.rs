@@ -56,6 +56,7 @@ mod limits;
 #[cfg(feature = "opensearch")]
 mod opensearch;
 mod operation;
+mod options;
 mod query;
 mod record;
 mod request;
@@ -76,15 +77,14 @@ pub use limits::{
 #[cfg(feature = "opensearch")]
 pub use opensearch::{OpenSearchConfig, OpenSearchIndex};
 pub use operation::{BulkOptions, BulkReport, Durability, Operation, Outcome, Refresh};
+pub use options::{GetOptions, MergeOptions, RefreshOptions, SearchOptions};
 pub use query::{
     AllQuery, BoolQuery, ConstantQuery, DisMaxQuery, ExistsQuery, FieldBoost, Fuzziness, FuzzyQuery, IdsQuery,
     MatchPrefixQuery, MatchQuery, MinimumMatch, MultiMatchMode, MultiMatchQuery, Operator, PhraseQuery, PrefixQuery,
     PrefixWords, Query, RangeQuery, TermQuery, TermsQuery,
 };
 pub use record::{DocumentId, Record, Value};
-pub use request::{
-    Fragment, Highlight, Hit, Missing, Order, Projection, SearchOptions, SearchRequest, SearchResponse, Sort, SortKey,
-};
+pub use request::{Fragment, Highlight, Hit, Missing, Order, Projection, SearchRequest, SearchResponse, Sort, SortKey};
 pub use schema::{Field, FieldKind, MAX_TERM_LEN, Norms, Schema, SchemaBuilder};
 #[cfg(feature = "derive")]
 pub use statehouse_derive::Document;

@@ -47,8 +47,8 @@ pub struct BulkOptions {
     pub durability: Durability,
     /// When searches see it.
     pub refresh: Refresh,
-    /// Gives up after this long instead of the backend's own deadline.
-    pub timeout: Option<Duration>,
+    /// How long this call may take; the backend's own limit if none.
+    pub deadline: Option<Duration>,
 }
 
 impl BulkOptions {
@@ -68,8 +68,8 @@ impl BulkOptions {
 
     /// Sets the deadline.
     #[must_use]
-    pub const fn with_timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
+    pub const fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
         self
     }
 }

@@ -14,8 +14,8 @@
 //! # }
 //! ```
 //!
-//! Compare before anything is updated or deleted: a server counts replaced documents in its statistics until it merges
-//! them away, and at another time than tantivy does.
+//! Compare behind a [`merge`](crate::SearchIndexExt::merge) of both, if anything was updated or deleted: a server counts
+//! replaced documents in its statistics until it merges them away.
 
 use std::sync::Arc;
 
@@ -194,7 +194,7 @@ pub fn draw(kind: Kind, fields: &[&str], corpus: &[Record], count: usize, seed: 
     if !texts.iter().any(|text| text.split_whitespace().next().is_some()) {
         return Err(Error::invalid_input("the corpus has no text in the first field").with_key(field));
     }
-    let mut draw = Draw { state: seed ^ kind as u64, texts: &texts };
+    let mut draw = Draw { numbers: Numbers::new(seed ^ kind as u64), texts: &texts };
     let request = |draw: &mut Draw<'_>| SearchRequest::new(query(kind, field, fields, draw)).with_size(100);
     Ok((0..count).map(|_| request(&mut draw)).collect())
 }
@@ -256,20 +256,34 @@ fn boosted(fields: &[&str]) -> Vec<FieldBoost> {
     fields.iter().map(next).collect()
 }
 
-/// Numbers from a seed (SplitMix64), and what is drawn by them.
+/// Numbers from a seed (SplitMix64).
+#[derive(Debug)]
+pub(crate) struct Numbers(u64);
+
+impl Numbers {
+    pub(crate) const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub(crate) fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        let end = end.max(1) as u64;
+        usize::try_from((mixed ^ (mixed >> 31)) % end).unwrap_or_default()
+    }
+}
+
+/// What is drawn by numbers.
 struct Draw<'a> {
-    state: u64,
+    numbers: Numbers,
     texts: &'a [&'a str],
 }
 
 impl Draw<'_> {
     fn below(&mut self, end: usize) -> usize {
-        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.state;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        let end = end.max(1) as u64;
-        usize::try_from((mixed ^ (mixed >> 31)) % end).unwrap_or_default()
+        self.numbers.below(end)
     }
 
     /// So many words that stand together in some text; fewer if it is shorter.

@@ -1,6 +1,5 @@
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::facet::{self, Facets};
 use crate::{DocumentId, Facet, FacetValue, Query, Record, Value};
@@ -299,23 +298,6 @@ fn escape(text: &str, into: &mut String) {
             '\'' => into.push_str("&#39;"),
             c => into.push(c),
         }
-    }
-}
-
-/// How a search is run, whatever it asks.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct SearchOptions {
-    /// Gives up after this long instead of the backend's own deadline.
-    pub timeout: Option<Duration>,
-}
-
-impl SearchOptions {
-    /// Sets the deadline.
-    #[must_use]
-    pub const fn with_timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
-        self
     }
 }
 

@@ -56,6 +56,14 @@ pub(crate) async fn away<T: Send + 'static>(
     done.unwrap_or_else(|failed| Err(if failed.is_panic() { panicked() } else { abandoned().with_source(failed) }))
 }
 
+/// Waits for at most so long.
+pub(crate) async fn within<T>(deadline: Option<Duration>, work: impl Future<Output = Result<T>> + Send) -> Result<T> {
+    match deadline {
+        None => work.await,
+        Some(deadline) => tokio::time::timeout(deadline, work).await.unwrap_or_else(|_| Err(timed_out())),
+    }
+}
+
 /// What a panic of the engine means.
 pub(crate) fn panicked() -> Error {
     Error::new(ErrorKind::Corrupt, "reading the index failed beyond repair; rebuild it from its source")

@@ -1,16 +1,24 @@
 //! What every backend must do, one behavior per case, and the macro that makes a test of each.
 //!
-//! A backend passes only how to open an empty index with a schema:
+//! A backend passes how to make one:
 //!
 //! ```text
-//! async fn open(schema: Schema) -> Arc<dyn SearchIndex> { … }
-//! statehouse_search::search_conformance!(open);
+//! async fn backend(schema: Schema) -> impl Backend { … }
+//! statehouse_search::search_conformance!(backend);
 //! ```
 
+mod lasting;
 mod queries;
 mod results;
 mod writes;
 
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use statehouse_core::Capability;
+
+pub use lasting::*;
 pub use queries::*;
 pub use results::*;
 pub use writes::*;
@@ -21,13 +29,26 @@ use crate::{
     SearchIndexExt, SearchRequest,
 };
 
-/// Emits a test for every case of the suite. `$open` is an async function that takes a [`Schema`] and opens an empty
-/// index: it returns an `Arc<dyn SearchIndex>`, or anything else that dereferences to an index. The tests need `tokio`
-/// with its macros.
+/// An index under test.
+#[async_trait]
+pub trait Backend: Debug + Send + Sync {
+    /// The index. Nobody else uses it. All clones are dropped before [`reopen`](Self::reopen).
+    fn index(&self) -> Arc<dyn SearchIndex>;
+
+    /// Closes the index and opens it again. Only called for backends with the capability
+    /// [`DURABLE`](crate::capability::DURABLE).
+    async fn reopen(&mut self);
+
+    /// Another one of the same kind and schema, empty.
+    async fn another(&self) -> Box<dyn Backend>;
+}
+
+/// Emits a test for every case of the suite. `$backend` is an async function that takes a [`Schema`] and makes a
+/// [`Backend`](crate::conformance::Backend) with an empty index of it. The tests need `tokio` with its macros.
 #[macro_export]
 macro_rules! search_conformance {
-    ($open:path) => {
-        $crate::search_conformance!(@each $open:
+    ($backend:path) => {
+        $crate::search_conformance!(@index $backend:
             a_written_document_is_returned_as_it_was_given
             a_missing_document_is_none
             a_get_sees_a_write_before_searches_do
@@ -91,13 +112,27 @@ macro_rules! search_conformance {
             options_that_contradict_each_other_are_refused
             a_window_over_the_limit_is_refused
             a_closed_index_says_so
+            a_call_with_a_deadline_in_the_past_ends_or_says_so
+        );
+        $crate::search_conformance!(@backend $backend:
+            a_merge_leaves_every_document_as_it_was
+            scores_do_not_depend_on_what_was_replaced_and_deleted
+            scores_behind_a_merge_are_those_of_a_fresh_index
+            what_was_acknowledged_survives_a_restart
         );
     };
-    (@each $open:path: $($case:ident)*) => {$(
+    (@index $backend:path: $($case:ident)*) => {$(
         #[tokio::test]
         async fn $case() {
-            let index = $open($crate::conformance::schema()).await;
-            $crate::conformance::$case(&*index).await;
+            let backend = $backend($crate::conformance::schema()).await;
+            $crate::conformance::$case(&*$crate::conformance::Backend::index(&backend)).await;
+        }
+    )*};
+    (@backend $backend:path: $($case:ident)*) => {$(
+        #[tokio::test]
+        async fn $case() {
+            let mut backend = $backend($crate::conformance::schema()).await;
+            $crate::conformance::$case(&mut backend).await;
         }
     )*};
 }
@@ -128,6 +163,17 @@ pub fn schema() -> Schema {
         .field(Field::text("hidden").not_stored())
         .build()
         .expect("the suite's schema is valid")
+}
+
+/// Whether the backend has what a case needs. Prints the case as skipped if it has not.
+#[must_use]
+#[expect(clippy::print_stdout, reason = "a skipped case must be visible in the test's output")]
+fn has(case: &str, backend: &dyn Backend, needed: Capability) -> bool {
+    let has = backend.index().capabilities().has(needed);
+    if !has {
+        println!("skipped by capability: {case} needs {}", needed.name());
+    }
+    has
 }
 
 /// Writes and waits until searches see it.

@@ -1,11 +1,13 @@
 //! Cases about writes, versions and visibility.
 
+use std::time::Duration;
+
 use statehouse_core::ErrorKind;
 
 use super::{delete, found, id, ids, kinds, put, put_titles, record, write};
 use crate::{
-    BulkOptions, Durability, MAX_TERM_LEN, Operation, Outcome, Query, Refresh, SearchIndex, SearchIndexExt,
-    SearchRequest, Value, Write,
+    BulkOptions, Durability, GetOptions, MAX_TERM_LEN, MergeOptions, Operation, Outcome, Query, Refresh,
+    RefreshOptions, SearchIndex, SearchIndexExt, SearchOptions, SearchRequest, Value, Write,
 };
 
 /// Every type, several values, order within a field.
@@ -298,5 +300,33 @@ pub async fn a_closed_index_says_so(index: &dyn SearchIndex) {
     assert_eq!(index.count(&Query::all().into()).await.unwrap_err().kind(), kind);
     assert_eq!(index.get(&id("0")).await.unwrap_err().kind(), kind);
     assert_eq!(index.bulk(vec![Operation::Upsert(record("a"))]).await.unwrap_err().kind(), kind);
+    assert_eq!(index.refresh().await.unwrap_err().kind(), kind);
+    assert_eq!(index.merge().await.unwrap_err().kind(), kind);
     assert!(!index.health().await.is_up());
+}
+
+/// Every method that does work takes one, and never hangs or panics for it.
+pub async fn a_call_with_a_deadline_in_the_past_ends_or_says_so(index: &dyn SearchIndex) {
+    put_titles(index, &["cholera"]).await;
+    let (none, id, all) = (Duration::ZERO, id("0"), SearchRequest::new(Query::all()));
+    let searched = SearchOptions::default().with_deadline(none);
+    let ends = [
+        index.get_with(&id, GetOptions::default().with_deadline(none)).await.map(drop),
+        index.search_with(&all, searched.clone()).await.map(drop),
+        index.count_with(&all.query, searched).await.map(drop),
+        index.refresh_with(RefreshOptions::default().with_deadline(none)).await,
+        index.merge_with(MergeOptions::default().with_deadline(none)).await,
+        index
+            .bulk_with(vec![Operation::Upsert(record("a"))], BulkOptions::default().with_deadline(none))
+            .await
+            .map(drop),
+    ];
+    for (at, end) in ends.into_iter().enumerate() {
+        let late = [ErrorKind::Timeout, ErrorKind::OutcomeUnknown];
+        assert!(
+            end.as_ref().is_ok_and(|()| at < 5) || end.as_ref().is_err_and(|e| late.contains(&e.kind())),
+            "{at}: {end:?}"
+        );
+    }
+    index.refresh().await.expect("it goes on");
 }

@@ -98,6 +98,11 @@ impl Call {
         Self::new(Method::GET, path.into(), Effect::Reads)
     }
 
+    /// What may be done twice and changes no document.
+    pub(super) fn act(path: impl Into<String>) -> Self {
+        Self::new(Method::POST, path.into(), Effect::Reads)
+    }
+
     /// A search or the like: a body, and no effect.
     pub(super) fn ask(path: impl Into<String>, body: &serde_json::Value) -> Self {
         Self { body: body.to_string().into(), ..Self::new(Method::POST, path.into(), Effect::Reads) }

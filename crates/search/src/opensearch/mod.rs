@@ -8,6 +8,7 @@ mod drift;
 mod error;
 mod health;
 mod mapping;
+mod merge;
 mod nodes;
 mod open;
 mod query;
@@ -32,10 +33,10 @@ use self::client::{Call, Client};
 pub use self::config::OpenSearchConfig;
 use self::error::Effect;
 use crate::limits::Size;
-use crate::work::{Stop, away};
+use crate::work::{Stop, away, within};
 use crate::{
-    BulkOptions, BulkReport, DocumentId, Operation, Outcome, Projection, Query, Record, Refresh, Schema, SearchIndex,
-    SearchOptions, SearchRequest, SearchResponse, capability,
+    BulkOptions, BulkReport, DocumentId, GetOptions, MergeOptions, Operation, Outcome, Projection, Query, Record,
+    Refresh, RefreshOptions, Schema, SearchIndex, SearchOptions, SearchRequest, SearchResponse, capability,
 };
 
 /// A search index on an OpenSearch cluster, shared by every process that opens it under the same name.
@@ -66,6 +67,8 @@ use crate::{
 /// - **Large bulks** are sent in parts of 8 MiB, one after the other. If a later part fails as a whole, its operations
 ///   are [`Failed`](Outcome::Failed) one by one.
 /// - **A versioned delete** refuses older documents for as long as `delete_trace` says.
+/// - **Merging.** A shard keeps what was deleted for copies that fall behind and lets go of it only every half minute, so
+///   [`merge_with`](SearchIndex::merge_with) may take that long after a delete. While a copy is away it is `Unavailable`.
 /// - **What others do to the index.** A changed similarity, analyzer, pipeline or limit, a foreign field, and an alias of
 ///   several indexes or of another one are a `Conflict` that names them: at opening, in health, and for writes that come
 ///   a quarter of a second later. Hits that something else has written into the index are left out and counted in
@@ -192,7 +195,7 @@ impl OpenSearchIndex {
 
     async fn bulk_of(&self, operations: &[Operation], options: &BulkOptions) -> Result<Vec<Outcome>> {
         self.check_open()?;
-        let deadline = client::deadline(options.timeout.unwrap_or(self.deadline));
+        let deadline = client::deadline(options.deadline.unwrap_or(self.deadline));
         let outcomes: Vec<_> = operations.iter().map(|operation| self.refusal(operation)).collect();
         if outcomes.iter().any(Option::is_none) {
             self.check_shape(deadline).await?;
@@ -214,10 +217,10 @@ impl OpenSearchIndex {
         self.schema.check_operation(operation).err().map(refused)
     }
 
-    async fn get_one(&self, id: &DocumentId) -> Result<Option<Record>> {
+    async fn get_one(&self, id: &DocumentId, options: &GetOptions) -> Result<Option<Record>> {
         self.check_open()?;
         let body = json!({ "docs": [{ "_id": id.as_str() }] });
-        let call = Call::ask(format!("/{}/_mget", self.alias), &body);
+        let call = Call::ask(format!("/{}/_mget", self.alias), &body).within(options.deadline);
         let answer = self.client.send(&call).await?;
         let record = source::found(&self.schema, &self.index, id, &answer)?;
         Ok(record.map(|record| source::project(record, &self.schema, &Projection::All)))
@@ -233,12 +236,12 @@ impl OpenSearchIndex {
             let (schema, path, request) = (Arc::clone(&self.schema), self.search_path.clone(), request.clone());
             away(None, move |_| search::call(&schema, &path, &request, size)).await?
         };
-        let answer = self.client.send(&call.within(options.timeout)).await?;
+        let answer = self.client.send(&call.within(options.deadline)).await?;
         let response = if request.highlight.is_empty() && answer.len() <= SHORT_ANSWER {
             search::response(&self.schema, &self.index, request, &answer, &Stop::default())?
         } else {
             // Reading and marking grow with the documents, so they have their own thread and what is left of the deadline.
-            let left = options.timeout.unwrap_or(self.deadline).saturating_sub(start.elapsed());
+            let left = options.deadline.unwrap_or(self.deadline).saturating_sub(start.elapsed());
             let (schema, index, request) = (Arc::clone(&self.schema), self.index.clone(), request.clone());
             away(Some(left), move |stop| search::response(&schema, &index, &request, &answer, stop)).await?
         };
@@ -258,7 +261,7 @@ impl OpenSearchIndex {
             let (schema, query) = (Arc::clone(&self.schema), query.clone());
             away(None, move |_| search::count_call(&schema, path, &query, size)).await?
         };
-        let answer: search::Count = self.client.read(&call.within(options.timeout)).await?;
+        let answer: search::Count = self.client.read(&call.within(options.deadline)).await?;
         answer.check()
     }
 
@@ -327,21 +330,26 @@ impl SearchIndex for OpenSearchIndex {
         during("search.bulk", self.bulk_of(&operations, &options)).await.map(BulkReport::new)
     }
 
-    async fn get(&self, id: &DocumentId) -> Result<Option<Record>> {
-        during("search.get", self.get_one(id)).await
+    async fn get_with(&self, id: &DocumentId, options: GetOptions) -> Result<Option<Record>> {
+        during("search.get", self.get_one(id, &options)).await
     }
 
     async fn search_with(&self, request: &SearchRequest, options: SearchOptions) -> Result<SearchResponse> {
-        during("search.query", self.search_of(request, &options)).await
+        during("search.search", self.search_of(request, &options)).await
     }
 
     async fn count_with(&self, query: &Query, options: SearchOptions) -> Result<u64> {
         during("search.count", self.count_of(query, &options)).await
     }
 
-    async fn refresh(&self) -> Result<()> {
+    async fn refresh_with(&self, options: RefreshOptions) -> Result<()> {
         self.check_open()?;
-        during("search.refresh", self.refresh_all(None)).await
+        during("search.refresh", self.refresh_all(options.deadline)).await
+    }
+
+    async fn merge_with(&self, options: MergeOptions) -> Result<()> {
+        self.check_open()?;
+        during("search.merge", within(options.deadline, merge::all(&self.client, self.alias.as_str()))).await
     }
 
     async fn health(&self) -> Health {

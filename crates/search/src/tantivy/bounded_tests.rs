@@ -97,7 +97,7 @@ async fn no_request_holds_an_async_thread() {
     for (name, request) in hostile() {
         // The first time takes what is made once: tables, pages, threads.
         for warm in [false, true] {
-            let options = SearchOptions::default().with_timeout(Duration::from_secs(1));
+            let options = SearchOptions::default().with_deadline(Duration::from_secs(1));
             let (_, search) = longest_poll(index.search_with(&request, options.clone())).await;
             let (_, count) = longest_poll(index.count_with(&request.query, options)).await;
             assert!(!warm || search.max(count) <= LIMIT, "{name}: {search:?} and {count:?}");
@@ -112,7 +112,7 @@ async fn no_request_holds_an_async_thread() {
 async fn a_deadline_ends_the_work_itself() {
     let index = Arc::new(large().await);
     let twins = SearchRequest::new(Query::phrase("title", "a ".repeat(1_000)).slop(1 << 30));
-    let options = SearchOptions::default().with_timeout(Duration::from_millis(50));
+    let options = SearchOptions::default().with_deadline(Duration::from_millis(50));
     let error = index.search_with(&twins, options).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout);
     assert_eq!(error.operation(), Some("search.search"));

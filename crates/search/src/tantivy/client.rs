@@ -7,14 +7,17 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use statehouse_core::{Error, ErrorKind, Result, Retry};
 use tantivy::directory::RamDirectory;
-use tantivy::{DocAddress, Index, IndexReader, IndexWriter, ReloadPolicy, Term};
+use tantivy::index::SegmentMeta;
+use tantivy::{DocAddress, FutureResult, Index, IndexReader, IndexWriter, ReloadPolicy, Term};
 
 use super::collect::Found;
 use super::config::TantivyConfig;
+use super::document::Document;
 use super::error::{BACKEND, map_error};
 use super::folder;
 use super::mapping::{Mapping, StoredForm, Wanted};
 use super::pending::{Change, Pending, Traces, Undo};
+use super::reclaim::Reclaiming;
 use super::snapshot::Snapshot;
 use crate::{DocumentId, Durability, Operation, Outcome, Record, Refresh, Schema};
 
@@ -39,7 +42,7 @@ impl std::fmt::Debug for Client {
 
 struct Writer {
     /// `None` once closed, and after a failure until the next write.
-    inner: Option<IndexWriter>,
+    inner: Option<IndexWriter<Document>>,
     closed: bool,
     /// Versions of deleted documents. Only what is absent now is looked up here: a document that is there was written
     /// later, or its delete was never committed.
@@ -47,6 +50,9 @@ struct Writer {
     /// Whether something is pending.
     uncommitted: bool,
 }
+
+/// A merge under way.
+pub(super) type Merging = FutureResult<Option<SegmentMeta>>;
 
 /// What a commit says besides its segments.
 #[derive(Serialize, Deserialize)]
@@ -196,9 +202,9 @@ impl Client {
     }
 
     fn upsert(&self, writer: &mut Writer, record: Record, version: u64, there: bool) -> Result<Outcome> {
-        let (document, source) = self.mapping.document(&record, version)?;
+        let (document, stored) = self.mapping.document(&record, version)?;
         let indexed: usize = record.iter().map(|(_, value)| value.as_text().map_or(8, str::len)).sum();
-        self.largest.fetch_max(source.len().max(indexed) as u64, Ordering::Relaxed);
+        self.largest.fetch_max(stored.max(indexed) as u64, Ordering::Relaxed);
         let inner = writer.inner.as_ref().ok_or_else(failed)?;
         if there {
             inner.delete_term(self.id_term(record.id()));
@@ -282,6 +288,29 @@ impl Client {
         Ok(())
     }
 
+    /// Begins to make one segment of all, with what was written so far. `None` if there is one and nothing of it deleted.
+    pub(super) fn start_merge(&self) -> Result<Option<Merging>> {
+        let mut writer = self.writer();
+        if writer.closed {
+            return Err(closed());
+        }
+        self.commit(&mut writer)?;
+        self.revive(&mut writer)?;
+        let segments = self.index.searchable_segment_metas().map_err(map_error)?;
+        if segments.len() <= 1 && segments.iter().all(|segment| segment.num_deleted_docs() == 0) {
+            return self.show().map(|()| None);
+        }
+        let segments: Vec<_> = segments.iter().map(SegmentMeta::id).collect();
+        Ok(Some(writer.inner.as_mut().ok_or_else(failed)?.merge(&segments)))
+    }
+
+    /// Shows what was merged.
+    pub(super) fn show_merged(&self) -> Result<()> {
+        // No commit shows something else meanwhile.
+        let _writer = self.writer();
+        self.show()
+    }
+
     pub(super) fn refresh(&self) -> Result<()> {
         let mut writer = self.writer();
         if writer.closed { Err(closed()) } else { self.commit(&mut writer) }
@@ -352,16 +381,18 @@ fn open_index(config: &TantivyConfig, mapping: &Mapping) -> Result<Index> {
     Ok(index)
 }
 
-fn commit(writer: &mut IndexWriter, payload: &Payload) -> Result<()> {
+fn commit(writer: &mut IndexWriter<Document>, payload: &Payload) -> Result<()> {
     let payload = serde_json::to_string(payload).map_err(|error| failed().with_source(error))?;
     let mut prepared = writer.prepare_commit().map_err(map_error)?;
     prepared.set_payload(&payload);
     prepared.commit().map_err(map_error).map(drop)
 }
 
-fn open_writer(index: &Index, config: &TantivyConfig) -> Result<IndexWriter> {
+fn open_writer(index: &Index, config: &TantivyConfig) -> Result<IndexWriter<Document>> {
     let memory = usize::try_from(config.memory).unwrap_or(usize::MAX);
-    index.writer_with_num_threads(config.threads, memory).map_err(map_error)
+    let writer = index.writer_with_num_threads(config.threads, memory).map_err(map_error)?;
+    writer.set_merge_policy(Box::<Reclaiming>::default());
+    Ok(writer)
 }
 
 /// The writer gave up earlier in the same bulk.

@@ -11,8 +11,9 @@ use tantivy::{DocId, DocSet as _, TERMINATED};
 use super::error::{map_error, map_io};
 use super::mapping::slot_name;
 use super::scorer::Batch;
+use super::scoring::Scoring;
 use super::snapshot::{Segment, Snapshot};
-use super::weight::{Scoring, Weight};
+use super::weight::Weight;
 use crate::work::Stop;
 use crate::{FieldKind, Missing, Order, Sort, SortKey, Value};
 

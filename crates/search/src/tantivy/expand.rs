@@ -41,7 +41,7 @@ impl Similar<'_> {
         Ok(similar.into_iter().map(|(boost, term, _)| (term, boost, frequency)).collect())
     }
 
-    /// All terms of the index that are similar, with the documents that have them.
+    /// All terms that are similar and that living documents have, with how many those are.
     fn found(&self, snapshot: &Snapshot, place: usize, stop: &Stop) -> Result<BTreeMap<String, u64>> {
         let mut found: BTreeMap<String, u64> = BTreeMap::new();
         let Some(slot) = snapshot.mapping.slots[place] else { return Ok(found) };
@@ -58,9 +58,11 @@ impl Similar<'_> {
                 if !term.starts_with(prefix) {
                     break;
                 }
+                let living = segment.frequency(place, info, stop)?;
                 match found.get_mut(term) {
-                    Some(frequency) => *frequency += u64::from(info.doc_freq),
-                    None => drop(found.insert(term.to_owned(), u64::from(info.doc_freq))),
+                    Some(frequency) => *frequency += living,
+                    None if living > 0 => drop(found.insert(term.to_owned(), living)),
+                    None => {}
                 }
             }
         }

@@ -45,11 +45,12 @@ pub(super) fn search(client: &Client, request: &SearchRequest, size: Size) -> Re
             return Ok(None);
         }
         let stop = Stop::default();
-        let weight = super::weigh(&snapshot, request, terms, &stop)?;
+        let weight = super::find(&snapshot, request, terms, &stop)?;
         let cost = weight.cost(&snapshot).saturating_mul(1 + 3 * request.sort.len() as u64);
-        if cost > POSTINGS {
+        if cost.saturating_add(weight.rank_cost(&snapshot)) > POSTINGS {
             return Ok(None);
         }
+        let weight = weight.ranked(&snapshot, &stop)?;
         let span = tracing::debug_span!("statehouse.search", operation = "search.search", backend = BACKEND);
         span.in_scope(|| super::search(client, &snapshot, &weight, request, &stop)).map(Some)
     })

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use statehouse_core::{Error, ErrorKind, Result};
-use tantivy::TantivyDocument;
 use tantivy::schema::document::{
     DeserializeError, DocumentDeserialize, DocumentDeserializer, ValueDeserialize, ValueDeserializer,
 };
@@ -16,6 +15,7 @@ use tantivy::schema::{
 };
 use tantivy::tokenizer::{TextAnalyzer, TokenizerManager};
 
+use super::document::{Content, Document};
 use super::error::BACKEND;
 use super::tokens::{AnalyzerTokenizer, SEPARATOR, clean};
 use crate::analysis::TokenStream;
@@ -31,6 +31,8 @@ pub(super) struct Mapping {
     pub(super) inner: tantivy::schema::Schema,
     /// For each field of the schema, in order.
     pub(super) slots: Vec<Option<Slot>>,
+    /// For each field that is a text, where the number of its terms goes.
+    lengths: Vec<Option<Slot>>,
     pub(super) id: Slot,
     version: Slot,
     source: Slot,
@@ -58,6 +60,10 @@ impl Mapping {
         let present = builder.add_text_field("_present", exact.clone());
         let slots = schema.fields().iter().enumerate();
         let slots = slots.map(|(at, field)| field.is_indexed().then(|| add(&mut builder, at, field, &exact))).collect();
+        let lengths = schema.fields().iter().enumerate();
+        let lengths = lengths
+            .map(|(at, field)| (field.is_indexed() && field.is_text()).then(|| add_length(&mut builder, at)))
+            .collect();
         let places: HashMap<_, _> =
             schema.fields().iter().enumerate().map(|(at, f)| (Arc::from(f.name()), at)).collect();
         let targets = schema.fields().iter().enumerate().map(|(at, field)| {
@@ -65,15 +71,18 @@ impl Mapping {
             [at].into_iter().chain(subs.map(|(sub, _)| sub)).collect()
         });
         let targets = targets.collect();
-        Self { inner: builder.build(), slots, id, version, source, present, places, targets, schema }
+        Self { inner: builder.build(), slots, lengths, id, version, source, present, places, targets, schema }
     }
 
     /// The analyzers under the names that the slots use.
     pub(super) fn tokenizers(&self) -> TokenizerManager {
         // Has `raw`, and `default`, which tantivy asks for even where nothing is cut.
         let manager = TokenizerManager::default();
-        for (name, analyzer) in self.schema.analyzers() {
-            manager.register(&tokenizer_name(name), TextAnalyzer::from(AnalyzerTokenizer::new(analyzer.clone())));
+        for (place, field) in self.schema.fields().iter().enumerate().filter(|(_, field)| field.is_text()) {
+            if let Ok(analyzer) = self.schema.index_analyzer(field) {
+                let tokenizer = AnalyzerTokenizer::new(analyzer.clone(), place);
+                manager.register(&tokenizer_name(place), TextAnalyzer::from(tokenizer));
+            }
         }
         manager
     }
@@ -86,11 +95,11 @@ impl Mapping {
         })
     }
 
-    /// The document that tantivy indexes, and the stored form of the record.
-    pub(super) fn document(&self, record: &Record, version: u64) -> Result<(TantivyDocument, Vec<u8>)> {
-        let mut document = TantivyDocument::new();
-        document.add_text(self.id, record.id().as_str());
-        document.add_u64(self.version, version);
+    /// The document that tantivy indexes, and how long the stored form of the record is.
+    pub(super) fn document(&self, record: &Record, version: u64) -> Result<(Document, usize)> {
+        let mut document = Document::default();
+        document.add(self.id, Content::Text(record.id().as_str().to_owned()));
+        document.add(self.version, Content::U64(version));
         let mut texts: Vec<(usize, Vec<&str>)> = Vec::new();
         let mut stored = Vec::new();
         for (name, value) in record.iter() {
@@ -107,13 +116,14 @@ impl Mapping {
             self.index_text(&mut document, target, &values);
         }
         let source = encode(&Source { id: record.id().as_str(), values: stored })?;
-        document.add_bytes(self.source, &source);
-        Ok((document, source))
+        let length = source.len();
+        document.add(self.source, Content::Bytes(source));
+        Ok((document, length))
     }
 
     fn index<'a>(
         &self,
-        document: &mut TantivyDocument,
+        document: &mut Document,
         place: usize,
         value: &'a Value,
         texts: &mut Vec<(usize, Vec<&'a str>)>,
@@ -127,32 +137,36 @@ impl Mapping {
                 }
                 return;
             }
-            (FieldKind::Keyword { normalizer }, Value::Text(text)) if normalizer.is_identity() => {
-                document.add_text(slot, text);
+            (FieldKind::Keyword { normalizer }, Value::Text(text)) => {
+                document.add(slot, Content::Text(normalizer.apply(text)));
             }
-            (FieldKind::Keyword { normalizer }, Value::Text(text)) => document.add_text(slot, normalizer.apply(text)),
-            (FieldKind::U64, Value::U64(number)) => document.add_u64(slot, *number),
-            (FieldKind::F64, Value::F64(number)) => document.add_f64(slot, *number),
-            (FieldKind::Bool, Value::Bool(truth)) => document.add_bool(slot, *truth),
-            (_, Value::I64(number) | Value::Date(number)) => document.add_i64(slot, *number),
+            (FieldKind::U64, Value::U64(number)) => document.add(slot, Content::U64(*number)),
+            (FieldKind::F64, Value::F64(number)) => document.add(slot, Content::F64(*number)),
+            (FieldKind::Bool, Value::Bool(truth)) => document.add(slot, Content::Bool(*truth)),
+            (_, Value::I64(number) | Value::Date(number)) => document.add(slot, Content::I64(*number)),
             _ => return,
         }
         if !field.is_sortable() {
-            document.add_text(self.present, field.name());
+            document.add(self.present, Content::Text(field.name().to_owned()));
         }
     }
 
-    fn index_text(&self, document: &mut TantivyDocument, place: usize, values: &[&str]) {
-        let (field, Some(slot)) = (&self.schema.fields()[place], self.slots[place]) else { return };
-        match values {
-            [one] => document.add_text(slot, clean(one)),
-            many => document.add_text(slot, many.iter().map(|text| clean(text)).collect::<Vec<_>>().join(SEPARATOR)),
-        }
+    fn index_text(&self, document: &mut Document, place: usize, values: &[&str]) {
+        let (field, Some(slot), Some(length)) = (&self.schema.fields()[place], self.slots[place], self.lengths[place])
+        else {
+            return;
+        };
+        let text = match values {
+            [one] => clean(one).into_owned(),
+            many => many.iter().map(|text| clean(text)).collect::<Vec<_>>().join(SEPARATOR),
+        };
+        document.add(slot, Content::Text(text));
+        document.add(length, Content::LengthOf(place));
         let has_terms = |text: &&str| {
             self.schema.index_analyzer(field).is_ok_and(|analyzer| TokenStream::new(analyzer, text).advance())
         };
         if !values.iter().any(has_terms) {
-            document.add_text(self.present, field.name());
+            document.add(self.present, Content::Text(field.name().to_owned()));
         }
     }
 
@@ -244,10 +258,10 @@ fn add(builder: &mut SchemaBuilder, place: usize, field: &Field, exact: &TextOpt
         if field.is_sortable() { options.set_fast() } else { options }
     };
     match field.kind() {
-        FieldKind::Text { analyzer, .. } => {
+        FieldKind::Text { .. } => {
             // Field norms are always written: they tell which documents have a term, whether or not lengths count.
             let indexing = TextFieldIndexing::default()
-                .set_tokenizer(&tokenizer_name(analyzer))
+                .set_tokenizer(&tokenizer_name(place))
                 .set_index_option(IndexRecordOption::WithFreqsAndPositions);
             builder.add_text_field(&name, TextOptions::default().set_indexing_options(indexing))
         }
@@ -264,6 +278,15 @@ pub(super) fn slot_name(place: usize) -> String {
     format!("f{place}")
 }
 
-fn tokenizer_name(analyzer: &str) -> String {
-    format!("statehouse.{analyzer}")
+/// Where the number of terms of a text is.
+pub(super) fn length_name(place: usize) -> String {
+    format!("n{place}")
+}
+
+fn add_length(builder: &mut SchemaBuilder, place: usize) -> Slot {
+    builder.add_u64_field(&length_name(place), NumericOptions::default().set_fast())
+}
+
+fn tokenizer_name(place: usize) -> String {
+    format!("statehouse.{place}")
 }

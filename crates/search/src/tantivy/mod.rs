@@ -1,8 +1,10 @@
 //! The embedded backend: tantivy, in memory or in a folder.
 
+mod census;
 mod client;
 mod collect;
 mod config;
+mod document;
 mod error;
 mod expand;
 mod facet;
@@ -13,7 +15,9 @@ mod pending;
 mod plan;
 #[cfg(unix)]
 mod private;
+mod reclaim;
 mod scorer;
+mod scoring;
 mod sealed;
 mod snapshot;
 mod tokens;
@@ -23,6 +27,8 @@ mod weight;
 mod bounded_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod worn_tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,6 +36,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use statehouse_core::{Capabilities, Error, ErrorKind, Health, HealthStatus, Result};
+use tantivy::TantivyError;
 use tracing::Instrument as _;
 
 use self::client::Client;
@@ -39,10 +46,11 @@ use self::mapping::Wanted;
 use self::snapshot::Snapshot;
 use self::weight::Weight;
 use crate::limits::{Size, TermCount};
-use crate::work::{Stop, away};
+use crate::work::{Stop, away, within};
 use crate::{
-    BulkOptions, BulkReport, DocumentId, Durability, Hit, Operation, Projection, Query, Record, Refresh, Schema,
-    SearchIndex, SearchOptions, SearchRequest, SearchResponse, capability, highlight,
+    BulkOptions, BulkReport, DocumentId, Durability, GetOptions, Hit, MergeOptions, Operation, Projection, Query,
+    Record, Refresh, RefreshOptions, Schema, SearchIndex, SearchOptions, SearchRequest, SearchResponse, capability,
+    highlight,
 };
 
 /// An index in this process: in memory, or in a folder that no other process writes to.
@@ -82,6 +90,10 @@ pub struct TantivyIndex {
 /// How long to wait at most before a commit that failed is tried again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
+/// How long to leave the engine to its own merge, where that was faster.
+const MERGE_PAUSE: Duration = Duration::from_millis(20);
+const MERGE_TRIES: u32 = 1_000;
+
 /// How long a look at the folder may take.
 const PROBE: Duration = Duration::from_secs(1);
 
@@ -95,12 +107,13 @@ impl TantivyIndex {
             Some(folder) => format!("tantivy {}", folder.display()),
             None => "tantivy in memory".to_owned(),
         };
+        let always = [capability::GLOBAL_STATISTICS, capability::LIVE_STATISTICS];
         let durable = config.folder.is_some().then_some(capability::DURABLE);
         let commit_interval = config.commit_interval;
         let client = blocking("search.open", None, move |_| Client::open(config, Arc::new(schema))).await?;
         Ok(Self {
             client: Arc::new(client),
-            capabilities: Arc::new([capability::GLOBAL_STATISTICS].into_iter().chain(durable).collect()),
+            capabilities: Arc::new(always.into_iter().chain(durable).collect()),
             place: place.into(),
             commit_interval,
             scheduled: Arc::default(),
@@ -116,6 +129,22 @@ impl TantivyIndex {
     ) -> Result<T> {
         let client = Arc::clone(&self.client);
         blocking(operation, timeout, move |stop| work(&client, stop)).await
+    }
+
+    /// Merges what was written before. The engine merges on its own meanwhile: segments that it took are no longer there.
+    async fn merge_all(&self) -> Result<()> {
+        let mut tries = 0;
+        loop {
+            let Some(merged) = self.run("search.merge", None, |client, _| client.start_merge()).await? else {
+                return Ok(());
+            };
+            match merged.await {
+                Ok(_) => return self.run("search.merge", None, |client, _| client.show_merged()).await,
+                Err(TantivyError::InvalidArgument(_)) if tries < MERGE_TRIES => tries += 1,
+                Err(error) => return Err(error::map_error(error)),
+            }
+            tokio::time::sleep(MERGE_PAUSE).await;
+        }
     }
 
     /// Sees to it that queued writes are committed soon, once for all that are queued until then.
@@ -159,7 +188,7 @@ impl SearchIndex for TantivyIndex {
         let queued = options.durability == Durability::Queued && options.refresh == Refresh::None;
         let write = move |client: &Client, _: &Stop| client.bulk(operations, options.durability, options.refresh);
         // A write that began cannot be taken back, so a deadline leaves its outcome open.
-        let outcomes = self.run("search.bulk", options.timeout, write).await.map_err(|error| match error.kind() {
+        let outcomes = self.run("search.bulk", options.deadline, write).await.map_err(|error| match error.kind() {
             ErrorKind::Timeout => Error::new(ErrorKind::OutcomeUnknown, "the bulk went on past its deadline")
                 .with_backend(BACKEND)
                 .with_operation("search.bulk"),
@@ -171,13 +200,13 @@ impl SearchIndex for TantivyIndex {
         Ok(BulkReport::new(outcomes))
     }
 
-    async fn get(&self, id: &DocumentId) -> Result<Option<Record>> {
+    async fn get_with(&self, id: &DocumentId, options: GetOptions) -> Result<Option<Record>> {
         self.client.check_open()?;
         let found = if inplace::may_read_one(&self.client) {
             inplace::guarded(|| self.client.get(id))
         } else {
             let id = id.clone();
-            self.run("search.get", Some(DEADLINE), move |client, _| client.get(&id)).await
+            self.run("search.get", options.deadline.or(Some(DEADLINE)), move |client, _| client.get(&id)).await
         };
         found.map_err(|error| error.with_backend(BACKEND).with_operation("search.get").with_key(id.as_str()))
     }
@@ -192,10 +221,10 @@ impl SearchIndex for TantivyIndex {
         let work = move |client: &Client, stop: &Stop| {
             let terms = client.mapping.schema.terms_of_request(&request, size)?;
             let snapshot = client.snapshot();
-            let weight = weigh(&snapshot, &request, terms, stop)?;
+            let weight = find(&snapshot, &request, terms, stop)?.ranked(&snapshot, stop)?;
             search(client, &snapshot, &weight, &request, stop)
         };
-        self.run("search.search", options.timeout.or(Some(DEADLINE)), work).await
+        self.run("search.search", options.deadline.or(Some(DEADLINE)), work).await
     }
 
     async fn count_with(&self, query: &Query, options: SearchOptions) -> Result<u64> {
@@ -205,14 +234,20 @@ impl SearchIndex for TantivyIndex {
         let work = move |client: &Client, stop: &Stop| {
             let terms = client.mapping.schema.terms_of([&query], size)?;
             let snapshot = client.snapshot();
-            let weight = weight::weigh(&snapshot, plan::plan(&snapshot, &query, &[], terms, stop)?, 1.0)?;
+            let weight = weight::find(&snapshot, plan::plan(&snapshot, &query, &[], terms, stop)?, 1.0)?;
             collect::count(&snapshot, &weight, stop)
         };
-        self.run("search.count", options.timeout.or(Some(DEADLINE)), work).await
+        self.run("search.count", options.deadline.or(Some(DEADLINE)), work).await
     }
 
-    async fn refresh(&self) -> Result<()> {
-        self.run("search.refresh", None, |client, _| client.refresh()).await
+    async fn refresh_with(&self, options: RefreshOptions) -> Result<()> {
+        self.run("search.refresh", options.deadline, |client, _| client.refresh()).await
+    }
+
+    async fn merge_with(&self, options: MergeOptions) -> Result<()> {
+        within(options.deadline, self.merge_all())
+            .await
+            .map_err(|error| error.with_backend(BACKEND).with_operation("search.merge"))
     }
 
     async fn health(&self) -> Health {
@@ -231,8 +266,8 @@ impl SearchIndex for TantivyIndex {
     }
 }
 
-fn weigh(snapshot: &Snapshot, request: &SearchRequest, terms: TermCount, stop: &Stop) -> Result<Weight> {
-    weight::weigh(snapshot, plan::plan(snapshot, &request.query, &request.filters, terms, stop)?, 1.0)
+fn find(snapshot: &Snapshot, request: &SearchRequest, terms: TermCount, stop: &Stop) -> Result<Weight> {
+    weight::find(snapshot, plan::plan(snapshot, &request.query, &request.filters, terms, stop)?, 1.0)
 }
 
 fn search(

@@ -7,11 +7,14 @@ use statehouse_core::{Error, ErrorKind, Result};
 use tantivy::columnar::{Column, StrColumn};
 use tantivy::fieldnorm::FieldNormReader;
 use tantivy::index::SegmentId;
+use tantivy::postings::TermInfo;
 use tantivy::schema::Field as Slot;
 use tantivy::{InvertedIndexReader, Searcher, SegmentReader, Term};
 
+use super::census::{Census, Lengths};
 use super::error::{BACKEND, map_error, map_io};
-use super::mapping::{ID, Mapping, VERSION};
+use super::mapping::{ID, Mapping, VERSION, length_name};
+use crate::work::Stop;
 
 const K1: f32 = 1.2;
 const B: f32 = 0.75;
@@ -35,11 +38,10 @@ pub(super) struct Segment {
     versions: Column<u64>,
     terms: Vec<Option<Arc<InvertedIndexReader>>>,
     norms: Vec<Option<FieldNormReader>>,
-    /// For each text field, how many documents have a term in it.
-    counts: Arc<[u32]>,
+    census: Arc<Census>,
 }
 
-/// A text field over all segments, as BM25 needs it.
+/// A text field over all segments, as BM25 needs it: of living documents only.
 #[derive(Clone, Debug)]
 pub(super) struct Statistics {
     /// Documents with at least one term in the field.
@@ -51,10 +53,10 @@ pub(super) struct Statistics {
 impl Snapshot {
     /// Reads what is needed of every segment. What the previous snapshot knows of a segment is not counted again.
     pub(super) fn new(searcher: Searcher, mapping: Arc<Mapping>, previous: Option<&Self>) -> Result<Self> {
-        let known: HashMap<SegmentId, &Arc<[u32]>> = previous
+        let known: HashMap<SegmentId, &Segment> = previous
             .into_iter()
             .flat_map(|snapshot| &snapshot.segments)
-            .map(|segment| (segment.reader.segment_id(), &segment.counts))
+            .map(|segment| (segment.reader.segment_id(), segment))
             .collect();
         let segments = searcher.segment_readers().iter();
         let segments = segments.map(|reader| Segment::new(reader, &mapping, known.get(&reader.segment_id()).copied()));
@@ -92,7 +94,7 @@ impl Snapshot {
 }
 
 impl Segment {
-    fn new(reader: &SegmentReader, mapping: &Mapping, counts: Option<&Arc<[u32]>>) -> Result<Self> {
+    fn new(reader: &SegmentReader, mapping: &Mapping, previous: Option<&Self>) -> Result<Self> {
         let fast = reader.fast_fields();
         let ids = fast.str(ID).map_err(map_error)?.ok_or_else(incomplete)?;
         let versions = fast.u64(VERSION).map_err(map_error)?;
@@ -104,15 +106,12 @@ impl Segment {
             _ => Ok(None),
         });
         let norms = norms.collect::<Result<Vec<_>, _>>().map_err(map_error)?;
-        let count = |norms: &Option<FieldNormReader>| match norms {
-            Some(norms) => u32::try_from((0..reader.max_doc()).filter(|doc| norms.fieldnorm_id(*doc) > 0).count()),
-            None => Ok(0),
+        let same = previous.filter(|previous| previous.reader.delete_opstamp() == reader.delete_opstamp());
+        let census = match same {
+            Some(same) => Arc::clone(&same.census),
+            None => Arc::new(census(reader, &norms, previous.map(|previous| &*previous.census))?),
         };
-        let counts = match counts {
-            Some(counts) => Arc::clone(counts),
-            None => norms.iter().map(|norms| count(norms).unwrap_or(u32::MAX)).collect(),
-        };
-        Ok(Self { reader: reader.clone(), ids, versions, terms, norms, counts })
+        Ok(Self { reader: reader.clone(), ids, versions, terms, norms, census })
     }
 
     pub(super) fn terms(&self, place: usize) -> Option<&InvertedIndexReader> {
@@ -127,6 +126,19 @@ impl Segment {
         self.reader.inverted_index(slot).map_err(map_error)
     }
 
+    /// How many living documents have a term.
+    pub(super) fn frequency(&self, place: usize, info: &TermInfo, stop: &Stop) -> Result<u64> {
+        match self.terms(place) {
+            Some(inverted) => self.census.frequency(&self.reader, (place, inverted), info, stop),
+            None => Ok(0),
+        }
+    }
+
+    /// About how many postings have to be read to know that.
+    pub(super) fn frequency_cost(&self, info: &TermInfo) -> u64 {
+        self.census.cost(info)
+    }
+
     /// The text that an ordinal of the ids stands for.
     pub(super) fn id(&self, ordinal: u64) -> Result<String> {
         let mut id = String::new();
@@ -135,11 +147,22 @@ impl Segment {
     }
 }
 
+fn census(reader: &SegmentReader, norms: &[Option<FieldNormReader>], previous: Option<&Census>) -> Result<Census> {
+    let fast = reader.fast_fields();
+    let columns = norms.iter().enumerate().map(|(place, norms)| match norms {
+        Some(_) => fast.u64_lenient(&length_name(place)).map(|column| column.map(|(column, _)| column)),
+        None => Ok(None),
+    });
+    let columns = columns.collect::<Result<Vec<_>, _>>().map_err(map_error)?;
+    let lengths = norms.iter().zip(&columns);
+    let lengths = lengths.map(|(norms, exact)| norms.as_ref().map(|norms| Lengths { norms, exact: exact.as_ref() }));
+    Ok(Census::take(reader, &lengths.collect::<Vec<_>>(), previous))
+}
+
 impl Statistics {
     fn new(segments: &[Segment], place: usize) -> Self {
-        let documents: u64 = segments.iter().map(|segment| u64::from(segment.counts[place])).sum();
-        let tokens = segments.iter().filter_map(|segment| segment.terms(place));
-        let tokens: u64 = tokens.map(InvertedIndexReader::total_num_tokens).sum();
+        let documents: u64 = segments.iter().map(|segment| segment.census.living(place).documents).sum();
+        let tokens: u64 = segments.iter().map(|segment| segment.census.living(place).tokens).sum();
         let average = average(tokens, documents);
         let saturation = std::array::from_fn(|byte| {
             let length = FieldNormReader::id_to_fieldnorm(u8::try_from(byte).unwrap_or(u8::MAX));

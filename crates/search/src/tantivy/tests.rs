@@ -2,54 +2,68 @@ use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use statehouse_core::{ErrorKind, ManualClock, ServiceUrl};
+use tempfile::TempDir;
 
+use crate::conformance::Backend;
 use crate::limits::Size;
 use crate::parity::{self, Kind};
 use crate::work::Stop;
 use crate::{
     BulkOptions, DocumentId, Durability, Field, Operation, Outcome, Query, Record, Refresh, Schema, SearchIndex,
-    SearchIndexExt, SearchRequest, TantivyConfig,
+    SearchIndexExt, SearchRequest, TantivyConfig, TantivyIndex,
 };
+
+/// An index, and the folder it is in, which goes with it.
+#[derive(Debug)]
+struct Embedded {
+    index: Arc<dyn SearchIndex>,
+    folder: Option<TempDir>,
+}
+
+impl Embedded {
+    async fn open(schema: Schema, folder: Option<TempDir>) -> Self {
+        let config = folder.as_ref().map_or_else(TantivyConfig::memory, TantivyConfig::folder);
+        Self { index: Arc::new(config.open(schema).await.unwrap()), folder }
+    }
+}
+
+#[async_trait]
+impl Backend for Embedded {
+    fn index(&self) -> Arc<dyn SearchIndex> {
+        Arc::clone(&self.index)
+    }
+
+    async fn reopen(&mut self) {
+        self.index.close().await.unwrap();
+        *self = Self::open(Schema::clone(self.index.schema()), self.folder.take()).await;
+    }
+
+    async fn another(&self) -> Box<dyn Backend> {
+        let folder = self.folder.is_some().then(|| tempfile::tempdir().unwrap());
+        Box::new(Self::open(Schema::clone(self.index.schema()), folder).await)
+    }
+}
 
 mod memory {
     use super::*;
 
-    async fn open(schema: Schema) -> Arc<dyn SearchIndex> {
-        Arc::new(TantivyConfig::memory().open(schema).await.unwrap())
+    async fn backend(schema: Schema) -> Embedded {
+        Embedded::open(schema, None).await
     }
 
-    crate::search_conformance!(open);
+    crate::search_conformance!(backend);
 }
 
 mod folder {
-    use std::ops::Deref;
-
-    use tempfile::TempDir;
-
     use super::*;
-    use crate::TantivyIndex;
 
-    /// An index and its folder, which goes with it.
-    struct InFolder {
-        index: TantivyIndex,
-        _folder: TempDir,
+    async fn backend(schema: Schema) -> Embedded {
+        Embedded::open(schema, Some(tempfile::tempdir().unwrap())).await
     }
 
-    impl Deref for InFolder {
-        type Target = TantivyIndex;
-        fn deref(&self) -> &TantivyIndex {
-            &self.index
-        }
-    }
-
-    async fn open(schema: Schema) -> InFolder {
-        let folder = tempfile::tempdir().unwrap();
-        let index = TantivyConfig::folder(folder.path()).open(schema).await.unwrap();
-        InFolder { index, _folder: folder }
-    }
-
-    crate::search_conformance!(open);
+    crate::search_conformance!(backend);
 }
 
 fn schema() -> Schema {
@@ -184,7 +198,7 @@ async fn the_cost_of_a_search_is_what_it_reads() {
     let terms = |query: &Query| index.schema().terms_of([query], Size::of([query]).unwrap()).unwrap();
     let cost = |query: Query| {
         let node = super::plan::plan(&snapshot, &query, &[], terms(&query), &Stop::default()).unwrap();
-        super::weight::weigh(&snapshot, node, 1.0).unwrap().cost(&snapshot)
+        super::weight::find(&snapshot, node, 1.0).unwrap().cost(&snapshot)
     };
     let (rare, code) = (|| Query::matches("title", "rare"), || Query::term("code", "x"));
     assert_eq!(cost(rare().into()), 1);
@@ -195,6 +209,21 @@ async fn the_cost_of_a_search_is_what_it_reads() {
     assert_eq!(cost(Query::bool().must(rare()).filter(Query::prefix("code", "x")).into()), 201);
     assert_eq!(cost(Query::bool().must(rare()).must_not(Query::terms("code", ["x", "y"])).into()), 201);
     assert_eq!(cost(Query::bool().must_not(rare()).into()), 200);
+
+    // Where documents were deleted, the living ones are counted, by looking for the dead ones if those are few.
+    let rank_cost = |index: &TantivyIndex, query: Query| {
+        let snapshot = index.client.snapshot();
+        let node = super::plan::plan(&snapshot, &query, &[], terms(&query), &Stop::default()).unwrap();
+        super::weight::find(&snapshot, node, 1.0).unwrap().rank_cost(&snapshot)
+    };
+    let common = || Query::from(Query::matches("title", "common"));
+    assert_eq!(rank_cost(&index, common()), 0);
+    for (deleted, expected) in [("0", 64), ("1", 128), ("2", 192), ("3", 199)] {
+        let delete = Operation::Delete { id: DocumentId::new(deleted).unwrap(), version: None };
+        index.bulk(vec![delete]).await.unwrap().check().unwrap();
+        assert_eq!(rank_cost(&index, common()), expected);
+        assert_eq!(rank_cost(&index, code().into()), 0);
+    }
 }
 
 fn diagnoses() -> Vec<Record> {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tantivy::tokenizer::{Token, TokenStream, Tokenizer};
 
+use super::document::set_length;
 use crate::analysis::{Analyzer, POSITION_GAP, State, TokenStream as Words};
 
 /// Stands between the values of a field with several. It is no character, and no word either; where a text holds it, it
@@ -16,22 +17,25 @@ pub(super) fn clean(text: &str) -> std::borrow::Cow<'_, str> {
     if text.contains(SEPARATOR) { text.replace(SEPARATOR, TWIN).into() } else { text.into() }
 }
 
+/// The analysis of one field. It says how many terms it made of a text, see [`set_length`].
 #[derive(Debug)]
 pub(super) struct AnalyzerTokenizer {
     analyzer: Arc<Analyzer>,
+    place: usize,
     state: State,
     token: Token,
 }
 
 impl AnalyzerTokenizer {
-    pub(super) fn new(analyzer: Analyzer) -> Self {
-        Self { analyzer: Arc::new(analyzer), state: State::default(), token: Token::default() }
+    pub(super) fn new(analyzer: Analyzer, place: usize) -> Self {
+        Self { analyzer: Arc::new(analyzer), place, state: State::default(), token: Token::default() }
     }
 }
 
 impl Clone for AnalyzerTokenizer {
     fn clone(&self) -> Self {
-        Self { analyzer: Arc::clone(&self.analyzer), state: State::default(), token: Token::default() }
+        let Self { analyzer, place, .. } = self;
+        Self { analyzer: Arc::clone(analyzer), place: *place, state: State::default(), token: Token::default() }
     }
 }
 
@@ -42,7 +46,16 @@ impl Tokenizer for AnalyzerTokenizer {
         let (value, rest) = split(text);
         let state = std::mem::take(&mut self.state);
         let words = Words::reusing(state, &self.analyzer, value);
-        AnalyzerStream { words, token: &mut self.token, analyzer: &self.analyzer, rest, base: 0, home: &mut self.state }
+        AnalyzerStream {
+            words,
+            token: &mut self.token,
+            analyzer: &self.analyzer,
+            rest,
+            base: 0,
+            place: self.place,
+            terms: 0,
+            home: &mut self.state,
+        }
     }
 }
 
@@ -57,6 +70,8 @@ pub(super) struct AnalyzerStream<'a> {
     analyzer: &'a Analyzer,
     rest: Option<&'a str>,
     base: u32,
+    place: usize,
+    terms: u64,
     home: &'a mut State,
 }
 
@@ -74,6 +89,7 @@ impl TokenStream for AnalyzerStream<'_> {
         self.token.position = (self.base + found.position) as usize;
         self.token.offset_from = found.start;
         self.token.offset_to = found.end;
+        self.terms += 1;
         true
     }
 
@@ -88,6 +104,7 @@ impl TokenStream for AnalyzerStream<'_> {
 
 impl Drop for AnalyzerStream<'_> {
     fn drop(&mut self) {
+        set_length(self.place, self.terms);
         *self.home = self.words.take_state();
     }
 }

@@ -1,4 +1,7 @@
 //! A plan with its numbers: what each leaf weighs over the whole index, ready to be run on one segment after another.
+//!
+//! Terms are found first, which is quick. Ranking them reads postings where documents were deleted, for only the living
+//! ones count; nothing is ranked that is only counted.
 
 use std::sync::Arc;
 
@@ -13,15 +16,9 @@ use super::plan::{BoolNode, Node, Set, TermNode, has_norms};
 use super::scorer::{
     Bits, Conjunction, Constant, Exclusion, Lengths, Maximum, Optional, Phrase, Ranked, Union, score_of_all,
 };
+use super::scoring::Scoring;
 use super::snapshot::{Segment, Snapshot, Statistics};
 use crate::work::Stop;
-
-/// Whether scores are wanted, or only which documents match.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Scoring {
-    On,
-    Off,
-}
 
 #[derive(Debug)]
 pub(super) enum Weight {
@@ -41,27 +38,28 @@ pub(super) struct TermWeight {
     place: usize,
     text: String,
     infos: Vec<Option<TermInfo>>,
+    /// The document frequency to rank it with, if not its own.
+    frequency: Option<u64>,
+    /// The boost until it is ranked.
     weight: f32,
     saturation: Arc<[f32; 256]>,
 }
 
-/// Weighs a plan. The boost comes from the nodes above.
-pub(super) fn weigh(snapshot: &Snapshot, node: Node, boost: f32) -> Result<Weight> {
-    let all = |nodes: Vec<Node>| nodes.into_iter().map(|node| weigh(snapshot, node, boost)).collect::<Result<Vec<_>>>();
+/// Finds the terms of a plan. The boost comes from the nodes above.
+pub(super) fn find(snapshot: &Snapshot, node: Node, boost: f32) -> Result<Weight> {
+    let all = |nodes: Vec<Node>| nodes.into_iter().map(|node| find(snapshot, node, boost)).collect::<Result<Vec<_>>>();
     Ok(match node {
         Node::Nothing => Weight::Nothing,
         Node::Everything => Weight::Everything(boost),
-        Node::Boost(own, inner) => weigh(snapshot, *inner, own * boost)?,
-        Node::Apart(inner) => weigh(snapshot, *inner, boost)?,
+        Node::Boost(own, inner) => find(snapshot, *inner, own * boost)?,
+        Node::Apart(inner) => find(snapshot, *inner, boost)?,
         Node::Term(TermNode { place, text, frequency }) => {
-            let mut term = TermWeight::find(snapshot, place, text)?;
-            let statistics = snapshot.statistics(place);
-            term.weight = boost * statistics.idf(frequency.unwrap_or_else(|| term.frequency()));
-            Weight::Term(term)
+            let term = TermWeight::find(snapshot, place, text, boost)?;
+            Weight::Term(TermWeight { frequency, ..term })
         }
         Node::Phrase { place, terms, slop } => phrase(snapshot, place, terms, slop, boost)?,
         Node::Set(set) => Weight::Set(set, boost),
-        Node::Constant(inner) => Weight::Constant(Box::new(weigh(snapshot, *inner, 1.0)?), boost),
+        Node::Constant(inner) => Weight::Constant(Box::new(find(snapshot, *inner, 1.0)?), boost),
         Node::Bool(BoolNode { must, should, filter, must_not, minimum }) => Weight::Bool {
             must: all(must)?,
             should: all(should)?,
@@ -73,36 +71,60 @@ pub(super) fn weigh(snapshot: &Snapshot, node: Node, boost: f32) -> Result<Weigh
     })
 }
 
-/// A phrase weighs as much as its terms together; a term that stands in it twice weighs twice.
 fn phrase(snapshot: &Snapshot, place: usize, terms: Vec<(u32, String)>, slop: u32, boost: f32) -> Result<Weight> {
-    let statistics = snapshot.statistics(place);
-    let find = |(offset, text)| Ok((offset, TermWeight::find(snapshot, place, text)?));
-    let mut terms = terms.into_iter().map(find).collect::<Result<Vec<(u32, TermWeight)>>>()?;
-    if terms.iter().any(|(_, term)| term.frequency() == 0) {
-        return Ok(Weight::Nothing);
+    let find = |(offset, text)| Ok((offset, TermWeight::find(snapshot, place, text, boost)?));
+    let terms = terms.into_iter().map(find).collect::<Result<Vec<(u32, TermWeight)>>>()?;
+    let absent = terms.iter().any(|(_, term)| term.postings() == 0);
+    Ok(if absent { Weight::Nothing } else { Weight::Phrase { terms, slop } })
+}
+
+/// A phrase weighs as much as its terms together; a term that stands in it twice weighs twice.
+fn rank_phrase(terms: &mut [(u32, TermWeight)], snapshot: &Snapshot, stop: &Stop) -> Result<()> {
+    let mut idf = 0.0;
+    for (_, term) in &*terms {
+        idf += f64::from(term.idf(snapshot, stop)?);
     }
-    let idf: f64 = terms.iter().map(|(_, term)| f64::from(statistics.idf(term.frequency()))).sum();
-    #[expect(clippy::cast_possible_truncation, reason = "Lucene adds in double precision and rounds the sum")]
-    let weight = boost * idf as f32;
-    for (_, term) in &mut terms {
-        term.weight = weight;
+    for (_, term) in terms {
+        #[expect(clippy::cast_possible_truncation, reason = "Lucene adds in double precision and rounds the sum")]
+        let idf = idf as f32;
+        term.weight *= idf;
     }
-    Ok(Weight::Phrase { terms, slop })
+    Ok(())
 }
 
 impl TermWeight {
-    fn find(snapshot: &Snapshot, place: usize, text: String) -> Result<Self> {
+    fn find(snapshot: &Snapshot, place: usize, text: String, boost: f32) -> Result<Self> {
         let infos = snapshot.segments.iter().map(|segment| match segment.terms(place) {
             Some(inverted) => inverted.terms().get(text.as_bytes()).map_err(map_io),
             None => Ok(None),
         });
         let infos = infos.collect::<Result<_>>()?;
         let Statistics { saturation, .. } = snapshot.statistics(place);
-        Ok(Self { place, text, infos, weight: 0.0, saturation: Arc::clone(saturation) })
+        Ok(Self { place, text, infos, frequency: None, weight: boost, saturation: Arc::clone(saturation) })
     }
 
-    fn frequency(&self) -> u64 {
+    /// How many there are to read, those of deleted documents too.
+    fn postings(&self) -> u64 {
         self.infos.iter().flatten().map(|info| u64::from(info.doc_freq)).sum()
+    }
+
+    fn idf(&self, snapshot: &Snapshot, stop: &Stop) -> Result<f32> {
+        let living = || {
+            let segments = snapshot.segments.iter().zip(&self.infos);
+            let found = segments.filter_map(|(segment, info)| Some((segment, info.as_ref()?)));
+            found.map(|(segment, info)| segment.frequency(self.place, info, stop)).sum::<Result<u64>>()
+        };
+        let frequency = self.frequency.map_or_else(living, Ok)?;
+        Ok(snapshot.statistics(self.place).idf(frequency))
+    }
+
+    /// About how many postings have to be read for that.
+    fn idf_cost(&self, snapshot: &Snapshot) -> u64 {
+        if self.frequency.is_some() {
+            return 0;
+        }
+        let segments = snapshot.segments.iter().zip(&self.infos);
+        total(segments.filter_map(|(segment, info)| Some(segment.frequency_cost(info.as_ref()?))))
     }
 
     fn lengths(&self, snapshot: &Snapshot, segment: &Segment) -> Lengths {
@@ -113,15 +135,49 @@ impl TermWeight {
 }
 
 impl Weight {
+    /// Weighs what was found, so that it can be scored.
+    pub(super) fn ranked(mut self, snapshot: &Snapshot, stop: &Stop) -> Result<Self> {
+        self.rank(snapshot, stop)?;
+        Ok(self)
+    }
+
+    fn rank(&mut self, snapshot: &Snapshot, stop: &Stop) -> Result<()> {
+        match self {
+            Self::Nothing | Self::Everything(_) | Self::Set(..) | Self::Constant(..) => Ok(()),
+            Self::Term(term) => {
+                term.weight *= term.idf(snapshot, stop)?;
+                Ok(())
+            }
+            Self::Phrase { terms, .. } => rank_phrase(terms, snapshot, stop),
+            Self::Bool { must, should, .. } => {
+                must.iter_mut().chain(should).try_for_each(|weight| weight.rank(snapshot, stop))
+            }
+            Self::DisMax { weights, .. } => weights.iter_mut().try_for_each(|weight| weight.rank(snapshot, stop)),
+        }
+    }
+
+    /// About how many postings are read to rank it.
+    pub(super) fn rank_cost(&self, snapshot: &Snapshot) -> u64 {
+        match self {
+            Self::Nothing | Self::Everything(_) | Self::Set(..) | Self::Constant(..) => 0,
+            Self::Term(term) => term.idf_cost(snapshot),
+            Self::Phrase { terms, .. } => total(terms.iter().map(|(_, term)| term.idf_cost(snapshot))),
+            Self::Bool { must, should, .. } => {
+                total(must.iter().chain(should).map(|weight| weight.rank_cost(snapshot)))
+            }
+            Self::DisMax { weights, .. } => total(weights.iter().map(|weight| weight.rank_cost(snapshot))),
+        }
+    }
+
     /// About how many postings a run reads: decides whether it is short enough to run in place.
     pub(super) fn cost(&self, snapshot: &Snapshot) -> u64 {
         let sum = |weights: &[Self]| total(weights.iter().map(|weight| weight.cost(snapshot)));
         match self {
             Self::Nothing => 0,
             Self::Everything(_) => snapshot.searcher.num_docs(),
-            Self::Term(term) => term.frequency(),
+            Self::Term(term) => term.postings(),
             // Positions are read and compared besides.
-            Self::Phrase { terms, .. } => terms.iter().map(|(_, term)| 8 * term.frequency()).min().unwrap_or_default(),
+            Self::Phrase { terms, .. } => terms.iter().map(|(_, term)| 8 * term.postings()).min().unwrap_or_default(),
             Self::Set(set, _) => cost_of_set(snapshot, set),
             Self::Constant(inner, _) => inner.cost(snapshot),
             Self::Bool { must, should, filter, must_not, .. } => {

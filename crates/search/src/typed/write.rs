@@ -38,9 +38,9 @@ impl<'i> Write<'i> {
         self
     }
 
-    /// Gives up after this long instead of the backend's own deadline.
-    pub const fn timeout(mut self, timeout: Duration) -> Self {
-        self.options.timeout = Some(timeout);
+    /// Sets how long it may take, in place of the backend's own limit.
+    pub const fn deadline(mut self, deadline: Duration) -> Self {
+        self.options.deadline = Some(deadline);
         self
     }
 

@@ -152,7 +152,7 @@ impl Concepts {
         let query = words.query(missing);
         let one = |field| Highlight::from(field).with_max_fragments(1);
         let mut search = self.index.query(query.clone()).top(HITS);
-        search = search.sort(Concept::billable().descending()).sort(Sort::by_score()).timeout(WITHIN);
+        search = search.sort(Concept::billable().descending()).sort(Sort::by_score()).deadline(WITHIN);
         search = search.highlight(one(Concept::title())).highlight(one(Concept::terms()));
         search = search.highlight(one(Concept::everyday()));
         if let Some(chapter) = chapter {
@@ -185,7 +185,7 @@ impl Concepts {
     async fn count_by_chapter(&self, query: &BoolQuery) -> statehouse::Result<ChapterCounts> {
         self.reads.load();
         let all = Facet::from(Concept::chapter()).with_size(chapters().count());
-        let page = self.index.query(query.clone()).top(0).facet(all).timeout(WITHIN).await?;
+        let page = self.index.query(query.clone()).top(0).facet(all).deadline(WITHIN).await?;
         Ok(page.facet(Concept::chapter()).iter().map(|found| (found.value.clone(), found.count)).collect())
     }
 

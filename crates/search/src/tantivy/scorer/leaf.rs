@@ -6,7 +6,7 @@ use tantivy::query::Scorer;
 use tantivy::{DocId, DocSet, Score};
 
 use super::Batch;
-use crate::tantivy::weight::Scoring;
+use crate::tantivy::scoring::Scoring;
 use crate::work::Stop;
 
 /// The byte of length 1, which stands in where lengths do not count.

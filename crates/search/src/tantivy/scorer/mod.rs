@@ -21,7 +21,7 @@ pub(super) use self::bool::{Conjunction, Exclusion, Maximum, Optional};
 pub(super) use self::leaf::{Constant, Lengths, Ranked};
 pub(super) use self::phrase::Phrase;
 pub(super) use self::union::Union;
-use super::weight::Scoring;
+use super::scoring::Scoring;
 
 /// Hands out documents many at a time, so that what runs for each of them can be compiled into one loop.
 pub(super) trait Batch: Scorer {

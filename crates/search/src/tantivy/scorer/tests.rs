@@ -6,7 +6,7 @@ use tantivy::{DocId, DocSet, Index, IndexWriter, TERMINATED, Term, doc};
 
 use super::sloppy::Sloppy;
 use super::{Batch, Bits, Conjunction, Constant, Exclusion, Lengths, Maximum, Optional, Ranked, Union};
-use crate::tantivy::weight::Scoring;
+use crate::tantivy::scoring::Scoring;
 use crate::work::Stop;
 
 fn documents(docs: &[DocId], score: f32) -> Box<dyn Scorer> {

@@ -2,7 +2,7 @@ use tantivy::query::{EmptyScorer, Scorer};
 use tantivy::{DocId, DocSet, Score, TERMINATED};
 
 use super::{Batch, round};
-use crate::tantivy::weight::Scoring;
+use crate::tantivy::scoring::Scoring;
 
 /// How many documents are added up at once: few enough that their sums stay in the processor's first cache.
 const WINDOW: u32 = 2_048;

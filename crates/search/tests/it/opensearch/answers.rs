@@ -196,9 +196,9 @@ async fn a_time_that_no_clock_can_hold_is_no_panic() {
         false => (200, hits(0, "")),
     })
     .await;
-    let options = SearchOptions::default().with_timeout(Duration::MAX);
+    let options = SearchOptions::default().with_deadline(Duration::MAX);
     assert_eq!(index.search_with(&SearchRequest::new(Query::all()), options).await.unwrap().total, 0);
-    let options = BulkOptions::default().with_timeout(Duration::MAX);
+    let options = BulkOptions::default().with_deadline(Duration::MAX);
     let operations: Vec<Operation> = vec![versioned("a", 1)];
     index.bulk_with(operations, options).await.unwrap().check().unwrap();
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use statehouse_core::{Error, ErrorKind};
 use statehouse_search::{
-    DocumentId, OpenSearchConfig, OpenSearchIndex, Outcome, Query, SearchIndex as _, SearchIndexExt as _, SearchRequest,
+    DocumentId, OpenSearchConfig, OpenSearchIndex, Outcome, Query, SearchIndexExt as _, SearchRequest,
 };
 use statehouse_testkit::{OpenSearchCluster, OpenSearchNode};
 

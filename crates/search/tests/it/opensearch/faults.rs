@@ -67,7 +67,7 @@ async fn a_node_that_does_not_answer_is_a_timeout_and_a_write_to_it_is_in_doubt(
     assert_eq!(index.search(&cholera()).await.unwrap_err().kind(), ErrorKind::Timeout);
     assert!(start.elapsed() < BOUND);
     let start = Instant::now();
-    let options = SearchOptions::default().with_timeout(Duration::from_millis(200));
+    let options = SearchOptions::default().with_deadline(Duration::from_millis(200));
     assert_eq!(index.search_with(&cholera(), options).await.unwrap_err().kind(), ErrorKind::Timeout);
     assert!(start.elapsed() < Duration::from_secs(1));
 

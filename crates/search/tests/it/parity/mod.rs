@@ -12,11 +12,12 @@ mod trees;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use statehouse_search::OpenSearchIndex;
+use statehouse_core::conformance::rounds;
 use statehouse_search::{
     BulkOptions, Operation, Refresh, SearchIndex, SearchIndexExt as _, SearchRequest, SearchResponse, TantivyConfig,
     TantivyIndex,
 };
+use statehouse_search::{OpenSearchIndex, conformance, parity};
 
 use crate::opensearch::Scratch;
 use crate::random::Random;
@@ -37,7 +38,7 @@ async fn every_kind_of_query_has_the_same_hits_in_the_same_order_on_both() {
     let distributed = Arc::new(scratch.open(corpus::schema()).await.unwrap());
     let records = || diagnoses.iter().map(corpus::record).collect::<Vec<_>>();
     tokio::join!(load(&embedded, records()), load(&*distributed, records()));
-    merge(&scratch).await;
+    distributed.merge().await.unwrap();
 
     let words = draw::Words::of(&diagnoses);
     let mut table = String::from("\nkind                                  runs totals order  exact marks  found\n");
@@ -81,6 +82,34 @@ async fn several_segments_have_the_same_hits_in_the_same_order_on_both() {
     scratch.delete().await;
 }
 
+/// Whatever was replaced and deleted. Before the merge the server counts what it no longer has, and we do not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn behind_a_merge_what_was_replaced_and_deleted_shows_on_neither() {
+    let scratch = Scratch::new().await;
+    let embedded = TantivyConfig::memory().open(conformance::schema()).await.unwrap();
+    let distributed = scratch.open(conformance::schema()).await.unwrap();
+    let mut worn = conformance::Worn::new(SEED);
+    for round in 0..rounds(1, 20) {
+        for _ in 0..20 {
+            let operations = worn.commit(50);
+            let refresh = || BulkOptions::default().with_refresh(Refresh::Now);
+            embedded.bulk_with(operations.clone(), refresh()).await.unwrap().check().unwrap();
+            distributed.bulk_with(operations, refresh()).await.unwrap().check().unwrap();
+        }
+        let requests = conformance::requests(&worn.living(), 30, round as u64);
+        let before = parity::compare(&embedded, &distributed, &requests).await.unwrap();
+        let (ours, theirs) = tokio::join!(embedded.merge(), distributed.merge());
+        ours.unwrap();
+        theirs.unwrap();
+        let after = parity::compare(&embedded, &distributed, &requests).await.unwrap();
+        let (was, runs) = (before.equal + before.tied, after.runs);
+        crate::report(&format!("round {round}: of {runs} answers {was} were equal before the merge"));
+        assert_eq!(after.differences, [], "round {round}");
+        assert_eq!(after.equal + after.tied, runs);
+    }
+    scratch.delete().await;
+}
+
 async fn load(index: &dyn SearchIndex, records: Vec<statehouse_search::Record>) {
     let mut records = records.into_iter().map(Operation::Upsert).peekable();
     while records.peek().is_some() {
@@ -90,13 +119,6 @@ async fn load(index: &dyn SearchIndex, records: Vec<statehouse_search::Record>) 
     let none = index.bulk_with(Vec::new(), BulkOptions::default().with_refresh(Refresh::Now)).await.unwrap();
     assert!(none.outcomes.is_empty());
     index.refresh().await.unwrap();
-}
-
-/// One segment: while there are several, dictionaries are expanded one by one.
-async fn merge(scratch: &Scratch) {
-    let target = format!("/{}/_forcemerge?max_num_segments=1", scratch.name);
-    let (status, answer) = scratch.request("POST", &target, "").await;
-    assert_eq!(status, 200, "{answer}");
 }
 
 async fn compare_kind(

@@ -1,0 +1,159 @@
+//! One segment of each shard, without what was deleted.
+//!
+//! A merge alone does not reclaim it: a shard keeps its last operations, deleted documents too, for copies that fall
+//! behind, and says only every half minute how far they have come. Until then a merge writes them once more.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use statehouse_core::{Error, ErrorKind, Result, Retry};
+use tokio::time::sleep;
+
+use super::client::{Call, Client};
+use super::error;
+
+/// How long to wait until a shard lets go of what was deleted: twice as long as it takes to say so.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Merges the index until nothing of it is deleted that was when it was asked.
+pub(super) async fn all(client: &Client, alias: &str) -> Result<()> {
+    let before = copies(client, alias).await?;
+    if before.values().any(|copy| copy.deleted > 0) {
+        wait_for_release(client, alias, &before).await?;
+    }
+    wait(client, start(client, alias).await?).await?;
+    client.send(&Call::act(format!("/{alias}/_refresh"))).await?;
+    let after = copies(client, alias).await?;
+    let kept = |(place, copy): (&String, &Copy)| {
+        let unchanged = before.get(place).is_some_and(|before| before.last == copy.last);
+        unchanged && copy.deleted > 0
+    };
+    if after.iter().any(kept) { Err(kept_for_a_copy()) } else { Ok(()) }
+}
+
+/// A copy of a shard.
+#[derive(Debug)]
+struct Copy {
+    /// How many deleted documents it still holds.
+    deleted: u64,
+    /// The number of its last operation.
+    last: i64,
+    /// It keeps what was done from this one on.
+    kept_from: i64,
+}
+
+async fn copies(client: &Client, alias: &str) -> Result<BTreeMap<String, Copy>> {
+    #[derive(Deserialize)]
+    struct Answer {
+        indices: BTreeMap<String, Index>,
+    }
+    #[derive(Deserialize)]
+    struct Index {
+        shards: BTreeMap<String, Vec<Shard>>,
+    }
+    #[derive(Deserialize)]
+    struct Shard {
+        docs: Docs,
+        seq_no: SeqNo,
+        retention_leases: Leases,
+    }
+    #[derive(Deserialize)]
+    struct Docs {
+        deleted: u64,
+    }
+    #[derive(Deserialize)]
+    struct SeqNo {
+        max_seq_no: i64,
+    }
+    #[derive(Deserialize)]
+    struct Leases {
+        leases: Vec<Lease>,
+    }
+    #[derive(Deserialize)]
+    struct Lease {
+        retaining_seq_no: i64,
+    }
+    const WANTED: &str = "docs.deleted,indices.*.shards.*.seq_no.max_seq_no,\
+                          indices.*.shards.*.retention_leases.leases.retaining_seq_no";
+    let path = format!("/{alias}/_stats/docs?level=shards&filter_path=indices.*.shards.*.{WANTED}");
+    let Answer { indices } = client.read(&Call::get(path)).await?;
+    let shards = indices
+        .into_iter()
+        .flat_map(|(index, found)| found.shards.into_iter().map(move |shard| (index.clone(), shard)));
+    let copies = shards.flat_map(|(index, (shard, copies))| {
+        copies.into_iter().enumerate().map(move |(copy, found)| (format!("{index}/{shard}/{copy}"), found))
+    });
+    let copy = |found: Shard| Copy {
+        deleted: found.docs.deleted,
+        last: found.seq_no.max_seq_no,
+        kept_from: found.retention_leases.leases.iter().map(|lease| lease.retaining_seq_no).min().unwrap_or(i64::MAX),
+    };
+    Ok(copies.map(|(place, found)| (place, copy(found))).collect())
+}
+
+/// Waits until the shards keep nothing more of what had been done at first.
+async fn wait_for_release(client: &Client, alias: &str, before: &BTreeMap<String, Copy>) -> Result<()> {
+    let mut waited = Duration::ZERO;
+    loop {
+        let now = copies(client, alias).await?;
+        let kept = |(place, copy): (&String, &Copy)| before.get(place).is_some_and(|b| copy.kept_from <= b.last);
+        // One that keeps more for longer is told of behind the merge, which reclaims what it can.
+        if waited >= PATIENCE || !now.iter().any(kept) {
+            return Ok(());
+        }
+        sleep(PAUSE).await;
+        waited += PAUSE;
+    }
+}
+
+/// Begins a merge, which outlives the request: behind a proxy none takes as long.
+async fn start(client: &Client, alias: &str) -> Result<String> {
+    #[derive(Deserialize)]
+    struct Started {
+        task: String,
+    }
+    let path = format!("/{alias}/_forcemerge?max_num_segments=1&wait_for_completion=false");
+    let started: Started = client.read(&Call::act(path)).await?;
+    Ok(started.task)
+}
+
+async fn wait(client: &Client, task: String) -> Result<()> {
+    #[derive(Deserialize)]
+    struct Task {
+        completed: bool,
+        error: Option<Box<RawValue>>,
+        response: Option<super::search::Sharded>,
+    }
+    let mut pause = Duration::from_millis(20);
+    loop {
+        let answer = client.exchange(&Call::get(format!("/_tasks/{task}"))).await?;
+        if answer.status == 404 {
+            return Err(failed("the node that merged is gone"));
+        }
+        let body = answer.into_body().map_err(|error| client.name_setting(error))?;
+        let found: Task = serde_json::from_slice(&body).map_err(error::of_broken_body)?;
+        if found.completed {
+            return match (found.error, found.response) {
+                (Some(cause), _) => Err(failed("the merge failed").with_source(cause.get().to_owned())),
+                (None, Some(response)) => response.check().map(drop),
+                (None, None) => Ok(()),
+            };
+        }
+        sleep(pause).await;
+        pause = (2 * pause).min(PAUSE);
+    }
+}
+
+fn failed(message: &'static str) -> Error {
+    Error::new(ErrorKind::Unavailable, message).with_backend(error::BACKEND).with_retry(Retry::Now)
+}
+
+fn kept_for_a_copy() -> Error {
+    let message =
+        "OpenSearch keeps what was deleted for a copy of the shard that is away or behind; merge when it is back";
+    Error::new(ErrorKind::Unavailable, message).with_backend(error::BACKEND)
+}
