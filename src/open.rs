@@ -5,7 +5,9 @@ use std::sync::Arc;
 use statehouse_cache::Caches;
 use statehouse_core::{Error, Namespace, Result, ServiceUrl};
 use statehouse_filestore::FileStore;
-use statehouse_session::{DiskConfig, DiskSessionStore, MemoryConfig, MemorySessionStore, SessionStore};
+#[cfg(unix)]
+use statehouse_session::{DiskConfig, DiskSessionStore};
+use statehouse_session::{MemoryConfig, MemorySessionStore, SessionStore};
 
 /// The error for a backend that exists and is not compiled in.
 #[allow(dead_code, reason = "with every feature on, nothing is missing")]
@@ -30,6 +32,7 @@ pub(crate) async fn cache(url: ServiceUrl, namespace: &Namespace) -> Result<Cach
 pub(crate) async fn sessions(url: ServiceUrl, namespace: &Namespace) -> Result<Arc<dyn SessionStore>> {
     match url.scheme() {
         "memory" => Ok(Arc::new(MemorySessionStore::with_config(MemoryConfig::from_url(url)?))),
+        #[cfg(unix)]
         "file" => Ok(Arc::new(DiskSessionStore::open_with(DiskConfig::from_url(url)?).await?)),
         #[cfg(feature = "session-redis")]
         scheme if is_redis(scheme) => Ok(Arc::new(statehouse_session::RedisSessionStore::open(url, namespace).await?)),

@@ -1,8 +1,8 @@
 use std::fmt::Debug;
 use std::ops::Add;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::time::whole_micros;
 
@@ -80,7 +80,8 @@ impl Clock for SystemClock {
     }
 
     fn elapsed(&self) -> Duration {
-        monotonic(rustix::time::ClockId::Monotonic)
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        START.elapsed()
     }
 }
 
@@ -99,7 +100,7 @@ impl Clock for CoarseClock {
 
     #[cfg(target_os = "linux")]
     fn elapsed(&self) -> Duration {
-        monotonic(rustix::time::ClockId::MonotonicCoarse)
+        duration(rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse))
     }
 
     #[cfg(not(target_os = "linux"))]
@@ -113,10 +114,7 @@ impl Clock for CoarseClock {
     }
 }
 
-fn monotonic(clock: rustix::time::ClockId) -> Duration {
-    duration(rustix::time::clock_gettime(clock))
-}
-
+#[cfg(target_os = "linux")]
 fn duration(time: rustix::time::Timespec) -> Duration {
     time.try_into().unwrap_or_default()
 }

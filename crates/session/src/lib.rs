@@ -91,6 +91,7 @@ pub mod capability;
 mod config;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+#[cfg(unix)]
 mod disk;
 mod layer;
 mod memory;
@@ -104,6 +105,7 @@ pub use self::api::{Deleted, Loaded, REMEMBERED, Saved, SessionStore, Touched};
 pub use self::config::{
     ConflictPolicy, LoginPolicy, OutagePolicy, ServerErrorPolicy, SessionConfig, SessionConfigBuilder, UnreadablePolicy,
 };
+#[cfg(unix)]
 pub use self::disk::{DiskConfig, DiskSessionStore};
 #[cfg(feature = "axum")]
 pub use self::layer::MissingSessionLayer;

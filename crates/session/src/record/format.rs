@@ -34,6 +34,7 @@ const ATTRIBUTE: u16 = 2;
 const NEVER: u64 = u64::MAX;
 
 /// What stands in the place of a session whose deletion is remembered. No record is as short.
+#[cfg(any(unix, feature = "redis"))]
 pub(crate) const TOMBSTONE: &[u8] = b"deleted";
 
 /// The length of the fixed part.

@@ -14,6 +14,7 @@ use statehouse_core::{Error, Result, Stamp, Timestamp, Version};
 
 pub use self::attribute::{Attribute, AttributeName, Attributes, Delta};
 pub(crate) use self::attribute::{entry_size, size};
+#[cfg(any(unix, feature = "redis"))]
 pub(crate) use self::format::TOMBSTONE;
 pub use self::snapshot::Snapshot;
 use crate::token::{SessionKey, VerifierHash};
