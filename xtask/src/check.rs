@@ -1,76 +1,139 @@
-//! `cargo xtask check`: everything that must hold before a change is merged.
+//! `cargo xtask check`: everything that must hold before a change is merged, as guards with names.
 
+use std::cell::OnceCell;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use statehouse_testkit::find_program;
 
 use crate::run::{cargo, command, loudly, quietly};
+use crate::servers::Servers;
+use crate::side_by_side::Binaries;
 use crate::workspace::{self, BENCH, Package};
-use crate::{Result, install, test};
+use crate::{Result, install, packages, readmes, signatures, test, toolchains};
 
-/// Packages of our own that are not published: their features are nobody's interface.
-const INTERNAL: [&str; 4] = [BENCH, "clinic-fleet", "statehouse-testkit", "xtask"];
+/// One thing that must hold.
+struct Guard {
+    name: &'static str,
+    what: &'static str,
+    run: fn(&Shared) -> Result<Outcome>,
+}
 
-/// How each step went, in order.
+enum Outcome {
+    Held,
+    /// What it needs is not to be had on this machine: said, and no failure.
+    NotRun(String),
+}
+
+/// In the order in which they run: what takes seconds first.
+const GUARDS: [Guard; 18] = [
+    guard("format", "rustfmt has nothing to change", |_| held(loudly(&mut cargo(["fmt", "--all", "--check"])))),
+    guard("readmes", "each package's README is its crate documentation", |_| held(readmes::check())),
+    guard("licences", "cargo-deny: licences, sources, banned crates", |_| held(deny("bans licenses sources"))),
+    guard("advisories", "cargo-deny: known vulnerabilities; reported, and never a failure", |_| advisories()),
+    guard("clippy", "no warning in any target with all features", |_| held(clippy())),
+    guard("documentation", "rustdoc has no warning: no link is broken", |_| held(documentation())),
+    guard(
+        "signatures",
+        "foreign types in public signatures are listed; public types are Send, Sync and Unpin",
+        |shared| held(signatures::check(shared.packages()?)),
+    ),
+    guard("packages", "what would be published: metadata, licence files, sizes", |shared| {
+        held(packages::check(shared.packages()?))
+    }),
+    guard("features", "each package compiles without features, and with each one alone", |shared| {
+        held(each_feature(shared.packages()?))
+    }),
+    guard("without-features", "what is said about a feature that is not compiled in", |_| held(without_features())),
+    guard("build", "the tests compile; servers start meanwhile", |shared| shared.prepared().map(|_| Outcome::Held)),
+    guard("examples", "every example ends by itself and well", |shared| held(run_examples(shared))),
+    guard("tests", "every test, against real servers", |shared| held(tests(shared))),
+    guard("doc-tests", "every example in the documentation runs", |shared| held(doc_tests(shared))),
+    guard("fuzz", "every fuzz target for 10 seconds, after its corpus", |shared| held(fuzz(shared))),
+    guard("platforms", "core and memory backends compile for Windows, everything for macOS", |_| {
+        skippable(toolchains::platforms())
+    }),
+    guard("rust-version", "each package compiles with the Rust that it states", |shared| {
+        skippable(toolchains::rust_version(shared.packages()?))
+    }),
+    guard("minimal-versions", "the libraries compile with the oldest dependencies that they allow", |_| {
+        skippable(toolchains::minimal_versions())
+    }),
+];
+
+const fn guard(name: &'static str, what: &'static str, run: fn(&Shared) -> Result<Outcome>) -> Guard {
+    Guard { name, what, run }
+}
+
+fn held(result: Result) -> Result<Outcome> {
+    result.map(|()| Outcome::Held)
+}
+
+/// `Some` says what is missing.
+fn skippable(result: Result<Option<String>>) -> Result<Outcome> {
+    result.map(|missing| missing.map_or(Outcome::Held, Outcome::NotRun))
+}
+
+/// What several guards need is made once, by the first of them.
 #[derive(Default)]
-struct Summary(Vec<(&'static str, Duration, Result)>);
+struct Shared {
+    read: OnceCell<Result<(Vec<Package>, PathBuf)>>,
+    prepared: OnceCell<Result<(Binaries, Servers)>>,
+    closing: std::cell::RefCell<Vec<String>>,
+}
 
-impl Summary {
-    fn step<T>(&mut self, name: &'static str, step: impl FnOnce() -> Result<T>) -> Option<T> {
-        println!("\n== {name}");
-        let start = Instant::now();
-        let (value, result) = match step() {
-            Ok(value) => (Some(value), Ok(())),
-            Err(error) => {
-                println!("{error}");
-                (None, Err(error))
-            }
-        };
-        self.0.push((name, start.elapsed(), result));
-        value
+impl Shared {
+    fn packages(&self) -> Result<&[Package]> {
+        let read = self.read.get_or_init(workspace::read).as_ref();
+        read.map(|(packages, _)| packages.as_slice()).map_err(String::clone)
     }
 
-    fn print(&self) {
-        println!("\n== summary");
-        for (name, time, result) in &self.0 {
-            let result = if result.is_ok() { "ok" } else { "FAILED" };
-            println!("{name:30} {result:6} {:7.1} s", time.as_secs_f64());
-        }
-    }
-
-    fn result(self) -> Result {
-        match self.0.into_iter().find(|(.., result)| result.is_err()) {
-            Some((name, ..)) => Err(format!("{name} failed")),
-            None => Ok(()),
-        }
+    fn prepared(&self) -> Result<&(Binaries, Servers)> {
+        self.prepared.get_or_init(|| test::prepare(&["--locked"])).as_ref().map_err(String::clone)
     }
 }
 
-/// Runs every step even after one has failed, so that one run shows all there is to mend.
-pub(crate) fn check() -> Result {
-    let mut summary = Summary::default();
-    summary.step("format", || loudly(&mut cargo(["fmt", "--all", "--check"])));
-    let read = summary.step("cargo metadata", workspace::read);
-    summary.step("clippy", clippy);
-    summary.step("each feature alone", || each_feature(read.as_ref().map_or(&[], |(packages, _)| packages)));
-    summary.step("tests without features", without_features);
-    summary.step("documentation", documentation);
-    summary.step("licences and sources", deny);
-    let servers = summary.step("build tests, start servers", || test::prepare(&["--locked"]));
-    if let Some((packages, target)) = &read {
-        summary.step("examples", || run_examples(packages, &target.join("debug/examples")));
+/// Runs every guard even after one has failed, so that one run shows all there is to mend.
+pub(crate) fn check(args: &[&str]) -> Result {
+    if args == ["--list"] {
+        for Guard { name, what, .. } in &GUARDS {
+            println!("{name:18} {what}");
+        }
+        return Ok(());
     }
-    let mut closing = Vec::new();
-    if let Some(servers) = &servers {
-        summary.step("tests", || {
-            let result;
-            (closing, result) = test::run(servers, &["--locked"], &[]);
-            result
-        });
+    if let Some(unknown) = args.iter().find(|arg| GUARDS.iter().all(|guard| guard.name != **arg)) {
+        return Err(format!("there is no guard {unknown:?}: cargo xtask check --list names them"));
     }
-    summary.print();
-    test::print_closing(&closing);
-    summary.result()
+    let shared = Shared::default();
+    let mut summary = Vec::new();
+    for guard in GUARDS.iter().filter(|guard| args.is_empty() || args.contains(&guard.name)) {
+        println!("\n== {}: {}", guard.name, guard.what);
+        let start = Instant::now();
+        let outcome = (guard.run)(&shared);
+        match &outcome {
+            Ok(Outcome::Held) => {}
+            Ok(Outcome::NotRun(why)) | Err(why) => println!("{why}"),
+        }
+        summary.push((guard.name, start.elapsed(), outcome));
+    }
+    print(&summary);
+    test::print_closing(&shared.closing.take());
+    let failed: Vec<_> = summary.iter().filter(|(.., outcome)| outcome.is_err()).map(|(name, ..)| *name).collect();
+    if failed.is_empty() { Ok(()) } else { Err(format!("failed: {}", failed.join(", "))) }
+}
+
+fn print(summary: &[(&str, Duration, Result<Outcome>)]) {
+    println!("\n== summary");
+    let whole: Duration = summary.iter().map(|(_, time, _)| *time).sum();
+    for (name, time, outcome) in summary {
+        let word = match outcome {
+            Ok(Outcome::Held) => "ok",
+            Ok(Outcome::NotRun(_)) => "not run",
+            Err(_) => "FAILED",
+        };
+        println!("{name:18} {word:8} {:7.1} s", time.as_secs_f64());
+    }
+    println!("{:18} {:8} {:7.1} s", "all", "", whole.as_secs_f64());
 }
 
 fn clippy() -> Result {
@@ -80,7 +143,7 @@ fn clippy() -> Result {
 
 /// Without features, and with each one alone; without the features that development dependencies bring.
 fn each_feature(packages: &[Package]) -> Result {
-    let published = packages.iter().filter(|package| !INTERNAL.contains(&package.name.as_str()) && package.has_library);
+    let published = packages.iter().filter(|package| package.published && package.has_library);
     let mut failed = Vec::new();
     for package in published.filter(|package| !package.features.is_empty()) {
         // One that begins with an underscore is only ever switched on by others.
@@ -94,26 +157,34 @@ fn each_feature(packages: &[Package]) -> Result {
     if failed.is_empty() { Ok(()) } else { Err(format!("do not compile: {}", failed.join(", "))) }
 }
 
-/// What is said about a feature that is not compiled in. All other tests are built with all features.
+/// All other tests are built with all features.
 fn without_features() -> Result {
     let packages = ["--package", "statehouse", "--package", "statehouse-redis"];
     loudly(cargo(["test", "--quiet", "--locked", "--lib", "--no-default-features"]).args(packages))
 }
 
+/// With the features that the tests bring, so that what was checked for clippy is not checked once more.
 fn documentation() -> Result {
     let args = ["doc", "--workspace", "--exclude", BENCH, "--no-deps", "--all-features", "--locked"];
     loudly(cargo(args).env("RUSTDOCFLAGS", "-D warnings"))
 }
 
-/// Advisories are left out: they need a database from the network, and change without a change here.
-fn deny() -> Result {
+fn deny(what: &str) -> Result {
     install::ensure(&install::LINTERS)?;
     let program = find_program("cargo-deny", &[]).map_err(|error| error.to_string())?;
-    quietly(&mut command(program, ["--all-features", "--locked", "check", "bans", "licenses", "sources"])).map(drop)
+    let args = ["--all-features", "--locked", "check"].into_iter().chain(what.split(' '));
+    quietly(&mut command(program, args)).map(drop)
 }
 
-/// Runs the examples that building the tests has built: each ends by itself and needs no server.
-fn run_examples(packages: &[Package], built: &std::path::Path) -> Result {
+/// They come from a database in the network, and change without a change here.
+fn advisories() -> Result<Outcome> {
+    Ok(deny("advisories").map_or_else(Outcome::NotRun, |()| Outcome::Held))
+}
+
+/// The examples that building the tests has built: each ends by itself and needs no server.
+fn run_examples(shared: &Shared) -> Result {
+    let packages = shared.packages()?;
+    let built = shared.prepared()?.0.target().join("debug/examples");
     let examples = packages.iter().filter(|package| package.name != BENCH).flat_map(|package| &package.examples);
     let run = |example: &String| {
         println!("{example}");
@@ -121,4 +192,39 @@ fn run_examples(packages: &[Package], built: &std::path::Path) -> Result {
     };
     let failed: Vec<_> = examples.filter_map(run).collect();
     if failed.is_empty() { Ok(()) } else { Err(failed.join("\n")) }
+}
+
+fn tests(shared: &Shared) -> Result {
+    let (binaries, servers) = shared.prepared()?;
+    let (closing, result) = binaries.run(&servers.variables(), &[]);
+    shared.closing.borrow_mut().extend(closing);
+    result
+}
+
+fn doc_tests(shared: &Shared) -> Result {
+    let (closing, result) = test::documented(&["--locked"], &shared.prepared()?.1);
+    shared.closing.borrow_mut().extend(closing);
+    result
+}
+
+fn fuzz(shared: &Shared) -> Result {
+    let (binaries, servers) = shared.prepared()?;
+    let mut variables = servers.variables();
+    variables.push(("STATEHOUSE_FUZZ_SECONDS", "10".to_owned()));
+    binaries.run(&variables, &["fuzz_", "--nocapture"]).1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_guard_is_refused_before_anything_runs() {
+        let error = check(&["format", "formt"]).unwrap_err();
+        assert!(error.contains("\"formt\"") && error.contains("--list"), "{error}");
+        let mut names: Vec<_> = GUARDS.iter().map(|guard| guard.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), GUARDS.len(), "each has a name of its own");
+    }
 }

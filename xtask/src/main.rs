@@ -4,13 +4,19 @@
 mod bench;
 mod check;
 mod demo;
+mod fuzz;
 mod install;
+mod packages;
+mod readmes;
 mod run;
 mod sabotage;
 mod servers;
 mod services;
+mod side_by_side;
+mod signatures;
 mod soak;
 mod test;
+mod toolchains;
 mod workspace;
 
 use std::process::ExitCode;
@@ -21,14 +27,21 @@ Usage: cargo xtask COMMAND
   bench [SERVICE] [--quick] [--json FILE]
                            compares with the peers, in one run; fails if a row is below its bar
   bench clinic [--quick]   requests per second, memory and start time of the clinic, alone and as replicas
-  check                    everything that must hold before a change is merged; what CI runs
+  check [GUARD…]           everything that must hold before a change is merged; what CI runs
+  check --list             the guards by name
+  fuzz [TARGET] [--seconds N | --runs N]
+                           the parsers of untrusted bytes, 10 seconds each, in the release profile
   test [--full] [FILTER]   all tests against real servers, installed and started as needed
                            --full: the file store's tests once more, against MinIO
   soak [NAME] [--json FILE]
                            the tests whose name contains NAME, with as many rounds as they were written for
+  soak clinic [--minutes 20]
+                           the clinic under people and hostile visitors, alone and as replicas that are killed:
+                           what it holds must not grow with the requests, and nothing may be lost
   soak [NAME] --sabotage   breaks the mechanisms of each sabotage.toml one by one: a test must notice
   demo [--replicas 3] [--listen 127.0.0.1:8080]
                            the clinic as replicas on real servers, with a page to break it
+  readmes                  writes the README of each library package from its crate documentation
   services install         installs the servers' programs [--full: MinIO too]
   services start           runs the servers in the background and prints where they are
   services status          says which servers are installed and which answer
@@ -45,10 +58,12 @@ fn main() -> ExitCode {
         ["help"] => help(),
         asked if asked.iter().any(|arg| matches!(*arg, "-h" | "--help")) => help(),
         ["bench", rest @ ..] => bench::bench(rest),
-        ["check"] => check::check(),
+        ["check", rest @ ..] => check::check(rest),
+        ["fuzz", rest @ ..] => fuzz::fuzz(rest),
         ["demo", rest @ ..] => demo::demo(rest),
         ["test", rest @ ..] => test::test(rest),
         ["soak", rest @ ..] => soak::soak(rest),
+        ["readmes"] => readmes::write(),
         ["services", rest @ ..] => services::services(rest),
         _ => Err(format!("unknown command\n\n{USAGE}")),
     };

@@ -65,7 +65,7 @@ impl Sabotage {
 
 /// Applies each entry whose name contains `filter` to a copy of the workspace's last commit, and runs its test there.
 pub(crate) fn run(filter: &str) -> Result {
-    let servers = test::prepare(&[])?;
+    let (_, servers) = test::prepare(&[])?;
     let copy = workspace::target().join("sabotage");
     remove(&copy);
     quietly(command("git", ["worktree", "add", "--force", "--detach"]).arg(&copy))?;

@@ -4,6 +4,7 @@ use std::thread;
 
 use crate::run::{cargo, keeping, loudly};
 use crate::servers::Servers;
+use crate::side_by_side::Binaries;
 use crate::workspace::BENCH;
 use crate::{Result, install};
 
@@ -15,9 +16,14 @@ pub(crate) fn test(args: &[&str]) -> Result {
         ["--full", rest @ ..] => (true, rest),
         rest => (false, rest),
     };
-    let servers = prepare(&[])?;
-    let (closing, result) = run(&servers, &[], filter);
+    let (binaries, servers) = prepare(&[])?;
+    let (mut closing, result) = binaries.run(&servers.variables(), filter);
     result?;
+    if filter.is_empty() {
+        let (documented, result) = documented(&[], &servers);
+        closing.extend(documented);
+        result?;
+    }
     if full {
         second_opinion(&servers)?;
     }
@@ -26,19 +32,17 @@ pub(crate) fn test(args: &[&str]) -> Result {
 }
 
 /// Builds the tests, and meanwhile installs and starts the servers.
-pub(crate) fn prepare(cargo_args: &[&str]) -> Result<Servers> {
+pub(crate) fn prepare(cargo_args: &[&str]) -> Result<(Binaries, Servers)> {
     let servers = thread::spawn(|| install::ensure(&install::SERVERS).and_then(|()| Servers::start()));
-    let built = loudly(cargo(SELECTION).args(cargo_args).arg("--no-run"));
+    let built = Binaries::build(&[&SELECTION[..], cargo_args].concat());
     let servers = servers.join().map_err(|_| "starting the servers panicked")?;
-    built?;
-    servers
+    Ok((built?, servers?))
 }
 
-/// Runs the tests; returns their closing lines too.
-pub(crate) fn run(servers: &Servers, cargo_args: &[&str], filter: &[&str]) -> (Vec<String>, Result) {
+/// The examples in the documentation; returns their closing lines too.
+pub(crate) fn documented(cargo_args: &[&str], servers: &Servers) -> (Vec<String>, Result) {
     let mut command = cargo(SELECTION);
-    // All test binaries run even after one has failed: one run shows all there is to mend.
-    command.args(cargo_args).arg("--no-fail-fast").args(filter).envs(servers.variables());
+    command.arg("--doc").args(cargo_args).arg("--no-fail-fast").envs(servers.variables());
     keeping(&mut command, |line| line.starts_with("test result:"))
 }
 

@@ -26,6 +26,12 @@ pub(crate) struct Package {
     pub(crate) features: Vec<String>,
     pub(crate) examples: Vec<String>,
     pub(crate) has_library: bool,
+    pub(crate) published: bool,
+    /// The Rust that it states.
+    pub(crate) rust_version: String,
+    pub(crate) folder: PathBuf,
+    /// What the registry shows.
+    pub(crate) manifest: Value,
 }
 
 /// The packages, and the folder that builds go to.
@@ -49,6 +55,10 @@ fn package(value: &Value) -> Package {
         name: text(&value["name"]),
         features: features.filter(|name| name != "default").collect(),
         examples: of_kind("example"),
+        published: value["publish"].is_null(),
+        rust_version: text(&value["rust_version"]),
+        folder: PathBuf::from(text(&value["manifest_path"])).parent().map(Path::to_owned).unwrap_or_default(),
+        manifest: value.clone(),
         has_library: !of_kind("lib").is_empty() || !of_kind("proc-macro").is_empty(),
     }
 }

@@ -1,5 +1,7 @@
 //! What the conformance suites of the services share.
 
+pub mod fuzz;
+
 /// How many rounds a test of races or faults runs: `short`, or `soak` where `STATEHOUSE_SOAK` is set, as
 /// `cargo xtask soak` sets it.
 #[must_use]

@@ -1,12 +1,15 @@
 //! The clinic as replicas: real servers, the processes, and a load balancer before them.
 //!
-//! The clinic's own tests kill and pause what is in here under load; `cargo xtask demo` shows the same to people, and
-//! `cargo xtask bench clinic` measures it.
+//! The clinic's own tests kill and pause what is in here under load; `cargo xtask demo` shows the same to people,
+//! `cargo xtask bench clinic` measures it, and `cargo xtask soak clinic` wears it.
 
 mod balancer;
 mod demo;
 mod measure;
+mod soak;
+mod visitor;
 
+use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,6 +20,7 @@ use tempfile::TempDir;
 pub use balancer::{BackendState, Balancer};
 pub use demo::demo;
 pub use measure::measure;
+pub use soak::soak;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -50,7 +54,7 @@ impl Servers {
 pub struct Fleet {
     replicas: Vec<Program>,
     postgres: PostgresServer,
-    _data: TempDir,
+    data: TempDir,
 }
 
 impl Fleet {
@@ -59,21 +63,36 @@ impl Fleet {
     /// # Errors
     /// If one does not start.
     pub async fn start(clinic: &Path, servers: &Servers, count: usize) -> Result<Self, Failure> {
+        Self::start_with(clinic, servers, count, &[]).await
+    }
+
+    /// The same with more variables in the environment.
+    async fn start_with(
+        clinic: &Path,
+        servers: &Servers,
+        count: usize,
+        env: &[(&'static str, &OsStr)],
+    ) -> Result<Self, Failure> {
         let data = tempfile::tempdir()?;
         let postgres = PostgresServer::try_start().await?;
         let namespace = format!("clinic-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let starts = NAMES.iter().take(count).map(|name| {
             let folder = data.path().join(name);
-            replica(clinic, servers, &postgres, &namespace, name, folder)
+            replica(clinic, servers, &postgres, &namespace, name, folder, env)
         });
         let replicas = futures_util::future::try_join_all(starts).await?;
-        Ok(Self { replicas, postgres, _data: data })
+        Ok(Self { replicas, postgres, data })
     }
 
     /// The replicas, in order.
     #[must_use]
     pub fn replicas(&self) -> &[Program] {
         &self.replicas
+    }
+
+    /// Where each replica has a folder of its own.
+    fn data(&self) -> &Path {
+        self.data.path()
     }
 
     /// Patients and charts.
@@ -102,9 +121,12 @@ async fn replica(
     namespace: &str,
     name: &'static str,
     data: PathBuf,
+    env: &[(&'static str, &OsStr)],
 ) -> Result<Program, Failure> {
     let (redis, s3, opensearch) = (servers.redis.url(), s3_url(&servers.s3), &servers.opensearch);
-    let program = Program::builder("clinic", clinic)
+    let program =
+        env.iter().fold(Program::builder("clinic", clinic), |program, (name, value)| program.env(name, value));
+    let program = program
         .arg("--listen")
         .arg("{address}")
         .arg("--data")

@@ -1,15 +1,13 @@
 //! What the clinic does in a second, and what it costs: on one machine, and as three replicas.
 
-mod visitor;
-
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use statehouse_testkit::Program;
 
+use crate::visitor::{Deed, Visitor};
 use crate::{Failure, Fleet, Servers};
-use visitor::{Deed, Visitor};
 
 /// How many people click at the same time, each as soon as the last answer is there.
 const VISITORS: usize = 32;

@@ -1,3 +1,5 @@
+//! A browser without a screen.
+
 use std::net::SocketAddr;
 
 use bytes::Bytes;
@@ -17,7 +19,7 @@ const WORDS: [&str; 8] =
 
 /// What a visitor does, with one request.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Deed {
+pub(crate) enum Deed {
     Dashboard,
     Chart,
     Search,
@@ -27,9 +29,9 @@ pub(super) enum Deed {
 }
 
 impl Deed {
-    pub(super) const ALL: [Self; 6] =
+    pub(crate) const ALL: [Self; 6] =
         [Self::Dashboard, Self::Chart, Self::Search, Self::Draft, Self::Download, Self::Attach];
-    pub(super) const MIX: [Self; 12] = [
+    pub(crate) const MIX: [Self; 12] = [
         Self::Dashboard,
         Self::Chart,
         Self::Search,
@@ -44,7 +46,7 @@ impl Deed {
         Self::Download,
     ];
 
-    pub(super) const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Dashboard => "the dashboard",
             Self::Chart => "a chart",
@@ -58,20 +60,22 @@ impl Deed {
 
 /// A browser without a screen that is logged in. It asks one replica after another, on connections that it keeps.
 #[derive(Debug)]
-pub(super) struct Visitor {
+pub(crate) struct Visitor {
     replicas: Vec<(SocketAddr, Option<SendRequest<Full<Bytes>>>)>,
     turn: usize,
     patient: usize,
     cookie: String,
     csrf: String,
     document: String,
+    /// What the document consists of.
+    byte: u8,
 }
 
 impl Visitor {
-    pub(super) async fn log_in(replicas: &[SocketAddr], number: usize) -> Result<Self, Failure> {
+    pub(crate) async fn log_in(replicas: &[SocketAddr], number: usize) -> Result<Self, Failure> {
         let replicas = replicas.iter().map(|address| (*address, None)).collect();
         let (cookie, csrf, document) = Default::default();
-        let mut visitor = Self { replicas, turn: number, patient: 100 + number, cookie, csrf, document };
+        let mut visitor = Self { replicas, turn: number, patient: 100 + number, cookie, csrf, document, byte: 0 };
         let page = visitor.send(Method::GET, "/login", "", Bytes::new()).await?;
         visitor.csrf = between(&page, "name=\"csrf\" value=\"")?;
         let form = format!("login=staff{:03}&password=statehouse", 3 + number);
@@ -82,7 +86,7 @@ impl Visitor {
         Ok(visitor)
     }
 
-    pub(super) async fn act(&mut self, deed: Deed) -> Result<(), Failure> {
+    pub(crate) async fn act(&mut self, deed: Deed) -> Result<(), Failure> {
         let (turn, patient) = (self.turn, self.patient);
         let mut get = async |path: &str| self.send(Method::GET, path, "", Bytes::new()).await;
         match deed {
@@ -102,12 +106,28 @@ impl Visitor {
             }
             Deed::Attach => {
                 let path = format!("/patients/{patient}/documents?name=scan.bin");
-                let scan = Bytes::from(vec![turn.to_le_bytes()[0]; 20_000]);
+                let byte = turn.to_le_bytes()[0];
+                let scan = Bytes::from(vec![byte; 20_000]);
                 let row = self.send(Method::POST, &path, "application/octet-stream", scan).await?;
                 self.document = between(&row, "\"id\":\"")?;
+                self.byte = byte;
                 Ok(())
             }
         }
+    }
+
+    /// The id of the document that was attached last, and the byte that it consists of.
+    pub(crate) fn attached(&self) -> (String, u8) {
+        (self.document.clone(), self.byte)
+    }
+
+    pub(crate) async fn document(&mut self, id: &str) -> Result<Bytes, Failure> {
+        self.send(Method::GET, &format!("/documents/{id}"), "", Bytes::new()).await
+    }
+
+    /// The session's cookie and its token for forms.
+    pub(crate) fn credentials(&self) -> (&str, &str) {
+        (&self.cookie, &self.csrf)
     }
 
     /// The body of the answer. One that is neither a success nor a redirection is an error.

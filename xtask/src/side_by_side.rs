@@ -1,0 +1,128 @@
+//! Test binaries side by side: most of their time they wait, for servers to be killed and deadlines to pass.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use serde_json::Value;
+
+use crate::Result;
+use crate::run::{cargo, command, quietly};
+
+/// How many run at the same time; each runs its own tests side by side, too.
+const LANES: usize = 2;
+
+/// The binaries that one build made.
+#[derive(Debug)]
+pub(crate) struct Binaries {
+    all: Vec<Binary>,
+    target: PathBuf,
+    /// Where the compiler's own libraries are: the tests of a macro need them.
+    libraries: PathBuf,
+}
+
+#[derive(Clone, Debug)]
+struct Binary {
+    program: PathBuf,
+    name: String,
+    /// Of its package: where it runs.
+    folder: PathBuf,
+}
+
+impl Binaries {
+    /// Builds them; `selection` is what `cargo test` is told to build.
+    pub(crate) fn build(selection: &[&str]) -> Result<Self> {
+        let mut build = cargo(selection);
+        build.args(["--no-run", "--message-format=json-render-diagnostics"]).stderr(Stdio::inherit());
+        let lines = quietly(&mut build)?;
+        let artifacts = lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let mut all: Vec<_> = artifacts.filter_map(|artifact| Binary::of(&artifact)).collect();
+        // Those that start servers of their own take the longest: they begin first.
+        all.sort_by_key(|binary| (!binary.name.contains("tests/"), binary.name.clone()));
+        let sysroot = quietly(&mut command("rustc", ["--print", "sysroot"]))?;
+        let target = crate::workspace::read()?.1;
+        Ok(Self { all, target, libraries: Path::new(sysroot.trim()).join("lib") })
+    }
+
+    pub(crate) fn target(&self) -> &Path {
+        &self.target
+    }
+
+    /// Runs each with these arguments; returns their closing lines too. All run even after one has failed.
+    pub(crate) fn run(&self, variables: &[(&'static str, String)], args: &[&str]) -> (Vec<String>, Result) {
+        let waiting = Mutex::new(self.all.iter().collect::<VecDeque<_>>());
+        let done = Mutex::new((Vec::new(), Vec::new()));
+        let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        std::thread::scope(|scope| {
+            for _ in 0..LANES {
+                scope.spawn(|| {
+                    while let Some(binary) = next() {
+                        let (lines, succeeded) = self.run_one(binary, variables, args);
+                        let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+                        done.0.extend(lines);
+                        if !succeeded {
+                            done.1.push(binary.name.clone());
+                        }
+                    }
+                });
+            }
+        });
+        let (closing, failed) = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let result = if failed.is_empty() { Ok(()) } else { Err(format!("tests failed in {}", failed.join(", "))) };
+        (closing, result)
+    }
+
+    /// What it printed is printed when it has ended, so that no two of them are mixed.
+    fn run_one(&self, binary: &Binary, variables: &[(&'static str, String)], args: &[&str]) -> (Vec<String>, bool) {
+        let start = Instant::now();
+        let mut run = command(&binary.program, args);
+        run.current_dir(&binary.folder).env("CARGO_MANIFEST_DIR", &binary.folder);
+        run.env("LD_LIBRARY_PATH", &self.libraries);
+        run.envs(variables.iter().map(|(name, value)| (*name, value)));
+        let (output, succeeded) = match run.output() {
+            Ok(output) => {
+                let text = [output.stdout, output.stderr].concat();
+                (String::from_utf8_lossy(&text).into_owned(), output.status.success())
+            }
+            Err(error) => (error.to_string(), false),
+        };
+        println!("\n     Running {} ({:.1} s)\n{output}", binary.name, start.elapsed().as_secs_f64());
+        let closing =
+            output.lines().filter(|line| line.starts_with("test result:") || line.starts_with("figure: fuzz"));
+        (closing.map(str::to_owned).collect(), succeeded)
+    }
+}
+
+impl Binary {
+    /// From a message of cargo about something that it has built.
+    fn of(artifact: &Value) -> Option<Self> {
+        if artifact["reason"] != "compiler-artifact" || artifact["profile"]["test"] != true {
+            return None;
+        }
+        let program = PathBuf::from(artifact["executable"].as_str()?);
+        let folder = Path::new(artifact["manifest_path"].as_str()?).parent()?.to_owned();
+        let source = Path::new(artifact["target"]["src_path"].as_str()?);
+        let source = source.strip_prefix(crate::workspace::root()).unwrap_or(source);
+        Some(Self { program, name: source.display().to_string(), folder })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_test_binaries_are_run_and_each_in_its_package() {
+        let artifact = |test: bool, executable: Option<&str>| {
+            serde_json::json!({
+                "reason": "compiler-artifact", "manifest_path": "/w/crates/a/Cargo.toml", "executable": executable,
+                "profile": { "test": test }, "target": { "src_path": "/w/crates/a/src/lib.rs" },
+            })
+        };
+        assert!(Binary::of(&artifact(false, Some("/t/a"))).is_none() && Binary::of(&artifact(true, None)).is_none());
+        let binary = Binary::of(&artifact(true, Some("/t/a"))).unwrap();
+        assert_eq!((binary.program.to_str(), binary.folder.to_str()), (Some("/t/a"), Some("/w/crates/a")));
+    }
+}

@@ -1,0 +1,158 @@
+//! What the public signatures of the libraries promise: whose types stand in them, and which may go to another thread.
+//!
+//! Read from rustdoc's JSON. A new version of a crate whose types stand there is a new version of ours.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use serde_json::Value;
+
+use crate::Result;
+use crate::run::{cargo, quietly};
+use crate::workspace::{self, Package};
+
+/// For each library, the foreign crates whose types and traits its users meet. Clients of servers only where a user brings
+/// one of their own.
+const FOREIGN: [(&str, &[&str]); 7] = [
+    ("statehouse", &["bytes", "http", "http_body", "tower_service", "tokio", "serde_core"]),
+    ("statehouse-core", &["bytes", "serde_core", "zeroize"]),
+    ("statehouse-redis", &["bytes", "deadpool", "deadpool_redis", "redis"]),
+    ("statehouse-cache", &["bytes", "serde_core", "tracing"]),
+    ("statehouse-session", &["axum_core", "bytes", "http", "http_body", "serde_core", "tower_layer", "tower_service"]),
+    ("statehouse-filestore", &["bytes", "futures_core", "object_store", "reqwest"]),
+    ("statehouse-search", &["bytes", "reqwest", "serde_core", "tantivy"]),
+];
+
+/// The language's own.
+const STANDARD: [&str; 4] = ["std", "core", "alloc", "proc_macro"];
+
+/// Public types that stay on their thread, or that are pinned: each with its reason.
+const EXCEPTIONS: [(&str, &str, &str); 0] = [];
+
+pub(crate) fn check(packages: &[Package]) -> Result {
+    let mut wrong = Vec::new();
+    for (name, allowed) in FOREIGN {
+        if !packages.iter().any(|package| package.name == name) {
+            return Err(format!("there is no package {name}"));
+        }
+        let documented = document(name)?;
+        let found = foreign(&documented);
+        let allowed: BTreeSet<_> = allowed.iter().map(|name| (*name).to_owned()).collect();
+        for (krate, places) in found.iter().filter(|(krate, _)| !allowed.contains(*krate)) {
+            let places: Vec<_> = places.iter().take(5).cloned().collect();
+            wrong.push(format!("{name}: {krate} stands in public signatures: {}", places.join(", ")));
+        }
+        for krate in allowed.iter().filter(|krate| !found.contains_key(*krate)) {
+            wrong.push(format!("{name}: {krate} stands in no public signature any more; take it from the list"));
+        }
+        wrong.extend(stay(&documented).map(|what| format!("{name}: {what}")));
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
+}
+
+/// The JSON is a format of the compiler of the day; only what has not changed for years is read.
+fn document(name: &str) -> Result<Value> {
+    let mut rustdoc = cargo(["rustdoc", "--quiet", "--locked", "--lib", "--all-features", "--package", name]);
+    rustdoc.args(["--", "-Z", "unstable-options", "--output-format", "json"]).env("RUSTC_BOOTSTRAP", "1");
+    quietly(&mut rustdoc)?;
+    let file = workspace::target().join("doc").join(format!("{}.json", name.replace('-', "_")));
+    let text = fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+    serde_json::from_str(&text).map_err(|error| format!("{}: {error}", file.display()))
+}
+
+/// The foreign crates, each with the items in whose signatures they stand.
+fn foreign(documented: &Value) -> BTreeMap<String, BTreeSet<String>> {
+    let mut found = BTreeMap::<String, BTreeSet<String>>::new();
+    let items = documented["index"].as_object().into_iter().flatten().map(|(_, item)| item);
+    for item in items.filter(|item| is_ours_by_hand(item)) {
+        let mut ids = BTreeSet::new();
+        collect(&item["inner"], &mut ids);
+        for id in ids {
+            let path = &documented["paths"][&id];
+            let krate = &documented["external_crates"][path["crate_id"].to_string()]["name"];
+            let Some(krate) = krate.as_str() else { continue };
+            if !STANDARD.contains(&krate) && !krate.starts_with("statehouse") {
+                let shown = item["name"].as_str().unwrap_or("an implementation").to_owned();
+                found.entry(krate.to_owned()).or_default().insert(shown);
+            }
+        }
+    }
+    found
+}
+
+/// Written in this crate, and not derived by the compiler for every type.
+fn is_ours_by_hand(item: &Value) -> bool {
+    let implementation = &item["inner"]["impl"];
+    item["crate_id"] == 0
+        && implementation["blanket_impl"].is_null()
+        && implementation["is_synthetic"] != true
+        && !item["inner"].as_object().is_some_and(|inner| inner.contains_key("module") || inner.contains_key("use"))
+}
+
+/// The ids of all types and traits that stand in a signature. What is in a body, or is not public, is not in the JSON.
+fn collect(value: &Value, ids: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                // `{ "path": "Stream", "id": 7, "args": … }` is how types and traits are named.
+                if name == "id" && fields.contains_key("path") && fields.contains_key("args") {
+                    ids.insert(field.to_string());
+                }
+                collect(field, ids);
+            }
+        }
+        Value::Array(all) => all.iter().for_each(|one| collect(one, ids)),
+        _ => {}
+    }
+}
+
+/// Public types that are not `Send`, `Sync` or `Unpin`, as the compiler has found.
+fn stay(documented: &Value) -> impl Iterator<Item = String> {
+    let mut stay = Vec::new();
+    let index = documented["index"].as_object();
+    for item in index.into_iter().flatten().map(|(_, item)| item) {
+        let implementation = &item["inner"]["impl"];
+        if implementation["is_synthetic"] != true || implementation["is_negative"] != true {
+            continue;
+        }
+        let (kind, of) =
+            (implementation["trait"]["path"].as_str(), implementation["for"]["resolved_path"]["path"].as_str());
+        if let (Some(kind @ ("Send" | "Sync" | "Unpin")), Some(of)) = (kind, of)
+            && !EXCEPTIONS.iter().any(|(name, missing, _)| (*name, *missing) == (of, kind))
+        {
+            stay.push(format!("{of} is not {kind}"));
+        }
+    }
+    stay.sort();
+    stay.into_iter()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_foreign_type_is_found_however_deep_it_stands() {
+        let documented = json!({
+            "external_crates": { "20": { "name": "redis" }, "1": { "name": "std" } },
+            "paths": { "7": { "crate_id": 20 }, "8": { "crate_id": 1 }, "9": { "crate_id": 0 } },
+            "index": {
+                "1": { "crate_id": 0, "name": "open", "inner": { "function": { "sig": { "inputs": [["pool", {
+                    "resolved_path": { "path": "Option", "id": 8, "args": { "angle_bracketed": { "args": [
+                        { "type": { "resolved_path": { "path": "Pool", "id": 7, "args": null } } }
+                    ] } } }
+                }]] } } } },
+                "2": { "crate_id": 0, "name": null, "inner": { "impl": {
+                    "is_synthetic": true, "is_negative": true, "blanket_impl": null,
+                    "trait": { "path": "Send", "id": 8, "args": null },
+                    "for": { "resolved_path": { "path": "Handle", "id": 9, "args": null } }
+                } } },
+            },
+        });
+        let found = foreign(&documented);
+        assert_eq!(found.into_iter().collect::<Vec<_>>(), [("redis".to_owned(), BTreeSet::from(["open".to_owned()]))]);
+        assert_eq!(stay(&documented).collect::<Vec<_>>(), ["Handle is not Send"]);
+    }
+}
