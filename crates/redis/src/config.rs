@@ -5,7 +5,7 @@ use deadpool_redis::Pool;
 use statehouse_core::{Error, Host, Result, Secret, ServiceUrl};
 
 #[cfg(feature = "tls")]
-use crate::tls::Tls;
+use crate::connection::tls::Tls;
 
 /// Where Redis is, how to log in, and how long anything may take.
 ///

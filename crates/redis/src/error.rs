@@ -7,9 +7,8 @@ use std::time::Duration;
 use redis::{ErrorKind as RedisKind, RedisError, ServerErrorKind};
 use statehouse_core::{Error, ErrorKind, Retry};
 
-use crate::client::Idempotence;
-use crate::pending::{Failure, Sent};
-use crate::stream::TOO_LARGE;
+use crate::failure::{Failure, Sent, TOO_LARGE};
+use crate::idempotence::Idempotence;
 
 const SOON: Retry = Retry::After(Duration::from_millis(100));
 pub(crate) const LATER: Retry = Retry::After(Duration::from_secs(1));
@@ -103,18 +102,6 @@ fn away(failure: &Failure, place: &str) -> Error {
 pub(crate) fn unexpected_reply(place: &str) -> Error {
     let message = format!("{place} answered with something of another type than expected");
     Error::new(ErrorKind::Unexpected, message).with_backend("redis")
-}
-
-pub(crate) fn not_the_master() -> RedisError {
-    redis::make_extension_error("NOTMASTER".to_owned(), None)
-}
-
-pub(crate) fn no_owner() -> RedisError {
-    redis::make_extension_error("NOOWNER".to_owned(), None)
-}
-
-pub(crate) fn no_such_master() -> RedisError {
-    (RedisKind::MasterNameNotFoundBySentinel, "no such master").into()
 }
 
 fn classify(error: &RedisError) -> (ErrorKind, Retry, Cow<'static, str>) {

@@ -89,7 +89,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::slot::slot_of;
+    use crate::topology::slot::slot_of;
 
     fn keys() -> KeySpace {
         KeySpace::new(&Namespace::new("test").unwrap(), "cache", "rates").unwrap()

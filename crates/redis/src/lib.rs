@@ -65,34 +65,23 @@
 mod client;
 mod clock;
 mod config;
-mod connect;
-mod dated;
-mod diagnose;
+mod connection;
 mod error;
-mod exclusive;
-mod gather;
-mod health;
-mod inspect;
+mod failure;
+mod idempotence;
 mod key_space;
-mod link;
-mod many;
 mod node;
-mod pending;
 mod request;
-mod script;
-mod slot;
-mod spares;
-mod stream;
-#[cfg(feature = "tls")]
-mod tls;
 mod topology;
 
 pub use deadpool_redis;
 pub use redis;
 
-pub use client::{Idempotence, RedisClient};
+pub use client::RedisClient;
+pub use client::exclusive::Exclusive;
+pub use client::health::Contents;
 pub use config::RedisConfig;
-pub use exclusive::Exclusive;
-pub use health::{Contents, EvictionPolicy};
+pub use idempotence::Idempotence;
 pub use key_space::KeySpace;
-pub use script::{REFUSE_LATE, RedisScript, ScriptCall};
+pub use node::EvictionPolicy;
+pub use request::{REFUSE_LATE, RedisScript, ScriptCall};

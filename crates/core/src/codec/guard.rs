@@ -15,11 +15,7 @@ use serde::de::{
     self, DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, Unexpected, VariantAccess, Visitor,
 };
 
-use super::survey::{Form, SIGNED, UNSIGNED};
-
-/// How deep values may be nested: lists, maps, structs, options, newtypes and enum variants each count. JSON's own
-/// limit of half as many lists and maps holds besides.
-pub(super) const DEEPEST: u32 = 256;
+use super::survey::{DEEPEST, Form, SIGNED, UNSIGNED};
 
 /// How many elements there may be beyond one for each byte, since `()` and its like take none.
 const WITHOUT_BYTES: usize = 4096;

@@ -14,7 +14,9 @@ use std::fmt::Display;
 
 use serde::ser::{self, Serialize, Serializer};
 
-use super::guard::DEEPEST;
+/// How deep values may be nested: lists, maps, structs, options, newtypes and enum variants each count. JSON's own
+/// limit of half as many lists and maps holds besides.
+pub(super) const DEEPEST: u32 = 256;
 
 /// The name by which `rmp_serde` knows a value of an extension type.
 const EXTENSION: &str = rmp_serde::MSGPACK_EXT_STRUCT_NAME;

@@ -3,6 +3,7 @@ use std::io;
 use redis::make_extension_error;
 
 use super::*;
+use crate::failure::{no_such_master, not_the_master};
 
 /// The error of redis-rs for a line that the server answered.
 fn answer(line: &str) -> RedisError {

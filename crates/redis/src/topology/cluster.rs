@@ -16,13 +16,12 @@ use redis::{RedisError, RedisResult, Value, cmd, from_redis_value};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::Target;
-use super::slot_map::{SlotMap, View};
 use crate::config::Address;
-use crate::connect::{Connector, Role};
-use crate::error::no_owner;
+use crate::connection::source::{Connector, Role};
+use crate::failure::{Failure, Sent, no_owner, timed_out};
 use crate::node::Node;
-use crate::pending::{Failure, Sent, timed_out};
+use crate::topology::slot_map::{SlotMap, View};
+use crate::topology::target::Target;
 
 /// The least time between two refreshes of the slot map.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -131,7 +130,7 @@ impl Watch {
         if let Some(node) = nodes.get(address) {
             return Ok(Arc::clone(node));
         }
-        let node = self.connector.node(address, Role::Any)?;
+        let node = Node::at(&self.connector, address, Role::Any)?;
         nodes.insert(address.clone(), Arc::clone(&node));
         Ok(node)
     }

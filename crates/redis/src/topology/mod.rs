@@ -2,7 +2,9 @@
 
 mod cluster;
 mod sentinel;
+pub(crate) mod slot;
 mod slot_map;
+mod target;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -11,35 +13,21 @@ use redis::RedisError;
 use statehouse_core::{Error, Result};
 use tokio::time::Instant;
 
-use self::cluster::Cluster;
-use self::sentinel::Sentinel;
 use crate::config::{RedisConfig, Servers};
-use crate::connect::{Connector, Role, Source};
+use crate::connection::source::{Connector, Role, Source};
+use crate::failure::{Failure, Sent};
 use crate::node::Node;
-use crate::pending::{Failure, Sent};
-use crate::request::Request;
-use crate::slot::slot_of;
+use crate::topology::cluster::Cluster;
+use crate::topology::sentinel::Sentinel;
+use crate::topology::slot::slot_of;
+
+pub(crate) use self::target::Target;
 
 #[derive(Debug)]
 pub(crate) enum Topology {
     Single(Arc<Node>),
     Sentinel(Sentinel),
     Cluster(Cluster),
-}
-
-/// The server to send to, and whether to prefix `ASKING`: it has the slot, but does not own it yet.
-#[derive(Clone, Debug)]
-pub(crate) struct Target<'a> {
-    /// Borrowed where there is only one: its reference count would be changed by all threads.
-    pub(crate) node: Cow<'a, Arc<Node>>,
-    pub(crate) asking: bool,
-}
-
-impl<'a> Target<'a> {
-    /// The server that owns the slot.
-    pub(crate) fn of(node: &'a Arc<Node>) -> Self {
-        Self { node: Cow::Borrowed(node), asking: false }
-    }
 }
 
 impl Topology {
@@ -49,7 +37,7 @@ impl Topology {
         let refuse =
             |error: RedisError| Error::invalid_config(config.setting(), error.to_string()).with_backend("redis");
         Ok(match &config.servers {
-            Servers::Single(address) => Self::Single(connector.node(address, Role::Any).map_err(refuse)?),
+            Servers::Single(address) => Self::Single(Node::at(&connector, address, Role::Any).map_err(refuse)?),
             Servers::Brought(pool) => {
                 let source = Source::from_pool(pool.0.clone(), config.timing);
                 Self::Single(Node::over(source, config.connections, None))
@@ -75,18 +63,13 @@ impl Topology {
         matches!(self, Self::Cluster(_))
     }
 
-    /// The server that the request belongs to; of one without a key, any that takes writes.
-    pub(crate) fn node(&self, request: &Request<'_>) -> Result<Cow<'_, Arc<Node>>, Failure> {
-        self.node_of(|| request.slot())
-    }
-
     /// The server that has this key; without a key, any that takes writes.
     pub(crate) fn node_of_key(&self, key: Option<&[u8]>) -> Result<Cow<'_, Arc<Node>>, Failure> {
         self.node_of(|| key.map(slot_of))
     }
 
-    /// Only a cluster pays for the slot.
-    fn node_of(&self, slot: impl FnOnce() -> Option<u16>) -> Result<Cow<'_, Arc<Node>>, Failure> {
+    /// The server that has the slot; without one, any that takes writes. Only a cluster pays for finding the slot.
+    pub(crate) fn node_of(&self, slot: impl FnOnce() -> Option<u16>) -> Result<Cow<'_, Arc<Node>>, Failure> {
         match self {
             Self::Single(node) => Ok(Cow::Borrowed(node)),
             Self::Sentinel(sentinel) => sentinel.master().map(Cow::Owned),

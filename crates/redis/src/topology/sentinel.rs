@@ -15,10 +15,9 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::config::Address;
-use crate::connect::{Connector, Role};
-use crate::error::{no_owner, no_such_master};
+use crate::connection::source::{Connector, Role};
+use crate::failure::{Failure, Sent, no_owner, no_such_master, timed_out};
 use crate::node::Node;
-use crate::pending::{Failure, Sent, timed_out};
 
 /// How often the sentinels are asked though nothing failed. An old master that is cut off from them takes writes and
 /// loses them; this bounds for how long it is sent any.
@@ -65,7 +64,7 @@ impl Sentinel {
     ) -> RedisResult<Self> {
         let (master, wake) = (RwLock::new(None), Arc::new(Notify::new()));
         let role = Role::Sentinel(Arc::clone(&wake));
-        let sentinels = sentinels.iter().map(|address| to_sentinels.node(address, role.clone()));
+        let sentinels = sentinels.iter().map(|address| Node::at(to_sentinels, address, role.clone()));
         let sentinels = sentinels.collect::<Result<_, _>>()?;
         Ok(Self { watch: Arc::new(Watch { connector, sentinels, name: name.to_owned(), master, wake }) })
     }
@@ -109,7 +108,7 @@ impl Watch {
         if self.master().is_some_and(|master| master.address() == Some(&address)) {
             return Ok(());
         }
-        let node = self.connector.node(&address, Role::Master).map_err(Failure::not_sent)?;
+        let node = Node::at(&self.connector, &address, Role::Master).map_err(Failure::not_sent)?;
         tracing::info!(master = %address, "following the Redis master");
         *self.master.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(node);
         Ok(())

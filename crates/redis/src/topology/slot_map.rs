@@ -5,7 +5,7 @@ use redis::{ParsingError, RedisResult, Value, from_redis_value};
 
 use crate::config::Address;
 use crate::node::Node;
-use crate::slot::SLOTS;
+use crate::topology::slot::SLOTS;
 
 /// What one server believes about its cluster.
 #[derive(Debug)]

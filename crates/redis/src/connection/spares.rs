@@ -1,7 +1,7 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::stream::Bounded;
+use crate::connection::stream::Bounded;
 
 const STRIPES: usize = 8;
 

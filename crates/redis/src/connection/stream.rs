@@ -17,6 +17,7 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::task::AbortHandle;
 
 use crate::clock::Clock;
+use crate::failure::TOO_LARGE;
 
 /// The longest line: a status, a number or an error.
 const LONGEST_LINE: u64 = 64 << 10;
@@ -276,9 +277,6 @@ impl Answers {
         io::Error::new(io::ErrorKind::FileTooLarge, format!("{TOO_LARGE} {} bytes, or a line of 64 KiB", self.limit))
     }
 }
-
-/// How the error of an answer above the limit begins.
-pub(crate) const TOO_LARGE: &str = "an answer of more than";
 
 #[cfg(test)]
 mod tests {

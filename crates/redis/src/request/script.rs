@@ -3,11 +3,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use redis::{Cmd, FromRedisValue, ToRedisArgs};
-use statehouse_core::Result;
-
-use crate::client::{Idempotence, RedisClient};
-use crate::request::Request;
+use redis::{Cmd, ToRedisArgs};
 
 /// A Lua script that runs atomically on the server.
 ///
@@ -63,7 +59,7 @@ impl fmt::Debug for RedisScript {
 /// let call = set.key("greeting").arg("hello").deadline();
 /// # let _ = call;
 /// ```
-pub const REFUSE_LATE: &str = include_str!("refuse_late.lua");
+pub const REFUSE_LATE: &str = include_str!("../refuse_late.lua");
 
 /// A call of a [`RedisScript`] with its keys and arguments. Like `Cmd`, it prints neither.
 ///
@@ -119,14 +115,6 @@ impl ScriptCall<'_> {
     pub const fn deadline(mut self) -> Self {
         self.stamped = true;
         self
-    }
-
-    /// Runs it.
-    ///
-    /// # Errors
-    /// As [`RedisClient::query`].
-    pub async fn run<T: FromRedisValue>(&self, client: &RedisClient, idempotence: Idempotence) -> Result<T> {
-        client.convert(client.execute(&Request::Script(self), idempotence).await?)
     }
 
     /// Whether the latest time at which it may run is to be added to [`by_hash`](Self::by_hash).

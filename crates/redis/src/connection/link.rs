@@ -12,10 +12,10 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::connect::Source;
-use crate::pending::{Failure, connection_lost, timed_out};
-use crate::spares::Spares;
-use crate::stream::Bounded;
+use crate::connection::source::Source;
+use crate::connection::spares::Spares;
+use crate::connection::stream::Bounded;
+use crate::failure::{Failure, connection_lost, timed_out};
 
 /// How long a server may be silent towards an operation before the connection is doubted.
 pub(crate) const SILENCE: Duration = Duration::from_millis(500);

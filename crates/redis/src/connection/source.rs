@@ -14,10 +14,8 @@ use statehouse_core::{Error, Result};
 use tokio::sync::Notify;
 
 use crate::config::{Address, Credentials, RedisConfig, Timing};
-use crate::error::not_the_master;
-use crate::node::Node;
-use crate::pending::timed_out;
-use crate::stream::{self, Bounded};
+use crate::connection::stream::{self, Bounded};
+use crate::failure::{not_the_master, timed_out};
 
 /// How many commands may wait to be written to a shared connection. redis-rs' default of 50 makes 256 tasks queue
 /// twice.
@@ -89,11 +87,12 @@ impl Connector {
             .set_pipeline_buffer_size(WRITE_QUEUE)
     }
 
-    pub(crate) fn node(&self, address: &Address, role: Role) -> RedisResult<Arc<Node>> {
-        Ok(Node::over(self.source(address, role)?, self.connections, Some(address.clone())))
+    /// How many connections to a server are shared.
+    pub(crate) const fn connections(&self) -> usize {
+        self.connections
     }
 
-    fn source(&self, address: &Address, role: Role) -> RedisResult<Source> {
+    pub(crate) fn source(&self, address: &Address, role: Role) -> RedisResult<Source> {
         let manager = Manager::new_with_config(self.info(address), self.settings())?;
         let pool = Pool::builder(manager)
             .max_size(EXCLUSIVE_CONNECTIONS)

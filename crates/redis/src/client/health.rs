@@ -7,26 +7,14 @@ use redis::{cmd, from_redis_value};
 use statehouse_core::{Error, ErrorKind, Health, HealthStatus, Result};
 use tokio::time::Instant;
 
-use crate::client::{Idempotence, RedisClient};
+use crate::client::RedisClient;
 use crate::config::Address;
-use crate::error::{LATER, NEEDED, OLDEST, not_the_master};
-use crate::inspect::Facts;
+use crate::error::{LATER, NEEDED, OLDEST};
+use crate::failure::{Failure, not_the_master};
+use crate::idempotence::Idempotence;
 use crate::node::Node;
-use crate::pending::Failure;
-
-/// What a server does when `maxmemory` is reached: whether keys that must not vanish are safe on it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum EvictionPolicy {
-    /// Writes fail and nothing is evicted (`noeviction`), or there is no `maxmemory`.
-    Never,
-    /// Keys with a time to live are evicted (`volatile-*`).
-    WithTimeToLive,
-    /// Any key is evicted (`allkeys-*`).
-    Any,
-    /// The server does not tell: this user may ask neither `CONFIG GET` nor `INFO`, as on some managed services.
-    Unknown,
-}
+use crate::node::info::EvictionPolicy;
+use crate::node::inspect::Facts;
 
 /// What is kept on the server: whether it is ill if it evicts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,27 +139,6 @@ impl RedisClient {
         let policies = policies.into_iter().collect::<Result<Vec<_>, _>>();
         let policies = policies.map_err(|failure| self.error(&failure, Idempotence::Idempotent, false))?;
         Ok(policies.into_iter().max_by_key(|policy| policy.danger()).unwrap_or(EvictionPolicy::Unknown))
-    }
-}
-
-impl EvictionPolicy {
-    const fn danger(self) -> u8 {
-        match self {
-            Self::Never => 0,
-            Self::WithTimeToLive => 1,
-            Self::Unknown => 2,
-            Self::Any => 3,
-        }
-    }
-
-    pub(crate) fn of(policy: &str, limit: u64) -> Self {
-        match policy {
-            _ if limit == 0 => Self::Never,
-            "noeviction" => Self::Never,
-            volatile if volatile.starts_with("volatile-") => Self::WithTimeToLive,
-            any if any.starts_with("allkeys-") => Self::Any,
-            _ => Self::Unknown,
-        }
     }
 }
 

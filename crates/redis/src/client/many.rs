@@ -5,16 +5,17 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt as _};
 use redis::{Cmd, FromRedisValue, Value, cmd};
-use statehouse_core::Result;
+use statehouse_core::{Result, Timestamp};
 use tokio::time::{Instant, sleep_until};
 
-use crate::client::{Idempotence, RedisClient, Tries};
+use crate::client::RedisClient;
+use crate::client::tries::Tries;
 use crate::error::may_retry;
-use crate::gather::get;
+use crate::failure::{Failure, timed_out};
+use crate::idempotence::Idempotence;
 use crate::node::Node;
-use crate::pending::{Failure, timed_out};
-use crate::request::Request;
-use crate::script::ScriptCall;
+use crate::node::value::get;
+use crate::request::{Request, ScriptCall};
 
 /// The index of a request and what became of it.
 type Answer = (usize, Result<Value>);
@@ -46,6 +47,20 @@ impl RedisClient {
     ) -> Vec<Result<T>> {
         let requests: Vec<_> = calls.iter().map(Request::Script).collect();
         self.many(&requests, idempotence).await
+    }
+
+    /// Sends one command that only reads, and answers the time on the server that answered, too.
+    ///
+    /// The server is asked for the time in the same round trip, and not again for a second: until then it is what the
+    /// server said plus what has passed here since. So it is never ahead of the server's clock, and at most 100 ms
+    /// behind unless somebody sets that clock. Each server of a cluster has its own.
+    ///
+    /// # Errors
+    /// As [`query`](Self::query).
+    pub async fn query_dated<T: FromRedisValue>(&self, command: &Cmd) -> Result<(T, Timestamp)> {
+        let answer = self.execute(&Request::Dated(command), Idempotence::Idempotent).await?;
+        let (value, micros) = self.convert(answer)?;
+        Ok((value, Timestamp::from_micros(micros)))
     }
 
     /// Reads the value of one key. Where many callers do so at the same time, all that they ask of a server goes out as
@@ -96,7 +111,7 @@ impl RedisClient {
     fn by_server(&self, requests: &[Request<'_>]) -> (Vec<Group>, Vec<usize>) {
         let (mut groups, mut homeless): (Vec<Group>, _) = (Vec::new(), Vec::new());
         for (index, request) in requests.iter().enumerate() {
-            let Ok(node) = self.inner.topology.node(request) else {
+            let Ok(node) = self.inner.topology.node_of(|| request.slot()) else {
                 homeless.push(index);
                 continue;
             };

@@ -1,12 +1,8 @@
-//! Waiting for the answer to something sent over a shared connection.
+//! Why a try failed, and how far it came: what decides whether it may be repeated.
 
 use std::io;
-use std::pin::Pin;
 
-use redis::{ErrorKind, RedisError, RedisResult};
-use tokio::time::{Instant, sleep_until, timeout_at};
-
-use crate::link::{Link, SILENCE};
+use redis::{ErrorKind, RedisError};
 
 /// How far a request came that failed. It decides whether it may be sent again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,66 +72,17 @@ pub(crate) fn connection_lost() -> RedisError {
     io::Error::from(io::ErrorKind::ConnectionReset).into()
 }
 
-/// Waits for `reply` until `until`. After a while of silence the connection is put to the test; if it fails, the wait
-/// ends early.
-pub(crate) async fn wait<T>(
-    link: &Link,
-    generation: u64,
-    mut reply: Pin<&mut impl Future<Output = RedisResult<T>>>,
-    until: Instant,
-) -> Result<T, Failure> {
-    let mut pending = Pending { link, generation, begun: Instant::now(), answered: false };
-    let patience = until.min(pending.begun + SILENCE);
-    let answer = match timeout_at(patience, reply.as_mut()).await {
-        Ok(answer) => answer,
-        // Boxed, so that the usual case does not carry the room for it.
-        Err(_) => Box::pin(wait_in_doubt(link, generation, reply, until)).await,
-    };
-    pending.answered = true;
-    match answer {
-        Ok(value) => {
-            link.heard();
-            Ok(value)
-        }
-        Err(error) => {
-            let failure = Failure::of_reply(error);
-            if failure.sent == Sent::Answered {
-                link.heard();
-            } else if failure.error.is_unrecoverable_error() {
-                link.broke(generation, "failed while in use");
-            }
-            Err(failure)
-        }
-    }
+pub(crate) fn not_the_master() -> RedisError {
+    redis::make_extension_error("NOTMASTER".to_owned(), None)
 }
 
-/// Tells the link if the caller gives up first.
-struct Pending<'a> {
-    link: &'a Link,
-    generation: u64,
-    begun: Instant,
-    answered: bool,
+pub(crate) fn no_owner() -> RedisError {
+    redis::make_extension_error("NOOWNER".to_owned(), None)
 }
 
-impl Drop for Pending<'_> {
-    fn drop(&mut self) {
-        if !self.answered {
-            self.link.abandoned(self.generation, self.begun);
-        }
-    }
+pub(crate) fn no_such_master() -> RedisError {
+    (ErrorKind::MasterNameNotFoundBySentinel, "no such master").into()
 }
 
-async fn wait_in_doubt<T>(
-    link: &Link,
-    generation: u64,
-    reply: Pin<&mut impl Future<Output = RedisResult<T>>>,
-    until: Instant,
-) -> RedisResult<T> {
-    link.doubt(generation);
-    tokio::select! {
-        biased;
-        answer = reply => answer,
-        () = link.lost(generation) => Err(connection_lost()),
-        () = sleep_until(until) => Err(timed_out()),
-    }
-}
+/// How the error of an answer above the limit begins.
+pub(crate) const TOO_LARGE: &str = "an answer of more than";

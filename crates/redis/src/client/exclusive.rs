@@ -6,8 +6,9 @@ use redis::{Cmd, FromRedisValue, Pipeline, Value};
 use statehouse_core::{Error, Result};
 use tokio::time::{timeout, timeout_at};
 
-use crate::client::{Idempotence, RedisClient};
-use crate::pending::{Failure, Sent, connection_lost, timed_out};
+use crate::client::RedisClient;
+use crate::failure::{Failure, Sent, connection_lost, timed_out};
+use crate::idempotence::Idempotence;
 use crate::request::Request;
 
 /// A connection for one user alone: for `WATCH`, for blocking reads, and for what is so large that others would wait.
@@ -20,8 +21,19 @@ pub struct Exclusive {
     client: RedisClient,
 }
 
+impl RedisClient {
+    /// A connection for one user alone, to the server that has `key`, or to any. There are at most 16 per server, or as
+    /// many as a brought pool has; who wants one more waits for the operation's timeout.
+    ///
+    /// # Errors
+    /// As [`query`](Self::query); nothing is sent yet.
+    pub async fn exclusive(&self, key: Option<&[u8]>) -> Result<Exclusive> {
+        Exclusive::check_out(self, key).await
+    }
+}
+
 impl Exclusive {
-    pub(crate) async fn check_out(client: &RedisClient, key: Option<&[u8]>) -> Result<Self> {
+    async fn check_out(client: &RedisClient, key: Option<&[u8]>) -> Result<Self> {
         let topology = &client.inner.topology;
         let unsent = |failure: &Failure| client.error(failure, Idempotence::Idempotent, false);
         let node = topology.node_of_key(key).map_err(|failure| unsent(&failure))?;

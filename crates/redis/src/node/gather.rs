@@ -5,16 +5,17 @@
 
 use std::borrow::Cow;
 use std::mem::take;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use redis::{Arg, Cmd, Value, cmd};
 use tokio::sync::oneshot::{self, Receiver};
 use tokio::task::yield_now;
 use tokio::time::Instant;
 
+use crate::failure::{Failure, connection_lost};
 use crate::node::Node;
-use crate::pending::{Failure, connection_lost};
+use crate::node::queue::{Batch, Caller, Counted, Outgoing};
+use crate::node::value::{get, sole};
 
 /// How many callers must be waiting for a command to go out with others. Below that the few system calls that it saves
 /// don't make up for the wait.
@@ -30,39 +31,6 @@ const MANY: usize = 32;
 
 /// Longer commands go out by themselves: for them copying is what costs.
 const LONGEST: usize = 4096;
-
-/// The callers that wait for a server.
-#[derive(Default)]
-pub(crate) struct Gathering {
-    callers: AtomicUsize,
-    queue: Mutex<Batch>,
-}
-
-impl Gathering {
-    fn queue(&self) -> MutexGuard<'_, Batch> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What is to be sent as one, and who wants the answers.
-#[derive(Default)]
-struct Batch {
-    /// When the first of the callers gives up: all are told by then, and nothing runs later.
-    until: Option<Instant>,
-    commands: Vec<Outgoing>,
-    /// An `MGET` of what `readers` want, if there are any.
-    values: Cmd,
-    readers: Vec<Caller>,
-}
-
-struct Outgoing {
-    command: Cmd,
-    /// Whether it carries the latest time at which it may run.
-    stamped: bool,
-    caller: Caller,
-}
-
-type Caller = oneshot::Sender<Result<Value, Failure>>;
 
 impl Node {
     /// Sends a command and waits for its answer, as [`send`](Self::send). If others do so at the same time, their
@@ -160,70 +128,6 @@ async fn send_together(node: Arc<Node>, mut batch: Batch) {
     }
 }
 
-impl Batch {
-    fn len(&self) -> usize {
-        self.commands.len() + self.readers.len()
-    }
-
-    fn take_commands(&mut self) -> Vec<(Cmd, bool)> {
-        let mut commands = Vec::with_capacity(self.commands.len() + 1);
-        commands.extend(self.commands.iter_mut().map(|outgoing| (take(&mut outgoing.command), outgoing.stamped)));
-        if !self.readers.is_empty() {
-            commands.push((take(&mut self.values), false));
-        }
-        commands
-    }
-
-    fn answer(self, mut answers: Vec<Value>) {
-        if !self.readers.is_empty() {
-            answer_readers(self.readers, answers.pop());
-        }
-        for (outgoing, answer) in self.commands.into_iter().zip(answers) {
-            let _gone = outgoing.caller.send(answer.extract_error().map_err(Failure::answered));
-        }
-    }
-
-    fn fail(self, failure: &Failure) {
-        let callers = self.commands.into_iter().map(|outgoing| outgoing.caller);
-        fail(callers.chain(self.readers), failure);
-    }
-}
-
-fn fail(callers: impl Iterator<Item = Caller>, failure: &Failure) {
-    for caller in callers {
-        let _gone = caller.send(Err(failure.clone()));
-    }
-}
-
-/// Whom the answer says nothing is told that it was lost, as is everybody whose caller is dropped.
-fn answer_readers(readers: Vec<Caller>, answer: Option<Value>) {
-    match answer.map(Value::extract_error) {
-        Some(Ok(Value::Array(values))) => {
-            for (reader, value) in readers.into_iter().zip(values) {
-                let _gone = reader.send(Ok(value));
-            }
-        }
-        Some(Err(error)) => fail(readers.into_iter(), &Failure::answered(error)),
-        _ => {}
-    }
-}
-
-/// The command that reads one value, and answers with a list of one: unlike `GET` it takes a key of another type for
-/// absent, as where many are read.
-pub(crate) fn get(key: &[u8]) -> Cmd {
-    let mut command = cmd("MGET");
-    command.arg(key);
-    command
-}
-
-/// The value in the answer to [`get`]. Any other answer than a list of one is as good as none.
-pub(crate) fn sole(answer: Value) -> Result<Value, Failure> {
-    match answer {
-        Value::Array(mut values) if values.len() == 1 => Ok(values.remove(0)),
-        _ => Err(Failure::unanswered(connection_lost())),
-    }
-}
-
 /// The right to take the queue. If it is never used, because its runtime ends, the queue is emptied all the same: who
 /// waits in it learns of it, and who comes next is the first again.
 struct Turn(Option<Arc<Node>>);
@@ -246,22 +150,4 @@ impl Drop for Turn {
 
 fn length(command: &Cmd) -> usize {
     command.args_iter().map(|arg| if let Arg::Simple(bytes) = arg { bytes.len() } else { 0 }).sum()
-}
-
-/// Counts a caller for as long as it waits.
-struct Counted<'a> {
-    callers: &'a AtomicUsize,
-    before: usize,
-}
-
-impl<'a> Counted<'a> {
-    fn new(callers: &'a AtomicUsize) -> Self {
-        Self { callers, before: callers.fetch_add(1, Ordering::Relaxed) }
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.callers.fetch_sub(1, Ordering::Relaxed);
-    }
 }

@@ -1,0 +1,213 @@
+//! The one owner of retries: redirections, further tries, and what is said when they end.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::Value;
+use statehouse_core::policy::Backoff;
+use statehouse_core::{Error, Result};
+use tokio::time::{Instant, sleep, sleep_until};
+use tracing::{Instrument as _, Level, Span};
+
+use crate::client::{Inner, RedisClient};
+use crate::error::{is_busy, may_retry};
+use crate::failure::{Failure, Sent, timed_out};
+use crate::idempotence::Idempotence;
+use crate::node::Node;
+use crate::request::Request;
+use crate::topology::Target;
+
+/// How often one try may be redirected by a cluster.
+const REDIRECTIONS: u32 = 5;
+
+/// The pauses between tries.
+const FIRST_PAUSE: Duration = Duration::from_millis(25);
+const LONGEST_PAUSE: Duration = Duration::from_millis(800);
+
+/// What is known of the tries of one request.
+#[derive(Clone, Copy)]
+pub(crate) struct Tries {
+    /// When the operation is over.
+    pub(crate) deadline: Instant,
+    /// Of a request that says until when it may run: when the last of its tries is over that may be executed, or may have
+    /// been, though nobody said so.
+    pub(crate) lost: Option<Instant>,
+}
+
+impl Tries {
+    /// After a try that failed and was to be over at `until`.
+    pub(crate) fn after(self, request: &Request<'_>, failure: &Failure, until: Instant) -> Self {
+        if failure.sent == Sent::Unanswered && request.is_stamped() {
+            Self { lost: Some(self.lost.map_or(until, |earlier| earlier.max(until))), ..self }
+        } else {
+            self
+        }
+    }
+}
+
+impl RedisClient {
+    /// When an operation that begins now is to be over.
+    pub(crate) fn deadline(&self) -> Instant {
+        self.until.unwrap_or_else(|| Instant::now() + self.inner.timing.total)
+    }
+
+    /// Whether there is no time to send anything.
+    pub(crate) fn is_over(&self) -> bool {
+        self.until.is_some_and(|until| until <= Instant::now())
+    }
+
+    /// When a try that begins now is to be over.
+    pub(crate) fn end_of_try(&self, deadline: Instant) -> Instant {
+        deadline.min(Instant::now() + self.inner.timing.operation)
+    }
+
+    /// Sends a request with redirections and retries, within the deadline.
+    pub(crate) async fn execute(&self, request: &Request<'_>, idempotence: Idempotence) -> Result<Value> {
+        self.execute_on(request, idempotence, Tries { deadline: self.deadline(), lost: None }).await
+    }
+
+    /// As [`execute`](Self::execute), where something was tried already.
+    pub(crate) async fn execute_on(
+        &self,
+        request: &Request<'_>,
+        idempotence: Idempotence,
+        tries: Tries,
+    ) -> Result<Value> {
+        if !tracing::enabled!(Level::DEBUG) {
+            return self.with_retries(request, idempotence, tries).await;
+        }
+        // Boxed only where somebody listens: instrumenting moves the whole future.
+        Box::pin(self.with_retries(request, idempotence, tries)).instrument(span_of(request)).await
+    }
+
+    async fn with_retries(&self, request: &Request<'_>, idempotence: Idempotence, tries: Tries) -> Result<Value> {
+        let until = self.end_of_try(tries.deadline);
+        let node = self.inner.topology.node_of(|| request.slot());
+        let answer = match &node {
+            // Who has a deadline of its own does not wait for the answers to others.
+            Ok(_) if self.is_over() => Err(Failure::not_sent(timed_out())),
+            Ok(node) if self.until.is_none() => request.send_first(node, until).await,
+            Ok(node) => Box::pin(request.send(&Target::of(node), until)).await,
+            Err(failure) => Err(failure.clone()),
+        };
+        match answer {
+            Ok(value) if tries.lost.is_none() => {
+                self.inner.budget.earn();
+                Ok(value)
+            }
+            // Boxed, so that the usual case does not carry the room for it.
+            answer => Box::pin(self.go_on(request, idempotence, tries, node.ok(), until, answer)).await,
+        }
+    }
+
+    /// After the first try: follows redirections, and tries again while that makes sense. Of a request that says until when
+    /// it may run, it returns when no try can be executed any more.
+    async fn go_on(
+        &self,
+        request: &Request<'_>,
+        idempotence: Idempotence,
+        mut tries: Tries,
+        node: Option<Cow<'_, Arc<Node>>>,
+        until: Instant,
+        mut answer: Result<Value, Failure>,
+    ) -> Result<Value> {
+        if let (Err(failure), Some(node)) = (&answer, node) {
+            answer = self.follow(request, idempotence, until, node, failure.clone()).await;
+        }
+        let answer = self.try_on(request, idempotence, &mut tries, until, answer).await;
+        if let Some(over) = tries.lost {
+            sleep_until(over).await;
+        }
+        answer.map_err(|(failure, exhausted)| self.given_up(failure, idempotence, tries, exhausted))
+    }
+
+    /// The answer, or the last failure and whether there was no time or budget to try again.
+    async fn try_on(
+        &self,
+        request: &Request<'_>,
+        idempotence: Idempotence,
+        tries: &mut Tries,
+        mut until: Instant,
+        mut answer: Result<Value, Failure>,
+    ) -> Result<Value, (Failure, bool)> {
+        let Inner { timing, budget, .. } = &*self.inner;
+        let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+        let mut count = 0;
+        loop {
+            let failure = match answer {
+                Ok(value) => {
+                    budget.earn();
+                    return Ok(value);
+                }
+                Err(failure) => failure,
+            };
+            *tries = tries.after(request, &failure, until);
+            if !may_retry(&failure, idempotence) || !request.may_repeat(&failure, idempotence) {
+                return Err((failure, false));
+            }
+            count += 1;
+            let pause = backoff.pause();
+            let gives_up = count >= timing.tries && !is_busy(&failure.error);
+            if gives_up || Instant::now() + pause >= tries.deadline || !budget.spend() {
+                return Err((failure, true));
+            }
+            tracing::debug!(count, kind = ?failure.error.kind(), sent = ?failure.sent, "trying a Redis request again");
+            sleep(pause).await;
+            until = self.end_of_try(tries.deadline);
+            answer = self.try_again(request, idempotence, until).await;
+        }
+    }
+
+    /// The error of a request that is not tried again.
+    pub(crate) fn given_up(&self, failure: Failure, idempotence: Idempotence, tries: Tries, exhausted: bool) -> Error {
+        match tries.lost {
+            None => self.error(&failure, idempotence, exhausted),
+            // Whatever the last of them was answered.
+            Some(_) => self.error(&Failure::unanswered(failure.error), Idempotence::NotIdempotent, exhausted),
+        }
+    }
+
+    async fn try_again(
+        &self,
+        request: &Request<'_>,
+        idempotence: Idempotence,
+        until: Instant,
+    ) -> Result<Value, Failure> {
+        let target = Target { node: self.inner.topology.node_of(|| request.slot())?, asking: false };
+        match request.send(&target, until).await {
+            Err(failure) => self.follow(request, idempotence, until, target.node, failure).await,
+            answer => answer,
+        }
+    }
+
+    /// Sends to where a cluster redirects to, if that is what the failure says.
+    async fn follow(
+        &self,
+        request: &Request<'_>,
+        idempotence: Idempotence,
+        until: Instant,
+        mut node: Cow<'_, Arc<Node>>,
+        mut failure: Failure,
+    ) -> Result<Value, Failure> {
+        for _ in 0..REDIRECTIONS {
+            let redirection = self.inner.topology.learn(&node, &failure);
+            let next = redirection.filter(|next| request.may_follow(next, idempotence) && Instant::now() < until);
+            let Some(next) = next else { return Err(failure) };
+            match request.send(&next, until).await {
+                Err(again) => (failure, node) = (again, next.node),
+                answer => return answer,
+            }
+        }
+        Err(failure)
+    }
+}
+
+fn span_of(request: &Request<'_>) -> Span {
+    tracing::debug_span!(
+        "redis.request",
+        otel.kind = "client",
+        db.system.name = "redis",
+        db.operation.name = %request.name(),
+    )
+}

@@ -1,0 +1,9 @@
+//! One connection to one server: made, shared, watched and replaced.
+
+pub(crate) mod link;
+pub(crate) mod source;
+mod spares;
+pub(crate) mod stream;
+#[cfg(feature = "tls")]
+pub(crate) mod tls;
+pub(crate) mod wait;

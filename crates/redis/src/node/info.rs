@@ -1,0 +1,100 @@
+//! What an answer to `INFO` says.
+
+/// What a server does when `maxmemory` is reached: whether keys that must not vanish are safe on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EvictionPolicy {
+    /// Writes fail and nothing is evicted (`noeviction`), or there is no `maxmemory`.
+    Never,
+    /// Keys with a time to live are evicted (`volatile-*`).
+    WithTimeToLive,
+    /// Any key is evicted (`allkeys-*`).
+    Any,
+    /// The server does not tell: this user may ask neither `CONFIG GET` nor `INFO`, as on some managed services.
+    Unknown,
+}
+
+impl EvictionPolicy {
+    pub(crate) const fn danger(self) -> u8 {
+        match self {
+            Self::Never => 0,
+            Self::WithTimeToLive => 1,
+            Self::Unknown => 2,
+            Self::Any => 3,
+        }
+    }
+
+    pub(crate) fn of(policy: &str, limit: u64) -> Self {
+        match policy {
+            _ if limit == 0 => Self::Never,
+            "noeviction" => Self::Never,
+            volatile if volatile.starts_with("volatile-") => Self::WithTimeToLive,
+            any if any.starts_with("allkeys-") => Self::Any,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// Bytes in use, and what happens when they reach the limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Memory {
+    pub(crate) policy: EvictionPolicy,
+    pub(crate) used: u64,
+    /// Zero is no limit.
+    pub(crate) limit: u64,
+}
+
+impl Memory {
+    /// Whether writes are refused, or will be in a moment: within three hundredths of the limit, since what is in use
+    /// goes up and down with what clients send.
+    pub(crate) fn is_full(&self) -> bool {
+        self.policy == EvictionPolicy::Never && self.limit > 0 && self.used >= self.limit - self.limit / 100 * 3
+    }
+
+    pub(crate) fn of(info: &str) -> Option<Self> {
+        let limit: u64 = field(info, "maxmemory")?.parse().ok()?;
+        let number = |name| field(info, name).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+        let policy = EvictionPolicy::of(field(info, "maxmemory_policy")?, limit);
+        Some(Self { policy, used: number("used_memory").saturating_sub(number("mem_not_counted_for_evict")), limit })
+    }
+}
+
+/// The value after `name:` in an answer to `INFO`.
+pub(crate) fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+}
+
+pub(crate) fn version(text: &str) -> Option<(u32, u32)> {
+    let mut numbers = text.split('.').map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read_and_nonsense_is_none() {
+        assert_eq!(version("6.0.16"), Some((6, 0)));
+        assert_eq!(version("7.2.4"), Some((7, 2)));
+        assert_eq!(version("255.255.255"), Some((255, 255)));
+        for text in ["", "7", "x.y", "7.x", "unstable", "99999999999.1"] {
+            assert_eq!(version(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn memory_is_full_where_nothing_may_be_evicted_and_the_limit_is_near() {
+        let info = |used: &str, limit: &str, policy: &str| {
+            let text = format!("# Memory\r\nused_memory:{used}\r\nused_memory_human:1M\r\nmaxmemory:{limit}\r\n");
+            Memory::of(&format!("{text}maxmemory_policy:{policy}\r\nmem_not_counted_for_evict:10\r\n")).unwrap()
+        };
+        assert!(info("1010", "1000", "noeviction").is_full());
+        assert!(info("985", "1000", "noeviction").is_full());
+        assert!(!info("950", "1000", "noeviction").is_full());
+        assert!(!info("2000", "1000", "allkeys-lru").is_full(), "it makes room");
+        assert!(!info("2000", "0", "noeviction").is_full(), "no limit");
+        assert_eq!(Memory::of(""), None);
+        assert_eq!(Memory::of("maxmemory:many\r\nmaxmemory_policy:noeviction"), None);
+    }
+}

@@ -1,0 +1,60 @@
+//! What a server says about itself.
+
+use redis::{Cmd, Pipeline, Value, cmd, from_redis_value};
+use tokio::time::Instant;
+
+use crate::failure::{Failure, Sent};
+use crate::node::Node;
+use crate::node::info::{Memory, field, version};
+
+/// What a server says about itself in one round trip. What it does not tell, because it is of another kind or the user
+/// may not ask, is left open: that alone is no reason to complain.
+#[derive(Debug, Default)]
+pub(crate) struct Facts {
+    pub(crate) is_replica: bool,
+    pub(crate) memory: Option<Memory>,
+}
+
+impl Node {
+    /// Asks whether it is there, what it is and how full it is.
+    pub(crate) async fn inspect(&self, until: Instant) -> Result<Facts, Failure> {
+        let mut questions = Pipeline::with_capacity(3);
+        questions.cmd("PING").cmd("ROLE").cmd("INFO").arg("memory");
+        let mut answers = self.send_each(&questions, until).await?.into_iter();
+        let mut next = || told(answers.next().unwrap_or(Value::Nil).extract_error().map_err(Failure::answered));
+        next()?;
+        let role = next()?;
+        let info = next()?.and_then(|info| from_redis_value::<String>(info).ok()).unwrap_or_default();
+        Ok(Facts { is_replica: role.is_some_and(|role| is_replica(&role)), memory: Memory::of(&info) })
+    }
+
+    /// Major and minor number of the Redis that it is, or says that it is compatible with.
+    pub(crate) async fn version(&self, until: Instant) -> Result<Option<(u32, u32)>, Failure> {
+        let info = self.ask(cmd("INFO").arg("server"), until).await?;
+        let info: String = info.and_then(|info| from_redis_value(info).ok()).unwrap_or_default();
+        Ok(field(&info, "redis_version").and_then(version))
+    }
+
+    /// The answer, or `None` if the server refuses to answer.
+    pub(crate) async fn ask(&self, question: &Cmd, until: Instant) -> Result<Option<Value>, Failure> {
+        match self.send(question, until).await {
+            Ok(answer) => Ok(Some(answer)),
+            Err(failure) if failure.sent == Sent::Answered => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+}
+
+/// That this user may not ask, or that there is no such question, says nothing about the server.
+fn told(answer: Result<Value, Failure>) -> Result<Option<Value>, Failure> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(failure) if matches!(failure.code(), Some("NOPERM" | "ERR")) => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
+fn is_replica(role: &Value) -> bool {
+    let Value::Array(parts) = role else { return false };
+    matches!(parts.first(), Some(Value::BulkString(role)) if role == b"slave")
+}

@@ -1,0 +1,137 @@
+use std::pin::pin;
+
+use redis::{Cmd, Pipeline, Value, cmd};
+use tokio::time::Instant;
+
+use crate::clock::Latest;
+use crate::connection::link::{Lease, Link};
+use crate::connection::wait::wait;
+use crate::error::LATE;
+use crate::failure::{Failure, Sent, timed_out};
+
+/// A connection to send over, and the link to return it to.
+pub(crate) struct Leased<'a> {
+    pub(super) link: &'a Link,
+    pub(super) lease: Lease,
+}
+
+impl Leased<'_> {
+    /// Until when what is sent now may run, if its caller is told at `until`. The server's clock is read first if it is
+    /// not known.
+    pub(crate) async fn latest(&mut self, until: Instant) -> Result<Latest, Failure> {
+        if let Some(latest) = self.lease.connection.clock().latest(until) {
+            return Ok(latest);
+        }
+        // Boxed: it is rare.
+        Box::pin(self.read_clock(until)).await?;
+        self.lease.connection.clock().latest(until).ok_or_else(|| Failure::not_sent(timed_out()))
+    }
+
+    /// Fails as one who has sent nothing, since what the caller wants was not.
+    async fn read_clock(&mut self, until: Instant) -> Result<(), Failure> {
+        let question = cmd("TIME");
+        let answer = {
+            let reply = pin!(self.lease.connection.connection.send_packed_command(&question));
+            wait(self.link, self.lease.generation, reply, until).await
+        };
+        let answer = answer.and_then(|value| value.extract_error().map_err(Failure::answered));
+        let answer = answer.map_err(|failure| match failure.sent {
+            Sent::Unanswered => Failure::not_sent(failure.error),
+            _ => failure,
+        })?;
+        self.lease.connection.clock().note(answer).map_err(|error| Failure::not_sent(error.into()))
+    }
+
+    pub(crate) async fn send(self, command: &Cmd, until: Instant) -> Result<Value, Failure> {
+        let Self { link, mut lease } = self;
+        let answer = {
+            let reply = pin!(lease.connection.connection.send_packed_command(command));
+            wait(link, lease.generation, reply, until).await
+        };
+        let answer = answer.and_then(|value| value.extract_error().map_err(Failure::answered));
+        finish(link, lease, answer.as_ref().err().and_then(Failure::code));
+        answer
+    }
+
+    /// Sends several commands at once, some of them with the latest time at which they may run.
+    pub(crate) async fn send_all(mut self, commands: Vec<(Cmd, bool)>, until: Instant) -> Result<Vec<Value>, Failure> {
+        let latest = match commands.iter().any(|(_, stamped)| *stamped) {
+            true => Some(self.latest(until).await?),
+            false => None,
+        };
+        let mut pipeline = Pipeline::with_capacity(commands.len() + 1);
+        for (mut command, stamped) in commands {
+            if let Some(latest) = latest.filter(|_| stamped) {
+                command.arg(latest.micros);
+            }
+            pipeline.add_command(command);
+        }
+        self.send_each_and_time(pipeline, latest.is_some_and(|latest| latest.stale), until).await
+    }
+
+    pub(crate) async fn send_pipeline(self, pipeline: &Pipeline, until: Instant) -> Result<Value, Failure> {
+        let Self { link, mut lease } = self;
+        let answer = {
+            let reply = pin!(pipeline.query_async::<Value>(&mut lease.connection.connection));
+            wait(link, lease.generation, reply, until).await
+        };
+        finish(link, lease, answer.as_ref().err().and_then(Failure::code));
+        answer
+    }
+
+    /// As [`send_each`](Self::send_each); with `and_time` it reads the server's clock in the same round trip.
+    pub(crate) async fn send_each_and_time(
+        self,
+        mut pipeline: Pipeline,
+        and_time: bool,
+        until: Instant,
+    ) -> Result<Vec<Value>, Failure> {
+        if !and_time {
+            return self.send_each(&pipeline, until).await;
+        }
+        pipeline.cmd("TIME");
+        let connection = self.lease.connection.clone();
+        let mut answers = self.send_each(&pipeline, until).await?;
+        // What it is instead is found by who needs it.
+        let time = answers.pop().and_then(|time| time.extract_error().ok());
+        let noted = time.is_some_and(|time| connection.clock().note(time).is_ok());
+        if !noted {
+            connection.clock().forget();
+        }
+        Ok(answers)
+    }
+
+    /// As [`Node::send_each`].
+    pub(crate) async fn send_each(self, pipeline: &Pipeline, until: Instant) -> Result<Vec<Value>, Failure> {
+        let Self { link, mut lease } = self;
+        let answers = {
+            let replies = pin!(lease.connection.connection.send_packed_commands(pipeline, 0, pipeline.len()));
+            wait(link, lease.generation, replies, until).await?
+        };
+        let codes = answers.iter().filter_map(|answer| match answer {
+            Value::ServerError(error) => Some(error.code()),
+            _ => None,
+        });
+        finish(link, lease, codes.into_iter().find(|code| [READONLY, LATE].contains(code)));
+        Ok(answers)
+    }
+
+    /// Nothing is to be sent after all.
+    pub(crate) fn give_back(self) {
+        self.link.give_back(self.lease);
+    }
+}
+
+const READONLY: &str = "READONLY";
+
+/// Gives the connection back, unless its server refused a write because it became a replica: behind the same name or
+/// virtual address a new connection finds its successor. A server that found a request late has its clock read again.
+fn finish(link: &Link, lease: Lease, code: Option<&str>) {
+    if code == Some(READONLY) {
+        return link.broke(lease.generation, "the server is a replica");
+    }
+    if code == Some(LATE) {
+        lease.connection.clock().forget();
+    }
+    link.give_back(lease);
+}

@@ -1,0 +1,160 @@
+//! One server: what it is sent over and what is known of it.
+
+pub(crate) mod clock;
+mod gather;
+pub(crate) mod info;
+pub(crate) mod inspect;
+mod lease;
+mod queue;
+pub(crate) mod value;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use deadpool_redis::Connection;
+use redis::{Cmd, Pipeline, RedisResult, Value};
+use statehouse_core::policy::{Breaker, BreakerSettings, BreakerState};
+use tokio::time::Instant;
+
+use crate::config::Address;
+use crate::connection::link::{AWAY_AFTER, Link};
+use crate::connection::source::{Connector, Role, Source};
+use crate::failure::Failure;
+use crate::node::clock::ServerClock;
+use crate::node::lease::Leased;
+use crate::node::queue::Gathering;
+
+pub use self::info::EvictionPolicy;
+
+/// One server: its shared connections and its pool of exclusive ones.
+pub(crate) struct Node {
+    address: Option<Address>,
+    source: Arc<Source>,
+    links: Box<[Arc<Link>]>,
+    breaker: Arc<Breaker>,
+    turn: AtomicUsize,
+    clock: ServerClock,
+    pub(crate) gathering: Gathering,
+}
+
+impl Node {
+    /// The server at an address.
+    pub(crate) fn at(connector: &Connector, address: &Address, role: Role) -> RedisResult<Arc<Self>> {
+        Ok(Self::over(connector.source(address, role)?, connector.connections(), Some(address.clone())))
+    }
+
+    /// The server that the source connects to. Only a caller's pool has no address.
+    pub(crate) fn over(source: Source, connections: usize, address: Option<Address>) -> Arc<Self> {
+        let source = Arc::new(source);
+        let name: Arc<str> = address.as_ref().map_or_else(|| "pool".to_owned(), Address::to_string).into();
+        let breaker = Arc::new(Breaker::new(breaker_settings()));
+        Arc::new(Self {
+            address,
+            links: Link::several(connections, &source, &breaker, &name),
+            breaker,
+            source,
+            turn: AtomicUsize::new(0),
+            clock: ServerClock::default(),
+            gathering: Gathering::default(),
+        })
+    }
+
+    pub(crate) const fn address(&self) -> Option<&Address> {
+        self.address.as_ref()
+    }
+
+    pub(crate) const fn clock(&self) -> &ServerClock {
+        &self.clock
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        self.links.iter().any(|link| link.is_connected())
+    }
+
+    /// Sends a command and waits for its answer, connecting first if need be.
+    pub(crate) async fn send(&self, command: &Cmd, until: Instant) -> Result<Value, Failure> {
+        self.lease(self.turn(), until).await?.send(command, until).await
+    }
+
+    /// Sends a command with, as one more argument, the latest time at which it may run: see [`clock`](crate::clock).
+    pub(crate) async fn send_stamped(&self, mut command: Cmd, asking: bool, until: Instant) -> Result<Value, Failure> {
+        let mut leased = self.lease(self.turn(), until).await?;
+        let latest = leased.latest(until).await?;
+        command.arg(latest.micros);
+        if !asking && !latest.stale {
+            return leased.send(&command, until).await;
+        }
+        let mut pipeline = Pipeline::with_capacity(3);
+        if asking {
+            pipeline.cmd("ASKING");
+        }
+        pipeline.add_command(command);
+        let mut answers = leased.send_each_and_time(pipeline, latest.stale, until).await?;
+        answers.pop().unwrap_or(Value::Nil).extract_error().map_err(Failure::answered)
+    }
+
+    /// Sends a pipeline or transaction; the answer is that of redis-rs' `query_async`.
+    pub(crate) async fn send_pipeline(&self, pipeline: &Pipeline, until: Instant) -> Result<Value, Failure> {
+        self.lease(self.turn(), until).await?.send_pipeline(pipeline, until).await
+    }
+
+    /// Sends several commands at once and answers with what each answered, which may be a `Value::ServerError`.
+    pub(crate) async fn send_each(&self, pipeline: &Pipeline, until: Instant) -> Result<Vec<Value>, Failure> {
+        self.lease(self.turn(), until).await?.send_each(pipeline, until).await
+    }
+
+    /// As [`send_each`](Self::send_each), of commands that may have to say until when they may run.
+    pub(crate) async fn send_all(&self, commands: Vec<(Cmd, bool)>, until: Instant) -> Result<Vec<Value>, Failure> {
+        self.lease(self.turn(), until).await?.send_all(commands, until).await
+    }
+
+    /// Which of the shared connections is the next.
+    pub(crate) fn turn(&self) -> usize {
+        if self.links.len() == 1 { 0 } else { self.turn.fetch_add(1, Ordering::Relaxed) }
+    }
+
+    /// The shared connection whose turn this is, or one of the others if only they are there.
+    pub(crate) async fn lease(&self, turn: usize, until: Instant) -> Result<Leased<'_>, Failure> {
+        let link = &self.links[turn % self.links.len()];
+        if let Some(lease) = link.current() {
+            return Ok(Leased { link, lease });
+        }
+        // Nobody waits for one connection while another is there.
+        let other = self.links.iter().find_map(|link| Some(Leased { link, lease: link.current()? }));
+        if let Some(other) = other {
+            link.repair();
+            return Ok(other);
+        }
+        link.lease(until).await.map(|lease| Leased { link, lease })
+    }
+
+    /// Whether requests reach it: closed as long as any connection stands.
+    pub(crate) fn breaker(&self) -> BreakerState {
+        if self.is_connected() { BreakerState::Closed } else { self.breaker.state() }
+    }
+
+    pub(crate) fn breaker_openings(&self) -> u64 {
+        self.breaker.openings()
+    }
+
+    pub(crate) async fn check_out(&self) -> Result<Connection, Failure> {
+        if self.breaker() != BreakerState::Closed {
+            // For the reason, and so that somebody tries to connect.
+            self.lease(0, Instant::now()).await.map(Leased::give_back)?;
+        }
+        self.source.check_out().await.map_err(Failure::not_sent)
+    }
+}
+
+/// Opens when the server was silent for a second and did not answer a `PING` either, or could not be connected to for a
+/// second. That it is slow opens nothing as long as it says something. The probes are the attempts to connect.
+fn breaker_settings() -> BreakerSettings {
+    BreakerSettings::default().with_failures(1).with_silence(AWAY_AFTER)
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node").field("address", &self.address).field("links", &self.links).finish_non_exhaustive()
+    }
+}
