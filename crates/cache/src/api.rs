@@ -9,8 +9,8 @@ use statehouse_core::{Capabilities, Health, Result, Version};
 
 use crate::typed::unconditional;
 use crate::{
-    CacheKey, Entry, GetOptions, RemoveOptions, RemoveOutcome, Reservation, ReserveOptions, SetOptions, SetOutcome,
-    TouchOptions, TouchOutcome,
+    CacheKey, ClearOptions, Entry, GetOptions, RemoveOptions, RemoveOutcome, Reservation, ReserveOptions, SetOptions,
+    SetOutcome, TouchOptions, TouchOutcome,
 };
 
 /// One named cache of bytes: what backends implement. Applications use [`TypedCache`](crate::TypedCache).
@@ -26,9 +26,11 @@ use crate::{
 ///   concurrent sets with [`Condition::Absent`](crate::Condition::Absent), or with `Match` of the same version, one is
 ///   stored. `get_many_with` is not a snapshot: each key is read on its own.
 /// - **Ordering.** A write that has returned is seen by every later read of the same cache, from any process if the
-///   backend has [`capability::SHARED`](crate::capability::SHARED). Only until somebody's `clear` that is under way has returned (22 ms on Redis)
-///   readers may disagree whether what was written before it, or beside it by a process that has not seen it yet, is still
-///   there.
+///   backend has [`SHARED`](crate::capability::SHARED). Only until somebody's `clear` that is under way has returned (22 ms on
+///   Redis) readers may disagree whether what was written before it is still there.
+/// - **Late writes.** A write that has returned, with whatever outcome, is not executed later. One that is repeated is
+///   applied once: it has one version. One of which nobody knows what became of it is
+///   [`OutcomeUnknown`](statehouse_core::ErrorKind::OutcomeUnknown); with any other error nothing was changed.
 /// - **Versions** are issued by the store and rise with every set of a key, also across removal and expiry:
 ///   `max(previous + 1, the store's clock in microseconds)`. A touch leaves the version.
 /// - **Expiry** is decided by the store's clock. Every entry has a time to live above zero, in steps of a millisecond,
@@ -40,8 +42,9 @@ use crate::{
 /// - **Late removals** with [`RemoveOptions::min_age`] leave what is younger. A value that was loaded is as old as its
 ///   lease, not as its set: what it was read from may have changed in between.
 /// - **What would not be kept** is refused as `TooLarge`, and nothing is changed.
-/// - **Clear** makes every entry and lease of this cache unreadable in one step, whatever their number. Other caches
-///   are untouched.
+/// - **Clear** makes every entry and lease of this cache unreadable by the time it returns, whatever their number. Other
+///   caches are untouched. One that fails may have cleared a part.
+/// - **Deadline.** A call with a deadline in its options returns by then, as far as its backend waits for anything.
 /// - **Cancellation.** A dropped future leaves the entry as it was or as the operation would have left it, nothing in
 ///   between. Other callers are not affected.
 ///
@@ -75,7 +78,7 @@ pub trait Cache: Debug + Send + Sync + 'static {
     async fn reserve_with(&self, key: &CacheKey, options: ReserveOptions) -> Result<Reservation>;
 
     /// Ends every entry and every lease of this cache. Takes the same time whatever their number on a shared backend.
-    async fn clear(&self) -> Result<()>;
+    async fn clear_with(&self, options: ClearOptions) -> Result<()>;
 
     /// What this backend can do beyond the contract.
     fn capabilities(&self) -> Capabilities;
@@ -115,6 +118,11 @@ pub trait CacheExt: Cache {
     /// [`Cache::touch_with`].
     fn touch(&self, key: &CacheKey, time_to_live: Duration) -> impl Future<Output = Result<TouchOutcome>> + Send {
         async move { self.touch_with(key, TouchOptions::new(time_to_live)).await }
+    }
+
+    /// [`Cache::clear_with`] without options.
+    fn clear(&self) -> impl Future<Output = Result<()>> + Send {
+        async move { self.clear_with(ClearOptions::default()).await }
     }
 }
 
@@ -188,12 +196,12 @@ macro_rules! forward {
                 (**self).reserve_with(key, options)
             }
 
-            fn clear<'a, 'f>(&'a self) -> Answer<'f, ()>
+            fn clear_with<'a, 'f>(&'a self, options: ClearOptions) -> Answer<'f, ()>
             where
                 'a: 'f,
                 Self: 'f,
             {
-                (**self).clear()
+                (**self).clear_with(options)
             }
 
             fn capabilities(&self) -> Capabilities {

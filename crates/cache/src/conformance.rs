@@ -579,7 +579,9 @@ pub async fn a_clear_during_a_load_ends_it(subject: &impl Subject) {
 pub async fn a_lease_expires(subject: &impl Subject) {
     let cache = subject.open().await;
     let options = ReserveOptions::new(Duration::from_millis(100));
-    let Reservation::Leased(lease) = cache.reserve_with(&key("a"), options).await.unwrap() else { panic!("a hit") };
+    let Reservation::Leased(lease) = cache.reserve_with(&key("a"), options.clone()).await.unwrap() else {
+        panic!("a hit")
+    };
     subject.pass(Duration::from_millis(150)).await;
     assert_eq!(late(&*cache, &key("a"), lease).await, SetOutcome::Conflict(None));
     let Reservation::Leased(short) = cache.reserve_with(&key("b"), options).await.unwrap() else { panic!("a hit") };
@@ -593,8 +595,8 @@ pub async fn a_lease_can_be_given_back(subject: &impl Subject) {
     let cache = subject.open().await;
     let lease = reserve(&*cache, &key("a")).await;
     let options = RemoveOptions::default().with_condition(Condition::Lease(lease));
-    assert_eq!(cache.remove_with(&key("a"), options).await.unwrap(), RemoveOutcome::Removed);
-    assert_eq!(cache.remove_with(&key("a"), options).await.unwrap(), RemoveOutcome::Absent);
+    assert_eq!(cache.remove_with(&key("a"), options.clone()).await.unwrap(), RemoveOutcome::Removed);
+    assert_eq!(cache.remove_with(&key("a"), options.clone()).await.unwrap(), RemoveOutcome::Absent);
     assert_eq!(late(&*cache, &key("a"), lease).await, SetOutcome::Conflict(None));
     let version = store(&*cache, &key("a"), "A").await;
     assert_eq!(cache.remove_with(&key("a"), options).await.unwrap(), RemoveOutcome::Conflict(version));

@@ -64,26 +64,18 @@ impl fmt::Debug for Entry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lease {
     token: Version,
-    generation: u64,
 }
 
 impl Lease {
-    /// A lease as a backend issues it: a token that is unique for the key, and the generation of the cache that was
-    /// current when it was issued (zero if the backend has no use for one).
+    /// A lease as a backend issues it: a token that is unique for the key.
     #[must_use]
-    pub const fn new(token: Version, generation: u64) -> Self {
-        Self { token, generation }
+    pub const fn new(token: Version) -> Self {
+        Self { token }
     }
 
     /// What makes this lease different from every other lease of the key.
     #[must_use]
     pub const fn token(&self) -> Version {
         self.token
-    }
-
-    /// The generation of the cache as of which values may be stored under this lease.
-    #[must_use]
-    pub const fn generation(&self) -> u64 {
-        self.generation
     }
 }

@@ -98,8 +98,9 @@ pub use entry::{Entry, Lease};
 pub use key::CacheKey;
 pub use memory::{MemoryCache, MemoryConfig};
 pub use options::{
-    Condition, GetOptions, Holding, MAX_TIME_TO_LIVE, MAX_VALUE_LEN, RemoveOptions, RemoveOutcome, Reservation,
-    ReserveOptions, SetOptions, SetOutcome, TouchOptions, TouchOutcome, check_value_len, time_to_live_millis,
+    ClearOptions, Condition, GetOptions, Holding, MAX_TIME_TO_LIVE, MAX_VALUE_LEN, RemoveOptions, RemoveOutcome,
+    Reservation, ReserveOptions, SetOptions, SetOutcome, TouchOptions, TouchOutcome, check_value_len,
+    time_to_live_millis,
 };
 #[cfg(feature = "redis")]
 pub use redis::RedisCache;

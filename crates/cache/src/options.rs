@@ -5,12 +5,24 @@ use statehouse_core::{CodecId, Error, Result, Version};
 use crate::{Entry, Lease};
 
 /// How to read.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 #[non_exhaustive]
-pub struct GetOptions {}
+pub struct GetOptions {
+    /// How long this call may take; the backend's own limit if none.
+    pub deadline: Option<Duration>,
+}
+
+impl GetOptions {
+    /// With a limit for how long this call may take.
+    #[must_use]
+    pub const fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+}
 
 /// How to set: for how long, and on which condition.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SetOptions {
     /// How long the entry lives.
@@ -19,13 +31,15 @@ pub struct SetOptions {
     pub condition: Condition,
     /// How the value is encoded. [`CodecId::RAW`] unless told.
     pub codec: CodecId,
+    /// How long this call may take; the backend's own limit if none.
+    pub deadline: Option<Duration>,
 }
 
 impl SetOptions {
     /// Stores unconditionally for this long. There is no default: every entry ends.
     #[must_use]
     pub const fn new(time_to_live: Duration) -> Self {
-        Self { time_to_live, condition: Condition::Always, codec: CodecId::RAW }
+        Self { time_to_live, condition: Condition::Always, codec: CodecId::RAW, deadline: None }
     }
 
     /// With a condition.
@@ -39,6 +53,13 @@ impl SetOptions {
     #[must_use]
     pub const fn with_codec(mut self, codec: CodecId) -> Self {
         self.codec = codec;
+        self
+    }
+
+    /// With a limit for how long this call may take.
+    #[must_use]
+    pub const fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
         self
     }
 }
@@ -82,7 +103,7 @@ impl SetOutcome {
 }
 
 /// How to remove.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct RemoveOptions {
     /// What must hold for the removal. [`Condition::Absent`] is refused: it removes nothing.
@@ -91,6 +112,8 @@ pub struct RemoveOptions {
     /// lease that was given out, this long ago or longer. For a removal that comes late and must not take away what is
     /// newer than its cause.
     pub min_age: Option<Duration>,
+    /// How long this call may take; the backend's own limit if none.
+    pub deadline: Option<Duration>,
 }
 
 impl RemoveOptions {
@@ -105,6 +128,13 @@ impl RemoveOptions {
     #[must_use]
     pub const fn with_min_age(mut self, age: Duration) -> Self {
         self.min_age = Some(age);
+        self
+    }
+
+    /// With a limit for how long this call may take.
+    #[must_use]
+    pub const fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
         self
     }
 }
@@ -122,19 +152,45 @@ pub enum RemoveOutcome {
     Conflict(Version),
 }
 
+/// How to clear.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct ClearOptions {
+    /// How long this call may take; the backend's own limit if none.
+    pub deadline: Option<Duration>,
+}
+
+impl ClearOptions {
+    /// With a limit for how long this call may take.
+    #[must_use]
+    pub const fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+}
+
 /// How to touch.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct TouchOptions {
     /// How long the entry lives from now on.
     pub time_to_live: Duration,
+    /// How long this call may take; the backend's own limit if none.
+    pub deadline: Option<Duration>,
 }
 
 impl TouchOptions {
     /// Lets the entry live for this long from now.
     #[must_use]
     pub const fn new(time_to_live: Duration) -> Self {
-        Self { time_to_live }
+        Self { time_to_live, deadline: None }
+    }
+
+    /// With a limit for how long this call may take.
+    #[must_use]
+    pub const fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
+        self
     }
 }
 
@@ -149,7 +205,7 @@ pub enum TouchOutcome {
 }
 
 /// How to reserve.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ReserveOptions {
     /// How long the load may take: a lease that nobody used ends after this long.
@@ -158,6 +214,8 @@ pub struct ReserveOptions {
     pub replacing: Option<Version>,
     /// What to do about a lease that somebody holds. [`Holding::Share`] unless told.
     pub holding: Holding,
+    /// How long this call may take; the backend's own limit if none.
+    pub deadline: Option<Duration>,
 }
 
 /// What a reservation does about a lease that the key has already.
@@ -177,7 +235,7 @@ impl ReserveOptions {
     /// A reservation for a load that takes no longer than this.
     #[must_use]
     pub const fn new(time_to_live: Duration) -> Self {
-        Self { time_to_live, replacing: None, holding: Holding::Share }
+        Self { time_to_live, replacing: None, holding: Holding::Share, deadline: None }
     }
 
     /// With a version that counts as absent.
@@ -191,6 +249,13 @@ impl ReserveOptions {
     #[must_use]
     pub const fn with_holding(mut self, holding: Holding) -> Self {
         self.holding = holding;
+        self
+    }
+
+    /// With a limit for how long this call may take.
+    #[must_use]
+    pub const fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
         self
     }
 }

@@ -7,36 +7,46 @@ use crate::Holding;
 pub async fn a_lease_that_is_held_is_left_to_its_holder(subject: &impl Subject) {
     let cache = subject.open().await;
     let alone = ReserveOptions::new(LONG).with_holding(Holding::Alone);
-    let reserved = cache.reserve_with(&key("a"), alone).await.unwrap();
+    let reserved = cache.reserve_with(&key("a"), alone.clone()).await.unwrap();
     let Reservation::Leased(lease) = reserved else { panic!("{reserved:?} for a key that nobody loads") };
-    assert_eq!(cache.reserve_with(&key("a"), alone).await.unwrap(), Reservation::Held(lease));
+    assert_eq!(cache.reserve_with(&key("a"), alone.clone()).await.unwrap(), Reservation::Held(lease));
     assert_eq!(reserve(&*cache, &key("a")).await, lease, "who shares it is given it");
     let version = stored(set_if(&*cache, &key("a"), "loaded", Condition::Lease(lease)).await);
-    let hit = cache.reserve_with(&key("a"), alone).await.unwrap();
+    let hit = cache.reserve_with(&key("a"), alone.clone()).await.unwrap();
     assert!(matches!(hit, Reservation::Hit(entry) if entry.version == version));
     // Looking does not keep it alive.
     let short = ReserveOptions::new(Duration::from_millis(200)).with_holding(Holding::Alone);
-    assert!(matches!(cache.reserve_with(&key("b"), short).await.unwrap(), Reservation::Leased(_)));
-    assert!(matches!(cache.reserve_with(&key("b"), alone).await.unwrap(), Reservation::Held(_)));
+    assert!(matches!(cache.reserve_with(&key("b"), short.clone()).await.unwrap(), Reservation::Leased(_)));
+    assert!(matches!(cache.reserve_with(&key("b"), alone.clone()).await.unwrap(), Reservation::Held(_)));
     subject.pass(Duration::from_millis(250)).await;
-    assert!(matches!(cache.reserve_with(&key("b"), alone).await.unwrap(), Reservation::Leased(_)));
+    assert!(matches!(cache.reserve_with(&key("b"), alone.clone()).await.unwrap(), Reservation::Leased(_)));
 }
 
 #[doc(hidden)]
 pub async fn a_lease_is_renewed_only_while_it_lives(subject: &impl Subject) {
     let cache = subject.open().await;
     let short = ReserveOptions::new(Duration::from_millis(300));
-    let Reservation::Leased(lease) = cache.reserve_with(&key("a"), short).await.unwrap() else { panic!("a hit") };
+    let Reservation::Leased(lease) = cache.reserve_with(&key("a"), short.clone()).await.unwrap() else {
+        panic!("a hit")
+    };
     let renewing = ReserveOptions::new(LONG).with_holding(Holding::Renew(lease));
-    assert_eq!(cache.reserve_with(&key("a"), renewing).await.unwrap(), Reservation::Leased(lease));
+    assert_eq!(cache.reserve_with(&key("a"), renewing.clone()).await.unwrap(), Reservation::Leased(lease));
     subject.pass(Duration::from_millis(400)).await;
-    assert_eq!(cache.reserve_with(&key("a"), renewing).await.unwrap(), Reservation::Leased(lease), "it was renewed");
+    assert_eq!(
+        cache.reserve_with(&key("a"), renewing.clone()).await.unwrap(),
+        Reservation::Leased(lease),
+        "it was renewed"
+    );
     cache.remove(&key("a")).await.unwrap();
-    assert_eq!(cache.reserve_with(&key("a"), renewing).await.unwrap(), Reservation::Ended);
+    assert_eq!(cache.reserve_with(&key("a"), renewing.clone()).await.unwrap(), Reservation::Ended);
     let alone = ReserveOptions::new(LONG).with_holding(Holding::Alone);
-    let next = cache.reserve_with(&key("a"), alone).await.unwrap();
+    let next = cache.reserve_with(&key("a"), alone.clone()).await.unwrap();
     assert!(matches!(next, Reservation::Leased(next) if next != lease), "no lease was left behind: {next:?}");
-    assert_eq!(cache.reserve_with(&key("a"), renewing).await.unwrap(), Reservation::Ended, "beside another lease");
+    assert_eq!(
+        cache.reserve_with(&key("a"), renewing.clone()).await.unwrap(),
+        Reservation::Ended,
+        "beside another lease"
+    );
 }
 
 #[doc(hidden)]
@@ -48,11 +58,11 @@ pub async fn a_late_removal_leaves_what_is_newer(subject: &impl Subject) {
     let new = store(&*cache, &key("new"), "new").await;
     let young = reserve(&*cache, &key("leased since")).await;
     let late = RemoveOptions::default().with_min_age(Duration::from_millis(300));
-    assert_eq!(cache.remove_with(&key("old"), late).await.unwrap(), RemoveOutcome::Removed);
-    assert_eq!(cache.remove_with(&key("new"), late).await.unwrap(), RemoveOutcome::Conflict(new));
-    assert_eq!(cache.remove_with(&key("none"), late).await.unwrap(), RemoveOutcome::Absent);
+    assert_eq!(cache.remove_with(&key("old"), late.clone()).await.unwrap(), RemoveOutcome::Removed);
+    assert_eq!(cache.remove_with(&key("new"), late.clone()).await.unwrap(), RemoveOutcome::Conflict(new));
+    assert_eq!(cache.remove_with(&key("none"), late.clone()).await.unwrap(), RemoveOutcome::Absent);
     for name in ["leased before", "leased since"] {
-        assert_eq!(cache.remove_with(&key(name), late).await.unwrap(), RemoveOutcome::Absent, "{name}");
+        assert_eq!(cache.remove_with(&key(name), late.clone()).await.unwrap(), RemoveOutcome::Absent, "{name}");
     }
     assert_eq!(value(&*cache, &key("old")).await, None);
     assert_eq!(value(&*cache, &key("new")).await, Some(bytes("new")));
@@ -68,6 +78,6 @@ pub async fn a_late_removal_ends_what_was_being_loaded_before(subject: &impl Sub
     // Stored a moment ago, and read from its source before: it is as old as its lease.
     stored(set_if(&*cache, &key("a"), "late", Condition::Lease(lease)).await);
     let late = RemoveOptions::default().with_min_age(Duration::from_millis(300));
-    assert_eq!(cache.remove_with(&key("a"), late).await.unwrap(), RemoveOutcome::Removed);
+    assert_eq!(cache.remove_with(&key("a"), late.clone()).await.unwrap(), RemoveOutcome::Removed);
     assert_eq!(value(&*cache, &key("a")).await, None);
 }

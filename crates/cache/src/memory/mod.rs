@@ -14,8 +14,8 @@ pub use config::MemoryConfig;
 pub(crate) use store::{ENTRY_OVERHEAD, Found, Reserved, Store};
 
 use crate::{
-    Cache, CacheKey, Condition, Entry, GetOptions, Lease, RemoveOptions, RemoveOutcome, Reservation, ReserveOptions,
-    SetOptions, SetOutcome, TouchOptions, TouchOutcome, check_value_len, time_to_live_millis,
+    Cache, CacheKey, ClearOptions, Condition, Entry, GetOptions, Lease, RemoveOptions, RemoveOutcome, Reservation,
+    ReserveOptions, SetOptions, SetOutcome, TouchOptions, TouchOutcome, check_value_len, time_to_live_millis,
 };
 
 /// A cache of bytes in the memory of this process: the strict reference for the contract of [`Cache`].
@@ -88,7 +88,7 @@ impl Cache for MemoryCache {
 
     async fn remove_with(&self, key: &CacheKey, options: RemoveOptions) -> Result<RemoveOutcome> {
         check_removal(options.condition)?;
-        Ok(self.store.remove(key, options))
+        Ok(self.store.remove(key, &options))
     }
 
     async fn touch_with(&self, key: &CacheKey, options: TouchOptions) -> Result<TouchOutcome> {
@@ -99,13 +99,13 @@ impl Cache for MemoryCache {
         let time_to_live = whole_millis(options.time_to_live)?;
         Ok(match self.store.reserve(key, time_to_live, &options) {
             Reserved::Hit(found) => Reservation::Hit(self.entry(found)),
-            Reserved::Leased(token) => Reservation::Leased(Lease::new(token, 0)),
-            Reserved::Held(token) => Reservation::Held(Lease::new(token, 0)),
+            Reserved::Leased(token) => Reservation::Leased(Lease::new(token)),
+            Reserved::Held(token) => Reservation::Held(Lease::new(token)),
             Reserved::Ended => Reservation::Ended,
         })
     }
 
-    async fn clear(&self) -> Result<()> {
+    async fn clear_with(&self, _: ClearOptions) -> Result<()> {
         self.store.clear();
         Ok(())
     }

@@ -163,7 +163,7 @@ impl<T: Clone> Store<T> {
         SetOutcome::Stored(issued)
     }
 
-    pub(crate) fn remove(&self, key: &CacheKey, options: RemoveOptions) -> RemoveOutcome {
+    pub(crate) fn remove(&self, key: &CacheKey, options: &RemoveOptions) -> RemoveOutcome {
         let mut stripe = self.stripe(key);
         let now = self.now();
         let live = self.entries.peek(key).filter(|slot| slot.expires > now);

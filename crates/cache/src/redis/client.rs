@@ -1,34 +1,49 @@
+use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::LazyLock;
-use std::time::Instant;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
-use statehouse_core::{Error, ErrorKind, Namespace, Result, SchemaId, Version};
-use statehouse_redis::{Idempotence, KeySpace, RedisClient, RedisScript, ScriptCall};
+use bytes::Bytes;
+use statehouse_core::{CodecId, Error, ErrorKind, Namespace, Result, SchemaId, Version};
+use statehouse_redis::{Idempotence, REFUSE_LATE, RedisClient, RedisScript, ScriptCall, redis};
 
-use super::envelope;
-use super::generation::{Era, Generations};
+use super::groups::{GROUPS, Group, SETTLE, group_of, groups, sole_schema};
+use super::record::{self, Tag};
 use crate::{CacheKey, Condition, Holding, RemoveOptions, ReserveOptions};
 
-macro_rules! entry_script {
-    ($file:literal) => {
-        LazyLock::new(|| RedisScript::new(concat!(include_str!("lua/entry.lua"), include_str!($file))))
+macro_rules! script {
+    ($($file:literal),*) => {
+        LazyLock::new(|| RedisScript::new([REFUSE_LATE, $(include_str!(concat!("lua/", $file))),*].concat()))
     };
 }
 
-static SET: LazyLock<RedisScript> = entry_script!("lua/set.lua");
-static REMOVE: LazyLock<RedisScript> = entry_script!("lua/remove.lua");
-static TOUCH: LazyLock<RedisScript> = entry_script!("lua/touch.lua");
-static RESERVE: LazyLock<RedisScript> = entry_script!("lua/reserve.lua");
+static PLAIN: LazyLock<RedisScript> = script!("head.lua", "ensure.lua", "plain.lua");
+static SET: LazyLock<RedisScript> = script!("head.lua", "ensure.lua", "look.lua", "set.lua");
+static REMOVE: LazyLock<RedisScript> = script!("head.lua", "look.lua", "remove.lua");
+static TOUCH: LazyLock<RedisScript> = script!("head.lua", "look.lua", "touch.lua");
+static RESERVE: LazyLock<RedisScript> = script!("head.lua", "ensure.lua", "look.lua", "reserve.lua");
+static CLEAR: LazyLock<RedisScript> = script!("clear.lua");
 
-/// What goes over the wire: the keys of one cache, its generation, and its scripts.
+/// The longest value that is set by the shortest script: that one is given all of what was there before, and who sets short
+/// values has likely set a short one before.
+const SHORT: usize = 16 << 10;
+
+/// How long it is known of an entry that it was removed, and by whom.
+const MARK: Duration = Duration::from_secs(10);
+
+/// How much later than it was sent a write that is run again may reach the server, at least.
+const LEAST_DOUBT: Duration = Duration::from_secs(1);
+
+/// What goes over the wire: the keys of one cache, its generations, and its scripts.
 pub(super) struct Wire {
     client: RedisClient,
-    keys: KeySpace,
-    pub(super) generations: Generations,
+    groups: Vec<Group>,
     pub(super) schema: SchemaId,
-    /// The last part of the keys of this schema, and of its neighbours.
-    part: String,
-    neighbours: Vec<String>,
+    neighbours: Vec<SchemaId>,
+    name: String,
 }
 
 /// What a script answers.
@@ -40,23 +55,33 @@ pub(super) enum Answer {
 
 /// What the script of a reservation answers.
 pub(super) enum Reserved {
-    Hit { version: Version, envelope: Vec<u8> },
+    Hit { version: Version, generation: u64, record: Vec<u8> },
     Leased(Version),
     Held(Version),
     Ended,
 }
 
+/// What a set stores, and how.
+pub(super) struct NewEntry {
+    pub(super) value: Bytes,
+    pub(super) codec: CodecId,
+    pub(super) millis: u64,
+    pub(super) condition: Condition,
+    pub(super) deadline: Option<Duration>,
+}
+
+/// What a read found, under which generation: none if the cache has none.
+pub(super) type Read = (Option<u64>, Option<Vec<u8>>);
+
 impl Wire {
     pub(super) fn new(client: RedisClient, namespace: &Namespace, name: &str, schema: SchemaId) -> Result<Self> {
-        let keys = KeySpace::new(namespace, "cache", name)?;
         let neighbours = [schema.0.checked_sub(1), schema.0.checked_add(1)];
         Ok(Self {
-            generations: Generations::new(client.clone(), keys.tagged("", "generation")),
-            keys,
             client,
+            groups: groups(namespace, name)?,
             schema,
-            part: schema.0.to_string(),
-            neighbours: neighbours.into_iter().flatten().map(|number| number.to_string()).collect(),
+            neighbours: neighbours.into_iter().flatten().map(SchemaId).collect(),
+            name: format!("{namespace}:cache:{name}"),
         })
     }
 
@@ -64,122 +89,217 @@ impl Wire {
         &self.client
     }
 
-    /// Reads a stored envelope, and the generation that is current.
-    pub(super) async fn read(&self, key: &CacheKey) -> Result<(Option<u64>, Option<Vec<u8>>)> {
-        if let Some(generation) = self.generations.fresh() {
-            return Ok((Some(generation), self.client.get(&self.entry_key(key)).await?));
+    /// Reads a stored record, and the generation that is current.
+    pub(super) async fn read(&self, key: &CacheKey, deadline: Option<Duration>) -> Result<Read> {
+        let group = self.group(key);
+        if let Some(generation) = group.fresh() {
+            let stored = self.within(deadline).get(&group.entry_key(self.schema, key)).await?;
+            return Ok((Some(generation), stored));
         }
         // Boxed, so that the usual future stays small.
-        let (generation, mut stored) = Box::pin(self.read_many(std::slice::from_ref(key))).await?;
-        Ok((generation, stored.pop().flatten()))
+        Box::pin(self.read_both(key, deadline)).await
     }
 
-    /// Reads stored envelopes, and the generation that is current.
-    pub(super) async fn read_many(&self, keys: &[CacheKey]) -> Result<(Option<u64>, Vec<Option<Vec<u8>>>)> {
-        let entries: Vec<_> = keys.iter().map(|key| self.entry_key(key)).collect();
-        if let Some(generation) = self.generations.fresh() {
-            return Ok((Some(generation), self.client.get_many(&entries).await?));
+    /// Reads a record and its generation in one step.
+    pub(super) async fn read_both(&self, key: &CacheKey, deadline: Option<Duration>) -> Result<Read> {
+        let (group, asked) = (self.group(key), Instant::now());
+        let mut both = redis::cmd("MGET");
+        both.arg(group.generation_key()).arg(group.entry_key(self.schema, key));
+        let (generation, stored): (Option<Vec<u8>>, _) =
+            self.within(deadline).query(&both, Idempotence::Idempotent).await?;
+        Ok((group.see(generation.as_deref(), asked), stored))
+    }
+
+    /// Reads stored records, and the generation of each.
+    pub(super) async fn read_many(&self, keys: &[CacheKey], deadline: Option<Duration>) -> Result<Vec<Read>> {
+        let mut known: [Option<u64>; GROUPS] = [None; GROUPS];
+        let mut unknown = Vec::new();
+        for group in keys.iter().map(|key| group_of(key)).collect::<HashSet<_>>() {
+            known[group] = self.groups[group].fresh();
+            if known[group].is_none() {
+                unknown.push(group);
+            }
         }
+        let entries = keys.iter().map(|key| Cow::Owned(self.group(key).entry_key(self.schema, key)));
+        let generations = unknown.iter().map(|group| Cow::Borrowed(self.groups[*group].generation_key()));
+        let all: Vec<Cow<'_, [u8]>> = generations.chain(entries).collect();
         let asked = Instant::now();
-        let all: Vec<_> = std::iter::once(self.generations.key()).chain(entries.iter().map(Vec::as_slice)).collect();
-        let mut stored = self.client.get_many(&all).await?.into_iter();
-        let generation = self.generations.see(stored.next().flatten().as_deref(), asked);
-        Ok((generation, stored.collect()))
+        let mut stored = self.within(deadline).get_many(&all).await?.into_iter();
+        for group in unknown {
+            known[group] = self.groups[group].see(stored.next().flatten().as_deref(), asked);
+        }
+        Ok(keys.iter().zip(stored).map(|(key, stored)| (known[group_of(key)], stored)).collect())
     }
 
-    pub(super) async fn set(
-        &self,
-        key: &CacheKey,
-        era: Era,
-        millis: u64,
-        envelope: &[u8],
-        condition: Condition,
-    ) -> Result<Option<Answer>> {
+    /// Whether the tags of an entry have the generations that it was stored under.
+    pub(super) async fn tags_hold(&self, key: &CacheKey, tags: &[Tag], deadline: Option<Duration>) -> Result<bool> {
+        let mut read = redis::cmd("MGET");
+        for tag in tags {
+            read.arg(self.group(key).tag_key(tag.hash));
+        }
+        let stored: Vec<Option<Vec<u8>>> = self.within(deadline).query(&read, Idempotence::Idempotent).await?;
+        let expected = tags.iter().map(|tag| Some(format!("{:016}", tag.generation).into_bytes()));
+        Ok(expected.eq(stored))
+    }
+
+    pub(super) async fn set(&self, key: &CacheKey, entry: NewEntry) -> Result<Answer> {
+        let NewEntry { value, codec, millis, condition, deadline } = entry;
         let (name, version) = condition_args(condition)?;
-        let call = self.with_neighbours(self.call(&SET, key), key, condition);
-        let call = era.args(call).arg(name).arg(version.get()).arg(millis).arg(envelope);
-        self.run(call, condition).await
+        let sealed = record::seal(unique(), self.schema, codec, record::PLAIN, &value);
+        let careful = |doubt| {
+            let call = self.call(&SET, key, condition).arg(doubt).arg(name).arg(version.get());
+            call.arg(millis).arg(sealed.as_ref()).deadline()
+        };
+        let first = if condition == Condition::Always && value.len() <= SHORT {
+            self.call(&PLAIN, key, condition).arg(millis).arg(sealed.as_ref()).deadline()
+        } else {
+            careful(0)
+        };
+        self.write(key, deadline, first, careful).await
     }
 
-    pub(super) async fn remove(&self, key: &CacheKey, era: Era, options: RemoveOptions) -> Result<Option<Answer>> {
+    pub(super) async fn remove(&self, key: &CacheKey, options: &RemoveOptions) -> Result<Answer> {
         let (name, version) = condition_args(options.condition)?;
-        let age = options.min_age.map_or(0, |age| u64::try_from(age.as_micros()).unwrap_or(u64::MAX));
-        let call = self.with_neighbours(self.call(&REMOVE, key), key, options.condition);
-        self.run(era.args(call).arg(name).arg(version.get()).arg(age), options.condition).await
+        let age = options.min_age.map_or(0, micros);
+        let mark = record::seal(unique(), self.schema, CodecId::RAW, record::REMOVED, &[]);
+        let call = |doubt| {
+            let call = self.call(&REMOVE, key, options.condition).arg(doubt).arg(name).arg(version.get());
+            call.arg(age).arg(mark.as_ref()).arg(MARK.as_millis().to_string()).deadline()
+        };
+        self.write(key, options.deadline, call(0), call).await
     }
 
-    pub(super) async fn touch(&self, key: &CacheKey, era: Era, millis: u64) -> Result<Option<Answer>> {
-        self.run(era.args(self.call(&TOUCH, key)).arg(millis), Condition::Always).await
+    pub(super) async fn touch(&self, key: &CacheKey, millis: u64, deadline: Option<Duration>) -> Result<Answer> {
+        let call = self.call(&TOUCH, key, Condition::Always).arg(millis).deadline();
+        let asked = Instant::now();
+        let answer = call.run(&self.within(deadline), Idempotence::Idempotent).await?;
+        self.answer(key, asked, answer)?.ok_or_else(unexpected)
     }
 
-    pub(super) async fn reserve(
-        &self,
-        key: &CacheKey,
-        era: Era,
-        millis: u64,
-        options: ReserveOptions,
-    ) -> Result<Option<Reserved>> {
-        let lease = envelope::lease(self.schema, era.generation);
+    pub(super) async fn reserve(&self, key: &CacheKey, millis: u64, options: &ReserveOptions) -> Result<Reserved> {
+        let lease = record::seal(unique(), self.schema, CodecId::RAW, record::LEASE, &[]);
         let replacing = options.replacing.map_or(0, Version::get);
         let (holding, token) = match options.holding {
             Holding::Share => ("share", 0),
             Holding::Alone => ("alone", 0),
             Holding::Renew(lease) => ("renew", lease.token().get()),
         };
-        let call = era.args(self.call(&RESERVE, key)).arg(replacing).arg(millis).arg(lease.as_ref());
-        let call = call.arg(holding).arg(token);
-        let (status, version, envelope): (u8, u64, Option<Vec<u8>>) =
-            call.run(&self.client, Idempotence::Idempotent).await?;
-        match (status, envelope) {
-            (OUTDATED, _) => Ok(None),
-            (DONE, _) => Ok(Some(Reserved::Leased(Version::new(version)))),
-            (HELD, _) => Ok(Some(Reserved::Held(Version::new(version)))),
-            (ENDED, _) => Ok(Some(Reserved::Ended)),
-            (HIT, Some(envelope)) => Ok(Some(Reserved::Hit { version: Version::new(version), envelope })),
-            _ => Err(unexpected()),
-        }
-    }
-
-    async fn run(&self, call: ScriptCall<'_>, condition: Condition) -> Result<Option<Answer>> {
-        // Doing it twice has the effect of doing it once; under a condition the second time would be a conflict.
-        let idempotence = match condition {
-            Condition::Always => Idempotence::Idempotent,
-            _ => Idempotence::NotIdempotent,
-        };
-        let (status, version): (u8, u64) = call.run(&self.client, idempotence).await?;
+        let call = self.call(&RESERVE, key, Condition::Always).arg(replacing).arg(millis).arg(lease.as_ref());
+        let (call, asked) = (call.arg(holding).arg(token).deadline(), Instant::now());
+        let (status, version, generation, record): (u8, u64, u64, Option<Vec<u8>>) =
+            call.run(&self.within(options.deadline), Idempotence::Idempotent).await?;
+        self.note(key, generation, asked);
         let version = Version::new(version);
-        match status {
-            OUTDATED => Ok(None),
-            DONE => Ok(Some(Answer::Done(version))),
-            CONFLICT => Ok(Some(Answer::Conflict(Some(version).filter(|version| version.get() > 0)))),
+        match (status, record) {
+            (DONE, _) => Ok(Reserved::Leased(version)),
+            (HELD, _) => Ok(Reserved::Held(version)),
+            (ENDED, _) => Ok(Reserved::Ended),
+            (HIT, Some(record)) => Ok(Reserved::Hit { version, generation, record }),
             _ => Err(unexpected()),
         }
     }
 
-    fn call<'s>(&self, script: &'s RedisScript, key: &CacheKey) -> ScriptCall<'s> {
-        script.key(self.entry_key(key).as_slice())
-    }
-
-    /// What a load stores is no news to the other schemas; every other write is.
-    fn with_neighbours<'s>(&self, call: ScriptCall<'s>, key: &CacheKey, condition: Condition) -> ScriptCall<'s> {
-        if matches!(condition, Condition::Lease(_)) {
-            return call;
+    /// Begins a new generation in every group: all that there is, is dead once this returns.
+    pub(super) async fn clear(&self, deadline: Option<Duration>) -> Result<()> {
+        let calls: Vec<_> = self.groups.iter().map(|group| CLEAR.key(group.generation_key()).deadline()).collect();
+        let asked = Instant::now();
+        let answers = self.within(deadline).run_many::<u64>(&calls, Idempotence::Idempotent).await;
+        let (mut failed, mut first) = (0, None);
+        for (group, answer) in self.groups.iter().zip(answers) {
+            match answer {
+                Ok(generation) => group.note_if_any(generation, asked),
+                Err(error) => {
+                    failed += 1;
+                    first.get_or_insert(error);
+                }
+            }
         }
-        self.neighbours.iter().fold(call, |call, part| call.key(self.keys.tagged(&**key, part).as_slice()))
+        tokio::time::sleep(SETTLE).await;
+        let Some(error) = first else { return Ok(()) };
+        let message = format!("{failed} of the {GROUPS} groups of the cache were not cleared: {}", error.message());
+        let summary = Error::new(error.kind(), message).with_backend("redis").with_retry(error.retry());
+        Err(summary.with_source(error))
     }
 
-    fn entry_key(&self, key: &CacheKey) -> Vec<u8> {
-        self.keys.tagged(&**key, &self.part)
+    /// Runs a write. If nobody knows what became of it, it is run once more with the same id: the connector has waited until
+    /// the first can't be executed any more, so the script sees whether it was, unless somebody else has written since. It takes
+    /// no longer than the first, or a second.
+    async fn write<'s>(
+        &self,
+        key: &CacheKey,
+        deadline: Option<Duration>,
+        first: ScriptCall<'s>,
+        again: impl Fn(u64) -> ScriptCall<'s>,
+    ) -> Result<Answer> {
+        let (client, begun) = (self.within(deadline), Instant::now());
+        let unknown = match first.run(&client, Idempotence::NotIdempotent).await {
+            Ok(answer) => return self.answer(key, begun, answer)?.ok_or_else(unexpected),
+            Err(error) if error.kind() == ErrorKind::OutcomeUnknown => error,
+            Err(error) => return Err(error),
+        };
+        // Boxed, so that the usual future stays small.
+        let settled = Box::pin(async move {
+            let passed = begun.elapsed();
+            let limit = deadline.map_or(passed.max(LEAST_DOUBT), |deadline| deadline.saturating_sub(passed));
+            let client = self.within(Some(limit));
+            let call = again(micros(passed + passed.max(LEAST_DOUBT)));
+            let asked = Instant::now();
+            let answer = call.run(&client, Idempotence::NotIdempotent).await.ok()?;
+            self.answer(key, asked, answer).ok().flatten()
+        });
+        settled.await.ok_or(unknown)
+    }
+
+    /// `None` if it can't be known what became of the call.
+    fn answer(&self, key: &CacheKey, asked: Instant, answer: (u8, u64, u64)) -> Result<Option<Answer>> {
+        let (status, version, generation) = answer;
+        self.note(key, generation, asked);
+        match status {
+            DONE => Ok(Some(Answer::Done(Version::new(version)))),
+            CONFLICT => Ok(Some(Answer::Conflict(Some(Version::new(version)).filter(|version| version.get() > 0)))),
+            DOUBT => Ok(None),
+            _ => Err(unexpected()),
+        }
+    }
+
+    fn note(&self, key: &CacheKey, generation: u64, asked: Instant) {
+        self.group(key).note_if_any(generation, asked);
+    }
+
+    /// A call of a script on an entry, with what all of them are given. What a load stores is no news to the other schemas;
+    /// every other write is.
+    fn call<'s>(&self, script: &'s RedisScript, key: &CacheKey, condition: Condition) -> ScriptCall<'s> {
+        let group = self.group(key);
+        let mut call = script.key(group.entry_key(self.schema, key).as_slice()).key(group.generation_key());
+        if !matches!(condition, Condition::Lease(_)) {
+            for schema in &self.neighbours {
+                call = call.key(group.entry_key(*schema, key).as_slice());
+            }
+        }
+        let generation = group.last_seen().unwrap_or_default();
+        call.arg(sole_schema(generation, self.schema)).arg(generation).arg(self.schema.0)
+    }
+
+    fn group(&self, key: &CacheKey) -> &Group {
+        &self.groups[group_of(key)]
+    }
+
+    /// The client, for calls that end in time.
+    fn within(&self, deadline: Option<Duration>) -> Cow<'_, RedisClient> {
+        match deadline {
+            None => Cow::Borrowed(&self.client),
+            Some(limit) => Cow::Owned(self.client.with_deadline(limit)),
+        }
     }
 }
 
-/// The scripts' first answer; see `lua/entry.lua`.
-const OUTDATED: u8 = 0;
+/// The scripts' first answer; see `lua/head.lua`.
 const DONE: u8 = 1;
 const CONFLICT: u8 = 2;
 const HIT: u8 = 3;
 const HELD: u8 = 4;
 const ENDED: u8 = 5;
+const DOUBT: u8 = 6;
 
 fn condition_args(condition: Condition) -> Result<(&'static str, Version)> {
     match condition {
@@ -190,15 +310,23 @@ fn condition_args(condition: Condition) -> Result<(&'static str, Version)> {
     }
 }
 
+/// Who writes: 8 bytes that no other call has. A hash of a counter, by a key that is random in each process.
+fn unique() -> [u8; 8] {
+    static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    KEY.hash_one(COUNTER.fetch_add(1, Ordering::Relaxed)).to_le_bytes()
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
 fn unexpected() -> Error {
     Error::new(ErrorKind::Unexpected, "a cache script gave an answer that it never gives").with_backend("redis")
 }
 
 impl fmt::Debug for Wire {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Wire")
-            .field("client", &self.client)
-            .field("prefix", &self.keys.prefix())
-            .finish_non_exhaustive()
+        f.debug_struct("Wire").field("client", &self.client).field("cache", &self.name).finish_non_exhaustive()
     }
 }

@@ -1,39 +1,52 @@
 mod client;
-mod envelope;
-mod generation;
+mod groups;
+mod record;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use statehouse_core::{Capabilities, Envelope, Health, Namespace, Result, SchemaId};
+use statehouse_core::{Capabilities, Health, Namespace, Result, SchemaId, Timestamp, Version};
 use statehouse_redis::RedisClient;
 use tracing::Instrument as _;
 
 use crate::memory::check_removal;
 use crate::{
-    Cache, CacheKey, Condition, Entry, GetOptions, Lease, RemoveOptions, RemoveOutcome, Reservation, ReserveOptions,
+    Cache, CacheKey, ClearOptions, Entry, GetOptions, Lease, RemoveOptions, RemoveOutcome, Reservation, ReserveOptions,
     SetOptions, SetOutcome, TouchOptions, TouchOutcome, capability, check_value_len, time_to_live_millis,
 };
-use client::{Answer, Reserved, Wire};
-use envelope::Stored;
+use client::{Answer, NewEntry, Read, Reserved, Wire};
+use record::{Record, Unreadable};
 
 /// A cache of bytes in Redis or Valkey: a single server, Sentinel or Cluster.
 ///
 /// # Layout
-/// `namespace:cache:name:{key}:schema` holds one entry or lease as a
-/// [`statehouse_core::Envelope`], stamped by a script with the server's clock and expired by the server.
-/// `namespace:cache:name:{%}:generation` holds the generation that `clear` raises.
+/// Keys are in 32 groups, *g*, by the CRC-32 of the key modulo 32; a group is in one slot.
+///
+/// | key | holds |
+/// | --- | --- |
+/// | `namespace:cache:name:{name/g}:schema:key` | one entry, lease or mark of a removal |
+/// | `namespace:cache:name:{name/g}:generation` | the generation of the group, which `clear` raises, and the schemas in use |
+///
+/// The first 40 bytes of an entry are written by a script: `SHC` and the format 1, a check, then version, time of creation,
+/// expiry and generation, all little-endian. Behind them come the writer's id, schema, codec, flags, soft expiry, length and
+/// CRC-32, then hashes of tags, the value, and the tags' generations. The crate's `redis/record.rs` has the table, byte by
+/// byte. Entries with tags, which this version does not write yet, are live while their tags' generations are.
 ///
 /// # Consistency
-/// A key is in one slot and every script touches one key (and the same key of the neighbouring schemas), so all of it
-/// works in a cluster. Replication is asynchronous: after a failover a write that was acknowledged within the last
-/// moments may be missing, and so may an invalidation.
+/// Every script works in one slot, on the entry, the generation of its group and the entries of the neighbouring schemas.
+/// Replication is asynchronous: after a failover a write that was acknowledged within the last moments may be missing, and
+/// so may an invalidation.
+///
+/// A shard that is down takes its groups with it and nothing else. [`clear`](Cache::clear_with) then clears the groups that
+/// can be reached and is an error that says how many were not; it may be repeated.
 ///
 /// A server that evicts (`maxmemory-policy`) costs hits and never correctness: an evicted lease means that a load is
-/// not stored, and an evicted generation that every entry is a miss. One that is full and does not evict (`noeviction`)
-/// refuses sets and leases; removals and `clear` work all the same, the latter by taking the generation away.
+/// not stored, and an evicted generation that every entry of its group is a miss. One that is full and does not evict
+/// (`noeviction`) refuses sets and leases; removals and `clear` work all the same, the latter by taking generations away. A
+/// generation that no script has written (of another type, or no number) is as good as lost, and replaced.
 ///
 /// # Schemas
 /// Each schema has entries of its own, so replicas with the old and the new layout of a type run side by side. A write
@@ -41,14 +54,29 @@ use envelope::Stored;
 /// what the other has replaced. Raise the number by one each time: schemas that are further apart know nothing of each other,
 /// and under the old one an entry stays readable until its time to live is over.
 ///
-/// # Retries
-/// The connector repeats reads, reservations, touches, clears, and unconditional sets and removals whose answer was
-/// lost. A conditional write is never repeated: its error is
-/// [`OutcomeUnknown`](statehouse_core::ErrorKind::OutcomeUnknown).
+/// # Late and repeated writes
+/// Every write carries its deadline by the server's clock, and the server refuses it later: what its caller was told had
+/// failed is never executed over something newer, however long the network held it back. The connector repeats reads,
+/// reservations, touches and clears. A set or removal whose answer was lost is repeated once, with the id that the entry
+/// carries of its writer: if the first was executed the answer is that of the first, with its version. If that can't be told
+/// any more, because somebody else has written since, or the repeat is not answered either, the error is
+/// [`OutcomeUnknown`](statehouse_core::ErrorKind::OutcomeUnknown). A removed entry leaves a mark for 10 s, so that a set that is
+/// repeated does not bring it back.
 ///
 /// Clones share everything.
 #[derive(Clone)]
 pub struct RedisCache(Arc<Wire>);
+
+/// What stored bytes are under a generation of their group.
+enum Stored {
+    Entry(Entry),
+    /// A lease, an entry that was cleared, or what cannot be read.
+    Nothing,
+    /// Written under a generation that begins later: the cache was cleared, and the reader has not seen it yet.
+    Later,
+    /// An entry that is valid if the generations of its tags are current.
+    Tagged(Record),
+}
 
 impl RedisCache {
     /// The cache of this name, with entries of this schema. Nothing is sent yet.
@@ -60,83 +88,84 @@ impl RedisCache {
         Ok(Self(Arc::new(Wire::new(client, namespace, name, schema)?)))
     }
 
-    async fn read(&self, key: &CacheKey) -> Result<Option<Entry>> {
-        let (generation, stored) = self.0.read(key).await?;
-        let Some((stored, generation)) = stored.zip(generation) else { return Ok(None) };
-        match envelope::open(stored, self.0.schema, generation) {
+    async fn read(&self, key: &CacheKey, deadline: Option<Duration>) -> Result<Option<Entry>> {
+        let read = self.0.read(key, deadline).await?;
+        match self.open(read) {
             Stored::Entry(entry) => Ok(Some(entry)),
             Stored::Nothing => Ok(None),
             // Boxed, so that the usual future stays small.
-            Stored::Later(envelope) => Box::pin(self.read_again(envelope, &mut None)).await,
+            stored => Box::pin(self.read_on(key, stored, deadline)).await,
         }
     }
 
-    /// An entry of a later generation than the one that this process knows: it asks again which is current, so that a
-    /// write that has returned is seen although the cache was cleared a moment before.
-    async fn read_again(&self, envelope: Envelope, current: &mut Option<u64>) -> Result<Option<Entry>> {
-        if current.is_none() {
-            *current = self.0.generations.current().await?;
-        }
-        let Some(generation) = *current else { return Ok(None) };
-        Ok(match envelope::judge(envelope, self.0.schema, generation) {
-            Stored::Entry(entry) => Some(entry),
-            Stored::Nothing | Stored::Later(_) => None,
-        })
-    }
-
-    async fn read_many(&self, keys: &[CacheKey]) -> Result<Vec<Option<Entry>>> {
-        let (generation, stored) = self.0.read_many(keys).await?;
-        let Some(generation) = generation else { return Ok(vec![None; keys.len()]) };
-        let (mut entries, mut current) = (Vec::with_capacity(stored.len()), None);
-        for stored in stored {
-            let stored = stored.map_or(Stored::Nothing, |stored| envelope::open(stored, self.0.schema, generation));
-            entries.push(match stored {
+    async fn read_many(&self, keys: &[CacheKey], deadline: Option<Duration>) -> Result<Vec<Option<Entry>>> {
+        let mut entries = Vec::with_capacity(keys.len());
+        for (key, read) in keys.iter().zip(self.0.read_many(keys, deadline).await?) {
+            entries.push(match self.open(read) {
                 Stored::Entry(entry) => Some(entry),
                 Stored::Nothing => None,
-                Stored::Later(envelope) => Box::pin(self.read_again(envelope, &mut current)).await?,
+                stored => Box::pin(self.read_on(key, stored, deadline)).await?,
             });
         }
         Ok(entries)
     }
 
+    /// What takes another look. Of a later generation than the one that this process knows: it asks again which is current,
+    /// so that a write that has returned is seen although the cache was cleared a moment before.
+    async fn read_on(&self, key: &CacheKey, stored: Stored, deadline: Option<Duration>) -> Result<Option<Entry>> {
+        let stored = match stored {
+            Stored::Later => self.open(self.0.read_both(key, deadline).await?),
+            stored => stored,
+        };
+        match stored {
+            Stored::Entry(entry) => Ok(Some(entry)),
+            Stored::Tagged(record) => {
+                let holds = self.0.tags_hold(key, &record.tags, deadline).await?;
+                Ok(holds.then(|| entry(record)))
+            }
+            Stored::Nothing | Stored::Later => Ok(None),
+        }
+    }
+
+    /// Reads stored bytes. What cannot be read is a miss, and is reported as an event.
+    fn open(&self, (generation, stored): Read) -> Stored {
+        let Some((stored, generation)) = stored.zip(generation) else { return Stored::Nothing };
+        match Record::decode(stored.into()) {
+            Ok(record) => self.judge(record, generation),
+            Err(Unreadable::Damaged) => unreadable("damaged"),
+            Err(Unreadable::UnknownFormat) => unreadable("unknown format"),
+        }
+    }
+
+    fn judge(&self, record: Record, generation: u64) -> Stored {
+        if record.generation > generation {
+            return Stored::Later;
+        }
+        if record.generation < generation || [record::LEASE, record::REMOVED].contains(&record.flags) {
+            return Stored::Nothing;
+        }
+        if record.flags != record::PLAIN {
+            return unreadable("unknown flags");
+        }
+        if record.schema != self.0.schema {
+            return unreadable("another schema");
+        }
+        if record.tags.is_empty() { Stored::Entry(entry(record)) } else { Stored::Tagged(record) }
+    }
+
     async fn store(&self, key: &CacheKey, value: Bytes, options: SetOptions) -> Result<SetOutcome> {
         let millis = time_to_live_millis(options.time_to_live)?;
         check_value_len(value.len())?;
-        let wire = &self.0;
-        let sealed = |generation| envelope::value(options.codec, wire.schema, generation, value.clone());
-        let answer = match options.condition {
-            Condition::Lease(lease) => {
-                let sealed = sealed(lease.generation());
-                let attempt = async |era| wire.set(key, era, millis, &sealed, options.condition).await;
-                match wire.generations.under(lease.generation(), attempt).await? {
-                    Some(answer) => answer,
-                    None => Answer::Conflict(self.read(key).await?.map(|entry| entry.version)),
-                }
-            }
-            condition => {
-                wire.generations
-                    .under_current(async |era| wire.set(key, era, millis, &sealed(era.generation), condition).await)
-                    .await?
-            }
-        };
-        Ok(match answer {
-            Answer::Done(version) => SetOutcome::Stored(version),
-            Answer::Conflict(version) => SetOutcome::Conflict(version),
-        })
+        let SetOptions { condition, codec, deadline, .. } = options;
+        match self.0.set(key, NewEntry { value, codec, millis, condition, deadline }).await? {
+            Answer::Done(version) => Ok(SetOutcome::Stored(version)),
+            Answer::Conflict(version) => Ok(SetOutcome::Conflict(version)),
+        }
     }
 
     async fn drop_entry(&self, key: &CacheKey, options: RemoveOptions) -> Result<RemoveOutcome> {
         check_removal(options.condition)?;
-        let wire = &self.0;
-        let attempt = async |era| wire.remove(key, era, options).await;
-        let answer = match options.condition {
-            Condition::Lease(lease) => match wire.generations.under(lease.generation(), attempt).await? {
-                Some(answer) => answer,
-                None => Answer::Conflict(self.read(key).await?.map(|entry| entry.version)),
-            },
-            _ => wire.generations.under_any(attempt).await?,
-        };
-        Ok(match answer {
+        Ok(match self.0.remove(key, &options).await? {
             Answer::Done(version) if version.get() > 0 => RemoveOutcome::Removed,
             Answer::Conflict(Some(version)) => RemoveOutcome::Conflict(version),
             _ => RemoveOutcome::Absent,
@@ -145,48 +174,53 @@ impl RedisCache {
 
     async fn prolong(&self, key: &CacheKey, options: TouchOptions) -> Result<TouchOutcome> {
         let millis = time_to_live_millis(options.time_to_live)?;
-        let wire = &self.0;
-        Ok(match wire.generations.under_current(async |era| wire.touch(key, era, millis).await).await? {
+        Ok(match self.0.touch(key, millis, options.deadline).await? {
             Answer::Done(version) => TouchOutcome::Touched(version),
             Answer::Conflict(_) => TouchOutcome::Absent,
         })
     }
 
-    async fn claim(&self, key: &CacheKey, options: ReserveOptions) -> Result<Reservation> {
+    async fn claim(&self, key: &CacheKey, mut options: ReserveOptions) -> Result<Reservation> {
         let millis = time_to_live_millis(options.time_to_live)?;
-        let wire = &self.0;
-        let mut options = options;
         loop {
-            let attempt = async |era: generation::Era| {
-                let reserved = wire.reserve(key, era, millis, options).await?;
-                Ok(reserved.map(|reserved| (reserved, era.generation)))
+            let (version, generation, record) = match self.0.reserve(key, millis, &options).await? {
+                Reserved::Leased(token) => return Ok(Reservation::Leased(Lease::new(token))),
+                Reserved::Held(token) => return Ok(Reservation::Held(Lease::new(token))),
+                Reserved::Ended => return Ok(Reservation::Ended),
+                Reserved::Hit { version, generation, record } => (version, generation, record),
             };
-            let (envelope, version, generation) = match wire.generations.under_current(attempt).await? {
-                (Reserved::Leased(token), generation) => {
-                    return Ok(Reservation::Leased(Lease::new(token, generation)));
-                }
-                (Reserved::Held(token), generation) => return Ok(Reservation::Held(Lease::new(token, generation))),
-                (Reserved::Ended, _) => return Ok(Reservation::Ended),
-                (Reserved::Hit { version, envelope }, generation) => (envelope, version, generation),
-            };
-            match envelope::open(envelope, wire.schema, generation) {
+            match self.open((Some(generation), Some(record))) {
                 Stored::Entry(entry) => return Ok(Reservation::Hit(entry)),
+                // The script has looked at the tags.
+                Stored::Tagged(record) => return Ok(Reservation::Hit(entry(record))),
                 // Damaged where a script cannot see it. Each turn has another version, so this ends.
-                Stored::Nothing | Stored::Later(_) => options.replacing = Some(version),
+                Stored::Nothing | Stored::Later => options.replacing = Some(version),
             }
         }
     }
 }
 
+fn entry(record: Record) -> Entry {
+    let created = Timestamp::from_micros(record.created);
+    let expires = Timestamp::from_micros(record.expires.saturating_mul(1000));
+    Entry::new(record.payload, Version::new(record.version)).with_codec(record.codec).with_times(created, expires)
+}
+
+fn unreadable(reason: &'static str) -> Stored {
+    tracing::warn!(name: "cache.undecodable", part = "envelope", reason, "a cached entry counts as a miss");
+    Stored::Nothing
+}
+
 #[async_trait]
 impl Cache for RedisCache {
-    async fn get_with(&self, key: &CacheKey, _: GetOptions) -> Result<Option<Entry>> {
+    async fn get_with(&self, key: &CacheKey, options: GetOptions) -> Result<Option<Entry>> {
         // The connector's span says it all, and this is the hot path.
-        self.read(key).await
+        self.read(key, options.deadline).await
     }
 
-    async fn get_many_with(&self, keys: &[CacheKey], _: GetOptions) -> Result<Vec<Option<Entry>>> {
-        self.read_many(keys).instrument(tracing::debug_span!("cache.get_many", keys = keys.len())).await
+    async fn get_many_with(&self, keys: &[CacheKey], options: GetOptions) -> Result<Vec<Option<Entry>>> {
+        let span = tracing::debug_span!("cache.get_many", keys = keys.len());
+        self.read_many(keys, options.deadline).instrument(span).await
     }
 
     async fn set_with(&self, key: &CacheKey, value: Bytes, options: SetOptions) -> Result<SetOutcome> {
@@ -205,8 +239,8 @@ impl Cache for RedisCache {
         self.claim(key, options).instrument(tracing::debug_span!("cache.reserve")).await
     }
 
-    async fn clear(&self) -> Result<()> {
-        self.0.generations.begin_next().instrument(tracing::debug_span!("cache.clear")).await
+    async fn clear_with(&self, options: ClearOptions) -> Result<()> {
+        self.0.clear(options.deadline).instrument(tracing::debug_span!("cache.clear")).await
     }
 
     fn capabilities(&self) -> Capabilities {

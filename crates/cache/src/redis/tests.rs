@@ -1,16 +1,21 @@
 use std::io;
 use std::time::Duration;
 
-use statehouse_core::{ErrorKind, ServiceUrl, Version};
+use statehouse_core::{ErrorKind, ServiceUrl};
 use statehouse_redis::RedisConfig;
 use statehouse_testkit::{FaultProxy, RedisCluster, RedisServer, Reply};
 
+use super::groups::group_of;
 use super::*;
 use crate::conformance::Subject;
-use crate::{CacheExt, Caches, TypedCache};
+use crate::{CacheExt, Caches, Condition, TypedCache};
 
+mod cost;
 mod crowd;
+mod format;
 mod full;
+mod generations;
+mod late;
 mod network;
 mod outage;
 
@@ -81,7 +86,12 @@ async fn stored(cache: &RedisCache, name: &str, text: &'static str) -> Version {
 
 /// The Redis key of an entry of the cache `main`.
 fn place(subject: &InRedis, name: &str, schema: u32) -> String {
-    format!("{}:cache:main:{{{name}}}:{schema}", subject.namespace)
+    format!("{}:cache:main:{{main/{}}}:{schema}:{name}", subject.namespace, group_of(name))
+}
+
+/// The Redis key of the generation of an entry's group.
+fn generation_of(subject: &InRedis, name: &str) -> String {
+    format!("{}:cache:main:{{main/{}}}:generation", subject.namespace, group_of(name))
 }
 
 async fn raw(server: &RedisServer, args: &[&[u8]]) -> Reply {
@@ -96,21 +106,20 @@ async fn dump(subject: &InRedis, place: &str) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn what_is_stored_is_a_stamped_envelope_that_ends() {
+async fn what_is_stored_is_a_stamped_record_that_ends() {
     let (server, subject) = (RedisServer::shared().await, single().await);
     let version = stored(&subject.cache("main").await, "a", "value").await;
     let place = place(&subject, "a", 1);
-    let envelope = Envelope::decode(dump(&subject, &place).await.into()).unwrap();
-    assert_eq!((envelope.stamp.version, envelope.schema), (version, SchemaId(1)));
-    assert_eq!(envelope.payload.as_ref(), b"value");
-    let lifetime = envelope.stamp.hard_expiry.unwrap().since(envelope.stamp.created);
-    assert_eq!(lifetime, LONG);
+    let record = Record::decode(dump(&subject, &place).await.into()).unwrap();
+    assert_eq!((record.version, record.schema), (version.get(), SchemaId(1)));
+    assert_eq!(record.payload.as_ref(), b"value");
+    assert_eq!(record.expires - record.created / 1000, 600_000);
     let Reply::Integer(left) = raw(server, &[b"PTTL", place.as_bytes()]).await else { panic!("no time to live") };
     assert!((590_000..=600_000).contains(&left), "{left}");
 }
 
 #[tokio::test]
-async fn a_truncated_or_changed_envelope_is_a_miss_and_is_replaced() {
+async fn a_truncated_or_changed_record_is_a_miss_and_is_replaced() {
     let (server, subject) = (RedisServer::shared().await, single().await);
     let (cache, place) = (subject.cache("main").await, place(&subject, "a", 1));
     stored(&cache, "a", "value").await;
@@ -138,37 +147,6 @@ async fn a_truncated_or_changed_envelope_is_a_miss_and_is_replaced() {
     assert_eq!(cache.get_many(&[key("a"), key("b")]).await.unwrap(), [None, None]);
     stored(&cache, "a", "value").await;
     assert!(cache.get(&key("a")).await.unwrap().is_some());
-}
-
-#[tokio::test]
-async fn a_lost_generation_makes_entries_misses_and_never_brings_cleared_ones_back() {
-    let (server, subject) = (RedisServer::shared().await, single().await);
-    let cache = subject.cache("main").await;
-    let generation = format!("{}:cache:main:{{%}}:generation", subject.namespace);
-    stored(&cache, "cleared", "old").await;
-    cache.clear().await.unwrap();
-    stored(&cache, "alive", "new").await;
-    for lost in [&b""[..], b"0", b"nonsense"] {
-        if lost.is_empty() {
-            assert_eq!(raw(server, &[b"DEL", generation.as_bytes()]).await, Reply::Integer(1));
-        } else {
-            raw(server, &[b"SET", generation.as_bytes(), lost]).await;
-        }
-        let fresh = subject.cache("main").await;
-        for name in ["cleared", "alive"] {
-            assert_eq!(fresh.get(&key(name)).await.unwrap(), None, "{name} after {lost:?}");
-        }
-        stored(&fresh, "alive", "again").await;
-        for name in ["cleared", "alive"] {
-            assert_eq!(fresh.get(&key(name)).await.unwrap().is_some(), name == "alive", "{name} after {lost:?}");
-        }
-    }
-    // The clock ran back while the generation was lost: entries of the later one do not block the key.
-    raw(server, &[b"SET", generation.as_bytes(), b"1000"]).await;
-    let fresh = subject.cache("main").await;
-    assert_eq!(fresh.get(&key("alive")).await.unwrap(), None);
-    stored(&fresh, "alive", "once more").await;
-    assert!(fresh.get(&key("alive")).await.unwrap().is_some());
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use statehouse_core::{Codec, Error, ErrorKind, Result, Retry};
 use tokio::sync::Semaphore;
 
 use super::Versioned;
+use super::familiar::Familiar;
 use super::flights::Flights;
 use super::kept::{Debt, Kept};
 use super::tier::Tier;
@@ -28,6 +29,7 @@ const MOST_FAILURES: usize = 8;
 pub(crate) struct Core<V> {
     pub(crate) name: Box<str>,
     pub(crate) tier: Tier<V>,
+    pub(crate) familiar: Familiar,
     pub(crate) flights: Flights<V>,
     pub(crate) kept: Kept,
     pub(crate) loads_while_away: Semaphore,
@@ -40,7 +42,7 @@ pub(crate) struct Core<V> {
 /// Whether the store cannot be asked now, as opposed to having answered that something is wrong.
 pub(crate) fn is_away(error: &Error) -> bool {
     match error.kind() {
-        ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::RateLimited => true,
+        ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::RateLimited | ErrorKind::OutcomeUnknown => true,
         // Half an answer, for example.
         ErrorKind::Unexpected => error.retry() != Retry::Never,
         _ => false,
@@ -51,6 +53,7 @@ impl<V> Core<V> {
     pub(crate) fn new(name: &str, tier: Tier<V>) -> Self {
         Self {
             name: name.into(),
+            familiar: Familiar::new(&tier),
             tier,
             flights: Flights::default(),
             kept: Kept::default(),
@@ -65,7 +68,9 @@ impl<V: Serialize + DeserializeOwned + Send + Sync + 'static> Core<V> {
     /// Reads the key, once what this process owes the store about it is paid.
     pub(crate) async fn look(&self, key: &CacheKey, codec: Codec) -> Result<Option<Versioned<V>>> {
         self.replay(key).await?;
-        self.tier.get(key, codec).await
+        let found = self.tier.get(key, codec).await?;
+        self.familiar.saw(key, found.is_some());
+        Ok(found)
     }
 
     /// Replays what is kept about `key`, if anything is. Until that has succeeded the key must not be read.
@@ -140,7 +145,7 @@ impl<V: Serialize + DeserializeOwned + Send + Sync + 'static> Core<V> {
         let done = work(&self.tier).await;
         intent.ending = match &done {
             Ok(_) => Ending::Pay,
-            Err(error) if is_away(error) || error.kind() == ErrorKind::OutcomeUnknown => Ending::Keep,
+            Err(error) if is_away(error) => Ending::Keep,
             Err(_) => Ending::Forget,
         };
         done

@@ -15,7 +15,7 @@ use tracing::Instrument;
 use super::core::{Core, is_away};
 use super::flights::{Enter, Freshness, Leader, Outcome, Shared};
 use super::tier::{Claim, Tier};
-use super::{Outage, Settings, TypedCache};
+use super::{Outage, Settings, TypedCache, Versioned};
 use crate::{
     CacheKey, Condition, Holding, Lease, RemoveOptions, RemoveOutcome, ReserveOptions, SetOutcome, time_to_live_millis,
 };
@@ -159,7 +159,7 @@ impl<V: Serialize + DeserializeOwned + Send + Sync + 'static> Call<'_, V> {
         time_to_live_millis(self.time_to_live)?;
         let arrival = self.core.flights.arrive();
         loop {
-            let found = match self.core.look(self.key, self.settings.format.codec).await {
+            let found = match self.look().await {
                 Ok(Some(hit)) => return Ok(hit.value),
                 Ok(None) => Found::Nothing,
                 Err(error) => self.unless_away(error)?,
@@ -176,6 +176,15 @@ impl<V: Serialize + DeserializeOwned + Send + Sync + 'static> Call<'_, V> {
                 },
             }
         }
+    }
+
+    /// Reads the key, unless a reservation will likely do it in one.
+    async fn look(&self) -> Result<Option<Versioned<V>>> {
+        if self.core.familiar.knows(self.key) {
+            return self.core.look(self.key, self.settings.format.codec).await;
+        }
+        self.core.replay(self.key).await?;
+        Ok(None)
     }
 
     /// Reserves, loads and stores. Everybody who waits learns how it ended.
@@ -216,7 +225,10 @@ impl<V: Serialize + DeserializeOwned + Send + Sync + 'static> Call<'_, V> {
             return Ok(Start::Load(Permit::Away));
         }
         match self.claim().await {
-            Ok((Claim::Hit(value), _)) => Ok(Start::Hit(value)),
+            Ok((Claim::Hit(value), _)) => {
+                self.core.familiar.saw(self.key, true);
+                Ok(Start::Hit(value))
+            }
             Ok((Claim::Load(lease), unused)) => {
                 Ok(Start::Load(Permit::Store(Held { core: self.core, key: self.key, lease: Some(lease), unused })))
             }
@@ -232,7 +244,7 @@ impl<V: Serialize + DeserializeOwned + Send + Sync + 'static> Call<'_, V> {
         let (until, codec) = (Instant::now() + self.settings.load_timeout, self.settings.format.codec);
         let (mut first, mut pause) = (None, FIRST_LOOK);
         loop {
-            let claim = self.core.tier.reserve(self.key, options.with_holding(Holding::Alone), codec).await?;
+            let claim = self.core.tier.reserve(self.key, options.clone().with_holding(Holding::Alone), codec).await?;
             let Claim::Held(lease) = claim else { return Ok((claim, Unused::GiveBack)) };
             if *first.get_or_insert(lease) != lease || Instant::now() >= until {
                 return Ok((self.core.tier.reserve(self.key, options, codec).await?, Unused::Leave));
@@ -277,7 +289,7 @@ impl<V: Serialize + DeserializeOwned + Send + Sync + 'static> Call<'_, V> {
             let options = ReserveOptions::new(LEASE).with_holding(Holding::Renew(*lease));
             loop {
                 sleep(RENEWAL).await;
-                match self.core.tier.reserve(self.key, options, self.settings.format.codec).await {
+                match self.core.tier.reserve(self.key, options.clone(), self.settings.format.codec).await {
                     // The store may come back in time.
                     Ok(Claim::Load(_)) | Err(_) => {}
                     Ok(_) => break,
@@ -349,6 +361,7 @@ impl<V: Serialize + DeserializeOwned + Send + Sync + 'static> Held<'_, V> {
         match stored {
             Ok(SetOutcome::Stored(_)) => {
                 self.lease = None;
+                self.core.familiar.saw(self.key, true);
                 Ok(Outcome::Valid)
             }
             Ok(SetOutcome::Conflict(_)) => {

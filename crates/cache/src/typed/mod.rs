@@ -1,5 +1,6 @@
 mod builder;
 mod core;
+mod familiar;
 mod flights;
 mod kept;
 mod load;

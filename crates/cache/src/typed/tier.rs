@@ -163,7 +163,7 @@ impl<V: Serialize + DeserializeOwned + Send + Sync + 'static> Tier<V> {
         match self {
             Self::Memory(memory) => {
                 check_removal(options.condition)?;
-                Ok(memory.store.remove(key, options))
+                Ok(memory.store.remove(key, &options))
             }
             Self::Bytes(cache) => cache.remove_with(key, options).await,
         }
@@ -191,8 +191,8 @@ impl<V: Serialize + DeserializeOwned + Send + Sync + 'static> Tier<V> {
             Self::Memory(memory) => {
                 Ok(match memory.store.reserve(key, whole_millis(options.time_to_live)?, &options) {
                     Reserved::Hit(found) => Claim::Hit(found.value),
-                    Reserved::Leased(token) => Claim::Load(Lease::new(token, 0)),
-                    Reserved::Held(token) => Claim::Held(Lease::new(token, 0)),
+                    Reserved::Leased(token) => Claim::Load(Lease::new(token)),
+                    Reserved::Held(token) => Claim::Held(Lease::new(token)),
                     Reserved::Ended => Claim::Ended,
                 })
             }
@@ -208,7 +208,7 @@ impl<V: Send + Sync + 'static> Tier<V> {
         let options = RemoveOptions::default().with_condition(Condition::Lease(lease));
         match self {
             Self::Memory(memory) => {
-                memory.store.remove(key, options);
+                memory.store.remove(key, &options);
             }
             Self::Bytes(cache) => {
                 let (cache, key) = (Arc::clone(cache), key.clone());
@@ -258,7 +258,7 @@ async fn reserve_bytes<V: DeserializeOwned>(
     options: ReserveOptions,
     codec: Codec,
 ) -> Result<Claim<V>> {
-    let mut attempt = options;
+    let mut attempt = options.clone();
     for _ in 0..3 {
         match cache.reserve_with(key, attempt).await? {
             Reservation::Leased(lease) => return Ok(Claim::Load(lease)),
@@ -266,7 +266,7 @@ async fn reserve_bytes<V: DeserializeOwned>(
             Reservation::Ended => return Ok(Claim::Ended),
             Reservation::Hit(entry) => match decode(&entry, codec) {
                 Some(hit) => return Ok(Claim::Hit(hit.value)),
-                None => attempt = options.with_replacing(entry.version),
+                None => attempt = options.clone().with_replacing(entry.version),
             },
         }
     }

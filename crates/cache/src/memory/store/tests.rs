@@ -76,7 +76,7 @@ fn setting_and_removing_the_same_keys_leaves_no_records_behind() {
         let text = format!("{}", n % 10);
         put(&store, &text, 100, MINUTE);
         if n % 3 == 0 {
-            let removed = store.remove(&key(&text), RemoveOptions::default());
+            let removed = store.remove(&key(&text), &RemoveOptions::default());
             assert_eq!(removed, RemoveOutcome::Removed);
         }
         clock.advance(Duration::from_millis(1));
@@ -156,7 +156,7 @@ fn leases_weigh_nothing_and_are_not_evicted() {
         reserve(&store, &format!("other {}", n % 500), MINUTE);
     }
     assert!(store.weight() > 500, "leases took the place of entries");
-    let outcome = store.set(&key("a"), 1, 100, MINUTE, Condition::Lease(Lease::new(token, 0)));
+    let outcome = store.set(&key("a"), 1, 100, MINUTE, Condition::Lease(Lease::new(token)));
     assert!(outcome.stored().is_some());
 }
 

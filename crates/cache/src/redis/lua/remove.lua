@@ -1,13 +1,25 @@
--- ARGV[3], ARGV[4]: the condition and its version. ARGV[5]: how old it must be at least, in microseconds, or 0.
-local state, version, created = look()
-if state == 'outdated' then return {OUTDATED, 0} end
-if not holds(ARGV[3], tonumber(ARGV[4]), state, version) then
-  return {CONFLICT, state == 'value' and version or 0}
+-- ARGV[5], ARGV[6]: the condition and its version. ARGV[7]: how old it must be at least, in microseconds, or 0.
+-- ARGV[8]: a mark that is left where an entry was, so that the removal is known when it is repeated, and so that a set which
+-- is repeated does not bring the entry back. ARGV[9]: how long the mark stays, in milliseconds.
+local state, version, created, writer = look()
+local lives = state == 'value' or state == 'lease'
+if writer == string.sub(ARGV[8], 1, 8) then return {DONE, version, generation or 0} end
+if lives and is_since(created) then return {DOUBT, 0, generation} end
+if not holds(ARGV[5], tonumber(ARGV[6]), state, version) then
+  -- A lease leaves no mark.
+  local doubt = ARGV[5] == 'lease' and ARGV[4] ~= '0'
+  return {doubt and DOUBT or CONFLICT, state == 'value' and version or 0, generation or 0}
 end
-local age = tonumber(ARGV[5])
-if age > 0 and state ~= 'none' and created > now() - age then
-  return {CONFLICT, state == 'value' and version or 0}
+local age = tonumber(ARGV[7])
+if age > 0 and lives and created > now - age then
+  return {CONFLICT, state == 'value' and version or 0, generation}
 end
-redis.call('UNLINK', key)
+if state == 'value' then
+  local mark = stamp(math.max(version + 1, now), now, expiry(ARGV[9])) .. ARGV[8]
+  -- A server that is full takes nothing new and still removes.
+  if redis.pcall('SET', KEYS[1], mark, 'PX', ARGV[9]).err then redis.call('UNLINK', KEYS[1]) end
+elseif state ~= 'removed' then
+  redis.call('UNLINK', KEYS[1])
+end
 end_neighbours()
-return {DONE, (state == 'value' or ARGV[3] == 'lease') and version or 0}
+return {DONE, (state == 'value' or ARGV[5] == 'lease') and version or 0, generation or 0}

@@ -1,10 +1,13 @@
--- ARGV[3], ARGV[4]: the condition and its version. ARGV[5]: milliseconds to live. ARGV[6]: the envelope.
-local state, version, created = look()
-if state == 'outdated' then return {OUTDATED, 0} end
-if not holds(ARGV[3], tonumber(ARGV[4]), state, version) then
-  return {CONFLICT, state == 'value' and version or 0}
+-- ARGV[5], ARGV[6]: the condition and its version. ARGV[7]: milliseconds to live. ARGV[8]: what the client has sealed,
+-- which begins with the writer's id.
+local state, version, created, writer = look()
+if writer == string.sub(ARGV[8], 1, 8) then return {DONE, version, generation} end
+if is_since(version) then return {DOUBT, 0, generation} end
+if not holds(ARGV[5], tonumber(ARGV[6]), state, version) then
+  return {CONFLICT, state == 'value' and version or 0, generation}
 end
 -- A loaded value is as old as its lease: what it was read from may have changed since.
-local stored = store(ARGV[6], version, tonumber(ARGV[5]), ARGV[3] == 'lease' and created)
+local stored, begun = math.max(version + 1, now), ARGV[5] == 'lease' and created or now
+redis.call('SET', KEYS[1], stamp(stored, begun, expiry(ARGV[7])) .. ARGV[8], 'PX', ARGV[7])
 end_neighbours()
-return {DONE, stored}
+return {DONE, stored, generation}

@@ -1,8 +1,6 @@
--- ARGV[3]: milliseconds to live.
+-- ARGV[4]: milliseconds to live.
 local state, version, created = look()
-if state == 'outdated' then return {OUTDATED, 0} end
-if state ~= 'value' then return {CONFLICT, 0} end
-local millis = tonumber(ARGV[3])
-redis.call('SETRANGE', key, 16, stamp(version, created, now() + millis * 1000))
-redis.call('PEXPIRE', key, millis)
-return {DONE, version}
+if state ~= 'value' then return {CONFLICT, 0, generation or 0} end
+redis.call('SETRANGE', KEYS[1], 0, stamp(version, created, expiry(ARGV[4])))
+redis.call('PEXPIRE', KEYS[1], ARGV[4])
+return {DONE, version, generation}

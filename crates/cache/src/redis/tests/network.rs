@@ -87,8 +87,13 @@ impl Fault {
 }
 
 impl Verb {
-    const fn is_conditional(self) -> bool {
-        matches!(self, Self::SetIfAbsent | Self::SetIfVersion | Self::RemoveIfVersion)
+    const fn is_write(self) -> bool {
+        !matches!(self, Self::Get | Self::GetMany | Self::GetOrLoad)
+    }
+
+    /// Whether it changes what is at the key `there`.
+    const fn changes(self) -> bool {
+        matches!(self, Self::Set | Self::SetIfAbsent | Self::SetIfVersion | Self::RemoveIfVersion)
     }
 
     /// The connector's three seconds for each of its requests: a write may need the generation first. Then room for a busy
@@ -173,7 +178,7 @@ impl Cell {
 fn is_allowed(fault: Fault, verb: Verb, failed: Option<ErrorKind>) -> bool {
     match failed {
         None => fault.is_passable() || verb == Verb::GetOrLoad,
-        Some(ErrorKind::OutcomeUnknown) => verb.is_conditional() && !fault.is_passable(),
+        Some(ErrorKind::OutcomeUnknown) => verb.is_write() && !fault.is_passable(),
         Some(ErrorKind::Timeout | ErrorKind::Unavailable) => !fault.is_passable(),
         // Half an answer is one that is not understood.
         Some(ErrorKind::Unexpected) => matches!(fault, Fault::AnswersTruncated),
@@ -194,7 +199,7 @@ async fn every_verb_ends_in_time_and_as_allowed_under_every_fault_and_works_agai
             let took = begun.elapsed();
             assert!(is_allowed(fault, verb, failed), "{fault:?}, {verb:?}: {failed:?}");
             assert!(took < verb.limit(), "{fault:?}, {verb:?}: took {took:?}");
-            if verb.is_conditional() && failed.is_some_and(|kind| kind != ErrorKind::OutcomeUnknown) {
+            if verb.changes() && failed.is_some_and(|kind| kind != ErrorKind::OutcomeUnknown) {
                 let found = cell.around.get(&key("there")).await.unwrap().map(|entry| entry.version);
                 assert_eq!(found, Some(cell.version), "{fault:?}, {verb:?}: {failed:?}, and it was executed");
             }

@@ -1,0 +1,16 @@
+-- Begins every script on an entry, behind the lines that refuse what comes too late and set `now`.
+-- KEYS[1]: the record. KEYS[2]: the generation of its group. KEYS[3], KEYS[4]: the records of the neighbouring schemas.
+-- ARGV[1]: what KEYS[2] has if the generation is the one that the caller knows and only the caller's schema is in use.
+-- ARGV[2]: that generation. ARGV[3]: the schema.
+local DONE, CONFLICT, HIT, HELD, ENDED, DOUBT = 1, 2, 3, 4, 5, 6
+local text, generation, schemas = redis.pcall('GET', KEYS[2]), nil, ''
+local alone = text == ARGV[1] and ARGV[2] ~= '0'
+if alone then
+  generation = tonumber(ARGV[2])
+elseif type(text) == 'string' and #text < 300 then
+  -- Anything else is not what a script has written, and as good as lost.
+  local digits, rest = string.match(text, '^(%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d)([ %d]*)$')
+  if digits and string.sub(rest .. ' ', 1, 1) == ' ' and tonumber(digits) > 0 and tonumber(digits) < 3e15 then
+    generation, schemas = tonumber(digits), rest
+  end
+end
