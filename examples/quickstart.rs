@@ -27,7 +27,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cache:    EUR/USD is {rate}");
 
     let scans = services.files("scans")?;
-    scans.put("p42/chest.dcm", "DICM…").content_type("application/dicom").if_absent().await?;
+    scans.put("p42/chest.dcm", "DICM…").content_type("application/dicom").await?;
     println!("files:    {} bytes of chest.dcm", scans.head("p42/chest.dcm").await?.len);
 
     let concepts = services.search::<Concept>("concepts").open().await?;

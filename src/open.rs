@@ -42,12 +42,8 @@ pub(crate) async fn sessions(url: ServiceUrl, namespace: &Namespace) -> Result<A
     }
 }
 
-pub(crate) async fn files(url: ServiceUrl) -> Result<Arc<dyn FileStore>> {
-    match url.scheme() {
-        #[cfg(not(feature = "filestore-s3"))]
-        "s3" => Err(missing_feature(&url, "filestore-s3")),
-        _ => statehouse_filestore::open(url).await,
-    }
+pub(crate) async fn files(url: ServiceUrl, namespace: &Namespace) -> Result<Arc<dyn FileStore>> {
+    Ok(Arc::clone(statehouse_filestore::open(url, namespace).await?.store()))
 }
 
 #[cfg(all(test, not(feature = "full")))]

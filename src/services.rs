@@ -26,7 +26,7 @@ use crate::{Config, open};
 /// assert_eq!(*rate, 1.08);
 ///
 /// let scans = services.files("scans")?;
-/// scans.put("p42/chest.dcm", "DICM").content_type("application/dicom").if_absent().await?;
+/// scans.put("p42/chest.dcm", "DICM").content_type("application/dicom").await?;
 /// assert_eq!(scans.get("p42/chest.dcm").range(..2).bytes().await?, "DI");
 ///
 /// services.shutdown().await?;
@@ -259,7 +259,9 @@ impl ServicesBuilder {
             sessions: sessions
                 .open(|url| open::sessions(url, &namespace), |error| Ok(Arc::new(Unopened::new("sessions", error))))
                 .await?,
-            files: files.open(open::files, |error| Ok(Arc::new(Unopened::new("files", error)))).await?,
+            files: files
+                .open(|url| open::files(url, &namespace), |error| Ok(Arc::new(Unopened::new("files", error))))
+                .await?,
             #[cfg(feature = "_search")]
             search: search.open(|url| crate::search_index::Indexes::open(url, &namespace), Err).await?,
             namespace,

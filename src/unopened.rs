@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use statehouse_core::{Capabilities, Error, Health, Result};
 use statehouse_filestore::{
-    Body, CopyOptions, DeleteOptions, Deleted as FileDeleted, FileKey, FileStore, GetOptions, HeadOptions, ListOptions,
-    Meta, Object, Page, PutOptions, Stored,
+    Body, CopyOptions, DeleteOptions, DeleteOutcome, FileKey, FileStore, GetOptions, HeadOptions, ListOptions, Meta,
+    Object, Page, PutOptions, PutOutcome,
 };
 use statehouse_session::{
     Authority, Deleted, Delta, Loaded, NewSession, Rotation, Saved, SessionKey, SessionStore, Snapshot, Touched,
@@ -74,7 +74,7 @@ impl SessionStore for Unopened {
 
 #[async_trait]
 impl FileStore for Unopened {
-    async fn put_with(&self, _: &FileKey, _: Body, _: PutOptions) -> Result<Stored> {
+    async fn put_with(&self, _: &FileKey, _: Body, _: PutOptions) -> Result<PutOutcome> {
         self.refuse()
     }
 
@@ -90,11 +90,11 @@ impl FileStore for Unopened {
         self.refuse()
     }
 
-    async fn delete_with(&self, _: &FileKey, _: DeleteOptions) -> Result<FileDeleted> {
+    async fn delete_with(&self, _: &FileKey, _: DeleteOptions) -> Result<DeleteOutcome> {
         self.refuse()
     }
 
-    async fn copy_with(&self, _: &FileKey, _: &FileKey, _: CopyOptions) -> Result<Stored> {
+    async fn copy_with(&self, _: &FileKey, _: &FileKey, _: CopyOptions) -> Result<PutOutcome> {
         self.refuse()
     }
 

@@ -107,8 +107,7 @@ async fn s3(harness: &mut Harness) -> Outcome {
     let (access_key, secret_key, bucket) = (server.access_key(), server.secret_key(), server.bucket());
     let (endpoint, region) = (server.endpoint(), server.region());
     let url = format!("s3://{access_key}:{secret_key}@{bucket}?endpoint={endpoint}&region={region}&allow_http=true");
-    let ours =
-        Files::new(statehouse_filestore::open(ServiceUrl::parse("bench", &url)?).await?, Namespace::new("bench")?);
+    let ours = statehouse_filestore::open(ServiceUrl::parse("bench", &url)?, &Namespace::new("bench")?).await?;
     let bare = AmazonS3Builder::new()
         .with_access_key_id(access_key)
         .with_secret_access_key(secret_key)

@@ -30,7 +30,7 @@ async fn walk(services: &Services) {
     assert_eq!(rates.get("EUR/USD").await.unwrap(), None);
 
     let scans = services.files("scans").unwrap();
-    scans.put("p42/chest.dcm", "DICM").content_type("application/dicom").if_absent().await.unwrap();
+    scans.put("p42/chest.dcm", "DICM").content_type("application/dicom").await.unwrap();
     assert_eq!(scans.get("p42/chest.dcm").range(..2).bytes().await.unwrap(), "DI");
     assert!(!services.files("others").unwrap().exists("p42/chest.dcm").await.unwrap());
 

@@ -4,21 +4,20 @@
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
 use futures_util::TryStreamExt;
-use statehouse_core::{ErrorKind, Namespace, ServiceUrl};
-use statehouse_filestore::Files;
+use statehouse_core::{Namespace, ServiceUrl};
+use statehouse_filestore::PutOutcome;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let directory = std::env::args().nth(1).unwrap_or_else(|| "documents".to_owned());
     // `s3://bucket/prefix` in its place makes the documents shared; nothing below changes.
     let url = ServiceUrl::parse("the example's directory", &format!("file:{directory}"))?;
-    let documents = Files::new(statehouse_filestore::open(url).await?, Namespace::new("clinic.documents")?);
+    let documents = statehouse_filestore::open(url, &Namespace::new("clinic.documents")?).await?;
 
     let letter = documents.put("p42/letter.txt", "Dear colleague, …").content_type("text/plain");
-    match letter.metadata("author", "Dr. Zoë").if_absent().await {
-        Ok(stored) => println!("stored {} bytes", stored.len),
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => println!("the letter is there already"),
-        Err(error) => return Err(error.into()),
+    match letter.metadata("author", "Dr. Zoë").if_absent().await? {
+        PutOutcome::Stored(stored) => println!("stored {} bytes", stored.len),
+        PutOutcome::Conflict => println!("the letter is there already"),
     }
 
     let mut all = std::pin::pin!(documents.list("").stream());

@@ -4,20 +4,24 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use statehouse_core::{Capabilities, Health, Result};
 
-use crate::{
-    Body, CopyOptions, DeleteOptions, Deleted, FileKey, GetOptions, HeadOptions, ListOptions, Meta, Object, Page,
-    PutOptions, Stored,
-};
+use crate::body::Body;
+use crate::content::Object;
+use crate::key::FileKey;
+use crate::meta::Meta;
+use crate::options::{CopyOptions, DeleteOptions, GetOptions, HeadOptions, ListOptions, Page, PutOptions};
+use crate::outcome::{DeleteOutcome, PutOutcome};
 
 /// Files under keys: what a backend implements. Applications use the handle [`Files`](crate::Files).
 ///
 /// # Behavior
 /// - **Put** makes a file visible whole or not at all, with its metadata, in one step; readers see the old file or the
 ///   new one. Without a condition the last writer wins.
-/// - **Conditions** are decided by the store in one step with the write, among all its clients. Of racing creators
-///   exactly one wins, the others see [`AlreadyExists`]; a replace, delete or read whose etag is not the current one
-///   fails with [`Conflict`], also if the file is absent. A backend that cannot decide refuses with [`Unsupported`]
-///   before it writes anything.
+/// - **Conditions** are decided by the store in one step with the write, among all its clients. One that does not hold
+///   is an answer and no error: [`PutOutcome::Conflict`], [`DeleteOutcome::Conflict`]. Of racing creators exactly one
+///   wins; a replace or delete whose etag is not the current one is a conflict, also if the file is absent. A read of
+///   another etag than the current one fails with [`Conflict`]. A backend that cannot decide refuses with
+///   [`Unsupported`] before it writes anything. An error of kind [`Conflict`] that says to try again means that the store
+///   did not look at the condition, because somebody else was writing.
 /// - **Get** gives the metadata first. A whole file is checked against what was recorded of its content when
 ///   it was stored (a CRC-32, or its SHA-256 where there is none; see [`Object::verify_sha256`]); one that is shorter, longer or changed ends with
 ///   [`Corrupt`]. A range must have at least one byte of the file; its end may lie behind the
@@ -27,13 +31,14 @@ use crate::{
 ///   prefix is listed, and none that is not behind where the listing begins.
 /// - **Foreign things** that lie among the files (links, markers, names that no key has) are not listed and not
 ///   followed; the page [counts](Page::skipped) them.
-/// - **Delete** of an absent file is `Ok(Absent)`. [`Removed`](Deleted::Removed) says that the file was there when
+/// - **Delete** of an absent file is `Ok(Absent)`. [`Removed`](DeleteOutcome::Removed) says that the file was there when
 ///   looked at: two racing deletes may both say so.
 /// - **Copy** keeps content type, user metadata and digest.
 /// - **Cancellation**: a dropped put of bytes may still complete; a dropped put of a stream that has not ended does
 ///   not, and leaves nothing behind. Nothing is ever half-done.
 /// - **Time**: a put lasts as long as its source gives something, a get as long as its reader wants. Deadlines count the
-///   store's silence.
+///   store's silence. A call that is given a deadline ends by then: with [`Timeout`] if nothing of it has been done or will
+///   be, with [`OutcomeUnknown`] if it may have been or still be. Of a get it is the time until the content begins.
 /// - **Keys** are validated types; options are checked before anything is sent or written.
 ///
 /// # Errors
@@ -45,7 +50,6 @@ use crate::{
 /// Whether an acknowledged write survives the process or the host is in the [`capabilities`](Self::capabilities) and
 /// in each backend's documentation.
 ///
-/// [`AlreadyExists`]: statehouse_core::ErrorKind::AlreadyExists
 /// [`Conflict`]: statehouse_core::ErrorKind::Conflict
 /// [`Corrupt`]: statehouse_core::ErrorKind::Corrupt
 /// [`InvalidInput`]: statehouse_core::ErrorKind::InvalidInput
@@ -59,7 +63,7 @@ use crate::{
 #[async_trait]
 pub trait FileStore: Debug + Send + Sync + 'static {
     /// Stores a file.
-    async fn put_with(&self, key: &FileKey, body: Body, options: PutOptions) -> Result<Stored>;
+    async fn put_with(&self, key: &FileKey, body: Body, options: PutOptions) -> Result<PutOutcome>;
 
     /// Reads a file, or a range of it.
     async fn get_with(&self, key: &FileKey, options: GetOptions) -> Result<Object>;
@@ -71,10 +75,10 @@ pub trait FileStore: Debug + Send + Sync + 'static {
     async fn list_with(&self, options: ListOptions) -> Result<Page>;
 
     /// Deletes a file.
-    async fn delete_with(&self, key: &FileKey, options: DeleteOptions) -> Result<Deleted>;
+    async fn delete_with(&self, key: &FileKey, options: DeleteOptions) -> Result<DeleteOutcome>;
 
     /// Stores the content and metadata of one file under another key.
-    async fn copy_with(&self, from: &FileKey, to: &FileKey, options: CopyOptions) -> Result<Stored>;
+    async fn copy_with(&self, from: &FileKey, to: &FileKey, options: CopyOptions) -> Result<PutOutcome>;
 
     /// What this store can do.
     fn capabilities(&self) -> Capabilities;
@@ -88,7 +92,12 @@ macro_rules! forward {
     ($pointer:ident) => {
         #[deny(clippy::missing_trait_methods)]
         impl<S: FileStore + ?Sized> FileStore for $pointer<S> {
-            fn put_with<'a, 'k, 'f>(&'a self, key: &'k FileKey, body: Body, options: PutOptions) -> Boxed<'f, Stored>
+            fn put_with<'a, 'k, 'f>(
+                &'a self,
+                key: &'k FileKey,
+                body: Body,
+                options: PutOptions,
+            ) -> Boxed<'f, PutOutcome>
             where
                 'a: 'f,
                 'k: 'f,
@@ -119,7 +128,7 @@ macro_rules! forward {
                 (**self).list_with(options)
             }
 
-            fn delete_with<'a, 'k, 'f>(&'a self, key: &'k FileKey, options: DeleteOptions) -> Boxed<'f, Deleted>
+            fn delete_with<'a, 'k, 'f>(&'a self, key: &'k FileKey, options: DeleteOptions) -> Boxed<'f, DeleteOutcome>
             where
                 'a: 'f,
                 'k: 'f,
@@ -132,7 +141,7 @@ macro_rules! forward {
                 from: &'k FileKey,
                 to: &'t FileKey,
                 options: CopyOptions,
-            ) -> Boxed<'f, Stored>
+            ) -> Boxed<'f, PutOutcome>
             where
                 'a: 'f,
                 'k: 'f,
@@ -159,3 +168,12 @@ type Boxed<'f, T> = std::pin::Pin<Box<dyn Future<Output = Result<T>> + Send + 'f
 
 forward!(Arc);
 forward!(Box);
+
+/// Adds to an error where it happened.
+pub(crate) fn located<'a>(
+    backend: &'static str,
+    operation: &'static str,
+    key: &'a str,
+) -> impl FnOnce(statehouse_core::Error) -> statehouse_core::Error + 'a {
+    move |error| error.with_backend(backend).with_operation(operation).with_key(key)
+}

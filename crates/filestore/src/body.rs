@@ -119,9 +119,9 @@ impl From<BoxStream<'static, Result<Bytes>>> for Body {
     }
 }
 
-impl From<crate::Object> for Body {
+impl From<crate::content::Object> for Body {
     /// The content of a file that was just read, whole or a range, as the body of another put.
-    fn from(object: crate::Object) -> Self {
+    fn from(object: crate::content::Object) -> Self {
         let len = object.range().end - object.range().start;
         Self::from(object.into_stream()).with_len(len)
     }

@@ -3,10 +3,10 @@
 use statehouse_core::Capability;
 pub use statehouse_core::capability::{DURABLE, SHARED};
 
-/// Puts and copies with [`Condition::IfAbsent`](crate::Condition::IfAbsent).
+/// Puts and copies with [`Condition::Absent`](crate::Condition::Absent).
 pub const CREATE_IF_ABSENT: Capability =
     Capability::new("create_if_absent", "of racing creators of one file exactly one wins");
-/// Puts and copies with [`Condition::IfMatch`](crate::Condition::IfMatch).
+/// Puts and copies with [`Condition::Match`](crate::Condition::Match).
 pub const REPLACE_IF_MATCH: Capability =
     Capability::new("replace_if_match", "a file is replaced only if it has the expected etag");
 /// Conditions on content that is stored in parts because it is too long for one request.

@@ -1,10 +1,41 @@
 use std::sync::Arc;
 
-use statehouse_core::{Result, ServiceUrl};
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, ready};
+use statehouse_core::{Error, Namespace, Result, ServiceUrl};
 
-use crate::{FileStore, MemoryFileStore};
+use crate::api::FileStore;
+use crate::files::Files;
+use crate::memory::MemoryFileStore;
 
-/// Opens the store that a URL names.
+type Open = fn(ServiceUrl) -> BoxFuture<'static, Result<Arc<dyn FileStore>>>;
+
+/// What a scheme opens, and the features without which it does not: this package's, and the one of `statehouse` that
+/// turns it on.
+struct Scheme {
+    name: &'static str,
+    features: Option<(&'static str, &'static str)>,
+    /// None if it is not compiled in.
+    open: Option<Open>,
+}
+
+const SCHEMES: [Scheme; 3] = [
+    Scheme { name: "memory", features: None, open: Some(|url| ready(memory(url)).boxed()) },
+    Scheme { name: "file", features: None, open: LOCAL },
+    Scheme { name: "s3", features: Some(("s3", "filestore-s3")), open: S3 },
+];
+
+#[cfg(unix)]
+const LOCAL: Option<Open> = Some(|url| local(url).boxed());
+#[cfg(not(unix))]
+const LOCAL: Option<Open> = None;
+
+#[cfg(feature = "s3")]
+const S3: Option<Open> = Some(|url| s3(url).boxed());
+#[cfg(not(feature = "s3"))]
+const S3: Option<Open> = None;
+
+/// Opens the store that a URL names, and gives the files of a namespace in it.
 ///
 /// | URL | store |
 /// | --- | --- |
@@ -12,38 +43,84 @@ use crate::{FileStore, MemoryFileStore};
 /// | `file:///dir` | [`LocalFileStore`](crate::LocalFileStore); parameters as [`LocalConfig`](crate::local::LocalConfig) says |
 /// | `s3://bucket/prefix` | [`ObjectFileStore`](crate::object::ObjectFileStore); parameters as `S3Config` says; feature `s3` |
 ///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> statehouse_core::Result<()> {
+/// use statehouse_core::{Namespace, ServiceUrl};
+///
+/// let url = ServiceUrl::parse("APP_FILES_URL", "memory:")?;
+/// let scans = statehouse_filestore::open(url, &Namespace::new("clinic.scans")?).await?;
+/// scans.put("p42/chest.dcm", "DICM…").await?;
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Errors
 /// [`ErrorKind::InvalidConfig`](statehouse_core::ErrorKind::InvalidConfig), naming the setting and what it accepts; and
 /// whatever opening the store may fail with.
-pub async fn open(url: ServiceUrl) -> Result<Arc<dyn FileStore>> {
-    match url.scheme() {
-        "memory" => {
-            url.finish()?;
-            Ok(Arc::new(MemoryFileStore::new()))
-        }
-        #[cfg(unix)]
-        "file" => {
-            let config = crate::local::LocalConfig::from_url(url)?;
-            Ok(Arc::new(crate::LocalFileStore::open_with(config).await?))
-        }
-        #[cfg(feature = "s3")]
-        "s3" => Ok(Arc::new(crate::ObjectFileStore::open_s3(crate::S3Config::from_url(url)?).await?)),
-        #[cfg(not(feature = "s3"))]
-        "s3" => Err(statehouse_core::Error::invalid_config(url.setting(), "s3: needs the feature \"s3\"")),
-        _ => Err(url.refuse_scheme("memory, file, s3")),
+pub async fn open(url: ServiceUrl, namespace: &Namespace) -> Result<Files> {
+    let Some(scheme) = SCHEMES.iter().find(|scheme| scheme.name == url.scheme()) else {
+        return Err(url.refuse_scheme(&SCHEMES.map(|scheme| scheme.name).join(", ")));
+    };
+    let open = scheme.open.ok_or_else(|| scheme.refuse(&url))?;
+    Ok(Files::new(open(url).await?, namespace.clone()))
+}
+
+impl Scheme {
+    fn refuse(&self, url: &ServiceUrl) -> Error {
+        let message = match self.features {
+            Some((ours, whole)) => format!(
+                "{:?} needs the feature {whole:?} of statehouse, which is not compiled in ({ours:?} of \
+                 statehouse-filestore)",
+                self.name
+            ),
+            None => format!("{:?} is not there on this system", self.name),
+        };
+        Error::invalid_config(url.setting(), message)
     }
+}
+
+fn memory(url: ServiceUrl) -> Result<Arc<dyn FileStore>> {
+    url.finish()?;
+    Ok(Arc::new(MemoryFileStore::new()))
+}
+
+#[cfg(unix)]
+async fn local(url: ServiceUrl) -> Result<Arc<dyn FileStore>> {
+    let config = crate::local::LocalConfig::from_url(url)?;
+    Ok(Arc::new(crate::local::LocalFileStore::open_with(config).await?))
+}
+
+#[cfg(feature = "s3")]
+async fn s3(url: ServiceUrl) -> Result<Arc<dyn FileStore>> {
+    let config = crate::object::S3Config::from_url(url)?;
+    Ok(Arc::new(crate::object::ObjectFileStore::open_s3(config).await?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    async fn open(text: &str) -> Result<Files> {
+        super::open(ServiceUrl::parse("FILES", text)?, &Namespace::new("n")?).await
+    }
+
     #[tokio::test]
     async fn a_wrong_url_names_the_setting_and_what_is_accepted() {
-        let open = async |text| open(ServiceUrl::parse("FILES", text).unwrap()).await;
         assert!(open("memory:").await.is_ok());
         for text in ["redis://h", "memory:?x=1"] {
             assert_eq!(open(text).await.unwrap_err().setting(), Some("FILES"), "{text}");
+        }
+        let error = open("redis://h").await.unwrap_err().to_string();
+        assert!(error.contains("memory, file, s3"), "{error}");
+    }
+
+    #[test]
+    fn what_is_not_compiled_in_is_told_by_its_features() {
+        let url = ServiceUrl::parse("FILES", "s3://b").unwrap();
+        let error = SCHEMES[2].refuse(&url).to_string();
+        for text in ["\"s3\" needs the feature", "filestore-s3", "statehouse-filestore"] {
+            assert!(error.contains(text), "{error}");
         }
     }
 }

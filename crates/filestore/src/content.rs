@@ -9,8 +9,8 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use statehouse_core::{Error, ErrorKind, Result};
 
-use crate::Meta;
 use crate::digest::{Check, Verifier, corrupt};
+use crate::meta::Meta;
 
 /// A file that is being read: its metadata first, then its content.
 pub struct Object {
@@ -172,7 +172,9 @@ mod tests {
     use statehouse_core::Timestamp;
 
     use super::*;
-    use crate::{Digest, ETag, FileKey};
+    use crate::digest::Digest;
+    use crate::key::FileKey;
+    use crate::meta::ETag;
 
     fn object(pieces: &[&'static str]) -> Object {
         let meta = Meta::new(FileKey::new("k").unwrap(), 6, ETag::new("e"), Timestamp::default())

@@ -83,7 +83,7 @@ pub(crate) struct Intake {
 }
 
 impl Intake {
-    pub(crate) fn new(options: &crate::PutOptions, declared: Option<u64>) -> Result<Self> {
+    pub(crate) fn new(options: &crate::options::PutOptions, declared: Option<u64>) -> Result<Self> {
         let intake = Self { limit: options.max_len, declared, expected: options.expected_digest, ..Self::default() };
         intake.check_limit(declared.unwrap_or(0))?;
         Ok(intake)

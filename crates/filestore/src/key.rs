@@ -4,6 +4,9 @@ use std::ops::Deref;
 
 use statehouse_core::{Error, Key, Namespace, Result};
 
+/// Where the stores keep their own things, beside the namespaces.
+pub(crate) const RESERVED: &str = ".statehouse";
+
 /// The name of a file inside a store: `p42/chest.dcm`.
 ///
 /// A [`Key`] (UTF-8, no control characters, no `.` or `..` segment) that every disk and every S3 server takes: besides
@@ -38,7 +41,7 @@ impl FileKey {
             "no segment of a file key may be longer than 255 bytes"
         } else if text.contains(['\u{fffd}', '\u{fffe}', '\u{ffff}']) {
             "a file key must not contain U+FFFD, U+FFFE or U+FFFF: listings cannot tell them from broken text"
-        } else if text.split('/').next() == Some(crate::RESERVED) {
+        } else if text.split('/').next() == Some(RESERVED) {
             "file keys below .statehouse are reserved"
         } else {
             return Key::new(text).map(Self);

@@ -2,20 +2,20 @@
 //!
 //! ```
 //! use std::sync::Arc;
-//! use statehouse_core::{ErrorKind, Namespace};
-//! use statehouse_filestore::{Body, Files, MemoryFileStore};
+//! use statehouse_core::Namespace;
+//! use statehouse_filestore::{Body, Files, MemoryFileStore, PutOutcome};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> statehouse_core::Result<()> {
 //! // In memory here; a directory or a bucket behaves alike, see `open`.
 //! let scans = Files::new(Arc::new(MemoryFileStore::new()), Namespace::new("clinic.scans")?);
 //!
-//! let stored = scans.put("p42/chest.dcm", "DICM…").content_type("application/dicom").if_absent().await?;
-//! let again = scans.put("p42/chest.dcm", "other").if_absent().await.unwrap_err();
-//! assert_eq!(again.kind(), ErrorKind::AlreadyExists);
+//! let stored = scans.put("p42/chest.dcm", "DICM…").content_type("application/dicom").await?;
+//! assert_eq!(scans.put("p42/chest.dcm", "other").if_absent().await?, PutOutcome::Conflict);
 //!
 //! // Only if nobody changed it in between
-//! scans.put("p42/chest.dcm", "DICM, corrected").if_match(&stored.etag).await?;
+//! let corrected = scans.put("p42/chest.dcm", "DICM, corrected").if_match(&stored.etag).await?;
+//! assert!(corrected.stored().is_some());
 //! assert_eq!(scans.get("p42/chest.dcm").range(..4).bytes().await?, "DICM");
 //!
 //! // A stream of unknown length, stored as it comes and visible when it has ended well
@@ -32,7 +32,8 @@
 //! A [`Files`] handle is one namespace of a [`FileStore`]. A [`FileKey`] is a name with slashes; there are no
 //! directories to create or remove. A file is stored whole or not at all, with its content type, the application's own
 //! metadata and its SHA-256, and replaced, never changed in place. A [`Condition`] makes a write depend on what is
-//! there, decided by the store in one step. An [`ETag`] names one state of one file.
+//! there, decided by the store in one step; one that does not hold is an answer, `Conflict` in the write's outcome, and no
+//! error. An [`ETag`] names one state of one file.
 //!
 //! # What it is not
 //! Not a file system: no directories, links, permissions, appends or writes into the middle. Not a cache: nothing
@@ -77,6 +78,7 @@ pub mod capability;
 pub mod conformance;
 mod connect;
 mod content;
+mod deadline;
 mod digest;
 mod files;
 mod key;
@@ -88,6 +90,7 @@ mod meta;
 #[cfg(feature = "s3")]
 pub mod object;
 mod options;
+mod outcome;
 
 pub use api::FileStore;
 pub use body::Body;
@@ -106,15 +109,4 @@ pub use options::{
     BeyondEnd, ByteRange, Condition, CopyOptions, DeleteOptions, Depth, GetOptions, HeadOptions, ListOptions, Page,
     PageToken, PutOptions, Start,
 };
-
-/// Where the stores keep their own things, beside the namespaces.
-pub(crate) const RESERVED: &str = ".statehouse";
-
-/// Adds to an error where it happened.
-fn located<'a>(
-    backend: &'static str,
-    operation: &'static str,
-    key: &'a str,
-) -> impl FnOnce(statehouse_core::Error) -> statehouse_core::Error + 'a {
-    move |error| error.with_backend(backend).with_operation(operation).with_key(key)
-}
+pub use outcome::{DeleteOutcome, PutOutcome};

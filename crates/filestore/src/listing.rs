@@ -2,7 +2,8 @@
 
 use statehouse_core::{Error, Result};
 
-use crate::{Depth, Entry, ListOptions, Page, PageToken, Start};
+use crate::meta::Entry;
+use crate::options::{Depth, ListOptions, Page, PageToken, Start};
 
 /// Where a listing goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]

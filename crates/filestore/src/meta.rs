@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use statehouse_core::{Error, Result, Timestamp};
 
-use crate::{Digest, FileKey};
+use crate::digest::Digest;
+use crate::key::FileKey;
 
 /// A store's name for one state of one file. Compare it, hand it back in a condition, and nothing else.
 ///

@@ -1,9 +1,12 @@
 use std::collections::BTreeMap;
 use std::ops::{Bound, Range, RangeBounds};
+use std::time::Duration;
 
 use statehouse_core::{Error, Result};
 
-use crate::{Digest, ETag, Entry, FileKey};
+use crate::digest::Digest;
+use crate::key::FileKey;
+use crate::meta::{ETag, Entry};
 
 /// What must hold for a write to happen; `Match` is of an etag. On S3 an etag is the content's: see [`ETag`].
 pub type Condition = statehouse_core::Condition<ETag>;
@@ -23,6 +26,8 @@ pub struct PutOptions {
     pub expected_digest: Option<Digest>,
     /// The most bytes that the content may have; a longer stream is cut off with an error, and nothing becomes visible.
     pub max_len: Option<u64>,
+    /// How long this call may take, its body included; the backend's own limit if none.
+    pub deadline: Option<Duration>,
 }
 
 impl PutOptions {
@@ -61,6 +66,13 @@ impl PutOptions {
         self
     }
 
+    /// Sets how long this call may take.
+    #[must_use]
+    pub const fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
     /// Refuses what no backend takes. Every backend calls this before anything else.
     ///
     /// # Errors
@@ -78,6 +90,8 @@ pub struct GetOptions {
     pub range: Option<ByteRange>,
     /// The etag that the file must have; else the get fails with `Conflict`.
     pub if_match: Option<ETag>,
+    /// How long this call may take until the content begins; the backend's own limit if none.
+    pub deadline: Option<Duration>,
 }
 
 impl GetOptions {
@@ -94,19 +108,40 @@ impl GetOptions {
         self.if_match = Some(etag);
         self
     }
+
+    /// Sets how long this call may take.
+    #[must_use]
+    pub const fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
 }
 
 /// How metadata is read.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
-pub struct HeadOptions {}
+pub struct HeadOptions {
+    /// How long this call may take; the backend's own limit if none.
+    pub deadline: Option<Duration>,
+}
+
+impl HeadOptions {
+    /// Sets how long this call may take.
+    #[must_use]
+    pub const fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+}
 
 /// How a file is deleted.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct DeleteOptions {
-    /// The etag that the file must have; else the delete fails with `Conflict`.
+    /// The etag that the file must have; else nothing is deleted.
     pub if_match: Option<ETag>,
+    /// How long this call may take; the backend's own limit if none.
+    pub deadline: Option<Duration>,
 }
 
 impl DeleteOptions {
@@ -114,6 +149,13 @@ impl DeleteOptions {
     #[must_use]
     pub fn with_if_match(mut self, etag: ETag) -> Self {
         self.if_match = Some(etag);
+        self
+    }
+
+    /// Sets how long this call may take.
+    #[must_use]
+    pub const fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
         self
     }
 }
@@ -124,6 +166,8 @@ impl DeleteOptions {
 pub struct CopyOptions {
     /// What must hold for the target.
     pub condition: Condition,
+    /// How long this call may take; the backend's own limit if none.
+    pub deadline: Option<Duration>,
 }
 
 impl CopyOptions {
@@ -131,6 +175,13 @@ impl CopyOptions {
     #[must_use]
     pub fn with_condition(mut self, condition: Condition) -> Self {
         self.condition = condition;
+        self
+    }
+
+    /// Sets how long this call may take.
+    #[must_use]
+    pub const fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
         self
     }
 }
@@ -147,6 +198,8 @@ pub struct ListOptions {
     pub start: Start,
     /// The most entries and prefixes of the page, 1 to 1,000.
     pub limit: u16,
+    /// How long this call may take; the backend's own limit if none.
+    pub deadline: Option<Duration>,
 }
 
 /// Whether keys with a further slash behind the prefix are listed.
@@ -197,7 +250,7 @@ impl ListOptions {
 
     /// All files whose keys begin with the prefix.
     pub fn new(prefix: impl Into<String>) -> Self {
-        Self { prefix: prefix.into(), depth: Depth::All, start: Start::First, limit: Self::MAX_LIMIT }
+        Self { prefix: prefix.into(), depth: Depth::All, start: Start::First, limit: Self::MAX_LIMIT, deadline: None }
     }
 
     /// Sets the depth.
@@ -218,6 +271,13 @@ impl ListOptions {
     #[must_use]
     pub const fn with_limit(mut self, limit: u16) -> Self {
         self.limit = limit;
+        self
+    }
+
+    /// Sets how long this call may take.
+    #[must_use]
+    pub const fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
         self
     }
 

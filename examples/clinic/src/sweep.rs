@@ -72,7 +72,7 @@ mod tests {
 
     /// As an upload does it, and as one that dies in between.
     async fn store(app: &App, id: &str, with_row: bool) {
-        app.documents.put(id, "pixels").content_type("image/png").if_absent().await.unwrap();
+        app.documents.put(id, "pixels").content_type("image/png").await.unwrap();
         let (id, name, content_type) = (id.to_owned(), "scan.png".to_owned(), "image/png".to_owned());
         let document =
             Document { id, patient: 1, name, content_type, size: 6, added_at: 0, added_by: "Ada".to_owned() };

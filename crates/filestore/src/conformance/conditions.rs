@@ -2,20 +2,21 @@ use futures_util::future::join_all;
 use statehouse_core::{ErrorKind, Result};
 
 use super::puts::PARTS;
-use super::{kind, noise, streamed};
-use crate::{Deleted, ETag, Files};
+use super::{done, noise, streamed};
+use crate::files::Files;
+use crate::outcome::{DeleteOutcome, PutOutcome};
 
 /// The loser of a create is told so, and the file is as it was.
 pub async fn a_create_of_an_existing_file_is_refused_and_changes_nothing(files: Files) -> Result<()> {
-    let stored = files.put("a", "first").metadata("n", "1").if_absent().await?;
-    assert_eq!(kind(files.put("a", "second").if_absent().await), Some(ErrorKind::AlreadyExists));
+    let stored = done(files.put("a", "first").metadata("n", "1").if_absent().await?);
+    assert_eq!(files.put("a", "second").if_absent().await?, PutOutcome::Conflict);
     let body = streamed(&noise(5000, 1), 999);
-    assert_eq!(kind(files.put("a", body).if_absent().await), Some(ErrorKind::AlreadyExists));
+    assert_eq!(files.put("a", body).if_absent().await?, PutOutcome::Conflict);
     let meta = files.head("a").await?;
     assert_eq!((meta.etag, meta.user["n"].as_str()), (stored.etag, "1"));
     assert_eq!(files.get("a").bytes().await?, "first");
     files.delete("a").await?;
-    files.put("a", "third").if_absent().await?;
+    done(files.put("a", "third").if_absent().await?);
     Ok(())
 }
 
@@ -23,7 +24,7 @@ pub async fn a_create_of_an_existing_file_is_refused_and_changes_nothing(files: 
 pub async fn of_16_racing_creators_exactly_one_wins_200_times(files: Files) -> Result<()> {
     for round in 0..200 {
         race(&files, &format!("r{round}"), 16, |files, name, creator| async move {
-            files.put(name, format!("creator {creator}")).if_absent().await.map(|stored| stored.etag)
+            files.put(name, format!("creator {creator}")).if_absent().await
         })
         .await?;
     }
@@ -33,18 +34,18 @@ pub async fn of_16_racing_creators_exactly_one_wins_200_times(files: Files) -> R
 /// Runs racing creators; one wins, the others are told, and the file is the winner's.
 async fn race<F>(files: &Files, name: &str, creators: usize, create: impl Fn(Files, String, usize) -> F) -> Result<()>
 where
-    F: Future<Output = Result<ETag>> + Send + 'static,
+    F: Future<Output = Result<PutOutcome>> + Send + 'static,
 {
     let tasks = (0..creators).map(|creator| tokio::spawn(create(files.clone(), name.to_owned(), creator)));
     let mut winners = Vec::new();
     for (creator, result) in join_all(tasks).await.into_iter().enumerate() {
         match result.expect("a creator that panicked") {
-            Ok(etag) => winners.push((creator, etag)),
+            Ok(PutOutcome::Stored(stored)) => winners.push((creator, stored.etag)),
+            Ok(PutOutcome::Conflict) => {}
             // S3 may answer a loser 409: somebody is at it, come back.
-            Err(error) => assert!(
-                error.kind() == ErrorKind::AlreadyExists || error.kind() == ErrorKind::Conflict && error.is_retryable(),
-                "{name}: {error:?}"
-            ),
+            Err(error) => {
+                assert!(error.kind() == ErrorKind::Conflict && error.is_retryable(), "{name}: {error:?}");
+            }
         }
     }
     let [(winner, etag)] = &winners[..] else { panic!("{name}: {} of {creators} won", winners.len()) };
@@ -58,10 +59,10 @@ where
 /// Also with an etag that was current once, and on an absent file.
 pub async fn a_replace_needs_the_current_etag(files: Files) -> Result<()> {
     let first = files.put("a", "first").await?;
-    let second = files.put("a", "second").if_match(&first.etag).await?;
-    assert_eq!(kind(files.put("a", "third").if_match(&first.etag).await), Some(ErrorKind::Conflict));
-    assert_eq!(kind(files.put("absent", "x").if_match(&second.etag).await), Some(ErrorKind::Conflict));
-    assert_eq!(kind(files.put("below/absent", "x").if_match(&second.etag).await), Some(ErrorKind::Conflict));
+    let second = done(files.put("a", "second").if_match(&first.etag).await?);
+    assert_eq!(files.put("a", "third").if_match(&first.etag).await?, PutOutcome::Conflict);
+    assert_eq!(files.put("absent", "x").if_match(&second.etag).await?, PutOutcome::Conflict);
+    assert_eq!(files.put("below/absent", "x").if_match(&second.etag).await?, PutOutcome::Conflict);
     assert_eq!(files.get("a").bytes().await?, "second");
     assert!(!files.exists("absent").await?);
     Ok(())
@@ -85,8 +86,9 @@ pub async fn racing_replaces_lose_no_update(files: Files) -> Result<()> {
                     text.split(' ').next().and_then(|number| number.parse::<usize>().ok()).expect("a number") + 1;
                 // The writer's name makes each content, and so each etag, its own.
                 match files.put("counter", format!("{next} by {writer}")).if_match(&etag).await {
-                    Ok(_) => done += 1,
-                    Err(error) if error.kind() == ErrorKind::Conflict => {}
+                    Ok(PutOutcome::Stored(_)) => done += 1,
+                    Ok(PutOutcome::Conflict) => {}
+                    Err(error) if error.kind() == ErrorKind::Conflict && error.is_retryable() => {}
                     Err(error) => return Err(error),
                 }
             }
@@ -105,12 +107,12 @@ pub async fn racing_replaces_lose_no_update(files: Files) -> Result<()> {
 pub async fn conditions_hold_for_files_in_parts(files: Files) -> Result<()> {
     let content = noise(PARTS, 7);
     let body = || streamed(&content, 1 << 20);
-    let first = files.put("a", body()).if_absent().await?;
-    assert_eq!(kind(files.put("a", body()).if_absent().await), Some(ErrorKind::AlreadyExists));
-    let second = files.put("a", "small").if_match(&first.etag).await?;
-    assert_eq!(kind(files.put("a", body()).if_match(&first.etag).await), Some(ErrorKind::Conflict));
+    let first = done(files.put("a", body()).if_absent().await?);
+    assert_eq!(files.put("a", body()).if_absent().await?, PutOutcome::Conflict);
+    let second = done(files.put("a", "small").if_match(&first.etag).await?);
+    assert_eq!(files.put("a", body()).if_match(&first.etag).await?, PutOutcome::Conflict);
     assert_eq!(files.get("a").bytes().await?, "small");
-    files.put("a", body()).if_match(&second.etag).await?;
+    done(files.put("a", body()).if_match(&second.etag).await?);
     assert_eq!(files.get("a").bytes().await?, content);
     Ok(())
 }
@@ -120,7 +122,7 @@ pub async fn of_racing_creators_of_a_file_in_parts_exactly_one_wins(files: Files
     race(&files, "a", 4, |files, name, creator| async move {
         let mut content = format!("creator {creator}").into_bytes();
         content.resize(PARTS, b'.');
-        files.put(name, streamed(&content.into(), 1 << 20)).if_absent().await.map(|stored| stored.etag)
+        files.put(name, streamed(&content.into(), 1 << 20)).if_absent().await
     })
     .await
 }
@@ -129,22 +131,22 @@ pub async fn of_racing_creators_of_a_file_in_parts_exactly_one_wins(files: Files
 pub async fn a_delete_needs_the_current_etag(files: Files) -> Result<()> {
     let first = files.put("a", "first").await?;
     let second = files.put("a", "second").await?;
-    assert_eq!(kind(files.delete("a").if_match(&first.etag).await), Some(ErrorKind::Conflict));
+    assert_eq!(files.delete("a").if_match(&first.etag).await?, DeleteOutcome::Conflict);
     assert_eq!(files.get("a").bytes().await?, "second");
-    assert_eq!(files.delete("a").if_match(&second.etag).await?, Deleted::Removed);
-    assert_eq!(kind(files.delete("a").if_match(&second.etag).await), Some(ErrorKind::Conflict));
-    assert_eq!(kind(files.delete("b/a").if_match(&second.etag).await), Some(ErrorKind::Conflict));
+    assert_eq!(files.delete("a").if_match(&second.etag).await?, DeleteOutcome::Removed);
+    assert_eq!(files.delete("a").if_match(&second.etag).await?, DeleteOutcome::Conflict);
+    assert_eq!(files.delete("b/a").if_match(&second.etag).await?, DeleteOutcome::Conflict);
     Ok(())
 }
 
 /// The condition is on the target.
 pub async fn a_conditional_copy_needs_its_target_as_expected(files: Files) -> Result<()> {
     files.put("a", "content").content_type("text/plain").await?;
-    let copied = files.copy("a", "b").if_absent().await?;
-    assert_eq!(kind(files.copy("a", "b").if_absent().await), Some(ErrorKind::AlreadyExists));
+    let copied = done(files.copy("a", "b").if_absent().await?);
+    assert_eq!(files.copy("a", "b").if_absent().await?, PutOutcome::Conflict);
     files.put("a", "changed").content_type("text/html").await?;
-    let again = files.copy("a", "b").if_match(&copied.etag).await?;
-    assert_eq!(kind(files.copy("a", "b").if_match(&copied.etag).await), Some(ErrorKind::Conflict));
+    let again = done(files.copy("a", "b").if_match(&copied.etag).await?);
+    assert_eq!(files.copy("a", "b").if_match(&copied.etag).await?, PutOutcome::Conflict);
     let object = files.get("b").await?;
     assert_eq!(object.meta().etag, again.etag);
     assert_eq!(object.meta().content_type.as_deref(), Some("text/html"));

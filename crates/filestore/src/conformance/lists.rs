@@ -2,7 +2,8 @@ use futures_util::{StreamExt, TryStreamExt};
 use statehouse_core::Result;
 
 use super::{clear, fresh, names};
-use crate::{Files, Page};
+use crate::files::Files;
+use crate::options::Page;
 
 async fn put_all(files: &Files, names: &[&str]) -> Result<()> {
     for name in names {

@@ -29,7 +29,11 @@ pub use self::lists::*;
 pub use self::names::*;
 pub use self::puts::*;
 pub use self::reads::*;
-use crate::{Body, FileStore, Files};
+use crate::api::FileStore;
+use crate::body::Body;
+use crate::files::Files;
+use crate::meta::Stored;
+use crate::outcome::PutOutcome;
 
 /// One `#[tokio::test]` for each behavior of the contract, given how to make a store: a closure without arguments that
 /// returns a future of an `Arc<dyn FileStore>`.
@@ -74,6 +78,8 @@ macro_rules! conformance_suite {
             one_level_behind_any_text_lists_what_is_greater [],
             common_prefixes_are_names_that_the_handle_takes [],
             namespaces_are_apart [],
+            a_put_whose_source_is_silent_ends_by_its_deadline [],
+            a_call_that_is_in_time_is_not_ended_by_its_deadline [],
             a_store_that_works_is_up [],
         }
     };
@@ -112,7 +118,7 @@ fn fresh(store: &Arc<dyn FileStore>) -> Files {
 async fn clear(files: &Files) -> Result<()> {
     let entries: Vec<_> = files.list("").stream().try_collect().await?;
     for entry in entries {
-        files.store().delete_with(&entry.key, Default::default()).await?;
+        let _ = files.store().delete_with(&entry.key, Default::default()).await?;
     }
     assert_eq!(names(files, "").await?, Vec::<String>::new(), "something is left");
     Ok(())
@@ -142,6 +148,11 @@ fn streamed(content: &Bytes, piece: usize) -> Body {
     let pieces: Vec<_> =
         (0..content.len()).step_by(piece).map(|at| content.slice(at..content.len().min(at + piece))).collect();
     Body::from_stream(futures_util::stream::iter(pieces.into_iter().map(Ok::<_, std::io::Error>)))
+}
+
+/// What was stored by a write whose condition holds.
+fn done(outcome: PutOutcome) -> Stored {
+    outcome.stored().expect("the condition holds")
 }
 
 fn kind<T>(result: Result<T>) -> Option<ErrorKind> {

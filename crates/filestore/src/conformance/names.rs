@@ -5,7 +5,11 @@ use statehouse_core::Result;
 use statehouse_core::conformance::rounds;
 
 use super::names;
-use crate::{Deleted, Digest, FileKey, Files, capability};
+use crate::capability;
+use crate::digest::Digest;
+use crate::files::Files;
+use crate::key::FileKey;
+use crate::meta::Deleted;
 
 /// A generator of random numbers that prints as its seed.
 struct Random(u64);

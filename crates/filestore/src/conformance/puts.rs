@@ -1,9 +1,15 @@
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures_util::StreamExt;
 use statehouse_core::{ErrorKind, Result};
 
 use super::{kind, names, noise, streamed};
-use crate::{Body, Deleted, Digest, Files, PutOptions};
+use crate::body::Body;
+use crate::digest::Digest;
+use crate::files::Files;
+use crate::meta::Deleted;
+use crate::options::{HeadOptions, PutOptions};
 
 /// More than one part on every backend.
 pub(super) const PARTS: usize = 20 << 20;
@@ -201,5 +207,31 @@ pub async fn deleting_a_missing_file_is_ok(files: Files) -> Result<()> {
     assert!(!files.exists("a/b/c").await?);
     files.put("a/b/c", "again").await?;
     assert_eq!(files.get("a/b/c").bytes().await?, "again");
+    Ok(())
+}
+
+/// And nothing becomes visible: the error says so.
+pub async fn a_put_whose_source_is_silent_ends_by_its_deadline(files: Files) -> Result<()> {
+    for begun in [5, PARTS] {
+        let begun = futures_util::stream::iter([Ok::<_, std::io::Error>(noise(begun, 3))]);
+        let silent = begun.chain(futures_util::stream::pending());
+        let put = files.put("a", Body::from_stream(silent)).deadline(Duration::from_millis(300));
+        assert_eq!(kind(put.await), Some(ErrorKind::Timeout));
+        assert!(!files.exists("a").await?);
+    }
+    Ok(())
+}
+
+/// Each verb takes one.
+pub async fn a_call_that_is_in_time_is_not_ended_by_its_deadline(files: Files) -> Result<()> {
+    let soon = Duration::from_secs(60);
+    files.put("a", "x").deadline(soon).await?;
+    files.put("b", streamed(&noise(5000, 1), 999)).deadline(soon).await?;
+    assert_eq!(files.get("a").deadline(soon).bytes().await?, "x");
+    assert_eq!(files.copy("a", "c").deadline(soon).await?.len, 1);
+    assert_eq!(files.list("").deadline(soon).await?.entries.len(), 3);
+    let key = files.key("a")?;
+    assert_eq!(files.store().head_with(&key, HeadOptions::default().with_deadline(soon)).await?.len, 1);
+    assert_eq!(files.delete("a").deadline(soon).await?, Deleted::Removed);
     Ok(())
 }

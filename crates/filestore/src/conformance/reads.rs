@@ -5,7 +5,9 @@ use futures_util::StreamExt;
 use statehouse_core::{ErrorKind, Result};
 
 use super::{kind, noise};
-use crate::{BeyondEnd, ByteRange, ETag, Files};
+use crate::files::Files;
+use crate::meta::ETag;
+use crate::options::{BeyondEnd, ByteRange};
 
 /// Also below a file's name, and where a longer name exists.
 pub async fn reading_a_missing_file_is_not_found(files: Files) -> Result<()> {

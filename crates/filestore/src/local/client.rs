@@ -25,7 +25,9 @@ use super::stage::Stage;
 use super::trailer::{Decoded, Trailer};
 use super::walk::Walks;
 use crate::digest::{Check, Verifier, corrupt};
-use crate::{FileKey, GetOptions, Meta};
+use crate::key::FileKey;
+use crate::meta::Meta;
+use crate::options::GetOptions;
 
 /// What is read in one go: a file of this length is one piece, a longer one several.
 pub(super) const PIECE: u64 = 512 << 10;
@@ -114,7 +116,7 @@ impl Disk {
     pub(super) fn probe(&self) -> Result<()> {
         match &self.writing {
             Some(writing) => writing.stage.probe(),
-            None => self.root.open_directory(crate::RESERVED).map(drop).map_err(map_error),
+            None => self.root.open_directory(crate::key::RESERVED).map(drop).map_err(map_error),
         }
     }
 
@@ -198,7 +200,7 @@ fn regular(fd: OwnedFd) -> Result<(File, u64, Timestamp)> {
 
 /// A directory that has something else in it is somebody's mistake, not a store.
 fn refuse_foreign(root: &Root, config: &LocalConfig) -> Result<()> {
-    match root.open_directory(crate::RESERVED) {
+    match root.open_directory(crate::key::RESERVED) {
         Err(Errno::NOENT) => {}
         other => return other.map(drop).map_err(map_error),
     }
@@ -216,7 +218,7 @@ fn refuse_foreign(root: &Root, config: &LocalConfig) -> Result<()> {
 fn begin_writing(root: &Root, config: &LocalConfig) -> Result<Writing> {
     refuse_foreign(root, config)?;
     let own = |name: &str| {
-        let path = format!("{}/{name}", crate::RESERVED);
+        let path = format!("{}/{name}", crate::key::RESERVED);
         root.create_directories(&path, config.permissions, config.durability).map_err(map_error)
     };
     own("stage")?;
@@ -240,7 +242,7 @@ fn only_readable(error: Error) -> Error {
 /// Opens the file that names the format, which is made in a store that is written.
 fn open_format(root: &Root, config: &LocalConfig) -> Result<File> {
     const NAME: &str = "format";
-    let opened = root.open_directory(crate::RESERVED).and_then(|own| match config.access {
+    let opened = root.open_directory(crate::key::RESERVED).and_then(|own| match config.access {
         Access::Write => config.permissions.open_file(own, NAME, OFlags::empty()),
         Access::Read => rustix::fs::openat(own, NAME, READ | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty()),
     });

@@ -235,7 +235,7 @@ impl Reading<'_> {
     fn look_at(&mut self, directory: &OwnedFd, file_name: &CStr, kind: FileType, begun: &str) -> Option<Thing> {
         let name = file_name.to_bytes();
         if name.starts_with(b".") {
-            let own = matches!(name, b"." | b"..") || name.starts_with(crate::RESERVED.as_bytes());
+            let own = matches!(name, b"." | b"..") || name.starts_with(crate::key::RESERVED.as_bytes());
             if own && self.root.access() == Access::Write {
                 stage::remove_if_left(self.root, directory, name);
             }

@@ -59,11 +59,15 @@ use statehouse_core::{Capabilities, Error, ErrorKind, Health, Result};
 use self::client::{Content, Disk, Found, PIECE};
 pub use self::config::{Access, Durability, LocalConfig, Permissions};
 use self::name::DiskName;
+use crate::api::{FileStore, located};
+use crate::body::Body;
+use crate::content::Object;
 use crate::digest::Intake;
-use crate::{
-    Body, CopyOptions, DeleteOptions, Deleted, FileKey, FileStore, GetOptions, HeadOptions, ListOptions, Meta, Object,
-    Page, PutOptions, Stored, capability,
-};
+use crate::key::FileKey;
+use crate::meta::{Meta, Stored};
+use crate::options::{CopyOptions, DeleteOptions, GetOptions, HeadOptions, ListOptions, Page, PutOptions};
+use crate::outcome::{DeleteOutcome, PutOutcome};
+use crate::{capability, deadline};
 
 const BACKEND: &str = "local";
 
@@ -82,8 +86,9 @@ const BACKEND: &str = "local";
 ///
 /// # Time
 /// Waiting for the lock of a file ends after ten seconds with [`ErrorKind::Timeout`]. The disk itself has no deadline: no
-/// system lets go of a call that it has begun. Where the directory is a mount that may hang, put a timeout around the
-/// call: it is answered then, and the work goes on on a thread of its own, so a write may still happen.
+/// system lets go of a call that it has begun. Where the directory is a mount that may hang, give calls a deadline, as
+/// [`PutOptions::deadline`]: they are answered then, and the work goes on on a thread of its own, so a write may still
+/// happen.
 #[derive(Clone, Debug)]
 pub struct LocalFileStore {
     root: PathBuf,
@@ -177,34 +182,40 @@ async fn ended<T>(work: tokio::task::JoinHandle<Result<T>>) -> Result<T> {
 
 #[async_trait]
 impl FileStore for LocalFileStore {
-    async fn put_with(&self, key: &FileKey, body: Body, options: PutOptions) -> Result<Stored> {
-        self.put(key, body, options).await.map_err(crate::located(BACKEND, "filestore.put", key))
+    async fn put_with(&self, key: &FileKey, body: Body, options: PutOptions) -> Result<PutOutcome> {
+        let condition = options.condition.clone();
+        let stored = deadline::put(options.deadline, body, |body| self.put(key, body, options)).await;
+        PutOutcome::of(stored, &condition).map_err(located(BACKEND, "filestore.put", key))
     }
 
     async fn get_with(&self, key: &FileKey, options: GetOptions) -> Result<Object> {
-        self.get(key, options).await.map_err(crate::located(BACKEND, "filestore.get", key))
+        let object = deadline::read(options.deadline, self.get(key, options)).await;
+        object.map_err(located(BACKEND, "filestore.get", key))
     }
 
-    async fn head_with(&self, key: &FileKey, _options: HeadOptions) -> Result<Meta> {
-        let meta = self.run(key, |disk, key, name| disk.head(key, name)).await;
-        meta.map_err(crate::located(BACKEND, "filestore.head", key))
+    async fn head_with(&self, key: &FileKey, options: HeadOptions) -> Result<Meta> {
+        let meta = deadline::read(options.deadline, self.run(key, |disk, key, name| disk.head(key, name))).await;
+        meta.map_err(located(BACKEND, "filestore.head", key))
     }
 
     async fn list_with(&self, options: ListOptions) -> Result<Page> {
-        let (disk, prefix) = (Arc::clone(&self.disk), options.prefix.clone());
-        let page = blocking(move || disk.list(&options)).await;
-        page.map_err(crate::located(BACKEND, "filestore.list", &prefix))
+        let (disk, prefix, deadline) = (Arc::clone(&self.disk), options.prefix.clone(), options.deadline);
+        let page = deadline::read(deadline, blocking(move || disk.list(&options))).await;
+        page.map_err(located(BACKEND, "filestore.list", &prefix))
     }
 
-    async fn delete_with(&self, key: &FileKey, options: DeleteOptions) -> Result<Deleted> {
-        let deleted = self.run(key, move |disk, key, name| disk.delete(key, name, options.if_match.as_ref())).await;
-        deleted.map_err(crate::located(BACKEND, "filestore.delete", key))
+    async fn delete_with(&self, key: &FileKey, options: DeleteOptions) -> Result<DeleteOutcome> {
+        let (conditional, deadline) = (options.if_match.is_some(), options.deadline);
+        let delete = self.run(key, move |disk, key, name| disk.delete(key, name, options.if_match.as_ref()));
+        let deleted = DeleteOutcome::of(deadline::write(deadline, delete).await, conditional);
+        deleted.map_err(located(BACKEND, "filestore.delete", key))
     }
 
-    async fn copy_with(&self, from: &FileKey, to: &FileKey, options: CopyOptions) -> Result<Stored> {
-        let to = to.clone();
-        let copied = self.run(from, move |disk, from, _| disk.copy(from, &to, &options)).await;
-        copied.map_err(crate::located(BACKEND, "filestore.copy", from))
+    async fn copy_with(&self, from: &FileKey, to: &FileKey, options: CopyOptions) -> Result<PutOutcome> {
+        let (to, condition, deadline) = (to.clone(), options.condition.clone(), options.deadline);
+        let copy = self.run(from, move |disk, from, _| disk.copy(from, &to, &options));
+        let copied = PutOutcome::of(deadline::write(deadline, copy).await, &condition);
+        copied.map_err(located(BACKEND, "filestore.copy", from))
     }
 
     fn capabilities(&self) -> Capabilities {

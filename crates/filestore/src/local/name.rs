@@ -7,7 +7,7 @@
 //! in a directory whose name ends with `=`; where it goes on, the rules for a name's beginning hold again. No name
 //! begins with a dot: such names are the store's own.
 
-use crate::FileKey;
+use crate::key::FileKey;
 
 /// The most bytes of a name; every file system in use takes 255, ecryptfs 143.
 const MAX_NAME: usize = 140;

@@ -5,7 +5,8 @@ use std::sync::{Mutex, PoisonError};
 use statehouse_core::Timestamp;
 
 use super::trailer::Trailer;
-use crate::{ETag, Entry, FileKey};
+use crate::key::FileKey;
+use crate::meta::{ETag, Entry};
 
 /// What each thing in a directory adds to the keys, in their order: a segment, and for a directory the slash behind it.
 #[derive(Debug, Default)]

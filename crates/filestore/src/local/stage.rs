@@ -173,14 +173,14 @@ impl Drop for Staged {
 
 /// The name of a file that a store with this stage is writing.
 fn name_of(stage: &str, slot: usize) -> String {
-    format!("{}-{stage}-{slot}", crate::RESERVED)
+    format!("{}-{stage}-{slot}", crate::key::RESERVED)
 }
 
 /// Removes a file that a store was writing when it ended, and that no sweep knew of; other files stay. Looked at when a
 /// directory is read.
 pub(super) fn remove_if_left(root: &Root, directory: &OwnedFd, name: &[u8]) {
     let left = std::str::from_utf8(name).ok().and_then(|name| {
-        let (stage, _) = name.strip_prefix(crate::RESERVED)?.strip_prefix('-')?.split_once('-')?;
+        let (stage, _) = name.strip_prefix(crate::key::RESERVED)?.strip_prefix('-')?.split_once('-')?;
         Some(stage).filter(|stage| stage.len() == 32 && stage.bytes().all(|byte| byte.is_ascii_hexdigit()))
     });
     let Some(stage) = left else { return };

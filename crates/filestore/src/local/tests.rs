@@ -11,7 +11,9 @@ use statehouse_core::{ErrorKind, Namespace};
 use super::beneath::Root;
 use super::stage::Staged;
 use super::*;
-use crate::{Condition, Files};
+use crate::files::Files;
+use crate::meta::Deleted;
+use crate::options::Condition;
 
 /// A directory that is removed when dropped.
 struct Dir(PathBuf);
@@ -165,7 +167,7 @@ async fn what_lies_on_the_disk_is_frozen() {
     let file = fs::read(dir.0.join("n+/a")).unwrap();
     let etag = files.head("a").await.unwrap().etag;
     let mut golden = b"x\0\0\x01\0\0\0\0\0\0\0".to_vec();
-    golden.extend_from_slice(crate::Digest::of(b"x").as_bytes());
+    golden.extend_from_slice(crate::digest::Digest::of(b"x").as_bytes());
     golden.extend(file[43..59].iter());
     golden.extend_from_slice(b"\x02\0\0\0\x83\x16\xdc\x8c\x01\0\0\0");
     assert_eq!(file[..golden.len()], golden);
@@ -292,7 +294,7 @@ async fn a_put_that_fails_leaves_no_file_and_no_directory() {
     files.put("a/b/d", failing()).if_absent().await.unwrap_err();
     assert_eq!(fs::read_dir(dir.0.join("n+")).unwrap().count(), 0);
     files.put("a/b/c", "x").await.unwrap();
-    files.put("a/b/c", "y").if_absent().await.unwrap_err();
+    assert_eq!(files.put("a/b/c", "y").if_absent().await.unwrap(), PutOutcome::Conflict);
     files.put("a/b/c", failing()).await.unwrap_err();
     assert_eq!(dir.all("n+"), [dir.0.join("n+/a+/b+/c")]);
 }
@@ -321,7 +323,7 @@ async fn something_else_in_the_place_of_a_file_is_told_by_every_verb() {
             assert_eq!(error.kind(), ErrorKind::Corrupt, "{name}, {verb}: {error:?}");
             assert!(!error.is_retryable());
         }
-        assert_eq!(files.put(name, "y").if_absent().await.unwrap_err().kind(), ErrorKind::AlreadyExists);
+        assert_eq!(files.put(name, "y").if_absent().await.unwrap(), PutOutcome::Conflict);
         assert!(dir.0.join("n+").join(folder).is_dir(), "and it is left alone");
     }
     assert_eq!(dir.all("n+"), [dir.0.join("n+/b")]);

@@ -29,8 +29,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use statehouse_core::{Codec, Error, ErrorKind, Result, Timestamp};
 
+use crate::digest::Digest;
 use crate::digest::corrupt;
-use crate::{Digest, ETag, FileKey, Meta};
+use crate::key::FileKey;
+use crate::meta::{ETag, Meta};
 
 const MAGIC: &[u8; 8] = b"SHfile\r\n";
 const FORMAT: u8 = 1;

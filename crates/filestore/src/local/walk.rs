@@ -14,8 +14,10 @@ use super::client::Disk;
 use super::folder::Folder;
 use super::name::{self, DIRECTORY};
 use crate::digest::{hex, nonce};
+use crate::key::FileKey;
 use crate::listing::Collector;
-use crate::{Depth, Entry, FileKey, ListOptions, Page, PageToken, Start};
+use crate::meta::Entry;
+use crate::options::{Depth, ListOptions, Page, PageToken, Start};
 
 /// How many walks are kept, and how many bytes of names they may hold together.
 const MAX_WALKS: usize = 64;

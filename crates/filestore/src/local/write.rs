@@ -18,7 +18,9 @@ use super::name::DiskName;
 use super::stage::{Existing, Staged};
 use super::trailer::{Description, Trailer};
 use crate::digest::{Intake, Received, corrupt, nonce};
-use crate::{Condition, CopyOptions, Deleted, ETag, FileKey, PutOptions, Stored};
+use crate::key::FileKey;
+use crate::meta::{Deleted, ETag, Stored};
+use crate::options::{Condition, CopyOptions, PutOptions};
 
 impl Disk {
     fn writing(&self) -> Result<&Writing> {

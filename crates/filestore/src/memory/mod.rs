@@ -14,12 +14,16 @@ use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt;
 use statehouse_core::{Capabilities, Clock, Error, ErrorKind, Health, Result, SystemClock};
 
+use crate::api::{FileStore, located};
+use crate::body::Body;
+use crate::content::Object;
 use crate::digest::{Intake, nonce};
+use crate::key::FileKey;
 use crate::listing::Collector;
-use crate::{
-    Body, Condition, CopyOptions, DeleteOptions, Deleted, ETag, Entry, FileKey, FileStore, GetOptions, HeadOptions,
-    ListOptions, Meta, Object, Page, PutOptions, Stored, capability,
-};
+use crate::meta::{Deleted, ETag, Entry, Meta, Stored};
+use crate::options::{Condition, CopyOptions, DeleteOptions, GetOptions, HeadOptions, ListOptions, Page, PutOptions};
+use crate::outcome::{DeleteOutcome, PutOutcome};
+use crate::{capability, deadline};
 
 const BACKEND: &str = "memory";
 
@@ -189,28 +193,33 @@ impl fmt::Debug for MemoryFileStore {
 
 #[async_trait]
 impl FileStore for MemoryFileStore {
-    async fn put_with(&self, key: &FileKey, body: Body, options: PutOptions) -> Result<Stored> {
-        self.put(key, body, options).await.map_err(crate::located(BACKEND, "filestore.put", key))
+    async fn put_with(&self, key: &FileKey, body: Body, options: PutOptions) -> Result<PutOutcome> {
+        let condition = options.condition.clone();
+        let stored = deadline::put(options.deadline, body, |body| self.put(key, body, options)).await;
+        PutOutcome::of(stored, &condition).map_err(located(BACKEND, "filestore.put", key))
     }
 
     async fn get_with(&self, key: &FileKey, options: GetOptions) -> Result<Object> {
-        self.get(key, &options).map_err(crate::located(BACKEND, "filestore.get", key))
+        self.get(key, &options).map_err(located(BACKEND, "filestore.get", key))
     }
 
     async fn head_with(&self, key: &FileKey, _options: HeadOptions) -> Result<Meta> {
-        self.find(key).map(|file| file.meta).map_err(crate::located(BACKEND, "filestore.head", key))
+        self.find(key).map(|file| file.meta).map_err(located(BACKEND, "filestore.head", key))
     }
 
     async fn list_with(&self, options: ListOptions) -> Result<Page> {
-        self.list(&options).map_err(crate::located(BACKEND, "filestore.list", &options.prefix))
+        self.list(&options).map_err(located(BACKEND, "filestore.list", &options.prefix))
     }
 
-    async fn delete_with(&self, key: &FileKey, options: DeleteOptions) -> Result<Deleted> {
-        self.delete(key, options).map_err(crate::located(BACKEND, "filestore.delete", key))
+    async fn delete_with(&self, key: &FileKey, options: DeleteOptions) -> Result<DeleteOutcome> {
+        let conditional = options.if_match.is_some();
+        let deleted = DeleteOutcome::of(self.delete(key, options), conditional);
+        deleted.map_err(located(BACKEND, "filestore.delete", key))
     }
 
-    async fn copy_with(&self, from: &FileKey, to: &FileKey, options: CopyOptions) -> Result<Stored> {
-        self.copy(from, to, &options).map_err(crate::located(BACKEND, "filestore.copy", from))
+    async fn copy_with(&self, from: &FileKey, to: &FileKey, options: CopyOptions) -> Result<PutOutcome> {
+        let copied = PutOutcome::of(self.copy(from, to, &options), &options.condition);
+        copied.map_err(located(BACKEND, "filestore.copy", from))
     }
 
     fn capabilities(&self) -> Capabilities {

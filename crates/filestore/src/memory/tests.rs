@@ -13,7 +13,8 @@ async fn times_come_from_the_clock() {
     let store = MemoryFileStore::with_clock(Arc::new(clock.clone()));
     let key = FileKey::new("a").unwrap();
     clock.advance(Duration::from_secs(5));
-    store.put_with(&key, "x".into(), PutOptions::default()).await.unwrap();
+    let stored = store.put_with(&key, "x".into(), PutOptions::default()).await.unwrap().stored();
+    assert!(stored.is_some());
     assert_eq!(store.head_with(&key, HeadOptions::default()).await.unwrap().modified, clock.now());
 }
 
@@ -23,7 +24,8 @@ fn it_needs_no_runtime() {
     let (key, content) = (FileKey::new("a").unwrap(), vec![7; 1 << 20]);
     let put = store.put_with(&key, content.clone().into(), PutOptions::default());
     let stored = futures_util::FutureExt::now_or_never(put).unwrap().unwrap();
-    assert_eq!(stored.sha256, Some(crate::Digest::of(&content)));
+    let stored = stored.stored().unwrap();
+    assert_eq!(stored.sha256, Some(crate::digest::Digest::of(&content)));
     let etag = stored.etag.as_str();
     assert!(etag.len() == 34 && etag.starts_with('"') && etag.ends_with('"'), "as HTTP writes it: {etag}");
 }

@@ -16,10 +16,12 @@ use super::metadata::{self, Marks};
 use super::read::Download;
 use super::room::Room;
 use super::wire::{Answer, Log, Terms, observe};
+use crate::content::Object;
+use crate::digest::Digest;
 use crate::digest::{Received, hex, nonce};
-use crate::{
-    ByteRange, Condition, Digest, ETag, Entry, FileKey, GetOptions, ListOptions, Meta, Object, PutOptions, Stored,
-};
+use crate::key::FileKey;
+use crate::meta::{ETag, Entry, Meta, Stored};
+use crate::options::{ByteRange, Condition, GetOptions, ListOptions, PutOptions};
 
 /// By how much two readings of the server's clock may differ in their order: it counts in whole seconds.
 const CLOCK_STEP: Duration = Duration::from_secs(2);
@@ -160,7 +162,7 @@ impl Remote {
 
     /// Where the digests that are apart of a file are kept, and then that of one put.
     pub(super) fn digest_path(&self, key: &FileKey, put: &str) -> Result<Path> {
-        self.path(&format!("{}/sha256/{key}/{put}", crate::RESERVED))
+        self.path(&format!("{}/sha256/{key}/{put}", crate::key::RESERVED))
     }
 
     pub(super) fn mode(&self, condition: &Condition) -> PutMode {

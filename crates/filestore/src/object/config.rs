@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use statehouse_core::{Capabilities, Capability, Error, Result, Secret, ServiceUrl};
 
-use crate::{FileKey, capability};
+use crate::capability;
+use crate::key::FileKey;
 
 /// Where an S3 bucket is and how it is used.
 ///

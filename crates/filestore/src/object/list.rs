@@ -13,8 +13,10 @@ use super::connection::Native;
 use super::error::map_error;
 use super::request::astray;
 use super::wire::Log;
+use crate::key::FileKey;
 use crate::listing::Collector;
-use crate::{Depth, ETag, Entry, FileKey, ListOptions, Page, PageToken, Start};
+use crate::meta::{ETag, Entry};
+use crate::options::{Depth, ListOptions, Page, PageToken, Start};
 
 /// How many requests one page may take where servers give less than what was asked for, or only foreign keys.
 const REQUESTS: usize = 50;
@@ -169,7 +171,7 @@ impl Remote {
 
     /// Whether this is one of the things that the store keeps for itself.
     fn is_own(&self, location: &str) -> bool {
-        let own = location.strip_prefix(&self.prefix).and_then(|key| key.strip_prefix(crate::RESERVED));
+        let own = location.strip_prefix(&self.prefix).and_then(|key| key.strip_prefix(crate::key::RESERVED));
         own.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 }

@@ -20,9 +20,12 @@ use object_store::{Attribute, Attributes, ObjectMeta};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use statehouse_core::Timestamp;
 
+use crate::digest::Digest;
 use crate::digest::Received;
+use crate::key::FileKey;
 use crate::meta::check_described;
-use crate::{Digest, ETag, FileKey, Meta, PutOptions};
+use crate::meta::{ETag, Meta};
+use crate::options::PutOptions;
 
 const PUT: &str = "statehouse-put";
 const APART: &str = "apart";

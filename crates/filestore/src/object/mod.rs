@@ -30,10 +30,16 @@ use self::metadata::Marks;
 use self::room::Room;
 pub use self::sweep::Swept;
 use self::wire::{Answer, Terms};
-use crate::{
-    Body, Condition, CopyOptions, DeleteOptions, Deleted, FileKey, FileStore, GetOptions, HeadOptions, ListOptions,
-    Meta, Object, Page, PutOptions, Stored, capability,
-};
+use crate::api::FileStore;
+use crate::api::located;
+use crate::body::Body;
+use crate::capability;
+use crate::content::Object;
+use crate::deadline;
+use crate::key::FileKey;
+use crate::meta::{Deleted, Meta, Stored};
+use crate::options::{Condition, CopyOptions, DeleteOptions, GetOptions, HeadOptions, ListOptions, Page, PutOptions};
+use crate::outcome::{DeleteOutcome, PutOutcome};
 
 /// The longest object that S3 copies in one request.
 const MAX_COPY: u64 = 5 << 30;
@@ -316,30 +322,37 @@ impl fmt::Debug for ObjectFileStore {
 
 #[async_trait]
 impl FileStore for ObjectFileStore {
-    async fn put_with(&self, key: &FileKey, body: Body, options: PutOptions) -> Result<Stored> {
-        self.put(key, body, options).await.map_err(crate::located(self.backend, "filestore.put", key))
+    async fn put_with(&self, key: &FileKey, body: Body, options: PutOptions) -> Result<PutOutcome> {
+        let condition = options.condition.clone();
+        let stored = deadline::put(options.deadline, body, |body| self.put(key, body, options)).await;
+        PutOutcome::of(stored, &condition).map_err(located(self.backend, "filestore.put", key))
     }
 
     async fn get_with(&self, key: &FileKey, options: GetOptions) -> Result<Object> {
-        self.remote.get(key, &options).await.map_err(crate::located(self.backend, "filestore.get", key))
+        let object = deadline::read(options.deadline, self.remote.get(key, &options)).await;
+        object.map_err(located(self.backend, "filestore.get", key))
     }
 
-    async fn head_with(&self, key: &FileKey, _options: HeadOptions) -> Result<Meta> {
-        let looked = self.remote.look(key).await;
-        looked.map(|(meta, _)| meta).map_err(crate::located(self.backend, "filestore.head", key))
+    async fn head_with(&self, key: &FileKey, options: HeadOptions) -> Result<Meta> {
+        let looked = deadline::read(options.deadline, self.remote.look(key)).await;
+        looked.map(|(meta, _)| meta).map_err(located(self.backend, "filestore.head", key))
     }
 
     async fn list_with(&self, options: ListOptions) -> Result<Page> {
-        let page = self.remote.list(&options).await;
-        page.map_err(crate::located(self.backend, "filestore.list", &options.prefix))
+        let page = deadline::read(options.deadline, self.remote.list(&options)).await;
+        page.map_err(located(self.backend, "filestore.list", &options.prefix))
     }
 
-    async fn delete_with(&self, key: &FileKey, options: DeleteOptions) -> Result<Deleted> {
-        self.delete(key, options).await.map_err(crate::located(self.backend, "filestore.delete", key))
+    async fn delete_with(&self, key: &FileKey, options: DeleteOptions) -> Result<DeleteOutcome> {
+        let (conditional, deadline) = (options.if_match.is_some(), options.deadline);
+        let deleted = deadline::write(deadline, self.delete(key, options)).await;
+        DeleteOutcome::of(deleted, conditional).map_err(located(self.backend, "filestore.delete", key))
     }
 
-    async fn copy_with(&self, from: &FileKey, to: &FileKey, options: CopyOptions) -> Result<Stored> {
-        self.copy(from, to, options).await.map_err(crate::located(self.backend, "filestore.copy", from))
+    async fn copy_with(&self, from: &FileKey, to: &FileKey, options: CopyOptions) -> Result<PutOutcome> {
+        let (condition, deadline) = (options.condition.clone(), options.deadline);
+        let copied = deadline::write(deadline, self.copy(from, to, options)).await;
+        PutOutcome::of(copied, &condition).map_err(located(self.backend, "filestore.copy", from))
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -379,11 +392,11 @@ mod tests {
             store.put_with(&key, "x".into(), options).await
         };
         let store = open(never()).await;
-        put(&store, Condition::Always).await.unwrap();
+        assert!(put(&store, Condition::Always).await.unwrap().stored().is_some());
         assert_eq!(put(&store, Condition::Absent).await.unwrap_err().kind(), ErrorKind::Unsupported);
         let store = open(never().with_capability(capability::CREATE_IF_ABSENT)).await;
-        put(&store, Condition::Absent).await.unwrap();
-        assert_eq!(put(&store, Condition::Absent).await.unwrap_err().kind(), ErrorKind::AlreadyExists);
+        assert!(put(&store, Condition::Absent).await.unwrap().stored().is_some());
+        assert_eq!(put(&store, Condition::Absent).await.unwrap(), PutOutcome::Conflict);
     }
 
     #[tokio::test]

@@ -10,7 +10,7 @@ use statehouse_core::{Error, ErrorKind, Result, Retry};
 
 use super::client::Limits;
 use super::room::Share;
-use crate::Digest;
+use crate::digest::Digest;
 use crate::digest::{Intake, Received};
 
 /// From what length on content is hashed on a thread where it may take its time.

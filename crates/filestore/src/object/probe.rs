@@ -8,8 +8,10 @@ use statehouse_core::{Capabilities, ErrorKind, Result};
 
 use super::client::{Nesting, Remote};
 use super::wire::{Answer, Terms};
+use crate::capability;
 use crate::digest::{hex, nonce};
-use crate::{Condition, ETag, capability};
+use crate::meta::ETag;
+use crate::options::Condition;
 
 /// How many creators race.
 const CREATORS: usize = 8;
@@ -26,7 +28,7 @@ pub(super) struct Found {
 impl Remote {
     /// Finds out what the store honours, on a key that nobody else uses.
     pub(super) async fn probe(&self) -> Result<Found> {
-        let path = self.path(&format!("{}/probe/{}", crate::RESERVED, hex(&nonce()?)))?;
+        let path = self.path(&format!("{}/probe/{}", crate::key::RESERVED, hex(&nonce()?)))?;
         let below = Path::parse(format!("{path}/below"));
         let found = self.try_out(&path, below.as_ref().unwrap_or(&path)).await;
         self.remove(&path).await?;
@@ -142,7 +144,7 @@ impl Remote {
 
     /// Whether a listing of everything in the folder of the probes has this file.
     async fn lists(&self, path: &Path) -> Result<bool> {
-        let folder = self.path(&format!("{}/probe", crate::RESERVED))?;
+        let folder = self.path(&format!("{}/probe", crate::key::RESERVED))?;
         let find = async {
             let mut found = self.store.list(Some(&folder));
             while let Some(object) = found.try_next().await? {

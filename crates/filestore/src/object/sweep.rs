@@ -13,7 +13,7 @@ use super::error::map_error;
 use super::list::parse_time;
 use super::request::astray;
 use super::wire::{Answer, Log};
-use crate::FileKey;
+use crate::key::FileKey;
 
 /// What a sweep removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -91,7 +91,7 @@ impl Remote {
     }
 
     async fn sweep_digests(&self, older_than: Duration, now: SystemTime) -> Result<u64> {
-        let folder = self.path(&format!("{}/sha256", crate::RESERVED))?;
+        let folder = self.path(&format!("{}/sha256", crate::key::RESERVED))?;
         let (mut swept, mut found) = (0, self.store.list(Some(&folder)));
         while let Some(object) = found.try_next().await.map_err(|error| map_error(error, &Log::default()))? {
             let modified = super::metadata::modified(&object);

@@ -16,8 +16,12 @@ use super::error::map_error;
 use super::metadata::{self, Marks, Sums};
 use super::parts::{Part, Parts, hash};
 use super::wire::{Answer, Log, Terms, observe};
+use crate::body::Body;
+use crate::digest::Digest;
 use crate::digest::{Intake, Received, hex, nonce};
-use crate::{Body, Condition, Digest, FileKey, PutOptions, Stored};
+use crate::key::FileKey;
+use crate::meta::Stored;
+use crate::options::{Condition, PutOptions};
 
 /// How many parts are under way at a time; a put has one more in memory.
 const UNDER_WAY: usize = 2;

@@ -14,7 +14,8 @@ use reqwest::StatusCode;
 use reqwest::header::{HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH};
 
 use super::patience::{Receiving, Sending, Watch};
-use crate::{Condition, Digest};
+use crate::digest::Digest;
+use crate::options::Condition;
 
 tokio::task_local! {
     static EXCHANGE: Exchange;

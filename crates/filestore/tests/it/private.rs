@@ -15,12 +15,12 @@ const URL: &str = "STATEHOUSE_TEST_MASKED_URL";
 #[tokio::test]
 async fn the_process_with_a_mask() {
     let Ok(url) = std::env::var(URL) else { return };
-    let store = statehouse_filestore::open(ServiceUrl::parse("FILES", &url).unwrap()).await.unwrap();
-    let files = Files::new(store, Namespace::new("n").unwrap());
+    let url = ServiceUrl::parse("FILES", &url).unwrap();
+    let files = statehouse_filestore::open(url, &Namespace::new("n").unwrap()).await.unwrap();
     let stored = files.put("a/b", "x").await.unwrap();
-    files.put("a/b", "y").if_match(&stored.etag).await.unwrap();
+    files.put("a/b", "y").if_match(&stored.etag).await.unwrap().stored().unwrap();
     files.put("c", vec![7; 3 << 20]).await.unwrap();
-    files.copy("c", "d/e/f").if_absent().await.unwrap();
+    files.copy("c", "d/e/f").if_absent().await.unwrap().stored().unwrap();
     files.put(format!("{}/g", "x".repeat(200)), "x").await.unwrap();
     files.delete("c").await.unwrap();
     let endless = Body::from_stream(futures_util::stream::pending::<Result<Vec<u8>, std::io::Error>>());
@@ -77,7 +77,8 @@ async fn a_directory_that_every_user_can_write_is_refused_by_name() {
         std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(mode)).unwrap();
         for permissions in ["private", "group"] {
             let url = format!("file:{}?permissions={permissions}", directory.path().display());
-            let error = statehouse_filestore::open(ServiceUrl::parse("FILES", &url).unwrap()).await.unwrap_err();
+            let url = ServiceUrl::parse("FILES", &url).unwrap();
+            let error = statehouse_filestore::open(url, &Namespace::new("n").unwrap()).await.unwrap_err();
             assert_eq!((error.kind(), error.setting()), (ErrorKind::InvalidConfig, Some("FILES")), "{mode:o}: {error}");
             assert!(error.message().contains("chmod o-w"), "{error}");
         }

@@ -17,9 +17,8 @@ async fn the_process_on_the_read_only_disk() {
     assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error:?}");
     assert!(error.message().contains("access=read"), "{error}");
     let url = ServiceUrl::parse("FILES", &format!("file:{path}?access=read")).unwrap();
-    let store = statehouse_filestore::open(url).await.unwrap();
-    assert!(store.health().await.is_up());
-    let files = Files::new(store, Namespace::new("n").unwrap());
+    let files = statehouse_filestore::open(url, &Namespace::new("n").unwrap()).await.unwrap();
+    assert!(files.store().health().await.is_up());
     assert_eq!(files.get("a/b").bytes().await.unwrap(), "x");
     assert_eq!(files.get("long").bytes().await.unwrap(), vec![7; 3 << 20]);
     let etag = files.head("a/b").await.unwrap().etag;
@@ -66,7 +65,8 @@ async fn what_is_no_store_is_not_opened_to_read_and_nothing_is_made() {
     let directory = tempfile::tempdir().unwrap();
     for (path, kind) in [("", ErrorKind::InvalidConfig), ("/missing", ErrorKind::NotFound)] {
         let url = format!("file:{}{path}?access=read", directory.path().display());
-        let error = statehouse_filestore::open(ServiceUrl::parse("FILES", &url).unwrap()).await.unwrap_err();
+        let url = ServiceUrl::parse("FILES", &url).unwrap();
+        let error = statehouse_filestore::open(url, &Namespace::new("n").unwrap()).await.unwrap_err();
         assert_eq!((error.kind(), error.setting()), (kind, Some("FILES")), "{error:?}");
     }
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);

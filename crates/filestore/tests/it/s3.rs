@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use statehouse_core::{ErrorKind, Namespace, Secret, ServiceUrl};
 use statehouse_filestore::object::Transport;
-use statehouse_filestore::{Body, FileStore, Files, ObjectConfig, ObjectFileStore, Probe, S3Config, capability};
+use statehouse_filestore::{
+    Body, FileStore, Files, ObjectConfig, ObjectFileStore, Probe, PutOutcome, S3Config, capability,
+};
 use statehouse_testkit::{Direction, FaultProxy, S3Server};
 
 pub(crate) fn config(server: &S3Server) -> S3Config {
@@ -199,8 +201,8 @@ async fn a_file_copied_onto_itself_stays_as_it_is() {
     let files = files(ObjectFileStore::open_s3(config(server)).await.unwrap());
     let stored = files.put("a", "content").content_type("text/plain").await.unwrap();
     assert_eq!(files.copy("a", "a").await.unwrap(), stored);
-    assert_eq!(files.copy("a", "a").if_match(&stored.etag).await.unwrap(), stored);
-    assert_eq!(files.copy("a", "a").if_absent().await.unwrap_err().kind(), ErrorKind::AlreadyExists);
+    assert_eq!(files.copy("a", "a").if_match(&stored.etag).await.unwrap(), PutOutcome::Stored(stored));
+    assert_eq!(files.copy("a", "a").if_absent().await.unwrap(), PutOutcome::Conflict);
     assert_eq!(files.head("a").await.unwrap().content_type.as_deref(), Some("text/plain"));
     files.delete("a").await.unwrap();
 }
@@ -216,8 +218,9 @@ async fn a_url_opens_the_store() {
         server.endpoint(),
         server.region()
     );
-    let store = statehouse_filestore::open(ServiceUrl::parse("STATEHOUSE_FILES_URL", &text).unwrap()).await.unwrap();
-    assert!(store.health().await.is_up());
+    let url = ServiceUrl::parse("STATEHOUSE_FILES_URL", &text).unwrap();
+    let files = statehouse_filestore::open(url, &Namespace::new("n").unwrap()).await.unwrap();
+    assert!(files.store().health().await.is_up());
 }
 
 #[tokio::test]
@@ -264,10 +267,9 @@ async fn a_create_whose_answer_was_lost_knows_its_own_file() {
         proxy.heal();
     };
     let (stored, ()) = tokio::join!(put, heal);
-    let stored = stored.unwrap();
+    let stored = stored.unwrap().stored().unwrap();
     assert_eq!(files.head("a").await.unwrap().etag, stored.etag);
-    let error = files.put("a", "other").if_absent().await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+    assert_eq!(files.put("a", "other").if_absent().await.unwrap(), PutOutcome::Conflict);
     files.delete("a").await.unwrap();
 }
 
@@ -283,7 +285,7 @@ async fn a_refusal_after_a_lost_answer_is_certain_only_where_what_is_there_is_ol
     let target = |name: &str| format!("/{}/{}/{name}", server.bucket(), files.namespace());
     server.request("PUT", &target("old"), &[], b"theirs").await.unwrap();
     tokio::time::sleep(Duration::from_millis(4500)).await;
-    for (name, expected) in [("replaced", ErrorKind::OutcomeUnknown), ("old", ErrorKind::AlreadyExists)] {
+    for name in ["replaced", "old"] {
         proxy.black_hole_way(Direction::ToClient);
         let put = files.put(name, "mine").if_absent().into_future();
         let meanwhile = async {
@@ -296,7 +298,10 @@ async fn a_refusal_after_a_lost_answer_is_certain_only_where_what_is_there_is_ol
             proxy.heal();
         };
         let (stored, ()) = tokio::join!(put, meanwhile);
-        assert_eq!(stored.unwrap_err().kind(), expected, "{name}");
+        match name {
+            "replaced" => assert_eq!(stored.unwrap_err().kind(), ErrorKind::OutcomeUnknown),
+            _ => assert_eq!(stored.unwrap(), PutOutcome::Conflict),
+        }
         assert_eq!(files.get(name).bytes().await.unwrap(), "theirs");
         files.delete(name).await.unwrap();
     }
@@ -354,7 +359,7 @@ async fn uploads_that_fail_or_are_dropped_leave_no_parts() {
     files.put("b", "x").await.unwrap();
     let stream = futures_util::stream::iter(pieces());
     let put = files.put("b", Body::from_stream(stream)).if_absent();
-    assert_eq!(put.await.unwrap_err().kind(), ErrorKind::AlreadyExists);
+    assert_eq!(put.await.unwrap(), PutOutcome::Conflict);
     let mut left = String::new();
     for _ in 0..50 {
         let target = format!("/{}?uploads=", server.bucket());

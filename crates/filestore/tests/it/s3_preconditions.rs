@@ -1,7 +1,7 @@
 //! Preconditions are signed: nobody on the way can take one off.
 
 use statehouse_core::ErrorKind;
-use statehouse_filestore::ObjectFileStore;
+use statehouse_filestore::{ObjectFileStore, PutOutcome};
 use statehouse_testkit::{FaultProxy, S3Server};
 
 use crate::s3::{config, files};
@@ -33,7 +33,7 @@ async fn a_precondition_that_is_taken_off_on_the_way_is_refused_by_the_server() 
     // These are found out before they are sent; what has been decided meanwhile is decided by the server.
     refused("complete, absent", files.put("new", changed.clone()).if_absent().await.unwrap_err());
     refused("complete, replace", files.put("a", changed.clone()).if_match(&fine).await.unwrap_err());
-    assert!(files.put("a", changed).if_match(&stale).await.is_err());
+    assert_eq!(files.put("a", changed).if_match(&stale).await.unwrap(), PutOutcome::Conflict);
     proxy.heal();
     assert_eq!(files.get("a").bytes().await.unwrap(), "second");
     assert!(!files.exists("new").await.unwrap());

@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use statehouse::files::{ETag, Files, capability};
+use statehouse::files::{ETag, Files, PutOutcome, capability};
 use statehouse::{Error, ErrorKind, Result};
 
 use super::Edition;
@@ -93,14 +93,13 @@ impl Watch {
 
     async fn create(&self) -> Result<Turn> {
         let put = self.files.put(&self.name, marker(MarkerState::Loading)?).if_absent().await;
-        match put {
-            Ok(stored) => {
+        Ok(match put? {
+            PutOutcome::Stored(stored) => {
                 let lease = Lease { files: self.files.clone(), name: self.name.clone(), etag: stored.etag };
-                Ok(Turn::Load(lease))
+                Turn::Load(lease)
             }
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(Turn::Wait),
-            Err(error) => Err(error),
-        }
+            PutOutcome::Conflict => Turn::Wait,
+        })
     }
 
     /// Where no other replica can be, whoever wrote the marker is this replica before it was killed.
@@ -135,13 +134,12 @@ impl Lease {
     }
 
     async fn write(&mut self, state: MarkerState) -> Result<bool> {
-        match self.files.put(&self.name, marker(state)?).if_match(&self.etag).await {
-            Ok(stored) => {
+        match self.files.put(&self.name, marker(state)?).if_match(&self.etag).await? {
+            PutOutcome::Stored(stored) => {
                 self.etag = stored.etag;
                 Ok(true)
             }
-            Err(error) if error.kind() == ErrorKind::Conflict => Ok(false),
-            Err(error) => Err(error),
+            PutOutcome::Conflict => Ok(false),
         }
     }
 }

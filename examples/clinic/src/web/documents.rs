@@ -88,7 +88,9 @@ pub(crate) async fn attach(
         .if_absent()
         .max_len(MAX_DOCUMENT)
         .await
-        .map_err(not_stored)?;
+        .map_err(not_stored)?
+        .stored()
+        .ok_or_else(|| AppError::conflict("There is such a document already."))?;
     let document = Document {
         id,
         patient,

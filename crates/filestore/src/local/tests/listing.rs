@@ -7,7 +7,7 @@ use futures_util::TryStreamExt;
 use super::super::folder::Windows;
 use super::super::remembered::Remembered;
 use super::*;
-use crate::{Page, PageToken};
+use crate::options::{Page, PageToken};
 
 fn names(files: &Files, page: &Page) -> Vec<String> {
     page.entries.iter().map(|entry| files.name(&entry.key).unwrap().to_owned()).collect()
@@ -214,7 +214,7 @@ async fn a_folder_that_is_remembered_is_read_again_after_every_change_whoever_ma
 async fn a_folder_that_is_remembered_answers_like_one_that_is_not() {
     let dir = Dir::new();
     let (disk, files) = remembering(&dir);
-    let reference = Files::new(Arc::new(crate::MemoryFileStore::new()), Namespace::new("n").unwrap());
+    let reference = Files::new(Arc::new(crate::memory::MemoryFileStore::new()), Namespace::new("n").unwrap());
     let long = "ж".repeat(60);
     let all = ["a", "a-", "a.b", "a/1", "a/2/x", "a0", "b/1", "b/2", "é", "é/x", "z", &long, &format!("{long}x/y")];
     for name in all {

@@ -1,0 +1,85 @@
+use std::future::IntoFuture;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use statehouse_core::Result;
+use tracing::Instrument;
+
+use super::Files;
+use crate::key::FileKey;
+use crate::meta::{ETag, Stored};
+use crate::options::{Condition, CopyOptions};
+use crate::outcome::PutOutcome;
+
+/// A copy that is being described; `.await` copies the file.
+///
+/// It gives what was [`Stored`], and with a condition a [`PutOutcome`].
+#[derive(Debug)]
+#[must_use = "nothing is copied until awaited"]
+pub struct Copy<'a, O = Stored> {
+    files: &'a Files,
+    keys: Result<(FileKey, FileKey)>,
+    options: CopyOptions,
+    outcome: PhantomData<fn() -> O>,
+}
+
+impl<'a> Copy<'a> {
+    pub(super) fn new(files: &'a Files, keys: Result<(FileKey, FileKey)>) -> Self {
+        Self { files, keys, options: CopyOptions::default(), outcome: PhantomData }
+    }
+
+    /// Copies only if the target is absent.
+    pub fn if_absent(self) -> Copy<'a, PutOutcome> {
+        self.on(Condition::Absent)
+    }
+
+    /// Copies only if the target has this etag.
+    pub fn if_match(self, etag: &ETag) -> Copy<'a, PutOutcome> {
+        self.on(Condition::Match(etag.clone()))
+    }
+
+    fn on(self, condition: Condition) -> Copy<'a, PutOutcome> {
+        let Self { files, keys, options, .. } = self;
+        Copy { files, keys, options: options.with_condition(condition), outcome: PhantomData }
+    }
+}
+
+impl<'a, O> Copy<'a, O> {
+    /// Sets how long the copy may take; see [`CopyOptions::deadline`](crate::CopyOptions::deadline).
+    pub const fn deadline(mut self, deadline: Duration) -> Self {
+        self.options.deadline = Some(deadline);
+        self
+    }
+
+    fn run(self) -> impl Future<Output = Result<PutOutcome>> + Send + 'a
+    where
+        O: 'a,
+    {
+        let Self { files, keys, options, .. } = self;
+        let copy = async move {
+            let (from, to) = keys?;
+            files.store.copy_with(&from, &to, options).await
+        };
+        copy.instrument(tracing::debug_span!("filestore.copy"))
+    }
+}
+
+impl<'a> IntoFuture for Copy<'a> {
+    type Output = Result<Stored>;
+    type IntoFuture = BoxFuture<'a, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        self.run().map(|outcome| outcome?.unconditional()).boxed()
+    }
+}
+
+impl<'a> IntoFuture for Copy<'a, PutOutcome> {
+    type Output = Result<PutOutcome>;
+    type IntoFuture = BoxFuture<'a, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        self.run().boxed()
+    }
+}

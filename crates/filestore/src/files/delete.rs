@@ -1,0 +1,73 @@
+use std::future::IntoFuture;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use statehouse_core::Result;
+use tracing::Instrument;
+
+use super::Files;
+use crate::key::FileKey;
+use crate::meta::{Deleted, ETag};
+use crate::options::DeleteOptions;
+use crate::outcome::DeleteOutcome;
+
+/// A delete that is being described; `.await` deletes the file.
+///
+/// It gives what was [`Deleted`], and with a condition a [`DeleteOutcome`].
+#[derive(Debug)]
+#[must_use = "nothing is deleted until awaited"]
+pub struct Delete<'a, O = Deleted> {
+    files: &'a Files,
+    key: Result<FileKey>,
+    options: DeleteOptions,
+    outcome: PhantomData<fn() -> O>,
+}
+
+impl<'a> Delete<'a> {
+    pub(super) fn new(files: &'a Files, key: Result<FileKey>) -> Self {
+        Self { files, key, options: DeleteOptions::default(), outcome: PhantomData }
+    }
+
+    /// Deletes the file only if it has this etag.
+    pub fn if_match(self, etag: &ETag) -> Delete<'a, DeleteOutcome> {
+        let Self { files, key, options, .. } = self;
+        Delete { files, key, options: options.with_if_match(etag.clone()), outcome: PhantomData }
+    }
+}
+
+impl<'a, O> Delete<'a, O> {
+    /// Sets how long the delete may take; see [`DeleteOptions::deadline`](crate::DeleteOptions::deadline).
+    pub const fn deadline(mut self, deadline: Duration) -> Self {
+        self.options.deadline = Some(deadline);
+        self
+    }
+
+    fn run(self) -> impl Future<Output = Result<DeleteOutcome>> + Send + 'a
+    where
+        O: 'a,
+    {
+        let Self { files, key, options, .. } = self;
+        async move { files.store.delete_with(&key?, options).await }
+            .instrument(tracing::debug_span!("filestore.delete"))
+    }
+}
+
+impl<'a> IntoFuture for Delete<'a> {
+    type Output = Result<Deleted>;
+    type IntoFuture = BoxFuture<'a, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        self.run().map(|outcome| outcome?.unconditional()).boxed()
+    }
+}
+
+impl<'a> IntoFuture for Delete<'a, DeleteOutcome> {
+    type Output = Result<DeleteOutcome>;
+    type IntoFuture = BoxFuture<'a, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        self.run().boxed()
+    }
+}

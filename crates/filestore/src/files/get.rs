@@ -1,0 +1,77 @@
+use std::future::IntoFuture;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+use statehouse_core::Result;
+use tracing::Instrument;
+
+use super::Files;
+#[cfg(doc)]
+use crate::api::FileStore;
+use crate::content::Object;
+use crate::key::FileKey;
+use crate::meta::ETag;
+use crate::options::{ByteRange, GetOptions};
+
+/// A get that is being described; `.await` gives the [`Object`], `.bytes().await` its content.
+#[derive(Debug)]
+#[must_use = "nothing is read until awaited"]
+pub struct Get<'a> {
+    files: &'a Files,
+    key: Result<FileKey>,
+    options: GetOptions,
+}
+
+impl<'a> Get<'a> {
+    pub(super) fn new(files: &'a Files, key: Result<FileKey>) -> Self {
+        Self { files, key, options: GetOptions::default() }
+    }
+
+    /// Reads only these bytes.
+    pub fn range(mut self, range: impl Into<ByteRange>) -> Self {
+        self.options.range = Some(range.into());
+        self
+    }
+
+    /// Reads the file only if it has this etag; else fails with `Conflict`.
+    pub fn if_match(mut self, etag: &ETag) -> Self {
+        self.options.if_match = Some(etag.clone());
+        self
+    }
+
+    /// Sets how long the get may take; see [`GetOptions::deadline`](crate::GetOptions::deadline).
+    pub const fn deadline(mut self, deadline: Duration) -> Self {
+        self.options.deadline = Some(deadline);
+        self
+    }
+
+    /// Reads the content in one piece.
+    ///
+    /// # Errors
+    /// As [`Object::bytes`].
+    pub async fn bytes(self) -> Result<Bytes> {
+        self.await?.bytes().await
+    }
+
+    /// Reads the content in pieces; see [`Object::into_stream`].
+    ///
+    /// # Errors
+    /// As [`FileStore::get_with`].
+    pub async fn stream(self) -> Result<BoxStream<'static, Result<Bytes>>> {
+        Ok(self.await?.into_stream())
+    }
+}
+
+impl<'a> IntoFuture for Get<'a> {
+    type Output = Result<Object>;
+    type IntoFuture = BoxFuture<'a, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        async move { self.files.store.get_with(&self.key?, self.options).await }
+            .instrument(tracing::debug_span!("filestore.get"))
+            .boxed()
+    }
+}

@@ -1,0 +1,86 @@
+use std::future::IntoFuture;
+use std::time::Duration;
+
+use futures_core::Stream;
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, TryStreamExt};
+use statehouse_core::Result;
+use tracing::Instrument;
+
+use super::Files;
+use crate::meta::Entry;
+use crate::options::{Depth, ListOptions, Page, PageToken, Start};
+
+/// A listing that is being described; `.await` gives a page, [`stream`](Self::stream) all of it.
+#[derive(Debug)]
+#[must_use = "nothing is listed until awaited"]
+pub struct List<'a> {
+    files: &'a Files,
+    options: ListOptions,
+}
+
+impl<'a> List<'a> {
+    pub(super) fn new(files: &'a Files, options: ListOptions) -> Self {
+        Self { files, options }
+    }
+
+    /// Gathers names with a further slash behind the prefix into [`Page::prefixes`], which this handle's
+    /// [`list`](Files::list) takes as they are.
+    pub const fn one_level(mut self) -> Self {
+        self.options.depth = Depth::OneLevel;
+        self
+    }
+
+    /// Begins behind this text, in the order of bytes; see [`Start::After`].
+    pub fn after(mut self, name: impl AsRef<str>) -> Self {
+        let after = format!("{}/{}", self.files.namespace, name.as_ref());
+        self.options.start = Start::After(after);
+        self
+    }
+
+    /// Goes on where a page ended.
+    pub fn page(mut self, token: PageToken) -> Self {
+        self.options.start = Start::Token(token);
+        self
+    }
+
+    /// Sets the most entries and prefixes of a page, 1 to 1,000.
+    pub const fn limit(mut self, limit: u16) -> Self {
+        self.options.limit = limit;
+        self
+    }
+
+    /// Sets how long each page may take; see [`ListOptions::deadline`](crate::ListOptions::deadline).
+    pub const fn deadline(mut self, deadline: Duration) -> Self {
+        self.options.deadline = Some(deadline);
+        self
+    }
+
+    /// All entries, page after page, as they are asked for.
+    pub fn stream(self) -> impl Stream<Item = Result<Entry>> + Send + 'a {
+        let pages = futures_util::stream::try_unfold(Some(self.options), move |options| async move {
+            let Some(options) = options else { return Ok(None) };
+            let page = self.files.store.list_with(options.clone()).await?;
+            let next = page.next.map(|token| options.with_start(Start::Token(token)));
+            let entries = futures_util::stream::iter(page.entries.into_iter().map(Ok));
+            Ok::<_, statehouse_core::Error>(Some((entries, next)))
+        });
+        pages.try_flatten()
+    }
+}
+
+impl<'a> IntoFuture for List<'a> {
+    type Output = Result<Page>;
+    type IntoFuture = BoxFuture<'a, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        async move {
+            let mut page = self.files.store.list_with(self.options).await?;
+            page.prefixes =
+                page.prefixes.iter().filter_map(|prefix| self.files.within(prefix).map(ToOwned::to_owned)).collect();
+            Ok(page)
+        }
+        .instrument(tracing::debug_span!("filestore.list"))
+        .boxed()
+    }
+}

@@ -1,0 +1,161 @@
+use std::future::IntoFuture;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::{BoxFuture, Either};
+use futures_util::stream::BoxStream;
+use futures_util::{FutureExt, StreamExt};
+use statehouse_core::Result;
+use tracing::Instrument;
+
+use super::Files;
+use crate::body::{Body, source_failed};
+use crate::digest::Digest;
+use crate::key::FileKey;
+use crate::meta::{ETag, Stored};
+use crate::options::{Condition, PutOptions};
+use crate::outcome::PutOutcome;
+
+/// A put that is being described; `.await` stores the file.
+///
+/// It gives what was [`Stored`], and with a condition a [`PutOutcome`].
+#[derive(Debug)]
+#[must_use = "nothing is stored until awaited"]
+pub struct Put<'a, O = Stored> {
+    files: &'a Files,
+    key: Result<FileKey>,
+    body: Body,
+    source: Option<Source<'a>>,
+    options: PutOptions,
+    outcome: PhantomData<fn() -> O>,
+}
+
+/// A stream that borrows.
+struct Source<'a>(BoxStream<'a, Result<Bytes>>);
+
+impl std::fmt::Debug for Source<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Source")
+    }
+}
+
+impl Source<'_> {
+    /// Hands pieces over to a body that owns what it needs, one at a time.
+    async fn feed(mut self, body: tokio::sync::mpsc::Sender<Option<Result<Bytes>>>) {
+        while let Some(piece) = self.0.next().await {
+            if body.send(Some(piece)).await.is_err() {
+                return;
+            }
+        }
+        let _ = body.send(None).await;
+    }
+}
+
+/// What is fed. It ends well only if its source says so, and not if that is dropped.
+fn fed(source: tokio::sync::mpsc::Receiver<Option<Result<Bytes>>>) -> Body {
+    let pieces = futures_util::stream::unfold(Some(source), |source| async {
+        let mut source = source?;
+        match source.recv().await {
+            Some(Some(piece)) => Some((piece, Some(source))),
+            Some(None) => None,
+            None => Some((Err(source_failed("it was dropped")), None)),
+        }
+    });
+    Body::from(pieces.boxed())
+}
+
+impl<'a> Put<'a> {
+    pub(super) fn new(files: &'a Files, key: Result<FileKey>, body: Body) -> Self {
+        Self { files, key, body, source: None, options: PutOptions::default(), outcome: PhantomData }
+    }
+
+    pub(super) fn with_source(self, source: BoxStream<'a, Result<Bytes>>) -> Self {
+        Self { source: Some(Source(source)), ..self }
+    }
+
+    /// Stores the file only if there is none with this name.
+    pub fn if_absent(self) -> Put<'a, PutOutcome> {
+        self.on(Condition::Absent)
+    }
+
+    /// Replaces the file only if it has this etag.
+    pub fn if_match(self, etag: &ETag) -> Put<'a, PutOutcome> {
+        self.on(Condition::Match(etag.clone()))
+    }
+
+    fn on(self, condition: Condition) -> Put<'a, PutOutcome> {
+        let Self { files, key, body, source, options, .. } = self;
+        Put { files, key, body, source, options: options.with_condition(condition), outcome: PhantomData }
+    }
+}
+
+impl<'a, O> Put<'a, O> {
+    /// Sets the media type.
+    pub fn content_type(mut self, content_type: impl Into<String>) -> Self {
+        self.options = self.options.with_content_type(content_type);
+        self
+    }
+
+    /// Adds a pair of the application's own metadata; see [`PutOptions::user`].
+    pub fn metadata(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.options = self.options.with_metadata(name, value);
+        self
+    }
+
+    /// Fails, and makes nothing visible, unless the content has this digest.
+    pub const fn expect_sha256(mut self, digest: Digest) -> Self {
+        self.options.expected_digest = Some(digest);
+        self
+    }
+
+    /// Fails, and makes nothing visible, if the content has more bytes.
+    pub const fn max_len(mut self, bytes: u64) -> Self {
+        self.options.max_len = Some(bytes);
+        self
+    }
+
+    /// Sets how long the put may take; see [`PutOptions::deadline`](crate::options::PutOptions::deadline).
+    pub const fn deadline(mut self, deadline: Duration) -> Self {
+        self.options.deadline = Some(deadline);
+        self
+    }
+
+    fn run(self) -> impl Future<Output = Result<PutOutcome>> + Send + 'a
+    where
+        O: 'a,
+    {
+        let Self { files, key, body, source, options, .. } = self;
+        let put = async move {
+            let key = key?;
+            let Some(source) = source else {
+                return files.store.put_with(&key, body, options).await;
+            };
+            let (sender, receiver) = tokio::sync::mpsc::channel(1);
+            let put = files.store.put_with(&key, fed(receiver), options);
+            match futures_util::future::select(put, Box::pin(source.feed(sender))).await {
+                Either::Left((stored, _)) => stored,
+                Either::Right(((), put)) => put.await,
+            }
+        };
+        put.instrument(tracing::debug_span!("filestore.put"))
+    }
+}
+
+impl<'a> IntoFuture for Put<'a> {
+    type Output = Result<Stored>;
+    type IntoFuture = BoxFuture<'a, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        self.run().map(|outcome| outcome?.unconditional()).boxed()
+    }
+}
+
+impl<'a> IntoFuture for Put<'a, PutOutcome> {
+    type Output = Result<PutOutcome>;
+    type IntoFuture = BoxFuture<'a, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        self.run().boxed()
+    }
+}
