@@ -21,7 +21,7 @@ use crate::connection::tls::Tls;
 /// | `connect_timeout` | `1s` | the most that connecting, TLS and login may take |
 /// | `timeout` | `1s` | the most that one try of an operation may take |
 /// | `deadline` | `3s` | the most that an operation may take with all its tries |
-/// | `connections` | `2` | shared connections per server, 1 to 16; more pays off for values above 64 KiB |
+/// | `connections` | `2` | shared connections per server, 1 to 16, besides two for large values |
 /// | `max_answer` | `512MiB` | the most bytes that a server may answer at once; see the crate documentation |
 /// | `ca` | the system's | a PEM file of the certificates to trust instead of the system's (TLS only) |
 /// | `sentinel_username`, `sentinel_password` | none | how to log in to the sentinels themselves (Sentinel only) |

@@ -48,6 +48,12 @@
 //! - **What a failover may lose.** Redis replicates after it has answered. Writes that an old master acknowledged and
 //!   its successor never saw are gone; `min-replicas-to-write` on the servers narrows that, and then the error here is
 //!   [`Unavailable`](statehouse_core::ErrorKind::Unavailable).
+//! - **Large values do not stand in the way.** What has 64 KiB or more is sent over two connections per server that small
+//!   requests do not share, made when first needed; so is a read by [`RedisClient::get`] or [`RedisClient::get_many`] of a
+//!   key whose value was that large the last time, and while one comes over a shared connection unforeseen, what follows
+//!   takes the other. Each has a second more for every 4 MiB, unless the handle has a deadline of its own, and is given up
+//!   when nothing moves. (With TLS, and in a brought pool, what moves is not seen; there it is given up after five seconds
+//!   without an answer.)
 //! - **Answers are bounded** (`max_answer`): what a server sends without end is cut off before it fills the memory. That
 //!   holds on the shared connections without TLS; with TLS the server has proved who it is, and exclusive connections and
 //!   those of a brought pool are as redis-rs makes them.

@@ -37,7 +37,7 @@ impl Exclusive {
         let topology = &client.inner.topology;
         let unsent = |failure: &Failure| client.error(failure, Idempotence::Idempotent, false);
         let node = topology.node_of_key(key).map_err(|failure| unsent(&failure))?;
-        let checked_out = timeout_at(client.deadline(), node.check_out()).await;
+        let checked_out = timeout_at(client.deadline(0), node.check_out()).await;
         let connection = checked_out.unwrap_or_else(|_| Err(Failure::not_sent(timed_out()))).map_err(|failure| {
             topology.learn(&node, &failure);
             unsent(&failure)

@@ -133,7 +133,7 @@ impl RedisClient {
     /// # Errors
     /// As [`query`](Self::query). That the server does not tell is [`EvictionPolicy::Unknown`], not an error.
     pub async fn eviction_policy(&self) -> Result<EvictionPolicy> {
-        let until = self.deadline();
+        let until = self.deadline(0);
         let masters = self.inner.topology.masters();
         let policies = join_all(masters.iter().map(|node| policy_of(node, until))).await;
         let policies = policies.into_iter().collect::<Result<Vec<_>, _>>();

@@ -89,15 +89,39 @@ impl RedisClient {
         let mut values = Vec::with_capacity(keys.len());
         for batch in keys.chunks(BATCH) {
             let keys: Vec<_> = batch.iter().map(AsRef::as_ref).collect();
-            let mut found: Vec<_> = self.query(cmd("MGET").arg(keys), Idempotence::Idempotent).await?;
-            values.append(&mut found);
+            values.append(&mut self.get_batch(keys).await?);
         }
         Ok(values)
     }
 
+    /// Reads what is small in one command, and each of what was large by itself.
+    async fn get_batch(&self, keys: Vec<&[u8]>) -> Result<Vec<Option<Vec<u8>>>> {
+        let node = self.inner.topology.node_of(|| None).ok();
+        let is_large = |key: &[u8]| node.as_ref().is_some_and(|node| node.large.has(key));
+        if !keys.iter().any(|key| is_large(key)) {
+            let values: Vec<Value> = self.query(cmd("MGET").arg(&keys), Idempotence::Idempotent).await?;
+            if let Some(node) = node {
+                keys.iter().zip(&values).for_each(|(key, value)| node.large.note(key, value));
+            }
+            return values.into_iter().map(|value| self.convert(value)).collect();
+        }
+        let (large, small): (Vec<_>, Vec<_>) = keys.iter().copied().enumerate().partition(|(_, key)| is_large(key));
+        let mut found = Vec::with_capacity(keys.len());
+        if !small.is_empty() {
+            let keys: Vec<_> = small.iter().map(|(_, key)| *key).collect();
+            let values: Vec<_> = self.query(cmd("MGET").arg(keys), Idempotence::Idempotent).await?;
+            found.extend(small.iter().map(|(index, _)| *index).zip(values));
+        }
+        for (index, key) in large {
+            found.push((index, self.get(key).await?));
+        }
+        found.sort_unstable_by_key(|(index, _)| *index);
+        Ok(found.into_iter().map(|(_, value)| value).collect())
+    }
+
     async fn many<T: FromRedisValue>(&self, requests: &[Request<'_>], idempotence: Idempotence) -> Vec<Result<T>> {
         let (groups, homeless) = self.by_server(requests);
-        let deadline = self.deadline();
+        let deadline = self.deadline(requests.iter().map(Request::size).sum());
         let homeless = homeless.into_iter().map(|index| (index, Tries { deadline, lost: None })).collect();
         let batches = groups.iter().flat_map(|(node, members)| members.chunks(BATCH).map(move |batch| (node, batch)));
         let sent = join_all(batches.map(|(node, batch)| self.batch(node, requests, batch, idempotence, deadline)));
@@ -131,7 +155,8 @@ impl RedisClient {
         idempotence: Idempotence,
         deadline: Instant,
     ) -> Vec<Answer> {
-        let until = self.end_of_try(deadline);
+        let size = members.iter().map(|index| requests[*index].size()).sum();
+        let until = self.end_of_try(deadline, size);
         let outgoing = members.iter().map(|index| (requests[*index].command(), requests[*index].is_stamped()));
         let sent = match self.is_over() {
             true => Err(Failure::not_sent(timed_out())),

@@ -7,10 +7,11 @@ use std::time::Duration;
 use redis::Value;
 use statehouse_core::policy::Backoff;
 use statehouse_core::{Error, Result};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tracing::{Instrument as _, Level, Span};
 
 use crate::client::{Inner, RedisClient};
+use crate::connection::flow::time_for;
 use crate::error::{is_busy, may_retry};
 use crate::failure::{Failure, Sent, timed_out};
 use crate::idempotence::Idempotence;
@@ -24,6 +25,9 @@ const REDIRECTIONS: u32 = 5;
 /// The pauses between tries.
 const FIRST_PAUSE: Duration = Duration::from_millis(25);
 const LONGEST_PAUSE: Duration = Duration::from_millis(800);
+
+/// How long after its limit an operation may find out what to say.
+const OVERTIME: Duration = Duration::from_millis(20);
 
 /// What is known of the tries of one request.
 #[derive(Clone, Copy)]
@@ -47,9 +51,9 @@ impl Tries {
 }
 
 impl RedisClient {
-    /// When an operation that begins now is to be over.
-    pub(crate) fn deadline(&self) -> Instant {
-        self.until.unwrap_or_else(|| Instant::now() + self.inner.timing.total)
+    /// When an operation that begins now is to be over, if it sends so many bytes.
+    pub(crate) fn deadline(&self, size: usize) -> Instant {
+        self.until.unwrap_or_else(|| Instant::now() + self.inner.timing.total + time_for(size))
     }
 
     /// Whether there is no time to send anything.
@@ -57,14 +61,14 @@ impl RedisClient {
         self.until.is_some_and(|until| until <= Instant::now())
     }
 
-    /// When a try that begins now is to be over.
-    pub(crate) fn end_of_try(&self, deadline: Instant) -> Instant {
-        deadline.min(Instant::now() + self.inner.timing.operation)
+    /// When a try that begins now is to be over, if it sends so many bytes.
+    pub(crate) fn end_of_try(&self, deadline: Instant, size: usize) -> Instant {
+        deadline.min(Instant::now() + self.inner.timing.operation + time_for(size))
     }
 
     /// Sends a request with redirections and retries, within the deadline.
     pub(crate) async fn execute(&self, request: &Request<'_>, idempotence: Idempotence) -> Result<Value> {
-        self.execute_on(request, idempotence, Tries { deadline: self.deadline(), lost: None }).await
+        self.execute_on(request, idempotence, Tries { deadline: self.deadline(request.size()), lost: None }).await
     }
 
     /// As [`execute`](Self::execute), where something was tried already.
@@ -74,6 +78,9 @@ impl RedisClient {
         idempotence: Idempotence,
         tries: Tries,
     ) -> Result<Value> {
+        if self.until.is_some() {
+            return Box::pin(self.within_limit(request, idempotence, tries)).await;
+        }
         if !tracing::enabled!(Level::DEBUG) {
             return self.with_retries(request, idempotence, tries).await;
         }
@@ -81,8 +88,18 @@ impl RedisClient {
         Box::pin(self.with_retries(request, idempotence, tries)).instrument(span_of(request)).await
     }
 
+    /// Where the caller has set the limit, an answer that is still coming does not put it off.
+    async fn within_limit(&self, request: &Request<'_>, idempotence: Idempotence, tries: Tries) -> Result<Value> {
+        let work = self.with_retries(request, idempotence, tries).instrument(span_of(request));
+        timeout_at(tries.deadline + OVERTIME, work).await.unwrap_or_else(|_| {
+            let failure = Failure::unanswered(timed_out());
+            let tries = tries.after(request, &failure, tries.deadline);
+            Err(self.given_up(failure, idempotence, tries, true))
+        })
+    }
+
     async fn with_retries(&self, request: &Request<'_>, idempotence: Idempotence, tries: Tries) -> Result<Value> {
-        let until = self.end_of_try(tries.deadline);
+        let until = self.end_of_try(tries.deadline, request.size());
         let node = self.inner.topology.node_of(|| request.slot());
         let answer = match &node {
             // Who has a deadline of its own does not wait for the answers to others.
@@ -154,7 +171,7 @@ impl RedisClient {
             }
             tracing::debug!(count, kind = ?failure.error.kind(), sent = ?failure.sent, "trying a Redis request again");
             sleep(pause).await;
-            until = self.end_of_try(tries.deadline);
+            until = self.end_of_try(tries.deadline, request.size());
             answer = self.try_again(request, idempotence, until).await;
         }
     }

@@ -12,6 +12,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::connection::flow::Flow;
 use crate::connection::source::Source;
 use crate::connection::spares::Spares;
 use crate::connection::stream::Bounded;
@@ -22,6 +23,9 @@ pub(crate) const SILENCE: Duration = Duration::from_millis(500);
 
 /// How long a doubted connection has to answer a `PING`, or anything else, before it is replaced.
 const PROBE: Duration = Duration::from_millis(500);
+
+/// As [`PROBE`], for a connection with large values of which only their end is seen.
+const PROBE_UNSEEN: Duration = Duration::from_secs(5);
 
 /// What of that is waited for at a time.
 const STEP: Duration = Duration::from_millis(50);
@@ -53,6 +57,8 @@ pub(crate) struct Link {
     silent_since: AtomicU64,
     created: Instant,
     name: Arc<str>,
+    /// Whether it is for what is large.
+    bulk: bool,
 }
 
 #[derive(Default)]
@@ -73,22 +79,23 @@ pub(crate) struct Lease {
 }
 
 impl Link {
-    /// So many links to one server.
+    /// So many links to one server, and besides so many for what is large.
     pub(crate) fn several(
-        count: usize,
+        (count, bulk): (usize, usize),
         source: &Arc<Source>,
         breaker: &Arc<Breaker>,
         name: &Arc<str>,
-    ) -> Box<[Arc<Self>]> {
-        let new = |_| Self::new(Arc::clone(source), Arc::clone(breaker), Arc::clone(name));
-        let links: Box<[_]> = (0..count).map(new).collect();
-        for link in &links {
-            link.peers.get_or_init(|| links.iter().map(Arc::downgrade).collect());
+    ) -> [Box<[Arc<Self>]>; 2] {
+        let new = |bulk| Self::new(Arc::clone(source), Arc::clone(breaker), Arc::clone(name), bulk);
+        let links: Box<[_]> = (0..count).map(|_| new(false)).collect();
+        let bulk: Box<[_]> = (0..bulk).map(|_| new(true)).collect();
+        for link in links.iter().chain(&bulk) {
+            link.peers.get_or_init(|| links.iter().chain(&bulk).map(Arc::downgrade).collect());
         }
-        links
+        [links, bulk]
     }
 
-    fn new(source: Arc<Source>, breaker: Arc<Breaker>, name: Arc<str>) -> Arc<Self> {
+    fn new(source: Arc<Source>, breaker: Arc<Breaker>, name: Arc<str>, bulk: bool) -> Arc<Self> {
         Arc::new_cyclic(|me| Self {
             me: Weak::clone(me),
             peers: OnceLock::new(),
@@ -102,6 +109,7 @@ impl Link {
             silent_since: AtomicU64::new(0),
             created: Instant::now(),
             name,
+            bulk,
         })
     }
 
@@ -235,14 +243,25 @@ impl Link {
         });
     }
 
-    /// Whether the connection answers a `PING`, or anything else, within [`PROBE`].
+    /// How much of a large value is still to come over the connection of this generation.
+    pub(crate) fn coming(&self, generation: u64) -> usize {
+        let state = self.state.borrow();
+        let current = state.connection.as_ref().filter(|_| state.generation == generation);
+        current.map_or(0, Bounded::coming)
+    }
+
+    /// Whether the connection answers a `PING`, or anything else, within [`PROBE`], or at least goes on with what it was
+    /// at. Of one for what is large that cannot be looked into, the `PING` may have to wait.
     async fn answers(&self, connection: &mut Bounded) -> bool {
         let before = self.replies.load(Ordering::Relaxed);
+        let moved = connection.flow().map(Flow::moved);
+        let limit = if self.bulk && moved.is_none() { PROBE_UNSEEN } else { PROBE };
         let ping = cmd("PING");
+        let flow = connection.clone();
         let answer = pin!(connection.connection.send_packed_command(&ping));
-        match within_waking(PROBE, answer).await {
+        match within_waking(limit, answer).await {
             Some(answer) => answer.is_ok(),
-            None => self.replies.load(Ordering::Relaxed) != before,
+            None => self.replies.load(Ordering::Relaxed) != before || flow.flow().map(Flow::moved) != moved,
         }
     }
 
@@ -283,7 +302,7 @@ impl Link {
             }
         };
         let begun = Instant::now();
-        let outcome = self.source.connect(Arc::new(on_close)).await;
+        let outcome = self.source.connect(self.bulk, Arc::new(on_close)).await;
         // Before it is published: who is told of it must find the breaker as it then is.
         match &outcome {
             Ok(_) => self.breaker.note_success(),

@@ -1,5 +1,6 @@
 //! One connection to one server: made, shared, watched and replaced.
 
+pub(crate) mod flow;
 pub(crate) mod link;
 pub(crate) mod source;
 mod spares;

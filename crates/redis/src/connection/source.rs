@@ -147,13 +147,14 @@ impl Source {
         Self { own: None, pool, role: Role::Any, limit: timing.connect, max_answer: u64::MAX }
     }
 
-    /// A connection to be shared. `on_close` is called once when the server closes it, where redis-rs tells.
-    pub(crate) async fn connect(&self, on_close: Arc<dyn Fn() + Send + Sync>) -> RedisResult<Bounded> {
+    /// A connection to be shared, for what is large if it is `bulk`. `on_close` is called once when the server closes it,
+    /// where redis-rs tells.
+    pub(crate) async fn connect(&self, bulk: bool, on_close: Arc<dyn Fn() + Send + Sync>) -> RedisResult<Bounded> {
         within(self.limit, async {
             let mut bounded = match &self.own {
                 Some((client, settings)) => {
                     let settings = settings.clone().set_push_sender(self.pushes(on_close));
-                    self.connect_own(client, settings).await?
+                    self.connect_own(client, settings, bulk).await?
                 }
                 None => self.take_from_pool().await?.into(),
             };
@@ -167,11 +168,11 @@ impl Source {
         .await
     }
 
-    async fn connect_own(&self, client: &Client, settings: AsyncConnectionConfig) -> RedisResult<Bounded> {
+    async fn connect_own(&self, client: &Client, settings: AsyncConnectionConfig, bulk: bool) -> RedisResult<Bounded> {
         let info = client.get_connection_info();
         match info.addr() {
             ConnectionAddr::Tcp(host, port) => {
-                stream::connect((host, *port), info, settings, &KEEP_ALIVE, self.max_answer).await
+                stream::connect((host, *port), info, settings, &KEEP_ALIVE, self.max_answer, bulk).await
             }
             _ => Ok(client.get_multiplexed_async_connection_with_config(&settings).await?.into()),
         }

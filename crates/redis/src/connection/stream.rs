@@ -17,6 +17,7 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::task::AbortHandle;
 
 use crate::clock::Clock;
+use crate::connection::flow::{Flow, LARGE};
 use crate::failure::TOO_LARGE;
 
 /// The longest line: a status, a number or an error.
@@ -41,12 +42,24 @@ struct End {
     /// None where redis-rs, or a pool, has the driver.
     driver: Option<AbortHandle>,
     clock: Clock,
+    /// None where only redis-rs sees the bytes.
+    flow: Option<Arc<Flow>>,
 }
 
 impl Bounded {
     /// What is known of the clock at the other end.
     pub(crate) fn clock(&self) -> &Clock {
         &self.end.clock
+    }
+
+    /// What passes over it; with TLS and of a pool that is not seen.
+    pub(crate) fn flow(&self) -> Option<&Flow> {
+        self.end.flow.as_deref()
+    }
+
+    /// How much of a large value is still to come.
+    pub(crate) fn coming(&self) -> usize {
+        self.flow().map_or(0, Flow::coming)
     }
 }
 
@@ -71,6 +84,7 @@ pub(crate) async fn connect(
     settings: AsyncConnectionConfig,
     keep_alive: &TcpKeepalive,
     limit: u64,
+    bulk: bool,
 ) -> RedisResult<Bounded> {
     let attempts: Vec<_> =
         lookup_host((host, port)).await?.map(|address| Box::pin(TcpStream::connect(address))).collect();
@@ -80,25 +94,40 @@ pub(crate) async fn connect(
     let (stream, _slower) = select_ok(attempts).await?;
     stream.set_nodelay(true)?;
     SockRef::from(&stream).set_tcp_keepalive(keep_alive)?;
-    let stream = Watched { stream, answers: Answers::new(limit) };
+    let flow = Arc::<Flow>::default();
+    let stream = Watched { stream, answers: Answers::new(limit), flow: Arc::clone(&flow), bulk };
     let (connection, driver) = MultiplexedConnection::new_with_config(info.redis_settings(), stream, settings).await?;
     let driver = Some(tokio::spawn(driver).abort_handle());
-    Ok(Bounded { connection, end: Arc::new(End { driver, clock: Clock::default() }) })
+    Ok(Bounded { connection, end: Arc::new(End { driver, clock: Clock::default(), flow: Some(flow) }) })
 }
 
 struct Watched {
     stream: TcpStream,
     answers: Answers,
+    flow: Arc<Flow>,
+    /// Whether it carries what is large: then bytes that leave show that the server takes them.
+    bulk: bool,
+}
+
+impl Watched {
+    fn note_written(&self, written: &Poll<io::Result<usize>>) {
+        if let (true, Poll::Ready(Ok(bytes))) = (self.bulk, written) {
+            self.flow.pass(*bytes);
+        }
+    }
 }
 
 impl AsyncRead for Watched {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        if let Poll::Ready(Ok(())) = &read
-            && let Err(too_large) = self.answers.feed(&buffer.filled()[before..])
-        {
-            return Poll::Ready(Err(too_large));
+        if let Poll::Ready(Ok(())) = &read {
+            let came = &buffer.filled()[before..];
+            if let Err(too_large) = self.answers.feed(came) {
+                return Poll::Ready(Err(too_large));
+            }
+            self.flow.pass(came.len());
+            self.flow.expect(self.answers.coming());
         }
         read
     }
@@ -106,7 +135,9 @@ impl AsyncRead for Watched {
 
 impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.note_written(&written);
+        written
     }
 
     fn poll_write_vectored(
@@ -114,7 +145,9 @@ impl AsyncWrite for Watched {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.note_written(&written);
+        written
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -147,8 +180,8 @@ enum Part {
     Kind,
     /// A line of this kind, of which so many bytes have come. Its number, as far as it has been read.
     Line { kind: u8, length: u64, number: Number },
-    /// So many bytes of a value, with its line end.
-    Value(u64),
+    /// So many bytes of a value are left, with its line end.
+    Value { left: u64, whole: u64 },
     /// No answer of Redis: redis-rs says so.
     Foreign,
 }
@@ -179,6 +212,14 @@ impl Answers {
         Self { limit, taken: 0, lists: Vec::new(), part: Part::Kind }
     }
 
+    /// How much of a large value is still to come.
+    const fn coming(&self) -> u64 {
+        match self.part {
+            Part::Value { left, whole } if whole >= LARGE as u64 => left,
+            _ => 0,
+        }
+    }
+
     fn feed(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while let Some((first, rest)) = bytes.split_first() {
             match self.part {
@@ -192,10 +233,10 @@ impl Answers {
                     bytes = rest;
                 }
                 Part::Line { kind, length, number } => bytes = self.line(kind, length, number, bytes)?,
-                Part::Value(left) => {
+                Part::Value { left, whole } => {
                     let here = left.min(bytes.len() as u64);
                     bytes = &bytes[usize::try_from(here).unwrap_or(bytes.len())..];
-                    self.part = Part::Value(left - here);
+                    self.part = Part::Value { left: left - here, whole };
                     if left == here {
                         self.finish_element();
                     }
@@ -230,7 +271,7 @@ impl Answers {
             // With a negative length there is no value, and so no line end after it.
             b'$' | b'=' | b'!' if !number.negative => {
                 self.take(count)?;
-                self.part = Part::Value(count.saturating_add(2));
+                self.part = Part::Value { left: count.saturating_add(2), whole: count };
             }
             b'*' | b'~' | b'>' => self.open_list(count)?,
             b'%' => self.open_list(count.saturating_mul(2))?,

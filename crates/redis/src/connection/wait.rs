@@ -5,6 +5,7 @@ use std::pin::Pin;
 use redis::RedisResult;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use crate::connection::flow::time_for;
 use crate::connection::link::{Link, SILENCE};
 use crate::failure::{Failure, Sent, connection_lost, timed_out};
 
@@ -60,14 +61,23 @@ impl Drop for Pending<'_> {
 async fn wait_in_doubt<T>(
     link: &Link,
     generation: u64,
-    reply: Pin<&mut impl Future<Output = RedisResult<T>>>,
-    until: Instant,
+    mut reply: Pin<&mut impl Future<Output = RedisResult<T>>>,
+    mut until: Instant,
 ) -> RedisResult<T> {
     link.doubt(generation);
-    tokio::select! {
-        biased;
-        answer = reply => answer,
-        () = link.lost(generation) => Err(connection_lost()),
-        () = sleep_until(until) => Err(timed_out()),
+    let mut more = None;
+    loop {
+        tokio::select! {
+            biased;
+            answer = reply.as_mut() => return answer,
+            () = link.lost(generation) => return Err(connection_lost()),
+            () = sleep_until(until) => {}
+        }
+        // A large value that has begun to come has the time that its rest needs.
+        let left = time_for(link.coming(generation));
+        if more.replace(left).is_some() || left.is_zero() {
+            return Err(timed_out());
+        }
+        until = Instant::now() + left;
     }
 }

@@ -7,11 +7,12 @@ use std::borrow::Cow;
 use std::mem::take;
 use std::sync::Arc;
 
-use redis::{Arg, Cmd, Value, cmd};
+use redis::{Cmd, Value, cmd};
 use tokio::sync::oneshot::{self, Receiver};
 use tokio::task::yield_now;
 use tokio::time::Instant;
 
+use crate::connection::flow::length;
 use crate::failure::{Failure, connection_lost};
 use crate::node::Node;
 use crate::node::queue::{Batch, Caller, Counted, Outgoing};
@@ -146,8 +147,4 @@ impl Drop for Turn {
             take(&mut *node.gathering.queue());
         }
     }
-}
-
-fn length(command: &Cmd) -> usize {
-    command.args_iter().map(|arg| if let Arg::Simple(bytes) = arg { bytes.len() } else { 0 }).sum()
 }

@@ -116,6 +116,11 @@ impl Leased<'_> {
         Ok(answers)
     }
 
+    /// Whether a large value is coming over it.
+    pub(crate) fn is_waiting_for_much(&self) -> bool {
+        self.lease.connection.coming() > 0
+    }
+
     /// Nothing is to be sent after all.
     pub(crate) fn give_back(self) {
         self.link.give_back(self.lease);

@@ -4,6 +4,7 @@ pub(crate) mod clock;
 mod gather;
 pub(crate) mod info;
 pub(crate) mod inspect;
+pub(crate) mod large;
 mod lease;
 mod queue;
 pub(crate) mod value;
@@ -18,24 +19,32 @@ use statehouse_core::policy::{Breaker, BreakerSettings, BreakerState};
 use tokio::time::Instant;
 
 use crate::config::Address;
+use crate::connection::flow::{LARGE, length};
 use crate::connection::link::{AWAY_AFTER, Link};
 use crate::connection::source::{Connector, Role, Source};
 use crate::failure::Failure;
 use crate::node::clock::ServerClock;
+use crate::node::large::LargeKeys;
 use crate::node::lease::Leased;
 use crate::node::queue::Gathering;
 
 pub use self::info::EvictionPolicy;
+
+/// How many connections to a server are shared by what is large.
+const BULK: usize = 2;
 
 /// One server: its shared connections and its pool of exclusive ones.
 pub(crate) struct Node {
     address: Option<Address>,
     source: Arc<Source>,
     links: Box<[Arc<Link>]>,
+    /// For what is large. They are connected when they are first needed.
+    bulk: Box<[Arc<Link>]>,
     breaker: Arc<Breaker>,
     turn: AtomicUsize,
     clock: ServerClock,
     pub(crate) gathering: Gathering,
+    pub(crate) large: LargeKeys,
 }
 
 impl Node {
@@ -49,14 +58,17 @@ impl Node {
         let source = Arc::new(source);
         let name: Arc<str> = address.as_ref().map_or_else(|| "pool".to_owned(), Address::to_string).into();
         let breaker = Arc::new(Breaker::new(breaker_settings()));
+        let [links, bulk] = Link::several((connections, BULK), &source, &breaker, &name);
         Arc::new(Self {
             address,
-            links: Link::several(connections, &source, &breaker, &name),
+            links,
+            bulk,
             breaker,
             source,
             turn: AtomicUsize::new(0),
             clock: ServerClock::default(),
             gathering: Gathering::default(),
+            large: LargeKeys::default(),
         })
     }
 
@@ -69,17 +81,17 @@ impl Node {
     }
 
     pub(crate) fn is_connected(&self) -> bool {
-        self.links.iter().any(|link| link.is_connected())
+        self.links.iter().chain(&self.bulk).any(|link| link.is_connected())
     }
 
     /// Sends a command and waits for its answer, connecting first if need be.
     pub(crate) async fn send(&self, command: &Cmd, until: Instant) -> Result<Value, Failure> {
-        self.lease(self.turn(), until).await?.send(command, until).await
+        self.lease_for(length(command), until).await?.send(command, until).await
     }
 
     /// Sends a command with, as one more argument, the latest time at which it may run: see [`clock`](crate::clock).
     pub(crate) async fn send_stamped(&self, mut command: Cmd, asking: bool, until: Instant) -> Result<Value, Failure> {
-        let mut leased = self.lease(self.turn(), until).await?;
+        let mut leased = self.lease_for(length(&command), until).await?;
         let latest = leased.latest(until).await?;
         command.arg(latest.micros);
         if !asking && !latest.stale {
@@ -96,17 +108,32 @@ impl Node {
 
     /// Sends a pipeline or transaction; the answer is that of redis-rs' `query_async`.
     pub(crate) async fn send_pipeline(&self, pipeline: &Pipeline, until: Instant) -> Result<Value, Failure> {
-        self.lease(self.turn(), until).await?.send_pipeline(pipeline, until).await
+        self.lease_for(pipeline.cmd_iter().map(length).sum(), until).await?.send_pipeline(pipeline, until).await
     }
 
     /// Sends several commands at once and answers with what each answered, which may be a `Value::ServerError`.
     pub(crate) async fn send_each(&self, pipeline: &Pipeline, until: Instant) -> Result<Vec<Value>, Failure> {
-        self.lease(self.turn(), until).await?.send_each(pipeline, until).await
+        self.lease_for(pipeline.cmd_iter().map(length).sum(), until).await?.send_each(pipeline, until).await
     }
 
     /// As [`send_each`](Self::send_each), of commands that may have to say until when they may run.
     pub(crate) async fn send_all(&self, commands: Vec<(Cmd, bool)>, until: Instant) -> Result<Vec<Value>, Failure> {
-        self.lease(self.turn(), until).await?.send_all(commands, until).await
+        let size = commands.iter().map(|(command, _)| length(command)).sum();
+        self.lease_for(size, until).await?.send_all(commands, until).await
+    }
+
+    /// Sends a command whose answer is large.
+    pub(crate) async fn send_for_much(&self, command: &Cmd, until: Instant) -> Result<Value, Failure> {
+        self.lease_for(LARGE, until).await?.send(command, until).await
+    }
+
+    /// A connection for a request of so many bytes.
+    async fn lease_for(&self, size: usize, until: Instant) -> Result<Leased<'_>, Failure> {
+        if size < LARGE {
+            return self.lease(self.turn(), until).await;
+        }
+        let link = &self.bulk[self.turn.fetch_add(1, Ordering::Relaxed) % self.bulk.len()];
+        Box::pin(link.lease(until)).await.map(|lease| Leased { link, lease })
     }
 
     /// Which of the shared connections is the next.
@@ -118,7 +145,8 @@ impl Node {
     pub(crate) async fn lease(&self, turn: usize, until: Instant) -> Result<Leased<'_>, Failure> {
         let link = &self.links[turn % self.links.len()];
         if let Some(lease) = link.current() {
-            return Ok(Leased { link, lease });
+            let leased = Leased { link, lease };
+            return Ok(if leased.is_waiting_for_much() { self.less_busy_than(leased) } else { leased });
         }
         // Nobody waits for one connection while another is there.
         let other = self.links.iter().find_map(|link| Some(Leased { link, lease: link.current()? }));
@@ -127,6 +155,18 @@ impl Node {
             return Ok(other);
         }
         link.lease(until).await.map(|lease| Leased { link, lease })
+    }
+
+    /// What is asked behind a large value waits until that has come: over another connection it does not.
+    fn less_busy_than<'a>(&'a self, busy: Leased<'a>) -> Leased<'a> {
+        let mut others = self.links.iter().filter_map(|link| Some(Leased { link, lease: link.current()? }));
+        match others.find(|other| !other.is_waiting_for_much()) {
+            Some(other) => {
+                busy.give_back();
+                other
+            }
+            None => busy,
+        }
     }
 
     /// Whether requests reach it: closed as long as any connection stands.

@@ -7,6 +7,7 @@ mod send;
 
 use redis::{Arg, Cmd, Pipeline};
 
+use crate::connection::flow::length;
 use crate::failure::{Failure, Sent};
 use crate::idempotence::Idempotence;
 use crate::node::value::get;
@@ -46,6 +47,16 @@ impl Request<'_> {
             Self::Get(key) => Some(slot_of(key)),
             Self::Pipeline(pipeline) => pipeline.cmd_iter().find_map(slot_of_command),
             Self::Script(call) => call.first_key().map(slot_of),
+        }
+    }
+
+    /// How many bytes are sent, where that may be many.
+    pub(crate) fn size(&self) -> usize {
+        match self {
+            Self::Command(command) => length(command),
+            Self::Pipeline(pipeline) => pipeline.cmd_iter().map(length).sum(),
+            Self::Script(call) => call.size(),
+            Self::Dated(_) | Self::Get(_) => 0,
         }
     }
 

@@ -126,6 +126,11 @@ impl ScriptCall<'_> {
         self.keys.first().map(Vec::as_slice)
     }
 
+    /// How many bytes its keys and arguments have.
+    pub(crate) fn size(&self) -> usize {
+        self.keys.iter().chain(&self.arguments).map(Vec::len).sum()
+    }
+
     pub(crate) fn by_hash(&self) -> Cmd {
         self.command("EVALSHA", &self.script.hash)
     }
@@ -136,8 +141,7 @@ impl ScriptCall<'_> {
 
     fn command(&self, name: &str, script: &str) -> Cmd {
         // What is all known is not grown into.
-        let all = self.keys.iter().chain(&self.arguments);
-        let size = all.map(Vec::len).sum::<usize>() + script.len() + 32;
+        let size = self.size() + script.len() + 32;
         let mut command = Cmd::with_capacity(3 + self.keys.len() + self.arguments.len(), size);
         command.arg(name).arg(script).arg(self.keys.len()).arg(&self.keys).arg(&self.arguments);
         command

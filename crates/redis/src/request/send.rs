@@ -20,7 +20,11 @@ impl Request<'_> {
         match self {
             Self::Command(command) => node.send_with_others(Cow::Borrowed(command), false, until).await,
             Self::Dated(command) => send_dated_first(node, command, until).await,
-            Self::Get(key) => node.get_with_others(key, until).await,
+            Self::Get(key) if node.large.has(key) => Box::pin(self.send(&Target::of(node), until)).await,
+            Self::Get(key) => {
+                let answer = node.get_with_others(key, until).await;
+                answer.inspect(|value| node.large.note(key, value))
+            }
             Self::Pipeline(pipeline) => Box::pin(node.send_pipeline(pipeline, until)).await,
             Self::Script(call) => {
                 match node.send_with_others(Cow::Owned(call.by_hash()), call.is_stamped(), until).await {
@@ -37,7 +41,13 @@ impl Request<'_> {
         match self {
             Self::Command(command) => send_command(target, command, until).await,
             Self::Dated(command) => send_dated(target, command, until).await,
-            Self::Get(key) => send_command(target, &get(key), until).await.and_then(sole),
+            Self::Get(key) => {
+                let answer = match !target.asking && target.node.large.has(key) {
+                    true => target.node.send_for_much(&get(key), until).await,
+                    false => send_command(target, &get(key), until).await,
+                };
+                answer.and_then(sole).inspect(|value| target.node.large.note(key, value))
+            }
             Self::Pipeline(pipeline) => target.node.send_pipeline(pipeline, until).await,
             Self::Script(call) => match send_call(target, call, call.by_hash(), until).await {
                 Err(failure) if failure.code() == Some(NOSCRIPT) => {

@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "fault tests print the times they measured")]
 
 mod away;
+mod bulk;
 mod cluster;
 mod crowd;
 mod faults;
