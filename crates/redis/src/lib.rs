@@ -54,6 +54,7 @@
 //!   takes the other. Each has a second more for every 4 MiB, unless the handle has a deadline of its own, and is given up
 //!   when nothing moves. (With TLS, and in a brought pool, what moves is not seen; there it is given up after five seconds
 //!   without an answer.)
+//! - **[`RedisClient::subscribe`]** hears what is published on channels, and says when something may have been missed.
 //! - **Answers are bounded** (`max_answer`): what a server sends without end is cut off before it fills the memory. That
 //!   holds on the shared connections without TLS; with TLS the server has proved who it is, and exclusive connections and
 //!   those of a brought pool are as redis-rs makes them.
@@ -86,8 +87,9 @@ pub use redis;
 pub use client::RedisClient;
 pub use client::exclusive::Exclusive;
 pub use client::health::Contents;
+pub use client::subscribe::{News, Subscription};
 pub use config::RedisConfig;
 pub use idempotence::Idempotence;
 pub use key_space::KeySpace;
-pub use node::EvictionPolicy;
+pub use node::{EvictionPolicy, Persistence};
 pub use request::{REFUSE_LATE, RedisScript, ScriptCall};

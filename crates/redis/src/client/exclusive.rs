@@ -56,6 +56,9 @@ impl Exclusive {
 
     /// Sends a pipeline, with [`Pipeline::atomic`] as a transaction; a transaction that a `WATCH` stopped answers nil.
     ///
+    /// A write and `WAIT` in one pipeline say in one round trip how many replicas have the write: ask here, because while a
+    /// server waits it answers nothing else on that connection.
+    ///
     /// # Errors
     /// As [`query`](Self::query).
     pub async fn pipeline<T: FromRedisValue>(&mut self, pipeline: &Pipeline, limit: Duration) -> Result<T> {

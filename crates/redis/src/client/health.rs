@@ -13,7 +13,7 @@ use crate::error::{LATER, NEEDED, OLDEST};
 use crate::failure::{Failure, not_the_master};
 use crate::idempotence::Idempotence;
 use crate::node::Node;
-use crate::node::info::EvictionPolicy;
+use crate::node::info::{EvictionPolicy, Persistence};
 use crate::node::inspect::Facts;
 
 /// What is kept on the server: whether it is ill if it evicts.
@@ -126,6 +126,19 @@ impl RedisClient {
             },
             _ => place.clone(),
         }
+    }
+
+    /// What is there again after a server was stopped; of a cluster, that of its server which keeps least.
+    ///
+    /// # Errors
+    /// As [`query`](Self::query). That the server does not tell is [`Persistence::Unknown`], not an error.
+    pub async fn persistence(&self) -> Result<Persistence> {
+        let until = self.deadline(0);
+        let masters = self.inner.topology.masters();
+        let answers = join_all(masters.iter().map(|node| node.persistence(until))).await;
+        let answers = answers.into_iter().collect::<Result<Vec<_>, _>>();
+        let answers = answers.map_err(|failure| self.error(&failure, Idempotence::Idempotent, false))?;
+        Ok(answers.into_iter().max_by_key(|answer| answer.danger()).unwrap_or(Persistence::Unknown))
     }
 
     /// The eviction policy; of a cluster, that of its server which evicts most.

@@ -5,6 +5,7 @@ pub(crate) mod exclusive;
 pub(crate) mod health;
 mod many;
 mod run;
+pub(crate) mod subscribe;
 mod tries;
 
 use std::fmt;

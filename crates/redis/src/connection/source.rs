@@ -168,6 +168,25 @@ impl Source {
         .await
     }
 
+    /// A connection for one listener: what arrives unasked goes to `news`.
+    pub(crate) async fn listen(&self, news: impl Fn(PushInfo) + Send + Sync + 'static) -> RedisResult<Bounded> {
+        let Some((client, settings)) = &self.own else {
+            return Err((ErrorKind::InvalidClientConfig, "a pool has no connections to listen on").into());
+        };
+        within(self.limit, async {
+            let push = move |info: PushInfo| {
+                news(info);
+                Ok::<(), SendError>(())
+            };
+            let mut bounded = self.connect_own(client, settings.clone().set_push_sender(push), false).await?;
+            if matches!(self.role, Role::Master) {
+                check_master(&mut bounded.connection).await?;
+            }
+            Ok(bounded)
+        })
+        .await
+    }
+
     async fn connect_own(&self, client: &Client, settings: AsyncConnectionConfig, bulk: bool) -> RedisResult<Bounded> {
         let info = client.get_connection_info();
         match info.addr() {

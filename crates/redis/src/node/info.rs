@@ -35,6 +35,50 @@ impl EvictionPolicy {
     }
 }
 
+/// What of that which a server has acknowledged is there again after it was stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Persistence {
+    /// All, up to what `appendfsync` allows: by default the last second (`appendonly yes`).
+    AppendOnlyFile,
+    /// What was there at the last snapshot (`save`).
+    Snapshots,
+    /// Nothing.
+    Nothing,
+    /// It is told to keep something, and the last attempt to write it failed: its disk is full, slow or gone.
+    Failing,
+    /// The server does not tell: this user may ask neither `INFO` nor `CONFIG GET`, as on some managed services.
+    Unknown,
+}
+
+impl Persistence {
+    pub(crate) const fn danger(self) -> u8 {
+        match self {
+            Self::AppendOnlyFile => 0,
+            Self::Snapshots => 1,
+            Self::Unknown => 2,
+            Self::Nothing => 3,
+            Self::Failing => 4,
+        }
+    }
+
+    /// From an answer to `INFO persistence`, and from the setting `save` where that could be had.
+    pub(crate) fn of(info: &str, save: Option<&str>) -> Self {
+        let fails = |name| field(info, name).is_some_and(|status| status != "ok");
+        match field(info, "aof_enabled") {
+            Some("1") if fails("aof_last_write_status") => Self::Failing,
+            Some("1") => Self::AppendOnlyFile,
+            Some("0") => match save {
+                None => Self::Unknown,
+                Some("") => Self::Nothing,
+                Some(_) if fails("rdb_last_bgsave_status") => Self::Failing,
+                Some(_) => Self::Snapshots,
+            },
+            _ => Self::Unknown,
+        }
+    }
+}
+
 /// Bytes in use, and what happens when they reach the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Memory {
@@ -81,6 +125,22 @@ mod tests {
         for text in ["", "7", "x.y", "7.x", "unstable", "99999999999.1"] {
             assert_eq!(version(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn persistence_is_read_from_what_a_server_says() {
+        let info = |on: &str, aof: &str, rdb: &str| {
+            format!(
+                "# Persistence\r\naof_enabled:{on}\r\naof_last_write_status:{aof}\r\nrdb_last_bgsave_status:{rdb}\r\n"
+            )
+        };
+        assert_eq!(Persistence::of(&info("1", "ok", "err"), Some("")), Persistence::AppendOnlyFile);
+        assert_eq!(Persistence::of(&info("1", "err", "ok"), None), Persistence::Failing);
+        assert_eq!(Persistence::of(&info("0", "ok", "ok"), Some("3600 1")), Persistence::Snapshots);
+        assert_eq!(Persistence::of(&info("0", "ok", "err"), Some("3600 1")), Persistence::Failing);
+        assert_eq!(Persistence::of(&info("0", "ok", "err"), Some("")), Persistence::Nothing);
+        assert_eq!(Persistence::of(&info("0", "ok", "ok"), None), Persistence::Unknown);
+        assert_eq!(Persistence::of("", Some("3600 1")), Persistence::Unknown);
     }
 
     #[test]

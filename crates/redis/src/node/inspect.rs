@@ -1,11 +1,13 @@
 //! What a server says about itself.
 
+use std::collections::HashMap;
+
 use redis::{Cmd, Pipeline, Value, cmd, from_redis_value};
 use tokio::time::Instant;
 
 use crate::failure::{Failure, Sent};
 use crate::node::Node;
-use crate::node::info::{Memory, field, version};
+use crate::node::info::{Memory, Persistence, field, version};
 
 /// What a server says about itself in one round trip. What it does not tell, because it is of another kind or the user
 /// may not ask, is left open: that alone is no reason to complain.
@@ -26,6 +28,18 @@ impl Node {
         let role = next()?;
         let info = next()?.and_then(|info| from_redis_value::<String>(info).ok()).unwrap_or_default();
         Ok(Facts { is_replica: role.is_some_and(|role| is_replica(&role)), memory: Memory::of(&info) })
+    }
+
+    /// What is there again after it was stopped.
+    pub(crate) async fn persistence(&self, until: Instant) -> Result<Persistence, Failure> {
+        let mut questions = Pipeline::with_capacity(2);
+        questions.cmd("INFO").arg("persistence").cmd("CONFIG").arg("GET").arg("save");
+        let mut answers = self.send_each(&questions, until).await?.into_iter();
+        let mut next = || told(answers.next().unwrap_or(Value::Nil).extract_error().map_err(Failure::answered));
+        let info = next()?.and_then(|info| from_redis_value::<String>(info).ok()).unwrap_or_default();
+        let settings: Option<HashMap<String, String>> = next()?.and_then(|answer| from_redis_value(answer).ok());
+        let save = settings.as_ref().and_then(|settings| settings.get("save"));
+        Ok(Persistence::of(&info, save.map(String::as_str)))
     }
 
     /// Major and minor number of the Redis that it is, or says that it is compatible with.

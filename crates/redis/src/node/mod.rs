@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use deadpool_redis::Connection;
-use redis::{Cmd, Pipeline, RedisResult, Value};
+use redis::{Cmd, Pipeline, PushInfo, RedisResult, Value};
 use statehouse_core::policy::{Breaker, BreakerSettings, BreakerState};
 use tokio::time::Instant;
 
@@ -22,13 +22,14 @@ use crate::config::Address;
 use crate::connection::flow::{LARGE, length};
 use crate::connection::link::{AWAY_AFTER, Link};
 use crate::connection::source::{Connector, Role, Source};
+use crate::connection::stream::Bounded;
 use crate::failure::Failure;
 use crate::node::clock::ServerClock;
 use crate::node::large::LargeKeys;
 use crate::node::lease::Leased;
 use crate::node::queue::Gathering;
 
-pub use self::info::EvictionPolicy;
+pub use self::info::{EvictionPolicy, Persistence};
 
 /// How many connections to a server are shared by what is large.
 const BULK: usize = 2;
@@ -176,6 +177,11 @@ impl Node {
 
     pub(crate) fn breaker_openings(&self) -> u64 {
         self.breaker.openings()
+    }
+
+    /// A connection of its own, over which what arrives unasked is passed on.
+    pub(crate) async fn listen(&self, news: impl Fn(PushInfo) + Send + Sync + 'static) -> RedisResult<Bounded> {
+        self.source.listen(news).await
     }
 
     pub(crate) async fn check_out(&self) -> Result<Connection, Failure> {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use statehouse_core::{Error, ErrorKind, Health, HealthStatus};
 use statehouse_redis::redis::cmd;
-use statehouse_redis::{Contents, Idempotence, RedisClient, RedisScript};
+use statehouse_redis::{Contents, Idempotence, Persistence, RedisClient, RedisScript};
 use statehouse_testkit::{FaultProxy, RedisCluster, RedisSentinel, RedisServer};
 use tokio::net::TcpListener;
 
@@ -194,6 +194,36 @@ async fn a_server_that_is_too_old_is_refused_in_words() {
     for fine in ["6.2.0", "7.0.15", "7.2.4", "8.4.0", "255.255.255", "", "unknown"] {
         open(&stub(fine).await).await.unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_kept_when_a_server_stops_is_told() {
+    let server = RedisServer::builder().arg("--enable-protected-configs", "yes").start().await;
+    let client = open(&server.url()).await.unwrap();
+    let kept = async || client.persistence().await.unwrap();
+    assert_eq!(kept().await, Persistence::Nothing);
+    let tell = async |command: &[&str]| drop(server.command(command).await.unwrap());
+    tell(&["CONFIG", "SET", "save", "3600 1"]).await;
+    assert_eq!(kept().await, Persistence::Snapshots);
+    // Where nothing can be written.
+    tell(&["CONFIG", "SET", "dir", "/proc"]).await;
+    tell(&["SET", "k", "v"]).await;
+    tell(&["BGSAVE"]).await;
+    until(Duration::from_secs(5), async || kept().await == Persistence::Failing).await;
+
+    let keeping = RedisServer::builder().arg("--appendonly", "yes").start().await;
+    let client = open(&keeping.url()).await.unwrap();
+    client.query::<()>(cmd("SET").arg("k").arg("v"), YES).await.unwrap();
+    assert_eq!(client.persistence().await.unwrap(), Persistence::AppendOnlyFile);
+    keeping.pause();
+    let error = client.persistence().await.unwrap_err();
+    assert!([ErrorKind::Timeout, ErrorKind::Unavailable].contains(&error.kind()), "{error:?}");
+    keeping.resume();
+
+    let builder = RedisServer::builder().acl_user("app", "secret", "~* +@all -config -info");
+    let silent = builder.start().await;
+    let client = open(&silent.url()).await.unwrap();
+    assert_eq!(client.persistence().await.unwrap(), Persistence::Unknown);
 }
 
 /// What somebody sees who configured it wrong: the server, the setting and what is wrong, each once.

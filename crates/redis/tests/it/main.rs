@@ -13,6 +13,7 @@ mod load;
 mod sentinel;
 mod single;
 mod stub;
+mod subscribe;
 mod tls;
 
 use std::time::Duration;

@@ -1,7 +1,7 @@
 use std::time::{Duration, Instant};
 
 use statehouse_core::ErrorKind;
-use statehouse_redis::redis::cmd;
+use statehouse_redis::redis::{cmd, pipe};
 use statehouse_redis::{Idempotence, RedisClient};
 use statehouse_testkit::{RedisSentinel, RedisServer};
 
@@ -119,4 +119,24 @@ async fn one_sentinel_that_is_silent_or_gone_does_not_matter() {
     assert!(begun.elapsed() < Duration::from_secs(1));
     assert!(set(&client, "v").await);
     group.sentinels()[0].resume();
+}
+
+/// A write and `WAIT` in one round trip: how many replicas have it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_waits_for_replicas_in_the_same_round_trip() {
+    let sentinel = RedisSentinel::start().await;
+    let client = open(&sentinel.url()).await.unwrap();
+    let mut exclusive = client.exclusive(Some(b"k")).await.unwrap();
+    let mut write = async |replicas: u32, limit: u32| {
+        let both = pipe().cmd("SET").arg("k").arg("v").ignore().cmd("WAIT").arg(replicas).arg(limit).clone();
+        let (have,): (u32,) = exclusive.pipeline(&both, Duration::from_secs(10)).await.unwrap();
+        have
+    };
+    assert!(write(1, 5_000).await >= 1);
+    let primary = sentinel.primary().await.unwrap().unwrap().address().to_owned();
+    let replicas = || sentinel.servers().iter().filter(|server| server.address() != primary);
+    replicas().for_each(|server| server.pause());
+    assert_eq!(write(1, 300).await, 0, "nobody has it");
+    replicas().for_each(|server| server.resume());
+    assert!(write(1, 5_000).await >= 1);
 }
