@@ -11,6 +11,8 @@ pub(crate) enum Bar {
     Extra(f64),
     /// Of figures that are better the higher they are: ours may be at most this much lower, in the row's unit.
     Short(f64),
+    /// Ours may be at most this many times theirs, in the row's unit.
+    Times(f64),
 }
 
 /// One comparison, as printed and as written to the JSON file. A ratio above 1 means that ours is better.
@@ -92,6 +94,24 @@ impl Harness {
         self.rows.push(row);
     }
 
+    /// Figures of which less is better, each pair measured in one round.
+    pub(crate) fn paired(&mut self, case: &Case, unit: &'static str, pairs: &[(f64, f64)]) {
+        let mut ratios: Vec<_> = pairs.iter().map(|(ours, theirs)| theirs / ours).collect();
+        let ours = median(&mut pairs.iter().map(|(ours, _)| *ours).collect::<Vec<_>>());
+        let ratio = median(&mut ratios);
+        let (bar, meets) = judge(case.bar, unit, ours, ours * ratio, ratio);
+        let spread = quartile(&mut ratios, 3) - quartile(&mut ratios, 1);
+        let (service, name, peer) = (case.service, case.name.to_owned(), case.peer);
+        let row = Row { service, case: name, peer, unit, ours, theirs: ours * ratio, ratio, spread, bar, meets };
+        println!("{}", row.line());
+        self.rows.push(row);
+    }
+
+    /// How many rounds a comparison has.
+    pub(crate) const fn rounds(&self) -> usize {
+        self.rounds
+    }
+
     /// A figure that is counted and not timed, the same in every run.
     pub(crate) fn counted(&mut self, case: &Case, unit: &'static str, ours: f64, theirs: f64) {
         let (bar, meets) = judge(case.bar, unit, ours, theirs, ours / theirs);
@@ -142,6 +162,7 @@ fn judge(bar: Bar, unit: &str, ours: f64, theirs: f64, ratio: f64) -> (String, b
     match bar {
         Bar::Ratio(least) => (format!("ratio >= {least}"), ratio >= least),
         Bar::Extra(most) => (format!("ours <= theirs + {most} {unit}"), ours <= theirs + most),
+        Bar::Times(most) => (format!("ours <= {most} x theirs"), ours <= most * theirs),
         Bar::Short(most) => (format!("ours >= theirs - {most} {unit}"), ours >= theirs - most),
     }
 }

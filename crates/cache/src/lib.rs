@@ -104,4 +104,6 @@ pub use options::{
 };
 #[cfg(feature = "redis")]
 pub use redis::RedisCache;
-pub use typed::{CacheBuilder, GetOrLoad, LoadFuture, Outage, Set, SetIf, TypedCache, VerifyCodec, Versioned};
+pub use typed::{
+    CacheBuilder, CacheValue, GetOrLoad, LoadFuture, Outage, Set, SetIf, TypedCache, VerifyCodec, Versioned,
+};

@@ -2,12 +2,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use statehouse_core::{Codec, Error, Namespace, Result, SchemaId};
 
 use super::core::Core;
-use super::tier::{Format, Measure, MemoryTier, Tier, VerifyCodec, Weigher};
+use super::tier::{BytesTier, CacheValue, Format, Measure, MemoryTier, Tier, VerifyCodec, Weigher};
 use super::{Settings, TypedCache};
 use crate::caches::Place;
 use crate::memory::{Bound, MemoryConfig, Store};
@@ -160,7 +158,7 @@ impl<V> CacheBuilder<V> {
     }
 }
 
-impl<V: Serialize + DeserializeOwned + Send + Sync + 'static> CacheBuilder<V> {
+impl<V: CacheValue> CacheBuilder<V> {
     /// Opens the cache. Nothing is sent yet.
     ///
     /// A cache that is open in this process under the same name and schema is shared, with its capacity and weigher.
@@ -208,7 +206,7 @@ impl<V: Serialize + DeserializeOwned + Send + Sync + 'static> CacheBuilder<V> {
     }
 
     fn core(self) -> Result<Core<V>> {
-        let tier = match self.caches.place() {
+        let tier: Box<dyn Tier<V>> = match self.caches.place() {
             Place::Memory(config) => {
                 let MemoryConfig { bound, clock } = config.clone();
                 let bound = match (self.bound(), bound) {
@@ -221,9 +219,9 @@ impl<V: Serialize + DeserializeOwned + Send + Sync + 'static> CacheBuilder<V> {
                     (None, Bound::Entries(_)) => Measure::Entries,
                     (None, _) => Measure::Encoded,
                 };
-                Tier::Memory(MemoryTier { store: Store::new(bound, clock), measure })
+                Box::new(MemoryTier { store: Store::new(bound, clock), measure })
             }
-            Place::Backend(open) => Tier::Bytes(open(&self.name, self.schema.unwrap_or_default())?),
+            Place::Backend(open) => Box::new(BytesTier(open(&self.name, self.schema.unwrap_or_default())?)),
         };
         Ok(Core::new(&self.name, tier))
     }

@@ -4,8 +4,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use statehouse_core::{Codec, Error, ErrorKind, Result, Retry};
 use tokio::sync::Semaphore;
 
@@ -13,7 +11,7 @@ use super::Versioned;
 use super::familiar::Familiar;
 use super::flights::Flights;
 use super::kept::{Debt, Kept};
-use super::tier::Tier;
+use super::tier::{CacheValue, Place, Tier};
 use crate::{CacheKey, RemoveOptions};
 
 /// How many loads run at once for a cache whose store is away: what else waits, so that the source is not flooded.
@@ -28,7 +26,7 @@ const MOST_FAILURES: usize = 8;
 
 pub(crate) struct Core<V> {
     pub(crate) name: Box<str>,
-    pub(crate) tier: Tier<V>,
+    pub(crate) tier: Box<dyn Tier<V>>,
     pub(crate) familiar: Familiar,
     pub(crate) flights: Flights<V>,
     pub(crate) kept: Kept,
@@ -50,10 +48,10 @@ pub(crate) fn is_away(error: &Error) -> bool {
 }
 
 impl<V> Core<V> {
-    pub(crate) fn new(name: &str, tier: Tier<V>) -> Self {
+    pub(crate) fn new(name: &str, tier: Box<dyn Tier<V>>) -> Self {
         Self {
             name: name.into(),
-            familiar: Familiar::new(&tier),
+            familiar: Familiar::new(tier.place()),
             tier,
             flights: Flights::default(),
             kept: Kept::default(),
@@ -64,7 +62,7 @@ impl<V> Core<V> {
     }
 }
 
-impl<V: Serialize + DeserializeOwned + Send + Sync + 'static> Core<V> {
+impl<V: CacheValue> Core<V> {
     /// Reads the key, once what this process owes the store about it is paid.
     pub(crate) async fn look(&self, key: &CacheKey, codec: Codec) -> Result<Option<Versioned<V>>> {
         self.replay(key).await?;
@@ -132,17 +130,17 @@ impl<V: Serialize + DeserializeOwned + Send + Sync + 'static> Core<V> {
     pub(crate) async fn invalidate<T>(
         self: &Arc<Self>,
         debt: Debt,
-        work: impl AsyncFnOnce(&Tier<V>) -> Result<T>,
+        work: impl AsyncFnOnce(&dyn Tier<V>) -> Result<T>,
     ) -> Result<T> {
-        if matches!(self.tier, Tier::Memory(_)) {
-            return work(&self.tier).await;
+        if self.tier.place() == Place::Here {
+            return work(&*self.tier).await;
         }
         match &debt {
             Debt::Key(key) => self.flights.spoil(key),
             Debt::Clear => self.flights.spoil_all(),
         }
         let mut intent = Intent { core: self, debt, asked: Instant::now(), ending: Ending::Keep };
-        let done = work(&self.tier).await;
+        let done = work(&*self.tier).await;
         intent.ending = match &done {
             Ok(_) => Ending::Pay,
             Err(error) if is_away(error) => Ending::Keep,
@@ -155,7 +153,7 @@ impl<V: Serialize + DeserializeOwned + Send + Sync + 'static> Core<V> {
 /// The task that replays what is kept. There is one per cache while there is something.
 struct Replaying<V>(Weak<Core<V>>);
 
-impl<V: Serialize + DeserializeOwned + Send + Sync + 'static> Replaying<V> {
+impl<V: CacheValue> Replaying<V> {
     async fn run(self) {
         let mut pause = FIRST_PAUSE;
         for round in 0.. {
@@ -181,7 +179,7 @@ impl<V> Drop for Replaying<V> {
 }
 
 /// An invalidation under way. One whose future is dropped may or may not have reached the store: it is kept as well.
-struct Intent<'a, V: Serialize + DeserializeOwned + Send + Sync + 'static> {
+struct Intent<'a, V: CacheValue> {
     core: &'a Arc<Core<V>>,
     debt: Debt,
     asked: Instant,
@@ -195,7 +193,7 @@ enum Ending {
     Forget,
 }
 
-impl<V: Serialize + DeserializeOwned + Send + Sync + 'static> Drop for Intent<'_, V> {
+impl<V: CacheValue> Drop for Intent<'_, V> {
     fn drop(&mut self) {
         match self.ending {
             Ending::Pay => self.core.kept.paid(&self.debt, self.asked),

@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::tier::Tier;
+use super::tier::Place;
 use crate::CacheKey;
 
 /// How many keys are remembered: 64 KiB for each cache.
@@ -16,8 +16,8 @@ pub(crate) struct Familiar(Box<[AtomicU32]>);
 
 impl Familiar {
     /// In memory there is nothing to save.
-    pub(crate) fn new<V>(tier: &Tier<V>) -> Self {
-        let keys = if matches!(tier, Tier::Memory(_)) { 0 } else { KEYS };
+    pub(crate) fn new(place: Place) -> Self {
+        let keys = if place == Place::Here { 0 } else { KEYS };
         Self((0..keys).map(|_| AtomicU32::new(0)).collect())
     }
 
@@ -45,14 +45,11 @@ impl Familiar {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::MemoryCache;
 
     #[test]
     fn what_was_found_is_known_until_it_is_missed() {
-        let familiar = Familiar::new::<u32>(&Tier::Bytes(Arc::new(MemoryCache::default())));
+        let familiar = Familiar::new(Place::Elsewhere);
         let key = |n: u32| CacheKey::new(n.to_string()).unwrap();
         assert!(!familiar.knows(&key(1)));
         familiar.saw(&key(1), true);

@@ -6,15 +6,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use statehouse_core::{Error, ErrorKind, Result};
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::Instrument;
 
 use super::core::{Core, is_away};
 use super::flights::{Enter, Freshness, Leader, Outcome, Shared};
-use super::tier::{Claim, Tier};
+use super::tier::{CacheValue, Claim, Place};
 use super::{Outage, Settings, TypedCache, Versioned};
 use crate::{
     CacheKey, Condition, Holding, Lease, RemoveOptions, RemoveOutcome, ReserveOptions, SetOutcome, time_to_live_millis,
@@ -52,7 +50,7 @@ impl<'a, V, K, F> GetOrLoad<'a, V, K, F> {
 
 impl<'a, V, K, F, Fut, E> IntoFuture for GetOrLoad<'a, V, K, F>
 where
-    V: Serialize + DeserializeOwned + Send + Sync + 'static,
+    V: CacheValue,
     K: AsRef<str> + Send + 'a,
     F: FnOnce() -> Fut + Send + 'a,
     Fut: Future<Output = Result<V, E>> + Send + 'a,
@@ -80,7 +78,7 @@ impl<V, K, F> Unpin for LoadFuture<'_, V, K, F> {}
 
 impl<'a, V, K, F, Fut, E> Future for LoadFuture<'a, V, K, F>
 where
-    V: Serialize + DeserializeOwned + Send + Sync + 'static,
+    V: CacheValue,
     K: AsRef<str> + Send + 'a,
     F: FnOnce() -> Fut + Send + 'a,
     Fut: Future<Output = Result<V, E>> + Send + 'a,
@@ -110,7 +108,7 @@ where
 
 fn start<'a, V, K, F, Fut, E>(call: GetOrLoad<'a, V, K, F>) -> Pin<Box<dyn Future<Output = Result<Arc<V>>> + Send + 'a>>
 where
-    V: Serialize + DeserializeOwned + Send + Sync + 'static,
+    V: CacheValue,
     K: AsRef<str> + Send + 'a,
     F: FnOnce() -> Fut + Send + 'a,
     Fut: Future<Output = Result<V, E>> + Send + 'a,
@@ -149,7 +147,7 @@ enum Permit<'a, V: Send + Sync + 'static> {
     Away,
 }
 
-impl<V: Serialize + DeserializeOwned + Send + Sync + 'static> Call<'_, V> {
+impl<V: CacheValue> Call<'_, V> {
     async fn run<F, Fut, E>(&self, loader: F) -> Result<Arc<V>>
     where
         F: FnOnce() -> Fut + Send,
@@ -240,7 +238,7 @@ impl<V: Serialize + DeserializeOwned + Send + Sync + 'static> Call<'_, V> {
     /// Waits while another process holds the key's lease: until there is a value, or the lease has ended, or is another:
     /// that load began after this call, so there is nothing to wait for, and this one takes part in it.
     async fn claim(&self) -> Result<(Claim<V>, Unused)> {
-        let options = ReserveOptions::new(lease_time(&self.core.tier, self.settings.load_timeout));
+        let options = ReserveOptions::new(lease_time(self.core.tier.place(), self.settings.load_timeout));
         let (until, codec) = (Instant::now() + self.settings.load_timeout, self.settings.format.codec);
         let (mut first, mut pause) = (None, FIRST_LOOK);
         loop {
@@ -285,7 +283,7 @@ impl<V: Serialize + DeserializeOwned + Send + Sync + 'static> Call<'_, V> {
 
     /// Keeps a lease in a cache of bytes alive; never returns.
     async fn renew(&self, permit: &Permit<'_, V>) {
-        if let (Permit::Store(Held { lease: Some(lease), .. }), Tier::Bytes(_)) = (permit, &self.core.tier) {
+        if let (Permit::Store(Held { lease: Some(lease), .. }), Place::Elsewhere) = (permit, self.core.tier.place()) {
             let options = ReserveOptions::new(LEASE).with_holding(Holding::Renew(*lease));
             loop {
                 sleep(RENEWAL).await;
@@ -351,7 +349,7 @@ enum Unused {
     Leave,
 }
 
-impl<V: Serialize + DeserializeOwned + Send + Sync + 'static> Held<'_, V> {
+impl<V: CacheValue> Held<'_, V> {
     fn condition(&self) -> Condition {
         self.lease.map_or(Condition::Absent, Condition::Lease)
     }
@@ -398,11 +396,11 @@ impl<V: Send + Sync + 'static> Drop for Held<'_, V> {
 
 /// In memory a lease ends with its load whatever happens; it outlives it by a second, so that a load that ends in time can
 /// be stored.
-fn lease_time<V>(tier: &Tier<V>, load_timeout: Duration) -> Duration {
+fn lease_time(place: Place, load_timeout: Duration) -> Duration {
     let whole = load_timeout.saturating_add(Duration::from_secs(1)).min(crate::MAX_TIME_TO_LIVE);
-    match tier {
-        Tier::Memory(_) => whole,
-        Tier::Bytes(_) => whole.min(LEASE),
+    match place {
+        Place::Here => whole,
+        Place::Elsewhere => whole.min(LEASE),
     }
 }
 

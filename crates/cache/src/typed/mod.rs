@@ -11,15 +11,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use statehouse_core::{Capabilities, Error, Result, Version};
 
 pub use builder::{CacheBuilder, Outage};
 pub use load::{GetOrLoad, LoadFuture};
 pub(crate) use set::unconditional;
 pub use set::{Set, SetIf};
-pub use tier::VerifyCodec;
+pub use tier::{CacheValue, VerifyCodec};
 
 use self::core::Core;
 use crate::{CacheKey, RemoveOptions, TouchOutcome};
@@ -67,23 +65,17 @@ impl<V> TypedCache<V> {
     /// What the backend can do beyond the contract.
     #[must_use]
     pub fn capabilities(&self) -> Capabilities {
-        match &self.core.tier {
-            Tier::Memory(_) => Capabilities::default(),
-            Tier::Bytes(cache) => cache.capabilities(),
-        }
+        self.core.tier.capabilities()
     }
 
     /// A hit in memory, without checking the key: a key that is none has no entry.
     #[inline]
     fn hit(&self, key: &str) -> Option<Arc<V>> {
-        match &self.core.tier {
-            Tier::Memory(memory) => memory.store.value(key),
-            Tier::Bytes(_) => None,
-        }
+        self.core.tier.hit(key)
     }
 }
 
-impl<V: Serialize + DeserializeOwned + Send + Sync + 'static> TypedCache<V> {
+impl<V: CacheValue> TypedCache<V> {
     /// Reads a value.
     ///
     /// # Errors
@@ -179,7 +171,7 @@ impl<V: Serialize + DeserializeOwned + Send + Sync + 'static> TypedCache<V> {
     /// What the backend says. An outage is an error although it is replayed later.
     pub async fn invalidate(&self, key: impl AsRef<str> + Send) -> Result<()> {
         let key = self.key(key, "cache.invalidate")?;
-        let remove = async |tier: &Tier<V>| tier.remove(&key, RemoveOptions::default()).await;
+        let remove = async |tier: &dyn Tier<V>| tier.remove(&key, RemoveOptions::default()).await;
         let removed = self.core.invalidate(Debt::Key(key.clone()), remove).await;
         removed.map(|_| ()).map_err(|error| self.named(error, "cache.invalidate", &key))
     }
@@ -203,7 +195,7 @@ impl<V: Serialize + DeserializeOwned + Send + Sync + 'static> TypedCache<V> {
     /// # Errors
     /// What the backend says.
     pub async fn clear(&self) -> Result<()> {
-        let cleared = self.core.invalidate(Debt::Clear, async |tier: &Tier<V>| tier.clear().await).await;
+        let cleared = self.core.invalidate(Debt::Clear, async |tier: &dyn Tier<V>| tier.clear().await).await;
         cleared.map_err(|error| self.named(error, "cache.clear", ""))
     }
 

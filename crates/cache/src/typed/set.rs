@@ -2,12 +2,11 @@ use std::fmt;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use statehouse_core::{Error, ErrorKind, Result, Version};
 
 use super::TypedCache;
 use super::kept::Debt;
+use super::tier::CacheValue;
 use crate::{Condition, SetOutcome};
 
 /// A write of one value on no condition; made by [`TypedCache::set`], run by `.await`, which gives the value's version.
@@ -62,7 +61,7 @@ impl<V, K> SetIf<'_, V, K> {
 
 impl<V, K> Set<'_, V, K>
 where
-    V: Serialize + DeserializeOwned + Send + Sync + 'static,
+    V: CacheValue,
     K: AsRef<str> + Send,
 {
     async fn run(self, condition: Condition) -> Result<SetOutcome> {
@@ -87,7 +86,7 @@ where
 
 impl<'a, V, K> IntoFuture for Set<'a, V, K>
 where
-    V: Serialize + DeserializeOwned + Send + Sync + 'static,
+    V: CacheValue,
     K: AsRef<str> + Send + 'a,
 {
     type Output = Result<Version>;
@@ -100,7 +99,7 @@ where
 
 impl<'a, V, K> IntoFuture for SetIf<'a, V, K>
 where
-    V: Serialize + DeserializeOwned + Send + Sync + 'static,
+    V: CacheValue,
     K: AsRef<str> + Send + 'a,
 {
     type Output = Result<SetOutcome>;

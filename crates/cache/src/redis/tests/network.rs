@@ -217,3 +217,31 @@ async fn every_verb_ends_in_time_and_as_allowed_under_every_fault_and_works_agai
         cell.unwrap();
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_with_a_deadline_returns_by_then() {
+    const DEADLINE: Duration = Duration::from_millis(100);
+    let cell = Cell::new(RedisServer::shared().await).await;
+    cell.proxy.black_hole();
+    let (cache, there) = (&cell.cache, key("there"));
+    let timed = async |name: &str, call: &mut (dyn Future<Output = bool> + Send + Unpin)| {
+        let begun = Instant::now();
+        assert!(call.await, "{name}: no error");
+        // Without it, three seconds.
+        assert!(begun.elapsed() < Duration::from_millis(1_500), "{name}: took {:?}", begun.elapsed());
+    };
+    let get = GetOptions::default().with_deadline(DEADLINE);
+    timed("get", &mut Box::pin(async { cache.get_with(&there, get.clone()).await.is_err() })).await;
+    let keys = std::slice::from_ref(&there);
+    timed("get_many", &mut Box::pin(async { cache.get_many_with(keys, get.clone()).await.is_err() })).await;
+    let set = SetOptions::new(LONG).with_deadline(DEADLINE);
+    timed("set", &mut Box::pin(async { cache.set_with(&there, Bytes::new(), set).await.is_err() })).await;
+    let remove = RemoveOptions::default().with_deadline(DEADLINE);
+    timed("remove", &mut Box::pin(async { cache.remove_with(&there, remove).await.is_err() })).await;
+    let touch = TouchOptions::new(LONG).with_deadline(DEADLINE);
+    timed("touch", &mut Box::pin(async { cache.touch_with(&there, touch).await.is_err() })).await;
+    let reserve = ReserveOptions::new(LONG).with_deadline(DEADLINE);
+    timed("reserve", &mut Box::pin(async { cache.reserve_with(&there, reserve).await.is_err() })).await;
+    let clear = ClearOptions::default().with_deadline(DEADLINE);
+    timed("clear", &mut Box::pin(async { cache.clear_with(clear).await.is_err() })).await;
+}

@@ -57,8 +57,7 @@ async fn max_entries_bounds_the_number_whatever_they_weigh() {
         for n in 0..1_000 {
             cache.set(n.to_string(), "x".repeat(n)).await.unwrap();
         }
-        let Tier::Memory(memory) = &cache.core.tier else { panic!("not in memory") };
-        assert!((90..=100).contains(&memory.store.weight()), "{}", memory.store.weight());
+        assert!((90..=100).contains(&cache.core.tier.weight()), "{}", cache.core.tier.weight());
     }
 }
 
@@ -142,8 +141,7 @@ async fn a_cancelled_load_leaves_no_lease_behind() {
         let mut stuck = std::pin::pin!(stuck);
         assert!(futures_util::poll!(&mut stuck).is_pending());
     }
-    let Tier::Memory(memory) = &cache.core.tier else { panic!("not in memory") };
     let options = crate::ReserveOptions::new(MINUTE).with_holding(crate::Holding::Alone);
-    let reserved = memory.store.reserve(&CacheKey::new("a").unwrap(), MINUTE, &options);
-    assert!(matches!(reserved, crate::memory::Reserved::Leased(_)));
+    let reserved = cache.core.tier.reserve(&CacheKey::new("a").unwrap(), options, Codec::default()).await.unwrap();
+    assert!(matches!(reserved, tier::Claim::Load(_)));
 }

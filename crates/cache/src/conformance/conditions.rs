@@ -1,0 +1,91 @@
+//! Writes on a condition.
+
+use super::*;
+
+#[doc(hidden)]
+pub async fn set_if_absent_stores_only_the_first(subject: &impl Subject) {
+    let cache = subject.open().await;
+    let first = stored(set_if(&*cache, &key("a"), "first", Condition::Absent).await);
+    let second = set_if(&*cache, &key("a"), "second", Condition::Absent).await;
+    assert_eq!(second, SetOutcome::Conflict(Some(first)));
+    assert_eq!(value(&*cache, &key("a")).await, Some(bytes("first")));
+    cache.remove(&key("a")).await.unwrap();
+    stored(set_if(&*cache, &key("a"), "third", Condition::Absent).await);
+    cache.clear().await.unwrap();
+    stored(set_if(&*cache, &key("a"), "fourth", Condition::Absent).await);
+    assert_eq!(value(&*cache, &key("a")).await, Some(bytes("fourth")));
+}
+
+#[doc(hidden)]
+pub async fn set_if_version_stores_only_on_that_version(subject: &impl Subject) {
+    let cache = subject.open().await;
+    let none = set_if(&*cache, &key("a"), "x", Condition::Match(Version::new(1))).await;
+    assert_eq!(none, SetOutcome::Conflict(None));
+    assert_eq!(value(&*cache, &key("a")).await, None);
+    let first = store(&*cache, &key("a"), "first").await;
+    let second = stored(set_if(&*cache, &key("a"), "second", Condition::Match(first)).await);
+    let stale = set_if(&*cache, &key("a"), "third", Condition::Match(first)).await;
+    assert_eq!(stale, SetOutcome::Conflict(Some(second)));
+    assert_eq!(value(&*cache, &key("a")).await, Some(bytes("second")));
+    cache.remove(&key("a")).await.unwrap();
+    let gone = set_if(&*cache, &key("a"), "fourth", Condition::Match(second)).await;
+    assert_eq!(gone, SetOutcome::Conflict(None));
+    assert_eq!(value(&*cache, &key("a")).await, None);
+}
+
+/// Sixteen tasks set the same key on the same condition; exactly one is stored, and its value stays.
+async fn race(cache: &Arc<dyn Cache>, key: &CacheKey, condition: Condition) {
+    let tasks: Vec<_> = (0..16_u8)
+        .map(|racer| {
+            let (cache, key) = (Arc::clone(cache), key.clone());
+            tokio::spawn(async move {
+                let options = SetOptions::new(LONG).with_condition(condition);
+                let outcome = cache.set_with(&key, Bytes::copy_from_slice(&[racer]), options).await.unwrap();
+                outcome.stored().map(|version| (racer, version))
+            })
+        })
+        .collect();
+    let mut winners = Vec::new();
+    for task in tasks {
+        winners.extend(task.await.expect("a racer that does not panic"));
+    }
+    assert_eq!(winners.len(), 1, "{winners:?}");
+    let entry = cache.get(key).await.unwrap().expect("the winner's entry");
+    assert_eq!((entry.value.as_ref(), entry.version), (&[winners[0].0][..], winners[0].1));
+}
+
+#[doc(hidden)]
+pub async fn of_sixteen_racing_creators_one_wins_in_200_rounds(subject: &impl Subject) {
+    let cache = subject.open().await;
+    for round in 0..200 {
+        race(&cache, &key(&format!("round {round}")), Condition::Absent).await;
+    }
+}
+
+#[doc(hidden)]
+pub async fn of_sixteen_racing_updaters_one_wins(subject: &impl Subject) {
+    let cache = subject.open().await;
+    for _ in 0..50 {
+        let version = store(&*cache, &key("a"), "old").await;
+        race(&cache, &key("a"), Condition::Match(version)).await;
+    }
+}
+
+#[doc(hidden)]
+pub async fn remove_if_version_removes_only_that_version(subject: &impl Subject) {
+    let cache = subject.open().await;
+    let first = store(&*cache, &key("a"), "first").await;
+    let second = store(&*cache, &key("a"), "second").await;
+    let matching = |version| RemoveOptions::default().with_condition(Condition::Match(version));
+    assert_eq!(cache.remove_with(&key("a"), matching(first)).await.unwrap(), RemoveOutcome::Conflict(second));
+    assert_eq!(value(&*cache, &key("a")).await, Some(bytes("second")));
+    assert_eq!(cache.remove_with(&key("a"), matching(second)).await.unwrap(), RemoveOutcome::Removed);
+    assert_eq!(value(&*cache, &key("a")).await, None);
+}
+
+#[doc(hidden)]
+pub async fn remove_on_the_condition_absent_is_refused(subject: &impl Subject) {
+    let cache = subject.open().await;
+    let options = RemoveOptions::default().with_condition(Condition::Absent);
+    assert_eq!(cache.remove_with(&key("a"), options).await.unwrap_err().kind(), ErrorKind::InvalidInput);
+}
