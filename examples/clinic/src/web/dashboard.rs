@@ -30,7 +30,7 @@ pub(crate) async fn page(State(app): State<Arc<App>>, visit: Visit) -> Result<Ma
         section.card {
             h2 { "By chapter" }
             table.chapters {
-                thead { tr { th scope="col" { "Chapter" } th scope="col" {} th.number scope="col" { "Active" } } }
+                thead { tr { th scope="col" { "Chapter" } td {} th.number scope="col" { "Active" } } }
                 tbody {
                     @for (number, title) in chapters() {
                         @let count = counts.get(&number).copied().unwrap_or(0);

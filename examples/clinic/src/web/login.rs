@@ -166,7 +166,7 @@ impl<'a> LogIn<'a> {
                     p.error role="alert" { (error.message) }
                 }
                 form.log-in method="post" action="/login" { (self.fields(gate.token())) button { "Log in" } }
-                h3 { "Try it as" }
+                h2.small { "Try it as" }
                 p.quiet {
                     code { "ada" } " (operator), " code { "grace" } " or " code { "florence" }
                     ", each with the password " code { "statehouse" } "."

@@ -62,7 +62,7 @@ impl Page<'_> {
             places.push((Here::Operator, "/operator", "Operator"));
         }
         html! {
-            div.bar {
+            header.bar {
                 div {
                     a.brand href="/" { (logo()) "Clinic" }
                     nav aria-label="Main" {

@@ -1,4 +1,5 @@
 use std::fmt::Display;
+use std::time::Duration;
 
 use crate::client::PASSWORD;
 use crate::clinic;
@@ -35,8 +36,10 @@ pub(crate) async fn a_day_at_the_clinic(clinic: impl Display, pictures: &str) {
     first.log_in_again_in_place().await;
     first.eval("window.scrollTo(0, 0)").await;
     first.look_at("chart").await;
-    first.open("/patients?q=an").await;
-    first.look_at("patients").await;
+    for (path, name) in [("/patients?q=an", "patients"), ("/patients?q=zz", "nobody"), ("/sessions", "sessions")] {
+        first.open(path).await;
+        first.look_at(name).await;
+    }
     first.open("/operator").await;
     first.look_at("operator").await;
     first.open("/nothing").await;
@@ -49,6 +52,8 @@ pub(crate) async fn a_day_at_the_clinic(clinic: impl Display, pictures: &str) {
         ("/patients", "patients-phone"),
         ("/patients/31", "chart-phone"),
         ("/operator", "operator-phone"),
+        ("/patients?q=zz", "nobody-phone"),
+        ("/nothing", "error-phone"),
         ("/sessions", "sessions-phone"),
     ] {
         second.open(path).await;
@@ -64,11 +69,32 @@ pub(crate) async fn a_day_at_the_clinic(clinic: impl Display, pictures: &str) {
     let others: Vec<_> =
         complaints.iter().filter(|complaint| !on_purpose.iter().any(|path| complaint.contains(path))).collect();
     assert!(others.is_empty(), "{others:?}");
-    assert_eq!(second.complaints().await, Vec::<String>::new());
+    let complaints = second.complaints().await;
+    assert!(complaints.iter().all(|complaint| complaint.contains("/nothing")), "{complaints:?}");
     first.open("/patients/31").await;
     assert!(first.eval("location.pathname").await == "/login", "the ended session must log in again");
     first.profile.close().await;
     second.profile.close().await;
+}
+
+#[tokio::test]
+async fn a_slow_search_and_a_lost_connection_are_said_in_their_place_and_nothing_typed_is_lost() {
+    let (driver, base) = (Driver::start().await, format!("http://{}", clinic::shared().await.address()));
+    let visitor = Visitor { profile: driver.profile(390, 844).await, base, pictures: "bad-day" };
+    visitor.open("/login").await;
+    visitor.look_at("login-phone").await;
+    visitor.log_in("grace").await;
+    visitor.open("/patients/32").await;
+    let said = "document.querySelector('#picker-status').textContent";
+    visitor.delay(Duration::from_millis(4_500)).await;
+    visitor.keys("#concept", "asth").await;
+    visitor.until(&format!("{said} === 'Searching …'")).await;
+    visitor.until(&format!("{said}.startsWith('Still searching')")).await;
+    visitor.look_at("searching").await;
+    visitor.until("document.querySelectorAll('#options [role=option]').length > 5").await;
+    assert_eq!(visitor.eval("document.activeElement.id").await, "concept", "one types on");
+    visitor.lose_the_connection().await;
+    visitor.profile.close().await;
 }
 
 /// Somebody with a browser.
@@ -98,7 +124,7 @@ impl Visitor<'_> {
         self.until("document.querySelector('.chapters')").await;
     }
 
-    /// Takes a picture of the page in light and in dark, and reads every text on it.
+    /// Takes a picture of the page in light and in dark, reads every text on it, and looks for what keeps people out.
     async fn look_at(&self, name: &str) {
         for (scheme, suffix) in [("dark", "-dark"), ("light", "")] {
             self.prefer(scheme).await;
@@ -106,6 +132,7 @@ impl Visitor<'_> {
             let contrast = self.run(include_str!("contrast.js")).await;
             assert_eq!(contrast["found"], serde_json::json!([]), "{name} is hard to read in {scheme}");
             assert!(contrast["looked"].as_u64() > Some(5), "{name}: {contrast}");
+            assert_eq!(self.barriers().await, [""; 0], "{name} in {scheme}");
         }
     }
 
@@ -151,6 +178,30 @@ impl Visitor<'_> {
         self.until("document.querySelector('[data-said] [role=status]')?.textContent.endsWith('taken back.')").await;
         let listed = format!("[...document.querySelectorAll('.code')].some((found) => found.textContent === {code})");
         assert_eq!(self.eval(&listed).await, false, "{code} is gone");
+    }
+
+    /// The search, a form and a draft each say so beside their field, and go on where they were when it is back.
+    async fn lose_the_connection(&self) {
+        let reached = "cannot be reached";
+        self.cut_off().await;
+        self.keys("#concept", "ma").await;
+        self.until(&format!("document.querySelector('#picker-status').textContent.includes('{reached}')")).await;
+        self.look_at("connection-lost").await;
+        self.eval("document.querySelector('#concept').value = 'J45.909'").await;
+        self.keys("#concept", ENTER).await;
+        self.until(&format!("document.querySelector('#concept-error').textContent.includes('{reached}')")).await;
+        let where_it_stands = "[document.activeElement.id, document.querySelector('#concept').value]";
+        assert_eq!(self.eval(where_it_stands).await, serde_json::json!(["concept", "J45.909"]));
+        assert_eq!(self.eval("document.querySelector('#concept').ariaInvalid").await, "true");
+        self.keys("#note", "Coughs.").await;
+        self.until(&format!("document.querySelector('#draft-status').textContent.includes('{reached}')")).await;
+        self.look_at("not-kept").await;
+        assert_eq!(self.eval("document.activeElement.id").await, "note");
+        self.delay(Duration::ZERO).await;
+        self.until("document.querySelector('#draft-status').textContent === 'Draft kept.'").await;
+        self.keys("#concept", ENTER).await;
+        self.until("document.querySelector('[data-said] [role=status]')?.textContent.endsWith('added.')").await;
+        assert_eq!(self.eval("document.querySelector('#note').value").await, "Coughs.");
     }
 
     /// Another tab ends the session; what is typed then is kept when its writer has logged in again, on the same page.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use statehouse_testkit::{Program, find_program};
+use statehouse_testkit::{Program, find_program, tool_cache};
 
 use crate::client::builder;
 
@@ -113,9 +113,40 @@ impl Profile {
 
     /// Lets so many bytes go up in a second.
     pub(crate) async fn slow_down(&self, bytes: u64) {
-        let limits = json!({ "offline": false, "latency": 0, "downloadThroughput": -1, "uploadThroughput": bytes });
+        self.network(false, Duration::ZERO, bytes).await;
+    }
+
+    /// Lets every answer come so late.
+    pub(crate) async fn delay(&self, by: Duration) {
+        self.network(false, by, 1 << 30).await;
+    }
+
+    pub(crate) async fn cut_off(&self) {
+        self.network(true, Duration::ZERO, 0).await;
+    }
+
+    async fn network(&self, offline: bool, latency: Duration, up: u64) {
+        let latency = u64::try_from(latency.as_millis()).expect("a short time");
+        let limits =
+            json!({ "offline": offline, "latency": latency, "downloadThroughput": -1, "uploadThroughput": up });
         self.tell_browser("Network.enable", json!({})).await;
         self.tell_browser("Network.emulateNetworkConditions", limits).await;
+    }
+
+    /// What axe-core finds on the page: each rule that is broken, and where.
+    pub(crate) async fn barriers(&self) -> Vec<String> {
+        let path = tool_cache().join("axe-core/axe.min.js");
+        if self.eval("typeof axe").await == "undefined" {
+            let rules = std::fs::read_to_string(&path);
+            let rules = rules.unwrap_or_else(|_| panic!("no {}: cargo xtask services install", path.display()));
+            // A script of the page itself could not be let in: the policy of its content forbids it.
+            self.run(&format!("{rules}; window.axe = axe;")).await;
+        }
+        let found = self.run("return axe.run(document, { resultTypes: ['violations'] })").await;
+        assert!(found["passes"].as_array().is_some_and(|rules| rules.len() > 5), "axe-core looked at the page");
+        let violations = found["violations"].as_array().expect("a list");
+        let shown = |rule: &Value| format!("{} ({}): {}", rule["id"], rule["impact"], rule["nodes"][0]["html"]);
+        violations.iter().map(shown).collect()
     }
 
     /// Keeps a picture of the page among the test's output.
