@@ -14,7 +14,7 @@ use statehouse::{Capabilities, ErrorKind, Health, Services};
 
 use crate::db::{Attempt, Database, Login, Staff};
 use crate::error::{AppError, Result, SOON};
-use crate::metrics::{Metrics, Reads};
+use crate::metrics::Reads;
 use crate::outages;
 use crate::settings::Settings;
 use crate::terminology::Concepts;
@@ -36,7 +36,6 @@ pub(crate) struct App {
     staff: TypedCache<Option<Staff>>,
     staff_reads: Reads,
     turnstile: Turnstile,
-    pub(crate) metrics: Metrics,
     pub(crate) started: Instant,
     draining: AtomicBool,
 }
@@ -66,11 +65,10 @@ impl App {
             markers: wiring.markers,
             concepts: Concepts::new(wiring.concepts, wiring.chapter_counts, settings.edition),
             counts: wiring.counts,
-            count_reads: Reads::default(),
+            count_reads: Reads::of("counts"),
             staff: wiring.staff,
-            staff_reads: Reads::default(),
+            staff_reads: Reads::of("staff"),
             turnstile: Turnstile::new(CHECKS_AT_A_TIME),
-            metrics: Metrics::default(),
             started: Instant::now(),
             draining: AtomicBool::new(false),
         })
@@ -224,9 +222,9 @@ impl App {
         ]
     }
 
-    /// Every cache's name, and how it was read here.
-    pub(crate) const fn reads(&self) -> [(&'static str, &Reads); 3] {
-        [("counts", &self.count_reads), ("staff", &self.staff_reads), ("chapter-counts", self.concepts.reads())]
+    /// How every cache was read here.
+    pub(crate) const fn reads(&self) -> [&Reads; 3] {
+        [&self.count_reads, &self.staff_reads, self.concepts.reads()]
     }
 
     async fn database_health(&self) -> Health {

@@ -93,7 +93,7 @@ type Segment = (String, bool);
 
 impl Concepts {
     pub(crate) fn new(index: Index<Concept>, counts: TypedCache<ChapterCounts>, edition: Edition) -> Self {
-        Self { index, counts, reads: Reads::default(), edition, loaded: AtomicU64::new(0) }
+        Self { index, counts, reads: Reads::of("chapter-counts"), edition, loaded: AtomicU64::new(0) }
     }
 
     /// How the cache of counts by chapter was read.

@@ -25,7 +25,7 @@ use std::sync::{Arc, OnceLock};
 
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
-use axum::middleware::{Next, from_fn, from_fn_with_state, map_response};
+use axum::middleware::{Next, from_fn, map_response};
 use axum::response::Response;
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
@@ -91,9 +91,9 @@ pub(crate) fn router(app: &Arc<App>, site: Site) -> Router {
         .route("/assets/{name}", get(assets::asset))
         .route("/live", get(health::live))
         .route("/ready", get(health::ready))
-        .route("/metrics", get(health::metrics))
+        .route("/metrics", get(health::for_prometheus))
         .fallback(async || StatusCode::NOT_FOUND)
-        .layer(from_fn_with_state(Arc::clone(app), metrics::measure))
+        .layer(from_fn(metrics::measure))
         .layer(from_fn(errors::render))
         .layer(from_fn(guard))
         .with_state(Arc::clone(app))

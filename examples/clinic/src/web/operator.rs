@@ -24,8 +24,8 @@ pub(crate) async fn page(State(app): State<Arc<App>>, OperatorVisit(visit): Oper
             }
         }
         section.card {
-            h2 { "Services" }
-            div.scroll {
+            h2 id="services" { "Services" }
+            div.scroll role="region" aria-labelledby="services" tabindex="0" {
                 table {
                     thead {
                         tr {
@@ -48,9 +48,9 @@ pub(crate) async fn page(State(app): State<Arc<App>>, OperatorVisit(visit): Oper
                     }
                 }
                 tbody {
-                    @for (name, reads) in app.reads() {
+                    @for reads in app.reads() {
                         @let (hits, misses) = reads.hits_and_misses();
-                        tr { th scope="row" { (name) } td.number { (hits) } td.number { (misses) } }
+                        tr { th scope="row" { (reads.cache()) } td.number { (hits) } td.number { (misses) } }
                     }
                 }
             }
