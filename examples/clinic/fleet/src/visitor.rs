@@ -1,5 +1,6 @@
 //! A browser without a screen.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
@@ -64,7 +65,8 @@ pub(crate) struct Visitor {
     replicas: Vec<(SocketAddr, Option<SendRequest<Full<Bytes>>>)>,
     turn: usize,
     patient: usize,
-    cookie: String,
+    /// By name.
+    cookies: BTreeMap<String, String>,
     csrf: String,
     document: String,
     /// What the document consists of.
@@ -74,11 +76,11 @@ pub(crate) struct Visitor {
 impl Visitor {
     pub(crate) async fn log_in(replicas: &[SocketAddr], number: usize) -> Result<Self, Failure> {
         let replicas = replicas.iter().map(|address| (*address, None)).collect();
-        let (cookie, csrf, document) = Default::default();
-        let mut visitor = Self { replicas, turn: number, patient: 100 + number, cookie, csrf, document, byte: 0 };
+        let (cookies, csrf, document) = Default::default();
+        let mut visitor = Self { replicas, turn: number, patient: 100 + number, cookies, csrf, document, byte: 0 };
         let page = visitor.send(Method::GET, "/login", "", Bytes::new()).await?;
         visitor.csrf = between(&page, "name=\"csrf\" value=\"")?;
-        let form = format!("login=staff{:03}&password=statehouse", 3 + number);
+        let form = format!("csrf={}&login=staff{:03}&password=statehouse", visitor.csrf, 3 + number);
         visitor.send(Method::POST, "/login", FORM, form.into()).await?;
         let me = visitor.send(Method::GET, "/api/me", "", Bytes::new()).await?;
         visitor.csrf = between(&me, "\"csrf\":\"")?;
@@ -126,8 +128,12 @@ impl Visitor {
     }
 
     /// The session's cookie and its token for forms.
-    pub(crate) fn credentials(&self) -> (&str, &str) {
-        (&self.cookie, &self.csrf)
+    pub(crate) fn credentials(&self) -> (String, &str) {
+        (self.cookies(), &self.csrf)
+    }
+
+    fn cookies(&self) -> String {
+        self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ")
     }
 
     /// The body of the answer. One that is neither a success nor a redirection is an error.
@@ -135,20 +141,24 @@ impl Visitor {
         let index = self.turn % self.replicas.len();
         self.turn += 1;
         let (address, connection) = &mut self.replicas[index];
+        let address = *address;
         let mut sender = match connection.take().filter(|sender| !sender.is_closed()) {
             Some(sender) => sender,
-            None => connect(*address).await?,
+            None => connect(address).await?,
         };
+        let cookies = self.cookies();
         let request = Request::builder().method(&method).uri(path).header(HOST, address.to_string());
-        let request = request.header(COOKIE, &self.cookie).header("x-csrf-token", &self.csrf);
+        let request = request.header(COOKIE, &cookies).header("x-csrf-token", &self.csrf);
         let request = request.header(CONTENT_TYPE, content_type).body(Full::new(body))?;
         sender.ready().await?;
         let response = sender.send_request(request).await?;
         for cookie in response.headers().get_all(SET_COOKIE) {
-            // One that is taken away has no value.
             let pair = cookie.to_str()?.split(';').next().unwrap_or_default();
-            if !pair.ends_with('=') {
-                self.cookie = pair.to_owned();
+            match pair.split_once('=') {
+                // One that is taken away has no value.
+                Some((name, "")) => drop(self.cookies.remove(name)),
+                Some((name, value)) => drop(self.cookies.insert(name.to_owned(), value.to_owned())),
+                None => {}
             }
         }
         let status = response.status();

@@ -142,7 +142,7 @@ impl Bound {
         Self { name: "threads", gain: 12.0, goes: false },
         Self { name: "temporary files", gain: 8.0, goes: true },
         Self { name: "half-stored files", gain: 24.0, goes: true },
-        Self { name: "sessions and cached entries beyond log-ins and visits", gain: 40.0, goes: false },
+        Self { name: "sessions and cached entries beyond log-ins", gain: 40.0, goes: false },
         Self { name: "stored documents beyond those acknowledged", gain: 24.0, goes: false },
     ];
 }

@@ -1,10 +1,9 @@
 //! Honest people, and a record of what was promised to them.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
@@ -14,8 +13,6 @@ use crate::visitor::{Deed, Visitor};
 
 const PEOPLE: usize = 8;
 const PAUSE: Duration = Duration::from_millis(40);
-/// An anonymous session lives so long.
-const ANONYMOUS: Duration = Duration::from_secs(600);
 /// A document is attached in every so manieth round.
 const ATTACH_EVERY: u64 = 3;
 
@@ -30,7 +27,6 @@ pub(crate) struct World {
     pub(crate) attached: AtomicUsize,
     pub(crate) logins: AtomicUsize,
     pub(crate) failed: AtomicUsize,
-    anonymous: Mutex<VecDeque<Instant>>,
 }
 
 impl fmt::Display for World {
@@ -53,7 +49,6 @@ impl World {
             attached: AtomicUsize::new(0),
             logins: AtomicUsize::new(0),
             failed: AtomicUsize::new(0),
-            anonymous: Mutex::default(),
         }
     }
 
@@ -65,18 +60,9 @@ impl World {
         self.count(&self.requests);
     }
 
-    /// Somebody looked at the log-in page, which begins a session.
-    pub(crate) fn visited(&self) {
-        self.anonymous.lock().unwrap_or_else(PoisonError::into_inner).push_back(Instant::now());
-    }
-
-    /// The sessions that may be alive: one for each log-in, which lives for longer than this runs, and those of visits.
+    /// The sessions that may be alive: one for each log-in, which lives for longer than this runs. A visit begins none.
     pub(crate) fn sessions(&self) -> usize {
-        let mut visits = self.anonymous.lock().unwrap_or_else(PoisonError::into_inner);
-        while visits.front().is_some_and(|began| began.elapsed() > ANONYMOUS) {
-            visits.pop_front();
-        }
-        visits.len() + self.logins.load(Ordering::Relaxed)
+        self.logins.load(Ordering::Relaxed)
     }
 }
 
