@@ -6,6 +6,7 @@ use statehouse_filestore::{
     Body, CopyOptions, DeleteOptions, DeleteOutcome, FileKey, FileStore, GetOptions, HeadOptions, ListOptions, Meta,
     Object, Page, PutOptions, PutOutcome,
 };
+use statehouse_session as session;
 use statehouse_session::{
     Authority, Deleted, Delta, Loaded, NewSession, Rotation, Saved, SessionKey, SessionStore, Snapshot, Touched,
 };
@@ -39,27 +40,34 @@ impl Unopened {
 
 #[async_trait]
 impl SessionStore for Unopened {
-    async fn create(&self, _: &SessionKey, _: &NewSession) -> Result<Snapshot> {
+    async fn create_with(&self, _: &SessionKey, _: &NewSession, _: session::CreateOptions) -> Result<Snapshot> {
         self.refuse()
     }
 
-    async fn load(&self, _: &SessionKey) -> Result<Loaded> {
+    async fn load_with(&self, _: &SessionKey, _: session::LoadOptions) -> Result<Loaded> {
         self.refuse()
     }
 
-    async fn save(&self, _: &Snapshot, _: Authority, _: &Delta) -> Result<Saved> {
+    async fn save_with(&self, _: &Snapshot, _: Authority, _: &Delta, _: session::SaveOptions) -> Result<Saved> {
         self.refuse()
     }
 
-    async fn rotate(&self, _: &Snapshot, _: Authority, _: &Rotation, _: &Delta) -> Result<Saved> {
+    async fn rotate_with(
+        &self,
+        _: &Snapshot,
+        _: Authority,
+        _: &Rotation,
+        _: &Delta,
+        _: session::SaveOptions,
+    ) -> Result<Saved> {
         self.refuse()
     }
 
-    async fn touch(&self, _: &SessionKey) -> Result<Touched> {
+    async fn touch_with(&self, _: &SessionKey, _: session::TouchOptions) -> Result<Touched> {
         self.refuse()
     }
 
-    async fn delete(&self, _: &SessionKey, _: Authority) -> Result<Deleted> {
+    async fn delete_with(&self, _: &SessionKey, _: Authority, _: session::DeleteOptions) -> Result<Deleted> {
         self.refuse()
     }
 

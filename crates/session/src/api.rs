@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use statehouse_core::{Capabilities, Health, Result};
 
+use crate::options::{CreateOptions, DeleteOptions, LoadOptions, SaveOptions, TouchOptions};
 use crate::record::{Authority, Delta, NewSession, Rotation, Snapshot};
 use crate::token::SessionKey;
 
@@ -16,16 +17,22 @@ pub const REMEMBERED: Duration = Duration::from_secs(60);
 ///
 /// # Behavior
 /// - **Create** is atomic: of several creators of one key one wins, the others get
-///   [`ErrorKind::AlreadyExists`](statehouse_core::ErrorKind::AlreadyExists) and change nothing.
+///   [`ErrorKind::AlreadyExists`](statehouse_core::ErrorKind::AlreadyExists) and change nothing. One that is repeated with its id,
+///   as long as nobody has changed the session, is answered as the first try was.
 /// - **Load** never writes and never slides the idle timeout; an absent or expired session is [`Loaded::Absent`]. What
 ///   is stored and cannot be read is [`ErrorKind::Corrupt`](statehouse_core::ErrorKind::Corrupt), and so is a record
 ///   that lies under another key than it was written to.
 /// - **Save** and **rotate** apply only to the version that they are based on; otherwise they answer what is there
 ///   ([`Saved::Conflict`]) and change nothing. They never create: an absent session is [`Saved::Gone`]. In the name
 ///   of a holder whose verifier is no longer accepted they answer [`Saved::Superseded`].
-/// - **Equal writes write nothing**: a save whose delta changes nothing answers its base, unchanged and unchecked.
+/// - **Equal writes write nothing**: a save whose delta changes nothing answers its base, unchanged and unchecked. One is
+///   written all the same: the first in the name of the verifier that a renewal set, since it shows that the browser has it.
+/// - **A change is made once**: a save or rotation with the id of one of the last changes is [`Saved::Applied`] and changes
+///   nothing, whatever others have changed in between. If it may have been forgotten among them, a repetition is
+///   [`ErrorKind::OutcomeUnknown`](statehouse_core::ErrorKind::OutcomeUnknown).
 /// - **Rotate** replaces the verifier and applies the delta in one atomic step under the same key; it moves neither
-///   the time of creation nor the absolute expiry. With an idle timeout, the session has that one from then on.
+///   the time of creation nor the absolute expiry. With an idle timeout, the session has that one from then on. After a
+///   renewal the verifier before is accepted until the new one has been used, and for its grace from then on.
 /// - **Touch** slides the idle timeout up to the absolute expiry. It neither creates nor changes the version, so it
 ///   never makes a save conflict.
 /// - **Delete** is idempotent. What is deleted does not come back by a save, a rotation or a touch; nor is its key free
@@ -33,6 +40,8 @@ pub const REMEMBERED: Duration = Duration::from_secs(60);
 ///   under way with its token do not begin another session; and how long ago it was, never more than in truth.
 /// - **Expiry** is decided by the store's clock. An expired session is gone for every method at once.
 /// - **Cancellation**: dropping a future leaves the operation done or not done, never half.
+/// - **Deadlines**: what is not done by the deadline of its options fails, and is not done later, unless the error is
+///   [`ErrorKind::OutcomeUnknown`](statehouse_core::ErrorKind::OutcomeUnknown).
 ///
 /// # Errors
 /// Outages are `Unavailable`, `Timeout` or `OutcomeUnknown`, never an answer. Nothing prints a token, a key or a value.
@@ -42,29 +51,84 @@ pub const REMEMBERED: Duration = Duration::from_secs(60);
 #[async_trait]
 pub trait SessionStore: Debug + Send + Sync + 'static {
     /// Stores a new session under `key`.
-    async fn create(&self, key: &SessionKey, new: &NewSession) -> Result<Snapshot>;
+    async fn create_with(&self, key: &SessionKey, new: &NewSession, options: CreateOptions) -> Result<Snapshot>;
 
     /// Reads a session.
-    async fn load(&self, key: &SessionKey) -> Result<Loaded>;
+    async fn load_with(&self, key: &SessionKey, options: LoadOptions) -> Result<Loaded>;
 
     /// Applies `delta` to the session if it still is at the version of `base`.
-    async fn save(&self, base: &Snapshot, authority: Authority, delta: &Delta) -> Result<Saved>;
+    async fn save_with(
+        &self,
+        base: &Snapshot,
+        authority: Authority,
+        delta: &Delta,
+        options: SaveOptions,
+    ) -> Result<Saved>;
 
     /// Replaces the verifier, and applies `delta`, if the session still is at the version of `base`.
-    async fn rotate(&self, base: &Snapshot, authority: Authority, rotation: &Rotation, delta: &Delta) -> Result<Saved>;
+    async fn rotate_with(
+        &self,
+        base: &Snapshot,
+        authority: Authority,
+        rotation: &Rotation,
+        delta: &Delta,
+        options: SaveOptions,
+    ) -> Result<Saved>;
 
     /// Slides the idle timeout.
-    async fn touch(&self, key: &SessionKey) -> Result<Touched>;
+    async fn touch_with(&self, key: &SessionKey, options: TouchOptions) -> Result<Touched>;
 
     /// Deletes a session, if the authority may.
-    async fn delete(&self, key: &SessionKey, authority: Authority) -> Result<Deleted>;
+    async fn delete_with(&self, key: &SessionKey, authority: Authority, options: DeleteOptions) -> Result<Deleted>;
 
     /// One round trip to the backend.
     async fn health(&self) -> Health;
 
-    /// What this backend can do: of [`DURABLE`](crate::capability::DURABLE), [`SHARED`](crate::capability::SHARED) and [`UNEVICTED`](crate::capability::UNEVICTED).
+    /// What this backend can do: of [`DURABLE`](crate::capability::DURABLE), [`SHARED`](crate::capability::SHARED) and
+    /// [`UNEVICTED`](crate::capability::UNEVICTED).
     fn capabilities(&self) -> Capabilities;
 }
+
+/// The methods of a [`SessionStore`] with default options.
+pub trait SessionStoreExt: SessionStore {
+    /// As [`SessionStore::create_with`].
+    fn create<'f>(&'f self, key: &'f SessionKey, new: &'f NewSession) -> Answer<'f, Snapshot> {
+        self.create_with(key, new, CreateOptions::default())
+    }
+
+    /// As [`SessionStore::load_with`].
+    fn load<'f>(&'f self, key: &'f SessionKey) -> Answer<'f, Loaded> {
+        self.load_with(key, LoadOptions::default())
+    }
+
+    /// As [`SessionStore::save_with`].
+    fn save<'f>(&'f self, base: &'f Snapshot, authority: Authority, delta: &'f Delta) -> Answer<'f, Saved> {
+        self.save_with(base, authority, delta, SaveOptions::default())
+    }
+
+    /// As [`SessionStore::rotate_with`].
+    fn rotate<'f>(
+        &'f self,
+        base: &'f Snapshot,
+        authority: Authority,
+        rotation: &'f Rotation,
+        delta: &'f Delta,
+    ) -> Answer<'f, Saved> {
+        self.rotate_with(base, authority, rotation, delta, SaveOptions::default())
+    }
+
+    /// As [`SessionStore::touch_with`].
+    fn touch<'f>(&'f self, key: &'f SessionKey) -> Answer<'f, Touched> {
+        self.touch_with(key, TouchOptions::default())
+    }
+
+    /// As [`SessionStore::delete_with`].
+    fn delete<'f>(&'f self, key: &'f SessionKey, authority: Authority) -> Answer<'f, Deleted> {
+        self.delete_with(key, authority, DeleteOptions::default())
+    }
+}
+
+impl<S: SessionStore + ?Sized> SessionStoreExt for S {}
 
 /// What a load found.
 #[derive(Clone, Debug)]
@@ -72,7 +136,7 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
 #[non_exhaustive]
 pub enum Loaded {
     /// The session as it is now.
-    Ok(Snapshot),
+    Found(Snapshot),
     /// It was deleted not longer ago than is [`REMEMBERED`]. Whoever has its token has not heard of it yet.
     Deleted {
         /// How long ago at least. A request that has been under way for longer arrived before the deletion.
@@ -87,7 +151,7 @@ impl Loaded {
     #[must_use]
     pub fn found(self) -> Option<Snapshot> {
         match self {
-            Self::Ok(snapshot) => Some(snapshot),
+            Self::Found(snapshot) => Some(snapshot),
             Self::Deleted { .. } | Self::Absent => None,
         }
     }
@@ -99,7 +163,7 @@ impl Loaded {
 #[non_exhaustive]
 pub enum Saved {
     /// It was applied; this is the session now.
-    Ok(Snapshot),
+    Applied(Snapshot),
     /// Somebody else changed the session since the base was loaded; this is the session now. Nothing was written.
     Conflict(Snapshot),
     /// There is no such session any more. Nothing was written.
@@ -110,70 +174,89 @@ pub enum Saved {
 
 /// How a touch went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
 #[non_exhaustive]
 pub enum Touched {
     /// The idle timeout was slid.
-    Ok,
+    Slid,
     /// There is no such session.
     Gone,
 }
 
 /// How a delete went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
 #[non_exhaustive]
 pub enum Deleted {
     /// The session was deleted.
-    Ok,
+    Removed,
     /// There was none.
     Gone,
     /// The holder's verifier is not accepted. The session is still there.
     Refused,
 }
 
-type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
+/// What the methods of a store return.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
 
 /// Passes the boxed futures through, where `async_trait` would box them again.
 macro_rules! forward {
     ($pointer:ident) => {
         #[deny(clippy::missing_trait_methods)]
         impl<S: SessionStore + ?Sized> SessionStore for $pointer<S> {
-            fn create<'s: 'f, 'a: 'f, 'b: 'f, 'f>(
+            fn create_with<'s: 'f, 'a: 'f, 'b: 'f, 'f>(
                 &'s self,
                 key: &'a SessionKey,
                 new: &'b NewSession,
+                options: CreateOptions,
             ) -> Answer<'f, Snapshot> {
-                (**self).create(key, new)
+                (**self).create_with(key, new, options)
             }
 
-            fn load<'s: 'f, 'a: 'f, 'f>(&'s self, key: &'a SessionKey) -> Answer<'f, Loaded> {
-                (**self).load(key)
+            fn load_with<'s: 'f, 'a: 'f, 'f>(
+                &'s self,
+                key: &'a SessionKey,
+                options: LoadOptions,
+            ) -> Answer<'f, Loaded> {
+                (**self).load_with(key, options)
             }
 
-            fn save<'s: 'f, 'a: 'f, 'b: 'f, 'f>(
+            fn save_with<'s: 'f, 'a: 'f, 'b: 'f, 'f>(
                 &'s self,
                 base: &'a Snapshot,
                 authority: Authority,
                 delta: &'b Delta,
+                options: SaveOptions,
             ) -> Answer<'f, Saved> {
-                (**self).save(base, authority, delta)
+                (**self).save_with(base, authority, delta, options)
             }
 
-            fn rotate<'s: 'f, 'a: 'f, 'b: 'f, 'c: 'f, 'f>(
+            fn rotate_with<'s: 'f, 'a: 'f, 'b: 'f, 'c: 'f, 'f>(
                 &'s self,
                 base: &'a Snapshot,
                 authority: Authority,
                 rotation: &'b Rotation,
                 delta: &'c Delta,
+                options: SaveOptions,
             ) -> Answer<'f, Saved> {
-                (**self).rotate(base, authority, rotation, delta)
+                (**self).rotate_with(base, authority, rotation, delta, options)
             }
 
-            fn touch<'s: 'f, 'a: 'f, 'f>(&'s self, key: &'a SessionKey) -> Answer<'f, Touched> {
-                (**self).touch(key)
+            fn touch_with<'s: 'f, 'a: 'f, 'f>(
+                &'s self,
+                key: &'a SessionKey,
+                options: TouchOptions,
+            ) -> Answer<'f, Touched> {
+                (**self).touch_with(key, options)
             }
 
-            fn delete<'s: 'f, 'a: 'f, 'f>(&'s self, key: &'a SessionKey, authority: Authority) -> Answer<'f, Deleted> {
-                (**self).delete(key, authority)
+            fn delete_with<'s: 'f, 'a: 'f, 'f>(
+                &'s self,
+                key: &'a SessionKey,
+                authority: Authority,
+                options: DeleteOptions,
+            ) -> Answer<'f, Deleted> {
+                (**self).delete_with(key, authority, options)
             }
 
             fn health<'s: 'f, 'f>(&'s self) -> Pin<Box<dyn Future<Output = Health> + Send + 'f>> {

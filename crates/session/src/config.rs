@@ -1,8 +1,12 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use statehouse_core::{Error, Result, Secret};
 
 use crate::layer::CookieConfig;
+use crate::record::{Attribute, AttributeName};
+use crate::schema::AttributeSchema;
 
 /// How sessions behave: timeouts, limits, the cookie, and what to do when something goes wrong.
 ///
@@ -27,6 +31,8 @@ pub struct SessionConfig {
     pub(crate) on_conflict: ConflictPolicy,
     pub(crate) on_outage: OutagePolicy,
     pub(crate) on_unreadable: UnreadablePolicy,
+    pub(crate) on_unreadable_attribute: UnreadablePolicy,
+    pub(crate) attributes: BTreeMap<String, AttributeSchema>,
     pub(crate) on_server_error: ServerErrorPolicy,
     pub(crate) on_login: LoginPolicy,
     pub(crate) max_attribute: u64,
@@ -67,11 +73,14 @@ pub enum OutagePolicy {
     Anonymous,
 }
 
-/// What to do with a stored session that cannot be read: damaged, or written by a later version.
+/// What to do with a stored session that cannot be read: damaged, or written by a later version. And with an attribute that
+/// cannot be read as the type that is asked for: written by another build of the application.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UnreadablePolicy {
-    /// Go on as if there were none, and log a warning: one user has to log in again.
+    /// Go on as if there were none, and log a warning: one user has to log in again, or one attribute is absent until it is
+    /// set anew. Of attributes the warning comes once for each name and pair of types, and what is stored stays there, so
+    /// that the other build still reads it.
     #[default]
     Discard,
     /// Fail with [`ErrorKind::Corrupt`](statehouse_core::ErrorKind::Corrupt).
@@ -116,6 +125,8 @@ impl Default for SessionConfig {
             on_conflict: ConflictPolicy::default(),
             on_outage: OutagePolicy::default(),
             on_unreadable: UnreadablePolicy::default(),
+            on_unreadable_attribute: UnreadablePolicy::default(),
+            attributes: BTreeMap::new(),
             on_server_error: ServerErrorPolicy::default(),
             on_login: LoginPolicy::default(),
             max_attribute: 64 << 10,
@@ -198,6 +209,47 @@ impl SessionConfigBuilder {
         self
     }
 
+    /// What to do with an attribute that cannot be read as the type that is asked for, and is not
+    /// [migrated](Self::attribute_schema).
+    pub fn on_unreadable_attribute(mut self, policy: UnreadablePolicy) -> Self {
+        self.0.on_unreadable_attribute = policy;
+        self
+    }
+
+    /// Gives the attributes of a name a number for the layout of their type, and a way to read those of other layouts.
+    ///
+    /// Types may grow without it: see [`Codec`](statehouse_core::Codec). It is for changes that cannot be read across, such as
+    /// a field that got another name or meaning. `migrate` is given what was stored under another number, or what cannot be
+    /// read as the type that is asked for, and returns the attribute as it is now, or `None` if it cannot. It is asked with
+    /// each read until the attribute is set again.
+    ///
+    /// ```
+    /// use statehouse_session::{Attribute, SessionConfig};
+    ///
+    /// // Once the cart was a list of numbers.
+    /// #[derive(serde::Serialize, serde::Deserialize)]
+    /// struct Cart {
+    ///     articles: Vec<u32>,
+    /// }
+    ///
+    /// let config = SessionConfig::builder()
+    ///     .attribute_schema("cart", 1, |stored| {
+    ///         let articles = stored.decode().ok()?;
+    ///         Attribute::encode(&Cart { articles }).ok()
+    ///     })
+    ///     .build()?;
+    /// # Ok::<(), statehouse_core::Error>(())
+    /// ```
+    pub fn attribute_schema(
+        mut self,
+        name: &str,
+        number: u32,
+        migrate: impl Fn(&Attribute) -> Option<Attribute> + Send + Sync + 'static,
+    ) -> Self {
+        self.0.attributes.insert(name.to_owned(), AttributeSchema { number, migrate: Arc::new(migrate) });
+        self
+    }
+
     /// What becomes of changed attributes when the response is a server error.
     pub fn on_server_error(mut self, policy: ServerErrorPolicy) -> Self {
         self.0.on_server_error = policy;
@@ -261,6 +313,9 @@ impl SessionConfigBuilder {
                 return Err(Error::invalid_config(setting, "must be from 1 byte to 8 MiB"));
             }
         }
+        for name in config.attributes.keys() {
+            AttributeName::new(name).map_err(|error| Error::invalid_config("attribute_schema", error.to_string()))?;
+        }
         if !(1..=65_536).contains(&config.max_attributes) {
             return Err(Error::invalid_config("max_attributes", "must be from 1 to 65,536"));
         }
@@ -285,6 +340,7 @@ mod tests {
             ("max_attribute_size", build().max_attribute_size(0)),
             ("max_session_size", build().max_session_size(u64::MAX)),
             ("max_attributes", build().max_attributes(0)),
+            ("attribute_schema", build().attribute_schema("statehouse.x", 1, |_| None)),
         ] {
             assert_eq!(builder.build().unwrap_err().setting(), Some(setting));
         }

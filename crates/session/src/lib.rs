@@ -95,13 +95,15 @@ pub mod conformance;
 mod disk;
 mod layer;
 mod memory;
+mod options;
 mod record;
 #[cfg(feature = "redis")]
 mod redis;
+mod schema;
 mod session;
 mod token;
 
-pub use self::api::{Deleted, Loaded, REMEMBERED, Saved, SessionStore, Touched};
+pub use self::api::{Answer, Deleted, Loaded, REMEMBERED, Saved, SessionStore, SessionStoreExt, Touched};
 pub use self::config::{
     ConflictPolicy, LoginPolicy, OutagePolicy, ServerErrorPolicy, SessionConfig, SessionConfigBuilder, UnreadablePolicy,
 };
@@ -111,8 +113,10 @@ pub use self::disk::{DiskConfig, DiskSessionStore};
 pub use self::layer::MissingSessionLayer;
 pub use self::layer::{CookieBuilder, CookieConfig, SameSite, Secure, SessionBody, SessionLayer, SessionService};
 pub use self::memory::{MemoryConfig, MemorySessionStore};
+pub use self::options::{CreateOptions, DeleteOptions, LoadOptions, SaveOptions, TouchOptions};
 pub use self::record::{
-    Attribute, AttributeName, Attributes, Authority, Delta, NewSession, Principal, Record, Rotate, Rotation, Snapshot,
+    Attribute, AttributeName, Attributes, Authority, Delta, NewSession, Principal, Record, Rotate, Rotation, SaveId,
+    Snapshot,
 };
 #[cfg(feature = "redis")]
 pub use self::redis::RedisSessionStore;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::try_join_all;
 use statehouse::cache::TypedCache;
 use statehouse::files::Files;
-use statehouse::session::{Authority, Session, SessionKey, SessionLayer, Sessions, Snapshot};
+use statehouse::session::{Authority, Session, SessionKey, SessionLayer, SessionStoreExt as _, Sessions, Snapshot};
 use statehouse::{Capabilities, ErrorKind, Health, Services};
 
 use crate::db::{Attempt, Database, Login, Staff};

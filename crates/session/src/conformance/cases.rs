@@ -12,11 +12,12 @@ use statehouse_core::{CodecId, ErrorKind};
 use tokio::task::JoinSet;
 
 use super::Backend;
-use crate::api::{Deleted, Loaded, Saved, SessionStore, Touched};
+use crate::api::{Deleted, Loaded, Saved, SessionStore, SessionStoreExt as _, Touched};
 use crate::capability::DURABLE;
 use crate::config::SessionConfig;
+use crate::options::{CreateOptions, SaveOptions};
 use crate::record::{
-    Attribute, AttributeName, Authority, Delta, NewSession, Principal, Record, Rotate, Rotation, Snapshot,
+    Attribute, AttributeName, Authority, Delta, NewSession, Principal, Record, Rotate, Rotation, SaveId, Snapshot,
 };
 use crate::session::{Session, Sessions};
 use crate::token::{SessionKey, Token};
@@ -75,7 +76,7 @@ fn value(record: &Record, attribute: &str) -> Option<u32> {
 
 fn ok(saved: Saved) -> Snapshot {
     match saved {
-        Saved::Ok(snapshot) => snapshot,
+        Saved::Applied(snapshot) => snapshot,
         other => panic!("expected Ok, got {other:?}"),
     }
 }
@@ -194,7 +195,7 @@ pub async fn a_save_that_changes_nothing_writes_nothing(backend: impl Backend) {
 pub async fn a_save_of_a_missing_session_is_gone_and_creates_nothing(backend: impl Backend) {
     let store = backend.store();
     let (fixture, created) = Fixture::create(&backend).await;
-    assert_eq!(store.delete(&fixture.key(), fixture.holder()).await.expect("an answer"), Deleted::Ok);
+    assert_eq!(store.delete(&fixture.key(), fixture.holder()).await.expect("an answer"), Deleted::Removed);
     let saved = store.save(&created, fixture.holder(), &set("a", 1)).await.expect("an answer");
     assert!(matches!(saved, Saved::Gone), "{saved:?}");
     assert!(is_absent(&*store, &fixture.key()).await);
@@ -308,13 +309,133 @@ pub async fn a_renewal_accepts_the_old_verifier_for_its_grace_only(backend: impl
     let Saved::Conflict(current) = saved else { panic!("expected a conflict, got {saved:?}") };
     assert_eq!(current.record(), renewed.record());
     let saved = ok(store.save(&current, fixture.holder(), &set("a", 1)).await.expect("an answer"));
+    // The browser may not have got the new one, however long ago that is.
     backend.pass(5 * backend.step()).await;
+    let unseen = loaded(&*store, &fixture.key()).await;
+    assert!(unseen.record().accepts(fixture.holder(), unseen.now()));
+    assert!(unseen.record().is_unconfirmed(&fixture.token.verifier_hash()));
+    let saved = ok(store.save(&saved, fixture.holder(), &set("a", 2)).await.expect("an answer"));
+    // From its first use on the grace passes; that use is written though it changes nothing else.
+    let holder = Authority::Holder(next.verifier_hash());
+    let used = ok(store.save(&saved, holder, &Delta::new()).await.expect("an answer"));
+    assert!(used.record().version() > saved.record().version());
+    let again = ok(store.save(&used, holder, &Delta::new()).await.expect("an answer"));
+    assert_eq!(again.record().version(), used.record().version(), "once");
+    backend.pass(2 * backend.step()).await;
+    let in_grace = loaded(&*store, &fixture.key()).await;
+    assert!(in_grace.record().accepts(fixture.holder(), in_grace.now()));
+    backend.pass(3 * backend.step()).await;
     let late = loaded(&*store, &fixture.key()).await;
     assert!(!late.record().accepts(fixture.holder(), late.now()));
-    let refused = store.save(&late, fixture.holder(), &set("a", 2)).await.expect("an answer");
+    let refused = store.save(&late, fixture.holder(), &set("a", 9)).await.expect("an answer");
     assert!(matches!(refused, Saved::Superseded), "{refused:?}");
-    let holder = Authority::Holder(next.verifier_hash());
-    ok(store.save(&saved, holder, &set("a", 3)).await.expect("an answer"));
+    ok(store.save(&late, holder, &set("a", 3)).await.expect("an answer"));
+}
+
+/// Its answer may have been lost; others have changed nothing since.
+pub async fn a_create_that_is_repeated_is_known_and_another_is_not(backend: impl Backend) {
+    let (store, fixture) = (backend.store(), Fixture::new(backend.step()));
+    let options = || CreateOptions::default().with_id(SaveId::from_bytes([7; 8]));
+    let first = store.create_with(&fixture.key(), &fixture.new, options()).await.expect("a new session");
+    let again = store.create_with(&fixture.key(), &fixture.new, options()).await.expect("the same session");
+    assert_eq!(again.record(), first.record());
+    let other = CreateOptions::default().with_id(SaveId::from_bytes([8; 8]));
+    for other in [other, CreateOptions::default()] {
+        let error = store.create_with(&fixture.key(), &fixture.new, other).await.expect_err("the key is taken");
+        assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+    }
+    let saved = ok(store.save(&first, fixture.holder(), &set("a", 1)).await.expect("an answer"));
+    let error = store.create_with(&fixture.key(), &fixture.new, options()).await.expect_err("it is another by now");
+    assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+    assert_eq!(loaded(&*store, &fixture.key()).await.record(), saved.record());
+}
+
+/// Of a save and of a rotation, also of one after which the holder's verifier is not accepted any more.
+pub async fn a_change_that_is_repeated_after_others_is_known_and_made_once(backend: impl Backend) {
+    let store = backend.store();
+    let (fixture, created) = Fixture::create(&backend).await;
+    let id = SaveId::generate().expect("random bytes");
+    let options = || SaveOptions::default().with_id(id);
+    let add = set("a", 1);
+    let first = ok(store.save_with(&created, fixture.holder(), &add, options()).await.expect("an answer"));
+    let mut current = ok(store.save(&first, fixture.holder(), &set("a", 2)).await.expect("an answer"));
+    for others in 0..14 {
+        for repeated in [options(), SaveOptions::default().repeating(id)] {
+            let known = store.save_with(&created, fixture.holder(), &add, repeated).await.expect("an answer");
+            assert_eq!(ok(known).record(), current.record(), "after {others} others");
+        }
+        current = ok(store.save(&current, fixture.holder(), &set("b", others)).await.expect("an answer"));
+    }
+    assert_eq!(value(current.record(), "a"), Some(2), "it is not made again");
+    for others in 0..3 {
+        current = ok(store.save(&current, fixture.holder(), &set("c", others)).await.expect("an answer"));
+    }
+    let forgotten = SaveOptions::default().repeating(id);
+    let error = store.save_with(&created, fixture.holder(), &add, forgotten).await.expect_err("nobody knows");
+    assert_eq!(error.kind(), ErrorKind::OutcomeUnknown);
+    let other = SaveOptions::default().repeating(SaveId::generate().expect("random bytes"));
+    let never = store.save_with(&current, fixture.holder(), &set("a", 3), other.clone()).await.expect("an answer");
+    let latest = ok(never);
+    let never = store.save_with(&current, fixture.holder(), &add, SaveOptions::default()).await.expect("an answer");
+    assert!(matches!(never, Saved::Conflict(_)), "another change was not made before: {never:?}");
+
+    let next = fixture.token.with_new_verifier().expect("random bytes");
+    let rotation = Rotation::new(next.verifier_hash(), Rotate::PrivilegeChange);
+    for _ in 0..2 {
+        let rotated = store.rotate_with(&latest, fixture.holder(), &rotation, &set("d", 1), options()).await;
+        assert!(ok(rotated.expect("an answer")).record().is_newest(&next.verifier_hash()));
+    }
+}
+
+/// Through [`Session`]: a browser that did not get the answer of a renewal stays logged in, and gets another.
+pub async fn a_browser_that_does_not_get_a_renewed_token_stays_logged_in(backend: impl Backend) {
+    let grace = (2 * backend.step()).max(Duration::from_secs(1));
+    let config = SessionConfig::builder().idle_timeout(1000 * grace).renew_every(grace, grace).build();
+    let sessions = Sessions::new(backend.store(), config.expect("good settings"));
+    let old = logged_in(&sessions).await;
+    backend.pass(grace).await;
+    let lost = sessions.open(&old);
+    lost.principal().await.expect("an answer").expect("somebody");
+    lost.commit().await.expect("a renewal");
+    let lost = cookie_of(&lost).expect("a cookie that never arrives");
+    for _ in 0..2 {
+        backend.pass(2 * grace).await;
+        let session = sessions.open(&old);
+        assert!(session.principal().await.expect("an answer").is_some(), "the old token is all that the browser has");
+        session.commit().await.expect("a renewal");
+        assert_ne!(cookie_of(&session), Some(lost.clone()), "it gets another");
+        // The answers of the first two are lost, too.
+    }
+    backend.pass(2 * grace).await;
+    let session = sessions.open(&old);
+    session.insert("a", &1).expect("a small value");
+    session.commit().await.expect("a renewal");
+    let new = header(&cookie_of(&session).expect("a cookie"));
+    let session = sessions.open(&new);
+    session.insert("a", &2).expect("a small value");
+    session.commit().await.expect("a save");
+    backend.pass(2 * grace).await;
+    assert!(sessions.open(&new).principal().await.expect("an answer").is_some());
+    assert!(sessions.open(&old).principal().await.expect("an answer").is_none(), "the new one was used");
+}
+
+/// Through [`Session`]: a login whose answer is lost does not keep the browser from logging in with a form of its session.
+pub async fn a_request_that_arrives_after_a_rotation_begins_a_session_of_its_own(backend: impl Backend) {
+    let sessions = Sessions::new(backend.store(), SessionConfig::default());
+    let old = logged_in(&sessions).await;
+    let [login, under_way] = [sessions.open(&old), sessions.open(&old)];
+    login.login("u43").await.expect("a login");
+    login.commit().await.expect("a rotation");
+    under_way.insert("form", &1).expect("a small value");
+    under_way.commit().await.expect("the change is dropped");
+    assert_eq!(cookie_of(&under_way), None, "the browser may have a newer cookie");
+    backend.pass(backend.step()).await;
+    let session = sessions.open(&old);
+    session.insert("form", &1).expect("a small value");
+    session.commit().await.expect("a new session");
+    let new = header(&cookie_of(&session).expect("a cookie"));
+    assert_eq!(sessions.open(&new).get::<u32>("form").await.expect("an answer"), Some(1));
+    assert!(sessions.open(&new).principal().await.expect("an answer").is_none());
 }
 
 pub async fn of_sixteen_racing_rotations_one_wins(backend: impl Backend) {
@@ -328,7 +449,8 @@ pub async fn of_sixteen_racing_rotations_one_wins(backend: impl Backend) {
             async move { (next, store.rotate(&base, holder, &rotation, &Delta::new()).await.expect("an answer")) }
         })
         .await;
-        let (won, lost): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(|(_, saved)| matches!(saved, Saved::Ok(_)));
+        let (won, lost): (Vec<_>, Vec<_>) =
+            outcomes.into_iter().partition(|(_, saved)| matches!(saved, Saved::Applied(_)));
         assert_eq!(won.len(), 1, "round {round}");
         assert!(lost.iter().all(|(_, saved)| matches!(saved, Saved::Superseded)), "round {round}: {lost:?}");
         assert!(loaded(&*store, &fixture.key()).await.record().is_newest(&won[0].0), "round {round}");
@@ -354,7 +476,7 @@ pub async fn a_touch_slides_the_idle_timeout_and_not_the_version(backend: impl B
     let (fixture, created) = Fixture::create(&backend).await;
     for _ in 0..5 {
         backend.pass((IDLE / 2) * backend.step()).await;
-        assert_eq!(store.touch(&fixture.key()).await.expect("an answer"), Touched::Ok);
+        assert_eq!(store.touch(&fixture.key()).await.expect("an answer"), Touched::Slid);
     }
     let read = loaded(&*store, &fixture.key()).await;
     assert_eq!(read.record().version(), created.record().version());
@@ -407,7 +529,7 @@ pub async fn the_absolute_expiry_stands_against_touches_saves_and_rotations(back
     let (mut fixture, mut current) = Fixture::create(&backend).await;
     for round in 0..ABSOLUTE / 5 - 1 {
         backend.pass(5 * backend.step()).await;
-        assert_eq!(store.touch(&fixture.key()).await.expect("an answer"), Touched::Ok, "round {round}");
+        assert_eq!(store.touch(&fixture.key()).await.expect("an answer"), Touched::Slid, "round {round}");
         current = ok(store.save(&current, fixture.holder(), &set("round", round)).await.expect("an answer"));
         let next = fixture.token.with_new_verifier().expect("random bytes");
         let rotation = Rotation::new(next.verifier_hash(), Rotate::PrivilegeChange);
@@ -423,7 +545,7 @@ pub async fn a_deleted_session_does_not_come_back(backend: impl Backend) {
     let store = backend.store();
     let (fixture, created) = Fixture::create(&backend).await;
     let current = ok(store.save(&created, fixture.holder(), &set("a", 1)).await.expect("an answer"));
-    assert_eq!(store.delete(&fixture.key(), fixture.holder()).await.expect("an answer"), Deleted::Ok);
+    assert_eq!(store.delete(&fixture.key(), fixture.holder()).await.expect("an answer"), Deleted::Removed);
     for base in [&created, &current] {
         is_gone_for_writes(&*store, &fixture, base).await;
     }
@@ -434,7 +556,7 @@ pub async fn a_deletion_is_remembered_and_an_expiry_is_not(backend: impl Backend
     for authority in [None, Some(Authority::Application)] {
         let (fixture, _) = Fixture::create(&backend).await;
         let deleted = store.delete(&fixture.key(), authority.unwrap_or(fixture.holder())).await;
-        assert_eq!(deleted.expect("an answer"), Deleted::Ok);
+        assert_eq!(deleted.expect("an answer"), Deleted::Removed);
         let found = store.load(&fixture.key()).await.expect("an answer");
         assert!(matches!(found, Loaded::Deleted { .. }), "{found:?}");
         let taken = store.create(&fixture.key(), &fixture.new).await.expect_err("the key is not free yet");
@@ -456,7 +578,7 @@ pub async fn a_request_under_way_when_its_session_is_deleted_begins_no_other(bac
     let key = loaded.key().await.expect("an answer").expect("a session");
     leaving.principal().await.expect("an answer");
     let deleted = backend.store().delete(&key, Authority::Application).await;
-    assert_eq!(deleted.expect("an answer"), Deleted::Ok);
+    assert_eq!(deleted.expect("an answer"), Deleted::Removed);
     for (name, session) in [("loaded", &loaded), ("unread", &unread)] {
         for _ in 0..2 {
             session.insert("late", &1).expect("a small value");
@@ -481,7 +603,8 @@ pub async fn a_request_that_arrives_after_the_deletion_of_its_session_loses_its_
     let sessions = Sessions::new(backend.store(), SessionConfig::default());
     let cookie = logged_in(&sessions).await;
     let key = sessions.open(&cookie).key().await.expect("an answer").expect("a session");
-    backend.store().delete(&key, Authority::Application).await.expect("an answer");
+    let deleted = backend.store().delete(&key, Authority::Application).await;
+    assert_eq!(deleted.expect("an answer"), Deleted::Removed);
     backend.pass(backend.step() / 2).await;
     let found = backend.store().load(&key).await.expect("an answer");
     assert!(matches!(found, Loaded::Deleted { ago } if ago >= backend.step() / 4), "{found:?}");
@@ -672,7 +795,7 @@ fn header(set_cookie: &str) -> HeaderMap {
 pub async fn a_delete_is_idempotent(backend: impl Backend) {
     let store = backend.store();
     let (fixture, _) = Fixture::create(&backend).await;
-    let answers = [Deleted::Ok, Deleted::Gone, Deleted::Gone];
+    let answers = [Deleted::Removed, Deleted::Gone, Deleted::Gone];
     for expected in answers {
         assert_eq!(store.delete(&fixture.key(), Authority::Application).await.expect("an answer"), expected);
     }
@@ -683,7 +806,9 @@ pub async fn a_delete_is_refused_to_a_holder_whose_verifier_is_not_accepted(back
     let (fixture, created) = Fixture::create(&backend).await;
     let next = fixture.token.with_new_verifier().expect("random bytes");
     let renewal = Rotation::new(next.verifier_hash(), Rotate::Renewal { grace: 2 * backend.step() });
-    ok(store.rotate(&created, fixture.holder(), &renewal, &Delta::new()).await.expect("an answer"));
+    let renewed = store.rotate(&created, fixture.holder(), &renewal, &Delta::new()).await.expect("an answer");
+    let used = store.save(&ok(renewed), Authority::Holder(next.verifier_hash()), &Delta::new()).await;
+    ok(used.expect("an answer"));
     backend.pass(3 * backend.step()).await;
     let wrong = Fixture::new(backend.step()).holder();
     for holder in [fixture.holder(), wrong] {
@@ -691,12 +816,12 @@ pub async fn a_delete_is_refused_to_a_holder_whose_verifier_is_not_accepted(back
     }
     assert!(!is_absent(&*store, &fixture.key()).await);
     let holder = Authority::Holder(next.verifier_hash());
-    assert_eq!(store.delete(&fixture.key(), holder).await.expect("an answer"), Deleted::Ok);
+    assert_eq!(store.delete(&fixture.key(), holder).await.expect("an answer"), Deleted::Removed);
 
     let (fixture, created) = Fixture::create(&backend).await;
     let renewal = Rotation::new(next.verifier_hash(), Rotate::Renewal { grace: 5 * backend.step() });
     ok(store.rotate(&created, fixture.holder(), &renewal, &Delta::new()).await.expect("an answer"));
-    assert_eq!(store.delete(&fixture.key(), fixture.holder()).await.expect("in its grace"), Deleted::Ok);
+    assert_eq!(store.delete(&fixture.key(), fixture.holder()).await.expect("in its grace"), Deleted::Removed);
 }
 
 pub async fn a_delete_among_parallel_writes_is_final(backend: impl Backend) {

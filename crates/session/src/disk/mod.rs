@@ -19,8 +19,9 @@ use crate::api::{Deleted, Loaded, REMEMBERED, Saved, SessionStore, Touched};
 use crate::bounds::Bounds;
 use crate::capability::{DURABLE, UNEVICTED};
 use crate::memory::taken;
-use crate::record::{Authority, Delta, NewSession, Record, Rotation, Snapshot, TOMBSTONE};
-use crate::token::SessionKey;
+use crate::options::{CreateOptions, DeleteOptions, LoadOptions, SaveOptions, TouchOptions};
+use crate::record::{Authority, Delta, NewSession, Record, Rotation, SaveId, Snapshot, deleted_at, tombstone};
+use crate::token::{SessionKey, VerifierHash};
 
 /// Keeps each session in a file of a folder: they survive a restart and a crash of the one process that uses it.
 ///
@@ -68,26 +69,38 @@ impl DiskSessionStore {
     async fn run<T: Send + 'static>(
         &self,
         operation: &'static str,
+        deadline: Option<Duration>,
         work: impl FnOnce(&Inner) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T> {
         let inner = Arc::clone(&self.inner);
-        blocking(operation, move || work(&inner).map_err(|failure| failure.into_error(operation))).await
+        let work = blocking(operation, move || work(&inner).map_err(|failure| failure.into_error(operation)));
+        match deadline {
+            None => work.await,
+            Some(limit) => tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Err(too_slow(operation))),
+        }
     }
 
     async fn write(
         &self,
         operation: &'static str,
         base: &Snapshot,
-        authority: Authority,
+        change: Change,
         next: impl Fn(&Record, Timestamp) -> Record + Send + 'static,
     ) -> Result<Saved> {
         let base = base.clone();
-        self.run(operation, move |inner| inner.write(&base, authority, next)).await
+        self.run(operation, change.options.deadline, move |inner| inner.write(&base, &change, next)).await
     }
 }
 
 /// How long a file that cannot be read is kept for somebody to look at.
 const UNREADABLE_KEPT: Duration = Duration::from_secs(30 * 24 * 3_600);
+
+/// In whose name a session is changed, to which verifier if it is rotated, and what else was said.
+struct Change {
+    authority: Authority,
+    verifier: Option<VerifierHash>,
+    options: SaveOptions,
+}
 
 /// Why work on the folder failed.
 enum Failure {
@@ -128,13 +141,13 @@ impl Inner {
     fn find(&self, key: &SessionKey) -> Result<Loaded, Failure> {
         let Some(found) = self.folder.read(key)? else { return Ok(Loaded::Absent) };
         let now = self.clock.now();
-        if found.bytes == TOMBSTONE {
-            let ago = now.since(found.seen);
+        if let Some(at) = deleted_at(&found.bytes) {
+            let ago = now.since(at);
             return Ok(if ago < REMEMBERED { Loaded::Deleted { ago } } else { Loaded::Absent });
         }
         let record = Record::decode(key, &found.bytes)?;
         let expires = record.expiry_if_used(found.seen);
-        Ok(if expires > now { Loaded::Ok(Snapshot::new(record, now, expires)) } else { Loaded::Absent })
+        Ok(if expires > now { Loaded::Found(Snapshot::new(record, now, expires)) } else { Loaded::Absent })
     }
 
     fn put(&self, record: Record, now: Timestamp) -> Result<Snapshot, Failure> {
@@ -178,26 +191,29 @@ impl Inner {
             }
             let _lock = self.folder.lock(key);
             match self.find(key) {
-                Ok(Loaded::Ok(found)) if found.record().principal().is_some() => Ok(()),
-                Ok(Loaded::Ok(_) | Loaded::Absent) => self.free(key),
+                Ok(Loaded::Found(found)) if found.record().principal().is_some() => Ok(()),
+                Ok(Loaded::Found(_) | Loaded::Absent) => self.free(key),
                 Ok(_) | Err(Failure::Other(_) | Failure::Full) => Ok(()),
                 Err(Failure::Io(error)) => Err(error),
             }
         })
     }
 
-    fn create(&self, key: &SessionKey, new: &NewSession) -> Result<Snapshot, Failure> {
-        self.with_room(|| self.try_create(key, new))
+    fn create(&self, key: &SessionKey, new: &NewSession, options: &CreateOptions) -> Result<Snapshot, Failure> {
+        let id = options.id()?;
+        self.with_room(|| self.try_create(key, new, id))
     }
 
-    fn try_create(&self, key: &SessionKey, new: &NewSession) -> Result<Snapshot, Failure> {
+    fn try_create(&self, key: &SessionKey, new: &NewSession, id: SaveId) -> Result<Snapshot, Failure> {
         let created = {
             let _lock = self.folder.lock(key);
-            if !matches!(self.find(key)?, Loaded::Absent) {
-                return Err(taken("disk").into());
+            match self.find(key)? {
+                Loaded::Absent => {}
+                Loaded::Found(own) if own.record().is_as_created_by(id) => return Ok(own),
+                Loaded::Found(_) | Loaded::Deleted { .. } => return Err(taken("disk").into()),
             }
             let now = self.clock.now();
-            self.put(Record::new(key, new).stamped_new(now, new.absolute_timeout), now)?
+            self.put(Record::new(key, new).created_by(id).stamped_new(now, new.absolute_timeout), now)?
         };
         self.free_expired();
         Ok(created)
@@ -206,29 +222,31 @@ impl Inner {
     fn write(
         &self,
         base: &Snapshot,
-        authority: Authority,
+        change: &Change,
         next: impl Fn(&Record, Timestamp) -> Record,
     ) -> Result<Saved, Failure> {
-        self.with_room(|| self.try_write(base, authority, &next))
+        self.with_room(|| self.try_write(base, change, &next))
     }
 
     fn try_write(
         &self,
         base: &Snapshot,
-        authority: Authority,
+        change: &Change,
         next: impl Fn(&Record, Timestamp) -> Record,
     ) -> Result<Saved, Failure> {
+        let authority = change.authority;
+        let (options, id) = change.options.clone().identified()?;
         let saved = {
             let _lock = self.folder.lock(base.record().key());
             let Some(current) = self.find(base.record().key())?.found() else { return Ok(Saved::Gone) };
             if !current.admits(base, authority) {
-                return Ok(current.contest(authority));
+                return Ok(current.contest(base, authority, change.verifier.as_ref(), &options)?);
             }
             let now = self.clock.now();
-            self.put(next(current.record(), now).stamped_over(current.record(), now), now)?
+            self.put(next(current.record(), now).stamped_over(current.record(), id, now), now)?
         };
         self.free_expired();
-        Ok(Saved::Ok(saved))
+        Ok(Saved::Applied(saved))
     }
 
     fn touch(&self, key: &SessionKey) -> Result<Touched, Failure> {
@@ -237,28 +255,29 @@ impl Inner {
             return Ok(Touched::Gone);
         }
         self.folder.set_seen(key, self.clock.now())?;
-        Ok(Touched::Ok)
+        Ok(Touched::Slid)
     }
 
     fn delete(&self, key: &SessionKey, authority: Authority) -> Result<Deleted, Failure> {
         let _lock = self.folder.lock(key);
         match (self.find(key), authority) {
             (Ok(Loaded::Absent | Loaded::Deleted { .. }), _) => return Ok(Deleted::Gone),
-            (Ok(Loaded::Ok(current)), _) if !current.record().accepts(authority, current.now()) => {
+            (Ok(Loaded::Found(current)), _) if !current.record().accepts(authority, current.now()) => {
                 return Ok(Deleted::Refused);
             }
             // Whoever has the token of what cannot be read may delete it: nothing else ends it.
             (Ok(_) | Err(Failure::Other(_) | Failure::Full), _) => {}
             (Err(failure), _) => return Err(failure),
         }
-        match self.folder.write(key, TOMBSTONE, self.clock.now()) {
+        let now = self.clock.now();
+        match self.folder.write(key, &tombstone(now), now) {
             // A full disk stores nothing and still deletes.
             Err(error) if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
                 self.folder.remove(key)?;
             }
             written => written?,
         }
-        Ok(Deleted::Ok)
+        Ok(Deleted::Removed)
     }
 
     /// Housekeeping after a write that is done: its failure must not become the write's. A file that cannot be read
@@ -292,6 +311,15 @@ impl Inner {
     }
 }
 
+/// The disk goes on with what it was asked to write.
+fn too_slow(operation: &'static str) -> Error {
+    let (kind, message) = match operation {
+        "session.load" => (ErrorKind::Timeout, "the disk has not answered within the deadline"),
+        _ => (ErrorKind::OutcomeUnknown, "the disk has not answered within the deadline, and may still do it"),
+    };
+    Error::new(kind, message).with_backend("disk").with_operation(operation)
+}
+
 async fn blocking<T: Send + 'static>(
     operation: &'static str,
     work: impl FnOnce() -> Result<T> + Send + 'static,
@@ -304,41 +332,60 @@ async fn blocking<T: Send + 'static>(
 
 #[async_trait]
 impl SessionStore for DiskSessionStore {
-    async fn create(&self, key: &SessionKey, new: &NewSession) -> Result<Snapshot> {
+    async fn create_with(&self, key: &SessionKey, new: &NewSession, options: CreateOptions) -> Result<Snapshot> {
         new.check()?;
         let (key, new) = (*key, new.clone());
-        self.run("session.create", move |inner| inner.create(&key, &new)).await
+        self.run("session.create", options.deadline, move |inner| inner.create(&key, &new, &options)).await
     }
 
-    async fn load(&self, key: &SessionKey) -> Result<Loaded> {
+    async fn load_with(&self, key: &SessionKey, options: LoadOptions) -> Result<Loaded> {
         let key = *key;
-        self.run("session.load", move |inner| inner.find(&key)).await
+        self.run("session.load", options.deadline, move |inner| inner.find(&key)).await
     }
 
-    async fn save(&self, base: &Snapshot, authority: Authority, delta: &Delta) -> Result<Saved> {
-        let Some(next) = base.record().with_delta(delta) else { return Ok(Saved::Ok(base.clone())) };
-        self.write("session.save", base, authority, move |_, _| next.clone()).await
+    async fn save_with(
+        &self,
+        base: &Snapshot,
+        authority: Authority,
+        delta: &Delta,
+        options: SaveOptions,
+    ) -> Result<Saved> {
+        match base.record().with_save(authority, delta, base.now()) {
+            Some(next) => {
+                let change = Change { authority, verifier: None, options };
+                self.write("session.save", base, change, move |_, _| next.clone()).await
+            }
+            None => Ok(Saved::Applied(base.clone())),
+        }
     }
 
-    async fn rotate(&self, base: &Snapshot, authority: Authority, rotation: &Rotation, delta: &Delta) -> Result<Saved> {
-        let (rotation, delta) = (rotation.clone(), delta.clone());
-        let next = move |current: &Record, now| current.with_rotation(&rotation, &delta, now);
-        self.write("session.rotate", base, authority, next).await
+    async fn rotate_with(
+        &self,
+        base: &Snapshot,
+        authority: Authority,
+        rotation: &Rotation,
+        delta: &Delta,
+        options: SaveOptions,
+    ) -> Result<Saved> {
+        let (by, delta) = (rotation.clone(), delta.clone());
+        let next = move |current: &Record, now| current.with_rotation(authority, &by, &delta, now);
+        let change = Change { authority, verifier: Some(rotation.next), options };
+        self.write("session.rotate", base, change, next).await
     }
 
-    async fn touch(&self, key: &SessionKey) -> Result<Touched> {
+    async fn touch_with(&self, key: &SessionKey, options: TouchOptions) -> Result<Touched> {
         let key = *key;
-        self.run("session.touch", move |inner| inner.touch(&key)).await
+        self.run("session.touch", options.deadline, move |inner| inner.touch(&key)).await
     }
 
-    async fn delete(&self, key: &SessionKey, authority: Authority) -> Result<Deleted> {
+    async fn delete_with(&self, key: &SessionKey, authority: Authority, options: DeleteOptions) -> Result<Deleted> {
         let key = *key;
-        self.run("session.delete", move |inner| inner.delete(&key, authority)).await
+        self.run("session.delete", options.deadline, move |inner| inner.delete(&key, authority)).await
     }
 
     async fn health(&self) -> Health {
         let before = self.inner.clock.elapsed();
-        let probe = self.run("session.health", |inner| Ok(inner.folder.check()?)).await;
+        let probe = self.run("session.health", None, |inner| Ok(inner.folder.check()?)).await;
         let latency = self.inner.clock.elapsed().saturating_sub(before);
         Health::of(format!("disk {}", self.inner.path.display()), latency, probe)
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use statehouse_core::ManualClock;
 
 use super::*;
+use crate::api::SessionStoreExt as _;
 use crate::token::Token;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -42,7 +43,7 @@ async fn sessions_and_touches_survive_a_restart_and_half_written_files_do_not() 
     let store = open(folder.path(), &clock).await;
     let created = create(&store).await;
     clock.advance(15 * MINUTE);
-    assert_eq!(store.touch(created.record().key()).await.unwrap(), Touched::Ok);
+    assert_eq!(store.touch(created.record().key()).await.unwrap(), Touched::Slid);
     drop(store);
     fs::write(folder.path().join("tmp/7"), b"half").unwrap();
     let store = open(folder.path(), &clock).await;
@@ -59,7 +60,7 @@ async fn a_deletion_survives_a_restart_and_is_forgotten_and_freed_in_time() {
     let (folder, clock) = (tempfile::tempdir().unwrap(), ManualClock::default());
     let store = open(folder.path(), &clock).await;
     let key = *create(&store).await.record().key();
-    assert_eq!(store.delete(&key, Authority::Application).await.unwrap(), Deleted::Ok);
+    assert_eq!(store.delete(&key, Authority::Application).await.unwrap(), Deleted::Removed);
     drop(store);
     let store = open(folder.path(), &clock).await;
     assert!(matches!(store.load(&key).await.unwrap(), Loaded::Deleted { .. }));
@@ -101,7 +102,7 @@ async fn a_damaged_file_is_corrupt_and_stays() {
     create(&store).await;
     assert!(path.exists(), "it was kept for somebody to look at");
     let key = created.record().key();
-    assert_eq!(store.delete(key, Authority::Application).await.unwrap(), Deleted::Ok);
+    assert_eq!(store.delete(key, Authority::Application).await.unwrap(), Deleted::Removed);
     assert_eq!(store.delete(key, Authority::Application).await.unwrap(), Deleted::Gone);
 }
 
@@ -112,7 +113,7 @@ async fn whoever_holds_the_token_of_a_damaged_session_ends_it_and_time_does_too(
     let holder = Authority::Holder(Token::generate().unwrap().verifier_hash());
     let key = *create(&store).await.record().key();
     fs::write(files(folder.path()).remove(0), b"torn").unwrap();
-    assert_eq!(store.delete(&key, holder).await.unwrap(), Deleted::Ok);
+    assert_eq!(store.delete(&key, holder).await.unwrap(), Deleted::Removed);
     assert!(store.load(&key).await.unwrap().found().is_none());
     clock.advance(REMEMBERED);
 
@@ -157,7 +158,7 @@ async fn a_full_folder_keeps_who_is_logged_in_and_its_bounds() {
     };
     assert_eq!((users.len(), refused.kind()), (20, ErrorKind::Unavailable), "{refused:?}");
     for key in &users {
-        assert_eq!(store.touch(key).await.unwrap(), Touched::Ok);
+        assert_eq!(store.touch(key).await.unwrap(), Touched::Slid);
     }
     clock.advance(20 * MINUTE);
     log_in(&store).await.unwrap();

@@ -13,8 +13,9 @@ pub use self::config::MemoryConfig;
 use crate::api::{Deleted, Loaded, REMEMBERED, Saved, SessionStore, Touched};
 use crate::bounds::Bounds;
 use crate::capability::UNEVICTED;
+use crate::options::{CreateOptions, DeleteOptions, LoadOptions, SaveOptions, TouchOptions};
 use crate::record::{Authority, Delta, NewSession, Record, Rotation, Snapshot};
-use crate::token::SessionKey;
+use crate::token::{SessionKey, VerifierHash};
 
 /// Keeps sessions in memory: for one process, and for tests.
 ///
@@ -100,20 +101,23 @@ impl MemorySessionStore {
         operation: &'static str,
         base: &Snapshot,
         authority: Authority,
+        verifier: Option<&VerifierHash>,
+        options: SaveOptions,
         next: impl FnOnce(&Record, Timestamp) -> Record,
     ) -> Result<Saved> {
+        let (options, id) = options.identified()?;
         let mut state = self.lock();
         let now = self.now();
         state.free_expired(now);
         let Some(current) = state.live(base.record().key(), now) else { return Ok(Saved::Gone) };
         if !current.admits(base, authority) {
-            return Ok(current.contest(authority));
+            return current.contest(base, authority, verifier, &options);
         }
-        let next = next(current.record(), now).stamped_over(current.record(), now);
+        let next = next(current.record(), now).stamped_over(current.record(), id, now);
         if next.weight() > current.record().weight() && !state.make_room(&next, self.config.bounds) {
             return Err(state.full(operation, now));
         }
-        Ok(Saved::Ok(state.put(next, now)))
+        Ok(Saved::Applied(state.put(next, now)))
     }
 }
 
@@ -142,7 +146,7 @@ impl State {
     fn find(&self, key: &SessionKey, now: Timestamp) -> Loaded {
         match self.sessions.get(key).filter(|entry| entry.expires > now) {
             Some(Entry { record: Some(record), expires, .. }) => {
-                Loaded::Ok(Snapshot::new(Arc::clone(record), now, *expires))
+                Loaded::Found(Snapshot::new(Arc::clone(record), now, *expires))
             }
             Some(Entry { record: None, expires, .. }) => {
                 Loaded::Deleted { ago: REMEMBERED.saturating_sub(expires.since(now)) }
@@ -211,35 +215,54 @@ impl State {
 
 #[async_trait]
 impl SessionStore for MemorySessionStore {
-    async fn create(&self, key: &SessionKey, new: &NewSession) -> Result<Snapshot> {
+    async fn create_with(&self, key: &SessionKey, new: &NewSession, options: CreateOptions) -> Result<Snapshot> {
         new.check()?;
+        let id = options.id()?;
         let mut state = self.lock();
         let now = self.now();
         state.free_expired(now);
-        if !matches!(state.find(key, now), Loaded::Absent) {
-            return Err(taken("memory"));
+        match state.find(key, now) {
+            Loaded::Absent => {}
+            Loaded::Found(own) if own.record().is_as_created_by(id) => return Ok(own),
+            Loaded::Found(_) | Loaded::Deleted { .. } => return Err(taken("memory")),
         }
-        let record = Record::new(key, new).stamped_new(now, new.absolute_timeout);
+        let record = Record::new(key, new).created_by(id).stamped_new(now, new.absolute_timeout);
         if !state.make_room(&record, self.config.bounds) {
             return Err(state.full("session.create", now));
         }
         Ok(state.put(record, now))
     }
 
-    async fn load(&self, key: &SessionKey) -> Result<Loaded> {
+    async fn load_with(&self, key: &SessionKey, _: LoadOptions) -> Result<Loaded> {
         Ok(self.lock().find(key, self.now()))
     }
 
-    async fn save(&self, base: &Snapshot, authority: Authority, delta: &Delta) -> Result<Saved> {
-        let Some(next) = base.record().with_delta(delta) else { return Ok(Saved::Ok(base.clone())) };
-        self.write("session.save", base, authority, |_, _| next)
+    async fn save_with(
+        &self,
+        base: &Snapshot,
+        authority: Authority,
+        delta: &Delta,
+        options: SaveOptions,
+    ) -> Result<Saved> {
+        match base.record().with_save(authority, delta, base.now()) {
+            Some(next) => self.write("session.save", base, authority, None, options, |_, _| next),
+            None => Ok(Saved::Applied(base.clone())),
+        }
     }
 
-    async fn rotate(&self, base: &Snapshot, authority: Authority, rotation: &Rotation, delta: &Delta) -> Result<Saved> {
-        self.write("session.rotate", base, authority, |current, now| current.with_rotation(rotation, delta, now))
+    async fn rotate_with(
+        &self,
+        base: &Snapshot,
+        authority: Authority,
+        rotation: &Rotation,
+        delta: &Delta,
+        options: SaveOptions,
+    ) -> Result<Saved> {
+        let rotated = |current: &Record, now| current.with_rotation(authority, rotation, delta, now);
+        self.write("session.rotate", base, authority, Some(&rotation.next), options, rotated)
     }
 
-    async fn touch(&self, key: &SessionKey) -> Result<Touched> {
+    async fn touch_with(&self, key: &SessionKey, _: TouchOptions) -> Result<Touched> {
         let mut state = self.lock();
         let now = self.now();
         state.free_expired(now);
@@ -253,10 +276,10 @@ impl SessionStore for MemorySessionStore {
                 queue.insert((after, *key));
             }
         }
-        Ok(Touched::Ok)
+        Ok(Touched::Slid)
     }
 
-    async fn delete(&self, key: &SessionKey, authority: Authority) -> Result<Deleted> {
+    async fn delete_with(&self, key: &SessionKey, authority: Authority, _: DeleteOptions) -> Result<Deleted> {
         let mut state = self.lock();
         let now = self.now();
         let Some(current) = state.live(key, now) else { return Ok(Deleted::Gone) };
@@ -264,7 +287,7 @@ impl SessionStore for MemorySessionStore {
             return Ok(Deleted::Refused);
         }
         state.replace(*key, None, now + REMEMBERED);
-        Ok(Deleted::Ok)
+        Ok(Deleted::Removed)
     }
 
     async fn health(&self) -> Health {
@@ -287,6 +310,7 @@ mod tests {
     use statehouse_core::ManualClock;
 
     use super::*;
+    use crate::api::SessionStoreExt as _;
     use crate::record::{Attribute, AttributeName, Attributes, Principal};
     use crate::token::Token;
 
@@ -327,7 +351,7 @@ mod tests {
             anonymous.push(create(&store).await.unwrap());
         }
         clock.advance(Duration::from_secs(1));
-        store.touch(&anonymous[0]).await.unwrap();
+        let _ = store.touch(&anonymous[0]).await.unwrap();
         let third = create(&store).await.unwrap();
         assert!(is_there(&store, &user).await && is_there(&store, &anonymous[0]).await);
         assert!(!is_there(&store, &anonymous[1]).await, "it was the next to expire");
@@ -361,9 +385,9 @@ mod tests {
         let error = store.save(&current, Authority::Application, &Delta::replace(large(700 << 10))).await.unwrap_err();
         assert_eq!((error.kind(), error.operation()), (ErrorKind::Unavailable, Some("session.save")));
         let saved = store.save(&current, Authority::Application, &Delta::replace(large(500 << 10))).await.unwrap();
-        assert!(matches!(saved, Saved::Ok(_)));
+        assert!(matches!(saved, Saved::Applied(_)));
         for key in &users {
-            store.delete(key, Authority::Application).await.unwrap();
+            let _ = store.delete(key, Authority::Application).await.unwrap();
         }
         assert!(store.lock().bytes < 1 << 20);
     }
@@ -386,7 +410,7 @@ mod tests {
     async fn a_deletion_is_forgotten_and_freed_in_time() {
         let (store, clock) = store(10);
         let key = create(&store).await.unwrap();
-        store.delete(&key, Authority::Application).await.unwrap();
+        let _ = store.delete(&key, Authority::Application).await.unwrap();
         clock.advance(REMEMBERED - Duration::from_micros(1));
         assert!(matches!(store.load(&key).await.unwrap(), Loaded::Deleted { .. }));
         clock.advance(Duration::from_micros(1));

@@ -1,7 +1,8 @@
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use statehouse_core::{Codec, CodecId, Error, ErrorKind, Result};
+use statehouse_core::{Codec, CodecId, Error, ErrorKind, Result, SchemaId};
+use std::any::type_name;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -61,50 +62,96 @@ impl fmt::Debug for AttributeName {
     }
 }
 
-/// A stored value and how it is encoded. `Debug` prints its length only.
-#[derive(Clone, PartialEq, Eq)]
+/// A stored value, how it is encoded, and what it was when it was stored. `Debug` prints its length only.
+///
+/// Two attributes are equal if their codecs, schemas and bytes are: the name of a type is there for people to read.
+#[derive(Clone)]
 pub struct Attribute {
     pub(crate) codec: CodecId,
+    pub(crate) schema: SchemaId,
+    pub(crate) type_name: Bytes,
     pub(crate) bytes: Bytes,
 }
 
-impl Attribute {
-    /// The codec of values written by this version: structs may gain fields that have `#[serde(default)]`.
-    const CODEC: Codec = Codec::MessagePack;
+impl PartialEq for Attribute {
+    fn eq(&self, other: &Self) -> bool {
+        self.codec == other.codec && self.schema == other.schema && self.bytes == other.bytes
+    }
+}
 
-    /// Bytes of any codec.
+impl Eq for Attribute {}
+
+impl Attribute {
+    /// The codec of values written by this version, which has names of fields and variants.
+    const CODEC: Codec = Codec::MessagePack;
+    /// The longest name of a type that is stored, in bytes. Of longer ones the end is left out.
+    pub const MAX_TYPE_NAME: usize = 64;
+
+    /// Bytes of any codec, of schema 0 and a type without a name.
     #[must_use]
     pub const fn new(codec: CodecId, bytes: Bytes) -> Self {
-        Self { codec, bytes }
+        Self { codec, schema: SchemaId(0), type_name: Bytes::new(), bytes }
     }
 
-    /// Encodes a value.
+    /// Encodes a value, of schema 0.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] if the value cannot be represented in MessagePack.
+    /// [`ErrorKind::InvalidInput`] if the value cannot be represented in MessagePack, or would not come back: see
+    /// [`Codec::encode`].
     pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Self> {
-        Ok(Self { codec: Self::CODEC.id(), bytes: Self::CODEC.encode(value)?.into() })
+        let attribute = Self::new(Self::CODEC.id(), Self::CODEC.encode(value)?.into());
+        Ok(attribute.with_type_name(&short_type_name(type_name::<T>())))
+    }
+
+    /// The same under the number of a layout: see
+    /// [`SessionConfigBuilder::attribute_schema`](crate::SessionConfigBuilder::attribute_schema).
+    #[must_use]
+    pub fn with_schema(self, schema: u32) -> Self {
+        Self { schema: SchemaId(schema), ..self }
+    }
+
+    /// The same with the name of a type.
+    pub(crate) fn with_type_name(self, name: &str) -> Self {
+        let mut end = name.len().min(Self::MAX_TYPE_NAME);
+        while !name.is_char_boundary(end) {
+            end -= 1;
+        }
+        Self { type_name: Bytes::copy_from_slice(&name.as_bytes()[..end]), ..self }
     }
 
     /// Decodes the value. The stored number does not choose the decoder: what another codec wrote than
     /// [`encode`](Self::encode) uses is for its owner to read, by [`bytes`](Self::bytes).
     ///
     /// # Errors
-    /// [`ErrorKind::Corrupt`] if it is not a `T`, or of another codec.
+    /// [`ErrorKind::Corrupt`], naming both types, if it is not a `T`, or of another codec.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T> {
-        if self.codec != Self::CODEC.id() {
-            return Err(Error::new(
-                ErrorKind::Corrupt,
-                "the attribute is of another codec than attributes are read with",
-            ));
+        let decoded = match self.codec == Self::CODEC.id() {
+            true => Self::CODEC.decode(&self.bytes),
+            false => Err(Error::new(ErrorKind::Corrupt, "it is of another codec than attributes are read with")),
+        };
+        decoded.map_err(|source| {
+            let (stored, wanted) = (self.stored_as(), short_type_name(type_name::<T>()));
+            let message = format!("the attribute was stored as {stored} and cannot be read as {wanted}");
+            Error::new(ErrorKind::Corrupt, message).with_source(source)
+        })
+    }
+
+    /// What it was stored as, in words.
+    pub(crate) fn stored_as(&self) -> String {
+        let name = if self.type_name.is_empty() { "a type without a name" } else { self.type_name() };
+        match self.schema {
+            SchemaId(0) => name.to_owned(),
+            SchemaId(schema) => format!("{name} of schema {schema}"),
         }
-        Self::CODEC.decode(&self.bytes)
     }
 
     /// Whether the other value is this one with the entries of its maps in another order. A `HashMap` has another each
     /// time.
     pub(crate) fn is_reordered(&self, other: &Self) -> bool {
-        let same = self.codec == other.codec && self.bytes.len() == other.bytes.len() && self.bytes != other.bytes;
+        let same = self.schema == other.schema
+            && self.codec == other.codec
+            && self.bytes.len() == other.bytes.len()
+            && self.bytes != other.bytes;
         same && self.codec == Self::CODEC.id() && Self::CODEC.is_equal(&self.bytes, &other.bytes)
     }
 
@@ -114,6 +161,18 @@ impl Attribute {
         self.codec
     }
 
+    /// The number of the layout that it had when it was stored; 0 unless the configuration said another.
+    #[must_use]
+    pub const fn schema(&self) -> u32 {
+        self.schema.0
+    }
+
+    /// The name of the type that it was stored as, without modules and for people to read; empty if nobody said.
+    #[must_use]
+    pub fn type_name(&self) -> &str {
+        std::str::from_utf8(&self.type_name).unwrap_or_default()
+    }
+
     /// The encoded value.
     #[must_use]
     pub const fn bytes(&self) -> &Bytes {
@@ -121,9 +180,31 @@ impl Attribute {
     }
 }
 
+/// The name of a type without the modules of it and of its parameters: `Vec<Cart>` for
+/// `alloc::vec::Vec<shop::cart::Cart>`.
+pub(crate) fn short_type_name(full: &str) -> String {
+    let mut short = String::with_capacity(full.len());
+    let mut word = 0;
+    for (at, letter) in full.char_indices() {
+        if letter.is_alphanumeric() || letter == '_' {
+            continue;
+        }
+        let in_path = letter == ':' && (full[at + 1..].starts_with(':') || full[..at].ends_with(':'));
+        if !in_path {
+            short.push_str(&full[word..at]);
+            short.push(letter);
+        }
+        word = at + letter.len_utf8();
+    }
+    short.push_str(&full[word..]);
+    short
+}
+
 impl fmt::Debug for Attribute {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Attribute").field("codec", &self.codec).field("len", &self.bytes.len()).finish()
+        let mut shown = f.debug_struct("Attribute");
+        shown.field("codec", &self.codec).field("schema", &self.schema).field("type_name", &self.type_name());
+        shown.field("len", &self.bytes.len()).finish()
     }
 }
 
@@ -318,6 +399,32 @@ mod tests {
         let read: New = stored.decode().unwrap();
         assert_eq!((read.items, read.voucher), (vec![7], None));
         assert_eq!(stored.decode::<bool>().unwrap_err().kind(), ErrorKind::Corrupt);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_said_with_both_types() {
+        #[derive(serde::Serialize)]
+        struct Cart {
+            items: Vec<u32>,
+        }
+        let stored = Attribute::encode(&Cart { items: vec![7] }).unwrap();
+        assert_eq!((stored.type_name(), stored.schema()), ("Cart", 0));
+        let error = stored.decode::<Vec<std::time::Duration>>().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        assert_eq!(error.to_string(), "the attribute was stored as Cart and cannot be read as Vec<Duration>");
+        let error = stored.with_schema(3).decode::<bool>().unwrap_err();
+        assert_eq!(error.to_string(), "the attribute was stored as Cart of schema 3 and cannot be read as bool");
+        for (full, short) in [
+            ("u32", "u32"),
+            ("&str", "&str"),
+            ("alloc::vec::Vec<shop::cart::Cart>", "Vec<Cart>"),
+            ("(alloc::string::String, [core::option::Option<a::B>; 3])", "(String, [Option<B>; 3])"),
+            ("std::collections::hash::map::HashMap<a::Ключ, dyn b::C>", "HashMap<Ключ, dyn C>"),
+        ] {
+            assert_eq!(short_type_name(full), short);
+        }
+        let long = Attribute::encode(&1).unwrap().with_type_name(&"й".repeat(40));
+        assert_eq!(long.type_name(), "й".repeat(32));
     }
 
     #[test]

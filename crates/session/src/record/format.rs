@@ -7,38 +7,64 @@
 //! | 0 | 32 | session key: a record found under another key is refused |
 //! | 32 | 32 | hash of the verifier |
 //! | 64 | 32 | hash of the previous verifier, zeros for none |
-//! | 96 | 8 | the previous verifier is accepted until this long after creation |
+//! | 96 | 8 | the previous verifier is accepted until this long after creation; all ones: until the verifier is used |
 //! | 104 | 8 | rotated this long after creation |
 //! | 112 | 8 | authenticated this long after creation, all ones for never |
 //! | 120 | 8 | idle timeout |
-//! | 128 | | fields: tag (2), length (4), bytes |
+//! | 128 | 8 | how long the previous verifier is accepted from the first use of the verifier on |
+//! | 136 | 8 | epoch of the principal |
+//! | 144 | 8 | version since which all saves are in field 3 |
+//! | 152 | | fields: tag (2), length (4), bytes |
 //!
 //! | tag | bytes |
 //! | --- | --- |
 //! | 1 | the principal, at most once |
-//! | 2 | an attribute: length of the name (1), name, codec (1), value |
+//! | 2 | an attribute: length of the name (1), name, codec (1), schema (4), length of its type's name (1), that name, value |
+//! | 3 | the last saves, at most once: 1 to 16 times version (8) and id (8) |
 //!
 //! Fields of other tags, from later versions, are kept byte for byte and written back after the known ones.
+//!
+//! In the place of a session whose deletion is remembered stands a tombstone of 15 bytes: `deleted`, and when it was, in
+//! microseconds since 1970 (8).
 
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use statehouse_core::{CodecId, Envelope, Error, ErrorKind, Result, SchemaId};
+#[cfg(any(unix, feature = "redis", test))]
+use statehouse_core::Timestamp;
+use statehouse_core::{CodecId, Envelope, Error, ErrorKind, Result, SchemaId, Version};
 
-use super::{Attribute, AttributeName, Attributes, Previous, Principal, Record};
+use super::{Attribute, AttributeName, Attributes, Previous, Principal, Record, Saves};
 use crate::token::{SessionKey, VerifierHash};
 
 const SCHEMA: SchemaId = SchemaId(1);
 const PRINCIPAL: u16 = 1;
 const ATTRIBUTE: u16 = 2;
+const SAVES: u16 = 3;
 const NEVER: u64 = u64::MAX;
 
-/// What stands in the place of a session whose deletion is remembered. No record is as short.
-#[cfg(any(unix, feature = "redis"))]
-pub(crate) const TOMBSTONE: &[u8] = b"deleted";
+/// What a tombstone begins with. No record is as short.
+#[cfg(any(unix, feature = "redis", test))]
+pub(crate) const TOMBSTONE: &[u8; 7] = b"deleted";
+
+/// What stands in the place of a session that was deleted then.
+#[cfg(any(unix, test))]
+pub(crate) fn tombstone(at: Timestamp) -> [u8; 15] {
+    let mut bytes = [0; 15];
+    bytes[..7].copy_from_slice(TOMBSTONE);
+    bytes[7..].copy_from_slice(&at.as_micros().to_le_bytes());
+    bytes
+}
+
+/// When the session was deleted in whose place this stands, if it is a tombstone.
+#[cfg(any(unix, feature = "redis", test))]
+pub(crate) fn deleted_at(bytes: &[u8]) -> Option<Timestamp> {
+    let at: [u8; 8] = bytes.strip_prefix(TOMBSTONE)?.try_into().ok()?;
+    Some(Timestamp::from_micros(u64::from_le_bytes(at)))
+}
 
 /// The length of the fixed part.
-pub(super) const FIXED: usize = 128;
+pub(super) const FIXED: usize = 152;
 
 impl Record {
     /// The bytes to store.
@@ -50,17 +76,27 @@ impl Record {
         out.put_slice(self.key.as_bytes());
         out.put_slice(self.verifier.as_bytes());
         out.put_slice(self.previous.as_ref().map_or(&[0; 32], |previous| previous.verifier.as_bytes()));
-        out.put_u64_le(self.previous.map_or(0, |previous| micros(previous.until)));
+        out.put_u64_le(self.previous.map_or(0, |previous| previous.until.map_or(NEVER, micros)));
         out.put_u64_le(micros(self.rotated));
         out.put_u64_le(self.authenticated.map_or(NEVER, micros));
         out.put_u64_le(micros(self.idle_timeout));
+        out.put_u64_le(self.previous.map_or(0, |previous| micros(previous.grace)));
+        out.put_u64_le(self.epoch);
+        out.put_u64_le(self.saves.since().get());
         if let Some(principal) = &self.principal {
             put_field(&mut out, PRINCIPAL, &[principal.as_str().as_bytes()])?;
         }
         for (name, value) in &self.attributes {
-            let name = name.as_bytes();
-            let length = u8::try_from(name.len()).map_err(|_| too_large())?;
-            put_field(&mut out, ATTRIBUTE, &[&[length], name, &[value.codec.0], &value.bytes])?;
+            let (name, kind) = (name.as_bytes(), &value.type_name);
+            let (length, kind_length) = (short_len(name)?, short_len(kind)?);
+            let schema = value.schema.0.to_le_bytes();
+            let parts = [&length[..], name, &[value.codec.0], &schema, &kind_length, kind, &value.bytes];
+            put_field(&mut out, ATTRIBUTE, &parts)?;
+        }
+        if !self.saves.is_empty() {
+            let mut saves = BytesMut::new();
+            self.saves.put(&mut saves);
+            put_field(&mut out, SAVES, &[&saves])?;
         }
         for (tag, bytes) in &self.unknown {
             put_field(&mut out, *tag, &[bytes])?;
@@ -103,20 +139,26 @@ impl Record {
         let key = SessionKey::from_bytes(take_32(payload));
         let verifier = VerifierHash::from_bytes(take_32(payload));
         let previous = VerifierHash::from_bytes(take_32(payload));
-        let until = Duration::from_micros(payload.get_u64_le());
+        let until = payload.get_u64_le();
         let rotated = Duration::from_micros(payload.get_u64_le());
         let authenticated = Some(payload.get_u64_le()).filter(|after| *after != NEVER).map(Duration::from_micros);
         let idle_timeout = Duration::from_micros(payload.get_u64_le());
+        let grace = Duration::from_micros(payload.get_u64_le());
+        let epoch = payload.get_u64_le();
+        let since = Version::new(payload.get_u64_le());
+        let until_time = Some(until).filter(|until| *until != NEVER).map(Duration::from_micros);
         let mut record = Self {
             key,
             stamp: Default::default(),
             verifier,
-            previous: (!until.is_zero()).then_some(Previous { verifier: previous, until }),
+            previous: (until != 0).then_some(Previous { verifier: previous, until: until_time, grace }),
             rotated,
             authenticated,
             idle_timeout,
             principal: None,
+            epoch,
             attributes: Attributes::new(),
+            saves: Saves::none_since(since),
             unknown: Vec::new(),
         };
         while !payload.is_empty() {
@@ -141,6 +183,11 @@ impl Record {
                 let (name, value) = take_attribute(bytes)?;
                 self.attributes.insert(name, value).is_none()
             }
+            SAVES => {
+                let first = self.saves.is_empty();
+                self.saves = Saves::take(self.saves.since(), bytes)?;
+                first
+            }
             unknown => {
                 self.unknown.push((unknown, bytes));
                 true
@@ -151,14 +198,21 @@ impl Record {
 }
 
 fn take_attribute(mut bytes: Bytes) -> Option<(AttributeName, Attribute)> {
-    let length = usize::from(bytes.try_get_u8().ok()?);
-    if length > bytes.len() {
-        return None;
-    }
-    let name = bytes.split_to(length);
-    let name = AttributeName::stored(name)?;
+    let name = AttributeName::stored(take_short(&mut bytes)?)?;
     let codec = CodecId(bytes.try_get_u8().ok()?);
-    Some((name, Attribute { codec, bytes }))
+    let schema = SchemaId(bytes.try_get_u32_le().ok()?);
+    let type_name = take_short(&mut bytes)?;
+    Some((name, Attribute { codec, schema, type_name, bytes }))
+}
+
+/// Bytes whose length stands before them in one byte.
+fn take_short(bytes: &mut Bytes) -> Option<Bytes> {
+    let length = usize::from(bytes.try_get_u8().ok()?);
+    (length <= bytes.len()).then(|| bytes.split_to(length))
+}
+
+fn short_len(bytes: &[u8]) -> Result<[u8; 1]> {
+    u8::try_from(bytes.len()).map(|length| [length]).map_err(|_| too_large())
 }
 
 fn put_field(out: &mut BytesMut, tag: u16, parts: &[&[u8]]) -> Result<()> {

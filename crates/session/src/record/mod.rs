@@ -2,6 +2,7 @@
 
 mod attribute;
 mod format;
+mod saves;
 mod snapshot;
 
 use std::fmt::{self, Display};
@@ -13,9 +14,15 @@ use bytes::Bytes;
 use statehouse_core::{Error, Result, Stamp, Timestamp, Version};
 
 pub use self::attribute::{Attribute, AttributeName, Attributes, Delta};
-pub(crate) use self::attribute::{entry_size, size};
-#[cfg(any(unix, feature = "redis"))]
+pub(crate) use self::attribute::{entry_size, short_type_name, size};
+#[cfg(feature = "redis")]
 pub(crate) use self::format::TOMBSTONE;
+#[cfg(any(unix, feature = "redis", test))]
+pub(crate) use self::format::deleted_at;
+#[cfg(any(unix, test))]
+pub(crate) use self::format::tombstone;
+pub use self::saves::SaveId;
+use self::saves::Saves;
 pub use self::snapshot::Snapshot;
 use crate::token::{SessionKey, VerifierHash};
 
@@ -73,6 +80,8 @@ pub struct NewSession {
     pub absolute_timeout: Duration,
     /// Who logged in, if somebody did.
     pub principal: Option<Principal>,
+    /// The principal's epoch: see [`Record::epoch`].
+    pub epoch: u64,
     /// The first attributes.
     pub attributes: Attributes,
 }
@@ -81,7 +90,7 @@ impl NewSession {
     /// An anonymous session without attributes.
     #[must_use]
     pub const fn new(verifier: VerifierHash, idle_timeout: Duration, absolute_timeout: Duration) -> Self {
-        Self { verifier, idle_timeout, absolute_timeout, principal: None, attributes: Attributes::new() }
+        Self { verifier, idle_timeout, absolute_timeout, principal: None, epoch: 0, attributes: Attributes::new() }
     }
 
     /// Checks the timeouts. Every backend calls it before it creates.
@@ -103,6 +112,13 @@ impl NewSession {
         self
     }
 
+    /// The same in this epoch of the principal.
+    #[must_use]
+    pub const fn with_epoch(mut self, epoch: u64) -> Self {
+        self.epoch = epoch;
+        self
+    }
+
     /// The same with these attributes.
     #[must_use]
     pub fn with_attributes(mut self, attributes: Attributes) -> Self {
@@ -117,7 +133,8 @@ impl NewSession {
 pub enum Rotate {
     /// Somebody logged in or gained rights: the old verifier is refused at once, also for writes in flight.
     PrivilegeChange,
-    /// A periodic renewal: the old verifier is accepted for this long, so that parallel requests are not logged out.
+    /// A periodic renewal: the old verifier is accepted for this long from the first use of the new one on, so that
+    /// parallel requests are not logged out, and neither is a browser that the answer with the new one did not reach.
     Renewal {
         /// How long.
         grace: Duration,
@@ -132,8 +149,10 @@ pub struct Rotation {
     pub next: VerifierHash,
     /// Why.
     pub why: Rotate,
-    /// Who logged in. Without one the principal and the time of the login stay.
+    /// Who logged in. Without one the principal, the epoch and the time of the login stay.
     pub login: Option<Principal>,
+    /// The principal's epoch: see [`Record::epoch`].
+    pub epoch: u64,
     /// How long the session lives without being used from now on. Without one that stays.
     pub idle_timeout: Option<Duration>,
 }
@@ -142,13 +161,20 @@ impl Rotation {
     /// A rotation that leaves the principal as it is.
     #[must_use]
     pub const fn new(next: VerifierHash, why: Rotate) -> Self {
-        Self { next, why, login: None, idle_timeout: None }
+        Self { next, why, login: None, epoch: 0, idle_timeout: None }
     }
 
     /// A rotation because somebody logged in.
     #[must_use]
     pub const fn login(next: VerifierHash, principal: Principal) -> Self {
-        Self { next, why: Rotate::PrivilegeChange, login: Some(principal), idle_timeout: None }
+        Self { next, why: Rotate::PrivilegeChange, login: Some(principal), epoch: 0, idle_timeout: None }
+    }
+
+    /// The same in this epoch of the principal.
+    #[must_use]
+    pub const fn with_epoch(mut self, epoch: u64) -> Self {
+        self.epoch = epoch;
+        self
     }
 
     /// The same with another idle timeout.
@@ -183,7 +209,9 @@ pub struct Record {
     authenticated: Option<Duration>,
     idle_timeout: Duration,
     principal: Option<Principal>,
+    epoch: u64,
     attributes: Attributes,
+    saves: Saves,
     unknown: Vec<(u16, Bytes)>,
 }
 
@@ -191,8 +219,10 @@ pub struct Record {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Previous {
     verifier: VerifierHash,
-    /// Accepted until this long after the session was created.
-    until: Duration,
+    /// Accepted until this long after the session was created; without one, until the new one is used.
+    until: Option<Duration>,
+    /// How long it is accepted from then on.
+    grace: Duration,
 }
 
 impl Record {
@@ -213,9 +243,24 @@ impl Record {
             authenticated: new.principal.is_some().then_some(Duration::ZERO),
             idle_timeout: new.idle_timeout,
             principal: new.principal.clone(),
+            epoch: new.epoch,
             attributes: new.attributes.clone(),
+            saves: Saves::default(),
             unknown: Vec::new(),
         }
+    }
+
+    /// The same with the id of its create.
+    #[must_use]
+    pub fn created_by(mut self, create: SaveId) -> Self {
+        self.saves = Saves::of_create(create);
+        self
+    }
+
+    /// Whether the create of this id made it, and nobody has changed it since.
+    #[must_use]
+    pub fn is_as_created_by(&self, create: SaveId) -> bool {
+        self.saves.are_only(create)
     }
 
     /// The key that this record is bound to.
@@ -266,6 +311,13 @@ impl Record {
         self.principal.as_ref()
     }
 
+    /// Which of the principal's epochs the login was in, 0 unless the login said: for whoever ends all sessions of
+    /// somebody by counting one up.
+    #[must_use]
+    pub const fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
     /// The attributes.
     #[must_use]
     pub const fn attributes(&self) -> &Attributes {
@@ -277,7 +329,7 @@ impl Record {
         const ITSELF: usize = 512;
         const ATTRIBUTE: usize = 128;
         let attributes =
-            self.attributes.iter().map(|(name, value)| ATTRIBUTE + name.as_str().len() + value.bytes().len());
+            self.attributes.iter().map(|(name, value)| ATTRIBUTE + name.as_bytes().len() + value.bytes().len());
         let unknown = self.unknown.iter().map(|(_, bytes)| ATTRIBUTE + bytes.len());
         let principal = self.principal.as_ref().map_or(0, |principal| principal.as_str().len());
         (ITSELF + principal + attributes.chain(unknown).sum::<usize>()) as u64
@@ -307,8 +359,38 @@ impl Record {
     #[must_use]
     pub fn accepts(&self, authority: Authority, now: Timestamp) -> bool {
         let Authority::Holder(verifier) = authority else { return true };
-        let in_grace = |previous: Previous| self.created() + previous.until > now && previous.verifier == verifier;
+        let in_grace = |previous: Previous| {
+            let is_over = previous.until.is_some_and(|until| self.created() + until <= now);
+            !is_over && previous.verifier == verifier
+        };
         self.verifier == verifier || self.previous.is_some_and(in_grace)
+    }
+
+    /// Whether this is the verifier of the last rotation, and nobody has used it before: the first save in its name,
+    /// also one that changes nothing else, begins the grace of the verifier before.
+    #[must_use]
+    pub fn is_confirmed_by(&self, authority: Authority) -> bool {
+        let Authority::Holder(verifier) = authority else { return false };
+        self.previous.is_some_and(|previous| previous.until.is_none()) && self.is_newest(&verifier)
+    }
+
+    /// Whether a renewal replaced this verifier, and nobody has used the new one yet.
+    #[must_use]
+    pub fn is_unconfirmed(&self, verifier: &VerifierHash) -> bool {
+        self.previous.is_some_and(|previous| previous.until.is_none() && previous.verifier == *verifier)
+    }
+
+    /// Whether it was this change that led to the session as it is, or one of the last changes before.
+    #[must_use]
+    pub fn knows(&self, save: SaveId) -> bool {
+        self.saves.contain(save)
+    }
+
+    /// Whether a change on the version of `base` that this session does not [know](Self::knows) was not made: false
+    /// if so many others were that it may have been forgotten.
+    #[must_use]
+    pub fn knows_all_since(&self, base: &Self) -> bool {
+        self.saves.are_complete_since(base.version())
     }
 
     /// Whether this is the verifier that the last rotation set.
@@ -323,6 +405,20 @@ impl Record {
         delta.apply(&self.attributes).map(|attributes| self.with_attributes(attributes))
     }
 
+    /// The record as the authority saves it at `now`, or `None` if that changes nothing.
+    #[must_use]
+    pub fn with_save(&self, authority: Authority, delta: &Delta, now: Timestamp) -> Option<Self> {
+        let changed = self.with_delta(delta);
+        if !self.is_confirmed_by(authority) {
+            return changed;
+        }
+        let mut next = changed.unwrap_or_else(|| self.clone());
+        if let Some(previous) = &mut next.previous {
+            previous.until = Some(now.since(self.created()) + previous.grace);
+        }
+        Some(next)
+    }
+
     /// Every field by name: `..self.clone()` would clone the attributes that are replaced.
     fn with_attributes(&self, attributes: Attributes) -> Self {
         Self {
@@ -334,24 +430,32 @@ impl Record {
             authenticated: self.authenticated,
             idle_timeout: self.idle_timeout,
             principal: self.principal.clone(),
+            epoch: self.epoch,
             attributes,
+            saves: self.saves.clone(),
             unknown: self.unknown.clone(),
         }
     }
 
-    /// The record with its verifier replaced at `now`, and the delta applied.
+    /// The record with its verifier replaced by the authority at `now`, and the delta applied. After a renewal the
+    /// verifier before is the one that the authority holds, whose browser may not get the answer.
     #[must_use]
-    pub fn with_rotation(&self, rotation: &Rotation, delta: &Delta, now: Timestamp) -> Self {
+    pub fn with_rotation(&self, authority: Authority, rotation: &Rotation, delta: &Delta, now: Timestamp) -> Self {
         let mut next = self.with_delta(delta).unwrap_or_else(|| self.clone());
         let age = now.since(self.created());
+        let verifier = match authority {
+            Authority::Holder(verifier) => verifier,
+            Authority::Application => self.verifier,
+        };
         next.previous = match rotation.why {
             Rotate::PrivilegeChange => None,
-            Rotate::Renewal { grace } => Some(Previous { verifier: self.verifier, until: age + grace }),
+            Rotate::Renewal { grace } => Some(Previous { verifier, until: None, grace }),
         };
         next.verifier = rotation.next;
         next.rotated = age;
         if let Some(principal) = &rotation.login {
             next.principal = Some(principal.clone());
+            next.epoch = rotation.epoch;
             next.authenticated = Some(age);
         }
         next.idle_timeout = rotation.idle_timeout.unwrap_or(next.idle_timeout);
@@ -369,12 +473,14 @@ impl Record {
         self
     }
 
-    /// The record as saved at `now` over `current`: the next version, and neither the time of creation nor the
-    /// absolute expiry moves.
+    /// The record as saved at `now` over `current` by the change of this id: the next version, and neither the time of
+    /// creation nor the absolute expiry moves.
     #[must_use]
-    pub fn stamped_over(mut self, current: &Self, now: Timestamp) -> Self {
+    pub fn stamped_over(mut self, current: &Self, save: SaveId, now: Timestamp) -> Self {
+        let version = current.version().next(now.as_micros());
+        self.saves = current.saves.followed_by(save, current.version(), version, now);
         self.stamp = current.stamp;
-        self.stamp.version = current.version().next(now.as_micros());
+        self.stamp.version = version;
         self.stamp.soft_expiry = Some(self.expiry_if_used(now));
         self
     }

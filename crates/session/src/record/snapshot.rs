@@ -1,10 +1,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use statehouse_core::Timestamp;
+use statehouse_core::{Error, ErrorKind, Result, Timestamp};
 
 use super::{Authority, Record};
 use crate::api::Saved;
+use crate::options::SaveOptions;
+use crate::token::VerifierHash;
 
 /// A session as a store answered it: the record, what time it was there, and when it would expire.
 #[derive(Clone, Debug)]
@@ -66,8 +68,32 @@ impl Snapshot {
         self.record.version() == base.record.version() && self.record.accepts(authority, self.now())
     }
 
-    /// What to answer to a write that this, the current session, does not admit.
-    pub fn contest(self, authority: Authority) -> Saved {
-        if self.record.accepts(authority, self.now()) { Saved::Conflict(self) } else { Saved::Superseded }
+    /// What to answer to a write that this, the current session, does not admit: that it was made before, if it was. A
+    /// rotation, which sets `verifier`, is known by it, for nobody else draws the same.
+    ///
+    /// # Errors
+    /// [`ErrorKind::OutcomeUnknown`] if it is a repetition and so many others were made since that the first try, which
+    /// may have been one of them, would be forgotten.
+    pub fn contest(
+        self,
+        base: &Self,
+        authority: Authority,
+        verifier: Option<&VerifierHash>,
+        options: &SaveOptions,
+    ) -> Result<Saved> {
+        if verifier.is_some_and(|verifier| self.record.is_newest(verifier)) {
+            return Ok(Saved::Applied(self));
+        }
+        if !self.record.accepts(authority, self.now()) {
+            return Ok(Saved::Superseded);
+        }
+        if options.id.is_some_and(|id| self.record.knows(id)) {
+            return Ok(Saved::Applied(self));
+        }
+        if options.repeats && !self.record.knows_all_since(&base.record) {
+            let message = "so many other requests have changed the session that nobody knows whether this one did";
+            return Err(Error::new(ErrorKind::OutcomeUnknown, message));
+        }
+        Ok(Saved::Conflict(self))
     }
 }

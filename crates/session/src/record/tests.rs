@@ -13,35 +13,99 @@ fn sample_key() -> SessionKey {
 fn sample() -> Record {
     let name = |text| AttributeName::new(text).unwrap();
     let attributes = Delta::new()
-        .with_set(name("theme"), Attribute::encode("dark").unwrap())
+        .with_set(name("theme"), Attribute::encode("dark").unwrap().with_schema(7))
         .with_set(name("later"), Attribute::new(statehouse_core::CodecId(200), Bytes::from_static(b"\0\xff")))
         .set;
     let new = NewSession::new(VerifierHash::from_bytes([1; 32]), 20 * MINUTE, 720 * MINUTE).with_attributes(attributes);
-    let record = Record::new(&sample_key(), &new).stamped_new(NOW, new.absolute_timeout);
+    let created = Record::new(&sample_key(), &new).stamped_new(NOW, new.absolute_timeout);
     let renewal = Rotation::new(VerifierHash::from_bytes([2; 32]), Rotate::Renewal { grace: MINUTE });
-    let login = Rotation { login: Some(Principal::new("u42").unwrap()), ..renewal };
-    let mut record = record.with_rotation(&login, &Delta::new(), NOW + 3 * MINUTE);
+    let login = Rotation { login: Some(Principal::new("u42").unwrap()), ..renewal }.with_epoch(5);
+    let holder = Authority::Holder(VerifierHash::from_bytes([1; 32]));
+    let later = NOW + 3 * MINUTE;
+    let mut record = created.with_rotation(holder, &login, &Delta::new(), later).stamped_over(&created, save(9), later);
     record.unknown.push((0x7001, Bytes::from_static(b"of a later version")));
     record
 }
 
-/// The golden file pins the format: it is read by replicas of every later version.
+fn save(number: u8) -> SaveId {
+    SaveId::from_bytes([number; 8])
+}
+
+/// Pins the format, which replicas of every later version read: see the tables of the envelope and of the record.
 #[test]
-fn the_golden_file_is_what_the_table_says() {
-    let golden = Bytes::from_static(include_bytes!("../../golden/record-v1.bin"));
-    assert_eq!(sample().encode().unwrap(), golden);
-    assert_eq!(Record::decode(&sample_key(), &golden).unwrap(), sample());
+fn the_bytes_are_what_the_tables_say() {
+    let (created, later) = (NOW.as_micros(), NOW.as_micros() + 180_000_000);
+    let payload = [
+        sample_key().as_bytes().as_slice(),
+        &[2; 32],                         // verifier
+        &[1; 32],                         // the one before
+        &[0xff; 8],                       // accepted until the verifier is used
+        &180_000_000_u64.to_le_bytes(),   // rotated
+        &180_000_000_u64.to_le_bytes(),   // authenticated
+        &1_200_000_000_u64.to_le_bytes(), // idle timeout
+        &60_000_000_u64.to_le_bytes(),    // grace
+        &5_u64.to_le_bytes(),             // epoch
+        &created.to_le_bytes(),           // all saves since this version are known
+        b"\x01\0\x03\0\0\0u42",
+        b"\x02\0\x0e\0\0\0\x05later\xc8\0\0\0\0\0\0\xff",
+        b"\x02\0\x14\0\0\0\x05theme\x04\x07\0\0\0\x03str\xa4dark",
+        b"\x03\0\x10\0\0\0",
+        &later.to_le_bytes(),
+        &[9; 8],
+        b"\x01\x70\x12\0\0\0of a later version",
+    ]
+    .concat();
+    let head = [b"SH\x01\0".as_slice(), &1_u32.to_le_bytes(), &[0; 4], &[0xfd, 0, 0, 0]].concat();
+    let stamp = [later, created, later + 1_200_000_000, created + 43_200_000_000].map(u64::to_le_bytes).concat();
+    let bytes = sample().encode().unwrap();
+    assert_eq!(bytes[..16], head);
+    assert_eq!(bytes[16..48], stamp);
+    assert_eq!(bytes[56..], payload);
+    assert_eq!(bytes[48..56], CHECKSUMS);
+    assert_eq!(Record::decode(&sample_key(), &bytes).unwrap(), sample());
+}
+
+/// Adler-32 of the stamp, CRC-32 of the rest.
+const CHECKSUMS: [u8; 8] = [30, 13, 163, 230, 99, 11, 202, 111];
+
+#[test]
+fn a_tombstone_has_the_time_of_the_deletion() {
+    let bytes = tombstone(NOW);
+    assert_eq!(bytes, *b"deleted\xed\x87\xfa\x03\xbf\x60\x06\0");
+    assert_eq!(deleted_at(&bytes), Some(NOW));
+    for other in [&b"deleted"[..], b"deleted\0\0\0\0\0\0\0", b"SH", b""] {
+        assert_eq!(deleted_at(other), None);
+    }
+}
+
+#[test]
+fn the_last_saves_of_a_minute_are_known_and_it_is_known_what_is_forgotten() {
+    let mut record = Record::new(&sample_key(), &NewSession::new(VerifierHash::from_bytes([1; 32]), MINUTE, MINUTE));
+    record.stamp.version = Version::new(NOW.as_micros());
+    let (created, mut now) = (record.clone(), NOW);
+    for number in 1..=20 {
+        now = now + Duration::from_secs(1);
+        record = record.clone().stamped_over(&record, save(number), now);
+        let known: Vec<_> = (1..=20).filter(|number| record.knows(save(*number))).collect();
+        assert_eq!(known, (number.saturating_sub(15).max(1)..=number).collect::<Vec<_>>());
+        assert_eq!(record.knows_all_since(&created), number <= 16);
+    }
+    let read = Record::decode(&sample_key(), &record.clone().stamped_new(NOW, MINUTE).encode().unwrap()).unwrap();
+    assert_eq!(read.saves, record.saves);
+    let next = record.clone().stamped_over(&record, save(21), now + 2 * MINUTE);
+    assert!(next.knows(save(21)) && !next.knows(save(20)) && !next.knows_all_since(&created));
+    assert!(next.knows_all_since(&record));
 }
 
 #[test]
 fn scripts_find_the_fixed_parts_where_the_offsets_say() {
     let bytes = sample().encode().unwrap();
     let at = |from: usize, len: usize| &bytes[from..from + len];
-    assert_eq!(at(Envelope::STAMP_OFFSET, 8), NOW.as_micros().to_le_bytes());
+    assert_eq!(at(Envelope::STAMP_OFFSET, 8), (NOW + 3 * MINUTE).as_micros().to_le_bytes());
     assert_eq!(at(56, 32), sample_key().as_bytes());
     assert_eq!(at(88, 32), [2; 32], "verifier");
     assert_eq!(at(120, 32), [1; 32], "previous verifier");
-    assert_eq!(at(152, 8), 240_000_000_u64.to_le_bytes(), "until when it is accepted");
+    assert_eq!(at(152, 8), [0xff; 8], "until when it is accepted");
     assert_eq!(at(176, 8), 1_200_000_000_u64.to_le_bytes(), "idle timeout");
 }
 
@@ -100,8 +164,9 @@ fn a_record_under_another_key_is_refused() {
 #[test]
 fn a_duplicate_attribute_or_principal_is_refused() {
     let principal = format::FIXED..format::FIXED + 6 + "u42".len();
-    let attribute = principal.end..principal.end + 6 + "\x05later_\0\x7f".len();
-    for range in [principal, attribute] {
+    let attribute = principal.end..principal.end + 6 + 14;
+    let saves = attribute.end + 6 + 20..attribute.end + 6 + 20 + 6 + 16;
+    for range in [principal, attribute, saves] {
         let mut envelope = Envelope::decode(sample().encode().unwrap()).unwrap();
         let field = envelope.payload.slice(range);
         envelope.payload = [&envelope.payload[..], &field].concat().into();
@@ -112,14 +177,19 @@ fn a_duplicate_attribute_or_principal_is_refused() {
 #[test]
 fn a_privilege_change_refuses_the_old_verifier_and_a_renewal_keeps_it_for_the_grace() {
     let (old, new) = (VerifierHash::from_bytes([2; 32]), VerifierHash::from_bytes([3; 32]));
-    let at = NOW + 10 * MINUTE;
-    let strict = sample().with_rotation(&Rotation::new(new, Rotate::PrivilegeChange), &Delta::new(), at);
+    let (at, holder) = (NOW + 10 * MINUTE, Authority::Holder(old));
+    let strict = sample().with_rotation(holder, &Rotation::new(new, Rotate::PrivilegeChange), &Delta::new(), at);
     assert!(strict.accepts(Authority::Holder(new), at));
     assert!(!strict.accepts(Authority::Holder(old), at));
     assert!(strict.accepts(Authority::Application, at));
-    let lenient = sample().with_rotation(&Rotation::new(new, Rotate::Renewal { grace: MINUTE }), &Delta::new(), at);
-    assert!(lenient.accepts(Authority::Holder(old), at + (MINUTE - Duration::from_micros(1))));
-    assert!(!lenient.accepts(Authority::Holder(old), at + MINUTE));
+    let renewal = Rotation::new(new, Rotate::Renewal { grace: MINUTE });
+    let lenient = sample().with_rotation(holder, &renewal, &Delta::new(), at);
+    assert!(lenient.accepts(Authority::Holder(old), at + 700 * MINUTE), "nobody has used the new one");
+    assert!(lenient.with_save(holder, &Delta::new(), at).is_none());
+    let used = lenient.with_save(Authority::Holder(new), &Delta::new(), at).unwrap();
+    assert!(used.accepts(Authority::Holder(old), at + (MINUTE - Duration::from_micros(1))));
+    assert!(!used.accepts(Authority::Holder(old), at + MINUTE));
+    assert!(used.with_save(Authority::Holder(new), &Delta::new(), at).is_none(), "once");
     assert_eq!(lenient.created(), NOW);
     assert_eq!(lenient.authenticated(), sample().authenticated());
     assert_eq!(lenient.rotated(), at);
@@ -129,12 +199,12 @@ fn a_privilege_change_refuses_the_old_verifier_and_a_renewal_keeps_it_for_the_gr
 fn saving_moves_the_version_and_the_idle_expiry_and_nothing_else() {
     let record = sample();
     let late = NOW + 715 * MINUTE;
-    let saved = record.clone().stamped_over(&record, late);
+    let saved = record.clone().stamped_over(&record, save(1), late);
     assert_eq!(saved.version().get(), late.as_micros());
     assert_eq!(saved.created(), NOW);
     assert_eq!(saved.absolute_expiry(), NOW + 720 * MINUTE);
     assert_eq!(saved.stamp.soft_expiry, Some(NOW + 720 * MINUTE), "the idle expiry is capped by the absolute one");
-    let back = record.clone().stamped_over(&record, Timestamp::from_micros(1));
+    let back = record.clone().stamped_over(&record, save(1), Timestamp::from_micros(1));
     assert_eq!(back.version().get(), record.version().get() + 1);
 }
 

@@ -1,21 +1,23 @@
 //! What is sent to Redis: one command or script on one key for each operation.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::BytesMut;
 use statehouse_core::{Envelope, ErrorKind, Namespace, Result, Timestamp, hex};
-use statehouse_redis::{Idempotence, KeySpace, RedisClient, RedisScript, redis};
+use statehouse_redis::{Idempotence, KeySpace, REFUSE_LATE, RedisClient, RedisScript, redis};
 
 use super::error::{unexpected, within};
 use crate::api::{Deleted, Loaded, REMEMBERED, Touched};
-use crate::record::{NewSession, Record, Snapshot, TOMBSTONE};
+use crate::options::{CreateOptions, SaveOptions};
+use crate::record::{NewSession, Record, Snapshot, TOMBSTONE, deleted_at};
 use crate::token::{SessionKey, VerifierHash};
 
 macro_rules! script {
     ($($file:literal),+) => {
-        LazyLock::new(|| RedisScript::new(concat!($(include_str!($file)),+)))
+        LazyLock::new(|| RedisScript::new([REFUSE_LATE, $(include_str!($file)),+].concat()))
     };
 }
 
@@ -36,7 +38,8 @@ pub(super) struct Wire {
 /// How a save went on the server.
 pub(super) enum Swapped {
     Ok(Snapshot),
-    Other(Snapshot),
+    /// Another session, and whether it may hold this change.
+    Other(Snapshot, SaveOptions),
     Gone,
 }
 
@@ -49,107 +52,117 @@ impl Wire {
         &self.redis
     }
 
-    /// `None` if the key is taken. Not repeated if the answer is lost: the second try would find the first.
-    pub(super) async fn create(&self, key: &SessionKey, new: &NewSession) -> Result<Option<Snapshot>> {
-        let bytes = Record::new(key, new).encode()?;
-        let call =
-            CREATE.key(self.key(key)).arg(&bytes[..]).arg(micros(new.idle_timeout)).arg(micros(new.absolute_timeout));
-        let answer: Option<(Vec<u8>, u64)> =
-            call.run(&self.redis, Idempotence::NotIdempotent).await.map_err(within("session.create"))?;
+    /// The connection for a call with this deadline.
+    fn within(&self, deadline: Option<Duration>) -> Cow<'_, RedisClient> {
+        deadline.map_or(Cow::Borrowed(&self.redis), |limit| Cow::Owned(self.redis.with_deadline(limit)))
+    }
+
+    /// `None` if the key is taken. A second try knows the first one's session by the id of the create in it.
+    pub(super) async fn create(
+        &self,
+        key: &SessionKey,
+        new: &NewSession,
+        options: &CreateOptions,
+    ) -> Result<Option<Snapshot>> {
+        let bytes = Record::new(key, new).created_by(options.id()?).encode()?;
+        let (idle, absolute) = (micros(new.idle_timeout), micros(new.absolute_timeout));
+        let call = CREATE.key(self.key(key)).arg(&bytes[..]).arg(idle).arg(absolute).deadline();
+        let answer: Option<(Vec<u8>, u64)> = call
+            .run(&self.within(options.deadline), Idempotence::Idempotent)
+            .await
+            .map_err(within("session.create"))?;
         answer.map(|(stamp, time)| stamped(key, &bytes, &stamp, Timestamp::from_micros(time))).transpose()
     }
 
-    pub(super) async fn load(&self, key: &SessionKey) -> Result<Loaded> {
+    pub(super) async fn load(&self, key: &SessionKey, deadline: Option<Duration>) -> Result<Loaded> {
         let mut command = redis::cmd("GET");
         command.arg(self.key(key));
         let (bytes, now): (Option<Vec<u8>>, Timestamp) =
-            self.redis.query_dated(&command).await.map_err(within("session.load"))?;
+            self.within(deadline).query_dated(&command).await.map_err(within("session.load"))?;
         let Some(bytes) = bytes else { return Ok(Loaded::Absent) };
-        if bytes == TOMBSTONE {
-            return self.deletion(key).await;
+        if let Some(at) = deleted_at(&bytes) {
+            // What is known of the server's time is at most a second old, and never ahead of it.
+            return Ok(Loaded::Deleted { ago: now.since(at) });
         }
         let found = read(key, bytes, now)?;
         // Of a key that somebody made persistent both timeouts still hold.
-        Ok(if found.expires() > now { Loaded::Ok(found) } else { Loaded::Absent })
+        Ok(if found.expires() > now { Loaded::Found(found) } else { Loaded::Absent })
     }
 
-    /// What has passed of the time for which a deletion is remembered, less the millisecond to which the server knows.
-    async fn deletion(&self, key: &SessionKey) -> Result<Loaded> {
-        let mut command = redis::cmd("PTTL");
-        command.arg(self.key(key));
-        let left: i64 = self.redis.query(&command, Idempotence::Idempotent).await.map_err(within("session.load"))?;
-        let left = u64::try_from(left).ok().filter(|left| *left > 0).map(Duration::from_millis);
-        let Some(left) = left else { return Ok(Loaded::Absent) };
-        Ok(Loaded::Deleted { ago: REMEMBERED.saturating_sub(left + Duration::from_millis(1)) })
-    }
-
-    /// Replaces the session if it is at the version of `base`. Repeated if the answer is lost: what was stored the
-    /// first time is then the other session that is answered, and known by its version and all else that it holds.
+    /// Replaces the session if it is at the version of `base`. If the answer is lost it is repeated, and known for its own
+    /// by its id, whatever others have changed in between.
     ///
     /// The stamp is made here, of the server's time as the base knows it, so that the server compares and stores and
     /// does nothing else. The time to live is set only when a touch would be worth it, or when the idle timeout is
     /// another: that is a fifth of the work.
-    pub(super) async fn swap(&self, operation: &'static str, base: &Snapshot, next: Record) -> Result<Swapped> {
+    pub(super) async fn swap(
+        &self,
+        operation: &'static str,
+        base: &Snapshot,
+        next: Record,
+        options: SaveOptions,
+    ) -> Result<Swapped> {
         let now = base.now();
-        let mut next = next.stamped_over(base.record(), now);
+        let (mut options, id) = options.identified()?;
+        let mut next = next.stamped_over(base.record(), id, now);
         let key = *next.key();
         let version = base.record().version().get().to_le_bytes();
-        let mut call = SAVE.key(self.key(&key)).arg(&version);
+        let mut lives = String::new();
         if base.is_worth_a_touch() || next.idle_timeout() != base.record().idle_timeout() {
-            call = call.arg(&next.encode()?[..]).arg(millis(next.expiry_if_unused().since(now)));
+            lives = millis(next.expiry_if_unused().since(now)).to_string();
         } else {
             next = next.expiring_as(base.record());
-            call = call.arg(&next.encode()?[..]);
         }
-        // Whether the first try may have been applied has to be known, so the connector does not repeat it.
-        let (answer, repeated) = match call.run(&self.redis, Idempotence::NotIdempotent).await {
+        let call = SAVE.key(self.key(&key)).arg(&version).arg(&next.encode()?[..]).arg(lives).deadline();
+        let redis = self.within(options.deadline);
+        let answer = match call.run(&redis, Idempotence::NotIdempotent).await {
             Err(error) if error.kind() == ErrorKind::OutcomeUnknown => {
-                (call.run(&self.redis, Idempotence::Idempotent).await, true)
+                options.repeats = true;
+                call.run(&redis, Idempotence::Idempotent).await
             }
-            answer => (answer, false),
+            answer => answer,
         };
         match answer.map_err(within(operation))? {
             redis::Value::Int(1) => Ok(Swapped::Ok(snapshot(next, base.now()))),
-            redis::Value::BulkString(found) if found == TOMBSTONE => Ok(Swapped::Gone),
-            redis::Value::BulkString(found) => {
-                let found = read(&key, found, base.now())?;
-                let own = repeated && *found.record() == next;
-                Ok(if own { Swapped::Ok(found) } else { Swapped::Other(found) })
-            }
+            redis::Value::BulkString(found) if found.starts_with(TOMBSTONE) => Ok(Swapped::Gone),
+            redis::Value::BulkString(found) => Ok(Swapped::Other(read(&key, found, base.now())?, options)),
             redis::Value::Nil => Ok(Swapped::Gone),
             _ => Err(unexpected(operation)),
         }
     }
 
-    pub(super) async fn touch(&self, key: &SessionKey) -> Result<Touched> {
-        let call = TOUCH.key(self.key(key));
-        match call.run(&self.redis, Idempotence::Idempotent).await.map_err(within("session.touch"))? {
+    pub(super) async fn touch(&self, key: &SessionKey, deadline: Option<Duration>) -> Result<Touched> {
+        let call = TOUCH.key(self.key(key)).deadline();
+        match call.run(&self.within(deadline), Idempotence::Idempotent).await.map_err(within("session.touch"))? {
             0_u8 => Ok(Touched::Gone),
-            1 => Ok(Touched::Ok),
+            1 => Ok(Touched::Slid),
             2 => {
                 self.note_full("session.touch");
-                Ok(Touched::Ok)
+                Ok(Touched::Slid)
             }
             _ => Err(unexpected("session.touch")),
         }
     }
 
     /// Without a `holder`, in the name of the application.
-    pub(super) async fn delete(&self, key: &SessionKey, holder: Option<&VerifierHash>) -> Result<Deleted> {
-        let mut call = DELETE.key(self.key(key)).arg(TOMBSTONE).arg(millis(REMEMBERED));
-        if let Some(holder) = holder {
-            call = call.arg(holder.as_bytes().as_slice());
-        }
-        match call.run(&self.redis, Idempotence::Idempotent).await.map_err(within("session.delete"))? {
+    pub(super) async fn delete(
+        &self,
+        key: &SessionKey,
+        holder: Option<&VerifierHash>,
+        deadline: Option<Duration>,
+    ) -> Result<Deleted> {
+        let holder = holder.map_or(&[][..], |holder| holder.as_bytes());
+        let call = DELETE.key(self.key(key)).arg(&TOMBSTONE[..]).arg(millis(REMEMBERED)).arg(holder).deadline();
+        match call.run(&self.within(deadline), Idempotence::Idempotent).await.map_err(within("session.delete"))? {
             0_u8 => Ok(Deleted::Gone),
             1 => {
                 self.full.store(false, Ordering::Relaxed);
-                Ok(Deleted::Ok)
+                Ok(Deleted::Removed)
             }
             2 => Ok(Deleted::Refused),
             3 => {
                 self.note_full("session.delete");
-                Ok(Deleted::Ok)
+                Ok(Deleted::Removed)
             }
             _ => Err(unexpected("session.delete")),
         }

@@ -9,9 +9,11 @@ use statehouse_core::{Capabilities, Health, Namespace, Result};
 use statehouse_redis::{EvictionPolicy, RedisClient};
 
 use self::client::{Swapped, Wire};
+use self::error::within;
 use crate::api::{Deleted, Loaded, Saved, SessionStore, Touched};
 use crate::capability::{DURABLE, SHARED, UNEVICTED};
 use crate::memory::taken;
+use crate::options::{CreateOptions, DeleteOptions, LoadOptions, SaveOptions, TouchOptions};
 use crate::record::{Authority, Delta, NewSession, Record, Rotation, Snapshot};
 use crate::token::SessionKey;
 
@@ -20,7 +22,9 @@ use crate::token::SessionKey;
 /// # Layout
 /// `namespace:session:records:KEY` holds one session: a [`Record`] in a [`statehouse_core::Envelope`] that is stamped
 /// with the server's time, and that the server expires. Every operation is one round trip on this one key, so all of it
-/// works in a cluster.
+/// works in a cluster. For an index of the sessions of a principal the names
+/// `namespace:session:principals:{PRINCIPAL}` are kept free: the hash tag is the principal, so that all that belongs to one
+/// lies in one slot.
 ///
 /// # Consistency
 /// Replication is asynchronous: after a failover, what was acknowledged in the last moments may be missing. A missing
@@ -38,9 +42,10 @@ use crate::token::SessionKey;
 /// is absent and not deleted. Reads go on, and no session slides until there is room.
 ///
 /// # Retries
-/// Everything is repeated but a create whose answer was lost. Saves and rotations are bound to a version, so that a
-/// repeated one finds its first try, knows it for its own and changes nothing. A save that is not the last one any more
-/// when it is repeated, because another came in between, is taken for one that was not applied.
+/// Everything is repeated. A create whose answer was lost knows its session by the id; saves and rotations are bound
+/// to a version, and the record has the ids of the last sixteen changes of the last minute, so that a repeated one knows its
+/// first try, whatever others have changed in between. What comes to the server after its caller was told that it had failed
+/// is refused there, by the server's clock.
 #[derive(Clone, Debug)]
 pub struct RedisSessionStore {
     wire: Wire,
@@ -67,54 +72,74 @@ impl RedisSessionStore {
         base: &Snapshot,
         authority: Authority,
         next: Record,
+        options: SaveOptions,
     ) -> Result<Swapped> {
         // The script compares versions only. A holder that the base itself does not accept is refused here.
         match base.record().accepts(authority, base.now()) {
-            true => self.wire.swap(operation, base, next).await,
-            false => Ok(Swapped::Other(base.clone())),
+            true => self.wire.swap(operation, base, next, options).await,
+            false => Ok(Swapped::Other(base.clone(), options)),
         }
     }
 }
 
 #[async_trait]
 impl SessionStore for RedisSessionStore {
-    async fn create(&self, key: &SessionKey, new: &NewSession) -> Result<Snapshot> {
+    async fn create_with(&self, key: &SessionKey, new: &NewSession, options: CreateOptions) -> Result<Snapshot> {
         new.check()?;
-        self.wire.create(key, new).await?.ok_or_else(|| taken("redis"))
+        self.wire.create(key, new, &options).await?.ok_or_else(|| taken("redis"))
     }
 
-    async fn load(&self, key: &SessionKey) -> Result<Loaded> {
-        self.wire.load(key).await
+    async fn load_with(&self, key: &SessionKey, options: LoadOptions) -> Result<Loaded> {
+        self.wire.load(key, options.deadline).await
     }
 
-    async fn save(&self, base: &Snapshot, authority: Authority, delta: &Delta) -> Result<Saved> {
-        let Some(next) = base.record().with_delta(delta) else { return Ok(Saved::Ok(base.clone())) };
-        Ok(match self.swap("session.save", base, authority, next).await? {
-            Swapped::Ok(snapshot) => Saved::Ok(snapshot),
-            Swapped::Other(current) => current.contest(authority),
-            Swapped::Gone => Saved::Gone,
-        })
+    async fn save_with(
+        &self,
+        base: &Snapshot,
+        authority: Authority,
+        delta: &Delta,
+        options: SaveOptions,
+    ) -> Result<Saved> {
+        const OPERATION: &str = "session.save";
+        let Some(next) = base.record().with_save(authority, delta, base.now()) else {
+            return Ok(Saved::Applied(base.clone()));
+        };
+        match self.swap(OPERATION, base, authority, next, options).await? {
+            Swapped::Ok(snapshot) => Ok(Saved::Applied(snapshot)),
+            Swapped::Other(current, options) => {
+                current.contest(base, authority, None, &options).map_err(within(OPERATION))
+            }
+            Swapped::Gone => Ok(Saved::Gone),
+        }
     }
 
-    async fn rotate(&self, base: &Snapshot, authority: Authority, rotation: &Rotation, delta: &Delta) -> Result<Saved> {
-        let next = base.record().with_rotation(rotation, delta, base.now());
-        Ok(match self.swap("session.rotate", base, authority, next).await? {
-            Swapped::Ok(snapshot) => Saved::Ok(snapshot),
-            // Nobody else draws this verifier: it is this rotation, repeated because its answer was lost.
-            Swapped::Other(current) if current.record().is_newest(&rotation.next) => Saved::Ok(current),
-            Swapped::Other(current) => current.contest(authority),
-            Swapped::Gone => Saved::Gone,
-        })
+    async fn rotate_with(
+        &self,
+        base: &Snapshot,
+        authority: Authority,
+        rotation: &Rotation,
+        delta: &Delta,
+        options: SaveOptions,
+    ) -> Result<Saved> {
+        const OPERATION: &str = "session.rotate";
+        let next = base.record().with_rotation(authority, rotation, delta, base.now());
+        match self.swap(OPERATION, base, authority, next, options).await? {
+            Swapped::Ok(snapshot) => Ok(Saved::Applied(snapshot)),
+            Swapped::Other(current, options) => {
+                current.contest(base, authority, Some(&rotation.next), &options).map_err(within(OPERATION))
+            }
+            Swapped::Gone => Ok(Saved::Gone),
+        }
     }
 
-    async fn touch(&self, key: &SessionKey) -> Result<Touched> {
-        self.wire.touch(key).await
+    async fn touch_with(&self, key: &SessionKey, options: TouchOptions) -> Result<Touched> {
+        self.wire.touch(key, options.deadline).await
     }
 
-    async fn delete(&self, key: &SessionKey, authority: Authority) -> Result<Deleted> {
+    async fn delete_with(&self, key: &SessionKey, authority: Authority, options: DeleteOptions) -> Result<Deleted> {
         match authority {
-            Authority::Holder(holder) => self.wire.delete(key, Some(&holder)).await,
-            Authority::Application => self.wire.delete(key, None).await,
+            Authority::Holder(holder) => self.wire.delete(key, Some(&holder), options.deadline).await,
+            Authority::Application => self.wire.delete(key, None, options.deadline).await,
         }
     }
 

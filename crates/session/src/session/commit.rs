@@ -6,11 +6,12 @@ use tracing::Instrument;
 use super::contention::Race;
 use super::finish::Finish;
 use super::state::{Base, CookieChange, Held, Outage};
-use super::work::{Limits, Pending, Stored, Work, fit};
+use super::work::{Committing, Limits, Pending, Stored, Work, fit};
 use super::{Session, Shared};
-use crate::api::{Loaded, Saved, SessionStore};
+use crate::api::{Loaded, Saved, SessionStore, SessionStoreExt as _};
 use crate::config::{ConflictPolicy, OutagePolicy, SessionConfig};
-use crate::record::{AttributeName, Authority, Delta, NewSession, Rotate, Rotation, Snapshot};
+use crate::options::{CreateOptions, SaveOptions};
+use crate::record::{AttributeName, Authority, Delta, NewSession, Rotate, Rotation, SaveId, Snapshot};
 use crate::token::{Token, VerifierHash};
 
 /// How many tokens are drawn for a new session. Two equal draws of 128 bits do not happen, but a backend that repeats a
@@ -24,6 +25,12 @@ struct Done {
     wrote: bool,
     /// What would have made it too large.
     dropped: Option<AttributeName>,
+}
+
+impl Done {
+    fn then(self, later: Self) -> Self {
+        Self { wrote: self.wrote || later.wrote, dropped: self.dropped.or(later.dropped) }
+    }
 }
 
 /// How a change of a stored session went.
@@ -44,7 +51,9 @@ pub(super) struct Change {
 
 /// One attempt to change a stored session, and what the next one needs.
 struct Attempt<'a> {
-    work: &'a Work,
+    committing: &'a Committing,
+    /// Whether the changes may have been made already.
+    repeats: bool,
     config: &'a SessionConfig,
     first: Snapshot,
     base: Snapshot,
@@ -79,9 +88,12 @@ impl Session {
             self.load_gated().await?;
         }
         let mut done = Done::default();
-        if let Some(work) = self.begin_work() {
-            match self.apply(&work).instrument(tracing::debug_span!("session.commit")).await {
-                Ok(applied) => done = applied,
+        // What an earlier commit left comes first and by itself: it may have been made already.
+        let left = self.state().committing.is_some();
+        for _ in 0..=usize::from(left) {
+            let Some(committing) = self.begin_work()? else { break };
+            match self.apply(&committing).instrument(tracing::debug_span!("session.commit")).await {
+                Ok(applied) => done = done.then(applied),
                 Err(error) => return self.not_applied(error),
             }
             self.state().committing = None;
@@ -114,54 +126,52 @@ impl Session {
         self.state().closed = true;
     }
 
-    /// The work stays in the session until it is known to be done. What an earlier commit left that was dropped
-    /// comes first.
-    fn begin_work(&self) -> Option<Arc<Work>> {
+    /// The work stays in the session until it is known to be done.
+    fn begin_work(&self) -> Result<Option<Arc<Committing>>> {
         let mut state = self.state();
-        if !state.has_work() {
-            return None;
+        if state.committing.is_none() && state.has_work() {
+            let id = SaveId::generate()?;
+            state.committing = Some(Arc::new(Committing::new(std::mem::take(&mut state.work), id)));
         }
-        let work = std::mem::take(&mut state.work);
-        let work = Arc::new(match state.committing.take() {
-            Some(left) => Arc::unwrap_or_clone(left).then(work),
-            None => work,
-        });
-        state.committing = Some(Arc::clone(&work));
-        Some(work)
+        Ok(state.committing.clone())
     }
 
     fn not_applied(&self, error: Error) -> Result<()> {
         self.note_outage(&error);
         let mut state = self.state();
-        let work = state.committing.take().map(Arc::unwrap_or_clone).unwrap_or_default();
+        let Some(committing) = state.committing.take() else { return Err(error) };
         let go_on = self.config().on_outage == OutagePolicy::Anonymous && Outage::of(&error).is_some();
-        if go_on && !matches!(work.pending, Some(Pending::Login { .. } | Pending::Rotate)) {
+        if go_on && !matches!(committing.work.pending, Some(Pending::Login { .. } | Pending::Rotate)) {
             tracing::warn!(error.kind = %error.kind(), "session changes dropped: the store cannot be reached");
             return Ok(());
         }
-        let newer = std::mem::take(&mut state.work);
-        state.work = work.then(newer);
+        if error.kind() == ErrorKind::OutcomeUnknown {
+            state.committing = Some(committing);
+        } else {
+            let newer = std::mem::take(&mut state.work);
+            state.work = committing.work.clone().then(newer);
+        }
         Err(error)
     }
 
-    async fn apply(&self, work: &Work) -> Result<Done> {
+    async fn apply(&self, committing: &Committing) -> Result<Done> {
         let base = self.state().base.clone();
         match base {
-            Base::Held(held) => match self.change(held, work).await? {
+            Base::Held(held) => match self.change(held, committing).await? {
                 Changed::Ok(change) => Ok(self.applied(change)),
-                Changed::Without(base) => self.go_on_without(work, base).await,
+                Changed::Without(base) => self.go_on_without(committing, base).await,
             },
-            Base::Absent => self.create(work).await,
-            base => self.go_on_without(work, base).await,
+            Base::Absent | Base::Replaced => self.create(committing).await,
+            base => self.go_on_without(committing, base).await,
         }
     }
 
     /// For a request that may not begin a session merely because it has changes.
-    async fn go_on_without(&self, work: &Work, base: Base) -> Result<Done> {
+    async fn go_on_without(&self, committing: &Committing, base: Base) -> Result<Done> {
         let deleted = matches!(base, Base::Deleted);
         self.state().set_base(base);
-        if let Some(Pending::Login { .. }) = work.pending {
-            return self.create(work).await;
+        if let Some(Pending::Login { .. }) = committing.work.pending {
+            return self.create(committing).await;
         }
         if deleted {
             self.state().cookie = Some(CookieChange::Remove);
@@ -170,7 +180,8 @@ impl Session {
         Ok(Done::default())
     }
 
-    async fn create(&self, work: &Work) -> Result<Done> {
+    async fn create(&self, committing: &Committing) -> Result<Done> {
+        let work = &committing.work;
         let Shared { store, config, .. } = &*self.inner.shared;
         let none = Default::default();
         let mut delta = work.on(Stored { attributes: &none, principal: None }, None, config.on_login)?;
@@ -185,10 +196,10 @@ impl Session {
         let idle = config.idle_timeout_of(principal.is_some());
         let template = NewSession::new(VerifierHash::from_bytes([0; 32]), idle, config.absolute_timeout);
         let template = NewSession { attributes: delta.set, principal, ..template };
-        for _ in 0..DRAWS {
-            let token = Token::generate()?;
+        for draw in 0..DRAWS {
+            let token = if draw == 0 { committing.token(Token::generate)? } else { Token::generate()? };
             let new = NewSession { verifier: token.verifier_hash(), ..template.clone() };
-            match store.create(&token.key(), &new).await {
+            match store.create_with(&token.key(), &new, CreateOptions::default().with_id(committing.id)).await {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 created => {
                     self.hold(Held { snapshot: created?, token }, CookieIs::New);
@@ -208,17 +219,17 @@ impl Session {
     }
 
     /// Makes the changes to the stored session, on a newer one as often as others are faster.
-    pub(super) async fn change(&self, held: Held, work: &Work) -> Result<Changed> {
+    pub(super) async fn change(&self, held: Held, committing: &Committing) -> Result<Changed> {
         let Shared { store, config, contention, .. } = &*self.inner.shared;
         let mut race = Race::new(contention, &**store, *held.snapshot.record().key());
-        let mut attempt = Attempt::new(held, work, config)?;
+        let mut attempt = Attempt::new(held, committing, config)?;
         if !attempt.fails_on_conflict() {
             let left = race.join_if_busy().await?;
             attempt.rebase_if_newer(left)?;
         }
         loop {
             match attempt.send(&**store).await? {
-                Saved::Ok(snapshot) => {
+                Saved::Applied(snapshot) => {
                     race.won(&snapshot);
                     return Ok(Changed::Ok(attempt.done(snapshot)));
                 }
@@ -243,15 +254,19 @@ impl Session {
     /// with it how long the browser keeps the cookie, if it does so for longer than it is open.
     async fn slide(&self, wrote: bool) {
         let config = self.config();
-        let (token, due, lasting) = {
+        let (token, due, lasting, confirms) = {
             let state = self.state();
             let Some(Held { token, snapshot }) = state.held() else { return };
             let idle = config.idle_timeout_of(snapshot.record().principal().is_some());
             let due = snapshot.gain_of_touch() > idle.min(snapshot.record().idle_timeout()) / 10;
             let newest = snapshot.record().is_newest(&token.verifier_hash());
-            (token.clone(), due, config.cookie.is_lasting() && newest && state.cookie.is_none())
+            let confirms = snapshot.record().is_confirmed_by(Authority::Holder(token.verifier_hash()));
+            let confirms = (confirms && !wrote && state.cookie.is_none()).then(|| snapshot.clone());
+            (token.clone(), due, config.cookie.is_lasting() && newest && state.cookie.is_none(), confirms)
         };
-        if due {
+        if let Some(snapshot) = confirms {
+            self.confirm(&token, snapshot);
+        } else if due {
             self.touch(&token);
         }
         if lasting && (wrote || (due && self.is_current(&token).await)) {
@@ -269,11 +284,23 @@ impl Session {
         });
     }
 
+    /// Tells the store, in the background, that the browser has the token that a renewal set.
+    fn confirm(&self, token: &Token, snapshot: Snapshot) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let (shared, holder) = (Arc::clone(&self.inner.shared), Authority::Holder(token.verifier_hash()));
+        runtime.spawn(async move {
+            // If another request was faster, this one or the next has told it.
+            if let Err(error) = shared.store.save(&snapshot, holder, &Delta::new()).await {
+                tracing::warn!(error.kind = %error.kind(), "that a session's new token is in use could not be saved");
+            }
+        });
+    }
+
     /// Whether the token still is the one that the browser should have. A cookie that is sent again after a login or a
     /// logout in another request would undo it.
     async fn is_current(&self, token: &Token) -> bool {
         let found = self.inner.shared.store.load(&token.key()).await;
-        matches!(found, Ok(Loaded::Ok(snapshot)) if snapshot.record().is_newest(&token.verifier_hash()))
+        matches!(found, Ok(Loaded::Found(snapshot)) if snapshot.record().is_newest(&token.verifier_hash()))
     }
 }
 
@@ -285,12 +312,22 @@ enum CookieIs {
 }
 
 impl<'a> Attempt<'a> {
-    fn new(held: Held, work: &'a Work, config: &'a SessionConfig) -> Result<Self> {
+    fn new(held: Held, committing: &'a Committing, config: &'a SessionConfig) -> Result<Self> {
         let Held { token, snapshot } = held;
-        let rotation = work.pending.as_ref().map(|pending| rotation(&token, &snapshot, pending, config)).transpose()?;
+        let pending = committing.work.pending.as_ref();
+        let rotation = pending.map(|pending| rotation(&token, &snapshot, pending, committing, config)).transpose()?;
         let first = snapshot.clone();
-        let mut attempt =
-            Self { work, config, first, base: snapshot, token, delta: Delta::new(), dropped: None, rotation };
+        let mut attempt = Self {
+            committing,
+            repeats: committing.begin(),
+            config,
+            first,
+            base: snapshot,
+            token,
+            delta: Delta::new(),
+            dropped: None,
+            rotation,
+        };
         attempt.plan(false)?;
         Ok(attempt)
     }
@@ -299,27 +336,36 @@ impl<'a> Attempt<'a> {
     fn plan(&mut self, again: bool) -> Result<()> {
         let record = self.base.record();
         let (attributes, principal) = (record.attributes(), record.principal());
-        let overwrites = again && self.config.on_conflict == ConflictPolicy::LastWriteWins && self.work.overwrites();
+        let overwrites =
+            again && self.config.on_conflict == ConflictPolicy::LastWriteWins && self.committing.work.overwrites();
         let seen = overwrites.then(|| self.first.record().attributes());
-        self.delta = self.work.on(Stored { attributes, principal }, seen, self.config.on_login)?;
+        self.delta = self.committing.work.on(Stored { attributes, principal }, seen, self.config.on_login)?;
         self.dropped = fit(&mut self.delta, attributes, Limits::of(self.config)).into_iter().next();
         Ok(())
     }
 
-    async fn send(&self, store: &dyn SessionStore) -> Result<Saved> {
+    async fn send(&mut self, store: &dyn SessionStore) -> Result<Saved> {
         let holder = Authority::Holder(self.token.verifier_hash());
+        let options = SaveOptions::default();
+        // Only of the first answer is it unknown what came before.
+        let options = match std::mem::take(&mut self.repeats) {
+            true => options.repeating(self.committing.id),
+            false => options.with_id(self.committing.id),
+        };
         match &self.rotation {
-            Some((_, rotation)) => store.rotate(&self.base, holder, rotation, &self.delta).await,
-            None => store.save(&self.base, holder, &self.delta).await,
+            Some((_, rotation)) => store.rotate_with(&self.base, holder, rotation, &self.delta, options).await,
+            None => store.save_with(&self.base, holder, &self.delta, options).await,
         }
     }
 
     fn fails_on_conflict(&self) -> bool {
-        self.config.on_conflict == ConflictPolicy::Fail && self.work.overwrites()
+        self.config.on_conflict == ConflictPolicy::Fail && self.committing.work.overwrites()
     }
 
     fn rebase(&mut self, current: Snapshot) -> Result<()> {
-        if self.fails_on_conflict() {
+        // Another verifier alone is nobody's change of anything.
+        let changed = current.record().attributes() != self.base.record().attributes();
+        if changed && self.fails_on_conflict() {
             let message = "another request changed the session at the same time";
             return Err(Error::new(ErrorKind::Conflict, message).with_operation("session.commit"));
         }
@@ -346,8 +392,15 @@ impl<'a> Attempt<'a> {
     }
 }
 
-fn rotation(token: &Token, held: &Snapshot, why: &Pending, config: &SessionConfig) -> Result<(Token, Rotation)> {
-    let next = token.with_new_verifier()?;
+fn rotation(
+    token: &Token,
+    held: &Snapshot,
+    why: &Pending,
+    committing: &Committing,
+    config: &SessionConfig,
+) -> Result<(Token, Rotation)> {
+    let next = committing.token(|| token.with_new_verifier())?;
+    let next = if next.key() == token.key() { next } else { token.with_new_verifier()? };
     let hash = next.verifier_hash();
     let logged_in = held.record().principal().is_some();
     let (rotation, logged_in) = match why {

@@ -5,9 +5,9 @@ use tracing::Instrument;
 use super::Session;
 use super::commit::Changed;
 use super::state::{Base, Held, Outage};
-use super::work::Work;
+use super::work::{Committing, Work};
 use crate::config::{ConflictPolicy, OutagePolicy};
-use crate::record::{Attribute, AttributeName, Attributes, Delta, entry_size};
+use crate::record::{Attribute, AttributeName, Attributes, Delta, SaveId, entry_size};
 
 /// A message for the next page, for example after a redirect.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,7 +68,8 @@ impl Session {
     async fn take_stored(&self, held: Held, waiting: &[AttributeName]) -> Result<Vec<Attribute>> {
         let delta = waiting.iter().cloned().fold(Delta::new(), Delta::with_removed);
         let version = held.snapshot.record().version();
-        let changed = match self.change(held, &Work { delta, ..Work::default() }).await {
+        let committing = Committing::new(Work { delta, ..Work::default() }, SaveId::generate()?);
+        let changed = match self.change(held, &committing).await {
             Ok(changed) => changed,
             Err(error) => {
                 self.note_outage(&error);

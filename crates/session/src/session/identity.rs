@@ -10,7 +10,7 @@ use super::Session;
 use super::finish::Finish;
 use super::state::{Base, CookieChange, State};
 use super::work::Pending;
-use crate::api::Deleted;
+use crate::api::{Deleted, SessionStoreExt as _};
 use crate::record::{Authority, Principal};
 use crate::token::Token;
 
@@ -103,7 +103,7 @@ impl Session {
         let (mut ended, mut refused) = (false, false);
         for token in held.iter().chain(also) {
             match self.delete(token).await? {
-                Deleted::Ok => ended = true,
+                Deleted::Removed => ended = true,
                 Deleted::Refused => refused = true,
                 Deleted::Gone => {}
             }
@@ -125,7 +125,7 @@ impl Session {
     fn ended(&self, base: &Base) -> Ended {
         let removal = (!self.inner.tokens.is_empty()).then_some(CookieChange::Remove);
         match base {
-            Base::Superseded | Base::Held(_) => Ended::Superseded,
+            Base::Superseded | Base::Replaced | Base::Held(_) => Ended::Superseded,
             Base::Gone => Ended::Over { cookie: None },
             Base::Unloaded | Base::Absent | Base::Deleted | Base::Degraded => Ended::Over { cookie: removal },
         }

@@ -1,4 +1,4 @@
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use statehouse_core::{Error, ErrorKind, Result};
 use tracing::Instrument;
@@ -6,7 +6,7 @@ use tracing::Instrument;
 use super::state::{Base, Held, Outage};
 use super::work::Pending;
 use super::{Session, State};
-use crate::api::{Loaded, REMEMBERED};
+use crate::api::{Loaded, REMEMBERED, SessionStoreExt as _};
 use crate::config::{OutagePolicy, UnreadablePolicy};
 use crate::record::{Authority, Snapshot};
 use crate::token::Token;
@@ -56,8 +56,8 @@ impl Session {
 
     /// The first session that one of the request's tokens opens.
     ///
-    /// For a while after a rotation a request with the old token is taken for one that was under way: it may not begin
-    /// a new session, whose cookie would replace the newer one. Later the browser must have lost the new cookie.
+    /// A request that arrived before a rotation and has the old token was under way: it may not begin a new session, whose
+    /// cookie would replace the newer one. Of one that comes later the browser has lost the new cookie.
     pub(super) async fn find(&self) -> Result<Base> {
         let mut base = Base::Absent;
         for token in &self.inner.tokens {
@@ -69,16 +69,19 @@ impl Session {
                     base = if under_way { Base::Gone } else { Base::Deleted };
                 }
                 Ok(Loaded::Deleted { .. }) => {}
-                Ok(Loaded::Ok(snapshot)) if accepts(&snapshot, token) => {
+                Ok(Loaded::Found(snapshot)) if accepts(&snapshot, token) => {
                     if !self.is_idle(&snapshot) {
                         return Ok(Base::Held(Held { token: token.clone(), snapshot }));
                     }
                     tracing::debug!("session refused that is idle for longer than configured");
                 }
-                Ok(Loaded::Ok(snapshot)) if snapshot.now().since(snapshot.record().rotated()) < REMEMBERED => {
+                Ok(Loaded::Found(snapshot)) if rotated_ago(&snapshot) <= self.inner.opened.elapsed() => {
                     base = Base::Superseded;
                 }
-                Ok(Loaded::Ok(_)) => tracing::warn!("session token with an old or a wrong verifier refused"),
+                Ok(Loaded::Found(snapshot)) if rotated_ago(&snapshot) < REMEMBERED && matches!(base, Base::Absent) => {
+                    base = Base::Replaced;
+                }
+                Ok(Loaded::Found(_)) => tracing::warn!("session token with an old or a wrong verifier refused"),
                 Err(error) if self.discards(&error) => {
                     tracing::warn!(error.kind = %error.kind(), "unreadable session discarded");
                 }
@@ -101,12 +104,15 @@ impl Session {
         error.kind() == ErrorKind::Corrupt && self.config().on_unreadable == UnreadablePolicy::Discard
     }
 
-    /// A request whose token is in its grace does not renew: another has just done so.
+    /// A request whose token is in its grace does not renew: another has just done so. If that is longer ago than the grace
+    /// and nobody has used the new token, the browser has not got it.
     fn plan_renewal(&self, state: &mut State, base: &Base) {
         let (Some(renewal), Base::Held(Held { token, snapshot })) = (self.config().renewal, base) else { return };
         let record = snapshot.record();
-        let due = snapshot.now().since(record.rotated()) >= renewal.every && record.is_newest(&token.verifier_hash());
-        if due && state.work.pending.is_none() {
+        let (verifier, age) = (token.verifier_hash(), snapshot.now().since(record.rotated()));
+        let due = age >= renewal.every && record.is_newest(&verifier);
+        let lost = age >= renewal.grace && record.is_unconfirmed(&verifier);
+        if (due || lost) && state.work.pending.is_none() {
             state.work.pending = Some(Pending::Renew { grace: renewal.grace });
         }
     }
@@ -117,6 +123,10 @@ impl Session {
             self.state().outage = Some(outage);
         }
     }
+}
+
+fn rotated_ago(snapshot: &Snapshot) -> Duration {
+    snapshot.now().since(snapshot.record().rotated())
 }
 
 fn accepts(snapshot: &Snapshot, token: &Token) -> bool {

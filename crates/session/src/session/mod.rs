@@ -28,6 +28,7 @@ use crate::api::SessionStore;
 use crate::config::SessionConfig;
 use crate::layer::CookieConfig;
 use crate::record::{Attribute, AttributeName, entry_size};
+use crate::schema::{self, Reported};
 use crate::token::{SessionKey, Token};
 
 /// A store and a configuration: opens the [`Session`] of each request.
@@ -41,10 +42,11 @@ pub struct Sessions {
 
 #[derive(Debug)]
 struct Shared {
-    store: Box<dyn SessionStore>,
+    store: Arc<dyn SessionStore>,
     config: SessionConfig,
     log_salt: [u8; 32],
     contention: Contention,
+    reported: Reported,
 }
 
 impl Sessions {
@@ -56,8 +58,8 @@ impl Sessions {
             // Names in logs need no key of cryptographic strength, only one that differs between processes.
             None => Sha256::digest(RandomState::new().hash_one(0).to_le_bytes()).into(),
         };
-        let contention = Contention::default();
-        Self { shared: Arc::new(Shared { store: Box::new(store), config, log_salt, contention }) }
+        let (contention, reported) = (Contention::default(), Reported::default());
+        Self { shared: Arc::new(Shared { store: Arc::new(store), config, log_salt, contention, reported }) }
     }
 
     /// The session of the request with these headers. Nothing is sent to the store before the session is used.
@@ -76,8 +78,8 @@ impl Sessions {
 
     /// The store.
     #[must_use]
-    pub fn store(&self) -> &dyn SessionStore {
-        &*self.shared.store
+    pub fn store(&self) -> Arc<dyn SessionStore> {
+        Arc::clone(&self.shared.store)
     }
 
     pub(crate) fn config(&self) -> &SessionConfig {
@@ -116,17 +118,24 @@ impl Debug for Session {
 }
 
 impl Session {
-    /// The value of an attribute.
+    /// The value of an attribute. One that another build of the application has stored and that is not a `T` is absent and
+    /// reported once, unless the configuration [says otherwise](crate::SessionConfigBuilder::on_unreadable_attribute) or
+    /// [migrates](crate::SessionConfigBuilder::attribute_schema) it.
     ///
     /// # Errors
-    /// [`ErrorKind::Corrupt`] if the stored value is not a `T`.
+    /// [`ErrorKind::Corrupt`] by policy if the stored value is not a `T`, naming the attribute and both types.
     pub async fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
         let key = AttributeName::new(name)?;
         self.load().await?;
-        let value = self.state().attribute(&key, self.config().on_login).cloned();
-        value
-            .map(|value| value.decode().map_err(|error| error.with_operation("session.get").with_key(name)))
-            .transpose()
+        let Some(value) = self.state().attribute(&key, self.config().on_login).cloned() else { return Ok(None) };
+        let Shared { config, reported, .. } = &*self.inner.shared;
+        schema::read(config, reported, name, &value).map_err(|error| error.with_operation("session.get"))
+    }
+
+    /// The attribute of a value, under the number that the configuration has for its layout.
+    fn encode<T: Serialize + ?Sized>(config: &SessionConfig, name: &str, value: &T) -> Result<Attribute> {
+        let number = config.attributes.get(name).map_or(0, |schema| schema.number);
+        Ok(Attribute::encode(value)?.with_schema(number))
     }
 
     /// Sets an attribute. Setting the value that it has already costs no write; maps are compared without regard to
@@ -138,7 +147,8 @@ impl Session {
     /// [`ErrorKind::InvalidInput`] for a name that breaks the rule of [`AttributeName`] and for a value that cannot be
     /// encoded.
     pub fn insert<T: Serialize + ?Sized>(&self, name: &str, value: &T) -> Result<()> {
-        let value = Attribute::encode(value).map_err(|error| error.with_operation("session.insert").with_key(name))?;
+        let value = Self::encode(self.config(), name, value);
+        let value = value.map_err(|error| error.with_operation("session.insert").with_key(name))?;
         let name = AttributeName::new(name)?;
         let mut state = self.open_state()?;
         let weight = self.check(&mut state, &name, &value)?;
@@ -168,7 +178,7 @@ impl Session {
     /// ```
     ///
     /// # Errors
-    /// As [`insert`](Self::insert); and [`ErrorKind::Corrupt`] if the stored value is not a `T`.
+    /// As [`insert`](Self::insert), and as [`get`](Self::get).
     pub async fn update<T, F>(&self, name: &str, change: F) -> Result<()>
     where
         T: Serialize + DeserializeOwned,
@@ -176,8 +186,11 @@ impl Session {
     {
         let key = AttributeName::new(name)?;
         self.load().await?;
+        let (shared, attribute) = (Arc::clone(&self.inner.shared), name.to_owned());
         let step: Step = Arc::new(move |before: Option<&Attribute>| {
-            Attribute::encode(&change(before.map(Attribute::decode).transpose()?))
+            let Shared { config, reported, .. } = &*shared;
+            let before = before.map(|before| schema::read(config, reported, &attribute, before)).transpose()?;
+            Self::encode(config, &attribute, &change(before.flatten()))
         });
         let policy = self.config().on_login;
         loop {

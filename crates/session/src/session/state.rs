@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 
 use statehouse_core::{Error, ErrorKind, Result, Retry};
 
-use super::work::{Pending, Work};
+use super::work::{Committing, Pending, Work};
 use crate::config::LoginPolicy;
 use crate::record::{Attribute, AttributeName, Attributes, Principal, Snapshot, entry_size};
 use crate::token::Token;
@@ -15,7 +15,7 @@ pub(super) struct State {
     /// What the next commit does.
     pub(super) work: Work,
     /// What a commit that has begun does, until it is known to be done.
-    pub(super) committing: Option<Arc<Work>>,
+    pub(super) committing: Option<Arc<Committing>>,
     pub(super) cookie: Option<CookieChange>,
     pub(super) outage: Option<Outage>,
     /// Why the last load failed, and when.
@@ -39,6 +39,8 @@ pub(super) enum Base {
     Absent,
     /// The request's token was replaced a moment ago: the browser has, or is about to get, a newer cookie.
     Superseded,
+    /// The request's token was replaced a moment before the request arrived: the browser has not got the newer cookie.
+    Replaced,
     /// The session ended while this request was under way: the browser may have a newer cookie.
     Gone,
     /// The session was deleted a moment before this request arrived. The browser still has its cookie.
@@ -113,6 +115,11 @@ impl State {
         !self.work.is_empty() || self.committing.is_some()
     }
 
+    /// The work of a commit that has begun.
+    fn begun(&self) -> Option<&Work> {
+        self.committing.as_ref().map(|committing| &committing.work)
+    }
+
     pub(super) fn is_unloaded(&self) -> bool {
         matches!(self.base, Base::Unloaded)
     }
@@ -150,7 +157,7 @@ impl State {
     pub(super) fn loaded_attributes(&self, policy: LoginPolicy) -> &Attributes {
         static NONE: Attributes = Attributes::new();
         let before = self.stored_principal();
-        let mut works = self.committing.as_deref().into_iter().chain([&self.work]);
+        let mut works = self.begun().into_iter().chain([&self.work]);
         let loaded = self.held().filter(|_| !works.any(|work| work.removes(before, policy)));
         loaded.map_or(&NONE, |held| held.snapshot.record().attributes())
     }
@@ -165,7 +172,7 @@ impl State {
 
     /// The attribute without the changes that no commit has begun to make.
     pub(super) fn attribute_below(&self, name: &AttributeName, policy: LoginPolicy) -> Option<&Attribute> {
-        match &self.committing {
+        match self.begun() {
             Some(work) if work.overrides(name) => work.delta.set.get(name),
             _ => self.loaded_attributes(policy).get(name),
         }
@@ -176,14 +183,14 @@ impl State {
         if let Some(weight) = self.weight {
             return weight;
         }
-        let works = || self.committing.as_deref().into_iter().chain([&self.work]);
+        let works = || self.begun().into_iter().chain([&self.work]);
         let mut weight = Weight::default();
         for (name, value) in self.loaded_attributes(policy) {
             if !works().any(|work| work.overrides(name)) {
                 weight.add(name, value);
             }
         }
-        let committing = self.committing.iter().flat_map(|work| &work.delta.set);
+        let committing = self.begun().into_iter().flat_map(|work| &work.delta.set);
         for (name, value) in committing.filter(|(name, _)| !self.work.overrides(name)).chain(&self.work.delta.set) {
             weight.add(name, value);
         }
@@ -244,7 +251,7 @@ impl State {
     }
 
     fn new_principal(&self) -> Option<&Principal> {
-        let works = [Some(&self.work), self.committing.as_deref()];
+        let works = [Some(&self.work), self.begun()];
         works.into_iter().flatten().find_map(|work| match &work.pending {
             Some(Pending::Login { principal, .. }) => Some(principal),
             _ => None,

@@ -1,14 +1,16 @@
 //! What a request wants changed, and what that comes to on a given session.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use statehouse_core::Result;
 
 use super::flash;
 use crate::config::{LoginPolicy, SessionConfig};
-use crate::record::{Attribute, AttributeName, Attributes, Delta, Principal, entry_size, size};
+use crate::record::{Attribute, AttributeName, Attributes, Delta, Principal, SaveId, entry_size, size};
+use crate::token::Token;
 
 /// The changes of one request, until a commit has made them.
 #[derive(Clone, Default)]
@@ -18,6 +20,37 @@ pub(super) struct Work {
     pub(super) updates: BTreeMap<AttributeName, Update>,
     pub(super) flashes: Vec<Attribute>,
     pub(super) pending: Option<Pending>,
+}
+
+/// The work of a commit that has begun, until it is known to be done.
+///
+/// Once begun it stays as it is, with the id of the change and the token that it draws, so that a repetition whose first
+/// try was applied is known for it: by the store, and by the browser that gets the token.
+pub(super) struct Committing {
+    pub(super) work: Work,
+    pub(super) id: SaveId,
+    token: OnceLock<Token>,
+    tried: AtomicBool,
+}
+
+impl Committing {
+    pub(super) const fn new(work: Work, id: SaveId) -> Self {
+        Self { work, id, token: OnceLock::new(), tried: AtomicBool::new(false) }
+    }
+
+    /// Whether it has been tried before.
+    pub(super) fn begin(&self) -> bool {
+        self.tried.swap(true, Ordering::Relaxed)
+    }
+
+    /// The token that `draw` gives the first time.
+    pub(super) fn token(&self, draw: impl FnOnce() -> Result<Token>) -> Result<Token> {
+        if let Some(token) = self.token.get() {
+            return Ok(token.clone());
+        }
+        let drawn = draw()?;
+        Ok(self.token.get_or_init(|| drawn).clone())
+    }
 }
 
 /// One step of an update: the new value from the one before.

@@ -13,6 +13,7 @@ use statehouse_session::{
     Authority, Deleted, Delta, Loaded, MemorySessionStore, NewSession, Rotation, Saved, Session, SessionKey,
     SessionLayer, SessionStore, Snapshot, Touched,
 };
+use statehouse_session::{CreateOptions, DeleteOptions, LoadOptions, SaveOptions, TouchOptions};
 use statehouse_testkit::{Direction, FaultProxy, RedisServer};
 
 use crate::http::{Answer, App, routes, set_cookie, text};
@@ -30,38 +31,51 @@ impl Slow {
 
 #[async_trait]
 impl SessionStore for Slow {
-    async fn create(&self, key: &SessionKey, new: &NewSession) -> Result<Snapshot> {
+    async fn create_with(&self, key: &SessionKey, new: &NewSession, options: CreateOptions) -> Result<Snapshot> {
         Self::pause().await;
-        let answer = self.0.create(key, new).await;
-        Self::pause().await;
-        answer
-    }
-
-    async fn load(&self, key: &SessionKey) -> Result<Loaded> {
-        self.0.load(key).await
-    }
-
-    async fn save(&self, base: &Snapshot, authority: Authority, delta: &Delta) -> Result<Saved> {
-        Self::pause().await;
-        let answer = self.0.save(base, authority, delta).await;
+        let answer = self.0.create_with(key, new, options).await;
         Self::pause().await;
         answer
     }
 
-    async fn rotate(&self, base: &Snapshot, authority: Authority, rotation: &Rotation, delta: &Delta) -> Result<Saved> {
+    async fn load_with(&self, key: &SessionKey, options: LoadOptions) -> Result<Loaded> {
+        self.0.load_with(key, options).await
+    }
+
+    async fn save_with(
+        &self,
+        base: &Snapshot,
+        authority: Authority,
+        delta: &Delta,
+        options: SaveOptions,
+    ) -> Result<Saved> {
         Self::pause().await;
-        let answer = self.0.rotate(base, authority, rotation, delta).await;
+        let answer = self.0.save_with(base, authority, delta, options).await;
         Self::pause().await;
         answer
     }
 
-    async fn touch(&self, key: &SessionKey) -> Result<Touched> {
-        self.0.touch(key).await
+    async fn rotate_with(
+        &self,
+        base: &Snapshot,
+        authority: Authority,
+        rotation: &Rotation,
+        delta: &Delta,
+        options: SaveOptions,
+    ) -> Result<Saved> {
+        Self::pause().await;
+        let answer = self.0.rotate_with(base, authority, rotation, delta, options).await;
+        Self::pause().await;
+        answer
     }
 
-    async fn delete(&self, key: &SessionKey, authority: Authority) -> Result<Deleted> {
+    async fn touch_with(&self, key: &SessionKey, options: TouchOptions) -> Result<Touched> {
+        self.0.touch_with(key, options).await
+    }
+
+    async fn delete_with(&self, key: &SessionKey, authority: Authority, options: DeleteOptions) -> Result<Deleted> {
         Self::pause().await;
-        let answer = self.0.delete(key, authority).await;
+        let answer = self.0.delete_with(key, authority, options).await;
         Self::pause().await;
         answer
     }
@@ -166,32 +180,39 @@ fn without_a_runtime_a_dropped_commit_is_repeated_by_the_next() {
 
     #[async_trait]
     impl SessionStore for Late {
-        async fn create(&self, key: &SessionKey, new: &NewSession) -> Result<Snapshot> {
+        async fn create_with(&self, key: &SessionKey, new: &NewSession, options: CreateOptions) -> Result<Snapshot> {
             if !self.1.swap(true, std::sync::atomic::Ordering::Relaxed) {
                 std::future::pending::<()>().await;
             }
-            self.0.create(key, new).await
+            self.0.create_with(key, new, options).await
         }
-        async fn load(&self, key: &SessionKey) -> Result<Loaded> {
-            self.0.load(key).await
+        async fn load_with(&self, key: &SessionKey, options: LoadOptions) -> Result<Loaded> {
+            self.0.load_with(key, options).await
         }
-        async fn save(&self, base: &Snapshot, authority: Authority, delta: &Delta) -> Result<Saved> {
-            self.0.save(base, authority, delta).await
+        async fn save_with(
+            &self,
+            base: &Snapshot,
+            authority: Authority,
+            delta: &Delta,
+            options: SaveOptions,
+        ) -> Result<Saved> {
+            self.0.save_with(base, authority, delta, options).await
         }
-        async fn rotate(
+        async fn rotate_with(
             &self,
             base: &Snapshot,
             authority: Authority,
             rotation: &Rotation,
             delta: &Delta,
+            options: SaveOptions,
         ) -> Result<Saved> {
-            self.0.rotate(base, authority, rotation, delta).await
+            self.0.rotate_with(base, authority, rotation, delta, options).await
         }
-        async fn touch(&self, key: &SessionKey) -> Result<Touched> {
-            self.0.touch(key).await
+        async fn touch_with(&self, key: &SessionKey, options: TouchOptions) -> Result<Touched> {
+            self.0.touch_with(key, options).await
         }
-        async fn delete(&self, key: &SessionKey, authority: Authority) -> Result<Deleted> {
-            self.0.delete(key, authority).await
+        async fn delete_with(&self, key: &SessionKey, authority: Authority, options: DeleteOptions) -> Result<Deleted> {
+            self.0.delete_with(key, authority, options).await
         }
         async fn health(&self) -> Health {
             self.0.health().await

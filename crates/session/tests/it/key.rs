@@ -1,6 +1,8 @@
 use http::HeaderMap;
 use http::header::{COOKIE, SET_COOKIE};
-use statehouse_session::{Authority, Deleted, MemorySessionStore, Session, SessionConfig, SessionKey, Sessions};
+use statehouse_session::{
+    Authority, Deleted, MemorySessionStore, Session, SessionConfig, SessionKey, SessionStoreExt as _, Sessions,
+};
 
 /// Commits the session and opens it again as the browser's next request would.
 async fn next_request(sessions: &Sessions, session: Session, cookie: &mut String) -> Session {
@@ -29,7 +31,7 @@ async fn a_key_stays_through_a_login_and_ends_the_session_in_the_applications_na
     let read: SessionKey = key.to_string().parse().unwrap();
     let snapshot = sessions.store().load(&read).await.unwrap().found().unwrap();
     assert_eq!(snapshot.record().principal().map(|principal| principal.as_str()), Some("u42"));
-    assert_eq!(sessions.store().delete(&read, Authority::Application).await.unwrap(), Deleted::Ok);
+    assert_eq!(sessions.store().delete(&read, Authority::Application).await.unwrap(), Deleted::Removed);
     let session = next_request(&sessions, session, &mut cookie).await;
     assert_eq!(session.principal().await.unwrap(), None);
 }

@@ -10,7 +10,8 @@ use http::HeaderMap;
 use http::header::{COOKIE, SET_COOKIE};
 use statehouse_core::{ErrorKind, ManualClock};
 use statehouse_session::{
-    MemoryConfig, MemorySessionStore, Session, SessionConfig, SessionConfigBuilder, SessionStore, Sessions, Token,
+    MemoryConfig, MemorySessionStore, Session, SessionConfig, SessionConfigBuilder, SessionStoreExt as _, Sessions,
+    Token,
 };
 
 use crate::http::{Answer, App, MINUTE, routes, set_cookie};

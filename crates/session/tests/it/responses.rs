@@ -14,6 +14,7 @@ use statehouse_session::{
     Authority, CookieConfig, Deleted, Delta, Loaded, MemorySessionStore, NewSession, OutagePolicy, Rotation, Saved,
     Session, SessionConfig, SessionConfigBuilder, SessionKey, SessionLayer, SessionStore, Snapshot, Touched,
 };
+use statehouse_session::{CreateOptions, DeleteOptions, LoadOptions, SaveOptions, TouchOptions};
 use tower::ServiceBuilder;
 
 use crate::http::{Answer, App, MINUTE, routes, set_cookie};
@@ -112,33 +113,46 @@ struct Failing {
 
 #[async_trait]
 impl SessionStore for Failing {
-    async fn create(&self, key: &SessionKey, new: &NewSession) -> Result<Snapshot> {
-        self.inner.create(key, new).await
+    async fn create_with(&self, key: &SessionKey, new: &NewSession, options: CreateOptions) -> Result<Snapshot> {
+        self.inner.create_with(key, new, options).await
     }
 
-    async fn load(&self, key: &SessionKey) -> Result<Loaded> {
+    async fn load_with(&self, key: &SessionKey, options: LoadOptions) -> Result<Loaded> {
         self.loads.fetch_add(1, Ordering::Relaxed);
         if self.failures.load(Ordering::Relaxed) > 0 {
             self.failures.fetch_sub(1, Ordering::Relaxed);
             return Err(Error::new(ErrorKind::Unavailable, "the store is away"));
         }
-        self.inner.load(key).await
+        self.inner.load_with(key, options).await
     }
 
-    async fn save(&self, base: &Snapshot, authority: Authority, delta: &Delta) -> Result<Saved> {
-        self.inner.save(base, authority, delta).await
+    async fn save_with(
+        &self,
+        base: &Snapshot,
+        authority: Authority,
+        delta: &Delta,
+        options: SaveOptions,
+    ) -> Result<Saved> {
+        self.inner.save_with(base, authority, delta, options).await
     }
 
-    async fn rotate(&self, base: &Snapshot, authority: Authority, rotation: &Rotation, delta: &Delta) -> Result<Saved> {
-        self.inner.rotate(base, authority, rotation, delta).await
+    async fn rotate_with(
+        &self,
+        base: &Snapshot,
+        authority: Authority,
+        rotation: &Rotation,
+        delta: &Delta,
+        options: SaveOptions,
+    ) -> Result<Saved> {
+        self.inner.rotate_with(base, authority, rotation, delta, options).await
     }
 
-    async fn touch(&self, key: &SessionKey) -> Result<Touched> {
-        self.inner.touch(key).await
+    async fn touch_with(&self, key: &SessionKey, options: TouchOptions) -> Result<Touched> {
+        self.inner.touch_with(key, options).await
     }
 
-    async fn delete(&self, key: &SessionKey, authority: Authority) -> Result<Deleted> {
-        self.inner.delete(key, authority).await
+    async fn delete_with(&self, key: &SessionKey, authority: Authority, options: DeleteOptions) -> Result<Deleted> {
+        self.inner.delete_with(key, authority, options).await
     }
 
     async fn health(&self) -> Health {

@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::http::{Response, StatusCode, header};
 use axum::routing::post;
 use statehouse_core::conformance::rounds;
-use statehouse_session::{Authority, Session, SessionConfigBuilder, SessionStore};
+use statehouse_session::{Authority, Session, SessionConfigBuilder, SessionStoreExt as _};
 use tokio::sync::Notify;
 
 use crate::http::{Answer, App, MINUTE, routes, set_cookie, text, token};
@@ -78,7 +78,7 @@ async fn a_slow_request_of_a_session_that_was_logged_out_does_not_touch_the_cook
 async fn a_slow_request_of_a_session_that_was_revoked_does_not_touch_the_cookie_of_the_next_login() {
     for how in SLOW {
         let again = async |app: &App, old: &str| {
-            app.store.delete(&token(old).key(), Authority::Application).await.unwrap();
+            let _ = app.store.delete(&token(old).key(), Authority::Application).await.unwrap();
             app.post("/login/u2", old).await.unwrap()
         };
         let (app, fresh, slow) = while_under_way(how, |config| config, again).await;

@@ -1,25 +1,25 @@
--- ARGV: what takes the record's place, for how many milliseconds; and, unless the application itself deletes, the hash of
--- the holder's verifier, which must be the record's, or the previous one in its grace.
+-- ARGV: what a tombstone begins with, for how many milliseconds it stands; and, unless the application itself deletes, the
+-- hash of the holder's verifier, which must be the record's, or the previous one in its grace.
 local head = redis.pcall('GETRANGE', KEYS[1], 0, 159)
 if type(head) == 'table' then
   -- Somebody put a value of another type there: it is no session, and nothing else takes it away.
   return redis.call('DEL', KEYS[1])
 end
-if ARGV[3] then
+if #ARGV[3] > 0 then
   if #head < 160 then
     return 0
   end
   local held = string.sub(head, 89, 120) == ARGV[3]
   if not held and string.sub(head, 121, 152) == ARGV[3] then
-    held = number(head, 25) + number(head, 153) > now()
+    held = number(head, 25) + number(head, 153) > now
   end
   if not held then
     return 2
   end
-elseif head == '' or head == ARGV[1] then
+elseif head == '' or string.sub(head, 1, #ARGV[1]) == ARGV[1] then
   return 0
 end
-local stored = redis.pcall('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+local stored = redis.pcall('SET', KEYS[1], ARGV[1] .. struct.pack('<I8', now), 'PX', ARGV[2])
 if not stored.err then
   return 1
 end

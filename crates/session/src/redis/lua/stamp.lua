@@ -1,10 +1,5 @@
--- What the scripts share: the stamp of an envelope (see statehouse_core::Envelope) and the server's clock.
--- Microseconds since 1970 fit a Lua number exactly until the year 2255.
-
-local function now()
-  local time = redis.call('TIME')
-  return tonumber(time[1]) * 1000000 + tonumber(time[2])
-end
+-- What the scripts share: the stamp of an envelope (see statehouse_core::Envelope). Before it the local `now` was set to
+-- the server's time. Microseconds since 1970 fit a Lua number exactly until the year 2255.
 
 local function number(bytes, at)
   return (struct.unpack('<I8', bytes, at))

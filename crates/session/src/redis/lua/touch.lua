@@ -4,16 +4,15 @@ local head = redis.call('GETRANGE', KEYS[1], 0, 183)
 if #head < 184 then
   return 0
 end
-local time = now()
 local hard = number(head, 41)
 -- A key that somebody made persistent outlives its session.
-if time >= math.min(number(head, 33), hard) then
+if now >= math.min(number(head, 33), hard) then
   return 0
 end
-local soft = math.min(time + number(head, 177), hard)
+local soft = math.min(now + number(head, 177), hard)
 local stamped = redis.pcall('SETRANGE', KEYS[1], 16, sealed(number(head, 17), number(head, 25), soft, hard))
 if type(stamped) == 'table' then
   -- A server that is full keeps the session as long as it would have lived anyway.
   return string.find(stamped.err, 'OOM', 1, true) and 2 or stamped
 end
-return redis.call('PEXPIRE', KEYS[1], math.ceil((soft - time) / 1000))
+return redis.call('PEXPIRE', KEYS[1], math.ceil((soft - now) / 1000))

@@ -1,0 +1,101 @@
+//! What one call of a store may be told besides what it does.
+
+use std::time::Duration;
+
+use crate::record::SaveId;
+
+macro_rules! deadline {
+    () => {
+        /// How long this call may take; the backend's own limit if none.
+        #[must_use]
+        pub const fn with_deadline(mut self, limit: Duration) -> Self {
+            self.deadline = Some(limit);
+            self
+        }
+    };
+}
+
+macro_rules! options {
+    ($($name:ident $what:literal)*) => {$(
+        #[doc = concat!("Options of ", $what, ".")]
+        #[derive(Clone, Debug, Default)]
+        #[non_exhaustive]
+        pub struct $name {
+            /// How long this call may take; the backend's own limit if none.
+            pub deadline: Option<Duration>,
+        }
+
+        impl $name {
+            deadline!();
+        }
+    )*};
+}
+
+options! {
+    LoadOptions "a load"
+    TouchOptions "a touch"
+    DeleteOptions "a delete"
+}
+
+/// Options of a create.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct CreateOptions {
+    /// Which create it is; another than all before if none.
+    pub id: Option<SaveId>,
+    /// How long this call may take; the backend's own limit if none.
+    pub deadline: Option<Duration>,
+}
+
+impl CreateOptions {
+    deadline!();
+
+    /// The create of this id: one that is repeated because its answer was lost is answered as the first try was.
+    #[must_use]
+    pub const fn with_id(mut self, id: SaveId) -> Self {
+        self.id = Some(id);
+        self
+    }
+
+    /// Its id, whether somebody named it or not.
+    pub(crate) fn id(&self) -> statehouse_core::Result<SaveId> {
+        self.id.map_or_else(SaveId::generate, Ok)
+    }
+}
+
+/// Options of a save and of a rotation.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct SaveOptions {
+    /// Which change it is; another than all before if none.
+    pub id: Option<SaveId>,
+    /// Whether it may have been made already: its outcome is unknown.
+    pub repeats: bool,
+    /// How long this call may take; the backend's own limit if none.
+    pub deadline: Option<Duration>,
+}
+
+impl SaveOptions {
+    deadline!();
+
+    /// The change of this id.
+    #[must_use]
+    pub const fn with_id(mut self, id: SaveId) -> Self {
+        self.id = Some(id);
+        self
+    }
+
+    /// The change of this id once more, because nobody knows whether it was made.
+    #[must_use]
+    pub const fn repeating(mut self, id: SaveId) -> Self {
+        self.id = Some(id);
+        self.repeats = true;
+        self
+    }
+
+    /// The same, and with an id in any case.
+    pub(crate) fn identified(self) -> statehouse_core::Result<(Self, SaveId)> {
+        let id = self.id.map_or_else(SaveId::generate, Ok)?;
+        Ok((Self { id: Some(id), ..self }, id))
+    }
+}
