@@ -5,9 +5,7 @@ use std::sync::Arc;
 use statehouse_cache::Caches;
 use statehouse_core::{Error, Namespace, Result, ServiceUrl};
 use statehouse_filestore::FileStore;
-#[cfg(unix)]
-use statehouse_session::{DiskConfig, DiskSessionStore};
-use statehouse_session::{MemoryConfig, MemorySessionStore, SessionStore};
+use statehouse_session::SessionStore;
 
 /// The error for a backend that exists and is not compiled in.
 #[allow(dead_code, reason = "with every feature on, nothing is missing")]
@@ -16,6 +14,7 @@ pub(crate) fn missing_feature(url: &ServiceUrl, feature: &str) -> Error {
     Error::invalid_config(url.setting(), message)
 }
 
+#[cfg(not(feature = "cache-redis"))]
 fn is_redis(scheme: &str) -> bool {
     matches!(scheme.split('+').next(), Some("redis" | "rediss"))
 }
@@ -28,18 +27,8 @@ pub(crate) async fn cache(url: ServiceUrl, namespace: &Namespace) -> Result<Cach
     }
 }
 
-#[cfg_attr(not(feature = "session-redis"), expect(unused_variables, reason = "only Redis is shared"))]
 pub(crate) async fn sessions(url: ServiceUrl, namespace: &Namespace) -> Result<Arc<dyn SessionStore>> {
-    match url.scheme() {
-        "memory" => Ok(Arc::new(MemorySessionStore::with_config(MemoryConfig::from_url(url)?))),
-        #[cfg(unix)]
-        "file" => Ok(Arc::new(DiskSessionStore::open_with(DiskConfig::from_url(url)?).await?)),
-        #[cfg(feature = "session-redis")]
-        scheme if is_redis(scheme) => Ok(Arc::new(statehouse_session::RedisSessionStore::open(url, namespace).await?)),
-        #[cfg(not(feature = "session-redis"))]
-        scheme if is_redis(scheme) => Err(missing_feature(&url, "session-redis")),
-        _ => Err(url.refuse_scheme("memory, file, redis, rediss, redis+sentinel, redis+cluster")),
-    }
+    statehouse_session::open(url, namespace).await
 }
 
 pub(crate) async fn files(url: ServiceUrl, namespace: &Namespace) -> Result<Arc<dyn FileStore>> {

@@ -62,7 +62,7 @@ let app: Router = Router::new().route("/login", post(login)).layer(SessionLayer:
 //! | | survives a restart | shared by replicas | expired sessions are freed |
 //! | --- | --- | --- | --- |
 //! | [`MemorySessionStore`] | no | no | as others are written |
-//! | [`DiskSessionStore`] | yes | no: one process for a folder | as others are written |
+//! | [`LocalSessionStore`] | yes | no: one process for a folder | as others are written |
 //! | `RedisSessionStore` | as the server | yes | by the server |
 //!
 //! # Features
@@ -76,7 +76,8 @@ let app: Router = Router::new().route("/login", post(login)).layer(SessionLayer:
 //! # Errors
 //! A store that cannot be reached is never taken for an absent session: by default the layer answers 503 with `Retry-After`
 //! and touches no cookie ([`OutagePolicy`]). A stored session that cannot be read is discarded with a warning or fails, by
-//! policy ([`UnreadablePolicy`]).
+//! policy ([`UnreadablePolicy`]). An attribute that another build has stored and that cannot be read as the type that is
+//! asked for is absent and reported once, an error, or migrated, as configured.
 //!
 //! # Consistency and durability
 //! [`SessionStore`] states the contract that every backend keeps.
@@ -91,9 +92,10 @@ pub mod capability;
 mod config;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
-#[cfg(unix)]
-mod disk;
+mod connect;
 mod layer;
+#[cfg(unix)]
+mod local;
 mod memory;
 mod options;
 mod record;
@@ -107,11 +109,12 @@ pub use self::api::{Answer, Deleted, Loaded, REMEMBERED, Saved, SessionStore, Se
 pub use self::config::{
     ConflictPolicy, LoginPolicy, OutagePolicy, ServerErrorPolicy, SessionConfig, SessionConfigBuilder, UnreadablePolicy,
 };
-#[cfg(unix)]
-pub use self::disk::{DiskConfig, DiskSessionStore};
+pub use self::connect::open;
 #[cfg(feature = "axum")]
 pub use self::layer::MissingSessionLayer;
 pub use self::layer::{CookieBuilder, CookieConfig, SameSite, Secure, SessionBody, SessionLayer, SessionService};
+#[cfg(unix)]
+pub use self::local::{LocalConfig, LocalSessionStore};
 pub use self::memory::{MemoryConfig, MemorySessionStore};
 pub use self::options::{CreateOptions, DeleteOptions, LoadOptions, SaveOptions, TouchOptions};
 pub use self::record::{

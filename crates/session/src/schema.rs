@@ -10,11 +10,14 @@ use statehouse_core::{Error, ErrorKind, Result};
 use crate::config::{SessionConfig, UnreadablePolicy};
 use crate::record::Attribute;
 
+/// Makes the present form of an attribute of another one.
+type Migrate = Arc<dyn Fn(&Attribute) -> Option<Attribute> + Send + Sync>;
+
 /// What this build has to say of the attributes of one name.
 #[derive(Clone)]
 pub(crate) struct AttributeSchema {
     pub(crate) number: u32,
-    pub(crate) migrate: Arc<dyn Fn(&Attribute) -> Option<Attribute> + Send + Sync>,
+    pub(crate) migrate: Migrate,
 }
 
 impl fmt::Debug for AttributeSchema {

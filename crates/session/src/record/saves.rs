@@ -10,7 +10,7 @@ use crate::token::random;
 
 /// Tells one change of a session from all others, so that its repetition is known for what it is: 64 random bits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct SaveId([u8; SaveId::LEN]);
+pub struct SaveId([u8; Self::LEN]);
 
 impl SaveId {
     /// Its length in bytes.
@@ -110,7 +110,7 @@ impl Saves {
     pub(super) fn take(since: Version, mut bytes: Bytes) -> Option<Self> {
         const ENTRY: usize = 8 + SaveId::LEN;
         let count = bytes.len() / ENTRY;
-        if !(1..=Self::KEPT).contains(&count) || bytes.len() % ENTRY != 0 {
+        if !(1..=Self::KEPT).contains(&count) || !bytes.len().is_multiple_of(ENTRY) {
             return None;
         }
         let mut saves = Vec::with_capacity(count);

@@ -6,7 +6,7 @@ mod error;
 
 use async_trait::async_trait;
 use statehouse_core::{Capabilities, Health, Namespace, Result};
-use statehouse_redis::{EvictionPolicy, RedisClient};
+use statehouse_redis::{Contents, EvictionPolicy, RedisClient};
 
 use self::client::{Swapped, Wire};
 use self::error::within;
@@ -36,7 +36,7 @@ use crate::token::SessionKey;
 ///
 /// The server must not evict keys (`maxmemory-policy noeviction`): a session that it evicts is a user who has to log in
 /// again. [`open`](Self::open) asks for the policy. If the server evicts, that is a warning in the log, and
-/// [`health`](SessionStore::health) says so; the capability [`UNEVICTED`] is there only if it is certain that it does not.
+/// [`health`](SessionStore::health) is degraded; the capability [`UNEVICTED`] is there only if it is certain that it does not.
 ///
 /// On a server whose memory is full a deletion still works: the key is removed, so that for requests under way the session
 /// is absent and not deleted. Reads go on, and no session slides until there is room.
@@ -144,11 +144,7 @@ impl SessionStore for RedisSessionStore {
     }
 
     async fn health(&self) -> Health {
-        let mut health = self.wire.redis().health().await;
-        if self.evicts() {
-            health.backend.push_str(", which evicts sessions when its memory is full");
-        }
-        health
+        self.wire.redis().health_of(Contents::MustStay).await
     }
 
     fn capabilities(&self) -> Capabilities {

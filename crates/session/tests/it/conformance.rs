@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use statehouse_core::{ManualClock, Namespace};
 use statehouse_session::conformance::Backend;
 use statehouse_session::{
-    DiskConfig, DiskSessionStore, MemoryConfig, MemorySessionStore, RedisSessionStore, SessionStore,
+    LocalConfig, LocalSessionStore, MemoryConfig, MemorySessionStore, RedisSessionStore, SessionStore,
 };
 use statehouse_testkit::{RedisCluster, RedisServer};
 use tempfile::TempDir;
@@ -51,22 +51,22 @@ mod memory {
 
 #[derive(Debug)]
 struct Disk {
-    store: Option<Arc<DiskSessionStore>>,
+    store: Option<Arc<LocalSessionStore>>,
     clock: ManualClock,
     folder: TempDir,
 }
 
 impl Disk {
     async fn open(&mut self) {
-        let config = DiskConfig::new(self.folder.path()).with_clock(self.clock.clone());
-        self.store = Some(Arc::new(DiskSessionStore::open_with(config).await.unwrap()));
+        let config = LocalConfig::new(self.folder.path()).with_clock(self.clock.clone());
+        self.store = Some(Arc::new(LocalSessionStore::open_with(config).await.unwrap()));
     }
 }
 
 #[async_trait]
 impl Backend for Disk {
     fn store(&self) -> Arc<dyn SessionStore> {
-        Arc::<DiskSessionStore>::clone(self.store.as_ref().unwrap())
+        Arc::<LocalSessionStore>::clone(self.store.as_ref().unwrap())
     }
 
     async fn reopen(&mut self) {

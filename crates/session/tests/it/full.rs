@@ -5,7 +5,7 @@ use std::time::Duration;
 use statehouse_core::ErrorKind;
 use statehouse_redis::RedisClient;
 use statehouse_session::{
-    Authority, Deleted, DiskSessionStore, NewSession, RedisSessionStore, SessionKey, SessionStore,
+    Authority, Deleted, LocalSessionStore, NewSession, RedisSessionStore, SessionKey, SessionStore,
     SessionStoreExt as _, Token, Touched,
 };
 use statehouse_testkit::{RedisServer, SmallDisk};
@@ -68,7 +68,7 @@ async fn a_redis_without_memory_ends_sessions() {
 #[tokio::test]
 async fn the_process_on_the_small_disk() {
     let Some(disk) = SmallDisk::here() else { return };
-    let store = DiskSessionStore::open(disk.path().join("sessions")).await.unwrap();
+    let store = LocalSessionStore::open(disk.path().join("sessions")).await.unwrap();
     let (held, other, kept) = (create(&store).await, create(&store).await, create(&store).await);
     disk.fill("filler");
     ends_sessions(&store, [&held, &other, &kept]).await;

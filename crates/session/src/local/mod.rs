@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use statehouse_core::{Capabilities, Clock, Error, ErrorKind, Health, Result, Retry, Timestamp};
 
 use self::client::{Folder, blocks};
-pub use self::config::DiskConfig;
+pub use self::config::LocalConfig;
 use self::error::{in_use, map_error};
 use crate::api::{Deleted, Loaded, REMEMBERED, Saved, SessionStore, Touched};
 use crate::bounds::Bounds;
@@ -30,7 +30,7 @@ use crate::token::{SessionKey, VerifierHash};
 /// a time. When the folder holds as much as it may, by number or by bytes, anonymous sessions make room; while none are
 /// found, what needs room is refused with [`ErrorKind::Unavailable`]. Needs a tokio runtime: the disk is used on its blocking threads.
 #[derive(Clone, Debug)]
-pub struct DiskSessionStore {
+pub struct LocalSessionStore {
     inner: Arc<Inner>,
 }
 
@@ -42,23 +42,23 @@ struct Inner {
     clock: Arc<dyn Clock>,
 }
 
-impl DiskSessionStore {
+impl LocalSessionStore {
     /// Opens the folder, creating it if need be.
     ///
     /// # Errors
     /// [`ErrorKind::Unavailable`] if another store has it open; [`ErrorKind::PermissionDenied`] if it cannot be
     /// written.
     pub async fn open(folder: impl Into<PathBuf>) -> Result<Self> {
-        Self::open_with(DiskConfig::new(folder)).await
+        Self::open_with(LocalConfig::new(folder)).await
     }
 
     /// Opens the folder of `config`.
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub async fn open_with(config: DiskConfig) -> Result<Self> {
+    pub async fn open_with(config: LocalConfig) -> Result<Self> {
         const OPERATION: &str = "session.open";
-        let DiskConfig { folder: path, bounds, clock } = config;
+        let LocalConfig { folder: path, bounds, clock } = config;
         blocking(OPERATION, move || {
             let folder = Folder::open(&path).map_err(|source| map_error(source, OPERATION))?.ok_or_else(in_use)?;
             Ok(Self { inner: Arc::new(Inner { folder, path, bounds, clock }) })
@@ -129,9 +129,9 @@ impl Failure {
             Self::Full => {
                 let message = "the session folder is full of live sessions (settings capacity and max_bytes)";
                 let error = Error::new(ErrorKind::Unavailable, message).with_retry(Retry::Exhausted);
-                error.with_backend("disk").with_operation(operation)
+                error.with_backend("local").with_operation(operation)
             }
-            Self::Other(error) => error.with_backend("disk").with_operation(operation),
+            Self::Other(error) => error.with_backend("local").with_operation(operation),
         }
     }
 }
@@ -210,7 +210,7 @@ impl Inner {
             match self.find(key)? {
                 Loaded::Absent => {}
                 Loaded::Found(own) if own.record().is_as_created_by(id) => return Ok(own),
-                Loaded::Found(_) | Loaded::Deleted { .. } => return Err(taken("disk").into()),
+                Loaded::Found(_) | Loaded::Deleted { .. } => return Err(taken("local").into()),
             }
             let now = self.clock.now();
             self.put(Record::new(key, new).created_by(id).stamped_new(now, new.absolute_timeout), now)?
@@ -317,7 +317,7 @@ fn too_slow(operation: &'static str) -> Error {
         "session.load" => (ErrorKind::Timeout, "the disk has not answered within the deadline"),
         _ => (ErrorKind::OutcomeUnknown, "the disk has not answered within the deadline, and may still do it"),
     };
-    Error::new(kind, message).with_backend("disk").with_operation(operation)
+    Error::new(kind, message).with_backend("local").with_operation(operation)
 }
 
 async fn blocking<T: Send + 'static>(
@@ -326,12 +326,12 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|source| {
         let error = Error::new(ErrorKind::Unexpected, "work on the session folder did not end").with_source(source);
-        Err(error.with_backend("disk").with_operation(operation))
+        Err(error.with_backend("local").with_operation(operation))
     })
 }
 
 #[async_trait]
-impl SessionStore for DiskSessionStore {
+impl SessionStore for LocalSessionStore {
     async fn create_with(&self, key: &SessionKey, new: &NewSession, options: CreateOptions) -> Result<Snapshot> {
         new.check()?;
         let (key, new) = (*key, new.clone());
@@ -387,7 +387,7 @@ impl SessionStore for DiskSessionStore {
         let before = self.inner.clock.elapsed();
         let probe = self.run("session.health", None, |inner| Ok(inner.folder.check()?)).await;
         let latency = self.inner.clock.elapsed().saturating_sub(before);
-        Health::of(format!("disk {}", self.inner.path.display()), latency, probe)
+        Health::of(format!("local {}", self.inner.path.display()), latency, probe)
     }
 
     fn capabilities(&self) -> Capabilities {

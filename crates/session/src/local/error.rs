@@ -16,13 +16,13 @@ pub(super) fn map_error(source: io::Error, operation: &'static str) -> Error {
         }
         _ => (ErrorKind::Unavailable, Retry::Now, "the session folder cannot be read or written"),
     };
-    Error::new(kind, message).with_retry(retry).with_backend("disk").with_operation(operation).with_source(source)
+    Error::new(kind, message).with_retry(retry).with_backend("local").with_operation(operation).with_source(source)
 }
 
 /// A second process, or a second store in this one.
 pub(super) fn in_use() -> Error {
     Error::new(ErrorKind::Unavailable, "the session folder is in use by another store; a folder belongs to one process")
-        .with_backend("disk")
+        .with_backend("local")
         .with_operation("session.open")
 }
 

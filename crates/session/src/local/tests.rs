@@ -11,11 +11,11 @@ use crate::token::Token;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-async fn open(folder: &Path, clock: &ManualClock) -> DiskSessionStore {
-    DiskSessionStore::open_with(DiskConfig::new(folder).with_clock(clock.clone())).await.unwrap()
+async fn open(folder: &Path, clock: &ManualClock) -> LocalSessionStore {
+    LocalSessionStore::open_with(LocalConfig::new(folder).with_clock(clock.clone())).await.unwrap()
 }
 
-async fn create(store: &DiskSessionStore) -> Snapshot {
+async fn create(store: &LocalSessionStore) -> Snapshot {
     let token = Token::generate().unwrap();
     let new = NewSession::new(token.verifier_hash(), 20 * MINUTE, 120 * MINUTE);
     store.create(&token.key(), &new).await.unwrap()
@@ -29,12 +29,12 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 #[tokio::test]
 async fn a_second_store_on_the_folder_is_refused_until_the_first_is_dropped() {
     let folder = tempfile::tempdir().unwrap();
-    let first = DiskSessionStore::open(folder.path()).await.unwrap();
-    let error = DiskSessionStore::open(folder.path()).await.unwrap_err();
+    let first = LocalSessionStore::open(folder.path()).await.unwrap();
+    let error = LocalSessionStore::open(folder.path()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.to_string().contains("in use by another store"), "{error}");
     drop(first);
-    DiskSessionStore::open(folder.path()).await.unwrap();
+    LocalSessionStore::open(folder.path()).await.unwrap();
 }
 
 #[tokio::test]
@@ -133,9 +133,9 @@ async fn whoever_holds_the_token_of_a_damaged_session_ends_it_and_time_does_too(
 #[tokio::test]
 async fn a_full_folder_keeps_who_is_logged_in_and_its_bounds() {
     let (folder, clock) = (tempfile::tempdir().unwrap(), ManualClock::default());
-    let config = || DiskConfig::new(folder.path()).with_clock(clock.clone()).with_max_bytes(20 * 4096).unwrap();
-    let store = DiskSessionStore::open_with(config()).await.unwrap();
-    let log_in = async |store: &DiskSessionStore| {
+    let config = || LocalConfig::new(folder.path()).with_clock(clock.clone()).with_max_bytes(20 * 4096).unwrap();
+    let store = LocalSessionStore::open_with(config()).await.unwrap();
+    let log_in = async |store: &LocalSessionStore| {
         let token = Token::generate().unwrap();
         let new = NewSession::new(token.verifier_hash(), 20 * MINUTE, 120 * MINUTE);
         let new = new.with_principal(crate::record::Principal::new("u42").unwrap());
@@ -148,7 +148,7 @@ async fn a_full_folder_keeps_who_is_logged_in_and_its_bounds() {
     }
     drop(store);
     // What is there is counted when the folder is opened.
-    let store = DiskSessionStore::open_with(config()).await.unwrap();
+    let store = LocalSessionStore::open_with(config()).await.unwrap();
     let mut users = vec![user];
     let refused = loop {
         match log_in(&store).await {

@@ -5,15 +5,15 @@ use statehouse_core::{Clock, Error, Result, ServiceUrl, SystemClock};
 
 use crate::bounds::Bounds;
 
-/// Settings of a [`DiskSessionStore`](super::DiskSessionStore).
+/// Settings of a [`LocalSessionStore`](super::LocalSessionStore).
 #[derive(Clone, Debug)]
-pub struct DiskConfig {
+pub struct LocalConfig {
     pub(super) folder: PathBuf,
     pub(super) bounds: Bounds,
     pub(super) clock: Arc<dyn Clock>,
 }
 
-impl DiskConfig {
+impl LocalConfig {
     /// Up to 500,000 sessions and 2 GiB in this folder, on the system's clock.
     #[must_use]
     pub fn new(folder: impl Into<PathBuf>) -> Self {
@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn the_url_names_a_folder() {
-        let read = |text| DiskConfig::from_url(ServiceUrl::parse("STATEHOUSE_SESSION_URL", text).unwrap());
+        let read = |text| LocalConfig::from_url(ServiceUrl::parse("STATEHOUSE_SESSION_URL", text).unwrap());
         assert_eq!(read("file:///var/lib/app").unwrap().folder, Path::new("/var/lib/app"));
         let bounds = read("file:///x?capacity=5&max_bytes=1MiB").unwrap().bounds;
         assert_eq!((bounds.sessions, bounds.bytes), (5, 1 << 20));
