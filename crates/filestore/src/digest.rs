@@ -83,8 +83,9 @@ pub(crate) struct Intake {
 }
 
 impl Intake {
-    pub(crate) fn new(options: &crate::options::PutOptions, declared: Option<u64>) -> Result<Self> {
-        let intake = Self { limit: options.max_len, declared, expected: options.expected_digest, ..Self::default() };
+    /// With the most bytes there may be, how many are declared, and the digest that is expected.
+    pub(crate) fn new(limit: Option<u64>, declared: Option<u64>, expected: Option<Digest>) -> Result<Self> {
+        let intake = Self { limit, declared, expected, ..Self::default() };
         intake.check_limit(declared.unwrap_or(0))?;
         Ok(intake)
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use statehouse_core::{Error, Result};
 
-use crate::digest::Digest;
+use crate::digest::{Digest, Intake};
 use crate::key::FileKey;
 use crate::meta::{ETag, Entry};
 
@@ -79,6 +79,11 @@ impl PutOptions {
     /// [`ErrorKind::InvalidInput`](statehouse_core::ErrorKind::InvalidInput), naming the rule.
     pub fn check(&self) -> Result<()> {
         crate::meta::check_described(self.content_type.as_deref(), &self.user)
+    }
+
+    /// What takes the content in, of so many bytes if that is declared.
+    pub(crate) fn intake(&self, declared: Option<u64>) -> Result<Intake> {
+        Intake::new(self.max_len, declared, self.expected_digest)
     }
 }
 

@@ -1,8 +1,8 @@
 use futures_util::future::join_all;
 use statehouse_core::{ErrorKind, Result};
 
+use super::kit::{done, noise, streamed};
 use super::puts::PARTS;
-use super::{done, noise, streamed};
 use crate::files::Files;
 use crate::outcome::{DeleteOutcome, PutOutcome};
 

@@ -1,7 +1,7 @@
 use futures_util::{StreamExt, TryStreamExt};
 use statehouse_core::Result;
 
-use super::{clear, fresh, names};
+use super::kit::{clear, fresh, names};
 use crate::files::Files;
 use crate::options::Page;
 

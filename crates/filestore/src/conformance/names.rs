@@ -4,7 +4,7 @@ use futures_util::{StreamExt, TryStreamExt};
 use statehouse_core::Result;
 use statehouse_core::conformance::rounds;
 
-use super::names;
+use super::kit::names;
 use crate::capability;
 use crate::digest::Digest;
 use crate::files::Files;

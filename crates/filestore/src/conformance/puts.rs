@@ -4,7 +4,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use statehouse_core::{ErrorKind, Result};
 
-use super::{kind, names, noise, streamed};
+use super::kit::{kind, names, noise, streamed};
 use crate::body::Body;
 use crate::digest::Digest;
 use crate::files::Files;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures_util::StreamExt;
 use statehouse_core::{ErrorKind, Result};
 
-use super::{kind, noise};
+use super::kit::{kind, noise};
 use crate::files::Files;
 use crate::meta::ETag;
 use crate::options::{BeyondEnd, ByteRange};

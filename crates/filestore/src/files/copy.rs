@@ -1,5 +1,6 @@
 use std::future::IntoFuture;
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -7,7 +8,7 @@ use futures_util::future::BoxFuture;
 use statehouse_core::Result;
 use tracing::Instrument;
 
-use super::Files;
+use crate::api::FileStore;
 use crate::key::FileKey;
 use crate::meta::{ETag, Stored};
 use crate::options::{Condition, CopyOptions};
@@ -19,15 +20,15 @@ use crate::outcome::PutOutcome;
 #[derive(Debug)]
 #[must_use = "nothing is copied until awaited"]
 pub struct Copy<'a, O = Stored> {
-    files: &'a Files,
+    store: &'a Arc<dyn FileStore>,
     keys: Result<(FileKey, FileKey)>,
     options: CopyOptions,
     outcome: PhantomData<fn() -> O>,
 }
 
 impl<'a> Copy<'a> {
-    pub(super) fn new(files: &'a Files, keys: Result<(FileKey, FileKey)>) -> Self {
-        Self { files, keys, options: CopyOptions::default(), outcome: PhantomData }
+    pub(super) fn new(store: &'a Arc<dyn FileStore>, keys: Result<(FileKey, FileKey)>) -> Self {
+        Self { store, keys, options: CopyOptions::default(), outcome: PhantomData }
     }
 
     /// Copies only if the target is absent.
@@ -41,8 +42,8 @@ impl<'a> Copy<'a> {
     }
 
     fn on(self, condition: Condition) -> Copy<'a, PutOutcome> {
-        let Self { files, keys, options, .. } = self;
-        Copy { files, keys, options: options.with_condition(condition), outcome: PhantomData }
+        let Self { store, keys, options, .. } = self;
+        Copy { store, keys, options: options.with_condition(condition), outcome: PhantomData }
     }
 }
 
@@ -57,10 +58,10 @@ impl<'a, O> Copy<'a, O> {
     where
         O: 'a,
     {
-        let Self { files, keys, options, .. } = self;
+        let Self { store, keys, options, .. } = self;
         let copy = async move {
             let (from, to) = keys?;
-            files.store.copy_with(&from, &to, options).await
+            store.copy_with(&from, &to, options).await
         };
         copy.instrument(tracing::debug_span!("filestore.copy"))
     }

@@ -1,5 +1,6 @@
 use std::future::IntoFuture;
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -7,7 +8,7 @@ use futures_util::future::BoxFuture;
 use statehouse_core::Result;
 use tracing::Instrument;
 
-use super::Files;
+use crate::api::FileStore;
 use crate::key::FileKey;
 use crate::meta::{Deleted, ETag};
 use crate::options::DeleteOptions;
@@ -19,21 +20,21 @@ use crate::outcome::DeleteOutcome;
 #[derive(Debug)]
 #[must_use = "nothing is deleted until awaited"]
 pub struct Delete<'a, O = Deleted> {
-    files: &'a Files,
+    store: &'a Arc<dyn FileStore>,
     key: Result<FileKey>,
     options: DeleteOptions,
     outcome: PhantomData<fn() -> O>,
 }
 
 impl<'a> Delete<'a> {
-    pub(super) fn new(files: &'a Files, key: Result<FileKey>) -> Self {
-        Self { files, key, options: DeleteOptions::default(), outcome: PhantomData }
+    pub(super) fn new(store: &'a Arc<dyn FileStore>, key: Result<FileKey>) -> Self {
+        Self { store, key, options: DeleteOptions::default(), outcome: PhantomData }
     }
 
     /// Deletes the file only if it has this etag.
     pub fn if_match(self, etag: &ETag) -> Delete<'a, DeleteOutcome> {
-        let Self { files, key, options, .. } = self;
-        Delete { files, key, options: options.with_if_match(etag.clone()), outcome: PhantomData }
+        let Self { store, key, options, .. } = self;
+        Delete { store, key, options: options.with_if_match(etag.clone()), outcome: PhantomData }
     }
 }
 
@@ -48,9 +49,8 @@ impl<'a, O> Delete<'a, O> {
     where
         O: 'a,
     {
-        let Self { files, key, options, .. } = self;
-        async move { files.store.delete_with(&key?, options).await }
-            .instrument(tracing::debug_span!("filestore.delete"))
+        let Self { store, key, options, .. } = self;
+        async move { store.delete_with(&key?, options).await }.instrument(tracing::debug_span!("filestore.delete"))
     }
 }
 

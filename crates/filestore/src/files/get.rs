@@ -1,4 +1,5 @@
 use std::future::IntoFuture;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,8 +9,6 @@ use futures_util::stream::BoxStream;
 use statehouse_core::Result;
 use tracing::Instrument;
 
-use super::Files;
-#[cfg(doc)]
 use crate::api::FileStore;
 use crate::content::Object;
 use crate::key::FileKey;
@@ -20,14 +19,14 @@ use crate::options::{ByteRange, GetOptions};
 #[derive(Debug)]
 #[must_use = "nothing is read until awaited"]
 pub struct Get<'a> {
-    files: &'a Files,
+    store: &'a Arc<dyn FileStore>,
     key: Result<FileKey>,
     options: GetOptions,
 }
 
 impl<'a> Get<'a> {
-    pub(super) fn new(files: &'a Files, key: Result<FileKey>) -> Self {
-        Self { files, key, options: GetOptions::default() }
+    pub(super) fn new(store: &'a Arc<dyn FileStore>, key: Result<FileKey>) -> Self {
+        Self { store, key, options: GetOptions::default() }
     }
 
     /// Reads only these bytes.
@@ -70,7 +69,7 @@ impl<'a> IntoFuture for Get<'a> {
     type IntoFuture = BoxFuture<'a, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        async move { self.files.store.get_with(&self.key?, self.options).await }
+        async move { self.store.get_with(&self.key?, self.options).await }
             .instrument(tracing::debug_span!("filestore.get"))
             .boxed()
     }

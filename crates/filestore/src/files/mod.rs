@@ -23,7 +23,7 @@ use crate::api::FileStore;
 use crate::body::{Body, source_failed};
 use crate::key::FileKey;
 use crate::meta::Meta;
-use crate::options::{HeadOptions, ListOptions};
+use crate::options::HeadOptions;
 
 /// The files of one namespace: what applications use.
 ///
@@ -63,7 +63,7 @@ impl Files {
 
     /// Stores a file.
     pub fn put(&self, name: impl AsRef<str>, body: impl Into<Body>) -> Put<'_> {
-        Put::new(self, self.key(name), body.into())
+        Put::new(&self.store, self.key(name), body.into())
     }
 
     /// Stores a file from a stream that may borrow from what is around it, such as the field of a multipart form that a
@@ -91,7 +91,7 @@ impl Files {
 
     /// Reads a file.
     pub fn get(&self, name: impl AsRef<str>) -> Get<'_> {
-        Get::new(self, self.key(name))
+        Get::new(&self.store, self.key(name))
     }
 
     /// Reads a file's metadata. Its [`key`](Meta::key) includes the namespace.
@@ -118,27 +118,23 @@ impl Files {
 
     /// Deletes a file.
     pub fn delete(&self, name: impl AsRef<str>) -> Delete<'_> {
-        Delete::new(self, self.key(name))
+        Delete::new(&self.store, self.key(name))
     }
 
     /// Stores the content and metadata of one file under another name.
     pub fn copy(&self, from: impl AsRef<str>, to: impl AsRef<str>) -> Copy<'_> {
         let keys = self.key(from).and_then(|from| Ok((from, self.key(to)?)));
-        Copy::new(self, keys)
+        Copy::new(&self.store, keys)
     }
 
     /// Lists the files whose names begin with this text.
     pub fn list(&self, prefix: impl AsRef<str>) -> List<'_> {
-        List::new(self, ListOptions::new(format!("{}/{}", self.namespace, prefix.as_ref())))
+        List::new(&self.store, &self.namespace, prefix.as_ref())
     }
 
     /// A key's name in this namespace.
     #[must_use]
     pub fn name<'k>(&self, key: &'k FileKey) -> Option<&'k str> {
-        self.within(key)
-    }
-
-    fn within<'k>(&self, text: &'k str) -> Option<&'k str> {
-        text.strip_prefix(self.namespace.as_str())?.strip_prefix('/')
+        list::within(&self.namespace, key)
     }
 }

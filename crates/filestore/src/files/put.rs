@@ -1,5 +1,6 @@
 use std::future::IntoFuture;
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,7 +10,7 @@ use futures_util::{FutureExt, StreamExt};
 use statehouse_core::Result;
 use tracing::Instrument;
 
-use super::Files;
+use crate::api::FileStore;
 use crate::body::{Body, source_failed};
 use crate::digest::Digest;
 use crate::key::FileKey;
@@ -23,7 +24,7 @@ use crate::outcome::PutOutcome;
 #[derive(Debug)]
 #[must_use = "nothing is stored until awaited"]
 pub struct Put<'a, O = Stored> {
-    files: &'a Files,
+    store: &'a Arc<dyn FileStore>,
     key: Result<FileKey>,
     body: Body,
     source: Option<Source<'a>>,
@@ -66,8 +67,8 @@ fn fed(source: tokio::sync::mpsc::Receiver<Option<Result<Bytes>>>) -> Body {
 }
 
 impl<'a> Put<'a> {
-    pub(super) fn new(files: &'a Files, key: Result<FileKey>, body: Body) -> Self {
-        Self { files, key, body, source: None, options: PutOptions::default(), outcome: PhantomData }
+    pub(super) fn new(store: &'a Arc<dyn FileStore>, key: Result<FileKey>, body: Body) -> Self {
+        Self { store, key, body, source: None, options: PutOptions::default(), outcome: PhantomData }
     }
 
     pub(super) fn with_source(self, source: BoxStream<'a, Result<Bytes>>) -> Self {
@@ -85,8 +86,8 @@ impl<'a> Put<'a> {
     }
 
     fn on(self, condition: Condition) -> Put<'a, PutOutcome> {
-        let Self { files, key, body, source, options, .. } = self;
-        Put { files, key, body, source, options: options.with_condition(condition), outcome: PhantomData }
+        let Self { store, key, body, source, options, .. } = self;
+        Put { store, key, body, source, options: options.with_condition(condition), outcome: PhantomData }
     }
 }
 
@@ -125,14 +126,14 @@ impl<'a, O> Put<'a, O> {
     where
         O: 'a,
     {
-        let Self { files, key, body, source, options, .. } = self;
+        let Self { store, key, body, source, options, .. } = self;
         let put = async move {
             let key = key?;
             let Some(source) = source else {
-                return files.store.put_with(&key, body, options).await;
+                return store.put_with(&key, body, options).await;
             };
             let (sender, receiver) = tokio::sync::mpsc::channel(1);
-            let put = files.store.put_with(&key, fed(receiver), options);
+            let put = store.put_with(&key, fed(receiver), options);
             match futures_util::future::select(put, Box::pin(source.feed(sender))).await {
                 Either::Left((stored, _)) => stored,
                 Either::Right(((), put)) => put.await,

@@ -16,14 +16,13 @@ use statehouse_core::{Error, ErrorKind, Result, Timestamp};
 use super::beneath::Root;
 use super::config::{Access, Durability, LocalConfig};
 use super::error::map_error;
-use super::folder::Windows;
+use super::folder::Folders;
 use super::lock::Locks;
 use super::name::DiskName;
 use super::permissions;
-use super::remembered::Remembered;
 use super::stage::Stage;
 use super::trailer::{Decoded, Trailer};
-use super::walk::Walks;
+use super::walks::Walks;
 use crate::digest::{Check, Verifier, corrupt};
 use crate::key::FileKey;
 use crate::meta::Meta;
@@ -52,8 +51,7 @@ pub(super) struct Disk {
     pub(super) writing: Option<Writing>,
     pub(super) durability: Durability,
     pub(super) walks: Walks,
-    pub(super) remembered: Remembered,
-    pub(super) windows: Windows,
+    pub(super) folders: Folders,
 }
 
 /// What an open store needs to write.
@@ -102,14 +100,8 @@ impl Disk {
         if writing.is_none() {
             check_format(&root, &open_format(&root, config)?)?;
         }
-        Ok(Self {
-            root,
-            writing,
-            durability: config.durability,
-            walks: Walks::default(),
-            remembered: Remembered::default(),
-            windows: Windows::default(),
-        })
+        let (folders, walks) = (Folders::of(&root), Walks::default());
+        Ok(Self { root, writing, durability: config.durability, walks, folders })
     }
 
     /// Tries what a read or a write needs, save for its space.

@@ -13,12 +13,11 @@ use rustix::io::Errno;
 use statehouse_core::{ErrorKind, Result};
 
 use super::beneath::Root;
-use super::client::Disk;
 use super::config::Access;
 use super::error::map_error;
 use super::name::{self, CONTINUED, DIRECTORY};
 use super::names::Names;
-use super::remembered::Stamps;
+use super::remembered::{Remembered, Stamps};
 use super::stage;
 use crate::listing::Collector;
 
@@ -34,6 +33,20 @@ pub(super) struct Windows {
 impl Default for Windows {
     fn default() -> Self {
         Self { whole: 32 << 20, part: 4 << 20 }
+    }
+}
+
+/// The directory that a store is in, as listings read it.
+#[derive(Debug)]
+pub(super) struct Folders {
+    pub(super) root: Root,
+    pub(super) remembered: Remembered,
+    pub(super) windows: Windows,
+}
+
+impl Folders {
+    pub(super) fn of(root: &Root) -> Self {
+        Self { root: root.clone(), remembered: Remembered::default(), windows: Windows::default() }
     }
 }
 
@@ -73,8 +86,8 @@ impl Folder {
     /// Reads a directory, unless it is remembered. One that is gone is empty.
     ///
     /// Gives also how many things in it are none of the store's.
-    pub(super) fn open(disk: &Disk, path: String, prefix: String, page: &Collector<'_>) -> Result<(Self, u64)> {
-        let (remembered, skipped) = match disk.remembered.get(&disk.root, &path) {
+    pub(super) fn open(folders: &Folders, path: String, prefix: String, page: &Collector<'_>) -> Result<(Self, u64)> {
+        let (remembered, skipped) = match folders.remembered.get(&folders.root, &path) {
             Some((names, skipped)) => (Some(names), skipped),
             None => (None, 0),
         };
@@ -85,7 +98,7 @@ impl Folder {
             folder.seek(page);
             return Ok((folder, skipped));
         }
-        let skipped = folder.read(disk, None, page)?;
+        let skipped = folder.read(folders, None, page)?;
         Ok((folder, skipped))
     }
 
@@ -110,20 +123,20 @@ impl Folder {
     }
 
     /// Looks whether the directory is still as it is remembered.
-    pub(super) fn check(&mut self, disk: &Disk) {
-        self.is_remembered = self.is_remembered && disk.remembered.has(&disk.root, &self.path, &self.names);
+    pub(super) fn check(&mut self, folders: &Folders) {
+        self.is_remembered = self.is_remembered && folders.remembered.has(&folders.root, &self.path, &self.names);
     }
 
     /// Reads the next window; none if that was all.
-    pub(super) fn read_on(&mut self, disk: &Disk, page: &Collector<'_>) -> Result<Option<u64>> {
+    pub(super) fn read_on(&mut self, folders: &Folders, page: &Collector<'_>) -> Result<Option<u64>> {
         let Some(behind) = self.cut.take() else { return Ok(None) };
-        self.read(disk, Some(behind), page).map(Some)
+        self.read(folders, Some(behind), page).map(Some)
     }
 
-    fn read(&mut self, disk: &Disk, behind: Option<String>, page: &Collector<'_>) -> Result<u64> {
+    fn read(&mut self, folders: &Folders, behind: Option<String>, page: &Collector<'_>) -> Result<u64> {
         let mut reading = Reading {
-            root: &disk.root,
-            windows: disk.windows,
+            root: &folders.root,
+            windows: folders.windows,
             page,
             prefix: &self.prefix,
             names: Names::default(),
@@ -138,7 +151,7 @@ impl Folder {
         let Reading { mut names, cut, skipped, stamps, whole, .. } = reading;
         names.sort();
         (self.names, self.cut) = (Arc::new(names), cut);
-        self.is_remembered = whole && disk.remembered.keep(&disk.root, stamps, &self.names, skipped);
+        self.is_remembered = whole && folders.remembered.keep(&folders.root, stamps, &self.names, skipped);
         self.seek(page);
         Ok(skipped)
     }

@@ -9,7 +9,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Thread;
 use std::time::Instant;
 
-use super::lock::Share;
+/// Who else may hold the lock at the same time.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Share {
+    /// Others that need no compare: their renames are atomic by themselves.
+    Shared,
+    /// Nobody: between the compare and the write nothing may change.
+    Alone,
+}
 
 #[derive(Debug, Default)]
 pub(super) struct Gate(Mutex<State>);

@@ -10,7 +10,7 @@ use statehouse_core::{Error, ErrorKind, Result, Retry};
 
 use super::config::Permissions;
 use super::error::map_error;
-use super::gate::{Gate, Pass};
+use super::gate::{Gate, Pass, Share};
 
 /// How long a lock is waited for. It is held only for a compare and a rename, so this passes only if its holder was
 /// stopped or the disk hangs.
@@ -50,15 +50,6 @@ pub(super) struct KeyLock<'a> {
 /// A lock that is held until this is dropped, or the process ends.
 #[derive(Debug)]
 pub(super) struct Lock(#[expect(dead_code, reason = "the lock lives as long as the open file")] OwnedFd);
-
-/// Who else may hold the lock at the same time.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Share {
-    /// Others that need no compare: their renames are atomic by themselves.
-    Shared,
-    /// Nobody: between the compare and the write nothing may change.
-    Alone,
-}
 
 impl Locks {
     pub(super) fn new(directory: OwnedFd, permissions: Permissions) -> Self {

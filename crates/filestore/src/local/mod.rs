@@ -30,6 +30,7 @@
 //! | 8 | `SHfile\r\n` |
 
 mod beneath;
+mod blocking;
 mod client;
 mod config;
 mod error;
@@ -47,6 +48,7 @@ mod stream;
 mod tests;
 mod trailer;
 mod walk;
+mod walks;
 mod write;
 
 use std::path::{Path, PathBuf};
@@ -54,15 +56,17 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
-use statehouse_core::{Capabilities, Error, ErrorKind, Health, Result};
+#[cfg(doc)]
+use statehouse_core::ErrorKind;
+use statehouse_core::{Capabilities, Health, Result};
 
+use self::blocking::blocking;
 use self::client::{Content, Disk, Found, PIECE};
 pub use self::config::{Access, Durability, LocalConfig, Permissions};
 use self::name::DiskName;
 use crate::api::{FileStore, located};
 use crate::body::Body;
 use crate::content::Object;
-use crate::digest::Intake;
 use crate::key::FileKey;
 use crate::meta::{Meta, Stored};
 use crate::options::{CopyOptions, DeleteOptions, GetOptions, HeadOptions, ListOptions, Page, PutOptions};
@@ -134,7 +138,7 @@ impl LocalFileStore {
 
     async fn put(&self, key: &FileKey, body: Body, options: PutOptions) -> Result<Stored> {
         options.check()?;
-        let intake = Intake::new(&options, body.len())?;
+        let intake = options.intake(body.len())?;
         let body = body.into_bytes();
         if let Ok(bytes) = &body
             && bytes.len() as u64 <= PIECE
@@ -169,15 +173,6 @@ impl LocalFileStore {
             }
         })
     }
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    ended(tokio::task::spawn_blocking(work)).await
-}
-
-async fn ended<T>(work: tokio::task::JoinHandle<Result<T>>) -> Result<T> {
-    let stopped = |source| Error::new(ErrorKind::Unavailable, "the runtime is shutting down").with_source(source);
-    work.await.map_err(stopped)?
 }
 
 #[async_trait]

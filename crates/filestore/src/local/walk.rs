@@ -1,11 +1,9 @@
 //! Listing: the directories in the order of the keys, and only those that the page needs.
 //!
 //! A large directory is remembered as long as nothing changes in it, see [`super::remembered`], so that a page of it
-//! costs what is on it. Where a page ends, the walk is put aside under its token and the next page goes on with it: so all pages together
-//! read each directory a few times, however many pages there are. A token whose walk is gone (used before, made by
-//! another process, or put out by later ones) is as good: the walk begins anew behind the same key.
-
-use std::sync::{Mutex, PoisonError};
+//! costs what is on it. Where a page ends, the walk is put aside under its token and the next page goes on with it: so
+//! all pages together read each directory a few times, however many pages there are. A token whose walk is gone (used
+//! before, made by another process, or put out by later ones) is as good: the walk begins anew behind the same key.
 
 use rustix::fd::OwnedFd;
 use statehouse_core::{ErrorKind, Result};
@@ -13,37 +11,11 @@ use statehouse_core::{ErrorKind, Result};
 use super::client::Disk;
 use super::folder::Folder;
 use super::name::{self, DIRECTORY};
-use crate::digest::{hex, nonce};
+use super::walks::{Walk, without_walk};
 use crate::key::FileKey;
 use crate::listing::Collector;
 use crate::meta::Entry;
-use crate::options::{Depth, ListOptions, Page, PageToken, Start};
-
-/// How many walks are kept, and how many bytes of names they may hold together.
-const MAX_WALKS: usize = 64;
-const MAX_BYTES: usize = 32 << 20;
-
-/// What a token begins with that has a walk: this, an identity of 16 digits, and then the token of the page.
-const WALK: char = 'w';
-
-/// A listing under way: the directories that it is in, the innermost last.
-#[derive(Debug, Default)]
-struct Walk {
-    folders: Vec<Folder>,
-    skipped: u64,
-}
-
-/// Walks between two pages.
-#[derive(Debug, Default)]
-pub(super) struct Walks(Mutex<Vec<Kept>>);
-
-#[derive(Debug)]
-struct Kept {
-    token: String,
-    prefix: String,
-    depth: Depth,
-    walk: Walk,
-}
+use crate::options::{ListOptions, Page};
 
 impl Disk {
     pub(super) fn list(&self, options: &ListOptions) -> Result<Page> {
@@ -53,7 +25,7 @@ impl Disk {
         let mut page = Collector::new(&options)?;
         let mut walk = match kept {
             Some(mut kept) => {
-                kept.folders.iter_mut().for_each(|folder| folder.check(self));
+                kept.folders.iter_mut().for_each(|folder| folder.check(&self.folders));
                 kept
             }
             None => self.begin_walk(&page, &options.prefix)?,
@@ -90,7 +62,7 @@ impl Disk {
         if !base.is_empty() && !FileKey::new(base.trim_end_matches('/')).is_ok_and(|key| key.len() + 1 == base.len()) {
             return Ok(Walk::default());
         }
-        let (folder, skipped) = Folder::open(self, name::directory_of(base), base.to_owned(), page)?;
+        let (folder, skipped) = Folder::open(&self.folders, name::directory_of(base), base.to_owned(), page)?;
         Ok(Walk { folders: vec![folder], skipped })
     }
 }
@@ -104,7 +76,7 @@ impl Walk {
                 directory = None;
                 if page.has_gathered(&folder.prefix) {
                     self.folders.pop();
-                } else if let Some(skipped) = folder.read_on(disk, page)? {
+                } else if let Some(skipped) = folder.read_on(&disk.folders, page)? {
                     self.skipped += skipped;
                 } else {
                     self.folders.pop();
@@ -137,7 +109,7 @@ impl Walk {
 
     /// A folder that cannot be read, or has become a link since its name was read, is none of ours.
     fn enter(&mut self, disk: &Disk, path: String, prefix: String, page: &Collector<'_>) -> Result<()> {
-        match Folder::open(disk, path, prefix, page) {
+        match Folder::open(&disk.folders, path, prefix, page) {
             Ok((folder, skipped)) => {
                 self.folders.push(folder);
                 self.skipped += skipped;
@@ -186,47 +158,4 @@ fn offer(
         }
     });
     failed.map_or(Ok(()), Err)
-}
-
-/// The token that the page itself understands.
-fn without_walk(start: &Start) -> Start {
-    if let Start::Token(token) = start
-        && let Some((_, rest)) = token.as_str().strip_prefix(WALK).and_then(|token| token.split_at_checked(16))
-    {
-        return Start::Token(PageToken::new(rest));
-    }
-    start.clone()
-}
-
-impl Walks {
-    /// The walk that a token was given out for, if it is still there.
-    fn take(&self, options: &ListOptions) -> Option<Walk> {
-        let Start::Token(token) = &options.start else { return None };
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let found =
-            |kept: &Kept| kept.token == token.as_str() && kept.prefix == options.prefix && kept.depth == options.depth;
-        let at = kept.iter().position(found)?;
-        let mut walk = kept.remove(at).walk;
-        walk.skipped = 0;
-        Some(walk)
-    }
-
-    /// Puts a walk aside, and gives the token under which it is found.
-    fn keep(&self, token: &PageToken, options: &ListOptions, walk: Walk) -> Result<PageToken> {
-        let token = format!("{WALK}{}{}", hex(&nonce()?[..8]), token.as_str());
-        let (prefix, depth) = (options.prefix.clone(), options.depth);
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.push(Kept { token: token.clone(), prefix, depth, walk });
-        let mut bytes: usize = kept.iter().map(|kept| kept.walk.bytes()).sum();
-        while kept.len() > MAX_WALKS || (bytes > MAX_BYTES && kept.len() > 1) {
-            bytes -= kept.remove(0).walk.bytes();
-        }
-        Ok(PageToken::new(token))
-    }
-}
-
-impl Walk {
-    fn bytes(&self) -> usize {
-        self.folders.iter().map(Folder::bytes).sum()
-    }
 }

@@ -13,7 +13,7 @@ use statehouse_core::{Error, ErrorKind, Result};
 use super::client::{Disk, INLINE, READ, Writing, changed, read_trailer};
 use super::config::Durability;
 use super::error::{map_error, not_synced};
-use super::lock::Share;
+use super::gate::Share;
 use super::name::DiskName;
 use super::stage::{Existing, Staged};
 use super::trailer::{Description, Trailer};
@@ -48,7 +48,7 @@ impl Disk {
     }
 
     pub(super) fn put(&self, key: &FileKey, name: &DiskName, bytes: &[u8], options: PutOptions) -> Result<Stored> {
-        let mut intake = Intake::new(&options, Some(bytes.len() as u64))?;
+        let mut intake = options.intake(Some(bytes.len() as u64))?;
         intake.update(bytes)?;
         let received = intake.finish()?;
         let mut staged = self.create(name, &options.condition)?;

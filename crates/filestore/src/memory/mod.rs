@@ -78,7 +78,7 @@ impl MemoryFileStore {
 
     async fn put(&self, key: &FileKey, body: Body, options: PutOptions) -> Result<Stored> {
         options.check()?;
-        let mut intake = Intake::new(&options, body.len())?;
+        let mut intake = options.intake(body.len())?;
         let content = match body.into_bytes() {
             Ok(bytes) => {
                 intake = taken(intake, &bytes).await?;

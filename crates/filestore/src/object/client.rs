@@ -7,21 +7,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use object_store::path::Path;
-use object_store::{GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload, PutResult, UpdateVersion};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload, PutResult, UpdateVersion};
 use statehouse_core::{Error, ErrorKind, Result, Timestamp};
 
 use super::connection::Native;
 use super::error::{map_error, nested};
 use super::metadata::{self, Marks};
-use super::read::Download;
 use super::room::Room;
 use super::wire::{Answer, Log, Terms, observe};
-use crate::content::Object;
 use crate::digest::Digest;
 use crate::digest::{Received, hex, nonce};
 use crate::key::FileKey;
 use crate::meta::{ETag, Entry, Meta, Stored};
-use crate::options::{ByteRange, Condition, GetOptions, ListOptions, PutOptions};
+use crate::options::{Condition, ListOptions, PutOptions};
 
 /// By how much two readings of the server's clock may differ in their order: it counts in whole seconds.
 const CLOCK_STEP: Duration = Duration::from_secs(2);
@@ -274,7 +272,7 @@ impl Remote {
     }
 
     /// Adds a digest that is apart, if it is there.
-    async fn with_digest(&self, meta: Meta, mut marks: Marks) -> Result<(Meta, Marks)> {
+    pub(super) async fn with_digest(&self, meta: Meta, mut marks: Marks) -> Result<(Meta, Marks)> {
         let Some(put) = marks.put.as_deref().filter(|_| marks.apart) else { return Ok((meta, marks)) };
         // Boxed, as all that is seldom done, so that the usual get and put don't carry the room for it.
         let (digest, crc) = Box::pin(self.digest_apart(&meta.key, put)).await?;
@@ -297,37 +295,6 @@ impl Remote {
             tracing::warn!("a file's SHA-256 is missing or damaged: it is read unverified");
         }
         Ok(sums)
-    }
-
-    pub(super) async fn get(self: &Arc<Self>, key: &FileKey, options: &GetOptions) -> Result<Object> {
-        let path = self.path(key)?;
-        let range = options.range.map(|range| range.check().map(|()| range)).transpose()?;
-        let request = object_store::GetOptions {
-            range: range.map(wire_range),
-            if_match: options.if_match.as_ref().map(|etag| etag.as_str().to_owned()),
-            ..Default::default()
-        };
-        let found = match (self.plain(Answer::Content, self.store.get_opts(&path, request)).await, range) {
-            // A store that is brought along has no kind of its own for a range behind the end; S3 does not say the length.
-            (Err(error), Some(range)) if matches!(error.kind(), ErrorKind::Unexpected | ErrorKind::InvalidInput) => {
-                range.within(Box::pin(self.peek(key)).await?.0.len)?;
-                return Err(error);
-            }
-            (result, _) => result?,
-        };
-        let (meta, marks) = metadata::read(key, &found.meta, &found.attributes);
-        // Not every server looks at the precondition of a read.
-        if options.if_match.as_ref().is_some_and(|etag| *etag != meta.etag) {
-            return Err(changed());
-        }
-        let (meta, marks) = self.with_digest(meta, marks).await?;
-        let range = found.range.clone();
-        let etag = found.meta.e_tag.clone();
-        let content = Download::new(Arc::clone(self), path, etag, range.clone(), found.into_stream()).stream();
-        Ok(match marks.crc {
-            Some(crc) => Object::with_crc32(meta, range, content, crc),
-            None => Object::new(meta, range, content),
-        })
     }
 
     /// Refuses a file below another's name, or above others', if the store would not refuse it itself and at once.
@@ -372,14 +339,6 @@ pub(super) fn lost(error: Error) -> Error {
 fn undescribed() -> Error {
     let message = "the store keeps no content type and no metadata of the application's own";
     Error::new(ErrorKind::Unsupported, message)
-}
-
-fn wire_range(range: ByteRange) -> GetRange {
-    match range {
-        ByteRange::Bounded { start, end } => GetRange::Bounded(start..end),
-        ByteRange::From(start) => GetRange::Offset(start),
-        ByteRange::Last(bytes) => GetRange::Suffix(bytes),
-    }
 }
 
 impl fmt::Debug for Remote {

@@ -8,10 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use object_store::client::{HttpError, HttpRequestBody};
+use object_store::client::{HttpError, HttpErrorKind, HttpRequestBody};
 use tokio::time::{Instant, Sleep};
-
-use super::wire::{timed_out, transport};
 
 /// How much of a body is given to the connection at a time.
 const PIECE: usize = 64 << 10;
@@ -132,4 +130,27 @@ impl Body for Receiving {
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
     }
+}
+
+pub(super) fn timed_out() -> HttpError {
+    HttpError::new(HttpErrorKind::Timeout, std::io::Error::from(std::io::ErrorKind::TimedOut))
+}
+
+/// What broke: whether a request was sent is what matters most.
+pub(super) fn transport(error: reqwest::Error) -> HttpError {
+    use std::io::ErrorKind as Io;
+    let io = |error: &(dyn std::error::Error + 'static)| error.downcast_ref::<std::io::Error>().map(|e| e.kind());
+    let mut causes = std::iter::successors(std::error::Error::source(&error), |error| error.source());
+    let kind = match causes.find_map(io) {
+        _ if error.is_connect() => HttpErrorKind::Connect,
+        _ if error.is_timeout() => HttpErrorKind::Timeout,
+        _ if error.is_decode() => HttpErrorKind::Decode,
+        Some(Io::TimedOut) => HttpErrorKind::Timeout,
+        Some(Io::ConnectionAborted | Io::ConnectionReset | Io::BrokenPipe | Io::UnexpectedEof) => {
+            HttpErrorKind::Interrupted
+        }
+        _ if error.is_request() => HttpErrorKind::Interrupted,
+        _ => HttpErrorKind::Unknown,
+    };
+    HttpError::new(kind, error.without_url())
 }

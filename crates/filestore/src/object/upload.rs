@@ -18,7 +18,7 @@ use super::parts::{Part, Parts, hash};
 use super::wire::{Answer, Log, Terms, observe};
 use crate::body::Body;
 use crate::digest::Digest;
-use crate::digest::{Intake, Received, hex, nonce};
+use crate::digest::{Received, hex, nonce};
 use crate::key::FileKey;
 use crate::meta::Stored;
 use crate::options::{Condition, PutOptions};
@@ -42,7 +42,7 @@ impl Remote {
         allowed: impl FnOnce() -> Result<()> + Send,
     ) -> Result<Stored> {
         let part_size = self.limits.part_size.max(body.len().unwrap_or(0).div_ceil(MAX_PARTS));
-        let intake = Intake::new(&options, body.len())?;
+        let intake = options.intake(body.len())?;
         if self.nesting == Nesting::Hidden {
             Box::pin(self.check_nesting(key)).await?;
         }

@@ -13,7 +13,7 @@ use percent_encoding::percent_decode_str;
 use reqwest::StatusCode;
 use reqwest::header::{HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH};
 
-use super::patience::{Receiving, Sending, Watch};
+use super::patience::{Receiving, Sending, Watch, timed_out, transport};
 use crate::digest::Digest;
 use crate::options::Condition;
 
@@ -323,27 +323,4 @@ impl Log {
             }
         }
     }
-}
-
-pub(super) fn timed_out() -> HttpError {
-    HttpError::new(HttpErrorKind::Timeout, std::io::Error::from(std::io::ErrorKind::TimedOut))
-}
-
-/// What broke: whether a request was sent is what matters most.
-pub(super) fn transport(error: reqwest::Error) -> HttpError {
-    use std::io::ErrorKind as Io;
-    let io = |error: &(dyn std::error::Error + 'static)| error.downcast_ref::<std::io::Error>().map(|e| e.kind());
-    let mut causes = std::iter::successors(std::error::Error::source(&error), |error| error.source());
-    let kind = match causes.find_map(io) {
-        _ if error.is_connect() => HttpErrorKind::Connect,
-        _ if error.is_timeout() => HttpErrorKind::Timeout,
-        _ if error.is_decode() => HttpErrorKind::Decode,
-        Some(Io::TimedOut) => HttpErrorKind::Timeout,
-        Some(Io::ConnectionAborted | Io::ConnectionReset | Io::BrokenPipe | Io::UnexpectedEof) => {
-            HttpErrorKind::Interrupted
-        }
-        _ if error.is_request() => HttpErrorKind::Interrupted,
-        _ => HttpErrorKind::Unknown,
-    };
-    HttpError::new(kind, error.without_url())
 }

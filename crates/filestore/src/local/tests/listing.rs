@@ -109,7 +109,7 @@ async fn a_listing_sees_what_was_written_before_it_began_though_an_older_one_is_
 #[tokio::test]
 async fn a_folder_that_does_not_fit_into_a_window_is_listed_whole() {
     let dir = Dir::new();
-    let files = opened(&dir, |disk| disk.windows = Windows { whole: 64 << 10, part: 32 << 10 }).1;
+    let files = opened(&dir, |disk| disk.folders.windows = Windows { whole: 64 << 10, part: 32 << 10 }).1;
     let mut all: Vec<_> = (0..2_500).map(|n| format!("{}{:04}", "x".repeat(125), n * 7919 % 10_000)).collect();
     all.extend((0..50).map(|n| format!("{}/{}", "y".repeat(100), n)));
     for name in &all {
@@ -126,7 +126,7 @@ async fn a_folder_that_does_not_fit_into_a_window_is_listed_whole() {
 
 /// A store that remembers every directory, however small.
 fn remembering(dir: &Dir) -> (Arc<Disk>, Files) {
-    opened(dir, |disk| disk.remembered = Remembered::of_all())
+    opened(dir, |disk| disk.folders.remembered = Remembered::of_all())
 }
 
 fn opened(dir: &Dir, change: impl FnOnce(&mut Disk)) -> (Arc<Disk>, Files) {
@@ -142,7 +142,7 @@ fn opened(dir: &Dir, change: impl FnOnce(&mut Disk)) -> (Arc<Disk>, Files) {
 async fn until_remembered(disk: &Disk, files: &Files) -> Page {
     loop {
         let page = files.list("").await.unwrap();
-        if disk.remembered.has_any(&disk.root) {
+        if disk.folders.remembered.has_any(&disk.root) {
             return page;
         }
         tokio::task::yield_now().await;
@@ -251,5 +251,5 @@ async fn a_folder_that_is_remembered_answers_like_one_that_is_not() {
             }
         }
     }
-    assert!(disk.remembered.has_any(&disk.root), "nothing has changed");
+    assert!(disk.folders.remembered.has_any(&disk.root), "nothing has changed");
 }
