@@ -44,6 +44,14 @@ pub(crate) struct Case {
     pub(crate) ops: u32,
 }
 
+/// What is compared of the processor time, beside the time that passes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Processor {
+    pub(crate) name: &'static str,
+    pub(crate) peer: &'static str,
+    pub(crate) bar: Bar,
+}
+
 /// Runs the comparisons and collects their rows.
 #[derive(Debug)]
 pub(crate) struct Harness {
@@ -85,9 +93,48 @@ impl Harness {
         self.push(&case, median(&mut mine), median(&mut peer), &mut ratios);
     }
 
-    /// A figure that the contract limits, in microseconds.
-    pub(crate) fn limited(&mut self, service: &'static str, case: &str, ours: f64, most: f64) {
-        let (peer, unit, bar) = ("the contract", "us", format!("at most {most} us"));
+    /// As [`compare`](Self::compare), and beside it the processor time of this process, in which `more` is allowed to
+    /// ours besides what theirs takes.
+    pub(crate) async fn compare_both(
+        &mut self,
+        case: Case,
+        processor: Processor,
+        mut ours: impl AsyncFnMut(),
+        mut theirs: impl AsyncFnMut(),
+        mut more: impl FnMut(),
+    ) {
+        ours().await;
+        theirs().await;
+        let (mut mine, mut peer, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut my_time, mut peer_time, mut time_ratios) = (Vec::new(), Vec::new(), Vec::new());
+        for round in 0..self.rounds {
+            let (a, b);
+            if round % 2 == 0 {
+                a = spent(&mut ours).await;
+                b = spent(&mut theirs).await;
+            } else {
+                b = spent(&mut theirs).await;
+                a = spent(&mut ours).await;
+            }
+            let before = processor_time();
+            more();
+            let allowed = b.1 + processor_time() - before;
+            mine.push(a.0);
+            peer.push(b.0);
+            ratios.push(b.0 / a.0);
+            my_time.push(a.1);
+            peer_time.push(allowed);
+            time_ratios.push(allowed / a.1);
+        }
+        self.push(&case, median(&mut mine), median(&mut peer), &mut ratios);
+        let Processor { name, peer, bar } = processor;
+        let case = Case { name, peer, bar, ..case };
+        self.push(&case, median(&mut my_time), median(&mut peer_time), &mut time_ratios);
+    }
+
+    /// A figure that the contract limits.
+    pub(crate) fn limited(&mut self, service: &'static str, case: &str, unit: &'static str, ours: f64, most: f64) {
+        let (peer, bar) = ("the contract", format!("at most {most} {unit}"));
         let (case, ratio, meets) = (case.to_owned(), most / ours, ours <= most);
         let row = Row { service, case, peer, unit, ours, theirs: most, ratio, spread: 0.0, bar, meets };
         println!("{}", row.line());
@@ -171,6 +218,18 @@ async fn seconds(block: &mut impl AsyncFnMut()) -> f64 {
     let start = Instant::now();
     block().await;
     start.elapsed().as_secs_f64()
+}
+
+/// The time that passes, and the processor time of this process meanwhile.
+async fn spent(block: &mut impl AsyncFnMut()) -> (f64, f64) {
+    let (start, before) = (Instant::now(), processor_time());
+    block().await;
+    (start.elapsed().as_secs_f64(), processor_time() - before)
+}
+
+fn processor_time() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
 fn median(values: &mut [f64]) -> f64 {

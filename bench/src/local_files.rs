@@ -222,6 +222,23 @@ async fn lists(harness: &mut Harness, both: &Both) -> Outcome {
             },
         )
         .await;
+    let plain = both.plain.join("many");
+    harness
+        .compare(
+            case("local list of 100,000, first page after a put", peer, 1.0, 1),
+            async || {
+                drop(both.relaxed.put("many/zzz", "x").await.expect("written"));
+                assert_eq!(ours.list("many/").await.expect("a page").entries.len(), 1000);
+            },
+            async || {
+                fs::write(plain.join("zzz"), "x").expect("written");
+                let page: Vec<_> = object.list(Some(&prefix)).take(1000).try_collect().await.expect("a page");
+                assert_eq!(page.len(), 1000);
+            },
+        )
+        .await;
+    both.ours.delete("many/zzz").await?;
+    fs::remove_file(plain.join("zzz"))?;
     harness
         .compare(
             case("local list of 100,000, all pages", peer, 1.0, 1),

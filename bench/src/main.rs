@@ -8,6 +8,7 @@ mod cache_redis;
 mod filestore;
 mod harness;
 mod local_files;
+mod memory;
 mod polls;
 mod search;
 mod session;
@@ -45,6 +46,16 @@ fn arguments() -> Result<Arguments, String> {
 async fn main() -> ExitCode {
     // The peers' HTTP clients take the process-wide provider; ours bring their own.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    let given: Vec<_> = std::env::args().skip(1).collect();
+    if let Some((memory::MEASURE, what)) = given.split_first().map(|(first, rest)| (first.as_str(), rest)) {
+        return match memory::child(what).await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("error: {error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     let arguments = match arguments() {
         Ok(arguments) => arguments,
         Err(error) => {

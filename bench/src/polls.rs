@@ -83,7 +83,7 @@ async fn longest(harness: &mut Harness, name: &str, index: &dyn SearchIndex) -> 
             longest = longest.max(Measured { inner: Box::pin(index.get(&id)), longest: Duration::ZERO }.await);
         }
     }
-    harness.limited("search", name, longest.as_secs_f64() * 1e6, MOST);
+    harness.limited("search", name, "us", longest.as_secs_f64() * 1e6, MOST);
     Ok(())
 }
 
