@@ -1,0 +1,78 @@
+//! What one build stored is read by the other, or missed, by the table below: never another value, never an error.
+
+use std::process::Command;
+
+use statehouse_testkit::RedisServer;
+
+const OLD: &str = env!("CARGO_BIN_EXE_old");
+const NEW: &str = env!("CARGO_BIN_EXE_new");
+
+/// What is read of each type if the old build wrote and the new one reads, and the other way round.
+const READ: [(&str, Option<&str>, Option<&str>); 8] = [
+    ("widened", Some("200 0.5"), Some("200 0.5")),
+    ("swapped", Some("9 on the shelf, 1 lent"), Some("9 on the shelf, 1 lent")),
+    ("added", Some("Ann"), Some("Ann")),
+    ("variants", Some("a nurse"), Some("a nurse")),
+    ("renamed", None, None),
+    // The new build has a field that the old one did not write; what the new one wrote has all that the old one reads.
+    ("required", None, Some("Ann Some(3)")),
+    ("retyped", None, None),
+    ("flattened", Some("7 None shelf"), Some("7 None shelf")),
+];
+
+fn run(build: &str, arguments: &[&str]) -> String {
+    let output = Command::new(build).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{build} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The lines that the reader of what the writer stored prints.
+fn read(writer: &str, reader: &str, place: &str) -> Vec<String> {
+    let cookie = run(writer, &["write", place]);
+    let printed = run(reader, &["read", place, cookie.trim()]);
+    printed.lines().map(str::to_owned).collect()
+}
+
+/// Each is read twice: what is missed once is missed again, and not an error then.
+fn expected(place: &str, change: &str, name: &str, value: Option<&str>) -> Vec<String> {
+    let said = |who: &str, none: &str| format!("{who}, {change}: {}", value.unwrap_or(none));
+    let error = format!("Corrupt, the attribute was stored as {name} and cannot be read as {name}");
+    let mut lines = Vec::new();
+    for _ in 0..2 {
+        if place.contains('#') {
+            lines.push(said("cache", "a miss"));
+        }
+        lines.extend([said("session", "absent"), said("strict session", &error)]);
+    }
+    lines
+}
+
+fn side_by_side(place: impl Fn(&str) -> String) {
+    for (direction, (writer, reader)) in [(OLD, NEW), (NEW, OLD), (OLD, OLD), (NEW, NEW)].into_iter().enumerate() {
+        let place = place(&direction.to_string());
+        let printed = read(writer, reader, &place);
+        if writer == reader {
+            assert!(printed.iter().all(|line| !line.contains("absent") && !line.contains("miss")), "{printed:#?}");
+            continue;
+        }
+        let mut all = Vec::new();
+        for (change, by_new, by_old) in READ {
+            let name = format!("{}{}", change[..1].to_uppercase(), &change[1..]);
+            all.extend(expected(&place, change, &name, if direction == 0 { by_new } else { by_old }));
+        }
+        assert_eq!(printed, all, "{writer} wrote, {reader} read");
+    }
+}
+
+#[tokio::test]
+async fn two_builds_on_one_redis_never_misread_each_other() {
+    let server = RedisServer::shared().await;
+    let url = server.url();
+    side_by_side(|direction| format!("{url}#two-builds-{}-{direction}", std::process::id()));
+}
+
+#[test]
+fn two_builds_on_one_folder_never_misread_each_other() {
+    let folder = tempfile::tempdir().unwrap();
+    side_by_side(|direction| folder.path().join(direction).to_str().unwrap().to_owned());
+}
