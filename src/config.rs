@@ -78,7 +78,7 @@ use crate::service_links::is_service_link;
 /// | `threads` | `1` | that write |
 /// | `memory` | `64MiB` | for what is not committed yet |
 /// | `commit_interval` | `1s` | until a queued write is committed |
-/// | `delete_retention` | `1m` | for which the version of a delete is remembered |
+/// | `delete_retention` | `1h` | for which the version of a delete is remembered |
 /// | `opensearch+https://user:password@host:port/prefix` | | |
 /// | `timeout` | `10s` | for one try of a request |
 /// | `deadline` | `30s` | for a request with all its retries |
@@ -86,7 +86,7 @@ use crate::service_links::is_service_link;
 /// | `shards`, `replicas` | `1`, `1` | of an index that is made |
 /// | `max_answer` | `64MiB` | the most that a server may answer at once |
 /// | `proxy` | none | all requests go through it; that of the environment is not used |
-/// | `delete_trace` | `1h` | for which the version of a delete is remembered |
+/// | `delete_retention` | `1h` | for which the version of a delete is remembered |
 /// | `ca` | the system's | PEM file of the certificates to trust |
 ///
 /// The same in a file, with [serde](https://serde.rs):

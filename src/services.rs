@@ -42,7 +42,7 @@ struct Inner {
     sessions: Arc<dyn SessionStore>,
     files: Arc<dyn FileStore>,
     #[cfg(feature = "_search")]
-    search: crate::search_index::Indexes,
+    search: statehouse_search::Indexes,
     /// Set by the shutdown.
     is_shut_down: AtomicBool,
 }
@@ -263,7 +263,7 @@ impl ServicesBuilder {
                 .open(|url| open::files(url, &namespace), |error| Ok(Arc::new(Unopened::new("files", error))))
                 .await?,
             #[cfg(feature = "_search")]
-            search: search.open(|url| crate::search_index::Indexes::open(url, &namespace), Err).await?,
+            search: search.open(|url| statehouse_search::Indexes::open(url, &namespace), Err).await?,
             namespace,
             is_shut_down: AtomicBool::new(false),
         })))

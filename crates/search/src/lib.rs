@@ -52,6 +52,8 @@ mod distance;
 mod facet;
 #[cfg(any(feature = "opensearch", feature = "tantivy"))]
 mod highlight;
+#[cfg(any(feature = "opensearch", feature = "tantivy"))]
+mod indexes;
 mod limits;
 #[cfg(feature = "opensearch")]
 mod opensearch;
@@ -70,6 +72,8 @@ mod work;
 
 pub use api::{SearchIndex, SearchIndexExt};
 pub use facet::{Facet, FacetValue};
+#[cfg(any(feature = "opensearch", feature = "tantivy"))]
+pub use indexes::Indexes;
 pub use limits::{
     MAX_BOOST, MAX_CLAUSES, MAX_DEPTH, MAX_FACETS, MAX_FUZZY_TERM, MAX_HIGHLIGHTS, MAX_POSITIONS, MAX_PROJECTED,
     MAX_QUERY_TEXT, MAX_REQUEST_TEXT, MAX_SORTS, MAX_TERMS, MAX_VALUE_BYTES, MAX_VERSION,

@@ -1,3 +1,5 @@
+#[cfg(any(feature = "opensearch", feature = "tantivy"))]
+mod canonical;
 #[cfg(test)]
 mod tests;
 
@@ -79,7 +81,8 @@ impl Schema {
         self.analyzers.get(name)
     }
 
-    /// What differs between this schema and another, one phrase per field or analyzer; empty if they are the same.
+    /// What differs between this schema and another, one phrase per field or analyzer; empty if they are the same. The order
+    /// of fields is no difference, nor is an analyzer that no field uses.
     #[must_use]
     pub fn differences(&self, other: &Self) -> Vec<String> {
         let mut found = Vec::new();
@@ -92,12 +95,27 @@ impl Schema {
         }
         let extra = other.fields.iter().filter(|field| self.field(&field.name).is_none());
         found.extend(extra.map(|field| format!("field {:?} is only in the second", field.name)));
-        for name in self.analyzers.keys().chain(other.analyzers.keys().filter(|n| !self.analyzers.contains_key(*n))) {
-            if self.analyzers.get(name) != other.analyzers.get(name) {
-                found.push(format!("analyzer {name:?} differs"));
-            }
-        }
+        let (ours, theirs) = (self.used_analyzers(), other.used_analyzers());
+        // One that only one of them uses is told with its field.
+        let differ = ours.iter().filter(|(name, analyzer)| theirs.get(*name).is_some_and(|other| other != *analyzer));
+        found.extend(differ.map(|(name, _)| format!("analyzer {name:?} differs")));
         found
+    }
+
+    /// The analyzers that fields use, by name.
+    pub(crate) fn used_analyzers(&self) -> BTreeMap<&str, &Analyzer> {
+        let names = self.fields.iter().flat_map(|field| match &field.kind {
+            FieldKind::Text { analyzer, search_analyzer, .. } => [Some(analyzer), Some(search_analyzer)],
+            _ => [None, None],
+        });
+        names.flatten().filter_map(|name| Some((&**name, self.analyzer(name)?))).collect()
+    }
+
+    /// The same with its fields in the order that another one has them in.
+    #[cfg(feature = "tantivy")]
+    pub(crate) fn in_the_order_of(mut self, other: &Self) -> Self {
+        self.fields.sort_by_key(|field| other.fields.iter().position(|theirs| theirs.name == field.name));
+        self
     }
 }
 

@@ -119,6 +119,7 @@ macro_rules! search_conformance {
             scores_do_not_depend_on_what_was_replaced_and_deleted
             scores_behind_a_merge_are_those_of_a_fresh_index
             what_was_acknowledged_survives_a_restart
+            versions_of_deletes_survive_a_restart
         );
     };
     (@index $backend:path: $($case:ident)*) => {$(

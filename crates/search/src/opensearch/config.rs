@@ -18,7 +18,7 @@ use statehouse_core::{Error, Host, Namespace, Result, Secret, ServiceUrl};
 /// | `replicas` | `1` | copies of each shard of an index that is created |
 /// | `max_answer` | `64MiB` | the longest answer that is read; a longer one is `TooLarge`: ask for fewer or smaller hits |
 /// | `proxy` | none | `http://host:port`: sends everything through this proxy; those of the environment are never used |
-/// | `delete_trace` | `1h` | how long a versioned delete of an index that is created refuses older documents |
+/// | `delete_retention` | `1h` | how long a versioned delete of an index that is created refuses older documents |
 /// | `ca` | the system's | a PEM file of the certificates to trust instead of the system's (TLS only) |
 #[derive(Clone, Debug)]
 pub struct OpenSearchConfig {
@@ -88,7 +88,7 @@ pub(super) struct Timing {
 pub(super) struct Layout {
     pub(super) shards: u32,
     pub(super) replicas: u32,
-    pub(super) delete_trace: Duration,
+    pub(super) delete_retention: Duration,
 }
 
 const OPENSEARCH_PORT: u16 = 9200;
@@ -123,7 +123,7 @@ impl OpenSearchConfig {
                 attempt: Duration::from_secs(10),
                 total: Duration::from_secs(30),
             },
-            layout: Layout { shards: 1, replicas: 1, delete_trace: Duration::from_secs(3600) },
+            layout: Layout { shards: 1, replicas: 1, delete_retention: Duration::from_secs(3600) },
             max_answer: MAX_ANSWER,
             proxy: None,
             http: None,
@@ -175,7 +175,7 @@ impl OpenSearchConfig {
             return Err(url.refuse("shards", accepts));
         }
         layout.replicas = url.take_parsed("replicas", "a number, 0 for none")?.unwrap_or(layout.replicas);
-        layout.delete_trace = url.take_duration("delete_trace")?.unwrap_or(layout.delete_trace);
+        layout.delete_retention = url.take_duration("delete_retention")?.unwrap_or(layout.delete_retention);
         Ok(())
     }
 
@@ -237,8 +237,8 @@ impl OpenSearchConfig {
 
     /// How long a versioned delete refuses older documents, in an index that is created.
     #[must_use]
-    pub const fn with_delete_trace(mut self, time: Duration) -> Self {
-        self.layout.delete_trace = time;
+    pub const fn with_delete_retention(mut self, time: Duration) -> Self {
+        self.layout.delete_retention = time;
         self
     }
 
@@ -302,7 +302,7 @@ impl OpenSearchConfig {
         if self.http.is_some() && self.proxy.is_some() {
             return refuse("a client of your own has a proxy of its own: give it to the client");
         }
-        if self.layout.delete_trace.is_zero() {
+        if self.layout.delete_retention.is_zero() {
             return refuse("the trace of a delete must be kept for some time");
         }
         Ok(())
@@ -353,7 +353,7 @@ mod tests {
     #[test]
     fn every_part_of_the_url_is_read() {
         let text = "opensearch+https://app:hunter2@h1:9201,h2/acme?connect_timeout=250ms&timeout=2s&deadline=5s\
-                    &shards=3&replicas=2&delete_trace=2h&ca=/etc/ca.pem&max_answer=1MiB\
+                    &shards=3&replicas=2&delete_retention=2h&ca=/etc/ca.pem&max_answer=1MiB\
                     &proxy=http://me:hunter3@p.internal:3128";
         let config = read(text).unwrap();
         assert_eq!(config.to_string(), "h1:9201,h2:9200");
@@ -362,8 +362,8 @@ mod tests {
         assert_eq!(config.alias(&Namespace::new("clinic.concepts").unwrap()).unwrap().as_str(), "acme.clinic.concepts");
         let Timing { connect, attempt, total } = config.timing;
         assert_eq!([connect, attempt, total].map(|time| time.as_millis()), [250, 2_000, 5_000]);
-        let Layout { shards, replicas, delete_trace } = config.layout;
-        assert_eq!((shards, replicas, delete_trace.as_secs()), (3, 2, 7_200));
+        let Layout { shards, replicas, delete_retention } = config.layout;
+        assert_eq!((shards, replicas, delete_retention.as_secs()), (3, 2, 7_200));
         assert_eq!(config.tls.as_ref().unwrap().ca, Some("/etc/ca.pem".into()));
         assert_eq!((config.max_answer, config.proxy.as_ref().unwrap().place()), (1 << 20, "p.internal:3128"));
         assert!(!format!("{config:?} {config}").contains("hunter"));
@@ -408,7 +408,7 @@ mod tests {
             config().with_timeout(Duration::ZERO),
             config().with_deadline(Duration::from_secs(1)),
             config().with_shards(0),
-            config().with_delete_trace(Duration::ZERO),
+            config().with_delete_retention(Duration::ZERO),
             config().with_max_answer(0),
         ] {
             assert_eq!(config.check().unwrap_err().kind(), ErrorKind::InvalidConfig);

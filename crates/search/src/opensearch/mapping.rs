@@ -1,9 +1,11 @@
 //! A [`Schema`] as the settings and mappings of an OpenSearch index.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
 use sha2::{Digest as _, Sha256};
-use statehouse_core::{Error, ErrorKind, Result};
+use statehouse_core::{Error, ErrorKind, Result, hex};
 
 use super::config::Layout;
 use crate::analysis::{Analyzer, Normalizer, POSITION_GAP, TokenFilter, Tokenizer};
@@ -23,7 +25,7 @@ pub(super) fn analyzer_name(name: &str) -> String {
 }
 
 /// What stands in the mapping's `_meta` under `statehouse`.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Stored {
     /// The schema that the index was created with.
     pub(super) schema: Schema,
@@ -35,17 +37,16 @@ pub(super) struct Stored {
 impl Stored {
     /// What an index of this schema must have.
     pub(super) fn of(schema: &Schema) -> Self {
-        let compiled = json!([analysis(schema), properties(schema)]);
-        let fingerprint = Sha256::digest(compiled.to_string()).iter().map(|byte| format!("{byte:02x}")).collect();
-        Self { schema: schema.clone(), fingerprint }
+        let compiled = canonical(&json!([analysis(schema), properties(schema)]));
+        Self { schema: schema.clone(), fingerprint: hex::encode(&Sha256::digest(compiled)) }
     }
 
-    /// Succeeds if `found` is this.
+    /// Succeeds if `found` is the same, in whatever order its fields are.
     pub(super) fn check(&self, found: &Self) -> Result<()> {
-        if self == found {
+        let differences = found.schema.differences(&self.schema);
+        if self.fingerprint == found.fingerprint && differences.is_empty() {
             return Ok(());
         }
-        let differences = found.schema.differences(&self.schema);
         let reason = if differences.is_empty() {
             "the release that created it compiled the same schema in another way".to_owned()
         } else {
@@ -53,6 +54,22 @@ impl Stored {
         };
         Err(mismatch(format!("the index was created with another schema than the one given: {reason}")))
     }
+}
+
+/// JSON without spaces, objects in the order of their keys: the same whatever order a map keeps, which is a matter of a
+/// feature of `serde_json` that any crate of an application may turn on.
+fn canonical(json: &Json) -> String {
+    match json {
+        Json::Object(entries) => canonical_object(entries.iter()),
+        Json::Array(items) => format!("[{}]", items.iter().map(canonical).collect::<Vec<_>>().join(",")),
+        other => other.to_string(),
+    }
+}
+
+fn canonical_object<'a>(entries: impl Iterator<Item = (&'a String, &'a Json)>) -> String {
+    let sorted: BTreeMap<_, _> = entries.collect();
+    let entries = sorted.into_iter().map(|(key, value)| format!("{}:{}", Json::from(key.as_str()), canonical(value)));
+    format!("{{{}}}", entries.collect::<Vec<_>>().join(","))
 }
 
 /// The error for an index that must be built anew.
@@ -70,7 +87,7 @@ pub(super) fn creation(schema: &Schema, alias: &str, layout: &Layout) -> Result<
             "index": {
                 "number_of_shards": layout.shards,
                 "number_of_replicas": layout.replicas,
-                "gc_deletes": format!("{}ms", layout.delete_trace.as_millis()),
+                "gc_deletes": format!("{}ms", layout.delete_retention.as_millis()),
                 "max_result_window": SearchRequest::MAX_WINDOW,
                 "max_terms_count": crate::MAX_TERMS,
                 "translog": { "durability": "request" },
@@ -88,7 +105,7 @@ pub(super) fn creation(schema: &Schema, alias: &str, layout: &Layout) -> Result<
 pub(super) fn analysis(schema: &Schema) -> Json {
     let mut filters = Map::new();
     let mut analyzers = Map::new();
-    for (name, analyzer) in schema.analyzers() {
+    for (name, analyzer) in schema.used_analyzers() {
         let steps = analyzer
             .filters()
             .iter()
@@ -253,6 +270,39 @@ pub(super) fn used_analyzers(schema: &Schema) -> Vec<(&str, &Analyzer, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::analysis::Stemmer;
+
+    #[test]
+    fn the_canonical_form_does_not_depend_on_the_order_of_a_map() {
+        let (a, b, c) = (json!({ "x": [1, "é\n"], "w": null }), json!(2), json!([]));
+        let keys = ["b", "a\"", "c"].map(str::to_owned);
+        let entries = [(&keys[0], &a), (&keys[1], &b), (&keys[2], &c)];
+        let golden = r#"{"a\"":2,"b":{"w":null,"x":[1,"é\n"]},"c":[]}"#;
+        for order in [[0, 1, 2], [2, 1, 0], [1, 0, 2], [2, 0, 1]] {
+            assert_eq!(canonical_object(order.map(|at| entries[at]).into_iter()), golden);
+        }
+    }
+
+    /// It is stored in indexes: another value for the same schema makes all of them a conflict.
+    #[test]
+    fn the_fingerprint_is_this() {
+        let english = Analyzer::standard().lowercase().ascii_folding().stop_words(["the", "of"]).stem(Stemmer::Porter2);
+        let fields = [
+            Field::text("title").analyzed_by("english").with_sub_field(Field::keyword("exact").sortable()),
+            Field::keyword("code").normalized(Normalizer::default().lowercase()).sortable(),
+            Field::u64("uses").sortable(),
+            Field::date("day"),
+        ];
+        let build = |fields: Vec<Field>, more: &str| {
+            let builder = Schema::builder().analyzer("english", english.clone()).analyzer(more, Analyzer::whole());
+            Stored::of(&fields.into_iter().fold(builder, crate::SchemaBuilder::field).build().unwrap())
+        };
+        let golden = build(fields.to_vec(), "unused");
+        assert_eq!(golden.fingerprint, "acad9cf81ededfcad942b8abce2f7771c67ba63075aade804552776eae4cecef");
+        let other = build(fields.into_iter().rev().collect(), "another");
+        assert_eq!(golden.fingerprint, other.fingerprint);
+        golden.check(&other).unwrap();
+    }
 
     #[test]
     fn unsigned_numbers_keep_their_order_and_come_back() {

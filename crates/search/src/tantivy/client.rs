@@ -1,12 +1,12 @@
 //! What goes to disk: one writer per folder, the writes it has not committed yet, and the traces of deletes.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use statehouse_core::{Error, ErrorKind, Result, Retry};
-use tantivy::directory::RamDirectory;
+use statehouse_core::{Error, ErrorKind, Result, Retry, Timestamp};
+use tantivy::directory::{DirectoryLock, RamDirectory};
 use tantivy::index::SegmentMeta;
 use tantivy::{DocAddress, FutureResult, Index, IndexReader, IndexWriter, ReloadPolicy, Term};
 
@@ -14,17 +14,20 @@ use super::collect::Found;
 use super::config::TantivyConfig;
 use super::document::Document;
 use super::error::{BACKEND, map_error};
-use super::folder;
+use super::folder::{self, Opened};
 use super::mapping::{Mapping, StoredForm, Wanted};
-use super::pending::{Change, Pending, Traces, Undo};
+use super::pending::{Change, Pending, Undo};
 use super::reclaim::Reclaiming;
 use super::snapshot::Snapshot;
+use super::traces::{Saved, Traces};
 use crate::{DocumentId, Durability, Operation, Outcome, Record, Refresh, Schema};
 
 /// An open index: a writer behind a lock, and the snapshot that searches use.
 pub(super) struct Client {
     pub(super) mapping: Arc<Mapping>,
     config: TantivyConfig,
+    /// The folder of the live generation; none in memory.
+    generation: Option<PathBuf>,
     index: Index,
     reader: IndexReader,
     writer: Mutex<Writer>,
@@ -49,15 +52,19 @@ struct Writer {
     deleted: Traces,
     /// Whether something is pending.
     uncommitted: bool,
+    /// Keeps other processes out of the folder until it is closed.
+    lock: Option<DirectoryLock>,
 }
 
 /// A merge under way.
 pub(super) type Merging = FutureResult<Option<SegmentMeta>>;
 
 /// What a commit says besides its segments.
-#[derive(Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Payload {
     largest_document: u64,
+    /// Where the versions of deletes are.
+    deletes: Option<Saved>,
 }
 
 /// What the index knows of an id before a write.
@@ -69,24 +76,24 @@ enum Known {
 
 impl Client {
     pub(super) fn open(config: TantivyConfig, schema: Arc<Schema>) -> Result<Self> {
-        let mapping = Arc::new(Mapping::new(schema));
-        let index = open_index(&config, &mapping)?;
+        let Place { index, mapping, generation, lock } = Place::open(&config, schema)?;
         let inner = Some(open_writer(&index, &config)?);
         let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into().map_err(map_error)?;
         let snapshot = Snapshot::new(reader.searcher(), Arc::clone(&mapping), None)?;
         let payload = index.load_metas().map_err(map_error)?.payload;
-        let known = payload.and_then(|text| serde_json::from_str::<Payload>(&text).ok());
-        let largest = match known {
-            _ if snapshot.segments.is_empty() => 0,
-            Some(payload) => payload.largest_document,
-            None => u64::MAX,
+        let payload = payload.map(|text| serde_json::from_str::<Payload>(&text)).transpose().map_err(unreadable)?;
+        let largest = payload.as_ref().map_or(0, |payload| payload.largest_document);
+        let deleted = match &generation {
+            Some(generation) => Traces::load(generation, payload.and_then(|payload| payload.deletes))?,
+            None => Traces::default(),
         };
         Ok(Self {
             mapping,
             config,
+            generation,
             index,
             reader,
-            writer: Mutex::new(Writer { inner, closed: false, deleted: Traces::default(), uncommitted: false }),
+            writer: Mutex::new(Writer { inner, closed: false, deleted, uncommitted: false, lock }),
             snapshot: RwLock::new(Arc::new(snapshot)),
             pending: Pending::default(),
             failure: Mutex::default(),
@@ -148,8 +155,8 @@ impl Client {
             // Nothing is taken that might wait for ever beside what waits already.
             self.commit(&mut writer)?;
         }
-        let now = self.config.clock.elapsed();
-        writer.deleted.forget_before(now.saturating_sub(self.config.delete_retention));
+        let now = self.config.clock.now();
+        writer.deleted.forget_before(now, self.config.delete_retention);
         let snapshot = self.snapshot();
         let waited = durability == Durability::Committed || refresh != Refresh::None;
         let mut undo = waited.then(Undo::default);
@@ -175,7 +182,7 @@ impl Client {
         writer: &mut Writer,
         snapshot: &Snapshot,
         operation: Operation,
-        now: Duration,
+        now: Timestamp,
         undo: &mut Option<Undo>,
     ) -> Result<Outcome> {
         self.mapping.schema.check_operation(&operation)?;
@@ -221,7 +228,14 @@ impl Client {
         Ok(if there { Outcome::Updated { version } } else { Outcome::Created { version } })
     }
 
-    fn delete(&self, writer: &mut Writer, id: DocumentId, version: u64, there: bool, now: Duration) -> Result<Outcome> {
+    fn delete(
+        &self,
+        writer: &mut Writer,
+        id: DocumentId,
+        version: u64,
+        there: bool,
+        now: Timestamp,
+    ) -> Result<Outcome> {
         let inner = writer.inner.as_ref().ok_or_else(failed)?;
         writer.deleted.set(id.clone(), version, now);
         if !there {
@@ -251,16 +265,15 @@ impl Client {
 
     /// Commits what is pending and shows it. If that fails it stays pending: a new writer takes it up.
     fn commit(&self, writer: &mut Writer) -> Result<()> {
-        if !writer.uncommitted {
+        if !writer.uncommitted && !writer.deleted.is_changed() {
             return Ok(());
         }
         self.revive(writer).inspect_err(|error| self.note(error))?;
-        let inner = writer.inner.as_mut().ok_or_else(failed)?;
-        let payload = Payload { largest_document: self.largest_document() };
         // Until it is shown, gets and versions take it from what is pending.
-        let committed = commit(inner, &payload).and_then(|()| self.show());
+        let committed = self.commit_all(writer).and_then(|()| self.show());
         if committed.is_ok() {
             writer.uncommitted = false;
+            writer.deleted.commit();
             self.pending.clear();
             *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = None;
         } else {
@@ -268,6 +281,12 @@ impl Client {
             writer.inner = None;
         }
         committed.inspect_err(|error| self.note(error))
+    }
+
+    fn commit_all(&self, writer: &mut Writer) -> Result<()> {
+        let deletes = writer.deleted.prepare()?;
+        let payload = Payload { largest_document: self.largest_document(), deletes };
+        commit(writer.inner.as_mut().ok_or_else(failed)?, &payload)
     }
 
     /// Keeps why nothing can be committed, until something is.
@@ -327,7 +346,7 @@ impl Client {
     /// Whether the index is open and its folder there.
     pub(super) fn probe(&self) -> Result<()> {
         self.check_open()?;
-        self.config.folder.as_deref().map_or(Ok(()), folder::check)
+        self.generation.as_deref().map_or(Ok(()), folder::check)
     }
 
     pub(super) fn close(&self) -> Result<()> {
@@ -337,6 +356,7 @@ impl Client {
         }
         let committed = self.commit(&mut writer);
         let merged = writer.inner.take().map_or(Ok(()), IndexWriter::wait_merging_threads).map_err(map_error);
+        writer.lock = None;
         committed.and(merged)
     }
 
@@ -372,13 +392,35 @@ impl Client {
     }
 }
 
-fn open_index(config: &TantivyConfig, mapping: &Mapping) -> Result<Index> {
-    let mut index = match &config.folder {
-        None => Index::open_or_create(RamDirectory::create(), mapping.inner.clone()).map_err(map_error)?,
-        Some(path) => folder::open(path, mapping)?,
-    };
-    index.set_tokenizers(mapping.tokenizers());
-    Ok(index)
+/// Where an index is.
+struct Place {
+    index: Index,
+    mapping: Arc<Mapping>,
+    generation: Option<PathBuf>,
+    lock: Option<DirectoryLock>,
+}
+
+impl Place {
+    fn open(config: &TantivyConfig, schema: Arc<Schema>) -> Result<Self> {
+        let mut place = match &config.folder {
+            None => {
+                let mapping = Arc::new(Mapping::new(schema));
+                let index = Index::open_or_create(RamDirectory::create(), mapping.inner.clone()).map_err(map_error)?;
+                Self { index, mapping, generation: None, lock: None }
+            }
+            Some(path) => {
+                let Opened { index, mapping, generation, lock } = folder::open(path, schema)?;
+                Self { index, mapping: Arc::new(mapping), generation: Some(generation), lock: Some(lock) }
+            }
+        };
+        place.index.set_tokenizers(place.mapping.tokenizers());
+        Ok(place)
+    }
+}
+
+fn unreadable(cause: serde_json::Error) -> Error {
+    let message = "the index is damaged: what its last commit says cannot be read; rebuild it from its source";
+    Error::new(ErrorKind::Corrupt, message).with_backend(BACKEND).with_source(cause)
 }
 
 fn commit(writer: &mut IndexWriter<Document>, payload: &Payload) -> Result<()> {

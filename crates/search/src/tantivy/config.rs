@@ -30,7 +30,7 @@ impl TantivyConfig {
             threads: 1,
             memory: 64 << 20,
             commit_interval: Duration::from_secs(1),
-            delete_retention: Duration::from_secs(60),
+            delete_retention: Duration::from_secs(3_600),
             clock: Arc::new(SystemClock::default()),
         }
     }
@@ -41,7 +41,8 @@ impl TantivyConfig {
         Self::new(None)
     }
 
-    /// An index in a folder of its own, which is made if it is missing.
+    /// An index in a folder of its own, which is made if it is missing. A pointer file in it says which of its generations,
+    /// each a folder with its schema, is live.
     ///
     /// What is made is private to the user that the process runs as (files 0600, folders 0700). A folder that every user
     /// can write, or that another user owns, is refused with `InvalidConfig`; a process of root is warned of the latter.
@@ -101,8 +102,8 @@ impl TantivyConfig {
         self
     }
 
-    /// How long the version of a delete is remembered: 60 seconds unless set, as `index.gc_deletes` of OpenSearch. It is
-    /// kept in memory and ends with the process.
+    /// How long the version of a delete is remembered: an hour unless set. In a folder it survives a restart. There is room
+    /// for about 400,000 of them; of more the oldest are forgotten before their time.
     #[must_use]
     pub const fn with_delete_retention(mut self, retention: Duration) -> Self {
         self.delete_retention = retention;

@@ -1,147 +1,131 @@
-//! The folder of an index: whether it is one, whether it is whole, and what it no longer needs.
+//! A generation of an index: whether its schema is the one wanted, whether it is whole, and what it no longer needs.
+//!
+//! `schema.json` is `{"format":1,"fingerprint":"…","schema":{…}}`, sealed. The fingerprint is a SHA-256 in hexadecimal over
+//! the number of the mapping and the schema's canonical form: neither the order of fields nor an analyzer that no field
+//! uses is in it. Stored documents name fields by their place in this schema, whatever the order of the one given later.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use statehouse_core::{Error, ErrorKind, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use sha2::{Digest as _, Sha256};
+use statehouse_core::{Error, ErrorKind, Result, hex};
 use tantivy::Index;
-use tantivy::directory::{Directory, INDEX_WRITER_LOCK};
+use tantivy::directory::{Directory, DirectoryLock};
 
 use super::error::{BACKEND, map_error, map_io};
+use super::generations::{Files, Generations, Pointer, damaged, files, is_of_segment, names, newer};
 use super::mapping::Mapping;
-use super::sealed::SealedDirectory;
 use crate::Schema;
 
-/// Where the schema is kept, beside tantivy's files. It is written last: where it is, there was a whole index.
-const SCHEMA: &str = "statehouse-schema.json";
+const SCHEMA: &str = "schema.json";
 
 /// Tantivy's list of segments, and its list of the files that are its own.
 const SEGMENTS: &str = "meta.json";
 const FILES: &str = ".managed.json";
 
+const FORMAT: u32 = 1;
+
+/// Changes when the same schema becomes something else in tantivy.
+const MAPPING: u32 = 1;
+
+/// An index that is open.
+pub(super) struct Opened {
+    pub(super) index: Index,
+    pub(super) mapping: Mapping,
+    /// The folder of the live generation.
+    pub(super) generation: PathBuf,
+    /// Keeps others out.
+    pub(super) lock: DirectoryLock,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Stored<S> {
+    format: u32,
+    fingerprint: String,
+    schema: S,
+}
+
 /// Opens the index of a folder, or makes it if the folder is missing or empty.
 ///
 /// Every file is compared with its checksum, which reads the folder once: nothing is answered from a damaged one.
-pub(super) fn open(folder: &Path, mapping: &Mapping) -> Result<Index> {
-    make(folder)?;
-    // Nothing is put into a folder of something else.
-    found(folder)?;
-    #[cfg(unix)]
-    let inner = super::private::PrivateDirectory::open(folder)?;
-    #[cfg(not(unix))]
-    let inner = tantivy::directory::MmapDirectory::open(folder).map_err(|error| map_error(error.into()))?;
-    let directory = SealedDirectory::new(inner);
-    // Whoever writes may replace any file while it is checked.
-    let lock = directory.acquire_lock(&INDEX_WRITER_LOCK);
-    let lock = lock.map_err(|error| map_error(tantivy::TantivyError::LockFailure(error, None)))?;
-    let index = match found(folder)? {
-        Found::Nothing => create(&directory, mapping)?,
-        Found::Index => {
-            check_schema(&directory, &mapping.schema)?;
-            let index = Index::open_or_create(directory, mapping.inner.clone()).map_err(map_error)?;
+pub(super) fn open(folder: &Path, schema: Arc<Schema>) -> Result<Opened> {
+    let generations = Generations::open(folder)?;
+    let pointer = generations.pointer()?;
+    generations.sweep(pointer.as_ref())?;
+    let (generation, index, mapping) = match pointer {
+        Some(Pointer { live, .. }) => {
+            let generation = generations.path(&live);
+            check(&generation)?;
+            let files = files(&generation)?;
+            let mapping = Mapping::new(as_stored(&files, &schema)?);
+            let index = Index::open_or_create(files, mapping.inner.clone()).map_err(map_error)?;
             check_files(&index)?;
-            remove_orphans(folder, &index)?;
-            index
+            remove_orphans(&generation, &index)?;
+            (generation, index, mapping)
+        }
+        None => {
+            let name = generations.begin()?;
+            let generation = generations.path(&name);
+            let mapping = Mapping::new(schema);
+            let index = create(&files(&generation)?, &mapping)?;
+            generations.publish(&Pointer::to(name))?;
+            (generation, index, mapping)
         }
     };
-    drop(lock);
+    Ok(Opened { index, mapping, generation, lock: generations.into_lock() })
+}
+
+/// Whether a generation is where it was, and none of its own files is missing.
+pub(super) fn check(generation: &Path) -> Result<()> {
+    for name in [SEGMENTS, FILES, SCHEMA] {
+        match generation.join(name).try_exists() {
+            Ok(true) => {}
+            Ok(false) => return Err(damaged(&format!("its file {name} is missing"))),
+            Err(error) => return Err(map_io(error)),
+        }
+    }
+    Ok(())
+}
+
+fn create(files: &Files, mapping: &Mapping) -> Result<Index> {
+    let index = Index::open_or_create(files.clone(), mapping.inner.clone()).map_err(map_error)?;
+    let text = encode(&mapping.schema).map_err(|error| unexpected().with_source(error))?;
+    files.atomic_write(Path::new(SCHEMA), &text).map_err(map_io)?;
+    files.sync_directory().map_err(map_io)?;
     Ok(index)
 }
 
-/// Whether the index is still where it was opened.
-pub(super) fn check(folder: &Path) -> Result<()> {
-    match folder.join(SEGMENTS).try_exists() {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(damaged(&format!("its file {SEGMENTS} is missing"))),
-        Err(error) => Err(map_io(error)),
-    }
+fn encode(schema: &Schema) -> serde_json::Result<Vec<u8>> {
+    let fingerprint = fingerprint(schema);
+    serde_json::to_vec(&Stored { format: FORMAT, fingerprint, schema })
 }
 
-fn make(folder: &Path) -> Result<()> {
-    if folder.exists() && !folder.is_dir() {
-        return Err(not_ours(folder, "it is not a folder"));
-    }
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotADirectory | std::io::ErrorKind::AlreadyExists => {
-            not_ours(folder, "a part of its path is not a folder").with_source(error)
-        }
-        _ => map_io(error),
-    })
+fn fingerprint(schema: &Schema) -> String {
+    hex::encode(&Sha256::digest(format!("tantivy {MAPPING}\n{}", schema.canonical())))
 }
 
-enum Found {
-    Nothing,
-    Index,
-}
-
-/// What is in a folder.
-fn found(folder: &Path) -> Result<Found> {
-    let names = names(folder)?;
-    let has = |name: &str| names.iter().any(|found| found == name);
-    if has(SCHEMA) {
-        return match [SEGMENTS, FILES].into_iter().find(|name| !has(name)) {
-            None => Ok(Found::Index),
-            Some(missing) => Err(damaged(&format!("its file {missing} is missing"))),
-        };
-    }
-    if names.iter().any(|name| is_of_segment(name)) {
-        return Err(damaged(&format!("its file {SCHEMA} is missing")));
-    }
-    match names.iter().find(|name| !is_of_beginning(name)) {
-        None => Ok(Found::Nothing),
-        Some(other) => {
-            Err(not_ours(folder, &format!("it holds {other:?} and no index; give the index a folder of its own")))
-        }
-    }
-}
-
-fn names(folder: &Path) -> Result<Vec<String>> {
-    let entries = std::fs::read_dir(folder).map_err(map_io)?;
-    let name = |entry: std::io::Result<std::fs::DirEntry>| entry.map(|e| e.file_name().to_string_lossy().into_owned());
-    entries.map(name).collect::<std::io::Result<_>>().map_err(map_io)
-}
-
-/// Whether tantivy gave a file its name for a segment: 32 hexadecimal digits and an ending.
-fn is_of_segment(name: &str) -> bool {
-    let digits = name.bytes().take_while(u8::is_ascii_hexdigit).count();
-    digits == 32 && name[digits..].starts_with('.')
-}
-
-/// Whether a file may be there before the index is: what was left when its making was cut off, and what a file system
-/// puts into its root.
-fn is_of_beginning(name: &str) -> bool {
-    let lock = name.starts_with(".tantivy-") && name.ends_with(".lock");
-    lock || name.starts_with(".tmp") || [SEGMENTS, FILES, "lost+found"].contains(&name)
-}
-
-fn create(directory: &(impl Directory + Clone), mapping: &Mapping) -> Result<Index> {
-    for name in [SEGMENTS, FILES] {
-        let path = Path::new(name);
-        if directory.exists(path).map_err(|error| map_error(error.into()))? {
-            directory.delete(path).map_err(|error| map_io(std::io::Error::other(error)))?;
-        }
-    }
-    let index = Index::open_or_create(directory.clone(), mapping.inner.clone()).map_err(map_error)?;
-    let text = serde_json::to_vec_pretty(&*mapping.schema)
-        .map_err(|error| Error::new(ErrorKind::Unexpected, "the schema cannot be stored").with_source(error))?;
-    directory.atomic_write(Path::new(SCHEMA), &text).map_err(map_io)?;
-    Ok(index)
-}
-
-/// Refuses an index that was written with another schema.
-fn check_schema(directory: &(impl Directory + Clone), wanted: &Schema) -> Result<()> {
+/// The schema with its fields in the order of the stored one. Refuses one that is another.
+fn as_stored(files: &Files, wanted: &Schema) -> Result<Arc<Schema>> {
     let unreadable = || damaged(&format!("its file {SCHEMA} cannot be read"));
-    let text = directory.atomic_read(Path::new(SCHEMA)).map_err(|error| unreadable().with_source(error))?;
-    let stored: Schema = serde_json::from_slice(&text).map_err(|error| unreadable().with_source(error))?;
-    if stored == *wanted {
-        return Ok(());
+    let text = files.atomic_read(Path::new(SCHEMA)).map_err(|error| unreadable().with_source(error))?;
+    let stored: Stored<Box<RawValue>> =
+        serde_json::from_slice(&text).map_err(|error| unreadable().with_source(error))?;
+    if stored.format != FORMAT {
+        return Err(newer(&format!("{SCHEMA} has the format {} in place of {FORMAT}", stored.format)));
     }
-    let differences = stored.differences(wanted);
-    let what = if differences.is_empty() { "fields are in another order".to_owned() } else { differences.join(", ") };
+    let schema = serde_json::from_str::<Schema>(stored.schema.get());
+    let schema = schema.map_err(|error| newer("its schema has parts that are not known here").with_source(error))?;
+    if stored.fingerprint == fingerprint(wanted) {
+        return Ok(Arc::new(wanted.clone().in_the_order_of(&schema)));
+    }
+    let differences = schema.differences(wanted);
+    if differences.is_empty() {
+        return Err(newer("it makes something else of the same schema"));
+    }
+    let what = differences.join(", ");
     let message = format!("the folder's index has another schema ({what}); build it anew from its source");
     Err(Error::new(ErrorKind::Conflict, message).with_backend(BACKEND))
 }
@@ -166,12 +150,22 @@ fn remove_orphans(folder: &Path, index: &Index) -> Result<()> {
     Ok(())
 }
 
-fn damaged(what: &str) -> Error {
-    let message = format!("the folder's index is damaged: {what}; rebuild it from its source");
-    Error::new(ErrorKind::Corrupt, message).with_backend(BACKEND)
+fn unexpected() -> Error {
+    Error::new(ErrorKind::Unexpected, "the schema cannot be stored").with_backend(BACKEND)
 }
 
-fn not_ours(folder: &Path, why: &str) -> Error {
-    let message = format!("{} cannot hold an index: {why}", folder.display());
-    Error::new(ErrorKind::InvalidConfig, message).with_backend(BACKEND)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Field;
+
+    #[test]
+    fn the_bytes_of_a_schema_are_these() {
+        let schema = Schema::builder().field(Field::keyword("code").sortable()).build().unwrap();
+        let golden = concat!(
+            r#"{"format":1,"fingerprint":"d2390f1e47685021a26f509bc8ad4a6e2366adbbd0817fcf9a0178a1b0ee320d","#,
+            r#""schema":{"fields":[{"name":"code","kind":{"Keyword":{"normalizer":{"filters":[]}}},"indexed":true,"stored":true,"sortable":true,"source":null,"sub_fields":[]}],"analyzers":{"standard":{"tokenizer":"Standard","filters":["Lowercase"]}}}}"#
+        );
+        assert_eq!(String::from_utf8(encode(&schema).unwrap()).unwrap(), golden);
+    }
 }

@@ -9,6 +9,7 @@ mod error;
 mod expand;
 mod facet;
 mod folder;
+mod generations;
 mod inplace;
 mod mapping;
 mod pending;
@@ -21,6 +22,7 @@ mod scoring;
 mod sealed;
 mod snapshot;
 mod tokens;
+mod traces;
 mod weight;
 
 #[cfg(test)]

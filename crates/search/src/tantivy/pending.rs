@@ -1,9 +1,9 @@
-//! The writes that no snapshot shows yet, and the versions of what was deleted.
+//! The writes that no snapshot shows yet.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 
+use super::traces::{Trace, Traces};
 use crate::{DocumentId, Record};
 
 /// What was done to a document.
@@ -46,40 +46,6 @@ impl Pending {
     }
 }
 
-/// The version of a delete, and when it was.
-type Trace = (u64, Duration);
-
-/// The versions of deleted documents, and since when.
-#[derive(Debug, Default)]
-pub(super) struct Traces {
-    versions: HashMap<DocumentId, Trace>,
-    /// In the order of time, also those that were replaced since.
-    order: VecDeque<(Duration, DocumentId)>,
-}
-
-impl Traces {
-    pub(super) fn version(&self, id: &DocumentId) -> Option<u64> {
-        self.versions.get(id).map(|(version, _)| *version)
-    }
-
-    pub(super) fn set(&mut self, id: DocumentId, version: u64, now: Duration) {
-        self.order.push_back((now, id.clone()));
-        self.versions.insert(id, (version, now));
-    }
-
-    /// Forgets what is older. Costs as much as there is to forget.
-    pub(super) fn forget_before(&mut self, time: Duration) {
-        while let Some((since, id)) = self.order.front()
-            && *since < time
-        {
-            if self.versions.get(id).is_some_and(|(_, last)| last == since) {
-                self.versions.remove(id);
-            }
-            self.order.pop_front();
-        }
-    }
-}
-
 /// What the operations of a bulk that failed replaced, in order.
 #[derive(Debug, Default)]
 pub(super) struct Undo(Vec<Replaced>);
@@ -93,7 +59,7 @@ struct Replaced {
 
 impl Undo {
     pub(super) fn remember(&mut self, id: &DocumentId, pending: &Pending, deleted: &Traces) {
-        let (change, trace) = (pending.get(id), deleted.versions.get(id).copied());
+        let (change, trace) = (pending.get(id), deleted.get(id));
         self.0.push(Replaced { id: id.clone(), change, trace });
     }
 
@@ -104,31 +70,16 @@ impl Undo {
                 Some(change) => pending.set(id.clone(), change),
                 None => pending.remove(&id),
             }
-            match trace {
-                Some(trace) => drop(deleted.versions.insert(id, trace)),
-                None => drop(deleted.versions.remove(&id)),
-            }
+            deleted.restore(id, trace);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use statehouse_core::Timestamp;
 
-    #[test]
-    fn traces_are_forgotten_in_the_order_of_time() {
-        let (mut traces, id) = (Traces::default(), |text: &str| DocumentId::new(text).unwrap());
-        let at = Duration::from_secs;
-        traces.set(id("a"), 1, at(1));
-        traces.set(id("b"), 1, at(2));
-        traces.set(id("a"), 2, at(3));
-        traces.forget_before(at(3));
-        assert_eq!((traces.version(&id("a")), traces.version(&id("b"))), (Some(2), None));
-        assert_eq!(traces.order.len(), 1);
-        traces.forget_before(at(4));
-        assert_eq!((traces.version(&id("a")), traces.order.len()), (None, 0));
-    }
+    use super::*;
 
     #[test]
     fn what_a_bulk_did_is_undone_from_the_end() {
@@ -139,7 +90,7 @@ mod tests {
         for version in 2..5 {
             undo.remember(&id, &pending, &deleted);
             pending.set(id.clone(), written(version));
-            deleted.set(id.clone(), version, Duration::ZERO);
+            deleted.set(id.clone(), version, Timestamp::default());
         }
         undo.all(&pending, &mut deleted);
         assert!(matches!(pending.get(&id), Some(Change::Written { version: 1, .. })));

@@ -143,7 +143,7 @@ async fn an_index_is_not_read_with_another_schema() {
     let error = TantivyConfig::folder(folder.path()).open(other).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict);
     assert!(error.message().contains("\"title\" differs"), "{error}");
-    std::fs::remove_file(folder.path().join("statehouse-schema.json")).unwrap();
+    std::fs::remove_file(folder.path().join("000001/schema.json")).unwrap();
     let error = TantivyConfig::folder(folder.path()).open(schema()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
 }

@@ -111,16 +111,25 @@ impl Damage {
     }
 }
 
+/// All below a folder, as paths within it.
 fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap()) {
+        let name = PathBuf::from(entry.file_name());
+        if entry.path().is_dir() {
+            files.extend(self::files(&entry.path()).into_iter().map(|below| name.join(below)));
+        } else {
+            files.push(name);
+        }
+    }
     files.sort();
     files
 }
 
 fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir(to).unwrap();
     for file in files(from) {
-        std::fs::copy(&file, to.join(file.file_name().unwrap())).unwrap();
+        std::fs::create_dir_all(to.join(&file).parent().unwrap()).unwrap();
+        std::fs::copy(from.join(&file), to.join(&file)).unwrap();
     }
 }
 
@@ -133,13 +142,12 @@ async fn a_damaged_folder_is_corrupt_or_answers_as_before() {
     let mut random = Random::new(11);
     let (mut told, mut harmless) = (0, 0);
     for file in files(&whole) {
-        let length = usize::try_from(file.metadata().unwrap().len()).unwrap();
+        let length = usize::try_from(whole.join(&file).metadata().unwrap().len()).unwrap();
         for damage in Damage::draw(length, rounds(3, 60), &mut random) {
-            let name = file.file_name().unwrap();
-            let what = format!("{} {damage}", name.display());
+            let what = format!("{} {damage}", file.display());
             let folder = parent.path().join("damaged");
             copy(&whole, &folder);
-            damage.apply(&folder.join(name));
+            damage.apply(&folder.join(&file));
             let answer = tokio::time::timeout(Duration::from_secs(60), answers(&folder)).await;
             match answer.unwrap_or_else(|_| panic!("{what}: no answer")) {
                 Ok(said) => {
@@ -165,13 +173,15 @@ async fn a_folder_that_lost_a_file_is_never_an_empty_index() {
     let whole = parent.path().join("whole");
     fill(&whole).await;
     for lost in [
-        &["meta.json"][..],
-        &[".managed.json"],
-        &["statehouse-schema.json"],
-        &["meta.json", ".managed.json"],
-        &["meta.json", ".managed.json", "statehouse-schema.json"],
+        &["statehouse-search"][..],
+        &["000001/meta.json"],
+        &["000001/.managed.json"],
+        &["000001/schema.json"],
+        &["000001/meta.json", "000001/.managed.json", "000001/schema.json"],
+        &["statehouse-search", "000001/schema.json"],
+        &["statehouse-search", "000001/meta.json", "000001/.managed.json", "000001/schema.json"],
     ] {
-        let folder = parent.path().join(lost.concat());
+        let folder = parent.path().join(lost.concat().replace('/', "-"));
         copy(&whole, &folder);
         lost.iter().for_each(|name| std::fs::remove_file(folder.join(name)).unwrap());
         let error = TantivyConfig::folder(&folder).open(schema()).await.unwrap_err();

@@ -2,7 +2,10 @@ use std::path::Path;
 use std::process::Command;
 
 use statehouse_core::{ErrorKind, HealthStatus};
-use statehouse_search::{BulkOptions, Durability, Query, SearchIndex, SearchIndexExt as _, TantivyConfig};
+use statehouse_search::{
+    BulkOptions, DocumentId, Durability, Field, Operation, Outcome, Query, Record, Schema, SearchIndex,
+    SearchIndexExt as _, SearchRequest, TantivyConfig,
+};
 
 use super::{schema, upsert};
 
@@ -28,11 +31,56 @@ async fn an_index_whose_making_was_cut_off_is_made_again() {
     let parent = tempfile::tempdir().unwrap();
     let folder = parent.path().join("index");
     TantivyConfig::folder(&folder).open(schema()).await.unwrap().close().await.unwrap();
-    for cut in [&["statehouse-schema.json"][..], &["statehouse-schema.json", "meta.json"]] {
-        cut.iter().for_each(|name| std::fs::remove_file(folder.join(name)).unwrap());
+    for cut in [&["schema.json"][..], &["schema.json", "meta.json"], &[]] {
+        std::fs::remove_file(folder.join("statehouse-search")).unwrap();
+        cut.iter().for_each(|name| std::fs::remove_file(folder.join("000001").join(name)).unwrap());
         let index = TantivyConfig::folder(&folder).open(schema()).await.unwrap();
         assert_eq!(index.count(&Query::all().into()).await.unwrap(), 0);
         index.close().await.unwrap();
+    }
+}
+
+/// Another one that was not finished, by whatever it was begun.
+#[tokio::test]
+async fn a_generation_that_is_not_live_is_swept() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("index");
+    let index = TantivyConfig::folder(&folder).open(schema()).await.unwrap();
+    index.bulk(vec![upsert("kept", "cholera")]).await.unwrap().check().unwrap();
+    index.close().await.unwrap();
+    let half = folder.join("000002");
+    std::fs::create_dir(&half).unwrap();
+    std::fs::write(half.join("0123456789abcdef0123456789abcdef.store"), "half").unwrap();
+    let index = TantivyConfig::folder(&folder).open(schema()).await.unwrap();
+    assert_eq!(index.count(&Query::all().into()).await.unwrap(), 1);
+    assert!(!half.exists());
+}
+
+/// In the same order or not, with an analyzer that nobody uses or without.
+#[tokio::test]
+async fn fields_may_come_in_another_order() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("index");
+    let index = TantivyConfig::folder(&folder).open(schema()).await.unwrap();
+    let record = |id: &str| Record::new(id).unwrap().with("title", "cholera").with("code", "A00").with("rank", 7_i64);
+    index.bulk(vec![Operation::Upsert(record("a"))]).await.unwrap().check().unwrap();
+    index.close().await.unwrap();
+    let other = Schema::builder()
+        .field(Field::i64("rank").sortable())
+        .analyzer("unused", statehouse_search::analysis::Analyzer::whole())
+        .field(Field::keyword("code").sortable())
+        .field(Field::text("title"))
+        .build()
+        .unwrap();
+    let index = TantivyConfig::folder(&folder).open(other).await.unwrap();
+    index.bulk(vec![Operation::Upsert(record("b"))]).await.unwrap().check().unwrap();
+    index.refresh().await.unwrap();
+    let query = Query::bool().must(Query::matches("title", "cholera")).filter(Query::term("code", "A00"));
+    let found = index.search(&SearchRequest::new(query.filter(Query::term("rank", 7_i64)))).await.unwrap();
+    assert_eq!(found.ids(), ["a", "b"]);
+    for hit in &found.hits {
+        assert_eq!(hit.record.value("rank"), Some(&7_i64.into()));
+        assert_eq!(hit.record.value("code").and_then(|value| value.as_text()), Some("A00"));
     }
 }
 
@@ -75,7 +123,9 @@ async fn the_process_that_is_killed() {
 }
 
 fn segment_files(folder: &Path) -> usize {
-    let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let names = std::fs::read_dir(folder.join("000001"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap());
     names.filter(|name| name.len() > 33 && name.as_bytes()[32] == b'.').count()
 }
 
@@ -101,15 +151,54 @@ async fn what_a_killed_process_left_is_removed() {
     process.kill().unwrap();
     process.wait().unwrap();
     let index = TantivyConfig::folder(&folder).open(schema()).await.unwrap();
-    assert!(index.get(&statehouse_search::DocumentId::new("kept").unwrap()).await.unwrap().is_some());
+    assert!(index.get(&DocumentId::new("kept").unwrap()).await.unwrap().is_some());
     // As many files as segments count, and no other: those of the whole one, and of one that the other process committed.
     let committed = index.count(&Query::all().into()).await.unwrap() > 1;
     let left = segment_files(&folder);
     assert!(left == whole || committed && left.is_multiple_of(whole), "{left} files, of {whole} each");
     index.close().await.unwrap();
     drop(index);
-    let orphan = folder.join("0123456789abcdef0123456789abcdef.store");
+    let orphan = folder.join("000001/0123456789abcdef0123456789abcdef.store");
     std::fs::write(&orphan, "not in any list").unwrap();
     TantivyConfig::folder(&folder).open(schema()).await.unwrap();
     assert!(!orphan.exists());
+}
+
+const DELETER: &str = "STATEHOUSE_TEST_DELETER";
+
+/// Not a test of its own: deletes, says so, and is killed.
+#[tokio::test]
+async fn the_process_that_deletes_and_is_killed() {
+    let Ok(folder) = std::env::var(DELETER) else { return };
+    let index = TantivyConfig::folder(&folder).open(schema()).await.unwrap();
+    let id = |text: &str| DocumentId::new(text).unwrap();
+    index.bulk(vec![upsert("there", "cholera")]).await.unwrap().check().unwrap();
+    for name in ["there", "absent"] {
+        let delete = Operation::Delete { id: id(name), version: Some(5) };
+        index.bulk(vec![delete]).await.unwrap().check().unwrap();
+    }
+    std::fs::write(format!("{folder}.done"), "").unwrap();
+    std::future::pending().await
+}
+
+#[tokio::test]
+async fn an_acknowledged_delete_outlives_a_process_that_is_killed() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("index");
+    let mut process = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "embedded::folder::the_process_that_deletes_and_is_killed"])
+        .env(DELETER, &folder)
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    while !parent.path().join("index.done").exists() {
+        assert!(process.try_wait().unwrap().is_none(), "it ended");
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    process.kill().unwrap();
+    process.wait().unwrap();
+    let index = TantivyConfig::folder(&folder).open(schema()).await.unwrap();
+    let older = |name: &str| Operation::Upsert(Record::new(name).unwrap().with_version(3));
+    let report = index.bulk(vec![older("there"), older("absent"), older("other")]).await.unwrap();
+    assert!(matches!(report.outcomes[..], [Outcome::Stale, Outcome::Stale, Outcome::Created { version: 3 }]));
 }

@@ -3,6 +3,7 @@
 mod analysis;
 mod answers;
 mod conformance;
+mod deletes;
 mod failover;
 mod faults;
 mod https;

@@ -44,6 +44,7 @@ pub(super) fn schema() -> Schema {
         .field(Field::keyword("parent").sortable())
         .field(Field::keyword("chapter").sortable())
         .field(Field::u64("length").sortable())
+        .field(Field::u64("weight").sortable())
         .field(Field::i64("balance").sortable())
         .field(Field::f64("share").sortable())
         .field(Field::bool("leaf").sortable())
@@ -51,6 +52,10 @@ pub(super) fn schema() -> Schema {
         .build()
         .unwrap()
 }
+
+/// Unsigned numbers at the ends of what they and signed ones can be.
+pub(super) const EXTREMES: [u64; 7] =
+    [0, 1, i64::MAX as u64 - 1, i64::MAX as u64, i64::MAX as u64 + 1, u64::MAX - 1, u64::MAX];
 
 /// The row, and values of other types that follow from it; some of them are missing in some rows.
 pub(super) fn record(row: &Diagnosis) -> Record {
@@ -67,6 +72,9 @@ pub(super) fn record(row: &Diagnosis) -> Record {
     }
     let length = row.title.len() as u64;
     let number = i64::try_from(length).unwrap() * 7_919 % 1_009 - 500;
+    if !length.is_multiple_of(6) {
+        record.push("weight", EXTREMES[row.code.len() * row.title.len() % EXTREMES.len()]);
+    }
     if !length.is_multiple_of(10) {
         record.push("length", length % 50);
         record.push("balance", number);

@@ -4,7 +4,7 @@ use statehouse_search::{
     Facet, FieldBoost, Fuzziness, Highlight, MinimumMatch, Operator, Projection, Query, SearchRequest, Sort, Value,
 };
 
-use super::corpus::Diagnosis;
+use super::corpus::{Diagnosis, EXTREMES as NUMBERS};
 use super::trees::tree;
 use crate::random::Random;
 
@@ -307,7 +307,7 @@ pub(super) const EXTREMES: &[(&str, Kind)] = &[
     }),
     ("nested trees, filtered and sorted", |r, w| {
         let request = found(tree(r, w, 2)).with_filter(tree(r, w, 2));
-        let sort = Sort::by(["length", "balance", "share", "since", "leaf", "code"][r.below(6)]);
+        let sort = Sort::by(["length", "weight", "balance", "share", "since", "leaf", "code"][r.below(7)]);
         let sort = if r.below(2) == 0 { sort.descending() } else { sort };
         request.with_sort(if r.below(2) == 0 { sort.missing_first() } else { sort })
     }),
@@ -334,6 +334,23 @@ pub(super) const EXTREMES: &[(&str, Kind)] = &[
             4 => range.at_least(number(r, -500, 500)).at_most(i64::MAX),
             _ => range.at_least(500_i64).at_most(-500_i64),
         })
+    }),
+    ("ranges of unsigned numbers at the ends", |r, _| {
+        let number = |r: &mut Random| NUMBERS[r.below(NUMBERS.len())];
+        let (a, b, range) = (number(r), number(r), Query::range("weight"));
+        let request = found(match r.below(6) {
+            0 => range.at_least(a),
+            1 => range.above(a),
+            2 => range.at_most(a),
+            3 => range.below(a),
+            4 => range.at_least(a.min(b)).at_most(a.max(b)),
+            _ => range.above(a.max(b)).below(a.min(b)),
+        });
+        request.with_sort(if r.below(2) == 0 { Sort::by("weight") } else { Sort::by("weight").descending() })
+    }),
+    ("terms of unsigned numbers at the ends", |r, w| {
+        let number = NUMBERS[r.below(NUMBERS.len())];
+        found(Query::bool().must(Query::term("weight", number)).should(Query::matches("title", w.word(r, 4))))
     }),
     ("phrases with the largest slop", |r, w| {
         let slop = [1_000, i32::MAX.unsigned_abs()][r.below(2)];

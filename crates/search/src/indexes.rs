@@ -1,0 +1,207 @@
+//! Indexes by name, wherever a URL says.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use statehouse_core::{Error, Health, Namespace, Result, ServiceUrl};
+use tokio::sync::Mutex;
+
+use crate::{Schema, SearchIndex};
+
+#[cfg(feature = "tantivy")]
+use crate::TantivyConfig;
+#[cfg(feature = "opensearch")]
+use crate::{OpenSearchConfig, OpenSearchIndex};
+
+/// Where the indexes of an application are, and those of them that are open.
+///
+/// ```
+/// use statehouse_core::{Namespace, ServiceUrl};
+/// use statehouse_search::{Field, Indexes, Schema, SearchIndexExt};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> statehouse_core::Result<()> {
+/// let url = ServiceUrl::parse("STATEHOUSE_SEARCH_URL", "memory:")?;
+/// let indexes = Indexes::open(url, &Namespace::new("clinic")?).await?;
+/// let concepts = indexes.index("concepts", Schema::builder().field(Field::text("title")).build()?).await?;
+/// concepts.refresh().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Indexes {
+    place: Place,
+    namespace: Namespace,
+    /// An index on disk has one writer, so a name that is opened twice gives the same index. Held while one is opened.
+    open: Mutex<HashMap<String, Arc<dyn SearchIndex>>>,
+}
+
+#[derive(Debug)]
+enum Place {
+    #[cfg(feature = "tantivy")]
+    Tantivy(TantivyConfig),
+    #[cfg(feature = "opensearch")]
+    OpenSearch(Box<OpenSearchConfig>),
+}
+
+/// Each scheme, and the feature that it needs.
+const SCHEMES: [(&str, &str); 4] = [
+    ("memory", "tantivy"),
+    ("tantivy", "tantivy"),
+    ("opensearch+http", "opensearch"),
+    ("opensearch+https", "opensearch"),
+];
+
+impl Indexes {
+    /// Takes a URL: `memory:` or `tantivy:///folder` as [`TantivyConfig`](crate::TantivyConfig) has it, or one of
+    /// `opensearch+http:` and `opensearch+https:` as [`OpenSearchConfig`](crate::OpenSearchConfig) has it. A server is asked
+    /// whether it is there; no index is opened yet. Names are below the namespace.
+    ///
+    /// # Errors
+    /// [`InvalidConfig`](statehouse_core::ErrorKind::InvalidConfig) for another scheme, one whose feature is not compiled
+    /// in, or a wrong parameter; else what the server says.
+    pub async fn open(url: ServiceUrl, namespace: &Namespace) -> Result<Self> {
+        let place = Place::open(url).await?;
+        Ok(Self { place, namespace: namespace.clone(), open: Mutex::default() })
+    }
+
+    /// The index of this name, made if there is none. A name that is open already gives the same index, whatever the schema.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](statehouse_core::ErrorKind::InvalidInput) if the name is not a lowercase word as [`Namespace`]
+    /// describes. Else what opening it says.
+    pub async fn index(&self, name: &str, schema: Schema) -> Result<Arc<dyn SearchIndex>> {
+        let mut open = self.open.lock().await;
+        if let Some(index) = open.get(name) {
+            return Ok(Arc::clone(index));
+        }
+        let index = self.place.index(&self.namespace.child(name)?, schema).await?;
+        open.insert(name.to_owned(), Arc::clone(&index));
+        Ok(index)
+    }
+
+    /// The health of the open indexes: the first that is not up, else the last; of the place itself while none is open.
+    pub async fn health(&self) -> Health {
+        let open: Vec<_> = self.open.lock().await.values().cloned().collect();
+        let mut last = None;
+        for index in open {
+            let health = index.health().await;
+            if !health.is_up() {
+                return health;
+            }
+            last = Some(health);
+        }
+        match last {
+            Some(health) => health,
+            None => self.place.health().await,
+        }
+    }
+
+    /// Closes all, also if one of them fails.
+    ///
+    /// # Errors
+    /// The first that closing one has.
+    pub async fn close(&self) -> Result<()> {
+        let mut outcome = Ok(());
+        for (_, index) in self.open.lock().await.drain() {
+            outcome = outcome.and(index.close().await);
+        }
+        outcome
+    }
+}
+
+impl Place {
+    #[cfg_attr(not(feature = "opensearch"), expect(clippy::unused_async, reason = "only a server is asked"))]
+    async fn open(url: ServiceUrl) -> Result<Self> {
+        match url.scheme() {
+            #[cfg(feature = "tantivy")]
+            "memory" | "tantivy" => Ok(Self::Tantivy(TantivyConfig::from_url(url)?)),
+            #[cfg(feature = "opensearch")]
+            "opensearch+http" | "opensearch+https" => {
+                let config = OpenSearchConfig::from_url(url)?;
+                OpenSearchIndex::check(&config).await?;
+                Ok(Self::OpenSearch(Box::new(config)))
+            }
+            _ => Err(refuse(&url)),
+        }
+    }
+
+    async fn index(&self, name: &Namespace, schema: Schema) -> Result<Arc<dyn SearchIndex>> {
+        Ok(match self {
+            #[cfg(feature = "tantivy")]
+            Self::Tantivy(config) => Arc::new(config.clone().below(name).open(schema).await?),
+            #[cfg(feature = "opensearch")]
+            Self::OpenSearch(config) => Arc::new(OpenSearchIndex::open((**config).clone(), name, schema).await?),
+        })
+    }
+
+    #[cfg_attr(not(feature = "opensearch"), expect(clippy::unused_async, reason = "only a server is asked"))]
+    async fn health(&self) -> Health {
+        match self {
+            #[cfg(feature = "tantivy")]
+            Self::Tantivy(_) => Health::of("tantivy", std::time::Duration::ZERO, Ok(())),
+            #[cfg(feature = "opensearch")]
+            Self::OpenSearch(config) => {
+                let start = std::time::Instant::now();
+                let checked = OpenSearchIndex::ping(config).await;
+                Health::of("opensearch", start.elapsed(), checked)
+            }
+        }
+    }
+}
+
+/// The error for a scheme that is not one of ours, or that is not compiled in.
+fn refuse(url: &ServiceUrl) -> Error {
+    let known = SCHEMES.iter().find(|(scheme, _)| *scheme == url.scheme());
+    known.map_or_else(
+        || url.refuse_scheme(&SCHEMES.map(|(scheme, _)| scheme).join(", ")),
+        |(scheme, feature)| {
+            let needs = format!("{scheme:?} needs the feature \"search-{feature}\" of statehouse");
+            let own = format!("({feature:?} of statehouse-search), which is not compiled in");
+            Error::invalid_config(url.setting(), format!("{needs} {own}"))
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use statehouse_core::ErrorKind;
+
+    use super::*;
+
+    fn url(text: &str) -> ServiceUrl {
+        ServiceUrl::parse("STATEHOUSE_SEARCH_URL", text).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_a_url_cannot_be_opened_for_names_the_setting_and_what_is_accepted() {
+        let namespace = Namespace::new("clinic").unwrap();
+        let error = Indexes::open(url("redis://h"), &namespace).await.unwrap_err();
+        assert_eq!((error.kind(), error.setting()), (ErrorKind::InvalidConfig, Some("STATEHOUSE_SEARCH_URL")));
+        assert!(error.to_string().contains("memory, tantivy, opensearch+http, opensearch+https"), "{error}");
+        for (scheme, feature) in SCHEMES {
+            let error = refuse(&url(&format!("{scheme}://h")));
+            assert!(error.to_string().contains(&format!("\"search-{feature}\" of statehouse ")), "{error}");
+        }
+    }
+
+    #[cfg(feature = "tantivy")]
+    #[tokio::test]
+    async fn a_name_that_is_opened_twice_is_the_same_index() {
+        use crate::Field;
+
+        let folder = tempfile::tempdir().unwrap();
+        let namespace = Namespace::new("clinic").unwrap();
+        let place = url(&format!("tantivy://{}", folder.path().display()));
+        let indexes = Indexes::open(place, &namespace).await.unwrap();
+        assert!(indexes.health().await.is_up());
+        let schema = || Schema::builder().field(Field::text("title")).build().unwrap();
+        let first = indexes.index("concepts", schema()).await.unwrap();
+        let second = indexes.index("concepts", schema()).await.unwrap();
+        assert!(Arc::ptr_eq(&first, &second));
+        assert!(folder.path().join("clinic.concepts/statehouse-search").exists());
+        indexes.close().await.unwrap();
+        assert!(!first.health().await.is_up());
+        assert_eq!(indexes.index("No", schema()).await.unwrap_err().kind(), ErrorKind::InvalidInput);
+    }
+}

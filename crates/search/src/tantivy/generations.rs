@@ -1,0 +1,319 @@
+//! The folder of an index, which holds its generations.
+//!
+//! ```text
+//! concepts/
+//!   statehouse-search          the pointer: which generation is live
+//!   .statehouse-writer.lock    locked by who has the index open
+//!   000001/                    a generation, a whole index of one schema
+//!     schema.json              the schema; written last, so where it is the generation is whole
+//!     deletes-000001           versions of deletes, see `traces`
+//!     meta.json                tantivy's list of segments, with what a commit says besides
+//!     .managed.json            tantivy's list of files
+//!     32 digits and an ending  its segments
+//! ```
+//!
+//! On a server the same index is the alias `concepts` of an index `concepts-000001`.
+//!
+//! The pointer is text: `statehouse-search 1`, the format; `live 000001`; and a line `kept 000002` for each other generation
+//! that must stay, one that is being filled or one to go back to. Any other generation was not finished, or is no longer
+//! wanted, and is swept when the index is opened. Another generation is made live by writing the pointer anew: to a file
+//! beside it, synced, and renamed. Readers of the old one may go on, as with any file that is removed.
+//!
+//! The pointer, `schema.json`, `meta.json` and `.managed.json` are sealed, see `sealed`.
+
+use std::path::{Path, PathBuf};
+
+use statehouse_core::{Error, ErrorKind, Result, Retry};
+use tantivy::directory::{Directory, DirectoryLock, Lock};
+
+use super::error::{BACKEND, map_error, map_io};
+use super::sealed::SealedDirectory;
+
+#[cfg(unix)]
+pub(super) type Files = SealedDirectory<super::private::PrivateDirectory>;
+#[cfg(not(unix))]
+pub(super) type Files = SealedDirectory<tantivy::directory::MmapDirectory>;
+
+/// A folder's files.
+pub(super) fn files(folder: &Path) -> Result<Files> {
+    #[cfg(unix)]
+    let inner = super::private::PrivateDirectory::open(folder)?;
+    #[cfg(not(unix))]
+    let inner = tantivy::directory::MmapDirectory::open(folder).map_err(|error| map_error(error.into()))?;
+    Ok(SealedDirectory::new(inner))
+}
+
+const POINTER: &str = "statehouse-search";
+const LOCK: &str = ".statehouse-writer.lock";
+const FORMAT: &str = "statehouse-search 1";
+
+/// The folder, locked for as long as this is there.
+pub(super) struct Generations {
+    folder: PathBuf,
+    files: Files,
+    lock: DirectoryLock,
+}
+
+/// What the pointer says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Pointer {
+    pub(super) live: String,
+    pub(super) kept: Vec<String>,
+}
+
+impl Generations {
+    /// Locks a folder, which is made if it is missing. Nothing is put into a folder of something else.
+    pub(super) fn open(folder: &Path) -> Result<Self> {
+        make(folder)?;
+        check_contents(folder)?;
+        let files = files(folder)?;
+        let lock = files.acquire_lock(&Lock { filepath: LOCK.into(), is_blocking: false });
+        let lock = lock.map_err(|error| map_error(tantivy::TantivyError::LockFailure(error, None)))?;
+        check_contents(folder)?;
+        Ok(Self { folder: folder.to_owned(), files, lock })
+    }
+
+    pub(super) fn into_lock(self) -> DirectoryLock {
+        self.lock
+    }
+
+    pub(super) fn path(&self, generation: &str) -> PathBuf {
+        self.folder.join(generation)
+    }
+
+    /// What is live and kept; `None` if nothing was made live yet.
+    pub(super) fn pointer(&self) -> Result<Option<Pointer>> {
+        let path = Path::new(POINTER);
+        if !self.files.exists(path).map_err(|error| map_error(error.into()))? {
+            return Ok(None);
+        }
+        let unreadable = || damaged(&format!("its file {POINTER} cannot be read"));
+        let text = self.files.atomic_read(path).map_err(|error| unreadable().with_source(error))?;
+        Pointer::parse(&text).map(Some)
+    }
+
+    /// A new generation, which is swept unless it is made live or kept.
+    pub(super) fn begin(&self) -> Result<String> {
+        let last =
+            names(&self.folder)?.iter().filter(|name| is_generation(name)).filter_map(|name| name.parse().ok()).max();
+        let name = format!("{:06}", last.unwrap_or(0_u64) + 1);
+        make(&self.path(&name))?;
+        Ok(name)
+    }
+
+    /// Makes what the pointer names live, at once and for good.
+    pub(super) fn publish(&self, pointer: &Pointer) -> Result<()> {
+        self.files.sync_directory().map_err(map_io)?;
+        self.files.atomic_write(Path::new(POINTER), &pointer.to_bytes()).map_err(map_io)?;
+        self.files.sync_directory().map_err(map_io)
+    }
+
+    /// Removes the generations that the pointer does not name, and what was left of writing it.
+    pub(super) fn sweep(&self, pointer: Option<&Pointer>) -> Result<()> {
+        let named = |name: &String| pointer.is_some_and(|pointer| pointer.live == *name || pointer.kept.contains(name));
+        for name in names(&self.folder)? {
+            let removed = if is_generation(&name) && !named(&name) {
+                tracing::info!(generation = name, "a generation of the index that is not live is removed");
+                std::fs::remove_dir_all(self.path(&name))
+            } else if name.starts_with(".tmp") {
+                std::fs::remove_file(self.path(&name))
+            } else {
+                Ok(())
+            };
+            removed.map_err(map_io)?;
+        }
+        Ok(())
+    }
+}
+
+impl Pointer {
+    pub(super) const fn to(live: String) -> Self {
+        Self { live, kept: Vec::new() }
+    }
+
+    fn to_bytes(&self) -> Vec<u8> {
+        let kept = self.kept.iter().map(|name| format!("\nkept {name}"));
+        format!("{FORMAT}\nlive {}{}", self.live, kept.collect::<String>()).into_bytes()
+    }
+
+    fn parse(text: &[u8]) -> Result<Self> {
+        let text = std::str::from_utf8(text).unwrap_or_default();
+        let (format, lines) = text.split_once('\n').unwrap_or((text, ""));
+        if format != FORMAT {
+            return Err(newer(&format!("its file {POINTER} begins with {format:?} in place of {FORMAT:?}")));
+        }
+        let (mut live, mut kept) = (None, Vec::new());
+        for line in lines.lines() {
+            match line.split_once(' ') {
+                Some(("live", name)) if is_generation(name) && live.is_none() => live = Some(name.to_owned()),
+                Some(("kept", name)) if is_generation(name) => kept.push(name.to_owned()),
+                _ => return Err(damaged(&format!("its file {POINTER} has the line {line:?}"))),
+            }
+        }
+        let live = live.ok_or_else(|| damaged(&format!("its file {POINTER} names no generation")))?;
+        Ok(Self { live, kept })
+    }
+}
+
+fn is_generation(name: &str) -> bool {
+    name.len() >= 6 && name.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// Whether tantivy gave a file its name for a segment: 32 hexadecimal digits and an ending.
+pub(super) fn is_of_segment(name: &str) -> bool {
+    let digits = name.bytes().take_while(u8::is_ascii_hexdigit).count();
+    digits == 32 && name[digits..].starts_with('.')
+}
+
+/// Refuses a folder of something else, and one whose pointer is gone although there was something.
+fn check_contents(folder: &Path) -> Result<()> {
+    let names = names(folder)?;
+    if names.iter().any(|name| name == POINTER) {
+        return Ok(());
+    }
+    // What a file system puts into its root, and what was left when the making of an index was cut off.
+    let ours = |name: &str| is_generation(name) || name == LOCK || name.starts_with(".tmp") || name == "lost+found";
+    if let Some(other) = names.iter().find(|name| !ours(name)) {
+        return Err(not_ours(folder, &format!("it holds {other:?} and no index; give the index a folder of its own")));
+    }
+    for generation in names.iter().filter(|name| is_generation(name)) {
+        if self::names(&folder.join(generation))?.iter().any(|name| is_of_segment(name)) {
+            return Err(damaged(&format!("its file {POINTER} is missing")));
+        }
+    }
+    Ok(())
+}
+
+fn make(folder: &Path) -> Result<()> {
+    if folder.exists() && !folder.is_dir() {
+        return Err(not_ours(folder, "it is not a folder"));
+    }
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotADirectory | std::io::ErrorKind::AlreadyExists => {
+            not_ours(folder, "a part of its path is not a folder").with_source(error)
+        }
+        _ => map_io(error),
+    })
+}
+
+pub(super) fn names(folder: &Path) -> Result<Vec<String>> {
+    let entries = std::fs::read_dir(folder).map_err(map_io)?;
+    let name = |entry: std::io::Result<std::fs::DirEntry>| entry.map(|e| e.file_name().to_string_lossy().into_owned());
+    entries.map(name).collect::<std::io::Result<_>>().map_err(map_io)
+}
+
+pub(super) fn damaged(what: &str) -> Error {
+    let message = format!("the folder's index is damaged: {what}; rebuild it from its source");
+    Error::new(ErrorKind::Corrupt, message).with_backend(BACKEND)
+}
+
+pub(super) fn newer(what: &str) -> Error {
+    let message = format!("the folder's index was written by another release: {what}; build it anew from its source");
+    Error::new(ErrorKind::Conflict, message).with_backend(BACKEND).with_retry(Retry::Never)
+}
+
+fn not_ours(folder: &Path, why: &str) -> Error {
+    let message = format!("{} cannot hold an index: {why}", folder.display());
+    Error::new(ErrorKind::InvalidConfig, message).with_backend(BACKEND)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn whole(generations: &Generations) -> String {
+        let name = generations.begin().unwrap();
+        std::fs::write(generations.path(&name).join(format!("{}.store", "0a".repeat(16))), "a segment").unwrap();
+        name
+    }
+
+    fn folders(folder: &Path) -> Vec<String> {
+        let mut names: Vec<_> = names(folder).unwrap().into_iter().filter(|name| is_generation(name)).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn the_bytes_of_the_pointer_are_these() {
+        let folder = tempfile::tempdir().unwrap();
+        let generations = Generations::open(folder.path()).unwrap();
+        generations.publish(&Pointer::to("000001".to_owned())).unwrap();
+        let read = || std::fs::read(folder.path().join("statehouse-search")).unwrap();
+        let golden = b"statehouse-search 1\nlive 000001\n#crc32 3faf95a9\n";
+        assert_eq!(read(), golden, "{:?}", String::from_utf8_lossy(&read()));
+        let pointer = Pointer { live: "000002".to_owned(), kept: vec!["000001".to_owned(), "000003".to_owned()] };
+        generations.publish(&pointer).unwrap();
+        let golden = b"statehouse-search 1\nlive 000002\nkept 000001\nkept 000003\n#crc32 3e1cbac7\n";
+        assert_eq!(read(), golden, "{:?}", String::from_utf8_lossy(&read()));
+        assert_eq!(generations.pointer().unwrap().unwrap(), pointer);
+    }
+
+    #[test]
+    fn a_pointer_that_says_something_else_is_refused() {
+        let parsed = |text: &str| Pointer::parse(text.as_bytes()).map_err(|error| error.kind());
+        assert!(parsed("statehouse-search 1\nlive 000001").is_ok());
+        assert_eq!(parsed("statehouse-search 2\nlive 000001\nmore"), Err(ErrorKind::Conflict));
+        for text in
+            ["\nkept 000001", "\nlive ../x", "\nlive 000001\nlive 000002", "\nlive 000001\nother 000001", "\nlive"]
+        {
+            assert_eq!(parsed(&format!("statehouse-search 1{text}")), Err(ErrorKind::Corrupt), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_generation_is_live_from_one_moment_to_the_next_and_what_is_not_named_is_swept() {
+        let folder = tempfile::tempdir().unwrap();
+        let generations = Generations::open(folder.path()).unwrap();
+        let half = generations.begin().unwrap();
+        assert_eq!(generations.pointer().unwrap(), None);
+        generations.sweep(None).unwrap();
+        assert_eq!(folders(folder.path()), [""; 0], "{half}");
+
+        let first = whole(&generations);
+        generations.publish(&Pointer::to(first.clone())).unwrap();
+        // One that is being filled beside it stays while it is kept, also through a crash.
+        let second = whole(&generations);
+        let both = Pointer { live: first.clone(), kept: vec![second.clone()] };
+        generations.publish(&both).unwrap();
+        drop(generations);
+        let generations = Generations::open(folder.path()).unwrap();
+        assert_eq!(generations.pointer().unwrap(), Some(both.clone()));
+        generations.sweep(Some(&both)).unwrap();
+        assert_eq!(folders(folder.path()), ["000001", "000002"]);
+        // Swapped, and back.
+        let swapped = Pointer { live: second, kept: vec![first] };
+        generations.publish(&swapped).unwrap();
+        assert_eq!(generations.pointer().unwrap(), Some(swapped));
+        generations.publish(&both).unwrap();
+        let only = Pointer::to(both.live);
+        generations.publish(&only).unwrap();
+        generations.sweep(Some(&only)).unwrap();
+        assert_eq!(folders(folder.path()), ["000001"]);
+    }
+
+    #[test]
+    fn a_folder_has_one_owner() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = Generations::open(folder.path()).unwrap();
+        let second = Generations::open(folder.path()).map(drop);
+        assert_eq!(second.unwrap_err().kind(), ErrorKind::Conflict);
+        drop(first);
+        Generations::open(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_lost_its_pointer_is_never_an_empty_index() {
+        let folder = tempfile::tempdir().unwrap();
+        let generations = Generations::open(folder.path()).unwrap();
+        generations.publish(&Pointer::to(whole(&generations))).unwrap();
+        drop(generations);
+        std::fs::remove_file(folder.path().join(POINTER)).unwrap();
+        let error = Generations::open(folder.path()).map(drop).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        assert_eq!(folders(folder.path()), ["000001"]);
+    }
+}

@@ -1,0 +1,370 @@
+//! The versions of deleted documents, kept for as long as the configuration says, on disk too.
+//!
+//! On disk they are records in a file `deletes-000001` beside the segments, appended to before each commit; the commit's
+//! payload says which file it is and how many of its bytes count. What a commit that failed had appended is written over.
+//! Once most of its records are out of date, the next file takes its place.
+//!
+//! Each record, numbers in little endian:
+//!
+//! | bytes | what |
+//! | --- | --- |
+//! | 4 | CRC-32 of what follows |
+//! | 2 | length of the id, in bytes |
+//! | 8 | version of the delete |
+//! | 8 | when it was deleted, in microseconds since the Unix epoch |
+//! | 1 to 512 | the id, in UTF-8 |
+//!
+//! A later record of an id takes the place of an earlier one.
+
+use std::collections::{HashMap, VecDeque};
+use std::fs::{File, OpenOptions};
+use std::io::{Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use statehouse_core::{Error, ErrorKind, Result, Timestamp};
+
+use super::error::{BACKEND, map_io};
+use crate::DocumentId;
+
+/// The version of a delete, and when it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Trace {
+    version: u64,
+    since: Timestamp,
+}
+
+/// The most memory that they take, about: the oldest are forgotten before their time.
+const MAX_BYTES: usize = 64 << 20;
+
+/// What one takes besides its id: in a map, in a queue, and in what counts them.
+const OVERHEAD: usize = 128;
+
+/// The versions of deleted documents, and since when.
+#[derive(Debug, Default)]
+pub(super) struct Traces {
+    versions: HashMap<DocumentId, Trace>,
+    /// In the order of time, also those that were replaced since.
+    order: VecDeque<(Timestamp, DocumentId)>,
+    bytes: usize,
+    log: Option<Log>,
+}
+
+/// Where traces are on disk, as a commit says it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Saved {
+    file: u32,
+    /// How many bytes of it count.
+    length: u64,
+}
+
+#[derive(Debug)]
+struct Log {
+    folder: PathBuf,
+    committed: Saved,
+    /// How many records are in the committed part.
+    records: usize,
+    /// What was written and not committed yet: where, and how many records.
+    prepared: Option<(Saved, usize)>,
+    /// Whose traces changed since the last commit.
+    changed: Vec<DocumentId>,
+}
+
+impl Traces {
+    /// Those that a commit speaks of. Files that it does not are removed.
+    pub(super) fn load(folder: &Path, committed: Option<Saved>) -> Result<Self> {
+        let committed = committed.unwrap_or_default();
+        remove_others(folder, committed)?;
+        let mut traces = Self::default();
+        let mut records = 0;
+        if committed.length > 0 {
+            let bytes = std::fs::read(folder.join(name(committed.file))).map_err(|error| match error.kind() {
+                std::io::ErrorKind::NotFound => damaged(committed, "is missing"),
+                _ => map_io(error),
+            })?;
+            let length = usize::try_from(committed.length).unwrap_or(usize::MAX);
+            let mut rest = bytes.get(..length).ok_or_else(|| damaged(committed, "is too short"))?;
+            while !rest.is_empty() {
+                let (id, trace) = decode(&mut rest).ok_or_else(|| damaged(committed, "is not as it was written"))?;
+                traces.insert(id, trace);
+                records += 1;
+            }
+        }
+        traces.log = Some(Log { folder: folder.to_owned(), committed, records, prepared: None, changed: Vec::new() });
+        Ok(traces)
+    }
+
+    pub(super) fn version(&self, id: &DocumentId) -> Option<u64> {
+        self.get(id).map(|trace| trace.version)
+    }
+
+    pub(super) fn get(&self, id: &DocumentId) -> Option<Trace> {
+        self.versions.get(id).copied()
+    }
+
+    pub(super) fn set(&mut self, id: DocumentId, version: u64, now: Timestamp) {
+        if let Some(log) = &mut self.log {
+            log.changed.push(id.clone());
+        }
+        self.insert(id, Trace { version, since: now });
+    }
+
+    fn insert(&mut self, id: DocumentId, trace: Trace) {
+        self.bytes += id.as_str().len() + OVERHEAD;
+        self.order.push_back((trace.since, id.clone()));
+        self.versions.insert(id, trace);
+        while self.bytes > MAX_BYTES && self.forget_oldest() {}
+    }
+
+    /// Puts back what was there before.
+    pub(super) fn restore(&mut self, id: DocumentId, trace: Option<Trace>) {
+        match trace {
+            Some(trace) => drop(self.versions.insert(id, trace)),
+            None => drop(self.versions.remove(&id)),
+        }
+    }
+
+    /// Forgets what is older. Costs as much as there is to forget.
+    pub(super) fn forget_before(&mut self, now: Timestamp, retention: Duration) {
+        while self.order.front().is_some_and(|(since, _)| now.since(*since) > retention) {
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_oldest(&mut self) -> bool {
+        let Some((since, id)) = self.order.pop_front() else { return false };
+        self.bytes = self.bytes.saturating_sub(id.as_str().len() + OVERHEAD);
+        if self.versions.get(&id).is_some_and(|trace| trace.since == since) {
+            self.versions.remove(&id);
+        }
+        true
+    }
+
+    /// Whether there is something for the disk.
+    pub(super) fn is_changed(&self) -> bool {
+        self.log.as_ref().is_some_and(|log| !log.changed.is_empty())
+    }
+
+    /// Writes what changed, so that a commit can speak of it. `None` in memory.
+    pub(super) fn prepare(&mut self) -> Result<Option<Saved>> {
+        let Some(log) = &mut self.log else { return Ok(None) };
+        if log.changed.is_empty() {
+            return Ok(Some(log.committed));
+        }
+        let anew = log.records + log.changed.len() > 2 * self.versions.len() + 1_000;
+        let changed = log.changed.iter().filter_map(|id| self.versions.get_key_value(id));
+        let (mut bytes, mut records) = (Vec::new(), 0);
+        let mut encode = |(id, trace): (&DocumentId, &Trace)| {
+            encode(id, *trace, &mut bytes);
+            records += 1;
+        };
+        let at = if anew {
+            self.versions.iter().for_each(&mut encode);
+            Saved { file: log.committed.file + 1, length: 0 }
+        } else {
+            changed.for_each(&mut encode);
+            records += log.records;
+            log.committed
+        };
+        append(&log.folder, at, &bytes).map_err(map_io)?;
+        let saved = Saved { length: at.length + bytes.len() as u64, ..at };
+        log.prepared = Some((saved, records));
+        Ok(Some(saved))
+    }
+
+    /// What was prepared is committed.
+    pub(super) fn commit(&mut self) {
+        let Some(log) = &mut self.log else { return };
+        log.changed.clear();
+        let Some((saved, records)) = log.prepared.take() else { return };
+        if saved.file != log.committed.file {
+            // What stays is removed when the folder is opened again.
+            let _ = std::fs::remove_file(log.folder.join(name(log.committed.file)));
+        }
+        (log.committed, log.records) = (saved, records);
+    }
+}
+
+fn name(file: u32) -> String {
+    format!("{PREFIX}{file:06}")
+}
+
+const PREFIX: &str = "deletes-";
+
+fn remove_others(folder: &Path, committed: Saved) -> Result<()> {
+    let wanted = name(committed.file);
+    for entry in std::fs::read_dir(folder).map_err(map_io)? {
+        let entry = entry.map_err(map_io)?;
+        let found = entry.file_name();
+        if found.to_string_lossy().starts_with(PREFIX) && (*found != *wanted || committed.length == 0) {
+            std::fs::remove_file(entry.path()).map_err(map_io)?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes behind what was committed, and makes it durable.
+fn append(folder: &Path, at: Saved, bytes: &[u8]) -> std::io::Result<()> {
+    let path = folder.join(name(at.file));
+    let mut options = OpenOptions::new();
+    options.create(true).write(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    file.set_len(at.length)?;
+    file.seek(SeekFrom::Start(at.length))?;
+    file.write_all(bytes)?;
+    file.sync_data()?;
+    #[cfg(unix)]
+    if at.length == 0 {
+        File::open(folder)?.sync_all()?;
+    }
+    Ok(())
+}
+
+const CHECKSUM: usize = 4;
+const HEAD: usize = CHECKSUM + 2 + 8 + 8;
+
+fn encode(id: &DocumentId, trace: Trace, into: &mut Vec<u8>) {
+    let start = into.len();
+    let length = u16::try_from(id.as_str().len()).unwrap_or(u16::MAX);
+    into.extend_from_slice(&[0; CHECKSUM]);
+    into.extend_from_slice(&length.to_le_bytes());
+    into.extend_from_slice(&trace.version.to_le_bytes());
+    into.extend_from_slice(&trace.since.as_micros().to_le_bytes());
+    into.extend_from_slice(id.as_str().as_bytes());
+    let checksum = crc32fast::hash(&into[start + CHECKSUM..]);
+    into[start..start + CHECKSUM].copy_from_slice(&checksum.to_le_bytes());
+}
+
+fn decode(rest: &mut &[u8]) -> Option<(DocumentId, Trace)> {
+    let head: &[u8; HEAD] = rest.first_chunk()?;
+    let number = |at: usize| Some(u64::from_le_bytes(*head.get(at..)?.first_chunk()?));
+    let length = usize::from(u16::from_le_bytes(*head.get(CHECKSUM..)?.first_chunk()?));
+    let trace = Trace { version: number(CHECKSUM + 2)?, since: Timestamp::from_micros(number(CHECKSUM + 10)?) };
+    let record = rest.get(..HEAD + length)?;
+    let checksum = u32::from_le_bytes(*head.first_chunk()?);
+    if crc32fast::hash(&record[CHECKSUM..]) != checksum {
+        return None;
+    }
+    let id = DocumentId::new(std::str::from_utf8(&record[HEAD..]).ok()?).ok()?;
+    *rest = &rest[HEAD + length..];
+    Some((id, trace))
+}
+
+fn damaged(saved: Saved, how: &str) -> Error {
+    let message =
+        format!("the folder's index is damaged: its file {} {how}; rebuild it from its source", name(saved.file));
+    Error::new(ErrorKind::Corrupt, message).with_backend(BACKEND)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(text: &str) -> DocumentId {
+        DocumentId::new(text).unwrap()
+    }
+
+    const fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_micros(seconds * 1_000_000)
+    }
+
+    fn saved(traces: &mut Traces) -> Option<Saved> {
+        let saved = traces.prepare().unwrap();
+        traces.commit();
+        saved
+    }
+
+    #[test]
+    fn traces_are_forgotten_in_the_order_of_time() {
+        let mut traces = Traces::default();
+        traces.set(id("a"), 1, at(1));
+        traces.set(id("b"), 1, at(2));
+        traces.set(id("a"), 2, at(3));
+        traces.forget_before(at(13), Duration::from_secs(10));
+        assert_eq!((traces.version(&id("a")), traces.version(&id("b"))), (Some(2), None));
+        assert_eq!(traces.order.len(), 1);
+        traces.forget_before(at(14), Duration::from_secs(10));
+        assert_eq!((traces.version(&id("a")), traces.order.len(), traces.bytes), (None, 0, 0));
+    }
+
+    #[test]
+    fn they_take_a_bounded_amount_of_memory() {
+        let mut traces = Traces::default();
+        let most = MAX_BYTES / (OVERHEAD + 6);
+        for n in 0..most + 10 {
+            traces.set(id(&format!("{n:06}")), 1, at(1));
+        }
+        assert_eq!((traces.versions.len(), traces.order.len()), (most, most));
+        assert_eq!((traces.version(&id("000009")), traces.version(&id("000010"))), (None, Some(1)));
+    }
+
+    #[test]
+    fn the_bytes_of_a_record_are_these() {
+        let mut bytes = Vec::new();
+        encode(&id("I21"), Trace { version: 5, since: Timestamp::from_micros(0x0102_0304) }, &mut bytes);
+        let golden = b"\x4f\xc8\xc7\x7e\x03\x00\x05\0\0\0\0\0\0\0\x04\x03\x02\x01\0\0\0\0I21";
+        assert_eq!(bytes, golden, "{bytes:02x?}");
+        let mut rest = &golden[..];
+        assert_eq!(decode(&mut rest).unwrap().0, id("I21"));
+        for at in 0..golden.len() {
+            let mut flipped = golden.to_vec();
+            flipped[at] ^= 1;
+            assert!(decode(&mut &flipped[..]).is_none(), "{at}");
+            assert!(decode(&mut &golden[..at]).is_none(), "{at}");
+        }
+    }
+
+    #[test]
+    fn what_was_committed_is_loaded_and_what_was_only_prepared_is_written_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut traces = Traces::load(folder.path(), None).unwrap();
+        traces.set(id("a"), 1, at(1));
+        traces.set(id("b"), 2, at(2));
+        let first = saved(&mut traces);
+        traces.set(id("b"), 9, at(3));
+        traces.prepare().unwrap();
+        let loaded = Traces::load(folder.path(), first).unwrap();
+        assert_eq!((loaded.version(&id("a")), loaded.version(&id("b"))), (Some(1), Some(2)));
+        traces.restore(id("b"), Some(Trace { version: 2, since: at(2) }));
+        traces.set(id("c"), 3, at(4));
+        let second = saved(&mut traces);
+        let loaded = Traces::load(folder.path(), second).unwrap();
+        let versions = ["a", "b", "c"].map(|name| loaded.version(&id(name)));
+        assert_eq!(versions, [Some(1), Some(2), Some(3)]);
+    }
+
+    #[test]
+    fn a_file_of_which_most_is_out_of_date_is_written_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut traces = Traces::load(folder.path(), None).unwrap();
+        let mut last = None;
+        for version in 1..=1_200 {
+            traces.set(id("a"), version, at(version));
+            last = saved(&mut traces);
+        }
+        let files: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap()).collect();
+        assert_eq!(files.len(), 1, "{files:?}");
+        assert_eq!(last.unwrap().file, 1);
+        assert!(files[0].metadata().unwrap().len() < 300 * 30);
+        assert_eq!(Traces::load(folder.path(), last).unwrap().version(&id("a")), Some(1_200));
+    }
+
+    #[test]
+    fn a_damaged_or_missing_file_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut traces = Traces::load(folder.path(), None).unwrap();
+        traces.set(id("a"), 1, at(1));
+        let saved = saved(&mut traces);
+        let path = folder.path().join(name(0));
+        let whole = std::fs::read(&path).unwrap();
+        for damaged in [&whole[..whole.len() - 1], &[0; 23][..], b""] {
+            std::fs::write(&path, damaged).unwrap();
+            assert_eq!(Traces::load(folder.path(), saved).unwrap_err().kind(), ErrorKind::Corrupt);
+        }
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(Traces::load(folder.path(), saved).unwrap_err().kind(), ErrorKind::Corrupt);
+    }
+}
