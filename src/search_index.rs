@@ -22,8 +22,8 @@ impl<'s, D: Document> SearchBuilder<'s, D> {
     /// Opens the index, or makes it if there is none. A name that is open already gives the same index.
     ///
     /// # Errors
-    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) if the name is not a lowercase word as [`Namespace`] describes,
-    /// or if it is open with documents of another schema. [`Conflict`](crate::ErrorKind::Conflict) if the stored index
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) if the name is not a lowercase word as [`Namespace`](crate::Namespace)
+    /// describes, or if it is open with documents of another schema. [`Conflict`](crate::ErrorKind::Conflict) if the stored index
     /// has another schema or, on disk, is open elsewhere. Else what the backend says.
     pub async fn open(self) -> Result<Index<D>> {
         Index::new(self.indexes.index(self.name, D::schema()?).await?)

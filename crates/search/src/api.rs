@@ -17,8 +17,8 @@ use crate::{
 /// - **Versions.** A write with a version is applied only over an older document and only behind an older delete;
 ///   otherwise it is [`Stale`](crate::Outcome::Stale) and changes nothing. A write without one is always applied and
 ///   takes the stored version plus one. A delete leaves a trace for as long as the backend says, so that an older
-///   document arriving late does not bring it back. One without a version counts on as well, from nothing to 1: who
-///   writes with versions deletes with versions.
+///   document arriving late does not bring it back, also from another process or after a restart of this one. One without
+///   a version counts on as well, from nothing to 1: who writes with versions deletes with versions.
 /// - **Too late is told.** A bulk with a failed or stale operation is an `Ok` whose report does not pass
 ///   [`check`](crate::BulkReport::check). A typed [`Write`](crate::Write) of one is an error.
 /// - **Order.** The operations of one bulk take effect in the order given, per id. Two concurrent bulks have no order.

@@ -1,4 +1,4 @@
-#[cfg(any(feature = "opensearch", feature = "tantivy"))]
+#[cfg(feature = "tantivy")]
 mod canonical;
 #[cfg(test)]
 mod tests;

@@ -66,7 +66,8 @@ use crate::{
 ///   then read back, so that it is not taken for one that came too late.
 /// - **Large bulks** are sent in parts of 8 MiB, one after the other. If a later part fails as a whole, its operations
 ///   are [`Failed`](Outcome::Failed) one by one.
-/// - **A versioned delete** refuses older documents for as long as `delete_retention` says.
+/// - **A versioned delete** refuses older documents for as long as `delete_retention` says. The server remembers it in
+///   memory: one that is killed reads it again in its log, one that was stopped in order, or had flushed its log, does not.
 /// - **Merging.** A shard keeps what was deleted for copies that fall behind and lets go of it only every half minute, so
 ///   [`merge_with`](SearchIndex::merge_with) may take that long after a delete. While a copy is away it is `Unavailable`.
 /// - **What others do to the index.** A changed similarity, analyzer, pipeline or limit, a foreign field, and an alias of

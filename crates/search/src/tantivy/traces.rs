@@ -17,7 +17,7 @@
 //! A later record of an id takes the place of an earlier one.
 
 use std::collections::{HashMap, VecDeque};
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -218,7 +218,7 @@ fn append(folder: &Path, at: Saved, bytes: &[u8]) -> std::io::Result<()> {
     file.sync_data()?;
     #[cfg(unix)]
     if at.length == 0 {
-        File::open(folder)?.sync_all()?;
+        std::fs::File::open(folder)?.sync_all()?;
     }
     Ok(())
 }
