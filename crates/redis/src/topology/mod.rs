@@ -44,7 +44,7 @@ impl Topology {
             }
             Servers::Sentinel { sentinels, master, credentials } => {
                 let to_sentinels = Connector::to_sentinels(config, credentials)?;
-                Self::Sentinel(Sentinel::new(connector, &to_sentinels, sentinels, master).map_err(refuse)?)
+                Self::Sentinel(Sentinel::new(connector, to_sentinels, sentinels, master).map_err(refuse)?)
             }
             Servers::Cluster(seeds) => Self::Cluster(Cluster::new(connector, seeds)),
         })

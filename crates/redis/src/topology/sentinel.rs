@@ -6,7 +6,8 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, RwLock, Weak};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
@@ -29,13 +30,25 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// How long the others are waited for once one sentinel has answered.
 const GRACE: Duration = Duration::from_millis(200);
 
+/// In how many rounds the sentinels are asked once who the others are.
+const ROUNDS: usize = 8;
+
+/// How many that are not configured are remembered.
+const MOST: usize = 16;
+
 pub(crate) struct Sentinel {
     watch: Arc<Watch>,
 }
 
 struct Watch {
     connector: Connector,
+    to_sentinels: Connector,
+    /// Those that were configured.
     sentinels: Vec<Arc<Node>>,
+    /// Those that they know besides. They are asked, and connected to, when none of the configured ones answers: by and by
+    /// all of those may have been replaced.
+    others: RwLock<Vec<Arc<Node>>>,
+    rounds: AtomicUsize,
     name: String,
     master: RwLock<Option<Arc<Node>>>,
     wake: Arc<Notify>,
@@ -58,15 +71,17 @@ impl Report {
 impl Sentinel {
     pub(crate) fn new(
         connector: Connector,
-        to_sentinels: &Connector,
+        to_sentinels: Connector,
         sentinels: &[Address],
         name: &str,
     ) -> RedisResult<Self> {
         let (master, wake) = (RwLock::new(None), Arc::new(Notify::new()));
         let role = Role::Sentinel(Arc::clone(&wake));
-        let sentinels = sentinels.iter().map(|address| Node::at(to_sentinels, address, role.clone()));
+        let sentinels = sentinels.iter().map(|address| Node::at(&to_sentinels, address, role.clone()));
         let sentinels = sentinels.collect::<Result<_, _>>()?;
-        Ok(Self { watch: Arc::new(Watch { connector, sentinels, name: name.to_owned(), master, wake }) })
+        let (others, rounds, name) = (RwLock::default(), AtomicUsize::new(0), name.to_owned());
+        let watch = Watch { connector, to_sentinels, sentinels, others, rounds, name, master, wake };
+        Ok(Self { watch: Arc::new(watch) })
     }
 
     pub(crate) async fn start(&self, until: Instant) -> Result<(), Failure> {
@@ -100,32 +115,72 @@ async fn follow(watch: Weak<Watch>, wake: Arc<Notify>) {
 
 impl Watch {
     fn master(&self) -> Option<Arc<Node>> {
-        self.master.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        self.master.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     async fn look(&self, until: Instant) -> Result<(), Failure> {
-        let address = self.ask_all(until).await?;
+        let (address, sentinel) = self.ask_configured_or_others(until).await?;
+        if self.rounds.fetch_add(1, Ordering::Relaxed).is_multiple_of(ROUNDS) {
+            self.meet_others(&sentinel, until).await;
+        }
         if self.master().is_some_and(|master| master.address() == Some(&address)) {
             return Ok(());
         }
         let node = Node::at(&self.connector, &address, Role::Master).map_err(Failure::not_sent)?;
         tracing::info!(master = %address, "following the Redis master");
-        *self.master.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(node);
+        *self.master.write().unwrap_or_else(PoisonError::into_inner) = Some(node);
         Ok(())
     }
 
-    /// The master's address by the report of the highest epoch. Fails only if no sentinel reports any.
-    async fn ask_all(&self, until: Instant) -> Result<Address, Failure> {
-        let mut answers: FuturesUnordered<_> =
-            self.sentinels.iter().map(|sentinel| self.ask(sentinel, until)).collect();
-        let (mut best, mut failure): (Option<Report>, _) = (None, Failure::not_sent(timed_out()));
+    fn others(&self) -> Vec<Arc<Node>> {
+        self.others.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    async fn ask_configured_or_others(&self, until: Instant) -> Result<(Address, Arc<Node>), Failure> {
+        let others = self.others();
+        if others.is_empty() {
+            return self.ask_all(&self.sentinels, until).await;
+        }
+        let now = Instant::now();
+        let half = now + until.saturating_duration_since(now) / 2;
+        match self.ask_all(&self.sentinels, half).await {
+            Err(failure) if failure.sent != Sent::Answered => self.ask_all(&others, until).await,
+            answer => answer,
+        }
+    }
+
+    /// Remembers a sentinel that answers and those that it knows. One that may not say is no worse for it.
+    async fn meet_others(&self, sentinel: &Arc<Node>, until: Instant) {
+        let question = cmd("SENTINEL").arg("SENTINELS").arg(&self.name).clone();
+        let Ok(Some(answer)) = sentinel.ask(&question, until).await else { return };
+        let listed: Vec<HashMap<String, String>> = from_redis_value(answer).unwrap_or_default();
+        let listed =
+            listed.iter().filter_map(|fields| Some(Address::new(fields.get("ip")?, fields.get("port")?.parse().ok()?)));
+        let configured = |address: &Address| self.sentinels.iter().any(|node| node.address() == Some(address));
+        let met = sentinel.address().cloned().into_iter().chain(listed).filter(|address| !configured(address));
+        let known = self.others();
+        let node = |address: Address| {
+            let node = known.iter().find(|node| node.address() == Some(&address)).cloned();
+            let role = Role::Sentinel(Arc::clone(&self.wake));
+            node.or_else(|| Node::at(&self.to_sentinels, &address, role).ok())
+        };
+        let others = met.take(MOST).filter_map(node).collect();
+        *self.others.write().unwrap_or_else(PoisonError::into_inner) = others;
+    }
+
+    /// The master's address by the report of the highest epoch, and whose that is. Fails only if no sentinel reports any.
+    async fn ask_all(&self, sentinels: &[Arc<Node>], until: Instant) -> Result<(Address, Arc<Node>), Failure> {
+        let ask = async |sentinel: &Arc<Node>| Ok((self.ask(sentinel, until).await?, Arc::clone(sentinel)));
+        let mut answers: FuturesUnordered<_> = sentinels.iter().map(ask).collect();
+        let (mut best, mut failure): (Option<(Report, _)>, _) = (None, Failure::not_sent(timed_out()));
         let mut until = until;
         while let Ok(Some(answer)) = timeout_at(until, answers.next()).await {
             match answer {
                 Ok(report) => {
+                    let (report, sentinel): (Report, _) = report;
                     until = until.min(Instant::now() + GRACE);
-                    if best.as_ref().is_none_or(|best| report.rank() > best.rank()) {
-                        best = Some(report);
+                    if best.as_ref().is_none_or(|(best, _)| report.rank() > best.rank()) {
+                        best = Some((report, sentinel));
                     }
                 }
                 // "No such master" says more than that another sentinel is unreachable.
@@ -133,7 +188,7 @@ impl Watch {
                 Err(_) => {}
             }
         }
-        best.map(|report| report.address).ok_or(failure)
+        best.map(|(report, sentinel)| (report.address, sentinel)).ok_or(failure)
     }
 
     async fn ask(&self, sentinel: &Node, until: Instant) -> Result<Report, Failure> {

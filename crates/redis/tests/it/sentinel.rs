@@ -121,6 +121,19 @@ async fn one_sentinel_that_is_silent_or_gone_does_not_matter() {
     group.sentinels()[0].resume();
 }
 
+/// By and by every sentinel that was configured may be replaced by another.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failover_is_followed_when_all_sentinels_that_were_configured_are_gone() {
+    let group = RedisSentinel::start().await;
+    let only = group.sentinels()[0].address();
+    let client = open(&format!("redis+sentinel://{only}/{}", group.service())).await.unwrap();
+    assert!(set(&client, "v").await);
+    group.sentinels()[0].kill();
+    group.primary().await.unwrap().unwrap().kill();
+    let election = until(Duration::from_secs(60), async || set(&client, "w").await).await;
+    println!("sentinel, the configured one and the master gone: written after {election:?}");
+}
+
 /// A write and `WAIT` in one round trip: how many replicas have it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_waits_for_replicas_in_the_same_round_trip() {
