@@ -35,6 +35,8 @@ mod client;
 mod config;
 mod error;
 mod folder;
+#[cfg(all(test, feature = "conformance"))]
+mod fuzz;
 mod gate;
 mod lock;
 mod name;

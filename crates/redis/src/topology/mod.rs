@@ -1,6 +1,8 @@
 //! Which server a request goes to, and what its failures say about that.
 
 mod cluster;
+#[cfg(test)]
+mod fuzz;
 mod sentinel;
 pub(crate) mod slot;
 mod slot_map;

@@ -3,6 +3,7 @@
 mod cancel;
 mod conformance;
 mod full;
+mod fuzz;
 mod http;
 mod key;
 mod limits;
