@@ -35,7 +35,7 @@ const GUARDS: [Guard; 18] = [
     guard("advisories", "cargo-deny: known vulnerabilities; reported, and never a failure", |_| advisories()),
     guard("clippy", "no warning in any target with all features", |_| held(clippy())),
     guard("documentation", "rustdoc has no warning: no link is broken", |_| held(documentation())),
-    guard(
+    by_name(
         "signatures",
         "foreign types in public signatures are listed; public types are Send, Sync and Unpin",
         |shared| held(signatures::check(shared.packages()?)),
