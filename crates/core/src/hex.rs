@@ -45,7 +45,7 @@ mod tests {
 
     #[test]
     fn every_byte_comes_back_from_its_one_spelling() {
-        let all: [u8; 256] = std::array::from_fn(|index| index as u8);
+        let all: [u8; 256] = std::array::from_fn(|index| u8::try_from(index).unwrap());
         let text = encode(&all);
         assert!(text.starts_with("000102") && text.ends_with("feff"));
         assert_eq!(decode(text.as_bytes()), Some(all));

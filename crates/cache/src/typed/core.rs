@@ -130,17 +130,17 @@ impl<V: CacheValue> Core<V> {
     pub(crate) async fn invalidate<T>(
         self: &Arc<Self>,
         debt: Debt,
-        work: impl AsyncFnOnce(&dyn Tier<V>) -> Result<T>,
+        work: impl Future<Output = Result<T>>,
     ) -> Result<T> {
         if self.tier.place() == Place::Here {
-            return work(&*self.tier).await;
+            return work.await;
         }
         match &debt {
             Debt::Key(key) => self.flights.spoil(key),
             Debt::Clear => self.flights.spoil_all(),
         }
         let mut intent = Intent { core: self, debt, asked: Instant::now(), ending: Ending::Keep };
-        let done = work(&*self.tier).await;
+        let done = work.await;
         intent.ending = match &done {
             Ok(_) => Ending::Pay,
             Err(error) if is_away(error) => Ending::Keep,

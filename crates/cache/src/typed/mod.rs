@@ -22,7 +22,7 @@ pub use tier::{CacheValue, VerifyCodec};
 use self::core::Core;
 use crate::{CacheKey, RemoveOptions, TouchOutcome};
 use kept::Debt;
-use tier::{Format, Tier};
+use tier::Format;
 
 /// One named cache of values of one type: what applications use. Made by [`Caches::cache`](crate::Caches::cache).
 ///
@@ -171,7 +171,7 @@ impl<V: CacheValue> TypedCache<V> {
     /// What the backend says. An outage is an error although it is replayed later.
     pub async fn invalidate(&self, key: impl AsRef<str> + Send) -> Result<()> {
         let key = self.key(key, "cache.invalidate")?;
-        let remove = async |tier: &dyn Tier<V>| tier.remove(&key, RemoveOptions::default()).await;
+        let remove = async { self.core.tier.remove(&key, RemoveOptions::default()).await };
         let removed = self.core.invalidate(Debt::Key(key.clone()), remove).await;
         removed.map(|_| ()).map_err(|error| self.named(error, "cache.invalidate", &key))
     }
@@ -195,7 +195,7 @@ impl<V: CacheValue> TypedCache<V> {
     /// # Errors
     /// What the backend says.
     pub async fn clear(&self) -> Result<()> {
-        let cleared = self.core.invalidate(Debt::Clear, async |tier: &dyn Tier<V>| tier.clear().await).await;
+        let cleared = self.core.invalidate(Debt::Clear, async { self.core.tier.clear().await }).await;
         cleared.map_err(|error| self.named(error, "cache.clear", ""))
     }
 
