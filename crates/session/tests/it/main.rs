@@ -1,5 +1,6 @@
 //! The contract on every backend, sessions through HTTP, and Redis when it fails.
 
+mod attributes;
 mod cancel;
 mod conformance;
 mod full;
