@@ -7,6 +7,7 @@ mod full;
 mod fuzz;
 mod http;
 mod key;
+mod late;
 mod limits;
 mod login;
 mod logs;
