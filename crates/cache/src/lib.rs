@@ -86,6 +86,7 @@ pub mod capability;
 pub mod conformance;
 mod entry;
 mod key;
+mod layered;
 mod memory;
 mod options;
 #[cfg(feature = "redis")]
@@ -96,6 +97,7 @@ pub use api::{Cache, CacheExt};
 pub use caches::Caches;
 pub use entry::{Entry, Lease};
 pub use key::CacheKey;
+pub use layered::LayeredCache;
 pub use memory::{MemoryCache, MemoryConfig};
 pub use options::{
     ClearOptions, Condition, GetOptions, Holding, MAX_TIME_TO_LIVE, MAX_VALUE_LEN, RemoveOptions, RemoveOutcome,

@@ -24,6 +24,7 @@ mod error;
 mod health;
 pub mod hex;
 mod key;
+pub mod layer;
 mod namespace;
 mod operation;
 pub mod policy;

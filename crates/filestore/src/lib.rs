@@ -82,6 +82,7 @@ mod deadline;
 mod digest;
 mod files;
 mod key;
+mod layered;
 mod listing;
 #[cfg(unix)]
 pub mod local;
@@ -99,6 +100,7 @@ pub use content::Object;
 pub use digest::Digest;
 pub use files::{Copy, Delete, Files, Get, List, Put};
 pub use key::FileKey;
+pub use layered::LayeredFileStore;
 #[cfg(unix)]
 pub use local::{Access, Durability, LocalFileStore, Permissions};
 pub use memory::MemoryFileStore;

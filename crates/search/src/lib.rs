@@ -43,6 +43,7 @@ pub mod capability;
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+mod layered;
 #[cfg(any(test, feature = "conformance"))]
 pub mod parity;
 
@@ -74,6 +75,7 @@ pub use api::{SearchIndex, SearchIndexExt};
 pub use facet::{Facet, FacetValue};
 #[cfg(any(feature = "opensearch", feature = "tantivy"))]
 pub use indexes::Indexes;
+pub use layered::LayeredIndex;
 pub use limits::{
     MAX_BOOST, MAX_CLAUSES, MAX_DEPTH, MAX_FACETS, MAX_FUZZY_TERM, MAX_HIGHLIGHTS, MAX_POSITIONS, MAX_PROJECTED,
     MAX_QUERY_TEXT, MAX_REQUEST_TEXT, MAX_SORTS, MAX_TERMS, MAX_VALUE_BYTES, MAX_VERSION,

@@ -94,6 +94,7 @@ mod config;
 pub mod conformance;
 mod connect;
 mod layer;
+mod layered;
 #[cfg(unix)]
 mod local;
 mod memory;
@@ -113,6 +114,7 @@ pub use self::connect::open;
 #[cfg(feature = "axum")]
 pub use self::layer::MissingSessionLayer;
 pub use self::layer::{CookieBuilder, CookieConfig, SameSite, Secure, SessionBody, SessionLayer, SessionService};
+pub use self::layered::LayeredSessionStore;
 #[cfg(unix)]
 pub use self::local::{LocalConfig, LocalSessionStore};
 pub use self::memory::{MemoryConfig, MemorySessionStore};

@@ -1,0 +1,76 @@
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use statehouse_core::layer::Layer;
+use statehouse_core::{Capabilities, Health, Result};
+
+use crate::{
+    Body, CopyOptions, DeleteOptions, DeleteOutcome, FileKey, FileStore, GetOptions, HeadOptions, ListOptions, Meta,
+    Object, Page, PutOptions, PutOutcome,
+};
+
+/// A [`FileStore`] with a [`Layer`] around each of its calls. Capabilities and health are those of the store in it.
+///
+/// ```
+/// use std::sync::Arc;
+/// use statehouse_core::layer::Faults;
+/// use statehouse_core::{ErrorKind, Namespace};
+/// use statehouse_filestore::{Files, LayeredFileStore, MemoryFileStore};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> statehouse_core::Result<()> {
+/// let store = Arc::new(MemoryFileStore::new());
+/// let faulty = LayeredFileStore::new(store.clone(), Faults::seeded(1).with_lost_answers(1.0));
+/// let lost = Files::new(Arc::new(faulty), Namespace::new("clinic")?).put("scan", "DICM").await.unwrap_err();
+/// assert_eq!(lost.kind(), ErrorKind::OutcomeUnknown);
+/// assert_eq!(Files::new(store, Namespace::new("clinic")?).get("scan").bytes().await?, "DICM");
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct LayeredFileStore<L> {
+    inner: Arc<dyn FileStore>,
+    layer: Arc<L>,
+}
+
+impl<L: Layer> LayeredFileStore<L> {
+    /// Puts the layer around a store.
+    #[must_use]
+    pub fn new(inner: Arc<dyn FileStore>, layer: L) -> Self {
+        Self { inner, layer: Arc::new(layer) }
+    }
+}
+
+#[async_trait]
+impl<L: Layer> FileStore for LayeredFileStore<L> {
+    async fn put_with(&self, key: &FileKey, body: Body, options: PutOptions) -> Result<PutOutcome> {
+        self.layer.around("filestore.put", self.inner.put_with(key, body, options)).await
+    }
+
+    async fn get_with(&self, key: &FileKey, options: GetOptions) -> Result<Object> {
+        self.layer.around("filestore.get", self.inner.get_with(key, options)).await
+    }
+
+    async fn head_with(&self, key: &FileKey, options: HeadOptions) -> Result<Meta> {
+        self.layer.around("filestore.head", self.inner.head_with(key, options)).await
+    }
+
+    async fn list_with(&self, options: ListOptions) -> Result<Page> {
+        self.layer.around("filestore.list", self.inner.list_with(options)).await
+    }
+
+    async fn delete_with(&self, key: &FileKey, options: DeleteOptions) -> Result<DeleteOutcome> {
+        self.layer.around("filestore.delete", self.inner.delete_with(key, options)).await
+    }
+
+    async fn copy_with(&self, from: &FileKey, to: &FileKey, options: CopyOptions) -> Result<PutOutcome> {
+        self.layer.around("filestore.copy", self.inner.copy_with(from, to, options)).await
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+
+    async fn health(&self) -> Health {
+        self.inner.health().await
+    }
+}

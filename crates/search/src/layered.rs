@@ -1,0 +1,70 @@
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use statehouse_core::layer::Layer;
+use statehouse_core::{Capabilities, Health, Result};
+
+use crate::{
+    BulkOptions, BulkReport, DocumentId, GetOptions, MergeOptions, Operation, Query, Record, RefreshOptions, Schema,
+    SearchIndex, SearchOptions, SearchRequest, SearchResponse,
+};
+
+/// A [`SearchIndex`] with a [`Layer`] around each of its calls. Capabilities and health are those of the store in it.
+///
+/// An application's own tests can find out so what it does when a search fails: see `statehouse_core::layer::Faults`.
+#[derive(Clone, Debug)]
+pub struct LayeredIndex<L> {
+    inner: Arc<dyn SearchIndex>,
+    layer: Arc<L>,
+}
+
+impl<L: Layer> LayeredIndex<L> {
+    /// Puts the layer around a store.
+    #[must_use]
+    pub fn new(inner: Arc<dyn SearchIndex>, layer: L) -> Self {
+        Self { inner, layer: Arc::new(layer) }
+    }
+}
+
+#[async_trait]
+impl<L: Layer> SearchIndex for LayeredIndex<L> {
+    fn schema(&self) -> &Arc<Schema> {
+        self.inner.schema()
+    }
+
+    async fn bulk_with(&self, operations: Vec<Operation>, options: BulkOptions) -> Result<BulkReport> {
+        self.layer.around("search.bulk", self.inner.bulk_with(operations, options)).await
+    }
+
+    async fn get_with(&self, id: &DocumentId, options: GetOptions) -> Result<Option<Record>> {
+        self.layer.around("search.get", self.inner.get_with(id, options)).await
+    }
+
+    async fn search_with(&self, request: &SearchRequest, options: SearchOptions) -> Result<SearchResponse> {
+        self.layer.around("search.search", self.inner.search_with(request, options)).await
+    }
+
+    async fn count_with(&self, query: &Query, options: SearchOptions) -> Result<u64> {
+        self.layer.around("search.count", self.inner.count_with(query, options)).await
+    }
+
+    async fn refresh_with(&self, options: RefreshOptions) -> Result<()> {
+        self.layer.around("search.refresh", self.inner.refresh_with(options)).await
+    }
+
+    async fn merge_with(&self, options: MergeOptions) -> Result<()> {
+        self.layer.around("search.merge", self.inner.merge_with(options)).await
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.layer.around("search.close", self.inner.close()).await
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        self.inner.capabilities()
+    }
+
+    async fn health(&self) -> Health {
+        self.inner.health().await
+    }
+}

@@ -1,0 +1,88 @@
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use statehouse_core::layer::Layer;
+use statehouse_core::{Capabilities, Health, Result};
+
+use crate::{
+    Authority, CreateOptions, DeleteOptions, Deleted, Delta, LoadOptions, Loaded, NewSession, Rotation, SaveOptions,
+    Saved, SessionKey, SessionStore, Snapshot, TouchOptions, Touched,
+};
+
+/// A [`SessionStore`] with a [`Layer`] around each of its calls. Capabilities and health are those of the store in it.
+///
+/// ```
+/// use std::sync::Arc;
+/// use statehouse_core::ErrorKind;
+/// use statehouse_core::layer::Faults;
+/// use statehouse_session::{LayeredSessionStore, MemorySessionStore, SessionKey, SessionStoreExt, Token};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> statehouse_core::Result<()> {
+/// let store = Arc::new(MemorySessionStore::new());
+/// let faulty = LayeredSessionStore::new(store, Faults::seeded(1).with_refused_calls(1.0));
+/// let refused = faulty.load(&Token::generate()?.key()).await.unwrap_err();
+/// assert_eq!(refused.kind(), ErrorKind::Unavailable);
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct LayeredSessionStore<L> {
+    inner: Arc<dyn SessionStore>,
+    layer: Arc<L>,
+}
+
+impl<L: Layer> LayeredSessionStore<L> {
+    /// Puts the layer around a store.
+    #[must_use]
+    pub fn new(inner: Arc<dyn SessionStore>, layer: L) -> Self {
+        Self { inner, layer: Arc::new(layer) }
+    }
+}
+
+#[async_trait]
+impl<L: Layer> SessionStore for LayeredSessionStore<L> {
+    async fn create_with(&self, key: &SessionKey, new: &NewSession, options: CreateOptions) -> Result<Snapshot> {
+        self.layer.around("session.create", self.inner.create_with(key, new, options)).await
+    }
+
+    async fn load_with(&self, key: &SessionKey, options: LoadOptions) -> Result<Loaded> {
+        self.layer.around("session.load", self.inner.load_with(key, options)).await
+    }
+
+    async fn save_with(
+        &self,
+        base: &Snapshot,
+        authority: Authority,
+        delta: &Delta,
+        options: SaveOptions,
+    ) -> Result<Saved> {
+        self.layer.around("session.save", self.inner.save_with(base, authority, delta, options)).await
+    }
+
+    async fn rotate_with(
+        &self,
+        base: &Snapshot,
+        authority: Authority,
+        rotation: &Rotation,
+        delta: &Delta,
+        options: SaveOptions,
+    ) -> Result<Saved> {
+        self.layer.around("session.rotate", self.inner.rotate_with(base, authority, rotation, delta, options)).await
+    }
+
+    async fn touch_with(&self, key: &SessionKey, options: TouchOptions) -> Result<Touched> {
+        self.layer.around("session.touch", self.inner.touch_with(key, options)).await
+    }
+
+    async fn delete_with(&self, key: &SessionKey, authority: Authority, options: DeleteOptions) -> Result<Deleted> {
+        self.layer.around("session.delete", self.inner.delete_with(key, authority, options)).await
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+
+    async fn health(&self) -> Health {
+        self.inner.health().await
+    }
+}
