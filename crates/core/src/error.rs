@@ -166,6 +166,14 @@ impl Error {
         self
     }
 
+    /// Names the operation that was called, in place of one within it: `cache.get_or_load` and not the `cache.reserve` that
+    /// it began with.
+    #[must_use]
+    pub fn with_outer_operation(mut self, operation: &'static str) -> Self {
+        self.0.operation = Some(operation);
+        self
+    }
+
     /// Names the key, shortened to 64 characters. Never pass a session token or a stored value.
     #[must_use]
     pub fn with_key(mut self, key: &str) -> Self {

@@ -1,4 +1,4 @@
-use tracing::{Instrument, field};
+use tracing::{Instrument, Span, field};
 
 use crate::{Error, Result};
 
@@ -54,19 +54,50 @@ impl Operation {
     /// # Errors
     /// Those of the work, which then name this operation and backend.
     pub async fn during<T>(self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        let span = tracing::debug_span!(
+        let span = self.span();
+        // Instrumenting moves the whole future, so it is left out where nobody listens.
+        if span.is_disabled() {
+            return self.timed(work).await;
+        }
+        let done = self.timed(work).instrument(span.clone()).await;
+        if let Err(error) = &done {
+            span.record("error.type", error.kind().as_str());
+        }
+        done
+    }
+
+    /// Does the work of the operation without a span, for what has one already or takes less time than one.
+    ///
+    /// # Errors
+    /// As [`during`](Self::during).
+    pub async fn timed<T>(self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let meter = Meter::start(self);
+        let done = work.await;
+        meter.stop(done.as_ref().err());
+        done.map_err(|error| self.name_in(error))
+    }
+
+    /// Does work that waits for nothing.
+    ///
+    /// # Errors
+    /// As [`during`](Self::during).
+    pub fn run<T>(self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let (span, meter) = (self.span(), Meter::start(self));
+        let done = span.in_scope(work);
+        meter.stop(done.as_ref().err());
+        if let Err(error) = &done {
+            span.record("error.type", error.kind().as_str());
+        }
+        done.map_err(|error| self.name_in(error))
+    }
+
+    fn span(self) -> Span {
+        tracing::debug_span!(
             "statehouse",
             otel.name = self.name,
             statehouse.backend = self.backend,
             error.r#type = field::Empty
-        );
-        let meter = Meter::start(self);
-        let done = work.instrument(span.clone()).await;
-        if let Err(error) = &done {
-            span.record("error.type", error.kind().as_str());
-        }
-        meter.stop(done.as_ref().err());
-        done.map_err(|error| self.name_in(error))
+        )
     }
 
     /// Does the work of the operation on a key, which errors name too.

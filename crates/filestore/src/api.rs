@@ -168,12 +168,3 @@ type Boxed<'f, T> = std::pin::Pin<Box<dyn Future<Output = Result<T>> + Send + 'f
 
 forward!(Arc);
 forward!(Box);
-
-/// Adds to an error where it happened.
-pub(crate) fn located<'a>(
-    backend: &'static str,
-    operation: &'static str,
-    key: &'a str,
-) -> impl FnOnce(statehouse_core::Error) -> statehouse_core::Error + 'a {
-    move |error| error.with_backend(backend).with_operation(operation).with_key(key)
-}

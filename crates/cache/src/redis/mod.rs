@@ -2,6 +2,21 @@ mod client;
 mod groups;
 mod record;
 
+/// The operations, as spans and metrics name them.
+mod operation {
+    use statehouse_core::Operation;
+
+    const BACKEND: &str = "redis";
+
+    pub(super) const GET: Operation = Operation::new("cache.get", BACKEND);
+    pub(super) const GET_MANY: Operation = Operation::new("cache.get_many", BACKEND);
+    pub(super) const SET: Operation = Operation::new("cache.set", BACKEND);
+    pub(super) const REMOVE: Operation = Operation::new("cache.remove", BACKEND);
+    pub(super) const TOUCH: Operation = Operation::new("cache.touch", BACKEND);
+    pub(super) const RESERVE: Operation = Operation::new("cache.reserve", BACKEND);
+    pub(super) const CLEAR: Operation = Operation::new("cache.clear", BACKEND);
+}
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +25,6 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use statehouse_core::{Capabilities, Health, Namespace, Result, SchemaId, Timestamp, Version};
 use statehouse_redis::RedisClient;
-use tracing::Instrument as _;
 
 use crate::memory::check_removal;
 use crate::{
@@ -215,32 +229,31 @@ fn unreadable(reason: &'static str) -> Stored {
 impl Cache for RedisCache {
     async fn get_with(&self, key: &CacheKey, options: GetOptions) -> Result<Option<Entry>> {
         // The connector's span says it all, and this is the hot path.
-        self.read(key, options.deadline).await
+        operation::GET.timed(self.read(key, options.deadline)).await
     }
 
     async fn get_many_with(&self, keys: &[CacheKey], options: GetOptions) -> Result<Vec<Option<Entry>>> {
-        let span = tracing::debug_span!("cache.get_many", keys = keys.len());
-        self.read_many(keys, options.deadline).instrument(span).await
+        operation::GET_MANY.during(self.read_many(keys, options.deadline)).await
     }
 
     async fn set_with(&self, key: &CacheKey, value: Bytes, options: SetOptions) -> Result<SetOutcome> {
-        self.store(key, value, options).instrument(tracing::debug_span!("cache.set")).await
+        operation::SET.during(self.store(key, value, options)).await
     }
 
     async fn remove_with(&self, key: &CacheKey, options: RemoveOptions) -> Result<RemoveOutcome> {
-        self.drop_entry(key, options).instrument(tracing::debug_span!("cache.remove")).await
+        operation::REMOVE.during(self.drop_entry(key, options)).await
     }
 
     async fn touch_with(&self, key: &CacheKey, options: TouchOptions) -> Result<TouchOutcome> {
-        self.prolong(key, options).instrument(tracing::debug_span!("cache.touch")).await
+        operation::TOUCH.during(self.prolong(key, options)).await
     }
 
     async fn reserve_with(&self, key: &CacheKey, options: ReserveOptions) -> Result<Reservation> {
-        self.claim(key, options).instrument(tracing::debug_span!("cache.reserve")).await
+        operation::RESERVE.during(self.claim(key, options)).await
     }
 
     async fn clear_with(&self, options: ClearOptions) -> Result<()> {
-        self.0.clear(options.deadline).instrument(tracing::debug_span!("cache.clear")).await
+        operation::CLEAR.during(self.0.clear(options.deadline)).await
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -208,7 +208,7 @@ impl<V: CacheValue> TypedCache<V> {
     fn named(&self, error: Error, operation: &'static str, key: &str) -> Error {
         let name = &*self.core.name;
         let place = if key.is_empty() { name.to_owned() } else { format!("{name}:{key}") };
-        error.with_operation(operation).with_key(&place)
+        error.with_outer_operation(operation).with_key(&place)
     }
 }
 

@@ -6,7 +6,6 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use statehouse_core::Result;
-use tracing::Instrument;
 
 use crate::api::FileStore;
 use crate::key::FileKey;
@@ -59,11 +58,10 @@ impl<'a, O> Copy<'a, O> {
         O: 'a,
     {
         let Self { store, keys, options, .. } = self;
-        let copy = async move {
+        async move {
             let (from, to) = keys?;
             store.copy_with(&from, &to, options).await
-        };
-        copy.instrument(tracing::debug_span!("filestore.copy"))
+        }
     }
 }
 

@@ -6,7 +6,6 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use statehouse_core::Result;
-use tracing::Instrument;
 
 use crate::api::FileStore;
 use crate::key::FileKey;
@@ -50,7 +49,7 @@ impl<'a, O> Delete<'a, O> {
         O: 'a,
     {
         let Self { store, key, options, .. } = self;
-        async move { store.delete_with(&key?, options).await }.instrument(tracing::debug_span!("filestore.delete"))
+        async move { store.delete_with(&key?, options).await }
     }
 }
 

@@ -7,7 +7,6 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use statehouse_core::Result;
-use tracing::Instrument;
 
 use crate::api::FileStore;
 use crate::content::Object;
@@ -69,8 +68,6 @@ impl<'a> IntoFuture for Get<'a> {
     type IntoFuture = BoxFuture<'a, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        async move { self.store.get_with(&self.key?, self.options).await }
-            .instrument(tracing::debug_span!("filestore.get"))
-            .boxed()
+        async move { self.store.get_with(&self.key?, self.options).await }.boxed()
     }
 }

@@ -6,7 +6,6 @@ use futures_core::Stream;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, TryStreamExt};
 use statehouse_core::{Namespace, Result};
-use tracing::Instrument;
 
 use crate::api::FileStore;
 use crate::meta::Entry;
@@ -85,7 +84,6 @@ impl<'a> IntoFuture for List<'a> {
                 .collect();
             Ok(page)
         }
-        .instrument(tracing::debug_span!("filestore.list"))
         .boxed()
     }
 }

@@ -12,7 +12,6 @@ use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::StreamExt;
 use statehouse_core::{ErrorKind, Namespace, Result};
-use tracing::Instrument;
 
 pub use self::copy::Copy;
 pub use self::delete::Delete;
@@ -100,8 +99,7 @@ impl Files {
     /// [`ErrorKind::NotFound`] if there is no such file; others as [`FileStore`] says.
     pub async fn head(&self, name: impl AsRef<str> + Send) -> Result<Meta> {
         let key = self.key(name)?;
-        let span = tracing::debug_span!("filestore.head");
-        self.store.head_with(&key, HeadOptions::default()).instrument(span).await
+        self.store.head_with(&key, HeadOptions::default()).await
     }
 
     /// Whether there is a file with this name.

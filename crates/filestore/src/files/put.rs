@@ -8,7 +8,6 @@ use futures_util::future::{BoxFuture, Either};
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt};
 use statehouse_core::Result;
-use tracing::Instrument;
 
 use crate::api::FileStore;
 use crate::body::{Body, source_failed};
@@ -127,7 +126,7 @@ impl<'a, O> Put<'a, O> {
         O: 'a,
     {
         let Self { store, key, body, source, options, .. } = self;
-        let put = async move {
+        async move {
             let key = key?;
             let Some(source) = source else {
                 return store.put_with(&key, body, options).await;
@@ -138,8 +137,7 @@ impl<'a, O> Put<'a, O> {
                 Either::Left((stored, _)) => stored,
                 Either::Right(((), put)) => put.await,
             }
-        };
-        put.instrument(tracing::debug_span!("filestore.put"))
+        }
     }
 }
 

@@ -66,7 +66,7 @@ use self::blocking::blocking;
 use self::client::{Content, Disk, Found, PIECE};
 pub use self::config::{Access, Durability, LocalConfig, Permissions};
 use self::name::DiskName;
-use crate::api::{FileStore, located};
+use crate::api::FileStore;
 use crate::body::Body;
 use crate::content::Object;
 use crate::key::FileKey;
@@ -177,42 +177,58 @@ impl LocalFileStore {
     }
 }
 
+/// The operations, as errors, spans and metrics name them.
+mod operation {
+    use statehouse_core::Operation;
+
+    use super::BACKEND;
+
+    pub(super) const PUT: Operation = Operation::new("filestore.put", BACKEND);
+    pub(super) const GET: Operation = Operation::new("filestore.get", BACKEND);
+    pub(super) const HEAD: Operation = Operation::new("filestore.head", BACKEND);
+    pub(super) const LIST: Operation = Operation::new("filestore.list", BACKEND);
+    pub(super) const DELETE: Operation = Operation::new("filestore.delete", BACKEND);
+    pub(super) const COPY: Operation = Operation::new("filestore.copy", BACKEND);
+}
+
 #[async_trait]
 impl FileStore for LocalFileStore {
     async fn put_with(&self, key: &FileKey, body: Body, options: PutOptions) -> Result<PutOutcome> {
-        let condition = options.condition.clone();
-        let stored = deadline::put(options.deadline, body, |body| self.put(key, body, options)).await;
-        PutOutcome::of(stored, &condition).map_err(located(BACKEND, "filestore.put", key))
+        let put = async {
+            let condition = options.condition.clone();
+            let stored = deadline::put(options.deadline, body, |body| self.put(key, body, options)).await;
+            PutOutcome::of(stored, &condition)
+        };
+        operation::PUT.during_on(key, put).await
     }
 
     async fn get_with(&self, key: &FileKey, options: GetOptions) -> Result<Object> {
-        let object = deadline::read(options.deadline, self.get(key, options)).await;
-        object.map_err(located(BACKEND, "filestore.get", key))
+        operation::GET.during_on(key, deadline::read(options.deadline, self.get(key, options))).await
     }
 
     async fn head_with(&self, key: &FileKey, options: HeadOptions) -> Result<Meta> {
-        let meta = deadline::read(options.deadline, self.run(key, |disk, key, name| disk.head(key, name))).await;
-        meta.map_err(located(BACKEND, "filestore.head", key))
+        let head = self.run(key, |disk, key, name| disk.head(key, name));
+        operation::HEAD.during_on(key, deadline::read(options.deadline, head)).await
     }
 
     async fn list_with(&self, options: ListOptions) -> Result<Page> {
         let (disk, prefix, deadline) = (Arc::clone(&self.disk), options.prefix.clone(), options.deadline);
-        let page = deadline::read(deadline, blocking(move || disk.list(&options))).await;
-        page.map_err(located(BACKEND, "filestore.list", &prefix))
+        let list = blocking(move || disk.list(&options));
+        operation::LIST.during_on(&prefix, deadline::read(deadline, list)).await
     }
 
     async fn delete_with(&self, key: &FileKey, options: DeleteOptions) -> Result<DeleteOutcome> {
         let (conditional, deadline) = (options.if_match.is_some(), options.deadline);
         let delete = self.run(key, move |disk, key, name| disk.delete(key, name, options.if_match.as_ref()));
-        let deleted = DeleteOutcome::of(deadline::write(deadline, delete).await, conditional);
-        deleted.map_err(located(BACKEND, "filestore.delete", key))
+        let delete = async { DeleteOutcome::of(deadline::write(deadline, delete).await, conditional) };
+        operation::DELETE.during_on(key, delete).await
     }
 
     async fn copy_with(&self, from: &FileKey, to: &FileKey, options: CopyOptions) -> Result<PutOutcome> {
         let (to, condition, deadline) = (to.clone(), options.condition.clone(), options.deadline);
         let copy = self.run(from, move |disk, from, _| disk.copy(from, &to, &options));
-        let copied = PutOutcome::of(deadline::write(deadline, copy).await, &condition);
-        copied.map_err(located(BACKEND, "filestore.copy", from))
+        let copy = async { PutOutcome::of(deadline::write(deadline, copy).await, &condition) };
+        operation::COPY.during_on(from, copy).await
     }
 
     fn capabilities(&self) -> Capabilities {

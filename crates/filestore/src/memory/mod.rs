@@ -12,9 +12,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt;
-use statehouse_core::{Capabilities, Clock, Error, ErrorKind, Health, Result, SystemClock};
+use statehouse_core::{Capabilities, Clock, Error, ErrorKind, Health, Operation, Result, SystemClock};
 
-use crate::api::{FileStore, located};
+use crate::api::FileStore;
 use crate::body::Body;
 use crate::content::Object;
 use crate::digest::{Intake, nonce};
@@ -191,35 +191,40 @@ impl fmt::Debug for MemoryFileStore {
     }
 }
 
+/// Says where an error happened. What is in memory takes less time than it would to measure it.
+fn located<'a>(operation: &'static str, key: &'a str) -> impl FnOnce(Error) -> Error + 'a {
+    move |error| Operation::new(operation, BACKEND).name_in(error).with_key(key)
+}
+
 #[async_trait]
 impl FileStore for MemoryFileStore {
     async fn put_with(&self, key: &FileKey, body: Body, options: PutOptions) -> Result<PutOutcome> {
         let condition = options.condition.clone();
         let stored = deadline::put(options.deadline, body, |body| self.put(key, body, options)).await;
-        PutOutcome::of(stored, &condition).map_err(located(BACKEND, "filestore.put", key))
+        PutOutcome::of(stored, &condition).map_err(located("filestore.put", key))
     }
 
     async fn get_with(&self, key: &FileKey, options: GetOptions) -> Result<Object> {
-        self.get(key, &options).map_err(located(BACKEND, "filestore.get", key))
+        self.get(key, &options).map_err(located("filestore.get", key))
     }
 
     async fn head_with(&self, key: &FileKey, _options: HeadOptions) -> Result<Meta> {
-        self.find(key).map(|file| file.meta).map_err(located(BACKEND, "filestore.head", key))
+        self.find(key).map(|file| file.meta).map_err(located("filestore.head", key))
     }
 
     async fn list_with(&self, options: ListOptions) -> Result<Page> {
-        self.list(&options).map_err(located(BACKEND, "filestore.list", &options.prefix))
+        self.list(&options).map_err(located("filestore.list", &options.prefix))
     }
 
     async fn delete_with(&self, key: &FileKey, options: DeleteOptions) -> Result<DeleteOutcome> {
         let conditional = options.if_match.is_some();
         let deleted = DeleteOutcome::of(self.delete(key, options), conditional);
-        deleted.map_err(located(BACKEND, "filestore.delete", key))
+        deleted.map_err(located("filestore.delete", key))
     }
 
     async fn copy_with(&self, from: &FileKey, to: &FileKey, options: CopyOptions) -> Result<PutOutcome> {
         let copied = PutOutcome::of(self.copy(from, to, &options), &options.condition);
-        copied.map_err(located(BACKEND, "filestore.copy", from))
+        copied.map_err(located("filestore.copy", from))
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use object_store::{ObjectStore, ObjectStoreExt};
-use statehouse_core::{Capabilities, Error, ErrorKind, Health, Result};
+use statehouse_core::{Capabilities, Error, ErrorKind, Health, Operation, Result};
 
 use self::client::{Limits, Nesting, Remote, changed, exists, is_older, lost};
 pub use self::config::{Addressing, ObjectConfig, Probe, S3Config, Transport};
@@ -31,7 +31,6 @@ use self::room::Room;
 pub use self::sweep::Swept;
 use self::wire::{Answer, Terms};
 use crate::api::FileStore;
-use crate::api::located;
 use crate::body::Body;
 use crate::capability;
 use crate::content::Object;
@@ -320,39 +319,54 @@ impl fmt::Debug for ObjectFileStore {
     }
 }
 
+impl ObjectFileStore {
+    const fn operation(&self, name: &'static str) -> Operation {
+        Operation::new(name, self.backend)
+    }
+}
+
 #[async_trait]
 impl FileStore for ObjectFileStore {
     async fn put_with(&self, key: &FileKey, body: Body, options: PutOptions) -> Result<PutOutcome> {
-        let condition = options.condition.clone();
-        let stored = deadline::put(options.deadline, body, |body| self.put(key, body, options)).await;
-        PutOutcome::of(stored, &condition).map_err(located(self.backend, "filestore.put", key))
+        let put = async {
+            let condition = options.condition.clone();
+            let stored = deadline::put(options.deadline, body, |body| self.put(key, body, options)).await;
+            PutOutcome::of(stored, &condition)
+        };
+        self.operation("filestore.put").during_on(key, put).await
     }
 
     async fn get_with(&self, key: &FileKey, options: GetOptions) -> Result<Object> {
-        let object = deadline::read(options.deadline, self.remote.get(key, &options)).await;
-        object.map_err(located(self.backend, "filestore.get", key))
+        let get = deadline::read(options.deadline, self.remote.get(key, &options));
+        self.operation("filestore.get").during_on(key, get).await
     }
 
     async fn head_with(&self, key: &FileKey, options: HeadOptions) -> Result<Meta> {
-        let looked = deadline::read(options.deadline, self.remote.look(key)).await;
-        looked.map(|(meta, _)| meta).map_err(located(self.backend, "filestore.head", key))
+        let head = async { deadline::read(options.deadline, self.remote.look(key)).await.map(|(meta, _)| meta) };
+        self.operation("filestore.head").during_on(key, head).await
     }
 
     async fn list_with(&self, options: ListOptions) -> Result<Page> {
-        let page = deadline::read(options.deadline, self.remote.list(&options)).await;
-        page.map_err(located(self.backend, "filestore.list", &options.prefix))
+        let list = deadline::read(options.deadline, self.remote.list(&options));
+        self.operation("filestore.list").during_on(&options.prefix, list).await
     }
 
     async fn delete_with(&self, key: &FileKey, options: DeleteOptions) -> Result<DeleteOutcome> {
         let (conditional, deadline) = (options.if_match.is_some(), options.deadline);
-        let deleted = deadline::write(deadline, self.delete(key, options)).await;
-        DeleteOutcome::of(deleted, conditional).map_err(located(self.backend, "filestore.delete", key))
+        let delete = async {
+            let deleted = deadline::write(deadline, self.delete(key, options)).await;
+            DeleteOutcome::of(deleted, conditional)
+        };
+        self.operation("filestore.delete").during_on(key, delete).await
     }
 
     async fn copy_with(&self, from: &FileKey, to: &FileKey, options: CopyOptions) -> Result<PutOutcome> {
         let (condition, deadline) = (options.condition.clone(), options.deadline);
-        let copied = deadline::write(deadline, self.copy(from, to, options)).await;
-        PutOutcome::of(copied, &condition).map_err(located(self.backend, "filestore.copy", from))
+        let copy = async {
+            let copied = deadline::write(deadline, self.copy(from, to, options)).await;
+            PutOutcome::of(copied, &condition)
+        };
+        self.operation("filestore.copy").during_on(from, copy).await
     }
 
     fn capabilities(&self) -> Capabilities {

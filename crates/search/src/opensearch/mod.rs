@@ -26,7 +26,6 @@ use serde::Deserialize;
 use serde_json::json;
 use statehouse_core::{Capabilities, Error, ErrorKind, Health, Namespace, Result, Retry};
 use tokio::time::Instant;
-use tracing::Instrument as _;
 
 use self::bulk::Run;
 use self::client::{Call, Client};
@@ -310,11 +309,9 @@ fn search_path(alias: &str, several_shards: bool) -> String {
     format!("/{alias}/_search?allow_partial_search_results=false&preference=statehouse{copy:016x}{kind}")
 }
 
-/// Does the work of one operation, seen in traces and named in its error.
+/// Does the work of one operation, seen in traces and metrics and named in its error.
 async fn during<T>(operation: &'static str, work: impl Future<Output = Result<T>>) -> Result<T> {
-    let span = tracing::debug_span!("statehouse.search", operation, db.system.name = error::BACKEND);
-    let result = work.instrument(span).await;
-    result.map_err(|error| error.with_backend(error::BACKEND).with_operation(operation))
+    statehouse_core::Operation::new(operation, error::BACKEND).during(work).await
 }
 
 #[async_trait]

@@ -51,8 +51,8 @@ pub(super) fn search(client: &Client, request: &SearchRequest, size: Size) -> Re
             return Ok(None);
         }
         let weight = weight.ranked(&snapshot, &stop)?;
-        let span = tracing::debug_span!("statehouse.search", operation = "search.search", backend = BACKEND);
-        span.in_scope(|| super::search(client, &snapshot, &weight, request, &stop)).map(Some)
+        let operation = statehouse_core::Operation::new("search.search", BACKEND);
+        operation.run(|| super::search(client, &snapshot, &weight, request, &stop)).map(Some)
     })
 }
 

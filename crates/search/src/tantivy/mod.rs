@@ -39,7 +39,6 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use statehouse_core::{Capabilities, Error, ErrorKind, Health, HealthStatus, Result};
 use tantivy::TantivyError;
-use tracing::Instrument as _;
 
 use self::client::Client;
 pub use self::config::TantivyConfig;
@@ -247,9 +246,9 @@ impl SearchIndex for TantivyIndex {
     }
 
     async fn merge_with(&self, options: MergeOptions) -> Result<()> {
-        within(options.deadline, self.merge_all())
+        statehouse_core::Operation::new("search.merge", BACKEND)
+            .during(within(options.deadline, self.merge_all()))
             .await
-            .map_err(|error| error.with_backend(BACKEND).with_operation("search.merge"))
     }
 
     async fn health(&self) -> Health {
@@ -312,7 +311,5 @@ async fn blocking<T: Send + 'static>(
     timeout: Option<Duration>,
     work: impl FnOnce(&Stop) -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    let span = tracing::debug_span!("statehouse.search", operation, backend = BACKEND);
-    let done = away(timeout, work).instrument(span).await;
-    done.map_err(|error| error.with_backend(BACKEND).with_operation(operation))
+    statehouse_core::Operation::new(operation, BACKEND).during(away(timeout, work)).await
 }

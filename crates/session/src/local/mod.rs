@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use statehouse_core::{Capabilities, Clock, Error, ErrorKind, Health, Result, Retry, Timestamp};
+use statehouse_core::{Capabilities, Clock, Error, ErrorKind, Health, Operation, Result, Retry, Timestamp};
 
 use self::client::{Folder, blocks};
 pub use self::config::LocalConfig;
@@ -74,10 +74,13 @@ impl LocalSessionStore {
     ) -> Result<T> {
         let inner = Arc::clone(&self.inner);
         let work = blocking(operation, move || work(&inner).map_err(|failure| failure.into_error(operation)));
-        match deadline {
-            None => work.await,
-            Some(limit) => tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Err(too_slow(operation))),
-        }
+        let in_time = async {
+            match deadline {
+                None => work.await,
+                Some(limit) => tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Err(too_slow(operation))),
+            }
+        };
+        Operation::new(operation, "local").during(in_time).await
     }
 
     async fn write(

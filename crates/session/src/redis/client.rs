@@ -9,7 +9,7 @@ use bytes::BytesMut;
 use statehouse_core::{Envelope, ErrorKind, Namespace, Result, Timestamp, hex};
 use statehouse_redis::{Idempotence, KeySpace, REFUSE_LATE, RedisClient, RedisScript, redis};
 
-use super::error::{unexpected, within};
+use super::error::unexpected;
 use crate::api::{Deleted, Loaded, REMEMBERED, Touched};
 use crate::options::{CreateOptions, SaveOptions};
 use crate::record::{NewSession, Record, Snapshot, TOMBSTONE, deleted_at};
@@ -67,18 +67,14 @@ impl Wire {
         let bytes = Record::new(key, new).created_by(options.id()?).encode()?;
         let (idle, absolute) = (micros(new.idle_timeout), micros(new.absolute_timeout));
         let call = CREATE.key(self.key(key)).arg(&bytes[..]).arg(idle).arg(absolute).deadline();
-        let answer: Option<(Vec<u8>, u64)> = call
-            .run(&self.within(options.deadline), Idempotence::Idempotent)
-            .await
-            .map_err(within("session.create"))?;
+        let answer: Option<(Vec<u8>, u64)> = call.run(&self.within(options.deadline), Idempotence::Idempotent).await?;
         answer.map(|(stamp, time)| stamped(key, &bytes, &stamp, Timestamp::from_micros(time))).transpose()
     }
 
     pub(super) async fn load(&self, key: &SessionKey, deadline: Option<Duration>) -> Result<Loaded> {
         let mut command = redis::cmd("GET");
         command.arg(self.key(key));
-        let (bytes, now): (Option<Vec<u8>>, Timestamp) =
-            self.within(deadline).query_dated(&command).await.map_err(within("session.load"))?;
+        let (bytes, now): (Option<Vec<u8>>, Timestamp) = self.within(deadline).query_dated(&command).await?;
         let Some(bytes) = bytes else { return Ok(Loaded::Absent) };
         if let Some(at) = deleted_at(&bytes) {
             // What is known of the server's time is at most a second old, and never ahead of it.
@@ -95,13 +91,7 @@ impl Wire {
     /// The stamp is made here, of the server's time as the base knows it, so that the server compares and stores and
     /// does nothing else. The time to live is set only when a touch would be worth it, or when the idle timeout is
     /// another: that is a fifth of the work.
-    pub(super) async fn swap(
-        &self,
-        operation: &'static str,
-        base: &Snapshot,
-        next: Record,
-        options: SaveOptions,
-    ) -> Result<Swapped> {
+    pub(super) async fn swap(&self, base: &Snapshot, next: Record, options: SaveOptions) -> Result<Swapped> {
         let now = base.now();
         let (mut options, id) = options.identified()?;
         let mut next = next.stamped_over(base.record(), id, now);
@@ -122,25 +112,25 @@ impl Wire {
             }
             answer => answer,
         };
-        match answer.map_err(within(operation))? {
+        match answer? {
             redis::Value::Int(1) => Ok(Swapped::Ok(snapshot(next, base.now()))),
             redis::Value::BulkString(found) if found.starts_with(TOMBSTONE) => Ok(Swapped::Gone),
             redis::Value::BulkString(found) => Ok(Swapped::Other(read(&key, found, base.now())?, options)),
             redis::Value::Nil => Ok(Swapped::Gone),
-            _ => Err(unexpected(operation)),
+            _ => Err(unexpected()),
         }
     }
 
     pub(super) async fn touch(&self, key: &SessionKey, deadline: Option<Duration>) -> Result<Touched> {
         let call = TOUCH.key(self.key(key)).deadline();
-        match call.run(&self.within(deadline), Idempotence::Idempotent).await.map_err(within("session.touch"))? {
+        match call.run(&self.within(deadline), Idempotence::Idempotent).await? {
             0_u8 => Ok(Touched::Gone),
             1 => Ok(Touched::Slid),
             2 => {
                 self.note_full("session.touch");
                 Ok(Touched::Slid)
             }
-            _ => Err(unexpected("session.touch")),
+            _ => Err(unexpected()),
         }
     }
 
@@ -153,7 +143,7 @@ impl Wire {
     ) -> Result<Deleted> {
         let holder = holder.map_or(&[][..], |holder| holder.as_bytes());
         let call = DELETE.key(self.key(key)).arg(&TOMBSTONE[..]).arg(millis(REMEMBERED)).arg(holder).deadline();
-        match call.run(&self.within(deadline), Idempotence::Idempotent).await.map_err(within("session.delete"))? {
+        match call.run(&self.within(deadline), Idempotence::Idempotent).await? {
             0_u8 => Ok(Deleted::Gone),
             1 => {
                 self.full.store(false, Ordering::Relaxed);
@@ -164,7 +154,7 @@ impl Wire {
                 self.note_full("session.delete");
                 Ok(Deleted::Removed)
             }
-            _ => Err(unexpected("session.delete")),
+            _ => Err(unexpected()),
         }
     }
 
@@ -190,7 +180,7 @@ impl Wire {
 }
 
 fn read(key: &SessionKey, bytes: Vec<u8>, now: Timestamp) -> Result<Snapshot> {
-    Ok(snapshot(Record::decode(key, &bytes.into()).map_err(within("session.load"))?, now))
+    Ok(snapshot(Record::decode(key, &bytes.into())?, now))
 }
 
 fn snapshot(record: Record, now: Timestamp) -> Snapshot {
@@ -204,7 +194,7 @@ fn stamped(key: &SessionKey, sent: &[u8], stamp: &[u8], now: Timestamp) -> Resul
     let mut bytes = BytesMut::from(sent);
     match bytes.get_mut(at..at + stamp.len()) {
         Some(place) => place.copy_from_slice(stamp),
-        None => return Err(unexpected("session.create")),
+        None => return Err(unexpected()),
     }
     read(key, bytes.into(), now)
 }

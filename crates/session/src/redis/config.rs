@@ -1,8 +1,7 @@
-use statehouse_core::{Namespace, Result, ServiceUrl};
+use statehouse_core::{Namespace, Operation, Result, ServiceUrl};
 use statehouse_redis::{RedisClient, RedisConfig};
 
 use super::RedisSessionStore;
-use super::error::within;
 
 impl RedisSessionStore {
     /// Connects to the Redis of a URL: `redis:`, `rediss:`, `redis+sentinel:` or `redis+cluster:` with the parameters of
@@ -18,7 +17,7 @@ impl RedisSessionStore {
         let config = RedisConfig::from_url(&mut url)?;
         url.finish()?;
         let redis = RedisClient::open(config).await?;
-        let eviction = redis.eviction_policy().await.map_err(within("session.open"))?;
+        let eviction = Operation::new("session.open", "redis").during(redis.eviction_policy()).await?;
         let store = Self { eviction, ..Self::new(redis, namespace)? };
         if store.evicts() {
             let advice = "this Redis evicts sessions when its memory is full: set maxmemory-policy to noeviction";

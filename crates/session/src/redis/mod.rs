@@ -9,13 +9,12 @@ use statehouse_core::{Capabilities, Health, Namespace, Result};
 use statehouse_redis::{Contents, EvictionPolicy, RedisClient};
 
 use self::client::{Swapped, Wire};
-use self::error::within;
 use crate::api::{Deleted, Loaded, Saved, SessionStore, Touched};
 use crate::capability::{DURABLE, SHARED, UNEVICTED};
 use crate::memory::taken;
 use crate::options::{CreateOptions, DeleteOptions, LoadOptions, SaveOptions, TouchOptions};
 use crate::record::{Authority, Delta, NewSession, Record, Rotation, Snapshot};
-use crate::token::SessionKey;
+use crate::token::{SessionKey, VerifierHash};
 
 /// Keeps sessions in Redis or Valkey, for all replicas.
 ///
@@ -68,29 +67,51 @@ impl RedisSessionStore {
 
     async fn swap(
         &self,
-        operation: &'static str,
         base: &Snapshot,
         authority: Authority,
         next: Record,
+        verifier: Option<&VerifierHash>,
         options: SaveOptions,
-    ) -> Result<Swapped> {
+    ) -> Result<Saved> {
         // The script compares versions only. A holder that the base itself does not accept is refused here.
-        match base.record().accepts(authority, base.now()) {
-            true => self.wire.swap(operation, base, next, options).await,
-            false => Ok(Swapped::Other(base.clone(), options)),
+        let swapped = match base.record().accepts(authority, base.now()) {
+            true => self.wire.swap(base, next, options).await?,
+            false => Swapped::Other(base.clone(), options),
+        };
+        match swapped {
+            Swapped::Ok(snapshot) => Ok(Saved::Applied(snapshot)),
+            Swapped::Other(current, options) => current.contest(base, authority, verifier, &options),
+            Swapped::Gone => Ok(Saved::Gone),
         }
     }
+}
+
+/// The operations, as errors, spans and metrics name them.
+mod operation {
+    use statehouse_core::Operation;
+
+    const BACKEND: &str = "redis";
+
+    pub(super) const CREATE: Operation = Operation::new("session.create", BACKEND);
+    pub(super) const LOAD: Operation = Operation::new("session.load", BACKEND);
+    pub(super) const SAVE: Operation = Operation::new("session.save", BACKEND);
+    pub(super) const ROTATE: Operation = Operation::new("session.rotate", BACKEND);
+    pub(super) const TOUCH: Operation = Operation::new("session.touch", BACKEND);
+    pub(super) const DELETE: Operation = Operation::new("session.delete", BACKEND);
 }
 
 #[async_trait]
 impl SessionStore for RedisSessionStore {
     async fn create_with(&self, key: &SessionKey, new: &NewSession, options: CreateOptions) -> Result<Snapshot> {
-        new.check()?;
-        self.wire.create(key, new, &options).await?.ok_or_else(|| taken("redis"))
+        let create = async {
+            new.check()?;
+            self.wire.create(key, new, &options).await?.ok_or_else(|| taken("redis"))
+        };
+        operation::CREATE.during(create).await
     }
 
     async fn load_with(&self, key: &SessionKey, options: LoadOptions) -> Result<Loaded> {
-        self.wire.load(key, options.deadline).await
+        operation::LOAD.during(self.wire.load(key, options.deadline)).await
     }
 
     async fn save_with(
@@ -100,16 +121,9 @@ impl SessionStore for RedisSessionStore {
         delta: &Delta,
         options: SaveOptions,
     ) -> Result<Saved> {
-        const OPERATION: &str = "session.save";
-        let Some(next) = base.record().with_save(authority, delta, base.now()) else {
-            return Ok(Saved::Applied(base.clone()));
-        };
-        match self.swap(OPERATION, base, authority, next, options).await? {
-            Swapped::Ok(snapshot) => Ok(Saved::Applied(snapshot)),
-            Swapped::Other(current, options) => {
-                current.contest(base, authority, None, &options).map_err(within(OPERATION))
-            }
-            Swapped::Gone => Ok(Saved::Gone),
+        match base.record().with_save(authority, delta, base.now()) {
+            Some(next) => operation::SAVE.during(self.swap(base, authority, next, None, options)).await,
+            None => Ok(Saved::Applied(base.clone())),
         }
     }
 
@@ -121,26 +135,20 @@ impl SessionStore for RedisSessionStore {
         delta: &Delta,
         options: SaveOptions,
     ) -> Result<Saved> {
-        const OPERATION: &str = "session.rotate";
         let next = base.record().with_rotation(authority, rotation, delta, base.now());
-        match self.swap(OPERATION, base, authority, next, options).await? {
-            Swapped::Ok(snapshot) => Ok(Saved::Applied(snapshot)),
-            Swapped::Other(current, options) => {
-                current.contest(base, authority, Some(&rotation.next), &options).map_err(within(OPERATION))
-            }
-            Swapped::Gone => Ok(Saved::Gone),
-        }
+        operation::ROTATE.during(self.swap(base, authority, next, Some(&rotation.next), options)).await
     }
 
     async fn touch_with(&self, key: &SessionKey, options: TouchOptions) -> Result<Touched> {
-        self.wire.touch(key, options.deadline).await
+        operation::TOUCH.during(self.wire.touch(key, options.deadline)).await
     }
 
     async fn delete_with(&self, key: &SessionKey, authority: Authority, options: DeleteOptions) -> Result<Deleted> {
-        match authority {
-            Authority::Holder(holder) => self.wire.delete(key, Some(&holder), options.deadline).await,
-            Authority::Application => self.wire.delete(key, None, options.deadline).await,
-        }
+        let holder = match &authority {
+            Authority::Holder(holder) => Some(holder),
+            Authority::Application => None,
+        };
+        operation::DELETE.during(self.wire.delete(key, holder, options.deadline)).await
     }
 
     async fn health(&self) -> Health {
