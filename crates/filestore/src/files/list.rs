@@ -26,7 +26,7 @@ impl<'a> List<'a> {
     }
 
     /// Gathers names with a further slash behind the prefix into [`Page::prefixes`], which this handle's
-    /// [`list`](Files::list) takes as they are.
+    /// [`list`](crate::Files::list) takes as they are.
     pub const fn one_level(mut self) -> Self {
         self.options.depth = Depth::OneLevel;
         self
