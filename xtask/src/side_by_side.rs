@@ -41,9 +41,9 @@ impl Binaries {
         let mut all: Vec<_> = artifacts.filter_map(|artifact| Binary::of(&artifact)).collect();
         // Those that start servers of their own take the longest: they begin first.
         all.sort_by_key(|binary| (!binary.name.contains("tests/"), binary.name.clone()));
-        let sysroot = quietly(&mut command("rustc", ["--print", "sysroot"]))?;
         let target = crate::workspace::read()?.1;
-        Ok(Self { all, target, libraries: Path::new(sysroot.trim()).join("lib") })
+        let libraries = quietly(&mut command("rustc", ["--print", "target-libdir"]))?;
+        Ok(Self { all, target, libraries: PathBuf::from(libraries.trim()) })
     }
 
     pub(crate) fn target(&self) -> &Path {

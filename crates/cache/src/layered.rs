@@ -15,7 +15,7 @@ use crate::{
 /// ```
 /// use std::sync::Arc;
 /// use std::time::Duration;
-/// use statehouse_cache::{Caches, LayeredCache, MemoryCache};
+/// use statehouse_cache::{Caches, LayeredCache, MemoryCache, MemoryConfig};
 /// use statehouse_core::ErrorKind;
 /// use statehouse_core::layer::Faults;
 ///
@@ -23,7 +23,8 @@ use crate::{
 /// # async fn main() -> statehouse_core::Result<()> {
 /// // A cache that cannot be reached: a load still gives its value.
 /// let caches = Caches::backend(|_, _| {
-///     Ok(Arc::new(LayeredCache::new(Arc::new(MemoryCache::new()), Faults::seeded(1).with_refused_calls(1.0))))
+///     let memory = Arc::new(MemoryCache::new(MemoryConfig::default()));
+///     Ok(Arc::new(LayeredCache::new(memory, Faults::seeded(1).with_refused_calls(1.0))))
 /// });
 /// let rates = caches.cache::<f64>("rates").time_to_live(Duration::from_secs(60)).open()?;
 /// assert_eq!(rates.get("EUR/USD").await.unwrap_err().kind(), ErrorKind::Unavailable);

@@ -1,6 +1,7 @@
 //! A browser without a screen: cookies, and the token that forms need.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use reqwest::cookie::{CookieStore, Jar};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
@@ -32,7 +33,15 @@ impl Client {
     /// Somebody who is logged in.
     pub(crate) async fn logged_in(base: impl std::fmt::Display, login: &str) -> Self {
         let client = Self::new(base);
-        let answer = client.log_in(login, PASSWORD).await.expect("the clinic answers");
+        let mut answer = client.log_in(login, PASSWORD).await.expect("the clinic answers");
+        // Many people at once may be asked to come again a little later.
+        for _ in 0..30 {
+            if answer.status() != StatusCode::SERVICE_UNAVAILABLE || !answer.headers().contains_key("retry-after") {
+                break;
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            answer = client.log_in(login, PASSWORD).await.expect("the clinic answers");
+        }
         assert_eq!(answer.status(), StatusCode::SEE_OTHER, "{login} can log in");
         client
     }
