@@ -1,4 +1,4 @@
-//! Scanned documents in a directory: run it twice and see that the second run finds what the first stored.
+//! Scanned documents in a directory, by default a temporary one: run it twice and see that the second run finds what the first stored.
 //!
 //! `cargo run -p statehouse-filestore --example documents -- /tmp/documents`
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
@@ -9,7 +9,8 @@ use statehouse_filestore::PutOutcome;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let directory = std::env::args().nth(1).unwrap_or_else(|| "documents".to_owned());
+    let elsewhere = || std::env::temp_dir().join("statehouse-documents").display().to_string();
+    let directory = std::env::args().nth(1).unwrap_or_else(elsewhere);
     // `s3://bucket/prefix` in its place makes the documents shared; nothing below changes.
     let url = ServiceUrl::parse("the example's directory", &format!("file:{directory}"))?;
     let documents = statehouse_filestore::open(url, &Namespace::new("clinic.documents")?).await?;

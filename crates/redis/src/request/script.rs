@@ -73,7 +73,7 @@ pub const REFUSE_LATE: &str = include_str!("../refuse_late.lua");
 ///   executed, be it `Idempotent` or not. With every other error nothing was executed; so also with
 ///   [`Timeout`](statehouse_core::ErrorKind::Timeout), if the server got each try too late.
 /// - A call that is dropped before it returns may be executed until the try under way would have been given up: within the
-///   `timeout` of the configuration, or of [`RedisClient::with_deadline`].
+///   `timeout` of the configuration, or of [`RedisClient::with_deadline`](crate::RedisClient::with_deadline).
 ///
 /// The time is one of the server's clock, which the connector reads once a second, and never later than the moment at which
 /// the try is given up. It may be earlier by what reading the clock took, and by a five-hundredth of the time that is left.

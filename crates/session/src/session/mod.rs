@@ -248,8 +248,8 @@ impl Session {
     /// The key under which the session is stored, if there is one: for an application that keeps a list of somebody's
     /// sessions. A session that this request begins has none before its [`commit`](Self::commit), which a handler may
     /// call itself. It stays the same through logins and rotations. With it and
-    /// [`Authority::Application`](crate::Authority::Application) a session can be [read](SessionStore::load) and
-    /// [ended](SessionStore::delete), so it is for the server alone.
+    /// [`Authority::Application`](crate::Authority::Application) a session can be [read](crate::SessionStore::load_with) and
+    /// [ended](crate::SessionStore::delete_with), so it is for the server alone.
     ///
     /// # Errors
     /// Only those of all methods.
