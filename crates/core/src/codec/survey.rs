@@ -180,6 +180,10 @@ impl<'a, S: Serializer> Surveyed<'a, S> {
         }
     }
 
+    #[cfg_attr(
+        not(any(feature = "json", feature = "bincode", feature = "postcard")),
+        expect(unused_variables, reason = "MessagePack has a form of its own for them")
+    )]
     fn wide<T: Serialize>(
         self,
         tag: i8,
