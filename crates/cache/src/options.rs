@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use statehouse_core::time::millis_rounded_up;
 use statehouse_core::{CodecId, Error, Result, Version};
 
 use crate::{Entry, Lease};
@@ -291,8 +292,7 @@ pub fn time_to_live_millis(time_to_live: Duration) -> Result<u64> {
     if time_to_live > MAX_TIME_TO_LIVE {
         return Err(Error::invalid_input("the time to live must not be longer than 36,500 days"));
     }
-    let millis = time_to_live.as_nanos().div_ceil(1_000_000);
-    u64::try_from(millis).map_err(|_| Error::invalid_input("the time to live is too long"))
+    Ok(millis_rounded_up(time_to_live))
 }
 
 /// Refuses a value that is too long. For backends.

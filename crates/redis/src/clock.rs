@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use redis::{ParsingError, Value, from_redis_value};
 use statehouse_core::Timestamp;
+use statehouse_core::time::whole_micros;
 use tokio::time::Instant;
 
 /// For how long a reading is used without reading again.
@@ -69,7 +70,7 @@ impl Clock {
 
     fn note_at(&self, said: Timestamp, arrived: Instant) {
         // Rounded up: a reading that seems later makes limits earlier.
-        let arrived = micros(arrived.saturating_duration_since(self.created)) + 1;
+        let arrived = whole_micros(arrived.saturating_duration_since(self.created)) + 1;
         self.zero.store(signed(said.as_micros()).saturating_sub(signed(arrived)), Ordering::Relaxed);
         self.read.store(arrived, Ordering::Release);
     }
@@ -91,14 +92,10 @@ impl Clock {
         if read == 0 || age > USABLE {
             return None;
         }
-        let until = signed(micros(until.saturating_duration_since(self.created)));
+        let until = signed(whole_micros(until.saturating_duration_since(self.created)));
         let drift = until.saturating_sub(signed(read)).max(0) / DRIFT;
         Some(Latest { micros: zero.saturating_add(until).saturating_sub(drift), stale: age > FRESH })
     }
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn signed(micros: u64) -> i64 {
@@ -133,7 +130,7 @@ mod tests {
         }
 
         fn shows(&self, after: Duration) -> i64 {
-            1_000_000_000_000 + signed(micros(after))
+            1_000_000_000_000 + signed(whole_micros(after))
         }
 
         /// Reads the clock: the server looked at it after `looked`, and its answer came after `arrived`.
@@ -156,8 +153,8 @@ mod tests {
                 let (now, until) = (MILLI * (2 + way), MILLI * (2 + way + left));
                 let latest = server.latest(until, now).unwrap();
                 assert!(latest.micros < server.shows(until), "{way} ms on the way, {left} ms left: {latest:?}");
-                let lost = server.shows(until) - latest.micros - signed(micros(MILLI * way));
-                assert!(lost <= 2 + signed(micros(MILLI * (left + 1))) / DRIFT, "{lost} µs are given away");
+                let lost = server.shows(until) - latest.micros - signed(whole_micros(MILLI * way));
+                assert!(lost <= 2 + signed(whole_micros(MILLI * (left + 1))) / DRIFT, "{lost} µs are given away");
             }
         }
     }
@@ -168,7 +165,7 @@ mod tests {
         server.read(Duration::ZERO, Duration::ZERO);
         let until = Duration::from_secs(12);
         let latest = server.latest(until, Duration::from_secs(9)).unwrap();
-        let slow = server.shows(Duration::ZERO) + signed(micros(until - until / 1000));
+        let slow = server.shows(Duration::ZERO) + signed(whole_micros(until - until / 1000));
         assert!(latest.micros < slow, "{latest:?}");
     }
 

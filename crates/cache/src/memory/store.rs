@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use quick_cache::sync::{Cache as QuickCache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
+use statehouse_core::time::whole_micros;
 use statehouse_core::{Clock, Error, ErrorKind, Result, Timestamp, Version};
 
 use super::Bound;
@@ -154,7 +155,7 @@ impl<T: Clone> Store<T> {
         };
         let ticket = present.map_or_else(|| stripe.ring.add(key), |slot| slot.ticket);
         // The engine never evicts an entry without weight.
-        let (weight, expires) = (weight.max(1), now.saturating_add(micros(time_to_live)));
+        let (weight, expires) = (weight.max(1), now.saturating_add(whole_micros(time_to_live)));
         stripe.leases.remove(key);
         self.entries.insert(key.clone(), Slot { value, version: issued, expires, weight, ticket, age });
         self.sweep(&mut stripe, now, &mut dead);
@@ -169,7 +170,8 @@ impl<T: Clone> Store<T> {
         let live = self.entries.peek(key).filter(|slot| slot.expires > now);
         let lease = stripe.leases.token(key, now);
         // What is as old as the option says goes, the rest is left alone.
-        let limit = options.min_age.map_or(u64::MAX, |age| self.clock.now().as_micros().saturating_sub(micros(age)));
+        let limit =
+            options.min_age.map_or(u64::MAX, |age| self.clock.now().as_micros().saturating_sub(whole_micros(age)));
         let version = live.as_ref().map(|slot| slot.version);
         if !holds(options.condition, version, lease) {
             return version.map_or(RemoveOutcome::Absent, RemoveOutcome::Conflict);
@@ -193,7 +195,7 @@ impl<T: Clone> Store<T> {
         let now = self.now();
         let Some(slot) = self.entries.peek(key).filter(|slot| slot.expires > now) else { return TouchOutcome::Absent };
         let version = slot.version;
-        let slot = Slot { expires: now.saturating_add(micros(time_to_live)), ..slot };
+        let slot = Slot { expires: now.saturating_add(whole_micros(time_to_live)), ..slot };
         // Fails only if the entry was evicted in between, and then there is nothing to touch.
         match self.entries.replace(key.clone(), slot, true) {
             Ok(()) => TouchOutcome::Touched(version),
@@ -211,7 +213,7 @@ impl<T: Clone> Store<T> {
             Some(_) => drop(self.entries.remove(key)),
             None => {}
         }
-        let expires = now.saturating_add(micros(time_to_live));
+        let expires = now.saturating_add(whole_micros(time_to_live));
         let present = stripe.leases.token(key, now);
         let reserved = match (present, options.holding) {
             (Some(token), Holding::Alone) => Reserved::Held(token),
@@ -261,7 +263,7 @@ impl<T: Clone> Store<T> {
     }
 
     fn now(&self) -> u64 {
-        micros(self.clock.elapsed())
+        whole_micros(self.clock.elapsed())
     }
 }
 
@@ -303,10 +305,6 @@ fn millis_between(earlier: Version, later: Version) -> u32 {
 fn lock(stripe: &Mutex<Stripe>) -> MutexGuard<'_, Stripe> {
     // What a panic of another holder may leave behind is a lease or a record too few, which does no harm.
     stripe.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 impl<T> fmt::Debug for Store<T> {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use statehouse_core::time::whole_micros;
 use statehouse_core::{CodecId, Error, ErrorKind, Namespace, Result, SchemaId, Version};
 use statehouse_redis::{Idempotence, REFUSE_LATE, RedisClient, RedisScript, ScriptCall, redis};
 
@@ -160,7 +161,7 @@ impl Wire {
 
     pub(super) async fn remove(&self, key: &CacheKey, options: &RemoveOptions) -> Result<Answer> {
         let (name, version) = condition_args(options.condition)?;
-        let age = options.min_age.map_or(0, micros);
+        let age = options.min_age.map_or(0, whole_micros);
         let mark = record::seal(unique(), self.schema, CodecId::RAW, record::REMOVED, &[]);
         let call = |doubt| {
             let call = self.call(&REMOVE, key, options.condition).arg(doubt).arg(name).arg(version.get());
@@ -242,7 +243,7 @@ impl Wire {
             let passed = begun.elapsed();
             let limit = deadline.map_or(passed.max(LEAST_DOUBT), |deadline| deadline.saturating_sub(passed));
             let client = self.within(Some(limit));
-            let call = again(micros(passed + passed.max(LEAST_DOUBT)));
+            let call = again(whole_micros(passed + passed.max(LEAST_DOUBT)));
             let asked = Instant::now();
             let answer = call.run(&client, Idempotence::NotIdempotent).await.ok()?;
             self.answer(key, asked, answer).ok().flatten()
@@ -315,10 +316,6 @@ fn unique() -> [u8; 8] {
     static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     KEY.hash_one(COUNTER.fetch_add(1, Ordering::Relaxed)).to_le_bytes()
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn unexpected() -> Error {

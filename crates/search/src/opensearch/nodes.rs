@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use statehouse_core::Host;
+use statehouse_core::time::whole_millis;
 
 /// The nodes of one cluster, in turn; one that failed is asked last for a while.
 #[derive(Debug)]
@@ -64,16 +65,12 @@ impl Nodes {
     pub(super) fn failed(&self, node: &Node) {
         let failures = node.failures.fetch_add(1, Ordering::Relaxed);
         let rest = FIRST_REST.saturating_mul(1 << failures.min(5)).min(LONGEST_REST);
-        node.rests_until.store(self.now() + millis(rest), Ordering::Relaxed);
+        node.rests_until.store(self.now() + whole_millis(rest), Ordering::Relaxed);
     }
 
     fn now(&self) -> u64 {
-        millis(self.start.elapsed())
+        whole_millis(self.start.elapsed())
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Node {

@@ -6,6 +6,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use statehouse_core::time::{millis_rounded_up, whole_micros};
 use statehouse_core::{Envelope, ErrorKind, Namespace, Result, Timestamp, hex};
 use statehouse_redis::{Idempotence, KeySpace, REFUSE_LATE, RedisClient, RedisScript, redis};
 
@@ -65,7 +66,7 @@ impl Wire {
         options: &CreateOptions,
     ) -> Result<Option<Snapshot>> {
         let bytes = Record::new(key, new).created_by(options.id()?).encode()?;
-        let (idle, absolute) = (micros(new.idle_timeout), micros(new.absolute_timeout));
+        let (idle, absolute) = (whole_micros(new.idle_timeout), whole_micros(new.absolute_timeout));
         let call = CREATE.key(self.key(key)).arg(&bytes[..]).arg(idle).arg(absolute).deadline();
         let answer: Option<(Vec<u8>, u64)> = call.run(&self.within(options.deadline), Idempotence::Idempotent).await?;
         answer.map(|(stamp, time)| stamped(key, &bytes, &stamp, Timestamp::from_micros(time))).transpose()
@@ -201,9 +202,5 @@ fn stamped(key: &SessionKey, sent: &[u8], stamp: &[u8], now: Timestamp) -> Resul
 
 /// At least one: `SET` refuses zero.
 fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX).max(1)
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+    millis_rounded_up(duration).max(1)
 }
