@@ -23,6 +23,7 @@ macro_rules! script {
 
 static PLAIN: LazyLock<RedisScript> = script!("head.lua", "ensure.lua", "plain.lua");
 static SET: LazyLock<RedisScript> = script!("head.lua", "ensure.lua", "look.lua", "set.lua");
+static NOW: LazyLock<RedisScript> = LazyLock::new(|| RedisScript::new(include_str!("lua/now.lua")));
 static REMOVE: LazyLock<RedisScript> = script!("head.lua", "look.lua", "remove.lua");
 static TOUCH: LazyLock<RedisScript> = script!("head.lua", "look.lua", "touch.lua");
 static RESERVE: LazyLock<RedisScript> = script!("head.lua", "ensure.lua", "look.lua", "reserve.lua");
@@ -34,6 +35,9 @@ const SHORT: usize = 16 << 10;
 
 /// How long it is known of an entry that it was removed, and by whom.
 const MARK: Duration = Duration::from_secs(10);
+
+/// In what time an answer tells the server's time well enough.
+const QUICK: Duration = Duration::from_millis(10);
 
 /// How much later than it was sent a write that is run again may reach the server, at least.
 const LEAST_DOUBT: Duration = Duration::from_secs(1);
@@ -161,13 +165,31 @@ impl Wire {
 
     pub(super) async fn remove(&self, key: &CacheKey, options: &RemoveOptions) -> Result<Answer> {
         let (name, version) = condition_args(options.condition)?;
-        let age = options.min_age.map_or(0, whole_micros);
+        let before = match options.min_age {
+            Some(age) => self.moment(key, age, options.deadline).await?,
+            None => 0,
+        };
         let mark = record::seal(unique(), self.schema, CodecId::RAW, record::REMOVED, &[]);
         let call = |doubt| {
             let call = self.call(&REMOVE, key, options.condition).arg(doubt).arg(name).arg(version.get());
-            call.arg(age).arg(mark.as_ref()).arg(MARK.as_millis().to_string()).deadline()
+            call.arg(before).arg(mark.as_ref()).arg(MARK.as_millis().to_string()).deadline()
         };
         self.write(key, options.deadline, call(0), call).await
+    }
+
+    /// How long ago, by the clock of the server that has the key: in microseconds, and rather later than earlier. Counted
+    /// here and not when the removal runs: it may wait for a connection, and must not take along what comes meanwhile.
+    async fn moment(&self, key: &CacheKey, ago: Duration, deadline: Option<Duration>) -> Result<u64> {
+        let (client, begun) = (self.within(deadline), Instant::now());
+        let (mut asked, mut tries) = (begun, 1);
+        loop {
+            let now: u64 = NOW.key(self.group(key).generation_key()).run(&client, Idempotence::Idempotent).await?;
+            // An answer that took long says little about when it was asked for.
+            if asked.elapsed() < QUICK || tries == 3 {
+                return Ok(now.saturating_sub(whole_micros(ago + (asked - begun))).max(1));
+            }
+            (asked, tries) = (Instant::now(), tries + 1);
+        }
     }
 
     pub(super) async fn touch(&self, key: &CacheKey, millis: u64, deadline: Option<Duration>) -> Result<Answer> {

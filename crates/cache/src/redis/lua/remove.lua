@@ -1,4 +1,4 @@
--- ARGV[5], ARGV[6]: the condition and its version. ARGV[7]: how old it must be at least, in microseconds, or 0.
+-- ARGV[5], ARGV[6]: the condition and its version. ARGV[7]: before when it must have come about, in microseconds, or 0.
 -- ARGV[8]: a mark that is left where an entry was, so that the removal is known when it is repeated, and so that a set which
 -- is repeated does not bring the entry back. ARGV[9]: how long the mark stays, in milliseconds.
 local state, version, created, writer = look()
@@ -10,8 +10,8 @@ if not holds(ARGV[5], tonumber(ARGV[6]), state, version) then
   local doubt = ARGV[5] == 'lease' and ARGV[4] ~= '0'
   return {doubt and DOUBT or CONFLICT, state == 'value' and version or 0, generation or 0}
 end
-local age = tonumber(ARGV[7])
-if age > 0 and lives and created > now - age then
+local before = tonumber(ARGV[7])
+if before > 0 and lives and created > before then
   return {CONFLICT, state == 'value' and version or 0, generation}
 end
 if state == 'value' then
