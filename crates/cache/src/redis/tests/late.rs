@@ -186,19 +186,21 @@ async fn what_is_repeated_is_answered_as_the_first_time() {
         let (cut, names) = (&pair.cut_off, ["always", "match", "absent"]);
         let removal = key("removed");
         let calls = async {
+            // The first is sent at once; the others may wait for the answers to others, which do not come.
             tokio::join!(
+                cut.remove(&removal),
                 set("always", Condition::Always),
                 set("match", Condition::Match(there)),
                 set("absent", Condition::Absent),
-                cut.remove(&removal),
             )
         };
         let back = async {
             sleep(Duration::from_millis(120)).await;
-            pair.proxy.heal();
+            // In this order, or the answers that were held back would arrive.
             pair.proxy.reset_connections();
+            pair.proxy.heal();
         };
-        let ((always, matching, absent, removed), ()) = tokio::join!(calls, back);
+        let ((removed, always, matching, absent), ()) = tokio::join!(calls, back);
         for (name, outcome) in names.into_iter().zip([always, matching, absent]) {
             let entry = pair.other.get(&key(name)).await.unwrap();
             match outcome {
