@@ -1,7 +1,9 @@
 //! `cargo xtask check`: everything that must hold before a change is merged, as guards with names.
 
-use std::cell::OnceCell;
+use std::panic::resume_unwind;
 use std::path::PathBuf;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use statehouse_testkit::find_program;
@@ -16,9 +18,18 @@ use crate::{Result, install, packages, readmes, signatures, test, toolchains};
 struct Guard {
     name: &'static str,
     what: &'static str,
-    /// Whether it runs only where it is asked for: what builds everything once more with another toolchain.
-    by_name: bool,
+    when: When,
     run: fn(&Shared) -> Result<Outcome>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum When {
+    InTurn,
+    /// What only compiles: beside the tests, which wait most of their time. At the lowest priority, so that they do
+    /// not wait for it.
+    BesideTests,
+    /// Only where it is asked for: what builds everything once more with another toolchain.
+    ByName,
 }
 
 enum Outcome {
@@ -27,14 +38,16 @@ enum Outcome {
     NotRun(String),
 }
 
+const TESTS: &str = "tests";
+
 /// In the order in which they run: what takes seconds first.
 const GUARDS: [Guard; 18] = [
     guard("format", "rustfmt has nothing to change", |_| held(loudly(&mut cargo(["fmt", "--all", "--check"])))),
     guard("readmes", "each package's README is its crate documentation", |_| held(readmes::check())),
     guard("licences", "cargo-deny: licences, sources, banned crates", |_| held(deny("bans licenses sources"))),
     guard("advisories", "cargo-deny: known vulnerabilities; reported, and never a failure", |_| advisories()),
-    guard("clippy", "no warning in any target with all features", |_| held(clippy())),
-    guard("documentation", "rustdoc has no warning: no link is broken", |_| held(documentation())),
+    beside("clippy", "no warning in any target with all features", |_| held(clippy())),
+    beside("documentation", "rustdoc has no warning: no link is broken", |_| held(documentation())),
     by_name(
         "signatures",
         "foreign types in public signatures are listed; public types are Send, Sync and Unpin",
@@ -43,13 +56,13 @@ const GUARDS: [Guard; 18] = [
     guard("packages", "what would be published: metadata, licence files, sizes", |shared| {
         held(packages::check(shared.packages()?))
     }),
-    guard("features", "each package compiles without features, and with each one alone", |shared| {
+    beside("features", "each package compiles without features, and with each one alone", |shared| {
         held(each_feature(shared.packages()?))
     }),
-    guard("without-features", "what is said about a feature that is not compiled in", |_| held(without_features())),
+    beside("without-features", "what is said about a feature that is not compiled in", |_| held(without_features())),
     guard("build", "the tests compile; servers start meanwhile", |shared| shared.prepared().map(|_| Outcome::Held)),
     guard("examples", "every example ends by itself and well", |shared| held(run_examples(shared))),
-    guard("tests", "every test, against real servers", |shared| held(tests(shared))),
+    guard(TESTS, "every test, against real servers", |shared| held(tests(shared))),
     guard("doc-tests", "every example in the documentation runs", |shared| held(doc_tests(shared))),
     guard("fuzz", "every fuzz target for 10 seconds, after its corpus", |shared| held(fuzz(shared))),
     by_name("platforms", "core and memory backends compile for Windows, everything for macOS", |_| {
@@ -64,11 +77,15 @@ const GUARDS: [Guard; 18] = [
 ];
 
 const fn guard(name: &'static str, what: &'static str, run: fn(&Shared) -> Result<Outcome>) -> Guard {
-    Guard { name, what, by_name: false, run }
+    Guard { name, what, when: When::InTurn, run }
+}
+
+const fn beside(name: &'static str, what: &'static str, run: fn(&Shared) -> Result<Outcome>) -> Guard {
+    Guard { name, what, when: When::BesideTests, run }
 }
 
 const fn by_name(name: &'static str, what: &'static str, run: fn(&Shared) -> Result<Outcome>) -> Guard {
-    Guard { name, what, by_name: true, run }
+    Guard { name, what, when: When::ByName, run }
 }
 
 fn held(result: Result) -> Result<Outcome> {
@@ -83,9 +100,9 @@ fn skippable(result: Result<Option<String>>) -> Result<Outcome> {
 /// What several guards need is made once, by the first of them.
 #[derive(Default)]
 struct Shared {
-    read: OnceCell<Result<(Vec<Package>, PathBuf)>>,
-    prepared: OnceCell<Result<(Binaries, Servers)>>,
-    closing: std::cell::RefCell<Vec<String>>,
+    read: OnceLock<Result<(Vec<Package>, PathBuf)>>,
+    prepared: OnceLock<Result<(Binaries, Servers)>>,
+    closing: Mutex<Vec<String>>,
 }
 
 impl Shared {
@@ -97,48 +114,91 @@ impl Shared {
     fn prepared(&self) -> Result<&(Binaries, Servers)> {
         self.prepared.get_or_init(|| test::prepare(&["--locked"])).as_ref().map_err(String::clone)
     }
+
+    fn closing(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
+        self.closing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Runs every guard even after one has failed, so that one run shows all there is to mend.
 pub(crate) fn check(args: &[&str]) -> Result {
     if args == ["--list"] {
-        for Guard { name, what, by_name, .. } in &GUARDS {
-            println!("{name:18} {what}{}", if *by_name { " (only by name: before a release)" } else { "" });
+        for Guard { name, what, when, .. } in &GUARDS {
+            let when = match when {
+                When::InTurn => "",
+                When::BesideTests => " (beside the tests)",
+                When::ByName => " (only by name: before a release)",
+            };
+            println!("{name:18} {what}{when}");
         }
         return Ok(());
     }
     if let Some(unknown) = args.iter().find(|arg| GUARDS.iter().all(|guard| guard.name != **arg)) {
         return Err(format!("there is no guard {unknown:?}: cargo xtask check --list names them"));
     }
-    let shared = Shared::default();
-    let mut summary = Vec::new();
-    for guard in GUARDS.iter().filter(|guard| if args.is_empty() { !guard.by_name } else { args.contains(&guard.name) })
-    {
-        println!("\n== {}: {}", guard.name, guard.what);
-        let start = Instant::now();
-        let outcome = (guard.run)(&shared);
-        match &outcome {
-            Ok(Outcome::Held) => {}
-            Ok(Outcome::NotRun(why)) | Err(why) => println!("{why}"),
-        }
-        summary.push((guard.name, start.elapsed(), outcome));
-    }
-    print(&summary);
-    test::print_closing(&shared.closing.take());
-    let failed: Vec<_> = summary.iter().filter(|(.., outcome)| outcome.is_err()).map(|(name, ..)| *name).collect();
+    let chosen = |guard: &&Guard| match args {
+        [] => guard.when != When::ByName,
+        names => names.contains(&guard.name),
+    };
+    let (start, shared) = (Instant::now(), Shared::default());
+    let summary = run_all(GUARDS.iter().filter(chosen).collect(), &shared);
+    print(&summary, start.elapsed());
+    test::print_closing(&shared.closing());
+    let failed: Vec<_> = summary.iter().filter(|done| done.outcome.is_err()).map(|done| done.name).collect();
     if failed.is_empty() { Ok(()) } else { Err(format!("failed: {}", failed.join(", "))) }
 }
 
-fn print(summary: &[(&str, Duration, Result<Outcome>)]) {
+/// What became of a guard.
+struct Done {
+    name: &'static str,
+    took: Duration,
+    outcome: Result<Outcome>,
+}
+
+fn run_all(guards: Vec<&Guard>, shared: &Shared) -> Vec<Done> {
+    let tested = guards.iter().any(|guard| guard.name == TESTS);
+    let (beside, in_turn): (Vec<_>, Vec<_>) =
+        guards.into_iter().partition(|guard| tested && guard.when == When::BesideTests);
+    let mut summary = Vec::new();
+    let mut beside = Some(beside);
+    thread::scope(|scope| {
+        let mut compiling = None;
+        for guard in in_turn {
+            if let Some(beside) = beside.take_if(|_| guard.name == TESTS) {
+                compiling = Some(scope.spawn(|| {
+                    // Of this thread and of what it starts. Where it cannot be had, all take longer.
+                    let _ = rustix::process::nice(19);
+                    beside.into_iter().map(|guard| run_one(guard, shared)).collect::<Vec<_>>()
+                }));
+            }
+            summary.push(run_one(guard, shared));
+        }
+        let compiled = compiling.map(|compiling| compiling.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        summary.extend(compiled.into_iter().flatten());
+    });
+    summary
+}
+
+fn run_one(guard: &Guard, shared: &Shared) -> Done {
+    println!("\n== {}: {}", guard.name, guard.what);
+    let start = Instant::now();
+    let outcome = (guard.run)(shared);
+    match &outcome {
+        Ok(Outcome::Held) => {}
+        Ok(Outcome::NotRun(why)) | Err(why) => println!("{}: {why}", guard.name),
+    }
+    Done { name: guard.name, took: start.elapsed(), outcome }
+}
+
+fn print(summary: &[Done], whole: Duration) {
     println!("\n== summary");
-    let whole: Duration = summary.iter().map(|(_, time, _)| *time).sum();
-    for (name, time, outcome) in summary {
+    for Done { name, took, outcome } in summary {
         let word = match outcome {
             Ok(Outcome::Held) => "ok",
             Ok(Outcome::NotRun(_)) => "not run",
             Err(_) => "FAILED",
         };
-        println!("{name:18} {word:8} {:7.1} s", time.as_secs_f64());
+        println!("{name:18} {word:8} {:7.1} s", took.as_secs_f64());
     }
     println!("{:18} {:8} {:7.1} s", "all", "", whole.as_secs_f64());
 }
@@ -204,13 +264,13 @@ fn run_examples(shared: &Shared) -> Result {
 fn tests(shared: &Shared) -> Result {
     let (binaries, servers) = shared.prepared()?;
     let (closing, result) = binaries.run(&servers.variables(), &[]);
-    shared.closing.borrow_mut().extend(closing);
+    shared.closing().extend(closing);
     result
 }
 
 fn doc_tests(shared: &Shared) -> Result {
     let (closing, result) = test::documented(&["--locked"], &shared.prepared()?.1);
-    shared.closing.borrow_mut().extend(closing);
+    shared.closing().extend(closing);
     result
 }
 
@@ -224,6 +284,22 @@ fn fuzz(shared: &Shared) -> Result {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_runs_beside_the_tests_is_in_the_summary_with_or_without_them() {
+        let guards = [
+            guard("first", "", |_| Ok(Outcome::Held)),
+            beside("failing", "", |_| Err("broken".to_owned())),
+            guard(TESTS, "", |_| Ok(Outcome::Held)),
+        ];
+        let failed = |guards: Vec<&Guard>| {
+            let done = run_all(guards, &Shared::default());
+            done.iter().map(|done| (done.name, done.outcome.is_err())).collect::<Vec<_>>()
+        };
+        let expected = [("first", false), (TESTS, false), ("failing", true)];
+        assert_eq!(failed(guards.iter().collect()), expected);
+        assert_eq!(failed(guards[..2].iter().collect()), [("first", false), ("failing", true)]);
+    }
 
     #[test]
     fn an_unknown_guard_is_refused_before_anything_runs() {
