@@ -5,6 +5,7 @@ mod bench;
 mod check;
 mod demo;
 mod fuzz;
+mod guard;
 mod install;
 mod packages;
 mod readmes;

@@ -1,8 +1,7 @@
 mod equality;
 mod guard;
 mod survey;
-
-use std::io;
+mod writer;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -10,6 +9,7 @@ use serde::de::DeserializeOwned;
 use self::equality::Value;
 use self::guard::Limits;
 use self::survey::{Form, Survey};
+use self::writer::{Count, Limited};
 use crate::{Error, ErrorKind, Result};
 
 /// The codec's number in a stored [`Envelope`](crate::Envelope). Numbers are never reused.
@@ -188,7 +188,7 @@ impl Codec {
     }
 
     fn write<T: Serialize + ?Sized>(self, value: &T, survey: &Survey, limit: usize) -> Result<Vec<u8>> {
-        let mut out = Limited { bytes: Vec::with_capacity(128), limit, is_full: false };
+        let mut out = Limited::to(limit);
         let written = match self {
             #[cfg(feature = "postcard")]
             Self::Postcard if limit == usize::MAX || self.encoded_len(value)? <= limit => {
@@ -286,44 +286,6 @@ fn refused(source: impl std::error::Error + Send + Sync + 'static) -> Error {
 
 fn too_large(limit: usize) -> Error {
     Error::new(ErrorKind::TooLarge, format!("the encoded value is longer than {limit} bytes"))
-}
-
-/// Bytes up to a limit.
-struct Limited {
-    bytes: Vec<u8>,
-    limit: usize,
-    is_full: bool,
-}
-
-impl io::Write for Limited {
-    #[inline]
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if bytes.len() > self.limit - self.bytes.len() {
-            self.is_full = true;
-            return Err(io::ErrorKind::FileTooLarge.into());
-        }
-        self.bytes.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Counts bytes.
-struct Count(usize);
-
-impl io::Write for Count {
-    #[inline]
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0 += bytes.len();
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -1,71 +1,15 @@
+mod answer;
+mod settings;
+
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+pub use self::answer::{BreakerState, Refused};
+pub use self::settings::BreakerSettings;
 use super::Backoff;
-use crate::{Clock, Error, ErrorKind, Retry, SystemClock};
-
-/// When a [`Breaker`] opens and how long it stays so.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct BreakerSettings {
-    /// How many failures in a row open it, if there was no success for [`silence`](Self::silence) as well.
-    pub failures: u32,
-    /// How long there was no success, counted from the beginning of what failed first.
-    pub silence: Duration,
-    /// A success that took longer than this counts as a failure. Without it, latency does not open the breaker: what is
-    /// slow and answers is left alone.
-    pub slow: Option<Duration>,
-    /// How long it is open until the first probe. Each probe that fails doubles that.
-    pub first_pause: Duration,
-    /// The longest time between two probes.
-    pub longest_pause: Duration,
-}
-
-impl Default for BreakerSettings {
-    /// Three failures and a second without a success; latency does not count; probes after 100 ms, and then up to every
-    /// half second.
-    fn default() -> Self {
-        Self {
-            failures: 3,
-            silence: Duration::from_secs(1),
-            slow: None,
-            first_pause: Duration::from_millis(100),
-            longest_pause: Duration::from_millis(500),
-        }
-    }
-}
-
-impl BreakerSettings {
-    /// Opens after so many failures in a row. At least 1.
-    #[must_use]
-    pub fn with_failures(mut self, failures: u32) -> Self {
-        self.failures = failures.max(1);
-        self
-    }
-
-    /// Opens only if nothing succeeded for this long.
-    #[must_use]
-    pub const fn with_silence(mut self, silence: Duration) -> Self {
-        self.silence = silence;
-        self
-    }
-
-    /// Takes a success that took longer than this for a failure.
-    #[must_use]
-    pub const fn with_slow(mut self, slow: Duration) -> Self {
-        self.slow = Some(slow);
-        self
-    }
-
-    /// The time until the first probe, and the longest between two.
-    #[must_use]
-    pub const fn with_pauses(mut self, first: Duration, longest: Duration) -> Self {
-        (self.first_pause, self.longest_pause) = (first, longest);
-        self
-    }
-}
+use crate::{Clock, SystemClock};
 
 /// Spares everybody the wait for a server that is known to be away.
 ///
@@ -102,60 +46,6 @@ struct Open {
     next_probe: Duration,
     pauses: Backoff,
     probing: bool,
-}
-
-/// What a [`Breaker`] does now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum BreakerState {
-    /// Everything passes.
-    Closed,
-    /// Everything is refused.
-    Open {
-        /// For how long so far.
-        since: Duration,
-        /// How long until a probe may pass.
-        next_probe: Duration,
-    },
-    /// One probe is under way, everything else is refused.
-    HalfOpen {
-        /// For how long the breaker has not been closed.
-        since: Duration,
-    },
-}
-
-impl BreakerState {
-    /// The state as one lowercase word with underscores, for metrics and logs.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::Open { .. } => "open",
-            Self::HalfOpen { .. } => "half_open",
-        }
-    }
-}
-
-/// The answer of a [`Breaker`] that is not closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
-pub struct Refused {
-    after: Duration,
-}
-
-impl Refused {
-    /// How long until it is worth asking again.
-    #[must_use]
-    pub const fn after(self) -> Duration {
-        self.after
-    }
-
-    /// [`ErrorKind::Unavailable`] about `what`, with the advice when to come again.
-    #[must_use]
-    pub fn error(self, what: &str) -> Error {
-        let message = format!("{what} is away: it is not asked before it answers a probe");
-        Error::new(ErrorKind::Unavailable, message).with_retry(Retry::After(self.after))
-    }
 }
 
 /// The right to ask the server once. Whoever has it says what became of it; dropping it says nothing.

@@ -1,104 +1,14 @@
+mod kind;
+
 use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+
+pub use self::kind::{ErrorKind, Retry};
 
 /// The result of every statehouse operation.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
-
-/// What went wrong, coarsely enough to decide what to do about it.
-///
-/// | a caller that sees | does |
-/// | --- | --- |
-/// | `NotFound`, `AlreadyExists`, `Conflict` | answers its own user, or reads again and decides |
-/// | `InvalidInput`, `TooLarge`, `Unsupported` | fixes the call |
-/// | `InvalidConfig`, `Unauthenticated`, `PermissionDenied` | pages somebody: retrying will not help |
-/// | `Unavailable`, `Timeout`, `RateLimited` | retries later, as [`Error::retry`] says |
-/// | `OutcomeUnknown` | reads back what happened: the write may or may not have been applied |
-/// | `Corrupt` | treats the stored value as lost and reports it |
-/// | `LoadFailed` | looks at the source: it is the error that its own code returned |
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ErrorKind {
-    /// A create found something under the same name.
-    AlreadyExists,
-    /// A precondition failed, or a concurrent writer won.
-    Conflict,
-    /// Stored bytes cannot be what was written: truncated, changed, or of an unknown format.
-    Corrupt,
-    /// A setting is wrong. The message names the setting and what it accepts.
-    InvalidConfig,
-    /// An argument is outside what the operation accepts. Nothing was sent or written.
-    InvalidInput,
-    /// The application's own loader failed; its error is the source.
-    LoadFailed,
-    /// The named thing does not exist.
-    NotFound,
-    /// The request was sent and its answer was lost: the write may have been applied.
-    OutcomeUnknown,
-    /// The credentials are good and do not allow this operation.
-    PermissionDenied,
-    /// The server asks for fewer requests.
-    RateLimited,
-    /// A deadline passed before the operation began to take effect, or it has no effect.
-    Timeout,
-    /// A size limit was exceeded.
-    TooLarge,
-    /// The server refused the credentials.
-    Unauthenticated,
-    /// The server cannot be reached or cannot serve now.
-    Unavailable,
-    /// None of the others: most likely a defect in statehouse or in the server.
-    Unexpected,
-    /// The backend lacks a capability that the call needs.
-    Unsupported,
-}
-
-impl ErrorKind {
-    /// The kind as one lowercase word with underscores, for metrics and logs.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::AlreadyExists => "already_exists",
-            Self::Conflict => "conflict",
-            Self::Corrupt => "corrupt",
-            Self::InvalidConfig => "invalid_config",
-            Self::InvalidInput => "invalid_input",
-            Self::LoadFailed => "load_failed",
-            Self::NotFound => "not_found",
-            Self::OutcomeUnknown => "outcome_unknown",
-            Self::PermissionDenied => "permission_denied",
-            Self::RateLimited => "rate_limited",
-            Self::Timeout => "timeout",
-            Self::TooLarge => "too_large",
-            Self::Unauthenticated => "unauthenticated",
-            Self::Unavailable => "unavailable",
-            Self::Unexpected => "unexpected",
-            Self::Unsupported => "unsupported",
-        }
-    }
-}
-
-impl fmt::Display for ErrorKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// Whether and when the failed operation is worth trying again, as decided by the backend that failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Retry {
-    /// The same call will fail the same way.
-    Never,
-    /// The same call may succeed at once, for example on another connection.
-    Now,
-    /// The same call may succeed after this long.
-    After(Duration),
-    /// The backend has retried already, up to its budget. Outer layers should give up.
-    Exhausted,
-}
 
 /// The one error type of statehouse: what failed, where, on what, and whether trying again helps.
 ///
