@@ -59,6 +59,11 @@ fn is_refusal(error: &RedisError) -> bool {
     lasting.contains(&classify(error).0)
 }
 
+/// Whether another look might find the server well.
+pub(crate) fn may_pass(error: &Error) -> bool {
+    [ErrorKind::Timeout, ErrorKind::Unavailable].contains(&error.kind())
+}
+
 /// The error for the caller. `place` says which Redis; `exhausted`, that this crate has retried already.
 pub(crate) fn map_error(failure: &Failure, idempotence: Idempotence, place: &str, exhausted: bool) -> Error {
     if failure.sent == Sent::Away {

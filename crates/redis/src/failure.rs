@@ -1,6 +1,7 @@
 //! Why a try failed, and how far it came: what decides whether it may be repeated.
 
 use std::io;
+use std::sync::Arc;
 
 use redis::{ErrorKind, RedisError};
 
@@ -22,23 +23,46 @@ pub(crate) enum Sent {
 pub(crate) struct Failure {
     pub(crate) error: RedisError,
     pub(crate) sent: Sent,
+    /// Of what was sent and not answered: the connection over which it went, if the server has said what it calls it.
+    pub(crate) over: Option<Arc<Carrier>>,
+}
+
+/// A connection that carried a request.
+#[derive(Debug)]
+pub(crate) struct Carrier {
+    /// The server's name here.
+    pub(crate) server: Arc<str>,
+    /// The number that the server has for it: it gives none out twice while it runs.
+    pub(crate) client: u64,
 }
 
 impl Failure {
+    const fn new(error: RedisError, sent: Sent) -> Self {
+        Self { error, sent, over: None }
+    }
+
     pub(crate) const fn not_sent(error: RedisError) -> Self {
-        Self { error, sent: Sent::No }
+        Self::new(error, Sent::No)
     }
 
     pub(crate) const fn away(error: RedisError) -> Self {
-        Self { error, sent: Sent::Away }
+        Self::new(error, Sent::Away)
     }
 
     pub(crate) const fn unanswered(error: RedisError) -> Self {
-        Self { error, sent: Sent::Unanswered }
+        Self::new(error, Sent::Unanswered)
     }
 
     pub(crate) const fn answered(error: RedisError) -> Self {
-        Self { error, sent: Sent::Answered }
+        Self::new(error, Sent::Answered)
+    }
+
+    /// With the connection over which the request went, if it is known and that matters.
+    pub(crate) fn over(mut self, server: &Arc<str>, client: Option<u64>) -> Self {
+        if self.sent == Sent::Unanswered {
+            self.over = client.map(|client| Arc::new(Carrier { server: Arc::clone(server), client }));
+        }
+        self
     }
 
     /// The code of the server's error, such as `READONLY`.
@@ -58,7 +82,7 @@ impl Failure {
     fn of_first_command(self) -> Self {
         let first = self.error.clone().into_server_errors().and_then(|errors| errors.first().cloned());
         match first {
-            Some((_, error)) => Self { error: error.into(), sent: self.sent },
+            Some((_, error)) => Self { error: error.into(), ..self },
             None => self,
         }
     }

@@ -39,8 +39,14 @@ const MARK: Duration = Duration::from_secs(10);
 /// In what time an answer tells the server's time well enough.
 const QUICK: Duration = Duration::from_millis(10);
 
-/// How much later than it was sent a write that is run again may reach the server, at least.
-const LEAST_DOUBT: Duration = Duration::from_secs(1);
+/// How often the server's time is read to find one that was told quickly.
+const MOST_READINGS: usize = 8;
+
+/// How long a write that is run again may take, at least.
+const LEAST_REPEAT: Duration = Duration::from_secs(1);
+
+/// One part in so many is what two clocks' rates may differ by.
+const DRIFT: u64 = 500;
 
 /// What goes over the wire: the keys of one cache, its generations, and its scripts.
 pub(super) struct Wire {
@@ -64,6 +70,12 @@ pub(super) enum Reserved {
     Leased(Version),
     Held(Version),
     Ended,
+}
+
+/// Between which times of a server's clock something was, in microseconds.
+struct Moment {
+    earliest: u64,
+    latest: u64,
 }
 
 /// What a set stores, and how.
@@ -151,8 +163,8 @@ impl Wire {
         let NewEntry { value, codec, millis, condition, deadline } = entry;
         let (name, version) = condition_args(condition)?;
         let sealed = record::seal(unique(), self.schema, codec, record::PLAIN, &value);
-        let careful = |doubt| {
-            let call = self.call(&SET, key, condition).arg(doubt).arg(name).arg(version.get());
+        let careful = |began| {
+            let call = self.call(&SET, key, condition).arg(began).arg(name).arg(version.get());
             call.arg(millis).arg(sealed.as_ref()).deadline()
         };
         let first = if condition == Condition::Always && value.len() <= SHORT {
@@ -166,30 +178,35 @@ impl Wire {
     pub(super) async fn remove(&self, key: &CacheKey, options: &RemoveOptions) -> Result<Answer> {
         let (name, version) = condition_args(options.condition)?;
         let before = match options.min_age {
-            Some(age) => self.moment(key, age, options.deadline).await?,
+            // Rather later than earlier: what was there must not stay.
+            Some(age) => self.moment(key, age, &self.within(options.deadline)).await?.latest,
             None => 0,
         };
         let mark = record::seal(unique(), self.schema, CodecId::RAW, record::REMOVED, &[]);
-        let call = |doubt| {
-            let call = self.call(&REMOVE, key, options.condition).arg(doubt).arg(name).arg(version.get());
+        let call = |began| {
+            let call = self.call(&REMOVE, key, options.condition).arg(began).arg(name).arg(version.get());
             call.arg(before).arg(mark.as_ref()).arg(MARK.as_millis().to_string()).deadline()
         };
         self.write(key, options.deadline, call(0), call).await
     }
 
-    /// How long ago, by the clock of the server that has the key: in microseconds, and rather later than earlier. Counted
-    /// here and not when the removal runs: it may wait for a connection, and must not take along what comes meanwhile.
-    async fn moment(&self, key: &CacheKey, ago: Duration, deadline: Option<Duration>) -> Result<u64> {
-        let (client, begun) = (self.within(deadline), Instant::now());
-        let (mut asked, mut tries) = (begun, 1);
-        loop {
-            let now: u64 = NOW.key(self.group(key).generation_key()).run(&client, Idempotence::Idempotent).await?;
-            // An answer that took long says little about when it was asked for.
-            if asked.elapsed() < QUICK || tries == 3 {
-                return Ok(now.saturating_sub(whole_micros(ago + (asked - begun))).max(1));
+    /// What the clock of the server that has the key showed so long ago. Counted here and not when a script runs, which may
+    /// wait for a connection, and must not take what comes meanwhile for older.
+    async fn moment(&self, key: &CacheKey, ago: Duration, client: &RedisClient) -> Result<Moment> {
+        let (begun, mut moment) = (Instant::now(), Moment { earliest: 1, latest: u64::MAX });
+        for _ in 0..MOST_READINGS {
+            let asked = begun.elapsed();
+            let now: u64 = NOW.key(self.group(key).generation_key()).run(client, Idempotence::Idempotent).await?;
+            let answered = begun.elapsed();
+            // The server's clock showed this after it was asked and before it had answered. The narrowest says most.
+            let (most, least) = (whole_micros(ago + answered), whole_micros(ago + asked));
+            moment.earliest = moment.earliest.max(now.saturating_sub(most + most / DRIFT));
+            moment.latest = moment.latest.min(now.saturating_sub(least).max(1));
+            if answered - asked < QUICK {
+                break;
             }
-            (asked, tries) = (Instant::now(), tries + 1);
         }
+        Ok(moment)
     }
 
     pub(super) async fn touch(&self, key: &CacheKey, millis: u64, deadline: Option<Duration>) -> Result<Answer> {
@@ -263,11 +280,11 @@ impl Wire {
         // Boxed, so that the usual future stays small.
         let settled = Box::pin(async move {
             let passed = begun.elapsed();
-            let limit = deadline.map_or(passed.max(LEAST_DOUBT), |deadline| deadline.saturating_sub(passed));
+            let limit = deadline.map_or(passed.max(LEAST_REPEAT), |deadline| deadline.saturating_sub(passed));
             let client = self.within(Some(limit));
-            let call = again(whole_micros(passed + passed.max(LEAST_DOUBT)));
+            let began = self.moment(key, begun.elapsed(), &client).await.ok()?.earliest;
             let asked = Instant::now();
-            let answer = call.run(&client, Idempotence::NotIdempotent).await.ok()?;
+            let answer = again(began).run(&client, Idempotence::NotIdempotent).await.ok()?;
             self.answer(key, asked, answer).ok().flatten()
         });
         settled.await.ok_or(unknown)

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::client::RedisClient;
 use crate::config::Address;
-use crate::error::{LATER, NEEDED, OLDEST};
+use crate::error::{LATER, NEEDED, OLDEST, may_pass};
 use crate::failure::{Failure, not_the_master};
 use crate::idempotence::Idempotence;
 use crate::node::Node;
@@ -91,16 +91,16 @@ impl RedisClient {
 
     /// That every server is new enough, as far as it tells; and what it does when its memory is full, for the log.
     pub(crate) async fn check_servers(&self, until: Instant) -> Result<()> {
-        let failed = |failure: Failure| self.error(&failure, Idempotence::Idempotent, false);
-        for node in self.inner.topology.masters() {
-            let version = node.version(until).await.map_err(failed)?;
+        let answers = self.of_those_that_answer(|node| async move {
+            let (version, memory) = (node.version(until).await?, node.inspect(until).await?.memory);
+            Ok((node.address().map(Address::to_string), version, memory))
+        });
+        for (server, version, memory) in answers.await? {
             if let Some((major, minor)) = version.filter(|version| *version < OLDEST) {
-                let place = node.address().map_or_else(|| self.inner.place.clone(), |at| format!("Redis at {at}"));
+                let place = server.map_or_else(|| self.inner.place.clone(), |at| format!("Redis at {at}"));
                 let message = format!("{place} is version {major}.{minor}: {NEEDED}");
                 return Err(Error::new(ErrorKind::InvalidConfig, message).with_backend("redis"));
             }
-            let memory = node.inspect(until).await.map_err(failed)?.memory;
-            let server = node.address().map(Address::to_string);
             match memory {
                 Some(memory) if memory.is_full() => {
                     let (used, limit) = (memory.used, memory.limit);
@@ -112,6 +112,38 @@ impl RedisClient {
             }
         }
         Ok(())
+    }
+
+    /// What the servers that take writes answer, all asked at once. A shard that is down does not keep anybody from asking
+    /// the others: it fails if none answers, or if one says what will not pass, such as that the password is wrong.
+    async fn of_those_that_answer<T, F: Future<Output = Result<T, Failure>>>(
+        &self,
+        ask: impl Fn(Arc<Node>) -> F,
+    ) -> Result<Vec<T>> {
+        let masters = self.inner.topology.masters();
+        let answers = join_all(masters.iter().cloned().map(ask)).await;
+        let (mut found, mut first) = (Vec::with_capacity(masters.len()), None);
+        for (node, answer) in masters.iter().zip(answers) {
+            let failure = match answer {
+                Ok(answer) => {
+                    found.push(answer);
+                    continue;
+                }
+                Err(failure) => failure,
+            };
+            self.inner.topology.learn(node, &failure);
+            let error = self.error(&failure, Idempotence::Idempotent, false);
+            if !may_pass(&error) {
+                return Err(error);
+            }
+            let server = node.address().map(Address::to_string);
+            tracing::warn!(server, error = %error, "a server of Redis does not answer what it is asked about itself");
+            first.get_or_insert(error);
+        }
+        match first {
+            Some(error) if found.is_empty() => Err(error),
+            _ => Ok(found),
+        }
     }
 
     /// What this is and where, without secrets, for example
@@ -128,29 +160,24 @@ impl RedisClient {
         }
     }
 
-    /// What is there again after a server was stopped; of a cluster, that of its server which keeps least.
+    /// What is there again after a server was stopped; of a cluster, that of its server which keeps least, among those that
+    /// answer.
     ///
     /// # Errors
     /// As [`query`](Self::query). That the server does not tell is [`Persistence::Unknown`], not an error.
     pub async fn persistence(&self) -> Result<Persistence> {
         let until = self.deadline(0);
-        let masters = self.inner.topology.masters();
-        let answers = join_all(masters.iter().map(|node| node.persistence(until))).await;
-        let answers = answers.into_iter().collect::<Result<Vec<_>, _>>();
-        let answers = answers.map_err(|failure| self.error(&failure, Idempotence::Idempotent, false))?;
+        let answers = self.of_those_that_answer(|node| async move { node.persistence(until).await }).await?;
         Ok(answers.into_iter().max_by_key(|answer| answer.danger()).unwrap_or(Persistence::Unknown))
     }
 
-    /// The eviction policy; of a cluster, that of its server which evicts most.
+    /// The eviction policy; of a cluster, that of its server which evicts most, among those that answer.
     ///
     /// # Errors
     /// As [`query`](Self::query). That the server does not tell is [`EvictionPolicy::Unknown`], not an error.
     pub async fn eviction_policy(&self) -> Result<EvictionPolicy> {
         let until = self.deadline(0);
-        let masters = self.inner.topology.masters();
-        let policies = join_all(masters.iter().map(|node| policy_of(node, until))).await;
-        let policies = policies.into_iter().collect::<Result<Vec<_>, _>>();
-        let policies = policies.map_err(|failure| self.error(&failure, Idempotence::Idempotent, false))?;
+        let policies = self.of_those_that_answer(|node| async move { policy_of(&node, until).await }).await?;
         Ok(policies.into_iter().max_by_key(|policy| policy.danger()).unwrap_or(EvictionPolicy::Unknown))
     }
 }

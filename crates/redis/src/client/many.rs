@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt as _};
 use redis::{Cmd, FromRedisValue, Value, cmd};
 use statehouse_core::{Result, Timestamp};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use crate::client::RedisClient;
 use crate::client::tries::Tries;
@@ -122,7 +122,7 @@ impl RedisClient {
     async fn many<T: FromRedisValue>(&self, requests: &[Request<'_>], idempotence: Idempotence) -> Vec<Result<T>> {
         let (groups, homeless) = self.by_server(requests);
         let deadline = self.deadline(requests.iter().map(Request::size).sum());
-        let homeless = homeless.into_iter().map(|index| (index, Tries { deadline, lost: None })).collect();
+        let homeless = homeless.into_iter().map(|index| (index, Tries::new(deadline))).collect();
         let batches = groups.iter().flat_map(|(node, members)| members.chunks(BATCH).map(move |batch| (node, batch)));
         let sent = join_all(batches.map(|(node, batch)| self.batch(node, requests, batch, idempotence, deadline)));
         let (batched, repeated) = tokio::join!(sent, self.each(requests, homeless, idempotence));
@@ -166,7 +166,7 @@ impl RedisClient {
             Ok(values) => values.into_iter().map(|value| value.extract_error().map_err(Failure::answered)).collect(),
             Err(failure) => members.iter().map(|_| Err(failure.clone())).collect(),
         };
-        let (mut done, mut again, mut lost) = (Vec::with_capacity(members.len()), Vec::new(), false);
+        let (mut done, mut again, mut lost) = (Vec::with_capacity(members.len()), Vec::new(), None);
         for (index, answer) in members.iter().zip(answers) {
             let failure = match answer {
                 Ok(value) => {
@@ -176,17 +176,19 @@ impl RedisClient {
                 Err(failure) => failure,
             };
             self.inner.topology.learn(node, &failure);
-            let tries = Tries { deadline, lost: None }.after(&requests[*index], &failure, until);
+            let mut tries = Tries::new(deadline);
+            tries.note(&requests[*index], &failure, until);
             if may_retry(&failure, idempotence) || failure.code() == Some("NOSCRIPT") {
                 again.push((*index, tries));
             } else {
-                lost |= tries.lost.is_some();
-                done.push((*index, Err(self.given_up(failure, idempotence, tries, false))));
+                done.push((*index, Err(self.given_up(failure, idempotence, &tries, false))));
+                // They were sent together, and are over together.
+                lost = lost.or(tries.lost);
             }
         }
         done.append(&mut self.each(requests, again, idempotence).await);
-        if lost {
-            sleep_until(until).await;
+        if let Some(lost) = lost {
+            self.settle(&lost).await;
         }
         done
     }

@@ -3,6 +3,7 @@
 mod diagnose;
 pub(crate) mod exclusive;
 pub(crate) mod health;
+mod lost;
 mod many;
 mod run;
 pub(crate) mod subscribe;
@@ -19,7 +20,7 @@ use tokio::time::Instant;
 
 use crate::client::diagnose::wrong_side_of_tls;
 use crate::config::{RedisConfig, Timing};
-use crate::error::{map_error, unexpected_reply};
+use crate::error::{map_error, may_pass, unexpected_reply};
 use crate::failure::Failure;
 use crate::idempotence::Idempotence;
 use crate::request::Request;
@@ -58,6 +59,9 @@ impl RedisClient {
     /// Connects and checks that the server is there, accepts the credentials, has the database and is new enough: Redis
     /// 6.2 or Valkey. What the server may evict and that its memory is full is said in the log.
     ///
+    /// Of a group it is enough that one of the configured servers says who the others are, and that one which takes writes
+    /// answers: a shard that is down is said in the log, and requests to it fail until it is back.
+    ///
     /// # Errors
     /// [`InvalidConfig`](statehouse_core::ErrorKind::InvalidConfig),
     /// [`Unauthenticated`](statehouse_core::ErrorKind::Unauthenticated),
@@ -84,8 +88,14 @@ impl RedisClient {
         let until = Instant::now() + self.inner.timing.total;
         let started = self.inner.topology.start(until).await;
         started.map_err(|failure| self.error(&failure, Idempotence::Idempotent, false))?;
-        self.query::<()>(&redis::cmd("PING"), Idempotence::Idempotent).await?;
-        self.check_servers(until).await
+        match self.check_servers(until).await {
+            // Who is only starting is waited for.
+            Err(error) if may_pass(&error) => {
+                self.query::<()>(&redis::cmd("PING"), Idempotence::Idempotent).await?;
+                self.check_servers(until).await
+            }
+            checked => checked,
+        }
     }
 
     /// The error of opening, with the setting to look at, and with the cause where another look finds one.

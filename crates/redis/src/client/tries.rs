@@ -7,9 +7,10 @@ use std::time::Duration;
 use redis::Value;
 use statehouse_core::policy::Backoff;
 use statehouse_core::{Error, Result};
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{Instrument as _, Level, Span};
 
+use crate::client::lost::Lost;
 use crate::client::{Inner, RedisClient};
 use crate::connection::flow::time_for;
 use crate::error::{is_busy, may_retry};
@@ -30,22 +31,24 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(800);
 const OVERTIME: Duration = Duration::from_millis(20);
 
 /// What is known of the tries of one request.
-#[derive(Clone, Copy)]
 pub(crate) struct Tries {
     /// When the operation is over.
     pub(crate) deadline: Instant,
-    /// Of a request that says until when it may run: when the last of its tries is over that may be executed, or may have
-    /// been, though nobody said so.
-    pub(crate) lost: Option<Instant>,
+    /// Of a request that says until when it may run: those of its tries that may be executed, or may have been, though
+    /// nobody said so.
+    pub(crate) lost: Option<Box<Lost>>,
 }
 
 impl Tries {
+    /// Nothing was tried yet.
+    pub(crate) const fn new(deadline: Instant) -> Self {
+        Self { deadline, lost: None }
+    }
+
     /// After a try that failed and was to be over at `until`.
-    pub(crate) fn after(self, request: &Request<'_>, failure: &Failure, until: Instant) -> Self {
+    pub(crate) fn note(&mut self, request: &Request<'_>, failure: &Failure, until: Instant) {
         if failure.sent == Sent::Unanswered && request.is_stamped() {
-            Self { lost: Some(self.lost.map_or(until, |earlier| earlier.max(until))), ..self }
-        } else {
-            self
+            self.lost.get_or_insert_default().add(failure, until);
         }
     }
 }
@@ -68,7 +71,7 @@ impl RedisClient {
 
     /// Sends a request with redirections and retries, within the deadline.
     pub(crate) async fn execute(&self, request: &Request<'_>, idempotence: Idempotence) -> Result<Value> {
-        self.execute_on(request, idempotence, Tries { deadline: self.deadline(request.size()), lost: None }).await
+        self.execute_on(request, idempotence, Tries::new(self.deadline(request.size()))).await
     }
 
     /// As [`execute`](Self::execute), where something was tried already.
@@ -90,11 +93,13 @@ impl RedisClient {
 
     /// Where the caller has set the limit, an answer that is still coming does not put it off.
     async fn within_limit(&self, request: &Request<'_>, idempotence: Idempotence, tries: Tries) -> Result<Value> {
+        let deadline = tries.deadline;
         let work = self.with_retries(request, idempotence, tries).instrument(span_of(request));
-        timeout_at(tries.deadline + OVERTIME, work).await.unwrap_or_else(|_| {
+        timeout_at(deadline + OVERTIME, work).await.unwrap_or_else(|_| {
             let failure = Failure::unanswered(timed_out());
-            let tries = tries.after(request, &failure, tries.deadline);
-            Err(self.given_up(failure, idempotence, tries, true))
+            let mut tries = Tries::new(deadline);
+            tries.note(request, &failure, deadline);
+            Err(self.given_up(failure, idempotence, &tries, true))
         })
     }
 
@@ -133,10 +138,10 @@ impl RedisClient {
             answer = self.follow(request, idempotence, until, node, failure.clone()).await;
         }
         let answer = self.try_on(request, idempotence, &mut tries, until, answer).await;
-        if let Some(over) = tries.lost {
-            sleep_until(over).await;
+        if let Some(lost) = &tries.lost {
+            self.settle(lost).await;
         }
-        answer.map_err(|(failure, exhausted)| self.given_up(failure, idempotence, tries, exhausted))
+        answer.map_err(|(failure, exhausted)| self.given_up(failure, idempotence, &tries, exhausted))
     }
 
     /// The answer, or the last failure and whether there was no time or budget to try again.
@@ -159,7 +164,7 @@ impl RedisClient {
                 }
                 Err(failure) => failure,
             };
-            *tries = tries.after(request, &failure, until);
+            tries.note(request, &failure, until);
             if !may_retry(&failure, idempotence) || !request.may_repeat(&failure, idempotence) {
                 return Err((failure, false));
             }
@@ -177,7 +182,7 @@ impl RedisClient {
     }
 
     /// The error of a request that is not tried again.
-    pub(crate) fn given_up(&self, failure: Failure, idempotence: Idempotence, tries: Tries, exhausted: bool) -> Error {
+    pub(crate) fn given_up(&self, failure: Failure, idempotence: Idempotence, tries: &Tries, exhausted: bool) -> Error {
         match tries.lost {
             None => self.error(&failure, idempotence, exhausted),
             // Whatever the last of them was answered.

@@ -274,6 +274,11 @@ impl Link {
         }
     }
 
+    /// The server's name.
+    pub(crate) const fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
     pub(crate) fn is_connected(&self) -> bool {
         self.state.borrow().connection.is_some()
     }

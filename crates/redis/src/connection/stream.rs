@@ -6,6 +6,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use futures_util::future::select_ok;
@@ -42,6 +43,8 @@ struct End {
     /// None where redis-rs, or a pool, has the driver.
     driver: Option<AbortHandle>,
     clock: Clock,
+    /// What the server calls the connection; zero if it has not said so.
+    client: AtomicU64,
     /// None where only redis-rs sees the bytes.
     flow: Option<Arc<Flow>>,
 }
@@ -50,6 +53,16 @@ impl Bounded {
     /// What is known of the clock at the other end.
     pub(crate) fn clock(&self) -> &Clock {
         &self.end.clock
+    }
+
+    /// What the server calls it, once it has said so.
+    pub(crate) fn client(&self) -> Option<u64> {
+        Some(self.end.client.load(Ordering::Relaxed)).filter(|client| *client != 0)
+    }
+
+    /// Notes what the server calls it.
+    pub(crate) fn note_client(&self, client: u64) {
+        self.end.client.store(client, Ordering::Relaxed);
     }
 
     /// What passes over it; with TLS and of a pool that is not seen.
@@ -98,7 +111,8 @@ pub(crate) async fn connect(
     let stream = Watched { stream, answers: Answers::new(limit), flow: Arc::clone(&flow), bulk };
     let (connection, driver) = MultiplexedConnection::new_with_config(info.redis_settings(), stream, settings).await?;
     let driver = Some(tokio::spawn(driver).abort_handle());
-    Ok(Bounded { connection, end: Arc::new(End { driver, clock: Clock::default(), flow: Some(flow) }) })
+    let (clock, client) = (Clock::default(), AtomicU64::default());
+    Ok(Bounded { connection, end: Arc::new(End { driver, clock, client, flow: Some(flow) }) })
 }
 
 struct Watched {

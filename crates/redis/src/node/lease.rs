@@ -1,13 +1,13 @@
-use std::pin::pin;
+use std::pin::{Pin, pin};
 
-use redis::{Cmd, Pipeline, Value, cmd};
+use redis::{Cmd, Pipeline, RedisResult, Value, from_redis_value};
 use tokio::time::Instant;
 
 use crate::clock::Latest;
 use crate::connection::link::{Lease, Link};
 use crate::connection::wait::wait;
 use crate::error::LATE;
-use crate::failure::{Failure, Sent, timed_out};
+use crate::failure::{Failure, timed_out};
 
 /// A connection to send over, and the link to return it to.
 pub(crate) struct Leased<'a> {
@@ -27,26 +27,31 @@ impl Leased<'_> {
         self.lease.connection.clock().latest(until).ok_or_else(|| Failure::not_sent(timed_out()))
     }
 
-    /// Fails as one who has sent nothing, since what the caller wants was not.
+    /// Also asks what the server calls the connection, in case what is sent over it is lost. Fails as one who has sent
+    /// nothing, since what the caller wants was not.
     async fn read_clock(&mut self, until: Instant) -> Result<(), Failure> {
-        let question = cmd("TIME");
-        let answer = {
-            let reply = pin!(self.lease.connection.connection.send_packed_command(&question));
+        let mut questions = Pipeline::with_capacity(2);
+        questions.cmd("TIME").cmd("CLIENT").arg("ID");
+        let answers = {
+            let reply = pin!(self.lease.connection.connection.send_packed_commands(&questions, 0, 2));
             wait(self.link, self.lease.generation, reply, until).await
         };
-        let answer = answer.and_then(|value| value.extract_error().map_err(Failure::answered));
-        let answer = answer.map_err(|failure| match failure.sent {
-            Sent::Unanswered => Failure::not_sent(failure.error),
-            _ => failure,
-        })?;
-        self.lease.connection.clock().note(answer).map_err(|error| Failure::not_sent(error.into()))
+        let mut answers = answers.map_err(|failure| Failure::not_sent(failure.error))?.into_iter();
+        let mut next = || answers.next().unwrap_or(Value::Nil).extract_error().map_err(Failure::answered);
+        let (time, client) = (next()?, next());
+        // Who may not ask, or is told nonsense, does without.
+        if let Some(client) = client.ok().and_then(|client| from_redis_value(client).ok()) {
+            self.lease.connection.note_client(client);
+        }
+        self.lease.connection.clock().note(time).map_err(|error| Failure::not_sent(error.into()))
     }
 
     pub(crate) async fn send(self, command: &Cmd, until: Instant) -> Result<Value, Failure> {
         let Self { link, mut lease } = self;
+        let place = Place::of(link, &lease);
         let answer = {
             let reply = pin!(lease.connection.connection.send_packed_command(command));
-            wait(link, lease.generation, reply, until).await
+            place.wait(reply, until).await
         };
         let answer = answer.and_then(|value| value.extract_error().map_err(Failure::answered));
         finish(link, lease, answer.as_ref().err().and_then(Failure::code));
@@ -71,9 +76,10 @@ impl Leased<'_> {
 
     pub(crate) async fn send_pipeline(self, pipeline: &Pipeline, until: Instant) -> Result<Value, Failure> {
         let Self { link, mut lease } = self;
+        let place = Place::of(link, &lease);
         let answer = {
             let reply = pin!(pipeline.query_async::<Value>(&mut lease.connection.connection));
-            wait(link, lease.generation, reply, until).await
+            place.wait(reply, until).await
         };
         finish(link, lease, answer.as_ref().err().and_then(Failure::code));
         answer
@@ -104,9 +110,10 @@ impl Leased<'_> {
     /// As [`Node::send_each`].
     pub(crate) async fn send_each(self, pipeline: &Pipeline, until: Instant) -> Result<Vec<Value>, Failure> {
         let Self { link, mut lease } = self;
+        let place = Place::of(link, &lease);
         let answers = {
             let replies = pin!(lease.connection.connection.send_packed_commands(pipeline, 0, pipeline.len()));
-            wait(link, lease.generation, replies, until).await?
+            place.wait(replies, until).await?
         };
         let codes = answers.iter().filter_map(|answer| match answer {
             Value::ServerError(error) => Some(error.code()),
@@ -124,6 +131,29 @@ impl Leased<'_> {
     /// Nothing is to be sent after all.
     pub(crate) fn give_back(self) {
         self.link.give_back(self.lease);
+    }
+}
+
+/// Which connection something is sent over.
+struct Place<'a> {
+    link: &'a Link,
+    generation: u64,
+    client: Option<u64>,
+}
+
+impl<'a> Place<'a> {
+    fn of(link: &'a Link, lease: &Lease) -> Self {
+        Self { link, generation: lease.generation, client: lease.connection.client() }
+    }
+
+    /// The answer; of one that was lost, the failure says over which connection.
+    async fn wait<T>(
+        self,
+        reply: Pin<&mut impl Future<Output = RedisResult<T>>>,
+        until: Instant,
+    ) -> Result<T, Failure> {
+        let answer = wait(self.link, self.generation, reply, until).await;
+        answer.map_err(|failure| failure.over(self.link.name(), self.client))
     }
 }
 

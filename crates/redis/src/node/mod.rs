@@ -77,6 +77,11 @@ impl Node {
         self.address.as_ref()
     }
 
+    /// What it is called in logs and in failures.
+    pub(crate) fn name(&self) -> &Arc<str> {
+        self.links[0].name()
+    }
+
     pub(crate) const fn clock(&self) -> &ServerClock {
         &self.clock
     }

@@ -68,7 +68,8 @@ pub const REFUSE_LATE: &str = include_str!("../refuse_late.lua");
 /// that heals, though its caller was told long ago that it had failed. A script whose call has a
 /// [`deadline`](Self::deadline) is told until when it may run and refuses to do so later, so that:
 /// - Once [`run`](Self::run) returns, nothing of the call is executed any more, whatever it returned. Where a try was lost
-///   before its time was over, because its connection broke, `run` returns when it is.
+///   before its time was over, because its connection broke, `run` returns when it is, or as soon as the server says that
+///   it has closed that connection (`CLIENT LIST ID`, where the user may ask that).
 /// - It fails with [`OutcomeUnknown`](statehouse_core::ErrorKind::OutcomeUnknown) if any of its tries may have been
 ///   executed, be it `Idempotent` or not. With every other error nothing was executed; so also with
 ///   [`Timeout`](statehouse_core::ErrorKind::Timeout), if the server got each try too late.

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use redis::{RedisError, RedisResult, Value, cmd, from_redis_value};
+use statehouse_core::policy::BreakerState;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -71,12 +72,20 @@ impl Cluster {
         let map = self.watch.map();
         let node = match slot {
             Some(slot) => map.owner(slot),
-            None => map.masters().get(self.turn.fetch_add(1, Ordering::Relaxed) % map.masters().len().max(1)),
+            None => self.any_of(map.masters()),
         };
         node.cloned().ok_or_else(|| {
             self.watch.wake.notify_one();
             Failure::not_sent(no_owner())
         })
+    }
+
+    /// By turns, of those that are not known to be away; of all if there are no others.
+    fn any_of<'a>(&self, masters: &'a [Arc<Node>]) -> Option<&'a Arc<Node>> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % masters.len().max(1);
+        let (before, from) = masters.split_at(turn);
+        let there = from.iter().chain(before).find(|node| node.breaker() == BreakerState::Closed);
+        there.or_else(|| from.first())
     }
 
     pub(crate) fn masters(&self) -> Vec<Arc<Node>> {

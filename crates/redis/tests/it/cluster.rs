@@ -6,7 +6,7 @@ use statehouse_redis::{Idempotence, RedisClient, RedisScript};
 use statehouse_testkit::{RedisCluster, RedisServer};
 
 use crate::load::Load;
-use crate::{keys, open, until};
+use crate::{generously, keys, open, until};
 
 const YES: Idempotence = Idempotence::Idempotent;
 const NO: Idempotence = Idempotence::NotIdempotent;
@@ -62,14 +62,14 @@ async fn a_killed_primary_is_replaced_without_a_restart() {
     old.kill();
     let other = async || matches!(cluster.primary_of("k").await, Ok(Some(now)) if now.address() != old.address());
     let election = until(Duration::from_secs(30), other).await;
-    let after = until(Duration::from_secs(10), async || set(&client, "k").await).await;
+    let after = until(Duration::from_secs(30), async || set(&client, "k").await).await;
     let tally = load.end("cluster, primary killed").await;
     println!(
         "cluster, primary killed: elected after {election:?}, written again {after:?} after that, {:?} in all",
         begun.elapsed()
     );
-    assert!(after < Duration::from_secs(3));
-    assert!(tally.slowest < Duration::from_millis(3500), "the deadline is 3 s: {:?}", tally.slowest);
+    assert!(after < generously(Duration::from_secs(3)));
+    assert!(tally.slowest < generously(Duration::from_millis(3500)), "the deadline is 3 s: {:?}", tally.slowest);
 }
 
 /// Whoever is configured need not be there any more: the others were learnt.
@@ -82,12 +82,14 @@ async fn a_cluster_is_followed_when_all_nodes_that_were_configured_are_gone() {
     seed.kill();
     let other = async || matches!(cluster.primary_of("k").await, Ok(Some(now)) if now.address() != seed.address());
     let election = until(Duration::from_secs(30), other).await;
-    let after = until(Duration::from_secs(10), async || set(&client, "k").await).await;
+    let after = until(Duration::from_secs(30), async || set(&client, "k").await).await;
     println!("cluster, seed gone: elected after {election:?}, written again {after:?} after that");
     let new = cluster.primary_of("k").await.unwrap().unwrap();
     // What is left of the slots moves on once more, to where nobody was ever configured.
     for key in ["k", "a", "b", "c", "d"] {
-        assert!(until(Duration::from_secs(10), async || set(&client, key).await).await < Duration::from_secs(3));
+        assert!(
+            until(Duration::from_secs(30), async || set(&client, key).await).await < generously(Duration::from_secs(3))
+        );
     }
     assert_ne!(new.address(), seed.address());
     assert!(client.health().await.backend.ends_with("3 masters"));
@@ -104,9 +106,9 @@ async fn a_planned_failover_loses_and_repeats_nothing() {
         replica_of(&cluster, old).await.command(&["CLUSTER", "FAILOVER"]).await.unwrap();
         let other = async || matches!(cluster.primary_of("k").await, Ok(Some(now)) if now.address() != old.address());
         let election = until(Duration::from_secs(30), other).await;
-        let after = until(Duration::from_secs(10), async || set(&client, "k").await).await;
+        let after = until(Duration::from_secs(30), async || set(&client, "k").await).await;
         println!("cluster, planned failover: done after {election:?}, written again {after:?} after that");
-        assert!(after < Duration::from_secs(2));
+        assert!(after < generously(Duration::from_secs(2)));
     }
     let tally = load.end("cluster, planned failover").await;
     tally.assert_exact(&client).await;
@@ -152,12 +154,60 @@ async fn a_primary_that_hangs_holds_nothing_else_up() {
         }
     }
     println!("cluster, one primary paused: slowest operation on the others {slowest:?}");
-    assert!(slowest < Duration::from_millis(500), "{slowest:?}");
+    assert!(slowest < generously(Duration::from_millis(500)), "{slowest:?}");
     let outcome = stuck.await.unwrap();
     println!("cluster, one primary paused: its own operation answered {:?}", outcome.map_err(|error| error.kind()));
-    let after = until(Duration::from_secs(20), async || set(&client, "k").await).await;
+    let after = until(Duration::from_secs(30), async || set(&client, "k").await).await;
     println!("cluster, one primary paused: its slots are written again after {after:?} more");
     hanging.resume();
+}
+
+/// A shard is down, and nobody takes it over. A process that starts meanwhile serves what the others have.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_opened_while_a_shard_is_down_serves_the_others() {
+    let partial = RedisServer::builder().arg("--cluster-require-full-coverage", "no");
+    let cluster = RedisCluster::start_with(partial.arg("--cluster-replica-no-failover", "yes")).await;
+    let down = cluster.primary_of("k").await.unwrap().unwrap();
+    let mut elsewhere = Vec::new();
+    for n in 0..30 {
+        let key = format!("other{n}");
+        if cluster.primary_of(&key).await.unwrap().unwrap().address() != down.address() {
+            elsewhere.push(key);
+        }
+    }
+    for how in ["killed", "paused"] {
+        match how {
+            "killed" => down.kill(),
+            _ => down.pause(),
+        }
+        let begun = Instant::now();
+        // The first seed is the one that is down.
+        let others = cluster.url().replace(&format!("{},", down.address()), "");
+        let seeds = others.replace("redis+cluster://", &format!("redis+cluster://{},", down.address()));
+        for (last, url) in [(false, cluster.url()), (true, seeds)] {
+            let client = open(&url).await.unwrap_or_else(|error| panic!("one shard {how}: {error:?}"));
+            println!("cluster, one shard {how}: opened after {:?}", begun.elapsed());
+            for key in &elsewhere {
+                until(Duration::from_secs(30), async || set(&client, key).await).await;
+            }
+            for _ in 0..10 {
+                client.query::<()>(&cmd("PING"), YES).await.unwrap();
+            }
+            client.eviction_policy().await.unwrap();
+            client.persistence().await.unwrap();
+            let error = client.query::<()>(cmd("SET").arg("k").arg("v"), YES).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unavailable, "one shard {how}: {error:?}");
+            assert!(!client.health().await.is_up());
+            if last {
+                match how {
+                    "killed" => down.restart().await,
+                    _ => down.resume(),
+                }
+                until(Duration::from_secs(30), async || set(&client, "k").await).await;
+                until(Duration::from_secs(30), async || client.health().await.is_up()).await;
+            }
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -170,11 +220,11 @@ async fn a_cluster_that_was_down_is_found_again() {
     let error = client.query::<()>(cmd("SET").arg("k").arg("v"), YES).await.unwrap_err();
     println!("cluster down: {error} after {:?}", begun.elapsed());
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
-    assert!(begun.elapsed() < Duration::from_millis(3500));
+    assert!(begun.elapsed() < generously(Duration::from_millis(3500)));
     cluster.restart().await;
-    let after = until(Duration::from_secs(10), async || set(&client, "k").await).await;
+    let after = until(Duration::from_secs(30), async || set(&client, "k").await).await;
     println!("cluster down: written again {after:?} after the restart");
-    assert!(after < Duration::from_secs(2));
+    assert!(after < generously(Duration::from_secs(2)));
 }
 
 /// Keys move to another primary while they are counted: `ASK`, `MOVED` and `TRYAGAIN` are all met.

@@ -10,7 +10,7 @@ use statehouse_redis::{Idempotence, RedisClient, RedisScript};
 use statehouse_testkit::{Direction, FaultProxy, RedisCluster, RedisServer};
 use tokio::task::JoinSet;
 
-use crate::{keys, open, until};
+use crate::{generously, keys, open, until};
 
 const YES: Idempotence = Idempotence::Idempotent;
 const NO: Idempotence = Idempotence::NotIdempotent;
@@ -129,7 +129,7 @@ async fn what_was_given_up_while_there_was_no_connection_is_not_sent() {
     tokio::time::sleep(Duration::from_millis(5)).await;
     drop(asking);
     proxy.heal();
-    until(Duration::from_secs(2), async || increment(&client, "other", NO).await.is_ok()).await;
+    until(Duration::from_secs(30), async || increment(&client, "other", NO).await.is_ok()).await;
     assert_eq!(server.command(&["GET", "n"]).await.unwrap().text(), None);
 }
 
@@ -161,7 +161,7 @@ async fn a_half_open_connection_is_replaced_under_a_crowd_that_does_not_notice()
         answer.unwrap().unwrap();
     }
     println!("half-open under a crowd: all answered after {:?}", begun.elapsed());
-    assert!(begun.elapsed() < Duration::from_secs(2));
+    assert!(begun.elapsed() < generously(Duration::from_secs(2)));
 }
 
 /// A client may be used from several runtimes. Whoever waits in one has its answer though the other ends.

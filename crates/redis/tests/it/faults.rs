@@ -9,7 +9,7 @@ use statehouse_testkit::{Direction, FaultProxy, RedisServer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::load::Load;
-use crate::{open, until};
+use crate::{generously, open, until};
 
 const YES: Idempotence = Idempotence::Idempotent;
 const NO: Idempotence = Idempotence::NotIdempotent;
@@ -29,11 +29,11 @@ async fn a_stopped_server_gives_typed_errors_and_is_found_again() {
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
     tokio::time::sleep(Duration::from_millis(1500)).await;
     server.restart().await;
-    let recovery = until(Duration::from_secs(5), async || get(&client).await.is_ok()).await;
+    let recovery = until(Duration::from_secs(30), async || get(&client).await.is_ok()).await;
     println!("stopped: recovered {recovery:?} after the restart");
     let slowest = load.end("stopped").await.slowest;
-    assert!(recovery < Duration::from_secs(2));
-    assert!(slowest < Duration::from_millis(3500), "the deadline is 3 s");
+    assert!(recovery < generously(Duration::from_secs(2)));
+    assert!(slowest < generously(Duration::from_millis(3500)), "the deadline is 3 s");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -59,14 +59,14 @@ async fn a_paused_server_times_out_within_the_deadline_and_recovers() {
     let begun = Instant::now();
     let error = get(&client).await.unwrap_err();
     println!("paused: {error} after {:?}", begun.elapsed());
-    assert!(begun.elapsed() < Duration::from_millis(1300));
+    assert!(begun.elapsed() < generously(Duration::from_millis(1300)));
     server.resume();
-    let recovery = until(Duration::from_secs(5), async || get(&client).await.is_ok()).await;
+    let recovery = until(Duration::from_secs(30), async || get(&client).await.is_ok()).await;
     let tally = load.end("paused").await;
     println!("paused: recovered {recovery:?} after it went on");
     let slowest = tally.slowest;
-    assert!(tally.failed > 0 && slowest < Duration::from_millis(1400), "{slowest:?}");
-    assert!(recovery < Duration::from_secs(2));
+    assert!(tally.failed > 0 && slowest < generously(Duration::from_millis(1400)), "{slowest:?}");
+    assert!(recovery < generously(Duration::from_secs(2)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -81,15 +81,15 @@ async fn a_black_hole_gives_timeouts_within_the_deadline() {
     let error = get(&client).await.unwrap_err();
     println!("black hole: {error} after {:?}", begun.elapsed());
     assert!([ErrorKind::Timeout, ErrorKind::Unavailable].contains(&error.kind()), "{error:?}");
-    assert!(begun.elapsed() < Duration::from_millis(2500));
+    assert!(begun.elapsed() < generously(Duration::from_millis(2500)));
     proxy.heal();
-    let recovery = until(Duration::from_secs(5), async || get(&client).await.is_ok()).await;
+    let recovery = until(Duration::from_secs(30), async || get(&client).await.is_ok()).await;
     let tally = load.end("black hole").await;
     tally.assert_exact(&client).await;
     let slowest = tally.slowest;
     println!("black hole: recovered {recovery:?} after the network did");
-    assert!(recovery < Duration::from_secs(2));
-    assert!(slowest < Duration::from_millis(2500), "{slowest:?}");
+    assert!(recovery < generously(Duration::from_secs(2)));
+    assert!(slowest < generously(Duration::from_millis(2500)), "{slowest:?}");
 }
 
 /// The live connections lead to a server that no longer answers; new ones to one that does.
@@ -106,10 +106,10 @@ async fn a_half_open_connection_is_replaced_within_two_seconds() {
         // Idempotent: it is sent again by itself, once the connection is replaced.
         get(&client).await.unwrap();
         println!("half-open, round {round}: noticed, replaced and answered in {:?}", begun.elapsed());
-        assert!(begun.elapsed() < Duration::from_secs(2));
+        assert!(begun.elapsed() < generously(Duration::from_secs(2)));
         let begun = Instant::now();
         get(&client).await.unwrap();
-        assert!(begun.elapsed() < Duration::from_millis(500));
+        assert!(begun.elapsed() < generously(Duration::from_millis(500)));
     }
 }
 
@@ -124,7 +124,7 @@ async fn while_one_connection_is_replaced_the_other_serves() {
         info.split_whitespace().take(3).collect::<Vec<_>>().join(" ")
     };
     let first = id().await;
-    until(Duration::from_secs(5), async || id().await != first).await;
+    until(Duration::from_secs(30), async || id().await != first).await;
     // What connects from now on waits for its handshake.
     silent.pause();
     proxy.retarget(silent.address());
@@ -135,11 +135,11 @@ async fn while_one_connection_is_replaced_the_other_serves() {
     for _ in 0..20 {
         served.push(id().await);
     }
-    assert!(begun.elapsed() < Duration::from_millis(500), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < generously(Duration::from_millis(500)), "{:?}", begun.elapsed());
     assert!(served.iter().all(|id| *id == served[0] && *id != first), "{served:?}");
     proxy.retarget(live.address());
     silent.resume();
-    until(Duration::from_secs(5), async || id().await != served[0]).await;
+    until(Duration::from_secs(30), async || id().await != served[0]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -150,9 +150,9 @@ async fn a_half_open_connection_is_replaced_whatever_the_timeout_is() {
         let client = open(&format!("{}?timeout={timeout}", proxy.url(&silent.url()))).await.unwrap();
         proxy.retarget(live.address());
         silent.pause();
-        let recovery = until(Duration::from_secs(5), async || get(&client).await.is_ok()).await;
+        let recovery = until(Duration::from_secs(30), async || get(&client).await.is_ok()).await;
         println!("half-open with timeout={timeout}: answered after {recovery:?}");
-        assert!(recovery < Duration::from_secs(2), "{recovery:?}");
+        assert!(recovery < generously(Duration::from_secs(2)), "{recovery:?}");
     }
 }
 
@@ -166,7 +166,7 @@ async fn a_lost_answer_to_what_must_not_be_repeated_is_outcome_unknown() {
     assert_eq!(error.kind(), ErrorKind::OutcomeUnknown, "{error:?}");
     assert!(!error.is_retryable());
     proxy.heal();
-    until(Duration::from_secs(5), async || get(&client).await.is_ok()).await;
+    until(Duration::from_secs(30), async || get(&client).await.is_ok()).await;
     assert_eq!(server.command(&["GET", "n"]).await.unwrap().text(), Some("1"), "executed once, not repeated");
 }
 
@@ -199,7 +199,7 @@ async fn an_answer_that_is_no_redis_is_an_error_within_the_deadline() {
     let begun = Instant::now();
     let error = open(&format!("redis://127.0.0.1:{port}")).await.unwrap_err();
     println!("not Redis: {error} after {:?}", begun.elapsed());
-    assert!(begun.elapsed() < Duration::from_millis(3500));
+    assert!(begun.elapsed() < generously(Duration::from_millis(3500)));
     assert!([ErrorKind::Unexpected, ErrorKind::Unavailable].contains(&error.kind()), "{error:?}");
 }
 
@@ -241,7 +241,7 @@ async fn an_answer_without_end_is_cut_off_before_it_fills_the_memory() {
         let error = open(&endless(answer).await).await.unwrap_err();
         let grown = peak().saturating_sub(before);
         println!("endless {:?}: {error} after {:?}, {grown} KiB", String::from_utf8_lossy(answer), begun.elapsed());
-        assert!(begun.elapsed() < Duration::from_millis(4500));
+        assert!(begun.elapsed() < generously(Duration::from_millis(4500)));
         // Other tests run in this process; without a bound it is a gigabyte a second.
         assert!(grown < 300 << 10, "{grown} KiB");
     }
@@ -305,11 +305,11 @@ async fn each_of_many_has_its_own_error_when_the_server_is_gone() {
     for answer in answers {
         assert_eq!(answer.unwrap_err().kind(), ErrorKind::OutcomeUnknown);
     }
-    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < generously(Duration::from_secs(1)), "{:?}", begun.elapsed());
     proxy.cut();
     // The second where no attempt to connect happens to fail before the deadline.
     let not_sent = [ErrorKind::Unavailable, ErrorKind::Timeout];
-    until(Duration::from_secs(2), async || {
+    until(Duration::from_secs(30), async || {
         let error = client.query::<i64>(cmd("INCR").arg("other"), NO).await.unwrap_err();
         not_sent.contains(&error.kind())
     })
@@ -334,7 +334,10 @@ async fn abandoned_operations_leave_a_connection_that_heals() {
         if let Ok(answer) = tokio::time::timeout(Duration::from_millis(50), get(&client)).await {
             break answer;
         }
-        assert!(begun.elapsed() < Duration::from_secs(5), "abandoning operations kept the connection from healing");
+        assert!(
+            begun.elapsed() < generously(Duration::from_secs(5)),
+            "abandoning operations kept the connection from healing"
+        );
     };
     println!("half-open, callers give up after 50 ms: answered after {:?}", begun.elapsed());
     recovered.unwrap();

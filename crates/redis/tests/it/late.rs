@@ -11,7 +11,7 @@ use statehouse_testkit::{Direction, FaultProxy, RedisCluster, RedisSentinel, Red
 use tokio::task::JoinSet;
 
 use crate::stub::stub;
-use crate::{open, until};
+use crate::{generously, open, until};
 
 const YES: Idempotence = Idempotence::Idempotent;
 const NO: Idempotence = Idempotence::NotIdempotent;
@@ -86,12 +86,75 @@ async fn a_try_that_was_lost_is_not_executed_after_its_repetition_was_acknowledg
             assert_eq!(error.kind(), ErrorKind::OutcomeUnknown, "{error:?}");
         }
         let lasted = begun.elapsed();
+        let gone = !other
+            .query::<String>(cmd("CLIENT").arg("LIST"), YES)
+            .await
+            .unwrap()
+            .lines()
+            .any(|client| client.starts_with(&format!("id={connection} ")));
         assert!(
-            id().await == connection || lasted >= Duration::from_secs(2),
+            gone || id().await == connection || lasted >= Duration::from_secs(2),
             "the first try may be executed until then"
         );
         other.query::<()>(cmd("SET").arg(&key).arg("NEW"), YES).await.unwrap();
         assert_stays(&other, &key, "NEW").await;
+    }
+}
+
+/// A try whose connection was cut may be executed for 20 s more, by what it says. That nothing of it is left is known much
+/// sooner, from the server.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_cut_took_along_is_settled_as_soon_as_the_server_has_closed_the_connection() {
+    let server = RedisServer::start().await;
+    let proxy = FaultProxy::start(server.address());
+    let other = open(&server.url()).await.unwrap();
+    for (round, idempotence) in [YES, NO, YES, NO].into_iter().enumerate() {
+        let url = format!("{}?connections=1&timeout=20s&deadline=30s", proxy.url(&server.url()));
+        let (client, key) = (open(&url).await.unwrap(), format!("k{round}"));
+        set(&client, &key, "FIRST", idempotence).await.unwrap();
+        proxy.black_hole_way(Direction::ToClient);
+        let begun = Instant::now();
+        let setting = tokio::spawn({
+            let (client, key) = (client.clone(), key.clone());
+            async move { set(&client, &key, "SECOND", idempotence).await }
+        });
+        until(Duration::from_secs(30), async || get(&other, &key).await.as_deref() == Some("SECOND")).await;
+        proxy.reset_connections();
+        proxy.heal();
+        match (setting.await.unwrap(), idempotence) {
+            (Ok(()), YES) => {}
+            (Err(error), NO) => assert_eq!(error.kind(), ErrorKind::OutcomeUnknown, "{error:?}"),
+            other => panic!("{other:?}"),
+        }
+        let lasted = begun.elapsed();
+        println!("a set whose connection was cut returned after {lasted:?}");
+        assert!(lasted < Duration::from_secs(15), "it waited until the first try could not be executed: {lasted:?}");
+        other.query::<()>(cmd("SET").arg(&key).arg("NEW"), YES).await.unwrap();
+        assert_stays(&other, &key, "NEW").await;
+        // Many at a time, of one call.
+        let script = script();
+        let calls: Vec<_> = (0..5).map(|n| script.key(format!("m{n}")).arg("v").deadline()).collect();
+        proxy.reset_connections();
+        let begun = Instant::now();
+        for answer in client.run_many::<()>(&calls, idempotence).await {
+            assert!(answer.is_ok() || idempotence == NO, "{answer:?}");
+        }
+        assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+    }
+}
+
+/// Who may not ask what connections there are waits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_that_may_not_ask_for_connections_has_its_writes_repeated_all_the_same() {
+    let server = RedisServer::builder().acl_user("app", "pw", "~* +@all -client").start().await;
+    let proxy = FaultProxy::start(server.address());
+    let client = open(&format!("{}?connections=1&timeout=500ms", proxy.url(&server.url()))).await.unwrap();
+    for round in 0..3 {
+        let value = round.to_string();
+        set(&client, "k", &value, YES).await.unwrap();
+        proxy.reset_connections();
+        set(&client, "k", &format!("{value} again"), YES).await.unwrap();
+        assert_eq!(get(&client, "k").await, Some(format!("{value} again")));
     }
 }
 
@@ -126,7 +189,7 @@ async fn of_a_crowd_nothing_is_executed_late_either() {
     }
     other.query::<()>(&all, YES).await.unwrap();
     proxy.heal();
-    until(Duration::from_secs(5), async || set(&client, "back", "yes", YES).await.is_ok()).await;
+    until(Duration::from_secs(30), async || set(&client, "back", "yes", YES).await.is_ok()).await;
     assert_stays(&other, "k5", "NEW").await;
     let keys: Vec<_> = (0..200).map(|n| format!("k{n}")).collect();
     assert!(other.get_many(&keys).await.unwrap().into_iter().all(|value| value.as_deref() == Some(b"NEW")));
@@ -166,10 +229,10 @@ async fn groups_of_servers_refuse_what_is_late() {
         let begun = Instant::now();
         let error = set(&client.with_deadline(Duration::from_millis(200)), "k1", "x", YES).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::OutcomeUnknown, "{error:?}");
-        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < generously(Duration::from_secs(1)), "{:?}", begun.elapsed());
         sentinel.resume();
         cluster.resume();
-        until(Duration::from_secs(10), async || get_quietly(&client, "k1").await.is_some()).await;
+        until(Duration::from_secs(30), async || get_quietly(&client, "k1").await.is_some()).await;
         assert_eq!(get(&client, "k1").await.as_deref(), Some("w"));
     }
 }
@@ -190,9 +253,9 @@ async fn a_call_has_one_id_however_often_it_is_sent() {
     let error = call.run::<u64>(&client, YES).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::OutcomeUnknown, "{error:?}");
     proxy.heal();
-    until(Duration::from_secs(5), async || call.run::<u64>(&client, YES).await.is_ok()).await;
+    until(Duration::from_secs(30), async || call.run::<u64>(&client, YES).await.is_ok()).await;
     let other = note.key("ids").id().deadline();
-    until(Duration::from_secs(5), async || other.run::<u64>(&client, YES).await.is_ok()).await;
+    until(Duration::from_secs(30), async || other.run::<u64>(&client, YES).await.is_ok()).await;
     let ids: Vec<Vec<u8>> = client.query(cmd("LRANGE").arg("ids").arg(0).arg(-1), YES).await.unwrap();
     let (last, same) = ids.split_last().unwrap();
     assert!(same.len() >= 2 && same.iter().all(|id| id == &same[0] && id.len() == 8), "{ids:?}");
@@ -282,7 +345,7 @@ async fn a_clock_that_was_set_is_read_again() {
     // As after a failover to a server whose clock is behind.
     server.ahead.store(-3_600_000_000, Ordering::Relaxed);
     proxy.reset_connections();
-    until(Duration::from_secs(5), async || call.run::<i64>(&client, NO).await.is_ok()).await;
+    until(Duration::from_secs(30), async || call.run::<i64>(&client, NO).await.is_ok()).await;
     let (now, latest) = server.last();
     assert!(
         latest - now <= 700_000,
@@ -320,9 +383,9 @@ async fn a_handle_with_a_deadline_keeps_it_with_every_verb() {
     set(&limited(), "k", "v", YES).await.unwrap_err();
     limited().exclusive(None).await.unwrap_err();
     limited().eviction_policy().await.unwrap_err();
-    assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < generously(Duration::from_secs(6)), "{:?}", begun.elapsed());
     server.resume();
-    until(Duration::from_secs(5), async || get_quietly(&client, "k").await.is_some()).await;
+    until(Duration::from_secs(30), async || get_quietly(&client, "k").await.is_some()).await;
     let over = client.with_deadline(Duration::ZERO);
     let error = set(&over, "k", "late", NO).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout, "{error:?}");

@@ -6,7 +6,7 @@ use statehouse_redis::{Idempotence, RedisClient};
 use statehouse_testkit::{RedisSentinel, RedisServer};
 
 use crate::load::Load;
-use crate::{open, until};
+use crate::{generously, open, until};
 
 const YES: Idempotence = Idempotence::Idempotent;
 
@@ -45,6 +45,18 @@ async fn the_master_of_the_sentinels_is_used() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_is_opened_while_some_sentinels_are_away() {
+    let group = RedisSentinel::start().await;
+    group.sentinels()[0].kill();
+    let client = open(&group.url()).await.unwrap();
+    assert!(set(&client, "one is gone").await);
+    group.sentinels()[1].pause();
+    let client = open(&group.url()).await.unwrap();
+    assert!(set(&client, "one is gone and one hangs").await);
+    group.sentinels()[1].resume();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_master_is_replaced_without_a_restart() {
     let group = RedisSentinel::start().await;
     let client = open(&group.url()).await.unwrap();
@@ -54,14 +66,14 @@ async fn a_killed_master_is_replaced_without_a_restart() {
     let begun = Instant::now();
     old.kill();
     let election = replaced(&group, old).await;
-    let after = until(Duration::from_secs(10), async || set(&client, "v").await).await;
+    let after = until(Duration::from_secs(30), async || set(&client, "v").await).await;
     let tally = load.end("sentinel, master killed").await;
     println!(
         "sentinel, master killed: elected after {election:?}, written again {after:?} after that, {:?} in all",
         begun.elapsed()
     );
-    assert!(after < Duration::from_secs(3));
-    assert!(tally.slowest < Duration::from_millis(3500), "the deadline is 3 s: {:?}", tally.slowest);
+    assert!(after < generously(Duration::from_secs(3)));
+    assert!(tally.slowest < generously(Duration::from_millis(3500)), "the deadline is 3 s: {:?}", tally.slowest);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -73,9 +85,9 @@ async fn a_master_that_hangs_is_replaced_and_not_returned_to() {
     let old = group.primary().await.unwrap().unwrap();
     old.pause();
     let election = replaced(&group, old).await;
-    let after = until(Duration::from_secs(10), async || set(&client, "new").await).await;
+    let after = until(Duration::from_secs(30), async || set(&client, "new").await).await;
     println!("sentinel, master paused: elected after {election:?}, written again {after:?} after that");
-    assert!(after < Duration::from_secs(3));
+    assert!(after < generously(Duration::from_secs(3)));
     // It comes back and believes for a moment that it is the master still.
     old.resume();
     for round in 0..50 {
@@ -102,10 +114,10 @@ async fn a_planned_failover_is_followed() {
         assert!(set(&client, "v").await);
         new.command(&["GET", "k"]).await.unwrap().text() == Some("v")
     };
-    let after = until(Duration::from_secs(10), arrives).await;
+    let after = until(Duration::from_secs(30), arrives).await;
     let tally = load.end("sentinel, planned failover").await;
     println!("sentinel, planned failover: done after {election:?}, the new master written {after:?} after that");
-    assert!(after < Duration::from_millis(900), "{after:?}");
+    assert!(after < generously(Duration::from_millis(900)), "{after:?}");
     assert_eq!(tally.failed, 0);
 }
 
@@ -116,7 +128,7 @@ async fn one_sentinel_that_is_silent_or_gone_does_not_matter() {
     let begun = Instant::now();
     let client = open(&group.url()).await.unwrap();
     println!("sentinel, one silent: opened after {:?}", begun.elapsed());
-    assert!(begun.elapsed() < Duration::from_secs(1));
+    assert!(begun.elapsed() < generously(Duration::from_secs(1)));
     assert!(set(&client, "v").await);
     group.sentinels()[0].resume();
 }

@@ -66,8 +66,8 @@ local function holds(condition, expected, state, version)
   return state == 'lease' and version == expected
 end
 
--- Whether something came about after a call began that is run again, because nobody knows what became of it: ARGV[4] is how
--- long ago it began at most, in microseconds, and zero the first time.
+-- Whether something came about after a call began that is run again, because nobody knows what became of it: ARGV[4] is when
+-- it began at the earliest, by this clock and in microseconds, and zero the first time.
 local function is_since(time)
-  return ARGV[4] ~= '0' and time > now - tonumber(ARGV[4])
+  return ARGV[4] ~= '0' and time > tonumber(ARGV[4])
 end

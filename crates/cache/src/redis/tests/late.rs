@@ -219,6 +219,43 @@ async fn what_is_repeated_is_answered_as_the_first_time() {
     }
 }
 
+/// Whether the first try can still be executed is known from the server long before its time is over, which here is 20 s.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_set_after_a_cut_is_repeated_at_once() {
+    let server = RedisServer::shared().await;
+    let proxy = FaultProxy::start(server.address());
+    let mut url = ServiceUrl::parse("URL", &format!("{}?timeout=20s&deadline=40s", proxy.url(&server.url()))).unwrap();
+    let client = RedisClient::open(RedisConfig::from_url(&mut url).unwrap()).await.unwrap();
+    let (cache, mut known) = (RedisCache::new(client, &namespace(), "main", SchemaId(1)).unwrap(), 0);
+    let in_doubt = |error: statehouse_core::Error| assert_eq!(error.kind(), ErrorKind::OutcomeUnknown, "{error:?}");
+    for round in 0..rounds(5, 300) {
+        stored(&cache, "a", "before").await;
+        // What was written in the moments before is taken for somebody else's.
+        sleep(Duration::from_millis(100)).await;
+        proxy.reset_connections();
+        let begun = std::time::Instant::now();
+        match cache.set(&key("a"), Bytes::from_static(b"after"), LONG).await {
+            Ok(version) => {
+                let entry = cache.get(&key("a")).await.unwrap().expect("what was acknowledged");
+                assert_eq!((entry.version, &*entry.value), (version, b"after".as_slice()), "round {round}");
+                known += 1;
+            }
+            Err(error) => in_doubt(error),
+        }
+        sleep(Duration::from_millis(100)).await;
+        proxy.reset_connections();
+        match cache.remove(&key("a")).await {
+            Ok(outcome) => {
+                assert_eq!(outcome, RemoveOutcome::Removed, "round {round}");
+                known += 1;
+            }
+            Err(error) => in_doubt(error),
+        }
+        assert!(begun.elapsed() < Duration::from_secs(15), "round {round}: {:?}", begun.elapsed());
+    }
+    assert!(known > 0, "none was acknowledged");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_that_is_repeated_does_not_take_away_what_came_in_between() {
     let (pair, mut overtaken) = (pair().await, 0);
