@@ -38,6 +38,10 @@ pub const REMEMBERED: Duration = Duration::from_secs(60);
 /// - **Delete** is idempotent. What is deleted does not come back by a save, a rotation or a touch; nor is its key free
 ///   for another as long as the deletion is [`REMEMBERED`]: until then a load says [`Loaded::Deleted`], so that requests
 ///   under way with its token do not begin another session; and how long ago it was, never more than in truth.
+/// - **A flood is bounded**: however many sessions are created that nobody is logged in to, so many at most are kept. Where
+///   another one does not fit, either those that expire next make room, or it is refused as
+///   [`ErrorKind::Unavailable`](statehouse_core::ErrorKind::Unavailable). No login is refused for their sake, and nobody is
+///   logged out.
 /// - **Expiry** is decided by the store's clock. An expired session is gone for every method at once.
 /// - **Cancellation**: dropping a future leaves the operation done or not done, never half.
 /// - **Deadlines**: what is not done by the deadline of its options fails, and is not done later, unless the error is

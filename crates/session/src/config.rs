@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use statehouse_core::{Error, Result, Secret};
 
-use crate::layer::CookieConfig;
+use crate::cookie::CookieConfig;
 use crate::record::{Attribute, AttributeName};
 use crate::schema::AttributeSchema;
 

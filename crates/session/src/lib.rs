@@ -93,6 +93,7 @@ mod config;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod connect;
+mod cookie;
 mod layer;
 mod layered;
 #[cfg(unix)]
@@ -111,9 +112,10 @@ pub use self::config::{
     ConflictPolicy, LoginPolicy, OutagePolicy, ServerErrorPolicy, SessionConfig, SessionConfigBuilder, UnreadablePolicy,
 };
 pub use self::connect::open;
+pub use self::cookie::{CookieBuilder, CookieConfig, SameSite, Secure};
 #[cfg(feature = "axum")]
 pub use self::layer::MissingSessionLayer;
-pub use self::layer::{CookieBuilder, CookieConfig, SameSite, Secure, SessionBody, SessionLayer, SessionService};
+pub use self::layer::{SessionBody, SessionLayer, SessionService};
 pub use self::layered::LayeredSessionStore;
 #[cfg(unix)]
 pub use self::local::{LocalConfig, LocalSessionStore};

@@ -10,6 +10,7 @@ use statehouse_core::time::{millis_rounded_up, whole_micros};
 use statehouse_core::{Envelope, ErrorKind, Namespace, Result, Timestamp, hex};
 use statehouse_redis::{Idempotence, KeySpace, REFUSE_LATE, RedisClient, RedisScript, redis};
 
+use super::anonymous::{Anonymous, second, until};
 use super::error::unexpected;
 use crate::api::{Deleted, Loaded, REMEMBERED, Touched};
 use crate::options::{CreateOptions, SaveOptions};
@@ -34,6 +35,7 @@ pub(super) struct Wire {
     keys: KeySpace,
     /// Whether the server had no room when it was last noticed.
     full: Arc<AtomicBool>,
+    anonymous: Arc<Anonymous>,
 }
 
 /// How a save went on the server.
@@ -45,8 +47,13 @@ pub(super) enum Swapped {
 }
 
 impl Wire {
-    pub(super) fn new(redis: RedisClient, namespace: &Namespace) -> Result<Self> {
-        Ok(Self { redis, keys: KeySpace::new(namespace, "session", "records")?, full: Arc::default() })
+    pub(super) fn new(redis: RedisClient, namespace: &Namespace, max_anonymous: u64) -> Result<Self> {
+        let anonymous = Arc::new(Anonymous::new(redis.clone(), namespace, max_anonymous)?);
+        Ok(Self { redis, keys: KeySpace::new(namespace, "session", "records")?, full: Arc::default(), anonymous })
+    }
+
+    pub(super) fn with_max_anonymous(self, bound: u64) -> Self {
+        Self { anonymous: Arc::new(self.anonymous.with_bound(bound)), ..self }
     }
 
     pub(super) const fn redis(&self) -> &RedisClient {
@@ -65,11 +72,17 @@ impl Wire {
         new: &NewSession,
         options: &CreateOptions,
     ) -> Result<Option<Snapshot>> {
+        let place = new.principal.is_none().then(|| self.anonymous.take()).transpose()?;
         let bytes = Record::new(key, new).created_by(options.id()?).encode()?;
         let (idle, absolute) = (whole_micros(new.idle_timeout), whole_micros(new.absolute_timeout));
         let call = CREATE.key(self.key(key)).arg(&bytes[..]).arg(idle).arg(absolute).deadline();
         let answer: Option<(Vec<u8>, u64)> = call.run(&self.within(options.deadline), Idempotence::Idempotent).await?;
-        answer.map(|(stamp, time)| stamped(key, &bytes, &stamp, Timestamp::from_micros(time))).transpose()
+        let Some((stamp, time)) = answer else { return Ok(None) };
+        let created = stamped(key, &bytes, &stamp, Timestamp::from_micros(time))?;
+        if let Some(place) = place {
+            place.used(until(created.record()));
+        }
+        Ok(Some(created))
     }
 
     pub(super) async fn load(&self, key: &SessionKey, deadline: Option<Duration>) -> Result<Loaded> {
@@ -114,7 +127,10 @@ impl Wire {
             answer => answer,
         };
         match answer? {
-            redis::Value::Int(1) => Ok(Swapped::Ok(snapshot(next, base.now()))),
+            redis::Value::Int(1) => {
+                self.anonymous.changed(until(base.record()), until(&next));
+                Ok(Swapped::Ok(snapshot(next, base.now())))
+            }
             redis::Value::BulkString(found) if found.starts_with(TOMBSTONE) => Ok(Swapped::Gone),
             redis::Value::BulkString(found) => Ok(Swapped::Other(read(&key, found, base.now())?, options)),
             redis::Value::Nil => Ok(Swapped::Gone),
@@ -124,10 +140,17 @@ impl Wire {
 
     pub(super) async fn touch(&self, key: &SessionKey, deadline: Option<Duration>) -> Result<Touched> {
         let call = TOUCH.key(self.key(key)).deadline();
-        match call.run(&self.within(deadline), Idempotence::Idempotent).await? {
-            0_u8 => Ok(Touched::Gone),
-            1 => Ok(Touched::Slid),
-            2 => {
+        let answer: [u64; 4] = call.run(&self.within(deadline), Idempotence::Idempotent).await?;
+        match answer {
+            [0, ..] => Ok(Touched::Gone),
+            [1, before, after, idle] => {
+                let until = |expires| second(Timestamp::from_micros(expires), Duration::from_micros(idle));
+                if after > 0 {
+                    self.anonymous.changed(Some(until(before)), Some(until(after)));
+                }
+                Ok(Touched::Slid)
+            }
+            [2, ..] => {
                 self.note_full("session.touch");
                 Ok(Touched::Slid)
             }

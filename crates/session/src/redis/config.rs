@@ -1,11 +1,16 @@
-use statehouse_core::{Namespace, Operation, Result, ServiceUrl};
+use statehouse_core::{Error, Namespace, Operation, Result, ServiceUrl};
 use statehouse_redis::{RedisClient, RedisConfig};
 
 use super::RedisSessionStore;
 
+/// How many sessions that nobody is logged in to there may be unless somebody says.
+pub(super) const MAX_ANONYMOUS: u64 = 500_000;
+
+const ACCEPTED: &str = "a number of sessions above zero";
+
 impl RedisSessionStore {
     /// Connects to the Redis of a URL: `redis:`, `rediss:`, `redis+sentinel:` or `redis+cluster:` with the parameters of
-    /// [`RedisConfig::from_url`].
+    /// [`RedisConfig::from_url`], and `max_anonymous` as [`with_max_anonymous`](Self::with_max_anonymous) says.
     ///
     /// Asks what the server does when its memory is full, and warns if it evicts: sessions have a time to live, so that
     /// the policies `volatile-*` evict them as `allkeys-*` do.
@@ -15,14 +20,32 @@ impl RedisSessionStore {
     /// else as [`RedisClient::open`].
     pub async fn open(mut url: ServiceUrl, namespace: &Namespace) -> Result<Self> {
         let config = RedisConfig::from_url(&mut url)?;
+        let max_anonymous = url.take_parsed("max_anonymous", ACCEPTED)?.unwrap_or(MAX_ANONYMOUS);
+        if max_anonymous == 0 {
+            return Err(url.refuse("max_anonymous", ACCEPTED));
+        }
         url.finish()?;
         let redis = RedisClient::open(config).await?;
         let eviction = Operation::new("session.open", "redis").during(redis.eviction_policy()).await?;
-        let store = Self { eviction, ..Self::new(redis, namespace)? };
+        let store = Self { eviction, ..Self::bounded(redis, namespace, max_anonymous)? };
         if store.evicts() {
             let advice = "this Redis evicts sessions when its memory is full: set maxmemory-policy to noeviction";
             tracing::warn!(policy = ?eviction, "{advice}");
         }
         Ok(store)
+    }
+
+    /// How many sessions that nobody is logged in to there may be, in all replicas together; 500,000 at first, which is
+    /// about 300 MB. [`create_with`](crate::SessionStore::create_with) refuses more with
+    /// [`ErrorKind::Unavailable`](statehouse_core::ErrorKind::Unavailable); logins are never refused. See
+    /// [above](Self#anonymous-sessions) how exact the count is. To be called before the store is used.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfig`](statehouse_core::ErrorKind::InvalidConfig) for zero.
+    pub fn with_max_anonymous(self, sessions: u64) -> Result<Self> {
+        if sessions == 0 {
+            return Err(Error::invalid_config("max_anonymous", format!("must be {ACCEPTED}")));
+        }
+        Ok(self.rebounded(sessions))
     }
 }

@@ -1,5 +1,6 @@
 //! Sessions in Redis or Valkey: a single server, Sentinel or Cluster.
 
+mod anonymous;
 mod client;
 mod config;
 mod error;
@@ -40,6 +41,15 @@ use crate::token::{SessionKey, VerifierHash};
 /// On a server whose memory is full a deletion still works: the key is removed, so that for requests under way the session
 /// is absent and not deleted. Reads go on, and no session slides until there is room.
 ///
+/// # Anonymous sessions
+/// Everybody can make the store keep sessions that nobody is logged in to. There may be
+/// [so many](Self::with_max_anonymous), and another one is refused, with a warning when that begins. In
+/// `namespace:session:anonymous:count`, a hash, stands how many have expired by which second; each store adds to it once a
+/// second what it has done, so that no operation costs another round trip. So the bound is exceeded by what other replicas
+/// create within a second; a session is counted for up to a thirty-second part of its idle timeout after it has expired, and
+/// one that was deleted as long as it would have lived. What a replica counted in its last second is lost with it, and
+/// the whole count with the key: then it is right again after an idle timeout.
+///
 /// # Retries
 /// Everything is repeated. A create whose answer was lost knows its session by the id; saves and rotations are bound
 /// to a version, and the record has the ids of the last sixteen changes of the last minute, so that a repeated one knows its
@@ -57,7 +67,15 @@ impl RedisSessionStore {
     /// # Errors
     /// [`ErrorKind::InvalidInput`](statehouse_core::ErrorKind::InvalidInput) if the namespace is too long.
     pub fn new(redis: RedisClient, namespace: &Namespace) -> Result<Self> {
-        Ok(Self { wire: Wire::new(redis, namespace)?, eviction: EvictionPolicy::Unknown })
+        Self::bounded(redis, namespace, config::MAX_ANONYMOUS)
+    }
+
+    fn bounded(redis: RedisClient, namespace: &Namespace, max_anonymous: u64) -> Result<Self> {
+        Ok(Self { wire: Wire::new(redis, namespace, max_anonymous)?, eviction: EvictionPolicy::Unknown })
+    }
+
+    fn rebounded(self, max_anonymous: u64) -> Self {
+        Self { wire: self.wire.with_max_anonymous(max_anonymous), ..self }
     }
 
     /// Whether it is known that the server does, as of the opening.

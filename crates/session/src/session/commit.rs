@@ -10,6 +10,7 @@ use super::work::{Committing, Limits, Pending, Stored, Work, fit};
 use super::{Session, Shared};
 use crate::api::{Loaded, Saved, SessionStore, SessionStoreExt as _};
 use crate::config::{ConflictPolicy, OutagePolicy, SessionConfig};
+use crate::cookie::Place;
 use crate::options::{CreateOptions, SaveOptions};
 use crate::record::{AttributeName, Authority, Delta, NewSession, Rotate, Rotation, SaveId, Snapshot};
 use crate::token::{Token, VerifierHash};
@@ -58,6 +59,7 @@ struct Attempt<'a> {
     first: Snapshot,
     base: Snapshot,
     token: Token,
+    place: Place,
     delta: Delta,
     dropped: Option<AttributeName>,
     rotation: Option<(Token, Rotation)>,
@@ -67,8 +69,9 @@ impl Session {
     /// Saves what was changed. The layer does this before the response head is sent; without the layer call it, and
     /// then [`write_cookie`](Self::write_cookie).
     ///
-    /// Changes of a session that somebody deleted in the meantime, or of one whose token a login replaced, are dropped
-    /// without a cookie, because the browser may have a newer one; a login among them begins a new session.
+    /// Changes of a session that somebody deleted while this request was under way, or of one whose token a login replaced,
+    /// are dropped without a cookie, because the browser may have a newer one; a login among them begins a new session. For
+    /// a request that came later they begin a session in the [fallback cookie](crate::CookieConfig#the-fallback-cookie).
     ///
     /// Once begun, a commit is done even if its future is dropped, as by a timeout around it: another commit waits for
     /// it. Without a tokio runtime the other commit repeats it.
@@ -161,20 +164,16 @@ impl Session {
                 Changed::Ok(change) => Ok(self.applied(change)),
                 Changed::Without(base) => self.go_on_without(committing, base).await,
             },
-            Base::Absent | Base::Replaced => self.create(committing).await,
+            Base::Absent | Base::Replaced | Base::Deleted => self.create(committing).await,
             base => self.go_on_without(committing, base).await,
         }
     }
 
     /// For a request that may not begin a session merely because it has changes.
     async fn go_on_without(&self, committing: &Committing, base: Base) -> Result<Done> {
-        let deleted = matches!(base, Base::Deleted);
         self.state().set_base(base);
         if let Some(Pending::Login { .. }) = committing.work.pending {
             return self.create(committing).await;
-        }
-        if deleted {
-            self.state().cookie = Some(CookieChange::Remove);
         }
         tracing::debug!("session changes dropped: the session is gone or its token was replaced");
         Ok(Done::default())
@@ -193,6 +192,7 @@ impl Session {
         if delta.set.is_empty() && principal.is_none() {
             return Ok(Done { wrote: false, dropped });
         }
+        let place = if principal.is_some() { Place::Cookie } else { self.state().base.place_of_new() };
         let idle = config.idle_timeout_of(principal.is_some());
         let template = NewSession::new(VerifierHash::from_bytes([0; 32]), idle, config.absolute_timeout);
         let template = NewSession { attributes: delta.set, principal, ..template };
@@ -202,7 +202,7 @@ impl Session {
             match store.create_with(&token.key(), &new, CreateOptions::default().with_id(committing.id)).await {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 created => {
-                    self.hold(Held { snapshot: created?, token }, CookieIs::New);
+                    self.hold(Held { snapshot: created?, token, place }, CookieIs::New);
                     return Ok(Done { wrote: true, dropped });
                 }
             }
@@ -213,7 +213,7 @@ impl Session {
     fn hold(&self, held: Held, cookie: CookieIs) {
         let mut state = self.state();
         if let CookieIs::New = cookie {
-            state.cookie = Some(CookieChange::Set(held.token.clone()));
+            state.cookie = Some(CookieChange::Set(held.token.clone(), held.place));
         }
         state.set_base(Base::Held(held));
     }
@@ -254,15 +254,15 @@ impl Session {
     /// with it how long the browser keeps the cookie, if it does so for longer than it is open.
     async fn slide(&self, wrote: bool) {
         let config = self.config();
-        let (token, due, lasting, confirms) = {
+        let (token, place, due, lasting, confirms) = {
             let state = self.state();
-            let Some(Held { token, snapshot }) = state.held() else { return };
+            let Some(Held { token, snapshot, place }) = state.held() else { return };
             let idle = config.idle_timeout_of(snapshot.record().principal().is_some());
             let due = snapshot.gain_of_touch() > idle.min(snapshot.record().idle_timeout()) / 10;
             let newest = snapshot.record().is_newest(&token.verifier_hash());
             let confirms = snapshot.record().is_confirmed_by(Authority::Holder(token.verifier_hash()));
             let confirms = (confirms && !wrote && state.cookie.is_none()).then(|| snapshot.clone());
-            (token.clone(), due, config.cookie.is_lasting() && newest && state.cookie.is_none(), confirms)
+            (token.clone(), *place, due, config.cookie.is_lasting() && newest && state.cookie.is_none(), confirms)
         };
         if let Some(snapshot) = confirms {
             self.confirm(&token, snapshot);
@@ -270,7 +270,7 @@ impl Session {
             self.touch(&token);
         }
         if lasting && (wrote || (due && self.is_current(&token).await)) {
-            self.state().cookie = Some(CookieChange::Set(token));
+            self.state().cookie = Some(CookieChange::Set(token, place));
         }
     }
 
@@ -313,7 +313,7 @@ enum CookieIs {
 
 impl<'a> Attempt<'a> {
     fn new(held: Held, committing: &'a Committing, config: &'a SessionConfig) -> Result<Self> {
-        let Held { token, snapshot } = held;
+        let Held { token, snapshot, place } = held;
         let pending = committing.work.pending.as_ref();
         let rotation = pending.map(|pending| rotation(&token, &snapshot, pending, committing, config)).transpose()?;
         let first = snapshot.clone();
@@ -324,6 +324,7 @@ impl<'a> Attempt<'a> {
             first,
             base: snapshot,
             token,
+            place,
             delta: Delta::new(),
             dropped: None,
             rotation,
@@ -387,8 +388,11 @@ impl<'a> Attempt<'a> {
 
     fn done(self, snapshot: Snapshot) -> Change {
         let rotated = self.rotation.is_some();
+        // Whoever logs in wants the cookie to be this one, whatever the browser has got in the meantime.
+        let logs_in = self.rotation.as_ref().is_some_and(|(_, rotation)| rotation.login.is_some());
+        let place = if logs_in { Place::Cookie } else { self.place };
         let token = self.rotation.map_or(self.token, |(next, _)| next);
-        Change { base: self.base, held: Held { token, snapshot }, rotated, dropped: self.dropped }
+        Change { base: self.base, held: Held { token, snapshot, place }, rotated, dropped: self.dropped }
     }
 }
 

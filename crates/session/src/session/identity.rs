@@ -8,16 +8,17 @@ use tracing::Instrument;
 
 use super::Session;
 use super::finish::Finish;
-use super::state::{Base, CookieChange, State};
+use super::state::{Base, CookieChange, Held, State};
 use super::work::Pending;
 use crate::api::{Deleted, SessionStoreExt as _};
+use crate::cookie::{Brought, Place};
 use crate::record::{Authority, Principal};
 use crate::token::Token;
 
 /// How a logout went.
 enum Ended {
-    /// None of the request's tokens opens a session any more.
-    Over { cookie: Option<CookieChange> },
+    /// None of the request's tokens opens a session any more, and this is what a new one would begin on.
+    Over { base: Base, cookie: Option<CookieChange> },
     /// A login has replaced the token: the session goes on under another.
     Superseded,
 }
@@ -58,8 +59,8 @@ impl Session {
         Ok(())
     }
 
-    /// Deletes the session at once and removes the cookie. No request in flight can bring it back. What is inserted
-    /// afterwards goes into a new session. If the browser has sent several cookies of the session's name, the sessions
+    /// Deletes the session at once and removes its cookie, unless another request deleted it a moment ago: then the browser may
+    /// have a newer one. No request in flight can bring it back. What is inserted afterwards goes into a new session. If the browser has sent several cookies of the session's name, the sessions
     /// of all of them are deleted.
     ///
     /// # Errors
@@ -76,11 +77,12 @@ impl Session {
         let ended = ended.inspect_err(|error| self.note_outage(error))?;
         let mut state = self.open_state()?;
         let (base, cookie) = match ended {
-            Ended::Over { cookie } => (Base::Absent, cookie),
+            Ended::Over { base, cookie } => (base, cookie),
             Ended::Superseded => (Base::Superseded, None),
         };
         let superseded = matches!(base, Base::Superseded);
-        *state = State { base, cookie, outage: state.outage, used: true, ..State::default() };
+        let (outage, has_fallback) = (state.outage, state.has_fallback);
+        *state = State { base, cookie, outage, has_fallback, used: true, ..State::default() };
         if superseded {
             let message = "nobody was logged out: another request has replaced the token of the session";
             return Err(Error::new(ErrorKind::Conflict, message).with_operation("session.logout"));
@@ -93,26 +95,30 @@ impl Session {
         let (held, unread) = {
             let state = self.open_state()?;
             state.refuse_degraded("session.logout")?;
-            (state.held().map(|held| held.token.clone()), state.is_unloaded())
+            let brought = |held: &Held| Brought { token: held.token.clone(), place: held.place };
+            (state.held().map(brought), state.is_unloaded())
         };
         if held.is_none() && !unread {
             let base = self.state().base.clone();
             return Ok(self.ended(&base));
         }
-        let also = self.inner.tokens.iter().filter(|token| held.as_ref().is_none_or(|held| held.key() != token.key()));
-        let (mut ended, mut refused) = (false, false);
-        for token in held.iter().chain(also) {
-            match self.delete(token).await? {
-                Deleted::Removed => ended = true,
+        let is_other = |brought: &&Brought| held.as_ref().is_none_or(|held| held.token.key() != brought.token.key());
+        let (mut removed, mut refused) = (Vec::new(), false);
+        for brought in held.iter().chain(self.inner.tokens.iter().filter(is_other)) {
+            match self.delete(&brought.token).await? {
+                Deleted::Removed => removed.push(brought.place),
                 Deleted::Refused => refused = true,
                 Deleted::Gone => {}
             }
         }
         match &held {
-            // It was there when it was read: whoever ended it may have given the browser another cookie.
-            Some(_) if !ended && !refused => Ok(Ended::Over { cookie: None }),
             Some(_) if refused => Ok(Ended::Superseded),
-            _ if ended && !refused => Ok(self.ended(&Base::Absent)),
+            // It was there when it was read: whoever ended it may have given the browser another cookie.
+            Some(_) if removed.is_empty() => Ok(self.ended(&Base::Deleted)),
+            _ if removed.contains(&Place::Cookie) && !refused => Ok(self.ended(&Base::Absent)),
+            _ if !removed.is_empty() && !refused => {
+                Ok(Ended::Over { base: Base::Deleted, cookie: Some(CookieChange::RemoveFallback) })
+            }
             _ => Ok(self.ended(&self.find().await?)),
         }
     }
@@ -126,8 +132,8 @@ impl Session {
         let removal = (!self.inner.tokens.is_empty()).then_some(CookieChange::Remove);
         match base {
             Base::Superseded | Base::Replaced | Base::Held(_) => Ended::Superseded,
-            Base::Gone => Ended::Over { cookie: None },
-            Base::Unloaded | Base::Absent | Base::Deleted | Base::Degraded => Ended::Over { cookie: removal },
+            Base::Gone | Base::Deleted => Ended::Over { base: Base::Deleted, cookie: None },
+            Base::Unloaded | Base::Absent | Base::Degraded => Ended::Over { base: Base::Absent, cookie: removal },
         }
     }
 

@@ -8,6 +8,7 @@ use super::work::Pending;
 use super::{Session, State};
 use crate::api::{Loaded, REMEMBERED, SessionStoreExt as _};
 use crate::config::{OutagePolicy, UnreadablePolicy};
+use crate::cookie::Brought;
 use crate::record::{Authority, Snapshot};
 use crate::token::Token;
 
@@ -56,22 +57,22 @@ impl Session {
 
     /// The first session that one of the request's tokens opens.
     ///
-    /// A request that arrived before a rotation and has the old token was under way: it may not begin a new session, whose
-    /// cookie would replace the newer one. Of one that comes later the browser has lost the new cookie.
+    /// A request that arrived before a rotation or a deletion and has the old token was under way: it begins no other
+    /// session. One that arrives later does, since the answer with the newer cookie may have been lost; but it may as well
+    /// have been sent before that came, so that the newer cookie must stay. After a minute nobody is on the way.
     pub(super) async fn find(&self) -> Result<Base> {
         let mut base = Base::Absent;
-        for token in &self.inner.tokens {
+        for Brought { token, place } in &self.inner.tokens {
             match self.inner.shared.store.load(&token.key()).await {
                 Ok(Loaded::Absent) => tracing::debug!("unknown session token"),
                 Ok(Loaded::Deleted { ago }) if matches!(base, Base::Absent) => {
-                    // Whoever deleted it may have given the browser another cookie since this request was sent.
                     let under_way = ago <= self.inner.opened.elapsed();
                     base = if under_way { Base::Gone } else { Base::Deleted };
                 }
                 Ok(Loaded::Deleted { .. }) => {}
                 Ok(Loaded::Found(snapshot)) if accepts(&snapshot, token) => {
                     if !self.is_idle(&snapshot) {
-                        return Ok(Base::Held(Held { token: token.clone(), snapshot }));
+                        return Ok(Base::Held(Held { token: token.clone(), snapshot, place: *place }));
                     }
                     tracing::debug!("session refused that is idle for longer than configured");
                 }
@@ -107,7 +108,7 @@ impl Session {
     /// A request whose token is in its grace does not renew: another has just done so. If that is longer ago than the grace
     /// and nobody has used the new token, the browser has not got it.
     fn plan_renewal(&self, state: &mut State, base: &Base) {
-        let (Some(renewal), Base::Held(Held { token, snapshot })) = (self.config().renewal, base) else { return };
+        let (Some(renewal), Base::Held(Held { token, snapshot, .. })) = (self.config().renewal, base) else { return };
         let record = snapshot.record();
         let (verifier, age) = (token.verifier_hash(), snapshot.now().since(record.rotated()));
         let due = age >= renewal.every && record.is_newest(&verifier);

@@ -26,10 +26,10 @@ use self::state::{CookieChange, State, Weight};
 use self::work::Step;
 use crate::api::SessionStore;
 use crate::config::SessionConfig;
-use crate::layer::CookieConfig;
+use crate::cookie::{Brought, CookieConfig, Place};
 use crate::record::{Attribute, AttributeName, entry_size};
 use crate::schema::{self, Reported};
-use crate::token::{SessionKey, Token};
+use crate::token::SessionKey;
 
 /// A store and a configuration: opens the [`Session`] of each request.
 ///
@@ -65,13 +65,15 @@ impl Sessions {
     /// The session of the request with these headers. Nothing is sent to the store before the session is used.
     #[must_use]
     pub fn open(&self, headers: &HeaderMap) -> Session {
+        let tokens = self.shared.config.cookie.tokens(headers);
+        let has_fallback = tokens.iter().any(|brought| brought.place == Place::Fallback);
         Session {
             inner: Arc::new(Inner {
                 shared: Arc::clone(&self.shared),
-                tokens: self.shared.config.cookie.tokens(headers),
+                tokens,
                 opened: Instant::now(),
                 gate: tokio::sync::Mutex::new(()),
-                state: Mutex::new(State::default()),
+                state: Mutex::new(State { has_fallback, ..State::default() }),
             }),
         }
     }
@@ -103,7 +105,7 @@ pub struct Session {
 
 struct Inner {
     shared: Arc<Shared>,
-    tokens: Vec<Token>,
+    tokens: Vec<Brought>,
     /// When the request arrived, as far as this process knows.
     opened: Instant,
     /// Held while the store is asked, so that a request loads once and its changes are committed one at a time.
@@ -283,14 +285,18 @@ impl Session {
     /// this.
     pub fn write_cookie(&self, headers: &mut HeaderMap) {
         let cookie = &self.config().cookie;
-        let (change, used) = {
+        let (change, drops_fallback, used) = {
             let mut state = self.state();
-            (state.cookie.take(), state.used)
+            let drops_fallback = state.drops_fallback();
+            (state.cookie.take(), drops_fallback, state.used)
         };
         match change {
-            Some(CookieChange::Set(token)) => cookie.set(headers, &token),
-            Some(CookieChange::Remove) => cookie.remove(headers),
-            None => {}
+            Some(CookieChange::Set(token, place)) => cookie.set(headers, place, &token),
+            Some(CookieChange::Remove) => cookie.remove(headers, Place::Cookie),
+            Some(CookieChange::RemoveFallback) | None => {}
+        }
+        if drops_fallback {
+            cookie.remove(headers, Place::Fallback);
         }
         if used {
             CookieConfig::mark_private(headers);

@@ -5,6 +5,7 @@ use statehouse_core::{Error, ErrorKind, Result, Retry};
 
 use super::work::{Committing, Pending, Work};
 use crate::config::LoginPolicy;
+use crate::cookie::Place;
 use crate::record::{Attribute, AttributeName, Attributes, Principal, Snapshot, entry_size};
 use crate::token::Token;
 
@@ -17,6 +18,8 @@ pub(super) struct State {
     /// What a commit that has begun does, until it is known to be done.
     pub(super) committing: Option<Arc<Committing>>,
     pub(super) cookie: Option<CookieChange>,
+    /// Whether the request brought a fallback cookie, and no response has removed it yet.
+    pub(super) has_fallback: bool,
     pub(super) outage: Option<Outage>,
     /// Why the last load failed, and when.
     pub(super) failed_load: Option<(Instant, Error)>,
@@ -39,11 +42,13 @@ pub(super) enum Base {
     Absent,
     /// The request's token was replaced a moment ago: the browser has, or is about to get, a newer cookie.
     Superseded,
-    /// The request's token was replaced a moment before the request arrived: the browser has not got the newer cookie.
+    /// The request's token was replaced a moment before the request arrived: the browser has not got the newer cookie, or
+    /// it had not when it sent the request.
     Replaced,
     /// The session ended while this request was under way: the browser may have a newer cookie.
     Gone,
-    /// The session was deleted a moment before this request arrived. The browser still has its cookie.
+    /// The session was deleted a moment before this request arrived. The browser still has its cookie, or it had when it
+    /// sent the request.
     Deleted,
     /// The store could not be reached, and the configuration says to go on.
     Degraded,
@@ -54,12 +59,16 @@ pub(super) enum Base {
 pub(super) struct Held {
     pub(super) token: Token,
     pub(super) snapshot: Snapshot,
+    /// The cookie that the browser has the token in.
+    pub(super) place: Place,
 }
 
 /// What the response tells the browser.
 pub(super) enum CookieChange {
-    Set(Token),
+    Set(Token, Place),
     Remove,
+    /// The cookie itself may be a newer one already.
+    RemoveFallback,
 }
 
 /// What attributes take up together.
@@ -107,6 +116,17 @@ impl Outage {
     }
 }
 
+impl Base {
+    /// Where the token of a session goes that is begun here for somebody who does not log in: the browser may have a newer
+    /// cookie, which must stay.
+    pub(super) const fn place_of_new(&self) -> Place {
+        match self {
+            Self::Replaced | Self::Deleted => Place::Fallback,
+            _ => Place::Cookie,
+        }
+    }
+}
+
 impl State {
     /// How long a failed load speaks for the next: a handler that asks five times waits for the store once.
     const FAILED_FOR: Duration = Duration::from_secs(1);
@@ -140,6 +160,17 @@ impl State {
             return Err(Error::new(ErrorKind::Unavailable, message).with_operation(operation));
         }
         Ok(())
+    }
+
+    /// Whether the fallback cookie that the request brought is of no use any more. Says so once.
+    pub(super) fn drops_fallback(&mut self) -> bool {
+        let useless = match (&self.cookie, &self.base) {
+            (Some(CookieChange::Set(_, place)), _) => *place == Place::Cookie,
+            (Some(CookieChange::Remove | CookieChange::RemoveFallback), _) => true,
+            (None, Base::Held(held)) => held.place == Place::Cookie,
+            (None, _) => false,
+        };
+        useless && std::mem::take(&mut self.has_fallback)
     }
 
     pub(super) const fn held(&self) -> Option<&Held> {

@@ -1,91 +1,39 @@
 //! Handlers that stop waiting: what they began is done once, and its cookie reaches the browser.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::post;
+use statehouse_core::Result;
 use statehouse_core::conformance::rounds;
-use statehouse_core::{Capabilities, Health, Result};
-use statehouse_session::{
-    Authority, Deleted, Delta, Loaded, MemorySessionStore, NewSession, Rotation, Saved, Session, SessionKey,
-    SessionLayer, SessionStore, Snapshot, Touched,
-};
-use statehouse_session::{CreateOptions, DeleteOptions, LoadOptions, SaveOptions, TouchOptions};
+use statehouse_core::layer::Layer;
+use statehouse_session::{LayeredSessionStore, MemorySessionStore, Session, SessionLayer};
 use statehouse_testkit::{Direction, FaultProxy, RedisServer};
 
 use crate::http::{Answer, App, routes, set_cookie, text};
 
-/// A store whose answers come late.
+/// Lets answers to writes come late.
 #[derive(Debug)]
-struct Slow(Arc<MemorySessionStore>);
+struct Slow;
 
-impl Slow {
+impl Layer for Slow {
     /// A turn of the runtime before the operation and one after it, so that a caller may be dropped at either.
-    async fn pause() {
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-}
-
-#[async_trait]
-impl SessionStore for Slow {
-    async fn create_with(&self, key: &SessionKey, new: &NewSession, options: CreateOptions) -> Result<Snapshot> {
-        Self::pause().await;
-        let answer = self.0.create_with(key, new, options).await;
-        Self::pause().await;
+    async fn around<'a, T: Send + 'a>(
+        &'a self,
+        operation: &'static str,
+        work: impl Future<Output = Result<T>> + Send + 'a,
+    ) -> Result<T> {
+        if matches!(operation, "session.load" | "session.touch") {
+            return work.await;
+        }
+        let pause = || tokio::time::sleep(Duration::from_millis(2));
+        pause().await;
+        let answer = work.await;
+        pause().await;
         answer
-    }
-
-    async fn load_with(&self, key: &SessionKey, options: LoadOptions) -> Result<Loaded> {
-        self.0.load_with(key, options).await
-    }
-
-    async fn save_with(
-        &self,
-        base: &Snapshot,
-        authority: Authority,
-        delta: &Delta,
-        options: SaveOptions,
-    ) -> Result<Saved> {
-        Self::pause().await;
-        let answer = self.0.save_with(base, authority, delta, options).await;
-        Self::pause().await;
-        answer
-    }
-
-    async fn rotate_with(
-        &self,
-        base: &Snapshot,
-        authority: Authority,
-        rotation: &Rotation,
-        delta: &Delta,
-        options: SaveOptions,
-    ) -> Result<Saved> {
-        Self::pause().await;
-        let answer = self.0.rotate_with(base, authority, rotation, delta, options).await;
-        Self::pause().await;
-        answer
-    }
-
-    async fn touch_with(&self, key: &SessionKey, options: TouchOptions) -> Result<Touched> {
-        self.0.touch_with(key, options).await
-    }
-
-    async fn delete_with(&self, key: &SessionKey, authority: Authority, options: DeleteOptions) -> Result<Deleted> {
-        Self::pause().await;
-        let answer = self.0.delete_with(key, authority, options).await;
-        Self::pause().await;
-        answer
-    }
-
-    async fn health(&self) -> Health {
-        self.0.health().await
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        self.0.capabilities()
     }
 }
 
@@ -148,7 +96,8 @@ async fn what_a_handler_stops_waiting_for_is_done_once_and_its_cookie_is_sent() 
     for round in 0..rounds(5, 200) {
         for millis in [0, 1, 3, 5] {
             let store = Arc::new(MemorySessionStore::new());
-            let layer = SessionLayer::new(Slow(Arc::clone(&store)));
+            let inner = Arc::<MemorySessionStore>::clone(&store);
+            let layer = SessionLayer::new(LayeredSessionStore::new(inner, Slow));
             let app = App::around(impatient(Duration::from_millis(millis)).layer(layer), store);
             check(&app, &format!("round {round}, {millis} ms")).await;
         }
@@ -176,53 +125,23 @@ fn without_a_runtime_a_dropped_commit_is_repeated_by_the_next() {
 
     /// Is not ready the first time.
     #[derive(Debug, Default)]
-    struct Late(MemorySessionStore, std::sync::atomic::AtomicBool);
+    struct Late(AtomicBool);
 
-    #[async_trait]
-    impl SessionStore for Late {
-        async fn create_with(&self, key: &SessionKey, new: &NewSession, options: CreateOptions) -> Result<Snapshot> {
-            if !self.1.swap(true, std::sync::atomic::Ordering::Relaxed) {
+    impl Layer for Late {
+        async fn around<'a, T: Send + 'a>(
+            &'a self,
+            operation: &'static str,
+            work: impl Future<Output = Result<T>> + Send + 'a,
+        ) -> Result<T> {
+            if operation == "session.create" && !self.0.swap(true, Ordering::Relaxed) {
                 std::future::pending::<()>().await;
             }
-            self.0.create_with(key, new, options).await
-        }
-        async fn load_with(&self, key: &SessionKey, options: LoadOptions) -> Result<Loaded> {
-            self.0.load_with(key, options).await
-        }
-        async fn save_with(
-            &self,
-            base: &Snapshot,
-            authority: Authority,
-            delta: &Delta,
-            options: SaveOptions,
-        ) -> Result<Saved> {
-            self.0.save_with(base, authority, delta, options).await
-        }
-        async fn rotate_with(
-            &self,
-            base: &Snapshot,
-            authority: Authority,
-            rotation: &Rotation,
-            delta: &Delta,
-            options: SaveOptions,
-        ) -> Result<Saved> {
-            self.0.rotate_with(base, authority, rotation, delta, options).await
-        }
-        async fn touch_with(&self, key: &SessionKey, options: TouchOptions) -> Result<Touched> {
-            self.0.touch_with(key, options).await
-        }
-        async fn delete_with(&self, key: &SessionKey, authority: Authority, options: DeleteOptions) -> Result<Deleted> {
-            self.0.delete_with(key, authority, options).await
-        }
-        async fn health(&self) -> Health {
-            self.0.health().await
-        }
-        fn capabilities(&self) -> Capabilities {
-            self.0.capabilities()
+            work.await
         }
     }
 
-    let sessions = statehouse_session::Sessions::new(Late::default(), Default::default());
+    let store = LayeredSessionStore::new(Arc::new(MemorySessionStore::new()), Late::default());
+    let sessions = statehouse_session::Sessions::new(store, Default::default());
     let session = sessions.open(&Default::default());
     let mut context = Context::from_waker(Waker::noop());
     session.insert("theme", "dark").unwrap();

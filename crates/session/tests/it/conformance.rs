@@ -32,6 +32,11 @@ impl Backend for Memory {
         self.clock.advance(time);
     }
 
+    async fn bounded(&self, sessions: usize) -> Arc<dyn SessionStore> {
+        let config = MemoryConfig::default().with_clock(self.clock.clone()).with_capacity(sessions).unwrap();
+        Arc::new(MemorySessionStore::with_config(config))
+    }
+
     fn step(&self) -> Duration {
         MINUTE
     }
@@ -76,6 +81,11 @@ impl Backend for Disk {
 
     async fn pass(&self, time: Duration) {
         self.clock.advance(time);
+    }
+
+    async fn bounded(&self, sessions: usize) -> Arc<dyn SessionStore> {
+        let config = LocalConfig::new(self.folder.path().join("bounded")).with_clock(self.clock.clone());
+        Arc::new(LocalSessionStore::open_with(config.with_capacity(sessions).unwrap()).await.unwrap())
     }
 
     fn step(&self) -> Duration {
@@ -123,6 +133,11 @@ impl Backend for Redis {
     /// A key expires after the whole millisecond that it names.
     async fn pass(&self, time: Duration) {
         tokio::time::sleep(time + Duration::from_millis(2)).await;
+    }
+
+    async fn bounded(&self, sessions: usize) -> Arc<dyn SessionStore> {
+        let store = crate::open_redis(&self.url, &crate::random_namespace()).await;
+        Arc::new(store.with_max_anonymous(sessions as u64).unwrap())
     }
 
     /// Half an idle timeout is what a loaded machine may be late.

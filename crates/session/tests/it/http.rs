@@ -155,12 +155,17 @@ pub(crate) async fn text(response: Response<Body>) -> String {
     String::from_utf8(axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap().to_vec()).unwrap()
 }
 
-/// The `name=value` of the cookie that the response sets.
+/// The `name=value` of each cookie that the response sets.
+pub(crate) fn set_cookies(response: &Response<Body>) -> Vec<String> {
+    let cookies = response.headers().get_all(header::SET_COOKIE).iter();
+    cookies.map(|cookie| cookie.to_str().unwrap().split(';').next().unwrap().to_owned()).collect()
+}
+
+/// The same of the only cookie that it sets.
 pub(crate) fn set_cookie(response: &Response<Body>) -> Option<String> {
-    let mut cookies = response.headers().get_all(header::SET_COOKIE).iter();
-    let cookie = cookies.next()?.to_str().unwrap();
-    assert!(cookies.next().is_none(), "one cookie at most");
-    Some(cookie.split(';').next().unwrap().to_owned())
+    let mut cookies = set_cookies(response);
+    assert!(cookies.len() <= 1, "one cookie at most");
+    cookies.pop()
 }
 
 pub(crate) fn token(cookie: &str) -> Token {
@@ -255,15 +260,23 @@ async fn a_write_in_flight_during_a_logout_does_not_bring_the_session_back() {
 }
 
 #[tokio::test]
-async fn a_request_that_meets_a_deleted_session_begins_none_and_loses_its_cookie() {
+async fn a_request_that_meets_a_deleted_session_begins_another_in_the_fallback_cookie() {
     let app = App::new(|config| config);
     let cookie = app.post("/login/u1", "").await.unwrap();
     app.post("/logout", &cookie).await;
     app.clock.advance(MINUTE / 60);
     assert_eq!(app.get("/read/theme", &cookie).await, (String::new(), None), "a read changes no cookie");
     let late = app.send("POST", "/put/theme/planted", &[&cookie]).await;
-    assert_eq!((late.status(), set_cookie(&late)), (StatusCode::OK, Some("__Host-id=".into())));
-    assert_eq!(app.store.len(), 1, "that it was deleted, and nothing else");
+    let fallback = set_cookie(&late).unwrap();
+    assert_eq!((late.status(), fallback.split('=').next()), (StatusCode::OK, Some("__Host-id-fallback")));
+    let both = format!("{fallback}; {cookie}");
+    assert_eq!(app.get("/read/theme", &both).await, ("planted".into(), None));
+    assert_eq!(app.post("/put/theme/kept", &both).await, None, "it has its cookie");
+    let mut set: Vec<_> = set_cookies(&app.send("POST", "/login/u3", &[&both]).await);
+    assert_eq!(set.remove(1), "__Host-id-fallback=");
+    assert_eq!(app.get("/read/theme", &set[0]).await.0, "dark", "as the login says");
+    assert_eq!(token(&set[0]).key(), token(&fallback).key(), "the same session");
+    assert_eq!(app.get("/who", &set[0]).await.0, "u3");
     let login = app.post("/login/u2", &cookie).await.unwrap();
     assert_eq!(app.get("/who", &login).await.0, "u2");
     assert_ne!(token(&login).key(), token(&cookie).key());
@@ -498,8 +511,9 @@ async fn the_application_may_end_any_session() {
     let _ = app.store.delete(&token(&cookie).key(), Authority::Application).await.unwrap();
     app.clock.advance(MINUTE / 60);
     assert_eq!(app.get("/who", &cookie).await.0, "nobody");
-    assert_eq!(app.post("/put/a/1", &cookie).await.as_deref(), Some("__Host-id="), "the cookie is removed");
-    assert!(app.post("/put/a/1", "").await.is_some(), "and the next request begins a new session");
+    let next = app.post("/put/a/1", &cookie).await.expect("a new session");
+    assert_eq!(app.get("/read/a", &format!("{cookie}; {next}")).await.0, "1", "at once");
+    assert_eq!(app.get("/who", &format!("{cookie}; {next}")).await.0, "nobody");
 }
 
 #[tokio::test]

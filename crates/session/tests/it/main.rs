@@ -3,6 +3,7 @@
 mod attributes;
 mod cancel;
 mod conformance;
+mod flood;
 mod full;
 mod fuzz;
 mod http;

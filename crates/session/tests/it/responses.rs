@@ -3,18 +3,17 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Response, StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
-use statehouse_core::{Capabilities, Error, ErrorKind, Health, Result};
+use statehouse_core::layer::Layer;
+use statehouse_core::{Error, ErrorKind, Result};
 use statehouse_session::{
-    Authority, CookieConfig, Deleted, Delta, Loaded, MemorySessionStore, NewSession, OutagePolicy, Rotation, Saved,
-    Session, SessionConfig, SessionConfigBuilder, SessionKey, SessionLayer, SessionStore, Snapshot, Touched,
+    CookieConfig, LayeredSessionStore, MemorySessionStore, OutagePolicy, Session, SessionConfig, SessionConfigBuilder,
+    SessionLayer,
 };
-use statehouse_session::{CreateOptions, DeleteOptions, LoadOptions, SaveOptions, TouchOptions};
 use tower::ServiceBuilder;
 
 use crate::http::{Answer, App, MINUTE, routes, set_cookie};
@@ -103,64 +102,30 @@ async fn a_cookie_that_ends_with_the_browser_is_not_sent_again() {
     assert_eq!(app.post("/put/theme/light", &cookie).await, None);
 }
 
-/// A store that fails as often as it is told to.
+/// Lets loads fail as often as it is told to, and counts them.
+#[derive(Clone, Debug, Default)]
+struct Failing(Arc<Loads>);
+
 #[derive(Debug, Default)]
-struct Failing {
-    inner: MemorySessionStore,
-    loads: AtomicU32,
+struct Loads {
+    asked: AtomicU32,
     failures: AtomicU32,
 }
 
-#[async_trait]
-impl SessionStore for Failing {
-    async fn create_with(&self, key: &SessionKey, new: &NewSession, options: CreateOptions) -> Result<Snapshot> {
-        self.inner.create_with(key, new, options).await
-    }
-
-    async fn load_with(&self, key: &SessionKey, options: LoadOptions) -> Result<Loaded> {
-        self.loads.fetch_add(1, Ordering::Relaxed);
-        if self.failures.load(Ordering::Relaxed) > 0 {
-            self.failures.fetch_sub(1, Ordering::Relaxed);
-            return Err(Error::new(ErrorKind::Unavailable, "the store is away"));
+impl Layer for Failing {
+    async fn around<'a, T: Send + 'a>(
+        &'a self,
+        operation: &'static str,
+        work: impl Future<Output = Result<T>> + Send + 'a,
+    ) -> Result<T> {
+        if operation == "session.load" {
+            self.0.asked.fetch_add(1, Ordering::Relaxed);
+            if self.0.failures.load(Ordering::Relaxed) > 0 {
+                self.0.failures.fetch_sub(1, Ordering::Relaxed);
+                return Err(Error::new(ErrorKind::Unavailable, "the store is away"));
+            }
         }
-        self.inner.load_with(key, options).await
-    }
-
-    async fn save_with(
-        &self,
-        base: &Snapshot,
-        authority: Authority,
-        delta: &Delta,
-        options: SaveOptions,
-    ) -> Result<Saved> {
-        self.inner.save_with(base, authority, delta, options).await
-    }
-
-    async fn rotate_with(
-        &self,
-        base: &Snapshot,
-        authority: Authority,
-        rotation: &Rotation,
-        delta: &Delta,
-        options: SaveOptions,
-    ) -> Result<Saved> {
-        self.inner.rotate_with(base, authority, rotation, delta, options).await
-    }
-
-    async fn touch_with(&self, key: &SessionKey, options: TouchOptions) -> Result<Touched> {
-        self.inner.touch_with(key, options).await
-    }
-
-    async fn delete_with(&self, key: &SessionKey, authority: Authority, options: DeleteOptions) -> Result<Deleted> {
-        self.inner.delete_with(key, authority, options).await
-    }
-
-    async fn health(&self) -> Health {
-        self.inner.health().await
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
+        work.await
     }
 }
 
@@ -178,39 +143,39 @@ fn careless() -> Router {
     )
 }
 
-fn failing(policy: OutagePolicy) -> (App, Arc<Failing>) {
-    let store = Arc::new(Failing::default());
+fn failing(policy: OutagePolicy) -> (App, Arc<Loads>) {
+    let failing = Failing::default();
+    let store = LayeredSessionStore::new(Arc::new(MemorySessionStore::new()), failing.clone());
     let config = SessionConfig::builder().on_outage(policy).build().unwrap();
-    let layer = SessionLayer::with_config(Arc::clone(&store), config);
-    (App::around(careless().layer(layer), Arc::default()), store)
+    (App::around(careless().layer(SessionLayer::with_config(store, config)), Arc::default()), failing.0)
 }
 
 #[tokio::test]
 async fn after_an_outage_nothing_is_saved_that_rests_on_what_was_not_read_and_no_cookie_is_new() {
-    let (app, store) = failing(OutagePolicy::FailClosed);
+    let (app, loads) = failing(OutagePolicy::FailClosed);
     let cookie = app.post("/login/u1", "").await.unwrap();
     app.post("/put/theme/light", &cookie).await;
-    let before = store.loads.load(Ordering::Relaxed);
+    let before = loads.asked.load(Ordering::Relaxed);
     // The store is back before the request ends.
-    store.failures.store(1, Ordering::Relaxed);
+    loads.failures.store(1, Ordering::Relaxed);
     let response = app.send("POST", "/careless", &[&cookie]).await;
     assert_eq!((response.status(), set_cookie(&response)), (StatusCode::SERVICE_UNAVAILABLE, None));
     assert!(response.headers().contains_key(header::RETRY_AFTER));
     assert_eq!(cache_control(&response), ["no-store"]);
-    assert_eq!(store.loads.load(Ordering::Relaxed) - before, 1, "five reads wait for the store once");
+    assert_eq!(loads.asked.load(Ordering::Relaxed) - before, 1, "five reads wait for the store once");
     assert_eq!(app.get("/read/theme", &cookie).await.0, "light");
     assert_eq!(app.get("/who", &cookie).await.0, "u1");
 }
 
 #[tokio::test]
 async fn an_anonymous_request_in_an_outage_waits_for_the_store_once() {
-    let (app, store) = failing(OutagePolicy::Anonymous);
+    let (app, loads) = failing(OutagePolicy::Anonymous);
     let cookie = app.post("/login/u1", "").await.unwrap();
-    let before = store.loads.load(Ordering::Relaxed);
-    store.failures.store(100, Ordering::Relaxed);
+    let before = loads.asked.load(Ordering::Relaxed);
+    loads.failures.store(100, Ordering::Relaxed);
     let response = app.send("POST", "/careless", &[&cookie]).await;
     assert_eq!((response.status(), set_cookie(&response)), (StatusCode::OK, None));
-    assert_eq!(store.loads.load(Ordering::Relaxed) - before, 1);
+    assert_eq!(loads.asked.load(Ordering::Relaxed) - before, 1);
 }
 
 /// Their bodies are not `Default`, so this is a matter of types.

@@ -10,7 +10,7 @@ use statehouse_core::conformance::rounds;
 use statehouse_session::{Authority, Session, SessionConfigBuilder, SessionStoreExt as _};
 use tokio::sync::Notify;
 
-use crate::http::{Answer, App, MINUTE, routes, set_cookie, text, token};
+use crate::http::{Answer, App, MINUTE, routes, set_cookie, set_cookies, text, token};
 
 /// What the handler does before the other request runs, and after it.
 #[derive(Clone, Copy, Debug)]
@@ -111,6 +111,56 @@ async fn a_slow_request_of_a_session_whose_token_was_replaced_does_not_touch_the
         assert_eq!(text(slow).await.contains("nobody was logged out"), logs_out, "{how:?}");
         assert_eq!(app.get("/who", &fresh).await.0, "u2", "{how:?}");
     }
+}
+
+/// A page with several requests whose first one logs somebody in, and whose others are sent before its answer is there.
+#[tokio::test]
+async fn what_was_sent_before_the_answer_of_a_login_or_a_logout_does_not_throw_the_login_out() {
+    const LATE: [&str; 4] = ["/put/late/x", "/flash/x", "/logout", "/logout-and-flash"];
+    for (late, after) in LATE.into_iter().flat_map(|late| [(late, "/login/u1"), (late, "/logout")]) {
+        for had in ["/put/cart/full", "/login/u0"] {
+            let app = App::new(|config| config);
+            let old = app.post(had, "").await.unwrap();
+            let mut cookie = app.post(after, &old).await.unwrap();
+            if after == "/logout" {
+                cookie = app.post("/login/u1", &cookie).await.unwrap();
+            }
+            app.clock.advance(MINUTE / 60);
+            let late_answer = set_cookies(&app.send("POST", late, &[&old]).await);
+            let case = format!("{had}, {after}, then {late}: {late_answer:?}");
+            assert!(late_answer.iter().all(|set| set.starts_with("__Host-id-fallback=")), "{case}");
+            let both = [vec![cookie.clone()], late_answer].concat().join("; ");
+            let who = app.send("GET", "/who", &[&both]).await;
+            let removed = set_cookies(&who);
+            assert_eq!(text(who).await, "u1", "{case}");
+            assert_eq!(removed.is_empty(), both == cookie, "{case}: {removed:?}");
+            assert!(removed.iter().all(|set| set == "__Host-id-fallback="), "{case}: {removed:?}");
+            let left = set_cookies(&app.send("POST", "/logout", &[&both]).await);
+            assert!(left.contains(&"__Host-id=".to_owned()), "{case}: {left:?}");
+            assert_eq!(app.get("/who", &both).await.0, "nobody", "{case}");
+        }
+    }
+}
+
+/// The answer of a login is lost, and the form to log in with has a token that is kept in the session.
+#[tokio::test]
+async fn somebody_whose_login_got_lost_has_a_session_at_once_and_for_as_long_as_others() {
+    let app = App::new(|config| config);
+    let old = app.post("/put/cart/full", "").await.unwrap();
+    app.post("/login/u1", &old).await.unwrap();
+    app.clock.advance(MINUTE / 60);
+    let fallback = app.post("/put/form/f1", &old).await.unwrap();
+    for _ in 0..3 {
+        app.clock.advance(MINUTE / 3);
+        let both = format!("{old}; {fallback}");
+        assert_eq!(app.get("/read/form", &both).await.0, "f1");
+    }
+    // Of a cookie that was replaced long ago no other is on its way.
+    let both = format!("{old}; {fallback}");
+    assert_eq!(app.get("/read/form", &both).await.0, "f1");
+    app.clock.advance(10 * MINUTE);
+    let set = set_cookies(&app.send("POST", "/put/form/f2", &[&both]).await);
+    assert!(set[0].starts_with("__Host-id=") && set[1] == "__Host-id-fallback=", "{set:?}");
 }
 
 /// A cookie with a maximum age is sent again as the session slides, but not over a newer one.

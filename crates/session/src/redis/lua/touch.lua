@@ -1,18 +1,25 @@
 -- Only the stamp's soft expiry changes, with its checksum, and when the key expires: after the idle timeout, at the
--- absolute expiry at the latest. The version stays. Creates nothing.
-local head = redis.call('GETRANGE', KEYS[1], 0, 183)
+-- absolute expiry at the latest. The version stays. Creates nothing. Answers how it went; and, if nobody is logged in, its
+-- soft expiry before and after, and the idle timeout.
+local head = redis.call('GETRANGE', KEYS[1], 0, 209)
 if #head < 184 then
-  return 0
+  return {0, 0, 0, 0}
 end
 local hard = number(head, 41)
 -- A key that somebody made persistent outlives its session.
 if now >= math.min(number(head, 33), hard) then
-  return 0
+  return {0, 0, 0, 0}
 end
-local soft = math.min(now + number(head, 177), hard)
+local idle = number(head, 177)
+local soft = math.min(now + idle, hard)
 local stamped = redis.pcall('SETRANGE', KEYS[1], 16, sealed(number(head, 17), number(head, 25), soft, hard))
 if type(stamped) == 'table' then
   -- A server that is full keeps the session as long as it would have lived anyway.
-  return string.find(stamped.err, 'OOM', 1, true) and 2 or stamped
+  return string.find(stamped.err, 'OOM', 1, true) and {2, 0, 0, 0} or stamped
 end
-return redis.call('PEXPIRE', KEYS[1], math.ceil((soft - now) / 1000))
+local slid = redis.call('PEXPIRE', KEYS[1], math.ceil((soft - now) / 1000))
+-- The first field is the principal, if somebody is logged in.
+if #head >= 210 and struct.unpack('<I2', head, 209) == 1 then
+  return {slid, 0, 0, 0}
+end
+return {slid, number(head, 33), soft, idle}

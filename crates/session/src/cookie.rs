@@ -9,6 +9,9 @@ use crate::token::Token;
 /// domain planted one; each is tried in order.
 const CANDIDATES: usize = 4;
 
+/// What the name of the fallback cookie ends with.
+const FALLBACK: &str = "-fallback";
+
 /// What tells caches not to store the cookie.
 const NO_COOKIE: &str = "no-cache=\"Set-Cookie\"";
 
@@ -18,6 +21,12 @@ const NO_COOKIE: &str = "no-cache=\"Set-Cookie\"";
 /// only from this very host over HTTPS, so no other host of the domain can plant one
 /// ([RFC 6265bis, section 4.1.3](https://datatracker.ietf.org/doc/html/draft-ietf-httpbis-rfc6265bis#section-4.1.3)).
 /// `HttpOnly` cannot be turned off.
+///
+/// # The fallback cookie
+/// A request that comes with a cookie that a login or a logout has replaced a moment ago was either sent before the browser
+/// got the newer one, or the answer with the newer one was lost. Nobody can tell, so its response never sets this cookie: a
+/// session that it begins is kept in a second one, of the same attributes, whose name ends with `-fallback`. It counts only
+/// where this one opens no session, and is removed by the next login, and by whatever uses the session of this one.
 ///
 /// For development on `http://localhost`, where such a cookie does not work in every browser, there is
 /// [`insecure_localhost`](Self::insecure_localhost).
@@ -29,6 +38,21 @@ pub struct CookieConfig {
     max_age: Option<Duration>,
     secure: Secure,
     same_site: SameSite,
+}
+
+/// In which of the two cookies a token is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Cookie,
+    /// Where the browser may have a newer cookie than its request brought.
+    Fallback,
+}
+
+/// A token that a request brought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Brought {
+    pub(crate) token: Token,
+    pub(crate) place: Place,
 }
 
 /// Which requests from other sites bring the cookie.
@@ -80,27 +104,33 @@ impl CookieConfig {
         CookieBuilder(Self { name: name.into(), ..Self::default() })
     }
 
-    /// The tokens that a request brings, in order. What is not a token is left out, and counts.
-    pub(crate) fn tokens(&self, headers: &HeaderMap) -> Vec<Token> {
-        headers
-            .get_all(COOKIE)
-            .iter()
-            .flat_map(|header| header.as_bytes().split(|byte| *byte == b';'))
-            .filter_map(|pair| pair.trim_ascii().strip_prefix(self.name.as_bytes())?.strip_prefix(b"="))
-            .take(CANDIDATES)
-            .filter_map(|value| Token::parse(std::str::from_utf8(value).ok()?))
-            .collect()
+    /// The tokens that a request brings, in order, those of the fallback cookie last. What is not a token is left out, and
+    /// counts.
+    pub(crate) fn tokens(&self, headers: &HeaderMap) -> Vec<Brought> {
+        let of = |place: Place| {
+            let values = headers
+                .get_all(COOKIE)
+                .iter()
+                .flat_map(|header| header.as_bytes().split(|byte| *byte == b';'))
+                .filter_map(move |pair| {
+                    pair.trim_ascii().strip_prefix(self.name.as_bytes())?.strip_prefix(place.suffix().as_bytes())
+                })
+                .filter_map(|rest| rest.strip_prefix(b"="));
+            let tokens = values.take(CANDIDATES).filter_map(|value| Token::parse(std::str::from_utf8(value).ok()?));
+            tokens.map(move |token| Brought { token, place })
+        };
+        of(Place::Cookie).chain(of(Place::Fallback)).collect()
     }
 
     /// Adds the cookie to a response, and what keeps caches from storing it.
-    pub(crate) fn set(&self, headers: &mut HeaderMap, token: &Token) {
-        self.append(headers, token.expose().expose(), self.max_age);
+    pub(crate) fn set(&self, headers: &mut HeaderMap, place: Place, token: &Token) {
+        self.append(headers, place, token.expose().expose(), self.max_age);
     }
 
     /// Adds the cookie's removal to a response. A browser removes a cookie only if name, domain and path are the
     /// same, and heeds a `__Host-` name only with all the attributes that it demands.
-    pub(crate) fn remove(&self, headers: &mut HeaderMap) {
-        self.append(headers, "", Some(Duration::ZERO));
+    pub(crate) fn remove(&self, headers: &mut HeaderMap, place: Place) {
+        self.append(headers, place, "", Some(Duration::ZERO));
     }
 
     /// Whether the browser keeps the cookie when it is closed, so that its age has to be renewed.
@@ -128,8 +158,8 @@ impl CookieConfig {
         }
     }
 
-    fn append(&self, headers: &mut HeaderMap, value: &str, max_age: Option<Duration>) {
-        let Ok(mut cookie) = HeaderValue::try_from(self.header(value, max_age)) else {
+    fn append(&self, headers: &mut HeaderMap, place: Place, value: &str, max_age: Option<Duration>) {
+        let Ok(mut cookie) = HeaderValue::try_from(self.header(place, value, max_age)) else {
             debug_assert!(false, "a checked name, path and domain make a header value");
             return;
         };
@@ -141,8 +171,8 @@ impl CookieConfig {
         vary_by_cookie(headers);
     }
 
-    fn header(&self, value: &str, max_age: Option<Duration>) -> String {
-        let mut text = format!("{}={value}; Path={}", self.name, self.path);
+    fn header(&self, place: Place, value: &str, max_age: Option<Duration>) -> String {
+        let mut text = format!("{}{}={value}; Path={}", self.name, place.suffix(), self.path);
         if let Some(domain) = &self.domain {
             text += &format!("; Domain={domain}");
         }
@@ -159,6 +189,15 @@ impl CookieConfig {
             SameSite::None => "None",
         };
         text
+    }
+}
+
+impl Place {
+    const fn suffix(self) -> &'static str {
+        match self {
+            Self::Cookie => "",
+            Self::Fallback => FALLBACK,
+        }
     }
 }
 
@@ -267,8 +306,8 @@ mod tests {
     fn the_default_cookie_is_bound_to_the_host_and_removed_with_every_attribute() {
         let (cookie, token) = (CookieConfig::default(), Token::generate().unwrap());
         let mut headers = HeaderMap::new();
-        cookie.set(&mut headers, &token);
-        cookie.remove(&mut headers);
+        cookie.set(&mut headers, Place::Cookie, &token);
+        cookie.remove(&mut headers, Place::Cookie);
         let expected = format!("__Host-id={}; Path=/; Secure; HttpOnly; SameSite=Lax", token.expose().expose());
         let removal = "__Host-id=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Lax";
         assert_eq!(set_cookies(&headers), [expected.as_str(), removal]);
@@ -287,7 +326,7 @@ mod tests {
             .build()
             .unwrap();
         let mut headers = HeaderMap::new();
-        cookie.remove(&mut headers);
+        cookie.remove(&mut headers, Place::Cookie);
         let removal =
             "__Secure-clinic=; Path=/app; Domain=clinic.example; Max-Age=0; Secure; HttpOnly; SameSite=Strict";
         assert_eq!(set_cookies(&headers), [removal]);
@@ -296,7 +335,7 @@ mod tests {
             .domain("d".repeat(253))
             .build()
             .unwrap();
-        assert!(longest.header(&"0".repeat(64), None).len() < 4096);
+        assert!(longest.header(Place::Fallback, &"0".repeat(64), None).len() < 4096);
     }
 
     #[test]
@@ -305,12 +344,12 @@ mod tests {
             (CACHE_CONTROL, HeaderValue::from_static("public, max-age=60")),
             (VARY, HeaderValue::from_static("accept, COOKIE")),
         ]);
-        CookieConfig::default().remove(&mut headers);
+        CookieConfig::default().remove(&mut headers, Place::Cookie);
         let all: Vec<_> = headers.get_all(CACHE_CONTROL).iter().collect();
         assert_eq!(all, ["public, max-age=60", "no-cache=\"Set-Cookie\""]);
         assert_eq!(headers.get_all(VARY).iter().count(), 1);
         let mut headers = HeaderMap::from_iter([(CACHE_CONTROL, HeaderValue::from_static("no-store"))]);
-        CookieConfig::default().remove(&mut headers);
+        CookieConfig::default().remove(&mut headers, Place::Cookie);
         assert_eq!(headers.get_all(CACHE_CONTROL).iter().count(), 1);
     }
 
@@ -370,9 +409,13 @@ mod tests {
         let first = format!("a=1; __Host-id={};__Host-id=nonsense", text(&tokens[0]));
         let second = format!("__Host-idx={}; __Host-id={}", text(&tokens[4]), text(&tokens[1]));
         let third = format!("__Host-id={}; __Host-id={}", text(&tokens[2]), text(&tokens[3]));
+        let fallback = format!("__Host-id-fallback={}; {first}", text(&tokens[4]));
         let headers: HeaderMap =
-            [first, second, third].map(|text| (COOKIE, HeaderValue::try_from(text).unwrap())).into_iter().collect();
-        assert_eq!(CookieConfig::default().tokens(&headers), tokens[..3]);
+            [fallback, second, third].map(|text| (COOKIE, HeaderValue::try_from(text).unwrap())).into_iter().collect();
+        let read = CookieConfig::default().tokens(&headers);
+        let (places, read): (Vec<_>, Vec<_>) = read.into_iter().map(|brought| (brought.place, brought.token)).unzip();
+        assert_eq!(read, [&tokens[..3], &tokens[4..]].concat());
+        assert_eq!(places, [Place::Cookie, Place::Cookie, Place::Cookie, Place::Fallback]);
     }
 
     #[test]
@@ -392,6 +435,7 @@ mod tests {
 
     fn read(cookie: &[u8]) -> Vec<Token> {
         let Ok(value) = HeaderValue::from_bytes(cookie) else { return Vec::new() };
-        CookieConfig::default().tokens(&HeaderMap::from_iter([(COOKIE, value)]))
+        let brought = CookieConfig::default().tokens(&HeaderMap::from_iter([(COOKIE, value)]));
+        brought.into_iter().map(|brought| brought.token).collect()
     }
 }
