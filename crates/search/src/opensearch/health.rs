@@ -46,13 +46,21 @@ impl Block {
     }
 }
 
+/// What is asked after.
+pub(super) struct Asked<'a> {
+    pub(super) alias: &'a str,
+    /// The index behind the alias.
+    pub(super) index: &'a str,
+    pub(super) place: &'a str,
+}
+
 /// Asks how the cluster and the index are. `shape` finds out whether the index is still as it was opened.
-pub(super) async fn ask(client: &Client, alias: &str, place: &str, shape: impl Future<Output = Result<()>>) -> Health {
-    let start = Instant::now();
+pub(super) async fn ask(client: &Client, asked: Asked<'_>, shape: impl Future<Output = Result<()>>) -> Health {
+    let (start, place) = (Instant::now(), asked.place);
     // Only the cluster's own word says that it serves. What else comes too late is not known to be wrong.
     let (cluster, blocks, shape) = tokio::join!(
-        timeout(LIMIT, cluster(client, alias)),
-        timeout(LIMIT, blocks(client, alias)),
+        timeout(LIMIT, cluster(client, asked.alias)),
+        timeout(LIMIT, blocks(client, asked.index)),
         timeout(LIMIT, shape)
     );
     let Ok(cluster) = cluster else {
@@ -96,10 +104,12 @@ async fn cluster(client: &Client, alias: &str) -> Result<Cluster> {
 }
 
 /// Blocks of the cluster and of the index. None for a user who may not ask.
-async fn blocks(client: &Client, alias: &str) -> Vec<Block> {
-    let call = Call::get(format!("/_cluster/state/blocks/{alias}?filter_path=blocks")).within(Some(LIMIT));
-    let Blocked { blocks } = client.read(&call).await.unwrap_or_default();
-    blocks.global.into_values().chain(blocks.indices.into_values().flat_map(BTreeMap::into_values)).collect()
+async fn blocks(client: &Client, index: &str) -> Vec<Block> {
+    let call = Call::get(format!("/_cluster/state/blocks/{index}?filter_path=blocks")).within(Some(LIMIT));
+    let Blocked { mut blocks } = client.read(&call).await.unwrap_or_default();
+    // The server tells those of all indices, whichever was asked after.
+    let own = blocks.indices.remove(index).unwrap_or_default();
+    blocks.global.into_values().chain(own.into_values()).collect()
 }
 
 fn blocked(what: &str, block: &Block) -> Error {

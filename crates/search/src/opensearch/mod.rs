@@ -355,7 +355,8 @@ impl SearchIndex for OpenSearchIndex {
             return Health::of(&self.place, Duration::ZERO, Err(error.with_backend(error::BACKEND)));
         }
         let shape = self.look(health::LIMIT);
-        health::ask(&self.client, self.alias.as_str(), &self.place, shape).await
+        let asked = health::Asked { alias: self.alias.as_str(), index: &self.index, place: &self.place };
+        health::ask(&self.client, asked, shape).await
     }
 
     async fn close(&self) -> Result<()> {

@@ -8,7 +8,7 @@ use statehouse_search::{
 };
 use statehouse_testkit::{FaultProxy, HttpsProxy};
 
-use super::{Scratch, document, health_of, schema};
+use super::{Scratch, document, schema, up};
 
 /// `app` with the password `hunter2`.
 const APP: &str = "Basic YXBwOmh1bnRlcjI=";
@@ -31,7 +31,7 @@ async fn an_index_is_used_over_https_with_a_login() {
     index.bulk_with(vec![document("a", "Cholera")], options).await.unwrap().check().unwrap();
     assert_eq!(index.search(&SearchRequest::new(Query::matches("title", "cholera"))).await.unwrap().ids(), ["a"]);
     assert!(index.get(&"a".try_into().unwrap()).await.unwrap().is_some());
-    assert!(health_of(&index).await.is_up());
+    up(&index).await;
     scratch.delete().await;
 }
 
@@ -61,7 +61,7 @@ async fn a_certificate_of_another_authority_is_refused_at_once() {
             "{error:?}"
         );
         assert!(error.to_string().contains("certificate that is not trusted"), "{error}");
-        assert!(!error.is_retryable() && start.elapsed() < Duration::from_secs(1), "{error:?}");
+        assert!(!error.is_retryable() && start.elapsed() < Duration::from_secs(10), "{error:?}");
     }
 }
 

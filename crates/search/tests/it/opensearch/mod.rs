@@ -17,9 +17,9 @@ mod stubbed;
 mod wrong;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use statehouse_core::{ErrorKind, Health, Namespace, ServiceUrl};
+use statehouse_core::{ErrorKind, Health, HealthStatus, Namespace, ServiceUrl};
 use statehouse_search::analysis::{Analyzer, Stemmer};
 use statehouse_search::{Field, Operation, Record, Schema, SearchIndex as _};
 use statehouse_search::{OpenSearchConfig, OpenSearchIndex};
@@ -67,15 +67,35 @@ impl Scratch {
     }
 }
 
-/// What health says once the server has found the time to answer: health itself waits for a second only.
-async fn health_of(index: &OpenSearchIndex) -> Health {
-    for _ in 0..30 {
-        let health = index.health().await;
-        if health.error.as_ref().is_none_or(|error| error.kind() != ErrorKind::Timeout) {
-            return health;
+/// Opens an index that gives up early, which may take more than one try on a busy machine.
+async fn impatient(config: &OpenSearchConfig, name: &Namespace) -> OpenSearchIndex {
+    let start = Instant::now();
+    loop {
+        match OpenSearchIndex::open(config.clone(), name, schema()).await {
+            Ok(index) => return index,
+            Err(error) => assert!(start.elapsed() < Duration::from_secs(30), "{error}"),
         }
     }
-    index.health().await
+}
+
+/// Waits until health is up: on a busy server the index's shard may still be on its way.
+async fn up(index: &OpenSearchIndex) -> Health {
+    reported(index, HealthStatus::Up).await
+}
+
+/// Waits until health says this of an index, for another reason than that the server was too busy to answer within the
+/// second that health waits for it.
+async fn reported(index: &OpenSearchIndex, status: HealthStatus) -> Health {
+    let start = Instant::now();
+    loop {
+        let health = index.health().await;
+        let silent = health.error.as_ref().is_some_and(|error| error.kind() == ErrorKind::Timeout);
+        if health.status == status && !silent {
+            return health;
+        }
+        assert!(start.elapsed() < Duration::from_secs(30), "health does not become {status:?}: {health:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 fn schema() -> Schema {

@@ -6,7 +6,7 @@ use statehouse_search::{
     capability,
 };
 
-use super::{Scratch, config, document, health_of, schema};
+use super::{Scratch, config, document, schema, up};
 
 #[tokio::test]
 async fn a_missing_index_is_created_and_found_again() {
@@ -18,7 +18,7 @@ async fn a_missing_index_is_created_and_found_again() {
     let found = second.search(&SearchRequest::new(Query::matches("title", "fractures"))).await.unwrap();
     assert_eq!(found.ids(), ["a"]);
     assert!(second.capabilities().has(capability::GLOBAL_STATISTICS));
-    assert!(health_of(&second).await.is_up());
+    up(&second).await;
     scratch.delete().await;
 }
 

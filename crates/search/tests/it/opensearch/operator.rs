@@ -1,14 +1,16 @@
 //! What an operator does to an index behind our back.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use statehouse_core::{ErrorKind, HealthStatus};
+use statehouse_core::{ErrorKind, Health, HealthStatus};
 use statehouse_search::{
     BulkOptions, Field, Highlight, OpenSearchIndex, Projection, Query, Refresh, Schema, SearchIndex as _,
     SearchIndexExt as _, SearchRequest, Sort,
 };
 
-use super::{Scratch, document, health_of, schema, versioned};
+use statehouse_testkit::FaultProxy;
+
+use super::{Scratch, config, document, reported, schema, up, versioned};
 
 /// Longer than what was seen of an index counts.
 const NOTICED: Duration = Duration::from_millis(400);
@@ -31,15 +33,7 @@ async fn assert_stopped(scratch: &Scratch, index: &OpenSearchIndex, schema: Sche
     tokio::time::sleep(NOTICED).await;
     let write = index.bulk(vec![versioned("late", 1)]).await.unwrap_err();
     let open = scratch.open(schema).await.unwrap_err();
-    // A server with much to do does not answer within the second that health waits for it.
-    let mut health = health_of(index).await;
-    for _ in 0..30 {
-        if health.status != HealthStatus::Down {
-            break;
-        }
-        health = health_of(index).await;
-    }
-    assert_eq!(health.status, HealthStatus::Degraded);
+    let health = reported(index, HealthStatus::Degraded).await;
     for error in [&write, &open, health.error.as_ref().unwrap()] {
         assert_eq!(error.kind(), ErrorKind::Conflict);
         assert!(error.to_string().contains(named), "{named}: {error}");
@@ -168,33 +162,31 @@ async fn two_indexes_behind_the_alias_are_named_and_nothing_more_is_written() {
 #[tokio::test]
 async fn a_block_is_told_at_once_and_health_says_why() {
     let scratch = Scratch::new().await;
-    let index = scratch.open(schema()).await.unwrap();
+    let proxy = FaultProxy::start(scratch.node.address());
+    let index = OpenSearchIndex::open(config(&proxy.address(), ""), &scratch.name, schema()).await.unwrap();
     let target = format!("/{}-000001/_settings", scratch.name);
     for (block, named) in [("read_only_allow_delete", "flood-stage watermark"), ("write", "write")] {
         ok(&scratch, "PUT", &target, &format!(r#"{{"index.blocks.{block}":true}}"#)).await;
-        let start = Instant::now();
+        let before = proxy.counts().command("POST");
         let report = index.bulk(vec![versioned("a", 1), document("b", "x")]).await.unwrap();
-        // The pauses between tries would add up to more.
-        assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+        assert_eq!(proxy.counts().command("POST") - before, 1, "a block is not tried against again");
         let failures: Vec<_> = report.failures().collect();
         assert_eq!(failures.len(), 2, "{report:?}");
         for (_, error) in failures {
             assert_eq!(error.kind(), ErrorKind::Unavailable);
             assert!(error.to_string().contains(named), "{error}");
         }
-        let health = health_of(&index).await;
-        assert_eq!(health.status, HealthStatus::Degraded, "{health:?}");
+        let health = reported(&index, HealthStatus::Degraded).await;
         assert!(health.error.as_ref().unwrap().to_string().contains(named), "{health:?}");
         assert_eq!(index.search(&SearchRequest::new(Query::all())).await.unwrap().total, 0);
         let (status, answer) = scratch.request("PUT", &format!("/{}-000001/_settings", scratch.name), "{}").await;
         assert!(status >= 400, "{answer}");
         // An index that takes no settings takes this one.
         ok(&scratch, "PUT", &target, &format!(r#"{{"index.blocks.{block}":null}}"#)).await;
-        assert!(health_of(&index).await.is_up());
+        up(&index).await;
     }
     ok(&scratch, "PUT", &target, r#"{"index.blocks.read":true}"#).await;
-    let health = health_of(&index).await;
-    assert_eq!(health.status, HealthStatus::Down, "{health:?}");
+    let health = reported(&index, HealthStatus::Down).await;
     assert!(health.error.as_ref().unwrap().to_string().contains("read"), "{health:?}");
     let error = index.search(&SearchRequest::new(Query::all())).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
@@ -211,15 +203,35 @@ async fn a_text_that_is_only_kept_can_be_created() {
     };
     scratch.open(schema()).await.unwrap();
     let again = scratch.open(schema()).await.unwrap();
-    let mut health = health_of(&again).await;
-    // On a busy server its shard may still be on its way.
-    for _ in 0..100 {
-        if health.is_up() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        health = health_of(&again).await;
-    }
-    assert!(health.is_up(), "{health:?}");
+    up(&again).await;
     scratch.delete().await;
+}
+
+#[tokio::test]
+async fn what_is_done_to_another_index_says_nothing_of_this_one() {
+    let (scratch, other) = (Scratch::new().await, Scratch::new().await);
+    let index = scratch.open(schema()).await.unwrap();
+    up(&index).await;
+    let closed = other.open(schema()).await.unwrap();
+    ok(&other, "PUT", &format!("/{}-000001/_settings", other.name), r#"{"index.blocks.write":true}"#).await;
+    reported(&closed, HealthStatus::Degraded).await;
+    let health = reported_in_time(&index).await;
+    assert!(health.is_up(), "the other takes no writes: {health:?}");
+    ok(&other, "POST", &format!("/{}-000001/_close", other.name), "").await;
+    reported(&closed, HealthStatus::Down).await;
+    let health = reported_in_time(&index).await;
+    assert!(health.is_up(), "the other is closed: {health:?}");
+    scratch.delete().await;
+    other.delete().await;
+}
+
+/// What health says once, as soon as the server is not too busy to answer it.
+async fn reported_in_time(index: &OpenSearchIndex) -> Health {
+    for _ in 0..30 {
+        let health = index.health().await;
+        if health.error.as_ref().is_none_or(|error| error.kind() != ErrorKind::Timeout) {
+            return health;
+        }
+    }
+    index.health().await
 }

@@ -7,7 +7,7 @@ use statehouse_search::{OpenSearchConfig, OpenSearchIndex};
 
 use super::stub::Stub;
 use super::stubbed::{schema, text};
-use super::{Scratch, health_of};
+use super::{Scratch, up};
 
 const TARGET: &str = "STATEHOUSE_TEST_BEHIND_A_PROXY";
 
@@ -65,7 +65,7 @@ async fn health_names_where_the_index_is_and_no_secret() {
     let scratch = Scratch::new().await;
     let url = format!("opensearch+http://app:hunter2@{}?replicas=0", scratch.node.address());
     let index = open(&url, &scratch.name).await.unwrap();
-    let health = health_of(&index).await;
-    assert!(health.is_up() && !format!("{health:?}").contains("hunter2"), "{health:?}");
+    let health = up(&index).await;
+    assert!(!format!("{health:?}").contains("hunter2"), "{health:?}");
     scratch.delete().await;
 }

@@ -188,7 +188,7 @@ async fn a_server_that_stays_busy_gets_a_bounded_number_of_requests_and_says_so(
     let start = Instant::now();
     let error = index.search(&everything()).await.unwrap_err();
     assert_eq!((error.kind(), error.retry()), (ErrorKind::RateLimited, Retry::Exhausted));
-    assert!(start.elapsed() < Duration::from_secs(3));
+    assert!(start.elapsed() < Duration::from_secs(10));
     assert!((2..=6).contains(&stub.received("_search").len()));
 }
 
