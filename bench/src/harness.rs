@@ -135,7 +135,8 @@ impl Harness {
     /// A figure that the contract limits.
     pub(crate) fn limited(&mut self, service: &'static str, case: &str, unit: &'static str, ours: f64, most: f64) {
         let (peer, bar) = ("the contract", format!("at most {most} {unit}"));
-        let (case, ratio, meets) = (case.to_owned(), most / ours, ours <= most);
+        let ratio = if ours == most { 1.0 } else { most / ours };
+        let (case, meets) = (case.to_owned(), ours <= most);
         let row = Row { service, case, peer, unit, ours, theirs: most, ratio, spread: 0.0, bar, meets };
         println!("{}", row.line());
         self.rows.push(row);

@@ -16,8 +16,11 @@ use crate::harness::{Bar, Case, Harness};
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
-const TASKS: usize = 16;
 const REQUESTS: u32 = 3_200;
+/// As many sessions as the most tasks, so that none is written by two.
+const SESSIONS: usize = 256;
+/// How many requests the round trips are counted of.
+const COUNTED: usize = 400;
 const ATTRIBUTES: usize = 8;
 
 /// The session that both sides keep: 8 attributes of 100 bytes.
@@ -36,21 +39,70 @@ pub(crate) async fn run(harness: &mut Harness) -> Outcome {
     let server = RedisServer::start().await;
     let ours = ours(&server).await?;
     let theirs = theirs(&server).await?;
-    let (my_cookies, their_cookies) = (cookies(&ours).await?, cookies(&theirs).await?);
-    for (name, path) in [("read request, redis, 8 x 100 B", "/read"), ("write request, redis, 8 x 100 B", "/write")] {
-        let peer = "tower-sessions 0.14, redis";
-        let case = Case { service: "session", name, peer, bar: Bar::Ratio(0.9), ops: REQUESTS };
+    let (my_cookies, their_cookies) = (cookies(&ours, SESSIONS).await?, cookies(&theirs, SESSIONS).await?);
+    for (tasks, path, name) in ROWS {
+        let case =
+            Case { service: "session", name, peer: "tower-sessions 0.14, redis", bar: Bar::Ratio(0.9), ops: REQUESTS };
         harness
             .compare(
                 case,
-                async || requests(&ours, &my_cookies, path).await,
-                async || {
-                    requests(&theirs, &their_cookies, path).await;
-                },
+                async || requests(&ours, &my_cookies[..tasks], path).await,
+                async || requests(&theirs, &their_cookies[..tasks], path).await,
             )
             .await;
     }
+    for (name, path, cookie, most) in [
+        ("round trips of an untouched session", "/untouched", true, 0.0),
+        ("round trips of a read request", "/read", true, 1.0),
+        ("round trips of a write request", "/write", true, 2.0),
+        ("round trips of a first request that writes", "/write", false, 1.0),
+        ("round trips of a login of a known browser", "/login", true, 2.0),
+        ("round trips of a logout", "/logout", true, 1.0),
+    ] {
+        let trips = round_trips(&server, &ours, path, cookie).await?;
+        harness.limited("session", name, "round trips", trips, most);
+    }
     Ok(())
+}
+
+/// How many tasks, which request, and what the row is called.
+const ROWS: [(usize, &str, &str); 8] = [
+    (1, "/read", "read request, redis, 8 x 100 B, 1 task"),
+    (8, "/read", "read request, redis, 8 x 100 B, 8 tasks"),
+    (32, "/read", "read request, redis, 8 x 100 B, 32 tasks"),
+    (256, "/read", "read request, redis, 8 x 100 B, 256 tasks"),
+    (1, "/write", "write request, redis, 8 x 100 B, 1 task"),
+    (8, "/write", "write request, redis, 8 x 100 B, 8 tasks"),
+    (32, "/write", "write request, redis, 8 x 100 B, 32 tasks"),
+    (256, "/write", "write request, redis, 8 x 100 B, 256 tasks"),
+];
+
+/// How often the server has to read for a request, one after the other, each with a new session's cookie or with none. What
+/// is read once a second besides, such as the clock, is not a tenth of it.
+async fn round_trips(
+    server: &RedisServer,
+    app: &Router,
+    path: &'static str,
+    with_cookie: bool,
+) -> Result<f64, Box<dyn std::error::Error>> {
+    let cookies = if with_cookie { cookies(app, COUNTED).await? } else { vec![String::new(); COUNTED] };
+    let before = reads(server).await?;
+    for cookie in &cookies {
+        let request = Request::get(path).header(header::COOKIE, cookie).body(Body::empty())?;
+        app.clone().oneshot(request).await?;
+    }
+    // The last question is itself one that is read.
+    let read = (reads(server).await? - before).saturating_sub(1);
+    let tenths = u32::try_from(read * 10 / COUNTED as u64)?;
+    Ok(f64::from(tenths) / 10.0)
+}
+
+/// How often the server has read from a connection.
+async fn reads(server: &RedisServer) -> Result<u64, Box<dyn std::error::Error>> {
+    let info = server.command(&["INFO", "stats"]).await?;
+    let lines = info.text().ok_or("no text")?.lines();
+    let mut counts = lines.filter_map(|line| line.strip_prefix("total_reads_processed:"));
+    Ok(counts.next().ok_or("Redis 7 counts what it reads")?.trim().parse()?)
 }
 
 async fn ours(server: &RedisServer) -> Result<Router, Box<dyn std::error::Error>> {
@@ -65,7 +117,10 @@ async fn ours(server: &RedisServer) -> Result<Router, Box<dyn std::error::Error>
         value.map_or(StatusCode::UNAUTHORIZED, |_| StatusCode::OK)
     };
     let write = async |session: Session| session.insert("counter", &next()).expect("a value within the limits");
+    let login = async |session: Session| session.login("u42").await.expect("loaded");
+    let logout = async |session: Session| session.logout().await.expect("logged out");
     let routes = Router::new().route("/fill", get(fill)).route("/read", get(read)).route("/write", get(write));
+    let routes = routes.route("/login", get(login)).route("/logout", get(logout)).route("/untouched", get(async || ()));
     Ok(routes.layer(SessionLayer::new(store)))
 }
 
@@ -89,10 +144,10 @@ async fn theirs(server: &RedisServer) -> Result<Router, Box<dyn std::error::Erro
     Ok(routes.layer(SessionManagerLayer::new(RedisStore::new(pool)).with_secure(false)))
 }
 
-/// One session for each task.
-async fn cookies(app: &Router) -> Result<Vec<String>, Box<dyn std::error::Error>> {
+/// The cookies of so many sessions.
+async fn cookies(app: &Router, sessions: usize) -> Result<Vec<String>, Box<dyn std::error::Error>> {
     let mut cookies = Vec::new();
-    for _ in 0..TASKS {
+    for _ in 0..sessions {
         let response = app.clone().oneshot(Request::get("/fill").body(Body::empty())?).await?;
         let cookie = response.headers().get(header::SET_COOKIE).ok_or("no cookie")?.to_str()?;
         cookies.push(cookie.split(';').next().unwrap_or_default().to_owned());
@@ -100,13 +155,15 @@ async fn cookies(app: &Router) -> Result<Vec<String>, Box<dyn std::error::Error>
     Ok(cookies)
 }
 
+/// One task for each session.
 async fn requests(app: &Router, cookies: &[String], path: &'static str) {
+    let each = REQUESTS as usize / cookies.len();
     let tasks: Vec<_> = cookies
         .iter()
         .map(|cookie| {
             let (app, cookie) = (app.clone(), cookie.clone());
             tokio::spawn(async move {
-                for _ in 0..REQUESTS as usize / TASKS {
+                for _ in 0..each {
                     let request = Request::get(path).header(header::COOKIE, &cookie).body(Body::empty());
                     let response = app.clone().oneshot(request.expect("a request")).await.expect("infallible");
                     assert_eq!(response.status(), StatusCode::OK);

@@ -1,17 +1,14 @@
 use std::fmt::Debug;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use statehouse_core::{Capabilities, Health, Result};
 
 use crate::options::{CreateOptions, DeleteOptions, LoadOptions, SaveOptions, TouchOptions};
+use crate::outcome::{Deleted, Loaded, Saved, Touched};
 use crate::record::{Authority, Delta, NewSession, Rotation, Snapshot};
 use crate::token::SessionKey;
-
-/// How long a store remembers that a session was deleted: longer than a request is under way.
-pub const REMEMBERED: Duration = Duration::from_secs(60);
 
 /// Where sessions are kept. Applications use [`Session`](crate::Session); this is what a backend implements.
 ///
@@ -36,7 +33,7 @@ pub const REMEMBERED: Duration = Duration::from_secs(60);
 /// - **Touch** slides the idle timeout up to the absolute expiry. It neither creates nor changes the version, so it
 ///   never makes a save conflict.
 /// - **Delete** is idempotent. What is deleted does not come back by a save, a rotation or a touch; nor is its key free
-///   for another as long as the deletion is [`REMEMBERED`]: until then a load says [`Loaded::Deleted`], so that requests
+///   for another as long as the deletion is [remembered](crate::REMEMBERED): until then a load says [`Loaded::Deleted`], so that requests
 ///   under way with its token do not begin another session; and how long ago it was, never more than in truth.
 /// - **A flood is bounded**: however many sessions are created that nobody is logged in to, so many at most are kept. Where
 ///   another one does not fit, either those that expire next make room, or it is refused as
@@ -133,72 +130,6 @@ pub trait SessionStoreExt: SessionStore {
 }
 
 impl<S: SessionStore + ?Sized> SessionStoreExt for S {}
-
-/// What a load found.
-#[derive(Clone, Debug)]
-#[must_use]
-#[non_exhaustive]
-pub enum Loaded {
-    /// The session as it is now.
-    Found(Snapshot),
-    /// It was deleted not longer ago than is [`REMEMBERED`]. Whoever has its token has not heard of it yet.
-    Deleted {
-        /// How long ago at least. A request that has been under way for longer arrived before the deletion.
-        ago: Duration,
-    },
-    /// There is none: it expired, was deleted long ago, or never was.
-    Absent,
-}
-
-impl Loaded {
-    /// The session, if there is one.
-    #[must_use]
-    pub fn found(self) -> Option<Snapshot> {
-        match self {
-            Self::Found(snapshot) => Some(snapshot),
-            Self::Deleted { .. } | Self::Absent => None,
-        }
-    }
-}
-
-/// How a save or a rotation went.
-#[derive(Clone, Debug)]
-#[must_use]
-#[non_exhaustive]
-pub enum Saved {
-    /// It was applied; this is the session now.
-    Applied(Snapshot),
-    /// Somebody else changed the session since the base was loaded; this is the session now. Nothing was written.
-    Conflict(Snapshot),
-    /// There is no such session any more. Nothing was written.
-    Gone,
-    /// The holder's verifier was replaced, for example by a login. Nothing was written.
-    Superseded,
-}
-
-/// How a touch went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
-#[non_exhaustive]
-pub enum Touched {
-    /// The idle timeout was slid.
-    Slid,
-    /// There is no such session.
-    Gone,
-}
-
-/// How a delete went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
-#[non_exhaustive]
-pub enum Deleted {
-    /// The session was deleted.
-    Removed,
-    /// There was none.
-    Gone,
-    /// The holder's verifier is not accepted. The session is still there.
-    Refused,
-}
 
 /// What the methods of a store return.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;

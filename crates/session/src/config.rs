@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -6,7 +7,6 @@ use statehouse_core::{Error, Result, Secret};
 
 use crate::cookie::CookieConfig;
 use crate::record::{Attribute, AttributeName};
-use crate::schema::AttributeSchema;
 
 /// How sessions behave: timeouts, limits, the cookie, and what to do when something goes wrong.
 ///
@@ -45,6 +45,22 @@ pub struct SessionConfig {
 pub(crate) struct Renewal {
     pub(crate) every: Duration,
     pub(crate) grace: Duration,
+}
+
+/// Makes the present form of an attribute of another one.
+type Migrate = Arc<dyn Fn(&Attribute) -> Option<Attribute> + Send + Sync>;
+
+/// What this build has to say of the attributes of one name.
+#[derive(Clone)]
+pub(crate) struct AttributeSchema {
+    pub(crate) number: u32,
+    pub(crate) migrate: Migrate,
+}
+
+impl fmt::Debug for AttributeSchema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AttributeSchema").field("number", &self.number).finish_non_exhaustive()
+    }
 }
 
 /// What to do when another request changed the session between this one's load and its save.

@@ -100,6 +100,7 @@ mod layered;
 mod local;
 mod memory;
 mod options;
+mod outcome;
 mod record;
 #[cfg(feature = "redis")]
 mod redis;
@@ -107,7 +108,7 @@ mod schema;
 mod session;
 mod token;
 
-pub use self::api::{Answer, Deleted, Loaded, REMEMBERED, Saved, SessionStore, SessionStoreExt, Touched};
+pub use self::api::{Answer, SessionStore, SessionStoreExt};
 pub use self::config::{
     ConflictPolicy, LoginPolicy, OutagePolicy, ServerErrorPolicy, SessionConfig, SessionConfigBuilder, UnreadablePolicy,
 };
@@ -121,6 +122,7 @@ pub use self::layered::LayeredSessionStore;
 pub use self::local::{LocalConfig, LocalSessionStore};
 pub use self::memory::{MemoryConfig, MemorySessionStore};
 pub use self::options::{CreateOptions, DeleteOptions, LoadOptions, SaveOptions, TouchOptions};
+pub use self::outcome::{Deleted, Loaded, REMEMBERED, Saved, Touched};
 pub use self::record::{
     Attribute, AttributeName, Attributes, Authority, Delta, NewSession, Principal, Record, Rotate, Rotation, SaveId,
     Snapshot,

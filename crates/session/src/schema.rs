@@ -1,30 +1,13 @@
 //! Attributes that another build of the application has stored.
 
 use std::collections::HashSet;
-use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use serde::de::DeserializeOwned;
 use statehouse_core::{Error, ErrorKind, Result};
 
-use crate::config::{SessionConfig, UnreadablePolicy};
+use crate::config::{AttributeSchema, SessionConfig, UnreadablePolicy};
 use crate::record::Attribute;
-
-/// Makes the present form of an attribute of another one.
-type Migrate = Arc<dyn Fn(&Attribute) -> Option<Attribute> + Send + Sync>;
-
-/// What this build has to say of the attributes of one name.
-#[derive(Clone)]
-pub(crate) struct AttributeSchema {
-    pub(crate) number: u32,
-    pub(crate) migrate: Migrate,
-}
-
-impl fmt::Debug for AttributeSchema {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AttributeSchema").field("number", &self.number).finish_non_exhaustive()
-    }
-}
 
 /// Which attributes were reported that could not be read: each once for a process, as one build meets the attributes of
 /// another in all sessions.

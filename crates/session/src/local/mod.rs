@@ -15,11 +15,11 @@ use statehouse_core::{Capabilities, Clock, Error, ErrorKind, Health, Operation, 
 use self::client::{Folder, blocks};
 pub use self::config::LocalConfig;
 use self::error::{in_use, map_error};
-use crate::api::{Deleted, Loaded, REMEMBERED, Saved, SessionStore, Touched};
+use crate::api::SessionStore;
 use crate::bounds::Bounds;
 use crate::capability::{DURABLE, UNEVICTED};
-use crate::memory::taken;
 use crate::options::{CreateOptions, DeleteOptions, LoadOptions, SaveOptions, TouchOptions};
+use crate::outcome::{Deleted, Loaded, REMEMBERED, Saved, Touched, taken};
 use crate::record::{Authority, Delta, NewSession, Record, Rotation, SaveId, Snapshot, deleted_at, tombstone};
 use crate::token::{SessionKey, VerifierHash};
 

@@ -10,10 +10,11 @@ use async_trait::async_trait;
 use statehouse_core::{Capabilities, Clock, Error, ErrorKind, Health, Result, Retry, Timestamp};
 
 pub use self::config::MemoryConfig;
-use crate::api::{Deleted, Loaded, REMEMBERED, Saved, SessionStore, Touched};
+use crate::api::SessionStore;
 use crate::bounds::Bounds;
 use crate::capability::UNEVICTED;
 use crate::options::{CreateOptions, DeleteOptions, LoadOptions, SaveOptions, TouchOptions};
+use crate::outcome::{Deleted, Loaded, REMEMBERED, Saved, Touched, taken};
 use crate::record::{Authority, Delta, NewSession, Record, Rotation, Snapshot};
 use crate::token::{SessionKey, VerifierHash};
 
@@ -297,12 +298,6 @@ impl SessionStore for MemorySessionStore {
     fn capabilities(&self) -> Capabilities {
         Capabilities::from_iter([UNEVICTED])
     }
-}
-
-pub(crate) fn taken(backend: &'static str) -> Error {
-    Error::new(ErrorKind::AlreadyExists, "there is a session under this key")
-        .with_backend(backend)
-        .with_operation("session.create")
 }
 
 #[cfg(test)]

@@ -32,9 +32,13 @@ use std::time::Duration;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 #[cfg(any(unix, feature = "redis", test))]
 use statehouse_core::Timestamp;
+use statehouse_core::time::whole_micros;
 use statehouse_core::{CodecId, Envelope, Error, ErrorKind, Result, SchemaId, Version};
 
-use super::{Attribute, AttributeName, Attributes, Previous, Principal, Record, Saves};
+use super::attribute::{Attribute, AttributeName, Attributes, size};
+use super::change::Principal;
+use super::saves::Saves;
+use super::stored::{Previous, Record};
 use crate::token::{SessionKey, VerifierHash};
 
 const SCHEMA: SchemaId = SchemaId(1);
@@ -72,7 +76,7 @@ impl Record {
     /// # Errors
     /// [`ErrorKind::TooLarge`] if they are more than [`Record::MAX_LEN`].
     pub fn encode(&self) -> Result<Bytes> {
-        let mut out = BytesMut::with_capacity(256 + usize::try_from(super::size(&self.attributes)).unwrap_or(0));
+        let mut out = BytesMut::with_capacity(256 + usize::try_from(size(&self.attributes)).unwrap_or(0));
         out.put_slice(self.key.as_bytes());
         out.put_slice(self.verifier.as_bytes());
         out.put_slice(self.previous.as_ref().map_or(&[0; 32], |previous| previous.verifier.as_bytes()));
@@ -230,8 +234,9 @@ fn take_32(payload: &mut Bytes) -> [u8; 32] {
     bytes
 }
 
-pub(crate) fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(NEVER - 1)
+/// All ones say something else.
+fn micros(duration: Duration) -> u64 {
+    whole_micros(duration).min(NEVER - 1)
 }
 
 fn corrupt(message: &'static str) -> Error {

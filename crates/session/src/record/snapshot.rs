@@ -1,12 +1,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use statehouse_core::{Error, ErrorKind, Result, Timestamp};
+use statehouse_core::Timestamp;
+use statehouse_core::time::whole_micros;
 
-use super::{Authority, Record};
-use crate::api::Saved;
-use crate::options::SaveOptions;
-use crate::token::VerifierHash;
+use super::change::Authority;
+use super::stored::Record;
 
 /// A session as a store answered it: the record, what time it was there, and when it would expire.
 #[derive(Clone, Debug)]
@@ -45,7 +44,7 @@ impl Snapshot {
     /// When the session was last used, to the precision of the throttled touch: a tenth of the idle timeout.
     #[must_use]
     pub fn last_seen(&self) -> Timestamp {
-        let idle = u64::try_from(self.record.idle_timeout.as_micros()).unwrap_or(u64::MAX);
+        let idle = whole_micros(self.record.idle_timeout());
         let seen = Timestamp::from_micros(self.expires.as_micros().saturating_sub(idle));
         seen.max(self.record.created())
     }
@@ -66,34 +65,5 @@ impl Snapshot {
     #[must_use]
     pub fn admits(&self, base: &Self, authority: Authority) -> bool {
         self.record.version() == base.record.version() && self.record.accepts(authority, self.now())
-    }
-
-    /// What to answer to a write that this, the current session, does not admit: that it was made before, if it was. A
-    /// rotation, which sets `verifier`, is known by it, for nobody else draws the same.
-    ///
-    /// # Errors
-    /// [`ErrorKind::OutcomeUnknown`] if it is a repetition and so many others were made since that the first try, which
-    /// may have been one of them, would be forgotten.
-    pub fn contest(
-        self,
-        base: &Self,
-        authority: Authority,
-        verifier: Option<&VerifierHash>,
-        options: &SaveOptions,
-    ) -> Result<Saved> {
-        if verifier.is_some_and(|verifier| self.record.is_newest(verifier)) {
-            return Ok(Saved::Applied(self));
-        }
-        if !self.record.accepts(authority, self.now()) {
-            return Ok(Saved::Superseded);
-        }
-        if options.id.is_some_and(|id| self.record.knows(id)) {
-            return Ok(Saved::Applied(self));
-        }
-        if options.repeats && !self.record.knows_all_since(&base.record) {
-            let message = "so many other requests have changed the session that nobody knows whether this one did";
-            return Err(Error::new(ErrorKind::OutcomeUnknown, message));
-        }
-        Ok(Saved::Conflict(self))
     }
 }

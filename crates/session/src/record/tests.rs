@@ -1,7 +1,10 @@
-use statehouse_core::{Envelope, ErrorKind};
+use std::time::Duration;
+
+use bytes::Bytes;
+use statehouse_core::{Envelope, ErrorKind, Timestamp, Version};
 
 use super::*;
-use crate::token::Token;
+use crate::token::{SessionKey, Token, VerifierHash};
 
 const NOW: Timestamp = Timestamp::from_micros(1_795_223_382_034_413);
 const MINUTE: Duration = Duration::from_secs(60);

@@ -12,6 +12,9 @@ use crate::record::Record;
 static COUNT: LazyLock<RedisScript> =
     LazyLock::new(|| RedisScript::new([REFUSE_LATE, include_str!("lua/count.lua")].concat()));
 
+/// How many sessions that nobody is logged in to there may be unless somebody says.
+pub(super) const MAX_ANONYMOUS: u64 = 500_000;
+
 /// How long a store keeps to itself what it has counted.
 const EVERY: Duration = Duration::from_secs(1);
 

@@ -12,8 +12,8 @@ use statehouse_redis::{Idempotence, KeySpace, REFUSE_LATE, RedisClient, RedisScr
 
 use super::anonymous::{Anonymous, second, until};
 use super::error::unexpected;
-use crate::api::{Deleted, Loaded, REMEMBERED, Touched};
 use crate::options::{CreateOptions, SaveOptions};
+use crate::outcome::{Deleted, Loaded, REMEMBERED, Touched};
 use crate::record::{NewSession, Record, Snapshot, TOMBSTONE, deleted_at};
 use crate::token::{SessionKey, VerifierHash};
 

@@ -2,9 +2,7 @@ use statehouse_core::{Error, Namespace, Operation, Result, ServiceUrl};
 use statehouse_redis::{RedisClient, RedisConfig};
 
 use super::RedisSessionStore;
-
-/// How many sessions that nobody is logged in to there may be unless somebody says.
-pub(super) const MAX_ANONYMOUS: u64 = 500_000;
+use super::anonymous::MAX_ANONYMOUS;
 
 const ACCEPTED: &str = "a number of sessions above zero";
 

@@ -9,11 +9,12 @@ use async_trait::async_trait;
 use statehouse_core::{Capabilities, Health, Namespace, Result};
 use statehouse_redis::{Contents, EvictionPolicy, RedisClient};
 
+use self::anonymous::MAX_ANONYMOUS;
 use self::client::{Swapped, Wire};
-use crate::api::{Deleted, Loaded, Saved, SessionStore, Touched};
+use crate::api::SessionStore;
 use crate::capability::{DURABLE, SHARED, UNEVICTED};
-use crate::memory::taken;
 use crate::options::{CreateOptions, DeleteOptions, LoadOptions, SaveOptions, TouchOptions};
+use crate::outcome::{Deleted, Loaded, Saved, Touched, taken};
 use crate::record::{Authority, Delta, NewSession, Record, Rotation, Snapshot};
 use crate::token::{SessionKey, VerifierHash};
 
@@ -29,14 +30,16 @@ use crate::token::{SessionKey, VerifierHash};
 /// # Consistency
 /// Replication is asynchronous: after a failover, what was acknowledged in the last moments may be missing. A missing
 /// login or attribute is a nuisance; a logout that is missing means that the session is there again, up to its timeouts.
-/// `min-replicas-to-write` on the server narrows that window.
+/// `min-replicas-to-write` on the server narrows that window. Where there is one replica, its price is that after a failover
+/// there is none: until another one is there, reads go on, and logins and logouts are refused as `Unavailable`.
 ///
 /// What a client needs to know of the server's time is the server's own clock, read in the last second
 /// ([`RedisClient::query_dated`]). The idle timeout slides when a tenth of it is to be gained, by reads and by writes.
 ///
 /// The server must not evict keys (`maxmemory-policy noeviction`): a session that it evicts is a user who has to log in
-/// again. [`open`](Self::open) asks for the policy. If the server evicts, that is a warning in the log, and
-/// [`health`](SessionStore::health) is degraded; the capability [`UNEVICTED`] is there only if it is certain that it does not.
+/// again. A cache that fills the same server would evict all of them, or with `noeviction` keep everybody from logging in: it
+/// belongs on a server of its own. [`open`](Self::open) asks for the policy. If the server evicts, that is a warning in the log, and
+/// [`health`](SessionStore::health), which asks each time, is degraded; the capability [`UNEVICTED`] is there only if it is certain that it does not.
 ///
 /// On a server whose memory is full a deletion still works: the key is removed, so that for requests under way the session
 /// is absent and not deleted. Reads go on, and no session slides until there is room.
@@ -67,7 +70,7 @@ impl RedisSessionStore {
     /// # Errors
     /// [`ErrorKind::InvalidInput`](statehouse_core::ErrorKind::InvalidInput) if the namespace is too long.
     pub fn new(redis: RedisClient, namespace: &Namespace) -> Result<Self> {
-        Self::bounded(redis, namespace, config::MAX_ANONYMOUS)
+        Self::bounded(redis, namespace, MAX_ANONYMOUS)
     }
 
     fn bounded(redis: RedisClient, namespace: &Namespace, max_anonymous: u64) -> Result<Self> {

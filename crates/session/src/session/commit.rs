@@ -5,13 +5,14 @@ use tracing::Instrument;
 
 use super::contention::Race;
 use super::finish::Finish;
+use super::handle::{Session, Shared};
 use super::state::{Base, CookieChange, Held, Outage};
 use super::work::{Committing, Limits, Pending, Stored, Work, fit};
-use super::{Session, Shared};
-use crate::api::{Loaded, Saved, SessionStore, SessionStoreExt as _};
+use crate::api::{SessionStore, SessionStoreExt as _};
 use crate::config::{ConflictPolicy, OutagePolicy, SessionConfig};
 use crate::cookie::Place;
 use crate::options::{CreateOptions, SaveOptions};
+use crate::outcome::{Loaded, Saved};
 use crate::record::{AttributeName, Authority, Delta, NewSession, Rotate, Rotation, SaveId, Snapshot};
 use crate::token::{Token, VerifierHash};
 

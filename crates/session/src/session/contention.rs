@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use statehouse_core::time::whole_micros;
 use statehouse_core::{Error, ErrorKind, Result, Retry};
 use tokio::sync::OwnedMutexGuard;
 
@@ -160,8 +161,7 @@ impl<'a> Race<'a> {
         // number of tries.
         let round_trip = (self.sent.elapsed() / 2).max(Duration::from_millis(1));
         self.window = (2 * self.window).max(round_trip).min(LONGEST_PAUSE);
-        let window = u64::try_from(self.window.as_micros()).unwrap_or(u64::MAX);
-        let micros = u64::from_le_bytes(random()?) % window.max(1);
+        let micros = u64::from_le_bytes(random()?) % whole_micros(self.window).max(1);
         tokio::time::sleep(Duration::from_micros(micros)).await;
         self.sent = Instant::now();
         Ok(())

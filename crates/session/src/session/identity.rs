@@ -6,12 +6,13 @@ use std::time::Duration;
 use statehouse_core::{Error, ErrorKind, Result};
 use tracing::Instrument;
 
-use super::Session;
 use super::finish::Finish;
+use super::handle::Session;
 use super::state::{Base, CookieChange, Held, State};
 use super::work::Pending;
-use crate::api::{Deleted, SessionStoreExt as _};
+use crate::api::SessionStoreExt as _;
 use crate::cookie::{Brought, Place};
+use crate::outcome::Deleted;
 use crate::record::{Authority, Principal};
 use crate::token::Token;
 

@@ -3,12 +3,13 @@ use std::time::{Duration, Instant};
 use statehouse_core::{Error, ErrorKind, Result};
 use tracing::Instrument;
 
-use super::state::{Base, Held, Outage};
+use super::handle::Session;
+use super::state::{Base, Held, Outage, State};
 use super::work::Pending;
-use super::{Session, State};
-use crate::api::{Loaded, REMEMBERED, SessionStoreExt as _};
+use crate::api::SessionStoreExt as _;
 use crate::config::{OutagePolicy, UnreadablePolicy};
 use crate::cookie::Brought;
+use crate::outcome::{Loaded, REMEMBERED};
 use crate::record::{Authority, Snapshot};
 use crate::token::Token;
 

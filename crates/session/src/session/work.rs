@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use statehouse_core::Result;
 
-use super::flash;
+use super::messages;
 use crate::config::{LoginPolicy, SessionConfig};
 use crate::record::{Attribute, AttributeName, Attributes, Delta, Principal, SaveId, entry_size, size};
 use crate::token::Token;
@@ -169,7 +169,7 @@ impl Work {
     /// Whether it says what an attribute is, whatever another request has made of it.
     pub(super) fn overwrites(&self) -> bool {
         let Delta { set, remove, clear } = &self.delta;
-        let plain = |name: &AttributeName| !self.updates.contains_key(name) && !flash::is_flash(name);
+        let plain = |name: &AttributeName| !self.updates.contains_key(name) && !messages::is_flash(name);
         *clear || set.keys().chain(remove).any(plain)
     }
 
@@ -214,7 +214,7 @@ impl Work {
             let value = made.map_or_else(|| update.run(below), |made| Ok(Some(made.clone())))?;
             delta.set.extend(value.map(|value| (name.clone(), value)));
         }
-        flash::number(&mut delta, stored.attributes, &self.flashes);
+        messages::number(&mut delta, stored.attributes, &self.flashes);
         for (name, value) in &mut delta.set {
             if let Some(before) = stored.attributes.get(name).filter(|before| before.is_reordered(value)) {
                 value.clone_from(before);

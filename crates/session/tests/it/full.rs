@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use statehouse_core::ErrorKind;
+use statehouse_core::{ErrorKind, Health, HealthStatus};
 use statehouse_redis::RedisClient;
 use statehouse_session::{
     Authority, Deleted, LocalSessionStore, NewSession, RedisSessionStore, SessionKey, SessionStore,
@@ -79,4 +79,85 @@ async fn the_process_on_the_small_disk() {
 #[test]
 fn a_disk_without_space_ends_sessions() {
     SmallDisk::run(4, "full::the_process_on_the_small_disk");
+}
+
+fn is_degraded_for(health: &Health, what: &str) -> bool {
+    health.status == HealthStatus::Degraded
+        && health.error.as_ref().is_some_and(|error| error.to_string().contains(what))
+}
+
+/// What the server does may change while it runs: each health check asks again.
+#[tokio::test]
+async fn a_policy_that_is_changed_later_and_a_full_memory_are_seen_by_health() {
+    let server = RedisServer::builder().max_memory(64 << 20, "noeviction").start().await;
+    let store = crate::open_redis(&server.url(), &random_namespace()).await;
+    assert!(store.health().await.is_up());
+    let set =
+        async |setting: &str, value: &str| drop(server.command(&["CONFIG", "SET", setting, value]).await.unwrap());
+    for policy in ["volatile-lru", "allkeys-lfu"] {
+        set("maxmemory-policy", policy).await;
+        let health = store.health().await;
+        assert!(is_degraded_for(&health, "evicts what must stay"), "{policy}: {health:?}");
+    }
+    set("maxmemory-policy", "noeviction").await;
+    assert!(store.health().await.is_up());
+    set("maxmemory", "100kb").await;
+    let health = store.health().await;
+    assert!(is_degraded_for(&health, "evicts nothing"), "{health:?}");
+    set("maxmemory", "0").await;
+    assert!(store.health().await.is_up());
+}
+
+/// Entries of a cache, all with a time to live as sessions have, of four times the memory that the server has.
+async fn fill_with_entries(server: &RedisServer) {
+    let value = "x".repeat(64 << 10);
+    for entry in 0..512 {
+        // What is full refuses them.
+        drop(server.command(&["SET", &format!("entry:{entry}"), &value, "PX", "600000"]).await.unwrap());
+    }
+}
+
+/// Why a cache and sessions are better on two servers, or on two databases of Valkey with memory of their own: of one, with
+/// each policy, one of the two suffers from what the other keeps.
+#[tokio::test]
+async fn of_one_redis_for_a_cache_and_sessions_either_sessions_go_or_logins_fail() {
+    for (policy, keeps) in [("volatile-lru", false), ("allkeys-lru", false), ("noeviction", true)] {
+        let server = RedisServer::builder().max_memory(8 << 20, policy).start().await;
+        let store = crate::open_redis(&server.url(), &random_namespace()).await;
+        let mut tokens = Vec::new();
+        for _ in 0..100 {
+            tokens.push(create(&store).await);
+        }
+        fill_with_entries(&server).await;
+        if keeps {
+            // Less than it has in use by now, so that no buffer that is freed makes room.
+            server.command(&["CONFIG", "SET", "maxmemory", "6mb"]).await.unwrap();
+        }
+        let mut left = 0;
+        for token in &tokens {
+            left += u32::from(is_there(&store, &token.key()).await);
+        }
+        let another = Token::generate().unwrap();
+        let created = store.create(&another.key(), &new(&another)).await;
+        assert_eq!(left == 100, keeps, "{policy}: {left} of 100 sessions are left");
+        assert_eq!(created.is_ok(), !keeps, "{policy}: {created:?}");
+    }
+}
+
+/// What `min-replicas-to-write 1` costs where there is one replica: after a failover there is none.
+#[tokio::test]
+async fn a_redis_that_demands_a_replica_and_has_none_serves_reads_and_refuses_logins_and_logouts() {
+    let server = RedisServer::start().await;
+    let store = crate::open_redis(&server.url(), &random_namespace()).await;
+    let token = create(&store).await;
+    server.command(&["CONFIG", "SET", "min-replicas-to-write", "1"]).await.unwrap();
+    assert!(is_there(&store, &token.key()).await);
+    let another = Token::generate().unwrap();
+    let login = store.create(&another.key(), &new(&another)).await.unwrap_err();
+    assert_eq!(login.kind(), ErrorKind::Unavailable, "{login:?}");
+    let logout = store.delete(&token.key(), Authority::Holder(token.verifier_hash())).await.unwrap_err();
+    assert_eq!(logout.kind(), ErrorKind::Unavailable, "{logout:?}");
+    assert!(logout.to_string().contains("too few replicas"), "{logout}");
+    server.command(&["CONFIG", "SET", "min-replicas-to-write", "0"]).await.unwrap();
+    create(&store).await;
 }

@@ -6,9 +6,10 @@ use std::time::Duration;
 use http::header::{COOKIE, HeaderMap, SET_COOKIE};
 
 use super::support::{cookie_of, header, logged_in};
-use crate::api::{Deleted, Loaded, SessionStoreExt as _};
+use crate::api::SessionStoreExt as _;
 use crate::config::SessionConfig;
 use crate::conformance::backend::Backend;
+use crate::outcome::{Deleted, Loaded};
 use crate::record::Authority;
 use crate::session::{Session, Sessions};
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use statehouse_core::ErrorKind;
 
 use super::support::{Fixture, IDLE, ROUNDS, is_absent, is_gone_for_writes, ok, race, set};
-use crate::api::{Deleted, Loaded, SessionStoreExt as _};
+use crate::api::SessionStoreExt as _;
 use crate::conformance::backend::Backend;
+use crate::outcome::{Deleted, Loaded};
 use crate::record::{Authority, Delta, Rotate, Rotation};
 
 pub async fn a_deleted_session_does_not_come_back(backend: impl Backend) {

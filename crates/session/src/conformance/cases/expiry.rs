@@ -6,9 +6,10 @@ use http::header::HeaderMap;
 use statehouse_core::ErrorKind;
 
 use super::support::{ABSOLUTE, Fixture, IDLE, cookie_of, header, is_absent, is_gone_for_writes, loaded, ok, set};
-use crate::api::{SessionStoreExt as _, Touched};
+use crate::api::SessionStoreExt as _;
 use crate::config::SessionConfig;
 use crate::conformance::backend::Backend;
+use crate::outcome::Touched;
 use crate::record::{Authority, Delta, NewSession, Principal, Rotate, Rotation};
 use crate::session::Sessions;
 use crate::token::Token;

@@ -6,10 +6,11 @@ use bytes::Bytes;
 use statehouse_core::{CodecId, ErrorKind};
 
 use super::support::{ABSOLUTE, Fixture, ROUNDS, is_absent, loaded, name, ok, race, set, skipped, value};
-use crate::api::{Deleted, Saved, SessionStoreExt as _, Touched};
+use crate::api::SessionStoreExt as _;
 use crate::capability::DURABLE;
 use crate::conformance::backend::Backend;
 use crate::options::{CreateOptions, SaveOptions};
+use crate::outcome::{Deleted, Saved, Touched};
 use crate::record::{Attribute, Delta, NewSession, Principal, Rotate, Rotation, SaveId};
 
 pub async fn a_created_session_is_loaded_as_it_was(backend: impl Backend) {

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::support::{Fixture, ROUNDS, loaded, ok, race, set, value};
-use crate::api::{Saved, SessionStoreExt as _};
+use crate::api::SessionStoreExt as _;
 use crate::conformance::backend::Backend;
+use crate::outcome::Saved;
 use crate::record::{Authority, Delta, Principal, Rotate, Rotation};
 
 pub async fn a_rotation_changes_the_verifier_and_not_the_times(backend: impl Backend) {

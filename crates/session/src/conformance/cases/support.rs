@@ -7,9 +7,10 @@ use std::time::Duration;
 use http::header::{COOKIE, HeaderMap, SET_COOKIE};
 use tokio::task::JoinSet;
 
-use crate::api::{Deleted, Saved, SessionStore, SessionStoreExt as _, Touched};
+use crate::api::{SessionStore, SessionStoreExt as _};
 use crate::capability::DURABLE;
 use crate::conformance::backend::Backend;
+use crate::outcome::{Deleted, Saved, Touched};
 use crate::record::{Attribute, AttributeName, Authority, Delta, NewSession, Record, Rotate, Rotation, Snapshot};
 use crate::session::{Session, Sessions};
 use crate::token::{SessionKey, Token};

@@ -1,0 +1,116 @@
+//! How operations of a store went.
+
+use std::time::Duration;
+
+use statehouse_core::{Error, ErrorKind, Result};
+
+use crate::options::SaveOptions;
+use crate::record::{Authority, Snapshot};
+use crate::token::VerifierHash;
+
+/// How long a store remembers that a session was deleted: longer than a request is under way.
+pub const REMEMBERED: Duration = Duration::from_secs(60);
+
+/// What a load found.
+#[derive(Clone, Debug)]
+#[must_use]
+#[non_exhaustive]
+pub enum Loaded {
+    /// The session as it is now.
+    Found(Snapshot),
+    /// It was deleted not longer ago than is [`REMEMBERED`]. Whoever has its token has not heard of it yet.
+    Deleted {
+        /// How long ago at least. A request that has been under way for longer arrived before the deletion.
+        ago: Duration,
+    },
+    /// There is none: it expired, was deleted long ago, or never was.
+    Absent,
+}
+
+impl Loaded {
+    /// The session, if there is one.
+    #[must_use]
+    pub fn found(self) -> Option<Snapshot> {
+        match self {
+            Self::Found(snapshot) => Some(snapshot),
+            Self::Deleted { .. } | Self::Absent => None,
+        }
+    }
+}
+
+/// How a save or a rotation went.
+#[derive(Clone, Debug)]
+#[must_use]
+#[non_exhaustive]
+pub enum Saved {
+    /// It was applied; this is the session now.
+    Applied(Snapshot),
+    /// Somebody else changed the session since the base was loaded; this is the session now. Nothing was written.
+    Conflict(Snapshot),
+    /// There is no such session any more. Nothing was written.
+    Gone,
+    /// The holder's verifier was replaced, for example by a login. Nothing was written.
+    Superseded,
+}
+
+/// How a touch went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+#[non_exhaustive]
+pub enum Touched {
+    /// The idle timeout was slid.
+    Slid,
+    /// There is no such session.
+    Gone,
+}
+
+/// How a delete went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+#[non_exhaustive]
+pub enum Deleted {
+    /// The session was deleted.
+    Removed,
+    /// There was none.
+    Gone,
+    /// The holder's verifier is not accepted. The session is still there.
+    Refused,
+}
+
+impl Snapshot {
+    /// What to answer to a write that this, the current session, does not admit: that it was made before, if it was. A
+    /// rotation, which sets `verifier`, is known by it, for nobody else draws the same.
+    ///
+    /// # Errors
+    /// [`ErrorKind::OutcomeUnknown`] if it is a repetition and so many others were made since that the first try, which
+    /// may have been one of them, would be forgotten.
+    pub fn contest(
+        self,
+        base: &Self,
+        authority: Authority,
+        verifier: Option<&VerifierHash>,
+        options: &SaveOptions,
+    ) -> Result<Saved> {
+        if verifier.is_some_and(|verifier| self.record().is_newest(verifier)) {
+            return Ok(Saved::Applied(self));
+        }
+        if !self.record().accepts(authority, self.now()) {
+            return Ok(Saved::Superseded);
+        }
+        if options.id.is_some_and(|id| self.record().knows(id)) {
+            return Ok(Saved::Applied(self));
+        }
+        if options.repeats && !self.record().knows_all_since(base.record()) {
+            let message = "so many other requests have changed the session that nobody knows whether this one did";
+            return Err(Error::new(ErrorKind::OutcomeUnknown, message));
+        }
+        Ok(Saved::Conflict(self))
+    }
+}
+
+/// What a create is told whose key another one has.
+pub(crate) fn taken(backend: &'static str) -> Error {
+    Error::new(ErrorKind::AlreadyExists, "there is a session under this key")
+        .with_backend(backend)
+        .with_operation("session.create")
+}

@@ -1,0 +1,300 @@
+use std::time::Duration;
+
+use bytes::Bytes;
+use statehouse_core::{Stamp, Timestamp, Version};
+
+use super::attribute::{Attributes, Delta};
+use super::change::{Authority, NewSession, Principal, Rotate, Rotation};
+use super::saves::{SaveId, Saves};
+use crate::token::{SessionKey, VerifierHash};
+
+/// A stored session.
+///
+/// All times but the stamp's are durations since the session was created, so that a client writes none of its own
+/// clock. What this version does not know of is kept as it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    pub(super) key: SessionKey,
+    pub(super) stamp: Stamp,
+    pub(super) verifier: VerifierHash,
+    pub(super) previous: Option<Previous>,
+    pub(super) rotated: Duration,
+    pub(super) authenticated: Option<Duration>,
+    pub(super) idle_timeout: Duration,
+    pub(super) principal: Option<Principal>,
+    pub(super) epoch: u64,
+    pub(super) attributes: Attributes,
+    pub(super) saves: Saves,
+    pub(super) unknown: Vec<(u16, Bytes)>,
+}
+
+/// A verifier that a renewal replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Previous {
+    pub(super) verifier: VerifierHash,
+    /// Accepted until this long after the session was created; without one, until the new one is used.
+    pub(super) until: Option<Duration>,
+    /// How long it is accepted from then on.
+    pub(super) grace: Duration,
+}
+
+impl Record {
+    /// The largest encoded record, in bytes. Longer ones are neither written nor read.
+    pub const MAX_LEN: usize = 16 << 20;
+    /// The same with the envelope's header.
+    pub(crate) const MAX_STORED: usize = Self::MAX_LEN + 56;
+
+    /// A new session. Its stamp is set by [`stamped_new`](Self::stamped_new), or by the server.
+    #[must_use]
+    pub fn new(key: &SessionKey, new: &NewSession) -> Self {
+        Self {
+            key: *key,
+            stamp: Stamp::default(),
+            verifier: new.verifier,
+            previous: None,
+            rotated: Duration::ZERO,
+            authenticated: new.principal.is_some().then_some(Duration::ZERO),
+            idle_timeout: new.idle_timeout,
+            principal: new.principal.clone(),
+            epoch: new.epoch,
+            attributes: new.attributes.clone(),
+            saves: Saves::default(),
+            unknown: Vec::new(),
+        }
+    }
+
+    /// The same with the id of its create.
+    #[must_use]
+    pub fn created_by(mut self, create: SaveId) -> Self {
+        self.saves = Saves::of_create(create);
+        self
+    }
+
+    /// Whether the create of this id made it, and nobody has changed it since.
+    #[must_use]
+    pub fn is_as_created_by(&self, create: SaveId) -> bool {
+        self.saves.are_only(create)
+    }
+
+    /// The key that this record is bound to.
+    #[must_use]
+    pub const fn key(&self) -> &SessionKey {
+        &self.key
+    }
+
+    /// The version of the last save or rotation. A touch does not change it.
+    #[must_use]
+    pub const fn version(&self) -> Version {
+        self.stamp.version
+    }
+
+    /// When the session was created, on the store's clock. Rotation does not change it.
+    #[must_use]
+    pub const fn created(&self) -> Timestamp {
+        self.stamp.created
+    }
+
+    /// When the session ends however much it is used.
+    #[must_use]
+    pub fn absolute_expiry(&self) -> Timestamp {
+        self.stamp.hard_expiry.unwrap_or_default()
+    }
+
+    /// How long it lives without being used.
+    #[must_use]
+    pub const fn idle_timeout(&self) -> Duration {
+        self.idle_timeout
+    }
+
+    /// When the verifier was last replaced; at first, when the session was created.
+    #[must_use]
+    pub fn rotated(&self) -> Timestamp {
+        self.created() + self.rotated
+    }
+
+    /// When somebody last logged in.
+    #[must_use]
+    pub fn authenticated(&self) -> Option<Timestamp> {
+        self.authenticated.map(|after| self.created() + after)
+    }
+
+    /// Who is logged in.
+    #[must_use]
+    pub const fn principal(&self) -> Option<&Principal> {
+        self.principal.as_ref()
+    }
+
+    /// Which of the principal's epochs the login was in, 0 unless the login said: for whoever ends all sessions of
+    /// somebody by counting one up.
+    #[must_use]
+    pub const fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// The attributes.
+    #[must_use]
+    pub const fn attributes(&self) -> &Attributes {
+        &self.attributes
+    }
+
+    /// What it takes up in memory, in bytes: about as much as it does.
+    pub(crate) fn weight(&self) -> u64 {
+        const ITSELF: usize = 512;
+        const ATTRIBUTE: usize = 128;
+        let attributes =
+            self.attributes.iter().map(|(name, value)| ATTRIBUTE + name.as_bytes().len() + value.bytes().len());
+        let unknown = self.unknown.iter().map(|(_, bytes)| ATTRIBUTE + bytes.len());
+        let principal = self.principal.as_ref().map_or(0, |principal| principal.as_str().len());
+        (ITSELF + principal + attributes.chain(unknown).sum::<usize>()) as u64
+    }
+
+    /// When a session that is used at `now` expires unless it is used again.
+    #[must_use]
+    pub fn expiry_if_used(&self, now: Timestamp) -> Timestamp {
+        self.absolute_expiry().min(now + self.idle_timeout)
+    }
+
+    /// When the session expires unless it is used, as of the last write or touch that the record knows of.
+    #[must_use]
+    pub fn expiry_if_unused(&self) -> Timestamp {
+        let hard = self.absolute_expiry();
+        self.stamp.soft_expiry.map_or(hard, |soft| soft.min(hard))
+    }
+
+    /// The record with the idle expiry of the one that it replaces.
+    #[must_use]
+    pub fn expiring_as(mut self, replaced: &Self) -> Self {
+        self.stamp.soft_expiry = replaced.stamp.soft_expiry;
+        self
+    }
+
+    /// Whether the authority may change the session at `now`.
+    #[must_use]
+    pub fn accepts(&self, authority: Authority, now: Timestamp) -> bool {
+        let Authority::Holder(verifier) = authority else { return true };
+        let in_grace = |previous: Previous| {
+            let is_over = previous.until.is_some_and(|until| self.created() + until <= now);
+            !is_over && previous.verifier == verifier
+        };
+        self.verifier == verifier || self.previous.is_some_and(in_grace)
+    }
+
+    /// Whether this is the verifier of the last rotation, and nobody has used it before: the first save in its name,
+    /// also one that changes nothing else, begins the grace of the verifier before.
+    #[must_use]
+    pub fn is_confirmed_by(&self, authority: Authority) -> bool {
+        let Authority::Holder(verifier) = authority else { return false };
+        self.previous.is_some_and(|previous| previous.until.is_none()) && self.is_newest(&verifier)
+    }
+
+    /// Whether a renewal replaced this verifier, and nobody has used the new one yet.
+    #[must_use]
+    pub fn is_unconfirmed(&self, verifier: &VerifierHash) -> bool {
+        self.previous.is_some_and(|previous| previous.until.is_none() && previous.verifier == *verifier)
+    }
+
+    /// Whether it was this change that led to the session as it is, or one of the last changes before.
+    #[must_use]
+    pub fn knows(&self, save: SaveId) -> bool {
+        self.saves.contain(save)
+    }
+
+    /// Whether a change on the version of `base` that this session does not [know](Self::knows) was not made: false
+    /// if so many others were that it may have been forgotten.
+    #[must_use]
+    pub fn knows_all_since(&self, base: &Self) -> bool {
+        self.saves.are_complete_since(base.version())
+    }
+
+    /// Whether this is the verifier that the last rotation set.
+    #[must_use]
+    pub fn is_newest(&self, verifier: &VerifierHash) -> bool {
+        self.verifier == *verifier
+    }
+
+    /// The record with the delta applied, or `None` if that changes nothing.
+    #[must_use]
+    pub fn with_delta(&self, delta: &Delta) -> Option<Self> {
+        delta.apply(&self.attributes).map(|attributes| self.with_attributes(attributes))
+    }
+
+    /// The record as the authority saves it at `now`, or `None` if that changes nothing.
+    #[must_use]
+    pub fn with_save(&self, authority: Authority, delta: &Delta, now: Timestamp) -> Option<Self> {
+        let changed = self.with_delta(delta);
+        if !self.is_confirmed_by(authority) {
+            return changed;
+        }
+        let mut next = changed.unwrap_or_else(|| self.clone());
+        if let Some(previous) = &mut next.previous {
+            previous.until = Some(now.since(self.created()) + previous.grace);
+        }
+        Some(next)
+    }
+
+    /// Every field by name: `..self.clone()` would clone the attributes that are replaced.
+    fn with_attributes(&self, attributes: Attributes) -> Self {
+        Self {
+            key: self.key,
+            stamp: self.stamp,
+            verifier: self.verifier,
+            previous: self.previous,
+            rotated: self.rotated,
+            authenticated: self.authenticated,
+            idle_timeout: self.idle_timeout,
+            principal: self.principal.clone(),
+            epoch: self.epoch,
+            attributes,
+            saves: self.saves.clone(),
+            unknown: self.unknown.clone(),
+        }
+    }
+
+    /// The record with its verifier replaced by the authority at `now`, and the delta applied. After a renewal the
+    /// verifier before is the one that the authority holds, whose browser may not get the answer.
+    #[must_use]
+    pub fn with_rotation(&self, authority: Authority, rotation: &Rotation, delta: &Delta, now: Timestamp) -> Self {
+        let mut next = self.with_delta(delta).unwrap_or_else(|| self.clone());
+        let age = now.since(self.created());
+        let verifier = match authority {
+            Authority::Holder(verifier) => verifier,
+            Authority::Application => self.verifier,
+        };
+        next.previous = match rotation.why {
+            Rotate::PrivilegeChange => None,
+            Rotate::Renewal { grace } => Some(Previous { verifier, until: None, grace }),
+        };
+        next.verifier = rotation.next;
+        next.rotated = age;
+        if let Some(principal) = &rotation.login {
+            next.principal = Some(principal.clone());
+            next.epoch = rotation.epoch;
+            next.authenticated = Some(age);
+        }
+        next.idle_timeout = rotation.idle_timeout.unwrap_or(next.idle_timeout);
+        next
+    }
+
+    /// The record as created at `now`, for backends that have no server to stamp it.
+    #[must_use]
+    pub fn stamped_new(mut self, now: Timestamp, absolute_timeout: Duration) -> Self {
+        let hard_expiry = now + absolute_timeout;
+        self.stamp.version = Version::default().next(now.as_micros());
+        self.stamp.created = now;
+        self.stamp.hard_expiry = Some(hard_expiry);
+        self.stamp.soft_expiry = Some(self.expiry_if_used(now));
+        self
+    }
+
+    /// The record as saved at `now` over `current` by the change of this id: the next version, and neither the time of
+    /// creation nor the absolute expiry moves.
+    #[must_use]
+    pub fn stamped_over(mut self, current: &Self, save: SaveId, now: Timestamp) -> Self {
+        let version = current.version().next(now.as_micros());
+        self.saves = current.saves.followed_by(save, current.version(), version, now);
+        self.stamp = current.stamp;
+        self.stamp.version = version;
+        self.stamp.soft_expiry = Some(self.expiry_if_used(now));
+        self
+    }
+}
