@@ -4,10 +4,10 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use statehouse_core::{Error, Health, Namespace, Result, SchemaId, ServiceUrl};
+use statehouse_core::{Error, Health, Result, SchemaId};
 
+use crate::Cache;
 use crate::memory::{Bound, MemoryConfig};
-use crate::{Cache, CacheBuilder};
 
 /// Where an application keeps its caches, and the caches that are open.
 ///
@@ -54,43 +54,10 @@ impl Caches {
         Self::new(Place::Memory(config))
     }
 
-    /// Caches where the URL says: `memory:` with the parameters of [`MemoryConfig::from_url`], or with the feature
-    /// `redis` the URLs of `statehouse_redis::RedisConfig`, for which the server must answer. `namespace` keeps
-    /// applications apart that share a server.
-    ///
-    /// # Errors
-    /// [`InvalidConfig`](statehouse_core::ErrorKind::InvalidConfig), naming the setting and what it accepts; and what
-    /// the server answers, or that it does not.
-    pub async fn open(mut url: ServiceUrl, namespace: &Namespace) -> Result<Self> {
-        match url.scheme() {
-            "memory" => {
-                let config = MemoryConfig::from_url(&mut url)?;
-                url.finish()?;
-                Ok(Self::memory(config))
-            }
-            scheme if scheme.starts_with("redis") => Self::open_redis(url, namespace).await,
-            _ => Err(url.refuse_scheme("memory, redis, rediss, redis+sentinel, redis+cluster")),
-        }
-    }
-
-    #[cfg(feature = "redis")]
-    async fn open_redis(mut url: ServiceUrl, namespace: &Namespace) -> Result<Self> {
-        let config = statehouse_redis::RedisConfig::from_url(&mut url)?;
-        url.finish()?;
-        Ok(Self::redis(statehouse_redis::RedisClient::open(config).await?, namespace))
-    }
-
-    #[cfg(not(feature = "redis"))]
-    #[expect(clippy::unused_async, reason = "the same signature as with the feature")]
-    async fn open_redis(url: ServiceUrl, _: &Namespace) -> Result<Self> {
-        let message = "caches in Redis need the feature \"redis\" of statehouse-cache";
-        Err(Error::invalid_config(url.setting(), message))
-    }
-
     /// Caches in Redis or Valkey, each as a [`RedisCache`](crate::RedisCache) of this namespace.
     #[cfg(feature = "redis")]
     #[must_use]
-    pub fn redis(client: statehouse_redis::RedisClient, namespace: &Namespace) -> Self {
+    pub fn redis(client: statehouse_redis::RedisClient, namespace: &statehouse_core::Namespace) -> Self {
         let namespace = namespace.clone();
         Self::backend(move |name, schema| {
             Ok(Arc::new(crate::RedisCache::new(client.clone(), &namespace, name, schema)?))
@@ -108,11 +75,6 @@ impl Caches {
 
     fn new(place: Place) -> Self {
         Self(Arc::new(Inner { place, open: Mutex::default() }))
-    }
-
-    /// The cache of this name, to be configured and opened.
-    pub fn cache<V>(&self, name: &str) -> CacheBuilder<V> {
-        CacheBuilder::new(self.clone(), name)
     }
 
     /// Asks the backend how it is.
@@ -164,25 +126,5 @@ impl fmt::Debug for Caches {
             Place::Backend(_) => "backend",
         };
         f.debug_struct("Caches").field("place", &place).finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use statehouse_core::ErrorKind;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn a_url_that_is_no_cache_is_refused_and_named() {
-        let namespace = Namespace::new("test").unwrap();
-        for text in ["memory:?capacity=0", "memory:?size=1MiB", "s3://bucket", "file:///tmp", "redis:"] {
-            let url = ServiceUrl::parse("STATEHOUSE_CACHE_URL", text).unwrap();
-            let error = Caches::open(url, &namespace).await.unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{text}: {error}");
-            assert_eq!(error.setting(), Some("STATEHOUSE_CACHE_URL"), "{text}");
-        }
-        let url = ServiceUrl::parse("STATEHOUSE_CACHE_URL", "memory:?capacity=1MiB").unwrap();
-        assert!(Caches::open(url, &namespace).await.unwrap().health().await.is_up());
     }
 }

@@ -1,4 +1,4 @@
-//! The suite that every backend passes. One behavior of the [`Cache`] contract per case.
+//! The suite that every backend passes. One behavior of the [`Cache`](crate::Cache) contract per case.
 //!
 //! A backend passes only how to make a cache:
 //!
@@ -30,43 +30,20 @@
 //! # }
 //! ```
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
-
-use async_trait::async_trait;
-use bytes::Bytes;
-use statehouse_core::{Capability, CodecId, ErrorKind, Version};
-use tokio::task::JoinHandle;
-
 mod conditions;
 mod entries;
 mod expiry;
 mod late;
 mod leases;
 mod races;
+mod subject;
 
 #[doc(hidden)]
 pub use {conditions::*, entries::*, expiry::*, late::*, leases::*, races::*};
 
-use crate::{
-    Cache, CacheExt, CacheKey, ClearOptions, Condition, Entry, GetOptions, Lease, MAX_TIME_TO_LIVE, MAX_VALUE_LEN,
-    RemoveOptions, RemoveOutcome, Reservation, ReserveOptions, SetOptions, SetOutcome, TouchOptions, TouchOutcome,
-};
-
-/// How to make and treat the caches of one test. Each test makes its own.
-#[async_trait]
-pub trait Subject: Send + Sync {
-    /// The cache under test, empty at first. Each call gives a handle to the same cache, as from another process if
-    /// the backend has [`capability::SHARED`](crate::capability::SHARED).
-    async fn open(&self) -> Arc<dyn Cache>;
-
-    /// Another cache beside it, for example of another name in the same namespace.
-    async fn open_other(&self) -> Arc<dyn Cache>;
-
-    /// Lets time pass for the store: moves its clock, or sleeps.
-    async fn pass(&self, time: Duration);
-}
+pub use subject::Subject;
+#[doc(hidden)]
+pub use subject::applies;
 
 /// Emits a `#[tokio::test]` for each case of the suite; `$subject` is an expression for a future of a
 /// [`Subject`](crate::conformance::Subject). The calling crate needs `tokio` with `macros` and `rt-multi-thread`.
@@ -98,6 +75,7 @@ macro_rules! cache_conformance {
             reserve_of_a_live_entry_is_a_hit [];
             a_lease_stores_once [];
             a_lease_is_no_entry [];
+            a_lease_together_with_a_condition_is_refused [];
             two_reservations_share_a_lease_and_the_first_to_store_wins [];
             a_set_during_a_load_wins_over_it [];
             a_removal_during_a_load_ends_it [];
@@ -130,54 +108,4 @@ macro_rules! cache_conformance {
             }
         )*
     };
-}
-
-/// Whether the backend has what a case needs. Prints the case as skipped if it has not.
-#[doc(hidden)]
-#[expect(clippy::print_stdout, reason = "a skipped case must be visible in the test's output")]
-pub async fn applies(subject: &impl Subject, case: &str, needs: &[Capability]) -> bool {
-    let capabilities = subject.open().await.capabilities();
-    let missing = needs.iter().find(|capability| !capabilities.has(**capability));
-    if let Some(missing) = missing {
-        println!("skipped by capability: {case} needs {}", missing.name());
-    }
-    missing.is_none()
-}
-
-const LONG: Duration = Duration::from_secs(600);
-
-fn key(text: &str) -> CacheKey {
-    CacheKey::new(text).expect("a good key")
-}
-
-fn bytes(text: &'static str) -> Bytes {
-    Bytes::from_static(text.as_bytes())
-}
-
-async fn value(cache: &dyn Cache, key: &CacheKey) -> Option<Bytes> {
-    cache.get(key).await.expect("a read that works").map(|entry| entry.value)
-}
-
-async fn store(cache: &dyn Cache, key: &CacheKey, text: &'static str) -> Version {
-    cache.set(key, bytes(text), LONG).await.expect("a write that works")
-}
-
-fn stored(outcome: SetOutcome) -> Version {
-    outcome.stored().expect("stored")
-}
-
-async fn set_if(cache: &dyn Cache, key: &CacheKey, text: &'static str, condition: Condition) -> SetOutcome {
-    let options = SetOptions::new(LONG).with_condition(condition);
-    cache.set_with(key, bytes(text), options).await.expect("a write that works")
-}
-
-async fn reserve(cache: &dyn Cache, key: &CacheKey) -> Lease {
-    match cache.reserve_with(key, ReserveOptions::new(LONG)).await.expect("a reservation that works") {
-        Reservation::Leased(lease) => lease,
-        other => panic!("no lease where one was expected: {other:?}"),
-    }
-}
-
-async fn late(cache: &dyn Cache, key: &CacheKey, lease: Lease) -> SetOutcome {
-    set_if(cache, key, "late", Condition::Lease(lease)).await
 }

@@ -59,7 +59,7 @@ impl fmt::Debug for Entry {
 /// The right to store what is being loaded, until the key is set, removed or cleared by somebody else.
 ///
 /// Given by [`Cache::reserve_with`](crate::Cache::reserve_with) *before* the load begins and shown with
-/// [`Condition::Lease`](crate::Condition::Lease) when its result is stored. This is how a value that was loaded before
+/// [`SetOptions::lease`](crate::SetOptions::lease) when its result is stored. This is how a value that was loaded before
 /// an invalidation is never stored after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lease {

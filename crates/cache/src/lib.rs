@@ -47,6 +47,15 @@
 //! an entry's weight, and moving to Redis changes a URL and no code. [`CacheBuilder::verify_codec`] finds types that do
 //! not survive their codec before that; it is on in debug builds.
 //!
+//! # Logs and metrics
+//! What goes wrong a thousand times is one line of level `WARN`, and one when it is over, with how often it happened:
+//! `cache.away` and `cache.back`, `cache.load.not_stored` and `cache.load.stored`. Single entries that cannot be used are told
+//! at most once a minute, with their number: `cache.undecodable`, `cache.too_large`.
+//!
+//! With the feature `metrics` of statehouse-core, `statehouse.cache.lookups` counts lookups by `cache`, its name, and
+//! `result`: `hit`, `miss`, `stale` (an entry was there and could not be read, and the lookup is a miss besides) and `bypass`
+//! (the store was away, and the loader answered or the read failed). Keys and values are in neither.
+//!
 //! # Features
 //! - `redis`: `RedisCache`, for Redis 6.2 or newer and Valkey, single, Sentinel and Cluster. Brings in `redis` and `deadpool-redis`.
 //! - `redis-tls`: `rediss:` URLs, with rustls on ring.
@@ -84,6 +93,7 @@ mod caches;
 pub mod capability;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+mod connect;
 mod entry;
 mod key;
 mod layered;
@@ -100,12 +110,12 @@ pub use key::CacheKey;
 pub use layered::LayeredCache;
 pub use memory::{MemoryCache, MemoryConfig};
 pub use options::{
-    ClearOptions, Condition, GetOptions, Holding, MAX_TIME_TO_LIVE, MAX_VALUE_LEN, RemoveOptions, RemoveOutcome,
-    Reservation, ReserveOptions, SetOptions, SetOutcome, TouchOptions, TouchOutcome, check_value_len,
-    time_to_live_millis,
+    ClearOptions, GetOptions, Holding, MAX_TIME_TO_LIVE, MAX_VALUE_LEN, RemoveOptions, RemoveOutcome, Reservation,
+    ReserveOptions, SetOptions, SetOutcome, TouchOptions, TouchOutcome, check_value_len, time_to_live_millis,
 };
 #[cfg(feature = "redis")]
 pub use redis::RedisCache;
+pub use statehouse_core::Condition;
 pub use typed::{
     CacheBuilder, CacheValue, GetOrLoad, LoadFuture, Outage, Set, SetIf, TypedCache, VerifyCodec, Versioned,
 };

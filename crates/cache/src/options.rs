@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use statehouse_core::time::millis_rounded_up;
-use statehouse_core::{CodecId, Error, Result, Version};
+use statehouse_core::{CodecId, Condition, Error, ErrorKind, Result, Version};
 
 use crate::{Entry, Lease};
 
@@ -28,8 +28,12 @@ impl GetOptions {
 pub struct SetOptions {
     /// How long the entry lives.
     pub time_to_live: Duration,
-    /// What must hold for it to be stored. [`Condition::Always`] unless told.
-    pub condition: Condition,
+    /// What must hold for it to be stored. [`Condition::Always`] unless told. A load that is under way is no entry: a set on
+    /// [`Condition::Absent`] wins over it.
+    pub condition: Condition<Version>,
+    /// Stores only if this is still the key's lease: the key was neither set nor removed nor cleared since it was issued,
+    /// and it did not expire. Not together with a condition.
+    pub lease: Option<Lease>,
     /// How the value is encoded. [`CodecId::RAW`] unless told.
     pub codec: CodecId,
     /// How long this call may take; the backend's own limit if none.
@@ -40,14 +44,39 @@ impl SetOptions {
     /// Stores unconditionally for this long. There is no default: every entry ends.
     #[must_use]
     pub const fn new(time_to_live: Duration) -> Self {
-        Self { time_to_live, condition: Condition::Always, codec: CodecId::RAW, deadline: None }
+        Self { time_to_live, condition: Condition::Always, lease: None, codec: CodecId::RAW, deadline: None }
     }
 
     /// With a condition.
     #[must_use]
-    pub const fn with_condition(mut self, condition: Condition) -> Self {
+    pub const fn with_condition(mut self, condition: Condition<Version>) -> Self {
         self.condition = condition;
         self
+    }
+
+    /// Only under this lease.
+    #[must_use]
+    pub const fn with_lease(mut self, lease: Lease) -> Self {
+        self.lease = Some(lease);
+        self
+    }
+
+    pub(crate) fn with_guard(mut self, guard: Guard) -> Self {
+        (self.condition, self.lease) = match guard {
+            Guard::Always => (Condition::Always, None),
+            Guard::Absent => (Condition::Absent, None),
+            Guard::Match(version) => (Condition::Match(version), None),
+            Guard::Lease(lease) => (Condition::Always, Some(lease)),
+        };
+        self
+    }
+
+    /// What is asked for.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](statehouse_core::ErrorKind::InvalidInput) for a lease together with a condition.
+    pub(crate) fn guard(&self) -> Result<Guard> {
+        Guard::of(self.condition, self.lease)
     }
 
     /// With the codec that the value is encoded by.
@@ -65,20 +94,25 @@ impl SetOptions {
     }
 }
 
-/// What must hold for a write to take place, checked by the store in one step with the write.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Condition {
-    /// Nothing.
-    #[default]
+/// What a write asks for, as one: a condition, or a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Guard {
     Always,
-    /// The key has no live entry. A load that is under way does not count as one: the write wins over it.
     Absent,
-    /// The key's live entry has this version.
     Match(Version),
-    /// The lease is still the key's lease: the key was neither set nor removed nor cleared since it was issued, and
-    /// it did not expire.
     Lease(Lease),
+}
+
+impl Guard {
+    fn of(condition: Condition<Version>, lease: Option<Lease>) -> Result<Self> {
+        match (condition, lease) {
+            (Condition::Always, Some(lease)) => Ok(Self::Lease(lease)),
+            (_, Some(_)) => Err(Error::invalid_input("a write is under a lease or on a condition, not both")),
+            (Condition::Always, None) => Ok(Self::Always),
+            (Condition::Absent, None) => Ok(Self::Absent),
+            (Condition::Match(version), None) => Ok(Self::Match(version)),
+        }
+    }
 }
 
 /// What became of a set.
@@ -103,12 +137,19 @@ impl SetOutcome {
     }
 }
 
+/// The version of a write on no condition.
+pub(crate) fn unconditional(outcome: SetOutcome) -> Result<Version> {
+    outcome.stored().ok_or_else(|| Error::new(ErrorKind::Unexpected, "a write without a condition met a conflict"))
+}
+
 /// How to remove.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct RemoveOptions {
     /// What must hold for the removal. [`Condition::Absent`] is refused: it removes nothing.
-    pub condition: Condition,
+    pub condition: Condition<Version>,
+    /// Removes only if this is still the key's lease, and then that. Not together with a condition.
+    pub lease: Option<Lease>,
     /// Removes only what is at least this old by the store's clock: an entry that was set, or whose load began, and a
     /// lease that was given out, this long ago or longer. For a removal that comes late and must not take away what is
     /// newer than its cause.
@@ -120,9 +161,30 @@ pub struct RemoveOptions {
 impl RemoveOptions {
     /// With a condition.
     #[must_use]
-    pub const fn with_condition(mut self, condition: Condition) -> Self {
+    pub const fn with_condition(mut self, condition: Condition<Version>) -> Self {
         self.condition = condition;
         self
+    }
+
+    /// Only under this lease.
+    #[must_use]
+    pub const fn with_lease(mut self, lease: Lease) -> Self {
+        self.lease = Some(lease);
+        self
+    }
+
+    /// What is asked for.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](statehouse_core::ErrorKind::InvalidInput) for a lease together with a condition, and for
+    /// [`Condition::Absent`], under which nothing is removed.
+    pub(crate) fn guard(&self) -> Result<Guard> {
+        match Guard::of(self.condition, self.lease)? {
+            Guard::Absent => {
+                Err(Error::invalid_input("a removal on the condition that the key is absent removes nothing"))
+            }
+            guard => Ok(guard),
+        }
     }
 
     /// Removes only what is at least this old.
@@ -197,6 +259,7 @@ impl TouchOptions {
 
 /// What became of a touch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "the entry may be gone"]
 #[non_exhaustive]
 pub enum TouchOutcome {
     /// The entry with this version has the new time to live.
@@ -263,11 +326,12 @@ impl ReserveOptions {
 
 /// What became of a reservation.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "a lease is to be used or given back"]
 #[non_exhaustive]
 pub enum Reservation {
     /// There is a live entry, so nothing needs loading.
     Hit(Entry),
-    /// There is none. Whoever loads the value may store it with [`Condition::Lease`].
+    /// There is none. Whoever loads the value may store it with [`SetOptions::lease`].
     Leased(Lease),
     /// There is none, and somebody else holds this lease. Only for [`Holding::Alone`].
     Held(Lease),
@@ -302,7 +366,7 @@ pub fn time_to_live_millis(time_to_live: Duration) -> Result<u64> {
 pub fn check_value_len(length: usize) -> Result<()> {
     if length > MAX_VALUE_LEN {
         let message = "a cached value must not be longer than 64 MiB";
-        return Err(Error::new(statehouse_core::ErrorKind::TooLarge, message));
+        return Err(Error::new(ErrorKind::TooLarge, message));
     }
     Ok(())
 }

@@ -19,6 +19,7 @@ mod codec;
 mod condition;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+mod counter;
 mod envelope;
 mod error;
 mod health;
@@ -37,6 +38,7 @@ pub use capability::{Capabilities, Capability};
 pub use clock::{Clock, CoarseClock, ManualClock, SystemClock, Timestamp};
 pub use codec::{Codec, CodecId};
 pub use condition::Condition;
+pub use counter::Counter;
 pub use envelope::{Envelope, EnvelopeError, Flags, Generation, SchemaId, Stamp};
 pub use error::{Error, ErrorKind, Result, Retry};
 pub use health::{Health, HealthStatus};

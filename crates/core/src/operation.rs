@@ -174,14 +174,14 @@ mod tests {
     #[tokio::test(flavor = "current_thread")]
     async fn durations_are_measured_by_operation_and_kind_of_error() {
         const GET: Operation = Operation::new("cache.get", "redis");
-        let seen = recorder::Recorder::default();
+        let seen = crate::conformance::Recorder::default();
         let guard = metrics::set_default_local_recorder(&seen);
         GET.during(async { Ok(()) }).await.unwrap();
         GET.during_on("somebody's key", async { Err::<(), _>(Error::new(ErrorKind::Timeout, "late")) })
             .await
             .unwrap_err();
         drop(guard);
-        let seen = seen.0.lock().unwrap().join("\n");
+        let seen = seen.histograms().join("\n");
         let name = "statehouse.operation.duration";
         assert_eq!(
             seen,
@@ -189,33 +189,5 @@ mod tests {
                 "{name} operation=cache.get backend=redis\n{name} operation=cache.get backend=redis error.type=timeout"
             )
         );
-    }
-
-    #[cfg(feature = "metrics")]
-    mod recorder {
-        use std::sync::Mutex;
-
-        use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, SharedString, Unit};
-
-        /// Notes which histograms were asked for.
-        #[derive(Default)]
-        pub(super) struct Recorder(pub(super) Mutex<Vec<String>>);
-
-        impl metrics::Recorder for Recorder {
-            fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-            fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-            fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-            fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
-                Counter::noop()
-            }
-            fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
-                Gauge::noop()
-            }
-            fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
-                let labels = key.labels().map(|label| format!(" {}={}", label.key(), label.value()));
-                self.0.lock().unwrap().push(format!("{}{}", key.name(), labels.collect::<String>()));
-                Histogram::noop()
-            }
-        }
     }
 }

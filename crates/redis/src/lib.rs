@@ -61,6 +61,16 @@
 //! - **[`KeySpace`]** builds keys that no other service, cache or tenant shares, and that hash to one slot only where
 //!   a script needs it.
 //!
+//! # Logs and metrics
+//! That a server is away is one line of level `WARN`, and that it is back another, with how many requests were refused
+//! meanwhile; so is that nobody says where the servers of a group are. With the feature `metrics` of statehouse-core:
+//!
+//! | counter | by | counts |
+//! | --- | --- | --- |
+//! | `statehouse.redis.retries` | `reason`: `not_sent`, `unanswered` or the code of the answer | requests that were sent again |
+//! | `statehouse.redis.breaker.transitions` | `server.address`, `state`: `open` or `closed` | a server was away, or is back |
+//! | `statehouse.redis.io` | `server.address`, `network.io.direction`: `receive` or `transmit` | bytes, where they are seen: not with TLS, nor in a brought pool |
+//!
 //! # What it is not
 //! No client-side caching, no reads from replicas, no general-purpose command API. Applications meet it only through
 //! `RedisClient::from_pool`; it exists for the Redis backends of the statehouse services.

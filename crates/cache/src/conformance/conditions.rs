@@ -1,6 +1,6 @@
 //! Writes on a condition.
 
-use super::*;
+use super::subject::*;
 
 #[doc(hidden)]
 pub async fn set_if_absent_stores_only_the_first(subject: &impl Subject) {
@@ -34,7 +34,7 @@ pub async fn set_if_version_stores_only_on_that_version(subject: &impl Subject) 
 }
 
 /// Sixteen tasks set the same key on the same condition; exactly one is stored, and its value stays.
-async fn race(cache: &Arc<dyn Cache>, key: &CacheKey, condition: Condition) {
+async fn race(cache: &Arc<dyn Cache>, key: &CacheKey, condition: Condition<Version>) {
     let tasks: Vec<_> = (0..16_u8)
         .map(|racer| {
             let (cache, key) = (Arc::clone(cache), key.clone());

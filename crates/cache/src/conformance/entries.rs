@@ -1,6 +1,6 @@
 //! What is set is read, until it is removed or cleared.
 
-use super::*;
+use super::subject::*;
 
 #[doc(hidden)]
 pub async fn get_of_a_missing_key_is_none(subject: &impl Subject) {

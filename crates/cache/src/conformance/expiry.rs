@@ -1,6 +1,6 @@
 //! Times to live, and what is refused.
 
-use super::*;
+use super::subject::*;
 
 #[doc(hidden)]
 pub async fn an_entry_expires(subject: &impl Subject) {

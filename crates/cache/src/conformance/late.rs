@@ -1,6 +1,6 @@
 //! What comes late: loads that somebody else has begun, and removals that are replayed.
 
-use super::*;
+use super::subject::*;
 use crate::Holding;
 
 #[doc(hidden)]
@@ -11,7 +11,7 @@ pub async fn a_lease_that_is_held_is_left_to_its_holder(subject: &impl Subject) 
     let Reservation::Leased(lease) = reserved else { panic!("{reserved:?} for a key that nobody loads") };
     assert_eq!(cache.reserve_with(&key("a"), alone.clone()).await.unwrap(), Reservation::Held(lease));
     assert_eq!(reserve(&*cache, &key("a")).await, lease, "who shares it is given it");
-    let version = stored(set_if(&*cache, &key("a"), "loaded", Condition::Lease(lease)).await);
+    let version = stored(set_under(&*cache, &key("a"), "loaded", lease).await);
     let hit = cache.reserve_with(&key("a"), alone.clone()).await.unwrap();
     assert!(matches!(hit, Reservation::Hit(entry) if entry.version == version));
     // Looking does not keep it alive.
@@ -66,8 +66,8 @@ pub async fn a_late_removal_leaves_what_is_newer(subject: &impl Subject) {
     }
     assert_eq!(value(&*cache, &key("old")).await, None);
     assert_eq!(value(&*cache, &key("new")).await, Some(bytes("new")));
-    assert_eq!(super::late(&*cache, &key("leased before"), lease).await, SetOutcome::Conflict(None));
-    stored(super::late(&*cache, &key("leased since"), young).await);
+    assert_eq!(super::subject::late(&*cache, &key("leased before"), lease).await, SetOutcome::Conflict(None));
+    stored(super::subject::late(&*cache, &key("leased since"), young).await);
 }
 
 #[doc(hidden)]
@@ -76,7 +76,7 @@ pub async fn a_late_removal_ends_what_was_being_loaded_before(subject: &impl Sub
     let lease = reserve(&*cache, &key("a")).await;
     subject.pass(Duration::from_millis(400)).await;
     // Stored a moment ago, and read from its source before: it is as old as its lease.
-    stored(set_if(&*cache, &key("a"), "late", Condition::Lease(lease)).await);
+    stored(set_under(&*cache, &key("a"), "late", lease).await);
     let late = RemoveOptions::default().with_min_age(Duration::from_millis(300));
     assert_eq!(cache.remove_with(&key("a"), late.clone()).await.unwrap(), RemoveOutcome::Removed);
     assert_eq!(value(&*cache, &key("a")).await, None);

@@ -1,6 +1,6 @@
 //! The right to store what is being loaded.
 
-use super::*;
+use super::subject::*;
 
 #[doc(hidden)]
 pub async fn reserve_of_a_live_entry_is_a_hit(subject: &impl Subject) {
@@ -16,7 +16,7 @@ pub async fn reserve_of_a_live_entry_is_a_hit(subject: &impl Subject) {
 pub async fn a_lease_stores_once(subject: &impl Subject) {
     let cache = subject.open().await;
     let lease = reserve(&*cache, &key("a")).await;
-    let version = stored(set_if(&*cache, &key("a"), "loaded", Condition::Lease(lease)).await);
+    let version = stored(set_under(&*cache, &key("a"), "loaded", lease).await);
     assert!(version > lease.token());
     assert_eq!(late(&*cache, &key("a"), lease).await, SetOutcome::Conflict(Some(version)));
     assert_eq!(value(&*cache, &key("a")).await, Some(bytes("loaded")));
@@ -37,11 +37,26 @@ pub async fn a_lease_is_no_entry(subject: &impl Subject) {
 }
 
 #[doc(hidden)]
+pub async fn a_lease_together_with_a_condition_is_refused(subject: &impl Subject) {
+    let cache = subject.open().await;
+    let lease = reserve(&*cache, &key("a")).await;
+    for condition in [Condition::Absent, Condition::Match(lease.token())] {
+        let options = SetOptions::new(LONG).with_condition(condition).with_lease(lease);
+        let error = cache.set_with(&key("a"), bytes("x"), options).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error:?}");
+        let options = RemoveOptions::default().with_condition(condition).with_lease(lease);
+        let error = cache.remove_with(&key("a"), options).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error:?}");
+    }
+    stored(set_under(&*cache, &key("a"), "loaded", lease).await);
+}
+
+#[doc(hidden)]
 pub async fn two_reservations_share_a_lease_and_the_first_to_store_wins(subject: &impl Subject) {
     let cache = subject.open().await;
     let (first, second) = (reserve(&*cache, &key("a")).await, reserve(&*cache, &key("a")).await);
     assert_eq!(first, second);
-    let version = stored(set_if(&*cache, &key("a"), "first", Condition::Lease(first)).await);
+    let version = stored(set_under(&*cache, &key("a"), "first", first).await);
     assert_eq!(late(&*cache, &key("a"), second).await, SetOutcome::Conflict(Some(version)));
     assert_eq!(value(&*cache, &key("a")).await, Some(bytes("first")));
 }
@@ -69,7 +84,7 @@ pub async fn a_removal_during_a_load_ends_it(subject: &impl Subject) {
     let next = reserve(&*cache, &key("a")).await;
     assert_ne!(next, lease);
     assert_eq!(late(&*cache, &key("a"), lease).await, SetOutcome::Conflict(None), "beside the next lease");
-    stored(set_if(&*cache, &key("a"), "next", Condition::Lease(next)).await);
+    stored(set_under(&*cache, &key("a"), "next", next).await);
     assert_eq!(value(&*cache, &key("a")).await, Some(bytes("next")));
 }
 
@@ -83,7 +98,7 @@ pub async fn a_clear_during_a_load_ends_it(subject: &impl Subject) {
     let next = reserve(&*cache, &key("a")).await;
     assert_ne!(next, lease);
     assert_eq!(late(&*cache, &key("a"), lease).await, SetOutcome::Conflict(None), "beside the next lease");
-    stored(set_if(&*cache, &key("a"), "next", Condition::Lease(next)).await);
+    stored(set_under(&*cache, &key("a"), "next", next).await);
     assert_eq!(value(&*cache, &key("a")).await, Some(bytes("next")));
 }
 
@@ -106,7 +121,7 @@ pub async fn a_lease_expires(subject: &impl Subject) {
 pub async fn a_lease_can_be_given_back(subject: &impl Subject) {
     let cache = subject.open().await;
     let lease = reserve(&*cache, &key("a")).await;
-    let options = RemoveOptions::default().with_condition(Condition::Lease(lease));
+    let options = RemoveOptions::default().with_lease(lease);
     assert_eq!(cache.remove_with(&key("a"), options.clone()).await.unwrap(), RemoveOutcome::Removed);
     assert_eq!(cache.remove_with(&key("a"), options.clone()).await.unwrap(), RemoveOutcome::Absent);
     assert_eq!(late(&*cache, &key("a"), lease).await, SetOutcome::Conflict(None));
@@ -125,7 +140,7 @@ pub async fn reserve_replacing_a_version_counts_it_as_absent(subject: &impl Subj
     let Reservation::Leased(lease) = cache.reserve_with(&key("a"), replacing(second)).await.unwrap() else {
         panic!("a hit of the version that counts as absent")
     };
-    let third = stored(set_if(&*cache, &key("a"), "third", Condition::Lease(lease)).await);
+    let third = stored(set_under(&*cache, &key("a"), "third", lease).await);
     assert!(third > second);
     assert_eq!(value(&*cache, &key("a")).await, Some(bytes("third")));
 }

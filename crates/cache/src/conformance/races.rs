@@ -1,6 +1,6 @@
 //! Readers, loads and invalidations at the same time.
 
-use super::*;
+use super::subject::*;
 
 /// What the readers of [`load_against_invalidation`] share with the writer.
 #[derive(Default)]
@@ -55,7 +55,7 @@ async fn read_and_load(cache: Arc<dyn Cache>, hot: CacheKey, truth: Arc<Truth>) 
             let loaded = truth.current.load(Ordering::SeqCst);
             truth.loads.fetch_add(1, Ordering::SeqCst);
             tokio::time::sleep(Duration::from_millis(loaded % 3)).await;
-            let options = SetOptions::new(LONG).with_condition(Condition::Lease(lease));
+            let options = SetOptions::new(LONG).with_lease(lease);
             let value = Bytes::copy_from_slice(&loaded.to_le_bytes());
             let _ = cache.set_with(&hot, value, options).await.unwrap();
         }

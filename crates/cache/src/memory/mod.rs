@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use statehouse_core::{Capabilities, Clock, CodecId, Error, Health, Result};
+use statehouse_core::{Capabilities, Clock, CodecId, Health, Result};
 
 pub(crate) use config::Bound;
 pub use config::MemoryConfig;
 pub(crate) use store::{ENTRY_OVERHEAD, Found, Reserved, Store};
 
 use crate::{
-    Cache, CacheKey, ClearOptions, Condition, Entry, GetOptions, Lease, RemoveOptions, RemoveOutcome, Reservation,
-    ReserveOptions, SetOptions, SetOutcome, TouchOptions, TouchOutcome, check_value_len, time_to_live_millis,
+    Cache, CacheKey, ClearOptions, Entry, GetOptions, Lease, RemoveOptions, RemoveOutcome, Reservation, ReserveOptions,
+    SetOptions, SetOutcome, TouchOptions, TouchOutcome, check_value_len, time_to_live_millis,
 };
 
 /// A cache of bytes in the memory of this process: the strict reference for the contract of [`Cache`].
@@ -75,7 +75,7 @@ impl Cache for MemoryCache {
     }
 
     async fn set_with(&self, key: &CacheKey, value: Bytes, options: SetOptions) -> Result<SetOutcome> {
-        let time_to_live = whole_millis(options.time_to_live)?;
+        let (time_to_live, guard) = (whole_millis(options.time_to_live)?, options.guard()?);
         check_value_len(value.len())?;
         let weight = match self.bound {
             Bound::Entries(_) => 1,
@@ -83,12 +83,11 @@ impl Cache for MemoryCache {
         };
         self.store.check_weight(weight)?;
         let value = Encoded { bytes: value, codec: options.codec };
-        Ok(self.store.set(key, value, weight, time_to_live, options.condition))
+        Ok(self.store.set(key, value, weight, time_to_live, guard))
     }
 
     async fn remove_with(&self, key: &CacheKey, options: RemoveOptions) -> Result<RemoveOutcome> {
-        check_removal(options.condition)?;
-        Ok(self.store.remove(key, &options))
+        Ok(self.store.remove(key, options.guard()?, options.min_age))
     }
 
     async fn touch_with(&self, key: &CacheKey, options: TouchOptions) -> Result<TouchOutcome> {
@@ -128,13 +127,6 @@ impl fmt::Debug for MemoryCache {
 /// As a store with milliseconds counts it, so that every backend lets entries live equally long.
 pub(crate) fn whole_millis(time_to_live: Duration) -> Result<Duration> {
     time_to_live_millis(time_to_live).map(Duration::from_millis)
-}
-
-pub(crate) fn check_removal(condition: Condition) -> Result<()> {
-    if condition == Condition::Absent {
-        return Err(Error::invalid_input("a removal on the condition that the key is absent removes nothing"));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

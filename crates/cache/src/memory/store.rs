@@ -12,8 +12,9 @@ use statehouse_core::time::whole_micros;
 use statehouse_core::{Clock, Error, ErrorKind, Result, Timestamp, Version};
 
 use super::Bound;
+use crate::options::Guard;
 use crate::options::Holding;
-use crate::{CacheKey, Condition, RemoveOptions, RemoveOutcome, ReserveOptions, SetOutcome, TouchOutcome};
+use crate::{CacheKey, RemoveOutcome, ReserveOptions, SetOutcome, TouchOutcome};
 use leases::Leases;
 use ring::{Ring, State};
 
@@ -137,7 +138,7 @@ impl<T: Clone> Store<T> {
         value: T,
         weight: u64,
         time_to_live: Duration,
-        condition: Condition,
+        guard: Guard,
     ) -> SetOutcome {
         let now = self.now();
         let mut dead = Vec::new();
@@ -145,12 +146,12 @@ impl<T: Clone> Store<T> {
         let present = self.entries.peek(key);
         let version = present.as_ref().filter(|slot| slot.expires > now).map(|slot| slot.version);
         let lease = stripe.leases.token(key, now);
-        if !holds(condition, version, lease) {
+        if !holds(guard, version, lease) {
             return SetOutcome::Conflict(version);
         }
         let issued = stripe.issue(self.clock.now());
-        let age = match condition {
-            Condition::Lease(lease) => millis_between(lease.token(), issued),
+        let age = match guard {
+            Guard::Lease(lease) => millis_between(lease.token(), issued),
             _ => 0,
         };
         let ticket = present.map_or_else(|| stripe.ring.add(key), |slot| slot.ticket);
@@ -164,16 +165,15 @@ impl<T: Clone> Store<T> {
         SetOutcome::Stored(issued)
     }
 
-    pub(crate) fn remove(&self, key: &CacheKey, options: &RemoveOptions) -> RemoveOutcome {
+    pub(crate) fn remove(&self, key: &CacheKey, guard: Guard, min_age: Option<Duration>) -> RemoveOutcome {
         let mut stripe = self.stripe(key);
         let now = self.now();
         let live = self.entries.peek(key).filter(|slot| slot.expires > now);
         let lease = stripe.leases.token(key, now);
         // What is as old as the option says goes, the rest is left alone.
-        let limit =
-            options.min_age.map_or(u64::MAX, |age| self.clock.now().as_micros().saturating_sub(whole_micros(age)));
+        let limit = min_age.map_or(u64::MAX, |age| self.clock.now().as_micros().saturating_sub(whole_micros(age)));
         let version = live.as_ref().map(|slot| slot.version);
-        if !holds(options.condition, version, lease) {
+        if !holds(guard, version, lease) {
             return version.map_or(RemoveOutcome::Absent, RemoveOutcome::Conflict);
         }
         if lease.is_some_and(|token| token.get() <= limit) {
@@ -183,7 +183,7 @@ impl<T: Clone> Store<T> {
             Some(slot) if slot.created().as_micros() > limit => return RemoveOutcome::Conflict(slot.version),
             _ => self.entries.remove(key),
         };
-        if version.is_some() || matches!(options.condition, Condition::Lease(_)) {
+        if version.is_some() || matches!(guard, Guard::Lease(_)) {
             RemoveOutcome::Removed
         } else {
             RemoveOutcome::Absent
@@ -287,12 +287,12 @@ impl<T> Slot<T> {
 }
 
 /// Whether a condition holds for the version of a live entry and the token of a live lease.
-fn holds(condition: Condition, version: Option<Version>, lease: Option<Version>) -> bool {
-    match condition {
-        Condition::Always => true,
-        Condition::Absent => version.is_none(),
-        Condition::Match(expected) => version == Some(expected),
-        Condition::Lease(expected) => lease == Some(expected.token()),
+fn holds(guard: Guard, version: Option<Version>, lease: Option<Version>) -> bool {
+    match guard {
+        Guard::Always => true,
+        Guard::Absent => version.is_none(),
+        Guard::Match(expected) => version == Some(expected),
+        Guard::Lease(expected) => lease == Some(expected.token()),
     }
 }
 

@@ -7,13 +7,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use statehouse_core::policy::Occasional;
 use statehouse_core::time::whole_micros;
-use statehouse_core::{CodecId, Error, ErrorKind, Namespace, Result, SchemaId, Version};
+use statehouse_core::{CodecId, Error, ErrorKind, Namespace, Result, SchemaId, SystemClock, Version};
 use statehouse_redis::{Idempotence, REFUSE_LATE, RedisClient, RedisScript, ScriptCall, redis};
 
 use super::groups::{GROUPS, Group, SETTLE, group_of, groups, sole_schema};
 use super::record::{self, Tag};
-use crate::{CacheKey, Condition, Holding, RemoveOptions, ReserveOptions};
+use crate::options::Guard;
+use crate::{CacheKey, Holding, RemoveOptions, ReserveOptions};
 
 macro_rules! script {
     ($($file:literal),*) => {
@@ -36,6 +38,9 @@ const SHORT: usize = 16 << 10;
 /// How long it is known of an entry that it was removed, and by whom.
 const MARK: Duration = Duration::from_secs(10);
 
+/// How often it is said that there are entries that cannot be read.
+const PERIOD: Duration = Duration::from_secs(60);
+
 /// In what time an answer tells the server's time well enough.
 const QUICK: Duration = Duration::from_millis(10);
 
@@ -55,6 +60,7 @@ pub(super) struct Wire {
     pub(super) schema: SchemaId,
     neighbours: Vec<SchemaId>,
     name: String,
+    unreadable: Occasional,
 }
 
 /// What a script answers.
@@ -83,7 +89,7 @@ pub(super) struct NewEntry {
     pub(super) value: Bytes,
     pub(super) codec: CodecId,
     pub(super) millis: u64,
-    pub(super) condition: Condition,
+    pub(super) guard: Guard,
     pub(super) deadline: Option<Duration>,
 }
 
@@ -99,7 +105,16 @@ impl Wire {
             schema,
             neighbours: neighbours.into_iter().flatten().map(SchemaId).collect(),
             name: format!("{namespace}:cache:{name}"),
+            unreadable: Occasional::new(PERIOD),
         })
+    }
+
+    /// Takes note of an entry that counts as a miss.
+    pub(super) fn unreadable(&self, reason: &'static str) {
+        if let Some(count) = self.unreadable.happened(&SystemClock::default()) {
+            let (cache, part) = (&*self.name, "envelope");
+            tracing::warn!(name: "cache.undecodable", cache, part, reason, count, "cached entries count as misses");
+        }
     }
 
     pub(super) const fn client(&self) -> &RedisClient {
@@ -160,23 +175,23 @@ impl Wire {
     }
 
     pub(super) async fn set(&self, key: &CacheKey, entry: NewEntry) -> Result<Answer> {
-        let NewEntry { value, codec, millis, condition, deadline } = entry;
-        let (name, version) = condition_args(condition)?;
+        let NewEntry { value, codec, millis, guard, deadline } = entry;
+        let (name, version) = guard_args(guard);
         let sealed = record::seal(unique(), self.schema, codec, record::PLAIN, &value);
         let careful = |began| {
-            let call = self.call(&SET, key, condition).arg(began).arg(name).arg(version.get());
+            let call = self.call(&SET, key, guard).arg(began).arg(name).arg(version.get());
             call.arg(millis).arg(sealed.as_ref()).deadline()
         };
-        let first = if condition == Condition::Always && value.len() <= SHORT {
-            self.call(&PLAIN, key, condition).arg(millis).arg(sealed.as_ref()).deadline()
+        let first = if guard == Guard::Always && value.len() <= SHORT {
+            self.call(&PLAIN, key, guard).arg(millis).arg(sealed.as_ref()).deadline()
         } else {
             careful(0)
         };
         self.write(key, deadline, first, careful).await
     }
 
-    pub(super) async fn remove(&self, key: &CacheKey, options: &RemoveOptions) -> Result<Answer> {
-        let (name, version) = condition_args(options.condition)?;
+    pub(super) async fn remove(&self, key: &CacheKey, guard: Guard, options: &RemoveOptions) -> Result<Answer> {
+        let (name, version) = guard_args(guard);
         let before = match options.min_age {
             // Rather later than earlier: what was there must not stay.
             Some(age) => self.moment(key, age, &self.within(options.deadline)).await?.latest,
@@ -184,7 +199,7 @@ impl Wire {
         };
         let mark = record::seal(unique(), self.schema, CodecId::RAW, record::REMOVED, &[]);
         let call = |began| {
-            let call = self.call(&REMOVE, key, options.condition).arg(began).arg(name).arg(version.get());
+            let call = self.call(&REMOVE, key, guard).arg(began).arg(name).arg(version.get());
             call.arg(before).arg(mark.as_ref()).arg(MARK.as_millis().to_string()).deadline()
         };
         self.write(key, options.deadline, call(0), call).await
@@ -210,7 +225,7 @@ impl Wire {
     }
 
     pub(super) async fn touch(&self, key: &CacheKey, millis: u64, deadline: Option<Duration>) -> Result<Answer> {
-        let call = self.call(&TOUCH, key, Condition::Always).arg(millis).deadline();
+        let call = self.call(&TOUCH, key, Guard::Always).arg(millis).deadline();
         let asked = Instant::now();
         let answer = call.run(&self.within(deadline), Idempotence::Idempotent).await?;
         self.answer(key, asked, answer)?.ok_or_else(unexpected)
@@ -224,7 +239,7 @@ impl Wire {
             Holding::Alone => ("alone", 0),
             Holding::Renew(lease) => ("renew", lease.token().get()),
         };
-        let call = self.call(&RESERVE, key, Condition::Always).arg(replacing).arg(millis).arg(lease.as_ref());
+        let call = self.call(&RESERVE, key, Guard::Always).arg(replacing).arg(millis).arg(lease.as_ref());
         let (call, asked) = (call.arg(holding).arg(token).deadline(), Instant::now());
         let (status, version, generation, record): (u8, u64, u64, Option<Vec<u8>>) =
             call.run(&self.within(options.deadline), Idempotence::Idempotent).await?;
@@ -308,10 +323,10 @@ impl Wire {
 
     /// A call of a script on an entry, with what all of them are given. What a load stores is no news to the other schemas;
     /// every other write is.
-    fn call<'s>(&self, script: &'s RedisScript, key: &CacheKey, condition: Condition) -> ScriptCall<'s> {
+    fn call<'s>(&self, script: &'s RedisScript, key: &CacheKey, guard: Guard) -> ScriptCall<'s> {
         let group = self.group(key);
         let mut call = script.key(group.entry_key(self.schema, key).as_slice()).key(group.generation_key());
-        if !matches!(condition, Condition::Lease(_)) {
+        if !matches!(guard, Guard::Lease(_)) {
             for schema in &self.neighbours {
                 call = call.key(group.entry_key(*schema, key).as_slice());
             }
@@ -341,12 +356,12 @@ const HELD: u8 = 4;
 const ENDED: u8 = 5;
 const DOUBT: u8 = 6;
 
-fn condition_args(condition: Condition) -> Result<(&'static str, Version)> {
-    match condition {
-        Condition::Always => Ok(("always", Version::default())),
-        Condition::Absent => Ok(("absent", Version::default())),
-        Condition::Match(version) => Ok(("match", version)),
-        Condition::Lease(lease) => Ok(("lease", lease.token())),
+const fn guard_args(guard: Guard) -> (&'static str, Version) {
+    match guard {
+        Guard::Always => ("always", Version::new(0)),
+        Guard::Absent => ("absent", Version::new(0)),
+        Guard::Match(version) => ("match", version),
+        Guard::Lease(lease) => ("lease", lease.token()),
     }
 }
 

@@ -26,7 +26,6 @@ use bytes::Bytes;
 use statehouse_core::{Capabilities, Health, Namespace, Result, SchemaId, Timestamp, Version};
 use statehouse_redis::RedisClient;
 
-use crate::memory::check_removal;
 use crate::{
     Cache, CacheKey, ClearOptions, Entry, GetOptions, Lease, RemoveOptions, RemoveOutcome, Reservation, ReserveOptions,
     SetOptions, SetOutcome, TouchOptions, TouchOutcome, capability, check_value_len, time_to_live_millis,
@@ -146,8 +145,8 @@ impl RedisCache {
         let Some((stored, generation)) = stored.zip(generation) else { return Stored::Nothing };
         match Record::decode(stored.into()) {
             Ok(record) => self.judge(record, generation),
-            Err(Unreadable::Damaged) => unreadable("damaged"),
-            Err(Unreadable::UnknownFormat) => unreadable("unknown format"),
+            Err(Unreadable::Damaged) => self.unreadable("damaged"),
+            Err(Unreadable::UnknownFormat) => self.unreadable("unknown format"),
         }
     }
 
@@ -159,27 +158,33 @@ impl RedisCache {
             return Stored::Nothing;
         }
         if record.flags != record::PLAIN {
-            return unreadable("unknown flags");
+            return self.unreadable("unknown flags");
         }
         if record.schema != self.0.schema {
-            return unreadable("another schema");
+            return self.unreadable("another schema");
         }
         if record.tags.is_empty() { Stored::Entry(entry(record)) } else { Stored::Tagged(record) }
+    }
+
+    fn unreadable(&self, reason: &'static str) -> Stored {
+        self.0.unreadable(reason);
+        Stored::Nothing
     }
 
     async fn store(&self, key: &CacheKey, value: Bytes, options: SetOptions) -> Result<SetOutcome> {
         let millis = time_to_live_millis(options.time_to_live)?;
         check_value_len(value.len())?;
-        let SetOptions { condition, codec, deadline, .. } = options;
-        match self.0.set(key, NewEntry { value, codec, millis, condition, deadline }).await? {
+        let guard = options.guard()?;
+        let SetOptions { codec, deadline, .. } = options;
+        match self.0.set(key, NewEntry { value, codec, millis, guard, deadline }).await? {
             Answer::Done(version) => Ok(SetOutcome::Stored(version)),
             Answer::Conflict(version) => Ok(SetOutcome::Conflict(version)),
         }
     }
 
     async fn drop_entry(&self, key: &CacheKey, options: RemoveOptions) -> Result<RemoveOutcome> {
-        check_removal(options.condition)?;
-        Ok(match self.0.remove(key, &options).await? {
+        let guard = options.guard()?;
+        Ok(match self.0.remove(key, guard, &options).await? {
             Answer::Done(version) if version.get() > 0 => RemoveOutcome::Removed,
             Answer::Conflict(Some(version)) => RemoveOutcome::Conflict(version),
             _ => RemoveOutcome::Absent,
@@ -218,11 +223,6 @@ fn entry(record: Record) -> Entry {
     let created = Timestamp::from_micros(record.created);
     let expires = Timestamp::from_micros(record.expires.saturating_mul(1000));
     Entry::new(record.payload, Version::new(record.version)).with_codec(record.codec).with_times(created, expires)
-}
-
-fn unreadable(reason: &'static str) -> Stored {
-    tracing::warn!(name: "cache.undecodable", part = "envelope", reason, "a cached entry counts as a miss");
-    Stored::Nothing
 }
 
 #[async_trait]

@@ -76,6 +76,22 @@ mod on_a_cluster {
     crate::cache_conformance!(cluster());
 }
 
+#[cfg(feature = "redis-tls")]
+mod over_tls {
+    use tokio::sync::OnceCell;
+
+    use super::*;
+
+    async fn secure() -> InRedis {
+        static SERVER: OnceCell<RedisServer> = OnceCell::const_new();
+        let server = SERVER.get_or_init(async || RedisServer::builder().tls().start().await).await;
+        let url = format!("{}?ca={}", server.tls_url(), server.tls_authority().display());
+        InRedis { url, namespace: namespace() }
+    }
+
+    crate::cache_conformance!(secure());
+}
+
 fn key(text: &str) -> CacheKey {
     CacheKey::new(text).unwrap()
 }
@@ -137,7 +153,7 @@ async fn a_truncated_or_changed_record_is_a_miss_and_is_replaced() {
         let Reservation::Leased(lease) = cache.reserve_with(&key("a"), ReserveOptions::new(LONG)).await.unwrap() else {
             panic!("damage {n} is a hit")
         };
-        let options = SetOptions::new(LONG).with_condition(Condition::Lease(lease));
+        let options = SetOptions::new(LONG).with_lease(lease);
         let outcome = cache.set_with(&key("a"), Bytes::from_static(b"value"), options).await.unwrap();
         assert!(outcome.stored().is_some(), "damage {n}");
         assert!(cache.get(&key("a")).await.unwrap().is_some(), "damage {n}");
@@ -163,7 +179,7 @@ async fn schemas_have_entries_of_their_own_and_end_each_others_old_ones() {
     let load = async |cache: &RedisCache, text: &'static str| {
         let reserved = cache.reserve_with(&key("a"), ReserveOptions::new(LONG)).await.unwrap();
         let Reservation::Leased(lease) = reserved else { panic!("a hit") };
-        let options = SetOptions::new(LONG).with_condition(Condition::Lease(lease));
+        let options = SetOptions::new(LONG).with_lease(lease);
         cache.set_with(&key("a"), Bytes::from_static(text.as_bytes()), options).await.unwrap().stored().unwrap();
     };
     load(&old, "1").await;

@@ -4,31 +4,15 @@ use std::time::Duration;
 
 use statehouse_core::{Codec, Error, Namespace, Result, SchemaId};
 
+use super::cache::{Outage, Settings, TypedCache};
 use super::core::Core;
 use super::tier::{BytesTier, CacheValue, Format, Measure, MemoryTier, Tier, VerifyCodec, Weigher};
-use super::{Settings, TypedCache};
 use crate::caches::Place;
 use crate::memory::{Bound, MemoryConfig, Store};
 use crate::{Caches, time_to_live_millis};
 
 /// How long a loader may take unless told otherwise.
 const DEFAULT_LOAD_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// What [`get_or_load`](TypedCache::get_or_load) does while the store is away.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Outage {
-    /// The loader answers, and its value is not stored. There is one load per key and process as ever, and at most 128 run
-    /// at once for a cache; what else comes waits for its turn within the load timeout, so that the source is not flooded.
-    ///
-    /// A caller who joins a load that is under way shares its value unless this process has invalidated the key. What other
-    /// processes invalidate in those moments cannot be known, so such a value may be older than the call by the time that
-    /// one load takes.
-    #[default]
-    Load,
-    /// It fails, as [`get`](TypedCache::get) does: for a source that would not bear all reads.
-    Fail,
-}
 
 /// The settings of a [`TypedCache`]; made by [`Caches::cache`], ended by [`open`](Self::open).
 #[must_use = "nothing is opened until `open` is called"]
@@ -45,8 +29,15 @@ pub struct CacheBuilder<V> {
     weigher: Option<Weigher<V>>,
 }
 
+impl Caches {
+    /// The cache of this name, to be configured and opened.
+    pub fn cache<V>(&self, name: &str) -> CacheBuilder<V> {
+        CacheBuilder::new(self.clone(), name)
+    }
+}
+
 impl<V> CacheBuilder<V> {
-    pub(crate) fn new(caches: Caches, name: &str) -> Self {
+    fn new(caches: Caches, name: &str) -> Self {
         Self {
             caches,
             name: name.to_owned(),
@@ -189,7 +180,7 @@ impl<V: CacheValue> CacheBuilder<V> {
             return refuse("schema", &reason);
         }
         let Self { load_timeout, outage, format, .. } = self;
-        let settings = Settings { time_to_live, load_timeout, outage, format };
+        let settings = Settings { time_to_live, load_timeout, outage, format, deadline: None };
         let identity = (self.name.clone(), self.schema.unwrap_or_default());
         let core = self.caches.clone().shared(identity, self.bound(), || self.core())?;
         Ok(TypedCache { core, settings })
@@ -221,7 +212,9 @@ impl<V: CacheValue> CacheBuilder<V> {
                 };
                 Box::new(MemoryTier { store: Store::new(bound, clock), measure })
             }
-            Place::Backend(open) => Box::new(BytesTier(open(&self.name, self.schema.unwrap_or_default())?)),
+            Place::Backend(open) => {
+                Box::new(BytesTier::new(open(&self.name, self.schema.unwrap_or_default())?, &self.name))
+            }
         };
         Ok(Core::new(&self.name, tier))
     }

@@ -4,14 +4,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use statehouse_core::{Codec, Error, ErrorKind, Result, Retry};
+use statehouse_core::policy::{Occasional, Trouble};
+use statehouse_core::{Codec, Error, ErrorKind, Result, SystemClock};
 use tokio::sync::Semaphore;
 
-use super::Versioned;
 use super::familiar::Familiar;
 use super::flights::Flights;
 use super::kept::{Debt, Kept};
-use super::tier::{CacheValue, Place, Tier};
+use super::lookups::{Lookups, is_away};
+use super::tier::{Access, CacheValue, Place, Tier};
+use super::versioned::Versioned;
 use crate::{CacheKey, RemoveOptions};
 
 /// How many loads run at once for a cache whose store is away: what else waits, so that the source is not flooded.
@@ -20,6 +22,12 @@ const LOADS_WHILE_AWAY: usize = 128;
 /// The pauses between attempts to replay what is kept.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+
+/// How often it is said that loaded values are too large.
+const PERIOD: Duration = Duration::from_secs(60);
+
+/// How long nothing may have failed until it is said that all is well: while one shard is down, others answer.
+const QUIET: Duration = Duration::from_secs(5);
 
 /// After how many failures a round of replaying ends.
 const MOST_FAILURES: usize = 8;
@@ -31,20 +39,16 @@ pub(crate) struct Core<V> {
     pub(crate) flights: Flights<V>,
     pub(crate) kept: Kept,
     pub(crate) loads_while_away: Semaphore,
+    pub(crate) lookups: Lookups,
+    /// The loads that went without the store because it was away.
+    away: Trouble,
+    /// The loads whose value the store did not take.
+    not_stored: Trouble,
+    too_large: Occasional,
     /// Whether a task replays what is kept.
     replaying: AtomicBool,
     /// Whether somebody replays a clear: once is enough.
     clearing: tokio::sync::Mutex<()>,
-}
-
-/// Whether the store cannot be asked now, as opposed to having answered that something is wrong.
-pub(crate) fn is_away(error: &Error) -> bool {
-    match error.kind() {
-        ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::RateLimited | ErrorKind::OutcomeUnknown => true,
-        // Half an answer, for example.
-        ErrorKind::Unexpected => error.retry() != Retry::Never,
-        _ => false,
-    }
 }
 
 impl<V> Core<V> {
@@ -56,6 +60,10 @@ impl<V> Core<V> {
             flights: Flights::default(),
             kept: Kept::default(),
             loads_while_away: Semaphore::new(LOADS_WHILE_AWAY),
+            lookups: Lookups::new(name),
+            away: Trouble::new(QUIET),
+            not_stored: Trouble::new(QUIET),
+            too_large: Occasional::new(PERIOD),
             replaying: AtomicBool::new(false),
             clearing: tokio::sync::Mutex::default(),
         }
@@ -64,27 +72,68 @@ impl<V> Core<V> {
 
 impl<V: CacheValue> Core<V> {
     /// Reads the key, once what this process owes the store about it is paid.
-    pub(crate) async fn look(&self, key: &CacheKey, codec: Codec) -> Result<Option<Versioned<V>>> {
-        self.replay(key).await?;
-        let found = self.tier.get(key, codec).await?;
+    pub(crate) async fn look(&self, key: &CacheKey, access: Access) -> Result<Option<Versioned<V>>> {
+        self.replay(key, access.deadline).await?;
+        let found = self.tier.get(key, access).await?;
         self.familiar.saw(key, found.is_some());
+        self.is_there();
         Ok(found)
     }
 
-    /// Replays what is kept about `key`, if anything is. Until that has succeeded the key must not be read.
-    pub(crate) async fn replay(&self, key: &CacheKey) -> Result<()> {
-        match self.kept.owed(key) {
-            None => Ok(()),
-            // Boxed, so that the usual future stays small.
-            Some((debt, asked)) => Box::pin(self.pay(debt, asked)).await,
+    /// The store has answered.
+    pub(crate) fn is_there(&self) {
+        if let Some(loads) = self.away.is_over(&SystemClock::default()) {
+            tracing::warn!(name: "cache.back", cache = &*self.name, loads, "the store answers again");
         }
     }
 
-    async fn pay(&self, debt: Debt, asked: Instant) -> Result<()> {
+    /// A loader answers because the store does not.
+    pub(crate) fn is_away(&self, error: &Error) {
+        if self.away.failed(&SystemClock::default()) {
+            let (cache, kind) = (&*self.name, error.kind().as_str());
+            tracing::warn!(name: "cache.away", cache, kind, "the store is away; loaders answer until it is back");
+        }
+    }
+
+    /// The store took what was loaded.
+    pub(crate) fn stored(&self) {
+        if let Some(values) = self.not_stored.is_over(&SystemClock::default()) {
+            tracing::warn!(name: "cache.load.stored", cache = &*self.name, values, "loaded values are stored again");
+        }
+    }
+
+    /// The store did not take what was loaded.
+    pub(crate) fn not_stored(&self, error: &Error) {
+        if self.not_stored.failed(&SystemClock::default()) {
+            let (cache, kind) = (&*self.name, error.kind().as_str());
+            tracing::warn!(name: "cache.load.not_stored", cache, kind, "loaded values are not stored");
+        }
+    }
+
+    /// What was loaded is too large to be stored.
+    pub(crate) fn too_large(&self, error: &Error) {
+        if let Some(count) = self.too_large.happened(&SystemClock::default()) {
+            let (cache, reason) = (&*self.name, error.message());
+            tracing::warn!(name: "cache.too_large", cache, reason, count, "loaded values are too large to be cached");
+        }
+    }
+
+    /// Replays what is kept about `key`, if anything is. Until that has succeeded the key must not be read.
+    pub(crate) async fn replay(&self, key: &CacheKey, deadline: Option<Duration>) -> Result<()> {
+        match self.kept.owed(key) {
+            None => Ok(()),
+            // Boxed, so that the usual future stays small.
+            Some((debt, asked)) => Box::pin(self.pay(debt, asked, deadline)).await,
+        }
+    }
+
+    async fn pay(&self, debt: Debt, asked: Instant, deadline: Option<Duration>) -> Result<()> {
         match &debt {
             // What is younger than the invalidation stays.
             Debt::Key(key) => {
-                self.tier.remove(key, RemoveOptions::default().with_min_age(asked.elapsed())).await?;
+                let mut options = RemoveOptions::default().with_min_age(asked.elapsed());
+                options.deadline = deadline;
+                self.tier.remove(key, options).await?;
             }
             Debt::Clear => {
                 let Ok(_turn) = self.clearing.try_lock() else {
@@ -93,7 +142,7 @@ impl<V: CacheValue> Core<V> {
                         "a clear that did not reach the store is replayed now",
                     ));
                 };
-                self.tier.clear().await?;
+                self.tier.clear(Access { codec: Codec::default(), deadline }).await?;
             }
         }
         self.kept.paid(&debt, asked);
@@ -118,7 +167,7 @@ impl<V: CacheValue> Core<V> {
         let debts = self.kept.all();
         let mut failures = 0;
         for (debt, asked) in debts.iter().cycle().skip(round * MOST_FAILURES).take(debts.len()) {
-            failures += usize::from(self.pay(debt.clone(), *asked).await.is_err());
+            failures += usize::from(self.pay(debt.clone(), *asked, None).await.is_err());
             if failures == MOST_FAILURES {
                 break;
             }

@@ -1,231 +1,26 @@
+//! The cache that applications use: values of one type under a name.
+
 mod builder;
+mod cache;
+mod call;
 mod core;
 mod familiar;
 mod flights;
+mod held;
 mod kept;
 mod load;
+mod lookups;
 mod set;
 mod tier;
+mod verbs;
+mod versioned;
 
-use std::fmt;
-use std::sync::Arc;
-use std::time::Duration;
-
-use statehouse_core::{Capabilities, Error, Result, Version};
-
-pub use builder::{CacheBuilder, Outage};
+pub use builder::CacheBuilder;
+pub use cache::{Outage, TypedCache};
 pub use load::{GetOrLoad, LoadFuture};
-pub(crate) use set::unconditional;
 pub use set::{Set, SetIf};
 pub use tier::{CacheValue, VerifyCodec};
-
-use self::core::Core;
-use crate::{CacheKey, RemoveOptions, TouchOutcome};
-use kept::Debt;
-use tier::Format;
-
-/// One named cache of values of one type: what applications use. Made by [`Caches::cache`](crate::Caches::cache).
-///
-/// Values are handed out as `Arc<V>`: a hit copies nothing, and everybody who waited for a load shares its value. A
-/// cached "there is none" is a `V` of `Option<…>`.
-///
-/// Keys are text of 1 to 1,024 bytes as [`CacheKey`] describes; another text is
-/// [`InvalidInput`](statehouse_core::ErrorKind::InvalidInput) before anything is sent. The contract is that of
-/// [`Cache`](crate::Cache). Clones and handles of the same name share entries and loads.
-pub struct TypedCache<V> {
-    core: Arc<Core<V>>,
-    settings: Settings,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Settings {
-    time_to_live: Duration,
-    load_timeout: Duration,
-    outage: Outage,
-    format: Format,
-}
-
-/// A value with the version that the store gave it.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct Versioned<V> {
-    /// The value.
-    pub value: Arc<V>,
-    /// Its version, for [`Set::if_version`].
-    pub version: Version,
-}
-
-impl<V> TypedCache<V> {
-    /// The cache's name.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.core.name
-    }
-
-    /// What the backend can do beyond the contract.
-    #[must_use]
-    pub fn capabilities(&self) -> Capabilities {
-        self.core.tier.capabilities()
-    }
-
-    /// A hit in memory, without checking the key: a key that is none has no entry.
-    #[inline]
-    fn hit(&self, key: &str) -> Option<Arc<V>> {
-        self.core.tier.hit(key)
-    }
-}
-
-impl<V: CacheValue> TypedCache<V> {
-    /// Reads a value.
-    ///
-    /// # Errors
-    /// What the backend says. An outage is an error and not `None`.
-    pub async fn get(&self, key: impl AsRef<str> + Send) -> Result<Option<Arc<V>>> {
-        if let Some(hit) = self.hit(key.as_ref()) {
-            return Ok(Some(hit));
-        }
-        Ok(self.versioned(key).await?.map(|found| found.value))
-    }
-
-    /// Reads a value with its version, for a conditional [`set`](Self::set).
-    ///
-    /// # Errors
-    /// As [`get`](Self::get).
-    pub async fn versioned(&self, key: impl AsRef<str> + Send) -> Result<Option<Versioned<V>>> {
-        let key = self.key(key, "cache.get")?;
-        let found = self.core.look(&key, self.settings.format.codec).await;
-        found.map_err(|error| self.named(error, "cache.get", &key))
-    }
-
-    /// Reads many values in one round trip. The answer has the order and the length of `keys`.
-    ///
-    /// # Errors
-    /// As [`get`](Self::get).
-    pub async fn get_many<K: AsRef<str> + Sync>(&self, keys: &[K]) -> Result<Vec<Option<Arc<V>>>> {
-        const NAME: &str = "cache.get_many";
-        let keys = keys.iter().map(|key| self.key(key, NAME)).collect::<Result<Vec<_>>>()?;
-        for key in keys.iter().filter(|_| !self.core.kept.is_empty()) {
-            self.core.replay(key).await.map_err(|error| self.named(error, NAME, key))?;
-        }
-        let found = self.core.tier.get_many(&keys, self.settings.format.codec).await;
-        let found = found.map_err(|error| self.named(error, NAME, ""))?;
-        Ok(found.into_iter().map(|entry| entry.map(|found| found.value)).collect())
-    }
-
-    /// Reads a value, or loads and stores it.
-    ///
-    /// - **One loader per key.** Callers that miss while a load is under way wait for it and share its value or its
-    ///   error. On a shared backend that holds for all processes while the lease of the load lives: others wait for it,
-    ///   looking every few milliseconds. A process that dies in the middle of a load holds the others up for at most 10 s.
-    /// - **Nobody waits long.** A caller waits for at most one load that began before its call. What it gets is no older
-    ///   than its call if the key was invalidated in between: then it takes part in the next load or loads itself.
-    /// - **The loader runs inside the caller's future** and may borrow. If that future is dropped or panics, one of
-    ///   those who wait takes over with its own loader.
-    /// - **Load or invalidate.** If the key is set, invalidated or cleared while the loader runs, its value is given
-    ///   to its caller and to those who called before the load began, and is not stored.
-    /// - **A loader that takes longer than the cache's load timeout** is dropped, and everybody who waits gets
-    ///   [`Timeout`](statehouse_core::ErrorKind::Timeout). A loader that asks the same cache for the same key waits
-    ///   for itself and ends that way.
-    /// - **A value that cannot be stored** is given to its callers all the same, and an event is emitted: because it is
-    ///   too large (`cache.too_large`), or because the store cannot be reached any more or is full
-    ///   (`cache.load.not_stored`).
-    /// - **While the store is away** the loader answers, unless the cache says
-    ///   [`Outage::Fail`]; see there.
-    ///
-    /// ```
-    /// # use std::time::Duration;
-    /// # use statehouse_cache::Caches;
-    /// # async fn fetch() -> Result<f64, std::io::Error> { Ok(1.08) }
-    /// # async fn example() -> statehouse_core::Result<()> {
-    /// # let caches = Caches::memory(Default::default());
-    /// let rates = caches.cache::<f64>("rates").time_to_live(Duration::from_secs(600)).open()?;
-    /// let rate = rates.get_or_load("EUR/USD", || fetch()).time_to_live(Duration::from_secs(60)).await?;
-    /// # Ok(()) }
-    /// ```
-    ///
-    /// # Errors
-    /// [`LoadFailed`](statehouse_core::ErrorKind::LoadFailed) with the loader's error as source,
-    /// [`Timeout`](statehouse_core::ErrorKind::Timeout) of the loader, and what the backend says if it cannot be read for
-    /// another reason than an outage.
-    pub fn get_or_load<K, F>(&self, key: K, loader: F) -> GetOrLoad<'_, V, K, F> {
-        GetOrLoad::new(self, key, loader)
-    }
-
-    /// Sets a value; see [`Set`] for conditions.
-    ///
-    /// Prefer [`get_or_load`](Self::get_or_load) for values that come from elsewhere: a value that was read before an
-    /// invalidation and is set after it stays.
-    pub fn set<K>(&self, key: K, value: V) -> Set<'_, V, K> {
-        Set::new(self, key, value)
-    }
-
-    /// Removes a value. When this has returned, no later read gives it, and no load that began before stores it.
-    ///
-    /// If the store is away this fails, and is kept and replayed once the store is back; so is one whose future is
-    /// dropped. From the call on, this process neither serves nor stores what it forbids: reads of the key fail until it is
-    /// replayed, and [`get_or_load`](Self::get_or_load) loads. What was set since stays. **Limits:** other processes serve
-    /// the old value until then; what is kept is lost with this process; above 1 MiB of kept keys all become one
-    /// [`clear`](Self::clear).
-    ///
-    /// # Errors
-    /// What the backend says. An outage is an error although it is replayed later.
-    pub async fn invalidate(&self, key: impl AsRef<str> + Send) -> Result<()> {
-        let key = self.key(key, "cache.invalidate")?;
-        let remove = async { self.core.tier.remove(&key, RemoveOptions::default()).await };
-        let removed = self.core.invalidate(Debt::Key(key.clone()), remove).await;
-        removed.map(|_| ()).map_err(|error| self.named(error, "cache.invalidate", &key))
-    }
-
-    /// Gives a value that is there a new time to live, counted from now.
-    ///
-    /// # Errors
-    /// What the backend says.
-    pub async fn touch(&self, key: impl AsRef<str> + Send, time_to_live: Duration) -> Result<TouchOutcome> {
-        let key = self.key(key, "cache.touch")?;
-        let touched = async {
-            self.core.replay(&key).await?;
-            self.core.tier.touch(&key, time_to_live).await
-        };
-        touched.await.map_err(|error| self.named(error, "cache.touch", &key))
-    }
-
-    /// Removes every value of this cache, as [`invalidate`](Self::invalidate) removes one. One that is replayed after an
-    /// outage ends what was set since, too.
-    ///
-    /// # Errors
-    /// What the backend says.
-    pub async fn clear(&self) -> Result<()> {
-        let cleared = self.core.invalidate(Debt::Clear, async { self.core.tier.clear().await }).await;
-        cleared.map_err(|error| self.named(error, "cache.clear", ""))
-    }
-
-    fn key(&self, text: impl AsRef<str>, operation: &'static str) -> Result<CacheKey> {
-        let text = text.as_ref();
-        CacheKey::new(text).map_err(|error| self.named(error, operation, text))
-    }
-
-    /// Says which operation of which cache failed, and on what.
-    fn named(&self, error: Error, operation: &'static str, key: &str) -> Error {
-        let name = &*self.core.name;
-        let place = if key.is_empty() { name.to_owned() } else { format!("{name}:{key}") };
-        error.with_outer_operation(operation).with_key(&place)
-    }
-}
-
-impl<V> Clone for TypedCache<V> {
-    fn clone(&self) -> Self {
-        Self { core: Arc::clone(&self.core), settings: self.settings }
-    }
-}
-
-impl<V> fmt::Debug for TypedCache<V> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TypedCache")
-            .field("name", &self.core.name)
-            .field("settings", &self.settings)
-            .finish_non_exhaustive()
-    }
-}
+pub use versioned::Versioned;
 
 #[cfg(test)]
 mod tests;

@@ -2,12 +2,13 @@ use std::fmt;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
-use statehouse_core::{Error, ErrorKind, Result, Version};
+use statehouse_core::{Result, Version};
 
-use super::TypedCache;
+use super::cache::TypedCache;
 use super::kept::Debt;
 use super::tier::CacheValue;
-use crate::{Condition, SetOutcome};
+use crate::SetOutcome;
+use crate::options::{Guard, unconditional};
 
 /// A write of one value on no condition; made by [`TypedCache::set`], run by `.await`, which gives the value's version.
 ///
@@ -25,7 +26,7 @@ pub struct Set<'a, V, K> {
 #[must_use = "nothing happens until it is awaited"]
 pub struct SetIf<'a, V, K> {
     set: Set<'a, V, K>,
-    condition: Condition,
+    guard: Guard,
 }
 
 impl<'a, V, K> Set<'a, V, K> {
@@ -42,12 +43,12 @@ impl<'a, V, K> Set<'a, V, K> {
 
     /// Stores only if there is no value.
     pub fn if_absent(self) -> SetIf<'a, V, K> {
-        SetIf { set: self, condition: Condition::Absent }
+        SetIf { set: self, guard: Guard::Absent }
     }
 
     /// Stores only if the value that is there has this version, as given by [`TypedCache::versioned`].
     pub fn if_version(self, version: Version) -> SetIf<'a, V, K> {
-        SetIf { set: self, condition: Condition::Match(version) }
+        SetIf { set: self, guard: Guard::Match(version) }
     }
 }
 
@@ -64,16 +65,16 @@ where
     V: CacheValue,
     K: AsRef<str> + Send,
 {
-    async fn run(self, condition: Condition) -> Result<SetOutcome> {
+    async fn run(self, guard: Guard) -> Result<SetOutcome> {
         let cache = self.cache;
         let key = cache.key(self.key, "cache.set")?;
         let stored = async {
             let (core, format, begun) = (&cache.core, cache.settings.format, Instant::now());
-            if condition != Condition::Always {
-                core.replay(&key).await?;
+            if guard != Guard::Always {
+                core.replay(&key, cache.settings.deadline).await?;
             }
             let prepared = core.tier.prepare(&key, self.value, format)?;
-            let outcome = core.tier.set(&key, prepared, self.time_to_live, condition, format.codec).await?;
+            let outcome = core.tier.set(&key, prepared, self.time_to_live, guard, cache.access()).await?;
             if matches!(outcome, SetOutcome::Stored(_)) {
                 // What was there before is gone.
                 core.kept.paid(&Debt::Key(key.clone()), begun);
@@ -93,7 +94,7 @@ where
     type IntoFuture = Pin<Box<dyn Future<Output = Result<Version>> + Send + 'a>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move { unconditional(self.run(Condition::Always).await?) })
+        Box::pin(async move { unconditional(self.run(Guard::Always).await?) })
     }
 }
 
@@ -106,13 +107,8 @@ where
     type IntoFuture = Pin<Box<dyn Future<Output = Result<SetOutcome>> + Send + 'a>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.set.run(self.condition))
+        Box::pin(self.set.run(self.guard))
     }
-}
-
-/// The version of a write on no condition.
-pub(crate) fn unconditional(outcome: SetOutcome) -> Result<Version> {
-    outcome.stored().ok_or_else(|| Error::new(ErrorKind::Unexpected, "a write without a condition met a conflict"))
 }
 
 impl<V, K> fmt::Debug for Set<'_, V, K> {
@@ -125,7 +121,7 @@ impl<V, K> fmt::Debug for SetIf<'_, V, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SetIf")
             .field("time_to_live", &self.set.time_to_live)
-            .field("condition", &self.condition)
+            .field("guard", &self.guard)
             .finish_non_exhaustive()
     }
 }

@@ -1,14 +1,16 @@
 use std::error::Error as _;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
-use statehouse_core::{Codec, ErrorKind, ManualClock, SchemaId};
+use statehouse_core::{Codec, Error, ErrorKind, ManualClock, SchemaId};
 use tokio::sync::{Notify, oneshot};
 
 use super::*;
-use crate::{Cache, CacheExt, Caches, MemoryCache, MemoryConfig, SetOptions, SetOutcome};
+use crate::{Cache, CacheExt, CacheKey, Caches, MemoryCache, MemoryConfig, SetOptions, SetOutcome, TouchOutcome};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -35,6 +37,7 @@ macro_rules! on_both_tiers {
 
 mod bounds;
 mod crowd;
+mod told;
 
 /// Every cache of these is a byte cache; the same name gives the same bytes, whatever the schema.
 fn bytes() -> Caches {

@@ -22,6 +22,8 @@
 
 mod backoff;
 mod breaker;
+mod trouble;
 
 pub use backoff::{Backoff, RetryBudget};
 pub use breaker::{Breaker, BreakerSettings, BreakerState, Permit, Refused};
+pub use trouble::{Occasional, Trouble};

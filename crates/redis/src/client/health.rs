@@ -95,7 +95,12 @@ impl RedisClient {
             let (version, memory) = (node.version(until).await?, node.inspect(until).await?.memory);
             Ok((node.address().map(Address::to_string), version, memory))
         });
-        for (server, version, memory) in answers.await? {
+        let answers = answers.await?;
+        let (answered, all) = (answers.len(), self.inner.topology.masters().len());
+        if answered < all {
+            tracing::warn!(answered, all, "opened Redis while some of its shards are down");
+        }
+        for (server, version, memory) in answers {
             if let Some((major, minor)) = version.filter(|version| *version < OLDEST) {
                 let place = server.map_or_else(|| self.inner.place.clone(), |at| format!("Redis at {at}"));
                 let message = format!("{place} is version {major}.{minor}: {NEEDED}");
@@ -137,7 +142,7 @@ impl RedisClient {
                 return Err(error);
             }
             let server = node.address().map(Address::to_string);
-            tracing::warn!(server, error = %error, "a server of Redis does not answer what it is asked about itself");
+            tracing::debug!(server, error = %error, "a server of Redis does not answer what it is asked about itself");
             first.get_or_insert(error);
         }
         match first {

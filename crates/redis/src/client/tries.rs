@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use redis::Value;
 use statehouse_core::policy::Backoff;
-use statehouse_core::{Error, Result};
+use statehouse_core::{Counter, Error, Result};
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{Instrument as _, Level, Span};
 
@@ -175,6 +175,7 @@ impl RedisClient {
                 return Err((failure, true));
             }
             tracing::debug!(count, kind = ?failure.error.kind(), sent = ?failure.sent, "trying a Redis request again");
+            Counter::new(RETRIES, &[("reason", reason(&failure))]).add(1);
             sleep(pause).await;
             until = self.end_of_try(tries.deadline, request.size());
             answer = self.try_again(request, idempotence, until).await;
@@ -224,6 +225,19 @@ impl RedisClient {
         Err(failure)
     }
 }
+
+/// Why a request is sent again: a few words, for metrics.
+fn reason(failure: &Failure) -> &str {
+    match failure.sent {
+        Sent::No => "not_sent",
+        Sent::Unanswered => "unanswered",
+        // Of those that pass, there are few.
+        Sent::Answered => failure.code().unwrap_or("answered"),
+        Sent::Away => "away",
+    }
+}
+
+const RETRIES: &str = "statehouse.redis.retries";
 
 fn span_of(request: &Request<'_>) -> Span {
     tracing::debug_span!(

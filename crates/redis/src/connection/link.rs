@@ -7,12 +7,13 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use redis::{RedisError, cmd};
-use statehouse_core::policy::{Backoff, Breaker};
+use statehouse_core::policy::Backoff;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::connection::flow::Flow;
+use crate::connection::server::Server;
 use crate::connection::source::Source;
 use crate::connection::spares::Spares;
 use crate::connection::stream::Bounded;
@@ -46,8 +47,7 @@ pub(crate) struct Link {
     /// All links to the server.
     peers: OnceLock<Box<[Weak<Self>]>>,
     source: Arc<Source>,
-    /// Of the server, shared by its links.
-    breaker: Arc<Breaker>,
+    server: Arc<Server>,
     state: watch::Sender<State>,
     spares: Spares,
     generations: AtomicU64,
@@ -56,7 +56,6 @@ pub(crate) struct Link {
     /// When the oldest operation began that was abandoned with no answer since, in milliseconds from `created`, or zero.
     silent_since: AtomicU64,
     created: Instant,
-    name: Arc<str>,
     /// Whether it is for what is large.
     bulk: bool,
 }
@@ -83,10 +82,9 @@ impl Link {
     pub(crate) fn several(
         (count, bulk): (usize, usize),
         source: &Arc<Source>,
-        breaker: &Arc<Breaker>,
-        name: &Arc<str>,
+        server: &Arc<Server>,
     ) -> [Box<[Arc<Self>]>; 2] {
-        let new = |bulk| Self::new(Arc::clone(source), Arc::clone(breaker), Arc::clone(name), bulk);
+        let new = |bulk| Self::new(Arc::clone(source), Arc::clone(server), bulk);
         let links: Box<[_]> = (0..count).map(|_| new(false)).collect();
         let bulk: Box<[_]> = (0..bulk).map(|_| new(true)).collect();
         for link in links.iter().chain(&bulk) {
@@ -95,12 +93,12 @@ impl Link {
         [links, bulk]
     }
 
-    fn new(source: Arc<Source>, breaker: Arc<Breaker>, name: Arc<str>, bulk: bool) -> Arc<Self> {
+    fn new(source: Arc<Source>, server: Arc<Server>, bulk: bool) -> Arc<Self> {
         Arc::new_cyclic(|me| Self {
             me: Weak::clone(me),
             peers: OnceLock::new(),
             source,
-            breaker,
+            server,
             state: watch::Sender::new(State::default()),
             spares: Spares::default(),
             generations: AtomicU64::new(0),
@@ -108,7 +106,6 @@ impl Link {
             probing: AtomicBool::new(false),
             silent_since: AtomicU64::new(0),
             created: Instant::now(),
-            name,
             bulk,
         })
     }
@@ -135,19 +132,20 @@ impl Link {
     /// Until when the attempt to connect that is under way may be waited for: of a server that counts as away, only the
     /// first, and not for long. It may be that only the old connections lead nowhere.
     fn worth_waiting(&self, until: Instant) -> Instant {
-        match self.breaker.refusal() {
-            None => until,
-            Some(_) => self.state.borrow().broken_at.map_or_else(Instant::now, |at| at + GRACE),
+        match self.server.is_away() {
+            false => until,
+            true => self.state.borrow().broken_at.map_or_else(Instant::now, |at| at + GRACE),
         }
     }
 
     /// Why there is no connection.
     fn nobody(&self) -> Failure {
         let seen = self.state.borrow().failure.clone();
-        match self.breaker.refusal() {
-            None => Failure::not_sent(seen.unwrap_or_else(timed_out)),
-            Some(_) => Failure::away(seen.unwrap_or_else(connection_lost)),
+        if !self.server.is_away() {
+            return Failure::not_sent(seen.unwrap_or_else(timed_out));
         }
+        self.server.refused();
+        Failure::away(seen.unwrap_or_else(connection_lost))
     }
 
     /// The connection, if there is one now.
@@ -199,7 +197,11 @@ impl Link {
             current
         });
         if dropped {
-            tracing::warn!(server = %self.name, why, "lost a connection to Redis");
+            if self.peers().any(|peer| peer.is_connected()) {
+                tracing::info!(server = %self.name(), why, "lost a connection to Redis");
+            } else {
+                tracing::warn!(server = %self.name(), why, "lost the last connection to Redis");
+            }
             self.source.forget_idle();
             self.repair();
         }
@@ -216,8 +218,7 @@ impl Link {
     /// silences one usually silences all, and a try that goes over the next would wait as long again. Returns at once.
     pub(crate) fn doubt(&self, generation: u64) {
         self.probe(generation);
-        let others = self.peers.get().into_iter().flatten().filter(|peer| !peer.ptr_eq(&self.me));
-        for peer in others.filter_map(Weak::upgrade) {
+        for peer in self.peers().filter(|peer| !Weak::ptr_eq(&peer.me, &self.me)) {
             let generation = peer.state.borrow().generation;
             peer.probe(generation);
         }
@@ -268,15 +269,19 @@ impl Link {
     /// Notes that the server said nothing for so long, or could not be connected to. Not while another connection to it
     /// stands: the server is then there.
     fn missed(&self, long: Duration) {
-        let peers = self.peers.get().into_iter().flatten().filter_map(Weak::upgrade);
-        if !peers.into_iter().any(|peer| peer.is_connected()) && self.breaker.note_failure(long) {
-            tracing::warn!(server = %self.name, "Redis is away; requests fail at once until it answers again");
+        if !self.peers().any(|peer| peer.is_connected()) {
+            self.server.missed(long);
         }
     }
 
+    /// All links to the server, this one too.
+    fn peers(&self) -> impl Iterator<Item = Arc<Self>> {
+        self.peers.get().into_iter().flatten().filter_map(Weak::upgrade)
+    }
+
     /// The server's name.
-    pub(crate) const fn name(&self) -> &Arc<str> {
-        &self.name
+    pub(crate) fn name(&self) -> &Arc<str> {
+        self.server.name()
     }
 
     pub(crate) fn is_connected(&self) -> bool {
@@ -310,7 +315,7 @@ impl Link {
         let outcome = self.source.connect(self.bulk, Arc::new(on_close)).await;
         // Before it is published: who is told of it must find the breaker as it then is.
         match &outcome {
-            Ok(_) => self.breaker.note_success(),
+            Ok(_) => self.server.answered(),
             Err(_) => self.missed(begun.elapsed()),
         }
         self.publish(generation, outcome)
@@ -321,7 +326,7 @@ impl Link {
         self.state.send_modify(|state| match outcome {
             Ok(connection) => {
                 let after = state.broken_at.take().map(|at| at.elapsed());
-                tracing::info!(server = %self.name, ?after, "connected to Redis");
+                tracing::info!(server = %self.name(), ?after, "connected to Redis");
                 state.generation = generation;
                 state.connection = Some(connection);
                 self.spares.change(generation);
@@ -330,7 +335,7 @@ impl Link {
                 self.silent_since.store(0, Ordering::Relaxed);
             }
             Err(error) => {
-                tracing::debug!(server = %self.name, kind = ?error.kind(), "cannot connect to Redis");
+                tracing::debug!(server = %self.name(), kind = ?error.kind(), "cannot connect to Redis");
                 state.failures += 1;
                 state.failure = Some(error);
             }
@@ -391,7 +396,7 @@ impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.state.borrow();
         f.debug_struct("Link")
-            .field("server", &self.name)
+            .field("server", self.name())
             .field("connected", &state.connection.is_some())
             .field("generation", &state.generation)
             .finish_non_exhaustive()

@@ -2,6 +2,7 @@
 
 pub(crate) mod flow;
 pub(crate) mod link;
+pub(crate) mod server;
 pub(crate) mod source;
 mod spares;
 pub(crate) mod stream;

@@ -14,6 +14,7 @@ use statehouse_core::{Error, Result};
 use tokio::sync::Notify;
 
 use crate::config::{Address, Credentials, RedisConfig, Timing};
+use crate::connection::server::Traffic;
 use crate::connection::stream::{self, Bounded};
 use crate::failure::{not_the_master, timed_out};
 
@@ -103,7 +104,8 @@ impl Connector {
             .build()
             .map_err(|error| (ErrorKind::InvalidClientConfig, "pool", error.to_string()))?;
         let own = Some((Client::open(self.info(address))?, self.settings()));
-        Ok(Source { own, pool, role, limit: self.timing.connect, max_answer: self.max_answer })
+        let traffic = Traffic::new(&address.to_string());
+        Ok(Source { own, pool, role, limit: self.timing.connect, max_answer: self.max_answer, traffic })
     }
 }
 
@@ -140,11 +142,13 @@ pub(crate) struct Source {
     limit: Duration,
     /// The most bytes of an answer.
     max_answer: u64,
+    traffic: Traffic,
 }
 
 impl Source {
-    pub(crate) const fn from_pool(pool: Pool, timing: Timing) -> Self {
-        Self { own: None, pool, role: Role::Any, limit: timing.connect, max_answer: u64::MAX }
+    pub(crate) fn from_pool(pool: Pool, timing: Timing) -> Self {
+        let traffic = Traffic::new("pool");
+        Self { own: None, pool, role: Role::Any, limit: timing.connect, max_answer: u64::MAX, traffic }
     }
 
     /// A connection to be shared, for what is large if it is `bulk`. `on_close` is called once when the server closes it,
@@ -191,7 +195,8 @@ impl Source {
         let info = client.get_connection_info();
         match info.addr() {
             ConnectionAddr::Tcp(host, port) => {
-                stream::connect((host, *port), info, settings, &KEEP_ALIVE, self.max_answer, bulk).await
+                let traffic = self.traffic.clone();
+                stream::connect((host, *port), info, settings, &KEEP_ALIVE, self.max_answer, (traffic, bulk)).await
             }
             _ => Ok(client.get_multiplexed_async_connection_with_config(&settings).await?.into()),
         }

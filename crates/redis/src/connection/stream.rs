@@ -19,6 +19,7 @@ use tokio::task::AbortHandle;
 
 use crate::clock::Clock;
 use crate::connection::flow::{Flow, LARGE};
+use crate::connection::server::Traffic;
 use crate::failure::TOO_LARGE;
 
 /// The longest line: a status, a number or an error.
@@ -97,7 +98,7 @@ pub(crate) async fn connect(
     settings: AsyncConnectionConfig,
     keep_alive: &TcpKeepalive,
     limit: u64,
-    bulk: bool,
+    (traffic, bulk): (Traffic, bool),
 ) -> RedisResult<Bounded> {
     let attempts: Vec<_> =
         lookup_host((host, port)).await?.map(|address| Box::pin(TcpStream::connect(address))).collect();
@@ -108,7 +109,7 @@ pub(crate) async fn connect(
     stream.set_nodelay(true)?;
     SockRef::from(&stream).set_tcp_keepalive(keep_alive)?;
     let flow = Arc::<Flow>::default();
-    let stream = Watched { stream, answers: Answers::new(limit), flow: Arc::clone(&flow), bulk };
+    let stream = Watched { stream, answers: Answers::new(limit), flow: Arc::clone(&flow), traffic, bulk };
     let (connection, driver) = MultiplexedConnection::new_with_config(info.redis_settings(), stream, settings).await?;
     let driver = Some(tokio::spawn(driver).abort_handle());
     let (clock, client) = (Clock::default(), AtomicU64::default());
@@ -119,13 +120,16 @@ struct Watched {
     stream: TcpStream,
     answers: Answers,
     flow: Arc<Flow>,
+    traffic: Traffic,
     /// Whether it carries what is large: then bytes that leave show that the server takes them.
     bulk: bool,
 }
 
 impl Watched {
     fn note_written(&self, written: &Poll<io::Result<usize>>) {
-        if let (true, Poll::Ready(Ok(bytes))) = (self.bulk, written) {
+        let Poll::Ready(Ok(bytes)) = written else { return };
+        self.traffic.sent.add(*bytes as u64);
+        if self.bulk {
             self.flow.pass(*bytes);
         }
     }
@@ -141,6 +145,7 @@ impl AsyncRead for Watched {
                 return Poll::Ready(Err(too_large));
             }
             self.flow.pass(came.len());
+            self.traffic.received.add(came.len() as u64);
             self.flow.expect(self.answers.coming());
         }
         read

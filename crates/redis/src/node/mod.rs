@@ -15,12 +15,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use deadpool_redis::Connection;
 use redis::{Cmd, Pipeline, PushInfo, RedisResult, Value};
-use statehouse_core::policy::{Breaker, BreakerSettings, BreakerState};
+use statehouse_core::policy::{BreakerSettings, BreakerState};
 use tokio::time::Instant;
 
 use crate::config::Address;
 use crate::connection::flow::{LARGE, length};
 use crate::connection::link::{AWAY_AFTER, Link};
+use crate::connection::server::Server;
 use crate::connection::source::{Connector, Role, Source};
 use crate::connection::stream::Bounded;
 use crate::failure::Failure;
@@ -41,7 +42,7 @@ pub(crate) struct Node {
     links: Box<[Arc<Link>]>,
     /// For what is large. They are connected when they are first needed.
     bulk: Box<[Arc<Link>]>,
-    breaker: Arc<Breaker>,
+    server: Arc<Server>,
     turn: AtomicUsize,
     clock: ServerClock,
     pub(crate) gathering: Gathering,
@@ -57,14 +58,14 @@ impl Node {
     /// The server that the source connects to. Only a caller's pool has no address.
     pub(crate) fn over(source: Source, connections: usize, address: Option<Address>) -> Arc<Self> {
         let source = Arc::new(source);
-        let name: Arc<str> = address.as_ref().map_or_else(|| "pool".to_owned(), Address::to_string).into();
-        let breaker = Arc::new(Breaker::new(breaker_settings()));
-        let [links, bulk] = Link::several((connections, BULK), &source, &breaker, &name);
+        let name = address.as_ref().map_or_else(|| "pool".to_owned(), Address::to_string);
+        let server = Server::new(&name, breaker_settings());
+        let [links, bulk] = Link::several((connections, BULK), &source, &server);
         Arc::new(Self {
             address,
             links,
             bulk,
-            breaker,
+            server,
             source,
             turn: AtomicUsize::new(0),
             clock: ServerClock::default(),
@@ -79,7 +80,7 @@ impl Node {
 
     /// What it is called in logs and in failures.
     pub(crate) fn name(&self) -> &Arc<str> {
-        self.links[0].name()
+        self.server.name()
     }
 
     pub(crate) const fn clock(&self) -> &ServerClock {
@@ -177,11 +178,11 @@ impl Node {
 
     /// Whether requests reach it: closed as long as any connection stands.
     pub(crate) fn breaker(&self) -> BreakerState {
-        if self.is_connected() { BreakerState::Closed } else { self.breaker.state() }
+        if self.is_connected() { BreakerState::Closed } else { self.server.state() }
     }
 
     pub(crate) fn breaker_openings(&self) -> u64 {
-        self.breaker.openings()
+        self.server.openings()
     }
 
     /// A connection of its own, over which what arrives unasked is passed on.

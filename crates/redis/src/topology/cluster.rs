@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use redis::{RedisError, RedisResult, Value, cmd, from_redis_value};
-use statehouse_core::policy::BreakerState;
+use statehouse_core::SystemClock;
+use statehouse_core::policy::{BreakerState, Trouble};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -113,12 +114,23 @@ fn redirection(place: &str, from: Option<&Address>) -> Option<Address> {
 
 /// Holds nothing while it waits, so that dropping the last client closes its connections.
 async fn follow(watch: Weak<Watch>, wake: Arc<Notify>) {
+    let trouble = Trouble::new(Duration::ZERO);
     loop {
         sleep(PAUSE).await;
         wake.notified().await;
         let Some(watch) = watch.upgrade() else { return };
-        if let Err(failure) = watch.refresh(Instant::now() + REFRESH).await {
-            tracing::warn!(kind = ?failure.error.kind(), "no server of the Redis cluster says who owns which slot");
+        match watch.refresh(Instant::now() + REFRESH).await {
+            Ok(()) => {
+                if let Some(failures) = trouble.is_over(&SystemClock::default()) {
+                    tracing::warn!(failures, "the Redis cluster says again who owns which slot");
+                }
+            }
+            Err(failure) => {
+                if trouble.failed(&SystemClock::default()) {
+                    let kind = failure.error.kind();
+                    tracing::warn!(?kind, "no server of the Redis cluster says who owns which slot");
+                }
+            }
         }
     }
 }

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use redis::{RedisError, RedisResult, cmd, from_redis_value, pipe};
+use statehouse_core::SystemClock;
+use statehouse_core::policy::Trouble;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
@@ -102,13 +104,23 @@ impl Sentinel {
 
 /// Holds nothing while it waits, so that dropping the last client closes its connections.
 async fn follow(watch: Weak<Watch>, wake: Arc<Notify>) {
+    let trouble = Trouble::new(Duration::ZERO);
     loop {
         sleep(PAUSE).await;
         // Woken or not, it is time to look.
         let _ = timeout(PERIOD - PAUSE, wake.notified()).await;
         let Some(watch) = watch.upgrade() else { return };
-        if let Err(failure) = watch.look(Instant::now() + PERIOD).await {
-            tracing::warn!(kind = ?failure.error.kind(), "no sentinel says where the Redis master is");
+        match watch.look(Instant::now() + PERIOD).await {
+            Ok(()) => {
+                if let Some(failures) = trouble.is_over(&SystemClock::default()) {
+                    tracing::warn!(failures, "the sentinels say again where the Redis master is");
+                }
+            }
+            Err(failure) => {
+                if trouble.failed(&SystemClock::default()) {
+                    tracing::warn!(kind = ?failure.error.kind(), "no sentinel says where the Redis master is");
+                }
+            }
         }
     }
 }

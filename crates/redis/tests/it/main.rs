@@ -15,6 +15,7 @@ mod single;
 mod stub;
 mod subscribe;
 mod tls;
+mod told;
 
 use std::time::Duration;
 

@@ -59,7 +59,7 @@ async fn a_lost_or_planted_generation_makes_entries_misses_and_never_brings_clea
         let fresh = subject.cache("main").await;
         let reserved = fresh.reserve_with(&key("a"), ReserveOptions::new(LONG)).await.unwrap();
         let Reservation::Leased(lease) = reserved else { panic!("{reserved:?} after {what:?}") };
-        let options = SetOptions::new(LONG).with_condition(Condition::Lease(lease));
+        let options = SetOptions::new(LONG).with_lease(lease);
         let outcome = fresh.set_with(&key("a"), Bytes::from_static(b"loaded"), options).await.unwrap();
         assert!(outcome.stored().is_some(), "{what:?}");
         // What was stored under a generation is live as long as somebody plants it again.

@@ -142,6 +142,6 @@ async fn a_cancelled_load_leaves_no_lease_behind() {
         assert!(futures_util::poll!(&mut stuck).is_pending());
     }
     let options = crate::ReserveOptions::new(MINUTE).with_holding(crate::Holding::Alone);
-    let reserved = cache.core.tier.reserve(&CacheKey::new("a").unwrap(), options, Codec::default()).await.unwrap();
+    let reserved = cache.core.tier.reserve(&CacheKey::new("a").unwrap(), options, cache.access()).await.unwrap();
     assert!(matches!(reserved, tier::Claim::Load(_)));
 }

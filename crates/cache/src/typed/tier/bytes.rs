@@ -3,16 +3,55 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::de::DeserializeOwned;
-use statehouse_core::{Capabilities, Codec, Result};
+use statehouse_core::policy::Occasional;
+use statehouse_core::{Capabilities, Codec, Counter, Result, SystemClock};
 
-use super::{CacheValue, Claim, Form, Format, Place, Prepared, Tier, prepared_elsewhere, settle};
+use super::contract::{Access, CacheValue, Claim, Form, Format, Place, Prepared, Tier, prepared_elsewhere, settle};
+use crate::options::Guard;
+use crate::typed::lookups::Lookups;
+use crate::typed::versioned::Versioned;
 use crate::{
-    Cache, CacheExt, CacheKey, Condition, Entry, Lease, MAX_VALUE_LEN, RemoveOptions, RemoveOutcome, Reservation,
-    ReserveOptions, SetOptions, SetOutcome, TouchOutcome, Versioned,
+    Cache, CacheKey, ClearOptions, Entry, GetOptions, Lease, MAX_VALUE_LEN, RemoveOptions, RemoveOutcome, Reservation,
+    ReserveOptions, SetOptions, SetOutcome, TouchOptions, TouchOutcome,
 };
 
+/// How often it is said that there are entries that cannot be decoded: one build may meet those of another for long.
+const PERIOD: Duration = Duration::from_secs(60);
+
 /// In a cache of bytes, encoded.
-pub(crate) struct BytesTier(pub(crate) Arc<dyn Cache>);
+pub(crate) struct BytesTier {
+    cache: Arc<dyn Cache>,
+    name: Box<str>,
+    undecodable: Occasional,
+    stale: Counter,
+}
+
+impl BytesTier {
+    pub(crate) fn new(cache: Arc<dyn Cache>, name: &str) -> Self {
+        Self { cache, name: name.into(), undecodable: Occasional::new(PERIOD), stale: Lookups::stale(name) }
+    }
+
+    /// What cannot be decoded is a miss, and is reported as an event. So is what another codec wrote than this cache's: the
+    /// bytes don't choose who reads them.
+    fn decode<V: DeserializeOwned>(&self, entry: &Entry, codec: Codec) -> Option<Versioned<V>> {
+        if entry.codec != codec.id() {
+            return self.undecodable("codec");
+        }
+        match codec.decode::<V>(&entry.value) {
+            Ok(value) => Some(Versioned::new(Arc::new(value), entry.version)),
+            Err(_) => self.undecodable("payload"),
+        }
+    }
+
+    fn undecodable<T>(&self, part: &'static str) -> Option<T> {
+        self.stale.add(1);
+        if let Some(count) = self.undecodable.happened(&SystemClock::default()) {
+            let cache = &*self.name;
+            tracing::warn!(name: "cache.undecodable", cache, part, count, "cached entries cannot be decoded and count as misses");
+        }
+        None
+    }
+}
 
 #[async_trait]
 impl<V: CacheValue> Tier<V> for BytesTier {
@@ -32,13 +71,15 @@ impl<V: CacheValue> Tier<V> for BytesTier {
         }
     }
 
-    async fn get(&self, key: &CacheKey, codec: Codec) -> Result<Option<Versioned<V>>> {
-        Ok(self.0.get(key).await?.as_ref().and_then(|entry| decode(entry, codec)))
+    async fn get(&self, key: &CacheKey, access: Access) -> Result<Option<Versioned<V>>> {
+        let entry = self.cache.get_with(key, reading(access)).await?;
+        Ok(entry.as_ref().and_then(|entry| self.decode(entry, access.codec)))
     }
 
-    async fn get_many(&self, keys: &[CacheKey], codec: Codec) -> Result<Vec<Option<Versioned<V>>>> {
-        let entries = self.0.get_many(keys).await?;
-        Ok(entries.iter().map(|entry| entry.as_ref().and_then(|entry| decode(entry, codec))).collect())
+    async fn get_many(&self, keys: &[CacheKey], access: Access) -> Result<Vec<Option<Versioned<V>>>> {
+        let entries = self.cache.get_many_with(keys, reading(access)).await?;
+        let decode = |entry: &Option<Entry>| entry.as_ref().and_then(|entry| self.decode(entry, access.codec));
+        Ok(entries.iter().map(decode).collect())
     }
 
     async fn set(
@@ -46,36 +87,40 @@ impl<V: CacheValue> Tier<V> for BytesTier {
         key: &CacheKey,
         prepared: Prepared<V>,
         time_to_live: Duration,
-        condition: Condition,
-        codec: Codec,
+        guard: Guard,
+        access: Access,
     ) -> Result<SetOutcome> {
         let Form::Encoded(bytes) = prepared.form? else { return prepared_elsewhere() };
-        let options = SetOptions::new(time_to_live).with_condition(condition).with_codec(codec.id());
-        self.0.set_with(key, bytes, options).await
+        let mut options = SetOptions::new(time_to_live).with_guard(guard).with_codec(access.codec.id());
+        options.deadline = access.deadline;
+        self.cache.set_with(key, bytes, options).await
     }
 
     async fn remove(&self, key: &CacheKey, options: RemoveOptions) -> Result<RemoveOutcome> {
-        self.0.remove_with(key, options).await
+        self.cache.remove_with(key, options).await
     }
 
-    async fn touch(&self, key: &CacheKey, time_to_live: Duration) -> Result<TouchOutcome> {
-        self.0.touch(key, time_to_live).await
+    async fn touch(&self, key: &CacheKey, time_to_live: Duration, access: Access) -> Result<TouchOutcome> {
+        let mut options = TouchOptions::new(time_to_live);
+        options.deadline = access.deadline;
+        self.cache.touch_with(key, options).await
     }
 
-    async fn clear(&self) -> Result<()> {
-        self.0.clear().await
+    async fn clear(&self, access: Access) -> Result<()> {
+        self.cache.clear_with(ClearOptions { deadline: access.deadline }).await
     }
 
     /// An entry that this process cannot decode is replaced, as if it were absent. If there is another one in its place
     /// each time, somebody else keeps writing what this process cannot read: it then loads for itself alone.
-    async fn reserve(&self, key: &CacheKey, options: ReserveOptions, codec: Codec) -> Result<Claim<V>> {
+    async fn reserve(&self, key: &CacheKey, mut options: ReserveOptions, access: Access) -> Result<Claim<V>> {
+        options.deadline = access.deadline;
         let mut attempt = options.clone();
         for _ in 0..3 {
-            match self.0.reserve_with(key, attempt).await? {
+            match self.cache.reserve_with(key, attempt).await? {
                 Reservation::Leased(lease) => return Ok(Claim::Load(lease)),
                 Reservation::Held(lease) => return Ok(Claim::Held(lease)),
                 Reservation::Ended => return Ok(Claim::Ended),
-                Reservation::Hit(entry) => match decode(&entry, codec) {
+                Reservation::Hit(entry) => match self.decode(&entry, access.codec) {
                     Some(hit) => return Ok(Claim::Hit(hit.value)),
                     None => attempt = options.clone().with_replacing(entry.version),
                 },
@@ -85,8 +130,8 @@ impl<V: CacheValue> Tier<V> for BytesTier {
     }
 
     fn give_back(&self, key: &CacheKey, lease: Lease) {
-        let options = RemoveOptions::default().with_condition(Condition::Lease(lease));
-        let (cache, key) = (Arc::clone(&self.0), key.clone());
+        let options = RemoveOptions::default().with_lease(lease);
+        let (cache, key) = (Arc::clone(&self.cache), key.clone());
         // Without a runtime, as when that shuts down, the lease ends by itself.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move { cache.remove_with(&key, options).await });
@@ -98,7 +143,7 @@ impl<V: CacheValue> Tier<V> for BytesTier {
     }
 
     fn capabilities(&self) -> Capabilities {
-        self.0.capabilities()
+        self.cache.capabilities()
     }
 
     #[cfg(test)]
@@ -107,19 +152,6 @@ impl<V: CacheValue> Tier<V> for BytesTier {
     }
 }
 
-/// What cannot be decoded is a miss, and is reported as an event. So is what another codec wrote than this cache's: the
-/// bytes don't choose who reads them.
-fn decode<V: DeserializeOwned>(entry: &Entry, codec: Codec) -> Option<Versioned<V>> {
-    if entry.codec != codec.id() {
-        return undecodable("codec");
-    }
-    match codec.decode::<V>(&entry.value) {
-        Ok(value) => Some(Versioned { value: Arc::new(value), version: entry.version }),
-        Err(_) => undecodable("payload"),
-    }
-}
-
-fn undecodable<T>(part: &'static str) -> Option<T> {
-    tracing::warn!(name: "cache.undecodable", part, "a cached entry cannot be decoded and counts as a miss");
-    None
+const fn reading(access: Access) -> GetOptions {
+    GetOptions { deadline: access.deadline }
 }

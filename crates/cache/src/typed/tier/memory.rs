@@ -5,11 +5,13 @@ use async_trait::async_trait;
 use serde::Serialize;
 use statehouse_core::{Capabilities, Codec, Result};
 
-use super::{CacheValue, Claim, Form, Format, Place, Prepared, Tier, prepared_elsewhere, settle};
-use crate::memory::{ENTRY_OVERHEAD, Found, Reserved, Store, check_removal, whole_millis};
+use super::contract::{Access, CacheValue, Claim, Form, Format, Place, Prepared, Tier, prepared_elsewhere, settle};
+use crate::memory::{ENTRY_OVERHEAD, Found, Reserved, Store, whole_millis};
+use crate::options::Guard;
+use crate::typed::versioned::Versioned;
 use crate::{
-    CacheKey, Condition, Lease, MAX_VALUE_LEN, RemoveOptions, RemoveOutcome, ReserveOptions, SetOutcome, TouchOutcome,
-    Versioned, check_value_len,
+    CacheKey, Lease, MAX_VALUE_LEN, RemoveOptions, RemoveOutcome, ReserveOptions, SetOutcome, TouchOutcome,
+    check_value_len,
 };
 
 /// The caller's own measure of an entry.
@@ -66,11 +68,11 @@ impl<V: CacheValue> Tier<V> for MemoryTier<V> {
         settle(value, form)
     }
 
-    async fn get(&self, key: &CacheKey, _: Codec) -> Result<Option<Versioned<V>>> {
+    async fn get(&self, key: &CacheKey, _: Access) -> Result<Option<Versioned<V>>> {
         Ok(self.store.get(key).map(versioned))
     }
 
-    async fn get_many(&self, keys: &[CacheKey], _: Codec) -> Result<Vec<Option<Versioned<V>>>> {
+    async fn get_many(&self, keys: &[CacheKey], _: Access) -> Result<Vec<Option<Versioned<V>>>> {
         Ok(keys.iter().map(|key| self.store.get(key).map(versioned)).collect())
     }
 
@@ -79,28 +81,27 @@ impl<V: CacheValue> Tier<V> for MemoryTier<V> {
         key: &CacheKey,
         prepared: Prepared<V>,
         time_to_live: Duration,
-        condition: Condition,
-        _: Codec,
+        guard: Guard,
+        _: Access,
     ) -> Result<SetOutcome> {
         let Form::Weighed(weight) = prepared.form? else { return prepared_elsewhere() };
-        Ok(self.store.set(key, prepared.value, weight, whole_millis(time_to_live)?, condition))
+        Ok(self.store.set(key, prepared.value, weight, whole_millis(time_to_live)?, guard))
     }
 
     async fn remove(&self, key: &CacheKey, options: RemoveOptions) -> Result<RemoveOutcome> {
-        check_removal(options.condition)?;
-        Ok(self.store.remove(key, &options))
+        Ok(self.store.remove(key, options.guard()?, options.min_age))
     }
 
-    async fn touch(&self, key: &CacheKey, time_to_live: Duration) -> Result<TouchOutcome> {
+    async fn touch(&self, key: &CacheKey, time_to_live: Duration, _: Access) -> Result<TouchOutcome> {
         Ok(self.store.touch(key, whole_millis(time_to_live)?))
     }
 
-    async fn clear(&self) -> Result<()> {
+    async fn clear(&self, _: Access) -> Result<()> {
         self.store.clear();
         Ok(())
     }
 
-    async fn reserve(&self, key: &CacheKey, options: ReserveOptions, _: Codec) -> Result<Claim<V>> {
+    async fn reserve(&self, key: &CacheKey, options: ReserveOptions, _: Access) -> Result<Claim<V>> {
         Ok(match self.store.reserve(key, whole_millis(options.time_to_live)?, &options) {
             Reserved::Hit(found) => Claim::Hit(found.value),
             Reserved::Leased(token) => Claim::Load(Lease::new(token)),
@@ -110,7 +111,7 @@ impl<V: CacheValue> Tier<V> for MemoryTier<V> {
     }
 
     fn give_back(&self, key: &CacheKey, lease: Lease) {
-        self.store.remove(key, &RemoveOptions::default().with_condition(Condition::Lease(lease)));
+        self.store.remove(key, Guard::Lease(lease), None);
     }
 
     fn place(&self) -> Place {
@@ -128,5 +129,5 @@ impl<V: CacheValue> Tier<V> for MemoryTier<V> {
 }
 
 fn versioned<V>(found: Found<Arc<V>>) -> Versioned<V> {
-    Versioned { value: found.value, version: found.version }
+    Versioned::new(found.value, found.version)
 }

@@ -114,13 +114,15 @@ impl<C: Clock> Breaker<C> {
         Refused { after: if after.is_zero() { self.settings.first_pause } else { after } }
     }
 
-    /// The server answered.
-    pub fn note_success(&self) {
-        if self.troubled.load(Ordering::Acquire) {
-            let mut state = self.lock();
-            *state = State::default();
-            self.troubled.store(false, Ordering::Release);
+    /// The server answered. If that closed the breaker, for how long it had been open.
+    pub fn note_success(&self) -> Option<Duration> {
+        if !self.troubled.load(Ordering::Acquire) {
+            return None;
         }
+        let mut state = self.lock();
+        let before = std::mem::take(&mut *state);
+        self.troubled.store(false, Ordering::Release);
+        before.open.map(|open| self.clock.elapsed().saturating_sub(open.since))
     }
 
     /// The server did not answer a request, or a probe, that `took` so long. True if that opened the breaker.
@@ -193,7 +195,9 @@ impl<C: Clock> Permit<'_, C> {
         let took = self.begun.map(|begun| self.breaker.clock.elapsed().saturating_sub(begun));
         match (took, slow) {
             (Some(took), Some(slow)) if took > slow => self.failed(),
-            _ => self.breaker.note_success(),
+            _ => {
+                self.breaker.note_success();
+            }
         }
     }
 

@@ -1,0 +1,112 @@
+//! From a URL to caches.
+
+use std::pin::Pin;
+
+use statehouse_core::{Error, Namespace, Result, ServiceUrl};
+
+use crate::caches::Caches;
+use crate::memory::MemoryConfig;
+
+type Opening = Pin<Box<dyn Future<Output = Result<Caches>> + Send>>;
+type Open = fn(ServiceUrl, Namespace) -> Opening;
+
+/// What a scheme opens, and the features without which it does not: this package's, and the one of `statehouse` that turns
+/// it on.
+struct Scheme {
+    names: &'static [&'static str],
+    features: Option<(&'static str, &'static str)>,
+    /// None if it is not compiled in.
+    open: Option<Open>,
+}
+
+const SCHEMES: [Scheme; 2] = [
+    Scheme { names: &["memory"], features: None, open: Some(|url, _| Box::pin(async { memory(url) })) },
+    Scheme {
+        names: &["redis", "rediss", "redis+sentinel", "redis+cluster", "rediss+sentinel", "rediss+cluster"],
+        features: Some(("redis", "cache-redis")),
+        open: REDIS,
+    },
+];
+
+#[cfg(feature = "redis")]
+const REDIS: Option<Open> = Some(|url, namespace| Box::pin(redis(url, namespace)));
+#[cfg(not(feature = "redis"))]
+const REDIS: Option<Open> = None;
+
+impl Caches {
+    /// Caches where the URL says. `namespace` keeps applications apart that share a server.
+    ///
+    /// | URL | caches |
+    /// | --- | --- |
+    /// | `memory:` | typed values in this process; parameters as [`MemoryConfig`] says |
+    /// | `redis://host`, `rediss:`, `redis+sentinel:`, `redis+cluster:` | `RedisCache`, whose server must answer; feature `redis`, parameters as `statehouse_redis::RedisConfig` says |
+    ///
+    /// # Errors
+    /// [`InvalidConfig`](statehouse_core::ErrorKind::InvalidConfig), naming the setting and what it accepts; and what
+    /// the server answers, or that it does not.
+    pub async fn open(url: ServiceUrl, namespace: &Namespace) -> Result<Self> {
+        let Some(scheme) = SCHEMES.iter().find(|scheme| scheme.names.contains(&url.scheme())) else {
+            return Err(url.refuse_scheme(&SCHEMES.map(|scheme| scheme.names.join(", ")).join(", ")));
+        };
+        let open = scheme.open.ok_or_else(|| scheme.refuse(&url))?;
+        open(url, namespace.clone()).await
+    }
+}
+
+impl Scheme {
+    fn refuse(&self, url: &ServiceUrl) -> Error {
+        let message = match self.features {
+            Some((ours, whole)) => format!(
+                "{:?} needs the feature {whole:?} of statehouse, which is not compiled in ({ours:?} of \
+                 statehouse-cache)",
+                url.scheme()
+            ),
+            None => format!("{:?} is not there on this system", url.scheme()),
+        };
+        Error::invalid_config(url.setting(), message)
+    }
+}
+
+fn memory(mut url: ServiceUrl) -> Result<Caches> {
+    let config = MemoryConfig::from_url(&mut url)?;
+    url.finish()?;
+    Ok(Caches::memory(config))
+}
+
+#[cfg(feature = "redis")]
+async fn redis(mut url: ServiceUrl, namespace: Namespace) -> Result<Caches> {
+    let config = statehouse_redis::RedisConfig::from_url(&mut url)?;
+    url.finish()?;
+    Ok(Caches::redis(statehouse_redis::RedisClient::open(config).await?, &namespace))
+}
+
+#[cfg(test)]
+mod tests {
+    use statehouse_core::ErrorKind;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_url_that_is_no_cache_is_refused_and_named() {
+        let namespace = Namespace::new("test").unwrap();
+        for text in ["memory:?capacity=0", "memory:?size=1MiB", "s3://bucket", "file:///tmp", "redis:"] {
+            let url = ServiceUrl::parse("STATEHOUSE_CACHE_URL", text).unwrap();
+            let error = Caches::open(url, &namespace).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{text}: {error}");
+            assert_eq!(error.setting(), Some("STATEHOUSE_CACHE_URL"), "{text}");
+        }
+        let url = ServiceUrl::parse("STATEHOUSE_CACHE_URL", "s3://bucket").unwrap();
+        let error = Caches::open(url, &namespace).await.unwrap_err().to_string();
+        assert!(error.contains("memory, redis, rediss, redis+sentinel"), "{error}");
+        let url = ServiceUrl::parse("STATEHOUSE_CACHE_URL", "memory:?capacity=1MiB").unwrap();
+        assert!(Caches::open(url, &namespace).await.unwrap().health().await.is_up());
+    }
+
+    #[test]
+    fn what_is_not_compiled_in_is_told_by_its_features() {
+        let url = ServiceUrl::parse("STATEHOUSE_CACHE_URL", "rediss://host").unwrap();
+        let scheme = SCHEMES.iter().find(|scheme| scheme.names.contains(&url.scheme())).unwrap();
+        let error = scheme.refuse(&url).to_string();
+        assert!(error.contains("\"cache-redis\"") && error.contains("\"redis\" of statehouse-cache"), "{error}");
+    }
+}

@@ -1,0 +1,262 @@
+//! One call of `get_or_load`: looks, waits for others' loads, loads, stores.
+
+use std::error::Error as StdError;
+use std::future::{pending, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use statehouse_core::{Error, ErrorKind, Result};
+use tokio::time::{Instant, sleep, timeout_at};
+use tracing::Instrument;
+
+use super::cache::{Outage, Settings};
+use super::core::Core;
+use super::flights::{Enter, Freshness, Leader, Outcome, Shared};
+use super::held::{Held, LEASE, RENEWAL, Unused, lease_time};
+use super::lookups::is_away;
+use super::tier::{CacheValue, Claim, Place};
+use super::versioned::Versioned;
+use crate::{CacheKey, Holding, ReserveOptions, time_to_live_millis};
+
+/// How often somebody looks who waits for another process's load.
+const FIRST_LOOK: Duration = Duration::from_millis(2);
+const LONGEST_LOOK: Duration = Duration::from_millis(25);
+
+/// One call of `get_or_load`.
+pub(super) struct Call<'a, V> {
+    pub(super) core: &'a Core<V>,
+    pub(super) settings: Settings,
+    pub(super) key: &'a CacheKey,
+    pub(super) time_to_live: Duration,
+}
+
+/// A value that has come meanwhile, or else what may be done with one that is loaded.
+enum Start<'a, V: Send + Sync + 'static> {
+    Hit(Arc<V>),
+    Load(Permit<'a, V>),
+}
+
+/// What a load may do with its value.
+enum Permit<'a, V: Send + Sync + 'static> {
+    /// Store it under this lease.
+    Store(Held<'a, V>),
+    /// Nothing: somebody keeps writing what this process cannot read.
+    Unreadable,
+    /// Nothing: the store is away.
+    Away,
+}
+
+impl<V: CacheValue> Call<'_, V> {
+    pub(super) async fn run<F, Fut, E>(&self, loader: F) -> Result<Arc<V>>
+    where
+        F: FnOnce() -> Fut + Send,
+        Fut: Future<Output = Result<V, E>> + Send,
+        E: Into<Box<dyn StdError + Send + Sync>> + Send,
+    {
+        time_to_live_millis(self.time_to_live)?;
+        let arrival = self.core.flights.arrive();
+        loop {
+            let found = match self.look().await {
+                Ok(Some(hit)) => {
+                    self.core.lookups.hit.add(1);
+                    return Ok(hit.value);
+                }
+                Ok(None) => Found::Nothing,
+                Err(error) => self.unless_away(error)?,
+            };
+            match self.core.flights.enter(self.key) {
+                Enter::Lead(leader) => {
+                    let span = tracing::debug_span!("cache.load", cache.name = &*self.core.name);
+                    return self.lead(leader, found, loader).instrument(span).await;
+                }
+                Enter::Wait(waiter) => {
+                    let shared = match waiter.outcome(arrival).await {
+                        Shared::Value(value) => Ok(value),
+                        Shared::Failed(error) => Err(error),
+                        Shared::Again => continue,
+                    };
+                    self.core.lookups.miss.add(1);
+                    return shared;
+                }
+            }
+        }
+    }
+
+    /// Reads the key, unless a reservation will likely do it in one.
+    async fn look(&self) -> Result<Option<Versioned<V>>> {
+        if self.core.familiar.knows(self.key) {
+            return self.core.look(self.key, self.settings.access()).await;
+        }
+        self.core.replay(self.key, self.settings.deadline).await?;
+        Ok(None)
+    }
+
+    /// Reserves, loads and stores. Everybody who waits learns how it ended.
+    async fn lead<F, Fut, E>(&self, leader: Leader<'_, V>, found: Found, loader: F) -> Result<Arc<V>>
+    where
+        F: FnOnce() -> Fut + Send,
+        Fut: Future<Output = Result<V, E>> + Send,
+        E: Into<Box<dyn StdError + Send + Sync>> + Send,
+    {
+        let permit = match self.permit(found).await {
+            Ok(Start::Load(permit)) => permit,
+            // The entry may have been invalidated again before those who wait arrived: they look for themselves.
+            Ok(Start::Hit(value)) => {
+                self.core.lookups.hit.add(1);
+                leader.finish(Outcome::Again);
+                return Ok(value);
+            }
+            Err(error) => return fail(leader, error),
+        };
+        match permit {
+            Permit::Away => self.core.lookups.bypass.add(1),
+            Permit::Store(_) | Permit::Unreadable => self.core.lookups.miss.add(1),
+        }
+        let value = match self.load(&permit, loader).await {
+            Ok(value) => value,
+            Err(error) => {
+                drop(permit);
+                return fail(leader, error);
+            }
+        };
+        let freshness = leader.begin_storing();
+        match self.store(value, permit, freshness).await {
+            Ok((value, outcome)) => {
+                leader.finish(outcome);
+                Ok(value)
+            }
+            Err(error) => fail(leader, error),
+        }
+    }
+
+    async fn permit(&self, found: Found) -> Result<Start<'_, V>> {
+        if found == Found::Away {
+            return Ok(Start::Load(Permit::Away));
+        }
+        let claimed = self.claim().await.inspect(|_| self.core.is_there());
+        match claimed {
+            Ok((Claim::Hit(value), _)) => {
+                self.core.familiar.saw(self.key, true);
+                Ok(Start::Hit(value))
+            }
+            Ok((Claim::Load(lease), unused)) => {
+                Ok(Start::Load(Permit::Store(Held { core: self.core, key: self.key, lease: Some(lease), unused })))
+            }
+            Ok(_) => Ok(Start::Load(Permit::Unreadable)),
+            Err(error) => self.unless_away(error).map(|_| Start::Load(Permit::Away)),
+        }
+    }
+
+    /// Waits while another process holds the key's lease: until there is a value, or the lease has ended, or is another:
+    /// that load began after this call, so there is nothing to wait for, and this one takes part in it.
+    async fn claim(&self) -> Result<(Claim<V>, Unused)> {
+        let options = ReserveOptions::new(lease_time(self.core.tier.place(), self.settings.load_timeout));
+        let (until, access) = (Instant::now() + self.settings.load_timeout, self.settings.access());
+        let (mut first, mut pause) = (None, FIRST_LOOK);
+        loop {
+            let claim = self.core.tier.reserve(self.key, options.clone().with_holding(Holding::Alone), access).await?;
+            let Claim::Held(lease) = claim else { return Ok((claim, Unused::GiveBack)) };
+            if *first.get_or_insert(lease) != lease || Instant::now() >= until {
+                return Ok((self.core.tier.reserve(self.key, options, access).await?, Unused::Leave));
+            }
+            sleep(pause).await;
+            pause = LONGEST_LOOK.min(pause * 2);
+        }
+    }
+
+    /// Runs the loader, and renews the lease meanwhile.
+    async fn load<F, Fut, E>(&self, permit: &Permit<'_, V>, loader: F) -> Result<V>
+    where
+        F: FnOnce() -> Fut + Send,
+        Fut: Future<Output = Result<V, E>> + Send,
+        E: Into<Box<dyn StdError + Send + Sync>> + Send,
+    {
+        let limit = self.settings.load_timeout;
+        let until = Instant::now() + limit;
+        let late = |_| Error::new(ErrorKind::Timeout, format!("the value was not loaded within {limit:?}"));
+        let _turn = match permit {
+            Permit::Away => timeout_at(until, self.core.loads_while_away.acquire()).await.map_err(late)?.ok(),
+            _ => None,
+        };
+        let mut load = pin!(loader());
+        let mut renewal = pin!(self.renew(permit));
+        let both = poll_fn(|context| {
+            if let Poll::Ready(loaded) = load.as_mut().poll(context) {
+                return Poll::Ready(loaded);
+            }
+            let _never = renewal.as_mut().poll(context);
+            Poll::Pending
+        });
+        match timeout_at(until, both).await.map_err(late)? {
+            Ok(value) => Ok(value),
+            Err(cause) => Err(load_failed(cause.into())),
+        }
+    }
+
+    /// Keeps a lease in a cache of bytes alive; never returns.
+    async fn renew(&self, permit: &Permit<'_, V>) {
+        if let (Permit::Store(Held { lease: Some(lease), .. }), Place::Elsewhere) = (permit, self.core.tier.place()) {
+            let options = ReserveOptions::new(LEASE).with_holding(Holding::Renew(*lease));
+            loop {
+                sleep(RENEWAL).await;
+                match self.core.tier.reserve(self.key, options.clone(), self.settings.access()).await {
+                    // The store may come back in time.
+                    Ok(Claim::Load(_)) | Err(_) => {}
+                    Ok(_) => break,
+                }
+            }
+        }
+        pending::<()>().await;
+    }
+
+    /// Stores what was loaded. If the cache cannot take it, the value is good all the same.
+    async fn store(&self, value: V, permit: Permit<'_, V>, freshness: Freshness) -> Result<(Arc<V>, Outcome<V>)> {
+        let format = self.settings.format;
+        let prepared = self.core.tier.prepare(self.key, value, format)?;
+        let value = Arc::clone(&prepared.value);
+        let outcome = match (permit, freshness) {
+            // Nobody can invalidate it in a store that is away but this process, and it has not.
+            (Permit::Away, Freshness::Unspoiled) => Outcome::Valid,
+            (Permit::Store(held), Freshness::Unspoiled) => {
+                let (guard, access) = (held.guard(), self.settings.access());
+                let stored = self.core.tier.set(self.key, prepared, self.time_to_live, guard, access).await;
+                held.end(stored).await?
+            }
+            _ => Outcome::Loaded,
+        };
+        Ok((Arc::clone(&value), outcome(value)))
+    }
+
+    /// Whether the loader answers although the store does not.
+    fn unless_away(&self, error: Error) -> Result<Found> {
+        if !is_away(&error) || self.settings.outage == Outage::Fail {
+            return Err(error);
+        }
+        self.core.is_away(&error);
+        Ok(Found::Away)
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Nothing,
+    /// It is not known: the store is away.
+    Away,
+}
+
+/// The loader's own retry advice is kept if it has one.
+fn load_failed(cause: Box<dyn StdError + Send + Sync>) -> Error {
+    let retry = cause.downcast_ref::<Error>().map(Error::retry);
+    let error = Error::new(ErrorKind::LoadFailed, "the value could not be loaded").with_source(cause);
+    match retry {
+        Some(retry) => error.with_retry(retry),
+        None => error,
+    }
+}
+
+fn fail<V>(leader: Leader<'_, V>, error: Error) -> Result<Arc<V>> {
+    leader.finish(Outcome::Failed(error.clone()));
+    Err(error)
+}

@@ -1,0 +1,50 @@
+//! What became of lookups, for metrics.
+
+use statehouse_core::{Counter, Error, ErrorKind, Retry};
+
+/// `statehouse.cache.lookups`, by the name of the cache and the result.
+///
+/// | result | meaning |
+/// | --- | --- |
+/// | `hit` | the value came out of the cache |
+/// | `miss` | there was none; of `get_or_load`, it was loaded by this caller or by one whom it waited for |
+/// | `stale` | an entry was there and could not be read, because another build wrote it or it is damaged: a miss besides |
+/// | `bypass` | the store was away: the loader answered without it, or the read failed |
+pub(crate) struct Lookups {
+    pub(crate) hit: Counter,
+    pub(crate) miss: Counter,
+    pub(crate) bypass: Counter,
+}
+
+/// Whether the store cannot be asked now, as opposed to having answered that something is wrong.
+pub(crate) fn is_away(error: &Error) -> bool {
+    match error.kind() {
+        ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::RateLimited | ErrorKind::OutcomeUnknown => true,
+        // Half an answer, for example.
+        ErrorKind::Unexpected => error.retry() != Retry::Never,
+        _ => false,
+    }
+}
+
+const NAME: &str = "statehouse.cache.lookups";
+
+impl Lookups {
+    pub(crate) fn new(cache: &str) -> Self {
+        let counter = |result| Counter::new(NAME, &[("cache", cache), ("result", result)]);
+        Self { hit: counter("hit"), miss: counter("miss"), bypass: counter("bypass") }
+    }
+
+    pub(crate) fn stale(cache: &str) -> Counter {
+        Counter::new(NAME, &[("cache", cache), ("result", "stale")])
+    }
+
+    /// A read that found something, or did not, or failed.
+    pub(crate) fn of(&self, found: Result<bool, &Error>) {
+        match found {
+            Ok(true) => self.hit.add(1),
+            Ok(false) => self.miss.add(1),
+            Err(error) if is_away(error) => self.bypass.add(1),
+            Err(_) => {}
+        }
+    }
+}
