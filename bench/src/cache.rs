@@ -42,7 +42,7 @@ async fn memory(harness: &mut Harness) -> Outcome {
     };
     let case = |peer, bar| Case { service: "cache", name: "memory hit, typed, 64 B", peer, bar, ops: HITS };
     harness
-        .compare(case("quick_cache, no expiry", Bar::Extra(60.0)), mine, async || {
+        .compare(case("quick_cache, no expiry", Bar::Extra(25.0)), mine, async || {
             for key in visit() {
                 assert!(quick.get(key.as_str()).is_some());
             }
@@ -53,7 +53,7 @@ async fn memory(harness: &mut Harness) -> Outcome {
             assert!(moka.get(key.as_str()).is_some());
         }
     };
-    harness.compare(case("moka::sync, time to live", Bar::Ratio(3.0)), mine, theirs).await;
+    harness.compare(case("moka::sync, time to live", Bar::Ratio(4.0)), mine, theirs).await;
     Ok(())
 }
 

@@ -89,6 +89,7 @@ async fn gets(harness: &mut Harness, sides: &Sides) {
         (1, "redis get, typed, 64 B, 1 task", 0.9),
         (8, "redis get, typed, 64 B, 8 tasks", 0.9),
         (16, "redis get, typed, 64 B, 16 tasks", 1.1),
+        (32, "redis get, typed, 64 B, 32 tasks", 1.1),
         (64, "redis get, typed, 64 B, 64 tasks", 1.1),
         (256, "redis get, typed, 64 B, 256 tasks", 1.3),
     ];
@@ -155,7 +156,9 @@ async fn raw_set(mut sides: Sides, key: String) {
 async fn sets(harness: &mut Harness, sides: &Sides) {
     let rows = [
         (1, "redis set, typed, 64 B, 1 task", 0.8),
+        (8, "redis set, typed, 64 B, 8 tasks", 0.3),
         (16, "redis set, typed, 64 B, 16 tasks", 0.3),
+        (32, "redis set, typed, 64 B, 32 tasks", 0.3),
         (256, "redis set, typed, 64 B, 256 tasks", 0.3),
     ];
     for (tasks, name, bar) in rows {
