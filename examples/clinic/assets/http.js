@@ -48,15 +48,11 @@ export async function send(url, { method = "POST", fields } = {}) {
   }
 }
 
-async function content(response) {
+/** What the server says, also in refusing: an object with `error`, the words, and perhaps a `field` and a `code`. */
+export async function content(response) {
   try {
     return await response.json();
   } catch {
     return response.ok ? {} : { error: `The server answered ${response.status}. What you typed is still here; try again.` };
   }
-}
-
-/** What went wrong, from the server's own words where it gave any. */
-export async function reason(response) {
-  return (await content(response)).error;
 }

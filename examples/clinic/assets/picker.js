@@ -1,12 +1,13 @@
 // A combobox as the WAI-ARIA Authoring Practices describe it: the focus stays in the input, and the arrow keys move
 // through the options.
 import { showError } from "./forms.js";
-import { mended, reason } from "./http.js";
+import { content, mended } from "./http.js";
 
 const PAUSE = 120; // milliseconds without a key before a search
 const SAY_AFTER = 300; // milliseconds without an answer before the page says that it is searching
 const SLOW_AFTER = 2500; // … and that this takes longer than it should
 const GIVE_UP_AFTER = 10000;
+const LOOK_AGAIN_AFTER = 2000; // … while the diagnoses are still being loaded
 
 export function startPicker(form) {
   const input = form.querySelector("input[role=combobox]");
@@ -146,8 +147,11 @@ export function startPicker(form) {
       if (!signal.aborted) show(found);
     } else if (await mended(response.status)) await search();
     else {
+      const refusal = await content(response);
+      if (signal.aborted) return;
       close();
-      status.textContent = await reason(response);
+      status.textContent = refusal.error;
+      if (refusal.code === "loading") timer = setTimeout(search, LOOK_AGAIN_AFTER);
     }
   }
 

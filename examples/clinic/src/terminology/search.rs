@@ -46,6 +46,15 @@ impl State {
     }
 }
 
+impl State {
+    /// What somebody is told who searches before all are there. The picker goes on by itself.
+    fn refusal(self) -> AppError {
+        let percent = self.0 * 100 / self.1.len();
+        let words = format!("The diagnoses are still being loaded: {percent} % so far. Try again in a moment.");
+        AppError { code: Some("loading"), ..AppError::unavailable(words, SOON) }
+    }
+}
+
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
@@ -194,7 +203,7 @@ impl Concepts {
         if state.is_ready() {
             return Ok(());
         }
-        Err(AppError::unavailable(format!("The terminology is not there yet: {state}."), Duration::from_secs(2)))
+        Err(state.refusal())
     }
 }
 
@@ -242,6 +251,17 @@ fn cut(whole: &str, marks: &[Range<usize>]) -> Vec<Segment> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_searches_while_the_terminology_is_loaded_is_told_how_far_it_is() {
+        let edition = Edition::named("2025-04").unwrap();
+        for (loaded, percent) in [(0, "0 %"), (edition.len() / 2 + 1, "50 %"), (edition.len() - 1, "99 %")] {
+            let refusal = State(loaded, edition).refusal();
+            assert!(refusal.message.contains(percent), "{}", refusal.message);
+            assert_eq!((refusal.code, refusal.retry_after), (Some("loading"), Some(SOON)));
+        }
+        assert!(State(READY, edition).is_ready());
+    }
 
     #[test]
     fn a_fragment_is_cut_where_a_match_begins_and_ends() {

@@ -52,6 +52,7 @@ async fn render(app: &App, visit: &Visit, said: Option<&str>, error: Option<&App
                     }
                 }
             }
+            @if !others { p.quiet { "You are logged in nowhere else." } }
             @if others {
                 form method="post" action="/sessions/end-others" {
                     (csrf_field(&visit.csrf))

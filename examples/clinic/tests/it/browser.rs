@@ -62,6 +62,7 @@ pub(crate) async fn a_day_at_the_clinic(clinic: impl Display, pictures: &str) {
     }
     second.click("form[action='/sessions/end-others'] button").await;
     second.until("document.querySelectorAll('form[action=\"/sessions/end\"]').length === 1").await;
+    second.until("document.querySelector('main').textContent.includes('You are logged in nowhere else.')").await;
 
     // Browsers complain of every refusal, and these were asked for on purpose.
     let complaints = first.complaints().await;
@@ -94,6 +95,65 @@ async fn a_slow_search_and_a_lost_connection_are_said_in_their_place_and_nothing
     visitor.until("document.querySelectorAll('#options [role=option]').length > 5").await;
     assert_eq!(visitor.eval("document.activeElement.id").await, "concept", "one types on");
     visitor.lose_the_connection().await;
+    visitor.profile.close().await;
+}
+
+/// As on the first day: nothing is there yet, and each place says so, with what to do where there is something.
+#[tokio::test]
+async fn where_there_is_nothing_the_page_says_so_in_its_place() {
+    let (driver, base) = (Driver::start().await, format!("http://{}", clinic::shared().await.address()));
+    let visitor = Visitor { profile: driver.profile(1280, 900).await, base, pictures: "nothing" };
+    visitor.log_in("florence").await;
+    visitor.resolve_all("/patients/33").await;
+    for (place, words) in
+        [("#diagnoses", "No active diagnoses."), ("#notes", "No notes yet."), ("#documents", "No documents yet.")]
+    {
+        visitor.until(&format!("document.querySelector('{place}').textContent.includes('{words}')")).await;
+    }
+    visitor.keys("#concept", "qqxxzz").await;
+    visitor
+        .until("document.querySelector('#picker-status').textContent === 'Nothing found. Try other words, or fewer.'")
+        .await;
+    let where_it_stands = "[document.activeElement.id, document.querySelector('#concept').value]";
+    assert_eq!(visitor.eval(where_it_stands).await, serde_json::json!(["concept", "qqxxzz"]));
+    visitor.look_at("chart").await;
+    visitor.open("/patients?q=qqxxzz").await;
+    visitor
+        .until(
+            "document.querySelector('[aria-label=\"Patients found\"]').textContent.includes('Nobody is called that.')",
+        )
+        .await;
+    assert_eq!(
+        visitor.eval("[document.activeElement.id, document.querySelector('#q').value]").await,
+        serde_json::json!(["q", "qqxxzz"])
+    );
+    visitor.profile.close().await;
+}
+
+/// The answers are those of a clinic whose terminology is not loaded yet, which it is too soon to be asked for here.
+#[tokio::test]
+async fn a_search_before_the_diagnoses_are_loaded_says_how_far_they_are_and_goes_on_by_itself() {
+    let (driver, base) = (Driver::start().await, format!("http://{}", clinic::shared().await.address()));
+    let visitor = Visitor { profile: driver.profile(1280, 900).await, base, pictures: "loading" };
+    visitor.log_in("grace").await;
+    visitor.open("/patients/34").await;
+    visitor
+        .run(
+            "const real = window.fetch; window.loading = true; \
+             const refusal = { error: 'The diagnoses are still being loaded: 49 % so far. Try again in a moment.', code: 'loading' }; \
+             window.fetch = (url, ...rest) => window.loading && String(url).startsWith('/api/concepts') \
+               ? Promise.resolve(new Response(JSON.stringify(refusal), { status: 503 })) : real(url, ...rest)",
+        )
+        .await;
+    visitor.keys("#concept", "asth").await;
+    visitor.until("document.querySelector('#picker-status').textContent.includes('still being loaded: 49 %')").await;
+    visitor.look_at("picker").await;
+    let where_it_stands = "[document.activeElement.id, document.querySelector('#concept').value]";
+    assert_eq!(visitor.eval(where_it_stands).await, serde_json::json!(["concept", "asth"]));
+    visitor.eval("window.loading = false").await;
+    visitor.until("document.querySelectorAll('#options [role=option]').length > 5").await;
+    visitor.until("document.querySelector('#picker-status').textContent.endsWith('found.')").await;
+    assert_eq!(visitor.eval(where_it_stands).await, serde_json::json!(["concept", "asth"]));
     visitor.profile.close().await;
 }
 
@@ -178,6 +238,19 @@ impl Visitor<'_> {
         self.until("document.querySelector('[data-said] [role=status]')?.textContent.endsWith('taken back.')").await;
         let listed = format!("[...document.querySelectorAll('.code')].some((found) => found.textContent === {code})");
         assert_eq!(self.eval(&listed).await, false, "{code} is gone");
+    }
+
+    /// Until no diagnosis is active. After each, the focus is on the way back.
+    async fn resolve_all(&self, chart: &str) {
+        const BUTTON: &str = "button[aria-label^='Resolve']";
+        self.open(chart).await;
+        while self.eval(&format!("document.querySelector(\"{BUTTON}\") !== null")).await == true {
+            let code = self.eval(&format!("document.querySelector(\"{BUTTON}\").ariaLabel.split(' ')[1]")).await;
+            self.click(BUTTON).await;
+            let said = "document.querySelector('[data-said] [role=status]')?.textContent";
+            self.until(&format!("{said}?.startsWith({code}) && {said}.endsWith('resolved.')")).await;
+            self.until("document.activeElement.textContent === 'Undo'").await;
+        }
     }
 
     /// The search, a form and a draft each say so beside their field, and go on where they were when it is back.
