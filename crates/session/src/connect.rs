@@ -121,6 +121,13 @@ mod tests {
         assert!(error.contains("memory, file, redis, rediss"), "{error}");
     }
 
+    #[cfg(feature = "redis")]
+    #[tokio::test]
+    async fn the_bound_of_a_redis_store_is_a_parameter_of_its_url() {
+        let error = open("redis://127.0.0.1:1?max_anonymous=0").await.unwrap_err().to_string();
+        assert!(error.contains("a number of sessions above zero"), "{error}");
+    }
+
     #[test]
     fn what_is_not_compiled_in_is_told_by_its_features() {
         let url = ServiceUrl::parse("SESSIONS", "redis+cluster://h").unwrap();

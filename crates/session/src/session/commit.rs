@@ -146,7 +146,7 @@ impl Session {
         let Some(committing) = state.committing.take() else { return Err(error) };
         let go_on = self.config().on_outage == OutagePolicy::Anonymous && Outage::of(&error).is_some();
         if go_on && !matches!(committing.work.pending, Some(Pending::Login { .. } | Pending::Rotate)) {
-            tracing::warn!(error.kind = %error.kind(), "session changes dropped: the store cannot be reached");
+            tracing::debug!(error.kind = %error.kind(), "session changes dropped: the store cannot be reached");
             return Ok(());
         }
         if error.kind() == ErrorKind::OutcomeUnknown {
@@ -204,6 +204,7 @@ impl Session {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 created => {
                     self.hold(Held { snapshot: created?, token, place }, CookieIs::New);
+                    self.inner.shared.watch.reached();
                     return Ok(Done { wrote: true, dropped });
                 }
             }
@@ -280,7 +281,8 @@ impl Session {
         let (shared, key) = (Arc::clone(&self.inner.shared), token.key());
         runtime.spawn(async move {
             if let Err(error) = shared.store.touch(&key).await {
-                tracing::warn!(error.kind = %error.kind(), "a session's idle timeout could not be slid");
+                tracing::debug!(error.kind = %error.kind(), "a session's idle timeout could not be slid");
+                shared.watch.failed(&error);
             }
         });
     }
@@ -292,7 +294,8 @@ impl Session {
         runtime.spawn(async move {
             // If another request was faster, this one or the next has told it.
             if let Err(error) = shared.store.save(&snapshot, holder, &Delta::new()).await {
-                tracing::warn!(error.kind = %error.kind(), "that a session's new token is in use could not be saved");
+                tracing::debug!(error.kind = %error.kind(), "that a session's new token is in use could not be saved");
+                shared.watch.failed(&error);
             }
         });
     }

@@ -11,6 +11,7 @@ use statehouse_core::{Error, ErrorKind, Result, Timestamp, hex};
 
 use super::contention::Contention;
 use super::state::{CookieChange, State, Weight};
+use super::watch::Watch;
 use super::work::Step;
 use crate::api::SessionStore;
 use crate::config::SessionConfig;
@@ -35,6 +36,7 @@ pub(super) struct Shared {
     pub(super) log_salt: [u8; 32],
     pub(super) contention: Contention,
     pub(super) reported: Reported,
+    pub(super) watch: Watch,
 }
 
 impl Sessions {
@@ -46,8 +48,8 @@ impl Sessions {
             // Names in logs need no key of cryptographic strength, only one that differs between processes.
             None => Sha256::digest(RandomState::new().hash_one(0).to_le_bytes()).into(),
         };
-        let (contention, reported) = (Contention::default(), Reported::default());
-        Self { shared: Arc::new(Shared { store: Arc::new(store), config, log_salt, contention, reported }) }
+        let (contention, reported, watch) = (Contention::default(), Reported::default(), Watch::default());
+        Self { shared: Arc::new(Shared { store: Arc::new(store), config, log_salt, contention, reported, watch }) }
     }
 
     /// The session of the request with these headers. Nothing is sent to the store before the session is used.

@@ -36,6 +36,9 @@ impl Session {
             }
         }
         let found = self.find().instrument(tracing::debug_span!("session.load")).await;
+        if found.is_ok() && !self.inner.tokens.is_empty() {
+            self.inner.shared.watch.reached();
+        }
         let base = found.or_else(|error| self.not_loaded(error))?;
         let mut state = self.state();
         self.plan_renewal(&mut state, &base);
@@ -49,7 +52,7 @@ impl Session {
         }
         self.note_outage(&error);
         if self.config().on_outage == OutagePolicy::Anonymous {
-            tracing::warn!(error.kind = %error.kind(), "going on without a session: its store cannot be reached");
+            tracing::debug!(error.kind = %error.kind(), "going on without a session: its store cannot be reached");
             return Ok(Base::Degraded);
         }
         self.state().failed_load = Some((Instant::now(), error.clone()));
@@ -62,10 +65,10 @@ impl Session {
     /// session. One that arrives later does, since the answer with the newer cookie may have been lost; but it may as well
     /// have been sent before that came, so that the newer cookie must stay. After a minute nobody is on the way.
     pub(super) async fn find(&self) -> Result<Base> {
-        let mut base = Base::Absent;
+        let (mut base, watch) = (Base::Absent, &self.inner.shared.watch);
         for Brought { token, place } in &self.inner.tokens {
             match self.inner.shared.store.load(&token.key()).await {
-                Ok(Loaded::Absent) => tracing::debug!("unknown session token"),
+                Ok(Loaded::Absent) => watch.unknown_token(),
                 Ok(Loaded::Deleted { ago }) if matches!(base, Base::Absent) => {
                     let under_way = ago <= self.inner.opened.elapsed();
                     base = if under_way { Base::Gone } else { Base::Deleted };
@@ -83,7 +86,7 @@ impl Session {
                 Ok(Loaded::Found(snapshot)) if rotated_ago(&snapshot) < REMEMBERED && matches!(base, Base::Absent) => {
                     base = Base::Replaced;
                 }
-                Ok(Loaded::Found(_)) => tracing::warn!("session token with an old or a wrong verifier refused"),
+                Ok(Loaded::Found(_)) => watch.refused_token(),
                 Err(error) if self.discards(&error) => {
                     tracing::warn!(error.kind = %error.kind(), "unreadable session discarded");
                 }
@@ -122,6 +125,7 @@ impl Session {
     /// Remembers that the store could not be reached, for the layer.
     pub(super) fn note_outage(&self, error: &Error) {
         if let Some(outage) = Outage::of(error) {
+            self.inner.shared.watch.failed(error);
             self.state().outage = Some(outage);
         }
     }

@@ -9,6 +9,7 @@ mod identity;
 mod load;
 mod messages;
 mod state;
+mod watch;
 mod work;
 
 pub use self::flash::Flash;

@@ -12,11 +12,12 @@ use statehouse_core::layer::Layer;
 use statehouse_core::{Error, ErrorKind, Result};
 use statehouse_session::{
     CookieConfig, LayeredSessionStore, MemorySessionStore, OutagePolicy, Session, SessionConfig, SessionConfigBuilder,
-    SessionLayer,
+    SessionLayer, Token,
 };
 use tower::ServiceBuilder;
 
-use crate::http::{Answer, App, MINUTE, routes, set_cookie};
+use crate::http::{Answer, App, MINUTE, routes, set_cookie, token};
+use crate::logs::Log;
 
 fn cache_control(response: &Response<Body>) -> Vec<&str> {
     response.headers().get_all(header::CACHE_CONTROL).iter().map(|value| value.to_str().unwrap()).collect()
@@ -176,6 +177,49 @@ async fn an_anonymous_request_in_an_outage_waits_for_the_store_once() {
     let response = app.send("POST", "/careless", &[&cookie]).await;
     assert_eq!((response.status(), set_cookie(&response)), (StatusCode::OK, None));
     assert_eq!(loads.asked.load(Ordering::Relaxed) - before, 1);
+}
+
+#[tokio::test]
+async fn an_outage_is_a_line_when_it_begins_and_one_with_the_number_of_failures_when_it_is_over() {
+    for policy in [OutagePolicy::FailClosed, OutagePolicy::Anonymous] {
+        let log = Log::default();
+        let _guard = tracing::subscriber::set_default(log.clone());
+        let (app, loads) = failing(policy);
+        let cookie = app.post("/login/u1", "").await.unwrap();
+        for round in 1..=2 {
+            loads.failures.store(50, Ordering::Relaxed);
+            for _ in 0..50 {
+                app.send("GET", "/who", &[&cookie]).await;
+            }
+            assert_eq!(app.get("/who", &cookie).await.0, "u1", "{policy:?}");
+            let text = log.text();
+            assert_eq!(text.matches("the session store cannot be reached").count(), round, "{policy:?}: {text}");
+            assert_eq!(
+                text.matches("the session store is reached again failed=50").count(),
+                round,
+                "{policy:?}: {text}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn tokens_that_open_nothing_are_a_line_and_not_one_each() {
+    let log = Log::default();
+    let _guard = tracing::subscriber::set_default(log.clone());
+    let app = App::new(|config| config);
+    let cookie = app.post("/login/u1", "").await.unwrap();
+    let stale = token(&cookie).with_new_verifier().unwrap();
+    app.clock.advance(2 * MINUTE);
+    for _ in 0..50 {
+        for token in [&stale, &Token::generate().unwrap()] {
+            let cookie = format!("__Host-id={}", token.expose().expose());
+            assert_eq!(app.get("/who", &cookie).await.0, "nobody");
+        }
+    }
+    for said in ["unknown session token", "old or a wrong verifier refused"] {
+        assert_eq!(log.text().matches(said).count(), 1, "{said}");
+    }
 }
 
 /// Their bodies are not `Default`, so this is a matter of types.
