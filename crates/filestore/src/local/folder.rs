@@ -8,17 +8,16 @@ use std::ffi::CStr;
 use std::sync::Arc;
 
 use rustix::fd::OwnedFd;
-use rustix::fs::{AtFlags, FileType};
+use rustix::fs::FileType;
 use rustix::io::Errno;
 use statehouse_core::{ErrorKind, Result};
 
 use super::beneath::Root;
-use super::config::Access;
 use super::error::map_error;
-use super::name::{self, CONTINUED, DIRECTORY};
+use super::name::{self, CONTINUED};
 use super::names::Names;
-use super::remembered::{Remembered, Stamps};
-use super::stage;
+use super::remembered::{Foreign, Remembered, Sight};
+use super::thing::{Thing, is_spelling, look_at, split};
 use crate::listing::Collector;
 
 /// How much of a directory is in memory at a time.
@@ -67,8 +66,7 @@ pub(super) struct Folder {
 
 /// One reading of a directory.
 struct Reading<'a> {
-    root: &'a Root,
-    windows: Windows,
+    folders: &'a Folders,
     page: &'a Collector<'a>,
     prefix: &'a str,
     names: Names,
@@ -76,8 +74,10 @@ struct Reading<'a> {
     /// What the last window ended with; none if the directory is read whole.
     behind: Option<String>,
     whole: bool,
-    stamps: Stamps,
-    skipped: u64,
+    sight: Sight,
+    foreign: Foreign,
+    /// Directories that may not be read.
+    closed: u64,
     /// The key of the name that is looked at.
     key: Vec<u8>,
 }
@@ -135,23 +135,24 @@ impl Folder {
 
     fn read(&mut self, folders: &Folders, behind: Option<String>, page: &Collector<'_>) -> Result<u64> {
         let mut reading = Reading {
-            root: &folders.root,
-            windows: folders.windows,
+            folders,
             page,
             prefix: &self.prefix,
             names: Names::default(),
             cut: None,
             whole: behind.is_none(),
             behind,
-            stamps: Stamps::new(),
-            skipped: 0,
+            sight: Sight::new(),
+            foreign: Foreign::default(),
+            closed: 0,
             key: self.prefix.clone().into_bytes(),
         };
         reading.directory(&self.path, "")?;
-        let Reading { mut names, cut, skipped, stamps, whole, .. } = reading;
+        let Reading { mut names, cut, foreign, closed, sight, whole, .. } = reading;
+        let skipped = foreign.len() + closed;
         names.sort();
         (self.names, self.cut) = (Arc::new(names), cut);
-        self.is_remembered = whole && folders.remembered.keep(&folders.root, stamps, &self.names, skipped);
+        self.is_remembered = whole && folders.remembered.keep(&folders.root, sight, &self.names, foreign);
         self.seek(page);
         Ok(skipped)
     }
@@ -175,33 +176,33 @@ impl Folder {
 impl Reading<'_> {
     fn take(&mut self, adds: &str) {
         self.names.push(adds);
-        if self.whole && self.names.bytes() > self.windows.whole {
+        if self.whole && self.names.bytes() > self.folders.windows.whole {
             self.whole = false;
             let (page, prefix) = (self.page, self.prefix);
             self.names.retain(|adds| is_wanted(page, &format!("{prefix}{adds}")));
         }
-        while !self.whole && self.names.bytes() > 2 * self.windows.part {
+        while !self.whole && self.names.bytes() > 2 * self.folders.windows.part {
             self.cut = self.names.halve();
         }
     }
 
     /// Reads a directory: the folder's own, or one in which names go on that `begun` is the beginning of.
     fn directory(&mut self, path: &str, begun: &str) -> Result<()> {
-        let directory = match self.root.open_directory(path) {
+        let directory = match self.folders.root.open_directory(path) {
             Ok(directory) => directory,
             Err(Errno::NOENT) => {
-                self.stamps.cut();
+                self.sight.cut();
                 return Ok(());
             }
             Err(error) => return Err(map_error(error)),
         };
-        self.stamps.add(path, &directory);
+        self.sight.add(&self.folders.remembered, path, &directory);
         let (mut continued, start) = (Vec::new(), self.key.len());
         each_name(&directory, |name, kind| {
             match self.look_at(&directory, name, kind, begun) {
                 Some(Thing::Continued) => continued.push(name.to_string_lossy().into_owned()),
                 Some(Thing::Adds) => self.take_key(),
-                Some(Thing::Foreign) => self.skipped += 1,
+                Some(Thing::Foreign) => self.foreign.add(name, begun),
                 None => {}
             }
             self.key.truncate(start);
@@ -236,8 +237,8 @@ impl Reading<'_> {
         self.key.truncate(start);
         match result {
             Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-                self.skipped += 1;
-                self.stamps.cut();
+                self.closed += 1;
+                self.sight.cut();
                 Ok(())
             }
             other => other,
@@ -246,30 +247,10 @@ impl Reading<'_> {
 
     /// Leaves the thing's key in `self.key`.
     fn look_at(&mut self, directory: &OwnedFd, file_name: &CStr, kind: FileType, begun: &str) -> Option<Thing> {
-        let name = file_name.to_bytes();
-        if name.starts_with(b".") {
-            let own = matches!(name, b"." | b"..") || name.starts_with(crate::key::RESERVED.as_bytes());
-            if own && self.root.access() == Access::Write {
-                stage::remove_if_left(self.root, directory, name);
-            }
-            return (!own).then_some(Thing::Foreign);
+        match look_at(&self.folders.root, directory, file_name, kind, &mut self.key)? {
+            Thing::Adds => self.select(begun, split(file_name.to_bytes()).0),
+            other => Some(other),
         }
-        let (stem, ending) = match name.split_last()? {
-            (last, stem) if char::from(*last) == DIRECTORY || char::from(*last) == CONTINUED => (stem, Some(*last)),
-            _ => (name, None),
-        };
-        let kind = known_kind(directory, file_name, kind);
-        let expected = if ending.is_some() { FileType::Directory } else { FileType::RegularFile };
-        if kind != expected || !name::read(stem, &mut self.key) {
-            return (!matches!(kind, FileType::Unknown)).then_some(Thing::Foreign);
-        }
-        if ending.map(char::from) == Some(CONTINUED) {
-            return Some(Thing::Continued);
-        }
-        if ending.is_some() {
-            self.key.push(b'/');
-        }
-        self.select(begun, stem)
     }
 
     /// Keeps what may be wanted, unless it is spelled as no key is.
@@ -283,12 +264,7 @@ impl Reading<'_> {
         if !self.whole && !is_wanted(self.page, key) {
             return None;
         }
-        if begun.is_empty() && name::is_plain(stem) {
-            return Some(Thing::Adds);
-        }
-        let adds = &key[self.prefix.len()..];
-        let spelled = name::spelled(adds.strip_suffix('/').unwrap_or(adds));
-        let same = spelled.as_bytes().strip_prefix(begun.as_bytes()) == Some(stem);
+        let same = is_spelling(begun, stem, &key[self.prefix.len()..]);
         Some(if same { Thing::Adds } else { Thing::Foreign })
     }
 }
@@ -296,22 +272,6 @@ impl Reading<'_> {
 /// Whether a page may want a file, or what is below a folder, whose name ends with a slash.
 fn is_wanted(page: &Collector<'_>, key: &str) -> bool {
     if key.ends_with('/') { page.wants_below(key) } else { page.wants(key) }
-}
-
-/// What a name in a directory stands for.
-enum Thing {
-    Adds,
-    Continued,
-    Foreign,
-}
-
-/// Some file systems do not say in the directory what is what. `Unknown` is what is gone.
-fn known_kind(directory: &OwnedFd, name: &CStr, kind: FileType) -> FileType {
-    match kind {
-        FileType::Unknown => rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)
-            .map_or(FileType::Unknown, |stat| FileType::from_raw_mode(stat.st_mode)),
-        kind => kind,
-    }
 }
 
 /// Looks at everything in a directory that was opened just now.

@@ -48,9 +48,11 @@ mod stage;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod thing;
 mod trailer;
 mod walk;
 mod walks;
+mod watch;
 mod write;
 
 use std::path::{Path, PathBuf};

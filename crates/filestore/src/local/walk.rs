@@ -44,14 +44,14 @@ impl Disk {
     /// A listing's line of the folder's next file: what is known of it, or what it says itself.
     fn line(&self, key: &FileKey, folder: &Folder, directory: &mut Option<OwnedFd>) -> Result<Entry> {
         let at = folder.position();
-        if folder.is_remembered
-            && let Some(entry) = folder.names.entry(at, key)
-        {
-            return Ok(entry);
-        }
+        let age = match folder.is_remembered.then(|| folder.names.entry(at, key)) {
+            Some(Ok(entry)) => return Ok(entry),
+            Some(Err(age)) => Some(age),
+            None => None,
+        };
         let (trailer, modified) = self.describe(key, &folder.path, directory)?;
-        if folder.is_remembered {
-            folder.names.learn(at, &trailer, modified);
+        if let Some(age) = age {
+            folder.names.learn(at, age, &trailer, modified);
         }
         Ok(Entry::new(key.clone(), trailer.len, trailer.etag(), modified))
     }

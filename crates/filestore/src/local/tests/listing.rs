@@ -125,8 +125,8 @@ async fn a_folder_that_does_not_fit_into_a_window_is_listed_whole() {
 }
 
 /// A store that remembers every directory, however small.
-fn remembering(dir: &Dir) -> (Arc<Disk>, Files) {
-    opened(dir, |disk| disk.folders.remembered = Remembered::of_all())
+fn remembering(dir: &Dir, remembered: Remembered) -> (Arc<Disk>, Files) {
+    opened(dir, |disk| disk.folders.remembered = remembered)
 }
 
 fn opened(dir: &Dir, change: impl FnOnce(&mut Disk)) -> (Arc<Disk>, Files) {
@@ -151,8 +151,17 @@ async fn until_remembered(disk: &Disk, files: &Files) -> Page {
 
 #[tokio::test]
 async fn a_folder_that_is_remembered_is_read_again_after_every_change_whoever_makes_it() {
+    every_change_is_seen(Remembered::by_stamps()).await;
+}
+
+#[tokio::test]
+async fn every_change_of_a_folder_that_is_remembered_is_heard_whoever_makes_it() {
+    every_change_is_seen(Remembered::of_all()).await;
+}
+
+async fn every_change_is_seen(remembered: Remembered) {
     let dir = Dir::new();
-    let (disk, files) = remembering(&dir);
+    let (disk, files) = remembering(&dir, remembered);
     let other = relaxed(&dir).await;
     for name in ["a", "b", "c"] {
         files.put(name, name).await.unwrap();
@@ -213,7 +222,7 @@ async fn a_folder_that_is_remembered_is_read_again_after_every_change_whoever_ma
 #[tokio::test]
 async fn a_folder_that_is_remembered_answers_like_one_that_is_not() {
     let dir = Dir::new();
-    let (disk, files) = remembering(&dir);
+    let (disk, files) = remembering(&dir, Remembered::of_all());
     let reference = Files::new(Arc::new(crate::memory::MemoryFileStore::new()), Namespace::new("n").unwrap());
     let long = "ж".repeat(60);
     let all = ["a", "a-", "a.b", "a/1", "a/2/x", "a0", "b/1", "b/2", "é", "é/x", "z", &long, &format!("{long}x/y")];
@@ -252,4 +261,94 @@ async fn a_folder_that_is_remembered_answers_like_one_that_is_not() {
         }
     }
     assert!(disk.folders.remembered.has_any(&disk.root), "nothing has changed");
+}
+
+/// What somebody does with the directory on the disk, by a number for it.
+fn change_by_hand(folder: &Path, number: usize, name: &str, other: &str) {
+    let (at, to) = (folder.join(name), folder.join(other));
+    // What is not there cannot be changed; the listing is to show what is.
+    let _ = match number {
+        0 => fs::rename(at, to),
+        1 => fs::hard_link(at, to),
+        2 => fs::remove_file(at),
+        3 => fs::create_dir(at),
+        4 => fs::remove_dir(at),
+        5 => fs::create_dir(folder.join(format!("{name}+"))),
+        6 => fs::remove_dir(folder.join(format!("{name}+"))),
+        7 => symlink(at, to),
+        8 => fs::write(folder.join(name.to_uppercase()), "foreign"),
+        9 => fs::remove_file(folder.join(name.to_uppercase())),
+        // Another process.
+        _ => std::process::Command::new("mv").arg("-f").arg(at).arg(to).output().map(drop),
+    };
+}
+
+/// The directory is never read a second time, unless where its long names go on is changed.
+#[tokio::test]
+async fn a_folder_that_is_remembered_keeps_up_with_all_who_change_it() {
+    let dir = Dir::new();
+    let (disk, files) = remembering(&dir, Remembered::of_all());
+    let (other, fresh) = (relaxed(&dir).await, relaxed(&dir).await);
+    files.put("kept", "x").await.unwrap();
+    files.list("").await.unwrap();
+    let seed = u64::from_le_bytes(crate::digest::nonce().unwrap()[..8].try_into().unwrap());
+    let (mut random, long) = (seed | 1, "w".repeat(150));
+    let mut next = |below: usize| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(random >> 40).unwrap() % below
+    };
+    for round in 0..statehouse_core::conformance::rounds(400, 20_000) {
+        let (name, by) = (["a", "b", "c", "d", "e"][next(5)], if next(2) == 0 { &files } else { &other });
+        let to = ["a", "b", "c", "d", "e"][next(5)];
+        let (mut is_long, what) = (false, next(18));
+        match what {
+            0..=10 => change_by_hand(&dir.0.join("n+"), what, name, to),
+            // Where a directory or a link lies in the way, the answer is an error.
+            11 | 12 => drop(by.put(name, round.to_string()).await),
+            13 => drop(by.delete(name).await),
+            14 => drop(by.put(format!("{name}/x"), "below").await),
+            15 => drop(by.delete(format!("{name}/x")).await),
+            16 => drop(by.copy(name, to).await),
+            _ => {
+                is_long = next(4) == 0;
+                let name = if is_long { &long } else { name };
+                drop(by.put(name, "x").await);
+                drop(by.delete(name).await);
+            }
+        }
+        let followed = disk.folders.remembered.get(&disk.root, "n+").is_some();
+        assert!(followed || is_long, "after change {what} in round {round} of seed {seed}");
+        let (ours, theirs) = (files.list("").one_level().await.unwrap(), fresh.list("").one_level().await.unwrap());
+        assert_eq!(
+            (names(&files, &ours), &ours.prefixes, ours.skipped),
+            (names(&fresh, &theirs), &theirs.prefixes, theirs.skipped),
+            "after change {what} of {name} and {to} in round {round} of seed {seed}"
+        );
+        assert_eq!(ours.entries, theirs.entries, "after change {what} in round {round} of seed {seed}");
+    }
+}
+
+/// A reading that others write beside is kept, too, with what they wrote.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_written_while_a_folder_is_read_is_not_lost() {
+    let dir = Dir::new();
+    let (_disk, files) = remembering(&dir, Remembered::of_all());
+    let other = relaxed(&dir).await;
+    let writer = tokio::spawn(async move {
+        for number in 0..statehouse_core::conformance::rounds(500, 20_000) {
+            other.put(format!("{number:05}"), "x").await.unwrap();
+            if number % 3 == 0 {
+                other.delete(format!("{:05}", number / 2)).await.unwrap();
+            }
+        }
+    });
+    let fresh = relaxed(&dir).await;
+    while !writer.is_finished() {
+        files.list("").await.unwrap();
+        // As if it had never been read.
+        files.list("").after("9").await.unwrap();
+    }
+    writer.await.unwrap();
+    let all = async |files: &Files| files.list("").stream().try_collect::<Vec<_>>().await.unwrap();
+    assert_eq!(all(&files).await, all(&fresh).await);
 }
