@@ -12,7 +12,7 @@ use super::connection::Native;
 use super::error::map_error;
 use super::list::parse_time;
 use super::request::astray;
-use super::wire::{Answer, Log};
+use super::wire::{Answer, Log, Terms};
 use crate::key::FileKey;
 
 /// What a sweep removed.
@@ -55,7 +55,7 @@ impl Remote {
     }
 
     async fn sweep_uploads(&self, native: &Native, older_than: Duration) -> Result<(u64, SystemTime)> {
-        let (mut key, mut id, mut swept) = (String::new(), String::new(), 0);
+        let (mut key, mut id, mut swept, mut failed) = (String::new(), String::new(), 0, None);
         loop {
             let mut query = vec![("uploads", ""), ("max-uploads", "1000")];
             let more = [("prefix", &self.prefix), ("key-marker", &key), ("upload-id-marker", &id)];
@@ -69,12 +69,16 @@ impl Remote {
             for begun in &found.upload {
                 let ours = begun.key.starts_with(&self.prefix);
                 if ours && parse_time(&begun.initiated).is_some_and(|time| is_old(time, now, older_than)) {
-                    swept += u64::from(self.abort(native, begun).await?);
+                    // One that the server does not let go of keeps none of the others.
+                    match self.abort(native, begun).await {
+                        Ok(aborted) => swept += u64::from(aborted),
+                        Err(error) => failed = failed.or(Some(error)),
+                    }
                 }
             }
             let on = found.is_truncated && (&found.next_key_marker, &found.next_upload_id_marker) != (&key, &id);
             if !on {
-                return Ok((swept, now));
+                return failed.map_or(Ok((swept, now)), Err);
             }
             (key, id) = (found.next_key_marker, found.next_upload_id_marker);
         }
@@ -83,10 +87,13 @@ impl Remote {
     /// Whether it was there. Keys that are no paths are somebody else's.
     async fn abort(&self, native: &Native, begun: &Begun) -> Result<bool> {
         let Ok(path) = object_store::path::Path::parse(&begun.key) else { return Ok(false) };
-        let aborted = self.plain(Answer::Nothing, native.s3.abort_multipart(&path, &begun.upload_id)).await;
-        match aborted {
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-            other => other.map(|()| true),
+        let aborting = native.s3.abort_multipart(&path, &begun.upload_id);
+        let Err(failure) = self.call(Terms::new(Answer::Nothing), aborting).await else { return Ok(true) };
+        // A first attempt that failed may have done it.
+        let again = failure.log.sent > 1;
+        match map_error(failure.error, &failure.log) {
+            gone if gone.kind() == ErrorKind::NotFound => Ok(again),
+            error => Err(error),
         }
     }
 

@@ -29,8 +29,12 @@ const UNDER_WAY: usize = 2;
 /// How many parts S3 takes.
 pub(super) const MAX_PARTS: u64 = 10_000;
 
-/// The pauses between attempts to abort an upload. Its network may have gone with it.
-const ABORTS: [u64; 7] = [0, 1, 4, 15, 60, 120, 240];
+/// The pauses between attempts to abort an upload: a server may be busy with a part still, and the network may have gone
+/// with the upload.
+const ABORTS: [u64; 10] = [0, 1, 2, 4, 8, 15, 30, 60, 120, 240];
+
+/// How many of them an upload takes at least whose parts were under way.
+const LATE_PARTS: usize = 4;
 
 impl Remote {
     /// Stores a file. `allowed` says whether it may be stored in parts.
@@ -249,14 +253,16 @@ impl Drop for Upload {
             return;
         };
         let mut under_way = take(&mut self.under_way);
+        // A part that the server has half may be put down behind the abort, and would stay for ever.
+        // https://docs.aws.amazon.com/AmazonS3/latest/API/API_AbortMultipartUpload.html
+        let least = if under_way.is_empty() { 1 } else { LATE_PARTS };
         runtime.spawn(async move {
-            // A part that arrives after the abort would stay for ever.
             under_way.shutdown().await;
-            for pause in ABORTS {
+            for (done, pause) in ABORTS.into_iter().enumerate() {
                 tokio::time::sleep(Duration::from_secs(pause)).await;
                 let (result, log) = observe(Terms::new(Answer::Nothing), upload.abort()).await;
                 let gone = |error| map_error(error, &log).kind() == ErrorKind::NotFound;
-                if result.is_ok() || result.is_err_and(gone) {
+                if (result.is_ok() || result.is_err_and(gone)) && done + 1 >= least {
                     return;
                 }
             }

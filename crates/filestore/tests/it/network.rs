@@ -15,7 +15,7 @@ use crate::s3::{config, files};
 const MIB: usize = 1 << 20;
 
 /// How long the server may be silent.
-const SILENCE: Duration = Duration::from_secs(1);
+const SILENCE: Duration = Duration::from_secs(2);
 
 /// The longest that anything may take: a request, its repetition, and the look at what became of it; on a machine that
 /// has other things to do.
@@ -110,7 +110,7 @@ async fn every_fault_of_the_network_is_told_soon_and_never_as_an_absent_file() {
         if matches!(expected, Outcome::Fails(_)) {
             let start = Instant::now();
             assert!(!files.store().health().await.is_up(), "{fault}");
-            assert!(start.elapsed() < Duration::from_secs(5), "{fault}: {:?}", start.elapsed());
+            assert!(start.elapsed() < Duration::from_secs(20), "{fault}: {:?}", start.elapsed());
         }
         proxy.reset_connections();
         proxy.heal();
@@ -171,7 +171,7 @@ fn slow_link(server: String, bytes: u64) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_link_is_slow_and_no_failure() {
     let server = S3Server::shared().await;
-    let endpoint = slow_link(server.address().to_owned(), 1 << 20);
+    let endpoint = slow_link(server.address().to_owned(), 600 << 10);
     let files = files(store(endpoint, server).await);
     prepare(&files).await;
     let start = Instant::now();

@@ -152,7 +152,7 @@ async fn each_wrong_setting_is_an_error_of_its_own_when_opened() {
     let error = open(config(server).with_endpoint(proxy.url(&server.endpoint())).with_retries(1)).await;
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
     assert!(error.setting().is_some(), "{error}");
-    assert!(start.elapsed() < Duration::from_secs(5));
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
 }
 
 #[tokio::test]
@@ -228,7 +228,7 @@ async fn an_outage_is_an_error_and_never_an_absent_file() {
     let server = S3Server::shared().await;
     let proxy = FaultProxy::start(server.address());
     let config = config(server).with_endpoint(proxy.url(&server.endpoint())).with_retries(1).with_probe(Probe::Never);
-    let quick = config.with_timeouts(Duration::from_millis(500), Duration::from_millis(700));
+    let quick = config.with_timeouts(Duration::from_secs(1), Duration::from_secs(2));
     let files = files(ObjectFileStore::open_s3(quick).await.unwrap());
     files.put("a", "x").await.unwrap();
     proxy.cut();
@@ -243,7 +243,7 @@ async fn an_outage_is_an_error_and_never_an_absent_file() {
     proxy.black_hole();
     let start = Instant::now();
     assert_eq!(files.get("a").await.unwrap_err().kind(), ErrorKind::Timeout);
-    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
     proxy.heal();
     assert_eq!(files.get("a").bytes().await.unwrap(), "x");
     files.delete("a").await.unwrap();
@@ -312,7 +312,7 @@ async fn a_write_that_cannot_be_read_back_is_of_unknown_outcome() {
     let server = S3Server::shared().await;
     let proxy = FaultProxy::start(server.address());
     let config = config(server).with_endpoint(proxy.url(&server.endpoint()));
-    let config = config.with_timeouts(Duration::from_secs(2), Duration::from_millis(300)).with_retries(0);
+    let config = config.with_timeouts(Duration::from_secs(2), Duration::from_secs(2)).with_retries(0);
     let files = files(ObjectFileStore::open_s3(config).await.unwrap());
     proxy.black_hole_way(Direction::ToClient);
     let error = files.put("a", "x").await.unwrap_err();
@@ -360,17 +360,7 @@ async fn uploads_that_fail_or_are_dropped_leave_no_parts() {
     let stream = futures_util::stream::iter(pieces());
     let put = files.put("b", Body::from_stream(stream)).if_absent();
     assert_eq!(put.await.unwrap(), PutOutcome::Conflict);
-    let mut left = String::new();
-    // A server that is busy with a part refuses the abort, which then comes again: after one second, and four more.
-    for _ in 0..300 {
-        let target = format!("/{}?uploads=", server.bucket());
-        left = server.request("GET", &target, &[], b"").await.unwrap().text();
-        if !left.contains("<UploadId>") {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    assert!(left.contains("ListMultipartUploadsResult") && !left.contains("<UploadId>"), "{left}");
+    crate::s3_leftovers::no_uploads(&server).await;
     assert!(!files.exists("a").await.unwrap());
 }
 

@@ -18,7 +18,7 @@ const MIB: usize = 1 << 20;
 /// The server's silence, and the pauses of everybody else: short, or as they were reported.
 fn times() -> (Duration, Duration) {
     match rounds(0, 1) {
-        0 => (Duration::from_millis(500), Duration::from_millis(1700)),
+        0 => (Duration::from_millis(1500), Duration::from_secs(4)),
         _ => (Duration::from_secs(10), Duration::from_secs(40)),
     }
 }
@@ -129,8 +129,9 @@ async fn stalled_uploads_hold_no_more_memory_than_is_allowed() {
         })
         .collect();
     let (mut before, mut still) = (0, 0);
-    // Until nothing more is taken for a while.
-    while still < 25 {
+    let start = Instant::now();
+    // Until nothing more is taken for a while: on a busy machine it takes a while until anything is.
+    while still < 25 || (before < 20 << 20 && start.elapsed() < Duration::from_secs(30)) {
         tokio::time::sleep(Duration::from_millis(20)).await;
         let now = taken.load(Ordering::Relaxed);
         still = if now == before { still + 1 } else { 0 };
