@@ -3,8 +3,10 @@
 //!
 //! `old write PLACE` stores a value of each type in a cache and in a session of the place, and prints the session's cookie;
 //! `new read PLACE COOKIE` reads them twice and prints what it found. The place is a Redis URL with a namespace behind `#`,
-//! or a folder, which has sessions only.
+//! or a folder, which has sessions only. What they do with files is in [`files`].
 #![allow(clippy::print_stdout, reason = "this is what a command-line program does")]
+
+pub mod files;
 
 use std::env;
 use std::fmt::Debug;
@@ -132,6 +134,9 @@ macro_rules! build {
     ($($type:ident),* $(,)?) => {
         #[tokio::main]
         async fn main() -> Result<(), statehouse_core::Error> {
+            if $crate::files::run().await? {
+                return Ok(());
+            }
             let program = $crate::Program::open().await?;
             $(program.meet::<$type>().await?;)*
             program.end().await

@@ -76,3 +76,48 @@ fn two_builds_on_one_folder_never_misread_each_other() {
     let folder = tempfile::tempdir().unwrap();
     side_by_side(|direction| folder.path().join(direction).to_str().unwrap().to_owned());
 }
+
+#[test]
+fn two_builds_read_list_replace_and_delete_each_others_files() {
+    for (writer, other) in [(OLD, NEW), (NEW, OLD)] {
+        let folder = tempfile::tempdir().unwrap();
+        let place = format!("file:{}", folder.path().display());
+        run(writer, &["put", &place, "the one"]);
+        let first = run(writer, &["look", &place, "the one"]);
+        assert_eq!((first.lines().count(), first.matches(" by the one true").count()), (10, 10), "{first}");
+        assert_eq!(run(other, &["change", &place, "the other"]), first, "both see the same");
+        let second = run(writer, &["look", &place, "the one"]);
+        assert_eq!(second, run(other, &["look", &place, "the other"]), "both see the same");
+        let all: Vec<_> = second.lines().filter(|line| !line.starts_with("copies/")).collect();
+        // Each third of the ten, in their order: replaced, deleted, copied.
+        let replaced = all.iter().filter(|line| line.contains(": the other replaced ")).count();
+        assert_eq!((all.len(), replaced, second.lines().count() - all.len()), (7, 4, 3), "{second}");
+        assert!(second.lines().all(|line| line.ends_with(" true")), "{second}");
+    }
+}
+
+#[test]
+fn two_builds_at_the_same_time_win_once_and_lose_no_count() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = format!("file:{}", folder.path().display());
+    run(OLD, &["put", &place, "nobody"]);
+    let count = |build: &str| {
+        let looked = run(build, &["look", &place, "nobody"]);
+        looked.lines().find_map(|line| line.strip_prefix("count: ")?.split(' ').next()?.parse::<usize>().ok())
+    };
+    run(NEW, &["count", &place, "nobody"]);
+    let racing = [OLD, NEW, OLD, NEW].map(|build| {
+        Command::new(build).args(["race", &place, build]).stdout(std::process::Stdio::piped()).spawn().unwrap()
+    });
+    let won = racing.map(|child| {
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success());
+        String::from_utf8(output.stdout).unwrap()
+    });
+    let mut won: Vec<_> = won.iter().flat_map(|won| won.lines()).collect();
+    won.sort_unstable();
+    let mut all: Vec<_> = (0..40).map(|number| format!("first/{number}")).collect();
+    all.sort_unstable();
+    assert_eq!(won, all, "each is made by exactly one");
+    assert_eq!(count(OLD), Some(160));
+}
