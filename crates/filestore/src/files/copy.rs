@@ -1,10 +1,7 @@
-use std::future::IntoFuture;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use statehouse_core::Result;
 
 use crate::api::FileStore;
@@ -65,20 +62,4 @@ impl<'a, O> Copy<'a, O> {
     }
 }
 
-impl<'a> IntoFuture for Copy<'a> {
-    type Output = Result<Stored>;
-    type IntoFuture = BoxFuture<'a, Self::Output>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        self.run().map(|outcome| outcome?.unconditional()).boxed()
-    }
-}
-
-impl<'a> IntoFuture for Copy<'a, PutOutcome> {
-    type Output = Result<PutOutcome>;
-    type IntoFuture = BoxFuture<'a, Self::Output>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        self.run().boxed()
-    }
-}
+awaited!(Copy: Stored, PutOutcome);

@@ -1,10 +1,7 @@
-use std::future::IntoFuture;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use statehouse_core::Result;
 
 use crate::api::FileStore;
@@ -53,20 +50,4 @@ impl<'a, O> Delete<'a, O> {
     }
 }
 
-impl<'a> IntoFuture for Delete<'a> {
-    type Output = Result<Deleted>;
-    type IntoFuture = BoxFuture<'a, Self::Output>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        self.run().map(|outcome| outcome?.unconditional()).boxed()
-    }
-}
-
-impl<'a> IntoFuture for Delete<'a, DeleteOutcome> {
-    type Output = Result<DeleteOutcome>;
-    type IntoFuture = BoxFuture<'a, Self::Output>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        self.run().boxed()
-    }
-}
+awaited!(Delete: Deleted, DeleteOutcome);

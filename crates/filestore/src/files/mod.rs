@@ -1,5 +1,28 @@
 //! What applications use: the files of one namespace, and what is done with them, described step by step.
 
+/// What a builder gives when it is awaited: what was done, and with a condition its outcome.
+macro_rules! awaited {
+    ($builder:ident: $done:ty, $outcome:ty) => {
+        impl<'a> std::future::IntoFuture for $builder<'a> {
+            type Output = statehouse_core::Result<$done>;
+            type IntoFuture = futures_util::future::BoxFuture<'a, Self::Output>;
+
+            fn into_future(self) -> Self::IntoFuture {
+                Box::pin(async { self.run().await?.unconditional() })
+            }
+        }
+
+        impl<'a> std::future::IntoFuture for $builder<'a, $outcome> {
+            type Output = statehouse_core::Result<$outcome>;
+            type IntoFuture = futures_util::future::BoxFuture<'a, Self::Output>;
+
+            fn into_future(self) -> Self::IntoFuture {
+                Box::pin(self.run())
+            }
+        }
+    };
+}
+
 mod copy;
 mod delete;
 mod get;

@@ -1,12 +1,11 @@
-use std::future::IntoFuture;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::{BoxFuture, Either};
+use futures_util::StreamExt;
+use futures_util::future::Either;
 use futures_util::stream::BoxStream;
-use futures_util::{FutureExt, StreamExt};
 use statehouse_core::Result;
 
 use crate::api::FileStore;
@@ -141,20 +140,4 @@ impl<'a, O> Put<'a, O> {
     }
 }
 
-impl<'a> IntoFuture for Put<'a> {
-    type Output = Result<Stored>;
-    type IntoFuture = BoxFuture<'a, Self::Output>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        self.run().map(|outcome| outcome?.unconditional()).boxed()
-    }
-}
-
-impl<'a> IntoFuture for Put<'a, PutOutcome> {
-    type Output = Result<PutOutcome>;
-    type IntoFuture = BoxFuture<'a, Self::Output>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        self.run().boxed()
-    }
-}
+awaited!(Put: Stored, PutOutcome);

@@ -3,6 +3,8 @@
 mod client;
 mod config;
 mod connection;
+mod copy;
+mod delete;
 mod error;
 mod list;
 mod metadata;
@@ -21,27 +23,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::ObjectStore;
 use statehouse_core::{Capabilities, Error, ErrorKind, Health, Operation, Result};
 
-use self::client::{Limits, Nesting, Remote, changed, exists, is_older, lost};
+use self::client::{Limits, Remote};
 pub use self::config::{Addressing, ObjectConfig, Probe, S3Config, Transport};
-use self::metadata::Marks;
 use self::room::Room;
 pub use self::sweep::Swept;
-use self::wire::{Answer, Terms};
 use crate::api::FileStore;
 use crate::body::Body;
 use crate::capability;
 use crate::content::Object;
 use crate::deadline;
 use crate::key::FileKey;
-use crate::meta::{Deleted, Meta, Stored};
+use crate::meta::{Meta, Stored};
 use crate::options::{Condition, CopyOptions, DeleteOptions, GetOptions, HeadOptions, ListOptions, Page, PutOptions};
 use crate::outcome::{DeleteOutcome, PutOutcome};
-
-/// The longest object that S3 copies in one request.
-const MAX_COPY: u64 = 5 << 30;
 
 /// How long a health check waits.
 const HEALTH: Duration = Duration::from_millis(900);
@@ -201,115 +198,6 @@ impl ObjectFileStore {
             false => Ok(()),
         };
         self.remote.put(key, body, options, allowed).await
-    }
-
-    async fn delete(&self, key: &FileKey, options: DeleteOptions) -> Result<Deleted> {
-        let condition = options.if_match.map_or(Condition::Always, Condition::Match);
-        if condition != Condition::Always {
-            self.capabilities.require(capability::DELETE_IF_MATCH)?;
-        }
-        // S3 answers alike whether there was something to delete or not.
-        let (meta, marks) = match (self.remote.peek(key).await, &condition) {
-            (Err(error), Condition::Always) if error.kind() == ErrorKind::NotFound => return Ok(Deleted::Absent),
-            (Err(error), _) if error.kind() == ErrorKind::NotFound => return Err(changed()),
-            (peeked, _) => peeked?,
-        };
-        if matches!(&condition, Condition::Match(etag) if *etag != meta.etag) {
-            return Err(changed());
-        }
-        let (path, start) = (self.remote.path(key)?, Instant::now());
-        let terms = Terms::new(Answer::Nothing).condition(&condition);
-        if let Err(failure) = self.remote.call(terms, self.remote.store.delete(&path)).await {
-            self.settle_delete(key, &condition, failure, start).await?;
-        }
-        self.remote.records.take(key);
-        if let Some(put) = marks.put.filter(|_| marks.apart) {
-            self.remote.remove(&self.remote.digest_path(key, &put)?).await?;
-        }
-        Ok(Deleted::Removed)
-    }
-
-    /// The outcome of a delete that failed: done if an earlier attempt did it.
-    async fn settle_delete(
-        &self,
-        key: &FileKey,
-        condition: &Condition,
-        failure: client::Failure,
-        start: Instant,
-    ) -> Result<()> {
-        let doubtful = failure.log.doubtful;
-        let error = failure.into_error(condition);
-        if error.kind() == ErrorKind::NotFound {
-            return Ok(());
-        }
-        if !doubtful {
-            return Err(error);
-        }
-        match (Box::pin(self.remote.peek_dated(key)).await, condition) {
-            (Err(gone), _) if gone.kind() == ErrorKind::NotFound => Ok(()),
-            // It is still what was to be deleted.
-            (Ok((meta, ..)), Condition::Match(etag)) if meta.etag == *etag => Err(error),
-            (Ok((meta, _, now)), _) if is_older(meta.modified, now, start) => Err(error),
-            _ => Err(lost(error)),
-        }
-    }
-
-    async fn copy(&self, from: &FileKey, to: &FileKey, options: CopyOptions) -> Result<Stored> {
-        self.require(&options.condition)?;
-        let (meta, marks) = self.remote.look(from).await?;
-        if from == to {
-            return copied_onto_itself(&meta, &options.condition);
-        }
-        if self.remote.nesting == Nesting::Hidden {
-            self.remote.check_nesting(to).await?;
-        }
-        if options.condition == Condition::Always && meta.len <= MAX_COPY && !marks.apart {
-            let (copied, marks) = self.copy_on_the_server(from, to, &marks).await?;
-            // Unless the original was replaced in between by one whose digest is apart.
-            if !marks.apart {
-                return Ok(Stored::new(copied.etag, copied.len, copied.sha256));
-            }
-        }
-        // Conditions on a copy's target are not honoured widely, and a digest that is apart belongs to one key: the
-        // content goes through this host, which then knows the digest from the start.
-        let object = self.remote.get(from, &GetOptions::default()).await?;
-        let meta = object.meta().clone();
-        let mut put = PutOptions::default().with_condition(options.condition);
-        put.content_type = meta.content_type;
-        put.user = meta.user;
-        put.expected_digest = meta.sha256;
-        self.put(to, object.into(), put).await
-    }
-
-    async fn copy_on_the_server(&self, from: &FileKey, to: &FileKey, original: &Marks) -> Result<(Meta, Marks)> {
-        let (source, target) = (self.remote.path(from)?, self.remote.path(to)?);
-        let replaced = self.remote.peek(to).await.ok().map(|(_, marks)| marks);
-        let copy = self.remote.store.copy(&source, &target);
-        let result = self.remote.call(Terms::new(Answer::Late), copy).await;
-        let copied = match result {
-            Ok(()) => self.remote.peek(to).await?,
-            Err(failure) => {
-                let doubtful = failure.log.doubtful;
-                let error = failure.into_error(&Condition::Always);
-                // A copy has the number of the put that wrote the original.
-                match Box::pin(self.remote.peek(to)).await {
-                    Ok((meta, marks)) if doubtful && marks.put.is_some() && marks.put == original.put => (meta, marks),
-                    _ if doubtful => return Err(lost(error)),
-                    _ => return Err(error),
-                }
-            }
-        };
-        self.remote.forget_digest(to, replaced);
-        Ok(copied)
-    }
-}
-
-/// A file is its own copy already.
-fn copied_onto_itself(meta: &Meta, condition: &Condition) -> Result<Stored> {
-    match condition {
-        Condition::Absent => Err(exists()),
-        Condition::Match(etag) if *etag != meta.etag => Err(changed()),
-        _ => Ok(Stored::new(meta.etag.clone(), meta.len, meta.sha256)),
     }
 }
 
