@@ -276,6 +276,20 @@ fn verdicts(operations: &[Operation], batch: &Batch, body: &[u8]) -> Result<Vec<
     answered.ok_or_else(|| lost(error::of_other_question(message)))
 }
 
+/// What an answer says of these operations, each in a word.
+#[cfg(test)]
+pub(super) fn read(operations: &[Operation], body: &[u8]) -> Result<Vec<&'static str>> {
+    let places: Vec<_> = (0..operations.len()).collect();
+    let batch = Batch::take(operations, &mut &*places);
+    let word = |verdict| match verdict {
+        Verdict::Rejected(_) => "rejected",
+        Verdict::Done(Outcome::Failed(_)) => "failed",
+        Verdict::Done(Outcome::Stale) => "stale",
+        Verdict::Done(_) => "done",
+    };
+    Ok(verdicts(operations, &batch, body)?.into_iter().map(word).collect())
+}
+
 /// The request was applied, and nobody can say how.
 fn lost(cause: Error) -> Error {
     let message = "the answer to a bulk cannot be read";

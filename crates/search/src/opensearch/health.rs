@@ -9,14 +9,10 @@ use tokio::time::{Instant, timeout};
 
 use super::client::{Call, Client};
 use super::error::{self, BACKEND};
+use super::shards::Shards;
 
 /// How long asking may take in all. Somebody waits for the answer, perhaps a load balancer with a limit of its own.
 pub(super) const LIMIT: Duration = Duration::from_millis(950);
-
-#[derive(Deserialize)]
-struct Cluster {
-    status: String,
-}
 
 /// What the server refuses to do, to the whole cluster or to an index.
 #[derive(Default, Deserialize)]
@@ -68,8 +64,8 @@ pub(super) async fn ask(client: &Client, asked: Asked<'_>, shape: impl Future<Ou
     };
     let (blocks, shape) = (blocks.unwrap_or_default(), shape.unwrap_or(Ok(())));
     let took = start.elapsed();
-    let red = match cluster {
-        Ok(cluster) => cluster.status == "red",
+    let missing = match cluster {
+        Ok(shards) => (!shards.all_serve()).then(error::of_missing_shard),
         Err(error) => return Health::of(place, took, Err(error)),
     };
     let reading = blocks.iter().find(|block| block.stops("read"));
@@ -77,7 +73,6 @@ pub(super) async fn ask(client: &Client, asked: Asked<'_>, shape: impl Future<Ou
         return Health::of(place, took, Err(blocked("searches", block)));
     }
     let writing = blocks.iter().find(|block| block.stops("write")).map(|block| blocked("writes", block));
-    let missing = red.then(error::of_missing_shard);
     let other = shape.err().filter(|error| error.kind() == ErrorKind::Conflict);
     let mut health = Health::of(place, took, Ok(()));
     health.error = missing.or(writing).or(other);
@@ -99,8 +94,8 @@ fn silent() -> Error {
     Error::new(ErrorKind::Timeout, message).with_backend(BACKEND)
 }
 
-async fn cluster(client: &Client, alias: &str) -> Result<Cluster> {
-    client.read(&Call::get(format!("/_cluster/health/{alias}?timeout=500ms")).within(Some(LIMIT))).await
+async fn cluster(client: &Client, alias: &str) -> Result<Shards> {
+    client.read(&Call::get(Shards::path(alias, "timeout=500ms")).within(Some(LIMIT))).await
 }
 
 /// Blocks of the cluster and of the index. None for a user who may not ask.

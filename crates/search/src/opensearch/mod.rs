@@ -13,8 +13,14 @@ mod nodes;
 mod open;
 mod query;
 mod search;
+mod shards;
 mod source;
 mod tls;
+
+#[cfg(test)]
+mod fuzz;
+#[cfg(all(test, feature = "tantivy"))]
+mod fuzz_requests;
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,7 +28,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use serde::Deserialize;
 use serde_json::json;
 use statehouse_core::{Capabilities, Error, ErrorKind, Health, Namespace, Result, Retry};
 use tokio::time::Instant;
@@ -31,6 +36,7 @@ use self::bulk::Run;
 use self::client::{Call, Client};
 pub use self::config::OpenSearchConfig;
 use self::error::Effect;
+use self::shards::Shards;
 use crate::limits::Size;
 use crate::work::{Stop, away, within};
 use crate::{
@@ -272,15 +278,10 @@ impl OpenSearchIndex {
             return Ok(());
         }
         // A copy that is not there needs no refresh; a shard without any does.
-        let call = Call::get(format!("/_cluster/health/{}?timeout=1s", self.alias)).within(limit);
-        let health: ClusterHealth = self.client.read(&call).await?;
-        if health.status == "red" { Err(error::of_missing_shard()) } else { Ok(()) }
+        let call = Call::get(Shards::path(self.alias.as_str(), "timeout=1s")).within(limit);
+        let shards: Shards = self.client.read(&call).await?;
+        if shards.all_serve() { Ok(()) } else { Err(error::of_missing_shard()) }
     }
-}
-
-#[derive(Deserialize)]
-struct ClusterHealth {
-    status: String,
 }
 
 /// How long an answer may be to be read in place, in bytes: a fraction of a millisecond.

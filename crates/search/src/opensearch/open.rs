@@ -13,6 +13,7 @@ use super::config::OpenSearchConfig;
 use super::drift;
 use super::error;
 use super::mapping::{self, Stored};
+use super::shards::Shards;
 use crate::Schema;
 use crate::analysis::{Analyzer, Token};
 
@@ -171,18 +172,22 @@ async fn wait_for_shards(client: &Client, alias: &str) -> Result<()> {
     let deadline = deadline(client.timing.total);
     // The server answers before it counts as silent.
     let patience = (client.timing.attempt / 2).as_millis();
-    let call = Call::get(format!("/_cluster/health/{alias}?wait_for_status=yellow&timeout={patience}ms"));
-    loop {
+    let call = Call::get(Shards::path(alias, &format!("wait_for_status=yellow&timeout={patience}ms")));
+    for tries in 1.. {
         let answer = client.exchange(&call).await?;
         if answer.status != TIMED_OUT {
-            return answer.into_body().map(drop);
+            let shards: Shards = serde_json::from_slice(&answer.into_body()?).map_err(error::of_broken_body)?;
+            if shards.all_serve() {
+                break;
+            }
         }
         if Instant::now() >= deadline {
             return Err(error::of_missing_shard());
         }
-        // A proxy may have said so at once.
-        sleep(back_off(1)).await;
+        // The server does not wait for the shards of a new index, and a proxy may have answered at once.
+        sleep(back_off(tries.min(3))).await;
     }
+    Ok(())
 }
 
 /// The status of an answer that what was waited for has not come about.

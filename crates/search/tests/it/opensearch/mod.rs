@@ -25,9 +25,13 @@ use statehouse_search::{Field, Operation, Record, Schema, SearchIndex as _};
 use statehouse_search::{OpenSearchConfig, OpenSearchIndex};
 use statehouse_testkit::OpenSearchNode;
 
+const PATIENCE: &str = "&connect_timeout=20s&timeout=60s&deadline=120s";
+
 /// A configuration for one or more addresses, with these parameters.
 pub(crate) fn config(addresses: &str, parameters: &str) -> OpenSearchConfig {
-    let url = format!("opensearch+http://{addresses}?replicas=0{parameters}");
+    // On a busy machine everything takes its time; tests of deadlines bring their own.
+    let patience = if parameters.contains("deadline=") { "" } else { PATIENCE };
+    let url = format!("opensearch+http://{addresses}?replicas=0{patience}{parameters}");
     OpenSearchConfig::from_url(ServiceUrl::parse("STATEHOUSE_SEARCH_URL", &url).unwrap()).unwrap()
 }
 
