@@ -11,6 +11,7 @@ mod local_files;
 mod memory;
 mod polls;
 mod search;
+mod search_columns;
 mod session;
 
 use std::process::ExitCode;

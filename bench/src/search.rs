@@ -29,6 +29,7 @@ struct Diagnosis {
 pub(crate) async fn run(harness: &mut Harness) -> Outcome {
     let rows = diagnoses()?;
     query(harness, &rows).await?;
+    crate::search_columns::run(harness).await?;
     crate::polls::run(harness).await?;
     index(harness, &rows).await?;
     bulk(harness, &rows).await

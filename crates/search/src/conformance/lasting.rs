@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Backend, delete, found, has, id, ids, kinds, put, record, write};
+use super::subject::{Backend, delete, found, has, id, ids, kinds, put, record, write};
 use crate::parity::{self, Kind, Numbers};
 use crate::{Operation, Query, Record, SearchIndex, SearchIndexExt, SearchRequest, capability};
 

@@ -1,6 +1,6 @@
 //! Cases about what each query finds.
 
-use super::{id_set, ids, put, put_titles, record, scores};
+use super::subject::{id_set, ids, put, put_titles, record, scores};
 use crate::{FieldBoost, Fuzziness, MinimumMatch, Operator, Query, SearchIndex, SearchIndexExt, SearchRequest, Value};
 
 /// More terms and rarer terms score higher.

@@ -2,7 +2,7 @@
 
 use statehouse_core::ErrorKind;
 
-use super::{found, ids, put, put_titles, record};
+use super::subject::{delete, found, ids, put, put_titles, record, write};
 use crate::{
     Facet, FieldBoost, Fuzziness, Highlight, MAX_BOOST, MAX_CLAUSES, MAX_DEPTH, MAX_FACETS, MAX_FUZZY_TERM,
     MAX_HIGHLIGHTS, MAX_POSITIONS, MAX_PROJECTED, MAX_QUERY_TEXT, MAX_REQUEST_TEXT, MAX_SORTS, MAX_TERMS,
@@ -163,7 +163,7 @@ pub async fn highlights_mark_what_matched(index: &dyn SearchIndex) {
 pub async fn count_is_exact(index: &dyn SearchIndex) {
     put_titles(index, &["cholera", "cholera", "fever", "cholera fever"]).await;
     assert_eq!(index.count(&Query::matches("title", "cholera").into()).await.expect("count succeeds"), 3);
-    super::write(index, vec![super::delete("0", None)]).await.check().expect("every write succeeds");
+    write(index, vec![delete("0", None)]).await.check().expect("every write succeeds");
     assert_eq!(index.count(&Query::matches("title", "cholera").into()).await.expect("count succeeds"), 2);
     assert_eq!(index.count(&Query::all().into()).await.expect("count succeeds"), 3);
     assert_eq!(index.count(&Query::None).await.expect("count succeeds"), 0);
@@ -194,7 +194,7 @@ pub async fn facets_count_the_values_of_all_that_match(index: &dyn SearchIndex) 
     assert_eq!(facet(index, cholera().with_from(4).with_size(1), Facet::field("code").with_size(2)).await, all[..2]);
     let filtered = cholera().with_filter(Query::term("code", "x"));
     assert_eq!(facet(index, filtered, Facet::field("code")).await, counts(&[("x", 2), ("e", 1), ("y", 1)]));
-    super::write(index, vec![super::delete("b", None)]).await.check().expect("every write succeeds");
+    write(index, vec![delete("b", None)]).await.check().expect("every write succeeds");
     assert_eq!(facet(index, cholera(), Facet::field("code").with_size(1)).await, counts(&[("y", 2)]));
     let nothing = SearchRequest::new(Query::matches("title", "plague"));
     assert_eq!(facet(index, nothing, Facet::field("code")).await, []);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use statehouse_core::ErrorKind;
 
-use super::{delete, found, id, ids, kinds, put, put_titles, record, write};
+use super::subject::{delete, found, id, ids, kinds, put, put_titles, record, write};
 use crate::{
     BulkOptions, Durability, GetOptions, MAX_TERM_LEN, MergeOptions, Operation, Outcome, Query, Refresh,
     RefreshOptions, SearchIndex, SearchIndexExt, SearchOptions, SearchRequest, Value, Write,

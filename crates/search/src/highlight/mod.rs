@@ -14,13 +14,10 @@ use std::sync::Arc;
 
 use statehouse_core::Result;
 
-use self::pattern::Patterns;
+use self::pattern::{CHUNK, Patterns};
 use crate::analysis::{Analyzer, Token};
 use crate::work::Stop;
 use crate::{Fragment, Highlight, Record, Schema, SearchRequest, Value};
-
-/// After how many tokens to ask whether the work is in vain.
-const CHUNK: usize = 4_096;
 
 /// Marks the hits of one request.
 #[derive(Debug)]

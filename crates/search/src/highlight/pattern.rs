@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use statehouse_core::Result;
 
-use super::CHUNK;
 use super::phrase::{Phrase, Places};
 use crate::analysis::Token;
 use crate::distance::edit_distance;
 use crate::work::Stop;
 use crate::{Field, Fuzziness, PrefixWords, Query, Schema, Value};
+
+/// After how many tokens to ask whether the work is in vain.
+pub(super) const CHUNK: usize = 4_096;
 
 /// How many words of which it was found out whether they are marked are remembered.
 const REMEMBERED: usize = 100_000;

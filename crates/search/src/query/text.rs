@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::MinimumMatch;
+use super::minimum::MinimumMatch;
 
 /// Whether one or all of the terms are needed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

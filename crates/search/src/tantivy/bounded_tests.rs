@@ -135,15 +135,20 @@ async fn a_short_search_runs_in_place() {
         super::inplace::search(&index.client, request, size).unwrap().is_some()
     };
     let short = || SearchRequest::new(Query::matches("title", "short text"));
-    for request in [short(), short().with_sort(Sort::by("rank")), short().with_filter(Query::term("rank", 7_i64))] {
-        assert!(in_place(&request));
+    for request in [
+        short(),
+        short().with_sort(Sort::by("rank")),
+        short().with_filter(Query::term("rank", 7_i64)),
+        short().with_filter(Query::range("rank").above(1_i64)),
+    ] {
+        assert!(in_place(&request), "{request:?}");
     }
     for request in [
         short().with_facet(Facet::field("code")),
         short().with_highlight(Highlight::field("title")),
         short().with_size(21),
         short().with_from(95),
-        short().with_filter(Query::range("rank").above(1_i64)),
+        short().with_filter(Query::prefix("code", "w")),
         Query::matches("title", "short").fuzzy().into(),
     ] {
         assert!(!in_place(&request), "{request:?}");

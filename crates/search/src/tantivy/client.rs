@@ -10,11 +10,11 @@ use tantivy::directory::{DirectoryLock, RamDirectory};
 use tantivy::index::SegmentMeta;
 use tantivy::{DocAddress, FutureResult, Index, IndexReader, IndexWriter, ReloadPolicy, Term};
 
-use super::collect::Found;
 use super::config::TantivyConfig;
 use super::document::Document;
 use super::error::{BACKEND, map_error};
 use super::folder::{self, Opened};
+use super::found::Found;
 use super::mapping::{Mapping, StoredForm, Wanted};
 use super::pending::{Change, Pending, Undo};
 use super::reclaim::Reclaiming;

@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use statehouse_core::{Clock, Error, Namespace, Result, ServiceUrl, SystemClock};
 
-use crate::{Schema, TantivyIndex};
-
-/// How to open a [`TantivyIndex`].
+/// How to open a [`TantivyIndex`](crate::TantivyIndex).
 ///
 /// As a URL: `memory:` or `tantivy:///var/lib/app/concepts`, with the parameters `commit_interval`, `delete_retention`,
 /// `memory` and `threads` named as the methods here.
@@ -115,17 +113,6 @@ impl TantivyConfig {
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
-    }
-
-    /// Opens the index, or makes it in a folder that is missing or empty. The folder's files are compared with their
-    /// checksums, which takes as long as reading them once; what a process that was killed left half-written is removed.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Conflict`](statehouse_core::ErrorKind::Conflict) if another process or handle has the folder open,
-    /// or if the folder's index has another schema: that one is not touched. `Corrupt` for a damaged index,
-    /// `InvalidConfig` for a wrong setting or a folder that holds something else, `PermissionDenied` or `Unavailable` as the disk says.
-    pub async fn open(self, schema: Schema) -> Result<TantivyIndex> {
-        TantivyIndex::open(self, schema).await
     }
 
     pub(super) fn check(&self) -> Result<()> {

@@ -7,11 +7,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use statehouse_core::Result;
 
+use super::answer;
 use super::client::Client;
 use super::error::BACKEND;
+use super::plan::has_column;
 use crate::limits::Size;
 use crate::work::{Stop, panicked};
-use crate::{Projection, Query, SearchRequest, SearchResponse};
+use crate::{Projection, Query, Schema, SearchRequest, SearchResponse};
 
 /// How many postings a search may read: about a quarter of a millisecond.
 const POSTINGS: u64 = 30_000;
@@ -35,7 +37,7 @@ const PHRASED: u64 = 2_000;
 /// The answer, if the search is short.
 pub(super) fn search(client: &Client, request: &SearchRequest, size: Size) -> Result<Option<SearchResponse>> {
     let largest = client.largest_document();
-    if !is_short(request, size, largest) {
+    if !is_short(request, size, (&client.mapping.schema, largest)) {
         return Ok(None);
     }
     guarded(|| {
@@ -45,18 +47,18 @@ pub(super) fn search(client: &Client, request: &SearchRequest, size: Size) -> Re
             return Ok(None);
         }
         let stop = Stop::default();
-        let weight = super::find(&snapshot, request, terms, &stop)?;
+        let weight = answer::find(&snapshot, request, terms, &stop)?;
         let cost = weight.cost(&snapshot).saturating_mul(1 + 3 * request.sort.len() as u64);
         if cost.saturating_add(weight.rank_cost(&snapshot)) > POSTINGS {
             return Ok(None);
         }
         let weight = weight.ranked(&snapshot, &stop)?;
         let operation = statehouse_core::Operation::new("search.search", BACKEND);
-        operation.run(|| super::search(client, &snapshot, &weight, request, &stop)).map(Some)
+        operation.run(|| answer::search(client, &snapshot, &weight, request, &stop)).map(Some)
     })
 }
 
-fn is_short(request: &SearchRequest, size: Size, largest: u64) -> bool {
+fn is_short(request: &SearchRequest, size: Size, (schema, largest): (&Schema, u64)) -> bool {
     let unpacked = match request.projection {
         Projection::Id => 0,
         _ => largest.saturating_add(BLOCK).saturating_mul(request.size),
@@ -64,12 +66,12 @@ fn is_short(request: &SearchRequest, size: Size, largest: u64) -> bool {
     let counted = request.facets.is_empty() && request.highlight.is_empty() && request.sort.len() <= 3;
     let page = request.size <= PAGE && request.from.saturating_add(request.size) <= WINDOW;
     let mut queries = request.filters.iter().chain([&request.query]);
-    size.is_small() && counted && page && unpacked <= UNPACKED && queries.all(|query| is_exact(query, largest))
+    size.is_small() && counted && page && unpacked <= UNPACKED && queries.all(|query| is_exact(query, schema, largest))
 }
 
 /// Whether every term is known without reading a dictionary.
-fn is_exact(query: &Query, largest: u64) -> bool {
-    let all = |queries: &[Query]| queries.iter().all(|query| is_exact(query, largest));
+fn is_exact(query: &Query, schema: &Schema, largest: u64) -> bool {
+    let all = |queries: &[Query]| queries.iter().all(|query| is_exact(query, schema, largest));
     match query {
         Query::All(_) | Query::None | Query::Term(_) | Query::Terms(_) | Query::Ids(_) => true,
         Query::Match(q) => q.fuzziness.is_none(),
@@ -77,8 +79,9 @@ fn is_exact(query: &Query, largest: u64) -> bool {
         Query::Phrase(_) => largest <= PHRASED,
         Query::Bool(q) => [&q.must, &q.should, &q.filter, &q.must_not].into_iter().all(|queries| all(queries)),
         Query::DisMax(q) => all(&q.queries),
-        Query::Constant(q) => is_exact(&q.query, largest),
-        Query::MatchPrefix(_) | Query::Prefix(_) | Query::Fuzzy(_) | Query::Range(_) | Query::Exists(_) => false,
+        Query::Constant(q) => is_exact(&q.query, schema, largest),
+        Query::Range(q) => schema.field(&q.field).is_some_and(has_column),
+        Query::MatchPrefix(_) | Query::Prefix(_) | Query::Fuzzy(_) | Query::Exists(_) => false,
     }
 }
 

@@ -1,5 +1,7 @@
 //! The embedded backend: tantivy, in memory or in a folder.
 
+mod answer;
+mod best;
 mod census;
 mod client;
 mod collect;
@@ -9,6 +11,7 @@ mod error;
 mod expand;
 mod facet;
 mod folder;
+mod found;
 mod generations;
 mod inplace;
 mod mapping;
@@ -21,12 +24,15 @@ mod scorer;
 mod scoring;
 mod sealed;
 mod snapshot;
+mod sorted;
 mod tokens;
 mod traces;
 mod weight;
 
 #[cfg(test)]
 mod bounded_tests;
+#[cfg(test)]
+mod columns_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -40,18 +46,15 @@ use async_trait::async_trait;
 use statehouse_core::{Capabilities, Error, ErrorKind, Health, HealthStatus, Result};
 use tantivy::TantivyError;
 
+use self::answer::{find, search};
 use self::client::Client;
 pub use self::config::TantivyConfig;
 use self::error::BACKEND;
-use self::mapping::Wanted;
-use self::snapshot::Snapshot;
-use self::weight::Weight;
-use crate::limits::{Size, TermCount};
+use crate::limits::Size;
 use crate::work::{Stop, away, within};
 use crate::{
-    BulkOptions, BulkReport, DocumentId, Durability, GetOptions, Hit, MergeOptions, Operation, Projection, Query,
-    Record, Refresh, RefreshOptions, Schema, SearchIndex, SearchOptions, SearchRequest, SearchResponse, capability,
-    highlight,
+    BulkOptions, BulkReport, DocumentId, Durability, GetOptions, MergeOptions, Operation, Query, Record, Refresh,
+    RefreshOptions, Schema, SearchIndex, SearchOptions, SearchRequest, SearchResponse, capability,
 };
 
 /// An index in this process: in memory, or in a folder that no other process writes to.
@@ -100,6 +103,19 @@ const PROBE: Duration = Duration::from_secs(1);
 
 /// How long a search or count may take unless it says otherwise.
 const DEADLINE: Duration = Duration::from_secs(30);
+
+impl TantivyConfig {
+    /// Opens the index, or makes it in a folder that is missing or empty. The folder's files are compared with their
+    /// checksums, which takes as long as reading them once; what a process that was killed left half-written is removed.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`](statehouse_core::ErrorKind::Conflict) if another process or handle has the folder open,
+    /// or if the folder's index has another schema: that one is not touched. `Corrupt` for a damaged index,
+    /// `InvalidConfig` for a wrong setting or a folder that holds something else, `PermissionDenied` or `Unavailable` as the disk says.
+    pub async fn open(self, schema: Schema) -> Result<TantivyIndex> {
+        TantivyIndex::open(self, schema).await
+    }
+}
 
 impl TantivyIndex {
     pub(super) async fn open(config: TantivyConfig, schema: Schema) -> Result<Self> {
@@ -265,44 +281,6 @@ impl SearchIndex for TantivyIndex {
     async fn close(&self) -> Result<()> {
         self.run("search.close", None, |client, _| client.close()).await
     }
-}
-
-fn find(snapshot: &Snapshot, request: &SearchRequest, terms: TermCount, stop: &Stop) -> Result<Weight> {
-    weight::find(snapshot, plan::plan(snapshot, &request.query, &request.filters, terms, stop)?, 1.0)
-}
-
-fn search(
-    client: &Client,
-    snapshot: &Snapshot,
-    weight: &Weight,
-    request: &SearchRequest,
-    stop: &Stop,
-) -> Result<SearchResponse> {
-    let window = usize::try_from(request.from + request.size).unwrap_or(usize::MAX);
-    let wanted_window = if request.size == 0 { 0 } else { window };
-    let (total, found) = collect::top(snapshot, weight, &request.sort, wanted_window, stop)?;
-    let skipped = usize::try_from(request.from).unwrap_or(usize::MAX);
-    let wanted = match &request.projection {
-        // Highlighting needs the text, whatever is returned.
-        _ if !request.highlight.is_empty() => Wanted::All,
-        Projection::All => Wanted::All,
-        Projection::Id => Wanted::None,
-        Projection::Fields(names) => Wanted::Fields(names),
-    };
-    let mut marker = highlight::Marker::new(&client.mapping.schema, request, stop)?;
-    let hits = found.into_iter().skip(skipped).map(|found| {
-        stop.check()?;
-        let sort = found.sort_values(snapshot, &request.sort);
-        let record = client.hit(snapshot, &found, wanted)?;
-        let highlights = marker.mark(&record)?;
-        let mut hit = Hit::new(request.projection.apply(record), found.score);
-        hit.sort = sort;
-        hit.highlights = highlights;
-        Ok(hit)
-    });
-    let mut response = SearchResponse::new(total, hits.collect::<Result<_>>()?);
-    response.facets = facet::count(snapshot, weight, &request.facets, stop)?;
-    Ok(response)
 }
 
 /// Runs work on the runtime's blocking threads.

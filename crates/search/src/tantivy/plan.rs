@@ -2,7 +2,7 @@
 //!
 //! The simplification matters for more than speed: it decides in which order and precision scores are added.
 
-use std::ops::Bound;
+use std::ops::{Bound, RangeInclusive};
 use std::sync::Arc;
 
 use statehouse_core::Result;
@@ -61,10 +61,27 @@ impl PartialEq for TermNode {
 /// Documents without a rank.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Set {
-    Terms { slot: Slot, terms: Vec<Vec<u8>> },
-    Prefix { slot: Slot, text: String },
-    Range { slot: Slot, lower: Bound<Vec<u8>>, upper: Bound<Vec<u8>> },
-    Exists { place: usize },
+    Terms {
+        slot: Slot,
+        terms: Vec<Vec<u8>>,
+    },
+    Prefix {
+        slot: Slot,
+        text: String,
+    },
+    Range {
+        slot: Slot,
+        lower: Bound<Vec<u8>>,
+        upper: Bound<Vec<u8>>,
+    },
+    /// By the column of the field, in numbers that compare like the values.
+    Between {
+        place: usize,
+        range: RangeInclusive<u64>,
+    },
+    Exists {
+        place: usize,
+    },
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -126,9 +143,15 @@ impl Planner<'_> {
             Query::Term(q) => (self.term(&q.field, &q.value)?, q.boost),
             Query::Terms(q) => (self.terms(&q.field, &q.values)?, q.boost),
             Query::Range(q) => {
-                let (field, _, slot) = self.field(&q.field)?;
+                let (field, place, slot) = self.field(&q.field)?;
                 let bound = |bound: &Bound<Value>| bound.as_ref().map(|value| self.bytes(field, slot, value));
-                (Node::Set(Set::Range { slot, lower: bound(&q.lower), upper: bound(&q.upper) }), q.boost)
+                let (lower, upper) = (bound(&q.lower), bound(&q.upper));
+                let node = if has_column(field) {
+                    between(place, &lower, &upper)
+                } else {
+                    Node::Set(Set::Range { slot, lower, upper })
+                };
+                (node, q.boost)
             }
             Query::Exists(q) => (Node::Set(Set::Exists { place: self.field(&q.field)?.1 }), q.boost),
             Query::Ids(q) => {
@@ -271,6 +294,30 @@ impl Planner<'_> {
         let minimum = query.minimum_match.map_or(usize::from(!free), |minimum| minimum.of(count));
         // Of optional clauses alone, one is needed even if none is asked for.
         Ok(simplify(BoolNode { minimum: if free { minimum } else { minimum.max(1) }, ..node }))
+    }
+}
+
+/// Whether the numbers of a field are in a column too.
+pub(super) const fn has_column(field: &Field) -> bool {
+    field.is_sortable() && !field.is_text() && !matches!(field.kind(), FieldKind::Keyword { .. })
+}
+
+/// The bounds are as the dictionary has them: eight bytes that compare like the number.
+fn between(place: usize, lower: &Bound<Vec<u8>>, upper: &Bound<Vec<u8>>) -> Node {
+    let number = |bytes: &[u8]| bytes.iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+    let least = match lower {
+        Bound::Included(bytes) => Some(number(bytes)),
+        Bound::Excluded(bytes) => number(bytes).checked_add(1),
+        Bound::Unbounded => Some(u64::MIN),
+    };
+    let most = match upper {
+        Bound::Included(bytes) => Some(number(bytes)),
+        Bound::Excluded(bytes) => number(bytes).checked_sub(1),
+        Bound::Unbounded => Some(u64::MAX),
+    };
+    match (least, most) {
+        (Some(least), Some(most)) if least <= most => Node::Set(Set::Between { place, range: least..=most }),
+        _ => Node::Nothing,
     }
 }
 

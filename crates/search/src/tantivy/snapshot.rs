@@ -13,7 +13,7 @@ use tantivy::{InvertedIndexReader, Searcher, SegmentReader, Term};
 
 use super::census::{Census, Lengths};
 use super::error::{BACKEND, map_error, map_io};
-use super::mapping::{ID, Mapping, VERSION, length_name};
+use super::mapping::{ID, Mapping, VERSION, length_name, slot_name};
 use crate::work::Stop;
 
 const K1: f32 = 1.2;
@@ -39,7 +39,12 @@ pub(super) struct Segment {
     terms: Vec<Option<Arc<InvertedIndexReader>>>,
     norms: Vec<Option<FieldNormReader>>,
     census: Arc<Census>,
+    /// The least ordinal of an id in each block of documents.
+    lows: Arc<[u64]>,
 }
+
+/// How many documents there are to a block.
+pub(super) const BLOCK: u32 = 128;
 
 /// A text field over all segments, as BM25 needs it: of living documents only.
 #[derive(Clone, Debug)]
@@ -111,7 +116,15 @@ impl Segment {
             Some(same) => Arc::clone(&same.census),
             None => Arc::new(census(reader, &norms, previous.map(|previous| &*previous.census))?),
         };
-        Ok(Self { reader: reader.clone(), ids, versions, terms, norms, census })
+        let lows = match previous {
+            Some(previous) => Arc::clone(&previous.lows),
+            None => lows(ids.ords(), reader.max_doc()),
+        };
+        Ok(Self { reader: reader.clone(), ids, versions, terms, norms, census, lows })
+    }
+
+    pub(super) fn lows(&self) -> &[u64] {
+        &self.lows
     }
 
     pub(super) fn terms(&self, place: usize) -> Option<&InvertedIndexReader> {
@@ -120,6 +133,12 @@ impl Segment {
 
     pub(super) fn norms(&self, place: usize) -> Option<&FieldNormReader> {
         self.norms[place].as_ref()
+    }
+
+    /// The numbers of a sortable field, or the ordinals of its texts; `None` if no document has any.
+    pub(super) fn column(&self, place: usize) -> Result<Option<Column<u64>>> {
+        let column = self.reader.fast_fields().u64_lenient(&slot_name(place)).map_err(map_error)?;
+        Ok(column.map(|(column, _)| column))
     }
 
     pub(super) fn inverted(&self, slot: Slot) -> Result<Arc<InvertedIndexReader>> {
@@ -145,6 +164,18 @@ impl Segment {
         let found = self.ids.ord_to_str(ordinal, &mut id).map_err(map_io)?;
         if found { Ok(id) } else { Err(incomplete()) }
     }
+}
+
+fn lows(ids: &Column<u64>, documents: u32) -> Arc<[u64]> {
+    let mut block = [None; BLOCK as usize];
+    let lows = (0..documents).step_by(BLOCK as usize).map(|start| {
+        let docs: Vec<_> = (start..documents.min(start.saturating_add(BLOCK))).collect();
+        let values = &mut block[..docs.len()];
+        values.fill(None);
+        ids.first_vals(&docs, values);
+        values.iter().flatten().copied().min().unwrap_or_default()
+    });
+    lows.collect()
 }
 
 fn census(reader: &SegmentReader, norms: &[Option<FieldNormReader>], previous: Option<&Census>) -> Result<Census> {

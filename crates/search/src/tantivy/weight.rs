@@ -14,7 +14,7 @@ use super::error::map_io;
 use super::expand::{for_range, prefix_bounds};
 use super::plan::{BoolNode, Node, Set, TermNode, has_norms};
 use super::scorer::{
-    Bits, Conjunction, Constant, Exclusion, Lengths, Maximum, Optional, Phrase, Ranked, Union, score_of_all,
+    Between, Bits, Conjunction, Constant, Exclusion, Lengths, Maximum, Optional, Phrase, Ranked, Union, score_of_all,
 };
 use super::scoring::Scoring;
 use super::snapshot::{Segment, Snapshot, Statistics};
@@ -196,6 +196,7 @@ impl Weight {
     fn is_read_whole(&self) -> bool {
         match self {
             Self::Set(Set::Terms { terms, .. }, _) => terms.len() > 1,
+            Self::Set(Set::Between { .. }, _) => false,
             Self::Set(..) => true,
             Self::Constant(inner, _) => inner.is_read_whole(),
             _ => false,
@@ -222,10 +223,10 @@ fn total(costs: impl Iterator<Item = u64>) -> u64 {
 
 /// As many postings as there are documents, where it cannot be known without reading the terms.
 fn cost_of_set(snapshot: &Snapshot, set: &Set) -> u64 {
-    let Set::Terms { slot, terms } = set else { return snapshot.searcher.num_docs() };
-    if terms.len() > 16 {
-        return snapshot.searcher.num_docs();
-    }
+    let (slot, terms) = match set {
+        Set::Terms { slot, terms } if terms.len() <= 16 => (slot, terms),
+        _ => return snapshot.searcher.num_docs(),
+    };
     let frequency = |segment: &Segment, term: &Vec<u8>| {
         let info = segment.inverted(*slot).ok()?.terms().get(term).ok()?;
         Some(info.map_or(0, |info| u64::from(info.doc_freq)))
@@ -297,6 +298,14 @@ impl Run<'_> {
     fn set(&self, set: &Set, score: f32) -> Result<Box<dyn Scorer>> {
         let mut bits = Bits::new(self.segment.reader.max_doc());
         match set {
+            Set::Between { place, range } => {
+                return Ok(match self.segment.column(*place)? {
+                    Some(column) => {
+                        Box::new(Constant::new(Between::new(column, range.clone(), self.stop.clone()), score))
+                    }
+                    None => Box::new(EmptyScorer),
+                });
+            }
             Set::Terms { slot, terms } => {
                 let inverted = self.segment.inverted(*slot)?;
                 let infos = terms.iter().filter_map(|term| inverted.terms().get(term).transpose());
@@ -330,12 +339,10 @@ impl Run<'_> {
         let documents = 0..segment.reader.max_doc();
         if let Some(norms) = segment.norms(place) {
             documents.filter(|doc| norms.fieldnorm_id(*doc) > 0).for_each(|doc| bits.add(doc));
-        } else if field.is_sortable() {
-            let name = super::mapping::slot_name(place);
-            let column = segment.reader.fast_fields().u64_lenient(&name).map_err(super::error::map_error)?;
-            if let Some((column, _)) = column {
-                documents.filter(|doc| column.index.has_value(*doc)).for_each(|doc| bits.add(doc));
-            }
+        } else if field.is_sortable()
+            && let Some(column) = segment.column(place)?
+        {
+            documents.filter(|doc| column.index.has_value(*doc)).for_each(|doc| bits.add(doc));
         }
         let inverted = segment.inverted(mapping.present)?;
         match inverted.terms().get(field.name()).map_err(map_io)? {

@@ -5,29 +5,30 @@ use tantivy::query::Scorer;
 use tantivy::schema::IndexRecordOption;
 use tantivy::{DocId, DocSet, TERMINATED};
 
+use super::batch::Stretch;
 use super::leaf::Constant;
 use crate::tantivy::error::map_io;
 
 /// A set of documents of one segment.
-pub(in super::super) struct Bits {
+pub(crate) struct Bits {
     words: Vec<u64>,
     count: u32,
 }
 
 impl Bits {
-    pub(in super::super) fn new(documents: u32) -> Self {
+    pub(crate) fn new(documents: u32) -> Self {
         Self { words: vec![0; (documents as usize).div_ceil(64)], count: 0 }
     }
 
     #[inline]
-    pub(in super::super) fn add(&mut self, doc: DocId) {
+    pub(crate) fn add(&mut self, doc: DocId) {
         let (word, bit) = (&mut self.words[doc as usize / 64], 1 << (doc % 64));
         self.count += u32::from(*word & bit == 0);
         *word |= bit;
     }
 
     /// Adds the documents of one term.
-    pub(in super::super) fn add_postings(&mut self, inverted: &InvertedIndexReader, info: &TermInfo) -> Result<()> {
+    pub(crate) fn add_postings(&mut self, inverted: &InvertedIndexReader, info: &TermInfo) -> Result<()> {
         let block = inverted.read_block_postings_from_terminfo(info, IndexRecordOption::Basic);
         let mut block = block.map_err(map_io)?;
         while !block.docs().is_empty() {
@@ -37,7 +38,7 @@ impl Bits {
         Ok(())
     }
 
-    pub(in super::super) fn into_documents(self) -> BitDocuments {
+    pub(crate) fn into_documents(self) -> BitDocuments {
         let mut documents = BitDocuments { doc: 0, bits: self };
         documents.doc = documents.at_or_behind(0);
         documents
@@ -45,7 +46,7 @@ impl Bits {
 }
 
 /// The documents of a [`Bits`], in order.
-pub(in super::super) struct BitDocuments {
+pub(crate) struct BitDocuments {
     bits: Bits,
     doc: DocId,
 }
@@ -90,12 +91,35 @@ impl DocSet for BitDocuments {
     }
 }
 
+impl Stretch for BitDocuments {
+    fn pass(&mut self, end: DocId, each: &mut impl FnMut(DocId)) -> u64 {
+        let mut passed = 0;
+        while self.doc < end {
+            let at = self.doc as usize / 64;
+            let base = self.doc - self.doc % 64;
+            let wanted = match end - base {
+                count @ 0..64 => (1 << count) - 1,
+                _ => u64::MAX,
+            };
+            let mut word =
+                self.bits.words.get(at).copied().unwrap_or_default() & wanted & (u64::MAX << (self.doc % 64));
+            passed += u64::from(word.count_ones());
+            while word != 0 {
+                each(base + word.trailing_zeros());
+                word &= word - 1;
+            }
+            self.doc = self.at_or_behind(base.saturating_add(64).min(end));
+        }
+        passed
+    }
+}
+
 /// Every document of a segment, with one score.
-pub(in super::super) fn score_of_all(documents: u32, score: f32) -> Box<dyn Scorer> {
+pub(crate) fn score_of_all(documents: u32, score: f32) -> Box<dyn Scorer> {
     Box::new(Constant::new(Everything { doc: if documents == 0 { TERMINATED } else { 0 }, documents }, score))
 }
 
-struct Everything {
+pub(super) struct Everything {
     doc: DocId,
     documents: u32,
 }
@@ -116,5 +140,17 @@ impl DocSet for Everything {
 
     fn size_hint(&self) -> u32 {
         self.documents
+    }
+}
+
+impl Stretch for Everything {
+    fn pass(&mut self, end: DocId, each: &mut impl FnMut(DocId)) -> u64 {
+        let now = self.doc..end.min(self.documents).max(self.doc);
+        let passed = now.len() as u64;
+        now.for_each(each);
+        if self.doc < end {
+            self.seek(end);
+        }
+        passed
     }
 }

@@ -1,12 +1,12 @@
 use tantivy::query::Scorer;
-use tantivy::{DocId, DocSet, Score, TERMINATED};
+use tantivy::{DocId, DocSet, Score, SeekDangerResult, TERMINATED};
 
-use super::round;
+use super::batch::round;
 
 type Boxed = Box<dyn Scorer>;
 
 /// Documents that match all of several scorers, with the sum of those that score.
-pub(in super::super) struct Conjunction {
+pub(crate) struct Conjunction {
     /// The rarest first; each with whether it scores.
     scorers: Vec<(Boxed, Scores)>,
 }
@@ -18,7 +18,7 @@ enum Scores {
 }
 
 impl Conjunction {
-    pub(in super::super) fn new(scored: Vec<Boxed>, unscored: Vec<Boxed>) -> Self {
+    pub(crate) fn new(scored: Vec<Boxed>, unscored: Vec<Boxed>) -> Self {
         let scored = scored.into_iter().map(|scorer| (scorer, Scores::Yes));
         let mut scorers: Vec<_> = scored.chain(unscored.into_iter().map(|scorer| (scorer, Scores::No))).collect();
         scorers.sort_by_key(|(scorer, _)| scorer.size_hint());
@@ -28,13 +28,18 @@ impl Conjunction {
         conjunction
     }
 
-    /// Moves all to the first document at or behind the target that all have.
+    /// Moves all to the first document at or behind the target that all have. Only the first goes from document to
+    /// document; the others are asked whether they have it, and stand nowhere in particular when they have not.
     fn meet(&mut self, mut target: DocId) -> DocId {
+        let Some(((lead, _), others)) = self.scorers.split_first_mut() else { return TERMINATED };
         'again: loop {
-            for (scorer, _) in &mut self.scorers {
-                let doc = if scorer.doc() < target { scorer.seek(target) } else { scorer.doc() };
-                if doc > target {
-                    target = doc;
+            target = if lead.doc() < target { lead.seek(target) } else { lead.doc() };
+            if target == TERMINATED {
+                return TERMINATED;
+            }
+            for (scorer, _) in &mut *others {
+                if let SeekDangerResult::SeekLowerBound(least) = scorer.seek_danger(target) {
+                    target = least;
                     continue 'again;
                 }
             }
@@ -74,13 +79,13 @@ impl Scorer for Conjunction {
 }
 
 /// Documents of the first scorer, with what the second adds where it matches too.
-pub(in super::super) struct Optional {
+pub(crate) struct Optional {
     required: Boxed,
     extra: Boxed,
 }
 
 impl Optional {
-    pub(in super::super) const fn new(required: Boxed, extra: Boxed) -> Self {
+    pub(crate) const fn new(required: Boxed, extra: Boxed) -> Self {
         Self { required, extra }
     }
 }
@@ -116,13 +121,13 @@ impl Scorer for Optional {
 }
 
 /// Documents of the first scorer that none of the others has.
-pub(in super::super) struct Exclusion {
+pub(crate) struct Exclusion {
     included: Boxed,
     excluded: Vec<Boxed>,
 }
 
 impl Exclusion {
-    pub(in super::super) fn new(included: Boxed, excluded: Vec<Boxed>) -> Self {
+    pub(crate) fn new(included: Boxed, excluded: Vec<Boxed>) -> Self {
         let mut exclusion = Self { included, excluded };
         exclusion.skip();
         exclusion
@@ -172,14 +177,14 @@ impl Scorer for Exclusion {
 }
 
 /// Documents of any scorer, with the best score and a share of the others.
-pub(in super::super) struct Maximum {
+pub(crate) struct Maximum {
     scorers: Vec<Boxed>,
     tie_breaker: f32,
     doc: DocId,
 }
 
 impl Maximum {
-    pub(in super::super) fn new(scorers: Vec<Boxed>, tie_breaker: f32) -> Self {
+    pub(crate) fn new(scorers: Vec<Boxed>, tie_breaker: f32) -> Self {
         let mut maximum = Self { scorers, tie_breaker, doc: 0 };
         maximum.doc = maximum.least();
         maximum

@@ -5,7 +5,7 @@ use tantivy::postings::BlockSegmentPostings;
 use tantivy::query::Scorer;
 use tantivy::{DocId, DocSet, Score};
 
-use super::Batch;
+use super::batch::Batch;
 use crate::tantivy::scoring::Scoring;
 use crate::work::Stop;
 
@@ -13,18 +13,14 @@ use crate::work::Stop;
 const NO_LENGTH: usize = 1;
 
 /// Turns a frequency into a score, given how long the document's text is.
-pub(in super::super) struct Lengths {
+pub(crate) struct Lengths {
     norms: Option<FieldNormReader>,
     saturation: Arc<[f32; 256]>,
     weight: f32,
 }
 
 impl Lengths {
-    pub(in super::super) const fn new(
-        norms: Option<FieldNormReader>,
-        saturation: Arc<[f32; 256]>,
-        weight: f32,
-    ) -> Self {
+    pub(crate) const fn new(norms: Option<FieldNormReader>, saturation: Arc<[f32; 256]>, weight: f32) -> Self {
         Self { norms, saturation, weight }
     }
 
@@ -41,7 +37,7 @@ const fn float(frequency: u32) -> f32 {
 }
 
 /// The documents of one term, ranked by BM25. Reads postings in the blocks in which they are stored.
-pub(in super::super) struct Ranked {
+pub(crate) struct Ranked {
     postings: BlockSegmentPostings,
     /// The place of the current document in its block.
     at: usize,
@@ -50,7 +46,7 @@ pub(in super::super) struct Ranked {
 }
 
 impl Ranked {
-    pub(in super::super) const fn new(postings: BlockSegmentPostings, lengths: Lengths, stop: Stop) -> Self {
+    pub(crate) const fn new(postings: BlockSegmentPostings, lengths: Lengths, stop: Stop) -> Self {
         Self { postings, at: 0, lengths, stop }
     }
 
@@ -129,14 +125,18 @@ impl Batch for Ranked {
 }
 
 /// Documents that all score the same.
-pub(in super::super) struct Constant<D> {
+pub(crate) struct Constant<D> {
     documents: D,
     score: f32,
 }
 
 impl<D: DocSet> Constant<D> {
-    pub(in super::super) const fn new(documents: D, score: f32) -> Self {
+    pub(crate) const fn new(documents: D, score: f32) -> Self {
         Self { documents, score }
+    }
+
+    pub(super) const fn parts(&mut self) -> (&mut D, Score) {
+        (&mut self.documents, self.score)
     }
 }
 

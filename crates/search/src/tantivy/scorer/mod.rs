@@ -3,6 +3,8 @@
 //! Scores are added in double precision and rounded once per level, and a leaf is `w - w / (1 + f * n)` in single
 //! precision, as in Lucene 10; tantivy's own scorers differ in the last bits, which is enough to swap ties.
 
+mod batch;
+mod between;
 mod bits;
 mod bool;
 mod leaf;
@@ -16,6 +18,10 @@ mod tests;
 use tantivy::query::Scorer;
 use tantivy::{DocId, DocSet, Score};
 
+pub(super) use self::batch::Batch;
+use self::batch::Stretch;
+pub(super) use self::between::Between;
+use self::bits::{BitDocuments, Everything};
 pub(super) use self::bits::{Bits, score_of_all};
 pub(super) use self::bool::{Conjunction, Exclusion, Maximum, Optional};
 pub(super) use self::leaf::{Constant, Lengths, Ranked};
@@ -23,10 +29,11 @@ pub(super) use self::phrase::Phrase;
 pub(super) use self::union::Union;
 use super::scoring::Scoring;
 
-/// Hands out documents many at a time, so that what runs for each of them can be compiled into one loop.
-pub(super) trait Batch: Scorer {
-    /// Hands out what is left before `end`, with the scores if they are wanted, and moves behind it. Says how many.
-    fn drain(&mut self, end: DocId, scoring: Scoring, each: &mut impl FnMut(DocId, Score)) -> u64;
+impl<D: Stretch + 'static> Batch for Constant<D> {
+    fn drain(&mut self, end: DocId, _: Scoring, each: &mut impl FnMut(DocId, Score)) -> u64 {
+        let (documents, score) = self.parts();
+        documents.pass(end, &mut |doc| each(doc, score))
+    }
 }
 
 impl Batch for Box<dyn Scorer> {
@@ -41,6 +48,15 @@ impl Batch for Box<dyn Scorer> {
         if let Some(union) = self.downcast_mut::<Union<Self>>() {
             return union.drain(end, scoring, each);
         }
+        if let Some(between) = self.downcast_mut::<Constant<Between>>() {
+            return between.drain(end, scoring, each);
+        }
+        if let Some(bits) = self.downcast_mut::<Constant<BitDocuments>>() {
+            return bits.drain(end, scoring, each);
+        }
+        if let Some(all) = self.downcast_mut::<Constant<Everything>>() {
+            return all.drain(end, scoring, each);
+        }
         let (mut drained, mut doc) = (0, self.doc());
         while doc < end {
             drained += 1;
@@ -49,10 +65,4 @@ impl Batch for Box<dyn Scorer> {
         }
         drained
     }
-}
-
-/// A sum of single-precision scores, rounded as Lucene rounds it.
-#[expect(clippy::cast_possible_truncation, reason = "Lucene adds in double precision and rounds the sum")]
-const fn round(sum: f64) -> f32 {
-    sum as f32
 }

@@ -9,7 +9,7 @@ use super::sloppy::Sloppy;
 use crate::work::Stop;
 
 /// Documents in which terms stand in order, ranked by how often.
-pub(in super::super) struct Phrase {
+pub(crate) struct Phrase {
     parts: Vec<Part>,
     /// The parts, the rarest first.
     order: Vec<usize>,
@@ -31,12 +31,7 @@ struct Part {
 
 impl Phrase {
     /// Terms with their places in the phrase, in its order.
-    pub(in super::super) fn new(
-        terms: Vec<(u32, &str, SegmentPostings)>,
-        slop: u32,
-        lengths: Lengths,
-        stop: Stop,
-    ) -> Self {
+    pub(crate) fn new(terms: Vec<(u32, &str, SegmentPostings)>, slop: u32, lengths: Lengths, stop: Stop) -> Self {
         let sloppy = (slop > 0).then(|| {
             let terms: Vec<_> = terms.iter().map(|(offset, term, _)| (*offset, *term)).collect();
             Sloppy::new(slop, &terms, stop.clone())

@@ -1,7 +1,7 @@
 use tantivy::query::{EmptyScorer, Scorer};
 use tantivy::{DocId, DocSet, Score, TERMINATED};
 
-use super::{Batch, round};
+use super::batch::{Batch, round};
 use crate::tantivy::scoring::Scoring;
 
 /// How many documents are added up at once: few enough that their sums stay in the processor's first cache.
@@ -12,7 +12,7 @@ const WORDS: usize = WINDOW as usize / 64;
 /// Documents that match enough of several scorers, with the sum of what they match.
 ///
 /// Works through a window of documents scorer by scorer, so that each list of postings is read in one go.
-pub(in super::super) struct Union<S> {
+pub(crate) struct Union<S> {
     scorers: Vec<S>,
     minimum: usize,
     scoring: Scoring,
@@ -28,7 +28,7 @@ pub(in super::super) struct Union<S> {
 }
 
 impl<S: Batch> Union<S> {
-    pub(in super::super) fn boxed(scorers: Vec<S>, minimum: usize, scoring: Scoring) -> Box<dyn Scorer> {
+    pub(crate) fn boxed(scorers: Vec<S>, minimum: usize, scoring: Scoring) -> Box<dyn Scorer> {
         let mut scorers: Vec<S> = scorers.into_iter().filter(|scorer| scorer.doc() != TERMINATED).collect();
         match scorers.len() {
             count if count < minimum => Box::new(EmptyScorer),

@@ -1,0 +1,313 @@
+//! The tree: any query, those made of others, and the constructors of all.
+
+use std::ops::Bound;
+use std::sync::Arc;
+
+use super::exact::{AllQuery, ExistsQuery, IdsQuery, RangeQuery, TermQuery, TermsQuery};
+use super::minimum::MinimumMatch;
+use super::text::{
+    FieldBoost, Fuzziness, FuzzyQuery, MatchPrefixQuery, MatchQuery, MultiMatchMode, MultiMatchQuery, Operator,
+    PhraseQuery, PrefixQuery, PrefixWords,
+};
+use crate::Value;
+
+/// What to look for: one tree, compiled to tantivy and to OpenSearch.
+///
+/// A query that scores follows Lucene's BM25 (k1 = 1.2, b = 0.75) on text fields. Everything else scores a constant 1,
+/// times its boost. Build one with the constructors here or with typed field handles; each variant's own struct has the
+/// options.
+///
+/// ```
+/// use statehouse_search::{Operator, Query};
+///
+/// let query = Query::bool()
+///     .must(Query::matches("title", "hart atack").fuzzy().operator(Operator::And))
+///     .should(Query::phrase("title", "heart attack").boost(2.0))
+///     .filter(Query::term("chapter", "9"));
+/// # let _: Query = query.into();
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Query {
+    /// Every document.
+    All(AllQuery),
+    /// No document.
+    None,
+    /// The terms of a text in one field.
+    Match(MatchQuery),
+    /// The terms of a text in several fields.
+    MultiMatch(MultiMatchQuery),
+    /// The terms of a text, the last one as a beginning.
+    MatchPrefix(MatchPrefixQuery),
+    /// The terms of a text, in order and close together.
+    Phrase(PhraseQuery),
+    /// Terms that begin with a text.
+    Prefix(PrefixQuery),
+    /// Terms similar to one.
+    Fuzzy(FuzzyQuery),
+    /// One exact value.
+    Term(TermQuery),
+    /// Any of several exact values.
+    Terms(TermsQuery),
+    /// Values between two bounds.
+    Range(RangeQuery),
+    /// Documents that have a value in a field.
+    Exists(ExistsQuery),
+    /// Documents by their ids.
+    Ids(IdsQuery),
+    /// Other queries combined.
+    Bool(BoolQuery),
+    /// The best of several queries.
+    DisMax(DisMaxQuery),
+    /// Another query with every hit scoring the same.
+    Constant(ConstantQuery),
+}
+
+macro_rules! query_kinds {
+    ($($kind:ident => $variant:ident),* $(,)?) => {$(
+        impl From<$kind> for Query {
+            fn from(query: $kind) -> Self {
+                Self::$variant(query)
+            }
+        }
+        impl $kind {
+            /// Multiplies the score. Finite and not negative.
+            #[must_use]
+            pub const fn boost(mut self, boost: f32) -> Self {
+                self.boost = boost;
+                self
+            }
+        }
+    )*};
+}
+query_kinds!(
+    AllQuery => All, MatchQuery => Match, MultiMatchQuery => MultiMatch, MatchPrefixQuery => MatchPrefix,
+    PhraseQuery => Phrase, PrefixQuery => Prefix, FuzzyQuery => Fuzzy, TermQuery => Term, TermsQuery => Terms,
+    RangeQuery => Range, ExistsQuery => Exists, IdsQuery => Ids, BoolQuery => Bool, DisMaxQuery => DisMax,
+    ConstantQuery => Constant,
+);
+
+type Name = Arc<str>;
+
+impl Query {
+    /// Every document, scoring 1.
+    #[must_use]
+    pub const fn all() -> AllQuery {
+        AllQuery { boost: 1.0 }
+    }
+
+    /// Documents whose `field` has any of the terms of `text`; see [`MatchQuery`].
+    #[must_use]
+    pub fn matches(field: impl Into<Name>, text: impl Into<String>) -> MatchQuery {
+        MatchQuery {
+            field: field.into(),
+            text: text.into(),
+            operator: Operator::Or,
+            minimum_match: None,
+            fuzziness: None,
+            prefix_length: 0,
+            boost: 1.0,
+        }
+    }
+
+    /// The same text in several fields; see [`MultiMatchQuery`].
+    #[must_use]
+    pub fn multi_match<F: Into<FieldBoost>>(
+        fields: impl IntoIterator<Item = F>,
+        text: impl Into<String>,
+    ) -> MultiMatchQuery {
+        MultiMatchQuery {
+            fields: fields.into_iter().map(Into::into).collect(),
+            text: text.into(),
+            mode: MultiMatchMode::BestFields,
+            tie_breaker: 0.0,
+            operator: Operator::Or,
+            minimum_match: None,
+            fuzziness: None,
+            prefix_length: 0,
+            boost: 1.0,
+        }
+    }
+
+    /// Text as it is being typed: `"acute hea"` finds *acute heart failure*; see [`MatchPrefixQuery`].
+    #[must_use]
+    pub fn matches_prefix(field: impl Into<Name>, text: impl Into<String>) -> MatchPrefixQuery {
+        MatchPrefixQuery {
+            field: field.into(),
+            text: text.into(),
+            words: PrefixWords::Last,
+            operator: Operator::Or,
+            minimum_match: None,
+            boost: 1.0,
+        }
+    }
+
+    /// Every word a beginning and all of them needed, in any order: `"hea att"` finds *heart attack*.
+    #[must_use]
+    pub fn starts_with_words(field: impl Into<Name>, text: impl Into<String>) -> MatchPrefixQuery {
+        MatchPrefixQuery { words: PrefixWords::All, operator: Operator::And, ..Self::matches_prefix(field, text) }
+    }
+
+    /// The terms of `text` one after another.
+    #[must_use]
+    pub fn phrase(field: impl Into<Name>, text: impl Into<String>) -> PhraseQuery {
+        PhraseQuery { field: field.into(), text: text.into(), slop: 0, boost: 1.0 }
+    }
+
+    /// Terms that begin with `text`, to which only the field's lowercase and folding steps are applied.
+    #[must_use]
+    pub fn prefix(field: impl Into<Name>, text: impl Into<String>) -> PrefixQuery {
+        PrefixQuery { field: field.into(), text: text.into(), boost: 1.0 }
+    }
+
+    /// Terms of a text field similar to `text`, to which only the lowercase and folding steps are applied.
+    #[must_use]
+    pub fn fuzzy(field: impl Into<Name>, text: impl Into<String>) -> FuzzyQuery {
+        FuzzyQuery { field: field.into(), text: text.into(), fuzziness: Fuzziness::Auto, prefix_length: 0, boost: 1.0 }
+    }
+
+    /// One exact value. On a text field the value is one term, after the lowercase and folding steps, and is ranked.
+    #[must_use]
+    pub fn term(field: impl Into<Name>, value: impl Into<Value>) -> TermQuery {
+        TermQuery { field: field.into(), value: value.into(), boost: 1.0 }
+    }
+
+    /// Any of several exact values.
+    #[must_use]
+    pub fn terms<V: Into<Value>>(field: impl Into<Name>, values: impl IntoIterator<Item = V>) -> TermsQuery {
+        TermsQuery { field: field.into(), values: values.into_iter().map(Into::into).collect(), boost: 1.0 }
+    }
+
+    /// Values between two bounds, which are open until they are set. Not for text and bool fields.
+    #[must_use]
+    pub fn range(field: impl Into<Name>) -> RangeQuery {
+        RangeQuery { field: field.into(), lower: Bound::Unbounded, upper: Bound::Unbounded, boost: 1.0 }
+    }
+
+    /// Documents that have at least one value in a field, be it an empty text.
+    #[must_use]
+    pub fn exists(field: impl Into<Name>) -> ExistsQuery {
+        ExistsQuery { field: field.into(), boost: 1.0 }
+    }
+
+    /// Documents by their ids. Unknown ones are no error.
+    #[must_use]
+    pub fn ids<I: Into<String>>(ids: impl IntoIterator<Item = I>) -> IdsQuery {
+        IdsQuery { ids: ids.into_iter().map(Into::into).collect(), boost: 1.0 }
+    }
+
+    /// Other queries combined; see [`BoolQuery`].
+    #[must_use]
+    pub const fn bool() -> BoolQuery {
+        BoolQuery {
+            must: Vec::new(),
+            should: Vec::new(),
+            filter: Vec::new(),
+            must_not: Vec::new(),
+            minimum_match: None,
+            boost: 1.0,
+        }
+    }
+
+    /// The best of several queries.
+    #[must_use]
+    pub fn dis_max<Q: Into<Self>>(queries: impl IntoIterator<Item = Q>) -> DisMaxQuery {
+        DisMaxQuery { queries: queries.into_iter().map(Into::into).collect(), tie_breaker: 0.0, boost: 1.0 }
+    }
+
+    /// The hits of another query, each scoring 1.
+    #[must_use]
+    pub fn constant(query: impl Into<Self>) -> ConstantQuery {
+        ConstantQuery { query: Box::new(query.into()), boost: 1.0 }
+    }
+}
+
+/// Other queries combined.
+///
+/// A document is a hit if it matches all of `must` and `filter`, none of `must_not`, and enough of `should`: one if
+/// there is neither `must` nor `filter`, else none, unless [`minimum_match`](Self::minimum_match) says otherwise. Its
+/// score is the sum over what it matches of `must` and `should`. Without any clause every document matches.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct BoolQuery {
+    /// Needed, and adds to the score.
+    pub must: Vec<Query>,
+    /// Adds to the score.
+    pub should: Vec<Query>,
+    /// Needed, without score.
+    pub filter: Vec<Query>,
+    /// Excluded.
+    pub must_not: Vec<Query>,
+    /// How many of `should` are needed.
+    pub minimum_match: Option<MinimumMatch>,
+    /// See [`boost`](Self::boost).
+    pub boost: f32,
+}
+
+impl BoolQuery {
+    /// Adds a query that is needed and adds to the score.
+    #[must_use]
+    pub fn must(mut self, query: impl Into<Query>) -> Self {
+        self.must.push(query.into());
+        self
+    }
+
+    /// Adds a query that adds to the score.
+    #[must_use]
+    pub fn should(mut self, query: impl Into<Query>) -> Self {
+        self.should.push(query.into());
+        self
+    }
+
+    /// Adds a query that is needed and does not score.
+    #[must_use]
+    pub fn filter(mut self, query: impl Into<Query>) -> Self {
+        self.filter.push(query.into());
+        self
+    }
+
+    /// Adds a query whose hits are excluded.
+    #[must_use]
+    pub fn must_not(mut self, query: impl Into<Query>) -> Self {
+        self.must_not.push(query.into());
+        self
+    }
+
+    /// How many of the `should` queries are needed. Refused where there are none.
+    #[must_use]
+    pub const fn minimum_match(mut self, minimum: MinimumMatch) -> Self {
+        self.minimum_match = Some(minimum);
+        self
+    }
+}
+
+/// The best of several queries, plus a share of the others.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct DisMaxQuery {
+    /// The queries.
+    pub queries: Vec<Query>,
+    /// See [`tie_breaker`](Self::tie_breaker).
+    pub tie_breaker: f32,
+    /// See [`boost`](Self::boost).
+    pub boost: f32,
+}
+
+impl DisMaxQuery {
+    /// The share of the other scores that is added to the best: 0 to 1.
+    #[must_use]
+    pub const fn tie_breaker(mut self, share: f32) -> Self {
+        self.tie_breaker = share;
+        self
+    }
+}
+
+/// Another query with every hit scoring the same.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct ConstantQuery {
+    /// The query.
+    pub query: Box<Query>,
+    /// The score. See [`boost`](Self::boost).
+    pub boost: f32,
+}

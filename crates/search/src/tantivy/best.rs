@@ -1,0 +1,126 @@
+//! The best of a segment by score.
+
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+
+use tantivy::DocId;
+use tantivy::columnar::Column;
+
+use super::found::Found;
+use super::snapshot::{BLOCK, Segment};
+
+/// Tells documents apart that are equal otherwise: by the ordinals of their ids, which order like the ids.
+pub(super) struct Ties<'a> {
+    ids: &'a Column<u64>,
+    /// The least ordinal of each block of documents.
+    lows: &'a [u64],
+    /// Before this document is none that comes before the one that was asked about last.
+    skip: DocId,
+}
+
+impl<'a> Ties<'a> {
+    pub(super) fn new(segment: &'a Segment) -> Self {
+        Self { ids: segment.ids.ords(), lows: segment.lows(), skip: 0 }
+    }
+
+    #[inline]
+    pub(super) fn id(&self, doc: DocId) -> u64 {
+        self.ids.first(doc).unwrap_or(u64::MAX)
+    }
+
+    /// Whether a document may have a lesser id than this. Most are told by their block, without being looked up.
+    #[inline]
+    pub(super) fn may_precede(&mut self, doc: DocId, id: u64) -> bool {
+        doc >= self.skip && self.block_may_precede(doc, id)
+    }
+
+    fn block_may_precede(&mut self, doc: DocId, id: u64) -> bool {
+        let block = doc / BLOCK;
+        let may = self.lows.get(block as usize).is_none_or(|low| *low < id);
+        if !may {
+            self.skip = (block + 1).saturating_mul(BLOCK);
+        }
+        may
+    }
+
+    /// Forgets what was found out in comparison with another id.
+    pub(super) const fn reset(&mut self) {
+        self.skip = 0;
+    }
+}
+
+/// The best of a segment by score, then by id.
+pub(super) struct Best<'a> {
+    ties: Ties<'a>,
+    size: usize,
+    /// The worst on top.
+    heap: BinaryHeap<Ranking>,
+    /// Once the heap is full, its worst: nothing with a lower score is taken, and of equals only what comes before it.
+    bound: (f32, u64),
+}
+
+#[derive(Debug)]
+struct Ranking {
+    score: f32,
+    id: u64,
+    doc: DocId,
+}
+
+impl Ord for Ranking {
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.score.total_cmp(&self.score).then(self.id.cmp(&other.id))
+    }
+}
+
+impl PartialOrd for Ranking {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Ranking {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Ranking {}
+
+impl<'a> Best<'a> {
+    pub(super) fn new(segment: &'a Segment, size: usize) -> Self {
+        let heap = BinaryHeap::with_capacity(size.min(1_024));
+        Self { ties: Ties::new(segment), size, heap, bound: (f32::NEG_INFINITY, 0) }
+    }
+
+    #[inline]
+    #[expect(clippy::float_cmp, reason = "equal scores are ordered by their ids")]
+    pub(super) fn offer(&mut self, doc: DocId, score: f32) {
+        if score > self.bound.0 || (score == self.bound.0 && self.ties.may_precede(doc, self.bound.1)) {
+            self.take(doc, score);
+        }
+    }
+
+    #[cold]
+    fn take(&mut self, doc: DocId, score: f32) {
+        let ranking = Ranking { score, id: self.ties.id(doc), doc };
+        if self.heap.len() < self.size {
+            self.heap.push(ranking);
+        } else if score > self.bound.0 || ranking.id < self.bound.1 {
+            self.heap.pop();
+            self.heap.push(ranking);
+        } else {
+            return;
+        }
+        if self.heap.len() == self.size
+            && let Some(worst) = self.heap.peek()
+        {
+            self.bound = (worst.score, worst.id);
+            self.ties.reset();
+        }
+    }
+
+    pub(super) fn found(self, segment: usize) -> impl Iterator<Item = Found> {
+        let found = move |Ranking { score, id, doc }| Found::new((segment, doc, id), Some(score), Vec::new());
+        self.heap.into_iter().map(found)
+    }
+}

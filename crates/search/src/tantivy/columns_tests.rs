@@ -1,0 +1,216 @@
+//! What is read from columns, against what the dictionary says and against plain sorting.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use statehouse_core::conformance::rounds;
+
+use crate::{
+    BulkOptions, DocumentId, Facet, Field, MinimumMatch, Operation, Query, RangeQuery, Record, Refresh, Schema,
+    SearchIndex as _, SearchIndexExt as _, SearchRequest, Sort, TantivyConfig, TantivyIndex, Value, parity,
+};
+
+const EXTREMES: [u64; 7] = [0, 1, 40, 41, u64::MAX / 2, u64::MAX - 1, u64::MAX];
+
+/// Each kind of number twice: with a column, and without one.
+fn schema() -> Schema {
+    type Kind = fn(&str) -> Field;
+    let kinds: [(&str, Kind); 4] = [
+        ("u", |name| Field::u64(name)),
+        ("i", |name| Field::i64(name)),
+        ("f", |name| Field::f64(name)),
+        ("b", |name| Field::bool(name)),
+    ];
+    let builder = kinds.into_iter().fold(Schema::builder(), |builder, (name, field)| {
+        builder.field(field(name).sortable()).field(field(&format!("{name}_plain")))
+    });
+    builder.field(Field::keyword("tag").sortable()).field(Field::text("title")).build().unwrap()
+}
+
+/// The same number in every kind.
+#[expect(clippy::cast_precision_loss, reason = "what a number becomes does not matter, as long as it is one")]
+fn values(number: u64) -> [(&'static str, Value); 4] {
+    [
+        ("u", Value::U64(number)),
+        ("i", Value::I64((number ^ (1 << 63)).cast_signed())),
+        ("f", Value::F64(number as f64 - 40.5)),
+        ("b", Value::Bool(number % 2 == 1)),
+    ]
+}
+
+fn number(numbers: &mut parity::Numbers) -> u64 {
+    if numbers.below(3) == 0 { EXTREMES[numbers.below(EXTREMES.len())] } else { numbers.below(60) as u64 }
+}
+
+/// With none, one or several values; some segments have one of each.
+fn record(id: usize, several: usize, numbers: &mut parity::Numbers) -> Record {
+    let mut record = Record::new(format!("{:04}", id * 7_919 % 10_000)).unwrap();
+    for _ in 0..numbers.below(several) {
+        for (name, value) in values(number(numbers)) {
+            record = record.with(format!("{name}_plain"), value.clone()).with(name, value);
+        }
+        record = record.with("tag", format!("t{}", numbers.below(30)));
+    }
+    let words = ["common", "rare", "middle middle"];
+    let words = words.into_iter().zip([2, 40, 5]).filter(|(_, every)| numbers.below(*every) == 0);
+    record.with("title", words.map(|(word, _)| word).collect::<Vec<_>>().join(" "))
+}
+
+async fn filled(seed: u64) -> (TantivyIndex, BTreeMap<String, Record>) {
+    let mut numbers = parity::Numbers::new(seed);
+    let index = TantivyConfig::memory().with_threads(1).open(schema()).await.unwrap();
+    let mut living = BTreeMap::new();
+    let segments = 1 + numbers.below(3);
+    for segment in 0..segments {
+        let several = if segment % 2 == 0 { 2 } else { 4 };
+        let records: Vec<_> = (0..400).map(|at| record(segment * 300 + at, several, &mut numbers)).collect();
+        living.extend(records.iter().map(|record| (record.id().as_str().to_owned(), record.clone())));
+        let mut operations: Vec<_> = records.into_iter().map(Operation::Upsert).collect();
+        for _ in 0..numbers.below(40) {
+            let id = format!("{:04}", numbers.below(segment * 300 + 400) * 7_919 % 10_000);
+            living.remove(&id);
+            operations.push(Operation::Delete { id: DocumentId::new(id).unwrap(), version: None });
+        }
+        let now = BulkOptions::default().with_refresh(Refresh::Now);
+        index.bulk_with(operations, now).await.unwrap().check().unwrap();
+    }
+    (index, living)
+}
+
+fn bounded(name: &str, low: &Value, high: &Value, how: usize) -> Query {
+    let range: RangeQuery = Query::range(name);
+    match how {
+        0 => range.at_least(low.clone()).at_most(high.clone()),
+        1 => range.above(low.clone()).below(high.clone()),
+        2 => range.above(low.clone()),
+        3 => range.below(high.clone()),
+        4 => range.at_least(high.clone()).below(low.clone()),
+        _ => range.at_most(high.clone()),
+    }
+    .into()
+}
+
+/// A range alone and among others, in every role.
+fn trees(range: Query) -> Vec<Query> {
+    let title = |word: &str| Query::matches("title", word);
+    vec![
+        range.clone(),
+        Query::bool().must(title("rare")).filter(range.clone()).into(),
+        Query::bool().must(title("common")).filter(range.clone()).into(),
+        Query::bool().must(title("middle common")).must(range.clone()).into(),
+        Query::bool().must(title("common")).must_not(range.clone()).into(),
+        Query::bool()
+            .should(title("rare"))
+            .should(range.clone())
+            .should(title("middle"))
+            .minimum_match(MinimumMatch::Count(2))
+            .into(),
+        Query::bool().filter(range.clone()).filter(title("common")).filter(range).into(),
+    ]
+}
+
+#[tokio::test]
+async fn a_range_over_a_column_finds_what_one_over_the_dictionary_finds() {
+    for seed in 0..rounds(4, 300) as u64 {
+        let (index, _) = filled(seed).await;
+        let mut numbers = parity::Numbers::new(seed);
+        for how in 0..6 {
+            let ends = [number(&mut numbers), number(&mut numbers)];
+            for (low, high) in values(ends[0].min(ends[1])).iter().zip(values(ends[0].max(ends[1]))).take(3) {
+                let (name, low) = low;
+                let trees = |name: &str| trees(bounded(name, low, &high.1, how));
+                for (column, plain) in trees(name).into_iter().zip(trees(&format!("{name}_plain"))) {
+                    let found = index.search(&SearchRequest::new(column.clone())).await.unwrap();
+                    let expected = index.search(&SearchRequest::new(plain.clone())).await.unwrap();
+                    let shown = |found: &crate::SearchResponse| {
+                        let hits = found.hits.iter().map(|hit| (hit.id().as_str().to_owned(), hit.score));
+                        (found.total, hits.collect::<Vec<_>>())
+                    };
+                    assert_eq!(shown(&found), shown(&expected), "seed {seed}: {column:?}");
+                    assert_eq!(index.count(&column).await.unwrap(), expected.total, "seed {seed}: {column:?}");
+                }
+            }
+        }
+    }
+}
+
+/// The ids in the order of a key, missing ones at their end, then by id.
+fn ordered<K: Ord + Clone>(
+    living: &BTreeMap<String, Record>,
+    key: impl Fn(&Record) -> Vec<K>,
+    (descending, missing_first): (bool, bool),
+) -> Vec<String> {
+    let mut all: Vec<_> = living.iter().map(|(id, record)| (key(record), id.clone())).collect();
+    let beside = |keys: &[K]| keys.is_empty() != missing_first;
+    if descending {
+        all.sort_by_key(|(keys, id)| (beside(keys), Reverse(keys.iter().max().cloned()), id.clone()));
+    } else {
+        all.sort_by_key(|(keys, id)| (beside(keys), keys.iter().min().cloned(), id.clone()));
+    }
+    all.into_iter().map(|(_, id)| id).collect()
+}
+
+fn unsigned(record: &Record) -> Vec<u64> {
+    let number = |value: &Value| if let Value::U64(number) = value { Some(*number) } else { None };
+    record.values("u").filter_map(number).collect()
+}
+
+fn tags(record: &Record) -> Vec<String> {
+    record.values("tag").filter_map(|value| value.as_text().map(str::to_owned)).collect()
+}
+
+#[tokio::test]
+async fn the_first_by_a_key_are_the_first_of_all_in_order() {
+    for seed in 0..rounds(4, 300) as u64 {
+        let (index, living) = filled(seed).await;
+        for (descending, missing_first) in [(false, false), (false, true), (true, false), (true, true)] {
+            let sort = |name: &str| {
+                let sort = Sort::by(name);
+                let sort = if descending { sort.descending() } else { sort };
+                if missing_first { sort.missing_first() } else { sort }
+            };
+            let way = (descending, missing_first);
+            for (name, expected) in [("u", ordered(&living, unsigned, way)), ("tag", ordered(&living, tags, way))] {
+                for (from, size) in [(0, 1), (0, 10), (5, 200), (0, 2_000), (living.len() as u64 - 3, 10)] {
+                    let request = SearchRequest::new(Query::all()).with_from(from).with_size(size);
+                    let found = index.search(&request.clone().with_sort(sort(name))).await.unwrap();
+                    let wanted = expected.iter().skip(usize::try_from(from).unwrap());
+                    let wanted: Vec<_> = wanted.take(usize::try_from(size).unwrap()).map(String::as_str).collect();
+                    assert_eq!(found.ids(), wanted, "seed {seed}, {name}, {way:?}, from {from}");
+                    assert_eq!(found.total, living.len() as u64);
+                    let twice = request.with_sort(sort("b")).with_sort(sort(name));
+                    let found = index.search(&twice).await.unwrap();
+                    assert_eq!(found.hits.len(), wanted.len(), "seed {seed}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn values_are_counted_over_what_matches_beside_any_page() {
+    for seed in 0..rounds(4, 300) as u64 {
+        let (index, living) = filled(seed).await;
+        let mut counts = BTreeMap::<String, u64>::new();
+        for record in living.values() {
+            let mut tags = tags(record);
+            tags.sort();
+            tags.dedup();
+            tags.into_iter().for_each(|tag| *counts.entry(tag).or_default() += 1);
+        }
+        let mut expected: Vec<_> = counts.into_iter().map(|(tag, count)| (Reverse(count), tag)).collect();
+        expected.sort();
+        for size in [1, 7, 100] {
+            for request in [
+                SearchRequest::new(Query::all()).with_size(0),
+                SearchRequest::new(Query::all()),
+                SearchRequest::new(Query::all()).with_sort(Sort::by("u")),
+            ] {
+                let found = index.search(&request.with_facet(Facet::field("tag").with_size(size))).await.unwrap();
+                let found = found.facet("tag").iter().map(|value| (Reverse(value.count), value.value.clone()));
+                let expected: Vec<_> = expected.iter().take(size).cloned().collect();
+                assert_eq!(found.collect::<Vec<_>>(), expected, "seed {seed}, {size}");
+            }
+        }
+    }
+}
