@@ -333,7 +333,7 @@ macro_rules! process_controls {
             self.process.as_ref().is_some_and(crate::process::Server::is_running)
         }
 
-        fn process(&self) -> &crate::process::Server {
+        pub(super) fn process(&self) -> &crate::process::Server {
             self.process.as_ref().expect("this server was given by a URL: start one of your own to stop it")
         }
     };

@@ -1,5 +1,5 @@
-use super::OpenSearchNode;
 use super::config::NodeConfig;
+use super::node::OpenSearchNode;
 use crate::StartError;
 
 /// Three nodes of one cluster, each able to lead it.

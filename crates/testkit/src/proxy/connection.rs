@@ -8,8 +8,8 @@ use tokio::sync::watch;
 
 use super::http::RequestFilter;
 use super::lane::{Lane, Tap};
-use super::settings::Settings;
-use super::{Direction, Shared};
+use super::settings::{Direction, Settings};
+use super::shared::Shared;
 
 /// Serves one client until both directions have ended or the connection is reset.
 pub(super) async fn run(client: TcpStream, shared: Arc<Shared>, mut settings: watch::Receiver<Settings>) {

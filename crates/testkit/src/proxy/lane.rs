@@ -11,8 +11,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::http::RequestFilter;
-use super::settings::{LaneSettings, Settings};
-use super::{Direction, Shared};
+use super::settings::{Direction, LaneSettings, Settings, Truncation};
+use super::shared::Shared;
 
 /// What a lane holds at most; beyond it the sender feels back pressure, as on a real network.
 const MOST_HELD: usize = 4 << 20;
@@ -197,7 +197,7 @@ fn due(arrived: Instant, lane: &LaneSettings, passed: Instant) -> Instant {
 }
 
 /// What is left of the truncation in force; it begins anew when that is another one.
-fn budget(left: &mut Option<(u64, u64)>, truncation: Option<super::Truncation>) -> Option<&mut u64> {
+fn budget(left: &mut Option<(u64, u64)>, truncation: Option<Truncation>) -> Option<&mut u64> {
     if left.map(|(id, _)| id) != truncation.map(|now| now.id) {
         *left = truncation.map(|now| (now.id, now.bytes));
     }

@@ -5,11 +5,12 @@ mod count;
 mod http;
 mod lane;
 mod settings;
+mod shared;
 
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
+use std::sync::Arc;
 use std::sync::mpsc as blocking;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -19,18 +20,10 @@ use tokio::task::JoinSet;
 
 use crate::port::Port;
 use settings::{Settings, Strip, Truncation};
+use shared::Shared;
 
 pub use count::Counts;
-
-/// Which way bytes go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Direction {
-    /// Requests: from the client to the server.
-    ToServer,
-    /// Answers: from the server to the client.
-    ToClient,
-}
+pub use settings::Direction;
 
 /// A TCP proxy in front of a server: put its address where the server's was, then break the network.
 ///
@@ -42,19 +35,6 @@ pub struct FaultProxy {
     shared: Arc<Shared>,
     orders: mpsc::UnboundedSender<Order>,
     thread: Option<JoinHandle<()>>,
-}
-
-/// What the thread and the handle both see.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    settings: watch::Sender<Settings>,
-    counts: Mutex<Counts>,
-}
-
-impl Shared {
-    pub(crate) fn count(&self, change: impl FnOnce(&mut Counts)) {
-        change(&mut self.counts.lock().unwrap_or_else(PoisonError::into_inner));
-    }
 }
 
 /// What only the thread can do; it answers when it is done.
@@ -75,7 +55,7 @@ impl FaultProxy {
     #[must_use]
     pub fn start(target: impl Into<String>) -> Self {
         let settings = watch::Sender::new(Settings::new(target.into()));
-        let shared = Arc::new(Shared { settings, counts: Mutex::default() });
+        let shared = Arc::new(Shared::new(settings));
         let port = Port::reserve().expect("no free port");
         let (orders, inbox) = mpsc::unbounded_channel();
         let (address, state) = (port.address(), Arc::clone(&shared));
@@ -186,7 +166,7 @@ impl FaultProxy {
     /// What has reached the proxy since it started.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        self.shared.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.shared.counts()
     }
 
     /// No lane writes by the old settings once this returns: each holds a read guard of them during its (non-blocking)

@@ -1,7 +1,15 @@
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-use super::Direction;
+/// Which way bytes go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Direction {
+    /// Requests: from the client to the server.
+    ToServer,
+    /// Answers: from the server to the client.
+    ToClient,
+}
 
 /// The faults in force.
 #[derive(Clone, Debug)]

@@ -3,7 +3,8 @@ use std::process::{Command, Stdio};
 
 use tokio::sync::OnceCell;
 
-use super::{RedisServer, RedisServerBuilder, group_controls, settled};
+use super::group::{group_controls, settled};
+use super::server::{RedisServer, RedisServerBuilder};
 use crate::resp::Reply;
 use crate::url::{Authority, credentials};
 use crate::{StartError, tools};

@@ -2,7 +2,9 @@ use std::io;
 
 use tokio::sync::OnceCell;
 
-use super::{READY_WITHIN, RedisServer, RedisServerBuilder, TlsSide, group_controls, settled};
+use super::group::{READY_WITHIN, group_controls, settled};
+use super::server::{RedisServer, RedisServerBuilder};
+use super::tls::TlsSide;
 use crate::port::Port;
 use crate::process::{Launch, Server, server_folder};
 use crate::resp::Reply;
