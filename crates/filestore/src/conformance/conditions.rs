@@ -7,7 +7,7 @@ use crate::files::Files;
 use crate::outcome::{DeleteOutcome, PutOutcome};
 
 /// The loser of a create is told so, and the file is as it was.
-pub async fn a_create_of_an_existing_file_is_refused_and_changes_nothing(files: Files) -> Result<()> {
+pub(super) async fn a_create_of_an_existing_file_is_refused_and_changes_nothing(files: Files) -> Result<()> {
     let stored = done(files.put("a", "first").metadata("n", "1").if_absent().await?);
     assert_eq!(files.put("a", "second").if_absent().await?, PutOutcome::Conflict);
     let body = streamed(&noise(5000, 1), 999);
@@ -21,7 +21,7 @@ pub async fn a_create_of_an_existing_file_is_refused_and_changes_nothing(files: 
 }
 
 /// Two hundred races of sixteen.
-pub async fn of_16_racing_creators_exactly_one_wins_200_times(files: Files) -> Result<()> {
+pub(super) async fn of_16_racing_creators_exactly_one_wins_200_times(files: Files) -> Result<()> {
     for round in 0..200 {
         race(&files, &format!("r{round}"), 16, |files, name, creator| async move {
             files.put(name, format!("creator {creator}")).if_absent().await
@@ -57,7 +57,7 @@ where
 }
 
 /// Also with an etag that was current once, and on an absent file.
-pub async fn a_replace_needs_the_current_etag(files: Files) -> Result<()> {
+pub(super) async fn a_replace_needs_the_current_etag(files: Files) -> Result<()> {
     let first = files.put("a", "first").await?;
     let second = done(files.put("a", "second").if_match(&first.etag).await?);
     assert_eq!(files.put("a", "third").if_match(&first.etag).await?, PutOutcome::Conflict);
@@ -70,7 +70,7 @@ pub async fn a_replace_needs_the_current_etag(files: Files) -> Result<()> {
 
 /// A counter that eight writers raise by read and conditional replace has the exact sum, while a ninth overwrites
 /// another file beside it.
-pub async fn racing_replaces_lose_no_update(files: Files) -> Result<()> {
+pub(super) async fn racing_replaces_lose_no_update(files: Files) -> Result<()> {
     const WRITERS: usize = 8;
     const EACH: usize = 10;
     files.put("counter", "0").await?;
@@ -104,7 +104,7 @@ pub async fn racing_replaces_lose_no_update(files: Files) -> Result<()> {
 }
 
 /// A file that takes several requests is checked like any other, when it is finished.
-pub async fn conditions_hold_for_files_in_parts(files: Files) -> Result<()> {
+pub(super) async fn conditions_hold_for_files_in_parts(files: Files) -> Result<()> {
     let content = noise(PARTS, 7);
     let body = || streamed(&content, 1 << 20);
     let first = done(files.put("a", body()).if_absent().await?);
@@ -118,7 +118,7 @@ pub async fn conditions_hold_for_files_in_parts(files: Files) -> Result<()> {
 }
 
 /// Four at a time, because each sends twenty megabytes.
-pub async fn of_racing_creators_of_a_file_in_parts_exactly_one_wins(files: Files) -> Result<()> {
+pub(super) async fn of_racing_creators_of_a_file_in_parts_exactly_one_wins(files: Files) -> Result<()> {
     race(&files, "a", 4, |files, name, creator| async move {
         let mut content = format!("creator {creator}").into_bytes();
         content.resize(PARTS, b'.');
@@ -128,7 +128,7 @@ pub async fn of_racing_creators_of_a_file_in_parts_exactly_one_wins(files: Files
 }
 
 /// A delete of a file that changed meanwhile is refused.
-pub async fn a_delete_needs_the_current_etag(files: Files) -> Result<()> {
+pub(super) async fn a_delete_needs_the_current_etag(files: Files) -> Result<()> {
     let first = files.put("a", "first").await?;
     let second = files.put("a", "second").await?;
     assert_eq!(files.delete("a").if_match(&first.etag).await?, DeleteOutcome::Conflict);
@@ -140,7 +140,7 @@ pub async fn a_delete_needs_the_current_etag(files: Files) -> Result<()> {
 }
 
 /// The condition is on the target.
-pub async fn a_conditional_copy_needs_its_target_as_expected(files: Files) -> Result<()> {
+pub(super) async fn a_conditional_copy_needs_its_target_as_expected(files: Files) -> Result<()> {
     files.put("a", "content").content_type("text/plain").await?;
     let copied = done(files.copy("a", "b").if_absent().await?);
     assert_eq!(files.copy("a", "b").if_absent().await?, PutOutcome::Conflict);

@@ -17,7 +17,7 @@ fn entries(files: &Files, page: &Page) -> Vec<String> {
 }
 
 /// A slash is part of the name and nothing more.
-pub async fn a_file_and_files_below_its_name_coexist(files: Files) -> Result<()> {
+pub(super) async fn a_file_and_files_below_its_name_coexist(files: Files) -> Result<()> {
     let all = ["a", "a.b", "a/b", "a/b/c", "a/b/d", "a0"];
     put_all(&files, &all).await?;
     for name in all {
@@ -30,7 +30,7 @@ pub async fn a_file_and_files_below_its_name_coexist(files: Files) -> Result<()>
 }
 
 /// No name is changed on the way.
-pub async fn names_that_differ_in_case_or_unicode_form_are_different(files: Files) -> Result<()> {
+pub(super) async fn names_that_differ_in_case_or_unicode_form_are_different(files: Files) -> Result<()> {
     let all = ["README", "Readme", "e\u{301}", "readme", "É", "é"];
     put_all(&files, &all).await?;
     for name in all {
@@ -41,7 +41,7 @@ pub async fn names_that_differ_in_case_or_unicode_form_are_different(files: File
 }
 
 /// What is special to some disk, shell or server.
-pub async fn odd_names_read_back_and_are_listed(files: Files) -> Result<()> {
+pub(super) async fn odd_names_read_back_and_are_listed(files: Files) -> Result<()> {
     let long = "x".repeat(255);
     let wide = "Ж".repeat(127);
     let deep = "d/".repeat(100) + "f";
@@ -60,7 +60,7 @@ pub async fn odd_names_read_back_and_are_listed(files: Files) -> Result<()> {
 }
 
 /// In the order of bytes, where `-` and `.` come before the slash and digits behind it; whatever the page's length.
-pub async fn a_listing_is_complete_ordered_and_paged(files: Files) -> Result<()> {
+pub(super) async fn a_listing_is_complete_ordered_and_paged(files: Files) -> Result<()> {
     let mut all: Vec<String> = (0..20).map(|n| format!("dir/{n}/file")).collect();
     all.extend((0..20).map(|n| format!("dir-{n}")));
     all.extend(["dir.x", "dir/0-", "dir0", "Dir", "e/f/g", "é"].map(ToOwned::to_owned));
@@ -81,7 +81,7 @@ pub async fn a_listing_is_complete_ordered_and_paged(files: Files) -> Result<()>
 }
 
 /// The number at which many listings stop.
-pub async fn a_listing_has_more_than_a_thousand_files(files: Files) -> Result<()> {
+pub(super) async fn a_listing_has_more_than_a_thousand_files(files: Files) -> Result<()> {
     let puts = (0..1005).map(|n| {
         let files = files.clone();
         async move { files.put(format!("n/{n:04}"), "x").await.map(drop) }
@@ -95,7 +95,7 @@ pub async fn a_listing_has_more_than_a_thousand_files(files: Files) -> Result<()
 }
 
 /// Like the directories of a disk, and only those that have files.
-pub async fn a_listing_of_one_level_gathers_what_is_below(files: Files) -> Result<()> {
+pub(super) async fn a_listing_of_one_level_gathers_what_is_below(files: Files) -> Result<()> {
     put_all(&files, &["a/1", "a/2/x", "a/2/y", "a/3", "b-", "b/1", "c/1/2/3", "gone/1"]).await?;
     files.delete("gone/1").await?;
     let page = files.list("").one_level().await?;
@@ -124,7 +124,7 @@ pub async fn a_listing_of_one_level_gathers_what_is_below(files: Files) -> Resul
 }
 
 /// The text need not be a file's name.
-pub async fn a_listing_may_begin_behind_any_text(files: Files) -> Result<()> {
+pub(super) async fn a_listing_may_begin_behind_any_text(files: Files) -> Result<()> {
     put_all(&files, &["a", "b/1", "b/2", "b/3", "c"]).await?;
     for (after, expected) in [
         ("a", &["b/1", "b/2", "b/3", "c"][..]),
@@ -141,7 +141,7 @@ pub async fn a_listing_may_begin_behind_any_text(files: Files) -> Result<()> {
 }
 
 /// Files and common prefixes alike: a prefix that the text lies in is not listed, whatever is behind the text in it.
-pub async fn one_level_behind_any_text_lists_what_is_greater(files: Files) -> Result<()> {
+pub(super) async fn one_level_behind_any_text_lists_what_is_greater(files: Files) -> Result<()> {
     let all = ["a-", "a/1", "a/2", "b-", "b/1", "b/2/x", "b/3", "b0", "c/d/e", "d"];
     put_all(&files, &all).await?;
     let texts = [
@@ -183,7 +183,7 @@ fn listed_as<'a>(name: &'a str, prefix: &str) -> Option<&'a str> {
 }
 
 /// What one level gives is listed as it is, level by level, down to every file.
-pub async fn common_prefixes_are_names_that_the_handle_takes(files: Files) -> Result<()> {
+pub(super) async fn common_prefixes_are_names_that_the_handle_takes(files: Files) -> Result<()> {
     let all = ["a/1", "a/b/2", "a/b/c/3", "d", "e/4"];
     put_all(&files, &all).await?;
     let (mut prefixes, mut found) = (vec![String::new()], Vec::new());
@@ -198,7 +198,7 @@ pub async fn common_prefixes_are_names_that_the_handle_takes(files: Files) -> Re
 }
 
 /// Two applications in one store do not meet.
-pub async fn namespaces_are_apart(files: Files) -> Result<()> {
+pub(super) async fn namespaces_are_apart(files: Files) -> Result<()> {
     let other = fresh(files.store());
     put_all(&files, &["a", "b/c"]).await?;
     assert!(!other.exists("a").await?);

@@ -1,16 +1,22 @@
 //! The contract of [`FileStore`] as tests that every backend runs.
 //!
 //! ```
-//! mod memory {
-//!     use std::sync::Arc;
-//!     use statehouse_filestore::{FileStore, MemoryFileStore};
+//! use statehouse_filestore::MemoryFileStore;
+//! use statehouse_filestore::conformance::{Store, run};
 //!
-//!     statehouse_filestore::conformance_suite!(|| async { Arc::new(MemoryFileStore::new()) as Arc<dyn FileStore> });
-//! }
+//! statehouse_filestore::filestore_conformance!(async { Store::new(MemoryFileStore::new()) });
+//!
+//! # #[tokio::main]
+//! # async fn main() {
+//! // One case alone:
+//! run(Store::new(MemoryFileStore::new()), "namespaces_are_apart").await;
+//! # }
 //! ```
 //!
 //! Each case works in a random namespace of its own and removes what it made. Cases that a store's capabilities rule
 //! out are printed as such.
+
+#![deny(dead_code, reason = "a case that is not listed")]
 
 mod conditions;
 mod kit;
@@ -20,88 +26,110 @@ mod puts;
 mod reads;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use statehouse_core::{Capability, Result};
+use statehouse_core::conformance::Backend;
+#[doc(hidden)]
+pub use statehouse_core::conformance_tests;
+use statehouse_core::{Capabilities, Result};
 
-pub use self::conditions::*;
+use self::conditions::*;
 use self::kit::{clear, fresh};
-pub use self::lists::*;
-pub use self::names::*;
-pub use self::puts::*;
-pub use self::reads::*;
+use self::lists::*;
+use self::names::*;
+use self::puts::*;
+use self::reads::*;
 use crate::api::FileStore;
 use crate::files::Files;
 
-/// One `#[tokio::test]` for each behavior of the contract, given how to make a store: a closure without arguments that
-/// returns a future of an `Arc<dyn FileStore>`.
-#[macro_export]
-macro_rules! conformance_suite {
-    ($make:expr) => {
-        $crate::conformance_suite! { @cases $make;
-            a_file_reads_back_with_its_metadata [METADATA],
-            an_empty_file_is_a_file [METADATA],
-            a_put_replaces_the_file_and_its_metadata [METADATA],
-            a_stream_of_unknown_length_reads_back [METADATA],
-            a_stream_that_borrows_is_stored_as_it_comes [METADATA],
-            a_file_in_parts_reads_back_with_its_digest [METADATA],
-            a_broken_promise_about_the_body_leaves_nothing [],
-            a_stream_that_fails_in_a_late_part_leaves_the_old_file [],
-            a_dropped_put_leaves_nothing [],
-            options_that_no_backend_takes_are_refused [],
-            a_copy_keeps_content_and_metadata [METADATA],
-            deleting_a_missing_file_is_ok [],
-            a_create_of_an_existing_file_is_refused_and_changes_nothing [CREATE_IF_ABSENT, METADATA],
-            of_16_racing_creators_exactly_one_wins_200_times [CREATE_IF_ABSENT],
-            a_replace_needs_the_current_etag [REPLACE_IF_MATCH],
-            racing_replaces_lose_no_update [REPLACE_IF_MATCH],
-            conditions_hold_for_files_in_parts [CONDITIONAL_PARTS],
-            of_racing_creators_of_a_file_in_parts_exactly_one_wins [CONDITIONAL_PARTS],
-            a_delete_needs_the_current_etag [DELETE_IF_MATCH],
-            a_conditional_copy_needs_its_target_as_expected [CREATE_IF_ABSENT, REPLACE_IF_MATCH],
-            reading_a_missing_file_is_not_found [],
-            ranges_are_cut_to_the_file [],
-            a_range_behind_the_end_is_told_from_a_bad_one [],
-            a_read_needs_the_etag_it_asks_for [],
-            readers_see_the_old_file_or_the_new_one [],
-            an_etag_changes_with_the_content [],
-            a_file_and_files_below_its_name_coexist [NESTED_FILES],
-            names_that_differ_in_case_or_unicode_form_are_different [],
-            odd_names_read_back_and_are_listed [],
-            what_was_put_is_listed_whatever_its_name [],
-            a_listing_is_complete_ordered_and_paged [],
-            a_listing_has_more_than_a_thousand_files [],
-            a_listing_of_one_level_gathers_what_is_below [],
-            a_listing_may_begin_behind_any_text [],
-            one_level_behind_any_text_lists_what_is_greater [],
-            common_prefixes_are_names_that_the_handle_takes [],
-            namespaces_are_apart [],
-            a_put_whose_source_is_silent_ends_by_its_deadline [],
-            a_call_that_is_in_time_is_not_ended_by_its_deadline [],
-            a_store_that_works_is_up [],
-        }
-    };
-    (@cases $make:expr; $($case:ident [$($capability:ident),*],)*) => { $(
-        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-        async fn $case() {
-            let store = ($make)().await;
-            let needs = &[$($crate::capability::$capability),*];
-            $crate::conformance::run(store, stringify!($case), needs, $crate::conformance::$case).await;
-        }
-    )* };
+/// A store under test. What it holds does not change with time.
+#[derive(Debug)]
+pub struct Store(Arc<dyn FileStore>);
+
+impl Store {
+    /// The store of one case; several may be of one folder or bucket.
+    pub fn new(store: impl FileStore + 'static) -> Self {
+        Self(Arc::new(store))
+    }
 }
 
-/// Runs one case, or prints which capability the store lacks for it.
-#[expect(clippy::print_stdout, reason = "a case that is left out must be seen in the test's output")]
-pub async fn run<F>(store: Arc<dyn FileStore>, case: &str, needs: &[Capability], body: impl FnOnce(Files) -> F)
+impl Backend for Store {
+    type Service = dyn FileStore;
+
+    async fn service(&self) -> Arc<dyn FileStore> {
+        Arc::clone(&self.0)
+    }
+
+    async fn capabilities(&self) -> Capabilities {
+        self.0.capabilities()
+    }
+
+    async fn pass_time(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+}
+
+/// Emits a test for each case of the suite; `$backend` is an expression for the future of a fresh
+/// [`Backend`](statehouse_core::conformance::Backend). The calling crate needs `tokio` with `macros` and `rt-multi-thread`.
+#[macro_export]
+macro_rules! filestore_conformance {
+    ($backend:expr) => {
+        $crate::filestore_conformance! { @cases [$crate::conformance::conformance_tests] [$crate::conformance::run, $backend] }
+    };
+    (@cases [$($then:tt)*] $with:tt) => {
+        $($then)*! { $with
+            a_file_reads_back_with_its_metadata [$crate::capability::METADATA];
+            an_empty_file_is_a_file [$crate::capability::METADATA];
+            a_put_replaces_the_file_and_its_metadata [$crate::capability::METADATA];
+            a_stream_of_unknown_length_reads_back [$crate::capability::METADATA];
+            a_stream_that_borrows_is_stored_as_it_comes [$crate::capability::METADATA];
+            a_file_in_parts_reads_back_with_its_digest [$crate::capability::METADATA];
+            a_broken_promise_about_the_body_leaves_nothing [];
+            a_stream_that_fails_in_a_late_part_leaves_the_old_file [];
+            a_dropped_put_leaves_nothing [];
+            options_that_no_backend_takes_are_refused [];
+            a_copy_keeps_content_and_metadata [$crate::capability::METADATA];
+            deleting_a_missing_file_is_ok [];
+            a_create_of_an_existing_file_is_refused_and_changes_nothing [$crate::capability::CREATE_IF_ABSENT, $crate::capability::METADATA];
+            of_16_racing_creators_exactly_one_wins_200_times [$crate::capability::CREATE_IF_ABSENT];
+            a_replace_needs_the_current_etag [$crate::capability::REPLACE_IF_MATCH];
+            racing_replaces_lose_no_update [$crate::capability::REPLACE_IF_MATCH];
+            conditions_hold_for_files_in_parts [$crate::capability::CONDITIONAL_PARTS];
+            of_racing_creators_of_a_file_in_parts_exactly_one_wins [$crate::capability::CONDITIONAL_PARTS];
+            a_delete_needs_the_current_etag [$crate::capability::DELETE_IF_MATCH];
+            a_conditional_copy_needs_its_target_as_expected [$crate::capability::CREATE_IF_ABSENT, $crate::capability::REPLACE_IF_MATCH];
+            reading_a_missing_file_is_not_found [];
+            ranges_are_cut_to_the_file [];
+            a_range_behind_the_end_is_told_from_a_bad_one [];
+            a_read_needs_the_etag_it_asks_for [];
+            readers_see_the_old_file_or_the_new_one [];
+            an_etag_changes_with_the_content [];
+            a_file_and_files_below_its_name_coexist [$crate::capability::NESTED_FILES];
+            names_that_differ_in_case_or_unicode_form_are_different [];
+            odd_names_read_back_and_are_listed [];
+            what_was_put_is_listed_whatever_its_name [];
+            a_listing_is_complete_ordered_and_paged [];
+            a_listing_has_more_than_a_thousand_files [];
+            a_listing_of_one_level_gathers_what_is_below [];
+            a_listing_may_begin_behind_any_text [];
+            one_level_behind_any_text_lists_what_is_greater [];
+            common_prefixes_are_names_that_the_handle_takes [];
+            namespaces_are_apart [];
+            a_put_whose_source_is_silent_ends_by_its_deadline [];
+            a_call_that_is_in_time_is_not_ended_by_its_deadline [];
+            a_store_that_works_is_up [];
+        }
+    };
+}
+
+crate::filestore_conformance! { @cases [statehouse_core::conformance_run] [dyn FileStore, with_files] }
+
+/// Runs a case in a namespace that nobody else uses, and removes what it made.
+async fn with_files<F>(backend: &mut impl Backend<Service = dyn FileStore>, case: impl FnOnce(Files) -> F)
 where
     F: Future<Output = Result<()>>,
 {
-    let has = store.capabilities();
-    if let Some(missing) = needs.iter().find(|capability| !has.has(**capability)) {
-        println!("{case}: ruled out, the store lacks {}", missing.name());
-        return;
-    }
-    let files = fresh(&store);
-    body(files.clone()).await.unwrap_or_else(|error| panic!("{case}: {error} ({error:?})"));
-    clear(&files).await.unwrap_or_else(|error| panic!("{case}: clearing failed: {error}"));
+    let files = fresh(&backend.service().await);
+    case(files.clone()).await.unwrap_or_else(|error| panic!("{error} ({error:?})"));
+    clear(&files).await.unwrap_or_else(|error| panic!("clearing failed: {error}"));
 }

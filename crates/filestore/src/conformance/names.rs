@@ -86,7 +86,7 @@ fn split_names() -> impl Iterator<Item = String> {
 
 /// Put, got, headed, listed (whole, by its prefix, and one level), copied and deleted, for random names of every length
 /// and script.
-pub async fn what_was_put_is_listed_whatever_its_name(files: Files) -> Result<()> {
+pub(super) async fn what_was_put_is_listed_whatever_its_name(files: Files) -> Result<()> {
     let seed =
         std::time::UNIX_EPOCH.elapsed().map_or(1, |time| u64::from(time.subsec_nanos()) ^ time.as_secs() << 30 | 1);
     let (mut random, mut all) = (Random(seed), BTreeSet::new());

@@ -15,7 +15,7 @@ use crate::options::{HeadOptions, PutOptions};
 pub(super) const PARTS: usize = 20 << 20;
 
 /// Content, length, digest, content type and user metadata come back as they were given.
-pub async fn a_file_reads_back_with_its_metadata(files: Files) -> Result<()> {
+pub(super) async fn a_file_reads_back_with_its_metadata(files: Files) -> Result<()> {
     let content = noise(4096, 1);
     let put = files.put("p42/chest.dcm", content.clone()).content_type("application/dicom");
     let stored = put.metadata("patient", "Zoë 100 %").metadata("ward", " 7 ").await?;
@@ -35,7 +35,7 @@ pub async fn a_file_reads_back_with_its_metadata(files: Files) -> Result<()> {
 }
 
 /// A file may have no content.
-pub async fn an_empty_file_is_a_file(files: Files) -> Result<()> {
+pub(super) async fn an_empty_file_is_a_file(files: Files) -> Result<()> {
     files.put("empty", "").await?;
     files.put("empty-stream", streamed(&Bytes::new(), 1)).await?;
     for name in ["empty", "empty-stream"] {
@@ -48,7 +48,7 @@ pub async fn an_empty_file_is_a_file(files: Files) -> Result<()> {
 }
 
 /// Nothing of the old file stays.
-pub async fn a_put_replaces_the_file_and_its_metadata(files: Files) -> Result<()> {
+pub(super) async fn a_put_replaces_the_file_and_its_metadata(files: Files) -> Result<()> {
     files.put("a", noise(100_000, 1)).content_type("text/plain").metadata("old", "yes").await?;
     files.put("a", "new").metadata("new", "yes").await?;
     let object = files.get("a").await?;
@@ -59,7 +59,7 @@ pub async fn a_put_replaces_the_file_and_its_metadata(files: Files) -> Result<()
 }
 
 /// A stream needs no length.
-pub async fn a_stream_of_unknown_length_reads_back(files: Files) -> Result<()> {
+pub(super) async fn a_stream_of_unknown_length_reads_back(files: Files) -> Result<()> {
     let content = noise(1_000_003, 2);
     let stored = files.put("stream", streamed(&content, 10_007)).content_type("a/b").await?;
     assert_eq!((stored.len, stored.sha256), (1_000_003, Some(Digest::of(&content))));
@@ -69,7 +69,7 @@ pub async fn a_stream_of_unknown_length_reads_back(files: Files) -> Result<()> {
 }
 
 /// Of a web framework's form, for example, whose fields borrow from the request.
-pub async fn a_stream_that_borrows_is_stored_as_it_comes(files: Files) -> Result<()> {
+pub(super) async fn a_stream_that_borrows_is_stored_as_it_comes(files: Files) -> Result<()> {
     let content = noise(300_000, 12);
     let borrowed = || futures_util::stream::iter(content.chunks(7_001)).map(|piece| Ok::<_, &str>(piece.to_vec()));
     let stored = files.put_stream("a", borrowed()).max_len(300_000).await?;
@@ -83,7 +83,7 @@ pub async fn a_stream_that_borrows_is_stored_as_it_comes(files: Files) -> Result
 }
 
 /// A file too long for one request is one file.
-pub async fn a_file_in_parts_reads_back_with_its_digest(files: Files) -> Result<()> {
+pub(super) async fn a_file_in_parts_reads_back_with_its_digest(files: Files) -> Result<()> {
     let content = noise(PARTS + 1, 3);
     for (name, body) in [("known", Body::from(content.clone())), ("unknown", streamed(&content, 300_001))] {
         let stored = files.put(name, body).metadata("n", name).await?;
@@ -102,7 +102,7 @@ pub async fn a_file_in_parts_reads_back_with_its_digest(files: Files) -> Result<
 }
 
 /// Digest, declared length, maximum length and the stream's own success are all required.
-pub async fn a_broken_promise_about_the_body_leaves_nothing(files: Files) -> Result<()> {
+pub(super) async fn a_broken_promise_about_the_body_leaves_nothing(files: Files) -> Result<()> {
     let content = noise(5000, 4);
     let body = || streamed(&content, 1000);
     let wrong = Digest::of(b"other");
@@ -124,7 +124,7 @@ pub async fn a_broken_promise_about_the_body_leaves_nothing(files: Files) -> Res
 }
 
 /// The parts of a put that failed are not seen, and the old file stays.
-pub async fn a_stream_that_fails_in_a_late_part_leaves_the_old_file(files: Files) -> Result<()> {
+pub(super) async fn a_stream_that_fails_in_a_late_part_leaves_the_old_file(files: Files) -> Result<()> {
     files.put("a", "old").await?;
     let content = noise(PARTS, 5);
     let failing = futures_util::stream::iter([Ok(content.clone()), Err("the client went away")]);
@@ -138,7 +138,7 @@ pub async fn a_stream_that_fails_in_a_late_part_leaves_the_old_file(files: Files
 }
 
 /// A put whose future is dropped while its stream goes on never becomes visible.
-pub async fn a_dropped_put_leaves_nothing(files: Files) -> Result<()> {
+pub(super) async fn a_dropped_put_leaves_nothing(files: Files) -> Result<()> {
     for len in [1000, PARTS] {
         let begin = futures_util::stream::iter([Ok::<_, std::io::Error>(noise(len, 6))]);
         let (reached, mut waiting) = tokio::sync::oneshot::channel();
@@ -160,7 +160,7 @@ pub async fn a_dropped_put_leaves_nothing(files: Files) -> Result<()> {
 }
 
 /// Names and options are checked before anything is sent or written.
-pub async fn options_that_no_backend_takes_are_refused(files: Files) -> Result<()> {
+pub(super) async fn options_that_no_backend_takes_are_refused(files: Files) -> Result<()> {
     let invalid = Some(ErrorKind::InvalidInput);
     for name in ["", "..", "a/../b", "../x", "a\0", "a\nb", "/a", "a/", "a//b", &"x".repeat(256), &"x/".repeat(2500)] {
         assert_eq!(kind(files.put(name, "x").await), invalid, "{name:?}");
@@ -182,7 +182,7 @@ pub async fn options_that_no_backend_takes_are_refused(files: Files) -> Result<(
 }
 
 /// A copy is a file of its own.
-pub async fn a_copy_keeps_content_and_metadata(files: Files) -> Result<()> {
+pub(super) async fn a_copy_keeps_content_and_metadata(files: Files) -> Result<()> {
     let stored = files.put("a", "content").content_type("text/plain").metadata("n", "é").await?;
     let copied = files.copy("a", "b/c").await?;
     assert_eq!((copied.len, copied.sha256), (7, stored.sha256));
@@ -198,7 +198,7 @@ pub async fn a_copy_keeps_content_and_metadata(files: Files) -> Result<()> {
 }
 
 /// Delete is idempotent and says what it found.
-pub async fn deleting_a_missing_file_is_ok(files: Files) -> Result<()> {
+pub(super) async fn deleting_a_missing_file_is_ok(files: Files) -> Result<()> {
     assert_eq!(files.delete("a/b/c").await?, Deleted::Absent);
     files.put("a/b/c", "x").await?;
     assert_eq!(files.delete("a/b").await?, Deleted::Absent);
@@ -211,7 +211,7 @@ pub async fn deleting_a_missing_file_is_ok(files: Files) -> Result<()> {
 }
 
 /// And nothing becomes visible: the error says so.
-pub async fn a_put_whose_source_is_silent_ends_by_its_deadline(files: Files) -> Result<()> {
+pub(super) async fn a_put_whose_source_is_silent_ends_by_its_deadline(files: Files) -> Result<()> {
     for begun in [5, PARTS] {
         let begun = futures_util::stream::iter([Ok::<_, std::io::Error>(noise(begun, 3))]);
         let silent = begun.chain(futures_util::stream::pending());
@@ -223,7 +223,7 @@ pub async fn a_put_whose_source_is_silent_ends_by_its_deadline(files: Files) -> 
 }
 
 /// Each verb takes one.
-pub async fn a_call_that_is_in_time_is_not_ended_by_its_deadline(files: Files) -> Result<()> {
+pub(super) async fn a_call_that_is_in_time_is_not_ended_by_its_deadline(files: Files) -> Result<()> {
     let soon = Duration::from_secs(60);
     files.put("a", "x").deadline(soon).await?;
     files.put("b", streamed(&noise(5000, 1), 999)).deadline(soon).await?;

@@ -10,7 +10,7 @@ use crate::meta::ETag;
 use crate::options::{BeyondEnd, ByteRange};
 
 /// Also below a file's name, and where a longer name exists.
-pub async fn reading_a_missing_file_is_not_found(files: Files) -> Result<()> {
+pub(super) async fn reading_a_missing_file_is_not_found(files: Files) -> Result<()> {
     files.put("a/b", "x").await?;
     for name in ["b", "a", "a/c", "a/b/c"] {
         assert_eq!(kind(files.get(name).await), Some(ErrorKind::NotFound), "{name}");
@@ -22,7 +22,7 @@ pub async fn reading_a_missing_file_is_not_found(files: Files) -> Result<()> {
 }
 
 /// Small files and those longer than what is read at once.
-pub async fn ranges_are_cut_to_the_file(files: Files) -> Result<()> {
+pub(super) async fn ranges_are_cut_to_the_file(files: Files) -> Result<()> {
     for len in [10_u64, 100_000, 3_000_000] {
         let content = noise(usize::try_from(len).expect("small"), len);
         files.put("a", content.clone()).await?;
@@ -54,7 +54,7 @@ pub async fn ranges_are_cut_to_the_file(files: Files) -> Result<()> {
 }
 
 /// With the file's length, as an answer 416 has it; also of an empty file, of which every range is behind the end.
-pub async fn a_range_behind_the_end_is_told_from_a_bad_one(files: Files) -> Result<()> {
+pub(super) async fn a_range_behind_the_end_is_told_from_a_bad_one(files: Files) -> Result<()> {
     for len in [0_u64, 10, 3_000_000] {
         files.put("a", noise(usize::try_from(len).expect("small"), 1)).await?;
         let ranges: [ByteRange; 4] =
@@ -73,7 +73,7 @@ pub async fn a_range_behind_the_end_is_told_from_a_bad_one(files: Files) -> Resu
 }
 
 /// So that a reader of several ranges never mixes two files.
-pub async fn a_read_needs_the_etag_it_asks_for(files: Files) -> Result<()> {
+pub(super) async fn a_read_needs_the_etag_it_asks_for(files: Files) -> Result<()> {
     let first = files.put("a", "first").await?;
     assert_eq!(files.get("a").if_match(&first.etag).range(..2).bytes().await?, "fi");
     files.put("a", "second").await?;
@@ -85,7 +85,7 @@ pub async fn a_read_needs_the_etag_it_asks_for(files: Files) -> Result<()> {
 }
 
 /// While one writer goes back and forth between a short and a long file, every read is one of the two, whole.
-pub async fn readers_see_the_old_file_or_the_new_one(files: Files) -> Result<()> {
+pub(super) async fn readers_see_the_old_file_or_the_new_one(files: Files) -> Result<()> {
     let contents = [noise(100, 1), noise(800_000, 2)];
     files.put("a", contents[0].clone()).await?;
     let done = Arc::new(AtomicBool::new(false));
@@ -116,7 +116,7 @@ pub async fn readers_see_the_old_file_or_the_new_one(files: Files) -> Result<()>
 }
 
 /// Listing and metadata give the same etag.
-pub async fn an_etag_changes_with_the_content(files: Files) -> Result<()> {
+pub(super) async fn an_etag_changes_with_the_content(files: Files) -> Result<()> {
     let first = files.put("a", "first").await?;
     let second = files.put("a", "secnd").await?;
     assert_ne!(first.etag, second.etag);
@@ -127,7 +127,7 @@ pub async fn an_etag_changes_with_the_content(files: Files) -> Result<()> {
 }
 
 /// A backend whose probe succeeds says so.
-pub async fn a_store_that_works_is_up(files: Files) -> Result<()> {
+pub(super) async fn a_store_that_works_is_up(files: Files) -> Result<()> {
     let health = files.store().health().await;
     assert!(health.is_up(), "{health:?}");
     Ok(())

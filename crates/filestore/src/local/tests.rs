@@ -64,9 +64,9 @@ thread_local! {
 
 mod synced {
     use super::*;
-    crate::conformance_suite!(|| async {
+    crate::filestore_conformance!(async {
         let path = OWN.with(|dir| dir.0.clone());
-        Arc::new(LocalFileStore::open(path).await.unwrap()) as Arc<dyn FileStore>
+        crate::conformance::Store::new(LocalFileStore::open(path).await.unwrap())
     });
 }
 
@@ -81,7 +81,7 @@ mod walking_steps {
         LocalFileStore { root: path, disk: Arc::new(Disk::begin(root, &config).unwrap()) }
     }
 
-    crate::conformance_suite!(|| async { Arc::new(open()) as Arc<dyn FileStore> });
+    crate::filestore_conformance!(async { crate::conformance::Store::new(open()) });
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use statehouse_core::ManualClock;
 
 use super::*;
 
-crate::conformance_suite!(|| async { Arc::new(MemoryFileStore::new()) as Arc<dyn FileStore> });
+crate::filestore_conformance!(async { crate::conformance::Store::new(MemoryFileStore::new()) });
 
 #[tokio::test]
 async fn times_come_from_the_clock() {

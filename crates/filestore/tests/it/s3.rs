@@ -26,9 +26,9 @@ pub(crate) fn files(store: ObjectFileStore) -> Files {
 
 mod versitygw {
     use super::*;
-    statehouse_filestore::conformance_suite!(|| async {
+    statehouse_filestore::filestore_conformance!(async {
         let config = config(S3Server::shared().await).with_prefix("some/prefix");
-        Arc::new(ObjectFileStore::open_s3(config).await.unwrap()) as Arc<dyn FileStore>
+        statehouse_filestore::conformance::Store::new(ObjectFileStore::open_s3(config).await.unwrap())
     });
 }
 
@@ -52,8 +52,8 @@ mod local_file_system {
             async fn $case() {
                 let store = object_store::local::LocalFileSystem::new_with_prefix(directory()).unwrap();
                 let config = ObjectConfig::new().with_capability(capability::DURABLE);
-                let store = Arc::new(ObjectFileStore::open(Arc::new(store), config).await.unwrap());
-                conformance::run(store, stringify!($case), &[], conformance::$case).await;
+                let store = ObjectFileStore::open(Arc::new(store), config).await.unwrap();
+                conformance::run(conformance::Store::new(store), stringify!($case)).await;
             }
         )* };
     }
