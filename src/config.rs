@@ -49,6 +49,8 @@ use crate::service_links::is_service_link;
 /// | `memory:`, `file:///dir` | | |
 /// | `capacity` | `100000`, `500000` | sessions at once |
 /// | `max_bytes` | `256MiB`, `2GiB` | what they may take up |
+/// | `redis:` and its siblings, as of the cache, and | | |
+/// | `max_anonymous` | `500000` | sessions that nobody is logged in to, of all replicas together |
 ///
 /// | URL of the files | default | |
 /// | --- | --- | --- |
@@ -89,6 +91,24 @@ use crate::service_links::is_service_link;
 /// | `delete_retention` | `1h` | for which the version of a delete is remembered |
 /// | `ca` | the system's | PEM file of the certificates to trust |
 ///
+/// In code, with what the environment says on top of it:
+///
+/// ```
+/// use statehouse::{Config, Secret, ServiceConfig};
+///
+/// let cache = ServiceConfig::new("redis://app@redis.internal:6379").with_password(Secret::new("hunter2"));
+/// let files = ServiceConfig::new("s3://key@documents").with_password_file("/run/secrets/s3");
+/// let config = Config::embedded("/var/lib/clinic")
+///     .with_namespace("clinic.prod")
+///     .with_cache(cache)
+///     .with_sessions("redis://redis.internal:6379")
+///     .with_files(files)
+///     .with_search("opensearch+https://search.internal:9200")
+///     .with_env()?;
+/// assert!(!format!("{config:?}").contains("hunter2"));
+/// # Ok::<(), statehouse::Error>(())
+/// ```
+///
 /// The same in a file, with [serde](https://serde.rs):
 ///
 /// ```
@@ -115,26 +135,50 @@ pub struct Config {
     pub search: ServiceConfig,
 }
 
+/// A service, as settings know it.
+struct Row {
+    name: &'static str,
+    /// The scheme of where it is unless anything else is said.
+    embedded: &'static str,
+    of: fn(&mut Config) -> &mut ServiceConfig,
+}
+
+const TABLE: [Row; 4] = [
+    Row { name: "cache", embedded: "memory", of: |config| &mut config.cache },
+    Row { name: "sessions", embedded: "file", of: |config| &mut config.sessions },
+    Row { name: "files", embedded: "file", of: |config| &mut config.files },
+    Row { name: "search", embedded: "tantivy", of: |config| &mut config.search },
+];
+
 impl Config {
     /// Embedded backends: the cache in memory, everything else below the folder `data`.
     #[must_use]
     pub fn embedded(data: impl AsRef<Path>) -> Self {
-        let below =
-            |scheme: &str, name: &str| ServiceConfig::new(format!("{scheme}:{}", data.as_ref().join(name).display()));
-        Self {
-            namespace: "app".to_owned(),
-            cache: ServiceConfig::new("memory:"),
-            sessions: below("file", "sessions"),
-            files: below("file", "files"),
-            search: below("tantivy", "search"),
-        }
+        Self::with_services(|row| match row.embedded {
+            "memory" => "memory:".to_owned(),
+            scheme => format!("{scheme}:{}", data.as_ref().join(row.name).display()),
+        })
     }
 
     /// Everything in the memory of this process: for tests.
     #[must_use]
     pub fn in_memory() -> Self {
-        let memory = || ServiceConfig::new("memory:");
-        Self { namespace: "app".to_owned(), cache: memory(), sessions: memory(), files: memory(), search: memory() }
+        Self::with_services(|_| "memory:".to_owned())
+    }
+
+    fn with_services(url: impl Fn(&Row) -> String) -> Self {
+        let nowhere = ServiceConfig::default;
+        let mut config = Self {
+            namespace: "app".to_owned(),
+            cache: nowhere(),
+            sessions: nowhere(),
+            files: nowhere(),
+            search: nowhere(),
+        };
+        for row in &TABLE {
+            *(row.of)(&mut config) = ServiceConfig::new(url(row));
+        }
+        config
     }
 
     /// The settings of the process environment, with the defaults of the table above.
@@ -188,26 +232,20 @@ impl Config {
         if let Some(namespace) = take("NAMESPACE") {
             self.namespace = namespace;
         }
-        for (name, service) in self.services_mut() {
-            service.read_variables(&name.to_ascii_uppercase(), &mut take)?;
+        for row in &TABLE {
+            (row.of)(&mut self).read_variables(&row.name.to_ascii_uppercase(), &mut take)?;
         }
         match variables.first() {
             None => Ok(self),
             Some((name, _)) => {
-                let accepted = "STATEHOUSE_NAMESPACE, STATEHOUSE_DATA, and STATEHOUSE_{CACHE,SESSIONS,FILES,SEARCH}_\
-                                {URL,URL_FILE,PASSWORD,PASSWORD_FILE}";
+                let services = TABLE.map(|row| row.name.to_ascii_uppercase()).join(",");
+                let accepted = format!(
+                    "STATEHOUSE_NAMESPACE, STATEHOUSE_DATA, and STATEHOUSE_{{{services}}}_\
+                     {{URL,URL_FILE,PASSWORD,PASSWORD_FILE}}"
+                );
                 Err(Error::invalid_config(name, format!("not a setting; accepted: {accepted}")))
             }
         }
-    }
-
-    fn services_mut(&mut self) -> [(&'static str, &mut ServiceConfig); 4] {
-        [
-            ("cache", &mut self.cache),
-            ("sessions", &mut self.sessions),
-            ("files", &mut self.files),
-            ("search", &mut self.search),
-        ]
     }
 
     /// Replaces the namespace.
@@ -252,15 +290,10 @@ impl Config {
 }
 
 impl Default for Config {
-    /// [`Config::embedded`] in the folder `data` of the working directory. Where that cannot be written, as in a container
-    /// with a read-only root, a service of which nothing was said fails when it is used, and not when the services are
-    /// opened.
+    /// [`Config::embedded`] in the folder `data` of the working directory. Nothing is made there for a service that is not
+    /// used.
     fn default() -> Self {
-        let mut config = Self::embedded("data");
-        for (_, service) in config.services_mut() {
-            service.assumed = true;
-        }
-        config
+        Self::embedded("data")
     }
 }
 
@@ -276,8 +309,6 @@ pub struct ServiceConfig {
     pub password_file: Option<PathBuf>,
     /// A file whose first line is the URL, in place of `url`.
     pub url_file: Option<PathBuf>,
-    /// Whether this is a default that nobody has chosen.
-    pub(crate) assumed: bool,
 }
 
 impl ServiceConfig {

@@ -1,7 +1,12 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod builder;
 mod config;
+mod deferred;
+#[cfg(any(feature = "cache-redis", feature = "session-redis"))]
+mod in_redis;
+mod lazy;
 mod open;
 #[cfg(feature = "serve")]
 mod operations;
@@ -10,14 +15,15 @@ mod place;
 mod search_index;
 mod service_links;
 mod services;
-mod unopened;
+mod slot;
 
+pub use builder::ServicesBuilder;
 pub use config::{Config, ServiceConfig};
 #[cfg(feature = "serve")]
 pub use operations::{Operations, PeerAddress, RequestBody};
 #[cfg(feature = "_search")]
 pub use search_index::SearchBuilder;
-pub use services::{Services, ServicesBuilder, ServicesHealth};
+pub use services::{Services, ServicesHealth};
 
 pub use statehouse_core::{
     Capabilities, Capability, Codec, Error, ErrorKind, Health, HealthStatus, Key, Namespace, Result, Retry, Secret,
@@ -30,7 +36,7 @@ pub use statehouse_cache as cache;
 /// The Redis connector, for an application that brings a client or a pool of its own.
 #[cfg(any(feature = "cache-redis", feature = "session-redis"))]
 pub mod redis {
-    pub use statehouse_redis::{RedisClient, RedisConfig};
+    pub use statehouse_redis::{RedisClient, RedisConfig, deadpool_redis};
 }
 /// What all services share, for authors of backends.
 pub use statehouse_core as core;

@@ -19,13 +19,14 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tower_service::Service;
 
-use super::Limits;
+use super::limits::Limits;
 use super::stall::{Stall, StallTimer, stalled};
 
 type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// Who sent a request, as far as the connection tells: behind a load balancer that is the load balancer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "it is the address and nothing else")]
 pub struct PeerAddress(pub SocketAddr);
 
 /// The body of a request: an error once it has stood still for too long.

@@ -1,6 +1,7 @@
 //! Serving an application and ending it well.
 
 mod connection;
+mod limits;
 mod server;
 mod stall;
 
@@ -15,9 +16,10 @@ use http_body::Body;
 use tokio::net::TcpListener;
 use tower_service::Service;
 
-use crate::Services;
+use crate::services::Services;
 
-pub use connection::{PeerAddress, RequestBody};
+pub use self::connection::{PeerAddress, RequestBody};
+use self::limits::Limits;
 
 /// How an application of [`Services`] is served: made by [`Services::operations`].
 ///
@@ -30,6 +32,8 @@ pub use connection::{PeerAddress, RequestBody};
 ///   waits in the listener's queue until another has ended. A connection that cannot be accepted is no reason to stop:
 ///   it is logged once, and tried again.
 /// - **Small answers leave at once**: `TCP_NODELAY` is set.
+/// - **The services** that the program uses are opened before the first connection is accepted
+///   ([`Services::connect`]): what cannot be had ends it.
 /// - **A stop** begins with SIGTERM or Ctrl-C (or with [`serve_until`](Self::serve_until)). New connections are refused, requests
 ///   that are under way are answered and their connections closed; after 25 seconds, or at a second signal, what is left
 ///   is cut off. Then [`Services::shutdown`] finishes what is to be stored, whatever happened before.
@@ -47,6 +51,28 @@ pub use connection::{PeerAddress, RequestBody};
 /// services.operations().serve(listener, app).await?;
 /// # Ok(()) }
 /// ```
+///
+/// With limits of its own, and a stop that is not a signal:
+///
+/// ```
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use statehouse::{Config, Services};
+/// use std::time::Duration;
+///
+/// let services = Services::open(Config::in_memory()).await?;
+/// let app = axum::Router::new().route("/", axum::routing::get(|| async { "hello" }));
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+/// let operations = services
+///     .operations()
+///     .max_connections(500)
+///     .head_within(Duration::from_secs(5))
+///     .stalled_within(Duration::from_secs(30))
+///     .delay(Duration::from_millis(1))
+///     .drain_within(Duration::from_secs(10));
+/// operations.serve_until(listener, app, async { /* a test has seen enough */ }).await?;
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Operations {
     services: Services,
@@ -55,16 +81,16 @@ pub struct Operations {
     drain: Duration,
 }
 
-/// What one client may take.
-#[derive(Clone, Copy, Debug)]
-struct Limits {
-    head: Duration,
-    stall: Duration,
-    connections: usize,
+impl Services {
+    /// Serves the application, with time limits for its clients and an end that loses nothing.
+    #[must_use]
+    pub fn operations(&self) -> Operations {
+        Operations::new(self.clone())
+    }
 }
 
 impl Operations {
-    pub(crate) fn new(services: Services) -> Self {
+    fn new(services: Services) -> Self {
         let limits = Limits {
             head: Duration::from_secs(20),
             stall: Duration::from_secs(60),
@@ -113,7 +139,8 @@ impl Operations {
     /// a [`PeerAddress`] among their extensions.
     ///
     /// # Errors
-    /// If the signals cannot be listened for, or a service cannot finish what it has to store.
+    /// If a service that is used cannot be opened, the signals cannot be listened for, or a service cannot finish what it has
+    /// to store.
     pub async fn serve<S, B>(self, listener: TcpListener, app: S) -> io::Result<()>
     where
         S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
@@ -142,6 +169,7 @@ impl Operations {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
+        self.services.connect().await.map_err(io::Error::other)?;
         let server = server::Server::new(listener, app, self.limits);
         server.accept_until(stop).await;
         // Listened for only now: the first signal may be what ended `stop`.

@@ -14,8 +14,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::sleep;
 use tower_service::Service;
 
-use super::Limits;
 use super::connection::{self, RequestBody};
+use super::limits::Limits;
 
 /// The pause after a connection could not be accepted, most likely because no file descriptor was left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

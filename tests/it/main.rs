@@ -1,6 +1,7 @@
 //! The facade as applications use it: opening, misconfiguration, health, and what is shared by name.
 
 mod misconfiguration;
+mod opening;
 mod readme;
 mod services;
 mod serving;

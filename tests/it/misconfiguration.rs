@@ -1,5 +1,8 @@
 //! Every mistake that an operator can make in a URL is told apart, and names the setting.
 
+use std::time::Duration;
+
+use statehouse::session::{SessionStoreExt as _, Token};
 use statehouse::{Config, Error, ErrorKind, Services};
 use statehouse_testkit::{HttpsProxy, OpenSearchNode, RedisServer, S3Server};
 
@@ -15,6 +18,36 @@ const SERVICES: [Service; 4] = [
 
 async fn refused(config: Config) -> Error {
     Services::open(config).await.expect_err("a refusal")
+}
+
+/// The error of a service that is well configured and cannot be had: the same at the start of the program, for the first
+/// that uses it, and in the health.
+async fn missing(config: Config, setting: &str) -> Error {
+    let services = Services::open(config).await.expect("well configured");
+    let cache = services.cache::<u32>("numbers").time_to_live(Duration::from_secs(60)).open().unwrap();
+    let (sessions, files, index) = (services.sessions(), services.files("scans").unwrap(), services.search("concepts"));
+    let at_start = services.connect().await.expect_err("it cannot be had");
+    assert_eq!(at_start.setting(), Some(setting), "{at_start:?}");
+    let first_use = match setting {
+        "STATEHOUSE_CACHE_URL" => cache.get("one").await.map(drop),
+        "STATEHOUSE_SESSIONS_URL" => sessions.load(&Token::generate().unwrap().key()).await.map(drop),
+        "STATEHOUSE_FILES_URL" => files.head("a").await.map(drop),
+        _ => crate::services::open(index).await.map(drop),
+    };
+    let health = services.health().await;
+    let down: Vec<_> = health.iter().filter(|(_, health)| !health.is_up()).collect();
+    let [(_, health)] = down[..] else { panic!("{down:?}") };
+    for error in [&first_use.unwrap_err(), health.error.as_ref().unwrap()] {
+        assert_eq!(error.setting(), Some(setting), "{error:?}");
+        assert!(is_like(error.kind(), at_start.kind()), "{error:?}, and at the start {at_start:?}");
+    }
+    at_start
+}
+
+/// Whether two looks at the same server may find this. On a busy machine any look may find nobody there.
+fn is_like(one: ErrorKind, other: ErrorKind) -> bool {
+    let away = |kind| [ErrorKind::Unavailable, ErrorKind::Timeout].contains(&kind);
+    one == other || away(one) || away(other)
 }
 
 #[tokio::test]
@@ -90,7 +123,7 @@ async fn a_server_that_is_not_there_is_unavailable() {
     let redis = "redis://127.0.0.1:9";
     let s3 = "s3://key:secret@bucket?endpoint=http://127.0.0.1:9&region=us-east-1&allow_http=true";
     for ((config, setting, _), url) in SERVICES.into_iter().zip([redis, redis, s3, "opensearch+http://127.0.0.1:9"]) {
-        let error = refused(config(url)).await;
+        let error = missing(config(url), setting).await;
         assert!(matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout), "{setting}: {error:?}");
         assert_eq!(error.setting(), Some(setting), "{error:?}");
     }
@@ -109,7 +142,7 @@ async fn wrong_credentials_are_told_apart_and_not_repeated() {
         opensearch.authority().display()
     );
     for ((config, setting, _), url) in SERVICES.into_iter().zip([wrong.clone(), wrong, bucket, index]) {
-        let error = refused(config(&url)).await;
+        let error = missing(config(&url), setting).await;
         assert_eq!((error.kind(), error.setting()), (ErrorKind::Unauthenticated, Some(setting)), "{error:?}");
         assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
     }
@@ -119,7 +152,7 @@ async fn wrong_credentials_are_told_apart_and_not_repeated() {
 async fn a_missing_bucket_is_a_wrong_setting() {
     let s3 = S3Server::shared().await;
     let url = crate::s3_url(s3, s3.secret_key(), "no-such-bucket");
-    let error = refused(Config::in_memory().with_files(url)).await;
+    let error = missing(Config::in_memory().with_files(url), "STATEHOUSE_FILES_URL").await;
     assert_eq!((error.kind(), error.setting()), (ErrorKind::InvalidConfig, Some("STATEHOUSE_FILES_URL")), "{error:?}");
     assert!(error.to_string().contains("bucket does not exist"), "{error}");
 }
@@ -127,6 +160,7 @@ async fn a_missing_bucket_is_a_wrong_setting() {
 #[tokio::test]
 async fn a_server_of_another_kind_is_refused() {
     let opensearch = OpenSearchNode::shared().await;
-    let error = refused(Config::in_memory().with_cache(format!("redis://{}", opensearch.address()))).await;
-    assert_eq!(error.setting(), Some("STATEHOUSE_CACHE_URL"), "{error:?}");
+    let config = Config::in_memory().with_cache(format!("redis://{}", opensearch.address()));
+    let error = missing(config, "STATEHOUSE_CACHE_URL").await;
+    assert!(!error.to_string().is_empty());
 }

@@ -1,11 +1,12 @@
 use std::time::Duration;
 
-use statehouse::search::Document;
-use statehouse::{Config, ErrorKind, Services};
+use statehouse::search::{Document, Index};
+use statehouse::session::{SessionConfig, Sessions};
+use statehouse::{Config, ErrorKind, SearchBuilder, Services};
 use statehouse_testkit::{OpenSearchNode, RedisServer, S3Server};
 
 #[derive(Debug, PartialEq, Document)]
-struct Concept {
+pub(crate) struct Concept {
     #[document(id)]
     code: String,
     #[document(text)]
@@ -18,6 +19,11 @@ struct Concept {
 
 fn concept(code: &str, title: &str) -> Concept {
     Concept { code: code.into(), title: title.into(), chapter: "IX".into(), row: 1 }
+}
+
+/// Opens an index, whatever is in it.
+pub(crate) async fn open(index: SearchBuilder<'_, Concept>) -> statehouse::Result<Index<Concept>> {
+    index.open().await
 }
 
 /// One walk through everything that the README's first screen promises.
@@ -49,10 +55,16 @@ async fn walk(services: &Services) {
     let again = services.search::<Concept>("concepts").open().await.unwrap();
     assert_eq!(again.count(Concept::chapter().is("IX")).await.unwrap(), 2);
 
+    let sessions = Sessions::new(services.sessions(), SessionConfig::default());
+    let session = sessions.open(&Default::default());
+    session.login("u42").await.unwrap();
+    session.insert("theme", "dark").unwrap();
+    session.commit().await.unwrap();
+    assert_eq!(session.get::<String>("theme").await.unwrap().as_deref(), Some("dark"));
+
     let health = services.health().await;
-    for (service, health) in
-        [("cache", &health.cache), ("sessions", &health.sessions), ("files", &health.files), ("search", &health.search)]
-    {
+    for service in ["cache", "sessions", "files", "search"] {
+        let health = health.get(service).unwrap();
         assert!(health.is_up(), "{service}: {:?}", health.error);
     }
 }

@@ -8,7 +8,8 @@ use crate::caches::Caches;
 use crate::memory::MemoryConfig;
 
 type Opening = Pin<Box<dyn Future<Output = Result<Caches>> + Send>>;
-type Open = fn(ServiceUrl, Namespace) -> Opening;
+/// Reads the URL at once, and opens what it names when the future runs.
+type Open = fn(ServiceUrl, Namespace) -> Result<Opening>;
 
 /// What a scheme opens, and the features without which it does not: this package's, and the one of `statehouse` that turns
 /// it on.
@@ -20,7 +21,7 @@ struct Scheme {
 }
 
 const SCHEMES: [Scheme; 2] = [
-    Scheme { names: &["memory"], features: None, open: Some(|url, _| Box::pin(async { memory(url) })) },
+    Scheme { names: &["memory"], features: None, open: Some(memory) },
     Scheme {
         names: &["redis", "rediss", "redis+sentinel", "redis+cluster", "rediss+sentinel", "rediss+cluster"],
         features: Some(("redis", "cache-redis")),
@@ -29,7 +30,7 @@ const SCHEMES: [Scheme; 2] = [
 ];
 
 #[cfg(feature = "redis")]
-const REDIS: Option<Open> = Some(|url, namespace| Box::pin(redis(url, namespace)));
+const REDIS: Option<Open> = Some(redis);
 #[cfg(not(feature = "redis"))]
 const REDIS: Option<Open> = None;
 
@@ -45,12 +46,33 @@ impl Caches {
     /// [`InvalidConfig`](statehouse_core::ErrorKind::InvalidConfig), naming the setting and what it accepts; and what
     /// the server answers, or that it does not.
     pub async fn open(url: ServiceUrl, namespace: &Namespace) -> Result<Self> {
-        let Some(scheme) = SCHEMES.iter().find(|scheme| scheme.names.contains(&url.scheme())) else {
-            return Err(url.refuse_scheme(&SCHEMES.map(|scheme| scheme.names.join(", ")).join(", ")));
-        };
-        let open = scheme.open.ok_or_else(|| scheme.refuse(&url))?;
-        open(url, namespace.clone()).await
+        prepare(url, namespace)?.await
     }
+
+    /// Whether [`open`](Self::open) takes this URL, as far as the URL tells: no server is asked.
+    ///
+    /// ```
+    /// # use statehouse_cache::Caches;
+    /// # use statehouse_core::{Namespace, ServiceUrl};
+    /// let misspelt = ServiceUrl::parse("STATEHOUSE_CACHE_URL", "memory:?capasity=1GiB")?;
+    /// let error = Caches::check(&misspelt, &Namespace::new("clinic")?).unwrap_err();
+    /// assert_eq!(error.setting(), Some("STATEHOUSE_CACHE_URL"));
+    /// # Ok::<(), statehouse_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`InvalidConfig`](statehouse_core::ErrorKind::InvalidConfig), naming the setting and what it accepts.
+    pub fn check(url: &ServiceUrl, namespace: &Namespace) -> Result<()> {
+        prepare(url.clone(), namespace).map(drop)
+    }
+}
+
+fn prepare(url: ServiceUrl, namespace: &Namespace) -> Result<Opening> {
+    let Some(scheme) = SCHEMES.iter().find(|scheme| scheme.names.contains(&url.scheme())) else {
+        return Err(url.refuse_scheme(&SCHEMES.map(|scheme| scheme.names.join(", ")).join(", ")));
+    };
+    let open = scheme.open.ok_or_else(|| scheme.refuse(&url))?;
+    open(url, namespace.clone())
 }
 
 impl Scheme {
@@ -67,17 +89,20 @@ impl Scheme {
     }
 }
 
-fn memory(mut url: ServiceUrl) -> Result<Caches> {
+fn memory(mut url: ServiceUrl, _: Namespace) -> Result<Opening> {
     let config = MemoryConfig::from_url(&mut url)?;
     url.finish()?;
-    Ok(Caches::memory(config))
+    Ok(Box::pin(async { Ok(Caches::memory(config)) }))
 }
 
 #[cfg(feature = "redis")]
-async fn redis(mut url: ServiceUrl, namespace: Namespace) -> Result<Caches> {
+fn redis(mut url: ServiceUrl, namespace: Namespace) -> Result<Opening> {
     let config = statehouse_redis::RedisConfig::from_url(&mut url)?;
     url.finish()?;
-    Ok(Caches::redis(statehouse_redis::RedisClient::open(config).await?, &namespace))
+    config.check()?;
+    Ok(Box::pin(async move {
+        Ok(Caches::redis(statehouse_redis::RedisClient::open(config).await?, &namespace))
+    }))
 }
 
 #[cfg(test)]

@@ -101,6 +101,13 @@ impl Capabilities {
     }
 
     /// The set without one capability, for wrappers and for what a probe found missing.
+    ///
+    /// ```
+    /// use statehouse_core::capability::{Capabilities, DURABLE, SHARED};
+    ///
+    /// let found = Capabilities::from_iter([DURABLE, SHARED]).without(DURABLE);
+    /// assert!(found.require(SHARED).is_ok() && !found.has(DURABLE));
+    /// ```
     #[must_use]
     pub fn without(mut self, capability: Capability) -> Self {
         self.0.remove(&capability);

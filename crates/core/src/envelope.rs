@@ -30,6 +30,7 @@ use crate::{CodecId, Timestamp, Version};
 /// | 56 | 16 × *n* | generations: tag hash, generation |
 /// | 56 + 16 × *n* | | payload |
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "its fields are those of the stored format")]
 pub struct Envelope {
     /// How the payload is encoded.
     pub codec: CodecId,
@@ -47,6 +48,7 @@ pub struct Envelope {
 
 /// The application's number for the layout of a stored type. Values of another schema are not decoded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_structs, reason = "a number with a name")]
 pub struct SchemaId(pub u32);
 
 /// A bit set of entry properties. Bits that this version does not know make an envelope [`EnvelopeError::Unknown`].
@@ -81,6 +83,7 @@ impl Flags {
 
 /// What the store decides when an envelope is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "its fields are those of the stored format")]
 pub struct Stamp {
     /// The version.
     pub version: Version,
@@ -94,6 +97,7 @@ pub struct Stamp {
 
 /// A tag's generation as of the load of a value: the value is valid only while it is the current one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "a number with a name")]
 pub struct Generation {
     /// The hash of the tag's name.
     pub tag: u64,

@@ -33,6 +33,9 @@ pub trait Layer: Debug + Send + Sync + 'static {
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
+/// let every_call_is_refused = Faults::seeded(7).with_refused_calls(1.0);
+/// let refused = every_call_is_refused.around("cache.set", async { Ok(()) }).await;
+/// assert_eq!(refused.unwrap_err().kind(), ErrorKind::Unavailable);
 /// let every_answer_is_lost = Faults::seeded(7).with_lost_answers(1.0);
 /// let lost = every_answer_is_lost.around("cache.set", async { Ok(()) }).await;
 /// assert_eq!(lost.unwrap_err().kind(), ErrorKind::OutcomeUnknown);

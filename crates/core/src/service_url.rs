@@ -24,6 +24,7 @@ use crate::{Error, Result, Secret};
 /// url.finish()?;
 /// # Ok::<(), statehouse_core::Error>(())
 /// ```
+#[derive(Clone)]
 pub struct ServiceUrl {
     setting: String,
     scheme: String,
@@ -40,6 +41,7 @@ pub struct ServiceUrl {
 
 /// One host of a [`ServiceUrl`].
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "a host is a name and perhaps a port")]
 pub struct Host {
     /// A name or address; an IPv6 address without its brackets.
     pub name: String,
@@ -69,7 +71,7 @@ impl ServiceUrl {
         let (scheme, rest) = text
             .split_once(':')
             .filter(|(scheme, _)| is_scheme(scheme))
-            .ok_or_else(|| refuse("expected a URL such as \"memory:\" or \"redis://host:6379\"".into()))?;
+            .ok_or_else(|| refuse("expected a URL such as \"memory:\", which begins with its scheme".into()))?;
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         // A `?` or `/` in a password ends the host too early, and the rest of the password is then a parameter or path.
         let doubtful = query.contains('@') || (!rest.starts_with("//") && rest.contains('@'));
@@ -141,6 +143,27 @@ impl ServiceUrl {
     #[must_use]
     pub fn path(&self) -> &str {
         if self.hosts.is_empty() { &self.path } else { self.path.strip_prefix('/').unwrap_or(&self.path) }
+    }
+
+    /// Whether both lead to the same place in the same way, whatever settings they are the values of.
+    ///
+    /// ```
+    /// # use statehouse_core::ServiceUrl;
+    /// let cache = ServiceUrl::parse("STATEHOUSE_CACHE_URL", "redis://10.0.0.5?timeout=1s&connections=4")?;
+    /// let sessions = ServiceUrl::parse("STATEHOUSE_SESSIONS_URL", "redis://10.0.0.5?connections=4&timeout=1s")?;
+    /// assert!(cache.is_same_place(&sessions));
+    /// # Ok::<(), statehouse_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn is_same_place(&self, other: &Self) -> bool {
+        let place = |url: &Self| {
+            let Self { scheme, username, password, hosts, path, .. } = url.clone();
+            let mut parameters: Vec<_> =
+                url.parameters.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+            parameters.sort_by(|(one, _), (other, _)| one.cmp(other));
+            (scheme, username, password, hosts, path, parameters)
+        };
+        place(self) == place(other)
     }
 
     /// Takes a parameter as text.
@@ -419,6 +442,25 @@ mod tests {
         }
         let error = parse("gopher://h").refuse_scheme("memory, redis").to_string();
         assert_eq!(error, "\"gopher\" is not a scheme of this service; accepted: memory, redis (setting SETTING)");
+    }
+
+    #[test]
+    fn the_same_place_is_so_in_every_part() {
+        let same = |one: &str, other: &str| parse(one).is_same_place(&ServiceUrl::parse("OTHER", other).unwrap());
+        let url = "redis://app:pw@h:6379/2?timeout=1s&connections=4";
+        assert!(same(url, url) && same(url, "redis://app:pw@h:6379/2?connections=4&timeout=1s"));
+        for other in [
+            "rediss://app:pw@h:6379/2?timeout=1s&connections=4",
+            "redis://app2:pw@h:6379/2?timeout=1s&connections=4",
+            "redis://app:pw2@h:6379/2?timeout=1s&connections=4",
+            "redis://app:pw@h2:6379/2?timeout=1s&connections=4",
+            "redis://app:pw@h:6380/2?timeout=1s&connections=4",
+            "redis://app:pw@h:6379/3?timeout=1s&connections=4",
+            "redis://app:pw@h:6379/2?timeout=2s&connections=4",
+            "redis://app:pw@h:6379/2?timeout=1s",
+        ] {
+            assert!(!same(url, other), "{other}");
+        }
     }
 
     #[test]

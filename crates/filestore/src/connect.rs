@@ -8,7 +8,9 @@ use crate::api::FileStore;
 use crate::files::Files;
 use crate::memory::MemoryFileStore;
 
-type Open = fn(ServiceUrl) -> BoxFuture<'static, Result<Arc<dyn FileStore>>>;
+type Opening = BoxFuture<'static, Result<Arc<dyn FileStore>>>;
+/// Reads the URL at once, and opens what it names when the future runs.
+type Open = fn(ServiceUrl) -> Result<Opening>;
 
 /// What a scheme opens, and the features without which it does not: this package's, and the one of `statehouse` that
 /// turns it on.
@@ -20,18 +22,18 @@ struct Scheme {
 }
 
 const SCHEMES: [Scheme; 3] = [
-    Scheme { name: "memory", features: None, open: Some(|url| ready(memory(url)).boxed()) },
+    Scheme { name: "memory", features: None, open: Some(memory) },
     Scheme { name: "file", features: None, open: LOCAL },
     Scheme { name: "s3", features: Some(("s3", "filestore-s3")), open: S3 },
 ];
 
 #[cfg(unix)]
-const LOCAL: Option<Open> = Some(|url| local(url).boxed());
+const LOCAL: Option<Open> = Some(local);
 #[cfg(not(unix))]
 const LOCAL: Option<Open> = None;
 
 #[cfg(feature = "s3")]
-const S3: Option<Open> = Some(|url| s3(url).boxed());
+const S3: Option<Open> = Some(s3);
 #[cfg(not(feature = "s3"))]
 const S3: Option<Open> = None;
 
@@ -59,11 +61,30 @@ const S3: Option<Open> = None;
 /// [`ErrorKind::InvalidConfig`](statehouse_core::ErrorKind::InvalidConfig), naming the setting and what it accepts; and
 /// whatever opening the store may fail with.
 pub async fn open(url: ServiceUrl, namespace: &Namespace) -> Result<Files> {
+    Ok(Files::new(prepare(url)?.await?, namespace.clone()))
+}
+
+/// Whether [`open`] takes this URL, as far as the URL tells: nothing is opened, and no server is asked.
+///
+/// ```
+/// # use statehouse_core::ServiceUrl;
+/// let misspelt = ServiceUrl::parse("APP_FILES_URL", "file:/srv/scans?durabilty=relaxed")?;
+/// assert_eq!(statehouse_filestore::check(&misspelt).unwrap_err().setting(), Some("APP_FILES_URL"));
+/// # Ok::<(), statehouse_core::Error>(())
+/// ```
+///
+/// # Errors
+/// [`ErrorKind::InvalidConfig`](statehouse_core::ErrorKind::InvalidConfig), naming the setting and what it accepts.
+pub fn check(url: &ServiceUrl) -> Result<()> {
+    prepare(url.clone()).map(drop)
+}
+
+fn prepare(url: ServiceUrl) -> Result<Opening> {
     let Some(scheme) = SCHEMES.iter().find(|scheme| scheme.name == url.scheme()) else {
         return Err(url.refuse_scheme(&SCHEMES.map(|scheme| scheme.name).join(", ")));
     };
     let open = scheme.open.ok_or_else(|| scheme.refuse(&url))?;
-    Ok(Files::new(open(url).await?, namespace.clone()))
+    open(url)
 }
 
 impl Scheme {
@@ -80,21 +101,22 @@ impl Scheme {
     }
 }
 
-fn memory(url: ServiceUrl) -> Result<Arc<dyn FileStore>> {
+fn memory(url: ServiceUrl) -> Result<Opening> {
     url.finish()?;
-    Ok(Arc::new(MemoryFileStore::new()))
+    Ok(ready(Ok(Arc::new(MemoryFileStore::new()) as _)).boxed())
 }
 
 #[cfg(unix)]
-async fn local(url: ServiceUrl) -> Result<Arc<dyn FileStore>> {
+fn local(url: ServiceUrl) -> Result<Opening> {
     let config = crate::local::LocalConfig::from_url(url)?;
-    Ok(Arc::new(crate::local::LocalFileStore::open_with(config).await?))
+    Ok(async { Ok(Arc::new(crate::local::LocalFileStore::open_with(config).await?) as _) }.boxed())
 }
 
 #[cfg(feature = "s3")]
-async fn s3(url: ServiceUrl) -> Result<Arc<dyn FileStore>> {
+fn s3(url: ServiceUrl) -> Result<Opening> {
     let config = crate::object::S3Config::from_url(url)?;
-    Ok(Arc::new(crate::object::ObjectFileStore::open_s3(config).await?))
+    crate::object::check_s3(&config)?;
+    Ok(async { Ok(Arc::new(crate::object::ObjectFileStore::open_s3(config).await?) as _) }.boxed())
 }
 
 #[cfg(test)]

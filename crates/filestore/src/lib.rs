@@ -68,7 +68,7 @@
 //! whether it was applied and otherwise says `OutcomeUnknown`.
 //!
 //! # Testing your own backend
-//! With the feature `conformance` the macro `conformance_suite!` makes one test for each behavior of the contract; a
+//! With the feature `conformance` the macro `filestore_conformance!` makes one test for each behavior of the contract; a
 //! backend passes only how to make an empty store.
 
 mod api;
@@ -95,7 +95,7 @@ mod outcome;
 
 pub use api::FileStore;
 pub use body::Body;
-pub use connect::open;
+pub use connect::{check, open};
 pub use content::Object;
 pub use digest::Digest;
 pub use files::{Copy, Delete, Files, Get, List, Put};

@@ -332,8 +332,20 @@ impl RedisConfig {
         }
     }
 
-    /// What can be checked without a connection.
-    pub(crate) fn check(&self) -> Result<()> {
+    /// What can be checked without a connection; [`RedisClient::open`](crate::RedisClient::open) checks it too.
+    ///
+    /// ```
+    /// use statehouse_redis::RedisConfig;
+    ///
+    /// let cluster = RedisConfig::cluster([("10.0.0.5".to_owned(), 6379)])?;
+    /// assert!(cluster.clone().check().is_ok());
+    /// assert!(cluster.with_database(2).check().is_err());
+    /// # Ok::<(), statehouse_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`InvalidConfig`](statehouse_core::ErrorKind::InvalidConfig), naming the setting.
+    pub fn check(&self) -> Result<()> {
         let refuse = |message: &'static str| Err(Error::invalid_config(self.setting(), message).with_backend("redis"));
         if self.database != 0 && matches!(self.servers, Servers::Cluster(_)) {
             return refuse("a Redis cluster has database 0 only");

@@ -60,9 +60,73 @@ impl Indexes {
     /// # Errors
     /// [`InvalidConfig`](statehouse_core::ErrorKind::InvalidConfig) for another scheme, one whose feature is not compiled
     /// in, or a wrong parameter; else what the server says.
+    #[cfg_attr(not(feature = "opensearch"), expect(clippy::unused_async, reason = "only a server is asked"))]
     pub async fn open(url: ServiceUrl, namespace: &Namespace) -> Result<Self> {
-        let place = Place::open(url).await?;
-        Ok(Self { place, namespace: namespace.clone(), open: Mutex::default() })
+        let place = Place::of(url)?;
+        #[cfg(feature = "opensearch")]
+        if let Place::OpenSearch(config) = &place {
+            OpenSearchIndex::check(config).await?;
+        }
+        Ok(Self::new(place, namespace))
+    }
+
+    /// Whether [`open`](Self::open) takes this URL, as far as the URL tells: nothing is opened, and no server is asked.
+    ///
+    /// ```
+    /// # use statehouse_core::ServiceUrl;
+    /// # use statehouse_search::Indexes;
+    /// let misspelt = ServiceUrl::parse("STATEHOUSE_SEARCH_URL", "memory:?thraeds=2")?;
+    /// assert_eq!(Indexes::check(&misspelt).unwrap_err().setting(), Some("STATEHOUSE_SEARCH_URL"));
+    /// # Ok::<(), statehouse_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`InvalidConfig`](statehouse_core::ErrorKind::InvalidConfig), naming the setting and what it accepts.
+    pub fn check(url: &ServiceUrl) -> Result<()> {
+        Place::of(url.clone()).map(drop)
+    }
+
+    /// Indexes of the embedded engine, each below the folder of the configuration, or in memory.
+    ///
+    /// ```
+    /// use statehouse_core::Namespace;
+    /// use statehouse_search::{Field, Indexes, Schema, TantivyConfig};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> statehouse_core::Result<()> {
+    /// let indexes = Indexes::tantivy(TantivyConfig::memory(), &Namespace::new("clinic")?);
+    /// indexes.index("concepts", Schema::builder().field(Field::text("title")).build()?).await?;
+    /// # Ok(()) }
+    /// ```
+    #[cfg(feature = "tantivy")]
+    #[must_use]
+    pub fn tantivy(config: TantivyConfig, namespace: &Namespace) -> Self {
+        Self::new(Place::Tantivy(config), namespace)
+    }
+
+    /// Indexes on an OpenSearch, for example through an HTTP client of the application's own. It is not asked yet whether
+    /// it is there.
+    ///
+    /// ```
+    /// use statehouse_core::{Namespace, ServiceUrl};
+    /// use statehouse_search::{Indexes, OpenSearchConfig};
+    ///
+    /// # fn example(client: reqwest::Client) -> statehouse_core::Result<()> {
+    /// let url = ServiceUrl::parse("STATEHOUSE_SEARCH_URL", "opensearch+https://search.internal")?;
+    /// let config = OpenSearchConfig::from_url(url)?.with_http_client(client);
+    /// let indexes = Indexes::opensearch(config, &Namespace::new("clinic")?)?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`InvalidConfig`](statehouse_core::ErrorKind::InvalidConfig) for a configuration that contradicts itself.
+    #[cfg(feature = "opensearch")]
+    pub fn opensearch(config: OpenSearchConfig, namespace: &Namespace) -> Result<Self> {
+        Ok(Self::new(Place::OpenSearch(Box::new(config.checked()?)), namespace))
+    }
+
+    fn new(place: Place, namespace: &Namespace) -> Self {
+        Self { place, namespace: namespace.clone(), open: Mutex::default() }
     }
 
     /// The index of this name, made if there is none. A name that is open already gives the same index, whatever the schema.
@@ -111,16 +175,13 @@ impl Indexes {
 }
 
 impl Place {
-    #[cfg_attr(not(feature = "opensearch"), expect(clippy::unused_async, reason = "only a server is asked"))]
-    async fn open(url: ServiceUrl) -> Result<Self> {
+    fn of(url: ServiceUrl) -> Result<Self> {
         match url.scheme() {
             #[cfg(feature = "tantivy")]
             "memory" | "tantivy" => Ok(Self::Tantivy(TantivyConfig::from_url(url)?)),
             #[cfg(feature = "opensearch")]
             "opensearch+http" | "opensearch+https" => {
-                let config = OpenSearchConfig::from_url(url)?;
-                OpenSearchIndex::check(&config).await?;
-                Ok(Self::OpenSearch(Box::new(config)))
+                Ok(Self::OpenSearch(Box::new(OpenSearchConfig::from_url(url)?.checked()?)))
             }
             _ => Err(refuse(&url)),
         }

@@ -9,7 +9,8 @@ use crate::api::SessionStore;
 use crate::memory::{MemoryConfig, MemorySessionStore};
 
 type Opening = Pin<Box<dyn Future<Output = Result<Arc<dyn SessionStore>>> + Send>>;
-type Open = fn(ServiceUrl, Namespace) -> Opening;
+/// Reads the URL at once, and opens what it names when the future runs.
+type Open = fn(ServiceUrl, Namespace) -> Result<Opening>;
 
 /// What a scheme opens, and the features without which it does not: this package's, and the one of `statehouse` that turns
 /// it on.
@@ -21,7 +22,7 @@ struct Scheme {
 }
 
 const SCHEMES: [Scheme; 3] = [
-    Scheme { names: &["memory"], features: None, open: Some(|url, _| Box::pin(async { memory(url) })) },
+    Scheme { names: &["memory"], features: None, open: Some(memory) },
     Scheme { names: &["file"], features: None, open: LOCAL },
     Scheme {
         names: &["redis", "rediss", "redis+sentinel", "redis+cluster", "rediss+sentinel", "rediss+cluster"],
@@ -31,12 +32,12 @@ const SCHEMES: [Scheme; 3] = [
 ];
 
 #[cfg(unix)]
-const LOCAL: Option<Open> = Some(|url, _| Box::pin(local(url)));
+const LOCAL: Option<Open> = Some(local);
 #[cfg(not(unix))]
 const LOCAL: Option<Open> = None;
 
 #[cfg(feature = "redis")]
-const REDIS: Option<Open> = Some(|url, namespace| Box::pin(redis(url, namespace)));
+const REDIS: Option<Open> = Some(redis);
 #[cfg(not(feature = "redis"))]
 const REDIS: Option<Open> = None;
 
@@ -67,11 +68,31 @@ const REDIS: Option<Open> = None;
 /// [`ErrorKind::InvalidConfig`](statehouse_core::ErrorKind::InvalidConfig), naming the setting and what it accepts; and
 /// whatever opening the store may fail with.
 pub async fn open(url: ServiceUrl, namespace: &Namespace) -> Result<Arc<dyn SessionStore>> {
+    prepare(url, namespace)?.await
+}
+
+/// Whether [`open`] takes this URL, as far as the URL tells: nothing is opened, and no server is asked.
+///
+/// ```
+/// # use statehouse_core::{Namespace, ServiceUrl};
+/// let misspelt = ServiceUrl::parse("APP_SESSIONS_URL", "memory:?capasity=5000")?;
+/// let error = statehouse_session::check(&misspelt, &Namespace::new("clinic")?).unwrap_err();
+/// assert_eq!(error.setting(), Some("APP_SESSIONS_URL"));
+/// # Ok::<(), statehouse_core::Error>(())
+/// ```
+///
+/// # Errors
+/// [`ErrorKind::InvalidConfig`](statehouse_core::ErrorKind::InvalidConfig), naming the setting and what it accepts.
+pub fn check(url: &ServiceUrl, namespace: &Namespace) -> Result<()> {
+    prepare(url.clone(), namespace).map(drop)
+}
+
+fn prepare(url: ServiceUrl, namespace: &Namespace) -> Result<Opening> {
     let Some(scheme) = SCHEMES.iter().find(|scheme| scheme.names.contains(&url.scheme())) else {
         return Err(url.refuse_scheme(&SCHEMES.map(|scheme| scheme.names.join(", ")).join(", ")));
     };
     let open = scheme.open.ok_or_else(|| scheme.refuse(&url))?;
-    open(url, namespace.clone()).await
+    open(url, namespace.clone())
 }
 
 impl Scheme {
@@ -88,19 +109,28 @@ impl Scheme {
     }
 }
 
-fn memory(url: ServiceUrl) -> Result<Arc<dyn SessionStore>> {
-    Ok(Arc::new(MemorySessionStore::with_config(MemoryConfig::from_url(url)?)))
+fn memory(url: ServiceUrl, _: Namespace) -> Result<Opening> {
+    let config = MemoryConfig::from_url(url)?;
+    Ok(Box::pin(async { Ok(Arc::new(MemorySessionStore::with_config(config)) as _) }))
 }
 
 #[cfg(unix)]
-async fn local(url: ServiceUrl) -> Result<Arc<dyn SessionStore>> {
+fn local(url: ServiceUrl, _: Namespace) -> Result<Opening> {
     let config = crate::local::LocalConfig::from_url(url)?;
-    Ok(Arc::new(crate::local::LocalSessionStore::open_with(config).await?))
+    Ok(Box::pin(async { Ok(Arc::new(crate::local::LocalSessionStore::open_with(config).await?) as _) }))
 }
 
 #[cfg(feature = "redis")]
-async fn redis(url: ServiceUrl, namespace: Namespace) -> Result<Arc<dyn SessionStore>> {
-    Ok(Arc::new(crate::redis::RedisSessionStore::open(url, &namespace).await?))
+fn redis(mut url: ServiceUrl, namespace: Namespace) -> Result<Opening> {
+    let config = statehouse_redis::RedisConfig::from_url(&mut url)?;
+    let max_anonymous = crate::redis::RedisSessionStore::take_max_anonymous(&mut url)?;
+    url.finish()?;
+    config.check()?;
+    Ok(Box::pin(async move {
+        let client = statehouse_redis::RedisClient::open(config).await?;
+        let store = crate::redis::RedisSessionStore::connect(client, &namespace).await?;
+        Ok(Arc::new(store.with_max_anonymous(max_anonymous)?) as _)
+    }))
 }
 
 #[cfg(test)]

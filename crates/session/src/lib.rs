@@ -112,7 +112,7 @@ pub use self::api::{Answer, SessionStore, SessionStoreExt};
 pub use self::config::{
     ConflictPolicy, LoginPolicy, OutagePolicy, ServerErrorPolicy, SessionConfig, SessionConfigBuilder, UnreadablePolicy,
 };
-pub use self::connect::open;
+pub use self::connect::{check, open};
 pub use self::cookie::{CookieBuilder, CookieConfig, SameSite, Secure};
 #[cfg(feature = "axum")]
 pub use self::layer::MissingSessionLayer;

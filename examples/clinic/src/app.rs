@@ -211,15 +211,18 @@ impl App {
     }
 
     /// Every service's name, how it is, and what it can do.
-    pub(crate) async fn health(&self) -> [(&'static str, Health, Capabilities); 5] {
+    pub(crate) async fn health(&self) -> Vec<(&'static str, Health, Capabilities)> {
         let (services, database) = tokio::join!(self.services.health(), self.database_health());
-        [
-            ("cache", services.cache, self.counts.capabilities()),
-            ("sessions", services.sessions, self.sessions.store().capabilities()),
-            ("files", services.files, self.services.file_store().capabilities()),
-            ("search", services.search, self.concepts.index().index().capabilities().clone()),
-            ("database", database, Capabilities::default()),
-        ]
+        let services = services.into_iter().map(|(name, health)| {
+            let can = match name {
+                "cache" => self.counts.capabilities(),
+                "sessions" => self.sessions.store().capabilities(),
+                "files" => self.documents.store().capabilities(),
+                _ => self.concepts.index().index().capabilities().clone(),
+            };
+            (name, health, can)
+        });
+        services.chain([("database", database, Capabilities::default())]).collect()
     }
 
     /// How every cache was read here.

@@ -49,6 +49,8 @@ impl Wiring {
 
         let chapter_counts = services.cache("chapter-counts").time_to_live(minutes(10)).open()?;
 
+        // What cannot be had is said at the start, and not to the first who needs it.
+        services.connect().await?;
         Ok(Self { services, sessions, documents, markers, counts, staff, concepts, chapter_counts })
     }
 }

@@ -14,6 +14,7 @@ use crate::{Error, ErrorKind, Result};
 
 /// The codec's number in a stored [`Envelope`](crate::Envelope). Numbers are never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_structs, reason = "a number with a name")]
 pub struct CodecId(pub u8);
 
 impl CodecId {

@@ -21,6 +21,13 @@ const EDGES: [u64; 14] =
     [0, 1, 2, 7, 0x7f, 0x80, 0xff, 0x100, 0x7fff, 0xffff, 0x7fff_ffff, 0xffff_ffff, i64::MAX as u64, u64::MAX];
 
 /// A parser, and what is known of its inputs.
+///
+/// ```no_run
+/// use statehouse_core::conformance::fuzz::Target;
+///
+/// let target = Target::new("fuzz/url").with_words(&["redis://", "?timeout="]);
+/// # let _ = target;
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Target<'a> {

@@ -17,6 +17,26 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// [`retry`](Self::retry). Secrets and stored values never appear in an error.
 ///
 /// A clone shares the cause: one failed load is reported to everybody who waited for it.
+///
+/// An author of a backend says all that is known:
+///
+/// ```
+/// use std::time::Duration;
+/// use statehouse_core::{Error, ErrorKind, Retry};
+///
+/// let cause = std::io::Error::other("broken pipe");
+/// let error = Error::new(ErrorKind::Unavailable, "the server closed the connection")
+///     .within("shard 3")
+///     .with_backend("etcd")
+///     .with_operation("cache.get")
+///     .with_key("EUR/USD")
+///     .with_setting("APP_CACHE_URL")
+///     .with_retry(Retry::After(Duration::from_secs(1)))
+///     .with_source(cause);
+/// assert_eq!(error.message(), "shard 3: the server closed the connection");
+/// assert_eq!((error.kind(), error.operation(), error.key()), (ErrorKind::Unavailable, Some("cache.get"), Some("EUR/USD")));
+/// assert!(error.is_retryable() && std::error::Error::source(&error).is_some());
+/// ```
 #[derive(Clone)]
 pub struct Error(Box<Inner>);
 

@@ -77,6 +77,22 @@ pub struct ObjectFileStore {
     capabilities: Capabilities,
 }
 
+/// A client for the bucket. Nothing is sent yet.
+fn connect(config: &S3Config) -> Result<connection::Native> {
+    config.check()?;
+    connection::build(config).map_err(|error| of_opening(error, config))
+}
+
+/// Whether a bucket can be opened, as far as the configuration tells.
+#[cfg(feature = "s3")]
+pub(crate) fn check_s3(config: &S3Config) -> Result<()> {
+    connect(config).map(drop)
+}
+
+fn of_opening(error: Error, config: &S3Config) -> Error {
+    error.with_backend("s3").with_operation("filestore.open").with_setting(&config.setting)
+}
+
 impl ObjectFileStore {
     /// Opens a bucket of an S3 server.
     ///
@@ -86,10 +102,8 @@ impl ObjectFileStore {
     /// suffice, [`ErrorKind::Unavailable`] for a server that cannot be reached, [`ErrorKind::Unsupported`] if one of the
     /// capabilities in [`S3Config::require`] is missing.
     pub async fn open_s3(config: S3Config) -> Result<Self> {
-        let named =
-            |error: Error| error.with_backend("s3").with_operation("filestore.open").with_setting(&config.setting);
-        config.check()?;
-        let native = connection::build(&config).map_err(named)?;
+        let native = connect(&config)?;
+        let named = |error: Error| of_opening(error, &config);
         let prefix = if config.prefix.is_empty() { String::new() } else { format!("{}/", config.prefix) };
         let limits = Limits {
             part_size: config.part_size,
@@ -162,8 +176,8 @@ impl ObjectFileStore {
             }
             Probe::Never => told,
         };
-        let missing = capability::ALL.into_iter().filter(|capability| !capabilities.has(*capability)).count();
-        tracing::info!(backend, missing, "opened a file store");
+        let lacks: Vec<_> = capability::ALL.into_iter().filter(|capability| !capabilities.has(*capability)).collect();
+        tracing::info!(backend, ?lacks, "opened a file store");
         Ok(Self { remote: Arc::new(remote), backend, name: name.into(), capabilities })
     }
 
@@ -278,10 +292,10 @@ mod tests {
 
     use super::*;
 
-    crate::conformance_suite!(|| async {
+    crate::filestore_conformance!(async {
         let config = ObjectConfig::new().with_prefix("some/prefix");
         let store = ObjectFileStore::open(Arc::new(InMemory::new()), config).await;
-        Arc::new(store.unwrap()) as Arc<dyn FileStore>
+        crate::conformance::Store::new(store.unwrap())
     });
 
     #[tokio::test]

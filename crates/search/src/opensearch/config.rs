@@ -283,6 +283,12 @@ impl OpenSearchConfig {
         }
     }
 
+    /// The configuration, if it does not contradict itself.
+    pub(crate) fn checked(self) -> Result<Self> {
+        self.check()?;
+        Ok(self)
+    }
+
     /// What can be checked without a connection.
     pub(super) fn check(&self) -> Result<()> {
         let refuse = |message: &'static str| Err(Error::invalid_config(&self.setting, message));

@@ -105,6 +105,7 @@ pub trait FieldValues: Sized {
 
 /// A point in time: milliseconds since the Unix epoch, negative before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(clippy::exhaustive_structs, reason = "a number with a unit")]
 pub struct Millis(pub i64);
 
 fn corrupt(field: &str) -> Error {

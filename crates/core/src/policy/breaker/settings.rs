@@ -1,6 +1,20 @@
 use std::time::Duration;
 
 /// When a [`Breaker`](crate::policy::Breaker) opens and how long it stays so.
+///
+/// ```
+/// use std::time::Duration;
+/// use statehouse_core::ManualClock;
+/// use statehouse_core::policy::{Breaker, BreakerSettings};
+///
+/// let settings = BreakerSettings::default()
+///     .with_failures(5)
+///     .with_silence(Duration::from_secs(2))
+///     .with_slow(Duration::from_millis(800))
+///     .with_pauses(Duration::from_millis(50), Duration::from_secs(1));
+/// let breaker = Breaker::with_clock(settings, ManualClock::default());
+/// assert!(breaker.ask().is_ok());
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct BreakerSettings {

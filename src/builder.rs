@@ -1,0 +1,216 @@
+//! How services are opened.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use statehouse_cache::Caches;
+use statehouse_core::Result;
+use statehouse_filestore::FileStore;
+use statehouse_session::SessionStore;
+
+use crate::config::Config;
+use crate::open::Opening;
+use crate::services::{Inner, Services};
+
+impl Services {
+    /// Reads what the configuration names. Nothing is opened yet but what is in memory; see
+    /// [the type](Self#when-a-service-is-opened).
+    ///
+    /// # Errors
+    /// [`InvalidConfig`](crate::ErrorKind::InvalidConfig), naming the setting, for a malformed URL, an unknown scheme or
+    /// parameter, a value that is not accepted, a backend that is not compiled in, or a file in the place of a folder: also
+    /// for a service that is never used.
+    pub async fn open(config: Config) -> Result<Self> {
+        Self::builder(config).open().await
+    }
+
+    /// For services that the application has opened itself, beside those that the configuration names.
+    pub fn builder(config: Config) -> ServicesBuilder {
+        ServicesBuilder {
+            config,
+            caches: None,
+            sessions: None,
+            files: None,
+            #[cfg(feature = "_search")]
+            search: None,
+        }
+    }
+}
+
+/// Services to be opened, of which the application brings some: made by [`Services::builder`]. The URL of one that is
+/// brought is not looked at.
+#[derive(Debug)]
+#[must_use = "nothing is opened until `open` is awaited"]
+pub struct ServicesBuilder {
+    config: Config,
+    caches: Option<Caches>,
+    sessions: Option<Arc<dyn SessionStore>>,
+    files: Option<Arc<dyn FileStore>>,
+    #[cfg(feature = "_search")]
+    search: Option<Arc<statehouse_search::Indexes>>,
+}
+
+impl ServicesBuilder {
+    /// Uses these caches: a backend of the application's own, or a Redis client or pool that it has already.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::time::Duration;
+    /// use statehouse::cache::{Caches, MemoryCache, MemoryConfig};
+    /// use statehouse::{Config, Services};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> statehouse::Result<()> {
+    /// let caches = Caches::backend(|_name, _schema| Ok(Arc::new(MemoryCache::new(MemoryConfig::default()))));
+    /// let services = Services::builder(Config::in_memory()).with_caches(caches).open().await?;
+    /// let rates = services.cache("rates").time_to_live(Duration::from_secs(60)).open()?;
+    /// rates.set("EUR/USD", 1.08).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// A `deadpool_redis::Pool` of the application's own, for the cache and the sessions:
+    ///
+    /// ```no_run
+    /// # #[cfg(not(all(feature = "cache-redis", feature = "session-redis")))] fn main() {}
+    /// # #[cfg(all(feature = "cache-redis", feature = "session-redis"))]
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::sync::Arc;
+    /// use statehouse::cache::Caches;
+    /// use statehouse::redis::{RedisClient, deadpool_redis};
+    /// use statehouse::session::RedisSessionStore;
+    /// use statehouse::{Config, Namespace, Services};
+    ///
+    /// let pool = deadpool_redis::Config::from_url("redis://10.0.0.5").create_pool(Some(deadpool_redis::Runtime::Tokio1))?;
+    /// let client = RedisClient::from_pool(pool).await?;
+    /// let namespace = Namespace::new("clinic")?;
+    /// let sessions = RedisSessionStore::connect(client.clone(), &namespace).await?;
+    /// let services = Services::builder(Config::from_env()?.with_namespace("clinic"))
+    ///     .with_caches(Caches::redis(client, &namespace))
+    ///     .with_sessions(Arc::new(sessions))
+    ///     .open()
+    ///     .await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn with_caches(mut self, caches: Caches) -> Self {
+        self.caches = Some(caches);
+        self
+    }
+
+    /// Uses this store of sessions.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use statehouse::session::{MemoryConfig, MemorySessionStore};
+    /// use statehouse::{Config, Services};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> statehouse::Result<()> {
+    /// let store = MemorySessionStore::with_config(MemoryConfig::default());
+    /// let services = Services::builder(Config::in_memory()).with_sessions(Arc::new(store)).open().await?;
+    /// # let _ = services.sessions();
+    /// # Ok(()) }
+    /// ```
+    pub fn with_sessions(mut self, store: Arc<dyn SessionStore>) -> Self {
+        self.sessions = Some(store);
+        self
+    }
+
+    /// Uses this store of files.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use statehouse::files::MemoryFileStore;
+    /// use statehouse::{Config, Services};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> statehouse::Result<()> {
+    /// let store = Arc::new(MemoryFileStore::new());
+    /// let services = Services::builder(Config::in_memory()).with_files(store).open().await?;
+    /// services.files("scans")?.put("p42/chest.dcm", "DICM").await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Any `object_store` that the application has made itself:
+    ///
+    /// ```
+    /// # #[cfg(not(feature = "filestore-s3"))] fn main() {}
+    /// # #[cfg(feature = "filestore-s3")]
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> statehouse::Result<()> {
+    /// use std::sync::Arc;
+    /// use object_store::memory::InMemory;
+    /// use statehouse::files::object::{ObjectConfig, ObjectFileStore};
+    /// use statehouse::{Config, Services};
+    ///
+    /// let store = ObjectFileStore::open(Arc::new(InMemory::new()), ObjectConfig::new().with_prefix("clinic")).await?;
+    /// let services = Services::builder(Config::in_memory()).with_files(Arc::new(store)).open().await?;
+    /// services.files("scans")?.put("p42/chest.dcm", "DICM").await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn with_files(mut self, store: Arc<dyn FileStore>) -> Self {
+        self.files = Some(store);
+        self
+    }
+
+    /// Uses these search indexes.
+    ///
+    /// ```
+    /// # #[cfg(not(feature = "search-tantivy"))] fn main() {}
+    /// # #[cfg(feature = "search-tantivy")]
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> statehouse::Result<()> {
+    /// use statehouse::search::{Indexes, TantivyConfig};
+    /// use statehouse::{Config, Namespace, Services};
+    ///
+    /// let indexes = Indexes::tantivy(TantivyConfig::memory(), &Namespace::new("clinic")?);
+    /// let services = Services::builder(Config::in_memory()).with_search(indexes).open().await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// OpenSearch through a `reqwest::Client` of the application's own:
+    ///
+    /// ```no_run
+    /// # #[cfg(not(feature = "search-opensearch"))] fn main() {}
+    /// # #[cfg(feature = "search-opensearch")]
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use statehouse::core::ServiceUrl;
+    /// use statehouse::search::{Indexes, OpenSearchConfig};
+    /// use statehouse::{Config, Namespace, Services};
+    ///
+    /// let client = reqwest::Client::builder().no_proxy().build()?;
+    /// let url = ServiceUrl::parse("APP_SEARCH_URL", "opensearch+http://search.internal:9200")?;
+    /// let config = OpenSearchConfig::from_url(url)?.with_http_client(client);
+    /// let indexes = Indexes::opensearch(config, &Namespace::new("clinic")?)?;
+    /// let services = Services::builder(Config::in_memory()).with_search(indexes).open().await?;
+    /// # Ok(()) }
+    /// ```
+    #[cfg(feature = "_search")]
+    pub fn with_search(mut self, indexes: statehouse_search::Indexes) -> Self {
+        self.search = Some(Arc::new(indexes));
+        self
+    }
+
+    /// Reads what the configuration says of the services that were not brought along.
+    ///
+    /// # Errors
+    /// As [`Services::open`].
+    pub async fn open(self) -> Result<Services> {
+        let config = self.config;
+        let mut opening = Opening {
+            namespace: config.namespace()?,
+            #[cfg(any(feature = "cache-redis", feature = "session-redis"))]
+            clients: Default::default(),
+        };
+        Ok(Services::new(Inner {
+            cache: opening.cache(self.caches, &config.cache).await?,
+            sessions: opening.sessions(self.sessions, &config.sessions).await?,
+            files: opening.files(self.files, &config.files).await?,
+            #[cfg(feature = "_search")]
+            search: opening.search(self.search, &config.search)?,
+            namespace: opening.namespace,
+            is_shut_down: AtomicBool::new(false),
+        }))
+    }
+}
