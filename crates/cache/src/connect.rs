@@ -100,9 +100,7 @@ fn redis(mut url: ServiceUrl, namespace: Namespace) -> Result<Opening> {
     let config = statehouse_redis::RedisConfig::from_url(&mut url)?;
     url.finish()?;
     config.check()?;
-    Ok(Box::pin(async move {
-        Ok(Caches::redis(statehouse_redis::RedisClient::open(config).await?, &namespace))
-    }))
+    Ok(Box::pin(async move { Ok(Caches::redis(statehouse_redis::RedisClient::open(config).await?, &namespace)) }))
 }
 
 #[cfg(test)]

@@ -54,10 +54,10 @@ pub async fn a_late_removal_leaves_what_is_newer(subject: &impl Subject) {
     let cache = subject.open().await;
     store(&*cache, &key("old"), "old").await;
     let lease = reserve(&*cache, &key("leased before")).await;
-    subject.pass(Duration::from_millis(400)).await;
+    subject.pass(Duration::from_millis(2200)).await;
     let new = store(&*cache, &key("new"), "new").await;
     let young = reserve(&*cache, &key("leased since")).await;
-    let late = RemoveOptions::default().with_min_age(Duration::from_millis(300));
+    let late = RemoveOptions::default().with_min_age(Duration::from_millis(2000));
     assert_eq!(cache.remove_with(&key("old"), late.clone()).await.unwrap(), RemoveOutcome::Removed);
     assert_eq!(cache.remove_with(&key("new"), late.clone()).await.unwrap(), RemoveOutcome::Conflict(new));
     assert_eq!(cache.remove_with(&key("none"), late.clone()).await.unwrap(), RemoveOutcome::Absent);
