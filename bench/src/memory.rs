@@ -52,10 +52,7 @@ pub(crate) fn run(harness: &mut Harness, s3: &str) -> Result<(), Failed> {
 }
 
 fn measured(arguments: &[&str]) -> Result<f64, Failed> {
-    // What is freed goes back to the system at once: measured is what is held, and not what glibc keeps for later, which is
-    // by default all that was taken in pieces like those that were freed before.
-    let given_back = [("MALLOC_MMAP_THRESHOLD_", "131072"), ("MALLOC_TRIM_THRESHOLD_", "0")];
-    let output = Command::new(std::env::current_exe()?).arg(MEASURE).args(arguments).envs(given_back).output()?;
+    let output = Command::new(std::env::current_exe()?).arg(MEASURE).args(arguments).output()?;
     let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     text.parse().map_err(|_| format!("{arguments:?}: {text} {}", String::from_utf8_lossy(&output.stderr)).into())
 }

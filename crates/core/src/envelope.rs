@@ -5,8 +5,8 @@ use bytes::{Buf as _, BufMut, Bytes, BytesMut};
 
 use crate::{CodecId, Timestamp, Version};
 
-/// Everything that is stored as one binary value carries this header, so that old and new replicas can share a store
-/// and a damaged value is never misread.
+/// The header of a record that is stored as one binary value, as each session is, so that old and new replicas can share a
+/// store and a damaged value is never misread.
 ///
 /// All numbers are little-endian. The *stamp* is written by the store (by a script on the server, so that version and
 /// expiry follow the server's clock) and has a check of its own that a script can compute; the rest is written by the

@@ -17,13 +17,13 @@ fn names() -> Vec<String> {
     short.into_iter().chain(long).collect()
 }
 
-/// Does what the arguments ask for, if that is about files: `(put|change|look|count|race) file:FOLDER BUILD`.
+/// Does what the arguments ask for, if that is about files: `files (put|change|look|count|race) file:FOLDER BUILD`.
 ///
 /// # Errors
 /// Those of the store.
 pub async fn run() -> Result<bool> {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let [verb, url, build] = &arguments[..] else { return Ok(false) };
+    let Some([verb, url, build]) = arguments.strip_prefix(&["files".to_owned()]) else { return Ok(false) };
     let url = ServiceUrl::parse("PLACE", url)?;
     let files = statehouse_filestore::open(url, &Namespace::new("two-builds")?).await?;
     match verb.as_str() {

@@ -82,12 +82,12 @@ fn two_builds_read_list_replace_and_delete_each_others_files() {
     for (writer, other) in [(OLD, NEW), (NEW, OLD)] {
         let folder = tempfile::tempdir().unwrap();
         let place = format!("file:{}", folder.path().display());
-        run(writer, &["put", &place, "the one"]);
-        let first = run(writer, &["look", &place, "the one"]);
+        run(writer, &["files", "put", &place, "the one"]);
+        let first = run(writer, &["files", "look", &place, "the one"]);
         assert_eq!((first.lines().count(), first.matches(" by the one true").count()), (10, 10), "{first}");
-        assert_eq!(run(other, &["change", &place, "the other"]), first, "both see the same");
-        let second = run(writer, &["look", &place, "the one"]);
-        assert_eq!(second, run(other, &["look", &place, "the other"]), "both see the same");
+        assert_eq!(run(other, &["files", "change", &place, "the other"]), first, "both see the same");
+        let second = run(writer, &["files", "look", &place, "the one"]);
+        assert_eq!(second, run(other, &["files", "look", &place, "the other"]), "both see the same");
         let all: Vec<_> = second.lines().filter(|line| !line.starts_with("copies/")).collect();
         // Each third of the ten, in their order: replaced, deleted, copied.
         let replaced = all.iter().filter(|line| line.contains(": the other replaced ")).count();
@@ -100,14 +100,14 @@ fn two_builds_read_list_replace_and_delete_each_others_files() {
 fn two_builds_at_the_same_time_win_once_and_lose_no_count() {
     let folder = tempfile::tempdir().unwrap();
     let place = format!("file:{}", folder.path().display());
-    run(OLD, &["put", &place, "nobody"]);
+    run(OLD, &["files", "put", &place, "nobody"]);
     let count = |build: &str| {
-        let looked = run(build, &["look", &place, "nobody"]);
+        let looked = run(build, &["files", "look", &place, "nobody"]);
         looked.lines().find_map(|line| line.strip_prefix("count: ")?.split(' ').next()?.parse::<usize>().ok())
     };
-    run(NEW, &["count", &place, "nobody"]);
+    run(NEW, &["files", "count", &place, "nobody"]);
     let racing = [OLD, NEW, OLD, NEW].map(|build| {
-        Command::new(build).args(["race", &place, build]).stdout(std::process::Stdio::piped()).spawn().unwrap()
+        Command::new(build).args(["files", "race", &place, build]).stdout(std::process::Stdio::piped()).spawn().unwrap()
     });
     let won = racing.map(|child| {
         let output = child.wait_with_output().unwrap();

@@ -12,7 +12,7 @@ use crate::options::{Guard, unconditional};
 
 /// A write of one value on no condition; made by [`TypedCache::set`], run by `.await`, which gives the value's version.
 ///
-/// A value above what the cache keeps is [`TooLarge`](ErrorKind::TooLarge), and nothing is changed.
+/// A value above what the cache keeps is [`TooLarge`](statehouse_core::ErrorKind::TooLarge), and nothing is changed.
 #[must_use = "nothing happens until it is awaited"]
 pub struct Set<'a, V, K> {
     cache: &'a TypedCache<V>,

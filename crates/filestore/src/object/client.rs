@@ -213,6 +213,14 @@ impl Remote {
         Ok(stored)
     }
 
+    /// The digest of a file that has been replaced goes with it. Should that fail, a sweep finds it.
+    pub(super) fn forget_digest(&self, key: &FileKey, replaced: Option<Marks>) {
+        let put = replaced.filter(|marks| marks.apart).and_then(|marks| marks.put);
+        let Some(path) = put.and_then(|put| self.digest_path(key, &put).ok()) else { return };
+        let store = Arc::clone(&self.store);
+        tokio::spawn(async move { observe(Terms::new(Answer::Nothing), store.delete(&path)).await });
+    }
+
     /// The outcome of a write. Where its answer was lost, what is there now says which put wrote it.
     pub(super) async fn settle(
         &self,

@@ -86,14 +86,6 @@ impl Remote {
         }
     }
 
-    /// The digest of a file that has been replaced goes with it. Should that fail, a sweep finds it.
-    pub(super) fn forget_digest(&self, key: &FileKey, replaced: Option<Marks>) {
-        let put = replaced.filter(|marks| marks.apart).and_then(|marks| marks.put);
-        let Some(path) = put.and_then(|put| self.digest_path(key, &put).ok()) else { return };
-        let store = Arc::clone(&self.store);
-        tokio::spawn(observe_quietly(async move { object_store::ObjectStoreExt::delete(&*store, &path).await }));
-    }
-
     async fn put_parts(
         &self,
         key: &FileKey,
@@ -164,10 +156,6 @@ impl Remote {
         let stored = self.call(terms, self.store.put_opts(path, record.into(), Default::default())).await;
         stored.map(drop).map_err(|failure| map_error(failure.error, &failure.log))
     }
-}
-
-async fn observe_quietly<T>(operation: impl Future<Output = T>) {
-    let _ = observe(Terms::new(Answer::Nothing), operation).await;
 }
 
 /// An upload in parts. Dropped before it is completed, it is aborted.

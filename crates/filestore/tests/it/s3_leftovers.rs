@@ -153,6 +153,11 @@ async fn a_sweep_removes_what_a_killed_process_has_begun_and_nothing_else() {
     }
     assert_eq!(digests, 1);
     no_uploads(&server).await;
+    // One that no part belongs to, so that the server is not busy with it.
+    let begun = server.request("POST", &format!("/{}/swept/begun?uploads=", server.bucket()), &[], b"").await.unwrap();
+    assert!(begun.text().contains("<UploadId>"), "{}", begun.text());
+    assert_eq!(store.sweep(Duration::ZERO).await.unwrap().uploads, 1);
+    no_uploads(&server).await;
     assert!(files.get("kept").await.unwrap().verify_sha256().bytes().await.is_ok());
 }
 

@@ -11,12 +11,10 @@ use super::lane::{Lane, Tap};
 use super::settings::{Direction, Settings};
 use super::shared::Shared;
 
-/// Serves one client until both directions have ended or the connection is reset.
-pub(super) async fn run(client: TcpStream, shared: Arc<Shared>, mut settings: watch::Receiver<Settings>) {
-    let (target, resets) = {
-        let now = settings.borrow_and_update();
-        (now.target.clone(), now.resets)
-    };
+/// Serves one client until both directions have ended or the connection is reset. `resets` is how many there were when it
+/// was accepted: one may have been ordered since, before this ran for the first time.
+pub(super) async fn run(client: TcpStream, shared: Arc<Shared>, mut settings: watch::Receiver<Settings>, resets: u64) {
+    let target = settings.borrow_and_update().target.clone();
     let lanes = settings.clone();
     let work = async {
         let server = TcpStream::connect(target).await?;

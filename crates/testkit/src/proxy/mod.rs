@@ -214,7 +214,9 @@ async fn serve(address: SocketAddr, shared: &Arc<Shared>, mut inbox: mpsc::Unbou
             accepted = accept(listener.as_ref()) => {
                 if let Ok((client, _)) = accepted {
                     shared.count(|counts| counts.connections += 1);
-                    connections.spawn(connection::run(client, Arc::clone(shared), shared.settings.subscribe()));
+                    let resets = shared.settings.borrow().resets;
+                    let (shared, settings) = (Arc::clone(shared), shared.settings.subscribe());
+                    connections.spawn(connection::run(client, shared, settings, resets));
                 }
             }
             Some(_) = connections.join_next() => {}

@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use statehouse_testkit::{Direction, FaultProxy, RedisServer};
@@ -95,6 +96,21 @@ fn reset_connections_spares_new_ones() {
     proxy.reset_connections();
     assert_eq!(stream.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
     echoes(&mut connect(&proxy), "again");
+}
+
+/// One that nothing has been done about yet, too: the order would wait for it until somebody else ends it.
+#[test]
+fn a_reset_reaches_connections_that_have_just_come() {
+    let (done, reached) = mpsc::channel();
+    std::thread::spawn(move || {
+        let proxy = FaultProxy::start(echo_server());
+        for _ in 0..300 {
+            let _client = connect(&proxy);
+            proxy.reset_connections();
+        }
+        done.send(())
+    });
+    reached.recv_timeout(Duration::from_secs(60)).expect("all are reset");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::config::SessionConfig;
 use crate::conformance::backend::Backend;
 use crate::session::Sessions;
 
-/// Through [`Session`], which bases each change on the newer session when another was faster.
+/// Through [`Session`](crate::Session), which bases each change on the newer session when another was faster.
 pub async fn sixteen_parallel_requests_lose_no_attribute(backend: impl Backend) {
     let sessions = Sessions::new(backend.store(), SessionConfig::default());
     for round in 0..ROUNDS {

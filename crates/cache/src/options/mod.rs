@@ -1,9 +1,13 @@
+mod limits;
+mod reservation;
+
 use std::time::Duration;
 
-use statehouse_core::time::millis_rounded_up;
 use statehouse_core::{CodecId, Condition, Error, ErrorKind, Result, Version};
 
-use crate::{Entry, Lease};
+pub use self::limits::{MAX_TIME_TO_LIVE, MAX_VALUE_LEN, check_value_len, time_to_live_millis};
+pub use self::reservation::{Holding, Reservation, ReserveOptions};
+use crate::Lease;
 
 /// How to read.
 #[derive(Clone, Debug, Default)]
@@ -266,123 +270,4 @@ pub enum TouchOutcome {
     Touched(Version),
     /// There was no live entry.
     Absent,
-}
-
-/// How to reserve.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct ReserveOptions {
-    /// How long the load may take: a lease that nobody used ends after this long.
-    pub time_to_live: Duration,
-    /// A live entry of this version counts as absent. For an entry that the caller cannot decode.
-    pub replacing: Option<Version>,
-    /// What to do about a lease that somebody holds. [`Holding::Share`] unless told.
-    pub holding: Holding,
-    /// How long this call may take; the backend's own limit if none.
-    pub deadline: Option<Duration>,
-}
-
-/// What a reservation does about a lease that the key has already.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Holding {
-    /// Takes it as well, prolonged if need be: the first to store wins.
-    #[default]
-    Share,
-    /// Leaves it to its holder: the answer is [`Reservation::Held`].
-    Alone,
-    /// Prolongs this lease, and gives out no other: if it has ended, the answer is [`Reservation::Ended`].
-    Renew(Lease),
-}
-
-impl ReserveOptions {
-    /// A reservation for a load that takes no longer than this.
-    #[must_use]
-    pub const fn new(time_to_live: Duration) -> Self {
-        Self { time_to_live, replacing: None, holding: Holding::Share, deadline: None }
-    }
-
-    /// With a version that counts as absent.
-    #[must_use]
-    pub const fn with_replacing(mut self, version: Version) -> Self {
-        self.replacing = Some(version);
-        self
-    }
-
-    /// With what to do about a lease that somebody holds.
-    #[must_use]
-    pub const fn with_holding(mut self, holding: Holding) -> Self {
-        self.holding = holding;
-        self
-    }
-
-    /// With a limit for how long this call may take.
-    #[must_use]
-    pub const fn with_deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = Some(deadline);
-        self
-    }
-}
-
-/// What became of a reservation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[must_use = "a lease is to be used or given back"]
-#[non_exhaustive]
-pub enum Reservation {
-    /// There is a live entry, so nothing needs loading.
-    Hit(Entry),
-    /// There is none. Whoever loads the value may store it with [`SetOptions::lease`].
-    Leased(Lease),
-    /// There is none, and somebody else holds this lease. Only for [`Holding::Alone`].
-    Held(Lease),
-    /// The lease that was to be prolonged has ended. Only for [`Holding::Renew`].
-    Ended,
-}
-
-/// The longest time to live: 36,500 days.
-pub const MAX_TIME_TO_LIVE: Duration = Duration::from_secs(36_500 * 24 * 60 * 60);
-
-/// The longest value, in bytes: 64 MiB.
-pub const MAX_VALUE_LEN: usize = 64 << 20;
-
-/// The time to live in whole milliseconds, rounded up. For backends.
-///
-/// # Errors
-/// [`InvalidInput`](statehouse_core::ErrorKind::InvalidInput) for zero and for more than [`MAX_TIME_TO_LIVE`].
-pub fn time_to_live_millis(time_to_live: Duration) -> Result<u64> {
-    if time_to_live.is_zero() {
-        return Err(Error::invalid_input("the time to live must be above zero"));
-    }
-    if time_to_live > MAX_TIME_TO_LIVE {
-        return Err(Error::invalid_input("the time to live must not be longer than 36,500 days"));
-    }
-    Ok(millis_rounded_up(time_to_live))
-}
-
-/// Refuses a value that is too long. For backends.
-///
-/// # Errors
-/// [`TooLarge`](statehouse_core::ErrorKind::TooLarge) for more than [`MAX_VALUE_LEN`] bytes.
-pub fn check_value_len(length: usize) -> Result<()> {
-    if length > MAX_VALUE_LEN {
-        let message = "a cached value must not be longer than 64 MiB";
-        return Err(Error::new(ErrorKind::TooLarge, message));
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_to_live_are_rounded_up_and_bounded() {
-        let millis = |duration| time_to_live_millis(duration).ok();
-        assert_eq!(millis(Duration::ZERO), None);
-        assert_eq!(millis(Duration::from_nanos(1)), Some(1));
-        assert_eq!(millis(Duration::from_micros(1_001)), Some(2));
-        assert_eq!(millis(MAX_TIME_TO_LIVE), Some(3_153_600_000_000));
-        assert_eq!(millis(MAX_TIME_TO_LIVE + Duration::from_nanos(1)), None);
-        assert_eq!(millis(Duration::MAX), None);
-    }
 }

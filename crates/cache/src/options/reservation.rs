@@ -1,0 +1,76 @@
+use std::time::Duration;
+
+use statehouse_core::Version;
+
+use crate::{Entry, Lease};
+
+/// How to reserve.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ReserveOptions {
+    /// How long the load may take: a lease that nobody used ends after this long.
+    pub time_to_live: Duration,
+    /// A live entry of this version counts as absent. For an entry that the caller cannot decode.
+    pub replacing: Option<Version>,
+    /// What to do about a lease that somebody holds. [`Holding::Share`] unless told.
+    pub holding: Holding,
+    /// How long this call may take; the backend's own limit if none.
+    pub deadline: Option<Duration>,
+}
+
+/// What a reservation does about a lease that the key has already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Holding {
+    /// Takes it as well, prolonged if need be: the first to store wins.
+    #[default]
+    Share,
+    /// Leaves it to its holder: the answer is [`Reservation::Held`].
+    Alone,
+    /// Prolongs this lease, and gives out no other: if it has ended, the answer is [`Reservation::Ended`].
+    Renew(Lease),
+}
+
+impl ReserveOptions {
+    /// A reservation for a load that takes no longer than this.
+    #[must_use]
+    pub const fn new(time_to_live: Duration) -> Self {
+        Self { time_to_live, replacing: None, holding: Holding::Share, deadline: None }
+    }
+
+    /// With a version that counts as absent.
+    #[must_use]
+    pub const fn with_replacing(mut self, version: Version) -> Self {
+        self.replacing = Some(version);
+        self
+    }
+
+    /// With what to do about a lease that somebody holds.
+    #[must_use]
+    pub const fn with_holding(mut self, holding: Holding) -> Self {
+        self.holding = holding;
+        self
+    }
+
+    /// With a limit for how long this call may take.
+    #[must_use]
+    pub const fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+}
+
+/// What became of a reservation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "a lease is to be used or given back"]
+#[non_exhaustive]
+pub enum Reservation {
+    /// There is a live entry, so nothing needs loading.
+    Hit(Entry),
+    /// There is none. Whoever loads the value may store it with [`SetOptions::lease`](crate::SetOptions::lease).
+    Leased(Lease),
+    /// There is none, and somebody else holds this lease. Only for [`Holding::Alone`].
+    Held(Lease),
+    /// The lease that was to be prolonged has ended. Only for [`Holding::Renew`].
+    Ended,
+}

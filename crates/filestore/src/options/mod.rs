@@ -1,0 +1,195 @@
+mod listing;
+mod range;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use statehouse_core::Result;
+
+pub use self::listing::{Depth, ListOptions, Page, PageToken, Start};
+pub use self::range::{BeyondEnd, ByteRange};
+use crate::digest::{Digest, Intake};
+use crate::meta::ETag;
+
+/// What must hold for a write to happen; `Match` is of an etag. On S3 an etag is the content's: see [`ETag`].
+pub type Condition = statehouse_core::Condition<ETag>;
+
+/// How a file is stored.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct PutOptions {
+    /// What must hold for the put to happen.
+    pub condition: Condition,
+    /// The media type, 1 to 255 visible ASCII characters.
+    pub content_type: Option<String>,
+    /// The application's own metadata: names of `a-z`, `0-9` and `-`, values without control characters, at most
+    /// 1,536 bytes in all, counting three for each byte of a value outside visible ASCII.
+    pub user: BTreeMap<String, String>,
+    /// The SHA-256 that the content must have; else the put fails and nothing becomes visible.
+    pub expected_digest: Option<Digest>,
+    /// The most bytes that the content may have; a longer stream is cut off with an error, and nothing becomes visible.
+    pub max_len: Option<u64>,
+    /// How long this call may take, its body included; the backend's own limit if none.
+    pub deadline: Option<Duration>,
+}
+
+impl PutOptions {
+    /// Sets the condition.
+    #[must_use]
+    pub fn with_condition(mut self, condition: Condition) -> Self {
+        self.condition = condition;
+        self
+    }
+
+    /// Sets the media type.
+    #[must_use]
+    pub fn with_content_type(mut self, content_type: impl Into<String>) -> Self {
+        self.content_type = Some(content_type.into());
+        self
+    }
+
+    /// Adds a pair of the application's own metadata.
+    #[must_use]
+    pub fn with_metadata(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.user.insert(name.into(), value.into());
+        self
+    }
+
+    /// Sets the digest that the content must have.
+    #[must_use]
+    pub const fn with_expected_digest(mut self, digest: Digest) -> Self {
+        self.expected_digest = Some(digest);
+        self
+    }
+
+    /// Sets the most bytes that the content may have.
+    #[must_use]
+    pub const fn with_max_len(mut self, bytes: u64) -> Self {
+        self.max_len = Some(bytes);
+        self
+    }
+
+    /// Sets how long this call may take.
+    #[must_use]
+    pub const fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
+    /// Refuses what no backend takes. Every backend calls this before anything else.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`](statehouse_core::ErrorKind::InvalidInput), naming the rule.
+    pub fn check(&self) -> Result<()> {
+        crate::meta::check_described(self.content_type.as_deref(), &self.user)
+    }
+
+    /// What takes the content in, of so many bytes if that is declared.
+    pub(crate) fn intake(&self, declared: Option<u64>) -> Result<Intake> {
+        Intake::new(self.max_len, declared, self.expected_digest)
+    }
+}
+
+/// How a file is read.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct GetOptions {
+    /// The bytes to read; all of them if none.
+    pub range: Option<ByteRange>,
+    /// The etag that the file must have; else the get fails with `Conflict`.
+    pub if_match: Option<ETag>,
+    /// How long this call may take until the content begins; the backend's own limit if none.
+    pub deadline: Option<Duration>,
+}
+
+impl GetOptions {
+    /// Sets the range.
+    #[must_use]
+    pub fn with_range(mut self, range: impl Into<ByteRange>) -> Self {
+        self.range = Some(range.into());
+        self
+    }
+
+    /// Sets the etag that the file must have.
+    #[must_use]
+    pub fn with_if_match(mut self, etag: ETag) -> Self {
+        self.if_match = Some(etag);
+        self
+    }
+
+    /// Sets how long this call may take.
+    #[must_use]
+    pub const fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+}
+
+/// How metadata is read.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct HeadOptions {
+    /// How long this call may take; the backend's own limit if none.
+    pub deadline: Option<Duration>,
+}
+
+impl HeadOptions {
+    /// Sets how long this call may take.
+    #[must_use]
+    pub const fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+}
+
+/// How a file is deleted.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct DeleteOptions {
+    /// The etag that the file must have; else nothing is deleted.
+    pub if_match: Option<ETag>,
+    /// How long this call may take; the backend's own limit if none.
+    pub deadline: Option<Duration>,
+}
+
+impl DeleteOptions {
+    /// Sets the etag that the file must have.
+    #[must_use]
+    pub fn with_if_match(mut self, etag: ETag) -> Self {
+        self.if_match = Some(etag);
+        self
+    }
+
+    /// Sets how long this call may take.
+    #[must_use]
+    pub const fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+}
+
+/// How a file is copied.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct CopyOptions {
+    /// What must hold for the target.
+    pub condition: Condition,
+    /// How long this call may take; the backend's own limit if none.
+    pub deadline: Option<Duration>,
+}
+
+impl CopyOptions {
+    /// Sets the condition on the target.
+    #[must_use]
+    pub fn with_condition(mut self, condition: Condition) -> Self {
+        self.condition = condition;
+        self
+    }
+
+    /// Sets how long this call may take.
+    #[must_use]
+    pub const fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+}
