@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 
-use statehouse_core::{Error, Namespace, Result, ServiceUrl};
+use statehouse_core::{Namespace, Result, Scheme, ServiceUrl};
 
 use crate::caches::Caches;
 use crate::memory::MemoryConfig;
@@ -11,22 +11,12 @@ type Opening = Pin<Box<dyn Future<Output = Result<Caches>> + Send>>;
 /// Reads the URL at once, and opens what it names when the future runs.
 type Open = fn(ServiceUrl, Namespace) -> Result<Opening>;
 
-/// What a scheme opens, and the features without which it does not: this package's, and the one of `statehouse` that turns
-/// it on.
-struct Scheme {
-    names: &'static [&'static str],
-    features: Option<(&'static str, &'static str)>,
-    /// None if it is not compiled in.
-    open: Option<Open>,
-}
+const PACKAGE: &str = "statehouse-cache";
 
-const SCHEMES: [Scheme; 2] = [
-    Scheme { names: &["memory"], features: None, open: Some(memory) },
-    Scheme {
-        names: &["redis", "rediss", "redis+sentinel", "redis+cluster", "rediss+sentinel", "rediss+cluster"],
-        features: Some(("redis", "cache-redis")),
-        open: REDIS,
-    },
+const SCHEMES: [Scheme<Open>; 2] = [
+    Scheme::new(&["memory"], Some(memory)),
+    Scheme::new(&["redis", "rediss", "redis+sentinel", "redis+cluster", "rediss+sentinel", "rediss+cluster"], REDIS)
+        .with_features("redis", "cache-redis"),
 ];
 
 #[cfg(feature = "redis")]
@@ -68,25 +58,7 @@ impl Caches {
 }
 
 fn prepare(url: ServiceUrl, namespace: &Namespace) -> Result<Opening> {
-    let Some(scheme) = SCHEMES.iter().find(|scheme| scheme.names.contains(&url.scheme())) else {
-        return Err(url.refuse_scheme(&SCHEMES.map(|scheme| scheme.names.join(", ")).join(", ")));
-    };
-    let open = scheme.open.ok_or_else(|| scheme.refuse(&url))?;
-    open(url, namespace.clone())
-}
-
-impl Scheme {
-    fn refuse(&self, url: &ServiceUrl) -> Error {
-        let message = match self.features {
-            Some((ours, whole)) => format!(
-                "{:?} needs the feature {whole:?} of statehouse, which is not compiled in ({ours:?} of \
-                 statehouse-cache)",
-                url.scheme()
-            ),
-            None => format!("{:?} is not there on this system", url.scheme()),
-        };
-        Error::invalid_config(url.setting(), message)
-    }
+    Scheme::find(&SCHEMES, &url, PACKAGE)?(url, namespace.clone())
 }
 
 fn memory(mut url: ServiceUrl, _: Namespace) -> Result<Opening> {
@@ -128,8 +100,7 @@ mod tests {
     #[test]
     fn what_is_not_compiled_in_is_told_by_its_features() {
         let url = ServiceUrl::parse("STATEHOUSE_CACHE_URL", "rediss://host").unwrap();
-        let scheme = SCHEMES.iter().find(|scheme| scheme.names.contains(&url.scheme())).unwrap();
-        let error = scheme.refuse(&url).to_string();
+        let error = SCHEMES[1].missing(&url, PACKAGE).to_string();
         assert!(error.contains("\"cache-redis\"") && error.contains("\"redis\" of statehouse-cache"), "{error}");
     }
 }

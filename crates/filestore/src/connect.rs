@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
-use statehouse_core::{Error, Namespace, Result, ServiceUrl};
+use statehouse_core::{Namespace, Result, Scheme, ServiceUrl};
 
 use crate::api::FileStore;
 use crate::files::Files;
@@ -12,19 +12,12 @@ type Opening = BoxFuture<'static, Result<Arc<dyn FileStore>>>;
 /// Reads the URL at once, and opens what it names when the future runs.
 type Open = fn(ServiceUrl) -> Result<Opening>;
 
-/// What a scheme opens, and the features without which it does not: this package's, and the one of `statehouse` that
-/// turns it on.
-struct Scheme {
-    name: &'static str,
-    features: Option<(&'static str, &'static str)>,
-    /// None if it is not compiled in.
-    open: Option<Open>,
-}
+const PACKAGE: &str = "statehouse-filestore";
 
-const SCHEMES: [Scheme; 3] = [
-    Scheme { name: "memory", features: None, open: Some(memory) },
-    Scheme { name: "file", features: None, open: LOCAL },
-    Scheme { name: "s3", features: Some(("s3", "filestore-s3")), open: S3 },
+const SCHEMES: [Scheme<Open>; 3] = [
+    Scheme::new(&["memory"], Some(memory)),
+    Scheme::new(&["file"], LOCAL),
+    Scheme::new(&["s3"], S3).with_features("s3", "filestore-s3"),
 ];
 
 #[cfg(unix)]
@@ -80,25 +73,7 @@ pub fn check(url: &ServiceUrl) -> Result<()> {
 }
 
 fn prepare(url: ServiceUrl) -> Result<Opening> {
-    let Some(scheme) = SCHEMES.iter().find(|scheme| scheme.name == url.scheme()) else {
-        return Err(url.refuse_scheme(&SCHEMES.map(|scheme| scheme.name).join(", ")));
-    };
-    let open = scheme.open.ok_or_else(|| scheme.refuse(&url))?;
-    open(url)
-}
-
-impl Scheme {
-    fn refuse(&self, url: &ServiceUrl) -> Error {
-        let message = match self.features {
-            Some((ours, whole)) => format!(
-                "{:?} needs the feature {whole:?} of statehouse, which is not compiled in ({ours:?} of \
-                 statehouse-filestore)",
-                self.name
-            ),
-            None => format!("{:?} is not there on this system", self.name),
-        };
-        Error::invalid_config(url.setting(), message)
-    }
+    Scheme::find(&SCHEMES, &url, PACKAGE)?(url)
 }
 
 fn memory(url: ServiceUrl) -> Result<Opening> {
@@ -140,7 +115,7 @@ mod tests {
     #[test]
     fn what_is_not_compiled_in_is_told_by_its_features() {
         let url = ServiceUrl::parse("FILES", "s3://b").unwrap();
-        let error = SCHEMES[2].refuse(&url).to_string();
+        let error = SCHEMES[2].missing(&url, PACKAGE).to_string();
         for text in ["\"s3\" needs the feature", "filestore-s3", "statehouse-filestore"] {
             assert!(error.contains(text), "{error}");
         }

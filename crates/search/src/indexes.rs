@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use statehouse_core::{Error, Health, Namespace, Result, ServiceUrl};
+use statehouse_core::{Health, Namespace, Result, Scheme, ServiceUrl};
 use tokio::sync::Mutex;
 
 use crate::{Schema, SearchIndex};
@@ -44,13 +44,25 @@ enum Place {
     OpenSearch(Box<OpenSearchConfig>),
 }
 
-/// Each scheme, and the feature that it needs.
-const SCHEMES: [(&str, &str); 4] = [
-    ("memory", "tantivy"),
-    ("tantivy", "tantivy"),
-    ("opensearch+http", "opensearch"),
-    ("opensearch+https", "opensearch"),
+type Open = fn(ServiceUrl) -> Result<Place>;
+
+const PACKAGE: &str = "statehouse-search";
+
+const SCHEMES: [Scheme<Open>; 2] = [
+    Scheme::new(&["memory", "tantivy"], TANTIVY).with_features("tantivy", "search-tantivy"),
+    Scheme::new(&["opensearch+http", "opensearch+https"], OPENSEARCH).with_features("opensearch", "search-opensearch"),
 ];
+
+#[cfg(feature = "tantivy")]
+const TANTIVY: Option<Open> = Some(|url| Ok(Place::Tantivy(TantivyConfig::from_url(url)?)));
+#[cfg(not(feature = "tantivy"))]
+const TANTIVY: Option<Open> = None;
+
+#[cfg(feature = "opensearch")]
+const OPENSEARCH: Option<Open> =
+    Some(|url| Ok(Place::OpenSearch(Box::new(OpenSearchConfig::from_url(url)?.checked()?))));
+#[cfg(not(feature = "opensearch"))]
+const OPENSEARCH: Option<Open> = None;
 
 impl Indexes {
     /// Takes a URL: `memory:` or `tantivy:///folder` as [`TantivyConfig`](crate::TantivyConfig) has it, or one of
@@ -176,15 +188,7 @@ impl Indexes {
 
 impl Place {
     fn of(url: ServiceUrl) -> Result<Self> {
-        match url.scheme() {
-            #[cfg(feature = "tantivy")]
-            "memory" | "tantivy" => Ok(Self::Tantivy(TantivyConfig::from_url(url)?)),
-            #[cfg(feature = "opensearch")]
-            "opensearch+http" | "opensearch+https" => {
-                Ok(Self::OpenSearch(Box::new(OpenSearchConfig::from_url(url)?.checked()?)))
-            }
-            _ => Err(refuse(&url)),
-        }
+        Scheme::find(&SCHEMES, &url, PACKAGE)?(url)
     }
 
     async fn index(&self, name: &Namespace, schema: Schema) -> Result<Arc<dyn SearchIndex>> {
@@ -211,19 +215,6 @@ impl Place {
     }
 }
 
-/// The error for a scheme that is not one of ours, or that is not compiled in.
-fn refuse(url: &ServiceUrl) -> Error {
-    let known = SCHEMES.iter().find(|(scheme, _)| *scheme == url.scheme());
-    known.map_or_else(
-        || url.refuse_scheme(&SCHEMES.map(|(scheme, _)| scheme).join(", ")),
-        |(scheme, feature)| {
-            let needs = format!("{scheme:?} needs the feature \"search-{feature}\" of statehouse");
-            let own = format!("({feature:?} of statehouse-search), which is not compiled in");
-            Error::invalid_config(url.setting(), format!("{needs} {own}"))
-        },
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use statehouse_core::ErrorKind;
@@ -240,8 +231,8 @@ mod tests {
         let error = Indexes::open(url("redis://h"), &namespace).await.unwrap_err();
         assert_eq!((error.kind(), error.setting()), (ErrorKind::InvalidConfig, Some("STATEHOUSE_SEARCH_URL")));
         assert!(error.to_string().contains("memory, tantivy, opensearch+http, opensearch+https"), "{error}");
-        for (scheme, feature) in SCHEMES {
-            let error = refuse(&url(&format!("{scheme}://h")));
+        for (scheme, feature) in SCHEMES.iter().zip(["tantivy", "opensearch"]) {
+            let error = scheme.missing(&url("opensearch+http://h"), PACKAGE);
             assert!(error.to_string().contains(&format!("\"search-{feature}\" of statehouse ")), "{error}");
         }
     }

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use statehouse_core::{Error, Namespace, Result, ServiceUrl};
+use statehouse_core::{Namespace, Result, Scheme, ServiceUrl};
 
 use crate::api::SessionStore;
 use crate::memory::{MemoryConfig, MemorySessionStore};
@@ -12,23 +12,13 @@ type Opening = Pin<Box<dyn Future<Output = Result<Arc<dyn SessionStore>>> + Send
 /// Reads the URL at once, and opens what it names when the future runs.
 type Open = fn(ServiceUrl, Namespace) -> Result<Opening>;
 
-/// What a scheme opens, and the features without which it does not: this package's, and the one of `statehouse` that turns
-/// it on.
-struct Scheme {
-    names: &'static [&'static str],
-    features: Option<(&'static str, &'static str)>,
-    /// None if it is not compiled in.
-    open: Option<Open>,
-}
+const PACKAGE: &str = "statehouse-session";
 
-const SCHEMES: [Scheme; 3] = [
-    Scheme { names: &["memory"], features: None, open: Some(memory) },
-    Scheme { names: &["file"], features: None, open: LOCAL },
-    Scheme {
-        names: &["redis", "rediss", "redis+sentinel", "redis+cluster", "rediss+sentinel", "rediss+cluster"],
-        features: Some(("redis", "session-redis")),
-        open: REDIS,
-    },
+const SCHEMES: [Scheme<Open>; 3] = [
+    Scheme::new(&["memory"], Some(memory)),
+    Scheme::new(&["file"], LOCAL),
+    Scheme::new(&["redis", "rediss", "redis+sentinel", "redis+cluster", "rediss+sentinel", "rediss+cluster"], REDIS)
+        .with_features("redis", "session-redis"),
 ];
 
 #[cfg(unix)]
@@ -88,25 +78,7 @@ pub fn check(url: &ServiceUrl, namespace: &Namespace) -> Result<()> {
 }
 
 fn prepare(url: ServiceUrl, namespace: &Namespace) -> Result<Opening> {
-    let Some(scheme) = SCHEMES.iter().find(|scheme| scheme.names.contains(&url.scheme())) else {
-        return Err(url.refuse_scheme(&SCHEMES.map(|scheme| scheme.names.join(", ")).join(", ")));
-    };
-    let open = scheme.open.ok_or_else(|| scheme.refuse(&url))?;
-    open(url, namespace.clone())
-}
-
-impl Scheme {
-    fn refuse(&self, url: &ServiceUrl) -> Error {
-        let message = match self.features {
-            Some((ours, whole)) => format!(
-                "{:?} needs the feature {whole:?} of statehouse, which is not compiled in ({ours:?} of \
-                 statehouse-session)",
-                url.scheme()
-            ),
-            None => format!("{:?} is not there on this system", url.scheme()),
-        };
-        Error::invalid_config(url.setting(), message)
-    }
+    Scheme::find(&SCHEMES, &url, PACKAGE)?(url, namespace.clone())
 }
 
 fn memory(url: ServiceUrl, _: Namespace) -> Result<Opening> {
@@ -161,7 +133,7 @@ mod tests {
     #[test]
     fn what_is_not_compiled_in_is_told_by_its_features() {
         let url = ServiceUrl::parse("SESSIONS", "redis+cluster://h").unwrap();
-        let error = SCHEMES[2].refuse(&url).to_string();
+        let error = SCHEMES[2].missing(&url, PACKAGE).to_string();
         for text in ["\"redis+cluster\" needs the feature", "session-redis", "statehouse-session"] {
             assert!(error.contains(text), "{error}");
         }
