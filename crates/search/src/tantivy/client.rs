@@ -335,6 +335,12 @@ impl Client {
         if writer.closed { Err(closed()) } else { self.commit(&mut writer) }
     }
 
+    /// Commits what is queued. There is nothing once it is closed: closing has committed it, or has said why not.
+    pub(super) fn commit_queued(&self) -> Result<()> {
+        let mut writer = self.writer();
+        if writer.closed { Ok(()) } else { self.commit(&mut writer) }
+    }
+
     /// Whether the index is open, without waiting for a write that is under way.
     pub(super) fn check_open(&self) -> Result<()> {
         match self.writer.try_lock() {

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use statehouse_core::conformance::Warnings;
 use statehouse_core::{ErrorKind, ManualClock, ServiceUrl};
 use tempfile::TempDir;
 
@@ -88,6 +89,24 @@ async fn what_was_committed_is_there_after_opening_again() {
     let found = index.search(&SearchRequest::new(Query::matches("title", "cholera"))).await.unwrap();
     assert_eq!(found.ids(), ["a", "c"]);
     assert!(index.get(&DocumentId::new("b").unwrap()).await.unwrap().is_some());
+}
+
+/// Closing has committed it before its turn came.
+#[tokio::test]
+async fn what_was_queued_when_the_index_was_closed_is_no_failure_afterwards() {
+    let warnings = Warnings::default();
+    let _told = tracing::subscriber::set_default(warnings.clone());
+    let folder = tempfile::tempdir().unwrap();
+    let config = TantivyConfig::folder(folder.path()).with_commit_interval(Duration::from_millis(100));
+    let index = config.open(schema()).await.unwrap();
+    let queued = BulkOptions::default().with_durability(Durability::Queued);
+    index.bulk_with(vec![upsert("a", "cholera")], queued).await.unwrap().check().unwrap();
+    assert_eq!(Arc::strong_count(&index.client), 2, "a commit is due");
+    index.close().await.unwrap();
+    while Arc::strong_count(&index.client) > 1 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(warnings.lines(), [""; 0]);
 }
 
 #[tokio::test]
