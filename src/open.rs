@@ -149,7 +149,7 @@ mod tests {
         for (config, setting, scheme, feature) in missing {
             let error = Services::open(config).await.unwrap_err();
             assert_eq!((error.kind(), error.setting()), (ErrorKind::InvalidConfig, Some(setting)), "{error}");
-            let message = format!("{scheme:?} needs the feature {feature:?} of statehouse, which is not compiled in");
+            let message = format!("{scheme:?} needs the feature {feature:?} of statehouse (");
             assert!(error.to_string().starts_with(&message), "{error}");
         }
     }

@@ -75,9 +75,11 @@ impl Indexes {
     #[cfg_attr(not(feature = "opensearch"), expect(clippy::unused_async, reason = "only a server is asked"))]
     pub async fn open(url: ServiceUrl, namespace: &Namespace) -> Result<Self> {
         let place = Place::of(url)?;
-        #[cfg(feature = "opensearch")]
-        if let Place::OpenSearch(config) = &place {
-            OpenSearchIndex::check(config).await?;
+        match &place {
+            #[cfg(feature = "tantivy")]
+            Place::Tantivy(_) => {}
+            #[cfg(feature = "opensearch")]
+            Place::OpenSearch(config) => OpenSearchIndex::check(config).await?,
         }
         Ok(Self::new(place, namespace))
     }
