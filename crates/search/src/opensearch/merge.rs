@@ -14,8 +14,9 @@ use tokio::time::sleep;
 use super::client::{Call, Client};
 use super::error;
 
-/// How long to wait until a shard lets go of what was deleted: twice as long as it takes to say so.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long to wait until a shard lets go of what was deleted. It says every half minute how far its copies have come, and
+/// in another round of half a minute what it keeps for them; this is twice as long.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -28,11 +29,14 @@ pub(super) async fn all(client: &Client, alias: &str) -> Result<()> {
     wait(client, start(client, alias).await?).await?;
     client.send(&Call::act(format!("/{alias}/_refresh"))).await?;
     let after = copies(client, alias).await?;
-    let kept = |(place, copy): (&String, &Copy)| {
+    let kept = |&(place, copy): &(&String, &Copy)| {
         let unchanged = before.get(place).is_some_and(|before| before.last == copy.last);
         unchanged && copy.deleted > 0
     };
-    if after.iter().any(kept) { Err(kept_for_a_copy()) } else { Ok(()) }
+    match after.iter().find(|found| kept(found)) {
+        Some((place, copy)) => Err(kept_for_a_copy(place, copy)),
+        None => Ok(()),
+    }
 }
 
 /// A copy of a shard.
@@ -152,8 +156,11 @@ fn failed(message: &'static str) -> Error {
     Error::new(ErrorKind::Unavailable, message).with_backend(error::BACKEND).with_retry(Retry::Now)
 }
 
-fn kept_for_a_copy() -> Error {
-    let message =
-        "OpenSearch keeps what was deleted for a copy of the shard that is away or behind; merge when it is back";
+fn kept_for_a_copy(place: &str, copy: &Copy) -> Error {
+    let message = format!(
+        "OpenSearch keeps what was deleted for a copy of the shard that is away or behind; merge when it is back: {place} \
+         holds {} deleted documents, is at operation {} and keeps those from {} on",
+        copy.deleted, copy.last, copy.kept_from
+    );
     Error::new(ErrorKind::Unavailable, message).with_backend(error::BACKEND)
 }
