@@ -121,36 +121,3 @@ impl Opening {
         Ok(Slot::new(NAME, Arc::new(store), ()))
     }
 }
-
-#[cfg(test)]
-mod tests {
-    #![cfg(not(feature = "full"))]
-
-    use crate::{Config, ErrorKind, Services};
-
-    /// `cargo xtask check` runs this without any feature.
-    #[tokio::test]
-    async fn what_is_not_compiled_in_names_the_setting_the_scheme_and_the_feature() {
-        let (memory, mut missing) = (Config::in_memory, Vec::new());
-        if cfg!(not(feature = "cache-redis")) {
-            missing.push((
-                memory().with_cache("redis+cluster://h"),
-                "STATEHOUSE_CACHE_URL",
-                "redis+cluster",
-                "cache-redis",
-            ));
-        }
-        if cfg!(not(feature = "session-redis")) {
-            missing.push((memory().with_sessions("rediss://h"), "STATEHOUSE_SESSIONS_URL", "rediss", "session-redis"));
-        }
-        if cfg!(not(feature = "filestore-s3")) {
-            missing.push((memory().with_files("s3://b"), "STATEHOUSE_FILES_URL", "s3", "filestore-s3"));
-        }
-        for (config, setting, scheme, feature) in missing {
-            let error = Services::open(config).await.unwrap_err();
-            assert_eq!((error.kind(), error.setting()), (ErrorKind::InvalidConfig, Some(setting)), "{error}");
-            let message = format!("{scheme:?} needs the feature {feature:?} of statehouse (");
-            assert!(error.to_string().starts_with(&message), "{error}");
-        }
-    }
-}

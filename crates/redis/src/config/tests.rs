@@ -52,16 +52,6 @@ fn wrong_urls_name_the_setting_and_what_is_accepted() {
     }
 }
 
-#[cfg(not(feature = "tls"))]
-#[test]
-fn tls_without_its_feature_names_the_feature() {
-    for text in ["rediss://h", "rediss+cluster://h", "rediss+sentinel://h/m"] {
-        let error = parse(text).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::InvalidConfig);
-        assert!(error.to_string().contains("crate feature \"tls\""), "{error}");
-    }
-}
-
 #[test]
 fn debug_shows_no_secret() {
     let config = parse("redis+sentinel://app:hunter2@s/m?sentinel_password=hunter3").unwrap();
