@@ -9,23 +9,24 @@ use super::{config, fresh_name, schema, versioned};
 #[tokio::test]
 async fn versions_of_deletes_outlive_a_killed_server_as_long_as_they_are_not_flushed() {
     let node = OpenSearchNode::start().await;
-    let mut kept = Vec::new();
-    for flushed in [false, true] {
-        let name = fresh_name();
-        let open =
-            async || OpenSearchIndex::open(config(node.address(), "&deadline=120s"), &name, schema()).await.unwrap();
-        let index = open().await;
+    let open = async |name: &str| {
+        OpenSearchIndex::open(config(node.address(), "&deadline=120s"), name, schema()).await.unwrap()
+    };
+    let (logged, flushed) = (fresh_name(), fresh_name());
+    for name in [&logged, &flushed] {
+        let index = open(name).await;
         index.bulk(vec![versioned("there", 1)]).await.unwrap().check().unwrap();
         let delete = |name: &str| Operation::Delete { id: DocumentId::new(name).unwrap(), version: Some(5) };
         index.bulk(vec![delete("there"), delete("absent")]).await.unwrap().check().unwrap();
-        if flushed {
-            let answer = node.request("POST", &format!("/{name}/_flush?force=true"), "").await.unwrap();
-            assert_eq!(answer.status, 200);
-        }
-        node.kill();
-        node.restart().await;
+    }
+    let answer = node.request("POST", &format!("/{flushed}/_flush?force=true"), "").await.unwrap();
+    assert_eq!(answer.status, 200);
+    node.kill();
+    node.restart().await;
+    let mut kept = Vec::new();
+    for name in [&logged, &flushed] {
         let older = |name: &str| Operation::Upsert(Record::new(name).unwrap().with_version(3));
-        let report = open().await.bulk(vec![older("there"), older("absent")]).await.unwrap();
+        let report = open(name).await.bulk(vec![older("there"), older("absent")]).await.unwrap();
         kept.push(report.outcomes.iter().all(|outcome| matches!(outcome, Outcome::Stale)));
     }
     assert_eq!(kept, [true, false], "what the documentation says");
