@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use statehouse_core::{Error, ErrorKind, Result, Retry};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::client::{Call, Client};
 use super::error;
@@ -23,19 +23,24 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// Merges the index until nothing of it is deleted that was when it was asked.
 pub(super) async fn all(client: &Client, alias: &str) -> Result<()> {
     let before = copies(client, alias).await?;
-    if before.values().any(|copy| copy.deleted > 0) {
-        wait_for_release(client, alias, &before).await?;
-    }
-    wait(client, start(client, alias).await?).await?;
-    client.send(&Call::act(format!("/{alias}/_refresh"))).await?;
-    let after = copies(client, alias).await?;
-    let kept = |&(place, copy): &(&String, &Copy)| {
-        let unchanged = before.get(place).is_some_and(|before| before.last == copy.last);
-        unchanged && copy.deleted > 0
-    };
-    match after.iter().find(|found| kept(found)) {
-        Some((place, copy)) => Err(kept_for_a_copy(place, copy)),
-        None => Ok(()),
+    let late = Instant::now() + PATIENCE;
+    loop {
+        if before.values().any(|copy| copy.deleted > 0) {
+            wait_for_release(client, alias, &before, late).await?;
+        }
+        wait(client, start(client, alias).await?).await?;
+        client.send(&Call::act(format!("/{alias}/_refresh"))).await?;
+        let after = copies(client, alias).await?;
+        let kept = |&(place, copy): &(&String, &Copy)| {
+            let unchanged = before.get(place).is_some_and(|before| before.last == copy.last);
+            unchanged && copy.deleted > 0
+        };
+        match after.iter().find(kept) {
+            None => return Ok(()),
+            Some((place, copy)) if Instant::now() >= late => return Err(kept_for_a_copy(place, copy)),
+            // A merge of the server's own, which began before it let go, may have been in the way.
+            Some(_) => sleep(PAUSE).await,
+        }
     }
 }
 
@@ -100,17 +105,15 @@ async fn copies(client: &Client, alias: &str) -> Result<BTreeMap<String, Copy>> 
 }
 
 /// Waits until the shards keep nothing more of what had been done at first.
-async fn wait_for_release(client: &Client, alias: &str, before: &BTreeMap<String, Copy>) -> Result<()> {
-    let mut waited = Duration::ZERO;
+async fn wait_for_release(client: &Client, alias: &str, before: &BTreeMap<String, Copy>, late: Instant) -> Result<()> {
     loop {
         let now = copies(client, alias).await?;
         let kept = |(place, copy): (&String, &Copy)| before.get(place).is_some_and(|b| copy.kept_from <= b.last);
         // One that keeps more for longer is told of behind the merge, which reclaims what it can.
-        if waited >= PATIENCE || !now.iter().any(kept) {
+        if Instant::now() >= late || !now.iter().any(kept) {
             return Ok(());
         }
         sleep(PAUSE).await;
-        waited += PAUSE;
     }
 }
 

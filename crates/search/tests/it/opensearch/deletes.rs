@@ -1,5 +1,6 @@
 //! What becomes of the versions of deletes when the server itself starts again.
 
+use statehouse_core::Namespace;
 use statehouse_search::{DocumentId, OpenSearchIndex, Operation, Outcome, Record, SearchIndexExt as _};
 use statehouse_testkit::OpenSearchNode;
 
@@ -9,7 +10,7 @@ use super::{config, fresh_name, schema, versioned};
 #[tokio::test]
 async fn versions_of_deletes_outlive_a_killed_server_as_long_as_they_are_not_flushed() {
     let node = OpenSearchNode::start().await;
-    let open = async |name: &str| {
+    let open = async |name: &Namespace| {
         OpenSearchIndex::open(config(node.address(), "&deadline=120s"), name, schema()).await.unwrap()
     };
     let (logged, flushed) = (fresh_name(), fresh_name());
