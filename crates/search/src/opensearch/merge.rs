@@ -22,6 +22,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// Merges the index until nothing of it is deleted that was when it was asked.
 pub(super) async fn all(client: &Client, alias: &str) -> Result<()> {
+    // What no refresh has shown yet is not counted as deleted.
+    refresh(client, alias).await?;
     let before = copies(client, alias).await?;
     let late = Instant::now() + PATIENCE;
     loop {
@@ -29,7 +31,7 @@ pub(super) async fn all(client: &Client, alias: &str) -> Result<()> {
             wait_for_release(client, alias, &before, late).await?;
         }
         wait(client, start(client, alias).await?).await?;
-        client.send(&Call::act(format!("/{alias}/_refresh"))).await?;
+        refresh(client, alias).await?;
         let after = copies(client, alias).await?;
         let kept = |&(place, copy): &(&String, &Copy)| {
             let unchanged = before.get(place).is_some_and(|before| before.last == copy.last);
@@ -42,6 +44,10 @@ pub(super) async fn all(client: &Client, alias: &str) -> Result<()> {
             Some(_) => sleep(PAUSE).await,
         }
     }
+}
+
+async fn refresh(client: &Client, alias: &str) -> Result<()> {
+    client.send(&Call::act(format!("/{alias}/_refresh"))).await.map(drop)
 }
 
 /// A copy of a shard.

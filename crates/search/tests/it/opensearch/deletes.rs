@@ -4,7 +4,7 @@ use statehouse_core::Namespace;
 use statehouse_search::{DocumentId, OpenSearchIndex, Operation, Outcome, Record, SearchIndexExt as _};
 use statehouse_testkit::OpenSearchNode;
 
-use super::{config, fresh_name, schema, versioned};
+use super::{Scratch, config, fresh_name, schema, versioned};
 
 /// A server remembers them in memory, and again what it reads in its log of what was not flushed yet.
 #[tokio::test]
@@ -31,4 +31,17 @@ async fn versions_of_deletes_outlive_a_killed_server_as_long_as_they_are_not_flu
         kept.push(report.outcomes.iter().all(|outcome| matches!(outcome, Outcome::Stale)));
     }
     assert_eq!(kept, [true, false], "what the documentation says");
+}
+
+/// Until a refresh the server does not count it as deleted.
+#[tokio::test]
+async fn what_was_replaced_and_no_search_has_seen_yet_is_merged_away_too() {
+    let scratch = Scratch::new().await;
+    let index = scratch.open(schema()).await.unwrap();
+    for version in [1, 2] {
+        index.bulk(vec![versioned("a", version)]).await.unwrap().check().unwrap();
+    }
+    index.merge().await.unwrap();
+    assert_eq!(index.get(&DocumentId::new("a").unwrap()).await.unwrap().unwrap().version(), Some(2));
+    scratch.delete().await;
 }
