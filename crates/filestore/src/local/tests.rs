@@ -374,7 +374,7 @@ async fn a_directory_that_is_something_else_is_refused_by_name() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn writers_and_deleters_of_neighbours_do_not_lose_their_directory() {
+async fn writers_deleters_and_listers_of_neighbours_do_not_lose_their_directory() {
     let dir = Dir::new();
     let config = LocalConfig::new(&dir.0).with_durability(Durability::Relaxed);
     let files = Files::new(Arc::new(LocalFileStore::open_with(config).await.unwrap()), Namespace::new("n").unwrap());
@@ -390,6 +390,11 @@ async fn writers_and_deleters_of_neighbours_do_not_lose_their_directory() {
             })
         })
         .collect();
+    while !tasks.iter().all(tokio::task::JoinHandle::is_finished) {
+        for prefix in ["", "a/", "a/b/"] {
+            files.list(prefix).await.unwrap();
+        }
+    }
     for task in tasks {
         task.await.unwrap();
     }

@@ -48,6 +48,9 @@ pub(crate) struct Mishap {
     /// `None` if no answer came.
     pub(crate) status: Option<StatusCode>,
     pub(crate) retry_after: bool,
+    /// What the answer said.
+    #[expect(dead_code, reason = "a failed assertion shows it")]
+    pub(crate) words: String,
 }
 
 /// What all people together met.
@@ -126,21 +129,30 @@ impl Person {
     }
 
     /// The answer, if its status is one of these; else a mishap.
-    fn expect(&self, step: Step, answer: reqwest::Result<Response>, statuses: &[StatusCode]) -> Outcome<Response> {
-        let (status, retry_after) = match answer {
+    async fn expect(
+        &self,
+        step: Step,
+        answer: reqwest::Result<Response>,
+        statuses: &[StatusCode],
+    ) -> Outcome<Response> {
+        let at = Instant::now();
+        let (status, retry_after, words) = match answer {
             Ok(answer) if statuses.contains(&answer.status()) => {
-                self.report().done.push((Instant::now(), step));
+                self.report().done.push((at, step));
                 return Ok(answer);
             }
-            Ok(answer) => (Some(answer.status()), answer.headers().contains_key("retry-after")),
-            Err(_) => (None, false),
+            Ok(answer) => {
+                let (status, retry_after) = (answer.status(), answer.headers().contains_key("retry-after"));
+                (Some(status), retry_after, answer.text().await.unwrap_or_default())
+            }
+            Err(error) => (None, false, error.to_string()),
         };
-        self.report().mishaps.push(Mishap { at: Instant::now(), step, status, retry_after });
+        self.report().mishaps.push(Mishap { at, step, status, retry_after, words });
         Err(())
     }
 
     async fn get(&self, step: Step, path: &str) -> Outcome<Response> {
-        self.expect(step, self.client.get(path).await, &[StatusCode::OK])
+        self.expect(step, self.client.get(path).await, &[StatusCode::OK]).await
     }
 
     /// A little of everything. Each is tried whatever became of what was before it.
@@ -171,7 +183,7 @@ impl Person {
         let page = self.get(Step::LogInPage, "/login").await?.text().await.map_err(drop)?;
         self.client.set_csrf(token_in(&page));
         let answer = self.client.post("/login", &[("login", self.login.as_str()), ("password", PASSWORD)]).await;
-        self.expect(Step::LogIn, answer, &[StatusCode::SEE_OTHER])?;
+        self.expect(Step::LogIn, answer, &[StatusCode::SEE_OTHER]).await?;
         self.client.set_csrf(self.is_me().await?);
         self.logged_in = true;
         // What was half filled ended with the session that it was in.
@@ -194,7 +206,7 @@ impl Person {
         let path = format!("/patients/{}/diagnoses", self.patient);
         let answer = self.client.post(&path, &[("concept", code)]).await;
         // A conflict says that an earlier try, whose answer was lost, was carried out.
-        self.expect(Step::Diagnose, answer, &[StatusCode::SEE_OTHER, StatusCode::CONFLICT])?;
+        self.expect(Step::Diagnose, answer, &[StatusCode::SEE_OTHER, StatusCode::CONFLICT]).await?;
         self.codes.insert(code);
         Ok(())
     }
@@ -206,13 +218,13 @@ impl Person {
         let Some(code) = self.codes.pop_first() else { return Ok(()) };
         let Some(found) = active(&chart).find(|found| found["code"] == code) else { return Ok(()) };
         let path = format!("/patients/{}/diagnoses/{}/resolve", self.patient, text(&found["id"]));
-        self.expect(Step::Resolve, self.client.post(&path, &[]).await, &[StatusCode::SEE_OTHER]).map(drop)
+        self.expect(Step::Resolve, self.client.post(&path, &[]).await, &[StatusCode::SEE_OTHER]).await.map(drop)
     }
 
     async fn keep_draft(&mut self) -> Outcome {
         let next = self.draft + 1;
         let answer = self.client.keep_draft(self.patient, &format!("{} draft {next}.", self.login)).await;
-        self.expect(Step::Draft, answer, &[StatusCode::NO_CONTENT])?;
+        self.expect(Step::Draft, answer, &[StatusCode::NO_CONTENT]).await?;
         self.draft = next;
         Ok(())
     }
@@ -233,7 +245,7 @@ impl Person {
         }
         let content = format!("{} {}", self.login, self.documents.len()).repeat(500).into_bytes();
         let answer = self.client.attach(self.patient, "letter.txt", "text/plain", content.clone()).await;
-        let stored = self.expect(Step::Attach, answer, &[StatusCode::CREATED])?;
+        let stored = self.expect(Step::Attach, answer, &[StatusCode::CREATED]).await?;
         let stored: Value = stored.json().await.map_err(drop)?;
         self.documents.push((text(&stored["id"]), content));
         Ok(())
@@ -253,10 +265,10 @@ impl Person {
         // If the answer is lost, it may or may not have ended: begin anew.
         self.logged_in = false;
         let answer = self.client.post("/logout", &[]).await;
-        self.expect(Step::LogOut, answer, &[StatusCode::SEE_OTHER])?;
+        self.expect(Step::LogOut, answer, &[StatusCode::SEE_OTHER]).await?;
         self.ended.push(cookie.clone());
         let again = self.with_cookie(cookie).await;
-        self.expect(Step::Ended, again, &[StatusCode::UNAUTHORIZED]).map(drop)
+        self.expect(Step::Ended, again, &[StatusCode::UNAUTHORIZED]).await.map(drop)
     }
 
     async fn with_cookie(&self, cookie: String) -> reqwest::Result<Response> {

@@ -35,7 +35,7 @@ pub(crate) type Control = Arc<dyn Fn(Request<Incoming>) -> BoxFuture<'static, Re
 const CHECK_EVERY: Duration = Duration::from_millis(100);
 const CHECK_WITHIN: Duration = Duration::from_secs(1);
 /// How long a request goes on looking for a replica that takes it.
-const GIVE_UP_AFTER: Duration = Duration::from_secs(5);
+const GIVE_UP_AFTER: Duration = Duration::from_secs(8);
 
 /// Spreads requests over replicas; ends when dropped.
 #[derive(Debug)]
