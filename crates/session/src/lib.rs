@@ -82,6 +82,21 @@ let app: Router = Router::new().route("/login", post(login)).layer(SessionLayer:
 //! # Consistency and durability
 //! [`SessionStore`] states the contract that every backend keeps.
 //!
+//! # Logs and metrics
+//! An outage of the store is one line of level `WARN` when it begins and one, with the number of failures, when nothing has
+//! failed for five seconds: `session.away` and `session.back`. Tokens that open nothing are told once a minute at most, with
+//! their number: `session.unknown_token`, `session.refused_token`. Tokens, keys, principals and values are in no line.
+//!
+//! With the feature `metrics` of statehouse-core there are, besides the duration of each operation of a store on disk or in Redis:
+//!
+//! | counter | counts |
+//! | --- | --- |
+//! | `statehouse.session.lookups`, by `result` | tokens that were looked up: `found`, `unknown` (nothing is stored: the session is over, or the token is guessed), `ended` (it was deleted a moment ago), `replaced` (the session has another token), `unreadable`, `failed` (the store did not answer) |
+//! | `statehouse.session.created` | sessions that were begun |
+//! | `statehouse.session.conflicts` | saves that found the session changed by another request |
+//! | `statehouse.session.retries`, by `reason` | saves that were sent once more: after a `conflict`, or a commit of which it was not known whether it was made (`outcome_unknown`) |
+//! | `statehouse.session.io`, by `direction` | bytes of attributes: `read`, of the sessions that tokens opened, and `write`, of those that were stored |
+//!
 //! # Development over plain HTTP
 //! Browsers accept the default cookie over HTTPS only. For `http://localhost` configure
 //! [`CookieConfig::insecure_localhost`].

@@ -6,6 +6,7 @@ use statehouse_core::time::whole_micros;
 
 use super::change::Authority;
 use super::stored::Record;
+use crate::token::Token;
 
 /// A session as a store answered it: the record, what time it was there, and when it would expire.
 #[derive(Clone, Debug)]
@@ -59,6 +60,11 @@ impl Snapshot {
     #[must_use]
     pub fn is_worth_a_touch(&self) -> bool {
         self.gain_of_touch() > self.record.idle_timeout() / 10
+    }
+
+    /// Whether the token opens it.
+    pub(crate) fn is_opened_by(&self, token: &Token) -> bool {
+        self.record.accepts(Authority::Holder(token.verifier_hash()), self.now())
     }
 
     /// Whether a write that is based on `base` may be applied to this, the current session.

@@ -7,6 +7,7 @@ use super::contention::Race;
 use super::finish::Finish;
 use super::handle::{Session, Shared};
 use super::state::{Base, CookieChange, Held, Outage};
+use super::watch::Again;
 use super::work::{Committing, Limits, Pending, Stored, Work, fit};
 use crate::api::{SessionStore, SessionStoreExt as _};
 use crate::config::{ConflictPolicy, OutagePolicy, SessionConfig};
@@ -94,6 +95,9 @@ impl Session {
         let mut done = Done::default();
         // What an earlier commit left comes first and by itself: it may have been made already.
         let left = self.state().committing.is_some();
+        if left {
+            self.inner.shared.watch.again(Again::Unknown);
+        }
         for _ in 0..=usize::from(left) {
             let Some(committing) = self.begin_work()? else { break };
             match self.apply(&committing).instrument(tracing::debug_span!("session.commit")).await {
@@ -182,7 +186,7 @@ impl Session {
 
     async fn create(&self, committing: &Committing) -> Result<Done> {
         let work = &committing.work;
-        let Shared { store, config, .. } = &*self.inner.shared;
+        let Shared { store, config, watch, .. } = &*self.inner.shared;
         let none = Default::default();
         let mut delta = work.on(Stored { attributes: &none, principal: None }, None, config.on_login)?;
         let dropped = fit(&mut delta, &none, Limits::of(config)).into_iter().next();
@@ -203,8 +207,10 @@ impl Session {
             match store.create_with(&token.key(), &new, CreateOptions::default().with_id(committing.id)).await {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 created => {
-                    self.hold(Held { snapshot: created?, token, place }, CookieIs::New);
-                    self.inner.shared.watch.reached();
+                    let snapshot = created?;
+                    watch.created(&snapshot);
+                    self.hold(Held { snapshot, token, place }, CookieIs::New);
+                    watch.reached();
                     return Ok(Done { wrote: true, dropped });
                 }
             }
@@ -222,7 +228,7 @@ impl Session {
 
     /// Makes the changes to the stored session, on a newer one as often as others are faster.
     pub(super) async fn change(&self, held: Held, committing: &Committing) -> Result<Changed> {
-        let Shared { store, config, contention, .. } = &*self.inner.shared;
+        let Shared { store, config, contention, watch, .. } = &*self.inner.shared;
         let mut race = Race::new(contention, &**store, *held.snapshot.record().key());
         let mut attempt = Attempt::new(held, committing, config)?;
         if !attempt.fails_on_conflict() {
@@ -232,12 +238,17 @@ impl Session {
         loop {
             match attempt.send(&**store).await? {
                 Saved::Applied(snapshot) => {
+                    if snapshot.record().version() != attempt.base.record().version() {
+                        watch.wrote(&snapshot);
+                    }
                     race.won(&snapshot);
                     return Ok(Changed::Ok(attempt.done(snapshot)));
                 }
                 Saved::Conflict(current) => {
+                    watch.conflict();
                     attempt.rebase(current)?;
                     let left = race.lost().await?;
+                    watch.again(Again::Conflict);
                     attempt.rebase_if_newer(left)?;
                 }
                 Saved::Gone => return Ok(Changed::Without(Base::Gone)),

@@ -43,12 +43,16 @@ impl Sessions {
     /// Sessions in `store` with these settings.
     #[must_use]
     pub fn new(store: impl SessionStore, config: SessionConfig) -> Self {
+        Self::watched(store, config, Watch::default())
+    }
+
+    pub(super) fn watched(store: impl SessionStore, config: SessionConfig, watch: Watch) -> Self {
         let log_salt = match &config.log_salt {
             Some(salt) => Sha256::digest(salt.expose()).into(),
             // Names in logs need no key of cryptographic strength, only one that differs between processes.
             None => Sha256::digest(RandomState::new().hash_one(0).to_le_bytes()).into(),
         };
-        let (contention, reported, watch) = (Contention::default(), Reported::default(), Watch::default());
+        let (contention, reported) = (Contention::default(), Reported::default());
         Self { shared: Arc::new(Shared { store: Arc::new(store), config, log_salt, contention, reported, watch }) }
     }
 

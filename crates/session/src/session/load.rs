@@ -10,8 +10,7 @@ use crate::api::SessionStoreExt as _;
 use crate::config::{OutagePolicy, UnreadablePolicy};
 use crate::cookie::Brought;
 use crate::outcome::{Loaded, REMEMBERED};
-use crate::record::{Authority, Snapshot};
-use crate::token::Token;
+use crate::record::Snapshot;
 
 impl Session {
     /// Loads the session unless that was done.
@@ -67,14 +66,16 @@ impl Session {
     pub(super) async fn find(&self) -> Result<Base> {
         let (mut base, watch) = (Base::Absent, &self.inner.shared.watch);
         for Brought { token, place } in &self.inner.tokens {
-            match self.inner.shared.store.load(&token.key()).await {
+            let loaded = self.inner.shared.store.load(&token.key()).await;
+            watch.looked_up(token, &loaded);
+            match loaded {
                 Ok(Loaded::Absent) => watch.unknown_token(),
                 Ok(Loaded::Deleted { ago }) if matches!(base, Base::Absent) => {
                     let under_way = ago <= self.inner.opened.elapsed();
                     base = if under_way { Base::Gone } else { Base::Deleted };
                 }
                 Ok(Loaded::Deleted { .. }) => {}
-                Ok(Loaded::Found(snapshot)) if accepts(&snapshot, token) => {
+                Ok(Loaded::Found(snapshot)) if snapshot.is_opened_by(token) => {
                     if !self.is_idle(&snapshot) {
                         return Ok(Base::Held(Held { token: token.clone(), snapshot, place: *place }));
                     }
@@ -133,8 +134,4 @@ impl Session {
 
 fn rotated_ago(snapshot: &Snapshot) -> Duration {
     snapshot.now().since(snapshot.record().rotated())
-}
-
-fn accepts(snapshot: &Snapshot, token: &Token) -> bool {
-    snapshot.record().accepts(Authority::Holder(token.verifier_hash()), snapshot.now())
 }

@@ -14,3 +14,6 @@ mod work;
 
 pub use self::flash::Flash;
 pub use self::handle::{Session, Sessions};
+
+#[cfg(test)]
+mod told;

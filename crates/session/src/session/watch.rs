@@ -1,92 +1,154 @@
-//! What is said in the log of what goes wrong again and again.
+//! What is counted of sessions, and what is said in the log of what goes wrong again and again.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
-use statehouse_core::Error;
+use statehouse_core::policy::{Occasional, Trouble};
+use statehouse_core::{Clock, Counter, Error, ErrorKind, Result, SystemClock};
 
-/// An outage is a line when it begins and one when it is over; a token that opens nothing is a line a minute.
-#[derive(Debug, Default)]
+use crate::outcome::Loaded;
+use crate::record::{Snapshot, size};
+use crate::token::Token;
+
+/// How long nothing may have failed for an outage to be over: while one shard of many is down, others answer.
+const QUIET: Duration = Duration::from_secs(5);
+/// How often it is said that tokens open nothing.
+const PERIOD: Duration = Duration::from_secs(60);
+
+/// The counters of one [`Sessions`](crate::Sessions), and when it last said what.
+#[derive(Debug)]
 pub(super) struct Watch {
-    /// How often the store could not be reached since it last was.
-    away: AtomicU64,
-    unknown: Often,
-    refused: Often,
+    clock: Arc<dyn Clock>,
+    away: Trouble,
+    unknown: Occasional,
+    refused: Occasional,
+    lookups: Lookups,
+    created: Counter,
+    conflicts: Counter,
+    retries: [Counter; 2],
+    read: Counter,
+    written: Counter,
+}
+
+/// `statehouse.session.lookups`, by the result.
+#[derive(Debug)]
+struct Lookups {
+    found: Counter,
+    unknown: Counter,
+    ended: Counter,
+    replaced: Counter,
+    unreadable: Counter,
+    failed: Counter,
+}
+
+/// Why the changes of a request are sent once more.
+#[derive(Clone, Copy)]
+pub(super) enum Again {
+    /// Another request was faster.
+    Conflict,
+    /// It is not known what became of them the first time.
+    Unknown,
+}
+
+impl Default for Watch {
+    fn default() -> Self {
+        Self::with_clock(Arc::new(SystemClock::default()))
+    }
 }
 
 impl Watch {
+    pub(super) fn with_clock(clock: Arc<dyn Clock>) -> Self {
+        let lookups = |result| Counter::new("statehouse.session.lookups", &[("result", result)]);
+        let retries = |reason| Counter::new("statehouse.session.retries", &[("reason", reason)]);
+        let what = "Attributes of the sessions that were read and written.";
+        let bytes = |direction| Counter::of_bytes("statehouse.session.io", what, &[("direction", direction)]);
+        Self {
+            clock,
+            away: Trouble::new(QUIET),
+            unknown: Occasional::new(PERIOD),
+            refused: Occasional::new(PERIOD),
+            lookups: Lookups {
+                found: lookups("found"),
+                unknown: lookups("unknown"),
+                ended: lookups("ended"),
+                replaced: lookups("replaced"),
+                unreadable: lookups("unreadable"),
+                failed: lookups("failed"),
+            },
+            created: Counter::new("statehouse.session.created", &[]),
+            conflicts: Counter::new("statehouse.session.conflicts", &[]),
+            retries: [retries("conflict"), retries("outcome_unknown")],
+            read: bytes("read"),
+            written: bytes("write"),
+        }
+    }
+
+    /// What the store said of a token that a request brought.
+    pub(super) fn looked_up(&self, token: &Token, loaded: &Result<Loaded>) {
+        let Lookups { found, unknown, ended, replaced, unreadable, failed } = &self.lookups;
+        let result = match loaded {
+            Ok(Loaded::Absent) => unknown,
+            Ok(Loaded::Deleted { .. }) => ended,
+            Ok(Loaded::Found(snapshot)) if snapshot.is_opened_by(token) => {
+                self.read.add(size(snapshot.record().attributes()));
+                found
+            }
+            Ok(Loaded::Found(_)) => replaced,
+            Err(error) if error.kind() == ErrorKind::Corrupt => unreadable,
+            Err(_) => failed,
+        };
+        result.add(1);
+    }
+
+    /// A session was begun.
+    pub(super) fn created(&self, session: &Snapshot) {
+        self.created.add(1);
+        self.wrote(session);
+    }
+
+    /// A session was stored.
+    pub(super) fn wrote(&self, session: &Snapshot) {
+        self.written.add(size(session.record().attributes()));
+    }
+
+    /// Another request had changed the session.
+    pub(super) fn conflict(&self) {
+        self.conflicts.add(1);
+    }
+
+    /// Changes are sent once more.
+    pub(super) fn again(&self, why: Again) {
+        self.retries[why as usize].add(1);
+    }
+
     /// The store could not be reached.
     pub(super) fn failed(&self, error: &Error) {
-        if self.away.fetch_add(1, Ordering::Relaxed) == 0 {
+        if self.away.failed(&*self.clock) {
             let kind = error.kind();
             let message = "the session store cannot be reached; more of these are counted, not logged";
-            tracing::warn!(name: "session.store_away", kind = %kind, %error, "{message}");
+            tracing::warn!(name: "session.away", kind = %kind, %error, "{message}");
         }
     }
 
     /// The store was reached.
     pub(super) fn reached(&self) {
-        // The usual case is one load.
-        if self.away.load(Ordering::Relaxed) == 0 {
-            return;
-        }
-        let failed = self.away.swap(0, Ordering::Relaxed);
-        if failed > 0 {
-            tracing::info!(name: "session.store_back", failed, "the session store is reached again");
+        if let Some(failed) = self.away.is_over(&*self.clock) {
+            tracing::warn!(name: "session.back", failed, "the session store is reached again");
         }
     }
 
     /// A request brought a token of which the store knows nothing: of a session that is over, or guessed.
     pub(super) fn unknown_token(&self) {
-        if let Some(times) = self.unknown.happened(Instant::now()) {
+        if let Some(times) = self.unknown.happened(&*self.clock) {
             tracing::info!(name: "session.unknown_token", times, "unknown session token; more of these are counted");
         }
     }
 
     /// A request brought the token of a session that has another one by now, and not for a moment only.
     pub(super) fn refused_token(&self) {
-        if let Some(times) = self.refused.happened(Instant::now()) {
+        if let Some(times) = self.refused.happened(&*self.clock) {
             let message = "session token with an old or a wrong verifier refused; more of these are counted";
             tracing::warn!(name: "session.refused_token", times, "{message}");
         }
-    }
-}
-
-/// What has no end, such as single requests of others: told at first, and then once a minute with how often it was.
-#[derive(Debug, Default)]
-struct Often(Mutex<Told>);
-
-#[derive(Debug, Default)]
-struct Told {
-    last: Option<Instant>,
-    since: u64,
-}
-
-impl Often {
-    const PAUSE: Duration = Duration::from_secs(60);
-
-    /// How often it was since the last line, with this one, if there is to be a line now.
-    fn happened(&self, now: Instant) -> Option<u64> {
-        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        told.since += 1;
-        let due = told.last.is_none_or(|last| now.saturating_duration_since(last) >= Self::PAUSE);
-        due.then(|| {
-            told.last = Some(now);
-            std::mem::take(&mut told.since)
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_has_no_end_is_told_once_a_minute_with_how_often_it_was() {
-        let (often, start) = (Often::default(), Instant::now());
-        let told = |seconds| (0..100).filter_map(|_| often.happened(start + Duration::from_secs(seconds))).collect();
-        let lines: [Vec<u64>; 4] = [told(0), told(59), told(60), told(61)];
-        assert_eq!(lines, [vec![1], vec![], vec![200], vec![]]);
     }
 }

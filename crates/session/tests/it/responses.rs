@@ -180,30 +180,6 @@ async fn an_anonymous_request_in_an_outage_waits_for_the_store_once() {
 }
 
 #[tokio::test]
-async fn an_outage_is_a_line_when_it_begins_and_one_with_the_number_of_failures_when_it_is_over() {
-    for policy in [OutagePolicy::FailClosed, OutagePolicy::Anonymous] {
-        let log = Log::default();
-        let _guard = tracing::subscriber::set_default(log.clone());
-        let (app, loads) = failing(policy);
-        let cookie = app.post("/login/u1", "").await.unwrap();
-        for round in 1..=2 {
-            loads.failures.store(50, Ordering::Relaxed);
-            for _ in 0..50 {
-                app.send("GET", "/who", &[&cookie]).await;
-            }
-            assert_eq!(app.get("/who", &cookie).await.0, "u1", "{policy:?}");
-            let text = log.text();
-            assert_eq!(text.matches("the session store cannot be reached").count(), round, "{policy:?}: {text}");
-            assert_eq!(
-                text.matches("the session store is reached again failed=50").count(),
-                round,
-                "{policy:?}: {text}"
-            );
-        }
-    }
-}
-
-#[tokio::test]
 async fn tokens_that_open_nothing_are_a_line_and_not_one_each() {
     let log = Log::default();
     let _guard = tracing::subscriber::set_default(log.clone());
