@@ -173,7 +173,7 @@ fn classify_answer(error: &RedisError) -> (ErrorKind, Retry, Cow<'static, str>) 
         "OOM" => (ErrorKind::Unavailable, LATER, "is out of memory: maxmemory is reached and nothing may be evicted"),
         "MISCONF" => (ErrorKind::Unavailable, LATER, "refuses writes: it cannot save to its disk"),
         "NOREPLICAS" => (ErrorKind::Unavailable, LATER, "refuses writes: it has too few replicas"),
-        "WRONGTYPE" => (ErrorKind::Unexpected, Retry::Never, "has something of another type under the key"),
+        "WRONGTYPE" => (ErrorKind::Corrupt, Retry::Never, "has something of another type under the key"),
         "NOSCRIPT" => (ErrorKind::Unexpected, Retry::Now, "does not have the script"),
         "CROSSSLOT" => (ErrorKind::Unexpected, Retry::Never, "was sent keys of different slots in one command"),
         _ => return classify_detail(error),

@@ -201,7 +201,7 @@ impl SessionConfigBuilder {
     }
 
     /// Replaces the token of a session in use this often, and accepts the old one for `grace`, so that requests in
-    /// flight are not logged out.
+    /// flight are not logged out. While the one before is in its grace there is no other renewal.
     pub fn renew_every(mut self, every: Duration, grace: Duration) -> Self {
         self.0.renewal = Some(Renewal { every, grace });
         self

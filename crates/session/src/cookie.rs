@@ -133,9 +133,9 @@ impl CookieConfig {
         self.append(headers, place, "", Some(Duration::ZERO));
     }
 
-    /// Whether the browser keeps the cookie when it is closed, so that its age has to be renewed.
-    pub(crate) const fn is_lasting(&self) -> bool {
-        self.max_age.is_some()
+    /// How long the browser keeps the cookie, if it does so when it is closed, so that it has to be sent again.
+    pub(crate) const fn lasts(&self) -> Option<Duration> {
+        self.max_age
     }
 
     /// Tells caches that a response is for one browser alone. What the application says to caches stands: where it

@@ -36,7 +36,7 @@ fn what_the_server_answers_has_a_kind_and_an_advice() {
         ("ERR max number of clients reached", Unavailable, LATER),
         ("ERR DB index is out of range", InvalidConfig, Retry::Never),
         ("ERR unknown command 'GETEX', with args beginning with: 'hunter2'", Unsupported, Retry::Never),
-        ("WRONGTYPE Operation against a key holding the wrong kind of value", Unexpected, Retry::Never),
+        ("WRONGTYPE Operation against a key holding the wrong kind of value", ErrorKind::Corrupt, Retry::Never),
         ("CROSSSLOT Keys in request don't hash to the same slot", Unexpected, Retry::Never),
         ("EXECABORT Transaction discarded because of previous errors.", Unexpected, Retry::Never),
         ("ERR syntax error", Unexpected, Retry::Never),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use statehouse_core::{Capabilities, Clock, Error, ErrorKind, Health, Operation, Result, Retry, Timestamp};
+use statehouse_core::{Capabilities, Error, ErrorKind, Health, Operation, Result, Retry, Timestamp};
 
 use self::client::{Folder, blocks};
 pub use self::config::LocalConfig;
@@ -21,6 +21,7 @@ use crate::capability::{DURABLE, UNEVICTED};
 use crate::options::{CreateOptions, DeleteOptions, LoadOptions, SaveOptions, TouchOptions};
 use crate::outcome::{Deleted, Loaded, REMEMBERED, Saved, Touched, taken};
 use crate::record::{Authority, Delta, NewSession, Record, Rotation, SaveId, Snapshot, deleted_at, tombstone};
+use crate::steady::Steady;
 use crate::token::{SessionKey, VerifierHash};
 
 /// Keeps each session in a file of a folder: they survive a restart and a crash of the one process that uses it.
@@ -39,7 +40,7 @@ struct Inner {
     folder: Folder,
     path: PathBuf,
     bounds: Bounds,
-    clock: Arc<dyn Clock>,
+    clock: Steady,
 }
 
 impl LocalSessionStore {
@@ -59,6 +60,7 @@ impl LocalSessionStore {
     pub async fn open_with(config: LocalConfig) -> Result<Self> {
         const OPERATION: &str = "session.open";
         let LocalConfig { folder: path, bounds, clock } = config;
+        let clock = Steady::new(clock);
         blocking(OPERATION, move || {
             let folder = Folder::open(&path).map_err(|source| map_error(source, OPERATION))?.ok_or_else(in_use)?;
             Ok(Self { inner: Arc::new(Inner { folder, path, bounds, clock }) })
@@ -183,7 +185,7 @@ impl Inner {
         }
     }
 
-    /// Removes expired and anonymous sessions, the first that are found, until there is room for one more; from a part of
+    /// Removes expired and anonymous sessions and what is remembered of deletions, the first that are found, until there is room for one more; from a part of
     /// the folder, so that this takes no longer for a larger one.
     fn make_room(&self) -> io::Result<()> {
         let one_more = blocks(1);
@@ -195,8 +197,8 @@ impl Inner {
             let _lock = self.folder.lock(key);
             match self.find(key) {
                 Ok(Loaded::Found(found)) if found.record().principal().is_some() => Ok(()),
-                Ok(Loaded::Found(_) | Loaded::Absent) => self.free(key),
-                Ok(_) | Err(Failure::Other(_) | Failure::Full) => Ok(()),
+                Ok(_) => self.free(key),
+                Err(Failure::Other(_) | Failure::Full) => Ok(()),
                 Err(Failure::Io(error)) => Err(error),
             }
         })

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use statehouse_core::{Capabilities, Clock, Error, ErrorKind, Health, Result, Retry, Timestamp};
+use statehouse_core::{Capabilities, Error, ErrorKind, Health, Result, Retry, Timestamp};
 
 pub use self::config::MemoryConfig;
 use crate::api::SessionStore;
@@ -16,17 +16,19 @@ use crate::capability::UNEVICTED;
 use crate::options::{CreateOptions, DeleteOptions, LoadOptions, SaveOptions, TouchOptions};
 use crate::outcome::{Deleted, Loaded, REMEMBERED, Saved, Touched, taken};
 use crate::record::{Authority, Delta, NewSession, Record, Rotation, Snapshot};
+use crate::steady::Steady;
 use crate::token::{SessionKey, VerifierHash};
 
 /// Keeps sessions in memory: for one process, and for tests.
 ///
 /// Expired sessions are freed as others are created, saved and touched, never more than a few at a time. When the store
-/// is full, by number or by bytes, the anonymous sessions that would expire next make room; while there are none, what
-/// needs room is refused with [`ErrorKind::Unavailable`]. So a flood of anonymous sessions logs nobody out, and keeps
+/// is full, by number or by bytes, the anonymous sessions that would expire next make room, and what is remembered of
+/// deletions; while there are none, what needs room is refused with [`ErrorKind::Unavailable`]. So a flood of anonymous sessions logs nobody out, and keeps
 /// nobody from logging in.
 #[derive(Debug)]
 pub struct MemorySessionStore {
-    config: MemoryConfig,
+    bounds: Bounds,
+    clock: Steady,
     state: Mutex<State>,
 }
 
@@ -35,8 +37,8 @@ struct State {
     sessions: HashMap<SessionKey, Entry>,
     /// By expiry, the next to expire first.
     queue: BTreeSet<(Timestamp, SessionKey)>,
-    /// Those of them that nobody is logged in to.
-    anonymous: BTreeSet<(Timestamp, SessionKey)>,
+    /// Those of them that make room for others: nobody is logged in to them.
+    expendable: BTreeSet<(Timestamp, SessionKey)>,
     /// What all of them weigh.
     bytes: u64,
 }
@@ -55,8 +57,8 @@ impl Entry {
         Self { record, expires, weight }
     }
 
-    fn is_anonymous(&self) -> bool {
-        self.record.as_ref().is_some_and(|record| record.principal().is_none())
+    fn is_expendable(&self) -> bool {
+        self.record.as_ref().is_none_or(|record| record.principal().is_none())
     }
 }
 
@@ -73,7 +75,8 @@ impl MemorySessionStore {
     /// A store with these settings.
     #[must_use]
     pub fn with_config(config: MemoryConfig) -> Self {
-        Self { config, state: Mutex::default() }
+        let MemoryConfig { bounds, clock } = config;
+        Self { bounds, clock: Steady::new(clock), state: Mutex::default() }
     }
 
     /// How many sessions take up memory: those that live, and expired and deleted ones that are not freed yet.
@@ -94,7 +97,7 @@ impl MemorySessionStore {
     }
 
     fn now(&self) -> Timestamp {
-        self.config.clock.now()
+        self.clock.now()
     }
 
     fn write(
@@ -115,7 +118,7 @@ impl MemorySessionStore {
             return current.contest(base, authority, verifier, &options);
         }
         let next = next(current.record(), now).stamped_over(current.record(), id, now);
-        if next.weight() > current.record().weight() && !state.make_room(&next, self.config.bounds) {
+        if next.weight() > current.record().weight() && !state.make_room(&next, self.bounds) {
             return Err(state.full(operation, now));
         }
         Ok(Saved::Applied(state.put(next, now)))
@@ -171,8 +174,8 @@ impl State {
         self.remove(&key);
         let entry = Entry::new(record, expires);
         self.queue.insert((expires, key));
-        if entry.is_anonymous() {
-            self.anonymous.insert((expires, key));
+        if entry.is_expendable() {
+            self.expendable.insert((expires, key));
         }
         self.bytes += entry.weight;
         self.sessions.insert(key, entry);
@@ -181,12 +184,12 @@ impl State {
     fn remove(&mut self, key: &SessionKey) {
         if let Some(entry) = self.sessions.remove(key) {
             self.queue.remove(&(entry.expires, *key));
-            self.anonymous.remove(&(entry.expires, *key));
+            self.expendable.remove(&(entry.expires, *key));
             self.bytes -= entry.weight;
         }
     }
 
-    /// Makes room for the record, at the cost of anonymous sessions; `false` if that is not enough.
+    /// Makes room for the record, at the cost of anonymous sessions and of what is remembered of deletions; `false` if that is not enough.
     fn make_room(&mut self, record: &Record, bounds: Bounds) -> bool {
         let key = *record.key();
         let replaced = self.sessions.get(&key).map(|entry| entry.weight);
@@ -197,7 +200,7 @@ impl State {
             if bounds.hold(self.sessions.len() + more, bytes) {
                 return true;
             }
-            let Some(next) = self.anonymous.iter().map(|(_, other)| *other).find(|other| *other != key) else {
+            let Some(next) = self.expendable.iter().map(|(_, other)| *other).find(|other| *other != key) else {
                 return false;
             };
             self.remove(&next);
@@ -228,7 +231,7 @@ impl SessionStore for MemorySessionStore {
             Loaded::Found(_) | Loaded::Deleted { .. } => return Err(taken("memory")),
         }
         let record = Record::new(key, new).created_by(id).stamped_new(now, new.absolute_timeout);
-        if !state.make_room(&record, self.config.bounds) {
+        if !state.make_room(&record, self.bounds) {
             return Err(state.full("session.create", now));
         }
         Ok(state.put(record, now))
@@ -267,12 +270,12 @@ impl SessionStore for MemorySessionStore {
         let mut state = self.lock();
         let now = self.now();
         state.free_expired(now);
-        let State { sessions, queue, anonymous, .. } = &mut *state;
+        let State { sessions, queue, expendable, .. } = &mut *state;
         let Some(entry) = sessions.get_mut(key).filter(|entry| entry.expires > now) else { return Ok(Touched::Gone) };
         let Some(record) = &entry.record else { return Ok(Touched::Gone) };
         let (before, after) = (entry.expires, record.expiry_if_used(now));
         entry.expires = after;
-        for queue in [queue, anonymous] {
+        for queue in [queue, expendable] {
             if queue.remove(&(before, *key)) {
                 queue.insert((after, *key));
             }
@@ -355,7 +358,7 @@ mod tests {
         }
         assert!(!is_there(&store, &anonymous[0]).await && !is_there(&store, &third).await);
         assert_eq!(create(&store).await.unwrap_err().kind(), ErrorKind::Unavailable);
-        assert!(store.lock().anonymous.is_empty());
+        assert!(store.lock().expendable.is_empty());
     }
 
     #[tokio::test]

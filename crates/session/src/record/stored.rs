@@ -172,11 +172,16 @@ impl Record {
     #[must_use]
     pub fn accepts(&self, authority: Authority, now: Timestamp) -> bool {
         let Authority::Holder(verifier) = authority else { return true };
-        let in_grace = |previous: Previous| {
-            let is_over = previous.until.is_some_and(|until| self.created() + until <= now);
-            !is_over && previous.verifier == verifier
-        };
-        self.verifier == verifier || self.previous.is_some_and(in_grace)
+        self.verifier == verifier || self.previous_in_grace(now).is_some_and(|previous| previous.verifier == verifier)
+    }
+
+    fn previous_in_grace(&self, now: Timestamp) -> Option<Previous> {
+        self.previous.filter(|previous| previous.until.is_none_or(|until| self.created() + until > now))
+    }
+
+    /// Whether the verifier of before the last renewal is still accepted: another renewal would forget it.
+    pub(crate) fn has_grace(&self, now: Timestamp) -> bool {
+        self.previous_in_grace(now).is_some()
     }
 
     /// Whether this is the verifier of the last rotation, and nobody has used it before: the first save in its name,

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use statehouse_core::{Error, ErrorKind, Result};
 use tracing::Instrument;
@@ -89,6 +90,7 @@ impl Session {
 
     async fn commit_gated(&self) -> Result<()> {
         let _gate = self.inner.gate.lock().await;
+        self.state().put_back_taken();
         if self.state().has_work() {
             self.load_gated().await?;
         }
@@ -267,22 +269,27 @@ impl Session {
     /// with it how long the browser keeps the cookie, if it does so for longer than it is open.
     async fn slide(&self, wrote: bool) {
         let config = self.config();
-        let (token, place, due, lasting, confirms) = {
+        let lasts = config.cookie.lasts();
+        let (token, place, due, resend, confirms) = {
             let state = self.state();
             let Some(Held { token, snapshot, place }) = state.held() else { return };
             let idle = config.idle_timeout_of(snapshot.record().principal().is_some());
-            let due = snapshot.gain_of_touch() > idle.min(snapshot.record().idle_timeout()) / 10;
+            // A cookie that is gone before a tenth of the timeout is to be gained would end the session.
+            let shortest = idle.min(snapshot.record().idle_timeout()).min(lasts.unwrap_or(Duration::MAX));
+            let due = snapshot.gain_of_touch() > shortest / 10;
+            let resend = due || lasts.is_some_and(|lasts| ends_later(snapshot, lasts));
             let newest = snapshot.record().is_newest(&token.verifier_hash());
             let confirms = snapshot.record().is_confirmed_by(Authority::Holder(token.verifier_hash()));
             let confirms = (confirms && !wrote && state.cookie.is_none()).then(|| snapshot.clone());
-            (token.clone(), *place, due, config.cookie.is_lasting() && newest && state.cookie.is_none(), confirms)
+            let resend = (wrote || resend) && lasts.is_some() && newest && state.cookie.is_none();
+            (token.clone(), *place, due, resend, confirms)
         };
         if let Some(snapshot) = confirms {
             self.confirm(&token, snapshot);
         } else if due {
             self.touch(&token);
         }
-        if lasting && (wrote || (due && self.is_current(&token).await)) {
+        if resend && (wrote || self.is_current(&token).await) {
             self.state().cookie = Some(CookieChange::Set(token, place));
         }
     }
@@ -317,6 +324,12 @@ impl Session {
         let found = self.inner.shared.store.load(&token.key()).await;
         matches!(found, Ok(Loaded::Found(snapshot)) if snapshot.record().is_newest(&token.verifier_hash()))
     }
+}
+
+/// Whether the session does not slide any more and the browser may throw the cookie away before its end: when it got that is
+/// known only as long as the session slides.
+fn ends_later(snapshot: &Snapshot, lasts: Duration) -> bool {
+    snapshot.expires() >= snapshot.record().absolute_expiry() && lasts < snapshot.record().idle_timeout()
 }
 
 /// Whether the browser has the token already.

@@ -3,6 +3,7 @@ use statehouse_core::Result;
 use tracing::Instrument;
 
 use super::commit::Changed;
+use super::finish::Finish;
 use super::handle::{Session, attribute_too_large};
 use super::messages::{PREFIX, is_flash, name};
 use super::state::{Base, Held, Outage};
@@ -38,24 +39,33 @@ impl Session {
     }
 
     /// Takes the messages that were left, the oldest first. They are removed from the session at once, so that of two
-    /// requests at the same time one shows them.
+    /// requests at the same time one shows them. Those for which a caller has stopped waiting are there for the next one, or for
+    /// the next page.
     ///
     /// # Errors
     /// The store's. A message that cannot be decoded is dropped.
     pub async fn take_flash(&self) -> Result<Vec<Flash>> {
-        self.load().await?;
+        let session = self.clone();
+        Finish::new(async move { session.take_gated().await }).await?;
+        let mut state = self.state();
+        let mut taken = std::mem::take(&mut state.taken);
+        taken.append(&mut state.work.flashes);
+        Ok(taken.iter().filter_map(|value| value.decode().ok()).collect())
+    }
+
+    async fn take_gated(&self) -> Result<()> {
         let _gate = self.inner.gate.lock().await;
+        self.load_gated().await?;
         let (held, waiting) = {
             let state = self.open_state()?;
             let names = state.loaded_attributes(self.config().on_login).keys();
             (state.held().cloned(), names.filter(|name| is_flash(name)).cloned().collect::<Vec<_>>())
         };
-        let mut taken = Vec::new();
         if let Some(held) = held.filter(|_| !waiting.is_empty()) {
-            taken = self.take_stored(held, &waiting).instrument(tracing::debug_span!("session.take_flash")).await?;
+            let taken = self.take_stored(held, &waiting).instrument(tracing::debug_span!("session.take_flash")).await?;
+            self.state().taken.extend(taken);
         }
-        taken.append(&mut self.state().work.flashes);
-        Ok(taken.iter().filter_map(|value| value.decode().ok()).collect())
+        Ok(())
     }
 
     async fn take_stored(&self, held: Held, waiting: &[AttributeName]) -> Result<Vec<Attribute>> {

@@ -115,8 +115,9 @@ impl Session {
     fn plan_renewal(&self, state: &mut State, base: &Base) {
         let (Some(renewal), Base::Held(Held { token, snapshot, .. })) = (self.config().renewal, base) else { return };
         let record = snapshot.record();
-        let (verifier, age) = (token.verifier_hash(), snapshot.now().since(record.rotated()));
-        let due = age >= renewal.every && record.is_newest(&verifier);
+        let (verifier, now) = (token.verifier_hash(), snapshot.now());
+        let age = now.since(record.rotated());
+        let due = age >= renewal.every && record.is_newest(&verifier) && !record.has_grace(now);
         let lost = age >= renewal.grace && record.is_unconfirmed(&verifier);
         if (due || lost) && state.work.pending.is_none() {
             state.work.pending = Some(Pending::Renew { grace: renewal.grace });

@@ -23,6 +23,8 @@ pub(super) struct State {
     pub(super) outage: Option<Outage>,
     /// Why the last load failed, and when.
     pub(super) failed_load: Option<(Instant, Error)>,
+    /// Messages that were taken out of the stored session for somebody who has stopped waiting for them.
+    pub(super) taken: Vec<Attribute>,
     /// Whom this request has logged in.
     pub(super) logged_in: Option<Principal>,
     pub(super) closed: bool,
@@ -142,6 +144,12 @@ impl State {
 
     pub(super) fn is_unloaded(&self) -> bool {
         matches!(self.base, Base::Unloaded)
+    }
+
+    /// Nobody has shown them: they wait for the next page.
+    pub(super) fn put_back_taken(&mut self) {
+        let taken = std::mem::take(&mut self.taken);
+        self.work.flashes.splice(0..0, taken);
     }
 
     pub(super) fn set_base(&mut self, base: Base) {

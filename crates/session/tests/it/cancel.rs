@@ -10,7 +10,9 @@ use axum::routing::post;
 use statehouse_core::Result;
 use statehouse_core::conformance::rounds;
 use statehouse_core::layer::Layer;
-use statehouse_session::{LayeredSessionStore, MemorySessionStore, Session, SessionLayer};
+use statehouse_session::{
+    ConflictPolicy, LayeredSessionStore, MemorySessionStore, Session, SessionConfig, SessionLayer,
+};
 use statehouse_testkit::{Direction, FaultProxy, RedisServer};
 
 use crate::http::{Answer, App, routes, set_cookie, text};
@@ -115,6 +117,35 @@ async fn a_timeout_around_a_commit_on_a_slow_redis_loses_no_login() {
         proxy.delay(direction, Duration::from_millis(80));
         check(&app, &format!("{direction:?}")).await;
         proxy.heal();
+    }
+}
+
+/// Messages that nobody was shown are there for the next page, and by no policy they are a conflict with themselves.
+#[tokio::test]
+async fn messages_for_which_a_handler_stops_waiting_wait_for_the_next_page() {
+    const ALL: &str = "one 1, one 2, two 1, two 2";
+    for (policy, millis) in [ConflictPolicy::Merge, ConflictPolicy::Fail]
+        .into_iter()
+        .flat_map(|policy| [0, 1, 3, 9].map(|millis| (policy, millis)))
+    {
+        let store = Arc::new(MemorySessionStore::new());
+        let inner = Arc::<MemorySessionStore>::clone(&store);
+        let config = SessionConfig::builder().on_conflict(policy).build().unwrap();
+        let layer = SessionLayer::with_config(LayeredSessionStore::new(inner, Slow), config);
+        let glance = async move |session: Session| -> Answer<String> {
+            let taken = tokio::time::timeout(Duration::from_millis(millis), session.take_flash()).await;
+            session.insert("seen", &millis)?;
+            let shown: Vec<_> = taken.unwrap_or(Ok(Vec::new()))?.into_iter().map(|flash| flash.message).collect();
+            Ok(shown.join(", "))
+        };
+        let app = App::around(routes().route("/glance", post(glance)).layer(layer), store);
+        let cookie = app.post("/flash/one", "").await.unwrap();
+        app.post("/flash/two", &cookie).await;
+        let glance = app.send("POST", "/glance", &[&cookie]).await;
+        assert_eq!(glance.status(), StatusCode::OK, "{policy:?}, {millis} ms");
+        let shown = [text(glance).await, app.get("/flashes", &cookie).await.0];
+        assert!(shown == [ALL, ""] || shown == ["", ALL], "{policy:?}, {millis} ms: {shown:?}");
+        assert_eq!(app.get("/read/seen", &cookie).await.0, "");
     }
 }
 

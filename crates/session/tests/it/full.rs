@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use statehouse_core::{ErrorKind, Health, HealthStatus};
+use statehouse_core::{ErrorKind, Health, HealthStatus, Result};
 use statehouse_redis::RedisClient;
 use statehouse_session::{
-    Authority, Deleted, LocalSessionStore, NewSession, RedisSessionStore, SessionKey, SessionStore,
-    SessionStoreExt as _, Token, Touched,
+    Authority, Deleted, LocalConfig, LocalSessionStore, MemoryConfig, MemorySessionStore, NewSession, Principal,
+    RedisSessionStore, SessionKey, SessionStore, SessionStoreExt as _, Token, Touched,
 };
 use statehouse_testkit::{RedisServer, SmallDisk};
 
@@ -160,4 +160,34 @@ async fn a_redis_that_demands_a_replica_and_has_none_serves_reads_and_refuses_lo
     assert!(logout.to_string().contains("too few replicas"), "{logout}");
     server.command(&["CONFIG", "SET", "min-replicas-to-write", "0"]).await.unwrap();
     create(&store).await;
+}
+
+async fn log_in(store: &dyn SessionStore) -> Result<Token> {
+    let token = Token::generate()?;
+    store.create(&token.key(), &new(&token).with_principal(Principal::new("u42")?)).await?;
+    Ok(token)
+}
+
+/// Whoever begins sessions and logs out of them at once keeps nobody from logging in.
+async fn deletions_make_room(store: &dyn SessionStore, capacity: usize) {
+    let user = log_in(store).await.unwrap();
+    for _ in 0..3 * capacity {
+        let token = create(store).await;
+        let deleted = store.delete(&token.key(), Authority::Holder(token.verifier_hash())).await.unwrap();
+        assert_eq!(deleted, Deleted::Removed);
+    }
+    for _ in 1..capacity {
+        log_in(store).await.unwrap();
+    }
+    assert!(is_there(store, &user.key()).await);
+    assert_eq!(log_in(store).await.unwrap_err().kind(), ErrorKind::Unavailable, "all of them are logged in");
+}
+
+#[tokio::test]
+async fn what_is_remembered_of_deletions_makes_room_in_memory_and_on_disk() {
+    let config = MemoryConfig::default().with_capacity(8).unwrap();
+    deletions_make_room(&MemorySessionStore::with_config(config), 8).await;
+    let folder = tempfile::tempdir().unwrap();
+    let config = LocalConfig::new(folder.path()).with_capacity(8).unwrap();
+    deletions_make_room(&LocalSessionStore::open_with(config).await.unwrap(), 8).await;
 }

@@ -383,6 +383,25 @@ async fn a_renewal_among_fifty_parallel_requests_logs_nobody_out() {
     assert_eq!(app.get("/who", &renewed[0]).await.0, "u42");
 }
 
+/// Only one token before the newest is known.
+#[tokio::test]
+async fn a_renewal_does_not_cut_the_grace_of_the_one_before_short() {
+    let app = App::new(|config| config.renew_every(MINUTE / 60, MINUTE / 2));
+    let first = app.post("/login/u42", "").await.unwrap();
+    let mut newest = first.clone();
+    for second in 1..=29 {
+        app.clock.advance(MINUTE / 60);
+        let (who, cookie) = app.get("/who", &newest).await;
+        assert_eq!(who, "u42");
+        newest = cookie.unwrap_or(newest);
+        settle().await;
+        assert_eq!(app.get("/who", &first).await.0, "u42", "after {second} s");
+    }
+    app.clock.advance(MINUTE);
+    let renewed = app.get("/who", &newest).await.1;
+    assert!(renewed.is_some_and(|renewed| renewed != newest), "it goes on to be renewed");
+}
+
 #[tokio::test]
 async fn a_login_is_fresh_for_a_while() {
     let app = App::new(|config| config);

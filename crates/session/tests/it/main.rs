@@ -2,6 +2,7 @@
 
 mod attributes;
 mod cancel;
+mod clock;
 mod conformance;
 mod flood;
 mod full;
@@ -12,6 +13,8 @@ mod late;
 mod limits;
 mod login;
 mod logs;
+mod orders;
+mod planted;
 mod redis;
 mod responses;
 mod under_way;

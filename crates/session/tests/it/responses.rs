@@ -16,7 +16,7 @@ use statehouse_session::{
 };
 use tower::ServiceBuilder;
 
-use crate::http::{Answer, App, MINUTE, routes, set_cookie, token};
+use crate::http::{Answer, App, MINUTE, routes, set_cookie, text, token};
 use crate::logs::Log;
 
 fn cache_control(response: &Response<Body>) -> Vec<&str> {
@@ -91,6 +91,30 @@ async fn the_browser_keeps_the_cookie_of_a_session_in_use() {
             }
         }
         assert_eq!(app.get("/who", &cookie).await.0, "u42");
+    }
+}
+
+/// A session ends by its own timeouts and not by those of the cookie, in its last half hour too.
+#[tokio::test]
+async fn a_cookie_that_is_kept_for_less_than_the_session_may_idle_is_sent_again_in_time() {
+    let brief = |config: SessionConfigBuilder| {
+        let cookie = CookieConfig::builder("__Host-id").max_age(2 * MINUTE).build().unwrap();
+        config.cookie(cookie).absolute_timeout(60 * MINUTE)
+    };
+    let app = App::new(brief);
+    let cookie = app.post("/login/u42", "").await.unwrap();
+    let mut left = 4;
+    for half_minute in 1..120 {
+        app.clock.advance(MINUTE / 2);
+        left -= 1;
+        assert!(left > 0, "the browser has thrown the cookie away after {half_minute} half minutes");
+        let response = app.send("GET", "/who", &[&cookie]).await;
+        tokio::task::yield_now().await;
+        if let Some(again) = set_cookie(&response) {
+            assert_eq!(again, cookie);
+            left = 4;
+        }
+        assert_eq!(text(response).await, "u42");
     }
 }
 

@@ -5,10 +5,14 @@ if type(head) == 'table' then
   -- Somebody put a value of another type there: it is no session, and nothing else takes it away.
   return redis.call('DEL', KEYS[1])
 end
+if #head >= #ARGV[1] and string.sub(head, 1, #ARGV[1]) == ARGV[1] then
+  return 0
+end
+if #head < 160 then
+  -- Nothing, or what is too short for a session.
+  return redis.call('DEL', KEYS[1])
+end
 if #ARGV[3] > 0 then
-  if #head < 160 then
-    return 0
-  end
   local held = string.sub(head, 89, 120) == ARGV[3]
   if not held and string.sub(head, 121, 152) == ARGV[3] then
     held = number(head, 25) + number(head, 153) > now
@@ -16,8 +20,6 @@ if #ARGV[3] > 0 then
   if not held then
     return 2
   end
-elseif head == '' or string.sub(head, 1, #ARGV[1]) == ARGV[1] then
-  return 0
 end
 local stored = redis.pcall('SET', KEYS[1], ARGV[1] .. struct.pack('<I8', now), 'PX', ARGV[2])
 if not stored.err then

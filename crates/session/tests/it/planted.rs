@@ -1,0 +1,107 @@
+//! What somebody else has put where sessions are: other types, other bytes.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use statehouse_core::{Error, ErrorKind};
+use statehouse_session::{
+    Attribute, AttributeName, Authority, Deleted, Delta, Loaded, NewSession, Rotate, Rotation, SessionConfig,
+    SessionLayer, SessionStoreExt as _, Token, Touched,
+};
+use statehouse_testkit::{RedisServer, Reply};
+
+use crate::http::{App, routes, token};
+use crate::{open_redis, random_namespace};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// The commands that put something else at a key, after its name.
+const PLANTED: [(&str, &[&str]); 9] = [
+    ("SET", &[""]),
+    ("SET", &["SH"]),
+    ("SET", &["12345678901234567890"]),
+    ("LPUSH", &["a"]),
+    ("HSET", &["a", "b"]),
+    ("HSET", &["4102444800", "1.5"]),
+    ("SADD", &["a"]),
+    ("ZADD", &["1", "a"]),
+    ("XADD", &["*", "a", "b"]),
+];
+
+async fn plant(server: &RedisServer, key: &str, (command, rest): (&str, &[&str])) {
+    server.command(&["DEL", key]).await.unwrap();
+    let command = [&[command, key], rest].concat();
+    let planted = server.command(&command).await.unwrap();
+    assert!(!matches!(planted, Reply::Error(_)), "{command:?}: {planted:?}");
+}
+
+#[tokio::test]
+async fn no_verb_takes_what_was_planted_for_a_session_or_for_an_outage_and_a_logout_takes_it_away() {
+    let (server, namespace) = (RedisServer::start().await, random_namespace());
+    let store = open_redis(&server.url(), &namespace).await;
+    let token = Token::generate().unwrap();
+    let (key, holder) = (token.key(), Authority::Holder(token.verifier_hash()));
+    let name = format!("{namespace}:session:records:{key}");
+    let base = store.create(&key, &NewSession::new(token.verifier_hash(), MINUTE, MINUTE)).await.unwrap();
+    let delta = Delta::new().with_set(AttributeName::new("a").unwrap(), Attribute::encode(&1).unwrap());
+    let next = Rotation::new(token.with_new_verifier().unwrap().verifier_hash(), Rotate::PrivilegeChange);
+    let new = NewSession::new(token.verifier_hash(), MINUTE, MINUTE);
+    for planted in PLANTED {
+        for (who, authority) in [("holder", holder), ("application", Authority::Application)] {
+            plant(&server, &name, planted).await;
+            let case = format!("{planted:?}, {who}");
+            let is_corrupt = |error: Error| assert_eq!(error.kind(), ErrorKind::Corrupt, "{case}: {error:?}");
+            is_corrupt(store.load(&key).await.unwrap_err());
+            is_corrupt(store.save(&base, authority, &delta).await.unwrap_err());
+            is_corrupt(store.rotate(&base, authority, &next, &delta).await.unwrap_err());
+            assert_eq!(store.touch(&key).await.unwrap(), Touched::Gone, "{case}");
+            let taken = store.create(&key, &new).await.unwrap_err();
+            assert_eq!(taken.kind(), ErrorKind::AlreadyExists, "{case}: {taken:?}");
+            assert_eq!(store.delete(&key, authority).await.unwrap(), Deleted::Removed, "{case}");
+            assert!(matches!(store.load(&key).await, Ok(Loaded::Absent)), "{case}");
+            assert_eq!(server.command(&["EXISTS", &name]).await.unwrap().integer(), Some(0), "{case}");
+        }
+    }
+}
+
+/// Whoever brings the token of what was planted there goes on with another session.
+#[tokio::test]
+async fn what_was_planted_is_no_outage_for_the_browser_whose_session_was_there() {
+    let (server, namespace) = (RedisServer::start().await, random_namespace());
+    let store = open_redis(&server.url(), &namespace).await;
+    let layer = SessionLayer::with_config(store, SessionConfig::default());
+    let app = App::around(routes().layer(layer), Arc::default());
+    for planted in PLANTED {
+        let old = app.post("/login/u1", "").await.unwrap();
+        plant(&server, &format!("{namespace}:session:records:{}", token(&old).key()), planted).await;
+        assert_eq!(app.get("/who", &old).await.0, "nobody", "{planted:?}");
+        let next = app.post("/login/u2", &old).await.unwrap();
+        assert_eq!(app.get("/who", &next).await.0, "u2", "{planted:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_count_of_anonymous_sessions_goes_on_over_whatever_was_planted_in_its_place() {
+    let (server, namespace) = (RedisServer::start().await, random_namespace());
+    let key = format!("{namespace}:session:anonymous:count");
+    for planted in PLANTED {
+        plant(&server, &key, planted).await;
+        let store = open_redis(&server.url(), &namespace).await;
+        let token = Token::generate().unwrap();
+        let new = NewSession::new(token.verifier_hash(), 10 * MINUTE, 60 * MINUTE);
+        let created = store.create(&token.key(), &new).await.unwrap();
+        let second = created.record().expiry_if_unused().as_micros().div_ceil(1_000_000).next_multiple_of(16);
+        let (begun, expected) = (Instant::now(), [second.to_string(), "1".to_owned()]);
+        loop {
+            let counted = match server.command(&["HGETALL", &key]).await {
+                Ok(Reply::Array(pairs)) => pairs.iter().map(|text| text.text().unwrap().to_owned()).collect(),
+                other => vec![format!("{other:?}")],
+            };
+            if counted == expected {
+                break;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(30), "{planted:?}: {counted:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
