@@ -77,8 +77,11 @@ impl Default for Timing {
     }
 }
 
+/// Who says `Duration::MAX` means that there is no limit, and a time so far away cannot be told. 34 years do.
+pub(crate) const LONGEST: Duration = Duration::from_secs(1 << 30);
+
 /// A server's name or address and its port.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Address {
     pub(crate) host: String,
     pub(crate) port: u16,
@@ -206,9 +209,9 @@ impl RedisConfig {
 
     fn take_limits(&mut self, url: &mut ServiceUrl) -> Result<()> {
         let timing = &mut self.timing;
-        timing.connect = url.take_duration("connect_timeout")?.unwrap_or(timing.connect);
-        timing.operation = url.take_duration("timeout")?.unwrap_or(timing.operation);
-        timing.total = url.take_duration("deadline")?.unwrap_or_else(|| timing.total.max(timing.operation));
+        timing.connect = url.take_duration("connect_timeout")?.map_or(timing.connect, bounded);
+        timing.operation = url.take_duration("timeout")?.map_or(timing.operation, bounded);
+        timing.total = url.take_duration("deadline")?.map_or_else(|| timing.total.max(timing.operation), bounded);
         if timing.total < timing.operation {
             return Err(url.refuse("deadline", "at least as long as \"timeout\""));
         }
@@ -262,21 +265,21 @@ impl RedisConfig {
     /// The most that connecting may take, with TLS and login.
     #[must_use]
     pub const fn with_connect_timeout(mut self, limit: Duration) -> Self {
-        self.timing.connect = limit;
+        self.timing.connect = bounded(limit);
         self
     }
 
     /// The most that one try of an operation may take.
     #[must_use]
     pub const fn with_timeout(mut self, limit: Duration) -> Self {
-        self.timing.operation = limit;
+        self.timing.operation = bounded(limit);
         self
     }
 
     /// The most that an operation may take with all its tries.
     #[must_use]
     pub const fn with_deadline(mut self, limit: Duration) -> Self {
-        self.timing.total = limit;
+        self.timing.total = bounded(limit);
         self
     }
 
@@ -366,6 +369,10 @@ impl RedisConfig {
         }
         Ok(())
     }
+}
+
+const fn bounded(limit: Duration) -> Duration {
+    if limit.as_secs() < LONGEST.as_secs() { limit } else { LONGEST }
 }
 
 fn single_of(url: &ServiceUrl) -> Result<(Servers, u32)> {

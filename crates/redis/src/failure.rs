@@ -53,8 +53,10 @@ impl Failure {
         Self::new(error, Sent::Unanswered)
     }
 
-    pub(crate) const fn answered(error: RedisError) -> Self {
-        Self::new(error, Sent::Answered)
+    pub(crate) fn answered(error: RedisError) -> Self {
+        let inner = inner_code(error.code().unwrap_or_default(), error.detail());
+        let inner = inner.map(|code| redis::make_extension_error(code.to_owned(), None));
+        Self::new(inner.unwrap_or(error), Sent::Answered)
     }
 
     /// With the connection over which the request went, if it is known and that matters.
@@ -86,6 +88,22 @@ impl Failure {
             None => self,
         }
     }
+}
+
+/// What a server says that refuses what a script calls. Before Redis 7 the code stands at the end of a sentence of its own:
+/// `ERR Error running script (call to f_0f2c): @user_script:7: @user_script: 7: -READONLY You can't …`, and
+/// `@user_script: 7: -READONLY You can't …` of an error that the script hands on.
+const OF_SCRIPTS: [&str; 8] =
+    ["READONLY", "NOREPLICAS", "MISCONF", "OOM", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "WRONGTYPE"];
+
+/// The code within such a sentence.
+pub(crate) fn inner_code(code: &str, detail: Option<&str>) -> Option<&'static str> {
+    if code != "ERR" && !code.starts_with("@user_script") {
+        return None;
+    }
+    let (_, last) = detail?.rsplit_once(": -")?;
+    let word = last.split(' ').next()?;
+    OF_SCRIPTS.into_iter().find(|code| *code == word)
 }
 
 pub(crate) fn timed_out() -> RedisError {

@@ -1,7 +1,7 @@
 mod limits;
 mod reservation;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use statehouse_core::{CodecId, Condition, Error, ErrorKind, Result, Version};
 
@@ -223,11 +223,21 @@ pub enum RemoveOutcome {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct ClearOptions {
+    /// When this was asked for first: what this process has cleared since need not be cleared again. For one that is
+    /// repeated because it did not reach all parts of the store; those that it reached keep what they were given meanwhile.
+    pub since: Option<Instant>,
     /// How long this call may take; the backend's own limit if none.
     pub deadline: Option<Duration>,
 }
 
 impl ClearOptions {
+    /// Once more, and only what was not cleared since then.
+    #[must_use]
+    pub const fn with_since(mut self, since: Instant) -> Self {
+        self.since = Some(since);
+        self
+    }
+
     /// With a limit for how long this call may take.
     #[must_use]
     pub const fn with_deadline(mut self, deadline: Duration) -> Self {

@@ -214,8 +214,9 @@ impl Wire {
             let now: u64 = NOW.key(self.group(key).generation_key()).run(client, Idempotence::Idempotent).await?;
             let answered = begun.elapsed();
             // The server's clock showed this after it was asked and before it had answered. The narrowest says most.
-            let (most, least) = (whole_micros(ago + answered), whole_micros(ago + asked));
-            moment.earliest = moment.earliest.max(now.saturating_sub(most + most / DRIFT));
+            let (most, least) = (ago.saturating_add(answered), ago.saturating_add(asked));
+            let (most, least) = (whole_micros(most), whole_micros(least));
+            moment.earliest = moment.earliest.max(now.saturating_sub(most.saturating_add(most / DRIFT)));
             moment.latest = moment.latest.min(now.saturating_sub(least).max(1));
             if answered - asked < QUICK {
                 break;
@@ -254,15 +255,21 @@ impl Wire {
         }
     }
 
-    /// Begins a new generation in every group: all that there is, is dead once this returns.
-    pub(super) async fn clear(&self, deadline: Option<Duration>) -> Result<()> {
-        let calls: Vec<_> = self.groups.iter().map(|group| CLEAR.key(group.generation_key()).deadline()).collect();
+    /// Begins a new generation in every group, save in those that were cleared since: all that there is, is dead once this
+    /// returns.
+    pub(super) async fn clear(&self, since: Option<Instant>, deadline: Option<Duration>) -> Result<()> {
+        let is_due = |group: &&Group| !since.is_some_and(|since| group.is_cleared_since(since));
+        let due: Vec<_> = self.groups.iter().filter(is_due).collect();
+        let calls: Vec<_> = due.iter().map(|group| CLEAR.key(group.generation_key()).deadline()).collect();
         let asked = Instant::now();
         let answers = self.within(deadline).run_many::<u64>(&calls, Idempotence::Idempotent).await;
         let (mut failed, mut first) = (0, None);
-        for (group, answer) in self.groups.iter().zip(answers) {
+        for (group, answer) in due.iter().zip(answers) {
             match answer {
-                Ok(generation) => group.note_if_any(generation, asked),
+                Ok(generation) => {
+                    group.note_cleared(asked);
+                    group.note_if_any(generation, asked);
+                }
                 Err(error) => {
                     failed += 1;
                     first.get_or_insert(error);

@@ -39,6 +39,8 @@ pub(super) struct Group {
     prefix: Vec<u8>,
     generation_key: Vec<u8>,
     seen: Mutex<Option<Seen>>,
+    /// When the last clear that this process has done was asked for.
+    cleared: Mutex<Option<Instant>>,
 }
 
 #[derive(Clone, Copy)]
@@ -56,7 +58,7 @@ pub(super) fn groups(namespace: &Namespace, name: &str) -> Result<Vec<Group>> {
     let of = |number| {
         let prefix = keys.tagged(format!("{name}/{number}"), "");
         let generation_key = [prefix.as_slice(), b"generation"].concat();
-        Group { prefix, generation_key, seen: Mutex::new(None) }
+        Group { prefix, generation_key, seen: Mutex::default(), cleared: Mutex::default() }
     };
     Ok((0..GROUPS).map(of).collect())
 }
@@ -100,6 +102,17 @@ impl Group {
     /// The generation that was current when it was last looked at.
     pub(super) fn last_seen(&self) -> Option<u64> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).map(|seen| seen.generation)
+    }
+
+    /// Takes note of a clear.
+    pub(super) fn note_cleared(&self, asked: Instant) {
+        let mut cleared = self.cleared.lock().unwrap_or_else(PoisonError::into_inner);
+        *cleared = (*cleared).max(Some(asked));
+    }
+
+    /// Whether this process has cleared it with a call no earlier than this.
+    pub(super) fn is_cleared_since(&self, since: Instant) -> bool {
+        self.cleared.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|cleared| cleared >= since)
     }
 
     /// Takes note of what is stored at [`generation_key`](Self::generation_key).

@@ -253,7 +253,7 @@ impl Cache for RedisCache {
     }
 
     async fn clear_with(&self, options: ClearOptions) -> Result<()> {
-        operation::CLEAR.during(self.0.clear(options.deadline)).await
+        operation::CLEAR.during(self.0.clear(options.since, options.deadline)).await
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -18,6 +18,7 @@ mod generations;
 mod late;
 mod network;
 mod outage;
+mod planted;
 
 const LONG: Duration = Duration::from_secs(600);
 

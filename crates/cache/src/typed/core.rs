@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use statehouse_core::policy::{Occasional, Trouble};
-use statehouse_core::{Codec, Error, ErrorKind, Result, SystemClock};
+use statehouse_core::{Error, Result, SystemClock};
 use tokio::sync::Semaphore;
 
 use super::familiar::Familiar;
@@ -14,7 +14,7 @@ use super::kept::{Debt, Kept};
 use super::lookups::{Lookups, is_away};
 use super::tier::{Access, CacheValue, Place, Tier};
 use super::versioned::Versioned;
-use crate::{CacheKey, RemoveOptions};
+use crate::{CacheKey, ClearOptions, RemoveOptions};
 
 /// How many loads run at once for a cache whose store is away: what else waits, so that the source is not flooded.
 const LOADS_WHILE_AWAY: usize = 128;
@@ -47,8 +47,6 @@ pub(crate) struct Core<V> {
     too_large: Occasional,
     /// Whether a task replays what is kept.
     replaying: AtomicBool,
-    /// Whether somebody replays a clear: once is enough.
-    clearing: tokio::sync::Mutex<()>,
 }
 
 impl<V> Core<V> {
@@ -65,7 +63,6 @@ impl<V> Core<V> {
             not_stored: Trouble::new(QUIET),
             too_large: Occasional::new(PERIOD),
             replaying: AtomicBool::new(false),
-            clearing: tokio::sync::Mutex::default(),
         }
     }
 }
@@ -118,12 +115,15 @@ impl<V: CacheValue> Core<V> {
         }
     }
 
-    /// Replays what is kept about `key`, if anything is. Until that has succeeded the key must not be read.
+    /// Does to `key` what is kept about it, if anything is. Until that has succeeded the key must not be read.
+    ///
+    /// Of a clear that means to remove this key alone: the rest of the cache may lie where nobody answers, which is nothing
+    /// to those who ask for this.
     pub(crate) async fn replay(&self, key: &CacheKey, deadline: Option<Duration>) -> Result<()> {
         match self.kept.owed(key) {
             None => Ok(()),
             // Boxed, so that the usual future stays small.
-            Some((debt, asked)) => Box::pin(self.pay(debt, asked, deadline)).await,
+            Some(asked) => Box::pin(self.pay(Debt::Key(key.clone()), asked, deadline)).await,
         }
     }
 
@@ -136,13 +136,9 @@ impl<V: CacheValue> Core<V> {
                 self.tier.remove(key, options).await?;
             }
             Debt::Clear => {
-                let Ok(_turn) = self.clearing.try_lock() else {
-                    return Err(Error::new(
-                        ErrorKind::Unavailable,
-                        "a clear that did not reach the store is replayed now",
-                    ));
-                };
-                self.tier.clear(Access { codec: Codec::default(), deadline }).await?;
+                let mut options = ClearOptions::default().with_since(asked);
+                options.deadline = deadline;
+                self.tier.clear(options).await?;
             }
         }
         self.kept.paid(&debt, asked);

@@ -40,8 +40,7 @@ impl Kept {
     pub(crate) fn keep(&self, debt: &Debt, asked: Instant) {
         let mut debts = self.lock();
         match debt {
-            // A clear that is to come takes the key with it.
-            Debt::Key(_) if debts.clear.is_some() => debts.clear = debts.clear.max(Some(asked)),
+            // Beside a clear that is to come, too: that does not return to what it has reached.
             Debt::Key(key) => debts.keep_key(key, asked),
             Debt::Clear => debts.keep_clear(asked),
         }
@@ -52,16 +51,13 @@ impl Kept {
         self.count.load(Ordering::Acquire) == 0
     }
 
-    /// What must be replayed before `key` is looked at.
-    pub(crate) fn owed(&self, key: &CacheKey) -> Option<(Debt, Instant)> {
+    /// Until when what there was at `key` must be removed before it is looked at: when that was asked for, or a clear.
+    pub(crate) fn owed(&self, key: &CacheKey) -> Option<Instant> {
         if self.is_empty() {
             return None;
         }
         let debts = self.lock();
-        match debts.clear {
-            Some(asked) => Some((Debt::Clear, asked)),
-            None => debts.keys.get(key).map(|asked| (Debt::Key(key.clone()), *asked)),
-        }
+        debts.clear.max(debts.keys.get(key).copied())
     }
 
     /// All that is to be replayed.
@@ -127,8 +123,8 @@ mod tests {
         Debt::Key(CacheKey::new(text).unwrap())
     }
 
-    fn owed(kept: &Kept, text: &str) -> Option<Debt> {
-        kept.owed(&CacheKey::new(text).unwrap()).map(|(debt, _)| debt)
+    fn owed(kept: &Kept, text: &str) -> Option<Instant> {
+        kept.owed(&CacheKey::new(text).unwrap())
     }
 
     #[test]
@@ -136,11 +132,11 @@ mod tests {
         let kept = Kept::default();
         let first = Instant::now();
         kept.keep(&key("a"), first);
-        assert_eq!((owed(&kept, "a"), owed(&kept, "b")), (Some(key("a")), None));
+        assert_eq!((owed(&kept, "a"), owed(&kept, "b")), (Some(first), None));
         let second = first + std::time::Duration::from_secs(1);
         kept.keep(&key("a"), second);
         kept.paid(&key("a"), first);
-        assert_eq!(owed(&kept, "a"), Some(key("a")), "a later one is not paid by an earlier");
+        assert_eq!(owed(&kept, "a"), Some(second), "a later one is not paid by an earlier");
         kept.paid(&key("a"), second);
         assert!(kept.is_empty() && kept.all().is_empty());
     }
@@ -150,13 +146,20 @@ mod tests {
         let (kept, now) = (Kept::default(), Instant::now());
         kept.keep(&key("a"), now);
         kept.keep(&Debt::Clear, now);
-        kept.keep(&key("b"), now);
-        assert_eq!((owed(&kept, "c"), kept.count.load(Ordering::Relaxed)), (Some(Debt::Clear), 1));
+        let later = now + std::time::Duration::from_secs(1);
+        kept.keep(&key("b"), later);
+        assert_eq!((owed(&kept, "b"), owed(&kept, "c"), kept.all().len()), (Some(later), Some(now), 2));
         kept.paid(&Debt::Clear, now);
+        assert_eq!(kept.all(), [(key("b"), later)], "it was asked for after the clear");
+        kept.paid(&key("b"), later);
         assert!(kept.is_empty());
         for n in 0..MOST_BYTES / PER_KEY {
             kept.keep(&key(&format!("key {n}")), now);
         }
-        assert_eq!((owed(&kept, "never seen"), kept.count.load(Ordering::Relaxed)), (Some(Debt::Clear), 1));
+        assert_eq!((owed(&kept, "never seen"), &kept.all()[0]), (Some(now), &(Debt::Clear, now)));
+        assert!(kept.count.load(Ordering::Relaxed) < MOST_BYTES / PER_KEY / 2);
+        // Only the clear itself pays it.
+        kept.paid(&key("never seen"), now);
+        assert_eq!(owed(&kept, "never seen"), Some(now));
     }
 }

@@ -11,7 +11,7 @@ use super::load::GetOrLoad;
 use super::set::Set;
 use super::tier::CacheValue;
 use super::versioned::Versioned;
-use crate::{RemoveOptions, TouchOutcome};
+use crate::{ClearOptions, RemoveOptions, TouchOutcome};
 
 impl<V: CacheValue> TypedCache<V> {
     /// Reads a value.
@@ -139,7 +139,8 @@ impl<V: CacheValue> TypedCache<V> {
     /// # Errors
     /// What the backend says.
     pub async fn clear(&self) -> Result<()> {
-        let cleared = self.core.invalidate(Debt::Clear, async { self.core.tier.clear(self.access()).await }).await;
+        let options = ClearOptions { deadline: self.settings.deadline, ..ClearOptions::default() };
+        let cleared = self.core.invalidate(Debt::Clear, async { self.core.tier.clear(options).await }).await;
         cleared.map_err(|error| self.named(error, "cache.clear", ""))
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::client::RedisClient;
 use crate::client::tries::Tries;
-use crate::error::may_retry;
+use crate::error::{may_retry, unexpected_reply};
 use crate::failure::{Failure, timed_out};
 use crate::idempotence::Idempotence;
 use crate::node::Node;
@@ -99,7 +99,7 @@ impl RedisClient {
         let node = self.inner.topology.node_of(|| None).ok();
         let is_large = |key: &[u8]| node.as_ref().is_some_and(|node| node.large.has(key));
         if !keys.iter().any(|key| is_large(key)) {
-            let values: Vec<Value> = self.query(cmd("MGET").arg(&keys), Idempotence::Idempotent).await?;
+            let values: Vec<Value> = self.values_of(&keys).await?;
             if let Some(node) = node {
                 keys.iter().zip(&values).for_each(|(key, value)| node.large.note(key, value));
             }
@@ -109,7 +109,7 @@ impl RedisClient {
         let mut found = Vec::with_capacity(keys.len());
         if !small.is_empty() {
             let keys: Vec<_> = small.iter().map(|(_, key)| *key).collect();
-            let values: Vec<_> = self.query(cmd("MGET").arg(keys), Idempotence::Idempotent).await?;
+            let values: Vec<_> = self.values_of(&keys).await?;
             found.extend(small.iter().map(|(index, _)| *index).zip(values));
         }
         for (index, key) in large {
@@ -117,6 +117,12 @@ impl RedisClient {
         }
         found.sort_unstable_by_key(|(index, _)| *index);
         Ok(found.into_iter().map(|(_, value)| value).collect())
+    }
+
+    /// One `MGET`. As many values as keys, or none can be told from another.
+    async fn values_of<T: FromRedisValue>(&self, keys: &[&[u8]]) -> Result<Vec<T>> {
+        let values: Vec<T> = self.query(cmd("MGET").arg(keys), Idempotence::Idempotent).await?;
+        if values.len() == keys.len() { Ok(values) } else { Err(unexpected_reply(&self.inner.place)) }
     }
 
     async fn many<T: FromRedisValue>(&self, requests: &[Request<'_>], idempotence: Idempotence) -> Vec<Result<T>> {

@@ -19,7 +19,7 @@ use statehouse_core::{Error, ErrorKind, Result};
 use tokio::time::Instant;
 
 use crate::client::diagnose::wrong_side_of_tls;
-use crate::config::{RedisConfig, Timing};
+use crate::config::{LONGEST, RedisConfig, Timing};
 use crate::error::{map_error, may_pass, unexpected_reply};
 use crate::failure::Failure;
 use crate::idempotence::Idempotence;
@@ -124,7 +124,7 @@ impl RedisClient {
     /// takes. It replaces the deadline of the configuration and may be longer; one try takes no longer than it says there.
     #[must_use]
     pub fn with_deadline(&self, limit: Duration) -> Self {
-        Self { inner: Arc::clone(&self.inner), until: Some(Instant::now() + limit) }
+        Self { inner: Arc::clone(&self.inner), until: Some(Instant::now() + limit.min(LONGEST)) }
     }
 
     /// Sends one command.

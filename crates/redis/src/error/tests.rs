@@ -61,6 +61,20 @@ fn what_the_server_answers_has_a_kind_and_an_advice() {
             Retry::Never,
         ),
         ("ERR Error running script (call to f_0f2c): @user_script:1: Script killed by user", Unavailable, SOON),
+        (
+            "ERR Error running script (call to f_0f2c): @user_script:7: @user_script: 7: -OOM command not allowed when \
+             used memory > 'maxmemory'.",
+            Unavailable,
+            LATER,
+        ),
+        (
+            "ERR Error running script (call to f_0f2c): @user_script:7: @user_script: 7: -READONLY You can't write \
+             against a read only replica.",
+            Unavailable,
+            SOON,
+        ),
+        ("@user_script: 7: -NOREPLICAS Not enough good replicas to write.", Unavailable, LATER),
+        ("ERR Error running script (call to f_0f2c): @user_script:7: -HUNTER2 not a code", Unexpected, Retry::Never),
         ("SOMETHING new", Unexpected, Retry::Never),
     ];
     for (line, kind, retry) in table {

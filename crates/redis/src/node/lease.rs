@@ -7,7 +7,7 @@ use crate::clock::Latest;
 use crate::connection::link::{Lease, Link};
 use crate::connection::wait::wait;
 use crate::error::LATE;
-use crate::failure::{Failure, timed_out};
+use crate::failure::{Failure, inner_code, timed_out};
 
 /// A connection to send over, and the link to return it to.
 pub(crate) struct Leased<'a> {
@@ -116,7 +116,7 @@ impl Leased<'_> {
             place.wait(replies, until).await?
         };
         let codes = answers.iter().filter_map(|answer| match answer {
-            Value::ServerError(error) => Some(error.code()),
+            Value::ServerError(error) => inner_code(error.code(), error.details()).or_else(|| Some(error.code())),
             _ => None,
         });
         finish(link, lease, codes.into_iter().find(|code| [READONLY, LATE].contains(code)));

@@ -16,7 +16,7 @@ use redis::{RedisError, RedisResult, Value, cmd, from_redis_value};
 use statehouse_core::SystemClock;
 use statehouse_core::policy::{BreakerState, Trouble};
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::config::Address;
 use crate::connection::source::{Connector, Role};
@@ -28,6 +28,10 @@ use crate::topology::target::Target;
 /// The least time between two refreshes of the slot map.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// How often the slots are learnt though nothing failed. By and by all servers may be replaced by others: who asked
+/// nothing meanwhile would know none that is left.
+const PERIOD: Duration = Duration::from_secs(10);
+
 /// The most that a refresh may take.
 const REFRESH: Duration = Duration::from_secs(1);
 
@@ -37,6 +41,9 @@ const GRACE: Duration = Duration::from_millis(100);
 /// How many servers are asked at once: enough to outvote one that was cut off.
 const ASKED: usize = 5;
 
+/// How many that are not configured are remembered.
+const MOST: usize = 64;
+
 pub(crate) struct Cluster {
     watch: Arc<Watch>,
     turn: AtomicUsize,
@@ -45,6 +52,8 @@ pub(crate) struct Cluster {
 struct Watch {
     connector: Connector,
     seeds: Vec<Address>,
+    /// Those that the servers named when they were last asked, replicas too: one of them may be all that is left.
+    members: Mutex<Vec<Address>>,
     /// Every server that requests are sent to, so that none is connected to twice.
     nodes: Mutex<HashMap<Address, Arc<Node>>>,
     map: RwLock<Arc<SlotMap>>,
@@ -56,6 +65,7 @@ impl Cluster {
         let watch = Watch {
             connector,
             seeds: seeds.to_vec(),
+            members: Mutex::default(),
             nodes: Mutex::default(),
             map: RwLock::default(),
             wake: Arc::default(),
@@ -117,7 +127,8 @@ async fn follow(watch: Weak<Watch>, wake: Arc<Notify>) {
     let trouble = Trouble::new(Duration::ZERO);
     loop {
         sleep(PAUSE).await;
-        wake.notified().await;
+        // Woken or not, it is time to look.
+        let _ = timeout(PERIOD, wake.notified()).await;
         let Some(watch) = watch.upgrade() else { return };
         match watch.refresh(Instant::now() + REFRESH).await {
             Ok(()) => {
@@ -156,22 +167,36 @@ impl Watch {
         Ok(node)
     }
 
-    /// Learns the slots from servers that are connected, else from those that were configured.
+    /// Learns the slots from servers that are connected, else from those that were configured or that others named.
     async fn refresh(&self, until: Instant) -> Result<(), Failure> {
-        let connected: Vec<_> = self.map().masters().iter().filter(|node| node.is_connected()).cloned().collect();
+        let map = self.map();
+        let (connected, others): (Vec<_>, Vec<_>) = map.masters().iter().partition(|node| node.is_connected());
         let half = Instant::now() + until.saturating_duration_since(Instant::now()) / 2;
-        let view = match ask(connected.iter().take(ASKED), half).await {
-            Ok(view) => view,
-            Err(_) => {
-                let seeds: Vec<_> = self.seeds.iter().filter_map(|seed| self.node(seed).ok()).collect();
-                ask(&seeds, until).await?
-            }
+        let view = match ask(connected.into_iter().take(ASKED), half).await {
+            Ok(view) if view.is_healthy() => view,
+            // Those that are connected may be the ones that were cut off from the others.
+            Ok(view) if !view.is_empty() => match ask(others.into_iter().take(ASKED), until).await {
+                Ok(other) if other.rank() > view.rank() => other,
+                _ => view,
+            },
+            _ => ask(&self.known(), until).await?,
         };
         self.adopt(&view).map_err(Failure::not_sent)
     }
 
+    /// Those that were configured, and those that were learnt.
+    fn known(&self) -> Vec<Arc<Node>> {
+        let members = self.members.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let learnt = members.iter().filter(|address| !self.seeds.contains(address));
+        self.seeds.iter().chain(learnt).filter_map(|address| self.node(address).ok()).collect()
+    }
+
     fn adopt(&self, view: &View) -> RedisResult<()> {
         let map = SlotMap::new(view, |address| self.node(address))?;
+        if !view.is_empty() {
+            let members = view.members().into_iter().take(MOST).collect();
+            *self.members.lock().unwrap_or_else(PoisonError::into_inner) = members;
+        }
         self.nodes.lock().unwrap_or_else(PoisonError::into_inner).retain(|address, _| view.has(address));
         tracing::debug!(masters = map.masters().len(), epoch = view.epoch(), "learnt the slots of the Redis cluster");
         *self.map.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(map);

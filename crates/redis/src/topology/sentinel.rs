@@ -132,15 +132,17 @@ impl Watch {
 
     async fn look(&self, until: Instant) -> Result<(), Failure> {
         let (address, sentinel) = self.ask_configured_or_others(until).await?;
-        if self.rounds.fetch_add(1, Ordering::Relaxed).is_multiple_of(ROUNDS) {
+        let due = self.rounds.fetch_add(1, Ordering::Relaxed).is_multiple_of(ROUNDS);
+        let moved = self.master().is_none_or(|master| master.address() != Some(&address));
+        if moved {
+            let node = Node::at(&self.connector, &address, Role::Master).map_err(Failure::not_sent)?;
+            tracing::info!(master = %address, "following the Redis master");
+            *self.master.write().unwrap_or_else(PoisonError::into_inner) = Some(node);
+        }
+        // Who replaces servers may be replacing sentinels.
+        if due || moved {
             self.meet_others(&sentinel, until).await;
         }
-        if self.master().is_some_and(|master| master.address() == Some(&address)) {
-            return Ok(());
-        }
-        let node = Node::at(&self.connector, &address, Role::Master).map_err(Failure::not_sent)?;
-        tracing::info!(master = %address, "following the Redis master");
-        *self.master.write().unwrap_or_else(PoisonError::into_inner) = Some(node);
         Ok(())
     }
 
@@ -156,7 +158,8 @@ impl Watch {
         let now = Instant::now();
         let half = now + until.saturating_duration_since(now) / 2;
         match self.ask_all(&self.sentinels, half).await {
-            Err(failure) if failure.sent != Sent::Answered => self.ask_all(&others, until).await,
+            // One that was set up anew knows no master until somebody tells it, and says so.
+            Err(failure) => self.ask_all(&others, until).await.map_err(|_| failure),
             answer => answer,
         }
     }
@@ -165,9 +168,7 @@ impl Watch {
     async fn meet_others(&self, sentinel: &Arc<Node>, until: Instant) {
         let question = cmd("SENTINEL").arg("SENTINELS").arg(&self.name).clone();
         let Ok(Some(answer)) = sentinel.ask(&question, until).await else { return };
-        let listed: Vec<HashMap<String, String>> = from_redis_value(answer).unwrap_or_default();
-        let listed =
-            listed.iter().filter_map(|fields| Some(Address::new(fields.get("ip")?, fields.get("port")?.parse().ok()?)));
+        let listed = addresses_of(from_redis_value(answer).unwrap_or_default());
         let configured = |address: &Address| self.sentinels.iter().any(|node| node.address() == Some(address));
         let met = sentinel.address().cloned().into_iter().chain(listed).filter(|address| !configured(address));
         let known = self.others();
@@ -224,11 +225,43 @@ impl Watch {
     }
 }
 
+/// Of the sentinels that one of them lists, those first that it finds alive: it forgets none, and where each start brings
+/// another address most of them are long gone.
+fn addresses_of(mut listed: Vec<HashMap<String, String>>) -> impl Iterator<Item = Address> {
+    let is_down = |fields: &HashMap<String, String>| {
+        fields.get("flags").is_some_and(|flags| flags.split(',').any(|flag| ["s_down", "disconnected"].contains(&flag)))
+    };
+    listed.sort_by_key(is_down);
+    let address = |fields: HashMap<String, String>| {
+        Some(Address::new(fields.get("ip")?.as_str(), fields.get("port")?.parse().ok()?))
+    };
+    listed.into_iter().filter_map(address)
+}
+
 impl fmt::Debug for Sentinel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sentinel")
             .field("name", &self.watch.name)
             .field("master", &self.watch.master())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sentinels_that_are_alive_are_met_before_those_that_are_gone() {
+        let sentinel = |port: u16, flags: &str| {
+            let fields = [("ip", "10.0.0.1"), ("port", &*port.to_string()), ("flags", flags)];
+            fields.map(|(name, value)| (name.to_owned(), value.to_owned())).into_iter().collect::<HashMap<_, _>>()
+        };
+        let mut listed: Vec<_> = (0..40).map(|n| sentinel(100 + n, "s_down,sentinel,disconnected")).collect();
+        listed.insert(20, sentinel(7, "sentinel"));
+        listed.push(sentinel(8, "sentinel"));
+        listed.push(HashMap::new());
+        let ports: Vec<_> = addresses_of(listed).map(|address| address.port).collect();
+        assert_eq!((&ports[..3], ports.len()), (&[7, 8, 100][..], 42));
     }
 }

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use crate::topology::slot::SLOTS;
 #[derive(Debug)]
 pub(crate) struct View {
     ranges: Vec<(u16, u16, Address)>,
+    replicas: Vec<Address>,
     healthy: bool,
     epoch: u64,
 }
@@ -20,17 +22,18 @@ impl View {
     /// asked at.
     pub(crate) fn parse(info: &str, slots: Value, asked: Option<&Address>) -> Result<Self, ParsingError> {
         let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-        let ranges: Vec<(u16, u16, Value)> = from_redis_value::<Vec<Vec<Value>>>(slots)?
-            .into_iter()
-            .map(|range| {
-                let mut parts = range.into_iter();
-                let mut next = || parts.next().unwrap_or(Value::Nil);
-                Ok((from_redis_value(next())?, from_redis_value(next())?, next()))
-            })
-            .collect::<Result<_, ParsingError>>()?;
-        let ranges = ranges.into_iter().map(|(first, last, node)| Ok((first, last, address_of(node, asked)?)));
+        let (mut ranges, mut replicas) = (Vec::new(), Vec::new());
+        for range in from_redis_value::<Vec<Vec<Value>>>(slots)? {
+            let mut parts = range.into_iter();
+            let mut next = || parts.next().unwrap_or(Value::Nil);
+            let (first, last) = (from_redis_value(next())?, from_redis_value(next())?);
+            ranges.push((first, last, address_of(next(), asked)?));
+            // One that cannot be read is only one less to ask.
+            replicas.extend(parts.filter_map(|node| address_of(node, asked).ok()));
+        }
         Ok(Self {
-            ranges: ranges.collect::<Result<_, ParsingError>>()?,
+            ranges,
+            replicas,
             healthy: field("cluster_state") == Some("ok"),
             epoch: field("cluster_current_epoch").and_then(|epoch| epoch.parse().ok()).unwrap_or(0),
         })
@@ -38,6 +41,20 @@ impl View {
 
     pub(crate) const fn rank(&self) -> (bool, u64) {
         (self.healthy, self.epoch)
+    }
+
+    pub(crate) const fn is_healthy(&self) -> bool {
+        self.healthy
+    }
+
+    /// Whether it names any server at all: one that was taken out of its cluster does not.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
+    }
+
+    /// Every server that it names, and each once.
+    pub(crate) fn members(&self) -> BTreeSet<Address> {
+        self.ranges.iter().map(|(_, _, owner)| owner).chain(&self.replicas).cloned().collect()
     }
 
     pub(crate) const fn epoch(&self) -> u64 {
@@ -126,6 +143,7 @@ mod tests {
         assert_eq!(view.rank(), (true, 7));
         assert!(view.has(&Address::new("10.0.0.1", 7001)));
         assert!(view.has(&Address::new("10.0.0.9", 7002)) && view.has(&Address::new("10.0.0.9", 7003)));
+        assert!(view.is_healthy() && !view.is_empty() && view.members().len() == 3);
     }
 
     #[test]
@@ -133,6 +151,16 @@ mod tests {
         let view = |info: &str| View::parse(info, Value::Array(vec![]), None).unwrap();
         let (well, ill) = ("cluster_state:ok\ncluster_current_epoch:1", "cluster_state:fail\ncluster_current_epoch:9");
         assert!(view(well).rank() > view(ill).rank());
+    }
+
+    #[test]
+    fn replicas_are_members_and_own_nothing() {
+        let node = |port| Value::Array(vec![text("10.0.0.1"), Value::Int(port), text("id")]);
+        let range = vec![Value::Int(0), Value::Int(16_383), node(7001), node(7002), Value::Int(5), node(7003)];
+        let view = View::parse("", Value::Array(vec![Value::Array(range)]), None).unwrap();
+        let members: Vec<_> = view.members().iter().map(|address| address.port).collect();
+        assert_eq!(members, [7001, 7002, 7003]);
+        assert!(view.has(&Address::new("10.0.0.1", 7001)) && !view.has(&Address::new("10.0.0.1", 7002)));
     }
 
     #[test]

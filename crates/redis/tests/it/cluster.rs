@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 use statehouse_core::ErrorKind;
 use statehouse_redis::redis::{cmd, pipe};
 use statehouse_redis::{Idempotence, RedisClient, RedisScript};
-use statehouse_testkit::{RedisCluster, RedisServer};
+use statehouse_testkit::{RedisCluster, RedisServer, Reply};
 
 use crate::load::Load;
 use crate::{generously, keys, open, until};
@@ -113,6 +113,80 @@ async fn a_planned_failover_loses_and_repeats_nothing() {
     let tally = load.end("cluster, planned failover").await;
     tally.assert_exact(&client).await;
     assert_eq!(tally.failed, 0, "redirections are followed");
+}
+
+/// By and by all nodes are replaced by others, at addresses that nobody was configured with; nothing is asked meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_whose_nodes_have_all_been_replaced_is_followed() {
+    let mut cluster = RedisCluster::start().await;
+    let first: Vec<_> = cluster.nodes().iter().map(|node| node.address().to_owned()).collect();
+    let client = open(&cluster.url()).await.unwrap();
+    let keys: Vec<_> = (0..30).map(|n| format!("k{n}")).collect();
+    for key in &keys {
+        assert!(set(&client, key).await);
+    }
+    for key in &keys {
+        let owner = cluster.primary_of(key).await.unwrap().unwrap().address().to_owned();
+        if first.contains(&owner) {
+            cluster.replace_primary_of(key).await;
+        }
+    }
+    let knows = |place: &String| format!("{client:?}").contains(place.rsplit_once(':').unwrap().1);
+    let new = &cluster.nodes()[first.len()..];
+    until(Duration::from_secs(60), async || new.iter().all(|node| knows(&node.address().to_owned()))).await;
+    for node in cluster.nodes().iter().filter(|node| first.iter().any(|address| address == node.address())) {
+        node.kill();
+    }
+    // Those that are left still agree on the slots, and the client knows them alone.
+    for key in &keys {
+        until(Duration::from_secs(30), async || set(&client, key).await).await;
+        let value: Option<String> = client.query(cmd("GET").arg(key), YES).await.unwrap();
+        assert_eq!(value.as_deref(), Some("v"), "{key}");
+    }
+}
+
+/// Nobody whom the client was told of or has spoken to is left: their replicas are, by order of an operator.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replicas_that_take_over_from_all_primaries_at_once_are_found() {
+    let cluster = RedisCluster::start().await;
+    let keys: Vec<_> = (0..30).map(|n| format!("k{n}")).collect();
+    let mut primaries: Vec<&RedisServer> = Vec::new();
+    for key in &keys {
+        let owner = cluster.primary_of(key).await.unwrap().unwrap();
+        if primaries.iter().all(|known| known.address() != owner.address()) {
+            primaries.push(owner);
+        }
+    }
+    let seeds: Vec<_> = primaries.iter().map(|node| node.address()).collect();
+    let url = format!("redis+cluster://{}", seeds.join(","));
+    let client = open(&url).await.unwrap();
+    for key in &keys {
+        assert!(set(&client, key).await);
+    }
+    // A replica is named once something has been written, and the others have heard of it.
+    for node in &primaries {
+        until(Duration::from_secs(30), async || names_replicas(node).await).await;
+    }
+    let client = open(&url).await.unwrap();
+    primaries.iter().for_each(|node| node.kill());
+    for node in cluster.nodes().iter().filter(|node| !seeds.contains(&node.address())) {
+        let is_master = async || {
+            let _ = node.command(&["CLUSTER", "FAILOVER", "TAKEOVER"]).await;
+            let info = node.command(&["INFO", "replication"]).await.unwrap();
+            info.text().is_some_and(|info| info.contains("role:master"))
+        };
+        until(Duration::from_secs(30), is_master).await;
+    }
+    for key in &keys {
+        until(Duration::from_secs(30), async || set(&client, key).await).await;
+    }
+}
+
+/// Whether it names a replica of each range of slots.
+async fn names_replicas(node: &RedisServer) -> bool {
+    let ranges = node.command(&["CLUSTER", "SLOTS"]).await.unwrap();
+    let Reply::Array(ranges) = ranges else { panic!("{ranges:?}") };
+    ranges.iter().all(|range| matches!(range, Reply::Array(parts) if parts.len() > 3))
 }
 
 async fn replica_of<'a>(cluster: &'a RedisCluster, primary: &RedisServer) -> &'a RedisServer {
@@ -289,7 +363,7 @@ async fn move_slot(cluster: &RedisCluster, key: &str) {
     let (host, port) = to.address().split_once(':').unwrap();
     loop {
         let reply = from.command(&["CLUSTER", "GETKEYSINSLOT", &slot, "1"]).await.unwrap();
-        let statehouse_testkit::Reply::Array(found) = reply else { panic!("{reply:?}") };
+        let Reply::Array(found) = reply else { panic!("{reply:?}") };
         let Some(moved) = found.first().and_then(|key| key.text()) else { break };
         from.command(&["MIGRATE", host, port, moved, "0", "1000"]).await.unwrap();
         tokio::time::sleep(Duration::from_millis(5)).await;

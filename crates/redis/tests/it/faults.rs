@@ -9,6 +9,7 @@ use statehouse_testkit::{Direction, FaultProxy, RedisServer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::load::Load;
+use crate::stub::stub;
 use crate::{generously, open, until};
 
 const YES: Idempotence = Idempotence::Idempotent;
@@ -341,4 +342,14 @@ async fn abandoned_operations_leave_a_connection_that_heals() {
     };
     println!("half-open, callers give up after 50 ms: answered after {:?}", begun.elapsed());
     recovered.unwrap();
+}
+
+#[tokio::test]
+async fn an_answer_of_another_length_than_the_question_is_an_error() {
+    for answer in ["*1\r\n$1\r\na\r\n", "*0\r\n", "*3\r\n$1\r\na\r\n$1\r\nb\r\n$1\r\nc\r\n", "$-1\r\n", "+OK\r\n"] {
+        let url = stub(move |words| (words[0] == "MGET").then(|| answer.to_owned())).await;
+        let client = open(&format!("{url}?deadline=1s")).await.unwrap();
+        let found = client.get_many(&["a", "b"]).await;
+        assert!(found.is_err(), "{answer:?}: {found:?}");
+    }
 }

@@ -146,6 +146,39 @@ async fn a_failover_is_followed_when_all_sentinels_that_were_configured_are_gone
     println!("sentinel, the configured one and the master gone: written after {election:?}");
 }
 
+/// Whoever starts all anew, one after the other, has other addresses afterwards; the client is told of none of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_whose_servers_and_sentinels_have_all_been_replaced_is_followed() {
+    let mut group = RedisSentinel::start().await;
+    let client = open(&group.url()).await.unwrap();
+    assert!(set(&client, "v").await);
+    let retired = group.renew().await;
+    let new = group.primary().await.unwrap().unwrap().address().to_owned();
+    let follows = async || set(&client, "w").await && client.health().await.backend.ends_with(&new);
+    until(Duration::from_secs(30), follows).await;
+    drop(retired);
+    group.forget_others().await;
+    group.primary().await.unwrap().unwrap().kill();
+    let election = until(Duration::from_secs(60), async || set(&client, "x").await).await;
+    println!("sentinel, all replaced and the new master gone: written after {election:?}");
+}
+
+/// A sentinel that was started anew, and not told yet, knows no master; the others do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failover_is_followed_when_the_configured_sentinel_knows_no_master_any_more() {
+    let group = RedisSentinel::start().await;
+    let only = &group.sentinels()[0];
+    let client = open(&format!("redis+sentinel://{}/{}", only.address(), group.service())).await.unwrap();
+    assert!(set(&client, "v").await);
+    only.command(&["SENTINEL", "REMOVE", group.service()]).await.unwrap();
+    let old = group.primary().await.unwrap().unwrap().address().to_owned();
+    group.servers().iter().find(|server| server.address() == old).unwrap().kill();
+    let election = until(Duration::from_secs(60), async || set(&client, "w").await).await;
+    println!("sentinel, the configured one knows no master: written after {election:?}");
+    let error = open(&format!("redis+sentinel://{}/{}", only.address(), group.service())).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error:?}");
+}
+
 /// A write and `WAIT` in one round trip: how many replicas have it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_waits_for_replicas_in_the_same_round_trip() {

@@ -2,7 +2,9 @@ use std::time::{Duration, Instant};
 
 use statehouse_core::{ErrorKind, HealthStatus};
 use statehouse_redis::redis::{cmd, pipe};
-use statehouse_redis::{EvictionPolicy, Idempotence, RedisClient, RedisConfig, RedisScript, deadpool_redis};
+use statehouse_redis::{
+    EvictionPolicy, Idempotence, REFUSE_LATE, RedisClient, RedisConfig, RedisScript, deadpool_redis,
+};
 use statehouse_testkit::RedisServer;
 
 use crate::{generously, keys, open};
@@ -228,4 +230,23 @@ async fn memory_that_is_full_is_unavailable_and_reads_go_on() {
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.to_string().contains("out of memory"), "{error}");
     client.query::<Option<Vec<u8>>>(cmd("GET").arg("none"), YES).await.unwrap();
+}
+
+#[tokio::test]
+async fn no_limit_is_a_limit_like_any_other() {
+    let url = RedisServer::shared().await.url();
+    for limits in ["timeout=18446744073709551615ms", "connect_timeout=300000000d&deadline=200000000000d"] {
+        open(&format!("{url}?{limits}")).await.unwrap().query::<()>(&cmd("PING"), YES).await.unwrap();
+    }
+    let endless = Duration::MAX;
+    let config = crate::config(&url).with_timeout(endless).with_connect_timeout(endless).with_deadline(endless);
+    let client = RedisClient::open(config).await.unwrap();
+    let key = keys().key("a");
+    let script = RedisScript::new(format!("{REFUSE_LATE} return redis.call('GET', KEYS[1])"));
+    for client in [client.with_deadline(endless), client] {
+        client.query::<()>(cmd("SET").arg(&key).arg("v"), YES).await.unwrap();
+        assert_eq!(script.key(key.as_slice()).deadline().run::<String>(&client, YES).await.unwrap(), "v");
+        assert_eq!(client.get_many(&[&key]).await.unwrap(), [Some(b"v".to_vec())]);
+        assert!(client.health().await.is_up());
+    }
 }

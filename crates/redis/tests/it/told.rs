@@ -37,6 +37,9 @@ async fn an_outage_is_a_line_when_it_begins_and_one_when_it_ends_with_what_was_r
     let client = open(&proxy.url(&server.url())).await.unwrap();
     assert!(set(&client).await);
     outage(&proxy, &client, 400).await;
+    // The request that is answered may be so before the line is written.
+    let is_told = async || log.lines().iter().any(|line| line.contains("answers again"));
+    until(Duration::from_secs(30), is_told).await;
     let lines = log.lines();
     let of = |text: &str| lines.iter().filter(|line| line.contains(text)).collect::<Vec<_>>();
     assert_eq!(of("Redis is away").len(), 1, "{lines:#?}");

@@ -13,6 +13,8 @@ use crate::{StartError, tools};
 #[derive(Debug)]
 pub struct RedisCluster {
     nodes: Vec<RedisServer>,
+    /// How further nodes are made. None if somebody else runs the cluster.
+    template: Option<RedisServerBuilder>,
 }
 
 impl RedisCluster {
@@ -46,7 +48,7 @@ impl RedisCluster {
         let Authority { user, password, hosts } = Authority::of(url);
         let credentials = credentials(&user, &password);
         let nodes = hosts.split(',').map(|host| RedisServer::at(&format!("redis://{credentials}{host}"))).collect();
-        Self { nodes }
+        Self { nodes, template: None }
     }
 
     /// Starts a cluster of your own, with these settings for each node.
@@ -61,7 +63,7 @@ impl RedisCluster {
         for _ in 1..6 {
             nodes.push(node.clone().try_start().await?);
         }
-        let cluster = Self { nodes };
+        let cluster = Self { nodes, template: Some(node) };
         cluster.join_nodes().await?;
         cluster.wait_ready().await?;
         Ok(cluster)
@@ -111,6 +113,37 @@ impl RedisCluster {
     #[must_use]
     pub fn nodes(&self) -> &[RedisServer] {
         &self.nodes
+    }
+
+    /// Starts a node at an address of its own that takes over from the primary of `key`; the old one stays as its replica.
+    ///
+    /// # Panics
+    /// If it does not start or does not take over, and if somebody else runs the cluster.
+    pub async fn replace_primary_of(&mut self, key: &str) {
+        let node = self.template.clone().expect("a cluster of your own");
+        let new = node.try_start().await.unwrap_or_else(|error| panic!("{error}"));
+        let old = self.primary_of(key).await.expect("an answer").expect("a primary");
+        let id = old.command(&["CLUSTER", "MYID"]).await.expect("an answer");
+        let id = id.text().expect("an id").to_owned();
+        let peer = old.peer_address();
+        let (host, port) = peer.split_once(':').expect("host and port");
+        let bus = old.command(&["CONFIG", "GET", "cluster-port"]).await.expect("an answer");
+        let Reply::Array(bus) = bus else { panic!("{bus:?}") };
+        let bus = bus.get(1).and_then(Reply::text).expect("a port").to_owned();
+        new.command(&["CLUSTER", "MEET", host, port, &bus]).await.expect("an answer");
+        let took_over = || async {
+            // Each step is refused until the one before is known to all who must know it.
+            let role = new.command(&["INFO", "replication"]).await?;
+            let role = role.text().unwrap_or_default().to_owned();
+            if role.contains("role:master") {
+                new.command(&["CLUSTER", "REPLICATE", &id]).await?;
+            } else if role.contains("master_link_status:up") {
+                new.command(&["CLUSTER", "FAILOVER"]).await?;
+            }
+            Ok(owner(old, key).await?.as_ref() == Some(&new.address))
+        };
+        settled("the new node has not taken over", took_over).await.unwrap_or_else(|error| panic!("{error}"));
+        self.nodes.push(new);
     }
 
     /// The node that answers for `key` now, as most nodes that run see it; none while there is no such majority.

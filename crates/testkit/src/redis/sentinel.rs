@@ -21,6 +21,8 @@ pub struct RedisSentinel {
     password: String,
     servers: Vec<RedisServer>,
     sentinels: Vec<RedisServer>,
+    /// How further servers are made. None if somebody else runs the group.
+    template: Option<RedisServerBuilder>,
 }
 
 impl RedisSentinel {
@@ -55,7 +57,7 @@ impl RedisSentinel {
     fn at(url: &str) -> Self {
         let Authority { user, password, hosts } = Authority::of(url);
         let sentinels = hosts.split(',').map(|host| RedisServer::at(&format!("redis://{host}"))).collect();
-        Self { user, password, servers: Vec::new(), sentinels }
+        Self { user, password, servers: Vec::new(), sentinels, template: None }
     }
 
     /// Starts a group of your own, with these settings for primary and replica.
@@ -66,19 +68,16 @@ impl RedisSentinel {
         let server = server.for_group().arg("--repl-diskless-sync-delay", "0");
         let primary = server.clone().try_start().await?;
         let of_primary = primary.peer_address().replace(':', " ");
-        let replica = server.like(&primary).arg("--replicaof", &of_primary).try_start().await?;
-        let linked = || async {
-            let info = replica.command(&["INFO", "replication"]).await?;
-            Ok(info.text().is_some_and(|info| info.contains("master_link_status:up")))
-        };
+        let server = server.like(&primary);
         // A sentinel looks for replicas when it starts, and then only every ten seconds.
-        settled("the replica has not joined", linked).await?;
+        let replica = start_replica(&server, &of_primary).await?;
         let mut sentinels = Vec::new();
         for _ in 0..3 {
             sentinels.push(start_sentinel(&primary).await?);
         }
         let (user, password) = (primary.user.clone(), primary.password.clone());
-        let group = Self { user, password, servers: vec![primary, replica], sentinels };
+        let (servers, template) = (vec![primary, replica], Some(server));
+        let group = Self { user, password, servers, sentinels, template };
         group.wait_ready().await?;
         Ok(group)
     }
@@ -129,16 +128,81 @@ impl RedisSentinel {
     pub async fn primary(&self) -> io::Result<Option<&RedisServer>> {
         let mut votes = vec![0; self.servers.len()];
         for sentinel in &self.sentinels {
-            let Ok(Reply::Array(address)) = sentinel.command(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE]).await
-            else {
-                continue;
-            };
-            let address: Vec<_> = address.iter().filter_map(Reply::text).collect();
-            let named = self.servers.iter().position(|server| server.peer_address() == address.join(":"));
+            let Ok(Some(address)) = named_by(sentinel).await else { continue };
+            let named = self.servers.iter().position(|server| server.peer_address() == address);
             named.into_iter().for_each(|at| votes[at] += 1);
         }
         let most = votes.iter().position(|votes| votes * 2 > self.sentinels.len());
         Ok(most.map(|at| &self.servers[at]))
+    }
+
+    /// Starts sentinels and servers at addresses of their own, of which one takes over from the primary. They are the group
+    /// from then on; those that were are handed out, and run until they are dropped.
+    ///
+    /// # Panics
+    /// If they do not start or do not take over, and if somebody else runs the group.
+    pub async fn renew(&mut self) -> Vec<RedisServer> {
+        self.try_renew().await.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    async fn try_renew(&mut self) -> Result<Vec<RedisServer>, StartError> {
+        let template = self.template.clone().ok_or_else(|| StartError::new("somebody else runs the group"))?;
+        let old = self.primary().await?.ok_or_else(|| StartError::new("the sentinels do not agree"))?;
+        let (address, of_primary) = (old.address.clone(), old.peer_address().replace(':', " "));
+        for server in &self.servers {
+            // Never to be promoted again.
+            server.command(&["CONFIG", "SET", "replica-priority", "0"]).await?;
+        }
+        let servers = vec![start_replica(&template, &of_primary).await?, start_replica(&template, &of_primary).await?];
+        let mut sentinels = Vec::new();
+        for _ in 0..3 {
+            sentinels.push(start_sentinel(old).await?);
+        }
+        let retired =
+            [std::mem::replace(&mut self.servers, servers), std::mem::replace(&mut self.sentinels, sentinels)];
+        let taken_over = || async {
+            let primary = self.primary().await?;
+            if primary.is_none() {
+                // It is refused until the sentinel has found the servers, and while it is at it.
+                self.sentinels[0].command(&["SENTINEL", "FAILOVER", SERVICE]).await?;
+                tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            }
+            Ok(primary.is_some_and(|primary| primary.address != address))
+        };
+        settled("no new server has taken over", taken_over).await?;
+        let new = self.primary().await?.map(RedisServer::peer_address).unwrap_or_default();
+        let (_, port) = new.rsplit_once(':').unwrap_or_default();
+        let followed = || async {
+            for sentinel in &self.sentinels {
+                // One that leads a failover names the new primary before it is done with it.
+                let state = sentinel.command(&["SENTINEL", "MASTER", SERVICE]).await?;
+                if field(&state, "port") != Some(port) || field(&state, "flags") != Some("master") {
+                    return Ok(false);
+                }
+            }
+            for server in self.servers.iter().filter(|server| server.peer_address() != new) {
+                let info = server.command(&["INFO", "replication"]).await?;
+                let info = info.text().unwrap_or_default().to_owned();
+                if !info.contains(&format!("master_port:{port}\r")) || !info.contains("master_link_status:up") {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        };
+        settled("not all have followed", followed).await?;
+        Ok(retired.into_iter().flatten().collect())
+    }
+
+    /// Lets the sentinels forget who is gone; returns when they see each other, a primary and its replica and nobody else.
+    ///
+    /// # Panics
+    /// If they do not.
+    pub async fn forget_others(&self) {
+        for sentinel in &self.sentinels {
+            let forgotten = sentinel.command(&["SENTINEL", "RESET", SERVICE]).await;
+            forgotten.unwrap_or_else(|error| panic!("{error}"));
+        }
+        self.wait_ready().await.unwrap_or_else(|error| panic!("{error}"));
     }
 
     group_controls!();
@@ -177,6 +241,24 @@ impl RedisSentinel {
 fn field<'a>(reply: &'a Reply, name: &str) -> Option<&'a str> {
     let Reply::Array(fields) = reply else { return None };
     fields.chunks(2).find(|pair| pair[0].text() == Some(name))?.get(1)?.text()
+}
+
+/// The address of the primary, as this sentinel sees it.
+async fn named_by(sentinel: &RedisServer) -> io::Result<Option<String>> {
+    let answer = sentinel.command(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE]).await?;
+    let Reply::Array(address) = answer else { return Ok(None) };
+    Ok(Some(address.iter().filter_map(Reply::text).collect::<Vec<_>>().join(":")))
+}
+
+/// Returns when it has what its primary has.
+async fn start_replica(server: &RedisServerBuilder, of_primary: &str) -> Result<RedisServer, StartError> {
+    let replica = server.clone().arg("--replicaof", of_primary).try_start().await?;
+    let linked = || async {
+        let info = replica.command(&["INFO", "replication"]).await?;
+        Ok(info.text().is_some_and(|info| info.contains("master_link_status:up")))
+    };
+    settled("the replica has not joined", linked).await?;
+    Ok(replica)
 }
 
 async fn start_sentinel(primary: &RedisServer) -> Result<RedisServer, StartError> {

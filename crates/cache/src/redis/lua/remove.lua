@@ -11,7 +11,8 @@ if not holds(ARGV[5], tonumber(ARGV[6]), state, version) then
   return {doubt and DOUBT or CONFLICT, state == 'value' and version or 0, generation or 0}
 end
 local before = tonumber(ARGV[7])
-if before > 0 and lives and created > before then
+-- What came about later than now is of a server whose clock was ahead: nobody can tell how old it is, so it does not stay.
+if before > 0 and lives and created > before and created <= now then
   return {CONFLICT, state == 'value' and version or 0, generation}
 end
 if state == 'value' then

@@ -5,7 +5,7 @@ use super::record::{PLAIN, Tag};
 use super::*;
 
 /// What a later build would store: an entry with two tags, and their generations.
-async fn tagged(server: &RedisServer, subject: &InRedis, generations: [u64; 2]) -> Record {
+pub(super) async fn tagged(server: &RedisServer, subject: &InRedis, generations: [u64; 2]) -> Record {
     let cache = subject.cache("main").await;
     cache.remove(&key("a")).await.unwrap();
     stored(&cache, "a", "value").await;

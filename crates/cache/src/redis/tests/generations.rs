@@ -113,29 +113,36 @@ async fn by_reach(cache: &RedisCache, keys: &[CacheKey]) -> (Vec<CacheKey>, Vec<
     (up, down)
 }
 
+/// A cluster of which nobody takes over a shard that is down.
+async fn without_failover() -> RedisCluster {
+    let partial = RedisServer::builder().arg("--cluster-require-full-coverage", "no");
+    RedisCluster::start_with(partial.arg("--cluster-replica-no-failover", "yes")).await
+}
+
+/// Kills the shard of `key 0`, and tells the keys that are still reached from those that are not.
+async fn lose_a_shard(cluster: &RedisCluster, subject: &InRedis, keys: &[CacheKey]) -> (Vec<CacheKey>, Vec<CacheKey>) {
+    let cache = subject.cache("main").await;
+    cluster.primary_of(&place(subject, "key 0", 1)).await.unwrap().expect("an owner").kill();
+    let begun = std::time::Instant::now();
+    loop {
+        let (up, down) = by_reach(&cache, keys).await;
+        if !down.is_empty() {
+            return (up, down);
+        }
+        assert!(begun.elapsed() < Duration::from_secs(30), "the killed shard answers");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_shard_that_is_down_takes_its_own_keys_with_it_and_no_others() {
-    let cluster = RedisCluster::start().await;
-    for node in cluster.nodes() {
-        raw(node, &[b"CONFIG", b"SET", b"cluster-require-full-coverage", b"no"]).await;
-        // Nobody takes the shard over.
-        raw(node, &[b"CONFIG", b"SET", b"cluster-replica-no-failover", b"yes"]).await;
-    }
+    let cluster = without_failover().await;
     let subject = InRedis { url: cluster.url(), namespace: namespace() };
     let (cache, fresh) = (subject.cache("main").await, subject.cache("main").await);
     let keys: Vec<_> = (0..300).map(|n| key(&format!("key {n}"))).collect();
     for key in &keys {
         cache.set(key, Bytes::from_static(b"old"), LONG).await.unwrap();
     }
-    cluster.primary_of(&place(&subject, "key 0", 1)).await.unwrap().expect("an owner").kill();
-    let begun = std::time::Instant::now();
-    let (up, down) = loop {
-        let (up, down) = by_reach(&cache, &keys).await;
-        if !down.is_empty() {
-            break (up, down);
-        }
-        assert!(begun.elapsed() < Duration::from_secs(20), "the killed shard answers");
-    };
+    let (up, down) = lose_a_shard(&cluster, &subject, &keys).await;
     assert!((100..=280).contains(&up.len()), "{} of 300 keys are reachable", up.len());
     for key in &up {
         for cache in [&cache, &fresh] {
@@ -153,4 +160,80 @@ async fn a_shard_that_is_down_takes_its_own_keys_with_it_and_no_others() {
     let error = cache.clear().await.unwrap_err();
     assert!(error.message().contains("of the 32 groups"), "{error}");
     assert!(fresh.get_many(&up).await.unwrap().iter().all(Option::is_none));
+}
+
+/// It is replayed until all of it is done, and what it has reached already is not cleared again each time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clear_that_a_shard_misses_costs_the_others_nothing() {
+    let cluster = without_failover().await;
+    let subject = InRedis { url: cluster.url(), namespace: namespace() };
+    let open = async || -> TypedCache<u32> {
+        let caches = Caches::redis(subject.client().await, &subject.namespace);
+        caches.cache("main").schema(1).time_to_live(LONG).open().unwrap()
+    };
+    let (cache, other) = (open().await, open().await);
+    let keys: Vec<_> = (0..100).map(|n| key(&format!("key {n}"))).collect();
+    for key in &keys {
+        cache.set(key, 1).await.unwrap();
+    }
+    let (up, down) = lose_a_shard(&cluster, &subject, &keys).await;
+    assert!(cache.clear().await.is_err());
+    // So is an invalidation where nobody answers.
+    assert!(cache.invalidate(&down[0]).await.is_err());
+    for (n, key) in up.iter().enumerate() {
+        let by = if n % 2 == 0 { &cache } else { &other };
+        assert_eq!(*by.get_or_load(key, || async { Ok::<_, io::Error>(2) }).await.unwrap(), 2);
+    }
+    for round in 0..10 {
+        for cache in [&cache, &other] {
+            let found = cache.get_many(&up).await.unwrap();
+            assert!(found.iter().all(|value| value.as_deref() == Some(&2)), "round {round}: {found:?}");
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    for key in &down {
+        let error = cache.get(key).await.unwrap_err();
+        assert!([ErrorKind::Unavailable, ErrorKind::Timeout].contains(&error.kind()), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_clear_that_is_repeated_leaves_alone_what_it_has_cleared() {
+    let subject = single().await;
+    let (cache, other) = (subject.cache("main").await, subject.cache("main").await);
+    let before = std::time::Instant::now();
+    stored(&cache, "a", "old").await;
+    let repeated = ClearOptions::default().with_since(before);
+    cache.clear_with(repeated.clone()).await.unwrap();
+    assert_eq!(cache.get(&key("a")).await.unwrap(), None, "it was not cleared since");
+    stored(&cache, "a", "new").await;
+    cache.clear_with(repeated.clone()).await.unwrap();
+    assert!(cache.get(&key("a")).await.unwrap().is_some(), "it was cleared since");
+    other.clear_with(repeated).await.unwrap();
+    assert_eq!(cache.get(&key("a")).await.unwrap(), None, "by somebody who does not know of it");
+    stored(&cache, "a", "newer").await;
+    cache.clear_with(ClearOptions::default().with_since(std::time::Instant::now())).await.unwrap();
+    assert_eq!(cache.get(&key("a")).await.unwrap(), None, "it was asked for later");
+}
+
+/// A replica was promoted whose clock is behind that of its old master: nobody can tell how old an entry of the future is.
+#[tokio::test]
+async fn a_late_removal_takes_what_a_server_with_a_clock_ahead_has_stored() {
+    let (server, subject) = (RedisServer::shared().await, single().await);
+    let cache = subject.cache("main").await;
+    let place = place(&subject, "a", 1);
+    let late = RemoveOptions::default().with_min_age(Duration::from_secs(5));
+    for (lead, taken) in [(3_600_000_000, true), (0, false)] {
+        stored(&cache, "a", "value").await;
+        let mut record = Record::decode(dump(&subject, &place).await.into()).unwrap();
+        (record.version, record.created) = (record.version + lead, record.created + lead);
+        raw(server, &[b"SET", place.as_bytes(), &record::tests::encode(&record, [7; 8])]).await;
+        let outcome = cache.remove_with(&key("a"), late.clone()).await.unwrap();
+        assert_eq!(outcome == RemoveOutcome::Removed, taken, "{lead}: {outcome:?}");
+        assert_eq!(cache.get(&key("a")).await.unwrap().is_none(), taken, "{lead}");
+        // What is written from now on has a later version all the same.
+        let version = stored(&cache, "a", "new").await;
+        assert_eq!(cache.get(&key("a")).await.unwrap().map(|entry| entry.version), Some(version));
+        cache.remove(&key("a")).await.unwrap();
+    }
 }

@@ -106,8 +106,8 @@ impl<V: CacheValue> Tier<V> for BytesTier {
         self.cache.touch_with(key, options).await
     }
 
-    async fn clear(&self, access: Access) -> Result<()> {
-        self.cache.clear_with(ClearOptions { deadline: access.deadline }).await
+    async fn clear(&self, options: ClearOptions) -> Result<()> {
+        self.cache.clear_with(options).await
     }
 
     /// An entry that this process cannot decode is replaced, as if it were absent. If there is another one in its place

@@ -9,7 +9,7 @@ use statehouse_core::{Capabilities, Codec, Error, ErrorKind, Result};
 
 use crate::options::Guard;
 use crate::typed::versioned::Versioned;
-use crate::{CacheKey, Lease, RemoveOptions, RemoveOutcome, ReserveOptions, SetOutcome, TouchOutcome};
+use crate::{CacheKey, ClearOptions, Lease, RemoveOptions, RemoveOutcome, ReserveOptions, SetOutcome, TouchOutcome};
 
 /// What a [`TypedCache`](crate::TypedCache) can hold: every type that has what this asks for.
 pub trait CacheValue: Serialize + DeserializeOwned + Send + Sync + 'static {}
@@ -45,7 +45,7 @@ pub(crate) trait Tier<V>: Send + Sync {
 
     async fn touch(&self, key: &CacheKey, time_to_live: Duration, access: Access) -> Result<TouchOutcome>;
 
-    async fn clear(&self, access: Access) -> Result<()>;
+    async fn clear(&self, options: ClearOptions) -> Result<()>;
 
     async fn reserve(&self, key: &CacheKey, options: ReserveOptions, access: Access) -> Result<Claim<V>>;
 

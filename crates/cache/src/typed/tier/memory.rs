@@ -10,8 +10,8 @@ use crate::memory::{ENTRY_OVERHEAD, Found, Reserved, Store, whole_millis};
 use crate::options::Guard;
 use crate::typed::versioned::Versioned;
 use crate::{
-    CacheKey, Lease, MAX_VALUE_LEN, RemoveOptions, RemoveOutcome, ReserveOptions, SetOutcome, TouchOutcome,
-    check_value_len,
+    CacheKey, ClearOptions, Lease, MAX_VALUE_LEN, RemoveOptions, RemoveOutcome, ReserveOptions, SetOutcome,
+    TouchOutcome, check_value_len,
 };
 
 /// The caller's own measure of an entry.
@@ -96,7 +96,7 @@ impl<V: CacheValue> Tier<V> for MemoryTier<V> {
         Ok(self.store.touch(key, whole_millis(time_to_live)?))
     }
 
-    async fn clear(&self, _: Access) -> Result<()> {
+    async fn clear(&self, _: ClearOptions) -> Result<()> {
         self.store.clear();
         Ok(())
     }
