@@ -1,5 +1,5 @@
 // Keeps a half-written note while it is being typed, so that it outlives the page, the session and the server.
-import { send } from "./http.js";
+import { send, UNREACHABLE } from "./http.js";
 
 const PAUSE = 500; // milliseconds without a key before the draft is kept
 const AGAIN = 4000; // milliseconds before a draft that could not be kept is sent again
@@ -16,11 +16,12 @@ export function startDraft(form) {
     const value = text.value;
     const fields = { id: form.elements.id.value, text: value };
     const answer = await send(form.dataset.draft, { method: "PUT", fields });
-    if (answer.ok) {
+    // Somebody on the way, such as the log-in page of a network, may answer with a page of its own.
+    if (answer.status === 204) {
       kept = value;
       status.textContent = "Draft kept.";
-    } else if (answer.status === 0 || answer.status >= 500) {
-      status.textContent = `Draft not kept yet, trying again: ${answer.body.error}`;
+    } else if (answer.ok || answer.status === 0 || answer.status >= 500) {
+      status.textContent = `Draft not kept yet, trying again: ${answer.body.error ?? UNREACHABLE}`;
       later(AGAIN);
     } else if (answer.status === 401) status.textContent = "Draft not kept: log in again to keep it.";
     else status.textContent = `Draft not kept: ${answer.body.error}`;

@@ -24,6 +24,8 @@ use crate::error::{AppError, Result};
 /// The longest login and the longest password, in bytes.
 const MAX_LOGIN: usize = 100;
 const MAX_PASSWORD: usize = 1_000;
+/// The longest path that a log-in leads to, in bytes: none of this site's is longer, and proxies refuse longer headers.
+const MAX_NEXT: usize = 2_000;
 
 /// What the page shows.
 #[derive(Default)]
@@ -87,7 +89,11 @@ async fn begin(app: &App, session: &Session, headers: &HeaderMap, sent: &Sent, s
     // It has a key once it is stored.
     session.commit().await?;
     let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
-    app.database.add_login(staff.id, &key_of(session).await?, &device(agent)).await?;
+    if let Err(error) = list(app, session, staff, &device(agent)).await {
+        // Where it is not listed nobody could end it.
+        session.logout().await?;
+        return Err(error);
+    }
     tracing::info!(target: "clinic::security", staff = staff.id, "logged in");
     let waiting = local(sent.text("waiting-at")).filter(|to| to.starts_with("/patients/"));
     let answer = match waiting {
@@ -98,6 +104,11 @@ async fn begin(app: &App, session: &Session, headers: &HeaderMap, sent: &Sent, s
         None => Redirect::to(local(sent.text("next")).unwrap_or("/")).into_response(),
     };
     Ok(Gate::open(answer))
+}
+
+/// Puts the session where its owner sees it.
+async fn list(app: &App, session: &Session, staff: &Staff, device: &str) -> Result<()> {
+    Ok(app.database.add_login(staff.id, &key_of(session).await?, device).await?)
 }
 
 /// The form that waited, to be sent by whoever has logged in.
@@ -142,7 +153,7 @@ pub(super) fn page_before(headers: &HeaderMap, typed: &Typed, error: &AppError) 
 fn local(next: &str) -> Option<&str> {
     let second = next.as_bytes().get(1);
     let ours = next.starts_with('/') && !matches!(second, Some(b'/' | b'\\')) && !next.chars().any(char::is_control);
-    ours.then_some(next)
+    (ours && next.len() <= MAX_NEXT).then_some(next)
 }
 
 impl<'a> LogIn<'a> {
@@ -225,6 +236,7 @@ mod tests {
         {
             assert_eq!(local(path), None, "{path}");
         }
+        assert_eq!(local(&format!("/{}", "a".repeat(MAX_NEXT))), None);
     }
 
     #[test]

@@ -82,6 +82,7 @@ pub(crate) fn router(app: &Arc<App>, site: Site) -> Router {
         .route("/api/me", get(me))
         .route("/api/concepts", get(concepts::search))
         .route("/api/patients/{id}", get(chart::json))
+        .layer(from_fn(refuse_nul))
         .layer(from_fn(csrf::protect))
         .layer(map_response(keep_no_page))
         .layer(app.session_layer())
@@ -102,6 +103,12 @@ pub(crate) fn router(app: &Arc<App>, site: Site) -> Router {
 /// Who is logged in, for scripts.
 async fn me(visit: visit::Visit) -> Json<Value> {
     Json(visit::me(&visit.staff, &visit.csrf))
+}
+
+/// PostgreSQL keeps no NUL in a text, and no address of this site has one.
+async fn refuse_nul(request: Request, next: Next) -> Result<Response, StatusCode> {
+    let has_nul = request.uri().path().contains("%00");
+    if has_nul { Err(StatusCode::NOT_FOUND) } else { Ok(next.run(request).await) }
 }
 
 /// What belongs to somebody stays on no disk and in no cache on the way, unless the answer says otherwise.

@@ -166,6 +166,38 @@ async fn unknown(clinic: &str) {
     ] {
         assert_eq!(client.get(path).await.unwrap().status(), status, "{path}");
     }
+    // What no text of the database can have, and numbers that are none of it.
+    for (path, status) in [
+        ("/documents/%00", StatusCode::NOT_FOUND),
+        ("/documents/%ff", StatusCode::BAD_REQUEST),
+        ("/patients/9223372036854775807", StatusCode::NOT_FOUND),
+        ("/patients/9223372036854775808", StatusCode::BAD_REQUEST),
+        ("/patients/-1", StatusCode::NOT_FOUND),
+        ("/patients/25?added=%00&resolved=%ff", StatusCode::OK),
+        ("/patients?q=%00%ff%25_'--", StatusCode::OK),
+        ("/api/concepts?q=%00%ff&chapter=%00", StatusCode::OK),
+        ("/api/concepts?q=flu&chapter=')%20OR%201=1", StatusCode::OK),
+        ("/sessions?ended=%00", StatusCode::OK),
+        ("/login?next=%00", StatusCode::OK),
+    ] {
+        let answer = client.get(path).await.unwrap();
+        assert_eq!(answer.status(), status, "{path}: {}", answer.text().await.unwrap());
+    }
+    let long = format!("/api/concepts?q=flu&chapter={}", "x".repeat(5_000));
+    let answer = client.get(&long).await.unwrap();
+    assert!(answer.status() == StatusCode::OK || answer.status() == StatusCode::BAD_REQUEST, "{}", answer.status());
+    for action in ["resolve", "reopen", "take-back"] {
+        let refused = client.post(&format!("/patients/25/diagnoses/%00/{action}"), &[]).await.unwrap();
+        assert_eq!(refused.status(), StatusCode::NOT_FOUND, "{action}");
+    }
+    for session in ["", "\0", "x", &"0".repeat(5_000)] {
+        let refused = client.post("/sessions/end", &[("session", session)]).await.unwrap();
+        assert_eq!(refused.status(), StatusCode::NOT_FOUND, "{session}");
+    }
+    for text in ["\0", "\0\0 \n"] {
+        let refused = client.post("/patients/25/notes", &[("id", &"9".repeat(32)), ("text", text)]).await.unwrap();
+        assert_eq!(refused.status(), StatusCode::UNPROCESSABLE_ENTITY, "{text:?}");
+    }
     let twice = client.post("/patients/25/diagnoses", &[("concept", "I10")]).await.unwrap();
     let again = client.post("/patients/25/diagnoses", &[("concept", "I10")]).await.unwrap();
     assert!(twice.status() == StatusCode::SEE_OTHER || twice.status() == StatusCode::CONFLICT);

@@ -270,11 +270,24 @@ impl Visitor<'_> {
         self.until(&format!("document.querySelector('#draft-status').textContent.includes('{reached}')")).await;
         self.look_at("not-kept").await;
         assert_eq!(self.eval("document.activeElement.id").await, "note");
+        self.log_in_to_a_network().await;
         self.delay(Duration::ZERO).await;
         self.until("document.querySelector('#draft-status').textContent === 'Draft kept.'").await;
         self.keys("#concept", ENTER).await;
         self.until("document.querySelector('[data-said] [role=status]')?.textContent.endsWith('added.')").await;
         assert_eq!(self.eval("document.querySelector('#note').value").await, "Coughs.");
+    }
+
+    /// The network answers everything with a page of its own: that is no draft that was kept.
+    async fn log_in_to_a_network(&self) {
+        self.run(
+            "window.asked = 0; window.reached = window.fetch; \
+             window.fetch = () => { window.asked += 1; return Promise.resolve(new Response('<h1>Welcome to the hotel</h1>')); }",
+        )
+        .await;
+        self.until("window.asked > 1").await;
+        self.until("document.querySelector('#draft-status').textContent.startsWith('Draft not kept yet')").await;
+        self.run("window.fetch = window.reached").await;
     }
 
     /// Another tab ends the session; what is typed then is kept when its writer has logged in again, on the same page.
