@@ -155,7 +155,8 @@ impl Session {
             tracing::debug!(error.kind = %error.kind(), "session changes dropped: the store cannot be reached");
             return Ok(());
         }
-        if error.kind() == ErrorKind::OutcomeUnknown {
+        // Once that is unknown, no outage makes it known.
+        if committing.may_be_done(&error) && Outage::of(&error).is_some() {
             state.committing = Some(committing);
         } else {
             let newer = std::mem::take(&mut state.work);

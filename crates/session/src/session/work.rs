@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use statehouse_core::Result;
+use statehouse_core::{Error, ErrorKind, Result};
 
 use super::messages;
 use crate::config::{LoginPolicy, SessionConfig};
@@ -31,11 +31,20 @@ pub(super) struct Committing {
     pub(super) id: SaveId,
     token: OnceLock<Token>,
     tried: AtomicBool,
+    uncertain: AtomicBool,
 }
 
 impl Committing {
     pub(super) const fn new(work: Work, id: SaveId) -> Self {
-        Self { work, id, token: OnceLock::new(), tried: AtomicBool::new(false) }
+        Self { work, id, token: OnceLock::new(), tried: AtomicBool::new(false), uncertain: AtomicBool::new(false) }
+    }
+
+    /// Whether one of its tries, of which the last failed like this, may have been applied.
+    pub(super) fn may_be_done(&self, error: &Error) -> bool {
+        if error.kind() == ErrorKind::OutcomeUnknown {
+            self.uncertain.store(true, Ordering::Relaxed);
+        }
+        self.uncertain.load(Ordering::Relaxed)
     }
 
     /// Whether it has been tried before.

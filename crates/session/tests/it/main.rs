@@ -13,6 +13,7 @@ mod late;
 mod limits;
 mod login;
 mod logs;
+mod lost;
 mod orders;
 mod planted;
 mod redis;
