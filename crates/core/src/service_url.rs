@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -282,22 +283,39 @@ fn decode(text: &str) -> Option<String> {
 }
 
 fn parse_host(text: &str) -> Result<Host, String> {
-    let (name, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((name, rest)) => (name, rest.strip_prefix(':')),
-        None => text.rsplit_once(':').map_or((text, None), |(name, port)| (name, Some(port))),
+    let refuse = || Err(format!("a host must be {A_HOST}; {ENCODE}"));
+    let (name, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let Some((name, rest)) = rest.split_once(']') else { return refuse() };
+            // Behind a "%" is the interface of an address that is good on one link only.
+            if name.split('%').next().is_none_or(|address| address.parse::<Ipv6Addr>().is_err()) {
+                return refuse();
+            }
+            (name, Some(rest).filter(|rest| !rest.is_empty()))
+        }
+        None => text
+            .split_at_checked(text.find(':').unwrap_or(text.len()))
+            .map_or((text, None), |(name, rest)| (name, Some(rest).filter(|rest| !rest.is_empty()))),
     };
+    let is_name = |c: char| c.is_alphanumeric() || "-_.".contains(c);
+    if name.is_empty() || !(text.starts_with('[') || name.chars().all(is_name)) {
+        return refuse();
+    }
     let port = port.map(|port| {
+        let Some(port) = port.strip_prefix(':') else { return Err(format!("a host must be {A_HOST}; {ENCODE}")) };
         // Where a host was forgotten, or a password has a slash, this is a password.
-        port.parse().map_err(|_| match port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit()) {
-            true => format!("port {port:?} must be a number from 0 to 65535"),
-            false => format!("what follows the host must be a port from 0 to 65535; {ENCODE}"),
+        let is_number = port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit());
+        port.parse().ok().filter(|port| *port > 0).ok_or_else(|| match is_number {
+            true => format!("port {port:?} must be a number from 1 to 65535"),
+            false => format!("what follows the host must be a port from 1 to 65535; {ENCODE}"),
         })
     });
-    if name.is_empty() || name.contains(|c: char| c.is_whitespace() || c.is_control()) {
-        return Err("a host must be a name or an address, without spaces".to_owned());
-    }
     Ok(Host { name: name.to_owned(), port: port.transpose()? })
 }
+
+/// What a host may be. It is not repeated: it may be a part of a password.
+const A_HOST: &str = "a name or an address of letters, digits, \"-\", \"_\" and \".\", perhaps with a port, and an IPv6 address in \
+                      brackets, as in [::1]:6379";
 
 /// What to do about a password that takes the URL apart.
 const ENCODE: &str = "in a password, \"/\", \"?\", \"#\", \"%\" and \"@\" are written %2F, %3F, %23, %25 and %40";
@@ -349,6 +367,8 @@ mod tests {
         assert_eq!(url.password().unwrap().expose(), "p@ss");
         assert_eq!(url.hosts().iter().map(Host::to_string).collect::<Vec<_>>(), ["a:1", "[::1]:26379", "c"]);
         assert_eq!(url.path(), "mymaster/2");
+        assert_eq!(parse("redis://[fe80::1%eth0]").hosts()[0].name, "fe80::1%eth0");
+        assert_eq!(parse("redis://cache_1.internal:6379").hosts()[0].to_string(), "cache_1.internal:6379");
         assert_eq!(parse("s3://bucket/some/prefix").path(), "some/prefix");
         assert_eq!(parse("redis://:pw@h").password().unwrap().expose(), "pw");
     }
@@ -361,6 +381,17 @@ mod tests {
             "://x",
             "redis://h:notaport",
             "redis://h:70000",
+            "redis://h:0",
+            "redis://h:6379:6380",
+            "redis://h#fragment",
+            "redis://h%20x",
+            "redis://[::1",
+            "redis://[::1]6379",
+            "redis://[h]:6379",
+            "redis://::1",
+            "redis://fe80::1:6379",
+            "redis://\"h\"",
+            "redis+cluster://a:1,b;c:2",
             "redis://h?a",
             "redis://h?a=1&a=2",
             "memory:?a=",

@@ -269,6 +269,14 @@ impl S3Config {
         let [bucket] = url.hosts() else {
             return Err(Error::invalid_config(&setting, "expected one bucket: s3://bucket/prefix"));
         };
+        if bucket.port.is_some() {
+            let message = "a bucket has no port: the server is named by the parameter \"endpoint\"";
+            return Err(Error::invalid_config(&setting, message));
+        }
+        if url.username().is_some() != url.password().is_some() {
+            let message = "an access key needs its secret key, and a secret key its access key";
+            return Err(Error::invalid_config(&setting, message));
+        }
         let mut config = Self::new(bucket.name.clone()).with_prefix(url.path());
         config.setting = setting;
         config.credentials = url.username().map(ToOwned::to_owned).zip(url.password().cloned());
@@ -305,14 +313,23 @@ impl S3Config {
             return refuse("the prefix must be a file's key of at most 200 bytes");
         }
         if !(Self::MIN_PART_SIZE..=Self::MAX_PART_SIZE).contains(&self.part_size) {
-            return refuse("part_size must be 5MiB to 1GiB");
+            let message = format!("part_size must be 5MiB to 1GiB, not {} bytes", self.part_size);
+            return Err(Error::invalid_config(&self.setting, message));
         }
         if self.upload_memory < 4 * self.part_size || self.upload_memory > 1 << 40 {
-            return refuse("upload_memory must be at least four times part_size, and at most 1 TiB");
+            let found = self.upload_memory;
+            let message =
+                format!("upload_memory must be at least four times part_size, and at most 1 TiB, not {found} bytes");
+            return Err(Error::invalid_config(&self.setting, message));
         }
         let mut times = [self.connect_timeout, self.timeout, self.body_timeout].into_iter().chain(self.read_limit);
         if times.any(|time| time.is_zero()) {
             return refuse("a timeout must be above zero");
+        }
+        // Its address may hold a password, and is not repeated.
+        let is_proxy = |url: &Secret| ["http://", "https://"].iter().any(|scheme| url.expose().starts_with(scheme));
+        if self.proxy.as_ref().is_some_and(|proxy| !is_proxy(proxy)) {
+            return refuse("the proxy must be an address such as http://proxy.internal:3128");
         }
         if self.credentials.is_none() && self.session_token.is_some() {
             return refuse("a session_token needs the access key and the secret key that it belongs to");

@@ -34,7 +34,8 @@ impl RedisClient {
     /// How the servers that take writes are, in one round trip to each; over within a second in every state.
     ///
     /// Down if any of them does not answer or is known to be [away](Self::breaker). Degraded if one is a replica, which
-    /// refuses writes, or has no memory left and evicts nothing. What a server does not tell is not held against it.
+    /// refuses writes, has no memory left and evicts nothing, or is told to refuse writes while too few replicas are well or it
+    /// cannot save. What a server does not tell is not held against it.
     pub async fn health(&self) -> Health {
         self.health_of(Contents::MayVanish).await
     }
@@ -71,6 +72,10 @@ impl RedisClient {
             // Who writes now may write to its successor by itself.
             self.inner.topology.learn(node, &Failure::not_sent(not_the_master()));
             return error(ErrorKind::Unavailable, format!("{place} is a replica and refuses writes"));
+        }
+        if let Some(why) = facts.refusal {
+            let message = format!("{place} refuses writes: {why}");
+            return error(ErrorKind::Unavailable, message).map(|error| error.with_retry(LATER));
         }
         let memory = facts.memory?;
         if memory.is_full() {

@@ -79,6 +79,25 @@ impl Persistence {
     }
 }
 
+/// Why a server refuses writes though it is no replica and has room, if it is told to: from its answers to `INFO replication`
+/// and `INFO persistence`, and from those of its settings that it tells.
+pub(crate) fn refusal(info: &str, setting: impl Fn(&str) -> Option<String>) -> Option<&'static str> {
+    let ill = |name| field(info, name).is_some_and(|status| status != "ok");
+    // It says how many are well only where it needs some.
+    let good = field(info, "min_slaves_good_slaves").and_then(|good| good.parse::<u64>().ok());
+    let needed = setting("min-replicas-to-write").and_then(|needed| needed.parse().ok()).unwrap_or(1);
+    if good.is_some_and(|good| good < needed) {
+        return Some("too few of its replicas are well (min-replicas-to-write)");
+    }
+    if field(info, "aof_enabled") == Some("1") && ill("aof_last_write_status") {
+        return Some("it cannot write its append-only file");
+    }
+    let stops = setting("stop-writes-on-bgsave-error").is_some_and(|stops| stops == "yes");
+    let saves = setting("save").is_some_and(|save| !save.is_empty());
+    (stops && saves && ill("rdb_last_bgsave_status"))
+        .then_some("it could not save its last snapshot (stop-writes-on-bgsave-error)")
+}
+
 /// Bytes in use, and what happens when they reach the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Memory {
@@ -141,6 +160,27 @@ mod tests {
         assert_eq!(Persistence::of(&info("0", "ok", "err"), Some("")), Persistence::Nothing);
         assert_eq!(Persistence::of(&info("0", "ok", "ok"), None), Persistence::Unknown);
         assert_eq!(Persistence::of("", Some("3600 1")), Persistence::Unknown);
+    }
+
+    #[test]
+    fn why_writes_are_refused_is_read_from_what_a_server_says() {
+        let of = |info: &str, settings: &[(&str, &str)]| {
+            let setting =
+                |name: &str| settings.iter().find(|(known, _)| *known == name).map(|(_, set)| (*set).to_owned());
+            refusal(info, setting)
+        };
+        let needs = |number| [("min-replicas-to-write", number)];
+        assert!(of("min_slaves_good_slaves:0\r\n", &[]).is_some_and(|why| why.contains("replicas")));
+        assert!(of("min_slaves_good_slaves:1\r\n", &needs("2")).is_some());
+        assert_eq!(of("min_slaves_good_slaves:2\r\n", &needs("2")), None);
+        assert_eq!(of("role:master\r\nconnected_slaves:0\r\n", &needs("0")), None);
+        assert!(of("aof_enabled:1\r\naof_last_write_status:err\r\n", &[]).is_some());
+        assert_eq!(of("aof_enabled:0\r\naof_last_write_status:err\r\n", &[]), None);
+        let (failed, save) = ("rdb_last_bgsave_status:err\r\n", ("save", "3600 1"));
+        assert!(of(failed, &[save, ("stop-writes-on-bgsave-error", "yes")]).is_some());
+        for told in [&[save, ("stop-writes-on-bgsave-error", "no")][..], &[("save", ""), save][..1], &[save], &[]] {
+            assert_eq!(of(failed, told), None, "{told:?}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::failure::{Failure, Sent};
 use crate::node::Node;
-use crate::node::info::{Memory, Persistence, field, version};
+use crate::node::info::{Memory, Persistence, field, refusal, version};
 
 /// What a server says about itself in one round trip. What it does not tell, because it is of another kind or the user
 /// may not ask, is left open: that alone is no reason to complain.
@@ -15,19 +15,46 @@ use crate::node::info::{Memory, Persistence, field, version};
 pub(crate) struct Facts {
     pub(crate) is_replica: bool,
     pub(crate) memory: Option<Memory>,
+    /// Why it refuses writes, if it does for another reason.
+    pub(crate) refusal: Option<&'static str>,
 }
 
+/// What [`refusal`] looks at.
+const SETTINGS: [&str; 3] = ["min-replicas-to-write", "save", "stop-writes-on-bgsave-error"];
+
 impl Node {
-    /// Asks whether it is there, what it is and how full it is.
+    /// Asks whether it is there, what it is, how full it is, and whether it takes writes.
     pub(crate) async fn inspect(&self, until: Instant) -> Result<Facts, Failure> {
-        let mut questions = Pipeline::with_capacity(3);
-        questions.cmd("PING").cmd("ROLE").cmd("INFO").arg("memory");
+        let mut questions = Pipeline::with_capacity(8);
+        questions.cmd("PING").cmd("ROLE");
+        for section in ["memory", "replication", "persistence"] {
+            questions.cmd("INFO").arg(section);
+        }
+        for setting in SETTINGS {
+            questions.cmd("CONFIG").arg("GET").arg(setting);
+        }
         let mut answers = self.send_each(&questions, until).await?.into_iter();
         let mut next = || told(answers.next().unwrap_or(Value::Nil).extract_error().map_err(Failure::answered));
-        next()?;
+        // One that cannot save refuses even this, and answers all else that reads.
+        let cannot_save = match next() {
+            Err(failure) if failure.code() == Some("MISCONF") => Some("it cannot save to its disk"),
+            answer => answer.map(|_| None)?,
+        };
         let role = next()?;
-        let info = next()?.and_then(|info| from_redis_value::<String>(info).ok()).unwrap_or_default();
-        Ok(Facts { is_replica: role.is_some_and(|role| is_replica(&role)), memory: Memory::of(&info) })
+        let mut info = String::new();
+        for _ in 0..3 {
+            info.push_str(&next()?.and_then(|info| from_redis_value::<String>(info).ok()).unwrap_or_default());
+        }
+        let mut settings: HashMap<String, String> = HashMap::new();
+        for _ in SETTINGS {
+            let answer = next()?.and_then(|answer| from_redis_value::<HashMap<_, _>>(answer).ok());
+            settings.extend(answer.into_iter().flatten());
+        }
+        Ok(Facts {
+            is_replica: role.is_some_and(|role| is_replica(&role)),
+            memory: Memory::of(&info),
+            refusal: refusal(&info, |name| settings.get(name).cloned()).or(cannot_save),
+        })
     }
 
     /// What is there again after it was stopped.

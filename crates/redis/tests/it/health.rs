@@ -91,6 +91,34 @@ async fn a_replica_is_not_up() {
 }
 
 #[tokio::test]
+async fn a_server_that_is_told_to_refuse_writes_is_not_up() {
+    let server = RedisServer::builder().arg("--enable-protected-configs", "yes").start().await;
+    let client = open(&server.url()).await.unwrap();
+    let tell = async |command: &[&str]| drop(server.command(command).await.unwrap());
+    let refuses = async |why: &str| {
+        let ill = client.health().await;
+        ill.status == HealthStatus::Degraded && ill.error.is_some_and(|error| error.to_string().contains(why))
+    };
+    tell(&["CONFIG", "SET", "min-replicas-to-write", "1"]).await;
+    assert!(refuses("min-replicas-to-write").await);
+    tell(&["CONFIG", "SET", "min-replicas-to-write", "0"]).await;
+    assert!(health(&client).await.is_up());
+    for setting in [["save", "3600 1"], ["dir", "/proc"]] {
+        tell(&["CONFIG", "SET", setting[0], setting[1]]).await;
+    }
+    tell(&["SET", "k", "v"]).await;
+    tell(&["BGSAVE"]).await;
+    until(Duration::from_secs(30), async || refuses("stop-writes-on-bgsave-error").await).await;
+    let error = client.query::<()>(cmd("SET").arg("k").arg("v"), YES).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+    // What is there can be read, also by who comes now.
+    let value: Option<String> = open(&server.url()).await.unwrap().query(cmd("GET").arg("k"), YES).await.unwrap();
+    assert_eq!(value.as_deref(), Some("v"));
+    tell(&["CONFIG", "SET", "stop-writes-on-bgsave-error", "no"]).await;
+    assert!(health(&client).await.is_up());
+}
+
+#[tokio::test]
 async fn memory_without_room_is_not_up_and_neither_is_a_server_that_evicts_what_must_stay() {
     let server = RedisServer::builder().max_memory(4 << 20, "noeviction").start().await;
     let client = open(&server.url()).await.unwrap();

@@ -41,7 +41,7 @@ async fn a_failing_command_fails_its_pipeline_with_the_kind_of_the_first_error()
     let list = pipe().cmd("RPUSH").arg(&key).arg("x").cmd("INCR").arg(&key).clone();
     for pipeline in [list.clone(), list.clone().atomic().clone()] {
         let error = client.pipeline::<(i64, i64)>(&pipeline, NO).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Unexpected);
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
         assert!(error.to_string().contains("another type under the key"), "{error}");
     }
 }
@@ -78,7 +78,7 @@ async fn many_requests_are_answered_in_order_each_by_itself() {
     let mixed = [cmd("INCR").arg(&key).clone(), cmd("LPUSH").arg(&key).arg("x").clone(), cmd("INCR").arg(&key).clone()];
     let answers = client.query_many::<i64>(&mixed, NO).await;
     assert_eq!((answers[0].as_ref().ok(), answers[2].as_ref().ok()), (Some(&8), Some(&9)));
-    assert_eq!(answers[1].as_ref().unwrap_err().kind(), ErrorKind::Unexpected);
+    assert_eq!(answers[1].as_ref().unwrap_err().kind(), ErrorKind::Corrupt);
     assert!(client.get_many::<Vec<u8>>(&[]).await.unwrap().is_empty());
 }
 

@@ -117,13 +117,15 @@ impl TantivyConfig {
 
     pub(super) fn check(&self) -> Result<()> {
         if !(1..=8).contains(&self.threads) {
-            return Err(Error::invalid_config("threads", "must be a number from 1 to 8"));
+            let message = format!("threads must be a number from 1 to 8, not {}", self.threads);
+            return Err(Error::invalid_config("threads", message));
         }
         if self.memory / self.threads as u64 <= Self::MIN_MEMORY {
-            return Err(Error::invalid_config("memory", "must be over 15 MB for each thread"));
+            let message = format!("memory must be over 15 MB for each thread, not {} bytes", self.memory);
+            return Err(Error::invalid_config("memory", message));
         }
         if self.commit_interval.is_zero() {
-            return Err(Error::invalid_config("commit_interval", "must be above zero"));
+            return Err(Error::invalid_config("commit_interval", "commit_interval must be above zero"));
         }
         Ok(())
     }
