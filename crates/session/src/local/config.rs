@@ -52,7 +52,8 @@ impl LocalConfig {
         Ok(Self { bounds: self.bounds.with_bytes(bytes)?, ..self })
     }
 
-    /// Where the time comes from.
+    /// Where the time comes from. The time of day is read when the store is opened; from then on only what has passed counts, so
+    /// that a wall clock that is put right logs nobody out.
     #[must_use]
     pub fn with_clock(self, clock: impl Clock) -> Self {
         Self { clock: Arc::new(clock), ..self }
