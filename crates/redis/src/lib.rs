@@ -38,7 +38,8 @@
 //! - **Healing.** A closed connection is replaced as soon as it closes. One that is open and silent (half-open) is
 //!   found by a `PING` after half a second without an answer and replaced half a second later, whatever the timeouts
 //!   are. What takes the server longer than a second to say belongs on an exclusive connection. A failover is followed without a restart: Sentinel by its announcements and by
-//!   asking all sentinels, Cluster by its redirections and slot map.
+//!   asking all sentinels, Cluster by its redirections and slot map, which is read every ten seconds at least. All servers and
+//!   sentinels may be replaced by and by: those that were learnt, replicas among them, are asked when the configured ones are gone.
 //! - **A server that is away is waited for by nobody.** Once nothing has come from a server for a second, not even the
 //!   answer to that `PING`, or it could not be connected to for a second, requests to it fail at once with
 //!   [`Unavailable`](statehouse_core::ErrorKind::Unavailable) and the advice to come again in half a second, until this

@@ -51,10 +51,12 @@ use record::{Record, Unreadable};
 /// # Consistency
 /// Every script works in one slot, on the entry, the generation of its group and the entries of the neighbouring schemas.
 /// Replication is asynchronous: after a failover a write that was acknowledged within the last moments may be missing, and
-/// so may an invalidation.
+/// so may an invalidation. A replica that takes over keeps times to live by its own clock: if that is behind, what was there
+/// lives longer by as much.
 ///
 /// A shard that is down takes its groups with it and nothing else. [`clear`](Cache::clear_with) then clears the groups that
-/// can be reached and is an error that says how many were not; it may be repeated.
+/// can be reached and is an error that says how many were not; repeated with [`since`](crate::ClearOptions::since) it returns
+/// only to those.
 ///
 /// A server that evicts (`maxmemory-policy`) costs hits and never correctness: an evicted lease means that a load is
 /// not stored, and an evicted generation that every entry of its group is a miss. One that is full and does not evict

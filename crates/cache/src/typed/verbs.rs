@@ -133,8 +133,8 @@ impl<V: CacheValue> TypedCache<V> {
         touched.await.map_err(|error| self.named(error, "cache.touch", &key))
     }
 
-    /// Removes every value of this cache, as [`invalidate`](Self::invalidate) removes one. One that is replayed after an
-    /// outage ends what was set since, too.
+    /// Removes every value of this cache, as [`invalidate`](Self::invalidate) removes one. Where one is
+    /// replayed after an outage it ends what was set since, too; it does not return to shards of a cluster that it has reached.
     ///
     /// # Errors
     /// What the backend says.
