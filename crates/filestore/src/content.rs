@@ -5,8 +5,8 @@ use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
-use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
+use futures_util::{StreamExt, TryStreamExt};
 use statehouse_core::{Error, ErrorKind, Result};
 
 use crate::digest::{Check, Verifier, corrupt};
@@ -89,6 +89,20 @@ impl Object {
         content: BoxStream<'static, Result<Bytes>>,
     ) -> Self {
         Self { meta, range, content: Content::Stream(content) }
+    }
+
+    /// Shows the content to an observer: all that is in memory at once by its length, the pieces of a stream as they are
+    /// read.
+    pub(crate) fn seen(self, whole: impl FnOnce(u64), piece: impl FnMut(&Bytes) + Send + 'static) -> Self {
+        let Self { meta, range, content } = self;
+        let content = match content {
+            Content::Bytes(bytes) => {
+                whole(bytes.len() as u64);
+                Content::Bytes(bytes)
+            }
+            Content::Stream(stream) => Content::Stream(stream.inspect_ok(piece).boxed()),
+        };
+        Self { meta, range, content }
     }
 
     /// The file's metadata.

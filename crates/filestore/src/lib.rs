@@ -67,6 +67,17 @@
 //! its directory; on S3 it has been acknowledged by the server. If the answer to a write was lost, the store reads back
 //! whether it was applied and otherwise says `OutcomeUnknown`.
 //!
+//! # Metrics
+//! With the feature `metrics` of statehouse-core, besides the durations of operations:
+//!
+//! | counter | by | counts |
+//! | --- | --- | --- |
+//! | `statehouse.filestore.content` | `backend`, `direction`: `stored` or `read` | bytes of files, as they were stored or as their reader took them |
+//! | `statehouse.filestore.conflicts` | `backend`, `operation` | writes whose condition did not hold |
+//! | `statehouse.filestore.retries` | `reason`: `not_sent`, `unanswered`, or the answer's status | requests to S3 that were sent again |
+//!
+//! Keys are in none of them.
+//!
 //! # Testing your own backend
 //! With the feature `conformance` the macro `filestore_conformance!` makes one test for each behavior of the contract; a
 //! backend passes only how to make an empty store.
@@ -78,6 +89,7 @@ pub mod capability;
 pub mod conformance;
 mod connect;
 mod content;
+mod counters;
 mod deadline;
 mod digest;
 mod files;

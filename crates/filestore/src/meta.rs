@@ -151,6 +151,9 @@ pub enum Deleted {
 /// The most bytes of user metadata, names and encoded values together: what S3's 2 KiB leave beside our own.
 const MAX_USER: usize = 1536;
 
+/// The most pairs of it: HTTP clients, ours among them, take no answer of more than a hundred headers.
+const MAX_PAIRS: usize = 64;
+
 /// Refuses a content type or user metadata that some backend could not keep.
 pub(crate) fn check_described(content_type: Option<&str>, user: &BTreeMap<String, String>) -> Result<()> {
     let visible = |text: &str| text.bytes().all(|b| (b' '..=b'~').contains(&b)) && text.trim() == text;
@@ -158,6 +161,9 @@ pub(crate) fn check_described(content_type: Option<&str>, user: &BTreeMap<String
         return Err(Error::invalid_input("a content type is 1 to 255 visible ASCII characters"));
     }
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    if user.len() > MAX_PAIRS {
+        return Err(Error::invalid_input("a file has at most 64 pairs of metadata"));
+    }
     for (name, value) in user {
         if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) || name.starts_with("statehouse-") {
             let rule = "a metadata name is 1 to 64 of a-z, 0-9 and -, and does not begin with statehouse-";

@@ -1,7 +1,10 @@
 use futures_util::{StreamExt, TryStreamExt};
 use statehouse_core::Result;
+use statehouse_core::conformance::rounds;
 
 use super::kit::{clear, fresh, names};
+use super::names::Random;
+use crate::capability;
 use crate::files::Files;
 use crate::options::Page;
 
@@ -137,6 +140,67 @@ pub(super) async fn a_listing_may_begin_behind_any_text(files: Files) -> Result<
         assert_eq!(entries(&files, &files.list("").after(after).await?), expected, "after {after}");
     }
     assert_eq!(entries(&files, &files.list("b/").after("b/1").limit(1).await?), ["b/2"]);
+    Ok(())
+}
+
+/// Prefixes and beginnings that are names, parts of names, behind names, and texts that no name has.
+pub(super) async fn a_listing_of_any_prefix_behind_any_text_has_what_it_should(files: Files) -> Result<()> {
+    let all = [
+        "a",
+        "a ",
+        "a b/c",
+        "a%2fb",
+        "a+b",
+        "a-/x",
+        "a.b",
+        "a/b.c/d",
+        "a/é",
+        "a0",
+        "a_/-",
+        "a~",
+        "b/.x/y",
+        "b/..x",
+        "é/a",
+        "日/本/語",
+        "😀",
+    ];
+    let nested = files.store().capabilities().has(capability::NESTED_FILES);
+    let mut all: Vec<_> = all.into_iter().filter(|name| nested || *name != "a").collect();
+    all.sort_unstable();
+    put_all(&files, &all).await?;
+    let ends =
+        ["", "", "", " ", "/", "//", "%", "%2f", "+", ".", "..", "./", "é", "é/", "~", "?", "&", "\u{10ffff}", "\\"];
+    let (seed, mut random) = Random::seeded();
+    for _ in 0..rounds(60, 3000) {
+        let mut text = || {
+            let name = all[random.below(all.len())];
+            let begun: String = name.chars().take(random.below(name.len() + 1)).collect();
+            begun + random.one_of(&ends)
+        };
+        let (prefix, after) = (text(), text());
+        let (after, one_level) = (random.one_of(&["", &after]).to_owned(), random.below(2) == 0);
+        let limit = u16::try_from(random.one_of(&[1, 2, 5, 1000])).expect("small");
+        let mut expected: Vec<_> = all.iter().filter(|name| name.starts_with(&prefix)).copied().collect();
+        if one_level {
+            expected = expected.into_iter().filter_map(|name| listed_as(name, &prefix)).collect();
+            expected.dedup();
+        }
+        expected.retain(|listed| *listed > after.as_str());
+        let what = format!("seed {seed}: {prefix:?} behind {after:?}, one level: {one_level}, {limit} a page");
+        let mut found = Vec::new();
+        let mut list = files.list(&prefix).after(&after).limit(limit);
+        loop {
+            let page = if one_level { list.one_level().await? } else { list.await? };
+            assert!(page.entries.len() + page.prefixes.len() <= usize::from(limit), "{what}");
+            let mut listed = entries(&files, &page);
+            listed.extend(page.prefixes);
+            listed.sort_unstable();
+            found.extend(listed);
+            let Some(token) = page.next else { break };
+            list = files.list(&prefix).page(token).limit(limit);
+        }
+        assert_eq!(found, expected, "{what}");
+    }
     Ok(())
 }
 

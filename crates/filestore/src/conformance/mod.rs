@@ -101,6 +101,7 @@ macro_rules! filestore_conformance {
             reading_a_missing_file_is_not_found [];
             ranges_are_cut_to_the_file [];
             a_range_behind_the_end_is_told_from_a_bad_one [];
+            the_most_metadata_there_may_be_reads_back [$crate::capability::METADATA];
             a_read_needs_the_etag_it_asks_for [];
             readers_see_the_old_file_or_the_new_one [];
             an_etag_changes_with_the_content [];
@@ -112,6 +113,7 @@ macro_rules! filestore_conformance {
             a_listing_has_more_than_a_thousand_files [];
             a_listing_of_one_level_gathers_what_is_below [];
             a_listing_may_begin_behind_any_text [];
+            a_listing_of_any_prefix_behind_any_text_has_what_it_should [];
             one_level_behind_any_text_lists_what_is_greater [];
             common_prefixes_are_names_that_the_handle_takes [];
             namespaces_are_apart [];

@@ -11,18 +11,25 @@ use crate::files::Files;
 use crate::key::FileKey;
 use crate::meta::Deleted;
 
-/// A generator of random numbers that prints as its seed.
-struct Random(u64);
+/// A generator of random numbers.
+pub(super) struct Random(u64);
 
 impl Random {
-    fn below(&mut self, bound: usize) -> usize {
+    /// A new one, and the seed to print.
+    pub(super) fn seeded() -> (u64, Self) {
+        let time = std::time::UNIX_EPOCH.elapsed();
+        let seed = time.map_or(1, |time| u64::from(time.subsec_nanos()) ^ time.as_secs() << 30 | 1);
+        (seed, Self(seed))
+    }
+
+    pub(super) fn below(&mut self, bound: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         usize::try_from(self.0 % bound as u64).expect("below a usize")
     }
 
-    fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
+    pub(super) fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
         choices[self.below(choices.len())]
     }
 }
@@ -87,9 +94,7 @@ fn split_names() -> impl Iterator<Item = String> {
 /// Put, got, headed, listed (whole, by its prefix, and one level), copied and deleted, for random names of every length
 /// and script.
 pub(super) async fn what_was_put_is_listed_whatever_its_name(files: Files) -> Result<()> {
-    let seed =
-        std::time::UNIX_EPOCH.elapsed().map_or(1, |time| u64::from(time.subsec_nanos()) ^ time.as_secs() << 30 | 1);
-    let (mut random, mut all) = (Random(seed), BTreeSet::new());
+    let ((seed, mut random), mut all) = (Random::seeded(), BTreeSet::new());
     all.extend(split_names());
     for _ in 0..rounds(80, 5000) {
         let name = name(&mut random, &files);

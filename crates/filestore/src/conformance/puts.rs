@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -172,12 +173,39 @@ pub(super) async fn options_that_no_backend_takes_are_refused(files: Files) -> R
     assert_eq!(kind(files.put("a", "x").content_type("text/plain\r\nx-amz-acl: public-read").await), invalid);
     assert_eq!(kind(files.put("a", "x").metadata("Bad Name", "x").await), invalid);
     assert_eq!(kind(files.put("a", "x").metadata("a", "x".repeat(1536)).await), invalid);
+    let pairs = (0..65).fold(PutOptions::default(), |options, n| options.with_metadata(format!("n{n}"), "x"));
+    assert_eq!(kind(files.store().put_with(&files.key("a")?, "x".into(), pairs).await), invalid);
+    assert_eq!(kind(files.list("").after("a\nb").await), invalid);
+    assert_eq!(kind(files.list("").after("x".repeat(401)).await), invalid);
     assert_eq!(kind(files.get("a").range(3..3).await), invalid);
     assert_eq!(kind(files.list("").limit(0).await), invalid);
     assert_eq!(kind(files.list("").limit(1001).await), invalid);
     let options = PutOptions::default().with_metadata("statehouse-put", "x");
     assert_eq!(kind(files.store().put_with(&files.key("a")?, "x".into(), options).await), invalid);
     assert!(!files.exists("a").await?);
+    Ok(())
+}
+
+/// Whatever the content's length: in one request, and in parts.
+pub(super) async fn the_most_metadata_there_may_be_reads_back(files: Files) -> Result<()> {
+    let mut pairs =
+        vec![("-", ""), ("-a-", " "), ("0", "  a  b "), ("content-type", "%41+é"), ("e", "\u{10ffff}\u{ad}")];
+    let names: Vec<_> = (0..64 - pairs.len()).map(|n| format!("n{n}")).collect();
+    pairs.extend(names.iter().map(|name| (name.as_str(), "v")));
+    let expected: BTreeMap<_, _> =
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let kind = "x/".to_owned() + &"y".repeat(253);
+    for (name, len) in [("a", 1), ("b", 9 << 20)] {
+        let body = Body::from(vec![7; len]);
+        let put = pairs.iter().fold(files.put(name, body), |put, (name, value)| put.metadata(*name, *value));
+        put.content_type(&kind).await?;
+        files.copy(name, "copy").await?;
+        for name in [name, "copy"] {
+            let meta = files.head(name).await?;
+            assert_eq!((&meta.user, meta.content_type.as_deref()), (&expected, Some(kind.as_str())), "{name}: {len}");
+            assert_eq!(files.get(name).range(..1).await?.meta().user, expected);
+        }
+    }
     Ok(())
 }
 

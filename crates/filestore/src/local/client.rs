@@ -104,12 +104,17 @@ impl Disk {
         Ok(Self { root, writing, durability: config.durability, walks, folders })
     }
 
-    /// Tries what a read or a write needs, save for its space.
+    /// Tries what a write needs, or in a store that is only read a read.
     pub(super) fn probe(&self) -> Result<()> {
         match &self.writing {
             Some(writing) => writing.stage.probe(),
-            None => self.root.open_directory(crate::key::RESERVED).map(drop).map_err(map_error),
+            None => self.probe_reading(),
         }
+    }
+
+    /// Tries what a read needs.
+    pub(super) fn probe_reading(&self) -> Result<()> {
+        self.root.open_directory(crate::key::RESERVED).map(drop).map_err(map_error)
     }
 
     /// Reads a file that is small and in the page cache, without waiting for the disk; else none.

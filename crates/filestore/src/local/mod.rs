@@ -62,7 +62,7 @@ use std::time::Instant;
 use async_trait::async_trait;
 #[cfg(doc)]
 use statehouse_core::ErrorKind;
-use statehouse_core::{Capabilities, Health, Result};
+use statehouse_core::{Capabilities, Health, HealthStatus, Result};
 
 use self::blocking::blocking;
 use self::client::{Content, Disk, Found, PIECE};
@@ -71,6 +71,7 @@ use self::name::DiskName;
 use crate::api::FileStore;
 use crate::body::Body;
 use crate::content::Object;
+use crate::counters::Counters;
 use crate::key::FileKey;
 use crate::meta::{Meta, Stored};
 use crate::options::{CopyOptions, DeleteOptions, GetOptions, HeadOptions, ListOptions, Page, PutOptions};
@@ -101,6 +102,7 @@ const BACKEND: &str = "local";
 pub struct LocalFileStore {
     root: PathBuf,
     disk: Arc<Disk>,
+    counters: Counters,
 }
 
 impl LocalFileStore {
@@ -122,7 +124,11 @@ impl LocalFileStore {
         let root = config.root.clone();
         let disk = blocking(move || Disk::open(&config)).await;
         let disk = disk.map_err(|error| error.with_backend(BACKEND).with_operation("filestore.open"))?;
-        Ok(Self { root, disk: Arc::new(disk) })
+        Ok(Self::of(root, Arc::new(disk)))
+    }
+
+    fn of(root: PathBuf, disk: Arc<Disk>) -> Self {
+        Self { root, disk, counters: Counters::new(BACKEND) }
     }
 
     /// The directory.
@@ -201,11 +207,14 @@ impl FileStore for LocalFileStore {
             let stored = deadline::put(options.deadline, body, |body| self.put(key, body, options)).await;
             PutOutcome::of(stored, &condition)
         };
-        operation::PUT.during_on(key, put).await
+        let stored = operation::PUT.during_on(key, put).await;
+        self.counters.put(&stored);
+        stored
     }
 
     async fn get_with(&self, key: &FileKey, options: GetOptions) -> Result<Object> {
-        operation::GET.during_on(key, deadline::read(options.deadline, self.get(key, options))).await
+        let got = operation::GET.during_on(key, deadline::read(options.deadline, self.get(key, options))).await;
+        got.map(|object| self.counters.reading(object))
     }
 
     async fn head_with(&self, key: &FileKey, options: HeadOptions) -> Result<Meta> {
@@ -223,14 +232,18 @@ impl FileStore for LocalFileStore {
         let (conditional, deadline) = (options.if_match.is_some(), options.deadline);
         let delete = self.run(key, move |disk, key, name| disk.delete(key, name, options.if_match.as_ref()));
         let delete = async { DeleteOutcome::of(deadline::write(deadline, delete).await, conditional) };
-        operation::DELETE.during_on(key, delete).await
+        let deleted = operation::DELETE.during_on(key, delete).await;
+        self.counters.delete(&deleted);
+        deleted
     }
 
     async fn copy_with(&self, from: &FileKey, to: &FileKey, options: CopyOptions) -> Result<PutOutcome> {
         let (to, condition, deadline) = (to.clone(), options.condition.clone(), options.deadline);
         let copy = self.run(from, move |disk, from, _| disk.copy(from, &to, &options));
         let copy = async { PutOutcome::of(deadline::write(deadline, copy).await, &condition) };
-        operation::COPY.during_on(from, copy).await
+        let copied = operation::COPY.during_on(from, copy).await;
+        self.counters.copy(&copied);
+        copied
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -239,7 +252,12 @@ impl FileStore for LocalFileStore {
 
     async fn health(&self) -> Health {
         let (start, disk) = (Instant::now(), Arc::clone(&self.disk));
-        let probe = blocking(move || disk.probe()).await;
-        Health::of(format!("{BACKEND} {}", self.root.display()), start.elapsed(), probe)
+        let probe = blocking(move || Ok((disk.probe(), disk.probe_reading()))).await;
+        let (writes, reads) = probe.unwrap_or_else(|error| (Err(error.clone()), Err(error)));
+        let mut health = Health::of(format!("{BACKEND} {}", self.root.display()), start.elapsed(), writes);
+        if reads.is_ok() && !health.is_up() {
+            health.status = HealthStatus::Degraded;
+        }
+        health
     }
 }

@@ -7,6 +7,7 @@
 //! process numbers mean nothing, and removes what the dead were writing.
 
 use std::fs::File;
+use std::io::Write;
 use std::sync::Arc;
 
 use rustix::fd::OwnedFd;
@@ -92,9 +93,10 @@ impl Stage {
         Err(Error::new(ErrorKind::Conflict, message).with_retry(Retry::Now))
     }
 
-    /// Makes a file and removes it.
+    /// Makes a file with something in it and removes it.
     pub(super) fn probe(self: &Arc<Self>) -> Result<()> {
-        self.create(&format!("{STAGES}/{}", self.name)).map(drop)
+        let mut file = self.create(&format!("{STAGES}/{}", self.name))?;
+        file.file.write_all(b"probe").map_err(map_error)
     }
 }
 

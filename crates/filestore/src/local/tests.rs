@@ -78,7 +78,7 @@ mod walking_steps {
         let path = OWN.with(|dir| dir.0.clone());
         let config = LocalConfig::new(&path).with_durability(Durability::Relaxed);
         let root = Root::with_steps(File::open(&path).unwrap().into());
-        LocalFileStore { root: path, disk: Arc::new(Disk::begin(root, &config).unwrap()) }
+        LocalFileStore::of(path, Arc::new(Disk::begin(root, &config).unwrap()))
     }
 
     crate::filestore_conformance!(async { crate::conformance::Store::new(open()) });
@@ -233,7 +233,7 @@ async fn symbolic_links_lead_nowhere() {
         let fd = File::open(&dir.0).unwrap().into();
         let root = if steps { Root::with_steps(fd) } else { Root::new(fd, Access::Write) };
         let disk = Arc::new(Disk::begin(root, &LocalConfig::new(&dir.0)).unwrap());
-        let store = LocalFileStore { root: dir.0.clone(), disk };
+        let store = LocalFileStore::of(dir.0.clone(), disk);
         let files = Files::new(Arc::new(store), Namespace::new("n").unwrap());
         for name in ["file", "dir/secret", "loop/file"] {
             let error = files.get(name).await.unwrap_err();

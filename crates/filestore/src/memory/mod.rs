@@ -17,6 +17,7 @@ use statehouse_core::{Capabilities, Clock, Error, ErrorKind, Health, Operation, 
 use crate::api::FileStore;
 use crate::body::Body;
 use crate::content::Object;
+use crate::counters::Counters;
 use crate::digest::{Intake, nonce};
 use crate::key::FileKey;
 use crate::listing::Collector;
@@ -34,6 +35,7 @@ const BACKEND: &str = "memory";
 pub struct MemoryFileStore {
     files: RwLock<BTreeMap<FileKey, File>>,
     clock: Arc<dyn Clock>,
+    counters: Counters,
 }
 
 #[derive(Clone)]
@@ -51,7 +53,7 @@ impl MemoryFileStore {
 
     /// An empty store that takes the files' times from this clock.
     pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
-        Self { files: RwLock::default(), clock }
+        Self { files: RwLock::default(), clock, counters: Counters::new(BACKEND) }
     }
 
     // Nothing panics while the lock is held, save for a failed allocation, which leaves the map whole.
@@ -201,11 +203,14 @@ impl FileStore for MemoryFileStore {
     async fn put_with(&self, key: &FileKey, body: Body, options: PutOptions) -> Result<PutOutcome> {
         let condition = options.condition.clone();
         let stored = deadline::put(options.deadline, body, |body| self.put(key, body, options)).await;
-        PutOutcome::of(stored, &condition).map_err(located("filestore.put", key))
+        let outcome = PutOutcome::of(stored, &condition);
+        self.counters.put(&outcome);
+        outcome.map_err(located("filestore.put", key))
     }
 
     async fn get_with(&self, key: &FileKey, options: GetOptions) -> Result<Object> {
-        self.get(key, &options).map_err(located("filestore.get", key))
+        let got = self.get(key, &options).map(|object| self.counters.reading(object));
+        got.map_err(located("filestore.get", key))
     }
 
     async fn head_with(&self, key: &FileKey, _options: HeadOptions) -> Result<Meta> {
@@ -219,11 +224,13 @@ impl FileStore for MemoryFileStore {
     async fn delete_with(&self, key: &FileKey, options: DeleteOptions) -> Result<DeleteOutcome> {
         let conditional = options.if_match.is_some();
         let deleted = DeleteOutcome::of(self.delete(key, options), conditional);
+        self.counters.delete(&deleted);
         deleted.map_err(located("filestore.delete", key))
     }
 
     async fn copy_with(&self, from: &FileKey, to: &FileKey, options: CopyOptions) -> Result<PutOutcome> {
         let copied = PutOutcome::of(self.copy(from, to, &options), &options.condition);
+        self.counters.copy(&copied);
         copied.map_err(located("filestore.copy", from))
     }
 

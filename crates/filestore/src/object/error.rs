@@ -61,6 +61,9 @@ fn map_reply(reply: &Reply) -> Error {
         (403, _) => (ErrorKind::PermissionDenied, "the credentials do not allow this operation", Retry::Never),
         // What VersityGW answers to an access key that it does not know.
         (404, "XAdminUserNotFound") => (ErrorKind::Unauthenticated, "the server refused the credentials", Retry::Never),
+        (404, "") if reply.stranger => {
+            (ErrorKind::Unavailable, "something answers that is no S3 server", Retry::Exhausted)
+        }
         (404, "" | "NoSuchKey" | "NoSuchUpload" | "NoSuchVersion") => {
             (ErrorKind::NotFound, "there is no such file", Retry::Never)
         }
@@ -191,7 +194,7 @@ mod tests {
             (503, "ServiceUnavailable", ErrorKind::Unavailable, Retry::Exhausted),
         ];
         for (status, code, kind, retry) in table {
-            let log = Log { reply: Some(Reply { status, code: code.into(), region: None }), ..Log::default() };
+            let log = Log { reply: Some(Reply { status, code: code.into(), ..Reply::default() }), ..Log::default() };
             let error = map_error(generic(), &log);
             assert_eq!((error.kind(), error.retry()), (kind, retry), "{status} {code}");
         }

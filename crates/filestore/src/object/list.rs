@@ -128,22 +128,41 @@ impl Remote {
             None if !filling.last.is_empty() => query.push(("start-after", &after)),
             None => {}
         }
-        let (text, _) = native.get(&query).await?;
-        let listed: Listed = quick_xml::de::from_reader(&*text)
-            .map_err(|source| astray("the server's listing is none").with_source(source))?;
-        let decoded = listed.prefix.as_deref().map(|prefix| listed.decode(prefix)).unwrap_or_default();
-        if listed.prefix.is_some() && decoded != filling.whole {
-            return Err(astray("the server's listing is of another prefix than the one that was asked for"));
+        Listed::ask(native, &query, &filling.whole).await
+    }
+
+    /// All that lies in a folder of the store's own: its name behind that, and when it was last written.
+    pub(super) async fn list_own(&self, native: &Native, folder: &str) -> Result<Vec<(String, Timestamp)>> {
+        let (mut found, mut last, mut token, mut still) = (Vec::new(), String::new(), None, 0);
+        loop {
+            let mut query = vec![("list-type", "2"), ("encoding-type", "url"), ("prefix", folder)];
+            query.extend(token.as_deref().map(|token| ("continuation-token", token)));
+            let listed = Listed::ask(native, &query, folder).await?;
+            let before = last.clone();
+            for content in &listed.contents {
+                let key = listed.decode(&content.key);
+                let Some(name) = key.strip_prefix(folder).filter(|name| *name > before.as_str()) else { continue };
+                found.extend(parse_time(&content.last_modified).map(|time| (name.to_owned(), time)));
+                last = last.max(name.to_owned());
+            }
+            token = listed.next_continuation_token.filter(|token| !token.is_empty());
+            if token.is_none() {
+                return Ok(found);
+            }
+            still = if last == before { still + 1 } else { 0 };
+            if still >= REQUESTS || (still > 0 && !listed.contents.is_empty()) {
+                return Err(astray("a listing does not get on: the server gives nothing new"));
+            }
         }
-        Ok(listed)
     }
 
     /// A store that is brought along may list in any order: all of it is looked at, and the page's part is kept.
     async fn list_all(&self, options: &ListOptions) -> Result<Page> {
         let mut page = Collector::new(options)?;
         let whole = format!("{}{}", self.prefix, options.prefix);
+        // What is no path is no key's beginning.
         let directory = whole.rsplit_once('/').map(|(directory, _)| Path::parse(directory)).transpose();
-        let directory = directory.map_err(|error| Error::invalid_input("the prefix is no path").with_source(error))?;
+        let Ok(directory) = directory else { return Ok(page.finish()) };
         let (mut found, mut skipped) = (BTreeMap::<FileKey, Entry>::new(), 0);
         let mut all = self.store.list(directory.as_ref());
         while let Some(object) = all.try_next().await.map_err(|error| map_error(error, &Log::default()))? {
@@ -177,14 +196,29 @@ impl Remote {
 }
 
 impl Listed {
-    /// A key as it is, whatever characters XML has none for.
-    fn decode(&self, text: &str) -> String {
-        if self.encoding_type.as_deref() != Some("url") {
-            return text.to_owned();
+    async fn ask(native: &Native, query: &[(&str, &str)], whole: &str) -> Result<Self> {
+        let (text, _) = native.get(query).await?;
+        let listed: Self = quick_xml::de::from_reader(&*text)
+            .map_err(|source| astray("the server's listing is none").with_source(source))?;
+        let decoded = listed.prefix.as_deref().map(|prefix| listed.decode(prefix)).unwrap_or_default();
+        if listed.prefix.is_some() && decoded != whole {
+            return Err(astray("the server's listing is of another prefix than the one that was asked for"));
         }
-        let text = text.replace('+', " ");
-        percent_decode_str(&text).decode_utf8_lossy().into_owned()
+        Ok(listed)
     }
+
+    fn decode(&self, text: &str) -> String {
+        decode(text, self.encoding_type.as_deref())
+    }
+}
+
+/// A key as an answer writes it. One that is no text becomes one that no file has.
+pub(super) fn decode(text: &str, encoding: Option<&str>) -> String {
+    if encoding != Some("url") {
+        return text.to_owned();
+    }
+    let text = text.replace('+', " ");
+    percent_decode_str(&text).decode_utf8_lossy().into_owned()
 }
 
 impl Filling<'_> {

@@ -34,6 +34,7 @@ use crate::api::FileStore;
 use crate::body::Body;
 use crate::capability;
 use crate::content::Object;
+use crate::counters::Counters;
 use crate::deadline;
 use crate::key::FileKey;
 use crate::meta::{Meta, Stored};
@@ -75,6 +76,7 @@ pub struct ObjectFileStore {
     backend: &'static str,
     name: Arc<str>,
     capabilities: Capabilities,
+    counters: Counters,
 }
 
 /// A client for the bucket. Nothing is sent yet.
@@ -178,7 +180,8 @@ impl ObjectFileStore {
         };
         let lacks: Vec<_> = capability::ALL.into_iter().filter(|capability| !capabilities.has(*capability)).collect();
         tracing::info!(backend, ?lacks, "opened a file store");
-        Ok(Self { remote: Arc::new(remote), backend, name: name.into(), capabilities })
+        let counters = Counters::new(backend);
+        Ok(Self { remote: Arc::new(remote), backend, name: name.into(), capabilities, counters })
     }
 
     /// Removes what uploads have left behind that nobody could end: parts of a process that was killed or cut off, and
@@ -235,12 +238,15 @@ impl FileStore for ObjectFileStore {
             let stored = deadline::put(options.deadline, body, |body| self.put(key, body, options)).await;
             PutOutcome::of(stored, &condition)
         };
-        self.operation("filestore.put").during_on(key, put).await
+        let stored = self.operation("filestore.put").during_on(key, put).await;
+        self.counters.put(&stored);
+        stored
     }
 
     async fn get_with(&self, key: &FileKey, options: GetOptions) -> Result<Object> {
         let get = deadline::read(options.deadline, self.remote.get(key, &options));
-        self.operation("filestore.get").during_on(key, get).await
+        let got = self.operation("filestore.get").during_on(key, get).await;
+        got.map(|object| self.counters.reading(object))
     }
 
     async fn head_with(&self, key: &FileKey, options: HeadOptions) -> Result<Meta> {
@@ -259,7 +265,9 @@ impl FileStore for ObjectFileStore {
             let deleted = deadline::write(deadline, self.delete(key, options)).await;
             DeleteOutcome::of(deleted, conditional)
         };
-        self.operation("filestore.delete").during_on(key, delete).await
+        let deleted = self.operation("filestore.delete").during_on(key, delete).await;
+        self.counters.delete(&deleted);
+        deleted
     }
 
     async fn copy_with(&self, from: &FileKey, to: &FileKey, options: CopyOptions) -> Result<PutOutcome> {
@@ -268,7 +276,9 @@ impl FileStore for ObjectFileStore {
             let copied = deadline::write(deadline, self.copy(from, to, options)).await;
             PutOutcome::of(copied, &condition)
         };
-        self.operation("filestore.copy").during_on(from, copy).await
+        let copied = self.operation("filestore.copy").during_on(from, copy).await;
+        self.counters.copy(&copied);
+        copied
     }
 
     fn capabilities(&self) -> Capabilities {

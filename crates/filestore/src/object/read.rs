@@ -125,6 +125,7 @@ impl Download {
         let (mut pause, end) = (PAUSES.0, Instant::now() + self.remote.limits.timeout * 2);
         let mut broken = broken;
         loop {
+            crate::counters::retry("unanswered");
             let range = Some(GetRange::Bounded(self.range.clone()));
             let request = GetOptions { range, if_match: Some(etag.clone()), ..Default::default() };
             let found = self.remote.plain(Answer::Content, self.remote.store.get_opts(&self.path, request)).await;

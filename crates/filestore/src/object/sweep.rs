@@ -1,8 +1,8 @@
 //! What is left of uploads that nobody could end.
 
+use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
 
-use futures_util::TryStreamExt;
 use object_store::multipart::MultipartStore;
 use serde::Deserialize;
 use statehouse_core::{Error, ErrorKind, Result, Timestamp};
@@ -12,7 +12,7 @@ use super::connection::Native;
 use super::error::map_error;
 use super::list::parse_time;
 use super::request::astray;
-use super::wire::{Answer, Log, Terms};
+use super::wire::{Answer, Terms};
 use crate::key::FileKey;
 
 /// What a sweep removed.
@@ -28,19 +28,29 @@ pub struct Swept {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct Uploads {
+    encoding_type: Option<String>,
     upload: Vec<Begun>,
     is_truncated: bool,
     next_key_marker: String,
     next_upload_id_marker: String,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Begun {
     key: String,
     upload_id: String,
     #[serde(default)]
     initiated: String,
+}
+
+/// How many answers without any upload may come one behind the other.
+const MAX_EMPTY: u32 = 50;
+
+impl Uploads {
+    fn decode(&self, text: &str) -> String {
+        super::list::decode(text, self.encoding_type.as_deref())
+    }
 }
 
 impl Remote {
@@ -50,14 +60,15 @@ impl Remote {
             return Err(Error::new(ErrorKind::Unsupported, message));
         };
         let (uploads, now) = self.sweep_uploads(native, older_than).await?;
-        let digests = self.sweep_digests(older_than, now).await?;
+        let digests = self.sweep_digests(native, older_than, now).await?;
         Ok(Swept { uploads, digests })
     }
 
     async fn sweep_uploads(&self, native: &Native, older_than: Duration) -> Result<(u64, SystemTime)> {
         let (mut key, mut id, mut swept, mut failed) = (String::new(), String::new(), 0, None);
+        let (mut seen, mut empty) = (HashSet::new(), 0);
         loop {
-            let mut query = vec![("uploads", ""), ("max-uploads", "1000")];
+            let mut query = vec![("uploads", ""), ("max-uploads", "1000"), ("encoding-type", "url")];
             let more = [("prefix", &self.prefix), ("key-marker", &key), ("upload-id-marker", &id)];
             query.extend(
                 more.into_iter().filter(|(_, text)| !text.is_empty()).map(|(name, text)| (name, text.as_str())),
@@ -67,6 +78,7 @@ impl Remote {
             let found: Uploads = quick_xml::de::from_reader(&*text)
                 .map_err(|source| astray("the server's listing of uploads is none").with_source(source))?;
             for begun in &found.upload {
+                let begun = &Begun { key: found.decode(&begun.key), ..begun.clone() };
                 let ours = begun.key.starts_with(&self.prefix);
                 if ours && parse_time(&begun.initiated).is_some_and(|time| is_old(time, now, older_than)) {
                     // One that the server does not let go of keeps none of the others.
@@ -76,11 +88,19 @@ impl Remote {
                     }
                 }
             }
-            let on = found.is_truncated && (&found.next_key_marker, &found.next_upload_id_marker) != (&key, &id);
-            if !on {
+            if !found.is_truncated {
                 return failed.map_or(Ok((swept, now)), Err);
             }
-            (key, id) = (found.next_key_marker, found.next_upload_id_marker);
+            let next = found.decode(&found.next_key_marker);
+            // Those of one key come in the order in which they were begun.
+            if next != key {
+                seen.clear();
+            }
+            empty = if found.upload.is_empty() { empty + 1 } else { 0 };
+            if next < key || empty > MAX_EMPTY || !seen.insert(found.next_upload_id_marker.clone()) {
+                return Err(failed.unwrap_or_else(|| astray("a listing of uploads does not get on")));
+            }
+            (key, id) = (next, found.next_upload_id_marker);
         }
     }
 
@@ -97,13 +117,11 @@ impl Remote {
         }
     }
 
-    async fn sweep_digests(&self, older_than: Duration, now: SystemTime) -> Result<u64> {
-        let folder = self.path(&format!("{}/sha256", crate::key::RESERVED))?;
-        let (mut swept, mut found) = (0, self.store.list(Some(&folder)));
-        while let Some(object) = found.try_next().await.map_err(|error| map_error(error, &Log::default()))? {
-            let modified = super::metadata::modified(&object);
-            let name = object.location.as_ref().strip_prefix(folder.as_ref()).and_then(|rest| rest.strip_prefix('/'));
-            let Some((key, put)) = name.and_then(|name| name.rsplit_once('/')) else { continue };
+    async fn sweep_digests(&self, native: &Native, older_than: Duration, now: SystemTime) -> Result<u64> {
+        let folder = format!("{}{}/sha256/", self.prefix, crate::key::RESERVED);
+        let mut swept = 0;
+        for (name, modified) in self.list_own(native, &folder).await? {
+            let Some((key, put)) = name.rsplit_once('/') else { continue };
             let (Ok(key), true) = (FileKey::new(key), is_old(modified, now, older_than)) else { continue };
             let stays = match self.peek(&key).await {
                 Ok((_, marks)) => marks.apart && marks.put.as_deref() == Some(put),
@@ -111,7 +129,7 @@ impl Remote {
                 Err(error) => return Err(error),
             };
             if !stays {
-                self.remove(&object.location).await?;
+                self.remove(&self.digest_path(&key, put)?).await?;
                 swept += 1;
             }
         }

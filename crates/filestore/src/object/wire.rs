@@ -2,6 +2,7 @@
 //! then signs, so that nobody on the way can take them off; it bounds the server's silence and its answers; and it keeps
 //! what happened, from which alone it can be told whether a failed write may have been applied.
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -105,6 +106,8 @@ pub(super) struct Reply {
     pub(super) code: String,
     /// The region that the bucket is in, where the server says so.
     pub(super) region: Option<String>,
+    /// Whether it is none of an S3 server's: what a proxy or another program says that stands in its place.
+    pub(super) stranger: bool,
 }
 
 /// The header that makes a request conditional.
@@ -152,7 +155,10 @@ impl HttpService for Wire {
     async fn call(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
         // What object_store sends outside an operation goes on with a file's content where a connection broke.
         let exchange = EXCHANGE.try_with(Clone::clone);
-        let exchange = exchange.unwrap_or_else(|_| Exchange { answer: Answer::Content, ..Exchange::default() });
+        let exchange = exchange.unwrap_or_else(|_| {
+            crate::counters::retry("unanswered");
+            Exchange { answer: Answer::Content, ..Exchange::default() }
+        });
         if let Some((name, value)) = &exchange.header {
             request.headers_mut().insert(name, value.clone());
         }
@@ -160,6 +166,9 @@ impl HttpService for Wire {
         if let Err(error) = self.sign(&mut request, exchange.payload).await {
             log().unsigned = true;
             return Err(HttpError::new(HttpErrorKind::Unknown, error));
+        }
+        if let Some(reason) = log().failed() {
+            crate::counters::retry(&reason);
         }
         let (start, method) = (Instant::now(), request.method().clone());
         let head = method == reqwest::Method::HEAD;
@@ -298,11 +307,28 @@ fn judge(mut parts: http::response::Parts, body: bytes::Bytes, answer: Answer) -
     }
     let header = |name| parts.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let region = header("x-amz-bucket-region").map(ToOwned::to_owned).or_else(|| element("Region"));
-    let reply = Reply { status: parts.status.as_u16(), code, region };
+    let reply = Reply { status: parts.status.as_u16(), stranger: is_strangers(&parts, &body, &code), code, region };
     (HttpResponse::from_parts(parts, body.into()), Some(reply))
 }
 
+/// S3 servers say by a code what went wrong, or nothing where there must be no body.
+fn is_strangers(parts: &http::response::Parts, body: &[u8], code: &str) -> bool {
+    let typed = parts.headers.get(reqwest::header::CONTENT_TYPE).is_some_and(|of| of.as_bytes().starts_with(b"text/"));
+    let amazons = parts.headers.keys().any(|name| name.as_str().starts_with("x-amz-"));
+    code.is_empty() && !amazons && (typed || !body.is_empty())
+}
+
 impl Log {
+    /// Why a further request of the same operation is one that is sent again, if it is.
+    fn failed(&self) -> Option<Cow<'static, str>> {
+        match (self.broken, &self.reply) {
+            (Some(HttpErrorKind::Connect), _) => Some("not_sent".into()),
+            (Some(_), _) => Some("unanswered".into()),
+            (None, Some(reply)) => Some(reply.status.to_string().into()),
+            (None, None) => None,
+        }
+    }
+
     fn note(&mut self, result: &Result<(HttpResponse, Option<Reply>), HttpError>, elapsed: Duration) {
         match result {
             Ok((response, reply)) => {

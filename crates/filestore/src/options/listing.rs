@@ -39,7 +39,7 @@ pub enum Start {
     /// At the first key.
     #[default]
     First,
-    /// Behind this text, in the order of bytes. A common prefix is behind the text if it is greater than it, so one
+    /// Behind this text, in the order of bytes: at most 400 of them, and no control characters. A common prefix is behind the text if it is greater than it, so one
     /// that the text lies in is not listed.
     After(String),
     /// Where the page that gave out this token ended.
@@ -110,6 +110,12 @@ impl ListOptions {
         }
         if self.prefix.len() > FileKey::MAX_LEN || self.prefix.chars().any(char::is_control) {
             return Err(Error::invalid_input("a prefix has at most 400 bytes and no control characters"));
+        }
+        if let Start::After(text) = &self.start
+            && (text.len() > FileKey::MAX_LEN || text.chars().any(char::is_control))
+        {
+            let message = "a listing begins behind a text of at most 400 bytes without control characters";
+            return Err(Error::invalid_input(message));
         }
         Ok(())
     }

@@ -23,7 +23,7 @@ pub struct PutOptions {
     /// The media type, 1 to 255 visible ASCII characters.
     pub content_type: Option<String>,
     /// The application's own metadata: names of `a-z`, `0-9` and `-`, values without control characters, at most
-    /// 1,536 bytes in all, counting three for each byte of a value outside visible ASCII.
+    /// 64 pairs and 1,536 bytes in all, counting three for each byte of a value outside visible ASCII.
     pub user: BTreeMap<String, String>,
     /// The SHA-256 that the content must have; else the put fails and nothing becomes visible.
     pub expected_digest: Option<Digest>,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use statehouse_core::{ErrorKind, Namespace};
+use statehouse_core::{ErrorKind, HealthStatus, Namespace};
 use statehouse_filestore::{Body, Files, LocalFileStore};
 use statehouse_testkit::SmallDisk;
 
@@ -26,6 +26,37 @@ async fn the_process_on_the_small_disk() {
     files.put("b", vec![7; 1_500_000]).await.unwrap();
     files.delete("b").await.unwrap();
     files.put("a", vec![8; 1_500_000]).await.unwrap();
+    every_verb_on_a_full_disk(&files, disk.path()).await;
+}
+
+/// What needs no space goes on, also in a store that is opened only now; the rest is told and changes nothing.
+async fn every_verb_on_a_full_disk(files: &Files, disk: &std::path::Path) {
+    let etag = files.put("small", "old").await.unwrap().etag;
+    let full = std::fs::File::create(disk.join("others")).unwrap();
+    while std::io::Write::write(&mut &full, &[7; 4096]).is_ok() {}
+    let is_full = |error: statehouse_core::Error| {
+        assert_eq!((error.kind(), error.message()), (ErrorKind::Unavailable, "the disk is full"), "{error:?}");
+    };
+    let content = || vec![7_u8; 100_000];
+    is_full(files.put("small", content()).await.unwrap_err());
+    is_full(files.put("small", content()).if_match(&etag).await.unwrap_err());
+    is_full(files.put("new/file", content()).if_absent().await.unwrap_err());
+    is_full(files.copy("a", "b").await.unwrap_err());
+    let again = LocalFileStore::open(disk.join("files")).await;
+    let again = again.map(|store| Files::new(Arc::new(store), Namespace::new("n").unwrap()));
+    for files in [Ok(files.clone()), again] {
+        let files = files.unwrap();
+        assert_eq!(files.get("small").bytes().await.unwrap(), "old");
+        let names: Vec<_> = files.list("").await.unwrap().entries.into_iter().map(|entry| entry.key).collect();
+        assert_eq!(names, [files.key("a").unwrap(), files.key("small").unwrap()]);
+        let health = files.store().health().await;
+        assert_eq!(health.status, HealthStatus::Degraded, "what reads goes on: {health:?}");
+        is_full(health.error.unwrap());
+    }
+    assert_eq!(files.delete("small").if_match(&etag).await.unwrap(), statehouse_filestore::DeleteOutcome::Removed);
+    files.delete("a").await.unwrap();
+    files.put("b", vec![7; 1_000_000]).await.unwrap();
+    assert!(files.store().health().await.is_up());
 }
 
 #[test]

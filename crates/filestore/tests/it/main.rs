@@ -15,3 +15,4 @@ mod s3_leftovers;
 mod s3_pauses;
 mod s3_preconditions;
 mod stub;
+mod told;

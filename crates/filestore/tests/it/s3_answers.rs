@@ -18,6 +18,10 @@ use crate::stub::{Stub, reply};
 const XML: (&str, &str) = ("content-type", "application/xml");
 
 async fn on(stub: &Stub) -> Files {
+    Files::new(Arc::new(opened(stub).await), Namespace::new("n").unwrap())
+}
+
+async fn opened(stub: &Stub) -> ObjectFileStore {
     let config = S3Config::new("b")
         .with_endpoint(stub.endpoint())
         .with_credentials("key", "secret".into())
@@ -25,7 +29,7 @@ async fn on(stub: &Stub) -> Files {
         .with_timeouts(Duration::from_secs(2), Duration::from_millis(700))
         .with_retries(1)
         .with_probe(Probe::Never);
-    Files::new(Arc::new(ObjectFileStore::open_s3(config).await.unwrap()), Namespace::new("n").unwrap())
+    ObjectFileStore::open_s3(config).await.unwrap()
 }
 
 fn listing(keys: &[&str], prefixes: &[&str], token: Option<&str>) -> String {
@@ -250,4 +254,116 @@ async fn an_answer_about_another_object_is_refused() {
     let (stub, _) = uploading(other, "200 OK");
     let error = on(&stub).await.put("a&b", vec![7; 9 << 20]).await.unwrap_err();
     assert!(format!("{error:?}").contains("another object"), "{error:?}");
+}
+
+/// Markers that go round in a circle, the same page of digests for ever, and keys of digests that no file has.
+#[tokio::test]
+async fn a_sweep_ends_whatever_the_server_says_and_whatever_lies_there() {
+    let upload = |key: &str| format!("<Upload><Key>{key}</Key><UploadId>i</UploadId></Upload>");
+    let uploads = move |key: &str, id: &str, more: bool| {
+        let markers = format!("<NextKeyMarker>{key}</NextKeyMarker><NextUploadIdMarker>{id}</NextUploadIdMarker>");
+        let body = format!("{}<IsTruncated>{more}</IsTruncated>{markers}", upload("line%0Abreak"));
+        format!("<ListMultipartUploadsResult><EncodingType>url</EncodingType>{body}</ListMultipartUploadsResult>")
+    };
+    let keys =
+        [".statehouse/sha256/x//y", ".statehouse/sha256/a%01/0", ".statehouse/sha256/n/a/0", ".statehouse/sha256/"];
+    let (whole, round) = (listing(&keys, &[], None), listing(&keys, &[], Some("again")));
+    type Say = Box<dyn Fn(&str) -> String + Send + Sync>;
+    let well = uploads("", "", false);
+    let table: [(Say, String, Option<u64>); 4] = [
+        (
+            Box::new({
+                let well = well.clone();
+                move |_| well.clone()
+            }),
+            whole.clone(),
+            Some(1),
+        ),
+        (
+            Box::new({
+                let well = well.clone();
+                move |_| well.clone()
+            }),
+            round,
+            None,
+        ),
+        (
+            Box::new(move |line| uploads("k", if line.contains("marker=one") { "two" } else { "one" }, true)),
+            whole.clone(),
+            None,
+        ),
+        (Box::new(move |line| uploads(if line.contains("key-marker=a") { "b" } else { "a" }, "i", true)), whole, None),
+    ];
+    for (number, (say, digests, swept)) in table.into_iter().enumerate() {
+        let asked = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&asked);
+        let stub = Stub::start(move |request, to| {
+            counter.fetch_add(1, Ordering::Relaxed);
+            let date = ("date", "Thu, 26 Nov 2026 11:08:02 GMT");
+            match request.line.as_str() {
+                line if line.contains("uploads=") => reply(to, "200 OK", &[XML, date], say(line).as_bytes()),
+                line if line.contains("sha256%2F") => reply(to, "200 OK", &[XML], digests.as_bytes()),
+                line if line.starts_with("GET") => reply(to, "200 OK", &[XML], listing(&[], &[], None).as_bytes()),
+                line if line.starts_with("HEAD") => to.write_all(b"HTTP/1.1 404 Not Found\r\n\r\n"),
+                _ => reply(to, "204 No Content", &[], b""),
+            }
+        });
+        let store = opened(&stub).await;
+        let done = tokio::time::timeout(Duration::from_secs(30), store.sweep(Duration::ZERO)).await;
+        let done = done.unwrap_or_else(|_| panic!("{number}: no end after {} requests", asked.load(Ordering::Relaxed)));
+        match swept {
+            Some(digests) => assert_eq!(done.unwrap().digests, digests),
+            None => assert_eq!(done.unwrap_err().kind(), ErrorKind::Unexpected, "{number}"),
+        }
+    }
+}
+
+/// The page of a proxy whose server is away, or of another program: never an absent file, at no verb.
+#[tokio::test]
+async fn a_page_that_no_s3_server_gives_is_no_absent_file() {
+    for kind in ["text/html", "text/plain; charset=utf-8"] {
+        let away = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let gone = Arc::clone(&away);
+        let stub = Stub::start(move |request, to| {
+            if !gone.load(Ordering::Relaxed) {
+                return reply(to, "200 OK", &[XML], listing(&[], &[], None).as_bytes());
+            }
+            let body: &[u8] = if request.line.starts_with("HEAD") { b"" } else { b"404 page not found" };
+            reply(to, "404 Not Found", &[("content-type", kind)], body)
+        });
+        let files = on(&stub).await;
+        away.store(true, Ordering::Relaxed);
+        let etag = statehouse_filestore::ETag::new("\"e\"");
+        let errors = [
+            files.head("a").await.map(drop),
+            files.exists("a").await.map(drop),
+            files.get("a").await.map(drop),
+            files.get("a").range(1..).await.map(drop),
+            files.get("a").if_match(&etag).await.map(drop),
+            files.put("a", "x").await.map(drop),
+            files.copy("a", "b").await.map(drop),
+            files.delete("a").await.map(drop),
+            files.list("").await.map(drop),
+        ];
+        for (number, error) in errors.into_iter().enumerate() {
+            assert_eq!(error.unwrap_err().kind(), ErrorKind::Unavailable, "{kind}, {number}");
+        }
+    }
+}
+
+/// What is left is litter: the answer is about the file.
+#[tokio::test]
+async fn a_delete_is_done_when_the_file_is_gone_whatever_becomes_of_its_digest() {
+    let stub = Stub::start(|request, to| match request.line.as_str() {
+        line if line.starts_with("HEAD") => {
+            let put = ("x-amz-meta-statehouse-put", "0123456789abcdef0123456789abcdef.apart");
+            reply(to, "200 OK", &[("etag", "\"e\""), put, ("last-modified", "Thu, 26 Nov 2026 11:08:02 GMT")], b"")
+        }
+        line if line.contains("sha256") => {
+            reply(to, "403 Forbidden", &[XML], b"<Error><Code>AccessDenied</Code></Error>")
+        }
+        line if line.starts_with("DELETE") => to.write_all(b"HTTP/1.1 204 No Content\r\n\r\n"),
+        _ => reply(to, "200 OK", &[XML], listing(&[], &[], None).as_bytes()),
+    });
+    assert_eq!(on(&stub).await.delete("a").await.unwrap(), statehouse_filestore::Deleted::Removed);
 }

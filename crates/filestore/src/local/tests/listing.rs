@@ -134,7 +134,7 @@ fn opened(dir: &Dir, change: impl FnOnce(&mut Disk)) -> (Arc<Disk>, Files) {
     let mut disk = Disk::begin(root, &LocalConfig::new(&dir.0).with_durability(Durability::Relaxed)).unwrap();
     change(&mut disk);
     let disk = Arc::new(disk);
-    let store = LocalFileStore { root: dir.0.clone(), disk: Arc::clone(&disk) };
+    let store = LocalFileStore::of(dir.0.clone(), Arc::clone(&disk));
     (disk, Files::new(Arc::new(store), Namespace::new("n").unwrap()))
 }
 
