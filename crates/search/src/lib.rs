@@ -37,6 +37,17 @@
 //! ```
 //!
 //! With `OpenSearchIndex` in place of `TantivyConfig` the same code asks a cluster, and finds the same.
+//!
+//! # Metrics
+//! With the feature `metrics` of statehouse-core, besides the durations of operations:
+//!
+//! | counter | by | counts |
+//! | --- | --- | --- |
+//! | `statehouse.search.writes` | `backend`, `outcome`: `created`, `updated`, `deleted`, `not_found`, `stale` or `failed` | operations of bulks that were answered |
+//! | `statehouse.search.retries` | `reason`: `not_sent`, `unanswered`, the answer's status, or `refused_items` | requests to OpenSearch that were sent again |
+//! | `statehouse.search.io` | `server.address`, `network.io.direction`: `receive` or `transmit` | bytes of bodies to and from OpenSearch |
+//!
+//! Ids, texts and the names of indexes are in none of them.
 
 pub mod analysis;
 pub mod capability;
@@ -48,6 +59,8 @@ mod layered;
 pub mod parity;
 
 mod api;
+#[cfg(any(feature = "opensearch", feature = "tantivy"))]
+mod counters;
 #[cfg(any(feature = "opensearch", feature = "tantivy"))]
 mod distance;
 mod facet;

@@ -1,3 +1,5 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use futures_util::{StreamExt, TryStreamExt};
 use statehouse_core::Result;
 use statehouse_core::conformance::rounds;
@@ -201,6 +203,59 @@ pub(super) async fn a_listing_of_any_prefix_behind_any_text_has_what_it_should(f
         }
         assert_eq!(found, expected, "{what}");
     }
+    Ok(())
+}
+
+/// Beside them, before the first, behind the last, and in directories that come and go.
+pub(super) async fn files_that_stay_are_listed_whatever_is_written_meanwhile(files: Files) -> Result<()> {
+    let all: Vec<_> = (0..30).map(|n| format!("s/{n:02}/x")).collect();
+    put_all(&files, &all.iter().map(String::as_str).collect::<Vec<_>>()).await?;
+    let folders: Vec<_> = (0..30).map(|n| format!("s/{n:02}/")).collect();
+    let over = AtomicBool::new(false);
+    let churn = async |of: usize| -> Result<()> {
+        for n in (of..).step_by(4).take_while(|_| !over.load(Ordering::Relaxed)) {
+            let number = n * 7 % 31;
+            let names = [
+                format!("s/{number:02}"),
+                format!("s/{number:02}-/y"),
+                format!("s/{number:02}/w"),
+                "s/".to_owned() + &"z".repeat(200),
+            ];
+            let name = &names[n / 3 % 4];
+            if !all.iter().any(|stays| stays.starts_with(&format!("{name}/"))) {
+                files.put(name, "x").await?;
+                files.delete(name).await?;
+            }
+        }
+        Ok(())
+    };
+    let list = async {
+        for round in 0..rounds(4, 200) {
+            let (limit, mut next) = ([3, 7, 31, 1000][round % 4], None);
+            let (mut found, mut gathered) = (Vec::new(), Vec::new());
+            let page = |token: Option<_>| {
+                let list = files.list("s/").limit(limit);
+                token.into_iter().fold(list, |list, token| list.page(token))
+            };
+            while let Some(token) = if found.is_empty() { Some(None) } else { next.take().map(Some) } {
+                let page = page(token).await?;
+                found.extend(entries(&files, &page));
+                next = page.next;
+            }
+            while let Some(token) = if gathered.is_empty() { Some(None) } else { next.take().map(Some) } {
+                let page = page(token).one_level().await?;
+                gathered.extend(page.prefixes);
+                next = page.next;
+            }
+            let missing: Vec<_> = all.iter().filter(|name| !found.contains(name)).collect();
+            let unseen: Vec<_> = folders.iter().filter(|name| !gathered.contains(name)).collect();
+            assert!(missing.is_empty() && unseen.is_empty(), "{limit} a page: {missing:?} and {unseen:?} are missing");
+        }
+        over.store(true, Ordering::Relaxed);
+        Ok(())
+    };
+    // Not dropped: what was begun may still be done.
+    futures_util::future::try_join(list, futures_util::future::try_join_all((0..4).map(churn))).await?;
     Ok(())
 }
 

@@ -114,6 +114,7 @@ macro_rules! filestore_conformance {
             a_listing_of_one_level_gathers_what_is_below [];
             a_listing_may_begin_behind_any_text [];
             a_listing_of_any_prefix_behind_any_text_has_what_it_should [];
+            files_that_stay_are_listed_whatever_is_written_meanwhile [];
             one_level_behind_any_text_lists_what_is_greater [];
             common_prefixes_are_names_that_the_handle_takes [];
             namespaces_are_apart [];

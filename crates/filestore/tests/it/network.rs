@@ -182,3 +182,35 @@ async fn a_slow_link_is_slow_and_no_failure() {
     futures_util::future::join_all(calls).await;
     assert!(start.elapsed() > SILENCE * 2, "{:?} is not slow", start.elapsed());
 }
+
+/// The caller's deadline is shorter than the server may be silent.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_verb_ends_by_the_deadline_of_its_call() {
+    let server = S3Server::shared().await;
+    let proxy = FaultProxy::start(server.address());
+    let config = config(server).with_endpoint(proxy.url(&server.endpoint()));
+    let config = config.with_timeouts(Duration::from_secs(60), Duration::from_secs(60));
+    let files = files(ObjectFileStore::open_s3(config).await.unwrap());
+    let etag = files.put("a", "x").await.unwrap().etag;
+    proxy.black_hole();
+    let soon = Duration::from_millis(300);
+    let stream = || Body::from_stream(futures_util::stream::iter([Ok::<_, std::io::Error>(vec![7; 9 << 20])]));
+    let calls = async {
+        tokio::join!(
+            async { files.put("a", "y").deadline(soon).await.map(drop) },
+            async { files.put("a", stream()).if_match(&etag).deadline(soon).await.map(drop) },
+            async { files.get("a").deadline(soon).await.map(drop) },
+            async { files.list("").deadline(soon).await.map(drop) },
+            async { files.delete("a").if_match(&etag).deadline(soon).await.map(drop) },
+            async { files.copy("a", "b").if_absent().deadline(soon).await.map(drop) },
+        )
+    };
+    let (put, parts, get, list, delete, copy) = tokio::time::timeout(Duration::from_secs(20), calls).await.unwrap();
+    for (result, writes) in [(put, true), (parts, true), (get, false), (list, false), (delete, true), (copy, true)] {
+        let kind = result.unwrap_err().kind();
+        assert!(kind == ErrorKind::Timeout || writes && kind == ErrorKind::OutcomeUnknown, "{kind:?}");
+    }
+    proxy.reset_connections();
+    proxy.heal();
+    assert_eq!(files.get("a").bytes().await.unwrap(), "x");
+}

@@ -377,3 +377,32 @@ async fn a_file_that_something_else_wrote_is_read_without_a_digest() {
     assert_eq!(object.bytes().await.unwrap(), "content");
     files.delete("foreign").await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_length_around_a_part_reads_back_and_is_copied() {
+    const PART: usize = 5 << 20;
+    let config = config(S3Server::shared().await).with_part_size(PART as u64);
+    let files = files(ObjectFileStore::open_s3(config).await.unwrap());
+    let whole: bytes::Bytes = (0..2 * PART + 1).map(|at| u8::try_from(at % 251).unwrap()).collect();
+    for len in [0, 1, 4096, PART - 1, PART, PART + 1, 2 * PART - 1, 2 * PART, 2 * PART + 1] {
+        let content = whole.slice(..len);
+        let pieces = |size: usize| {
+            let pieces: Vec<_> =
+                content.chunks(size).map(bytes::Bytes::copy_from_slice).map(Ok::<_, std::io::Error>).collect();
+            Body::from_stream(futures_util::stream::iter(pieces))
+        };
+        let bodies = [Body::from(content.clone()), pieces(65_537), pieces(PART), pieces(1 << 20).with_len(len as u64)];
+        for (number, body) in bodies.into_iter().enumerate() {
+            let stored = files.put("a", body).await.unwrap();
+            let digest = Some(statehouse_filestore::Digest::of(&content));
+            assert_eq!((stored.len, stored.sha256), (len as u64, digest), "{len}, {number}");
+            assert!(files.get("a").await.unwrap().verify_sha256().bytes().await.unwrap() == content, "{len}, {number}");
+            assert_eq!(files.copy("a", "b").await.unwrap().sha256, digest);
+            if len > 0 {
+                assert_eq!(files.get("b").range(len as u64 - 1..).bytes().await.unwrap(), content[len - 1..]);
+            }
+        }
+    }
+    files.delete("a").await.unwrap();
+    files.delete("b").await.unwrap();
+}

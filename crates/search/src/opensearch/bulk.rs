@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use super::client::{Call, Client, back_off};
 use super::error::{self, Effect};
 use super::source;
-use crate::{DocumentId, Operation, Outcome, Refresh};
+use crate::{DocumentId, Operation, Outcome, Refresh, counters};
 
 /// How large one request may become. OpenSearch itself takes 100 MiB; small hosted clusters take 10.
 const MAX_BYTES: usize = 8 << 20;
@@ -54,6 +54,7 @@ impl Run<'_> {
                 break;
             }
             sleep(pause).await;
+            counters::retry("refused_items");
         }
         Ok(())
     }

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use super::config::{Credentials, OpenSearchConfig, Proxy, Timing};
 use super::error::{self, Effect, Lost, Verdict};
 use super::nodes::{Node, Nodes, RetryBudget};
 use super::tls;
+use crate::counters;
 
 /// Requests to one cluster: each goes to the next node in turn and, where that is safe, to another one if it fails.
 pub(super) struct Client {
@@ -159,6 +161,17 @@ enum Attempt {
     Long(Error),
 }
 
+impl Attempt {
+    /// Why there is another, in a word for metrics.
+    fn reason(&self) -> Cow<'static, str> {
+        match self {
+            Self::Lost(Lost::Unreached | Lost::Untrusted, _) => "not_sent".into(),
+            Self::Lost(..) | Self::Long(_) => "unanswered".into(),
+            Self::Answered(answer, _) => answer.status.to_string().into(),
+        }
+    }
+}
+
 impl Client {
     pub(super) fn new(config: &OpenSearchConfig) -> Result<Self> {
         let scheme = if config.tls.is_some() { "https" } else { "http" };
@@ -194,6 +207,7 @@ impl Client {
             let attempt = self.attempt(http, route[(tries - 1) % route.len()], call, deadline).await;
             let pause = self.pause(&attempt, call.effect, tries).filter(|pause| Instant::now() + *pause < deadline);
             if let Some(pause) = pause {
+                let reason = attempt.reason();
                 match attempt {
                     Attempt::Lost(lost, _) => {
                         doubt |= !matches!(lost, Lost::Unreached | Lost::Untrusted);
@@ -203,6 +217,7 @@ impl Client {
                     Attempt::Long(_) => {}
                 }
                 tracing::debug!(tries, "statehouse.search.opensearch.retry");
+                counters::retry(&reason);
                 sleep(pause).await;
                 continue;
             }
@@ -245,6 +260,7 @@ impl Client {
         if !call.body.is_empty() {
             request = request.body(call.body.clone());
         }
+        node.traffic().sent.add(call.body.len() as u64);
         let response = request.send().await?;
         let status = response.status();
         let body = if status.is_success() {
@@ -252,6 +268,9 @@ impl Client {
         } else {
             body::beginning(response).await
         };
+        if let Body::Whole(body) = &body {
+            node.traffic().received.add(body.len() as u64);
+        }
         Ok((status.as_u16(), body))
     }
 

@@ -1,6 +1,7 @@
 //! Whether an index still has the mapping and the settings that it was created with: what an operator may have changed.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::{Map, Value as Json, json};
 
@@ -91,6 +92,39 @@ fn pipelines(settings: &Json) -> Option<String> {
         let pipeline = found.get(name).filter(|pipeline| *pipeline != "_none")?;
         Some(format!("index.{name} is {pipeline:?}: it may change documents or answers"))
     })
+}
+
+/// What hides documents behind the alias, or turns writes away from it.
+pub(super) fn alias(found: &Json) -> Option<String> {
+    let (name, value) = found.as_object()?.iter().find(|(name, value)| match name.as_str() {
+        "is_write_index" => **value == json!(false),
+        name => name != "is_hidden",
+    })?;
+    Some(format!("its alias has {name:?}: {value}: not all of its documents can be found or written by it"))
+}
+
+/// Whether versions of deletes are forgotten sooner than was asked for: then older documents come back.
+pub(super) fn forgets(index: &Json, retention: Duration) -> Option<String> {
+    let found = index.get("gc_deletes").map_or_else(|| "60s".to_owned(), text);
+    let kept = time(&found)?;
+    (kept < retention).then(|| {
+        format!("index.gc_deletes is {found:?}, below the {} s of \"delete_retention\"", retention.as_secs_f64())
+    })
+}
+
+/// A time as the server writes it.
+fn time(text: &str) -> Option<Duration> {
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    let number: u64 = text[..text.len() - unit.len()].parse().ok()?;
+    let millis = match unit {
+        "" | "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return None,
+    };
+    Some(Duration::from_millis(number.saturating_mul(millis)))
 }
 
 fn analysis(schema: &Schema, settings: &Json) -> Option<String> {
@@ -194,6 +228,29 @@ mod tests {
         settings["index"]["default_pipeline"] = json!("_none");
         settings["index"]["refresh_interval"] = json!("5s");
         assert_eq!(find(&schema(), &mappings, &settings), None);
+    }
+
+    #[test]
+    fn an_alias_and_a_memory_of_deletes_are_as_they_were_asked_for() {
+        for found in [json!(null), json!({}), json!({ "is_write_index": true }), json!({ "is_hidden": true })] {
+            assert_eq!(alias(&found), None);
+        }
+        for found in [json!({ "filter": {} }), json!({ "search_routing": "1" }), json!({ "is_write_index": false })] {
+            assert!(alias(&found).is_some(), "{found}");
+        }
+        let hour = Duration::from_secs(3600);
+        for (found, forgets_it) in [
+            ("1h", false),
+            ("3600000ms", false),
+            ("3600s", false),
+            ("2d", false),
+            ("59m", true),
+            ("0", true),
+            ("0s", true),
+        ] {
+            assert_eq!(forgets(&json!({ "gc_deletes": found }), hour).is_some(), forgets_it, "{found}");
+        }
+        assert!(forgets(&json!({}), hour).is_some() && forgets(&json!({}), Duration::from_secs(60)).is_none());
     }
 
     /// To the mapping, and to the settings of the index.

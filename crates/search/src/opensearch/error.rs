@@ -76,6 +76,11 @@ fn reported(body: &[u8]) -> Option<Exception> {
 
 /// The error for an answer that is not a success, whatever its body, `from` this node.
 pub(super) fn of_answer(status: u16, body: &[u8], from: &dyn fmt::Display) -> Error {
+    // OpenSearch says also of what it does not know what that is.
+    if status == 404 && serde_json::from_slice::<Failure>(body).is_err() {
+        let message = format!("something answers that is not OpenSearch (status {status}, from {from})");
+        return Error::new(ErrorKind::Unavailable, message).with_backend(BACKEND).with_retry(BACK_OFF);
+    }
     of_report(status, reported(body).as_ref(), format_args!(", from {from}"))
 }
 

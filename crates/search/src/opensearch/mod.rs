@@ -37,6 +37,7 @@ use self::client::{Call, Client};
 pub use self::config::OpenSearchConfig;
 use self::error::Effect;
 use self::shards::Shards;
+use crate::counters::Writes;
 use crate::limits::Size;
 use crate::work::{Stop, away, within};
 use crate::{
@@ -96,6 +97,9 @@ pub struct OpenSearchIndex {
     /// When it was last looked at.
     looked: Mutex<Instant>,
     closed: AtomicBool,
+    writes: Writes,
+    /// How long the server must know the versions of deletes at least.
+    retention: Duration,
 }
 
 /// How long what was seen of the index counts. An operator who changes it is noticed by the next write after that.
@@ -148,7 +152,7 @@ impl OpenSearchIndex {
         let client = Client::new(config)?;
         let looked = Instant::now();
         open::check_server(&client, config).await?;
-        let opened = open::index(&client, config, alias.as_str(), schema).await?;
+        let opened = open::index(&client, config, &alias, schema).await?;
         let several = opened.shards > 1;
         let all = [capability::SHARED, capability::DURABLE, capability::GLOBAL_STATISTICS];
         let capabilities = Capabilities::from_iter(all);
@@ -163,13 +167,20 @@ impl OpenSearchIndex {
             index: opened.index,
             looked: Mutex::new(looked),
             closed: AtomicBool::new(false),
+            writes: Writes::new(error::BACKEND),
+            retention: config.layout.delete_retention,
         })
+    }
+
+    /// What the index must be like.
+    fn wanted(&self) -> open::Wanted<'_> {
+        open::Wanted { alias: &self.alias, schema: &self.schema, retention: self.retention }
     }
 
     /// Succeeds if the alias still stands for the index that was opened, and that is as it was.
     async fn look(&self, limit: Duration) -> Result<()> {
         let now = Instant::now();
-        let found = open::look(&self.client, self.alias.as_str(), &self.schema, Some(limit)).await?;
+        let found = open::look(&self.client, self.wanted(), Some(limit)).await?;
         if let Some(found) = found {
             source::check_index(&self.index, Some(&found.index))?;
             found.check()?;
@@ -326,7 +337,9 @@ impl SearchIndex for OpenSearchIndex {
     }
 
     async fn bulk_with(&self, operations: Vec<Operation>, options: BulkOptions) -> Result<BulkReport> {
-        during("search.bulk", self.bulk_of(&operations, &options)).await.map(BulkReport::new)
+        let outcomes = during("search.bulk", self.bulk_of(&operations, &options)).await?;
+        self.writes.count(&outcomes);
+        Ok(BulkReport::new(outcomes))
     }
 
     async fn get_with(&self, id: &DocumentId, options: GetOptions) -> Result<Option<Record>> {

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use statehouse_core::Host;
 use statehouse_core::time::whole_millis;
 
+use crate::counters::Traffic;
+
 /// The nodes of one cluster, in turn; one that failed is asked last for a while.
 #[derive(Debug)]
 pub(super) struct Nodes {
@@ -18,6 +20,7 @@ pub(super) struct Nodes {
 #[derive(Debug)]
 pub(super) struct Node {
     base: String,
+    traffic: Traffic,
     place: Arc<str>,
     failures: AtomicU32,
     /// Milliseconds since `Nodes::start`.
@@ -33,6 +36,7 @@ impl Nodes {
     pub(super) fn new(scheme: &str, hosts: &[Host], proxy: Option<&str>) -> Self {
         let through = proxy.map(|proxy| format!(" through the proxy {proxy}")).unwrap_or_default();
         let node = |host: &Host| Node {
+            traffic: Traffic::new(&host.to_string()),
             base: format!("{scheme}://{host}"),
             place: format!("{host}{through}").into(),
             failures: AtomicU32::new(0),
@@ -80,6 +84,10 @@ impl Node {
     }
 
     /// `host:port`, and the proxy on the way to it.
+    pub(super) const fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
+
     pub(super) fn place(&self) -> Arc<str> {
         Arc::clone(&self.place)
     }

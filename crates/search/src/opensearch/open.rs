@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
-use statehouse_core::{Error, ErrorKind, Result};
+use statehouse_core::{Error, ErrorKind, Namespace, Result};
 use tokio::time::{Instant, sleep};
 
 use super::client::{Call, Client, back_off, deadline};
@@ -36,6 +36,15 @@ impl Opened {
             "{name} was changed since it was created: {drift}; change it back or build it anew"
         )))
     }
+}
+
+/// What an index must be like.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted<'a> {
+    pub(super) alias: &'a Namespace,
+    pub(super) schema: &'a Schema,
+    /// How long it must know the versions of deletes at least.
+    pub(super) retention: Duration,
 }
 
 #[derive(Deserialize)]
@@ -87,13 +96,22 @@ async fn root(client: &Client) -> Result<Option<Root>> {
 /// The index behind the alias as the server describes it.
 #[derive(Deserialize)]
 struct Found {
+    #[serde(default)]
+    aliases: Json,
     mappings: Json,
     settings: Json,
 }
 
 /// Opens the index behind the alias, or creates both, and makes sure that it serves as we expect.
-pub(super) async fn index(client: &Client, config: &OpenSearchConfig, alias: &str, schema: &Schema) -> Result<Opened> {
-    let opened = ensure(client, config, alias, schema).await?;
+pub(super) async fn index(
+    client: &Client,
+    config: &OpenSearchConfig,
+    alias: &Namespace,
+    schema: &Schema,
+) -> Result<Opened> {
+    let wanted = Wanted { alias, schema, retention: config.layout.delete_retention };
+    let opened = ensure(client, config, wanted).await?;
+    let alias = alias.as_str();
     wait_for_shards(client, alias).await?;
     // What it does to words says more than which setting was changed.
     verify_analysis(client, alias, schema).await?;
@@ -101,12 +119,13 @@ pub(super) async fn index(client: &Client, config: &OpenSearchConfig, alias: &st
     Ok(opened)
 }
 
-async fn ensure(client: &Client, config: &OpenSearchConfig, alias: &str, schema: &Schema) -> Result<Opened> {
+async fn ensure(client: &Client, config: &OpenSearchConfig, wanted: Wanted<'_>) -> Result<Opened> {
+    let Wanted { alias, schema, .. } = wanted;
     for _ in 0..2 {
-        if let Some(opened) = look(client, alias, schema, None).await? {
+        if let Some(opened) = look(client, wanted, None).await? {
             return Ok(opened);
         }
-        let body = mapping::creation(schema, alias, &config.layout)?;
+        let body = mapping::creation(schema, alias.as_str(), &config.layout)?;
         let created = client.send(&Call::put(format!("/{alias}-000001"), &body)).await;
         match created {
             // Somebody else was faster; theirs is looked at as any other that was there.
@@ -121,30 +140,27 @@ async fn ensure(client: &Client, config: &OpenSearchConfig, alias: &str, schema:
 }
 
 /// Looks at the index behind the alias, whether it is what this schema made. `None` if there is none.
-pub(super) async fn look(
-    client: &Client,
-    alias: &str,
-    schema: &Schema,
-    timeout: Option<Duration>,
-) -> Result<Option<Opened>> {
-    let answer = client.exchange(&Call::get(format!("/{alias}")).within(timeout)).await?;
+pub(super) async fn look(client: &Client, wanted: Wanted<'_>, timeout: Option<Duration>) -> Result<Option<Opened>> {
+    let answer = client.exchange(&Call::get(format!("/{}", wanted.alias)).within(timeout)).await?;
     if answer.status == 404 {
         let error = answer.error();
         // Anything else that says so is not the server's word on the index.
-        let gone = error.kind() == ErrorKind::Unavailable;
+        let gone = error.kind() == ErrorKind::Unavailable && !error.is_retryable();
         return if gone { Ok(None) } else { Err(error) };
     }
     let found: BTreeMap<String, Found> = serde_json::from_slice(&answer.into_body()?).map_err(error::of_broken_body)?;
-    check(found, alias, schema).map(Some)
+    check(found, wanted).map(Some)
 }
 
-fn check(found: BTreeMap<String, Found>, alias: &str, schema: &Schema) -> Result<Opened> {
+fn check(found: BTreeMap<String, Found>, wanted: Wanted<'_>) -> Result<Opened> {
+    let Wanted { alias, schema, retention } = wanted;
+    let alias = alias.as_str();
     if found.len() > 1 {
         let names: Vec<_> = found.into_keys().collect();
         let message = format!("the alias {alias} stands for several indexes: {}", names.join(", "));
         return Err(mapping::mismatch(message));
     }
-    let Some((name, Found { mappings, settings })) = found.into_iter().next() else {
+    let Some((name, Found { aliases, mappings, settings })) = found.into_iter().next() else {
         return Err(error::of_other_question("OpenSearch described no index"));
     };
     if name == alias {
@@ -163,7 +179,10 @@ fn check(found: BTreeMap<String, Found>, alias: &str, schema: &Schema) -> Result
         return Err(mapping::mismatch(message));
     }
     let shards = index["number_of_shards"].as_str().and_then(|shards| shards.parse().ok()).unwrap_or(1);
-    Ok(Opened { index: name, shards, drift: drift::find(schema, &mappings, &settings) })
+    let drift = drift::find(schema, &mappings, &settings)
+        .or_else(|| drift::alias(&aliases[alias]))
+        .or_else(|| drift::forgets(index, retention));
+    Ok(Opened { index: name, shards, drift })
 }
 
 /// Waits until every shard has a copy that serves: another process may have created the index a moment ago, and after a

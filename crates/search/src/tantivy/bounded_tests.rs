@@ -180,3 +180,79 @@ async fn a_phrase_in_a_large_document_does_not_run_in_place() {
     assert!(!in_place(phrase()));
     assert!(in_place(Query::matches("title", "a b").into()));
 }
+
+/// What splits, folds, joins and stems in every way, and what is long in each.
+fn hostile_texts() -> Vec<String> {
+    let pieces = [
+        "a",
+        "a ",
+        "ab ",
+        "a\u{301}",
+        "\u{301}",
+        "👩\u{200d}⚕️",
+        "🇩🇪",
+        "日",
+        "ア",
+        "한",
+        "\u{1100}",
+        "ภ",
+        "x.",
+        "1,",
+        "a'b ",
+        "a_",
+        "\u{feff}",
+        "\u{200b}",
+        "ß",
+        "İ ",
+        "ﬁ ",
+        "ǆ",
+        "\u{10ffff}",
+        "\u{5d0}\"\u{5d0}",
+        "e-mail ",
+        "the ",
+        "running ",
+        ".",
+    ];
+    pieces.into_iter().map(|piece| piece.repeat(crate::MAX_QUERY_TEXT / piece.len())).collect()
+}
+
+#[tokio::test]
+async fn hostile_texts_end_with_a_deadline_of_100_ms() {
+    let index = TantivyConfig::memory().open(schema()).await.unwrap();
+    let texts = hostile_texts();
+    let records = texts
+        .iter()
+        .enumerate()
+        .map(|(n, text)| Operation::Upsert(Record::new(n.to_string()).unwrap().with("title", text.repeat(8))));
+    index.bulk(records.collect()).await.unwrap().check().unwrap();
+    for (number, text) in texts.iter().enumerate() {
+        let kinds: [(&str, Query); 8] = [
+            ("match", Query::matches("title", text.as_str()).into()),
+            ("fuzzy match", Query::matches("title", text.as_str()).fuzzy().into()),
+            ("phrase", Query::phrase("title", text.as_str()).into()),
+            ("sloppy phrase", Query::phrase("title", text.as_str()).slop(crate::MAX_POSITIONS).into()),
+            ("match prefix", Query::matches_prefix("title", text.as_str()).into()),
+            ("starts with words", Query::starts_with_words("title", text.as_str()).into()),
+            ("prefix", Query::prefix("title", text.as_str()).into()),
+            ("fuzzy", Query::fuzzy("title", text.as_str()).into()),
+        ];
+        for (kind, query) in kinds {
+            let request = SearchRequest::new(query).with_highlight(Highlight::field("title"));
+            let options = SearchOptions::default().with_deadline(Duration::from_millis(100));
+            let found = tokio::time::timeout(Duration::from_secs(10), index.search_with(&request, options)).await;
+            let found = found.unwrap_or_else(|_| panic!("{kind} of text {number} has no answer"));
+            let known = [ErrorKind::Timeout, ErrorKind::InvalidInput, ErrorKind::TooLarge];
+            assert!(
+                found.as_ref().err().is_none_or(|error| known.contains(&error.kind())),
+                "{kind} {number}: {found:?}"
+            );
+            let ended = async {
+                while Arc::strong_count(&index.client) > 1 {
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                }
+            };
+            let ended = tokio::time::timeout(Duration::from_secs(10), ended).await;
+            assert!(ended.is_ok(), "{kind} of text {number} goes on behind its deadline");
+        }
+    }
+}

@@ -50,6 +50,7 @@ use self::answer::{find, search};
 use self::client::Client;
 pub use self::config::TantivyConfig;
 use self::error::BACKEND;
+use crate::counters::Writes;
 use crate::limits::Size;
 use crate::work::{Stop, away, within};
 use crate::{
@@ -89,6 +90,7 @@ pub struct TantivyIndex {
     commit_interval: Duration,
     /// Whether a commit of queued writes is on its way.
     scheduled: Arc<AtomicBool>,
+    writes: Writes,
 }
 
 /// How long to wait at most before a commit that failed is tried again.
@@ -134,6 +136,7 @@ impl TantivyIndex {
             place: place.into(),
             commit_interval,
             scheduled: Arc::default(),
+            writes: Writes::new(BACKEND),
         })
     }
 
@@ -214,6 +217,7 @@ impl SearchIndex for TantivyIndex {
         if queued {
             self.schedule_commit();
         }
+        self.writes.count(&outcomes);
         Ok(BulkReport::new(outcomes))
     }
 

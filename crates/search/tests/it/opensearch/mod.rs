@@ -14,6 +14,8 @@ mod operator;
 mod proxy;
 mod stub;
 mod stubbed;
+#[cfg(feature = "tantivy")]
+mod told;
 mod wrong;
 
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -72,6 +72,8 @@ async fn what_changes_documents_answers_or_limits_is_named() {
         ("index.max_result_window", "100", "10000"),
         ("index.refresh_interval", "\"-1\"", "null"),
         ("index.default_pipeline", "\"none-such\"", "null"),
+        ("index.gc_deletes", "\"0s\"", "\"1h\""),
+        ("index.gc_deletes", "null", "\"90m\""),
     ] {
         ok(&scratch, "PUT", &target, &format!(r#"{{"{name}":{value}}}"#)).await;
         assert_stopped(&scratch, &index, schema(), name).await;
@@ -79,6 +81,34 @@ async fn what_changes_documents_answers_or_limits_is_named() {
     }
     tokio::time::sleep(NOTICED).await;
     index.bulk(vec![versioned("a", 1)]).await.unwrap().check().unwrap();
+    scratch.delete().await;
+}
+
+/// A filter hides documents from searches, a routing looks for them on one shard only.
+#[tokio::test]
+async fn an_alias_that_was_changed_is_named_and_nothing_more_is_written() {
+    let scratch = Scratch::new().await;
+    let index = scratch.open(schema()).await.unwrap();
+    let own = format!(r#""index":"{0}-000001","alias":"{0}""#, scratch.name);
+    let change = async |with: &str| {
+        ok(&scratch, "POST", "/_aliases", &format!(r#"{{"actions":[{{"add":{{{own}{with}}}}}]}}"#)).await;
+    };
+    for (with, named) in [
+        (r#","filter":{"term":{"title":"x"}}"#, "filter"),
+        (r#","search_routing":"1""#, "search_routing"),
+        (r#","index_routing":"1""#, "index_routing"),
+        (r#","is_write_index":false"#, "is_write_index"),
+    ] {
+        change(with).await;
+        assert_stopped(&scratch, &index, schema(), named).await;
+    }
+    for with in ["", r#","is_write_index":true"#] {
+        change(with).await;
+        tokio::time::sleep(NOTICED).await;
+        index.bulk(vec![document("a", "x")]).await.unwrap().check().unwrap();
+        scratch.open(schema()).await.unwrap();
+        up(&index).await;
+    }
     scratch.delete().await;
 }
 

@@ -106,6 +106,6 @@ async fn a_gateway_that_knows_no_path_is_not_a_missing_index() {
     let url = ServiceUrl::parse(SETTING, &format!("opensearch+http://{}?{SHORT}", stub.address)).unwrap();
     let config = OpenSearchConfig::from_url(url).unwrap();
     let error = OpenSearchIndex::open(config, &fresh_name(), schema()).await.unwrap_err();
-    assert_eq!((error.kind(), error.setting()), (ErrorKind::NotFound, Some(SETTING)));
+    assert_eq!((error.kind(), error.setting()), (ErrorKind::Unavailable, Some(SETTING)));
     assert!(stub.received("-000001").is_empty(), "nothing was created");
 }
