@@ -192,9 +192,12 @@ impl Record {
         self
     }
 
-    /// Adds one more value of a field.
+    /// Adds one more value of a field, behind those that it has: they stand together, as every backend gives them back.
     pub fn push(&mut self, field: impl Into<Cow<'static, str>>, value: impl Into<Value>) {
-        self.values.push((field.into(), value.into()));
+        let field = field.into();
+        let last = self.values.iter().rposition(|(name, _)| *name == field);
+        let place = last.map_or(self.values.len(), |last| last + 1);
+        self.values.insert(place, (field, value.into()));
     }
 
     /// The same with only the fields that `keep` accepts.
@@ -216,7 +219,7 @@ impl Record {
         self.version
     }
 
-    /// All values in the order given, each with the name of its field.
+    /// All values, each with the name of its field: field by field, and of each in the order given.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.values.iter().map(|(field, value)| (field.as_ref(), value))
     }
@@ -230,5 +233,18 @@ impl Record {
     #[must_use]
     pub fn value(&self, field: &str) -> Option<&Value> {
         self.values.iter().find(|(name, _)| name == field).map(|(_, value)| value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_one_field_stand_together_in_the_order_in_which_they_came() {
+        let record = Record::new("a").unwrap().with("x", 1_u64).with("y", "b").with("x", 0_u64).with("y", "a");
+        let grouped = Record::new("a").unwrap().with("x", 1_u64).with("x", 0_u64).with("y", "b").with("y", "a");
+        assert_eq!(record, grouped);
+        assert_ne!(record, grouped.with("x", 0_u64));
     }
 }

@@ -13,7 +13,7 @@ use crate::{
 
 const FIELDS: [&str; 12] =
     ["title", "title", "title.typed", "code", "code", "uses", "rank", "ratio", "leaf", "day", "kept", "absent"];
-const WORDS: [&str; 12] = [
+pub(super) const WORDS: [&str; 12] = [
     "fever",
     "yellow fever",
     "feverr",
@@ -32,7 +32,7 @@ const FRACTIONS: [f64; 8] = [0.0, 1.0, -1.0, 0.5, f64::NAN, f64::INFINITY, f64::
 /// How deep queries nest at most: deeper than is allowed.
 const DEPTH: usize = 24;
 
-fn schema() -> Schema {
+pub(super) fn schema() -> Schema {
     let typed = Field::text("typed").analyzed_by("typed").searched_by("standard").without_norms();
     Schema::builder()
         .analyzer("typed", Analyzer::standard().lowercase().edge_ngram(1, 5))
@@ -49,7 +49,7 @@ fn schema() -> Schema {
 }
 
 /// Bytes as choices. At their end the first of each is chosen.
-struct Choices<'a>(&'a [u8]);
+pub(super) struct Choices<'a>(pub(super) &'a [u8]);
 
 impl Choices<'_> {
     fn byte(&mut self) -> u8 {
@@ -189,7 +189,7 @@ impl Choices<'_> {
         }
     }
 
-    fn request(&mut self) -> SearchRequest {
+    pub(super) fn request(&mut self) -> SearchRequest {
         let options = self.byte();
         let mut request = SearchRequest::new(self.query(0));
         if options & 1 > 0 {

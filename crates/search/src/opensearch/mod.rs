@@ -17,6 +17,8 @@ mod shards;
 mod source;
 mod tls;
 
+#[cfg(all(test, feature = "tantivy"))]
+mod drawn_tests;
 #[cfg(test)]
 mod fuzz;
 #[cfg(all(test, feature = "tantivy"))]
