@@ -198,7 +198,7 @@ impl Reading<'_> {
         };
         self.sight.add(&self.folders.remembered, path, &directory);
         let (mut continued, start) = (Vec::new(), self.key.len());
-        each_name(&directory, |name, kind| {
+        let read = each_name(&directory, |name, kind| {
             match self.look_at(&directory, name, kind, begun) {
                 Some(Thing::Continued) => continued.push(name.to_string_lossy().into_owned()),
                 Some(Thing::Adds) => self.take_key(),
@@ -206,7 +206,15 @@ impl Reading<'_> {
                 None => {}
             }
             self.key.truncate(start);
-        })?;
+        });
+        match read {
+            // Removed since it was opened: it was empty.
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                self.sight.cut();
+                return Ok(());
+            }
+            read => read?,
+        }
         // The first directory is closed by now: however long the names, one is open at a time.
         drop(directory);
         continued.into_iter().try_for_each(|name| self.go_on(path, begun, &name))
