@@ -58,6 +58,7 @@ use crate::service_links::is_service_link;
 /// | `durability` | `synced` | `synced`, or `relaxed` for what may be lost in a crash of the machine |
 /// | `permissions` | `private` | `private`, or `group` for a shared group |
 /// | `access` | `write` | `write`, or `read` for a folder that is only read |
+/// | `body_timeout` | `5m` | for a silent source of an upload |
 /// | `s3://key:secret@bucket/prefix` | | |
 /// | `endpoint`, `region` | AWS, by its environment | which server |
 /// | `allow_http` | `false` | whether clear text is accepted |

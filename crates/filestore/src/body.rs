@@ -1,10 +1,15 @@
 use std::fmt;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_core::Stream;
-use futures_util::StreamExt;
-use futures_util::stream::BoxStream;
-use statehouse_core::{Error, ErrorKind, Result};
+use futures_util::stream::{BoxStream, try_unfold};
+use futures_util::{StreamExt, TryStreamExt};
+use statehouse_core::{Error, ErrorKind, Result, Retry};
+
+/// How long a source may be silent, if nothing else is said.
+#[cfg(any(unix, feature = "s3"))]
+pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// What a put stores: bytes in memory, or a stream of known or unknown length.
 ///
@@ -65,6 +70,35 @@ impl Body {
             Inner::Stream { stream, .. } => Err(stream),
         }
     }
+}
+
+/// The stream, which fails when its source is silent for so long.
+#[cfg(unix)]
+pub(crate) fn impatient(
+    stream: BoxStream<'static, Result<Bytes>>,
+    patience: Duration,
+) -> BoxStream<'static, Result<Bytes>> {
+    let next = move |mut stream| async move {
+        let piece = next_piece(&mut stream, patience).await?;
+        Ok(piece.map(|piece| (piece, stream)))
+    };
+    try_unfold(stream, next).boxed()
+}
+
+/// The next piece of a stream whose source may be silent for so long: what the put holds meanwhile, others wait for.
+#[cfg(any(unix, feature = "s3"))]
+pub(crate) async fn next_piece(
+    stream: &mut BoxStream<'static, Result<Bytes>>,
+    patience: Duration,
+) -> Result<Option<Bytes>> {
+    let next = tokio::time::timeout(patience, stream.try_next()).await;
+    next.unwrap_or_else(|_| Err(silent(patience)))
+}
+
+#[cfg(any(unix, feature = "s3"))]
+fn silent(patience: Duration) -> Error {
+    let message = format!("the body's source sent nothing for {patience:?}; body_timeout allows no more");
+    Error::new(ErrorKind::Timeout, message).with_retry(Retry::Never)
 }
 
 pub(crate) fn source_failed(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {

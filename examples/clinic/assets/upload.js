@@ -41,6 +41,8 @@ export function startUpload(form) {
     event.preventDefault();
     const file = input.files[0];
     if (!file) return;
+    // The server says so too, but in the middle of what it does not read: a browser may take that for a broken connection.
+    if (file.size > Number(input.dataset.most)) return fail(input.dataset.tooLarge);
     showError(form);
     bar.hidden = false;
     button.disabled = true;

@@ -6,6 +6,7 @@ use std::io::{self, Read, Write};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use rustix::fd::OwnedFd;
@@ -50,6 +51,8 @@ pub(super) struct Disk {
     /// None if it is only read.
     pub(super) writing: Option<Writing>,
     pub(super) durability: Durability,
+    /// How long the source of a put may be silent.
+    pub(super) body_timeout: Duration,
     pub(super) walks: Walks,
     pub(super) folders: Folders,
 }
@@ -79,6 +82,7 @@ pub(super) struct Found {
 
 impl Disk {
     pub(super) fn open(config: &LocalConfig) -> Result<Self> {
+        config.check()?;
         let wrong = |error: Error| error.with_setting(&config.setting);
         if config.access == Access::Write {
             let made = permissions::make_root(&config.root, config.permissions, config.durability);
@@ -101,7 +105,8 @@ impl Disk {
             check_format(&root, &open_format(&root, config)?)?;
         }
         let (folders, walks) = (Folders::of(&root), Walks::default());
-        Ok(Self { root, writing, durability: config.durability, walks, folders })
+        let (durability, body_timeout) = (config.durability, config.body_timeout);
+        Ok(Self { root, writing, durability, body_timeout, walks, folders })
     }
 
     /// Tries what a write needs, or in a store that is only read a read.

@@ -1,11 +1,14 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 use statehouse_core::{Error, Result, ServiceUrl};
 
+use crate::body::BODY_TIMEOUT;
+
 /// Where a [`LocalFileStore`](super::LocalFileStore) is and how it writes.
 ///
-/// By URL: `file:///var/lib/app/files?durability=relaxed&permissions=group&access=read`.
+/// By URL: `file:///var/lib/app/files?durability=relaxed&permissions=group&access=read&body_timeout=1m`.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct LocalConfig {
@@ -17,6 +20,9 @@ pub struct LocalConfig {
     pub permissions: Permissions,
     /// Whether the store is written.
     pub access: Access,
+    /// How long the source of an upload may be silent: five minutes. Then the put fails with `Timeout`, and nothing of it
+    /// is left.
+    pub body_timeout: Duration,
     pub(super) setting: String,
 }
 
@@ -62,8 +68,14 @@ impl LocalConfig {
     /// A store in this directory.
     pub fn new(root: impl AsRef<Path>) -> Self {
         let setting = "the file store's directory".to_owned();
-        let (durability, permissions, access) = (Durability::Synced, Permissions::Private, Access::Write);
-        Self { root: root.as_ref().to_owned(), durability, permissions, access, setting }
+        Self {
+            root: root.as_ref().to_owned(),
+            durability: Durability::Synced,
+            permissions: Permissions::Private,
+            access: Access::Write,
+            body_timeout: BODY_TIMEOUT,
+            setting,
+        }
     }
 
     /// Sets what an acknowledged write survives.
@@ -87,7 +99,21 @@ impl LocalConfig {
         self
     }
 
-    /// Reads `file:///dir?durability=synced|relaxed&permissions=private|group&access=write|read`.
+    /// Sets how long the source of an upload may be silent.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use statehouse_filestore::local::LocalConfig;
+    /// let impatient = LocalConfig::new("/var/lib/app/files").with_body_timeout(Duration::from_secs(30));
+    /// assert_eq!(impatient.body_timeout.as_secs(), 30);
+    /// ```
+    #[must_use]
+    pub const fn with_body_timeout(mut self, silence: Duration) -> Self {
+        self.body_timeout = silence;
+        self
+    }
+
+    /// Reads `file:///dir?durability=synced|relaxed&permissions=private|group&access=write|read&body_timeout=5m`.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfig`](statehouse_core::ErrorKind::InvalidConfig), naming what is wrong.
@@ -97,12 +123,22 @@ impl LocalConfig {
             let message = "expected a directory: file:///absolute/dir or file:relative/dir";
             return Err(Error::invalid_config(&setting, message));
         }
-        let root = PathBuf::from(url.path());
-        let durability = url.take_parsed("durability", "synced or relaxed")?.unwrap_or_default();
-        let permissions = url.take_parsed("permissions", "private or group")?.unwrap_or_default();
-        let access = url.take_parsed("access", "write or read")?.unwrap_or_default();
+        let mut config = Self::new(url.path());
+        config.durability = url.take_parsed("durability", "synced or relaxed")?.unwrap_or_default();
+        config.permissions = url.take_parsed("permissions", "private or group")?.unwrap_or_default();
+        config.access = url.take_parsed("access", "write or read")?.unwrap_or_default();
+        config.body_timeout = url.take_duration("body_timeout")?.unwrap_or(config.body_timeout);
         url.finish()?;
-        Ok(Self { root, durability, permissions, access, setting })
+        config.setting = setting;
+        config.check()?;
+        Ok(config)
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        if self.body_timeout.is_zero() {
+            return Err(Error::invalid_config(&self.setting, "body_timeout is 0; accepted: more than that, as 5m"));
+        }
+        Ok(())
     }
 }
 
@@ -154,6 +190,7 @@ mod tests {
         assert_eq!(config("file:./data").unwrap().durability, Durability::Synced);
         let read = config("file:data?permissions=group&access=read").unwrap();
         assert_eq!((read.permissions, read.access), (Permissions::Group, Access::Read));
+        assert_eq!(config("file:data?body_timeout=30s").unwrap().body_timeout, Duration::from_secs(30));
         let read = config("file:data").unwrap();
         assert_eq!((read.permissions, read.access), (Permissions::Private, Access::Write));
         for url in [
@@ -163,6 +200,8 @@ mod tests {
             "file://host/dir",
             "file:///dir?durability=maybe",
             "file:///dir?sync=off",
+            "file:///dir?body_timeout=0s",
+            "file:///dir?body_timeout=soon",
         ] {
             let error = config(url).unwrap_err();
             assert_eq!(error.setting(), Some("FILES"), "{url}: {error}");

@@ -282,18 +282,14 @@ fn is_wanted(page: &Collector<'_>, key: &str) -> bool {
     if key.ends_with('/') { page.wants_below(key) } else { page.wants(key) }
 }
 
-/// Looks at everything in a directory that was opened just now; one that was removed since has nothing in it.
+/// Looks at everything in a directory that was opened just now.
 #[cfg(target_os = "linux")]
 fn each_name(directory: &OwnedFd, mut look: impl FnMut(&CStr, FileType)) -> Result<()> {
     let mut buffer = Vec::with_capacity(64 << 10);
     let mut entries = rustix::fs::RawDir::new(directory, buffer.spare_capacity_mut());
     while let Some(entry) = entries.next() {
-        match entry {
-            Ok(entry) => look(entry.file_name(), entry.file_type()),
-            // So Linux says that a directory was removed while it was open.
-            Err(Errno::NOENT) => break,
-            Err(error) => return Err(map_error(error)),
-        }
+        let entry = entry.map_err(map_error)?;
+        look(entry.file_name(), entry.file_type());
     }
     Ok(())
 }

@@ -69,7 +69,7 @@ use self::client::{Content, Disk, Found, PIECE};
 pub use self::config::{Access, Durability, LocalConfig, Permissions};
 use self::name::DiskName;
 use crate::api::FileStore;
-use crate::body::Body;
+use crate::body::{Body, impatient};
 use crate::content::Object;
 use crate::counters::Counters;
 use crate::key::FileKey;
@@ -94,7 +94,8 @@ const BACKEND: &str = "local";
 /// hidden names beside their place, and what was left half-written is removed when the store is next opened.
 ///
 /// # Time
-/// Waiting for the lock of a file ends after ten seconds with [`ErrorKind::Timeout`]. The disk itself has no deadline: no
+/// Waiting for the lock of a file ends after ten seconds with [`ErrorKind::Timeout`], and for a source that gives nothing
+/// more after [`LocalConfig::body_timeout`]. The disk itself has no deadline: no
 /// system lets go of a call that it has begun. Where the directory is a mount that may hang, give calls a deadline, as
 /// [`PutOptions::deadline`]: they are answered then, and the work goes on on a thread of its own, so a write may still
 /// happen.
@@ -160,7 +161,10 @@ impl LocalFileStore {
         let staged = self.run(key, move |disk, _, name| disk.create(name, &condition)).await?;
         let (staged, intake) = match body {
             Ok(bytes) => stream::write_bytes(bytes, staged, intake, self.disk.durability).await?,
-            Err(stream) => stream::write_all(stream, staged, intake, self.disk.durability).await?,
+            Err(stream) => {
+                let stream = impatient(stream, self.disk.body_timeout);
+                stream::write_all(stream, staged, intake, self.disk.durability).await?
+            }
         };
         self.run(key, move |disk, key, name| disk.finish(staged, key, name, intake, options)).await
     }

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use statehouse_core::{ErrorKind, Namespace};
@@ -399,4 +400,25 @@ async fn writers_deleters_and_listers_of_neighbours_do_not_lose_their_directory(
         task.await.unwrap();
     }
     assert_eq!(dir.all("n+"), Vec::<PathBuf>::new());
+}
+
+#[tokio::test]
+async fn a_source_that_says_nothing_any_more_is_given_up_and_leaves_nothing() {
+    let dir = Dir::new();
+    let config = LocalConfig::new(&dir.0).with_body_timeout(Duration::from_millis(100));
+    let files = Files::new(Arc::new(LocalFileStore::open_with(config).await.unwrap()), Namespace::new("n").unwrap());
+    for len in [0, 1000, 3 << 20] {
+        let begun = futures_util::stream::iter([Ok::<_, statehouse_core::Error>(vec![7; len])]);
+        let body = Body::from_stream(begun.chain(futures_util::stream::pending()));
+        let error = tokio::time::timeout(Duration::from_secs(30), files.put("a", body)).await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout, "{error:?}");
+        assert!(error.message().contains("body_timeout"), "{error}");
+    }
+    assert_eq!(dir.all("n+"), Vec::<PathBuf>::new());
+    // One that is slow is none.
+    let pieces = futures_util::stream::unfold(0, |sent| async move {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        (sent < 10).then(|| (Ok::<_, statehouse_core::Error>("x"), sent + 1))
+    });
+    assert_eq!(files.put("a", Body::from_stream(pieces)).await.unwrap().len, 10);
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use statehouse_core::{Capabilities, Capability, Error, Result, Secret, ServiceUrl};
 
+use crate::body::BODY_TIMEOUT;
 use crate::capability;
 use crate::key::FileKey;
 
@@ -136,7 +137,7 @@ impl S3Config {
             addressing: Addressing::Path,
             connect_timeout: Duration::from_secs(5),
             timeout: Duration::from_secs(10),
-            body_timeout: Duration::from_secs(300),
+            body_timeout: BODY_TIMEOUT,
             read_limit: None,
             retries: 4,
             part_size: 8 << 20,

@@ -1,15 +1,14 @@
 //! Cutting a stream into parts, however small or large its pieces are.
 
 use std::mem::take;
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
-use statehouse_core::{Error, ErrorKind, Result, Retry};
+use statehouse_core::{Error, ErrorKind, Result};
 
 use super::client::Limits;
 use super::room::Share;
+use crate::body::next_piece;
 use crate::digest::Digest;
 use crate::digest::{Intake, Received};
 
@@ -169,8 +168,7 @@ impl<'a> Parts<'a> {
     /// The next piece of the stream, whose silence is bounded.
     async fn piece(&mut self) -> Result<Option<Bytes>> {
         let (Some(stream), Some(limits)) = (&mut self.stream, self.limits) else { return Ok(None) };
-        let next = tokio::time::timeout(limits.body_timeout, stream.next()).await;
-        let Some(piece) = next.map_err(|_| silent(limits.body_timeout))?.transpose()? else {
+        let Some(piece) = next_piece(stream, limits.body_timeout).await? else {
             self.stream = None;
             return Ok(None);
         };
@@ -215,9 +213,4 @@ impl Filling {
         self.end_block();
         self.part
     }
-}
-
-fn silent(patience: Duration) -> Error {
-    let message = format!("the body's source sent nothing for {patience:?}; body_timeout allows no more");
-    Error::new(ErrorKind::Timeout, message).with_retry(Retry::Never)
 }

@@ -28,6 +28,7 @@ use crate::time::now;
 
 /// The largest document, in bytes: 2 GiB.
 const MAX_DOCUMENT: u64 = 2 << 30;
+const TOO_LARGE: &str = "A document has at most 2 GiB.";
 
 pub(crate) fn section(patient: i64, documents: &[Document], attached: &str) -> Markup {
     let attached = documents.iter().find(|document| document.id == attached);
@@ -41,7 +42,8 @@ pub(crate) fn section(patient: i64, documents: &[Document], attached: &str) -> M
             form.upload method="post" action={ "/patients/" (patient) "/documents" } {
                 label for="file" { "Attach a photo, a PDF or any other file" }
                 div.row {
-                    input id="file" type="file" required aria-describedby="file-error upload-status";
+                    input id="file" type="file" required aria-describedby="file-error upload-status"
+                        data-most=(MAX_DOCUMENT) data-too-large=(TOO_LARGE);
                     button { "Attach" }
                 }
                 (error_beside(None, "file"))
@@ -106,8 +108,7 @@ pub(crate) async fn attach(
 
 fn not_stored(error: statehouse::Error) -> AppError {
     let too_large = error.kind() == ErrorKind::TooLarge;
-    let words = "A document has at most 2 GiB.";
-    if too_large { AppError::new(StatusCode::PAYLOAD_TOO_LARGE, words).at("file") } else { error.into() }
+    if too_large { AppError::new(StatusCode::PAYLOAD_TOO_LARGE, TOO_LARGE).at("file") } else { error.into() }
 }
 
 /// A name is kept as it is and never becomes a path; one that looks like a path is not what a browser sends.

@@ -30,6 +30,7 @@ pub(crate) async fn a_day_at_the_clinic(clinic: impl Display, pictures: &str) {
     first.diagnose().await;
     first.keys("#note", "Sleeps well, ").await;
     first.until("document.querySelector('.note-form [role=status]').textContent === 'Draft kept.'").await;
+    first.attach_what_is_too_large().await;
     first.attach_a_photo().await;
     let draft = first.eval("document.querySelector('#note').value").await;
     assert_eq!(draft, "Sleeps well, ", "the draft outlives the page");
@@ -310,6 +311,19 @@ impl Visitor<'_> {
         assert_eq!(self.eval("window.stays").await, true, "the page was not left");
         self.open("/patients/31").await;
         assert_eq!(self.eval("document.querySelector('#note').value").await, "Sleeps well, and eats.");
+    }
+
+    async fn attach_what_is_too_large(&self) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len((2 << 30) + 1).unwrap();
+        self.keys("#file", &file.path().to_string_lossy()).await;
+        self.click("form.upload button").await;
+        self.until("document.querySelector('#file-error').textContent.includes('at most 2 GiB')").await;
+        assert_eq!(
+            self.eval("document.querySelector('form.upload button').disabled").await,
+            false,
+            "another may be chosen"
+        );
     }
 
     /// The photo is a picture of the page. The network is slow, so that there is progress to see.

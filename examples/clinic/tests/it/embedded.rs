@@ -165,12 +165,7 @@ async fn operators_see_every_service_and_others_do_not() {
     let metrics = Client::new(clinic.address()).get("/metrics").await.unwrap().text().await.unwrap();
     assert!(metrics.contains("http_server_request_duration_count{http_request_method=\"GET\",http_route=\"/operator\",http_response_status_code=\"200\"}"), "{metrics}");
     assert!(metrics.contains("clinic_service_up{service=\"files\"} 1"), "{metrics}");
-    let families: Vec<_> = metrics
-        .lines()
-        .filter(|line| !line.is_empty())
-        .map(|line| line.trim_start_matches("# TYPE "))
-        .map(family)
-        .collect();
+    let families: Vec<_> = metrics.lines().filter(|line| !line.is_empty()).map(family).collect();
     let mut groups = families.clone();
     groups.dedup();
     let names: BTreeSet<_> = families.into_iter().collect();
@@ -182,6 +177,7 @@ async fn operators_see_every_service_and_others_do_not() {
 
 /// The metric that a line is about; a histogram's lines are about one.
 fn family(line: &str) -> &str {
+    let line = ["# TYPE ", "# HELP ", "# UNIT "].iter().find_map(|start| line.strip_prefix(start)).unwrap_or(line);
     let name = line.split(['{', ' ']).next().unwrap_or_default();
     ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name)
 }
