@@ -1,10 +1,9 @@
 //! Writes on a condition.
 
-use super::subject::*;
+use super::kit::*;
 
-#[doc(hidden)]
-pub async fn set_if_absent_stores_only_the_first(subject: &impl Subject) {
-    let cache = subject.open().await;
+pub(super) async fn set_if_absent_stores_only_the_first(backend: &impl CacheBackend) {
+    let cache = backend.service().await;
     let first = stored(set_if(&*cache, &key("a"), "first", Condition::Absent).await);
     let second = set_if(&*cache, &key("a"), "second", Condition::Absent).await;
     assert_eq!(second, SetOutcome::Conflict(Some(first)));
@@ -16,9 +15,8 @@ pub async fn set_if_absent_stores_only_the_first(subject: &impl Subject) {
     assert_eq!(value(&*cache, &key("a")).await, Some(bytes("fourth")));
 }
 
-#[doc(hidden)]
-pub async fn set_if_version_stores_only_on_that_version(subject: &impl Subject) {
-    let cache = subject.open().await;
+pub(super) async fn set_if_version_stores_only_on_that_version(backend: &impl CacheBackend) {
+    let cache = backend.service().await;
     let none = set_if(&*cache, &key("a"), "x", Condition::Match(Version::new(1))).await;
     assert_eq!(none, SetOutcome::Conflict(None));
     assert_eq!(value(&*cache, &key("a")).await, None);
@@ -54,26 +52,23 @@ async fn race(cache: &Arc<dyn Cache>, key: &CacheKey, condition: Condition<Versi
     assert_eq!((entry.value.as_ref(), entry.version), (&[winners[0].0][..], winners[0].1));
 }
 
-#[doc(hidden)]
-pub async fn of_sixteen_racing_creators_one_wins_in_200_rounds(subject: &impl Subject) {
-    let cache = subject.open().await;
+pub(super) async fn of_sixteen_racing_creators_one_wins_in_200_rounds(backend: &impl CacheBackend) {
+    let cache = backend.service().await;
     for round in 0..200 {
         race(&cache, &key(&format!("round {round}")), Condition::Absent).await;
     }
 }
 
-#[doc(hidden)]
-pub async fn of_sixteen_racing_updaters_one_wins(subject: &impl Subject) {
-    let cache = subject.open().await;
+pub(super) async fn of_sixteen_racing_updaters_one_wins(backend: &impl CacheBackend) {
+    let cache = backend.service().await;
     for _ in 0..50 {
         let version = store(&*cache, &key("a"), "old").await;
         race(&cache, &key("a"), Condition::Match(version)).await;
     }
 }
 
-#[doc(hidden)]
-pub async fn remove_if_version_removes_only_that_version(subject: &impl Subject) {
-    let cache = subject.open().await;
+pub(super) async fn remove_if_version_removes_only_that_version(backend: &impl CacheBackend) {
+    let cache = backend.service().await;
     let first = store(&*cache, &key("a"), "first").await;
     let second = store(&*cache, &key("a"), "second").await;
     let matching = |version| RemoveOptions::default().with_condition(Condition::Match(version));
@@ -83,9 +78,8 @@ pub async fn remove_if_version_removes_only_that_version(subject: &impl Subject)
     assert_eq!(value(&*cache, &key("a")).await, None);
 }
 
-#[doc(hidden)]
-pub async fn remove_on_the_condition_absent_is_refused(subject: &impl Subject) {
-    let cache = subject.open().await;
+pub(super) async fn remove_on_the_condition_absent_is_refused(backend: &impl CacheBackend) {
+    let cache = backend.service().await;
     let options = RemoveOptions::default().with_condition(Condition::Absent);
     assert_eq!(cache.remove_with(&key("a"), options).await.unwrap_err().kind(), ErrorKind::InvalidInput);
 }

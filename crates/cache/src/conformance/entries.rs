@@ -1,17 +1,15 @@
 //! What is set is read, until it is removed or cleared.
 
-use super::subject::*;
+use super::kit::*;
 
-#[doc(hidden)]
-pub async fn get_of_a_missing_key_is_none(subject: &impl Subject) {
-    let cache = subject.open().await;
+pub(super) async fn get_of_a_missing_key_is_none(backend: &impl CacheBackend) {
+    let cache = backend.service().await;
     assert_eq!(cache.get(&key("a")).await.unwrap(), None);
     assert_eq!(cache.get_many(&[key("a"), key("b")]).await.unwrap(), [None, None]);
 }
 
-#[doc(hidden)]
-pub async fn a_set_is_read_back_whole(subject: &impl Subject) {
-    let cache = subject.open().await;
+pub(super) async fn a_set_is_read_back_whole(backend: &impl CacheBackend) {
+    let cache = backend.service().await;
     let every_byte: Bytes = (0..=u8::MAX).collect();
     for (name, value) in [("empty", Bytes::new()), ("every byte", every_byte), ("1 MiB", vec![7; 1 << 20].into())] {
         let options = SetOptions::new(LONG).with_codec(CodecId::JSON);
@@ -23,9 +21,8 @@ pub async fn a_set_is_read_back_whole(subject: &impl Subject) {
     }
 }
 
-#[doc(hidden)]
-pub async fn get_many_keeps_order_length_and_duplicates(subject: &impl Subject) {
-    let cache = subject.open().await;
+pub(super) async fn get_many_keeps_order_length_and_duplicates(backend: &impl CacheBackend) {
+    let cache = backend.service().await;
     store(&*cache, &key("a"), "A").await;
     store(&*cache, &key("c"), "C").await;
     let keys = ["c", "b", "a", "c"].map(key);
@@ -35,21 +32,19 @@ pub async fn get_many_keeps_order_length_and_duplicates(subject: &impl Subject) 
     assert_eq!(cache.get_many(&[]).await.unwrap(), []);
 }
 
-#[doc(hidden)]
-pub async fn a_set_replaces_value_codec_version_and_time_to_live(subject: &impl Subject) {
-    let cache = subject.open().await;
+pub(super) async fn a_set_replaces_value_codec_version_and_time_to_live(backend: &impl CacheBackend) {
+    let cache = backend.service().await;
     let short = SetOptions::new(Duration::from_millis(200)).with_codec(CodecId::JSON);
     let first = stored(cache.set_with(&key("a"), bytes("a longer value"), short).await.unwrap());
     let second = store(&*cache, &key("a"), "new").await;
-    subject.pass(Duration::from_millis(400)).await;
+    backend.pass_time(Duration::from_millis(400)).await;
     let entry = cache.get(&key("a")).await.unwrap().expect("the old time to live is gone");
     assert_eq!((entry.value, entry.codec, entry.version), (bytes("new"), CodecId::RAW, second));
     assert!(second > first);
 }
 
-#[doc(hidden)]
-pub async fn versions_rise_across_overwrite_removal_and_expiry(subject: &impl Subject) {
-    let cache = subject.open().await;
+pub(super) async fn versions_rise_across_overwrite_removal_and_expiry(backend: &impl CacheBackend) {
+    let cache = backend.service().await;
     let mut last = Version::default();
     for round in 0..20 {
         let version = cache.set(&key("a"), bytes("x"), Duration::from_millis(100)).await.unwrap();
@@ -57,24 +52,22 @@ pub async fn versions_rise_across_overwrite_removal_and_expiry(subject: &impl Su
         last = version;
         match round % 4 {
             0 => assert_eq!(cache.remove(&key("a")).await.unwrap(), RemoveOutcome::Removed),
-            1 if round == 1 => subject.pass(Duration::from_millis(150)).await,
+            1 if round == 1 => backend.pass_time(Duration::from_millis(150)).await,
             2 => cache.clear().await.unwrap(),
             _ => {}
         }
     }
 }
 
-#[doc(hidden)]
-pub async fn remove_of_a_missing_key_is_ok(subject: &impl Subject) {
-    let cache = subject.open().await;
+pub(super) async fn remove_of_a_missing_key_is_ok(backend: &impl CacheBackend) {
+    let cache = backend.service().await;
     assert_eq!(cache.remove(&key("a")).await.unwrap(), RemoveOutcome::Absent);
     let options = RemoveOptions::default().with_condition(Condition::Match(Version::new(1)));
     assert_eq!(cache.remove_with(&key("a"), options).await.unwrap(), RemoveOutcome::Absent);
 }
 
-#[doc(hidden)]
-pub async fn remove_takes_the_entry_away(subject: &impl Subject) {
-    let cache = subject.open().await;
+pub(super) async fn remove_takes_the_entry_away(backend: &impl CacheBackend) {
+    let cache = backend.service().await;
     store(&*cache, &key("a"), "A").await;
     store(&*cache, &key("b"), "B").await;
     assert_eq!(cache.remove(&key("a")).await.unwrap(), RemoveOutcome::Removed);
@@ -83,9 +76,8 @@ pub async fn remove_takes_the_entry_away(subject: &impl Subject) {
     assert_eq!(value(&*cache, &key("b")).await, Some(bytes("B")));
 }
 
-#[doc(hidden)]
-pub async fn clear_ends_every_entry_and_later_ones_live(subject: &impl Subject) {
-    let cache = subject.open().await;
+pub(super) async fn clear_ends_every_entry_and_later_ones_live(backend: &impl CacheBackend) {
+    let cache = backend.service().await;
     cache.clear().await.unwrap();
     let keys: Vec<_> = (0..50).map(|n| key(&format!("key {n}"))).collect();
     for round in 0..3 {
@@ -100,9 +92,8 @@ pub async fn clear_ends_every_entry_and_later_ones_live(subject: &impl Subject) 
     }
 }
 
-#[doc(hidden)]
-pub async fn clear_leaves_other_caches_alone(subject: &impl Subject) {
-    let (cache, other) = (subject.open().await, subject.open_other().await);
+pub(super) async fn clear_leaves_other_caches_alone(backend: &impl CacheBackend) {
+    let (cache, other) = (backend.service().await, backend.another().await.service().await);
     store(&*cache, &key("a"), "here").await;
     store(&*other, &key("a"), "there").await;
     assert_eq!(value(&*cache, &key("a")).await, Some(bytes("here")));
@@ -111,9 +102,8 @@ pub async fn clear_leaves_other_caches_alone(subject: &impl Subject) {
     assert_eq!(value(&*other, &key("a")).await, Some(bytes("there")));
 }
 
-#[doc(hidden)]
-pub async fn keys_that_look_alike_are_different(subject: &impl Subject) {
-    let cache = subject.open().await;
+pub(super) async fn keys_that_look_alike_are_different(backend: &impl CacheBackend) {
+    let cache = backend.service().await;
     let (long, longer) = ("x".repeat(1023), "x".repeat(1024));
     let texts = [
         "a",
@@ -156,9 +146,8 @@ pub async fn keys_that_look_alike_are_different(subject: &impl Subject) {
     assert_eq!(left, keys.len() - 1);
 }
 
-#[doc(hidden)]
-pub async fn every_handle_sees_every_write(subject: &impl Subject) {
-    let (one, two) = (subject.open().await, subject.open().await);
+pub(super) async fn every_handle_sees_every_write(backend: &impl CacheBackend) {
+    let (one, two) = (backend.service().await, backend.service().await);
     let first = store(&*one, &key("a"), "one").await;
     assert_eq!(value(&*two, &key("a")).await, Some(bytes("one")));
     stored(set_if(&*two, &key("a"), "two", Condition::Match(first)).await);
@@ -171,9 +160,8 @@ pub async fn every_handle_sees_every_write(subject: &impl Subject) {
     assert_eq!(late(&*one, &key("a"), lease).await, SetOutcome::Conflict(None));
 }
 
-#[doc(hidden)]
-pub async fn a_clear_by_one_handle_reaches_every_other(subject: &impl Subject) {
-    let (one, two) = (subject.open().await, subject.open().await);
+pub(super) async fn a_clear_by_one_handle_reaches_every_other(backend: &impl CacheBackend) {
+    let (one, two) = (backend.service().await, backend.service().await);
     for round in 0..5 {
         store(&*one, &key("a"), "A").await;
         assert!(value(&*two, &key("a")).await.is_some(), "round {round}");
@@ -186,15 +174,13 @@ pub async fn a_clear_by_one_handle_reaches_every_other(subject: &impl Subject) {
     }
 }
 
-#[doc(hidden)]
-pub async fn health_is_up(subject: &impl Subject) {
-    let health = subject.open().await.health().await;
+pub(super) async fn health_is_up(backend: &impl CacheBackend) {
+    let health = backend.service().await.health().await;
     assert!(health.is_up(), "{health:?}");
 }
 
-#[doc(hidden)]
-pub async fn a_deadline_that_is_kept_changes_nothing(subject: &impl Subject) {
-    let (cache, there) = (subject.open().await, key("a"));
+pub(super) async fn a_deadline_that_is_kept_changes_nothing(backend: &impl CacheBackend) {
+    let (cache, there) = (backend.service().await, key("a"));
     let options = SetOptions::new(LONG).with_deadline(LONG);
     let version = stored(cache.set_with(&there, bytes("A"), options).await.unwrap());
     let get = GetOptions::default().with_deadline(LONG);

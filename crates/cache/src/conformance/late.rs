@@ -1,11 +1,10 @@
 //! What comes late: loads that somebody else has begun, and removals that are replayed.
 
-use super::subject::*;
+use super::kit::*;
 use crate::Holding;
 
-#[doc(hidden)]
-pub async fn a_lease_that_is_held_is_left_to_its_holder(subject: &impl Subject) {
-    let cache = subject.open().await;
+pub(super) async fn a_lease_that_is_held_is_left_to_its_holder(backend: &impl CacheBackend) {
+    let cache = backend.service().await;
     let alone = ReserveOptions::new(LONG).with_holding(Holding::Alone);
     let reserved = cache.reserve_with(&key("a"), alone.clone()).await.unwrap();
     let Reservation::Leased(lease) = reserved else { panic!("{reserved:?} for a key that nobody loads") };
@@ -18,20 +17,19 @@ pub async fn a_lease_that_is_held_is_left_to_its_holder(subject: &impl Subject) 
     let short = ReserveOptions::new(Duration::from_millis(200)).with_holding(Holding::Alone);
     assert!(matches!(cache.reserve_with(&key("b"), short.clone()).await.unwrap(), Reservation::Leased(_)));
     assert!(matches!(cache.reserve_with(&key("b"), alone.clone()).await.unwrap(), Reservation::Held(_)));
-    subject.pass(Duration::from_millis(250)).await;
+    backend.pass_time(Duration::from_millis(250)).await;
     assert!(matches!(cache.reserve_with(&key("b"), alone.clone()).await.unwrap(), Reservation::Leased(_)));
 }
 
-#[doc(hidden)]
-pub async fn a_lease_is_renewed_only_while_it_lives(subject: &impl Subject) {
-    let cache = subject.open().await;
+pub(super) async fn a_lease_is_renewed_only_while_it_lives(backend: &impl CacheBackend) {
+    let cache = backend.service().await;
     let short = ReserveOptions::new(Duration::from_millis(300));
     let Reservation::Leased(lease) = cache.reserve_with(&key("a"), short.clone()).await.unwrap() else {
         panic!("a hit")
     };
     let renewing = ReserveOptions::new(LONG).with_holding(Holding::Renew(lease));
     assert_eq!(cache.reserve_with(&key("a"), renewing.clone()).await.unwrap(), Reservation::Leased(lease));
-    subject.pass(Duration::from_millis(400)).await;
+    backend.pass_time(Duration::from_millis(400)).await;
     assert_eq!(
         cache.reserve_with(&key("a"), renewing.clone()).await.unwrap(),
         Reservation::Leased(lease),
@@ -49,12 +47,11 @@ pub async fn a_lease_is_renewed_only_while_it_lives(subject: &impl Subject) {
     );
 }
 
-#[doc(hidden)]
-pub async fn a_late_removal_leaves_what_is_newer(subject: &impl Subject) {
-    let cache = subject.open().await;
+pub(super) async fn a_late_removal_leaves_what_is_newer(backend: &impl CacheBackend) {
+    let cache = backend.service().await;
     store(&*cache, &key("old"), "old").await;
     let lease = reserve(&*cache, &key("leased before")).await;
-    subject.pass(Duration::from_millis(2200)).await;
+    backend.pass_time(Duration::from_millis(2200)).await;
     let new = store(&*cache, &key("new"), "new").await;
     let young = reserve(&*cache, &key("leased since")).await;
     let late = RemoveOptions::default().with_min_age(Duration::from_millis(2000));
@@ -66,15 +63,14 @@ pub async fn a_late_removal_leaves_what_is_newer(subject: &impl Subject) {
     }
     assert_eq!(value(&*cache, &key("old")).await, None);
     assert_eq!(value(&*cache, &key("new")).await, Some(bytes("new")));
-    assert_eq!(super::subject::late(&*cache, &key("leased before"), lease).await, SetOutcome::Conflict(None));
-    stored(super::subject::late(&*cache, &key("leased since"), young).await);
+    assert_eq!(super::kit::late(&*cache, &key("leased before"), lease).await, SetOutcome::Conflict(None));
+    stored(super::kit::late(&*cache, &key("leased since"), young).await);
 }
 
-#[doc(hidden)]
-pub async fn a_late_removal_ends_what_was_being_loaded_before(subject: &impl Subject) {
-    let cache = subject.open().await;
+pub(super) async fn a_late_removal_ends_what_was_being_loaded_before(backend: &impl CacheBackend) {
+    let cache = backend.service().await;
     let lease = reserve(&*cache, &key("a")).await;
-    subject.pass(Duration::from_millis(400)).await;
+    backend.pass_time(Duration::from_millis(400)).await;
     // Stored a moment ago, and read from its source before: it is as old as its lease.
     stored(set_under(&*cache, &key("a"), "late", lease).await);
     let late = RemoveOptions::default().with_min_age(Duration::from_millis(300));

@@ -1,10 +1,9 @@
 //! The right to store what is being loaded.
 
-use super::subject::*;
+use super::kit::*;
 
-#[doc(hidden)]
-pub async fn reserve_of_a_live_entry_is_a_hit(subject: &impl Subject) {
-    let cache = subject.open().await;
+pub(super) async fn reserve_of_a_live_entry_is_a_hit(backend: &impl CacheBackend) {
+    let cache = backend.service().await;
     let version = store(&*cache, &key("a"), "A").await;
     match cache.reserve_with(&key("a"), ReserveOptions::new(LONG)).await.unwrap() {
         Reservation::Hit(entry) => assert_eq!((entry.value, entry.version), (bytes("A"), version)),
@@ -12,9 +11,8 @@ pub async fn reserve_of_a_live_entry_is_a_hit(subject: &impl Subject) {
     }
 }
 
-#[doc(hidden)]
-pub async fn a_lease_stores_once(subject: &impl Subject) {
-    let cache = subject.open().await;
+pub(super) async fn a_lease_stores_once(backend: &impl CacheBackend) {
+    let cache = backend.service().await;
     let lease = reserve(&*cache, &key("a")).await;
     let version = stored(set_under(&*cache, &key("a"), "loaded", lease).await);
     assert!(version > lease.token());
@@ -22,9 +20,8 @@ pub async fn a_lease_stores_once(subject: &impl Subject) {
     assert_eq!(value(&*cache, &key("a")).await, Some(bytes("loaded")));
 }
 
-#[doc(hidden)]
-pub async fn a_lease_is_no_entry(subject: &impl Subject) {
-    let cache = subject.open().await;
+pub(super) async fn a_lease_is_no_entry(backend: &impl CacheBackend) {
+    let cache = backend.service().await;
     let lease = reserve(&*cache, &key("a")).await;
     assert_eq!(value(&*cache, &key("a")).await, None);
     assert_eq!(cache.touch(&key("a"), LONG).await.unwrap(), TouchOutcome::Absent);
@@ -36,9 +33,8 @@ pub async fn a_lease_is_no_entry(subject: &impl Subject) {
     assert_eq!(late(&*cache, &key("b"), lease).await, SetOutcome::Conflict(None));
 }
 
-#[doc(hidden)]
-pub async fn a_lease_together_with_a_condition_is_refused(subject: &impl Subject) {
-    let cache = subject.open().await;
+pub(super) async fn a_lease_together_with_a_condition_is_refused(backend: &impl CacheBackend) {
+    let cache = backend.service().await;
     let lease = reserve(&*cache, &key("a")).await;
     for condition in [Condition::Absent, Condition::Match(lease.token())] {
         let options = SetOptions::new(LONG).with_condition(condition).with_lease(lease);
@@ -51,9 +47,8 @@ pub async fn a_lease_together_with_a_condition_is_refused(subject: &impl Subject
     stored(set_under(&*cache, &key("a"), "loaded", lease).await);
 }
 
-#[doc(hidden)]
-pub async fn two_reservations_share_a_lease_and_the_first_to_store_wins(subject: &impl Subject) {
-    let cache = subject.open().await;
+pub(super) async fn two_reservations_share_a_lease_and_the_first_to_store_wins(backend: &impl CacheBackend) {
+    let cache = backend.service().await;
     let (first, second) = (reserve(&*cache, &key("a")).await, reserve(&*cache, &key("a")).await);
     assert_eq!(first, second);
     let version = stored(set_under(&*cache, &key("a"), "first", first).await);
@@ -61,9 +56,8 @@ pub async fn two_reservations_share_a_lease_and_the_first_to_store_wins(subject:
     assert_eq!(value(&*cache, &key("a")).await, Some(bytes("first")));
 }
 
-#[doc(hidden)]
-pub async fn a_set_during_a_load_wins_over_it(subject: &impl Subject) {
-    let cache = subject.open().await;
+pub(super) async fn a_set_during_a_load_wins_over_it(backend: &impl CacheBackend) {
+    let cache = backend.service().await;
     for condition in [Condition::Always, Condition::Absent] {
         let lease = reserve(&*cache, &key("a")).await;
         let version = stored(set_if(&*cache, &key("a"), "set", condition).await);
@@ -74,9 +68,8 @@ pub async fn a_set_during_a_load_wins_over_it(subject: &impl Subject) {
     }
 }
 
-#[doc(hidden)]
-pub async fn a_removal_during_a_load_ends_it(subject: &impl Subject) {
-    let cache = subject.open().await;
+pub(super) async fn a_removal_during_a_load_ends_it(backend: &impl CacheBackend) {
+    let cache = backend.service().await;
     let lease = reserve(&*cache, &key("a")).await;
     cache.remove(&key("a")).await.unwrap();
     assert_eq!(late(&*cache, &key("a"), lease).await, SetOutcome::Conflict(None));
@@ -88,9 +81,8 @@ pub async fn a_removal_during_a_load_ends_it(subject: &impl Subject) {
     assert_eq!(value(&*cache, &key("a")).await, Some(bytes("next")));
 }
 
-#[doc(hidden)]
-pub async fn a_clear_during_a_load_ends_it(subject: &impl Subject) {
-    let cache = subject.open().await;
+pub(super) async fn a_clear_during_a_load_ends_it(backend: &impl CacheBackend) {
+    let cache = backend.service().await;
     let lease = reserve(&*cache, &key("a")).await;
     cache.clear().await.unwrap();
     assert_eq!(late(&*cache, &key("a"), lease).await, SetOutcome::Conflict(None));
@@ -102,24 +94,22 @@ pub async fn a_clear_during_a_load_ends_it(subject: &impl Subject) {
     assert_eq!(value(&*cache, &key("a")).await, Some(bytes("next")));
 }
 
-#[doc(hidden)]
-pub async fn a_lease_expires(subject: &impl Subject) {
-    let cache = subject.open().await;
+pub(super) async fn a_lease_expires(backend: &impl CacheBackend) {
+    let cache = backend.service().await;
     let options = ReserveOptions::new(Duration::from_millis(100));
     let Reservation::Leased(lease) = cache.reserve_with(&key("a"), options.clone()).await.unwrap() else {
         panic!("a hit")
     };
-    subject.pass(Duration::from_millis(150)).await;
+    backend.pass_time(Duration::from_millis(150)).await;
     assert_eq!(late(&*cache, &key("a"), lease).await, SetOutcome::Conflict(None));
     let Reservation::Leased(short) = cache.reserve_with(&key("b"), options).await.unwrap() else { panic!("a hit") };
     assert_eq!(reserve(&*cache, &key("b")).await, short);
-    subject.pass(Duration::from_millis(150)).await;
+    backend.pass_time(Duration::from_millis(150)).await;
     stored(late(&*cache, &key("b"), short).await);
 }
 
-#[doc(hidden)]
-pub async fn a_lease_can_be_given_back(subject: &impl Subject) {
-    let cache = subject.open().await;
+pub(super) async fn a_lease_can_be_given_back(backend: &impl CacheBackend) {
+    let cache = backend.service().await;
     let lease = reserve(&*cache, &key("a")).await;
     let options = RemoveOptions::default().with_lease(lease);
     assert_eq!(cache.remove_with(&key("a"), options.clone()).await.unwrap(), RemoveOutcome::Removed);
@@ -129,9 +119,8 @@ pub async fn a_lease_can_be_given_back(subject: &impl Subject) {
     assert_eq!(cache.remove_with(&key("a"), options).await.unwrap(), RemoveOutcome::Conflict(version));
 }
 
-#[doc(hidden)]
-pub async fn reserve_replacing_a_version_counts_it_as_absent(subject: &impl Subject) {
-    let cache = subject.open().await;
+pub(super) async fn reserve_replacing_a_version_counts_it_as_absent(backend: &impl CacheBackend) {
+    let cache = backend.service().await;
     let first = store(&*cache, &key("a"), "first").await;
     let second = store(&*cache, &key("a"), "second").await;
     let replacing = |version| ReserveOptions::new(LONG).with_replacing(version);

@@ -1,6 +1,6 @@
 //! Readers, loads and invalidations at the same time.
 
-use super::subject::*;
+use super::kit::*;
 
 /// What the readers of [`load_against_invalidation`] share with the writer.
 #[derive(Default)]
@@ -63,23 +63,20 @@ async fn read_and_load(cache: Arc<dyn Cache>, hot: CacheKey, truth: Arc<Truth>) 
     }
 }
 
-#[doc(hidden)]
-pub async fn no_read_gives_what_was_loaded_before_a_removal(subject: &impl Subject) {
+pub(super) async fn no_read_gives_what_was_loaded_before_a_removal(backend: &impl CacheBackend) {
     let remove = |cache: Arc<dyn Cache>, key| async move {
         cache.remove(&key).await.unwrap();
     };
-    load_against_invalidation(subject.open().await, remove).await;
+    load_against_invalidation(backend.service().await, remove).await;
 }
 
-#[doc(hidden)]
-pub async fn no_read_gives_what_was_loaded_before_a_clear(subject: &impl Subject) {
+pub(super) async fn no_read_gives_what_was_loaded_before_a_clear(backend: &impl CacheBackend) {
     let clear = |cache: Arc<dyn Cache>, _| async move { cache.clear().await.unwrap() };
-    load_against_invalidation(subject.open().await, clear).await;
+    load_against_invalidation(backend.service().await, clear).await;
 }
 
-#[doc(hidden)]
-pub async fn a_cancelled_set_leaves_the_old_entry_or_the_new_one(subject: &impl Subject) {
-    let cache = subject.open().await;
+pub(super) async fn a_cancelled_set_leaves_the_old_entry_or_the_new_one(backend: &impl CacheBackend) {
+    let cache = backend.service().await;
     let (old, new) = (Bytes::from(vec![1; 100_000]), Bytes::from(vec![2; 90_000]));
     for delay in 0..20 {
         cache.set(&key("a"), old.clone(), LONG).await.unwrap();

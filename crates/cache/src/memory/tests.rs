@@ -1,32 +1,36 @@
 use super::*;
-use crate::conformance::Subject;
 use statehouse_core::ManualClock;
+use statehouse_core::conformance::Backend;
 
 struct InMemory {
     clock: ManualClock,
     cache: MemoryCache,
-    other: MemoryCache,
 }
 
-#[async_trait]
-impl Subject for InMemory {
-    async fn open(&self) -> Arc<dyn Cache> {
+impl InMemory {
+    fn new(clock: ManualClock) -> Self {
+        Self { cache: MemoryCache::new(MemoryConfig::default().with_clock(clock.clone())), clock }
+    }
+}
+
+impl Backend for InMemory {
+    type Service = dyn Cache;
+
+    async fn service(&self) -> Arc<dyn Cache> {
         Arc::new(self.cache.clone())
     }
 
-    async fn open_other(&self) -> Arc<dyn Cache> {
-        Arc::new(self.other.clone())
+    async fn capabilities(&self) -> Capabilities {
+        self.cache.capabilities()
     }
 
-    async fn pass(&self, time: Duration) {
+    async fn another(&self) -> Self {
+        Self::new(self.clock.clone())
+    }
+
+    async fn pass_time(&self, time: Duration) {
         self.clock.advance(time);
     }
 }
 
-fn in_memory() -> InMemory {
-    let clock = ManualClock::default();
-    let new = || MemoryCache::new(MemoryConfig::default().with_clock(clock.clone()));
-    InMemory { cache: new(), other: new(), clock }
-}
-
-crate::cache_conformance!(std::future::ready(in_memory()));
+crate::cache_conformance!(async { InMemory::new(ManualClock::default()) });

@@ -1,13 +1,13 @@
 use std::io;
 use std::time::Duration;
 
+use statehouse_core::conformance::Backend;
 use statehouse_core::{ErrorKind, ServiceUrl};
 use statehouse_redis::RedisConfig;
 use statehouse_testkit::{FaultProxy, RedisCluster, RedisServer, Reply};
 
 use super::groups::group_of;
 use super::*;
-use crate::conformance::Subject;
 use crate::{CacheExt, Caches, Condition, TypedCache};
 
 mod cost;
@@ -25,9 +25,14 @@ const LONG: Duration = Duration::from_secs(600);
 struct InRedis {
     url: String,
     namespace: Namespace,
+    name: &'static str,
 }
 
 impl InRedis {
+    fn new(url: String) -> Self {
+        Self { url, namespace: namespace(), name: "main" }
+    }
+
     async fn client(&self) -> RedisClient {
         let mut url = ServiceUrl::parse("TEST_URL", &self.url).unwrap();
         RedisClient::open(RedisConfig::from_url(&mut url).unwrap()).await.unwrap()
@@ -38,17 +43,22 @@ impl InRedis {
     }
 }
 
-#[async_trait]
-impl Subject for InRedis {
-    async fn open(&self) -> Arc<dyn Cache> {
-        Arc::new(self.cache("main").await)
+impl Backend for InRedis {
+    type Service = dyn Cache;
+
+    async fn service(&self) -> Arc<dyn Cache> {
+        Arc::new(self.cache(self.name).await)
     }
 
-    async fn open_other(&self) -> Arc<dyn Cache> {
-        Arc::new(self.cache("other").await)
+    async fn capabilities(&self) -> Capabilities {
+        self.service().await.capabilities()
     }
 
-    async fn pass(&self, time: Duration) {
+    async fn another(&self) -> Self {
+        Self { url: self.url.clone(), namespace: self.namespace.clone(), name: "other" }
+    }
+
+    async fn pass_time(&self, time: Duration) {
         tokio::time::sleep(time).await;
     }
 }
@@ -60,11 +70,11 @@ fn namespace() -> Namespace {
 }
 
 async fn single() -> InRedis {
-    InRedis { url: RedisServer::shared().await.url(), namespace: namespace() }
+    InRedis::new(RedisServer::shared().await.url())
 }
 
 async fn cluster() -> InRedis {
-    InRedis { url: RedisCluster::shared().await.url(), namespace: namespace() }
+    InRedis::new(RedisCluster::shared().await.url())
 }
 
 mod on_a_single_server {
@@ -87,7 +97,7 @@ mod over_tls {
         static SERVER: OnceCell<RedisServer> = OnceCell::const_new();
         let server = SERVER.get_or_init(async || RedisServer::builder().tls().start().await).await;
         let url = format!("{}?ca={}", server.tls_url(), server.tls_authority().display());
-        InRedis { url, namespace: namespace() }
+        InRedis::new(url)
     }
 
     crate::cache_conformance!(secure());
@@ -200,7 +210,7 @@ async fn schemas_have_entries_of_their_own_and_end_each_others_old_ones() {
 #[tokio::test]
 async fn a_server_that_evicts_loses_entries_and_nothing_else() {
     let server = RedisServer::builder().max_memory(4 << 20, "allkeys-lru").start().await;
-    let subject = InRedis { url: server.url(), namespace: namespace() };
+    let subject = InRedis::new(server.url());
     let cache = subject.cache("main").await;
     stored(&cache, "cleared", "old").await;
     cache.clear().await.unwrap();

@@ -48,7 +48,7 @@ async fn an_idle_set_takes_one_round_trip_an_invalidation_one_and_a_cold_load_tw
 async fn loads_that_fail_leave_nothing_behind_and_push_no_entry_out() {
     const ENTRIES: usize = 300;
     let server = RedisServer::builder().max_memory(8 << 20, "allkeys-lru").start().await;
-    let subject = InRedis { url: server.url(), namespace: namespace() };
+    let subject = InRedis::new(server.url());
     let caches = Caches::redis(subject.client().await, &subject.namespace);
     let cache: TypedCache<Vec<u8>> = caches.cache("main").time_to_live(LONG).open().unwrap();
     for n in 0..ENTRIES {

@@ -17,7 +17,7 @@ async fn fill(server: &RedisServer) {
 #[tokio::test]
 async fn a_full_server_still_removes_and_clears_and_loaders_answer() {
     let server = RedisServer::builder().max_memory(6 << 20, "noeviction").start().await;
-    let subject = InRedis { url: server.url(), namespace: namespace() };
+    let subject = InRedis::new(server.url());
     let open = async || -> TypedCache<u32> {
         let caches = Caches::redis(subject.client().await, &subject.namespace);
         caches.cache("rates").time_to_live(LONG).open().unwrap()

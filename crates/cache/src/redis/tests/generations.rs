@@ -136,7 +136,7 @@ async fn lose_a_shard(cluster: &RedisCluster, subject: &InRedis, keys: &[CacheKe
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_shard_that_is_down_takes_its_own_keys_with_it_and_no_others() {
     let cluster = without_failover().await;
-    let subject = InRedis { url: cluster.url(), namespace: namespace() };
+    let subject = InRedis::new(cluster.url());
     let (cache, fresh) = (subject.cache("main").await, subject.cache("main").await);
     let keys: Vec<_> = (0..300).map(|n| key(&format!("key {n}"))).collect();
     for key in &keys {
@@ -166,7 +166,7 @@ async fn a_shard_that_is_down_takes_its_own_keys_with_it_and_no_others() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_clear_that_a_shard_misses_costs_the_others_nothing() {
     let cluster = without_failover().await;
-    let subject = InRedis { url: cluster.url(), namespace: namespace() };
+    let subject = InRedis::new(cluster.url());
     let open = async || -> TypedCache<u32> {
         let caches = Caches::redis(subject.client().await, &subject.namespace);
         caches.cache("main").schema(1).time_to_live(LONG).open().unwrap()

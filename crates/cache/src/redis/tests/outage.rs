@@ -57,7 +57,7 @@ fn is_outage(error: &statehouse_core::Error) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_redis_stands_still_loaders_answer_and_callers_of_one_key_share_one() {
     let server = RedisServer::start().await;
-    let subject = InRedis { url: server.url(), namespace: namespace() };
+    let subject = InRedis::new(server.url());
     let cache: TypedCache<usize> =
         Caches::redis(subject.client().await, &subject.namespace).cache("rates").time_to_live(LONG).open().unwrap();
     cache.set("hot", 0).await.unwrap();
@@ -94,7 +94,7 @@ async fn once_it_is_known_that_redis_stands_still_a_read_takes_as_long_as_its_lo
     /// longer.
     const MOST: Duration = Duration::from_millis(900);
     let server = RedisServer::start().await;
-    let subject = InRedis { url: server.url(), namespace: namespace() };
+    let subject = InRedis::new(server.url());
     let caches = Caches::redis(subject.client().await, &subject.namespace);
     let cache: TypedCache<u32> = caches.cache("rates").time_to_live(LONG).open().unwrap();
     cache.set("a", 1).await.unwrap();

@@ -1,56 +1,71 @@
 //! The suite that every backend passes. One behavior of the [`Cache`](crate::Cache) contract per case.
 //!
-//! A backend passes only how to make a cache:
+//! A backend passes only how to make a cache, how to make another one beside it, and how time passes:
 //!
 //! ```
-//! # #[cfg(feature = "conformance")] mod example {
 //! use std::sync::Arc;
 //! use std::time::Duration;
 //!
-//! use statehouse_cache::conformance::Subject;
 //! use statehouse_cache::{Cache, MemoryCache, MemoryConfig};
-//! use statehouse_core::ManualClock;
+//! use statehouse_core::conformance::Backend;
+//! use statehouse_core::{Capabilities, ManualClock};
 //!
-//! struct InMemory { clock: ManualClock, cache: MemoryCache, other: MemoryCache }
+//! struct InMemory { clock: ManualClock, cache: MemoryCache }
 //!
-//! # #[async_trait::async_trait]
-//! impl Subject for InMemory {
-//!     async fn open(&self) -> Arc<dyn Cache> { Arc::new(self.cache.clone()) }
-//!     async fn open_other(&self) -> Arc<dyn Cache> { Arc::new(self.other.clone()) }
-//!     async fn pass(&self, time: Duration) { self.clock.advance(time) }
+//! impl InMemory {
+//!     fn new(clock: ManualClock) -> Self {
+//!         Self { cache: MemoryCache::new(MemoryConfig::default().with_clock(clock.clone())), clock }
+//!     }
 //! }
 //!
-//! async fn in_memory() -> InMemory {
-//!     let clock = ManualClock::default();
-//!     let new = || MemoryCache::new(MemoryConfig::default().with_clock(clock.clone()));
-//!     InMemory { cache: new(), other: new(), clock }
+//! impl Backend for InMemory {
+//!     type Service = dyn Cache;
+//!
+//!     async fn service(&self) -> Arc<dyn Cache> { Arc::new(self.cache.clone()) }
+//!     async fn capabilities(&self) -> Capabilities { self.cache.capabilities() }
+//!     async fn another(&self) -> Self { Self::new(self.clock.clone()) }
+//!     async fn pass_time(&self, time: Duration) { self.clock.advance(time) }
 //! }
 //!
-//! statehouse_cache::cache_conformance!(in_memory());
+//! statehouse_cache::cache_conformance!(async { InMemory::new(ManualClock::default()) });
+//!
+//! # #[tokio::main]
+//! # async fn main() {
+//! // One case alone:
+//! statehouse_cache::conformance::run(InMemory::new(ManualClock::default()), "a_lease_stores_once").await;
 //! # }
 //! ```
+
+#![deny(dead_code, reason = "a case that is not listed")]
 
 mod conditions;
 mod entries;
 mod expiry;
+mod kit;
 mod late;
 mod leases;
 mod races;
-mod subject;
 
+use self::conditions::*;
+use self::entries::*;
+use self::expiry::*;
+use self::late::*;
+use self::leases::*;
+use self::races::*;
 #[doc(hidden)]
-pub use {conditions::*, entries::*, expiry::*, late::*, leases::*, races::*};
+pub use statehouse_core::conformance_tests;
 
-pub use subject::Subject;
-#[doc(hidden)]
-pub use subject::applies;
+use crate::Cache;
 
-/// Emits a `#[tokio::test]` for each case of the suite; `$subject` is an expression for a future of a
-/// [`Subject`](crate::conformance::Subject). The calling crate needs `tokio` with `macros` and `rt-multi-thread`.
+/// Emits a `#[tokio::test]` for each case of the suite; `$backend` is an expression for the future of a fresh
+/// [`Backend`](statehouse_core::conformance::Backend). The calling crate needs `tokio` with `macros` and `rt-multi-thread`.
 #[macro_export]
 macro_rules! cache_conformance {
-    ($subject:expr) => {
-        $crate::cache_conformance! { @each $subject;
+    ($backend:expr) => {
+        $crate::cache_conformance! { @cases [$crate::conformance::conformance_tests] [$crate::conformance::run, $backend] }
+    };
+    (@cases [$($then:tt)*] $with:tt) => {
+        $($then)*! { $with
             get_of_a_missing_key_is_none [];
             a_set_is_read_back_whole [];
             get_many_keeps_order_length_and_duplicates [];
@@ -90,22 +105,12 @@ macro_rules! cache_conformance {
             no_read_gives_what_was_loaded_before_a_removal [];
             no_read_gives_what_was_loaded_before_a_clear [];
             a_cancelled_set_leaves_the_old_entry_or_the_new_one [];
-            every_handle_sees_every_write [SHARED];
-            a_clear_by_one_handle_reaches_every_other [SHARED];
+            every_handle_sees_every_write [$crate::capability::SHARED];
+            a_clear_by_one_handle_reaches_every_other [$crate::capability::SHARED];
             a_deadline_that_is_kept_changes_nothing [];
             health_is_up [];
         }
     };
-    (@each $subject:expr; $($case:ident [$($capability:ident),*];)*) => {
-        $(
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $case() {
-                let subject = $subject.await;
-                let needs = [$($crate::capability::$capability),*];
-                if $crate::conformance::applies(&subject, stringify!($case), &needs).await {
-                    $crate::conformance::$case(&subject).await;
-                }
-            }
-        )*
-    };
 }
+
+crate::cache_conformance! { @cases [statehouse_core::conformance_run] [dyn Cache] }

@@ -1,12 +1,12 @@
-//! What a case is given, and what cases have in common.
+//! What the cases have in common.
 
 pub(super) use std::sync::Arc;
 pub(super) use std::sync::atomic::{AtomicU64, Ordering};
 pub(super) use std::time::Duration;
 
-pub(super) use async_trait::async_trait;
 pub(super) use bytes::Bytes;
-pub(super) use statehouse_core::{Capability, CodecId, ErrorKind, Version};
+use statehouse_core::conformance::Backend;
+pub(super) use statehouse_core::{CodecId, ErrorKind, Version};
 pub(super) use tokio::task::JoinHandle;
 
 pub(super) use crate::{
@@ -14,31 +14,10 @@ pub(super) use crate::{
     RemoveOptions, RemoveOutcome, Reservation, ReserveOptions, SetOptions, SetOutcome, TouchOptions, TouchOutcome,
 };
 
-/// How to make and treat the caches of one test. Each test makes its own.
-#[async_trait]
-pub trait Subject: Send + Sync {
-    /// The cache under test, empty at first. Each call gives a handle to the same cache, as from another process if
-    /// the backend has [`capability::SHARED`](crate::capability::SHARED).
-    async fn open(&self) -> Arc<dyn Cache>;
+/// What the cases ask of a backend; the [another](Backend::another) of a cache is one in the same namespace.
+pub(super) trait CacheBackend: Backend<Service = dyn Cache> {}
 
-    /// Another cache beside it, for example of another name in the same namespace.
-    async fn open_other(&self) -> Arc<dyn Cache>;
-
-    /// Lets time pass for the store: moves its clock, or sleeps.
-    async fn pass(&self, time: Duration);
-}
-
-/// Whether the backend has what a case needs. Prints the case as skipped if it has not.
-#[doc(hidden)]
-#[expect(clippy::print_stdout, reason = "a skipped case must be visible in the test's output")]
-pub async fn applies(subject: &impl Subject, case: &str, needs: &[Capability]) -> bool {
-    let capabilities = subject.open().await.capabilities();
-    let missing = needs.iter().find(|capability| !capabilities.has(**capability));
-    if let Some(missing) = missing {
-        println!("skipped by capability: {case} needs {}", missing.name());
-    }
-    missing.is_none()
-}
+impl<B: Backend<Service = dyn Cache>> CacheBackend for B {}
 
 pub(super) const LONG: Duration = Duration::from_secs(600);
 
