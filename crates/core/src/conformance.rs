@@ -38,6 +38,11 @@ pub trait Backend: Send + Sync + Sized {
         async { panic!("this suite asks for another store beside the one under test: implement Backend::another") }
     }
 
+    /// Another store of the same kind that keeps no more than so many. Suites that ask for it say so.
+    fn bounded(&self, most: usize) -> impl Future<Output = Arc<Self::Service>> + Send {
+        async move { panic!("this suite asks for a store of at most {most}: implement Backend::bounded") }
+    }
+
     /// Closes the store and opens it again. Asked of what is [`DURABLE`](crate::capability::DURABLE) only.
     fn reopen(&mut self) -> impl Future<Output = ()> + Send {
         async { panic!("what is durable can be opened again: implement Backend::reopen") }

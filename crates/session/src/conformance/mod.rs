@@ -1,73 +1,121 @@
-//! One suite that every backend passes: the "Behavior" of [`SessionStore`](crate::SessionStore), case by case.
+//! One suite that every backend passes: the "Behavior" of [`SessionStore`], case by case.
 //!
-//! To test a backend of your own, enable the feature `conformance`, implement [`Backend`] and expand the suite in a
-//! test module. Each case becomes a test with a backend of its own.
+//! To test a backend of your own, enable the feature `conformance`, say how one is made and how its time passes, and
+//! expand the suite in a test module:
 //!
-//! ```text
-//! async fn backend() -> MyBackend { … }
-//! statehouse_session::session_conformance!(backend);
+//! ```
+//! use std::sync::Arc;
+//! use std::time::Duration;
+//!
+//! use statehouse_core::conformance::Backend;
+//! use statehouse_core::{Capabilities, ManualClock};
+//! use statehouse_session::{MemoryConfig, MemorySessionStore, SessionStore};
+//!
+//! struct InMemory { clock: ManualClock, store: Arc<MemorySessionStore> }
+//!
+//! impl Backend for InMemory {
+//!     type Service = dyn SessionStore;
+//!
+//!     async fn service(&self) -> Arc<dyn SessionStore> { Arc::<MemorySessionStore>::clone(&self.store) }
+//!     async fn capabilities(&self) -> Capabilities { self.store.capabilities() }
+//!     async fn pass_time(&self, time: Duration) { self.clock.advance(time) }
+//!     async fn bounded(&self, sessions: usize) -> Arc<dyn SessionStore> {
+//!         let config = MemoryConfig::default().with_clock(self.clock.clone()).with_capacity(sessions).expect("some");
+//!         Arc::new(MemorySessionStore::with_config(config))
+//!     }
+//!     fn step(&self) -> Duration { Duration::from_secs(60) }
+//! }
+//!
+//! fn in_memory() -> InMemory {
+//!     let clock = ManualClock::default();
+//!     let store = MemorySessionStore::with_config(MemoryConfig::default().with_clock(clock.clone()));
+//!     InMemory { store: Arc::new(store), clock }
+//! }
+//!
+//! statehouse_session::session_conformance!(async { in_memory() });
+//!
+//! # #[tokio::main]
+//! # async fn main() {
+//! // One case alone:
+//! statehouse_session::conformance::run(in_memory(), "a_deleted_session_does_not_come_back").await;
+//! # }
 //! ```
 
-mod backend;
-pub mod cases;
+#![deny(dead_code, reason = "a case that is not listed")]
 
-pub use self::backend::Backend;
+mod cookies;
+mod deletions;
+mod expiry;
+mod kit;
+mod records;
+mod requests;
+mod rotations;
 
-/// Emits a test for each case: `session_conformance!(backend)`, where `backend` is an `async fn` that makes a fresh
-/// [`Backend`](crate::conformance::Backend). Needs `tokio` with `macros` and `rt-multi-thread`.
+use self::cookies::*;
+use self::deletions::*;
+use self::expiry::*;
+use self::records::*;
+use self::requests::*;
+use self::rotations::*;
+#[doc(hidden)]
+pub use statehouse_core::conformance_tests;
+
+use crate::api::SessionStore;
+
+/// Emits a test for each case; `$backend` is an expression for the future of a fresh
+/// [`Backend`](statehouse_core::conformance::Backend). The calling crate needs `tokio` with `macros` and `rt-multi-thread`.
 #[macro_export]
 macro_rules! session_conformance {
-    ($backend:path) => {
-        $crate::session_conformance!($backend:
-            a_created_session_is_loaded_as_it_was,
-            a_taken_key_is_refused_and_its_session_stays,
-            of_sixteen_racing_creators_of_one_key_one_wins,
-            an_unknown_key_loads_nothing_and_creates_nothing,
-            a_save_applies_its_delta_and_raises_the_version,
-            a_save_on_an_old_version_is_a_conflict_and_answers_the_current_session,
-            a_save_that_changes_nothing_writes_nothing,
-            a_save_of_a_missing_session_is_gone_and_creates_nothing,
-            sixteen_parallel_requests_lose_no_attribute,
-            attributes_of_any_codec_are_kept_byte_for_byte,
-            a_large_session_is_kept,
-            a_rotation_changes_the_verifier_and_not_the_times,
-            a_rotation_applies_its_delta_in_the_same_step,
-            a_privilege_change_refuses_the_old_verifier_and_its_writes_in_flight,
-            a_renewal_accepts_the_old_verifier_for_its_grace_only,
-            a_create_that_is_repeated_is_known_and_another_is_not,
-            a_change_that_is_repeated_after_others_is_known_and_made_once,
-            a_browser_that_does_not_get_a_renewed_token_stays_logged_in,
-            a_request_that_arrives_after_a_login_begins_a_session_beside_it,
-            of_sixteen_racing_rotations_one_wins,
-            a_login_is_dated_by_the_store,
-            a_touch_slides_the_idle_timeout_and_not_the_version,
-            a_load_does_not_slide_the_idle_timeout,
-            a_save_slides_the_idle_timeout,
-            an_idle_session_is_gone_for_every_method,
-            the_absolute_expiry_stands_against_touches_saves_and_rotations,
-            a_deleted_session_does_not_come_back,
-            a_deletion_is_remembered_and_an_expiry_is_not,
-            a_request_under_way_when_its_session_is_deleted_begins_no_other,
-            a_request_that_arrives_after_the_deletion_of_its_session_begins_another_beside_the_cookie,
-            what_somebody_else_left_is_removed_by_a_login_in_any_case,
-            updates_of_one_attribute_by_twenty_tasks_are_all_kept,
-            of_256_writers_at_once_none_fails,
-            a_message_is_taken_by_one_of_sixteen_requests,
-            a_rotation_may_change_the_idle_timeout,
-            an_anonymous_session_lives_for_a_shorter_time_until_somebody_logs_in,
-            a_flood_of_anonymous_sessions_is_bounded_and_keeps_nobody_from_logging_in,
-            a_delete_is_idempotent,
-            a_delete_is_refused_to_a_holder_whose_verifier_is_not_accepted,
-            a_delete_among_parallel_writes_is_final,
-            timeouts_of_zero_are_refused,
-            the_store_is_healthy,
-            sessions_survive_a_restart,
-        );
+    ($backend:expr) => {
+        $crate::session_conformance! { @cases [$crate::conformance::conformance_tests] [$crate::conformance::run, $backend] }
     };
-    ($backend:path: $($case:ident),* $(,)?) => {$(
-        #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-        async fn $case() {
-            $crate::conformance::cases::$case($backend().await).await;
+    (@cases [$($then:tt)*] $with:tt) => {
+        $($then)*! { $with
+            a_created_session_is_loaded_as_it_was [];
+            a_taken_key_is_refused_and_its_session_stays [];
+            of_sixteen_racing_creators_of_one_key_one_wins [];
+            an_unknown_key_loads_nothing_and_creates_nothing [];
+            a_save_applies_its_delta_and_raises_the_version [];
+            a_save_on_an_old_version_is_a_conflict_and_answers_the_current_session [];
+            a_save_that_changes_nothing_writes_nothing [];
+            a_save_of_a_missing_session_is_gone_and_creates_nothing [];
+            sixteen_parallel_requests_lose_no_attribute [];
+            attributes_of_any_codec_are_kept_byte_for_byte [];
+            a_large_session_is_kept [];
+            a_rotation_changes_the_verifier_and_not_the_times [];
+            a_rotation_applies_its_delta_in_the_same_step [];
+            a_privilege_change_refuses_the_old_verifier_and_its_writes_in_flight [];
+            a_renewal_accepts_the_old_verifier_for_its_grace_only [];
+            a_create_that_is_repeated_is_known_and_another_is_not [];
+            a_change_that_is_repeated_after_others_is_known_and_made_once [];
+            a_browser_that_does_not_get_a_renewed_token_stays_logged_in [];
+            a_request_that_arrives_after_a_login_begins_a_session_beside_it [];
+            of_sixteen_racing_rotations_one_wins [];
+            a_login_is_dated_by_the_store [];
+            a_touch_slides_the_idle_timeout_and_not_the_version [];
+            a_load_does_not_slide_the_idle_timeout [];
+            a_save_slides_the_idle_timeout [];
+            an_idle_session_is_gone_for_every_method [];
+            the_absolute_expiry_stands_against_touches_saves_and_rotations [];
+            a_deleted_session_does_not_come_back [];
+            a_deletion_is_remembered_and_an_expiry_is_not [];
+            a_request_under_way_when_its_session_is_deleted_begins_no_other [];
+            a_request_that_arrives_after_the_deletion_of_its_session_begins_another_beside_the_cookie [];
+            what_somebody_else_left_is_removed_by_a_login_in_any_case [];
+            updates_of_one_attribute_by_twenty_tasks_are_all_kept [];
+            of_256_writers_at_once_none_fails [];
+            a_message_is_taken_by_one_of_sixteen_requests [];
+            a_rotation_may_change_the_idle_timeout [];
+            an_anonymous_session_lives_for_a_shorter_time_until_somebody_logs_in [];
+            a_flood_of_anonymous_sessions_is_bounded_and_keeps_nobody_from_logging_in [];
+            a_delete_is_idempotent [];
+            a_delete_is_refused_to_a_holder_whose_verifier_is_not_accepted [];
+            a_delete_among_parallel_writes_is_final [];
+            timeouts_of_zero_are_refused [];
+            the_store_is_healthy [];
+            sessions_survive_a_restart [$crate::capability::DURABLE];
         }
-    )*};
+    };
 }
+
+crate::session_conformance! { @cases [statehouse_core::conformance_run] [dyn SessionStore] }

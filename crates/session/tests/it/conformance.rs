@@ -1,9 +1,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use statehouse_core::{ManualClock, Namespace};
-use statehouse_session::conformance::Backend;
+use statehouse_core::conformance::Backend;
+use statehouse_core::{Capabilities, ManualClock, Namespace};
 use statehouse_session::{
     LocalConfig, LocalSessionStore, MemoryConfig, MemorySessionStore, RedisSessionStore, SessionStore,
 };
@@ -12,23 +11,23 @@ use tempfile::TempDir;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-#[derive(Debug)]
 struct Memory {
     store: Arc<MemorySessionStore>,
     clock: ManualClock,
 }
 
-#[async_trait]
 impl Backend for Memory {
-    fn store(&self) -> Arc<dyn SessionStore> {
+    type Service = dyn SessionStore;
+
+    async fn service(&self) -> Arc<dyn SessionStore> {
         Arc::<MemorySessionStore>::clone(&self.store)
     }
 
-    async fn reopen(&mut self) {
-        unreachable!("memory is not persistent");
+    async fn capabilities(&self) -> Capabilities {
+        self.service().await.capabilities()
     }
 
-    async fn pass(&self, time: Duration) {
+    async fn pass_time(&self, time: Duration) {
         self.clock.advance(time);
     }
 
@@ -45,16 +44,15 @@ impl Backend for Memory {
 mod memory {
     use super::*;
 
-    async fn backend() -> Memory {
+    fn backend() -> Memory {
         let clock = ManualClock::default();
         let config = MemoryConfig::default().with_clock(clock.clone());
         Memory { store: Arc::new(MemorySessionStore::with_config(config)), clock }
     }
 
-    statehouse_session::session_conformance!(backend);
+    statehouse_session::session_conformance!(async { backend() });
 }
 
-#[derive(Debug)]
 struct Disk {
     store: Option<Arc<LocalSessionStore>>,
     clock: ManualClock,
@@ -68,10 +66,15 @@ impl Disk {
     }
 }
 
-#[async_trait]
 impl Backend for Disk {
-    fn store(&self) -> Arc<dyn SessionStore> {
+    type Service = dyn SessionStore;
+
+    async fn service(&self) -> Arc<dyn SessionStore> {
         Arc::<LocalSessionStore>::clone(self.store.as_ref().unwrap())
+    }
+
+    async fn capabilities(&self) -> Capabilities {
+        self.service().await.capabilities()
     }
 
     async fn reopen(&mut self) {
@@ -79,7 +82,7 @@ impl Backend for Disk {
         self.open().await;
     }
 
-    async fn pass(&self, time: Duration) {
+    async fn pass_time(&self, time: Duration) {
         self.clock.advance(time);
     }
 
@@ -102,10 +105,9 @@ mod disk {
         disk
     }
 
-    statehouse_session::session_conformance!(backend);
+    statehouse_session::session_conformance!(backend());
 }
 
-#[derive(Debug)]
 struct Redis {
     store: Arc<RedisSessionStore>,
     url: String,
@@ -120,10 +122,15 @@ impl Redis {
     }
 }
 
-#[async_trait]
 impl Backend for Redis {
-    fn store(&self) -> Arc<dyn SessionStore> {
+    type Service = dyn SessionStore;
+
+    async fn service(&self) -> Arc<dyn SessionStore> {
         Arc::<RedisSessionStore>::clone(&self.store)
+    }
+
+    async fn capabilities(&self) -> Capabilities {
+        self.service().await.capabilities()
     }
 
     async fn reopen(&mut self) {
@@ -131,7 +138,7 @@ impl Backend for Redis {
     }
 
     /// A key expires after the whole millisecond that it names.
-    async fn pass(&self, time: Duration) {
+    async fn pass_time(&self, time: Duration) {
         tokio::time::sleep(time + Duration::from_millis(2)).await;
     }
 
@@ -153,7 +160,7 @@ mod redis {
         Redis::at(RedisServer::shared().await.url()).await
     }
 
-    statehouse_session::session_conformance!(backend);
+    statehouse_session::session_conformance!(backend());
 }
 
 mod redis_cluster {
@@ -163,5 +170,5 @@ mod redis_cluster {
         Redis::at(RedisCluster::shared().await.url()).await
     }
 
-    statehouse_session::session_conformance!(backend);
+    statehouse_session::session_conformance!(backend());
 }

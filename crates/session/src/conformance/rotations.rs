@@ -2,16 +2,15 @@
 
 use std::sync::Arc;
 
-use super::support::{Fixture, ROUNDS, loaded, ok, race, set, value};
+use super::kit::{Fixture, ROUNDS, SessionBackend, loaded, ok, race, set, value};
 use crate::api::SessionStoreExt as _;
-use crate::conformance::backend::Backend;
 use crate::outcome::Saved;
 use crate::record::{Authority, Delta, Principal, Rotate, Rotation};
 
-pub async fn a_rotation_changes_the_verifier_and_not_the_times(backend: impl Backend) {
-    let store = backend.store();
-    let (fixture, created) = Fixture::create(&backend).await;
-    backend.pass(2 * backend.step()).await;
+pub(super) async fn a_rotation_changes_the_verifier_and_not_the_times(backend: &impl SessionBackend) {
+    let store = backend.service().await;
+    let (fixture, created) = Fixture::create(backend).await;
+    backend.pass_time(2 * backend.step()).await;
     let next = fixture.token.with_new_verifier().expect("random bytes");
     let rotation = Rotation::new(next.verifier_hash(), Rotate::PrivilegeChange);
     ok(store.rotate(&created, fixture.holder(), &rotation, &Delta::new()).await.expect("an answer"));
@@ -22,9 +21,9 @@ pub async fn a_rotation_changes_the_verifier_and_not_the_times(backend: impl Bac
     assert!(read.record().version() > created.record().version());
 }
 
-pub async fn a_rotation_applies_its_delta_in_the_same_step(backend: impl Backend) {
-    let store = backend.store();
-    let (fixture, created) = Fixture::create(&backend).await;
+pub(super) async fn a_rotation_applies_its_delta_in_the_same_step(backend: &impl SessionBackend) {
+    let store = backend.service().await;
+    let (fixture, created) = Fixture::create(backend).await;
     let first = ok(store.save(&created, fixture.holder(), &set("a", 1)).await.expect("an answer"));
     let next = fixture.token.with_new_verifier().expect("random bytes");
     let rotation = Rotation::login(next.verifier_hash(), Principal::new("u42").expect("a principal"));
@@ -34,9 +33,11 @@ pub async fn a_rotation_applies_its_delta_in_the_same_step(backend: impl Backend
     assert_eq!(read.record().principal().map(Principal::as_str), Some("u42"));
 }
 
-pub async fn a_privilege_change_refuses_the_old_verifier_and_its_writes_in_flight(backend: impl Backend) {
-    let store = backend.store();
-    let (fixture, created) = Fixture::create(&backend).await;
+pub(super) async fn a_privilege_change_refuses_the_old_verifier_and_its_writes_in_flight(
+    backend: &impl SessionBackend,
+) {
+    let store = backend.service().await;
+    let (fixture, created) = Fixture::create(backend).await;
     let next = fixture.token.with_new_verifier().expect("random bytes");
     let login = Rotation::login(next.verifier_hash(), Principal::new("u42").expect("a principal"));
     let rotated = ok(store.rotate(&created, fixture.holder(), &login, &Delta::new()).await.expect("an answer"));
@@ -53,9 +54,9 @@ pub async fn a_privilege_change_refuses_the_old_verifier_and_its_writes_in_fligh
     assert!(matches!(saved, Saved::Conflict(_)), "the application is never superseded: {saved:?}");
 }
 
-pub async fn a_renewal_accepts_the_old_verifier_for_its_grace_only(backend: impl Backend) {
-    let store = backend.store();
-    let (fixture, created) = Fixture::create(&backend).await;
+pub(super) async fn a_renewal_accepts_the_old_verifier_for_its_grace_only(backend: &impl SessionBackend) {
+    let store = backend.service().await;
+    let (fixture, created) = Fixture::create(backend).await;
     let next = fixture.token.with_new_verifier().expect("random bytes");
     let renewal = Rotation::new(next.verifier_hash(), Rotate::Renewal { grace: 4 * backend.step() });
     let renewed = ok(store.rotate(&created, fixture.holder(), &renewal, &Delta::new()).await.expect("an answer"));
@@ -64,7 +65,7 @@ pub async fn a_renewal_accepts_the_old_verifier_for_its_grace_only(backend: impl
     assert_eq!(current.record(), renewed.record());
     let saved = ok(store.save(&current, fixture.holder(), &set("a", 1)).await.expect("an answer"));
     // The browser may not have got the new one, however long ago that is.
-    backend.pass(5 * backend.step()).await;
+    backend.pass_time(5 * backend.step()).await;
     let unseen = loaded(&*store, &fixture.key()).await;
     assert!(unseen.record().accepts(fixture.holder(), unseen.now()));
     assert!(unseen.record().is_unconfirmed(&fixture.token.verifier_hash()));
@@ -75,10 +76,10 @@ pub async fn a_renewal_accepts_the_old_verifier_for_its_grace_only(backend: impl
     assert!(used.record().version() > saved.record().version());
     let again = ok(store.save(&used, holder, &Delta::new()).await.expect("an answer"));
     assert_eq!(again.record().version(), used.record().version(), "once");
-    backend.pass(2 * backend.step()).await;
+    backend.pass_time(2 * backend.step()).await;
     let in_grace = loaded(&*store, &fixture.key()).await;
     assert!(in_grace.record().accepts(fixture.holder(), in_grace.now()));
-    backend.pass(3 * backend.step()).await;
+    backend.pass_time(3 * backend.step()).await;
     let late = loaded(&*store, &fixture.key()).await;
     assert!(!late.record().accepts(fixture.holder(), late.now()));
     let refused = store.save(&late, fixture.holder(), &set("a", 9)).await.expect("an answer");
@@ -86,10 +87,10 @@ pub async fn a_renewal_accepts_the_old_verifier_for_its_grace_only(backend: impl
     ok(store.save(&late, holder, &set("a", 3)).await.expect("an answer"));
 }
 
-pub async fn of_sixteen_racing_rotations_one_wins(backend: impl Backend) {
+pub(super) async fn of_sixteen_racing_rotations_one_wins(backend: &impl SessionBackend) {
     for round in 0..ROUNDS / 10 {
-        let store = backend.store();
-        let (fixture, created) = Fixture::create(&backend).await;
+        let store = backend.service().await;
+        let (fixture, created) = Fixture::create(backend).await;
         let outcomes = race(|_| {
             let (store, base, holder) = (Arc::clone(&store), created.clone(), fixture.holder());
             let next = fixture.token.with_new_verifier().expect("random bytes").verifier_hash();
@@ -105,11 +106,11 @@ pub async fn of_sixteen_racing_rotations_one_wins(backend: impl Backend) {
     }
 }
 
-pub async fn a_login_is_dated_by_the_store(backend: impl Backend) {
-    let store = backend.store();
-    let (fixture, created) = Fixture::create(&backend).await;
+pub(super) async fn a_login_is_dated_by_the_store(backend: &impl SessionBackend) {
+    let store = backend.service().await;
+    let (fixture, created) = Fixture::create(backend).await;
     assert_eq!(created.record().authenticated(), None);
-    backend.pass(3 * backend.step()).await;
+    backend.pass_time(3 * backend.step()).await;
     let base = loaded(&*store, &fixture.key()).await;
     let next = fixture.token.with_new_verifier().expect("random bytes");
     let login = Rotation::login(next.verifier_hash(), Principal::new("u42").expect("a principal"));

@@ -5,20 +5,21 @@ use std::time::Duration;
 use http::header::HeaderMap;
 use statehouse_core::ErrorKind;
 
-use super::support::{ABSOLUTE, Fixture, IDLE, cookie_of, header, is_absent, is_gone_for_writes, loaded, ok, set};
+use super::kit::{
+    ABSOLUTE, Fixture, IDLE, SessionBackend, cookie_of, header, is_absent, is_gone_for_writes, loaded, ok, set,
+};
 use crate::api::SessionStoreExt as _;
 use crate::config::SessionConfig;
-use crate::conformance::backend::Backend;
 use crate::outcome::Touched;
 use crate::record::{Authority, Delta, NewSession, Principal, Rotate, Rotation};
 use crate::session::Sessions;
 use crate::token::Token;
 
-pub async fn a_touch_slides_the_idle_timeout_and_not_the_version(backend: impl Backend) {
-    let store = backend.store();
-    let (fixture, created) = Fixture::create(&backend).await;
+pub(super) async fn a_touch_slides_the_idle_timeout_and_not_the_version(backend: &impl SessionBackend) {
+    let store = backend.service().await;
+    let (fixture, created) = Fixture::create(backend).await;
     for _ in 0..5 {
-        backend.pass((IDLE / 2) * backend.step()).await;
+        backend.pass_time((IDLE / 2) * backend.step()).await;
         assert_eq!(store.touch(&fixture.key()).await.expect("an answer"), Touched::Slid);
     }
     let read = loaded(&*store, &fixture.key()).await;
@@ -27,40 +28,40 @@ pub async fn a_touch_slides_the_idle_timeout_and_not_the_version(backend: impl B
     ok(store.save(&created, fixture.holder(), &set("a", 1)).await.expect("an answer"));
 }
 
-pub async fn a_load_does_not_slide_the_idle_timeout(backend: impl Backend) {
-    let store = backend.store();
-    let (fixture, _) = Fixture::create(&backend).await;
-    backend.pass((IDLE / 2) * backend.step()).await;
+pub(super) async fn a_load_does_not_slide_the_idle_timeout(backend: &impl SessionBackend) {
+    let store = backend.service().await;
+    let (fixture, _) = Fixture::create(backend).await;
+    backend.pass_time((IDLE / 2) * backend.step()).await;
     let half = loaded(&*store, &fixture.key()).await;
     assert!(half.gain_of_touch() >= (IDLE / 2) * backend.step(), "{:?}", half.gain_of_touch());
-    backend.pass((IDLE / 2) * backend.step()).await;
+    backend.pass_time((IDLE / 2) * backend.step()).await;
     assert!(is_absent(&*store, &fixture.key()).await);
 }
 
-pub async fn a_save_slides_the_idle_timeout(backend: impl Backend) {
-    let store = backend.store();
-    let (fixture, mut current) = Fixture::create(&backend).await;
+pub(super) async fn a_save_slides_the_idle_timeout(backend: &impl SessionBackend) {
+    let store = backend.service().await;
+    let (fixture, mut current) = Fixture::create(backend).await;
     for round in 0..4 {
-        backend.pass((IDLE / 2) * backend.step()).await;
+        backend.pass_time((IDLE / 2) * backend.step()).await;
         current = ok(store.save(&current, fixture.holder(), &set("a", round)).await.expect("an answer"));
     }
     assert!(!is_absent(&*store, &fixture.key()).await);
 }
 
-pub async fn an_idle_session_is_gone_for_every_method(backend: impl Backend) {
-    let store = backend.store();
-    let (fixture, created) = Fixture::create(&backend).await;
-    backend.pass(IDLE * backend.step()).await;
+pub(super) async fn an_idle_session_is_gone_for_every_method(backend: &impl SessionBackend) {
+    let store = backend.service().await;
+    let (fixture, created) = Fixture::create(backend).await;
+    backend.pass_time(IDLE * backend.step()).await;
     assert!(is_absent(&*store, &fixture.key()).await);
     is_gone_for_writes(&*store, &fixture, &created).await;
     fixture.create_in(&*store).await;
 }
 
-pub async fn the_absolute_expiry_stands_against_touches_saves_and_rotations(backend: impl Backend) {
-    let store = backend.store();
-    let (mut fixture, mut current) = Fixture::create(&backend).await;
+pub(super) async fn the_absolute_expiry_stands_against_touches_saves_and_rotations(backend: &impl SessionBackend) {
+    let store = backend.service().await;
+    let (mut fixture, mut current) = Fixture::create(backend).await;
     for round in 0..ABSOLUTE / 5 - 1 {
-        backend.pass(5 * backend.step()).await;
+        backend.pass_time(5 * backend.step()).await;
         assert_eq!(store.touch(&fixture.key()).await.expect("an answer"), Touched::Slid, "round {round}");
         current = ok(store.save(&current, fixture.holder(), &set("round", round)).await.expect("an answer"));
         let next = fixture.token.with_new_verifier().expect("random bytes");
@@ -68,31 +69,33 @@ pub async fn the_absolute_expiry_stands_against_touches_saves_and_rotations(back
         current = ok(store.rotate(&current, fixture.holder(), &rotation, &Delta::new()).await.expect("an answer"));
         fixture.token = next;
     }
-    backend.pass(5 * backend.step()).await;
+    backend.pass_time(5 * backend.step()).await;
     assert!(is_absent(&*store, &fixture.key()).await);
     is_gone_for_writes(&*store, &fixture, &current).await;
 }
 
-pub async fn a_rotation_may_change_the_idle_timeout(backend: impl Backend) {
-    let store = backend.store();
+pub(super) async fn a_rotation_may_change_the_idle_timeout(backend: &impl SessionBackend) {
+    let store = backend.service().await;
     for (idle, lives) in [(2 * IDLE, true), (IDLE / 2, false)] {
-        let (fixture, created) = Fixture::create(&backend).await;
+        let (fixture, created) = Fixture::create(backend).await;
         let next = fixture.token.with_new_verifier().expect("random bytes");
         let rotation = Rotation::login(next.verifier_hash(), Principal::new("u42").expect("a principal"))
             .with_idle_timeout(idle * backend.step());
         let rotated = ok(store.rotate(&created, fixture.holder(), &rotation, &Delta::new()).await.expect("an answer"));
         assert_eq!(rotated.record().idle_timeout(), idle * backend.step());
-        backend.pass((IDLE * 3 / 4) * backend.step()).await;
+        backend.pass_time((IDLE * 3 / 4) * backend.step()).await;
         assert_eq!(!is_absent(&*store, &fixture.key()).await, lives);
         if lives {
-            backend.pass((IDLE / 2) * backend.step()).await;
+            backend.pass_time((IDLE / 2) * backend.step()).await;
             assert!(!is_absent(&*store, &fixture.key()).await, "it outlives the first timeout");
         }
     }
 }
 
 /// Everybody can make a store keep anonymous sessions.
-pub async fn an_anonymous_session_lives_for_a_shorter_time_until_somebody_logs_in(backend: impl Backend) {
+pub(super) async fn an_anonymous_session_lives_for_a_shorter_time_until_somebody_logs_in(
+    backend: &impl SessionBackend,
+) {
     let Ok(config) = SessionConfig::builder()
         .idle_timeout(Duration::from_secs(3600))
         .anonymous_timeout((IDLE * backend.step()).max(Duration::from_secs(1)))
@@ -100,7 +103,7 @@ pub async fn an_anonymous_session_lives_for_a_shorter_time_until_somebody_logs_i
     else {
         panic!("good settings")
     };
-    let sessions = Sessions::new(backend.store(), config);
+    let sessions = Sessions::new(backend.service().await, config);
     let [forgotten, kept] = [sessions.open(&HeaderMap::new()), sessions.open(&HeaderMap::new())];
     for session in [&forgotten, &kept] {
         session.insert("cart", &1).expect("a small value");
@@ -111,13 +114,13 @@ pub async fn an_anonymous_session_lives_for_a_shorter_time_until_somebody_logs_i
     session.login("u42").await.expect("a login");
     session.commit().await.expect("a rotation");
     let kept = header(&cookie_of(&session).expect("a cookie"));
-    backend.pass((IDLE * backend.step()).max(Duration::from_secs(1))).await;
+    backend.pass_time((IDLE * backend.step()).max(Duration::from_secs(1))).await;
     assert_eq!(sessions.open(&forgotten).get::<u32>("cart").await.expect("an answer"), None);
     assert_eq!(sessions.open(&kept).get::<u32>("cart").await.expect("an answer"), Some(1));
 }
 
-pub async fn timeouts_of_zero_are_refused(backend: impl Backend) {
-    let (store, fixture) = (backend.store(), Fixture::new(backend.step()));
+pub(super) async fn timeouts_of_zero_are_refused(backend: &impl SessionBackend) {
+    let (store, fixture) = (backend.service().await, Fixture::new(backend.step()));
     for new in [
         NewSession { idle_timeout: Duration::ZERO, ..fixture.new.clone() },
         NewSession { absolute_timeout: Duration::ZERO, ..fixture.new.clone() },
@@ -130,7 +133,9 @@ pub async fn timeouts_of_zero_are_refused(backend: impl Backend) {
 }
 
 /// Requests without a cookie make them, as many as somebody likes.
-pub async fn a_flood_of_anonymous_sessions_is_bounded_and_keeps_nobody_from_logging_in(backend: impl Backend) {
+pub(super) async fn a_flood_of_anonymous_sessions_is_bounded_and_keeps_nobody_from_logging_in(
+    backend: &impl SessionBackend,
+) {
     const BOUND: usize = 40;
     let store = backend.bounded(BOUND).await;
     let new = |token: &Token| NewSession::new(token.verifier_hash(), 200 * backend.step(), 400 * backend.step());

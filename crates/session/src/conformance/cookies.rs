@@ -5,34 +5,33 @@ use std::time::Duration;
 
 use http::header::{COOKIE, HeaderMap, SET_COOKIE};
 
-use super::support::{cookie_of, header, logged_in};
+use super::kit::{SessionBackend, cookie_of, header, logged_in};
 use crate::api::SessionStoreExt as _;
 use crate::config::SessionConfig;
-use crate::conformance::backend::Backend;
 use crate::outcome::{Deleted, Loaded};
 use crate::record::Authority;
 use crate::session::{Session, Sessions};
 
 /// Through [`Session`]: a browser that did not get the answer of a renewal stays logged in, and gets another.
-pub async fn a_browser_that_does_not_get_a_renewed_token_stays_logged_in(backend: impl Backend) {
+pub(super) async fn a_browser_that_does_not_get_a_renewed_token_stays_logged_in(backend: &impl SessionBackend) {
     let grace = (2 * backend.step()).max(Duration::from_secs(1));
     let config = SessionConfig::builder().idle_timeout(1000 * grace).renew_every(grace, grace).build();
-    let sessions = Sessions::new(backend.store(), config.expect("good settings"));
+    let sessions = Sessions::new(backend.service().await, config.expect("good settings"));
     let old = logged_in(&sessions).await;
-    backend.pass(grace).await;
+    backend.pass_time(grace).await;
     let lost = sessions.open(&old);
     lost.principal().await.expect("an answer").expect("somebody");
     lost.commit().await.expect("a renewal");
     let lost = cookie_of(&lost).expect("a cookie that never arrives");
     for _ in 0..2 {
-        backend.pass(2 * grace).await;
+        backend.pass_time(2 * grace).await;
         let session = sessions.open(&old);
         assert!(session.principal().await.expect("an answer").is_some(), "the old token is all that the browser has");
         session.commit().await.expect("a renewal");
         assert_ne!(cookie_of(&session), Some(lost.clone()), "it gets another");
         // The answers of the first two are lost, too.
     }
-    backend.pass(2 * grace).await;
+    backend.pass_time(2 * grace).await;
     let session = sessions.open(&old);
     session.insert("a", &1).expect("a small value");
     session.commit().await.expect("a renewal");
@@ -40,21 +39,21 @@ pub async fn a_browser_that_does_not_get_a_renewed_token_stays_logged_in(backend
     let session = sessions.open(&new);
     session.insert("a", &2).expect("a small value");
     session.commit().await.expect("a save");
-    backend.pass(2 * grace).await;
+    backend.pass_time(2 * grace).await;
     assert!(sessions.open(&new).principal().await.expect("an answer").is_some());
     assert!(sessions.open(&old).principal().await.expect("an answer").is_none(), "the new one was used");
 }
 
 /// Through [`Session`]: whether the request had read its session before or not. The browser may have
 /// logged in again in the meantime, so that no response of such a request may touch its cookie.
-pub async fn a_request_under_way_when_its_session_is_deleted_begins_no_other(backend: impl Backend) {
-    let sessions = Sessions::new(backend.store(), SessionConfig::default());
+pub(super) async fn a_request_under_way_when_its_session_is_deleted_begins_no_other(backend: &impl SessionBackend) {
+    let sessions = Sessions::new(backend.service().await, SessionConfig::default());
     let cookie = logged_in(&sessions).await;
     let open = || sessions.open(&cookie);
     let [loaded, unread, leaving, unread_leaving, login] = [open(), open(), open(), open(), open()];
     let key = loaded.key().await.expect("an answer").expect("a session");
     leaving.principal().await.expect("an answer");
-    let deleted = backend.store().delete(&key, Authority::Application).await;
+    let deleted = backend.service().await.delete(&key, Authority::Application).await;
     assert_eq!(deleted.expect("an answer"), Deleted::Removed);
     for (name, session) in [("loaded", &loaded), ("unread", &unread)] {
         for _ in 0..2 {
@@ -160,8 +159,8 @@ async fn is_kept_until_a_login(mut browser: Browser, sessions: &Sessions) {
 
 /// Through [`Session`]: it was sent before the answer of the login came, or that answer was lost. So it throws out nobody,
 /// and what it keeps is there for the next, such as the form to log in with.
-pub async fn a_request_that_arrives_after_a_login_begins_a_session_beside_it(backend: impl Backend) {
-    let sessions = Sessions::new(backend.store(), SessionConfig::default());
+pub(super) async fn a_request_that_arrives_after_a_login_begins_a_session_beside_it(backend: &impl SessionBackend) {
+    let sessions = Sessions::new(backend.service().await, SessionConfig::default());
     let old = Browser::logged_in(&sessions, "u42").await;
     let [login, under_way] = [old.open(&sessions), old.open(&sessions)];
     login.login("u43").await.expect("a login");
@@ -169,7 +168,7 @@ pub async fn a_request_that_arrives_after_a_login_begins_a_session_beside_it(bac
     under_way.insert("form", &1).expect("a small value");
     under_way.commit().await.expect("the change is dropped");
     assert_eq!(answer(&under_way).get(SET_COOKIE), None, "the browser may have a newer cookie");
-    backend.pass(backend.step() / 2).await;
+    backend.pass_time(backend.step() / 2).await;
     let (late, login) = (kept_late(&old, &sessions).await, answer(&login));
     for answers in [[&login, &late], [&late, &login]] {
         let mut browser = answers.into_iter().fold(old.clone(), Browser::received);
@@ -181,16 +180,16 @@ pub async fn a_request_that_arrives_after_a_login_begins_a_session_beside_it(bac
 }
 
 /// Through [`Session`]: it was sent before the answer of a logout came, or its session was ended from elsewhere.
-pub async fn a_request_that_arrives_after_the_deletion_of_its_session_begins_another_beside_the_cookie(
-    backend: impl Backend,
+pub(super) async fn a_request_that_arrives_after_the_deletion_of_its_session_begins_another_beside_the_cookie(
+    backend: &impl SessionBackend,
 ) {
-    let sessions = Sessions::new(backend.store(), SessionConfig::default());
+    let sessions = Sessions::new(backend.service().await, SessionConfig::default());
     let old = Browser::logged_in(&sessions, "u42").await;
     let leaving = old.open(&sessions);
     let key = leaving.key().await.expect("an answer").expect("a session");
     leaving.logout().await.expect("a logout");
-    backend.pass(backend.step() / 2).await;
-    let found = backend.store().load(&key).await.expect("an answer");
+    backend.pass_time(backend.step() / 2).await;
+    let found = backend.service().await.load(&key).await.expect("an answer");
     assert!(matches!(found, Loaded::Deleted { ago } if ago >= backend.step() / 4), "{found:?}");
     let late = kept_late(&old, &sessions).await;
     let mut browser = old.clone().received(&answer(&leaving));

@@ -5,16 +5,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use statehouse_core::{CodecId, ErrorKind};
 
-use super::support::{ABSOLUTE, Fixture, ROUNDS, is_absent, loaded, name, ok, race, set, skipped, value};
+use super::kit::{ABSOLUTE, Fixture, ROUNDS, SessionBackend, is_absent, loaded, name, ok, race, set, value};
 use crate::api::SessionStoreExt as _;
-use crate::capability::DURABLE;
-use crate::conformance::backend::Backend;
 use crate::options::{CreateOptions, SaveOptions};
 use crate::outcome::{Deleted, Saved, Touched};
 use crate::record::{Attribute, Delta, NewSession, Principal, Rotate, Rotation, SaveId};
 
-pub async fn a_created_session_is_loaded_as_it_was(backend: impl Backend) {
-    let store = backend.store();
+pub(super) async fn a_created_session_is_loaded_as_it_was(backend: &impl SessionBackend) {
+    let store = backend.service().await;
     let mut fixture = Fixture::new(backend.step());
     fixture.new.attributes = set("theme", 1).set;
     fixture.new.principal = Some(Principal::new("u42").expect("a principal"));
@@ -28,18 +26,18 @@ pub async fn a_created_session_is_loaded_as_it_was(backend: impl Backend) {
     assert!(read.record().accepts(fixture.holder(), read.now()));
 }
 
-pub async fn a_taken_key_is_refused_and_its_session_stays(backend: impl Backend) {
-    let store = backend.store();
-    let (fixture, created) = Fixture::create(&backend).await;
+pub(super) async fn a_taken_key_is_refused_and_its_session_stays(backend: &impl SessionBackend) {
+    let store = backend.service().await;
+    let (fixture, created) = Fixture::create(backend).await;
     let second = NewSession { attributes: set("theme", 2).set, ..fixture.new.clone() };
     let error = store.create(&fixture.key(), &second).await.expect_err("the key is taken");
     assert_eq!(error.kind(), ErrorKind::AlreadyExists);
     assert_eq!(loaded(&*store, &fixture.key()).await.record(), created.record());
 }
 
-pub async fn of_sixteen_racing_creators_of_one_key_one_wins(backend: impl Backend) {
+pub(super) async fn of_sixteen_racing_creators_of_one_key_one_wins(backend: &impl SessionBackend) {
     for round in 0..ROUNDS {
-        let (store, fixture) = (backend.store(), Fixture::new(backend.step()));
+        let (store, fixture) = (backend.service().await, Fixture::new(backend.step()));
         let outcomes = race(|number| {
             let (store, key) = (Arc::clone(&store), fixture.key());
             let new = NewSession { attributes: set("racer", number).set, ..fixture.new.clone() };
@@ -56,17 +54,17 @@ pub async fn of_sixteen_racing_creators_of_one_key_one_wins(backend: impl Backen
     }
 }
 
-pub async fn an_unknown_key_loads_nothing_and_creates_nothing(backend: impl Backend) {
-    let (store, fixture) = (backend.store(), Fixture::new(backend.step()));
+pub(super) async fn an_unknown_key_loads_nothing_and_creates_nothing(backend: &impl SessionBackend) {
+    let (store, fixture) = (backend.service().await, Fixture::new(backend.step()));
     assert!(is_absent(&*store, &fixture.key()).await);
     assert_eq!(store.touch(&fixture.key()).await.expect("an answer"), Touched::Gone);
     assert!(is_absent(&*store, &fixture.key()).await);
     fixture.create_in(&*store).await;
 }
 
-pub async fn a_save_applies_its_delta_and_raises_the_version(backend: impl Backend) {
-    let store = backend.store();
-    let (fixture, created) = Fixture::create(&backend).await;
+pub(super) async fn a_save_applies_its_delta_and_raises_the_version(backend: &impl SessionBackend) {
+    let store = backend.service().await;
+    let (fixture, created) = Fixture::create(backend).await;
     let first = ok(store.save(&created, fixture.holder(), &set("a", 1)).await.expect("an answer"));
     let both = set("b", 2).then(Delta::new().with_removed(name("a")));
     let second = ok(store.save(&first, fixture.holder(), &both).await.expect("an answer"));
@@ -78,9 +76,11 @@ pub async fn a_save_applies_its_delta_and_raises_the_version(backend: impl Backe
     assert_eq!(read.record().created(), created.record().created());
 }
 
-pub async fn a_save_on_an_old_version_is_a_conflict_and_answers_the_current_session(backend: impl Backend) {
-    let store = backend.store();
-    let (fixture, created) = Fixture::create(&backend).await;
+pub(super) async fn a_save_on_an_old_version_is_a_conflict_and_answers_the_current_session(
+    backend: &impl SessionBackend,
+) {
+    let store = backend.service().await;
+    let (fixture, created) = Fixture::create(backend).await;
     let current = ok(store.save(&created, fixture.holder(), &set("a", 1)).await.expect("an answer"));
     let Saved::Conflict(found) = store.save(&created, fixture.holder(), &set("b", 2)).await.expect("an answer") else {
         panic!("expected a conflict");
@@ -91,9 +91,9 @@ pub async fn a_save_on_an_old_version_is_a_conflict_and_answers_the_current_sess
     assert_eq!((value(saved.record(), "a"), value(saved.record(), "b")), (Some(1), Some(2)));
 }
 
-pub async fn a_save_that_changes_nothing_writes_nothing(backend: impl Backend) {
-    let store = backend.store();
-    let (fixture, created) = Fixture::create(&backend).await;
+pub(super) async fn a_save_that_changes_nothing_writes_nothing(backend: &impl SessionBackend) {
+    let store = backend.service().await;
+    let (fixture, created) = Fixture::create(backend).await;
     let first = ok(store.save(&created, fixture.holder(), &set("a", 1)).await.expect("an answer"));
     for delta in [set("a", 1), Delta::new(), Delta::new().with_removed(name("b"))] {
         let same = ok(store.save(&first, fixture.holder(), &delta).await.expect("an answer"));
@@ -102,18 +102,18 @@ pub async fn a_save_that_changes_nothing_writes_nothing(backend: impl Backend) {
     assert_eq!(loaded(&*store, &fixture.key()).await.record().version(), first.record().version());
 }
 
-pub async fn a_save_of_a_missing_session_is_gone_and_creates_nothing(backend: impl Backend) {
-    let store = backend.store();
-    let (fixture, created) = Fixture::create(&backend).await;
+pub(super) async fn a_save_of_a_missing_session_is_gone_and_creates_nothing(backend: &impl SessionBackend) {
+    let store = backend.service().await;
+    let (fixture, created) = Fixture::create(backend).await;
     assert_eq!(store.delete(&fixture.key(), fixture.holder()).await.expect("an answer"), Deleted::Removed);
     let saved = store.save(&created, fixture.holder(), &set("a", 1)).await.expect("an answer");
     assert!(matches!(saved, Saved::Gone), "{saved:?}");
     assert!(is_absent(&*store, &fixture.key()).await);
 }
 
-pub async fn attributes_of_any_codec_are_kept_byte_for_byte(backend: impl Backend) {
-    let store = backend.store();
-    let (fixture, created) = Fixture::create(&backend).await;
+pub(super) async fn attributes_of_any_codec_are_kept_byte_for_byte(backend: &impl SessionBackend) {
+    let store = backend.service().await;
+    let (fixture, created) = Fixture::create(backend).await;
     let foreign = Attribute::new(CodecId(213), Bytes::from_iter(0..=u8::MAX));
     let delta = Delta::new().with_set(name("foreign"), foreign.clone());
     ok(store.save(&created, fixture.holder(), &delta).await.expect("an answer"));
@@ -123,9 +123,9 @@ pub async fn attributes_of_any_codec_are_kept_byte_for_byte(backend: impl Backen
     assert_eq!(read.record().attributes().get(&name("foreign")), Some(&foreign));
 }
 
-pub async fn a_large_session_is_kept(backend: impl Backend) {
-    let store = backend.store();
-    let (fixture, created) = Fixture::create(&backend).await;
+pub(super) async fn a_large_session_is_kept(backend: &impl SessionBackend) {
+    let store = backend.service().await;
+    let (fixture, created) = Fixture::create(backend).await;
     let large = Attribute::new(CodecId::RAW, vec![0xa5; 1 << 20].into());
     let delta = Delta::new().with_set(name("large"), large.clone());
     ok(store.save(&created, fixture.holder(), &delta).await.expect("an answer"));
@@ -134,8 +134,8 @@ pub async fn a_large_session_is_kept(backend: impl Backend) {
 }
 
 /// Its answer may have been lost; others have changed nothing since.
-pub async fn a_create_that_is_repeated_is_known_and_another_is_not(backend: impl Backend) {
-    let (store, fixture) = (backend.store(), Fixture::new(backend.step()));
+pub(super) async fn a_create_that_is_repeated_is_known_and_another_is_not(backend: &impl SessionBackend) {
+    let (store, fixture) = (backend.service().await, Fixture::new(backend.step()));
     let options = || CreateOptions::default().with_id(SaveId::from_bytes([7; 8]));
     let first = store.create_with(&fixture.key(), &fixture.new, options()).await.expect("a new session");
     let again = store.create_with(&fixture.key(), &fixture.new, options()).await.expect("the same session");
@@ -152,9 +152,9 @@ pub async fn a_create_that_is_repeated_is_known_and_another_is_not(backend: impl
 }
 
 /// Of a save and of a rotation, also of one after which the holder's verifier is not accepted any more.
-pub async fn a_change_that_is_repeated_after_others_is_known_and_made_once(backend: impl Backend) {
-    let store = backend.store();
-    let (fixture, created) = Fixture::create(&backend).await;
+pub(super) async fn a_change_that_is_repeated_after_others_is_known_and_made_once(backend: &impl SessionBackend) {
+    let store = backend.service().await;
+    let (fixture, created) = Fixture::create(backend).await;
     let id = SaveId::generate().expect("random bytes");
     let options = || SaveOptions::default().with_id(id);
     let add = set("a", 1);
@@ -188,20 +188,16 @@ pub async fn a_change_that_is_repeated_after_others_is_known_and_made_once(backe
     }
 }
 
-pub async fn the_store_is_healthy(backend: impl Backend) {
-    let health = backend.store().health().await;
+pub(super) async fn the_store_is_healthy(backend: &impl SessionBackend) {
+    let health = backend.service().await.health().await;
     assert!(health.is_up(), "{health:?}");
     assert!(!health.backend.is_empty());
 }
 
-pub async fn sessions_survive_a_restart(mut backend: impl Backend) {
-    if !backend.store().capabilities().has(DURABLE) {
-        skipped("sessions_survive_a_restart", &backend);
-        return;
-    }
-    let (fixture, created) = Fixture::create(&backend).await;
-    let saved = ok(backend.store().save(&created, fixture.holder(), &set("a", 1)).await.expect("an answer"));
-    drop((created, backend.store()));
+pub(super) async fn sessions_survive_a_restart(backend: &mut impl SessionBackend) {
+    let (fixture, created) = Fixture::create(backend).await;
+    let saved = backend.service().await.save(&created, fixture.holder(), &set("a", 1)).await.expect("an answer");
+    let saved = ok(saved);
     backend.reopen().await;
-    assert_eq!(loaded(&*backend.store(), &fixture.key()).await.record(), saved.record());
+    assert_eq!(loaded(&*backend.service().await, &fixture.key()).await.record(), saved.record());
 }

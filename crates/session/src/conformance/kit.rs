@@ -5,15 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{COOKIE, HeaderMap, SET_COOKIE};
+use statehouse_core::conformance::Backend;
 use tokio::task::JoinSet;
 
 use crate::api::{SessionStore, SessionStoreExt as _};
-use crate::capability::DURABLE;
-use crate::conformance::backend::Backend;
 use crate::outcome::{Deleted, Saved, Touched};
 use crate::record::{Attribute, AttributeName, Authority, Delta, NewSession, Record, Rotate, Rotation, Snapshot};
 use crate::session::{Session, Sessions};
 use crate::token::{SessionKey, Token};
+
+/// What the cases ask of a backend: a [bounded](Backend::bounded) store counts sessions, or those of nobody.
+pub(super) trait SessionBackend: Backend<Service = dyn SessionStore> {}
+
+impl<B: Backend<Service = dyn SessionStore>> SessionBackend for B {}
 
 /// Sessions live ten steps unused and thirty at most.
 pub(super) const IDLE: u32 = 10;
@@ -38,9 +42,9 @@ impl Fixture {
         Self { token, new }
     }
 
-    pub(super) async fn create(backend: &impl Backend) -> (Self, Snapshot) {
+    pub(super) async fn create(backend: &impl SessionBackend) -> (Self, Snapshot) {
         let fixture = Self::new(backend.step());
-        let created = fixture.create_in(&*backend.store()).await;
+        let created = fixture.create_in(&*backend.service().await).await;
         (fixture, created)
     }
 
@@ -130,9 +134,4 @@ pub(super) fn cookie_of(session: &Session) -> Option<String> {
 pub(super) fn header(set_cookie: &str) -> HeaderMap {
     let cookie = set_cookie.split(';').next().expect("name and value");
     HeaderMap::from_iter([(COOKIE, cookie.parse().expect("a header"))])
-}
-
-#[expect(clippy::print_stderr, reason = "a skipped case must be seen in the test's output")]
-pub(super) fn skipped(case: &str, backend: &impl Backend) {
-    eprintln!("{case}: skipped, the backend lacks {DURABLE:?}: {backend:?}");
 }

@@ -5,14 +5,13 @@ use std::sync::Arc;
 use statehouse_core::conformance::rounds;
 use tokio::task::JoinSet;
 
-use super::support::{RACERS, ROUNDS, cookie_of, header, logged_in, race};
+use super::kit::{RACERS, ROUNDS, SessionBackend, cookie_of, header, logged_in, race};
 use crate::config::SessionConfig;
-use crate::conformance::backend::Backend;
 use crate::session::Sessions;
 
 /// Through [`Session`](crate::Session), which bases each change on the newer session when another was faster.
-pub async fn sixteen_parallel_requests_lose_no_attribute(backend: impl Backend) {
-    let sessions = Sessions::new(backend.store(), SessionConfig::default());
+pub(super) async fn sixteen_parallel_requests_lose_no_attribute(backend: &impl SessionBackend) {
+    let sessions = Sessions::new(backend.service().await, SessionConfig::default());
     for round in 0..ROUNDS {
         let cookie = logged_in(&sessions).await;
         let outcomes = race(|number| {
@@ -34,8 +33,8 @@ pub async fn sixteen_parallel_requests_lose_no_attribute(backend: impl Backend) 
 }
 
 /// What a login removes is part of the login, whatever becomes of what the request itself has changed.
-pub async fn what_somebody_else_left_is_removed_by_a_login_in_any_case(backend: impl Backend) {
-    let sessions = Sessions::new(backend.store(), SessionConfig::default());
+pub(super) async fn what_somebody_else_left_is_removed_by_a_login_in_any_case(backend: &impl SessionBackend) {
+    let sessions = Sessions::new(backend.service().await, SessionConfig::default());
     for (before, discard) in [(true, false), (true, true), (false, false), (false, true)] {
         let alice = logged_in(&sessions).await;
         let session = sessions.open(&alice);
@@ -74,11 +73,12 @@ pub async fn what_somebody_else_left_is_removed_by_a_login_in_any_case(backend: 
 }
 
 /// Each adds what nobody else adds, to what the one before it left.
-pub async fn updates_of_one_attribute_by_twenty_tasks_are_all_kept(backend: impl Backend) {
+pub(super) async fn updates_of_one_attribute_by_twenty_tasks_are_all_kept(backend: &impl SessionBackend) {
     const TASKS: u32 = 20;
     let pushes = u32::try_from(rounds(5, 40)).expect("a small number");
     // As on replicas that know nothing of each other, and several requests on each.
-    let replicas: Vec<_> = (0..4).map(|_| Sessions::new(backend.store(), SessionConfig::default())).collect();
+    let store = backend.service().await;
+    let replicas: Vec<_> = (0..4).map(|_| Sessions::new(Arc::clone(&store), SessionConfig::default())).collect();
     let cookie = logged_in(&replicas[0]).await;
     let mut tasks = JoinSet::new();
     for task in 0..TASKS {
@@ -107,11 +107,12 @@ pub async fn updates_of_one_attribute_by_twenty_tasks_are_all_kept(backend: impl
 }
 
 /// On one replica, where they queue, and on as many as there are writers, where they only meet at the store.
-pub async fn of_256_writers_at_once_none_fails(backend: impl Backend) {
+pub(super) async fn of_256_writers_at_once_none_fails(backend: &impl SessionBackend) {
     const WRITERS: usize = 256;
     for replicas in [1, WRITERS] {
+        let store = backend.service().await;
         let replicas: Vec<_> =
-            (0..replicas).map(|_| Sessions::new(backend.store(), SessionConfig::default())).collect();
+            (0..replicas).map(|_| Sessions::new(Arc::clone(&store), SessionConfig::default())).collect();
         let cookie = logged_in(&replicas[0]).await;
         let start = Arc::new(tokio::sync::Barrier::new(WRITERS));
         let mut writers = JoinSet::new();
@@ -135,8 +136,8 @@ pub async fn of_256_writers_at_once_none_fails(backend: impl Backend) {
     }
 }
 
-pub async fn a_message_is_taken_by_one_of_sixteen_requests(backend: impl Backend) {
-    let sessions = Sessions::new(backend.store(), SessionConfig::default());
+pub(super) async fn a_message_is_taken_by_one_of_sixteen_requests(backend: &impl SessionBackend) {
+    let sessions = Sessions::new(backend.service().await, SessionConfig::default());
     for round in 0..rounds(5, 50) {
         let cookie = logged_in(&sessions).await;
         for message in ["first", "second"] {
