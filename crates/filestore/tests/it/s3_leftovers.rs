@@ -171,13 +171,17 @@ async fn an_upload_that_is_cut_off_is_aborted_when_the_server_is_back() {
     let files = files(ObjectFileStore::open_s3(config).await.unwrap());
     for lost in [false, true] {
         let begin = futures_util::stream::iter((0..17).map(|_| Ok::<_, std::io::Error>(vec![7; MIB])));
-        let cut = futures_util::stream::once(async {
+        // By then the answer to the upload's beginning has arrived: without it only a sweep can end the upload.
+        let begun = Arc::new(tokio::sync::Notify::new());
+        let told = Arc::clone(&begun);
+        let cut = futures_util::stream::once(async move {
+            told.notify_one();
             tokio::time::sleep(Duration::from_millis(500)).await;
             Ok(vec![7; MIB])
         });
         let put = files.put("a", Body::from_stream(begin.chain(cut))).into_future();
         let cutting = async {
-            an_upload_begins(&server).await;
+            begun.notified().await;
             match lost {
                 false => proxy.cut(),
                 true => proxy.black_hole_way(Direction::ToClient),

@@ -63,7 +63,15 @@ impl Fleet {
     /// # Errors
     /// If one does not start.
     pub async fn start(clinic: &Path, servers: &Servers, count: usize) -> Result<Self, Failure> {
-        Self::start_with(clinic, servers, count, &[]).await
+        Self::start_with(clinic, servers, count, &own_namespace(), &[]).await
+    }
+
+    /// The same in a namespace in which a fleet was before that has ended: what it has loaded is there.
+    ///
+    /// # Errors
+    /// If one does not start.
+    pub async fn start_in(namespace: &str, clinic: &Path, servers: &Servers, count: usize) -> Result<Self, Failure> {
+        Self::start_with(clinic, servers, count, namespace, &[]).await
     }
 
     /// The same with more variables in the environment.
@@ -71,14 +79,14 @@ impl Fleet {
         clinic: &Path,
         servers: &Servers,
         count: usize,
+        namespace: &str,
         env: &[(&'static str, &OsStr)],
     ) -> Result<Self, Failure> {
         let data = tempfile::tempdir()?;
         let postgres = PostgresServer::try_start().await?;
-        let namespace = format!("clinic-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let starts = NAMES.iter().take(count).map(|name| {
             let folder = data.path().join(name);
-            replica(clinic, servers, &postgres, &namespace, name, folder, env)
+            replica(clinic, servers, &postgres, namespace, name, folder, env)
         });
         let replicas = futures_util::future::try_join_all(starts).await?;
         Ok(Self { replicas, postgres, data })
@@ -109,6 +117,10 @@ impl Fleet {
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.replicas.iter().map(|replica| replica.address().parse().expect("an address")).collect()
     }
+}
+
+fn own_namespace() -> String {
+    format!("clinic-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 static NEXT: AtomicU64 = AtomicU64::new(0);

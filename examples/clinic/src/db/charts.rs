@@ -6,7 +6,7 @@ use crate::id::new_id;
 use crate::terminology::Concept;
 use crate::time::now;
 
-#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct Patient {
     pub(crate) id: i64,
     pub(crate) name: String,
@@ -14,7 +14,9 @@ pub(crate) struct Patient {
     pub(crate) sex: String,
 }
 
-#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+from_row!(Patient { id, name, born, sex });
+
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct Diagnosis {
     pub(crate) id: String,
     pub(crate) code: String,
@@ -25,13 +27,17 @@ pub(crate) struct Diagnosis {
     pub(crate) resolved_by: Option<String>,
 }
 
-#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+from_row!(Diagnosis { id, code, title, added_at, added_by, resolved_at, resolved_by });
+
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct Note {
     pub(crate) id: String,
     pub(crate) text: String,
     pub(crate) written_at: i64,
     pub(crate) written_by: String,
 }
+
+from_row!(Note { id, text, written_at, written_by });
 
 /// What became of a note.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@ use serde::Serialize;
 
 use super::Database;
 
-#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct Document {
     /// Also the key of the file in the file store.
     pub(crate) id: String,
@@ -13,6 +13,8 @@ pub(crate) struct Document {
     pub(crate) added_at: i64,
     pub(crate) added_by: String,
 }
+
+from_row!(Document { id, patient, name, content_type, size, added_at, added_by });
 
 const COLUMNS: &str = "SELECT id, patient, name, content_type, size, added_at, added_by FROM documents";
 

@@ -4,12 +4,14 @@ use super::Database;
 use crate::time::now;
 
 /// A note that is being written.
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug)]
 pub(crate) struct Draft {
     /// That of the note to be, so that a form sent twice adds one note.
     pub(crate) id: String,
     pub(crate) text: String,
 }
+
+from_row!(Draft { id, text });
 
 impl Database {
     pub(crate) async fn draft(&self, staff: i64, patient: i64) -> sqlx::Result<Option<Draft>> {

@@ -2,13 +2,15 @@ use super::Database;
 use crate::time::now;
 
 /// A session that somebody began, and on what.
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug)]
 pub(crate) struct Login {
     /// The key of the session in the session store, in hexadecimal. It finds the session and opens nothing.
     pub(crate) session_key: String,
     pub(crate) device: String,
     pub(crate) started_at: i64,
 }
+
+from_row!(Login { session_key, device, started_at });
 
 impl Database {
     pub(crate) async fn add_login(&self, staff: i64, session_key: &str, device: &str) -> sqlx::Result<()> {

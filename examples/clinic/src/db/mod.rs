@@ -1,5 +1,16 @@
 //! The application's own database: SQLite embedded, PostgreSQL with replicas, the same SQL for both.
 
+/// Reads a row by the names of its columns. sqlx's own derive compiles every driver a second time, for the macro.
+macro_rules! from_row {
+    ($name:ident { $($field:ident),+ }) => {
+        impl<'r> sqlx::FromRow<'r, sqlx::any::AnyRow> for $name {
+            fn from_row(row: &'r sqlx::any::AnyRow) -> sqlx::Result<Self> {
+                Ok(Self { $($field: sqlx::Row::try_get(row, stringify!($field))?),+ })
+            }
+        }
+    };
+}
+
 mod attempts;
 mod charts;
 mod documents;

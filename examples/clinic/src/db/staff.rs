@@ -4,20 +4,24 @@ use std::thread;
 use argon2::Argon2;
 use argon2::password_hash::{PasswordHash, PasswordVerifier};
 use serde::{Deserialize, Serialize};
+use sqlx::any::{AnyRow, AnyTypeInfo, AnyValueRef};
+use sqlx::error::BoxDynError;
+use sqlx::{Any, Decode, FromRow, Row, Type};
 use tokio::sync::oneshot;
 
 use super::Database;
 use super::made_up::PASSWORD_HASH;
 
 /// Somebody who works here.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Staff {
     pub(crate) id: i64,
     pub(crate) login: String,
     pub(crate) name: String,
-    #[sqlx(try_from = "String")]
     pub(crate) role: Role,
 }
+
+from_row!(Staff { id, login, name, role });
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Role {
@@ -27,23 +31,31 @@ pub(crate) enum Role {
     Operator,
 }
 
-impl TryFrom<String> for Role {
-    type Error = String;
+impl Type<Any> for Role {
+    fn type_info() -> AnyTypeInfo {
+        <String as Type<Any>>::type_info()
+    }
+}
 
-    fn try_from(text: String) -> Result<Self, String> {
-        match text.as_str() {
+impl<'r> Decode<'r, Any> for Role {
+    fn decode(value: AnyValueRef<'r>) -> Result<Self, BoxDynError> {
+        match <String as Decode<'r, Any>>::decode(value)?.as_str() {
             "clinician" => Ok(Self::Clinician),
             "operator" => Ok(Self::Operator),
-            _ => Err(format!("no role {text}")),
+            text => Err(format!("no role {text}").into()),
         }
     }
 }
 
-#[derive(sqlx::FromRow)]
 struct Credentials {
-    #[sqlx(flatten)]
     staff: Staff,
     password: String,
+}
+
+impl<'r> FromRow<'r, AnyRow> for Credentials {
+    fn from_row(row: &'r AnyRow) -> sqlx::Result<Self> {
+        Ok(Self { staff: Staff::from_row(row)?, password: row.try_get("password")? })
+    }
 }
 
 impl Database {

@@ -15,7 +15,7 @@ use statehouse_testkit::{Program, RedisServer, S3Server};
 
 use self::gauge::{Bound, Gauges};
 use self::people::World;
-use crate::{Failure, Fleet, Servers};
+use crate::{Failure, Fleet, Servers, own_namespace};
 
 /// How long what hostile visitors hold may take to be let go after they have left.
 const SETTLE: Duration = Duration::from_secs(75);
@@ -58,7 +58,7 @@ async fn alone(clinic: &Path, time: Duration, say: &impl Fn(&str)) -> Result<Vec
 async fn replicas(clinic: &Path, time: Duration, say: &impl Fn(&str)) -> Result<Vec<String>, Failure> {
     let (servers, temporary) = (Servers::start().await?, tempfile::tempdir()?);
     let env = [("TMPDIR", temporary.path().as_os_str()), ("RUST_LOG", "warn".as_ref())];
-    let fleet = Fleet::start_with(clinic, &servers, 3, &env).await?;
+    let fleet = Fleet::start_with(clinic, &servers, 3, &own_namespace(), &env).await?;
     for replica in fleet.replicas() {
         ready(replica).await?;
     }

@@ -2,6 +2,7 @@ use std::time::{Duration, Instant};
 
 use clinic_fleet::Balancer;
 use reqwest::StatusCode;
+use statehouse_core::conformance::rounds;
 
 use super::{assert_kept, fleet, servers, until};
 use crate::client::Client;
@@ -12,7 +13,8 @@ async fn a_replica_is_killed_under_load_and_nothing_acknowledged_is_lost() {
     let servers = servers().await;
     let (fleet, balancer) = fleet(&servers).await;
     searches_are_quick(&balancer).await;
-    let working = tokio::spawn(work(balancer.address(), 100, Duration::from_secs(30)));
+    let people = rounds(40, 100).try_into().unwrap();
+    let working = tokio::spawn(work(balancer.address(), people, Duration::from_secs(30)));
     tokio::time::sleep(Duration::from_secs(10)).await;
     fleet.replicas()[1].kill();
     tokio::time::sleep(Duration::from_secs(10)).await;
@@ -24,7 +26,7 @@ async fn a_replica_is_killed_under_load_and_nothing_acknowledged_is_lost() {
     assert_eq!((states[0].failed, states[2].failed), (0, 0), "the others lost nothing: {states:?}");
     assert!(states[1].passed_on > 0, "requests of the killed replica were answered by others: {states:?}");
     assert!(states[1].answered > answered, "it takes part again: {states:?}");
-    // A hundred people at once may be asked to log in a little later.
+    // Many people at once may be asked to log in a little later.
     let waits = |mishap: &&Mishap| {
         mishap.step == Step::LogIn && mishap.status == Some(StatusCode::SERVICE_UNAVAILABLE) && mishap.retry_after
     };
@@ -35,7 +37,7 @@ async fn a_replica_is_killed_under_load_and_nothing_acknowledged_is_lost() {
     assert_eq!(failed.len() as u64, states[1].failed, "{failed:?}");
 }
 
-/// A node that has just started takes seconds for a search: a hundred people at once would measure that.
+/// A node that has just started takes seconds for a search: many people at once would measure that.
 async fn searches_are_quick(balancer: &Balancer) {
     let client = Client::logged_in(balancer.address(), "ada").await;
     let deadline = Instant::now() + Duration::from_secs(60);

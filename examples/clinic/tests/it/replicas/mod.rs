@@ -22,9 +22,12 @@ async fn servers() -> MutexGuard<'static, Servers> {
     SERVERS.get_or_init(start).await.lock().await
 }
 
-/// Three replicas that are ready.
+/// Three replicas that are ready, with a database of their own. The terminology is loaded for the first of them.
 async fn fleet(servers: &Servers) -> (Fleet, Balancer) {
-    let fleet = Fleet::start(Path::new(clinic::PATH), servers, 3).await.unwrap_or_else(|error| panic!("{error}"));
+    // Caches and sessions tell of another database.
+    servers.redis.command(&["FLUSHALL"]).await.unwrap();
+    let fleet = Fleet::start_in("replicas", Path::new(clinic::PATH), servers, 3).await;
+    let fleet = fleet.unwrap_or_else(|error| panic!("{error}"));
     let balancer = Balancer::start("127.0.0.1:0", &fleet.addresses()).await.unwrap();
     until("all replicas are ready", || balancer.states().iter().all(|state| state.ready)).await;
     (fleet, balancer)

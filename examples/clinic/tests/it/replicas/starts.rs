@@ -3,7 +3,7 @@ use std::path::Path;
 use clinic_fleet::Fleet;
 use statehouse_testkit::Program;
 
-use super::{fleet, servers, until};
+use super::{servers, until};
 use crate::client::Client;
 use crate::clinic;
 
@@ -14,7 +14,8 @@ fn logs<'a>(replicas: impl IntoIterator<Item = &'a Program>) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replicas_that_start_at_once_load_the_terminology_once() {
     let servers = servers().await;
-    let (fleet, _balancer) = fleet(&servers).await;
+    let fleet = Fleet::start(Path::new(clinic::PATH), &servers, 3).await.unwrap_or_else(|error| panic!("{error}"));
+    until("all have it", || logs(fleet.replicas()).iter().all(|log| log.contains("terminology is ready"))).await;
     let logs = logs(fleet.replicas());
     let loads: usize = logs.iter().map(|log| log.matches("46498 of 46498 concepts").count()).sum();
     assert_eq!(loads, 1, "{logs:?}");
