@@ -114,7 +114,7 @@ pub use files::{Copy, Delete, Files, Get, List, Put};
 pub use key::FileKey;
 pub use layered::LayeredFileStore;
 #[cfg(unix)]
-pub use local::{Access, Durability, LocalFileStore, Permissions};
+pub use local::{Access, Durability, LocalConfig, LocalFileStore, Permissions};
 pub use memory::MemoryFileStore;
 pub use meta::{Deleted, ETag, Entry, Meta, Stored};
 #[cfg(feature = "s3")]

@@ -1,9 +1,9 @@
-//! Indexes by name, wherever a URL says.
+//! Indexes by name, wherever they are.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use statehouse_core::{Health, Namespace, Result, Scheme, ServiceUrl};
+use statehouse_core::{Health, Namespace, Result};
 use tokio::sync::Mutex;
 
 use crate::{Schema, SearchIndex};
@@ -37,69 +37,14 @@ pub struct Indexes {
 }
 
 #[derive(Debug)]
-enum Place {
+pub(crate) enum Place {
     #[cfg(feature = "tantivy")]
     Tantivy(TantivyConfig),
     #[cfg(feature = "opensearch")]
     OpenSearch(Box<OpenSearchConfig>),
 }
 
-type Open = fn(ServiceUrl) -> Result<Place>;
-
-const PACKAGE: &str = "statehouse-search";
-
-const SCHEMES: [Scheme<Open>; 2] = [
-    Scheme::new(&["memory", "tantivy"], TANTIVY).with_features("tantivy", "search-tantivy"),
-    Scheme::new(&["opensearch+http", "opensearch+https"], OPENSEARCH).with_features("opensearch", "search-opensearch"),
-];
-
-#[cfg(feature = "tantivy")]
-const TANTIVY: Option<Open> = Some(|url| Ok(Place::Tantivy(TantivyConfig::from_url(url)?)));
-#[cfg(not(feature = "tantivy"))]
-const TANTIVY: Option<Open> = None;
-
-#[cfg(feature = "opensearch")]
-const OPENSEARCH: Option<Open> =
-    Some(|url| Ok(Place::OpenSearch(Box::new(OpenSearchConfig::from_url(url)?.checked()?))));
-#[cfg(not(feature = "opensearch"))]
-const OPENSEARCH: Option<Open> = None;
-
 impl Indexes {
-    /// Takes a URL: `memory:` or `tantivy:///folder` as [`TantivyConfig`](crate::TantivyConfig) has it, or one of
-    /// `opensearch+http:` and `opensearch+https:` as [`OpenSearchConfig`](crate::OpenSearchConfig) has it. A server is asked
-    /// whether it is there; no index is opened yet. Names are below the namespace.
-    ///
-    /// # Errors
-    /// [`InvalidConfig`](statehouse_core::ErrorKind::InvalidConfig) for another scheme, one whose feature is not compiled
-    /// in, or a wrong parameter; else what the server says.
-    #[cfg_attr(not(feature = "opensearch"), expect(clippy::unused_async, reason = "only a server is asked"))]
-    pub async fn open(url: ServiceUrl, namespace: &Namespace) -> Result<Self> {
-        let place = Place::of(url)?;
-        match &place {
-            #[cfg(feature = "tantivy")]
-            Place::Tantivy(_) => {}
-            #[cfg(feature = "opensearch")]
-            Place::OpenSearch(config) => OpenSearchIndex::check(config).await?,
-        }
-        Ok(Self::new(place, namespace))
-    }
-
-    /// Whether [`open`](Self::open) takes this URL, as far as the URL tells: nothing is opened, and no server is asked.
-    ///
-    /// ```
-    /// # use statehouse_core::ServiceUrl;
-    /// # use statehouse_search::Indexes;
-    /// let misspelt = ServiceUrl::parse("STATEHOUSE_SEARCH_URL", "memory:?thraeds=2")?;
-    /// assert_eq!(Indexes::check(&misspelt).unwrap_err().setting(), Some("STATEHOUSE_SEARCH_URL"));
-    /// # Ok::<(), statehouse_core::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// [`InvalidConfig`](statehouse_core::ErrorKind::InvalidConfig), naming the setting and what it accepts.
-    pub fn check(url: &ServiceUrl) -> Result<()> {
-        Place::of(url.clone()).map(drop)
-    }
-
     /// Indexes of the embedded engine, each below the folder of the configuration, or in memory.
     ///
     /// ```
@@ -139,7 +84,7 @@ impl Indexes {
         Ok(Self::new(Place::OpenSearch(Box::new(config.checked()?)), namespace))
     }
 
-    fn new(place: Place, namespace: &Namespace) -> Self {
+    pub(crate) fn new(place: Place, namespace: &Namespace) -> Self {
         Self { place, namespace: namespace.clone(), open: Mutex::default() }
     }
 
@@ -189,10 +134,6 @@ impl Indexes {
 }
 
 impl Place {
-    fn of(url: ServiceUrl) -> Result<Self> {
-        Scheme::find(&SCHEMES, &url, PACKAGE)?(url)
-    }
-
     async fn index(&self, name: &Namespace, schema: Schema) -> Result<Arc<dyn SearchIndex>> {
         Ok(match self {
             #[cfg(feature = "tantivy")]
@@ -217,36 +158,19 @@ impl Place {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "tantivy"))]
 mod tests {
-    use statehouse_core::ErrorKind;
+    use statehouse_core::{ErrorKind, ServiceUrl};
 
     use super::*;
+    use crate::Field;
 
-    fn url(text: &str) -> ServiceUrl {
-        ServiceUrl::parse("STATEHOUSE_SEARCH_URL", text).unwrap()
-    }
-
-    #[tokio::test]
-    async fn what_a_url_cannot_be_opened_for_names_the_setting_and_what_is_accepted() {
-        let namespace = Namespace::new("clinic").unwrap();
-        let error = Indexes::open(url("redis://h"), &namespace).await.unwrap_err();
-        assert_eq!((error.kind(), error.setting()), (ErrorKind::InvalidConfig, Some("STATEHOUSE_SEARCH_URL")));
-        assert!(error.to_string().contains("memory, tantivy, opensearch+http, opensearch+https"), "{error}");
-        for (scheme, feature) in SCHEMES.iter().zip(["tantivy", "opensearch"]) {
-            let error = scheme.missing(&url("opensearch+http://h"), PACKAGE);
-            assert!(error.to_string().contains(&format!("\"search-{feature}\" of statehouse ")), "{error}");
-        }
-    }
-
-    #[cfg(feature = "tantivy")]
     #[tokio::test]
     async fn a_name_that_is_opened_twice_is_the_same_index() {
-        use crate::Field;
-
         let folder = tempfile::tempdir().unwrap();
         let namespace = Namespace::new("clinic").unwrap();
-        let place = url(&format!("tantivy://{}", folder.path().display()));
+        let place = format!("tantivy://{}", folder.path().display());
+        let place = ServiceUrl::parse("STATEHOUSE_SEARCH_URL", &place).unwrap();
         let indexes = Indexes::open(place, &namespace).await.unwrap();
         assert!(indexes.health().await.is_up());
         let schema = || Schema::builder().field(Field::text("title")).build().unwrap();

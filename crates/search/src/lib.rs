@@ -60,6 +60,8 @@ pub mod parity;
 
 mod api;
 #[cfg(any(feature = "opensearch", feature = "tantivy"))]
+mod connect;
+#[cfg(any(feature = "opensearch", feature = "tantivy"))]
 mod counters;
 #[cfg(any(feature = "opensearch", feature = "tantivy"))]
 mod distance;
@@ -95,8 +97,8 @@ pub use limits::{
 };
 #[cfg(feature = "opensearch")]
 pub use opensearch::{OpenSearchConfig, OpenSearchIndex};
-pub use operation::{BulkOptions, BulkReport, Durability, Operation, Outcome, Refresh};
-pub use options::{GetOptions, MergeOptions, RefreshOptions, SearchOptions};
+pub use operation::{BulkReport, Operation, Outcome};
+pub use options::{BulkOptions, Durability, GetOptions, MergeOptions, Refresh, RefreshOptions, SearchOptions};
 pub use query::{
     AllQuery, BoolQuery, ConstantQuery, DisMaxQuery, ExistsQuery, FieldBoost, Fuzziness, FuzzyQuery, IdsQuery,
     MatchPrefixQuery, MatchQuery, MinimumMatch, MultiMatchMode, MultiMatchQuery, Operator, PhraseQuery, PrefixQuery,

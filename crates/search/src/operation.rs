@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use statehouse_core::{Error, ErrorKind, Result, Retry};
 
 use crate::{DocumentId, Record};
@@ -37,67 +35,6 @@ impl Operation {
             Self::Delete { id, .. } => id,
         }
     }
-}
-
-/// How a bulk is written. The default waits until it is durable and does not wait until it is visible.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct BulkOptions {
-    /// What an acknowledgement promises.
-    pub durability: Durability,
-    /// When searches see it.
-    pub refresh: Refresh,
-    /// How long this call may take; the backend's own limit if none.
-    pub deadline: Option<Duration>,
-}
-
-impl BulkOptions {
-    /// Sets the durability.
-    #[must_use]
-    pub const fn with_durability(mut self, durability: Durability) -> Self {
-        self.durability = durability;
-        self
-    }
-
-    /// Sets when searches see it.
-    #[must_use]
-    pub const fn with_refresh(mut self, refresh: Refresh) -> Self {
-        self.refresh = refresh;
-        self
-    }
-
-    /// Sets the deadline.
-    #[must_use]
-    pub const fn with_deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = Some(deadline);
-        self
-    }
-}
-
-/// What the acknowledgement of a write promises at least.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum Durability {
-    /// The write is in order behind the earlier ones and seen by `get`. A crash of the process may lose it until the
-    /// next commit, which comes on its own soon after. A commit that fails loses nothing: it is tried again, and health
-    /// is degraded until one succeeds.
-    Queued,
-    /// The write survives a crash of the process and of the machine that acknowledged it.
-    #[default]
-    Committed,
-}
-
-/// When searches and counts see a write. `get` sees it at once in any case.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Refresh {
-    /// On its own, soon after.
-    #[default]
-    None,
-    /// Before the call returns, at the backend's own pace: the right choice for a web request that shows the result.
-    Wait,
-    /// Before the call returns, at once: costs the server more.
-    Now,
 }
 
 /// What became of one [`Operation`].

@@ -7,12 +7,17 @@ use crate::{DocumentId, Facet, FacetValue, Query, Record, Value};
 /// What to search for and what to return of it.
 ///
 /// ```
-/// use statehouse_search::{Query, SearchRequest, Sort};
+/// use statehouse_search::{Facet, Highlight, Projection, Query, SearchRequest, Sort};
 ///
 /// let request = SearchRequest::new(Query::matches("title", "cholera"))
 ///     .with_filter(Query::term("chapter", "1"))
-///     .with_sort(Sort::by("code").descending())
-///     .with_size(20);
+///     .with_sort(Sort::by("chapter").descending().missing_last())
+///     .with_sort(Sort::by_score())
+///     .with_from(20)
+///     .with_size(20)
+///     .with_projection(Projection::Fields(vec!["title".into()]))
+///     .with_highlight(Highlight::field("title").with_fragment_size(100).with_max_fragments(2))
+///     .with_facet(Facet::field("chapter").with_size(5));
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]

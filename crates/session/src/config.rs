@@ -166,6 +166,31 @@ impl SessionConfig {
 }
 
 /// Builds a [`SessionConfig`].
+///
+/// ```
+/// use std::time::Duration;
+/// use statehouse_core::Secret;
+/// use statehouse_session::{ConflictPolicy, CookieConfig, LoginPolicy, ServerErrorPolicy, SessionConfig, UnreadablePolicy};
+///
+/// let config = SessionConfig::builder()
+///     .cookie(CookieConfig::insecure_localhost()) // while developing over plain HTTP
+///     .idle_timeout(Duration::from_secs(1800))
+///     .anonymous_timeout(Duration::from_secs(300))
+///     .absolute_timeout(Duration::from_secs(8 * 3600))
+///     .renew_every(Duration::from_secs(900), Duration::from_secs(10))
+///     .on_conflict(ConflictPolicy::Fail)
+///     .on_login(LoginPolicy::Clear)
+///     .on_server_error(ServerErrorPolicy::Discard)
+///     .on_unreadable(UnreadablePolicy::Fail)
+///     .on_unreadable_attribute(UnreadablePolicy::Discard)
+///     .max_attributes(64)
+///     .max_attribute_size(16 << 10)
+///     .max_session_size(64 << 10)
+///     .log_salt(Secret::new("the same on every replica"))
+///     .build()?;
+/// # let _ = config;
+/// # Ok::<(), statehouse_core::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct SessionConfigBuilder(SessionConfig);

@@ -213,6 +213,23 @@ fn contains(headers: &HeaderMap, name: &http::HeaderName, item: &str) -> bool {
 }
 
 /// Builds a [`CookieConfig`]; combinations that browsers reject are refused.
+///
+/// ```
+/// use std::time::Duration;
+/// use statehouse_session::{CookieConfig, SameSite, Secure};
+///
+/// // For all hosts of a domain, and for a month: so its name begins with `__Secure-` and not with `__Host-`.
+/// let shared = CookieConfig::builder("__Secure-clinic")
+///     .domain("clinic.example")
+///     .path("/")
+///     .same_site(SameSite::Strict)
+///     .secure(Secure::Always)
+///     .max_age(Duration::from_secs(30 * 86_400))
+///     .build()?;
+/// # let _ = shared;
+/// assert!(CookieConfig::builder("__Host-clinic").domain("clinic.example").build().is_err());
+/// # Ok::<(), statehouse_core::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct CookieBuilder(CookieConfig);

@@ -6,6 +6,16 @@ use statehouse_core::{Clock, CoarseClock, Result, ServiceUrl};
 /// How much a cache in memory may hold, and by which clock its entries expire.
 ///
 /// As a URL: `memory:?capacity=256MiB` or `memory:?max_entries=10000`.
+///
+/// ```
+/// use statehouse_cache::{Caches, MemoryConfig};
+/// use statehouse_core::ManualClock;
+///
+/// let small = Caches::memory(MemoryConfig::default().with_capacity(8 << 20));
+/// let clock = ManualClock::default(); // a test moves it on
+/// let few = Caches::memory(MemoryConfig::default().with_max_entries(1_000).with_clock(clock.clone()));
+/// # let _ = (small, few);
+/// ```
 #[derive(Clone, Debug)]
 pub struct MemoryConfig {
     pub(crate) bound: Bound,

@@ -15,6 +15,31 @@ use crate::{Caches, time_to_live_millis};
 const DEFAULT_LOAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The settings of a [`TypedCache`]; made by [`Caches::cache`], ended by [`open`](Self::open).
+///
+/// ```
+/// use std::time::Duration;
+/// use statehouse_cache::{Caches, MemoryConfig, Outage};
+/// use statehouse_core::Codec;
+///
+/// #[derive(serde::Serialize, serde::Deserialize)]
+/// struct Thumbnail {
+///     pixels: Vec<u8>,
+/// }
+///
+/// let caches = Caches::memory(MemoryConfig::default());
+/// let thumbnails = caches
+///     .cache::<Thumbnail>("thumbnails")
+///     .time_to_live(Duration::from_secs(3600))
+///     .load_timeout(Duration::from_secs(5))
+///     .codec(Codec::MessagePack)
+///     .schema(2) // pixels were RGB in 1
+///     .on_outage(Outage::Fail) // better none than a thousand at once
+///     .capacity(16 << 20)
+///     .weigher(|_, thumbnail| thumbnail.pixels.len() as u64)
+///     .open()?;
+/// # let _ = thumbnails;
+/// # Ok::<(), statehouse_core::Error>(())
+/// ```
 #[must_use = "nothing is opened until `open` is called"]
 pub struct CacheBuilder<V> {
     caches: Caches,

@@ -98,6 +98,20 @@ impl<V: CacheValue> TypedCache<V> {
     ///
     /// Prefer [`get_or_load`](Self::get_or_load) for values that come from elsewhere: a value that was read before an
     /// invalidation and is set after it stays.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use statehouse_cache::{Caches, MemoryConfig};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> statehouse_core::Result<()> {
+    /// # let caches = Caches::memory(MemoryConfig::default());
+    /// let rates = caches.cache::<f64>("rates").time_to_live(Duration::from_secs(600)).open()?;
+    /// let first = rates.set("EUR/USD", 1.08).time_to_live(Duration::from_secs(60)).await?;
+    /// assert!(rates.set("EUR/USD", 1.09).if_version(first).await?.stored().is_some());
+    /// assert!(rates.set("EUR/USD", 1.10).if_absent().await?.stored().is_none(), "there is one");
+    /// assert_eq!(rates.get("EUR/USD").await?.as_deref(), Some(&1.09));
+    /// # Ok(()) }
+    /// ```
     pub fn set<K>(&self, key: K, value: V) -> Set<'_, V, K> {
         Set::new(self, key, value)
     }

@@ -12,6 +12,25 @@ use std::time::Duration;
 /// | `OutcomeUnknown` | reads back what happened: the write may or may not have been applied |
 /// | `Corrupt` | treats the stored value as lost and reports it |
 /// | `LoadFailed` | looks at the source: it is the error that its own code returned |
+///
+/// What a web application answers its user, while the error itself goes into the log:
+///
+/// ```
+/// use statehouse_core::{Error, ErrorKind};
+///
+/// fn status(error: &Error) -> u16 {
+///     match error.kind() {
+///         ErrorKind::NotFound => 404,
+///         ErrorKind::AlreadyExists | ErrorKind::Conflict => 409,
+///         ErrorKind::TooLarge => 413,
+///         ErrorKind::InvalidInput => 422,
+///         ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::RateLimited | ErrorKind::OutcomeUnknown => 503,
+///         // `Unauthenticated` and `PermissionDenied` too: a server refused this program, and no user can log in against that
+///         _ => 500,
+///     }
+/// }
+/// assert_eq!(status(&Error::new(ErrorKind::Unauthenticated, "wrong password for Redis")), 500);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {

@@ -15,6 +15,28 @@ use crate::meta::ETag;
 use crate::options::{ByteRange, GetOptions};
 
 /// A get that is being described; `.await` gives the [`Object`], `.bytes().await` its content.
+///
+/// ```
+/// use futures_util::TryStreamExt;
+/// # use std::sync::Arc;
+/// # use std::time::Duration;
+/// # use statehouse_core::Namespace;
+/// # use statehouse_filestore::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> statehouse_core::Result<()> {
+/// # let scans = Files::new(Arc::new(MemoryFileStore::new()), Namespace::new("clinic.scans")?);
+/// let stored = scans.put("p42/chest.dcm", "DICM and more").content_type("application/dicom").await?;
+/// let object = scans.get("p42/chest.dcm").deadline(Duration::from_secs(30)).await?;
+/// assert_eq!(object.meta().content_type.as_deref(), Some("application/dicom"));
+/// let mut pieces = object.into_stream(); // what `axum::body::Body::from_stream` takes
+/// while let Some(piece) = pieces.try_next().await? {
+///     # let _ = piece;
+/// }
+/// assert_eq!(scans.get("p42/chest.dcm").if_match(&stored.etag).range(..4).bytes().await?, "DICM");
+/// let checked = scans.get("p42/chest.dcm").await?.verify_sha256().bytes().await?;
+/// # let _ = checked;
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 #[must_use = "nothing is read until awaited"]
 pub struct Get<'a> {

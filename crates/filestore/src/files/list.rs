@@ -12,6 +12,36 @@ use crate::meta::Entry;
 use crate::options::{Depth, ListOptions, Page, PageToken, Start};
 
 /// A listing that is being described; `.await` gives a page, [`stream`](Self::stream) all of it.
+///
+/// ```
+/// use futures_util::TryStreamExt;
+/// # use std::sync::Arc;
+/// # use std::time::Duration;
+/// # use statehouse_core::Namespace;
+/// # use statehouse_filestore::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> statehouse_core::Result<()> {
+/// # let scans = Files::new(Arc::new(MemoryFileStore::new()), Namespace::new("clinic.scans")?);
+/// for name in ["p42/chest.dcm", "p42/2024/knee.dcm", "p42/hand.dcm", "p43/hip.dcm"] {
+///     scans.put(name, "DICM").await?;
+/// }
+/// // As a folder looks: names of files, and those of folders
+/// let top = scans.list("p42/").one_level().await?;
+/// assert_eq!((top.entries.len(), top.prefixes), (2, vec!["p42/2024/".to_owned()]));
+///
+/// // Page by page, as a client asks for them
+/// let page = scans.list("").after("p42/chest.dcm").limit(2).deadline(Duration::from_secs(5)).await?;
+/// let names: Vec<_> = page.entries.iter().filter_map(|entry| scans.name(&entry.key)).collect();
+/// assert_eq!(names, ["p42/hand.dcm", "p43/hip.dcm"]);
+/// if let Some(next) = page.next {
+///     scans.list("").page(next).limit(2).await?;
+/// }
+///
+/// // All of them
+/// let all: Vec<_> = scans.list("").stream().try_collect().await?;
+/// assert_eq!(all.len(), 4);
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 #[must_use = "nothing is listed until awaited"]
 pub struct List<'a> {

@@ -19,6 +19,32 @@ use crate::outcome::PutOutcome;
 /// A put that is being described; `.await` stores the file.
 ///
 /// It gives what was [`Stored`], and with a condition a [`PutOutcome`].
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use std::time::Duration;
+/// # use statehouse_core::Namespace;
+/// # use statehouse_filestore::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> statehouse_core::Result<()> {
+/// # let scans = Files::new(Arc::new(MemoryFileStore::new()), Namespace::new("clinic.scans")?);
+/// let digest = Digest::of(b"DICM");
+/// let stored = scans
+///     .put("p42/chest.dcm", "DICM")
+///     .content_type("application/dicom")
+///     .metadata("modality", "ct")
+///     .expect_sha256(digest) // else nothing is stored
+///     .max_len(50 << 20)
+///     .deadline(Duration::from_secs(30))
+///     .await?;
+///
+/// // Only if nobody was faster: an answer, and no error
+/// match scans.put("p42/chest.dcm", "DICM, corrected").if_match(&stored.etag).await? {
+///     PutOutcome::Stored(corrected) => assert_ne!(corrected.etag, stored.etag),
+///     other => panic!("somebody was faster: {other:?}"),
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 #[must_use = "nothing is stored until awaited"]
 pub struct Put<'a, O = Stored> {

@@ -9,6 +9,20 @@ use crate::body::BODY_TIMEOUT;
 /// Where a [`LocalFileStore`](super::LocalFileStore) is and how it writes.
 ///
 /// By URL: `file:///var/lib/app/files?durability=relaxed&permissions=group&access=read&body_timeout=1m`.
+///
+/// ```
+/// use statehouse_filestore::local::{Access, Durability, LocalConfig, LocalFileStore, Permissions};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> statehouse_core::Result<()> {
+/// # let root = std::env::temp_dir().join(format!("statehouse-files-config-{}", std::process::id()));
+/// let config = LocalConfig::new(&root).with_durability(Durability::Relaxed).with_permissions(Permissions::Group);
+/// let written = LocalFileStore::open_with(config).await?;
+/// let read = LocalFileStore::open_with(LocalConfig::new(&root).with_access(Access::Read)).await?;
+/// # drop((written, read));
+/// # let _ = std::fs::remove_dir_all(&root);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct LocalConfig {

@@ -34,6 +34,29 @@ use crate::key::FileKey;
 /// | `upload_memory` | how much of all streams that are being stored is in memory, at least four parts | `256MiB` |
 /// | `probe` | `open` or `never`, see [`Probe`] | `open` |
 /// | `require` | capabilities without which opening fails, with commas | |
+///
+/// ```
+/// use std::time::Duration;
+/// use statehouse_core::Secret;
+/// use statehouse_filestore::capability;
+/// use statehouse_filestore::object::{Addressing, Probe, S3Config, Transport};
+///
+/// let config = S3Config::new("documents")
+///     .with_prefix("clinic")
+///     .with_endpoint("http://minio.internal:9000")
+///     .with_transport(Transport::PlainAllowed)
+///     .with_addressing(Addressing::Path)
+///     .with_region("eu-central-1")
+///     .with_credentials("access-key", Secret::new("secret-key"))
+///     .with_timeouts(Duration::from_secs(2), Duration::from_secs(10))
+///     .with_read_limit(Duration::from_secs(600))
+///     .with_retries(6)
+///     .with_part_size(16 << 20)
+///     .with_upload_memory(128 << 20)
+///     .with_probe(Probe::Open)
+///     .require(capability::CREATE_IF_ABSENT);
+/// assert!(!format!("{config:?}").contains("secret-key"));
+/// ```
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct S3Config {

@@ -15,6 +15,38 @@ use crate::meta::ETag;
 pub type Condition = statehouse_core::Condition<ETag>;
 
 /// How a file is stored.
+///
+/// For whoever calls a [`FileStore`](crate::FileStore) itself; [`Files`](crate::Files) has all of it as words of its own.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> statehouse_core::Result<()> {
+/// use std::time::Duration;
+/// use statehouse_filestore::*;
+///
+/// let store = MemoryFileStore::new();
+/// let key = FileKey::new("clinic/p42/chest.dcm")?;
+/// let patient = Duration::from_secs(30);
+/// let options = PutOptions::default()
+///     .with_condition(Condition::Absent)
+///     .with_content_type("application/dicom")
+///     .with_metadata("modality", "ct")
+///     .with_expected_digest(Digest::of(b"DICM"))
+///     .with_max_len(50 << 20)
+///     .with_deadline(patient);
+/// let stored = store.put_with(&key, Body::from("DICM"), options).await?;
+/// let etag = stored.stored().expect("there was none").etag;
+///
+/// let options = GetOptions::default().with_range(..2).with_if_match(etag.clone()).with_deadline(patient);
+/// assert_eq!(store.get_with(&key, options).await?.bytes().await?, "DI");
+///
+/// let options = ListOptions::new("clinic/").with_depth(Depth::OneLevel).with_limit(100).with_deadline(patient);
+/// assert_eq!(store.list_with(options).await?.prefixes, ["clinic/p42/"]);
+///
+/// let options = DeleteOptions::default().with_if_match(etag).with_deadline(patient);
+/// assert_eq!(store.delete_with(&key, options).await?, DeleteOutcome::Removed);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct PutOptions {

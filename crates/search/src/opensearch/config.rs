@@ -20,6 +20,28 @@ use statehouse_core::{Error, Host, Namespace, Result, Secret, ServiceUrl};
 /// | `proxy` | none | `http://host:port`: sends everything through this proxy; those of the environment are never used |
 /// | `delete_retention` | `1h` | how long a versioned delete of an index that is created refuses older documents |
 /// | `ca` | the system's | a PEM file of the certificates to trust instead of the system's (TLS only) |
+///
+/// ```
+/// use std::time::Duration;
+/// use statehouse_core::{Namespace, Secret};
+/// use statehouse_search::OpenSearchConfig;
+///
+/// let nodes = [("search-1.internal".to_owned(), 9200), ("search-2.internal".to_owned(), 9200)];
+/// let config = OpenSearchConfig::new(nodes)?
+///     .with_tls(Some("/etc/ssl/search-ca.pem".into()))
+///     .with_credentials("clinic", Secret::new("hunter2"))
+///     .with_prefix(Namespace::new("clinic")?)
+///     .with_connect_timeout(Duration::from_secs(2))
+///     .with_timeout(Duration::from_secs(5))
+///     .with_deadline(Duration::from_secs(20))
+///     .with_shards(3)
+///     .with_replicas(2)
+///     .with_delete_retention(Duration::from_secs(24 * 3600))
+///     .with_max_answer(16 << 20)
+///     .with_setting("APP_SEARCH_URL");
+/// assert!(!format!("{config:?}").contains("hunter2"));
+/// # Ok::<(), statehouse_core::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct OpenSearchConfig {
     pub(super) nodes: Vec<Host>,

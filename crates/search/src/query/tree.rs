@@ -26,6 +26,27 @@ use crate::Value;
 ///     .filter(Query::term("chapter", "9"));
 /// # let _: Query = query.into();
 /// ```
+///
+/// Each constructor gives a query of a type of its own, with the options that it has. Where a variable or a branch needs one
+/// type, `into` makes a `Query` of it:
+///
+/// ```
+/// use statehouse_search::{Fuzziness, MinimumMatch, Query};
+///
+/// let everything: Query = Query::all().into();
+/// let typed: Query = Query::matches("title", "acute hart atack")
+///     .fuzziness(Fuzziness::Edits(1))
+///     .prefix_length(1)
+///     .minimum_match(MinimumMatch::Percent(60))
+///     .into();
+/// let close = Query::phrase("title", "attack heart").slop(2);
+/// let recent = Query::range("edition").at_least(2024_u64).below(2026_u64);
+/// let early = Query::range("edition").above(1999_u64).at_most(2009_u64);
+/// let anywhere = Query::multi_match(["title", "synonyms"], "heart attack").most_fields();
+/// let best = Query::dis_max([typed, close.into(), Query::fuzzy("title", "infraction").into()]).tie_breaker(0.1);
+/// let query = Query::bool().must(best).should(anywhere).must_not(early).filter(recent);
+/// # let _ = (everything, Query::from(query));
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Query {

@@ -8,6 +8,18 @@ use statehouse_core::{Clock, Error, Namespace, Result, ServiceUrl, SystemClock};
 ///
 /// As a URL: `memory:` or `tantivy:///var/lib/app/concepts`, with the parameters `commit_interval`, `delete_retention`,
 /// `memory` and `threads` named as the methods here.
+///
+/// ```
+/// use std::time::Duration;
+/// use statehouse_search::TantivyConfig;
+///
+/// let config = TantivyConfig::folder("/var/lib/clinic/search")
+///     .with_threads(2)
+///     .with_memory(128 << 20)
+///     .with_commit_interval(Duration::from_millis(500))
+///     .with_delete_retention(Duration::from_secs(24 * 3600));
+/// # let _ = config;
+/// ```
 #[derive(Clone, Debug)]
 pub struct TantivyConfig {
     pub(super) folder: Option<PathBuf>,
@@ -110,8 +122,8 @@ impl TantivyConfig {
 
     /// Takes the time from another clock, for tests.
     #[must_use]
-    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = clock;
+    pub fn with_clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
         self
     }
 

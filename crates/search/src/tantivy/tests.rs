@@ -183,7 +183,7 @@ async fn a_queued_write_is_committed_on_its_own() {
 #[tokio::test]
 async fn the_trace_of_a_delete_ends_after_its_retention() {
     let clock = ManualClock::default();
-    let config = TantivyConfig::memory().with_clock(Arc::new(clock.clone()));
+    let config = TantivyConfig::memory().with_clock(clock.clone());
     let index = config.with_delete_retention(Duration::from_secs(60)).open(schema()).await.unwrap();
     let id = DocumentId::new("a").unwrap();
     let delete = Operation::Delete { id, version: Some(5) };

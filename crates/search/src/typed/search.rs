@@ -13,6 +13,47 @@ use crate::{
 };
 
 /// A search that happens when it is awaited: made by [`Index::query`](crate::Index::query).
+///
+#[cfg_attr(all(feature = "derive", feature = "tantivy"), doc = "```")]
+#[cfg_attr(not(all(feature = "derive", feature = "tantivy")), doc = "```ignore")]
+/// use std::time::Duration;
+/// use statehouse_search::{Document, Facet, Highlight, Index, Query, Sort};
+/// # use statehouse_search::TantivyConfig;
+///
+/// #[derive(Document)]
+/// struct Concept {
+///     #[document(id)]
+///     code: String,
+///     #[document(text)]
+///     title: String,
+///     #[document(keyword, sort)]
+///     chapter: String,
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> statehouse_core::Result<()> {
+/// # let index = TantivyConfig::memory().open(Concept::schema()?).await?;
+/// # let concepts: Index<Concept> = Index::new(std::sync::Arc::new(index))?;
+/// # let concept = |code: &str, title: &str| Concept { code: code.into(), title: title.into(), chapter: "IX".into() };
+/// # concepts.upsert_all([concept("I21", "Acute heart attack"), concept("I22", "Second heart attack")]).wait_until_visible().await?;
+/// // What was typed, or everything: each query is a type of its own, and `into` makes a `Query` of any
+/// let typed = "heart";
+/// let query: Query = if typed.is_empty() { Query::all().into() } else { Concept::title().matches(typed).into() };
+/// let second = concepts
+///     .query(query)
+///     .sort(Concept::chapter().ascending())
+///     .sort(Sort::by_score())
+///     .skip(1)
+///     .top(1)
+///     .highlight(Highlight::from(Concept::title()).with_fragment_size(80).with_max_fragments(1))
+///     .facet(Facet::from(Concept::chapter()).with_size(20))
+///     .deadline(Duration::from_secs(2))
+///     .await?;
+/// assert_eq!((second.total, second.hits.len()), (2, 1));
+/// assert_eq!(second.hits[0].highlight(Concept::title())[0].to_html("<b>", "</b>"), "Second <b>heart</b> attack");
+/// assert_eq!(second.facet(Concept::chapter())[0].count, 2);
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 #[must_use = "nothing is searched until it is awaited"]
 pub struct Search<'i, D> {

@@ -12,6 +12,37 @@ use crate::{BulkOptions, BulkReport, DocumentId, Durability, Operation, Refresh,
 /// before and behind it may have been applied. One that came too late, because the index holds a newer version, is
 /// [`Conflict`](statehouse_core::ErrorKind::Conflict): whoever replays events expects that and says
 /// [`allow_stale`](Self::allow_stale). What became of each operation is in [`report`](Self::report).
+///
+#[cfg_attr(all(feature = "derive", feature = "tantivy"), doc = "```")]
+#[cfg_attr(not(all(feature = "derive", feature = "tantivy")), doc = "```ignore")]
+/// use std::time::Duration;
+/// use statehouse_search::{Document, Index, Outcome};
+/// # use statehouse_search::TantivyConfig;
+///
+/// #[derive(Clone, Document)]
+/// struct Patient {
+///     #[document(id)]
+///     number: String,
+///     #[document(text)]
+///     name: String,
+///     #[document(version)]
+///     row_version: u64, // as the database has it
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> statehouse_core::Result<()> {
+/// # let index = TantivyConfig::memory().open(Patient::schema()?).await?;
+/// # let patients: Index<Patient> = Index::new(std::sync::Arc::new(index))?;
+/// let ada = Patient { number: "7".into(), name: "Ada".into(), row_version: 3 };
+/// patients.upsert(ada.clone()).wait_until_visible().deadline(Duration::from_secs(5)).await?;
+/// // An event that comes twice, or late
+/// patients.upsert(ada.clone()).allow_stale().await?;
+/// let report = patients.upsert_all([ada]).report().await?;
+/// assert!(matches!(report.outcomes[0], Outcome::Stale), "{report:?}");
+/// // What can be read again from the database if the power fails now
+/// patients.delete_at("7", 4).queued().await?;
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 #[must_use = "nothing is written until it is awaited"]
 pub struct Write<'i> {

@@ -6,6 +6,19 @@ use statehouse_core::{Clock, Error, Result, ServiceUrl, SystemClock};
 use crate::bounds::Bounds;
 
 /// Settings of a [`LocalSessionStore`](super::LocalSessionStore).
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> statehouse_core::Result<()> {
+/// use statehouse_session::{LocalConfig, LocalSessionStore};
+///
+/// # let folder = std::env::temp_dir().join(format!("statehouse-session-config-{}", std::process::id()));
+/// let config = LocalConfig::new(&folder).with_capacity(20_000)?.with_max_bytes(256 << 20)?;
+/// let store = LocalSessionStore::open_with(config).await?;
+/// # drop(store);
+/// # let _ = std::fs::remove_dir_all(&folder);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 pub struct LocalConfig {
     pub(super) folder: PathBuf,

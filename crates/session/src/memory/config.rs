@@ -5,6 +5,17 @@ use statehouse_core::{Clock, Error, Result, ServiceUrl, SystemClock};
 use crate::bounds::Bounds;
 
 /// Settings of a [`MemorySessionStore`](super::MemorySessionStore).
+///
+/// ```
+/// use statehouse_core::ManualClock;
+/// use statehouse_session::{MemoryConfig, MemorySessionStore};
+///
+/// let clock = ManualClock::default(); // a test moves it on
+/// let config = MemoryConfig::default().with_capacity(1_000)?.with_max_bytes(16 << 20)?.with_clock(clock.clone());
+/// let store = MemorySessionStore::with_config(config);
+/// # let _ = store;
+/// # Ok::<(), statehouse_core::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct MemoryConfig {
     pub(super) bounds: Bounds,

@@ -150,7 +150,8 @@ impl Session {
     /// Succeeds if somebody logged in within `age`, by the store's clock: for actions that need a recent password.
     ///
     /// # Errors
-    /// [`ErrorKind::Unauthenticated`] if nobody is logged in or the login is older.
+    /// [`ErrorKind::Unauthenticated`] if nobody is logged in or the login is older. The same kind from a store says that its
+    /// server refused this program's password: so answer it where this is called, and not wherever the kind is met.
     pub async fn require_fresh(&self, age: Duration) -> Result<()> {
         self.load().await?;
         if self.state().login_age().is_some_and(|passed| passed <= age) {
