@@ -2,12 +2,10 @@
 import { startDraft } from "./draft.js";
 import { startForm } from "./forms.js";
 import { startPicker } from "./picker.js";
+import { localTimes } from "./time.js";
 import { startUpload } from "./upload.js";
 
-for (const time of document.querySelectorAll("time")) {
-  const local = new Date(time.dateTime);
-  time.textContent = local.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
-}
+localTimes(document);
 
 const search = document.querySelector("[data-search]");
 document.addEventListener("keydown", (event) => {

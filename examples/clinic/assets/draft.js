@@ -3,6 +3,7 @@ import { send, UNREACHABLE } from "./http.js";
 
 const PAUSE = 500; // milliseconds without a key before the draft is kept
 const AGAIN = 4000; // milliseconds before a draft that could not be kept is sent again
+const TRY_AGAIN = [0, 408, 429]; // not answered, too slow, too often
 
 /** Returns what the form has to wait for before it is sent. */
 export function startDraft(form) {
@@ -20,7 +21,7 @@ export function startDraft(form) {
     if (answer.status === 204) {
       kept = value;
       status.textContent = "Draft kept.";
-    } else if (answer.ok || answer.status === 0 || answer.status >= 500) {
+    } else if (answer.ok || TRY_AGAIN.includes(answer.status) || answer.status >= 500) {
       status.textContent = `Draft not kept yet, trying again: ${answer.body.error ?? UNREACHABLE}`;
       later(AGAIN);
     } else if (answer.status === 401) status.textContent = "Draft not kept: log in again to keep it.";
@@ -41,10 +42,20 @@ export function startDraft(form) {
     if (text.value !== kept) event.preventDefault();
   };
   addEventListener("beforeunload", ask);
+  // Another note was saved from this form, perhaps by a request whose answer was lost: this one is a note of its own.
+  form.addEventListener("refused", ({ detail }) => {
+    if (detail.status === 409) form.elements.id.value = newId();
+  });
   form.addEventListener("saved", () => removeEventListener("beforeunload", ask));
   return () => {
     // A draft that arrived after the note would be shown as another note, half written.
     clearTimeout(timer);
     return sent;
   };
+}
+
+/** As the server makes them: 128 random bits in hexadecimal. */
+function newId() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -36,6 +36,9 @@ export function startForm(form, before = async () => {}) {
     if (answer.ok && answer.body.to) {
       form.dispatchEvent(new CustomEvent("saved"));
       location.assign(answer.body.to);
-    } else showError(form, answer.body.error ?? "It was not saved. Try again.", answer.body.field);
+    } else {
+      form.dispatchEvent(new CustomEvent("refused", { detail: answer }));
+      showError(form, answer.body.error ?? "It was not saved. Try again.", answer.body.field);
+    }
   });
 }

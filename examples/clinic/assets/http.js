@@ -51,7 +51,7 @@ export async function send(url, { method = "POST", fields } = {}) {
 /** What the server says, also in refusing: an object with `error`, the words, and perhaps a `field` and a `code`. */
 export async function content(response) {
   try {
-    return await response.json();
+    return Object(await response.json());
   } catch {
     return response.ok ? {} : { error: `The server answered ${response.status}. What you typed is still here; try again.` };
   }

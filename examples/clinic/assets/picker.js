@@ -40,6 +40,7 @@ export function startPicker(form) {
 
   /** A category is no diagnosis: choosing one shows the codes below it. */
   function choose(option) {
+    stopSearching();
     if (option.dataset.billable !== "true") {
       input.value = option.dataset.code;
       chosen = "";
@@ -108,6 +109,14 @@ export function startPicker(form) {
     return chip;
   }
 
+  /** What comes late must not open the list again. */
+  function stopSearching() {
+    clearTimeout(timer);
+    running.abort();
+    running = new AbortController();
+    waiting = false;
+  }
+
   async function search() {
     running.abort();
     running = new AbortController();
@@ -115,6 +124,7 @@ export function startPicker(form) {
     const typed = input.value.trim();
     if (typed === "") {
       waiting = false;
+      chapter = "";
       close();
       status.textContent = "";
       return;
@@ -157,9 +167,9 @@ export function startPicker(form) {
 
   input.addEventListener("input", () => {
     chosen = "";
+    stopSearching();
     waiting = true;
     showError(form);
-    clearTimeout(timer);
     timer = setTimeout(search, PAUSE);
   });
 
@@ -168,9 +178,14 @@ export function startPicker(form) {
     const at = all.indexOf(active());
     if (event.key === "ArrowDown" && all.length > 0) activate(all[(at + 1) % all.length]);
     else if (event.key === "ArrowUp" && all.length > 0) activate(all[(at + all.length - 1) % all.length]);
-    else if (event.key === "Escape") close();
+    else if (event.key === "Escape") {
+      stopSearching();
+      close();
+      status.textContent = "";
+    }
     else if (event.key === "Enter" && input.value !== chosen && (active() || waiting)) {
-      if (active()) choose(active());
+      // While the answer to what is typed is waited for, the list shows what matched before.
+      if (!waiting) choose(active());
     } else return; // A code that was typed while the search is away is sent as it is.
     event.preventDefault();
   });
@@ -178,7 +193,7 @@ export function startPicker(form) {
   form.addEventListener("submit", (event) => {
     if (input.value !== chosen && active()) {
       event.preventDefault();
-      choose(active());
+      if (!waiting) choose(active());
     }
   });
 

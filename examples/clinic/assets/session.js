@@ -43,6 +43,7 @@ function ask() {
         error.textContent = words;
         error.hidden = false;
         password.setAttribute("aria-invalid", "true");
+        password.focus();
         password.select();
         return;
       }

@@ -1,6 +1,8 @@
-// Sends a file as the body of a request, because only that tells how far it got.
+// Sends a file as the body of a request, because only that tells how far it got. The page is not left when it is there:
+// somebody may be typing on it.
 import { showError } from "./forms.js";
 import { mended, tokenHeader, UNREACHABLE } from "./http.js";
+import { localTimes } from "./time.js";
 
 export function startUpload(form) {
   const input = form.querySelector("input[type=file]");
@@ -8,12 +10,31 @@ export function startUpload(form) {
   const bar = form.querySelector("progress");
   const status = form.querySelector("[role=status]");
 
-  /** The file stays chosen: whoever tries again need not look for it. */
-  function fail(words) {
+  const ask = (event) => event.preventDefault();
+
+  function end(words) {
+    removeEventListener("beforeunload", ask);
     bar.hidden = true;
     button.disabled = false;
-    status.textContent = "";
+    status.textContent = words;
+  }
+
+  /** The file stays chosen: whoever tries again need not look for it. */
+  function fail(words) {
+    end("");
     showError(form, words, "file");
+  }
+
+  async function succeed(file) {
+    try {
+      await showAttached(form);
+    } catch {
+      return end(`${file.name} is attached. Load the page again to see it.`);
+    }
+    const idle = !document.activeElement || document.activeElement === document.body;
+    form.reset();
+    end(`${file.name} is attached.`);
+    if (idle) input.focus();
   }
 
   function upload(file, tries) {
@@ -28,7 +49,7 @@ export function startUpload(form) {
       status.textContent = `${Math.floor(bar.value * 100)} %`;
     });
     request.addEventListener("load", async () => {
-      if (request.status === 201) location.assign(`${location.pathname}?attached=${request.response.id}`);
+      if (request.status === 201) await succeed(file);
       else if (tries > 1 && (await mended(request.status, request.response))) upload(file, tries - 1);
       else fail(request.response?.error ?? `The server answered ${request.status}. Try again.`);
     });
@@ -46,6 +67,18 @@ export function startUpload(form) {
     showError(form);
     bar.hidden = false;
     button.disabled = true;
+    addEventListener("beforeunload", ask);
     upload(file, 2);
   });
+}
+
+/** The list of documents as it is now, in the place of what is shown. */
+async function showAttached(form) {
+  const response = await fetch(location.pathname, { headers: { Accept: "text/html" } });
+  const page = new DOMParser().parseFromString(await response.text(), "text/html");
+  const list = page.querySelector("#documents > ul");
+  const shown = form.parentElement.querySelector(":scope > ul");
+  localTimes(list);
+  shown.replaceWith(list);
+  for (const empty of form.parentElement.querySelectorAll(":scope > p.quiet")) empty.remove();
 }

@@ -25,10 +25,10 @@ impl Edition {
         }
     }
 
-    /// The name of its index. The number is that of the shape of [`Concept`]: replicas of two versions of this program
-    /// have an index each.
+    /// The name of its index. The number is that of the shape of [`Concept`] and of its everyday names: replicas of two
+    /// versions of this program have an index each.
     pub(crate) fn index_name(self) -> String {
-        format!("icd10cm-{}-v2", self.name())
+        format!("icd10cm-{}-v3", self.name())
     }
 
     pub(crate) fn named(name: &str) -> Option<Self> {

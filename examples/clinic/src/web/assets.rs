@@ -21,6 +21,7 @@ assets! {
     "icon.svg" => "image/svg+xml",
     "picker.js" => "text/javascript; charset=utf-8",
     "session.js" => "text/javascript; charset=utf-8",
+    "time.js" => "text/javascript; charset=utf-8",
     "upload.js" => "text/javascript; charset=utf-8",
 }
 

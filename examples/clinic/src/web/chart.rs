@@ -95,7 +95,7 @@ async fn render(app: &App, visit: &Visit, id: i64, said: &Said<'_>) -> Result<Ma
             div { (diagnoses(patient.id, &chart.diagnoses, &visit.csrf, said)) }
             div {
                 (notes(patient.id, &chart.notes, &draft, &visit.csrf, said))
-                (documents::section(patient.id, &chart.documents, said.done.text("attached")))
+                (documents::section(patient.id, &chart.documents))
             }
         }
     };

@@ -30,14 +30,10 @@ use crate::time::now;
 const MAX_DOCUMENT: u64 = 2 << 30;
 const TOO_LARGE: &str = "A document has at most 2 GiB.";
 
-pub(crate) fn section(patient: i64, documents: &[Document], attached: &str) -> Markup {
-    let attached = documents.iter().find(|document| document.id == attached);
+pub(crate) fn section(patient: i64, documents: &[Document]) -> Markup {
     html! {
         section.card id="documents" {
             h2 { "Documents" }
-            @if let Some(document) = attached {
-                p.notice data-said role="status" tabindex="-1" autofocus { (document.name) " is attached." }
-            }
             noscript { p.error { "Documents can be attached only with JavaScript." } }
             form.upload method="post" action={ "/patients/" (patient) "/documents" } {
                 label for="file" { "Attach a photo, a PDF or any other file" }

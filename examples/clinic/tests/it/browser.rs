@@ -33,7 +33,7 @@ pub(crate) async fn a_day_at_the_clinic(clinic: impl Display, pictures: &str) {
     first.attach_what_is_too_large().await;
     first.attach_a_photo().await;
     let draft = first.eval("document.querySelector('#note').value").await;
-    assert_eq!(draft, "Sleeps well, ", "the draft outlives the page");
+    assert_eq!(draft, "Sleeps well, ", "what was typed stays");
     first.log_in_again_in_place().await;
     first.eval("window.scrollTo(0, 0)").await;
     first.look_at("chart").await;
@@ -96,6 +96,23 @@ async fn a_slow_search_and_a_lost_connection_are_said_in_their_place_and_nothing
     visitor.until("document.querySelectorAll('#options [role=option]').length > 5").await;
     assert_eq!(visitor.eval("document.activeElement.id").await, "concept", "one types on");
     visitor.lose_the_connection().await;
+    visitor.profile.close().await;
+}
+
+/// What was there before decides nothing: neither the list for fewer letters, nor a note that was saved from this form.
+#[tokio::test]
+async fn what_is_chosen_was_found_for_all_that_was_typed_and_every_note_can_be_saved() {
+    let (driver, base) = (Driver::start().await, format!("http://{}", clinic::shared().await.address()));
+    let visitor = Visitor { profile: driver.profile(1280, 900).await, base, pictures: "haste" };
+    visitor.log_in("florence").await;
+    visitor.open("/patients/36").await;
+    visitor.keys("#concept", "asthma").await;
+    visitor.until("document.querySelector('[aria-selected=true]')").await;
+    visitor.delay(Duration::from_secs(9)).await;
+    visitor.keys("#concept", &format!("tic{ENTER}{ENTER}")).await;
+    assert_eq!(visitor.eval("document.querySelector('#concept').value").await, "asthmatic", "the list was of asthma");
+    visitor.delay(Duration::ZERO).await;
+    visitor.save_two_notes_from_one_form().await;
     visitor.profile.close().await;
 }
 
@@ -292,6 +309,26 @@ impl Visitor<'_> {
     }
 
     /// Another tab ends the session; what is typed then is kept when its writer has logged in again, on the same page.
+    /// As when the answer to the first was lost, and somebody went on writing.
+    async fn save_two_notes_from_one_form(&self) {
+        self.run(
+            "const form = document.querySelector('.note-form'); \
+             const body = new URLSearchParams(new FormData(form)); \
+             body.set('text', 'The first note.'); \
+             return fetch(form.action, { method: 'POST', body }).then(() => true)",
+        )
+        .await;
+        self.keys("#note", "The second note.").await;
+        self.click(".note-form button").await;
+        self.until("document.querySelector('#note-error').textContent.includes('saved from this form already')").await;
+        assert_eq!(self.eval("document.activeElement.id").await, "note");
+        self.click(".note-form button").await;
+        self.until("document.querySelector('#notes .notice')?.textContent === 'The note is saved.'").await;
+        let notes =
+            self.eval("[...document.querySelectorAll('.note')].slice(0, 2).map((note) => note.textContent)").await;
+        assert_eq!(notes, serde_json::json!(["The second note.", "The first note."]));
+    }
+
     async fn log_in_again_in_place(&self) {
         self.eval("window.stays = true").await;
         self.run(
@@ -338,7 +375,12 @@ impl Visitor<'_> {
         self.until("document.querySelector('progress:not([hidden])')?.value > 0").await;
         let shown = self.eval("document.querySelector('form.upload [role=status]').textContent").await;
         assert!(shown.as_str().unwrap().ends_with('%'), "{shown}");
+        self.keys("#concept", "asth").await;
         self.until("document.querySelector('img.thumb')?.naturalWidth > 0").await;
         self.slow_down(1 << 30).await;
+        self.until("document.querySelector('#upload-status').textContent.endsWith('is attached.')").await;
+        let where_it_stands = "[document.activeElement.id, document.querySelector('#concept').value]";
+        assert_eq!(self.eval(where_it_stands).await, serde_json::json!(["concept", "asth"]), "one typed on");
+        self.eval("document.querySelector('#concept').value = ''").await;
     }
 }

@@ -12,26 +12,26 @@ async fn codes(client: &Client, typed: &str) -> Vec<String> {
 
 #[tokio::test]
 #[expect(clippy::print_stdout, reason = "the figure is what the test is read for")]
-async fn a_hundred_everyday_phrases_find_their_diagnosis() {
+async fn everyday_phrases_find_their_diagnosis() {
     let client = Client::logged_in(clinic::shared().await.address(), "staff020").await;
     let judged: Vec<_> = JUDGED.lines().filter(|line| !line.starts_with('#')).collect();
-    assert_eq!(judged.len(), 100);
+    assert_eq!(judged.len(), 200);
     let (mut first, mut among_five, mut missed) = (0, 0, Vec::new());
     for line in &judged {
         let (typed, expected) = line.split_once('\t').unwrap();
         let found = codes(&client, typed).await;
-        let place = found.iter().position(|code| expected.split('|').any(|expected| expected == code));
+        let place = found.iter().position(|code| expected.split('|').any(|expected| code.starts_with(expected)));
         first += usize::from(place == Some(0));
         among_five += usize::from(place.is_some_and(|place| place < 5));
         if place.is_none_or(|place| place >= 5) {
             missed.push(format!("{typed}: wanted {expected}, found {:?}", &found[..found.len().min(5)]));
         }
     }
-    println!("figure: everyday phrases: {among_five} of 100 among the first five hits, {first} first; bar 90");
+    println!("figure: everyday phrases: {among_five} of 200 among the first five hits, {first} first; bar 180");
     for line in &missed {
         println!("  {line}");
     }
-    assert!(among_five >= 90, "{missed:#?}");
+    assert!(among_five >= 180, "{missed:#?}");
 }
 
 #[tokio::test]
