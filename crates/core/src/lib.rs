@@ -20,6 +20,7 @@ mod condition;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod counter;
+pub mod deadline;
 mod envelope;
 mod error;
 mod health;

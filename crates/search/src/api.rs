@@ -51,7 +51,7 @@ pub trait SearchIndex: Debug + Send + Sync + 'static {
     fn schema(&self) -> &Arc<Schema>;
 
     /// What this backend can do beyond the contract's core; see [`capability`](crate::capability).
-    fn capabilities(&self) -> &Capabilities;
+    fn capabilities(&self) -> Capabilities;
 
     /// Applies operations and says what became of each, in the same order.
     async fn bulk_with(&self, operations: Vec<Operation>, options: BulkOptions) -> Result<BulkReport>;
@@ -92,7 +92,7 @@ macro_rules! forward {
                 (**self).schema()
             }
 
-            fn capabilities(&self) -> &Capabilities {
+            fn capabilities(&self) -> Capabilities {
                 (**self).capabilities()
             }
 

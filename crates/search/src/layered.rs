@@ -60,7 +60,7 @@ impl<L: Layer> SearchIndex for LayeredIndex<L> {
         self.layer.around("search.close", self.inner.close()).await
     }
 
-    fn capabilities(&self) -> &Capabilities {
+    fn capabilities(&self) -> Capabilities {
         self.inner.capabilities()
     }
 

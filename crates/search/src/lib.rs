@@ -75,6 +75,7 @@ mod limits;
 mod opensearch;
 mod operation;
 mod options;
+mod outcome;
 mod query;
 mod record;
 mod request;
@@ -97,8 +98,9 @@ pub use limits::{
 };
 #[cfg(feature = "opensearch")]
 pub use opensearch::{OpenSearchConfig, OpenSearchIndex};
-pub use operation::{BulkReport, Operation, Outcome};
+pub use operation::Operation;
 pub use options::{BulkOptions, Durability, GetOptions, MergeOptions, Refresh, RefreshOptions, SearchOptions};
+pub use outcome::{BulkReport, Outcome};
 pub use query::{
     AllQuery, BoolQuery, ConstantQuery, DisMaxQuery, ExistsQuery, FieldBoost, Fuzziness, FuzzyQuery, IdsQuery,
     MatchPrefixQuery, MatchQuery, MinimumMatch, MultiMatchMode, MultiMatchQuery, Operator, PhraseQuery, PrefixQuery,

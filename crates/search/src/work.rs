@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use statehouse_core::{Error, ErrorKind, Result};
+use statehouse_core::{Error, ErrorKind, Result, deadline};
 
 /// Says whether somebody still waits for the work. Loops that may run long ask it.
 #[derive(Clone, Debug, Default)]
@@ -25,7 +25,7 @@ impl Stop {
 
     /// Fails once the work is in vain. The error has no reader: whoever waited has an answer already.
     pub(crate) fn check(&self) -> Result<()> {
-        if self.is_set() { Err(timed_out()) } else { Ok(()) }
+        if self.is_set() { Err(in_vain()) } else { Ok(()) }
     }
 }
 
@@ -48,20 +48,18 @@ pub(crate) async fn away<T: Send + 'static>(
     let waiting = Waiting(stop.clone());
     let span = tracing::Span::current();
     let done = tokio::task::spawn_blocking(move || span.in_scope(|| work(&stop)));
-    let done = match timeout {
-        None => done.await,
-        Some(timeout) => tokio::time::timeout(timeout, done).await.map_err(|_| timed_out())?,
+    let done = async {
+        done.await
+            .unwrap_or_else(|failed| Err(if failed.is_panic() { panicked() } else { abandoned().with_source(failed) }))
     };
+    let done = within(timeout, done).await;
     drop(waiting);
-    done.unwrap_or_else(|failed| Err(if failed.is_panic() { panicked() } else { abandoned().with_source(failed) }))
+    done
 }
 
 /// Waits for at most so long.
-pub(crate) async fn within<T>(deadline: Option<Duration>, work: impl Future<Output = Result<T>> + Send) -> Result<T> {
-    match deadline {
-        None => work.await,
-        Some(deadline) => tokio::time::timeout(deadline, work).await.unwrap_or_else(|_| Err(timed_out())),
-    }
+pub(crate) async fn within<T>(limit: Option<Duration>, work: impl Future<Output = Result<T>> + Send) -> Result<T> {
+    deadline::within(limit, tokio::time::sleep, deadline::not_done, work).await
 }
 
 /// What a panic of the engine means.
@@ -73,8 +71,8 @@ fn abandoned() -> Error {
     Error::new(ErrorKind::Unavailable, "the runtime ended before the work was done")
 }
 
-fn timed_out() -> Error {
-    Error::new(ErrorKind::Timeout, "the deadline passed")
+fn in_vain() -> Error {
+    Error::new(ErrorKind::Timeout, "nobody waits for the work any more")
 }
 
 #[cfg(test)]

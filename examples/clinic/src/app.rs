@@ -218,7 +218,7 @@ impl App {
                 "cache" => self.counts.capabilities(),
                 "sessions" => self.sessions.store().capabilities(),
                 "files" => self.documents.store().capabilities(),
-                _ => self.concepts.index().index().capabilities().clone(),
+                _ => self.concepts.index().index().capabilities(),
             };
             (name, health, can)
         });

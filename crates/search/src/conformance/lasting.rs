@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::subject::{Backend, delete, found, has, id, ids, kinds, put, record, write};
+use super::kit::{SearchBackend, delete, found, id, ids, kinds, put, record, write};
 use crate::parity::{self, Kind, Numbers};
-use crate::{Operation, Query, Record, SearchIndex, SearchIndexExt, SearchRequest, capability};
+use crate::{Operation, Query, Record, SearchIndex, SearchIndexExt, SearchRequest};
 
 /// What an index went through, and what it should hold in the end.
 #[derive(Debug)]
@@ -86,8 +86,8 @@ pub fn requests(living: &[Record], each: usize, seed: u64) -> Vec<SearchRequest>
 }
 
 /// Replaces and deletes over twenty commits, and compares with an index of what is left.
-async fn compare(backend: &dyn Backend, merge: bool) {
-    let (index, mut worn) = (backend.index(), Worn::new(3));
+async fn compare(backend: &impl SearchBackend, merge: bool) {
+    let (index, mut worn) = (backend.service().await, Worn::new(3));
     for _ in 0..20 {
         write(&*index, worn.commit(30)).await.check().expect("every write succeeds");
     }
@@ -97,29 +97,27 @@ async fn compare(backend: &dyn Backend, merge: bool) {
     assert_as_fresh(&*index, backend, &worn.living()).await;
 }
 
-async fn assert_as_fresh(index: &dyn SearchIndex, backend: &dyn Backend, living: &[Record]) {
+async fn assert_as_fresh(index: &dyn SearchIndex, backend: &impl SearchBackend, living: &[Record]) {
     let fresh = backend.another().await;
-    let fresh = fresh.index();
+    let fresh = fresh.service().await;
     parity::load(&*fresh, living.to_vec()).await.expect("the fresh index is written");
     let report = parity::compare(index, &*fresh, &requests(living, 20, 5)).await.expect("every search succeeds");
     assert_eq!((report.equal, &report.differences[..]), (report.runs, &[][..]), "{report:?}");
 }
 
 /// For good: a merge keeps no trace of them either.
-pub async fn scores_do_not_depend_on_what_was_replaced_and_deleted(backend: &mut dyn Backend) {
-    if has("scores_do_not_depend_on_what_was_replaced_and_deleted", backend, capability::LIVE_STATISTICS) {
-        compare(backend, false).await;
-    }
+pub(super) async fn scores_do_not_depend_on_what_was_replaced_and_deleted(backend: &impl SearchBackend) {
+    compare(backend, false).await;
 }
 
 /// On every backend: in the same order, with the same scores.
-pub async fn scores_behind_a_merge_are_those_of_a_fresh_index(backend: &mut dyn Backend) {
+pub(super) async fn scores_behind_a_merge_are_those_of_a_fresh_index(backend: &impl SearchBackend) {
     compare(backend, true).await;
 }
 
 /// Also those that were queued before, and merging twice is no error.
-pub async fn a_merge_leaves_every_document_as_it_was(backend: &mut dyn Backend) {
-    let index = &*backend.index();
+pub(super) async fn a_merge_leaves_every_document_as_it_was(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     index.merge().await.expect("there is nothing to merge, which is no error");
     let version =
         |name: &str, version| Operation::Upsert(record(name).with_version(version).with("rank", version as i64));
@@ -141,15 +139,12 @@ pub async fn a_merge_leaves_every_document_as_it_was(backend: &mut dyn Backend) 
 }
 
 /// Documents, their versions, and what is found.
-pub async fn what_was_acknowledged_survives_a_restart(backend: &mut dyn Backend) {
-    if !has("what_was_acknowledged_survives_a_restart", backend, capability::DURABLE) {
-        return;
-    }
+pub(super) async fn what_was_acknowledged_survives_a_restart(backend: &mut impl SearchBackend) {
     let document = || record("a").with_version(7).with("title", "cholera").with("code", "A00");
-    put(&*backend.index(), [document(), record("b")]).await;
-    write(&*backend.index(), vec![delete("b", None)]).await.check().expect("deleted");
+    put(&*backend.service().await, [document(), record("b")]).await;
+    write(&*backend.service().await, vec![delete("b", None)]).await.check().expect("deleted");
     backend.reopen().await;
-    let index = &*backend.index();
+    let index = &*backend.service().await;
     let stored = index.get(&id("a")).await.expect("get succeeds").expect("the document is there");
     assert_eq!((stored.version(), stored.value("code")), (Some(7), document().value("code")));
     assert_eq!(found(index, &SearchRequest::new(Query::matches("title", "cholera"))).await, ["a"]);
@@ -158,20 +153,17 @@ pub async fn what_was_acknowledged_survives_a_restart(backend: &mut dyn Backend)
 }
 
 /// Also where there was nothing to delete.
-pub async fn versions_of_deletes_survive_a_restart(backend: &mut dyn Backend) {
-    if !has("versions_of_deletes_survive_a_restart", backend, capability::DURABLE) {
-        return;
-    }
+pub(super) async fn versions_of_deletes_survive_a_restart(backend: &mut impl SearchBackend) {
     let version = |name: &str, version| Operation::Upsert(record(name).with_version(version));
-    put(&*backend.index(), [record("a").with_version(1)]).await;
+    put(&*backend.service().await, [record("a").with_version(1)]).await;
     let deletes = vec![delete("a", Some(5)), delete("b", Some(5)), delete("c", None)];
-    assert_eq!(kinds(&write(&*backend.index(), deletes).await), ["deleted", "not found", "not found"]);
+    assert_eq!(kinds(&write(&*backend.service().await, deletes).await), ["deleted", "not found", "not found"]);
     for _ in 0..2 {
         backend.reopen().await;
-        let late = write(&*backend.index(), vec![version("a", 3), version("b", 5), version("c", 1)]).await;
+        let late = write(&*backend.service().await, vec![version("a", 3), version("b", 5), version("c", 1)]).await;
         assert_eq!(kinds(&late), ["stale", "stale", "stale"]);
-        assert_eq!(ids(&*backend.index(), Query::all()).await, [""; 0]);
+        assert_eq!(ids(&*backend.service().await, Query::all()).await, [""; 0]);
     }
-    let newer = write(&*backend.index(), vec![version("a", 6), version("b", 6), version("c", 2)]).await;
+    let newer = write(&*backend.service().await, vec![version("a", 6), version("b", 6), version("c", 2)]).await;
     assert_eq!(kinds(&newer), ["created", "created", "created"]);
 }

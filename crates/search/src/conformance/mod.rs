@@ -1,115 +1,148 @@
 //! What every backend must do, one behavior per case, and the macro that makes a test of each.
 //!
-//! A backend passes how to make one:
+//! A backend passes how to make an index with the suite's schema, and another one beside it:
 //!
-//! ```text
-//! async fn backend(schema: Schema) -> impl Backend { … }
-//! statehouse_search::search_conformance!(backend);
+//! ```
+//! use std::sync::Arc;
+//! use std::time::Duration;
+//!
+//! use statehouse_core::Capabilities;
+//! use statehouse_core::conformance::Backend;
+//! # #[cfg(feature = "tantivy")]
+//! # mod example {
+//! # use super::*;
+//! use statehouse_search::conformance::{run, schema};
+//! use statehouse_search::{SearchIndex, TantivyConfig};
+//!
+//! struct InMemory(Arc<dyn SearchIndex>);
+//!
+//! async fn in_memory() -> InMemory {
+//!     InMemory(Arc::new(TantivyConfig::memory().open(schema()).await.expect("an index")))
+//! }
+//!
+//! impl Backend for InMemory {
+//!     type Service = dyn SearchIndex;
+//!
+//!     async fn service(&self) -> Arc<dyn SearchIndex> { Arc::clone(&self.0) }
+//!     async fn capabilities(&self) -> Capabilities { self.0.capabilities() }
+//!     async fn another(&self) -> Self { in_memory().await }
+//!     async fn pass_time(&self, time: Duration) { tokio::time::sleep(time).await }
+//! }
+//!
+//! statehouse_search::search_conformance!(in_memory());
+//!
+//! # pub async fn main() {
+//! // One case alone:
+//! run(in_memory().await, "ties_are_broken_by_id").await;
+//! # }
+//! # }
+//! # #[tokio::main]
+//! # async fn main() {
+//! #     #[cfg(feature = "tantivy")]
+//! #     example::main().await;
+//! # }
 //! ```
 
+#![deny(dead_code, reason = "a case that is not listed")]
+
+mod kit;
 mod lasting;
 mod queries;
 mod results;
-mod subject;
 mod writes;
 
-pub use lasting::*;
-pub use queries::*;
-pub use results::*;
-pub use subject::{Backend, schema};
-pub use writes::*;
+pub use self::kit::schema;
+use self::lasting::*;
+pub use self::lasting::{Worn, requests};
+use self::queries::*;
+use self::results::*;
+use self::writes::*;
+#[doc(hidden)]
+pub use statehouse_core::conformance_tests;
 
-/// Emits a test for every case of the suite. `$backend` is an async function that takes a [`Schema`](crate::Schema) and makes a
-/// [`Backend`](crate::conformance::Backend) with an empty index of it. The tests need `tokio` with its macros.
+use crate::SearchIndex;
+
+/// Emits a test for each case of the suite; `$backend` is an expression for the future of a fresh
+/// [`Backend`](statehouse_core::conformance::Backend), whose index has the suite's [`schema`](crate::conformance::schema). The
+/// calling crate needs `tokio` with `macros` and `rt-multi-thread`.
 #[macro_export]
 macro_rules! search_conformance {
-    ($backend:path) => {
-        $crate::search_conformance!(@index $backend:
-            a_written_document_is_returned_as_it_was_given
-            a_missing_document_is_none
-            a_get_sees_a_write_before_searches_do
-            a_get_sees_a_delete_before_searches_do
-            a_search_sees_a_write_that_waited_for_it
-            a_search_sees_what_a_stale_write_that_waited_found
-            refresh_makes_queued_writes_visible
-            an_upsert_replaces_the_whole_document
-            outcomes_say_created_updated_deleted_and_not_found
-            an_older_version_never_replaces_a_newer_one
-            an_older_delete_removes_nothing
-            a_deleted_document_does_not_come_back_by_an_older_write
-            a_write_without_a_version_counts_on
-            a_delete_without_a_version_counts_on_from_nothing
-            a_delete_with_its_version_lets_the_next_one_in
-            a_bulk_with_an_operation_that_was_not_applied_does_not_pass_its_check
-            a_typed_write_that_came_too_late_is_an_error_unless_allowed
-            operations_of_one_bulk_take_effect_in_order
-            one_bad_document_fails_alone
-            a_term_over_the_limit_is_refused
-            an_empty_bulk_is_ok
-            match_finds_any_of_the_terms_best_first
-            match_with_and_needs_every_term
-            minimum_match_counts_and_takes_shares
-            fuzzy_match_finds_misspelt_words
-            fuzzy_match_keeps_the_prefix_it_is_told
-            fuzzy_words_with_a_similar_term_in_common_add_up
-            many_fuzzy_words_share_the_terms_that_are_allowed
-            multi_match_takes_the_best_field_or_the_sum
-            phrase_needs_the_order_and_slop_loosens_it
-            a_phrase_does_not_cross_values
-            prefix_finds_beginnings_of_terms
-            match_prefix_completes_only_an_open_last_word
-            starts_with_words_takes_beginnings_in_any_order
-            a_sub_field_of_beginnings_finds_what_is_being_typed
-            term_is_exact_and_normalized_on_keywords
-            terms_finds_any_of_the_values
-            range_has_open_and_closed_ends_on_every_type
-            exists_finds_values_even_without_terms
-            ids_finds_documents_by_id
-            bool_combines_must_should_filter_and_must_not
-            bool_needs_the_minimum_of_should
-            constant_and_dis_max_score_as_they_say
-            all_and_none_find_all_and_nothing
-            words_are_found_by_their_stem_and_without_accents
-            ties_are_broken_by_id
-            sort_orders_numbers_keywords_and_dates
-            sort_puts_missing_values_where_it_is_told
-            sort_takes_the_least_or_the_largest_of_several_values
-            pages_join_without_gaps_and_totals_are_exact
-            a_projection_returns_only_what_it_names
-            highlights_mark_what_matched
-            count_is_exact
-            facets_count_the_values_of_all_that_match
-            unknown_fields_and_wrong_types_are_refused
-            what_a_field_cannot_do_is_unsupported
-            queries_too_deep_or_too_wide_are_refused
-            requests_over_a_limit_are_refused_with_the_numbers
-            the_terms_of_all_texts_count_together
-            options_out_of_range_are_refused
-            options_that_contradict_each_other_are_refused
-            a_window_over_the_limit_is_refused
-            a_closed_index_says_so
-            a_call_with_a_deadline_in_the_past_ends_or_says_so
-        );
-        $crate::search_conformance!(@backend $backend:
-            a_merge_leaves_every_document_as_it_was
-            scores_do_not_depend_on_what_was_replaced_and_deleted
-            scores_behind_a_merge_are_those_of_a_fresh_index
-            what_was_acknowledged_survives_a_restart
-            versions_of_deletes_survive_a_restart
-        );
+    ($backend:expr) => {
+        $crate::search_conformance! { @cases [$crate::conformance::conformance_tests] [$crate::conformance::run, $backend] }
     };
-    (@index $backend:path: $($case:ident)*) => {$(
-        #[tokio::test]
-        async fn $case() {
-            let backend = $backend($crate::conformance::schema()).await;
-            $crate::conformance::$case(&*$crate::conformance::Backend::index(&backend)).await;
+    (@cases [$($then:tt)*] $with:tt) => {
+        $($then)*! { $with
+            a_written_document_is_returned_as_it_was_given [];
+            a_missing_document_is_none [];
+            a_get_sees_a_write_before_searches_do [];
+            a_get_sees_a_delete_before_searches_do [];
+            a_search_sees_a_write_that_waited_for_it [];
+            a_search_sees_what_a_stale_write_that_waited_found [];
+            refresh_makes_queued_writes_visible [];
+            an_upsert_replaces_the_whole_document [];
+            outcomes_say_created_updated_deleted_and_not_found [];
+            an_older_version_never_replaces_a_newer_one [];
+            an_older_delete_removes_nothing [];
+            a_deleted_document_does_not_come_back_by_an_older_write [];
+            a_write_without_a_version_counts_on [];
+            a_delete_without_a_version_counts_on_from_nothing [];
+            a_delete_with_its_version_lets_the_next_one_in [];
+            a_bulk_with_an_operation_that_was_not_applied_does_not_pass_its_check [];
+            a_typed_write_that_came_too_late_is_an_error_unless_allowed [];
+            operations_of_one_bulk_take_effect_in_order [];
+            one_bad_document_fails_alone [];
+            a_term_over_the_limit_is_refused [];
+            an_empty_bulk_is_ok [];
+            match_finds_any_of_the_terms_best_first [];
+            match_with_and_needs_every_term [];
+            minimum_match_counts_and_takes_shares [];
+            fuzzy_match_finds_misspelt_words [];
+            fuzzy_match_keeps_the_prefix_it_is_told [];
+            fuzzy_words_with_a_similar_term_in_common_add_up [];
+            many_fuzzy_words_share_the_terms_that_are_allowed [];
+            multi_match_takes_the_best_field_or_the_sum [];
+            phrase_needs_the_order_and_slop_loosens_it [];
+            a_phrase_does_not_cross_values [];
+            prefix_finds_beginnings_of_terms [];
+            match_prefix_completes_only_an_open_last_word [];
+            starts_with_words_takes_beginnings_in_any_order [];
+            a_sub_field_of_beginnings_finds_what_is_being_typed [];
+            term_is_exact_and_normalized_on_keywords [];
+            terms_finds_any_of_the_values [];
+            range_has_open_and_closed_ends_on_every_type [];
+            exists_finds_values_even_without_terms [];
+            ids_finds_documents_by_id [];
+            bool_combines_must_should_filter_and_must_not [];
+            bool_needs_the_minimum_of_should [];
+            constant_and_dis_max_score_as_they_say [];
+            all_and_none_find_all_and_nothing [];
+            words_are_found_by_their_stem_and_without_accents [];
+            ties_are_broken_by_id [];
+            sort_orders_numbers_keywords_and_dates [];
+            sort_puts_missing_values_where_it_is_told [];
+            sort_takes_the_least_or_the_largest_of_several_values [];
+            pages_join_without_gaps_and_totals_are_exact [];
+            a_projection_returns_only_what_it_names [];
+            highlights_mark_what_matched [];
+            count_is_exact [];
+            facets_count_the_values_of_all_that_match [];
+            unknown_fields_and_wrong_types_are_refused [];
+            what_a_field_cannot_do_is_unsupported [];
+            queries_too_deep_or_too_wide_are_refused [];
+            requests_over_a_limit_are_refused_with_the_numbers [];
+            the_terms_of_all_texts_count_together [];
+            options_out_of_range_are_refused [];
+            options_that_contradict_each_other_are_refused [];
+            a_window_over_the_limit_is_refused [];
+            a_closed_index_says_so [];
+            a_call_with_a_deadline_in_the_past_ends_or_says_so [];
+            a_merge_leaves_every_document_as_it_was [];
+            scores_do_not_depend_on_what_was_replaced_and_deleted [$crate::capability::LIVE_STATISTICS];
+            scores_behind_a_merge_are_those_of_a_fresh_index [];
+            what_was_acknowledged_survives_a_restart [$crate::capability::DURABLE];
+            versions_of_deletes_survive_a_restart [$crate::capability::DURABLE];
         }
-    )*};
-    (@backend $backend:path: $($case:ident)*) => {$(
-        #[tokio::test]
-        async fn $case() {
-            let mut backend = $backend($crate::conformance::schema()).await;
-            $crate::conformance::$case(&mut backend).await;
-        }
-    )*};
+    };
 }
+
+crate::search_conformance! { @cases [statehouse_core::conformance_run] [dyn SearchIndex] }

@@ -1,10 +1,11 @@
 //! Cases about what each query finds.
 
-use super::subject::{id_set, ids, put, put_titles, record, scores};
-use crate::{FieldBoost, Fuzziness, MinimumMatch, Operator, Query, SearchIndex, SearchIndexExt, SearchRequest, Value};
+use super::kit::{SearchBackend, id_set, ids, put, put_titles, record, scores};
+use crate::{FieldBoost, Fuzziness, MinimumMatch, Operator, Query, SearchIndexExt, SearchRequest, Value};
 
 /// More terms and rarer terms score higher.
-pub async fn match_finds_any_of_the_terms_best_first(index: &dyn SearchIndex) {
+pub(super) async fn match_finds_any_of_the_terms_best_first(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     put_titles(index, &["cholera", "typhoid fever", "fever of cholera", "fever", "nothing here"]).await;
     assert_eq!(ids(index, Query::matches("title", "Cholera FEVER")).await, ["2", "0", "3", "1"]);
     assert_eq!(ids(index, Query::matches("title", "of the")).await, [""; 0]);
@@ -12,14 +13,16 @@ pub async fn match_finds_any_of_the_terms_best_first(index: &dyn SearchIndex) {
 }
 
 /// In any order.
-pub async fn match_with_and_needs_every_term(index: &dyn SearchIndex) {
+pub(super) async fn match_with_and_needs_every_term(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     put_titles(index, &["acute heart failure", "heart failure", "failure of the heart, acute"]).await;
     let query = Query::matches("title", "acute failure").operator(Operator::And);
     assert_eq!(id_set(index, query).await, ["0", "2"]);
 }
 
 /// Positive, negative, and for a single term not at all.
-pub async fn minimum_match_counts_and_takes_shares(index: &dyn SearchIndex) {
+pub(super) async fn minimum_match_counts_and_takes_shares(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     put_titles(index, &["a b c d", "a b c", "a b", "a"]).await;
     let query = |minimum| Query::matches("title", "a b c d").minimum_match(minimum);
     assert_eq!(id_set(index, query(MinimumMatch::Count(3))).await, ["0", "1"]);
@@ -32,7 +35,8 @@ pub async fn minimum_match_counts_and_takes_shares(index: &dyn SearchIndex) {
 }
 
 /// One letter in short words, two in long ones, swapped neighbours as one; the exact word first.
-pub async fn fuzzy_match_finds_misspelt_words(index: &dyn SearchIndex) {
+pub(super) async fn fuzzy_match_finds_misspelt_words(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     put_titles(index, &["heart attack", "hart", "heat", "pneumonia", "panic attack"]).await;
     assert_eq!(id_set(index, Query::matches("title", "haert").fuzzy()).await, ["0", "1"]);
     assert_eq!(id_set(index, Query::matches("title", "pnuemonai").fuzzy()).await, ["3"]);
@@ -43,7 +47,8 @@ pub async fn fuzzy_match_finds_misspelt_words(index: &dyn SearchIndex) {
 }
 
 /// The first letters must be right.
-pub async fn fuzzy_match_keeps_the_prefix_it_is_told(index: &dyn SearchIndex) {
+pub(super) async fn fuzzy_match_keeps_the_prefix_it_is_told(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     put_titles(index, &["heart", "start"]).await;
     let query = Query::matches("title", "hsart").fuzzy();
     assert_eq!(id_set(index, query.clone()).await, ["0"]);
@@ -51,7 +56,8 @@ pub async fn fuzzy_match_keeps_the_prefix_it_is_told(index: &dyn SearchIndex) {
 }
 
 /// Whatever else the words are similar to: the rank of a term that is found by both does not depend on which was first.
-pub async fn fuzzy_words_with_a_similar_term_in_common_add_up(index: &dyn SearchIndex) {
+pub(super) async fn fuzzy_words_with_a_similar_term_in_common_add_up(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     // Frequent and rare terms, so that the words are ranked by different frequencies.
     let mut titles = vec!["heart", "hart", "heard", "beard"];
     titles.extend(["beard"; 20]);
@@ -76,7 +82,8 @@ pub async fn fuzzy_words_with_a_similar_term_in_common_add_up(index: &dyn Search
 }
 
 /// The more words, the fewer similar terms for each, and never an error that depends on what the index holds.
-pub async fn many_fuzzy_words_share_the_terms_that_are_allowed(index: &dyn SearchIndex) {
+pub(super) async fn many_fuzzy_words_share_the_terms_that_are_allowed(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     let names: Vec<_> = (0..60)
         .map(|n| format!("word{}", char::from(b'a' + n % 26).to_string().repeat(1 + usize::from(n) / 26)))
         .collect();
@@ -90,7 +97,8 @@ pub async fn many_fuzzy_words_share_the_terms_that_are_allowed(index: &dyn Searc
 }
 
 /// With boosts.
-pub async fn multi_match_takes_the_best_field_or_the_sum(index: &dyn SearchIndex) {
+pub(super) async fn multi_match_takes_the_best_field_or_the_sum(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     let both = record("both").with("title", "cholera").with("synonym", "cholera");
     let title = record("title").with("title", "cholera").with("synonym", "other");
     let synonym = record("synonym").with("title", "other").with("synonym", "cholera");
@@ -107,7 +115,8 @@ pub async fn multi_match_takes_the_best_field_or_the_sum(index: &dyn SearchIndex
 }
 
 /// Stop words keep their places.
-pub async fn phrase_needs_the_order_and_slop_loosens_it(index: &dyn SearchIndex) {
+pub(super) async fn phrase_needs_the_order_and_slop_loosens_it(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     put_titles(index, &["failure of heart", "heart failure", "heart then failure", "failure heart", "heart"]).await;
     assert_eq!(ids(index, Query::phrase("title", "heart failure")).await, ["1"]);
     assert_eq!(id_set(index, Query::phrase("title", "failure of the heart")).await, [""; 0]);
@@ -118,7 +127,8 @@ pub async fn phrase_needs_the_order_and_slop_loosens_it(index: &dyn SearchIndex)
 }
 
 /// The gap is 100 positions.
-pub async fn a_phrase_does_not_cross_values(index: &dyn SearchIndex) {
+pub(super) async fn a_phrase_does_not_cross_values(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     let values = record("a").with("synonym", "acute heart").with("synonym", "failure of kidney");
     put(index, [values]).await;
     assert_eq!(ids(index, Query::phrase("synonym", "acute heart")).await, ["a"]);
@@ -128,7 +138,8 @@ pub async fn a_phrase_does_not_cross_values(index: &dyn SearchIndex) {
 }
 
 /// On text and keywords, normalized.
-pub async fn prefix_finds_beginnings_of_terms(index: &dyn SearchIndex) {
+pub(super) async fn prefix_finds_beginnings_of_terms(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     put(
         index,
         [
@@ -146,7 +157,8 @@ pub async fn prefix_finds_beginnings_of_terms(index: &dyn SearchIndex) {
 }
 
 /// A space or dot behind it, or a dropped word, completes it.
-pub async fn match_prefix_completes_only_an_open_last_word(index: &dyn SearchIndex) {
+pub(super) async fn match_prefix_completes_only_an_open_last_word(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     put_titles(index, &["acute heart failure", "heart", "acute"]).await;
     assert_eq!(id_set(index, Query::matches_prefix("title", "acute hea")).await, ["0", "1", "2"]);
     let all = |text: &str| Query::matches_prefix("title", text).operator(Operator::And);
@@ -158,7 +170,8 @@ pub async fn match_prefix_completes_only_an_open_last_word(index: &dyn SearchInd
 }
 
 /// As clinicians type.
-pub async fn starts_with_words_takes_beginnings_in_any_order(index: &dyn SearchIndex) {
+pub(super) async fn starts_with_words_takes_beginnings_in_any_order(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     put_titles(index, &["heart attack", "attack of the heart", "heart failure", "panic attack"]).await;
     assert_eq!(id_set(index, Query::starts_with_words("title", "hea att")).await, ["0", "1"]);
     assert_eq!(id_set(index, Query::starts_with_words("title", "att")).await, ["0", "1", "3"]);
@@ -166,7 +179,8 @@ pub async fn starts_with_words_takes_beginnings_in_any_order(index: &dyn SearchI
 }
 
 /// Beginnings made at index time.
-pub async fn a_sub_field_of_beginnings_finds_what_is_being_typed(index: &dyn SearchIndex) {
+pub(super) async fn a_sub_field_of_beginnings_finds_what_is_being_typed(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     put_titles(index, &["Heart attack", "Cholera"]).await;
     assert_eq!(ids(index, Query::matches("title.typed", "hea")).await, ["0"]);
     assert_eq!(ids(index, Query::matches("title.typed", "hea cho")).await.len(), 2);
@@ -174,7 +188,8 @@ pub async fn a_sub_field_of_beginnings_finds_what_is_being_typed(index: &dyn Sea
 }
 
 /// And ranked on text, constant elsewhere.
-pub async fn term_is_exact_and_normalized_on_keywords(index: &dyn SearchIndex) {
+pub(super) async fn term_is_exact_and_normalized_on_keywords(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     put(
         index,
         [
@@ -194,7 +209,8 @@ pub async fn term_is_exact_and_normalized_on_keywords(index: &dyn SearchIndex) {
 }
 
 /// Scoring 1 however many match.
-pub async fn terms_finds_any_of_the_values(index: &dyn SearchIndex) {
+pub(super) async fn terms_finds_any_of_the_values(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     let both = record("both").with("tag", "x").with("tag", "y");
     put(index, [both, record("x").with("tag", "x"), record("z").with("tag", "z")]).await;
     assert_eq!(ids(index, Query::terms("tag", ["x", "y", "unknown"])).await, ["both", "x"]);
@@ -203,7 +219,8 @@ pub async fn terms_finds_any_of_the_values(index: &dyn SearchIndex) {
 }
 
 /// Also where there is no bound.
-pub async fn range_has_open_and_closed_ends_on_every_type(index: &dyn SearchIndex) {
+pub(super) async fn range_has_open_and_closed_ends_on_every_type(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     put(
         index,
         (-2..=2_i64).map(|n| {
@@ -229,7 +246,8 @@ pub async fn range_has_open_and_closed_ends_on_every_type(index: &dyn SearchInde
 }
 
 /// A value is a value.
-pub async fn exists_finds_values_even_without_terms(index: &dyn SearchIndex) {
+pub(super) async fn exists_finds_values_even_without_terms(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     put(
         index,
         [
@@ -249,13 +267,15 @@ pub async fn exists_finds_values_even_without_terms(index: &dyn SearchIndex) {
 }
 
 /// Unknown ones are no error.
-pub async fn ids_finds_documents_by_id(index: &dyn SearchIndex) {
+pub(super) async fn ids_finds_documents_by_id(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     put(index, [record("a"), record("b/c d"), record("\u{e9}")]).await;
     assert_eq!(ids(index, Query::ids(["\u{e9}", "b/c d", "unknown"])).await, ["b/c d", "\u{e9}"]);
 }
 
 /// Only must and should score.
-pub async fn bool_combines_must_should_filter_and_must_not(index: &dyn SearchIndex) {
+pub(super) async fn bool_combines_must_should_filter_and_must_not(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     put(
         index,
         [
@@ -280,7 +300,8 @@ pub async fn bool_combines_must_should_filter_and_must_not(index: &dyn SearchInd
 }
 
 /// One if there is nothing else.
-pub async fn bool_needs_the_minimum_of_should(index: &dyn SearchIndex) {
+pub(super) async fn bool_needs_the_minimum_of_should(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     put(
         index,
         [
@@ -300,7 +321,8 @@ pub async fn bool_needs_the_minimum_of_should(index: &dyn SearchIndex) {
 }
 
 /// Exactly.
-pub async fn constant_and_dis_max_score_as_they_say(index: &dyn SearchIndex) {
+pub(super) async fn constant_and_dis_max_score_as_they_say(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     put_titles(index, &["cholera", "cholera cholera", "fever"]).await;
     assert_eq!(scores(index, Query::constant(Query::matches("title", "cholera")).boost(2.5)).await, [2.5, 2.5]);
     let constant = |text: &str, boost| Query::constant(Query::matches("title", text)).boost(boost);
@@ -310,7 +332,8 @@ pub async fn constant_and_dis_max_score_as_they_say(index: &dyn SearchIndex) {
 }
 
 /// With and without a boost.
-pub async fn all_and_none_find_all_and_nothing(index: &dyn SearchIndex) {
+pub(super) async fn all_and_none_find_all_and_nothing(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     put_titles(index, &["a", "b"]).await;
     assert_eq!(ids(index, Query::all()).await, ["0", "1"]);
     assert_eq!(scores(index, Query::all().boost(2.0)).await, [2.0, 2.0]);
@@ -318,7 +341,8 @@ pub async fn all_and_none_find_all_and_nothing(index: &dyn SearchIndex) {
 }
 
 /// Through the field's analyzer.
-pub async fn words_are_found_by_their_stem_and_without_accents(index: &dyn SearchIndex) {
+pub(super) async fn words_are_found_by_their_stem_and_without_accents(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     put_titles(index, &["Fractures of the f\u{e9}mur", "Fracturing", "added \u{4e2d}\u{6587}"]).await;
     assert_eq!(id_set(index, Query::matches("title", "FRACTURE")).await, ["0", "1"]);
     assert_eq!(id_set(index, Query::matches("title", "femur")).await, ["0"]);

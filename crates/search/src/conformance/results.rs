@@ -2,7 +2,7 @@
 
 use statehouse_core::ErrorKind;
 
-use super::subject::{delete, found, ids, put, put_titles, record, write};
+use super::kit::{SearchBackend, delete, found, ids, put, put_titles, record, write};
 use crate::{
     Facet, FieldBoost, Fuzziness, Highlight, MAX_BOOST, MAX_CLAUSES, MAX_DEPTH, MAX_FACETS, MAX_FUZZY_TERM,
     MAX_HIGHLIGHTS, MAX_POSITIONS, MAX_PROJECTED, MAX_QUERY_TEXT, MAX_REQUEST_TEXT, MAX_SORTS, MAX_TERMS,
@@ -11,7 +11,8 @@ use crate::{
 };
 
 /// Whatever order they were written in.
-pub async fn ties_are_broken_by_id(index: &dyn SearchIndex) {
+pub(super) async fn ties_are_broken_by_id(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     put(index, ["c", "a", "B", "\u{e9}", "b"].map(|name| record(name).with("title", "same"))).await;
     put(index, ["d", "0"].map(|name| record(name).with("title", "same"))).await;
     let expected = ["0", "B", "a", "b", "c", "d", "\u{e9}"];
@@ -20,7 +21,8 @@ pub async fn ties_are_broken_by_id(index: &dyn SearchIndex) {
 }
 
 /// In both directions.
-pub async fn sort_orders_numbers_keywords_and_dates(index: &dyn SearchIndex) {
+pub(super) async fn sort_orders_numbers_keywords_and_dates(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     let day = |ms| Value::Date(ms);
     put(
         index,
@@ -63,7 +65,8 @@ pub async fn sort_orders_numbers_keywords_and_dates(index: &dyn SearchIndex) {
 }
 
 /// In both directions.
-pub async fn sort_puts_missing_values_where_it_is_told(index: &dyn SearchIndex) {
+pub(super) async fn sort_puts_missing_values_where_it_is_told(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     put(index, [record("a"), record("b").with("rank", 1_i64).with("code", "x"), record("c").with("rank", 2_i64)]).await;
     let by = |sort: Sort| SearchRequest::new(Query::all()).with_sort(sort);
     assert_eq!(found(index, &by(Sort::by("rank"))).await, ["b", "c", "a"]);
@@ -77,7 +80,8 @@ pub async fn sort_puts_missing_values_where_it_is_told(index: &dyn SearchIndex) 
 }
 
 /// The smallest upwards, the largest downwards.
-pub async fn sort_takes_the_least_or_the_largest_of_several_values(index: &dyn SearchIndex) {
+pub(super) async fn sort_takes_the_least_or_the_largest_of_several_values(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     let wide = record("wide").with("rank", 5_i64).with("rank", 1_i64).with("rank", 9_i64);
     put(index, [wide, record("middle").with("rank", 5_i64)]).await;
     let by = |sort: Sort| SearchRequest::new(Query::all()).with_sort(sort);
@@ -88,7 +92,8 @@ pub async fn sort_takes_the_least_or_the_largest_of_several_values(index: &dyn S
 }
 
 /// By score and by field.
-pub async fn pages_join_without_gaps_and_totals_are_exact(index: &dyn SearchIndex) {
+pub(super) async fn pages_join_without_gaps_and_totals_are_exact(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     put(
         index,
         (0..50).map(|n| record(&format!("{n:02}")).with("title", "word ".repeat(n % 7 + 1)).with("rank", n as i64 % 5)),
@@ -113,7 +118,8 @@ pub async fn pages_join_without_gaps_and_totals_are_exact(index: &dyn SearchInde
 }
 
 /// The id is always there.
-pub async fn a_projection_returns_only_what_it_names(index: &dyn SearchIndex) {
+pub(super) async fn a_projection_returns_only_what_it_names(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     put(index, [record("a").with_version(3).with("title", "cholera").with("code", "A00").with("rank", 1_i64)]).await;
     let request = SearchRequest::new(Query::matches("title", "cholera"));
     let fields = Projection::Fields(vec!["code".into(), "rank".into()]);
@@ -128,7 +134,8 @@ pub async fn a_projection_returns_only_what_it_names(index: &dyn SearchIndex) {
 }
 
 /// Stems, similar words, beginnings and phrases, in every value.
-pub async fn highlights_mark_what_matched(index: &dyn SearchIndex) {
+pub(super) async fn highlights_mark_what_matched(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     put(
         index,
         [record("a")
@@ -160,7 +167,8 @@ pub async fn highlights_mark_what_matched(index: &dyn SearchIndex) {
 }
 
 /// After deletes too.
-pub async fn count_is_exact(index: &dyn SearchIndex) {
+pub(super) async fn count_is_exact(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     put_titles(index, &["cholera", "cholera", "fever", "cholera fever"]).await;
     assert_eq!(index.count(&Query::matches("title", "cholera").into()).await.expect("count succeeds"), 3);
     write(index, vec![delete("0", None)]).await.check().expect("every write succeeds");
@@ -180,7 +188,8 @@ fn counts(expected: &[(&str, u64)]) -> Vec<(String, u64)> {
 }
 
 /// Normalized, once for each document, whatever page is asked for.
-pub async fn facets_count_the_values_of_all_that_match(index: &dyn SearchIndex) {
+pub(super) async fn facets_count_the_values_of_all_that_match(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     let coded = |id: &str, codes: &[&str]| {
         codes.iter().fold(record(id).with("title", "cholera"), |record, code| record.with("code", *code))
     };
@@ -207,7 +216,8 @@ async fn refusal(index: &dyn SearchIndex, request: impl Into<SearchRequest>) -> 
 }
 
 /// Before anything is sent.
-pub async fn unknown_fields_and_wrong_types_are_refused(index: &dyn SearchIndex) {
+pub(super) async fn unknown_fields_and_wrong_types_are_refused(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     let queries: [Query; 7] = [
         Query::matches("unknown", "x").into(),
         Query::term("rank", "one").into(),
@@ -234,7 +244,8 @@ pub async fn unknown_fields_and_wrong_types_are_refused(index: &dyn SearchIndex)
 }
 
 /// Instead of differing.
-pub async fn what_a_field_cannot_do_is_unsupported(index: &dyn SearchIndex) {
+pub(super) async fn what_a_field_cannot_do_is_unsupported(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     let queries: [Query; 6] = [
         Query::phrase("code", "x y").into(),
         Query::matches("rank", "1").into(),
@@ -258,7 +269,8 @@ pub async fn what_a_field_cannot_do_is_unsupported(index: &dyn SearchIndex) {
 }
 
 /// With bounded work.
-pub async fn queries_too_deep_or_too_wide_are_refused(index: &dyn SearchIndex) {
+pub(super) async fn queries_too_deep_or_too_wide_are_refused(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     let deep = (0..=MAX_DEPTH).fold(Query::from(Query::all()), |query, _| Query::bool().must(query).into());
     assert_eq!(refusal(index, deep).await, ErrorKind::InvalidInput);
     let wide = (0..=MAX_CLAUSES).fold(Query::bool(), |query, _| query.should(Query::all()));
@@ -268,7 +280,8 @@ pub async fn queries_too_deep_or_too_wide_are_refused(index: &dyn SearchIndex) {
 }
 
 /// How many there are and how many there may be, so that a user can be told.
-pub async fn requests_over_a_limit_are_refused_with_the_numbers(index: &dyn SearchIndex) {
+pub(super) async fn requests_over_a_limit_are_refused_with_the_numbers(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     let all = || SearchRequest::new(Query::all());
     let sorted = (0..=MAX_SORTS).fold(all(), |request, _| request.with_sort(Sort::by("rank")));
     let counted = (0..=MAX_FACETS).fold(all(), |request, _| request.with_facet(Facet::field("code")));
@@ -304,7 +317,8 @@ pub async fn requests_over_a_limit_are_refused_with_the_numbers(index: &dyn Sear
 }
 
 /// In every query of the tree, in every field, in the filters.
-pub async fn the_terms_of_all_texts_count_together(index: &dyn SearchIndex) {
+pub(super) async fn the_terms_of_all_texts_count_together(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     let words = |count: usize| "a ".repeat(count);
     let matches = |count| Query::matches("title", words(count));
     // A query counts one too.
@@ -332,7 +346,8 @@ pub async fn the_terms_of_all_texts_count_together(index: &dyn SearchIndex) {
 }
 
 /// Boosts also multiplied with those around them.
-pub async fn options_out_of_range_are_refused(index: &dyn SearchIndex) {
+pub(super) async fn options_out_of_range_are_refused(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     let all = |boost| Query::all().boost(boost);
     let queries: [Query; 9] = [
         all(-1.0).into(),
@@ -355,7 +370,8 @@ pub async fn options_out_of_range_are_refused(index: &dyn SearchIndex) {
 }
 
 /// Instead of one of them winning, on each backend another.
-pub async fn options_that_contradict_each_other_are_refused(index: &dyn SearchIndex) {
+pub(super) async fn options_that_contradict_each_other_are_refused(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     let tag = || Query::term("tag", "x");
     let one = MinimumMatch::Count(1);
     for minimum in [one, MinimumMatch::Count(0), MinimumMatch::Count(-1), MinimumMatch::Percent(50)] {
@@ -376,7 +392,8 @@ pub async fn options_that_contradict_each_other_are_refused(index: &dyn SearchIn
 }
 
 /// As OpenSearch's `index.max_result_window`.
-pub async fn a_window_over_the_limit_is_refused(index: &dyn SearchIndex) {
+pub(super) async fn a_window_over_the_limit_is_refused(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     put_titles(index, &["a"]).await;
     let all = || SearchRequest::new(Query::all());
     assert_eq!(found(index, &all().with_from(9_990)).await, [""; 0]);

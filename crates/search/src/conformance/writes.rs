@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use statehouse_core::ErrorKind;
 
-use super::subject::{delete, found, id, ids, kinds, put, put_titles, record, write};
+use super::kit::{SearchBackend, delete, found, id, ids, kinds, put, put_titles, record, write};
 use crate::{
     BulkOptions, Durability, GetOptions, MAX_TERM_LEN, MergeOptions, Operation, Outcome, Query, Refresh,
-    RefreshOptions, SearchIndex, SearchIndexExt, SearchOptions, SearchRequest, Value, Write,
+    RefreshOptions, SearchIndexExt, SearchOptions, SearchRequest, Value, Write,
 };
 
 /// Every type, several values, order within a field.
-pub async fn a_written_document_is_returned_as_it_was_given(index: &dyn SearchIndex) {
+pub(super) async fn a_written_document_is_returned_as_it_was_given(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     let given = record("a")
         .with_version(7)
         .with("title", "Straße  \u{1F469}\u{200D}\u{2695}\u{FE0F} \"quoted\" \\ \n")
@@ -38,12 +39,14 @@ pub async fn a_written_document_is_returned_as_it_was_given(index: &dyn SearchIn
 }
 
 /// Neither an error nor an empty document.
-pub async fn a_missing_document_is_none(index: &dyn SearchIndex) {
+pub(super) async fn a_missing_document_is_none(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     assert_eq!(index.get(&id("absent")).await.expect("get succeeds"), None);
 }
 
 /// Get is realtime.
-pub async fn a_get_sees_a_write_before_searches_do(index: &dyn SearchIndex) {
+pub(super) async fn a_get_sees_a_write_before_searches_do(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     let queued = BulkOptions::default().with_durability(Durability::Queued);
     for rank in 0..3_i64 {
         let operation = Operation::Upsert(record("a").with("rank", rank));
@@ -59,7 +62,8 @@ pub async fn a_get_sees_a_write_before_searches_do(index: &dyn SearchIndex) {
 }
 
 /// Get is realtime for deletes too.
-pub async fn a_get_sees_a_delete_before_searches_do(index: &dyn SearchIndex) {
+pub(super) async fn a_get_sees_a_delete_before_searches_do(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     put(index, [record("a")]).await;
     let queued = BulkOptions::default().with_durability(Durability::Queued);
     index
@@ -72,7 +76,8 @@ pub async fn a_get_sees_a_delete_before_searches_do(index: &dyn SearchIndex) {
 }
 
 /// Both ways of waiting.
-pub async fn a_search_sees_a_write_that_waited_for_it(index: &dyn SearchIndex) {
+pub(super) async fn a_search_sees_a_write_that_waited_for_it(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     for (name, refresh) in [("a", Refresh::Wait), ("b", Refresh::Now)] {
         let operation = Operation::Upsert(record(name).with("tag", name));
         let options = BulkOptions::default().with_refresh(refresh);
@@ -87,7 +92,8 @@ pub async fn a_search_sees_a_write_that_waited_for_it(index: &dyn SearchIndex) {
 }
 
 /// What came too late shows what was there before: a bulk that is sent twice is as visible as one that is sent once.
-pub async fn a_search_sees_what_a_stale_write_that_waited_found(index: &dyn SearchIndex) {
+pub(super) async fn a_search_sees_what_a_stale_write_that_waited_found(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     for (version, refresh) in [(1, Refresh::Wait), (2, Refresh::Now)] {
         let operations = || vec![Operation::Upsert(record("a").with_version(version).with("tag", "x"))];
         let bulk = |refresh| index.bulk_with(operations(), BulkOptions::default().with_refresh(refresh));
@@ -99,7 +105,8 @@ pub async fn a_search_sees_what_a_stale_write_that_waited_found(index: &dyn Sear
 }
 
 /// Whatever the write said.
-pub async fn refresh_makes_queued_writes_visible(index: &dyn SearchIndex) {
+pub(super) async fn refresh_makes_queued_writes_visible(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     let queued = BulkOptions::default().with_durability(Durability::Queued);
     index
         .bulk_with(vec![Operation::Upsert(record("a"))], queued)
@@ -112,7 +119,8 @@ pub async fn refresh_makes_queued_writes_visible(index: &dyn SearchIndex) {
 }
 
 /// Fields are not merged.
-pub async fn an_upsert_replaces_the_whole_document(index: &dyn SearchIndex) {
+pub(super) async fn an_upsert_replaces_the_whole_document(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     put(index, [record("a").with("title", "cholera").with("rank", 1_i64)]).await;
     put(index, [record("a").with("title", "typhoid")]).await;
     assert_eq!(ids(index, Query::matches("title", "cholera")).await, [""; 0]);
@@ -122,7 +130,8 @@ pub async fn an_upsert_replaces_the_whole_document(index: &dyn SearchIndex) {
 }
 
 /// In one bulk and over several.
-pub async fn outcomes_say_created_updated_deleted_and_not_found(index: &dyn SearchIndex) {
+pub(super) async fn outcomes_say_created_updated_deleted_and_not_found(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     let upsert = || Operation::Upsert(record("a"));
     let report = write(index, vec![upsert(), upsert(), delete("a", None), delete("a", None), upsert()]).await;
     assert_eq!(kinds(&report), ["created", "updated", "deleted", "not found", "created"]);
@@ -131,7 +140,8 @@ pub async fn outcomes_say_created_updated_deleted_and_not_found(index: &dyn Sear
 }
 
 /// Nor the same version.
-pub async fn an_older_version_never_replaces_a_newer_one(index: &dyn SearchIndex) {
+pub(super) async fn an_older_version_never_replaces_a_newer_one(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     let version = |version| vec![Operation::Upsert(record("a").with_version(version).with("rank", version as i64))];
     assert_eq!(kinds(&write(index, version(5)).await), ["created"]);
     assert_eq!(kinds(&write(index, version(4)).await), ["stale"]);
@@ -143,7 +153,8 @@ pub async fn an_older_version_never_replaces_a_newer_one(index: &dyn SearchIndex
 }
 
 /// The document stays.
-pub async fn an_older_delete_removes_nothing(index: &dyn SearchIndex) {
+pub(super) async fn an_older_delete_removes_nothing(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     put(index, [record("a").with_version(5)]).await;
     assert_eq!(kinds(&write(index, vec![delete("a", Some(5))]).await), ["stale"]);
     assert!(index.get(&id("a")).await.expect("get succeeds").is_some());
@@ -152,7 +163,8 @@ pub async fn an_older_delete_removes_nothing(index: &dyn SearchIndex) {
 }
 
 /// Also where there was nothing to delete yet.
-pub async fn a_deleted_document_does_not_come_back_by_an_older_write(index: &dyn SearchIndex) {
+pub(super) async fn a_deleted_document_does_not_come_back_by_an_older_write(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     let version = |name: &str, version| Operation::Upsert(record(name).with_version(version));
     put(index, [record("a").with_version(1)]).await;
     let report = write(index, vec![delete("a", Some(3)), delete("b", Some(3))]).await;
@@ -165,7 +177,8 @@ pub async fn a_deleted_document_does_not_come_back_by_an_older_write(index: &dyn
 }
 
 /// So that it is never stale.
-pub async fn a_write_without_a_version_counts_on(index: &dyn SearchIndex) {
+pub(super) async fn a_write_without_a_version_counts_on(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     put(index, [record("a").with_version(5)]).await;
     let report = write(index, vec![Operation::Upsert(record("a"))]).await;
     assert!(matches!(report.outcomes[..], [Outcome::Updated { version: 6 }]), "{report:?}");
@@ -174,7 +187,8 @@ pub async fn a_write_without_a_version_counts_on(index: &dyn SearchIndex) {
 }
 
 /// So that who mixes both kinds is told.
-pub async fn a_delete_without_a_version_counts_on_from_nothing(index: &dyn SearchIndex) {
+pub(super) async fn a_delete_without_a_version_counts_on_from_nothing(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     let version = |version| vec![Operation::Upsert(record("a").with_version(version))];
     assert_eq!(kinds(&write(index, vec![delete("a", None)]).await), ["not found"]);
     let first = write(index, version(1)).await;
@@ -185,7 +199,8 @@ pub async fn a_delete_without_a_version_counts_on_from_nothing(index: &dyn Searc
 }
 
 /// A deletion that is replayed before the row is written again hides nothing of it.
-pub async fn a_delete_with_its_version_lets_the_next_one_in(index: &dyn SearchIndex) {
+pub(super) async fn a_delete_with_its_version_lets_the_next_one_in(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     let write = |operation| Write::new(index, Ok(vec![operation])).into_future();
     let version = |version| Operation::Upsert(record("a").with_version(version));
     write(delete("a", Some(1))).await.expect("there is nothing to delete, which is no error");
@@ -199,7 +214,10 @@ pub async fn a_delete_with_its_version_lets_the_next_one_in(index: &dyn SearchIn
 }
 
 /// Whether it failed or came too late.
-pub async fn a_bulk_with_an_operation_that_was_not_applied_does_not_pass_its_check(index: &dyn SearchIndex) {
+pub(super) async fn a_bulk_with_an_operation_that_was_not_applied_does_not_pass_its_check(
+    backend: &impl SearchBackend,
+) {
+    let index = &*backend.service().await;
     put(index, [record("a").with_version(5)]).await;
     let good = || Operation::Upsert(record("b"));
     let late = write(index, vec![good(), Operation::Upsert(record("a").with_version(5))]).await;
@@ -216,7 +234,8 @@ pub async fn a_bulk_with_an_operation_that_was_not_applied_does_not_pass_its_che
 }
 
 /// The document that is missing is named, and a replay may say that it expects this.
-pub async fn a_typed_write_that_came_too_late_is_an_error_unless_allowed(index: &dyn SearchIndex) {
+pub(super) async fn a_typed_write_that_came_too_late_is_an_error_unless_allowed(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     let write = |version| Write::new(index, Ok(vec![Operation::Upsert(record("a").with_version(version))]));
     write(2).await.expect("it is the first");
     for version in [1, 2] {
@@ -232,7 +251,8 @@ pub async fn a_typed_write_that_came_too_late_is_an_error_unless_allowed(index: 
 }
 
 /// Per id.
-pub async fn operations_of_one_bulk_take_effect_in_order(index: &dyn SearchIndex) {
+pub(super) async fn operations_of_one_bulk_take_effect_in_order(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     let mut operations = Vec::new();
     for rank in 0..20_i64 {
         operations.push(Operation::Upsert(record("a").with("rank", rank)));
@@ -246,7 +266,8 @@ pub async fn operations_of_one_bulk_take_effect_in_order(index: &dyn SearchIndex
 }
 
 /// The others are written.
-pub async fn one_bad_document_fails_alone(index: &dyn SearchIndex) {
+pub(super) async fn one_bad_document_fails_alone(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     let operations = vec![
         Operation::Upsert(record("a")),
         Operation::Upsert(record("b").with("unknown", "x")),
@@ -265,7 +286,8 @@ pub async fn one_bad_document_fails_alone(index: &dyn SearchIndex) {
 
 /// Whatever makes it: a keyword, a sub-field, a text that is one term. What counts are the bytes of the term, not of the
 /// text.
-pub async fn a_term_over_the_limit_is_refused(index: &dyn SearchIndex) {
+pub(super) async fn a_term_over_the_limit_is_refused(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     let longest = "É".repeat(MAX_TERM_LEN / 2);
     let operations = vec![
         Operation::Upsert(record("a").with("label", &*longest)),
@@ -285,12 +307,14 @@ pub async fn a_term_over_the_limit_is_refused(index: &dyn SearchIndex) {
 }
 
 /// Nothing to do is no error.
-pub async fn an_empty_bulk_is_ok(index: &dyn SearchIndex) {
+pub(super) async fn an_empty_bulk_is_ok(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     assert!(index.bulk(Vec::new()).await.expect("the bulk succeeds").outcomes.is_empty());
 }
 
 /// Never an empty answer.
-pub async fn a_closed_index_says_so(index: &dyn SearchIndex) {
+pub(super) async fn a_closed_index_says_so(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     put_titles(index, &["cholera"]).await;
     assert_eq!(found(index, &SearchRequest::new(Query::all())).await, ["0"]);
     index.close().await.expect("close succeeds");
@@ -306,7 +330,8 @@ pub async fn a_closed_index_says_so(index: &dyn SearchIndex) {
 }
 
 /// Every method that does work takes one, and never hangs or panics for it.
-pub async fn a_call_with_a_deadline_in_the_past_ends_or_says_so(index: &dyn SearchIndex) {
+pub(super) async fn a_call_with_a_deadline_in_the_past_ends_or_says_so(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
     put_titles(index, &["cholera"]).await;
     let (none, id, all) = (Duration::ZERO, id("0"), SearchRequest::new(Query::all()));
     let searched = SearchOptions::default().with_deadline(none);

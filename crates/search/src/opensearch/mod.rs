@@ -334,8 +334,8 @@ impl SearchIndex for OpenSearchIndex {
         &self.schema
     }
 
-    fn capabilities(&self) -> &Capabilities {
-        &self.capabilities
+    fn capabilities(&self) -> Capabilities {
+        self.capabilities.clone()
     }
 
     async fn bulk_with(&self, operations: Vec<Operation>, options: BulkOptions) -> Result<BulkReport> {

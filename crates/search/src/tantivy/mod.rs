@@ -200,8 +200,8 @@ impl SearchIndex for TantivyIndex {
         &self.client.mapping.schema
     }
 
-    fn capabilities(&self) -> &Capabilities {
-        &self.capabilities
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::clone(&self.capabilities)
     }
 
     async fn bulk_with(&self, operations: Vec<Operation>, options: BulkOptions) -> Result<BulkReport> {

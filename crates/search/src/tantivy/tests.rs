@@ -2,12 +2,10 @@ use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use statehouse_core::conformance::Warnings;
-use statehouse_core::{ErrorKind, ManualClock, ServiceUrl};
+use statehouse_core::conformance::{Backend, Warnings};
+use statehouse_core::{Capabilities, ErrorKind, ManualClock, ServiceUrl};
 use tempfile::TempDir;
 
-use crate::conformance::Backend;
 use crate::limits::Size;
 use crate::parity::{self, Kind};
 use crate::work::Stop;
@@ -30,10 +28,19 @@ impl Embedded {
     }
 }
 
-#[async_trait]
 impl Backend for Embedded {
-    fn index(&self) -> Arc<dyn SearchIndex> {
+    type Service = dyn SearchIndex;
+
+    async fn service(&self) -> Arc<dyn SearchIndex> {
         Arc::clone(&self.index)
+    }
+
+    async fn capabilities(&self) -> Capabilities {
+        self.index.capabilities()
+    }
+
+    async fn pass_time(&self, time: Duration) {
+        tokio::time::sleep(time).await;
     }
 
     async fn reopen(&mut self) {
@@ -41,30 +48,22 @@ impl Backend for Embedded {
         *self = Self::open(Schema::clone(self.index.schema()), self.folder.take()).await;
     }
 
-    async fn another(&self) -> Box<dyn Backend> {
+    async fn another(&self) -> Self {
         let folder = self.folder.is_some().then(|| tempfile::tempdir().unwrap());
-        Box::new(Self::open(Schema::clone(self.index.schema()), folder).await)
+        Self::open(Schema::clone(self.index.schema()), folder).await
     }
 }
 
 mod memory {
     use super::*;
 
-    async fn backend(schema: Schema) -> Embedded {
-        Embedded::open(schema, None).await
-    }
-
-    crate::search_conformance!(backend);
+    crate::search_conformance!(Embedded::open(crate::conformance::schema(), None));
 }
 
 mod folder {
     use super::*;
 
-    async fn backend(schema: Schema) -> Embedded {
-        Embedded::open(schema, Some(tempfile::tempdir().unwrap())).await
-    }
-
-    crate::search_conformance!(backend);
+    crate::search_conformance!(Embedded::open(crate::conformance::schema(), Some(tempfile::tempdir().unwrap())));
 }
 
 fn schema() -> Schema {

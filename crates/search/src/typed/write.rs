@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use statehouse_core::Result;
 
-use crate::operation::Late;
+use crate::outcome::Late;
 use crate::{BulkOptions, BulkReport, DocumentId, Durability, Operation, Refresh, SearchIndex};
 
 /// A write that happens when it is awaited: made by [`Index::upsert`](crate::Index::upsert) and its siblings.

@@ -1,7 +1,8 @@
 use std::sync::Arc;
+use std::time::Duration;
 
-use async_trait::async_trait;
-use statehouse_search::conformance::Backend;
+use statehouse_core::Capabilities;
+use statehouse_core::conformance::Backend;
 use statehouse_search::{Schema, SearchIndex};
 
 use super::Scratch;
@@ -12,10 +13,19 @@ struct OnServer {
     index: Arc<dyn SearchIndex>,
 }
 
-#[async_trait]
 impl Backend for OnServer {
-    fn index(&self) -> Arc<dyn SearchIndex> {
+    type Service = dyn SearchIndex;
+
+    async fn service(&self) -> Arc<dyn SearchIndex> {
         Arc::clone(&self.index)
+    }
+
+    async fn capabilities(&self) -> Capabilities {
+        self.index.capabilities()
+    }
+
+    async fn pass_time(&self, time: Duration) {
+        tokio::time::sleep(time).await;
     }
 
     async fn reopen(&mut self) {
@@ -23,8 +33,8 @@ impl Backend for OnServer {
         self.index = Arc::new(self.scratch.open(Schema::clone(self.index.schema())).await.unwrap());
     }
 
-    async fn another(&self) -> Box<dyn Backend> {
-        Box::new(backend(Schema::clone(self.index.schema())).await)
+    async fn another(&self) -> Self {
+        backend(Schema::clone(self.index.schema())).await
     }
 }
 
@@ -34,4 +44,4 @@ async fn backend(schema: Schema) -> OnServer {
     OnServer { scratch, index }
 }
 
-statehouse_search::search_conformance!(backend);
+statehouse_search::search_conformance!(backend(statehouse_search::conformance::schema()));

@@ -1,10 +1,6 @@
-//! What the cases are tried on, and how they write and ask.
+//! What the cases have in common.
 
-use std::fmt::Debug;
-use std::sync::Arc;
-
-use async_trait::async_trait;
-use statehouse_core::Capability;
+use statehouse_core::conformance::Backend;
 
 use crate::analysis::{Analyzer, Normalizer, Stemmer};
 use crate::{
@@ -12,19 +8,10 @@ use crate::{
     SearchIndexExt, SearchRequest,
 };
 
-/// An index under test.
-#[async_trait]
-pub trait Backend: Debug + Send + Sync {
-    /// The index. Nobody else uses it. All clones are dropped before [`reopen`](Self::reopen).
-    fn index(&self) -> Arc<dyn SearchIndex>;
+/// What the cases ask of a backend: an index of [`schema`], and another one beside it.
+pub(super) trait SearchBackend: Backend<Service = dyn SearchIndex> {}
 
-    /// Closes the index and opens it again. Only called for backends with the capability
-    /// [`DURABLE`](crate::capability::DURABLE).
-    async fn reopen(&mut self);
-
-    /// Another one of the same kind and schema, empty.
-    async fn another(&self) -> Box<dyn Backend>;
-}
+impl<B: Backend<Service = dyn SearchIndex>> SearchBackend for B {}
 
 /// The schema that the suite's index is opened with.
 #[must_use]
@@ -52,17 +39,6 @@ pub fn schema() -> Schema {
         .field(Field::text("hidden").not_stored())
         .build()
         .expect("the suite's schema is valid")
-}
-
-/// Whether the backend has what a case needs. Prints the case as skipped if it has not.
-#[must_use]
-#[expect(clippy::print_stdout, reason = "a skipped case must be visible in the test's output")]
-pub(super) fn has(case: &str, backend: &dyn Backend, needed: Capability) -> bool {
-    let has = backend.index().capabilities().has(needed);
-    if !has {
-        println!("skipped by capability: {case} needs {}", needed.name());
-    }
-    has
 }
 
 /// Writes and waits until searches see it.
