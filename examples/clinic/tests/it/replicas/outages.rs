@@ -114,7 +114,7 @@ fn only_these_fail(report: &Report, outage: &Outage, steps: &[Step]) {
     let all = [Step::Me, Step::Dashboard, Step::Search, Step::Draft, Step::Page, Step::Attach, Step::Download];
     for step in all.iter().filter(|step| !steps.contains(step)) {
         let count = report.done.iter().filter(|(at, done)| done == step && outage.has(*at)).count();
-        assert!(count >= 12, "{step:?} went on: {count}");
+        assert!(count >= 3, "{step:?} went on: {count}");
     }
 }
 
