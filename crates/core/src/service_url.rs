@@ -86,6 +86,10 @@ impl ServiceUrl {
             None => (Some(String::new()), Some(String::new())),
         };
         let invalid = || refuse("a part of the URL is not UTF-8 after percent-decoding".into());
+        let path = decode(path).ok_or_else(invalid)?;
+        if path.contains('\0') {
+            return Err(refuse("the path has a byte of zero (%00), which no name has".into()));
+        }
         Ok(Self {
             setting: setting.to_owned(),
             scheme: scheme.to_ascii_lowercase(),
@@ -97,7 +101,7 @@ impl ServiceUrl {
                 .map(parse_host)
                 .collect::<Result<_, _>>()
                 .map_err(refuse)?,
-            path: decode(path).ok_or_else(invalid)?,
+            path,
             parameters: parse_query(query, doubtful).map_err(refuse)?,
             doubtful,
             taken: Vec::new(),
@@ -377,6 +381,7 @@ mod tests {
     fn malformed_urls_name_the_setting_and_hide_the_text() {
         for text in [
             "",
+            "file:///data%00/files",
             "redis",
             "://x",
             "redis://h:notaport",

@@ -37,7 +37,8 @@ use crate::outcome::{DeleteOutcome, PutOutcome};
 /// - **Cancellation**: a dropped put of bytes may still complete; a dropped put of a stream that has not ended does
 ///   not, and leaves nothing behind. Nothing is ever half-done.
 /// - **Time**: a put lasts as long as its source gives something, a get as long as its reader wants. Deadlines count the
-///   store's silence; where a put holds something of the store, a source that is silent for minutes is given up. A call that is given a deadline ends by then: with [`Timeout`] if nothing of it has been done or will
+///   store's silence; where a put holds something of the store, a source that is silent for minutes is given up; pieces without bytes
+///   are silence. A call that is given a deadline ends by then: with [`Timeout`] if nothing of it has been done or will
 ///   be, with [`OutcomeUnknown`] if it may have been or still be. Of a get it is the time until the content begins.
 /// - **Keys** are validated types; options are checked before anything is sent or written.
 ///

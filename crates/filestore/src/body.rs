@@ -63,13 +63,28 @@ impl Body {
 
     /// The bytes, if they are in memory as one piece; else the stream.
     ///
-    /// For backends: bytes take the short way, a stream the one with bounded memory.
+    /// For backends: bytes take the short way, a stream the one with bounded memory. No piece of it is empty, and it
+    /// lets other tasks run even if its source always has another piece.
     pub fn into_bytes(self) -> Result<Bytes, BoxStream<'static, Result<Bytes>>> {
         match self.0 {
             Inner::Bytes(bytes) => Ok(bytes),
-            Inner::Stream { stream, .. } => Err(stream),
+            Inner::Stream { stream, .. } => Err(try_unfold(stream, next_full_piece).boxed()),
         }
     }
+}
+
+type Pieces = BoxStream<'static, Result<Bytes>>;
+
+/// A piece without bytes is none. A source that always has one would otherwise keep the thread, and no deadline would ever
+/// be looked at.
+async fn next_full_piece(mut stream: Pieces) -> Result<Option<(Bytes, Pieces)>> {
+    while let Some(piece) = stream.try_next().await? {
+        tokio::task::coop::consume_budget().await;
+        if !piece.is_empty() {
+            return Ok(Some((piece, stream)));
+        }
+    }
+    Ok(None)
 }
 
 /// The stream, which fails when its source is silent for so long.

@@ -3,7 +3,10 @@
 use statehouse_core::{Error, Result, ServiceUrl};
 
 const CAPACITY: &str = "a number of sessions above zero";
-const MAX_BYTES: &str = "a size above zero, such as 256MiB";
+const MAX_BYTES: &str = "a size of at least 64KiB, such as 256MiB";
+
+/// What no longer holds a few sessions is a slip, such as a number without its unit.
+const LEAST_BYTES: u64 = 64 << 10;
 
 /// The most that a store keeps at once. Where another session does not fit, the oldest ones that nobody is logged in to
 /// make room; if there are none, it is refused.
@@ -21,7 +24,7 @@ impl Bounds {
         if sessions == 0 {
             return Err(url.refuse("capacity", CAPACITY));
         }
-        if bytes == 0 {
+        if bytes < LEAST_BYTES {
             return Err(url.refuse("max_bytes", MAX_BYTES));
         }
         Ok(Self { sessions, bytes })
@@ -35,7 +38,7 @@ impl Bounds {
     }
 
     pub(crate) fn with_bytes(self, bytes: u64) -> Result<Self> {
-        if bytes == 0 {
+        if bytes < LEAST_BYTES {
             return Err(Error::invalid_config("max_bytes", format!("must be {MAX_BYTES}")));
         }
         Ok(Self { bytes, ..self })

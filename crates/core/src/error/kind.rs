@@ -50,7 +50,7 @@ pub enum ErrorKind {
     NotFound,
     /// The request was sent and its answer was lost: the write may have been applied.
     OutcomeUnknown,
-    /// The credentials are good and do not allow this operation.
+    /// The credentials are good and do not allow this operation. On a disk, the rights of the process are what counts.
     PermissionDenied,
     /// The server asks for fewer requests.
     RateLimited,
@@ -60,7 +60,8 @@ pub enum ErrorKind {
     TooLarge,
     /// The server refused the credentials.
     Unauthenticated,
-    /// The server cannot be reached or cannot serve now.
+    /// The server cannot be reached or cannot serve now. So also of what is on a disk: it is full, or another process has
+    /// the folder, in every service alike.
     Unavailable,
     /// None of the others: most likely a defect in statehouse or in the server.
     Unexpected,

@@ -247,19 +247,32 @@ pub(super) async fn a_put_whose_source_is_silent_ends_by_its_deadline(files: Fil
         assert_eq!(kind(put.await), Some(ErrorKind::Timeout));
         assert!(!files.exists("a").await?);
     }
+    // One that always has another piece, with nothing in it, until the test has waited for too long.
+    let end = std::time::Instant::now() + Duration::from_secs(30);
+    let more = move |()| (std::time::Instant::now() < end).then_some(Bytes::new()).ok_or_else(too_late);
+    let empty = futures_util::stream::repeat(()).map(more);
+    let put = files.put("a", Body::from_stream(empty)).deadline(Duration::from_millis(300));
+    assert_eq!(kind(put.await), Some(ErrorKind::Timeout));
+    assert!(!files.exists("a").await?);
     Ok(())
+}
+
+fn too_late() -> std::io::Error {
+    std::io::Error::other("the put did not end by its deadline")
 }
 
 /// Each verb takes one.
 pub(super) async fn a_call_that_is_in_time_is_not_ended_by_its_deadline(files: Files) -> Result<()> {
-    let soon = Duration::from_secs(60);
-    files.put("a", "x").deadline(soon).await?;
-    files.put("b", streamed(&noise(5000, 1), 999)).deadline(soon).await?;
-    assert_eq!(files.get("a").deadline(soon).bytes().await?, "x");
-    assert_eq!(files.copy("a", "c").deadline(soon).await?.len, 1);
-    assert_eq!(files.list("").deadline(soon).await?.entries.len(), 3);
-    let key = files.key("a")?;
-    assert_eq!(files.store().head_with(&key, HeadOptions::default().with_deadline(soon)).await?.len, 1);
-    assert_eq!(files.delete("a").deadline(soon).await?, Deleted::Removed);
+    // The last is later than any clock can say.
+    for soon in [Duration::from_secs(60), Duration::MAX] {
+        files.put("a", "x").deadline(soon).await?;
+        files.put("b", streamed(&noise(5000, 1), 999)).deadline(soon).await?;
+        assert_eq!(files.get("a").deadline(soon).bytes().await?, "x");
+        assert_eq!(files.copy("a", "c").deadline(soon).await?.len, 1);
+        assert_eq!(files.list("").deadline(soon).await?.entries.len(), 3);
+        let key = files.key("a")?;
+        assert_eq!(files.store().head_with(&key, HeadOptions::default().with_deadline(soon)).await?.len, 1);
+        assert_eq!(files.delete("a").deadline(soon).await?, Deleted::Removed);
+    }
     Ok(())
 }

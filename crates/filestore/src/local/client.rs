@@ -84,12 +84,13 @@ impl Disk {
     pub(super) fn open(config: &LocalConfig) -> Result<Self> {
         config.check()?;
         let wrong = |error: Error| error.with_setting(&config.setting);
+        let no_folder = |source: io::Error| wrong(no_folder(source));
         if config.access == Access::Write {
             let made = permissions::make_root(&config.root, config.permissions, config.durability);
-            made.map_err(map_error).map_err(wrong)?;
+            made.map_err(no_folder)?;
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = rustix::fs::open(&config.root, flags, Mode::empty()).map_err(map_error).map_err(wrong)?;
+        let root = rustix::fs::open(&config.root, flags, Mode::empty()).map_err(|errno| no_folder(errno.into()))?;
         if config.access == Access::Write {
             permissions::check_owner(&root, config)?;
         }
@@ -198,6 +199,16 @@ fn regular(fd: OwnedFd) -> Result<(File, u64, Timestamp)> {
         return Err(corrupt("something else than a file lies in the file's place"));
     }
     Ok((fd.into(), u64::try_from(stat.st_size).unwrap_or(0), modified(&stat)))
+}
+
+/// Why the directory itself cannot be made or opened: where it is none, somebody named the wrong one.
+fn no_folder(source: io::Error) -> Error {
+    let message = match source.kind() {
+        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => "it, or a part of its path, is not a directory",
+        io::ErrorKind::InvalidFilename => "its name is longer than the system takes",
+        _ => return map_error(source),
+    };
+    Error::new(ErrorKind::InvalidConfig, message).with_source(source)
 }
 
 /// A directory that has something else in it is somebody's mistake, not a store.

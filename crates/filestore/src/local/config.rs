@@ -149,6 +149,9 @@ impl LocalConfig {
     }
 
     pub(super) fn check(&self) -> Result<()> {
+        if self.root.as_os_str().as_encoded_bytes().contains(&0) {
+            return Err(Error::invalid_config(&self.setting, "the directory's name has a byte of zero"));
+        }
         if self.body_timeout.is_zero() {
             return Err(Error::invalid_config(&self.setting, "body_timeout is 0; accepted: more than that, as 5m"));
         }

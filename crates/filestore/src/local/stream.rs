@@ -165,8 +165,6 @@ async fn gather(stream: &mut BoxStream<'static, Result<Bytes>>) -> Result<(Vec<B
         } else {
             pieces.extend([small.split().freeze(), piece]);
         }
-        // A source that always has another small piece must not keep the thread.
-        tokio::task::coop::consume_budget().await;
     }
     pieces.push(small.freeze());
     Ok((pieces, false))

@@ -372,6 +372,15 @@ async fn a_directory_that_is_something_else_is_refused_by_name() {
     drop(newer.store().await);
     fs::write(newer.0.join(".statehouse/format"), "statehouse files 2\n").unwrap();
     assert_eq!(LocalFileStore::open(&newer.0).await.unwrap_err().kind(), ErrorKind::InvalidConfig);
+    let thesis = dir.0.join("thesis.tex");
+    for root in [thesis.clone(), thesis.join("below"), dir.0.join("n\0l"), dir.0.join("n".repeat(300)), "/".into()] {
+        for access in [Access::Write, Access::Read] {
+            let config = LocalConfig::new(&root).with_access(access);
+            let error = LocalFileStore::open_with(config).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{root:?} {access:?}: {error:?}");
+            assert!(error.setting().is_some(), "{error:?}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -29,7 +29,7 @@ use crate::key::FileKey;
 /// | `connect_timeout`, `timeout` | how long a connection may take, and how long the server may then be silent | `5s`, `10s` |
 /// | `body_timeout` | how long the source of an upload may be silent | `5m` |
 /// | `read_limit` | how long a download may last in all, whatever its reader does | no limit |
-/// | `retries` | how often a request is sent again | `4` |
+/// | `retries` | how often a request is sent again, up to 100 | `4` |
 /// | `part_size` | from what length on files are sent in parts of this length, 5 MiB to 1 GiB | `8MiB` |
 /// | `upload_memory` | how much of all streams that are being stored is in memory, at least four parts | `256MiB` |
 /// | `probe` | `open` or `never`, see [`Probe`] | `open` |
@@ -88,7 +88,7 @@ pub struct S3Config {
     pub body_timeout: Duration,
     /// How long a download may last in all. Without a limit it lasts as long as its reader wants.
     pub read_limit: Option<Duration>,
-    /// How often a request is sent again.
+    /// How often a request is sent again: at most 100 times.
     pub retries: usize,
     /// From what length on files are sent in parts of this length.
     pub part_size: u64,
@@ -145,6 +145,9 @@ impl S3Config {
 
     /// The longest part that is held in memory.
     pub const MAX_PART_SIZE: u64 = 1 << 30;
+
+    /// How often a request may be sent again at most.
+    pub const MAX_RETRIES: usize = 100;
 
     /// A bucket, with everything else as the table says.
     pub fn new(bucket: impl Into<String>) -> Self {
@@ -316,7 +319,7 @@ impl S3Config {
         config.timeout = url.take_duration("timeout")?.unwrap_or(config.timeout);
         config.body_timeout = url.take_duration("body_timeout")?.unwrap_or(config.body_timeout);
         config.read_limit = url.take_duration("read_limit")?;
-        config.retries = url.take_parsed("retries", "a whole number")?.unwrap_or(config.retries);
+        config.retries = url.take_parsed("retries", "a whole number from 0 to 100")?.unwrap_or(config.retries);
         config.part_size = url.take_size("part_size")?.unwrap_or(config.part_size);
         config.upload_memory = url.take_size("upload_memory")?.unwrap_or(config.upload_memory);
         config.probe = url.take_parsed("probe", "open or never")?.unwrap_or_default();
@@ -345,6 +348,12 @@ impl S3Config {
             let message =
                 format!("upload_memory must be at least four times part_size, and at most 1 TiB, not {found} bytes");
             return Err(Error::invalid_config(&self.setting, message));
+        }
+        if self.retries > Self::MAX_RETRIES {
+            return Err(Error::invalid_config(
+                &self.setting,
+                format!("retries must be 0 to 100, not {}", self.retries),
+            ));
         }
         let mut times = [self.connect_timeout, self.timeout, self.body_timeout].into_iter().chain(self.read_limit);
         if times.any(|time| time.is_zero()) {
@@ -514,6 +523,8 @@ mod tests {
             "s3://b?probe=maybe",
             "s3://b?regin=x",
             "s3://b?upload_memory=16MiB",
+            "s3://b?retries=101",
+            "s3://b?retries=1000000",
             "s3://b?session_token=x",
             "s3://b?endpoint=https://user:hunter2@h",
             "s3://b?endpoint=h:9000&allow_http=true",

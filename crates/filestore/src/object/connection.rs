@@ -16,6 +16,9 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// How long retries of one request may go on. What bounds them is the server's silence, which the wire counts.
 const RETRY_TIMEOUT: Duration = Duration::from_secs(180);
 
+/// A time so far off that it is never: what a duration that no clock can hold ends at.
+const NEVER: Duration = Duration::from_secs(1 << 30);
+
 /// What is taken from the environment, and only if no access key is given. Not among them: what switches signatures
 /// or TLS off, and what our own settings say.
 const FROM_ENVIRONMENT: [AmazonS3ConfigKey; 14] = [
@@ -52,6 +55,15 @@ struct Place {
     endpoint: Option<String>,
     region: String,
     credentials: AwsCredentialProvider,
+}
+
+/// The settings with times that can be added to a clock's and multiplied.
+pub(super) fn bounded(mut config: S3Config) -> S3Config {
+    let times = [&mut config.connect_timeout, &mut config.timeout, &mut config.body_timeout];
+    for time in times.into_iter().chain(&mut config.read_limit) {
+        *time = NEVER.min(*time);
+    }
+    config
 }
 
 pub(super) fn build(config: &S3Config) -> Result<Native> {

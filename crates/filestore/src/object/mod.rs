@@ -104,6 +104,7 @@ impl ObjectFileStore {
     /// suffice, [`ErrorKind::Unavailable`] for a server that cannot be reached, [`ErrorKind::Unsupported`] if one of the
     /// capabilities in [`S3Config::require`] is missing.
     pub async fn open_s3(config: S3Config) -> Result<Self> {
+        let config = connection::bounded(config);
         let native = connect(&config)?;
         let named = |error: Error| of_opening(error, &config);
         let prefix = if config.prefix.is_empty() { String::new() } else { format!("{}/", config.prefix) };

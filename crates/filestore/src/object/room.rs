@@ -9,8 +9,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// What is counted at a time, in bytes.
 const UNIT: u64 = 1 << 10;
 
-/// By how much a part's share grows, in bytes.
-const STEP: u64 = 1 << 20;
+/// By how much a part's share grows at least, in bytes: what the first byte of a stream takes. Were it much, a few clients
+/// that begin and then wait would keep everybody else from storing anything.
+const STEP: u64 = 64 << 10;
 
 /// The memory that the uploads of one store share.
 ///
@@ -28,8 +29,25 @@ pub(super) struct Room {
 /// What one part has taken. Given back when dropped.
 #[derive(Debug, Default)]
 pub(super) struct Share {
-    permits: Vec<OwnedSemaphorePermit>,
+    shared: Option<OwnedSemaphorePermit>,
+    last: Option<OwnedSemaphorePermit>,
     bytes: u64,
+}
+
+impl Share {
+    fn add(&mut self, permit: OwnedSemaphorePermit, bytes: u64) {
+        self.bytes = self.bytes.saturating_add(bytes);
+        match &mut self.shared {
+            Some(shared) => shared.merge(permit),
+            None => self.shared = Some(permit),
+        }
+    }
+}
+
+/// Room for one step more, or for all of a part.
+enum Found {
+    Step(OwnedSemaphorePermit),
+    Last(OwnedSemaphorePermit),
 }
 
 impl Room {
@@ -43,27 +61,33 @@ impl Room {
     /// Makes room for a part that will have this many bytes.
     pub(super) async fn grow(&self, share: &mut Share, bytes: u64, patience: Duration) -> Result<()> {
         while share.bytes < bytes {
-            let step = u32::try_from(STEP / UNIT).unwrap_or(1);
-            let permit = match Arc::clone(&self.shared).try_acquire_many_owned(step) {
-                Ok(permit) => (STEP, permit),
-                Err(_) => tokio::time::timeout(patience, self.wait(step)).await.map_err(|_| no_room())?,
-            };
-            share.bytes = share.bytes.saturating_add(permit.0);
-            share.permits.push(permit.1);
+            let wanted = (bytes - share.bytes).next_multiple_of(STEP);
+            if let Ok(permit) = Arc::clone(&self.shared).try_acquire_many_owned(units(wanted)) {
+                share.add(permit, wanted);
+                continue;
+            }
+            match tokio::time::timeout(patience, self.wait()).await.map_err(|_| no_room())? {
+                Found::Step(permit) => share.add(permit, STEP),
+                Found::Last(permit) => (share.last, share.bytes) = (Some(permit), u64::MAX),
+            }
         }
         Ok(())
     }
 
-    async fn wait(&self, step: u32) -> (u64, OwnedSemaphorePermit) {
-        let shared = Arc::clone(&self.shared).acquire_many_owned(step);
+    async fn wait(&self) -> Found {
+        let shared = Arc::clone(&self.shared).acquire_many_owned(units(STEP));
         let last = Arc::clone(&self.last).acquire_owned();
         // Neither semaphore is ever closed.
         tokio::select! {
-            Ok(permit) = shared => (STEP, permit),
-            Ok(permit) = last => (u64::MAX, permit),
+            Ok(permit) = shared => Found::Step(permit),
+            Ok(permit) = last => Found::Last(permit),
             else => std::future::pending().await,
         }
     }
+}
+
+fn units(bytes: u64) -> u32 {
+    u32::try_from(bytes / UNIT).unwrap_or(u32::MAX)
 }
 
 fn no_room() -> Error {
@@ -76,6 +100,24 @@ mod tests {
     use super::*;
 
     const SHORT: Duration = Duration::from_millis(20);
+
+    /// As of thousands of clients who send a byte and then nothing for as long as they may.
+    #[tokio::test]
+    async fn streams_that_have_only_begun_take_little() {
+        let room = Room::new(32 << 20);
+        let mut begun: Vec<_> = (0..300).map(|_| Share::default()).collect();
+        for share in &mut begun {
+            room.grow(share, 1, SHORT).await.unwrap();
+        }
+        let mut whole = [Share::default(), Share::default()];
+        for share in &mut whole {
+            room.grow(share, 5 << 20, SHORT).await.unwrap();
+        }
+        assert!(room.grow(&mut Share::default(), 5 << 20, SHORT).await.is_err());
+        begun.clear();
+        whole = Default::default();
+        assert_eq!(room.shared.available_permits(), 24 << 10, "all of it is given back: {whole:?}");
+    }
 
     #[tokio::test]
     async fn parts_that_have_come_half_do_not_keep_each_other_from_becoming_whole() {

@@ -159,6 +159,22 @@ async fn a_source_that_says_nothing_any_more_is_given_up_and_leaves_no_parts() {
     assert!(!files.exists("a").await.unwrap());
 }
 
+/// The longest time that there is, as people write it who want no limit.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn times_without_end_are_times() {
+    let base = config(S3Server::shared().await).with_timeouts(Duration::MAX, Duration::MAX);
+    let base = base.with_body_timeout(Duration::MAX).with_read_limit(Duration::MAX).with_part_size(5 << 20);
+    let files = files(ObjectFileStore::open_s3(base).await.unwrap());
+    let content = noise(11 * MIB);
+    files.put("a", Body::from_stream(paused(&content, MIB, &[], Duration::ZERO))).await.unwrap();
+    files.copy("a", "b").await.unwrap();
+    assert_eq!(files.get("b").bytes().await.unwrap(), content);
+    for name in ["a", "b"] {
+        files.delete(name).await.unwrap();
+    }
+    assert!(files.list("").await.unwrap().entries.is_empty());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pieces_of_any_size_are_stored_and_hold_little_memory() {
     let server = S3Server::shared().await;

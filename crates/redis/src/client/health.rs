@@ -34,8 +34,8 @@ impl RedisClient {
     /// How the servers that take writes are, in one round trip to each; over within a second in every state.
     ///
     /// Down if any of them does not answer or is known to be [away](Self::breaker). Degraded if one is a replica, which
-    /// refuses writes, has no memory left and evicts nothing, or is told to refuse writes while too few replicas are well or it
-    /// cannot save. What a server does not tell is not held against it.
+    /// refuses writes, has no memory left and evicts nothing, is told to refuse writes while too few replicas are well or it
+    /// cannot save, or does not let this user run scripts. What a server does not tell is not held against it.
     pub async fn health(&self) -> Health {
         self.health_of(Contents::MayVanish).await
     }
@@ -77,6 +77,9 @@ impl RedisClient {
             let message = format!("{place} refuses writes: {why}");
             return error(ErrorKind::Unavailable, message).map(|error| error.with_retry(LATER));
         }
+        if let Some(error) = self.no_scripts(&place, facts) {
+            return Some(error);
+        }
         let memory = facts.memory?;
         if memory.is_full() {
             let message = format!(
@@ -94,24 +97,38 @@ impl RedisClient {
         None
     }
 
+    /// That this user may run no scripts, or none that ask for the time, if so.
+    fn no_scripts(&self, place: &str, facts: &Facts) -> Option<Error> {
+        let error = self.error(facts.scripts.as_ref()?, Idempotence::Idempotent, false);
+        let lasting = [ErrorKind::PermissionDenied, ErrorKind::Unsupported].contains(&error.kind());
+        let message = format!(
+            "{place} does not let this user run the scripts that write: EVAL, EVALSHA and TIME are needed, see ACL GETUSER"
+        );
+        lasting.then(|| Error::new(error.kind(), message).with_backend("redis").with_source(error))
+    }
+
     /// That every server is new enough, as far as it tells; and what it does when its memory is full, for the log.
     pub(crate) async fn check_servers(&self, until: Instant) -> Result<()> {
         let answers = self.of_those_that_answer(|node| async move {
-            let (version, memory) = (node.version(until).await?, node.inspect(until).await?.memory);
-            Ok((node.address().map(Address::to_string), version, memory))
+            let (version, facts) = (node.version(until).await?, node.inspect(until).await?);
+            Ok((node.address().map(Address::to_string), version, facts))
         });
         let answers = answers.await?;
         let (answered, all) = (answers.len(), self.inner.topology.masters().len());
         if answered < all {
             tracing::warn!(answered, all, "opened Redis while some of its shards are down");
         }
-        for (server, version, memory) in answers {
+        for (server, version, facts) in answers {
             if let Some((major, minor)) = version.filter(|version| *version < OLDEST) {
                 let place = server.map_or_else(|| self.inner.place.clone(), |at| format!("Redis at {at}"));
                 let message = format!("{place} is version {major}.{minor}: {NEEDED}");
                 return Err(Error::new(ErrorKind::InvalidConfig, message).with_backend("redis"));
             }
-            match memory {
+            // Who only reads needs none.
+            if let Some(error) = self.no_scripts(&self.inner.place, &facts) {
+                tracing::warn!(server, %error, "opened a Redis that can only be read");
+            }
+            match facts.memory {
                 Some(memory) if memory.is_full() => {
                     let (used, limit) = (memory.used, memory.limit);
                     tracing::warn!(server, used, limit, "this Redis has no memory left and evicts nothing");

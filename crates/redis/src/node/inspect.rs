@@ -1,6 +1,7 @@
 //! What a server says about itself.
 
 use std::collections::HashMap;
+use std::sync::LazyLock;
 
 use redis::{Cmd, Pipeline, Value, cmd, from_redis_value};
 use tokio::time::Instant;
@@ -17,15 +18,28 @@ pub(crate) struct Facts {
     pub(crate) memory: Option<Memory>,
     /// Why it refuses writes, if it does for another reason.
     pub(crate) refusal: Option<&'static str>,
+    /// What it said to a script that does what all of ours do, if it did not run it.
+    pub(crate) scripts: Option<Failure>,
 }
 
 /// What [`refusal`] looks at.
 const SETTINGS: [&str; 3] = ["min-replicas-to-write", "save", "stop-writes-on-bgsave-error"];
 
+/// Every write of ours is a script, by its source or by its hash, and asks for the time.
+const SCRIPT: &str = "return redis.call('TIME')[1]";
+
+static HASH: LazyLock<String> = LazyLock::new(|| redis::Script::new(SCRIPT).get_hash().to_owned());
+
+/// The script's two commands, whose answers are the last.
+fn run_script(questions: &mut Pipeline) -> usize {
+    questions.cmd("EVAL").arg(SCRIPT).arg(0).cmd("EVALSHA").arg(&*HASH).arg(0);
+    2
+}
+
 impl Node {
     /// Asks whether it is there, what it is, how full it is, and whether it takes writes.
     pub(crate) async fn inspect(&self, until: Instant) -> Result<Facts, Failure> {
-        let mut questions = Pipeline::with_capacity(8);
+        let mut questions = Pipeline::with_capacity(10);
         questions.cmd("PING").cmd("ROLE");
         for section in ["memory", "replication", "persistence"] {
             questions.cmd("INFO").arg(section);
@@ -33,7 +47,10 @@ impl Node {
         for setting in SETTINGS {
             questions.cmd("CONFIG").arg("GET").arg(setting);
         }
-        let mut answers = self.send_each(&questions, until).await?.into_iter();
+        let scripts = run_script(&mut questions);
+        let mut answers = self.send_each(&questions, until).await?;
+        let scripts = answers.split_off(answers.len().saturating_sub(scripts));
+        let mut answers = answers.into_iter();
         let mut next = || told(answers.next().unwrap_or(Value::Nil).extract_error().map_err(Failure::answered));
         // One that cannot save refuses even this, and answers all else that reads.
         let cannot_save = match next() {
@@ -54,6 +71,7 @@ impl Node {
             is_replica: role.is_some_and(|role| is_replica(&role)),
             memory: Memory::of(&info),
             refusal: refusal(&info, |name| settings.get(name).cloned()).or(cannot_save),
+            scripts: scripts.into_iter().find_map(|answer| answer.extract_error().err()).map(Failure::answered),
         })
     }
 

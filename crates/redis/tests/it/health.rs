@@ -153,6 +153,28 @@ async fn a_user_that_may_ask_nothing_about_the_server_can_work_and_is_up() {
     client.query::<()>(cmd("SET").arg("k").arg("v"), YES).await.unwrap();
 }
 
+/// Each write of a cache or of sessions is a script: that none may run is told before the first one.
+#[tokio::test]
+async fn a_user_that_may_run_no_scripts_is_told_by_health() {
+    let server = RedisServer::builder().acl_user("app", "pw", "~* +@all").start().await;
+    for rights in ["-eval", "-evalsha", "-@scripting", "-time"] {
+        server.command(&["ACL", "SETUSER", "app", "~*", "+@all", rights]).await.unwrap();
+        let client = open(&server.url()).await.unwrap();
+        let health = health(&client).await;
+        assert_eq!(health.status, HealthStatus::Degraded, "{rights}: {health:?}");
+        let error = health.error.unwrap();
+        assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::PermissionDenied, false), "{rights}");
+        assert!(error.to_string().contains("EVAL, EVALSHA and TIME"), "{error}");
+        client.query::<Option<String>>(cmd("GET").arg("k"), YES).await.expect("reads go on");
+    }
+    // Rights that come and go while the program runs.
+    let client = open(&server.url()).await.unwrap();
+    server.command(&["ACL", "SETUSER", "app", "+@all"]).await.unwrap();
+    assert!(health(&client).await.is_up());
+    server.command(&["ACL", "SETUSER", "app", "-eval"]).await.unwrap();
+    assert_eq!(health(&client).await.status, HealthStatus::Degraded);
+}
+
 #[tokio::test]
 async fn what_a_script_may_not_do_is_permission_denied() {
     let server = RedisServer::builder().acl_user("app", "pw", "~app:* +@all -time").start().await;

@@ -16,7 +16,7 @@ use statehouse_core::{Error, Host, Namespace, Result, Secret, ServiceUrl};
 /// | `deadline` | `30s` | the most that an operation may take with all its tries |
 /// | `shards` | `1` | shards of an index that is created; with more, scores of fuzzy queries depend on the shard |
 /// | `replicas` | `1` | copies of each shard of an index that is created |
-/// | `max_answer` | `64MiB` | the longest answer that is read; a longer one is `TooLarge`: ask for fewer or smaller hits |
+/// | `max_answer` | `64MiB` | the longest answer that is read, at least 64 KiB; a longer one is `TooLarge`: ask for fewer or smaller hits |
 /// | `proxy` | none | `http://host:port`: sends everything through this proxy; those of the environment are never used |
 /// | `delete_retention` | `1h` | how long a versioned delete of an index that is created refuses older documents |
 /// | `ca` | the system's | a PEM file of the certificates to trust instead of the system's (TLS only) |
@@ -116,6 +116,9 @@ pub(super) struct Layout {
 const OPENSEARCH_PORT: u16 = 9200;
 const MAX_SHARDS: u32 = 1024;
 const MAX_ANSWER: u64 = 64 << 20;
+
+/// Smaller ones do not hold what opening an index asks for.
+const LEAST_ANSWER: u64 = 64 << 10;
 const A_PROXY: &str = "an address such as http://proxy.internal:3128";
 
 impl OpenSearchConfig {
@@ -170,6 +173,9 @@ impl OpenSearchConfig {
         config.take_timing(&mut url)?;
         config.take_layout(&mut url)?;
         config.max_answer = url.take_size("max_answer")?.unwrap_or(config.max_answer);
+        if config.max_answer < LEAST_ANSWER {
+            return Err(url.refuse("max_answer", "at least 64KiB"));
+        }
         if let Some(proxy) = url.take("proxy") {
             let refuse = || Error::invalid_config(&config.setting, format!("parameter \"proxy\" must be {A_PROXY}"));
             config.proxy = Some(Proxy::parse(proxy).ok_or_else(refuse)?);
@@ -264,7 +270,7 @@ impl OpenSearchConfig {
         self
     }
 
-    /// The longest answer that is read, in bytes. A longer one is `TooLarge`.
+    /// The longest answer that is read, in bytes, at least 64 KiB. A longer one is `TooLarge`.
     #[must_use]
     pub const fn with_max_answer(mut self, bytes: u64) -> Self {
         self.max_answer = bytes;
@@ -324,8 +330,8 @@ impl OpenSearchConfig {
         if !(1..=MAX_SHARDS).contains(&self.layout.shards) {
             return refuse("there must be 1 to 1024 shards");
         }
-        if self.max_answer == 0 {
-            return refuse("the longest answer must be above zero");
+        if self.max_answer < LEAST_ANSWER {
+            return refuse("max_answer must be at least 64 KiB: no less is needed to open an index");
         }
         if self.http.is_some() && self.proxy.is_some() {
             return refuse("a client of your own has a proxy of its own: give it to the client");
@@ -417,6 +423,8 @@ mod tests {
             ("opensearch+http://h?replicas=-1", "0 for none"),
             ("opensearch+http://h?timeout=5s&deadline=1s", "at least as long"),
             ("opensearch+http://h?max_answer=0", "a size above zero"),
+            ("opensearch+http://h?max_answer=1", "at least 64KiB"),
+            ("opensearch+http://h?max_answer=64000", "at least 64KiB"),
             ("opensearch+http://h?proxy=hunter2", "an address such as http://proxy.internal:3128"),
             ("opensearch+http://h?proxy=socks5://hunter2", "an address such as"),
         ] {
@@ -438,6 +446,7 @@ mod tests {
             config().with_shards(0),
             config().with_delete_retention(Duration::ZERO),
             config().with_max_answer(0),
+            config().with_max_answer(1),
         ] {
             assert_eq!(config.check().unwrap_err().kind(), ErrorKind::InvalidConfig);
         }

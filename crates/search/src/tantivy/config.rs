@@ -128,6 +128,9 @@ impl TantivyConfig {
     }
 
     pub(super) fn check(&self) -> Result<()> {
+        if self.folder.as_ref().is_some_and(|folder| folder.as_os_str().as_encoded_bytes().contains(&0)) {
+            return Err(Error::invalid_config("folder", "the folder's name has a byte of zero"));
+        }
         if !(1..=8).contains(&self.threads) {
             let message = format!("threads must be a number from 1 to 8, not {}", self.threads);
             return Err(Error::invalid_config("threads", message));

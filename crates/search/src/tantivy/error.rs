@@ -1,6 +1,7 @@
 //! The only place where tantivy's errors become ours.
 
 use std::io;
+use std::time::Duration;
 
 use statehouse_core::{Error, ErrorKind, Retry};
 use tantivy::TantivyError;
@@ -10,9 +11,10 @@ pub(super) const BACKEND: &str = "tantivy";
 
 pub(super) fn map_error(error: TantivyError) -> Error {
     let (kind, message) = match &error {
-        TantivyError::LockFailure(LockError::LockBusy, _) => {
-            (ErrorKind::Conflict, "another process or index handle writes to this folder")
-        }
+        TantivyError::LockFailure(LockError::LockBusy, _) => (
+            ErrorKind::Unavailable,
+            "the folder is in use by another process or index handle; it belongs to one at a time",
+        ),
         TantivyError::LockFailure(LockError::IoError(cause), _) => (io_kind(cause), "the folder cannot be locked"),
         TantivyError::IoError(cause) => (io_kind(cause), "the index cannot be read or written"),
         TantivyError::OpenDirectoryError(OpenDirectoryError::IoError { io_error, .. }) => {
@@ -40,13 +42,37 @@ pub(super) fn map_error(error: TantivyError) -> Error {
         }
         _ => (ErrorKind::Unexpected, "tantivy failed"),
     };
-    let retry = if kind == ErrorKind::Unavailable { Retry::Now } else { Retry::Never };
+    let retry = match (&error, kind) {
+        // Who has it may be about to end, as when a program is replaced by its next release.
+        (TantivyError::LockFailure(LockError::LockBusy, _), _) => Retry::After(Duration::from_secs(1)),
+        (_, ErrorKind::Unavailable) => Retry::Now,
+        _ => Retry::Never,
+    };
+    let message = if io_cause(&error).is_some_and(is_full) { FULL } else { message };
     Error::new(kind, message).with_backend(BACKEND).with_retry(retry).with_source(error)
 }
 
 pub(super) fn map_io(error: io::Error) -> Error {
     let kind = io_kind(&error);
-    Error::new(kind, "the index cannot be read or written").with_backend(BACKEND).with_source(error)
+    let message = if is_full(&error) { FULL } else { "the index cannot be read or written" };
+    Error::new(kind, message).with_backend(BACKEND).with_source(error)
+}
+
+const FULL: &str = "the disk of the index is full";
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+fn io_cause(error: &TantivyError) -> Option<&io::Error> {
+    match error {
+        TantivyError::LockFailure(LockError::IoError(cause), _)
+        | TantivyError::IoError(cause)
+        | TantivyError::OpenDirectoryError(OpenDirectoryError::IoError { io_error: cause, .. })
+        | TantivyError::OpenReadError(OpenReadError::IoError { io_error: cause, .. })
+        | TantivyError::OpenWriteError(OpenWriteError::IoError { io_error: cause, .. }) => Some(cause),
+        _ => None,
+    }
 }
 
 fn io_kind(error: &io::Error) -> ErrorKind {
@@ -54,7 +80,7 @@ fn io_kind(error: &io::Error) -> ErrorKind {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => ErrorKind::PermissionDenied,
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::Unavailable,
         io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => ErrorKind::Corrupt,
-        io::ErrorKind::NotADirectory => ErrorKind::InvalidConfig,
+        io::ErrorKind::NotADirectory | io::ErrorKind::InvalidFilename => ErrorKind::InvalidConfig,
         _ => ErrorKind::Unavailable,
     }
 }
@@ -69,7 +95,7 @@ mod tests {
     fn each_failure_has_its_kind() {
         let io = |kind: io::ErrorKind| TantivyError::IoError(Arc::new(io::Error::from(kind)));
         let table = [
-            (TantivyError::LockFailure(LockError::LockBusy, None), ErrorKind::Conflict),
+            (TantivyError::LockFailure(LockError::LockBusy, None), ErrorKind::Unavailable),
             (io(io::ErrorKind::PermissionDenied), ErrorKind::PermissionDenied),
             (io(io::ErrorKind::StorageFull), ErrorKind::Unavailable),
             (io(io::ErrorKind::UnexpectedEof), ErrorKind::Corrupt),
@@ -84,6 +110,7 @@ mod tests {
             assert_eq!(mapped.kind(), kind, "{shown}");
             assert_eq!(mapped.is_retryable(), kind == ErrorKind::Unavailable, "{shown}");
             assert_eq!(mapped.backend(), Some(BACKEND));
+            assert_eq!(mapped.message() == FULL, shown.contains("StorageFull"), "{mapped}");
         }
     }
 }

@@ -171,17 +171,33 @@ fn check_contents(folder: &Path) -> Result<()> {
     if names.iter().any(|name| name == POINTER) {
         return Ok(());
     }
-    // What a file system puts into its root, and what was left when the making of an index was cut off.
-    let ours = |name: &str| is_generation(name) || name == LOCK || name.starts_with(".tmp") || name == "lost+found";
-    if let Some(other) = names.iter().find(|name| !ours(name)) {
-        return Err(not_ours(folder, &format!("it holds {other:?} and no index; give the index a folder of its own")));
-    }
-    for generation in names.iter().filter(|name| is_generation(name)) {
-        if self::names(&folder.join(generation))?.iter().any(|name| is_of_segment(name)) {
-            return Err(damaged(&format!("its file {POINTER} is missing")));
+    let other = |name: &str| {
+        Err(not_ours(folder, &format!("it holds {name:?} and no index; give the index a folder of its own")))
+    };
+    // Others, too, have folders that are called by numbers, such as 202401. Ours are made under the lock.
+    let locked = names.iter().any(|name| name == LOCK);
+    for name in &names {
+        let left = is_generation(name) || name.starts_with(".tmp");
+        if is_generation(name) {
+            let within = self::names(&folder.join(name))?;
+            if within.iter().any(|name| is_of_segment(name)) {
+                return Err(damaged(&format!("its file {POINTER} is missing")));
+            }
+            if !within.iter().all(|name| is_of_generation(name)) {
+                return other(name);
+            }
+        }
+        // What a file system puts into its root, and what was left when the making of an index was cut off.
+        if name != LOCK && name != "lost+found" && !(left && locked) {
+            return other(name);
         }
     }
     Ok(())
+}
+
+/// Whether this is a file of a generation that has no segment yet.
+fn is_of_generation(name: &str) -> bool {
+    ["schema.json", "meta.json"].contains(&name) || name.starts_with('.') || name.starts_with("deletes-")
 }
 
 fn make(folder: &Path) -> Result<()> {
@@ -300,7 +316,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let first = Generations::open(folder.path()).unwrap();
         let second = Generations::open(folder.path()).map(drop);
-        assert_eq!(second.unwrap_err().kind(), ErrorKind::Conflict);
+        assert_eq!(second.unwrap_err().kind(), ErrorKind::Unavailable);
         drop(first);
         Generations::open(folder.path()).unwrap();
     }

@@ -111,8 +111,8 @@ impl TantivyConfig {
     /// checksums, which takes as long as reading them once; what a process that was killed left half-written is removed.
     ///
     /// # Errors
-    /// [`ErrorKind::Conflict`](statehouse_core::ErrorKind::Conflict) if another process or handle has the folder open,
-    /// or if the folder's index has another schema: that one is not touched. `Corrupt` for a damaged index,
+    /// [`ErrorKind::Unavailable`](statehouse_core::ErrorKind::Unavailable) if another process or handle has the folder open.
+    /// `Conflict` if the folder's index has another schema: it is not touched. `Corrupt` for a damaged index,
     /// `InvalidConfig` for a wrong setting or a folder that holds something else, `PermissionDenied` or `Unavailable` as the disk says.
     pub async fn open(self, schema: Schema) -> Result<TantivyIndex> {
         TantivyIndex::open(self, schema).await

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use rustix::fs::{FlockOperation, flock};
 use statehouse_core::Timestamp;
 
+use super::place::{self, Refusal};
 use crate::record::Record;
 use crate::token::SessionKey;
 
@@ -56,21 +57,41 @@ struct Sweep {
     entries: Option<ReadDir>,
 }
 
+/// What came of opening a folder.
+pub(super) enum Opening {
+    Open(Box<Folder>),
+    /// Another store has it.
+    InUse,
+    /// It is not one for sessions.
+    Refused(Refusal),
+}
+
 impl Folder {
-    /// Opens the folder, creating it if need be. `Ok(None)` if it is locked.
-    pub(super) fn open(root: &Path) -> io::Result<Option<Self>> {
+    /// Opens the folder, creating it if need be.
+    pub(super) fn open(root: &Path) -> io::Result<Opening> {
+        if root.as_os_str().as_encoded_bytes().contains(&0) {
+            return Ok(Opening::Refused("its name has a byte of zero".into()));
+        }
+        if root.exists() && !root.is_dir() {
+            return Ok(Opening::Refused("it is no folder".into()));
+        }
         make_private_dir(root)?;
+        if let Err(why) = place::check_contents(root)? {
+            return Ok(Opening::Refused(why));
+        }
         let lock = private().create(true).truncate(false).open(root.join("lock"))?;
+        if let Err(why) = place::check_owner(&fs::metadata(root)?, &lock.metadata()?) {
+            return Ok(Opening::Refused(why));
+        }
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
-            Err(error) => return Err(error.into()),
+            Ok(()) => Self::begin(root, lock).map(|folder| Opening::Open(Box::new(folder))),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(Opening::InUse),
+            Err(error) => Err(error.into()),
         }
-        // What a crash left half written was never acknowledged.
-        match fs::remove_dir_all(root.join("tmp")) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => make_private_dir(&root.join("tmp"))?,
-        }
+    }
+
+    fn begin(root: &Path, lock: File) -> io::Result<Self> {
+        sweep_temporary(&root.join("tmp"))?;
         let mut used = Used::default();
         for shard in 0..=u8::MAX {
             let folder = root.join(shard_name(shard));
@@ -81,14 +102,14 @@ impl Folder {
             }
         }
         File::open(root)?.sync_all()?;
-        Ok(Some(Self {
+        Ok(Self {
             root: root.to_owned(),
             _lock: lock,
             next_temp: AtomicU64::new(0),
             stripes: [const { Mutex::new(()) }; 64],
             sweep: Mutex::default(),
             used: Mutex::new(used),
-        }))
+        })
     }
 
     /// Keeps others from changing the session. The lock guards files and no memory, so poison means nothing.
@@ -228,6 +249,19 @@ impl Folder {
     fn path(&self, key: &SessionKey) -> PathBuf {
         self.shard(key).join(&key.to_string()[2..])
     }
+}
+
+/// Removes what a crash left half written, which was never acknowledged, and nothing else: its name is a number.
+fn sweep_temporary(folder: &Path) -> io::Result<()> {
+    make_private_dir(folder)?;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let is_number = entry.file_name().to_str().is_some_and(|name| name.parse::<u64>().is_ok());
+        if is_number && entry.file_type()?.is_file() {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 fn write_synced(path: &Path, bytes: &[u8], seen: Timestamp) -> io::Result<()> {

@@ -24,6 +24,7 @@ pub struct LocalConfig {
     pub(super) folder: PathBuf,
     pub(super) bounds: Bounds,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) setting: String,
 }
 
 impl LocalConfig {
@@ -31,7 +32,8 @@ impl LocalConfig {
     #[must_use]
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         let bounds = Bounds { sessions: 500_000, bytes: 2 << 30 };
-        Self { folder: folder.into(), bounds, clock: Arc::new(SystemClock::default()) }
+        let (folder, setting) = (folder.into(), "the session folder".to_owned());
+        Self { folder, bounds, clock: Arc::new(SystemClock::default()), setting }
     }
 
     /// Reads `file:///var/lib/app/sessions?capacity=500000&max_bytes=2GiB`.
@@ -43,10 +45,10 @@ impl LocalConfig {
             let message = "expected a URL such as \"file:///var/lib/app/sessions\"";
             return Err(Error::invalid_config(url.setting(), message));
         }
-        let config = Self::new(url.path());
+        let (config, setting) = (Self::new(url.path()), url.setting().to_owned());
         let bounds = config.bounds.with_parameters_of(&mut url)?;
         url.finish()?;
-        Ok(Self { bounds, ..config })
+        Ok(Self { bounds, setting, ..config })
     }
 
     /// How many sessions there may be at once. Deletions that are remembered count, too.
@@ -60,7 +62,7 @@ impl LocalConfig {
     /// How much of the disk they may take up in all, each as whole blocks of 4 KiB.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidConfig`](statehouse_core::ErrorKind::InvalidConfig) for zero.
+    /// [`ErrorKind::InvalidConfig`](statehouse_core::ErrorKind::InvalidConfig) below 64 KiB.
     pub fn with_max_bytes(self, bytes: u64) -> Result<Self> {
         Ok(Self { bounds: self.bounds.with_bytes(bytes)?, ..self })
     }
@@ -85,7 +87,15 @@ mod tests {
         assert_eq!(read("file:///var/lib/app").unwrap().folder, Path::new("/var/lib/app"));
         let bounds = read("file:///x?capacity=5&max_bytes=1MiB").unwrap().bounds;
         assert_eq!((bounds.sessions, bounds.bytes), (5, 1 << 20));
-        for wrong in ["file:", "file://host/dir", "file:///x?sync=no", "file:///x?capacity=0", "memory:"] {
+        for wrong in [
+            "file:",
+            "file://host/dir",
+            "file:///x?sync=no",
+            "file:///x?capacity=0",
+            "file:///x?max_bytes=1",
+            "file:///x?max_bytes=63KiB",
+            "memory:",
+        ] {
             assert_eq!(read(wrong).unwrap_err().setting(), Some("STATEHOUSE_SESSION_URL"), "{wrong}");
         }
     }

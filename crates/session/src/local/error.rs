@@ -11,6 +11,9 @@ pub(super) fn map_error(source: io::Error, operation: &'static str) -> Error {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             (ErrorKind::Unavailable, Retry::Exhausted, "the disk of the session folder is full")
         }
+        io::ErrorKind::InvalidFilename => {
+            (ErrorKind::InvalidConfig, Retry::Never, "the session folder's name is longer than the system takes")
+        }
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
             (ErrorKind::Unavailable, Retry::Exhausted, "the session folder is gone")
         }
@@ -22,6 +25,13 @@ pub(super) fn map_error(source: io::Error, operation: &'static str) -> Error {
 /// A second process, or a second store in this one.
 pub(super) fn in_use() -> Error {
     Error::new(ErrorKind::Unavailable, "the session folder is in use by another store; a folder belongs to one process")
+        .with_backend("local")
+        .with_operation("session.open")
+}
+
+/// A folder that is not one for sessions.
+pub(super) fn refused(setting: &str, why: &str) -> Error {
+    Error::invalid_config(setting, format!("the session folder is refused: {why}"))
         .with_backend("local")
         .with_operation("session.open")
 }
@@ -38,6 +48,7 @@ mod tests {
             (Io::ReadOnlyFilesystem, ErrorKind::PermissionDenied, false),
             (Io::StorageFull, ErrorKind::Unavailable, false),
             (Io::QuotaExceeded, ErrorKind::Unavailable, false),
+            (Io::InvalidFilename, ErrorKind::InvalidConfig, false),
             (Io::NotFound, ErrorKind::Unavailable, false),
             (Io::Interrupted, ErrorKind::Unavailable, true),
             (Io::Other, ErrorKind::Unavailable, true),

@@ -3,6 +3,7 @@
 mod client;
 mod config;
 mod error;
+mod place;
 
 use std::io;
 use std::path::PathBuf;
@@ -12,9 +13,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use statehouse_core::{Capabilities, Error, ErrorKind, Health, Operation, Result, Retry, Timestamp};
 
-use self::client::{Folder, blocks};
+use self::client::{Folder, Opening, blocks};
 pub use self::config::LocalConfig;
-use self::error::{in_use, map_error};
+use self::error::{in_use, map_error, refused};
 use crate::api::SessionStore;
 use crate::bounds::Bounds;
 use crate::capability::{DURABLE, UNEVICTED};
@@ -48,7 +49,8 @@ impl LocalSessionStore {
     ///
     /// # Errors
     /// [`ErrorKind::Unavailable`] if another store has it open; [`ErrorKind::PermissionDenied`] if it cannot be
-    /// written.
+    /// written; [`ErrorKind::InvalidConfig`] if it has other things in it, belongs to another user, or can be written by
+    /// every user.
     pub async fn open(folder: impl Into<PathBuf>) -> Result<Self> {
         Self::open_with(LocalConfig::new(folder)).await
     }
@@ -59,10 +61,15 @@ impl LocalSessionStore {
     /// As [`open`](Self::open).
     pub async fn open_with(config: LocalConfig) -> Result<Self> {
         const OPERATION: &str = "session.open";
-        let LocalConfig { folder: path, bounds, clock } = config;
+        let LocalConfig { folder: path, bounds, clock, setting } = config;
         let clock = Steady::new(clock);
         blocking(OPERATION, move || {
-            let folder = Folder::open(&path).map_err(|source| map_error(source, OPERATION))?.ok_or_else(in_use)?;
+            let opened = Folder::open(&path).map_err(|source| map_error(source, OPERATION).with_setting(&setting));
+            let folder = match opened? {
+                Opening::Open(folder) => *folder,
+                Opening::InUse => return Err(in_use()),
+                Opening::Refused(why) => return Err(refused(&setting, &why)),
+            };
             Ok(Self { inner: Arc::new(Inner { folder, path, bounds, clock }) })
         })
         .await

@@ -37,6 +37,42 @@ async fn a_second_store_on_the_folder_is_refused_until_the_first_is_dropped() {
     LocalSessionStore::open(folder.path()).await.unwrap();
 }
 
+/// A folder that somebody named by mistake, such as `/var`, keeps what it has: also below `tmp`.
+#[tokio::test]
+async fn a_folder_of_other_things_is_refused_and_nothing_in_it_is_touched() {
+    for other in ["tmp/dump.sql", "00/notes", "lock/a", "notes"] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(other);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(&file, b"mine").unwrap();
+        let error = LocalSessionStore::open(folder.path()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{other}: {error:?}");
+        assert_eq!(fs::read(&file).unwrap(), b"mine", "{other}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "{other}: nothing is made");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    drop(LocalSessionStore::open(folder.path()).await.unwrap());
+    let others = [folder.path().join("tmp/notes"), folder.path().join("tmp/below/7")];
+    fs::create_dir(folder.path().join("tmp/below")).unwrap();
+    others.iter().for_each(|file| fs::write(file, b"mine").unwrap());
+    LocalSessionStore::open(folder.path()).await.unwrap();
+    assert!(others.iter().all(|file| file.exists()), "only what is ours is swept");
+}
+
+#[tokio::test]
+async fn a_folder_that_is_none_or_is_everybodys_is_a_wrong_setting() {
+    let above = tempfile::tempdir().unwrap();
+    let (file, open) = (above.path().join("file"), above.path().join("open"));
+    fs::write(&file, b"x").unwrap();
+    fs::create_dir(&open).unwrap();
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o1777)).unwrap();
+    for folder in [file, open, above.path().join("n\0l"), above.path().join("n".repeat(300))] {
+        let error = LocalSessionStore::open(&folder).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error:?}");
+        assert!(error.setting().is_some_and(|setting| setting.contains("folder")), "{error:?}");
+    }
+}
+
 #[tokio::test]
 async fn sessions_and_touches_survive_a_restart_and_half_written_files_do_not() {
     let (folder, clock) = (tempfile::tempdir().unwrap(), ManualClock::default());

@@ -55,7 +55,7 @@ impl MemoryConfig {
     /// How much memory they may take up in all.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidConfig`](statehouse_core::ErrorKind::InvalidConfig) for zero.
+    /// [`ErrorKind::InvalidConfig`](statehouse_core::ErrorKind::InvalidConfig) below 64 KiB.
     pub fn with_max_bytes(self, bytes: u64) -> Result<Self> {
         Ok(Self { bounds: self.bounds.with_bytes(bytes)?, ..self })
     }
@@ -78,8 +78,14 @@ mod tests {
         assert_eq!(read("memory:").unwrap().bounds.sessions, 100_000);
         let bounds = read("memory:?capacity=5&max_bytes=1MiB").unwrap().bounds;
         assert_eq!((bounds.sessions, bounds.bytes), (5, 1 << 20));
-        for wrong in ["memory:?capacity=0", "memory:?max_bytes=0", "memory:?capacity=x", "memory:?size=1", "file:///x"]
-        {
+        for wrong in [
+            "memory:?capacity=0",
+            "memory:?max_bytes=0",
+            "memory:?max_bytes=1",
+            "memory:?capacity=x",
+            "memory:?size=1",
+            "file:///x",
+        ] {
             let error = read(wrong).unwrap_err();
             assert_eq!(error.setting(), Some("STATEHOUSE_SESSION_URL"), "{wrong}");
         }

@@ -17,7 +17,16 @@ async fn a_folder_of_something_else_is_not_taken() {
     let others = parent.path().join("others");
     std::fs::create_dir(&others).unwrap();
     std::fs::write(others.join("letters.txt"), "dear").unwrap();
-    for place in [file.clone(), file.join("below"), others.clone()] {
+    // Folders that somebody else calls by numbers, and what looks as if we had been writing it.
+    for (name, within) in [("months", "202401/letters.txt"), ("drafts", ".tmpA1b2C3"), ("empty", "202402/.keep")] {
+        let within = parent.path().join(name).join(within);
+        std::fs::create_dir_all(within.parent().unwrap()).unwrap();
+        std::fs::write(&within, "dear").unwrap();
+        let error = TantivyConfig::folder(parent.path().join(name)).open(schema()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{name}: {error:?}");
+        assert_eq!(std::fs::read_to_string(&within).unwrap(), "dear");
+    }
+    for place in [file.clone(), file.join("below"), others.clone(), parent.path().join("n\0l")] {
         let error = TantivyConfig::folder(&place).open(schema()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{place:?}: {error:?}");
     }
