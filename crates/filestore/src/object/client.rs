@@ -79,7 +79,9 @@ pub(super) struct Limits {
 /// What becomes of a file below another file's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Nesting {
-    /// It is a file, or the server says that it cannot be.
+    /// It is a file.
+    Kept,
+    /// The server says that it cannot be: of an upload in parts when all of it has been sent, and as a failure of its own.
     Told,
     /// The server takes it and hides it: to be looked for before each put.
     Hidden,
@@ -130,7 +132,8 @@ pub(super) fn changed() -> Error {
 
 impl Remote {
     pub(super) fn new(store: Arc<dyn ObjectStore>, native: Option<Native>, prefix: String, limits: Limits) -> Self {
-        let (nesting, describes) = (Nesting::Told, AtomicBool::new(true));
+        let nesting = if native.is_some() { Nesting::Told } else { Nesting::Kept };
+        let describes = AtomicBool::new(true);
         Self { store, native, prefix, limits, nesting, describes, records: Records::default() }
     }
 

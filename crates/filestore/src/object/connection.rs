@@ -129,6 +129,7 @@ fn place(config: &S3Config, environment: &[(AmazonS3ConfigKey, String)]) -> Resu
             token: config.session_token.as_ref().map(|token| token.expose().to_owned()),
         })),
         None => {
+            found(Key::ContainerCredentialsFullUri).as_deref().map_or(Ok(()), check_container)?;
             let builder = AmazonS3Builder::new().with_bucket_name(&config.bucket).with_region(&region);
             let set = environment.iter().filter(|(key, _)| !matches!(key, Key::Region | Key::DefaultRegion));
             let builder = set.fold(builder, |builder, (key, value)| builder.with_config(*key, value));
@@ -137,6 +138,22 @@ fn place(config: &S3Config, environment: &[(AmazonS3ConfigKey, String)]) -> Resu
         }
     };
     Ok(Place { endpoint, region, credentials })
+}
+
+/// Where containers get their credentials without TLS, besides this host itself.
+/// https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html
+const CONTAINER: [&str; 3] = ["169.254.170.2", "169.254.170.23", "[fd00:ec2::23]"];
+
+/// Refuses to send a container's token over a network, and to take credentials from it, without TLS.
+fn check_container(uri: &str) -> Result<(), BoxError> {
+    let uri: http::Uri = uri.parse()?;
+    let host = uri.host().unwrap_or_default();
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let is_here = host == "localhost" || bare.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback());
+    if uri.scheme_str() == Some("https") || is_here || CONTAINER.contains(&host) {
+        return Ok(());
+    }
+    Err("AWS_CONTAINER_CREDENTIALS_FULL_URI must begin with https://, or be an address of this host".into())
 }
 
 /// As `object_store` makes it.
@@ -210,5 +227,37 @@ impl Clients {
             Some(url) => builder.proxy(reqwest::Proxy::all(url.expose())?),
             None => builder,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_of_a_container_come_without_tls_from_its_own_host_only() {
+        let key = AmazonS3ConfigKey::ContainerCredentialsFullUri;
+        let placed = |uri: &str| place(&S3Config::new("b"), &[(key, uri.to_owned())]).is_ok();
+        for uri in [
+            "https://vault.internal/credentials",
+            "http://169.254.170.23/v1/credentials",
+            "http://[fd00:ec2::23]/v1/credentials",
+            "http://127.0.0.1:1338/x",
+            "http://[::1]/x",
+            "http://localhost/x",
+        ] {
+            assert!(check_container(uri).is_ok(), "{uri}");
+        }
+        for uri in [
+            "http://vault.internal/credentials",
+            "http://169.254.170.230/x",
+            "http://169.254.169.254/x",
+            "http://localhost.example.org/x",
+            "http://127.0.0.1@example.org/x",
+            "HTTP://example.org/",
+            "/credentials",
+        ] {
+            assert!(check_container(uri).is_err() && !placed(uri), "{uri}");
+        }
     }
 }

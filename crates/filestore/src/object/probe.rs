@@ -55,8 +55,11 @@ impl Remote {
         let (taken, nested) = self.nests(path, below).await?;
         has.extend(nested.then_some(capability::NESTED_FILES));
         // A server of ours that refuses says why. What another store says is for people to read.
-        let told = nested || !taken && self.native.is_some();
-        let nesting = if told { Nesting::Told } else { Nesting::Hidden };
+        let nesting = match (nested, taken) {
+            (true, _) => Nesting::Kept,
+            (false, false) if self.native.is_some() => Nesting::Told,
+            _ => Nesting::Hidden,
+        };
         Ok(Found { capabilities: has.into_iter().collect(), nesting })
     }
 

@@ -71,6 +71,9 @@ impl Remote {
         }
         allowed()?;
         let replaced = self.check_early(key, &options.condition).await?;
+        if self.nesting == Nesting::Told {
+            Box::pin(self.check_nesting(key)).await?;
+        }
         let stored = Box::pin(self.put_parts(key, first, parts, known, &options)).await?;
         self.forget_digest(key, replaced);
         Ok(stored)

@@ -178,6 +178,9 @@ async fn a_file_below_another_is_kept_or_refused_before_anything_is_written() {
         files.put("b", "above").await,
         files.put("a/b", long()).await,
         files.put("a/b/c/d", vec![7; 9 << 20]).await,
+        // The server says it when all has been sent, and in words that leave open what became of it.
+        files.put("b", long()).await,
+        files.put("b", vec![7; 9 << 20]).await,
         files.copy("a", "a/b").await,
         files.copy("a", "b").await,
     ];
