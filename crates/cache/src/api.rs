@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use statehouse_core::{Capabilities, Health, Result, Version};
 
-use crate::options::unconditional;
+use crate::outcome::unconditional;
 use crate::{
     CacheKey, ClearOptions, Entry, GetOptions, RemoveOptions, RemoveOutcome, Reservation, ReserveOptions, SetOptions,
     SetOutcome, TouchOptions, TouchOutcome,

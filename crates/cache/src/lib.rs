@@ -99,6 +99,7 @@ mod key;
 mod layered;
 mod memory;
 mod options;
+mod outcome;
 #[cfg(feature = "redis")]
 mod redis;
 mod typed;
@@ -110,9 +111,10 @@ pub use key::CacheKey;
 pub use layered::LayeredCache;
 pub use memory::{MemoryCache, MemoryConfig};
 pub use options::{
-    ClearOptions, GetOptions, Holding, MAX_TIME_TO_LIVE, MAX_VALUE_LEN, RemoveOptions, RemoveOutcome, Reservation,
-    ReserveOptions, SetOptions, SetOutcome, TouchOptions, TouchOutcome, check_value_len, time_to_live_millis,
+    ClearOptions, GetOptions, Holding, MAX_TIME_TO_LIVE, MAX_VALUE_LEN, RemoveOptions, ReserveOptions, SetOptions,
+    TouchOptions, check_value_len, time_to_live_millis,
 };
+pub use outcome::{RemoveOutcome, Reservation, SetOutcome, TouchOutcome};
 #[cfg(feature = "redis")]
 pub use redis::RedisCache;
 pub use statehouse_core::Condition;

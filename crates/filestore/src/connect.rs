@@ -1,3 +1,5 @@
+//! From a URL to a store.
+
 use std::sync::Arc;
 
 use futures_util::FutureExt;

@@ -5,20 +5,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use statehouse_core::{Error, ErrorKind, Result, Retry};
+use statehouse_core::Result;
+use statehouse_core::deadline::{in_doubt, not_done, within};
 
 use crate::body::Body;
 
 /// Ends work that changes nothing.
 pub(crate) async fn read<T>(deadline: Option<Duration>, work: impl Future<Output = Result<T>>) -> Result<T> {
-    let Some(deadline) = deadline else { return work.await };
-    tokio::time::timeout(deadline, work).await.unwrap_or_else(|_| Err(late(deadline)))
+    within(deadline, tokio::time::sleep, not_done, work).await
 }
 
 /// Ends work that may have been done by then.
 pub(crate) async fn write<T>(deadline: Option<Duration>, work: impl Future<Output = Result<T>>) -> Result<T> {
-    let Some(deadline) = deadline else { return work.await };
-    tokio::time::timeout(deadline, work).await.unwrap_or_else(|_| Err(unknown(deadline)))
+    within(deadline, tokio::time::sleep, in_doubt, work).await
 }
 
 /// Ends a put. As long as its body has not ended, nothing of it is visible or will be.
@@ -26,11 +25,13 @@ pub(crate) async fn put<T, F>(deadline: Option<Duration>, body: Body, work: impl
 where
     F: Future<Output = Result<T>>,
 {
-    let Some(deadline) = deadline else { return work(body).await };
+    if deadline.is_none() {
+        return work(body).await;
+    }
     let ended = Arc::new(AtomicBool::new(false));
     let body = watched(body, Arc::clone(&ended));
-    let done = tokio::time::timeout(deadline, work(body)).await;
-    done.unwrap_or_else(|_| Err(if ended.load(Ordering::Acquire) { unknown(deadline) } else { late(deadline) }))
+    let late = |limit| if ended.load(Ordering::Acquire) { in_doubt(limit) } else { not_done(limit) };
+    within(deadline, tokio::time::sleep, late, work(body)).await
 }
 
 /// Sets the flag when the body has ended.
@@ -53,14 +54,4 @@ fn watched(body: Body, ended: Arc<AtomicBool>) -> Body {
             }
         }
     }
-}
-
-fn late(deadline: Duration) -> Error {
-    Error::new(ErrorKind::Timeout, format!("not done within the call's deadline of {deadline:?}"))
-        .with_retry(Retry::Exhausted)
-}
-
-fn unknown(deadline: Duration) -> Error {
-    let message = format!("not answered within the call's deadline of {deadline:?}; it may have been done or still be");
-    Error::new(ErrorKind::OutcomeUnknown, message)
 }

@@ -3,10 +3,10 @@ mod reservation;
 
 use std::time::{Duration, Instant};
 
-use statehouse_core::{CodecId, Condition, Error, ErrorKind, Result, Version};
+use statehouse_core::{CodecId, Condition, Error, Result, Version};
 
 pub use self::limits::{MAX_TIME_TO_LIVE, MAX_VALUE_LEN, check_value_len, time_to_live_millis};
-pub use self::reservation::{Holding, Reservation, ReserveOptions};
+pub use self::reservation::{Holding, ReserveOptions};
 use crate::Lease;
 
 /// How to read.
@@ -119,33 +119,6 @@ impl Guard {
     }
 }
 
-/// What became of a set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use = "a set with a condition may not have been stored"]
-#[non_exhaustive]
-pub enum SetOutcome {
-    /// The value is stored with this version.
-    Stored(Version),
-    /// The condition did not hold. Nothing was changed. With the version of the live entry, if there is one.
-    Conflict(Option<Version>),
-}
-
-impl SetOutcome {
-    /// The version, if the value was stored.
-    #[must_use]
-    pub const fn stored(self) -> Option<Version> {
-        match self {
-            Self::Stored(version) => Some(version),
-            Self::Conflict(_) => None,
-        }
-    }
-}
-
-/// The version of a write on no condition.
-pub(crate) fn unconditional(outcome: SetOutcome) -> Result<Version> {
-    outcome.stored().ok_or_else(|| Error::new(ErrorKind::Unexpected, "a write without a condition met a conflict"))
-}
-
 /// How to remove.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
@@ -206,19 +179,6 @@ impl RemoveOptions {
     }
 }
 
-/// What became of a removal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum RemoveOutcome {
-    /// The entry, or the lease that the condition named, was removed.
-    Removed,
-    /// There was no live entry. A lease of an unconditional removal is gone all the same.
-    Absent,
-    /// The condition did not hold, or the entry is younger than the removal was to take. With the version of the live
-    /// entry.
-    Conflict(Version),
-}
-
 /// How to clear.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
@@ -269,15 +229,4 @@ impl TouchOptions {
         self.deadline = Some(deadline);
         self
     }
-}
-
-/// What became of a touch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use = "the entry may be gone"]
-#[non_exhaustive]
-pub enum TouchOutcome {
-    /// The entry with this version has the new time to live.
-    Touched(Version),
-    /// There was no live entry.
-    Absent,
 }

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use statehouse_core::Version;
 
-use crate::{Entry, Lease};
+use crate::Lease;
 
 /// How to reserve.
 #[derive(Clone, Debug)]
@@ -25,9 +25,9 @@ pub enum Holding {
     /// Takes it as well, prolonged if need be: the first to store wins.
     #[default]
     Share,
-    /// Leaves it to its holder: the answer is [`Reservation::Held`].
+    /// Leaves it to its holder: the answer is [`Held`](crate::Reservation::Held).
     Alone,
-    /// Prolongs this lease, and gives out no other: if it has ended, the answer is [`Reservation::Ended`].
+    /// Prolongs this lease, and gives out no other: if it has ended, the answer is [`Ended`](crate::Reservation::Ended).
     Renew(Lease),
 }
 
@@ -58,19 +58,4 @@ impl ReserveOptions {
         self.deadline = Some(deadline);
         self
     }
-}
-
-/// What became of a reservation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[must_use = "a lease is to be used or given back"]
-#[non_exhaustive]
-pub enum Reservation {
-    /// There is a live entry, so nothing needs loading.
-    Hit(Entry),
-    /// There is none. Whoever loads the value may store it with [`SetOptions::lease`](crate::SetOptions::lease).
-    Leased(Lease),
-    /// There is none, and somebody else holds this lease. Only for [`Holding::Alone`].
-    Held(Lease),
-    /// The lease that was to be prolonged has ended. Only for [`Holding::Renew`].
-    Ended,
 }

@@ -8,7 +8,8 @@ use super::cache::TypedCache;
 use super::kept::Debt;
 use super::tier::CacheValue;
 use crate::SetOutcome;
-use crate::options::{Guard, unconditional};
+use crate::options::Guard;
+use crate::outcome::unconditional;
 
 /// A write of one value on no condition; made by [`TypedCache::set`], run by `.await`, which gives the value's version.
 ///
