@@ -23,7 +23,7 @@ use crate::service_links::is_service_link;
 ///
 /// # Parameters
 /// Each backend takes parameters behind `?`, in any order; one that is not known is refused, naming those that are.
-/// Times are written `250ms`, `5s`, `2m`, sizes `64KiB`, `8MiB`, `1GiB`, and anything else is percent-encoded where a URL
+/// Times are written `250ms`, `5s`, `2m`, sizes `64KiB`, `8MiB`, `1GiB`, always with the unit, and anything else is percent-encoded where a URL
 /// needs it.
 ///
 /// | URL of the cache | default | |
@@ -47,8 +47,8 @@ use crate::service_links::is_service_link;
 /// | URL of the sessions | default | |
 /// | --- | --- | --- |
 /// | `memory:`, `file:///dir` | | |
-/// | `capacity` | `100000`, `500000` | sessions at once |
-/// | `max_bytes` | `256MiB`, `2GiB` | what they may take up |
+/// | `capacity` | `256MiB`, `2GiB` | what they may take up |
+/// | `max_sessions` | `100000`, `500000` | sessions at once |
 /// | `redis:` and its siblings, as of the cache, and | | |
 /// | `max_anonymous` | `500000` | sessions that nobody is logged in to, of all replicas together |
 ///

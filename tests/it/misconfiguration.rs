@@ -89,7 +89,7 @@ async fn wrong_parts_of_a_url_name_the_setting() {
         (memory().with_files("s3://b?region=r&proxy=socks5://h"), "STATEHOUSE_FILES_URL", "http://proxy.internal"),
         (memory().with_files("s3://b?region=r&part_size=1KiB"), "STATEHOUSE_FILES_URL", "part_size must be 5MiB"),
         (memory().with_files("s3://b?region=r&part_size=1KiB"), "STATEHOUSE_FILES_URL", "not 1024 bytes"),
-        (memory().with_files("s3://b?region=r&upload_memory=7"), "STATEHOUSE_FILES_URL", "not 7 bytes"),
+        (memory().with_files("s3://b?region=r&upload_memory=7B"), "STATEHOUSE_FILES_URL", "not 7 bytes"),
         (
             memory().with_search("tantivy:/nowhere?threads=99"),
             "STATEHOUSE_SEARCH_URL",

@@ -198,13 +198,14 @@ impl ServiceUrl {
         Ok(self.take_quantity(name, &UNITS, accepts)?.map(Duration::from_millis))
     }
 
-    /// Takes a parameter that is a size: a whole number of bytes, or with `KiB`, `MiB` or `GiB`. Zero is refused.
+    /// Takes a parameter that is a size: a whole number with `B`, `KiB`, `MiB` or `GiB`. Zero is refused, and a number without
+    /// its unit, which may be meant as a count.
     ///
     /// # Errors
     /// As [`take_parsed`](Self::take_parsed).
     pub fn take_size(&mut self, name: &'static str) -> Result<Option<u64>> {
-        const UNITS: [(&str, u64); 4] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("", 1)];
-        self.take_quantity(name, &UNITS, "a size above zero such as 65536, 64KiB, 256MiB or 2GiB")
+        const UNITS: [(&str, u64); 4] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("B", 1)];
+        self.take_quantity(name, &UNITS, "a size above zero with its unit, such as 64KiB, 256MiB or 2GiB")
     }
 
     fn take_quantity(&mut self, name: &'static str, units: &[(&str, u64)], accepts: &str) -> Result<Option<u64>> {
@@ -473,9 +474,14 @@ mod tests {
             let error = parse(&format!("redis://h?t={text}")).take_duration("t").unwrap_err().to_string();
             assert!(error.contains("250ms") && error.contains(&format!("not \"{text}\"")), "{error}");
         }
-        for text in ["0", "1.5MiB", "MiB", "5MB"] {
-            assert!(parse(&format!("redis://h?t={text}")).take_size("t").is_err(), "{text}");
+        for text in ["0", "1.5MiB", "MiB", "5MB", "0B", "65536"] {
+            let error = parse(&format!("redis://h?t={text}")).take_size("t").unwrap_err().to_string();
+            assert!(
+                error.contains("with its unit, such as 64KiB") && error.contains(&format!("not \"{text}\"")),
+                "{error}"
+            );
         }
+        assert_eq!(parse("redis://h?t=512B").take_size("t").unwrap(), Some(512));
         let error = parse("gopher://h").refuse_scheme("memory, redis").to_string();
         assert_eq!(error, "\"gopher\" is not a scheme of this service; accepted: memory, redis (setting SETTING)");
     }

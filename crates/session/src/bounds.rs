@@ -2,10 +2,10 @@
 
 use statehouse_core::{Error, Result, ServiceUrl};
 
-const CAPACITY: &str = "a number of sessions above zero";
-const MAX_BYTES: &str = "a size of at least 64KiB, such as 256MiB";
+const MAX_SESSIONS: &str = "a number of sessions above zero";
+const CAPACITY: &str = "a size of at least 64KiB, such as 256MiB";
 
-/// What no longer holds a few sessions is a slip, such as a number without its unit.
+/// What no longer holds a few sessions is a slip.
 const LEAST_BYTES: u64 = 64 << 10;
 
 /// The most that a store keeps at once. Where another session does not fit, the oldest ones that nobody is logged in to
@@ -17,29 +17,29 @@ pub(crate) struct Bounds {
 }
 
 impl Bounds {
-    /// Reads the parameters `capacity` and `max_bytes`, where the URL has them.
+    /// Reads the parameters `capacity` and `max_sessions`, where the URL has them.
     pub(crate) fn with_parameters_of(self, url: &mut ServiceUrl) -> Result<Self> {
-        let sessions = url.take_parsed("capacity", CAPACITY)?.unwrap_or(self.sessions);
-        let bytes = url.take_size("max_bytes")?.unwrap_or(self.bytes);
+        let sessions = url.take_parsed("max_sessions", MAX_SESSIONS)?.unwrap_or(self.sessions);
+        let bytes = url.take_size("capacity")?.unwrap_or(self.bytes);
         if sessions == 0 {
-            return Err(url.refuse("capacity", CAPACITY));
+            return Err(url.refuse("max_sessions", MAX_SESSIONS));
         }
         if bytes < LEAST_BYTES {
-            return Err(url.refuse("max_bytes", MAX_BYTES));
+            return Err(url.refuse("capacity", CAPACITY));
         }
         Ok(Self { sessions, bytes })
     }
 
     pub(crate) fn with_sessions(self, sessions: usize) -> Result<Self> {
         if sessions == 0 {
-            return Err(Error::invalid_config("capacity", format!("must be {CAPACITY}")));
+            return Err(Error::invalid_config("max_sessions", format!("must be {MAX_SESSIONS}")));
         }
         Ok(Self { sessions, ..self })
     }
 
     pub(crate) fn with_bytes(self, bytes: u64) -> Result<Self> {
         if bytes < LEAST_BYTES {
-            return Err(Error::invalid_config("max_bytes", format!("must be {MAX_BYTES}")));
+            return Err(Error::invalid_config("capacity", format!("must be {CAPACITY}")));
         }
         Ok(Self { bytes, ..self })
     }

@@ -46,7 +46,7 @@ const REDIS: Option<Open> = None;
 /// use statehouse_core::{Namespace, ServiceUrl};
 /// use statehouse_session::{SessionConfig, Sessions};
 ///
-/// let url = ServiceUrl::parse("APP_SESSIONS_URL", "memory:?capacity=5000")?;
+/// let url = ServiceUrl::parse("APP_SESSIONS_URL", "memory:?max_sessions=5000")?;
 /// let store = statehouse_session::open(url, &Namespace::new("clinic")?).await?;
 /// let sessions = Sessions::new(store, SessionConfig::default());
 /// # let _ = sessions;

@@ -1,4 +1,4 @@
-//! How operations of a store went.
+//! What became of what was asked. A change that came too late is an answer; an error is only what prevented one.
 
 use std::time::Duration;
 

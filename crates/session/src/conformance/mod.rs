@@ -20,7 +20,7 @@
 //!     async fn capabilities(&self) -> Capabilities { self.store.capabilities() }
 //!     async fn pass_time(&self, time: Duration) { self.clock.advance(time) }
 //!     async fn bounded(&self, sessions: usize) -> Arc<dyn SessionStore> {
-//!         let config = MemoryConfig::default().with_clock(self.clock.clone()).with_capacity(sessions).expect("some");
+//!         let config = MemoryConfig::default().with_clock(self.clock.clone()).with_max_sessions(sessions).expect("some");
 //!         Arc::new(MemorySessionStore::with_config(config))
 //!     }
 //!     fn step(&self) -> Duration { Duration::from_secs(60) }

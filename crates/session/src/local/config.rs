@@ -13,7 +13,7 @@ use crate::bounds::Bounds;
 /// use statehouse_session::{LocalConfig, LocalSessionStore};
 ///
 /// # let folder = std::env::temp_dir().join(format!("statehouse-session-config-{}", std::process::id()));
-/// let config = LocalConfig::new(&folder).with_capacity(20_000)?.with_max_bytes(256 << 20)?;
+/// let config = LocalConfig::new(&folder).with_capacity(256 << 20)?.with_max_sessions(20_000)?;
 /// let store = LocalSessionStore::open_with(config).await?;
 /// # drop(store);
 /// # let _ = std::fs::remove_dir_all(&folder);
@@ -36,7 +36,7 @@ impl LocalConfig {
         Self { folder, bounds, clock: Arc::new(SystemClock::default()), setting }
     }
 
-    /// Reads `file:///var/lib/app/sessions?capacity=500000&max_bytes=2GiB`.
+    /// Reads `file:///var/lib/app/sessions?capacity=2GiB&max_sessions=500000`.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfig`](statehouse_core::ErrorKind::InvalidConfig), naming the setting and what it accepts.
@@ -55,7 +55,7 @@ impl LocalConfig {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfig`](statehouse_core::ErrorKind::InvalidConfig) for zero.
-    pub fn with_capacity(self, sessions: usize) -> Result<Self> {
+    pub fn with_max_sessions(self, sessions: usize) -> Result<Self> {
         Ok(Self { bounds: self.bounds.with_sessions(sessions)?, ..self })
     }
 
@@ -63,7 +63,7 @@ impl LocalConfig {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfig`](statehouse_core::ErrorKind::InvalidConfig) below 64 KiB.
-    pub fn with_max_bytes(self, bytes: u64) -> Result<Self> {
+    pub fn with_capacity(self, bytes: u64) -> Result<Self> {
         Ok(Self { bounds: self.bounds.with_bytes(bytes)?, ..self })
     }
 
@@ -85,15 +85,16 @@ mod tests {
     fn the_url_names_a_folder() {
         let read = |text| LocalConfig::from_url(ServiceUrl::parse("STATEHOUSE_SESSION_URL", text).unwrap());
         assert_eq!(read("file:///var/lib/app").unwrap().folder, Path::new("/var/lib/app"));
-        let bounds = read("file:///x?capacity=5&max_bytes=1MiB").unwrap().bounds;
+        let bounds = read("file:///x?capacity=1MiB&max_sessions=5").unwrap().bounds;
         assert_eq!((bounds.sessions, bounds.bytes), (5, 1 << 20));
         for wrong in [
             "file:",
             "file://host/dir",
             "file:///x?sync=no",
             "file:///x?capacity=0",
-            "file:///x?max_bytes=1",
-            "file:///x?max_bytes=63KiB",
+            "file:///x?capacity=1",
+            "file:///x?capacity=63KiB",
+            "file:///x?max_bytes=1MiB",
             "memory:",
         ] {
             assert_eq!(read(wrong).unwrap_err().setting(), Some("STATEHOUSE_SESSION_URL"), "{wrong}");

@@ -3,7 +3,7 @@ use std::io;
 use statehouse_core::{Error, ErrorKind, Retry};
 
 /// What an I/O error means to a caller. The path is left out: it holds the session's key.
-pub(super) fn map_error(source: io::Error, operation: &'static str) -> Error {
+pub(super) fn map_error(source: io::Error) -> Error {
     let (kind, retry, message) = match source.kind() {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             (ErrorKind::PermissionDenied, Retry::Never, "the session folder cannot be accessed")
@@ -19,14 +19,12 @@ pub(super) fn map_error(source: io::Error, operation: &'static str) -> Error {
         }
         _ => (ErrorKind::Unavailable, Retry::Now, "the session folder cannot be read or written"),
     };
-    Error::new(kind, message).with_retry(retry).with_backend("local").with_operation(operation).with_source(source)
+    Error::new(kind, message).with_retry(retry).with_source(source)
 }
 
 /// A second process, or a second store in this one.
 pub(super) fn in_use() -> Error {
     Error::new(ErrorKind::Unavailable, "the session folder is in use by another store; a folder belongs to one process")
-        .with_backend("local")
-        .with_operation("session.open")
 }
 
 /// A folder that is not one for sessions.
@@ -54,11 +52,11 @@ mod tests {
             (Io::Other, ErrorKind::Unavailable, true),
         ];
         for (io, kind, retryable) in table {
-            let error = map_error(io.into(), "session.save");
+            let error = map_error(io.into());
             assert_eq!((error.kind(), error.is_retryable()), (kind, retryable), "{io:?}");
-            assert!(error.to_string().starts_with("session.save: the "), "{error}");
+            assert!(error.to_string().starts_with("the "), "{error}");
         }
         let files = io::Error::from_raw_os_error(24);
-        assert_eq!(map_error(files, "session.load").kind(), ErrorKind::Unavailable, "too many open files");
+        assert_eq!(map_error(files).kind(), ErrorKind::Unavailable, "too many open files");
     }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use statehouse_core::{Capabilities, Error, ErrorKind, Health, Operation, Result, Retry, Timestamp};
+use statehouse_core::{Capabilities, Error, ErrorKind, Health, Operation, Result, Retry, Timestamp, deadline};
 
 use self::client::{Folder, Opening, blocks};
 pub use self::config::LocalConfig;
@@ -60,47 +60,57 @@ impl LocalSessionStore {
     /// # Errors
     /// As [`open`](Self::open).
     pub async fn open_with(config: LocalConfig) -> Result<Self> {
-        const OPERATION: &str = "session.open";
         let LocalConfig { folder: path, bounds, clock, setting } = config;
         let clock = Steady::new(clock);
-        blocking(OPERATION, move || {
-            let opened = Folder::open(&path).map_err(|source| map_error(source, OPERATION).with_setting(&setting));
+        let open = blocking(move || {
+            let opened = Folder::open(&path).map_err(|source| map_error(source).with_setting(&setting));
             let folder = match opened? {
                 Opening::Open(folder) => *folder,
                 Opening::InUse => return Err(in_use()),
                 Opening::Refused(why) => return Err(refused(&setting, &why)),
             };
             Ok(Self { inner: Arc::new(Inner { folder, path, bounds, clock }) })
-        })
-        .await
+        });
+        open.await.map_err(|error| operation::OPEN.name_in(error))
+    }
+
+    /// Looks at the folder. What is late has changed nothing.
+    async fn look<T: Send + 'static>(
+        &self,
+        operation: Operation,
+        limit: Option<Duration>,
+        work: impl FnOnce(&Inner) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T> {
+        operation.during(deadline::within(limit, tokio::time::sleep, deadline::not_done, self.run(work))).await
+    }
+
+    /// Changes the folder. The disk goes on with what it was asked to write, late or not.
+    async fn change<T: Send + 'static>(
+        &self,
+        operation: Operation,
+        limit: Option<Duration>,
+        work: impl FnOnce(&Inner) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T> {
+        operation.during(deadline::within(limit, tokio::time::sleep, deadline::in_doubt, self.run(work))).await
     }
 
     async fn run<T: Send + 'static>(
         &self,
-        operation: &'static str,
-        deadline: Option<Duration>,
         work: impl FnOnce(&Inner) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T> {
         let inner = Arc::clone(&self.inner);
-        let work = blocking(operation, move || work(&inner).map_err(|failure| failure.into_error(operation)));
-        let in_time = async {
-            match deadline {
-                None => work.await,
-                Some(limit) => tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Err(too_slow(operation))),
-            }
-        };
-        Operation::new(operation, "local").during(in_time).await
+        blocking(move || work(&inner).map_err(Failure::into_error)).await
     }
 
     async fn write(
         &self,
-        operation: &'static str,
+        operation: Operation,
         base: &Snapshot,
         change: Change,
         next: impl Fn(&Record, Timestamp) -> Record + Send + 'static,
     ) -> Result<Saved> {
         let base = base.clone();
-        self.run(operation, change.options.deadline, move |inner| inner.write(&base, &change, next)).await
+        self.change(operation, change.options.deadline, move |inner| inner.write(&base, &change, next)).await
     }
 }
 
@@ -135,15 +145,14 @@ impl From<Error> for Failure {
 }
 
 impl Failure {
-    fn into_error(self, operation: &'static str) -> Error {
+    fn into_error(self) -> Error {
         match self {
-            Self::Io(source) => map_error(source, operation),
+            Self::Io(source) => map_error(source),
             Self::Full => {
-                let message = "the session folder is full of live sessions (settings capacity and max_bytes)";
-                let error = Error::new(ErrorKind::Unavailable, message).with_retry(Retry::Exhausted);
-                error.with_backend("local").with_operation(operation)
+                let message = "the session folder is full of live sessions (settings max_sessions and capacity)";
+                Error::new(ErrorKind::Unavailable, message).with_retry(Retry::Exhausted)
             }
-            Self::Other(error) => error.with_backend("local").with_operation(operation),
+            Self::Other(error) => error,
         }
     }
 }
@@ -323,23 +332,26 @@ impl Inner {
     }
 }
 
-/// The disk goes on with what it was asked to write.
-fn too_slow(operation: &'static str) -> Error {
-    let (kind, message) = match operation {
-        "session.load" => (ErrorKind::Timeout, "the disk has not answered within the deadline"),
-        _ => (ErrorKind::OutcomeUnknown, "the disk has not answered within the deadline, and may still do it"),
-    };
-    Error::new(kind, message).with_backend("local").with_operation(operation)
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|source| {
+        Err(Error::new(ErrorKind::Unexpected, "work on the session folder did not end").with_source(source))
+    })
 }
 
-async fn blocking<T: Send + 'static>(
-    operation: &'static str,
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|source| {
-        let error = Error::new(ErrorKind::Unexpected, "work on the session folder did not end").with_source(source);
-        Err(error.with_backend("local").with_operation(operation))
-    })
+/// The operations, as errors, spans and metrics name them.
+mod operation {
+    use statehouse_core::Operation;
+
+    const BACKEND: &str = "local";
+
+    pub(super) const OPEN: Operation = Operation::new("session.open", BACKEND);
+    pub(super) const CREATE: Operation = Operation::new("session.create", BACKEND);
+    pub(super) const LOAD: Operation = Operation::new("session.load", BACKEND);
+    pub(super) const SAVE: Operation = Operation::new("session.save", BACKEND);
+    pub(super) const ROTATE: Operation = Operation::new("session.rotate", BACKEND);
+    pub(super) const TOUCH: Operation = Operation::new("session.touch", BACKEND);
+    pub(super) const DELETE: Operation = Operation::new("session.delete", BACKEND);
+    pub(super) const HEALTH: Operation = Operation::new("session.health", BACKEND);
 }
 
 #[async_trait]
@@ -347,12 +359,12 @@ impl SessionStore for LocalSessionStore {
     async fn create_with(&self, key: &SessionKey, new: &NewSession, options: CreateOptions) -> Result<Snapshot> {
         new.check()?;
         let (key, new) = (*key, new.clone());
-        self.run("session.create", options.deadline, move |inner| inner.create(&key, &new, &options)).await
+        self.change(operation::CREATE, options.deadline, move |inner| inner.create(&key, &new, &options)).await
     }
 
     async fn load_with(&self, key: &SessionKey, options: LoadOptions) -> Result<Loaded> {
         let key = *key;
-        self.run("session.load", options.deadline, move |inner| inner.find(&key)).await
+        self.look(operation::LOAD, options.deadline, move |inner| inner.find(&key)).await
     }
 
     async fn save_with(
@@ -365,7 +377,7 @@ impl SessionStore for LocalSessionStore {
         match base.record().with_save(authority, delta, base.now()) {
             Some(next) => {
                 let change = Change { authority, verifier: None, options };
-                self.write("session.save", base, change, move |_, _| next.clone()).await
+                self.write(operation::SAVE, base, change, move |_, _| next.clone()).await
             }
             None => Ok(Saved::Applied(base.clone())),
         }
@@ -382,22 +394,22 @@ impl SessionStore for LocalSessionStore {
         let (by, delta) = (rotation.clone(), delta.clone());
         let next = move |current: &Record, now| current.with_rotation(authority, &by, &delta, now);
         let change = Change { authority, verifier: Some(rotation.next), options };
-        self.write("session.rotate", base, change, next).await
+        self.write(operation::ROTATE, base, change, next).await
     }
 
     async fn touch_with(&self, key: &SessionKey, options: TouchOptions) -> Result<Touched> {
         let key = *key;
-        self.run("session.touch", options.deadline, move |inner| inner.touch(&key)).await
+        self.change(operation::TOUCH, options.deadline, move |inner| inner.touch(&key)).await
     }
 
     async fn delete_with(&self, key: &SessionKey, authority: Authority, options: DeleteOptions) -> Result<Deleted> {
         let key = *key;
-        self.run("session.delete", options.deadline, move |inner| inner.delete(&key, authority)).await
+        self.change(operation::DELETE, options.deadline, move |inner| inner.delete(&key, authority)).await
     }
 
     async fn health(&self) -> Health {
         let before = self.inner.clock.elapsed();
-        let probe = self.run("session.health", None, |inner| Ok(inner.folder.check()?)).await;
+        let probe = self.look(operation::HEALTH, None, |inner| Ok(inner.folder.check()?)).await;
         let latency = self.inner.clock.elapsed().saturating_sub(before);
         Health::of(format!("local {}", self.inner.path.display()), latency, probe)
     }

@@ -169,7 +169,7 @@ async fn whoever_holds_the_token_of_a_damaged_session_ends_it_and_time_does_too(
 #[tokio::test]
 async fn a_full_folder_keeps_who_is_logged_in_and_its_bounds() {
     let (folder, clock) = (tempfile::tempdir().unwrap(), ManualClock::default());
-    let config = || LocalConfig::new(folder.path()).with_clock(clock.clone()).with_max_bytes(20 * 4096).unwrap();
+    let config = || LocalConfig::new(folder.path()).with_clock(clock.clone()).with_capacity(20 * 4096).unwrap();
     let store = LocalSessionStore::open_with(config()).await.unwrap();
     let log_in = async |store: &LocalSessionStore| {
         let token = Token::generate().unwrap();
@@ -231,4 +231,23 @@ async fn a_folder_that_went_away_is_an_outage_and_not_an_absent_session() {
     fs::rename(parent.path().join("unmounted"), &folder).unwrap();
     assert!(store.load(created.record().key()).await.unwrap().found().is_some());
     assert!(store.health().await.is_up());
+}
+
+/// The disk goes on with what it was asked.
+#[tokio::test]
+async fn what_is_late_is_in_doubt_if_it_changes_anything() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path(), &ManualClock::default()).await;
+    let (held, disk) = std::sync::mpsc::channel::<()>();
+    let disk = Arc::new(std::sync::Mutex::new(disk));
+    let silent = || {
+        let disk = Arc::clone(&disk);
+        move |_: &Inner| disk.lock().unwrap().recv().map_err(|_| Failure::Full)
+    };
+    let limit = Some(Duration::from_millis(1));
+    let load = store.look(operation::LOAD, limit, silent()).await.unwrap_err();
+    assert_eq!((load.kind(), load.operation()), (ErrorKind::Timeout, Some("session.load")), "{load:?}");
+    let save = store.change(operation::SAVE, limit, silent()).await.unwrap_err();
+    assert_eq!((save.kind(), save.backend()), (ErrorKind::OutcomeUnknown, Some("local")), "{save:?}");
+    drop(held);
 }

@@ -11,7 +11,7 @@ use crate::bounds::Bounds;
 /// use statehouse_session::{MemoryConfig, MemorySessionStore};
 ///
 /// let clock = ManualClock::default(); // a test moves it on
-/// let config = MemoryConfig::default().with_capacity(1_000)?.with_max_bytes(16 << 20)?.with_clock(clock.clone());
+/// let config = MemoryConfig::default().with_capacity(16 << 20)?.with_max_sessions(1_000)?.with_clock(clock.clone());
 /// let store = MemorySessionStore::with_config(config);
 /// # let _ = store;
 /// # Ok::<(), statehouse_core::Error>(())
@@ -30,7 +30,7 @@ impl Default for MemoryConfig {
 }
 
 impl MemoryConfig {
-    /// Reads `memory:?capacity=100000&max_bytes=256MiB`.
+    /// Reads `memory:?capacity=256MiB&max_sessions=100000`.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfig`](statehouse_core::ErrorKind::InvalidConfig), naming the setting and what it accepts.
@@ -48,7 +48,7 @@ impl MemoryConfig {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfig`](statehouse_core::ErrorKind::InvalidConfig) for zero.
-    pub fn with_capacity(self, sessions: usize) -> Result<Self> {
+    pub fn with_max_sessions(self, sessions: usize) -> Result<Self> {
         Ok(Self { bounds: self.bounds.with_sessions(sessions)?, ..self })
     }
 
@@ -56,7 +56,7 @@ impl MemoryConfig {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfig`](statehouse_core::ErrorKind::InvalidConfig) below 64 KiB.
-    pub fn with_max_bytes(self, bytes: u64) -> Result<Self> {
+    pub fn with_capacity(self, bytes: u64) -> Result<Self> {
         Ok(Self { bounds: self.bounds.with_bytes(bytes)?, ..self })
     }
 
@@ -76,18 +76,21 @@ mod tests {
     fn the_url_sets_the_capacity_and_names_what_is_wrong() {
         let read = |text| MemoryConfig::from_url(ServiceUrl::parse("STATEHOUSE_SESSION_URL", text).unwrap());
         assert_eq!(read("memory:").unwrap().bounds.sessions, 100_000);
-        let bounds = read("memory:?capacity=5&max_bytes=1MiB").unwrap().bounds;
+        let bounds = read("memory:?capacity=1MiB&max_sessions=5").unwrap().bounds;
         assert_eq!((bounds.sessions, bounds.bytes), (5, 1 << 20));
-        for wrong in [
-            "memory:?capacity=0",
-            "memory:?max_bytes=0",
-            "memory:?max_bytes=1",
-            "memory:?capacity=x",
-            "memory:?size=1",
-            "file:///x",
+        for (wrong, told) in [
+            ("memory:?capacity=0", "a size above zero"),
+            ("memory:?capacity=63KiB", "a size of at least 64KiB"),
+            ("memory:?capacity=5000", "with its unit"),
+            ("memory:?capacity=x", "a size"),
+            ("memory:?max_sessions=0", "a number of sessions above zero"),
+            ("memory:?max_sessions=1MiB", "a number of sessions above zero"),
+            ("memory:?max_entries=1", "capacity, max_sessions"),
+            ("file:///x", "memory:"),
         ] {
             let error = read(wrong).unwrap_err();
             assert_eq!(error.setting(), Some("STATEHOUSE_SESSION_URL"), "{wrong}");
+            assert!(error.to_string().contains(told), "{wrong}: {error}");
         }
     }
 }

@@ -209,7 +209,7 @@ impl State {
 
     fn full(&self, operation: &'static str, now: Timestamp) -> Error {
         let soonest = self.queue.first().map_or(Duration::ZERO, |(expires, _)| expires.since(now));
-        let message = "the memory session store is full of live sessions (settings capacity and max_bytes)";
+        let message = "the memory session store is full of live sessions (settings max_sessions and capacity)";
         Error::new(ErrorKind::Unavailable, message)
             .with_backend("memory")
             .with_operation(operation)
@@ -312,9 +312,9 @@ mod tests {
     use crate::record::{Attribute, AttributeName, Attributes, Principal};
     use crate::token::Token;
 
-    fn store(capacity: usize) -> (MemorySessionStore, ManualClock) {
+    fn store(sessions: usize) -> (MemorySessionStore, ManualClock) {
         let clock = ManualClock::default();
-        let config = MemoryConfig::default().with_capacity(capacity).unwrap().with_clock(clock.clone());
+        let config = MemoryConfig::default().with_max_sessions(sessions).unwrap().with_clock(clock.clone());
         (MemorySessionStore::with_config(config), clock)
     }
 
@@ -363,7 +363,7 @@ mod tests {
 
     #[tokio::test]
     async fn bytes_are_bounded_in_creates_and_in_saves() {
-        let config = MemoryConfig::default().with_max_bytes(1 << 20).unwrap();
+        let config = MemoryConfig::default().with_capacity(1 << 20).unwrap();
         let store = MemorySessionStore::with_config(config);
         let large = |len: usize| {
             let name = AttributeName::new("large").unwrap();

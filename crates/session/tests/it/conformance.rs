@@ -32,7 +32,7 @@ impl Backend for Memory {
     }
 
     async fn bounded(&self, sessions: usize) -> Arc<dyn SessionStore> {
-        let config = MemoryConfig::default().with_clock(self.clock.clone()).with_capacity(sessions).unwrap();
+        let config = MemoryConfig::default().with_clock(self.clock.clone()).with_max_sessions(sessions).unwrap();
         Arc::new(MemorySessionStore::with_config(config))
     }
 
@@ -88,7 +88,7 @@ impl Backend for Disk {
 
     async fn bounded(&self, sessions: usize) -> Arc<dyn SessionStore> {
         let config = LocalConfig::new(self.folder.path().join("bounded")).with_clock(self.clock.clone());
-        Arc::new(LocalSessionStore::open_with(config.with_capacity(sessions).unwrap()).await.unwrap())
+        Arc::new(LocalSessionStore::open_with(config.with_max_sessions(sessions).unwrap()).await.unwrap())
     }
 
     fn step(&self) -> Duration {

@@ -185,9 +185,9 @@ async fn deletions_make_room(store: &dyn SessionStore, capacity: usize) {
 
 #[tokio::test]
 async fn what_is_remembered_of_deletions_makes_room_in_memory_and_on_disk() {
-    let config = MemoryConfig::default().with_capacity(8).unwrap();
+    let config = MemoryConfig::default().with_max_sessions(8).unwrap();
     deletions_make_room(&MemorySessionStore::with_config(config), 8).await;
     let folder = tempfile::tempdir().unwrap();
-    let config = LocalConfig::new(folder.path()).with_capacity(8).unwrap();
+    let config = LocalConfig::new(folder.path()).with_max_sessions(8).unwrap();
     deletions_make_room(&LocalSessionStore::open_with(config).await.unwrap(), 8).await;
 }
