@@ -13,6 +13,7 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use statehouse_core::{Error, ErrorKind, Result, Timestamp};
+use tokio::sync::Semaphore;
 
 use super::beneath::Root;
 use super::config::{Access, Durability, LocalConfig};
@@ -44,6 +45,10 @@ const MAX_TRAILER: u64 = 16 << 10;
 
 const FORMAT: &[u8] = b"statehouse files 1\n";
 
+/// How many writes are at work at a time: half of the threads that tokio has for blocking work, so that reads go on
+/// though all of these wait for the lock of one file.
+const WRITERS: usize = 256;
+
 /// The directories of an open store.
 #[derive(Debug)]
 pub(super) struct Disk {
@@ -51,6 +56,8 @@ pub(super) struct Disk {
     /// None if it is only read.
     pub(super) writing: Option<Writing>,
     pub(super) durability: Durability,
+    /// Those that may be at work on threads at a time.
+    pub(super) writers: Arc<Semaphore>,
     /// How long the source of a put may be silent.
     pub(super) body_timeout: Duration,
     pub(super) walks: Walks,
@@ -107,7 +114,8 @@ impl Disk {
         }
         let (folders, walks) = (Folders::of(&root), Walks::default());
         let (durability, body_timeout) = (config.durability, config.body_timeout);
-        Ok(Self { root, writing, durability, body_timeout, walks, folders })
+        let writers = Arc::new(Semaphore::new(WRITERS));
+        Ok(Self { root, writing, durability, writers, body_timeout, walks, folders })
     }
 
     /// Tries what a write needs, or in a store that is only read a read.

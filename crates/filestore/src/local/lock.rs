@@ -14,7 +14,7 @@ use super::gate::{Gate, Pass, Share};
 
 /// How long a lock is waited for. It is held only for a compare and a rename, so this passes only if its holder was
 /// stopped or the disk hangs.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How many locks share all keys.
 const SHARDS: u32 = 32;
@@ -57,18 +57,12 @@ impl Locks {
         Self { directory, gates, permissions, open: Mutex::default() }
     }
 
-    /// Takes the lock of a key: among this store's threads in the order in which they ask for it.
-    pub(super) fn of_key(&self, key: &str, share: Share) -> Result<KeyLock<'_>> {
-        self.within(PATIENCE, key, share)
-    }
-
-    fn within(&self, patience: Duration, key: &str, share: Share) -> Result<KeyLock<'_>> {
+    /// Takes the lock of a key: among this store's threads in the order in which they ask for it. `patience` is what is left
+    /// of [`PATIENCE`].
+    pub(super) fn of_key(&self, key: &str, share: Share, patience: Duration) -> Result<KeyLock<'_>> {
         let (shard, until) = (shard(key), Instant::now() + patience);
         let gate = usize::try_from(shard).ok().and_then(|shard| self.gates.get(shard));
-        let pass = gate.and_then(|gate| gate.enter(share, until)).ok_or_else(|| {
-            let message = format!("the file's turn to be written did not come within {} s", patience.as_secs());
-            Error::new(ErrorKind::Timeout, message).with_retry(Retry::Now)
-        })?;
+        let pass = gate.and_then(|gate| gate.enter(share, until)).ok_or_else(no_turn)?;
         let pair = self.pair(shard)?;
         // As long as others share a lock the system lets still others in, and who wants it alone would never get it.
         // So everybody passes a turnstile, and who waits behind it keeps it shut.
@@ -89,6 +83,12 @@ impl Locks {
             |name: String| self.permissions.open_file(&self.directory, &name, OFlags::empty()).map_err(map_error);
         Ok(Pair { turnstile: file(format!("{shard:02x}-turn"))?, file: file(format!("{shard:02x}"))? })
     }
+}
+
+/// Others that wait for their turn were before it.
+pub(super) fn no_turn() -> Error {
+    let message = format!("the file's turn to be written did not come within {} s", PATIENCE.as_secs());
+    Error::new(ErrorKind::Timeout, message).with_retry(Retry::Now)
 }
 
 impl Drop for KeyLock<'_> {
@@ -174,13 +174,13 @@ mod tests {
                 for _ in 0..8 {
                     scope.spawn(|| {
                         while !done.load(std::sync::atomic::Ordering::Relaxed) {
-                            let lock = others.as_ref().unwrap_or(&one).of_key("a", Share::Shared).unwrap();
+                            let lock = others.as_ref().unwrap_or(&one).of_key("a", Share::Shared, PATIENCE).unwrap();
                             std::thread::sleep(Duration::from_micros(300));
                             drop(lock);
                         }
                     });
                 }
-                let taken = (0..30).all(|_| one.of_key("a", Share::Alone).is_ok());
+                let taken = (0..30).all(|_| one.of_key("a", Share::Alone, PATIENCE).is_ok());
                 done.store(true, std::sync::atomic::Ordering::Relaxed);
                 assert!(taken);
             });
@@ -191,10 +191,10 @@ mod tests {
     fn each_way_to_wait_too_long_is_told_by_its_name() {
         let directory = tempfile::tempdir().unwrap();
         let (one, other) = (locks(&directory), locks(&directory));
-        let _held = one.of_key("a", Share::Alone).unwrap();
-        let error = one.within(Duration::from_millis(20), "a", Share::Shared).unwrap_err();
+        let _held = one.of_key("a", Share::Alone, PATIENCE).unwrap();
+        let error = one.of_key("a", Share::Shared, Duration::from_millis(20)).unwrap_err();
         assert!(error.kind() == ErrorKind::Timeout && error.message().contains("turn"), "{error}");
-        let error = other.within(Duration::from_millis(20), "a", Share::Shared).unwrap_err();
+        let error = other.of_key("a", Share::Shared, Duration::from_millis(20)).unwrap_err();
         assert!(error.kind() == ErrorKind::Timeout && error.message().contains("another process"), "{error}");
     }
 

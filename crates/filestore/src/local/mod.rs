@@ -57,7 +57,7 @@ mod write;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 #[cfg(doc)]
@@ -67,6 +67,7 @@ use statehouse_core::{Capabilities, Health, HealthStatus, Result};
 use self::blocking::blocking;
 use self::client::{Content, Disk, Found, PIECE};
 pub use self::config::{Access, Durability, LocalConfig, Permissions};
+use self::lock::{PATIENCE, no_turn};
 use self::name::DiskName;
 use crate::api::FileStore;
 use crate::body::{Body, impatient};
@@ -147,6 +148,24 @@ impl LocalFileStore {
         blocking(move || work(&disk, &key, &DiskName::of(&key))).await
     }
 
+    /// Work that takes a file's lock; it is told how long it may still wait for that.
+    async fn run_writing<T, F>(&self, key: &FileKey, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Disk, &FileKey, &DiskName, Duration) -> Result<T> + Send + 'static,
+    {
+        let (asked, writers) = (Instant::now(), Arc::clone(&self.disk.writers));
+        let admitted = tokio::time::timeout(PATIENCE, writers.acquire_owned()).await;
+        let admitted = admitted.map_err(|_| no_turn())?.map_err(|_| no_turn())?;
+        let patience = PATIENCE.saturating_sub(asked.elapsed());
+        // Not let go of before the work has ended, though nobody may wait for it any more.
+        let work = move |disk: &Disk, key: &FileKey, name: &DiskName| {
+            let _admitted = admitted;
+            work(disk, key, name, patience)
+        };
+        self.run(key, work).await
+    }
+
     async fn put(&self, key: &FileKey, body: Body, options: PutOptions) -> Result<Stored> {
         options.check()?;
         let intake = options.intake(body.len())?;
@@ -155,7 +174,8 @@ impl LocalFileStore {
             && bytes.len() as u64 <= PIECE
         {
             let bytes = bytes.clone();
-            return self.run(key, move |disk, key, name| disk.put(key, name, &bytes, options)).await;
+            let put = move |disk: &Disk, key: &_, name: &_, patience| disk.put(key, name, &bytes, options, patience);
+            return self.run_writing(key, put).await;
         }
         let condition = options.condition.clone();
         let staged = self.run(key, move |disk, _, name| disk.create(name, &condition)).await?;
@@ -166,7 +186,9 @@ impl LocalFileStore {
                 stream::write_all(stream, staged, intake, self.disk.durability).await?
             }
         };
-        self.run(key, move |disk, key, name| disk.finish(staged, key, name, intake, options)).await
+        let finish =
+            move |disk: &Disk, key: &_, name: &_, patience| disk.finish(staged, key, name, intake, options, patience);
+        self.run_writing(key, finish).await
     }
 
     async fn get(&self, key: &FileKey, options: GetOptions) -> Result<Object> {
@@ -234,7 +256,9 @@ impl FileStore for LocalFileStore {
 
     async fn delete_with(&self, key: &FileKey, options: DeleteOptions) -> Result<DeleteOutcome> {
         let (conditional, deadline) = (options.if_match.is_some(), options.deadline);
-        let delete = self.run(key, move |disk, key, name| disk.delete(key, name, options.if_match.as_ref()));
+        let delete =
+            move |disk: &Disk, key: &_, name: &_, patience| disk.delete(key, name, options.if_match.as_ref(), patience);
+        let delete = self.run_writing(key, delete);
         let delete = async { DeleteOutcome::of(deadline::write(deadline, delete).await, conditional) };
         let deleted = operation::DELETE.during_on(key, delete).await;
         self.counters.delete(&deleted);
@@ -243,7 +267,8 @@ impl FileStore for LocalFileStore {
 
     async fn copy_with(&self, from: &FileKey, to: &FileKey, options: CopyOptions) -> Result<PutOutcome> {
         let (to, condition, deadline) = (to.clone(), options.condition.clone(), options.deadline);
-        let copy = self.run(from, move |disk, from, _| disk.copy(from, &to, &options));
+        let copy = move |disk: &Disk, from: &_, _: &_, patience| disk.copy(from, &to, &options, patience);
+        let copy = self.run_writing(from, copy);
         let copy = async { PutOutcome::of(deadline::write(deadline, copy).await, &condition) };
         let copied = operation::COPY.during_on(from, copy).await;
         self.counters.copy(&copied);

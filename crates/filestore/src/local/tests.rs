@@ -10,6 +10,8 @@ use futures_util::StreamExt;
 use statehouse_core::{ErrorKind, Namespace};
 
 use super::beneath::Root;
+use super::gate::Share;
+use super::lock::PATIENCE;
 use super::stage::Staged;
 use super::*;
 use crate::files::Files;
@@ -430,4 +432,33 @@ async fn a_source_that_says_nothing_any_more_is_given_up_and_leaves_nothing() {
         (sent < 10).then(|| (Ok::<_, statehouse_core::Error>("x"), sent + 1))
     });
     assert_eq!(files.put("a", Body::from_stream(pieces)).await.unwrap().len, 10);
+}
+
+/// More than tokio has threads for them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writes_that_wait_for_the_lock_of_one_file_keep_no_read_waiting() {
+    let dir = Dir::new();
+    let store = LocalFileStore::open_with(LocalConfig::new(&dir.0).with_durability(Durability::Relaxed)).await.unwrap();
+    let files = Files::new(Arc::new(store.clone()), Namespace::new("n").unwrap());
+    files.put("large", vec![7; 1 << 20]).await.unwrap();
+    let etag = files.put("a", "x").await.unwrap().etag;
+    let disk = Arc::clone(&store.disk);
+    let held = disk.writing.as_ref().unwrap().locks.of_key("n/a", Share::Alone, PATIENCE).unwrap();
+    let put = || {
+        let (files, etag) = (files.clone(), etag.clone());
+        tokio::spawn(async move { files.put("a", "y").if_match(&etag).await })
+    };
+    let puts: Vec<_> = (0..600).map(|_| put()).collect();
+    let begun = Instant::now();
+    while store.disk.writers.available_permits() > 0 && begun.elapsed() < PATIENCE / 4 {
+        tokio::task::yield_now().await;
+    }
+    let read = tokio::time::timeout(PATIENCE / 2, async { files.get("large").await.unwrap().bytes().await });
+    assert_eq!(read.await.expect("it is read while they wait").unwrap().len(), 1 << 20);
+    drop(held);
+    let mut stored = 0;
+    for put in puts {
+        stored += usize::from(put.await.unwrap().unwrap().stored().is_some());
+    }
+    assert_eq!(stored, 1);
 }

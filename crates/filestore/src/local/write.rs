@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::time::Duration;
 
 use bytes::Bytes;
 use rustix::fd::OwnedFd;
@@ -47,14 +48,21 @@ impl Disk {
         }
     }
 
-    pub(super) fn put(&self, key: &FileKey, name: &DiskName, bytes: &[u8], options: PutOptions) -> Result<Stored> {
+    pub(super) fn put(
+        &self,
+        key: &FileKey,
+        name: &DiskName,
+        bytes: &[u8],
+        options: PutOptions,
+        patience: Duration,
+    ) -> Result<Stored> {
         let mut intake = options.intake(Some(bytes.len() as u64))?;
         intake.update(bytes)?;
         let received = intake.finish()?;
         let mut staged = self.create(name, &options.condition)?;
         let trailer = new_trailer(received, options.content_type, options.user)?;
         write(&mut staged.file, bytes, &trailer.encode()?).map_err(map_error)?;
-        self.publish(staged, key, name, &options.condition)?;
+        self.publish(staged, key, name, &options.condition, patience)?;
         Ok(stored(&trailer))
     }
 
@@ -66,14 +74,21 @@ impl Disk {
         name: &DiskName,
         intake: Intake,
         options: PutOptions,
+        patience: Duration,
     ) -> Result<Stored> {
         let trailer = new_trailer(intake.finish()?, options.content_type, options.user)?;
         staged.file.write_all(&trailer.encode()?).map_err(map_error)?;
-        self.publish(staged, key, name, &options.condition)?;
+        self.publish(staged, key, name, &options.condition, patience)?;
         Ok(stored(&trailer))
     }
 
-    pub(super) fn copy(&self, from: &FileKey, to: &FileKey, options: &CopyOptions) -> Result<Stored> {
+    pub(super) fn copy(
+        &self,
+        from: &FileKey,
+        to: &FileKey,
+        options: &CopyOptions,
+        patience: Duration,
+    ) -> Result<Stored> {
         let target = DiskName::of(to);
         let (file, size, _) = self.open_file(DiskName::of(from).path())?;
         let mut trailer = read_trailer(&file, size)?;
@@ -84,16 +99,23 @@ impl Disk {
             return Err(corrupt("the file is shorter than its metadata says"));
         }
         staged.file.write_all(&trailer.encode()?).map_err(map_error)?;
-        self.publish(staged, to, &target, &options.condition)?;
+        self.publish(staged, to, &target, &options.condition, patience)?;
         Ok(stored(&trailer))
     }
 
-    fn publish(&self, mut staged: Staged, key: &FileKey, name: &DiskName, condition: &Condition) -> Result<()> {
+    fn publish(
+        &self,
+        mut staged: Staged,
+        key: &FileKey,
+        name: &DiskName,
+        condition: &Condition,
+        patience: Duration,
+    ) -> Result<()> {
         if self.durability == Durability::Synced {
             staged.file.sync_all().map_err(map_error)?;
         }
         let share = if matches!(condition, Condition::Match(_)) { Share::Alone } else { Share::Shared };
-        let lock = self.writing()?.locks.of_key(key, share)?;
+        let lock = self.writing()?.locks.of_key(key, share, patience)?;
         if let Condition::Match(etag) = condition {
             self.compare(name, etag)?;
         }
@@ -117,7 +139,13 @@ impl Disk {
         }
     }
 
-    pub(super) fn delete(&self, key: &FileKey, name: &DiskName, if_match: Option<&ETag>) -> Result<Deleted> {
+    pub(super) fn delete(
+        &self,
+        key: &FileKey,
+        name: &DiskName,
+        if_match: Option<&ETag>,
+        patience: Duration,
+    ) -> Result<Deleted> {
         let writing = self.writing()?;
         let directory = match self.root.open_directory(name.directory()) {
             Ok(directory) => directory,
@@ -125,7 +153,8 @@ impl Disk {
             Err(Errno::NOENT) => return Ok(Deleted::Absent),
             Err(error) => return Err(map_error(error)),
         };
-        let lock = writing.locks.of_key(key, if if_match.is_some() { Share::Alone } else { Share::Shared })?;
+        let share = if if_match.is_some() { Share::Alone } else { Share::Shared };
+        let lock = writing.locks.of_key(key, share, patience)?;
         if let Some(etag) = if_match {
             self.compare(name, etag)?;
         }
