@@ -1,4 +1,4 @@
-//! The suite that every backend passes. One behavior of the [`Cache`](crate::Cache) contract per case.
+//! The suite that every backend passes. One behavior of the [`Cache`] contract per case.
 //!
 //! A backend passes only how to make a cache, how to make another one beside it, and how time passes:
 //!
