@@ -423,8 +423,8 @@ mod tests {
             ("opensearch+http://h?replicas=-1", "0 for none"),
             ("opensearch+http://h?timeout=5s&deadline=1s", "at least as long"),
             ("opensearch+http://h?max_answer=0", "a size above zero"),
-            ("opensearch+http://h?max_answer=1", "at least 64KiB"),
-            ("opensearch+http://h?max_answer=64000", "at least 64KiB"),
+            ("opensearch+http://h?max_answer=1B", "at least 64KiB"),
+            ("opensearch+http://h?max_answer=64000B", "at least 64KiB"),
             ("opensearch+http://h?proxy=hunter2", "an address such as http://proxy.internal:3128"),
             ("opensearch+http://h?proxy=socks5://hunter2", "an address such as"),
         ] {
