@@ -23,6 +23,7 @@ mod counter;
 pub mod deadline;
 mod envelope;
 mod error;
+pub mod folder;
 mod health;
 pub mod hex;
 mod key;

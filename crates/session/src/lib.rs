@@ -114,6 +114,7 @@ mod layered;
 #[cfg(unix)]
 mod local;
 mod memory;
+mod operation;
 mod options;
 mod outcome;
 mod record;

@@ -109,8 +109,6 @@ impl Snapshot {
 }
 
 /// What a create is told whose key another one has.
-pub(crate) fn taken(backend: &'static str) -> Error {
+pub(crate) fn taken() -> Error {
     Error::new(ErrorKind::AlreadyExists, "there is a session under this key")
-        .with_backend(backend)
-        .with_operation("session.create")
 }

@@ -45,8 +45,8 @@ const MAX_TRAILER: u64 = 16 << 10;
 
 const FORMAT: &[u8] = b"statehouse files 1\n";
 
-/// How many writes are at work at a time: half of the threads that tokio has for blocking work, so that reads go on
-/// though all of these wait for the lock of one file.
+/// How many writes are at work at a time: half of the threads that tokio has for blocking work if nothing else is said,
+/// so that reads go on though all of these wait for the lock of one file.
 const WRITERS: usize = 256;
 
 /// The directories of an open store.
@@ -56,7 +56,7 @@ pub(super) struct Disk {
     /// None if it is only read.
     pub(super) writing: Option<Writing>,
     pub(super) durability: Durability,
-    /// Those that may be at work on threads at a time.
+    /// A permit for each write that is at work.
     pub(super) writers: Arc<Semaphore>,
     /// How long the source of a put may be silent.
     pub(super) body_timeout: Duration,

@@ -2,6 +2,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use statehouse_core::folder::check_path;
 use statehouse_core::{Error, Result, ServiceUrl};
 
 use crate::body::BODY_TIMEOUT;
@@ -149,9 +150,7 @@ impl LocalConfig {
     }
 
     pub(super) fn check(&self) -> Result<()> {
-        if self.root.as_os_str().as_encoded_bytes().contains(&0) {
-            return Err(Error::invalid_config(&self.setting, "the directory's name has a byte of zero"));
-        }
+        check_path(&self.root).map_err(|why| Error::invalid_config(&self.setting, why))?;
         if self.body_timeout.is_zero() {
             return Err(Error::invalid_config(&self.setting, "body_timeout is 0; accepted: more than that, as 5m"));
         }

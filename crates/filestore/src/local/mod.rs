@@ -156,7 +156,7 @@ impl LocalFileStore {
     {
         let (asked, writers) = (Instant::now(), Arc::clone(&self.disk.writers));
         let admitted = tokio::time::timeout(PATIENCE, writers.acquire_owned()).await;
-        let admitted = admitted.map_err(|_| no_turn())?.map_err(|_| no_turn())?;
+        let Ok(Ok(admitted)) = admitted else { return Err(no_turn()) };
         let patience = PATIENCE.saturating_sub(asked.elapsed());
         // Not let go of before the work has ended, though nobody may wait for it any more.
         let work = move |disk: &Disk, key: &FileKey, name: &DiskName| {

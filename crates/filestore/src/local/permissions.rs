@@ -8,6 +8,7 @@ use std::path::Path;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
+use statehouse_core::folder::FolderAccess;
 use statehouse_core::{Error, Result};
 
 use super::config::{Durability, LocalConfig, Permissions};
@@ -93,50 +94,22 @@ pub(super) fn make_root(path: &Path, permissions: Permissions, durability: Durab
 /// Refuses a directory in which another user could put things in the place of ours.
 pub(super) fn check_owner(root: &OwnedFd, config: &LocalConfig) -> Result<()> {
     let stat = rustix::fs::fstat(root).map_err(map_error)?;
-    let found = Found { owner: stat.st_uid, user: rustix::process::geteuid().as_raw(), mode: stat.st_mode & 0o7777 };
-    match found.judge(config.permissions) {
-        Verdict::Ours => {}
-        Verdict::Doubtful(what) => tracing::warn!("the file store's directory: {what}"),
-        Verdict::Refused(why) => return Err(Error::invalid_config(&config.setting, why)),
+    let access = FolderAccess::new(stat.st_uid, rustix::process::geteuid().as_raw(), stat.st_mode);
+    let doubt = judge(access, config.permissions).map_err(|why| Error::invalid_config(&config.setting, why))?;
+    if let Some(doubt) = doubt {
+        tracing::warn!("the file store's directory: {doubt}");
     }
     Ok(())
 }
 
-/// Who a directory belongs to, who we are, and who may do what in it.
-struct Found {
-    owner: u32,
-    user: u32,
-    mode: u32,
-}
-
-#[derive(Debug)]
-enum Verdict {
-    Ours,
-    Doubtful(String),
-    Refused(String),
-}
-
-impl Found {
-    fn judge(&self, permissions: Permissions) -> Verdict {
-        const ROOT: u32 = 0;
-        let Self { owner, user, mode } = *self;
-        if mode & 0o002 != 0 {
-            return Verdict::Refused(format!("every user can write into it (its mode is {mode:o}); chmod o-w it"));
+fn judge(access: FolderAccess, permissions: Permissions) -> Result<Option<String>, String> {
+    access.check_everybody()?;
+    match permissions {
+        Permissions::Group => Ok(None),
+        Permissions::Private => {
+            let share = |why| format!("{why}, or share it with a group by permissions=group");
+            access.check_owner().map_err(share)
         }
-        if permissions == Permissions::Group {
-            return Verdict::Ours;
-        }
-        if owner != user && owner != ROOT {
-            let whose = format!("it belongs to user {owner}, and this process runs as user {user}");
-            return match user {
-                ROOT => Verdict::Doubtful(format!("{whose}; that user can change the files")),
-                _ => Verdict::Refused(format!("{whose}; chown it, or share it with a group by permissions=group")),
-            };
-        }
-        if mode & 0o020 != 0 {
-            return Verdict::Doubtful(format!("its group can write into it (its mode is {mode:o}); chmod g-w it"));
-        }
-        Verdict::Ours
     }
 }
 
@@ -144,28 +117,12 @@ impl Found {
 mod tests {
     use super::*;
 
+    /// Whose it is matters only where it is not shared; that every user can write into it, always.
     #[test]
-    fn a_directory_that_others_rule_is_refused_or_warned_about() {
-        let judge = |owner, user, mode, permissions| match (Found { owner, user, mode }).judge(permissions) {
-            Verdict::Ours => "ours",
-            Verdict::Doubtful(_) => "doubtful",
-            Verdict::Refused(_) => "refused",
-        };
-        for (owner, user, mode, private, group) in [
-            (1000, 1000, 0o700, "ours", "ours"),
-            (1000, 1000, 0o755, "ours", "ours"),
-            (0, 1000, 0o755, "ours", "ours"),
-            (1000, 1000, 0o775, "doubtful", "ours"),
-            (0, 1000, 0o2775, "doubtful", "ours"),
-            (1000, 0, 0o700, "doubtful", "ours"),
-            (1001, 1000, 0o755, "refused", "ours"),
-            (1001, 1000, 0o2770, "refused", "ours"),
-            (1000, 1000, 0o777, "refused", "refused"),
-            (0, 1000, 0o1777, "refused", "refused"),
-            (0, 0, 0o1777, "refused", "refused"),
-        ] {
-            let judged = [judge(owner, user, mode, Permissions::Private), judge(owner, user, mode, Permissions::Group)];
-            assert_eq!(judged, [private, group], "owner {owner}, user {user}, mode {mode:o}");
-        }
+    fn a_directory_that_others_rule_is_refused_unless_a_group_shares_it() {
+        let (theirs, everybodys) = (FolderAccess::new(1001, 1000, 0o770), FolderAccess::new(1000, 1000, 0o777));
+        assert!(judge(theirs, Permissions::Private).unwrap_err().contains("permissions=group"));
+        assert_eq!(judge(theirs, Permissions::Group), Ok(None));
+        assert!(judge(everybodys, Permissions::Private).is_err() && judge(everybodys, Permissions::Group).is_err());
     }
 }

@@ -2,6 +2,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use statehouse_core::folder::check_path;
 use statehouse_core::{Clock, Error, Namespace, Result, ServiceUrl, SystemClock};
 
 /// How to open a [`TantivyIndex`](crate::TantivyIndex).
@@ -128,9 +129,8 @@ impl TantivyConfig {
     }
 
     pub(super) fn check(&self) -> Result<()> {
-        if self.folder.as_ref().is_some_and(|folder| folder.as_os_str().as_encoded_bytes().contains(&0)) {
-            return Err(Error::invalid_config("folder", "the folder's name has a byte of zero"));
-        }
+        let named = self.folder.as_deref().map_or(Ok(()), check_path);
+        named.map_err(|why| Error::invalid_config("folder", why))?;
         if !(1..=8).contains(&self.threads) {
             let message = format!("threads must be a number from 1 to 8, not {}", self.threads);
             return Err(Error::invalid_config("threads", message));

@@ -6,6 +6,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use statehouse_core::folder::FolderAccess;
 use statehouse_core::{Error, ErrorKind, Result};
 use tantivy::directory::error::{DeleteError, LockError, OpenReadError, OpenWriteError};
 use tantivy::directory::{
@@ -38,21 +39,12 @@ impl PrivateDirectory {
 
 /// Refuses a folder in which another user could put files in the place of ours.
 fn check_owner(folder: &fs::Metadata) -> Result<()> {
-    const ROOT: u32 = 0;
-    let refuse = |message: String| Err(Error::new(ErrorKind::InvalidConfig, message).with_backend(BACKEND));
-    let (mode, owner, user) = (folder.mode() & 0o7777, folder.uid(), rustix::process::geteuid().as_raw());
-    if mode & 0o002 != 0 {
-        return refuse(format!("every user can write into the folder (its mode is {mode:o}); chmod o-w it"));
-    }
-    if owner != user && owner != ROOT {
-        let whose = format!("the folder belongs to user {owner}, and this process runs as user {user}");
-        if user != ROOT {
-            return refuse(format!("{whose}; chown it"));
-        }
-        tracing::warn!("{whose}; that user can change the index");
-    }
-    if mode & 0o020 != 0 {
-        tracing::warn!("the group of the index's folder can write into it (its mode is {mode:o}); chmod g-w it");
+    let access = FolderAccess::new(folder.uid(), rustix::process::geteuid().as_raw(), folder.mode());
+    let doubt = access.check_everybody().and_then(|()| access.check_owner());
+    let refuse =
+        |why| Error::new(ErrorKind::InvalidConfig, format!("the folder is refused: {why}")).with_backend(BACKEND);
+    if let Some(doubt) = doubt.map_err(refuse)? {
+        tracing::warn!("the index's folder: {doubt}");
     }
     Ok(())
 }

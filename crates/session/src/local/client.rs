@@ -11,6 +11,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use rustix::fs::{FlockOperation, flock};
 use statehouse_core::Timestamp;
+use statehouse_core::folder::check_path;
 
 use super::place::{self, Refusal};
 use crate::record::Record;
@@ -69,8 +70,8 @@ pub(super) enum Opening {
 impl Folder {
     /// Opens the folder, creating it if need be.
     pub(super) fn open(root: &Path) -> io::Result<Opening> {
-        if root.as_os_str().as_encoded_bytes().contains(&0) {
-            return Ok(Opening::Refused("its name has a byte of zero".into()));
+        if let Err(why) = check_path(root) {
+            return Ok(Opening::Refused(why));
         }
         if root.exists() && !root.is_dir() {
             return Ok(Opening::Refused("it is no folder".into()));

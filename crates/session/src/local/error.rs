@@ -30,8 +30,6 @@ pub(super) fn in_use() -> Error {
 /// A folder that is not one for sessions.
 pub(super) fn refused(setting: &str, why: &str) -> Error {
     Error::invalid_config(setting, format!("the session folder is refused: {why}"))
-        .with_backend("local")
-        .with_operation("session.open")
 }
 
 #[cfg(test)]

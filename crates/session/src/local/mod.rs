@@ -19,11 +19,14 @@ use self::error::{in_use, map_error, refused};
 use crate::api::SessionStore;
 use crate::bounds::Bounds;
 use crate::capability::{DURABLE, UNEVICTED};
+use crate::operation::Operations;
 use crate::options::{CreateOptions, DeleteOptions, LoadOptions, SaveOptions, TouchOptions};
 use crate::outcome::{Deleted, Loaded, REMEMBERED, Saved, Touched, taken};
 use crate::record::{Authority, Delta, NewSession, Record, Rotation, SaveId, Snapshot, deleted_at, tombstone};
 use crate::steady::Steady;
 use crate::token::{SessionKey, VerifierHash};
+
+const OPERATION: Operations = Operations::of("local");
 
 /// Keeps each session in a file of a folder: they survive a restart and a crash of the one process that uses it.
 ///
@@ -71,7 +74,7 @@ impl LocalSessionStore {
             };
             Ok(Self { inner: Arc::new(Inner { folder, path, bounds, clock }) })
         });
-        open.await.map_err(|error| operation::OPEN.name_in(error))
+        open.await.map_err(|error| OPERATION.open.name_in(error))
     }
 
     /// Looks at the folder. What is late has changed nothing.
@@ -231,7 +234,7 @@ impl Inner {
             match self.find(key)? {
                 Loaded::Absent => {}
                 Loaded::Found(own) if own.record().is_as_created_by(id) => return Ok(own),
-                Loaded::Found(_) | Loaded::Deleted { .. } => return Err(taken("local").into()),
+                Loaded::Found(_) | Loaded::Deleted { .. } => return Err(taken().into()),
             }
             let now = self.clock.now();
             self.put(Record::new(key, new).created_by(id).stamped_new(now, new.absolute_timeout), now)?
@@ -338,33 +341,17 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
     })
 }
 
-/// The operations, as errors, spans and metrics name them.
-mod operation {
-    use statehouse_core::Operation;
-
-    const BACKEND: &str = "local";
-
-    pub(super) const OPEN: Operation = Operation::new("session.open", BACKEND);
-    pub(super) const CREATE: Operation = Operation::new("session.create", BACKEND);
-    pub(super) const LOAD: Operation = Operation::new("session.load", BACKEND);
-    pub(super) const SAVE: Operation = Operation::new("session.save", BACKEND);
-    pub(super) const ROTATE: Operation = Operation::new("session.rotate", BACKEND);
-    pub(super) const TOUCH: Operation = Operation::new("session.touch", BACKEND);
-    pub(super) const DELETE: Operation = Operation::new("session.delete", BACKEND);
-    pub(super) const HEALTH: Operation = Operation::new("session.health", BACKEND);
-}
-
 #[async_trait]
 impl SessionStore for LocalSessionStore {
     async fn create_with(&self, key: &SessionKey, new: &NewSession, options: CreateOptions) -> Result<Snapshot> {
         new.check()?;
         let (key, new) = (*key, new.clone());
-        self.change(operation::CREATE, options.deadline, move |inner| inner.create(&key, &new, &options)).await
+        self.change(OPERATION.create, options.deadline, move |inner| inner.create(&key, &new, &options)).await
     }
 
     async fn load_with(&self, key: &SessionKey, options: LoadOptions) -> Result<Loaded> {
         let key = *key;
-        self.look(operation::LOAD, options.deadline, move |inner| inner.find(&key)).await
+        self.look(OPERATION.load, options.deadline, move |inner| inner.find(&key)).await
     }
 
     async fn save_with(
@@ -377,7 +364,7 @@ impl SessionStore for LocalSessionStore {
         match base.record().with_save(authority, delta, base.now()) {
             Some(next) => {
                 let change = Change { authority, verifier: None, options };
-                self.write(operation::SAVE, base, change, move |_, _| next.clone()).await
+                self.write(OPERATION.save, base, change, move |_, _| next.clone()).await
             }
             None => Ok(Saved::Applied(base.clone())),
         }
@@ -394,22 +381,22 @@ impl SessionStore for LocalSessionStore {
         let (by, delta) = (rotation.clone(), delta.clone());
         let next = move |current: &Record, now| current.with_rotation(authority, &by, &delta, now);
         let change = Change { authority, verifier: Some(rotation.next), options };
-        self.write(operation::ROTATE, base, change, next).await
+        self.write(OPERATION.rotate, base, change, next).await
     }
 
     async fn touch_with(&self, key: &SessionKey, options: TouchOptions) -> Result<Touched> {
         let key = *key;
-        self.change(operation::TOUCH, options.deadline, move |inner| inner.touch(&key)).await
+        self.change(OPERATION.touch, options.deadline, move |inner| inner.touch(&key)).await
     }
 
     async fn delete_with(&self, key: &SessionKey, authority: Authority, options: DeleteOptions) -> Result<Deleted> {
         let key = *key;
-        self.change(operation::DELETE, options.deadline, move |inner| inner.delete(&key, authority)).await
+        self.change(OPERATION.delete, options.deadline, move |inner| inner.delete(&key, authority)).await
     }
 
     async fn health(&self) -> Health {
         let before = self.inner.clock.elapsed();
-        let probe = self.look(operation::HEALTH, None, |inner| Ok(inner.folder.check()?)).await;
+        let probe = self.look(OPERATION.health, None, |inner| Ok(inner.folder.check()?)).await;
         let latency = self.inner.clock.elapsed().saturating_sub(before);
         Health::of(format!("local {}", self.inner.path.display()), latency, probe)
     }

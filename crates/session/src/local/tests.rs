@@ -245,9 +245,9 @@ async fn what_is_late_is_in_doubt_if_it_changes_anything() {
         move |_: &Inner| disk.lock().unwrap().recv().map_err(|_| Failure::Full)
     };
     let limit = Some(Duration::from_millis(1));
-    let load = store.look(operation::LOAD, limit, silent()).await.unwrap_err();
+    let load = store.look(OPERATION.load, limit, silent()).await.unwrap_err();
     assert_eq!((load.kind(), load.operation()), (ErrorKind::Timeout, Some("session.load")), "{load:?}");
-    let save = store.change(operation::SAVE, limit, silent()).await.unwrap_err();
+    let save = store.change(OPERATION.save, limit, silent()).await.unwrap_err();
     assert_eq!((save.kind(), save.backend()), (ErrorKind::OutcomeUnknown, Some("local")), "{save:?}");
     drop(held);
 }

@@ -7,17 +7,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use statehouse_core::{Capabilities, Error, ErrorKind, Health, Result, Retry, Timestamp};
+use statehouse_core::{Capabilities, Error, ErrorKind, Health, Operation, Result, Retry, Timestamp};
 
 pub use self::config::MemoryConfig;
 use crate::api::SessionStore;
 use crate::bounds::Bounds;
 use crate::capability::UNEVICTED;
+use crate::operation::Operations;
 use crate::options::{CreateOptions, DeleteOptions, LoadOptions, SaveOptions, TouchOptions};
 use crate::outcome::{Deleted, Loaded, REMEMBERED, Saved, Touched, taken};
 use crate::record::{Authority, Delta, NewSession, Record, Rotation, Snapshot};
 use crate::steady::Steady;
 use crate::token::{SessionKey, VerifierHash};
+
+const OPERATION: Operations = Operations::of("memory");
 
 /// Keeps sessions in memory: for one process, and for tests.
 ///
@@ -102,7 +105,7 @@ impl MemorySessionStore {
 
     fn write(
         &self,
-        operation: &'static str,
+        operation: Operation,
         base: &Snapshot,
         authority: Authority,
         verifier: Option<&VerifierHash>,
@@ -207,13 +210,11 @@ impl State {
         }
     }
 
-    fn full(&self, operation: &'static str, now: Timestamp) -> Error {
+    fn full(&self, operation: Operation, now: Timestamp) -> Error {
         let soonest = self.queue.first().map_or(Duration::ZERO, |(expires, _)| expires.since(now));
         let message = "the memory session store is full of live sessions (settings max_sessions and capacity)";
-        Error::new(ErrorKind::Unavailable, message)
-            .with_backend("memory")
-            .with_operation(operation)
-            .with_retry(Retry::After(soonest.max(Duration::from_millis(1))))
+        let error = Error::new(ErrorKind::Unavailable, message);
+        operation.name_in(error.with_retry(Retry::After(soonest.max(Duration::from_millis(1)))))
     }
 }
 
@@ -228,11 +229,11 @@ impl SessionStore for MemorySessionStore {
         match state.find(key, now) {
             Loaded::Absent => {}
             Loaded::Found(own) if own.record().is_as_created_by(id) => return Ok(own),
-            Loaded::Found(_) | Loaded::Deleted { .. } => return Err(taken("memory")),
+            Loaded::Found(_) | Loaded::Deleted { .. } => return Err(OPERATION.create.name_in(taken())),
         }
         let record = Record::new(key, new).created_by(id).stamped_new(now, new.absolute_timeout);
         if !state.make_room(&record, self.bounds) {
-            return Err(state.full("session.create", now));
+            return Err(state.full(OPERATION.create, now));
         }
         Ok(state.put(record, now))
     }
@@ -249,7 +250,7 @@ impl SessionStore for MemorySessionStore {
         options: SaveOptions,
     ) -> Result<Saved> {
         match base.record().with_save(authority, delta, base.now()) {
-            Some(next) => self.write("session.save", base, authority, None, options, |_, _| next),
+            Some(next) => self.write(OPERATION.save, base, authority, None, options, |_, _| next),
             None => Ok(Saved::Applied(base.clone())),
         }
     }
@@ -263,7 +264,7 @@ impl SessionStore for MemorySessionStore {
         options: SaveOptions,
     ) -> Result<Saved> {
         let rotated = |current: &Record, now| current.with_rotation(authority, rotation, delta, now);
-        self.write("session.rotate", base, authority, Some(&rotation.next), options, rotated)
+        self.write(OPERATION.rotate, base, authority, Some(&rotation.next), options, rotated)
     }
 
     async fn touch_with(&self, key: &SessionKey, _: TouchOptions) -> Result<Touched> {

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use statehouse_core::time::{millis_rounded_up, whole_micros};
-use statehouse_core::{Envelope, ErrorKind, Namespace, Result, Timestamp, hex};
+use statehouse_core::{Envelope, ErrorKind, Namespace, Operation, Result, Timestamp, hex};
 use statehouse_redis::{Idempotence, KeySpace, REFUSE_LATE, RedisClient, RedisScript, redis};
 
+use super::OPERATION;
 use super::anonymous::{Anonymous, second, until};
 use super::error::unexpected;
 use crate::options::{CreateOptions, SaveOptions};
@@ -151,7 +152,7 @@ impl Wire {
                 Ok(Touched::Slid)
             }
             [2, ..] => {
-                self.note_full("session.touch");
+                self.note_full(OPERATION.touch);
                 Ok(Touched::Slid)
             }
             _ => Err(unexpected()),
@@ -175,7 +176,7 @@ impl Wire {
             }
             2 => Ok(Deleted::Refused),
             3 => {
-                self.note_full("session.delete");
+                self.note_full(OPERATION.delete);
                 Ok(Deleted::Removed)
             }
             _ => Err(unexpected()),
@@ -183,11 +184,11 @@ impl Wire {
     }
 
     /// Says so once, until the server has stored something again.
-    fn note_full(&self, operation: &'static str) {
+    fn note_full(&self, operation: Operation) {
         if !self.full.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 name: "session.store_full",
-                operation,
+                operation = operation.name(),
                 "the memory of Redis is full: sessions are deleted without a trace, and none slides or is stored"
             );
         }

@@ -1,8 +1,8 @@
-use statehouse_core::{Error, Namespace, Operation, Result, ServiceUrl};
+use statehouse_core::{Error, Namespace, Result, ServiceUrl};
 use statehouse_redis::{RedisClient, RedisConfig};
 
-use super::RedisSessionStore;
 use super::anonymous::MAX_ANONYMOUS;
+use super::{OPERATION, RedisSessionStore};
 
 const ACCEPTED: &str = "a number of sessions above zero";
 
@@ -59,7 +59,7 @@ impl RedisSessionStore {
     /// # Errors
     /// What the server answers, or that it does not.
     pub async fn connect(redis: RedisClient, namespace: &Namespace) -> Result<Self> {
-        let eviction = Operation::new("session.open", "redis").during(redis.eviction_policy()).await?;
+        let eviction = OPERATION.open.during(redis.eviction_policy()).await?;
         let store = Self { eviction, ..Self::new(redis, namespace)? };
         if store.evicts() {
             let advice = "this Redis evicts sessions when its memory is full: set maxmemory-policy to noeviction";

@@ -13,10 +13,13 @@ use self::anonymous::MAX_ANONYMOUS;
 use self::client::{Swapped, Wire};
 use crate::api::SessionStore;
 use crate::capability::{DURABLE, SHARED, UNEVICTED};
+use crate::operation::Operations;
 use crate::options::{CreateOptions, DeleteOptions, LoadOptions, SaveOptions, TouchOptions};
 use crate::outcome::{Deleted, Loaded, Saved, Touched, taken};
 use crate::record::{Authority, Delta, NewSession, Record, Rotation, Snapshot};
 use crate::token::{SessionKey, VerifierHash};
+
+const OPERATION: Operations = Operations::of("redis");
 
 /// Keeps sessions in Redis or Valkey, for all replicas.
 ///
@@ -107,32 +110,18 @@ impl RedisSessionStore {
     }
 }
 
-/// The operations, as errors, spans and metrics name them.
-mod operation {
-    use statehouse_core::Operation;
-
-    const BACKEND: &str = "redis";
-
-    pub(super) const CREATE: Operation = Operation::new("session.create", BACKEND);
-    pub(super) const LOAD: Operation = Operation::new("session.load", BACKEND);
-    pub(super) const SAVE: Operation = Operation::new("session.save", BACKEND);
-    pub(super) const ROTATE: Operation = Operation::new("session.rotate", BACKEND);
-    pub(super) const TOUCH: Operation = Operation::new("session.touch", BACKEND);
-    pub(super) const DELETE: Operation = Operation::new("session.delete", BACKEND);
-}
-
 #[async_trait]
 impl SessionStore for RedisSessionStore {
     async fn create_with(&self, key: &SessionKey, new: &NewSession, options: CreateOptions) -> Result<Snapshot> {
         let create = async {
             new.check()?;
-            self.wire.create(key, new, &options).await?.ok_or_else(|| taken("redis"))
+            self.wire.create(key, new, &options).await?.ok_or_else(taken)
         };
-        operation::CREATE.during(create).await
+        OPERATION.create.during(create).await
     }
 
     async fn load_with(&self, key: &SessionKey, options: LoadOptions) -> Result<Loaded> {
-        operation::LOAD.during(self.wire.load(key, options.deadline)).await
+        OPERATION.load.during(self.wire.load(key, options.deadline)).await
     }
 
     async fn save_with(
@@ -143,7 +132,7 @@ impl SessionStore for RedisSessionStore {
         options: SaveOptions,
     ) -> Result<Saved> {
         match base.record().with_save(authority, delta, base.now()) {
-            Some(next) => operation::SAVE.during(self.swap(base, authority, next, None, options)).await,
+            Some(next) => OPERATION.save.during(self.swap(base, authority, next, None, options)).await,
             None => Ok(Saved::Applied(base.clone())),
         }
     }
@@ -157,11 +146,11 @@ impl SessionStore for RedisSessionStore {
         options: SaveOptions,
     ) -> Result<Saved> {
         let next = base.record().with_rotation(authority, rotation, delta, base.now());
-        operation::ROTATE.during(self.swap(base, authority, next, Some(&rotation.next), options)).await
+        OPERATION.rotate.during(self.swap(base, authority, next, Some(&rotation.next), options)).await
     }
 
     async fn touch_with(&self, key: &SessionKey, options: TouchOptions) -> Result<Touched> {
-        operation::TOUCH.during(self.wire.touch(key, options.deadline)).await
+        OPERATION.touch.during(self.wire.touch(key, options.deadline)).await
     }
 
     async fn delete_with(&self, key: &SessionKey, authority: Authority, options: DeleteOptions) -> Result<Deleted> {
@@ -169,7 +158,7 @@ impl SessionStore for RedisSessionStore {
             Authority::Holder(holder) => Some(holder),
             Authority::Application => None,
         };
-        operation::DELETE.during(self.wire.delete(key, holder, options.deadline)).await
+        OPERATION.delete.during(self.wire.delete(key, holder, options.deadline)).await
     }
 
     async fn health(&self) -> Health {
