@@ -10,13 +10,15 @@ use statehouse_core::time::{millis_rounded_up, whole_micros};
 use statehouse_core::{Envelope, ErrorKind, Namespace, Operation, Result, Timestamp, hex};
 use statehouse_redis::{Idempotence, KeySpace, REFUSE_LATE, RedisClient, RedisScript, redis};
 
-use super::OPERATION;
 use super::anonymous::{Anonymous, second, until};
 use super::error::unexpected;
+use crate::operation::Operations;
 use crate::options::{CreateOptions, SaveOptions};
 use crate::outcome::{Deleted, Loaded, REMEMBERED, Touched};
 use crate::record::{NewSession, Record, Snapshot, TOMBSTONE, deleted_at};
 use crate::token::{SessionKey, VerifierHash};
+
+pub(super) const OPERATION: Operations = Operations::of("redis");
 
 macro_rules! script {
     ($($file:literal),+) => {

@@ -1,8 +1,9 @@
 use statehouse_core::{Error, Namespace, Result, ServiceUrl};
 use statehouse_redis::{RedisClient, RedisConfig};
 
+use super::RedisSessionStore;
 use super::anonymous::MAX_ANONYMOUS;
-use super::{OPERATION, RedisSessionStore};
+use super::client::OPERATION;
 
 const ACCEPTED: &str = "a number of sessions above zero";
 

@@ -10,16 +10,13 @@ use statehouse_core::{Capabilities, Health, Namespace, Result};
 use statehouse_redis::{Contents, EvictionPolicy, RedisClient};
 
 use self::anonymous::MAX_ANONYMOUS;
-use self::client::{Swapped, Wire};
+use self::client::{OPERATION, Swapped, Wire};
 use crate::api::SessionStore;
 use crate::capability::{DURABLE, SHARED, UNEVICTED};
-use crate::operation::Operations;
 use crate::options::{CreateOptions, DeleteOptions, LoadOptions, SaveOptions, TouchOptions};
 use crate::outcome::{Deleted, Loaded, Saved, Touched, taken};
 use crate::record::{Authority, Delta, NewSession, Record, Rotation, Snapshot};
 use crate::token::{SessionKey, VerifierHash};
-
-const OPERATION: Operations = Operations::of("redis");
 
 /// Keeps sessions in Redis or Valkey, for all replicas.
 ///
