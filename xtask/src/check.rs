@@ -100,10 +100,11 @@ fn without_features() -> Result {
     loudly(cargo(args).args(["--config", r#"profile.dev.package."*".opt-level=0"#]))
 }
 
-/// With the features that the tests bring, so that what was checked for clippy is not checked once more.
+/// With the features that the tests bring, so that what was checked for clippy is not checked once more: the examples
+/// need them.
 fn documentation() -> Result {
     let args = ["doc", "--workspace", "--exclude", BENCH, "--no-deps", "--all-features", "--locked"];
-    loudly(cargo(args).env("RUSTDOCFLAGS", "-D warnings"))
+    loudly(cargo(args).args(["--lib", "--bins", "--examples"]).env("RUSTDOCFLAGS", "-D warnings"))
 }
 
 fn deny(what: &str) -> Result {

@@ -165,7 +165,8 @@ impl RedisClient {
                 Err(failure) => failure,
             };
             tries.note(request, &failure, until);
-            if !may_retry(&failure, idempotence) || !request.may_repeat(&failure, idempotence) {
+            let may_repeat = may_retry(&failure, idempotence) && request.may_repeat(&failure, idempotence);
+            if !may_repeat && !self.may_ask_another(request, &failure) {
                 return Err((failure, false));
             }
             count += 1;
@@ -180,6 +181,11 @@ impl RedisClient {
             until = self.end_of_try(tries.deadline, request.size());
             answer = self.try_again(request, idempotence, until).await;
         }
+    }
+
+    /// Whether any server may answer, and only the one whose turn it was is away.
+    fn may_ask_another(&self, request: &Request<'_>, failure: &Failure) -> bool {
+        failure.sent == Sent::Away && request.slot().is_none() && self.inner.topology.has_another()
     }
 
     /// The error of a request that is not tried again.

@@ -91,11 +91,13 @@ impl Cluster {
         })
     }
 
-    /// By turns, of those that are not known to be away; of all if there are no others.
+    /// By turns, of those that are connected; if none is, of those that are not known to be away, and then of all.
     fn any_of<'a>(&self, masters: &'a [Arc<Node>]) -> Option<&'a Arc<Node>> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) % masters.len().max(1);
         let (before, from) = masters.split_at(turn);
-        let there = from.iter().chain(before).find(|node| node.breaker() == BreakerState::Closed);
+        let mut in_turn = from.iter().chain(before);
+        let connected = in_turn.clone().find(|node| node.is_connected());
+        let there = connected.or_else(|| in_turn.find(|node| node.breaker() == BreakerState::Closed));
         there.or_else(|| from.first())
     }
 

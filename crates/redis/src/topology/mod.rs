@@ -12,6 +12,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use redis::RedisError;
+use statehouse_core::policy::BreakerState;
 use statehouse_core::{Error, Result};
 use tokio::time::Instant;
 
@@ -86,6 +87,11 @@ impl Topology {
             Self::Sentinel(sentinel) => sentinel.master().into_iter().collect(),
             Self::Cluster(cluster) => cluster.masters(),
         }
+    }
+
+    /// Whether there is a server for what names no key that is not known to be away.
+    pub(crate) fn has_another(&self) -> bool {
+        matches!(self, Self::Cluster(_)) && self.masters().iter().any(|node| node.breaker() == BreakerState::Closed)
     }
 
     /// Takes note of a failure, and says where else the request belongs, if the failure says so.

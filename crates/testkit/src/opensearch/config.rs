@@ -1,3 +1,4 @@
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -12,19 +13,31 @@ const FOLDER: &str = "opensearch-3.8.0";
 /// The oldest JVM that it runs on.
 const OLDEST_JAVA: u32 = 21;
 
-/// Short starts and little memory count more here than speed at work; the last lines are what the distribution needs.
-/// The distribution's own file also logs garbage collections into its folder, which other nodes share.
-const JVM_OPTIONS: &str = "\
--Xms512m
--Xmx512m
--XX:+UseSerialGC
--XX:TieredStopAtLevel=1
--Djava.io.tmpdir=${OPENSEARCH_TMPDIR}
-20-:--add-modules=jdk.incubator.vector
-21-:-javaagent:agent/opensearch-agent.jar
-21-:--add-opens=java.base/java.nio=ALL-UNNAMED
--Dorg.apache.lucene.store.MMapDirectory.sharedArenaMaxPermits=1
-";
+/// Short starts and little memory count more here than speed at work; the rest is what the distribution's own program
+/// gives. That one starts two more JVMs before, to ask for a password and to put these together.
+const JVM_OPTIONS: [&str; 21] = [
+    "-Xms512m",
+    "-Xmx512m",
+    "-Xss1m",
+    "-XX:MaxDirectMemorySize=256m",
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "--add-modules=jdk.incubator.vector",
+    "--add-opens=java.base/java.nio=ALL-UNNAMED",
+    "-Dorg.apache.lucene.store.MMapDirectory.sharedArenaMaxPermits=1",
+    "-Dfile.encoding=UTF-8",
+    "-Djava.awt.headless=true",
+    "-Djava.locale.providers=SPI,CLDR",
+    "-Djna.nosys=true",
+    "-Dio.netty.noUnsafe=true",
+    "-Dio.netty.noKeySetOptimization=true",
+    "-Dio.netty.recycler.maxCapacityPerThread=0",
+    "-Dio.netty.allocator.numDirectArenas=0",
+    "-Dlog4j.shutdownHookEnabled=false",
+    "-Dlog4j2.disable.jmx=true",
+    "-Dopensearch.distribution.type=zip",
+    "-Dopensearch.bundled_jdk=false",
+];
 
 const LOGGING: &str = "\
 appender.console.type = Console
@@ -78,21 +91,27 @@ impl NodeConfig {
 
     pub(super) fn spawn(self) -> Result<Server, StartError> {
         let folder = self.folder.path();
-        let (program, java) = (find_opensearch()?, find_java()?);
-        let config = folder.join("config");
+        let (opensearch, java) = (find_opensearch()?, find_java()?);
+        let (config, temporary) = (folder.join("config"), folder.join("tmp"));
         fs::create_dir(&config)?;
-        fs::create_dir(folder.join("tmp"))?;
-        for (name, text) in
-            [("opensearch.yml", self.settings.as_str()), ("jvm.options", JVM_OPTIONS), ("log4j2.properties", LOGGING)]
-        {
-            fs::write(config.join(name), text)?;
-        }
-        let env = vec![
-            ("OPENSEARCH_PATH_CONF", config.into()),
-            ("OPENSEARCH_TMPDIR", folder.join("tmp").into()),
-            ("OPENSEARCH_JAVA_HOME", java.into()),
-        ];
-        let launch = Launch { name: "opensearch", program, args: Vec::new(), env, refuses_root: true };
+        fs::create_dir(&temporary)?;
+        fs::write(config.join("opensearch.yml"), &self.settings)?;
+        fs::write(config.join("log4j2.properties"), LOGGING)?;
+        // It lies in the distribution's `bin`, if need be at the end of a link.
+        let program = opensearch.canonicalize()?;
+        let home = program.ancestors().nth(2).unwrap_or(&program).display();
+        let mut args: Vec<OsString> = JVM_OPTIONS.map(OsString::from).into();
+        args.extend([
+            format!("-javaagent:{home}/agent/opensearch-agent.jar").into(),
+            format!("-Djava.io.tmpdir={}", temporary.display()).into(),
+            format!("-Dopensearch.path.home={home}").into(),
+            format!("-Dopensearch.path.conf={}", config.display()).into(),
+            "-cp".into(),
+            format!("{home}/lib/*").into(),
+            "org.opensearch.bootstrap.OpenSearch".into(),
+        ]);
+        let launch =
+            Launch { name: "opensearch", program: java.join("bin/java"), args, env: Vec::new(), refuses_root: true };
         Server::spawn(launch, self.folder, vec![self.http, self.transport])
     }
 }

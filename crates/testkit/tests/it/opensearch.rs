@@ -15,30 +15,14 @@ async fn hits(node: &OpenSearchNode, name: &str) -> String {
     answer.unwrap().text()
 }
 
-const ONE: &str = r#"{"hits":{"total":{"value":1}}}"#;
-
-#[tokio::test]
-async fn it_is_paused_killed_and_started_again_with_its_documents() {
-    let node = OpenSearchNode::start().await;
-    index(&node, "testkit").await;
-    assert_eq!(hits(&node, "testkit").await, ONE);
-    node.pause();
-    assert!(timeout(Duration::from_millis(500), hits(&node, "testkit")).await.is_err());
-    node.resume();
-    assert_eq!(hits(&node, "testkit").await, ONE);
-    let url = node.url();
-    node.kill();
-    assert!(node.request("GET", "/", "").await.is_err());
-    node.restart().await;
-    assert_eq!((hits(&node, "testkit").await.as_str(), node.url()), (ONE, url));
-    let settings = node.request("GET", "/_nodes/_local/settings?filter_path=nodes.*.settings.path.data", "").await;
-    let settings = settings.unwrap().text();
-    let folder = settings.split('"').find_map(|text| text.strip_suffix("/data")).expect("no data folder");
-    assert_eq!(processes_with(folder).len(), 2, "the server and its watchdog");
-    drop(node);
-    assert_eq!(processes_with(folder), [""; 0]);
-    assert!(!std::path::Path::new(folder).exists());
+/// Where a node keeps all that is its own.
+async fn folder(node: &OpenSearchNode) -> String {
+    let target = "/_nodes/_local/settings?filter_path=nodes.*.settings.path.data";
+    let settings = node.request("GET", target, "").await.unwrap().text();
+    settings.split('"').find_map(|text| text.strip_suffix("/data")).expect("no data folder").to_owned()
 }
+
+const ONE: &str = r#"{"hits":{"total":{"value":1}}}"#;
 
 #[tokio::test]
 async fn the_shared_node_analyses_text() {
@@ -49,7 +33,7 @@ async fn the_shared_node_analyses_text() {
 }
 
 #[tokio::test]
-async fn a_cluster_of_three_serves_on_without_one() {
+async fn a_cluster_of_three_serves_on_without_one_and_starts_it_again_with_its_documents() {
     let cluster = OpenSearchCluster::start().await;
     assert_eq!(cluster.url().matches("http://127.0.0.1:").count(), 3);
     let [one, two, three] = cluster.nodes() else { panic!("not three nodes") };
@@ -62,10 +46,21 @@ async fn a_cluster_of_three_serves_on_without_one() {
     }
     cluster.resume();
     assert_eq!(hits(two, "testkit").await, ONE);
+    let url = two.url();
     two.kill();
+    assert!(two.request("GET", "/", "").await.is_err());
     let two_left = "/_cluster/health?wait_for_nodes=2&timeout=60s";
     assert_eq!(three.request("GET", two_left, "").await.unwrap().status, 200);
     assert_eq!(hits(three, "testkit").await, ONE);
     two.restart().await;
-    assert_eq!(hits(two, "testkit").await, ONE);
+    assert_eq!((hits(two, "testkit").await.as_str(), two.url()), (ONE, url));
+    let folders = [folder(one).await, folder(two).await, folder(three).await];
+    for folder in &folders {
+        assert_eq!(processes_with(folder).len(), 2, "the server and its watchdog");
+    }
+    drop(cluster);
+    for folder in &folders {
+        assert_eq!(processes_with(folder), [""; 0]);
+        assert!(!std::path::Path::new(folder).exists());
+    }
 }

@@ -2,14 +2,13 @@
 
 use statehouse_core::Namespace;
 use statehouse_search::{DocumentId, OpenSearchIndex, Operation, Outcome, Record, SearchIndexExt as _};
-use statehouse_testkit::OpenSearchNode;
 
-use super::{Scratch, config, fresh_name, schema, versioned};
+use super::{Scratch, config, fresh_name, own_node, schema, versioned};
 
 /// A server remembers them in memory, and again what it reads in its log of what was not flushed yet.
 #[tokio::test]
 async fn versions_of_deletes_outlive_a_killed_server_as_long_as_they_are_not_flushed() {
-    let node = OpenSearchNode::start().await;
+    let node = own_node().await;
     let open = async |name: &Namespace| {
         OpenSearchIndex::open(config(node.address(), "&deadline=120s"), name, schema()).await.unwrap()
     };

@@ -5,9 +5,9 @@ use statehouse_search::OpenSearchIndex;
 use statehouse_search::{
     BulkOptions, Outcome, Query, Refresh, SearchIndex as _, SearchIndexExt as _, SearchOptions, SearchRequest,
 };
-use statehouse_testkit::{FaultProxy, OpenSearchNode};
+use statehouse_testkit::FaultProxy;
 
-use super::{Scratch, config, document, fresh_name, impatient, schema, up, versioned};
+use super::{Scratch, config, document, fresh_name, impatient, own_node, schema, up, versioned};
 
 /// Far less than any deadline of the tests below, far more than a local answer takes.
 const SHORT: &str = "&connect_timeout=300ms&timeout=1s&deadline=2s";
@@ -29,7 +29,7 @@ fn visible() -> BulkOptions {
 
 #[tokio::test]
 async fn a_killed_node_is_unavailable_and_serves_again_after_its_restart() {
-    let node = OpenSearchNode::start().await;
+    let node = own_node().await;
     let (patient, index) = open(node.address(), &fresh_name()).await;
     patient.bulk_with(vec![versioned("a", 1)], visible()).await.unwrap().check().unwrap();
     node.kill();

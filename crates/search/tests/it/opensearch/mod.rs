@@ -26,6 +26,8 @@ use statehouse_search::analysis::{Analyzer, Stemmer};
 use statehouse_search::{Field, Operation, Record, Schema, SearchIndex as _};
 use statehouse_search::{OpenSearchConfig, OpenSearchIndex};
 use statehouse_testkit::OpenSearchNode;
+use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
+use tokio::time::timeout;
 
 const PATIENCE: &str = "&connect_timeout=20s&timeout=60s&deadline=120s";
 
@@ -35,6 +37,21 @@ pub(crate) fn config(addresses: &str, parameters: &str) -> OpenSearchConfig {
     let patience = if parameters.contains("deadline=") { "" } else { PATIENCE };
     let url = format!("opensearch+http://{addresses}?replicas=0{patience}{parameters}");
     OpenSearchConfig::from_url(ServiceUrl::parse("STATEHOUSE_SEARCH_URL", &url).unwrap()).unwrap()
+}
+
+/// A node that a test may stop, if it starts it again: one test after another, because a node takes its time to start.
+pub(crate) async fn own_node() -> MappedMutexGuard<'static, OpenSearchNode> {
+    const PAUSED: Duration = Duration::from_secs(30);
+    static OWN: Mutex<Option<OpenSearchNode>> = Mutex::const_new(None);
+    let mut own = OWN.lock().await;
+    match own.take() {
+        // A test that failed may have left it stopped or paused.
+        Some(node) if timeout(PAUSED, node.request("GET", "/", "")).await.is_ok_and(|answer| answer.is_ok()) => {
+            *own = Some(node);
+        }
+        _ => *own = Some(OpenSearchNode::start().await),
+    }
+    MutexGuard::map(own, |own| own.as_mut().unwrap())
 }
 
 /// A name that no other test has.

@@ -7,9 +7,9 @@ use statehouse_search::{
     BulkOptions, BulkReport, OpenSearchConfig, OpenSearchIndex, Operation, Outcome, Query, Record, Refresh,
     SearchIndex as _, SearchIndexExt as _, SearchRequest,
 };
-use statehouse_testkit::{Direction, FaultProxy, OpenSearchNode};
+use statehouse_testkit::{Direction, FaultProxy};
 
-use super::{Scratch, config, fresh_name, impatient, schema, versioned};
+use super::{Scratch, config, fresh_name, impatient, own_node, schema, versioned};
 
 /// Parameters, and the deadline among them.
 const IMPATIENT: (&str, Duration) = ("&connect_timeout=500ms&timeout=1500ms&deadline=4s", Duration::from_secs(4));
@@ -187,7 +187,7 @@ async fn every_fault_of_the_network_has_an_outcome_and_a_time_on_every_verb() {
 /// A process that is stopped takes connections and says nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_paused_server_is_a_timeout_on_every_verb_and_health_says_so_within_a_second() {
-    let node = OpenSearchNode::start().await;
+    let node = own_node().await;
     let name = fresh_name();
     let patient = OpenSearchIndex::open(config(node.address(), ""), &name, schema()).await.unwrap();
     let now = BulkOptions::default().with_refresh(Refresh::Now);
