@@ -9,7 +9,7 @@ use std::path::Path;
 use crate::{Result, workspace};
 
 /// The packages below `crates/` that are published. The facade's README is written by hand, and is its documentation.
-pub(crate) const LIBRARIES: [&str; 7] = ["cache", "core", "derive", "filestore", "redis", "search", "session"];
+pub(crate) const LIBRARIES: [&str; 8] = ["cache", "coord", "core", "derive", "filestore", "redis", "search", "session"];
 
 /// The sections of crate documentation that a README has.
 const SECTIONS: [&str; 4] = ["# Concepts", "# What it is not", "# Features", "# Errors"];

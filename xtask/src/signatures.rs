@@ -13,7 +13,7 @@ use crate::workspace::{self, Package};
 
 /// For each library, the foreign crates whose types and traits its users meet. Clients of servers only where a user brings
 /// one of their own; of core, `metrics` and `tracing_core` only in what tests see.
-const FOREIGN: [(&str, &[&str]); 7] = [
+const FOREIGN: [(&str, &[&str]); 8] = [
     ("statehouse", &["bytes", "http", "http_body", "tower_service", "tokio", "serde_core"]),
     ("statehouse-core", &["bytes", "metrics", "serde_core", "tracing_core"]),
     ("statehouse-redis", &["deadpool_redis", "redis"]),
@@ -22,6 +22,7 @@ const FOREIGN: [(&str, &[&str]); 7] = [
         "statehouse-session",
         &["axum_core", "bytes", "http", "http_body", "pin_project_lite", "serde_core", "tower_layer", "tower_service"],
     ),
+    ("statehouse-coord", &["bytes", "serde_core"]),
     ("statehouse-filestore", &["bytes", "futures_core", "object_store"]),
     ("statehouse-search", &["reqwest", "serde_core"]),
 ];

@@ -13,12 +13,13 @@ const WINDOWS: &str = "x86_64-pc-windows-gnu";
 const MACOS: &str = "aarch64-apple-darwin";
 
 /// Everything that is published.
-const LIBRARIES: [&str; 8] = [
+const LIBRARIES: [&str; 9] = [
     "statehouse",
     "statehouse-core",
     "statehouse-redis",
     "statehouse-cache",
     "statehouse-session",
+    "statehouse-coord",
     "statehouse-filestore",
     "statehouse-search",
     "statehouse-derive",

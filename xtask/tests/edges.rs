@@ -8,13 +8,14 @@ use std::process::Command;
 use serde_json::Value;
 
 /// For each published crate, the crates of ours that it may depend on. Service crates never depend on each other.
-const EDGES: [(&str, &[&str]); 8] = [
+const EDGES: [(&str, &[&str]); 9] = [
     ("statehouse-core", &[]),
     ("statehouse-derive", &[]),
     ("statehouse-redis", &["statehouse-core"]),
     ("statehouse-cache", &["statehouse-core", "statehouse-redis"]),
     ("statehouse-session", &["statehouse-core", "statehouse-redis"]),
     ("statehouse-filestore", &["statehouse-core"]),
+    ("statehouse-coord", &["statehouse-core", "statehouse-redis", "statehouse-filestore"]),
     ("statehouse-search", &["statehouse-core", "statehouse-derive"]),
     (
         "statehouse",
@@ -24,6 +25,7 @@ const EDGES: [(&str, &[&str]); 8] = [
             "statehouse-cache",
             "statehouse-session",
             "statehouse-filestore",
+            "statehouse-coord",
             "statehouse-search",
             "statehouse-derive",
         ],
@@ -32,8 +34,11 @@ const EDGES: [(&str, &[&str]); 8] = [
 
 /// For each third-party client, the only folders whose sources may name it.
 const CLIENTS: [(&str, &[&str]); 5] = [
-    ("redis", &["crates/redis/src", "crates/cache/src/redis", "crates/session/src/redis"]),
-    ("deadpool_redis", &["crates/redis/src", "crates/cache/src/redis", "crates/session/src/redis"]),
+    ("redis", &["crates/redis/src", "crates/cache/src/redis", "crates/session/src/redis", "crates/coord/src/redis"]),
+    (
+        "deadpool_redis",
+        &["crates/redis/src", "crates/cache/src/redis", "crates/session/src/redis", "crates/coord/src/redis"],
+    ),
     ("object_store", &["crates/filestore/src/object"]),
     ("tantivy", &["crates/search/src/tantivy"]),
     ("reqwest", &["crates/search/src/opensearch", "crates/filestore/src/object"]),

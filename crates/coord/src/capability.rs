@@ -1,0 +1,12 @@
+//! What one backend can do that another may not.
+
+use statehouse_core::Capability;
+pub use statehouse_core::capability::{DURABLE, SHARED};
+
+/// Records expire by the store's own clock, to the millisecond, whoever reads them. Without it a record lives longer for
+/// those who have not watched it: see [`CoordStore`](crate::CoordStore#behavior).
+pub const SERVER_TIME: Capability =
+    Capability::new("server_time", "records expire by the store's clock, whoever reads them");
+
+/// [`wait_with`](crate::CoordStore::wait_with) hears of a change from the store, and need not ask again and again.
+pub const NOTIFY: Capability = Capability::new("notify", "the store says when a record changes");

@@ -1,0 +1,89 @@
+//! Records by their prefix, health, and restarts.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::kit::{CoordBackend, get, key, put, put_with};
+use crate::api::{CoordStore, CoordStoreExt as _};
+use crate::options::{PutOptions, ScanOptions};
+use crate::outcome::RemoveOutcome;
+
+/// How often each name is on the pages.
+async fn scanned(store: &dyn CoordStore, prefix: &str, limit: u16) -> BTreeMap<String, usize> {
+    let (mut found, mut options) = (BTreeMap::new(), ScanOptions::new(prefix).with_limit(limit));
+    for _ in 0..100 {
+        let page = store.scan_with(options.clone()).await.expect("a page");
+        assert!(page.records.len() <= usize::from(limit), "{}", page.records.len());
+        for (key, _) in page.records {
+            *found.entry(key.as_str().to_owned()).or_default() += 1;
+        }
+        match page.next {
+            Some(next) => options = options.with_start(next),
+            None => return found,
+        }
+    }
+    panic!("the scan does not end")
+}
+
+pub(super) async fn a_scan_has_every_record_of_its_prefix_once(backend: &impl CoordBackend) {
+    let store = backend.service().await;
+    let names: Vec<_> = (0..23).map(|number| format!("jobs/{number}")).collect();
+    for name in names.iter().map(String::as_str).chain(["job", "jobt", "jobs", "kobs/1"]) {
+        put(&*store, name, "1").await;
+    }
+    let expected: BTreeMap<_, _> = names.into_iter().map(|name| (name, 1)).collect();
+    for limit in [7, 23, 1000] {
+        assert_eq!(scanned(&*store, "jobs/", limit).await, expected, "{limit}");
+    }
+    assert_eq!(scanned(&*store, "jobs/1", 4).await.len(), 11);
+    assert_eq!(scanned(&*store, "", 10).await.len(), 27);
+    assert_eq!(scanned(&*store, "none", 10).await.len(), 0);
+}
+
+pub(super) async fn what_was_removed_or_has_expired_is_not_scanned(backend: &impl CoordBackend) {
+    let store = backend.service().await;
+    put(&*store, "a/kept", "1").await;
+    let removed = put(&*store, "a/removed", "1").await;
+    put_with(&*store, "a/expired", "1", PutOptions::default().with_time_to_live(2 * backend.step())).await;
+    assert_eq!(store.remove(&key("a/removed"), removed).await.expect("an answer"), RemoveOutcome::Removed);
+    backend.pass_time(3 * backend.step()).await;
+    assert_eq!(scanned(&*store, "a/", 1).await.into_keys().collect::<Vec<_>>(), ["a/kept"]);
+}
+
+pub(super) async fn what_is_there_all_the_time_is_scanned_while_others_come_and_go(backend: &impl CoordBackend) {
+    let store = backend.service().await;
+    for number in 0..12 {
+        put(&*store, &format!("a/{number}/kept"), "1").await;
+    }
+    let coming = tokio::spawn({
+        let store = Arc::clone(&store);
+        async move {
+            for number in (0..12).chain(0..12) {
+                let name = format!("a/{number}/gone");
+                let version = put(&*store, &name, "1").await;
+                let _ = store.remove(&key(&name), version).await.expect("an answer");
+            }
+        }
+    });
+    while !coming.is_finished() {
+        let found = scanned(&*store, "a/", 3).await;
+        let kept = found.iter().filter(|(name, count)| name.ends_with("kept") && **count == 1).count();
+        assert_eq!(kept, 12, "{found:?}");
+    }
+    coming.await.expect("the writer");
+}
+
+pub(super) async fn the_store_is_healthy(backend: &impl CoordBackend) {
+    let health = backend.service().await.health().await;
+    assert!(health.is_up() && !health.backend.is_empty(), "{health:?}");
+}
+
+pub(super) async fn records_survive_a_restart(backend: &mut impl CoordBackend) {
+    let store = backend.service().await;
+    let version = put(&*store, "a", "1").await;
+    drop(store);
+    backend.reopen().await;
+    let store = backend.service().await;
+    assert_eq!(get(&*store, "a").await.expect("the record").version, version);
+    assert!(put(&*store, "a", "2").await > version);
+}

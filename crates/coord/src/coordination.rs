@@ -1,0 +1,77 @@
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use statehouse_core::Result;
+
+use crate::api::CoordStore;
+use crate::key::CoordKey;
+use crate::lock::Lock;
+use crate::run_once::{Revision, RunOnce};
+use crate::state::SharedState;
+
+/// What replicas do together: the handle that an application uses. Clones share the store.
+///
+/// ```
+/// use std::sync::Arc;
+/// use statehouse_coord::{Coordination, MemoryCoordStore};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let coord = Coordination::new(Arc::new(MemoryCoordStore::new()));
+/// let guard = coord.lock("nightly-export").await?;
+/// guard.run(async { Ok::<_, statehouse_core::Error>(()) }).await?; // dropped if the lock is lost
+/// guard.release().await?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Coordination {
+    store: Arc<dyn CoordStore>,
+    label: Arc<str>,
+}
+
+impl Coordination {
+    /// Over this store, called by the name of the host and the number of the process.
+    #[must_use]
+    pub fn new(store: Arc<dyn CoordStore>) -> Self {
+        let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "process".to_owned());
+        Self { store, label: format!("{host} {}", std::process::id()).into() }
+    }
+
+    /// What others are told of this replica while it holds what they want: for people, and not for telling replicas apart. At
+    /// most a hundred bytes of it are kept.
+    #[must_use]
+    pub fn with_label(self, label: impl AsRef<str>) -> Self {
+        let label = label.as_ref();
+        let end = (0..=label.len().min(100)).rev().find(|end| label.is_char_boundary(*end)).unwrap_or(0);
+        Self { label: label[..end].into(), ..self }
+    }
+
+    /// The store below.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn CoordStore> {
+        &self.store
+    }
+
+    /// The lock of this name: up to 180 bytes of text as [`CoordKey`] takes it. Awaiting it acquires it.
+    pub fn lock(&self, name: &str) -> Lock {
+        Lock::new(Arc::clone(&self.store), key("lock", name), self.label.to_string())
+    }
+
+    /// What is to be run once in the fleet, under this name.
+    pub fn run_once(&self, name: &str, revision: Revision) -> RunOnce {
+        let lock = Lock::new(Arc::clone(&self.store), key("run-lock", name), self.label.to_string());
+        RunOnce::new(Arc::clone(&self.store), key("run", name), lock, self.label.to_string(), revision)
+    }
+
+    /// Values that replicas share, under this name: a word, or some with slashes between.
+    #[must_use]
+    pub fn state<T: Serialize + DeserializeOwned>(&self, name: &str) -> SharedState<T> {
+        SharedState::new(Arc::clone(&self.store), name)
+    }
+}
+
+/// The record of something of this kind.
+fn key(kind: &str, name: &str) -> Result<CoordKey> {
+    CoordKey::new(format!("{kind}/{name}"))
+}

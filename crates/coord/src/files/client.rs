@@ -1,0 +1,127 @@
+//! What goes to the file store: one small file for each record.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use statehouse_core::{Error, ErrorKind, Namespace, Result, deadline};
+use statehouse_filestore::{
+    Body, Condition, ETag, FileKey, FileStore, GetOptions, ListOptions, PutOptions, PutOutcome, Start,
+};
+use tokio::time::Instant;
+
+use crate::key::CoordKey;
+use crate::stored::Stored;
+
+/// Behind the namespace, and no part of a namespace: no handle of files has this folder.
+const FOLDER: &str = ".coordination";
+
+/// Ends the name of every record, so that none lies below another.
+const END: &str = "~";
+
+#[derive(Clone, Debug)]
+pub(super) struct Wire {
+    files: Arc<dyn FileStore>,
+    folder: String,
+}
+
+/// What lies under a record's name, and the store's name for it.
+pub(super) struct Found {
+    pub(super) stored: Stored,
+    pub(super) etag: ETag,
+}
+
+/// When a call is to be over.
+#[derive(Clone, Copy)]
+pub(super) struct Limit {
+    whole: Option<Duration>,
+    until: Option<Instant>,
+}
+
+impl Limit {
+    pub(super) fn new(whole: Option<Duration>) -> Self {
+        Self { whole, until: whole.and_then(|whole| Instant::now().checked_add(whole)) }
+    }
+
+    /// What is left of it for the next request.
+    pub(super) fn left(&self) -> Result<Option<Duration>> {
+        let Some(until) = self.until else { return Ok(None) };
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() { Err(deadline::not_done(self.whole.unwrap_or_default())) } else { Ok(Some(left)) }
+    }
+}
+
+impl Wire {
+    pub(super) fn new(files: Arc<dyn FileStore>, namespace: &Namespace) -> Self {
+        Self { files, folder: format!("{namespace}/{FOLDER}/") }
+    }
+
+    pub(super) fn files(&self) -> &dyn FileStore {
+        &*self.files
+    }
+
+    fn name(&self, key: &CoordKey) -> Result<FileKey> {
+        FileKey::new(format!("{}{key}{END}", self.folder))
+    }
+
+    pub(super) async fn read(&self, key: &CoordKey, limit: Limit) -> Result<Option<Found>> {
+        let mut options = GetOptions::default();
+        options.deadline = limit.left()?;
+        let read = async {
+            let object = self.files.get_with(&self.name(key)?, options).await?;
+            let etag = object.meta().etag.clone();
+            Ok((object.bytes().await?, etag))
+        };
+        match deadline::within(limit.left()?, tokio::time::sleep, deadline::not_done, read).await {
+            Ok((bytes, etag)) => Ok(Some(Found { stored: Stored::decode(bytes)?, etag })),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Stores the record in place of what was found. Whether it was.
+    pub(super) async fn write(
+        &self,
+        key: &CoordKey,
+        found: Option<&Found>,
+        stored: &Stored,
+        limit: Limit,
+    ) -> Result<bool> {
+        let condition = found.map_or(Condition::Absent, |found| Condition::Match(found.etag.clone()));
+        let mut options = PutOptions::default().with_condition(condition);
+        options.deadline = limit.left()?;
+        match self.files.put_with(&self.name(key)?, Body::from(stored.encode()), options).await {
+            Ok(PutOutcome::Stored(_)) => Ok(true),
+            Ok(PutOutcome::Conflict) => Ok(false),
+            // The store did not look at the condition, because somebody else was writing.
+            Err(error) if error.kind() == ErrorKind::Conflict && error.is_retryable() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// One page of names, and where the next one begins.
+    pub(super) async fn list(
+        &self,
+        prefix: &str,
+        start: Option<&str>,
+        most: u16,
+        limit: Limit,
+    ) -> Result<(Vec<CoordKey>, Option<String>)> {
+        let mut options = ListOptions::new(format!("{}{prefix}", self.folder)).with_limit(most);
+        options.deadline = limit.left()?;
+        if let Some(token) = start {
+            options = options.with_start(Start::Token(statehouse_filestore::PageToken::new(token)));
+        }
+        let page = self.files.list_with(options).await?;
+        let names = page.entries.iter().filter_map(|entry| {
+            let name = entry.key.as_str().strip_prefix(&self.folder)?.strip_suffix(END)?;
+            CoordKey::new(name).ok()
+        });
+        Ok((names.collect(), page.next.map(|token| token.as_str().to_owned())))
+    }
+}
+
+/// The error of a call of which a try before may have been made.
+pub(super) fn in_doubt(error: Error) -> Error {
+    let message = "it is not known whether this was stored, and could not be found out";
+    Error::new(ErrorKind::OutcomeUnknown, message).with_source(error)
+}

@@ -1,0 +1,267 @@
+//! Records in files: on S3, on a local disk, in memory, or wherever a [`FileStore`] keeps them.
+
+mod client;
+mod config;
+mod seen;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::future::join_all;
+use statehouse_core::policy::Backoff;
+use statehouse_core::{
+    Capabilities, Clock, Condition, Error, ErrorKind, Health, Namespace, Result, Timestamp, Version,
+};
+use statehouse_filestore::FileStore;
+use statehouse_filestore::capability::{CREATE_IF_ABSENT, REPLACE_IF_MATCH};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use self::client::{Found, Limit, Wire, in_doubt};
+pub use self::config::FilesConfig;
+use self::seen::Seen;
+use crate::api::CoordStore;
+use crate::capability::{DURABLE, SHARED};
+use crate::key::CoordKey;
+use crate::operation::Operations;
+use crate::options::{GetOptions, NowOptions, PageToken, PutOptions, RemoveOptions, ScanOptions, WaitOptions};
+use crate::outcome::{Page, PutOutcome, RemoveOutcome};
+use crate::record::{Record, WriteId};
+use crate::stored::Stored;
+
+const OPERATION: Operations = Operations::of("files");
+
+/// Keeps records in files of any [`FileStore`] that creates a file only if there is none, and replaces one only if it is the
+/// expected one.
+///
+/// # Layout
+/// `namespace/.coordination/KEY~` holds one record, as an envelope. A removed record leaves its version behind, a file of some
+/// 80 bytes, for good: names are few and come again.
+///
+/// # Expiry
+/// A file store tells no time that could be relied on, and the clocks of those who write differ. So a record with a time to
+/// live has expired when it has been seen to be the same for so long, by the clock of this process that nobody sets. For a
+/// process that has just begun to look, it lives once more as long: a lock whose holder was killed is free for a process
+/// that waits for it after the lease, and for one that starts then after another lease.
+///
+/// # Versions
+/// are `max(previous + 1, clock)`, where the previous one stands in the file, and the clock is that of the writer's host. So
+/// they rise whatever that clock says; that they are those of the time is good for moving to another store.
+///
+/// # Price
+/// A get is one request, a put two, a scan one for each record besides those of the listing. Who waits asks again and again,
+/// with pauses of up to [ten seconds](FilesConfig::with_longest_pause); when a record that somebody waits for expires, it is
+/// looked at in time.
+#[derive(Debug)]
+pub struct FilesCoordStore {
+    wire: Wire,
+    clock: Arc<dyn Clock>,
+    longest_pause: Duration,
+    seen: Seen,
+}
+
+/// The first pause of who waits.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+
+/// The first and the longest pause of who writes where others write.
+const CONTENTION: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(100)];
+
+/// How often a put begins anew because somebody else was faster.
+const TRIES: usize = 200;
+
+/// How often what became of a request is found out.
+const LOST: usize = 3;
+
+/// How many records are read at once.
+const TOGETHER: usize = 16;
+
+/// How a try went.
+enum Tried {
+    Stored(Version),
+    /// The condition does not hold.
+    Refused(Option<Record>),
+    /// Somebody else was faster.
+    Again,
+}
+
+impl FilesCoordStore {
+    /// The records of this namespace.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] if the file store lacks what is needed, naming it.
+    pub fn new(files: Arc<dyn FileStore>, namespace: &Namespace, config: FilesConfig) -> Result<Self> {
+        let has = files.capabilities();
+        for needed in [CREATE_IF_ABSENT, REPLACE_IF_MATCH] {
+            has.require(needed).map_err(|error| OPERATION.open.name_in(error))?;
+        }
+        let FilesConfig { clock, longest_pause } = config;
+        Ok(Self { wire: Wire::new(files, namespace), clock, longest_pause, seen: Seen::default() })
+    }
+
+    /// The record that was found, if it is one and has not expired.
+    fn live(&self, key: &CoordKey, found: Option<&Found>) -> Option<Record> {
+        let Some(stored) = found.map(|found| &found.stored).filter(|stored| !stored.is_removed) else {
+            self.seen.forget(key);
+            return None;
+        };
+        let Some(lives) = stored.time_to_live else {
+            self.seen.forget(key);
+            return Some(stored.clone().record(None));
+        };
+        let left = self.seen.left(key, stored.id, lives, self.clock.elapsed())?;
+        Some(stored.clone().record(Some(left)))
+    }
+
+    async fn get(&self, key: &CoordKey, limit: Limit) -> Result<Option<Record>> {
+        let found = self.wire.read(key, limit).await?;
+        Ok(self.live(key, found.as_ref()))
+    }
+
+    /// The version and time of what replaces this.
+    fn stamp(&self, stored: Stored, found: Option<&Found>) -> Stored {
+        let now = self.clock.now();
+        let previous = found.map_or_else(Version::default, |found| found.stored.stamp.version);
+        stored.stamped(previous.next(now.as_micros()), now)
+    }
+
+    async fn try_put(&self, key: &CoordKey, new: &Stored, options: &PutOptions, limit: Limit) -> Result<Tried> {
+        let found = self.wire.read(key, limit).await?;
+        let current = self.live(key, found.as_ref());
+        if let Some(own) = current.as_ref().filter(|current| current.id == new.id) {
+            return Ok(Tried::Stored(own.version));
+        }
+        let holds = match options.condition {
+            Condition::Always => true,
+            Condition::Absent => current.is_none(),
+            Condition::Match(version) => current.as_ref().is_some_and(|current| current.version == version),
+        };
+        if !holds {
+            return Ok(Tried::Refused(current));
+        }
+        let stored = self.stamp(new.clone(), found.as_ref());
+        if !self.wire.write(key, found.as_ref(), &stored, limit).await? {
+            return Ok(Tried::Again);
+        }
+        if let Some(lives) = stored.time_to_live {
+            self.seen.left(key, stored.id, lives, self.clock.elapsed());
+        }
+        Ok(Tried::Stored(stored.stamp.version))
+    }
+
+    /// Tries until nobody else is faster. If it is not known whether a try was made, it is looked at what is there: the
+    /// record with its id, or what it was to replace, which can be replaced once more by the same.
+    async fn put(&self, key: &CoordKey, value: Bytes, options: PutOptions) -> Result<PutOutcome> {
+        options.check()?;
+        Record::check(&value)?;
+        let new = Stored::new(options.id()?, options.time_to_live, value);
+        let (limit, mut lost) = (Limit::new(options.deadline), 0);
+        let mut backoff = Backoff::new(CONTENTION[0], CONTENTION[1]);
+        for _ in 0..TRIES {
+            match self.try_put(key, &new, &options, limit).await {
+                Ok(Tried::Stored(version)) => return Ok(PutOutcome::Stored(version)),
+                Ok(Tried::Refused(current)) => return PutOutcome::refused(current, options.repeats || lost > 0),
+                Ok(Tried::Again) => {}
+                Err(error) if error.kind() == ErrorKind::OutcomeUnknown && lost < LOST => lost += 1,
+                Err(error) if lost > 0 => return Err(in_doubt(error)),
+                Err(error) => return Err(error),
+            }
+            tokio::time::sleep(backoff.pause()).await;
+        }
+        Err(contended())
+    }
+
+    async fn remove(&self, key: &CoordKey, version: Version, limit: Limit) -> Result<RemoveOutcome> {
+        let rest = Stored::removed(WriteId::generate()?);
+        let mut backoff = Backoff::new(CONTENTION[0], CONTENTION[1]);
+        for _ in 0..TRIES {
+            let found = self.wire.read(key, limit).await?;
+            match self.live(key, found.as_ref()) {
+                None if found.as_ref().is_some_and(|found| found.stored.id == rest.id) => {
+                    return Ok(RemoveOutcome::Removed);
+                }
+                None => return Ok(RemoveOutcome::Absent),
+                Some(current) if current.version != version => return Ok(RemoveOutcome::Conflict(current)),
+                Some(_) => {}
+            }
+            let stored = self.stamp(rest.clone(), found.as_ref());
+            if self.wire.write(key, found.as_ref(), &stored, limit).await? {
+                self.seen.forget(key);
+                return Ok(RemoveOutcome::Removed);
+            }
+            tokio::time::sleep(backoff.pause()).await;
+        }
+        Err(contended())
+    }
+
+    async fn scan(&self, options: ScanOptions) -> Result<Page> {
+        options.check()?;
+        let limit = Limit::new(options.deadline);
+        let start = options.start.as_ref().map(PageToken::as_str);
+        let (names, next) = self.wire.list(&options.prefix, start, options.limit, limit).await?;
+        let mut records = Vec::with_capacity(names.len());
+        for names in names.chunks(TOGETHER) {
+            let found = join_all(names.iter().map(|name| self.get(name, limit))).await;
+            for (name, found) in names.iter().zip(found) {
+                records.extend(found?.map(|record| (name.clone(), record)));
+            }
+        }
+        Ok(Page::new(records, next.map(PageToken::new)))
+    }
+}
+
+fn contended() -> Error {
+    Error::new(ErrorKind::Unavailable, "others have written this record all the time; nothing was stored")
+}
+
+#[async_trait]
+impl CoordStore for FilesCoordStore {
+    async fn get_with(&self, key: &CoordKey, options: GetOptions) -> Result<Option<Record>> {
+        OPERATION.get.during_on(key, self.get(key, Limit::new(options.deadline))).await
+    }
+
+    async fn put_with(&self, key: &CoordKey, value: Bytes, options: PutOptions) -> Result<PutOutcome> {
+        OPERATION.put.during_on(key, self.put(key, value, options)).await
+    }
+
+    async fn remove_with(&self, key: &CoordKey, version: Version, options: RemoveOptions) -> Result<RemoveOutcome> {
+        OPERATION.remove.during_on(key, self.remove(key, version, Limit::new(options.deadline))).await
+    }
+
+    async fn scan_with(&self, options: ScanOptions) -> Result<Page> {
+        OPERATION.scan.during(self.scan(options)).await
+    }
+
+    async fn now_with(&self, _: NowOptions) -> Result<Timestamp> {
+        Ok(self.clock.now())
+    }
+
+    async fn wait_with(&self, key: &CoordKey, seen: Option<Version>, options: WaitOptions) {
+        let until = Instant::now() + options.limit.min(PutOptions::MAX_TIME_TO_LIVE);
+        let mut backoff = Backoff::new(FIRST_PAUSE.min(self.longest_pause), self.longest_pause);
+        loop {
+            let mut next = until.min(Instant::now() + backoff.pause());
+            // Who waits for a store that is away goes on waiting.
+            if let Ok(Ok(found)) = timeout_at(until, self.get(key, Limit::new(None))).await {
+                if found.as_ref().map(|found| found.version) != seen {
+                    return;
+                }
+                let expiry = found.and_then(|found| found.expires_in).and_then(|left| Instant::now().checked_add(left));
+                next = expiry.map_or(next, |expiry| expiry.min(next));
+            }
+            if Instant::now() >= until {
+                return;
+            }
+            sleep_until(next).await;
+        }
+    }
+
+    async fn health(&self) -> Health {
+        self.wire.files().health().await
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let has = self.wire.files().capabilities();
+        [DURABLE, SHARED].into_iter().filter(|capability| has.has(*capability)).collect()
+    }
+}

@@ -1,0 +1,107 @@
+use std::borrow::Borrow;
+use std::fmt;
+use std::ops::Deref;
+
+use statehouse_core::{Error, Key, Result};
+
+/// The name of a record: `exports/nightly`.
+///
+/// A [`Key`] (UTF-8, no control characters, no `.` or `..` segment) that every backend takes: at most 200 bytes, no empty
+/// segment, none that ends in `~`, and without U+FFFD to U+FFFF, which listings of some stores cannot write. Case and Unicode
+/// form are kept exactly.
+///
+/// ```
+/// use statehouse_coord::CoordKey;
+///
+/// assert_eq!(CoordKey::new("exports/nightly")?.as_str(), "exports/nightly");
+/// assert!(CoordKey::new("exports//nightly").is_err());
+/// # Ok::<(), statehouse_core::Error>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CoordKey(Key);
+
+impl CoordKey {
+    /// The longest key, in bytes.
+    pub const MAX_LEN: usize = 200;
+
+    /// Checks the text and takes it as a key.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`](statehouse_core::ErrorKind::InvalidInput), saying which rule the text breaks.
+    pub fn new(text: impl AsRef<str>) -> Result<Self> {
+        let text = text.as_ref();
+        let reason = if text.len() > Self::MAX_LEN {
+            "a key must not be longer than 200 bytes"
+        } else if !text.is_empty() && text.split('/').any(str::is_empty) {
+            "a key must not begin or end with a slash or contain two in a row"
+        } else if text.split('/').any(|segment| segment.ends_with('~')) {
+            "no segment of a key may end in ~"
+        } else if text.contains(['\u{fffd}', '\u{fffe}', '\u{ffff}']) {
+            "a key must not contain U+FFFD, U+FFFE or U+FFFF"
+        } else {
+            return Key::new(text).map(Self);
+        };
+        Err(Error::invalid_input(reason).with_key(text))
+    }
+
+    /// The key's text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+impl Deref for CoordKey {
+    type Target = str;
+    fn deref(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl AsRef<str> for CoordKey {
+    fn as_ref(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl Borrow<str> for CoordKey {
+    fn borrow(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl TryFrom<&str> for CoordKey {
+    type Error = Error;
+    fn try_from(text: &str) -> Result<Self> {
+        Self::new(text)
+    }
+}
+
+impl fmt::Display for CoordKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for CoordKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CoordKey({:?})", self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use statehouse_core::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn names_that_some_backend_would_refuse_or_change_are_refused() {
+        for text in ["a", "Ärzte/É e", "a~b", "...", &"x".repeat(200)] {
+            assert_eq!(CoordKey::new(text).unwrap().as_str(), text);
+        }
+        for text in ["", "/", "/a", "a/", "a//b", "..", "a/../b", "a\0", "a~", "a~/b", "\u{fffd}", &"x".repeat(201)] {
+            assert_eq!(CoordKey::new(text).unwrap_err().kind(), ErrorKind::InvalidInput, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Coordination of replicas: locks, what runs once in the fleet, and state that all share, on one small contract.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use std::time::Duration;
+//! use statehouse_coord::{Coordination, MemoryCoordStore, Ran, Revision, Run};
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+//! let coord = Coordination::new(Arc::new(MemoryCoordStore::new()));
+//!
+//! // One replica at a time; the work is dropped if the lock is lost.
+//! let guard = coord.lock("nightly-export").lease(Duration::from_secs(15)).wait(Duration::from_secs(5)).await?;
+//! guard.run(async { Ok::<_, statehouse_core::Error>(()) }).await?;
+//! guard.release().await?;
+//!
+//! // Once in the fleet; a successor goes on from the checkpoint.
+//! let load = async |run: Run| run.save("batch 1", 1, 1).await;
+//! let ran = coord.run_once("terminology", Revision::new(202_604, "sha256:4a7d1e")).run(load).await?;
+//! assert_eq!(ran, Ran::Now { attempt: 1 });
+//!
+//! // Kept by all of them, without a lost update.
+//! let hits = coord.state::<u64>("hits");
+//! assert_eq!(hits.update("front", |before| before.unwrap_or(0) + 1).await?.revision, 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Concepts
+//! - A **record** is a few bytes under a key, with a version and, if it is to end by itself, a time to live. A
+//!   [`CoordStore`] keeps them; everything else is made of them.
+//! - A **version** is given out by the store and only rises, so that of two writers it is known who came later. That of a
+//!   lock, when it was acquired, is its holder's [token](Guard::token).
+//! - A **lease** is for how long a lock is held if it is not renewed. Its holder counts it from when it asked, and steps down
+//!   by itself.
+//! - Replicas are equal, and meet only in the store: there is no member list, and no traffic between them.
+//!
+//! # What it is not
+//! It is no consensus, and no database: what it promises is what its store keeps, a record is small, and there are few of
+//! them. Locks are neither fair nor re-entrant, and there are none for reading only. A lock does not stop what its holder has
+//! sent already: see below.
+//!
+//! # What is guaranteed
+//! | | memory | files | Redis |
+//! | --- | --- | --- | --- |
+//! | [`Lock`]: two holders at once | never | never, as long as the file store keeps its conditions | never while one primary keeps its data; after a failover that lost the record, until the lease of the first is over |
+//! | [`Guard::token`] | always rises | always rises | rises, also over a failover or a lost record, as long as the servers' clocks differ by less than the time in between |
+//! | a killed holder's lock is free | after the lease | after the lease for who waited, else after another one | after the lease |
+//! | [`RunOnce`]: the body | is done once | is recorded as done once; may be begun again after a crash | the same; again after a failover that lost the record |
+//! | [`SharedState`]: an acknowledged update | lives as the process | is as durable as the files | is as durable as the server; the last moments may be lost in a failover |
+//!
+//! A store that replicas share and that does not keep what it was told is refused: Redis needs `appendonly yes` and
+//! `maxmemory-policy noeviction`.
+//!
+//! **Processes that stop.** A process that is paused or starved, or a machine that is suspended, may go on after its lease is
+//! over and another holder is at work. [`Guard::run`] drops the work before it takes another step, but a request that was sent
+//! before the pause may still arrive after it. Where that would do harm, what is written must be able to refuse it: send the
+//! token along, and keep the greatest one beside the data.
+//!
+//! # Backends
+//! | | survives a restart | shared by replicas | hears of changes |
+//! | --- | --- | --- | --- |
+//! | [`MemoryCoordStore`] | no | no | yes |
+//! | [`FilesCoordStore`] | as the files | as the files | no: it looks again |
+//! | `RedisCoordStore` | with an append-only file | yes | yes |
+//!
+//! Another store, such as a database, is a type that implements [`CoordStore`] and passes its `conformance` suite.
+//!
+//! # Features
+//! | feature | adds |
+//! | --- | --- |
+//! | `redis` | `RedisCoordStore`; `statehouse-redis` and redis-rs |
+//! | `redis-tls` | `rediss:` URLs; rustls on ring |
+//! | `s3` | `s3:` URLs; `object_store` and reqwest |
+//! | `conformance` | the suite for testing a backend of your own |
+//!
+//! # Errors
+//! A store that cannot be reached is never taken for an absent record. That a lock is busy is an answer of its own
+//! ([`LockError::Busy`]). A condition that does not hold is an answer, not an error; an answer that was lost is
+//! [`OutcomeUnknown`](statehouse_core::ErrorKind::OutcomeUnknown), and a put that is repeated with its id finds out.
+//!
+//! # Consistency and durability
+//! [`CoordStore`] states the contract that every backend keeps, [`Lock`], [`RunOnce`] and [`SharedState`] what is made of it.
+//!
+//! # Logs
+//! `coord.lock_lost` (`WARN`): a lock was lost before it was released. `coord.run_begun` (`INFO`): an attempt at what runs once.
+//! `coord.not_durable` (`WARN`): a Redis that may forget. Who waits says nothing. Values are in no line.
+
+mod api;
+pub mod capability;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
+mod connect;
+mod coordination;
+mod files;
+mod key;
+mod layered;
+mod lock;
+mod memory;
+mod operation;
+mod options;
+mod outcome;
+mod record;
+#[cfg(feature = "redis")]
+mod redis;
+mod run_once;
+mod settled;
+mod state;
+mod stored;
+
+pub use self::api::{Answer, CoordStore, CoordStoreExt};
+pub use self::connect::{check, open};
+pub use self::coordination::Coordination;
+pub use self::files::{FilesConfig, FilesCoordStore};
+pub use self::key::CoordKey;
+pub use self::layered::LayeredCoordStore;
+pub use self::lock::{Busy, Guard, Lock, LockError};
+pub use self::memory::{MemoryConfig, MemoryCoordStore};
+pub use self::options::{
+    Condition, GetOptions, NowOptions, PageToken, PutOptions, RemoveOptions, ScanOptions, WaitOptions,
+};
+pub use self::outcome::{Page, PutOutcome, RemoveOutcome};
+pub use self::record::{Record, WriteId};
+#[cfg(feature = "redis")]
+pub use self::redis::RedisCoordStore;
+pub use self::run_once::{Ran, Revision, Run, RunOnce, RunPhase, RunStatus};
+pub use self::state::{Revised, SharedState, StateWatch};

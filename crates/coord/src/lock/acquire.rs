@@ -1,0 +1,140 @@
+//! Acquiring a lock, and waiting for it.
+
+use std::time::Duration;
+
+use statehouse_core::policy::Backoff;
+use statehouse_core::{Condition, Error, ErrorKind, Result, Version};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::busy::{Busy, LockError};
+use super::guard::Guard;
+use super::keep::Held;
+use super::state::State;
+use crate::capability::{DURABLE, SHARED};
+use crate::options::{PutOptions, WaitOptions};
+use crate::outcome::PutOutcome;
+use crate::record::Record;
+
+pub(super) type Answer = Result<Guard, LockError>;
+
+/// How often a try begins anew because what it found has changed, or because its answer was lost.
+const TRIES: usize = 16;
+
+/// The pauses before a store that is away is asked again.
+const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(2)];
+
+/// How one try went.
+enum Tried {
+    /// Acquired, under this version, by a request sent at that time.
+    Held(Version, Instant),
+    /// Somebody else has it.
+    Busy(Record, Busy),
+}
+
+impl Held {
+    /// Acquires the lock within this time, for whoever waits for the answer. If nobody does any more, it is given back.
+    pub(super) async fn acquire(self, wait: Duration, mut answer: oneshot::Sender<Answer>) {
+        if let Some(acquired) = self.acquire_within(wait, &mut answer).await {
+            // A guard that cannot be handed out is dropped, which gives the lock back.
+            drop(answer.send(acquired));
+        }
+    }
+
+    /// None if nobody waits for it any more.
+    async fn acquire_within(&self, wait: Duration, answer: &mut oneshot::Sender<Answer>) -> Option<Answer> {
+        let until = Instant::now().checked_add(wait);
+        let left = || until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
+        let mut backoff = Backoff::new(PAUSES[0], PAUSES[1]);
+        loop {
+            let pause = match self.try_acquire().await {
+                Ok(Tried::Held(token, sent)) => return Some(self.guard(token, sent).await),
+                Ok(Tried::Busy(_, busy)) if left().is_zero() => return Some(Err(busy.into())),
+                Ok(Tried::Busy(record, busy)) => Pause::Wait(record.version, busy.expires_in),
+                Err(error) if left().is_zero() || !error.is_retryable() => return Some(Err(error.into())),
+                Err(_) => Pause::Sleep(backoff.pause()),
+            };
+            tokio::select! {
+                () = answer.closed() => return None,
+                () = self.pause(pause, left()) => {}
+            }
+        }
+    }
+
+    async fn pause(&self, pause: Pause, left: Duration) {
+        match pause {
+            Pause::Sleep(time) => tokio::time::sleep(time.min(left)).await,
+            Pause::Wait(version, expires_in) => {
+                let limit = expires_in.unwrap_or(left).min(left).max(Duration::from_millis(1));
+                let options = WaitOptions::default().with_limit(limit);
+                self.store.wait_with(&self.key, Some(version), options).await;
+            }
+        }
+    }
+
+    async fn try_acquire(&self) -> Result<Tried> {
+        durable(&*self.store)?;
+        let (mut condition, mut first, mut lost) = (Condition::Absent, None, None);
+        for _ in 0..TRIES {
+            let sent = Instant::now();
+            let first = *first.get_or_insert(sent);
+            let options = PutOptions::default().with_condition(condition).with_time_to_live(self.lease);
+            let put =
+                self.store.put_with(&self.key, self.value().encode(), options.with_deadline(self.patience())).await;
+            let record = match put {
+                Ok(PutOutcome::Stored(version)) => return Ok(Tried::Held(version, sent)),
+                Ok(PutOutcome::Conflict(record)) => record,
+                Err(error) if error.kind() == ErrorKind::OutcomeUnknown => {
+                    lost = Some(error);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let Some(record) = record else {
+                condition = Condition::Absent;
+                continue;
+            };
+            match State::decode(&record.value)? {
+                State::Free => condition = Condition::Match(record.version),
+                // A try before, whose answer was lost: since when it is held nobody knows, but not longer than since the
+                // first was sent.
+                State::Held { owner, .. } if owner == self.owner => return Ok(Tried::Held(record.version, first)),
+                State::Held { holder, .. } => {
+                    let busy = Busy::new(self.key.clone(), holder, record.expires_in);
+                    return Ok(Tried::Busy(record, busy));
+                }
+            }
+        }
+        let message = "others have taken this lock again and again";
+        Err(lost.unwrap_or_else(|| Error::new(ErrorKind::Unavailable, message)))
+    }
+
+    /// What a store can do may be known only once it was asked.
+    async fn guard(&self, token: Version, sent: Instant) -> Answer {
+        let guard = Guard::keep(self.clone(), token, sent);
+        match durable(&*self.store) {
+            Ok(()) => Ok(guard),
+            Err(error) => {
+                guard.release().await?;
+                Err(error.into())
+            }
+        }
+    }
+}
+
+enum Pause {
+    Sleep(Duration),
+    /// Until the record is at another version, or expires.
+    Wait(Version, Option<Duration>),
+}
+
+/// Refuses a store that replicas share and that may forget who has a lock.
+pub(crate) fn durable(store: &dyn crate::api::CoordStore) -> Result<()> {
+    let has = store.capabilities();
+    if !has.has(SHARED) || has.has(DURABLE) {
+        return Ok(());
+    }
+    let message = "this store is shared by replicas and does not keep what it has acknowledged, so that two of them could \
+                   do what only one may: it must be durable (of Redis: appendonly yes, maxmemory-policy noeviction)";
+    Err(Error::new(ErrorKind::Unsupported, message))
+}

@@ -1,0 +1,130 @@
+use std::fmt;
+use std::time::Duration;
+
+use statehouse_core::{Error, ErrorKind, Result, Version};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::keep::Held;
+use super::lease::{Lease, lost};
+use crate::key::CoordKey;
+
+/// A lock that is held, renewed in the background until it is dropped or lost.
+///
+/// Dropping it gives the lock back, without waiting for that.
+#[must_use = "the lock is given back when this is dropped"]
+pub struct Guard {
+    key: CoordKey,
+    token: Version,
+    lease: watch::Receiver<Lease>,
+    stop: Option<oneshot::Sender<()>>,
+    keeper: Option<JoinHandle<Result<()>>>,
+}
+
+impl Guard {
+    /// Begins to keep a lock, which was acquired under this version by a request sent at that time.
+    pub(super) fn keep(held: Held, token: Version, sent: Instant) -> Self {
+        let key = held.key.clone();
+        let (sender, lease) = watch::channel(Lease { deadline: sent + held.lease, version: token, is_over: false });
+        let (stop, stopped) = oneshot::channel();
+        let keeper = tokio::spawn(held.keep(sender, stopped));
+        Self { key, token, lease, stop: Some(stop), keeper: Some(keeper) }
+    }
+
+    /// A number that is greater for each holder of this lock than for all before it: the version of its record when it was
+    /// acquired.
+    #[must_use]
+    pub const fn token(&self) -> Version {
+        self.token
+    }
+
+    /// Whether the lock is held. It can be lost at any time after: what must not go on then is [run](Self::run) under it.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.lease.borrow().is_held()
+    }
+
+    /// How long the lock is held if it is not renewed any more.
+    #[must_use]
+    pub fn expires_in(&self) -> Duration {
+        let lease = *self.lease.borrow();
+        if lease.is_held() { lease.deadline.saturating_duration_since(Instant::now()) } else { Duration::ZERO }
+    }
+
+    /// Returns when the lock is lost: somebody else has it, or it could not be renewed in time.
+    ///
+    /// ```
+    /// # use statehouse_coord::{Coordination, MemoryCoordStore};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let coord = Coordination::new(std::sync::Arc::new(MemoryCoordStore::new()));
+    /// let guard = coord.lock("consumer").await?;
+    /// tokio::select! {
+    ///     () = guard.lost() => println!("somebody else goes on"),
+    ///     () = async { /* the work */ } => guard.release().await?,
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn lost(&self) -> impl Future<Output = ()> + Send + 'static {
+        lost(self.lease.clone())
+    }
+
+    /// Does work as long as the lock is held, and drops it when that is lost.
+    ///
+    /// What is dropped stops where it waits next. A request that it has sent by then may still be executed.
+    ///
+    /// ```
+    /// # use statehouse_coord::{Coordination, MemoryCoordStore};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let coord = Coordination::new(std::sync::Arc::new(MemoryCoordStore::new()));
+    /// let guard = coord.lock("nightly-export").await?;
+    /// let rows = guard.run(async { Ok::<_, statehouse_core::Error>(17) }).await?;
+    /// assert_eq!(rows, 17);
+    /// guard.release().await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of the work; and [`ErrorKind::Conflict`] if the lock was lost before it was done.
+    pub async fn run<T, E: From<Error>>(&self, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+        tokio::select! {
+            biased;
+            () = self.lost() => Err(E::from(self.lost_error())),
+            done = work => done,
+        }
+    }
+
+    fn lost_error(&self) -> Error {
+        let message = "the lock was lost, and what was done under it was dropped";
+        Error::new(ErrorKind::Conflict, message).with_operation("coord.lock").with_key(&self.key)
+    }
+
+    /// Gives the lock back and waits until that is done: then somebody else can have it at once.
+    ///
+    /// # Errors
+    /// What prevented it. The lock is free when its lease is over.
+    pub async fn release(mut self) -> Result<()> {
+        self.stop = None;
+        match self.keeper.take() {
+            Some(keeper) => keeper.await.unwrap_or_else(|_| Err(stopped())),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The runtime ends.
+fn stopped() -> Error {
+    Error::new(ErrorKind::Unavailable, "the runtime ended before the lock was given back")
+}
+
+impl fmt::Debug for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guard")
+            .field("key", &self.key)
+            .field("token", &self.token)
+            .field("is_held", &self.is_held())
+            .finish_non_exhaustive()
+    }
+}

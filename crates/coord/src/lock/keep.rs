@@ -1,0 +1,137 @@
+//! Keeping a lock: renewals, stepping down, and giving it back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use statehouse_core::policy::Backoff;
+use statehouse_core::{Condition, ErrorKind, Result, Version};
+use tokio::sync::{oneshot, watch};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::lease::Lease;
+use super::state::{Owner, State};
+use crate::api::CoordStore;
+use crate::key::CoordKey;
+use crate::options::{GetOptions, PutOptions};
+use crate::outcome::PutOutcome;
+use crate::record::Record;
+
+/// A lock that is held.
+#[derive(Clone, Debug)]
+pub(super) struct Held {
+    pub(super) store: Arc<dyn CoordStore>,
+    pub(super) key: CoordKey,
+    pub(super) owner: Owner,
+    pub(super) holder: String,
+    pub(super) lease: Duration,
+}
+
+/// How long giving a lock back may take. If it does not succeed, the lease ends it.
+const RELEASE: Duration = Duration::from_secs(5);
+
+/// The pauses between renewals that fail.
+const PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(1)];
+
+/// How often a lock is given back in vain.
+const RELEASES: usize = 4;
+
+impl Held {
+    /// How long one request may take.
+    pub(super) fn patience(&self) -> Duration {
+        (self.lease / 3).min(RELEASE)
+    }
+
+    pub(super) fn value(&self) -> State {
+        State::Held { owner: self.owner, holder: self.holder.clone() }
+    }
+
+    /// Whether the record is this holder's lock.
+    pub(super) fn is_own(&self, record: &Record) -> bool {
+        State::decode(&record.value).is_ok_and(|state| state.is_of(&self.owner))
+    }
+
+    /// Renews the lock until it is asked to give it back, or it is lost. Runs for itself, so that whatever the holder does keeps
+    /// no renewal waiting.
+    pub(super) async fn keep(self, lease: watch::Sender<Lease>, mut stop: oneshot::Receiver<()>) -> Result<()> {
+        loop {
+            let renewed = tokio::select! {
+                biased;
+                _ = &mut stop => {
+                    let known = *lease.borrow();
+                    lease.send_modify(|lease| lease.is_over = true);
+                    return self.free(Some(known.version)).await;
+                }
+                renewed = self.renew(&lease) => renewed,
+            };
+            if !renewed {
+                break;
+            }
+        }
+        lease.send_modify(|lease| lease.is_over = true);
+        tracing::warn!(name: "coord.lock_lost", lock = self.key.as_str(), "a lock was lost before it was released");
+        // The answer of a renewal may have been lost: then the record would live on, and nobody holds the lock.
+        self.free(None).await
+    }
+
+    /// One renewal, at a third of the lease. Whether the lock is still held.
+    async fn renew(&self, lease: &watch::Sender<Lease>) -> bool {
+        let Lease { deadline, mut version, .. } = *lease.borrow();
+        let mut backoff = Backoff::new(PAUSES[0].min(self.lease / 10), PAUSES[1].min(self.lease / 5));
+        sleep_until(deadline - self.lease * 2 / 3).await;
+        loop {
+            let sent = Instant::now();
+            if sent >= deadline {
+                return false;
+            }
+            let options = PutOptions::default().with_condition(Condition::Match(version));
+            let options = options.with_time_to_live(self.lease).with_deadline((deadline - sent).min(self.patience()));
+            let put = self.store.put_with(&self.key, self.value().encode(), options);
+            match timeout_at(deadline, put).await {
+                Err(_) => return false,
+                Ok(Ok(PutOutcome::Stored(version))) => {
+                    lease.send_modify(|lease| (lease.deadline, lease.version) = (sent + self.lease, version));
+                    return true;
+                }
+                // A renewal before, whose answer was lost.
+                Ok(Ok(PutOutcome::Conflict(Some(record)))) if self.is_own(&record) => {
+                    version = record.version;
+                    continue;
+                }
+                Ok(Ok(PutOutcome::Conflict(_))) => return false,
+                Ok(Err(error)) => tracing::debug!(lock = self.key.as_str(), %error, "a lock was not renewed"),
+            }
+            sleep_until(deadline.min(Instant::now() + backoff.pause())).await;
+        }
+    }
+
+    /// Marks the lock free if it still is this holder's.
+    pub(super) async fn free(&self, known: Option<Version>) -> Result<()> {
+        let until = Instant::now() + RELEASE;
+        let mut version = match known {
+            Some(version) => version,
+            None => match self.own_version(until).await? {
+                Some(version) => version,
+                None => return Ok(()),
+            },
+        };
+        let mut done = Ok(());
+        for _ in 0..RELEASES {
+            let left = until.saturating_duration_since(Instant::now());
+            let options = PutOptions::default().with_condition(Condition::Match(version)).with_deadline(left);
+            match self.store.put_with(&self.key, State::Free.encode(), options).await {
+                Ok(PutOutcome::Conflict(Some(record))) if self.is_own(&record) => version = record.version,
+                Ok(_) => return Ok(()),
+                // If it was done, the next try finds it so.
+                Err(error) if error.kind() == ErrorKind::OutcomeUnknown => done = Err(error),
+                Err(error) => return Err(error),
+            }
+        }
+        done
+    }
+
+    async fn own_version(&self, until: Instant) -> Result<Option<Version>> {
+        let left = until.saturating_duration_since(Instant::now());
+        let found = self.store.get_with(&self.key, GetOptions::default().with_deadline(left)).await?;
+        Ok(found.filter(|record| self.is_own(record)).map(|record| record.version))
+    }
+}

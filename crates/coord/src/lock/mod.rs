@@ -1,0 +1,113 @@
+//! A lock with a lease.
+
+mod acquire;
+mod busy;
+mod guard;
+mod keep;
+mod lease;
+mod state;
+
+use std::future::IntoFuture;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use statehouse_core::{Error, ErrorKind, Result};
+use tokio::sync::oneshot;
+
+pub(crate) use self::acquire::durable;
+pub use self::busy::{Busy, LockError};
+pub use self::guard::Guard;
+use self::keep::Held;
+use crate::api::CoordStore;
+use crate::key::CoordKey;
+use crate::record::WriteId;
+
+/// A lock that is wanted: made by [`Coordination::lock`](crate::Coordination::lock), acquired when it is awaited.
+///
+/// # Behavior
+/// - At most one holder has it, as long as the store keeps its record and no holder is stopped for longer than its lease while
+///   it believes that no time has passed (a paused process finds out with its first step; a request that it had sent before
+///   may still arrive).
+/// - The **lease** is renewed at a third of it, by a task of its own. It counts from when a request was sent, so that the
+///   holder's ends before the store's. A holder whose renewals fail steps down by itself at the deadline, be the store
+///   reachable or not.
+/// - Each acquisition has a random owner and a [token](Guard::token) that is greater than all before. It is not re-entrant:
+///   who has it and wants it again waits like everybody else.
+/// - **Waiting** hears of a release where the store tells, else looks again and again; and in any case looks when the lease of
+///   the holder ends. There is no order among those who wait.
+/// - **Cancellation**: whoever stops waiting gives back what was acquired meanwhile.
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::time::Duration;
+/// use statehouse_coord::{Coordination, LockError, MemoryCoordStore};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let coord = Coordination::new(Arc::new(MemoryCoordStore::new())).with_label("replica 1");
+/// let guard = coord.lock("nightly-export").lease(Duration::from_secs(15)).wait(Duration::from_secs(5)).await?;
+///
+/// match coord.lock("nightly-export").await {
+///     Err(LockError::Busy(busy)) => assert_eq!(busy.holder, "replica 1"),
+///     other => panic!("it is held: {other:?}"),
+/// }
+/// guard.release().await?;
+/// coord.lock("nightly-export").await?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "nothing is acquired until it is awaited"]
+pub struct Lock {
+    store: Arc<dyn CoordStore>,
+    key: Result<CoordKey>,
+    holder: String,
+    lease: Duration,
+    wait: Duration,
+}
+
+/// The shortest and the longest lease.
+const LEASES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(24 * 3600)];
+
+impl Lock {
+    pub(crate) fn new(store: Arc<dyn CoordStore>, key: Result<CoordKey>, holder: String) -> Self {
+        Self { store, key, holder, lease: Duration::from_secs(15), wait: Duration::ZERO }
+    }
+
+    /// For how long it is held if it is not renewed: a replica that is killed keeps the others waiting for so long. 15
+    /// seconds at first; a tenth of a second at least, and a day at most.
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.lease = lease;
+        self
+    }
+
+    /// How long to wait for it while somebody else has it, or the store is away. Not at all at first.
+    pub fn wait(mut self, wait: Duration) -> Self {
+        self.wait = wait;
+        self
+    }
+
+    async fn acquire(self) -> Result<Guard, LockError> {
+        if self.lease < LEASES[0] || self.lease > LEASES[1] {
+            return Err(Error::invalid_input("a lease is at least 100 ms and at most a day").into());
+        }
+        let owner = *WriteId::generate()?.as_bytes();
+        let Self { store, key, holder, lease, wait } = self;
+        let held = Held { store, key: key?, owner, holder, lease };
+        let (answer, answered) = oneshot::channel();
+        // A task of its own, so that whoever stops waiting leaves no lock behind.
+        drop(tokio::spawn(held.acquire(wait, answer)));
+        answered.await.unwrap_or_else(|_| {
+            Err(Error::new(ErrorKind::Unavailable, "the runtime ended before the lock was acquired").into())
+        })
+    }
+}
+
+impl IntoFuture for Lock {
+    type Output = Result<Guard, LockError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.acquire())
+    }
+}

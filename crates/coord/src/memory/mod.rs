@@ -1,0 +1,268 @@
+//! Records in this process's memory.
+
+mod config;
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use statehouse_core::time::whole_micros;
+use statehouse_core::{Capabilities, Clock, Condition, Error, ErrorKind, Health, Result, Timestamp, Version};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+
+pub use self::config::MemoryConfig;
+use crate::api::CoordStore;
+use crate::capability::{NOTIFY, SERVER_TIME};
+use crate::key::CoordKey;
+use crate::operation::Operations;
+use crate::options::{GetOptions, NowOptions, PageToken, PutOptions, RemoveOptions, ScanOptions, WaitOptions};
+use crate::outcome::{Page, PutOutcome, RemoveOutcome};
+use crate::record::{Record, WriteId};
+
+const OPERATION: Operations = Operations::of("memory");
+
+/// Keeps records in memory: for one process, and for tests.
+///
+/// It has one counter for the versions of all keys, so that a version never falls, however long ago its record went.
+/// Expired records are freed as others are put. A store that is full of live ones refuses more as
+/// [`ErrorKind::Unavailable`].
+#[derive(Debug)]
+pub struct MemoryCoordStore {
+    capacity: u64,
+    clock: Arc<dyn Clock>,
+    start: u64,
+    state: Mutex<State>,
+    /// Counts the changes.
+    changes: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    records: BTreeMap<CoordKey, Entry>,
+    last: Version,
+    bytes: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    version: Version,
+    id: WriteId,
+    value: Bytes,
+    expires: Option<Timestamp>,
+}
+
+/// What a record takes up besides its key and value.
+const OVERHEAD: u64 = 160;
+
+fn weight(key: &CoordKey, value: &Bytes) -> u64 {
+    OVERHEAD + (key.len() + value.len()) as u64
+}
+
+impl Entry {
+    fn is_live(&self, now: Timestamp) -> bool {
+        self.expires.is_none_or(|expires| expires > now)
+    }
+
+    fn record(&self, now: Timestamp) -> Record {
+        let expires_in = self.expires.map(|expires| expires.since(now));
+        Record::new(self.version, self.id, self.value.clone()).with_expires_in(expires_in)
+    }
+}
+
+impl State {
+    fn live(&self, key: &CoordKey, now: Timestamp) -> Option<Record> {
+        self.records.get(key).filter(|entry| entry.is_live(now)).map(|entry| entry.record(now))
+    }
+
+    fn remove(&mut self, key: &CoordKey) {
+        if let Some(entry) = self.records.remove(key) {
+            self.bytes -= weight(key, &entry.value);
+        }
+    }
+
+    /// Whether the record fits, in place of the one that is there.
+    fn has_room(&mut self, key: &CoordKey, value: &Bytes, capacity: u64, now: Timestamp) -> bool {
+        let replaced = self.records.get(key).map_or(0, |entry| weight(key, &entry.value));
+        let more = weight(key, value);
+        let fits = |bytes| bytes - replaced + more <= capacity;
+        if !fits(self.bytes) {
+            let others = self.records.iter().filter(|(other, entry)| *other != key && !entry.is_live(now));
+            let expired: Vec<_> = others.map(|(other, _)| other.clone()).collect();
+            expired.iter().for_each(|other| self.remove(other));
+        }
+        fits(self.bytes)
+    }
+
+    fn put(&mut self, key: &CoordKey, value: Bytes, id: WriteId, expires: Option<Timestamp>, now: Timestamp) {
+        self.remove(key);
+        self.last = self.last.next(now.as_micros());
+        self.bytes += weight(key, &value);
+        self.records.insert(key.clone(), Entry { version: self.last, id, value, expires });
+    }
+}
+
+impl MemoryCoordStore {
+    /// An empty store of up to 64 MiB, on the system's clock.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_config(MemoryConfig::default())
+    }
+
+    /// An empty store with these settings.
+    #[must_use]
+    pub fn with_config(config: MemoryConfig) -> Self {
+        let MemoryConfig { capacity, clock } = config;
+        let start = clock.now().as_micros().saturating_sub(whole_micros(clock.elapsed()));
+        Self { capacity, clock, start, state: Mutex::default(), changes: watch::Sender::new(0) }
+    }
+
+    /// Nothing that runs under the lock leaves the state half changed.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn time(&self) -> Timestamp {
+        Timestamp::from_micros(self.start) + self.clock.elapsed()
+    }
+
+    fn write(&self, key: &CoordKey, value: Bytes, options: &PutOptions) -> Result<PutOutcome> {
+        options.check()?;
+        Record::check(&value)?;
+        let id = options.id()?;
+        let mut state = self.lock();
+        let now = self.time();
+        let current = state.live(key, now);
+        if let Some(own) = current.as_ref().filter(|current| current.id == id) {
+            return Ok(PutOutcome::Stored(own.version));
+        }
+        let holds = match options.condition {
+            Condition::Always => true,
+            Condition::Absent => current.is_none(),
+            Condition::Match(version) => current.as_ref().is_some_and(|current| current.version == version),
+        };
+        if !holds {
+            return PutOutcome::refused(current, options.repeats);
+        }
+        if !state.has_room(key, &value, self.capacity, now) {
+            let message = "the memory of the coordination store is full of live records (setting capacity)";
+            return Err(Error::new(ErrorKind::Unavailable, message));
+        }
+        state.put(key, value, id, options.time_to_live.map(|time| now + time), now);
+        let version = state.last;
+        drop(state);
+        self.changes.send_modify(|count| *count += 1);
+        Ok(PutOutcome::Stored(version))
+    }
+
+    fn erase(&self, key: &CoordKey, version: Version) -> RemoveOutcome {
+        let mut state = self.lock();
+        match state.live(key, self.time()) {
+            None => return RemoveOutcome::Absent,
+            Some(current) if current.version != version => return RemoveOutcome::Conflict(current),
+            Some(_) => state.remove(key),
+        }
+        drop(state);
+        self.changes.send_modify(|count| *count += 1);
+        RemoveOutcome::Removed
+    }
+
+    fn page(&self, options: &ScanOptions) -> Result<Page> {
+        options.check()?;
+        let (state, now) = (self.lock(), self.time());
+        let start = match &options.start {
+            Some(token) => Bound::Excluded(token.as_str()),
+            None => Bound::Included(options.prefix.as_str()),
+        };
+        let range = state.records.range::<str, _>((start, Bound::Unbounded));
+        let mut records = range.take_while(|(key, _)| key.starts_with(&options.prefix));
+        let limit = usize::from(options.limit);
+        let live = records.by_ref().filter(|(_, entry)| entry.is_live(now));
+        let page: Vec<_> = live.take(limit).map(|(key, entry)| (key.clone(), entry.record(now))).collect();
+        let last = page.last().map(|(key, _)| PageToken::new(key.as_str()));
+        let next = last.filter(|_| page.len() == limit && records.next().is_some());
+        Ok(Page::new(page, next))
+    }
+}
+
+impl Default for MemoryCoordStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[async_trait]
+impl CoordStore for MemoryCoordStore {
+    async fn get_with(&self, key: &CoordKey, _: GetOptions) -> Result<Option<Record>> {
+        Ok(self.lock().live(key, self.time()))
+    }
+
+    async fn put_with(&self, key: &CoordKey, value: Bytes, options: PutOptions) -> Result<PutOutcome> {
+        OPERATION.put.run(|| self.write(key, value, &options))
+    }
+
+    async fn remove_with(&self, key: &CoordKey, version: Version, _: RemoveOptions) -> Result<RemoveOutcome> {
+        Ok(self.erase(key, version))
+    }
+
+    async fn scan_with(&self, options: ScanOptions) -> Result<Page> {
+        OPERATION.scan.run(|| self.page(&options))
+    }
+
+    async fn now_with(&self, _: NowOptions) -> Result<Timestamp> {
+        Ok(self.time())
+    }
+
+    async fn wait_with(&self, key: &CoordKey, seen: Option<Version>, options: WaitOptions) {
+        let until = Instant::now() + options.limit.min(PutOptions::MAX_TIME_TO_LIVE);
+        let mut changes = self.changes.subscribe();
+        loop {
+            let current = self.lock().live(key, self.time());
+            if current.as_ref().map(|current| current.version) != seen || Instant::now() >= until {
+                return;
+            }
+            let expires_in = current.and_then(|current| current.expires_in).unwrap_or(Duration::MAX);
+            let next = Instant::now().checked_add(expires_in).map_or(until, |expiry| expiry.min(until));
+            let _ = timeout_at(next, changes.changed()).await;
+        }
+    }
+
+    async fn health(&self) -> Health {
+        Health::of("memory", Duration::ZERO, Ok(()))
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::from_iter([NOTIFY, SERVER_TIME])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use statehouse_core::ManualClock;
+
+    use super::*;
+    use crate::api::CoordStoreExt as _;
+
+    #[tokio::test]
+    async fn a_full_store_frees_what_has_expired_and_refuses_more() {
+        let clock = ManualClock::default();
+        let config = MemoryConfig::default().with_clock(clock.clone()).with_capacity(64 << 10).unwrap();
+        let store = MemoryCoordStore::with_config(config);
+        let key = |number: u32| CoordKey::new(format!("k/{number}")).unwrap();
+        let options = PutOptions::default().with_time_to_live(Duration::from_secs(1));
+        let value = Bytes::from(vec![7; 10 << 10]);
+        for number in 0..6 {
+            let _ = store.put_with(&key(number), value.clone(), options.clone()).await.unwrap();
+        }
+        let error = store.put(&key(6), value.clone()).await.unwrap_err();
+        assert_eq!((error.kind(), error.operation()), (ErrorKind::Unavailable, Some("coord.put")));
+        let _ = store.put(&key(5), value.clone()).await.unwrap();
+        clock.advance(Duration::from_secs(1));
+        let _ = store.put(&key(6), value.clone()).await.unwrap();
+        assert_eq!(store.lock().records.len(), 2);
+        assert_eq!(store.lock().bytes, 2 * (OVERHEAD + 3 + (10 << 10)));
+    }
+}

@@ -1,0 +1,256 @@
+//! What one call of a store may be told besides what it does.
+
+use std::time::Duration;
+
+use statehouse_core::{Error, Result, Version};
+
+use crate::key::CoordKey;
+use crate::record::WriteId;
+
+/// What must hold for a put to happen; `Match` is of a version.
+pub type Condition = statehouse_core::Condition<Version>;
+
+macro_rules! deadline {
+    () => {
+        /// How long this call may take; the backend's own limit if none.
+        #[must_use]
+        pub const fn with_deadline(mut self, limit: Duration) -> Self {
+            self.deadline = Some(limit);
+            self
+        }
+    };
+}
+
+macro_rules! options {
+    ($($name:ident $what:literal)*) => {$(
+        #[doc = concat!("Options of ", $what, ".")]
+        #[derive(Clone, Debug, Default)]
+        #[non_exhaustive]
+        pub struct $name {
+            /// How long this call may take; the backend's own limit if none.
+            pub deadline: Option<Duration>,
+        }
+
+        impl $name {
+            deadline!();
+        }
+    )*};
+}
+
+options! {
+    GetOptions "a get"
+    RemoveOptions "a remove"
+    NowOptions "asking for the time"
+}
+
+/// Options of a put.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> statehouse_core::Result<()> {
+/// use std::time::Duration;
+/// use statehouse_coord::{Condition, CoordKey, CoordStore, MemoryCoordStore, PutOptions, WriteId};
+///
+/// let store = MemoryCoordStore::new();
+/// let options = PutOptions::default()
+///     .with_condition(Condition::Absent)
+///     .with_time_to_live(Duration::from_secs(15))
+///     .with_deadline(Duration::from_secs(2));
+/// let (key, id) = (CoordKey::new("a")?, WriteId::generate()?);
+/// let first = store.put_with(&key, "1".into(), options.clone().with_id(id)).await?;
+/// // Repeated because its answer was lost, it is known.
+/// assert_eq!(store.put_with(&key, "1".into(), options.repeating(id)).await?, first);
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct PutOptions {
+    /// What must hold for the put to happen.
+    pub condition: Condition,
+    /// After how long the record is gone; it stays if none.
+    pub time_to_live: Option<Duration>,
+    /// Which put it is; another than all before if none.
+    pub id: Option<WriteId>,
+    /// Whether it may have been made already: its outcome is unknown.
+    pub repeats: bool,
+    /// How long this call may take; the backend's own limit if none.
+    pub deadline: Option<Duration>,
+}
+
+impl PutOptions {
+    deadline!();
+
+    /// The longest time to live.
+    pub const MAX_TIME_TO_LIVE: Duration = Duration::from_secs(366 * 24 * 3600);
+
+    /// Sets the condition.
+    #[must_use]
+    pub const fn with_condition(mut self, condition: Condition) -> Self {
+        self.condition = condition;
+        self
+    }
+
+    /// Sets the time to live.
+    #[must_use]
+    pub const fn with_time_to_live(mut self, time_to_live: Duration) -> Self {
+        self.time_to_live = Some(time_to_live);
+        self
+    }
+
+    /// The put of this id, which stands in the [record](crate::Record::id).
+    #[must_use]
+    pub const fn with_id(mut self, id: WriteId) -> Self {
+        self.id = Some(id);
+        self
+    }
+
+    /// The put of this id once more, because nobody knows whether it was made.
+    #[must_use]
+    pub const fn repeating(mut self, id: WriteId) -> Self {
+        self.id = Some(id);
+        self.repeats = true;
+        self
+    }
+
+    /// Refuses what no backend takes. Every backend calls this before anything else.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`](statehouse_core::ErrorKind::InvalidInput), naming the rule.
+    pub fn check(&self) -> Result<()> {
+        let possible = Duration::from_millis(1)..=Self::MAX_TIME_TO_LIVE;
+        match self.time_to_live {
+            Some(time) if !possible.contains(&time) => {
+                Err(Error::invalid_input("a time to live is at least a millisecond and at most 366 days"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Its id, whether somebody named it or not.
+    pub(crate) fn id(&self) -> Result<WriteId> {
+        self.id.map_or_else(WriteId::generate, Ok)
+    }
+}
+
+/// Options of a scan.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> statehouse_core::Result<()> {
+/// use std::time::Duration;
+/// use statehouse_coord::{CoordKey, CoordStore, CoordStoreExt, MemoryCoordStore, ScanOptions};
+///
+/// let store = MemoryCoordStore::new();
+/// for name in ["jobs/a", "jobs/b", "other"] {
+///     store.put(&CoordKey::new(name)?, "1").await?;
+/// }
+/// let mut options = ScanOptions::new("jobs/").with_limit(1).with_deadline(Duration::from_secs(2));
+/// let first = store.scan_with(options.clone()).await?;
+/// options = options.with_start(first.next.expect("another page"));
+/// assert_eq!(store.scan_with(options).await?.records.len(), 1);
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ScanOptions {
+    /// What keys begin with; any text, not only whole segments.
+    pub prefix: String,
+    /// Where the page before ended; the first page if none.
+    pub start: Option<PageToken>,
+    /// The most records of a page, 1 to 1,000.
+    pub limit: u16,
+    /// How long this call may take; the backend's own limit if none.
+    pub deadline: Option<Duration>,
+}
+
+impl ScanOptions {
+    deadline!();
+
+    /// The most records of a page.
+    pub const MAX_LIMIT: u16 = 1000;
+
+    /// All records whose keys begin with the prefix, a hundred on each page.
+    pub fn new(prefix: impl Into<String>) -> Self {
+        Self { prefix: prefix.into(), start: None, limit: 100, deadline: None }
+    }
+
+    /// Goes on where a page ended.
+    #[must_use]
+    pub fn with_start(mut self, start: PageToken) -> Self {
+        self.start = Some(start);
+        self
+    }
+
+    /// Sets the most records of a page.
+    #[must_use]
+    pub const fn with_limit(mut self, limit: u16) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Refuses what no backend takes. Every backend calls this before anything else.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`](statehouse_core::ErrorKind::InvalidInput), naming the rule.
+    pub fn check(&self) -> Result<()> {
+        if self.limit == 0 || self.limit > Self::MAX_LIMIT {
+            return Err(Error::invalid_input("a page has 1 to 1000 records"));
+        }
+        if self.prefix.len() > CoordKey::MAX_LEN || self.prefix.chars().any(char::is_control) {
+            return Err(Error::invalid_input("a prefix has at most 200 bytes and no control characters"));
+        }
+        Ok(())
+    }
+}
+
+/// Where a page ended: handed back unchanged, to the same store and with the same options, it gives the next page.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct PageToken(String);
+
+impl PageToken {
+    /// A token from its text, for authors of backends.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The token's text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Options of a wait.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> statehouse_core::Result<()> {
+/// use std::time::Duration;
+/// use statehouse_coord::{CoordKey, CoordStore, MemoryCoordStore, WaitOptions};
+///
+/// let store = MemoryCoordStore::new();
+/// let limit = Duration::from_millis(1);
+/// store.wait_with(&CoordKey::new("a")?, None, WaitOptions::default().with_limit(limit)).await; // nothing happened
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct WaitOptions {
+    /// How long to wait at most; a second at first.
+    pub limit: Duration,
+}
+
+impl Default for WaitOptions {
+    fn default() -> Self {
+        Self { limit: Duration::from_secs(1) }
+    }
+}
+
+impl WaitOptions {
+    /// Sets how long to wait at most.
+    #[must_use]
+    pub const fn with_limit(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+}

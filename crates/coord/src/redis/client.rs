@@ -1,0 +1,218 @@
+//! What is sent to Redis: one script for each operation, on keys of one slot.
+
+use std::borrow::Cow;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use bytes::Bytes;
+use statehouse_core::time::{millis_rounded_up, whole_micros};
+use statehouse_core::{Condition, EnvelopeError, ErrorKind, Namespace, Result, Timestamp, Version};
+use statehouse_redis::{Idempotence, KeySpace, REFUSE_LATE, RedisClient, RedisScript, ScriptCall, redis};
+
+use super::error::unexpected;
+use crate::key::CoordKey;
+use crate::operation::Operations;
+use crate::options::{PageToken, PutOptions, ScanOptions};
+use crate::outcome::{Page, PutOutcome, RemoveOutcome};
+use crate::record::{Record, WriteId};
+use crate::stored::{Stored, unreadable};
+
+pub(super) const OPERATION: Operations = Operations::of("redis");
+
+macro_rules! script {
+    ($($file:literal),+) => {
+        LazyLock::new(|| RedisScript::new([REFUSE_LATE, $(include_str!($file)),+].concat()))
+    };
+}
+
+static READ: LazyLock<RedisScript> = LazyLock::new(|| RedisScript::new(include_str!("lua/read.lua")));
+static PUT: LazyLock<RedisScript> = script!("lua/stamp.lua", "lua/found.lua", "lua/put.lua");
+static REMOVE: LazyLock<RedisScript> = script!("lua/stamp.lua", "lua/found.lua", "lua/remove.lua");
+static SWEEP: LazyLock<RedisScript> = script!("lua/sweep.lua");
+/// With a key, since another server of a cluster has another time.
+static TIME: LazyLock<RedisScript> =
+    LazyLock::new(|| RedisScript::new("local time = redis.call('TIME') return time[1] * 1000000 + time[2]"));
+
+/// For how long the version of a record is remembered that is gone.
+const REMEMBERED: Duration = Duration::from_secs(24 * 3600);
+
+/// What a script that writes answers: how it went, what it found, and the time.
+type Written = (u8, Option<Vec<u8>>, u64);
+
+/// The records of one namespace.
+#[derive(Clone, Debug)]
+pub(super) struct Wire {
+    redis: RedisClient,
+    keys: KeySpace,
+    namespace: Namespace,
+}
+
+impl Wire {
+    pub(super) fn new(redis: RedisClient, namespace: &Namespace) -> Result<Self> {
+        Ok(Self { redis, keys: KeySpace::new(namespace, "coord", "records")?, namespace: namespace.clone() })
+    }
+
+    pub(super) const fn redis(&self) -> &RedisClient {
+        &self.redis
+    }
+
+    /// The connection for a call with this deadline.
+    fn within(&self, deadline: Option<Duration>) -> Cow<'_, RedisClient> {
+        deadline.map_or(Cow::Borrowed(&self.redis), |limit| Cow::Owned(self.redis.with_deadline(limit)))
+    }
+
+    /// All keys have the namespace as their hash tag.
+    fn key(&self, part: &str) -> Vec<u8> {
+        self.keys.tagged(self.namespace.as_str(), part)
+    }
+
+    fn record(&self, key: &CoordKey) -> Vec<u8> {
+        self.key(&format!("record:{key}"))
+    }
+
+    fn index(&self) -> Vec<u8> {
+        self.key("index")
+    }
+
+    pub(super) fn channel(&self) -> Vec<u8> {
+        self.key("changes")
+    }
+
+    pub(super) async fn get(&self, key: &CoordKey, deadline: Option<Duration>) -> Result<Option<Record>> {
+        let found = self.read(&self.within(deadline), std::slice::from_ref(key)).await?;
+        found.into_iter().next().ok_or_else(unexpected)?.live()
+    }
+
+    async fn read(&self, redis: &RedisClient, keys: &[CoordKey]) -> Result<Vec<Found>> {
+        let [first, rest @ ..] = keys else { return Ok(Vec::new()) };
+        let call = rest.iter().fold(READ.key(self.record(first)), |call, key| call.key(self.record(key)));
+        let (found, now): (Vec<Option<Vec<u8>>>, u64) = call.run(redis, Idempotence::Idempotent).await?;
+        if found.len() != keys.len() {
+            return Err(unexpected());
+        }
+        let now = Timestamp::from_micros(now);
+        Ok(found.into_iter().map(|bytes| Found { bytes: bytes.map(Bytes::from), now }).collect())
+    }
+
+    /// If the answer is lost it is repeated, and known for its own by its id; if somebody else has written since, nobody
+    /// knows.
+    pub(super) async fn put(&self, key: &CoordKey, value: Bytes, options: &PutOptions) -> Result<PutOutcome> {
+        let record = Stored::new(options.id()?, options.time_to_live, value).encode();
+        let on = match options.condition {
+            Condition::Always => Vec::new(),
+            Condition::Absent => b"absent".to_vec(),
+            Condition::Match(version) => version.get().to_le_bytes().to_vec(),
+        };
+        let call = PUT.key(self.record(key)).key(self.index()).arg(&record[..]).arg(on);
+        let call = call.arg(options.time_to_live.map_or(0, whole_micros)).arg(millis_rounded_up(REMEMBERED));
+        let call = call.arg(key.as_str()).arg(self.channel()).deadline();
+        let (answer, repeated) = run(&call, &self.within(options.deadline)).await?;
+        match answer {
+            (1, Some(version), _) => Ok(PutOutcome::Stored(Version::new(number(&version)?))),
+            (0, found, now) => PutOutcome::refused(Found::new(found, now).live()?, options.repeats || repeated),
+            (3, ..) => Err(unreadable(EnvelopeError::Corrupt)),
+            _ => Err(unexpected()),
+        }
+    }
+
+    pub(super) async fn remove(
+        &self,
+        key: &CoordKey,
+        version: Version,
+        deadline: Option<Duration>,
+    ) -> Result<RemoveOutcome> {
+        let rest = Stored::removed(WriteId::generate()?).encode();
+        let call = REMOVE.key(self.record(key)).key(self.index()).arg(&rest[..]).arg(&version.get().to_le_bytes());
+        let call = call.arg(millis_rounded_up(REMEMBERED)).arg(key.as_str()).arg(self.channel()).deadline();
+        let (answer, _) = run(&call, &self.within(deadline)).await?;
+        match answer {
+            (1, ..) => Ok(RemoveOutcome::Removed),
+            (2, ..) => Ok(RemoveOutcome::Absent),
+            (0, found, now) => {
+                Ok(Found::new(found, now).live()?.map_or(RemoveOutcome::Absent, RemoveOutcome::Conflict))
+            }
+            (3, ..) => Err(unreadable(EnvelopeError::Corrupt)),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// A page of the index, and the records that it names.
+    pub(super) async fn scan(&self, options: &ScanOptions) -> Result<Page> {
+        let redis = self.within(options.deadline);
+        let mut command = redis::cmd("ZRANGEBYLEX");
+        let from = match &options.start {
+            Some(token) => [b"(", token.as_str().as_bytes()].concat(),
+            None => [b"[", options.prefix.as_bytes()].concat(),
+        };
+        // No text has a byte 0xff.
+        let to = [b"(", options.prefix.as_bytes(), b"\xff"].concat();
+        command.arg(self.index()).arg(from).arg(to).arg("LIMIT").arg(0).arg(options.limit);
+        let names: Vec<String> = redis.query(&command, Idempotence::Idempotent).await?;
+        let next = names.last().filter(|_| names.len() == usize::from(options.limit)).map(PageToken::new);
+        let keys: Vec<_> = names.iter().filter_map(|name| CoordKey::new(name).ok()).collect();
+        let (mut records, mut gone) = (Vec::new(), Vec::new());
+        for (key, found) in keys.iter().zip(self.read(&redis, &keys).await?) {
+            if found.bytes.is_none() {
+                gone.push(key);
+            }
+            records.extend(found.live()?.map(|record| (key.clone(), record)));
+        }
+        self.sweep(&redis, &gone).await;
+        Ok(Page::new(records, next))
+    }
+
+    /// Takes names out of the index whose records have expired and are forgotten. The next scan does what this one cannot.
+    async fn sweep(&self, redis: &RedisClient, gone: &[&CoordKey]) {
+        if gone.is_empty() {
+            return;
+        }
+        let call = gone.iter().fold(SWEEP.key(self.index()), |call, key| call.key(self.record(key)));
+        let call = gone.iter().fold(call, |call, key| call.arg(key.as_str())).deadline();
+        if let Err(error) = call.run::<u64>(redis, Idempotence::Idempotent).await {
+            tracing::debug!(%error, "names of records that are gone stay in the index until the next scan");
+        }
+    }
+
+    /// The time of the server that has the records.
+    pub(super) async fn now(&self, deadline: Option<Duration>) -> Result<Timestamp> {
+        let micros: u64 = TIME.key(self.index()).run(&self.within(deadline), Idempotence::Idempotent).await?;
+        Ok(Timestamp::from_micros(micros))
+    }
+}
+
+/// What a script answers, and whether it was sent once more after an answer was lost.
+async fn run(call: &ScriptCall<'_>, redis: &RedisClient) -> Result<(Written, bool)> {
+    match call.run(redis, Idempotence::NotIdempotent).await {
+        Err(error) if error.kind() == ErrorKind::OutcomeUnknown => {
+            Ok((call.run(redis, Idempotence::Idempotent).await?, true))
+        }
+        answer => Ok((answer?, false)),
+    }
+}
+
+fn number(bytes: &[u8]) -> Result<u64> {
+    bytes.try_into().map(u64::from_le_bytes).map_err(|_| unexpected())
+}
+
+/// What is stored, as of a time of the server.
+struct Found {
+    bytes: Option<Bytes>,
+    now: Timestamp,
+}
+
+impl Found {
+    fn new(bytes: Option<Vec<u8>>, now: u64) -> Self {
+        Self { bytes: bytes.map(Bytes::from), now: Timestamp::from_micros(now) }
+    }
+
+    fn live(self) -> Result<Option<Record>> {
+        let Some(bytes) = self.bytes else { return Ok(None) };
+        let stored = Stored::decode(bytes)?;
+        let expires = stored.stamp.hard_expiry;
+        if stored.is_removed || expires.is_some_and(|expires| expires <= self.now) {
+            return Ok(None);
+        }
+        let left = expires.map(|expires| expires.since(self.now));
+        Ok(Some(stored.record(left)))
+    }
+}

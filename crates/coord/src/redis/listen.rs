@@ -1,0 +1,79 @@
+//! Hearing of changes while somebody waits for one.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use statehouse_redis::{News, RedisClient, Subscription};
+use tokio::sync::broadcast;
+use tokio::time::timeout;
+
+/// The name of a record that was changed, or nothing where some of them may have been missed.
+pub(super) type Heard = Option<Arc<str>>;
+
+type Teller = Arc<Mutex<Option<broadcast::Sender<Heard>>>>;
+
+/// How many changes a waiter may be behind before it is told to look for itself.
+const BEHIND: usize = 256;
+
+/// For how long it goes on after nobody waits any more: who waits again and again needs not begin anew.
+const LINGERS: Duration = Duration::from_secs(2);
+
+/// One subscription for all who wait, which is there only while somebody does.
+#[derive(Clone)]
+pub(super) struct Listener {
+    redis: RedisClient,
+    channel: Vec<u8>,
+    teller: Teller,
+}
+
+impl Listener {
+    pub(super) fn new(redis: RedisClient, channel: Vec<u8>) -> Self {
+        Self { redis, channel, teller: Arc::default() }
+    }
+
+    /// Whether the connection is one that can.
+    pub(super) fn can_listen(&self) -> bool {
+        self.redis.subscribe([self.channel.clone()]).is_ok()
+    }
+
+    /// What is told from now on; none over a pool that cannot listen.
+    pub(super) fn listen(&self) -> Option<broadcast::Receiver<Heard>> {
+        let mut teller = self.teller.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(teller) = &*teller {
+            return Some(teller.subscribe());
+        }
+        let subscription = self.redis.subscribe([self.channel.clone()]).ok()?;
+        let (sender, receiver) = broadcast::channel(BEHIND);
+        *teller = Some(sender.clone());
+        drop(tokio::spawn(pass_on(subscription, sender, Arc::clone(&self.teller))));
+        Some(receiver)
+    }
+}
+
+/// Tells all who wait what is published, until nobody does or the client is gone.
+async fn pass_on(mut subscription: Subscription, sender: broadcast::Sender<Heard>, teller: Teller) {
+    loop {
+        let heard = match timeout(LINGERS, subscription.next()).await {
+            Ok(Some(News::Message { payload, .. })) => String::from_utf8(payload).ok().map(Arc::from),
+            Ok(Some(_)) => None,
+            Ok(None) => break,
+            Err(_) => {
+                let mut teller = teller.lock().unwrap_or_else(PoisonError::into_inner);
+                if sender.receiver_count() > 0 {
+                    continue;
+                }
+                *teller = None;
+                return;
+            }
+        };
+        let _ = sender.send(heard);
+    }
+    *teller.lock().unwrap_or_else(PoisonError::into_inner) = None;
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listener").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,163 @@
+//! Records in Redis or Valkey: a single server, Sentinel or Cluster.
+
+mod client;
+mod config;
+mod error;
+mod listen;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use statehouse_core::policy::Backoff;
+use statehouse_core::{Capabilities, Health, Namespace, Result, Timestamp, Version};
+use statehouse_redis::{Contents, RedisClient};
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use self::client::{OPERATION, Wire};
+use self::listen::{Heard, Listener};
+use crate::api::CoordStore;
+use crate::capability::{SERVER_TIME, SHARED};
+use crate::key::CoordKey;
+use crate::options::{GetOptions, NowOptions, PutOptions, RemoveOptions, ScanOptions, WaitOptions};
+use crate::outcome::{Page, PutOutcome, RemoveOutcome};
+use crate::record::Record;
+
+/// Keeps records in Redis or Valkey, for all replicas.
+///
+/// # Layout
+/// `namespace:coord:records:{namespace}:record:KEY` holds one record, as an envelope that is stamped by the server, and
+/// `…:index` the names of all of them, a sorted set, so that a scan reads its own names and nothing else. All keys of a
+/// namespace have it as their hash tag: in a cluster the records of one application lie on one server. There are few of
+/// them and they are small, and what is won by that is one clock for all their versions, and an index that is never wrong.
+/// Every operation is one round trip, a scan two.
+///
+/// What is removed, or has expired, leaves its version behind for a day.
+///
+/// # Consistency
+/// Replication is asynchronous: after a failover, what was acknowledged in the last moments may be missing, so that two may
+/// hold one lock, and a version that was given out before may be gone; the next one is greater all the same, as long as the
+/// servers' clocks differ by less than the time in between. `min-replicas-to-write` on the server narrows that window.
+///
+/// # Durability
+/// [`connect`](Self::connect) asks the server; see there. A server that cannot keep what it was told is not
+/// [`DURABLE`](crate::capability::DURABLE), which locks and what must not vanish need.
+///
+/// # Retries
+/// What comes to the server after its caller was told that it had failed is refused there, by the server's clock. A put whose
+/// answer was lost is sent once more, and knows its own record by the id in it.
+///
+/// # Price
+/// Who waits listens to a channel, on a connection of its own for all who wait, and asks every few seconds besides. Nobody
+/// waits, nothing is sent.
+#[derive(Clone, Debug)]
+pub struct RedisCoordStore {
+    wire: Wire,
+    listener: Listener,
+    capabilities: Capabilities,
+}
+
+/// How often a record is looked at by who hears of changes, and by who does not.
+const HEARING: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(4)];
+const DEAF: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(2)];
+
+impl RedisCoordStore {
+    /// The records of this namespace. Nothing is sent yet, so that it stays unknown whether the server keeps what it has
+    /// acknowledged: see [`connect`](Self::connect).
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`](statehouse_core::ErrorKind::InvalidInput) if the namespace is too long.
+    pub fn new(redis: RedisClient, namespace: &Namespace) -> Result<Self> {
+        let wire = Wire::new(redis.clone(), namespace)?;
+        let listener = Listener::new(redis, wire.channel());
+        Ok(Self { wire, listener, capabilities: Capabilities::from_iter([SERVER_TIME, SHARED]) })
+    }
+
+    /// Until when there is no reason to look at the record again, unless it is told that it has changed. None if it is not as
+    /// it was seen.
+    async fn look(&self, key: &CoordKey, seen: Option<Version>, until: Instant) -> Option<Instant> {
+        let found = match timeout_at(until, self.wire.get(key, None)).await {
+            Ok(Ok(found)) => found,
+            // Who waits for a server that is away goes on waiting.
+            Ok(Err(_)) | Err(_) => return Some(until),
+        };
+        if found.as_ref().map(|found| found.version) != seen {
+            return None;
+        }
+        let expires_in = found.and_then(|found| found.expires_in);
+        Some(expires_in.and_then(|left| Instant::now().checked_add(left)).map_or(until, |expiry| expiry.min(until)))
+    }
+}
+
+/// Returns when it is told of a change of this record, or when it may have missed one.
+async fn told(news: &mut Option<broadcast::Receiver<Heard>>, key: &CoordKey) {
+    let Some(receiver) = news else { return std::future::pending().await };
+    loop {
+        match receiver.recv().await {
+            Ok(Some(name)) if *name != **key => {}
+            Ok(_) | Err(RecvError::Lagged(_)) => return,
+            Err(RecvError::Closed) => break,
+        }
+    }
+    *news = None;
+    std::future::pending().await
+}
+
+#[async_trait]
+impl CoordStore for RedisCoordStore {
+    async fn get_with(&self, key: &CoordKey, options: GetOptions) -> Result<Option<Record>> {
+        OPERATION.get.during_on(key, self.wire.get(key, options.deadline)).await
+    }
+
+    async fn put_with(&self, key: &CoordKey, value: Bytes, options: PutOptions) -> Result<PutOutcome> {
+        let put = async {
+            options.check()?;
+            Record::check(&value)?;
+            self.wire.put(key, value, &options).await
+        };
+        OPERATION.put.during_on(key, put).await
+    }
+
+    async fn remove_with(&self, key: &CoordKey, version: Version, options: RemoveOptions) -> Result<RemoveOutcome> {
+        OPERATION.remove.during_on(key, self.wire.remove(key, version, options.deadline)).await
+    }
+
+    async fn scan_with(&self, options: ScanOptions) -> Result<Page> {
+        let scan = async {
+            options.check()?;
+            self.wire.scan(&options).await
+        };
+        OPERATION.scan.during(scan).await
+    }
+
+    async fn now_with(&self, options: NowOptions) -> Result<Timestamp> {
+        OPERATION.now.during(self.wire.now(options.deadline)).await
+    }
+
+    async fn wait_with(&self, key: &CoordKey, seen: Option<Version>, options: WaitOptions) {
+        let until = Instant::now() + options.limit.min(PutOptions::MAX_TIME_TO_LIVE);
+        let mut news = self.listener.listen();
+        let [first, most] = if news.is_some() { HEARING } else { DEAF };
+        let mut backoff = Backoff::new(first, most);
+        while let Some(next) = self.look(key, seen, until).await {
+            if Instant::now() >= until {
+                return;
+            }
+            let next = next.min(Instant::now() + backoff.pause());
+            tokio::select! {
+                () = told(&mut news, key) => {}
+                () = sleep_until(next) => {}
+            }
+        }
+    }
+
+    async fn health(&self) -> Health {
+        self.wire.redis().health_of(Contents::MustStay).await
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.capabilities.clone()
+    }
+}

@@ -1,0 +1,297 @@
+//! Something that runs once in the fleet.
+
+mod format;
+mod run;
+
+use std::error::Error as StdError;
+use std::sync::Arc;
+use std::time::Duration;
+
+use statehouse_core::policy::Backoff;
+use statehouse_core::{Error, ErrorKind, Result, Version};
+use tokio::time::sleep;
+
+use self::format::RunState;
+pub use self::format::{Revision, RunPhase, RunStatus};
+pub use self::run::Run;
+use crate::api::{CoordStore, CoordStoreExt as _};
+use crate::key::CoordKey;
+use crate::lock::{Guard, Lock, LockError};
+
+/// How long one wait for the replica that runs it lasts, before what it has done is looked at.
+const WAIT: Duration = Duration::from_secs(30);
+
+/// The pauses after a failure, of the body or of the store.
+const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
+
+/// What is to be run once in the fleet, such as a migration or a preload: made by
+/// [`Coordination::run_once`](crate::Coordination::run_once).
+///
+/// # Behavior
+/// - One replica at a time runs the body; it is **done** once, which is recorded. It may be begun more than once: a replica
+///   may be killed, or lose its [lock](crate::Lock), before that is recorded. So the body must be able to go on after it was
+///   cut short.
+/// - **Revisions** only rise: whoever comes with one that is done is told so, whoever comes with an older one that there
+///   is a newer, and neither runs anything. Another digest under the same number is a mistake, and an error.
+/// - A replica that **takes over** has the checkpoint that was saved last, with the number of its attempt.
+/// - The others **wait** until it is done, and say nothing.
+/// - A body that **fails** is tried again, by whichever replica is next, after a pause of one second that doubles up to a
+///   minute; [`status`](Self::status) says why. So is a store that is away.
+///
+/// ```
+/// use std::sync::Arc;
+/// use statehouse_coord::{Coordination, MemoryCoordStore, Ran, Revision, Run};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> statehouse_core::Result<()> {
+/// let coord = Coordination::new(Arc::new(MemoryCoordStore::new()));
+/// let april = || coord.run_once("terminology", Revision::new(202_604, "sha256:4a7d1e"));
+/// let load = async |run: Run| {
+///     let from = run.checkpoint().map_or(0, |checkpoint| usize::from(checkpoint[0]));
+///     for batch in from..3 {
+///         // … and then:
+///         run.save(vec![batch as u8 + 1], batch as u64 + 1, 3).await?;
+///     }
+///     Ok::<(), statehouse_core::Error>(())
+/// };
+/// assert_eq!(april().run(load).await?, Ran::Now { attempt: 1 });
+/// assert_eq!(april().run(load).await?, Ran::AlreadyDone);
+/// assert_eq!(coord.run_once("terminology", Revision::new(202_603, "")).run(load).await?, Ran::NewerExists);
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "nothing is run until `run` is awaited"]
+pub struct RunOnce {
+    store: Arc<dyn CoordStore>,
+    key: Result<CoordKey>,
+    lock: Lock,
+    label: String,
+    revision: Revision,
+    attempts: Option<u32>,
+}
+
+/// How a run ended for this replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+#[expect(clippy::exhaustive_enums, reason = "a caller decides by all of them")]
+pub enum Ran {
+    /// This replica ran it.
+    Now {
+        /// Which attempt it was.
+        attempt: u32,
+    },
+    /// It was done, before or while this replica waited.
+    AlreadyDone,
+    /// A newer revision is done or under way. This program is older than what is stored.
+    NewerExists,
+}
+
+/// How one turn ended.
+enum Turn {
+    Ended(Ran),
+    /// The body failed.
+    Failed(Error),
+    /// Somebody else had it, or took over: look again.
+    Again,
+}
+
+/// How a body ended that did not succeed.
+enum Cut<E> {
+    Lost,
+    Failed(E),
+}
+
+impl<E> From<Error> for Cut<E> {
+    fn from(_: Error) -> Self {
+        Self::Lost
+    }
+}
+
+impl RunOnce {
+    pub(crate) fn new(
+        store: Arc<dyn CoordStore>,
+        key: Result<CoordKey>,
+        lock: Lock,
+        label: String,
+        revision: Revision,
+    ) -> Self {
+        Self { store, key, lock, label, revision, attempts: None }
+    }
+
+    /// After how long another replica takes over from one that was killed, as [`Lock::lease`]; 15 seconds at first.
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.lock = self.lock.lease(lease);
+        self
+    }
+
+    /// How often this replica tries a body that fails, before it gives up with the body's error. Without end at first.
+    pub fn attempts(mut self, most: u32) -> Self {
+        self.attempts = Some(most);
+        self
+    }
+
+    /// What is known of the run, whatever its revision; none if it was never begun.
+    ///
+    /// # Errors
+    /// As [`CoordStore`] says.
+    pub async fn status(&self) -> Result<Option<RunStatus>> {
+        Ok(self.read().await?.map(|(_, state)| state.status))
+    }
+
+    /// Runs the body unless it is done; returns when it is.
+    ///
+    /// # Errors
+    /// [`ErrorKind::LoadFailed`] with what the body failed with, after so many [attempts](Self::attempts);
+    /// [`ErrorKind::Conflict`] if the revision has another digest, [`ErrorKind::Unsupported`] on a store that is shared and not
+    /// durable. Not that the store is away: that is waited for.
+    pub async fn run<E, F>(self, body: impl Fn(Run) -> F) -> Result<Ran>
+    where
+        E: Into<Box<dyn StdError + Send + Sync>>,
+        F: Future<Output = Result<(), E>>,
+    {
+        let (mut backoff, mut failures) = (Backoff::new(PAUSES[0], PAUSES[1]), 0);
+        loop {
+            match self.turn(&body, &mut backoff).await {
+                Ok(Turn::Ended(ran)) => return Ok(ran),
+                Ok(Turn::Again) => {}
+                Ok(Turn::Failed(error)) => {
+                    failures += 1;
+                    if self.attempts.is_some_and(|most| failures >= most) {
+                        return Err(error);
+                    }
+                }
+                Err(error) if error.is_retryable() || error.kind() == ErrorKind::OutcomeUnknown => {
+                    tracing::debug!(%error, "a run that is done once waits for its store");
+                    sleep(backoff.pause()).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn turn<E, F>(&self, body: &impl Fn(Run) -> F, backoff: &mut Backoff) -> Result<Turn>
+    where
+        E: Into<Box<dyn StdError + Send + Sync>>,
+        F: Future<Output = Result<(), E>>,
+    {
+        if let Some(ran) = self.settled(self.read().await?.as_ref())? {
+            return Ok(Turn::Ended(ran));
+        }
+        let guard = match self.lock.clone().wait(WAIT).await {
+            Ok(guard) => guard,
+            Err(LockError::Busy(_)) => return Ok(Turn::Again),
+            Err(LockError::Failed(error)) => return Err(error),
+        };
+        let before = self.read().await?;
+        let turn = match self.settled(before.as_ref())? {
+            Some(ran) => Turn::Ended(ran),
+            None => self.attempt(&guard, before, body).await?,
+        };
+        if matches!(turn, Turn::Failed(_)) && self.attempts != Some(1) {
+            // Nobody tries it in the meantime, and another replica may be next.
+            tokio::select! {
+                () = guard.lost() => {}
+                () = sleep(backoff.pause()) => {}
+            }
+        }
+        // What was recorded is recorded, whatever becomes of the lock.
+        if let Err(error) = guard.release().await {
+            tracing::debug!(%error, "the lock of a run ends with its lease");
+        }
+        Ok(turn)
+    }
+
+    async fn attempt<E, F>(
+        &self,
+        guard: &Guard,
+        before: Option<(Version, RunState)>,
+        body: &impl Fn(Run) -> F,
+    ) -> Result<Turn>
+    where
+        E: Into<Box<dyn StdError + Send + Sync>>,
+        F: Future<Output = Result<(), E>>,
+    {
+        let (version, state) = self.next(before);
+        let Some(run) = Run::begin(&self.store, self.key()?, version, state).await? else { return Ok(Turn::Again) };
+        let attempt = run.attempt();
+        tracing::info!(name: "coord.run_begun", run = self.key()?.as_str(), attempt, "a run that is done once has begun");
+        match guard.run(async { body(run.clone()).await.map_err(Cut::Failed) }).await {
+            Ok(()) if is_written(run.end(None).await)? => Ok(Turn::Ended(Ran::Now { attempt })),
+            Ok(()) | Err(Cut::Lost) => Ok(Turn::Again),
+            Err(Cut::Failed(error)) => {
+                let error = error.into();
+                if !is_written(run.end(Some(shortened(&error.to_string()))).await)? {
+                    return Ok(Turn::Again);
+                }
+                let message = format!("attempt {attempt} of a run failed");
+                Ok(Turn::Failed(Error::new(ErrorKind::LoadFailed, message).with_key(self.key()?).with_source(error)))
+            }
+        }
+    }
+
+    /// What stands in the record while this attempt runs: of an attempt before at the same revision, its checkpoint.
+    fn next(&self, before: Option<(Version, RunState)>) -> (Option<Version>, RunState) {
+        let version = before.as_ref().map(|(version, _)| *version);
+        let same = before.map(|(_, state)| state).filter(|state| state.status.revision == self.revision);
+        let mut status = same.as_ref().map_or_else(
+            || RunStatus {
+                revision: self.revision.clone(),
+                phase: RunPhase::Running,
+                attempt: 0,
+                done: 0,
+                total: 0,
+                holder: String::new(),
+                error: None,
+            },
+            |same| same.status.clone(),
+        );
+        status.phase = RunPhase::Running;
+        status.attempt = status.attempt.saturating_add(1);
+        status.holder.clone_from(&self.label);
+        (version, RunState { status, checkpoint: same.and_then(|same| same.checkpoint) })
+    }
+
+    /// Whether there is nothing to run.
+    fn settled(&self, found: Option<&(Version, RunState)>) -> Result<Option<Ran>> {
+        if self.revision.digest().len() > 100 {
+            return Err(Error::invalid_input("the digest of a revision has at most 100 bytes"));
+        }
+        let Some(status) = found.map(|(_, state)| &state.status) else { return Ok(None) };
+        let (theirs, ours) = (&status.revision, &self.revision);
+        if theirs.number() > ours.number() {
+            return Ok(Some(Ran::NewerExists));
+        }
+        if theirs.number() == ours.number() && theirs.digest() != ours.digest() {
+            let message = format!(
+                "revision {} was begun with the digest {:?}, and this program has {:?}: give it another number",
+                ours.number(),
+                theirs.digest(),
+                ours.digest()
+            );
+            return Err(Error::new(ErrorKind::Conflict, message).with_key(self.key()?));
+        }
+        Ok((theirs == ours && status.phase == RunPhase::Done).then_some(Ran::AlreadyDone))
+    }
+
+    fn key(&self) -> Result<&CoordKey> {
+        self.key.as_ref().map_err(Clone::clone)
+    }
+
+    async fn read(&self) -> Result<Option<(Version, RunState)>> {
+        let found = self.store.get(self.key()?).await?;
+        found.map(|record| Ok((record.version, RunState::decode(&record.value)?))).transpose()
+    }
+}
+
+/// False if another replica has taken over.
+fn is_written(written: Result<()>) -> Result<bool> {
+    match written {
+        Err(error) if error.kind() == ErrorKind::Conflict => Ok(false),
+        written => written.map(|()| true),
+    }
+}
+
+fn shortened(text: &str) -> String {
+    let end = (0..=text.len().min(500)).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    text[..end].to_owned()
+}

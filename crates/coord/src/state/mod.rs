@@ -1,0 +1,194 @@
+//! State that replicas share and that must not vanish.
+
+mod format;
+mod revised;
+mod watch;
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use statehouse_core::policy::Backoff;
+use statehouse_core::{Codec, Condition, Error, ErrorKind, Operation, Result};
+use tokio::time::{Instant, sleep};
+
+use self::format::{HEAD, Kept, REMEMBERED};
+pub use self::revised::Revised;
+use self::revised::read;
+pub use self::watch::StateWatch;
+use crate::api::{CoordStore, CoordStoreExt as _};
+use crate::key::CoordKey;
+use crate::lock::durable;
+use crate::options::{PutOptions, WaitOptions};
+use crate::outcome::PutOutcome;
+use crate::record::{Record, WriteId};
+use crate::settled::put_settled;
+
+/// How often an update begins anew because somebody else was faster.
+const TRIES: usize = 200;
+
+const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(100)];
+
+/// Values that replicas share, by their keys: made by [`Coordination::state`](crate::Coordination::state).
+///
+/// # Behavior
+/// - A value stays until it is updated: it has no time to live and is not removed.
+/// - An **update** is applied to the value as it is, once, and makes the next **revision**: the first is 1, and there are no
+///   gaps, so that whoever knows a revision knows how many updates were made. Where another replica was faster, the function
+///   is called again with what that one left: it must do nothing but compute.
+/// - An update whose answer was lost is found out about by its id, up to sixteen updates of others later; after that it is
+///   [`OutcomeUnknown`](ErrorKind::OutcomeUnknown).
+/// - A read gives the value as the store has it now.
+///
+/// A value has up to 1,048,308 bytes, encoded as MessagePack, and is read and written as a whole.
+///
+/// ```
+/// use std::collections::BTreeSet;
+/// use std::sync::Arc;
+/// use statehouse_coord::{Coordination, MemoryCoordStore};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> statehouse_core::Result<()> {
+/// let coord = Coordination::new(Arc::new(MemoryCoordStore::new()));
+/// let closure = coord.state::<BTreeSet<String>>("closure");
+/// let now = closure.update("t1", |before| {
+///     let mut codes = before.unwrap_or_default();
+///     codes.insert("22298006".to_owned());
+///     codes
+/// });
+/// assert_eq!(now.await?.revision, 1);
+/// assert!(closure.get("t1").await?.expect("it was made").value.contains("22298006"));
+/// # Ok(()) }
+/// ```
+pub struct SharedState<T> {
+    store: Arc<dyn CoordStore>,
+    name: String,
+    of: PhantomData<fn() -> T>,
+}
+
+const UPDATE: Operation = Operation::new("coord.update", "coord");
+
+impl<T: Serialize + DeserializeOwned> SharedState<T> {
+    pub(crate) fn new(store: Arc<dyn CoordStore>, name: &str) -> Self {
+        Self { store, name: name.to_owned(), of: PhantomData }
+    }
+
+    fn key(&self, key: &str) -> Result<CoordKey> {
+        CoordKey::new(format!("state/{}/{key}", self.name))
+    }
+
+    /// The value as it is now, if it was ever made.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`] if it is of another type; else as [`CoordStore`] says.
+    pub async fn get(&self, key: &str) -> Result<Option<Revised<T>>> {
+        let found = self.store.get(&self.key(key)?).await?;
+        // What a store can do may be known only once it was asked.
+        durable(&*self.store)?;
+        found.map(|record| read(&Kept::decode(&record.value)?)).transpose()
+    }
+
+    /// Replaces the value by what the function makes of it, and gives that.
+    ///
+    /// # Errors
+    /// [`ErrorKind::TooLarge`] for a value that is too large, [`ErrorKind::Unsupported`] on a store that is shared and not
+    /// durable; else as [`CoordStore`] says.
+    pub async fn update(&self, key: &str, f: impl FnMut(Option<T>) -> T) -> Result<Revised<T>> {
+        UPDATE.during_on(key, self.try_update(&self.key(key)?, f)).await
+    }
+
+    async fn try_update(&self, key: &CoordKey, mut f: impl FnMut(Option<T>) -> T) -> Result<Revised<T>> {
+        let id = WriteId::generate()?;
+        let mut backoff = Backoff::new(PAUSES[0], PAUSES[1]);
+        let mut current = self.store.get(key).await?;
+        durable(&*self.store)?;
+        for _ in 0..TRIES {
+            let before = current.as_ref().map(|record| Kept::decode(&record.value)).transpose()?;
+            let value = f(before.as_ref().map(read).transpose()?.map(|before| before.value));
+            let bytes = Codec::MessagePack.encode_checked(&value, Record::MAX_VALUE - HEAD)?;
+            let next = Kept::next(before.as_ref(), id, bytes);
+            let condition = current.as_ref().map_or(Condition::Absent, |record| Condition::Match(record.version));
+            let options = PutOptions::default().with_condition(condition);
+            match put_settled(&*self.store, key, &next.encode(), id, options).await {
+                Ok(PutOutcome::Stored(_)) => return Ok(Revised { revision: next.revision, value }),
+                Ok(PutOutcome::Conflict(found)) => current = found,
+                Err(error) if error.kind() == ErrorKind::OutcomeUnknown => {
+                    current = self.store.get(key).await?;
+                    match made(current.as_ref(), id, &next)? {
+                        Made::Yes(revision) => return Ok(Revised { revision, value }),
+                        Made::No => {}
+                        Made::Unknown => return Err(error),
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+            sleep(backoff.pause()).await;
+        }
+        Err(Error::new(ErrorKind::Unavailable, "others have updated this value all the time; it is not updated"))
+    }
+
+    /// Waits until the value is at this revision or a later one, for so long at most: for whoever was told of a revision and
+    /// must not see what was before.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Timeout`] if it is not by then; else as [`get`](Self::get).
+    pub async fn at_least(&self, key: &str, revision: u64, limit: Duration) -> Result<Revised<T>> {
+        let until = Instant::now().checked_add(limit);
+        let name = self.key(key)?;
+        loop {
+            let left = until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
+            let found = self.store.get(&name).await?;
+            let kept = found.as_ref().map(|record| Kept::decode(&record.value)).transpose()?;
+            if let Some(kept) = kept.filter(|kept| kept.revision >= revision) {
+                return read(&kept);
+            }
+            if left.is_zero() {
+                let message = format!("the value is not at revision {revision} after {limit:?}");
+                return Err(Error::new(ErrorKind::Timeout, message).with_key(key));
+            }
+            let options = WaitOptions::default().with_limit(left);
+            self.store.wait_with(&name, found.map(|found| found.version), options).await;
+        }
+    }
+
+    /// Hears of every change of a value from now on, the first being the value as it is. Changes that follow each other
+    /// quickly may be seen as one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] if the key is none.
+    pub fn watch(&self, key: &str) -> Result<StateWatch<T>> {
+        Ok(StateWatch::new(Arc::clone(&self.store), self.key(key)?))
+    }
+}
+
+/// Whether an update was made whose answer was lost.
+enum Made {
+    Yes(u64),
+    No,
+    /// So many others were made since that it may have been forgotten.
+    Unknown,
+}
+
+fn made(current: Option<&Record>, id: WriteId, tried: &Kept) -> Result<Made> {
+    let Some(current) = current.map(|record| Kept::decode(&record.value)).transpose()? else { return Ok(Made::No) };
+    Ok(match current.made_by(id) {
+        Some(revision) => Made::Yes(revision),
+        None if current.revision < tried.revision + REMEMBERED as u64 => Made::No,
+        None => Made::Unknown,
+    })
+}
+
+impl<T> Clone for SharedState<T> {
+    fn clone(&self) -> Self {
+        Self { store: Arc::clone(&self.store), name: self.name.clone(), of: PhantomData }
+    }
+}
+
+impl<T> fmt::Debug for SharedState<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedState").field("name", &self.name).field("store", &self.store).finish()
+    }
+}

@@ -1,0 +1,39 @@
+//! The contract on every backend, and what becomes of it when a store or a process fails.
+
+mod conformance;
+mod late;
+mod lock;
+mod run_once;
+mod state;
+
+use std::sync::Arc;
+
+use statehouse_coord::{RedisCoordStore, WriteId};
+use statehouse_core::{Namespace, ServiceUrl, hex};
+use statehouse_filestore::FileStore;
+use statehouse_testkit::{RedisServer, S3Server};
+
+/// A namespace that no other test uses.
+fn random_namespace() -> Namespace {
+    let id = hex::encode(WriteId::generate().unwrap().as_bytes());
+    Namespace::new(format!("test-{}", &id[..16])).unwrap()
+}
+
+async fn open_redis(url: &str, namespace: &Namespace) -> RedisCoordStore {
+    let url = ServiceUrl::parse("STATEHOUSE_COORDINATION_URL", url).unwrap();
+    RedisCoordStore::open(url, namespace).await.unwrap()
+}
+
+/// One that keeps what it was told.
+async fn durable_redis() -> RedisServer {
+    RedisServer::builder().arg("--appendonly", "yes").start().await
+}
+
+/// The server's bucket.
+async fn open_files(server: &S3Server) -> Arc<dyn FileStore> {
+    let (access_key, secret_key, bucket) = (server.access_key(), server.secret_key(), server.bucket());
+    let (endpoint, region) = (server.endpoint(), server.region());
+    let url = format!("s3://{access_key}:{secret_key}@{bucket}?endpoint={endpoint}&region={region}&allow_http=true");
+    let url = ServiceUrl::parse("STATEHOUSE_FILES_URL", &url).unwrap();
+    Arc::clone(statehouse_filestore::open(url, &random_namespace()).await.unwrap().store())
+}
