@@ -12,9 +12,11 @@ pub(crate) const KEYS: usize = 10_000;
 const HITS: u32 = 200_000;
 
 pub(crate) async fn run(harness: &mut Harness) -> Outcome {
+    crate::cache_faults::expiry(harness).await?;
     memory(harness).await?;
     hit_ratio(harness).await?;
-    crate::cache_redis::run(harness).await
+    crate::cache_redis::run(harness).await?;
+    crate::cache_faults::run(harness).await
 }
 
 pub(crate) fn keys() -> Vec<String> {

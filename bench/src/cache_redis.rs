@@ -47,6 +47,7 @@ pub(crate) async fn run(harness: &mut Harness) -> Outcome {
     checkouts(harness, &sides, &server).await?;
     get_many(harness, &sides).await;
     sets(harness, &sides).await;
+    invalidations(harness, &sides).await;
     cold_loads(harness, &sides).await;
     round_trips(harness, &server).await?;
     server_time(harness, &sides, &server).await
@@ -126,22 +127,50 @@ async fn checkouts(harness: &mut Harness, sides: &Sides, server: &RedisServer) -
     Ok(())
 }
 
+async fn our_batch(sides: Sides, at: usize) {
+    let found = sides.ours.get_many(&sides.keys[at..at + BATCH]).await.expect("an answer");
+    assert!(found.iter().all(Option::is_some));
+}
+
+async fn raw_batch(mut sides: Sides, at: usize) {
+    let found: Vec<Option<String>> = sides.raw.mget(&sides.keys[at..at + BATCH]).await.expect("an answer");
+    assert!(found.iter().all(Option::is_some));
+}
+
+/// Spreads batches over so many tasks.
+async fn batches<F: Future<Output = ()> + Send + 'static>(
+    sides: &Sides,
+    (tasks, each): (usize, usize),
+    call: impl Fn(Sides, usize) -> F + Clone + Send + 'static,
+) {
+    let tasks: Vec<_> = (0..tasks)
+        .map(|task| {
+            let (sides, call) = (sides.clone(), call.clone());
+            tokio::spawn(async move {
+                for i in 0..each {
+                    call(sides.clone(), (task * each + i) * BATCH % (KEYS - BATCH)).await;
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.expect("no panic");
+    }
+}
+
 async fn get_many(harness: &mut Harness, sides: &Sides) {
-    let name = "redis get_many of 100, typed, 64 B";
-    let case = Case { service: "cache", name, peer: "one MGET", bar: Bar::Ratio(0.8), ops: OPS };
-    let ours = async || {
-        for batch in sides.keys.chunks(BATCH).cycle().take(OPS as usize / BATCH) {
-            let found = sides.ours.get_many(batch).await.expect("an answer");
-            assert!(found.iter().all(Option::is_some));
-        }
-    };
-    let theirs = async || {
-        for batch in sides.keys.chunks(BATCH).cycle().take(OPS as usize / BATCH) {
-            let found: Vec<Option<String>> = sides.raw.clone().mget(batch).await.expect("an answer");
-            assert!(found.iter().all(Option::is_some));
-        }
-    };
-    harness.compare(case, ours, theirs).await;
+    let rows = [
+        (1, 128, "redis get_many of 100, typed, 1 task"),
+        (8, 16, "redis get_many of 100, typed, 8 tasks"),
+        (32, 8, "redis get_many of 100, typed, 32 tasks"),
+        (256, 2, "redis get_many of 100, typed, 256 tasks"),
+    ];
+    for (tasks, each, name) in rows {
+        let ops = u32::try_from(tasks * each * BATCH).unwrap_or(OPS);
+        let case = Case { service: "cache", name, peer: "one MGET", bar: Bar::Ratio(0.8), ops };
+        let ours = async || batches(sides, (tasks, each), our_batch).await;
+        harness.compare(case, ours, async || batches(sides, (tasks, each), raw_batch).await).await;
+    }
 }
 
 async fn our_set(sides: Sides, key: String) {
@@ -168,26 +197,59 @@ async fn sets(harness: &mut Harness, sides: &Sides) {
     }
 }
 
-async fn cold_loads(harness: &mut Harness, sides: &Sides) {
+async fn our_invalidation(sides: Sides, key: String) {
+    sides.ours.invalidate(&key).await.expect("removed");
+}
+
+async fn raw_del(mut sides: Sides, key: String) {
+    let () = sides.raw.unlink(key).await.expect("removed");
+}
+
+/// Of keys that are there the first time and absent later, on both sides alike. As of a set, no bar is stated for one that
+/// is invalidated: it is held to that of a set.
+async fn invalidations(harness: &mut Harness, sides: &Sides) {
+    let rows = [
+        (1, "redis invalidate, typed, 1 task", 0.8),
+        (8, "redis invalidate, typed, 8 tasks", 0.3),
+        (32, "redis invalidate, typed, 32 tasks", 0.3),
+        (256, "redis invalidate, typed, 256 tasks", 0.3),
+    ];
+    for (tasks, name, bar) in rows {
+        let case = Case { service: "cache", name, peer: "raw UNLINK", bar: Bar::Ratio(bar), ops: OPS };
+        let ours = async || spread(sides, tasks, our_invalidation).await;
+        harness.compare(case, ours, async || spread(sides, tasks, raw_del).await).await;
+    }
+}
+
+fn fresh() -> String {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
-    let fresh = || format!("cold/{}", NEXT.fetch_add(1, Ordering::Relaxed));
-    let name = "redis get_or_load, cold, 1 task";
-    let case = Case { service: "cache", name, peer: "GET and SET", bar: Bar::Ratio(0.5), ops: 2_000 };
-    let ours = async || {
-        for _ in 0..2_000 {
-            let load = || async { Ok::<_, std::io::Error>(value()) };
-            sides.ours.get_or_load(fresh(), load).await.expect("loaded");
-        }
-    };
-    let theirs = async || {
-        for _ in 0..2_000 {
-            let (mut raw, key) = (sides.raw.clone(), fresh());
-            let found: Option<String> = raw.get(&key).await.expect("an answer");
-            assert!(found.is_none());
-            raw_set(sides.clone(), key).await;
-        }
-    };
-    harness.compare(case, ours, theirs).await;
+    format!("cold/{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+async fn our_cold_load(sides: Sides, _: String) {
+    let load = || async { Ok::<_, std::io::Error>(value()) };
+    sides.ours.get_or_load(fresh(), load).await.expect("loaded");
+}
+
+async fn raw_cold_load(sides: Sides, _: String) {
+    let (mut raw, key) = (sides.raw.clone(), fresh());
+    let found: Option<String> = raw.get(&key).await.expect("an answer");
+    assert!(found.is_none());
+    raw_set(sides, key).await;
+}
+
+async fn cold_loads(harness: &mut Harness, sides: &Sides) {
+    let rows = [
+        (1, "redis get_or_load, cold, 1 task", 0.5),
+        (8, "redis get_or_load, cold, 8 tasks", 0.3),
+        (32, "redis get_or_load, cold, 32 tasks", 0.3),
+        (256, "redis get_or_load, cold, 256 tasks", 0.3),
+    ];
+    for (tasks, name, bar) in rows {
+        let case = Case { service: "cache", name, peer: "GET and SET", bar: Bar::Ratio(bar), ops: OPS };
+        let ours = async || spread(sides, tasks, our_cold_load).await;
+        harness.compare(case, ours, async || spread(sides, tasks, raw_cold_load).await).await;
+    }
 }
 
 /// Requests per call, as a proxy counts them.

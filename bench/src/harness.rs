@@ -155,6 +155,11 @@ impl Harness {
         self.rows.push(row);
     }
 
+    /// Whether figures are to be had soon rather than exact.
+    pub(crate) const fn is_quick(&self) -> bool {
+        self.rounds < 10
+    }
+
     /// How many rounds a comparison has.
     pub(crate) const fn rounds(&self) -> usize {
         self.rounds

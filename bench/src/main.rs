@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is a command-line program")]
 
 mod cache;
+mod cache_faults;
 mod cache_redis;
 mod filestore;
 mod harness;
