@@ -211,6 +211,8 @@ impl ServicesBuilder {
             search: opening.search(self.search, &config.search)?,
             namespace: opening.namespace,
             is_shut_down: AtomicBool::new(false),
+            #[cfg(feature = "serve")]
+            lifecycle: Arc::default(),
         }))
     }
 }

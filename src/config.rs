@@ -369,11 +369,20 @@ impl ServiceConfig {
             }
             None => ServiceUrl::parse(&setting, self.url.expose())?,
         };
-        if let Some(file) = &self.password_file {
-            url.set_password(first_line(&format!("{prefix}_PASSWORD_FILE"), file)?);
-        } else if let Some(password) = &self.password {
-            url.set_password(password.clone());
+        let (setting, password) = match (&self.password_file, &self.password) {
+            (Some(file), _) => {
+                let setting = format!("{prefix}_PASSWORD_FILE");
+                let password = first_line(&setting, file)?;
+                (setting, password)
+            }
+            (None, Some(password)) => (format!("{prefix}_PASSWORD"), password.clone()),
+            (None, None) => return Ok(url),
+        };
+        if url.hosts().is_empty() {
+            let message = format!("{}: has no use for a password; is {prefix}_URL forgotten?", url.scheme());
+            return Err(Error::invalid_config(&setting, message));
         }
+        url.set_password(password);
         Ok(url)
     }
 }
@@ -551,6 +560,13 @@ mod tests {
             let error = read(variables).unwrap_err();
             assert_eq!((error.kind(), error.setting()), (ErrorKind::InvalidConfig, Some(named)), "{error}");
         }
+        let config = read(&[("STATEHOUSE_CACHE_PASSWORD", "hunter2")]).unwrap();
+        let error = config.cache.resolve("cache").unwrap_err();
+        assert_eq!(error.setting(), Some("STATEHOUSE_CACHE_PASSWORD"), "it is for a URL that is forgotten");
+        assert!(
+            error.to_string().contains("STATEHOUSE_CACHE_URL") && !error.to_string().contains("hunter2"),
+            "{error}"
+        );
         let config = read(&[("STATEHOUSE_CACHE_PASSWORD_FILE", "/nonexistent/secret")]).unwrap();
         assert_eq!(config.cache.resolve("cache").unwrap_err().setting(), Some("STATEHOUSE_CACHE_PASSWORD_FILE"));
     }

@@ -108,6 +108,11 @@ impl<T: Send + Sync> Lazy<T> {
         opened
     }
 
+    /// Why it is not open, as far as was tried.
+    pub(crate) fn last_failure(&self) -> Option<Error> {
+        self.failures().last.clone()
+    }
+
     /// Lets nobody open it any more.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);

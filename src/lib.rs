@@ -4,26 +4,36 @@
 mod builder;
 mod config;
 mod deferred;
+mod describe;
+mod description;
+mod health;
 #[cfg(any(feature = "cache-redis", feature = "session-redis"))]
 mod in_redis;
 mod lazy;
+#[cfg(feature = "serve")]
+mod lifecycle;
 mod open;
 #[cfg(feature = "serve")]
 mod operations;
 mod place;
 #[cfg(feature = "_search")]
 mod search_index;
+mod service;
 mod service_links;
 mod services;
 mod slot;
+mod watched;
 
 pub use builder::ServicesBuilder;
 pub use config::{Config, ServiceConfig};
+pub use description::{Description, ServiceDescription, ServiceState};
+pub use health::ServicesHealth;
 #[cfg(feature = "serve")]
-pub use operations::{Operations, PeerAddress, RequestBody};
+pub use operations::{Dependency, Operations, PeerAddress, ProbeBody, Probes, RequestBody, Startup};
 #[cfg(feature = "_search")]
 pub use search_index::SearchBuilder;
-pub use services::{Services, ServicesHealth};
+pub use service::Service;
+pub use services::Services;
 
 pub use statehouse_core::{
     Capabilities, Capability, Codec, Error, ErrorKind, Health, HealthStatus, Key, Namespace, Result, Retry, Secret,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use statehouse_cache::Caches;
-use statehouse_core::{Capabilities, Namespace, Result};
+use statehouse_core::{Capabilities, Capability, Namespace, Result};
 use statehouse_filestore::FileStore;
 use statehouse_session::SessionStore;
 
@@ -13,7 +13,8 @@ use crate::deferred::Deferred;
 use crate::in_redis::{self, RedisClients, is_redis};
 use crate::lazy::Lazy;
 use crate::place::Place;
-use crate::slot::Slot;
+use crate::service::Service;
+use crate::slot::{Opened, Slot};
 
 /// Opens the services of one application.
 pub(crate) struct Opening {
@@ -24,19 +25,20 @@ pub(crate) struct Opening {
 
 impl Opening {
     pub(crate) async fn cache(&mut self, brought: Option<Caches>, config: &ServiceConfig) -> Result<Slot<Caches>> {
-        const NAME: &str = "cache";
+        const SERVICE: Service = Service::Cache;
         if let Some(caches) = brought {
-            return Ok(Slot::ready(NAME, caches));
+            return Ok(Slot::ready(SERVICE, Place::brought(SERVICE), caches));
         }
-        let url = config.resolve(NAME)?;
+        let url = config.resolve(SERVICE.as_str())?;
         Caches::check(&url, &self.namespace)?;
+        let place = Place::of(SERVICE, &url)?;
         #[cfg(feature = "cache-redis")]
         if is_redis(&url) {
-            let place = Place::of(&url)?;
-            let (caches, until_then) = in_redis::caches(place, &self.clients.client(url)?, &self.namespace);
-            return Ok(Slot::new(NAME, caches, until_then));
+            use statehouse_cache::capability::SHARED;
+            let (caches, until_then) = in_redis::caches(place.clone(), &self.clients.client(url)?, &self.namespace);
+            return Ok(Slot::new(SERVICE, place, caches, until_then, [SHARED]));
         }
-        Ok(Slot::ready(NAME, Caches::open(url, &self.namespace).await?))
+        Ok(Slot::ready(SERVICE, place, Caches::open(url, &self.namespace).await?))
     }
 
     pub(crate) async fn sessions(
@@ -45,30 +47,28 @@ impl Opening {
         config: &ServiceConfig,
     ) -> Result<Slot<Arc<dyn SessionStore>>> {
         use statehouse_session::capability::{DURABLE, UNEVICTED};
-        const NAME: &str = "sessions";
+        const SERVICE: Service = Service::Sessions;
         if let Some(store) = brought {
-            return Ok(Slot::ready(NAME, store));
+            return Ok(Slot::ready(SERVICE, Place::brought(SERVICE), store));
         }
-        let url = config.resolve(NAME)?;
+        let url = config.resolve(SERVICE.as_str())?;
         statehouse_session::check(&url, &self.namespace)?;
-        let place = Place::of(&url)?;
+        let place = Place::of(SERVICE, &url)?;
         if url.scheme() == "memory" {
-            return Ok(Slot::ready(NAME, statehouse_session::open(url, &self.namespace).await?));
+            return Ok(Slot::ready(SERVICE, place, statehouse_session::open(url, &self.namespace).await?));
         }
         #[cfg(feature = "session-redis")]
         if is_redis(&url) {
             use statehouse_session::capability::SHARED;
-            let store = Arc::new(in_redis::sessions(place, url, &mut self.clients, &self.namespace)?);
-            let known = [DURABLE, SHARED].into_iter().collect();
-            return Ok(Slot::new(NAME, Arc::clone(&store), Arc::new(Deferred { store, known })));
+            let store = Arc::new(in_redis::sessions(place.clone(), url, &mut self.clients, &self.namespace)?);
+            return Ok(deferred(SERVICE, place, store, [DURABLE, SHARED], |later| Arc::new(later)));
         }
         let namespace = self.namespace.clone();
-        let store = Arc::new(Lazy::named(place, move || {
+        let store = Arc::new(Lazy::named(place.clone(), move || {
             let (url, namespace) = (url.clone(), namespace.clone());
             async move { statehouse_session::open(url, &namespace).await }
         }));
-        let known = [DURABLE, UNEVICTED].into_iter().collect();
-        Ok(Slot::new(NAME, Arc::clone(&store), Arc::new(Deferred { store, known })))
+        Ok(deferred(SERVICE, place, store, [DURABLE, UNEVICTED], |later| Arc::new(later)))
     }
 
     pub(crate) async fn files(
@@ -77,27 +77,27 @@ impl Opening {
         config: &ServiceConfig,
     ) -> Result<Slot<Arc<dyn FileStore>>> {
         use statehouse_filestore::capability::{ALL, DURABLE, METADATA, SHARED};
-        const NAME: &str = "files";
+        const SERVICE: Service = Service::Files;
         if let Some(store) = brought {
-            return Ok(Slot::ready(NAME, store));
+            return Ok(Slot::ready(SERVICE, Place::brought(SERVICE), store));
         }
-        let url = config.resolve(NAME)?;
+        let url = config.resolve(SERVICE.as_str())?;
         statehouse_filestore::check(&url)?;
-        let place = Place::of(&url)?;
+        let place = Place::of(SERVICE, &url)?;
         let known: Capabilities = match url.scheme() {
             "memory" => {
                 let files = statehouse_filestore::open(url, &self.namespace).await?;
-                return Ok(Slot::ready(NAME, Arc::clone(files.store())));
+                return Ok(Slot::ready(SERVICE, place, Arc::clone(files.store())));
             }
             "file" => ALL.into_iter().filter(|capability| *capability != SHARED).collect(),
             _ => [DURABLE, SHARED, METADATA].into_iter().collect(),
         };
         let namespace = self.namespace.clone();
-        let store = Arc::new(Lazy::named(place, move || {
+        let store = Arc::new(Lazy::named(place.clone(), move || {
             let (url, namespace) = (url.clone(), namespace.clone());
             async move { Ok(Arc::clone(statehouse_filestore::open(url, &namespace).await?.store())) }
         }));
-        Ok(Slot::new(NAME, Arc::clone(&store), Arc::new(Deferred { store, known })))
+        Ok(deferred(SERVICE, place, store, known.iter(), |later| Arc::new(later)))
     }
 
     #[cfg(feature = "_search")]
@@ -106,18 +106,36 @@ impl Opening {
         brought: Option<Arc<statehouse_search::Indexes>>,
         config: &ServiceConfig,
     ) -> Result<Slot<Arc<statehouse_search::Indexes>, ()>> {
-        use statehouse_search::Indexes;
-        const NAME: &str = "search";
+        use statehouse_search::{Indexes, capability};
+        const SERVICE: Service = Service::Search;
         if let Some(indexes) = brought {
-            return Ok(Slot::new(NAME, Arc::new(Lazy::ready(indexes)), ()));
+            return Ok(Slot::new(SERVICE, Place::brought(SERVICE), Arc::new(Lazy::ready(indexes)), (), []));
         }
-        let url = config.resolve(NAME)?;
+        let url = config.resolve(SERVICE.as_str())?;
         Indexes::check(&url)?;
-        let (place, namespace) = (Place::of(&url)?, self.namespace.clone());
-        let store = Lazy::named(place, move || {
+        let known = match url.scheme() {
+            "memory" => &[][..],
+            "tantivy" => &[capability::DURABLE],
+            _ => &[capability::DURABLE, capability::SHARED],
+        };
+        let (place, namespace) = (Place::of(SERVICE, &url)?, self.namespace.clone());
+        let store = Lazy::named(place.clone(), move || {
             let (url, namespace) = (url.clone(), namespace.clone());
             async move { Indexes::open(url, &namespace).await.map(Arc::new) }
         });
-        Ok(Slot::new(NAME, Arc::new(store), ()))
+        Ok(Slot::new(SERVICE, place, Arc::new(store), (), known.iter().copied()))
     }
+}
+
+/// A service that is handed out before it is open.
+fn deferred<S: Opened>(
+    service: Service,
+    place: Place,
+    store: Arc<Lazy<S>>,
+    known: impl IntoIterator<Item = Capability>,
+    until_then: impl FnOnce(Deferred<S>) -> S,
+) -> Slot<S> {
+    let known: Capabilities = known.into_iter().collect();
+    let later = until_then(Deferred { store: Arc::clone(&store), known: known.clone() });
+    Slot::new(service, place, store, later, known.iter())
 }

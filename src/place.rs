@@ -4,18 +4,30 @@ use std::path::Path;
 
 use statehouse_core::{Error, Result, ServiceUrl};
 
-/// What errors say of where a service is.
+use crate::service::Service;
+
+/// What errors and descriptions say of where a service is. It holds no secret.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     setting: String,
     folder: Option<String>,
+    backend: &'static str,
+    address: Option<String>,
+    /// The servers alone, as far as others may be on them too.
+    server: Option<String>,
 }
 
 impl Place {
     /// Refuses a folder that is a file, or lies below one.
-    pub(crate) fn of(url: &ServiceUrl) -> Result<Self> {
+    pub(crate) fn of(service: Service, url: &ServiceUrl) -> Result<Self> {
         let folder = matches!(url.scheme(), "file" | "tantivy").then(|| url.path().to_owned());
-        let place = Self { setting: url.setting().to_owned(), folder };
+        let place = Self {
+            setting: url.setting().to_owned(),
+            backend: backend(service, url.scheme()),
+            address: address(url, folder.as_deref()),
+            server: url.scheme().starts_with("redis").then(|| hosts(url)),
+            folder,
+        };
         let Some(folder) = &place.folder else { return Ok(place) };
         match Path::new(folder).ancestors().find(|path| path.exists()) {
             Some(path) if !path.is_dir() => {
@@ -26,9 +38,30 @@ impl Place {
         }
     }
 
+    /// What the application has opened itself.
+    pub(crate) fn brought(service: Service) -> Self {
+        let setting = service.brought_by().to_owned();
+        Self { setting, folder: None, backend: "of the application's own", address: None, server: None }
+    }
+
     /// The setting that says where it is.
     pub(crate) fn setting(&self) -> &str {
         &self.setting
+    }
+
+    /// What keeps it.
+    pub(crate) const fn backend(&self) -> &'static str {
+        self.backend
+    }
+
+    /// The URL without user, password and parameters, or the folder; nothing of what is in memory.
+    pub(crate) fn address(&self) -> Option<&str> {
+        self.address.as_deref()
+    }
+
+    /// Whether both are in one Redis.
+    pub(crate) fn is_beside(&self, other: &Self) -> bool {
+        self.server.is_some() && self.server == other.server
     }
 
     /// The error of opening it, with the setting and the folder.
@@ -38,5 +71,85 @@ impl Place {
             _ => error,
         };
         error.with_setting(&self.setting)
+    }
+}
+
+fn backend(service: Service, scheme: &str) -> &'static str {
+    match scheme {
+        #[cfg(feature = "_search")]
+        "memory" if service == Service::Search => "tantivy in memory",
+        "memory" => "memory",
+        "file" => "local disk",
+        "tantivy" => "tantivy",
+        "s3" => "s3",
+        _ if scheme.starts_with("redis") => "redis",
+        _ if scheme.starts_with("opensearch") => "opensearch",
+        // Another one would have been refused by its service.
+        _ => service.as_str(),
+    }
+}
+
+fn address(url: &ServiceUrl, folder: Option<&str>) -> Option<String> {
+    if let Some(folder) = folder {
+        let whole = std::path::absolute(folder).map(|path| path.display().to_string());
+        return Some(whole.unwrap_or_else(|_| folder.to_owned()));
+    }
+    if url.hosts().is_empty() {
+        return None;
+    }
+    let slash = if url.path().is_empty() { "" } else { "/" };
+    let place = format!("{}://{}{slash}{}", url.scheme(), hosts(url), url.path());
+    // Which server has the bucket. A user name has no business there, and is not shown.
+    let endpoint = (url.scheme() == "s3").then(|| url.clone().take("endpoint")).flatten();
+    let endpoint = endpoint.filter(|endpoint| !endpoint.expose().contains('@'));
+    Some(endpoint.map_or_else(|| place.clone(), |endpoint| format!("{place} at {}", endpoint.expose())))
+}
+
+fn hosts(url: &ServiceUrl) -> String {
+    url.hosts().iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(service: Service, url: &str) -> (&'static str, Option<String>) {
+        let place = Place::of(service, &ServiceUrl::parse("S", url).unwrap()).unwrap();
+        (place.backend(), place.address().map(ToOwned::to_owned))
+    }
+
+    #[test]
+    fn a_place_is_shown_without_users_passwords_and_parameters() {
+        for (service, url, backend, address) in [
+            (Service::Cache, "memory:?capacity=1MiB", "memory", None),
+            (Service::Cache, "redis://ada:hunter2@h:6380/2?timeout=1s", "redis", Some("redis://h:6380/2")),
+            (
+                Service::Sessions,
+                "rediss+sentinel://:hunter2@a:1,b:2/main/0",
+                "redis",
+                Some("rediss+sentinel://a:1,b:2/main/0"),
+            ),
+            (Service::Files, "file:///srv/scans?durability=relaxed", "local disk", Some("/srv/scans")),
+            (
+                Service::Files,
+                "s3://KEY:hunter2@scans/p?region=r&endpoint=http%3A%2F%2F10.0.0.5%3A9000",
+                "s3",
+                Some("s3://scans/p at http://10.0.0.5:9000"),
+            ),
+            (Service::Files, "s3://scans?endpoint=http%3A%2F%2Fada%3Ahunter2%40h", "s3", Some("s3://scans")),
+        ] {
+            let (found, place) = shown(service, url);
+            assert_eq!((found, place.as_deref()), (backend, address), "{url}");
+        }
+        let relative = shown(Service::Files, "file:data/files").1.unwrap();
+        assert!(Path::new(&relative).is_absolute() && relative.ends_with("data/files"), "{relative}");
+    }
+
+    #[test]
+    fn two_services_are_beside_each_other_if_they_are_on_one_redis() {
+        let place = |url: &str| Place::of(Service::Cache, &ServiceUrl::parse("S", url).unwrap()).unwrap();
+        assert!(place("redis://h:1/0?timeout=1s").is_beside(&place("redis://u:p@h:1/1")));
+        assert!(!place("redis://h:1").is_beside(&place("redis://h:2")));
+        assert!(!place("memory:").is_beside(&place("memory:")));
     }
 }

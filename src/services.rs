@@ -4,12 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::join_all;
-use serde::ser::{Serialize, Serializer};
 use statehouse_cache::{CacheBuilder, Caches};
-use statehouse_core::{Health, Namespace, Result};
+use statehouse_core::{Namespace, Result};
 use statehouse_filestore::{FileStore, Files};
 use statehouse_session::SessionStore;
 
+use crate::health::{ServiceHealth, ServicesHealth};
+#[cfg(feature = "serve")]
+use crate::lifecycle::Lifecycle;
+#[cfg(feature = "serve")]
+use crate::service::Service;
 use crate::slot::{Row, Slot};
 
 /// The services of one application, by URLs. Clones share them.
@@ -53,11 +57,13 @@ pub(crate) struct Inner {
     #[cfg(feature = "_search")]
     pub(crate) search: Slot<Arc<statehouse_search::Indexes>, ()>,
     pub(crate) is_shut_down: AtomicBool,
+    #[cfg(feature = "serve")]
+    pub(crate) lifecycle: Arc<Lifecycle>,
 }
 
 impl Inner {
     /// All services, in the order in which they are told of.
-    fn table(&self) -> Vec<&dyn Row> {
+    pub(crate) fn table(&self) -> Vec<&dyn Row> {
         vec![
             &self.cache,
             &self.sessions,
@@ -67,14 +73,29 @@ impl Inner {
         ]
     }
 
-    fn wanted(&self) -> impl Iterator<Item = &dyn Row> {
+    pub(crate) fn wanted(&self) -> impl Iterator<Item = &dyn Row> {
         self.table().into_iter().filter(|row| row.is_wanted())
+    }
+}
+
+#[cfg(feature = "serve")]
+impl Inner {
+    pub(crate) fn row(&self, service: Service) -> Option<&dyn Row> {
+        self.table().into_iter().find(|row| row.service() == service)
+    }
+
+    pub(crate) fn is_shut_down(&self) -> bool {
+        self.is_shut_down.load(Ordering::Acquire)
     }
 }
 
 impl Services {
     pub(crate) fn new(inner: Inner) -> Self {
         Self(Arc::new(inner))
+    }
+
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.0
     }
 
     /// The cache of this name, to be configured and opened.
@@ -145,12 +166,16 @@ impl Services {
         join_all(self.0.wanted().map(Row::open)).await.into_iter().collect()
     }
 
-    /// Asks every service that the program has asked for how it is, all at once, and opens it if it is not open. A service
-    /// that nobody asks for is left alone, and is not in the answer. After a [`shutdown`](Self::shutdown) none is up.
+    /// Asks every service that the program has asked for how it is, all at once, and opens it if it is not open. The answer
+    /// is there within a second: what has not answered by then is down. A service that nobody asks for is left alone, and is
+    /// not in the answer. After a [`shutdown`](Self::shutdown) none is up.
     pub async fn health(&self) -> ServicesHealth {
         let all = self.0.is_shut_down.load(Ordering::Acquire);
         let asked = self.0.table().into_iter().filter(|row| all || row.is_wanted());
-        let answers = asked.map(|row| async move { (row.name(), row.health().await) });
+        let answers = asked.map(|row| async move {
+            let (health, seen) = row.health().await;
+            ServiceHealth::of(row.service(), health, seen)
+        });
         ServicesHealth(join_all(answers).await)
     }
 
@@ -163,57 +188,5 @@ impl Services {
     pub async fn shutdown(&self) -> Result<()> {
         self.0.is_shut_down.store(true, Ordering::Release);
         join_all(self.0.table().into_iter().map(Row::close)).await.into_iter().collect()
-    }
-}
-
-/// What each service that is used answered to one health check. Serialized, it is a map from their names.
-///
-/// ```
-/// use statehouse::{Config, Services};
-///
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> statehouse::Result<()> {
-/// let services = Services::open(Config::in_memory()).await?;
-/// let scans = services.files("scans")?;
-/// let health = services.health().await;
-/// assert!(health.is_up() && health.get("files").is_some_and(|files| files.is_up()));
-/// assert!(health.get("cache").is_none(), "nobody uses it");
-/// # Ok(()) }
-/// ```
-#[derive(Debug)]
-pub struct ServicesHealth(Vec<(&'static str, Health)>);
-
-impl ServicesHealth {
-    /// Whether every service that is used is up.
-    #[must_use]
-    pub fn is_up(&self) -> bool {
-        self.iter().all(|(_, health)| health.is_up())
-    }
-
-    /// Each service's name and health: of `cache`, `sessions`, `files` and `search` those that are used.
-    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &Health)> {
-        self.0.iter().map(|(name, health)| (*name, health))
-    }
-
-    /// The health of the service of this name, if it is used.
-    #[must_use]
-    pub fn get(&self, name: &str) -> Option<&Health> {
-        self.iter().find(|(service, _)| *service == name).map(|(_, health)| health)
-    }
-}
-
-/// Each service's name and health.
-impl IntoIterator for ServicesHealth {
-    type Item = (&'static str, Health);
-    type IntoIter = std::vec::IntoIter<Self::Item>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
-    }
-}
-
-impl Serialize for ServicesHealth {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.iter())
     }
 }

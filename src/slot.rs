@@ -7,20 +7,26 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use statehouse_cache::Caches;
-use statehouse_core::{Error, ErrorKind, Health, Result};
+use statehouse_core::{Capabilities, Capability, Error, ErrorKind, Health, Result};
 use statehouse_filestore::FileStore;
 use statehouse_session::SessionStore;
 use tokio::time::timeout;
 
+use crate::description::{ServiceDescription, ServiceState};
 use crate::lazy::{Lazy, shut_down};
+use crate::place::Place;
+use crate::service::Service;
+use crate::watched::{Seen, Watched};
 
-/// How long a health check waits for a service to be opened.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// The most that a health check takes: whoever asks has an answer before they give up, which for most is after a second.
+pub(crate) const HEALTH_WITHIN: Duration = Duration::from_secs(1);
 
 /// What is behind a row of the table, once it is open.
 #[async_trait]
 pub(crate) trait Opened: Debug + Send + Sync + 'static {
     async fn health(&self) -> Health;
+
+    fn capabilities(&self) -> Capabilities;
 
     /// Finishes what is under way.
     async fn close(&self) -> Result<()> {
@@ -33,6 +39,10 @@ impl Opened for Caches {
     async fn health(&self) -> Health {
         Self::health(self).await
     }
+
+    fn capabilities(&self) -> Capabilities {
+        Self::capabilities(self)
+    }
 }
 
 #[async_trait]
@@ -40,12 +50,20 @@ impl Opened for Arc<dyn SessionStore> {
     async fn health(&self) -> Health {
         (**self).health().await
     }
+
+    fn capabilities(&self) -> Capabilities {
+        (**self).capabilities()
+    }
 }
 
 #[async_trait]
 impl Opened for Arc<dyn FileStore> {
     async fn health(&self) -> Health {
         (**self).health().await
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        (**self).capabilities()
     }
 }
 
@@ -56,6 +74,10 @@ impl Opened for Arc<statehouse_search::Indexes> {
         (**self).health().await
     }
 
+    fn capabilities(&self) -> Capabilities {
+        (**self).capabilities()
+    }
+
     async fn close(&self) -> Result<()> {
         (**self).close().await
     }
@@ -63,21 +85,26 @@ impl Opened for Arc<statehouse_search::Indexes> {
 
 /// A service that is open, or will be when it is first needed.
 pub(crate) struct Slot<S, H = S> {
-    name: &'static str,
+    service: Service,
+    place: Place,
     store: Arc<Lazy<S>>,
-    /// What is handed out until it is open.
+    /// What is handed out until it is open, and what every store of its kind can do.
     until_then: H,
+    known: Capabilities,
     wanted: AtomicBool,
+    watched: Watched,
 }
 
 impl<S: Opened, H> Slot<S, H> {
-    pub(crate) fn new(name: &'static str, store: Arc<Lazy<S>>, until_then: H) -> Self {
-        Self { name, store, until_then, wanted: AtomicBool::new(false) }
-    }
-
-    /// Says that the program uses it.
-    pub(crate) fn want(&self) {
-        self.wanted.store(true, Ordering::Relaxed);
+    pub(crate) fn new(
+        service: Service,
+        place: Place,
+        store: Arc<Lazy<S>>,
+        until_then: H,
+        known: impl IntoIterator<Item = Capability>,
+    ) -> Self {
+        let (wanted, watched) = (AtomicBool::new(false), Watched::default());
+        Self { service, place, store, until_then, known: known.into_iter().collect(), wanted, watched }
     }
 
     /// The store, opened now if it is not open.
@@ -86,12 +113,45 @@ impl<S: Opened, H> Slot<S, H> {
         let store = self.store.get().await?;
         if self.store.is_closed() { Err(shut_down()) } else { Ok(store) }
     }
+
+    /// Opens it if it is not open. That goes on when nobody waits for it any more, or a slow server would never be opened
+    /// by those who wait a second.
+    async fn open_behind(&self) -> Result<&S> {
+        if let Some(store) = self.store.opened() {
+            return Ok(store);
+        }
+        let opening = Arc::clone(&self.store);
+        let opened = tokio::spawn(async move { opening.get().await.map(drop) }).await;
+        let lost = |error| Error::new(ErrorKind::Unexpected, "the service was not opened").with_source(error);
+        opened.map_err(lost)??;
+        self.store.get().await
+    }
+
+    async fn look(&self, start: Instant) -> Health {
+        match timeout(HEALTH_WITHIN, self.open_behind()).await {
+            Ok(Ok(store)) => {
+                let left = HEALTH_WITHIN.saturating_sub(start.elapsed());
+                let late = |_| self.down(start, Error::new(ErrorKind::Timeout, "no answer within a second"));
+                timeout(left, store.health()).await.unwrap_or_else(late)
+            }
+            Ok(Err(error)) => self.down(start, error),
+            Err(_) => {
+                let opening = || Error::new(ErrorKind::Timeout, "the service is still being opened");
+                self.down(start, self.store.last_failure().unwrap_or_else(opening))
+            }
+        }
+    }
+
+    fn down(&self, start: Instant, error: Error) -> Health {
+        let named = if error.setting().is_some() { error } else { error.with_setting(self.place.setting()) };
+        Health::of(self.service.as_str(), start.elapsed(), Err(named))
+    }
 }
 
 impl<S: Opened + Clone> Slot<S> {
     /// What is open already.
-    pub(crate) fn ready(name: &'static str, store: S) -> Self {
-        Self::new(name, Arc::new(Lazy::ready(store.clone())), store)
+    pub(crate) fn ready(service: Service, place: Place, store: S) -> Self {
+        Self::new(service, place, Arc::new(Lazy::ready(store.clone())), store, [])
     }
 
     /// What can be handed out at once: the store itself, or what opens it.
@@ -103,14 +163,19 @@ impl<S: Opened + Clone> Slot<S> {
 
 impl<S: Debug + Send + Sync, H> Debug for Slot<S, H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Slot").field("name", &self.name).field("store", &self.store).finish_non_exhaustive()
+        f.debug_struct("Slot").field("service", &self.service).field("store", &self.store).finish_non_exhaustive()
     }
 }
 
 /// A row of the table.
 #[async_trait]
 pub(crate) trait Row: Debug + Send + Sync {
-    fn name(&self) -> &'static str;
+    fn service(&self) -> Service;
+
+    fn place(&self) -> &Place;
+
+    /// Says that the program uses it.
+    fn want(&self);
 
     /// Whether the program has asked for it.
     fn is_wanted(&self) -> bool;
@@ -118,7 +183,10 @@ pub(crate) trait Row: Debug + Send + Sync {
     /// Opens it if it is not open.
     async fn open(&self) -> Result<()>;
 
-    async fn health(&self) -> Health;
+    fn describe(&self) -> ServiceDescription;
+
+    /// How it is, within [`HEALTH_WITHIN`], and how it was before.
+    async fn health(&self) -> (Health, Seen);
 
     /// Finishes what is under way; what is not open will not be.
     async fn close(&self) -> Result<()>;
@@ -126,8 +194,16 @@ pub(crate) trait Row: Debug + Send + Sync {
 
 #[async_trait]
 impl<S: Opened, H: Send + Sync> Row for Slot<S, H> {
-    fn name(&self) -> &'static str {
-        self.name
+    fn service(&self) -> Service {
+        self.service
+    }
+
+    fn place(&self) -> &Place {
+        &self.place
+    }
+
+    fn want(&self) {
+        self.wanted.store(true, Ordering::Relaxed);
     }
 
     fn is_wanted(&self) -> bool {
@@ -138,16 +214,27 @@ impl<S: Opened, H: Send + Sync> Row for Slot<S, H> {
         self.store.get().await.map(drop)
     }
 
-    async fn health(&self) -> Health {
-        if self.store.is_closed() {
-            return Health::of(self.name, Duration::ZERO, Err(shut_down()));
-        }
+    fn describe(&self) -> ServiceDescription {
+        let opened = self.store.opened();
+        let state = match (self.store.is_closed(), self.is_wanted(), opened) {
+            (true, ..) => ServiceState::Closed,
+            (_, false, _) => ServiceState::NotUsed,
+            (_, _, None) => ServiceState::NotOpen,
+            (_, _, Some(_)) => ServiceState::Open,
+        };
+        let can = opened.map_or_else(|| self.known.clone(), Opened::capabilities);
+        ServiceDescription::of(self.service, state, &self.place, &can)
+    }
+
+    async fn health(&self) -> (Health, Seen) {
         let start = Instant::now();
-        let late = |_| Err(Error::new(ErrorKind::Timeout, "the service is still being opened"));
-        match timeout(PATIENCE, self.store.get()).await.unwrap_or_else(late) {
-            Ok(store) => store.health().await,
-            Err(error) => Health::of(self.name, start.elapsed(), Err(error)),
-        }
+        let health = if self.store.is_closed() {
+            Health::of(self.service.as_str(), Duration::ZERO, Err(shut_down()))
+        } else {
+            self.look(start).await
+        };
+        let seen = self.watched.saw(health.status, Instant::now());
+        (health, seen)
     }
 
     async fn close(&self) -> Result<()> {

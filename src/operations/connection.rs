@@ -5,11 +5,14 @@ use std::error::Error as StdError;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::header::{CONNECTION, HeaderValue};
+use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -17,10 +20,14 @@ use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::time::sleep;
 use tower_service::Service;
 
+use super::body::{EitherBody, ProbeBody};
 use super::limits::Limits;
+use super::probes::{Probe, Probes};
 use super::stall::{Stall, StallTimer, stalled};
+use crate::lifecycle::Lifecycle;
 
 type BoxError = Box<dyn StdError + Send + Sync>;
 
@@ -61,22 +68,36 @@ impl Body for RequestBody {
     }
 }
 
+/// What answers, and what it knows besides the request.
+#[derive(Clone, Debug)]
+pub(super) struct Front<S> {
+    pub(super) app: S,
+    /// They come before the application.
+    pub(super) probes: Option<Probes>,
+    pub(super) limits: Limits,
+    pub(super) lifecycle: Arc<Lifecycle>,
+}
+
+/// How long a client that has connected may take to send its first request when everything else has ended. It may have done
+/// so already, and would not know whether it was carried out.
+const FIRST_WITHIN: Duration = Duration::from_millis(500);
+
 /// Serves the requests of one connection, one after another, until it ends; after `stopping` at most the one that is
 /// under way.
-pub(super) async fn serve<S, B>(
-    stream: TcpStream,
-    peer: SocketAddr,
-    app: S,
-    limits: Limits,
-    mut stopping: watch::Receiver<()>,
-) where
+pub(super) async fn serve<S, B>(stream: TcpStream, peer: SocketAddr, front: Front<S>, mut stopping: watch::Receiver<()>)
+where
     S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
+    let (limits, begun) = (front.limits, Arc::new(AtomicBool::new(false)));
     let io = TokioIo::new(Stall::new(stream, limits.stall));
-    let answer = service_fn(move |request| respond(app.clone(), request, peer, limits.stall));
+    let begins = Arc::clone(&begun);
+    let answer = service_fn(move |request| {
+        begins.store(true, Ordering::Relaxed);
+        respond(front.clone(), request, peer)
+    });
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(limits.head);
     let mut connection = pin!(builder.serve_connection(io, answer).with_upgrades());
@@ -84,7 +105,7 @@ pub(super) async fn serve<S, B>(
         served = connection.as_mut() => Some(served),
         // An error if nobody serves any more.
         told = stopping.changed() => match told {
-            Ok(()) => finish(connection, stopping).await,
+            Ok(()) => finish(connection, &begun, stopping).await,
             Err(_) => None,
         },
     };
@@ -96,6 +117,7 @@ pub(super) async fn serve<S, B>(
 /// Lets the request that is under way end, or is cut off when `stopping` ends.
 async fn finish<I, S, B>(
     mut connection: Pin<&mut http1::UpgradeableConnection<I, S>>,
+    begun: &AtomicBool,
     mut stopping: watch::Receiver<()>,
 ) -> Option<hyper::Result<()>>
 where
@@ -105,6 +127,15 @@ where
     B: Body + 'static,
     B::Error: Into<BoxError>,
 {
+    // hyper closes a connection of which it has read nothing, whatever the client has sent. Every answer says from now on
+    // that it is the last, so that the first one ends the connection.
+    if !begun.load(Ordering::Relaxed) {
+        tokio::select! {
+            served = connection.as_mut() => return Some(served),
+            _ = stopping.changed() => return None,
+            () = sleep(FIRST_WITHIN) => {}
+        }
+    }
     connection.as_mut().graceful_shutdown();
     tokio::select! {
         served = connection => Some(served),
@@ -113,16 +144,39 @@ where
 }
 
 async fn respond<S, B>(
-    mut app: S,
+    front: Front<S>,
     request: Request<Incoming>,
     peer: SocketAddr,
-    stall: Duration,
-) -> Result<Response<B>, Infallible>
+) -> Result<Response<EitherBody<B>>, Infallible>
 where
     S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>,
 {
-    let mut request = request.map(|body| RequestBody { body, timer: StallTimer::new(stall) });
+    let lifecycle = Arc::clone(&front.lifecycle);
+    let mut response = answer(front, request, peer).await?;
+    if lifecycle.draining().is_some() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        // Whoever keeps connections does not have this one any more when it ends.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
+}
+
+async fn answer<S, B>(
+    front: Front<S>,
+    request: Request<Incoming>,
+    peer: SocketAddr,
+) -> Result<Response<EitherBody<B>>, Infallible>
+where
+    S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>,
+{
+    let Front { mut app, probes, limits, .. } = front;
+    if let Some(probes) = probes
+        && let Some(probe) = Probe::of(&request)
+    {
+        let answer = probes.ask(probe).await;
+        return Ok(answer.map(|text| EitherBody::Probe { body: ProbeBody::of(text) }));
+    }
+    let mut request = request.map(|body| RequestBody { body, timer: StallTimer::new(limits.stall) });
     request.extensions_mut().insert(PeerAddress(peer));
     poll_fn(|cx| app.poll_ready(cx)).await?;
-    app.call(request).await
+    Ok(app.call(request).await?.map(|body| EitherBody::App { body }))
 }

@@ -1,13 +1,21 @@
-//! Serving an application and ending it well.
+//! Serving an application, telling how it is, and ending it well.
 
+mod body;
 mod connection;
+mod dependency;
 mod limits;
+mod probes;
+mod readiness;
 mod server;
+mod signals;
 mod stall;
+mod startup;
+mod stop;
 
 use std::convert::Infallible;
 use std::error::Error as StdError;
 use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,8 +26,17 @@ use tower_service::Service;
 
 use crate::services::Services;
 
+pub use self::body::ProbeBody;
+use self::connection::Front;
 pub use self::connection::{PeerAddress, RequestBody};
+pub use self::dependency::Dependency;
 use self::limits::Limits;
+pub use self::probes::Probes;
+use self::readiness::Need;
+use self::server::Server;
+use self::signals::{Signals, Told};
+pub use self::startup::Startup;
+use self::stop::{AtStop, Stop};
 
 /// How an application of [`Services`] is served: made by [`Services::operations`].
 ///
@@ -33,10 +50,20 @@ use self::limits::Limits;
 ///   it is logged once, and tried again.
 /// - **Small answers leave at once**: `TCP_NODELAY` is set.
 /// - **The services** that the program uses are opened before the first connection is accepted
-///   ([`Services::connect`]): what cannot be had ends it.
-/// - **A stop** begins with SIGTERM or Ctrl-C (or with [`serve_until`](Self::serve_until)). New connections are refused, requests
-///   that are under way are answered and their connections closed; after 25 seconds, or at a second signal, what is left
-///   is cut off. Then [`Services::shutdown`] finishes what is to be stored, whatever happened before.
+///   ([`Services::connect`]): what cannot be had ends it. Then a line of the log says of each where it is, and what it lacks
+///   for several replicas ([`Services::describe`]).
+/// - **Probes**: `/live`, `/started` and `/ready` are answered before the application, as [`Probes`] says;
+///   [`without_probes`](Self::without_probes) leaves them to it.
+/// - **A stop** begins with SIGTERM or Ctrl-C (or with [`serve_until`](Self::serve_until)), and has one budget of 25 seconds
+///   ([`drain_within`](Self::drain_within)), which should be less than what the platform waits before it kills:
+///   1. `/ready` says no, and every answer that it is the last on its connection.
+///   2. For 2 seconds ([`delay`](Self::delay)) new requests are still answered: load balancers learn of it only now. At a
+///      Ctrl-C there is no delay.
+///   3. Nothing new is accepted. Requests that are under way are answered, and what was asked for
+///      [at a stop](Self::at_stop) is done. What is not over when a fifth of the budget is left (5 seconds at most) is cut off.
+///   4. [`Services::shutdown`] stores what is to be stored, whatever happened before.
+///
+///   A second signal forces: nobody is waited for any more, and only the last step remains.
 ///
 /// HTTP/1.1, with upgrades. TLS and HTTP/2 are the business of what stands in front.
 ///
@@ -77,12 +104,22 @@ use self::limits::Limits;
 pub struct Operations {
     services: Services,
     limits: Limits,
-    delay: Duration,
-    drain: Duration,
+    dependencies: Vec<(Need, Dependency)>,
+    probes: Mounted,
+    stop: Stop,
+    /// Listened for before they are waited for.
+    signals: Arc<Mutex<Option<Signals>>>,
+}
+
+/// Whether probes come before the application.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mounted {
+    Before,
+    Not,
 }
 
 impl Services {
-    /// Serves the application, with time limits for its clients and an end that loses nothing.
+    /// Serves the application, with probes, time limits for its clients and an end that loses nothing.
     #[must_use]
     pub fn operations(&self) -> Operations {
         Operations::new(self.clone())
@@ -96,7 +133,14 @@ impl Operations {
             stall: Duration::from_secs(60),
             connections: server::connections_of_this_process(),
         };
-        Self { services, limits, delay: Duration::ZERO, drain: Duration::from_secs(25) }
+        let stop = Stop {
+            delay: Duration::from_secs(2),
+            within: Duration::from_secs(25),
+            work: AtStop::default(),
+            services: services.clone(),
+        };
+        let (dependencies, signals) = (Vec::new(), Arc::default());
+        Self { services, limits, dependencies, probes: Mounted::Before, stop, signals }
     }
 
     /// How long a client may take for the head of a request, and may keep a connection idle (20 seconds).
@@ -120,19 +164,127 @@ impl Operations {
         self
     }
 
-    /// How long connections are still accepted after the signal, so that load balancers can learn of it (not at all). A
-    /// second signal ends the delay.
+    /// How long new requests are still answered after the signal, so that load balancers can learn of it (2 seconds). It is
+    /// right when it is longer than they take, between two probes or to be told; where nobody stands in front it can be zero.
     #[must_use]
     pub fn delay(mut self, time: Duration) -> Self {
-        self.delay = time;
+        self.stop.delay = time;
         self
     }
 
-    /// How long requests that are under way may go on after that (25 seconds).
+    /// How long a stop may take in all, from the signal on: the delay, what is under way, and what is to be stored
+    /// (25 seconds: Kubernetes kills after 30 unless told otherwise).
     #[must_use]
     pub fn drain_within(mut self, time: Duration) -> Self {
-        self.drain = time;
+        self.stop.within = time;
         self
+    }
+
+    /// Without this no request can be answered: while it is lost, `/ready` says no. See [`Probes`] for what speaks against it.
+    ///
+    /// ```
+    /// use statehouse::{Config, Service, Services};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> statehouse::Result<()> {
+    /// let services = Services::open(Config::in_memory()).await?;
+    /// let operations = services.operations().hard(Service::Sessions).soft(Service::Files);
+    /// let ready = operations.probes().answer("/ready").await.expect("one of the probes");
+    /// assert!(ready.body().contains(r#""sessions":{"need":"hard","#));
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn hard(self, dependency: impl Into<Dependency>) -> Self {
+        self.depend(Need::Hard, dependency.into())
+    }
+
+    /// Without this some requests can be answered: `/ready` tells how it is, and goes on to say yes. So does every service that
+    /// is used and not named.
+    #[must_use]
+    pub fn soft(self, dependency: impl Into<Dependency>) -> Self {
+        self.depend(Need::Soft, dependency.into())
+    }
+
+    fn depend(mut self, need: Need, dependency: Dependency) -> Self {
+        dependency.want(&self.services);
+        self.dependencies.retain(|(_, known)| known.name() != dependency.name());
+        self.dependencies.push((need, dependency));
+        self
+    }
+
+    /// Something that is to be finished before `/started` and `/ready` say yes. One of the same name is replaced.
+    #[must_use = "dropped, it is never finished"]
+    pub fn startup(&self, name: &str) -> Startup {
+        Startup::of(&self.services.inner().lifecycle, name)
+    }
+
+    /// The answers to probes, for another server.
+    #[must_use]
+    pub fn probes(&self) -> Probes {
+        Probes::new(self.services.clone(), self.dependencies.clone())
+    }
+
+    /// Leaves `/live`, `/started` and `/ready` to the application, which can answer them elsewhere:
+    ///
+    /// ```
+    /// use axum::Router;
+    /// use statehouse::{Config, Services};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let services = Services::open(Config::in_memory()).await?;
+    /// let operations = services.operations().without_probes();
+    /// let app = Router::new().nest_service("/internal", operations.probes()); // at /internal/ready
+    /// # let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    /// # let operations = operations.delay(std::time::Duration::ZERO);
+    /// # operations.serve_until(listener, app, async {}).await?;
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn without_probes(mut self) -> Self {
+        self.probes = Mounted::Not;
+        self
+    }
+
+    /// What is to be done at a stop, beside the requests that are under way and before anything is closed: to give up a lease,
+    /// to hand over work. It begins with the signal, is cut off as they are, and is done once.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use statehouse::{Config, Services};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let services = Services::open(Config::in_memory()).await?;
+    /// let notes = services.files("notes")?;
+    /// let last = notes.clone();
+    /// let operations = services.operations().delay(Duration::ZERO).at_stop(async move {
+    ///     let _noted = last.put("last", "stopped in order").await;
+    /// });
+    /// # let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    /// operations.serve_until(listener, axum::Router::new(), async {}).await?;
+    /// assert!(notes.exists("last").await?);
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn at_stop(self, work: impl Future<Output = ()> + Send + 'static) -> Self {
+        self.stop.work.add(work);
+        self
+    }
+
+    /// From now on SIGTERM and Ctrl-C do not end the process, but are what [`serve`](Self::serve) ends with: for a program
+    /// that tells somebody that it listens before it serves.
+    ///
+    /// # Errors
+    /// If the signals cannot be listened for.
+    pub fn catch_signals(self) -> io::Result<Self> {
+        *self.signals.lock().unwrap_or_else(PoisonError::into_inner) = Some(Signals::listen()?);
+        Ok(self)
+    }
+
+    /// From now on `/ready` says no. [`serve`](Self::serve) does so itself; this is for other servers, as [`Probes`] shows.
+    pub fn begin_drain(&self) {
+        self.services.inner().lifecycle.drain();
     }
 
     /// Serves `app`, for example an `axum::Router`, until a signal, and returns when everything has ended. Requests have
@@ -140,7 +292,7 @@ impl Operations {
     ///
     /// # Errors
     /// If a service that is used cannot be opened, the signals cannot be listened for, or a service cannot finish what it has
-    /// to store.
+    /// to store, or not in time.
     pub async fn serve<S, B>(self, listener: TcpListener, app: S) -> io::Result<()>
     where
         S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
@@ -148,8 +300,13 @@ impl Operations {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
-        let mut signals = server::Signals::listen()?;
-        self.serve_until(listener, app, async move { signals.next().await }).await
+        let mut signals = self.signals()?;
+        let server = self.begin(listener, app).await?;
+        let delay = match server.accept_until(signals.next()).await {
+            Told::Terminate => self.stop.delay,
+            Told::Interrupt => Duration::ZERO,
+        };
+        self.stop.end(server, delay, signals).await
     }
 
     /// As [`serve`](Self::serve), with a stop of the caller's own in place of the first signal: for an application that
@@ -169,15 +326,35 @@ impl Operations {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
-        self.services.connect().await.map_err(io::Error::other)?;
-        let server = server::Server::new(listener, app, self.limits);
+        let server = self.begin(listener, app).await?;
         server.accept_until(stop).await;
         // Listened for only now: the first signal may be what ended `stop`.
-        let mut again = server::Signals::listen()?;
-        if !self.delay.is_zero() {
-            server.accept_until(again.next_or_after(self.delay)).await;
-        }
-        server.close().drain(again.next_or_after(self.drain)).await;
-        self.services.shutdown().await.map_err(io::Error::other)
+        let signals = self.signals()?;
+        let delay = self.stop.delay;
+        self.stop.end(server, delay, signals).await
+    }
+
+    /// Those that are listened for already, or from now on.
+    fn signals(&self) -> io::Result<Signals> {
+        let caught = self.signals.lock().unwrap_or_else(PoisonError::into_inner).take();
+        caught.map_or_else(Signals::listen, Ok)
+    }
+
+    async fn begin<S, B>(&self, listener: TcpListener, app: S) -> io::Result<Server<S>>
+    where
+        S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+        S::Future: Send,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        self.services.connect().await.map_err(io::Error::other)?;
+        self.services.log_description();
+        let front = Front {
+            app,
+            probes: (self.probes == Mounted::Before).then(|| self.probes()),
+            limits: self.limits,
+            lifecycle: Arc::clone(&self.services.inner().lifecycle),
+        };
+        Ok(Server::new(listener, front, self.limits.connections))
     }
 }

@@ -3,19 +3,20 @@
 use std::convert::Infallible;
 use std::error::Error as StdError;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
-use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::sleep;
 use tower_service::Service;
 
-use super::connection::{self, RequestBody};
-use super::limits::Limits;
+use super::connection::{self, Front, RequestBody};
+use super::signals::Cut;
 
 /// The pause after a connection could not be accepted, most likely because no file descriptor was left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -31,55 +32,14 @@ pub(super) fn connections_of_this_process() -> usize {
     MOST_CONNECTIONS
 }
 
-/// Ctrl-C and, on Unix, SIGTERM. From the moment that they are listened for they do not end the process by themselves.
-#[derive(Debug)]
-pub(super) struct Signals {
-    #[cfg(unix)]
-    terminate: tokio::signal::unix::Signal,
-    #[cfg(unix)]
-    interrupt: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    #[cfg(unix)]
-    pub(super) fn listen() -> io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    #[cfg(unix)]
-    pub(super) async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-
-    /// After `time`, or at the next signal.
-    pub(super) async fn next_or_after(&mut self, time: Duration) {
-        tokio::select! {
-            () = self.next() => {}
-            () = sleep(time) => {}
-        }
-    }
-
-    #[cfg(not(unix))]
-    pub(super) fn listen() -> io::Result<Self> {
-        Ok(Self {})
-    }
-
-    #[cfg(not(unix))]
-    pub(super) async fn next(&mut self) {
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    }
-}
-
 pub(super) struct Server<S> {
     listener: TcpListener,
-    app: S,
-    limits: Limits,
+    hall: Hall<S>,
+}
+
+/// Where connections go that were accepted.
+struct Hall<S> {
+    front: Front<S>,
     free: Arc<Semaphore>,
     /// Each connection listens; it is closed when the last has ended.
     stopping: watch::Sender<()>,
@@ -95,39 +55,44 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
-    pub(super) fn new(listener: TcpListener, app: S, limits: Limits) -> Self {
-        let free = Arc::new(Semaphore::new(limits.connections));
-        Self { listener, app, limits, free, stopping: watch::Sender::new(()) }
+    pub(super) fn new(listener: TcpListener, front: Front<S>, connections: usize) -> Self {
+        let hall = Hall { front, free: Arc::new(Semaphore::new(connections)), stopping: watch::Sender::new(()) };
+        Self { listener, hall }
     }
 
     /// Accepts until `stop` has ended.
-    pub(super) async fn accept_until(&self, stop: impl Future<Output = ()>) {
+    pub(super) async fn accept_until<T>(&self, stop: impl Future<Output = T>) -> T {
         tokio::select! {
-            () = self.accept_all() => {}
-            () = stop => {}
+            stopped = stop => stopped,
+            () = self.accept_all() => std::future::pending().await,
         }
     }
 
-    /// Accepts no more.
+    /// Accepts those who wait already, for whom the connection is there and who may have sent their request, and no more.
     pub(super) fn close(self) -> Connections {
-        Connections(self.stopping)
+        let Self { listener, hall } = self;
+        // The system is asked itself: the runtime may not have heard of them yet.
+        let waiting =
+            listener.into_std().into_iter().flat_map(|listener| std::iter::from_fn(move || listener.accept().ok()));
+        for (stream, peer) in waiting {
+            let Ok(free) = Arc::clone(&hall.free).try_acquire_owned() else { break };
+            let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+            // One that cannot be used is gone already.
+            if let Ok(stream) = stream {
+                hall.serve(stream, peer, free);
+            }
+        }
+        Connections(hall.stopping)
     }
 
     async fn accept_all(&self) {
         let mut failing = false;
         // The semaphore is never closed.
-        while let Ok(free) = Arc::clone(&self.free).acquire_owned().await {
+        while let Ok(free) = Arc::clone(&self.hall.free).acquire_owned().await {
             match self.listener.accept().await {
                 Ok((stream, peer)) => {
                     failing = false;
-                    // Without it, a small answer waits for the acknowledgement of the last. It fails only where the
-                    // connection is gone already, which serving it finds out.
-                    let _gone = stream.set_nodelay(true);
-                    let (app, limits, stopping) = (self.app.clone(), self.limits, self.stopping.subscribe());
-                    tokio::spawn(async move {
-                        connection::serve(stream, peer, app, limits, stopping).await;
-                        drop(free);
-                    });
+                    self.hall.serve(stream, peer, free);
                 }
                 // The client went before it was accepted.
                 Err(error) if is_of_one_client(&error) => {}
@@ -142,14 +107,33 @@ where
     }
 }
 
+impl<S, B> Hall<S>
+where
+    S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn StdError + Send + Sync>>,
+{
+    fn serve(&self, stream: TcpStream, peer: SocketAddr, free: OwnedSemaphorePermit) {
+        // Without it, a small answer waits for the acknowledgement of the last. It fails only where the connection is gone
+        // already, which serving it finds out.
+        let _gone = stream.set_nodelay(true);
+        let (front, stopping) = (self.front.clone(), self.stopping.subscribe());
+        tokio::spawn(async move {
+            connection::serve(stream, peer, front, stopping).await;
+            drop(free);
+        });
+    }
+}
+
 fn is_of_one_client(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionRefused | ConnectionAborted | ConnectionReset)
 }
 
 impl Connections {
-    /// Lets requests that are under way end; what is left when `cut` ends is cut off.
-    pub(super) async fn drain(self, cut: impl Future<Output = ()>) {
+    /// Lets requests that are under way end; what is left at the `cut` is cut off.
+    pub(super) async fn drain(self, cut: Cut) {
         // Nobody listens if there are no connections.
         let _nobody = self.0.send(());
         tokio::select! {

@@ -65,7 +65,7 @@ async fn a_folder_is_made_when_its_service_is_used() {
     log_in(&services).await.unwrap();
     assert!(data.join("sessions").exists() && !data.join("files").exists() && !data.join("search").exists());
     let scans = services.files("scans").unwrap();
-    services.health().await;
+    crate::is_up(&services).await;
     assert!(data.join("files").exists(), "whoever is asked for is asked how it is");
     assert!(!scans.exists("a").await.unwrap());
 }
@@ -141,10 +141,7 @@ async fn a_password_that_is_put_right_needs_no_restart() {
     redis.command(&["CONFIG", "SET", "requirepass", "another-one"]).await.unwrap();
     use_cache(&services).await.unwrap();
     log_in(&services).await.unwrap();
-    let start = Instant::now();
-    while !services.health().await.is_up() {
-        assert!(start.elapsed() < SOON, "{:?}", services.health().await);
-    }
+    crate::is_up(&services).await;
 }
 
 /// What is said of a store before it is open still holds when it is.
@@ -177,7 +174,7 @@ async fn after_a_shutdown_nothing_is_up_and_nothing_is_opened() {
     let folder = tempfile::tempdir().unwrap();
     let services = Services::open(Config::embedded(folder.path())).await.unwrap();
     let scans = services.files("scans").unwrap();
-    assert!(services.health().await.is_up());
+    crate::is_up(&services).await;
     services.shutdown().await.unwrap();
     let health = services.health().await;
     assert_eq!(health.iter().map(|(name, _)| name).collect::<Vec<_>>(), ["cache", "sessions", "files", "search"]);
@@ -211,7 +208,7 @@ async fn what_is_brought_is_used_and_its_url_is_not_looked_at() {
     services.files("scans").unwrap().put("a", "b").await.unwrap();
     assert!(Files::new(store, namespace.child("scans").unwrap()).exists("a").await.unwrap());
     crate::services::open(services.search("concepts")).await.unwrap();
-    assert!(services.health().await.is_up());
+    crate::is_up(&services).await;
 }
 
 #[tokio::test]

@@ -54,7 +54,8 @@ async fn serve(settings: impl FnOnce(Operations) -> Operations) -> Served {
         stopped.await.unwrap_or_default();
         heard.add_permits(1);
     };
-    let ended = tokio::spawn(settings(services.operations()).serve_until(listener, app, until));
+    let operations = settings(services.operations().delay(Duration::ZERO));
+    let ended = tokio::spawn(operations.serve_until(listener, app, until));
     Served { address, stop, begun, ended }
 }
 
@@ -192,14 +193,73 @@ async fn what_does_not_end_in_time_is_cut_off() {
 
 #[tokio::test]
 async fn during_the_delay_connections_are_accepted() {
-    let Served { address, stop, begun, ended } = serve(|operations| operations.delay(10 * SOON)).await;
+    let Served { address, stop, begun, ended } =
+        serve(|operations| operations.delay(10 * SOON).drain_within(20 * SOON)).await;
     stop.send(()).unwrap();
     timeout(SOON, begun.acquire()).await.expect("the stop is heard").unwrap().forget();
-    let mut client = TcpStream::connect(&address).await.unwrap();
-    client.write_all(HELLO.as_bytes()).await.unwrap();
-    assert!(rest(&mut client).await.ends_with("hello"));
+    let ask = async |path: &str| {
+        let mut client = TcpStream::connect(&address).await.unwrap();
+        // The connection would be kept: the answer says that it is not.
+        client.write_all(format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes()).await.unwrap();
+        rest(&mut client).await
+    };
+    let start = Instant::now();
+    let ready = loop {
+        let ready = ask("/ready").await;
+        if ready.starts_with("HTTP/1.1 503") {
+            break ready;
+        }
+        assert!(start.elapsed() < SOON, "{ready}");
+    };
+    assert!(ready.contains("requests that are under way are finished"), "{ready}");
+    let hello = ask("/").await;
+    assert!(hello.ends_with("hello") && hello.contains("connection: close"), "{hello}");
+    assert!(ask("/live").await.starts_with("HTTP/1.1 200"), "nobody is to restart it");
     assert!(!ended.is_finished());
     ended.abort();
+}
+
+/// Their connections are there for the client, which may have sent its request.
+#[tokio::test]
+async fn at_a_stop_those_who_wait_in_the_queue_are_answered() {
+    for _ in 0..20 {
+        let served = serve(|operations| operations).await;
+        assert!(served.answer(HELLO).await.ends_with("hello"), "it serves");
+        // Nothing else runs on this thread meanwhile: nobody has accepted them when the server is told.
+        let waiting: Vec<_> = (0..3)
+            .map(|_| {
+                let mut client = std::net::TcpStream::connect(&served.address).unwrap();
+                io::Write::write_all(&mut client, HELLO.as_bytes()).unwrap();
+                client.set_nonblocking(true).unwrap();
+                TcpStream::from_std(client).unwrap()
+            })
+            .collect();
+        served.stop.send(()).unwrap();
+        for mut client in waiting {
+            let answer = rest(&mut client).await;
+            assert!(answer.ends_with("hello"), "{answer:?}");
+        }
+        timeout(SOON, served.ended).await.unwrap().unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_is_done_at_a_stop_is_over_before_anything_is_closed_and_is_cut_off_in_the_end() {
+    let services = Services::open(Config::in_memory()).await.unwrap();
+    let (asked, done) = (services.clone(), Arc::new(Semaphore::new(0)));
+    let tell = Arc::clone(&done);
+    let operations = services.operations().delay(Duration::ZERO).drain_within(Duration::from_secs(2));
+    let operations = operations.at_stop(async move {
+        let ready = asked.operations().probes().answer("/ready").await.unwrap();
+        assert!(ready.body().contains("stopping for"), "{}", ready.body());
+        tell.add_permits(1);
+        std::future::pending::<()>().await;
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    timeout(SOON, operations.serve_until(listener, Router::new(), async {})).await.expect("it is cut off").unwrap();
+    assert_eq!(done.available_permits(), 1);
+    let ready = services.operations().probes().answer("/ready").await.unwrap();
+    assert!(ready.body().contains("the services were shut down"), "{}", ready.body());
 }
 
 #[tokio::test]

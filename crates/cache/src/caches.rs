@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use statehouse_core::{Error, Health, Result, SchemaId};
+use statehouse_core::{Capabilities, Error, Health, Result, SchemaId};
 
 use crate::Cache;
 use crate::memory::{Bound, MemoryConfig};
@@ -66,8 +66,8 @@ impl Caches {
 
     /// Caches of any other backend: `open` is given a cache's name and schema, and opens its bytes.
     ///
-    /// It is called once for each name and schema, and once for each [`health`](Self::health) check, with the name
-    /// `health`; opening alone must send nothing.
+    /// It is called once for each name and schema, and once for each [`health`](Self::health) check and each look at the
+    /// [`capabilities`](Self::capabilities), with the name `health`; opening alone must send nothing.
     #[must_use]
     pub fn backend(open: impl Fn(&str, SchemaId) -> Result<Arc<dyn Cache>> + Send + Sync + 'static) -> Self {
         Self::new(Place::Backend(Box::new(open)))
@@ -85,6 +85,23 @@ impl Caches {
                 Ok(cache) => cache.health().await,
                 Err(error) => Health::of("cache", Duration::ZERO, Err(error)),
             },
+        }
+    }
+
+    /// What every cache here can do.
+    ///
+    /// ```
+    /// use statehouse_cache::{Caches, MemoryConfig, capability};
+    ///
+    /// assert!(!Caches::memory(MemoryConfig::default()).capabilities().has(capability::SHARED));
+    /// ```
+    #[must_use]
+    pub fn capabilities(&self) -> Capabilities {
+        match &self.0.place {
+            Place::Memory(_) => Capabilities::default(),
+            // One that cannot be opened can do nothing.
+            Place::Backend(open) => open("health", SchemaId::default())
+                .map_or_else(|_| Capabilities::default(), |cache| cache.capabilities()),
         }
     }
 

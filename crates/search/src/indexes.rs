@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use statehouse_core::{Health, Namespace, Result};
+use statehouse_core::{Capabilities, Health, Namespace, Result};
 use tokio::sync::Mutex;
 
 use crate::{Schema, SearchIndex};
@@ -103,6 +103,18 @@ impl Indexes {
         Ok(index)
     }
 
+    /// What every index here can do: of [`SHARED`](crate::capability::SHARED) and
+    /// [`DURABLE`](crate::capability::DURABLE) at least what is in this set.
+    #[must_use]
+    pub fn capabilities(&self) -> Capabilities {
+        match &self.place {
+            #[cfg(feature = "tantivy")]
+            Place::Tantivy(config) => config.is_on_disk().then_some(crate::capability::DURABLE).into_iter().collect(),
+            #[cfg(feature = "opensearch")]
+            Place::OpenSearch(_) => [crate::capability::SHARED, crate::capability::DURABLE].into_iter().collect(),
+        }
+    }
+
     /// The health of the open indexes: the first that is not up, else the last; of the place itself while none is open.
     pub async fn health(&self) -> Health {
         let open: Vec<_> = self.open.lock().await.values().cloned().collect();
@@ -173,6 +185,8 @@ mod tests {
         let place = ServiceUrl::parse("STATEHOUSE_SEARCH_URL", &place).unwrap();
         let indexes = Indexes::open(place, &namespace).await.unwrap();
         assert!(indexes.health().await.is_up());
+        let can = indexes.capabilities();
+        assert!(can.has(crate::capability::DURABLE) && !can.has(crate::capability::SHARED));
         let schema = || Schema::builder().field(Field::text("title")).build().unwrap();
         let first = indexes.index("concepts", schema()).await.unwrap();
         let second = indexes.index("concepts", schema()).await.unwrap();

@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
 use statehouse::cache::TypedCache;
 use statehouse::files::Files;
 use statehouse::session::{Authority, Session, SessionKey, SessionLayer, SessionStoreExt as _, Sessions, Snapshot};
-use statehouse::{Capabilities, ErrorKind, Health, Services};
+use statehouse::{Capabilities, Dependency, ErrorKind, Health, Services};
 
 use crate::db::{Attempt, Database, Login, Staff};
 use crate::error::{AppError, Result, SOON};
@@ -37,7 +36,6 @@ pub(crate) struct App {
     staff_reads: Reads,
     turnstile: Turnstile,
     pub(crate) started: Instant,
-    draining: AtomicBool,
 }
 
 /// How many log-ins are looked at side by side: while one's password is checked, others ask the database.
@@ -55,6 +53,7 @@ impl App {
     /// Opens everything that the settings name.
     pub(crate) async fn open(settings: &Settings) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         let wiring = Wiring::open(settings).await?;
+        let loading = wiring.services.operations().startup("terminology");
         let open = Database::open(&settings.database).await;
         let database = open.map_err(|error| format!("cannot open the database: {error}"))?;
         Ok(Self {
@@ -63,14 +62,13 @@ impl App {
             sessions: wiring.sessions,
             documents: wiring.documents,
             markers: wiring.markers,
-            concepts: Concepts::new(wiring.concepts, wiring.chapter_counts, settings.edition),
+            concepts: Concepts::new(wiring.concepts, wiring.chapter_counts, settings.edition, loading),
             counts: wiring.counts,
             count_reads: Reads::of("counts"),
             staff: wiring.staff,
             staff_reads: Reads::of("staff"),
             turnstile: Turnstile::new(CHECKS_AT_A_TIME),
             started: Instant::now(),
-            draining: AtomicBool::new(false),
         })
     }
 
@@ -78,15 +76,6 @@ impl App {
         self.services.shutdown().await?;
         self.database.close().await;
         Ok(())
-    }
-
-    /// Tells load balancers to send no more requests here.
-    pub(crate) fn drain(&self) {
-        self.draining.store(true, Ordering::Relaxed);
-    }
-
-    pub(crate) fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
     }
 
     pub(crate) fn session_layer(&self) -> SessionLayer {
@@ -228,6 +217,16 @@ impl App {
     /// How every cache was read here.
     pub(crate) const fn reads(&self) -> [&Reads; 3] {
         [&self.count_reads, &self.staff_reads, self.concepts.reads()]
+    }
+
+    /// For the probe. Without the database much cannot be done, and that is said where it is tried; without this replica too
+    /// nothing would be better.
+    pub(crate) fn database_dependency(&self) -> Dependency {
+        let database = self.database.clone();
+        Dependency::new("database", move || {
+            let database = database.clone();
+            async move { database.ping().await.map_err(|_| "it does not answer") }
+        })
     }
 
     async fn database_health(&self) -> Health {

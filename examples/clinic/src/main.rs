@@ -29,13 +29,12 @@ use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
 use crate::app::App;
-use crate::server::Signals;
 use crate::settings::{HELP, Settings};
 use crate::terminology::Loading;
 use crate::web::Site;
 
-/// How long requests may go on after the clinic was told to stop.
-const CLOSE_WITHIN: Duration = Duration::from_secs(30);
+/// How long a stop may take in all.
+const STOP_WITHIN: Duration = Duration::from_secs(30);
 
 /// After a flood of requests the system's own allocator keeps three times as much memory, and it takes a tenth more time.
 #[global_allocator]
@@ -87,14 +86,14 @@ async fn run(settings: Settings) -> Result<(), Failure> {
     let loading = Loading::start(Arc::clone(&app));
     let sweeping = tokio::spawn(sweep::run(Arc::clone(&app)));
     let watching = tokio::spawn(async { tokio::join!(outages::watch(), metrics::keep_up()) });
+    let operations = app.services.operations().soft(app.database_dependency()).at_stop(loading.stop());
     // Before anybody is told that it listens, and after what may take long: until here Ctrl-C ends it, which loses nothing.
-    let signals = Signals::listen()?;
+    let operations = operations.delay(settings.drain).drain_within(STOP_WITHIN).catch_signals()?;
     let listener = socket.listen(1024).map_err(|error| format!("cannot listen at {}: {error}", settings.listen))?;
     let mut stdout = std::io::stdout();
     writeln!(stdout, "listening on http://{}", listener.local_addr()?)?;
     stdout.flush()?;
-    let stop = signals.stop(Arc::clone(&app), settings.drain, loading);
-    app.services.operations().drain_within(CLOSE_WITHIN).serve_until(listener, router, stop).await?;
+    operations.serve(listener, router).await?;
     sweeping.abort();
     watching.abort();
     app.close().await?;

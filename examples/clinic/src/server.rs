@@ -1,13 +1,6 @@
-//! Taking an address, and being told to stop.
-
-use std::sync::Arc;
-use std::time::Duration;
+//! Taking an address.
 
 use tokio::net::{TcpSocket, lookup_host};
-use tokio::signal::unix::{Signal, SignalKind, signal};
-
-use crate::app::App;
-use crate::terminology::Loading;
 
 /// The address, before anybody can connect to it.
 pub(crate) async fn take(listen: &str) -> std::io::Result<TcpSocket> {
@@ -17,29 +10,4 @@ pub(crate) async fn take(listen: &str) -> std::io::Result<TcpSocket> {
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     Ok(socket)
-}
-
-/// Ctrl-C and SIGTERM. From the moment that they are listened for they do not end the process by themselves.
-#[derive(Debug)]
-pub(crate) struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    pub(crate) fn listen() -> std::io::Result<Self> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
-    }
-
-    /// Ends at Ctrl-C at once, and at SIGTERM after load balancers have had the time to look at `/ready`. What is being
-    /// loaded is let go in the meantime.
-    pub(crate) async fn stop(mut self, app: Arc<App>, drain: Duration, loading: Loading) {
-        let drain = tokio::select! {
-            _ = self.interrupt.recv() => Duration::ZERO,
-            _ = self.terminate.recv() => drain,
-        };
-        app.drain();
-        tokio::join!(tokio::time::sleep(drain), loading.stop());
-        tracing::info!("closing after the requests that are under way");
-    }
 }

@@ -46,6 +46,10 @@ impl TantivyConfig {
         }
     }
 
+    pub(crate) const fn is_on_disk(&self) -> bool {
+        self.folder.is_some()
+    }
+
     /// An index in memory, gone with its last handle.
     #[must_use]
     pub fn memory() -> Self {

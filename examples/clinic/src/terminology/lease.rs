@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use statehouse::files::{ETag, Files, PutOutcome, capability};
+use statehouse::files::{ETag, Files, PutOutcome};
 use statehouse::{Error, ErrorKind, Result};
 
 use super::Edition;
@@ -102,11 +102,8 @@ impl Watch {
         })
     }
 
-    /// Where no other replica can be, whoever wrote the marker is this replica before it was killed.
+    /// Whoever shares the index may share the file, also one on a disk.
     fn is_dead(&mut self, etag: &ETag) -> bool {
-        if !self.files.store().capabilities().has(capability::SHARED) {
-            return true;
-        }
         match &self.seen {
             Some((seen, since)) if seen == etag => since.elapsed() > DEAD_AFTER,
             _ => {
@@ -147,4 +144,28 @@ impl Lease {
 fn marker(state: MarkerState) -> Result<Vec<u8>> {
     serde_json::to_vec(&Marker { state, unique: new_id() })
         .map_err(|error| Error::new(ErrorKind::Unexpected, "the marker cannot be encoded").with_source(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use statehouse::{Config, Services};
+
+    use super::*;
+
+    /// Two replicas may have one folder on a disk, which knows nothing of them.
+    #[tokio::test]
+    async fn on_a_disk_too_one_of_two_loads_and_the_other_one_waits() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = format!("file:{}", folder.path().display());
+        let services = Services::open(Config::in_memory().with_files(place)).await.unwrap();
+        let watch = || Watch::new(services.files("terminology").unwrap(), Edition::default());
+        let (mut one, mut other) = (watch(), watch());
+        let Turn::Load(mut lease) = one.turn().await.unwrap() else { panic!("nobody else loads") };
+        for _ in 0..3 {
+            assert!(matches!(other.turn().await.unwrap(), Turn::Wait), "it is loaded already");
+            assert!(lease.renew().await.unwrap(), "nobody has taken it");
+        }
+        lease.give_up().await.unwrap();
+        assert!(matches!(other.turn().await.unwrap(), Turn::Load(_)), "nobody has to be waited for");
+    }
 }

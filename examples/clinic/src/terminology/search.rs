@@ -3,14 +3,13 @@
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use statehouse::ErrorKind;
 use statehouse::cache::TypedCache;
 use statehouse::search::{self, BoolQuery, Facet, Fragment, Highlight, Index, Sort};
+use statehouse::{ErrorKind, Startup};
 
 use super::query::{Missing, Words};
 use super::{Concept, Edition, chapters};
@@ -30,8 +29,8 @@ pub(crate) struct Concepts {
     counts: TypedCache<ChapterCounts>,
     reads: Reads,
     edition: Edition,
-    /// How many are loaded; all of them once it is [`READY`].
-    loaded: AtomicU64,
+    /// Before it is finished this replica is not ready, and says how far it is.
+    loading: Startup,
 }
 
 const READY: u64 = u64::MAX;
@@ -101,8 +100,13 @@ pub(crate) type ChapterCounts = Vec<(String, u64)>;
 type Segment = (String, bool);
 
 impl Concepts {
-    pub(crate) fn new(index: Index<Concept>, counts: TypedCache<ChapterCounts>, edition: Edition) -> Self {
-        Self { index, counts, reads: Reads::of("chapter-counts"), edition, loaded: AtomicU64::new(0) }
+    pub(crate) fn new(
+        index: Index<Concept>,
+        counts: TypedCache<ChapterCounts>,
+        edition: Edition,
+        loading: Startup,
+    ) -> Self {
+        Self { index, counts, reads: Reads::of("chapter-counts"), edition, loading }
     }
 
     /// How the cache of counts by chapter was read.
@@ -119,15 +123,13 @@ impl Concepts {
     }
 
     pub(crate) fn state(&self) -> State {
-        State(self.loaded.load(Ordering::Relaxed), self.edition)
+        let loaded = if self.loading.is_finished() { READY } else { self.loading.done().0 };
+        State(loaded, self.edition)
     }
 
-    pub(super) fn set_loaded(&self, concepts: u64) {
-        self.loaded.store(concepts, Ordering::Relaxed);
-    }
-
-    pub(super) fn set_ready(&self) {
-        self.loaded.store(READY, Ordering::Relaxed);
+    /// Told how far it is, and when it is finished.
+    pub(super) const fn loading(&self) -> &Startup {
+        &self.loading
     }
 
     /// The concept with exactly this code.

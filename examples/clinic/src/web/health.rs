@@ -1,32 +1,16 @@
-//! What a load balancer, an orchestrator and Prometheus ask.
+//! What Prometheus asks. Load balancers and orchestrators have their answers from statehouse.
 
 use std::sync::Arc;
 
 use ::metrics::gauge;
-use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
 
 use super::{csrf, peer, site};
 use crate::app::App;
 use crate::error::{AppError, Result};
 use crate::metrics;
-
-/// The process runs. It says nothing of the services: restarting this process would not help them.
-pub(crate) async fn live() -> &'static str {
-    "live\n"
-}
-
-/// Requests can be sent here: the terminology is loaded, and this replica is not about to stop.
-pub(crate) async fn ready(State(app): State<Arc<App>>) -> Response {
-    let state = app.concepts.state();
-    let body =
-        Json(json!({ "replica": super::replica(), "terminology": state.to_string(), "draining": app.is_draining() }));
-    let status = if state.is_ready() && !app.is_draining() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, body).into_response()
-}
 
 /// For programs on this machine, and for those that show the token.
 pub(crate) async fn for_prometheus(State(app): State<Arc<App>>, request: Request) -> Result<Response> {

@@ -90,8 +90,6 @@ pub(crate) fn router(app: &Arc<App>, site: Site) -> Router {
     Router::new()
         .merge(with_session)
         .route("/assets/{name}", get(assets::asset))
-        .route("/live", get(health::live))
-        .route("/ready", get(health::ready))
         .route("/metrics", get(health::for_prometheus))
         .fallback(async || StatusCode::NOT_FOUND)
         .layer(from_fn(metrics::measure))

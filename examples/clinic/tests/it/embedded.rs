@@ -219,6 +219,8 @@ async fn everything_is_there_after_a_stop_and_after_a_crash() {
     let log = clinic.log().unwrap();
     assert!(!log.contains("ERROR"), "{log}");
     assert_eq!(log.matches("46498 of 46498 concepts").count(), 1, "loaded once: {log}");
+    let says = format!("sessions: local disk {}", data.path().display());
+    assert_eq!(log.matches(&says).count(), 3, "where they are, at each start: {log}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -257,9 +259,26 @@ async fn a_crash_while_the_terminology_is_loaded_is_made_good_by_the_next_start(
     assert!(loading.await.unwrap(), "it said how far it was");
     first.kill().unwrap();
     first.wait().unwrap();
-    let clinic = clinic::start(data.path()).await;
+    let clinic = clinic::builder(data.path()).start().await;
+    until_it_is_ready(&Client::new(clinic.address())).await;
     let client = Client::logged_in(clinic.address(), "ada").await;
     assert_eq!(text(&client.concepts("Z99.89", "").await.unwrap()["hits"][0]["code"]), "Z99.89");
+}
+
+/// Until then the probe says what is missing.
+async fn until_it_is_ready(client: &Client) {
+    let started = Instant::now();
+    loop {
+        let answer = client.get("/ready").await.unwrap();
+        let (status, body) = (answer.status(), answer.text().await.unwrap());
+        if status == StatusCode::OK {
+            assert!(body.contains(r#""database":{"need":"soft""#), "{body}");
+            return;
+        }
+        assert!(status == StatusCode::SERVICE_UNAVAILABLE && body.contains(r#""terminology: "#), "{status}: {body}");
+        assert!(started.elapsed() < Duration::from_secs(120), "{body}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 /// Starts a clinic in a way that a person would, until it listens; then Ctrl-C. Returns how long the first took.

@@ -1,0 +1,230 @@
+//! Whether requests are welcome, and why not.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use serde::Serialize;
+use statehouse_core::Health;
+use tokio::time::timeout;
+
+use super::dependency::Dependency;
+use super::startup;
+use crate::health::Lasting;
+use crate::lifecycle::{Lifecycle, Progress, Step};
+use crate::services::Services;
+use crate::watched::Seen;
+
+/// Whoever asks more often gets what is known: probes of many load balancers are no load for the services.
+const FRESH_FOR: Duration = Duration::from_secs(1);
+/// The longest that a probe waits for the services. Probers give up after a second, and a service that does not matter must
+/// not make this process look dead: what answers later stands in the next answer.
+const WAIT: Duration = Duration::from_millis(500);
+
+/// Whether requests can be answered without it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Need {
+    Hard,
+    Soft,
+}
+
+/// What a process depends on, and how that was when it was last looked at.
+#[derive(Debug)]
+pub(super) struct Readiness {
+    services: Services,
+    dependencies: Vec<(Need, Dependency)>,
+    /// Held while everything is looked at.
+    looked: tokio::sync::Mutex<Option<Instant>>,
+    found: Mutex<BTreeMap<String, Found>>,
+}
+
+#[derive(Debug)]
+struct Found {
+    need: Need,
+    health: Health,
+    seen: Seen,
+}
+
+/// What `/started` answers.
+#[derive(Debug, Serialize)]
+pub(super) struct Started {
+    status: &'static str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    reasons: Vec<String>,
+    startup: BTreeMap<String, TaskAnswer>,
+}
+
+#[derive(Debug, Serialize)]
+struct TaskAnswer {
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    done: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    for_seconds: u64,
+}
+
+/// What `/ready` answers.
+#[derive(Debug, Serialize)]
+pub(super) struct Ready {
+    status: &'static str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    reasons: Vec<String>,
+    dependencies: BTreeMap<String, DependencyAnswer>,
+}
+
+/// A dependency as JSON: its health, with what it means here.
+#[derive(Debug, Serialize)]
+struct DependencyAnswer {
+    need: Need,
+    #[serde(flatten)]
+    health: serde_json::Value,
+}
+
+impl Started {
+    pub(super) fn of(lifecycle: &Lifecycle) -> Self {
+        let tasks = lifecycle.tasks();
+        let reasons: Vec<_> = unfinished(lifecycle);
+        let startup = tasks.iter().map(|task| (task.name.clone(), TaskAnswer::of(task.progress()))).collect();
+        Self { status: if reasons.is_empty() { "started" } else { "starting" }, reasons, startup }
+    }
+
+    pub(super) fn is_yes(&self) -> bool {
+        self.reasons.is_empty()
+    }
+}
+
+/// What is not done yet of what has to be done first.
+fn unfinished(lifecycle: &Lifecycle) -> Vec<String> {
+    let tasks = lifecycle.tasks().into_iter().map(|task| (task.name.clone(), task.progress()));
+    let waiting = tasks.filter(|(_, progress)| progress.step != Step::Finished);
+    waiting.map(|(name, progress)| startup::describe(&name, &progress)).collect()
+}
+
+impl TaskAnswer {
+    fn of(progress: Progress) -> Self {
+        let Progress { step, done, total, since } = progress;
+        let known = (total > 0).then_some((done, total));
+        let (state, error) = match step {
+            Step::Waiting => ("waiting", None),
+            Step::Running => ("running", None),
+            Step::Failed(why) => ("failed", Some(why)),
+            Step::Finished => ("finished", None),
+            Step::Abandoned => ("abandoned", None),
+        };
+        let for_seconds = since.elapsed().as_secs();
+        Self { state, done: known.map(|(done, _)| done), total: known.map(|(_, total)| total), error, for_seconds }
+    }
+}
+
+impl Ready {
+    pub(super) fn is_yes(&self) -> bool {
+        self.reasons.is_empty()
+    }
+}
+
+impl Readiness {
+    pub(super) fn new(services: Services, dependencies: Vec<(Need, Dependency)>) -> Self {
+        Self { services, dependencies, looked: tokio::sync::Mutex::default(), found: Mutex::default() }
+    }
+
+    /// Looks at everything, for as long as probers have patience, and says what is known then.
+    pub(super) async fn ask(self: &Arc<Self>) -> Ready {
+        let looking = Arc::clone(self);
+        // In a task of its own: it goes on when nobody waits any more.
+        let looking = tokio::spawn(async move { looking.look().await });
+        // Who is late is in the next answer.
+        let _late = timeout(WAIT, looking).await;
+        self.answer()
+    }
+
+    async fn look(&self) {
+        let mut looked = self.looked.lock().await;
+        if looked.is_some_and(|at| at.elapsed() < FRESH_FOR) {
+            return;
+        }
+        join_all(self.all().into_iter().map(|(need, dependency)| async move {
+            if let Some((health, seen)) = dependency.look(&self.services).await {
+                self.take_down(dependency.name(), Found { need, health, seen });
+            }
+        }))
+        .await;
+        *looked = Some(Instant::now());
+    }
+
+    /// What was named, and what else is used, which is soft.
+    fn all(&self) -> Vec<(Need, Dependency)> {
+        let named = |name: &str| self.dependencies.iter().any(|(_, dependency)| dependency.name() == name);
+        let used = self.services.inner().wanted().map(|row| row.service());
+        let others = used.filter(|service| !named(service.as_str())).map(|service| (Need::Soft, service.into()));
+        self.dependencies.iter().cloned().chain(others).collect()
+    }
+
+    /// One line for each change that matters.
+    fn take_down(&self, name: &str, found: Found) {
+        let mut all = self.found();
+        let was_lost = all.get(name).is_some_and(|before| before.seen.is_lost);
+        if found.need == Need::Hard && found.seen.is_lost != was_lost {
+            match &found.health.error {
+                Some(error) if found.seen.is_lost => {
+                    tracing::warn!(name: "ready.lost", dependency = name, %error, "not ready: a dependency is lost");
+                }
+                _ => tracing::info!(name: "ready.back", dependency = name, "a dependency is back"),
+            }
+        }
+        all.insert(name.to_owned(), found);
+    }
+
+    fn answer(&self) -> Ready {
+        let (inner, found) = (self.services.inner(), self.found());
+        let lifecycle = &inner.lifecycle;
+        let mut reasons = Vec::new();
+        if inner.is_shut_down() {
+            reasons.push("the services were shut down".to_owned());
+        } else if let Some(since) = lifecycle.draining() {
+            reasons.push(format!(
+                "stopping for {} s: requests that are under way are finished",
+                since.elapsed().as_secs()
+            ));
+        }
+        reasons.extend(unfinished(lifecycle));
+        let hard = self.dependencies.iter().filter(|(need, _)| *need == Need::Hard);
+        for name in hard.map(|(_, dependency)| dependency.name()) {
+            match found.get(name) {
+                None => reasons.push(format!("{name}: has not answered yet")),
+                Some(found) if found.seen.is_lost => reasons.push(found.why_lost(name)),
+                Some(_) => {}
+            }
+        }
+        let dependencies = found.iter().map(|(name, found)| (name.clone(), found.answer())).collect();
+        Ready { status: if reasons.is_empty() { "ready" } else { "not ready" }, reasons, dependencies }
+    }
+
+    fn found(&self) -> MutexGuard<'_, BTreeMap<String, Found>> {
+        // Nothing panics while it is held.
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Found {
+    fn lasting(&self) -> u64 {
+        self.seen.since.elapsed().as_secs()
+    }
+
+    fn why_lost(&self, name: &str) -> String {
+        match &self.health.error {
+            Some(error) => format!("{name}: {} for {} s: {error}", self.health.status, self.lasting()),
+            None => format!("{name}: up for {} s, which is not long enough", self.lasting()),
+        }
+    }
+
+    fn answer(&self) -> DependencyAnswer {
+        let lasting = Lasting { health: &self.health, for_seconds: self.lasting() };
+        // A health is a map of texts and numbers.
+        DependencyAnswer { need: self.need, health: serde_json::to_value(lasting).unwrap_or_default() }
+    }
+}

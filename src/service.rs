@@ -1,0 +1,69 @@
+//! The services by their names.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// One of the services.
+///
+/// ```
+/// use statehouse::Service;
+///
+/// assert_eq!(Service::Sessions.to_string(), "sessions");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Service {
+    /// The caches.
+    Cache,
+    /// The store of the sessions.
+    Sessions,
+    /// The store of the files.
+    Files,
+    /// The search indexes.
+    #[cfg(feature = "_search")]
+    Search,
+}
+
+impl Service {
+    /// Its name in settings, errors and health.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Cache => "cache",
+            Self::Sessions => "sessions",
+            Self::Files => "files",
+            #[cfg(feature = "_search")]
+            Self::Search => "search",
+        }
+    }
+
+    /// What of `ServicesBuilder` brings it along.
+    pub(crate) const fn brought_by(self) -> &'static str {
+        match self {
+            Self::Cache => "ServicesBuilder::with_caches",
+            Self::Sessions => "ServicesBuilder::with_sessions",
+            Self::Files => "ServicesBuilder::with_files",
+            #[cfg(feature = "_search")]
+            Self::Search => "ServicesBuilder::with_search",
+        }
+    }
+
+    /// The scheme of a backend that all replicas see, its feature, and whether that is compiled in.
+    pub(crate) const fn shared_by(self) -> (&'static str, &'static str, bool) {
+        match self {
+            Self::Cache => ("redis:", "cache-redis", cfg!(feature = "cache-redis")),
+            Self::Sessions => ("redis:", "session-redis", cfg!(feature = "session-redis")),
+            Self::Files => ("s3:", "filestore-s3", cfg!(feature = "filestore-s3")),
+            #[cfg(feature = "_search")]
+            Self::Search => ("opensearch+https:", "search-opensearch", cfg!(feature = "search-opensearch")),
+        }
+    }
+}
+
+impl fmt::Display for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,141 @@
+//! What load balancers and orchestrators are told of a process.
+
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::routing::post;
+use serde_json::Value;
+use statehouse::{Config, Dependency, Probes, Service, Services};
+use statehouse_testkit::RedisServer;
+use tokio::net::TcpListener;
+
+/// Within this the machine, however busy, has done what is expected at once.
+const SOON: Duration = Duration::from_secs(60);
+
+async fn ask(probes: &Probes, path: &str) -> (u16, Value) {
+    let answer = probes.answer(path).await.expect("a probe");
+    (answer.status().as_u16(), serde_json::from_str(answer.body()).unwrap())
+}
+
+/// Asks until the answer is this one, and gives what it says.
+async fn until(probes: &Probes, path: &str, status: u16) -> Value {
+    let start = Instant::now();
+    loop {
+        let (found, answer) = ask(probes, path).await;
+        if found == status {
+            return answer;
+        }
+        assert!(start.elapsed() < SOON, "{path}: {found} {answer}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn until_it_has_started_a_process_says_how_far_it_is() {
+    let services = Services::open(Config::in_memory()).await.unwrap();
+    let operations = services.operations();
+    let (probes, loading, other) =
+        (operations.probes(), operations.startup("terminology"), operations.startup("migration"));
+    let (status, started) = ask(&probes, "/started").await;
+    assert_eq!((status, &started["status"]), (503, &"starting".into()), "{started}");
+    loading.progress(1_000, 46_498);
+    other.failed("the database is away");
+    let (status, started) = ask(&probes, "/started").await;
+    assert_eq!(status, 503);
+    let reasons = ["terminology: 1000 of 46498", "migration: tried again after the database is away"];
+    assert_eq!(started["reasons"], serde_json::json!(reasons));
+    let task = &started["startup"]["terminology"];
+    assert_eq!((&task["state"], &task["done"], &task["total"]), (&"running".into(), &1_000.into(), &46_498.into()));
+    let (status, ready) = ask(&probes, "/ready").await;
+    assert_eq!((status, &ready["reasons"]), (503, &serde_json::json!(reasons)));
+    assert_eq!(ask(&probes, "/live").await.0, 200);
+
+    loading.finish();
+    loading.progress(7, 46_498);
+    drop(other);
+    let (status, started) = ask(&probes, "/started").await;
+    assert_eq!((status, &started["reasons"][0]), (503, &"migration: abandoned, nobody will finish it".into()));
+    operations.startup("migration").finish();
+    assert_eq!(ask(&probes, "/started").await.1["startup"]["terminology"]["state"], "finished");
+    assert_eq!((ask(&probes, "/started").await.0, ask(&probes, "/ready").await.0), (200, 200));
+    operations.begin_drain();
+    let (status, ready) = ask(&probes, "/ready").await;
+    assert_eq!(status, 503);
+    assert!(ready["reasons"][0].as_str().unwrap().starts_with("stopping for"), "{ready}");
+    assert_eq!((ask(&probes, "/started").await.0, ask(&probes, "/live").await.0), (200, 200));
+}
+
+/// On a real server that goes away and comes back.
+#[tokio::test]
+async fn a_lost_dependency_makes_unready_only_if_nothing_goes_without_it() {
+    let redis = RedisServer::start().await;
+    let config = || Config::in_memory().with_cache(redis.url()).with_sessions(redis.url());
+    let (one, other) = (Services::open(config()).await.unwrap(), Services::open(config()).await.unwrap());
+    let hard = one.operations().hard(Service::Sessions).probes();
+    let _cache = other.cache::<u32>("numbers").time_to_live(Duration::from_secs(60)).open().unwrap();
+    let soft = other.operations().soft(Service::Sessions).probes();
+    for services in [&one, &other] {
+        services.connect().await.unwrap();
+    }
+    until(&hard, "/ready", 200).await;
+    until(&soft, "/ready", 200).await;
+
+    redis.kill();
+    let ready = until(&hard, "/ready", 503).await;
+    let reason = ready["reasons"][0].as_str().unwrap();
+    assert!(reason.starts_with("sessions: down for ") && reason.contains("Redis"), "{reason}");
+    let sessions = &ready["dependencies"]["sessions"];
+    assert_eq!((&sessions["need"], &sessions["status"]), (&"hard".into(), &"down".into()));
+    assert!(sessions["for_seconds"].as_u64() >= Some(3), "one lost packet takes nobody out: {sessions}");
+    assert_eq!(ask(&hard, "/live").await.0, 200);
+    let start = Instant::now();
+    while ask(&soft, "/ready").await.1["dependencies"]["cache"]["status"] != "down" {
+        assert!(start.elapsed() < SOON, "it is told");
+    }
+    let (status, ready) = ask(&soft, "/ready").await;
+    assert_eq!((status, &ready["dependencies"]["cache"]["need"]), (200, &"soft".into()), "{ready}");
+
+    redis.restart().await;
+    let ready = until(&hard, "/ready", 200).await;
+    assert_eq!(ready["dependencies"]["sessions"]["status"], "up");
+}
+
+/// Time is the test's own.
+#[tokio::test(start_paused = true)]
+async fn who_never_answers_keeps_no_probe_waiting() {
+    let services = Services::open(Config::in_memory()).await.unwrap();
+    let never = || Dependency::new("database", std::future::pending::<Result<(), std::io::Error>>);
+    let (hard, soft) = (services.operations().hard(never()).probes(), services.operations().soft(never()).probes());
+    let asked = tokio::time::Instant::now();
+    let (status, ready) = ask(&hard, "/ready").await;
+    assert_eq!((status, &ready["reasons"][0]), (503, &"database: has not answered yet".into()));
+    assert_eq!(ask(&soft, "/ready").await.0, 200);
+    let (waited, half) = (asked.elapsed(), Duration::from_millis(500));
+    assert!(2 * half <= waited && waited < 3 * half, "half a second each: {waited:?}");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let (status, ready) = ask(&hard, "/ready").await;
+    assert_eq!(status, 503);
+    assert!(ready["reasons"][0].as_str().unwrap().ends_with("no answer within a second"), "{ready}");
+}
+
+#[tokio::test]
+async fn a_served_application_is_asked_before_it_answers_itself() {
+    let services = Services::open(Config::in_memory()).await.unwrap();
+    let app = || Router::new().route("/ready", post(async || "mine").get(async || "mine"));
+    for (operations, own) in [(services.operations(), "status"), (services.operations().without_probes(), "mine")] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let serving = tokio::spawn(operations.serve_until(listener, app(), std::future::pending()));
+        let ask = async |method: &str| {
+            let request = format!("{method} /ready HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+            let answer = crate::exchange(&address, &request).await.unwrap();
+            assert!(answer.starts_with("HTTP/1.1 200"), "{method}: {answer}");
+            answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+        };
+        let read = ask("GET").await;
+        assert!(read.contains(own), "{read}");
+        assert_eq!(ask("POST").await, "mine", "only who reads asks a probe");
+        assert_eq!(ask("HEAD").await, "");
+        serving.abort();
+    }
+}
