@@ -1,6 +1,7 @@
 //! Whether a folder is one to keep things in, for the services that are on disk. What is wrong with it, or doubtful, is
 //! told in words that say what to do.
 
+use std::io;
 use std::path::Path;
 
 /// Who a folder belongs to, who this process is, and who may do what in the folder: numbers of users and a mode, as Unix
@@ -59,6 +60,12 @@ pub fn check_path(path: &Path) -> Result<(), String> {
         true => Err("its name has a byte of zero".to_owned()),
         false => Ok(()),
     }
+}
+
+/// Whether there is no room: on the disk, or within what this user may have of it.
+#[must_use]
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 #[cfg(test)]

@@ -170,8 +170,10 @@ fn classify_answer(error: &RedisError) -> (ErrorKind, Retry, Cow<'static, str>) 
         "TRYAGAIN" | "MOVED" | "ASK" => (ErrorKind::Unavailable, SOON, "is moving the key's slot"),
         "BUSY" => (ErrorKind::Unavailable, SOON, "is busy running a script"),
         LATE => (ErrorKind::Timeout, Retry::Now, "got the request too late, and did nothing"),
-        "OOM" => (ErrorKind::Unavailable, LATER, "is out of memory: maxmemory is reached and nothing may be evicted"),
-        "MISCONF" => (ErrorKind::Unavailable, LATER, "refuses writes: it cannot save to its disk"),
+        "OOM" => {
+            (ErrorKind::Unavailable, Retry::FULL, "is out of memory: maxmemory is reached and nothing may be evicted")
+        }
+        "MISCONF" => (ErrorKind::Unavailable, Retry::FULL, "refuses writes: it cannot save to its disk"),
         "NOREPLICAS" => (ErrorKind::Unavailable, LATER, "refuses writes: it has too few replicas"),
         "WRONGTYPE" => (ErrorKind::Corrupt, Retry::Never, "has something of another type under the key"),
         "NOSCRIPT" => (ErrorKind::Unexpected, Retry::Now, "does not have the script"),

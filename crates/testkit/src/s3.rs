@@ -1,5 +1,6 @@
 use std::ffi::OsString;
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::sync::OnceCell;
@@ -167,6 +168,7 @@ pub struct S3ServerBuilder {
     secret_key: String,
     region: String,
     bucket: String,
+    data: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -183,6 +185,7 @@ impl Default for S3ServerBuilder {
             secret_key: "statehouse-secret".to_owned(),
             region: DEFAULT_REGION.to_owned(),
             bucket: DEFAULT_BUCKET.to_owned(),
+            data: None,
         }
     }
 }
@@ -217,6 +220,14 @@ impl S3ServerBuilder {
         self
     }
 
+    /// The folder that it keeps its files in, which is made, instead of a temporary one: such as on a
+    /// [`SmallDisk`](crate::SmallDisk).
+    #[must_use]
+    pub fn data_in(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.data = Some(folder.into());
+        self
+    }
+
     /// Starts the server; returns when it has its bucket.
     ///
     /// # Panics
@@ -231,7 +242,7 @@ impl S3ServerBuilder {
     /// If the program is missing or does not start.
     pub async fn try_start(self) -> Result<S3Server, StartError> {
         let folder = server_folder("s3")?;
-        let data = folder.path().join("data");
+        let data = self.data.clone().unwrap_or_else(|| folder.path().join("data"));
         std::fs::create_dir(&data)?;
         let port = Port::reserve()?;
         let address = port.address().to_string();

@@ -13,6 +13,11 @@ use std::time::Duration;
 /// | `Corrupt` | treats the stored value as lost and reports it |
 /// | `LoadFailed` | looks at the source: it is the error that its own code returned |
 ///
+/// **A store that is full** is one state with one spelling, whatever is full: a disk or a quota, the memory or the disk of a
+/// server, or what a store may keep by its own settings. It is `Unavailable`, what was asked for did not happen, and the
+/// advice is [`Retry::FULL`]. Reads and deletes go on. What would not fit into an empty store is `TooLarge`, and what is
+/// to come more slowly is `RateLimited`. An author of a backend makes it with [`Error::full`](crate::Error::full).
+///
 /// What a web application answers its user, while the error itself goes into the log:
 ///
 /// ```
@@ -60,8 +65,8 @@ pub enum ErrorKind {
     TooLarge,
     /// The server refused the credentials.
     Unauthenticated,
-    /// The server cannot be reached or cannot serve now. So also of what is on a disk: it is full, or another process has
-    /// the folder, in every service alike.
+    /// The server cannot be reached or cannot serve now, the store is full, or another process has the folder: in every
+    /// service alike.
     Unavailable,
     /// None of the others: most likely a defect in statehouse or in the server.
     Unexpected,
@@ -112,4 +117,12 @@ pub enum Retry {
     After(Duration),
     /// The backend has retried already, up to its budget. Outer layers should give up.
     Exhausted,
+}
+
+impl Retry {
+    /// What is advised where a store is full: after ten seconds. It has room again when something expires, when somebody
+    /// deletes or makes the disk larger, and no store can say when that will be. So it is not `Never`, for then the same call
+    /// succeeds; not `Now`, which would load a server that is in trouble; and not `Exhausted`, for no backend tries again by
+    /// itself what failed so.
+    pub const FULL: Self = Self::After(Duration::from_secs(10));
 }

@@ -82,6 +82,19 @@ impl Error {
         Self::new(ErrorKind::InvalidConfig, message).with_setting(setting)
     }
 
+    /// The [`ErrorKind::Unavailable`] error of a store that is full, of whatever: the advice is [`Retry::FULL`].
+    ///
+    /// ```
+    /// use statehouse_core::{Error, ErrorKind, Retry};
+    ///
+    /// let error = Error::full("the disk is full");
+    /// assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retry::FULL));
+    /// assert!(error.is_retryable());
+    /// ```
+    pub fn full(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorKind::Unavailable, message).with_retry(Retry::FULL)
+    }
+
     /// Names the backend, for example `"redis"`. Kept if already named.
     #[must_use]
     pub fn with_backend(mut self, backend: &'static str) -> Self {
@@ -98,6 +111,13 @@ impl Error {
 
     /// Names the operation that was called, in place of one within it: `cache.get_or_load` and not the `cache.reserve` that
     /// it began with.
+    ///
+    /// ```
+    /// use statehouse_core::Error;
+    ///
+    /// let inner = Error::invalid_input("the key is empty").with_operation("cache.reserve");
+    /// assert_eq!(inner.with_outer_operation("cache.get_or_load").operation(), Some("cache.get_or_load"));
+    /// ```
     #[must_use]
     pub fn with_outer_operation(mut self, operation: &'static str) -> Self {
         self.0.operation = Some(operation);

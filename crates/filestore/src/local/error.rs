@@ -10,8 +10,8 @@ pub(super) fn map_error(source: impl Into<io::Error>) -> Error {
     let (kind, message) = match source.raw_os_error().map(Errno::from_raw_os_error) {
         Some(Errno::NOENT) => (ErrorKind::NotFound, "there is no such file"),
         Some(Errno::EXIST) => (ErrorKind::AlreadyExists, "there is such a file already"),
-        Some(Errno::NOSPC) => (ErrorKind::Unavailable, "the disk is full"),
-        Some(Errno::DQUOT) => (ErrorKind::Unavailable, "the disk quota is used up"),
+        Some(Errno::NOSPC) => return Error::full("the disk is full").with_source(source),
+        Some(Errno::DQUOT) => return Error::full("the disk quota is used up").with_source(source),
         Some(Errno::FBIG) => (ErrorKind::TooLarge, "the file is larger than the system allows"),
         Some(Errno::MFILE | Errno::NFILE) => (ErrorKind::Unavailable, "too many files are open"),
         Some(Errno::NOMEM) => (ErrorKind::Unavailable, "the system is out of memory"),
@@ -33,7 +33,7 @@ pub(super) fn map_error(source: impl Into<io::Error>) -> Error {
     Error::new(kind, message).with_retry(retry(&source, kind)).with_source(source)
 }
 
-/// Open files are closed by others in a moment; a full or failed disk needs somebody.
+/// Open files are closed by others in a moment; a failed disk needs somebody.
 fn retry(source: &io::Error, kind: ErrorKind) -> Retry {
     match source.raw_os_error().map(Errno::from_raw_os_error) {
         Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM) => Retry::After(Duration::from_millis(100)),
@@ -58,8 +58,8 @@ mod tests {
         let table = [
             (Errno::NOENT, ErrorKind::NotFound, Retry::Never),
             (Errno::EXIST, ErrorKind::AlreadyExists, Retry::Never),
-            (Errno::NOSPC, ErrorKind::Unavailable, Retry::Never),
-            (Errno::DQUOT, ErrorKind::Unavailable, Retry::Never),
+            (Errno::NOSPC, ErrorKind::Unavailable, Retry::FULL),
+            (Errno::DQUOT, ErrorKind::Unavailable, Retry::FULL),
             (Errno::FBIG, ErrorKind::TooLarge, Retry::Never),
             (Errno::MFILE, ErrorKind::Unavailable, soon),
             (Errno::NFILE, ErrorKind::Unavailable, soon),

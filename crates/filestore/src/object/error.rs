@@ -36,6 +36,9 @@ const NESTED: [&str; 5] = [
 const REGION: [&str; 4] =
     ["AuthorizationHeaderMalformed", "IncorrectRegion", "IllegalLocationConstraintException", "PermanentRedirect"];
 
+/// What servers answer whose disk is full, or a quota of theirs: Ceph and VersityGW, and MinIO.
+const FULL: [&str; 4] = ["QuotaExceeded", "InsufficientStorage", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded"];
+
 fn map_reply(reply: &Reply) -> Error {
     let code = reply.code.as_str();
     let redirected = (300..400).contains(&reply.status) && reply.status != 304;
@@ -49,6 +52,9 @@ fn map_reply(reply: &Reply) -> Error {
     }
     if NESTED.contains(&code) {
         return nested().with_source(reply.clone());
+    }
+    if reply.status == 507 || FULL.contains(&code) {
+        return Error::full("the server has no room for it").with_source(reply.clone());
     }
     let (kind, message, retry) = match (reply.status, reply.code.as_str()) {
         (_, "NoSuchBucket") => (ErrorKind::InvalidConfig, "the bucket does not exist", Retry::Never),
@@ -185,6 +191,10 @@ mod tests {
             (404, "XAdminUserNotFound", ErrorKind::Unauthenticated, Retry::Never),
             (404, "NoSuchWebsiteConfiguration", ErrorKind::Unexpected, Retry::Never),
             (409, "ConditionalRequestConflict", ErrorKind::Conflict, Retry::Now),
+            (400, "XMinioAdminBucketQuotaExceeded", ErrorKind::Unavailable, Retry::FULL),
+            (403, "QuotaExceeded", ErrorKind::Unavailable, Retry::FULL),
+            (507, "InsufficientStorage", ErrorKind::Unavailable, Retry::FULL),
+            (507, "", ErrorKind::Unavailable, Retry::FULL),
             (412, "PreconditionFailed", ErrorKind::Conflict, Retry::Never),
             (416, "InvalidRange", ErrorKind::InvalidInput, Retry::Never),
             (429, "", ErrorKind::RateLimited, Retry::Exhausted),

@@ -2,9 +2,16 @@
 
 use std::sync::Arc;
 
-use statehouse_core::{ErrorKind, HealthStatus, Namespace};
-use statehouse_filestore::{Body, Files, LocalFileStore};
-use statehouse_testkit::SmallDisk;
+use statehouse_core::{ErrorKind, HealthStatus, Namespace, Retry};
+use statehouse_filestore::{Body, Files, LocalFileStore, ObjectFileStore};
+use statehouse_testkit::{S3Server, SmallDisk};
+
+use crate::s3;
+
+fn in_pieces(content: &[u8]) -> Body {
+    let pieces: Vec<_> = content.chunks(100_000).map(|piece| Ok::<_, std::io::Error>(piece.to_vec())).collect();
+    Body::from_stream(futures_util::stream::iter(pieces))
+}
 
 /// Not a test of its own: runs where a small file system is mounted, which the other test sees to.
 #[tokio::test]
@@ -14,12 +21,10 @@ async fn the_process_on_the_small_disk() {
     let files = Files::new(Arc::new(store), Namespace::new("n").unwrap());
     files.put("a", "old").await.unwrap();
     let large = vec![7_u8; 3 << 20];
-    let pieces: Vec<_> = large.chunks(100_000).map(|piece| Ok::<_, std::io::Error>(piece.to_vec())).collect();
-    for body in [Body::from(large.clone()), Body::from_stream(futures_util::stream::iter(pieces))] {
+    for body in [in_pieces(&large), Body::from(large)] {
         let error = files.put("a", body).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+        assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retry::FULL), "{error:?}");
         assert_eq!(error.message(), "the disk is full");
-        assert!(!error.is_retryable());
     }
     assert_eq!(files.get("a").bytes().await.unwrap(), "old");
     // As much as there is only if the failed puts left nothing.
@@ -35,7 +40,7 @@ async fn every_verb_on_a_full_disk(files: &Files, disk: &std::path::Path) {
     let full = std::fs::File::create(disk.join("others")).unwrap();
     while std::io::Write::write(&mut &full, &[7; 4096]).is_ok() {}
     let is_full = |error: statehouse_core::Error| {
-        assert_eq!((error.kind(), error.message()), (ErrorKind::Unavailable, "the disk is full"), "{error:?}");
+        assert_eq!((error.retry(), error.message()), (Retry::FULL, "the disk is full"), "{error:?}");
     };
     let content = || vec![7_u8; 100_000];
     is_full(files.put("small", content()).await.unwrap_err());
@@ -62,4 +67,27 @@ async fn every_verb_on_a_full_disk(files: &Files, disk: &std::path::Path) {
 #[test]
 fn a_full_disk_is_told_keeps_the_old_file_and_leaves_no_litter() {
     SmallDisk::run(2, "full_disk::the_process_on_the_small_disk");
+}
+
+/// Not a test of its own: runs where a small file system is mounted, which the other test sees to.
+#[tokio::test]
+async fn the_server_on_the_small_disk() {
+    let Some(disk) = SmallDisk::here() else { return };
+    let server = S3Server::builder().data_in(disk.path().join("data")).start().await;
+    let files = s3::files(ObjectFileStore::open_s3(s3::config(&server)).await.unwrap());
+    files.put("a", "old").await.unwrap();
+    disk.fill("filler");
+    let large = vec![7_u8; 6 << 20];
+    for body in [Body::from(vec![7_u8; 100_000]), in_pieces(&large)] {
+        let error = files.put("a", body).await.unwrap_err();
+        assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retry::FULL), "{error:?}");
+    }
+    assert_eq!(files.get("a").bytes().await.unwrap(), "old");
+    std::fs::remove_file(disk.path().join("filler")).unwrap();
+    files.put("a", vec![7_u8; 100_000]).await.unwrap();
+}
+
+#[test]
+fn a_server_with_a_full_disk_is_told_and_keeps_the_old_file() {
+    SmallDisk::run(4, "full_disk::the_server_on_the_small_disk");
 }

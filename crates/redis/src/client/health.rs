@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::client::RedisClient;
 use crate::config::Address;
-use crate::error::{LATER, NEEDED, OLDEST, may_pass};
+use crate::error::{NEEDED, OLDEST, may_pass};
 use crate::failure::{Failure, not_the_master};
 use crate::idempotence::Idempotence;
 use crate::node::Node;
@@ -73,9 +73,9 @@ impl RedisClient {
             self.inner.topology.learn(node, &Failure::not_sent(not_the_master()));
             return error(ErrorKind::Unavailable, format!("{place} is a replica and refuses writes"));
         }
-        if let Some(why) = facts.refusal {
+        if let Some((why, retry)) = facts.refusal {
             let message = format!("{place} refuses writes: {why}");
-            return error(ErrorKind::Unavailable, message).map(|error| error.with_retry(LATER));
+            return error(ErrorKind::Unavailable, message).map(|error| error.with_retry(retry));
         }
         if let Some(error) = self.no_scripts(&place, facts) {
             return Some(error);
@@ -86,7 +86,7 @@ impl RedisClient {
                 "{place} has {} of {} bytes in use and evicts nothing: writes are refused, or soon will be",
                 memory.used, memory.limit
             );
-            return error(ErrorKind::Unavailable, message).map(|error| error.with_retry(LATER));
+            return Some(Error::full(message).with_backend("redis"));
         }
         let evicts = matches!(memory.policy, EvictionPolicy::Any | EvictionPolicy::WithTimeToLive);
         if evicts && contents == Contents::MustStay {

@@ -30,8 +30,8 @@ fn what_the_server_answers_has_a_kind_and_an_advice() {
         ("MOVED 3999 127.0.0.1:6381", Unavailable, SOON),
         ("ASK 3999 127.0.0.1:6381", Unavailable, SOON),
         ("BUSY Redis is busy running a script.", Unavailable, SOON),
-        ("OOM command not allowed when used memory > 'maxmemory'.", Unavailable, LATER),
-        ("MISCONF Redis is configured to save RDB snapshots", Unavailable, LATER),
+        ("OOM command not allowed when used memory > 'maxmemory'.", Unavailable, Retry::FULL),
+        ("MISCONF Redis is configured to save RDB snapshots", Unavailable, Retry::FULL),
         ("NOREPLICAS Not enough good replicas to write.", Unavailable, LATER),
         ("ERR max number of clients reached", Unavailable, LATER),
         ("ERR DB index is out of range", InvalidConfig, Retry::Never),
@@ -65,7 +65,7 @@ fn what_the_server_answers_has_a_kind_and_an_advice() {
             "ERR Error running script (call to f_0f2c): @user_script:7: @user_script: 7: -OOM command not allowed when \
              used memory > 'maxmemory'.",
             Unavailable,
-            LATER,
+            Retry::FULL,
         ),
         (
             "ERR Error running script (call to f_0f2c): @user_script:7: @user_script: 7: -READONLY You can't write \

@@ -1,5 +1,9 @@
 //! What an answer to `INFO` says.
 
+use statehouse_core::Retry;
+
+use crate::error::LATER;
+
 /// What a server does when `maxmemory` is reached: whether keys that must not vanish are safe on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -79,23 +83,26 @@ impl Persistence {
     }
 }
 
+/// Why writes are refused, and when it may be otherwise. A disk that cannot be written to is most often a full one.
+pub(crate) type Refusal = (&'static str, Retry);
+
 /// Why a server refuses writes though it is no replica and has room, if it is told to: from its answers to `INFO replication`
 /// and `INFO persistence`, and from those of its settings that it tells.
-pub(crate) fn refusal(info: &str, setting: impl Fn(&str) -> Option<String>) -> Option<&'static str> {
+pub(crate) fn refusal(info: &str, setting: impl Fn(&str) -> Option<String>) -> Option<Refusal> {
     let ill = |name| field(info, name).is_some_and(|status| status != "ok");
     // It says how many are well only where it needs some.
     let good = field(info, "min_slaves_good_slaves").and_then(|good| good.parse::<u64>().ok());
     let needed = setting("min-replicas-to-write").and_then(|needed| needed.parse().ok()).unwrap_or(1);
     if good.is_some_and(|good| good < needed) {
-        return Some("too few of its replicas are well (min-replicas-to-write)");
+        return Some(("too few of its replicas are well (min-replicas-to-write)", LATER));
     }
     if field(info, "aof_enabled") == Some("1") && ill("aof_last_write_status") {
-        return Some("it cannot write its append-only file");
+        return Some(("it cannot write its append-only file", Retry::FULL));
     }
     let stops = setting("stop-writes-on-bgsave-error").is_some_and(|stops| stops == "yes");
     let saves = setting("save").is_some_and(|save| !save.is_empty());
     (stops && saves && ill("rdb_last_bgsave_status"))
-        .then_some("it could not save its last snapshot (stop-writes-on-bgsave-error)")
+        .then_some(("it could not save its last snapshot (stop-writes-on-bgsave-error)", Retry::FULL))
 }
 
 /// Bytes in use, and what happens when they reach the limit.
@@ -170,7 +177,7 @@ mod tests {
             refusal(info, setting)
         };
         let needs = |number| [("min-replicas-to-write", number)];
-        assert!(of("min_slaves_good_slaves:0\r\n", &[]).is_some_and(|why| why.contains("replicas")));
+        assert!(of("min_slaves_good_slaves:0\r\n", &[]).is_some_and(|(why, _)| why.contains("replicas")));
         assert!(of("min_slaves_good_slaves:1\r\n", &needs("2")).is_some());
         assert_eq!(of("min_slaves_good_slaves:2\r\n", &needs("2")), None);
         assert_eq!(of("role:master\r\nconnected_slaves:0\r\n", &needs("0")), None);

@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use redis::{Cmd, Pipeline, Value, cmd, from_redis_value};
+use statehouse_core::Retry;
 use tokio::time::Instant;
 
 use crate::failure::{Failure, Sent};
 use crate::node::Node;
-use crate::node::info::{Memory, Persistence, field, refusal, version};
+use crate::node::info::{Memory, Persistence, Refusal, field, refusal, version};
 
 /// What a server says about itself in one round trip. What it does not tell, because it is of another kind or the user
 /// may not ask, is left open: that alone is no reason to complain.
@@ -17,7 +18,7 @@ pub(crate) struct Facts {
     pub(crate) is_replica: bool,
     pub(crate) memory: Option<Memory>,
     /// Why it refuses writes, if it does for another reason.
-    pub(crate) refusal: Option<&'static str>,
+    pub(crate) refusal: Option<Refusal>,
     /// What it said to a script that does what all of ours do, if it did not run it.
     pub(crate) scripts: Option<Failure>,
 }
@@ -54,7 +55,7 @@ impl Node {
         let mut next = || told(answers.next().unwrap_or(Value::Nil).extract_error().map_err(Failure::answered));
         // One that cannot save refuses even this, and answers all else that reads.
         let cannot_save = match next() {
-            Err(failure) if failure.code() == Some("MISCONF") => Some("it cannot save to its disk"),
+            Err(failure) if failure.code() == Some("MISCONF") => Some(("it cannot save to its disk", Retry::FULL)),
             answer => answer.map(|_| None)?,
         };
         let role = next()?;

@@ -3,7 +3,7 @@
 use std::error::Error as _;
 use std::time::{Duration, Instant};
 
-use statehouse_core::{Error, ErrorKind, Health, HealthStatus};
+use statehouse_core::{Error, ErrorKind, Health, HealthStatus, Retry};
 use statehouse_redis::redis::cmd;
 use statehouse_redis::{Contents, Idempotence, Persistence, RedisClient, RedisScript};
 use statehouse_testkit::{FaultProxy, RedisCluster, RedisSentinel, RedisServer};
@@ -133,7 +133,8 @@ async fn memory_without_room_is_not_up_and_neither_is_a_server_that_evicts_what_
     for contents in [Contents::MayVanish, Contents::MustStay] {
         let full = of(contents).await;
         assert_eq!(full.status, HealthStatus::Degraded, "{full:?}");
-        assert!(full.error.unwrap().to_string().contains("evicts nothing"));
+        let error = full.error.unwrap();
+        assert!(error.retry() == Retry::FULL && error.to_string().contains("evicts nothing"), "{error:?}");
     }
     for policy in ["allkeys-lru", "volatile-ttl"] {
         server.command(&["CONFIG", "SET", "maxmemory-policy", policy]).await.unwrap();

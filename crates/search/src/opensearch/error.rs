@@ -44,9 +44,7 @@ impl Exception {
 
     /// What a block is called, without the name of the index. No other reason is shown: it may quote a document.
     fn block(&self) -> Option<&str> {
-        if self.kind() != Some(BLOCK) {
-            return None;
-        }
+        self.kind().filter(|kind| blocks(kind))?;
         let (_, block) = self.reason.as_deref()?.split_once("blocked by: [")?;
         block.split('/').nth(2)?.split(']').next()
     }
@@ -59,7 +57,10 @@ fn wraps(kind: &str) -> bool {
     )
 }
 
-const BLOCK: &str = "cluster_block_exception";
+/// Whether an exception says that somebody, or the cluster for want of disk, has stopped such requests.
+fn blocks(kind: &str) -> bool {
+    matches!(kind, "cluster_block_exception" | "index_create_block_exception")
+}
 
 #[derive(Deserialize)]
 struct Failure {
@@ -120,8 +121,8 @@ impl Verdict {
     pub(super) fn of_exception(status: u16, exception: Option<&Exception>) -> Self {
         match (status, exception.and_then(Exception::kind).unwrap_or_default()) {
             // While a cluster starts its state is blocked; any other block stays until somebody lifts it.
-            (503, BLOCK) => Self::Refused,
-            (_, BLOCK) => Self::Final,
+            (503, name) if blocks(name) => Self::Refused,
+            (_, name) if blocks(name) => Self::Final,
             (429 | 503, _) => Self::Refused,
             // A proxy's answer: the node behind it may have done what was asked.
             (502 | 504, _) => Self::Failed,
@@ -172,6 +173,8 @@ fn is_passing(exception: &str) -> bool {
 /// How long to leave a server alone that asks for it. It never says how long itself.
 pub(super) const BACK_OFF: Retry = Retry::After(Duration::from_millis(500));
 
+const BLOCKED: &str = "the index or cluster is blocked for this";
+
 fn classify(status: u16, exception: &str) -> (ErrorKind, Retry, &'static str) {
     use ErrorKind as K;
     match (status, exception) {
@@ -179,7 +182,9 @@ fn classify(status: u16, exception: &str) -> (ErrorKind, Retry, &'static str) {
         (_, "version_conflict_engine_exception") => (K::Conflict, Retry::Never, "a newer version is there"),
         (_, "index_not_found_exception") => (K::Unavailable, Retry::Never, "the index is gone from OpenSearch"),
         (_, "index_closed_exception") => (K::Unavailable, Retry::Never, "the index is closed"),
-        (_, BLOCK) => (K::Unavailable, BACK_OFF, "the index or cluster is blocked for this"),
+        (503, name) if blocks(name) => (K::Unavailable, BACK_OFF, BLOCKED),
+        // For want of disk above all.
+        (_, name) if blocks(name) => (K::Unavailable, Retry::FULL, BLOCKED),
         (_, name) if is_passing(name) => (K::Unavailable, BACK_OFF, "a shard or node is not there now"),
         (_, "resource_already_exists_exception") => (K::AlreadyExists, Retry::Never, "it exists already"),
         (_, "circuit_breaking_exception") => (K::RateLimited, BACK_OFF, "OpenSearch is short of memory"),
@@ -375,5 +380,4 @@ impl fmt::Display for Position {
 impl std::error::Error for Position {}
 
 #[cfg(test)]
-#[path = "error_tests.rs"]
 mod tests;

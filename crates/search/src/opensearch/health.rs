@@ -109,5 +109,5 @@ async fn blocks(client: &Client, index: &str) -> Vec<Block> {
 
 fn blocked(what: &str, block: &Block) -> Error {
     let message = format!("OpenSearch refuses {what}: {}", block.description);
-    Error::new(ErrorKind::Unavailable, message).with_backend(BACKEND).with_retry(error::BACK_OFF)
+    Error::full(message).with_backend(BACKEND)
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use statehouse_core::folder::is_full;
 use statehouse_core::{Error, ErrorKind, Retry};
 use tantivy::TantivyError;
 use tantivy::directory::error::{LockError, OpenDirectoryError, OpenReadError, OpenWriteError};
@@ -10,6 +11,9 @@ use tantivy::directory::error::{LockError, OpenDirectoryError, OpenReadError, Op
 pub(super) const BACKEND: &str = "tantivy";
 
 pub(super) fn map_error(error: TantivyError) -> Error {
+    if io_cause(&error).is_some_and(is_full) {
+        return full().with_source(error);
+    }
     let (kind, message) = match &error {
         TantivyError::LockFailure(LockError::LockBusy, _) => (
             ErrorKind::Unavailable,
@@ -48,20 +52,19 @@ pub(super) fn map_error(error: TantivyError) -> Error {
         (_, ErrorKind::Unavailable) => Retry::Now,
         _ => Retry::Never,
     };
-    let message = if io_cause(&error).is_some_and(is_full) { FULL } else { message };
     Error::new(kind, message).with_backend(BACKEND).with_retry(retry).with_source(error)
 }
 
 pub(super) fn map_io(error: io::Error) -> Error {
-    let kind = io_kind(&error);
-    let message = if is_full(&error) { FULL } else { "the index cannot be read or written" };
-    Error::new(kind, message).with_backend(BACKEND).with_source(error)
+    let mapped = match is_full(&error) {
+        true => full(),
+        false => Error::new(io_kind(&error), "the index cannot be read or written").with_backend(BACKEND),
+    };
+    mapped.with_source(error)
 }
 
-const FULL: &str = "the disk of the index is full";
-
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+fn full() -> Error {
+    Error::full("the disk of the index is full").with_backend(BACKEND)
 }
 
 fn io_cause(error: &TantivyError) -> Option<&io::Error> {
@@ -78,7 +81,6 @@ fn io_cause(error: &TantivyError) -> Option<&io::Error> {
 fn io_kind(error: &io::Error) -> ErrorKind {
     match error.kind() {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => ErrorKind::PermissionDenied,
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::Unavailable,
         io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => ErrorKind::Corrupt,
         io::ErrorKind::NotADirectory | io::ErrorKind::InvalidFilename => ErrorKind::InvalidConfig,
         _ => ErrorKind::Unavailable,
@@ -110,7 +112,7 @@ mod tests {
             assert_eq!(mapped.kind(), kind, "{shown}");
             assert_eq!(mapped.is_retryable(), kind == ErrorKind::Unavailable, "{shown}");
             assert_eq!(mapped.backend(), Some(BACKEND));
-            assert_eq!(mapped.message() == FULL, shown.contains("StorageFull"), "{mapped}");
+            assert_eq!(mapped.retry() == Retry::FULL, shown.contains("StorageFull"), "{mapped}");
         }
     }
 }

@@ -1,15 +1,14 @@
 use std::io;
 
+use statehouse_core::folder::is_full;
 use statehouse_core::{Error, ErrorKind, Retry};
 
 /// What an I/O error means to a caller. The path is left out: it holds the session's key.
 pub(super) fn map_error(source: io::Error) -> Error {
     let (kind, retry, message) = match source.kind() {
+        _ if is_full(&source) => return Error::full("the disk of the session folder is full").with_source(source),
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             (ErrorKind::PermissionDenied, Retry::Never, "the session folder cannot be accessed")
-        }
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            (ErrorKind::Unavailable, Retry::Exhausted, "the disk of the session folder is full")
         }
         io::ErrorKind::InvalidFilename => {
             (ErrorKind::InvalidConfig, Retry::Never, "the session folder's name is longer than the system takes")
@@ -40,18 +39,18 @@ mod tests {
     fn every_failure_says_what_to_do() {
         use io::ErrorKind as Io;
         let table = [
-            (Io::PermissionDenied, ErrorKind::PermissionDenied, false),
-            (Io::ReadOnlyFilesystem, ErrorKind::PermissionDenied, false),
-            (Io::StorageFull, ErrorKind::Unavailable, false),
-            (Io::QuotaExceeded, ErrorKind::Unavailable, false),
-            (Io::InvalidFilename, ErrorKind::InvalidConfig, false),
-            (Io::NotFound, ErrorKind::Unavailable, false),
-            (Io::Interrupted, ErrorKind::Unavailable, true),
-            (Io::Other, ErrorKind::Unavailable, true),
+            (Io::PermissionDenied, ErrorKind::PermissionDenied, Retry::Never),
+            (Io::ReadOnlyFilesystem, ErrorKind::PermissionDenied, Retry::Never),
+            (Io::StorageFull, ErrorKind::Unavailable, Retry::FULL),
+            (Io::QuotaExceeded, ErrorKind::Unavailable, Retry::FULL),
+            (Io::InvalidFilename, ErrorKind::InvalidConfig, Retry::Never),
+            (Io::NotFound, ErrorKind::Unavailable, Retry::Exhausted),
+            (Io::Interrupted, ErrorKind::Unavailable, Retry::Now),
+            (Io::Other, ErrorKind::Unavailable, Retry::Now),
         ];
-        for (io, kind, retryable) in table {
+        for (io, kind, retry) in table {
             let error = map_error(io.into());
-            assert_eq!((error.kind(), error.is_retryable()), (kind, retryable), "{io:?}");
+            assert_eq!((error.kind(), error.retry()), (kind, retry), "{io:?}");
             assert!(error.to_string().starts_with("the "), "{error}");
         }
         let files = io::Error::from_raw_os_error(24);

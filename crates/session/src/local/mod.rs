@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use statehouse_core::{Capabilities, Error, ErrorKind, Health, Operation, Result, Retry, Timestamp, deadline};
+use statehouse_core::folder::is_full;
+use statehouse_core::{Capabilities, Error, ErrorKind, Health, Operation, Result, Timestamp, deadline};
 
 use self::client::{Folder, Opening, blocks};
 pub use self::config::LocalConfig;
@@ -152,8 +153,7 @@ impl Failure {
         match self {
             Self::Io(source) => map_error(source),
             Self::Full => {
-                let message = "the session folder is full of live sessions (settings max_sessions and capacity)";
-                Error::new(ErrorKind::Unavailable, message).with_retry(Retry::Exhausted)
+                Error::full("the session folder is full of live sessions (settings max_sessions and capacity)")
             }
             Self::Other(error) => error,
         }
@@ -296,7 +296,7 @@ impl Inner {
         let now = self.clock.now();
         match self.folder.write(key, &tombstone(now), now) {
             // A full disk stores nothing and still deletes.
-            Err(error) if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
+            Err(error) if is_full(&error) => {
                 self.folder.remove(key)?;
             }
             written => written?,

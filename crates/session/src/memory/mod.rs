@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use statehouse_core::{Capabilities, Error, ErrorKind, Health, Operation, Result, Retry, Timestamp};
+use statehouse_core::{Capabilities, Error, Health, Operation, Result, Timestamp};
 
 pub use self::config::MemoryConfig;
 use crate::api::SessionStore;
@@ -122,7 +122,7 @@ impl MemorySessionStore {
         }
         let next = next(current.record(), now).stamped_over(current.record(), id, now);
         if next.weight() > current.record().weight() && !state.make_room(&next, self.bounds) {
-            return Err(state.full(operation, now));
+            return Err(full(operation));
         }
         Ok(Saved::Applied(state.put(next, now)))
     }
@@ -209,13 +209,11 @@ impl State {
             self.remove(&next);
         }
     }
+}
 
-    fn full(&self, operation: Operation, now: Timestamp) -> Error {
-        let soonest = self.queue.first().map_or(Duration::ZERO, |(expires, _)| expires.since(now));
-        let message = "the memory session store is full of live sessions (settings max_sessions and capacity)";
-        let error = Error::new(ErrorKind::Unavailable, message);
-        operation.name_in(error.with_retry(Retry::After(soonest.max(Duration::from_millis(1)))))
-    }
+fn full(operation: Operation) -> Error {
+    operation
+        .name_in(Error::full("the memory session store is full of live sessions (settings max_sessions and capacity)"))
 }
 
 #[async_trait]
@@ -233,7 +231,7 @@ impl SessionStore for MemorySessionStore {
         }
         let record = Record::new(key, new).created_by(id).stamped_new(now, new.absolute_timeout);
         if !state.make_room(&record, self.bounds) {
-            return Err(state.full(OPERATION.create, now));
+            return Err(full(OPERATION.create));
         }
         Ok(state.put(record, now))
     }
@@ -306,7 +304,7 @@ impl SessionStore for MemorySessionStore {
 
 #[cfg(test)]
 mod tests {
-    use statehouse_core::ManualClock;
+    use statehouse_core::{ErrorKind, ManualClock, Retry};
 
     use super::*;
     use crate::api::SessionStoreExt as _;
@@ -398,8 +396,7 @@ mod tests {
         clock.advance(Duration::from_secs(10));
         log_in(&store).await.unwrap();
         let error = create(&store).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Unavailable);
-        assert_eq!(error.retry(), Retry::After(Duration::from_secs(50)));
+        assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retry::FULL));
         assert!(store.load(&first).await.unwrap().found().is_some(), "nobody was logged out for it");
         clock.advance(Duration::from_secs(50));
         create(&store).await.unwrap();

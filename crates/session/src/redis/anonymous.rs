@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use statehouse_core::{Error, ErrorKind, Namespace, Result, Retry, Timestamp};
+use statehouse_core::{Error, ErrorKind, Namespace, Result, Timestamp};
 use statehouse_redis::{Idempotence, KeySpace, REFUSE_LATE, RedisClient, RedisScript};
 
 use crate::record::Record;
@@ -170,7 +170,7 @@ impl State {
                 );
             }
             *self.refused.get_or_insert(0) += 1;
-            return Err(full(bound, self.soonest(now)));
+            return Err(full(bound));
         }
         // Where it is filled again as soon as one expires, that is no other state.
         if let Some(refused) = self.refused.filter(|_| there <= bound - bound / 8) {
@@ -208,12 +208,6 @@ impl State {
         let live: i64 = told.filter(|(second, _)| **second > now).map(|(_, number)| number).sum();
         u64::try_from(live).unwrap_or(0) + self.reserved
     }
-
-    /// In how long a time the next ones expire.
-    fn soonest(&self, now: u64) -> Duration {
-        let next = self.known.iter().find(|(_, number)| **number > 0).map_or(now, |(second, _)| *second);
-        Duration::from_secs(next.saturating_sub(now).max(1))
-    }
 }
 
 /// In which second the session has expired at the latest, if nobody is logged in to it.
@@ -228,15 +222,16 @@ pub(super) fn second(expires: Timestamp, timeout: Duration) -> u64 {
     expires.as_micros().div_ceil(1_000_000).next_multiple_of(part)
 }
 
-fn full(bound: u64, wait: Duration) -> Error {
-    let message = format!(
+fn full(bound: u64) -> Error {
+    Error::full(format!(
         "there are as many sessions that nobody is logged in to as there may be: {bound} (setting max_anonymous)"
-    );
-    Error::new(ErrorKind::Unavailable, message).with_retry(Retry::After(wait))
+    ))
 }
 
 #[cfg(test)]
 mod tests {
+    use statehouse_core::Retry;
+
     use super::*;
 
     fn told(state: &mut State, left: &[i64], second: u64) {
@@ -262,7 +257,7 @@ mod tests {
         state.take(2).unwrap();
         told(&mut state, &[1_000_010, 1, 1_000_020, 5], 1_000_000);
         let error = state.take(7).unwrap_err();
-        assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retry::After(Duration::from_secs(10))));
+        assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retry::FULL));
         assert!(error.to_string().contains("max_anonymous"), "{error}");
         told(&mut state, &[1_000_010, 1, 1_000_020, 5], 1_000_010);
         state.take(7).unwrap();

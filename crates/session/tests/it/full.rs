@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use statehouse_core::{ErrorKind, Health, HealthStatus, Result};
+use statehouse_core::{ErrorKind, Health, HealthStatus, Result, Retry};
 use statehouse_redis::RedisClient;
 use statehouse_session::{
     Authority, Deleted, LocalConfig, LocalSessionStore, MemoryConfig, MemorySessionStore, NewSession, Principal,
@@ -30,7 +30,7 @@ async fn is_there(store: &dyn SessionStore, key: &SessionKey) -> bool {
 async fn ends_sessions(store: &dyn SessionStore, [held, other, kept]: [&Token; 3]) {
     let refused = Token::generate().unwrap();
     let error = store.create(&refused.key(), &new(&refused)).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retry::FULL), "{error:?}");
 
     let stranger = Authority::Holder(refused.verifier_hash());
     assert_eq!(store.delete(&held.key(), stranger).await.unwrap(), Deleted::Refused);
@@ -180,7 +180,8 @@ async fn deletions_make_room(store: &dyn SessionStore, capacity: usize) {
         log_in(store).await.unwrap();
     }
     assert!(is_there(store, &user.key()).await);
-    assert_eq!(log_in(store).await.unwrap_err().kind(), ErrorKind::Unavailable, "all of them are logged in");
+    let error = log_in(store).await.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retry::FULL), "all of them are logged in");
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! A server that is full and evicts nothing.
 
+use statehouse_core::Retry;
+
 use super::*;
 
 /// Fills the server until it refuses to take more, and then takes some of its room away: what is free is not exact.
@@ -28,7 +30,8 @@ async fn a_full_server_still_removes_and_clears_and_loaders_answer() {
     }
     fill(&server).await;
     let load = |value| move || async move { Ok::<_, io::Error>(value) };
-    assert_eq!(cache.set("d", 1).await.unwrap_err().kind(), ErrorKind::Unavailable, "the server is full");
+    let error = cache.set("d", 1).await.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retry::FULL), "{error:?}");
     assert_eq!(*cache.get_or_load("a", load(9)).await.unwrap(), 1, "a hit needs no room");
     assert_eq!(*cache.get_or_load("d", load(2)).await.unwrap(), 2);
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use statehouse_core::{ErrorKind, Health, HealthStatus};
+use statehouse_core::{ErrorKind, Health, HealthStatus, Retry};
 use statehouse_search::{
     BulkOptions, Field, Highlight, OpenSearchIndex, Projection, Query, Refresh, Schema, SearchIndex as _,
     SearchIndexExt as _, SearchRequest, Sort,
@@ -203,11 +203,11 @@ async fn a_block_is_told_at_once_and_health_says_why() {
         let failures: Vec<_> = report.failures().collect();
         assert_eq!(failures.len(), 2, "{report:?}");
         for (_, error) in failures {
-            assert_eq!(error.kind(), ErrorKind::Unavailable);
+            assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retry::FULL));
             assert!(error.to_string().contains(named), "{error}");
         }
-        let health = reported(&index, HealthStatus::Degraded).await;
-        assert!(health.error.as_ref().unwrap().to_string().contains(named), "{health:?}");
+        let ill = reported(&index, HealthStatus::Degraded).await.error.unwrap();
+        assert!(ill.retry() == Retry::FULL && ill.to_string().contains(named), "{ill:?}");
         assert_eq!(index.search(&SearchRequest::new(Query::all())).await.unwrap().total, 0);
         let (status, answer) = scratch.request("PUT", &format!("/{}-000001/_settings", scratch.name), "{}").await;
         assert!(status >= 400, "{answer}");
