@@ -48,7 +48,10 @@ use crate::key::FileKey;
 ///     .with_addressing(Addressing::Path)
 ///     .with_region("eu-central-1")
 ///     .with_credentials("access-key", Secret::new("secret-key"))
+///     .with_session_token(Secret::new("secret-key of an hour"))
+///     .with_proxy(Secret::new("http://user:secret-key@proxy.internal:3128"))
 ///     .with_timeouts(Duration::from_secs(2), Duration::from_secs(10))
+///     .with_body_timeout(Duration::from_secs(60))
 ///     .with_read_limit(Duration::from_secs(600))
 ///     .with_retries(6)
 ///     .with_part_size(16 << 20)
@@ -92,8 +95,11 @@ pub struct S3Config {
     pub retries: usize,
     /// From what length on files are sent in parts of this length.
     pub part_size: u64,
-    /// How much of all streams that are being stored is in memory at a time, in bytes. An upload that finds no room waits
-    /// for up to `body_timeout` and then fails with `RateLimited`.
+    /// How much of all streams that are being stored is in memory at a time, in bytes. An upload takes as much of it as has
+    /// come of its part. One that finds no room waits for up to `body_timeout` and then fails with `RateLimited`. So does,
+    /// while others wait, one that holds an equal share or more and has waited for its source for half of that time since
+    /// its part began: however many uploads trickle, they do not keep others out. Where nobody waits for it, a slow
+    /// source has all the time that it likes.
     pub upload_memory: u64,
     /// Whether the server's behavior is tried out.
     pub probe: Probe,
@@ -412,6 +418,25 @@ impl fmt::Debug for S3Config {
 }
 
 /// How a store that is brought along is used, and what who brings it knows of it.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> statehouse_core::Result<()> {
+/// use std::sync::Arc;
+/// use object_store::memory::InMemory;
+/// use statehouse_filestore::object::{ObjectConfig, ObjectFileStore, Probe};
+/// use statehouse_filestore::{FileStore, capability};
+///
+/// // What no probe can tell, and what it need not try
+/// let config = ObjectConfig::new()
+///     .with_prefix("clinic/prod")
+///     .with_capability(capability::SHARED)
+///     .with_capability(capability::CREATE_IF_ABSENT)
+///     .with_probe(Probe::Never);
+/// let store = ObjectFileStore::open(Arc::new(InMemory::new()), config).await?;
+/// assert!(store.capabilities().has(capability::SHARED));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct ObjectConfig {

@@ -153,22 +153,22 @@ impl<'a> Parts<'a> {
             if filling.part.len == size {
                 break;
             }
-            match self.piece().await? {
+            match self.piece(&filling.part.share).await? {
                 Some(piece) => self.held = piece,
                 None => break,
             }
         }
         // Whether there is more than one decides how the first is sent; the others wait for nothing.
         while self.count == 1 && self.held.is_empty() && self.stream.is_some() {
-            self.held = self.piece().await?.unwrap_or_default();
+            self.held = self.piece(&filling.part.share).await?.unwrap_or_default();
         }
         Ok(Some(filling.finish()).filter(|part| part.len > 0))
     }
 
     /// The next piece of the stream, whose silence is bounded.
-    async fn piece(&mut self) -> Result<Option<Bytes>> {
+    async fn piece(&mut self, share: &Share) -> Result<Option<Bytes>> {
         let (Some(stream), Some(limits)) = (&mut self.stream, self.limits) else { return Ok(None) };
-        let Some(piece) = next_piece(stream, limits.body_timeout).await? else {
+        let Some(piece) = share.wait_for(next_piece(stream, limits.body_timeout)).await? else {
             self.stream = None;
             return Ok(None);
         };
@@ -212,5 +212,54 @@ impl Filling {
     fn finish(mut self) -> Part {
         self.end_block();
         self.part
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures_util::StreamExt as _;
+    use futures_util::future::{Either, join_all, select};
+    use futures_util::stream::{iter, repeat, unfold};
+    use tokio::time::sleep;
+
+    use super::*;
+    use crate::object::room::Room;
+
+    /// Most of a part at once, and then a byte each second.
+    fn trickling() -> BoxStream<'static, Result<Bytes>> {
+        let bytes = unfold((), |()| async {
+            sleep(Duration::from_secs(1)).await;
+            Some((Ok(Bytes::from_static(b"x")), ()))
+        });
+        iter([Ok(vec![7; 4 << 20].into())]).chain(bytes).boxed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn uploads_that_trickle_do_not_keep_others_out() {
+        let patience = Duration::from_secs(300);
+        let limits = Limits {
+            part_size: 5 << 20,
+            timeout: patience,
+            body_timeout: patience,
+            read_limit: None,
+            room: Room::new(20 << 20),
+        };
+        let parts = |stream| Parts::new(stream, limits.part_size, &limits, Intake::default());
+        let slow = join_all((0..4).map(|_| async { parts(trickling()).next().await.map(drop) }));
+        let quick = async {
+            sleep(patience * 10).await;
+            let mut parts = parts(repeat(Bytes::from_static(&[7; 64 << 10])).take(192).map(Ok).boxed());
+            let mut lengths = Vec::new();
+            while let Some(part) = parts.next().await? {
+                lengths.push(part.len);
+            }
+            Ok::<_, Error>(lengths)
+        };
+        let Either::Left((lengths, _)) = select(Box::pin(quick), Box::pin(slow)).await else {
+            panic!("all that trickle were ended, and only some had to be");
+        };
+        assert_eq!(lengths.unwrap(), [5 << 20, 5 << 20, 2 << 20]);
     }
 }
