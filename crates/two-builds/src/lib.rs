@@ -3,9 +3,10 @@
 //!
 //! `old write PLACE` stores a value of each type in a cache and in a session of the place, and prints the session's cookie;
 //! `new read PLACE COOKIE` reads them twice and prints what it found. The place is a Redis URL with a namespace behind `#`,
-//! or a folder, which has sessions only. What they do with files is in [`files`].
+//! or a folder, which has sessions only. What they do with files is in [`files`], what with documents in [`documents`].
 #![allow(clippy::print_stdout, reason = "this is what a command-line program does")]
 
+pub mod documents;
 pub mod files;
 
 use std::env;
@@ -128,13 +129,17 @@ fn caches_of<T: Versioned>(caches: &Caches) -> Result<statehouse_cache::TypedCac
     cache.verify_codec(VerifyCodec::Always).open()
 }
 
-/// The main function of a build: meets the types of its own.
+/// The main function of a build: meets the types and the documents of its own.
 #[macro_export]
 macro_rules! build {
-    ($($type:ident),* $(,)?) => {
+    ($($type:ident),*; $($document:ident),*) => {
         #[tokio::main]
         async fn main() -> Result<(), statehouse_core::Error> {
             if $crate::files::run().await? {
+                return Ok(());
+            }
+            if let Some(documents) = $crate::documents::Documents::open().await? {
+                $(documents.meet::<documents::$document>().await?;)*
                 return Ok(());
             }
             let program = $crate::Program::open().await?;

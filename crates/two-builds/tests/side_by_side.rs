@@ -1,8 +1,9 @@
-//! What one build stored is read by the other, or missed, by the table below: never another value, never an error.
+//! What one build stored is read by the other, or missed, by the table below: never another value, never an error. Of
+//! documents an index or a field is refused, and the refusal says which.
 
 use std::process::Command;
 
-use statehouse_testkit::RedisServer;
+use statehouse_testkit::{OpenSearchNode, RedisServer};
 
 const OLD: &str = env!("CARGO_BIN_EXE_old");
 const NEW: &str = env!("CARGO_BIN_EXE_new");
@@ -19,6 +20,72 @@ const READ: [(&str, Option<&str>, Option<&str>); 8] = [
     ("retyped", None, None),
     ("flattened", Some("7 None shelf"), Some("7 None shelf")),
 ];
+
+/// What becomes of a document that the other build has written.
+enum Found {
+    /// It is read as this.
+    Read(&'static str),
+    /// It is refused with this kind of error, which says all of this. An index of another schema is refused when it is
+    /// opened; a document that the type cannot hold, when it is read, and the others are read.
+    Refused(&'static str, &'static [&'static str]),
+}
+
+use Found::{Read, Refused};
+
+/// What is found of each document if the old build wrote and the new one reads, and the other way round.
+const DOCUMENTS: [(&str, Found, Found); 8] = [
+    ("moved", Read("Fever in ward 3"), Read("Fever in ward 3")),
+    // One schema has room for both; what the old type has no room for is refused.
+    ("wider", Read("7"), Refused("Corrupt", &["Wider", "\"uses\""])),
+    ("looser", Read("x"), Refused("Corrupt", &["Looser", "\"note\""])),
+    ("several", Read("Ann"), Refused("Corrupt", &["Several", "\"name\""])),
+    ("another", Refused("Conflict", &["\"ward\""]), Refused("Conflict", &["\"ward\""])),
+    ("renamed", Refused("Conflict", &["\"lent\"", "\"borrowed\""]), Refused("Conflict", &["\"lent\"", "\"borrowed\""])),
+    ("retyped", Refused("Conflict", &["\"number\""]), Refused("Conflict", &["\"number\""])),
+    ("reanalyzed", Refused("Conflict", &["\"title\""]), Refused("Conflict", &["\"title\""])),
+];
+
+/// Each document is got and searched, twice each: what is refused once is refused again in the same words.
+fn documents_side_by_side(place: impl Fn(usize) -> [String; 2]) {
+    for (direction, (writer, reader)) in [(OLD, NEW), (NEW, OLD)].into_iter().enumerate() {
+        let [url, namespace] = place(direction);
+        run(writer, &["documents", "write", &url, &namespace]);
+        let printed = run(reader, &["documents", "read", &url, &namespace]);
+        let mut lines = printed.lines();
+        for (change, by_new, by_old) in &DOCUMENTS {
+            let expected = if direction == 0 { by_new } else { by_old };
+            for verb in ["get", "search", "get", "search"] {
+                let line = lines.next().unwrap_or_default();
+                let found = line.strip_prefix(&format!("{verb}, {change}: "));
+                let is_as_expected = found.is_some_and(|found| match expected {
+                    Read(value) => found == *value,
+                    Refused(kind, named) => found.starts_with(kind) && named.iter().all(|name| found.contains(name)),
+                });
+                assert!(is_as_expected, "{writer} wrote, {reader} read: {line:?} in {printed}");
+            }
+        }
+        assert_eq!(lines.next(), None);
+    }
+}
+
+#[test]
+fn two_builds_never_misread_each_others_documents_in_a_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    documents_side_by_side(|direction| [format!("tantivy://{}", folder.path().display()), format!("n{direction}")]);
+}
+
+#[tokio::test]
+async fn two_builds_never_misread_each_others_documents_in_opensearch() {
+    let node = OpenSearchNode::shared().await;
+    let namespace = |direction| format!("two-builds-{}-{direction}", std::process::id());
+    let url = format!("opensearch+http://{}?replicas=0&connect_timeout=20s&timeout=60s&deadline=120s", node.address());
+    documents_side_by_side(|direction| [url.clone(), namespace(direction)]);
+    for name in
+        DOCUMENTS.iter().flat_map(|(change, ..)| [0, 1].map(|way| format!("{}.{change}-000001", namespace(way))))
+    {
+        assert_eq!(node.request("DELETE", &format!("/{name}"), "").await.unwrap().status, 200, "{name}");
+    }
+}
 
 fn run(build: &str, arguments: &[&str]) -> String {
     let output = Command::new(build).args(arguments).output().unwrap();

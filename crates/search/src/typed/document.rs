@@ -72,6 +72,11 @@ pub trait Document: Sized + Send + Sync + 'static {
     fn from_record(record: &Record) -> Result<Self>;
 }
 
+/// The document that a record is. If it is none, that names the type: of two builds each may have its own of that name.
+pub(super) fn read<D: Document>(record: &Record) -> Result<D> {
+    D::from_record(record).map_err(|error| error.within(&format!("as {}", std::any::type_name::<D>())))
+}
+
 /// A [`Document`] without an external version, which may be deleted without one. The derive macro implements it for
 /// structs that have no `#[document(version)]`.
 #[diagnostic::on_unimplemented(

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use statehouse_core::{Error, ErrorKind, Result};
 
+use super::document::read;
 use super::{Search, Write};
 use crate::{
     Document, DocumentId, FieldKind, Operation, Query, Record, Schema, SearchIndex, SearchIndexExt as _, Unversioned,
@@ -66,10 +67,11 @@ impl<D: Document> Index<D> {
     /// The document with this id, or `None`. Sees every acknowledged write.
     ///
     /// # Errors
-    /// What the backend says, and [`Corrupt`](ErrorKind::Corrupt) for a document that is not of this type.
+    /// What the backend says, and [`Corrupt`](ErrorKind::Corrupt), naming the type and the field, for a document that is
+    /// not of this type: another build, whose type has the same schema, may have written it.
     pub async fn get(&self, id: impl AsRef<str> + Send) -> Result<Option<D>> {
         let found = self.index.get(&DocumentId::new(id)?).await?;
-        found.map(|record| D::from_record(&record)).transpose()
+        found.map(|record| read(&record)).transpose()
     }
 
     /// Begins a search.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use statehouse_core::Result;
 
+use super::document::read;
 use crate::facet::{self, Facets};
 use crate::{
     Document, DocumentId, Facet, FacetValue, Fragment, Highlight, Hit, Query, SearchIndex, SearchOptions,
@@ -41,6 +42,7 @@ use crate::{
 /// let query: Query = if typed.is_empty() { Query::all().into() } else { Concept::title().matches(typed).into() };
 /// let second = concepts
 ///     .query(query)
+///     .filter(Concept::chapter().is("IX"))
 ///     .sort(Concept::chapter().ascending())
 ///     .sort(Sort::by_score())
 ///     .skip(1)
@@ -187,7 +189,7 @@ pub struct Found<D> {
 
 impl<D: Document> Found<D> {
     fn new(hit: Hit) -> Result<Self> {
-        let document = D::from_record(&hit.record)?;
+        let document = read(&hit.record)?;
         Ok(Self { document, id: hit.id().clone(), score: hit.score, highlights: hit.highlights })
     }
 

@@ -3,7 +3,12 @@
 use serde::{Deserialize, Serialize};
 use statehouse_two_builds::{Versioned, build};
 
-build!(Widened, Swapped, Added, Variants, Renamed, Required, Retyped, Flattened);
+mod documents;
+
+build!(
+    Widened, Swapped, Added, Variants, Renamed, Required, Retyped, Flattened;
+    Moved, Wider, Looser, Several, Another, Renamed, Retyped, Reanalyzed
+);
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Widened {
