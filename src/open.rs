@@ -82,7 +82,7 @@ impl Opening {
             return Ok(Slot::ready(SERVICE, Place::brought(SERVICE), store));
         }
         let url = config.resolve(SERVICE.as_str())?;
-        statehouse_filestore::check(&url)?;
+        statehouse_filestore::check(&url, &self.namespace)?;
         let place = Place::of(SERVICE, &url)?;
         let known: Capabilities = match url.scheme() {
             "memory" => {
@@ -112,7 +112,7 @@ impl Opening {
             return Ok(Slot::new(SERVICE, Place::brought(SERVICE), Arc::new(Lazy::ready(indexes)), (), []));
         }
         let url = config.resolve(SERVICE.as_str())?;
-        Indexes::check(&url)?;
+        Indexes::check(&url, &self.namespace)?;
         let known = match url.scheme() {
             "memory" => &[][..],
             "tantivy" => &[capability::DURABLE],

@@ -56,26 +56,28 @@ const S3: Option<Open> = None;
 /// [`ErrorKind::InvalidConfig`](statehouse_core::ErrorKind::InvalidConfig), naming the setting and what it accepts; and
 /// whatever opening the store may fail with.
 pub async fn open(url: ServiceUrl, namespace: &Namespace) -> Result<Files> {
-    Ok(Files::new(prepare(url)?.await?, namespace.clone()))
+    prepare(url, namespace)?.await
 }
 
 /// Whether [`open`] takes this URL, as far as the URL tells: nothing is opened, and no server is asked.
 ///
 /// ```
-/// # use statehouse_core::ServiceUrl;
+/// # use statehouse_core::{Namespace, ServiceUrl};
 /// let misspelt = ServiceUrl::parse("APP_FILES_URL", "file:/srv/scans?durabilty=relaxed")?;
-/// assert_eq!(statehouse_filestore::check(&misspelt).unwrap_err().setting(), Some("APP_FILES_URL"));
+/// let error = statehouse_filestore::check(&misspelt, &Namespace::new("clinic.scans")?).unwrap_err();
+/// assert_eq!(error.setting(), Some("APP_FILES_URL"));
 /// # Ok::<(), statehouse_core::Error>(())
 /// ```
 ///
 /// # Errors
 /// [`ErrorKind::InvalidConfig`](statehouse_core::ErrorKind::InvalidConfig), naming the setting and what it accepts.
-pub fn check(url: &ServiceUrl) -> Result<()> {
-    prepare(url.clone()).map(drop)
+pub fn check(url: &ServiceUrl, namespace: &Namespace) -> Result<()> {
+    prepare(url.clone(), namespace).map(drop)
 }
 
-fn prepare(url: ServiceUrl) -> Result<Opening> {
-    Scheme::find(&SCHEMES, &url, PACKAGE)?(url)
+fn prepare(url: ServiceUrl, namespace: &Namespace) -> Result<BoxFuture<'static, Result<Files>>> {
+    let (opening, namespace) = (Scheme::find(&SCHEMES, &url, PACKAGE)?(url)?, namespace.clone());
+    Ok(async move { Ok(Files::new(opening.await?, namespace)) }.boxed())
 }
 
 fn memory(url: ServiceUrl) -> Result<Opening> {

@@ -45,35 +45,37 @@ impl Indexes {
     /// in, or a wrong parameter; else what the server says.
     #[cfg_attr(not(feature = "opensearch"), expect(clippy::unused_async, reason = "only a server is asked"))]
     pub async fn open(url: ServiceUrl, namespace: &Namespace) -> Result<Self> {
-        let place = prepare(url)?;
-        match &place {
+        let indexes = prepare(url, namespace)?;
+        match indexes.place() {
             #[cfg(feature = "tantivy")]
             Place::Tantivy(_) => {}
             #[cfg(feature = "opensearch")]
             Place::OpenSearch(config) => OpenSearchIndex::check(config).await?,
         }
-        Ok(Self::new(place, namespace))
+        Ok(indexes)
     }
 
     /// Whether [`open`](Self::open) takes this URL, as far as the URL tells: nothing is opened, and no server is asked.
     ///
     /// ```
-    /// # use statehouse_core::ServiceUrl;
+    /// # use statehouse_core::{Namespace, ServiceUrl};
     /// # use statehouse_search::Indexes;
     /// let misspelt = ServiceUrl::parse("STATEHOUSE_SEARCH_URL", "memory:?thraeds=2")?;
-    /// assert_eq!(Indexes::check(&misspelt).unwrap_err().setting(), Some("STATEHOUSE_SEARCH_URL"));
+    /// let error = Indexes::check(&misspelt, &Namespace::new("clinic")?).unwrap_err();
+    /// assert_eq!(error.setting(), Some("STATEHOUSE_SEARCH_URL"));
     /// # Ok::<(), statehouse_core::Error>(())
     /// ```
     ///
     /// # Errors
     /// [`InvalidConfig`](statehouse_core::ErrorKind::InvalidConfig), naming the setting and what it accepts.
-    pub fn check(url: &ServiceUrl) -> Result<()> {
-        prepare(url.clone()).map(drop)
+    pub fn check(url: &ServiceUrl, namespace: &Namespace) -> Result<()> {
+        prepare(url.clone(), namespace).map(drop)
     }
 }
 
-fn prepare(url: ServiceUrl) -> Result<Place> {
-    Scheme::find(&SCHEMES, &url, PACKAGE)?(url)
+fn prepare(url: ServiceUrl, namespace: &Namespace) -> Result<Indexes> {
+    let place = Scheme::find(&SCHEMES, &url, PACKAGE)?(url)?;
+    Ok(Indexes::new(place, namespace))
 }
 
 #[cfg(test)]

@@ -88,6 +88,10 @@ impl Indexes {
         Self { place, namespace: namespace.clone(), open: Mutex::default() }
     }
 
+    pub(crate) const fn place(&self) -> &Place {
+        &self.place
+    }
+
     /// The index of this name, made if there is none. A name that is open already gives the same index, whatever the schema.
     ///
     /// # Errors
