@@ -30,6 +30,18 @@ struct Failed {
     last: Option<Error>,
 }
 
+impl Failed {
+    /// How it failed, if it has since it had failed so often.
+    fn since(&self, seen: u64) -> Option<Error> {
+        self.last.clone().filter(|_| self.times != seen)
+    }
+
+    fn note(&mut self, error: &Error) {
+        self.times += 1;
+        self.last = Some(error.clone());
+    }
+}
+
 impl<T: Send + Sync> Lazy<T> {
     pub(crate) fn new(open: impl Fn() -> BoxFuture<'static, Result<T>> + Send + Sync + 'static) -> Self {
         Self { opened: OnceCell::new(), open: Box::new(open), failed: Mutex::default(), closed: AtomicBool::new(false) }
@@ -93,19 +105,10 @@ impl<T: Send + Sync> Lazy<T> {
         if self.is_closed() {
             return Err(shut_down());
         }
-        {
-            let failed = self.failures();
-            if let Some(error) = failed.last.as_ref().filter(|_| failed.times != seen) {
-                return Err(error.clone());
-            }
+        if let Some(error) = self.failures().since(seen) {
+            return Err(error);
         }
-        let opened = (self.open)().await;
-        if let Err(error) = &opened {
-            let mut failed = self.failures();
-            failed.times += 1;
-            failed.last = Some(error.clone());
-        }
-        opened
+        (self.open)().await.inspect_err(|error| self.failures().note(error))
     }
 
     /// Why it is not open, as far as was tried.

@@ -81,13 +81,13 @@ impl Binaries {
         run.current_dir(&binary.folder).env("CARGO_MANIFEST_DIR", &binary.folder);
         run.env("LD_LIBRARY_PATH", &self.libraries);
         run.envs(variables.iter().map(|(name, value)| (*name, value)));
-        let (output, succeeded) = match run.output() {
-            Ok(output) => {
+        let (output, succeeded) = run.output().map_or_else(
+            |error| (error.to_string(), false),
+            |output| {
                 let text = [output.stdout, output.stderr].concat();
                 (String::from_utf8_lossy(&text).into_owned(), output.status.success())
-            }
-            Err(error) => (error.to_string(), false),
-        };
+            },
+        );
         println!("\n     Running {} ({:.1} s)\n{output}", binary.name, start.elapsed().as_secs_f64());
         let closing =
             output.lines().filter(|line| line.starts_with("test result:") || line.starts_with("figure: fuzz"));

@@ -113,9 +113,8 @@ pub(crate) fn minimal_versions() -> Result<Option<String>> {
         command
     };
     remove(&lock)?;
-    if let Err(error) = quietly(&mut locked(&["generate-lockfile", "-Z", "direct-minimal-versions"])) {
-        return Err(format!("a requirement is lower than what another package needs:\n{error}"));
-    }
+    quietly(&mut locked(&["generate-lockfile", "-Z", "direct-minimal-versions"]))
+        .map_err(|error| format!("a requirement is lower than what another package needs:\n{error}"))?;
     loudly(locked(&["check", "--lib", "--all-features"]).args(packages(&LIBRARIES)))?;
     Ok(None)
 }

@@ -4,6 +4,20 @@ use bytes::Bytes;
 use statehouse_core::{CodecId, Timestamp, Version};
 
 /// A stored value with what its store knows about it.
+///
+/// For authors of backends:
+///
+/// ```
+/// # use std::time::Duration;
+/// use statehouse_cache::Entry;
+/// use statehouse_core::{CodecId, Timestamp, Version};
+///
+/// let now = Timestamp::from_micros(1_800_000_000_000_000);
+/// let entry = Entry::new("1.08".into(), Version::new(7))
+///     .with_codec(CodecId::JSON)
+///     .with_times(now, now + Duration::from_secs(60));
+/// assert_eq!((entry.codec, entry.expires.since(entry.created)), (CodecId::JSON, Duration::from_secs(60)));
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Entry {

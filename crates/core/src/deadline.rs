@@ -22,6 +22,20 @@ use std::time::Duration;
 
 use crate::{Error, ErrorKind, Result, Retry};
 
+/// The setter that the options of every call have, as all services spell it.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! with_deadline {
+    () => {
+        /// With a limit for how long this call may take, in place of the backend's own.
+        #[must_use]
+        pub const fn with_deadline(mut self, limit: ::std::time::Duration) -> Self {
+            self.deadline = Some(limit);
+            self
+        }
+    };
+}
+
 /// Does work for at most so long, if there is a limit. Work that is done when it ends is done. `late` says of the rest
 /// what it may have done: [`not_done`], [`in_doubt`], or one of them by what is known then.
 ///

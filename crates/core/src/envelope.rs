@@ -75,6 +75,13 @@ impl Flags {
     }
 
     /// Both sets together.
+    ///
+    /// ```
+    /// use statehouse_core::Flags;
+    ///
+    /// let both = Flags::COMPRESSED.union(Flags::NEGATIVE);
+    /// assert!(both.contains(Flags::NEGATIVE) && !both.contains(Flags::LEASE));
+    /// ```
     #[must_use]
     pub const fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)

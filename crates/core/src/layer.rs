@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::{Error, ErrorKind, Result, Retry};
+use crate::{Error, ErrorKind, Result};
 
 /// Does something around each call of a store.
 ///
@@ -88,16 +88,16 @@ impl Layer for Faults {
     ) -> Result<T> {
         // Both are drawn before the work, so that a sequence of calls meets the same failures however long each takes.
         let (refused, lost) = (self.draw() < self.refused, self.draw() < self.lost);
+        let failed = |kind, message| Err(Error::new(kind, message).with_operation(operation));
         if refused {
-            let message = "refused on purpose, by a layer of faults";
-            return Err(Error::new(ErrorKind::Unavailable, message).with_retry(Retry::Now).with_operation(operation));
+            return failed(ErrorKind::Unavailable, "refused on purpose, by a layer of faults");
         }
         let done = work.await;
         if lost {
-            let message = "the answer was lost on purpose, by a layer of faults";
-            return Err(Error::new(ErrorKind::OutcomeUnknown, message).with_operation(operation));
+            failed(ErrorKind::OutcomeUnknown, "the answer was lost on purpose, by a layer of faults")
+        } else {
+            done
         }
-        done
     }
 }
 

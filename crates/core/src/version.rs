@@ -21,6 +21,13 @@ impl Version {
     }
 
     /// The version that a write at `now` (microseconds since the Unix epoch) gets after this one.
+    ///
+    /// ```
+    /// use statehouse_core::Version;
+    ///
+    /// let version = Version::new(1_000).next(5_000);
+    /// assert_eq!((version.get(), version.next(4_000).get()), (5_000, 5_001), "also while the clock stands still");
+    /// ```
     #[must_use]
     pub const fn next(self, now: u64) -> Self {
         let least = self.0.saturating_add(1);

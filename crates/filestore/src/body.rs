@@ -34,6 +34,13 @@ impl Body {
     }
 
     /// Declares the length in bytes. A put whose stream turns out longer or shorter fails.
+    ///
+    /// ```
+    /// use statehouse_filestore::Body;
+    ///
+    /// let pieces = futures_util::stream::iter([Ok::<_, std::io::Error>("half, "), Ok("and half")]);
+    /// assert_eq!(Body::from_stream(pieces).with_len(14).len(), Some(14));
+    /// ```
     #[must_use]
     pub fn with_len(self, len: u64) -> Self {
         match self.0 {

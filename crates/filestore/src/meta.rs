@@ -47,6 +47,23 @@ impl fmt::Debug for ETag {
 }
 
 /// What is known about a file besides its content.
+///
+/// For authors of backends:
+///
+/// ```
+/// use std::collections::BTreeMap;
+/// use statehouse_core::Timestamp;
+/// use statehouse_filestore::{Digest, ETag, FileKey, Meta};
+///
+/// # fn main() -> statehouse_core::Result<()> {
+/// let written = Timestamp::from_micros(1_800_000_000_000_000);
+/// let meta = Meta::new(FileKey::new("clinic/p42/chest.dcm")?, 4, ETag::new("\"7\""), written)
+///     .with_sha256(Some(Digest::of(b"DICM")))
+///     .with_content_type(Some("application/dicom".into()))
+///     .with_user(BTreeMap::from([("modality".into(), "ct".into())]));
+/// assert_eq!((meta.len, meta.user["modality"].as_str()), (4, "ct"));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Meta {

@@ -25,6 +25,31 @@ use crate::connection::tls::Tls;
 /// | `max_answer` | `512MiB` | the most bytes that a server may answer at once; see the crate documentation |
 /// | `ca` | the system's | a PEM file of the certificates to trust instead of the system's (TLS only) |
 /// | `sentinel_username`, `sentinel_password` | none | how to log in to the sentinels themselves (Sentinel only) |
+///
+/// In code, here with all that can be set; what is not said is as in the table:
+///
+/// ```
+/// use std::time::Duration;
+/// use statehouse_core::Secret;
+/// use statehouse_redis::RedisConfig;
+///
+/// # fn main() -> statehouse_core::Result<()> {
+/// let sentinels = ["s1", "s2", "s3"].map(|host| (host.to_owned(), 26379));
+/// let config = RedisConfig::sentinel(sentinels, "mymaster")?
+///     .with_credentials(Some("clinic"), Secret::new("hunter2"))
+///     .with_sentinel_credentials(None, Secret::new("hunter3"))
+///     .with_database(2)
+///     .with_connect_timeout(Duration::from_millis(500))
+///     .with_timeout(Duration::from_millis(500))
+///     .with_deadline(Duration::from_secs(2))
+///     .with_connections(4)
+///     .with_max_answer(64 << 20)
+///     .with_setting("APP_CACHE_URL");
+/// # #[cfg(feature = "tls")]
+/// let config = config.with_tls(Some("/etc/ssl/redis-ca.pem".into()));
+/// assert!(!format!("{config:?}").contains("hunter"));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 pub struct RedisConfig {
     pub(crate) servers: Servers,
@@ -375,10 +400,13 @@ const fn bounded(limit: Duration) -> Duration {
     if limit.as_secs() < LONGEST.as_secs() { limit } else { LONGEST }
 }
 
+fn refuse<T>(url: &ServiceUrl, message: &'static str) -> Result<T> {
+    Err(Error::invalid_config(url.setting(), message))
+}
+
 fn single_of(url: &ServiceUrl) -> Result<(Servers, u32)> {
     let [host] = url.hosts() else {
-        let message = "name one host, or use redis+sentinel: or redis+cluster: for several";
-        return Err(Error::invalid_config(url.setting(), message));
+        return refuse(url, "name one host, or use redis+sentinel: or redis+cluster: for several");
     };
     Ok((Servers::Single(Address::of(host, REDIS_PORT)), database_of(url, url.path())?))
 }
@@ -386,12 +414,10 @@ fn single_of(url: &ServiceUrl) -> Result<(Servers, u32)> {
 fn sentinel_of(url: &mut ServiceUrl) -> Result<(Servers, u32)> {
     let (master, database) = url.path().split_once('/').unwrap_or((url.path(), ""));
     if url.hosts().is_empty() || master.is_empty() {
-        let message = "name the sentinels and the master, as in redis+sentinel://s1:26379,s2,s3/mymaster";
-        return Err(Error::invalid_config(url.setting(), message));
+        return refuse(url, "name the sentinels and the master, as in redis+sentinel://s1:26379,s2,s3/mymaster");
     }
     if master.contains('@') {
-        let message = "the master's name has an \"@\": a \"/\" in the password is written %2F";
-        return Err(Error::invalid_config(url.setting(), message));
+        return refuse(url, "the master's name has an \"@\": a \"/\" in the password is written %2F");
     }
     let (master, database) = (master.to_owned(), database_of(url, database)?);
     let sentinels = url.hosts().iter().map(|host| Address::of(host, SENTINEL_PORT)).collect();
@@ -404,8 +430,7 @@ fn sentinel_of(url: &mut ServiceUrl) -> Result<(Servers, u32)> {
 
 fn cluster_of(url: &ServiceUrl) -> Result<(Servers, u32)> {
     if url.hosts().is_empty() {
-        let message = "name nodes of the cluster, as in redis+cluster://n1:6379,n2,n3";
-        return Err(Error::invalid_config(url.setting(), message));
+        return refuse(url, "name nodes of the cluster, as in redis+cluster://n1:6379,n2,n3");
     }
     let nodes = url.hosts().iter().map(|host| Address::of(host, REDIS_PORT)).collect();
     Ok((Servers::Cluster(nodes), database_of(url, url.path())?))

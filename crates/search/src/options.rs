@@ -13,18 +13,33 @@ macro_rules! options {
         }
 
         impl $name {
-            /// Sets the deadline.
-            #[must_use]
-            pub const fn with_deadline(mut self, deadline: Duration) -> Self {
-                self.deadline = Some(deadline);
-                self
-            }
+            statehouse_core::with_deadline!();
         }
     )*};
 }
 
 options! {
     /// How a document is read.
+    ///
+    /// Each way to ask has options of its own, of which the first is how long it may take:
+    ///
+    #[cfg_attr(feature = "tantivy", doc = "```")]
+    #[cfg_attr(not(feature = "tantivy"), doc = "```ignore")]
+    /// use std::time::Duration;
+    /// use statehouse_search::*;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> statehouse_core::Result<()> {
+    /// let index = TantivyConfig::memory().open(Schema::builder().field(Field::text("title")).build()?).await?;
+    /// let (hasty, patient) = (Duration::from_secs(2), Duration::from_secs(600));
+    /// let id = DocumentId::new("7")?;
+    /// assert!(index.get_with(&id, GetOptions::default().with_deadline(hasty)).await?.is_none());
+    /// let request = SearchRequest::new(Query::matches("title", "cholera"));
+    /// assert_eq!(index.search_with(&request, SearchOptions::default().with_deadline(hasty)).await?.total, 0);
+    /// index.refresh_with(RefreshOptions::default().with_deadline(hasty)).await?;
+    /// index.merge_with(MergeOptions::default().with_deadline(patient)).await?;
+    /// # Ok(()) }
+    /// ```
     GetOptions
     /// How a search or a count is run.
     SearchOptions
@@ -71,12 +86,7 @@ impl BulkOptions {
         self
     }
 
-    /// Sets the deadline.
-    #[must_use]
-    pub const fn with_deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = Some(deadline);
-        self
-    }
+    statehouse_core::with_deadline!();
 }
 
 /// What the acknowledgement of a write promises at least.

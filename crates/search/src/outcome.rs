@@ -94,6 +94,15 @@ impl BulkReport {
     ///
     /// # Errors
     /// As [`check`](Self::check).
+    ///
+    /// ```
+    /// use statehouse_search::{BulkReport, Outcome};
+    ///
+    /// let report = BulkReport::new(vec![Outcome::Created { version: 1 }, Outcome::NotFound]);
+    /// assert_eq!(report.into_result()?.outcomes.len(), 2);
+    /// assert!(BulkReport::new(vec![Outcome::Stale]).into_result().is_err());
+    /// # Ok::<(), statehouse_core::Error>(())
+    /// ```
     pub fn into_result(self) -> Result<Self> {
         self.check().map(|()| self)
     }

@@ -201,6 +201,14 @@ impl Record {
     }
 
     /// The same with only the fields that `keep` accepts.
+    ///
+    /// ```
+    /// use statehouse_search::Record;
+    ///
+    /// let record = Record::new("7")?.with("title", "Cholera").with("notes", "internal");
+    /// assert_eq!(record.retain(|field| field != "notes").iter().count(), 1);
+    /// # Ok::<(), statehouse_core::Error>(())
+    /// ```
     #[must_use]
     pub fn retain(mut self, keep: impl Fn(&str) -> bool) -> Self {
         self.values.retain(|(field, _)| keep(field));

@@ -118,6 +118,16 @@ impl<Q: Into<Query>> From<Q> for SearchRequest {
 /// One sort key.
 ///
 /// A document with several values is placed by its smallest when ascending and by its largest when descending.
+///
+/// ```
+/// use statehouse_search::{Query, SearchRequest, Sort};
+///
+/// let request = SearchRequest::new(Query::all())
+///     .with_sort(Sort::by("chapter").ascending().missing_first())
+///     .with_sort(Sort::by("edition").descending().missing_last())
+///     .with_sort(Sort::by_score());
+/// assert_eq!(request.sort.len(), 3);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Sort {

@@ -202,6 +202,30 @@ fn check_name(name: &str) -> Result<()> {
 }
 
 /// One field of a [`Schema`]. Any field may have several values in one document.
+///
+/// ```
+/// use statehouse_search::analysis::{Analyzer, Normalizer};
+/// use statehouse_search::{Field, Schema};
+///
+/// let schema = Schema::builder()
+///     // Each beginning of a word is a term; what somebody has typed is taken as it is.
+///     .analyzer("beginnings", Analyzer::standard().lowercase().edge_ngram(1, 15))
+///     .field(
+///         Field::text("title")
+///             .without_norms() // a short title is no better than a long one
+///             .with_sub_field(
+///                 Field::text("start").analyzed_by("beginnings").searched_by("standard").without_norms(),
+///             )
+///             .with_sub_field(Field::keyword("exact").normalized(Normalizer::default().lowercase()).sortable()),
+///     )
+///     .field(Field::keyword("picture").not_indexed()) // only returned
+///     .field(Field::text("notes").not_stored()) // only searched
+///     .build()?;
+/// let names: Vec<_> = schema.fields().iter().map(Field::name).collect();
+/// assert_eq!(names, ["title", "title.start", "title.exact", "picture", "notes"]);
+/// assert!(schema.field("title.exact").unwrap().is_sortable() && !schema.field("picture").unwrap().is_indexed());
+/// # Ok::<(), statehouse_core::Error>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Field {
     name: Arc<str>,

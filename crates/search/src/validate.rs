@@ -338,15 +338,16 @@ fn check_positions(what: &str, found: u32) -> Result<()> {
 /// Whether a term has similar ones, if it may.
 fn check_fuzziness(fuzziness: Fuzziness, term: &str) -> Result<bool> {
     let length = term.chars().count();
-    if let Fuzziness::Edits(edits) = fuzziness {
-        if edits > 2 {
+    match fuzziness {
+        Fuzziness::Edits(edits @ 3..) => {
             return Err(Error::invalid_input(format!("fuzziness must be 0, 1 or 2 edits, not {edits}")));
         }
         // A shorter term has similar terms whose similarity is negative, which Lucene fails on.
-        if length < 2 * usize::from(edits) {
+        Fuzziness::Edits(edits) if length < 2 * usize::from(edits) => {
             let message = "fuzziness needs terms of at least twice as many characters; use Fuzziness::Auto";
             return Err(Error::invalid_input(message));
         }
+        _ => {}
     }
     let fuzzy = fuzziness.edits(length) > 0;
     if fuzzy {

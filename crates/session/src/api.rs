@@ -36,13 +36,65 @@ use crate::token::SessionKey;
 ///   for another as long as the deletion is [remembered](crate::REMEMBERED): until then a load says [`Loaded::Deleted`], so that requests
 ///   under way with its token do not begin another session; and how long ago it was, never more than in truth.
 /// - **A flood is bounded**: however many sessions are created that nobody is logged in to, so many at most are kept. Where
-///   another one does not fit, either those that expire next make room, or it is refused as
-///   [`ErrorKind::Unavailable`](statehouse_core::ErrorKind::Unavailable). No login is refused for their sake, and nobody is
+///   another one does not fit, either those that expire next make room, or it is refused as by any store that is
+///   [full](statehouse_core::ErrorKind). No login is refused for their sake, and nobody is
 ///   logged out.
 /// - **Expiry** is decided by the store's clock. An expired session is gone for every method at once.
 /// - **Cancellation**: dropping a future leaves the operation done or not done, never half.
 /// - **Deadlines**: what is not done by the deadline of its options fails, and is not done later, unless the error is
 ///   [`ErrorKind::OutcomeUnknown`](statehouse_core::ErrorKind::OutcomeUnknown).
+///
+/// # Example
+/// What the layer does for an application, without it:
+///
+/// ```
+/// use std::time::Duration;
+/// use statehouse_session::*;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> statehouse_core::Result<()> {
+/// let store = MemorySessionStore::default();
+/// let (hasty, minute) = (Duration::from_millis(200), Duration::from_secs(60));
+/// let (cart, theme) = (AttributeName::new("cart")?, AttributeName::new("theme")?);
+///
+/// let token = Token::generate()?; // the cookie
+/// let (key, holder) = (token.key(), Authority::Holder(token.verifier_hash()));
+/// let new = NewSession::new(token.verifier_hash(), 30 * minute, 600 * minute)
+///     .with_attributes(Attributes::from([(cart.clone(), Attribute::encode(&[7, 9])?.with_schema(2))]));
+/// let options = CreateOptions::default().with_id(SaveId::generate()?).with_deadline(hasty);
+/// store.create_with(&key, &new, options).await?;
+///
+/// let loaded = store.load_with(&key, LoadOptions::default().with_deadline(hasty)).await?;
+/// let seen = loaded.found().expect("it is there");
+/// let delta = Delta::new().with_set(theme, Attribute::encode("dark")?).then(Delta::new().with_removed(cart));
+/// let save = SaveId::generate()?;
+/// let options = SaveOptions::default().with_id(save).with_deadline(hasty);
+/// let saved = store.save_with(&seen, holder, &delta, options).await?;
+/// let Saved::Applied(saved) = saved else { panic!("{saved:?}") };
+/// // Had its answer been lost: the change is made once, however often it is asked for.
+/// let again = store.save_with(&seen, holder, &delta, SaveOptions::default().repeating(save)).await?;
+/// assert!(matches!(again, Saved::Applied(_)));
+///
+/// let next = token.with_new_verifier()?; // the new cookie of whoever has logged in
+/// let rotation =
+///     Rotation::login(next.verifier_hash(), Principal::new("u42")?).with_epoch(3).with_idle_timeout(5 * minute);
+/// let options = SaveOptions::default().with_deadline(hasty);
+/// let login = store.rotate_with(&saved, holder, &rotation, &Delta::new(), options).await?;
+/// assert!(matches!(login, Saved::Applied(_)));
+///
+/// assert_eq!(store.touch_with(&key, TouchOptions::default().with_deadline(hasty)).await?, Touched::Slid);
+/// let options = DeleteOptions::default().with_deadline(hasty);
+/// assert_eq!(store.delete_with(&key, holder, options.clone()).await?, Deleted::Refused, "the old cookie");
+/// let holder = Authority::Holder(next.verifier_hash());
+/// assert_eq!(store.delete_with(&key, holder, options).await?, Deleted::Removed);
+///
+/// // Somebody who is logged in from the start
+/// let new = NewSession::new(token.verifier_hash(), 30 * minute, 600 * minute)
+///     .with_principal(Principal::new("u42")?)
+///     .with_epoch(3);
+/// store.create(&Token::generate()?.key(), &new).await?;
+/// # Ok(()) }
+/// ```
 ///
 /// # Errors
 /// Outages are `Unavailable`, `Timeout` or `OutcomeUnknown`, never an answer. Nothing prints a token, a key or a value.

@@ -4,20 +4,11 @@ use std::time::Duration;
 
 use crate::record::SaveId;
 
-macro_rules! deadline {
-    () => {
-        /// How long this call may take; the backend's own limit if none.
-        #[must_use]
-        pub const fn with_deadline(mut self, limit: Duration) -> Self {
-            self.deadline = Some(limit);
-            self
-        }
-    };
-}
-
 macro_rules! options {
     ($($name:ident $what:literal)*) => {$(
         #[doc = concat!("Options of ", $what, ".")]
+        ///
+        /// How they are used stands in the example of [`SessionStore`](crate::SessionStore#example).
         #[derive(Clone, Debug, Default)]
         #[non_exhaustive]
         pub struct $name {
@@ -26,7 +17,7 @@ macro_rules! options {
         }
 
         impl $name {
-            deadline!();
+            statehouse_core::with_deadline!();
         }
     )*};
 }
@@ -38,6 +29,8 @@ options! {
 }
 
 /// Options of a create.
+///
+/// How it is used stands in the example of [`SessionStore`](crate::SessionStore#example).
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct CreateOptions {
@@ -48,7 +41,7 @@ pub struct CreateOptions {
 }
 
 impl CreateOptions {
-    deadline!();
+    statehouse_core::with_deadline!();
 
     /// The create of this id: one that is repeated because its answer was lost is answered as the first try was.
     #[must_use]
@@ -64,6 +57,8 @@ impl CreateOptions {
 }
 
 /// Options of a save and of a rotation.
+///
+/// How it is used stands in the example of [`SessionStore`](crate::SessionStore#example).
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct SaveOptions {
@@ -76,7 +71,7 @@ pub struct SaveOptions {
 }
 
 impl SaveOptions {
-    deadline!();
+    statehouse_core::with_deadline!();
 
     /// The change of this id.
     #[must_use]

@@ -110,14 +110,15 @@ impl Server {
         let deadline = Instant::now() + limit;
         loop {
             let Err(error) = within(Duration::from_secs(5), probe()).await else { return Ok(()) };
-            if let Some(status) = self.exit_status()? {
-                return Err(StartError::with_log(name, format_args!("ended ({status})"), &self.log()));
-            }
-            if Instant::now() > deadline {
-                let reason = format!("is not ready after {limit:?}: {error}");
-                return Err(StartError::with_log(name, reason, &self.log()));
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            let reason = match self.exit_status()? {
+                Some(status) => format!("ended ({status})"),
+                None if Instant::now() > deadline => format!("is not ready after {limit:?}: {error}"),
+                None => {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                    continue;
+                }
+            };
+            return Err(StartError::with_log(name, reason, &self.log()));
         }
     }
 

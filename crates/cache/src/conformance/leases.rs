@@ -72,26 +72,25 @@ pub(super) async fn a_removal_during_a_load_ends_it(backend: &impl CacheBackend)
     let cache = backend.service().await;
     let lease = reserve(&*cache, &key("a")).await;
     cache.remove(&key("a")).await.unwrap();
-    assert_eq!(late(&*cache, &key("a"), lease).await, SetOutcome::Conflict(None));
-    assert_eq!(value(&*cache, &key("a")).await, None);
-    let next = reserve(&*cache, &key("a")).await;
-    assert_ne!(next, lease);
-    assert_eq!(late(&*cache, &key("a"), lease).await, SetOutcome::Conflict(None), "beside the next lease");
-    stored(set_under(&*cache, &key("a"), "next", next).await);
-    assert_eq!(value(&*cache, &key("a")).await, Some(bytes("next")));
+    has_ended(&*cache, lease).await;
 }
 
 pub(super) async fn a_clear_during_a_load_ends_it(backend: &impl CacheBackend) {
     let cache = backend.service().await;
     let lease = reserve(&*cache, &key("a")).await;
     cache.clear().await.unwrap();
-    assert_eq!(late(&*cache, &key("a"), lease).await, SetOutcome::Conflict(None));
-    assert_eq!(value(&*cache, &key("a")).await, None);
-    let next = reserve(&*cache, &key("a")).await;
+    has_ended(&*cache, lease).await;
+}
+
+/// Nothing is stored under the lease any more, and the next one is another.
+async fn has_ended(cache: &dyn Cache, lease: Lease) {
+    assert_eq!(late(cache, &key("a"), lease).await, SetOutcome::Conflict(None));
+    assert_eq!(value(cache, &key("a")).await, None);
+    let next = reserve(cache, &key("a")).await;
     assert_ne!(next, lease);
-    assert_eq!(late(&*cache, &key("a"), lease).await, SetOutcome::Conflict(None), "beside the next lease");
-    stored(set_under(&*cache, &key("a"), "next", next).await);
-    assert_eq!(value(&*cache, &key("a")).await, Some(bytes("next")));
+    assert_eq!(late(cache, &key("a"), lease).await, SetOutcome::Conflict(None), "beside the next lease");
+    stored(set_under(cache, &key("a"), "next", next).await);
+    assert_eq!(value(cache, &key("a")).await, Some(bytes("next")));
 }
 
 pub(super) async fn a_lease_expires(backend: &impl CacheBackend) {

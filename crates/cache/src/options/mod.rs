@@ -18,15 +18,36 @@ pub struct GetOptions {
 }
 
 impl GetOptions {
-    /// With a limit for how long this call may take.
-    #[must_use]
-    pub const fn with_deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = Some(deadline);
-        self
-    }
+    statehouse_core::with_deadline!();
 }
 
 /// How to set: for how long, and on which condition.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> statehouse_core::Result<()> {
+/// use std::time::Duration;
+/// use statehouse_cache::*;
+/// use statehouse_core::{CodecId, Condition};
+///
+/// let cache = MemoryCache::new(MemoryConfig::default());
+/// let (key, minute) = (CacheKey::new("EUR/USD")?, Duration::from_secs(60));
+/// let first = SetOptions::new(minute)
+///     .with_condition(Condition::Absent)
+///     .with_codec(CodecId::RAW)
+///     .with_deadline(Duration::from_millis(200));
+/// assert!(cache.set_with(&key, "1.08".into(), first.clone()).await?.stored().is_some());
+/// assert!(cache.set_with(&key, "1.09".into(), first).await?.stored().is_none(), "there is one");
+///
+/// // What is stored under a lease is known to be no older than the last change of the key.
+/// let other = CacheKey::new("EUR/CHF")?;
+/// let reserved = cache.reserve_with(&other, ReserveOptions::new(minute)).await?;
+/// let Reservation::Leased(lease) = reserved else { panic!("{reserved:?}") };
+/// cache.remove(&other).await?; // meanwhile
+/// let loaded = SetOptions::new(minute).with_lease(lease);
+/// assert!(cache.set_with(&other, "0.93".into(), loaded).await?.stored().is_none(), "it was loaded before that");
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SetOptions {
@@ -90,12 +111,7 @@ impl SetOptions {
         self
     }
 
-    /// With a limit for how long this call may take.
-    #[must_use]
-    pub const fn with_deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = Some(deadline);
-        self
-    }
+    statehouse_core::with_deadline!();
 }
 
 /// What a write asks for, as one: a condition, or a lease.
@@ -120,6 +136,32 @@ impl Guard {
 }
 
 /// How to remove.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> statehouse_core::Result<()> {
+/// use std::time::Duration;
+/// use statehouse_cache::*;
+/// use statehouse_core::{Condition, Version};
+///
+/// let cache = MemoryCache::new(MemoryConfig::default());
+/// let (key, minute) = (CacheKey::new("EUR/USD")?, Duration::from_secs(60));
+/// let version = cache.set(&key, "1.08".into(), minute).await?;
+/// let kept = RemoveOutcome::Conflict(version);
+/// let late = RemoveOptions::default().with_min_age(minute).with_deadline(Duration::from_millis(200));
+/// assert_eq!(cache.remove_with(&key, late).await?, kept, "it is not a minute old");
+/// let other = RemoveOptions::default().with_condition(Condition::Match(Version::new(1)));
+/// assert_eq!(cache.remove_with(&key, other).await?, kept);
+/// let this = RemoveOptions::default().with_condition(Condition::Match(version));
+/// assert_eq!(cache.remove_with(&key, this).await?, RemoveOutcome::Removed);
+///
+/// // Whoever cannot load after all gives the lease back.
+/// let reserved = cache.reserve_with(&key, ReserveOptions::new(minute)).await?;
+/// let Reservation::Leased(lease) = reserved else { panic!("{reserved:?}") };
+/// let given_back = RemoveOptions::default().with_lease(lease);
+/// assert_eq!(cache.remove_with(&key, given_back).await?, RemoveOutcome::Removed);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct RemoveOptions {
@@ -171,15 +213,26 @@ impl RemoveOptions {
         self
     }
 
-    /// With a limit for how long this call may take.
-    #[must_use]
-    pub const fn with_deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = Some(deadline);
-        self
-    }
+    statehouse_core::with_deadline!();
 }
 
 /// How to clear.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> statehouse_core::Result<()> {
+/// use std::time::{Duration, Instant};
+/// use statehouse_cache::*;
+///
+/// let cache = MemoryCache::new(MemoryConfig::default());
+/// let (asked, key) = (Instant::now(), CacheKey::new("EUR/USD")?);
+/// cache.set(&key, "1.08".into(), Duration::from_secs(60)).await?;
+/// let again = ClearOptions::default().with_since(asked).with_deadline(Duration::from_secs(1));
+/// cache.clear_with(again).await?;
+/// let hasty = GetOptions::default().with_deadline(Duration::from_millis(200));
+/// assert_eq!(cache.get_with(&key, hasty).await?, None);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct ClearOptions {
@@ -198,15 +251,24 @@ impl ClearOptions {
         self
     }
 
-    /// With a limit for how long this call may take.
-    #[must_use]
-    pub const fn with_deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = Some(deadline);
-        self
-    }
+    statehouse_core::with_deadline!();
 }
 
 /// How to touch.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> statehouse_core::Result<()> {
+/// use std::time::Duration;
+/// use statehouse_cache::*;
+///
+/// let cache = MemoryCache::new(MemoryConfig::default());
+/// let (key, minute) = (CacheKey::new("EUR/USD")?, Duration::from_secs(60));
+/// let version = cache.set(&key, "1.08".into(), minute).await?;
+/// let longer = TouchOptions::new(10 * minute).with_deadline(Duration::from_millis(200));
+/// assert_eq!(cache.touch_with(&key, longer).await?, TouchOutcome::Touched(version));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct TouchOptions {
@@ -223,10 +285,5 @@ impl TouchOptions {
         Self { time_to_live, deadline: None }
     }
 
-    /// With a limit for how long this call may take.
-    #[must_use]
-    pub const fn with_deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = Some(deadline);
-        self
-    }
+    statehouse_core::with_deadline!();
 }

@@ -5,6 +5,28 @@ use statehouse_core::Version;
 use crate::Lease;
 
 /// How to reserve.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> statehouse_core::Result<()> {
+/// use std::time::Duration;
+/// use statehouse_cache::*;
+///
+/// let cache = MemoryCache::new(MemoryConfig::default());
+/// let (key, minute) = (CacheKey::new("EUR/USD")?, Duration::from_secs(60));
+/// let version = cache.set(&key, "written by another build".into(), minute).await?;
+/// assert!(matches!(cache.reserve_with(&key, ReserveOptions::new(minute)).await?, Reservation::Hit(_)));
+/// let unreadable = ReserveOptions::new(minute).with_replacing(version).with_deadline(Duration::from_millis(200));
+/// let reserved = cache.reserve_with(&key, unreadable).await?;
+/// let Reservation::Leased(lease) = reserved else { panic!("{reserved:?}") };
+///
+/// // Others leave the load to whoever has the lease, and that one says when it takes longer.
+/// let alone = ReserveOptions::new(minute).with_holding(Holding::Alone);
+/// assert_eq!(cache.reserve_with(&key, alone).await?, Reservation::Held(lease));
+/// let longer = ReserveOptions::new(2 * minute).with_holding(Holding::Renew(lease));
+/// assert_eq!(cache.reserve_with(&key, longer).await?, Reservation::Leased(lease));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ReserveOptions {
@@ -52,10 +74,5 @@ impl ReserveOptions {
         self
     }
 
-    /// With a limit for how long this call may take.
-    #[must_use]
-    pub const fn with_deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = Some(deadline);
-        self
-    }
+    statehouse_core::with_deadline!();
 }

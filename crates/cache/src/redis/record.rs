@@ -158,16 +158,13 @@ fn tags(hashes: &[u8], tail: &[u8]) -> Result<Vec<Tag>, Unreadable> {
     let (generations, sum) = tail.split_at(hashes.len());
     let mut check = 0;
     let pairs = hashes.as_chunks().0.iter().zip(generations.as_chunks().0);
-    let mut tags = Vec::with_capacity(hashes.len() / 8);
-    for (hash, generation) in pairs {
-        let generation = u64::from_le_bytes(*generation);
-        if generation >= MOST {
-            return Err(Unreadable::Damaged);
-        }
+    let tag = |(hash, generation): (&[u8; 8], &[u8; 8])| {
+        let generation = Some(u64::from_le_bytes(*generation)).filter(|generation| *generation < MOST)?;
         check = (3 * check + generation) % PRIME;
-        tags.push(Tag { hash: *hash, generation });
-    }
-    if number::<4>(sum, 0) == check { Ok(tags) } else { Err(Unreadable::Damaged) }
+        Some(Tag { hash: *hash, generation })
+    };
+    let tags = pairs.map(tag).collect::<Option<Vec<_>>>();
+    tags.filter(|_| number::<4>(sum, 0) == check).ok_or(Unreadable::Damaged)
 }
 
 /// The little-endian number of `N` bytes at an offset, which is there.

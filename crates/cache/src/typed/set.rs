@@ -14,6 +14,24 @@ use crate::outcome::unconditional;
 /// A write of one value on no condition; made by [`TypedCache::set`], run by `.await`, which gives the value's version.
 ///
 /// A value above what the cache keeps is [`TooLarge`](statehouse_core::ErrorKind::TooLarge), and nothing is changed.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use statehouse_cache::{Caches, MemoryConfig, SetOutcome};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> statehouse_core::Result<()> {
+/// # let rates = Caches::memory(MemoryConfig::default()).cache("rates").time_to_live(Duration::from_secs(60)).open()?;
+/// let minute = Duration::from_secs(60);
+/// let version = rates.set("EUR/USD", 1.08).time_to_live(10 * minute).await?;
+/// // On a condition it is an answer and no error that somebody was faster.
+/// let first = rates.set("EUR/USD", 1.09).if_absent().time_to_live(minute).await?;
+/// assert_eq!(first, SetOutcome::Conflict(Some(version)));
+/// assert!(rates.set("EUR/USD", 1.09).time_to_live(minute).if_version(version).await?.stored().is_some());
+/// // What is loaded may live shorter than what is set.
+/// let loaded = rates.get_or_load("EUR/CHF", async || Ok::<_, std::io::Error>(0.93)).time_to_live(minute).await?;
+/// assert_eq!(*loaded, 0.93);
+/// # Ok(()) }
+/// ```
 #[must_use = "nothing happens until it is awaited"]
 pub struct Set<'a, V, K> {
     cache: &'a TypedCache<V>,

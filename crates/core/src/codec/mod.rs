@@ -68,6 +68,12 @@ pub enum Codec {
 
 impl Codec {
     /// The number stored with what this codec wrote.
+    ///
+    /// ```
+    /// use statehouse_core::{Codec, CodecId};
+    ///
+    /// assert_eq!(Codec::default().id(), CodecId::MESSAGEPACK);
+    /// ```
     #[must_use]
     pub const fn id(self) -> CodecId {
         match self {

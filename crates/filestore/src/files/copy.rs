@@ -13,6 +13,24 @@ use crate::outcome::PutOutcome;
 /// A copy that is being described; `.await` copies the file.
 ///
 /// It gives what was [`Stored`], and with a condition a [`PutOutcome`].
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use std::time::Duration;
+/// # use statehouse_core::Namespace;
+/// # use statehouse_filestore::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> statehouse_core::Result<()> {
+/// # let scans = Files::new(Arc::new(MemoryFileStore::new()), Namespace::new("clinic.scans")?);
+/// let draft = scans.put("draft", "healthy").await?;
+/// let sent = scans.copy("draft", "report").if_absent().deadline(Duration::from_secs(30)).await?;
+/// let PutOutcome::Stored(report) = sent else { panic!("{sent:?}") };
+/// // Once more, unless somebody has changed the report since
+/// scans.put("draft", "healthy again").if_match(&draft.etag).await?;
+/// assert!(matches!(scans.copy("draft", "report").if_match(&report.etag).await?, PutOutcome::Stored(_)));
+/// assert_eq!(scans.get("report").bytes().await?, "healthy again");
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 #[must_use = "nothing is copied until awaited"]
 pub struct Copy<'a, O = Stored> {

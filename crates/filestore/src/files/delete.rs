@@ -13,6 +13,21 @@ use crate::outcome::DeleteOutcome;
 /// A delete that is being described; `.await` deletes the file.
 ///
 /// It gives what was [`Deleted`], and with a condition a [`DeleteOutcome`].
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use std::time::Duration;
+/// # use statehouse_core::Namespace;
+/// # use statehouse_filestore::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> statehouse_core::Result<()> {
+/// # let scans = Files::new(Arc::new(MemoryFileStore::new()), Namespace::new("clinic.scans")?);
+/// let seen = scans.put("draft", "healthy").await?;
+/// scans.put("draft", "ill").await?; // somebody else
+/// let deleted = scans.delete("draft").if_match(&seen.etag).deadline(Duration::from_secs(30)).await?;
+/// assert!(matches!(deleted, DeleteOutcome::Conflict), "{deleted:?}");
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 #[must_use = "nothing is deleted until awaited"]
 pub struct Delete<'a, O = Deleted> {

@@ -39,6 +39,7 @@ use crate::outcome::PutOutcome;
 ///     .await?;
 ///
 /// // Only if nobody was faster: an answer, and no error
+/// assert_eq!(scans.put("p42/chest.dcm", "another").if_absent().await?, PutOutcome::Conflict);
 /// match scans.put("p42/chest.dcm", "DICM, corrected").if_match(&stored.etag).await? {
 ///     PutOutcome::Stored(corrected) => assert_ne!(corrected.etag, stored.etag),
 ///     other => panic!("somebody was faster: {other:?}"),

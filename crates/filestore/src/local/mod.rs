@@ -204,8 +204,7 @@ impl LocalFileStore {
         Ok(match content {
             Content::Read(bytes) => Object::from_checked_bytes(meta, range, bytes),
             Content::Open(file, crc) => {
-                let content = stream::read(file, range.clone(), crc);
-                Object::from_checked_stream(meta, range, content)
+                Object::from_checked_stream(meta, range.clone(), stream::read(file, range, crc))
             }
         })
     }

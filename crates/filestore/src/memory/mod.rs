@@ -122,10 +122,9 @@ impl MemoryFileStore {
         let files = self.read();
         let first = page.seek().to_owned();
         let from: Bound<&str> = Bound::Included(&first);
-        for (key, file) in files.range::<str, _>((from, Bound::Unbounded)) {
-            if !key.starts_with(&options.prefix) && key.as_str() > options.prefix.as_str() {
-                break;
-            }
+        let within = |key: &FileKey| key.starts_with(&options.prefix) || key.as_str() <= options.prefix.as_str();
+        let behind = files.range::<str, _>((from, Bound::Unbounded));
+        for (key, file) in behind.take_while(|(key, _)| within(key)) {
             let meta = &file.meta;
             page.offer(key, || Some(Entry::new(key.clone(), meta.len, meta.etag.clone(), meta.modified)));
             if page.is_full() {

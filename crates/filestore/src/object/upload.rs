@@ -108,11 +108,8 @@ impl Remote {
             }
             Ok(received)
         };
-        let received = match sent.await {
-            Ok(received) => received,
-            // Dropped, it is aborted.
-            Err(error) => return Err(error),
-        };
+        // What fails is dropped, and then aborted.
+        let received = sent.await?;
         let result = upload.complete(&options.condition).await;
         let completed = result.is_ok();
         let stored = self.settle(key, &put, &options.condition, result, received, start).await;

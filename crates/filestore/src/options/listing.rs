@@ -93,12 +93,7 @@ impl ListOptions {
         self
     }
 
-    /// Sets how long this call may take.
-    #[must_use]
-    pub const fn with_deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = Some(deadline);
-        self
-    }
+    statehouse_core::with_deadline!();
 
     /// Refuses what no backend takes. Every backend calls this before anything else.
     ///
@@ -153,6 +148,12 @@ impl Page {
     }
 
     /// Sets how many foreign things were left out.
+    ///
+    /// ```
+    /// use statehouse_filestore::Page;
+    ///
+    /// assert_eq!(Page::new(Vec::new(), Vec::new(), None).with_skipped(2).skipped, 2);
+    /// ```
     #[must_use]
     pub const fn with_skipped(mut self, skipped: u64) -> Self {
         self.skipped = skipped;

@@ -41,7 +41,15 @@ pub type Condition = statehouse_core::Condition<ETag>;
 /// assert_eq!(store.get_with(&key, options).await?.bytes().await?, "DI");
 ///
 /// let options = ListOptions::new("clinic/").with_depth(Depth::OneLevel).with_limit(100).with_deadline(patient);
-/// assert_eq!(store.list_with(options).await?.prefixes, ["clinic/p42/"]);
+/// assert_eq!(store.list_with(options.clone()).await?.prefixes, ["clinic/p42/"]);
+/// let options = options.with_start(Start::After("clinic/p42/".to_owned()));
+/// assert_eq!(store.list_with(options).await?.prefixes, [""; 0]);
+///
+/// let meta = store.head_with(&key, HeadOptions::default().with_deadline(patient)).await?;
+/// assert_eq!(meta.content_type.as_deref(), Some("application/dicom"));
+/// let options = CopyOptions::default().with_condition(Condition::Absent).with_deadline(patient);
+/// let copied = store.copy_with(&key, &FileKey::new("clinic/p42/copy.dcm")?, options).await?;
+/// assert!(matches!(copied, PutOutcome::Stored(_)));
 ///
 /// let options = DeleteOptions::default().with_if_match(etag).with_deadline(patient);
 /// assert_eq!(store.delete_with(&key, options).await?, DeleteOutcome::Removed);
@@ -101,12 +109,7 @@ impl PutOptions {
         self
     }
 
-    /// Sets how long this call may take.
-    #[must_use]
-    pub const fn with_deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = Some(deadline);
-        self
-    }
+    statehouse_core::with_deadline!();
 
     /// Refuses what no backend takes. Every backend calls this before anything else.
     ///
@@ -149,12 +152,7 @@ impl GetOptions {
         self
     }
 
-    /// Sets how long this call may take.
-    #[must_use]
-    pub const fn with_deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = Some(deadline);
-        self
-    }
+    statehouse_core::with_deadline!();
 }
 
 /// How metadata is read.
@@ -166,12 +164,7 @@ pub struct HeadOptions {
 }
 
 impl HeadOptions {
-    /// Sets how long this call may take.
-    #[must_use]
-    pub const fn with_deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = Some(deadline);
-        self
-    }
+    statehouse_core::with_deadline!();
 }
 
 /// How a file is deleted.
@@ -192,12 +185,7 @@ impl DeleteOptions {
         self
     }
 
-    /// Sets how long this call may take.
-    #[must_use]
-    pub const fn with_deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = Some(deadline);
-        self
-    }
+    statehouse_core::with_deadline!();
 }
 
 /// How a file is copied.
@@ -218,10 +206,5 @@ impl CopyOptions {
         self
     }
 
-    /// Sets how long this call may take.
-    #[must_use]
-    pub const fn with_deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = Some(deadline);
-        self
-    }
+    statehouse_core::with_deadline!();
 }

@@ -79,6 +79,16 @@ pub const REFUSE_LATE: &str = include_str!("../refuse_late.lua");
 /// The time is one of the server's clock, which the connector reads once a second, and never later than the moment at which
 /// the try is given up. It may be earlier by what reading the clock took, and by a five-hundredth of the time that is left.
 /// If the server's clock is set back by an hour, what was lost within the ten seconds before may run for an hour.
+///
+/// ```
+/// use statehouse_redis::{REFUSE_LATE, RedisScript};
+///
+/// // Whoever stores the id of a call knows it again when it is repeated.
+/// let source = "if redis.call('HSETNX', KEYS[1], ARGV[2], '') == 1 then redis.call('INCRBY', KEYS[2], ARGV[1]) end";
+/// let once = RedisScript::new(format!("{REFUSE_LATE} {source}"));
+/// let call = once.key("{visits}:calls").key("{visits}:count").arg(3).id().deadline();
+/// assert!(!format!("{call:?}").contains("visits"), "nothing of it is printed");
+/// ```
 #[derive(Clone)]
 pub struct ScriptCall<'a> {
     script: &'a RedisScript,

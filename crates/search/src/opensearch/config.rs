@@ -38,7 +38,8 @@ use statehouse_core::{Error, Host, Namespace, Result, Secret, ServiceUrl};
 ///     .with_replicas(2)
 ///     .with_delete_retention(Duration::from_secs(24 * 3600))
 ///     .with_max_answer(16 << 20)
-///     .with_setting("APP_SEARCH_URL");
+///     .with_setting("APP_SEARCH_URL")
+///     .with_proxy(Secret::new("http://clinic:hunter2@proxy.internal:3128"))?;
 /// assert!(!format!("{config:?}").contains("hunter2"));
 /// # Ok::<(), statehouse_core::Error>(())
 /// ```

@@ -17,12 +17,8 @@ mod shards;
 mod source;
 mod tls;
 
-#[cfg(all(test, feature = "tantivy"))]
-mod drawn_tests;
 #[cfg(test)]
-mod fuzz;
-#[cfg(all(test, feature = "tantivy"))]
-mod fuzz_requests;
+mod tests;
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};

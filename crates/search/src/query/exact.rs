@@ -38,6 +38,8 @@ pub struct TermsQuery {
 }
 
 /// Values between two bounds. Keywords are compared as UTF-8 bytes.
+///
+/// All that it can be told stands in the example of [`Query`](crate::Query).
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct RangeQuery {

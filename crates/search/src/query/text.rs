@@ -63,6 +63,8 @@ pub struct MatchQuery {
 }
 
 /// The same text in several fields, each with its own boost. All fields must be text fields.
+///
+/// All that it can be told stands in the example of [`Query`](crate::Query).
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct MultiMatchQuery {
@@ -252,6 +254,8 @@ pub struct PrefixQuery {
 
 /// Terms similar to one: the 50 most similar, see [`MatchQuery::fuzzy`]. Text fields only, and a term of at most
 /// [`MAX_FUZZY_TERM`](crate::MAX_FUZZY_TERM) code points.
+///
+/// All that it can be told stands in the example of [`Query`](crate::Query).
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct FuzzyQuery {

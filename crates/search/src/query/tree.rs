@@ -42,9 +42,17 @@ use crate::Value;
 /// let close = Query::phrase("title", "attack heart").slop(2);
 /// let recent = Query::range("edition").at_least(2024_u64).below(2026_u64);
 /// let early = Query::range("edition").above(1999_u64).at_most(2009_u64);
+/// let similar = Query::fuzzy("title", "infraction").fuzziness(Fuzziness::Edits(1)).prefix_length(2);
 /// let anywhere = Query::multi_match(["title", "synonyms"], "heart attack").most_fields();
-/// let best = Query::dis_max([typed, close.into(), Query::fuzzy("title", "infraction").into()]).tie_breaker(0.1);
-/// let query = Query::bool().must(best).should(anywhere).must_not(early).filter(recent);
+/// let somewhere = Query::multi_match(["title", "synonyms"], "heart attack").tie_breaker(0.3);
+/// let best = Query::dis_max([typed, close.into(), similar.into()]).tie_breaker(0.1);
+/// let query = Query::bool()
+///     .must(best)
+///     .should(anywhere)
+///     .should(somewhere)
+///     .minimum_match(MinimumMatch::Count(1))
+///     .must_not(early)
+///     .filter(recent);
 /// # let _ = (everything, Query::from(query));
 /// ```
 #[derive(Clone, Debug, PartialEq)]
@@ -248,6 +256,8 @@ impl Query {
 /// A document is a hit if it matches all of `must` and `filter`, none of `must_not`, and enough of `should`: one if
 /// there is neither `must` nor `filter`, else none, unless [`minimum_match`](Self::minimum_match) says otherwise. Its
 /// score is the sum over what it matches of `must` and `should`. Without any clause every document matches.
+///
+/// All that it can be told stands in the example of [`Query`].
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct BoolQuery {
@@ -303,6 +313,8 @@ impl BoolQuery {
 }
 
 /// The best of several queries, plus a share of the others.
+///
+/// All that it can be told stands in the example of [`Query`].
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct DisMaxQuery {

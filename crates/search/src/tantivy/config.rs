@@ -12,14 +12,20 @@ use statehouse_core::{Clock, Error, Namespace, Result, ServiceUrl, SystemClock};
 ///
 /// ```
 /// use std::time::Duration;
+/// use statehouse_core::{ManualClock, Namespace};
 /// use statehouse_search::TantivyConfig;
 ///
+/// # fn main() -> statehouse_core::Result<()> {
 /// let config = TantivyConfig::folder("/var/lib/clinic/search")
 ///     .with_threads(2)
 ///     .with_memory(128 << 20)
 ///     .with_commit_interval(Duration::from_millis(500))
 ///     .with_delete_retention(Duration::from_secs(24 * 3600));
-/// # let _ = config;
+/// let concepts = config.below(&Namespace::new("concepts")?); // `/var/lib/clinic/search/concepts`
+/// let clock = ManualClock::default(); // a test moves it on
+/// let test = TantivyConfig::memory().with_clock(clock.clone());
+/// # let _ = (concepts, test);
+/// # Ok(()) }
 /// ```
 #[derive(Clone, Debug)]
 pub struct TantivyConfig {

@@ -30,13 +30,7 @@ mod traces;
 mod weight;
 
 #[cfg(test)]
-mod bounded_tests;
-#[cfg(test)]
-mod columns_tests;
-#[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod worn_tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -242,13 +242,9 @@ impl Planner<'_> {
             return Ok(term(place, text.to_owned()));
         }
         let similar = Similar { text, edits, prefix_length: prefix_length as usize, most: self.similar };
-        let nodes = similar
-            .terms(self.snapshot, place, self.stop)?
-            .into_iter()
-            .map(|(text, boost, frequency)| {
-                boosted(Node::Term(TermNode { place, text, frequency: Some(frequency) }), boost)
-            })
-            .collect();
+        let node =
+            |(text, boost, frequency)| boosted(Node::Term(TermNode { place, text, frequency: Some(frequency) }), boost);
+        let nodes = similar.terms(self.snapshot, place, self.stop)?.into_iter().map(node).collect();
         Ok(match combine(nodes, Operator::Or, None) {
             Node::Nothing => Node::Nothing,
             node => Node::Apart(Box::new(node)),
@@ -400,22 +396,19 @@ impl BoolNode {
 }
 
 fn merge_equal(nodes: Vec<Node>) -> Vec<Node> {
-    let mut merged: Vec<(Node, f64, usize)> = Vec::with_capacity(nodes.len());
+    let mut merged: Vec<(Node, f64)> = Vec::with_capacity(nodes.len());
     for node in nodes {
         let (boost, inner) = match node {
             Node::Boost(boost, inner) => (f64::from(boost), *inner),
             node => (1.0, node),
         };
-        match merged.iter_mut().find(|(known, ..)| *known == inner) {
-            Some((_, sum, count)) => {
-                *sum += boost;
-                *count += 1;
-            }
-            None => merged.push((inner, boost, 1)),
+        match merged.iter_mut().find(|(known, _)| *known == inner) {
+            Some((_, sum)) => *sum += boost,
+            None => merged.push((inner, boost)),
         }
     }
     #[expect(clippy::cast_possible_truncation, reason = "a sum of single-precision boosts, as in Lucene")]
-    merged.into_iter().map(|(node, boost, _)| boosted(node, boost as f32)).collect()
+    merged.into_iter().map(|(node, boost)| boosted(node, boost as f32)).collect()
 }
 
 /// Whether a field's length counts.

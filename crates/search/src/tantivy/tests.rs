@@ -1,3 +1,7 @@
+mod bounded;
+mod columns;
+mod worn;
+
 use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;

@@ -13,7 +13,8 @@ use crate::bounds::Bounds;
 /// use statehouse_session::{LocalConfig, LocalSessionStore};
 ///
 /// # let folder = std::env::temp_dir().join(format!("statehouse-session-config-{}", std::process::id()));
-/// let config = LocalConfig::new(&folder).with_capacity(256 << 20)?.with_max_sessions(20_000)?;
+/// let clock = statehouse_core::ManualClock::default(); // for a test, which moves it on
+/// let config = LocalConfig::new(&folder).with_capacity(256 << 20)?.with_max_sessions(20_000)?.with_clock(clock.clone());
 /// let store = LocalSessionStore::open_with(config).await?;
 /// # drop(store);
 /// # let _ = std::fs::remove_dir_all(&folder);

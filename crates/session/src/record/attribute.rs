@@ -224,6 +224,8 @@ pub(crate) fn entry_size(name: &AttributeName, value: &Attribute) -> u64 {
 ///
 /// Applied in the order clear, remove, set. Because a delta names only what changed, it can be applied to a newer
 /// record than the one it was made on, and parallel changes of other attributes stay.
+///
+/// How it is used stands in the example of [`SessionStore`](crate::SessionStore#example).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Delta {

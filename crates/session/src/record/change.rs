@@ -53,6 +53,8 @@ impl fmt::Debug for Principal {
 }
 
 /// What a session begins with. The store adds the times, from its own clock.
+///
+/// How it is used stands in the example of [`SessionStore`](crate::SessionStore#example).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct NewSession {
@@ -126,6 +128,8 @@ pub enum Rotate {
 }
 
 /// One rotation: the new verifier, why, and who logged in with it.
+///
+/// How it is used stands in the example of [`SessionStore`](crate::SessionStore#example).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Rotation {

@@ -12,6 +12,30 @@ use crate::token::{SessionKey, VerifierHash};
 ///
 /// All times but the stamp's are durations since the session was created, so that a client writes none of its own
 /// clock. What this version does not know of is kept as it was read.
+///
+/// For authors of backends that have no server to stamp a record:
+///
+/// ```
+/// use std::time::Duration;
+/// use statehouse_core::Timestamp;
+/// use statehouse_session::{Attribute, AttributeName, Delta, NewSession, Record, SaveId, Token};
+///
+/// # fn main() -> statehouse_core::Result<()> {
+/// let (token, hour) = (Token::generate()?, Duration::from_secs(3_600));
+/// let (new, now) = (NewSession::new(token.verifier_hash(), hour, 10 * hour), Timestamp::from_micros(1_800_000_000_000_000));
+/// let create = SaveId::generate()?;
+/// let created = Record::new(&token.key(), &new).created_by(create).stamped_new(now, new.absolute_timeout);
+/// assert!(created.is_as_created_by(create) && created.expiry_if_unused() == now + hour);
+///
+/// let delta = Delta::new().with_set(AttributeName::new("theme")?, Attribute::encode("dark")?);
+/// let (later, save) = (now + Duration::from_secs(60), SaveId::generate()?);
+/// let changed = created.with_delta(&delta).expect("it had no theme");
+/// let saved = changed.clone().stamped_over(&created, save, later);
+/// assert!(saved.version() > created.version() && saved.knows(save) && saved.expiry_if_unused() == later + hour);
+/// // What does not count as use
+/// assert_eq!(saved.expiring_as(&created).expiry_if_unused(), now + hour);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     pub(super) key: SessionKey,

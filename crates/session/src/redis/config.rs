@@ -74,6 +74,15 @@ impl RedisSessionStore {
     /// [`ErrorKind::Unavailable`](statehouse_core::ErrorKind::Unavailable); logins are never refused. See
     /// [above](Self#anonymous-sessions) how exact the count is. To be called before the store is used.
     ///
+    /// ```no_run
+    /// # use statehouse_core::Namespace;
+    /// # use statehouse_redis::RedisClient;
+    /// # use statehouse_session::RedisSessionStore;
+    /// # async fn example(client: RedisClient) -> statehouse_core::Result<()> {
+    /// let store = RedisSessionStore::connect(client, &Namespace::new("clinic")?).await?.with_max_anonymous(20_000)?;
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// [`ErrorKind::InvalidConfig`](statehouse_core::ErrorKind::InvalidConfig) for zero.
     pub fn with_max_anonymous(self, sessions: u64) -> Result<Self> {

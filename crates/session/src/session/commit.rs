@@ -435,12 +435,12 @@ fn rotation(
     let next = committing.token(|| token.with_new_verifier())?;
     let next = if next.key() == token.key() { next } else { token.with_new_verifier()? };
     let hash = next.verifier_hash();
-    let logged_in = held.record().principal().is_some();
-    let (rotation, logged_in) = match why {
-        Pending::Login { principal, .. } => (Rotation::login(hash, principal.clone()), true),
-        Pending::Rotate => (Rotation::new(hash, Rotate::PrivilegeChange), logged_in),
-        Pending::Renew { grace } => (Rotation::new(hash, Rotate::Renewal { grace: *grace }), logged_in),
+    let rotation = match why {
+        Pending::Login { principal, .. } => Rotation::login(hash, principal.clone()),
+        Pending::Rotate => Rotation::new(hash, Rotate::PrivilegeChange),
+        Pending::Renew { grace } => Rotation::new(hash, Rotate::Renewal { grace: *grace }),
     };
+    let logged_in = rotation.login.is_some() || held.record().principal().is_some();
     Ok((next, rotation.with_idle_timeout(config.idle_timeout_of(logged_in))))
 }
 

@@ -77,18 +77,15 @@ impl Session {
         let ended = self.end().instrument(tracing::debug_span!("session.logout")).await;
         let ended = ended.inspect_err(|error| self.note_outage(error))?;
         let mut state = self.open_state()?;
-        let (base, cookie) = match ended {
-            Ended::Over { base, cookie } => (base, cookie),
-            Ended::Superseded => (Base::Superseded, None),
+        let message = "nobody was logged out: another request has replaced the token of the session";
+        let superseded = || Error::new(ErrorKind::Conflict, message).with_operation("session.logout");
+        let (base, cookie, answer) = match ended {
+            Ended::Over { base, cookie } => (base, cookie, Ok(())),
+            Ended::Superseded => (Base::Superseded, None, Err(superseded())),
         };
-        let superseded = matches!(base, Base::Superseded);
         let (outage, has_fallback) = (state.outage, state.has_fallback);
         *state = State { base, cookie, outage, has_fallback, used: true, ..State::default() };
-        if superseded {
-            let message = "nobody was logged out: another request has replaced the token of the session";
-            return Err(Error::new(ErrorKind::Conflict, message).with_operation("session.logout"));
-        }
-        Ok(())
+        answer
     }
 
     /// Deletes what a load would find; needs no load, save to find out why nothing could be deleted.

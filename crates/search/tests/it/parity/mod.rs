@@ -40,15 +40,7 @@ async fn every_kind_of_query_has_the_same_hits_in_the_same_order_on_both() {
     distributed.merge().await.unwrap();
 
     let words = draw::Words::of(&diagnoses);
-    let mut table = String::from("\nkind                                  runs totals order  exact marks  found\n");
-    let mut all_equal = true;
-    for (name, kind) in draw::KINDS {
-        let tally = compare_kind(&embedded, &distributed, &words, *kind, rounds(60, 300)).await;
-        writeln!(table, "{name:<36} {tally}").unwrap();
-        all_equal &= tally.is_equal();
-    }
-    crate::report(&table);
-    assert!(all_equal, "seed {SEED:#x}: {table}");
+    all_are_equal(&embedded, &distributed, &words, draw::KINDS.iter(), rounds(60, 300)).await;
     scratch.delete().await;
 }
 
@@ -69,15 +61,7 @@ async fn several_segments_have_the_same_hits_in_the_same_order_on_both() {
     }
     embedded.refresh().await.unwrap();
     let words = draw::Words::of(&diagnoses);
-    let mut table = String::from("\nkind                                  runs totals order  exact marks  found\n");
-    let mut all_equal = true;
-    for (name, kind) in draw::KINDS.iter().chain(draw::EXTREMES) {
-        let tally = compare_kind(&embedded, &distributed, &words, *kind, 30).await;
-        writeln!(table, "{name:<36} {tally}").unwrap();
-        all_equal &= tally.is_equal();
-    }
-    crate::report(&table);
-    assert!(all_equal, "seed {SEED:#x}: {table}");
+    all_are_equal(&embedded, &distributed, &words, draw::KINDS.iter().chain(draw::EXTREMES), 30).await;
     scratch.delete().await;
 }
 
@@ -118,6 +102,24 @@ async fn load(index: &dyn SearchIndex, records: Vec<statehouse_search::Record>) 
     let none = index.bulk_with(Vec::new(), BulkOptions::default().with_refresh(Refresh::Now)).await.unwrap();
     assert!(none.outcomes.is_empty());
     index.refresh().await.unwrap();
+}
+
+async fn all_are_equal(
+    embedded: &TantivyIndex,
+    distributed: &Arc<OpenSearchIndex>,
+    words: &draw::Words,
+    kinds: impl Iterator<Item = &'static (&'static str, draw::Kind)>,
+    runs: usize,
+) {
+    let mut table = String::from("\nkind                                  runs totals order  exact marks  found\n");
+    let mut all_equal = true;
+    for (name, kind) in kinds {
+        let tally = compare_kind(embedded, distributed, words, *kind, runs).await;
+        writeln!(table, "{name:<36} {tally}").unwrap();
+        all_equal &= tally.is_equal();
+    }
+    crate::report(&table);
+    assert!(all_equal, "seed {SEED:#x}: {table}");
 }
 
 async fn compare_kind(

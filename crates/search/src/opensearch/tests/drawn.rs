@@ -4,8 +4,8 @@ use statehouse_core::conformance::rounds;
 use statehouse_core::{Namespace, ServiceUrl};
 use statehouse_testkit::OpenSearchNode;
 
-use super::fuzz_requests::{Choices, WORDS, schema};
-use super::{OpenSearchConfig, OpenSearchIndex};
+use super::requests::{Choices, WORDS, schema};
+use crate::opensearch::{OpenSearchConfig, OpenSearchIndex};
 use crate::{
     BulkOptions, DocumentId, Operation, Record, Refresh, SearchIndex as _, SearchIndexExt as _, TantivyConfig, Value,
     parity,

@@ -132,7 +132,7 @@ async fn a_short_search_runs_in_place() {
     index.bulk(rows.map(Operation::Upsert).collect()).await.unwrap().check().unwrap();
     let in_place = |request: &SearchRequest| {
         let size = crate::limits::Size::of_request(request).unwrap();
-        super::inplace::search(&index.client, request, size).unwrap().is_some()
+        crate::tantivy::inplace::search(&index.client, request, size).unwrap().is_some()
     };
     let short = || SearchRequest::new(Query::matches("title", "short text"));
     for request in [
@@ -165,7 +165,7 @@ async fn a_phrase_in_a_large_document_does_not_run_in_place() {
     let index = TantivyConfig::memory().open(schema()).await.unwrap();
     let in_place = |request: SearchRequest| {
         let size = crate::limits::Size::of_request(&request).unwrap();
-        super::inplace::search(&index.client, &request, size).unwrap().is_some()
+        crate::tantivy::inplace::search(&index.client, &request, size).unwrap().is_some()
     };
     let phrase = || Query::phrase("title", "a b").into();
     index

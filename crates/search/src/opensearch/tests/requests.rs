@@ -4,8 +4,8 @@ use std::path::Path;
 
 use statehouse_core::conformance::fuzz::Target;
 
-use super::search;
 use crate::limits::Size;
+use crate::opensearch::search;
 use crate::{
     Facet, Field, FieldBoost, Fuzziness, Highlight, MinimumMatch, Operation, Operator, Projection, Query, Record,
     Schema, SearchIndexExt as _, SearchRequest, Sort, TantivyConfig, Value, analysis::Analyzer,

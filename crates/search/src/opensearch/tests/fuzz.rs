@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use statehouse_core::conformance::fuzz::Target;
 
-use super::{bulk, error, search, source};
+use crate::opensearch::{bulk, error, search, source};
 use crate::work::Stop;
 use crate::{DocumentId, Facet, Field, Highlight, Operation, Query, Record, Schema, SearchRequest, Sort};
 

@@ -1,0 +1,5 @@
+#[cfg(feature = "tantivy")]
+mod drawn;
+mod fuzz;
+#[cfg(feature = "tantivy")]
+mod requests;
