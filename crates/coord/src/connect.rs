@@ -90,7 +90,7 @@ fn files(mut url: ServiceUrl, namespace: Namespace) -> Result<Opening> {
     let setting = url.setting().to_owned();
     let pause = url.take_duration("poll")?.unwrap_or(usual);
     let config = FilesConfig::default().with_longest_pause(pause).map_err(|error| error.with_setting(&setting))?;
-    statehouse_filestore::check(&url)?;
+    statehouse_filestore::check(&url, &namespace)?;
     Ok(Box::pin(async move {
         let files = statehouse_filestore::open(url, &namespace).await?;
         Ok(Arc::new(FilesCoordStore::new(Arc::clone(files.store()), &namespace, config)?) as _)
