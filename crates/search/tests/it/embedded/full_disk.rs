@@ -10,7 +10,7 @@ use statehouse_testkit::SmallDisk;
 
 use super::{schema, upsert};
 
-fn is_full(error: Error) {
+fn is_full(error: &Error) {
     assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retry::FULL), "{error:?}");
 }
 
@@ -31,15 +31,15 @@ async fn the_process_on_the_small_disk() {
     let kept =
         async || (index.get(&id("new")).await.unwrap().is_some(), index.get(&id("gone")).await.unwrap().is_none());
     for _ in 0..3 {
-        is_full(index.refresh().await.unwrap_err());
+        is_full(&index.refresh().await.unwrap_err());
         assert_eq!(kept().await, (true, true));
         let health = index.health().await;
         assert_eq!(health.status, HealthStatus::Degraded);
-        is_full(health.error.unwrap());
+        is_full(&health.error.unwrap());
     }
     // A write that waits is refused and did not happen; nor is one queued that might wait for ever.
-    is_full(index.bulk(vec![upsert("new", "other"), upsert("more", "x")]).await.unwrap_err());
-    is_full(index.bulk_with(vec![upsert("more", "x")], queued()).await.unwrap_err());
+    is_full(&index.bulk(vec![upsert("new", "other"), upsert("more", "x")]).await.unwrap_err());
+    is_full(&index.bulk_with(vec![upsert("more", "x")], queued()).await.unwrap_err());
     assert!(index.get(&id("more")).await.unwrap().is_none());
     let new = index.get(&id("new")).await.unwrap().unwrap();
     assert_eq!(new.value("title").unwrap().as_text(), Some("typhoid"));
