@@ -5,6 +5,8 @@ use std::sync::atomic::AtomicBool;
 
 use statehouse_cache::Caches;
 use statehouse_core::Result;
+#[cfg(feature = "coord")]
+use statehouse_core::capability::SHARED;
 use statehouse_filestore::FileStore;
 use statehouse_session::SessionStore;
 
@@ -33,6 +35,8 @@ impl Services {
             files: None,
             #[cfg(feature = "_search")]
             search: None,
+            #[cfg(feature = "coord")]
+            coordination: None,
         }
     }
 }
@@ -48,6 +52,8 @@ pub struct ServicesBuilder {
     files: Option<Arc<dyn FileStore>>,
     #[cfg(feature = "_search")]
     search: Option<Arc<statehouse_search::Indexes>>,
+    #[cfg(feature = "coord")]
+    coordination: Option<Arc<dyn statehouse_coord::CoordStore>>,
 }
 
 impl ServicesBuilder {
@@ -192,21 +198,63 @@ impl ServicesBuilder {
         self
     }
 
+    /// Uses this store for what replicas do together.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use statehouse::coord::{MemoryConfig, MemoryCoordStore};
+    /// use statehouse::{Config, Services};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> statehouse::Result<()> {
+    /// let store = Arc::new(MemoryCoordStore::with_config(MemoryConfig::default()));
+    /// let services = Services::builder(Config::in_memory()).with_coordination(store).open().await?;
+    /// services.coordination().state::<u32>("flags").update("limit", |_| 7).await?;
+    /// # Ok(()) }
+    /// ```
+    #[cfg(feature = "coord")]
+    pub fn with_coordination(mut self, store: Arc<dyn statehouse_coord::CoordStore>) -> Self {
+        self.coordination = Some(store);
+        self
+    }
+
+    #[cfg(feature = "coord")]
+    fn shared(&self) -> Option<&'static str> {
+        let config = &self.config;
+        let of_url = [
+            ("cache", self.caches.is_none(), &config.cache),
+            ("sessions", self.sessions.is_none(), &config.sessions),
+            ("files", self.files.is_none(), &config.files),
+            #[cfg(feature = "_search")]
+            ("search", self.search.is_none(), &config.search),
+        ];
+        let read = of_url.into_iter().filter(|(_, is_read, _)| *is_read).map(|(name, _, config)| (name, config));
+        let brought = self.sessions.as_ref().is_some_and(|store| store.capabilities().has(SHARED));
+        crate::coordination::shared_of(read).or(brought.then_some("sessions"))
+    }
+
     /// Reads what the configuration says of the services that were not brought along.
     ///
     /// # Errors
     /// As [`Services::open`].
     pub async fn open(self) -> Result<Services> {
+        #[cfg(feature = "coord")]
+        let shared = self.shared();
         let config = self.config;
         let mut opening = Opening {
             namespace: config.namespace()?,
-            #[cfg(any(feature = "cache-redis", feature = "session-redis"))]
+            #[cfg(any(feature = "cache-redis", feature = "coord-redis", feature = "session-redis"))]
             clients: Default::default(),
         };
+        let cache = opening.cache(self.caches, &config.cache).await?;
+        let sessions = opening.sessions(self.sessions, &config.sessions).await?;
+        let files = opening.files(self.files, &config.files).await?;
         Ok(Services::new(Inner {
-            cache: opening.cache(self.caches, &config.cache).await?,
-            sessions: opening.sessions(self.sessions, &config.sessions).await?,
-            files: opening.files(self.files, &config.files).await?,
+            cache,
+            sessions,
+            #[cfg(feature = "coord")]
+            coordination: opening.coordination(self.coordination, &config.coordination, &files, shared)?,
+            files,
             #[cfg(feature = "_search")]
             search: opening.search(self.search, &config.search)?,
             namespace: opening.namespace,

@@ -15,6 +15,7 @@ use crate::service_links::is_service_link;
 /// | sessions | `STATEHOUSE_SESSIONS_URL` | `file:data/sessions` | `memory:`, `file:` | as for the cache |
 /// | files | `STATEHOUSE_FILES_URL` | `file:data/files` | `memory:`, `file:` | `s3:` |
 /// | search | `STATEHOUSE_SEARCH_URL` | `tantivy:data/search` | `memory:`, `tantivy:` | `opensearch+http:`, `opensearch+https:` |
+/// | coordination | `STATEHOUSE_COORDINATION_URL` | the files' | `memory:`, `file:` | `s3:`, or as for the cache |
 ///
 /// `STATEHOUSE_NAMESPACE` (default `app`) keeps applications apart on shared servers, and `STATEHOUSE_DATA` (default
 /// `data`) is the folder of the defaults. A secret need not stand in a URL: `STATEHOUSE_CACHE_PASSWORD`,
@@ -92,6 +93,14 @@ use crate::service_links::is_service_link;
 /// | `delete_retention` | `1h` | for which the version of a delete is remembered |
 /// | `ca` | the system's | PEM file of the certificates to trust |
 ///
+/// | URL of the coordination | default | |
+/// | --- | --- | --- |
+/// | `memory:` | | |
+/// | `capacity` | `64MiB` | of its records |
+/// | `file:///dir`, `s3:`, as of the files, and | | |
+/// | `poll` | `1s`, `10s` | the longest pause of who waits for a change |
+/// | `redis:` and its siblings, as of the cache | | |
+///
 /// In code, with what the environment says on top of it:
 ///
 /// ```
@@ -134,21 +143,24 @@ pub struct Config {
     pub files: ServiceConfig,
     /// The search indexes. Used only with the feature `search-tantivy` or `search-opensearch`.
     pub search: ServiceConfig,
+    /// The coordination of replicas. Used only with the feature `coord`.
+    pub coordination: ServiceConfig,
 }
 
 /// A service, as settings know it.
 struct Row {
     name: &'static str,
-    /// The scheme of where it is unless anything else is said.
+    /// The scheme of where it is unless anything else is said; none if that follows from the others.
     embedded: &'static str,
     of: fn(&mut Config) -> &mut ServiceConfig,
 }
 
-const TABLE: [Row; 4] = [
+const TABLE: [Row; 5] = [
     Row { name: "cache", embedded: "memory", of: |config| &mut config.cache },
     Row { name: "sessions", embedded: "file", of: |config| &mut config.sessions },
     Row { name: "files", embedded: "file", of: |config| &mut config.files },
     Row { name: "search", embedded: "tantivy", of: |config| &mut config.search },
+    Row { name: "coordination", embedded: "", of: |config| &mut config.coordination },
 ];
 
 impl Config {
@@ -175,8 +187,9 @@ impl Config {
             sessions: nowhere(),
             files: nowhere(),
             search: nowhere(),
+            coordination: nowhere(),
         };
-        for row in &TABLE {
+        for row in TABLE.iter().filter(|row| !row.embedded.is_empty()) {
             *(row.of)(&mut config) = ServiceConfig::new(url(row));
         }
         config
@@ -284,6 +297,13 @@ impl Config {
         self
     }
 
+    /// Replaces where replicas coordinate. Nobody has to say so where files are shared.
+    #[must_use]
+    pub fn with_coordination(mut self, service: impl Into<ServiceConfig>) -> Self {
+        self.coordination = service.into();
+        self
+    }
+
     pub(crate) fn namespace(&self) -> Result<Namespace> {
         Namespace::new(&self.namespace)
             .map_err(|refused| Error::invalid_config("STATEHOUSE_NAMESPACE", refused.message().to_owned()))
@@ -330,6 +350,12 @@ impl ServiceConfig {
     pub fn with_password_file(mut self, file: impl Into<PathBuf>) -> Self {
         self.password_file = Some(file.into());
         self
+    }
+
+    /// Whether nothing is said.
+    #[cfg(feature = "coord")]
+    pub(crate) fn is_unset(&self) -> bool {
+        self.url.expose().is_empty() && self.url_file.is_none()
     }
 
     fn read_variables(&mut self, service: &str, take: &mut impl FnMut(&str) -> Option<String>) -> Result<()> {

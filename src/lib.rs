@@ -3,11 +3,13 @@
 
 mod builder;
 mod config;
+#[cfg(feature = "coord")]
+mod coordination;
 mod deferred;
 mod describe;
 mod description;
 mod health;
-#[cfg(any(feature = "cache-redis", feature = "session-redis"))]
+#[cfg(any(feature = "cache-redis", feature = "coord-redis", feature = "session-redis"))]
 mod in_redis;
 mod lazy;
 #[cfg(feature = "serve")]
@@ -44,10 +46,13 @@ pub use statehouse_session::{Session, SessionLayer};
 /// Caches: the trait, the typed front and the backends.
 pub use statehouse_cache as cache;
 /// The Redis connector, for an application that brings a client or a pool of its own.
-#[cfg(any(feature = "cache-redis", feature = "session-redis"))]
+#[cfg(any(feature = "cache-redis", feature = "coord-redis", feature = "session-redis"))]
 pub mod redis {
     pub use statehouse_redis::{RedisClient, RedisConfig, deadpool_redis};
 }
+/// Coordination of replicas: locks, what runs once, shared state, and the stores below.
+#[cfg(feature = "coord")]
+pub use statehouse_coord as coord;
 /// What all services share, for authors of backends.
 pub use statehouse_core as core;
 /// Files: the trait, the handle and the backends.

@@ -9,7 +9,7 @@ use statehouse_session::SessionStore;
 
 use crate::config::ServiceConfig;
 use crate::deferred::Deferred;
-#[cfg(any(feature = "cache-redis", feature = "session-redis"))]
+#[cfg(any(feature = "cache-redis", feature = "coord-redis", feature = "session-redis"))]
 use crate::in_redis::{self, RedisClients, is_redis};
 use crate::lazy::Lazy;
 use crate::place::Place;
@@ -19,7 +19,7 @@ use crate::slot::{Opened, Slot};
 /// Opens the services of one application.
 pub(crate) struct Opening {
     pub(crate) namespace: Namespace,
-    #[cfg(any(feature = "cache-redis", feature = "session-redis"))]
+    #[cfg(any(feature = "cache-redis", feature = "coord-redis", feature = "session-redis"))]
     pub(crate) clients: RedisClients,
 }
 

@@ -56,6 +56,8 @@ pub(crate) struct Inner {
     pub(crate) files: Slot<Arc<dyn FileStore>>,
     #[cfg(feature = "_search")]
     pub(crate) search: Slot<Arc<statehouse_search::Indexes>, ()>,
+    #[cfg(feature = "coord")]
+    pub(crate) coordination: Arc<crate::coordination::Later>,
     pub(crate) is_shut_down: AtomicBool,
     #[cfg(feature = "serve")]
     pub(crate) lifecycle: Arc<Lifecycle>,
@@ -130,6 +132,30 @@ impl Services {
     pub(crate) fn indexes(&self) -> &Slot<Arc<statehouse_search::Indexes>, ()> {
         self.0.search.want();
         &self.0.search
+    }
+
+    /// What replicas do together: locks, what runs once, shared state.
+    ///
+    /// Unless `STATEHOUSE_COORDINATION_URL` says where, the records lie beside the files. If another service is shared by
+    /// replicas and the files are not, there is no such place, and the first use says so. It is opened by that, and not by
+    /// [`connect`](Self::connect); its health is that of its [store](statehouse_coord::Coordination::store).
+    ///
+    /// ```
+    /// use statehouse::{Config, Services};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let services = Services::open(Config::in_memory()).await?;
+    /// let coord = services.coordination();
+    /// let guard = coord.lock("nightly-export").await?;
+    /// guard.run(async { Ok::<_, statehouse::Error>(()) }).await?; // dropped if the lock is lost
+    /// guard.release().await?;
+    /// # Ok(()) }
+    /// ```
+    #[cfg(feature = "coord")]
+    #[must_use]
+    pub fn coordination(&self) -> statehouse_coord::Coordination {
+        statehouse_coord::Coordination::new(Arc::clone(&self.0.coordination) as _)
     }
 
     /// The namespace of everything that these services store.

@@ -107,6 +107,12 @@ impl<S: Opened, H> Slot<S, H> {
         Self { service, place, store, until_then, known: known.into_iter().collect(), wanted, watched }
     }
 
+    /// The store, to be opened by another service that lies in it.
+    #[cfg(feature = "coord")]
+    pub(crate) fn lazy(&self) -> Arc<Lazy<S>> {
+        Arc::clone(&self.store)
+    }
+
     /// The store, opened now if it is not open.
     #[cfg(feature = "_search")]
     pub(crate) async fn get(&self) -> Result<&S> {
