@@ -2,10 +2,13 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use statehouse_core::{Namespace, Result, ServiceUrl};
+#[cfg(any(feature = "cache-redis", feature = "session-redis"))]
+use statehouse_core::Namespace;
+use statehouse_core::{Result, ServiceUrl};
 use statehouse_redis::{RedisClient, RedisConfig};
 
 use crate::lazy::Lazy;
+#[cfg(any(feature = "cache-redis", feature = "session-redis"))]
 use crate::place::Place;
 
 /// The clients that are wanted. None is connected before it is needed.

@@ -10,7 +10,9 @@ use statehouse_session::SessionStore;
 use crate::config::ServiceConfig;
 use crate::deferred::Deferred;
 #[cfg(any(feature = "cache-redis", feature = "coord-redis", feature = "session-redis"))]
-use crate::in_redis::{self, RedisClients, is_redis};
+use crate::in_redis::RedisClients;
+#[cfg(any(feature = "cache-redis", feature = "session-redis"))]
+use crate::in_redis::{self, is_redis};
 use crate::lazy::Lazy;
 use crate::place::Place;
 use crate::service::Service;

@@ -104,7 +104,11 @@ fn without_features() -> Result {
 /// need them.
 fn documentation() -> Result {
     let args = ["doc", "--workspace", "--exclude", BENCH, "--no-deps", "--all-features", "--locked"];
-    loudly(cargo(args).args(["--lib", "--bins", "--examples"]).env("RUSTDOCFLAGS", "-D warnings"))
+    loudly(
+        cargo(args)
+            .args(["--lib", "--examples", "--bin", "clinic", "--bin", "xtask"])
+            .env("RUSTDOCFLAGS", "-D warnings"),
+    )
 }
 
 fn deny(what: &str) -> Result {

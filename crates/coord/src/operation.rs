@@ -7,6 +7,7 @@ pub(crate) struct Operations {
     pub(crate) put: Operation,
     pub(crate) remove: Operation,
     pub(crate) scan: Operation,
+    #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "the other stores know the time themselves"))]
     pub(crate) now: Operation,
 }
 

@@ -26,7 +26,7 @@ const OPERATION: Operations = Operations::of("memory");
 ///
 /// Expired sessions are freed as others are created, saved and touched, never more than a few at a time. When the store
 /// is full, by number or by bytes, the anonymous sessions that would expire next make room, and what is remembered of
-/// deletions; while there are none, what needs room is refused with [`ErrorKind::Unavailable`]. So a flood of anonymous sessions logs nobody out, and keeps
+/// deletions; while there are none, what needs room is refused with [`Unavailable`](statehouse_core::ErrorKind::Unavailable). So a flood of anonymous sessions logs nobody out, and keeps
 /// nobody from logging in.
 #[derive(Debug)]
 pub struct MemorySessionStore {
