@@ -15,7 +15,6 @@ const CHILD: &str = "STATEHOUSE_TEST_PROGRAM";
 const SOON: Duration = Duration::from_secs(60);
 
 /// The README's first program, as it stands there.
-#[path = "../../examples/first_screen.rs"]
 mod first_screen;
 
 fn program(behavior: &str) -> ProgramBuilder {

@@ -54,6 +54,7 @@ pub const MAX_PROJECTED: usize = 1_024;
 pub const MAX_VERSION: u64 = i64::MAX as u64 - 1;
 
 /// How many similar terms stand for one at most: `max_expansions` of OpenSearch.
+#[cfg_attr(not(any(feature = "opensearch", feature = "tantivy")), expect(dead_code, reason = "only backends ask"))]
 pub(crate) const MAX_SIMILAR: usize = 50;
 
 /// What a request holds, counted without looking into its texts.
@@ -149,6 +150,7 @@ impl Size {
     }
 
     /// Whether to check and analyse it takes less than a few microseconds.
+    #[cfg_attr(not(any(feature = "opensearch", feature = "tantivy")), expect(dead_code, reason = "only backends ask"))]
     pub(crate) const fn is_small(self) -> bool {
         self.queries <= 32 && self.text <= 1_000 && self.values <= 128 && self.value_bytes <= 8_000
     }
@@ -195,6 +197,7 @@ impl TermCount {
 
     /// How many similar terms may stand for each fuzzy one, so that all together keep to the limit whatever the index
     /// holds. The server counts them when it has found them, and would refuse for some documents what it takes for others.
+    #[cfg_attr(not(any(feature = "opensearch", feature = "tantivy")), expect(dead_code, reason = "only backends ask"))]
     pub(crate) fn similar(self) -> usize {
         let left = MAX_CLAUSES.saturating_sub(self.exact + self.fuzzy);
         left.checked_div(self.fuzzy).map_or(MAX_SIMILAR, |share| share.clamp(1, MAX_SIMILAR))

@@ -1,5 +1,4 @@
-//! The README's first program. It listens where its last argument says:
-//! `cargo run --example first_screen --features axum,serve,search-tantivy 127.0.0.1:8080`
+//! The README's first program. It listens where its last argument says.
 
 // The same from here on.
 mod bank {
