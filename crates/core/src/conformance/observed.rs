@@ -1,15 +1,26 @@
 //! What a test sees of what is told to operators.
 
 use std::fmt::{Debug, Write as _};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Level, Metadata, Subscriber};
+use tracing::subscriber::NoSubscriber;
+use tracing::{Dispatch, Event, Level, Metadata, Subscriber};
 
 /// Writes down every event of level `WARN` or above, each as a line of its fields. To be set as the default of one thread.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Warnings(Arc<Mutex<Vec<String>>>);
+
+impl Default for Warnings {
+    /// While a process has one subscriber only, `tracing` asks that of the thread which comes first to an event whether
+    /// anybody listens: a test beside this one, to which nobody listens, would silence the event for all. So there are two.
+    fn default() -> Self {
+        static ANOTHER: OnceLock<Dispatch> = OnceLock::new();
+        ANOTHER.get_or_init(|| Dispatch::new(NoSubscriber::new()));
+        Self(Arc::default())
+    }
+}
 
 impl Warnings {
     /// What was written down so far.
