@@ -54,7 +54,6 @@ pub const MAX_PROJECTED: usize = 1_024;
 pub const MAX_VERSION: u64 = i64::MAX as u64 - 1;
 
 /// How many similar terms stand for one at most: `max_expansions` of OpenSearch.
-#[cfg_attr(not(any(feature = "opensearch", feature = "tantivy")), expect(dead_code, reason = "only backends ask"))]
 pub(crate) const MAX_SIMILAR: usize = 50;
 
 /// What a request holds, counted without looking into its texts.
