@@ -29,7 +29,6 @@ pub(crate) struct Package {
     pub(crate) published: bool,
     /// The Rust that it states.
     pub(crate) rust_version: String,
-    pub(crate) folder: PathBuf,
     /// What the registry shows.
     pub(crate) manifest: Value,
 }
@@ -57,7 +56,6 @@ fn package(value: &Value) -> Package {
         examples: of_kind("example"),
         published: value["publish"].is_null(),
         rust_version: text(&value["rust_version"]),
-        folder: PathBuf::from(text(&value["manifest_path"])).parent().map(Path::to_owned).unwrap_or_default(),
         manifest: value.clone(),
         has_library: !of_kind("lib").is_empty() || !of_kind("proc-macro").is_empty(),
     }

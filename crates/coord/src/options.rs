@@ -3,23 +3,13 @@
 use std::time::Duration;
 
 use statehouse_core::{Error, Result, Version};
+pub use statehouse_filestore::PageToken;
 
 use crate::key::CoordKey;
 use crate::record::WriteId;
 
 /// What must hold for a put to happen; `Match` is of a version.
 pub type Condition = statehouse_core::Condition<Version>;
-
-macro_rules! deadline {
-    () => {
-        /// How long this call may take; the backend's own limit if none.
-        #[must_use]
-        pub const fn with_deadline(mut self, limit: Duration) -> Self {
-            self.deadline = Some(limit);
-            self
-        }
-    };
-}
 
 macro_rules! options {
     ($($name:ident $what:literal)*) => {$(
@@ -32,7 +22,7 @@ macro_rules! options {
         }
 
         impl $name {
-            deadline!();
+            statehouse_core::with_deadline!();
         }
     )*};
 }
@@ -78,7 +68,7 @@ pub struct PutOptions {
 }
 
 impl PutOptions {
-    deadline!();
+    statehouse_core::with_deadline!();
 
     /// The longest time to live.
     pub const MAX_TIME_TO_LIVE: Duration = Duration::from_secs(366 * 24 * 3600);
@@ -164,7 +154,7 @@ pub struct ScanOptions {
 }
 
 impl ScanOptions {
-    deadline!();
+    statehouse_core::with_deadline!();
 
     /// The most records of a page.
     pub const MAX_LIMIT: u16 = 1000;
@@ -200,23 +190,6 @@ impl ScanOptions {
             return Err(Error::invalid_input("a prefix has at most 200 bytes and no control characters"));
         }
         Ok(())
-    }
-}
-
-/// Where a page ended: handed back unchanged, to the same store and with the same options, it gives the next page.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct PageToken(String);
-
-impl PageToken {
-    /// A token from its text, for authors of backends.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The token's text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
     }
 }
 

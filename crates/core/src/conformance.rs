@@ -11,10 +11,12 @@ use crate::{Capabilities, Capability};
 
 pub mod fuzz;
 mod observed;
+mod race;
 #[cfg(feature = "metrics")]
 mod recorder;
 
 pub use observed::Warnings;
+pub use race::{RACERS, race};
 #[cfg(feature = "metrics")]
 pub use recorder::Recorder;
 

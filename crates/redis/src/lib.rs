@@ -103,4 +103,4 @@ pub use config::RedisConfig;
 pub use idempotence::Idempotence;
 pub use key_space::KeySpace;
 pub use node::{EvictionPolicy, Persistence};
-pub use request::{REFUSE_LATE, RedisScript, ScriptCall};
+pub use request::{ENVELOPE_STAMP, REFUSE_LATE, RedisScript, ScriptCall};

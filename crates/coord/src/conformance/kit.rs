@@ -1,12 +1,8 @@
 //! What the cases have in common.
 
-use std::future::Future;
-use std::sync::Arc;
-
 use bytes::Bytes;
 use statehouse_core::Version;
 use statehouse_core::conformance::Backend;
-use tokio::task::JoinSet;
 
 use crate::api::{CoordStore, CoordStoreExt as _};
 use crate::key::CoordKey;
@@ -17,8 +13,6 @@ use crate::record::Record;
 pub(super) trait CoordBackend: Backend<Service = dyn CoordStore> {}
 
 impl<B: Backend<Service = dyn CoordStore>> CoordBackend for B {}
-
-pub(super) const RACERS: usize = 16;
 
 pub(super) fn key(text: &str) -> CoordKey {
     CoordKey::new(text).expect("a good key")
@@ -47,20 +41,4 @@ pub(super) fn conflict(outcome: PutOutcome) -> Option<Record> {
         PutOutcome::Conflict(current) => current,
         PutOutcome::Stored(version) => panic!("expected a conflict, and {version} was stored"),
     }
-}
-
-/// Runs the racers at the same time and collects what they return.
-pub(super) async fn race<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
-    racer: impl Fn(usize) -> F,
-) -> Vec<T> {
-    let start = Arc::new(tokio::sync::Barrier::new(RACERS));
-    let mut racers = JoinSet::new();
-    for number in 0..RACERS {
-        let (start, work) = (Arc::clone(&start), racer(number));
-        racers.spawn(async move {
-            start.wait().await;
-            work.await
-        });
-    }
-    racers.join_all().await
 }

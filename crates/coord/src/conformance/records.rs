@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use statehouse_core::conformance::{RACERS, race};
 use statehouse_core::{ErrorKind, Version};
 
-use super::kit::{CoordBackend, RACERS, conflict, get, key, on, put, put_with, race};
+use super::kit::{CoordBackend, conflict, get, key, on, put, put_with};
 use crate::api::CoordStoreExt as _;
 use crate::options::{Condition, PutOptions, ScanOptions};
 use crate::outcome::{PutOutcome, RemoveOutcome};

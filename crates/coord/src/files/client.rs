@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use statehouse_core::{Error, ErrorKind, Namespace, Result, deadline};
 use statehouse_filestore::{
-    Body, Condition, ETag, FileKey, FileStore, GetOptions, ListOptions, PutOptions, PutOutcome, Start,
+    Body, Condition, ETag, FileKey, FileStore, GetOptions, ListOptions, PageToken, PutOptions, PutOutcome, Start,
 };
 use tokio::time::Instant;
 
@@ -102,21 +102,21 @@ impl Wire {
     pub(super) async fn list(
         &self,
         prefix: &str,
-        start: Option<&str>,
+        start: Option<&PageToken>,
         most: u16,
         limit: Limit,
-    ) -> Result<(Vec<CoordKey>, Option<String>)> {
+    ) -> Result<(Vec<CoordKey>, Option<PageToken>)> {
         let mut options = ListOptions::new(format!("{}{prefix}", self.folder)).with_limit(most);
         options.deadline = limit.left()?;
         if let Some(token) = start {
-            options = options.with_start(Start::Token(statehouse_filestore::PageToken::new(token)));
+            options = options.with_start(Start::Token(token.clone()));
         }
         let page = self.files.list_with(options).await?;
         let names = page.entries.iter().filter_map(|entry| {
             let name = entry.key.as_str().strip_prefix(&self.folder)?.strip_suffix(END)?;
             CoordKey::new(name).ok()
         });
-        Ok((names.collect(), page.next.map(|token| token.as_str().to_owned())))
+        Ok((names.collect(), page.next))
     }
 }
 

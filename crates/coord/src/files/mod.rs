@@ -25,7 +25,7 @@ use crate::api::CoordStore;
 use crate::capability::{DURABLE, SHARED};
 use crate::key::CoordKey;
 use crate::operation::Operations;
-use crate::options::{GetOptions, NowOptions, PageToken, PutOptions, RemoveOptions, ScanOptions, WaitOptions};
+use crate::options::{GetOptions, NowOptions, PutOptions, RemoveOptions, ScanOptions, WaitOptions};
 use crate::outcome::{Page, PutOutcome, RemoveOutcome};
 use crate::record::{Record, WriteId};
 use crate::stored::Stored;
@@ -197,8 +197,7 @@ impl FilesCoordStore {
     async fn scan(&self, options: ScanOptions) -> Result<Page> {
         options.check()?;
         let limit = Limit::new(options.deadline);
-        let start = options.start.as_ref().map(PageToken::as_str);
-        let (names, next) = self.wire.list(&options.prefix, start, options.limit, limit).await?;
+        let (names, next) = self.wire.list(&options.prefix, options.start.as_ref(), options.limit, limit).await?;
         let mut records = Vec::with_capacity(names.len());
         for names in names.chunks(TOGETHER) {
             let found = join_all(names.iter().map(|name| self.get(name, limit))).await;
@@ -206,7 +205,7 @@ impl FilesCoordStore {
                 records.extend(found?.map(|record| (name.clone(), record)));
             }
         }
-        Ok(Page::new(records, next.map(PageToken::new)))
+        Ok(Page::new(records, next))
     }
 }
 

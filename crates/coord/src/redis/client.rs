@@ -7,7 +7,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use statehouse_core::time::{millis_rounded_up, whole_micros};
 use statehouse_core::{Condition, EnvelopeError, ErrorKind, Namespace, Result, Timestamp, Version};
-use statehouse_redis::{Idempotence, KeySpace, REFUSE_LATE, RedisClient, RedisScript, ScriptCall, redis};
+use statehouse_redis::{
+    ENVELOPE_STAMP, Idempotence, KeySpace, REFUSE_LATE, RedisClient, RedisScript, ScriptCall, redis,
+};
 
 use super::error::unexpected;
 use crate::key::CoordKey;
@@ -20,15 +22,16 @@ use crate::stored::{Stored, unreadable};
 pub(super) const OPERATION: Operations = Operations::of("redis");
 
 macro_rules! script {
-    ($($file:literal),+) => {
-        LazyLock::new(|| RedisScript::new([REFUSE_LATE, $(include_str!($file)),+].concat()))
+    ($($part:expr),+) => {
+        LazyLock::new(|| RedisScript::new([REFUSE_LATE, $($part),+].concat()))
     };
 }
 
 static READ: LazyLock<RedisScript> = LazyLock::new(|| RedisScript::new(include_str!("lua/read.lua")));
-static PUT: LazyLock<RedisScript> = script!("lua/stamp.lua", "lua/found.lua", "lua/put.lua");
-static REMOVE: LazyLock<RedisScript> = script!("lua/stamp.lua", "lua/found.lua", "lua/remove.lua");
-static SWEEP: LazyLock<RedisScript> = script!("lua/sweep.lua");
+static PUT: LazyLock<RedisScript> = script!(ENVELOPE_STAMP, include_str!("lua/found.lua"), include_str!("lua/put.lua"));
+static REMOVE: LazyLock<RedisScript> =
+    script!(ENVELOPE_STAMP, include_str!("lua/found.lua"), include_str!("lua/remove.lua"));
+static SWEEP: LazyLock<RedisScript> = script!(include_str!("lua/sweep.lua"));
 /// With a key, since another server of a cluster has another time.
 static TIME: LazyLock<RedisScript> =
     LazyLock::new(|| RedisScript::new("local time = redis.call('TIME') return time[1] * 1000000 + time[2]"));

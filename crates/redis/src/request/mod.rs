@@ -14,7 +14,7 @@ use crate::node::value::get;
 use crate::topology::Target;
 use crate::topology::slot::{slot_of, slot_of_command};
 
-pub use self::script::{REFUSE_LATE, RedisScript, ScriptCall};
+pub use self::script::{ENVELOPE_STAMP, REFUSE_LATE, RedisScript, ScriptCall};
 
 pub(crate) enum Request<'a> {
     Command(&'a Cmd),

@@ -61,6 +61,19 @@ impl fmt::Debug for RedisScript {
 /// ```
 pub const REFUSE_LATE: &str = include_str!("../refuse_late.lua");
 
+/// What a script needs that stores a [`statehouse_core::Envelope`] with the server's version and time, to stand behind
+/// [`REFUSE_LATE`]: `number(bytes, at)` reads a number of eight bytes, and `sealed(version, created, soft, hard)` gives the
+/// stamp with its checksum, of times in microseconds since 1970.
+///
+/// ```
+/// use statehouse_redis::{ENVELOPE_STAMP, REFUSE_LATE, RedisScript};
+///
+/// let stored = "redis.call('SET', KEYS[1], string.sub(ARGV[1], 1, 16) .. sealed(now, now, 0, 0) .. string.sub(ARGV[1], 53))";
+/// let store = RedisScript::new([REFUSE_LATE, ENVELOPE_STAMP, stored].concat());
+/// # let _ = store;
+/// ```
+pub const ENVELOPE_STAMP: &str = include_str!("../envelope_stamp.lua");
+
 /// A call of a [`RedisScript`] with its keys and arguments. Like `Cmd`, it prints neither.
 ///
 /// # What comes too late

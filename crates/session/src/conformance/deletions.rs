@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use statehouse_core::ErrorKind;
+use statehouse_core::conformance::race;
 
-use super::kit::{Fixture, IDLE, ROUNDS, SessionBackend, is_absent, is_gone_for_writes, ok, race, set};
+use super::kit::{Fixture, IDLE, ROUNDS, SessionBackend, is_absent, is_gone_for_writes, ok, set};
 use crate::api::SessionStoreExt as _;
 use crate::outcome::{Deleted, Loaded};
 use crate::record::{Authority, Delta, Rotate, Rotation};

@@ -1,12 +1,9 @@
 //! What the cases have in common.
 
-use std::future::Future;
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{COOKIE, HeaderMap, SET_COOKIE};
 use statehouse_core::conformance::Backend;
-use tokio::task::JoinSet;
 
 use crate::api::{SessionStore, SessionStoreExt as _};
 use crate::outcome::{Deleted, Saved, Touched};
@@ -26,8 +23,6 @@ pub(super) const ABSOLUTE: u32 = 30;
 
 /// How often a race is repeated.
 pub(super) const ROUNDS: usize = 200;
-
-pub(super) const RACERS: usize = 16;
 
 /// A token and how to make its session.
 pub(super) struct Fixture {
@@ -86,22 +81,6 @@ pub(super) async fn loaded(store: &dyn SessionStore, key: &SessionKey) -> Snapsh
 
 pub(super) async fn is_absent(store: &dyn SessionStore, key: &SessionKey) -> bool {
     store.load(key).await.expect("an answer").found().is_none()
-}
-
-/// Runs the racers at the same time and collects what they return.
-pub(super) async fn race<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
-    racer: impl Fn(usize) -> F,
-) -> Vec<T> {
-    let start = Arc::new(tokio::sync::Barrier::new(RACERS));
-    let mut racers = JoinSet::new();
-    for number in 0..RACERS {
-        let (start, work) = (Arc::clone(&start), racer(number));
-        racers.spawn(async move {
-            start.wait().await;
-            work.await
-        });
-    }
-    racers.join_all().await
 }
 
 /// The cookie header of a session that somebody just logged in to.

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use statehouse_core::conformance::race;
 use statehouse_core::{CodecId, ErrorKind};
 
-use super::kit::{ABSOLUTE, Fixture, ROUNDS, SessionBackend, is_absent, loaded, name, ok, race, set, value};
+use super::kit::{ABSOLUTE, Fixture, ROUNDS, SessionBackend, is_absent, loaded, name, ok, set, value};
 use crate::api::SessionStoreExt as _;
 use crate::options::{CreateOptions, SaveOptions};
 use crate::outcome::{Deleted, Saved, Touched};

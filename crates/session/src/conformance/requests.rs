@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use statehouse_core::conformance::rounds;
+use statehouse_core::conformance::{RACERS, race, rounds};
 use tokio::task::JoinSet;
 
-use super::kit::{RACERS, ROUNDS, SessionBackend, cookie_of, header, logged_in, race};
+use super::kit::{ROUNDS, SessionBackend, cookie_of, header, logged_in};
 use crate::config::SessionConfig;
 use crate::session::Sessions;
 

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::kit::{Fixture, ROUNDS, SessionBackend, loaded, ok, race, set, value};
+use statehouse_core::conformance::race;
+
+use super::kit::{Fixture, ROUNDS, SessionBackend, loaded, ok, set, value};
 use crate::api::SessionStoreExt as _;
 use crate::outcome::Saved;
 use crate::record::{Authority, Delta, Principal, Rotate, Rotation};

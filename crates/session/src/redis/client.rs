@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use statehouse_core::time::{millis_rounded_up, whole_micros};
 use statehouse_core::{Envelope, ErrorKind, Namespace, Operation, Result, Timestamp, hex};
-use statehouse_redis::{Idempotence, KeySpace, REFUSE_LATE, RedisClient, RedisScript, redis};
+use statehouse_redis::{ENVELOPE_STAMP, Idempotence, KeySpace, REFUSE_LATE, RedisClient, RedisScript, redis};
 
 use super::anonymous::{Anonymous, second, until};
 use super::error::unexpected;
@@ -21,15 +21,15 @@ use crate::token::{SessionKey, VerifierHash};
 pub(super) const OPERATION: Operations = Operations::of("redis");
 
 macro_rules! script {
-    ($($file:literal),+) => {
-        LazyLock::new(|| RedisScript::new([REFUSE_LATE, $(include_str!($file)),+].concat()))
+    ($($part:expr),+) => {
+        LazyLock::new(|| RedisScript::new([REFUSE_LATE, $($part),+].concat()))
     };
 }
 
-static CREATE: LazyLock<RedisScript> = script!("lua/stamp.lua", "lua/create.lua");
-static SAVE: LazyLock<RedisScript> = script!("lua/save.lua");
-static TOUCH: LazyLock<RedisScript> = script!("lua/stamp.lua", "lua/touch.lua");
-static DELETE: LazyLock<RedisScript> = script!("lua/stamp.lua", "lua/delete.lua");
+static CREATE: LazyLock<RedisScript> = script!(ENVELOPE_STAMP, include_str!("lua/create.lua"));
+static SAVE: LazyLock<RedisScript> = script!(include_str!("lua/save.lua"));
+static TOUCH: LazyLock<RedisScript> = script!(ENVELOPE_STAMP, include_str!("lua/touch.lua"));
+static DELETE: LazyLock<RedisScript> = script!(ENVELOPE_STAMP, include_str!("lua/delete.lua"));
 
 /// The sessions of one namespace.
 #[derive(Clone, Debug)]
