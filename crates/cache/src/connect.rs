@@ -84,7 +84,15 @@ mod tests {
     #[tokio::test]
     async fn a_url_that_is_no_cache_is_refused_and_named() {
         let namespace = Namespace::new("test").unwrap();
-        for text in ["memory:?capacity=0", "memory:?size=1MiB", "s3://bucket", "file:///tmp", "redis:"] {
+        for text in [
+            "memory:?capacity=0",
+            "memory:?size=1MiB",
+            "memory:/var/lib/x",
+            "memory://host",
+            "s3://bucket",
+            "file:///tmp",
+            "redis:",
+        ] {
             let url = ServiceUrl::parse("STATEHOUSE_CACHE_URL", text).unwrap();
             let error = Caches::open(url, &namespace).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{text}: {error}");

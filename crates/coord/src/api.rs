@@ -33,6 +33,10 @@ use crate::record::Record;
 ///   [`OutcomeUnknown`]: a `Conflict` says that the put was not made. So also where a backend itself has tried twice.
 /// - **Scan** is complete: every record whose key begins with the prefix is on one of the pages once, if it is there all
 ///   the time; expired and removed ones are not.
+/// - **What is no record**, because somebody else has put it there or it was damaged, is [`Corrupt`] for a get, a remove and a
+///   put with a condition. A put without one takes its place: since nobody knows the version before, its own is that of the
+///   clock. A scan [counts](Page::skipped) it and goes on.
+/// - **A full store** refuses puts and nothing else. What is removed then may leave no version behind.
 /// - **Wait** returns when the record is at another version than the one seen, and at its limit at the latest, be the store
 ///   reachable or not. It is a hint: it may return early, and whoever waits looks again.
 /// - **Now** is the best known time; what it is for is to be compared with versions. It may be off by as much as the
@@ -44,8 +48,8 @@ use crate::record::Record;
 ///
 /// # Errors
 /// [`InvalidInput`] and [`TooLarge`] for what no backend takes; [`Unavailable`], [`Timeout`] or [`OutcomeUnknown`] for an
-/// outage, which never looks like an absent record; [`Corrupt`] for what is stored and is no record: no put takes its place,
-/// since its version is not known. Nothing prints a value.
+/// outage, which never looks like an absent record; [`Corrupt`] as above. A store without room is [`Unavailable`],
+/// to be tried again [later](statehouse_core::Retry::FULL). Nothing prints a value.
 ///
 /// # Durability
 /// `Ok` means done in this process (memory), synced or acknowledged as the file store says (files), or acknowledged by the

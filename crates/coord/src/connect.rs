@@ -7,7 +7,7 @@ use std::time::Duration;
 use statehouse_core::{Namespace, Result, Scheme, ServiceUrl};
 
 use crate::api::CoordStore;
-use crate::files::{FilesConfig, FilesCoordStore};
+use crate::files::{FilesConfig, FilesCoordStore, PAUSE};
 use crate::memory::{MemoryConfig, MemoryCoordStore};
 
 type Opening = Pin<Box<dyn Future<Output = Result<Arc<dyn CoordStore>>> + Send>>;
@@ -87,9 +87,8 @@ fn memory(url: ServiceUrl, _: Namespace) -> Result<Opening> {
 /// The file store has a table of its own, which says what is not compiled in.
 fn files(mut url: ServiceUrl, namespace: Namespace) -> Result<Opening> {
     let usual = if url.scheme() == "s3" { Duration::from_secs(10) } else { Duration::from_secs(1) };
-    let setting = url.setting().to_owned();
     let pause = url.take_duration("poll")?.unwrap_or(usual);
-    let config = FilesConfig::default().with_longest_pause(pause).map_err(|error| error.with_setting(&setting))?;
+    let config = FilesConfig::default().with_longest_pause(pause).map_err(|_| url.refuse("poll", PAUSE))?;
     statehouse_filestore::check(&url, &namespace)?;
     Ok(Box::pin(async move {
         let files = statehouse_filestore::open(url, &namespace).await?;
@@ -119,7 +118,15 @@ mod tests {
     #[tokio::test]
     async fn a_wrong_url_names_the_setting_and_what_is_accepted() {
         assert!(open("memory:").await.is_ok());
-        for text in ["gopher://h", "memory:?x=1", "file:/x?poll=1ms", "file:/x?y=1", "file:/x?poll=0s"] {
+        for text in [
+            "gopher://h",
+            "memory:?x=1",
+            "memory:/var/lib/x",
+            "memory://host",
+            "file:/x?poll=1ms",
+            "file:/x?y=1",
+            "file:/x?poll=0s",
+        ] {
             assert_eq!(open(text).await.unwrap_err().setting(), Some("COORDINATION"), "{text}");
         }
         let error = open("gopher://h").await.unwrap_err().to_string();

@@ -62,12 +62,27 @@ pub struct Page {
     pub records: Vec<(CoordKey, Record)>,
     /// Where the next page begins; none on the last. A page may have fewer records than asked for and yet not be the last.
     pub next: Option<PageToken>,
+    /// How many names of this page have something else than a record.
+    pub skipped: u64,
 }
 
 impl Page {
     /// A page, for authors of backends.
     #[must_use]
     pub const fn new(records: Vec<(CoordKey, Record)>, next: Option<PageToken>) -> Self {
-        Self { records, next }
+        Self { records, next, skipped: 0 }
+    }
+
+    /// Adds what was found under a name, or counts it if that is no record.
+    ///
+    /// # Errors
+    /// What prevented that it was read.
+    pub fn add(&mut self, key: &CoordKey, found: Result<Option<Record>>) -> Result<()> {
+        match found {
+            Ok(found) => self.records.extend(found.map(|record| (key.clone(), record))),
+            Err(error) if error.kind() == ErrorKind::Corrupt => self.skipped += 1,
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 }

@@ -224,8 +224,12 @@ impl ServiceUrl {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig) if one is left that nobody took, naming it and
-    /// those that would have been accepted.
+    /// those that would have been accepted; and for a `memory:` that names a place, which somebody expects to be kept.
     pub fn finish(self) -> Result<()> {
+        if self.scheme == "memory" && !(self.hosts.is_empty() && self.path.is_empty()) {
+            let message = "expected \"memory:\", with nothing but parameters behind it: what is in memory has no place";
+            return Err(Error::invalid_config(&self.setting, message));
+        }
         let Some((unknown, _)) = self.parameters.first() else { return Ok(()) };
         let unknown = shown(unknown, self.doubtful);
         let accepted: BTreeSet<_> = self.taken.iter().map(|(name, _)| *name).collect();

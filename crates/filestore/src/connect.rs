@@ -109,7 +109,7 @@ mod tests {
     #[tokio::test]
     async fn a_wrong_url_names_the_setting_and_what_is_accepted() {
         assert!(open("memory:").await.is_ok());
-        for text in ["redis://h", "memory:?x=1"] {
+        for text in ["redis://h", "memory:?x=1", "memory:/var/lib/x", "memory://host"] {
             assert_eq!(open(text).await.unwrap_err().setting(), Some("FILES"), "{text}");
         }
         let error = open("redis://h").await.unwrap_err().to_string();

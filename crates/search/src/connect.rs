@@ -94,6 +94,10 @@ mod tests {
         let error = Indexes::open(url("redis://h"), &namespace).await.unwrap_err();
         assert_eq!((error.kind(), error.setting()), (ErrorKind::InvalidConfig, Some("STATEHOUSE_SEARCH_URL")));
         assert!(error.to_string().contains("memory, tantivy, opensearch+http, opensearch+https"), "{error}");
+        for text in ["memory:/var/lib/x", "memory://host"] {
+            let error = Indexes::open(url(text), &namespace).await.unwrap_err();
+            assert_eq!((error.kind(), error.setting()), (ErrorKind::InvalidConfig, Some("STATEHOUSE_SEARCH_URL")));
+        }
         for (scheme, feature) in SCHEMES.iter().zip(["tantivy", "opensearch"]) {
             let error = scheme.missing(&url("opensearch+http://h"), PACKAGE);
             assert!(error.to_string().contains(&format!("\"search-{feature}\" of statehouse ")), "{error}");

@@ -1,6 +1,6 @@
 //! How much an embedded store keeps.
 
-use statehouse_core::{Error, Result, ServiceUrl};
+use statehouse_core::{Error, ErrorKind, Result, ServiceUrl};
 
 const MAX_SESSIONS: &str = "a number of sessions above zero";
 const CAPACITY: &str = "a size of at least 64KiB, such as 256MiB";
@@ -42,6 +42,16 @@ impl Bounds {
             return Err(Error::invalid_config("capacity", format!("must be {CAPACITY}")));
         }
         Ok(Self { bytes, ..self })
+    }
+
+    /// # Errors
+    /// [`ErrorKind::TooLarge`] for a session that an empty store has no room for: no other need go for it.
+    pub(crate) fn check(self, bytes: u64) -> Result<()> {
+        if bytes > self.bytes {
+            let message = "the session alone is larger than what the store may keep (setting capacity)";
+            return Err(Error::new(ErrorKind::TooLarge, message));
+        }
+        Ok(())
     }
 
     /// Whether so many sessions of so many bytes in all are not too many.

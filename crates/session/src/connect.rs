@@ -116,7 +116,7 @@ mod tests {
     #[tokio::test]
     async fn a_wrong_url_names_the_setting_and_what_is_accepted() {
         assert!(open("memory:").await.is_ok());
-        for text in ["s3://bucket", "memory:?x=1", "file://host/x"] {
+        for text in ["s3://bucket", "memory:?x=1", "memory:/var/lib/x", "memory://host", "file://host/x"] {
             assert_eq!(open(text).await.unwrap_err().setting(), Some("SESSIONS"), "{text}");
         }
         let error = open("s3://bucket").await.unwrap_err().to_string();

@@ -33,9 +33,8 @@ impl MemoryConfig {
     /// [`InvalidConfig`](statehouse_core::ErrorKind::InvalidConfig), naming the setting, for another scheme, for a bound
     /// that is none, and for both at once.
     pub fn from_url(url: &mut ServiceUrl) -> Result<Self> {
-        if url.scheme() != "memory" || !url.hosts().is_empty() || !url.path().is_empty() {
-            let message = "expected \"memory:\", with nothing but parameters behind it";
-            return Err(statehouse_core::Error::invalid_config(url.setting(), message));
+        if url.scheme() != "memory" {
+            return Err(statehouse_core::Error::invalid_config(url.setting(), "expected a URL such as \"memory:\""));
         }
         let capacity = url.take_size("capacity")?;
         let entries = url.take_parsed::<NonZeroU64>("max_entries", "a whole number above zero")?;

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use statehouse_core::{Error, ErrorKind, Namespace, Result, deadline};
 use statehouse_filestore::{
-    Body, Condition, ETag, FileKey, FileStore, GetOptions, ListOptions, PageToken, PutOptions, PutOutcome, Start,
+    Body, Condition, DeleteOptions, DeleteOutcome, ETag, FileKey, FileStore, GetOptions, ListOptions, Object,
+    PageToken, PutOptions, PutOutcome, Start,
 };
 use tokio::time::Instant;
 
 use crate::key::CoordKey;
+use crate::outcome::Page;
 use crate::stored::Stored;
 
 /// Behind the namespace, and no part of a namespace: no handle of files has this folder.
@@ -26,8 +28,23 @@ pub(super) struct Wire {
 
 /// What lies under a record's name, and the store's name for it.
 pub(super) struct Found {
-    pub(super) stored: Stored,
-    pub(super) etag: ETag,
+    /// None if it is no record.
+    pub(super) stored: Option<Stored>,
+    /// None if the store could not read as much.
+    etag: Option<ETag>,
+}
+
+impl Found {
+    const DAMAGED: Self = Self { stored: None, etag: None };
+
+    async fn read(object: Object) -> Result<Self> {
+        let etag = Some(object.meta().etag.clone());
+        match object.bytes().await {
+            Ok(bytes) => Ok(Self { stored: Stored::decode(bytes).ok(), etag }),
+            Err(error) if error.kind() == ErrorKind::Corrupt => Ok(Self { etag, ..Self::DAMAGED }),
+            Err(error) => Err(error),
+        }
+    }
 }
 
 /// When a call is to be over.
@@ -66,19 +83,16 @@ impl Wire {
     pub(super) async fn read(&self, key: &CoordKey, limit: Limit) -> Result<Option<Found>> {
         let mut options = GetOptions::default();
         options.deadline = limit.left()?;
-        let read = async {
-            let object = self.files.get_with(&self.name(key)?, options).await?;
-            let etag = object.meta().etag.clone();
-            Ok((object.bytes().await?, etag))
-        };
+        let read = async { Found::read(self.files.get_with(&self.name(key)?, options).await?).await };
         match deadline::within(limit.left()?, tokio::time::sleep, deadline::not_done, read).await {
-            Ok((bytes, etag)) => Ok(Some(Found { stored: Stored::decode(bytes)?, etag })),
+            Ok(found) => Ok(Some(found)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == ErrorKind::Corrupt => Ok(Some(Found::DAMAGED)),
             Err(error) => Err(error),
         }
     }
 
-    /// Stores the record in place of what was found. Whether it was.
+    /// Stores the record in place of what was found, or of whatever there is if that has no name. Whether it was.
     pub(super) async fn write(
         &self,
         key: &CoordKey,
@@ -86,7 +100,8 @@ impl Wire {
         stored: &Stored,
         limit: Limit,
     ) -> Result<bool> {
-        let condition = found.map_or(Condition::Absent, |found| Condition::Match(found.etag.clone()));
+        let condition =
+            found.map_or(Condition::Absent, |found| found.etag.clone().map_or(Condition::Always, Condition::Match));
         let mut options = PutOptions::default().with_condition(condition);
         options.deadline = limit.left()?;
         match self.files.put_with(&self.name(key)?, Body::from(stored.encode()), options).await {
@@ -98,14 +113,21 @@ impl Wire {
         }
     }
 
-    /// One page of names, and where the next one begins.
+    /// Removes what was found, and its version with it: that takes no room. Whether it was.
+    pub(super) async fn delete(&self, key: &CoordKey, found: &Found, limit: Limit) -> Result<bool> {
+        let mut options = DeleteOptions::default();
+        (options.if_match, options.deadline) = (found.etag.clone(), limit.left()?);
+        Ok(self.files.delete_with(&self.name(key)?, options).await? != DeleteOutcome::Conflict)
+    }
+
+    /// A page of names, and what is to be read of it: where it ends, and how much of it the store skipped.
     pub(super) async fn list(
         &self,
         prefix: &str,
         start: Option<&PageToken>,
         most: u16,
         limit: Limit,
-    ) -> Result<(Vec<CoordKey>, Option<PageToken>)> {
+    ) -> Result<(Vec<CoordKey>, Page)> {
         let mut options = ListOptions::new(format!("{}{prefix}", self.folder)).with_limit(most);
         options.deadline = limit.left()?;
         if let Some(token) = start {
@@ -116,7 +138,7 @@ impl Wire {
             let name = entry.key.as_str().strip_prefix(&self.folder)?.strip_suffix(END)?;
             CoordKey::new(name).ok()
         });
-        Ok((names.collect(), page.next))
+        Ok((names.collect(), Page { next: page.next, skipped: page.skipped, records: Vec::new() }))
     }
 }
 

@@ -3,6 +3,9 @@ use std::time::Duration;
 
 use statehouse_core::{Clock, Error, Result, SystemClock};
 
+/// What [`FilesConfig::with_longest_pause`] takes.
+pub(crate) const PAUSE: &str = "a duration of at least 10ms, such as 2s";
+
 /// Settings of a [`FilesCoordStore`](super::FilesCoordStore).
 ///
 /// ```
@@ -46,7 +49,7 @@ impl FilesConfig {
     /// [`ErrorKind::InvalidConfig`](statehouse_core::ErrorKind::InvalidConfig) below 10 milliseconds.
     pub fn with_longest_pause(self, pause: Duration) -> Result<Self> {
         if pause < Duration::from_millis(10) {
-            return Err(Error::invalid_config("poll", "must be a duration of at least 10ms"));
+            return Err(Error::invalid_config("poll", format!("must be {PAUSE}")));
         }
         Ok(Self { longest_pause: pause, ..self })
     }

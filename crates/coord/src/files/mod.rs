@@ -12,7 +12,8 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use statehouse_core::policy::Backoff;
 use statehouse_core::{
-    Capabilities, Clock, Condition, Error, ErrorKind, Health, Namespace, Result, Timestamp, Version,
+    Capabilities, Clock, Condition, EnvelopeError, Error, ErrorKind, Health, Namespace, Result, Retry, Timestamp,
+    Version,
 };
 use statehouse_filestore::FileStore;
 use statehouse_filestore::capability::{CREATE_IF_ABSENT, REPLACE_IF_MATCH};
@@ -20,6 +21,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use self::client::{Found, Limit, Wire, in_doubt};
 pub use self::config::FilesConfig;
+pub(crate) use self::config::PAUSE;
 use self::seen::Seen;
 use crate::api::CoordStore;
 use crate::capability::{DURABLE, SHARED};
@@ -28,7 +30,7 @@ use crate::operation::Operations;
 use crate::options::{GetOptions, NowOptions, PutOptions, RemoveOptions, ScanOptions, WaitOptions};
 use crate::outcome::{Page, PutOutcome, RemoveOutcome};
 use crate::record::{Record, WriteId};
-use crate::stored::Stored;
+use crate::stored::{Stored, unreadable};
 
 const OPERATION: Operations = Operations::of("files");
 
@@ -99,35 +101,41 @@ impl FilesCoordStore {
         Ok(Self { wire: Wire::new(files, namespace), clock, longest_pause, seen: Seen::default() })
     }
 
-    /// The record that was found, if it is one and has not expired.
-    fn live(&self, key: &CoordKey, found: Option<&Found>) -> Option<Record> {
-        let Some(stored) = found.map(|found| &found.stored).filter(|stored| !stored.is_removed) else {
+    /// The record that was found, if it has not expired.
+    fn live(&self, key: &CoordKey, found: Option<&Found>) -> Result<Option<Record>> {
+        let stored = found.map(|found| found.stored.as_ref().ok_or_else(|| unreadable(EnvelopeError::Corrupt)));
+        let Some(stored) = stored.transpose()?.filter(|stored| !stored.is_removed) else {
             self.seen.forget(key);
-            return None;
+            return Ok(None);
         };
         let Some(lives) = stored.time_to_live else {
             self.seen.forget(key);
-            return Some(stored.clone().record(None));
+            return Ok(Some(stored.clone().record(None)));
         };
-        let left = self.seen.left(key, stored.id, lives, self.clock.elapsed())?;
-        Some(stored.clone().record(Some(left)))
+        let left = self.seen.left(key, stored.id, lives, self.clock.elapsed());
+        Ok(left.map(|left| stored.clone().record(Some(left))))
     }
 
     async fn get(&self, key: &CoordKey, limit: Limit) -> Result<Option<Record>> {
         let found = self.wire.read(key, limit).await?;
-        Ok(self.live(key, found.as_ref()))
+        self.live(key, found.as_ref())
     }
 
     /// The version and time of what replaces this.
     fn stamp(&self, stored: Stored, found: Option<&Found>) -> Stored {
         let now = self.clock.now();
-        let previous = found.map_or_else(Version::default, |found| found.stored.stamp.version);
+        let previous = found.and_then(|found| found.stored.as_ref()).map(|stored| stored.stamp.version);
+        let previous = previous.unwrap_or_default();
         stored.stamped(previous.next(now.as_micros()), now)
     }
 
     async fn try_put(&self, key: &CoordKey, new: &Stored, options: &PutOptions, limit: Limit) -> Result<Tried> {
         let found = self.wire.read(key, limit).await?;
-        let current = self.live(key, found.as_ref());
+        let current = match self.live(key, found.as_ref()) {
+            // What takes the place of whatever is there.
+            Err(_) if options.condition == Condition::Always => None,
+            current => current?,
+        };
         if let Some(own) = current.as_ref().filter(|current| current.id == new.id) {
             return Ok(Tried::Stored(own.version));
         }
@@ -176,16 +184,20 @@ impl FilesCoordStore {
         let mut backoff = Backoff::new(CONTENTION[0], CONTENTION[1]);
         for _ in 0..TRIES {
             let found = self.wire.read(key, limit).await?;
-            match self.live(key, found.as_ref()) {
-                None if found.as_ref().is_some_and(|found| found.stored.id == rest.id) => {
-                    return Ok(RemoveOutcome::Removed);
-                }
-                None => return Ok(RemoveOutcome::Absent),
-                Some(current) if current.version != version => return Ok(RemoveOutcome::Conflict(current)),
-                Some(_) => {}
+            let current = self.live(key, found.as_ref())?;
+            let Some((found, current)) = found.as_ref().zip(current) else {
+                let own = found.and_then(|found| found.stored).is_some_and(|stored| stored.id == rest.id);
+                return Ok(if own { RemoveOutcome::Removed } else { RemoveOutcome::Absent });
+            };
+            if current.version != version {
+                return Ok(RemoveOutcome::Conflict(current));
             }
-            let stored = self.stamp(rest.clone(), found.as_ref());
-            if self.wire.write(key, found.as_ref(), &stored, limit).await? {
+            let stored = self.stamp(rest.clone(), Some(found));
+            let removed = match self.wire.write(key, Some(found), &stored, limit).await {
+                Err(error) if error.retry() == Retry::FULL => self.wire.delete(key, found, limit).await?,
+                written => written?,
+            };
+            if removed {
                 self.seen.forget(key);
                 return Ok(RemoveOutcome::Removed);
             }
@@ -197,15 +209,14 @@ impl FilesCoordStore {
     async fn scan(&self, options: ScanOptions) -> Result<Page> {
         options.check()?;
         let limit = Limit::new(options.deadline);
-        let (names, next) = self.wire.list(&options.prefix, options.start.as_ref(), options.limit, limit).await?;
-        let mut records = Vec::with_capacity(names.len());
+        let (names, mut page) = self.wire.list(&options.prefix, options.start.as_ref(), options.limit, limit).await?;
         for names in names.chunks(TOGETHER) {
             let found = join_all(names.iter().map(|name| self.get(name, limit))).await;
             for (name, found) in names.iter().zip(found) {
-                records.extend(found?.map(|record| (name.clone(), record)));
+                page.add(name, found)?;
             }
         }
-        Ok(Page::new(records, next))
+        Ok(page)
     }
 }
 

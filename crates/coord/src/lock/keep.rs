@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use statehouse_core::policy::Backoff;
-use statehouse_core::{Condition, ErrorKind, Result, Version};
+use statehouse_core::{Condition, ErrorKind, Result, Retry, Version};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -12,7 +12,7 @@ use super::lease::Lease;
 use super::state::{Owner, State};
 use crate::api::CoordStore;
 use crate::key::CoordKey;
-use crate::options::{GetOptions, PutOptions};
+use crate::options::{GetOptions, PutOptions, RemoveOptions};
 use crate::outcome::PutOutcome;
 use crate::record::Record;
 
@@ -123,6 +123,11 @@ impl Held {
                 Ok(_) => return Ok(()),
                 // If it was done, the next try finds it so.
                 Err(error) if error.kind() == ErrorKind::OutcomeUnknown => done = Err(error),
+                // What is removed takes no room.
+                Err(error) if error.retry() == Retry::FULL => {
+                    let options = RemoveOptions::default().with_deadline(left);
+                    return self.store.remove_with(&self.key, version, options).await.map(drop);
+                }
                 Err(error) => return Err(error),
             }
         }

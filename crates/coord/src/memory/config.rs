@@ -26,6 +26,8 @@ impl Default for MemoryConfig {
     }
 }
 
+const CAPACITY: &str = "a size of at least 64KiB, such as 64MiB";
+
 impl MemoryConfig {
     /// Reads `memory:?capacity=64MiB`.
     ///
@@ -35,13 +37,12 @@ impl MemoryConfig {
         if url.scheme() != "memory" {
             return Err(Error::invalid_config(url.setting(), "expected a URL such as \"memory:\""));
         }
-        let setting = url.setting().to_owned();
-        let capacity = url.take_size("capacity")?;
-        url.finish()?;
-        match capacity {
-            Some(bytes) => Self::default().with_capacity(bytes).map_err(|error| error.with_setting(&setting)),
-            None => Ok(Self::default()),
+        let mut config = Self::default();
+        if let Some(bytes) = url.take_size("capacity")? {
+            config = config.with_capacity(bytes).map_err(|_| url.refuse("capacity", CAPACITY))?;
         }
+        url.finish()?;
+        Ok(config)
     }
 
     /// How much memory the records may take up, expired ones and what is remembered of them included.
@@ -50,7 +51,7 @@ impl MemoryConfig {
     /// [`ErrorKind::InvalidConfig`](statehouse_core::ErrorKind::InvalidConfig) below 64 KiB.
     pub fn with_capacity(self, bytes: u64) -> Result<Self> {
         if bytes < 64 << 10 {
-            return Err(Error::invalid_config("capacity", "must be a size of at least 64KiB"));
+            return Err(Error::invalid_config("capacity", format!("must be {CAPACITY}")));
         }
         Ok(Self { capacity: bytes, ..self })
     }

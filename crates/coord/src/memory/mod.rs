@@ -29,7 +29,7 @@ const OPERATION: Operations = Operations::of("memory");
 ///
 /// It has one counter for the versions of all keys, so that a version never falls, however long ago its record went.
 /// Expired records are freed as others are put. A store that is full of live ones refuses more as
-/// [`ErrorKind::Unavailable`].
+/// [`ErrorKind::Unavailable`], and a record that no empty one has room for as [`ErrorKind::TooLarge`].
 #[derive(Debug)]
 pub struct MemoryCoordStore {
     capacity: u64,
@@ -148,14 +148,21 @@ impl MemoryCoordStore {
             return PutOutcome::refused(current, options.repeats);
         }
         if !state.has_room(key, &value, self.capacity, now) {
-            let message = "the memory of the coordination store is full of live records (setting capacity)";
-            return Err(Error::new(ErrorKind::Unavailable, message));
+            return Err(self.no_room(key, &value));
         }
         state.put(key, value, id, options.time_to_live.map(|time| now + time), now);
         let version = state.last;
         drop(state);
         self.changes.send_modify(|count| *count += 1);
         Ok(PutOutcome::Stored(version))
+    }
+
+    fn no_room(&self, key: &CoordKey, value: &Bytes) -> Error {
+        if weight(key, value) > self.capacity {
+            let message = "the record alone is larger than the coordination store (setting capacity)";
+            return Error::new(ErrorKind::TooLarge, message);
+        }
+        Error::full("the memory of the coordination store is full of live records (setting capacity)")
     }
 
     fn erase(&self, key: &CoordKey, version: Version) -> RemoveOutcome {
@@ -241,7 +248,7 @@ impl CoordStore for MemoryCoordStore {
 
 #[cfg(test)]
 mod tests {
-    use statehouse_core::ManualClock;
+    use statehouse_core::{ManualClock, Retry};
 
     use super::*;
     use crate::api::CoordStoreExt as _;
@@ -258,7 +265,10 @@ mod tests {
             let _ = store.put_with(&key(number), value.clone(), options.clone()).await.unwrap();
         }
         let error = store.put(&key(6), value.clone()).await.unwrap_err();
-        assert_eq!((error.kind(), error.operation()), (ErrorKind::Unavailable, Some("coord.put")));
+        let told = (error.kind(), error.retry(), error.operation());
+        assert_eq!(told, (ErrorKind::Unavailable, Retry::FULL, Some("coord.put")));
+        let error = store.put(&key(0), vec![7; 64 << 10]).await.unwrap_err();
+        assert_eq!((error.kind(), error.retry()), (ErrorKind::TooLarge, Retry::Never), "it never fits");
         let _ = store.put(&key(5), value.clone()).await.unwrap();
         clock.advance(Duration::from_secs(1));
         let _ = store.put(&key(6), value.clone()).await.unwrap();

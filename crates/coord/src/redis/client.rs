@@ -153,15 +153,15 @@ impl Wire {
         let names: Vec<String> = redis.query(&command, Idempotence::Idempotent).await?;
         let next = names.last().filter(|_| names.len() == usize::from(options.limit)).map(PageToken::new);
         let keys: Vec<_> = names.iter().filter_map(|name| CoordKey::new(name).ok()).collect();
-        let (mut records, mut gone) = (Vec::new(), Vec::new());
+        let (mut page, mut gone) = (Page::new(Vec::new(), next), Vec::new());
         for (key, found) in keys.iter().zip(self.read(&redis, &keys).await?) {
             if found.bytes.is_none() {
                 gone.push(key);
             }
-            records.extend(found.live()?.map(|record| (key.clone(), record)));
+            page.add(key, found.live())?;
         }
         self.sweep(&redis, &gone).await;
-        Ok(Page::new(records, next))
+        Ok(page)
     }
 
     /// Takes names out of the index whose records have expired and are forgotten. The next scan does what this one cannot.

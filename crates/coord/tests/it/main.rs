@@ -1,8 +1,10 @@
 //! The contract on every backend, and what becomes of it when a store or a process fails.
 
 mod conformance;
+mod full;
 mod late;
 mod lock;
+mod planted;
 mod run_once;
 mod state;
 

@@ -62,8 +62,9 @@ impl fmt::Debug for RedisScript {
 pub const REFUSE_LATE: &str = include_str!("../refuse_late.lua");
 
 /// What a script needs that stores a [`statehouse_core::Envelope`] with the server's version and time, to stand behind
-/// [`REFUSE_LATE`]: `number(bytes, at)` reads a number of eight bytes, and `sealed(version, created, soft, hard)` gives the
-/// stamp with its checksum, of times in microseconds since 1970.
+/// [`REFUSE_LATE`]: `number(bytes, at)` reads a number of eight bytes, `sealed(version, created, soft, hard)` gives the
+/// stamp with its checksum, of times in microseconds since 1970, and `is_sealed(head)` tells whether an envelope whose stamp is
+/// undamaged begins with these bytes.
 ///
 /// ```
 /// use statehouse_redis::{ENVELOPE_STAMP, REFUSE_LATE, RedisScript};

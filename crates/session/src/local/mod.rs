@@ -185,6 +185,7 @@ impl Inner {
     /// Whether a file of this length may take the session's place. What does not grow always may.
     fn check_room(&self, key: &SessionKey, len: u64) -> Result<(), Failure> {
         let before = self.folder.size(key)?;
+        self.bounds.check(blocks(len))?;
         let growth = blocks(len).saturating_sub(before.unwrap_or(0));
         let used = self.folder.used();
         let files = used.files + usize::from(before.is_none());

@@ -121,8 +121,8 @@ impl MemorySessionStore {
             return current.contest(base, authority, verifier, &options);
         }
         let next = next(current.record(), now).stamped_over(current.record(), id, now);
-        if next.weight() > current.record().weight() && !state.make_room(&next, self.bounds) {
-            return Err(full(operation));
+        if next.weight() > current.record().weight() {
+            state.make_room(&next, self.bounds).map_err(|error| operation.name_in(error))?;
         }
         Ok(Saved::Applied(state.put(next, now)))
     }
@@ -192,8 +192,10 @@ impl State {
         }
     }
 
-    /// Makes room for the record, at the cost of anonymous sessions and of what is remembered of deletions; `false` if that is not enough.
-    fn make_room(&mut self, record: &Record, bounds: Bounds) -> bool {
+    /// Makes room for the record, at the cost of anonymous sessions and of what is remembered of deletions; an error if
+    /// that is not enough.
+    fn make_room(&mut self, record: &Record, bounds: Bounds) -> Result<()> {
+        bounds.check(record.weight())?;
         let key = *record.key();
         let replaced = self.sessions.get(&key).map(|entry| entry.weight);
         let more = usize::from(replaced.is_none());
@@ -201,20 +203,17 @@ impl State {
         loop {
             let bytes = self.bytes - replaced.unwrap_or(0) + weight;
             if bounds.hold(self.sessions.len() + more, bytes) {
-                return true;
+                return Ok(());
             }
             let Some(next) = self.expendable.iter().map(|(_, other)| *other).find(|other| *other != key) else {
-                return false;
+                return Err(Error::full(FULL));
             };
             self.remove(&next);
         }
     }
 }
 
-fn full(operation: Operation) -> Error {
-    operation
-        .name_in(Error::full("the memory session store is full of live sessions (settings max_sessions and capacity)"))
-}
+const FULL: &str = "the memory session store is full of live sessions (settings max_sessions and capacity)";
 
 #[async_trait]
 impl SessionStore for MemorySessionStore {
@@ -230,9 +229,7 @@ impl SessionStore for MemorySessionStore {
             Loaded::Found(_) | Loaded::Deleted { .. } => return Err(OPERATION.create.name_in(taken())),
         }
         let record = Record::new(key, new).created_by(id).stamped_new(now, new.absolute_timeout);
-        if !state.make_room(&record, self.bounds) {
-            return Err(full(OPERATION.create));
-        }
+        state.make_room(&record, self.bounds).map_err(|error| OPERATION.create.name_in(error))?;
         Ok(state.put(record, now))
     }
 

@@ -5,8 +5,9 @@ use std::time::Duration;
 use statehouse_core::{ErrorKind, Health, HealthStatus, Result, Retry};
 use statehouse_redis::RedisClient;
 use statehouse_session::{
-    Authority, Deleted, LocalConfig, LocalSessionStore, MemoryConfig, MemorySessionStore, NewSession, Principal,
-    RedisSessionStore, SessionKey, SessionStore, SessionStoreExt as _, Token, Touched,
+    Attribute, AttributeName, Attributes, Authority, Deleted, Delta, LocalConfig, LocalSessionStore, MemoryConfig,
+    MemorySessionStore, NewSession, Principal, RedisSessionStore, SessionKey, SessionStore, SessionStoreExt as _,
+    Token, Touched,
 };
 use statehouse_testkit::{RedisServer, SmallDisk};
 
@@ -182,6 +183,32 @@ async fn deletions_make_room(store: &dyn SessionStore, capacity: usize) {
     assert!(is_there(store, &user.key()).await);
     let error = log_in(store).await.unwrap_err();
     assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retry::FULL), "all of them are logged in");
+}
+
+/// What no empty store has room for is refused for good, and nobody else's session goes for it.
+async fn too_large_is_no_full_store(store: &dyn SessionStore) {
+    let anonymous = create(store).await;
+    let large = Token::generate().unwrap();
+    let attribute = Attribute::encode(&"x".repeat(64 << 10)).unwrap();
+    let delta = Delta::new().with_set(AttributeName::new("a").unwrap(), attribute);
+    let error = store
+        .create(&large.key(), &new(&large).with_attributes(delta.apply(&Attributes::new()).unwrap()))
+        .await
+        .unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::TooLarge, Retry::Never), "{error:?}");
+    let base = store.load(&anonymous.key()).await.unwrap().found().expect("nobody made room");
+    let error = store.save(&base, Authority::Application, &delta).await.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::TooLarge, Retry::Never), "{error:?}");
+    assert!(is_there(store, &anonymous.key()).await);
+}
+
+#[tokio::test]
+async fn a_session_that_fits_into_no_empty_store_is_too_large() {
+    let config = MemoryConfig::default().with_capacity(64 << 10).unwrap();
+    too_large_is_no_full_store(&MemorySessionStore::with_config(config)).await;
+    let folder = tempfile::tempdir().unwrap();
+    let config = LocalConfig::new(folder.path()).with_capacity(64 << 10).unwrap();
+    too_large_is_no_full_store(&LocalSessionStore::open_with(config).await.unwrap()).await;
 }
 
 #[tokio::test]

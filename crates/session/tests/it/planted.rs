@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use statehouse_core::{Error, ErrorKind};
+use statehouse_core::{Error, ErrorKind, ServiceUrl};
+use statehouse_redis::{Idempotence, RedisClient, RedisConfig, redis};
 use statehouse_session::{
     Attribute, AttributeName, Authority, Deleted, Delta, Loaded, NewSession, Rotate, Rotation, SessionConfig,
     SessionLayer, SessionStoreExt as _, Token, Touched,
@@ -16,10 +17,11 @@ use crate::{open_redis, random_namespace};
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// The commands that put something else at a key, after its name.
-const PLANTED: [(&str, &[&str]); 9] = [
+const PLANTED: [(&str, &[&str]); 10] = [
     ("SET", &[""]),
     ("SET", &["SH"]),
     ("SET", &["12345678901234567890"]),
+    ("SET", &[LONG]),
     ("LPUSH", &["a"]),
     ("HSET", &["a", "b"]),
     ("HSET", &["4102444800", "1.5"]),
@@ -27,6 +29,12 @@ const PLANTED: [(&str, &[&str]); 9] = [
     ("ZADD", &["1", "a"]),
     ("XADD", &["*", "a", "b"]),
 ];
+
+/// As long as a session.
+const LONG: &str = match std::str::from_utf8(&[b'x'; 300]) {
+    Ok(text) => text,
+    Err(_) => panic!("ASCII"),
+};
 
 async fn plant(server: &RedisServer, key: &str, (command, rest): (&str, &[&str])) {
     server.command(&["DEL", key]).await.unwrap();
@@ -62,6 +70,36 @@ async fn no_verb_takes_what_was_planted_for_a_session_or_for_an_outage_and_a_log
             assert_eq!(server.command(&["EXISTS", &name]).await.unwrap().integer(), Some(0), "{case}");
         }
     }
+}
+
+/// Nothing is believed of a damaged session, and nothing of it sealed anew.
+#[tokio::test]
+async fn a_touch_seals_no_damaged_session_and_a_logout_takes_it_away() {
+    let (server, namespace) = (RedisServer::start().await, random_namespace());
+    let store = open_redis(&server.url(), &namespace).await;
+    let token = Token::generate().unwrap();
+    let (key, holder) = (token.key(), Authority::Holder(token.verifier_hash()));
+    let name = format!("{namespace}:session:records:{key}");
+    store.create(&key, &NewSession::new(token.verifier_hash(), MINUTE, MINUTE)).await.unwrap();
+    let stored = get(&server, &name).await;
+    // Of an envelope what says whether it is one, its version, its times, and the checksum over these.
+    for at in (0..3).chain(16..52) {
+        for bit in [1, 128] {
+            let mut bytes = stored.clone();
+            bytes[at] ^= bit;
+            server.command(&[b"SET", name.as_bytes(), &bytes]).await.unwrap();
+            assert_eq!(store.touch(&key).await.unwrap(), Touched::Gone, "byte {at}");
+            assert_eq!(get(&server, &name).await, bytes, "byte {at}");
+            assert_eq!(store.load(&key).await.unwrap_err().kind(), ErrorKind::Corrupt, "byte {at}");
+            assert_eq!(store.delete(&key, holder).await.unwrap(), Deleted::Removed, "byte {at}");
+        }
+    }
+}
+
+async fn get(server: &RedisServer, name: &str) -> Vec<u8> {
+    let mut url = ServiceUrl::parse("STATEHOUSE_SESSIONS_URL", &server.url()).unwrap();
+    let redis = RedisClient::open(RedisConfig::from_url(&mut url).unwrap()).await.unwrap();
+    redis.query(redis::cmd("GET").arg(name), Idempotence::Idempotent).await.unwrap()
 }
 
 /// Whoever brings the token of what was planted there goes on with another session.

@@ -8,8 +8,8 @@ end
 if #head >= #ARGV[1] and string.sub(head, 1, #ARGV[1]) == ARGV[1] then
   return 0
 end
-if #head < 160 then
-  -- Nothing, or what is too short for a session.
+if #head < 160 or not is_sealed(head) then
+  -- Nothing, or what is no session, or a damaged one that nobody can load.
   return redis.call('DEL', KEYS[1])
 end
 if #ARGV[3] > 0 then

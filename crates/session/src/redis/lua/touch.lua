@@ -1,8 +1,8 @@
 -- Only the stamp's soft expiry changes, with its checksum, and when the key expires: after the idle timeout, at the
--- absolute expiry at the latest. The version stays. Creates nothing. Answers how it went; and, if nobody is logged in, its
+-- absolute expiry at the latest. The version stays. Creates nothing, and seals nothing anew that is damaged. Answers how it went; and, if nobody is logged in, its
 -- soft expiry before and after, and the idle timeout.
 local head = redis.pcall('GETRANGE', KEYS[1], 0, 209)
-if type(head) == 'table' or #head < 184 then
+if type(head) == 'table' or #head < 184 or not is_sealed(head) then
   return {0, 0, 0, 0}
 end
 local hard = number(head, 41)

@@ -1,0 +1,143 @@
+//! What somebody else has put where records are, or what has become of them: it is told, it ends nothing, and it can be
+//! replaced.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use statehouse_coord::{
+    Condition, CoordKey, CoordStore, CoordStoreExt as _, Coordination, FilesConfig, FilesCoordStore, PutOptions,
+    PutOutcome,
+};
+use statehouse_core::{Error, ErrorKind, Namespace, ServiceUrl, Version};
+use statehouse_filestore::{Body, FileKey, FileStore, LocalFileStore, MemoryFileStore};
+use statehouse_redis::{Idempotence, RedisClient, RedisConfig, redis};
+use statehouse_testkit::RedisServer;
+
+use crate::{open_redis, random_namespace};
+
+fn key(name: &str) -> CoordKey {
+    CoordKey::new(name).unwrap()
+}
+
+/// The bytes of the envelope that say what it is, of which version, and until when.
+const HEAD: usize = 52;
+
+/// A record whose bytes are each damaged in turn, and what never was one.
+fn damaged(record: &[u8]) -> Vec<Vec<u8>> {
+    let flipped = (0..HEAD).flat_map(|at| {
+        [1, 4, 128].map(|bit| {
+            let mut bytes = record.to_vec();
+            bytes[at] ^= bit;
+            bytes
+        })
+    });
+    let foreign = [&b""[..], b"SH", &[b'x'; 79], &[b'x'; 300], &record[..60]].map(<[u8]>::to_vec);
+    flipped.chain(foreign).collect()
+}
+
+/// What holds while there is something else under the name "a", whose version was this before.
+async fn is_told_and_replaced(store: &Arc<dyn CoordStore>, before: Version, case: &str) {
+    let is_corrupt = |error: Error| assert_eq!(error.kind(), ErrorKind::Corrupt, "{case}: {error:?}");
+    is_corrupt(store.get(&key("a")).await.unwrap_err());
+    for condition in [Condition::Absent, Condition::Match(before)] {
+        let options = PutOptions::default().with_condition(condition);
+        is_corrupt(store.put_with(&key("a"), Bytes::from_static(b"new"), options).await.unwrap_err());
+    }
+    is_corrupt(store.remove(&key("a"), before).await.unwrap_err());
+    let page = store.scan("").await.unwrap();
+    let names: Vec<_> = page.records.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!((names, page.skipped), (vec!["b"], 1), "{case}");
+    let replaced = store.put(&key("a"), "new").await.unwrap();
+    assert!(matches!(replaced, PutOutcome::Stored(version) if version > before), "{case}: {replaced:?}");
+    assert_eq!(store.get(&key("a")).await.unwrap().unwrap().value, "new", "{case}");
+}
+
+/// What is stored at this name.
+async fn stored(server: &RedisServer, name: &str) -> Vec<u8> {
+    let mut url = ServiceUrl::parse("STATEHOUSE_COORDINATION_URL", &server.url()).unwrap();
+    let redis = RedisClient::open(RedisConfig::from_url(&mut url).unwrap()).await.unwrap();
+    redis.query(redis::cmd("GET").arg(name), Idempotence::Idempotent).await.unwrap()
+}
+
+async fn plant(server: &RedisServer, name: &str, bytes: &[u8]) {
+    let planted = server.command(&[b"SET", name.as_bytes(), bytes]).await.unwrap();
+    assert_eq!(planted.text(), Some("OK"));
+}
+
+async fn put(store: &dyn CoordStore, name: &str) -> Version {
+    store.put(&key(name), "a value").await.unwrap().stored().unwrap()
+}
+
+#[tokio::test]
+async fn in_redis_what_is_no_record_is_told_and_can_be_replaced() {
+    let (server, namespace) = (RedisServer::shared().await, random_namespace());
+    let store: Arc<dyn CoordStore> = Arc::new(open_redis(&server.url(), &namespace).await);
+    let name = format!("{namespace}:coord:records:{{{namespace}}}:record:a");
+    let mut before = put(&*store, "a").await;
+    put(&*store, "b").await;
+    for bytes in damaged(&stored(server, &name).await) {
+        plant(server, &name, &bytes).await;
+        is_told_and_replaced(&store, before, &format!("{bytes:x?}")).await;
+        before = put(&*store, "a").await;
+    }
+    for command in [&["LPUSH", &name, "a"][..], &["HSET", &name, "a", "b"], &["SADD", &name, "a"]] {
+        server.command(&["DEL", &name]).await.unwrap();
+        server.command(command).await.unwrap();
+        is_told_and_replaced(&store, before, command[0]).await;
+    }
+}
+
+async fn in_files(files: Arc<dyn FileStore>, namespace: &Namespace) {
+    let store = FilesCoordStore::new(Arc::clone(&files), namespace, FilesConfig::default()).unwrap();
+    let store: Arc<dyn CoordStore> = Arc::new(store);
+    let name = FileKey::new(format!("{namespace}/.coordination/a~")).unwrap();
+    let before = put(&*store, "a").await;
+    put(&*store, "b").await;
+    let record = files.get_with(&name, Default::default()).await.unwrap().bytes().await.unwrap();
+    for bytes in damaged(&record) {
+        let _ = files.put_with(&name, Body::from(Bytes::from(bytes.clone())), Default::default()).await.unwrap();
+        is_told_and_replaced(&store, before, &format!("{bytes:x?}")).await;
+    }
+}
+
+#[tokio::test]
+async fn in_files_what_is_no_record_is_told_and_can_be_replaced() {
+    in_files(Arc::new(MemoryFileStore::new()), &random_namespace()).await;
+}
+
+/// What is damaged below the file store, which then cannot read it whole, or at all.
+#[tokio::test]
+async fn on_a_disk_a_damaged_file_is_told_and_can_be_replaced() {
+    let (folder, namespace) = (tempfile::tempdir().unwrap(), random_namespace());
+    let files = Arc::new(LocalFileStore::open(folder.path()).await.unwrap());
+    let store: Arc<dyn CoordStore> = Arc::new(FilesCoordStore::new(files, &namespace, FilesConfig::default()).unwrap());
+    let path = folder.path().join(format!("{namespace}+/%2ecoordination+/a%7e"));
+    let damages: [fn(&mut Vec<u8>); 3] =
+        [|bytes| bytes[0] ^= 1, |bytes| bytes.truncate(20), |bytes| *bytes.last_mut().unwrap() ^= 1];
+    for damage in damages {
+        let before = put(&*store, "a").await;
+        put(&*store, "b").await;
+        let mut bytes = std::fs::read(&path).unwrap();
+        damage(&mut bytes);
+        std::fs::write(&path, &bytes).unwrap();
+        is_told_and_replaced(&store, before, &format!("{} bytes", bytes.len())).await;
+    }
+}
+
+/// A lock whose record is damaged is neither free nor held: nobody gets it until somebody has looked.
+#[tokio::test]
+async fn a_damaged_lock_is_given_to_nobody() {
+    let (server, namespace) = (crate::durable_redis().await, random_namespace());
+    let store: Arc<dyn CoordStore> = Arc::new(open_redis(&server.url(), &namespace).await);
+    let coord = Coordination::new(Arc::clone(&store));
+    let guard = coord.lock("export").await.unwrap();
+    let page = store.scan("").await.unwrap();
+    let [(name, _)] = &page.records[..] else { panic!("{page:?}") };
+    let path = format!("{namespace}:coord:records:{{{namespace}}}:record:{name}");
+    for bytes in damaged(&stored(&server, &path).await) {
+        plant(&server, &path, &bytes).await;
+        let refused = coord.lock("export").await;
+        assert!(refused.is_err(), "{bytes:x?}: {refused:?}");
+    }
+    drop(guard);
+}
