@@ -1,8 +1,11 @@
-//! Whether a folder is one to keep things in, for the services that are on disk. What is wrong with it, or doubtful, is
-//! told in words that say what to do.
+//! Whether a folder is one to keep things in, for the services that are on disk, and what an error of its disk means. What
+//! is wrong with it, or doubtful, is told in words that say what to do.
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
+
+use crate::{Error, ErrorKind, Retry};
 
 /// Who a folder belongs to, who this process is, and who may do what in the folder: numbers of users and a mode, as Unix
 /// has them.
@@ -68,9 +71,124 @@ pub fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
+/// What an error of the operating system means to a store in a folder: the same in every one of them. What only one of them
+/// can know, as that a missing file is a missing value, it says before it asks here.
+///
+/// | what the system says | kind | advice |
+/// | --- | --- | --- |
+/// | no space, quota used up | `Unavailable` | [`Retry::FULL`] |
+/// | the disk failed, the mount or the folder is gone, anything unknown | `Unavailable` | [`Retry::DISK_FAILED`] |
+/// | no right to it, a file system that is read-only | `PermissionDenied` | `Never` |
+/// | too many open files, no memory | `Unavailable` | after 100 ms |
+/// | interrupted | `Unavailable` | `Now` |
+/// | a file cut short, bytes that make no sense | `Corrupt` | `Never` |
+/// | a name or a file that is too long | `InvalidInput`, `TooLarge` | `Never` |
+/// | a call that the file system lacks | `Unsupported` | `Never` |
+/// | a call that makes no sense | `Unexpected` | `Never` |
+///
+/// ```
+/// use std::io;
+/// use statehouse_core::{ErrorKind, Retry, folder};
+///
+/// let failed = folder::map_error(io::Error::from_raw_os_error(5)).within("the index");
+/// assert_eq!((failed.kind(), failed.retry()), (ErrorKind::Unavailable, Retry::DISK_FAILED));
+/// assert_eq!(failed.message(), "the index: the disk failed");
+/// let denied = folder::map_error(io::ErrorKind::ReadOnlyFilesystem.into());
+/// assert_eq!((denied.kind(), denied.retry()), (ErrorKind::PermissionDenied, Retry::Never));
+/// ```
+#[must_use]
+pub fn map_error(source: io::Error) -> Error {
+    use io::ErrorKind as Io;
+    let (kind, retry, message) = match source.kind() {
+        Io::StorageFull => return Error::full("the disk is full").with_source(source),
+        Io::QuotaExceeded => return Error::full("the disk quota is used up").with_source(source),
+        Io::PermissionDenied => denied("the system denies access to the folder"),
+        Io::ReadOnlyFilesystem => denied("the file system is read-only"),
+        Io::NotFound | Io::NotADirectory => failed("the folder is gone"),
+        Io::StaleNetworkFileHandle => failed("the mounted folder has gone away"),
+        Io::OutOfMemory => crowded("the system is out of memory"),
+        _ if has_too_many_files(&source) => crowded("too many files are open"),
+        Io::Interrupted | Io::WouldBlock => (ErrorKind::Unavailable, Retry::Now, "the system interrupted the work"),
+        Io::UnexpectedEof => (ErrorKind::Corrupt, Retry::Never, "a file was cut short"),
+        Io::InvalidData => (ErrorKind::Corrupt, Retry::Never, "a file is damaged"),
+        Io::InvalidFilename => (ErrorKind::InvalidInput, Retry::Never, "the file system does not take so long a name"),
+        Io::FileTooLarge => (ErrorKind::TooLarge, Retry::Never, "the file is larger than the system allows"),
+        Io::Unsupported => {
+            (ErrorKind::Unsupported, Retry::Never, "the file system lacks something that the store needs")
+        }
+        Io::InvalidInput | Io::AlreadyExists | Io::Deadlock => {
+            (ErrorKind::Unexpected, Retry::Never, "the operating system reports an error")
+        }
+        _ => failed("the disk failed"),
+    };
+    Error::new(kind, message).with_retry(retry).with_source(source)
+}
+
+type Meaning = (ErrorKind, Retry, &'static str);
+
+const fn denied(message: &'static str) -> Meaning {
+    (ErrorKind::PermissionDenied, Retry::Never, message)
+}
+
+const fn failed(message: &'static str) -> Meaning {
+    (ErrorKind::Unavailable, Retry::DISK_FAILED, message)
+}
+
+/// Of what others give back in a moment.
+const fn crowded(message: &'static str) -> Meaning {
+    (ErrorKind::Unavailable, Retry::After(Duration::from_millis(100)), message)
+}
+
+/// The standard library has no name for it.
+fn has_too_many_files(error: &io::Error) -> bool {
+    // Of the process and of the system: `EMFILE` and `ENFILE`, the same numbers on every Unix; `ERROR_TOO_MANY_OPEN_FILES`.
+    let numbers: &[i32] = if cfg!(windows) { &[4] } else { &[24, 23] };
+    error.raw_os_error().is_some_and(|number| numbers.contains(&number))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[cfg(unix)]
+    fn each_error_of_a_disk_has_its_kind_and_advice() {
+        use io::ErrorKind as Io;
+        let soon = Retry::After(Duration::from_millis(100));
+        let number = |number| io::Error::from_raw_os_error(number);
+        let (unavailable, denied) = (ErrorKind::Unavailable, ErrorKind::PermissionDenied);
+        for (source, kind, retry, said) in [
+            (number(28), unavailable, Retry::FULL, "full"), // ENOSPC
+            (Io::QuotaExceeded.into(), unavailable, Retry::FULL, "quota"),
+            (number(5), unavailable, Retry::DISK_FAILED, "failed"), // EIO
+            (number(6), unavailable, Retry::DISK_FAILED, "failed"), // ENXIO
+            (number(19), unavailable, Retry::DISK_FAILED, "failed"), // ENODEV
+            (Io::TimedOut.into(), unavailable, Retry::DISK_FAILED, "failed"),
+            (Io::WriteZero.into(), unavailable, Retry::DISK_FAILED, "failed"),
+            (io::Error::other("unknown"), unavailable, Retry::DISK_FAILED, "failed"),
+            (Io::StaleNetworkFileHandle.into(), unavailable, Retry::DISK_FAILED, "gone away"),
+            (number(2), unavailable, Retry::DISK_FAILED, "gone"), // ENOENT
+            (number(20), unavailable, Retry::DISK_FAILED, "gone"), // ENOTDIR
+            (number(13), denied, Retry::Never, "denies"),         // EACCES
+            (number(1), denied, Retry::Never, "denies"),          // EPERM
+            (number(30), denied, Retry::Never, "read-only"),      // EROFS
+            (number(24), unavailable, soon, "open"),              // EMFILE
+            (number(23), unavailable, soon, "open"),              // ENFILE
+            (number(12), unavailable, soon, "memory"),            // ENOMEM
+            (number(4), unavailable, Retry::Now, "interrupted"),  // EINTR
+            (Io::UnexpectedEof.into(), ErrorKind::Corrupt, Retry::Never, "cut short"),
+            (Io::InvalidData.into(), ErrorKind::Corrupt, Retry::Never, "damaged"),
+            (Io::InvalidFilename.into(), ErrorKind::InvalidInput, Retry::Never, "name"),
+            (number(27), ErrorKind::TooLarge, Retry::Never, "larger"), // EFBIG
+            (Io::Unsupported.into(), ErrorKind::Unsupported, Retry::Never, "lacks"),
+            (number(22), ErrorKind::Unexpected, Retry::Never, "reports"), // EINVAL
+        ] {
+            let shown = format!("{source:?}");
+            let error = map_error(source);
+            assert_eq!((error.kind(), error.retry()), (kind, retry), "{shown}");
+            assert!(error.message().contains(said) && std::error::Error::source(&error).is_some(), "{shown}: {error}");
+        }
+    }
 
     #[test]
     fn a_folder_that_others_rule_is_refused_or_doubtful() {

@@ -8,8 +8,8 @@ use statehouse_coord::{
     CoordStore, Coordination, FilesConfig, FilesCoordStore, Guard, LayeredCoordStore, LockError, MemoryCoordStore,
 };
 use statehouse_core::layer::Faults;
-use statehouse_core::{Clock, Error, ErrorKind, SystemClock, Timestamp};
-use statehouse_filestore::MemoryFileStore;
+use statehouse_core::{Clock, Error, ErrorKind, Retry, SystemClock, Timestamp};
+use statehouse_filestore::{LocalFileStore, MemoryFileStore};
 use statehouse_testkit::{FaultProxy, RedisServer};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -278,4 +278,21 @@ async fn a_redis_that_forgets_is_refused_by_what_it_lacks() {
     assert!(error.to_string().contains("appendonly yes, maxmemory-policy noeviction"), "{error}");
     let error = coord.state::<u8>("s").update("k", |_| 1).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
+}
+
+/// Whoever removes a folder frees none of the locks in it: that they are missing is not known.
+#[tokio::test]
+async fn in_a_folder_that_is_gone_no_lock_is_free() {
+    let above = tempfile::tempdir().unwrap();
+    let root = above.path().join("files");
+    let files = LocalFileStore::open(&root).await.unwrap();
+    let store = FilesCoordStore::new(Arc::new(files), &random_namespace(), FilesConfig::default()).unwrap();
+    let coord = over(store);
+    let guard = coord.lock("export").lease(LONG).await.unwrap();
+    std::fs::remove_dir_all(&root).unwrap();
+    for name in ["export", "another"] {
+        let LockError::Failed(error) = coord.lock(name).await.unwrap_err() else { panic!("{name} is held") };
+        assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retry::DISK_FAILED), "{name}: {error:?}");
+    }
+    drop(guard);
 }

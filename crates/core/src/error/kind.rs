@@ -18,6 +18,10 @@ use std::time::Duration;
 /// advice is [`Retry::FULL`]. Reads and deletes go on. What would not fit into an empty store is `TooLarge`, and what is
 /// to come more slowly is `RateLimited`. An author of a backend makes it with [`Error::full`](crate::Error::full).
 ///
+/// **A disk that failed**, a folder that is gone and a mount that is away are `Unavailable` too, with the advice
+/// [`Retry::DISK_FAILED`]. What the system refuses, because the process has no right to it or the file system is read-only,
+/// is `PermissionDenied` and `Never`. All stores on a disk say so alike, see [`folder::map_error`](crate::folder::map_error).
+///
 /// What a web application answers its user, while the error itself goes into the log:
 ///
 /// ```
@@ -55,7 +59,8 @@ pub enum ErrorKind {
     NotFound,
     /// The request was sent and its answer was lost: the write may have been applied.
     OutcomeUnknown,
-    /// The credentials are good and do not allow this operation. On a disk, the rights of the process are what counts.
+    /// The credentials are good and do not allow this operation. On a disk, the rights of the process are what counts, and that
+    /// the file system can be written.
     PermissionDenied,
     /// The server asks for fewer requests.
     RateLimited,
@@ -65,8 +70,8 @@ pub enum ErrorKind {
     TooLarge,
     /// The server refused the credentials.
     Unauthenticated,
-    /// The server cannot be reached or cannot serve now, the store is full, or another process has the folder: in every
-    /// service alike.
+    /// The server cannot be reached or cannot serve now, the disk failed, the store is full, or another process has the
+    /// folder: in every service alike.
     Unavailable,
     /// None of the others: most likely a defect in statehouse or in the server.
     Unexpected,
@@ -125,4 +130,9 @@ impl Retry {
     /// succeeds; not `Now`, which would load a server that is in trouble; and not `Exhausted`, for no backend tries again by
     /// itself what failed so.
     pub const FULL: Self = Self::After(Duration::from_secs(10));
+
+    /// What is advised where a disk failed, or the folder or its mount is gone: after ten seconds, as where it is full and for
+    /// the same reasons. The same call succeeds when the mount is back, and until then nobody should ask a disk in trouble at
+    /// once.
+    pub const DISK_FAILED: Self = Self::After(Duration::from_secs(10));
 }

@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 
 use super::beneath::Root;
 use super::config::{Access, Durability, LocalConfig};
-use super::error::map_error;
+use super::error::{gone, map_error};
 use super::folder::Folders;
 use super::lock::Locks;
 use super::name::DiskName;
@@ -121,14 +121,27 @@ impl Disk {
     /// Tries what a write needs, or in a store that is only read a read.
     pub(super) fn probe(&self) -> Result<()> {
         match &self.writing {
-            Some(writing) => writing.stage.probe(),
+            Some(writing) => self.in_place(writing.stage.probe()),
             None => self.probe_reading(),
         }
     }
 
-    /// Tries what a read needs.
+    /// Tries what a read needs: that the directory is there.
     pub(super) fn probe_reading(&self) -> Result<()> {
-        self.root.open_directory(crate::key::RESERVED).map(drop).map_err(map_error)
+        match self.root.open_directory(crate::key::RESERVED) {
+            Err(Errno::NOENT) => Err(gone()),
+            other => other.map(drop).map_err(map_error),
+        }
+    }
+
+    /// What is missing, or is not what it was, is so only in a directory that is there: one that was removed is an outage.
+    pub(super) fn in_place<T>(&self, done: Result<T>) -> Result<T> {
+        match done {
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Conflict) => {
+                self.probe_reading().and(Err(error))
+            }
+            done => done,
+        }
     }
 
     /// Reads a file that is small and in the page cache, without waiting for the disk; else none.

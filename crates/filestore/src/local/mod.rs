@@ -145,7 +145,7 @@ impl LocalFileStore {
         F: FnOnce(&Disk, &FileKey, &DiskName) -> Result<T> + Send + 'static,
     {
         let (disk, key) = (Arc::clone(&self.disk), key.clone());
-        blocking(move || work(&disk, &key, &DiskName::of(&key))).await
+        blocking(move || disk.in_place(work(&disk, &key, &DiskName::of(&key)))).await
     }
 
     /// Work that takes a file's lock; it is told how long it may still wait for that.

@@ -32,6 +32,9 @@ impl Disk {
         };
         walk.fill(self, &mut page)?;
         let mut page = page.finish().with_skipped(walk.skipped);
+        if page.entries.is_empty() && page.prefixes.is_empty() {
+            self.probe_reading()?;
+        }
         if walk.skipped > 0 {
             tracing::debug!(skipped = walk.skipped, "a listing left out what is none of the store's files");
         }

@@ -150,7 +150,7 @@ impl Disk {
         let directory = match self.root.open_directory(name.directory()) {
             Ok(directory) => directory,
             Err(Errno::NOENT) if if_match.is_some() => return Err(changed()),
-            Err(Errno::NOENT) => return Ok(Deleted::Absent),
+            Err(Errno::NOENT) => return self.probe_reading().map(|()| Deleted::Absent),
             Err(error) => return Err(map_error(error)),
         };
         let share = if if_match.is_some() { Share::Alone } else { Share::Shared };
@@ -160,7 +160,7 @@ impl Disk {
         }
         match rustix::fs::unlinkat(&directory, name.name(), AtFlags::empty()) {
             Ok(()) => {}
-            Err(Errno::NOENT) => return Ok(Deleted::Absent),
+            Err(Errno::NOENT) => return self.probe_reading().map(|()| Deleted::Absent),
             Err(error) => return Err(map_error(error)),
         }
         drop(lock);

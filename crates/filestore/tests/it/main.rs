@@ -2,6 +2,7 @@
 
 #[cfg(target_os = "linux")]
 mod full_disk;
+mod gone;
 mod killed;
 mod network;
 #[cfg(target_os = "linux")]

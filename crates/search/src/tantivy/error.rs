@@ -3,36 +3,24 @@
 use std::io;
 use std::time::Duration;
 
-use statehouse_core::folder::is_full;
-use statehouse_core::{Error, ErrorKind, Retry};
+use statehouse_core::{Error, ErrorKind, Retry, folder};
 use tantivy::TantivyError;
 use tantivy::directory::error::{LockError, OpenDirectoryError, OpenReadError, OpenWriteError};
 
 pub(super) const BACKEND: &str = "tantivy";
 
 pub(super) fn map_error(error: TantivyError) -> Error {
-    if io_cause(&error).is_some_and(is_full) {
-        return full().with_source(error);
+    if let Some(cause) = io_cause(&error) {
+        return of_the_disk(cause, place(&error)).with_source(error);
     }
     let (kind, message) = match &error {
         TantivyError::LockFailure(LockError::LockBusy, _) => (
             ErrorKind::Unavailable,
             "the folder is in use by another process or index handle; it belongs to one at a time",
         ),
-        TantivyError::LockFailure(LockError::IoError(cause), _) => (io_kind(cause), "the folder cannot be locked"),
-        TantivyError::IoError(cause) => (io_kind(cause), "the index cannot be read or written"),
-        TantivyError::OpenDirectoryError(OpenDirectoryError::IoError { io_error, .. }) => {
-            (io_kind(io_error), "the folder cannot be opened")
-        }
         TantivyError::OpenDirectoryError(_) => (ErrorKind::InvalidConfig, "the folder cannot be opened"),
-        TantivyError::OpenReadError(OpenReadError::IoError { io_error, .. }) => {
-            (io_kind(io_error), "a file of the index cannot be read")
-        }
         TantivyError::OpenReadError(_) | TantivyError::DataCorruption(_) | TantivyError::DeserializeError(_) => {
             (ErrorKind::Corrupt, "the index is damaged; rebuild it from its source")
-        }
-        TantivyError::OpenWriteError(OpenWriteError::IoError { io_error, .. }) => {
-            (io_kind(io_error), "a file of the index cannot be written")
         }
         TantivyError::IncompatibleIndex(_) => {
             (ErrorKind::Corrupt, "the index was written by another version of tantivy; rebuild it from its source")
@@ -56,15 +44,35 @@ pub(super) fn map_error(error: TantivyError) -> Error {
 }
 
 pub(super) fn map_io(error: io::Error) -> Error {
-    let mapped = match is_full(&error) {
-        true => full(),
-        false => Error::new(io_kind(&error), "the index cannot be read or written").with_backend(BACKEND),
-    };
-    mapped.with_source(error)
+    of_the_disk(&error, "the index").with_source(error)
 }
 
-fn full() -> Error {
-    Error::full("the disk of the index is full").with_backend(BACKEND)
+/// What an error of the disk means; its cause is to be added by whoever has it.
+fn of_the_disk(cause: &io::Error, place: &str) -> Error {
+    let mapped = match cause.kind() {
+        // No document makes a long name: the folder's own is.
+        io::ErrorKind::NotADirectory | io::ErrorKind::InvalidFilename => {
+            Error::new(ErrorKind::InvalidConfig, cause.to_string())
+        }
+        _ => folder::map_error(alike(cause)),
+    };
+    mapped.within(place).with_backend(BACKEND)
+}
+
+/// The same error once more: tantivy lends its own.
+fn alike(error: &io::Error) -> io::Error {
+    error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
+}
+
+/// What could not be used.
+const fn place(error: &TantivyError) -> &'static str {
+    match error {
+        TantivyError::LockFailure(..) => "the lock of the folder",
+        TantivyError::OpenDirectoryError(_) => "the folder",
+        TantivyError::OpenReadError(_) => "a file of the index, to read",
+        TantivyError::OpenWriteError(_) => "a file of the index, to write",
+        _ => "the index",
+    }
 }
 
 fn io_cause(error: &TantivyError) -> Option<&io::Error> {
@@ -78,15 +86,6 @@ fn io_cause(error: &TantivyError) -> Option<&io::Error> {
     }
 }
 
-fn io_kind(error: &io::Error) -> ErrorKind {
-    match error.kind() {
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => ErrorKind::PermissionDenied,
-        io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => ErrorKind::Corrupt,
-        io::ErrorKind::NotADirectory | io::ErrorKind::InvalidFilename => ErrorKind::InvalidConfig,
-        _ => ErrorKind::Unavailable,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -96,23 +95,41 @@ mod tests {
     #[test]
     fn each_failure_has_its_kind() {
         let io = |kind: io::ErrorKind| TantivyError::IoError(Arc::new(io::Error::from(kind)));
+        let failed = || io::Error::from_raw_os_error(5);
+        let open = OpenWriteError::wrap_io_error(failed(), "x".into());
+        let gone = OpenWriteError::wrap_io_error(io::ErrorKind::NotFound.into(), "x".into());
+        let (unavailable, soon) = (ErrorKind::Unavailable, Retry::After(Duration::from_millis(100)));
         let table = [
-            (TantivyError::LockFailure(LockError::LockBusy, None), ErrorKind::Unavailable),
-            (io(io::ErrorKind::PermissionDenied), ErrorKind::PermissionDenied),
-            (io(io::ErrorKind::StorageFull), ErrorKind::Unavailable),
-            (io(io::ErrorKind::UnexpectedEof), ErrorKind::Corrupt),
-            (TantivyError::OpenReadError(OpenReadError::FileDoesNotExist("x".into())), ErrorKind::Corrupt),
-            (TantivyError::InvalidArgument("memory".into()), ErrorKind::InvalidConfig),
-            (TantivyError::ErrorInThread("gone".into()), ErrorKind::Unavailable),
-            (TantivyError::InternalError("odd".into()), ErrorKind::Unexpected),
+            (TantivyError::LockFailure(LockError::LockBusy, None), unavailable, Retry::After(Duration::from_secs(1))),
+            (TantivyError::LockFailure(LockError::wrap_io_error(failed()), None), unavailable, Retry::DISK_FAILED),
+            (io(io::ErrorKind::PermissionDenied), ErrorKind::PermissionDenied, Retry::Never),
+            (io(io::ErrorKind::ReadOnlyFilesystem), ErrorKind::PermissionDenied, Retry::Never),
+            (io(io::ErrorKind::StorageFull), unavailable, Retry::FULL),
+            (io(io::ErrorKind::QuotaExceeded), unavailable, Retry::FULL),
+            (io(io::ErrorKind::StaleNetworkFileHandle), unavailable, Retry::DISK_FAILED),
+            (TantivyError::IoError(Arc::new(failed())), unavailable, Retry::DISK_FAILED),
+            (TantivyError::IoError(Arc::new(io::Error::from_raw_os_error(24))), unavailable, soon),
+            (TantivyError::OpenWriteError(open), unavailable, Retry::DISK_FAILED),
+            (TantivyError::OpenWriteError(gone), unavailable, Retry::DISK_FAILED),
+            (io(io::ErrorKind::UnexpectedEof), ErrorKind::Corrupt, Retry::Never),
+            (io(io::ErrorKind::InvalidFilename), ErrorKind::InvalidConfig, Retry::Never),
+            (
+                TantivyError::OpenReadError(OpenReadError::FileDoesNotExist("x".into())),
+                ErrorKind::Corrupt,
+                Retry::Never,
+            ),
+            (TantivyError::InvalidArgument("memory".into()), ErrorKind::InvalidConfig, Retry::Never),
+            (TantivyError::ErrorInThread("gone".into()), unavailable, Retry::Now),
+            (TantivyError::InternalError("odd".into()), ErrorKind::Unexpected, Retry::Never),
         ];
-        for (error, kind) in table {
+        for (error, kind, retry) in table {
             let shown = format!("{error:?}");
             let mapped = map_error(error);
-            assert_eq!(mapped.kind(), kind, "{shown}");
-            assert_eq!(mapped.is_retryable(), kind == ErrorKind::Unavailable, "{shown}");
+            assert_eq!((mapped.kind(), mapped.retry()), (kind, retry), "{shown}");
             assert_eq!(mapped.backend(), Some(BACKEND));
-            assert_eq!(mapped.retry() == Retry::FULL, shown.contains("StorageFull"), "{mapped}");
+            assert!(std::error::Error::source(&mapped).is_some(), "{shown}");
         }
+        assert_eq!(map_io(failed()).retry(), Retry::DISK_FAILED);
+        assert_eq!(map_io(io::ErrorKind::StorageFull.into()).retry(), Retry::FULL);
     }
 }

@@ -1,24 +1,17 @@
 use std::io;
 
-use statehouse_core::folder::is_full;
-use statehouse_core::{Error, ErrorKind, Retry};
+use statehouse_core::{Error, ErrorKind, folder};
 
 /// What an I/O error means to a caller. The path is left out: it holds the session's key.
 pub(super) fn map_error(source: io::Error) -> Error {
-    let (kind, retry, message) = match source.kind() {
-        _ if is_full(&source) => return Error::full("the disk of the session folder is full").with_source(source),
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            (ErrorKind::PermissionDenied, Retry::Never, "the session folder cannot be accessed")
-        }
+    let mapped = match source.kind() {
+        // No key makes a long name: the folder's own is.
         io::ErrorKind::InvalidFilename => {
-            (ErrorKind::InvalidConfig, Retry::Never, "the session folder's name is longer than the system takes")
+            Error::new(ErrorKind::InvalidConfig, "its name is longer than the system takes").with_source(source)
         }
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
-            (ErrorKind::Unavailable, Retry::Exhausted, "the session folder is gone")
-        }
-        _ => (ErrorKind::Unavailable, Retry::Now, "the session folder cannot be read or written"),
+        _ => folder::map_error(source),
     };
-    Error::new(kind, message).with_retry(retry).with_source(source)
+    mapped.within("the session folder")
 }
 
 /// A second process, or a second store in this one.
@@ -33,27 +26,36 @@ pub(super) fn refused(setting: &str, why: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use statehouse_core::Retry;
+
     use super::*;
 
     #[test]
     fn every_failure_says_what_to_do() {
         use io::ErrorKind as Io;
-        let table = [
-            (Io::PermissionDenied, ErrorKind::PermissionDenied, Retry::Never),
-            (Io::ReadOnlyFilesystem, ErrorKind::PermissionDenied, Retry::Never),
-            (Io::StorageFull, ErrorKind::Unavailable, Retry::FULL),
-            (Io::QuotaExceeded, ErrorKind::Unavailable, Retry::FULL),
-            (Io::InvalidFilename, ErrorKind::InvalidConfig, Retry::Never),
-            (Io::NotFound, ErrorKind::Unavailable, Retry::Exhausted),
-            (Io::Interrupted, ErrorKind::Unavailable, Retry::Now),
-            (Io::Other, ErrorKind::Unavailable, Retry::Now),
+        let soon = Retry::After(Duration::from_millis(100));
+        let number = |number| io::Error::from_raw_os_error(number);
+        let table: [(io::Error, _, _); 12] = [
+            (Io::PermissionDenied.into(), ErrorKind::PermissionDenied, Retry::Never),
+            (Io::ReadOnlyFilesystem.into(), ErrorKind::PermissionDenied, Retry::Never),
+            (Io::StorageFull.into(), ErrorKind::Unavailable, Retry::FULL),
+            (Io::QuotaExceeded.into(), ErrorKind::Unavailable, Retry::FULL),
+            (Io::InvalidFilename.into(), ErrorKind::InvalidConfig, Retry::Never),
+            (Io::NotFound.into(), ErrorKind::Unavailable, Retry::DISK_FAILED),
+            (Io::NotADirectory.into(), ErrorKind::Unavailable, Retry::DISK_FAILED),
+            (Io::StaleNetworkFileHandle.into(), ErrorKind::Unavailable, Retry::DISK_FAILED),
+            (number(5), ErrorKind::Unavailable, Retry::DISK_FAILED),
+            (number(24), ErrorKind::Unavailable, soon),
+            (Io::Interrupted.into(), ErrorKind::Unavailable, Retry::Now),
+            (Io::Other.into(), ErrorKind::Unavailable, Retry::DISK_FAILED),
         ];
-        for (io, kind, retry) in table {
-            let error = map_error(io.into());
-            assert_eq!((error.kind(), error.retry()), (kind, retry), "{io:?}");
-            assert!(error.to_string().starts_with("the "), "{error}");
+        for (source, kind, retry) in table {
+            let shown = format!("{source:?}");
+            let error = map_error(source);
+            assert_eq!((error.kind(), error.retry()), (kind, retry), "{shown}");
+            assert!(error.message().starts_with("the session folder: "), "{error}");
         }
-        let files = io::Error::from_raw_os_error(24);
-        assert_eq!(map_error(files).kind(), ErrorKind::Unavailable, "too many open files");
     }
 }
