@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use statehouse_core::{Error, ErrorKind, Result, Retry, Timestamp};
 use tantivy::directory::{DirectoryLock, RamDirectory};
 use tantivy::index::SegmentMeta;
-use tantivy::{DocAddress, FutureResult, Index, IndexReader, IndexWriter, ReloadPolicy, Term};
+use tantivy::{DocAddress, FutureResult, Index, IndexReader, IndexWriter, ReloadPolicy, TantivyError, Term};
 
 use super::config::TantivyConfig;
 use super::document::Document;
@@ -133,7 +133,9 @@ impl Client {
             inner.delete_term(self.id_term(&id));
             if let Change::Written { version, record } = change {
                 let (document, _) = self.mapping.document(&record, version)?;
-                inner.add_document(document).map_err(map_error)?;
+                if let Err(error) = inner.add_document(document) {
+                    return Err(why_it_ended(inner, error));
+                }
             }
         }
         writer.inner = Some(inner);
@@ -212,16 +214,17 @@ impl Client {
         let (document, stored) = self.mapping.document(&record, version)?;
         let indexed: usize = record.iter().map(|(_, value)| value.as_text().map_or(8, str::len)).sum();
         self.largest.fetch_max(stored.max(indexed) as u64, Ordering::Relaxed);
-        let inner = writer.inner.as_ref().ok_or_else(failed)?;
+        let inner = writer.inner.take().ok_or_else(|| self.failed())?;
         if there {
             inner.delete_term(self.id_term(record.id()));
         }
-        if let Err(error) = inner.add_document(document).map_err(map_error) {
-            // Its threads have ended. What it held is still pending.
-            writer.inner = None;
+        if let Err(error) = inner.add_document(document) {
+            // What it held is still pending.
+            let error = why_it_ended(inner, error);
             self.note(&error);
             return Err(error);
         }
+        writer.inner = Some(inner);
         writer.uncommitted = true;
         let id = record.id().clone();
         self.pending.set(id, Change::Written { version, record: Arc::new(record) });
@@ -236,7 +239,7 @@ impl Client {
         there: bool,
         now: Timestamp,
     ) -> Result<Outcome> {
-        let inner = writer.inner.as_ref().ok_or_else(failed)?;
+        let inner = writer.inner.as_ref().ok_or_else(|| self.failed())?;
         writer.deleted.set(id.clone(), version, now);
         if !there {
             return Ok(Outcome::NotFound);
@@ -292,6 +295,11 @@ impl Client {
     /// Keeps why nothing can be committed, until something is.
     fn note(&self, error: &Error) {
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.clone());
+    }
+
+    /// The writer gave up earlier in the same bulk.
+    fn failed(&self) -> Error {
+        self.failure().unwrap_or_else(failed)
     }
 
     /// Why the last commit failed, if it did.
@@ -443,7 +451,14 @@ fn open_writer(index: &Index, config: &TantivyConfig) -> Result<IndexWriter<Docu
     Ok(writer)
 }
 
-/// The writer gave up earlier in the same bulk.
+/// Why a writer takes no documents any more. Its threads have ended, and only who waits for them is told of what.
+fn why_it_ended(mut writer: IndexWriter<Document>, error: TantivyError) -> Error {
+    match error {
+        TantivyError::ErrorInThread(_) => map_error(writer.prepare_commit().err().unwrap_or(error)),
+        error => map_error(error),
+    }
+}
+
 fn failed() -> Error {
     Error::new(ErrorKind::Unavailable, "the index cannot be written").with_backend(BACKEND).with_retry(Retry::Now)
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use statehouse_core::conformance::{Backend, Warnings};
-use statehouse_core::{Capabilities, ErrorKind, ManualClock, ServiceUrl};
+use statehouse_core::{Capabilities, Error, ErrorKind, ManualClock, Retry, ServiceUrl};
 use tempfile::TempDir;
 
 use crate::limits::Size;
@@ -137,7 +137,7 @@ async fn a_failed_commit_changes_nothing_and_the_next_write_goes_on() {
     std::fs::rename(&folder, &away).unwrap();
     for _ in 0..3 {
         let error = index.bulk(changes()).await.unwrap_err();
-        assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unavailable, true), "{error:?}");
+        assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retry::DISK_FAILED), "{error:?}");
         assert_eq!(ids().await, "a b");
         let a = index.get(&DocumentId::new("a").unwrap()).await.unwrap().unwrap();
         assert_eq!(a.value("title").unwrap().as_text(), Some("cholera"));
@@ -153,6 +153,54 @@ async fn a_failed_commit_changes_nothing_and_the_next_write_goes_on() {
     let index = TantivyConfig::folder(&folder).open(schema()).await.unwrap();
     let found = index.search(&SearchRequest::new(Query::matches("title", "typhoid fever"))).await.unwrap();
     assert_eq!((found.total, found.hits.len()), (2, 2));
+}
+
+/// The threads that index end when the disk fails under them, in the middle of a bulk. What is told is why, and not that they
+/// did.
+#[tokio::test]
+async fn what_ends_the_threads_that_index_is_told_and_the_next_write_goes_on() {
+    let parent = tempfile::tempdir().unwrap();
+    let (folder, away) = (parent.path().join("index"), parent.path().join("away"));
+    let config = TantivyConfig::folder(&folder).with_commit_interval(Duration::from_secs(3_600));
+    let index = config.open(schema()).await.unwrap();
+    let queue = async |from: usize| {
+        let rows = (from..from + 100).map(|row| upsert(&format!("{row}"), "typhoid")).collect();
+        index.bulk_with(rows, BulkOptions::default().with_durability(Durability::Queued)).await
+    };
+    let is_failed = |error: &Error| {
+        assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retry::DISK_FAILED), "{error:?}");
+        assert!(error.message().contains("gone"), "{error}");
+    };
+    queue(0).await.unwrap().check().unwrap();
+    index.refresh().await.unwrap();
+
+    std::fs::rename(&folder, &away).unwrap();
+    let mut taken = 0;
+    let failed = loop {
+        let outcomes = queue(1_000 + taken).await.unwrap().outcomes;
+        let failed: Vec<Error> = outcomes
+            .into_iter()
+            .filter_map(|outcome| match outcome {
+                Outcome::Failed(error) => Some(error),
+                _ => None,
+            })
+            .collect();
+        taken += 100 - failed.len();
+        if !failed.is_empty() {
+            break failed;
+        }
+        assert!(taken < 100_000, "nothing fails");
+    };
+    failed.iter().for_each(is_failed);
+    is_failed(&index.client.failure().unwrap());
+    is_failed(&queue(500_000).await.unwrap_err());
+
+    std::fs::rename(&away, &folder).unwrap();
+    queue(500_000).await.unwrap().check().unwrap();
+    index.refresh().await.unwrap();
+    assert!(index.client.failure().is_none());
+    let all = index.count(&Query::matches("title", "typhoid").into()).await.unwrap();
+    assert_eq!(all, 200 + taken as u64, "what was taken is there, and what was refused is not");
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use statehouse_core::{Error, ErrorKind, HealthStatus, Retry};
 use statehouse_search::{
-    BulkOptions, DocumentId, Durability, Operation, Query, SearchIndex, SearchIndexExt as _, TantivyConfig,
+    BulkOptions, DocumentId, Durability, Operation, Outcome, Query, SearchIndex, SearchIndexExt as _, TantivyConfig,
 };
 use statehouse_testkit::SmallDisk;
 
@@ -62,4 +62,46 @@ async fn the_process_on_the_small_disk() {
 #[test]
 fn a_full_disk_loses_nothing_that_was_acknowledged() {
     SmallDisk::run(4, "embedded::full_disk::the_process_on_the_small_disk");
+}
+
+/// Not a test of its own: runs where a small file system is mounted, which the other test sees to.
+#[tokio::test]
+async fn the_process_that_indexes_much_on_the_small_disk() {
+    let Some(disk) = SmallDisk::here() else { return };
+    let config = TantivyConfig::folder(disk.path().join("index")).with_commit_interval(Duration::from_secs(3_600));
+    let index = config.open(schema()).await.unwrap();
+    index.bulk(vec![upsert("old", "cholera")]).await.unwrap().check().unwrap();
+    disk.fill("filler");
+    // More than a thread keeps in memory before it writes some of it.
+    let mut random = crate::random::Random::new(7);
+    let mut word = || format!("w{:x}", random.below(1 << 40));
+    let queued = || BulkOptions::default().with_durability(Durability::Queued);
+    let mut taken = 0;
+    let failed = loop {
+        let title = |_| (0..500).map(|_| word()).collect::<Vec<_>>().join(" ");
+        let rows = (0..20).map(title).enumerate().map(|(row, title)| upsert(&format!("{}", taken + row), &title));
+        let outcomes = index.bulk_with(rows.collect(), queued()).await.unwrap().outcomes;
+        let failed = outcomes.into_iter().filter_map(|outcome| match outcome {
+            Outcome::Failed(error) => Some(error),
+            _ => None,
+        });
+        let failed: Vec<_> = failed.collect();
+        taken += 20 - failed.len();
+        if !failed.is_empty() {
+            break failed;
+        }
+        assert!(taken < 10_000, "nothing fails");
+    };
+    failed.iter().for_each(is_full);
+    is_full(&index.health().await.error.unwrap());
+    std::fs::remove_file(disk.path().join("filler")).unwrap();
+    index.bulk_with(vec![upsert("new", "typhoid")], queued()).await.unwrap().check().unwrap();
+    index.refresh().await.unwrap();
+    assert_eq!(index.count(&Query::all().into()).await.unwrap(), taken as u64 + 2);
+    assert_eq!(index.health().await.status, HealthStatus::Up);
+}
+
+#[test]
+fn a_disk_that_is_full_while_documents_are_indexed_is_told_as_such() {
+    SmallDisk::run(8, "embedded::full_disk::the_process_that_indexes_much_on_the_small_disk");
 }
