@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
-use statehouse_core::{Error, Namespace, Result, Secret, ServiceUrl};
+use statehouse_core::{Error, Namespace, Result, Secret, ServiceUrl, nearest};
 
 use crate::service_links::is_service_link;
 
@@ -251,14 +251,7 @@ impl Config {
         }
         match variables.first() {
             None => Ok(self),
-            Some((name, _)) => {
-                let services = TABLE.map(|row| row.name.to_ascii_uppercase()).join(",");
-                let accepted = format!(
-                    "STATEHOUSE_NAMESPACE, STATEHOUSE_DATA, and STATEHOUSE_{{{services}}}_\
-                     {{URL,URL_FILE,PASSWORD,PASSWORD_FILE}}"
-                );
-                Err(Error::invalid_config(name, format!("not a setting; accepted: {accepted}")))
-            }
+            Some((name, _)) => Err(unknown_setting(name)),
         }
     }
 
@@ -411,6 +404,22 @@ impl ServiceConfig {
         url.set_password(password);
         Ok(url)
     }
+}
+
+const OF_A_SERVICE: [&str; 4] = ["URL", "URL_FILE", "PASSWORD", "PASSWORD_FILE"];
+
+/// The error for a variable that is none of ours, which names the one that may have been meant.
+fn unknown_setting(name: &str) -> Error {
+    let services = TABLE.map(|row| row.name.to_ascii_uppercase());
+    let of_a_service = services.iter().flat_map(|service| OF_A_SERVICE.map(|rest| format!("{service}_{rest}")));
+    let known: Vec<_> = ["NAMESPACE", "DATA"].map(str::to_owned).into_iter().chain(of_a_service).collect();
+    // What all have in common would make each near to each.
+    let given = name.strip_prefix("STATEHOUSE_").unwrap_or(name);
+    let meant = nearest(given, known.iter().map(String::as_str));
+    let meant = meant.map(|meant| format!("did you mean STATEHOUSE_{meant}? ")).unwrap_or_default();
+    let (services, rest) = (services.join(","), OF_A_SERVICE.join(","));
+    let accepted = format!("STATEHOUSE_NAMESPACE, STATEHOUSE_DATA, and STATEHOUSE_{{{services}}}_{{{rest}}}");
+    Error::invalid_config(name, format!("not a setting; {meant}accepted: {accepted}"))
 }
 
 fn is_of_our_tests(name: &str) -> bool {
@@ -595,6 +604,31 @@ mod tests {
         );
         let config = read(&[("STATEHOUSE_CACHE_PASSWORD_FILE", "/nonexistent/secret")]).unwrap();
         assert_eq!(config.cache.resolve("cache").unwrap_err().setting(), Some("STATEHOUSE_CACHE_PASSWORD_FILE"));
+    }
+
+    #[test]
+    fn a_variable_that_is_nearly_a_setting_is_asked_about() {
+        for (given, meant) in [
+            ("STATEHOUSE_CASH_URL", Some("STATEHOUSE_CACHE_URL")),
+            ("STATEHOUSE_SESSION_URL", Some("STATEHOUSE_SESSIONS_URL")),
+            ("STATEHOUSE_FILES_PASWORD_FILE", Some("STATEHOUSE_FILES_PASSWORD_FILE")),
+            ("STATEHOUSE_SEARCH_URI", Some("STATEHOUSE_SEARCH_URL")),
+            ("STATEHOUSE_NAMESPCAE", Some("STATEHOUSE_NAMESPACE")),
+            ("STATEHOUSE_cache_url", Some("STATEHOUSE_CACHE_URL")),
+            ("STATEHOUSE_DATE", Some("STATEHOUSE_DATA")),
+            ("STATEHOUSE_COORDINATION", Some("STATEHOUSE_COORDINATION_URL")),
+            ("STATEHOUSE_LOG", None),
+            ("STATEHOUSE_MAIL_SERVER", None),
+            ("STATEHOUSE_DATABASE_URL", None),
+        ] {
+            let error = read(&[(given, "x")]).unwrap_err();
+            let text = error.to_string();
+            assert_eq!(error.setting(), Some(given));
+            match meant {
+                Some(meant) => assert!(text.contains(&format!("did you mean {meant}? accepted: ")), "{text}"),
+                None => assert!(!text.contains("did you mean"), "{text}"),
+            }
+        }
     }
 
     #[test]

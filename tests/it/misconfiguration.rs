@@ -59,7 +59,8 @@ async fn every_service_names_its_setting_what_was_found_and_what_is_accepted() {
             ("no url: hunter2", "", "expected a URL such as \"memory:\""),
             ("", "", "expected a URL such as \"memory:\""),
             (&port, "99999", "port"),
-            ("gopher://u:hunter2@h", "\"gopher\"", "accepted: memory"),
+            ("gopher://u:hunter2@h", "\"gopher\"", "service; accepted: memory"),
+            ("memroy:?x=hunter2", "\"memroy\"", "service; did you mean \"memory\"? accepted: memory"),
             ("memory:?deadlien=hunter2", "\"deadlien\"", "accepted:"),
             (&misspelt, "\"deadlien\"", "accepted:"),
         ] {
@@ -77,7 +78,23 @@ async fn wrong_parts_of_a_url_name_the_setting() {
     let memory = Config::in_memory;
     for (config, setting, says) in [
         (memory().with_cache("memory:?size=1"), "STATEHOUSE_CACHE_URL", "capacity"),
-        (memory().with_cache("redis://h?tiemout=1s"), "STATEHOUSE_CACHE_URL", "timeout"),
+        (memory().with_cache("redis://h?tiemout=1s"), "STATEHOUSE_CACHE_URL", "did you mean \"timeout\"?"),
+        (memory().with_cache("redis+sentinal://h/m"), "STATEHOUSE_CACHE_URL", "did you mean \"redis+sentinel\"?"),
+        (
+            memory().with_sessions("file:/nowhere?max_session=1"),
+            "STATEHOUSE_SESSIONS_URL",
+            "did you mean \"max_sessions\"?",
+        ),
+        (
+            memory().with_sessions("redis://h?max_anonymus=1"),
+            "STATEHOUSE_SESSIONS_URL",
+            "did you mean \"max_anonymous\"?",
+        ),
+        (memory().with_files("file:/nowhere?acess=read"), "STATEHOUSE_FILES_URL", "did you mean \"access\"?"),
+        (memory().with_files("s3://b?regoin=r"), "STATEHOUSE_FILES_URL", "did you mean \"region\"?"),
+        (memory().with_files("fiel:/nowhere"), "STATEHOUSE_FILES_URL", "did you mean \"file\"?"),
+        (memory().with_search("tantivy:/nowhere?thread=1"), "STATEHOUSE_SEARCH_URL", "did you mean \"threads\"?"),
+        (memory().with_search("opensearch+http://h?timeuot=1s"), "STATEHOUSE_SEARCH_URL", "did you mean \"timeout\"?"),
         (memory().with_cache("redis://h/notanumber"), "STATEHOUSE_CACHE_URL", "database"),
         (memory().with_cache("redis://h:0"), "STATEHOUSE_CACHE_URL", "port \"0\" must be"),
         (memory().with_cache("redis://::1"), "STATEHOUSE_CACHE_URL", "[::1]:6379"),

@@ -12,6 +12,8 @@ use crate::{Error, Result, ServiceUrl};
 /// let find = |text| Scheme::find(&SCHEMES, &ServiceUrl::parse("CACHE_URL", text)?, "statehouse-cache");
 /// assert!(find("memory:").is_ok());
 /// assert!(find("rediss://h").unwrap_err().to_string().contains("the feature \"cache-redis\" of statehouse"));
+/// let near = find("redsi://h").unwrap_err().to_string();
+/// assert!(near.contains("did you mean \"redis\"?") && near.contains("\"redis\" needs the feature \"cache-redis\""));
 /// assert!(find("gopher://h").unwrap_err().to_string().contains("accepted: memory, redis, rediss"));
 /// # Ok::<(), statehouse_core::Error>(())
 /// ```
@@ -39,26 +41,40 @@ impl<O: Copy> Scheme<O> {
     /// What opens this URL.
     ///
     /// # Errors
-    /// [`InvalidConfig`](crate::ErrorKind::InvalidConfig) for another scheme, naming those that are accepted; and as
-    /// [`missing`](Self::missing).
+    /// [`InvalidConfig`](crate::ErrorKind::InvalidConfig) for another scheme, naming the one that may have been meant and those
+    /// that are accepted; and as [`missing`](Self::missing).
     pub fn find(all: &[Self], url: &ServiceUrl, package: &str) -> Result<O> {
-        let Some(scheme) = all.iter().find(|scheme| scheme.names.contains(&url.scheme())) else {
+        let Some(scheme) = Self::named(all, url.scheme()) else {
             let names: Vec<_> = all.iter().flat_map(|scheme| scheme.names).copied().collect();
-            return Err(url.refuse_scheme(&names.join(", ")));
+            let refused = url.refuse_scheme(&names.join(", "));
+            let meant = url.meant_scheme(names).and_then(|name| Some((Self::named(all, name)?, name)));
+            return Err(match meant.filter(|(scheme, _)| scheme.open.is_none()) {
+                Some((scheme, name)) => {
+                    let message = format!("{}; {}", refused.message(), scheme.why_missing(name, package));
+                    Error::invalid_config(url.setting(), message)
+                }
+                None => refused,
+            });
         };
         scheme.open.ok_or_else(|| scheme.missing(url, package))
+    }
+
+    fn named<'a>(all: &'a [Self], name: &str) -> Option<&'a Self> {
+        all.iter().find(|scheme| scheme.names.contains(&name))
     }
 
     /// The error where it is not compiled in, which names the features.
     #[must_use]
     pub fn missing(&self, url: &ServiceUrl, package: &str) -> Error {
-        let scheme = url.scheme();
-        let message = match self.features {
+        Error::invalid_config(url.setting(), self.why_missing(url.scheme(), package))
+    }
+
+    fn why_missing(&self, name: &str, package: &str) -> String {
+        match self.features {
             Some((own, whole)) => format!(
-                "{scheme:?} needs the feature {whole:?} of statehouse ({own:?} of {package}), which is not compiled in"
+                "{name:?} needs the feature {whole:?} of statehouse ({own:?} of {package}), which is not compiled in"
             ),
-            None => format!("{scheme:?} is not there on this system"),
-        };
-        Error::invalid_config(url.setting(), message)
+            None => format!("{name:?} is not there on this system"),
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 
+use crate::nearest::{did_you_mean, nearest};
 use crate::{Error, Result, Secret};
 
 /// The URL that configures a service, taken apart: `scheme://user:password@host:port,host:port/path?name=value`.
@@ -223,19 +224,22 @@ impl ServiceUrl {
     /// Ends the reading of parameters.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig) if one is left that nobody took, naming it and
-    /// those that would have been accepted; and for a `memory:` that names a place, which somebody expects to be kept.
+    /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig) if one is left that nobody took, naming it, the one
+    /// that may have been meant, and all that would have been accepted; and for a `memory:` that names a place, which
+    /// somebody expects to be kept.
     pub fn finish(self) -> Result<()> {
         if self.scheme == "memory" && !(self.hosts.is_empty() && self.path.is_empty()) {
             let message = "expected \"memory:\", with nothing but parameters behind it: what is in memory has no place";
             return Err(Error::invalid_config(&self.setting, message));
         }
-        let Some((unknown, _)) = self.parameters.first() else { return Ok(()) };
-        let unknown = shown(unknown, self.doubtful);
+        let Some((given, _)) = self.parameters.first() else { return Ok(()) };
+        let unknown = shown(given, self.doubtful);
         let accepted: BTreeSet<_> = self.taken.iter().map(|(name, _)| *name).collect();
+        let meant = is_shown(given, self.doubtful).then(|| nearest(given, accepted.iter().copied())).flatten();
+        let meant = did_you_mean(meant);
         let accepted = accepted.into_iter().collect::<Vec<_>>().join(", ");
         let accepted = if accepted.is_empty() { "none" } else { &accepted };
-        let message = format!("unknown parameter {unknown} for {}:; accepted: {accepted}", self.shown_scheme());
+        let message = format!("unknown parameter {unknown} for {}:; {meant}accepted: {accepted}", self.shown_scheme());
         Err(Error::invalid_config(&self.setting, message))
     }
 
@@ -253,14 +257,26 @@ impl ServiceUrl {
     }
 
     /// What stands before the first colon is no scheme where somebody wrote `user:password@host`.
-    fn shown_scheme(&self) -> &str {
-        if self.doubtful && self.hosts.is_empty() { "(not shown)" } else { &self.scheme }
+    const fn has_scheme(&self) -> bool {
+        !self.doubtful || !self.hosts.is_empty()
     }
 
-    /// The error for a scheme that the service does not have.
+    fn shown_scheme(&self) -> &str {
+        if self.has_scheme() { &self.scheme } else { "(not shown)" }
+    }
+
+    /// The accepted scheme that may have been meant.
+    pub(crate) fn meant_scheme<'a>(&self, accepted: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+        self.has_scheme().then(|| nearest(&self.scheme, accepted)).flatten()
+    }
+
+    /// The error for a scheme that the service does not have: it names the one that may have been meant, and those that are
+    /// `accepted`, with commas between them.
     #[must_use]
     pub fn refuse_scheme(&self, accepted: &str) -> Error {
-        let message = format!("{:?} is not a scheme of this service; accepted: {accepted}", self.shown_scheme());
+        let meant = did_you_mean(self.meant_scheme(accepted.split(", ")));
+        let shown = self.shown_scheme();
+        let message = format!("{shown:?} is not a scheme of this service; {meant}accepted: {accepted}");
         Error::invalid_config(&self.setting, message)
     }
 }
@@ -331,12 +347,12 @@ const ENCODE: &str = "in a password, \"/\", \"?\", \"#\", \"%\" and \"@\" are wr
 
 /// The name of a parameter for an error: not if it may be a part of a password.
 fn shown(name: &str, doubtful: bool) -> String {
+    if is_shown(name, doubtful) { format!("{name:?}") } else { format!("(not shown; {ENCODE})") }
+}
+
+fn is_shown(name: &str, doubtful: bool) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
-    if doubtful || name.len() > 64 || !name.chars().all(plain) {
-        format!("(not shown; {ENCODE})")
-    } else {
-        format!("{name:?}")
-    }
+    !doubtful && name.len() <= 64 && name.chars().all(plain)
 }
 
 fn parse_query(query: &str, doubtful: bool) -> Result<Vec<(String, Secret)>, String> {
@@ -468,8 +484,15 @@ mod tests {
         let message = url.finish().unwrap_err().to_string();
         assert_eq!(
             message,
-            "unknown parameter \"tiemout\" for redis:; accepted: absent, n, size, timeout (setting SETTING)"
+            "unknown parameter \"tiemout\" for redis:; did you mean \"timeout\"? accepted: absent, n, size, timeout (setting SETTING)"
         );
+        let message = parse("redis://h?hunter2=1").finish().unwrap_err().to_string();
+        assert_eq!(message, "unknown parameter \"hunter2\" for redis:; accepted: none (setting SETTING)");
+        // What may be a part of a password is neither shown nor compared.
+        let mut url = parse("redis://u:1?tiemout=x@h");
+        url.take("timeout");
+        let message = url.finish().unwrap_err().to_string();
+        assert!(!message.contains("did you mean"), "{message}");
     }
 
     #[test]
@@ -488,6 +511,10 @@ mod tests {
         assert_eq!(parse("redis://h?t=512B").take_size("t").unwrap(), Some(512));
         let error = parse("gopher://h").refuse_scheme("memory, redis").to_string();
         assert_eq!(error, "\"gopher\" is not a scheme of this service; accepted: memory, redis (setting SETTING)");
+        let error = parse("redsi://h").refuse_scheme("memory, redis").to_string();
+        assert!(error.contains("service; did you mean \"redis\"? accepted: memory, redis"), "{error}");
+        let error = parse("redsi:pw@h").refuse_scheme("memory, redis").to_string();
+        assert!(!error.contains("did you mean"), "{error}");
     }
 
     #[test]

@@ -17,7 +17,7 @@ const PACKAGE: &str = "statehouse-search";
 
 const SCHEMES: [Scheme<Open>; 2] = [
     Scheme::new(&["memory", "tantivy"], TANTIVY).with_features("tantivy", "search-tantivy"),
-    Scheme::new(&["opensearch+http", "opensearch+https"], OPENSEARCH).with_features("opensearch", "search-opensearch"),
+    Scheme::new(&["opensearch+https", "opensearch+http"], OPENSEARCH).with_features("opensearch", "search-opensearch"),
 ];
 
 #[cfg(feature = "tantivy")]
@@ -93,11 +93,13 @@ mod tests {
         let namespace = Namespace::new("clinic").unwrap();
         let error = Indexes::open(url("redis://h"), &namespace).await.unwrap_err();
         assert_eq!((error.kind(), error.setting()), (ErrorKind::InvalidConfig, Some("STATEHOUSE_SEARCH_URL")));
-        assert!(error.to_string().contains("memory, tantivy, opensearch+http, opensearch+https"), "{error}");
+        assert!(error.to_string().contains("memory, tantivy, opensearch+https, opensearch+http"), "{error}");
         for text in ["memory:/var/lib/x", "memory://host"] {
             let error = Indexes::open(url(text), &namespace).await.unwrap_err();
             assert_eq!((error.kind(), error.setting()), (ErrorKind::InvalidConfig, Some("STATEHOUSE_SEARCH_URL")));
         }
+        let error = Indexes::open(url("opensearch://h"), &namespace).await.unwrap_err();
+        assert!(error.to_string().contains("did you mean \"opensearch+https\"?"), "{error}");
         for (scheme, feature) in SCHEMES.iter().zip(["tantivy", "opensearch"]) {
             let error = scheme.missing(&url("opensearch+http://h"), PACKAGE);
             assert!(error.to_string().contains(&format!("\"search-{feature}\" of statehouse ")), "{error}");

@@ -24,6 +24,21 @@ async fn a_backend_that_is_missing_names_the_setting_the_scheme_and_the_feature(
     }
 }
 
+#[tokio::test]
+async fn a_backend_that_is_misspelt_and_missing_names_both() {
+    let memory = Config::in_memory;
+    for (config, scheme, feature) in [
+        (memory().with_cache("redis+clutser://h"), "redis+cluster", "cache-redis"),
+        (memory().with_sessions("redsis://h"), "redis", "session-redis"),
+        (memory().with_files("s4://b"), "s3", "filestore-s3"),
+    ] {
+        let error = Services::open(config).await.unwrap_err().to_string();
+        let asked = format!("did you mean {scheme:?}? accepted: ");
+        let missing = format!("; {scheme:?} needs the feature {feature:?} of statehouse (");
+        assert!(error.contains(&asked) && error.contains(&missing), "{error}");
+    }
+}
+
 #[test]
 fn tls_without_its_feature_names_the_feature() {
     for text in ["rediss://h", "rediss+cluster://h", "rediss+sentinel://h/m"] {
