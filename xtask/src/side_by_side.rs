@@ -50,6 +50,13 @@ impl Binaries {
         &self.target
     }
 
+    /// Those of the packages in these folders.
+    pub(crate) fn within(&self, folders: &[&str]) -> Self {
+        let is_within = |binary: &&Binary| folders.iter().any(|folder| binary.name.starts_with(folder));
+        let all = self.all.iter().filter(is_within).cloned().collect();
+        Self { all, target: self.target.clone(), libraries: self.libraries.clone() }
+    }
+
     /// Runs each with these arguments; returns their closing lines too. All run even after one has failed.
     pub(crate) fn run(&self, variables: &[(&'static str, String)], args: &[&str]) -> (Vec<String>, Result) {
         let waiting = Mutex::new(self.all.iter().collect::<VecDeque<_>>());

@@ -3,7 +3,7 @@
 use std::thread;
 
 use crate::run::{cargo, keeping, loudly};
-use crate::servers::Servers;
+use crate::servers::{Servers, VARIABLES};
 use crate::side_by_side::Binaries;
 use crate::workspace::BENCH;
 use crate::{Result, install};
@@ -25,6 +25,10 @@ pub(crate) fn test(args: &[&str]) -> Result {
         result?;
     }
     if full {
+        install::ensure(&install::FULL)?;
+        let (of_valkey, result) = in_valkey(&binaries, &servers);
+        closing.extend(of_valkey);
+        result?;
         second_opinion(&servers)?;
     }
     print_closing(&closing);
@@ -54,9 +58,20 @@ pub(crate) fn print_closing(lines: &[String]) {
     }
 }
 
+/// What is kept in Redis once more, in Valkey: each binary starts its own.
+fn in_valkey(binaries: &Binaries, servers: &Servers) -> (Vec<String>, Result) {
+    const FOLDERS: [&str; 4] = ["crates/redis/", "crates/cache/", "crates/session/", "crates/coord/"];
+    let is_of_redis = |name: &str| name.starts_with("STATEHOUSE_TEST_REDIS");
+    let mut variables = servers.variables();
+    variables.retain(|(name, _)| !is_of_redis(name));
+    // Those that were there before the servers were started, too.
+    variables.extend(VARIABLES.into_iter().filter(|name| is_of_redis(name)).map(|name| (name, String::new())));
+    variables.push(("STATEHOUSE_TEST_REDIS_PROGRAM", "valkey-server".to_owned()));
+    binaries.within(&FOLDERS).run(&variables, &[])
+}
+
 /// The file store's tests once more, against another S3 server.
 fn second_opinion(servers: &Servers) -> Result {
-    install::ensure(&install::FULL)?;
     let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
     let start = statehouse_testkit::S3Server::builder().minio().try_start();
     let minio = runtime.block_on(start).map_err(|error| error.to_string())?;

@@ -22,7 +22,8 @@
 //! `start()` gives a server of your own, to pause, kill and restart. `shared()` gives one for the whole process, which
 //! tests use side by side, each under names of its own. Where the environment has a URL (`STATEHOUSE_TEST_REDIS_URL`
 //! and so on, as `cargo xtask test` sets them), `shared()` is that server; otherwise it starts one when it is first
-//! asked for.
+//! asked for. `STATEHOUSE_TEST_REDIS_PROGRAM=valkey-server` starts Valkey in place of Redis, save for sentinels and servers
+//! with TLS.
 //!
 //! A program is looked for on the PATH and then in the [tool cache](tool_cache). A missing one is a failure that names
 //! the command that installs it, never a skipped test: the convenience functions panic, and `try_start` on a builder

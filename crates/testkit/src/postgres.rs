@@ -35,7 +35,7 @@ impl PostgresServer {
     /// As [`start`](Self::start).
     pub async fn shared() -> &'static Self {
         static SHARED: OnceCell<PostgresServer> = OnceCell::const_new();
-        let start = async || match tools::given_url("STATEHOUSE_TEST_POSTGRES_URL") {
+        let start = async || match tools::given("STATEHOUSE_TEST_POSTGRES_URL") {
             Some(url) => Self { url, process: None },
             None => Self::start().await,
         };

@@ -47,7 +47,7 @@ impl S3Server {
     /// As [`start`](Self::start); also if the server of the URL does not let us make its bucket.
     pub async fn shared() -> &'static Self {
         static SHARED: OnceCell<S3Server> = OnceCell::const_new();
-        let start = async || match tools::given_url("STATEHOUSE_TEST_S3_URL") {
+        let start = async || match tools::given("STATEHOUSE_TEST_S3_URL") {
             Some(url) => {
                 let server = Self::at(&url);
                 let bucket = server.create_bucket(server.bucket()).await;

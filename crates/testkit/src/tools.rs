@@ -36,9 +36,9 @@ pub fn find_program(name: &str, more: &[PathBuf]) -> Result<PathBuf, StartError>
         .ok_or_else(|| StartError::missing(name))
 }
 
-/// The URL of a server that somebody else runs, from the environment variable `name`.
-pub(crate) fn given_url(name: &str) -> Option<String> {
-    env::var(name).ok().filter(|url| !url.is_empty())
+/// What the environment variable `name` says: the URL of a server that somebody else runs, or another program.
+pub(crate) fn given(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 pub(crate) fn is_root() -> bool {

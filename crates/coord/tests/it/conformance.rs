@@ -198,3 +198,18 @@ mod redis_cluster {
 
     statehouse_coord::coord_conformance!(backend());
 }
+
+#[cfg(feature = "redis-tls")]
+mod redis_over_tls {
+    use tokio::sync::OnceCell;
+
+    use super::*;
+
+    async fn backend() -> Redis {
+        static SERVER: OnceCell<RedisServer> = OnceCell::const_new();
+        let server = SERVER.get_or_init(async || RedisServer::builder().tls().start().await).await;
+        Redis::at(format!("{}?ca={}", server.tls_url(), server.tls_authority().display())).await
+    }
+
+    statehouse_coord::coord_conformance!(backend());
+}

@@ -18,6 +18,8 @@ mod orders;
 mod planted;
 mod redis;
 mod responses;
+#[cfg(feature = "redis-tls")]
+mod secure;
 mod under_way;
 
 use statehouse_core::{Namespace, ServiceUrl};

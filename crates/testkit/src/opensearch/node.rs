@@ -45,7 +45,7 @@ impl OpenSearchNode {
     /// As [`start`](Self::start).
     pub async fn shared() -> &'static Self {
         static SHARED: OnceCell<OpenSearchNode> = OnceCell::const_new();
-        let start = async || match tools::given_url("STATEHOUSE_TEST_OPENSEARCH_URL") {
+        let start = async || match tools::given("STATEHOUSE_TEST_OPENSEARCH_URL") {
             Some(url) => Self { address: crate::url::Authority::of(&url).hosts, process: None },
             None => Self::start().await,
         };

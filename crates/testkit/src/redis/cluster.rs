@@ -37,7 +37,7 @@ impl RedisCluster {
     /// As [`start`](Self::start).
     pub async fn shared() -> &'static Self {
         static SHARED: OnceCell<RedisCluster> = OnceCell::const_new();
-        let start = async || match tools::given_url("STATEHOUSE_TEST_REDIS_CLUSTER_URL") {
+        let start = async || match tools::given("STATEHOUSE_TEST_REDIS_CLUSTER_URL") {
             Some(url) => Self::at(&url),
             None => Self::start().await,
         };

@@ -47,7 +47,7 @@ impl RedisSentinel {
     /// As [`start`](Self::start).
     pub async fn shared() -> &'static Self {
         static SHARED: OnceCell<RedisSentinel> = OnceCell::const_new();
-        let start = async || match tools::given_url("STATEHOUSE_TEST_REDIS_SENTINEL_URL") {
+        let start = async || match tools::given("STATEHOUSE_TEST_REDIS_SENTINEL_URL") {
             Some(url) => Self::at(&url),
             None => Self::start().await,
         };

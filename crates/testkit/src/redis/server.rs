@@ -47,7 +47,7 @@ impl RedisServer {
     /// As [`start`](Self::start).
     pub async fn shared() -> &'static Self {
         static SHARED: OnceCell<RedisServer> = OnceCell::const_new();
-        let start = async || match tools::given_url("STATEHOUSE_TEST_REDIS_URL") {
+        let start = async || match tools::given("STATEHOUSE_TEST_REDIS_URL") {
             Some(url) => Self::at(&url),
             None => Self::start().await,
         };
@@ -195,6 +195,12 @@ impl RedisServerBuilder {
         self
     }
 
+    /// `redis-server`, or what `STATEHOUSE_TEST_REDIS_PROGRAM` says. With TLS always the former: a Valkey may be built without.
+    fn program(&self) -> Result<PathBuf, StartError> {
+        let other = tools::given("STATEHOUSE_TEST_REDIS_PROGRAM").filter(|_| matches!(self.tls, Certificate::None));
+        tools::find_program(other.as_deref().unwrap_or("redis-server"), &[])
+    }
+
     /// Starts the server; returns when it answers.
     ///
     /// # Panics
@@ -208,7 +214,7 @@ impl RedisServerBuilder {
     /// # Errors
     /// If there is no `redis-server`, or it does not start.
     pub async fn try_start(self) -> Result<RedisServer, StartError> {
-        let program = tools::find_program("redis-server", &[])?;
+        let program = self.program()?;
         let folder = server_folder("redis")?;
         let mut ports = vec![Port::reserve()?];
         let mut args = arguments([("--port", ports[0].text().as_str()), ("--bind", "127.0.0.1"), ("--save", "")]);
