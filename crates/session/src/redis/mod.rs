@@ -30,7 +30,8 @@ use crate::token::{SessionKey, VerifierHash};
 /// # Consistency
 /// Replication is asynchronous: after a failover, what was acknowledged in the last moments may be missing. A missing
 /// login or attribute is a nuisance; a logout that is missing means that the session is there again, up to its timeouts.
-/// `min-replicas-to-write` on the server narrows that window. Where there is one replica, its price is that after a failover
+/// `min-replicas-to-write` on the server bounds it where a master lives on without its replicas: it takes writes for
+/// `min-replicas-max-lag` (10 s by default) and not for ever. Where there is one replica, the price is that after a failover
 /// there is none: until another one is there, reads go on, and logins and logouts are refused as `Unavailable`.
 ///
 /// What a client needs to know of the server's time is the server's own clock, read in the last second

@@ -1,6 +1,6 @@
 //! A server or a disk without space: nothing new is stored, and whoever logs out is logged out.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use statehouse_core::{ErrorKind, Health, HealthStatus, Result, Retry};
 use statehouse_redis::RedisClient;
@@ -161,6 +161,37 @@ async fn a_redis_that_demands_a_replica_and_has_none_serves_reads_and_refuses_lo
     assert!(logout.to_string().contains("too few replicas"), "{logout}");
     server.command(&["CONFIG", "SET", "min-replicas-to-write", "0"]).await.unwrap();
     create(&store).await;
+}
+
+/// What `min-replicas-to-write` is good for: a master that its replicas have left takes writes, which a failover would lose,
+/// for no longer than `min-replicas-max-lag`, and without the setting for ever.
+#[tokio::test]
+async fn a_redis_that_demands_a_replica_takes_writes_without_it_for_the_lag_only() {
+    let server = RedisServer::builder().arg("--repl-diskless-sync-delay", "0").start().await;
+    let (host, port) = server.address().split_once(':').unwrap();
+    let replica = RedisServer::builder().arg("--replicaof", &format!("{host} {port}")).start().await;
+    let store = crate::open_redis(&server.url(), &random_namespace()).await;
+    let set = async |name: &str, value: &str| drop(server.command(&["CONFIG", "SET", name, value]).await.unwrap());
+    set("min-replicas-max-lag", "1").await;
+    set("min-replicas-to-write", "1").await;
+    let begun = Instant::now();
+    while log_in(&store).await.is_err() {
+        assert!(begun.elapsed() < Duration::from_secs(30), "the replica has not come");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    replica.pause();
+    let paused = Instant::now();
+    let error = loop {
+        match log_in(&store).await {
+            Ok(_) => assert!(paused.elapsed() < Duration::from_secs(30), "writes go on without a replica"),
+            Err(error) => break error,
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert!(error.to_string().contains("too few replicas"), "{error:?}");
+    set("min-replicas-to-write", "0").await;
+    log_in(&store).await.unwrap();
+    replica.resume();
 }
 
 async fn log_in(store: &dyn SessionStore) -> Result<Token> {
