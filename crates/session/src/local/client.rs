@@ -13,6 +13,7 @@ use rustix::fs::{FlockOperation, flock};
 use statehouse_core::Timestamp;
 use statehouse_core::folder::check_path;
 
+use super::error::not_synced;
 use super::place::{self, Refusal};
 use crate::record::Record;
 use crate::token::SessionKey;
@@ -240,7 +241,7 @@ impl Folder {
     }
 
     fn sync_shard(&self, key: &SessionKey) -> io::Result<()> {
-        File::open(self.shard(key))?.sync_all()
+        File::open(self.shard(key)).and_then(|shard| shard.sync_all()).map_err(not_synced)
     }
 
     fn shard(&self, key: &SessionKey) -> PathBuf {

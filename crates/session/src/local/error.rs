@@ -1,10 +1,31 @@
-use std::io;
+use std::{fmt, io};
 
 use statehouse_core::{Error, ErrorKind, folder};
+
+/// Why the folder of a file that was renamed or removed could not be synced.
+#[derive(Debug)]
+struct NotSynced(io::Error);
+
+impl fmt::Display for NotSynced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the folder cannot be synced: {}", self.0)
+    }
+}
+
+impl std::error::Error for NotSynced {}
+
+/// The error of a change that is visible and may not survive a crash.
+pub(super) fn not_synced(source: io::Error) -> io::Error {
+    io::Error::other(NotSynced(source))
+}
 
 /// What an I/O error means to a caller. The path is left out: it holds the session's key.
 pub(super) fn map_error(source: io::Error) -> Error {
     let mapped = match source.kind() {
+        _ if source.get_ref().is_some_and(|inner| inner.is::<NotSynced>()) => {
+            let message = "the change is visible, and syncing it to the disk failed: it may not survive a crash";
+            Error::new(ErrorKind::OutcomeUnknown, message).with_source(source)
+        }
         // No key makes a long name: the folder's own is.
         io::ErrorKind::InvalidFilename => {
             Error::new(ErrorKind::InvalidConfig, "its name is longer than the system takes").with_source(source)
@@ -37,7 +58,8 @@ mod tests {
         use io::ErrorKind as Io;
         let soon = Retry::After(Duration::from_millis(100));
         let number = |number| io::Error::from_raw_os_error(number);
-        let table: [(io::Error, _, _); 12] = [
+        let table: [(io::Error, _, _); 13] = [
+            (not_synced(number(5)), ErrorKind::OutcomeUnknown, Retry::Never),
             (Io::PermissionDenied.into(), ErrorKind::PermissionDenied, Retry::Never),
             (Io::ReadOnlyFilesystem.into(), ErrorKind::PermissionDenied, Retry::Never),
             (Io::StorageFull.into(), ErrorKind::Unavailable, Retry::FULL),
