@@ -3,10 +3,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
+use statehouse_core::Namespace;
 use statehouse_search::{
-    DocumentId, Facet, Field, Highlight, Operation, Query, Record, Schema, SearchIndex, SearchIndexExt, SearchOptions,
-    SearchRequest, Sort, TantivyConfig,
+    DocumentId, Facet, Field, Highlight, OpenSearchConfig, OpenSearchIndex, Operation, Query, Record, Schema,
+    SearchIndex, SearchIndexExt, SearchOptions, SearchRequest, Sort, TantivyConfig,
 };
+use statehouse_testkit::OpenSearchNode;
 
 use crate::harness::Harness;
 
@@ -50,8 +52,24 @@ pub(crate) async fn run(harness: &mut Harness) -> Outcome {
     longest(harness, "longest poll, small documents", &small).await?;
     let large = TantivyConfig::memory().open(schema).await?;
     let giant = Record::new("giant")?.with("title", "a b ".repeat(250_000));
-    large.bulk(rows().chain([Ok(Operation::Upsert(giant))]).collect::<Result<_, _>>()?).await?.check()?;
-    longest(harness, "longest poll, one document of 1 MB", &large).await
+    let giant = Operation::Upsert(giant);
+    large.bulk(rows().chain([Ok(giant.clone())]).collect::<Result<_, _>>()?).await?.check()?;
+    longest(harness, "longest poll, one document of 1 MB", &large).await?;
+    on_a_server(harness, large.schema(), giant).await
+}
+
+/// What is done with the answers of a server: marked, read, put in order.
+async fn on_a_server(harness: &mut Harness, schema: &Schema, giant: Operation) -> Outcome {
+    let node = OpenSearchNode::start().await;
+    let (host, port) = node.address().split_once(':').ok_or("an address")?;
+    let config = OpenSearchConfig::new([(host.to_owned(), port.parse()?)])?.with_replicas(0);
+    let index = OpenSearchIndex::open(config, &Namespace::new("polls")?, schema.clone()).await?;
+    for chunk in rows().collect::<Result<Vec<_>, _>>()?.chunks(2_000) {
+        index.bulk(chunk.to_vec()).await?.check()?;
+    }
+    index.bulk(vec![giant]).await?.check()?;
+    index.refresh().await?;
+    longest(harness, "longest poll, OpenSearch, a document of 1 MB", &index).await
 }
 
 fn word(n: usize) -> String {

@@ -3,8 +3,8 @@ use std::io::Read as _;
 use statehouse_core::Namespace;
 use statehouse_search::analysis::Analyzer;
 use statehouse_search::{
-    BulkOptions, Durability, Field, OpenSearchConfig, OpenSearchIndex, Operation, Query, Record, Schema, SearchIndex,
-    SearchIndexExt, SearchOptions, SearchRequest, TantivyConfig,
+    BulkOptions, DocumentId, Durability, Field, OpenSearchConfig, OpenSearchIndex, Operation, Query, Record, Schema,
+    SearchIndex, SearchIndexExt, SearchOptions, SearchRequest, TantivyConfig,
 };
 use statehouse_testkit::OpenSearchNode;
 use tantivy::collector::{Count, TopDocs};
@@ -32,7 +32,31 @@ pub(crate) async fn run(harness: &mut Harness) -> Outcome {
     crate::search_columns::run(harness).await?;
     crate::polls::run(harness).await?;
     index(harness, &rows).await?;
+    delete(harness, &rows).await?;
     bulk(harness, &rows).await
+}
+
+/// Deletes one by one: what was deleted before makes none of them dearer.
+async fn delete(harness: &mut Harness, rows: &[Diagnosis]) -> Outcome {
+    const BLOCK: usize = 5_000;
+    let mut pairs = Vec::new();
+    for _ in 0..3 {
+        let ours = TantivyConfig::memory().open(schema()?).await?;
+        ours.bulk(rows[..4 * BLOCK].iter().map(operation).collect()).await?.check()?;
+        let mut took = Vec::new();
+        for block in rows[..4 * BLOCK].chunks(BLOCK) {
+            let start = std::time::Instant::now();
+            for row in block {
+                ours.bulk(vec![Operation::Delete { id: DocumentId::new(&row.code)?, version: None }]).await?.check()?;
+            }
+            took.push(start.elapsed().as_secs_f64());
+        }
+        pairs.push((took[3], took[0]));
+    }
+    let (name, peer) = ("5,000 deletes one by one, after 15,000", "the first 5,000");
+    let case = Case { service: "search", name, peer, bar: Bar::Times(1.5), ops: BLOCK as u32 };
+    harness.paired(&case, "s", &pairs);
+    Ok(())
 }
 
 /// ICD-10-CM, the 46,498 diagnoses of April 2025.

@@ -32,6 +32,10 @@ async fn everyday_phrases_find_their_diagnosis() {
         println!("  {line}");
     }
     assert!(among_five >= 180, "{missed:#?}");
+    // Those that the search was made for.
+    for typed in judged[..5].iter().filter_map(|line| line.split('\t').next()) {
+        assert!(!missed.iter().any(|line| line.starts_with(&format!("{typed}:"))), "{missed:#?}");
+    }
 }
 
 #[tokio::test]
