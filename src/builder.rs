@@ -249,14 +249,16 @@ impl ServicesBuilder {
         let cache = opening.cache(self.caches, &config.cache).await?;
         let sessions = opening.sessions(self.sessions, &config.sessions).await?;
         let files = opening.files(self.files, &config.files).await?;
+        #[cfg(feature = "coord")]
+        let coordination = opening.coordination(self.coordination, &config.coordination, &files, shared)?;
         Ok(Services::new(Inner {
             cache,
             sessions,
-            #[cfg(feature = "coord")]
-            coordination: opening.coordination(self.coordination, &config.coordination, &files, shared)?,
             files,
             #[cfg(feature = "_search")]
             search: opening.search(self.search, &config.search)?,
+            #[cfg(feature = "coord")]
+            coordination,
             namespace: opening.namespace,
             is_shut_down: AtomicBool::new(false),
             #[cfg(feature = "serve")]

@@ -5,25 +5,25 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use statehouse_coord::{
-    self as coord, CoordKey, CoordStore, FilesConfig, FilesCoordStore, Page, PutOutcome, Record, RemoveOutcome,
+    self as coord, CoordKey, CoordStore, Coordination, FilesConfig, FilesCoordStore, Leases, Page, PutOutcome, Record,
+    RemoveOutcome,
 };
-use statehouse_core::capability::SHARED;
-use statehouse_core::{Capabilities, Error, Health, Namespace, Result, ServiceUrl, Timestamp, Version};
+use statehouse_core::capability::{DURABLE, SHARED};
+use statehouse_core::{Capabilities, Capability, Error, Health, Namespace, Result, ServiceUrl, Timestamp, Version};
 use statehouse_filestore::FileStore;
 
 use crate::config::ServiceConfig;
 use crate::deferred::Deferred;
 use crate::lazy::Lazy;
 use crate::open::Opening;
-use crate::slot::Slot;
+use crate::place::Place;
+use crate::service::Service;
+use crate::slot::{Row as _, Slot};
 
-const NAME: &str = "coordination";
+const SERVICE: Service = Service::Coordination;
 const SETTING: &str = "STATEHOUSE_COORDINATION_URL";
 
 type Coord = Arc<dyn CoordStore>;
-
-/// The store, which is opened by its first use.
-pub(crate) type Later = Deferred<Coord>;
 
 impl Opening {
     /// Where it is said to be, else in the files. `shared` names a service that replicas share, if there is one: then this
@@ -34,14 +34,14 @@ impl Opening {
         config: &ServiceConfig,
         files: &Slot<Arc<dyn FileStore>>,
         shared: Option<&'static str>,
-    ) -> Result<Arc<Later>> {
+    ) -> Result<Slot<Coordination>> {
         if let Some(store) = brought {
-            return Ok(later(Lazy::ready(store)));
+            return Ok(Slot::ready(SERVICE, Place::brought(SERVICE), Coordination::new(store)));
         }
         if config.is_unset() {
             return Ok(self.coordination_in_files(files, shared));
         }
-        let url = config.resolve(NAME)?;
+        let url = config.resolve(SERVICE.as_str())?;
         coord::check(&url, &self.namespace)?;
         if let (true, Some(service)) = (matches!(url.scheme(), "memory" | "file"), shared) {
             return Err(alone(service));
@@ -49,34 +49,71 @@ impl Opening {
         self.coordination_at(url)
     }
 
-    fn coordination_at(&mut self, url: ServiceUrl) -> Result<Arc<Later>> {
+    fn coordination_at(&mut self, url: ServiceUrl) -> Result<Slot<Coordination>> {
+        let (place, namespace) = (Place::of(SERVICE, &url)?, self.namespace.clone());
         #[cfg(feature = "coord-redis")]
         if crate::in_redis::is_redis(&url) {
-            let (client, namespace) = (self.clients.client(url)?, self.namespace.clone());
-            return Ok(later(Lazy::new(move || {
-                let (client, namespace) = (Arc::clone(&client), namespace.clone());
-                Box::pin(async move {
+            let client = self.clients.client(url)?;
+            return Ok(later(place.clone(), [SHARED], move || {
+                let (place, client, namespace) = (place.clone(), Arc::clone(&client), namespace.clone());
+                async move {
                     let client = client.get().await?.clone();
                     let store = coord::RedisCoordStore::connect(client, &namespace).await;
-                    Ok(Arc::new(store.map_err(|error| error.with_setting(SETTING))?) as _)
-                })
-            })));
+                    Ok(Arc::new(store.map_err(|error| place.name(error))?) as _)
+                }
+            }));
         }
-        let namespace = self.namespace.clone();
-        Ok(later(Lazy::new(move || {
-            let (url, namespace) = (url.clone(), namespace.clone());
-            Box::pin(async move { coord::open(url, &namespace).await.map_err(|error| error.with_setting(SETTING)) })
-        })))
+        let known = match url.scheme() {
+            "memory" => &[][..],
+            "file" => &[DURABLE],
+            _ => &[DURABLE, SHARED],
+        };
+        Ok(later(place.clone(), known.iter().copied(), move || {
+            let (place, url, namespace) = (place.clone(), url.clone(), namespace.clone());
+            async move { coord::open(url, &namespace).await.map_err(|error| place.name(error)) }
+        }))
     }
 
     /// Beside the files, in the same store. Whether that is shared is known once it is open.
-    fn coordination_in_files(&self, files: &Slot<Arc<dyn FileStore>>, shared: Option<&'static str>) -> Arc<Later> {
-        let (files, namespace) = (files.lazy(), self.namespace.clone());
-        later(Lazy::new(move || {
+    fn coordination_in_files(
+        &self,
+        files: &Slot<Arc<dyn FileStore>>,
+        shared: Option<&'static str>,
+    ) -> Slot<Coordination> {
+        let known = files.describe();
+        let known = [(DURABLE, known.durable), (SHARED, known.shared)];
+        let known = known.into_iter().filter_map(|(capability, has)| has.then_some(capability));
+        let (place, namespace, files) = (files.place().clone().unless(SETTING), self.namespace.clone(), files.lazy());
+        later(place, known, move || {
             let (files, namespace) = (Arc::clone(&files), namespace.clone());
-            Box::pin(async move { in_files(files.get().await?, &namespace, shared) })
-        }))
+            async move { in_files(files.get().await?, &namespace, shared) }
+        })
     }
+}
+
+/// One that is opened when it is first needed. Its errors name the place already.
+fn later<F>(
+    place: Place,
+    known: impl IntoIterator<Item = Capability>,
+    open: impl Fn() -> F + Send + Sync + 'static,
+) -> Slot<Coordination>
+where
+    F: Future<Output = Result<Coord>> + Send + 'static,
+{
+    let leases = Leases::default();
+    let (all, setting) = (leases.clone(), place.setting().to_owned());
+    let store = Arc::new(Lazy::new(move || {
+        let (opening, leases, setting) = (open(), all.clone(), setting.clone());
+        Box::pin(async move {
+            let opened = Coordination::new(opening.await?).with_leases(leases);
+            tracing::info!(name: "services.opened", setting, "a service is open");
+            Ok(opened)
+        })
+    }));
+    // What it can do decides whether a lock is refused, so that nothing is said of it before it is open.
+    let deferred = Deferred { store: Arc::clone(&store), known: Capabilities::default() };
+    let until_then = Coordination::new(Arc::new(deferred)).with_leases(leases);
+    Slot::new(SERVICE, place, store, until_then, known)
 }
 
 /// The first service that replicas share, of those that are not brought along: its name and URL.
@@ -112,22 +149,17 @@ fn alone(service: &str) -> Error {
     Error::invalid_config(SETTING, message)
 }
 
-/// What it can do is known once it is open, and asked again then.
-fn later(store: Lazy<Coord>) -> Arc<Later> {
-    Arc::new(Deferred { store: Arc::new(store), known: Capabilities::default() })
-}
-
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
-impl CoordStore for Deferred<Coord> {
+impl CoordStore for Deferred<Coordination> {
     async fn get_with(&self, key: &CoordKey, options: coord::GetOptions) -> Result<Option<Record>> {
         let mut options = options;
-        self.store.within(&mut options.deadline).await?.get_with(key, options).await
+        self.store.within(&mut options.deadline).await?.store().get_with(key, options).await
     }
 
     async fn put_with(&self, key: &CoordKey, value: Bytes, options: coord::PutOptions) -> Result<PutOutcome> {
         let mut options = options;
-        self.store.within(&mut options.deadline).await?.put_with(key, value, options).await
+        self.store.within(&mut options.deadline).await?.store().put_with(key, value, options).await
     }
 
     async fn remove_with(
@@ -137,35 +169,35 @@ impl CoordStore for Deferred<Coord> {
         options: coord::RemoveOptions,
     ) -> Result<RemoveOutcome> {
         let mut options = options;
-        self.store.within(&mut options.deadline).await?.remove_with(key, version, options).await
+        self.store.within(&mut options.deadline).await?.store().remove_with(key, version, options).await
     }
 
     async fn scan_with(&self, options: coord::ScanOptions) -> Result<Page> {
         let mut options = options;
-        self.store.within(&mut options.deadline).await?.scan_with(options).await
+        self.store.within(&mut options.deadline).await?.store().scan_with(options).await
     }
 
     async fn now_with(&self, options: coord::NowOptions) -> Result<Timestamp> {
         let mut options = options;
-        self.store.within(&mut options.deadline).await?.now_with(options).await
+        self.store.within(&mut options.deadline).await?.store().now_with(options).await
     }
 
     async fn wait_with(&self, key: &CoordKey, seen: Option<Version>, options: coord::WaitOptions) {
         match self.store.within(&mut Some(options.limit)).await {
-            Ok(store) => store.wait_with(key, seen, options).await,
+            Ok(opened) => opened.store().wait_with(key, seen, options).await,
             // Who waits for a store that is away goes on waiting.
             Err(_) => tokio::time::sleep(options.limit.min(std::time::Duration::from_secs(1))).await,
         }
     }
 
     fn capabilities(&self) -> Capabilities {
-        self.store.opened().map_or_else(|| self.known.clone(), |store| store.capabilities())
+        self.store.opened().map_or_else(|| self.known.clone(), |opened| opened.store().capabilities())
     }
 
     async fn health(&self) -> Health {
         match self.store.get().await {
-            Ok(store) => CoordStore::health(store).await,
-            Err(error) => Health::of(NAME, std::time::Duration::ZERO, Err(error)),
+            Ok(opened) => opened.store().health().await,
+            Err(error) => Health::of(SERVICE.as_str(), std::time::Duration::ZERO, Err(error)),
         }
     }
 }

@@ -27,7 +27,7 @@ impl Services {
         let services = table.iter().map(|row| {
             let mut described = row.describe();
             if let Some(other) = table.iter().find(|other| is_trouble_beside(*row, **other)) {
-                described.missing.push(beside(*other));
+                described.missing.push(beside(*row, *other));
             }
             described
         });
@@ -80,20 +80,25 @@ impl Services {
     }
 }
 
-/// Whether sessions, which must stay, and a cache, which may be as large as it likes, are on one server.
+/// Whether what must stay and a cache, which may be as large as it likes, are on one server.
 fn is_trouble_beside(row: &dyn Row, other: &dyn Row) -> bool {
-    use crate::service::Service::{Cache, Sessions};
-    let kinds = (row.service(), other.service());
-    matches!(kinds, (Cache, Sessions) | (Sessions, Cache))
+    use crate::service::Service::Cache;
+    let (one, another) = (row.service(), other.service());
+    (one == Cache && another.must_stay() || another == Cache && one.must_stay())
         && row.is_wanted()
         && other.is_wanted()
         && row.place().is_beside(other.place())
 }
 
-fn beside(other: &dyn Row) -> String {
+fn beside(row: &dyn Row, other: &dyn Row) -> String {
+    use crate::service::Service::Sessions;
+    let (lost, stopped) = match [row.service(), other.service()].contains(&Sessions) {
+        true => ("sessions are lost", "log-ins"),
+        false => ("locks are refused", "them"),
+    };
     format!(
-        "on one Redis with {}: if that evicts, sessions are lost, and if it does not, a full cache stops log-ins; give \
-         each a server of its own",
+        "on one Redis with {}: if that evicts, {lost}, and if it does not, a full cache stops {stopped}; give each a server \
+         of its own",
         other.service()
     )
 }

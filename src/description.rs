@@ -78,6 +78,12 @@ impl ServiceDescription {
             let evicted = "the server may evict sessions: set its maxmemory-policy to noeviction";
             described.missing.push(evicted.to_owned());
         }
+        #[cfg(feature = "coord")]
+        if service == Service::Coordination && state == ServiceState::Open && described.shared && !described.durable {
+            let forgets = "the server may forget who has a lock, so that none is given: set its appendonly to yes and its \
+                           maxmemory-policy to noeviction";
+            described.missing.push(forgets.to_owned());
+        }
         described
     }
 

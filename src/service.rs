@@ -24,6 +24,9 @@ pub enum Service {
     /// The search indexes.
     #[cfg(feature = "_search")]
     Search,
+    /// What replicas do together.
+    #[cfg(feature = "coord")]
+    Coordination,
 }
 
 impl Service {
@@ -36,6 +39,18 @@ impl Service {
             Self::Files => "files",
             #[cfg(feature = "_search")]
             Self::Search => "search",
+            #[cfg(feature = "coord")]
+            Self::Coordination => "coordination",
+        }
+    }
+
+    /// Whether a server that evicts loses what nobody can bring back.
+    pub(crate) const fn must_stay(self) -> bool {
+        match self {
+            #[cfg(feature = "coord")]
+            Self::Coordination => true,
+            Self::Sessions => true,
+            _ => false,
         }
     }
 
@@ -47,6 +62,8 @@ impl Service {
             Self::Files => "ServicesBuilder::with_files",
             #[cfg(feature = "_search")]
             Self::Search => "ServicesBuilder::with_search",
+            #[cfg(feature = "coord")]
+            Self::Coordination => "ServicesBuilder::with_coordination",
         }
     }
 
@@ -58,6 +75,8 @@ impl Service {
             Self::Files => ("s3:", "filestore-s3", cfg!(feature = "filestore-s3")),
             #[cfg(feature = "_search")]
             Self::Search => ("opensearch+https:", "search-opensearch", cfg!(feature = "search-opensearch")),
+            #[cfg(feature = "coord")]
+            Self::Coordination => ("redis:", "coord-redis", cfg!(feature = "coord-redis")),
         }
     }
 }

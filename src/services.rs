@@ -57,7 +57,7 @@ pub(crate) struct Inner {
     #[cfg(feature = "_search")]
     pub(crate) search: Slot<Arc<statehouse_search::Indexes>, ()>,
     #[cfg(feature = "coord")]
-    pub(crate) coordination: Arc<crate::coordination::Later>,
+    pub(crate) coordination: Slot<statehouse_coord::Coordination>,
     pub(crate) is_shut_down: AtomicBool,
     #[cfg(feature = "serve")]
     pub(crate) lifecycle: Arc<Lifecycle>,
@@ -72,6 +72,8 @@ impl Inner {
             &self.files,
             #[cfg(feature = "_search")]
             &self.search,
+            #[cfg(feature = "coord")]
+            &self.coordination,
         ]
     }
 
@@ -137,8 +139,8 @@ impl Services {
     /// What replicas do together: locks, what runs once, shared state.
     ///
     /// Unless `STATEHOUSE_COORDINATION_URL` says where, the records lie beside the files. If another service is shared by
-    /// replicas and the files are not, there is no such place, and the first use says so. It is opened by that, and not by
-    /// [`connect`](Self::connect); its health is that of its [store](statehouse_coord::Coordination::store).
+    /// replicas and the files are not, there is no such place, and [`connect`](Self::connect) or the first use says so. A
+    /// [`shutdown`](Self::shutdown) gives back what is locked.
     ///
     /// ```
     /// use statehouse::{Config, Services};
@@ -155,7 +157,7 @@ impl Services {
     #[cfg(feature = "coord")]
     #[must_use]
     pub fn coordination(&self) -> statehouse_coord::Coordination {
-        statehouse_coord::Coordination::new(Arc::clone(&self.0.coordination) as _)
+        self.0.coordination.handle().clone()
     }
 
     /// The namespace of everything that these services store.
@@ -205,8 +207,9 @@ impl Services {
         ServicesHealth(join_all(answers).await)
     }
 
-    /// Finishes what is under way: commits and closes the open search indexes. Everything else that was acknowledged is
-    /// stored already, and connections close when the last clone is dropped. What was not opened before is not opened any
+    /// Finishes what is under way: commits and closes the open search indexes, and gives back the locks of
+    /// `coordination` once their guards are dropped. Everything else that was acknowledged is stored already, and connections
+    /// close when the last clone is dropped. What was not opened before is not opened any
     /// more.
     ///
     /// # Errors

@@ -83,6 +83,23 @@ impl Opened for Arc<statehouse_search::Indexes> {
     }
 }
 
+#[cfg(feature = "coord")]
+#[async_trait]
+impl Opened for statehouse_coord::Coordination {
+    async fn health(&self) -> Health {
+        self.store().health().await
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.store().capabilities()
+    }
+
+    async fn close(&self) -> Result<()> {
+        Self::close(self).await;
+        Ok(())
+    }
+}
+
 /// A service that is open, or will be when it is first needed.
 pub(crate) struct Slot<S, H = S> {
     service: Service,

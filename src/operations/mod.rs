@@ -61,7 +61,7 @@ use self::stop::{AtStop, Stop};
 ///      Ctrl-C there is no delay.
 ///   3. Nothing new is accepted. Requests that are under way are answered, and what was asked for
 ///      [at a stop](Self::at_stop) is done. What is not over when a fifth of the budget is left (5 seconds at most) is cut off.
-///   4. [`Services::shutdown`] stores what is to be stored, whatever happened before.
+///   4. [`Services::shutdown`] stores what is to be stored and gives back locks, whatever happened before.
 ///
 ///   A second signal forces: nobody is waited for any more, and only the last step remains.
 ///

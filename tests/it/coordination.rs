@@ -1,9 +1,15 @@
 //! Where replicas coordinate, and that they do.
 
-use statehouse::coord::{LockError, Ran, Revision, Run};
+use std::future::IntoFuture as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use statehouse::coord::{LockError, MemoryCoordStore, Ran, Revision, Run};
 use statehouse::core::Namespace;
-use statehouse::{Config, Error, ErrorKind, Services};
+use statehouse::{Config, Error, ErrorKind, Service, ServiceDescription, ServiceState, Services};
 use statehouse_testkit::{RedisServer, S3Server};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 const SETTING: Option<&str> = Some("STATEHOUSE_COORDINATION_URL");
 
@@ -28,8 +34,8 @@ async fn coordinate(config: impl Fn() -> Config) {
     for (services, revision) in replicas.iter().zip(1..) {
         let updated = services.coordination().state::<u32>("flags").update("limit", |_| 7).await.unwrap();
         assert_eq!(updated.revision, revision);
-        let health = services.coordination().store().health().await;
-        assert!(health.is_up(), "{health:?}");
+        assert!(crate::is_up(services).await.get("coordination").is_some());
+        services.require_shared().unwrap();
     }
 }
 
@@ -53,6 +59,8 @@ async fn replicas_coordinate_in_a_redis_that_keeps_what_it_is_told() {
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     let error = services.coordination().state::<u32>("flags").update("limit", |_| 7).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
+    let words = described(&services).missing.join("; ");
+    assert!(words.contains("appendonly"), "{words}");
 }
 
 #[tokio::test]
@@ -76,6 +84,8 @@ async fn a_replica_that_would_coordinate_with_nobody_is_told_so() {
     let services = Services::open(shared()).await.unwrap();
     let LockError::Failed(error) = services.coordination().lock("export").await.unwrap_err() else { panic!("free") };
     assert_eq!((error.kind(), error.setting()), (ErrorKind::InvalidConfig, SETTING), "{error}");
+    assert_eq!(services.connect().await.unwrap_err().setting(), SETTING);
+    assert!(!services.health().await.get("coordination").unwrap().is_up());
     let folder = tempfile::tempdir().unwrap();
     for url in ["memory:".to_owned(), format!("file:{}", folder.path().display())] {
         let error = Services::open(shared().with_coordination(url)).await.unwrap_err();
@@ -85,4 +95,106 @@ async fn a_replica_that_would_coordinate_with_nobody_is_told_so() {
         let error = Services::open(Config::in_memory().with_coordination(url)).await.unwrap_err();
         assert_eq!(error.setting(), SETTING, "{error}");
     }
+}
+
+fn described(services: &Services) -> ServiceDescription {
+    let all = services.describe().services;
+    all.into_iter().find(|described| described.service == Service::Coordination).unwrap()
+}
+
+#[tokio::test]
+async fn coordination_is_left_alone_until_somebody_asks_for_it_and_told_of_then() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = || Config::embedded(folder.path());
+    let services = Services::open(config()).await.unwrap();
+    services.connect().await.unwrap();
+    assert!(services.health().await.get("coordination").is_none());
+    assert_eq!(described(&services).state, ServiceState::NotUsed);
+    assert!(!folder.path().join("files").exists(), "nothing was opened");
+
+    let coord = services.coordination();
+    assert_eq!(described(&services).state, ServiceState::NotOpen);
+    assert_eq!(services.require_shared().unwrap_err().setting(), SETTING);
+    services.connect().await.unwrap();
+    assert!(folder.path().join("files").exists());
+    let description = described(&services);
+    assert!(description.state == ServiceState::Open && description.durable && !description.shared, "{description:?}");
+    let health = crate::is_up(&services).await;
+    assert!(health.get("coordination").is_some() && health.get("files").is_none(), "{health:?}");
+
+    services.shutdown().await.unwrap();
+    assert!(!services.health().await.get("coordination").unwrap().is_up());
+    assert_eq!(described(&services).state, ServiceState::Closed);
+    let LockError::Failed(error) = coord.lock("export").await.unwrap_err() else { panic!("it is shut down") };
+    assert!(error.kind() == ErrorKind::Unavailable && !error.is_retryable(), "{error:?}");
+    let never = Services::open(config()).await.unwrap();
+    never.shutdown().await.unwrap();
+    assert!(never.coordination().lock("export").await.is_err());
+}
+
+#[tokio::test]
+async fn a_store_that_is_brought_is_described_and_needed_as_any_other() {
+    let store = Arc::new(MemoryCoordStore::new());
+    let services = Services::builder(Config::in_memory()).with_coordination(store).open().await.unwrap();
+    let operations = services.operations().hard(Service::Coordination);
+    let ready = operations.probes().answer("/ready").await.unwrap();
+    assert_eq!(ready.status(), 200);
+    let answer = &ready.body()[..];
+    assert!(answer.contains(r#""coordination":{"need":"hard""#), "{answer}");
+    let description = described(&services);
+    assert_eq!(
+        (description.state, &description.setting[..]),
+        (ServiceState::Open, "ServicesBuilder::with_coordination")
+    );
+    services.shutdown().await.unwrap();
+    assert_eq!(operations.probes().answer("/ready").await.unwrap().status(), 503);
+}
+
+#[tokio::test]
+async fn one_redis_for_cache_and_coordination_is_named() {
+    let redis = "redis://h:6379";
+    let services = Services::open(Config::in_memory().with_cache(redis).with_coordination(redis)).await.unwrap();
+    services.cache::<u32>("numbers").time_to_live(Duration::from_secs(60)).open().unwrap();
+    let _coord = services.coordination();
+    let words = described(&services).missing.join("; ");
+    assert!(words.contains("on one Redis with cache: if that evicts, locks are refused"), "{words}");
+    assert!(described(&services).shared);
+}
+
+/// Says so when it is dropped.
+struct Dropped(Option<oneshot::Sender<()>>);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        if let Some(sender) = self.0.take() {
+            let _heard = sender.send(());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shutdown_drops_what_is_done_under_a_lock_and_then_gives_it_to_the_next() {
+    let server = RedisServer::builder().arg("--appendonly", "yes").start().await;
+    let config = || Config::in_memory().with_sessions(server.url()).with_coordination(server.url());
+    let [one, other] = [Services::open(config()).await.unwrap(), Services::open(config()).await.unwrap()];
+    let long = Duration::from_secs(600);
+    let guard = one.coordination().lock("export").lease(long).await.unwrap();
+    let (dropped, mut was_dropped) = oneshot::channel();
+    let working = tokio::spawn(async move {
+        let inside = Dropped(Some(dropped));
+        guard
+            .run(async move {
+                let _inside = inside;
+                std::future::pending::<Result<(), Error>>().await
+            })
+            .await
+    });
+    let next = tokio::spawn(other.coordination().lock("export").wait(long).into_future());
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(!next.is_finished());
+    one.shutdown().await.unwrap();
+    let next = timeout(Duration::from_secs(60), next).await.expect("it is free").unwrap().unwrap();
+    was_dropped.try_recv().expect("the work was dropped before");
+    assert_eq!(working.await.unwrap().unwrap_err().kind(), ErrorKind::Conflict);
+    next.release().await.unwrap();
 }

@@ -25,7 +25,9 @@ async fn each_service_is_described_in_a_line_and_no_secret_is_told() {
          files: local disk /srv/clinic/files, not shared, durable, not used; each replica has its own: set \
          STATEHOUSE_FILES_URL to a URL that begins with s3:\n\
          search: tantivy /srv/clinic/search, not shared, durable, not used; each replica has its own: set \
-         STATEHOUSE_SEARCH_URL to a URL that begins with opensearch+https:"
+         STATEHOUSE_SEARCH_URL to a URL that begins with opensearch+https:\n\
+         coordination: local disk /srv/clinic/files, not shared, durable, not used; each replica has its own: set \
+         STATEHOUSE_COORDINATION_URL to a URL that begins with redis:"
     );
     let json = serde_json::to_value(&described).unwrap();
     assert_eq!((&json["namespace"], &json["services"][1]["service"]), (&"clinic".into(), &"sessions".into()));
@@ -39,8 +41,8 @@ async fn what_each_replica_would_have_for_itself_is_refused_by_its_settings() {
     let services = Services::open(config()).await.unwrap();
     let refused = services.require_shared().unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::InvalidConfig);
-    let both = "STATEHOUSE_SESSIONS_URL and STATEHOUSE_FILES_URL";
-    assert_eq!(refused.setting(), Some(both), "nothing is used yet, so all are meant");
+    let all = "STATEHOUSE_SESSIONS_URL and STATEHOUSE_FILES_URL and STATEHOUSE_COORDINATION_URL";
+    assert_eq!(refused.setting(), Some(all), "nothing is used yet, so all are meant");
     assert!(refused.to_string().contains("sessions: memory, not shared"), "{refused}");
 
     // Nobody is asked, and nothing that is not used matters.

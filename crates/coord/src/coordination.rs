@@ -6,6 +6,7 @@ use statehouse_core::Result;
 
 use crate::api::CoordStore;
 use crate::key::CoordKey;
+use crate::leases::Leases;
 use crate::lock::Lock;
 use crate::run_once::{Revision, RunOnce};
 use crate::state::SharedState;
@@ -28,6 +29,7 @@ use crate::state::SharedState;
 pub struct Coordination {
     store: Arc<dyn CoordStore>,
     label: Arc<str>,
+    leases: Leases,
 }
 
 impl Coordination {
@@ -35,7 +37,8 @@ impl Coordination {
     #[must_use]
     pub fn new(store: Arc<dyn CoordStore>) -> Self {
         let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "process".to_owned());
-        Self { store, label: format!("{host} {}", std::process::id()).into() }
+        let label = format!("{host} {}", std::process::id()).into();
+        Self { store, label, leases: Leases::default() }
     }
 
     /// What others are told of this replica while it holds what they want: for people, and not for telling replicas apart. At
@@ -47,6 +50,17 @@ impl Coordination {
         Self { label: label[..end].into(), ..self }
     }
 
+    /// Its locks are given back with the others of these.
+    #[must_use]
+    pub fn with_leases(self, leases: Leases) -> Self {
+        Self { leases, ..self }
+    }
+
+    /// Gives back every lock that this handle and its clones have, at the end of a program: see [`Leases::close`].
+    pub async fn close(&self) {
+        self.leases.close().await;
+    }
+
     /// The store below.
     #[must_use]
     pub fn store(&self) -> &Arc<dyn CoordStore> {
@@ -55,12 +69,16 @@ impl Coordination {
 
     /// The lock of this name: up to 180 bytes of text as [`CoordKey`] takes it. Awaiting it acquires it.
     pub fn lock(&self, name: &str) -> Lock {
-        Lock::new(Arc::clone(&self.store), key("lock", name), self.label.to_string())
+        self.locked(key("lock", name))
+    }
+
+    fn locked(&self, key: Result<CoordKey>) -> Lock {
+        Lock::new(Arc::clone(&self.store), key, self.label.to_string(), self.leases.clone())
     }
 
     /// What is to be run once in the fleet, under this name.
     pub fn run_once(&self, name: &str, revision: Revision) -> RunOnce {
-        let lock = Lock::new(Arc::clone(&self.store), key("run-lock", name), self.label.to_string());
+        let lock = self.locked(key("run-lock", name));
         RunOnce::new(Arc::clone(&self.store), key("run", name), lock, self.label.to_string(), revision)
     }
 

@@ -83,7 +83,8 @@
 //! [`CoordStore`] states the contract that every backend keeps, [`Lock`], [`RunOnce`] and [`SharedState`] what is made of it.
 //!
 //! # Logs
-//! `coord.lock_lost` (`WARN`): a lock was lost before it was released. `coord.run_begun` (`INFO`): an attempt at what runs once.
+//! `coord.lock_lost` (`WARN`): a lock was lost before it was released. `coord.locks_kept` (`WARN`): at the end of a program
+//! some locks were not given back in time. `coord.run_begun` (`INFO`): an attempt at what runs once.
 //! `coord.not_durable` (`WARN`): a Redis that may forget. Who waits says nothing. Values are in no line.
 
 mod api;
@@ -95,6 +96,7 @@ mod coordination;
 mod files;
 mod key;
 mod layered;
+mod leases;
 mod lock;
 mod memory;
 mod operation;
@@ -114,6 +116,7 @@ pub use self::coordination::Coordination;
 pub use self::files::{FilesConfig, FilesCoordStore};
 pub use self::key::CoordKey;
 pub use self::layered::LayeredCoordStore;
+pub use self::leases::Leases;
 pub use self::lock::{Busy, Guard, Lock, LockError};
 pub use self::memory::{MemoryConfig, MemoryCoordStore};
 pub use self::options::{

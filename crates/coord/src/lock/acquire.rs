@@ -46,7 +46,11 @@ impl Held {
         let until = Instant::now().checked_add(wait);
         let left = || until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
         let mut backoff = Backoff::new(PAUSES[0], PAUSES[1]);
+        let mut leases = self.leases.clone();
         loop {
+            if let Err(error) = self.leases.check() {
+                return Some(Err(error.into()));
+            }
             let pause = match self.try_acquire().await {
                 Ok(Tried::Held(token, sent)) => return Some(self.guard(token, sent).await),
                 Ok(Tried::Busy(_, busy)) if left().is_zero() => return Some(Err(busy.into())),
@@ -56,6 +60,7 @@ impl Held {
             };
             tokio::select! {
                 () = answer.closed() => return None,
+                () = leases.closed() => {}
                 () = self.pause(pause, left()) => {}
             }
         }

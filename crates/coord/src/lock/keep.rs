@@ -12,6 +12,7 @@ use super::lease::Lease;
 use super::state::{Owner, State};
 use crate::api::CoordStore;
 use crate::key::CoordKey;
+use crate::leases::Lessee;
 use crate::options::{GetOptions, PutOptions, RemoveOptions};
 use crate::outcome::PutOutcome;
 use crate::record::Record;
@@ -24,6 +25,7 @@ pub(super) struct Held {
     pub(super) owner: Owner,
     pub(super) holder: String,
     pub(super) lease: Duration,
+    pub(super) leases: Lessee,
 }
 
 /// How long giving a lock back may take. If it does not succeed, the lease ends it.
@@ -53,6 +55,7 @@ impl Held {
     /// Renews the lock until it is asked to give it back, or it is lost. Runs for itself, so that whatever the holder does keeps
     /// no renewal waiting.
     pub(super) async fn keep(self, lease: watch::Sender<Lease>, mut stop: oneshot::Receiver<()>) -> Result<()> {
+        let mut leases = self.leases.clone();
         loop {
             let renewed = tokio::select! {
                 biased;
@@ -61,6 +64,7 @@ impl Held {
                     lease.send_modify(|lease| lease.is_over = true);
                     return self.free(Some(known.version)).await;
                 }
+                () = leases.closed() => return self.close(&lease, stop).await,
                 renewed = self.renew(&lease) => renewed,
             };
             if !renewed {
@@ -71,6 +75,17 @@ impl Held {
         tracing::warn!(name: "coord.lock_lost", lock = self.key.as_str(), "a lock was lost before it was released");
         // The answer of a renewal may have been lost: then the record would live on, and nobody holds the lock.
         self.free(None).await
+    }
+
+    /// The program ends. Whoever has the lock may be at work until they drop the guard: it is given back only then, and if that
+    /// takes longer than the lease, not at all.
+    async fn close(&self, lease: &watch::Sender<Lease>, stop: oneshot::Receiver<()>) -> Result<()> {
+        let known = *lease.borrow();
+        lease.send_modify(|lease| lease.is_over = true);
+        match timeout_at(known.deadline, stop).await {
+            Ok(_) => self.free(Some(known.version)).await,
+            Err(_) => Ok(()),
+        }
     }
 
     /// One renewal, at a third of the lease. Whether the lock is still held.

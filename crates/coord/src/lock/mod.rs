@@ -21,6 +21,7 @@ pub use self::guard::Guard;
 use self::keep::Held;
 use crate::api::CoordStore;
 use crate::key::CoordKey;
+use crate::leases::Leases;
 use crate::record::WriteId;
 
 /// A lock that is wanted: made by [`Coordination::lock`](crate::Coordination::lock), acquired when it is awaited.
@@ -37,6 +38,8 @@ use crate::record::WriteId;
 /// - **Waiting** hears of a release where the store tells, else looks again and again; and in any case looks when the lease of
 ///   the holder ends. There is no order among those who wait.
 /// - **Cancellation**: whoever stops waiting gives back what was acquired meanwhile.
+/// - **The end of a program**: when its locks are [closed](crate::Leases::close), each is lost for its holder, and free for
+///   others as soon as the guard is dropped.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -64,14 +67,15 @@ pub struct Lock {
     holder: String,
     lease: Duration,
     wait: Duration,
+    leases: Leases,
 }
 
 /// The shortest and the longest lease.
 const LEASES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(24 * 3600)];
 
 impl Lock {
-    pub(crate) fn new(store: Arc<dyn CoordStore>, key: Result<CoordKey>, holder: String) -> Self {
-        Self { store, key, holder, lease: Duration::from_secs(15), wait: Duration::ZERO }
+    pub(crate) fn new(store: Arc<dyn CoordStore>, key: Result<CoordKey>, holder: String, leases: Leases) -> Self {
+        Self { store, key, holder, lease: Duration::from_secs(15), wait: Duration::ZERO, leases }
     }
 
     /// For how long it is held if it is not renewed: a replica that is killed keeps the others waiting for so long. 15
@@ -92,8 +96,8 @@ impl Lock {
             return Err(Error::invalid_input("a lease is at least 100 ms and at most a day").into());
         }
         let owner = *WriteId::generate()?.as_bytes();
-        let Self { store, key, holder, lease, wait } = self;
-        let held = Held { store, key: key?, owner, holder, lease };
+        let Self { store, key, holder, lease, wait, leases } = self;
+        let held = Held { store, key: key?, owner, holder, lease, leases: leases.join() };
         let (answer, answered) = oneshot::channel();
         // A task of its own, so that whoever stops waiting leaves no lock behind.
         drop(tokio::spawn(held.acquire(wait, answer)));

@@ -296,3 +296,39 @@ async fn in_a_folder_that_is_gone_no_lock_is_free() {
     }
     drop(guard);
 }
+
+/// Work that notices at its own pace that its lock is lost: nobody else may have it until then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn at_the_end_of_a_program_a_lock_is_free_once_its_holder_has_stopped_and_none_is_acquired_any_more() {
+    let store = Arc::new(MemoryCoordStore::new());
+    let replica = || Coordination::new(Arc::clone(&store) as Arc<dyn CoordStore>);
+    let (one, other) = (replica(), replica());
+    let guard = one.lock("export").lease(LONG).await.unwrap();
+    let slow = one.lock("slow").lease(LONG).await.unwrap();
+    let waiting = tokio::spawn(one.lock("export").wait(LONG).into_future());
+    sleep(Duration::from_millis(20)).await;
+    let working = Arc::new(AtomicUsize::new(1));
+    let worker = tokio::spawn({
+        let working = Arc::clone(&working);
+        async move {
+            guard.lost().await;
+            assert!(!guard.is_held());
+            sleep(Duration::from_millis(200)).await;
+            working.store(0, Ordering::SeqCst);
+        }
+    });
+    let next = tokio::spawn(other.lock("export").lease(LONG).wait(LONG).into_future());
+    timeout(LONG, one.close()).await.unwrap();
+    let next = timeout(LONG, next).await.unwrap().unwrap().unwrap();
+    assert_eq!(working.load(Ordering::SeqCst), 0, "two are at work");
+    worker.await.unwrap();
+    let LockError::Failed(error) = waiting.await.unwrap().unwrap_err() else { panic!("it waited on") };
+    assert!(error.kind() == ErrorKind::Unavailable && !error.is_retryable(), "{error:?}");
+    assert!(one.lock("another").await.is_err());
+    // Whoever does not stop keeps the lock, until it does or its lease is over.
+    assert!(!slow.is_held());
+    holder(other.lock("slow").await.unwrap_err());
+    slow.release().await.unwrap();
+    other.lock("slow").await.unwrap().release().await.unwrap();
+    next.release().await.unwrap();
+}
