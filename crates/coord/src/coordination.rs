@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -9,6 +10,7 @@ use crate::key::CoordKey;
 use crate::leases::Leases;
 use crate::lock::Lock;
 use crate::run_once::{Revision, RunOnce};
+use crate::schedule::{Delivery, Schedule};
 use crate::state::SharedState;
 
 /// What replicas do together: the handle that an application uses. Clones share the store.
@@ -80,6 +82,12 @@ impl Coordination {
     pub fn run_once(&self, name: &str, revision: Revision) -> RunOnce {
         let lock = self.locked(key("run-lock", name));
         RunOnce::new(Arc::clone(&self.store), key("run", name), lock, self.label.to_string(), revision)
+    }
+
+    /// What is to be done every so often, once in the fleet, under this name.
+    pub fn schedule(&self, name: &str, every: Duration, delivery: Delivery) -> Schedule {
+        let lock = self.locked(key("schedule-lock", name));
+        Schedule::new(Arc::clone(&self.store), key("schedule", name), lock, every, delivery)
     }
 
     /// Values that replicas share, under this name: a word, or some with slashes between.

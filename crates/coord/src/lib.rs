@@ -47,6 +47,7 @@
 //! | [`Guard::token`] | always rises | always rises | rises, also over a failover or a lost record, as long as the servers' clocks differ by less than the time in between |
 //! | a killed holder's lock is free | after the lease | after the lease for who waited, else after another one | after the lease |
 //! | [`RunOnce`]: the body | is done once | is recorded as done once; may be begun again after a crash | the same; again after a failover that lost the record |
+//! | [`Schedule`]: a planned time | is done once | as its [`Delivery`] says after a crash | the same; claimed again after a failover that lost the claim |
 //! | [`SharedState`]: an acknowledged update | lives as the process | is as durable as the files | is as durable as the server; the last moments may be lost in a failover |
 //!
 //! A store that replicas share and that does not keep what it was told is refused: Redis needs `appendonly yes` and
@@ -85,6 +86,7 @@
 //! # Logs
 //! `coord.lock_lost` (`WARN`): a lock was lost before it was released. `coord.locks_kept` (`WARN`): at the end of a program
 //! some locks were not given back in time. `coord.run_begun` (`INFO`): an attempt at what runs once.
+//! `coord.schedule_failed` (`WARN`): what was due at a planned time has failed.
 //! `coord.not_durable` (`WARN`): a Redis that may forget. Who waits says nothing. Values are in no line.
 
 mod api;
@@ -106,6 +108,7 @@ mod record;
 #[cfg(feature = "redis")]
 mod redis;
 mod run_once;
+mod schedule;
 mod settled;
 mod state;
 mod stored;
@@ -127,4 +130,5 @@ pub use self::record::{Record, WriteId};
 #[cfg(feature = "redis")]
 pub use self::redis::RedisCoordStore;
 pub use self::run_once::{Ran, Revision, Run, RunOnce, RunPhase, RunStatus};
+pub use self::schedule::{Delivery, Schedule, Tick};
 pub use self::state::{Revised, SharedState, StateWatch};

@@ -200,7 +200,7 @@ async fn a_holder_that_was_paused_does_nothing_more_when_it_goes_on() {
 
 /// A host whose clock is off.
 #[derive(Clone, Copy, Debug)]
-struct Skewed(i64);
+pub(crate) struct Skewed(pub(crate) i64);
 
 impl Clock for Skewed {
     fn now(&self) -> Timestamp {

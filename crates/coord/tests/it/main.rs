@@ -6,6 +6,7 @@ mod late;
 mod lock;
 mod planted;
 mod run_once;
+mod schedule;
 mod state;
 
 use std::sync::Arc;
