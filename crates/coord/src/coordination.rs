@@ -11,6 +11,7 @@ use crate::leases::Leases;
 use crate::lock::Lock;
 use crate::run_once::{Revision, RunOnce};
 use crate::schedule::{Delivery, Schedule};
+use crate::single_use::SingleUse;
 use crate::state::SharedState;
 
 /// What replicas do together: the handle that an application uses. Clones share the store.
@@ -88,6 +89,12 @@ impl Coordination {
     pub fn schedule(&self, name: &str, every: Duration, delivery: Delivery) -> Schedule {
         let lock = self.locked(key("schedule-lock", name));
         Schedule::new(Arc::clone(&self.store), key("schedule", name), lock, every, delivery)
+    }
+
+    /// Tokens of this kind, each to be accepted once and remembered for so long.
+    #[must_use]
+    pub fn single_use(&self, name: &str, time_to_live: Duration) -> SingleUse {
+        SingleUse::new(Arc::clone(&self.store), name, time_to_live)
     }
 
     /// Values that replicas share, under this name: a word, or some with slashes between.

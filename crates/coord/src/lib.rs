@@ -48,6 +48,7 @@
 //! | a killed holder's lock is free | after the lease | after the lease for who waited, else after another one | after the lease |
 //! | [`RunOnce`]: the body | is done once | is recorded as done once; may be begun again after a crash | the same; again after a failover that lost the record |
 //! | [`Schedule`]: a planned time | is done once | as its [`Delivery`] says after a crash | the same; claimed again after a failover that lost the claim |
+//! | [`SingleUse`]: a token | is accepted once | not offered | is accepted once; again after a failover that lost the record |
 //! | [`SharedState`]: an acknowledged update | lives as the process | is as durable as the files | is as durable as the server; the last moments may be lost in a failover |
 //!
 //! A store that replicas share and that does not keep what it was told is refused: Redis needs `appendonly yes` and
@@ -96,6 +97,7 @@ pub mod conformance;
 mod connect;
 mod coordination;
 mod files;
+mod hashed;
 mod key;
 mod layered;
 mod leases;
@@ -110,6 +112,7 @@ mod redis;
 mod run_once;
 mod schedule;
 mod settled;
+mod single_use;
 mod state;
 mod stored;
 
@@ -131,4 +134,5 @@ pub use self::record::{Record, WriteId};
 pub use self::redis::RedisCoordStore;
 pub use self::run_once::{Ran, Revision, Run, RunOnce, RunPhase, RunStatus};
 pub use self::schedule::{Delivery, Schedule, Tick};
+pub use self::single_use::{Accepted, SingleUse};
 pub use self::state::{Revised, SharedState, StateWatch};

@@ -7,6 +7,7 @@ mod lock;
 mod planted;
 mod run_once;
 mod schedule;
+mod single_use;
 mod state;
 
 use std::sync::Arc;

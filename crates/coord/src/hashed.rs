@@ -1,0 +1,48 @@
+//! Records whose names are many and come only once.
+
+use sha2::{Digest as _, Sha256};
+use statehouse_core::{Result, hex};
+
+use crate::api::{CoordStore, CoordStoreExt as _};
+use crate::capability::SERVER_TIME;
+use crate::key::CoordKey;
+use crate::lock::durable;
+
+/// Refuses a store where such records would stay for good, and one that may forget them.
+pub(crate) async fn can_expire(store: &dyn CoordStore) -> Result<()> {
+    if !store.capabilities().has(SERVER_TIME) {
+        // What a store can do may be known only once it was asked.
+        store.now().await?;
+        store.capabilities().require(SERVER_TIME)?;
+    }
+    durable(store)
+}
+
+/// The name of a record that stands for all these texts: it tells none of them.
+pub(crate) fn hashed_key(kind: &str, name: &str, texts: &[&[u8]]) -> Result<CoordKey> {
+    CoordKey::new(format!("{kind}/{name}/{}", hex::encode(&digest(texts))))
+}
+
+/// Of texts of which none can be taken for a part of another.
+pub(crate) fn digest(texts: &[&[u8]]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for text in texts {
+        hash.update((text.len() as u64).to_le_bytes());
+        hash.update(text);
+    }
+    hash.finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_of_all_its_texts_and_tells_none_of_them() {
+        let key = |texts: &[&[u8]]| hashed_key("used", "links", texts).unwrap();
+        assert_eq!(key(&[b"ab", b"c"]), key(&[b"ab", b"c"]));
+        assert_ne!(key(&[b"ab", b"c"]), key(&[b"a", b"bc"]));
+        assert_ne!(key(&[b"ab"]), key(&[b"ab", b""]));
+        assert_eq!(key(&[b""]).as_str().len(), "used/links/".len() + 64);
+    }
+}
