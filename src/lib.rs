@@ -50,7 +50,7 @@ pub use statehouse_cache as cache;
 pub mod redis {
     pub use statehouse_redis::{RedisClient, RedisConfig, deadpool_redis};
 }
-/// Coordination of replicas: locks, what runs once, shared state, and the stores below.
+/// Coordination of replicas: locks, what runs once or at planned times, shared state, what counts once, and the stores below.
 #[cfg(feature = "coord")]
 pub use statehouse_coord as coord;
 /// What all services share, for authors of backends.

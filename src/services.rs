@@ -136,7 +136,7 @@ impl Services {
         &self.0.search
     }
 
-    /// What replicas do together: locks, what runs once, shared state.
+    /// What replicas do together: locks, what runs once or at planned times, shared state, what counts once.
     ///
     /// Unless `STATEHOUSE_COORDINATION_URL` says where, the records lie beside the files. If another service is shared by
     /// replicas and the files are not, there is no such place, and [`connect`](Self::connect) or the first use says so. A

@@ -97,6 +97,17 @@ impl Coordination {
         SingleUse::new(Arc::clone(&self.store), name, time_to_live)
     }
 
+    /// Requests of this kind, each to be answered once: a layer for a tower service. Of each request the principal is named,
+    /// whose keys are apart from those of all others; where there is none, the request is passed on as it is.
+    #[cfg(feature = "tower")]
+    pub fn idempotency(
+        &self,
+        name: &str,
+        principal: impl Fn(&http::request::Parts) -> Option<String> + Send + Sync + 'static,
+    ) -> crate::IdempotencyLayer {
+        crate::IdempotencyLayer::new(Arc::clone(&self.store), name, principal)
+    }
+
     /// Values that replicas share, under this name: a word, or some with slashes between.
     #[must_use]
     pub fn state<T: Serialize + DeserializeOwned>(&self, name: &str) -> SharedState<T> {

@@ -1,4 +1,5 @@
-//! Coordination of replicas: locks, what runs once in the fleet, and state that all share, on one small contract.
+//! Coordination of replicas: locks, what runs once in the fleet or at planned times, state that all share, and tokens and
+//! requests that count once, on one small contract.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -74,6 +75,7 @@
 //! | `redis` | `RedisCoordStore`; `statehouse-redis` and redis-rs |
 //! | `redis-tls` | `rediss:` URLs; rustls on ring |
 //! | `s3` | `s3:` URLs; `object_store` and reqwest |
+//! | `tower` | `IdempotencyLayer`: requests that are answered once; `http`, `http-body`, `tower-layer` and `tower-service` |
 //! | `conformance` | the suite for testing a backend of your own |
 //!
 //! # Errors
@@ -82,11 +84,13 @@
 //! [`OutcomeUnknown`](statehouse_core::ErrorKind::OutcomeUnknown), and a put that is repeated with its id finds out.
 //!
 //! # Consistency and durability
-//! [`CoordStore`] states the contract that every backend keeps, [`Lock`], [`RunOnce`] and [`SharedState`] what is made of it.
+//! [`CoordStore`] states the contract that every backend keeps, [`Lock`], [`RunOnce`],
+//! [`Schedule`], [`SharedState`] and [`SingleUse`] what is made of it.
 //!
 //! # Logs
 //! `coord.lock_lost` (`WARN`): a lock was lost before it was released. `coord.locks_kept` (`WARN`): at the end of a program
-//! some locks were not given back in time. `coord.run_begun` (`INFO`): an attempt at what runs once.
+//! some locks were not given back in time. `coord.answer_not_kept` (`WARN`) and `coord.idempotency_failed` (`ERROR`): a request
+//! may be answered once more, or is refused. `coord.run_begun` (`INFO`): an attempt at what runs once.
 //! `coord.schedule_failed` (`WARN`): what was due at a planned time has failed.
 //! `coord.not_durable` (`WARN`): a Redis that may forget. Who waits says nothing. Values are in no line.
 
@@ -98,6 +102,8 @@ mod connect;
 mod coordination;
 mod files;
 mod hashed;
+#[cfg(feature = "tower")]
+mod idempotency;
 mod key;
 mod layered;
 mod leases;
@@ -120,6 +126,8 @@ pub use self::api::{Answer, CoordStore, CoordStoreExt};
 pub use self::connect::{check, open};
 pub use self::coordination::Coordination;
 pub use self::files::{FilesConfig, FilesCoordStore};
+#[cfg(feature = "tower")]
+pub use self::idempotency::{IdempotencyBody, IdempotencyLayer, IdempotencyService};
 pub use self::key::CoordKey;
 pub use self::layered::LayeredCoordStore;
 pub use self::leases::Leases;

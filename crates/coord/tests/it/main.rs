@@ -2,6 +2,7 @@
 
 mod conformance;
 mod full;
+mod idempotency;
 mod late;
 mod lock;
 mod planted;

@@ -1,0 +1,161 @@
+//! Which request under a key is passed on, and what becomes of it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use http_body::Body;
+use statehouse_core::{Condition, ErrorKind, Result, Version};
+use tokio::time::{Instant, timeout_at};
+
+use super::answer::{Refusal, replay};
+use super::body::{Fit, IdempotencyBody};
+use super::config::Config;
+use super::record::{Fingerprint, Kept, Known, State};
+use crate::api::CoordStoreExt as _;
+use crate::hashed::can_expire;
+use crate::key::CoordKey;
+use crate::options::PutOptions;
+use crate::outcome::PutOutcome;
+use crate::record::{Record, WriteId};
+use crate::settled::put_settled;
+
+/// A request that is passed on: nobody else's under its key is, until the deadline.
+#[derive(Clone, Debug)]
+pub(super) struct Claim {
+    config: Arc<Config>,
+    key: CoordKey,
+    fingerprint: Fingerprint,
+    version: Version,
+    /// Counted from before the store was asked, so that its own is never earlier.
+    deadline: Instant,
+}
+
+/// What is known of a request.
+pub(super) enum Claimed {
+    Now(Claim),
+    Kept(Kept),
+    Refused(Refusal),
+}
+
+impl Claim {
+    /// Claims the key, or tells what is there.
+    pub(super) async fn make(config: Arc<Config>, key: CoordKey, fingerprint: Fingerprint) -> Claimed {
+        match Self::try_make(config, key, fingerprint).await {
+            Ok(claimed) => claimed,
+            Err(error) if error.is_retryable() || error.kind() == ErrorKind::OutcomeUnknown => {
+                tracing::debug!(%error, "a request with an Idempotency-Key is refused: its store is away");
+                Claimed::Refused(Refusal::Away)
+            }
+            Err(error) => {
+                tracing::error!(name: "coord.idempotency_failed", %error, "requests with an Idempotency-Key are refused");
+                Claimed::Refused(Refusal::Misconfigured)
+            }
+        }
+    }
+
+    async fn try_make(config: Arc<Config>, key: CoordKey, fingerprint: Fingerprint) -> Result<Claimed> {
+        can_expire(&*config.store).await?;
+        let deadline = Instant::now() + config.lease;
+        let options = PutOptions::default().with_condition(Condition::Absent).with_time_to_live(config.lease);
+        let running = Known { fingerprint, state: State::Running }.encode().unwrap_or_default();
+        match put_settled(&*config.store, &key, &running, WriteId::generate()?, options).await? {
+            PutOutcome::Stored(version) => Ok(Claimed::Now(Self { config, key, fingerprint, version, deadline })),
+            PutOutcome::Conflict(Some(record)) => Ok(known(&record, &fingerprint)?),
+            PutOutcome::Conflict(None) => Ok(Claimed::Refused(Refusal::UnderWay)),
+        }
+    }
+
+    /// Has it answered, and keeps the answer before it is given.
+    pub(super) async fn run<B: Body<Data = Bytes>, E>(
+        self,
+        call: impl Future<Output = Result<Response<B>, E>>,
+    ) -> Result<Response<IdempotencyBody<B>>, E> {
+        let answering = async {
+            let (parts, body) = call.await?.into_parts();
+            let (body, fit) = IdempotencyBody::read(body, self.config.max_response).await;
+            Ok((Response::from_parts(parts, body), fit))
+        };
+        match timeout_at(self.deadline, answering).await {
+            // By now the key is free.
+            Err(_) => Ok(Refusal::TookTooLong.response()),
+            Ok(Err(error)) => {
+                self.free().await;
+                Err(error)
+            }
+            Ok(Ok((response, fit))) => {
+                if is_to_be_tried_again(response.status()) || matches!(fit, Fit::Failed) {
+                    self.free().await;
+                } else {
+                    let state = self.state_of(&response, fit);
+                    self.keep(state).await;
+                }
+                Ok(response)
+            }
+        }
+    }
+
+    fn state_of<B>(&self, response: &Response<B>, fit: Fit) -> State {
+        match fit {
+            Fit::Whole(body) => {
+                let headers = self.config.kept(response.headers());
+                State::Kept(Kept { status: response.status(), headers, body })
+            }
+            _ => State::Unkept,
+        }
+    }
+
+    async fn keep(&self, state: State) {
+        let fingerprint = self.fingerprint;
+        let fits = |bytes: &Bytes| bytes.len() <= Record::MAX_VALUE;
+        let unkept = || Known { fingerprint, state: State::Unkept }.encode().unwrap_or_default();
+        let value = Known { fingerprint, state }.encode().filter(fits).unwrap_or_else(unkept);
+        let options = PutOptions::default().with_condition(Condition::Match(self.version));
+        let options = options.with_time_to_live(self.config.time_to_live);
+        let put = async {
+            let put = put_settled(&*self.config.store, &self.key, &value, WriteId::generate()?, options).await?;
+            Ok::<_, statehouse_core::Error>(matches!(put, PutOutcome::Stored(_)))
+        };
+        match put.await {
+            Ok(true) => {}
+            Ok(false) => tracing::warn!(name: "coord.answer_not_kept", "an answer came too late to be kept"),
+            Err(error) => tracing::warn!(name: "coord.answer_not_kept", %error, "an answer could not be kept"),
+        }
+    }
+
+    /// Lets the same request be made again. If that fails, the lease does so.
+    pub(super) async fn free(&self) {
+        match self.config.store.remove(&self.key, self.version).await {
+            Ok(_) => {}
+            Err(error) => tracing::debug!(%error, "a key is free only after its lease"),
+        }
+    }
+}
+
+fn known(record: &Record, fingerprint: &Fingerprint) -> Result<Claimed> {
+    let known = Known::decode(&record.value)?;
+    if known.fingerprint != *fingerprint {
+        return Ok(Claimed::Refused(Refusal::AnotherRequest));
+    }
+    Ok(match known.state {
+        State::Running => Claimed::Refused(Refusal::UnderWay),
+        State::Unkept => Claimed::Refused(Refusal::Unkept),
+        State::Kept(kept) => Claimed::Kept(kept),
+    })
+}
+
+fn is_to_be_tried_again(status: StatusCode) -> bool {
+    let for_now = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_EARLY, StatusCode::TOO_MANY_REQUESTS];
+    status.is_server_error() || for_now.contains(&status)
+}
+
+impl Claimed {
+    /// The answer, if it is not to be passed on.
+    pub(super) fn answer<B: Body<Data = Bytes>>(self) -> Result<Claim, Response<IdempotencyBody<B>>> {
+        match self {
+            Self::Now(claim) => Ok(claim),
+            Self::Kept(kept) => Err(replay(kept)),
+            Self::Refused(refusal) => Err(refusal.response()),
+        }
+    }
+}

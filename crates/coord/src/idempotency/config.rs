@@ -1,0 +1,88 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_LANGUAGE, CONTENT_TYPE, ETAG, LOCATION};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, Method};
+use statehouse_core::Result;
+
+use super::answer::Refusal;
+use super::record::Fingerprint;
+use crate::api::CoordStore;
+use crate::hashed::{digest, hashed_key};
+use crate::key::CoordKey;
+
+type Principal = dyn Fn(&Parts) -> Option<String> + Send + Sync;
+
+/// The longest key.
+const MAX_KEY: usize = 255;
+const HEADER: &str = "idempotency-key";
+
+/// The settings of a layer.
+#[derive(Clone)]
+pub(super) struct Config {
+    pub(super) store: Arc<dyn CoordStore>,
+    pub(super) name: String,
+    principal: Arc<Principal>,
+    pub(super) time_to_live: Duration,
+    pub(super) lease: Duration,
+    pub(super) max_request: usize,
+    pub(super) max_response: usize,
+    pub(super) headers: Vec<HeaderName>,
+    pub(super) is_required: bool,
+}
+
+impl Config {
+    pub(super) fn new(store: Arc<dyn CoordStore>, name: &str, principal: Arc<Principal>) -> Self {
+        Self {
+            store,
+            name: name.to_owned(),
+            principal,
+            time_to_live: Duration::from_secs(24 * 3600),
+            lease: Duration::from_secs(60),
+            max_request: 1 << 20,
+            max_response: 256 << 10,
+            headers: vec![CONTENT_TYPE, CONTENT_LANGUAGE, ETAG, LOCATION],
+            is_required: false,
+        }
+    }
+
+    /// The record of this request, if it is one to look at.
+    pub(super) fn key_of(&self, parts: &Parts) -> Result<Option<CoordKey>, Refusal> {
+        if !matches!(parts.method, Method::POST | Method::PATCH) {
+            return Ok(None);
+        }
+        let mut given = parts.headers.get_all(HEADER).iter();
+        let key = match (given.next(), given.next()) {
+            (None, _) if self.is_required => return Err(Refusal::NoKey),
+            (None, _) => return Ok(None),
+            (Some(key), None) if (1..=MAX_KEY).contains(&key.len()) => key,
+            _ => return Err(Refusal::BadKey),
+        };
+        let Some(principal) = (self.principal)(parts) else { return Ok(None) };
+        let key = hashed_key("idempotency", &self.name, &[principal.as_bytes(), key.as_bytes()]);
+        key.map(Some).map_err(|error| {
+            tracing::error!(name: "coord.idempotency_failed", %error, "requests with an Idempotency-Key are refused");
+            Refusal::Misconfigured
+        })
+    }
+
+    /// Those headers that are told again.
+    pub(super) fn kept(&self, headers: &HeaderMap) -> HeaderMap {
+        let kept = headers.iter().filter(|(name, _)| self.headers.contains(name));
+        kept.map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
+}
+
+pub(super) fn fingerprint(parts: &Parts, body: &Bytes) -> Fingerprint {
+    let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
+    digest(&[parts.method.as_str().as_bytes(), path.as_bytes(), body])
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config").field("name", &self.name).field("store", &self.store).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,143 @@
+//! Requests that are answered once, for tower services.
+
+mod answer;
+mod body;
+mod claim;
+mod config;
+mod record;
+mod service;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderName;
+use http::request::Parts;
+use tower_layer::Layer;
+
+pub use self::body::IdempotencyBody;
+use self::config::Config;
+pub use self::service::IdempotencyService;
+use crate::api::CoordStore;
+use crate::options::PutOptions;
+
+/// The most bytes of a response that are kept.
+const MAX_RESPONSE: usize = 900 << 10;
+
+/// Answers a request once, however often a client sends it because it did not hear the answer: made by
+/// [`Coordination::idempotency`](crate::Coordination::idempotency).
+///
+/// The client gives each request a key of its own in the header `Idempotency-Key`
+/// ([draft-ietf-httpapi-idempotency-key-header](https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/)),
+/// and sends the same key with every repetition.
+///
+/// # Behavior
+/// - It looks at POST and PATCH with the header, of a **principal** that the application names. One principal's keys are nothing
+///   to another's. Where there is none, no header (unless it is [required](Self::required)), or another method, the request
+///   is passed on untouched.
+/// - The first request under a key is **passed on**; while it is under way, others get 409 with `Retry-After`. It goes on when its
+///   client hangs up. Its response is kept before it is given, and told to all who come later: status, body,
+///   the [chosen headers](Self::headers), and `Idempotency-Replayed: true`.
+/// - **Another request** under the key, by method, path with query, or body, gets 422.
+/// - Responses of the kind that a repetition is meant for are not kept: 5xx, 408, 425, 429. Then, or if the handler panics, the key is free at once.
+/// - If a **process dies**, the key is free after the [lease](Self::lease). So long a handler has, too: then it is dropped, and the
+///   answer is 503. What it had done by then may be done again: what must not be belongs in one transaction.
+/// - Where the store is away, the answer is 503: nothing is passed on of which nobody knows whether it was answered. If it goes away
+///   while the request is under way, the answer is given and not kept.
+/// - **Bounds**: a request of more than [1 MiB](Self::max_request) gets 413. Of a response of more than
+///   [256 KiB](Self::max_response) the first client gets all, and later ones a 409 that says so. A key has up to 255 bytes, else
+///   400. Trailers are not kept.
+///
+/// Errors of the layer are `application/problem+json`. What is stored under a key tells neither it nor the principal, but holds the
+/// response. The store must let records [expire](crate::capability::SERVER_TIME), as memory and Redis do.
+///
+/// It belongs inside of what knows the user and of a `SessionLayer`, whose cookies are no part of what is kept.
+///
+/// ```
+/// use std::convert::Infallible;
+/// use std::sync::Arc;
+/// use bytes::Bytes;
+/// use http::{Request, Response};
+/// use http_body_util::Full;
+/// use statehouse_coord::{Coordination, IdempotencyBody, MemoryCoordStore};
+/// use tower::{Layer, ServiceExt, service_fn};
+///
+/// #[derive(Clone)]
+/// struct User(String); // what authenticates puts it into the extensions
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let coord = Coordination::new(Arc::new(MemoryCoordStore::new()));
+/// let once = coord.idempotency("orders", |request| Some(request.extensions.get::<User>()?.0.clone()));
+/// let orders = once.layer(service_fn(|_: Request<IdempotencyBody<Full<Bytes>>>| async {
+///     Ok::<_, Infallible>(Response::new(Full::new(Bytes::from("order 7"))))
+/// }));
+/// let order = || {
+///     let request = Request::post("/orders").header("idempotency-key", "8e03978e").extension(User("ada".to_owned()));
+///     request.body(Full::new(Bytes::from("2 apples")))
+/// };
+/// let first = orders.clone().oneshot(order()?).await?;
+/// assert!(!first.headers().contains_key("idempotency-replayed"));
+/// let again = orders.oneshot(order()?).await?;
+/// assert_eq!(again.headers()["idempotency-replayed"], "true");
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a layer does nothing until it is put around a service"]
+pub struct IdempotencyLayer {
+    config: Config,
+}
+
+impl IdempotencyLayer {
+    pub(crate) fn new(
+        store: Arc<dyn CoordStore>,
+        name: &str,
+        principal: impl Fn(&Parts) -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        Self { config: Config::new(store, name, Arc::new(principal)) }
+    }
+
+    /// How long a response is told again: a day at first; at least a millisecond and at most 366 days.
+    pub fn time_to_live(mut self, time_to_live: Duration) -> Self {
+        self.config.time_to_live = time_to_live.clamp(Duration::from_millis(1), PutOptions::MAX_TIME_TO_LIVE);
+        self
+    }
+
+    /// How long a handler has, and for how long a key is taken by a process that died: a minute at first; at least 100 ms and at
+    /// most a day.
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.config.lease = lease.clamp(Duration::from_millis(100), Duration::from_secs(24 * 3600));
+        self
+    }
+
+    /// The most bytes of a request's body, which is held in memory: 1 MiB at first.
+    pub fn max_request(mut self, bytes: usize) -> Self {
+        self.config.max_request = bytes;
+        self
+    }
+
+    /// The most bytes of a response's body that are kept: 256 KiB at first, and 900 KiB at most.
+    pub fn max_response(mut self, bytes: usize) -> Self {
+        self.config.max_response = bytes.min(MAX_RESPONSE);
+        self
+    }
+
+    /// The headers of a response that are told again: `Content-Type`, `Content-Language`, `ETag` and `Location` at first.
+    pub fn headers(mut self, headers: impl IntoIterator<Item = HeaderName>) -> Self {
+        self.config.headers = headers.into_iter().collect();
+        self
+    }
+
+    /// Refuses POST and PATCH without a key, with 400.
+    pub fn required(mut self) -> Self {
+        self.config.is_required = true;
+        self
+    }
+}
+
+impl<S> Layer<S> for IdempotencyLayer {
+    type Service = IdempotencyService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        IdempotencyService::new(inner, Arc::new(self.config.clone()))
+    }
+}
