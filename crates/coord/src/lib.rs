@@ -37,8 +37,8 @@
 //! - Replicas are equal, and meet only in the store: there is no member list, and no traffic between them.
 //!
 //! # What it is not
-//! It is no consensus, and no database: what it promises is what its store keeps, a record is small, and there are few of
-//! them. Locks are neither fair nor re-entrant, and there are none for reading only. A lock does not stop what its holder has
+//! It is no consensus, and no database: what it promises is what its store keeps, a record is small, and those that stay are
+//! few. Locks are neither fair nor re-entrant, and there are none for reading only. A lock does not stop what its holder has
 //! sent already: see below.
 //!
 //! # What is guaranteed

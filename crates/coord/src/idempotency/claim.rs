@@ -151,11 +151,11 @@ fn is_to_be_tried_again(status: StatusCode) -> bool {
 
 impl Claimed {
     /// The answer, if it is not to be passed on.
-    pub(super) fn answer<B: Body<Data = Bytes>>(self) -> Result<Claim, Response<IdempotencyBody<B>>> {
+    pub(super) fn answer<B: Body<Data = Bytes>>(self) -> Result<Claim, Box<Response<IdempotencyBody<B>>>> {
         match self {
             Self::Now(claim) => Ok(claim),
-            Self::Kept(kept) => Err(replay(kept)),
-            Self::Refused(refusal) => Err(refusal.response()),
+            Self::Kept(kept) => Err(Box::new(replay(kept))),
+            Self::Refused(refusal) => Err(Box::new(refusal.response())),
         }
     }
 }

@@ -53,7 +53,7 @@ where
         Box::pin(async move {
             let (request, claim) = match admit(config, request).await {
                 Ok(admitted) => admitted,
-                Err(refused) => return Ok(refused),
+                Err(refused) => return Ok(*refused),
             };
             let call = async move { inner.call(request).await };
             match claim {
@@ -67,24 +67,28 @@ where
 type Admitted<B> = (Request<IdempotencyBody<B>>, Option<Claim>);
 
 /// The request as it is passed on, and its claim if it has one; else the answer.
-async fn admit<B, R>(config: Arc<Config>, request: Request<B>) -> Result<Admitted<B>, Response<IdempotencyBody<R>>>
+async fn admit<B, R>(config: Arc<Config>, request: Request<B>) -> Result<Admitted<B>, Box<Response<IdempotencyBody<R>>>>
 where
     B: Body<Data = Bytes>,
     R: Body<Data = Bytes>,
 {
     let (parts, body) = request.into_parts();
-    let Some(key) = config.key_of(&parts).map_err(Refusal::response)? else {
+    let Some(key) = config.key_of(&parts).map_err(refused)? else {
         return Ok((Request::from_parts(parts, IdempotencyBody::unread(body)), None));
     };
     let (body, fit) = IdempotencyBody::read(body, config.max_request).await;
     let whole = match fit {
         Fit::Whole(whole) => whole,
-        Fit::TooLarge => return Err(Refusal::TooLarge.response()),
-        Fit::Failed => return Err(Refusal::Broken.response()),
+        Fit::TooLarge => return Err(refused(Refusal::TooLarge)),
+        Fit::Failed => return Err(refused(Refusal::Broken)),
     };
     let fingerprint = fingerprint(&parts, &whole);
     let claim = Claim::make(config, key, fingerprint).await.answer()?;
     Ok((Request::from_parts(parts, body), Some(claim)))
+}
+
+fn refused<B: Body<Data = Bytes>>(refusal: Refusal) -> Box<Response<IdempotencyBody<B>>> {
+    Box::new(refusal.response())
 }
 
 /// A client that hangs up must not cut off what it will ask for again.
