@@ -11,7 +11,27 @@ use crate::{
 
 /// A [`SearchIndex`] with a [`Layer`] around each of its calls. Capabilities and health are those of the store in it.
 ///
-/// An application's own tests can find out so what it does when a search fails: see `statehouse_core::layer::Faults`.
+/// An application's own tests can find out so what it does when a search fails:
+///
+#[cfg_attr(feature = "tantivy", doc = "```")]
+#[cfg_attr(not(feature = "tantivy"), doc = "```ignore")]
+/// use std::sync::Arc;
+/// use statehouse_core::ErrorKind;
+/// use statehouse_core::layer::Faults;
+/// use statehouse_search::*;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> statehouse_core::Result<()> {
+/// let index = Arc::new(TantivyConfig::memory().open(Schema::builder().field(Field::text("title")).build()?).await?);
+/// let faulty = LayeredIndex::new(index.clone(), Faults::seeded(1).with_lost_answers(1.0));
+/// let cholera = Record::new("A00")?.with("title", "Cholera").with_version(1);
+/// let lost = faulty.bulk(vec![Operation::Upsert(cholera.clone())]).await.unwrap_err();
+/// assert_eq!(lost.kind(), ErrorKind::OutcomeUnknown);
+/// // It was written. Sent again with its version, it says so and changes nothing.
+/// let report = index.bulk(vec![Operation::Upsert(cholera)]).await?;
+/// assert!(matches!(report.outcomes[0], Outcome::Stale));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 pub struct LayeredIndex<L> {
     inner: Arc<dyn SearchIndex>,
