@@ -34,6 +34,75 @@ impl Session {
     /// itself [inserts](Self::insert) stays, before the login or after it, unless this request has logged in somebody
     /// else in between; an [update](Self::update) of the removed attributes is dropped.
     ///
+    /// # The form before it
+    /// A login form needs a token as every other form does, or another site's page logs its visitors in as somebody else, and
+    /// sees what they then enter. Asking for the form must not create a session to keep that token in: whoever asks, a crawler or
+    /// an attacker, would leave a record in the store each time, and a store that is away would take the form with it. So
+    /// a cookie of its own holds the same token as the form's hidden field. Another site can neither read that cookie nor, since
+    /// its name begins with `__Host-`, set it from another host of the domain. (Without such a name a host beside this one
+    /// could plant a pair of its own, signed or not.) Over plain HTTP, for development, browsers take neither the name nor
+    /// `Secure`.
+    ///
+    /// ```
+    /// use http::header::{CACHE_CONTROL, COOKIE, HeaderMap, HeaderValue, SET_COOKIE};
+    /// use statehouse_session::{MemorySessionStore, SessionConfig, Sessions, Token};
+    /// use subtle::ConstantTimeEq;
+    ///
+    /// const NAME: &str = "__Host-login";
+    /// const ATTRIBUTES: &str = "Path=/; Secure; HttpOnly; SameSite=Strict";
+    ///
+    /// /// The form's token that the browser brings. It has digits only, so it is safe in the page.
+    /// fn brought(request: &HeaderMap) -> Option<&str> {
+    ///     let headers = request.get_all(COOKIE).iter().filter_map(|header| header.to_str().ok());
+    ///     let mut pairs = headers.flat_map(|header| header.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    ///     pairs.find(|(name, value)| *name == NAME && Token::parse(value).is_some()).map(|(_, value)| value)
+    /// }
+    ///
+    /// /// What the hidden field shows. A browser that has a token keeps it, for the form may be open in two tabs.
+    /// fn show(request: &HeaderMap, response: &mut HeaderMap) -> Result<String, Box<dyn std::error::Error>> {
+    ///     // No cache may give one browser's token to another.
+    ///     response.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    ///     if let Some(token) = brought(request) {
+    ///         return Ok(token.to_owned());
+    ///     }
+    ///     let token = Token::generate()?.expose().expose().to_owned();
+    ///     response.append(SET_COOKIE, format!("{NAME}={token}; {ATTRIBUTES}").parse()?);
+    ///     Ok(token)
+    /// }
+    ///
+    /// /// Whether this browser was shown the form.
+    /// fn is_from_form(request: &HeaderMap, field: &str) -> bool {
+    ///     brought(request).is_some_and(|token| token.as_bytes().ct_eq(field.as_bytes()).into())
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let sessions = Sessions::new(MemorySessionStore::new(), SessionConfig::default());
+    ///
+    /// // The form is asked for, and no session begins.
+    /// let mut page = HeaderMap::new();
+    /// let field = show(&HeaderMap::new(), &mut page)?;
+    ///
+    /// // It is sent.
+    /// let cookie = page[SET_COOKIE].to_str()?.split(';').next().unwrap_or_default();
+    /// let request = HeaderMap::from_iter([(COOKIE, cookie.parse()?)]);
+    /// assert!(is_from_form(&request, &field));
+    /// assert!(!is_from_form(&HeaderMap::new(), &field), "another site's page, whose requests bring no cookie");
+    /// assert!(!is_from_form(&request, Token::generate()?.expose().expose()), "nor does it know the token");
+    ///
+    /// // Once the password is right; the session has a token of its own for the forms from here on.
+    /// let session = sessions.open(&request);
+    /// session.login("u42").await?;
+    /// session.insert("csrf", Token::generate()?.expose().expose())?;
+    /// session.commit().await?;
+    /// let mut response = HeaderMap::new();
+    /// session.write_cookie(&mut response);
+    /// response.append(SET_COOKIE, format!("{NAME}=; Max-Age=0; {ATTRIBUTES}").parse()?);
+    /// # assert_eq!(show(&request, &mut HeaderMap::new())?, field);
+    /// # assert_eq!(response.get_all(SET_COOKIE).iter().count(), 2);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`] if the text is not a [`Principal`].
     pub async fn login(&self, principal: impl Display) -> Result<()> {
