@@ -36,9 +36,67 @@
 //! # }
 //! ```
 //!
-//! With `OpenSearchIndex` in place of `TantivyConfig` the same code asks a cluster, and finds the same.
+//! With `OpenSearchIndex` in place of `TantivyConfig` the same code asks a cluster, and finds the same. `Indexes` opens either by
+//! URL, and hands out indexes by name.
 //!
-//! # Metrics
+//! # Concepts
+//! - **[`Index`]** is what applications use: documents of one type, a [`Document`](trait@Document), with a handle for each of its fields.
+//! - **[`SearchIndex`]** is what backends implement: a [`Record`] for each document, an [`Operation`] for each change, a
+//!   [`Query`] and a [`SearchRequest`]. Its documentation is the contract.
+//! - **Schemas.** A [`Schema`] says what each [`Field`] can be asked for and by which [analyzer](analysis) its text becomes
+//!   terms. An index keeps the schema that it was made with, and opening it with another one is refused.
+//! - **Versions.** A write with the version of its source is applied only over an older document, and only behind an older
+//!   delete, so that events may come twice or out of order.
+//! - **Visibility** and **durability** are two questions: [`Refresh`] says when searches see a write, [`Durability`] what its
+//!   acknowledgement promises.
+//! - **The same hits.** Both backends analyze text alike and score in Lucene's arithmetic; ties are ordered by id. What could
+//!   not mean the same on both is refused, never approximated.
+//!
+//! # What it is not
+//! Not the place where documents live: the application's database is, and an index can be built anew from it. There are no
+//! transactions: each operation of a bulk succeeds or fails on its own. Totals are exact, so there is no way to
+//! stop counting early; and there are no vectors, no scripts, no nested documents and no aggregations but counts by
+//! value ([`Facet`]).
+//!
+//! # Backends and capabilities
+//! | | `TantivyIndex` in memory | `TantivyIndex` in a folder | `OpenSearchIndex` |
+//! | --- | --- | --- | --- |
+//! | URL | `memory:` | `tantivy:///folder` | `opensearch+https://host`, `opensearch+http:` |
+//! | [`SHARED`](capability::SHARED) | no | no: one process for a folder | yes |
+//! | [`DURABLE`](capability::DURABLE) | no | yes | yes |
+//! | [`GLOBAL_STATISTICS`](capability::GLOBAL_STATISTICS) | yes | yes | with one shard |
+//! | [`LIVE_STATISTICS`](capability::LIVE_STATISTICS) | yes | yes | no: after a merge |
+//! | a delete's version is remembered | an hour, unless set | likewise, also over a restart | an hour, unless set, in the server's memory |
+//!
+//! OpenSearch has to be of version 3 or newer.
+//!
+//! # Features
+//! | feature | adds | cost |
+//! | --- | --- | --- |
+//! | `derive` | `#[derive(Document)]` | `statehouse-derive`, with `syn` and `quote` when compiling |
+//! | `tantivy` | `TantivyIndex` | `tantivy`, `tokio` without I/O, `serde_json`, `postcard`, `sha2` |
+//! | `opensearch` | `OpenSearchIndex`, with and without TLS | `reqwest`, `rustls` with `ring`, `tokio`, `serde_json`, `sha2` |
+//! | `conformance` | the suite for testing a backend of your own, and the comparison of two | no further crates beside a backend's |
+//!
+//! None is on by default.
+//!
+//! # Errors
+//! Every error is a [`statehouse_core::Error`]. What the schema does not allow is `InvalidInput`, and what the backend cannot do
+//! exactly `Unsupported`, before anything is sent. An outage is `Unavailable` or `Timeout`, and never an empty result. A bulk whose
+//! answer was lost is `OutcomeUnknown`; sending it again with the same versions is safe. That one operation of a bulk failed or
+//! came too late is in its [`BulkReport`]; a typed [`Write`] makes an error of it.
+//!
+//! # Consistency and durability
+//! See [`SearchIndex`] for the contract. By default a write returns when it survives a crash, and is found by searches soon after;
+//! [`get`](SearchIndexExt::get) sees it at once. In a folder a [`Queued`](Durability::Queued) write waits for the next commit, a
+//! second at most unless set. OpenSearch acknowledges no write before its log is synced, and an index that is set up otherwise is
+//! refused.
+//!
+//! # Logs and metrics
+//! Of level `WARN`: hits that something else has written into the index, by their number
+//! (`statehouse.search.opensearch.foreign`), and what an index's folder leaves in doubt, such as another owner. Of level
+//! `ERROR`: a commit of queued writes that failed and is tried again.
+//!
 //! With the feature `metrics` of statehouse-core, besides the durations of operations:
 //!
 //! | counter | by | counts |
@@ -48,6 +106,11 @@
 //! | `statehouse.search.io` | `server.address`, `network.io.direction`: `receive` or `transmit` | bytes of bodies to and from OpenSearch |
 //!
 //! Ids, texts and the names of indexes are in none of them.
+//!
+//! # Testing your own backend
+//! Implement [`SearchIndex`]. With the feature `conformance` the macro `search_conformance!` makes one test for each behavior of
+//! the contract; a backend passes how to make an empty index, and how its time passes. The module `parity` shows that two indexes
+//! give the same hits in the same order, on documents and queries of your own.
 
 pub mod analysis;
 pub mod capability;
