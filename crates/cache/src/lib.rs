@@ -33,7 +33,7 @@
 //! There is no cache in front of Redis in this process. Two processes may load the same key at the same time where a lease
 //! was lost: evicted, or not renewed in time.
 //!
-//! # Backends
+//! # Backends and capabilities
 //! | | [`Caches::memory`] | [`MemoryCache`] | `RedisCache` |
 //! | --- | --- | --- | --- |
 //! | holds | typed values | bytes | bytes, in one key per entry |
@@ -47,20 +47,13 @@
 //! an entry's weight, and moving to Redis changes a URL and no code. [`CacheBuilder::verify_codec`] finds types that do
 //! not survive their codec before that; it is on in debug builds.
 //!
-//! # Logs and metrics
-//! What goes wrong a thousand times is one line of level `WARN`, and one when it is over, with how often it happened:
-//! `cache.away` and `cache.back`, `cache.load.not_stored` and `cache.load.stored`. Single entries that cannot be used are told
-//! at most once a minute, with their number: `cache.undecodable`, `cache.too_large`.
-//!
-//! With the feature `metrics` of statehouse-core, `statehouse.cache.lookups` counts lookups by `cache`, its name, and
-//! `result`: `hit`, `miss`, `stale` (an entry was there and could not be read, and the lookup is a miss besides) and `bypass`
-//! (the store was away, and the loader answered or the read failed). Keys and values are in neither.
-//!
 //! # Features
-//! - `redis`: `RedisCache`, for Redis 6.2 or newer and Valkey, single, Sentinel and Cluster. Brings in `redis` and `deadpool-redis`.
-//! - `redis-tls`: `rediss:` URLs, with rustls on ring.
-//! - `json`, `postcard`, `bincode`: codecs besides MessagePack.
-//! - `conformance`: the suite that every backend passes.
+//! | feature | adds | cost |
+//! | --- | --- | --- |
+//! | `redis` | `RedisCache`, for Redis 6.2 or newer and Valkey, single, Sentinel and Cluster | `statehouse-redis`: `redis`, `deadpool-redis` |
+//! | `redis-tls` | `rediss:` URLs | `rustls` with `ring` |
+//! | `json`, `postcard`, `bincode` | codecs besides MessagePack | the crate of each |
+//! | `conformance` | the suite for testing a backend of your own | no further crates |
 //!
 //! None is on by default. The crate needs a tokio runtime with timers.
 //!
@@ -85,8 +78,18 @@
 //! # Consistency and durability
 //! See [`Cache`] for the contract and `RedisCache` for what a failover may lose. Nothing is durable.
 //!
+//! # Logs and metrics
+//! What goes wrong a thousand times is one line of level `WARN`, and one when it is over, with how often it happened:
+//! `cache.away` and `cache.back`, `cache.load.not_stored` and `cache.load.stored`. Single entries that cannot be used are told
+//! at most once a minute, with their number: `cache.undecodable`, `cache.too_large`.
+//!
+//! With the feature `metrics` of statehouse-core, `statehouse.cache.lookups` counts lookups by `cache`, its name, and
+//! `result`: `hit`, `miss`, `stale` (an entry was there and could not be read, and the lookup is a miss besides) and `bypass`
+//! (the store was away, and the loader answered or the read failed). Keys and values are in neither.
+//!
 //! # Testing your own backend
-//! Implement [`Cache`], and run the suite of the module `conformance` on it.
+//! Implement [`Cache`]. With the feature `conformance` the macro `cache_conformance!` makes one test for each behavior of the
+//! contract; a backend passes how to make an empty cache, and how its time passes.
 
 mod api;
 mod caches;

@@ -39,9 +39,34 @@
 //! # What it is not
 //! It is no consensus, and no database: what it promises is what its store keeps, a record is small, and those that stay are
 //! few. Locks are neither fair nor re-entrant, and there are none for reading only. A lock does not stop what its holder has
-//! sent already: see below.
+//! sent already: where a late write would do harm, send the lock's token along, and refuse what comes with a lower one.
 //!
-//! # What is guaranteed
+//! # Backends and capabilities
+//! | | survives a restart | shared by replicas | hears of changes |
+//! | --- | --- | --- | --- |
+//! | [`MemoryCoordStore`] | no | no | yes |
+//! | [`FilesCoordStore`] | as the files | as the files | no: it looks again |
+//! | `RedisCoordStore` | with an append-only file | yes | yes |
+//!
+//! # Features
+//! | feature | adds | cost |
+//! | --- | --- | --- |
+//! | `redis` | `RedisCoordStore`, for Redis 6.2 or newer and Valkey, single, Sentinel and Cluster | `statehouse-redis`: `redis`, `deadpool-redis` |
+//! | `redis-tls` | `rediss:` URLs | `rustls` with `ring` |
+//! | `s3` | `s3:` URLs | `object_store`, `reqwest`, `rustls` with `ring` |
+//! | `tower` | `IdempotencyLayer`: requests that are answered once | `http`, `http-body`, `tower-layer`, `tower-service` |
+//! | `conformance` | the suite for testing a backend of your own | no further crates |
+//!
+//! None is on by default.
+//!
+//! # Errors
+//! A store that cannot be reached is never taken for an absent record. That a lock is busy is an answer of its own
+//! ([`LockError::Busy`]). A condition that does not hold is an answer, not an error; an answer that was lost is
+//! [`OutcomeUnknown`](statehouse_core::ErrorKind::OutcomeUnknown), and a put that is repeated with its id finds out.
+//!
+//! # Consistency and durability
+//! [`CoordStore`] states the contract that every backend keeps, [`Lock`], [`RunOnce`] and [`SharedState`] what is made of it.
+//!
 //! | | memory | files | Redis |
 //! | --- | --- | --- | --- |
 //! | [`Lock`]: two holders at once | never | never, as long as the file store keeps its conditions | never while one primary keeps its data; after a failover that lost the record, until the lease of the first is over |
@@ -60,39 +85,14 @@
 //! before the pause may still arrive after it. Where that would do harm, what is written must be able to refuse it: send the
 //! token along, and keep the greatest one beside the data.
 //!
-//! # Backends
-//! | | survives a restart | shared by replicas | hears of changes |
-//! | --- | --- | --- | --- |
-//! | [`MemoryCoordStore`] | no | no | yes |
-//! | [`FilesCoordStore`] | as the files | as the files | no: it looks again |
-//! | `RedisCoordStore` | with an append-only file | yes | yes |
-//!
-//! Another store, such as a database, is a type that implements [`CoordStore`] and passes its `conformance` suite.
-//!
-//! # Features
-//! | feature | adds |
-//! | --- | --- |
-//! | `redis` | `RedisCoordStore`; `statehouse-redis` and redis-rs |
-//! | `redis-tls` | `rediss:` URLs; rustls on ring |
-//! | `s3` | `s3:` URLs; `object_store` and reqwest |
-//! | `tower` | `IdempotencyLayer`: requests that are answered once; `http`, `http-body`, `tower-layer` and `tower-service` |
-//! | `conformance` | the suite for testing a backend of your own |
-//!
-//! # Errors
-//! A store that cannot be reached is never taken for an absent record. That a lock is busy is an answer of its own
-//! ([`LockError::Busy`]). A condition that does not hold is an answer, not an error; an answer that was lost is
-//! [`OutcomeUnknown`](statehouse_core::ErrorKind::OutcomeUnknown), and a put that is repeated with its id finds out.
-//!
-//! # Consistency and durability
-//! [`CoordStore`] states the contract that every backend keeps, [`Lock`], [`RunOnce`],
-//! [`Schedule`], [`SharedState`] and [`SingleUse`] what is made of it.
-//!
-//! # Logs
-//! `coord.lock_lost` (`WARN`): a lock was lost before it was released. `coord.locks_kept` (`WARN`): at the end of a program
-//! some locks were not given back in time. `coord.answer_not_kept` (`WARN`) and `coord.idempotency_failed` (`ERROR`): a request
-//! may be answered once more, or is refused. `coord.run_begun` (`INFO`): an attempt at what runs once.
-//! `coord.schedule_failed` (`WARN`): what was due at a planned time has failed.
+//! # Logs and metrics
+//! `coord.lock_lost` (`WARN`): a lock was lost before it was released. `coord.run_begun` (`INFO`): an attempt at what runs once.
 //! `coord.not_durable` (`WARN`): a Redis that may forget. Who waits says nothing. Values are in no line.
+//!
+//! # Testing your own backend
+//! Another store, such as a database, is a type that implements [`CoordStore`]. With the feature `conformance` the macro
+//! `coord_conformance!` makes one test for each behavior of the contract; a backend passes how to make an empty store, and how
+//! its time passes.
 
 mod api;
 pub mod capability;

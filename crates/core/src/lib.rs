@@ -10,8 +10,42 @@
 //! # Ok::<(), statehouse_core::Error>(())
 //! ```
 //!
+//! # Concepts
+//! - An [`Error`] says what failed, where and on what, by its [kind](ErrorKind) what a caller can do, and by [`Retry`] whether
+//!   trying again helps.
+//! - A [`Namespace`] keeps one application's names apart from another's, a [`Key`] names one thing in it, and a [`Version`]
+//!   one state of that thing.
+//! - An [`Envelope`] is what a stored value is wrapped in: its codec, schema and checksum. A [`Codec`] makes bytes of values.
+//! - A [`ServiceUrl`] is a setting, read once and held against what it may say. A [`Secret`] is printed nowhere.
+//! - [`Capabilities`] are what one backend can do that another may not; [`Health`] is how it is.
+//! - A [`Clock`] is injected wherever time decides, so that tests move it and wait for nothing.
+//! - A [`Layer`](layer::Layer) goes around every call of any store.
+//!
+//! # What it is not
 //! This crate names no client library and no async runtime. Applications meet its types through the facade crate
 //! `statehouse`; authors of further backends depend on it directly.
+//!
+//! # Features
+//! | feature | adds | cost |
+//! | --- | --- | --- |
+//! | `json` | [`Codec`] of JSON | `serde_json` |
+//! | `postcard` | that of postcard | `postcard` |
+//! | `bincode` | that of bincode | `bincode` |
+//! | `metrics` | durations of operations, and the counters that each crate lists | `metrics` |
+//! | `conformance` | what the suites of the services share | `tokio` |
+//!
+//! None is on by default; MessagePack is always there.
+//!
+//! # Errors
+//! What each [`ErrorKind`] means, and what a caller does, is in its documentation.
+//!
+//! # Logs and metrics
+//! Each operation of a backend is a span of level `DEBUG` and, with the feature `metrics`, a duration: see [`Operation`]. A
+//! [`Counter`] counts what happens.
+//!
+//! # Testing your own backend
+//! With the feature `conformance` the module of that name says how a suite makes a backend and lets its time pass; the suite
+//! itself is in the service's crate.
 
 pub mod capability;
 mod clock;

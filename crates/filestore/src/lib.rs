@@ -53,11 +53,13 @@
 //! What a backend lacks is refused with `Unsupported`, never approximated. [`open`] takes any of them by URL.
 //!
 //! # Features
-//! | feature | cost |
-//! | --- | --- |
-//! | (none) | memory and local disk: `tokio` without I/O, `rustix`, `sha2` |
-//! | `s3` | `object_store`, `reqwest`, `rustls` with `ring` |
-//! | `conformance` | the test suite for authors of backends; no further crates |
+//! | feature | adds | cost |
+//! | --- | --- | --- |
+//! | (none) | memory and local disk | `tokio` without I/O, `rustix`, `sha2` |
+//! | `s3` | `ObjectFileStore`: S3, and what else `object_store` reaches | `object_store`, `reqwest`, `rustls` with `ring` |
+//! | `conformance` | the suite for testing a backend of your own | no further crates |
+//!
+//! None is on by default.
 //!
 //! # Errors
 //! [`statehouse_core::Error`] throughout; what each kind means is in the documentation of [`FileStore`].
@@ -67,7 +69,7 @@
 //! its directory; on S3 it has been acknowledged by the server. If the answer to a write was lost, the store reads back
 //! whether it was applied and otherwise says `OutcomeUnknown`.
 //!
-//! # Metrics
+//! # Logs and metrics
 //! With the feature `metrics` of statehouse-core, besides the durations of operations:
 //!
 //! | counter | by | counts |

@@ -46,9 +46,6 @@
 //!   crate's own attempts to connect succeed. Being slow opens no breaker: any answer within that second is enough, and
 //!   time in which this process itself stood still is not counted. Each server of a cluster counts for itself.
 //!   [`RedisClient::breaker`] says how it stands.
-//! - **What a failover may lose.** Redis replicates after it has answered. Writes that an old master acknowledged and
-//!   its successor never saw are gone; `min-replicas-to-write` on the servers narrows that, and then the error here is
-//!   [`Unavailable`](statehouse_core::ErrorKind::Unavailable).
 //! - **Large values do not stand in the way.** What has 64 KiB or more is sent over two connections per server that small
 //!   requests do not share, made when first needed; so is a read by [`RedisClient::get`] or [`RedisClient::get_many`] of a
 //!   key whose value was that large the last time, and while one comes over a shared connection unforeseen, what follows
@@ -62,6 +59,34 @@
 //! - **[`KeySpace`]** builds keys that no other service, cache or tenant shares, and that hash to one slot only where
 //!   a script needs it.
 //!
+//! # What it is not
+//! No client-side caching, no reads from replicas, no general-purpose command API. Applications meet it only through
+//! `RedisClient::from_pool`; it exists for the Redis backends of the statehouse services.
+//!
+//! # Backends and capabilities
+//! A single server, a group behind Sentinel, or a Cluster, of Redis 6.2 or newer or Valkey, by the scheme of the URL; or a pool that is
+//! brought along ([`RedisClient::from_pool`]). What a server keeps when it ends or is full is asked of it:
+//! [`RedisClient::persistence`] and [`RedisClient::eviction_policy`].
+//!
+//! # Features
+//! | feature | adds | cost |
+//! | --- | --- | --- |
+//! | (none) | the connector | `redis`, `deadpool-redis`, `tokio` |
+//! | `tls` | `rediss:`, `rediss+sentinel:` and `rediss+cluster:` | `rustls` with `ring` |
+//!
+//! None is on by default. Without `tls` such a URL is refused, naming this feature. If no process-wide rustls provider is installed,
+//! ring becomes it.
+//!
+//! # Errors
+//! [`statehouse_core::Error`] throughout. A request that is not idempotent and whose answer was lost is
+//! [`OutcomeUnknown`](statehouse_core::ErrorKind::OutcomeUnknown). A server that is away, full, or only a replica is
+//! [`Unavailable`](statehouse_core::ErrorKind::Unavailable), with the advice when to come again.
+//!
+//! # Consistency and durability
+//! Redis replicates after it has answered. Writes that an old master acknowledged and its successor never saw are gone after a
+//! failover; `min-replicas-to-write` on the servers narrows that, and then the error here is
+//! [`Unavailable`](statehouse_core::ErrorKind::Unavailable).
+//!
 //! # Logs and metrics
 //! That a server is away is one line of level `WARN`, and that it is back another, with how many requests were refused
 //! meanwhile; so is that nobody says where the servers of a group are. With the feature `metrics` of statehouse-core:
@@ -71,14 +96,6 @@
 //! | `statehouse.redis.retries` | `reason`: `not_sent`, `unanswered` or the code of the answer | requests that were sent again |
 //! | `statehouse.redis.breaker.transitions` | `server.address`, `state`: `open` or `closed` | a server was away, or is back |
 //! | `statehouse.redis.io` | `server.address`, `network.io.direction`: `receive` or `transmit` | bytes, where they are seen: not with TLS, nor in a brought pool |
-//!
-//! # What it is not
-//! No client-side caching, no reads from replicas, no general-purpose command API. Applications meet it only through
-//! `RedisClient::from_pool`; it exists for the Redis backends of the statehouse services.
-//!
-//! # Features
-//! - `tls`: `rediss:`, `rediss+sentinel:` and `rediss+cluster:` with rustls on ring. Without it such a URL is
-//!   refused, naming this feature. If no process-wide rustls provider is installed, ring becomes it.
 
 mod client;
 mod clock;

@@ -44,6 +44,10 @@ let app: Router = Router::new().route("/login", post(login)).layer(SessionLayer:
 "#
 )]
 //!
+//! Browsers accept the default cookie over HTTPS only. For development on `http://localhost` configure
+//! [`CookieConfig::insecure_localhost`]. What protects a login form, where there is no session yet, is shown at
+//! [`Session::login`].
+//!
 //! # Concepts
 //! - A **session** is a set of named attributes, who is logged in, and two timeouts: idle and absolute. It is loaded when
 //!   first used and committed before the response head is sent.
@@ -58,7 +62,7 @@ let app: Router = Router::new().route("/login", post(login)).layer(SessionLayer:
 //! and written as a whole: two requests that insert the same attribute at the same time leave one of the two values.
 //! [`Session::update`] is for an attribute whose next value depends on the one before.
 //!
-//! # Backends
+//! # Backends and capabilities
 //! | | survives a restart | shared by replicas | expired sessions are freed |
 //! | --- | --- | --- | --- |
 //! | [`MemorySessionStore`] | no | no | as others are written |
@@ -66,12 +70,14 @@ let app: Router = Router::new().route("/login", post(login)).layer(SessionLayer:
 //! | `RedisSessionStore` | as the server | yes | by the server |
 //!
 //! # Features
-//! | feature | adds |
-//! | --- | --- |
-//! | `axum` | the [`Session`] extractor; `axum-core` |
-//! | `redis` | `RedisSessionStore`; `statehouse-redis` and redis-rs |
-//! | `redis-tls` | `rediss:` URLs; rustls on ring |
-//! | `conformance` | the suite for testing a backend of your own |
+//! | feature | adds | cost |
+//! | --- | --- | --- |
+//! | `axum` | the [`Session`] extractor | `axum-core` |
+//! | `redis` | `RedisSessionStore`, for Redis 6.2 or newer and Valkey, single, Sentinel and Cluster | `statehouse-redis`: `redis`, `deadpool-redis` |
+//! | `redis-tls` | `rediss:` URLs | `rustls` with `ring` |
+//! | `conformance` | the suite for testing a backend of your own | no further crates |
+//!
+//! None is on by default.
 //!
 //! # Errors
 //! A store that cannot be reached is never taken for an absent session: by default the layer answers 503 with `Retry-After`
@@ -97,9 +103,9 @@ let app: Router = Router::new().route("/login", post(login)).layer(SessionLayer:
 //! | `statehouse.session.retries`, by `reason` | saves that were sent once more: after a `conflict`, or a commit of which it was not known whether it was made (`outcome_unknown`) |
 //! | `statehouse.session.io`, by `direction` | bytes of attributes: `read`, of the sessions that tokens opened, and `write`, of those that were stored |
 //!
-//! # Development over plain HTTP
-//! Browsers accept the default cookie over HTTPS only. For `http://localhost` configure
-//! [`CookieConfig::insecure_localhost`].
+//! # Testing your own backend
+//! Implement [`SessionStore`]. With the feature `conformance` the macro `session_conformance!` makes one test for each behavior
+//! of the contract; a backend passes how to make an empty store, and how its time passes.
 
 mod api;
 mod bounds;
