@@ -251,7 +251,7 @@ impl ServicesBuilder {
         let files = opening.files(self.files, &config.files).await?;
         #[cfg(feature = "coord")]
         let coordination = opening.coordination(self.coordination, &config.coordination, &files, shared)?;
-        Ok(Services::new(Inner {
+        let services = Services::new(Inner {
             cache,
             sessions,
             files,
@@ -263,6 +263,8 @@ impl ServicesBuilder {
             is_shut_down: AtomicBool::new(false),
             #[cfg(feature = "serve")]
             lifecycle: Arc::default(),
-        }))
+        });
+        services.warn_of_namespace();
+        Ok(services)
     }
 }

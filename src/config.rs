@@ -7,6 +7,9 @@ use statehouse_core::{Error, Namespace, Result, Secret, ServiceUrl, nearest};
 
 use crate::service_links::is_service_link;
 
+/// The namespace of who has set none.
+pub(crate) const DEFAULT_NAMESPACE: &str = "app";
+
 /// Where each service keeps its state: one URL per service.
 ///
 /// | service | environment | default | embedded | distributed |
@@ -17,7 +20,9 @@ use crate::service_links::is_service_link;
 /// | search | `STATEHOUSE_SEARCH_URL` | `tantivy:data/search` | `memory:`, `tantivy:` | `opensearch+http:`, `opensearch+https:` |
 /// | coordination | `STATEHOUSE_COORDINATION_URL` | the files' | `memory:`, `file:` | `s3:`, or as for the cache |
 ///
-/// `STATEHOUSE_NAMESPACE` (default `app`) keeps applications apart on shared servers, and `STATEHOUSE_DATA` (default
+/// `STATEHOUSE_NAMESPACE` (default `app`) keeps applications apart on shared servers: where there is one, set it, or
+/// another application that does not reads and writes the same entries (`services.default_namespace` in the log says so).
+/// `STATEHOUSE_DATA` (default
 /// `data`) is the folder of the defaults. A secret need not stand in a URL: `STATEHOUSE_CACHE_PASSWORD`,
 /// `STATEHOUSE_CACHE_PASSWORD_FILE` (a file that holds it) and `STATEHOUSE_CACHE_URL_FILE` (a file that holds the whole
 /// URL) do the same for each service.
@@ -182,7 +187,7 @@ impl Config {
     fn with_services(url: impl Fn(&Row) -> String) -> Self {
         let nowhere = ServiceConfig::default;
         let mut config = Self {
-            namespace: "app".to_owned(),
+            namespace: DEFAULT_NAMESPACE.to_owned(),
             cache: nowhere(),
             sessions: nowhere(),
             files: nowhere(),

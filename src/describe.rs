@@ -2,6 +2,7 @@
 
 use statehouse_core::{Error, Result};
 
+use crate::config::DEFAULT_NAMESPACE;
 use crate::description::{Description, ServiceDescription, ServiceState};
 use crate::services::Services;
 use crate::slot::Row;
@@ -65,6 +66,26 @@ impl Services {
         let settings = alone.iter().map(|service| service.setting.as_str()).collect::<Vec<_>>().join(" and ");
         let words = alone.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
         Err(Error::invalid_config(&settings, format!("several replicas need services that all of them see: {words}")))
+    }
+}
+
+impl Services {
+    /// Says that a shared store is used under the namespace of those who have set none: two such applications would read
+    /// each other's entries.
+    pub(crate) fn warn_of_namespace(&self) {
+        if self.namespace().as_str() != DEFAULT_NAMESPACE {
+            return;
+        }
+        let (namespace, all) = (DEFAULT_NAMESPACE, self.describe().services);
+        let shared: Vec<_> =
+            all.iter().filter(|service| service.shared).map(|service| service.service.as_str()).collect();
+        if !shared.is_empty() {
+            let services = shared.join(", ");
+            tracing::warn!(
+                name: "services.default_namespace", namespace, services,
+                "any other application that sets no namespace has the same on these servers: set STATEHOUSE_NAMESPACE"
+            );
+        }
     }
 }
 

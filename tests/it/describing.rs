@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use statehouse::core::conformance::Warnings;
 use statehouse::session::MemorySessionStore;
 use statehouse::{Config, ErrorKind, Service, ServiceConfig, ServiceState, Services};
 use statehouse_testkit::RedisServer;
@@ -55,6 +56,24 @@ async fn what_each_replica_would_have_for_itself_is_refused_by_its_settings() {
     let brought = brought.open().await.unwrap();
     let _sessions = brought.sessions();
     assert_eq!(brought.require_shared().unwrap_err().setting(), Some("ServicesBuilder::with_sessions"));
+}
+
+#[tokio::test]
+async fn the_namespace_of_who_sets_none_is_told_where_stores_are_shared() {
+    let told = async |config: Config| {
+        let log = Warnings::default();
+        let _guard = tracing::subscriber::set_default(log.clone());
+        Services::open(config).await.unwrap();
+        log.lines()
+    };
+    assert_eq!(told(Config::in_memory()).await, [""; 0], "nobody else is there");
+    let shared = || Config::in_memory().with_cache("redis://h").with_sessions("redis://h");
+    assert_eq!(told(shared().with_namespace("clinic")).await, [""; 0]);
+    let lines = told(shared()).await;
+    assert_eq!(lines.len(), 1, "{lines:#?}");
+    for part in ["services.default_namespace", "namespace=\"app\"", "cache, sessions", "set STATEHOUSE_NAMESPACE"] {
+        assert!(lines[0].contains(part), "{part} is not in {lines:?}");
+    }
 }
 
 /// A server that evicts is found when it is open; one for both kinds is known from the settings.

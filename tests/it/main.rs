@@ -9,6 +9,7 @@ mod program;
 mod readme;
 mod services;
 mod serving;
+mod spans;
 
 use std::time::{Duration, Instant};
 

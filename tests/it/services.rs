@@ -17,7 +17,7 @@ pub(crate) struct Concept {
     row: u64,
 }
 
-fn concept(code: &str, title: &str) -> Concept {
+pub(crate) fn concept(code: &str, title: &str) -> Concept {
     Concept { code: code.into(), title: title.into(), chapter: "IX".into(), row: 1 }
 }
 

@@ -23,8 +23,8 @@
 //!   documentation is the contract.
 //! - **Leases.** A load reserves its key first. Any set, removal or clear ends the reservation, so a value that was
 //!   loaded before an invalidation is never stored after it.
-//! - **Outages.** While the store is away, `get_or_load` answers from the loader ([`Outage`]), and an invalidation that does
-//!   not reach the store is kept and replayed ([`TypedCache::invalidate`]).
+//! - **Outages.** While the store is away, or slow ([`CacheBuilder::slow_after`]), `get_or_load` answers from the loader
+//!   ([`Outage`]), and an invalidation that does not reach the store is kept and replayed ([`TypedCache::invalidate`]).
 //! - **Schemas.** [`CacheBuilder::schema`] numbers the layout of a type, so that old and new replicas run side by side.
 //!   What cannot be decoded is a miss, never an error and never misread.
 //!
@@ -80,8 +80,12 @@
 //!
 //! # Logs and metrics
 //! What goes wrong a thousand times is one line of level `WARN`, and one when it is over, with how often it happened:
-//! `cache.away` and `cache.back`, `cache.load.not_stored` and `cache.load.stored`. Single entries that cannot be used are told
+//! `cache.away` (or `cache.slow`, of a store that answers too slowly: [`CacheBuilder::slow_after`]) and `cache.back`,
+//! `cache.load.not_stored` and `cache.load.stored`. Single entries that cannot be used are told
 //! at most once a minute, with their number: `cache.undecodable`, `cache.too_large`.
+//!
+//! Spans are those that [`statehouse_core::span`] describes: an operation of a backend with the cache's name, and
+//! `cache.load` around a load.
 //!
 //! With the feature `metrics` of statehouse-core, `statehouse.cache.lookups` counts lookups by `cache`, its name, and
 //! `result`: `hit`, `miss`, `stale` (an entry was there and could not be read, and the lookup is a miss besides) and `bypass`
@@ -114,13 +118,12 @@ pub use key::CacheKey;
 pub use layered::LayeredCache;
 pub use memory::{MemoryCache, MemoryConfig};
 pub use options::{
-    ClearOptions, GetOptions, Holding, MAX_TIME_TO_LIVE, MAX_VALUE_LEN, RemoveOptions, ReserveOptions, SetOptions,
-    TouchOptions, check_value_len, time_to_live_millis,
+    ClearOptions, Condition, GetOptions, Holding, MAX_TIME_TO_LIVE, MAX_VALUE_LEN, RemoveOptions, ReserveOptions,
+    SetOptions, TouchOptions, check_value_len, time_to_live_millis,
 };
 pub use outcome::{RemoveOutcome, Reservation, SetOutcome, TouchOutcome};
 #[cfg(feature = "redis")]
 pub use redis::RedisCache;
-pub use statehouse_core::Condition;
 pub use typed::{
     CacheBuilder, CacheValue, GetOrLoad, LoadFuture, Outage, Set, SetIf, TypedCache, VerifyCodec, Versioned,
 };

@@ -28,6 +28,7 @@ impl SetOutcome {
 
 /// What became of a removal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a removal with a condition may have removed nothing"]
 #[non_exhaustive]
 pub enum RemoveOutcome {
     /// The entry, or the lease that the condition named, was removed.

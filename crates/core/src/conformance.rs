@@ -15,7 +15,7 @@ mod race;
 #[cfg(feature = "metrics")]
 mod recorder;
 
-pub use observed::Warnings;
+pub use observed::{Spans, Warnings};
 pub use race::{RACERS, race};
 #[cfg(feature = "metrics")]
 pub use recorder::Recorder;

@@ -69,6 +69,7 @@ pub mod policy;
 mod scheme;
 mod secret;
 mod service_url;
+pub mod span;
 pub mod time;
 mod version;
 

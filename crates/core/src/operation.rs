@@ -1,6 +1,6 @@
-use tracing::{Instrument, Span, field};
+use tracing::{Instrument, Span};
 
-use crate::{Error, Result};
+use crate::{Error, Result, span};
 
 /// One operation of one backend, such as `cache.set` on `redis`: its name in errors, spans and metrics.
 ///
@@ -20,8 +20,8 @@ use crate::{Error, Result};
 /// ```
 ///
 /// # Spans and metrics
-/// The span is called `statehouse` for `tracing` and by the operation's name for OpenTelemetry (`otel.name`); its fields
-/// are `statehouse.backend` and, once it has failed, `error.type`. With the feature `metrics`,
+/// The span is one of those that [`span`](crate::span) describes, with `statehouse.backend` and, once it has failed,
+/// `error.type`. With the feature `metrics`,
 /// `statehouse.operation.duration` is a histogram in seconds, by `operation`, `backend` and, of a failure,
 /// `error.type`. Keys and values are in neither.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,8 +53,24 @@ impl Operation {
     ///
     /// # Errors
     /// Those of the work, which then name this operation and backend.
-    pub async fn during<T>(self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        let span = self.span();
+    // These two give on the future of `within` instead of awaiting it, which would carry the work once more.
+    pub fn during<T>(self, work: impl Future<Output = Result<T>>) -> impl Future<Output = Result<T>> {
+        self.within(self.span(), work)
+    }
+
+    /// As [`during`](Self::during), of the service's that has this name, such as a cache; its span tells it.
+    ///
+    /// # Errors
+    /// As [`during`](Self::during).
+    pub fn during_of<T, W: Future<Output = Result<T>>>(
+        self,
+        name: &str,
+        work: W,
+    ) -> impl Future<Output = Result<T>> + use<T, W> {
+        self.within(span::named(self.span(), name), work)
+    }
+
+    async fn within<T>(self, span: Span, work: impl Future<Output = Result<T>>) -> Result<T> {
         // Instrumenting moves the whole future, so it is left out where nobody listens.
         if span.is_disabled() {
             return self.timed(work).await;
@@ -66,7 +82,8 @@ impl Operation {
         done
     }
 
-    /// Does the work of the operation without a span, for what has one already or takes less time than one.
+    /// Does the work of the operation without a span, for where [nobody listens](span::is_listened_to) and the future is to
+    /// stay small.
     ///
     /// # Errors
     /// As [`during`](Self::during).
@@ -91,13 +108,10 @@ impl Operation {
         done.map_err(|error| self.name_in(error))
     }
 
-    fn span(self) -> Span {
-        tracing::debug_span!(
-            "statehouse",
-            otel.name = self.name,
-            statehouse.backend = self.backend,
-            error.r#type = field::Empty
-        )
+    /// Its span, for what is done otherwise than [`during`](Self::during) it.
+    #[must_use]
+    pub fn span(self) -> Span {
+        span::of_backend(self.name, self.backend)
     }
 
     /// Does the work of the operation on a key, which errors name too.

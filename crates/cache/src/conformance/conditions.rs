@@ -1,5 +1,7 @@
 //! Writes on a condition.
 
+use statehouse_core::conformance::race;
+
 use super::kit::*;
 
 pub(super) async fn set_if_absent_stores_only_the_first(backend: &impl CacheBackend) {
@@ -8,7 +10,7 @@ pub(super) async fn set_if_absent_stores_only_the_first(backend: &impl CacheBack
     let second = set_if(&*cache, &key("a"), "second", Condition::Absent).await;
     assert_eq!(second, SetOutcome::Conflict(Some(first)));
     assert_eq!(value(&*cache, &key("a")).await, Some(bytes("first")));
-    cache.remove(&key("a")).await.unwrap();
+    let _ = cache.remove(&key("a")).await.unwrap();
     stored(set_if(&*cache, &key("a"), "third", Condition::Absent).await);
     cache.clear().await.unwrap();
     stored(set_if(&*cache, &key("a"), "fourth", Condition::Absent).await);
@@ -25,37 +27,32 @@ pub(super) async fn set_if_version_stores_only_on_that_version(backend: &impl Ca
     let stale = set_if(&*cache, &key("a"), "third", Condition::Match(first)).await;
     assert_eq!(stale, SetOutcome::Conflict(Some(second)));
     assert_eq!(value(&*cache, &key("a")).await, Some(bytes("second")));
-    cache.remove(&key("a")).await.unwrap();
+    let _ = cache.remove(&key("a")).await.unwrap();
     let gone = set_if(&*cache, &key("a"), "fourth", Condition::Match(second)).await;
     assert_eq!(gone, SetOutcome::Conflict(None));
     assert_eq!(value(&*cache, &key("a")).await, None);
 }
 
 /// Sixteen tasks set the same key on the same condition; exactly one is stored, and its value stays.
-async fn race(cache: &Arc<dyn Cache>, key: &CacheKey, condition: Condition<Version>) {
-    let tasks: Vec<_> = (0..16_u8)
-        .map(|racer| {
-            let (cache, key) = (Arc::clone(cache), key.clone());
-            tokio::spawn(async move {
-                let options = SetOptions::new(LONG).with_condition(condition);
-                let outcome = cache.set_with(&key, Bytes::copy_from_slice(&[racer]), options).await.unwrap();
-                outcome.stored().map(|version| (racer, version))
-            })
-        })
-        .collect();
-    let mut winners = Vec::new();
-    for task in tasks {
-        winners.extend(task.await.expect("a racer that does not panic"));
-    }
+async fn race_to_set(cache: &Arc<dyn Cache>, key: &CacheKey, condition: Condition) {
+    let outcomes = race(|racer| {
+        let (cache, key) = (Arc::clone(cache), key.clone());
+        async move {
+            let options = SetOptions::new(LONG).with_condition(condition);
+            let outcome = cache.set_with(&key, racer.to_string().into(), options).await.unwrap();
+            outcome.stored().map(|version| (racer.to_string(), version))
+        }
+    });
+    let winners: Vec<_> = outcomes.await.into_iter().flatten().collect();
     assert_eq!(winners.len(), 1, "{winners:?}");
     let entry = cache.get(key).await.unwrap().expect("the winner's entry");
-    assert_eq!((entry.value.as_ref(), entry.version), (&[winners[0].0][..], winners[0].1));
+    assert_eq!((entry.value.as_ref(), entry.version), (winners[0].0.as_bytes(), winners[0].1));
 }
 
 pub(super) async fn of_sixteen_racing_creators_one_wins_in_200_rounds(backend: &impl CacheBackend) {
     let cache = backend.service().await;
     for round in 0..200 {
-        race(&cache, &key(&format!("round {round}")), Condition::Absent).await;
+        race_to_set(&cache, &key(&format!("round {round}")), Condition::Absent).await;
     }
 }
 
@@ -63,7 +60,7 @@ pub(super) async fn of_sixteen_racing_updaters_one_wins(backend: &impl CacheBack
     let cache = backend.service().await;
     for _ in 0..50 {
         let version = store(&*cache, &key("a"), "old").await;
-        race(&cache, &key("a"), Condition::Match(version)).await;
+        race_to_set(&cache, &key("a"), Condition::Match(version)).await;
     }
 }
 

@@ -41,12 +41,7 @@ pub(super) fn stored(outcome: SetOutcome) -> Version {
     outcome.stored().expect("stored")
 }
 
-pub(super) async fn set_if(
-    cache: &dyn Cache,
-    key: &CacheKey,
-    text: &'static str,
-    condition: Condition<Version>,
-) -> SetOutcome {
+pub(super) async fn set_if(cache: &dyn Cache, key: &CacheKey, text: &'static str, condition: Condition) -> SetOutcome {
     let options = SetOptions::new(LONG).with_condition(condition);
     cache.set_with(key, bytes(text), options).await.expect("a write that works")
 }

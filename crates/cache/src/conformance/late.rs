@@ -35,7 +35,7 @@ pub(super) async fn a_lease_is_renewed_only_while_it_lives(backend: &impl CacheB
         Reservation::Leased(lease),
         "it was renewed"
     );
-    cache.remove(&key("a")).await.unwrap();
+    let _ = cache.remove(&key("a")).await.unwrap();
     assert_eq!(cache.reserve_with(&key("a"), renewing.clone()).await.unwrap(), Reservation::Ended);
     let alone = ReserveOptions::new(LONG).with_holding(Holding::Alone);
     let next = cache.reserve_with(&key("a"), alone.clone()).await.unwrap();

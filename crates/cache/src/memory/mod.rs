@@ -26,7 +26,9 @@ use crate::{
 /// evicted.
 ///
 /// Expired entries leave when they are asked for, and a few with each write, so that they are never much more than a third
-/// of what lives; without writes the memory does not grow. There are no background threads.
+/// of what lives. Of a cache that is only read they leave as well, by one read in a millisecond, which takes some 50 µs at
+/// most: among a million live ones within half a minute of reads. One that nobody touches keeps what it has until somebody
+/// does: there are no background threads.
 ///
 /// [`Caches::memory`](crate::Caches::memory) keeps typed values and not bytes, which is faster; this type is for code
 /// that is written against the trait. Clones share the entries.

@@ -3,6 +3,7 @@ mod ring;
 
 use std::fmt;
 use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,10 +17,13 @@ use crate::options::Guard;
 use crate::options::Holding;
 use crate::{CacheKey, RemoveOutcome, ReserveOptions, SetOutcome, TouchOutcome};
 use leases::Leases;
-use ring::{Ring, State};
+use ring::{LIVE_PER_READ, LIVE_PER_WRITE, Ring, State};
 
 /// Writes of keys in different stripes do not wait for each other.
 const STRIPES: usize = 64;
+
+/// How often a read sweeps, in microseconds: all others only look at the time, which they know anyway.
+const SWEEP_EVERY: u64 = 1_000;
 
 /// What an entry costs besides its key and value: the slot, its share of the hash table, and the allocations' headers.
 pub(crate) const ENTRY_OVERHEAD: u64 = 128;
@@ -36,6 +40,10 @@ pub(crate) struct Store<T> {
     clock: Arc<dyn Clock>,
     /// What one entry may weigh.
     most: u64,
+    /// When the next read sweeps, in microseconds of [`Clock::elapsed`].
+    next_sweep: AtomicU64,
+    /// Which stripe it sweeps.
+    turn: AtomicUsize,
 }
 
 /// What writes of the same stripe share.
@@ -100,7 +108,9 @@ impl<T: Clone> Store<T> {
         // The engine does not admit what is above 97 % of a shard; this is a little less.
         let shard = entries.shard_capacity();
         let most = (shard - shard.div_ceil(32)).max(shard.min(1));
-        Self { entries, stripes: (0..STRIPES).map(|_| Mutex::default()).collect(), hasher, clock, most }
+        let stripes = (0..STRIPES).map(|_| Mutex::default()).collect();
+        let (next_sweep, turn) = (AtomicU64::new(0), AtomicUsize::new(0));
+        Self { entries, stripes, hasher, clock, most, next_sweep, turn }
     }
 
     /// Refuses what would not be kept.
@@ -117,13 +127,15 @@ impl<T: Clone> Store<T> {
     /// The value of a live entry: the hot path.
     #[inline]
     pub(crate) fn value(&self, key: &str) -> Option<T> {
-        let slot = self.entries.get(key)?;
-        (slot.expires > self.now()).then_some(slot.value)
+        let (slot, now) = (self.entries.get(key)?, self.now());
+        self.sweep_if_due(now);
+        (slot.expires > now).then_some(slot.value)
     }
 
     /// A live entry.
     pub(crate) fn get(&self, key: &str) -> Option<Found<T>> {
         let now = self.now();
+        self.sweep_if_due(now);
         let slot = self.entries.get(key)?;
         if slot.expires <= now {
             self.entries.remove_if(key, |slot| slot.expires <= now);
@@ -159,7 +171,7 @@ impl<T: Clone> Store<T> {
         let (weight, expires) = (weight.max(1), now.saturating_add(whole_micros(time_to_live)));
         stripe.leases.remove(key);
         self.entries.insert(key.clone(), Slot { value, version: issued, expires, weight, ticket, age });
-        self.sweep(&mut stripe, now, &mut dead);
+        self.sweep(&mut stripe, now, LIVE_PER_WRITE, &mut dead);
         // What it holds may take long to drop.
         drop(stripe);
         SetOutcome::Stored(issued)
@@ -225,7 +237,7 @@ impl<T: Clone> Store<T> {
                 Reserved::Leased(token)
             }
         };
-        self.sweep(&mut stripe, now, &mut dead);
+        self.sweep(&mut stripe, now, LIVE_PER_WRITE, &mut dead);
         drop(stripe);
         reserved
     }
@@ -239,9 +251,33 @@ impl<T: Clone> Store<T> {
         self.entries.clear();
     }
 
+    /// For a cache that is only read: one read in a while does what else the writes do.
+    #[inline]
+    fn sweep_if_due(&self, now: u64) {
+        let due = self.next_sweep.load(Ordering::Relaxed);
+        if now >= due {
+            self.sweep_for_reads(now, due);
+        }
+    }
+
+    #[cold]
+    fn sweep_for_reads(&self, now: u64, due: u64) {
+        let next = now.saturating_add(SWEEP_EVERY);
+        // Of several at the same time one does it.
+        if self.next_sweep.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+            return;
+        }
+        let stripe = &self.stripes[self.turn.fetch_add(1, Ordering::Relaxed) % STRIPES];
+        let mut dead = Vec::new();
+        // Where somebody writes, the sweep is done.
+        if let Ok(mut stripe) = stripe.try_lock() {
+            self.sweep(&mut stripe, now, LIVE_PER_READ, &mut dead);
+        }
+    }
+
     /// Looks at a few entries of the stripe and takes out what has expired.
-    fn sweep(&self, stripe: &mut Stripe, now: u64, dead: &mut Vec<Slot<T>>) {
-        stripe.ring.advance(|key, ticket| match self.entries.peek(key) {
+    fn sweep(&self, stripe: &mut Stripe, now: u64, most_live: usize, dead: &mut Vec<Slot<T>>) {
+        stripe.ring.advance(most_live, |key, ticket| match self.entries.peek(key) {
             Some(slot) if slot.ticket == ticket && slot.expires > now => State::Live,
             Some(slot) if slot.ticket == ticket => {
                 dead.extend(self.entries.remove_if(key, |slot| slot.expires <= now).map(|(_, slot)| slot));

@@ -3,11 +3,14 @@ mod reservation;
 
 use std::time::{Duration, Instant};
 
-use statehouse_core::{CodecId, Condition, Error, Result, Version};
+use statehouse_core::{CodecId, Error, Result, Version};
 
 pub use self::limits::{MAX_TIME_TO_LIVE, MAX_VALUE_LEN, check_value_len, time_to_live_millis};
 pub use self::reservation::{Holding, ReserveOptions};
 use crate::Lease;
+
+/// What must hold for a write to take place: [`Match`](statehouse_core::Condition::Match) compares versions.
+pub type Condition = statehouse_core::Condition<Version>;
 
 /// How to read.
 #[derive(Clone, Debug, Default)]
@@ -28,7 +31,7 @@ impl GetOptions {
 /// # async fn main() -> statehouse_core::Result<()> {
 /// use std::time::Duration;
 /// use statehouse_cache::*;
-/// use statehouse_core::{CodecId, Condition};
+/// use statehouse_core::CodecId;
 ///
 /// let cache = MemoryCache::new(MemoryConfig::default());
 /// let (key, minute) = (CacheKey::new("EUR/USD")?, Duration::from_secs(60));
@@ -55,7 +58,7 @@ pub struct SetOptions {
     pub time_to_live: Duration,
     /// What must hold for it to be stored. [`Condition::Always`] unless told. A load that is under way is no entry: a set on
     /// [`Condition::Absent`] wins over it.
-    pub condition: Condition<Version>,
+    pub condition: Condition,
     /// Stores only if this is still the key's lease: the key was neither set nor removed nor cleared since it was issued,
     /// and it did not expire. Not together with a condition.
     pub lease: Option<Lease>,
@@ -74,7 +77,7 @@ impl SetOptions {
 
     /// With a condition.
     #[must_use]
-    pub const fn with_condition(mut self, condition: Condition<Version>) -> Self {
+    pub const fn with_condition(mut self, condition: Condition) -> Self {
         self.condition = condition;
         self
     }
@@ -94,6 +97,17 @@ impl SetOptions {
             Guard::Lease(lease) => (Condition::Always, Some(lease)),
         };
         self
+    }
+
+    /// Refuses what no backend does. For authors of backends; to be called before anything is sent, with
+    /// [`check_value_len`] of the value.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](statehouse_core::ErrorKind::InvalidInput) for a time to live out of range and for a lease together
+    /// with a condition.
+    pub fn check(&self) -> Result<()> {
+        time_to_live_millis(self.time_to_live)?;
+        self.guard().map(drop)
     }
 
     /// What is asked for.
@@ -124,7 +138,7 @@ pub(crate) enum Guard {
 }
 
 impl Guard {
-    fn of(condition: Condition<Version>, lease: Option<Lease>) -> Result<Self> {
+    fn of(condition: Condition, lease: Option<Lease>) -> Result<Self> {
         match (condition, lease) {
             (Condition::Always, Some(lease)) => Ok(Self::Lease(lease)),
             (_, Some(_)) => Err(Error::invalid_input("a write is under a lease or on a condition, not both")),
@@ -142,7 +156,7 @@ impl Guard {
 /// # async fn main() -> statehouse_core::Result<()> {
 /// use std::time::Duration;
 /// use statehouse_cache::*;
-/// use statehouse_core::{Condition, Version};
+/// use statehouse_core::Version;
 ///
 /// let cache = MemoryCache::new(MemoryConfig::default());
 /// let (key, minute) = (CacheKey::new("EUR/USD")?, Duration::from_secs(60));
@@ -166,7 +180,7 @@ impl Guard {
 #[non_exhaustive]
 pub struct RemoveOptions {
     /// What must hold for the removal. [`Condition::Absent`] is refused: it removes nothing.
-    pub condition: Condition<Version>,
+    pub condition: Condition,
     /// Removes only if this is still the key's lease, and then that. Not together with a condition.
     pub lease: Option<Lease>,
     /// Removes only what is at least this old by the store's clock: an entry that was set, or whose load began, and a
@@ -180,7 +194,7 @@ pub struct RemoveOptions {
 impl RemoveOptions {
     /// With a condition.
     #[must_use]
-    pub const fn with_condition(mut self, condition: Condition<Version>) -> Self {
+    pub const fn with_condition(mut self, condition: Condition) -> Self {
         self.condition = condition;
         self
     }
@@ -192,11 +206,19 @@ impl RemoveOptions {
         self
     }
 
-    /// What is asked for.
+    /// Refuses what no backend does. For authors of backends; to be called before anything is sent.
     ///
     /// # Errors
     /// [`InvalidInput`](statehouse_core::ErrorKind::InvalidInput) for a lease together with a condition, and for
     /// [`Condition::Absent`], under which nothing is removed.
+    pub fn check(&self) -> Result<()> {
+        self.guard().map(drop)
+    }
+
+    /// What is asked for.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
     pub(crate) fn guard(&self) -> Result<Guard> {
         match Guard::of(self.condition, self.lease)? {
             Guard::Absent => {
@@ -285,5 +307,46 @@ impl TouchOptions {
         Self { time_to_live, deadline: None }
     }
 
+    /// Refuses what no backend does. For authors of backends; to be called before anything is sent.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](statehouse_core::ErrorKind::InvalidInput) for a time to live out of range.
+    pub fn check(&self) -> Result<()> {
+        time_to_live_millis(self.time_to_live).map(drop)
+    }
+
     statehouse_core::with_deadline!();
+}
+
+#[cfg(test)]
+mod tests {
+    use statehouse_core::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn what_no_backend_does_is_refused_before_anything_is_sent() {
+        const MINUTE: Duration = Duration::from_secs(60);
+        let (lease, set) = (Lease::new(Version::new(1)), SetOptions::new);
+        let refused = [
+            set(Duration::ZERO).check(),
+            set(MAX_TIME_TO_LIVE + MINUTE).check(),
+            set(MINUTE).with_lease(lease).with_condition(Condition::Absent).check(),
+            RemoveOptions::default().with_condition(Condition::Absent).check(),
+            RemoveOptions::default().with_lease(lease).with_condition(Condition::Match(Version::new(1))).check(),
+            TouchOptions::new(Duration::ZERO).check(),
+            ReserveOptions::new(Duration::ZERO).check(),
+        ];
+        for (number, refused) in refused.into_iter().enumerate() {
+            assert_eq!(refused.unwrap_err().kind(), ErrorKind::InvalidInput, "{number}");
+        }
+        let taken = [
+            set(MINUTE).with_lease(lease).check(),
+            set(MAX_TIME_TO_LIVE).with_condition(Condition::Absent).check(),
+            RemoveOptions::default().with_lease(lease).check(),
+            TouchOptions::new(MINUTE).check(),
+            ReserveOptions::new(MINUTE).check(),
+        ];
+        assert!(taken.into_iter().all(|taken| taken.is_ok()));
+    }
 }

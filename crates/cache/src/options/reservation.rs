@@ -1,7 +1,8 @@
 use std::time::Duration;
 
-use statehouse_core::Version;
+use statehouse_core::{Result, Version};
 
+use super::limits::time_to_live_millis;
 use crate::Lease;
 
 /// How to reserve.
@@ -72,6 +73,14 @@ impl ReserveOptions {
     pub const fn with_holding(mut self, holding: Holding) -> Self {
         self.holding = holding;
         self
+    }
+
+    /// Refuses what no backend does. For authors of backends; to be called before anything is sent.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](statehouse_core::ErrorKind::InvalidInput) for a time to live out of range.
+    pub fn check(&self) -> Result<()> {
+        time_to_live_millis(self.time_to_live).map(drop)
     }
 
     statehouse_core::with_deadline!();

@@ -12,6 +12,7 @@ use statehouse_core::time::whole_micros;
 use statehouse_core::{CodecId, Error, ErrorKind, Namespace, Result, SchemaId, SystemClock, Version};
 use statehouse_redis::{Idempotence, REFUSE_LATE, RedisClient, RedisScript, ScriptCall, redis};
 
+use super::error::unexpected;
 use super::groups::{GROUPS, Group, SETTLE, group_of, groups, sole_schema};
 use super::record::{self, Tag};
 use crate::options::Guard;
@@ -58,7 +59,6 @@ pub(super) struct Wire {
     client: RedisClient,
     groups: Vec<Group>,
     pub(super) schema: SchemaId,
-    neighbours: Vec<SchemaId>,
     name: String,
     unreadable: Occasional,
 }
@@ -98,13 +98,11 @@ pub(super) type Read = (Option<u64>, Option<Vec<u8>>);
 
 impl Wire {
     pub(super) fn new(client: RedisClient, namespace: &Namespace, name: &str, schema: SchemaId) -> Result<Self> {
-        let neighbours = [schema.0.checked_sub(1), schema.0.checked_add(1)];
         Ok(Self {
             client,
             groups: groups(namespace, name)?,
             schema,
-            neighbours: neighbours.into_iter().flatten().map(SchemaId).collect(),
-            name: format!("{namespace}:cache:{name}"),
+            name: name.to_owned(),
             unreadable: Occasional::new(PERIOD),
         })
     }
@@ -115,6 +113,11 @@ impl Wire {
             let (cache, part) = (&*self.name, "envelope");
             tracing::warn!(name: "cache.undecodable", cache, part, reason, count, "cached entries count as misses");
         }
+    }
+
+    /// The cache's name.
+    pub(super) fn name(&self) -> &str {
+        &self.name
     }
 
     pub(super) const fn client(&self) -> &RedisClient {
@@ -179,11 +182,11 @@ impl Wire {
         let (name, version) = guard_args(guard);
         let sealed = record::seal(unique(), self.schema, codec, record::PLAIN, &value);
         let careful = |began| {
-            let call = self.call(&SET, key, guard).arg(began).arg(name).arg(version.get());
+            let call = self.call(&SET, key).arg(began).arg(name).arg(version.get());
             call.arg(millis).arg(sealed.as_ref()).deadline()
         };
         let first = if guard == Guard::Always && value.len() <= SHORT {
-            self.call(&PLAIN, key, guard).arg(millis).arg(sealed.as_ref()).deadline()
+            self.call(&PLAIN, key).arg(millis).arg(sealed.as_ref()).deadline()
         } else {
             careful(0)
         };
@@ -199,7 +202,7 @@ impl Wire {
         };
         let mark = record::seal(unique(), self.schema, CodecId::RAW, record::REMOVED, &[]);
         let call = |began| {
-            let call = self.call(&REMOVE, key, guard).arg(began).arg(name).arg(version.get());
+            let call = self.call(&REMOVE, key).arg(began).arg(name).arg(version.get());
             call.arg(before).arg(mark.as_ref()).arg(MARK.as_millis().to_string()).deadline()
         };
         self.write(key, options.deadline, call(0), call).await
@@ -226,7 +229,7 @@ impl Wire {
     }
 
     pub(super) async fn touch(&self, key: &CacheKey, millis: u64, deadline: Option<Duration>) -> Result<Answer> {
-        let call = self.call(&TOUCH, key, Guard::Always).arg(millis).deadline();
+        let call = self.call(&TOUCH, key).arg(millis).deadline();
         let asked = Instant::now();
         let answer = call.run(&self.within(deadline), Idempotence::Idempotent).await?;
         self.answer(key, asked, answer)?.ok_or_else(unexpected)
@@ -240,7 +243,7 @@ impl Wire {
             Holding::Alone => ("alone", 0),
             Holding::Renew(lease) => ("renew", lease.token().get()),
         };
-        let call = self.call(&RESERVE, key, Guard::Always).arg(replacing).arg(millis).arg(lease.as_ref());
+        let call = self.call(&RESERVE, key).arg(replacing).arg(millis).arg(lease.as_ref());
         let (call, asked) = (call.arg(holding).arg(token).deadline(), Instant::now());
         let (status, version, generation, record): (u8, u64, u64, Option<Vec<u8>>) =
             call.run(&self.within(options.deadline), Idempotence::Idempotent).await?;
@@ -328,16 +331,10 @@ impl Wire {
         self.group(key).note_if_any(generation, asked);
     }
 
-    /// A call of a script on an entry, with what all of them are given. What a load stores is no news to the other schemas;
-    /// every other write is.
-    fn call<'s>(&self, script: &'s RedisScript, key: &CacheKey, guard: Guard) -> ScriptCall<'s> {
+    /// A call of a script on an entry, with what all of them are given.
+    fn call<'s>(&self, script: &'s RedisScript, key: &CacheKey) -> ScriptCall<'s> {
         let group = self.group(key);
-        let mut call = script.key(group.entry_key(self.schema, key).as_slice()).key(group.generation_key());
-        if !matches!(guard, Guard::Lease(_)) {
-            for schema in &self.neighbours {
-                call = call.key(group.entry_key(*schema, key).as_slice());
-            }
-        }
+        let call = script.key(group.entry_key(self.schema, key).as_slice()).key(group.generation_key());
         let generation = group.last_seen().unwrap_or_default();
         call.arg(sole_schema(generation, self.schema)).arg(generation).arg(self.schema.0)
     }
@@ -377,10 +374,6 @@ fn unique() -> [u8; 8] {
     static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     KEY.hash_one(COUNTER.fetch_add(1, Ordering::Relaxed)).to_le_bytes()
-}
-
-fn unexpected() -> Error {
-    Error::new(ErrorKind::Unexpected, "a cache script gave an answer that it never gives").with_backend("redis")
 }
 
 impl fmt::Debug for Wire {

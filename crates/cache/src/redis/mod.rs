@@ -1,4 +1,5 @@
 mod client;
+mod error;
 mod groups;
 mod record;
 
@@ -23,7 +24,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use statehouse_core::{Capabilities, Health, Namespace, Result, SchemaId, Timestamp, Version};
+use statehouse_core::{Capabilities, Health, Namespace, Result, SchemaId, Timestamp, Version, span};
 use statehouse_redis::RedisClient;
 
 use crate::{
@@ -49,7 +50,7 @@ use record::{Record, Unreadable};
 /// byte. Entries with tags, which this version does not write yet, are live while their tags' generations are.
 ///
 /// # Consistency
-/// Every script works in one slot, on the entry, the generation of its group and the entries of the neighbouring schemas.
+/// Every script works in one slot, on the entry, the generation of its group and the key's entries of other schemas.
 /// Replication is asynchronous: after a failover a write that was acknowledged within the last moments may be missing, and
 /// so may an invalidation. A replica that takes over keeps times to live by its own clock: if that is behind, what was there
 /// lives longer by as much.
@@ -65,9 +66,9 @@ use record::{Record, Unreadable};
 ///
 /// # Schemas
 /// Each schema has entries of its own, so replicas with the old and the new layout of a type run side by side. A write
-/// or removal under one schema ends the key's entry under the schemas one below and one above, so that neither reads
-/// what the other has replaced. Raise the number by one each time: schemas that are further apart know nothing of each other,
-/// and under the old one an entry stays readable until its time to live is over.
+/// or removal under one schema ends the key's entry under all others, so that none reads what another has replaced. The
+/// generation of a group names the schemas that have stored anything under it; one that has named some forty is over, and
+/// what was stored under it is a miss.
 ///
 /// # Late and repeated writes
 /// Every write carries its deadline by the server's clock, and the server refuses it later: what its caller was told had
@@ -230,32 +231,36 @@ fn entry(record: Record) -> Entry {
 #[async_trait]
 impl Cache for RedisCache {
     async fn get_with(&self, key: &CacheKey, options: GetOptions) -> Result<Option<Entry>> {
-        // The connector's span says it all, and this is the hot path.
-        operation::GET.timed(self.read(key, options.deadline)).await
+        let read = self.read(key, options.deadline);
+        if !span::is_listened_to() {
+            return operation::GET.timed(read).await;
+        }
+        // Boxed, so that the usual future stays small.
+        Box::pin(operation::GET.during_of(self.0.name(), read)).await
     }
 
     async fn get_many_with(&self, keys: &[CacheKey], options: GetOptions) -> Result<Vec<Option<Entry>>> {
-        operation::GET_MANY.during(self.read_many(keys, options.deadline)).await
+        operation::GET_MANY.during_of(self.0.name(), self.read_many(keys, options.deadline)).await
     }
 
     async fn set_with(&self, key: &CacheKey, value: Bytes, options: SetOptions) -> Result<SetOutcome> {
-        operation::SET.during(self.store(key, value, options)).await
+        operation::SET.during_of(self.0.name(), self.store(key, value, options)).await
     }
 
     async fn remove_with(&self, key: &CacheKey, options: RemoveOptions) -> Result<RemoveOutcome> {
-        operation::REMOVE.during(self.drop_entry(key, options)).await
+        operation::REMOVE.during_of(self.0.name(), self.drop_entry(key, options)).await
     }
 
     async fn touch_with(&self, key: &CacheKey, options: TouchOptions) -> Result<TouchOutcome> {
-        operation::TOUCH.during(self.prolong(key, options)).await
+        operation::TOUCH.during_of(self.0.name(), self.prolong(key, options)).await
     }
 
     async fn reserve_with(&self, key: &CacheKey, options: ReserveOptions) -> Result<Reservation> {
-        operation::RESERVE.during(self.claim(key, options)).await
+        operation::RESERVE.during_of(self.0.name(), self.claim(key, options)).await
     }
 
     async fn clear_with(&self, options: ClearOptions) -> Result<()> {
-        operation::CLEAR.during(self.0.clear(options.since, options.deadline)).await
+        operation::CLEAR.during_of(self.0.name(), self.0.clear(options.since, options.deadline)).await
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -19,6 +19,7 @@ mod late;
 mod network;
 mod outage;
 mod planted;
+mod slow;
 
 const LONG: Duration = Duration::from_secs(600);
 
@@ -197,7 +198,7 @@ async fn schemas_have_entries_of_their_own_and_end_each_others_old_ones() {
     load(&new, "2").await;
     assert_eq!(old.get(&key("a")).await.unwrap().unwrap().value, "1", "a load is no news to the other schema");
     assert_eq!(new.get(&key("a")).await.unwrap().unwrap().value, "2");
-    new.remove(&key("a")).await.unwrap();
+    let _ = new.remove(&key("a")).await.unwrap();
     assert_eq!(old.get(&key("a")).await.unwrap(), None, "removed under the new schema");
     load(&new, "2").await;
     stored(&old, "a", "changed").await;
@@ -205,6 +206,65 @@ async fn schemas_have_entries_of_their_own_and_end_each_others_old_ones() {
     load(&new, "3").await;
     new.clear().await.unwrap();
     assert_eq!(old.get(&key("a")).await.unwrap(), None, "cleared under the new schema");
+}
+
+#[tokio::test]
+async fn a_write_under_one_schema_ends_the_entries_of_all_others_however_far_apart() {
+    for subject in [single().await, cluster().await] {
+        let client = subject.client().await;
+        let of = |schema| RedisCache::new(client.clone(), &subject.namespace, "main", SchemaId(schema)).unwrap();
+        let all = [0, 1, 3, 10, 31, u32::MAX].map(of);
+        let write = async |cache: &RedisCache, verb: &str| match verb {
+            "set" => drop(stored(cache, "a", "new").await),
+            "set_if" => {
+                let options = SetOptions::new(LONG).with_condition(Condition::Absent);
+                let _ = cache.remove(&key("a")).await.unwrap();
+                let outcome = cache.set_with(&key("a"), Bytes::from_static(b"new"), options).await.unwrap();
+                assert!(outcome.stored().is_some());
+            }
+            _ => drop(cache.remove(&key("a")).await.unwrap()),
+        };
+        for (writer, verb) in (0..all.len()).flat_map(|n| ["set", "set_if", "remove"].map(|verb| (n, verb))) {
+            for cache in &all {
+                let reserved = cache.reserve_with(&key("a"), ReserveOptions::new(LONG)).await.unwrap();
+                if let Reservation::Leased(lease) = reserved {
+                    let options = SetOptions::new(LONG).with_lease(lease);
+                    cache.set_with(&key("a"), Bytes::from_static(b"old"), options).await.unwrap().stored().unwrap();
+                }
+            }
+            for cache in &all {
+                assert!(cache.get(&key("a")).await.unwrap().is_some(), "a load is no news to the others");
+            }
+            write(&all[writer], verb).await;
+            for (reader, cache) in all.iter().enumerate().filter(|(reader, _)| *reader != writer) {
+                assert_eq!(cache.get(&key("a")).await.unwrap(), None, "{verb} by {writer}, read by {reader}");
+            }
+        }
+    }
+}
+
+/// What names no schema more is over, or nobody would end the entries of one that was left out.
+#[tokio::test]
+async fn more_schemas_than_a_generation_names_begin_another_one() {
+    let subject = single().await;
+    let client = subject.client().await;
+    let of = |schema| RedisCache::new(client.clone(), &subject.namespace, "main", SchemaId(schema)).unwrap();
+    let first = of(1);
+    let load = async |cache: &RedisCache| {
+        let reserved = cache.reserve_with(&key("a"), ReserveOptions::new(LONG)).await.unwrap();
+        let Reservation::Leased(lease) = reserved else { panic!("a hit") };
+        let options = SetOptions::new(LONG).with_lease(lease);
+        cache.set_with(&key("a"), Bytes::from_static(b"loaded"), options).await.unwrap().stored().unwrap();
+    };
+    load(&first).await;
+    for schema in 2..100 {
+        load(&of(schema)).await;
+    }
+    let _ = of(100).remove(&key("a")).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(25)).await;
+    for schema in 1..100 {
+        assert_eq!(of(schema).get(&key("a")).await.unwrap(), None, "schema {schema}");
+    }
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use statehouse_core::{Codec, Error, Namespace, Result, SchemaId};
 
 use super::cache::{Outage, Settings, TypedCache};
 use super::core::Core;
+use super::pace::SLOW;
 use super::tier::{BytesTier, CacheValue, Format, Measure, MemoryTier, Tier, VerifyCodec, Weigher};
 use crate::caches::Place;
 use crate::memory::{Bound, MemoryConfig, Store};
@@ -49,6 +50,7 @@ pub struct CacheBuilder<V> {
     schema: Option<SchemaId>,
     format: Format,
     outage: Outage,
+    slow_after: Option<Duration>,
     capacity: Option<u64>,
     max_entries: Option<u64>,
     weigher: Option<Weigher<V>>,
@@ -71,6 +73,7 @@ impl<V> CacheBuilder<V> {
             schema: None,
             format: Format { codec: Codec::default(), verify: VerifyCodec::default() },
             outage: Outage::default(),
+            slow_after: None,
             capacity: None,
             max_entries: None,
             weigher: None,
@@ -89,13 +92,9 @@ impl<V> CacheBuilder<V> {
         self
     }
 
-    /// The version of `V`'s layout, 0 unless told; a compact [codec](Self::codec) demands that it is told. Raise it by one
-    /// with every change of `V` that the codec cannot read across: replicas of the old and of the new layout then keep
-    /// entries of their own, and a write or an invalidation under one number ends the entry under the next and the one
-    /// before.
-    ///
-    /// By one, and with replicas of at most two numbers side by side: those of 1 and of 3 know nothing of each other, and
-    /// an old one would serve what a new one has invalidated, until its time to live is over.
+    /// The version of `V`'s layout, 0 unless told; a compact [codec](Self::codec) demands that it is told. Give it another
+    /// number with every change of `V` that the codec cannot read across: replicas of the old and of the new layout then keep
+    /// entries of their own, and a write or an invalidation under one number ends the entry under every other.
     pub const fn schema(mut self, number: u32) -> Self {
         self.schema = Some(SchemaId(number));
         self
@@ -144,6 +143,26 @@ impl<V> CacheBuilder<V> {
         self
     }
 
+    /// From when on an answer of the store is slow, 500 ms unless told. After three slow ones in a row (a second or two, at
+    /// 900 ms each) [`get_or_load`](TypedCache::get_or_load) takes the store for away, until a read is answered in time. One
+    /// caller at a time tries that, every half second at most, and waits for no longer than this limit.
+    ///
+    /// Raise it where a load costs more than a slow answer, as for large values over a slow link. It is the cache's and not
+    /// a shard's: while other shards answer in time, one that is slow is waited for. With [`Outage::Fail`] nothing is left out.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use statehouse_cache::{Caches, MemoryConfig};
+    /// # let caches = Caches::memory(MemoryConfig::default());
+    /// let rates = caches.cache::<f64>("rates").time_to_live(Duration::from_secs(60));
+    /// let rates = rates.slow_after(Duration::from_millis(100)).open()?; // the bank answers in 50
+    /// # Ok::<(), statehouse_core::Error>(())
+    /// ```
+    pub const fn slow_after(mut self, limit: Duration) -> Self {
+        self.slow_after = Some(limit);
+        self
+    }
+
     /// The bound for the weight of what this process holds in memory; the backend's setting unless told. A value above a
     /// shard's share of it is [`TooLarge`](statehouse_core::ErrorKind::TooLarge).
     pub const fn capacity(mut self, capacity: u64) -> Self {
@@ -177,7 +196,8 @@ impl<V> CacheBuilder<V> {
 impl<V: CacheValue> CacheBuilder<V> {
     /// Opens the cache. Nothing is sent yet.
     ///
-    /// A cache that is open in this process under the same name and schema is shared, with its capacity and weigher.
+    /// A cache that is open in this process under the same name and schema is shared, with its capacity, weigher and limit of
+    /// what is [slow](Self::slow_after).
     ///
     /// # Errors
     /// [`InvalidConfig`](statehouse_core::ErrorKind::InvalidConfig) if the time to live is missing or out of range, if a
@@ -190,6 +210,9 @@ impl<V: CacheValue> CacheBuilder<V> {
         };
         if let Err(error) = Namespace::new(&self.name) {
             return refuse("name", error.message());
+        }
+        if self.slow_after.is_some_and(|limit| limit.is_zero()) {
+            return refuse("slow_after", "no store answers in no time");
         }
         let Some(time_to_live) = self.time_to_live else {
             return refuse("time_to_live", "a time to live is required");
@@ -235,13 +258,13 @@ impl<V: CacheValue> CacheBuilder<V> {
                     (None, Bound::Entries(_)) => Measure::Entries,
                     (None, _) => Measure::Encoded,
                 };
-                Box::new(MemoryTier { store: Store::new(bound, clock), measure })
+                Box::new(MemoryTier { name: (*self.name).into(), store: Store::new(bound, clock), measure })
             }
             Place::Backend(open) => {
                 Box::new(BytesTier::new(open(&self.name, self.schema.unwrap_or_default())?, &self.name))
             }
         };
-        Ok(Core::new(&self.name, tier))
+        Ok(Core::new(&self.name, tier, self.slow_after.unwrap_or(SLOW)))
     }
 }
 
@@ -254,6 +277,7 @@ impl<V> fmt::Debug for CacheBuilder<V> {
             .field("schema", &self.schema)
             .field("format", &self.format)
             .field("outage", &self.outage)
+            .field("slow_after", &self.slow_after)
             .field("capacity", &self.capacity)
             .field("max_entries", &self.max_entries)
             .finish_non_exhaustive()

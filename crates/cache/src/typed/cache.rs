@@ -97,7 +97,7 @@ impl Settings {
     }
 }
 
-/// What [`get_or_load`](TypedCache::get_or_load) does while the store is away.
+/// What [`get_or_load`](TypedCache::get_or_load) does while the store is away, or [slow](crate::CacheBuilder::slow_after).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outage {

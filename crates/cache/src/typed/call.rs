@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use statehouse_core::{Error, ErrorKind, Result};
-use tokio::time::{Instant, sleep, timeout_at};
+use statehouse_core::{Error, ErrorKind, Result, span};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::Instrument;
 
 use super::cache::{Outage, Settings};
@@ -16,6 +16,7 @@ use super::core::Core;
 use super::flights::{Enter, Freshness, Leader, Outcome, Shared};
 use super::held::{Held, LEASE, RENEWAL, Unused, lease_time};
 use super::lookups::is_away;
+use super::pace::Asked;
 use super::tier::{CacheValue, Claim, Place};
 use super::versioned::Versioned;
 use crate::{CacheKey, Holding, ReserveOptions, time_to_live_millis};
@@ -58,17 +59,16 @@ impl<V: CacheValue> Call<'_, V> {
         time_to_live_millis(self.time_to_live)?;
         let arrival = self.core.flights.arrive();
         loop {
-            let found = match self.look().await {
-                Ok(Some(hit)) => {
+            let found = match self.look().await? {
+                Looked::Hit(value) => {
                     self.core.lookups.hit.add(1);
-                    return Ok(hit.value);
+                    return Ok(value);
                 }
-                Ok(None) => Found::Nothing,
-                Err(error) => self.unless_away(error)?,
+                Looked::Not(found) => found,
             };
             match self.core.flights.enter(self.key) {
                 Enter::Lead(leader) => {
-                    let span = tracing::debug_span!("cache.load", cache.name = &*self.core.name);
+                    let span = span::named(span::of_service("cache.load"), &self.core.name);
                     return self.lead(leader, found, loader).instrument(span).await;
                 }
                 Enter::Wait(waiter) => {
@@ -84,13 +84,38 @@ impl<V: CacheValue> Call<'_, V> {
         }
     }
 
-    /// Reads the key, unless a reservation will likely do it in one.
-    async fn look(&self) -> Result<Option<Versioned<V>>> {
-        if self.core.familiar.knows(self.key) {
-            return self.core.look(self.key, self.settings.access()).await;
-        }
-        self.core.replay(self.key, self.settings.deadline).await?;
-        Ok(None)
+    /// Reads the key, unless a reservation will likely do it in one, or the store is slow and a loader may answer.
+    async fn look(&self) -> Result<Looked<V>> {
+        let asked = match self.settings.outage {
+            Outage::Load => self.core.pace.may_ask(),
+            Outage::Fail => Ok(self.core.pace.asks()),
+        };
+        let read = match asked {
+            Err(_) => {
+                self.core.is_slow();
+                return Ok(Looked::Not(Found::Away));
+            }
+            // Boxed, so that the usual future stays small.
+            Ok(asked) if asked.is_probe() && self.settings.outage == Outage::Load => Box::pin(self.probe(asked)).await,
+            Ok(asked) if self.core.familiar.knows(self.key) => {
+                self.core.look_as(self.key, self.settings.access(), asked).await
+            }
+            Ok(_) => self.core.replay(self.key, self.settings.deadline).await.map(|()| None),
+        };
+        Ok(match read {
+            Ok(Some(hit)) => Looked::Hit(hit.value),
+            Ok(None) => Looked::Not(Found::Nothing),
+            Err(error) => Looked::Not(self.unless_away(error)?),
+        })
+    }
+
+    /// Finds out by a read whether the store is still slow, and waits no longer than it takes to know that.
+    async fn probe(&self, asked: Asked<'_>) -> Result<Option<Versioned<V>>> {
+        let read = self.core.look_as(self.key, self.settings.access(), asked);
+        timeout(self.core.pace.limit(), read).await.unwrap_or_else(|_| {
+            let limit = self.core.pace.limit();
+            Err(Error::new(ErrorKind::Timeout, format!("the store has not answered within {limit:?}")))
+        })
     }
 
     /// Reserves, loads and stores. Everybody who waits learns how it ended.
@@ -156,7 +181,9 @@ impl<V: CacheValue> Call<'_, V> {
         let (until, access) = (Instant::now() + self.settings.load_timeout, self.settings.access());
         let (mut first, mut pause) = (None, FIRST_LOOK);
         loop {
+            let asked = self.core.pace.asks();
             let claim = self.core.tier.reserve(self.key, options.clone().with_holding(Holding::Alone), access).await?;
+            asked.answered();
             let Claim::Held(lease) = claim else { return Ok((claim, Unused::GiveBack)) };
             if *first.get_or_insert(lease) != lease || Instant::now() >= until {
                 return Ok((self.core.tier.reserve(self.key, options, access).await?, Unused::Leave));
@@ -237,6 +264,12 @@ impl<V: CacheValue> Call<'_, V> {
         self.core.is_away(&error);
         Ok(Found::Away)
     }
+}
+
+/// What a first look has found.
+enum Looked<V> {
+    Hit(Arc<V>),
+    Not(Found),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -12,6 +12,7 @@ use super::familiar::Familiar;
 use super::flights::Flights;
 use super::kept::{Debt, Kept};
 use super::lookups::{Lookups, is_away};
+use super::pace::{Asked, Pace};
 use super::tier::{Access, CacheValue, Place, Tier};
 use super::versioned::Versioned;
 use crate::{CacheKey, ClearOptions, RemoveOptions};
@@ -40,6 +41,7 @@ pub(crate) struct Core<V> {
     pub(crate) kept: Kept,
     pub(crate) loads_while_away: Semaphore,
     pub(crate) lookups: Lookups,
+    pub(crate) pace: Pace,
     /// The loads that went without the store because it was away.
     away: Trouble,
     /// The loads whose value the store did not take.
@@ -50,7 +52,9 @@ pub(crate) struct Core<V> {
 }
 
 impl<V> Core<V> {
-    pub(crate) fn new(name: &str, tier: Box<dyn Tier<V>>) -> Self {
+    pub(crate) fn new(name: &str, tier: Box<dyn Tier<V>>, slow_after: Duration) -> Self {
+        // Memory is not slow: only this process may have stood still.
+        let pace = Pace::new(if tier.place() == Place::Here { Duration::MAX } else { slow_after });
         Self {
             name: name.into(),
             familiar: Familiar::new(tier.place()),
@@ -59,6 +63,7 @@ impl<V> Core<V> {
             kept: Kept::default(),
             loads_while_away: Semaphore::new(LOADS_WHILE_AWAY),
             lookups: Lookups::new(name),
+            pace,
             away: Trouble::new(QUIET),
             not_stored: Trouble::new(QUIET),
             too_large: Occasional::new(PERIOD),
@@ -70,8 +75,19 @@ impl<V> Core<V> {
 impl<V: CacheValue> Core<V> {
     /// Reads the key, once what this process owes the store about it is paid.
     pub(crate) async fn look(&self, key: &CacheKey, access: Access) -> Result<Option<Versioned<V>>> {
+        self.look_as(key, access, self.pace.asks()).await
+    }
+
+    /// As [`look`](Self::look), where it is known already that the store may be asked.
+    pub(crate) async fn look_as(
+        &self,
+        key: &CacheKey,
+        access: Access,
+        asked: Asked<'_>,
+    ) -> Result<Option<Versioned<V>>> {
         self.replay(key, access.deadline).await?;
         let found = self.tier.get(key, access).await?;
+        asked.answered();
         self.familiar.saw(key, found.is_some());
         self.is_there();
         Ok(found)
@@ -89,6 +105,14 @@ impl<V: CacheValue> Core<V> {
         if self.away.failed(&SystemClock::default()) {
             let (cache, kind) = (&*self.name, error.kind().as_str());
             tracing::warn!(name: "cache.away", cache, kind, "the store is away; loaders answer until it is back");
+        }
+    }
+
+    /// A loader answers because it is likely faster than the store.
+    pub(crate) fn is_slow(&self) {
+        if self.away.failed(&SystemClock::default()) {
+            let (cache, limit) = (&*self.name, self.pace.limit());
+            tracing::warn!(name: "cache.slow", cache, ?limit, "the store is slow; loaders answer until it is not");
         }
     }
 
@@ -133,7 +157,7 @@ impl<V: CacheValue> Core<V> {
             Debt::Key(key) => {
                 let mut options = RemoveOptions::default().with_min_age(asked.elapsed());
                 options.deadline = deadline;
-                self.tier.remove(key, options).await?;
+                let _ = self.tier.remove(key, options).await?;
             }
             Debt::Clear => {
                 let mut options = ClearOptions::default().with_since(asked);

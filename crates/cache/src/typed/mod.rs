@@ -10,6 +10,7 @@ mod held;
 mod kept;
 mod load;
 mod lookups;
+mod pace;
 mod set;
 mod tier;
 mod verbs;

@@ -37,6 +37,7 @@ macro_rules! on_both_tiers {
 
 mod bounds;
 mod crowd;
+mod slow;
 mod told;
 
 /// Every cache of these is a byte cache; the same name gives the same bytes, whatever the schema.

@@ -113,7 +113,9 @@ impl Held {
                     continue;
                 }
                 Ok(Ok(PutOutcome::Conflict(_))) => return false,
-                Ok(Err(error)) => tracing::debug!(lock = self.key.as_str(), %error, "a lock was not renewed"),
+                Ok(Err(error)) => {
+                    tracing::debug!(name: "coord.lock_not_renewed", lock = self.key.as_str(), %error, "a lock was not renewed")
+                }
             }
             sleep_until(deadline.min(Instant::now() + backoff.pause())).await;
         }

@@ -172,7 +172,7 @@ impl Wire {
         let call = gone.iter().fold(SWEEP.key(self.index()), |call, key| call.key(self.record(key)));
         let call = gone.iter().fold(call, |call, key| call.arg(key.as_str())).deadline();
         if let Err(error) = call.run::<u64>(redis, Idempotence::Idempotent).await {
-            tracing::debug!(%error, "names of records that are gone stay in the index until the next scan");
+            tracing::debug!(name: "coord.stale_names", %error, "names of records that are gone stay in the index until the next scan");
         }
     }
 

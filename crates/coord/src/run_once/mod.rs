@@ -161,7 +161,7 @@ impl RunOnce {
                     }
                 }
                 Err(error) if error.is_retryable() || error.kind() == ErrorKind::OutcomeUnknown => {
-                    tracing::debug!(%error, "a run that is done once waits for its store");
+                    tracing::debug!(name: "coord.run_waits", %error, "a run that is done once waits for its store");
                     sleep(backoff.pause()).await;
                 }
                 Err(error) => return Err(error),
@@ -196,7 +196,7 @@ impl RunOnce {
         }
         // What was recorded is recorded, whatever becomes of the lock.
         if let Err(error) = guard.release().await {
-            tracing::debug!(%error, "the lock of a run ends with its lease");
+            tracing::debug!(name: "coord.run_lock_kept", %error, "the lock of a run ends with its lease");
         }
         Ok(turn)
     }

@@ -97,7 +97,7 @@ pub(super) fn check_owner(root: &OwnedFd, config: &LocalConfig) -> Result<()> {
     let access = FolderAccess::new(stat.st_uid, rustix::process::geteuid().as_raw(), stat.st_mode);
     let doubt = judge(access, config.permissions).map_err(|why| Error::invalid_config(&config.setting, why))?;
     if let Some(doubt) = doubt {
-        tracing::warn!("the file store's directory: {doubt}");
+        tracing::warn!(name: "filestore.folder_doubtful", "the file store's directory: {doubt}");
     }
     Ok(())
 }

@@ -189,7 +189,7 @@ pub(super) fn remove_if_left(root: &Root, directory: &OwnedFd, name: &[u8]) {
     if matches!(root.open_directory(&format!("{STAGES}/{stage}")), Err(Errno::NOENT))
         && rustix::fs::unlinkat(directory, name, AtFlags::empty()).is_ok()
     {
-        tracing::info!("removed what a file store that has ended was writing");
+        tracing::info!(name: "filestore.leftovers_removed", "removed what a file store that has ended was writing");
     }
 }
 
@@ -218,7 +218,7 @@ fn sweep_one(root: &Root, stages: &OwnedFd, name: &str, permissions: Permissions
             }
         }
         remove(stages, name, &directory)?;
-        tracing::info!("removed the stage of a file store that has ended");
+        tracing::info!(name: "filestore.stage_removed", "removed the stage of a file store that has ended");
     }
     Ok(())
 }

@@ -36,7 +36,7 @@ impl Disk {
             self.probe_reading()?;
         }
         if walk.skipped > 0 {
-            tracing::debug!(skipped = walk.skipped, "a listing left out what is none of the store's files");
+            tracing::debug!(name: "filestore.skipped", skipped = walk.skipped, "a listing left out what is none of the store's files");
         }
         if let Some(token) = &mut page.next {
             *token = self.walks.keep(token, &options, walk)?;
@@ -118,7 +118,7 @@ impl Walk {
                 self.skipped += skipped;
             }
             Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-                tracing::warn!("a listing leaves out a folder that it may not read");
+                tracing::warn!(name: "filestore.folder_unreadable", "a listing leaves out a folder that it may not read");
                 self.skipped += 1;
             }
             Err(error) => return Err(error),
@@ -152,7 +152,7 @@ fn offer(
             match error.kind() {
                 ErrorKind::NotFound => {}
                 ErrorKind::Corrupt | ErrorKind::PermissionDenied => {
-                    tracing::warn!(%error, "a listing leaves out a file that is damaged or none of the store's");
+                    tracing::warn!(name: "filestore.file_unreadable", %error, "a listing leaves out a file that is damaged or none of the store's");
                     *skipped += 1;
                 }
                 _ => failed = Some(error),

@@ -303,7 +303,7 @@ impl Remote {
         let text = std::str::from_utf8(&text).unwrap_or_default();
         let sums = if text.len() <= MAX_RECORD { metadata::read_sums(text) } else { (None, None) };
         if sums.0.is_none() {
-            tracing::warn!("a file's SHA-256 is missing or damaged: it is read unverified");
+            tracing::warn!(name: "filestore.unverified", "a file's SHA-256 is missing or damaged: it is read unverified");
         }
         Ok(sums)
     }

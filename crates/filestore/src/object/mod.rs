@@ -180,7 +180,7 @@ impl ObjectFileStore {
             Probe::Never => told,
         };
         let lacks: Vec<_> = capability::ALL.into_iter().filter(|capability| !capabilities.has(*capability)).collect();
-        tracing::info!(backend, ?lacks, "opened a file store");
+        tracing::info!(name: "filestore.opened", backend, ?lacks, "opened a file store");
         let counters = Counters::new(backend);
         Ok(Self { remote: Arc::new(remote), backend, name: name.into(), capabilities, counters })
     }

@@ -121,7 +121,7 @@ impl Download {
     /// twice the time that it may be silent.
     async fn resume(&mut self, broken: Error) -> Result<BoxStream<'static, object_store::Result<Bytes>>> {
         let Some(etag) = self.etag.clone() else { return Err(broken) };
-        tracing::debug!(at = self.range.start, "a download broke off and goes on");
+        tracing::debug!(name: "filestore.download_resumed", at = self.range.start, "a download broke off and goes on");
         let (mut pause, end) = (PAUSES.0, Instant::now() + self.remote.limits.timeout * 2);
         let mut broken = broken;
         loop {

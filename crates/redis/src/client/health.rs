@@ -116,7 +116,7 @@ impl RedisClient {
         let answers = answers.await?;
         let (answered, all) = (answers.len(), self.inner.topology.masters().len());
         if answered < all {
-            tracing::warn!(answered, all, "opened Redis while some of its shards are down");
+            tracing::warn!(name: "redis.opened_in_part", answered, all, "opened Redis while some of its shards are down");
         }
         for (server, version, facts) in answers {
             if let Some((major, minor)) = version.filter(|version| *version < OLDEST) {
@@ -126,15 +126,15 @@ impl RedisClient {
             }
             // Who only reads needs none.
             if let Some(error) = self.no_scripts(&self.inner.place, &facts) {
-                tracing::warn!(server, %error, "opened a Redis that can only be read");
+                tracing::warn!(name: "redis.read_only", server, %error, "opened a Redis that can only be read");
             }
             match facts.memory {
                 Some(memory) if memory.is_full() => {
                     let (used, limit) = (memory.used, memory.limit);
-                    tracing::warn!(server, used, limit, "this Redis has no memory left and evicts nothing");
+                    tracing::warn!(name: "redis.full", server, used, limit, "this Redis has no memory left and evicts nothing");
                 }
                 memory => {
-                    tracing::info!(server, ?version, policy = ?memory.map(|memory| memory.policy), "opened Redis")
+                    tracing::info!(name: "redis.opened", server, ?version, policy = ?memory.map(|memory| memory.policy), "opened Redis")
                 }
             }
         }
@@ -164,7 +164,7 @@ impl RedisClient {
                 return Err(error);
             }
             let server = node.address().map(Address::to_string);
-            tracing::debug!(server, error = %error, "a server of Redis does not answer what it is asked about itself");
+            tracing::debug!(name: "redis.not_inspected", server, error = %error, "a server of Redis does not answer what it is asked about itself");
             first.get_or_insert(error);
         }
         match first {

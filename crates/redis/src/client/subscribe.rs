@@ -184,7 +184,7 @@ async fn listen_to(
         () = until_left(client, node, &mut bounded) => {}
     }
     shared.live.store(false, Ordering::Release);
-    tracing::info!(server = ?node.address(), "a subscription lost its server");
+    tracing::info!(name: "redis.subscription_lost", server = ?node.address(), "a subscription lost its server");
     true
 }
 

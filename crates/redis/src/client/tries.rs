@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use redis::Value;
 use statehouse_core::policy::Backoff;
-use statehouse_core::{Counter, Error, Result};
+use statehouse_core::{Counter, Error, Result, span};
 use tokio::time::{Instant, sleep, timeout_at};
-use tracing::{Instrument as _, Level, Span};
+use tracing::{Instrument as _, Span};
 
 use crate::client::lost::Lost;
 use crate::client::{Inner, RedisClient};
@@ -84,7 +84,7 @@ impl RedisClient {
         if self.until.is_some() {
             return Box::pin(self.within_limit(request, idempotence, tries)).await;
         }
-        if !tracing::enabled!(Level::DEBUG) {
+        if !span::is_listened_to() {
             return self.with_retries(request, idempotence, tries).await;
         }
         // Boxed only where somebody listens: instrumenting moves the whole future.
@@ -175,7 +175,7 @@ impl RedisClient {
             if gives_up || Instant::now() + pause >= tries.deadline || !budget.spend() {
                 return Err((failure, true));
             }
-            tracing::debug!(count, kind = ?failure.error.kind(), sent = ?failure.sent, "trying a Redis request again");
+            tracing::debug!(name: "redis.retry", count, kind = ?failure.error.kind(), sent = ?failure.sent, "trying a Redis request again");
             Counter::new(RETRIES, &[("reason", reason(&failure))]).add(1);
             sleep(pause).await;
             until = self.end_of_try(tries.deadline, request.size());
@@ -246,10 +246,5 @@ fn reason(failure: &Failure) -> &str {
 const RETRIES: &str = "statehouse.redis.retries";
 
 fn span_of(request: &Request<'_>) -> Span {
-    tracing::debug_span!(
-        "redis.request",
-        otel.kind = "client",
-        db.system.name = "redis",
-        db.operation.name = %request.name(),
-    )
+    span::of_request("redis.request", "redis", request.name())
 }

@@ -198,9 +198,9 @@ impl Link {
         });
         if dropped {
             if self.peers().any(|peer| peer.is_connected()) {
-                tracing::info!(server = %self.name(), why, "lost a connection to Redis");
+                tracing::info!(name: "redis.connection_lost", server = %self.name(), why, "lost a connection to Redis");
             } else {
-                tracing::warn!(server = %self.name(), why, "lost the last connection to Redis");
+                tracing::warn!(name: "redis.last_connection_lost", server = %self.name(), why, "lost the last connection to Redis");
             }
             self.source.forget_idle();
             self.repair();
@@ -326,7 +326,7 @@ impl Link {
         self.state.send_modify(|state| match outcome {
             Ok(connection) => {
                 let after = state.broken_at.take().map(|at| at.elapsed());
-                tracing::info!(server = %self.name(), ?after, "connected to Redis");
+                tracing::info!(name: "redis.connected", server = %self.name(), ?after, "connected to Redis");
                 state.generation = generation;
                 state.connection = Some(connection);
                 self.spares.change(generation);
@@ -335,7 +335,7 @@ impl Link {
                 self.silent_since.store(0, Ordering::Relaxed);
             }
             Err(error) => {
-                tracing::debug!(server = %self.name(), kind = ?error.kind(), "cannot connect to Redis");
+                tracing::debug!(name: "redis.not_connected", server = %self.name(), kind = ?error.kind(), "cannot connect to Redis");
                 state.failures += 1;
                 state.failure = Some(error);
             }

@@ -54,7 +54,7 @@ impl Server {
     pub(crate) fn missed(&self, long: Duration) {
         if self.breaker.note_failure(long) {
             self.opened.add(1);
-            tracing::warn!(server = %self.name, "Redis is away; requests fail at once until it answers again");
+            tracing::warn!(name: "redis.away", server = %self.name, "Redis is away; requests fail at once until it answers again");
         }
     }
 
@@ -63,7 +63,7 @@ impl Server {
         if let Some(after) = self.breaker.note_success() {
             self.closed.add(1);
             let refused = self.refused.is_over(&SystemClock::default()).unwrap_or(0);
-            tracing::warn!(server = %self.name, ?after, refused, "Redis answers again");
+            tracing::warn!(name: "redis.back", server = %self.name, ?after, refused, "Redis answers again");
         }
     }
 }

@@ -135,13 +135,13 @@ async fn follow(watch: Weak<Watch>, wake: Arc<Notify>) {
         match watch.refresh(Instant::now() + REFRESH).await {
             Ok(()) => {
                 if let Some(failures) = trouble.is_over(&SystemClock::default()) {
-                    tracing::warn!(failures, "the Redis cluster says again who owns which slot");
+                    tracing::warn!(name: "redis.cluster_known", failures, "the Redis cluster says again who owns which slot");
                 }
             }
             Err(failure) => {
                 if trouble.failed(&SystemClock::default()) {
                     let kind = failure.error.kind();
-                    tracing::warn!(?kind, "no server of the Redis cluster says who owns which slot");
+                    tracing::warn!(name: "redis.cluster_unknown", ?kind, "no server of the Redis cluster says who owns which slot");
                 }
             }
         }
@@ -200,7 +200,7 @@ impl Watch {
             *self.members.lock().unwrap_or_else(PoisonError::into_inner) = members;
         }
         self.nodes.lock().unwrap_or_else(PoisonError::into_inner).retain(|address, _| view.has(address));
-        tracing::debug!(masters = map.masters().len(), epoch = view.epoch(), "learnt the slots of the Redis cluster");
+        tracing::debug!(name: "redis.slots_learnt", masters = map.masters().len(), epoch = view.epoch(), "learnt the slots of the Redis cluster");
         *self.map.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(map);
         Ok(())
     }

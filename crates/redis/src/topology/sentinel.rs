@@ -113,12 +113,12 @@ async fn follow(watch: Weak<Watch>, wake: Arc<Notify>) {
         match watch.look(Instant::now() + PERIOD).await {
             Ok(()) => {
                 if let Some(failures) = trouble.is_over(&SystemClock::default()) {
-                    tracing::warn!(failures, "the sentinels say again where the Redis master is");
+                    tracing::warn!(name: "redis.master_known", failures, "the sentinels say again where the Redis master is");
                 }
             }
             Err(failure) => {
                 if trouble.failed(&SystemClock::default()) {
-                    tracing::warn!(kind = ?failure.error.kind(), "no sentinel says where the Redis master is");
+                    tracing::warn!(name: "redis.master_unknown", kind = ?failure.error.kind(), "no sentinel says where the Redis master is");
                 }
             }
         }
@@ -136,7 +136,7 @@ impl Watch {
         let moved = self.master().is_none_or(|master| master.address() != Some(&address));
         if moved {
             let node = Node::at(&self.connector, &address, Role::Master).map_err(Failure::not_sent)?;
-            tracing::info!(master = %address, "following the Redis master");
+            tracing::info!(name: "redis.master_followed", master = %address, "following the Redis master");
             *self.master.write().unwrap_or_else(PoisonError::into_inner) = Some(node);
         }
         // Who replaces servers may be replacing sentinels.

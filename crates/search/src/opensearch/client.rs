@@ -216,7 +216,7 @@ impl Client {
                     Attempt::Answered(_, verdict) => doubt |= verdict == Verdict::Failed,
                     Attempt::Long(_) => {}
                 }
-                tracing::debug!(tries, "statehouse.search.opensearch.retry");
+                tracing::debug!(name: "search.retry", tries, "a request is sent again");
                 counters::retry(&reason);
                 sleep(pause).await;
                 continue;

@@ -261,7 +261,7 @@ impl OpenSearchIndex {
             away(Some(left), move |stop| search::response(&schema, &index, &request, &answer, stop)).await?
         };
         if response.skipped > 0 {
-            tracing::warn!(skipped = response.skipped, "statehouse.search.opensearch.foreign");
+            tracing::warn!(name: "search.foreign", skipped = response.skipped, "hits that are none of the index's are left out");
         }
         Ok(response)
     }

@@ -131,7 +131,7 @@ async fn ensure(client: &Client, config: &OpenSearchConfig, wanted: Wanted<'_>) 
             // Somebody else was faster; theirs is looked at as any other that was there.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
-            Ok(_) => tracing::info!("statehouse.search.opensearch.created"),
+            Ok(_) => tracing::info!(name: "search.created", "the index is made"),
         }
     }
     let message =

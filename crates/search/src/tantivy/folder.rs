@@ -144,7 +144,7 @@ fn remove_orphans(folder: &Path, index: &Index) -> Result<()> {
     for name in names(folder)? {
         let orphan = (is_of_segment(&name) && !living.contains(Path::new(&name))) || name.starts_with(".tmp");
         if orphan && let Err(error) = std::fs::remove_file(folder.join(&name)) {
-            tracing::warn!(file = name, error = %error, "a file that the index no longer needs cannot be removed");
+            tracing::warn!(name: "search.file_not_removed", file = name, error = %error, "a file that the index no longer needs cannot be removed");
         }
     }
     Ok(())

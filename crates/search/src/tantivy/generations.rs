@@ -113,7 +113,7 @@ impl Generations {
         let named = |name: &String| pointer.is_some_and(|pointer| pointer.live == *name || pointer.kept.contains(name));
         for name in names(&self.folder)? {
             let removed = if is_generation(&name) && !named(&name) {
-                tracing::info!(generation = name, "a generation of the index that is not live is removed");
+                tracing::info!(name: "search.generation_removed", generation = name, "a generation of the index that is not live is removed");
                 std::fs::remove_dir_all(self.path(&name))
             } else if name.starts_with(".tmp") {
                 std::fs::remove_file(self.path(&name))

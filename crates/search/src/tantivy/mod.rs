@@ -178,7 +178,7 @@ impl TantivyIndex {
                 let Some(client) = client.take().or_else(|| weak.upgrade()) else { return };
                 let Err(error) = blocking("search.commit", None, move |_| client.commit_queued()).await else { return };
                 let given_up = error.kind() == ErrorKind::Unavailable && !error.is_retryable();
-                tracing::error!(error = %error, "queued writes could not be committed");
+                tracing::error!(name: "search.not_committed", error = %error, "queued writes could not be committed");
                 if given_up || scheduled.swap(true, Ordering::AcqRel) {
                     return;
                 }

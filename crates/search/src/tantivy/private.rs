@@ -44,7 +44,7 @@ fn check_owner(folder: &fs::Metadata) -> Result<()> {
     let refuse =
         |why| Error::new(ErrorKind::InvalidConfig, format!("the folder is refused: {why}")).with_backend(BACKEND);
     if let Some(doubt) = doubt.map_err(refuse)? {
-        tracing::warn!("the index's folder: {doubt}");
+        tracing::warn!(name: "search.folder_doubtful", "the index's folder: {doubt}");
     }
     Ok(())
 }

@@ -22,7 +22,7 @@ impl std::error::Error for MissingSessionLayer {}
 
 impl IntoResponse for MissingSessionLayer {
     fn into_response(self) -> Response {
-        tracing::error!("{self}");
+        tracing::error!(name: "session.no_layer", "{self}");
         StatusCode::INTERNAL_SERVER_ERROR.into_response()
     }
 }

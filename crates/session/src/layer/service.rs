@@ -132,7 +132,7 @@ fn unavailable<B>(retry_after: Duration) -> Response<SessionBody<B>> {
 }
 
 fn failed<B>(error: &Error) -> Response<SessionBody<B>> {
-    tracing::error!(error.kind = %error.kind(), %error, "the session could not be saved");
+    tracing::error!(name: "session.not_saved", kind = %error.kind(), %error, "the session could not be saved");
     status(match error.kind() {
         ErrorKind::Conflict => StatusCode::CONFLICT,
         ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,

@@ -318,7 +318,7 @@ impl Inner {
             }
         });
         if let Err(error) = freed {
-            tracing::warn!(%error, "expired sessions could not be freed");
+            tracing::warn!(name: "session.not_swept", %error, "expired sessions could not be freed");
         }
     }
 

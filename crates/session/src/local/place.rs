@@ -32,7 +32,7 @@ pub(super) fn check_owner(folder: &Metadata, lock: &Metadata) -> Result<(), Refu
     let access = FolderAccess::new(folder.uid(), lock.uid(), folder.mode());
     access.check_everybody()?;
     if let Some(doubt) = access.check_owner()? {
-        tracing::warn!("the session folder: {doubt}");
+        tracing::warn!(name: "session.folder_doubtful", "the session folder: {doubt}");
     }
     Ok(())
 }

@@ -136,7 +136,7 @@ impl Anonymous {
         }
         let answer: Result<(Vec<i64>, u64)> = call.deadline().run(&self.redis, Idempotence::NotIdempotent).await;
         if let Err(error) = &answer {
-            tracing::debug!(error.kind = %error.kind(), "the number of anonymous sessions could not be told");
+            tracing::debug!(name: "session.anonymous_not_counted", kind = %error.kind(), "the number of anonymous sessions could not be told");
         }
         self.lock().told(answer)
     }

@@ -64,7 +64,7 @@ impl RedisSessionStore {
         let store = Self { eviction, ..Self::new(redis, namespace)? };
         if store.evicts() {
             let advice = "this Redis evicts sessions when its memory is full: set maxmemory-policy to noeviction";
-            tracing::warn!(policy = ?eviction, "{advice}");
+            tracing::warn!(name: "session.evicting", policy = ?eviction, "{advice}");
         }
         Ok(store)
     }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use statehouse_core::{Error, ErrorKind, Result};
+use statehouse_core::{Error, ErrorKind, Result, span};
 use tracing::Instrument;
 
 use super::contention::Race;
@@ -102,7 +102,7 @@ impl Session {
         }
         for _ in 0..=usize::from(left) {
             let Some(committing) = self.begin_work()? else { break };
-            match self.apply(&committing).instrument(tracing::debug_span!("session.commit")).await {
+            match self.apply(&committing).instrument(span::of_service("session.commit")).await {
                 Ok(applied) => done = done.then(applied),
                 Err(error) => return self.not_applied(error),
             }
@@ -152,7 +152,7 @@ impl Session {
         let Some(committing) = state.committing.take() else { return Err(error) };
         let go_on = self.config().on_outage == OutagePolicy::Anonymous && Outage::of(&error).is_some();
         if go_on && !matches!(committing.work.pending, Some(Pending::Login { .. } | Pending::Rotate)) {
-            tracing::debug!(error.kind = %error.kind(), "session changes dropped: the store cannot be reached");
+            tracing::debug!(name: "session.changes_dropped_in_outage", kind = %error.kind(), "session changes dropped: the store cannot be reached");
             return Ok(());
         }
         // Once that is unknown, no outage makes it known.
@@ -183,7 +183,7 @@ impl Session {
         if let Some(Pending::Login { .. }) = committing.work.pending {
             return self.create(committing).await;
         }
-        tracing::debug!("session changes dropped: the session is gone or its token was replaced");
+        tracing::debug!(name: "session.changes_dropped", "session changes dropped: the session is gone or its token was replaced");
         Ok(Done::default())
     }
 
@@ -300,7 +300,7 @@ impl Session {
         let (shared, key) = (Arc::clone(&self.inner.shared), token.key());
         runtime.spawn(async move {
             if let Err(error) = shared.store.touch(&key).await {
-                tracing::debug!(error.kind = %error.kind(), "a session's idle timeout could not be slid");
+                tracing::debug!(name: "session.not_slid", kind = %error.kind(), "a session's idle timeout could not be slid");
                 shared.watch.failed(&error);
             }
         });
@@ -313,7 +313,7 @@ impl Session {
         runtime.spawn(async move {
             // If another request was faster, this one or the next has told it.
             if let Err(error) = shared.store.save(&snapshot, holder, &Delta::new()).await {
-                tracing::debug!(error.kind = %error.kind(), "that a session's new token is in use could not be saved");
+                tracing::debug!(name: "session.token_not_confirmed", kind = %error.kind(), "that a session's new token is in use could not be saved");
                 shared.watch.failed(&error);
             }
         });

@@ -1,5 +1,5 @@
 use serde::{Deserialize, Serialize};
-use statehouse_core::Result;
+use statehouse_core::{Result, span};
 use tracing::Instrument;
 
 use super::commit::Changed;
@@ -62,7 +62,7 @@ impl Session {
             (state.held().cloned(), names.filter(|name| is_flash(name)).cloned().collect::<Vec<_>>())
         };
         if let Some(held) = held.filter(|_| !waiting.is_empty()) {
-            let taken = self.take_stored(held, &waiting).instrument(tracing::debug_span!("session.take_flash")).await?;
+            let taken = self.take_stored(held, &waiting).instrument(span::of_service("session.take_flash")).await?;
             self.state().taken.extend(taken);
         }
         Ok(())

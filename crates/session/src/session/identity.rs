@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use statehouse_core::{Error, ErrorKind, Result};
+use statehouse_core::{Error, ErrorKind, Result, span};
 use tracing::Instrument;
 
 use super::finish::Finish;
@@ -143,7 +143,7 @@ impl Session {
 
     async fn logout_gated(&self) -> Result<()> {
         let _gate = self.inner.gate.lock().await;
-        let ended = self.end().instrument(tracing::debug_span!("session.logout")).await;
+        let ended = self.end().instrument(span::of_service("session.logout")).await;
         let ended = ended.inspect_err(|error| self.note_outage(error))?;
         let mut state = self.open_state()?;
         let message = "nobody was logged out: another request has replaced the token of the session";

@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant};
 
-use statehouse_core::{Error, ErrorKind, Result};
+use statehouse_core::{Error, ErrorKind, Result, span};
 use tracing::Instrument;
 
 use super::handle::Session;
@@ -34,7 +34,7 @@ impl Session {
                 return Err(error);
             }
         }
-        let found = self.find().instrument(tracing::debug_span!("session.load")).await;
+        let found = self.find().instrument(span::of_service("session.load")).await;
         if found.is_ok() && !self.inner.tokens.is_empty() {
             self.inner.shared.watch.reached();
         }
@@ -51,7 +51,7 @@ impl Session {
         }
         self.note_outage(&error);
         if self.config().on_outage == OutagePolicy::Anonymous {
-            tracing::debug!(error.kind = %error.kind(), "going on without a session: its store cannot be reached");
+            tracing::debug!(name: "session.without", kind = %error.kind(), "going on without a session: its store cannot be reached");
             return Ok(Base::Degraded);
         }
         self.state().failed_load = Some((Instant::now(), error.clone()));
@@ -79,7 +79,7 @@ impl Session {
                     if !self.is_idle(&snapshot) {
                         return Ok(Base::Held(Held { token: token.clone(), snapshot, place: *place }));
                     }
-                    tracing::debug!("session refused that is idle for longer than configured");
+                    tracing::debug!(name: "session.idle", "session refused that is idle for longer than configured");
                 }
                 Ok(Loaded::Found(snapshot)) if rotated_ago(&snapshot) <= self.inner.opened.elapsed() => {
                     base = Base::Superseded;
@@ -89,7 +89,7 @@ impl Session {
                 }
                 Ok(Loaded::Found(_)) => watch.refused_token(),
                 Err(error) if self.discards(&error) => {
-                    tracing::warn!(error.kind = %error.kind(), "unreadable session discarded");
+                    tracing::warn!(name: "session.unreadable", kind = %error.kind(), "unreadable session discarded");
                 }
                 Err(error) => return Err(error),
             }

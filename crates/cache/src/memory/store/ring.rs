@@ -3,9 +3,13 @@ use std::collections::VecDeque;
 use crate::CacheKey;
 
 /// How many live entries one write looks at. With four, what has expired is at most about a third of what lives.
-const LIVE_PER_WRITE: usize = 4;
+pub(super) const LIVE_PER_WRITE: usize = 4;
 
-/// How many records one write looks at at most, some 50 µs of work: after a pause there may be many to remove.
+/// How many live entries a read looks at that sweeps, some 3 µs of work: among a million, what has expired leaves in half a
+/// minute.
+pub(super) const LIVE_PER_READ: usize = 32;
+
+/// How many records one write, or a read that sweeps, looks at at most, some 50 µs of work: after a pause there may be many to remove.
 pub(super) const MOST_PER_WRITE: usize = 256;
 
 /// Below this many records the ring's memory is not worth giving back.
@@ -43,15 +47,15 @@ impl Ring {
         self.tickets
     }
 
-    /// Moves the hand on. `look` removes an entry that has expired.
-    pub(super) fn advance(&mut self, mut look: impl FnMut(&CacheKey, u32) -> State) {
+    /// Moves the hand on, past so many live entries at most. `look` removes an entry that has expired.
+    pub(super) fn advance(&mut self, most_live: usize, mut look: impl FnMut(&CacheKey, u32) -> State) {
         let mut live = 0;
         for _ in 0..MOST_PER_WRITE.min(self.records.len()) {
             let Some(record) = self.records.pop_front() else { break };
             if look(&record.key, record.ticket) == State::Live {
                 self.records.push_back(record);
                 live += 1;
-                if live == LIVE_PER_WRITE {
+                if live == most_live {
                     break;
                 }
             }

@@ -52,6 +52,32 @@ fn expired_entries_leave_the_memory_while_others_are_written() {
 }
 
 #[test]
+fn expired_entries_leave_a_cache_that_is_only_read() {
+    let (store, clock) = store(1 << 30);
+    for n in 0..1_000 {
+        put(&store, &format!("long {n}"), 100, MINUTE * 1_000);
+    }
+    for n in 0..20_000 {
+        put(&store, &format!("short {n}"), 100, MINUTE);
+    }
+    clock.advance(MINUTE);
+    // Once a millisecond one read looks further, whatever it reads and however many there are.
+    for n in 0..2_000 {
+        let before = store.entries.len();
+        match n % 2 {
+            0 => assert_eq!(store.value(&format!("long {}", n % 1_000)), Some(7)),
+            _ => assert!(store.get("nothing").is_none()),
+        }
+        assert!(before - store.entries.len() <= MOST_PER_WRITE);
+        let left = store.entries.len();
+        (0..100).for_each(|_| assert_eq!(store.value("long 1"), Some(7)));
+        assert_eq!(store.entries.len(), left);
+        clock.advance(Duration::from_millis(1));
+    }
+    assert_eq!((store.entries.len(), store.weight(), records(&store)), (1_000, 100_000, 1_000));
+}
+
+#[test]
 fn after_a_pause_no_write_takes_out_more_than_a_few() {
     let (store, clock) = store(1 << 30);
     for n in 0..100_000 {

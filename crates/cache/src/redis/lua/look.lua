@@ -50,14 +50,6 @@ local function look()
   return state, version, created, writer
 end
 
--- Ends the entries of the neighbouring schemas: what they hold is as old as what was just replaced or removed.
-local function end_neighbours()
-  if alone then return end
-  for i = 3, #KEYS do
-    redis.call('UNLINK', KEYS[i])
-  end
-end
-
 -- Whether a condition holds for what lives at the key.
 local function holds(condition, expected, state, version)
   if condition == 'always' then return true end

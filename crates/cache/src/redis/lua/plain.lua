@@ -18,9 +18,5 @@ elseif old and #old >= 72 and struct.unpack('<I8', old, 9) >= now and string.sub
     redis.call('SET', KEYS[1], value, 'PX', ARGV[4])
   end
 end
-if not alone then
-  for i = 3, #KEYS do
-    redis.call('UNLINK', KEYS[i])
-  end
-end
+end_others()
 return {DONE, version, generation}

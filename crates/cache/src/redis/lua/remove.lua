@@ -22,5 +22,5 @@ if state == 'value' then
 elseif state ~= 'removed' then
   redis.call('UNLINK', KEYS[1])
 end
-end_neighbours()
+if ARGV[5] ~= 'lease' then end_others() end
 return {DONE, (state == 'value' or ARGV[5] == 'lease') and version or 0, generation or 0}

@@ -9,5 +9,6 @@ end
 -- A loaded value is as old as its lease: what it was read from may have changed since.
 local stored, begun = math.max(version + 1, now), ARGV[5] == 'lease' and created or now
 redis.call('SET', KEYS[1], stamp(stored, begun, expiry(ARGV[7])) .. ARGV[8], 'PX', ARGV[7])
-end_neighbours()
+-- What a load stores is no news to the other schemas; every other write is.
+if ARGV[5] ~= 'lease' then end_others() end
 return {DONE, stored, generation}

@@ -104,25 +104,3 @@ fn a_later_format_is_unknown_and_not_damaged() {
     later[3] = 2;
     assert_eq!(Record::decode(later.into()), Err(Unreadable::UnknownFormat));
 }
-
-#[test]
-fn arbitrary_bytes_never_panic() {
-    let mut state = 0x2545_f491_4f6c_dd1d_u64;
-    for round in 0..20_000_usize {
-        let mut bytes: Vec<u8> = (0..round % 250)
-            .map(|_| {
-                state ^= state << 13;
-                state ^= state >> 7;
-                state ^= state << 17;
-                state.to_le_bytes()[0]
-            })
-            .collect();
-        if round % 2 == 0 && bytes.len() > 72 {
-            bytes[..4].copy_from_slice(&MAGIC);
-            bytes[53] %= 8;
-            let length = bytes[64] % 100;
-            bytes[64..68].copy_from_slice(&[length, 0, 0, 0]);
-        }
-        assert!(Record::decode(bytes.into()).is_err());
-    }
-}

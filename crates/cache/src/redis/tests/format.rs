@@ -7,7 +7,7 @@ use super::*;
 /// What a later build would store: an entry with two tags, and their generations.
 pub(super) async fn tagged(server: &RedisServer, subject: &InRedis, generations: [u64; 2]) -> Record {
     let cache = subject.cache("main").await;
-    cache.remove(&key("a")).await.unwrap();
+    let _ = cache.remove(&key("a")).await.unwrap();
     stored(&cache, "a", "value").await;
     let place = place(subject, "a", 1);
     let mut record = Record::decode(dump(subject, &place).await.into()).unwrap();

@@ -149,7 +149,7 @@ async fn a_shard_that_is_down_takes_its_own_keys_with_it_and_no_others() {
             cache.set(key, Bytes::from_static(b"new"), LONG).await.unwrap();
             assert_eq!(cache.get(key).await.unwrap().unwrap().value, "new");
         }
-        fresh.remove(key).await.unwrap();
+        let _ = fresh.remove(key).await.unwrap();
         let reserved = fresh.reserve_with(key, ReserveOptions::new(LONG)).await.unwrap();
         assert!(matches!(reserved, Reservation::Leased(_)));
         cache.set(key, Bytes::from_static(b"newer"), LONG).await.unwrap();
@@ -234,6 +234,6 @@ async fn a_late_removal_takes_what_a_server_with_a_clock_ahead_has_stored() {
         // What is written from now on has a later version all the same.
         let version = stored(&cache, "a", "new").await;
         assert_eq!(cache.get(&key("a")).await.unwrap().map(|entry| entry.version), Some(version));
-        cache.remove(&key("a")).await.unwrap();
+        let _ = cache.remove(&key("a")).await.unwrap();
     }
 }

@@ -111,7 +111,7 @@ async fn late_copies_of_an_acknowledged_write_are_never_executed_over_what_is_ne
                 assert_eq!(entry.version, version, "round {round}, key {n}");
             }
             if n.is_multiple_of(2) {
-                pair.other.remove(&name).await.unwrap();
+                let _ = pair.other.remove(&name).await.unwrap();
             } else {
                 stored(&pair.other, &n.to_string(), "NEW").await;
             }
@@ -174,7 +174,7 @@ async fn what_is_repeated_is_answered_as_the_first_time() {
     for round in 0..rounds(6, 300) {
         let there = stored(&pair.other, "match", "before").await;
         stored(&pair.other, "removed", "before").await;
-        pair.other.remove(&key("absent")).await.unwrap();
+        let _ = pair.other.remove(&key("absent")).await.unwrap();
         // The first try is executed and its answer is lost with the connection.
         pair.warm_up().await;
         pair.proxy.black_hole_way(Direction::ToClient);
@@ -276,7 +276,7 @@ async fn a_write_that_is_repeated_does_not_take_away_what_came_in_between() {
                     let name = key(&n.to_string());
                     if pair.other.get(&name).await.unwrap().is_some_and(|entry| entry.value == "OLD") {
                         if n.is_multiple_of(2) {
-                            pair.other.remove(&name).await.unwrap();
+                            let _ = pair.other.remove(&name).await.unwrap();
                         } else {
                             stored(&pair.other, &n.to_string(), "NEW").await;
                         }

@@ -94,6 +94,40 @@ async fn a_thousand_loads_without_the_store_are_one_line() {
 }
 
 #[tokio::test]
+async fn a_thousand_values_that_are_too_large_are_one_line() {
+    let caches = Caches::memory(MemoryConfig::default());
+    let cache: TypedCache<String> = caches.cache("rates").time_to_live(MINUTE).capacity(4_000).open().unwrap();
+    let log = Warnings::default();
+    let _guard = tracing::subscriber::set_default(log.clone());
+    for n in 0..1000 {
+        let text = cache.get_or_load(n.to_string(), || async { Ok::<_, io::Error>("x".repeat(10_000)) }).await;
+        assert_eq!(text.unwrap().len(), 10_000);
+    }
+    let lines = log.lines();
+    assert_eq!(lines.len(), 1, "{lines:#?}");
+    assert!(lines[0].starts_with("cache.too_large"), "{lines:?}");
+    assert!(["cache=\"rates\"", "reason=", "count=1"].iter().all(|part| lines[0].contains(part)), "{lines:?}");
+    assert!(!lines[0].contains("xxx"), "no values: {lines:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_store_is_away_no_more_than_128_loads_run_at_once() {
+    let cache = rates::<u32>(&away());
+    let (running, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let calls = (0..500).map(|n| {
+        let load = || async {
+            most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            running.fetch_sub(1, Ordering::SeqCst);
+            Ok::<_, io::Error>(7)
+        };
+        cache.get_or_load(n.to_string(), load).into_future()
+    });
+    assert!(join_all(calls).await.into_iter().all(|value| value.is_ok()));
+    assert_eq!(most.into_inner(), 128);
+}
+
+#[tokio::test]
 async fn a_thousand_entries_of_another_build_are_one_line() {
     let caches = bytes();
     let texts: TypedCache<String> = caches.cache("texts").time_to_live(MINUTE).open().unwrap();

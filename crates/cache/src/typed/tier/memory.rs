@@ -3,7 +3,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::Serialize;
-use statehouse_core::{Capabilities, Codec, Result};
+use statehouse_core::{Capabilities, Codec, Operation, Result, span};
+use tracing::Span;
 
 use super::contract::{Access, CacheValue, Claim, Form, Format, Place, Prepared, Tier, prepared_elsewhere, settle};
 use crate::memory::{ENTRY_OVERHEAD, Found, Reserved, Store, whole_millis};
@@ -14,11 +15,28 @@ use crate::{
     TouchOutcome, check_value_len,
 };
 
+/// The operations, as spans name them.
+mod operation {
+    use statehouse_core::Operation;
+
+    const BACKEND: &str = "memory";
+
+    pub(super) const GET: Operation = Operation::new("cache.get", BACKEND);
+    pub(super) const GET_MANY: Operation = Operation::new("cache.get_many", BACKEND);
+    pub(super) const SET: Operation = Operation::new("cache.set", BACKEND);
+    pub(super) const REMOVE: Operation = Operation::new("cache.remove", BACKEND);
+    pub(super) const TOUCH: Operation = Operation::new("cache.touch", BACKEND);
+    pub(super) const RESERVE: Operation = Operation::new("cache.reserve", BACKEND);
+    pub(super) const CLEAR: Operation = Operation::new("cache.clear", BACKEND);
+}
+
 /// The caller's own measure of an entry.
 pub(crate) type Weigher<V> = Arc<dyn Fn(&str, &V) -> u64 + Send + Sync>;
 
 /// In this process, values as they are.
 pub(crate) struct MemoryTier<V> {
+    /// The cache's.
+    pub(crate) name: Box<str>,
     pub(crate) store: Store<Arc<V>>,
     pub(crate) measure: Measure<V>,
 }
@@ -31,6 +49,12 @@ pub(crate) enum Measure<V> {
     Entries,
     /// What the caller says.
     Own(Weigher<V>),
+}
+
+impl<V> MemoryTier<V> {
+    fn span(&self, operation: Operation) -> Span {
+        span::named(operation.span(), &self.name)
+    }
 }
 
 impl<V: Serialize> MemoryTier<V> {
@@ -52,7 +76,12 @@ impl<V: Serialize> MemoryTier<V> {
 #[async_trait]
 impl<V: CacheValue> Tier<V> for MemoryTier<V> {
     fn hit(&self, key: &str) -> Option<Arc<V>> {
-        self.store.value(key)
+        let hit = self.store.value(key)?;
+        if span::is_listened_to() {
+            // It took less time than to tell of it.
+            drop(self.span(operation::GET));
+        }
+        Some(hit)
     }
 
     fn prepare(&self, key: &CacheKey, value: V, format: Format) -> Result<Prepared<V>> {
@@ -69,11 +98,12 @@ impl<V: CacheValue> Tier<V> for MemoryTier<V> {
     }
 
     async fn get(&self, key: &CacheKey, _: Access) -> Result<Option<Versioned<V>>> {
-        Ok(self.store.get(key).map(versioned))
+        Ok(self.span(operation::GET).in_scope(|| self.store.get(key)).map(versioned))
     }
 
     async fn get_many(&self, keys: &[CacheKey], _: Access) -> Result<Vec<Option<Versioned<V>>>> {
-        Ok(keys.iter().map(|key| self.store.get(key).map(versioned)).collect())
+        let span = self.span(operation::GET_MANY);
+        Ok(span.in_scope(|| keys.iter().map(|key| self.store.get(key).map(versioned)).collect()))
     }
 
     async fn set(
@@ -85,24 +115,29 @@ impl<V: CacheValue> Tier<V> for MemoryTier<V> {
         _: Access,
     ) -> Result<SetOutcome> {
         let Form::Weighed(weight) = prepared.form? else { return prepared_elsewhere() };
-        Ok(self.store.set(key, prepared.value, weight, whole_millis(time_to_live)?, guard))
+        let millis = whole_millis(time_to_live)?;
+        Ok(self.span(operation::SET).in_scope(|| self.store.set(key, prepared.value, weight, millis, guard)))
     }
 
     async fn remove(&self, key: &CacheKey, options: RemoveOptions) -> Result<RemoveOutcome> {
-        Ok(self.store.remove(key, options.guard()?, options.min_age))
+        let guard = options.guard()?;
+        Ok(self.span(operation::REMOVE).in_scope(|| self.store.remove(key, guard, options.min_age)))
     }
 
     async fn touch(&self, key: &CacheKey, time_to_live: Duration, _: Access) -> Result<TouchOutcome> {
-        Ok(self.store.touch(key, whole_millis(time_to_live)?))
+        let millis = whole_millis(time_to_live)?;
+        Ok(self.span(operation::TOUCH).in_scope(|| self.store.touch(key, millis)))
     }
 
     async fn clear(&self, _: ClearOptions) -> Result<()> {
-        self.store.clear();
+        self.span(operation::CLEAR).in_scope(|| self.store.clear());
         Ok(())
     }
 
     async fn reserve(&self, key: &CacheKey, options: ReserveOptions, _: Access) -> Result<Claim<V>> {
-        Ok(match self.store.reserve(key, whole_millis(options.time_to_live)?, &options) {
+        let millis = whole_millis(options.time_to_live)?;
+        let reserved = self.span(operation::RESERVE).in_scope(|| self.store.reserve(key, millis, &options));
+        Ok(match reserved {
             Reserved::Hit(found) => Claim::Hit(found.value),
             Reserved::Leased(token) => Claim::Load(Lease::new(token)),
             Reserved::Held(token) => Claim::Held(Lease::new(token)),
@@ -111,7 +146,7 @@ impl<V: CacheValue> Tier<V> for MemoryTier<V> {
     }
 
     fn give_back(&self, key: &CacheKey, lease: Lease) {
-        self.store.remove(key, Guard::Lease(lease), None);
+        let _ = self.store.remove(key, Guard::Lease(lease), None);
     }
 
     fn place(&self) -> Place {

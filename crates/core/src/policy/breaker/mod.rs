@@ -189,6 +189,12 @@ enum Reporter {
 }
 
 impl<C: Clock> Permit<'_, C> {
+    /// Whether this is the one that finds out for all whether the server is back.
+    #[must_use]
+    pub const fn is_probe(&self) -> bool {
+        self.probe
+    }
+
     /// The server answered. If that took too long, it counts as a failure.
     pub fn succeeded(self) {
         let slow = self.breaker.settings.slow;
@@ -313,6 +319,7 @@ mod tests {
         clock.advance(refused.after() + MILLIS);
         assert!(breaker.refusal().is_some(), "asking for the refusal makes nobody the probe");
         let probe = breaker.ask().unwrap();
+        assert!(probe.is_probe());
         assert_eq!(breaker.state().as_str(), "half_open");
         assert!((0..10).all(|_| breaker.ask().is_err()));
         probe.succeeded();

@@ -1,0 +1,109 @@
+//! Redis answers, and so slowly that loaders are faster.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use futures_util::future::join_all;
+use statehouse_testkit::Direction;
+use tokio::time::{sleep, timeout};
+
+use super::*;
+
+const DEADLINE: Duration = Duration::from_secs(30);
+
+const LOAD: Duration = Duration::from_millis(20);
+
+/// Of each answer. The connector takes it for no outage, on a busy machine neither.
+const DELAY: Duration = Duration::from_millis(600);
+
+const LIMIT: Duration = Duration::from_millis(200);
+
+/// By when it must be known: three answers, and some time for a busy machine.
+const KNOWN: Duration = Duration::from_secs(8);
+
+async fn behind_a_proxy() -> (FaultProxy, Caches) {
+    let server = RedisServer::shared().await;
+    let proxy = FaultProxy::start(server.address());
+    let mut url = ServiceUrl::parse("URL", &proxy.url(&server.url())).unwrap();
+    let client = RedisClient::open(RedisConfig::from_url(&mut url).unwrap()).await.unwrap();
+    (proxy, Caches::redis(client, &namespace()))
+}
+
+async fn load(cache: &TypedCache<u32>, key: String, value: u32) -> u32 {
+    let load = || async move {
+        sleep(LOAD).await;
+        Ok::<_, io::Error>(value)
+    };
+    *timeout(DEADLINE, cache.get_or_load(key, load)).await.expect("an answer in time").unwrap()
+}
+
+/// Asks until it is known that the store is slow.
+async fn learn(cache: &TypedCache<u32>) {
+    let begun = Instant::now();
+    while begun.elapsed() < KNOWN {
+        let asked = Instant::now();
+        load(cache, "hot".to_owned(), 7).await;
+        if asked.elapsed() < DELAY / 2 {
+            return;
+        }
+    }
+    panic!("after {KNOWN:?} a read still waits for a slow store");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn once_it_is_known_that_redis_is_slow_a_read_takes_as_long_as_its_loader() {
+    let (proxy, caches) = behind_a_proxy().await;
+    let cache: TypedCache<u32> = caches.cache("rates").time_to_live(LONG).slow_after(LIMIT).open().unwrap();
+    cache.set("hot", 1).await.unwrap();
+    proxy.delay(Direction::ToClient, DELAY);
+    learn(&cache).await;
+    let begun = Instant::now();
+    let callers = (0..16).map(|caller| {
+        let cache = cache.clone();
+        tokio::spawn(async move {
+            let mut times = Vec::new();
+            for n in 0.. {
+                let asked = Instant::now();
+                assert_eq!(load(&cache, format!("{caller} {n}"), 7).await, 7);
+                times.push(asked.elapsed());
+                if begun.elapsed() > Duration::from_secs(3) {
+                    break;
+                }
+            }
+            times
+        })
+    });
+    let mut times: Vec<_> = join_all(callers).await.into_iter().flat_map(Result::unwrap).collect();
+    times.sort();
+    assert!(times.len() > 200, "only {} calls", times.len());
+    // Save for who finds out for all, and that is no longer than the limit.
+    assert!(times[times.len() * 95 / 100] < DELAY / 2, "one in twenty waits: {times:?}");
+    assert!(times[times.len() - 1] < DELAY, "somebody waited as long as Redis takes: {:?}", times.last());
+    proxy.delay(Direction::ToClient, Duration::ZERO);
+    // Fast again, it is what answers: the value of before is there, and no loader runs.
+    let begun = Instant::now();
+    while load(&cache, "hot".to_owned(), 8).await != 1 {
+        assert!(begun.elapsed() < DEADLINE, "the store is not asked again");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_redis_is_slow_no_more_than_128_loads_run_at_once() {
+    let (proxy, caches) = behind_a_proxy().await;
+    let cache: TypedCache<u32> = caches.cache("rates").time_to_live(LONG).slow_after(LIMIT).open().unwrap();
+    cache.set("hot", 1).await.unwrap();
+    proxy.delay(Direction::ToClient, DELAY);
+    learn(&cache).await;
+    let (running, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let calls = (0..500).map(|n| {
+        let load = || async {
+            most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            sleep(LOAD).await;
+            running.fetch_sub(1, Ordering::SeqCst);
+            Ok::<_, io::Error>(7)
+        };
+        cache.get_or_load(n.to_string(), load).into_future()
+    });
+    assert!(join_all(calls).await.into_iter().all(|value| *value.unwrap() == 7));
+    assert_eq!(most.into_inner(), 128);
+}

@@ -1,0 +1,185 @@
+//! How fast the store of a cache answers, and whether loaders are faster.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use statehouse_core::policy::{Breaker, BreakerSettings, Permit, Refused};
+use statehouse_core::time::whole_micros;
+use statehouse_core::{Clock, SystemClock};
+
+/// From when on an answer is slow, unless the cache says otherwise.
+pub(crate) const SLOW: Duration = Duration::from_millis(500);
+
+/// After how many slow answers in a row, the first not counted, the store is not waited for any more.
+const SLOW_ANSWERS: u32 = 2;
+
+/// What this process has seen of the store's answers.
+///
+/// One that took too long says little: this process itself may have stood still, and then all that waited were slow at once.
+/// So an answer counts only if it was asked for after another slow one had come, and that happened twice without a fast one
+/// in between. How long a failure took says nothing either, unless that was too long as well: whether the store is there is
+/// the connector's to find out.
+pub(crate) struct Pace<C: Clock = SystemClock> {
+    limit: Duration,
+    breaker: Breaker<C>,
+    clock: C,
+    /// When the first slow answer of the row came, in microseconds of the clock, plus one; zero if there is no row.
+    slow_since: AtomicU64,
+}
+
+/// A question to the store. Dropped, it was given up, which tells something if that took long.
+#[must_use]
+pub(crate) struct Asked<'a, C: Clock = SystemClock> {
+    pace: &'a Pace<C>,
+    /// Of one that only looks on while others decide, there is none.
+    permit: Option<Permit<'a, C>>,
+    at: Duration,
+}
+
+impl Pace {
+    pub(crate) fn new(limit: Duration) -> Self {
+        Self::with_clock(limit, SystemClock::default())
+    }
+}
+
+impl<C: Clock + Clone> Pace<C> {
+    fn with_clock(limit: Duration, clock: C) -> Self {
+        let settings = BreakerSettings::default().with_failures(SLOW_ANSWERS).with_silence(Duration::ZERO);
+        let breaker = Breaker::with_clock(settings, clock.clone());
+        Self { limit, breaker, clock, slow_since: AtomicU64::new(0) }
+    }
+}
+
+impl<C: Clock> Pace<C> {
+    /// From when on an answer is slow.
+    pub(crate) const fn limit(&self) -> Duration {
+        self.limit
+    }
+
+    /// To be told of a question that is asked in any case.
+    pub(crate) fn asks(&self) -> Asked<'_, C> {
+        Asked { pace: self, permit: self.breaker.ask().ok(), at: self.clock.elapsed() }
+    }
+
+    /// Whether the store is to be asked by who could do without: not while it is slow, save for one caller now and then who
+    /// finds out for all.
+    pub(crate) fn may_ask(&self) -> Result<Asked<'_, C>, Refused> {
+        Ok(Asked { pace: self, permit: Some(self.breaker.ask()?), at: self.clock.elapsed() })
+    }
+
+    fn was_fast(&self) {
+        // Mostly there is nothing to write.
+        if self.slow_since.load(Ordering::Relaxed) != 0 {
+            self.slow_since.store(0, Ordering::Relaxed);
+        }
+        self.breaker.note_success();
+    }
+
+    fn was_slow(&self, at: Duration, permit: Option<Permit<'_, C>>) {
+        let Some(permit) = permit else { return };
+        let micros = |time| whole_micros(time).saturating_add(1);
+        let now = micros(self.clock.elapsed());
+        let first = self.slow_since.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
+        if permit.is_probe() || first.is_err_and(|first| micros(at) >= first) {
+            permit.failed();
+        }
+    }
+}
+
+impl<C: Clock> Asked<'_, C> {
+    /// Whether it finds out for all whether the store is fast again.
+    pub(crate) fn is_probe(&self) -> bool {
+        self.permit.as_ref().is_some_and(Permit::is_probe)
+    }
+
+    fn took(&self) -> Duration {
+        self.pace.clock.elapsed().saturating_sub(self.at)
+    }
+
+    /// The store has answered.
+    pub(crate) fn answered(mut self) {
+        if self.took() <= self.pace.limit {
+            self.permit = None;
+            self.pace.was_fast();
+        }
+    }
+}
+
+impl<C: Clock> Drop for Asked<'_, C> {
+    fn drop(&mut self) {
+        if self.took() > self.pace.limit {
+            self.pace.was_slow(self.at, self.permit.take());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use statehouse_core::ManualClock;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_millis(501);
+
+    fn pace() -> (Pace<ManualClock>, ManualClock) {
+        let clock = ManualClock::default();
+        (Pace::with_clock(SLOW, clock.clone()), clock)
+    }
+
+    fn slowly(pace: &Pace<ManualClock>, clock: &ManualClock) {
+        let asked = pace.asks();
+        clock.advance(LONG);
+        asked.answered();
+    }
+
+    #[test]
+    fn slow_answers_in_a_row_are_enough_and_a_fast_one_ends_the_row() {
+        let (pace, clock) = pace();
+        for _ in 0..3 {
+            (0..2).for_each(|_| slowly(&pace, &clock));
+            assert!(pace.may_ask().is_ok());
+            let asked = pace.asks();
+            clock.advance(SLOW);
+            asked.answered();
+        }
+        (0..3).for_each(|_| slowly(&pace, &clock));
+        assert!(pace.may_ask().is_err());
+        slowly(&pace, &clock);
+        let probe = pace.may_ask().unwrap();
+        assert!(probe.is_probe() && pace.may_ask().is_err(), "one finds out for all");
+        clock.advance(LONG);
+        drop(probe);
+        assert!(pace.may_ask().is_err(), "it is still slow");
+        pace.asks().answered();
+        assert!(pace.may_ask().is_ok_and(|asked| !asked.is_probe()), "whoever was answered fast tells it for all");
+    }
+
+    #[test]
+    fn a_pause_of_this_process_is_one_slow_answer_however_many_wait() {
+        let (pace, clock) = pace();
+        for _ in 0..2 {
+            let waiting: Vec<_> = (0..1_000).map(|_| pace.asks()).collect();
+            clock.advance(LONG);
+            waiting.into_iter().for_each(Asked::answered);
+            assert!(pace.may_ask().is_ok());
+            pace.asks().answered();
+        }
+    }
+
+    #[test]
+    fn what_was_given_up_tells_something_only_if_it_took_long() {
+        let (pace, clock) = pace();
+        for _ in 0..1_000 {
+            let asked = pace.asks();
+            clock.advance(SLOW);
+            drop(asked);
+        }
+        assert!(pace.may_ask().is_ok());
+        for _ in 0..3 {
+            let asked = pace.asks();
+            clock.advance(LONG);
+            drop(asked);
+        }
+        assert!(pace.may_ask().is_err());
+    }
+}
