@@ -188,7 +188,7 @@ async fn a_missing_bucket_is_a_wrong_setting() {
     let url = crate::s3_url(s3, s3.secret_key(), "no-such-bucket");
     let error = missing(Config::in_memory().with_files(url), "STATEHOUSE_FILES_URL").await;
     assert_eq!((error.kind(), error.setting()), (ErrorKind::InvalidConfig, Some("STATEHOUSE_FILES_URL")), "{error:?}");
-    assert!(error.to_string().contains("bucket does not exist"), "{error}");
+    assert!(error.to_string().contains("has no bucket \"no-such-bucket\""), "{error}");
 }
 
 #[tokio::test]

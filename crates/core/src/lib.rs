@@ -71,6 +71,7 @@ mod secret;
 mod service_url;
 pub mod span;
 pub mod time;
+mod unreached;
 mod version;
 
 pub use capability::{Capabilities, Capability};
@@ -88,4 +89,5 @@ pub use operation::Operation;
 pub use scheme::Scheme;
 pub use secret::Secret;
 pub use service_url::{Host, ServiceUrl};
+pub use unreached::{Unreached, causes};
 pub use version::Version;

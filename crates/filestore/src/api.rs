@@ -22,6 +22,8 @@ use crate::outcome::{DeleteOutcome, PutOutcome};
 ///   another etag than the current one fails with [`Conflict`]. A backend that cannot decide refuses with
 ///   [`Unsupported`] before it writes anything. An error of kind [`Conflict`] that says to try again means that the store
 ///   did not look at the condition, because somebody else was writing.
+/// - **Etags** change whenever the content does. With [`ETAG_PER_PUT`](crate::capability::ETAG_PER_PUT) an etag is of one put;
+///   without it a condition holds again where the etag is the same again, because the same content is there again.
 /// - **Get** gives the metadata first. A whole file is checked against what was recorded of its content when
 ///   it was stored (a CRC-32, or its SHA-256 where there is none; see [`Object::verify_sha256`]); one that is shorter, longer or changed ends with
 ///   [`Corrupt`]. A range must have at least one byte of the file; its end may lie behind the
@@ -38,7 +40,9 @@ use crate::outcome::{DeleteOutcome, PutOutcome};
 ///   not, and leaves nothing behind. Nothing is ever half-done.
 /// - **Time**: a put lasts as long as its source gives something, a get as long as its reader wants. Deadlines count the
 ///   store's silence; where a put holds something of the store, a source that is silent for minutes is given up; pieces without bytes
-///   are silence. A call that is given a deadline ends by then: with [`Timeout`] if nothing of it has been done or will
+///   are silence. As long as no other upload waits for memory, a source of 1 kB/s is fast enough; where a store bounds the
+///   memory of all its uploads and others wait for it, one that holds an equal share or more and has kept it waiting for
+///   too long fails with [`RateLimited`] and has to begin again. A call that is given a deadline ends by then: with [`Timeout`] if nothing of it has been done or will
 ///   be, with [`OutcomeUnknown`] if it may have been or still be. Of a get it is the time until the content begins.
 /// - **Keys** are validated types; options are checked before anything is sent or written.
 ///

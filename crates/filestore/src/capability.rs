@@ -23,6 +23,20 @@ pub const NESTED_FILES: Capability = Capability::new("nested_files", "a and a/b 
 /// nothing with a file, its own `LocalFileSystem` among them.
 pub const METADATA: Capability = Capability::new("metadata", "content type, metadata and digest are kept with a file");
 
+/// An [etag](crate::ETag) of its own for each put. Without it the etag is the content's, as on S3: a condition on a state
+/// that was replaced holds again when the same content is there again.
+pub const ETAG_PER_PUT: Capability =
+    Capability::new("etag_per_put", "each put gives the file another etag, also one of the same content");
+
 /// Every capability there is.
-pub const ALL: [Capability; 8] =
-    [CREATE_IF_ABSENT, REPLACE_IF_MATCH, CONDITIONAL_PARTS, DELETE_IF_MATCH, NESTED_FILES, METADATA, DURABLE, SHARED];
+pub const ALL: [Capability; 9] = [
+    CREATE_IF_ABSENT,
+    REPLACE_IF_MATCH,
+    CONDITIONAL_PARTS,
+    DELETE_IF_MATCH,
+    NESTED_FILES,
+    METADATA,
+    ETAG_PER_PUT,
+    DURABLE,
+    SHARED,
+];

@@ -85,6 +85,7 @@
 //! backend passes only how to make an empty store.
 
 mod api;
+mod blocking;
 mod body;
 pub mod capability;
 #[cfg(any(test, feature = "conformance"))]

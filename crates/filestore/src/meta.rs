@@ -9,9 +9,10 @@ use crate::key::FileKey;
 
 /// A store's name for one state of one file. Compare it, hand it back in a condition, and nothing else.
 ///
-/// It changes whenever the content does. Whether storing the same content again changes it is up to the backend: on
-/// S3 it does not. There a file that was A, then B, and is A again has the etag of the first A, and a condition on it
-/// holds (A-B-A). Where that matters, put something into the content that is different each time.
+/// It changes whenever the content does. Whether storing the same content again changes it is up to the backend, which
+/// says so by [`ETAG_PER_PUT`](crate::capability::ETAG_PER_PUT): in memory and on a disk it does, on S3 it does not. There
+/// a file that was A, then B, and is A again has the etag of the first A, and a condition on it holds (A-B-A). Where that
+/// matters, require the capability, or put something into the content that is different each time.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct ETag(Arc<str>);
 
@@ -76,11 +77,11 @@ pub struct Meta {
     /// The content's SHA-256. None for a file that something else wrote into the bucket, and for one that has lost its
     /// digest, as after a partial restore: such a file is read unverified.
     pub sha256: Option<Digest>,
-    /// The media type, if one was given.
+    /// The media type, if one was given. One that no put takes, which something else has written, is left out.
     pub content_type: Option<String>,
     /// When the file was last written, by the store's clock. S3 counts in seconds.
     pub modified: Timestamp,
-    /// The application's own metadata.
+    /// The application's own metadata. Pairs that no put takes, which something else has written, are left out.
     pub user: BTreeMap<String, String>,
 }
 
@@ -171,24 +172,47 @@ const MAX_USER: usize = 1536;
 /// The most pairs of it: HTTP clients, ours among them, take no answer of more than a hundred headers.
 const MAX_PAIRS: usize = 64;
 
+/// Whether a text can be a content type.
+fn is_type(text: &str) -> bool {
+    let visible = text.bytes().all(|b| (b' '..=b'~').contains(&b)) && text.trim() == text;
+    visible && (1..=255).contains(&text.len())
+}
+
+/// Whether a text can be the name of a pair of metadata.
+fn is_name(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    (1..=64).contains(&text.len()) && text.bytes().all(plain) && !text.starts_with("statehouse-")
+}
+
+/// Whether a text can be the value of one.
+fn is_value(text: &str) -> bool {
+    !text.chars().any(char::is_control)
+}
+
+/// What of a content type and user metadata could have been stored by us. Something else may have written the rest, and
+/// whoever hands it on as headers would hand on headers that somebody else has chosen.
+pub(crate) fn sound(
+    content_type: Option<String>,
+    mut user: BTreeMap<String, String>,
+) -> (Option<String>, BTreeMap<String, String>) {
+    user.retain(|name, value| is_name(name) && is_value(value));
+    (content_type.filter(|text| is_type(text)), user)
+}
+
 /// Refuses a content type or user metadata that some backend could not keep.
 pub(crate) fn check_described(content_type: Option<&str>, user: &BTreeMap<String, String>) -> Result<()> {
-    let visible = |text: &str| text.bytes().all(|b| (b' '..=b'~').contains(&b)) && text.trim() == text;
-    if content_type.is_some_and(|text| text.is_empty() || text.len() > 255 || !visible(text)) {
+    if content_type.is_some_and(|text| !is_type(text)) {
         return Err(Error::invalid_input("a content type is 1 to 255 visible ASCII characters"));
     }
-    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     if user.len() > MAX_PAIRS {
         return Err(Error::invalid_input("a file has at most 64 pairs of metadata"));
     }
-    for (name, value) in user {
-        if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) || name.starts_with("statehouse-") {
-            let rule = "a metadata name is 1 to 64 of a-z, 0-9 and -, and does not begin with statehouse-";
-            return Err(Error::invalid_input(rule));
-        }
-        if value.chars().any(char::is_control) {
-            return Err(Error::invalid_input("a metadata value must not contain control characters"));
-        }
+    if !user.keys().all(|name| is_name(name)) {
+        let rule = "a metadata name is 1 to 64 of a-z, 0-9 and -, and does not begin with statehouse-";
+        return Err(Error::invalid_input(rule));
+    }
+    if !user.values().all(|value| is_value(value)) {
+        return Err(Error::invalid_input("a metadata value must not contain control characters"));
     }
     // Backends that send metadata as headers write a byte outside visible ASCII as three.
     let cost = |b| if (b'!'..=b'~').contains(&b) && b != b'%' { 1 } else { 3 };

@@ -95,6 +95,33 @@ impl Error {
         Self::new(ErrorKind::Unavailable, message).with_retry(Retry::FULL)
     }
 
+    /// The [`ErrorKind::Unexpected`] error of work on another thread that panicked. It quotes nothing: what a panic says may
+    /// be somebody's value, and the program's panic hook has had it.
+    ///
+    /// ```
+    /// use statehouse_core::{Error, ErrorKind};
+    ///
+    /// assert_eq!(Error::panicked().kind(), ErrorKind::Unexpected);
+    /// assert!(!Error::panicked().is_retryable());
+    /// ```
+    #[must_use]
+    pub fn panicked() -> Self {
+        Self::new(ErrorKind::Unexpected, "the work panicked before it was done")
+    }
+
+    /// The [`ErrorKind::Unavailable`] error of work on another thread that the end of its runtime left undone.
+    ///
+    /// ```
+    /// use statehouse_core::{Error, ErrorKind};
+    ///
+    /// assert_eq!(Error::abandoned().kind(), ErrorKind::Unavailable);
+    /// assert!(!Error::abandoned().is_retryable());
+    /// ```
+    #[must_use]
+    pub fn abandoned() -> Self {
+        Self::new(ErrorKind::Unavailable, "the runtime ended before the work was done").with_retry(Retry::Never)
+    }
+
     /// Names the backend, for example `"redis"`. Kept if already named.
     #[must_use]
     pub fn with_backend(mut self, backend: &'static str) -> Self {

@@ -1,8 +1,9 @@
 use futures_util::future::join_all;
 use statehouse_core::{ErrorKind, Result};
 
-use super::kit::{done, noise, streamed};
+use super::kit::{done, kind, noise, streamed};
 use super::puts::PARTS;
+use crate::capability;
 use crate::files::Files;
 use crate::outcome::{DeleteOutcome, PutOutcome};
 
@@ -65,6 +66,34 @@ pub(super) async fn a_replace_needs_the_current_etag(files: Files) -> Result<()>
     assert_eq!(files.put("below/absent", "x").if_match(&second.etag).await?, PutOutcome::Conflict);
     assert_eq!(files.get("a").bytes().await?, "second");
     assert!(!files.exists("absent").await?);
+    Ok(())
+}
+
+/// The first state of a file that was A, then B, and is A again is not its third.
+pub(super) async fn an_etag_is_of_one_put(files: Files) -> Result<()> {
+    let first = files.put("a", "A").await?;
+    let again = files.put("a", "A").await?;
+    files.put("a", "B").await?;
+    let third = files.put("a", "A").await?;
+    let etags = [&first.etag, &again.etag, &third.etag];
+    assert!(etags[0] != etags[1] && etags[1] != etags[2] && etags[0] != etags[2], "{etags:?}");
+    assert_eq!(files.put("a", "C").if_match(&first.etag).await?, PutOutcome::Conflict);
+    assert_eq!(kind(files.get("a").if_match(&first.etag).await), Some(ErrorKind::Conflict));
+    done(files.put("a", "C").if_match(&third.etag).await?);
+    Ok(())
+}
+
+/// With the capability it never is; without it the etag may be the content's.
+pub(super) async fn a_condition_holds_again_where_and_only_where_the_etag_is_the_same_again(
+    files: Files,
+) -> Result<()> {
+    let first = files.put("a", "A").await?;
+    files.put("a", "B").await?;
+    assert_eq!(files.put("a", "C").if_match(&first.etag).await?, PutOutcome::Conflict);
+    let third = files.put("a", "A").await?;
+    let holds = files.put("a", "C").if_match(&first.etag).await?.stored().is_some();
+    assert_eq!(holds, first.etag == third.etag);
+    assert!(!holds || !files.store().capabilities().has(capability::ETAG_PER_PUT));
     Ok(())
 }
 

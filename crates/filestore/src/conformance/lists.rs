@@ -8,6 +8,7 @@ use super::kit::{clear, fresh, names};
 use super::names::Random;
 use crate::capability;
 use crate::files::Files;
+use crate::meta::ETag;
 use crate::options::Page;
 
 async fn put_all(files: &Files, names: &[&str]) -> Result<()> {
@@ -313,6 +314,27 @@ pub(super) async fn common_prefixes_are_names_that_the_handle_takes(files: Files
     }
     found.sort_unstable();
     assert_eq!(found, all);
+    Ok(())
+}
+
+/// Without the namespace, which no user need know.
+pub(super) async fn errors_name_a_file_as_the_application_does(files: Files) -> Result<()> {
+    let (no, wrong) = (ETag::new("\"no\""), "a//b");
+    let errors = [
+        ("p/x", files.get("p/x").await.map(drop)),
+        ("p/x", files.head("p/x").await.map(drop)),
+        ("p/x", files.get("p/x").if_match(&no).await.map(drop)),
+        ("p/x", files.copy("p/x", "y").await.map(drop)),
+        ("p/x", files.put("p/x", "long").max_len(1).await.map(drop)),
+        ("p/", files.list("p/").limit(0).await.map(drop)),
+        (wrong, files.put(wrong, "x").await.map(drop)),
+        (wrong, files.delete(wrong).await.map(drop)),
+    ];
+    for (name, result) in errors {
+        let error = result.expect_err("it fails");
+        assert_eq!(error.key(), Some(name), "{error}");
+        assert!(!error.to_string().contains(files.namespace().as_str()), "{error}");
+    }
     Ok(())
 }
 

@@ -96,6 +96,8 @@ macro_rules! filestore_conformance {
             racing_replaces_lose_no_update [$crate::capability::REPLACE_IF_MATCH];
             conditions_hold_for_files_in_parts [$crate::capability::CONDITIONAL_PARTS];
             of_racing_creators_of_a_file_in_parts_exactly_one_wins [$crate::capability::CONDITIONAL_PARTS];
+            an_etag_is_of_one_put [$crate::capability::ETAG_PER_PUT, $crate::capability::REPLACE_IF_MATCH];
+            a_condition_holds_again_where_and_only_where_the_etag_is_the_same_again [$crate::capability::REPLACE_IF_MATCH];
             a_delete_needs_the_current_etag [$crate::capability::DELETE_IF_MATCH];
             a_conditional_copy_needs_its_target_as_expected [$crate::capability::CREATE_IF_ABSENT, $crate::capability::REPLACE_IF_MATCH];
             reading_a_missing_file_is_not_found [];
@@ -118,6 +120,7 @@ macro_rules! filestore_conformance {
             one_level_behind_any_text_lists_what_is_greater [];
             common_prefixes_are_names_that_the_handle_takes [];
             namespaces_are_apart [];
+            errors_name_a_file_as_the_application_does [];
             a_put_whose_source_is_silent_ends_by_its_deadline [];
             a_call_that_is_in_time_is_not_ended_by_its_deadline [];
             a_store_that_works_is_up [];

@@ -1,10 +1,9 @@
 use std::marker::PhantomData;
-use std::sync::Arc;
 use std::time::Duration;
 
 use statehouse_core::Result;
 
-use crate::api::FileStore;
+use super::place::Place;
 use crate::key::FileKey;
 use crate::meta::{ETag, Stored};
 use crate::options::{Condition, CopyOptions};
@@ -34,15 +33,15 @@ use crate::outcome::PutOutcome;
 #[derive(Debug)]
 #[must_use = "nothing is copied until awaited"]
 pub struct Copy<'a, O = Stored> {
-    store: &'a Arc<dyn FileStore>,
+    place: &'a Place,
     keys: Result<(FileKey, FileKey)>,
     options: CopyOptions,
     outcome: PhantomData<fn() -> O>,
 }
 
 impl<'a> Copy<'a> {
-    pub(super) fn new(store: &'a Arc<dyn FileStore>, keys: Result<(FileKey, FileKey)>) -> Self {
-        Self { store, keys, options: CopyOptions::default(), outcome: PhantomData }
+    pub(super) fn new(place: &'a Place, keys: Result<(FileKey, FileKey)>) -> Self {
+        Self { place, keys, options: CopyOptions::default(), outcome: PhantomData }
     }
 
     /// Copies only if the target is absent.
@@ -56,8 +55,8 @@ impl<'a> Copy<'a> {
     }
 
     fn on(self, condition: Condition) -> Copy<'a, PutOutcome> {
-        let Self { store, keys, options, .. } = self;
-        Copy { store, keys, options: options.with_condition(condition), outcome: PhantomData }
+        let Self { place, keys, options, .. } = self;
+        Copy { place, keys, options: options.with_condition(condition), outcome: PhantomData }
     }
 }
 
@@ -72,10 +71,11 @@ impl<'a, O> Copy<'a, O> {
     where
         O: 'a,
     {
-        let Self { store, keys, options, .. } = self;
+        let Self { place, keys, options, .. } = self;
         async move {
             let (from, to) = keys?;
-            store.copy_with(&from, &to, options).await
+            let copied = place.store.copy_with(&from, &to, options).await;
+            copied.map_err(|error| place.naming(&from, error))
         }
     }
 }

@@ -1,10 +1,9 @@
 use std::marker::PhantomData;
-use std::sync::Arc;
 use std::time::Duration;
 
 use statehouse_core::Result;
 
-use crate::api::FileStore;
+use super::place::Place;
 use crate::key::FileKey;
 use crate::meta::{Deleted, ETag};
 use crate::options::DeleteOptions;
@@ -31,21 +30,21 @@ use crate::outcome::DeleteOutcome;
 #[derive(Debug)]
 #[must_use = "nothing is deleted until awaited"]
 pub struct Delete<'a, O = Deleted> {
-    store: &'a Arc<dyn FileStore>,
+    place: &'a Place,
     key: Result<FileKey>,
     options: DeleteOptions,
     outcome: PhantomData<fn() -> O>,
 }
 
 impl<'a> Delete<'a> {
-    pub(super) fn new(store: &'a Arc<dyn FileStore>, key: Result<FileKey>) -> Self {
-        Self { store, key, options: DeleteOptions::default(), outcome: PhantomData }
+    pub(super) fn new(place: &'a Place, key: Result<FileKey>) -> Self {
+        Self { place, key, options: DeleteOptions::default(), outcome: PhantomData }
     }
 
     /// Deletes the file only if it has this etag.
     pub fn if_match(self, etag: &ETag) -> Delete<'a, DeleteOutcome> {
-        let Self { store, key, options, .. } = self;
-        Delete { store, key, options: options.with_if_match(etag.clone()), outcome: PhantomData }
+        let Self { place, key, options, .. } = self;
+        Delete { place, key, options: options.with_if_match(etag.clone()), outcome: PhantomData }
     }
 }
 
@@ -60,8 +59,12 @@ impl<'a, O> Delete<'a, O> {
     where
         O: 'a,
     {
-        let Self { store, key, options, .. } = self;
-        async move { store.delete_with(&key?, options).await }
+        let Self { place, key, options, .. } = self;
+        async move {
+            let key = key?;
+            let deleted = place.store.delete_with(&key, options).await;
+            deleted.map_err(|error| place.naming(&key, error))
+        }
     }
 }
 

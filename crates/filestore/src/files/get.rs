@@ -1,5 +1,4 @@
 use std::future::IntoFuture;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,7 +7,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use statehouse_core::Result;
 
-use crate::api::FileStore;
+use super::place::Place;
 use crate::content::Object;
 use crate::key::FileKey;
 use crate::meta::ETag;
@@ -40,14 +39,14 @@ use crate::options::{ByteRange, GetOptions};
 #[derive(Debug)]
 #[must_use = "nothing is read until awaited"]
 pub struct Get<'a> {
-    store: &'a Arc<dyn FileStore>,
+    place: &'a Place,
     key: Result<FileKey>,
     options: GetOptions,
 }
 
 impl<'a> Get<'a> {
-    pub(super) fn new(store: &'a Arc<dyn FileStore>, key: Result<FileKey>) -> Self {
-        Self { store, key, options: GetOptions::default() }
+    pub(super) fn new(place: &'a Place, key: Result<FileKey>) -> Self {
+        Self { place, key, options: GetOptions::default() }
     }
 
     /// Reads only these bytes.
@@ -90,6 +89,11 @@ impl<'a> IntoFuture for Get<'a> {
     type IntoFuture = BoxFuture<'a, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        async move { self.store.get_with(&self.key?, self.options).await }.boxed()
+        async move {
+            let key = self.key?;
+            let got = self.place.store.get_with(&key, self.options).await;
+            got.map_err(|error| self.place.naming(&key, error))
+        }
+        .boxed()
     }
 }

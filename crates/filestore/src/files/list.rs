@@ -1,13 +1,12 @@
 use std::future::IntoFuture;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_core::Stream;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, TryStreamExt};
-use statehouse_core::{Namespace, Result};
+use statehouse_core::Result;
 
-use crate::api::FileStore;
+use super::place::Place;
 use crate::meta::Entry;
 use crate::options::{Depth, ListOptions, Page, PageToken, Start};
 
@@ -45,14 +44,13 @@ use crate::options::{Depth, ListOptions, Page, PageToken, Start};
 #[derive(Debug)]
 #[must_use = "nothing is listed until awaited"]
 pub struct List<'a> {
-    store: &'a Arc<dyn FileStore>,
-    namespace: &'a Namespace,
+    place: &'a Place,
     options: ListOptions,
 }
 
 impl<'a> List<'a> {
-    pub(super) fn new(store: &'a Arc<dyn FileStore>, namespace: &'a Namespace, prefix: &str) -> Self {
-        Self { store, namespace, options: ListOptions::new(format!("{namespace}/{prefix}")) }
+    pub(super) fn new(place: &'a Place, prefix: &str) -> Self {
+        Self { place, options: ListOptions::new(format!("{}/{prefix}", place.namespace)) }
     }
 
     /// Gathers names with a further slash behind the prefix into [`Page::prefixes`], which this handle's
@@ -64,7 +62,7 @@ impl<'a> List<'a> {
 
     /// Begins behind this text, in the order of bytes; see [`Start::After`].
     pub fn after(mut self, name: impl AsRef<str>) -> Self {
-        let after = format!("{}/{}", self.namespace, name.as_ref());
+        let after = format!("{}/{}", self.place.namespace, name.as_ref());
         self.options.start = Start::After(after);
         self
     }
@@ -91,7 +89,7 @@ impl<'a> List<'a> {
     pub fn stream(self) -> impl Stream<Item = Result<Entry>> + Send + 'a {
         let pages = futures_util::stream::try_unfold(Some(self.options), move |options| async move {
             let Some(options) = options else { return Ok(None) };
-            let page = self.store.list_with(options.clone()).await?;
+            let page = page(self.place, options.clone()).await?;
             let next = page.next.map(|token| options.with_start(Start::Token(token)));
             let entries = futures_util::stream::iter(page.entries.into_iter().map(Ok));
             Ok::<_, statehouse_core::Error>(Some((entries, next)))
@@ -106,19 +104,16 @@ impl<'a> IntoFuture for List<'a> {
 
     fn into_future(self) -> Self::IntoFuture {
         async move {
-            let mut page = self.store.list_with(self.options).await?;
-            page.prefixes = page
-                .prefixes
-                .iter()
-                .filter_map(|prefix| within(self.namespace, prefix).map(ToOwned::to_owned))
-                .collect();
+            let mut page = page(self.place, self.options).await?;
+            page.prefixes =
+                page.prefixes.iter().filter_map(|prefix| self.place.name(prefix).map(ToOwned::to_owned)).collect();
             Ok(page)
         }
         .boxed()
     }
 }
 
-/// What a key or prefix of the store is called in a namespace.
-pub(super) fn within<'k>(namespace: &Namespace, text: &'k str) -> Option<&'k str> {
-    text.strip_prefix(namespace.as_str())?.strip_prefix('/')
+async fn page(place: &Place, options: ListOptions) -> Result<Page> {
+    let prefix = options.prefix.clone();
+    place.store.list_with(options).await.map_err(|error| place.naming(&prefix, error))
 }

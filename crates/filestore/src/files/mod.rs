@@ -27,6 +27,7 @@ mod copy;
 mod delete;
 mod get;
 mod list;
+mod place;
 mod put;
 
 use std::sync::Arc;
@@ -40,6 +41,7 @@ pub use self::copy::Copy;
 pub use self::delete::Delete;
 pub use self::get::Get;
 pub use self::list::List;
+use self::place::Place;
 pub use self::put::Put;
 use crate::api::FileStore;
 use crate::body::{Body, source_failed};
@@ -50,29 +52,29 @@ use crate::options::HeadOptions;
 /// The files of one namespace: what applications use.
 ///
 /// Each method returns a builder that ends in `.await`. Names are checked then, too: one that [`FileKey`] does not take
-/// fails with `InvalidInput` before anything is sent or written. Cheap to clone.
+/// fails with `InvalidInput` before anything is sent or written. Errors name a file as the application does, without the
+/// namespace. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Files {
-    store: Arc<dyn FileStore>,
-    namespace: Namespace,
+    place: Place,
 }
 
 impl Files {
     /// The files of a namespace in a store.
     pub fn new(store: Arc<dyn FileStore>, namespace: Namespace) -> Self {
-        Self { store, namespace }
+        Self { place: Place { store, namespace } }
     }
 
     /// The store, for what this handle has no words for.
     #[must_use]
     pub const fn store(&self) -> &Arc<dyn FileStore> {
-        &self.store
+        &self.place.store
     }
 
     /// The namespace.
     #[must_use]
     pub const fn namespace(&self) -> &Namespace {
-        &self.namespace
+        &self.place.namespace
     }
 
     /// The key in the store of the file with this name.
@@ -80,12 +82,13 @@ impl Files {
     /// # Errors
     /// [`ErrorKind::InvalidInput`], saying which rule the name breaks.
     pub fn key(&self, name: impl AsRef<str>) -> Result<FileKey> {
-        FileKey::within(&self.namespace, name.as_ref())
+        let name = name.as_ref();
+        FileKey::within(&self.place.namespace, name).map_err(|error| error.with_key(name))
     }
 
     /// Stores a file.
     pub fn put(&self, name: impl AsRef<str>, body: impl Into<Body>) -> Put<'_> {
-        Put::new(&self.store, self.key(name), body.into())
+        Put::new(&self.place, self.key(name), body.into())
     }
 
     /// Stores a file from a stream that may borrow from what is around it, such as the field of a multipart form that a
@@ -113,7 +116,7 @@ impl Files {
 
     /// Reads a file.
     pub fn get(&self, name: impl AsRef<str>) -> Get<'_> {
-        Get::new(&self.store, self.key(name))
+        Get::new(&self.place, self.key(name))
     }
 
     /// Reads a file's metadata. Its [`key`](Meta::key) includes the namespace.
@@ -122,7 +125,8 @@ impl Files {
     /// [`ErrorKind::NotFound`] if there is no such file; others as [`FileStore`] says.
     pub async fn head(&self, name: impl AsRef<str> + Send) -> Result<Meta> {
         let key = self.key(name)?;
-        self.store.head_with(&key, HeadOptions::default()).await
+        let head = self.place.store.head_with(&key, HeadOptions::default()).await;
+        head.map_err(|error| self.place.naming(&key, error))
     }
 
     /// Whether there is a file with this name.
@@ -139,23 +143,23 @@ impl Files {
 
     /// Deletes a file.
     pub fn delete(&self, name: impl AsRef<str>) -> Delete<'_> {
-        Delete::new(&self.store, self.key(name))
+        Delete::new(&self.place, self.key(name))
     }
 
     /// Stores the content and metadata of one file under another name.
     pub fn copy(&self, from: impl AsRef<str>, to: impl AsRef<str>) -> Copy<'_> {
         let keys = self.key(from).and_then(|from| Ok((from, self.key(to)?)));
-        Copy::new(&self.store, keys)
+        Copy::new(&self.place, keys)
     }
 
     /// Lists the files whose names begin with this text.
     pub fn list(&self, prefix: impl AsRef<str>) -> List<'_> {
-        List::new(&self.store, &self.namespace, prefix.as_ref())
+        List::new(&self.place, prefix.as_ref())
     }
 
     /// A key's name in this namespace.
     #[must_use]
     pub fn name<'k>(&self, key: &'k FileKey) -> Option<&'k str> {
-        list::within(&self.namespace, key)
+        self.place.name(key)
     }
 }

@@ -1,5 +1,4 @@
 use std::marker::PhantomData;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,7 +7,7 @@ use futures_util::future::Either;
 use futures_util::stream::BoxStream;
 use statehouse_core::Result;
 
-use crate::api::FileStore;
+use super::place::Place;
 use crate::body::{Body, source_failed};
 use crate::digest::Digest;
 use crate::key::FileKey;
@@ -49,7 +48,7 @@ use crate::outcome::PutOutcome;
 #[derive(Debug)]
 #[must_use = "nothing is stored until awaited"]
 pub struct Put<'a, O = Stored> {
-    store: &'a Arc<dyn FileStore>,
+    place: &'a Place,
     key: Result<FileKey>,
     body: Body,
     source: Option<Source<'a>>,
@@ -92,8 +91,8 @@ fn fed(source: tokio::sync::mpsc::Receiver<Option<Result<Bytes>>>) -> Body {
 }
 
 impl<'a> Put<'a> {
-    pub(super) fn new(store: &'a Arc<dyn FileStore>, key: Result<FileKey>, body: Body) -> Self {
-        Self { store, key, body, source: None, options: PutOptions::default(), outcome: PhantomData }
+    pub(super) fn new(place: &'a Place, key: Result<FileKey>, body: Body) -> Self {
+        Self { place, key, body, source: None, options: PutOptions::default(), outcome: PhantomData }
     }
 
     pub(super) fn with_source(self, source: BoxStream<'a, Result<Bytes>>) -> Self {
@@ -111,8 +110,8 @@ impl<'a> Put<'a> {
     }
 
     fn on(self, condition: Condition) -> Put<'a, PutOutcome> {
-        let Self { store, key, body, source, options, .. } = self;
-        Put { store, key, body, source, options: options.with_condition(condition), outcome: PhantomData }
+        let Self { place, key, body, source, options, .. } = self;
+        Put { place, key, body, source, options: options.with_condition(condition), outcome: PhantomData }
     }
 }
 
@@ -151,18 +150,21 @@ impl<'a, O> Put<'a, O> {
     where
         O: 'a,
     {
-        let Self { store, key, body, source, options, .. } = self;
+        let Self { place, key, body, source, options, .. } = self;
         async move {
             let key = key?;
-            let Some(source) = source else {
-                return store.put_with(&key, body, options).await;
+            let stored = match source {
+                None => place.store.put_with(&key, body, options).await,
+                Some(source) => {
+                    let (sender, receiver) = tokio::sync::mpsc::channel(1);
+                    let put = place.store.put_with(&key, fed(receiver), options);
+                    match futures_util::future::select(put, Box::pin(source.feed(sender))).await {
+                        Either::Left((stored, _)) => stored,
+                        Either::Right(((), put)) => put.await,
+                    }
+                }
             };
-            let (sender, receiver) = tokio::sync::mpsc::channel(1);
-            let put = store.put_with(&key, fed(receiver), options);
-            match futures_util::future::select(put, Box::pin(source.feed(sender))).await {
-                Either::Left((stored, _)) => stored,
-                Either::Right(((), put)) => put.await,
-            }
+            stored.map_err(|error| place.naming(&key, error))
         }
     }
 }

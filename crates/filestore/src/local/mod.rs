@@ -30,7 +30,6 @@
 //! | 8 | `SHfile\r\n` |
 
 mod beneath;
-mod blocking;
 mod client;
 mod config;
 mod error;
@@ -64,12 +63,12 @@ use async_trait::async_trait;
 use statehouse_core::ErrorKind;
 use statehouse_core::{Capabilities, Health, HealthStatus, Result};
 
-use self::blocking::blocking;
 use self::client::{Content, Disk, Found, PIECE};
 pub use self::config::{Access, Durability, LocalConfig, Permissions};
 use self::lock::{PATIENCE, no_turn};
 use self::name::DiskName;
 use crate::api::FileStore;
+use crate::blocking::blocking;
 use crate::body::{Body, impatient};
 use crate::content::Object;
 use crate::counters::Counters;

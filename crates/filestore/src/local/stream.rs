@@ -12,12 +12,12 @@ use futures_util::{StreamExt, TryStreamExt};
 use statehouse_core::Result;
 use tokio::task::JoinHandle;
 
-use super::blocking::{blocking, ended};
 use super::client::{PIECE, read_at};
 use super::config::Durability;
 use super::error::map_error;
 use super::stage::Staged;
 use super::write::write_pieces;
+use crate::blocking::{blocking, ended};
 use crate::digest::{Intake, corrupt};
 
 /// How many bytes are gathered before they are written.

@@ -197,6 +197,67 @@ async fn a_file_that_was_cut_or_changed_is_corrupt_and_never_short() {
     }
 }
 
+/// A footer may say that four gigabytes of description are before it, and they may be there: nobody reads them.
+#[tokio::test]
+async fn a_file_whose_trailer_is_longer_than_any_is_corrupt_and_not_read() {
+    let dir = Dir::new();
+    let files = dir.files().await;
+    files.put("a", "").await.unwrap();
+    let path = dir.0.join("n+/a");
+    let written = fs::read(&path).unwrap();
+    let mut footer = written[written.len() - trailer::FOOTER..].to_vec();
+    for described in [1 << 24, u32::MAX] {
+        footer[56..60].copy_from_slice(&described.to_le_bytes());
+        let file = File::options().write(true).open(&path).unwrap();
+        // A hole takes no room on the disk.
+        file.set_len(u64::from(described)).unwrap();
+        file.write_all_at(&footer, u64::from(described)).unwrap();
+        for error in [files.head("a").await.unwrap_err(), files.get("a").await.unwrap_err()] {
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{error:?}");
+            assert!(error.message().contains("longer than any is"), "{error}");
+        }
+    }
+}
+
+/// Of all 32 locks each is asked for by writers that overwrite, all the time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_compare_and_set_gets_its_turn_beside_64_writers() {
+    const ROUNDS: usize = 8;
+    let dir = Dir::new();
+    let config = LocalConfig::new(&dir.0).with_durability(Durability::Relaxed);
+    let files = Files::new(Arc::new(LocalFileStore::open_with(config).await.unwrap()), Namespace::new("n").unwrap());
+    let ended = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let writers: Vec<_> = (0..64)
+        .map(|writer| {
+            let (files, ended) = (files.clone(), Arc::clone(&ended));
+            tokio::spawn(async move {
+                // Half of them overwrite the one that is compared, half files of their own.
+                let name = if writer % 2 == 0 { format!("w{writer}") } else { "w".to_owned() };
+                while !ended.load(std::sync::atomic::Ordering::Relaxed) {
+                    files.put(&name, "x").await.unwrap();
+                }
+            })
+        })
+        .collect();
+    let mut longest = Duration::ZERO;
+    for name in ["w", "counter"] {
+        files.put(name, "0").await.unwrap();
+        let mut done = 0;
+        for _ in 0..ROUNDS {
+            let etag = files.head(name).await.unwrap().etag;
+            let start = Instant::now();
+            done += usize::from(files.put(name, "1").if_match(&etag).await.unwrap().stored().is_some());
+            longest = longest.max(start.elapsed());
+        }
+        assert!(name == "w" || done == ROUNDS, "{done} of {ROUNDS}");
+    }
+    ended.store(true, std::sync::atomic::Ordering::Relaxed);
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    assert!(longest < PATIENCE / 2, "{longest:?}");
+}
+
 #[tokio::test]
 async fn a_file_that_is_cut_while_it_is_read_ends_with_an_error() {
     let dir = Dir::new();

@@ -32,7 +32,7 @@ use statehouse_core::{Codec, Error, ErrorKind, Result, Timestamp};
 use crate::digest::Digest;
 use crate::digest::corrupt;
 use crate::key::FileKey;
-use crate::meta::{ETag, Meta};
+use crate::meta::{ETag, Meta, sound};
 
 const MAGIC: &[u8; 8] = b"SHfile\r\n";
 const FORMAT: u8 = 1;
@@ -107,10 +107,10 @@ impl Trailer {
     }
 
     pub(super) fn into_meta(self, key: &FileKey, modified: Timestamp) -> Meta {
-        Meta::new(key.clone(), self.len, self.etag(), modified)
-            .with_sha256(Some(self.digest))
-            .with_content_type(self.description.content_type)
-            .with_user(self.description.user)
+        let meta = Meta::new(key.clone(), self.len, self.etag(), modified).with_sha256(Some(self.digest));
+        // A checksum says that it is as it was written, and not by whom.
+        let (content_type, user) = sound(self.description.content_type, self.description.user);
+        meta.with_content_type(content_type).with_user(user)
     }
 }
 
@@ -170,6 +170,18 @@ mod tests {
     fn the_format_is_frozen() {
         let bytes = trailer().encode().unwrap();
         assert_eq!(hex(&bytes), include_str!("../../golden/trailer-v1.hex").trim());
+    }
+
+    #[test]
+    fn a_description_that_nobody_could_have_put_does_not_come_out() {
+        let user = [("a", "x\r\nx-injected: y"), ("x: y", "1"), ("statehouse-put", "1"), ("good", "1")];
+        let user = user.map(|(name, value)| (name.to_owned(), value.to_owned())).into_iter().collect();
+        let description = Description { content_type: Some("text/html\r\nx-injected: y".into()), user };
+        let planted = Trailer { description, ..trailer() };
+        let file = [b"abc".to_vec(), planted.encode().unwrap()].concat();
+        let meta = decode(&file).unwrap().into_meta(&FileKey::new("k").unwrap(), Timestamp::from_micros(0));
+        assert_eq!(meta.content_type, None);
+        assert_eq!(meta.user, BTreeMap::from([("good".to_owned(), "1".to_owned())]));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use futures_util::TryStreamExt;
 use statehouse_core::{Capabilities, Clock, Error, ErrorKind, Health, Operation, Result, SystemClock};
 
 use crate::api::FileStore;
+use crate::blocking::unanswered;
 use crate::body::Body;
 use crate::content::Object;
 use crate::counters::Counters;
@@ -160,7 +161,7 @@ async fn taken(mut intake: Intake, piece: &Bytes) -> Result<Intake> {
     };
     let piece = piece.clone();
     let hashed = runtime.spawn_blocking(move || intake.update(&piece).map(|()| intake)).await;
-    hashed.map_err(|source| Error::new(ErrorKind::Unavailable, "the runtime is shutting down").with_source(source))?
+    hashed.map_err(unanswered)?
 }
 
 fn new_etag() -> Result<ETag> {

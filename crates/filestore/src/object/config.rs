@@ -98,8 +98,9 @@ pub struct S3Config {
     /// How much of all streams that are being stored is in memory at a time, in bytes. An upload takes as much of it as has
     /// come of its part. One that finds no room waits for up to `body_timeout` and then fails with `RateLimited`. So does,
     /// while others wait, one that holds an equal share or more and has waited for its source for half of that time since
-    /// its part began: however many uploads trickle, they do not keep others out. Where nobody waits for it, a slow
-    /// source has all the time that it likes.
+    /// its part began: however many uploads trickle, they do not keep others out. By the defaults that ends, while others
+    /// wait, sources below some 56 kB/s (8 MiB in 150 s) that hold as much as the others. Where nobody waits for it, a
+    /// slow source has all the time that it likes.
     pub upload_memory: u64,
     /// Whether the server's behavior is tried out.
     pub probe: Probe,
@@ -444,8 +445,9 @@ pub struct ObjectConfig {
     pub prefix: String,
     /// Whether the store's behavior is tried out.
     pub probe: Probe,
-    /// What the store can do. Whether files in it survive the process and are seen by every replica, no probe can tell:
-    /// without a word it is taken as neither durable nor shared. The others count only where there is no probe.
+    /// What the store can do. Whether files in it survive the process, are seen by every replica, and have an etag of
+    /// their own for each put, no probe can tell: without a word it is taken as none of them. The others count only where
+    /// there is no probe.
     pub capabilities: Capabilities,
 }
 

@@ -9,6 +9,7 @@ use object_store::{BackoffConfig, ClientOptions, RetryConfig, StaticCredentialPr
 use statehouse_core::{Error, ErrorKind, Result, Secret};
 
 use super::config::{Addressing, S3Config, Transport};
+use super::server::Server;
 use super::wire::Wire;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -46,6 +47,7 @@ pub(super) struct Native {
     pub(super) http: HttpClient,
     /// The bucket's URL, without a slash at its end.
     pub(super) url: String,
+    pub(super) server: Arc<Server>,
     /// How often a request is sent again.
     pub(super) retries: usize,
 }
@@ -74,15 +76,11 @@ pub(super) fn build(config: &S3Config) -> Result<Native> {
     if let Some(endpoint) = &place.endpoint {
         config.check_endpoint(endpoint)?;
     }
+    let url = bucket_url(config, place.endpoint.as_deref(), &place.region);
+    let server = Arc::new(Server::new(config, &url, &place.region));
     let client = Clients::of(config).client(config.transport == Transport::PlainAllowed).map_err(refuse)?;
-    let wire = Wire {
-        client,
-        credentials: place.credentials,
-        region: place.region.clone(),
-        timeout: config.timeout,
-        proxied: config.proxy.is_some(),
-    };
-    let (http, url) = (HttpClient::new(wire), bucket_url(config, place.endpoint.as_deref(), &place.region));
+    let wire = Wire { client, credentials: place.credentials, server: Arc::clone(&server), timeout: config.timeout };
+    let http = HttpClient::new(wire);
     let mut builder = AmazonS3Builder::new()
         .with_bucket_name(&config.bucket)
         .with_region(&place.region)
@@ -97,7 +95,7 @@ pub(super) fn build(config: &S3Config) -> Result<Native> {
         builder = builder.with_endpoint(endpoint);
     }
     let s3 = builder.build().map_err(|error| refuse(error.into()))?;
-    Ok(Native { s3, http, url, retries: config.retries })
+    Ok(Native { s3, http, url, server, retries: config.retries })
 }
 
 const fn retry(config: &S3Config) -> RetryConfig {
@@ -180,7 +178,7 @@ impl HttpConnector for Ready {
 
 /// Makes HTTP clients: `rustls` with `ring`, whatever the process has as its default, and the system's roots.
 #[derive(Debug)]
-struct Clients {
+pub(super) struct Clients {
     connect_timeout: Duration,
     timeout: Duration,
     proxy: Option<Secret>,
@@ -199,13 +197,18 @@ impl HttpConnector for Clients {
 }
 
 impl Clients {
-    fn of(config: &S3Config) -> Self {
+    pub(super) fn of(config: &S3Config) -> Self {
         let S3Config { connect_timeout, timeout, proxy, .. } = config;
         Self { connect_timeout: *connect_timeout, timeout: *timeout, proxy: proxy.clone() }
     }
 
     fn client(&self, plain: bool) -> Result<reqwest::Client, BoxError> {
         Ok(self.builder(plain, self.proxy.as_ref())?.build()?)
+    }
+
+    /// One that goes through no proxy, and with or without TLS.
+    pub(super) fn direct(&self) -> Result<reqwest::Client, BoxError> {
+        Ok(self.builder(true, None)?.build()?)
     }
 
     fn builder(&self, plain: bool, proxy: Option<&Secret>) -> Result<reqwest::ClientBuilder, BoxError> {

@@ -2,24 +2,49 @@ use std::error::Error as StdError;
 use std::fmt;
 
 use object_store::client::{HttpError, HttpErrorKind};
-use statehouse_core::{Error, ErrorKind, Retry};
+use rustls::CertificateError;
+use statehouse_core::{Error, ErrorKind, Retry, Unreached, causes};
 
+use super::server::Server;
+use super::tls::{is_wrong_language, untrusted};
 use super::wire::{Log, Reply};
 
 /// The only place where an error of an object store becomes ours.
 ///
 /// What happened on the wire decides, if it is known; the error itself otherwise, for stores that are brought along.
 pub(super) fn map_error(error: object_store::Error, log: &Log) -> Error {
+    let mapped = map(error, log);
+    let Some(server) = &log.server else { return mapped };
+    use ErrorKind::{InvalidConfig, PermissionDenied, Unauthenticated, Unavailable};
+    match mapped.kind() {
+        InvalidConfig | PermissionDenied | Unauthenticated | Unavailable => mapped.with_setting(&server.setting),
+        _ => mapped,
+    }
+}
+
+fn map(error: object_store::Error, log: &Log) -> Error {
+    let server = log.server.as_deref();
     if log.unsigned {
         let message = "there are no credentials: none given, and none from the environment or the host";
         return Error::new(ErrorKind::Unauthenticated, message).with_source(error);
     }
     if let Some(reply) = &log.reply {
-        return map_reply(reply);
+        return map_reply(reply, server);
     }
     match log.broken.or_else(|| transport(&error)) {
-        Some(kind) => map_transport(kind, log.proxied).with_source(error),
-        None => map_variant(error),
+        Some(kind) => map_transport(kind, &error, server),
+        None => map_variant(error, server),
+    }
+}
+
+/// What a message calls the server.
+const SERVER: &str = "the server";
+
+/// A message that begins with the server, with its name in place of that.
+fn naming(message: &str, server: Option<&Server>) -> String {
+    match (message.strip_prefix(SERVER), server) {
+        (Some(rest), Some(server)) => format!("{server}{rest}"),
+        _ => message.to_owned(),
     }
 }
 
@@ -39,15 +64,13 @@ const REGION: [&str; 4] =
 /// What servers answer whose disk is full, or a quota of theirs: Ceph and VersityGW, and MinIO.
 const FULL: [&str; 4] = ["QuotaExceeded", "InsufficientStorage", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded"];
 
-fn map_reply(reply: &Reply) -> Error {
+fn map_reply(reply: &Reply, server: Option<&Server>) -> Error {
     let code = reply.code.as_str();
-    let redirected = (300..400).contains(&reply.status) && reply.status != 304;
+    let redirected = (300..400).contains(&reply.status) && reply.status != 304 && !reply.stranger;
     // An answer to a HEAD has no code.
     let silently = reply.status == 400 && code.is_empty() && reply.region.is_some();
     if redirected || silently || REGION.contains(&code) {
-        let region = reply.region.as_deref().filter(|region| region.len() <= 40);
-        let expected = region.map(|region| format!("{region:?}")).unwrap_or_else(|| "another".to_owned());
-        let message = format!("the region is wrong: the server expects {expected}");
+        let message = wrong_region(reply, server);
         return Error::new(ErrorKind::InvalidConfig, message).with_source(reply.clone());
     }
     if NESTED.contains(&code) {
@@ -56,20 +79,20 @@ fn map_reply(reply: &Reply) -> Error {
     if reply.status == 507 || FULL.contains(&code) {
         return Error::full("the server has no room for it").with_source(reply.clone());
     }
+    if code == "NoSuchBucket" {
+        return Error::new(ErrorKind::InvalidConfig, no_bucket(server)).with_source(reply.clone());
+    }
     let (kind, message, retry) = match (reply.status, reply.code.as_str()) {
-        (_, "NoSuchBucket") => (ErrorKind::InvalidConfig, "the bucket does not exist", Retry::Never),
-        (401, _) | (_, "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "ExpiredToken" | "InvalidToken") => {
-            (ErrorKind::Unauthenticated, "the server refused the credentials", Retry::Never)
+        (_, "SignatureDoesNotMatch") => (ErrorKind::Unauthenticated, WRONG_SECRET, Retry::Never),
+        // VersityGW's answer is the second.
+        (_, "InvalidAccessKeyId") | (404, "XAdminUserNotFound") => {
+            (ErrorKind::Unauthenticated, WRONG_KEY, Retry::Never)
         }
-        (_, "RequestTimeTooSkewed") => {
-            (ErrorKind::Unauthenticated, "this host's clock is too far from the server's", Retry::Never)
-        }
-        (403, _) => (ErrorKind::PermissionDenied, "the credentials do not allow this operation", Retry::Never),
-        // What VersityGW answers to an access key that it does not know.
-        (404, "XAdminUserNotFound") => (ErrorKind::Unauthenticated, "the server refused the credentials", Retry::Never),
-        (404, "") if reply.stranger => {
-            (ErrorKind::Unavailable, "something answers that is no S3 server", Retry::Exhausted)
-        }
+        (_, "ExpiredToken" | "InvalidToken") => (ErrorKind::Unauthenticated, WRONG_TOKEN, Retry::Never),
+        (401, _) => (ErrorKind::Unauthenticated, "the server refused the credentials", Retry::Never),
+        (_, "RequestTimeTooSkewed") => (ErrorKind::Unauthenticated, WRONG_CLOCK, Retry::Never),
+        (403, _) => (ErrorKind::PermissionDenied, NOT_ALLOWED, Retry::Never),
+        (300..400 | 404, "") if reply.stranger => (ErrorKind::Unavailable, NOT_S3, Retry::Exhausted),
         (404, "" | "NoSuchKey" | "NoSuchUpload" | "NoSuchVersion") => {
             (ErrorKind::NotFound, "there is no such file", Retry::Never)
         }
@@ -84,13 +107,48 @@ fn map_reply(reply: &Reply) -> Error {
         (400, "BadRequest" | "IncompleteBody" | "RequestTimeout") => {
             (ErrorKind::Unavailable, "the server did not get the whole request", Retry::Exhausted)
         }
-        (400, "InvalidBucketName") => (ErrorKind::InvalidConfig, "the bucket's name is none", Retry::Never),
+        (400, "InvalidBucketName") => {
+            (ErrorKind::InvalidConfig, "the server takes no bucket of this name", Retry::Never)
+        }
         (429, _) | (_, "SlowDown") => (ErrorKind::RateLimited, "the server asks for fewer requests", Retry::Exhausted),
         (501, _) => (ErrorKind::Unsupported, "the server does not implement this operation", Retry::Never),
         (500.., _) => (ErrorKind::Unavailable, "the server failed", Retry::Exhausted),
         _ => (ErrorKind::Unexpected, "the server refused the request", Retry::Never),
     };
-    Error::new(kind, message).with_retry(retry).with_source(reply.clone())
+    Error::new(kind, naming(message, server)).with_retry(retry).with_source(reply.clone())
+}
+
+const WRONG_SECRET: &str = "the server refused the signature: the secret key is not that of the access key";
+const WRONG_KEY: &str = "the server does not know the access key: look at it, and whether it is one of this server";
+const WRONG_TOKEN: &str = "the server refused the session token: it has expired or belongs to another access key";
+const WRONG_CLOCK: &str = "the server's clock is too far from this host's: set this host's clock";
+const NOT_ALLOWED: &str = "the server does not allow this operation to these credentials";
+const NOT_S3: &str =
+    "the server gave an answer that no S3 server gives: look at the endpoint, and at what is before it";
+
+fn wrong_region(reply: &Reply, server: Option<&Server>) -> String {
+    let expected = reply.region.as_deref().filter(|region| region.len() <= 40);
+    let expected = expected.map_or_else(|| "another region".to_owned(), |region| format!("the region {region:?}"));
+    match server {
+        Some(server) => format!("{server} expects {expected} and not {:?}: change the region", server.region),
+        None => format!("the server expects {expected}"),
+    }
+}
+
+fn no_bucket(server: Option<&Server>) -> String {
+    match server {
+        Some(server) => {
+            let bucket = &server.bucket;
+            format!("{server} has no bucket {bucket:?}: look at its name, or create it")
+        }
+        None => "the bucket does not exist".to_owned(),
+    }
+}
+
+/// What answers is not S3: a gateway or another program that stands in its place.
+pub(super) fn not_s3(server: &Server) -> Error {
+    let error = Error::new(ErrorKind::Unavailable, naming(NOT_S3, Some(server)));
+    error.with_retry(Retry::Exhausted).with_setting(&server.setting)
 }
 
 /// A file below another file's name, where the server has no place for it.
@@ -99,20 +157,41 @@ pub(super) fn nested() -> Error {
     Error::new(ErrorKind::Unsupported, message)
 }
 
-fn map_transport(kind: HttpErrorKind, proxied: bool) -> Error {
-    let (kind, message) = match kind {
-        HttpErrorKind::Connect if proxied => {
-            (ErrorKind::Unavailable, "the proxy, or the server behind it, cannot be reached")
+fn map_transport(broken: HttpErrorKind, error: &object_store::Error, server: Option<&Server>) -> Error {
+    let late = |error: &reqwest::Error| error.is_timeout() && error.is_connect();
+    let late = causes(error).find_map(|cause| cause.downcast_ref()).is_some_and(late);
+    let why = if late { Some(Unreached::TimedOut) } else { Unreached::of(error) };
+    if let Some(reason) = untrusted(error) {
+        let message = format!("the server has a certificate that is not trusted: {}", remedy(reason));
+        return Error::new(ErrorKind::InvalidConfig, naming(&message, server));
+    }
+    let (kind, message) = match broken {
+        _ if is_wrong_language(error) => {
+            (ErrorKind::Unavailable, "the server cannot be reached: it does not speak TLS".to_owned())
         }
-        HttpErrorKind::Timeout if proxied => (ErrorKind::Timeout, "the server behind the proxy did not answer in time"),
-        HttpErrorKind::Connect => (ErrorKind::Unavailable, "the server cannot be reached"),
-        HttpErrorKind::Timeout => (ErrorKind::Timeout, "the server did not answer in time"),
-        _ => (ErrorKind::Unavailable, "the connection to the server broke"),
+        HttpErrorKind::Connect => {
+            let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+            (ErrorKind::Unavailable, format!("the server cannot be reached{why}"))
+        }
+        HttpErrorKind::Timeout => (ErrorKind::Timeout, "the server did not answer in time".to_owned()),
+        _ => (ErrorKind::Unavailable, "the server broke the connection".to_owned()),
     };
-    Error::new(kind, message).with_retry(Retry::Exhausted)
+    let error = causes(error).last().map(ToString::to_string).unwrap_or_default();
+    // The layers around it say only that a request failed, and where to.
+    Error::new(kind, naming(&message, server)).with_retry(Retry::Exhausted).with_source(error)
 }
 
-fn map_variant(error: object_store::Error) -> Error {
+/// What is wrong with a certificate, and what to do about it.
+fn remedy(reason: &CertificateError) -> String {
+    match reason {
+        CertificateError::UnknownIssuer => {
+            format!("{reason}; add its authority to this host's certificates, or name their file by SSL_CERT_FILE")
+        }
+        reason => reason.to_string(),
+    }
+}
+
+fn map_variant(error: object_store::Error, server: Option<&Server>) -> Error {
     use object_store::Error as E;
     let (kind, message) = match &error {
         // A file system's: what is looked for below a file is not there.
@@ -134,9 +213,10 @@ fn map_variant(error: object_store::Error) -> Error {
         }
         E::InvalidPath { .. } => (ErrorKind::InvalidInput, "the store does not take this key"),
         E::UnknownConfigurationKey { .. } => (ErrorKind::InvalidConfig, "the store does not know a setting"),
+        _ if server.is_some() => (ErrorKind::Unexpected, NOT_S3),
         _ => (ErrorKind::Unexpected, "the store failed"),
     };
-    Error::new(kind, message).with_source(error)
+    Error::new(kind, naming(message, server)).with_source(error)
 }
 
 fn io_kind(error: &(dyn StdError + 'static)) -> Option<std::io::ErrorKind> {

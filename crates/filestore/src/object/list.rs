@@ -197,7 +197,7 @@ impl Remote {
 
 impl Listed {
     async fn ask(native: &Native, query: &[(&str, &str)], whole: &str) -> Result<Self> {
-        let (text, _) = native.get(query).await?;
+        let (text, _) = native.get("ListBucketResult", query).await?;
         let listed: Self = quick_xml::de::from_reader(&*text)
             .map_err(|source| astray("the server's listing is none").with_source(source))?;
         let decoded = listed.prefix.as_deref().map(|prefix| listed.decode(prefix)).unwrap_or_default();

@@ -23,8 +23,7 @@ use statehouse_core::Timestamp;
 use crate::digest::Digest;
 use crate::digest::Received;
 use crate::key::FileKey;
-use crate::meta::check_described;
-use crate::meta::{ETag, Meta};
+use crate::meta::{ETag, Meta, sound};
 use crate::options::PutOptions;
 
 const PUT: &str = "statehouse-put";
@@ -104,10 +103,9 @@ pub(super) fn read(key: &FileKey, object: &ObjectMeta, attributes: &Attributes) 
         }
     }
     let content_type = attributes.get(&Attribute::ContentType).map(|value| value.to_string());
-    // What something else wrote may be no content type, and none was given where the server says its own.
-    let content_type = content_type.filter(|text| {
-        check_described(Some(text), &BTreeMap::new()).is_ok() && (text != NO_TYPE || marks.put.is_none())
-    });
+    // None was given where the server says its own.
+    let content_type = content_type.filter(|text| text != NO_TYPE || marks.put.is_none());
+    let (content_type, user) = sound(content_type, user);
     let meta = Meta::new(key.clone(), object.size, etag(object), modified(object))
         .with_sha256(digest)
         .with_content_type(content_type)
@@ -145,6 +143,22 @@ mod tests {
             let foreign = Attributes::from_iter([(Attribute::ContentType, stored.to_owned())]);
             assert_eq!(read(&key, &object, &foreign).0.content_type.as_deref(), expected, "{stored:?}");
         }
+    }
+
+    #[test]
+    fn metadata_that_nobody_could_have_put_does_not_come_out() {
+        let key = FileKey::new("k").unwrap();
+        let object = ObjectMeta {
+            location: "k".into(),
+            last_modified: std::time::SystemTime::UNIX_EPOCH.into(),
+            size: 3,
+            e_tag: None,
+            version: None,
+        };
+        let pairs = [("a", "text/html%0d%0ax-injected:%20y"), ("b", "%00"), ("x:y", "1"), ("A", "1"), ("good", "1")];
+        let pairs = pairs.map(|(name, value)| (Attribute::Metadata(name.into()), value));
+        let (meta, _) = read(&key, &object, &Attributes::from_iter(pairs));
+        assert_eq!(meta.user, BTreeMap::from([("good".to_owned(), "1".to_owned())]));
     }
 
     #[test]

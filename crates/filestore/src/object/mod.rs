@@ -5,6 +5,7 @@ mod config;
 mod connection;
 mod copy;
 mod delete;
+mod diagnose;
 mod error;
 mod list;
 mod metadata;
@@ -14,7 +15,9 @@ mod probe;
 mod read;
 mod request;
 mod room;
+mod server;
 mod sweep;
+mod tls;
 mod upload;
 mod wire;
 
@@ -49,14 +52,15 @@ const HEALTH: Duration = Duration::from_millis(900);
 /// Files up to the part size are stored in one request, longer ones in parts. The object's content is the file's; its
 /// metadata has the application's own and `statehouse-put`: a number that no other put has, and the SHA-256. The digest
 /// of a long stream is known only when the metadata has long been given: it is then in an object of its own below
-/// `.statehouse/sha256`, written before the file becomes visible. Files that something else wrote into the bucket can be
+/// `.statehouse/sha256`, written before the file becomes visible, and costs each get and head of such a file a second
+/// request; one whose digest is given beforehand ([`expect_sha256`](crate::Put::expect_sha256)) costs none. Files that something else wrote into the bucket can be
 /// read, and have no digest. Keys that are no file's, such as folder markers, are left out of listings.
 ///
 /// # Time and memory
 /// Deadlines count the server's silence. Parts are sent while their source gives more, and a download that breaks off
 /// goes on with the same state of the file. A put holds three parts at most, and all of a store's
 /// [`upload_memory`](S3Config::upload_memory). A stream of unknown length has 5,000 parts of `part_size`, and then
-/// longer ones, up to a quarter of `upload_memory`: by default some 340 GiB.
+/// longer ones, up to a quarter of `upload_memory`: by default some 270 GiB.
 ///
 /// # What is left behind
 /// An upload that fails or is dropped is aborted, also later if the server cannot be reached. What a killed process has
@@ -106,7 +110,7 @@ impl ObjectFileStore {
     pub async fn open_s3(config: S3Config) -> Result<Self> {
         let config = connection::bounded(config);
         let native = connect(&config)?;
-        let named = |error: Error| of_opening(error, &config);
+        let (named, server) = (|error: Error| of_opening(error, &config), Arc::clone(&native.server));
         let prefix = if config.prefix.is_empty() { String::new() } else { format!("{}/", config.prefix) };
         let limits = Limits {
             part_size: config.part_size,
@@ -119,7 +123,10 @@ impl ObjectFileStore {
         let name = format!("s3 {}/{}", config.bucket, config.prefix);
         let told = [capability::DURABLE, capability::SHARED, capability::METADATA];
         let opened = Self::begin(remote, "s3", &name, config.probe, told.into_iter().collect()).await;
-        let store = opened.map_err(named)?;
+        let store = match opened {
+            Ok(store) => store,
+            Err(error) => return Err(named(diagnose::explain(error, &config, &server).await)),
+        };
         for required in &config.require {
             store.capabilities.require(*required).map_err(named)?;
         }
@@ -174,7 +181,8 @@ impl ObjectFileStore {
             Probe::Open => {
                 let found = remote.probe().await?;
                 remote.nesting = found.nesting;
-                let vouched = [capability::DURABLE, capability::SHARED].into_iter().filter(|known| told.has(*known));
+                let untold = [capability::DURABLE, capability::SHARED, capability::ETAG_PER_PUT];
+                let vouched = untold.into_iter().filter(|known| told.has(*known));
                 found.capabilities.iter().chain(vouched).collect()
             }
             Probe::Never => told,
@@ -304,7 +312,7 @@ mod tests {
     use super::*;
 
     crate::filestore_conformance!(async {
-        let config = ObjectConfig::new().with_prefix("some/prefix");
+        let config = ObjectConfig::new().with_prefix("some/prefix").with_capability(capability::ETAG_PER_PUT);
         let store = ObjectFileStore::open(Arc::new(InMemory::new()), config).await;
         crate::conformance::Store::new(store.unwrap())
     });

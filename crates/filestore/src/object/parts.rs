@@ -4,10 +4,11 @@ use std::mem::take;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::BoxStream;
-use statehouse_core::{Error, ErrorKind, Result};
+use statehouse_core::Result;
 
 use super::client::Limits;
 use super::room::Share;
+use crate::blocking::blocking;
 use crate::body::next_piece;
 use crate::digest::Digest;
 use crate::digest::{Intake, Received};
@@ -56,7 +57,7 @@ impl Part {
             }
             Ok((self, running, Digest::from_bytes(own.finalize().into())))
         };
-        let (part, running, digest) = apart(work).await?;
+        let (part, running, digest) = blocking(work).await?;
         *intake = running;
         Ok((part, digest))
     }
@@ -68,13 +69,7 @@ pub(super) async fn hash(mut intake: Intake, pieces: &[Bytes]) -> Result<Intake>
         let pieces = pieces.to_vec();
         move || pieces.iter().try_for_each(|piece| intake.update(piece)).map(|()| take(&mut intake))
     };
-    if pieces.iter().map(Bytes::len).sum::<usize>() < LONG { work() } else { apart(work).await }
-}
-
-/// Off the async threads.
-async fn apart<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    let ended = |source| Error::new(ErrorKind::Unavailable, "the runtime is shutting down").with_source(source);
-    tokio::task::spawn_blocking(work).await.map_err(ended)?
+    if pieces.iter().map(Bytes::len).sum::<usize>() < LONG { work() } else { blocking(work).await }
 }
 
 /// Cuts a stream into parts.
@@ -224,6 +219,8 @@ mod tests {
     use futures_util::stream::{iter, repeat, unfold};
     use tokio::time::sleep;
 
+    use statehouse_core::Error;
+
     use super::*;
     use crate::object::room::Room;
 
@@ -234,6 +231,28 @@ mod tests {
             Some((Ok(Bytes::from_static(b"x")), ()))
         });
         iter([Ok(vec![7; 4 << 20].into())]).chain(bytes).boxed()
+    }
+
+    /// Servers take 10,000 parts, and how much comes is not known when the first leave.
+    #[tokio::test]
+    async fn parts_of_what_does_not_end_become_longer() {
+        let patience = Duration::from_secs(300);
+        let room = Room::new(256 << 10);
+        let longest = room.longest;
+        let limits = Limits { part_size: 4, timeout: patience, body_timeout: patience, read_limit: None, room };
+        let endless = repeat(Bytes::from_static(&[7; 64 << 10])).map(Ok).boxed();
+        let mut parts = Parts::new(endless, 4, &limits, Intake::default());
+        let mut lengths = Vec::new();
+        while lengths.len() < 10_000 {
+            lengths.push(parts.next().await.unwrap().unwrap().len);
+        }
+        for (part, len) in [(0, 4), (5_000, 4), (5_001, 8), (6_000, 8), (6_001, 16), (7_001, 32), (9_999, 128)] {
+            assert_eq!(lengths[part], len, "part {part}");
+        }
+        assert!(lengths.is_sorted() && lengths.iter().all(|len| *len <= longest));
+        // What the documentation says of the sizes of the default.
+        let all: u64 = lengths.iter().map(|len| (len / 4 * (8 << 20)).min(64 << 20)).sum();
+        assert_eq!(all >> 30, 273);
     }
 
     #[tokio::test(start_paused = true)]

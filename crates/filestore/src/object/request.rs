@@ -8,7 +8,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use statehouse_core::{Error, ErrorKind, Result};
 
 use super::connection::Native;
-use super::error::map_error;
+use super::error::{map_error, not_s3};
 use super::wire::{Answer, Terms, observe};
 
 /// RFC 3986's unreserved characters are left as they are, as signatures want it.
@@ -17,8 +17,9 @@ const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_'
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
 impl Native {
-    /// Asks about the bucket: the answer's text, and what time it is at the server. Sent again as `object_store` does it.
-    pub(super) async fn get(&self, query: &[(&str, &str)]) -> Result<(Bytes, Option<SystemTime>)> {
+    /// Asks about the bucket: the answer's text, which is of this element or from no S3 server, and what time it is at the
+    /// server. Sent again as `object_store` does it.
+    pub(super) async fn get(&self, element: &str, query: &[(&str, &str)]) -> Result<(Bytes, Option<SystemTime>)> {
         let encode = |text| utf8_percent_encode(text, QUERY).to_string();
         let query: Vec<_> = query.iter().map(|(name, value)| format!("{name}={}", encode(value))).collect();
         let url = format!("{}?{}", self.url, query.join("&"));
@@ -39,6 +40,10 @@ impl Native {
         };
         let (result, log) = observe(Terms::new(Answer::Text), ask).await;
         let text = result.map_err(|error| map_error(error, &log))?;
+        // A page that a gateway shows instead would be a listing of nothing.
+        if !String::from_utf8_lossy(&text).contains(&format!("<{element}")) {
+            return Err(not_s3(&self.server));
+        }
         Ok((text, log.date))
     }
 

@@ -73,7 +73,7 @@ impl Remote {
             query.extend(
                 more.into_iter().filter(|(_, text)| !text.is_empty()).map(|(name, text)| (name, text.as_str())),
             );
-            let (text, now) = native.get(&query).await?;
+            let (text, now) = native.get("ListMultipartUploadsResult", &query).await?;
             let now = now.ok_or_else(|| astray("the server does not say what time it is"))?;
             let found: Uploads = quick_xml::de::from_reader(&*text)
                 .map_err(|source| astray("the server's listing of uploads is none").with_source(source))?;

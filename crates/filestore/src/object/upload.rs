@@ -16,6 +16,7 @@ use super::error::map_error;
 use super::metadata::{self, Marks, Sums};
 use super::parts::{Part, Parts, hash};
 use super::wire::{Answer, Log, Terms, observe};
+use crate::blocking::unanswered;
 use crate::body::Body;
 use crate::digest::Digest;
 use crate::digest::{Received, hex, nonce};
@@ -140,7 +141,7 @@ impl Remote {
                 let upload = result.map(|upload| Upload { inner: Some(upload), under_way: JoinSet::new() });
                 upload.map_err(|error| Failure { error, log })
             });
-            begun.await.map_err(ended)
+            begun.await.map_err(unanswered)
         };
         let mut begun = start(self.describes.load(Relaxed)).await?;
         if self.native.is_none() && plain && begun.as_ref().is_err_and(Failure::is_unsupported) {
@@ -226,12 +227,8 @@ impl Upload {
     }
 }
 
-fn ended(source: tokio::task::JoinError) -> Error {
-    Error::new(ErrorKind::Unavailable, "the runtime is shutting down").with_source(source)
-}
-
 fn sent(done: Result<Result<(), Failure>, tokio::task::JoinError>) -> Result<()> {
-    done.map_err(ended)?.map_err(|failure| map_error(failure.error, &failure.log))
+    done.map_err(unanswered)?.map_err(|failure| map_error(failure.error, &failure.log))
 }
 
 /// Tells the server to drop the parts, and again if it cannot be reached. What it is never told, a sweep finds.

@@ -15,6 +15,8 @@ use reqwest::StatusCode;
 use reqwest::header::{HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH};
 
 use super::patience::{Receiving, Sending, Watch, timed_out, transport};
+use super::server::Server;
+use super::tls::{is_wrong_language, untrusted};
 use crate::digest::Digest;
 use crate::options::Condition;
 
@@ -92,8 +94,8 @@ pub(super) struct Log {
     pub(super) unsigned: bool,
     /// The server's clock at its last answer.
     pub(super) date: Option<std::time::SystemTime>,
-    /// Whether a proxy was asked and not the server itself.
-    pub(super) proxied: bool,
+    /// The server that was asked; none of a store that is brought along.
+    pub(super) server: Option<Arc<Server>>,
     /// How long the server has kept us waiting for nothing.
     pub(super) waited: Duration,
 }
@@ -137,16 +139,15 @@ pub(super) async fn observe<T>(terms: Terms<'_>, operation: impl Future<Output =
 pub(super) struct Wire {
     pub(super) client: reqwest::Client,
     pub(super) credentials: AwsCredentialProvider,
-    pub(super) region: String,
     /// How long the server may be silent.
     pub(super) timeout: Duration,
-    /// Whether requests go to a proxy.
-    pub(super) proxied: bool,
+    /// Where requests go.
+    pub(super) server: Arc<Server>,
 }
 
 impl std::fmt::Debug for Wire {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Wire").field("region", &self.region).finish_non_exhaustive()
+        f.debug_struct("Wire").field("server", &self.server).finish_non_exhaustive()
     }
 }
 
@@ -163,6 +164,7 @@ impl HttpService for Wire {
             request.headers_mut().insert(name, value.clone());
         }
         let log = || exchange.log.lock().unwrap_or_else(PoisonError::into_inner);
+        log().server = Some(Arc::clone(&self.server));
         if let Err(error) = self.sign(&mut request, exchange.payload).await {
             log().unsigned = true;
             return Err(HttpError::new(HttpErrorKind::Unknown, error));
@@ -175,11 +177,14 @@ impl HttpService for Wire {
         let result = self.exchange(request, exchange.answer, head).await;
         let mut log = log();
         log.note(&result, start.elapsed());
-        log.proxied = self.proxied;
         match result {
             Ok((response, _)) => Ok(response),
             // object_store would try again as often as it may, however long the server has been silent by then.
             Err(error) if log.waited >= self.timeout => Err(HttpError::new(HttpErrorKind::Unknown, error)),
+            // Nor would another try find another certificate, or another protocol.
+            Err(error) if is_wrong_language(&error) || untrusted(&error).is_some() => {
+                Err(HttpError::new(HttpErrorKind::Unknown, error))
+            }
             // It takes deletes for what must not be sent twice. Ours may be: their outcome is looked at.
             Err(error) if method == reqwest::Method::DELETE => Err(HttpError::new(HttpErrorKind::Request, error)),
             Err(error) => Err(error),
@@ -192,7 +197,7 @@ impl Wire {
     async fn sign(&self, request: &mut HttpRequest, payload: Option<Digest>) -> object_store::Result<()> {
         let credential = self.credentials.get_credential().await?;
         let digest = payload.unwrap_or_else(|| digest_of(request));
-        let authorizer = AwsAuthorizer::new(&credential, "s3", &self.region);
+        let authorizer = AwsAuthorizer::new(&credential, "s3", &self.server.region);
         authorizer.try_authorize(request, Some(digest.as_bytes()))
     }
 

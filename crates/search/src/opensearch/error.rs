@@ -6,7 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::Deserialize;
-use statehouse_core::{Error, ErrorKind, Retry};
+use statehouse_core::{Error, ErrorKind, Retry, Unreached, causes};
 
 pub(super) const BACKEND: &str = "opensearch";
 
@@ -246,27 +246,12 @@ impl Lost {
     }
 }
 
-/// The causes of an error, from the outside in.
-fn causes<'a>(error: &'a reqwest::Error) -> impl Iterator<Item = Cause<'a>> {
-    std::iter::successors(Some(error as Cause<'_>), |cause| within(*cause))
-}
-
 /// What is wrong with a node's certificate, if that is why there is no connection.
 fn certificate_error(error: &reqwest::Error) -> Option<&rustls::CertificateError> {
     causes(error).find_map(|cause| match cause.downcast_ref()? {
         rustls::Error::InvalidCertificate(reason) => Some(reason),
         _ => None,
     })
-}
-
-type Cause<'a> = &'a (dyn std::error::Error + 'static);
-
-/// The error inside an I/O error, which its `source` leaves out, or the source of any other.
-fn within(error: Cause<'_>) -> Option<Cause<'_>> {
-    match error.downcast_ref::<std::io::Error>() {
-        Some(error) => error.get_ref().map(|inner| inner as Cause<'_>),
-        None => error.source(),
-    }
 }
 
 /// Whether the node was reached and spoke something else than TLS.
@@ -283,19 +268,12 @@ pub(super) fn is_tls(error: &reqwest::Error) -> bool {
 }
 
 /// Why there is no connection, and where to look.
-fn unreached(error: &reqwest::Error) -> &'static str {
-    let is_io =
-        |kind| move |cause: Cause<'_>| cause.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == kind);
-    if error.is_timeout() {
-        ": it did not accept a connection in time; look at the address, and at firewalls on the way"
-    } else if causes(error).any(is_io(std::io::ErrorKind::ConnectionRefused)) {
-        ": nothing listens there; look at the port, and whether the server runs"
-    } else if causes(error).any(|cause| cause.to_string().starts_with("dns error")) {
-        ": its name is not known; look at the name of the host"
-    } else if is_wrong_language(error) {
-        ": it does not speak TLS"
-    } else {
-        ""
+fn unreached(error: &reqwest::Error) -> String {
+    let why = if error.is_timeout() { Some(Unreached::TimedOut) } else { Unreached::of(error) };
+    match why {
+        Some(why) => format!(": {why}"),
+        None if is_wrong_language(error) => ": it does not speak TLS".to_owned(),
+        None => String::new(),
     }
 }
 
@@ -321,7 +299,7 @@ pub(super) fn of_lost(lost: Lost, effect: Effect, node: &dyn fmt::Display, cause
         (Lost::TimedOut, _) => (ErrorKind::OutcomeUnknown, "did not answer in time"),
     };
     let reason = match lost {
-        Lost::Unreached => unreached(cause).to_owned(),
+        Lost::Unreached => unreached(cause),
         Lost::Untrusted => untrusted(cause),
         Lost::Broken | Lost::TimedOut => String::new(),
     };

@@ -1,0 +1,73 @@
+//! Which server requests go to, and what errors say of it.
+
+use std::fmt;
+
+use super::config::S3Config;
+
+/// The server of a bucket, as errors name it: no secret is in it.
+#[derive(Debug)]
+pub(super) struct Server {
+    /// `https://host:port`.
+    pub(super) at: String,
+    pub(super) bucket: String,
+    /// The region that requests are signed for.
+    pub(super) region: String,
+    /// Where the proxy is that requests go through, if they do.
+    pub(super) proxy: Option<String>,
+    /// The setting that says all of this.
+    pub(super) setting: String,
+}
+
+impl Server {
+    /// The server of the bucket at this URL.
+    pub(super) fn new(config: &S3Config, url: &str, region: &str) -> Self {
+        Self {
+            at: origin(url),
+            bucket: config.bucket.clone(),
+            region: region.to_owned(),
+            proxy: config.proxy.as_ref().map(|proxy| origin(proxy.expose())),
+            setting: config.setting.clone(),
+        }
+    }
+
+    /// Whether requests are to go without TLS.
+    pub(super) fn is_plain(&self) -> bool {
+        self.at.starts_with("http:")
+    }
+
+    /// The host and port, without the scheme.
+    pub(super) fn host(&self) -> &str {
+        self.at.split_once("://").map_or(&*self.at, |(_, host)| host)
+    }
+}
+
+/// The scheme, host and port of a URL, without a user and password.
+fn origin(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+    format!("{}://{}", scheme.to_ascii_lowercase(), host.split(['/', '?', '#']).next().unwrap_or_default())
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "S3 at {}", self.at)?;
+        self.proxy.as_ref().map_or(Ok(()), |proxy| write!(f, " through the proxy {proxy}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_has_no_secret() {
+        for (url, expected) in [
+            ("https://s3.example.org/bucket", "https://s3.example.org"),
+            ("HTTP://[::1]:9000", "http://[::1]:9000"),
+            ("http://user:hunter2@proxy:3128/", "http://proxy:3128"),
+            ("http://user:hunt/er@2@proxy:3128", "http://proxy:3128"),
+        ] {
+            assert_eq!(origin(url), expected);
+        }
+    }
+}

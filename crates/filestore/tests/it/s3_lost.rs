@@ -1,0 +1,101 @@
+//! The server does what it is asked and its answer never comes: the request is sent again and then refused, by what the
+//! first attempt did or by what somebody else has done since. What is there tells which.
+
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use statehouse_core::{ErrorKind, Result};
+use statehouse_filestore::{DeleteOutcome, ETag, Files, ObjectFileStore, PutOutcome};
+use statehouse_testkit::{Direction, FaultProxy, S3Server};
+
+use crate::s3::{config, files};
+
+/// A write of the file `name`, if it has this etag; whether it was done.
+type Write = fn(Files, String, ETag) -> BoxFuture<'static, Result<bool>>;
+
+/// The verbs that have a condition, and the request whose answer is lost.
+const WRITES: [(&str, &str, Write); 3] = [
+    ("put", "PUT", |files, name, etag| {
+        Box::pin(async move { Ok(files.put(name, "ours").if_match(&etag).await? != PutOutcome::Conflict) })
+    }),
+    ("copy", "PUT", |files, name, etag| {
+        Box::pin(async move { Ok(files.copy("original", name).if_match(&etag).await? != PutOutcome::Conflict) })
+    }),
+    ("delete", "DELETE", |files, name, etag| {
+        Box::pin(async move { Ok(files.delete(name).if_match(&etag).await? == DeleteOutcome::Removed) })
+    }),
+];
+
+/// Does the write, and something else when the server has done it and before it is asked again.
+async fn losing<T>(
+    proxy: &FaultProxy,
+    method: &str,
+    write: impl Future<Output = T>,
+    meanwhile: impl Future<Output = ()>,
+) -> T {
+    let before = proxy.counts().command(method);
+    // Time enough to hold back the answer of the request that has just been seen.
+    proxy.delay(Direction::ToClient, Duration::from_millis(300));
+    let lose = async {
+        while proxy.counts().command(method) == before {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        proxy.black_hole_way(Direction::ToClient);
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        meanwhile.await;
+        proxy.reset_connections();
+        proxy.heal();
+    };
+    tokio::join!(write, lose).0
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_became_of_a_write_whose_answer_was_lost_is_found_out() {
+    let server = S3Server::shared().await;
+    let proxy = FaultProxy::start(server.address());
+    let config = config(server).with_endpoint(proxy.url(&server.endpoint()));
+    let config = config.with_timeouts(Duration::from_secs(2), Duration::from_secs(3)).with_retries(6);
+    let files = files(ObjectFileStore::open_s3(config).await.unwrap());
+    files.put("original", "ours").await.unwrap();
+    for (verb, method, write) in WRITES {
+        let etag = files.put(verb, "before").await.unwrap().etag;
+        let done = losing(&proxy, method, write(files.clone(), verb.to_owned(), etag), async {}).await;
+        assert!(done.unwrap(), "{verb}: it is known for its own");
+        match verb {
+            "delete" => assert!(!files.exists(verb).await.unwrap()),
+            _ => assert_eq!(files.get(verb).bytes().await.unwrap(), "ours", "{verb}"),
+        }
+        // Somebody else has written since: nothing there tells of ours.
+        let etag = files.put(verb, "before").await.unwrap().etag;
+        let target = format!("/{}/{}/{verb}", server.bucket(), files.namespace());
+        let theirs = async {
+            assert_eq!(server.request("PUT", &target, &[], b"theirs").await.unwrap().status, 200);
+        };
+        let done = losing(&proxy, method, write(files.clone(), verb.to_owned(), etag), theirs).await;
+        assert_eq!(done.unwrap_err().kind(), ErrorKind::OutcomeUnknown, "{verb}");
+        assert_eq!(files.get(verb).bytes().await.unwrap(), "theirs", "{verb}");
+    }
+    // A copy without a condition is done by the server, and by its number known for its own.
+    let copied = losing(&proxy, "PUT", async { files.copy("original", "copied").await }, async {}).await.unwrap();
+    let head = files.head("copied").await.unwrap();
+    assert_eq!((copied.etag, copied.sha256), (head.etag, head.sha256));
+    for name in ["original", "put", "copy", "delete", "copied"] {
+        files.delete(name).await.unwrap();
+    }
+}
+
+/// What has been there for long was not written after the first attempt, which was refused as well.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replace_of_what_is_older_was_refused_from_the_start() {
+    let server = S3Server::shared().await;
+    let proxy = FaultProxy::start(server.address());
+    let config = config(server).with_endpoint(proxy.url(&server.endpoint()));
+    let config = config.with_timeouts(Duration::from_secs(2), Duration::from_secs(3)).with_retries(6);
+    let files = files(ObjectFileStore::open_s3(config).await.unwrap());
+    let stale = files.put("a", "first").await.unwrap().etag;
+    files.put("a", "second").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(4500)).await;
+    let write = async { files.put("a", "ours").if_match(&stale).await };
+    assert_eq!(losing(&proxy, "PUT", write, async {}).await.unwrap(), PutOutcome::Conflict);
+    files.delete("a").await.unwrap();
+}
