@@ -49,8 +49,9 @@ pub(crate) async fn away<T: Send + 'static>(
     let span = tracing::Span::current();
     let done = tokio::task::spawn_blocking(move || span.in_scope(|| work(&stop)));
     let done = async {
-        done.await
-            .unwrap_or_else(|failed| Err(if failed.is_panic() { panicked() } else { abandoned().with_source(failed) }))
+        done.await.unwrap_or_else(|failed| {
+            Err(if failed.is_panic() { panicked() } else { Error::abandoned().with_source(failed) })
+        })
     };
     let done = within(timeout, done).await;
     drop(waiting);
@@ -65,10 +66,6 @@ pub(crate) async fn within<T>(limit: Option<Duration>, work: impl Future<Output 
 /// What a panic of the engine means.
 pub(crate) fn panicked() -> Error {
     Error::new(ErrorKind::Corrupt, "reading the index failed beyond repair; rebuild it from its source")
-}
-
-fn abandoned() -> Error {
-    Error::new(ErrorKind::Unavailable, "the runtime ended before the work was done")
 }
 
 fn in_vain() -> Error {

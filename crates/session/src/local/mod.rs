@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use statehouse_core::folder::is_full;
-use statehouse_core::{Capabilities, Error, ErrorKind, Health, Operation, Result, Timestamp, deadline};
+use statehouse_core::{Capabilities, Error, Health, Operation, Result, Timestamp, deadline};
 
 use self::client::{Folder, Opening, blocks};
 pub use self::config::LocalConfig;
@@ -32,9 +32,9 @@ const OPERATION: Operations = Operations::of("local");
 /// Keeps each session in a file of a folder: they survive a restart and a crash of the one process that uses it.
 ///
 /// A write is synced to the disk before it is answered. The folder is locked: a second process, or a second store in
-/// this one, is refused with [`ErrorKind::Unavailable`]. Expired sessions are deleted as others are written, a few at
+/// this one, is refused with [`ErrorKind::Unavailable`](statehouse_core::ErrorKind::Unavailable). Expired sessions are deleted as others are written, a few at
 /// a time. When the folder holds as much as it may, by number or by bytes, anonymous sessions make room; while none are
-/// found, what needs room is refused with [`ErrorKind::Unavailable`]. Needs a tokio runtime: the disk is used on its blocking threads.
+/// found, what needs room is refused with [`ErrorKind::Unavailable`](statehouse_core::ErrorKind::Unavailable). Needs a tokio runtime: the disk is used on its blocking threads.
 #[derive(Clone, Debug)]
 pub struct LocalSessionStore {
     inner: Arc<Inner>,
@@ -52,8 +52,8 @@ impl LocalSessionStore {
     /// Opens the folder, creating it if need be.
     ///
     /// # Errors
-    /// [`ErrorKind::Unavailable`] if another store has it open; [`ErrorKind::PermissionDenied`] if it cannot be
-    /// written; [`ErrorKind::InvalidConfig`] if it has other things in it, belongs to another user, or can be written by
+    /// [`ErrorKind::Unavailable`](statehouse_core::ErrorKind::Unavailable) if another store has it open; [`ErrorKind::PermissionDenied`](statehouse_core::ErrorKind::PermissionDenied) if it cannot be
+    /// written; [`ErrorKind::InvalidConfig`](statehouse_core::ErrorKind::InvalidConfig) if it has other things in it, belongs to another user, or can be written by
     /// every user.
     pub async fn open(folder: impl Into<PathBuf>) -> Result<Self> {
         Self::open_with(LocalConfig::new(folder)).await
@@ -337,8 +337,8 @@ impl Inner {
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|source| {
-        Err(Error::new(ErrorKind::Unexpected, "work on the session folder did not end").with_source(source))
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|failed| {
+        Err(if failed.is_panic() { Error::panicked() } else { Error::abandoned().with_source(failed) })
     })
 }
 
