@@ -37,6 +37,8 @@ impl Services {
             search: None,
             #[cfg(feature = "coord")]
             coordination: None,
+            #[cfg(feature = "coord")]
+            signals: None,
         }
     }
 }
@@ -54,6 +56,8 @@ pub struct ServicesBuilder {
     search: Option<Arc<statehouse_search::Indexes>>,
     #[cfg(feature = "coord")]
     coordination: Option<Arc<dyn statehouse_coord::CoordStore>>,
+    #[cfg(feature = "coord")]
+    signals: Option<Arc<dyn statehouse_coord::Signals>>,
 }
 
 impl ServicesBuilder {
@@ -218,6 +222,26 @@ impl ServicesBuilder {
         self
     }
 
+    /// Uses these signals for counters, limits, permits and messages.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use statehouse::coord::MemorySignals;
+    /// use statehouse::{Config, Services};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> statehouse::Result<()> {
+    /// let signals = Arc::new(MemorySignals::new());
+    /// let services = Services::builder(Config::in_memory()).with_signals(signals).open().await?;
+    /// services.coordination().counter("visits").add(1).await?;
+    /// # Ok(()) }
+    /// ```
+    #[cfg(feature = "coord")]
+    pub fn with_signals(mut self, signals: Arc<dyn statehouse_coord::Signals>) -> Self {
+        self.signals = Some(signals);
+        self
+    }
+
     #[cfg(feature = "coord")]
     fn shared(&self) -> Option<&'static str> {
         let config = &self.config;
@@ -246,14 +270,20 @@ impl ServicesBuilder {
             #[cfg(any(feature = "cache-redis", feature = "coord-redis", feature = "session-redis"))]
             clients: Default::default(),
         };
+        #[cfg(feature = "coord")]
+        let brought = self.sessions.is_some();
         let cache = opening.cache(self.caches, &config.cache).await?;
         let sessions = opening.sessions(self.sessions, &config.sessions).await?;
+        #[cfg(feature = "coord")]
+        let signals = opening.signals(self.signals, (!brought).then_some(&config.sessions), shared)?;
         let files = opening.files(self.files, &config.files).await?;
         #[cfg(feature = "coord")]
         let coordination = opening.coordination(self.coordination, &config.coordination, &files, shared)?;
         let services = Services::new(Inner {
             cache,
             sessions,
+            #[cfg(feature = "coord")]
+            signals,
             files,
             #[cfg(feature = "_search")]
             search: opening.search(self.search, &config.search)?,

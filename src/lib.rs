@@ -23,6 +23,8 @@ mod search_index;
 mod service;
 mod service_links;
 mod services;
+#[cfg(feature = "coord")]
+mod signals;
 mod slot;
 mod watched;
 

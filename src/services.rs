@@ -58,6 +58,8 @@ pub(crate) struct Inner {
     pub(crate) search: Slot<Arc<statehouse_search::Indexes>, ()>,
     #[cfg(feature = "coord")]
     pub(crate) coordination: Slot<statehouse_coord::Coordination>,
+    #[cfg(feature = "coord")]
+    pub(crate) signals: Arc<dyn statehouse_coord::Signals>,
     pub(crate) is_shut_down: AtomicBool,
     #[cfg(feature = "serve")]
     pub(crate) lifecycle: Arc<Lifecycle>,
@@ -136,11 +138,16 @@ impl Services {
         &self.0.search
     }
 
-    /// What replicas do together: locks, what runs once or at planned times, shared state, what counts once.
+    /// What replicas do together: locks, what runs once or at planned times, shared state, what counts once; counters, limits,
+    /// permits and messages.
     ///
     /// Unless `STATEHOUSE_COORDINATION_URL` says where, the records lie beside the files. If another service is shared by
     /// replicas and the files are not, there is no such place, and [`connect`](Self::connect) or the first use says so. A
     /// [`shutdown`](Self::shutdown) gives back what is locked.
+    ///
+    /// Counters, limits, permits and messages are of the moment and lie elsewhere: in the Redis of the sessions (feature
+    /// `coord-redis`), or in memory if no service is shared. Else each replica would count for itself, so that every call of
+    /// them is [`Unsupported`](crate::ErrorKind::Unsupported), naming `STATEHOUSE_SESSIONS_URL`.
     ///
     /// ```
     /// use statehouse::{Config, Services};
@@ -149,6 +156,7 @@ impl Services {
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let services = Services::open(Config::in_memory()).await?;
     /// let coord = services.coordination();
+    /// assert_eq!(coord.counter("visits").add(1).await?, 1);
     /// let guard = coord.lock("nightly-export").await?;
     /// guard.run(async { Ok::<_, statehouse::Error>(()) }).await?; // dropped if the lock is lost
     /// guard.release().await?;
@@ -157,7 +165,7 @@ impl Services {
     #[cfg(feature = "coord")]
     #[must_use]
     pub fn coordination(&self) -> statehouse_coord::Coordination {
-        self.0.coordination.handle().clone()
+        self.0.coordination.handle().clone().with_signals(Arc::clone(&self.0.signals))
     }
 
     /// The namespace of everything that these services store.

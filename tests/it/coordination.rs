@@ -4,7 +4,7 @@ use std::future::IntoFuture as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use statehouse::coord::{LockError, MemoryCoordStore, Ran, Revision, Run};
+use statehouse::coord::{LockError, MemoryCoordStore, News, Ran, Revision, Run};
 use statehouse::core::Namespace;
 use statehouse::{Config, Error, ErrorKind, Service, ServiceDescription, ServiceState, Services};
 use statehouse_testkit::{RedisServer, S3Server};
@@ -197,4 +197,53 @@ async fn a_shutdown_drops_what_is_done_under_a_lock_and_then_gives_it_to_the_nex
     was_dropped.try_recv().expect("the work was dropped before");
     assert_eq!(working.await.unwrap().unwrap_err().kind(), ErrorKind::Conflict);
     next.release().await.unwrap();
+}
+
+const SESSIONS: Option<&str> = Some("STATEHOUSE_SESSIONS_URL");
+
+#[tokio::test]
+async fn what_replicas_count_together_is_in_the_redis_of_their_sessions() {
+    let (redis, namespace) = (RedisServer::shared().await.url(), namespace());
+    let config = || Config::in_memory().with_namespace(&namespace).with_sessions(format!("{redis}?max_anonymous=10"));
+    let replicas = [Services::open(config()).await.unwrap(), Services::open(config()).await.unwrap()];
+    let [one, other] = replicas.each_ref().map(Services::coordination);
+    // Before anything is open.
+    let mut subscriber = other.broadcast("prices").subscribe().unwrap();
+    assert_eq!(subscriber.next().await, Some(News::Resync));
+    assert_eq!(one.counter("visits").add(2).await.unwrap(), 2);
+    assert_eq!(other.counter("visits").add(3).await.unwrap(), 5);
+    one.broadcast("prices").send("EUR").await.unwrap();
+    let heard = subscriber.next().await;
+    assert!(matches!(&heard, Some(News::Message { message, .. }) if message == "EUR"), "{heard:?}");
+    assert!(subscriber.is_ready());
+    let permit = one.permits("exports", 1).acquire().await.unwrap().expect("a permit");
+    assert!(other.permits("exports", 1).acquire().await.unwrap().is_none());
+    permit.release().await.unwrap();
+    assert!(one.signals().health().await.is_up());
+}
+
+#[tokio::test]
+async fn counters_survive_the_clearing_of_a_cache_in_the_same_redis() {
+    let (redis, namespace) = (RedisServer::shared().await.url(), namespace());
+    let config =
+        Config::in_memory().with_namespace(&namespace).with_sessions(redis.as_str()).with_cache(redis.as_str());
+    let services = Services::open(config).await.unwrap();
+    let cache = services.cache::<u32>("signals").time_to_live(std::time::Duration::from_secs(60)).open().unwrap();
+    cache.set("a", 1).await.unwrap();
+    let counter = services.coordination().counter("a");
+    assert_eq!(counter.add(1).await.unwrap(), 1);
+    cache.clear().await.unwrap();
+    assert_eq!(counter.get().await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn what_replicas_would_count_each_for_itself_is_refused() {
+    let redis = RedisServer::shared().await.url();
+    let services = Services::open(Config::in_memory().with_cache(redis.as_str())).await.unwrap();
+    let error = services.coordination().counter("visits").add(1).await.unwrap_err();
+    assert_eq!((error.kind(), error.setting()), (ErrorKind::Unsupported, SESSIONS), "{error}");
+    let error = services.coordination().broadcast("prices").subscribe().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    let alone = Services::open(Config::in_memory()).await.unwrap();
+    assert_eq!(alone.coordination().counter("visits").add(1).await.unwrap(), 1);
 }

@@ -34,7 +34,16 @@ const EDGES: [(&str, &[&str]); 9] = [
 
 /// For each third-party client, the only folders whose sources may name it.
 const CLIENTS: [(&str, &[&str]); 5] = [
-    ("redis", &["crates/redis/src", "crates/cache/src/redis", "crates/session/src/redis", "crates/coord/src/redis"]),
+    (
+        "redis",
+        &[
+            "crates/redis/src",
+            "crates/cache/src/redis",
+            "crates/session/src/redis",
+            "crates/coord/src/redis",
+            "crates/coord/src/signals/redis",
+        ],
+    ),
     (
         "deadpool_redis",
         &["crates/redis/src", "crates/cache/src/redis", "crates/session/src/redis", "crates/coord/src/redis"],

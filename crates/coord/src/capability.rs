@@ -10,3 +10,6 @@ pub const SERVER_TIME: Capability =
 
 /// [`wait_with`](crate::CoordStore::wait_with) hears of a change from the store, and need not ask again and again.
 pub const NOTIFY: Capability = Capability::new("notify", "the store says when a record changes");
+
+/// [`Signals`](crate::Signals) tell what is published to those who listen.
+pub const SUBSCRIBE: Capability = Capability::new("subscribe", "what is published is told to those who listen");

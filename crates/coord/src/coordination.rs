@@ -11,6 +11,7 @@ use crate::leases::Leases;
 use crate::lock::Lock;
 use crate::run_once::{Revision, RunOnce};
 use crate::schedule::{Delivery, Schedule};
+use crate::signals::{AbsentSignals, Signals};
 use crate::single_use::SingleUse;
 use crate::state::SharedState;
 
@@ -31,6 +32,7 @@ use crate::state::SharedState;
 #[derive(Clone, Debug)]
 pub struct Coordination {
     store: Arc<dyn CoordStore>,
+    signals: Arc<dyn Signals>,
     label: Arc<str>,
     leases: Leases,
 }
@@ -41,7 +43,20 @@ impl Coordination {
     pub fn new(store: Arc<dyn CoordStore>) -> Self {
         let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "process".to_owned());
         let label = format!("{host} {}", std::process::id()).into();
-        Self { store, label, leases: Leases::default() }
+        let signals = Arc::new(AbsentSignals::new("there are no signals: give them to Coordination::with_signals"));
+        Self { store, signals, label, leases: Leases::default() }
+    }
+
+    /// With signals, for counters, limits, permits and messages.
+    #[must_use]
+    pub fn with_signals(self, signals: Arc<dyn Signals>) -> Self {
+        Self { signals, ..self }
+    }
+
+    /// The signals; every call of them is [`Unsupported`](statehouse_core::ErrorKind::Unsupported) if there are none.
+    #[must_use]
+    pub fn signals(&self) -> &Arc<dyn Signals> {
+        &self.signals
     }
 
     /// What others are told of this replica while it holds what they want: for people, and not for telling replicas apart. At

@@ -34,6 +34,9 @@
 //!   lock, when it was acquired, is its holder's [token](Guard::token).
 //! - A **lease** is for how long a lock is held if it is not renewed. Its holder counts it from when it asked, and steps down
 //!   by itself.
+//! - **Signals** are what replicas tell each other in a moment, and may forget: counters, limits, permits and messages.
+//!   [`Signals`] are a contract of their own, with backends of their own, since what is asked for in each request is not to
+//!   wait for a disk.
 //! - Replicas are equal, and meet only in the store: there is no member list, and no traffic between them.
 //!
 //! # What it is not
@@ -47,6 +50,8 @@
 //! | [`MemoryCoordStore`] | no | no | yes |
 //! | [`FilesCoordStore`] | as the files | as the files | no: it looks again |
 //! | `RedisCoordStore` | with an append-only file | yes | yes |
+//! | [`MemorySignals`] | no | no | yes |
+//! | `RedisSignals` | mostly | yes | yes |
 //!
 //! # Features
 //! | feature | adds | cost |
@@ -54,7 +59,7 @@
 //! | `redis` | `RedisCoordStore`, for Redis 6.2 or newer and Valkey, single, Sentinel and Cluster | `statehouse-redis`: `redis`, `deadpool-redis` |
 //! | `redis-tls` | `rediss:` URLs | `rustls` with `ring` |
 //! | `s3` | `s3:` URLs | `object_store`, `reqwest`, `rustls` with `ring` |
-//! | `tower` | `IdempotencyLayer`: requests that are answered once | `http`, `http-body`, `tower-layer`, `tower-service` |
+//! | `tower` | `IdempotencyLayer`: requests that are answered once; `RateLimitLayer` | `http`, `http-body`, `tower-layer`, `tower-service` |
 //! | `conformance` | the suite for testing a backend of your own | no further crates |
 //!
 //! None is on by default.
@@ -65,7 +70,8 @@
 //! [`OutcomeUnknown`](statehouse_core::ErrorKind::OutcomeUnknown), and a put that is repeated with its id finds out.
 //!
 //! # Consistency and durability
-//! [`CoordStore`] states the contract that every backend keeps, [`Lock`], [`RunOnce`] and [`SharedState`] what is made of it.
+//! [`CoordStore`] states the contract that every backend keeps, [`Lock`], [`RunOnce`] and [`SharedState`] what is made of it;
+//! [`Signals`] states that of counters, limits, permits and messages.
 //!
 //! | | memory | files | Redis |
 //! | --- | --- | --- | --- |
@@ -76,6 +82,9 @@
 //! | [`Schedule`]: a planned time | is done once | as its [`Delivery`] says after a crash | the same; claimed again after a failover that lost the claim |
 //! | [`SingleUse`]: a token | is accepted once | not offered | is accepted once; again after a failover that lost the record |
 //! | [`SharedState`]: an acknowledged update | lives as the process | is as durable as the files | is as durable as the server; the last moments may be lost in a failover |
+//! | [`Permits`]: more than so many at once | never | not there | never while one primary keeps its data; after a failover that lost it, until the leases are over |
+//! | [`RateLimiter`], [`Counter`] | exact | not there | exact while one primary keeps its data |
+//! | [`Broadcast`] | heard by all, or [`Resync`](News::Resync) | not there | the same; of a loss between the nodes of a cluster, with the next message |
 //!
 //! A store that replicas share and that does not keep what it was told is refused: Redis needs `appendonly yes` and
 //! `maxmemory-policy noeviction`.
@@ -86,61 +95,83 @@
 //! token along, and keep the greatest one beside the data.
 //!
 //! # Logs and metrics
-//! `coord.lock_lost` (`WARN`): a lock was lost before it was released. `coord.run_begun` (`INFO`): an attempt at what runs once.
+//! `coord.lock_lost` (`WARN`): a lock was lost before it was released; `coord.permit_lost`, a permit. `coord.run_begun` (`INFO`): an
+//! attempt at what runs once.
 //! `coord.not_durable` (`WARN`): a Redis that may forget. Who waits says nothing. Values are in no line.
 //!
 //! # Testing your own backend
 //! Another store, such as a database, is a type that implements [`CoordStore`]. With the feature `conformance` the macro
 //! `coord_conformance!` makes one test for each behavior of the contract; a backend passes how to make an empty store, and how
-//! its time passes.
+//! its time passes. Of [`Signals`] the suite is that of [`signals`].
 
 mod api;
+mod broadcast;
 pub mod capability;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod connect;
 mod coordination;
+mod counter;
 mod files;
+mod handles;
 mod hashed;
 #[cfg(feature = "tower")]
 mod idempotency;
 mod key;
+mod key;
+mod layered;
 mod layered;
 mod leases;
+mod limiter;
 mod lock;
 mod memory;
 mod operation;
 mod options;
 mod outcome;
+mod permits;
 mod record;
 #[cfg(feature = "redis")]
 mod redis;
 mod run_once;
 mod schedule;
 mod settled;
+pub mod signals;
 mod single_use;
 mod state;
 mod stored;
 
 pub use self::api::{Answer, CoordStore, CoordStoreExt};
+pub use self::broadcast::Broadcast;
 pub use self::connect::{check, open};
 pub use self::coordination::Coordination;
+pub use self::counter::Counter;
 pub use self::files::{FilesConfig, FilesCoordStore};
 #[cfg(feature = "tower")]
 pub use self::idempotency::{IdempotencyBody, IdempotencyLayer, IdempotencyService};
 pub use self::key::CoordKey;
 pub use self::layered::LayeredCoordStore;
 pub use self::leases::Leases;
+pub use self::limiter::{DecidedBy, Decision, RateLimiter, WithoutStore};
+#[cfg(feature = "tower")]
+pub use self::limiter::{RateLimitLayer, RateLimitService};
 pub use self::lock::{Busy, Guard, Lock, LockError};
 pub use self::memory::{MemoryConfig, MemoryCoordStore};
 pub use self::options::{
     Condition, GetOptions, NowOptions, PageToken, PutOptions, RemoveOptions, ScanOptions, WaitOptions,
 };
 pub use self::outcome::{Page, PutOutcome, RemoveOutcome};
+pub use self::permits::{Permit, Permits};
 pub use self::record::{Record, WriteId};
 #[cfg(feature = "redis")]
 pub use self::redis::RedisCoordStore;
 pub use self::run_once::{Ran, Revision, Run, RunOnce, RunPhase, RunStatus};
 pub use self::schedule::{Delivery, Schedule, Tick};
+#[cfg(feature = "redis")]
+pub use self::signals::RedisSignals;
+pub use self::signals::{
+    AbsentSignals, AcquireOptions, Acquired, AddOptions, Count, CountOptions, Hub, LayeredSignals, MemorySignals, News,
+    PermitId, PublishOptions, Rate, Readiness, ReleaseOptions, RenewOptions, Renewed, ResetOptions, Signals,
+    SignalsExt, Subscriber, TakeOptions, Taken,
+};
 pub use self::single_use::{Accepted, SingleUse};
 pub use self::state::{Revised, SharedState, StateWatch};

@@ -45,6 +45,10 @@ impl MemoryConfig {
         Ok(config)
     }
 
+    pub(crate) fn into_parts(self) -> (u64, Arc<dyn Clock>) {
+        (self.capacity, self.clock)
+    }
+
     /// How much memory the records may take up, expired ones and what is remembered of them included.
     ///
     /// # Errors

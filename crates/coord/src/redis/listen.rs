@@ -34,7 +34,7 @@ impl Listener {
 
     /// Whether the connection is one that can.
     pub(super) fn can_listen(&self) -> bool {
-        self.redis.subscribe([self.channel.clone()]).is_ok()
+        self.redis.can_subscribe()
     }
 
     /// What is told from now on; none over a pool that cannot listen.

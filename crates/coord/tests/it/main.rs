@@ -2,12 +2,15 @@
 
 mod conformance;
 mod full;
+mod handles;
 mod idempotency;
 mod late;
 mod lock;
 mod planted;
 mod run_once;
 mod schedule;
+mod signals;
+mod signals_conformance;
 mod single_use;
 mod state;
 

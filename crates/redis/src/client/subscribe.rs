@@ -22,8 +22,11 @@ const MOST: usize = 4096;
 const MOST_BYTES: usize = 16 << 20;
 
 /// How often the server is asked whether it is there, and how long it has for its answer.
-const PERIOD: Duration = Duration::from_millis(250);
+const PERIOD: Duration = Duration::from_secs(1);
 const SILENCE: Duration = Duration::from_secs(1);
+
+/// How often in that time it is looked whether it is still the one to listen to, which asks nobody.
+const LOOKS: u32 = 4;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
@@ -48,8 +51,10 @@ pub enum News {
 ///
 /// Redis keeps no messages: what is published while nobody listens is gone. So a subscription says [`News::Resync`] each
 /// time it begins to listen: at first, after its connection was lost, and after the master or the cluster's nodes changed.
-/// It also says so in place of what its owner was too slow to take: more than 4,096 messages, or 16 MiB. A server that is
-/// silent for a second is left for a new connection.
+/// It also says so in place of what its owner was too slow to take: more than 4,096 messages, or 16 MiB.
+///
+/// The server is asked once a second whether it is there, which is all that an idle subscription costs it, and has a second
+/// for its answer: a link that is half-open is noticed, and left for a new connection, within two seconds.
 pub struct Subscription {
     inbox: mpsc::Receiver<News>,
     shared: Arc<Shared>,
@@ -72,13 +77,19 @@ impl Shared {
 }
 
 impl RedisClient {
+    /// Whether it can [subscribe](Self::subscribe): not over a brought pool, whose connections can't be told apart.
+    #[must_use]
+    pub fn can_subscribe(&self) -> bool {
+        self.inner.topology.masters().iter().all(|node| node.address().is_some())
+    }
+
     /// Begins to listen to channels; see [`Subscription`]. In a cluster a message reaches every subscriber, wherever it is
     /// published.
     ///
     /// # Errors
     /// [`Unsupported`](ErrorKind::Unsupported) over a brought pool, whose connections can't be told apart.
     pub fn subscribe(&self, channels: impl IntoIterator<Item = impl Into<Vec<u8>>>) -> Result<Subscription> {
-        if self.inner.topology.masters().iter().any(|node| node.address().is_none()) {
+        if !self.can_subscribe() {
             let message = "a pool of connections cannot subscribe: open the client by URL";
             return Err(Error::new(ErrorKind::Unsupported, message).with_backend("redis"));
         }
@@ -213,12 +224,13 @@ fn pass_on(shared: Arc<Shared>, sender: mpsc::Sender<News>, closed: Arc<Notify>)
 /// Ends when the server no longer answers, or is no longer one that takes writes.
 async fn until_left(client: &Weak<Inner>, node: &Arc<Node>, bounded: &mut Bounded) {
     loop {
-        sleep(PERIOD).await;
-        let Some(inner) = client.upgrade() else { return };
-        if !inner.topology.masters().iter().any(|master| Arc::ptr_eq(master, node)) {
-            return;
+        for _ in 0..LOOKS {
+            sleep(PERIOD / LOOKS).await;
+            let Some(inner) = client.upgrade() else { return };
+            if !inner.topology.masters().iter().any(|master| Arc::ptr_eq(master, node)) {
+                return;
+            }
         }
-        drop(inner);
         if !matches!(timeout(SILENCE, bounded.connection.send_packed_command(&cmd("PING"))).await, Ok(Ok(_))) {
             return;
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use statehouse_redis::redis::cmd;
 use statehouse_redis::{Idempotence, News, RedisClient, Subscription};
 use statehouse_testkit::{FaultProxy, RedisCluster, RedisSentinel, RedisServer};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::{open, until};
 
@@ -53,6 +53,25 @@ async fn messages_are_heard_in_order_after_the_first_resync() {
     }
     drop(client);
     assert_eq!(timeout(LIMIT, subscription.next()).await.expect("the client is gone"), None);
+}
+
+/// How many pings the server has had.
+async fn pings(client: &RedisClient) -> u64 {
+    let info: String = client.query(cmd("INFO").arg("commandstats"), Idempotence::Idempotent).await.unwrap();
+    let line = info.lines().find_map(|line| line.strip_prefix("cmdstat_ping:calls="));
+    line.and_then(|line| line.split(',').next()).map_or(0, |calls| calls.parse().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_subscription_asks_once_a_second() {
+    let server = RedisServer::start().await;
+    let client = open(&server.url()).await.unwrap();
+    let mut subscription = client.subscribe(["news"]).unwrap();
+    assert_eq!(next(&mut subscription).await, News::Resync);
+    let (begun, before) = (Instant::now(), pings(&client).await);
+    until(LIMIT, async || pings(&client).await > before + 2).await;
+    let (asked, seconds) = (pings(&client).await - before, begun.elapsed().as_secs());
+    assert!(asked <= seconds + 1, "{asked} pings in {seconds} s");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

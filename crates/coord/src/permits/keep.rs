@@ -1,0 +1,122 @@
+//! Acquiring a permit, keeping it, and giving it back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use statehouse_core::Result;
+use statehouse_core::policy::Backoff;
+use tokio::sync::{oneshot, watch};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+
+use super::permit::{Lease, Permit};
+use crate::key::CoordKey;
+use crate::signals::{AcquireOptions, Acquired, PermitId, ReleaseOptions, RenewOptions, Renewed, Signals};
+
+/// A permit that is wanted, or held.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    signals: Arc<dyn Signals>,
+    key: CoordKey,
+    id: PermitId,
+    options: AcquireOptions,
+}
+
+/// How long giving one back may take. If it does not succeed, the lease ends it.
+const RELEASE: Duration = Duration::from_secs(5);
+
+/// The pauses of who waits, and of renewals that fail.
+const PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(1)];
+
+impl Wanted {
+    pub(super) fn new(signals: Arc<dyn Signals>, key: CoordKey, options: AcquireOptions) -> Result<Self> {
+        let id = PermitId::generate()?;
+        let patience = (options.lease / 3).min(RELEASE);
+        Ok(Self { signals, key, id, options: options.with_deadline(patience) })
+    }
+
+    const fn lease(&self) -> Duration {
+        self.options.lease
+    }
+
+    pub(super) async fn acquire(self, wait: Duration, mut answer: oneshot::Sender<Result<Option<Permit>>>) {
+        let until = Instant::now().checked_add(wait);
+        let left = || until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
+        let mut backoff = Backoff::new(PAUSES[0], PAUSES[1]);
+        let acquired = loop {
+            let sent = Instant::now();
+            let tried = self.signals.acquire_with(&self.key, self.id, self.options.clone()).await;
+            let pause = match tried {
+                Ok(Acquired::Held(_)) => break Ok(Some(self.held(sent))),
+                Ok(Acquired::Full { .. }) if left().is_zero() => break Ok(None),
+                Ok(Acquired::Full { retry_after, .. }) => backoff.pause().min(retry_after),
+                Err(error) if left().is_zero() || !error.is_retryable() => break Err(error),
+                Err(_) => backoff.pause(),
+            };
+            tokio::select! {
+                () = answer.closed() => return,
+                () = sleep(pause.min(left()).max(Duration::from_millis(1))) => {}
+            }
+        };
+        // One that cannot be handed out is dropped, which gives it back.
+        drop(answer.send(acquired));
+    }
+
+    /// It was acquired by a request sent at that time.
+    fn held(self, sent: Instant) -> Permit {
+        let key = self.key.clone();
+        let (sender, lease) = watch::channel(Lease { deadline: sent + self.lease(), is_over: false });
+        let (stop, stopped) = oneshot::channel();
+        Permit::new(key, lease, stop, tokio::spawn(self.keep(sender, stopped)))
+    }
+
+    /// Renews it until it is to be given back, or lost. Runs for itself, so that whatever the holder does keeps no renewal
+    /// waiting.
+    async fn keep(self, lease: watch::Sender<Lease>, mut stop: oneshot::Receiver<()>) -> Result<()> {
+        loop {
+            let is_held = tokio::select! {
+                biased;
+                _ = &mut stop => {
+                    lease.send_modify(|lease| lease.is_over = true);
+                    return self.release().await;
+                }
+                is_held = self.renew(&lease) => is_held,
+            };
+            if !is_held {
+                break;
+            }
+        }
+        lease.send_modify(|lease| lease.is_over = true);
+        tracing::warn!(name: "coord.permit_lost", permit = self.key.as_str(), "a permit was lost before it was released");
+        // The answer of a renewal may have been lost: then it would live on, and nobody holds it.
+        self.release().await
+    }
+
+    async fn release(&self) -> Result<()> {
+        let options = ReleaseOptions::default().with_deadline(RELEASE);
+        self.signals.release_with(&self.key, self.id, options).await
+    }
+
+    /// One renewal, at a third of the lease. Whether it is still held.
+    async fn renew(&self, lease: &watch::Sender<Lease>) -> bool {
+        let (deadline, length) = (lease.borrow().deadline, self.lease());
+        let mut backoff = Backoff::new(PAUSES[0], PAUSES[1].min(length / 5));
+        sleep_until(deadline - length * 2 / 3).await;
+        loop {
+            let sent = Instant::now();
+            if sent >= deadline {
+                return false;
+            }
+            let patience = (deadline - sent).min(self.options.deadline.unwrap_or(RELEASE));
+            let options = RenewOptions::new(length).with_deadline(patience);
+            match timeout_at(deadline, self.signals.renew_with(&self.key, self.id, options)).await {
+                Ok(Ok(Renewed::Held)) => {
+                    lease.send_modify(|lease| lease.deadline = sent + length);
+                    return true;
+                }
+                Err(_) | Ok(Ok(Renewed::Lost)) => return false,
+                Ok(Err(error)) => tracing::debug!(permit = self.key.as_str(), %error, "a permit was not renewed"),
+            }
+            sleep_until(deadline.min(Instant::now() + backoff.pause())).await;
+        }
+    }
+}

@@ -1,0 +1,2 @@
+-- KEYS: a counter.
+return redis.call('DEL', KEYS[1])

@@ -1,0 +1,186 @@
+//! What becomes of signals when a server, a network or a process fails.
+
+use std::time::Duration;
+
+use statehouse_coord::{
+    AcquireOptions, Acquired, CoordKey, News, PermitId, Rate, RedisSignals, RenewOptions, Signals as _,
+    SignalsExt as _, Subscriber,
+};
+use statehouse_core::{ErrorKind, Namespace, ServiceUrl};
+use statehouse_redis::{Idempotence, KeySpace, RedisClient, RedisConfig, redis};
+use statehouse_testkit::{Direction, FaultProxy, RedisServer};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::random_namespace;
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+async fn client(url: &str) -> RedisClient {
+    let mut url = ServiceUrl::parse("STATEHOUSE_SESSIONS_URL", url).unwrap();
+    RedisClient::open(RedisConfig::from_url(&mut url).unwrap()).await.unwrap()
+}
+
+pub(crate) async fn open(url: &str, namespace: &Namespace) -> RedisSignals {
+    RedisSignals::new(client(url).await, namespace).unwrap()
+}
+
+fn key(text: &str) -> CoordKey {
+    CoordKey::new(text).unwrap()
+}
+
+async fn next(subscriber: &mut Subscriber) -> News {
+    timeout(LIMIT, subscriber.next()).await.expect("no news").unwrap()
+}
+
+async fn until(mut reached: impl AsyncFnMut() -> bool) {
+    let begun = Instant::now();
+    while !reached().await {
+        assert!(begun.elapsed() < LIMIT, "not reached");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Each is told that it failed, and then the network delivers what it held back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_given_up_neither_adds_nor_takes_nor_holds_when_the_network_heals() {
+    let (server, namespace) = (RedisServer::start().await, random_namespace());
+    let proxy = FaultProxy::start(server.address());
+    let other = open(&server.url(), &namespace).await;
+    let url = format!("{}?connections=1&timeout=500ms&deadline=600ms", proxy.url(&server.url()));
+    let signals = open(&url, &namespace).await;
+    let (a, rate) = (key("a"), Rate::new(5, Duration::from_secs(3600)).unwrap());
+    let [mine, theirs, third] = [(); 3].map(|()| PermitId::generate().unwrap());
+    let permit = || AcquireOptions::new(2, Duration::from_secs(600));
+    let mut subscriber = other.subscribe(&[key("a")]).unwrap();
+    assert_eq!(next(&mut subscriber).await, News::Resync);
+    assert_eq!(other.add(&a, 1).await.unwrap().value, 1);
+    assert_eq!(other.acquire_with(&a, theirs, permit()).await.unwrap(), Acquired::Held(1));
+    // The server knows the scripts, so that it would run what comes late.
+    let warm = key("warm");
+    signals.add(&warm, 1).await.unwrap();
+    signals.reset(&warm).await.unwrap();
+    signals.release(&warm, mine).await.unwrap();
+    signals.publish(&warm, "warm").await.unwrap();
+    assert!(signals.take(&warm, rate).await.unwrap().is_allowed());
+    for verb in 0..6 {
+        proxy.black_hole_way(Direction::ToServer);
+        let tried = match verb {
+            0 => signals.add(&a, 10).await.map(drop),
+            1 => signals.take(&a, rate).await.map(drop),
+            2 => signals.acquire_with(&a, mine, permit()).await.map(drop),
+            3 => signals.release(&a, theirs).await,
+            4 => signals.publish(&a, "late").await,
+            _ => signals.reset(&a).await,
+        };
+        let kind = tried.expect_err("it was black").kind();
+        let known = [ErrorKind::OutcomeUnknown, ErrorKind::Timeout, ErrorKind::Unavailable];
+        assert!(known.contains(&kind), "{verb} {kind:?}");
+        proxy.heal();
+        // The same connection, or the next: what was held back is delivered before this is answered.
+        until(async || signals.count(&a).await.is_ok()).await;
+        sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(other.count(&a).await.unwrap().unwrap().value, 1);
+    assert_eq!(other.take(&a, rate).await.unwrap().remaining, 4);
+    assert_eq!(other.acquire_with(&a, third, permit()).await.unwrap(), Acquired::Held(2));
+    other.publish(&a, "after").await.unwrap();
+    assert_eq!(next(&mut subscriber).await, News::Message { channel: a, message: "after".into() });
+}
+
+/// Whoever is not told what became of an add is told that nobody knows, and it is not made twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_add_whose_answer_is_lost_is_made_at_most_once() {
+    let (server, namespace) = (RedisServer::start().await, random_namespace());
+    let proxy = FaultProxy::start(server.address());
+    let other = open(&server.url(), &namespace).await;
+    let url = format!("{}?connections=1&timeout=500ms&deadline=2s", proxy.url(&server.url()));
+    let signals = open(&url, &namespace).await;
+    assert_eq!(signals.add(&key("a"), 1).await.unwrap().value, 1);
+    proxy.black_hole_way(Direction::ToClient);
+    let error = signals.add(&key("a"), 1).await.unwrap_err();
+    assert_eq!((error.kind(), error.operation()), (ErrorKind::OutcomeUnknown, Some("signals.add")));
+    proxy.heal();
+    until(async || signals.count(&key("a")).await.is_ok()).await;
+    assert_eq!(other.count(&key("a")).await.unwrap().unwrap().value, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_subscriber_whose_server_is_gone_or_silent_is_not_ready_until_it_has_resynced() {
+    let (server, namespace) = (RedisServer::start().await, random_namespace());
+    let proxy = FaultProxy::start(server.address());
+    let signals = open(&proxy.url(&server.url()), &namespace).await;
+    let mut subscriber = signals.subscribe(&[key("a")]).unwrap();
+    let readiness = subscriber.readiness();
+    for round in 0..3 {
+        while next(&mut subscriber).await != News::Resync {}
+        assert!(!readiness.is_ready());
+        until(async || signals.publish(&key("a"), format!("{round}")).await.is_ok()).await;
+        while !matches!(next(&mut subscriber).await, News::Message { .. }) {}
+        assert!(readiness.is_ready(), "{round}");
+        match round {
+            0 => server.kill(),
+            1 => server.pause(),
+            _ => proxy.black_hole(),
+        }
+        until(async || !readiness.is_ready()).await;
+        match round {
+            0 => server.restart().await,
+            1 => server.resume(),
+            _ => proxy.heal(),
+        }
+    }
+    assert_eq!(next(&mut subscriber).await, News::Resync);
+}
+
+/// All who listen share a connection, and it goes when they do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_connection_of_subscribers_is_one_and_goes_with_the_last() {
+    let (server, namespace) = (RedisServer::start().await, random_namespace());
+    let (signals, client) = (open(&server.url(), &namespace).await, client(&server.url()).await);
+    let listening = async || {
+        let list: String = client.query(redis::cmd("CLIENT").arg("LIST"), Idempotence::Idempotent).await.unwrap();
+        list.lines().filter(|line| line.contains(" sub=1 ")).count()
+    };
+    let mut all: Vec<_> = (0..5).map(|number| signals.subscribe(&[key(&number.to_string())]).unwrap()).collect();
+    for subscriber in &mut all {
+        assert_eq!(next(subscriber).await, News::Resync);
+    }
+    assert_eq!(listening().await, 1);
+    drop(all);
+    until(async || listening().await == 0).await;
+    let mut again = signals.subscribe(&[key("a")]).unwrap();
+    assert_eq!(next(&mut again).await, News::Resync);
+    drop(signals);
+    drop(client);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_stored_and_is_none_of_the_signals_is_corrupt_and_stays() {
+    let (server, namespace) = (RedisServer::shared().await, random_namespace());
+    let (signals, client) = (open(&server.url(), &namespace).await, client(&server.url()).await);
+    let keys = KeySpace::new(&namespace, "coord", "signals").unwrap();
+    let (a, id, rate) = (key("a"), PermitId::generate().unwrap(), Rate::new(1, Duration::from_secs(1)).unwrap());
+    let lease = Duration::from_secs(1);
+    for (name, text) in
+        [("count:a", "0x10"), ("limit:a", "G\u{2}0123456789abcdef"), ("permits:a", "x"), ("published", "x")]
+    {
+        let mut set = redis::cmd("SET");
+        set.arg(keys.key(name)).arg(text);
+        client.query::<()>(&set, Idempotence::Idempotent).await.unwrap();
+    }
+    let errors = [
+        signals.add(&a, 1).await.err(),
+        signals.count(&a).await.err(),
+        signals.take(&a, rate).await.err(),
+        signals.acquire_with(&a, id, AcquireOptions::new(1, lease)).await.err(),
+        signals.renew_with(&a, id, RenewOptions::new(lease)).await.err(),
+        signals.release(&a, id).await.err(),
+        signals.publish(&a, "x").await.err(),
+    ];
+    for (number, error) in errors.into_iter().enumerate() {
+        assert_eq!(error.expect("no number").kind(), ErrorKind::Corrupt, "{number}");
+    }
+    let stays: String =
+        client.query(redis::cmd("GET").arg(keys.key("permits:a")), Idempotence::Idempotent).await.unwrap();
+    assert_eq!(stays, "x");
+}
