@@ -228,7 +228,7 @@ async fn counters_survive_the_clearing_of_a_cache_in_the_same_redis() {
     let config =
         Config::in_memory().with_namespace(&namespace).with_sessions(redis.as_str()).with_cache(redis.as_str());
     let services = Services::open(config).await.unwrap();
-    let cache = services.cache::<u32>("signals").time_to_live(std::time::Duration::from_secs(60)).open().unwrap();
+    let cache = services.cache::<u32>("signals").time_to_live(Duration::from_secs(60)).open().unwrap();
     cache.set("a", 1).await.unwrap();
     let counter = services.coordination().counter("a");
     assert_eq!(counter.add(1).await.unwrap(), 1);

@@ -118,8 +118,6 @@ mod hashed;
 #[cfg(feature = "tower")]
 mod idempotency;
 mod key;
-mod key;
-mod layered;
 mod layered;
 mod leases;
 mod limiter;

@@ -3,7 +3,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use statehouse_core::{Clock as _, ManualClock};
+use statehouse_core::{Clock as _, ErrorKind, ManualClock};
 
 use super::*;
 use crate::api::SessionStoreExt as _;
