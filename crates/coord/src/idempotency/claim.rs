@@ -44,7 +44,7 @@ impl Claim {
         match Self::try_make(config, key, fingerprint).await {
             Ok(claimed) => claimed,
             Err(error) if error.is_retryable() || error.kind() == ErrorKind::OutcomeUnknown => {
-                tracing::debug!(%error, "a request with an Idempotency-Key is refused: its store is away");
+                tracing::debug!(name: "coord.request_refused", %error, "a request with an Idempotency-Key is refused: its store is away");
                 Claimed::Refused(Refusal::Away)
             }
             Err(error) => {
@@ -127,7 +127,7 @@ impl Claim {
     pub(super) async fn free(&self) {
         match self.config.store.remove(&self.key, self.version).await {
             Ok(_) => {}
-            Err(error) => tracing::debug!(%error, "a key is free only after its lease"),
+            Err(error) => tracing::debug!(name: "coord.key_not_released", %error, "a key is free only after its lease"),
         }
     }
 }

@@ -103,7 +103,7 @@ impl RateLimiter {
         let (taken, by) = match self.signals.take_with(&key, self.rate, options).await {
             Ok(taken) => (taken, DecidedBy::Store),
             Err(error) if is_away(&error) => {
-                tracing::debug!(limit = name.as_str(), %error, "a limit is decided without its store");
+                tracing::debug!(name: "coord.limit_without_store", limit = name.as_str(), %error, "a limit is decided without its store");
                 self.without_store(&key, count).await
             }
             Err(error) => return Err(error),

@@ -89,7 +89,7 @@ where
             let decision = match limiter.check(&whom).await {
                 Ok(decision) => decision,
                 Err(error) => {
-                    tracing::error!(%error, "a limit cannot be decided");
+                    tracing::error!(name: "coord.limit_undecided", %error, "a limit cannot be decided");
                     return Ok(answer(StatusCode::INTERNAL_SERVER_ERROR));
                 }
             };

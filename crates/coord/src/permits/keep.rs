@@ -114,7 +114,9 @@ impl Wanted {
                     return true;
                 }
                 Err(_) | Ok(Ok(Renewed::Lost)) => return false,
-                Ok(Err(error)) => tracing::debug!(permit = self.key.as_str(), %error, "a permit was not renewed"),
+                Ok(Err(error)) => {
+                    tracing::debug!(name: "coord.permit_not_renewed", permit = self.key.as_str(), %error, "a permit was not renewed")
+                }
             }
             sleep_until(deadline.min(Instant::now() + backoff.pause())).await;
         }

@@ -109,7 +109,7 @@ impl Schedule {
             match self.turn(&body, &mut backoff).await {
                 Ok(pause) => sleep(pause).await,
                 Err(error) if error.is_retryable() || error.kind() == ErrorKind::OutcomeUnknown => {
-                    tracing::debug!(%error, "a schedule waits for its store");
+                    tracing::debug!(name: "coord.schedule_waits", %error, "a schedule waits for its store");
                     sleep(backoff.pause()).await;
                 }
                 Err(error) => return error,
@@ -142,7 +142,7 @@ impl Schedule {
             }
         }
         if let Err(error) = guard.release().await {
-            tracing::debug!(%error, "the lock of a schedule ends with its lease");
+            tracing::debug!(name: "coord.schedule_not_released", %error, "the lock of a schedule ends with its lease");
         }
         if done? {
             *backoff = Backoff::new(PAUSES[0], PAUSES[1]);
