@@ -177,7 +177,8 @@ async fn after_a_shutdown_nothing_is_up_and_nothing_is_opened() {
     crate::is_up(&services).await;
     services.shutdown().await.unwrap();
     let health = services.health().await;
-    assert_eq!(health.iter().map(|(name, _)| name).collect::<Vec<_>>(), ["cache", "sessions", "files", "search"]);
+    let names: Vec<_> = health.iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["cache", "sessions", "files", "search", "coordination"]);
     assert!(health.iter().all(|(_, health)| !health.is_up() && health.error.is_some()));
     let json = serde_json::to_value(&health).unwrap();
     assert_eq!((&json["files"]["status"], &json["search"]["status"]), (&"down".into(), &"down".into()));

@@ -78,7 +78,7 @@ impl<'a> Get<'a> {
     /// Reads the content in pieces; see [`Object::into_stream`].
     ///
     /// # Errors
-    /// As [`FileStore::get_with`].
+    /// As [`FileStore::get_with`](crate::FileStore::get_with).
     pub async fn stream(self) -> Result<BoxStream<'static, Result<Bytes>>> {
         Ok(self.await?.into_stream())
     }

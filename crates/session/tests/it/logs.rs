@@ -87,7 +87,7 @@ async fn the_logs_tell_what_happened_and_contain_no_token_key_value_or_principal
         assert_eq!(session.logout().await.is_ok(), *opened != stale);
     }
     let text = log.0.lock().unwrap().clone();
-    for expected in ["span session.load", "span session.commit", "span session.logout", "unknown session token"] {
+    for expected in ["\"session.load\"", "\"session.commit\"", "\"session.logout\"", "unknown session token"] {
         assert!(text.contains(expected), "{expected} is missing: {text}");
     }
     for token in [&token, &stale, &unknown] {
