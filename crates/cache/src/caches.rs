@@ -1,7 +1,7 @@
 use std::any::Any;
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use statehouse_core::{Capabilities, Error, Health, Result, SchemaId};
@@ -29,6 +29,19 @@ pub struct Caches(Arc<Inner>);
 struct Inner {
     place: Place,
     open: Mutex<HashMap<Identity, Opened>>,
+    /// Whom [`Caches::health`] asks.
+    asked: OnceLock<Arc<dyn Cache>>,
+}
+
+impl Inner {
+    /// Opened once, and again only where that failed.
+    fn asked(&self, open: &Open) -> Result<&Arc<dyn Cache>> {
+        if let Some(asked) = self.asked.get() {
+            return Ok(asked);
+        }
+        let opened = open(ASKED, SchemaId::default())?;
+        Ok(self.asked.get_or_init(|| opened))
+    }
 }
 
 pub(crate) enum Place {
@@ -37,6 +50,9 @@ pub(crate) enum Place {
     /// Bytes, by a backend that opens the cache of this name and schema.
     Backend(Box<Open>),
 }
+
+/// The name under which a backend is opened to be asked how it is and what it can do.
+const ASKED: &str = "health";
 
 type Open = dyn Fn(&str, SchemaId) -> Result<Arc<dyn Cache>> + Send + Sync;
 
@@ -66,22 +82,22 @@ impl Caches {
 
     /// Caches of any other backend: `open` is given a cache's name and schema, and opens its bytes.
     ///
-    /// It is called once for each name and schema, and once for each [`health`](Self::health) check and each look at the
-    /// [`capabilities`](Self::capabilities), with the name `health`; opening alone must send nothing.
+    /// It is called once for each name and schema, and once with the name `health`, for [`health`](Self::health) and
+    /// [`capabilities`](Self::capabilities); opening alone must send nothing.
     #[must_use]
     pub fn backend(open: impl Fn(&str, SchemaId) -> Result<Arc<dyn Cache>> + Send + Sync + 'static) -> Self {
         Self::new(Place::Backend(Box::new(open)))
     }
 
     fn new(place: Place) -> Self {
-        Self(Arc::new(Inner { place, open: Mutex::default() }))
+        Self(Arc::new(Inner { place, open: Mutex::default(), asked: OnceLock::new() }))
     }
 
     /// Asks the backend how it is.
     pub async fn health(&self) -> Health {
         match &self.0.place {
             Place::Memory(_) => Health::of("memory", Duration::ZERO, Ok(())),
-            Place::Backend(open) => match open("health", SchemaId::default()) {
+            Place::Backend(open) => match self.0.asked(open) {
                 Ok(cache) => cache.health().await,
                 Err(error) => Health::of("cache", Duration::ZERO, Err(error)),
             },
@@ -100,8 +116,9 @@ impl Caches {
         match &self.0.place {
             Place::Memory(_) => Capabilities::default(),
             // One that cannot be opened can do nothing.
-            Place::Backend(open) => open("health", SchemaId::default())
-                .map_or_else(|_| Capabilities::default(), |cache| cache.capabilities()),
+            Place::Backend(open) => {
+                self.0.asked(open).map_or_else(|_| Capabilities::default(), |cache| cache.capabilities())
+            }
         }
     }
 

@@ -78,11 +78,11 @@ impl WriteId {
     /// An id that no other put has.
     ///
     /// # Errors
-    /// [`ErrorKind::Unexpected`] if the system has no random bytes.
+    /// [`ErrorKind::Unavailable`] if the system has no random bytes.
     pub fn generate() -> Result<Self> {
         let mut bytes = [0; 16];
         getrandom::fill(&mut bytes).map_err(|error| {
-            Error::new(ErrorKind::Unexpected, "the system gives no random bytes").with_source(error)
+            Error::new(ErrorKind::Unavailable, "the system gives no random bytes").with_source(error)
         })?;
         Ok(Self(bytes))
     }

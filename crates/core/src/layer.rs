@@ -8,7 +8,7 @@ use crate::{Error, ErrorKind, Result};
 /// Does something around each call of a store.
 ///
 /// Every service crate has one type that puts a layer around a store: `LayeredCache`, `LayeredSessionStore`,
-/// `LayeredFileStore` and `LayeredIndex`. The store in it answers for capabilities and health.
+/// `LayeredFileStore`, `LayeredIndex`, `LayeredCoordStore` and `LayeredSignals`. The store in it answers for capabilities and health.
 ///
 /// There is no layer that tries again: retries have one owner, the backend, and one around it would multiply them.
 pub trait Layer: Debug + Send + Sync + 'static {

@@ -420,3 +420,18 @@ async fn an_entry_of_another_codec_or_type_is_a_miss_and_is_replaced() {
         assert_eq!(*cache.get_or_load("a", || async { Ok::<_, io::Error>(9) }).await.unwrap(), 9, "{other:?}");
     }
 }
+
+#[tokio::test]
+async fn a_backend_is_opened_once_to_be_asked_how_it_is() {
+    let (opened, raw) = (Arc::new(AtomicUsize::new(0)), MemoryCache::default());
+    let count = Arc::clone(&opened);
+    let caches = Caches::backend(move |_, _| {
+        count.fetch_add(1, Ordering::Relaxed);
+        Ok(Arc::new(raw.clone()))
+    });
+    for _ in 0..3 {
+        assert!(caches.health().await.is_up());
+        let _ = caches.capabilities();
+    }
+    assert_eq!(opened.load(Ordering::Relaxed), 1);
+}
