@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 
-use statehouse_core::{Namespace, Result, Scheme, ServiceUrl};
+use statehouse_core::{Namespace, REDIS_SCHEMES, Result, Scheme, ServiceUrl};
 
 use crate::caches::Caches;
 use crate::memory::MemoryConfig;
@@ -13,11 +13,8 @@ type Open = fn(ServiceUrl, Namespace) -> Result<Opening>;
 
 const PACKAGE: &str = "statehouse-cache";
 
-const SCHEMES: [Scheme<Open>; 2] = [
-    Scheme::new(&["memory"], Some(memory)),
-    Scheme::new(&["redis", "rediss", "redis+sentinel", "redis+cluster", "rediss+sentinel", "rediss+cluster"], REDIS)
-        .with_features("redis", "cache-redis"),
-];
+const SCHEMES: [Scheme<Open>; 2] =
+    [Scheme::new(&["memory"], Some(memory)), Scheme::new(&REDIS_SCHEMES, REDIS).with_features("redis", "cache-redis")];
 
 #[cfg(feature = "redis")]
 const REDIS: Option<Open> = Some(redis);

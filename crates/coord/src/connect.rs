@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use statehouse_core::{Namespace, Result, Scheme, ServiceUrl};
+use statehouse_core::{Namespace, REDIS_SCHEMES, Result, Scheme, ServiceUrl};
 
 use crate::api::CoordStore;
 use crate::files::{FilesConfig, FilesCoordStore, PAUSE};
@@ -19,8 +19,7 @@ const PACKAGE: &str = "statehouse-coord";
 const SCHEMES: [Scheme<Open>; 3] = [
     Scheme::new(&["memory"], Some(memory)),
     Scheme::new(&["file", "s3"], Some(files)),
-    Scheme::new(&["redis", "rediss", "redis+sentinel", "redis+cluster", "rediss+sentinel", "rediss+cluster"], REDIS)
-        .with_features("redis", "coord-redis"),
+    Scheme::new(&REDIS_SCHEMES, REDIS).with_features("redis", "coord-redis"),
 ];
 
 #[cfg(feature = "redis")]

@@ -119,6 +119,7 @@ mod hashed;
 mod idempotency;
 mod key;
 mod layered;
+mod lease;
 mod leases;
 mod limiter;
 mod lock;

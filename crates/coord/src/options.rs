@@ -11,26 +11,13 @@ use crate::record::WriteId;
 /// What must hold for a put to happen; `Match` is of a version.
 pub type Condition = statehouse_core::Condition<Version>;
 
-macro_rules! options {
-    ($($name:ident $what:literal)*) => {$(
-        #[doc = concat!("Options of ", $what, ".")]
-        #[derive(Clone, Debug, Default)]
-        #[non_exhaustive]
-        pub struct $name {
-            /// How long this call may take; the backend's own limit if none.
-            pub deadline: Option<Duration>,
-        }
-
-        impl $name {
-            statehouse_core::with_deadline!();
-        }
-    )*};
-}
-
-options! {
-    GetOptions "a get"
-    RemoveOptions "a remove"
-    NowOptions "asking for the time"
+statehouse_core::deadline_options! {
+    /// Options of a get.
+    GetOptions
+    /// Options of a remove.
+    RemoveOptions
+    /// Options of asking for the time.
+    NowOptions
 }
 
 /// Options of a put.

@@ -14,3 +14,22 @@ pub enum Condition<V> {
     /// What is there has this version.
     Match(V),
 }
+
+impl<V: PartialEq> Condition<V> {
+    /// Whether it holds for what is there, for backends that decide it themselves.
+    ///
+    /// ```
+    /// use statehouse_core::{Condition, Version};
+    ///
+    /// let (old, new) = (Version::new(1), Version::new(2));
+    /// assert!(Condition::Match(new).holds(Some(&new)) && !Condition::Match(old).holds(Some(&new)));
+    /// assert!(Condition::<Version>::Absent.holds(None) && !Condition::Match(old).holds(None));
+    /// ```
+    pub fn holds(&self, current: Option<&V>) -> bool {
+        match self {
+            Self::Always => true,
+            Self::Absent => current.is_none(),
+            Self::Match(expected) => current == Some(expected),
+        }
+    }
+}

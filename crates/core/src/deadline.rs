@@ -36,6 +36,25 @@ macro_rules! with_deadline {
     };
 }
 
+/// Options of calls that may be told nothing but how long they may take, as all services spell them.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! deadline_options {
+    ($($(#[$about:meta])* $name:ident)*) => {$(
+        $(#[$about])*
+        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct $name {
+            /// How long this call may take; the backend's own limit if none.
+            pub deadline: Option<::std::time::Duration>,
+        }
+
+        impl $name {
+            $crate::with_deadline!();
+        }
+    )*};
+}
+
 /// Does work for at most so long, if there is a limit. Work that is done when it ends is done. `late` says of the rest
 /// what it may have done: [`not_done`], [`in_doubt`], or one of them by what is known then.
 ///

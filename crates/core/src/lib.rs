@@ -86,7 +86,7 @@ pub use key::Key;
 pub use namespace::Namespace;
 pub use nearest::nearest;
 pub use operation::Operation;
-pub use scheme::Scheme;
+pub use scheme::{REDIS_SCHEMES, Scheme};
 pub use secret::Secret;
 pub use service_url::{Host, ServiceUrl};
 pub use unreached::{Unreached, causes};

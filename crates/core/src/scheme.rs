@@ -1,5 +1,9 @@
 use crate::{Error, Result, ServiceUrl};
 
+/// The schemes of a Redis or Valkey, for the tables of the services that are kept in one.
+pub const REDIS_SCHEMES: [&str; 6] =
+    ["redis", "rediss", "redis+sentinel", "redis+cluster", "rediss+sentinel", "rediss+cluster"];
+
 /// What a service opens for URLs of some schemes: a row of its table.
 ///
 /// ```

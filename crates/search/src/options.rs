@@ -2,23 +2,7 @@
 
 use std::time::Duration;
 
-macro_rules! options {
-    ($($(#[$about:meta])* $name:ident)*) => {$(
-        $(#[$about])*
-        #[derive(Clone, Debug, Default, PartialEq, Eq)]
-        #[non_exhaustive]
-        pub struct $name {
-            /// How long this call may take; the backend's own limit if none.
-            pub deadline: Option<Duration>,
-        }
-
-        impl $name {
-            statehouse_core::with_deadline!();
-        }
-    )*};
-}
-
-options! {
+statehouse_core::deadline_options! {
     /// How a document is read.
     ///
     /// Each way to ask has options of its own, of which the first is how long it may take:

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use statehouse_core::{Namespace, Result, Scheme, ServiceUrl};
+use statehouse_core::{Namespace, REDIS_SCHEMES, Result, Scheme, ServiceUrl};
 
 use crate::api::SessionStore;
 use crate::memory::{MemoryConfig, MemorySessionStore};
@@ -17,8 +17,7 @@ const PACKAGE: &str = "statehouse-session";
 const SCHEMES: [Scheme<Open>; 3] = [
     Scheme::new(&["memory"], Some(memory)),
     Scheme::new(&["file"], LOCAL),
-    Scheme::new(&["redis", "rediss", "redis+sentinel", "redis+cluster", "rediss+sentinel", "rediss+cluster"], REDIS)
-        .with_features("redis", "session-redis"),
+    Scheme::new(&REDIS_SCHEMES, REDIS).with_features("redis", "session-redis"),
 ];
 
 #[cfg(unix)]

@@ -4,28 +4,19 @@ use std::time::Duration;
 
 use crate::record::SaveId;
 
-macro_rules! options {
-    ($($name:ident $what:literal)*) => {$(
-        #[doc = concat!("Options of ", $what, ".")]
-        ///
-        /// How they are used stands in the example of [`SessionStore`](crate::SessionStore#example).
-        #[derive(Clone, Debug, Default)]
-        #[non_exhaustive]
-        pub struct $name {
-            /// How long this call may take; the backend's own limit if none.
-            pub deadline: Option<Duration>,
-        }
-
-        impl $name {
-            statehouse_core::with_deadline!();
-        }
-    )*};
-}
-
-options! {
-    LoadOptions "a load"
-    TouchOptions "a touch"
-    DeleteOptions "a delete"
+statehouse_core::deadline_options! {
+    /// Options of a load.
+    ///
+    /// How they are used stands in the example of [`SessionStore`](crate::SessionStore#example).
+    LoadOptions
+    /// Options of a touch.
+    ///
+    /// How they are used stands in the example of [`SessionStore`](crate::SessionStore#example).
+    TouchOptions
+    /// Options of a delete.
+    ///
+    /// How they are used stands in the example of [`SessionStore`](crate::SessionStore#example).
+    DeleteOptions
 }
 
 /// Options of a create.

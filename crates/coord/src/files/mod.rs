@@ -139,12 +139,7 @@ impl FilesCoordStore {
         if let Some(own) = current.as_ref().filter(|current| current.id == new.id) {
             return Ok(Tried::Stored(own.version));
         }
-        let holds = match options.condition {
-            Condition::Always => true,
-            Condition::Absent => current.is_none(),
-            Condition::Match(version) => current.as_ref().is_some_and(|current| current.version == version),
-        };
-        if !holds {
+        if !options.condition.holds(current.as_ref().map(|current| &current.version)) {
             return Ok(Tried::Refused(current));
         }
         let stored = self.stamp(new.clone(), found.as_ref());

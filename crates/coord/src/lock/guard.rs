@@ -7,8 +7,8 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::keep::Held;
-use super::lease::{Lease, lost};
 use crate::key::CoordKey;
+use crate::lease::{Lease, lost};
 
 /// A lock that is held, renewed in the background until it is dropped or lost.
 ///
@@ -17,7 +17,7 @@ use crate::key::CoordKey;
 pub struct Guard {
     key: CoordKey,
     token: Version,
-    lease: watch::Receiver<Lease>,
+    lease: watch::Receiver<Lease<Version>>,
     stop: Option<oneshot::Sender<()>>,
     keeper: Option<JoinHandle<Result<()>>>,
 }
@@ -26,7 +26,7 @@ impl Guard {
     /// Begins to keep a lock, which was acquired under this version by a request sent at that time.
     pub(super) fn keep(held: Held, token: Version, sent: Instant) -> Self {
         let key = held.key.clone();
-        let (sender, lease) = watch::channel(Lease { deadline: sent + held.lease, version: token, is_over: false });
+        let (sender, lease) = watch::channel(Lease::new(sent + held.lease, token));
         let (stop, stopped) = oneshot::channel();
         let keeper = tokio::spawn(held.keep(sender, stopped));
         Self { key, token, lease, stop: Some(stop), keeper: Some(keeper) }

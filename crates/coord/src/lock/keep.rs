@@ -8,10 +8,10 @@ use statehouse_core::{Condition, ErrorKind, Result, Retry, Version};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::lease::Lease;
 use super::state::{Owner, State};
 use crate::api::CoordStore;
 use crate::key::CoordKey;
+use crate::lease::Lease;
 use crate::leases::Lessee;
 use crate::options::{GetOptions, PutOptions, RemoveOptions};
 use crate::outcome::PutOutcome;
@@ -54,15 +54,19 @@ impl Held {
 
     /// Renews the lock until it is asked to give it back, or it is lost. Runs for itself, so that whatever the holder does keeps
     /// no renewal waiting.
-    pub(super) async fn keep(self, lease: watch::Sender<Lease>, mut stop: oneshot::Receiver<()>) -> Result<()> {
+    pub(super) async fn keep(
+        self,
+        lease: watch::Sender<Lease<Version>>,
+        mut stop: oneshot::Receiver<()>,
+    ) -> Result<()> {
         let mut leases = self.leases.clone();
         loop {
             let renewed = tokio::select! {
                 biased;
                 _ = &mut stop => {
-                    let known = *lease.borrow();
+                    let held = *lease.borrow();
                     lease.send_modify(|lease| lease.is_over = true);
-                    return self.free(Some(known.version)).await;
+                    return self.free(Some(held.known)).await;
                 }
                 () = leases.closed() => return self.close(&lease, stop).await,
                 renewed = self.renew(&lease) => renewed,
@@ -79,18 +83,18 @@ impl Held {
 
     /// The program ends. Whoever has the lock may be at work until they drop the guard: it is given back only then, and if that
     /// takes longer than the lease, not at all.
-    async fn close(&self, lease: &watch::Sender<Lease>, stop: oneshot::Receiver<()>) -> Result<()> {
-        let known = *lease.borrow();
+    async fn close(&self, lease: &watch::Sender<Lease<Version>>, stop: oneshot::Receiver<()>) -> Result<()> {
+        let held = *lease.borrow();
         lease.send_modify(|lease| lease.is_over = true);
-        match timeout_at(known.deadline, stop).await {
-            Ok(_) => self.free(Some(known.version)).await,
+        match timeout_at(held.deadline, stop).await {
+            Ok(_) => self.free(Some(held.known)).await,
             Err(_) => Ok(()),
         }
     }
 
     /// One renewal, at a third of the lease. Whether the lock is still held.
-    async fn renew(&self, lease: &watch::Sender<Lease>) -> bool {
-        let Lease { deadline, mut version, .. } = *lease.borrow();
+    async fn renew(&self, lease: &watch::Sender<Lease<Version>>) -> bool {
+        let Lease { deadline, known: mut version, .. } = *lease.borrow();
         let mut backoff = Backoff::new(PAUSES[0].min(self.lease / 10), PAUSES[1].min(self.lease / 5));
         sleep_until(deadline - self.lease * 2 / 3).await;
         loop {
@@ -104,7 +108,7 @@ impl Held {
             match timeout_at(deadline, put).await {
                 Err(_) => return false,
                 Ok(Ok(PutOutcome::Stored(version))) => {
-                    lease.send_modify(|lease| (lease.deadline, lease.version) = (sent + self.lease, version));
+                    lease.send_modify(|lease| (lease.deadline, lease.known) = (sent + self.lease, version));
                     return true;
                 }
                 // A renewal before, whose answer was lost.

@@ -4,7 +4,6 @@ mod acquire;
 mod busy;
 mod guard;
 mod keep;
-mod lease;
 mod state;
 
 use std::future::IntoFuture;

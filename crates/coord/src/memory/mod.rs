@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use statehouse_core::time::whole_micros;
-use statehouse_core::{Capabilities, Clock, Condition, Error, ErrorKind, Health, Result, Timestamp, Version};
+use statehouse_core::{Capabilities, Clock, Error, ErrorKind, Health, Result, Timestamp, Version};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
@@ -139,12 +139,7 @@ impl MemoryCoordStore {
         if let Some(own) = current.as_ref().filter(|current| current.id == id) {
             return Ok(PutOutcome::Stored(own.version));
         }
-        let holds = match options.condition {
-            Condition::Always => true,
-            Condition::Absent => current.is_none(),
-            Condition::Match(version) => current.as_ref().is_some_and(|current| current.version == version),
-        };
-        if !holds {
+        if !options.condition.holds(current.as_ref().map(|current| &current.version)) {
             return PutOutcome::refused(current, options.repeats);
         }
         if !state.has_room(key, &value, self.capacity, now) {

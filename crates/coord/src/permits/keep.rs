@@ -8,8 +8,9 @@ use statehouse_core::policy::Backoff;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
-use super::permit::{Lease, Permit};
+use super::permit::Permit;
 use crate::key::CoordKey;
+use crate::lease::Lease;
 use crate::signals::{AcquireOptions, Acquired, PermitId, ReleaseOptions, RenewOptions, Renewed, Signals};
 
 /// A permit that is wanted, or held.
@@ -64,7 +65,7 @@ impl Wanted {
     /// It was acquired by a request sent at that time.
     fn held(self, sent: Instant) -> Permit {
         let key = self.key.clone();
-        let (sender, lease) = watch::channel(Lease { deadline: sent + self.lease(), is_over: false });
+        let (sender, lease) = watch::channel(Lease::new(sent + self.lease(), ()));
         let (stop, stopped) = oneshot::channel();
         Permit::new(key, lease, stop, tokio::spawn(self.keep(sender, stopped)))
     }

@@ -3,9 +3,9 @@ use std::fmt;
 use statehouse_core::{Error, ErrorKind, Result};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until};
 
 use crate::key::CoordKey;
+use crate::lease::{Lease, lost};
 
 /// A permit that is held, renewed in the background until it is dropped or lost.
 ///
@@ -16,20 +16,6 @@ pub struct Permit {
     lease: watch::Receiver<Lease>,
     stop: Option<oneshot::Sender<()>>,
     keeper: Option<JoinHandle<Result<()>>>,
-}
-
-/// Until when it is held, as the holder itself knows.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Lease {
-    /// Counted from when the request was sent that was answered last, so that the store's is never earlier.
-    pub(super) deadline: Instant,
-    pub(super) is_over: bool,
-}
-
-impl Lease {
-    fn is_held(&self) -> bool {
-        !self.is_over && Instant::now() < self.deadline
-    }
 }
 
 impl Permit {
@@ -79,24 +65,6 @@ impl Permit {
         match self.keeper.take() {
             Some(keeper) => keeper.await.unwrap_or_else(stopped),
             None => Ok(()),
-        }
-    }
-}
-
-async fn lost(mut lease: watch::Receiver<Lease>) {
-    loop {
-        let now = *lease.borrow_and_update();
-        if !now.is_held() {
-            return;
-        }
-        tokio::select! {
-            () = sleep_until(now.deadline) => {}
-            changed = lease.changed() => {
-                // Whoever keeps it has ended: it will not be renewed.
-                if changed.is_err() {
-                    return sleep_until(now.deadline).await;
-                }
-            }
         }
     }
 }

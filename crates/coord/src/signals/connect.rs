@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use statehouse_core::{Namespace, Result, Scheme, ServiceUrl};
+use statehouse_core::{Namespace, REDIS_SCHEMES, Result, Scheme, ServiceUrl};
 
 use super::api::Signals;
 use super::memory::MemorySignals;
@@ -14,11 +14,8 @@ type Open = fn(ServiceUrl, Namespace) -> Result<Opening>;
 
 const PACKAGE: &str = "statehouse-coord";
 
-const SCHEMES: [Scheme<Open>; 2] = [
-    Scheme::new(&["memory"], Some(memory)),
-    Scheme::new(&["redis", "rediss", "redis+sentinel", "redis+cluster", "rediss+sentinel", "rediss+cluster"], REDIS)
-        .with_features("redis", "coord-redis"),
-];
+const SCHEMES: [Scheme<Open>; 2] =
+    [Scheme::new(&["memory"], Some(memory)), Scheme::new(&REDIS_SCHEMES, REDIS).with_features("redis", "coord-redis")];
 
 #[cfg(feature = "redis")]
 const REDIS: Option<Open> = Some(redis);

@@ -8,27 +8,15 @@ use super::outcome::Count;
 use super::rate::Rate;
 use crate::options::PutOptions;
 
-macro_rules! options {
-    ($($name:ident $what:literal)*) => {$(
-        #[doc = concat!("Options of ", $what, ".")]
-        #[derive(Clone, Debug, Default)]
-        #[non_exhaustive]
-        pub struct $name {
-            /// How long this call may take; the backend's own limit if none.
-            pub deadline: Option<Duration>,
-        }
-
-        impl $name {
-            statehouse_core::with_deadline!();
-        }
-    )*};
-}
-
-options! {
-    CountOptions "reading a counter"
-    ResetOptions "removing a counter"
-    ReleaseOptions "giving a permit back"
-    PublishOptions "a message"
+statehouse_core::deadline_options! {
+    /// Options of reading a counter.
+    CountOptions
+    /// Options of removing a counter.
+    ResetOptions
+    /// Options of giving a permit back.
+    ReleaseOptions
+    /// Options of a message.
+    PublishOptions
 }
 
 /// Refuses what no store keeps time of.

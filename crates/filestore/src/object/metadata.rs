@@ -125,16 +125,15 @@ pub(super) fn modified(object: &ObjectMeta) -> Timestamp {
 mod tests {
     use super::*;
 
+    fn object() -> ObjectMeta {
+        let last_modified = std::time::SystemTime::UNIX_EPOCH.into();
+        ObjectMeta { location: "k".into(), last_modified, size: 3, e_tag: None, version: None }
+    }
+
     #[test]
     fn a_content_type_is_what_was_given_or_none() {
         let key = FileKey::new("k").unwrap();
-        let object = ObjectMeta {
-            location: "k".into(),
-            last_modified: std::time::SystemTime::UNIX_EPOCH.into(),
-            size: 3,
-            e_tag: None,
-            version: None,
-        };
+        let object = object();
         let (meta, _) = read(&key, &object, &describe(&PutOptions::default(), "nonce", None));
         assert_eq!(meta.content_type, None);
         let long = "x".repeat(300);
@@ -148,13 +147,7 @@ mod tests {
     #[test]
     fn metadata_that_nobody_could_have_put_does_not_come_out() {
         let key = FileKey::new("k").unwrap();
-        let object = ObjectMeta {
-            location: "k".into(),
-            last_modified: std::time::SystemTime::UNIX_EPOCH.into(),
-            size: 3,
-            e_tag: None,
-            version: None,
-        };
+        let object = object();
         let pairs = [("a", "text/html%0d%0ax-injected:%20y"), ("b", "%00"), ("x:y", "1"), ("A", "1"), ("good", "1")];
         let pairs = pairs.map(|(name, value)| (Attribute::Metadata(name.into()), value));
         let (meta, _) = read(&key, &object, &Attributes::from_iter(pairs));

@@ -1,26 +1,30 @@
-use statehouse_core::Version;
+//! What the holder of a lock or of a permit knows of it.
+
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-/// Until when a lock is held, as the holder itself knows.
+/// Until when something is held, as its holder itself knows; and what else it knows of it, such as a version.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Lease {
+pub(crate) struct Lease<K = ()> {
     /// Counted from when the request was sent that was answered last, so that the store's is never earlier.
-    pub(super) deadline: Instant,
-    /// The version of its record.
-    pub(super) version: Version,
+    pub(crate) deadline: Instant,
+    pub(crate) known: K,
     /// Somebody else has it, or nobody.
-    pub(super) is_over: bool,
+    pub(crate) is_over: bool,
 }
 
-impl Lease {
-    pub(super) fn is_held(&self) -> bool {
+impl<K> Lease<K> {
+    pub(crate) const fn new(deadline: Instant, known: K) -> Self {
+        Self { deadline, known, is_over: false }
+    }
+
+    pub(crate) fn is_held(&self) -> bool {
         !self.is_over && Instant::now() < self.deadline
     }
 }
 
-/// Returns when the lock is no longer held, by the clock of this process if nothing else says so.
-pub(super) async fn lost(mut lease: watch::Receiver<Lease>) {
+/// Returns when it is no longer held, by the clock of this process if nothing else says so.
+pub(crate) async fn lost<K: Copy>(mut lease: watch::Receiver<Lease<K>>) {
     loop {
         let now = *lease.borrow_and_update();
         if !now.is_held() {
