@@ -157,10 +157,27 @@ async fn a_half_open_connection_is_replaced_under_a_crowd_that_does_not_notice()
     let begun = Instant::now();
     // With two retries each, if one connection is given up later than the other, they need no more than are saved up.
     let mut asking: JoinSet<_> = (0..45).map(|_| increment(&client, "n", YES)).collect();
-    while let Some(answer) = asking.join_next().await {
-        answer.unwrap().unwrap();
+    let (mut failed, mut slowest) = (None, Duration::ZERO);
+    let crowd = async {
+        while let Some(answer) = asking.join_next().await {
+            failed = failed.take().or(answer.unwrap().err());
+        }
+    };
+    let connect = async {
+        loop {
+            let start = Instant::now();
+            drop(live.command(&["PING"]).await);
+            slowest = slowest.max(start.elapsed());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::select! {
+        () = crowd => {}
+        () = connect => {}
     }
-    println!("half-open under a crowd: all answered after {:?}", begun.elapsed());
+    // A new connection, of some round trips, is waited for 300 ms: a machine on which one takes a quarter of that tells nothing.
+    assert!(failed.is_none() || slowest > Duration::from_millis(75), "{failed:?}, and to connect took {slowest:?}");
+    println!("half-open under a crowd: all answered after {:?}, {failed:?}", begun.elapsed());
     assert!(begun.elapsed() < generously(Duration::from_secs(2)));
 }
 
