@@ -1,7 +1,8 @@
 //! What is told to operators has names: every event `service.what`, every span those that core makes.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+mod sources;
+
+use sources::sources;
 
 const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 
@@ -19,28 +20,6 @@ const PLACES: [(&str, &[&str]); 8] = [
 
 /// The one file that makes spans.
 const SPANS: &str = "crates/core/src/span.rs";
-
-/// Every Rust file below a folder of the repository, by its path from there, with its source.
-fn sources(folder: &str) -> Vec<(String, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the repository");
-    let (mut found, mut folders) = (Vec::new(), vec![root.join(folder)]);
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
-            match entry.extension() {
-                None => folders.extend(Some(entry).filter(|entry| entry.is_dir())),
-                Some(extension) if extension == "rs" => found.push(read(root, &entry)),
-                Some(_) => {}
-            }
-        }
-    }
-    assert!(!found.is_empty(), "{folder} has no sources");
-    found
-}
-
-fn read(root: &Path, path: &PathBuf) -> (String, String) {
-    let name = path.strip_prefix(root).expect("a path below").to_string_lossy().replace('\\', "/");
-    (name, fs::read_to_string(path).expect("a source"))
-}
 
 /// What stands behind each call of a macro, comments left out. One that is written without `tracing::` is found as well.
 fn calls<'a>(source: &'a str, name: &str) -> Vec<&'a str> {

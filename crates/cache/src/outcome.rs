@@ -7,7 +7,7 @@ use crate::{Entry, Lease};
 /// What became of a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a set with a condition may not have been stored"]
-#[non_exhaustive]
+#[expect(clippy::exhaustive_enums, reason = "a caller must not overlook an outcome")]
 pub enum SetOutcome {
     /// The value is stored with this version.
     Stored(Version),
@@ -29,7 +29,7 @@ impl SetOutcome {
 /// What became of a removal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a removal with a condition may have removed nothing"]
-#[non_exhaustive]
+#[expect(clippy::exhaustive_enums, reason = "a caller must not overlook an outcome")]
 pub enum RemoveOutcome {
     /// The entry, or the lease that the condition named, was removed.
     Removed,
@@ -43,7 +43,7 @@ pub enum RemoveOutcome {
 /// What became of a touch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "the entry may be gone"]
-#[non_exhaustive]
+#[expect(clippy::exhaustive_enums, reason = "a caller must not overlook an outcome")]
 pub enum TouchOutcome {
     /// The entry with this version has the new time to live.
     Touched(Version),
@@ -54,7 +54,7 @@ pub enum TouchOutcome {
 /// What became of a reservation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "a lease is to be used or given back"]
-#[non_exhaustive]
+#[expect(clippy::exhaustive_enums, reason = "a caller must not overlook an outcome")]
 pub enum Reservation {
     /// There is a live entry, so nothing needs loading.
     Hit(Entry),

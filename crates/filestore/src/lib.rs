@@ -119,11 +119,11 @@ pub use layered::LayeredFileStore;
 #[cfg(unix)]
 pub use local::{Access, Durability, LocalConfig, LocalFileStore, Permissions};
 pub use memory::MemoryFileStore;
-pub use meta::{Deleted, ETag, Entry, Meta, Stored};
+pub use meta::{ETag, Entry, Meta, Stored};
 #[cfg(feature = "s3")]
 pub use object::{ObjectConfig, ObjectFileStore, Probe, S3Config};
 pub use options::{
     BeyondEnd, ByteRange, Condition, CopyOptions, DeleteOptions, Depth, GetOptions, HeadOptions, ListOptions, Page,
     PageToken, PutOptions, Start,
 };
-pub use outcome::{DeleteOutcome, PutOutcome};
+pub use outcome::{DeleteOutcome, Deleted, PutOutcome};

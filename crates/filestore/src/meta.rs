@@ -156,16 +156,6 @@ impl Stored {
     }
 }
 
-/// What a delete found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Deleted {
-    /// The file was there and is gone.
-    Removed,
-    /// There was no such file.
-    Absent,
-}
-
 /// The most bytes of user metadata, names and encoded values together: what S3's 2 KiB leave beside our own.
 const MAX_USER: usize = 1536;
 

@@ -2,7 +2,7 @@
 
 use statehouse_core::{Error, ErrorKind, Result};
 
-use crate::meta::{Deleted, Stored};
+use crate::meta::Stored;
 use crate::options::Condition;
 
 /// What became of a put or a copy.
@@ -16,7 +16,7 @@ pub enum PutOutcome {
     Conflict,
 }
 
-/// What became of a delete.
+/// What became of a delete with a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a delete with a condition may not have been done"]
 #[expect(clippy::exhaustive_enums, reason = "a caller must not overlook an outcome")]
@@ -27,6 +27,16 @@ pub enum DeleteOutcome {
     Absent,
     /// The condition did not hold. Nothing was changed.
     Conflict,
+}
+
+/// What became of a delete without a condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "a caller must not overlook an outcome")]
+pub enum Deleted {
+    /// The file was there and is gone.
+    Removed,
+    /// There was no such file.
+    Absent,
 }
 
 impl PutOutcome {

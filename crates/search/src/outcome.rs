@@ -4,9 +4,10 @@ use statehouse_core::{Error, ErrorKind, Result, Retry};
 
 use crate::DocumentId;
 
-/// What became of one [`Operation`](crate::Operation).
+/// What became of an [`Operation`](crate::Operation) of a bulk.
 #[derive(Debug)]
-#[non_exhaustive]
+#[must_use = "an operation may have failed, or come too late"]
+#[expect(clippy::exhaustive_enums, reason = "a caller must not overlook an outcome")]
 pub enum Outcome {
     /// There was no document with this id.
     Created {

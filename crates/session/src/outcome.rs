@@ -11,10 +11,10 @@ use crate::token::VerifierHash;
 /// How long a store remembers that a session was deleted: longer than a request is under way.
 pub const REMEMBERED: Duration = Duration::from_secs(60);
 
-/// What a load found.
+/// What became of a load.
 #[derive(Clone, Debug)]
-#[must_use]
-#[non_exhaustive]
+#[must_use = "there may be none"]
+#[expect(clippy::exhaustive_enums, reason = "a caller must not overlook an outcome")]
 pub enum Loaded {
     /// The session as it is now.
     Found(Snapshot),
@@ -38,10 +38,10 @@ impl Loaded {
     }
 }
 
-/// How a save or a rotation went.
+/// What became of a save or a rotation.
 #[derive(Clone, Debug)]
-#[must_use]
-#[non_exhaustive]
+#[must_use = "somebody else may have changed or deleted the session"]
+#[expect(clippy::exhaustive_enums, reason = "a caller must not overlook an outcome")]
 pub enum Saved {
     /// It was applied; this is the session now.
     Applied(Snapshot),
@@ -53,10 +53,10 @@ pub enum Saved {
     Superseded,
 }
 
-/// How a touch went.
+/// What became of a touch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
-#[non_exhaustive]
+#[must_use = "the session may be gone"]
+#[expect(clippy::exhaustive_enums, reason = "a caller must not overlook an outcome")]
 pub enum Touched {
     /// The idle timeout was slid.
     Slid,
@@ -64,10 +64,10 @@ pub enum Touched {
     Gone,
 }
 
-/// How a delete went.
+/// What became of a delete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
-#[non_exhaustive]
+#[must_use = "the session may still be there"]
+#[expect(clippy::exhaustive_enums, reason = "a caller must not overlook an outcome")]
 pub enum Deleted {
     /// The session was deleted.
     Removed,

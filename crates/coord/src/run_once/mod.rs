@@ -70,10 +70,10 @@ pub struct RunOnce {
     attempts: Option<u32>,
 }
 
-/// How a run ended for this replica.
+/// What became of a run, for this replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
-#[expect(clippy::exhaustive_enums, reason = "a caller decides by all of them")]
+#[must_use = "this replica may not be the one that ran it"]
+#[expect(clippy::exhaustive_enums, reason = "a caller must not overlook an outcome")]
 pub enum Ran {
     /// This replica ran it.
     Now {

@@ -49,7 +49,7 @@ pub struct SingleUse {
     time_to_live: Duration,
 }
 
-/// Whether a token was accepted.
+/// What became of a token that somebody came with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "only the first may go on"]
 #[expect(clippy::exhaustive_enums, reason = "a caller must not overlook an outcome")]

@@ -9,7 +9,7 @@ use crate::capability;
 use crate::digest::Digest;
 use crate::files::Files;
 use crate::key::FileKey;
-use crate::meta::Deleted;
+use crate::outcome::Deleted;
 
 /// A generator of random numbers.
 pub(super) struct Random(u64);

@@ -9,8 +9,8 @@ use super::kit::{kind, names, noise, streamed};
 use crate::body::Body;
 use crate::digest::Digest;
 use crate::files::Files;
-use crate::meta::Deleted;
 use crate::options::{HeadOptions, PutOptions};
+use crate::outcome::Deleted;
 
 /// More than one part on every backend.
 pub(super) const PARTS: usize = 20 << 20;

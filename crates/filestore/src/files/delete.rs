@@ -5,9 +5,9 @@ use statehouse_core::Result;
 
 use super::place::Place;
 use crate::key::FileKey;
-use crate::meta::{Deleted, ETag};
+use crate::meta::ETag;
 use crate::options::DeleteOptions;
-use crate::outcome::DeleteOutcome;
+use crate::outcome::{DeleteOutcome, Deleted};
 
 /// A delete that is being described; `.await` deletes the file.
 ///

@@ -15,8 +15,8 @@ use super::lock::PATIENCE;
 use super::stage::Staged;
 use super::*;
 use crate::files::Files;
-use crate::meta::Deleted;
 use crate::options::Condition;
+use crate::outcome::Deleted;
 
 /// A directory that is removed when dropped.
 struct Dir(PathBuf);

@@ -20,8 +20,9 @@ use super::stage::{Existing, Staged};
 use super::trailer::{Description, Trailer};
 use crate::digest::{Intake, Received, corrupt, nonce};
 use crate::key::FileKey;
-use crate::meta::{Deleted, ETag, Stored};
+use crate::meta::{ETag, Stored};
 use crate::options::{Condition, CopyOptions, PutOptions};
+use crate::outcome::Deleted;
 
 impl Disk {
     fn writing(&self) -> Result<&Writing> {

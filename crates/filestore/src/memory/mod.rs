@@ -22,9 +22,9 @@ use crate::counters::Counters;
 use crate::digest::{Intake, nonce};
 use crate::key::FileKey;
 use crate::listing::Collector;
-use crate::meta::{Deleted, ETag, Entry, Meta, Stored};
+use crate::meta::{ETag, Entry, Meta, Stored};
 use crate::options::{Condition, CopyOptions, DeleteOptions, GetOptions, HeadOptions, ListOptions, Page, PutOptions};
-use crate::outcome::{DeleteOutcome, PutOutcome};
+use crate::outcome::{DeleteOutcome, Deleted, PutOutcome};
 use crate::{capability, deadline};
 
 const BACKEND: &str = "memory";

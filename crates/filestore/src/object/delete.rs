@@ -10,8 +10,8 @@ use super::client::{Failure, changed, is_older, lost};
 use super::wire::{Answer, Terms};
 use crate::capability;
 use crate::key::FileKey;
-use crate::meta::Deleted;
 use crate::options::{Condition, DeleteOptions};
+use crate::outcome::Deleted;
 
 impl ObjectFileStore {
     pub(super) async fn delete(&self, key: &FileKey, options: DeleteOptions) -> Result<Deleted> {
