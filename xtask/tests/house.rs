@@ -42,3 +42,56 @@ fn an_outcome_that_breaks_the_rule_is_found() {
         assert_eq!(wrong_outcomes(&right.replace(part, other)), ["A"], "{other}");
     }
 }
+
+/// The services with operations, and the folder of their sources.
+const SERVICES: [(&str, &str); 6] = [
+    ("cache", "crates/cache/src"),
+    ("coord", "crates/coord/src"),
+    ("filestore", "crates/filestore/src"),
+    ("search", "crates/search/src"),
+    ("session", "crates/session/src"),
+    ("signals", "crates/coord/src/signals"),
+];
+
+/// Settings of servers that look like operations.
+const NO_OPERATIONS: [&str; 1] = ["search.default_pipeline"];
+
+/// Whether a file has tests, which say for themselves what is to be told.
+fn is_of_tests(file: &str) -> bool {
+    file.contains("/tests") || file.contains("/conformance/") || file.ends_with("/told.rs")
+}
+
+/// The texts `"service.verb"` in the code of a source, names of events and what only tests compile left out.
+fn spelled<'a>(source: &'a str, service: &str) -> Vec<&'a str> {
+    let code = source.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let begin = format!("\"{service}.");
+    let texts = lines.flat_map(|line| line.match_indices(&begin).map(move |(at, _)| (line, at)).collect::<Vec<_>>());
+    let texts = texts.filter(|(line, at)| !line[..*at].ends_with("name: "));
+    let texts = texts.filter_map(|(line, at)| line[at + 1..].split('"').next());
+    let plain = |text: &&str| text.chars().all(|c| c.is_ascii_lowercase() || c == '_' || c == '.');
+    texts.filter(plain).filter(|text| !NO_OPERATIONS.contains(text)).collect()
+}
+
+#[test]
+fn operations_are_named_in_one_file_of_each_service() {
+    for (service, folder) in SERVICES {
+        for (file, source) in sources(folder).iter().filter(|(file, _)| !is_of_tests(file)) {
+            let found = spelled(source, service);
+            if file.ends_with("/operation.rs") {
+                continue;
+            }
+            assert_eq!(found, [""; 0], "{file}: the names of operations are in `operation.rs`");
+        }
+        let names = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder).join("operation.rs");
+        let names = std::fs::read_to_string(names).expect("the operations of a service");
+        assert!(spelled(&names, service).len() > 4, "{folder}/operation.rs");
+    }
+}
+
+#[test]
+fn an_operation_that_is_spelled_elsewhere_is_found() {
+    let source = "// \"cache.get\"\nwarn!(name: \"cache.away\");\nlayer.around(\"cache.set\", \"cache.d\");\n\
+                  #[cfg(test)]\nmod tests {\n\"cache.touch\"}";
+    assert_eq!(spelled(source, "cache"), ["cache.set", "cache.d"]);
+}

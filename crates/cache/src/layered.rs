@@ -5,6 +5,7 @@ use bytes::Bytes;
 use statehouse_core::layer::Layer;
 use statehouse_core::{Capabilities, Health, Result};
 
+use crate::operation::NAME;
 use crate::{
     Cache, CacheKey, ClearOptions, Entry, GetOptions, RemoveOptions, RemoveOutcome, Reservation, ReserveOptions,
     SetOptions, SetOutcome, TouchOptions, TouchOutcome,
@@ -48,31 +49,31 @@ impl<L: Layer> LayeredCache<L> {
 #[async_trait]
 impl<L: Layer> Cache for LayeredCache<L> {
     async fn get_with(&self, key: &CacheKey, options: GetOptions) -> Result<Option<Entry>> {
-        self.layer.around("cache.get", self.inner.get_with(key, options)).await
+        self.layer.around(NAME.get, self.inner.get_with(key, options)).await
     }
 
     async fn get_many_with(&self, keys: &[CacheKey], options: GetOptions) -> Result<Vec<Option<Entry>>> {
-        self.layer.around("cache.get_many", self.inner.get_many_with(keys, options)).await
+        self.layer.around(NAME.get_many, self.inner.get_many_with(keys, options)).await
     }
 
     async fn set_with(&self, key: &CacheKey, value: Bytes, options: SetOptions) -> Result<SetOutcome> {
-        self.layer.around("cache.set", self.inner.set_with(key, value, options)).await
+        self.layer.around(NAME.set, self.inner.set_with(key, value, options)).await
     }
 
     async fn remove_with(&self, key: &CacheKey, options: RemoveOptions) -> Result<RemoveOutcome> {
-        self.layer.around("cache.remove", self.inner.remove_with(key, options)).await
+        self.layer.around(NAME.remove, self.inner.remove_with(key, options)).await
     }
 
     async fn touch_with(&self, key: &CacheKey, options: TouchOptions) -> Result<TouchOutcome> {
-        self.layer.around("cache.touch", self.inner.touch_with(key, options)).await
+        self.layer.around(NAME.touch, self.inner.touch_with(key, options)).await
     }
 
     async fn reserve_with(&self, key: &CacheKey, options: ReserveOptions) -> Result<Reservation> {
-        self.layer.around("cache.reserve", self.inner.reserve_with(key, options)).await
+        self.layer.around(NAME.reserve, self.inner.reserve_with(key, options)).await
     }
 
     async fn clear_with(&self, options: ClearOptions) -> Result<()> {
-        self.layer.around("cache.clear", self.inner.clear_with(options)).await
+        self.layer.around(NAME.clear, self.inner.clear_with(options)).await
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -105,6 +105,7 @@ mod entry;
 mod key;
 mod layered;
 mod memory;
+mod operation;
 mod options;
 mod outcome;
 #[cfg(feature = "redis")]

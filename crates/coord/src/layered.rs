@@ -5,6 +5,7 @@ use bytes::Bytes;
 use statehouse_core::layer::Layer;
 use statehouse_core::{Capabilities, Health, Result, Timestamp, Version};
 
+use crate::operation::NAME;
 use crate::{
     CoordKey, CoordStore, GetOptions, NowOptions, Page, PutOptions, PutOutcome, Record, RemoveOptions, RemoveOutcome,
     ScanOptions, WaitOptions,
@@ -44,23 +45,23 @@ impl<L: Layer> LayeredCoordStore<L> {
 #[async_trait]
 impl<L: Layer> CoordStore for LayeredCoordStore<L> {
     async fn get_with(&self, key: &CoordKey, options: GetOptions) -> Result<Option<Record>> {
-        self.layer.around("coord.get", self.inner.get_with(key, options)).await
+        self.layer.around(NAME.get, self.inner.get_with(key, options)).await
     }
 
     async fn put_with(&self, key: &CoordKey, value: Bytes, options: PutOptions) -> Result<PutOutcome> {
-        self.layer.around("coord.put", self.inner.put_with(key, value, options)).await
+        self.layer.around(NAME.put, self.inner.put_with(key, value, options)).await
     }
 
     async fn remove_with(&self, key: &CoordKey, version: Version, options: RemoveOptions) -> Result<RemoveOutcome> {
-        self.layer.around("coord.remove", self.inner.remove_with(key, version, options)).await
+        self.layer.around(NAME.remove, self.inner.remove_with(key, version, options)).await
     }
 
     async fn scan_with(&self, options: ScanOptions) -> Result<Page> {
-        self.layer.around("coord.scan", self.inner.scan_with(options)).await
+        self.layer.around(NAME.scan, self.inner.scan_with(options)).await
     }
 
     async fn now_with(&self, options: NowOptions) -> Result<Timestamp> {
-        self.layer.around("coord.now", self.inner.now_with(options)).await
+        self.layer.around(NAME.now, self.inner.now_with(options)).await
     }
 
     async fn wait_with(&self, key: &CoordKey, seen: Option<Version>, options: WaitOptions) {

@@ -129,6 +129,47 @@ impl Operation {
     }
 }
 
+/// Declares the operations of a service, each by its name: `Operations`, which a backend has of itself, and `NAME`, the names
+/// alone, for what is around the backends or above them.
+///
+/// ```
+/// statehouse_core::operations! {
+///     get: "cache.get",
+///     set: "cache.set",
+/// }
+///
+/// const OPERATION: Operations = Operations::of("redis");
+///
+/// assert_eq!((OPERATION.get.name(), OPERATION.get.backend()), ("cache.get", "redis"));
+/// assert_eq!(NAME.set, "cache.set");
+/// ```
+#[macro_export]
+macro_rules! operations {
+    ($($operation:ident: $name:literal),+ $(,)?) => {
+        /// The operations of one backend, as errors, spans and metrics name them.
+        #[allow(dead_code, reason = "no backend does all of them")]
+        pub(crate) struct Operations {
+            $(pub(crate) $operation: $crate::Operation,)+
+        }
+
+        impl Operations {
+            #[allow(dead_code, reason = "there may be no backend but others'")]
+            pub(crate) const fn of(backend: &'static str) -> Self {
+                Self { $($operation: $crate::Operation::new($name, backend),)+ }
+            }
+        }
+
+        /// The names of the operations.
+        #[allow(dead_code, reason = "only a backend does some of them")]
+        pub(crate) struct Names {
+            $(pub(crate) $operation: &'static str,)+
+        }
+
+        #[allow(dead_code, reason = "there may be nothing above the backends")]
+        pub(crate) const NAME: Names = Names { $($operation: $name,)+ };
+    };
+}
+
 #[cfg(feature = "metrics")]
 struct Meter {
     operation: Operation,

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use statehouse_core::{Counter, Result};
 
 use crate::content::Object;
+use crate::operation::NAME;
 use crate::outcome::{DeleteOutcome, PutOutcome};
 
 const CONTENT: &str = "statehouse.filestore.content";
@@ -31,9 +32,9 @@ impl Counters {
         Self {
             stored: content("stored"),
             read: content("read"),
-            puts: conflicts("filestore.put"),
-            deletes: conflicts("filestore.delete"),
-            copies: conflicts("filestore.copy"),
+            puts: conflicts(NAME.put),
+            deletes: conflicts(NAME.delete),
+            copies: conflicts(NAME.copy),
         }
     }
 

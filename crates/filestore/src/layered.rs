@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use statehouse_core::layer::Layer;
 use statehouse_core::{Capabilities, Health, Result};
 
+use crate::operation::NAME;
 use crate::{
     Body, CopyOptions, DeleteOptions, DeleteOutcome, FileKey, FileStore, GetOptions, HeadOptions, ListOptions, Meta,
     Object, Page, PutOptions, PutOutcome,
@@ -43,27 +44,27 @@ impl<L: Layer> LayeredFileStore<L> {
 #[async_trait]
 impl<L: Layer> FileStore for LayeredFileStore<L> {
     async fn put_with(&self, key: &FileKey, body: Body, options: PutOptions) -> Result<PutOutcome> {
-        self.layer.around("filestore.put", self.inner.put_with(key, body, options)).await
+        self.layer.around(NAME.put, self.inner.put_with(key, body, options)).await
     }
 
     async fn get_with(&self, key: &FileKey, options: GetOptions) -> Result<Object> {
-        self.layer.around("filestore.get", self.inner.get_with(key, options)).await
+        self.layer.around(NAME.get, self.inner.get_with(key, options)).await
     }
 
     async fn head_with(&self, key: &FileKey, options: HeadOptions) -> Result<Meta> {
-        self.layer.around("filestore.head", self.inner.head_with(key, options)).await
+        self.layer.around(NAME.head, self.inner.head_with(key, options)).await
     }
 
     async fn list_with(&self, options: ListOptions) -> Result<Page> {
-        self.layer.around("filestore.list", self.inner.list_with(options)).await
+        self.layer.around(NAME.list, self.inner.list_with(options)).await
     }
 
     async fn delete_with(&self, key: &FileKey, options: DeleteOptions) -> Result<DeleteOutcome> {
-        self.layer.around("filestore.delete", self.inner.delete_with(key, options)).await
+        self.layer.around(NAME.delete, self.inner.delete_with(key, options)).await
     }
 
     async fn copy_with(&self, from: &FileKey, to: &FileKey, options: CopyOptions) -> Result<PutOutcome> {
-        self.layer.around("filestore.copy", self.inner.copy_with(from, to, options)).await
+        self.layer.around(NAME.copy, self.inner.copy_with(from, to, options)).await
     }
 
     fn capabilities(&self) -> Capabilities {

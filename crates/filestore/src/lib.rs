@@ -105,6 +105,7 @@ pub mod memory;
 mod meta;
 #[cfg(feature = "s3")]
 pub mod object;
+mod operation;
 mod options;
 mod outcome;
 

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use statehouse_core::layer::Layer;
 use statehouse_core::{Capabilities, Health, Result};
 
+use crate::operation::NAME;
 use crate::{
     BulkOptions, BulkReport, DocumentId, GetOptions, MergeOptions, Operation, Query, Record, RefreshOptions, Schema,
     SearchIndex, SearchOptions, SearchRequest, SearchResponse,
@@ -53,31 +54,31 @@ impl<L: Layer> SearchIndex for LayeredIndex<L> {
     }
 
     async fn bulk_with(&self, operations: Vec<Operation>, options: BulkOptions) -> Result<BulkReport> {
-        self.layer.around("search.bulk", self.inner.bulk_with(operations, options)).await
+        self.layer.around(NAME.bulk, self.inner.bulk_with(operations, options)).await
     }
 
     async fn get_with(&self, id: &DocumentId, options: GetOptions) -> Result<Option<Record>> {
-        self.layer.around("search.get", self.inner.get_with(id, options)).await
+        self.layer.around(NAME.get, self.inner.get_with(id, options)).await
     }
 
     async fn search_with(&self, request: &SearchRequest, options: SearchOptions) -> Result<SearchResponse> {
-        self.layer.around("search.search", self.inner.search_with(request, options)).await
+        self.layer.around(NAME.search, self.inner.search_with(request, options)).await
     }
 
     async fn count_with(&self, query: &Query, options: SearchOptions) -> Result<u64> {
-        self.layer.around("search.count", self.inner.count_with(query, options)).await
+        self.layer.around(NAME.count, self.inner.count_with(query, options)).await
     }
 
     async fn refresh_with(&self, options: RefreshOptions) -> Result<()> {
-        self.layer.around("search.refresh", self.inner.refresh_with(options)).await
+        self.layer.around(NAME.refresh, self.inner.refresh_with(options)).await
     }
 
     async fn merge_with(&self, options: MergeOptions) -> Result<()> {
-        self.layer.around("search.merge", self.inner.merge_with(options)).await
+        self.layer.around(NAME.merge, self.inner.merge_with(options)).await
     }
 
     async fn close(&self) -> Result<()> {
-        self.layer.around("search.close", self.inner.close()).await
+        self.layer.around(NAME.close, self.inner.close()).await
     }
 
     fn capabilities(&self) -> Capabilities {

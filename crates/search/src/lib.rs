@@ -122,6 +122,7 @@ mod layered;
 pub mod parity;
 
 mod api;
+mod bulk;
 #[cfg(any(feature = "opensearch", feature = "tantivy"))]
 mod connect;
 #[cfg(any(feature = "opensearch", feature = "tantivy"))]
@@ -151,6 +152,7 @@ mod validate;
 mod work;
 
 pub use api::{SearchIndex, SearchIndexExt};
+pub use bulk::Operation;
 pub use facet::{Facet, FacetValue};
 #[cfg(any(feature = "opensearch", feature = "tantivy"))]
 pub use indexes::Indexes;
@@ -161,7 +163,6 @@ pub use limits::{
 };
 #[cfg(feature = "opensearch")]
 pub use opensearch::{OpenSearchConfig, OpenSearchIndex};
-pub use operation::Operation;
 pub use options::{BulkOptions, Durability, GetOptions, MergeOptions, Refresh, RefreshOptions, SearchOptions};
 pub use outcome::{BulkReport, Outcome};
 pub use query::{

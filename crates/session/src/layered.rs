@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use statehouse_core::layer::Layer;
 use statehouse_core::{Capabilities, Health, Result};
 
+use crate::operation::NAME;
 use crate::{
     Authority, CreateOptions, DeleteOptions, Deleted, Delta, LoadOptions, Loaded, NewSession, Rotation, SaveOptions,
     Saved, SessionKey, SessionStore, Snapshot, TouchOptions, Touched,
@@ -42,11 +43,11 @@ impl<L: Layer> LayeredSessionStore<L> {
 #[async_trait]
 impl<L: Layer> SessionStore for LayeredSessionStore<L> {
     async fn create_with(&self, key: &SessionKey, new: &NewSession, options: CreateOptions) -> Result<Snapshot> {
-        self.layer.around("session.create", self.inner.create_with(key, new, options)).await
+        self.layer.around(NAME.create, self.inner.create_with(key, new, options)).await
     }
 
     async fn load_with(&self, key: &SessionKey, options: LoadOptions) -> Result<Loaded> {
-        self.layer.around("session.load", self.inner.load_with(key, options)).await
+        self.layer.around(NAME.load, self.inner.load_with(key, options)).await
     }
 
     async fn save_with(
@@ -56,7 +57,7 @@ impl<L: Layer> SessionStore for LayeredSessionStore<L> {
         delta: &Delta,
         options: SaveOptions,
     ) -> Result<Saved> {
-        self.layer.around("session.save", self.inner.save_with(base, authority, delta, options)).await
+        self.layer.around(NAME.save, self.inner.save_with(base, authority, delta, options)).await
     }
 
     async fn rotate_with(
@@ -67,15 +68,15 @@ impl<L: Layer> SessionStore for LayeredSessionStore<L> {
         delta: &Delta,
         options: SaveOptions,
     ) -> Result<Saved> {
-        self.layer.around("session.rotate", self.inner.rotate_with(base, authority, rotation, delta, options)).await
+        self.layer.around(NAME.rotate, self.inner.rotate_with(base, authority, rotation, delta, options)).await
     }
 
     async fn touch_with(&self, key: &SessionKey, options: TouchOptions) -> Result<Touched> {
-        self.layer.around("session.touch", self.inner.touch_with(key, options)).await
+        self.layer.around(NAME.touch, self.inner.touch_with(key, options)).await
     }
 
     async fn delete_with(&self, key: &SessionKey, authority: Authority, options: DeleteOptions) -> Result<Deleted> {
-        self.layer.around("session.delete", self.inner.delete_with(key, authority, options)).await
+        self.layer.around(NAME.delete, self.inner.delete_with(key, authority, options)).await
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -3,21 +3,6 @@ mod error;
 mod groups;
 mod record;
 
-/// The operations, as spans and metrics name them.
-mod operation {
-    use statehouse_core::Operation;
-
-    const BACKEND: &str = "redis";
-
-    pub(super) const GET: Operation = Operation::new("cache.get", BACKEND);
-    pub(super) const GET_MANY: Operation = Operation::new("cache.get_many", BACKEND);
-    pub(super) const SET: Operation = Operation::new("cache.set", BACKEND);
-    pub(super) const REMOVE: Operation = Operation::new("cache.remove", BACKEND);
-    pub(super) const TOUCH: Operation = Operation::new("cache.touch", BACKEND);
-    pub(super) const RESERVE: Operation = Operation::new("cache.reserve", BACKEND);
-    pub(super) const CLEAR: Operation = Operation::new("cache.clear", BACKEND);
-}
-
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,12 +12,15 @@ use bytes::Bytes;
 use statehouse_core::{Capabilities, Health, Namespace, Result, SchemaId, Timestamp, Version, span};
 use statehouse_redis::RedisClient;
 
+use crate::operation::Operations;
 use crate::{
     Cache, CacheKey, ClearOptions, Entry, GetOptions, Lease, RemoveOptions, RemoveOutcome, Reservation, ReserveOptions,
     SetOptions, SetOutcome, TouchOptions, TouchOutcome, capability, check_value_len, time_to_live_millis,
 };
 use client::{Answer, NewEntry, Read, Reserved, Wire};
 use record::{Record, Unreadable};
+
+const OPERATION: Operations = Operations::of("redis");
 
 /// A cache of bytes in Redis or Valkey: a single server, Sentinel or Cluster.
 ///
@@ -233,34 +221,34 @@ impl Cache for RedisCache {
     async fn get_with(&self, key: &CacheKey, options: GetOptions) -> Result<Option<Entry>> {
         let read = self.read(key, options.deadline);
         if !span::is_listened_to() {
-            return operation::GET.timed(read).await;
+            return OPERATION.get.timed(read).await;
         }
         // Boxed, so that the usual future stays small.
-        Box::pin(operation::GET.during_of(self.0.name(), read)).await
+        Box::pin(OPERATION.get.during_of(self.0.name(), read)).await
     }
 
     async fn get_many_with(&self, keys: &[CacheKey], options: GetOptions) -> Result<Vec<Option<Entry>>> {
-        operation::GET_MANY.during_of(self.0.name(), self.read_many(keys, options.deadline)).await
+        OPERATION.get_many.during_of(self.0.name(), self.read_many(keys, options.deadline)).await
     }
 
     async fn set_with(&self, key: &CacheKey, value: Bytes, options: SetOptions) -> Result<SetOutcome> {
-        operation::SET.during_of(self.0.name(), self.store(key, value, options)).await
+        OPERATION.set.during_of(self.0.name(), self.store(key, value, options)).await
     }
 
     async fn remove_with(&self, key: &CacheKey, options: RemoveOptions) -> Result<RemoveOutcome> {
-        operation::REMOVE.during_of(self.0.name(), self.drop_entry(key, options)).await
+        OPERATION.remove.during_of(self.0.name(), self.drop_entry(key, options)).await
     }
 
     async fn touch_with(&self, key: &CacheKey, options: TouchOptions) -> Result<TouchOutcome> {
-        operation::TOUCH.during_of(self.0.name(), self.prolong(key, options)).await
+        OPERATION.touch.during_of(self.0.name(), self.prolong(key, options)).await
     }
 
     async fn reserve_with(&self, key: &CacheKey, options: ReserveOptions) -> Result<Reservation> {
-        operation::RESERVE.during_of(self.0.name(), self.claim(key, options)).await
+        OPERATION.reserve.during_of(self.0.name(), self.claim(key, options)).await
     }
 
     async fn clear_with(&self, options: ClearOptions) -> Result<()> {
-        operation::CLEAR.during_of(self.0.name(), self.0.clear(options.since, options.deadline)).await
+        OPERATION.clear.during_of(self.0.name(), self.0.clear(options.since, options.deadline)).await
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -19,6 +19,7 @@ use super::lookups::is_away;
 use super::pace::Asked;
 use super::tier::{CacheValue, Claim, Place};
 use super::versioned::Versioned;
+use crate::operation::NAME;
 use crate::{CacheKey, Holding, ReserveOptions, time_to_live_millis};
 
 /// How often somebody looks who waits for another process's load.
@@ -68,7 +69,7 @@ impl<V: CacheValue> Call<'_, V> {
             };
             match self.core.flights.enter(self.key) {
                 Enter::Lead(leader) => {
-                    let span = span::named(span::of_service("cache.load"), &self.core.name);
+                    let span = span::named(span::of_service(NAME.load), &self.core.name);
                     return self.lead(leader, found, loader).instrument(span).await;
                 }
                 Enter::Wait(waiter) => {

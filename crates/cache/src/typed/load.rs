@@ -10,6 +10,7 @@ use statehouse_core::Result;
 use super::cache::TypedCache;
 use super::call::Call;
 use super::tier::CacheValue;
+use crate::operation::NAME;
 
 /// A read that loads what is missing; made by [`TypedCache::get_or_load`], run by `.await`.
 #[must_use = "nothing happens until it is awaited"]
@@ -98,12 +99,11 @@ where
     Fut: Future<Output = Result<V, E>> + Send + 'a,
     E: Into<Box<dyn StdError + Send + Sync>> + Send + 'a,
 {
-    const NAME: &str = "cache.get_or_load";
     let GetOrLoad { cache, key, loader, time_to_live } = call;
     Box::pin(async move {
-        let key = cache.key(key, NAME)?;
+        let key = cache.key(key, NAME.get_or_load)?;
         let call = Call { core: &cache.core, settings: cache.settings, key: &key, time_to_live };
-        call.run(loader).await.map_err(|error| cache.named(error, NAME, &key))
+        call.run(loader).await.map_err(|error| cache.named(error, NAME.get_or_load, &key))
     })
 }
 

@@ -8,6 +8,7 @@ use super::cache::TypedCache;
 use super::kept::Debt;
 use super::tier::CacheValue;
 use crate::SetOutcome;
+use crate::operation::NAME;
 use crate::options::Guard;
 use crate::outcome::unconditional;
 
@@ -86,7 +87,7 @@ where
 {
     async fn run(self, guard: Guard) -> Result<SetOutcome> {
         let cache = self.cache;
-        let key = cache.key(self.key, "cache.set")?;
+        let key = cache.key(self.key, NAME.set)?;
         let stored = async {
             let (core, format, begun) = (&cache.core, cache.settings.format, Instant::now());
             if guard != Guard::Always {
@@ -100,7 +101,7 @@ where
             }
             Ok(outcome)
         };
-        stored.await.map_err(|error| cache.named(error, "cache.set", &key))
+        stored.await.map_err(|error| cache.named(error, NAME.set, &key))
     }
 }
 

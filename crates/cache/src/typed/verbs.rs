@@ -11,6 +11,7 @@ use super::load::GetOrLoad;
 use super::set::Set;
 use super::tier::CacheValue;
 use super::versioned::Versioned;
+use crate::operation::NAME;
 use crate::{ClearOptions, RemoveOptions, TouchOutcome};
 
 impl<V: CacheValue> TypedCache<V> {
@@ -30,10 +31,10 @@ impl<V: CacheValue> TypedCache<V> {
     /// # Errors
     /// As [`get`](Self::get).
     pub async fn versioned(&self, key: impl AsRef<str> + Send) -> Result<Option<Versioned<V>>> {
-        let key = self.key(key, "cache.get")?;
+        let key = self.key(key, NAME.get)?;
         let found = self.core.look(&key, self.access()).await;
         self.core.lookups.of(found.as_ref().map(Option::is_some));
-        found.map_err(|error| self.named(error, "cache.get", &key))
+        found.map_err(|error| self.named(error, NAME.get, &key))
     }
 
     /// Reads many values in one round trip. The answer has the order and the length of `keys`.
@@ -41,15 +42,17 @@ impl<V: CacheValue> TypedCache<V> {
     /// # Errors
     /// As [`get`](Self::get).
     pub async fn get_many<K: AsRef<str> + Sync>(&self, keys: &[K]) -> Result<Vec<Option<Arc<V>>>> {
-        const NAME: &str = "cache.get_many";
-        let keys = keys.iter().map(|key| self.key(key, NAME)).collect::<Result<Vec<_>>>()?;
+        let keys = keys.iter().map(|key| self.key(key, NAME.get_many)).collect::<Result<Vec<_>>>()?;
         for key in keys.iter().filter(|_| !self.core.kept.is_empty()) {
-            self.core.replay(key, self.settings.deadline).await.map_err(|error| self.named(error, NAME, key))?;
+            self.core
+                .replay(key, self.settings.deadline)
+                .await
+                .map_err(|error| self.named(error, NAME.get_many, key))?;
         }
         let found = self.core.tier.get_many(&keys, self.access()).await;
         let found = found.map_err(|error| {
             self.core.lookups.of(Err(&error));
-            self.named(error, NAME, "")
+            self.named(error, NAME.get_many, "")
         })?;
         found.iter().for_each(|entry| self.core.lookups.of(Ok(entry.is_some())));
         Ok(found.into_iter().map(|entry| entry.map(|found| found.value)).collect())
@@ -127,11 +130,11 @@ impl<V: CacheValue> TypedCache<V> {
     /// # Errors
     /// What the backend says. An outage is an error although it is replayed later.
     pub async fn invalidate(&self, key: impl AsRef<str> + Send) -> Result<()> {
-        let key = self.key(key, "cache.invalidate")?;
+        let key = self.key(key, NAME.invalidate)?;
         let options = RemoveOptions { deadline: self.settings.deadline, ..RemoveOptions::default() };
         let remove = async { self.core.tier.remove(&key, options).await };
         let removed = self.core.invalidate(Debt::Key(key.clone()), remove).await;
-        removed.map(|_| ()).map_err(|error| self.named(error, "cache.invalidate", &key))
+        removed.map(|_| ()).map_err(|error| self.named(error, NAME.invalidate, &key))
     }
 
     /// Gives a value that is there a new time to live, counted from now.
@@ -139,12 +142,12 @@ impl<V: CacheValue> TypedCache<V> {
     /// # Errors
     /// What the backend says.
     pub async fn touch(&self, key: impl AsRef<str> + Send, time_to_live: Duration) -> Result<TouchOutcome> {
-        let key = self.key(key, "cache.touch")?;
+        let key = self.key(key, NAME.touch)?;
         let touched = async {
             self.core.replay(&key, self.settings.deadline).await?;
             self.core.tier.touch(&key, time_to_live, self.access()).await
         };
-        touched.await.map_err(|error| self.named(error, "cache.touch", &key))
+        touched.await.map_err(|error| self.named(error, NAME.touch, &key))
     }
 
     /// Removes every value of this cache, as [`invalidate`](Self::invalidate) removes one. Where one is
@@ -155,6 +158,6 @@ impl<V: CacheValue> TypedCache<V> {
     pub async fn clear(&self) -> Result<()> {
         let options = ClearOptions { deadline: self.settings.deadline, ..ClearOptions::default() };
         let cleared = self.core.invalidate(Debt::Clear, async { self.core.tier.clear(options).await }).await;
-        cleared.map_err(|error| self.named(error, "cache.clear", ""))
+        cleared.map_err(|error| self.named(error, NAME.clear, ""))
     }
 }

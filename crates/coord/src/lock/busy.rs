@@ -5,6 +5,7 @@ use std::time::Duration;
 use statehouse_core::{Error, ErrorKind, Retry};
 
 use crate::key::CoordKey;
+use crate::operation::NAME;
 
 /// Somebody else has the lock.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +65,7 @@ impl From<LockError> for Error {
             LockError::Busy(busy) => {
                 let retry = busy.expires_in.map_or(Retry::Now, Retry::After);
                 let error = Self::new(ErrorKind::Conflict, "somebody else has the lock").with_retry(retry);
-                error.with_operation("coord.lock").with_key(&busy.key).with_source(busy)
+                error.with_operation(NAME.lock).with_key(&busy.key).with_source(busy)
             }
         }
     }

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::keep::Held;
 use crate::key::CoordKey;
 use crate::lease::{Lease, lost};
+use crate::operation::NAME;
 
 /// A lock that is held, renewed in the background until it is dropped or lost.
 ///
@@ -98,7 +99,7 @@ impl Guard {
 
     fn lost_error(&self) -> Error {
         let message = "the lock was lost, and what was done under it was dropped";
-        Error::new(ErrorKind::Conflict, message).with_operation("coord.lock").with_key(&self.key)
+        Error::new(ErrorKind::Conflict, message).with_operation(NAME.lock).with_key(&self.key)
     }
 
     /// Gives the lock back and waits until that is done: then somebody else can have it at once.

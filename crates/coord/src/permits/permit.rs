@@ -6,6 +6,7 @@ use tokio::task::JoinHandle;
 
 use crate::key::CoordKey;
 use crate::lease::{Lease, lost};
+use crate::operation::NAME;
 
 /// A permit that is held, renewed in the background until it is dropped or lost.
 ///
@@ -49,7 +50,7 @@ impl Permit {
             biased;
             () = self.lost() => {
                 let error = Error::new(ErrorKind::Conflict, "the permit was lost, and what was done under it was dropped");
-                Err(E::from(error.with_operation("coord.permits").with_key(&self.key)))
+                Err(E::from(error.with_operation(NAME.permits).with_key(&self.key)))
             }
             done = work => done,
         }

@@ -4,6 +4,7 @@ use statehouse_core::{Capabilities, Error, ErrorKind, Health, Result};
 
 use super::api::Signals;
 use super::hub::Subscriber;
+use super::operation::NAME;
 use super::options::{
     AcquireOptions, AddOptions, CountOptions, PublishOptions, ReleaseOptions, RenewOptions, ResetOptions, TakeOptions,
 };
@@ -35,39 +36,39 @@ impl AbsentSignals {
 #[async_trait]
 impl Signals for AbsentSignals {
     async fn add_with(&self, _: &CoordKey, _: i64, _: AddOptions) -> Result<Count> {
-        self.refuse("signals.add")
+        self.refuse(NAME.add)
     }
 
     async fn count_with(&self, _: &CoordKey, _: CountOptions) -> Result<Option<Count>> {
-        self.refuse("signals.count")
+        self.refuse(NAME.count)
     }
 
     async fn reset_with(&self, _: &CoordKey, _: ResetOptions) -> Result<()> {
-        self.refuse("signals.reset")
+        self.refuse(NAME.reset)
     }
 
     async fn take_with(&self, _: &CoordKey, _: Rate, _: TakeOptions) -> Result<Taken> {
-        self.refuse("signals.take")
+        self.refuse(NAME.take)
     }
 
     async fn acquire_with(&self, _: &CoordKey, _: PermitId, _: AcquireOptions) -> Result<Acquired> {
-        self.refuse("signals.acquire")
+        self.refuse(NAME.acquire)
     }
 
     async fn renew_with(&self, _: &CoordKey, _: PermitId, _: RenewOptions) -> Result<Renewed> {
-        self.refuse("signals.renew")
+        self.refuse(NAME.renew)
     }
 
     async fn release_with(&self, _: &CoordKey, _: PermitId, _: ReleaseOptions) -> Result<()> {
-        self.refuse("signals.release")
+        self.refuse(NAME.release)
     }
 
     async fn publish_with(&self, _: &CoordKey, _: Bytes, _: PublishOptions) -> Result<()> {
-        self.refuse("signals.publish")
+        self.refuse(NAME.publish)
     }
 
     fn subscribe(&self, _: &[CoordKey]) -> Result<Subscriber> {
-        self.refuse("signals.subscribe")
+        self.refuse(NAME.subscribe)
     }
 
     async fn health(&self) -> Health {

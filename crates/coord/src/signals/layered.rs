@@ -7,6 +7,7 @@ use statehouse_core::{Capabilities, Health, Result};
 
 use super::api::Signals;
 use super::hub::Subscriber;
+use super::operation::NAME;
 use super::options::{
     AcquireOptions, AddOptions, CountOptions, PublishOptions, ReleaseOptions, RenewOptions, ResetOptions, TakeOptions,
 };
@@ -47,35 +48,35 @@ impl<L: Layer> LayeredSignals<L> {
 #[async_trait]
 impl<L: Layer> Signals for LayeredSignals<L> {
     async fn add_with(&self, key: &CoordKey, more: i64, options: AddOptions) -> Result<Count> {
-        self.layer.around("signals.add", self.inner.add_with(key, more, options)).await
+        self.layer.around(NAME.add, self.inner.add_with(key, more, options)).await
     }
 
     async fn count_with(&self, key: &CoordKey, options: CountOptions) -> Result<Option<Count>> {
-        self.layer.around("signals.count", self.inner.count_with(key, options)).await
+        self.layer.around(NAME.count, self.inner.count_with(key, options)).await
     }
 
     async fn reset_with(&self, key: &CoordKey, options: ResetOptions) -> Result<()> {
-        self.layer.around("signals.reset", self.inner.reset_with(key, options)).await
+        self.layer.around(NAME.reset, self.inner.reset_with(key, options)).await
     }
 
     async fn take_with(&self, key: &CoordKey, rate: Rate, options: TakeOptions) -> Result<Taken> {
-        self.layer.around("signals.take", self.inner.take_with(key, rate, options)).await
+        self.layer.around(NAME.take, self.inner.take_with(key, rate, options)).await
     }
 
     async fn acquire_with(&self, key: &CoordKey, id: PermitId, options: AcquireOptions) -> Result<Acquired> {
-        self.layer.around("signals.acquire", self.inner.acquire_with(key, id, options)).await
+        self.layer.around(NAME.acquire, self.inner.acquire_with(key, id, options)).await
     }
 
     async fn renew_with(&self, key: &CoordKey, id: PermitId, options: RenewOptions) -> Result<Renewed> {
-        self.layer.around("signals.renew", self.inner.renew_with(key, id, options)).await
+        self.layer.around(NAME.renew, self.inner.renew_with(key, id, options)).await
     }
 
     async fn release_with(&self, key: &CoordKey, id: PermitId, options: ReleaseOptions) -> Result<()> {
-        self.layer.around("signals.release", self.inner.release_with(key, id, options)).await
+        self.layer.around(NAME.release, self.inner.release_with(key, id, options)).await
     }
 
     async fn publish_with(&self, channel: &CoordKey, message: Bytes, options: PublishOptions) -> Result<()> {
-        self.layer.around("signals.publish", self.inner.publish_with(channel, message, options)).await
+        self.layer.around(NAME.publish, self.inner.publish_with(channel, message, options)).await
     }
 
     fn subscribe(&self, channels: &[CoordKey]) -> Result<Subscriber> {

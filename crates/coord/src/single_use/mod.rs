@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use statehouse_core::{Condition, ErrorKind, Operation, Result};
+use statehouse_core::{Condition, ErrorKind, Result};
 use tokio::time::Instant;
 
 use crate::api::{CoordStore, CoordStoreExt as _};
 use crate::hashed::{can_expire, hashed_key};
+use crate::operation::Operations;
 use crate::options::PutOptions;
 use crate::outcome::PutOutcome;
 use crate::record::WriteId;
@@ -60,7 +61,7 @@ pub enum Accepted {
     Before,
 }
 
-const ACCEPT: Operation = Operation::new("coord.accept", "coord");
+const OPERATION: Operations = Operations::of("coord");
 
 impl SingleUse {
     pub(crate) fn new(store: Arc<dyn CoordStore>, name: &str, time_to_live: Duration) -> Self {
@@ -96,7 +97,7 @@ impl SingleUse {
     /// # Errors
     /// As [`accept`](Self::accept).
     pub async fn accept_as(&self, token: impl AsRef<[u8]> + Send, id: WriteId) -> Result<Accepted> {
-        ACCEPT.during(self.try_accept(token.as_ref(), id)).await
+        OPERATION.accept.during(self.try_accept(token.as_ref(), id)).await
     }
 
     async fn try_accept(&self, token: &[u8], id: WriteId) -> Result<Accepted> {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use statehouse_core::policy::Backoff;
-use statehouse_core::{Codec, Condition, Error, ErrorKind, Operation, Result};
+use statehouse_core::{Codec, Condition, Error, ErrorKind, Result};
 use tokio::time::{Instant, sleep};
 
 use self::format::{HEAD, Kept, REMEMBERED};
@@ -22,6 +22,7 @@ pub use self::watch::StateWatch;
 use crate::api::{CoordStore, CoordStoreExt as _};
 use crate::key::CoordKey;
 use crate::lock::durable;
+use crate::operation::Operations;
 use crate::options::{PutOptions, WaitOptions};
 use crate::outcome::PutOutcome;
 use crate::record::{Record, WriteId};
@@ -69,7 +70,7 @@ pub struct SharedState<T> {
     of: PhantomData<fn() -> T>,
 }
 
-const UPDATE: Operation = Operation::new("coord.update", "coord");
+const OPERATION: Operations = Operations::of("coord");
 
 impl<T: Serialize + DeserializeOwned> SharedState<T> {
     pub(crate) fn new(store: Arc<dyn CoordStore>, name: &str) -> Self {
@@ -97,7 +98,7 @@ impl<T: Serialize + DeserializeOwned> SharedState<T> {
     /// [`ErrorKind::TooLarge`] for a value that is too large, [`ErrorKind::Unsupported`] on a store that is shared and not
     /// durable; else as [`CoordStore`] says.
     pub async fn update(&self, key: &str, f: impl FnMut(Option<T>) -> T) -> Result<Revised<T>> {
-        UPDATE.during_on(key, self.try_update(&self.key(key)?, f)).await
+        OPERATION.update.during_on(key, self.try_update(&self.key(key)?, f)).await
     }
 
     async fn try_update(&self, key: &CoordKey, mut f: impl FnMut(Option<T>) -> T) -> Result<Revised<T>> {

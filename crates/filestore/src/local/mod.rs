@@ -74,11 +74,14 @@ use crate::content::Object;
 use crate::counters::Counters;
 use crate::key::FileKey;
 use crate::meta::{Meta, Stored};
+use crate::operation::Operations;
 use crate::options::{CopyOptions, DeleteOptions, GetOptions, HeadOptions, ListOptions, Page, PutOptions};
 use crate::outcome::{DeleteOutcome, PutOutcome};
 use crate::{capability, deadline};
 
 const BACKEND: &str = "local";
+
+const OPERATION: Operations = Operations::of(BACKEND);
 
 /// A [`FileStore`] in a directory. Cheap to clone.
 ///
@@ -124,7 +127,7 @@ impl LocalFileStore {
     pub async fn open_with(config: LocalConfig) -> Result<Self> {
         let root = config.root.clone();
         let disk = blocking(move || Disk::open(&config)).await;
-        let disk = disk.map_err(|error| error.with_backend(BACKEND).with_operation("filestore.open"))?;
+        let disk = disk.map_err(|error| OPERATION.open.name_in(error))?;
         Ok(Self::of(root, Arc::new(disk)))
     }
 
@@ -209,20 +212,6 @@ impl LocalFileStore {
     }
 }
 
-/// The operations, as errors, spans and metrics name them.
-mod operation {
-    use statehouse_core::Operation;
-
-    use super::BACKEND;
-
-    pub(super) const PUT: Operation = Operation::new("filestore.put", BACKEND);
-    pub(super) const GET: Operation = Operation::new("filestore.get", BACKEND);
-    pub(super) const HEAD: Operation = Operation::new("filestore.head", BACKEND);
-    pub(super) const LIST: Operation = Operation::new("filestore.list", BACKEND);
-    pub(super) const DELETE: Operation = Operation::new("filestore.delete", BACKEND);
-    pub(super) const COPY: Operation = Operation::new("filestore.copy", BACKEND);
-}
-
 #[async_trait]
 impl FileStore for LocalFileStore {
     async fn put_with(&self, key: &FileKey, body: Body, options: PutOptions) -> Result<PutOutcome> {
@@ -231,25 +220,25 @@ impl FileStore for LocalFileStore {
             let stored = deadline::put(options.deadline, body, |body| self.put(key, body, options)).await;
             PutOutcome::of(stored, &condition)
         };
-        let stored = operation::PUT.during_on(key, put).await;
+        let stored = OPERATION.put.during_on(key, put).await;
         self.counters.put(&stored);
         stored
     }
 
     async fn get_with(&self, key: &FileKey, options: GetOptions) -> Result<Object> {
-        let got = operation::GET.during_on(key, deadline::read(options.deadline, self.get(key, options))).await;
+        let got = OPERATION.get.during_on(key, deadline::read(options.deadline, self.get(key, options))).await;
         got.map(|object| self.counters.reading(object))
     }
 
     async fn head_with(&self, key: &FileKey, options: HeadOptions) -> Result<Meta> {
         let head = self.run(key, |disk, key, name| disk.head(key, name));
-        operation::HEAD.during_on(key, deadline::read(options.deadline, head)).await
+        OPERATION.head.during_on(key, deadline::read(options.deadline, head)).await
     }
 
     async fn list_with(&self, options: ListOptions) -> Result<Page> {
         let (disk, prefix, deadline) = (Arc::clone(&self.disk), options.prefix.clone(), options.deadline);
         let list = blocking(move || disk.list(&options));
-        operation::LIST.during_on(&prefix, deadline::read(deadline, list)).await
+        OPERATION.list.during_on(&prefix, deadline::read(deadline, list)).await
     }
 
     async fn delete_with(&self, key: &FileKey, options: DeleteOptions) -> Result<DeleteOutcome> {
@@ -258,7 +247,7 @@ impl FileStore for LocalFileStore {
             move |disk: &Disk, key: &_, name: &_, patience| disk.delete(key, name, options.if_match.as_ref(), patience);
         let delete = self.run_writing(key, delete);
         let delete = async { DeleteOutcome::of(deadline::write(deadline, delete).await, conditional) };
-        let deleted = operation::DELETE.during_on(key, delete).await;
+        let deleted = OPERATION.delete.during_on(key, delete).await;
         self.counters.delete(&deleted);
         deleted
     }
@@ -268,7 +257,7 @@ impl FileStore for LocalFileStore {
         let copy = move |disk: &Disk, from: &_, _: &_, patience| disk.copy(from, &to, &options, patience);
         let copy = self.run_writing(from, copy);
         let copy = async { PutOutcome::of(deadline::write(deadline, copy).await, &condition) };
-        let copied = operation::COPY.during_on(from, copy).await;
+        let copied = OPERATION.copy.during_on(from, copy).await;
         self.counters.copy(&copied);
         copied
     }

@@ -23,11 +23,14 @@ use crate::digest::{Intake, nonce};
 use crate::key::FileKey;
 use crate::listing::Collector;
 use crate::meta::{ETag, Entry, Meta, Stored};
+use crate::operation::Operations;
 use crate::options::{Condition, CopyOptions, DeleteOptions, GetOptions, HeadOptions, ListOptions, Page, PutOptions};
 use crate::outcome::{DeleteOutcome, Deleted, PutOutcome};
 use crate::{capability, deadline};
 
 const BACKEND: &str = "memory";
+
+const OPERATION: Operations = Operations::of(BACKEND);
 
 /// A [`FileStore`] in memory.
 ///
@@ -194,8 +197,8 @@ impl fmt::Debug for MemoryFileStore {
 }
 
 /// Says where an error happened. What is in memory takes less time than it would to measure it.
-fn located<'a>(operation: &'static str, key: &'a str) -> impl FnOnce(Error) -> Error + 'a {
-    move |error| Operation::new(operation, BACKEND).name_in(error).with_key(key)
+fn located<'a>(operation: Operation, key: &'a str) -> impl FnOnce(Error) -> Error + 'a {
+    move |error| operation.name_in(error).with_key(key)
 }
 
 #[async_trait]
@@ -205,33 +208,33 @@ impl FileStore for MemoryFileStore {
         let stored = deadline::put(options.deadline, body, |body| self.put(key, body, options)).await;
         let outcome = PutOutcome::of(stored, &condition);
         self.counters.put(&outcome);
-        outcome.map_err(located("filestore.put", key))
+        outcome.map_err(located(OPERATION.put, key))
     }
 
     async fn get_with(&self, key: &FileKey, options: GetOptions) -> Result<Object> {
         let got = self.get(key, &options).map(|object| self.counters.reading(object));
-        got.map_err(located("filestore.get", key))
+        got.map_err(located(OPERATION.get, key))
     }
 
     async fn head_with(&self, key: &FileKey, _options: HeadOptions) -> Result<Meta> {
-        self.find(key).map(|file| file.meta).map_err(located("filestore.head", key))
+        self.find(key).map(|file| file.meta).map_err(located(OPERATION.head, key))
     }
 
     async fn list_with(&self, options: ListOptions) -> Result<Page> {
-        self.list(&options).map_err(located("filestore.list", &options.prefix))
+        self.list(&options).map_err(located(OPERATION.list, &options.prefix))
     }
 
     async fn delete_with(&self, key: &FileKey, options: DeleteOptions) -> Result<DeleteOutcome> {
         let conditional = options.if_match.is_some();
         let deleted = DeleteOutcome::of(self.delete(key, options), conditional);
         self.counters.delete(&deleted);
-        deleted.map_err(located("filestore.delete", key))
+        deleted.map_err(located(OPERATION.delete, key))
     }
 
     async fn copy_with(&self, from: &FileKey, to: &FileKey, options: CopyOptions) -> Result<PutOutcome> {
         let copied = PutOutcome::of(self.copy(from, to, &options), &options.condition);
         self.counters.copy(&copied);
-        copied.map_err(located("filestore.copy", from))
+        copied.map_err(located(OPERATION.copy, from))
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use object_store::ObjectStore;
-use statehouse_core::{Capabilities, Error, ErrorKind, Health, Operation, Result};
+use statehouse_core::{Capabilities, Error, ErrorKind, Health, Result};
 
 use self::client::{Limits, Remote};
 pub use self::config::{Addressing, ObjectConfig, Probe, S3Config, Transport};
@@ -41,6 +41,7 @@ use crate::counters::Counters;
 use crate::deadline;
 use crate::key::FileKey;
 use crate::meta::{Meta, Stored};
+use crate::operation::Operations;
 use crate::options::{Condition, CopyOptions, DeleteOptions, GetOptions, HeadOptions, ListOptions, Page, PutOptions};
 use crate::outcome::{DeleteOutcome, PutOutcome};
 
@@ -96,7 +97,7 @@ pub(crate) fn check_s3(config: &S3Config) -> Result<()> {
 }
 
 fn of_opening(error: Error, config: &S3Config) -> Error {
-    error.with_backend("s3").with_operation("filestore.open").with_setting(&config.setting)
+    Operations::of("s3").open.name_in(error).with_setting(&config.setting)
 }
 
 impl ObjectFileStore {
@@ -164,7 +165,7 @@ impl ObjectFileStore {
         let room = Room::new(upload_memory);
         let limits = Limits { part_size, timeout, body_timeout, read_limit, room };
         let opened = Self::begin(Remote::new(store, None, prefix, limits), "object_store", &name, probe, capabilities);
-        opened.await.map_err(|error| error.with_backend("object_store").with_operation("filestore.open"))
+        opened.await.map_err(|error| Operations::of("object_store").open.name_in(error))
     }
 
     /// What the server or the caller has told is taken; what the probe can find out, it finds out.
@@ -204,7 +205,11 @@ impl ObjectFileStore {
     /// [`ErrorKind::Unsupported`] for a store that is brought along; others as [`FileStore`] says.
     pub async fn sweep(&self, older_than: Duration) -> Result<Swept> {
         let swept = self.remote.sweep(older_than).await;
-        swept.map_err(|error| error.with_backend(self.backend).with_operation("filestore.sweep"))
+        swept.map_err(|error| self.operations().sweep.name_in(error))
+    }
+
+    const fn operations(&self) -> Operations {
+        Operations::of(self.backend)
     }
 
     fn require(&self, condition: &Condition) -> Result<()> {
@@ -233,12 +238,6 @@ impl fmt::Debug for ObjectFileStore {
     }
 }
 
-impl ObjectFileStore {
-    const fn operation(&self, name: &'static str) -> Operation {
-        Operation::new(name, self.backend)
-    }
-}
-
 #[async_trait]
 impl FileStore for ObjectFileStore {
     async fn put_with(&self, key: &FileKey, body: Body, options: PutOptions) -> Result<PutOutcome> {
@@ -247,25 +246,25 @@ impl FileStore for ObjectFileStore {
             let stored = deadline::put(options.deadline, body, |body| self.put(key, body, options)).await;
             PutOutcome::of(stored, &condition)
         };
-        let stored = self.operation("filestore.put").during_on(key, put).await;
+        let stored = self.operations().put.during_on(key, put).await;
         self.counters.put(&stored);
         stored
     }
 
     async fn get_with(&self, key: &FileKey, options: GetOptions) -> Result<Object> {
         let get = deadline::read(options.deadline, self.remote.get(key, &options));
-        let got = self.operation("filestore.get").during_on(key, get).await;
+        let got = self.operations().get.during_on(key, get).await;
         got.map(|object| self.counters.reading(object))
     }
 
     async fn head_with(&self, key: &FileKey, options: HeadOptions) -> Result<Meta> {
         let head = async { deadline::read(options.deadline, self.remote.look(key)).await.map(|(meta, _)| meta) };
-        self.operation("filestore.head").during_on(key, head).await
+        self.operations().head.during_on(key, head).await
     }
 
     async fn list_with(&self, options: ListOptions) -> Result<Page> {
         let list = deadline::read(options.deadline, self.remote.list(&options));
-        self.operation("filestore.list").during_on(&options.prefix, list).await
+        self.operations().list.during_on(&options.prefix, list).await
     }
 
     async fn delete_with(&self, key: &FileKey, options: DeleteOptions) -> Result<DeleteOutcome> {
@@ -274,7 +273,7 @@ impl FileStore for ObjectFileStore {
             let deleted = deadline::write(deadline, self.delete(key, options)).await;
             DeleteOutcome::of(deleted, conditional)
         };
-        let deleted = self.operation("filestore.delete").during_on(key, delete).await;
+        let deleted = self.operations().delete.during_on(key, delete).await;
         self.counters.delete(&deleted);
         deleted
     }
@@ -285,7 +284,7 @@ impl FileStore for ObjectFileStore {
             let copied = deadline::write(deadline, self.copy(from, to, options)).await;
             PutOutcome::of(copied, &condition)
         };
-        let copied = self.operation("filestore.copy").during_on(from, copy).await;
+        let copied = self.operations().copy.during_on(from, copy).await;
         self.counters.copy(&copied);
         copied
     }

@@ -17,6 +17,10 @@ use super::error::{self, Effect, Lost, Verdict};
 use super::nodes::{Node, Nodes, RetryBudget};
 use super::tls;
 use crate::counters;
+use crate::operation::Operations;
+
+/// The operations, as errors, spans and metrics name them.
+pub(super) const OPERATION: Operations = Operations::of(error::BACKEND);
 
 /// Requests to one cluster: each goes to the next node in turn and, where that is safe, to another one if it fails.
 pub(super) struct Client {

@@ -31,7 +31,7 @@ use statehouse_core::{Capabilities, Error, ErrorKind, Health, Namespace, Result,
 use tokio::time::Instant;
 
 use self::bulk::Run;
-use self::client::{Call, Client};
+use self::client::{Call, Client, OPERATION};
 pub use self::config::OpenSearchConfig;
 use self::error::Effect;
 use self::shards::Shards;
@@ -114,7 +114,7 @@ impl OpenSearchIndex {
     /// was created with another schema, or that the server analyses text in another way than we do.
     pub async fn open(config: OpenSearchConfig, name: &Namespace, schema: impl Into<Arc<Schema>>) -> Result<Self> {
         let schema = schema.into();
-        let opened = during("search.open", Self::open_shared(&config, name, &schema)).await;
+        let opened = OPERATION.open.during(Self::open_shared(&config, name, &schema)).await;
         opened.map_err(|error| placed(error, &config))
     }
 
@@ -127,7 +127,7 @@ impl OpenSearchIndex {
             config.check()?;
             open::check_server(&Client::new(config)?, config).await
         };
-        during("search.open", checked).await.map_err(|error| placed(error, config))
+        OPERATION.open.during(checked).await.map_err(|error| placed(error, config))
     }
 
     /// Asks whether a node answers and takes the credentials, as [`health`](SearchIndex::health) of an index does: within a
@@ -141,7 +141,7 @@ impl OpenSearchIndex {
             let client = Client::new(config)?;
             health::ping(&client).await
         };
-        during("search.health", asked).await
+        OPERATION.health.during(asked).await
     }
 
     async fn open_shared(config: &OpenSearchConfig, name: &Namespace, schema: &Arc<Schema>) -> Result<Self> {
@@ -302,10 +302,8 @@ fn placed(error: Error, config: &OpenSearchConfig) -> Error {
     if error.kind() != ErrorKind::Conflict {
         return error;
     }
-    let place = Error::new(error.kind(), format!("{}; this is OpenSearch at {config}", error.message()))
-        .with_backend(error::BACKEND)
-        .with_setting(&config.setting)
-        .with_operation("search.open");
+    let place = Error::new(error.kind(), format!("{}; this is OpenSearch at {config}", error.message()));
+    let place = OPERATION.open.name_in(place).with_setting(&config.setting);
     match error.key() {
         Some(key) => place.with_key(key),
         None => place,
@@ -319,11 +317,6 @@ fn search_path(alias: &str, several_shards: bool) -> String {
     format!("/{alias}/_search?allow_partial_search_results=false&preference=statehouse{copy:016x}{kind}")
 }
 
-/// Does the work of one operation, seen in traces and metrics and named in its error.
-async fn during<T>(operation: &'static str, work: impl Future<Output = Result<T>>) -> Result<T> {
-    statehouse_core::Operation::new(operation, error::BACKEND).during(work).await
-}
-
 #[async_trait]
 impl SearchIndex for OpenSearchIndex {
     fn schema(&self) -> &Arc<Schema> {
@@ -335,31 +328,31 @@ impl SearchIndex for OpenSearchIndex {
     }
 
     async fn bulk_with(&self, operations: Vec<Operation>, options: BulkOptions) -> Result<BulkReport> {
-        let outcomes = during("search.bulk", self.bulk_of(&operations, &options)).await?;
+        let outcomes = OPERATION.bulk.during(self.bulk_of(&operations, &options)).await?;
         self.writes.count(&outcomes);
         Ok(BulkReport::new(outcomes))
     }
 
     async fn get_with(&self, id: &DocumentId, options: GetOptions) -> Result<Option<Record>> {
-        during("search.get", self.get_one(id, &options)).await
+        OPERATION.get.during(self.get_one(id, &options)).await
     }
 
     async fn search_with(&self, request: &SearchRequest, options: SearchOptions) -> Result<SearchResponse> {
-        during("search.search", self.search_of(request, &options)).await
+        OPERATION.search.during(self.search_of(request, &options)).await
     }
 
     async fn count_with(&self, query: &Query, options: SearchOptions) -> Result<u64> {
-        during("search.count", self.count_of(query, &options)).await
+        OPERATION.count.during(self.count_of(query, &options)).await
     }
 
     async fn refresh_with(&self, options: RefreshOptions) -> Result<()> {
         self.check_open()?;
-        during("search.refresh", self.refresh_all(options.deadline)).await
+        OPERATION.refresh.during(self.refresh_all(options.deadline)).await
     }
 
     async fn merge_with(&self, options: MergeOptions) -> Result<()> {
         self.check_open()?;
-        during("search.merge", within(options.deadline, merge::all(&self.client, self.alias.as_str()))).await
+        OPERATION.merge.during(within(options.deadline, merge::all(&self.client, self.alias.as_str()))).await
     }
 
     async fn health(&self) -> Health {

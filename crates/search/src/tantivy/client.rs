@@ -20,7 +20,11 @@ use super::pending::{Change, Pending, Undo};
 use super::reclaim::Reclaiming;
 use super::snapshot::Snapshot;
 use super::traces::{Saved, Traces};
+use crate::operation::Operations;
 use crate::{DocumentId, Durability, Operation, Outcome, Record, Refresh, Schema};
+
+/// The operations, as errors, spans and metrics name them.
+pub(super) const OPERATION: Operations = Operations::of(BACKEND);
 
 /// An open index: a writer behind a lock, and the snapshot that searches use.
 pub(super) struct Client {

@@ -8,8 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use statehouse_core::Result;
 
 use super::answer;
-use super::client::Client;
-use super::error::BACKEND;
+use super::client::{Client, OPERATION};
 use super::plan::has_column;
 use crate::limits::Size;
 use crate::work::{Stop, panicked};
@@ -53,8 +52,7 @@ pub(super) fn search(client: &Client, request: &SearchRequest, size: Size) -> Re
             return Ok(None);
         }
         let weight = weight.ranked(&snapshot, &stop)?;
-        let operation = statehouse_core::Operation::new("search.search", BACKEND);
-        operation.run(|| answer::search(client, &snapshot, &weight, request, &stop)).map(Some)
+        OPERATION.search.run(|| answer::search(client, &snapshot, &weight, request, &stop)).map(Some)
     })
 }
 

@@ -41,7 +41,7 @@ use statehouse_core::{Capabilities, Error, ErrorKind, Health, HealthStatus, Resu
 use tantivy::TantivyError;
 
 use self::answer::{find, search};
-use self::client::Client;
+use self::client::{Client, OPERATION};
 pub use self::config::TantivyConfig;
 use self::error::BACKEND;
 use crate::counters::Writes;
@@ -123,7 +123,7 @@ impl TantivyIndex {
         let always = [capability::GLOBAL_STATISTICS, capability::LIVE_STATISTICS];
         let durable = config.folder.is_some().then_some(capability::DURABLE);
         let commit_interval = config.commit_interval;
-        let client = blocking("search.open", None, move |_| Client::open(config, Arc::new(schema))).await?;
+        let client = blocking(OPERATION.open, None, move |_| Client::open(config, Arc::new(schema))).await?;
         Ok(Self {
             client: Arc::new(client),
             capabilities: Arc::new(always.into_iter().chain(durable).collect()),
@@ -137,7 +137,7 @@ impl TantivyIndex {
     /// Runs work on the client away from the async threads.
     async fn run<T: Send + 'static>(
         &self,
-        operation: &'static str,
+        operation: statehouse_core::Operation,
         timeout: Option<Duration>,
         work: impl FnOnce(&Client, &Stop) -> Result<T> + Send + 'static,
     ) -> Result<T> {
@@ -149,11 +149,11 @@ impl TantivyIndex {
     async fn merge_all(&self) -> Result<()> {
         let mut tries = 0;
         loop {
-            let Some(merged) = self.run("search.merge", None, |client, _| client.start_merge()).await? else {
+            let Some(merged) = self.run(OPERATION.merge, None, |client, _| client.start_merge()).await? else {
                 return Ok(());
             };
             match merged.await {
-                Ok(_) => return self.run("search.merge", None, |client, _| client.show_merged()).await,
+                Ok(_) => return self.run(OPERATION.merge, None, |client, _| client.show_merged()).await,
                 Err(TantivyError::InvalidArgument(_)) if tries < MERGE_TRIES => tries += 1,
                 Err(error) => return Err(error::map_error(error)),
             }
@@ -176,7 +176,9 @@ impl TantivyIndex {
                 tokio::time::sleep(pause).await;
                 scheduled.store(false, Ordering::Release);
                 let Some(client) = client.take().or_else(|| weak.upgrade()) else { return };
-                let Err(error) = blocking("search.commit", None, move |_| client.commit_queued()).await else { return };
+                let Err(error) = blocking(OPERATION.commit, None, move |_| client.commit_queued()).await else {
+                    return;
+                };
                 let given_up = error.kind() == ErrorKind::Unavailable && !error.is_retryable();
                 tracing::error!(name: "search.not_committed", error = %error, "queued writes could not be committed");
                 if given_up || scheduled.swap(true, Ordering::AcqRel) {
@@ -202,10 +204,10 @@ impl SearchIndex for TantivyIndex {
         let queued = options.durability == Durability::Queued && options.refresh == Refresh::None;
         let write = move |client: &Client, _: &Stop| client.bulk(operations, options.durability, options.refresh);
         // A write that began cannot be taken back, so a deadline leaves its outcome open.
-        let outcomes = self.run("search.bulk", options.deadline, write).await.map_err(|error| match error.kind() {
-            ErrorKind::Timeout => Error::new(ErrorKind::OutcomeUnknown, "the bulk went on past its deadline")
-                .with_backend(BACKEND)
-                .with_operation("search.bulk"),
+        let outcomes = self.run(OPERATION.bulk, options.deadline, write).await.map_err(|error| match error.kind() {
+            ErrorKind::Timeout => {
+                OPERATION.bulk.name_in(Error::new(ErrorKind::OutcomeUnknown, "the bulk went on past its deadline"))
+            }
             _ => error,
         })?;
         if queued {
@@ -221,13 +223,13 @@ impl SearchIndex for TantivyIndex {
             inplace::guarded(|| self.client.get(id))
         } else {
             let id = id.clone();
-            self.run("search.get", options.deadline.or(Some(DEADLINE)), move |client, _| client.get(&id)).await
+            self.run(OPERATION.get, options.deadline.or(Some(DEADLINE)), move |client, _| client.get(&id)).await
         };
-        found.map_err(|error| error.with_backend(BACKEND).with_operation("search.get").with_key(id.as_str()))
+        found.map_err(|error| OPERATION.get.name_in(error).with_key(id.as_str()))
     }
 
     async fn search_with(&self, request: &SearchRequest, options: SearchOptions) -> Result<SearchResponse> {
-        let named = |error: Error| error.with_backend(BACKEND).with_operation("search.search");
+        let named = |error: Error| OPERATION.search.name_in(error);
         let size = self.client.check_open().and_then(|()| Size::of_request(request)).map_err(named)?;
         if let Some(response) = inplace::search(&self.client, request, size).map_err(named)? {
             return Ok(response);
@@ -239,11 +241,11 @@ impl SearchIndex for TantivyIndex {
             let weight = find(&snapshot, &request, terms, stop)?.ranked(&snapshot, stop)?;
             search(client, &snapshot, &weight, &request, stop)
         };
-        self.run("search.search", options.deadline.or(Some(DEADLINE)), work).await
+        self.run(OPERATION.search, options.deadline.or(Some(DEADLINE)), work).await
     }
 
     async fn count_with(&self, query: &Query, options: SearchOptions) -> Result<u64> {
-        let named = |error: Error| error.with_backend(BACKEND).with_operation("search.count");
+        let named = |error: Error| OPERATION.count.name_in(error);
         let size = self.client.check_open().and_then(|()| Size::of([query])).map_err(named)?;
         let query = query.clone();
         let work = move |client: &Client, stop: &Stop| {
@@ -252,22 +254,20 @@ impl SearchIndex for TantivyIndex {
             let weight = weight::find(&snapshot, plan::plan(&snapshot, &query, &[], terms, stop)?, 1.0)?;
             collect::count(&snapshot, &weight, stop)
         };
-        self.run("search.count", options.deadline.or(Some(DEADLINE)), work).await
+        self.run(OPERATION.count, options.deadline.or(Some(DEADLINE)), work).await
     }
 
     async fn refresh_with(&self, options: RefreshOptions) -> Result<()> {
-        self.run("search.refresh", options.deadline, |client, _| client.refresh()).await
+        self.run(OPERATION.refresh, options.deadline, |client, _| client.refresh()).await
     }
 
     async fn merge_with(&self, options: MergeOptions) -> Result<()> {
-        statehouse_core::Operation::new("search.merge", BACKEND)
-            .during(within(options.deadline, self.merge_all()))
-            .await
+        OPERATION.merge.during(within(options.deadline, self.merge_all())).await
     }
 
     async fn health(&self) -> Health {
         let start = Instant::now();
-        let probe = self.run("search.health", Some(PROBE), |client, _| client.probe()).await;
+        let probe = self.run(OPERATION.health, Some(PROBE), |client, _| client.probe()).await;
         let mut health = Health::of(&*self.place, start.elapsed(), probe);
         if let (true, Some(failure)) = (health.is_up(), self.client.failure()) {
             health.status = HealthStatus::Degraded;
@@ -277,15 +277,15 @@ impl SearchIndex for TantivyIndex {
     }
 
     async fn close(&self) -> Result<()> {
-        self.run("search.close", None, |client, _| client.close()).await
+        self.run(OPERATION.close, None, |client, _| client.close()).await
     }
 }
 
 /// Runs work on the runtime's blocking threads.
 async fn blocking<T: Send + 'static>(
-    operation: &'static str,
+    operation: statehouse_core::Operation,
     timeout: Option<Duration>,
     work: impl FnOnce(&Stop) -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    statehouse_core::Operation::new(operation, BACKEND).during(away(timeout, work)).await
+    operation.during(away(timeout, work)).await
 }

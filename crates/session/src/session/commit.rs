@@ -13,6 +13,7 @@ use super::work::{Committing, Limits, Pending, Stored, Work, fit};
 use crate::api::{SessionStore, SessionStoreExt as _};
 use crate::config::{ConflictPolicy, OutagePolicy, SessionConfig};
 use crate::cookie::Place;
+use crate::operation::NAME;
 use crate::options::{CreateOptions, SaveOptions};
 use crate::outcome::{Loaded, Saved};
 use crate::record::{AttributeName, Authority, Delta, NewSession, Rotate, Rotation, SaveId, Snapshot};
@@ -102,7 +103,7 @@ impl Session {
         }
         for _ in 0..=usize::from(left) {
             let Some(committing) = self.begin_work()? else { break };
-            match self.apply(&committing).instrument(span::of_service("session.commit")).await {
+            match self.apply(&committing).instrument(span::of_service(NAME.commit)).await {
                 Ok(applied) => done = done.then(applied),
                 Err(error) => return self.not_applied(error),
             }
@@ -218,7 +219,7 @@ impl Session {
                 }
             }
         }
-        Err(Error::new(ErrorKind::Unexpected, "every new session token was taken").with_operation("session.commit"))
+        Err(Error::new(ErrorKind::Unexpected, "every new session token was taken").with_operation(NAME.commit))
     }
 
     fn hold(&self, held: Held, cookie: CookieIs) {
@@ -397,7 +398,7 @@ impl<'a> Attempt<'a> {
         let changed = current.record().attributes() != self.base.record().attributes();
         if changed && self.fails_on_conflict() {
             let message = "another request changed the session at the same time";
-            return Err(Error::new(ErrorKind::Conflict, message).with_operation("session.commit"));
+            return Err(Error::new(ErrorKind::Conflict, message).with_operation(NAME.commit));
         }
         let renewed = current.record().rotated() > self.base.record().rotated();
         let renewing = |(_, rotation): &(Token, Rotation)| matches!(rotation.why, Rotate::Renewal { .. });
@@ -447,5 +448,5 @@ fn rotation(
 fn too_large(name: &AttributeName, config: &SessionConfig) -> Error {
     let (bytes, count) = (config.max_session, config.max_attributes);
     let message = format!("left out: the session would be larger than {bytes} bytes or {count} attributes");
-    Error::new(ErrorKind::TooLarge, message).with_operation("session.commit").with_key(name.as_str())
+    Error::new(ErrorKind::TooLarge, message).with_operation(NAME.commit).with_key(name.as_str())
 }

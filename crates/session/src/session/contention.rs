@@ -10,6 +10,7 @@ use tokio::sync::OwnedMutexGuard;
 
 use crate::api::SessionStore;
 use crate::capability::SHARED;
+use crate::operation::NAME;
 use crate::record::Snapshot;
 use crate::token::{SessionKey, random};
 
@@ -170,7 +171,7 @@ impl<'a> Race<'a> {
 
 fn too_many() -> Error {
     Error::new(ErrorKind::Conflict, "the session was changed by too many other requests at the same time")
-        .with_operation("session.commit")
+        .with_operation(NAME.commit)
         .with_retry(Retry::Now)
 }
 

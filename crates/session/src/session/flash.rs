@@ -9,6 +9,7 @@ use super::messages::{PREFIX, is_flash, name};
 use super::state::{Base, Held, Outage};
 use super::work::{Committing, Work};
 use crate::config::{ConflictPolicy, OutagePolicy};
+use crate::operation::NAME;
 use crate::record::{Attribute, AttributeName, Delta, SaveId, entry_size};
 
 /// A message for the next page, for example after a redirect.
@@ -62,7 +63,7 @@ impl Session {
             (state.held().cloned(), names.filter(|name| is_flash(name)).cloned().collect::<Vec<_>>())
         };
         if let Some(held) = held.filter(|_| !waiting.is_empty()) {
-            let taken = self.take_stored(held, &waiting).instrument(span::of_service("session.take_flash")).await?;
+            let taken = self.take_stored(held, &waiting).instrument(span::of_service(NAME.take_flash)).await?;
             self.state().taken.extend(taken);
         }
         Ok(())

@@ -16,6 +16,7 @@ use super::work::Step;
 use crate::api::SessionStore;
 use crate::config::SessionConfig;
 use crate::cookie::{Brought, CookieConfig, Place};
+use crate::operation::NAME;
 use crate::record::{Attribute, AttributeName, entry_size};
 use crate::schema::{self, Reported};
 use crate::token::SessionKey;
@@ -125,7 +126,7 @@ impl Session {
         self.load().await?;
         let Some(value) = self.state().attribute(&key, self.config().on_login).cloned() else { return Ok(None) };
         let Shared { config, reported, .. } = &*self.inner.shared;
-        schema::read(config, reported, name, &value).map_err(|error| error.with_operation("session.get"))
+        schema::read(config, reported, name, &value).map_err(|error| error.with_operation(NAME.get))
     }
 
     /// The attribute of a value, under the number that the configuration has for its layout.
@@ -144,7 +145,7 @@ impl Session {
     /// encoded.
     pub fn insert<T: Serialize + ?Sized>(&self, name: &str, value: &T) -> Result<()> {
         let value = Self::encode(self.config(), name, value);
-        let value = value.map_err(|error| error.with_operation("session.insert").with_key(name))?;
+        let value = value.map_err(|error| error.with_operation(NAME.insert).with_key(name))?;
         let name = AttributeName::new(name)?;
         let mut state = self.open_state()?;
         let weight = self.check(&mut state, &name, &value)?;
@@ -192,7 +193,7 @@ impl Session {
         loop {
             // `change` is the application's: it may use the session, and so runs without the lock.
             let before = self.state().attribute(&key, policy).cloned();
-            let value = step(before.as_ref()).map_err(|error| error.with_operation("session.update").with_key(name))?;
+            let value = step(before.as_ref()).map_err(|error| error.with_operation(NAME.update).with_key(name))?;
             let mut state = self.open_state()?;
             if state.attribute(&key, policy) == before.as_ref() {
                 let weight = self.check(&mut state, &key, &value)?;
@@ -321,5 +322,5 @@ pub(super) fn attribute_too_large(name: &str, limit: u64) -> Error {
 }
 
 fn too_large(name: &str, message: String) -> Error {
-    Error::new(ErrorKind::TooLarge, message).with_operation("session.insert").with_key(name)
+    Error::new(ErrorKind::TooLarge, message).with_operation(NAME.insert).with_key(name)
 }

@@ -12,6 +12,7 @@ use super::state::{Base, CookieChange, Held, State};
 use super::work::Pending;
 use crate::api::SessionStoreExt as _;
 use crate::cookie::{Brought, Place};
+use crate::operation::NAME;
 use crate::outcome::Deleted;
 use crate::record::{Authority, Principal};
 use crate::token::Token;
@@ -109,7 +110,7 @@ impl Session {
         let principal = Principal::new(principal)?;
         self.load().await?;
         let mut state = self.open_state()?;
-        state.refuse_degraded("session.login")?;
+        state.refuse_degraded(NAME.login)?;
         state.log_in(principal, self.config().on_login);
         Ok(())
     }
@@ -122,7 +123,7 @@ impl Session {
     pub async fn rotate(&self) -> Result<()> {
         self.load().await?;
         let mut state = self.open_state()?;
-        state.refuse_degraded("session.rotate")?;
+        state.refuse_degraded(NAME.rotate)?;
         if !matches!(state.work.pending, Some(Pending::Login { .. })) {
             state.work.pending = Some(Pending::Rotate);
         }
@@ -143,11 +144,11 @@ impl Session {
 
     async fn logout_gated(&self) -> Result<()> {
         let _gate = self.inner.gate.lock().await;
-        let ended = self.end().instrument(span::of_service("session.logout")).await;
+        let ended = self.end().instrument(span::of_service(NAME.logout)).await;
         let ended = ended.inspect_err(|error| self.note_outage(error))?;
         let mut state = self.open_state()?;
         let message = "nobody was logged out: another request has replaced the token of the session";
-        let superseded = || Error::new(ErrorKind::Conflict, message).with_operation("session.logout");
+        let superseded = || Error::new(ErrorKind::Conflict, message).with_operation(NAME.logout);
         let (base, cookie, answer) = match ended {
             Ended::Over { base, cookie } => (base, cookie, Ok(())),
             Ended::Superseded => (Base::Superseded, None, Err(superseded())),
@@ -161,7 +162,7 @@ impl Session {
     async fn end(&self) -> Result<Ended> {
         let (held, unread) = {
             let state = self.open_state()?;
-            state.refuse_degraded("session.logout")?;
+            state.refuse_degraded(NAME.logout)?;
             let brought = |held: &Held| Brought { token: held.token.clone(), place: held.place };
             (state.held().map(brought), state.is_unloaded())
         };
@@ -224,6 +225,6 @@ impl Session {
             return Ok(());
         }
         let message = "the login is not recent enough for this: log in again";
-        Err(Error::new(ErrorKind::Unauthenticated, message).with_operation("session.require_fresh"))
+        Err(Error::new(ErrorKind::Unauthenticated, message).with_operation(NAME.require_fresh))
     }
 }

@@ -9,6 +9,7 @@ use super::work::Pending;
 use crate::api::SessionStoreExt as _;
 use crate::config::{OutagePolicy, UnreadablePolicy};
 use crate::cookie::Brought;
+use crate::operation::NAME;
 use crate::outcome::{Loaded, REMEMBERED};
 use crate::record::Snapshot;
 
@@ -34,7 +35,7 @@ impl Session {
                 return Err(error);
             }
         }
-        let found = self.find().instrument(span::of_service("session.load")).await;
+        let found = self.find().instrument(span::of_service(NAME.load)).await;
         if found.is_ok() && !self.inner.tokens.is_empty() {
             self.inner.shared.watch.reached();
         }

@@ -8,6 +8,7 @@ use tracing::Span;
 
 use super::contract::{Access, CacheValue, Claim, Form, Format, Place, Prepared, Tier, prepared_elsewhere, settle};
 use crate::memory::{ENTRY_OVERHEAD, Found, Reserved, Store, whole_millis};
+use crate::operation::Operations;
 use crate::options::Guard;
 use crate::typed::versioned::Versioned;
 use crate::{
@@ -15,20 +16,7 @@ use crate::{
     TouchOutcome, check_value_len,
 };
 
-/// The operations, as spans name them.
-mod operation {
-    use statehouse_core::Operation;
-
-    const BACKEND: &str = "memory";
-
-    pub(super) const GET: Operation = Operation::new("cache.get", BACKEND);
-    pub(super) const GET_MANY: Operation = Operation::new("cache.get_many", BACKEND);
-    pub(super) const SET: Operation = Operation::new("cache.set", BACKEND);
-    pub(super) const REMOVE: Operation = Operation::new("cache.remove", BACKEND);
-    pub(super) const TOUCH: Operation = Operation::new("cache.touch", BACKEND);
-    pub(super) const RESERVE: Operation = Operation::new("cache.reserve", BACKEND);
-    pub(super) const CLEAR: Operation = Operation::new("cache.clear", BACKEND);
-}
+const OPERATION: Operations = Operations::of("memory");
 
 /// The caller's own measure of an entry.
 pub(crate) type Weigher<V> = Arc<dyn Fn(&str, &V) -> u64 + Send + Sync>;
@@ -79,7 +67,7 @@ impl<V: CacheValue> Tier<V> for MemoryTier<V> {
         let hit = self.store.value(key)?;
         if span::is_listened_to() {
             // It took less time than to tell of it.
-            drop(self.span(operation::GET));
+            drop(self.span(OPERATION.get));
         }
         Some(hit)
     }
@@ -98,11 +86,11 @@ impl<V: CacheValue> Tier<V> for MemoryTier<V> {
     }
 
     async fn get(&self, key: &CacheKey, _: Access) -> Result<Option<Versioned<V>>> {
-        Ok(self.span(operation::GET).in_scope(|| self.store.get(key)).map(versioned))
+        Ok(self.span(OPERATION.get).in_scope(|| self.store.get(key)).map(versioned))
     }
 
     async fn get_many(&self, keys: &[CacheKey], _: Access) -> Result<Vec<Option<Versioned<V>>>> {
-        let span = self.span(operation::GET_MANY);
+        let span = self.span(OPERATION.get_many);
         Ok(span.in_scope(|| keys.iter().map(|key| self.store.get(key).map(versioned)).collect()))
     }
 
@@ -116,27 +104,27 @@ impl<V: CacheValue> Tier<V> for MemoryTier<V> {
     ) -> Result<SetOutcome> {
         let Form::Weighed(weight) = prepared.form? else { return prepared_elsewhere() };
         let millis = whole_millis(time_to_live)?;
-        Ok(self.span(operation::SET).in_scope(|| self.store.set(key, prepared.value, weight, millis, guard)))
+        Ok(self.span(OPERATION.set).in_scope(|| self.store.set(key, prepared.value, weight, millis, guard)))
     }
 
     async fn remove(&self, key: &CacheKey, options: RemoveOptions) -> Result<RemoveOutcome> {
         let guard = options.guard()?;
-        Ok(self.span(operation::REMOVE).in_scope(|| self.store.remove(key, guard, options.min_age)))
+        Ok(self.span(OPERATION.remove).in_scope(|| self.store.remove(key, guard, options.min_age)))
     }
 
     async fn touch(&self, key: &CacheKey, time_to_live: Duration, _: Access) -> Result<TouchOutcome> {
         let millis = whole_millis(time_to_live)?;
-        Ok(self.span(operation::TOUCH).in_scope(|| self.store.touch(key, millis)))
+        Ok(self.span(OPERATION.touch).in_scope(|| self.store.touch(key, millis)))
     }
 
     async fn clear(&self, _: ClearOptions) -> Result<()> {
-        self.span(operation::CLEAR).in_scope(|| self.store.clear());
+        self.span(OPERATION.clear).in_scope(|| self.store.clear());
         Ok(())
     }
 
     async fn reserve(&self, key: &CacheKey, options: ReserveOptions, _: Access) -> Result<Claim<V>> {
         let millis = whole_millis(options.time_to_live)?;
-        let reserved = self.span(operation::RESERVE).in_scope(|| self.store.reserve(key, millis, &options));
+        let reserved = self.span(OPERATION.reserve).in_scope(|| self.store.reserve(key, millis, &options));
         Ok(match reserved {
             Reserved::Hit(found) => Claim::Hit(found.value),
             Reserved::Leased(token) => Claim::Load(Lease::new(token)),
