@@ -109,6 +109,13 @@ pub(crate) fn unexpected_reply(place: &str) -> Error {
     Error::new(ErrorKind::Unexpected, message).with_backend("redis")
 }
 
+/// The error for a script of a service that answered what it does not say.
+#[must_use]
+pub fn unexpected_answer() -> Error {
+    Error::new(ErrorKind::Unexpected, "the server answered something that the script does not say")
+        .with_backend("redis")
+}
+
 fn classify(error: &RedisError) -> (ErrorKind, Retry, Cow<'static, str>) {
     match error.kind() {
         RedisKind::AuthenticationFailed => {

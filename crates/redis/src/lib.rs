@@ -117,6 +117,7 @@ pub use client::exclusive::Exclusive;
 pub use client::health::Contents;
 pub use client::subscribe::{News, Subscription};
 pub use config::RedisConfig;
+pub use error::unexpected_answer;
 pub use idempotence::Idempotence;
 pub use key_space::KeySpace;
 pub use node::{EvictionPolicy, Persistence};

@@ -10,9 +10,8 @@ use bytes::Bytes;
 use statehouse_core::policy::Occasional;
 use statehouse_core::time::whole_micros;
 use statehouse_core::{CodecId, Error, ErrorKind, Namespace, Result, SchemaId, SystemClock, Version};
-use statehouse_redis::{Idempotence, REFUSE_LATE, RedisClient, RedisScript, ScriptCall, redis};
+use statehouse_redis::{Idempotence, REFUSE_LATE, RedisClient, RedisScript, ScriptCall, redis, unexpected_answer};
 
-use super::error::unexpected;
 use super::groups::{GROUPS, Group, SETTLE, group_of, groups, sole_schema};
 use super::record::{self, Tag};
 use crate::options::Guard;
@@ -232,7 +231,7 @@ impl Wire {
         let call = self.call(&TOUCH, key).arg(millis).deadline();
         let asked = Instant::now();
         let answer = call.run(&self.within(deadline), Idempotence::Idempotent).await?;
-        self.answer(key, asked, answer)?.ok_or_else(unexpected)
+        self.answer(key, asked, answer)?.ok_or_else(unexpected_answer)
     }
 
     pub(super) async fn reserve(&self, key: &CacheKey, millis: u64, options: &ReserveOptions) -> Result<Reserved> {
@@ -254,7 +253,7 @@ impl Wire {
             (HELD, _) => Ok(Reserved::Held(version)),
             (ENDED, _) => Ok(Reserved::Ended),
             (HIT, Some(record)) => Ok(Reserved::Hit { version, generation, record }),
-            _ => Err(unexpected()),
+            _ => Err(unexpected_answer()),
         }
     }
 
@@ -298,7 +297,7 @@ impl Wire {
     ) -> Result<Answer> {
         let (client, begun) = (self.within(deadline), Instant::now());
         let unknown = match first.run(&client, Idempotence::NotIdempotent).await {
-            Ok(answer) => return self.answer(key, begun, answer)?.ok_or_else(unexpected),
+            Ok(answer) => return self.answer(key, begun, answer)?.ok_or_else(unexpected_answer),
             Err(error) if error.kind() == ErrorKind::OutcomeUnknown => error,
             Err(error) => return Err(error),
         };
@@ -323,7 +322,7 @@ impl Wire {
             DONE => Ok(Some(Answer::Done(Version::new(version)))),
             CONFLICT => Ok(Some(Answer::Conflict(Some(Version::new(version)).filter(|version| version.get() > 0)))),
             DOUBT => Ok(None),
-            _ => Err(unexpected()),
+            _ => Err(unexpected_answer()),
         }
     }
 

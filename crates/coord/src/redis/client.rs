@@ -8,10 +8,9 @@ use bytes::Bytes;
 use statehouse_core::time::{millis_rounded_up, whole_micros};
 use statehouse_core::{Condition, EnvelopeError, ErrorKind, Namespace, Result, Timestamp, Version};
 use statehouse_redis::{
-    ENVELOPE_STAMP, Idempotence, KeySpace, REFUSE_LATE, RedisClient, RedisScript, ScriptCall, redis,
+    ENVELOPE_STAMP, Idempotence, KeySpace, REFUSE_LATE, RedisClient, RedisScript, ScriptCall, redis, unexpected_answer,
 };
 
-use super::error::unexpected;
 use crate::key::CoordKey;
 use crate::operation::Operations;
 use crate::options::{PageToken, PutOptions, ScanOptions};
@@ -83,7 +82,7 @@ impl Wire {
 
     pub(super) async fn get(&self, key: &CoordKey, deadline: Option<Duration>) -> Result<Option<Record>> {
         let found = self.read(&self.within(deadline), std::slice::from_ref(key)).await?;
-        found.into_iter().next().ok_or_else(unexpected)?.live()
+        found.into_iter().next().ok_or_else(unexpected_answer)?.live()
     }
 
     async fn read(&self, redis: &RedisClient, keys: &[CoordKey]) -> Result<Vec<Found>> {
@@ -91,7 +90,7 @@ impl Wire {
         let call = rest.iter().fold(READ.key(self.record(first)), |call, key| call.key(self.record(key)));
         let (found, now): (Vec<Option<Vec<u8>>>, u64) = call.run(redis, Idempotence::Idempotent).await?;
         if found.len() != keys.len() {
-            return Err(unexpected());
+            return Err(unexpected_answer());
         }
         let now = Timestamp::from_micros(now);
         Ok(found.into_iter().map(|bytes| Found { bytes: bytes.map(Bytes::from), now }).collect())
@@ -114,7 +113,7 @@ impl Wire {
             (1, Some(version), _) => Ok(PutOutcome::Stored(Version::new(number(&version)?))),
             (0, found, now) => PutOutcome::refused(Found::new(found, now).live()?, options.repeats || repeated),
             (3, ..) => Err(unreadable(EnvelopeError::Corrupt)),
-            _ => Err(unexpected()),
+            _ => Err(unexpected_answer()),
         }
     }
 
@@ -135,7 +134,7 @@ impl Wire {
                 Ok(Found::new(found, now).live()?.map_or(RemoveOutcome::Absent, RemoveOutcome::Conflict))
             }
             (3, ..) => Err(unreadable(EnvelopeError::Corrupt)),
-            _ => Err(unexpected()),
+            _ => Err(unexpected_answer()),
         }
     }
 
@@ -194,7 +193,7 @@ async fn run(call: &ScriptCall<'_>, redis: &RedisClient) -> Result<(Written, boo
 }
 
 fn number(bytes: &[u8]) -> Result<u64> {
-    bytes.try_into().map(u64::from_le_bytes).map_err(|_| unexpected())
+    bytes.try_into().map(u64::from_le_bytes).map_err(|_| unexpected_answer())
 }
 
 /// What is stored, as of a time of the server.

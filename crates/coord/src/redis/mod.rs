@@ -2,7 +2,6 @@
 
 mod client;
 mod config;
-mod error;
 mod listen;
 
 use std::time::Duration;

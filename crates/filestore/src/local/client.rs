@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 
 use super::beneath::Root;
 use super::config::{Access, Durability, LocalConfig};
-use super::error::{gone, map_error};
+use super::error::{cut_short, gone, map_error, no_folder, only_readable};
 use super::folder::Folders;
 use super::lock::Locks;
 use super::name::DiskName;
@@ -222,16 +222,6 @@ fn regular(fd: OwnedFd) -> Result<(File, u64, Timestamp)> {
     Ok((fd.into(), u64::try_from(stat.st_size).unwrap_or(0), modified(&stat)))
 }
 
-/// Why the directory itself cannot be made or opened: where it is none, somebody named the wrong one.
-fn no_folder(source: io::Error) -> Error {
-    let message = match source.kind() {
-        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => "it, or a part of its path, is not a directory",
-        io::ErrorKind::InvalidFilename => "its name is longer than the system takes",
-        _ => return map_error(source),
-    };
-    Error::new(ErrorKind::InvalidConfig, message).with_source(source)
-}
-
 /// A directory that has something else in it is somebody's mistake, not a store.
 fn refuse_foreign(root: &Root, config: &LocalConfig) -> Result<()> {
     match root.open_directory(crate::key::RESERVED) {
@@ -259,18 +249,6 @@ fn begin_writing(root: &Root, config: &LocalConfig) -> Result<Writing> {
     let locks = Locks::new(own("locks")?, config.permissions);
     check_format(root, &open_format(root, config)?)?;
     Ok(Writing { stage: Arc::new(Stage::open(root, config)?), locks })
-}
-
-/// Says what to do about a directory that cannot be written.
-fn only_readable(error: Error) -> Error {
-    let cause = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<io::Error>());
-    match cause.and_then(io::Error::raw_os_error).map(Errno::from_raw_os_error) {
-        Some(Errno::ROFS | Errno::ACCESS | Errno::PERM) => {
-            let message = "the directory cannot be written; a store that is only read is opened with access=read";
-            Error::new(ErrorKind::PermissionDenied, message).with_source(error)
-        }
-        _ => error,
-    }
 }
 
 /// Opens the file that names the format, which is made in a store that is written.
@@ -363,13 +341,6 @@ pub(super) fn read_at(file: &File, mut from: u64, len: u64) -> Result<Vec<u8>> {
     // There may be more room than was asked for.
     bytes.truncate(usize::try_from(len).unwrap_or(usize::MAX));
     Ok(bytes)
-}
-
-fn cut_short(error: io::Error) -> Error {
-    match error.kind() {
-        io::ErrorKind::UnexpectedEof => corrupt("the file was cut short while it was read"),
-        _ => map_error(error),
-    }
 }
 
 #[expect(clippy::unnecessary_cast, reason = "the fields' types differ between systems")]

@@ -3,6 +3,8 @@ use std::io;
 use rustix::io::Errno;
 use statehouse_core::{Error, ErrorKind, Retry, folder};
 
+use crate::digest::corrupt;
+
 /// The only place where an error of the operating system becomes ours.
 pub(super) fn map_error(source: impl Into<io::Error>) -> Error {
     let source = source.into();
@@ -29,6 +31,36 @@ pub(super) fn gone() -> Error {
 pub(super) fn not_synced(source: Errno) -> Error {
     let message = "the change is visible, and syncing it to the disk failed: it may not survive a crash";
     Error::new(ErrorKind::OutcomeUnknown, message).with_source(io::Error::from(source))
+}
+
+/// Why the directory itself cannot be made or opened: where it is none, somebody named the wrong one.
+pub(super) fn no_folder(source: io::Error) -> Error {
+    let message = match source.kind() {
+        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => "it, or a part of its path, is not a directory",
+        io::ErrorKind::InvalidFilename => "its name is longer than the system takes",
+        _ => return map_error(source),
+    };
+    Error::new(ErrorKind::InvalidConfig, message).with_source(source)
+}
+
+/// Says what to do about a directory that cannot be written.
+pub(super) fn only_readable(error: Error) -> Error {
+    let cause = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<io::Error>());
+    match cause.and_then(io::Error::raw_os_error).map(Errno::from_raw_os_error) {
+        Some(Errno::ROFS | Errno::ACCESS | Errno::PERM) => {
+            let message = "the directory cannot be written; a store that is only read is opened with access=read";
+            Error::new(ErrorKind::PermissionDenied, message).with_source(error)
+        }
+        _ => error,
+    }
+}
+
+/// Of a read that ends before the length that was told.
+pub(super) fn cut_short(error: io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => corrupt("the file was cut short while it was read"),
+        _ => map_error(error),
+    }
 }
 
 #[cfg(test)]

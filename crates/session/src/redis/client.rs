@@ -8,10 +8,11 @@ use std::time::Duration;
 use bytes::BytesMut;
 use statehouse_core::time::{millis_rounded_up, whole_micros};
 use statehouse_core::{Envelope, ErrorKind, Namespace, Operation, Result, Timestamp, hex};
-use statehouse_redis::{ENVELOPE_STAMP, Idempotence, KeySpace, REFUSE_LATE, RedisClient, RedisScript, redis};
+use statehouse_redis::{
+    ENVELOPE_STAMP, Idempotence, KeySpace, REFUSE_LATE, RedisClient, RedisScript, redis, unexpected_answer,
+};
 
 use super::anonymous::{Anonymous, second, until};
-use super::error::unexpected;
 use crate::operation::Operations;
 use crate::options::{CreateOptions, SaveOptions};
 use crate::outcome::{Deleted, Loaded, REMEMBERED, Touched};
@@ -137,7 +138,7 @@ impl Wire {
             redis::Value::BulkString(found) if found.starts_with(TOMBSTONE) => Ok(Swapped::Gone),
             redis::Value::BulkString(found) => Ok(Swapped::Other(read(&key, found, base.now())?, options)),
             redis::Value::Nil => Ok(Swapped::Gone),
-            _ => Err(unexpected()),
+            _ => Err(unexpected_answer()),
         }
     }
 
@@ -157,7 +158,7 @@ impl Wire {
                 self.note_full(OPERATION.touch);
                 Ok(Touched::Slid)
             }
-            _ => Err(unexpected()),
+            _ => Err(unexpected_answer()),
         }
     }
 
@@ -181,7 +182,7 @@ impl Wire {
                 self.note_full(OPERATION.delete);
                 Ok(Deleted::Removed)
             }
-            _ => Err(unexpected()),
+            _ => Err(unexpected_answer()),
         }
     }
 
@@ -221,7 +222,7 @@ fn stamped(key: &SessionKey, sent: &[u8], stamp: &[u8], now: Timestamp) -> Resul
     let mut bytes = BytesMut::from(sent);
     match bytes.get_mut(at..at + stamp.len()) {
         Some(place) => place.copy_from_slice(stamp),
-        None => return Err(unexpected()),
+        None => return Err(unexpected_answer()),
     }
     read(key, bytes.into(), now)
 }

@@ -3,7 +3,6 @@
 mod anonymous;
 mod client;
 mod config;
-mod error;
 
 use async_trait::async_trait;
 use statehouse_core::{Capabilities, Health, Namespace, Result};
