@@ -10,26 +10,20 @@ use bytes::Bytes;
 use statehouse_core::policy::Occasional;
 use statehouse_core::time::whole_micros;
 use statehouse_core::{CodecId, Error, ErrorKind, Namespace, Result, SchemaId, SystemClock, Version};
-use statehouse_redis::{Idempotence, REFUSE_LATE, RedisClient, RedisScript, ScriptCall, redis, unexpected_answer};
+use statehouse_redis::{Idempotence, RedisClient, RedisScript, ScriptCall, redis, script, unexpected_answer};
 
 use super::groups::{GROUPS, Group, SETTLE, group_of, groups, sole_schema};
 use super::record::{self, Tag};
 use crate::options::Guard;
 use crate::{CacheKey, Holding, RemoveOptions, ReserveOptions};
 
-macro_rules! script {
-    ($($file:literal),*) => {
-        LazyLock::new(|| RedisScript::new([REFUSE_LATE, $(include_str!(concat!("lua/", $file))),*].concat()))
-    };
-}
-
-static PLAIN: LazyLock<RedisScript> = script!("head.lua", "ensure.lua", "plain.lua");
-static SET: LazyLock<RedisScript> = script!("head.lua", "ensure.lua", "look.lua", "set.lua");
+static PLAIN: LazyLock<RedisScript> = script!("lua/head.lua", "lua/ensure.lua", "lua/plain.lua");
+static SET: LazyLock<RedisScript> = script!("lua/head.lua", "lua/ensure.lua", "lua/look.lua", "lua/set.lua");
 static NOW: LazyLock<RedisScript> = LazyLock::new(|| RedisScript::new(include_str!("lua/now.lua")));
-static REMOVE: LazyLock<RedisScript> = script!("head.lua", "look.lua", "remove.lua");
-static TOUCH: LazyLock<RedisScript> = script!("head.lua", "look.lua", "touch.lua");
-static RESERVE: LazyLock<RedisScript> = script!("head.lua", "ensure.lua", "look.lua", "reserve.lua");
-static CLEAR: LazyLock<RedisScript> = script!("clear.lua");
+static REMOVE: LazyLock<RedisScript> = script!("lua/head.lua", "lua/look.lua", "lua/remove.lua");
+static TOUCH: LazyLock<RedisScript> = script!("lua/head.lua", "lua/look.lua", "lua/touch.lua");
+static RESERVE: LazyLock<RedisScript> = script!("lua/head.lua", "lua/ensure.lua", "lua/look.lua", "lua/reserve.lua");
+static CLEAR: LazyLock<RedisScript> = script!("lua/clear.lua");
 
 /// The longest value that is set by the shortest script: that one is given all of what was there before, and who sets short
 /// values has likely set a short one before.
@@ -55,7 +49,7 @@ const DRIFT: u64 = 500;
 
 /// What goes over the wire: the keys of one cache, its generations, and its scripts.
 pub(super) struct Wire {
-    client: RedisClient,
+    redis: RedisClient,
     groups: Vec<Group>,
     pub(super) schema: SchemaId,
     name: String,
@@ -96,9 +90,9 @@ pub(super) struct NewEntry {
 pub(super) type Read = (Option<u64>, Option<Vec<u8>>);
 
 impl Wire {
-    pub(super) fn new(client: RedisClient, namespace: &Namespace, name: &str, schema: SchemaId) -> Result<Self> {
+    pub(super) fn new(redis: RedisClient, namespace: &Namespace, name: &str, schema: SchemaId) -> Result<Self> {
         Ok(Self {
-            client,
+            redis,
             groups: groups(namespace, name)?,
             schema,
             name: name.to_owned(),
@@ -119,15 +113,15 @@ impl Wire {
         &self.name
     }
 
-    pub(super) const fn client(&self) -> &RedisClient {
-        &self.client
+    pub(super) const fn redis(&self) -> &RedisClient {
+        &self.redis
     }
 
     /// Reads a stored record, and the generation that is current.
     pub(super) async fn read(&self, key: &CacheKey, deadline: Option<Duration>) -> Result<Read> {
         let group = self.group(key);
         if let Some(generation) = group.fresh() {
-            let stored = self.within(deadline).get(&group.entry_key(self.schema, key)).await?;
+            let stored = self.redis.within(deadline).get(&group.entry_key(self.schema, key)).await?;
             return Ok((Some(generation), stored));
         }
         // Boxed, so that the usual future stays small.
@@ -140,7 +134,7 @@ impl Wire {
         let mut both = redis::cmd("MGET");
         both.arg(group.generation_key()).arg(group.entry_key(self.schema, key));
         let (generation, stored): (Option<Vec<u8>>, _) =
-            self.within(deadline).query(&both, Idempotence::Idempotent).await?;
+            self.redis.within(deadline).query(&both, Idempotence::Idempotent).await?;
         Ok((group.see(generation.as_deref(), asked), stored))
     }
 
@@ -158,7 +152,7 @@ impl Wire {
         let generations = unknown.iter().map(|group| Cow::Borrowed(self.groups[*group].generation_key()));
         let all: Vec<Cow<'_, [u8]>> = generations.chain(entries).collect();
         let asked = Instant::now();
-        let mut stored = self.within(deadline).get_many(&all).await?.into_iter();
+        let mut stored = self.redis.within(deadline).get_many(&all).await?.into_iter();
         for group in unknown {
             known[group] = self.groups[group].see(stored.next().flatten().as_deref(), asked);
         }
@@ -171,7 +165,7 @@ impl Wire {
         for tag in tags {
             read.arg(self.group(key).tag_key(tag.hash));
         }
-        let stored: Vec<Option<Vec<u8>>> = self.within(deadline).query(&read, Idempotence::Idempotent).await?;
+        let stored: Vec<Option<Vec<u8>>> = self.redis.within(deadline).query(&read, Idempotence::Idempotent).await?;
         let expected = tags.iter().map(|tag| Some(format!("{:016}", tag.generation).into_bytes()));
         Ok(expected.eq(stored))
     }
@@ -196,7 +190,7 @@ impl Wire {
         let (name, version) = guard_args(guard);
         let before = match options.min_age {
             // Rather later than earlier: what was there must not stay.
-            Some(age) => self.moment(key, age, &self.within(options.deadline)).await?.latest,
+            Some(age) => self.moment(key, age, &self.redis.within(options.deadline)).await?.latest,
             None => 0,
         };
         let mark = record::seal(unique(), self.schema, CodecId::RAW, record::REMOVED, &[]);
@@ -209,11 +203,11 @@ impl Wire {
 
     /// What the clock of the server that has the key showed so long ago. Counted here and not when a script runs, which may
     /// wait for a connection, and must not take what comes meanwhile for older.
-    async fn moment(&self, key: &CacheKey, ago: Duration, client: &RedisClient) -> Result<Moment> {
+    async fn moment(&self, key: &CacheKey, ago: Duration, redis: &RedisClient) -> Result<Moment> {
         let (begun, mut moment) = (Instant::now(), Moment { earliest: 1, latest: u64::MAX });
         for _ in 0..MOST_READINGS {
             let asked = begun.elapsed();
-            let now: u64 = NOW.key(self.group(key).generation_key()).run(client, Idempotence::Idempotent).await?;
+            let now: u64 = NOW.key(self.group(key).generation_key()).run(redis, Idempotence::Idempotent).await?;
             let answered = begun.elapsed();
             // The server's clock showed this after it was asked and before it had answered. The narrowest says most.
             let (most, least) = (ago.saturating_add(answered), ago.saturating_add(asked));
@@ -230,7 +224,7 @@ impl Wire {
     pub(super) async fn touch(&self, key: &CacheKey, millis: u64, deadline: Option<Duration>) -> Result<Answer> {
         let call = self.call(&TOUCH, key).arg(millis).deadline();
         let asked = Instant::now();
-        let answer = call.run(&self.within(deadline), Idempotence::Idempotent).await?;
+        let answer = call.run(&self.redis.within(deadline), Idempotence::Idempotent).await?;
         self.answer(key, asked, answer)?.ok_or_else(unexpected_answer)
     }
 
@@ -245,7 +239,7 @@ impl Wire {
         let call = self.call(&RESERVE, key).arg(replacing).arg(millis).arg(lease.as_ref());
         let (call, asked) = (call.arg(holding).arg(token).deadline(), Instant::now());
         let (status, version, generation, record): (u8, u64, u64, Option<Vec<u8>>) =
-            call.run(&self.within(options.deadline), Idempotence::Idempotent).await?;
+            call.run(&self.redis.within(options.deadline), Idempotence::Idempotent).await?;
         self.note(key, generation, asked);
         let version = Version::new(version);
         match (status, record) {
@@ -264,7 +258,7 @@ impl Wire {
         let due: Vec<_> = self.groups.iter().filter(is_due).collect();
         let calls: Vec<_> = due.iter().map(|group| CLEAR.key(group.generation_key()).deadline()).collect();
         let asked = Instant::now();
-        let answers = self.within(deadline).run_many::<u64>(&calls, Idempotence::Idempotent).await;
+        let answers = self.redis.within(deadline).run_many::<u64>(&calls, Idempotence::Idempotent).await;
         let (mut failed, mut first) = (0, None);
         for (group, answer) in due.iter().zip(answers) {
             match answer {
@@ -295,8 +289,8 @@ impl Wire {
         first: ScriptCall<'s>,
         again: impl Fn(u64) -> ScriptCall<'s>,
     ) -> Result<Answer> {
-        let (client, begun) = (self.within(deadline), Instant::now());
-        let unknown = match first.run(&client, Idempotence::NotIdempotent).await {
+        let (redis, begun) = (self.redis.within(deadline), Instant::now());
+        let unknown = match first.run(&redis, Idempotence::NotIdempotent).await {
             Ok(answer) => return self.answer(key, begun, answer)?.ok_or_else(unexpected_answer),
             Err(error) if error.kind() == ErrorKind::OutcomeUnknown => error,
             Err(error) => return Err(error),
@@ -305,10 +299,10 @@ impl Wire {
         let settled = Box::pin(async move {
             let passed = begun.elapsed();
             let limit = deadline.map_or(passed.max(LEAST_REPEAT), |deadline| deadline.saturating_sub(passed));
-            let client = self.within(Some(limit));
-            let began = self.moment(key, begun.elapsed(), &client).await.ok()?.earliest;
+            let redis = self.redis.within(Some(limit));
+            let began = self.moment(key, begun.elapsed(), &redis).await.ok()?.earliest;
             let asked = Instant::now();
-            let answer = again(began).run(&client, Idempotence::NotIdempotent).await.ok()?;
+            let answer = again(began).run(&redis, Idempotence::NotIdempotent).await.ok()?;
             self.answer(key, asked, answer).ok().flatten()
         });
         settled.await.ok_or(unknown)
@@ -341,14 +335,6 @@ impl Wire {
     fn group(&self, key: &CacheKey) -> &Group {
         &self.groups[group_of(key)]
     }
-
-    /// The client, for calls that end in time.
-    fn within(&self, deadline: Option<Duration>) -> Cow<'_, RedisClient> {
-        match deadline {
-            None => Cow::Borrowed(&self.client),
-            Some(limit) => Cow::Owned(self.client.with_deadline(limit)),
-        }
-    }
 }
 
 /// The scripts' first answer; see `lua/head.lua`.
@@ -377,6 +363,6 @@ fn unique() -> [u8; 8] {
 
 impl fmt::Debug for Wire {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Wire").field("client", &self.client).field("cache", &self.name).finish_non_exhaustive()
+        f.debug_struct("Wire").field("redis", &self.redis).field("cache", &self.name).finish_non_exhaustive()
     }
 }

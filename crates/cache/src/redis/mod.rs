@@ -255,7 +255,7 @@ impl Cache for RedisCache {
     }
 
     async fn health(&self) -> Health {
-        self.0.client().health().await
+        self.0.redis().health().await
     }
 }
 

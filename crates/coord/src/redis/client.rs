@@ -1,6 +1,5 @@
 //! What is sent to Redis: one script for each operation, on keys of one slot.
 
-use std::borrow::Cow;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -8,7 +7,7 @@ use bytes::Bytes;
 use statehouse_core::time::{millis_rounded_up, whole_micros};
 use statehouse_core::{Condition, EnvelopeError, ErrorKind, Namespace, Result, Timestamp, Version};
 use statehouse_redis::{
-    ENVELOPE_STAMP, Idempotence, KeySpace, REFUSE_LATE, RedisClient, RedisScript, ScriptCall, redis, unexpected_answer,
+    ENVELOPE_STAMP, Idempotence, KeySpace, RedisClient, RedisScript, ScriptCall, redis, script, unexpected_answer,
 };
 
 use crate::key::CoordKey;
@@ -20,17 +19,10 @@ use crate::stored::{Stored, unreadable};
 
 pub(super) const OPERATION: Operations = Operations::of("redis");
 
-macro_rules! script {
-    ($($part:expr),+) => {
-        LazyLock::new(|| RedisScript::new([REFUSE_LATE, $($part),+].concat()))
-    };
-}
-
 static READ: LazyLock<RedisScript> = LazyLock::new(|| RedisScript::new(include_str!("lua/read.lua")));
-static PUT: LazyLock<RedisScript> = script!(ENVELOPE_STAMP, include_str!("lua/found.lua"), include_str!("lua/put.lua"));
-static REMOVE: LazyLock<RedisScript> =
-    script!(ENVELOPE_STAMP, include_str!("lua/found.lua"), include_str!("lua/remove.lua"));
-static SWEEP: LazyLock<RedisScript> = script!(include_str!("lua/sweep.lua"));
+static PUT: LazyLock<RedisScript> = script!(ENVELOPE_STAMP, "lua/found.lua", "lua/put.lua");
+static REMOVE: LazyLock<RedisScript> = script!(ENVELOPE_STAMP, "lua/found.lua", "lua/remove.lua");
+static SWEEP: LazyLock<RedisScript> = script!("lua/sweep.lua");
 /// With a key, since another server of a cluster has another time.
 static TIME: LazyLock<RedisScript> =
     LazyLock::new(|| RedisScript::new("local time = redis.call('TIME') return time[1] * 1000000 + time[2]"));
@@ -58,11 +50,6 @@ impl Wire {
         &self.redis
     }
 
-    /// The connection for a call with this deadline.
-    fn within(&self, deadline: Option<Duration>) -> Cow<'_, RedisClient> {
-        deadline.map_or(Cow::Borrowed(&self.redis), |limit| Cow::Owned(self.redis.with_deadline(limit)))
-    }
-
     /// All keys have the namespace as their hash tag.
     fn key(&self, part: &str) -> Vec<u8> {
         self.keys.tagged(self.namespace.as_str(), part)
@@ -81,7 +68,7 @@ impl Wire {
     }
 
     pub(super) async fn get(&self, key: &CoordKey, deadline: Option<Duration>) -> Result<Option<Record>> {
-        let found = self.read(&self.within(deadline), std::slice::from_ref(key)).await?;
+        let found = self.read(&self.redis.within(deadline), std::slice::from_ref(key)).await?;
         found.into_iter().next().ok_or_else(unexpected_answer)?.live()
     }
 
@@ -108,7 +95,7 @@ impl Wire {
         let call = PUT.key(self.record(key)).key(self.index()).arg(&record[..]).arg(on);
         let call = call.arg(options.time_to_live.map_or(0, whole_micros)).arg(millis_rounded_up(REMEMBERED));
         let call = call.arg(key.as_str()).arg(self.channel()).deadline();
-        let (answer, repeated) = run(&call, &self.within(options.deadline)).await?;
+        let (answer, repeated) = run(&call, &self.redis.within(options.deadline)).await?;
         match answer {
             (1, Some(version), _) => Ok(PutOutcome::Stored(Version::new(number(&version)?))),
             (0, found, now) => PutOutcome::refused(Found::new(found, now).live()?, options.repeats || repeated),
@@ -126,7 +113,7 @@ impl Wire {
         let rest = Stored::removed(WriteId::generate()?).encode();
         let call = REMOVE.key(self.record(key)).key(self.index()).arg(&rest[..]).arg(&version.get().to_le_bytes());
         let call = call.arg(millis_rounded_up(REMEMBERED)).arg(key.as_str()).arg(self.channel()).deadline();
-        let (answer, _) = run(&call, &self.within(deadline)).await?;
+        let (answer, _) = run(&call, &self.redis.within(deadline)).await?;
         match answer {
             (1, ..) => Ok(RemoveOutcome::Removed),
             (2, ..) => Ok(RemoveOutcome::Absent),
@@ -140,7 +127,7 @@ impl Wire {
 
     /// A page of the index, and the records that it names.
     pub(super) async fn scan(&self, options: &ScanOptions) -> Result<Page> {
-        let redis = self.within(options.deadline);
+        let redis = self.redis.within(options.deadline);
         let mut command = redis::cmd("ZRANGEBYLEX");
         let from = match &options.start {
             Some(token) => [b"(", token.as_str().as_bytes()].concat(),
@@ -177,7 +164,7 @@ impl Wire {
 
     /// The time of the server that has the records.
     pub(super) async fn now(&self, deadline: Option<Duration>) -> Result<Timestamp> {
-        let micros: u64 = TIME.key(self.index()).run(&self.within(deadline), Idempotence::Idempotent).await?;
+        let micros: u64 = TIME.key(self.index()).run(&self.redis.within(deadline), Idempotence::Idempotent).await?;
         Ok(Timestamp::from_micros(micros))
     }
 }

@@ -9,6 +9,7 @@ mod run;
 pub(crate) mod subscribe;
 mod tries;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -125,6 +126,13 @@ impl RedisClient {
     #[must_use]
     pub fn with_deadline(&self, limit: Duration) -> Self {
         Self { inner: Arc::clone(&self.inner), until: Some(Instant::now() + limit.min(LONGEST)) }
+    }
+
+    /// A handle for a call of a service that was told a limit, as [`with_deadline`](Self::with_deadline) makes one, else
+    /// this handle, with the deadline of the configuration.
+    #[must_use]
+    pub fn within(&self, limit: Option<Duration>) -> Cow<'_, Self> {
+        limit.map_or(Cow::Borrowed(self), |limit| Cow::Owned(self.with_deadline(limit)))
     }
 
     /// Sends one command.

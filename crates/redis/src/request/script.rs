@@ -61,6 +61,18 @@ impl fmt::Debug for RedisScript {
 /// ```
 pub const REFUSE_LATE: &str = include_str!("../refuse_late.lua");
 
+/// A static script of these files, whose calls have a [`deadline`](ScriptCall::deadline): [`REFUSE_LATE`] stands before them,
+/// and behind that what is named before the files, such as [`ENVELOPE_STAMP`].
+#[doc(hidden)]
+#[macro_export]
+macro_rules! script {
+    ($($before:ident,)* $($file:literal),+) => {
+        ::std::sync::LazyLock::new(|| {
+            $crate::RedisScript::new([$crate::REFUSE_LATE, $($before,)* $(include_str!($file)),+].concat())
+        })
+    };
+}
+
 /// What a script needs that stores a [`statehouse_core::Envelope`] with the server's version and time, to stand behind
 /// [`REFUSE_LATE`]: `number(bytes, at)` reads a number of eight bytes, `sealed(version, created, soft, hard)` gives the
 /// stamp with its checksum, of times in microseconds since 1970, and `is_sealed(head)` tells whether an envelope whose stamp is

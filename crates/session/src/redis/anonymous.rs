@@ -5,12 +5,11 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use statehouse_core::{Error, ErrorKind, Namespace, Result, Timestamp};
-use statehouse_redis::{Idempotence, KeySpace, REFUSE_LATE, RedisClient, RedisScript};
+use statehouse_redis::{Idempotence, KeySpace, RedisClient, RedisScript, script};
 
 use crate::record::Record;
 
-static COUNT: LazyLock<RedisScript> =
-    LazyLock::new(|| RedisScript::new([REFUSE_LATE, include_str!("lua/count.lua")].concat()));
+static COUNT: LazyLock<RedisScript> = script!("lua/count.lua");
 
 /// How many sessions that nobody is logged in to there may be unless somebody says.
 pub(super) const MAX_ANONYMOUS: u64 = 500_000;

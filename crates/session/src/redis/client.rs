@@ -1,6 +1,5 @@
 //! What is sent to Redis: one command or script on one key for each operation.
 
-use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -9,7 +8,7 @@ use bytes::BytesMut;
 use statehouse_core::time::{millis_rounded_up, whole_micros};
 use statehouse_core::{Envelope, ErrorKind, Namespace, Operation, Result, Timestamp, hex};
 use statehouse_redis::{
-    ENVELOPE_STAMP, Idempotence, KeySpace, REFUSE_LATE, RedisClient, RedisScript, redis, unexpected_answer,
+    ENVELOPE_STAMP, Idempotence, KeySpace, RedisClient, RedisScript, redis, script, unexpected_answer,
 };
 
 use super::anonymous::{Anonymous, second, until};
@@ -21,16 +20,10 @@ use crate::token::{SessionKey, VerifierHash};
 
 pub(super) const OPERATION: Operations = Operations::of("redis");
 
-macro_rules! script {
-    ($($part:expr),+) => {
-        LazyLock::new(|| RedisScript::new([REFUSE_LATE, $($part),+].concat()))
-    };
-}
-
-static CREATE: LazyLock<RedisScript> = script!(ENVELOPE_STAMP, include_str!("lua/create.lua"));
-static SAVE: LazyLock<RedisScript> = script!(include_str!("lua/save.lua"));
-static TOUCH: LazyLock<RedisScript> = script!(ENVELOPE_STAMP, include_str!("lua/touch.lua"));
-static DELETE: LazyLock<RedisScript> = script!(ENVELOPE_STAMP, include_str!("lua/delete.lua"));
+static CREATE: LazyLock<RedisScript> = script!(ENVELOPE_STAMP, "lua/create.lua");
+static SAVE: LazyLock<RedisScript> = script!("lua/save.lua");
+static TOUCH: LazyLock<RedisScript> = script!(ENVELOPE_STAMP, "lua/touch.lua");
+static DELETE: LazyLock<RedisScript> = script!(ENVELOPE_STAMP, "lua/delete.lua");
 
 /// The sessions of one namespace.
 #[derive(Clone, Debug)]
@@ -64,11 +57,6 @@ impl Wire {
         &self.redis
     }
 
-    /// The connection for a call with this deadline.
-    fn within(&self, deadline: Option<Duration>) -> Cow<'_, RedisClient> {
-        deadline.map_or(Cow::Borrowed(&self.redis), |limit| Cow::Owned(self.redis.with_deadline(limit)))
-    }
-
     /// `None` if the key is taken. A second try knows the first one's session by the id of the create in it.
     pub(super) async fn create(
         &self,
@@ -80,7 +68,8 @@ impl Wire {
         let bytes = Record::new(key, new).created_by(options.id()?).encode()?;
         let (idle, absolute) = (whole_micros(new.idle_timeout), whole_micros(new.absolute_timeout));
         let call = CREATE.key(self.key(key)).arg(&bytes[..]).arg(idle).arg(absolute).deadline();
-        let answer: Option<(Vec<u8>, u64)> = call.run(&self.within(options.deadline), Idempotence::Idempotent).await?;
+        let answer: Option<(Vec<u8>, u64)> =
+            call.run(&self.redis.within(options.deadline), Idempotence::Idempotent).await?;
         let Some((stamp, time)) = answer else { return Ok(None) };
         let created = stamped(key, &bytes, &stamp, Timestamp::from_micros(time))?;
         if let Some(place) = place {
@@ -92,7 +81,7 @@ impl Wire {
     pub(super) async fn load(&self, key: &SessionKey, deadline: Option<Duration>) -> Result<Loaded> {
         let mut command = redis::cmd("GET");
         command.arg(self.key(key));
-        let (bytes, now): (Option<Vec<u8>>, Timestamp) = self.within(deadline).query_dated(&command).await?;
+        let (bytes, now): (Option<Vec<u8>>, Timestamp) = self.redis.within(deadline).query_dated(&command).await?;
         let Some(bytes) = bytes else { return Ok(Loaded::Absent) };
         if let Some(at) = deleted_at(&bytes) {
             // What is known of the server's time is at most a second old, and never ahead of it.
@@ -122,7 +111,7 @@ impl Wire {
             next = next.expiring_as(base.record());
         }
         let call = SAVE.key(self.key(&key)).arg(&version).arg(&next.encode()?[..]).arg(lives).deadline();
-        let redis = self.within(options.deadline);
+        let redis = self.redis.within(options.deadline);
         let answer = match call.run(&redis, Idempotence::NotIdempotent).await {
             Err(error) if error.kind() == ErrorKind::OutcomeUnknown => {
                 options.repeats = true;
@@ -144,7 +133,7 @@ impl Wire {
 
     pub(super) async fn touch(&self, key: &SessionKey, deadline: Option<Duration>) -> Result<Touched> {
         let call = TOUCH.key(self.key(key)).deadline();
-        let answer: [u64; 4] = call.run(&self.within(deadline), Idempotence::Idempotent).await?;
+        let answer: [u64; 4] = call.run(&self.redis.within(deadline), Idempotence::Idempotent).await?;
         match answer {
             [0, ..] => Ok(Touched::Gone),
             [1, before, after, idle] => {
@@ -171,7 +160,7 @@ impl Wire {
     ) -> Result<Deleted> {
         let holder = holder.map_or(&[][..], |holder| holder.as_bytes());
         let call = DELETE.key(self.key(key)).arg(&TOMBSTONE[..]).arg(millis(REMEMBERED)).arg(holder).deadline();
-        match call.run(&self.within(deadline), Idempotence::Idempotent).await? {
+        match call.run(&self.redis.within(deadline), Idempotence::Idempotent).await? {
             0_u8 => Ok(Deleted::Gone),
             1 => {
                 self.full.store(false, Ordering::Relaxed);

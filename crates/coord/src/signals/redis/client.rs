@@ -1,13 +1,12 @@
 //! What is sent to Redis: one script for each operation, on one key.
 
-use std::borrow::Cow;
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use statehouse_core::time::{millis_rounded_up, whole_micros};
 use statehouse_core::{Error, ErrorKind, Namespace, Result};
 use statehouse_redis::redis::FromRedisValue;
-use statehouse_redis::{Idempotence, KeySpace, REFUSE_LATE, RedisClient, RedisScript, ScriptCall};
+use statehouse_redis::{Idempotence, KeySpace, RedisClient, RedisScript, ScriptCall, script};
 
 use crate::key::CoordKey;
 use crate::signals::operation::Operations;
@@ -16,12 +15,6 @@ use crate::signals::outcome::{Acquired, Count, PermitId, Renewed, Taken};
 use crate::signals::rate::Rate;
 
 pub(super) const OPERATION: Operations = Operations::of("redis");
-
-macro_rules! script {
-    ($($file:literal),+) => {
-        LazyLock::new(|| RedisScript::new([REFUSE_LATE, $(include_str!($file)),+].concat()))
-    };
-}
 
 static ADD: LazyLock<RedisScript> = script!("lua/add.lua");
 static COUNT: LazyLock<RedisScript> = LazyLock::new(|| RedisScript::new(include_str!("lua/count.lua")));
@@ -63,7 +56,7 @@ impl Wire {
         deadline: Option<Duration>,
         idempotence: Idempotence,
     ) -> Result<T> {
-        let redis = deadline.map_or(Cow::Borrowed(&self.redis), |limit| Cow::Owned(self.redis.with_deadline(limit)));
+        let redis = self.redis.within(deadline);
         call.run(&redis, idempotence).await
     }
 
