@@ -95,3 +95,40 @@ fn an_operation_that_is_spelled_elsewhere_is_found() {
                   #[cfg(test)]\nmod tests {\n\"cache.touch\"}";
     assert_eq!(spelled(source, "cache"), ["cache.set", "cache.d"]);
 }
+
+/// The one table of bytes that is the documentation of a public type.
+const PUBLIC_FORMAT: &str = "crates/core/src/envelope.rs";
+
+const GOLDEN: &str = "fn the_golden_bytes_are_what_the_table_says";
+
+/// Whether a documentation has a table of bytes.
+fn has_bytes(source: &str) -> bool {
+    let lines =
+        source.lines().map(str::trim_start).filter_map(|line| line.strip_prefix("//!").or(line.strip_prefix("///")));
+    lines.map(str::trim).any(|line| line.starts_with("| bytes |") || line.contains("| bytes | field |"))
+}
+
+#[test]
+fn bytes_are_told_in_files_of_formats_with_golden_bytes() {
+    let all = sources("crates");
+    let formats: Vec<_> =
+        all.iter().filter(|(file, source)| !file.starts_with("crates/testkit") && has_bytes(source)).collect();
+    assert!(formats.len() > 8, "{}", formats.len());
+    for (file, source) in formats {
+        let is_public = file == PUBLIC_FORMAT;
+        assert!(file.ends_with("/format.rs") || is_public, "{file}: a table of bytes belongs into a `format.rs`");
+        let head = if is_public { "/// | offset | bytes | field |" } else { "//! | offset | bytes | field |" };
+        assert!(source.contains(head), "{file}: the table begins with {head}");
+        assert!(source.contains("All numbers are little-endian"), "{file}: the table says in what order bytes are");
+        let beside = [file.trim_end_matches(".rs"), "/tests.rs"].concat();
+        let parent = file.replace("format.rs", "tests.rs");
+        let tested = all.iter().filter(|(other, _)| [file, &beside, &parent].contains(&other));
+        assert!(tested.clone().any(|(_, source)| source.contains(GOLDEN)), "{file}: no test `{GOLDEN}`");
+    }
+}
+
+#[test]
+fn a_table_of_bytes_is_found() {
+    assert!(has_bytes("/// | offset | bytes | field |") && has_bytes("//! | bytes | what |"));
+    assert!(!has_bytes("/// | parameter | default |\n| bytes | field |"));
+}

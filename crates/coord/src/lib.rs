@@ -137,7 +137,6 @@ mod settled;
 pub mod signals;
 mod single_use;
 mod state;
-mod stored;
 
 pub use self::api::{Answer, CoordStore, CoordStoreExt};
 pub use self::broadcast::Broadcast;

@@ -1,3 +1,5 @@
+pub(crate) mod format;
+
 use std::fmt;
 use std::time::Duration;
 

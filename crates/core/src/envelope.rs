@@ -8,6 +8,7 @@ use crate::{CodecId, Timestamp, Version};
 /// The header of a record that is stored as one binary value, as each session is, so that old and new replicas can share a
 /// store and a damaged value is never misread.
 ///
+/// # Layout
 /// All numbers are little-endian. The *stamp* is written by the store (by a script on the server, so that version and
 /// expiry follow the server's clock) and has a check of its own that a script can compute; the rest is written by the
 /// client.
@@ -313,7 +314,7 @@ mod tests {
 
     /// The golden file pins the format: it is read by replicas of every later version.
     #[test]
-    fn the_golden_file_is_what_the_table_says() {
+    fn the_golden_bytes_are_what_the_table_says() {
         let golden = Bytes::from_static(include_bytes!("../golden/envelope-v1.bin"));
         assert_eq!(sample().encode(), golden);
         assert_eq!(Envelope::decode(golden), Ok(sample()));

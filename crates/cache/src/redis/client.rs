@@ -12,8 +12,8 @@ use statehouse_core::time::whole_micros;
 use statehouse_core::{CodecId, Error, ErrorKind, Namespace, Result, SchemaId, SystemClock, Version};
 use statehouse_redis::{Idempotence, RedisClient, RedisScript, ScriptCall, redis, script, unexpected_answer};
 
+use super::format::{self, Tag};
 use super::groups::{GROUPS, Group, SETTLE, group_of, groups, sole_schema};
-use super::record::{self, Tag};
 use crate::options::Guard;
 use crate::{CacheKey, Holding, RemoveOptions, ReserveOptions};
 
@@ -173,7 +173,7 @@ impl Wire {
     pub(super) async fn set(&self, key: &CacheKey, entry: NewEntry) -> Result<Answer> {
         let NewEntry { value, codec, millis, guard, deadline } = entry;
         let (name, version) = guard_args(guard);
-        let sealed = record::seal(unique(), self.schema, codec, record::PLAIN, &value);
+        let sealed = format::seal(unique(), self.schema, codec, format::PLAIN, &value);
         let careful = |began| {
             let call = self.call(&SET, key).arg(began).arg(name).arg(version.get());
             call.arg(millis).arg(sealed.as_ref()).deadline()
@@ -193,7 +193,7 @@ impl Wire {
             Some(age) => self.moment(key, age, &self.redis.within(options.deadline)).await?.latest,
             None => 0,
         };
-        let mark = record::seal(unique(), self.schema, CodecId::RAW, record::REMOVED, &[]);
+        let mark = format::seal(unique(), self.schema, CodecId::RAW, format::REMOVED, &[]);
         let call = |began| {
             let call = self.call(&REMOVE, key).arg(began).arg(name).arg(version.get());
             call.arg(before).arg(mark.as_ref()).arg(MARK.as_millis().to_string()).deadline()
@@ -229,7 +229,7 @@ impl Wire {
     }
 
     pub(super) async fn reserve(&self, key: &CacheKey, millis: u64, options: &ReserveOptions) -> Result<Reserved> {
-        let lease = record::seal(unique(), self.schema, CodecId::RAW, record::LEASE, &[]);
+        let lease = format::seal(unique(), self.schema, CodecId::RAW, format::LEASE, &[]);
         let replacing = options.replacing.map_or(0, Version::get);
         let (holding, token) = match options.holding {
             Holding::Share => ("share", 0),

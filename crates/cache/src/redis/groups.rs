@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use statehouse_core::{Namespace, Result, SchemaId};
 use statehouse_redis::KeySpace;
 
-use super::record::MOST;
+use super::format::MOST;
 
 /// In how many groups the keys of one cache are. More would spread finer over a large cluster, and each costs a request
 /// every 10 ms under load.

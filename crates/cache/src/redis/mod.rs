@@ -1,6 +1,6 @@
 mod client;
+mod format;
 mod groups;
-mod record;
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::{
     SetOptions, SetOutcome, TouchOptions, TouchOutcome, capability, check_value_len, time_to_live_millis,
 };
 use client::{Answer, NewEntry, Read, Reserved, Wire};
-use record::{Record, Unreadable};
+use format::{Record, Unreadable};
 
 const OPERATION: Operations = Operations::of("redis");
 
@@ -33,7 +33,7 @@ const OPERATION: Operations = Operations::of("redis");
 ///
 /// The first 40 bytes of an entry are written by a script: `SHC` and the format 1, a check, then version, time of creation,
 /// expiry and generation, all little-endian. Behind them come the writer's id, schema, codec, flags, soft expiry, length and
-/// CRC-32, then hashes of tags, the value, and the tags' generations. The crate's `redis/record.rs` has the table, byte by
+/// CRC-32, then hashes of tags, the value, and the tags' generations. The crate's `redis/format.rs` has the table, byte by
 /// byte. Entries with tags, which this version does not write yet, are live while their tags' generations are.
 ///
 /// # Consistency
@@ -144,10 +144,10 @@ impl RedisCache {
         if record.generation > generation {
             return Stored::Later;
         }
-        if record.generation < generation || [record::LEASE, record::REMOVED].contains(&record.flags) {
+        if record.generation < generation || [format::LEASE, format::REMOVED].contains(&record.flags) {
             return Stored::Nothing;
         }
-        if record.flags != record::PLAIN {
+        if record.flags != format::PLAIN {
             return self.unreadable("unknown flags");
         }
         if record.schema != self.0.schema {

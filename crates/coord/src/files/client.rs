@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::key::CoordKey;
 use crate::outcome::Page;
-use crate::stored::Stored;
+use crate::record::format::Stored;
 
 /// Behind the namespace, and no part of a namespace: no handle of files has this folder.
 const FOLDER: &str = ".coordination";

@@ -29,8 +29,8 @@ use crate::key::CoordKey;
 use crate::operation::Operations;
 use crate::options::{GetOptions, NowOptions, PutOptions, RemoveOptions, ScanOptions, WaitOptions};
 use crate::outcome::{Page, PutOutcome, RemoveOutcome};
+use crate::record::format::{Stored, unreadable};
 use crate::record::{Record, WriteId};
-use crate::stored::{Stored, unreadable};
 
 const OPERATION: Operations = Operations::of("files");
 

@@ -6,7 +6,7 @@ use http::{Response, StatusCode};
 use http_body::Body;
 
 use super::body::IdempotencyBody;
-use super::record::Kept;
+use super::format::Kept;
 
 /// On a response that was kept.
 pub(super) const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");

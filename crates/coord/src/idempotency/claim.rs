@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use super::answer::{Refusal, replay};
 use super::body::{Fit, IdempotencyBody};
 use super::config::Config;
-use super::record::{Fingerprint, Kept, Known, State};
+use super::format::{Fingerprint, Kept, Known, State};
 use crate::api::CoordStoreExt as _;
 use crate::hashed::can_expire;
 use crate::key::CoordKey;

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, Method};
 use statehouse_core::Result;
 
 use super::answer::Refusal;
-use super::record::Fingerprint;
+use super::format::Fingerprint;
 use crate::api::CoordStore;
 use crate::hashed::{digest, hashed_key};
 use crate::key::CoordKey;

@@ -4,7 +4,7 @@ mod answer;
 mod body;
 mod claim;
 mod config;
-mod record;
+mod format;
 mod service;
 
 use std::sync::Arc;

@@ -8,9 +8,9 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::busy::{Busy, LockError};
+use super::format::State;
 use super::guard::Guard;
 use super::keep::Held;
-use super::state::State;
 use crate::capability::{DURABLE, SHARED};
 use crate::options::{PutOptions, WaitOptions};
 use crate::outcome::PutOutcome;

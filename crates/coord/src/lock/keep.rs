@@ -8,7 +8,7 @@ use statehouse_core::{Condition, ErrorKind, Result, Retry, Version};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::state::{Owner, State};
+use super::format::{Owner, State};
 use crate::api::CoordStore;
 use crate::key::CoordKey;
 use crate::lease::Lease;

@@ -2,9 +2,9 @@
 
 mod acquire;
 mod busy;
+mod format;
 mod guard;
 mod keep;
-mod state;
 
 use std::future::IntoFuture;
 use std::pin::Pin;

@@ -14,8 +14,8 @@ use crate::key::CoordKey;
 use crate::operation::Operations;
 use crate::options::{PageToken, PutOptions, ScanOptions};
 use crate::outcome::{Page, PutOutcome, RemoveOutcome};
+use crate::record::format::{Stored, unreadable};
 use crate::record::{Record, WriteId};
-use crate::stored::{Stored, unreadable};
 
 pub(super) const OPERATION: Operations = Operations::of("redis");
 

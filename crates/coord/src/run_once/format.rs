@@ -1,3 +1,13 @@
+//! How far a run is, as its record says it: the value. All numbers are little-endian.
+//!
+//! | offset | bytes | field |
+//! | --- | --- | --- |
+//! | 0 | 1 | format, 1 |
+//! | 1 | 1 | 1 if there is a checkpoint, else 0 |
+//! | 2 | 4 | length of the status, *n* |
+//! | 6 | *n* | a [`RunStatus`] in MessagePack, fields by their names |
+//! | 6 + *n* | | the checkpoint |
+
 use bytes::{BufMut as _, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 use statehouse_core::{Codec, Error, ErrorKind, Result};
@@ -68,15 +78,7 @@ pub struct RunStatus {
     pub error: Option<String>,
 }
 
-/// The state of a run as it is stored: the value of its record is
-///
-/// | offset | bytes | field |
-/// | --- | --- | --- |
-/// | 0 | 1 | format, 1 |
-/// | 1 | 1 | 1 if there is a checkpoint, else 0 |
-/// | 2 | 4 | length of the status, *n*, little-endian |
-/// | 6 | *n* | a [`RunStatus`] in MessagePack, fields by their names |
-/// | 6 + *n* | | the checkpoint |
+/// The state of a run as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct RunState {
     pub(super) status: RunStatus,

@@ -1,5 +1,6 @@
 //! What is done at planned times, once in the fleet.
 
+mod format;
 mod tick;
 
 use std::error::Error as StdError;
@@ -10,8 +11,8 @@ use statehouse_core::policy::Backoff;
 use statehouse_core::{Condition, Error, ErrorKind, Result, Timestamp, Version};
 use tokio::time::sleep;
 
+use self::format::{decode, encode};
 pub use self::tick::Tick;
-use self::tick::{decode, encode};
 use crate::api::{CoordStore, CoordStoreExt as _};
 use crate::key::CoordKey;
 use crate::lock::{Guard, Lock, LockError};

@@ -1,3 +1,14 @@
+//! A value of shared state as its record has it. All numbers are little-endian.
+//!
+//! | offset | bytes | field |
+//! | --- | --- | --- |
+//! | 0 | 1 | format, 1 |
+//! | 1 | 1 | codec |
+//! | 2 | 8 | revision: how many updates were made |
+//! | 10 | 1 | how many ids follow, *n* |
+//! | 11 | 16 × *n* | the ids of the last updates, the latest first |
+//! | 11 + 16 × *n* | | the encoded value |
+
 use bytes::{BufMut as _, Bytes, BytesMut};
 use statehouse_core::{Codec, CodecId, Error, ErrorKind, Result};
 
@@ -6,16 +17,7 @@ use crate::record::WriteId;
 /// How many updates are remembered by their ids, so that one whose answer was lost is known.
 pub(super) const REMEMBERED: usize = 16;
 
-/// A value of shared state as it is stored: the value of its record is
-///
-/// | offset | bytes | field |
-/// | --- | --- | --- |
-/// | 0 | 1 | format, 1 |
-/// | 1 | 1 | codec |
-/// | 2 | 8 | revision, little-endian: how many updates were made |
-/// | 10 | 1 | how many ids follow, *n* |
-/// | 11 | 16 × *n* | the ids of the last updates, the latest first |
-/// | 11 + 16 × *n* | | the encoded value |
+/// A value of shared state as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Kept {
     pub(super) codec: CodecId,

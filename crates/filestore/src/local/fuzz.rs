@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use statehouse_core::conformance::fuzz::Target;
 
-use super::trailer::{Decoded, FOOTER, Trailer};
+use super::format::{Decoded, FOOTER, Trailer};
 use crate::FileKey;
 
 fn corpus(name: &str) -> PathBuf {

@@ -1,39 +1,11 @@
 //! Files in a directory of this host, or of a mounted volume.
-//!
-//! # What lies on the disk
-//! | path below the root | what it is |
-//! | --- | --- |
-//! | `.statehouse/format` | the text `statehouse files 1` and a newline |
-//! | `.statehouse/locks/1f`, `.statehouse/locks/1f-turn` | empty: what is locked by `flock` for a 32nd of all keys, by their FNV-1a, and the turnstile before it |
-//! | `.statehouse/stage/lock` | empty: locked by who opens a store |
-//! | `.statehouse/stage/<32 hex digits>/lock` | empty: locked as long as this open store lives |
-//! | `.statehouse/stage/<32 hex digits>/slots` | for each file that it has under way, 2,048 bytes: the length of its directory's path in two bytes, little-endian, and the path |
-//! | `<name>` | a file: its content and then its trailer |
-//! | `<name>+/` | a directory: what lies below a segment of a key |
-//! | `<name>=/` | a directory: how names go on that are too long for one |
-//! | `.statehouse-<32 hex digits>-<slot>`, in any directory | a file that the open store of these digits is writing |
-//!
-//! A segment of a key is spelled with `a-z`, `0-9`, `-`, `_` and inner dots; every other byte is `%` and two lowercase
-//! hex digits, and so is the first byte of a name that Windows keeps for a device. A name has at most 140 bytes. The
-//! trailer's bytes, all numbers little-endian:
-//!
-//! | bytes | field |
-//! | --- | --- |
-//! | *d* | content type and metadata, in postcard: an optional text, and a map of texts |
-//! | 8 | length of the content |
-//! | 32 | SHA-256 of the content |
-//! | 16 | etag |
-//! | 4 | *d* |
-//! | 4 | CRC-32 (IEEE 802.3) of the content |
-//! | 4 | format: 1, 0, 0, 0 |
-//! | 4 | CRC-32 of the trailer before this |
-//! | 8 | `SHfile\r\n` |
 
 mod beneath;
 mod client;
 mod config;
 mod error;
 mod folder;
+mod format;
 #[cfg(all(test, feature = "conformance"))]
 mod fuzz;
 mod gate;
@@ -48,7 +20,6 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod thing;
-mod trailer;
 mod walk;
 mod walks;
 mod watch;
@@ -90,6 +61,24 @@ const OPERATION: Operations = Operations::of(BACKEND);
 /// rename; the names are the keys, with everything but `a-z`, `0-9`, `-`, `_` and `.` escaped. No symbolic link below
 /// the directory is followed. What the store makes is private to the user that the process runs as, whatever its mask
 /// for new files, unless [`Permissions::Group`] is asked for.
+///
+/// # Layout
+/// | path below the root | what it is |
+/// | --- | --- |
+/// | `.statehouse/format` | the text `statehouse files 1` and a newline |
+/// | `.statehouse/locks/1f`, `.statehouse/locks/1f-turn` | empty: what is locked by `flock` for a 32nd of all keys, by their FNV-1a, and the turnstile before it |
+/// | `.statehouse/stage/lock` | empty: locked by who opens a store |
+/// | `.statehouse/stage/<32 hex digits>/lock` | empty: locked as long as this open store lives |
+/// | `.statehouse/stage/<32 hex digits>/slots` | for each file that it has under way, 2,048 bytes: the length of its directory's path in two bytes, little-endian, and the path |
+/// | `<name>` | a file: its content and then its trailer |
+/// | `<name>+/` | a directory: what lies below a segment of a key |
+/// | `<name>=/` | a directory: how names go on that are too long for one |
+/// | `.statehouse-<32 hex digits>-<slot>`, in any directory | a file that the open store of these digits is writing |
+///
+/// A segment of a key is spelled with `a-z`, `0-9`, `-`, `_` and inner dots; every other byte is `%` and two lowercase
+/// hex digits, and so is the first byte of a name that Windows keeps for a device. A name has at most 140 bytes. The
+/// trailer is `local/format.rs` of this crate, byte by byte, and begins with the file's last 80 bytes: `SHfile\r\n` at their
+/// end, the format before that, and the content's length and SHA-256 at their beginning.
 ///
 /// # Durability
 /// With [`Durability::Synced`], the default, an acknowledged write or delete has been synced to the disk together with

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use statehouse_core::Timestamp;
 
-use super::trailer::Trailer;
+use super::format::Trailer;
 use crate::key::FileKey;
 use crate::meta::{ETag, Entry};
 
@@ -210,7 +210,7 @@ impl Span {
 mod tests {
     use super::*;
     use crate::digest::Digest;
-    use crate::local::trailer::Description;
+    use crate::local::format::Description;
 
     fn names(all: &[&str]) -> Names {
         let mut names = Names::default();

@@ -205,7 +205,7 @@ async fn a_file_whose_trailer_is_longer_than_any_is_corrupt_and_not_read() {
     files.put("a", "").await.unwrap();
     let path = dir.0.join("n+/a");
     let written = fs::read(&path).unwrap();
-    let mut footer = written[written.len() - trailer::FOOTER..].to_vec();
+    let mut footer = written[written.len() - format::FOOTER..].to_vec();
     for described in [1 << 24, u32::MAX] {
         footer[56..60].copy_from_slice(&described.to_le_bytes());
         let file = File::options().write(true).open(&path).unwrap();

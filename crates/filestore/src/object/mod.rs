@@ -50,6 +50,7 @@ const HEALTH: Duration = Duration::from_millis(900);
 
 /// A [`FileStore`] in a bucket. Cheap to clone.
 ///
+/// # Layout
 /// Files up to the part size are stored in one request, longer ones in parts. The object's content is the file's; its
 /// metadata has the application's own and `statehouse-put`: a number that no other put has, and the SHA-256. The digest
 /// of a long stream is known only when the metadata has long been given: it is then in an object of its own below

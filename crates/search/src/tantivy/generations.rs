@@ -1,16 +1,4 @@
-//! The folder of an index, which holds its generations.
-//!
-//! ```text
-//! concepts/
-//!   statehouse-search          the pointer: which generation is live
-//!   .statehouse-writer.lock    locked by who has the index open
-//!   000001/                    a generation, a whole index of one schema
-//!     schema.json              the schema; written last, so where it is the generation is whole
-//!     deletes-000001           versions of deletes, see `traces`
-//!     meta.json                tantivy's list of segments, with what a commit says besides
-//!     .managed.json            tantivy's list of files
-//!     32 digits and an ending  its segments
-//! ```
+//! The folder of an index, which holds its generations. Its files are told in the documentation of `TantivyIndex`.
 //!
 //! On a server the same index is the alias `concepts` of an index `concepts-000001`.
 //!

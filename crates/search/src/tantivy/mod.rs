@@ -59,6 +59,22 @@ use crate::{
 /// or when their future is dropped, and so do all writes, which are finished in any case. No poll holds an async thread for
 /// longer than a millisecond of its time. A `Queued` write is committed within the configured interval.
 ///
+/// # Layout
+/// ```text
+/// concepts/
+///   statehouse-search          the pointer: which generation is live
+///   .statehouse-writer.lock    locked by who has the index open
+///   000001/                    a generation, a whole index of one schema
+///     schema.json              the schema; written last, so where it is the generation is whole
+///     deletes-000001           versions of deletes, record by record
+///     meta.json                tantivy's list of segments, with what a commit says besides
+///     .managed.json            tantivy's list of files
+///     32 digits and an ending  its segments
+/// ```
+///
+/// The pointer is text: the format, `statehouse-search 1`, and lines `live 000001` and `kept 000002`. It, `schema.json`,
+/// `meta.json` and `.managed.json` end with a line `#crc32` and the CRC-32 of what stands before.
+///
 /// ```
 /// use statehouse_search::{
 ///     Field, Operation, Query, Record, Refresh, BulkOptions, Schema, SearchIndex, SearchIndexExt, SearchRequest,

@@ -3,18 +3,8 @@
 //! On disk they are records in a file `deletes-000001` beside the segments, appended to before each commit; the commit's
 //! payload says which file it is and how many of its bytes count. What a commit that failed had appended is written over.
 //! Once most of its records are out of date, the next file takes its place.
-//!
-//! Each record, numbers in little endian:
-//!
-//! | bytes | what |
-//! | --- | --- |
-//! | 4 | CRC-32 of what follows |
-//! | 2 | length of the id, in bytes |
-//! | 8 | version of the delete |
-//! | 8 | when it was deleted, in microseconds since the Unix epoch |
-//! | 1 to 512 | the id, in UTF-8 |
-//!
-//! A later record of an id takes the place of an earlier one.
+
+mod format;
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::OpenOptions;
@@ -25,15 +15,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use statehouse_core::{Error, ErrorKind, Result, Timestamp};
 
+pub(super) use self::format::Trace;
+use self::format::{decode, encode};
 use super::error::{BACKEND, map_io};
 use crate::DocumentId;
-
-/// The version of a delete, and when it was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Trace {
-    version: u64,
-    since: Timestamp,
-}
 
 /// The most memory that they take, about: the oldest are forgotten before their time.
 const MAX_BYTES: usize = 64 << 20;
@@ -223,36 +208,6 @@ fn append(folder: &Path, at: Saved, bytes: &[u8]) -> std::io::Result<()> {
     Ok(())
 }
 
-const CHECKSUM: usize = 4;
-const HEAD: usize = CHECKSUM + 2 + 8 + 8;
-
-fn encode(id: &DocumentId, trace: Trace, into: &mut Vec<u8>) {
-    let start = into.len();
-    let length = u16::try_from(id.as_str().len()).unwrap_or(u16::MAX);
-    into.extend_from_slice(&[0; CHECKSUM]);
-    into.extend_from_slice(&length.to_le_bytes());
-    into.extend_from_slice(&trace.version.to_le_bytes());
-    into.extend_from_slice(&trace.since.as_micros().to_le_bytes());
-    into.extend_from_slice(id.as_str().as_bytes());
-    let checksum = crc32fast::hash(&into[start + CHECKSUM..]);
-    into[start..start + CHECKSUM].copy_from_slice(&checksum.to_le_bytes());
-}
-
-fn decode(rest: &mut &[u8]) -> Option<(DocumentId, Trace)> {
-    let head: &[u8; HEAD] = rest.first_chunk()?;
-    let number = |at: usize| Some(u64::from_le_bytes(*head.get(at..)?.first_chunk()?));
-    let length = usize::from(u16::from_le_bytes(*head.get(CHECKSUM..)?.first_chunk()?));
-    let trace = Trace { version: number(CHECKSUM + 2)?, since: Timestamp::from_micros(number(CHECKSUM + 10)?) };
-    let record = rest.get(..HEAD + length)?;
-    let checksum = u32::from_le_bytes(*head.first_chunk()?);
-    if crc32fast::hash(&record[CHECKSUM..]) != checksum {
-        return None;
-    }
-    let id = DocumentId::new(std::str::from_utf8(&record[HEAD..]).ok()?).ok()?;
-    *rest = &rest[HEAD + length..];
-    Some((id, trace))
-}
-
 fn damaged(saved: Saved, how: &str) -> Error {
     let message =
         format!("the folder's index is damaged: its file {} {how}; rebuild it from its source", name(saved.file));
@@ -299,22 +254,6 @@ mod tests {
         }
         assert_eq!((traces.versions.len(), traces.order.len()), (most, most));
         assert_eq!((traces.version(&id("000009")), traces.version(&id("000010"))), (None, Some(1)));
-    }
-
-    #[test]
-    fn the_bytes_of_a_record_are_these() {
-        let mut bytes = Vec::new();
-        encode(&id("I21"), Trace { version: 5, since: Timestamp::from_micros(0x0102_0304) }, &mut bytes);
-        let golden = b"\x4f\xc8\xc7\x7e\x03\x00\x05\0\0\0\0\0\0\0\x04\x03\x02\x01\0\0\0\0I21";
-        assert_eq!(bytes, golden, "{bytes:02x?}");
-        let mut rest = &golden[..];
-        assert_eq!(decode(&mut rest).unwrap().0, id("I21"));
-        for at in 0..golden.len() {
-            let mut flipped = golden.to_vec();
-            flipped[at] ^= 1;
-            assert!(decode(&mut &flipped[..]).is_none(), "{at}");
-            assert!(decode(&mut &golden[..at]).is_none(), "{at}");
-        }
     }
 
     #[test]

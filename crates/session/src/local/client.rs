@@ -18,10 +18,8 @@ use super::place::{self, Refusal};
 use crate::record::Record;
 use crate::token::SessionKey;
 
-/// A locked folder of session files: `ab/cdef…`, the key in hexadecimal, in one of 256 subfolders.
-///
-/// A file's modification time is when the session was last used, so that a touch writes no data. New contents are
-/// written to `tmp/`, synced, and renamed into place; then the subfolder is synced.
+/// A locked folder of session files, in 256 subfolders. What is renamed into place is synced before, and the subfolder
+/// after.
 #[derive(Debug)]
 pub(super) struct Folder {
     root: PathBuf,

@@ -31,6 +31,16 @@ const OPERATION: Operations = Operations::of("local");
 
 /// Keeps each session in a file of a folder: they survive a restart and a crash of the one process that uses it.
 ///
+/// # Layout
+/// | path below the folder | what it is |
+/// | --- | --- |
+/// | `lock` | empty: locked by who has the folder open |
+/// | `ab/cdef…` | one session: a [`Record`](crate::Record) in a [`statehouse_core::Envelope`], under its key in hexadecimal |
+/// | `tmp/` | what is being written: it is synced there, and renamed into its place |
+///
+/// A file's modification time is when the session was last used, so that a touch writes no data.
+///
+/// # Durability
 /// A write is synced to the disk before it is answered. The folder is locked: a second process, or a second store in
 /// this one, is refused with [`ErrorKind::Unavailable`](statehouse_core::ErrorKind::Unavailable). Expired sessions are deleted as others are written, a few at
 /// a time. When the folder holds as much as it may, by number or by bytes, anonymous sessions make room; while none are

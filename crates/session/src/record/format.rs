@@ -1,6 +1,6 @@
 //! How a record becomes bytes: the payload of a [`statehouse_core::Envelope`] of codec `RAW` and schema 1.
 //!
-//! All numbers are little-endian; times are microseconds. Scripts on a server read the fixed part in place.
+//! All numbers are little-endian. Times are microseconds. Scripts on a server read the fixed part in place.
 //!
 //! | offset | bytes | field |
 //! | --- | --- | --- |

@@ -36,7 +36,7 @@ fn save(number: u8) -> SaveId {
 
 /// Pins the format, which replicas of every later version read: see the tables of the envelope and of the record.
 #[test]
-fn the_bytes_are_what_the_tables_say() {
+fn the_golden_bytes_are_what_the_table_says() {
     let (created, later) = (NOW.as_micros(), NOW.as_micros() + 180_000_000);
     let payload = [
         sample_key().as_bytes().as_slice(),

@@ -1,8 +1,8 @@
 //! Entries as other builds may write them.
 
-use super::record::tests::encode;
-use super::record::{PLAIN, Tag};
 use super::*;
+use crate::redis::format::tests::encode;
+use crate::redis::format::{PLAIN, Tag};
 
 /// What a later build would store: an entry with two tags, and their generations.
 pub(super) async fn tagged(server: &RedisServer, subject: &InRedis, generations: [u64; 2]) -> Record {

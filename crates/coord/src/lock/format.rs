@@ -1,3 +1,14 @@
+//! What the record of a lock says: its value. All numbers are little-endian.
+//!
+//! | offset | bytes | field |
+//! | --- | --- | --- |
+//! | 0 | 1 | format, 1 |
+//! | 1 | 1 | 0 free, 1 held |
+//! | 2 | 16 | the owner, zeros if it is free |
+//! | 18 | | what the holder is called, UTF-8 |
+//!
+//! The record of a lock that is held lives for its lease; that of a free one stays, so that its version is not forgotten.
+
 use bytes::{BufMut as _, Bytes, BytesMut};
 use statehouse_core::{Error, ErrorKind, Result};
 
@@ -5,16 +16,7 @@ use statehouse_core::{Error, ErrorKind, Result};
 /// called.
 pub(super) type Owner = [u8; 16];
 
-/// What the record of a lock says. Its value is:
-///
-/// | offset | bytes | field |
-/// | --- | --- | --- |
-/// | 0 | 1 | format, 1 |
-/// | 1 | 1 | 0 free, 1 held |
-/// | 2 | 16 | the owner, zeros if it is free |
-/// | 18 | | what the holder is called, UTF-8 |
-///
-/// That of a held one lives for its lease; that of a free one stays, so that its version is not forgotten.
+/// What the record of a lock says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum State {
     Free,

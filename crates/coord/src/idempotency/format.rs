@@ -1,3 +1,15 @@
+//! What is known of a request under its key: the value of a record. All numbers are little-endian.
+//!
+//! | offset | bytes | field |
+//! | --- | --- | --- |
+//! | 0 | 1 | format, 1 |
+//! | 1 | 1 | 0 the request is under way, 1 its response is kept, 2 it was answered and that is not kept |
+//! | 2 | 32 | the fingerprint of the request |
+//! | 34 | 2 | of a response: its status |
+//! | 36 | 2 | how many headers follow |
+//! | | 4 + *n* + *m* | of each: length *n* of the name and *m* of the value, 2 bytes each, name, value |
+//! | | | the body |
+
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use statehouse_core::{Error, ErrorKind, Result};
@@ -5,17 +17,7 @@ use statehouse_core::{Error, ErrorKind, Result};
 /// What tells one request from another under the same key: SHA-256 of its method, its path with the query, and its body.
 pub(super) type Fingerprint = [u8; 32];
 
-/// What is known under a key. The value of its record is, numbers little-endian:
-///
-/// | offset | bytes | field |
-/// | --- | --- | --- |
-/// | 0 | 1 | format, 1 |
-/// | 1 | 1 | 0 the request is under way, 1 its response is kept, 2 it was answered and that is not kept |
-/// | 2 | 32 | the fingerprint of the request |
-/// | 34 | 2 | of a response: its status |
-/// | 36 | 2 | how many headers follow |
-/// | | 4 + *n* + *m* | of each: length *n* of the name and *m* of the value, 2 bytes each, name, value |
-/// | | | the body |
+/// What is known under a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Known {
     pub(super) fingerprint: Fingerprint,

@@ -10,19 +10,19 @@
 //!
 //! All numbers are little-endian. The description is [postcard](https://postcard.jamesmunns.com/wire-format).
 //!
-//! | bytes | field |
-//! | --- | --- |
-//! | *n* | content |
-//! | *d* | description: content type and user metadata |
-//! | 8 | *n* |
-//! | 32 | SHA-256 of the content |
-//! | 16 | etag |
-//! | 4 | *d* |
-//! | 4 | CRC-32 (IEEE 802.3) of the content |
-//! | 1 | format, 1 |
-//! | 3 | zero |
-//! | 4 | CRC-32 of the description and of all of this before it |
-//! | 8 | magic, `SHfile\r\n` |
+//! | offset | bytes | field |
+//! | --- | --- | --- |
+//! | 0 | *n* | content |
+//! | *n* | *d* | description: content type, an optional text, and user metadata, a map of texts; *t* is where it ends |
+//! | *t* | 8 | *n* |
+//! | *t* + 8 | 32 | SHA-256 of the content |
+//! | *t* + 40 | 16 | etag |
+//! | *t* + 56 | 4 | *d* |
+//! | *t* + 60 | 4 | CRC-32 (IEEE 802.3) of the content |
+//! | *t* + 64 | 1 | format, 1 |
+//! | *t* + 65 | 3 | zero |
+//! | *t* + 68 | 4 | CRC-32 of the description and of all of this before it |
+//! | *t* + 72 | 8 | magic, `SHfile\r\n` |
 
 use std::collections::BTreeMap;
 
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn the_format_is_frozen() {
+    fn the_golden_bytes_are_what_the_table_says() {
         let bytes = trailer().encode().unwrap();
         assert_eq!(hex(&bytes), include_str!("../../golden/trailer-v1.hex").trim());
     }

@@ -1,4 +1,14 @@
-//! What stores that keep bytes keep of a record.
+//! What lies in Redis or in a file under the name of a record: an [`Envelope`] of codec [`CodecId::RAW`] and schema 1.
+//!
+//! Of its stamp, the version is the record's, created is when it was put by the best known clock, and the hard expiry is when
+//! it expires by the server's clock, in Redis; in a file there is none. A removed record has the flag [`Flags::TOMBSTONE`] and
+//! no value. All numbers are little-endian. The payload is:
+//!
+//! | offset | bytes | field |
+//! | --- | --- | --- |
+//! | 0 | 16 | the id of the put |
+//! | 16 | 8 | its time to live in microseconds, 0 for none |
+//! | 24 | | the value |
 
 use std::time::Duration;
 
@@ -10,17 +20,7 @@ use statehouse_core::{
 
 use crate::record::{Record, WriteId};
 
-/// A record in Redis or in a file: an [`Envelope`] of codec [`CodecId::RAW`] and schema 1.
-///
-/// Of its stamp, the version is the record's, created is when it was put by the best known clock, and the hard expiry is when
-/// it expires by the server's clock, in Redis; in a file there is none. A removed record has the flag
-/// [`Flags::TOMBSTONE`] and no value. The payload is:
-///
-/// | offset | bytes | field |
-/// | --- | --- | --- |
-/// | 0 | 16 | the id of the put |
-/// | 16 | 8 | its time to live in microseconds, little-endian, 0 for none |
-/// | 24 | | the value |
+/// A record as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Stored {
     pub(crate) stamp: Stamp,
