@@ -15,7 +15,7 @@ use crate::DocumentId;
 
 /// The version of a delete, and when it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::tantivy) struct Trace {
+pub(crate) struct Trace {
     pub(super) version: u64,
     pub(super) since: Timestamp,
 }
