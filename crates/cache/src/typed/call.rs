@@ -16,7 +16,7 @@ use super::core::Core;
 use super::flights::{Enter, Freshness, Leader, Outcome, Shared};
 use super::held::{Held, LEASE, RENEWAL, Unused, lease_time};
 use super::lookups::is_away;
-use super::pace::Asked;
+use super::pace::{Asked, Pace};
 use super::tier::{CacheValue, Claim, Place};
 use super::versioned::Versioned;
 use crate::operation::NAME;
@@ -87,21 +87,16 @@ impl<V: CacheValue> Call<'_, V> {
 
     /// Reads the key, unless a reservation will likely do it in one, or the store is slow and a loader may answer.
     async fn look(&self) -> Result<Looked<V>> {
-        let asked = match self.settings.outage {
-            Outage::Load => self.core.pace.may_ask(),
-            Outage::Fail => Ok(self.core.pace.asks()),
-        };
-        let read = match asked {
-            Err(_) => {
-                self.core.is_slow();
-                return Ok(Looked::Not(Found::Away));
-            }
+        let read = match self.ask(&self.core.reads) {
+            None => return Ok(Looked::Not(Found::Away)),
             // Boxed, so that the usual future stays small.
-            Ok(asked) if asked.is_probe() && self.settings.outage == Outage::Load => Box::pin(self.probe(asked)).await,
-            Ok(asked) if self.core.familiar.knows(self.key) => {
+            Some(asked) if asked.is_probe() && self.settings.outage == Outage::Load => {
+                Box::pin(self.probe(asked)).await
+            }
+            Some(asked) if self.core.familiar.knows(self.key) => {
                 self.core.look_as(self.key, self.settings.access(), asked).await
             }
-            Ok(_) => self.core.replay(self.key, self.settings.deadline).await.map(|()| None),
+            Some(_) => self.core.replay(self.key, self.settings.deadline).await.map(|()| None),
         };
         Ok(match read {
             Ok(Some(hit)) => Looked::Hit(hit.value),
@@ -110,13 +105,37 @@ impl<V: CacheValue> Call<'_, V> {
         })
     }
 
+    /// To be told of a question to the store; none if it is slow and a loader may answer.
+    fn ask<'p>(&self, pace: &'p Pace) -> Option<Asked<'p>> {
+        match self.settings.outage {
+            Outage::Fail => Some(pace.asks()),
+            Outage::Load => pace.may_ask().inspect_err(|_| self.core.is_slow()).ok(),
+        }
+    }
+
+    /// Waits for a write to the store, but not longer than until it is known that writes are slow.
+    async fn unless_slow<T>(&self, mut asked: Asked<'_>, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let writes = &self.core.writes;
+        if self.core.tier.place() == Place::Here {
+            return work.await;
+        }
+        let mut work = pin!(work);
+        loop {
+            if let Ok(done) = timeout(writes.limit(), work.as_mut()).await {
+                return done.inspect(|_| asked.answered());
+            }
+            asked.is_late();
+            if self.settings.outage == Outage::Load && writes.is_slow() {
+                return Err(not_answered(writes.limit()));
+            }
+        }
+    }
+
     /// Finds out by a read whether the store is still slow, and waits no longer than it takes to know that.
     async fn probe(&self, asked: Asked<'_>) -> Result<Option<Versioned<V>>> {
         let read = self.core.look_as(self.key, self.settings.access(), asked);
-        timeout(self.core.pace.limit(), read).await.unwrap_or_else(|_| {
-            let limit = self.core.pace.limit();
-            Err(Error::new(ErrorKind::Timeout, format!("the store has not answered within {limit:?}")))
-        })
+        let limit = self.core.reads.limit();
+        timeout(limit, read).await.unwrap_or_else(|_| Err(not_answered(limit)))
     }
 
     /// Reserves, loads and stores. Everybody who waits learns how it ended.
@@ -161,7 +180,8 @@ impl<V: CacheValue> Call<'_, V> {
         if found == Found::Away {
             return Ok(Start::Load(Permit::Away));
         }
-        let claimed = self.claim().await.inspect(|_| self.core.is_there());
+        let Some(asked) = self.ask(&self.core.writes) else { return Ok(Start::Load(Permit::Away)) };
+        let claimed = self.claim(asked).await.inspect(|_| self.core.is_there());
         match claimed {
             Ok((Claim::Hit(value), _)) => {
                 self.core.familiar.saw(self.key, true);
@@ -177,20 +197,20 @@ impl<V: CacheValue> Call<'_, V> {
 
     /// Waits while another process holds the key's lease: until there is a value, or the lease has ended, or is another:
     /// that load began after this call, so there is nothing to wait for, and this one takes part in it.
-    async fn claim(&self) -> Result<(Claim<V>, Unused)> {
+    async fn claim(&self, mut asked: Asked<'_>) -> Result<(Claim<V>, Unused)> {
         let options = ReserveOptions::new(lease_time(self.core.tier.place(), self.settings.load_timeout));
         let (until, access) = (Instant::now() + self.settings.load_timeout, self.settings.access());
         let (mut first, mut pause) = (None, FIRST_LOOK);
         loop {
-            let asked = self.core.pace.asks();
-            let claim = self.core.tier.reserve(self.key, options.clone().with_holding(Holding::Alone), access).await?;
-            asked.answered();
+            let alone = options.clone().with_holding(Holding::Alone);
+            let claim = self.unless_slow(asked, self.core.tier.reserve(self.key, alone, access)).await?;
             let Claim::Held(lease) = claim else { return Ok((claim, Unused::GiveBack)) };
             if *first.get_or_insert(lease) != lease || Instant::now() >= until {
                 return Ok((self.core.tier.reserve(self.key, options, access).await?, Unused::Leave));
             }
             sleep(pause).await;
             pause = LONGEST_LOOK.min(pause * 2);
+            asked = self.core.writes.asks();
         }
     }
 
@@ -249,8 +269,8 @@ impl<V: CacheValue> Call<'_, V> {
             (Permit::Away, Freshness::Unspoiled) => Outcome::Valid,
             (Permit::Store(held), Freshness::Unspoiled) => {
                 let (guard, access) = (held.guard(), self.settings.access());
-                let stored = self.core.tier.set(self.key, prepared, self.time_to_live, guard, access).await;
-                held.end(stored).await?
+                let set = self.core.tier.set(self.key, prepared, self.time_to_live, guard, access);
+                held.end(self.unless_slow(self.core.writes.asks(), set).await).await?
             }
             _ => Outcome::Loaded,
         };
@@ -278,6 +298,10 @@ enum Found {
     Nothing,
     /// It is not known: the store is away.
     Away,
+}
+
+fn not_answered(limit: Duration) -> Error {
+    Error::new(ErrorKind::Timeout, format!("the store has not answered within {limit:?}"))
 }
 
 /// The loader's own retry advice is kept if it has one.

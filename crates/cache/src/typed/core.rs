@@ -41,7 +41,9 @@ pub(crate) struct Core<V> {
     pub(crate) kept: Kept,
     pub(crate) loads_while_away: Semaphore,
     pub(crate) lookups: Lookups,
-    pub(crate) pace: Pace,
+    pub(crate) reads: Pace,
+    /// A server that holds writes back, as Redis does while it hands over to a replica, answers reads all the same.
+    pub(crate) writes: Pace,
     /// The loads that went without the store because it was away.
     away: Trouble,
     /// The loads whose value the store did not take.
@@ -54,7 +56,7 @@ pub(crate) struct Core<V> {
 impl<V> Core<V> {
     pub(crate) fn new(name: &str, tier: Box<dyn Tier<V>>, slow_after: Duration) -> Self {
         // Memory is not slow: only this process may have stood still.
-        let pace = Pace::new(if tier.place() == Place::Here { Duration::MAX } else { slow_after });
+        let limit = if tier.place() == Place::Here { Duration::MAX } else { slow_after };
         Self {
             name: name.into(),
             familiar: Familiar::new(tier.place()),
@@ -63,7 +65,8 @@ impl<V> Core<V> {
             kept: Kept::default(),
             loads_while_away: Semaphore::new(LOADS_WHILE_AWAY),
             lookups: Lookups::new(name),
-            pace,
+            reads: Pace::new(limit),
+            writes: Pace::new(limit),
             away: Trouble::new(QUIET),
             not_stored: Trouble::new(QUIET),
             too_large: Occasional::new(PERIOD),
@@ -75,7 +78,7 @@ impl<V> Core<V> {
 impl<V: CacheValue> Core<V> {
     /// Reads the key, once what this process owes the store about it is paid.
     pub(crate) async fn look(&self, key: &CacheKey, access: Access) -> Result<Option<Versioned<V>>> {
-        self.look_as(key, access, self.pace.asks()).await
+        self.look_as(key, access, self.reads.asks()).await
     }
 
     /// As [`look`](Self::look), where it is known already that the store may be asked.
@@ -111,7 +114,7 @@ impl<V: CacheValue> Core<V> {
     /// A loader answers because it is likely faster than the store.
     pub(crate) fn is_slow(&self) {
         if self.away.failed(&SystemClock::default()) {
-            let (cache, limit) = (&*self.name, self.pace.limit());
+            let (cache, limit) = (&*self.name, self.reads.limit());
             tracing::warn!(name: "cache.slow", cache, ?limit, "the store is slow; loaders answer until it is not");
         }
     }

@@ -13,7 +13,7 @@ pub(crate) const SLOW: Duration = Duration::from_millis(500);
 /// After how many slow answers in a row, the first not counted, the store is not waited for any more.
 const SLOW_ANSWERS: u32 = 2;
 
-/// What this process has seen of the store's answers.
+/// What this process has seen of the store's answers: to reads, or to writes, since a server may hold back one and not the other.
 ///
 /// One that took too long says little: this process itself may have stood still, and then all that waited were slow at once.
 /// So an answer counts only if it was asked for after another slow one had come, and that happened twice without a fast one
@@ -67,6 +67,11 @@ impl<C: Clock> Pace<C> {
         Ok(Asked { pace: self, permit: Some(self.breaker.ask()?), at: self.clock.elapsed() })
     }
 
+    /// Whether who could do without is not to ask now, and not to wait for what was asked.
+    pub(crate) fn is_slow(&self) -> bool {
+        self.breaker.refusal().is_some()
+    }
+
     fn was_fast(&self) {
         // Mostly there is nothing to write.
         if self.slow_since.load(Ordering::Relaxed) != 0 {
@@ -94,6 +99,11 @@ impl<C: Clock> Asked<'_, C> {
 
     fn took(&self) -> Duration {
         self.pace.clock.elapsed().saturating_sub(self.at)
+    }
+
+    /// It takes too long already; whatever becomes of it tells nothing more.
+    pub(crate) fn is_late(&mut self) {
+        self.pace.was_slow(self.at, self.permit.take());
     }
 
     /// The store has answered.

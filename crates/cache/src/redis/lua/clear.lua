@@ -1,5 +1,6 @@
 -- Begins the next generation of one group. It names no schema: nothing lives under it yet.
 local text = redis.pcall('GET', KEYS[1])
+if type(text) == 'table' and not string.find(text.err, 'WRONGTYPE', 1, true) then return text end
 local digits, rest = string.match(type(text) == 'string' and text or '', '^(%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d)([ %d]*)$')
 local current = digits and string.sub(rest .. ' ', 1, 1) == ' ' and tonumber(digits) or 0
 local following = math.max(current + 1, now)

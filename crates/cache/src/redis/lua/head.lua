@@ -4,6 +4,7 @@
 -- ARGV[2]: that generation. ARGV[3]: the schema. ARGV[4] and further: of each script.
 local DONE, CONFLICT, HIT, HELD, ENDED, DOUBT = 1, 2, 3, 4, 5, 6
 local text, generation, schemas = redis.pcall('GET', KEYS[2]), nil, ''
+if type(text) == 'table' and not string.find(text.err, 'WRONGTYPE', 1, true) then return text end
 local alone = text == ARGV[1] and ARGV[2] ~= '0'
 if alone then
   generation = tonumber(ARGV[2])
