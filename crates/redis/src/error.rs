@@ -122,6 +122,10 @@ fn classify(error: &RedisError) -> (ErrorKind, Retry, Cow<'static, str>) {
             (ErrorKind::Unauthenticated, Retry::Never, "refused the login: user or password is wrong".into())
         }
         RedisKind::Io => classify_io(error),
+        // Of a connection that ended in the middle of an answer: what is whole never lacks anything.
+        RedisKind::Parse if error.to_string().contains("end of input") => {
+            (ErrorKind::Unavailable, Retry::Now, "ended the connection in the middle of an answer".into())
+        }
         RedisKind::Parse => {
             (ErrorKind::Unexpected, Retry::Now, "answered with something that is not the Redis protocol".into())
         }

@@ -184,3 +184,51 @@ async fn what_is_stored_and_is_none_of_the_signals_is_corrupt_and_stays() {
         client.query(redis::cmd("GET").arg(keys.key("permits:a")), Idempotence::Idempotent).await.unwrap();
     assert_eq!(stays, "x");
 }
+
+/// A failover shows each of them for a moment: they are nobody's data.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_server_refuses_is_not_taken_for_what_is_stored() {
+    let (server, namespace) = (RedisServer::start().await, random_namespace());
+    let url = format!("{}?timeout=300ms&deadline=600ms", server.url());
+    let signals = open(&url, &namespace).await;
+    let (a, id, rate) = (key("a"), PermitId::generate().unwrap(), Rate::new(5, Duration::from_secs(1)).unwrap());
+    let lease = Duration::from_secs(30);
+    assert_eq!(signals.acquire_with(&a, id, AcquireOptions::new(1, lease)).await.unwrap(), Acquired::Held(1));
+    let all = async || {
+        [
+            signals.add(&a, 1).await.err(),
+            signals.take(&a, rate).await.err(),
+            signals.acquire_with(&a, id, AcquireOptions::new(1, lease)).await.err(),
+            signals.renew_with(&a, id, RenewOptions::new(lease)).await.err(),
+            signals.release(&a, id).await.err(),
+            signals.publish(&a, "x").await.err(),
+        ]
+    };
+    let set = async |setting: &[&str]| drop(server.command(setting).await.unwrap());
+    for (on, off, kind) in [
+        (&["REPLICAOF", "127.0.0.1", "1"][..], &["REPLICAOF", "NO", "ONE"][..], ErrorKind::Unavailable),
+        (
+            &["CONFIG", "SET", "min-replicas-to-write", "1"],
+            &["CONFIG", "SET", "min-replicas-to-write", "0"],
+            ErrorKind::Unavailable,
+        ),
+        (
+            &["ACL", "SETUSER", "default", "-@write"],
+            &["ACL", "SETUSER", "default", "+@all"],
+            ErrorKind::PermissionDenied,
+        ),
+    ] {
+        set(on).await;
+        for (number, error) in all().await.into_iter().enumerate() {
+            let error = error.unwrap_or_else(|| panic!("{on:?}: {number} is done"));
+            assert_eq!(error.kind(), kind, "{on:?}: {number} {error:?}");
+        }
+        set(off).await;
+    }
+    set(&["ACL", "SETUSER", "default", "-get"]).await;
+    for error in [signals.add(&a, 1).await.err(), signals.count(&a).await.err(), signals.take(&a, rate).await.err()] {
+        assert_eq!(error.expect("it may not read").kind(), ErrorKind::PermissionDenied);
+    }
+    set(&["ACL", "SETUSER", "default", "+@all"]).await;
+    assert!(all().await.iter().all(Option::is_none));
+}

@@ -287,10 +287,21 @@ async fn an_answer_cut_in_the_middle_is_asked_for_again() {
     let value = "x".repeat(1 << 20);
     client.query::<()>(cmd("SET").arg("k").arg(&value), YES).await.unwrap();
     proxy.truncate(Direction::ToClient, 300_000);
-    let asking = tokio::spawn(async move { get(&client).await });
+    let asker = client.clone();
+    let asking = tokio::spawn(async move { get(&asker).await });
     tokio::time::sleep(Duration::from_millis(50)).await;
     proxy.heal();
     assert_eq!(asking.await.unwrap().unwrap(), Some(value));
+    // In the middle of a length, and of a text.
+    for bytes in [1, 3, 60] {
+        proxy.truncate(Direction::ToClient, bytes);
+        let error = get(&client).await.unwrap_err();
+        assert!([ErrorKind::Unavailable, ErrorKind::Timeout].contains(&error.kind()), "{bytes}: {error:?}");
+        proxy.heal();
+        while get(&client).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -143,3 +143,25 @@ async fn the_count_of_anonymous_sessions_goes_on_over_whatever_was_planted_in_it
         }
     }
 }
+
+/// That a user may not read is no absent session, and no authority to end one.
+#[tokio::test]
+async fn what_a_user_may_not_read_is_not_taken_for_gone() {
+    let (server, namespace) = (RedisServer::start().await, random_namespace());
+    let store = open_redis(&server.url(), &namespace).await;
+    let token = Token::generate().unwrap();
+    let new = NewSession::new(token.verifier_hash(), MINUTE, MINUTE);
+    store.create(&token.key(), &new).await.unwrap();
+    server.command(&["ACL", "SETUSER", "default", "-getrange", "-get"]).await.unwrap();
+    let holder = Authority::Holder(token.verifier_hash());
+    let errors = [
+        store.touch(&token.key()).await.err(),
+        store.delete(&token.key(), holder).await.err(),
+        store.create(&token.key(), &new).await.err(),
+    ];
+    for error in errors {
+        assert_eq!(error.expect("an error").kind(), ErrorKind::PermissionDenied);
+    }
+    server.command(&["ACL", "SETUSER", "default", "+@all"]).await.unwrap();
+    assert!(store.load(&token.key()).await.unwrap().found().is_some());
+}

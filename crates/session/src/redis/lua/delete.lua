@@ -1,6 +1,9 @@
 -- ARGV: what a tombstone begins with, for how many milliseconds it stands; and, unless the application itself deletes, the
 -- hash of the holder's verifier, which must be the record's, or the previous one in its grace.
 local head = redis.pcall('GETRANGE', KEYS[1], 0, 159)
+if type(head) == 'table' and not string.find(head.err, 'WRONGTYPE', 1, true) then
+  return head
+end
 if type(head) == 'table' then
   -- Somebody put a value of another type there: it is no session, and nothing else takes it away.
   return redis.call('DEL', KEYS[1])

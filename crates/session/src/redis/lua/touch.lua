@@ -2,6 +2,9 @@
 -- absolute expiry at the latest. The version stays. Creates nothing, and seals nothing anew that is damaged. Answers how it went; and, if nobody is logged in, its
 -- soft expiry before and after, and the idle timeout.
 local head = redis.pcall('GETRANGE', KEYS[1], 0, 209)
+if type(head) == 'table' and not string.find(head.err, 'WRONGTYPE', 1, true) then
+  return head
+end
 if type(head) == 'table' or #head < 184 or not is_sealed(head) then
   return {0, 0, 0, 0}
 end

@@ -2,7 +2,7 @@
 -- is over; or 3 if what is there are no permits.
 local gone = redis.pcall('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
 if type(gone) == 'table' then
-  return {3, 0, 0}
+  return string.find(gone.err, 'WRONGTYPE', 1, true) and {3, 0, 0} or gone
 end
 local used = redis.call('ZCARD', KEYS[1])
 if not redis.call('ZSCORE', KEYS[1], ARGV[1]) then

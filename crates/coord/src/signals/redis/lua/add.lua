@@ -2,6 +2,9 @@
 -- is, and how many milliseconds it still lives, less than 0 if it stays; 0 if it would leave its range, which is that of whole
 -- numbers in Lua; or 3 if what is there is no counter.
 local found = redis.pcall('GET', KEYS[1])
+if type(found) == 'table' and not string.find(found.err, 'WRONGTYPE', 1, true) then
+  return found
+end
 if type(found) == 'table' or (found and not string.match(found, '^-?%d+$')) then
   return {3, 0, 0}
 end

@@ -1,7 +1,7 @@
 -- Answers 1 if it is held anew, 0 if it was over, or 3 if what is there are no permits.
 local over = redis.pcall('ZSCORE', KEYS[1], ARGV[1])
 if type(over) == 'table' then
-  return 3
+  return string.find(over.err, 'WRONGTYPE', 1, true) and 3 or over
 end
 if not over or tonumber(over) <= now then
   return 0

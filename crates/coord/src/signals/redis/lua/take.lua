@@ -3,6 +3,9 @@
 -- how many all; or 3 if what is there is no limit.
 local every, burst, count = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local found = redis.pcall('GET', KEYS[1])
+if type(found) == 'table' and not string.find(found.err, 'WRONGTYPE', 1, true) then
+  return found
+end
 local level, at = 0, now
 if found then
   if type(found) ~= 'string' or #found ~= 18 or string.sub(found, 1, 2) ~= 'G\1' then
