@@ -31,6 +31,7 @@ use crate::record::Record;
 /// - **A put is made once**: one that is [repeated](PutOptions::repeating) with its id is answered as the first try was, as
 ///   long as nobody has written since. Where somebody has, nobody can tell whether the first try was made, and the answer is
 ///   [`OutcomeUnknown`]: a `Conflict` says that the put was not made. So also where a backend itself has tried twice.
+///   Without a version to match, whatever else is there, or was, may have been written since.
 /// - **Scan** is complete: every record whose key begins with the prefix is on one of the pages once, if it is there all
 ///   the time; expired and removed ones are not.
 /// - **What is no record**, because somebody else has put it there or it was damaged, is [`Corrupt`] for a get, a remove and a

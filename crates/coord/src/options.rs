@@ -103,6 +103,15 @@ impl PutOptions {
         }
     }
 
+    /// Whether it is made where this version is, and where there is a `trace` of that or of what was there before: its
+    /// condition must hold, and one that repeats must be sure that the first try was not made. A version tells that; that
+    /// there is none does not, since what the first try has put may have been removed.
+    #[must_use]
+    pub fn is_made(&self, current: Option<&Version>, trace: bool) -> bool {
+        let is_sure = !self.repeats || !trace || matches!(self.condition, Condition::Match(_));
+        is_sure && self.condition.holds(current)
+    }
+
     /// Its id, whether somebody named it or not.
     pub(crate) fn id(&self) -> Result<WriteId> {
         self.id.map_or_else(WriteId::generate, Ok)

@@ -86,6 +86,7 @@ macro_rules! coord_conformance {
             a_record_that_is_as_it_was_before_has_another_version [];
             a_put_that_is_repeated_is_known_and_made_once [];
             a_put_that_is_repeated_after_others_have_written_is_no_conflict [];
+            a_put_that_is_repeated_brings_nothing_back_and_replaces_nobodys [];
             a_record_says_how_long_it_lives [];
             an_expired_record_is_absent_for_every_method [];
             a_put_makes_a_record_live_anew [];

@@ -80,3 +80,26 @@ pub(super) async fn a_put_that_is_repeated_after_others_have_written_is_no_confl
     let outcome = store.put_with(&key("a"), "3".into(), again).await.expect("an answer");
     assert!(matches!(outcome, PutOutcome::Stored(version) if version > other), "{outcome:?}");
 }
+
+pub(super) async fn a_put_that_is_repeated_brings_nothing_back_and_replaces_nobodys(backend: &impl CoordBackend) {
+    let store = backend.service().await;
+    let id = || WriteId::generate().expect("random bytes");
+    let (absent, always, new) = (id(), id(), id());
+    let first = put_with(&*store, "a", "1", on(Condition::Absent).with_id(absent)).await;
+    let second = put_with(&*store, "a", "2", on(Condition::Match(first))).await;
+    assert_eq!(store.remove(&key("a"), second).await.expect("an answer"), RemoveOutcome::Removed);
+    put_with(&*store, "b", "1", on(Condition::Always).with_id(always)).await;
+    let other = put(&*store, "b", "2").await;
+    for (name, again) in
+        [("a", on(Condition::Absent).repeating(absent)), ("b", on(Condition::Always).repeating(always))]
+    {
+        let again = again.with_deadline(Duration::from_secs(20));
+        let error = store.put_with(&key(name), "1".into(), again).await.expect_err("nobody knows");
+        assert_eq!(error.kind(), ErrorKind::OutcomeUnknown, "{name}");
+    }
+    assert_eq!(get(&*store, "a").await, None, "what was removed is back");
+    assert_eq!(get(&*store, "b").await.expect("the record").version, other, "what is newer is gone");
+    // Where there never was anything, it is sure that it was not made.
+    put_with(&*store, "c", "1", on(Condition::Absent).repeating(new)).await;
+    assert_eq!(get(&*store, "c").await.expect("the record").id, new);
+}

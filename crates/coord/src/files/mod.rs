@@ -139,7 +139,7 @@ impl FilesCoordStore {
         if let Some(own) = current.as_ref().filter(|current| current.id == new.id) {
             return Ok(Tried::Stored(own.version));
         }
-        if !options.condition.holds(current.as_ref().map(|current| &current.version)) {
+        if !options.is_made(current.as_ref().map(|current| &current.version), found.is_some()) {
             return Ok(Tried::Refused(current));
         }
         let stored = self.stamp(new.clone(), found.as_ref());
@@ -158,14 +158,17 @@ impl FilesCoordStore {
         options.check()?;
         Record::check(&value)?;
         let new = Stored::new(options.id()?, options.time_to_live, value);
-        let (limit, mut lost) = (Limit::new(options.deadline), 0);
+        let (limit, mut lost, mut options) = (Limit::new(options.deadline), 0, options);
         let mut backoff = Backoff::new(CONTENTION[0], CONTENTION[1]);
         for _ in 0..TRIES {
             match self.try_put(key, &new, &options, limit).await {
                 Ok(Tried::Stored(version)) => return Ok(PutOutcome::Stored(version)),
-                Ok(Tried::Refused(current)) => return PutOutcome::refused(current, options.repeats || lost > 0),
+                Ok(Tried::Refused(current)) => return PutOutcome::refused(current, options.repeats),
                 Ok(Tried::Again) => {}
-                Err(error) if error.kind() == ErrorKind::OutcomeUnknown && lost < LOST => lost += 1,
+                Err(error) if error.kind() == ErrorKind::OutcomeUnknown && lost < LOST => {
+                    lost += 1;
+                    options.repeats = true;
+                }
                 Err(error) if lost > 0 => return Err(in_doubt(error)),
                 Err(error) => return Err(error),
             }

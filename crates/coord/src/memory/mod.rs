@@ -28,7 +28,7 @@ const OPERATION: Operations = Operations::of("memory");
 /// Keeps records in memory: for one process, and for tests.
 ///
 /// It has one counter for the versions of all keys, so that a version never falls, however long ago its record went.
-/// Expired records are freed as others are put. A store that is full of live ones refuses more as
+/// What has expired or was removed is freed when others need the room. A store that is full of live ones refuses more as
 /// [`ErrorKind::Unavailable`], and a record that no empty one has room for as [`ErrorKind::TooLarge`].
 #[derive(Debug)]
 pub struct MemoryCoordStore {
@@ -76,6 +76,15 @@ impl Entry {
 impl State {
     fn live(&self, key: &CoordKey, now: Timestamp) -> Option<Record> {
         self.records.get(key).filter(|entry| entry.is_live(now)).map(|entry| entry.record(now))
+    }
+
+    /// Leaves of a record that it was there, until the room is needed.
+    fn bury(&mut self, key: &CoordKey, now: Timestamp) {
+        if let Some(entry) = self.records.get_mut(key) {
+            self.bytes -= entry.value.len() as u64;
+            entry.value = Bytes::new();
+            entry.expires = Some(now);
+        }
     }
 
     fn remove(&mut self, key: &CoordKey) {
@@ -139,7 +148,8 @@ impl MemoryCoordStore {
         if let Some(own) = current.as_ref().filter(|current| current.id == id) {
             return Ok(PutOutcome::Stored(own.version));
         }
-        if !options.condition.holds(current.as_ref().map(|current| &current.version)) {
+        let trace = state.records.contains_key(key);
+        if !options.is_made(current.as_ref().map(|current| &current.version), trace) {
             return PutOutcome::refused(current, options.repeats);
         }
         if !state.has_room(key, &value, self.capacity, now) {
@@ -161,11 +171,11 @@ impl MemoryCoordStore {
     }
 
     fn erase(&self, key: &CoordKey, version: Version) -> RemoveOutcome {
-        let mut state = self.lock();
-        match state.live(key, self.time()) {
+        let (mut state, now) = (self.lock(), self.time());
+        match state.live(key, now) {
             None => return RemoveOutcome::Absent,
             Some(current) if current.version != version => return RemoveOutcome::Conflict(current),
-            Some(_) => state.remove(key),
+            Some(_) => state.bury(key, now),
         }
         drop(state);
         self.changes.send_modify(|count| *count += 1);

@@ -87,15 +87,19 @@ impl Wire {
     /// knows.
     pub(super) async fn put(&self, key: &CoordKey, value: Bytes, options: &PutOptions) -> Result<PutOutcome> {
         let record = Stored::new(options.id()?, options.time_to_live, value).encode();
-        let on = match options.condition {
-            Condition::Always => Vec::new(),
-            Condition::Absent => b"absent".to_vec(),
-            Condition::Match(version) => version.get().to_le_bytes().to_vec(),
+        let call = |repeats| {
+            let on = match options.condition {
+                Condition::Match(version) => version.get().to_le_bytes().to_vec(),
+                _ if repeats => b"never".to_vec(),
+                Condition::Absent => b"absent".to_vec(),
+                Condition::Always => Vec::new(),
+            };
+            let call = PUT.key(self.record(key)).key(self.index()).arg(&record[..]).arg(on);
+            let call = call.arg(options.time_to_live.map_or(0, whole_micros)).arg(millis_rounded_up(REMEMBERED));
+            call.arg(key.as_str()).arg(self.channel()).deadline()
         };
-        let call = PUT.key(self.record(key)).key(self.index()).arg(&record[..]).arg(on);
-        let call = call.arg(options.time_to_live.map_or(0, whole_micros)).arg(millis_rounded_up(REMEMBERED));
-        let call = call.arg(key.as_str()).arg(self.channel()).deadline();
-        let (answer, repeated) = run(&call, &self.redis.within(options.deadline)).await?;
+        let redis = self.redis.within(options.deadline);
+        let (answer, repeated) = run(&call(options.repeats), &call(true), &redis).await?;
         match answer {
             (1, Some(version), _) => Ok(PutOutcome::Stored(Version::new(number(&version)?))),
             (0, found, now) => PutOutcome::refused(Found::new(found, now).live()?, options.repeats || repeated),
@@ -113,7 +117,7 @@ impl Wire {
         let rest = Stored::removed(WriteId::generate()?).encode();
         let call = REMOVE.key(self.record(key)).key(self.index()).arg(&rest[..]).arg(&version.get().to_le_bytes());
         let call = call.arg(millis_rounded_up(REMEMBERED)).arg(key.as_str()).arg(self.channel()).deadline();
-        let (answer, _) = run(&call, &self.redis.within(deadline)).await?;
+        let (answer, _) = run(&call, &call, &self.redis.within(deadline)).await?;
         match answer {
             (1, ..) => Ok(RemoveOutcome::Removed),
             (2, ..) => Ok(RemoveOutcome::Absent),
@@ -170,10 +174,10 @@ impl Wire {
 }
 
 /// What a script answers, and whether it was sent once more after an answer was lost.
-async fn run(call: &ScriptCall<'_>, redis: &RedisClient) -> Result<(Written, bool)> {
+async fn run(call: &ScriptCall<'_>, again: &ScriptCall<'_>, redis: &RedisClient) -> Result<(Written, bool)> {
     match call.run(redis, Idempotence::NotIdempotent).await {
         Err(error) if error.kind() == ErrorKind::OutcomeUnknown => {
-            Ok((call.run(redis, Idempotence::Idempotent).await?, true))
+            Ok((again.run(redis, Idempotence::Idempotent).await?, true))
         }
         answer => Ok((answer?, false)),
     }
