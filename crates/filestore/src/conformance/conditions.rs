@@ -5,6 +5,7 @@ use super::kit::{done, kind, noise, streamed};
 use super::puts::PARTS;
 use crate::capability;
 use crate::files::Files;
+use crate::meta::ETag;
 use crate::outcome::{DeleteOutcome, PutOutcome};
 
 /// The loser of a create is told so, and the file is as it was.
@@ -64,6 +65,11 @@ pub(super) async fn a_replace_needs_the_current_etag(files: Files) -> Result<()>
     assert_eq!(files.put("a", "third").if_match(&first.etag).await?, PutOutcome::Conflict);
     assert_eq!(files.put("absent", "x").if_match(&second.etag).await?, PutOutcome::Conflict);
     assert_eq!(files.put("below/absent", "x").if_match(&second.etag).await?, PutOutcome::Conflict);
+    // An etag comes from a request, with whatever somebody wrote there.
+    for etag in ["", "a\nb", "\u{7f}", "\u{e9}", "*"].map(ETag::new) {
+        assert_eq!(files.put("a", "third").if_match(&etag).await?, PutOutcome::Conflict, "{etag:?}");
+        assert_eq!(kind(files.get("a").if_match(&etag).await), Some(ErrorKind::Conflict), "{etag:?}");
+    }
     assert_eq!(files.get("a").bytes().await?, "second");
     assert!(!files.exists("absent").await?);
     Ok(())

@@ -35,6 +35,11 @@ pub(super) struct Download {
 impl Remote {
     pub(super) async fn get(self: &Arc<Self>, key: &FileKey, options: &crate::options::GetOptions) -> Result<Object> {
         let path = self.path(key)?;
+        // What no header can hold is no server's etag.
+        if options.if_match.as_ref().is_some_and(|etag| etag.as_str().chars().any(|c| c.is_control() || !c.is_ascii()))
+        {
+            return Err(changed());
+        }
         let range = options.range.map(|range| range.check().map(|()| range)).transpose()?;
         let request = GetOptions {
             range: range.map(wire_range),

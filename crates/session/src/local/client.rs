@@ -119,16 +119,28 @@ impl Folder {
     }
 
     pub(super) fn read(&self, key: &SessionKey) -> io::Result<Option<Found>> {
-        let file = match File::open(self.path(key)) {
+        // What is no file, such as a pipe, must not make anybody wait.
+        let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+        let no_file = Found { bytes: Bytes::new(), seen: Timestamp::default() };
+        let file = match OpenOptions::new().read(true).custom_flags(flags).open(self.path(key)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return self.check_shard(key).map(|()| None),
+            Err(_) if self.is_no_file(key) => return Ok(Some(no_file)),
             other => other?,
         };
         let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Ok(Some(no_file));
+        }
         // One byte more than any record has is enough for the decoder to refuse it.
         let limit = (Record::MAX_STORED + 1) as u64;
         let mut bytes = Vec::with_capacity(usize::try_from(metadata.len().min(limit)).unwrap_or_default());
         file.take(limit).read_to_end(&mut bytes)?;
         Ok(Some(Found { bytes: bytes.into(), seen: metadata.modified()?.into() }))
+    }
+
+    /// Whether there is something else in the session's place, which somebody has put there.
+    fn is_no_file(&self, key: &SessionKey) -> bool {
+        fs::symlink_metadata(self.path(key)).is_ok_and(|metadata| !metadata.is_file())
     }
 
     /// A missing file is a missing session only while its folder is there; an unmounted disk is an outage.
@@ -164,7 +176,7 @@ impl Folder {
     pub(super) fn write(&self, key: &SessionKey, bytes: &[u8], seen: Timestamp) -> io::Result<()> {
         let before = self.size(key)?;
         let temp = self.root.join("tmp").join(self.next_temp.fetch_add(1, Ordering::Relaxed).to_string());
-        let result = write_synced(&temp, bytes, seen).and_then(|()| fs::rename(&temp, self.path(key)));
+        let result = write_synced(&temp, bytes, seen).and_then(|()| self.replace(key, &temp));
         if let Err(error) = result {
             // The name is never used again, and the next start clears the folder anyway.
             let _ = fs::remove_file(&temp);
@@ -174,6 +186,17 @@ impl Folder {
         self.sync_shard(key)
     }
 
+    /// A folder that somebody has put there is the only thing that a file does not replace.
+    fn replace(&self, key: &SessionKey, temp: &Path) -> io::Result<()> {
+        match fs::rename(temp, self.path(key)) {
+            Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
+                fs::remove_dir_all(self.path(key))?;
+                fs::rename(temp, self.path(key))
+            }
+            renamed => renamed,
+        }
+    }
+
     /// Not synced: a touch that a crash takes back makes the session expire a little earlier.
     pub(super) fn set_seen(&self, key: &SessionKey, seen: Timestamp) -> io::Result<()> {
         OpenOptions::new().write(true).open(self.path(key))?.set_modified(SystemTime::from(seen))
@@ -181,7 +204,10 @@ impl Folder {
 
     pub(super) fn remove(&self, key: &SessionKey) -> io::Result<()> {
         let before = self.size(key)?;
-        fs::remove_file(self.path(key))?;
+        match fs::remove_file(self.path(key)) {
+            Err(_) if self.path(key).is_dir() => fs::remove_dir_all(self.path(key))?,
+            removed => removed?,
+        }
         self.account(before, None);
         self.sync_shard(key)
     }

@@ -251,3 +251,25 @@ async fn what_is_late_is_in_doubt_if_it_changes_anything() {
     assert_eq!((save.kind(), save.backend()), (ErrorKind::OutcomeUnknown, Some("local")), "{save:?}");
     drop(held);
 }
+
+/// Not even a pipe, which nobody writes to, makes anybody wait.
+#[tokio::test]
+async fn what_is_no_file_in_a_sessions_place_is_corrupt_and_a_logout_takes_it_away() {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), ManualClock::default());
+    let store = open(folder.path(), &clock).await;
+    let key = *create(&store).await.record().key();
+    let path = files(folder.path()).pop().expect("the session's file");
+    let plant: [fn(&Path); 3] = [
+        |path| assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success()),
+        |path| fs::create_dir(path).unwrap(),
+        |path| drop(std::os::unix::net::UnixListener::bind(path).unwrap()),
+    ];
+    fs::remove_file(&path).unwrap();
+    for (number, plant) in plant.iter().enumerate() {
+        plant(&path);
+        assert_eq!(store.load(&key).await.unwrap_err().kind(), ErrorKind::Corrupt, "{number}");
+        assert_eq!(store.delete(&key, Authority::Application).await.unwrap(), Deleted::Removed, "{number}");
+        assert!(store.load(&key).await.unwrap().found().is_none(), "{number}");
+        let _ = fs::remove_file(&path);
+    }
+}
