@@ -73,7 +73,9 @@ use crate::{
 /// ```
 ///
 /// The pointer is text: the format, `statehouse-search 1`, and lines `live 000001` and `kept 000002`. It, `schema.json`,
-/// `meta.json` and `.managed.json` end with a line `#crc32` and the CRC-32 of what stands before.
+/// `meta.json` and `.managed.json` end with a line `#crc32` and the CRC-32 of what stands before. In `meta.json` there is a
+/// line before that, `#files` and a JSON object with the length of each segment's files, and the CRC-32 of its last 128 bytes,
+/// which hold its checksum: a file of another segment or another commit in its place is noticed.
 ///
 /// ```
 /// use statehouse_search::{

@@ -1,4 +1,7 @@
-//! A directory whose small files carry a checksum, as tantivy's large ones do: what is damaged is not read.
+//! A directory whose small files carry a checksum, as tantivy's large ones do, and whose list of segments says which files
+//! belong to it: what is damaged is not read, and neither is what belongs to another segment or another commit.
+
+mod prints;
 
 use std::io;
 use std::path::Path;
@@ -7,17 +10,26 @@ use std::sync::Arc;
 use tantivy::directory::error::{DeleteError, LockError, OpenReadError, OpenWriteError};
 use tantivy::directory::{Directory, DirectoryLock, FileHandle, Lock, WatchCallback, WatchHandle, WritePtr};
 
+use self::prints::Seen;
+
 /// What stands behind the content: this, the CRC-32 of the content in hexadecimal, and the end of the line.
 const MARK: &[u8] = b"\n#crc32 ";
 const DIGITS: usize = 8;
 
-/// A folder. Files that are replaced as a whole are sealed; the others have tantivy's own checksum.
+/// The list of segments.
+const META: &str = "meta.json";
+
+/// A folder. Files that are replaced as a whole are sealed; the others have tantivy's own checksum, and the list of segments
+/// has their [prints](prints).
 #[derive(Clone, Debug)]
-pub(super) struct SealedDirectory<D>(D);
+pub(super) struct SealedDirectory<D> {
+    inner: D,
+    seen: Seen,
+}
 
 impl<D> SealedDirectory<D> {
-    pub(super) const fn new(inner: D) -> Self {
-        Self(inner)
+    pub(super) fn new(inner: D) -> Self {
+        Self { inner, seen: Seen::default() }
     }
 }
 
@@ -41,40 +53,48 @@ fn unseal(mut sealed: Vec<u8>) -> io::Result<Vec<u8>> {
 
 impl<D: Directory + Clone> Directory for SealedDirectory<D> {
     fn get_file_handle(&self, path: &Path) -> Result<Arc<dyn FileHandle>, OpenReadError> {
-        self.0.get_file_handle(path)
+        self.inner.get_file_handle(path)
     }
 
     fn delete(&self, path: &Path) -> Result<(), DeleteError> {
-        self.0.delete(path)
+        self.seen.forget(path);
+        self.inner.delete(path)
     }
 
     fn exists(&self, path: &Path) -> Result<bool, OpenReadError> {
-        self.0.exists(path)
+        self.inner.exists(path)
     }
 
     fn open_write(&self, path: &Path) -> Result<WritePtr, OpenWriteError> {
-        self.0.open_write(path)
+        self.inner.open_write(path)
     }
 
     fn atomic_read(&self, path: &Path) -> Result<Vec<u8>, OpenReadError> {
-        let sealed = self.0.atomic_read(path)?;
-        unseal(sealed).map_err(|error| OpenReadError::wrap_io_error(error, path.to_path_buf()))
+        let sealed = self.inner.atomic_read(path)?;
+        let mut read = unseal(sealed);
+        if path.as_os_str() == META {
+            read = read.and_then(|content| self.seen.check(&self.inner, content));
+        }
+        read.map_err(|error| OpenReadError::wrap_io_error(error, path.to_path_buf()))
     }
 
     fn atomic_write(&self, path: &Path, content: &[u8]) -> io::Result<()> {
-        self.0.atomic_write(path, &seal(content))
+        if path.as_os_str() == META {
+            return self.inner.atomic_write(path, &seal(&self.seen.list(&self.inner, content)?));
+        }
+        self.inner.atomic_write(path, &seal(content))
     }
 
     fn sync_directory(&self) -> io::Result<()> {
-        self.0.sync_directory()
+        self.inner.sync_directory()
     }
 
     fn acquire_lock(&self, lock: &Lock) -> Result<DirectoryLock, LockError> {
-        self.0.acquire_lock(lock)
+        self.inner.acquire_lock(lock)
     }
 
     fn watch(&self, callback: WatchCallback) -> tantivy::Result<WatchHandle> {
-        self.0.watch(callback)
+        self.inner.watch(callback)
     }
 }
 

@@ -166,6 +166,38 @@ async fn a_damaged_folder_is_corrupt_or_answers_as_before() {
     assert!(told > 10 * harmless, "{told} told, {harmless} harmless");
 }
 
+/// Each file is whole, and belongs to another segment or to an older commit, as after a restore in parts.
+#[tokio::test]
+async fn a_file_in_the_place_of_another_is_corrupt() {
+    let parent = tempfile::tempdir().unwrap();
+    let (older, whole) = (parent.path().join("older"), parent.path().join("whole"));
+    fill(&whole).await;
+    copy(&whole, &older);
+    fill(&whole).await;
+    let of = |folder: &Path, ending: &str| -> Vec<PathBuf> {
+        files(folder).into_iter().filter(|file| file.extension().is_some_and(|found| found == ending)).collect()
+    };
+    let mut exchanged = 0;
+    for ending in ["idx", "pos", "term", "store", "fast", "fieldnorm", "del"] {
+        let (new, old) = (of(&whole, ending), of(&older, ending));
+        let others = new.iter().map(|file| whole.join(file)).chain(old.iter().map(|file| older.join(file)));
+        for other in others {
+            let folder = parent.path().join("mixed");
+            copy(&whole, &folder);
+            let (name, bytes) = (&new[0], std::fs::read(&other).unwrap());
+            if bytes != std::fs::read(folder.join(name)).unwrap() {
+                std::fs::write(folder.join(name), bytes).unwrap();
+                let what = format!("{} in the place of {}", other.display(), name.display());
+                let error = answers(&folder).await.expect_err(&what);
+                assert_eq!(error.kind(), ErrorKind::Corrupt, "{what}: {error:?}");
+                exchanged += 1;
+            }
+            std::fs::remove_dir_all(&folder).unwrap();
+        }
+    }
+    assert!(exchanged > 20, "only {exchanged}");
+}
+
 /// The list of segments, the schema, or both: what is left says that there was an index.
 #[tokio::test]
 async fn a_folder_that_lost_a_file_is_never_an_empty_index() {
