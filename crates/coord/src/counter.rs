@@ -4,7 +4,7 @@ use std::time::Duration;
 use statehouse_core::Result;
 
 use crate::key::CoordKey;
-use crate::signals::{AddOptions, Signals, SignalsExt as _};
+use crate::signals::{AddOptions, Count, Signals, SignalsExt as _};
 
 /// A number that all replicas count together.
 ///
@@ -17,6 +17,8 @@ use crate::signals::{AddOptions, Signals, SignalsExt as _};
 /// #     .with_signals(std::sync::Arc::new(MemorySignals::new()));
 /// let failures = coord.counter("login-failures/anna").time_to_live(Duration::from_secs(900));
 /// assert_eq!(failures.add(1).await?, 1);
+/// let left = failures.count().await?.and_then(|count| count.expires_in).expect("it has a time to live");
+/// assert!(left <= Duration::from_secs(900));
 /// failures.reset().await?; // she is in
 /// assert_eq!(failures.get().await?, 0);
 /// # Ok(()) }
@@ -52,7 +54,12 @@ impl Counter {
 
     /// What it is; nothing was counted if there is none.
     pub async fn get(&self) -> Result<i64> {
-        Ok(self.signals.count(self.key()?).await?.map_or(0, |count| count.value))
+        Ok(self.count().await?.map_or(0, |count| count.value))
+    }
+
+    /// What it is and after how long it is gone; none if nothing was counted.
+    pub async fn count(&self) -> Result<Option<Count>> {
+        self.signals.count(self.key()?).await
     }
 
     /// Begins anew.

@@ -1,5 +1,5 @@
 // Keeps a half-written note while it is being typed, so that it outlives the page, the session and the server.
-import { send, UNREACHABLE } from "./http.js";
+import { newId, send, UNREACHABLE } from "./http.js";
 
 const PAUSE = 500; // milliseconds without a key before the draft is kept
 const AGAIN = 4000; // milliseconds before a draft that could not be kept is sent again
@@ -52,10 +52,4 @@ export function startDraft(form) {
     clearTimeout(timer);
     return sent;
   };
-}
-
-/** As the server makes them: 128 random bits in hexadecimal. */
-function newId() {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -56,3 +56,9 @@ export async function content(response) {
     return response.ok ? {} : { error: `The server answered ${response.status}. What you typed is still here; try again.` };
   }
 }
+
+/** As the server makes them: 128 random bits in hexadecimal. */
+export function newId() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}

@@ -1,7 +1,7 @@
 // Sends a file as the body of a request, because only that tells how far it got. The page is not left when it is there:
 // somebody may be typing on it.
 import { showError } from "./forms.js";
-import { mended, tokenHeader, UNREACHABLE } from "./http.js";
+import { mended, newId, tokenHeader, UNREACHABLE } from "./http.js";
 import { localTimes } from "./time.js";
 
 export function startUpload(form) {
@@ -9,6 +9,10 @@ export function startUpload(form) {
   const button = form.querySelector("button");
   const bar = form.querySelector("progress");
   const status = form.querySelector("[role=status]");
+
+  // One for each choice of a file: whoever sends it again, because no answer came, attaches it once.
+  let key;
+  input.addEventListener("change", () => (key = undefined));
 
   const ask = (event) => event.preventDefault();
 
@@ -33,6 +37,7 @@ export function startUpload(form) {
     }
     const idle = !document.activeElement || document.activeElement === document.body;
     form.reset();
+    key = undefined;
     end(`${file.name} is attached.`);
     if (idle) input.focus();
   }
@@ -43,6 +48,7 @@ export function startUpload(form) {
     request.setRequestHeader("Content-Type", file.type || "application/octet-stream");
     request.setRequestHeader("Accept", "application/json");
     for (const [name, value] of Object.entries(tokenHeader())) request.setRequestHeader(name, value);
+    if (file.size <= Number(input.dataset.mostKeyed)) request.setRequestHeader("Idempotency-Key", (key ??= newId()));
     request.responseType = "json";
     request.upload.addEventListener("progress", ({ loaded, total }) => {
       bar.value = total > 0 ? loaded / total : 0;
@@ -51,7 +57,7 @@ export function startUpload(form) {
     request.addEventListener("load", async () => {
       if (request.status === 201) await succeed(file);
       else if (tries > 1 && (await mended(request.status, request.response))) upload(file, tries - 1);
-      else fail(request.response?.error ?? `The server answered ${request.status}. Try again.`);
+      else fail(request.response?.error ?? request.response?.detail ?? `The server answered ${request.status}. Try again.`);
     });
     request.addEventListener("error", () => fail(UNREACHABLE));
     bar.value = 0;

@@ -7,14 +7,18 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
 use statehouse::cache::TypedCache;
+use statehouse::coord::{Coordination, RateLimiter, Revision, RunStatus};
 use statehouse::files::Files;
 use statehouse::session::{Authority, Session, SessionKey, SessionLayer, SessionStoreExt as _, Sessions, Snapshot};
 use statehouse::{Capabilities, Dependency, ErrorKind, Health, Services};
 
-use crate::db::{Attempt, Database, Login, Staff};
+use crate::attempts::Attempt;
+use crate::db::{Database, Login, Staff};
 use crate::error::{AppError, Result, SOON};
 use crate::metrics::Reads;
 use crate::outages;
+use crate::problem_sets::ProblemSets;
+use crate::reports::Reports;
 use crate::settings::Settings;
 use crate::terminology::Concepts;
 use crate::turnstile::Turnstile;
@@ -28,13 +32,17 @@ pub(crate) struct App {
     pub(crate) services: Services,
     pub(crate) sessions: Sessions,
     pub(crate) documents: Files,
-    pub(crate) markers: Files,
+    pub(crate) coord: Coordination,
+    pub(crate) problem_sets: ProblemSets,
+    pub(crate) reports: Reports,
+    pub(crate) api_limit: Option<RateLimiter>,
     pub(crate) concepts: Concepts,
     counts: TypedCache<Counts>,
     count_reads: Reads,
     staff: TypedCache<Option<Staff>>,
     staff_reads: Reads,
     turnstile: Turnstile,
+    pub(crate) replica: String,
     pub(crate) started: Instant,
 }
 
@@ -61,13 +69,17 @@ impl App {
             services: wiring.services,
             sessions: wiring.sessions,
             documents: wiring.documents,
-            markers: wiring.markers,
+            coord: wiring.coord,
+            problem_sets: wiring.problem_sets,
+            reports: wiring.reports,
+            api_limit: wiring.api_limit,
             concepts: Concepts::new(wiring.concepts, wiring.chapter_counts, settings.edition, loading),
             counts: wiring.counts,
             count_reads: Reads::of("counts"),
             staff: wiring.staff,
             staff_reads: Reads::of("staff"),
             turnstile: Turnstile::new(CHECKS_AT_A_TIME),
+            replica: settings.replica.clone(),
             started: Instant::now(),
         })
     }
@@ -119,8 +131,8 @@ impl App {
             || AppError::unavailable("Too many people are logging in at the moment. Try again in a few seconds.", SOON);
         let turn = tokio::time::timeout(TURN_WITHIN, self.turnstile.turn(from)).await;
         let Ok(Ok(_turn)) = turn else { return Err(busy()) };
-        let attempt = Attempt::of(login, from);
-        if let Some(wait) = self.database.count_attempt(&attempt).await? {
+        let attempt = Attempt::of(&self.coord, login, from);
+        if let Some(wait) = attempt.count().await? {
             tracing::warn!(target: "clinic::security", %from, "too many log-ins failed: refused for a time");
             let minutes = wait.as_secs().div_ceil(60).max(1);
             let words = format!("Too many log-ins failed. Try again in {minutes} min.");
@@ -130,7 +142,7 @@ impl App {
             tracing::warn!(target: "clinic::security", %from, "a log-in failed: no such login, or another password");
             return Err(AppError::wrong_password());
         };
-        self.database.forgive_attempt(&attempt).await?;
+        attempt.forgive().await?;
         Ok(staff)
     }
 
@@ -207,11 +219,18 @@ impl App {
                 "cache" => self.counts.capabilities(),
                 "sessions" => self.sessions.store().capabilities(),
                 "files" => self.documents.store().capabilities(),
+                "coordination" => self.coord.store().capabilities(),
                 _ => self.concepts.index().index().capabilities(),
             };
             (name, health, can)
         });
         services.chain([("database", database, Capabilities::default())]).collect()
+    }
+
+    /// Which replica loads the terminology, or has; none if each has its own.
+    pub(crate) async fn loading_status(&self) -> statehouse::Result<Option<RunStatus>> {
+        let name = self.concepts.edition().index_name();
+        self.coord.run_once(&name, Revision::new(1, "")).status().await
     }
 
     /// How every cache was read here.

@@ -4,6 +4,7 @@
 //! OpenSearch and a PostgreSQL. Only its settings differ; [`wiring`] is all that knows of statehouse's backends.
 
 mod app;
+mod attempts;
 mod build;
 mod db;
 mod error;
@@ -11,6 +12,8 @@ mod id;
 mod metrics;
 mod outages;
 mod private;
+mod problem_sets;
+mod reports;
 mod server;
 mod settings;
 mod sweep;
@@ -29,6 +32,7 @@ use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
 use crate::app::App;
+use crate::reports::Reporting;
 use crate::settings::{HELP, Settings};
 use crate::terminology::Loading;
 use crate::web::Site;
@@ -84,9 +88,12 @@ async fn run(settings: Settings) -> Result<(), Failure> {
         tracing::info!("people come over HTTPS: over plain HTTP nobody can log in, unless CLINIC_HTTPS is false");
     }
     let loading = Loading::start(Arc::clone(&app));
+    let reporting = Reporting::start(Arc::clone(&app), settings.report_every);
     let sweeping = tokio::spawn(sweep::run(Arc::clone(&app)));
     let watching = tokio::spawn(async { tokio::join!(outages::watch(), metrics::keep_up()) });
+    let following = tokio::spawn(app.problem_sets.clone().follow());
     let operations = app.services.operations().soft(app.database_dependency()).at_stop(loading.stop());
+    let operations = operations.at_stop(reporting.stop());
     // Before anybody is told that it listens, and after what may take long: until here Ctrl-C ends it, which loses nothing.
     let operations = operations.delay(settings.drain).drain_within(STOP_WITHIN).catch_signals()?;
     let listener = socket.listen(1024).map_err(|error| format!("cannot listen at {}: {error}", settings.listen))?;
@@ -96,6 +103,7 @@ async fn run(settings: Settings) -> Result<(), Failure> {
     operations.serve(listener, router).await?;
     sweeping.abort();
     watching.abort();
+    following.abort();
     app.close().await?;
     Ok(())
 }

@@ -33,6 +33,9 @@ The same, and more, from the environment; a flag wins over it, and it wins over 
                      then believed when log-ins that fail are counted by address [false]
   CLINIC_METRICS_TOKEN
                      what a program on another machine shows to read /metrics, as a bearer token
+  CLINIC_API_RATE    the most requests a second of each member of staff below /api/ [no limit]
+  CLINIC_REPORT_EVERY
+                     seconds from one report of what is active to the next, at least 2 [86400: at midnight UTC]
   STATEHOUSE_…       where caches, sessions, files and indexes are: see the documentation of statehouse
 ";
 
@@ -49,6 +52,9 @@ pub(crate) struct Settings {
     /// Whether `X-Forwarded-For` is believed.
     pub(crate) forwarded: bool,
     pub(crate) metrics_token: Option<String>,
+    /// The most requests a second of each member of staff below `/api/`.
+    pub(crate) api_rate: Option<u32>,
+    pub(crate) report_every: Duration,
     pub(crate) statehouse: Config,
 }
 
@@ -65,6 +71,8 @@ struct Given {
     https: Option<bool>,
     forwarded: Option<bool>,
     metrics_token: Option<String>,
+    api_rate: Option<u32>,
+    report_every: Option<u64>,
     statehouse: Option<Config>,
 }
 
@@ -103,6 +111,9 @@ impl Given {
         let https = env("CLINIC_HTTPS").map(|text| text.parse().map_err(|_| "CLINIC_HTTPS is true or false"));
         let forwarded =
             env("CLINIC_FORWARDED").map(|text| text.parse().map_err(|_| "CLINIC_FORWARDED is true or false"));
+        let api_rate = env("CLINIC_API_RATE").map(|text| text.parse().map_err(|_| "CLINIC_API_RATE is a number"));
+        let report_every = env("CLINIC_REPORT_EVERY")
+            .map(|text| text.parse().map_err(|_| "CLINIC_REPORT_EVERY is a number of seconds"));
         let edition =
             env("CLINIC_EDITION").map(|text| Edition::named(&text).ok_or("CLINIC_EDITION is 2025-04 or 2026-04"));
         Ok(Self {
@@ -115,6 +126,8 @@ impl Given {
             https: https.transpose()?,
             forwarded: forwarded.transpose()?,
             metrics_token: env("CLINIC_METRICS_TOKEN"),
+            api_rate: api_rate.transpose()?,
+            report_every: report_every.transpose()?,
             statehouse: None,
         })
     }
@@ -131,6 +144,8 @@ impl Given {
             https: self.https.or(less.https),
             forwarded: self.forwarded.or(less.forwarded),
             metrics_token: self.metrics_token.or(less.metrics_token),
+            api_rate: self.api_rate.or(less.api_rate),
+            report_every: self.report_every.or(less.report_every),
             statehouse: self.statehouse.or(less.statehouse),
         }
     }
@@ -146,6 +161,8 @@ impl Given {
             https: self.https.unwrap_or_else(|| !is_local(&listen)),
             forwarded: self.forwarded.unwrap_or(false),
             metrics_token: self.metrics_token,
+            api_rate: self.api_rate,
+            report_every: Duration::from_secs(self.report_every.unwrap_or(24 * 60 * 60).max(2)),
             listen,
             database,
             edition: self.edition.unwrap_or_default(),
@@ -226,6 +243,8 @@ mod tests {
             (&["--config", "/nonexistent/clinic.toml"], &[], "/nonexistent/clinic.toml"),
             (&[], &[("CLINIC_DRAIN", "soon")], "CLINIC_DRAIN"),
             (&[], &[("CLINIC_EDITION", "2024-04")], "CLINIC_EDITION"),
+            (&[], &[("CLINIC_API_RATE", "-1")], "CLINIC_API_RATE"),
+            (&[], &[("CLINIC_REPORT_EVERY", "daily")], "CLINIC_REPORT_EVERY"),
             (&[], &[("CLINIC_DATABASE", "mysql://ada:hunter2@localhost/clinic")], "CLINIC_DATABASE"),
             (&["--help"], &[], "help"),
         ] {

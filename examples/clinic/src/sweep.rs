@@ -27,17 +27,17 @@ pub(crate) async fn run(app: Arc<App>) {
         }
         match sweep_rows(&app, now()).await {
             Ok(0) => {}
-            Ok(removed) => tracing::info!(removed, "swept rows of sessions, drafts and log-ins that are over"),
+            Ok(removed) => tracing::info!(removed, "swept rows of sessions and drafts that are over"),
             Err(error) => tracing::warn!(message = error.message, "could not sweep rows; trying again later"),
         }
     }
 }
 
-/// Removes the rows of sessions that have ended by themselves, of old drafts, and of failures that no longer count.
+/// Removes the rows of sessions that have ended by themselves, and of old drafts.
 async fn sweep_rows(app: &App, now: i64) -> Result<u64> {
     let removed = app.sweep_logins(now - millis(GRACE)).await?;
     let drafts = app.database.sweep_drafts(now - millis(KEEP_DRAFTS)).await?;
-    Ok(removed + drafts + app.database.sweep_attempts().await?)
+    Ok(removed + drafts)
 }
 
 fn millis(time: Duration) -> i64 {

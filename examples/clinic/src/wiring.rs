@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use statehouse::cache::TypedCache;
+use statehouse::coord::{Coordination, Rate, RateLimiter, WithoutStore};
 use statehouse::files::Files;
 use statehouse::search::Index;
 use statehouse::session::{CookieConfig, SessionConfig, Sessions};
@@ -10,6 +11,8 @@ use statehouse::{Result, Services};
 
 use crate::app::Counts;
 use crate::db::Staff;
+use crate::problem_sets::ProblemSets;
+use crate::reports::Reports;
 use crate::settings::Settings;
 use crate::terminology::{ChapterCounts, Concept};
 
@@ -17,7 +20,10 @@ pub(crate) struct Wiring {
     pub(crate) services: Services,
     pub(crate) sessions: Sessions,
     pub(crate) documents: Files,
-    pub(crate) markers: Files,
+    pub(crate) coord: Coordination,
+    pub(crate) problem_sets: ProblemSets,
+    pub(crate) reports: Reports,
+    pub(crate) api_limit: Option<RateLimiter>,
     pub(crate) counts: TypedCache<Counts>,
     pub(crate) staff: TypedCache<Option<Staff>>,
     pub(crate) concepts: Index<Concept>,
@@ -34,9 +40,16 @@ impl Wiring {
         let config = SessionConfig::builder().idle_timeout(minutes(60)).cookie(cookie).build()?;
         let sessions = Sessions::new(services.sessions(), config);
 
-        // Attached photos and letters; and who loads the terminology.
+        // Attached photos and letters.
         let documents = services.files("documents")?;
-        let markers = services.files("terminology")?;
+
+        // What replicas do together: one loads the terminology, one makes each report, and all count log-ins that fail,
+        // answer an upload once and extend the same problem sets.
+        let coord = services.coordination().with_label(&settings.replica);
+        let problem_sets = ProblemSets::new(coord.state("problem-sets"), coord.broadcast("problem-sets"));
+        let reports = Reports::new(coord.state("reports"));
+        let api_rate = settings.api_rate.map(|count| Rate::new(count, Duration::from_secs(1))).transpose()?;
+        let api_limit = api_rate.map(|rate| coord.limiter("api", rate, WithoutStore::Open));
 
         // What the dashboard shows: counted once, until a diagnosis is added or resolved.
         let counts = services.cache("counts").time_to_live(minutes(1)).open()?;
@@ -51,7 +64,19 @@ impl Wiring {
 
         // What cannot be had is said at the start, and not to the first who needs it.
         services.connect().await?;
-        Ok(Self { services, sessions, documents, markers, counts, staff, concepts, chapter_counts })
+        Ok(Self {
+            services,
+            sessions,
+            documents,
+            coord,
+            problem_sets,
+            reports,
+            api_limit,
+            counts,
+            staff,
+            concepts,
+            chapter_counts,
+        })
     }
 }
 

@@ -72,6 +72,28 @@ async function refresh() {
   JSON.parse(await (await fetch("/_demo/state", { cache: "no-store" })).text()).forEach(show);
 }
 
+const together = document.querySelector("#together");
+
+/** What one of the replicas says of all of them. Only operators are told. */
+async function askWho() {
+  const response = await fetch("/api/operator", { cache: "no-store" });
+  if (!response.ok) return;
+  const { terminology, reports } = await response.json();
+  const sentences = [];
+  if (terminology) {
+    const { by, attempt, phase, done, total } = terminology;
+    const doing = phase === "Done" ? "has loaded the terminology" : `loads the terminology, ${done} of ${total}`;
+    sentences.push(`Replica ${by} ${doing} (attempt ${attempt}).`);
+  }
+  for (const { by, planned } of reports.slice(-3).reverse()) {
+    sentences.push(`Replica ${by} made the report of ${new Date(planned).toLocaleString()}.`);
+  }
+  const shown = sentences.join(" ");
+  if (together.textContent !== shown) together.textContent = shown;
+}
+
 setInterval(ask, 200);
 setInterval(refresh, 1000);
+// That it cannot be told now is no news: the squares say so.
+setInterval(() => askWho().catch(() => {}), 2000);
 await refresh();

@@ -149,6 +149,7 @@ async fn replica(
         .env("STATEHOUSE_NAMESPACE", namespace)
         .env("STATEHOUSE_CACHE_URL", &redis)
         .env("STATEHOUSE_SESSIONS_URL", &redis)
+        .env("STATEHOUSE_COORDINATION_URL", &redis)
         .env("STATEHOUSE_FILES_URL", s3)
         .env("STATEHOUSE_SEARCH_URL", format!("opensearch+{}", opensearch.url()))
         .ready_at("/live");

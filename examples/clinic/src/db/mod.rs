@@ -11,7 +11,6 @@ macro_rules! from_row {
     };
 }
 
-mod attempts;
 mod charts;
 mod documents;
 mod drafts;
@@ -21,7 +20,6 @@ mod staff;
 
 use std::time::Duration;
 
-pub(crate) use attempts::Attempt;
 pub(crate) use charts::{Diagnosis, Note, NoteAdded, Patient};
 pub(crate) use documents::Document;
 pub(crate) use drafts::Draft;
@@ -32,6 +30,9 @@ pub(crate) use staff::{Role, Staff};
 
 /// Each is applied once, in this order.
 const MIGRATIONS: &[&str] = &[include_str!("schema-1.sql"), include_str!("schema-2.sql")];
+
+/// How often a replica looks whether another one has brought the schema up to date.
+const MIGRATION_PAUSE: Duration = Duration::from_millis(50);
 
 #[derive(Clone, Debug)]
 pub(crate) struct Database {
@@ -58,11 +59,15 @@ impl Engine {
         }
     }
 
-    /// Takes the one right to change the schema, until the transaction ends: other replicas wait here.
+    /// How a transaction that may change the schema begins, and what asks for the one right to do so: 1 if it is had, until
+    /// the transaction ends.
     const fn begin_migration(self) -> (&'static str, &'static str) {
         match self {
             Self::Sqlite => ("BEGIN IMMEDIATE", "SELECT 1"),
-            Self::PostgreSql => ("BEGIN", "SET LOCAL statement_timeout = 0; SELECT pg_advisory_xact_lock(7236837)"),
+            Self::PostgreSql => (
+                "BEGIN; SET LOCAL statement_timeout = 0",
+                "SELECT CASE WHEN pg_try_advisory_xact_lock(7236837) THEN 1::BIGINT ELSE 0::BIGINT END",
+            ),
         }
     }
 }
@@ -91,7 +96,10 @@ impl Database {
     async fn migrate(&self) -> sqlx::Result<()> {
         let (begin, lock) = self.engine.begin_migration();
         let mut transaction = self.pool.begin_with(begin).await?;
-        sqlx::raw_sql(lock).execute(&mut *transaction).await?;
+        // Asked again and again: a statement that waits is reported as a slow one, and nothing is wrong.
+        while sqlx::query_as::<_, (i64,)>(lock).fetch_one(&mut *transaction).await? != (1,) {
+            tokio::time::sleep(MIGRATION_PAUSE).await;
+        }
         sqlx::raw_sql("CREATE TABLE IF NOT EXISTS clinic_schema (version BIGINT PRIMARY KEY)")
             .execute(&mut *transaction)
             .await?;

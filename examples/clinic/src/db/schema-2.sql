@@ -11,12 +11,4 @@ CREATE TABLE drafts (
     PRIMARY KEY (staff, patient)
 );
 CREATE INDEX drafts_kept_at ON drafts (kept_at);
--- Log-ins that were tried and did not succeed, by account and by address, until a time: all replicas count them together.
-CREATE TABLE attempts (
-    -- A hash: people type passwords into the wrong field.
-    subject TEXT PRIMARY KEY,
-    count   BIGINT NOT NULL,
-    until   BIGINT NOT NULL
-);
-CREATE INDEX attempts_until ON attempts (until);
 CREATE INDEX logins_started_at ON logins (started_at);

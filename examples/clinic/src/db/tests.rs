@@ -138,37 +138,6 @@ async fn what_was_added_can_be_taken_back_and_what_was_resolved_reopened() {
 }
 
 #[tokio::test]
-async fn log_ins_that_fail_are_counted_by_account_and_by_address_until_they_are_forgotten() {
-    let folder = Folder::new();
-    let database = Database::open(&folder.url()).await.unwrap();
-    let attempt = |login: &str, address: &str| Attempt::of(login, address.parse().unwrap());
-    let ada = attempt("ada", "10.0.0.1");
-    for tried in 0..10 {
-        assert_eq!(database.count_attempt(&ada).await.unwrap(), None, "{tried}");
-    }
-    let wait = database.count_attempt(&ada).await.unwrap().expect("one too many");
-    assert!(wait > Duration::from_secs(60) && wait <= Duration::from_secs(300), "{wait:?}");
-    assert_eq!(database.count_attempt(&attempt("ada", "10.0.0.2")).await.unwrap(), None, "from elsewhere");
-    assert_eq!(database.count_attempt(&attempt("grace", "10.0.0.1")).await.unwrap(), None, "somebody else");
-    database.forgive_attempt(&ada).await.unwrap();
-    assert_eq!(database.count_attempt(&ada).await.unwrap(), None, "who has logged in begins anew");
-
-    let mut refused = 0;
-    for guess in 0..300 {
-        let guess = attempt(&format!("staff{guess:03}"), "10.0.0.3");
-        refused += usize::from(database.count_attempt(&guess).await.unwrap().is_some());
-    }
-    assert_eq!(refused, 100, "many accounts from one address");
-    let mut refused = 0;
-    for address in 0..100 {
-        let guess = attempt("florence", &format!("10.1.0.{address}"));
-        refused += usize::from(database.count_attempt(&guess).await.unwrap().is_some());
-    }
-    assert_eq!(refused, 40, "one account from many addresses");
-    assert_eq!(database.sweep_attempts().await.unwrap(), 0, "they still count");
-}
-
-#[tokio::test]
 async fn a_draft_is_one_for_each_person_and_patient_and_as_many_as_there_are_patients() {
     let folder = Folder::new();
     let database = Database::open(&folder.url()).await.unwrap();

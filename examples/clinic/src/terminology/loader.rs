@@ -1,123 +1,142 @@
 //! Loads the terminology once, however many replicas start.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use statehouse::Result;
+use statehouse::coord::{Revision, Run, RunOnce, RunPhase};
 use statehouse::search::{Query, capability};
-use tokio::sync::watch;
+use statehouse::{ErrorKind, Result};
 use tokio::task::JoinHandle;
 
-use super::lease::{Lease, Turn, Watch};
 use super::progress::Progress;
 use crate::app::App;
 
 /// Concepts in one bulk.
 const BULK: usize = 1_000;
-/// How often a waiting replica looks.
+/// After so many concepts all of them are durable, and a successor goes on there.
+const SAVE_EVERY: u64 = 5_000;
+/// After how long another replica goes on where one was killed.
+const LEASE: Duration = Duration::from_secs(10);
+/// How often it is tried again, and how often a waiting replica looks how far the other one is.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// How long the loading may take to stop.
-const STOP_WITHIN: Duration = Duration::from_secs(5);
-
 /// The terminology is being loaded, by this replica or another.
-pub(crate) struct Loading {
-    task: JoinHandle<()>,
-    told: watch::Sender<bool>,
-}
+pub(crate) struct Loading(JoinHandle<()>);
 
 impl Loading {
     pub(crate) fn start(app: Arc<App>) -> Self {
-        let (told, stop) = watch::channel(false);
-        Self { task: tokio::spawn(load(app, stop)), told }
+        Self(tokio::spawn(load(app)))
     }
 
-    /// Gives this replica's turn, if it has it, to another one.
+    /// Ends it where it is. If it was this replica that loads, another one goes on at once.
     pub(crate) async fn stop(self) {
-        self.told.send_replace(true);
-        if tokio::time::timeout(STOP_WITHIN, self.task).await.is_err() {
-            tracing::info!("the loading of the terminology is cut off");
-        }
+        self.0.abort();
+        let _cut_off = self.0.await;
     }
 }
 
-/// Returns when the terminology is there, whoever loaded it, or when this replica is told to stop.
-async fn load(app: Arc<App>, mut stop: watch::Receiver<bool>) {
-    let mut marker = Watch::new(app.markers.clone(), app.concepts.edition());
-    // An index of this process alone is nobody else's to load, whoever has the same folder for files.
-    let alone = !app.concepts.index().index().capabilities().has(capability::SHARED);
+/// Returns when the terminology is there, whoever loaded it.
+async fn load(app: Arc<App>) {
+    // An index of this process alone is nobody else's to load.
+    let shared = app.concepts.index().index().capabilities().has(capability::SHARED);
     loop {
-        let step = if alone { load_alone(&app, &stop).await } else { step(&app, &mut marker, &stop).await };
-        match step {
+        let loaded = if shared { load_once(&app).await } else { load_alone(&app).await };
+        match loaded {
             Ok(true) => break,
             Ok(false) => {}
             Err(error) => app.concepts.loading().failed(error),
         }
-        let told = tokio::time::timeout(LOOK_EVERY, stop.wait_for(|stop| *stop)).await;
-        if told.is_ok() {
-            return;
-        }
+        tokio::time::sleep(LOOK_EVERY).await;
     }
     app.concepts.loading().finish();
     tracing::info!(edition = app.concepts.edition().name(), "the terminology is ready");
-}
-
-async fn load_alone(app: &App, stop: &watch::Receiver<bool>) -> Result<bool> {
-    if is_whole(app).await? { Ok(true) } else { load_all(app, None, stop).await }
 }
 
 async fn is_whole(app: &App) -> Result<bool> {
     Ok(app.concepts.index().count(Query::all()).await? == app.concepts.edition().len())
 }
 
-async fn step(app: &App, watch: &mut Watch, stop: &watch::Receiver<bool>) -> Result<bool> {
-    match watch.turn().await? {
-        Turn::Wait => Ok(false),
-        Turn::Load(lease) => load_all(app, Some(lease), stop).await,
-        Turn::Loaded(note) => {
-            if is_whole(app).await? {
-                return Ok(true);
-            }
-            match note.distrust().await? {
-                None => Ok(false),
-                lease => load_all(app, lease, stop).await,
-            }
+async fn load_alone(app: &App) -> Result<bool> {
+    if !is_whole(app).await? {
+        load_all(app, None).await?;
+    }
+    Ok(true)
+}
+
+/// By one replica for all. Says whether it is there.
+async fn load_once(app: &App) -> Result<bool> {
+    let once = |number| {
+        let (name, revision) = (app.concepts.edition().index_name(), Revision::new(number, ""));
+        app.coord.run_once(&name, revision).lease(LEASE)
+    };
+    let number = match app.loading_status().await? {
+        None => 1,
+        // It was loaded, and the index was lost.
+        Some(status) if status.phase == RunPhase::Done && !is_whole(app).await? => status.revision.number() + 1,
+        Some(status) => status.revision.number(),
+    };
+    let loading = once(number).run(|run| load_this_time(app, run));
+    tokio::select! {
+        ran = loading => drop(ran?),
+        never = show(app, once(number)) => match never {},
+    }
+    is_whole(app).await
+}
+
+async fn load_this_time(app: &App, run: Run) -> Result<()> {
+    if run.checkpoint().is_none() && is_whole(app).await? {
+        return Ok(());
+    }
+    let loaded = load_all(app, Some(run)).await;
+    // Nothing has failed if another one goes on.
+    if let Some(error) = loaded.as_ref().err().filter(|error| error.kind() != ErrorKind::Conflict) {
+        app.concepts.loading().failed(error);
+    }
+    loaded
+}
+
+/// For those who ask this replica: how far whoever loads is.
+async fn show(app: &App, run: RunOnce) -> Infallible {
+    loop {
+        if let Ok(Some(status)) = run.status().await
+            && status.phase == RunPhase::Running
+        {
+            app.concepts.loading().progress(status.done, status.total);
         }
+        tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 
-/// `false` if another replica took over meanwhile. Loading a concept twice changes nothing.
-async fn load_all(app: &App, mut lease: Option<Lease>, stop: &watch::Receiver<bool>) -> Result<bool> {
+/// From the checkpoint on. Loading a concept twice changes nothing.
+async fn load_all(app: &App, run: Option<Run>) -> Result<()> {
     let (index, edition) = (app.concepts.index(), app.concepts.edition());
+    let mut loaded = run.as_ref().map_or(0, saved);
+    if let Some(run) = run.as_ref().filter(|run| run.attempt() > 1) {
+        tracing::info!(attempt = run.attempt(), loaded, "going on with the terminology where another replica stopped");
+    }
     let mut progress = Progress::new(edition.len());
-    let mut concepts = edition.concepts();
-    let mut loaded = 0;
+    let mut concepts = edition.concepts().skip(usize::try_from(loaded).unwrap_or(usize::MAX));
     while loaded < edition.len() {
-        if *stop.borrow() {
-            tracing::info!(loaded, "stopping: another replica, or the next start, loads the terminology");
-            if let Some(lease) = lease {
-                lease.give_up().await?;
-            }
-            return Ok(false);
-        }
         let bulk: Vec<_> = concepts.by_ref().take(BULK).collect();
         loaded += bulk.len() as u64;
-        // The last bulk commits those before it.
+        let saves = run.is_some() && loaded.is_multiple_of(SAVE_EVERY);
+        // One that is not queued makes those before it durable too.
         let write = index.upsert_all(bulk);
-        let write = if loaded < edition.len() { write.queued() } else { write };
+        let write = if saves || loaded >= edition.len() { write } else { write.queued() };
         write.await?;
-        if let Some(lease) = &mut lease
-            && !lease.renew().await?
-        {
-            tracing::info!("another replica goes on loading the terminology");
-            return Ok(false);
+        match &run {
+            Some(run) if saves => run.save(loaded.to_string(), loaded, edition.len()).await?,
+            Some(run) => run.progress(loaded, edition.len()).await?,
+            None => app.concepts.loading().progress(loaded, edition.len()),
         }
-        app.concepts.loading().progress(loaded, edition.len());
         progress.show(loaded);
     }
-    index.refresh().await?;
-    match lease {
-        Some(lease) => lease.finish().await,
-        None => Ok(true),
-    }
+    index.refresh().await
+}
+
+/// How many concepts an attempt before has loaded for good.
+fn saved(run: &Run) -> u64 {
+    let checkpoint = run.checkpoint().and_then(|checkpoint| std::str::from_utf8(checkpoint).ok());
+    checkpoint.and_then(|count| count.parse().ok()).unwrap_or(0)
 }

@@ -3,7 +3,6 @@
 mod chapters;
 mod edition;
 mod everyday;
-mod lease;
 mod loader;
 mod progress;
 mod query;

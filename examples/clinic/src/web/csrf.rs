@@ -35,18 +35,21 @@ pub(crate) fn renew(session: &Session) -> Result<String> {
     Ok(token)
 }
 
+/// Who sends a request that was let through, for layers that do not ask the session.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SentBy(pub(super) i64);
+
 /// Lets through what only reads, and what shows the token in the header `X-CSRF-Token` or in the field `csrf`.
 /// Somebody whose session has ended is told that first: no token would help. The log-in has a token of its own.
-pub(crate) async fn protect(session: Session, request: Request, next: Next) -> Result<Response> {
+pub(crate) async fn protect(session: Session, mut request: Request, next: Next) -> Result<Response> {
     if matches!(*request.method(), Method::GET | Method::HEAD) || request.uri().path() == "/login" {
         return Ok(next.run(request).await);
     }
-    if session.get::<i64>(STAFF).await?.is_none() {
-        return Err(AppError::logged_out());
-    }
+    let Some(staff) = session.get::<i64>(STAFF).await? else { return Err(AppError::logged_out()) };
     let expected: Option<String> = session.get(ATTRIBUTE).await?;
     let shown = shown(&request);
     if expected.as_ref().zip(shown).is_some_and(|(expected, shown)| same(expected, &shown)) {
+        request.extensions_mut().insert(SentBy(staff));
         return Ok(next.run(request).await);
     }
     let same_origin = is_same_origin(request.headers());

@@ -16,7 +16,10 @@ pub(crate) async fn page(State(app): State<Arc<App>>, visit: Visit) -> Result<Ma
     let content = html! {
         header {
             h1 { "Dashboard" }
-            p.quiet { "Active diagnoses of all patients, by chapter of ICD-10-CM." }
+            p.quiet {
+                "Active diagnoses of all patients, by chapter of ICD-10-CM. "
+                a href="/problem-sets/common" { "Common problems" }
+            }
         }
         div.tiles {
             div.card { strong { (total) } span.quiet { "active diagnoses" } }

@@ -7,15 +7,21 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::extract::{DefaultBodyLimit, Path, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, post};
 use maud::{Markup, html};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use statehouse::coord::{Coordination, MemoryCoordStore, capability};
 use statehouse::{ErrorKind, files};
 
 use super::chart;
 use super::content_type::{self, ContentType};
+use super::csrf::SentBy;
+use super::errors;
 use super::form::Asked;
 use super::page::{error_beside, moment, size};
 use super::range::requested_range;
@@ -29,6 +35,8 @@ use crate::time::now;
 /// The largest document, in bytes: 2 GiB.
 const MAX_DOCUMENT: u64 = 2 << 30;
 const TOO_LARGE: &str = "A document has at most 2 GiB.";
+/// The largest document, in bytes, that is sent with a key: it is held in memory until all of it is there.
+const MAX_KEYED: usize = 4 << 20;
 
 pub(crate) fn section(patient: i64, documents: &[Document]) -> Markup {
     html! {
@@ -39,7 +47,7 @@ pub(crate) fn section(patient: i64, documents: &[Document]) -> Markup {
                 label for="file" { "Attach a photo, a PDF or any other file" }
                 div.row {
                     input id="file" type="file" required aria-describedby="file-error upload-status"
-                        data-most=(MAX_DOCUMENT) data-too-large=(TOO_LARGE);
+                        data-most=(MAX_DOCUMENT) data-too-large=(TOO_LARGE) data-most-keyed=(MAX_KEYED);
                     button { "Attach" }
                 }
                 (error_beside(None, "file"))
@@ -66,7 +74,21 @@ pub(crate) fn section(patient: i64, documents: &[Document]) -> Markup {
     }
 }
 
-pub(crate) async fn attach(
+/// [`attach`]; with an `Idempotency-Key` it is done once, however often a browser sends it because no answer came.
+pub(super) fn attach_once(app: &App) -> MethodRouter<Arc<App>> {
+    // A folder lets no record expire: then it is this process alone that remembers.
+    let alone = || Coordination::new(Arc::new(MemoryCoordStore::new()));
+    let expires = app.coord.store().capabilities().has(capability::SERVER_TIME);
+    let coord = if expires { app.coord.clone() } else { alone() };
+    let sender = |request: &Parts| request.extensions.get().map(|SentBy(staff)| staff.to_string());
+    let once = coord.idempotency("documents", sender).max_request(MAX_KEYED);
+    // What is remembered is the answer as it is given, in words.
+    let attach: MethodRouter<_> = post(attach).layer(DefaultBodyLimit::disable());
+    let attach: MethodRouter<_> = attach.layer(from_fn(errors::render));
+    attach.layer(once)
+}
+
+async fn attach(
     State(app): State<Arc<App>>,
     visit: Visit,
     Path(patient): Path<i64>,

@@ -12,20 +12,22 @@ mod errors;
 mod form;
 mod gate;
 mod health;
+mod limit;
 mod login;
 mod operator;
 mod page;
 mod patients;
 mod peer;
+mod problem_sets;
 mod range;
 mod sessions;
 mod visit;
 
 use std::sync::{Arc, OnceLock};
 
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
-use axum::middleware::{Next, from_fn, map_response};
+use axum::middleware::{Next, from_fn, from_fn_with_state, map_response};
 use axum::response::Response;
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
@@ -73,17 +75,21 @@ pub(crate) fn router(app: &Arc<App>, site: Site) -> Router {
         .route("/patients/{id}/diagnoses/{diagnosis}/take-back", post(chart::take_back_diagnosis))
         .route("/patients/{id}/draft", put(chart::keep_draft))
         .route("/patients/{id}/notes", post(chart::add_note))
-        .route("/patients/{id}/documents", post(documents::attach).layer(DefaultBodyLimit::disable()))
+        .route("/patients/{id}/documents", documents::attach_once(app))
         .route("/documents/{id}", get(documents::download))
+        .route("/problem-sets/{name}", get(problem_sets::page).post(problem_sets::extend))
         .route("/sessions", get(sessions::page))
         .route("/sessions/end", post(sessions::end))
         .route("/sessions/end-others", post(sessions::end_others))
         .route("/operator", get(operator::page))
         .route("/api/me", get(me))
+        .route("/api/operator", get(operator::json))
+        .route("/api/problem-sets/{name}", get(problem_sets::json))
         .route("/api/concepts", get(concepts::search))
         .route("/api/patients/{id}", get(chart::json))
         .layer(from_fn(refuse_nul))
         .layer(from_fn(csrf::protect))
+        .layer(from_fn_with_state(Arc::clone(app), limit::limit))
         .layer(map_response(keep_no_page))
         .layer(app.session_layer())
         .layer(from_fn(form::read));

@@ -1,20 +1,26 @@
 //! The operator's page: every service, how it is, and what it can do.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Json;
 use axum::extract::State;
 use maud::{Markup, html};
+use serde_json::{Value, json};
+use statehouse::coord::RunStatus;
 use statehouse::{Capabilities, Health, HealthStatus};
 
-use super::page::Here;
+use super::page::{Here, moment};
 use super::visit::OperatorVisit;
 use crate::app::App;
 use crate::build;
 use crate::error::Result;
+use crate::reports::Report;
 
 pub(crate) async fn page(State(app): State<Arc<App>>, OperatorVisit(visit): OperatorVisit) -> Result<Markup> {
     let services = app.health().await;
+    let (loaded, reports) = (app.loading_status().await, app.reports.latest().await);
     let content = html! {
         header {
             h1 { "Operator" }
@@ -58,9 +64,52 @@ pub(crate) async fn page(State(app): State<Arc<App>>, OperatorVisit(visit): Oper
         section.card {
             h2 { "Terminology" }
             p { "ICD-10-CM " (app.concepts.edition().name()) ": " (app.concepts.state()) }
+            @if let Ok(Some(loaded)) = loaded { p.quiet { (by(&loaded)) } }
         }
+        (reported(&reports))
     };
     Ok(visit.page("Operator", Here::Operator, &content))
+}
+
+/// The latest reports, as far as they can be read.
+fn reported(reports: &statehouse::Result<VecDeque<Report>>) -> Markup {
+    html! {
+        section.card {
+            h2 { "Reports" }
+            @match reports {
+                Ok(reports) => {
+                    @if reports.is_empty() { p.quiet { "None is made yet." } }
+                    ul.list {
+                        @for report in reports.iter().rev().take(7) {
+                            li {
+                                span.grow { (moment(i64::try_from(report.planned).unwrap_or(i64::MAX))) }
+                                span.quiet { (report.active) " active diagnoses, counted by replica " code { (report.by) } }
+                            }
+                        }
+                    }
+                }
+                Err(_) => p.error { "They cannot be read at the moment." },
+            }
+        }
+    }
+}
+
+/// For scripts: who runs what.
+pub(crate) async fn json(State(app): State<Arc<App>>, _: OperatorVisit) -> Result<Json<Value>> {
+    let loaded = app.loading_status().await?.map(|loaded| {
+        let (phase, error) = (format!("{:?}", loaded.phase), loaded.error.is_some());
+        json!({
+            "by": loaded.holder, "attempt": loaded.attempt, "revision": loaded.revision.number(), "phase": phase,
+            "done": loaded.done, "total": loaded.total, "has_failed": error,
+        })
+    });
+    Ok(Json(
+        json!({ "terminology": loaded, "reports": app.reports.latest().await?, "resyncs": app.problem_sets.resyncs() }),
+    ))
+}
+
+fn by(loaded: &RunStatus) -> String {
+    format!("Loaded by replica {}, attempt {}.", loaded.holder, loaded.attempt)
 }
 
 fn row(name: &str, health: &Health, capabilities: &Capabilities) -> Markup {

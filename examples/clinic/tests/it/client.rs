@@ -121,6 +121,14 @@ impl Client {
         request.header("x-csrf-token", self.csrf()).body(content).send().await
     }
 
+    /// The same with a key, so that it is done once.
+    pub(crate) async fn attach_once(&self, patient: u32, key: &str, content: &[u8]) -> reqwest::Result<Response> {
+        let request = self.request(Method::POST, &format!("/patients/{patient}/documents"));
+        let request = request.query(&[("name", "scan.bin")]).header("content-type", "application/octet-stream");
+        let request = request.header("x-csrf-token", self.csrf()).header("idempotency-key", key);
+        request.body(content.to_vec()).send().await
+    }
+
     /// The number at the top of the dashboard.
     pub(crate) async fn active_diagnoses(&self) -> i64 {
         let page = self.get("/").await.expect("an answer").error_for_status().expect("a page");

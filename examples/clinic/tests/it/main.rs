@@ -7,6 +7,7 @@ mod embedded;
 mod everyday;
 mod logging_in;
 mod refusals;
+mod together;
 
 mod browser;
 #[cfg_attr(not(feature = "replicas"), expect(dead_code, reason = "one clinic alone has no outages to look into"))]

@@ -118,12 +118,12 @@ fn only_these_fail(report: &Report, outage: &Outage, steps: &[Step]) {
     }
 }
 
-/// Only the cache is shared here, so only it goes away.
+/// The cache has a server of its own, so only it goes away.
 #[tokio::test]
 async fn without_the_cache_counts_come_from_where_they_are_counted() {
-    let cache = RedisServer::start().await;
+    let (cache, others) = tokio::join!(RedisServer::start(), RedisServer::builder().arg("--appendonly", "yes").start());
     let data = tempfile::tempdir().unwrap();
-    let clinic = clinic_with_cache(data.path(), &cache).await;
+    let clinic = clinic_with_cache(data.path(), &cache, &others).await;
     let client = Client::logged_in(clinic.address(), "ada").await;
     let before = client.active_diagnoses().await;
     let found = client.concepts("diab", "").await.unwrap();
@@ -142,7 +142,8 @@ async fn without_the_cache_counts_come_from_where_they_are_counted() {
     assert_eq!(client.active_diagnoses().await, before + 2);
 }
 
-async fn clinic_with_cache(data: &Path, cache: &RedisServer) -> Program {
+async fn clinic_with_cache(data: &Path, cache: &RedisServer, others: &RedisServer) -> Program {
     let program = clinic::builder(data).env("STATEHOUSE_CACHE_URL", cache.url());
+    let program = program.env("STATEHOUSE_SESSIONS_URL", others.url()).env("STATEHOUSE_COORDINATION_URL", others.url());
     program.ready_at("/ready").start().await
 }
