@@ -11,6 +11,7 @@ mod packages;
 mod readmes;
 mod run;
 mod sabotage;
+mod scenarios;
 mod servers;
 mod services;
 mod side_by_side;
@@ -42,6 +43,9 @@ Usage: cargo xtask COMMAND
   soak [NAME] --sabotage   breaks the mechanisms of each sabotage.toml one by one: a test must notice
   demo [--replicas 3] [--listen 127.0.0.1:8080]
                            the clinic as replicas on real servers, with a page to break it
+  scenarios [S…] [--quick] [--json FILE]
+                           what replicas of the clinic do together, by figures that must keep their bounds
+  scenarios [S] --sabotage breaks what a scenario relies on: it must fail then
   readmes                  writes the README of each library package from its crate documentation
   services install         installs the servers' programs [--full: MinIO and Valkey too]
   services start           runs the servers in the background and prints where they are
@@ -62,6 +66,7 @@ fn main() -> ExitCode {
         ["check", rest @ ..] => check::check(rest),
         ["fuzz", rest @ ..] => fuzz::fuzz(rest),
         ["demo", rest @ ..] => demo::demo(rest),
+        ["scenarios", rest @ ..] => scenarios::scenarios(rest),
         ["test", rest @ ..] => test::test(rest),
         ["soak", rest @ ..] => soak::soak(rest),
         ["readmes"] => readmes::write(),

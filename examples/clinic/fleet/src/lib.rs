@@ -1,15 +1,17 @@
 //! The clinic as replicas: real servers, the processes, and a load balancer before them.
 //!
 //! The clinic's own tests kill and pause what is in here under load; `cargo xtask demo` shows the same to people,
-//! `cargo xtask bench clinic` measures it, and `cargo xtask soak clinic` wears it.
+//! `cargo xtask bench clinic` measures it, `cargo xtask soak clinic` wears it, and `cargo xtask scenarios` shows what its
+//! replicas do together.
 
 mod balancer;
 mod demo;
 mod measure;
+mod scenarios;
 mod soak;
 mod visitor;
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,6 +22,7 @@ use tempfile::TempDir;
 pub use balancer::{BackendState, Balancer};
 pub use demo::demo;
 pub use measure::measure;
+pub use scenarios::{Bound, Figure, Row, Scenario, scenarios, scenarios_page};
 pub use soak::soak;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -82,9 +85,20 @@ impl Fleet {
         namespace: &str,
         env: &[(&'static str, &OsStr)],
     ) -> Result<Self, Failure> {
+        let env: Vec<_> = env.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        Self::start_each(clinic, servers, namespace, vec![env; count]).await
+    }
+
+    /// One replica for each of these environments.
+    async fn start_each(
+        clinic: &Path,
+        servers: &Servers,
+        namespace: &str,
+        env: Vec<Vec<(&'static str, OsString)>>,
+    ) -> Result<Self, Failure> {
         let data = tempfile::tempdir()?;
         let postgres = PostgresServer::try_start().await?;
-        let starts = NAMES.iter().take(count).map(|name| {
+        let starts = NAMES.iter().zip(&env).map(|(name, env)| {
             let folder = data.path().join(name);
             replica(clinic, servers, &postgres, namespace, name, folder, env)
         });
@@ -124,7 +138,7 @@ fn own_namespace() -> String {
 }
 
 static NEXT: AtomicU64 = AtomicU64::new(0);
-const NAMES: [&str; 9] = ["a", "b", "c", "d", "e", "f", "g", "h", "i"];
+const NAMES: [&str; 10] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
 
 async fn replica(
     clinic: &Path,
@@ -133,12 +147,10 @@ async fn replica(
     namespace: &str,
     name: &'static str,
     data: PathBuf,
-    env: &[(&'static str, &OsStr)],
+    env: &[(&'static str, OsString)],
 ) -> Result<Program, Failure> {
     let (redis, s3, opensearch) = (servers.redis.url(), s3_url(&servers.s3), &servers.opensearch);
-    let program =
-        env.iter().fold(Program::builder("clinic", clinic), |program, (name, value)| program.env(name, value));
-    let program = program
+    let program = Program::builder("clinic", clinic)
         .arg("--listen")
         .arg("{address}")
         .arg("--data")
@@ -153,6 +165,8 @@ async fn replica(
         .env("STATEHOUSE_FILES_URL", s3)
         .env("STATEHOUSE_SEARCH_URL", format!("opensearch+{}", opensearch.url()))
         .ready_at("/live");
+    // The last one of a name counts.
+    let program = env.iter().fold(program, |program, (name, value)| program.env(name, value));
     Ok(program.try_start().await?)
 }
 

@@ -7,8 +7,9 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::header::{CONTENT_TYPE, COOKIE, HOST, SET_COOKIE};
-use hyper::{Method, Request};
+use hyper::{HeaderMap, Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use serde_json::Value;
 use tokio::net::TcpStream;
 
 use crate::Failure;
@@ -73,14 +74,26 @@ pub(crate) struct Visitor {
     byte: u8,
 }
 
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
 impl Visitor {
     pub(crate) async fn log_in(replicas: &[SocketAddr], number: usize) -> Result<Self, Failure> {
+        Self::log_in_as(replicas, &format!("staff{:03}", 3 + number), number).await
+    }
+
+    pub(crate) async fn log_in_as(replicas: &[SocketAddr], login: &str, number: usize) -> Result<Self, Failure> {
         let replicas = replicas.iter().map(|address| (*address, None)).collect();
         let (cookies, csrf, document) = Default::default();
         let mut visitor = Self { replicas, turn: number, patient: 100 + number, cookies, csrf, document, byte: 0 };
         let page = visitor.send(Method::GET, "/login", "", Bytes::new()).await?;
         visitor.csrf = between(&page, "name=\"csrf\" value=\"")?;
-        let form = format!("csrf={}&login=staff{:03}&password=statehouse", visitor.csrf, 3 + number);
+        let form = format!("csrf={}&login={login}&password=statehouse", visitor.csrf);
         visitor.send(Method::POST, "/login", FORM, form.into()).await?;
         let me = visitor.send(Method::GET, "/api/me", "", Bytes::new()).await?;
         visitor.csrf = between(&me, "\"csrf\":\"")?;
@@ -127,6 +140,29 @@ impl Visitor {
         self.send(Method::GET, &format!("/documents/{id}"), "", Bytes::new()).await
     }
 
+    /// Adds a code to a problem set; its revision then.
+    pub(crate) async fn extend(&mut self, set: &str, code: &str) -> Result<u64, Failure> {
+        let (path, form) = (format!("/problem-sets/{set}"), format!("codes={code}"));
+        let set: Value = serde_json::from_slice(&self.send(Method::POST, &path, FORM, form.into()).await?)?;
+        set["revision"].as_u64().ok_or_else(|| "a set has no revision".into())
+    }
+
+    pub(crate) async fn get(&mut self, path: &str) -> Result<Answer, Failure> {
+        self.request(Method::GET, path, &[], Bytes::new()).await
+    }
+
+    pub(crate) async fn json(&mut self, path: &str) -> Result<Value, Failure> {
+        Ok(serde_json::from_slice(&self.send(Method::GET, path, "", Bytes::new()).await?)?)
+    }
+
+    /// The same of one replica, whichever this visitor's are.
+    pub(crate) async fn json_at(&mut self, replica: SocketAddr, path: &str) -> Result<Value, Failure> {
+        let usual = std::mem::replace(&mut self.replicas, vec![(replica, None)]);
+        let answer = self.json(path).await;
+        self.replicas = usual;
+        answer
+    }
+
     /// The session's cookie and its token for forms.
     pub(crate) fn credentials(&self) -> (String, &str) {
         (self.cookies(), &self.csrf)
@@ -138,6 +174,22 @@ impl Visitor {
 
     /// The body of the answer. One that is neither a success nor a redirection is an error.
     async fn send(&mut self, method: Method, path: &str, content_type: &str, body: Bytes) -> Result<Bytes, Failure> {
+        let Answer { status, body, .. } =
+            self.request(method.clone(), path, &[(CONTENT_TYPE.as_str(), content_type)], body).await?;
+        if status.is_success() || status.is_redirection() {
+            return Ok(body);
+        }
+        Err(format!("{method} {path} was answered {status}: {}", String::from_utf8_lossy(&body)).into())
+    }
+
+    /// One request, with these headers besides the session's.
+    pub(crate) async fn request(
+        &mut self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Bytes,
+    ) -> Result<Answer, Failure> {
         let index = self.turn % self.replicas.len();
         self.turn += 1;
         let (address, connection) = &mut self.replicas[index];
@@ -149,7 +201,8 @@ impl Visitor {
         let cookies = self.cookies();
         let request = Request::builder().method(&method).uri(path).header(HOST, address.to_string());
         let request = request.header(COOKIE, &cookies).header("x-csrf-token", &self.csrf);
-        let request = request.header(CONTENT_TYPE, content_type).body(Full::new(body))?;
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        let request = request.body(Full::new(body))?;
         sender.ready().await?;
         let response = sender.send_request(request).await?;
         for cookie in response.headers().get_all(SET_COOKIE) {
@@ -161,13 +214,10 @@ impl Visitor {
                 None => {}
             }
         }
-        let status = response.status();
+        let (status, headers) = (response.status(), response.headers().clone());
         let body = response.into_body().collect().await?.to_bytes();
         self.replicas[index].1 = Some(sender);
-        if status.is_success() || status.is_redirection() {
-            return Ok(body);
-        }
-        Err(format!("{method} {path} was answered {status}: {}", String::from_utf8_lossy(&body)).into())
+        Ok(Answer { status, headers, body })
     }
 }
 

@@ -4,7 +4,7 @@
 mod chaos;
 mod gauge;
 mod hostile;
-mod people;
+pub(crate) mod people;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

@@ -2,8 +2,8 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
@@ -27,6 +27,8 @@ pub(crate) struct World {
     pub(crate) attached: AtomicUsize,
     pub(crate) logins: AtomicUsize,
     pub(crate) failed: AtomicUsize,
+    /// How the first ones failed.
+    failures: Mutex<Vec<String>>,
 }
 
 impl fmt::Display for World {
@@ -49,6 +51,7 @@ impl World {
             attached: AtomicUsize::new(0),
             logins: AtomicUsize::new(0),
             failed: AtomicUsize::new(0),
+            failures: Mutex::default(),
         }
     }
 
@@ -58,6 +61,18 @@ impl World {
 
     pub(crate) fn request(&self) {
         self.count(&self.requests);
+    }
+
+    fn failure(&self, how: String) {
+        self.count(&self.failed);
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        if failures.len() < 20 {
+            failures.push(how);
+        }
+    }
+
+    pub(crate) fn failures(&self) -> Vec<String> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The sessions that may be alive: one for each log-in, which lives for longer than this runs. A visit begins none.
@@ -118,8 +133,8 @@ impl Ledger {
         let outcome = tokio::time::timeout(Duration::from_secs(45), self.visitor.act(deed)).await;
         let outcome = outcome.unwrap_or_else(|_| Err("no answer in 45 seconds".into()));
         if let Err(error) = &outcome {
-            self.world.count(&self.world.failed);
             let text = error.to_string();
+            self.world.failure(format!("{deed:?}: {text}"));
             if text.contains("answered 401") {
                 self.broken.push(format!("somebody was logged out: {text}"));
             } else if text.contains("no answer in") {

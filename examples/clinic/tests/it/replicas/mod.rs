@@ -4,7 +4,7 @@ mod answers;
 mod deaths;
 mod outages;
 mod people;
-mod starts;
+mod scenarios;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
