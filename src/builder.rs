@@ -12,6 +12,7 @@ use statehouse_session::SessionStore;
 
 use crate::config::Config;
 use crate::open::Opening;
+use crate::read_only::ReadOnly;
 use crate::services::{Inner, Services};
 
 impl Services {
@@ -279,11 +280,16 @@ impl ServicesBuilder {
         let files = opening.files(self.files, &config.files).await?;
         #[cfg(feature = "coord")]
         let coordination = opening.coordination(self.coordination, &config.coordination, &files, shared)?;
+        #[cfg(feature = "coord")]
+        let members = opening.members(&coordination, (!brought).then_some(&config.sessions))?;
         let services = Services::new(Inner {
             cache,
             sessions,
             #[cfg(feature = "coord")]
             signals,
+            #[cfg(feature = "coord")]
+            members,
+            read_only: config.read_only.then(|| ReadOnly::files(Arc::clone(files.handle_unasked()))),
             files,
             #[cfg(feature = "_search")]
             search: opening.search(self.search, &config.search)?,

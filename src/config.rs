@@ -10,6 +10,9 @@ use crate::service_links::is_service_link;
 /// The namespace of who has set none.
 pub(crate) const DEFAULT_NAMESPACE: &str = "app";
 
+/// What makes an application only read.
+pub(crate) const READ_ONLY: &str = "STATEHOUSE_READ_ONLY";
+
 /// Where each service keeps its state: one URL per service.
 ///
 /// | service | environment | default | embedded | distributed |
@@ -23,7 +26,7 @@ pub(crate) const DEFAULT_NAMESPACE: &str = "app";
 /// `STATEHOUSE_NAMESPACE` (default `app`) keeps applications apart on shared servers: where there is one, set it, or
 /// another application that does not reads and writes the same entries (`services.default_namespace` in the log says so).
 /// `STATEHOUSE_DATA` (default
-/// `data`) is the folder of the defaults. A secret need not stand in a URL: `STATEHOUSE_CACHE_PASSWORD`,
+/// `data`) is the folder of the defaults. `STATEHOUSE_READ_ONLY=true` makes the application [only read](Self::read_only). A secret need not stand in a URL: `STATEHOUSE_CACHE_PASSWORD`,
 /// `STATEHOUSE_CACHE_PASSWORD_FILE` (a file that holds it) and `STATEHOUSE_CACHE_URL_FILE` (a file that holds the whole
 /// URL) do the same for each service.
 ///
@@ -150,6 +153,10 @@ pub struct Config {
     pub search: ServiceConfig,
     /// The coordination of replicas. Used only with the feature `coord`.
     pub coordination: ServiceConfig,
+    /// Whether files and search indexes are only read: every handle refuses to write them, whoever asks, as
+    /// [`PermissionDenied`](statehouse_core::ErrorKind::PermissionDenied) with the setting. Only a
+    /// [loader](crate::Services::loader), under a lock, writes them then. Caches, sessions and coordination go on: none of them is content.
+    pub read_only: bool,
 }
 
 /// A service, as settings know it.
@@ -193,6 +200,7 @@ impl Config {
             files: nowhere(),
             search: nowhere(),
             coordination: nowhere(),
+            read_only: false,
         };
         for row in TABLE.iter().filter(|row| !row.embedded.is_empty()) {
             *(row.of)(&mut config) = ServiceConfig::new(url(row));
@@ -246,7 +254,13 @@ impl Config {
             Some(variables.swap_remove(at).1)
         };
         if let Some(data) = take("DATA") {
-            self = Self::embedded(data).with_namespace(self.namespace);
+            self = Self::embedded(data).with_namespace(self.namespace).with_read_only(self.read_only);
+        }
+        match take("READ_ONLY").as_deref() {
+            None => {}
+            Some("true") => self.read_only = true,
+            Some("false") => self.read_only = false,
+            Some(_) => return Err(Error::invalid_config(READ_ONLY, "expected true or false")),
         }
         if let Some(namespace) = take("NAMESPACE") {
             self.namespace = namespace;
@@ -299,6 +313,13 @@ impl Config {
     #[must_use]
     pub fn with_coordination(mut self, service: impl Into<ServiceConfig>) -> Self {
         self.coordination = service.into();
+        self
+    }
+
+    /// Whether [content is only read](Self::read_only).
+    #[must_use]
+    pub fn with_read_only(mut self, read_only: bool) -> Self {
+        self.read_only = read_only;
         self
     }
 
@@ -417,13 +438,15 @@ const OF_A_SERVICE: [&str; 4] = ["URL", "URL_FILE", "PASSWORD", "PASSWORD_FILE"]
 fn unknown_setting(name: &str) -> Error {
     let services = TABLE.map(|row| row.name.to_ascii_uppercase());
     let of_a_service = services.iter().flat_map(|service| OF_A_SERVICE.map(|rest| format!("{service}_{rest}")));
-    let known: Vec<_> = ["NAMESPACE", "DATA"].map(str::to_owned).into_iter().chain(of_a_service).collect();
+    let known: Vec<_> = ["NAMESPACE", "DATA", "READ_ONLY"].map(str::to_owned).into_iter().chain(of_a_service).collect();
     // What all have in common would make each near to each.
     let given = name.strip_prefix("STATEHOUSE_").unwrap_or(name);
     let meant = nearest(given, known.iter().map(String::as_str));
     let meant = meant.map(|meant| format!("did you mean STATEHOUSE_{meant}? ")).unwrap_or_default();
     let (services, rest) = (services.join(","), OF_A_SERVICE.join(","));
-    let accepted = format!("STATEHOUSE_NAMESPACE, STATEHOUSE_DATA, and STATEHOUSE_{{{services}}}_{{{rest}}}");
+    let accepted = format!(
+        "STATEHOUSE_NAMESPACE, STATEHOUSE_DATA, STATEHOUSE_READ_ONLY, and STATEHOUSE_{{{services}}}_{{{rest}}}"
+    );
     Error::invalid_config(name, format!("not a setting; {meant}accepted: {accepted}"))
 }
 
@@ -516,6 +539,10 @@ mod tests {
         assert_eq!(config.files.resolve("files").unwrap().path(), "data/files");
         let config = read(&[("STATEHOUSE_DATA", "/srv/clinic")]).unwrap();
         assert_eq!(config.sessions.resolve("sessions").unwrap().path(), "/srv/clinic/sessions");
+        assert!(!config.read_only && read(&[("STATEHOUSE_READ_ONLY", "true")]).unwrap().read_only);
+        let written = Config::default().with_read_only(true).with_variables(vec![(READ_ONLY.into(), "false".into())]);
+        assert!(!written.unwrap().read_only);
+        assert_eq!(read(&[(READ_ONLY, "yes")]).unwrap_err().setting(), Some(READ_ONLY));
     }
 
     #[test]

@@ -14,10 +14,16 @@ mod in_redis;
 mod lazy;
 #[cfg(feature = "serve")]
 mod lifecycle;
+#[cfg(feature = "coord")]
+mod loader;
+#[cfg(feature = "coord")]
+mod members;
 mod open;
 #[cfg(feature = "serve")]
 mod operations;
 mod place;
+mod read_only;
+mod retries;
 #[cfg(feature = "_search")]
 mod search_index;
 mod service;
@@ -26,14 +32,19 @@ mod services;
 #[cfg(feature = "coord")]
 mod signals;
 mod slot;
+#[cfg(feature = "serve")]
+mod standing;
 mod watched;
 
 pub use builder::ServicesBuilder;
 pub use config::{Config, ServiceConfig};
 pub use description::{Description, ServiceDescription, ServiceState};
 pub use health::ServicesHealth;
+#[cfg(feature = "coord")]
+pub use loader::Loader;
 #[cfg(feature = "serve")]
 pub use operations::{Dependency, Operations, PeerAddress, ProbeBody, Probes, RequestBody, Startup};
+pub use retries::{Attempt, Failed, Retries};
 #[cfg(feature = "_search")]
 pub use search_index::SearchBuilder;
 pub use service::Service;

@@ -1,14 +1,22 @@
 //! How far an application is between its start and its end.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures_util::future::{BoxFuture, join_all};
+
+use crate::standing::Standing;
+
 /// One of a process. It never goes back.
-#[derive(Debug)]
 pub(crate) struct Lifecycle {
     began: Instant,
     draining: OnceLock<Instant>,
     tasks: Mutex<Vec<Arc<Task>>>,
+    /// None if it is alone, or was not told of others.
+    standing: Mutex<Option<Standing>>,
+    /// What is to be done at the end.
+    last: Mutex<Vec<BoxFuture<'static, ()>>>,
 }
 
 /// What has to be done before requests are welcome.
@@ -41,7 +49,8 @@ pub(crate) enum Step {
 
 impl Default for Lifecycle {
     fn default() -> Self {
-        Self { began: Instant::now(), draining: OnceLock::new(), tasks: Mutex::default() }
+        let (standing, last) = (Mutex::default(), Mutex::default());
+        Self { began: Instant::now(), draining: OnceLock::new(), tasks: Mutex::default(), standing, last }
     }
 }
 
@@ -71,6 +80,43 @@ impl Lifecycle {
 
     pub(crate) fn tasks(&self) -> Vec<Arc<Task>> {
         unpoisoned(&self.tasks).clone()
+    }
+
+    /// How it stands among the others, if there are to be others.
+    pub(crate) fn standing(&self) -> Option<Standing> {
+        unpoisoned(&self.standing).clone()
+    }
+
+    /// What is done when the services are shut down, all at once.
+    pub(crate) async fn end(&self) {
+        let last = std::mem::take(&mut *unpoisoned(&self.last));
+        join_all(last).await;
+    }
+}
+
+#[cfg(feature = "coord")]
+impl Lifecycle {
+    /// There are to be others. `false` if that was known.
+    pub(crate) fn stands(&self, standing: Standing) -> bool {
+        let mut known = unpoisoned(&self.standing);
+        let is_first = known.is_none();
+        known.get_or_insert(standing);
+        is_first
+    }
+
+    pub(crate) fn now_stands(&self, standing: Standing) {
+        *unpoisoned(&self.standing) = Some(standing);
+    }
+
+    pub(crate) fn at_shutdown(&self, work: impl Future<Output = ()> + Send + 'static) {
+        unpoisoned(&self.last).push(Box::pin(work));
+    }
+}
+
+impl fmt::Debug for Lifecycle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_draining = self.draining().is_some();
+        f.debug_struct("Lifecycle").field("is_draining", &is_draining).finish_non_exhaustive()
     }
 }
 

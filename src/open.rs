@@ -129,6 +129,24 @@ impl Opening {
     }
 }
 
+#[cfg(feature = "coord-redis")]
+impl Opening {
+    /// The client of the sessions.
+    pub(crate) fn session_client(
+        &mut self,
+        url: statehouse_core::ServiceUrl,
+    ) -> Result<Arc<Lazy<statehouse_redis::RedisClient>>> {
+        #[cfg(feature = "session-redis")]
+        let url = {
+            let mut url = url;
+            // What is left is of the connection, and decides who shares it.
+            statehouse_session::RedisSessionStore::take_max_anonymous(&mut url)?;
+            url
+        };
+        self.clients.client(url)
+    }
+}
+
 /// A service that is handed out before it is open.
 fn deferred<S: Opened>(
     service: Service,

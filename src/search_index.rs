@@ -6,13 +6,15 @@ use std::sync::Arc;
 use statehouse_core::Result;
 use statehouse_search::{Document, Index, Indexes};
 
+use crate::read_only::ReadOnly;
 use crate::services::Services;
 use crate::slot::Slot;
 
 impl Services {
     /// The search index of this name, to be opened.
     pub fn search<'s, D: Document>(&'s self, name: &'s str) -> SearchBuilder<'s, D> {
-        SearchBuilder { indexes: self.indexes(), name, documents: PhantomData }
+        let is_read_only = self.inner().read_only.is_some();
+        SearchBuilder { indexes: self.indexes(), name, is_read_only, documents: PhantomData }
     }
 }
 
@@ -22,17 +24,19 @@ impl Services {
 pub struct SearchBuilder<'s, D> {
     indexes: &'s Slot<Arc<Indexes>, ()>,
     name: &'s str,
+    is_read_only: bool,
     documents: PhantomData<fn() -> D>,
 }
 
 impl<'s, D: Document> SearchBuilder<'s, D> {
-    /// Opens the index, or makes it if there is none. A name that is open already gives the same index.
+    /// Opens the index, or makes it if there is none, be it to be [only read](crate::Config::read_only). A name that is open already gives the same index.
     ///
     /// # Errors
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput) if the name is not a lowercase word as [`Namespace`](crate::Namespace)
     /// describes, or if it is open with documents of another schema. [`Conflict`](crate::ErrorKind::Conflict) if the stored index
     /// has another schema or, on disk, is open elsewhere. Else what the backend says.
     pub async fn open(self) -> Result<Index<D>> {
-        Index::new(self.indexes.get().await?.index(self.name, D::schema()?).await?)
+        let index = self.indexes.get().await?.index(self.name, D::schema()?).await?;
+        Index::new(if self.is_read_only { ReadOnly::index(index) } else { index })
     }
 }

@@ -54,12 +54,17 @@ pub(crate) struct Inner {
     pub(crate) cache: Slot<Caches>,
     pub(crate) sessions: Slot<Arc<dyn SessionStore>>,
     pub(crate) files: Slot<Arc<dyn FileStore>>,
+    /// What is handed out in place of the files if they are only read.
+    pub(crate) read_only: Option<Arc<dyn FileStore>>,
     #[cfg(feature = "_search")]
     pub(crate) search: Slot<Arc<statehouse_search::Indexes>, ()>,
     #[cfg(feature = "coord")]
     pub(crate) coordination: Slot<statehouse_coord::Coordination>,
     #[cfg(feature = "coord")]
     pub(crate) signals: Arc<dyn statehouse_coord::Signals>,
+    /// Where members are if not among the other records of coordination.
+    #[cfg(feature = "coord")]
+    pub(crate) members: Option<Arc<dyn statehouse_coord::CoordStore>>,
     pub(crate) is_shut_down: AtomicBool,
     #[cfg(feature = "serve")]
     pub(crate) lifecycle: Arc<Lifecycle>,
@@ -81,6 +86,28 @@ impl Inner {
 
     pub(crate) fn wanted(&self) -> impl Iterator<Item = &dyn Row> {
         self.table().into_iter().filter(|row| row.is_wanted())
+    }
+}
+
+#[cfg(feature = "coord")]
+impl Inner {
+    pub(crate) fn coordinate(&self, store: &statehouse_coord::Coordination) -> statehouse_coord::Coordination {
+        let coord = store.clone().with_signals(Arc::clone(&self.signals));
+        match &self.members {
+            Some(members) => coord.with_members(Arc::clone(members)),
+            None => coord,
+        }
+    }
+
+    /// The replicas, if they can know of each other. Nobody has asked for coordination by that.
+    #[cfg(feature = "serve")]
+    pub(crate) fn membership(&self) -> Option<statehouse_coord::Membership> {
+        // Where members are elsewhere, coordination is shared by nobody: there is no epoch that one could be behind.
+        if let Some(members) = &self.members {
+            return Some(statehouse_coord::Coordination::new(Arc::clone(members)).membership());
+        }
+        let is_shared = self.coordination.describe().shared;
+        is_shared.then(|| self.coordination.handle_unasked().membership())
     }
 }
 
@@ -129,7 +156,8 @@ impl Services {
     /// has.
     #[must_use]
     pub fn file_store(&self) -> &Arc<dyn FileStore> {
-        self.0.files.handle()
+        let files = self.0.files.handle();
+        self.0.read_only.as_ref().unwrap_or(files)
     }
 
     #[cfg(feature = "_search")]
@@ -165,7 +193,7 @@ impl Services {
     #[cfg(feature = "coord")]
     #[must_use]
     pub fn coordination(&self) -> statehouse_coord::Coordination {
-        self.0.coordination.handle().clone().with_signals(Arc::clone(&self.0.signals))
+        self.0.coordinate(self.0.coordination.handle())
     }
 
     /// The namespace of everything that these services store.
@@ -215,7 +243,7 @@ impl Services {
         ServicesHealth(join_all(answers).await)
     }
 
-    /// Finishes what is under way: commits and closes the open search indexes, and gives back the locks of
+    /// Finishes what is under way: leaves the other replicas, commits and closes the open search indexes, and gives back the locks of
     /// `coordination` once their guards are dropped. Everything else that was acknowledged is stored already, and connections
     /// close when the last clone is dropped. What was not opened before is not opened any
     /// more.
@@ -224,6 +252,8 @@ impl Services {
     /// What an index says that cannot be committed.
     pub async fn shutdown(&self) -> Result<()> {
         self.0.is_shut_down.store(true, Ordering::Release);
+        #[cfg(feature = "serve")]
+        self.0.lifecycle.end().await;
         join_all(self.0.table().into_iter().map(Row::close)).await.into_iter().collect()
     }
 }

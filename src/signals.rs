@@ -50,14 +50,7 @@ impl Opening {
 
     #[cfg(feature = "coord-redis")]
     fn signals_in_redis(&mut self, url: statehouse_core::ServiceUrl) -> Result<Opened> {
-        #[cfg(feature = "session-redis")]
-        let url = {
-            let mut url = url;
-            // What is left is of the connection, and decides who shares it.
-            statehouse_session::RedisSessionStore::take_max_anonymous(&mut url)?;
-            url
-        };
-        let (client, namespace) = (self.clients.client(url)?, self.namespace.clone());
+        let (client, namespace) = (self.session_client(url)?, self.namespace.clone());
         let store = Lazy::<Opened>::new(move || {
             let (client, namespace) = (Arc::clone(&client), namespace.clone());
             Box::pin(async move {

@@ -180,7 +180,20 @@ impl<S: Opened + Clone> Slot<S> {
     /// What can be handed out at once: the store itself, or what opens it.
     pub(crate) fn handle(&self) -> &S {
         self.want();
+        self.handle_unasked()
+    }
+
+    /// The same for who only looks, and does not say that the program uses it.
+    pub(crate) fn handle_unasked(&self) -> &S {
         self.store.opened().unwrap_or(&self.until_then)
+    }
+}
+
+#[cfg(all(feature = "coord", feature = "serve"))]
+impl<S: Opened> Slot<S> {
+    pub(crate) fn is_shared_and_open(&self) -> bool {
+        let shared = statehouse_core::capability::SHARED;
+        self.store.opened().is_some_and(|store| store.capabilities().has(shared))
     }
 }
 

@@ -21,7 +21,7 @@ pub(crate) struct Seen {
     /// Since when it is so.
     pub(crate) since: Instant,
     /// Since when it is down, or is not.
-    turned: Instant,
+    pub(crate) turned: Instant,
     /// Whether it is to be counted on.
     pub(crate) is_lost: bool,
 }

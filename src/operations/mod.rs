@@ -3,6 +3,8 @@
 mod body;
 mod connection;
 mod dependency;
+#[cfg(feature = "coord")]
+mod fleet;
 mod limits;
 mod probes;
 mod readiness;
@@ -54,6 +56,10 @@ use self::stop::{AtStop, Stop};
 ///   for several replicas ([`Services::describe`]).
 /// - **Probes**: `/live`, `/started` and `/ready` are answered before the application, as [`Probes`] says;
 ///   [`without_probes`](Self::without_probes) leaves them to it.
+/// - **Replicas** know of each other (feature `coord`) where they can: the process joins the [members](crate::coord::Membership)
+///   once it serves, tells them what it reaches, and leaves when it stops. `/ready` then names what should be the same for
+///   all and is not, and a replica that has lost something [hard](Self::hard) asks the others, as [`Probes`] says.
+///   [`without_membership`](Self::without_membership) leaves that out.
 /// - **A stop** begins with SIGTERM or Ctrl-C (or with [`serve_until`](Self::serve_until)), and has one budget of 25 seconds
 ///   ([`drain_within`](Self::drain_within)), which should be less than what the platform waits before it kills:
 ///   1. `/ready` says no, and every answer that it is the last on its connection.
@@ -107,6 +113,8 @@ pub struct Operations {
     dependencies: Vec<(Need, Dependency)>,
     probes: Mounted,
     stop: Stop,
+    #[cfg(feature = "coord")]
+    member: Option<statehouse_coord::MemberInfo>,
     /// Listened for before they are waited for.
     signals: Arc<Mutex<Option<Signals>>>,
 }
@@ -140,7 +148,16 @@ impl Operations {
             services: services.clone(),
         };
         let (dependencies, signals) = (Vec::new(), Arc::default());
-        Self { services, limits, dependencies, probes: Mounted::Before, stop, signals }
+        Self {
+            services,
+            limits,
+            dependencies,
+            probes: Mounted::Before,
+            stop,
+            #[cfg(feature = "coord")]
+            member: Some(statehouse_coord::MemberInfo::default()),
+            signals,
+        }
     }
 
     /// How long a client may take for the head of a request, and may keep a connection idle (20 seconds).
@@ -243,6 +260,36 @@ impl Operations {
     #[must_use]
     pub fn without_probes(mut self) -> Self {
         self.probes = Mounted::Not;
+        self
+    }
+
+    /// What the other replicas are told of this one, besides what is found out: its build, the formats that it knows, what
+    /// should be the same for all, where it is. Nothing, unless told.
+    ///
+    /// ```
+    /// use statehouse::coord::MemberInfo;
+    /// use statehouse::{Config, Services};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> statehouse::Result<()> {
+    /// # let services = Services::open(Config::in_memory()).await?;
+    /// let info = MemberInfo::new("clinic 1.4.0").with_fingerprint("feed", "2026-04").with_address("10.0.0.7:8080");
+    /// let operations = services.operations().member(info);
+    /// # let _ = operations;
+    /// # Ok(()) }
+    /// ```
+    #[cfg(feature = "coord")]
+    #[must_use]
+    pub fn member(mut self, info: statehouse_coord::MemberInfo) -> Self {
+        self.member = Some(info);
+        self
+    }
+
+    /// Is no member among replicas, and is told of none.
+    #[cfg(feature = "coord")]
+    #[must_use]
+    pub fn without_membership(mut self) -> Self {
+        self.member = None;
         self
     }
 
@@ -349,9 +396,14 @@ impl Operations {
     {
         self.services.connect().await.map_err(io::Error::other)?;
         self.services.log_description();
+        let probes = self.probes();
+        #[cfg(feature = "coord")]
+        if let Some(info) = &self.member {
+            fleet::begin(&self.services, probes.readiness(), info.clone());
+        }
         let front = Front {
             app,
-            probes: (self.probes == Mounted::Before).then(|| self.probes()),
+            probes: (self.probes == Mounted::Before).then_some(probes),
             limits: self.limits,
             lifecycle: Arc::clone(&self.services.inner().lifecycle),
         };

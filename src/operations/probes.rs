@@ -38,6 +38,16 @@ use crate::services::Services;
 /// - Only a [hard](super::Operations::hard) dependency makes a process unready. A shared store that is away is away for all
 ///   replicas, and to take all of them out makes the outage of one service an outage of everything: where requests can be
 ///   answered without it, or with an error that says so, it is better soft, as everything is unless told.
+/// - Where replicas know of each other (feature `coord`; see [`Operations`](super::Operations)), one that has lost something
+///   hard is unready only while **others reach it**: they have said so after it was lost here, and answer requests. It tells
+///   them first; at most half of them go out; and where no other one reaches it, or nothing is known of the others, it stays
+///   ready, and `degraded` in the answer says why. What is not known of the others is a hint of some seconds (on S3 a
+///   minute), so this is no promise that somebody answers. Members are best kept in another store than what is hard: where both are
+///   lost at once, nothing is known.
+/// - `fleet` in the answer has how many members there are, and a line for each of their `differences`: services that are
+///   elsewhere, or that each has for itself; builds and [fingerprints](super::Operations::member); a clock that is off by
+///   more than a second. What comes and goes of these is one line of the log each (`fleet.differs`, `fleet.agrees`). A build that
+///   is [behind](crate::coord::Epoch) is not ready.
 /// - From the signal to stop on `/ready` answers 503 and `/live` goes on to answer 200. After a
 ///   [`shutdown`](Services::shutdown) `/ready` says so.
 ///
@@ -80,6 +90,11 @@ impl Probes {
     pub(super) fn new(services: Services, dependencies: Vec<(Need, Dependency)>) -> Self {
         let readiness = Arc::new(Readiness::new(services.clone(), dependencies));
         Self { services, readiness }
+    }
+
+    #[cfg(feature = "coord")]
+    pub(super) fn readiness(&self) -> Arc<Readiness> {
+        Arc::clone(&self.readiness)
     }
 
     /// The answer to a probe at this path, `None` if it is none.

@@ -14,6 +14,7 @@ use super::startup;
 use crate::health::Lasting;
 use crate::lifecycle::{Lifecycle, Progress, Step};
 use crate::services::Services;
+use crate::standing::{Standing, Verdict};
 use crate::watched::Seen;
 
 /// Whoever asks more often gets what is known: probes of many load balancers are no load for the services.
@@ -74,7 +75,20 @@ pub(super) struct Ready {
     status: &'static str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     reasons: Vec<String>,
+    /// What is lost, and why it answers requests all the same.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    degraded: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fleet: Option<FleetAnswer>,
     dependencies: BTreeMap<String, DependencyAnswer>,
+}
+
+/// The other replicas, as far as they are known.
+#[derive(Debug, Serialize)]
+struct FleetAnswer {
+    members: Option<usize>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    differences: Vec<String>,
 }
 
 /// A dependency as JSON: its health, with what it means here.
@@ -142,7 +156,7 @@ impl Readiness {
         self.answer()
     }
 
-    async fn look(&self) {
+    pub(super) async fn look(&self) {
         let mut looked = self.looked.lock().await;
         if looked.is_some_and(|at| at.elapsed() < FRESH_FOR) {
             return;
@@ -171,7 +185,7 @@ impl Readiness {
         if found.need == Need::Hard && found.seen.is_lost != was_lost {
             match &found.health.error {
                 Some(error) if found.seen.is_lost => {
-                    tracing::warn!(name: "ready.lost", dependency = name, %error, "not ready: a dependency is lost");
+                    tracing::warn!(name: "ready.lost", dependency = name, %error, "a dependency is lost that no request can be answered without");
                 }
                 _ => tracing::info!(name: "ready.back", dependency = name, "a dependency is back"),
             }
@@ -192,16 +206,27 @@ impl Readiness {
             ));
         }
         reasons.extend(unfinished(lifecycle));
-        let hard = self.dependencies.iter().filter(|(need, _)| *need == Need::Hard);
-        for name in hard.map(|(_, dependency)| dependency.name()) {
+        let (mut degraded, standing) = (Vec::new(), lifecycle.standing());
+        reasons.extend(standing.iter().filter_map(|standing| standing.behind.clone()));
+        for name in self.hard() {
             match found.get(name) {
                 None => reasons.push(format!("{name}: has not answered yet")),
-                Some(found) if found.seen.is_lost => reasons.push(found.why_lost(name)),
+                Some(found) if found.seen.is_lost => match found.verdict(name, standing.as_ref()) {
+                    Verdict::Out(reason) => reasons.push(reason),
+                    Verdict::In(reason) => degraded.push(reason),
+                },
                 Some(_) => {}
             }
         }
         let dependencies = found.iter().map(|(name, found)| (name.clone(), found.answer())).collect();
-        Ready { status: if reasons.is_empty() { "ready" } else { "not ready" }, reasons, dependencies }
+        let fleet = standing.map(|Standing { members, differences, .. }| FleetAnswer { members, differences });
+        let status = if reasons.is_empty() { "ready" } else { "not ready" };
+        Ready { status, reasons, degraded, fleet, dependencies }
+    }
+
+    fn hard(&self) -> impl Iterator<Item = &str> {
+        let hard = self.dependencies.iter().filter(|(need, _)| *need == Need::Hard);
+        hard.map(|(_, dependency)| dependency.name())
     }
 
     fn found(&self) -> MutexGuard<'_, BTreeMap<String, Found>> {
@@ -222,9 +247,61 @@ impl Found {
         }
     }
 
+    /// Whether it answers requests without it, which the others have a say in.
+    fn verdict(&self, name: &str, standing: Option<&Standing>) -> Verdict {
+        let lost = self.why_lost(name);
+        let stays = |why: &str| Verdict::In(format!("{lost}; it stays ready: {why}"));
+        match standing.map(|standing| standing.verdicts.get(name)) {
+            None => Verdict::Out(lost),
+            Some(None) => stays("the other replicas are not known yet"),
+            Some(Some(Verdict::In(why))) => stays(why),
+            Some(Some(Verdict::Out(why))) => Verdict::Out(format!("{lost}; {why}")),
+        }
+    }
+
     fn answer(&self) -> DependencyAnswer {
         let lasting = Lasting { health: &self.health, for_seconds: self.lasting() };
         // A health is a map of texts and numbers.
         DependencyAnswer { need: self.need, health: serde_json::to_value(lasting).unwrap_or_default() }
+    }
+}
+
+/// Something that is lost and that requests cannot be answered without.
+#[cfg(feature = "coord")]
+#[derive(Clone, Debug)]
+pub(super) struct Lost {
+    pub(super) name: String,
+    /// Since when it is down.
+    pub(super) since: Instant,
+}
+
+/// What the others are told.
+#[cfg(feature = "coord")]
+impl Readiness {
+    pub(super) fn lost(&self) -> Vec<Lost> {
+        let found = self.found();
+        let lost = self.hard().filter_map(|name| Some((name, found.get(name)?.seen)));
+        let lost = lost.filter(|(_, seen)| seen.is_lost);
+        lost.map(|(name, seen)| Lost { name: name.to_owned(), since: seen.turned }).collect()
+    }
+
+    /// Of each dependency whether it answered the last look.
+    pub(super) fn reaches(&self) -> BTreeMap<String, bool> {
+        let is_reached = |found: &Found| found.health.status != statehouse_core::HealthStatus::Down;
+        self.found().iter().map(|(name, found)| (name.clone(), is_reached(found))).collect()
+    }
+
+    pub(super) fn state(&self) -> statehouse_coord::MemberState {
+        use statehouse_coord::MemberState;
+        let (inner, answer) = (self.services.inner(), self.answer());
+        if inner.is_shut_down() || inner.lifecycle.draining().is_some() {
+            MemberState::Stopping
+        } else if !unfinished(&inner.lifecycle).is_empty() {
+            MemberState::Starting
+        } else if answer.is_yes() {
+            MemberState::Ready
+        } else {
+            MemberState::Unready
+        }
     }
 }

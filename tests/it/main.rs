@@ -2,10 +2,12 @@
 
 mod coordination;
 mod describing;
+mod fleet;
 mod misconfiguration;
 mod opening;
 mod probing;
 mod program;
+mod read_only;
 mod readme;
 mod services;
 mod serving;

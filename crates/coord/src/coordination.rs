@@ -9,6 +9,7 @@ use crate::api::CoordStore;
 use crate::key::CoordKey;
 use crate::leases::Leases;
 use crate::lock::Lock;
+use crate::membership::Membership;
 use crate::run_once::{Revision, RunOnce};
 use crate::schedule::{Delivery, Schedule};
 use crate::signals::{AbsentSignals, Signals};
@@ -33,6 +34,7 @@ use crate::state::SharedState;
 pub struct Coordination {
     store: Arc<dyn CoordStore>,
     signals: Arc<dyn Signals>,
+    members: Option<Arc<dyn CoordStore>>,
     label: Arc<str>,
     leases: Leases,
 }
@@ -44,7 +46,7 @@ impl Coordination {
         let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "process".to_owned());
         let label = format!("{host} {}", std::process::id()).into();
         let signals = Arc::new(AbsentSignals::new("there are no signals: give them to Coordination::with_signals"));
-        Self { store, signals, label, leases: Leases::default() }
+        Self { store, signals, members: None, label, leases: Leases::default() }
     }
 
     /// With signals, for counters, limits, permits and messages.
@@ -57,6 +59,19 @@ impl Coordination {
     #[must_use]
     pub fn signals(&self) -> &Arc<dyn Signals> {
         &self.signals
+    }
+
+    /// The records of members are in another store than the others: one that is faster, and may forget.
+    #[must_use]
+    pub fn with_members(self, store: Arc<dyn CoordStore>) -> Self {
+        Self { members: Some(store), ..self }
+    }
+
+    /// The replicas that are there.
+    #[must_use]
+    pub fn membership(&self) -> Membership {
+        let members = self.members.as_ref().unwrap_or(&self.store);
+        Membership::new(Arc::clone(members), Arc::clone(&self.store), Arc::clone(&self.label), self.leases.clone())
     }
 
     /// What others are told of this replica while it holds what they want: for people, and not for telling replicas apart. At

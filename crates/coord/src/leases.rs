@@ -78,3 +78,8 @@ impl Lessee {
         }
     }
 }
+
+/// What is not known because the runtime ended before this.
+pub(crate) fn ended(what: &str) -> Error {
+    Error::new(ErrorKind::Unavailable, format!("the runtime ended before {what}"))
+}

@@ -1,5 +1,5 @@
-//! Coordination of replicas: locks, what runs once in the fleet or at planned times, state that all share, and tokens and
-//! requests that count once, on one small contract.
+//! Coordination of replicas: locks, what runs once in the fleet or at planned times, state that all share, who is there, and
+//! tokens and requests that count once, on one small contract.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -37,7 +37,8 @@
 //! - **Signals** are what replicas tell each other in a moment, and may forget: counters, limits, permits and messages.
 //!   [`Signals`] are a contract of their own, with backends of their own, since what is asked for in each request is not to
 //!   wait for a disk.
-//! - Replicas are equal, and meet only in the store: there is no member list, and no traffic between them.
+//! - A **member** is a replica that says again and again that it is there. Who is there is a hint, and excludes nobody.
+//! - Replicas are equal, and meet only in the store: there is no traffic between them.
 //!
 //! # What it is not
 //! It is no consensus, and no database: what it promises is what its store keeps, a record is small, and those that stay are
@@ -82,6 +83,8 @@
 //! | [`Schedule`]: a planned time | is done once | as its [`Delivery`] says after a crash | the same; claimed again after a failover that lost the claim |
 //! | [`SingleUse`]: a token | is accepted once | not offered | is accepted once; again after a failover that lost the record |
 //! | [`SharedState`]: an acknowledged update | lives as the process | is as durable as the files | is as durable as the server; the last moments may be lost in a failover |
+//! | [`Membership`]: a killed member is gone | after three heartbeats, 6 s | the same, or on S3 3 minutes | after 6 s |
+//! | [`Epoch`]: the format that is written | never falls | never falls | may fall in a failover that lost the record: who knew the higher one goes on with it |
 //! | [`Permits`]: more than so many at once | never | not there | never while one primary keeps its data; after a failover that lost it, until the leases are over |
 //! | [`RateLimiter`], [`Counter`] | exact | not there | exact while one primary keeps its data |
 //! | [`Broadcast`] | heard by all, or [`Resync`](News::Resync) | not there | the same; of a loss between the nodes of a cluster, with the next message |
@@ -97,6 +100,8 @@
 //! # Logs and metrics
 //! `coord.lock_lost` (`WARN`): a lock was lost before it was released; `coord.permit_lost`, a permit. `coord.run_begun` (`INFO`): an
 //! attempt at what runs once.
+//! `coord.member_forgotten` (`WARN`) and `coord.member_back` (`INFO`): the others do not count on this replica, and do again;
+//! `coord.epoch_raised` (`INFO`) and `coord.member_behind` (`ERROR`): of formats.
 //! `coord.not_durable` (`WARN`): a Redis that may forget. Who waits says nothing. Values are in no line.
 //!
 //! # Testing your own backend
@@ -123,6 +128,7 @@ mod lease;
 mod leases;
 mod limiter;
 mod lock;
+mod membership;
 mod memory;
 mod operation;
 mod options;
@@ -153,6 +159,9 @@ pub use self::limiter::{DecidedBy, Decision, RateLimiter, WithoutStore};
 #[cfg(feature = "tower")]
 pub use self::limiter::{RateLimitLayer, RateLimitService};
 pub use self::lock::{Busy, Guard, Lock, LockError};
+pub use self::membership::{
+    Behind, Epoch, Joined, Member, MemberId, MemberInfo, MemberState, MemberWatch, Membership, Raised,
+};
 pub use self::memory::{MemoryConfig, MemoryCoordStore};
 pub use self::options::{
     Condition, GetOptions, NowOptions, PageToken, PutOptions, RemoveOptions, ScanOptions, WaitOptions,

@@ -9,4 +9,5 @@ statehouse_core::operations! {
     update: "coord.update",
     accept: "coord.accept",
     permits: "coord.permits",
+    epoch: "coord.epoch",
 }

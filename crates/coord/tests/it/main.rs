@@ -6,6 +6,7 @@ mod handles;
 mod idempotency;
 mod late;
 mod lock;
+mod membership;
 mod planted;
 mod run_once;
 mod schedule;

@@ -1,0 +1,206 @@
+//! Being a member: taking a place, saying again and again that one is there, and leaving.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use statehouse_core::{Condition, Error, ErrorKind, Result, Version};
+use tokio::sync::{oneshot, watch};
+use tokio::time::{Instant, sleep_until};
+
+use super::epochs::{Behind, behind};
+use super::format::{Kept, PLACES, PREFIX, all, place};
+use super::info::MemberInfo;
+use super::member::MemberId;
+use super::pace::Pace;
+use crate::api::CoordStore;
+use crate::key::CoordKey;
+use crate::leases::Lessee;
+use crate::options::{GetOptions, PutOptions, RemoveOptions};
+use crate::outcome::{PutOutcome, RemoveOutcome};
+use crate::record::{Record, WriteId};
+use crate::settled::put_settled;
+
+/// What a member knows of itself.
+#[derive(Clone, Debug)]
+pub(super) struct Standing {
+    /// Until when others count on it, if it says nothing more: counted from when its last word was sent.
+    pub(super) listed_until: Instant,
+    /// What it has told.
+    pub(super) info: MemberInfo,
+    pub(super) behind: Option<Behind>,
+}
+
+/// One incarnation of a process.
+#[derive(Debug)]
+pub(super) struct Beat {
+    pub(super) store: Arc<dyn CoordStore>,
+    /// Where the epochs are.
+    pub(super) epochs: Arc<dyn CoordStore>,
+    pub(super) id: MemberId,
+    pub(super) label: Arc<str>,
+    pub(super) pace: Pace,
+    pub(super) info: watch::Receiver<MemberInfo>,
+    pub(super) leases: Lessee,
+    pub(super) place: Option<(CoordKey, Version)>,
+}
+
+/// How often another place is tried because somebody else was faster.
+const TRIES: usize = 32;
+
+/// A place is drawn from so many free ones, so that those who come at the same time seldom want the same.
+const CHOICE: usize = 16;
+
+/// How long leaving may take. If it does not succeed, the time to live ends it.
+const LEAVE: Duration = Duration::from_millis(800);
+
+impl Beat {
+    /// Says once that it is there.
+    ///
+    /// # Errors
+    /// What prevented it.
+    pub(super) async fn beat(&mut self) -> Result<Standing> {
+        let kept = Kept::new(self.id, &self.label, self.pace.heartbeat, &self.info.borrow_and_update());
+        let (value, sent) = (kept.encode()?, Instant::now());
+        // Twice: the second time with the version that a word before has left, whose answer was lost.
+        for _ in 0..2 {
+            let Some((key, version)) = self.place.clone() else { break };
+            match self.put(&key, &value, Condition::Match(version)).await? {
+                PutOutcome::Stored(version) => {
+                    self.place = Some((key, version));
+                    return Ok(self.standing(sent, kept.info, None));
+                }
+                PutOutcome::Conflict(Some(record)) if self.is_own(&record) => self.place = Some((key, record.version)),
+                // It has been silent for so long that it was forgotten.
+                PutOutcome::Conflict(_) => self.place = None,
+            }
+        }
+        self.take_place(&value).await?;
+        // Who comes, or comes back, looks after it has said so whether it is still wanted: whoever raises an epoch looks for
+        // members after it has said that.
+        let behind = behind(&*self.epochs, &kept.info, self.pace.patience()).await?;
+        Ok(self.standing(sent, kept.info, behind))
+    }
+
+    fn standing(&self, sent: Instant, info: MemberInfo, behind: Option<Behind>) -> Standing {
+        Standing { listed_until: sent + self.pace.lives(), info, behind }
+    }
+
+    fn is_own(&self, record: &Record) -> bool {
+        Kept::decode(&record.value).and_then(|kept| kept.id()).is_ok_and(|id| id == self.id)
+    }
+
+    async fn put(&self, key: &CoordKey, value: &bytes::Bytes, condition: Condition<Version>) -> Result<PutOutcome> {
+        let options = PutOptions::default().with_condition(condition).with_time_to_live(self.pace.lives());
+        let options = options.with_deadline(self.pace.patience());
+        put_settled(&*self.store, key, value, WriteId::generate()?, options).await
+    }
+
+    async fn take_place(&mut self, value: &bytes::Bytes) -> Result<()> {
+        for byte in self.id.as_bytes().iter().cycle().take(TRIES) {
+            let records = all(&*self.store, PREFIX, self.pace.patience()).await?;
+            // One whose answer was lost.
+            if let Some((key, own)) = records.iter().find(|(_, record)| self.is_own(record)) {
+                self.place = Some((key.clone(), own.version));
+                return Ok(());
+            }
+            let taken: BTreeSet<&str> = records.iter().filter_map(|(key, _)| key.strip_prefix(PREFIX)).collect();
+            let free = (0..PLACES).filter(|number| !taken.contains(number.to_string().as_str()));
+            let free: Vec<_> = free.take(CHOICE).collect();
+            let Some(number) = free.get(usize::from(*byte) % free.len().max(1)) else { break };
+            let key = place(*number)?;
+            if let PutOutcome::Stored(version) = self.put(&key, value, Condition::Absent).await? {
+                self.place = Some((key, version));
+                return Ok(());
+            }
+        }
+        Err(Error::new(ErrorKind::Unavailable, "others have taken every place of a member that was tried"))
+    }
+
+    /// Says again and again that it is there, until it is to leave.
+    pub(super) async fn keep(mut self, standing: watch::Sender<Standing>, mut stop: oneshot::Receiver<()>) {
+        let mut last = Instant::now();
+        let mut due = last + self.pace.heartbeat;
+        let mut is_told = false;
+        let mut info = self.info.clone();
+        info.mark_unchanged();
+        let mut leases = self.leases.clone();
+        loop {
+            let beat = async {
+                tokio::select! {
+                    () = sleep_until(due) => {}
+                    () = changed(&mut info) => sleep_until(due.min(last + self.pace.gap())).await,
+                }
+                info.mark_unchanged();
+                last = Instant::now();
+                self.beat().await
+            };
+            let beaten = tokio::select! {
+                biased;
+                _ = &mut stop => break,
+                () = leases.closed() => break,
+                beaten = beat => beaten,
+            };
+            due = last + if beaten.is_ok() { self.pace.heartbeat } else { self.pace.heartbeat / 4 };
+            tell(&standing, beaten, &mut is_told);
+        }
+        self.leave().await;
+    }
+
+    /// Nobody counts on it any more.
+    pub(super) async fn leave(&self) {
+        let until = Instant::now() + LEAVE;
+        let Some((key, version)) = &self.place else { return };
+        let mut version = *version;
+        for _ in 0..3 {
+            let left = until.saturating_duration_since(Instant::now());
+            let options = RemoveOptions::default().with_deadline(left);
+            match self.store.remove_with(key, version, options).await {
+                Ok(RemoveOutcome::Conflict(record)) if self.is_own(&record) => version = record.version,
+                Ok(_) => return,
+                Err(error) if left.is_zero() || !error.is_retryable() && error.kind() != ErrorKind::OutcomeUnknown => {
+                    tracing::debug!(name: "coord.member_not_left", %error, "a member is forgotten after its time to live");
+                    return;
+                }
+                Err(_) => {
+                    let options = GetOptions::default().with_deadline(left);
+                    if let Ok(Some(record)) = self.store.get_with(key, options).await {
+                        version = if self.is_own(&record) { record.version } else { return };
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Waits for a change; for ever, if nobody can change it any more.
+async fn changed(info: &mut watch::Receiver<MemberInfo>) {
+    if info.changed().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// One line when others cannot count on it any more, and one when they can again.
+fn tell(standing: &watch::Sender<Standing>, beaten: Result<Standing>, is_told: &mut bool) {
+    match beaten {
+        Ok(now) => {
+            if let Some(behind) = &now.behind
+                && standing.borrow().behind.is_none()
+            {
+                tracing::error!(name: "coord.member_behind", kind = behind.kind, epoch = behind.epoch, "{behind}");
+            }
+            if std::mem::take(is_told) {
+                tracing::info!(name: "coord.member_back", "the others count on this replica again");
+            }
+            standing.send_modify(|before| {
+                let behind = now.behind.clone().or_else(|| before.behind.take());
+                *before = Standing { behind, ..now };
+            });
+        }
+        Err(error) if !*is_told && Instant::now() >= standing.borrow().listed_until => {
+            *is_told = true;
+            tracing::warn!(name: "coord.member_forgotten", %error, "the others do not count on this replica any more");
+        }
+        Err(error) => tracing::debug!(name: "coord.member_not_heard", %error, "a heartbeat was not stored"),
+    }
+}

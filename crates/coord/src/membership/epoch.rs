@@ -1,0 +1,214 @@
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use statehouse_core::{Condition, Error, ErrorKind, Result, Version};
+
+use super::epochs::{Behind, decode, encode, key, raising_key};
+use super::member::Member;
+use super::pace::Pace;
+use super::watch::MemberWatch;
+use crate::api::{CoordStore, CoordStoreExt as _};
+use crate::lock::durable;
+use crate::options::PutOptions;
+use crate::outcome::PutOutcome;
+use crate::record::WriteId;
+use crate::settled::put_settled;
+
+/// Which format of something the members write: made by [`Membership::epoch`](crate::Membership::epoch).
+///
+/// A deploy that brings a new format runs beside the build before for a while, which could not read it. So the new build
+/// writes the old format until no member is left that knows only that; then the epoch is raised, and all write the new
+/// one.
+///
+/// # Behavior
+/// - An epoch **only rises**. It is zero until it is raised for the first time. Its record is in the store of coordination and
+///   has no time to live.
+/// - It is **raised** only while every member [knows](crate::MemberInfo::knows) the format. A member that says nothing of
+///   this kind is from before it. Who joins at that time is either seen, and the epoch stays, or is told that it is behind.
+/// - **Who is behind is told**: a build that does not know the epoch's format cannot [join](crate::Membership::join);
+///   one that was cut off or stood still for so long that it was forgotten is told when it comes back
+///   ([`Joined::behind`](crate::Joined::behind)), and by [`allows`](Self::allows), within a heartbeat.
+/// - **What it cannot do**: members are a hint. A process that was forgotten while it stood still may send one more write
+///   before it learns of anything. Where that would do harm, the store must be able to refuse it: see [`Guard::token`](crate::Guard::token).
+///
+/// ```
+/// use statehouse_coord::{MemberInfo, Raised};
+/// # use statehouse_coord::{Coordination, MemoryCoordStore};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> statehouse_core::Result<()> {
+/// # let coord = Coordination::new(std::sync::Arc::new(MemoryCoordStore::new()));
+/// let membership = coord.membership();
+/// let joined = membership.join(MemberInfo::new("clinic 2.0.0").with_formats("notes", 1..=2)).await?;
+/// let epoch = membership.epoch("notes", 1..=2);
+/// assert!(!epoch.allows(2).await?, "an older build may be there"); // so format 1 is written
+/// assert_eq!(epoch.raise().await?, Raised::Now);
+/// assert!(epoch.allows(2).await?);
+/// # joined.leave().await;
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Epoch {
+    store: Arc<dyn CoordStore>,
+    members: MemberWatch,
+    heartbeat: Option<Duration>,
+    kind: String,
+    formats: RangeInclusive<u32>,
+    known: Arc<Mutex<Option<(Instant, u32)>>>,
+}
+
+/// What became of raising an epoch.
+#[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_enums, reason = "a caller must not overlook an outcome")]
+pub enum Raised {
+    /// It was raised.
+    Now,
+    /// It was there already, or higher.
+    Already,
+    /// These members do not know the format. To be tried again when they are gone.
+    Waiting(Vec<Member>),
+}
+
+/// Two that wait are equal if they wait for the same members.
+impl PartialEq for Raised {
+    fn eq(&self, other: &Self) -> bool {
+        let ids = |members: &[Member]| members.iter().map(|member| member.id).collect::<Vec<_>>();
+        match (self, other) {
+            (Self::Waiting(one), Self::Waiting(another)) => ids(one) == ids(another),
+            (Self::Now, Self::Now) | (Self::Already, Self::Already) => true,
+            _ => false,
+        }
+    }
+}
+
+/// For how long others wait for who raises an epoch, and died meanwhile.
+const RAISING: Duration = Duration::from_secs(10);
+
+/// How often raising begins anew because somebody else has raised it.
+const TRIES: usize = 8;
+
+impl Epoch {
+    pub(super) fn new(
+        store: Arc<dyn CoordStore>,
+        members: MemberWatch,
+        heartbeat: Option<Duration>,
+        kind: &str,
+        formats: RangeInclusive<u32>,
+    ) -> Self {
+        Self { store, members, heartbeat, kind: kind.to_owned(), formats, known: Arc::default() }
+    }
+
+    /// The format that is written, as the store has it now; zero if it was never raised.
+    ///
+    /// # Errors
+    /// What the store says; [`ErrorKind::InvalidInput`] if the kind is no name.
+    pub async fn current(&self) -> Result<u32> {
+        Ok(self.read().await?.1)
+    }
+
+    /// Whether this format may be written: the epoch has reached it. What is known is asked for once in a heartbeat, however
+    /// often this is asked.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`], with [`Behind`] as its source, if the epoch is above all that this build knows: then it may
+    /// write nothing any more. Else as [`current`](Self::current).
+    pub async fn allows(&self, format: u32) -> Result<bool> {
+        let epoch = match self.remembered()? {
+            Some(epoch) => epoch,
+            None => self.current().await?,
+        };
+        if epoch > *self.formats.end() {
+            let newest = Some(*self.formats.end());
+            return Err(Behind { kind: self.kind.clone(), epoch, newest }.into());
+        }
+        Ok(format <= epoch)
+    }
+
+    /// Raises it to the newest format that this build knows, if every member knows that. To be called again while it is
+    /// [`Waiting`](Raised::Waiting), when the [members](MemberWatch::next) are others.
+    ///
+    /// # Errors
+    /// What the stores say; [`ErrorKind::Unsupported`] where the records of coordination may be forgotten. After
+    /// [`ErrorKind::OutcomeUnknown`] it may have been raised.
+    pub async fn raise(&self) -> Result<Raised> {
+        let to = *self.formats.end();
+        for _ in 0..TRIES {
+            let (version, epoch) = self.read().await?;
+            durable(&*self.store)?;
+            if epoch >= to {
+                return Ok(Raised::Already);
+            }
+            // Said before it is looked who is there: who joins says that it is there before it looks whether this is said.
+            let (raising, until) = (self.say(to).await?, Instant::now() + RAISING / 2);
+            let raised = self.raise_from(version, to, until).await;
+            // If it fails, the time to live ends it.
+            let _unsaid = self.store.remove(&raising_key(&self.kind)?, raising).await;
+            match raised? {
+                Some(raised) => return Ok(raised),
+                None => continue,
+            }
+        }
+        Err(Error::new(ErrorKind::Unavailable, "others have written this epoch again and again"))
+    }
+
+    /// None if somebody else was faster.
+    async fn raise_from(&self, version: Option<Version>, to: u32, until: Instant) -> Result<Option<Raised>> {
+        let members = self.members.clone().look().await?;
+        let old: Vec<_> = members.into_iter().filter(|member| !member.info.knows(&self.kind, to)).collect();
+        if !old.is_empty() {
+            return Ok(Some(Raised::Waiting(old)));
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(Error::new(ErrorKind::Timeout, "the members were not read in time; the epoch is as it was"));
+        }
+        let options = PutOptions::default().with_condition(version.map_or(Condition::Absent, Condition::Match));
+        let options = options.with_deadline(left.min(self.patience()?));
+        let put = put_settled(&*self.store, &key(&self.kind)?, &encode(to), WriteId::generate()?, options).await?;
+        if matches!(put, PutOutcome::Conflict(_)) {
+            return Ok(None);
+        }
+        self.remember(to);
+        tracing::info!(name: "coord.epoch_raised", kind = self.kind, epoch = to, "every member writes a newer format from now on");
+        Ok(Some(Raised::Now))
+    }
+
+    /// Says that it is about to be raised.
+    async fn say(&self, to: u32) -> Result<Version> {
+        let options = PutOptions::default().with_time_to_live(RAISING).with_deadline(self.patience()?);
+        let key = raising_key(&self.kind)?;
+        let put = put_settled(&*self.store, &key, &encode(to), WriteId::generate()?, options).await?;
+        put.stored().ok_or_else(|| Error::new(ErrorKind::Unexpected, "a put without a condition was refused"))
+    }
+
+    async fn read(&self) -> Result<(Option<Version>, u32)> {
+        let found = self.store.get(&key(&self.kind)?).await?;
+        let epoch = found.as_ref().map_or(Ok(0), |record| decode(&record.value))?;
+        self.remember(epoch);
+        Ok((found.map(|record| record.version), epoch))
+    }
+
+    fn patience(&self) -> Result<Duration> {
+        Ok(Pace::of(&*self.store, self.heartbeat)?.patience())
+    }
+
+    fn remembered(&self) -> Result<Option<u32>> {
+        let fresh_for = Pace::of(&*self.store, self.heartbeat)?.heartbeat;
+        let known = *self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(known.filter(|(at, _)| at.elapsed() < fresh_for).map(|(_, epoch)| epoch))
+    }
+
+    /// It never falls, so that the greatest that was heard of is true.
+    fn remember(&self, epoch: u32) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let epoch = known.map_or(epoch, |(_, known)| known.max(epoch));
+        *known = Some((Instant::now(), epoch));
+    }
+}
+
+impl fmt::Debug for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Epoch").field("kind", &self.kind).field("formats", &self.formats).finish_non_exhaustive()
+    }
+}

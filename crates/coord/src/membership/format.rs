@@ -1,0 +1,139 @@
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use statehouse_core::{Codec, Error, ErrorKind, Result, hex};
+
+use super::info::MemberInfo;
+use super::member::MemberId;
+use crate::api::CoordStore;
+use crate::key::CoordKey;
+use crate::options::ScanOptions;
+use crate::record::Record;
+
+/// A member's record: the format, 1, in a byte, and this in MessagePack, fields by their names. It lives for three
+/// heartbeats, and its key is `member/` with the number of a place, which the next member takes when it is free.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Kept {
+    id: String,
+    pub(super) label: String,
+    /// In milliseconds.
+    heartbeat: u64,
+    pub(super) info: MemberInfo,
+}
+
+const FORMAT: u8 = 1;
+
+/// The most bytes that a member may say of itself.
+const MOST: usize = 16 << 10;
+
+/// What the keys of members begin with.
+pub(super) const PREFIX: &str = "member/";
+
+/// How many places there are.
+pub(super) const PLACES: u32 = 10_000;
+
+/// How many pages are read of a list at most.
+const PAGES: usize = 100;
+
+impl Kept {
+    pub(super) fn new(id: MemberId, label: &str, heartbeat: Duration, info: &MemberInfo) -> Self {
+        let heartbeat = u64::try_from(heartbeat.as_millis()).unwrap_or(u64::MAX);
+        Self { id: id.to_string(), label: label.to_owned(), heartbeat, info: info.clone() }
+    }
+
+    pub(super) fn encode(&self) -> Result<Bytes> {
+        let kept = Codec::MessagePack.encode(self)?;
+        if kept.len() >= MOST {
+            let message = format!("a member says {} bytes of itself, and 16 KiB is the most", kept.len());
+            return Err(Error::new(ErrorKind::TooLarge, message));
+        }
+        Ok(Bytes::from([&[FORMAT][..], &kept].concat()))
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self> {
+        match bytes.split_first() {
+            Some((&FORMAT, kept)) => Codec::MessagePack.decode(kept),
+            _ => Err(no_member()),
+        }
+    }
+
+    pub(super) fn id(&self) -> Result<MemberId> {
+        hex::decode(self.id.as_bytes()).map(MemberId::from_bytes).ok_or_else(no_member)
+    }
+
+    /// For how long it lives from when it was said.
+    pub(super) const fn lives(&self) -> Duration {
+        Duration::from_millis(self.heartbeat.saturating_mul(3))
+    }
+}
+
+fn no_member() -> Error {
+    Error::new(ErrorKind::Corrupt, "what is stored here is no member")
+}
+
+/// The key of a place.
+pub(super) fn place(number: u32) -> Result<CoordKey> {
+    CoordKey::new(format!("{PREFIX}{number}"))
+}
+
+/// All records whose keys begin with this, a page after the other.
+pub(super) async fn all(store: &dyn CoordStore, prefix: &str, deadline: Duration) -> Result<Vec<(CoordKey, Record)>> {
+    let mut options = ScanOptions::new(prefix).with_limit(500).with_deadline(deadline);
+    let mut records = Vec::new();
+    for _ in 0..PAGES {
+        let page = store.scan_with(options.clone()).await?;
+        records.extend(page.records);
+        match page.next {
+            Some(next) => options = options.with_start(next),
+            None => break,
+        }
+    }
+    Ok(records)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_read_as_it_was_written_and_what_is_none_is_corrupt() {
+        let info = MemberInfo::new("clinic 1.4.0").with_formats("notes", 1..=2).with_fingerprint("feed", "a");
+        let kept = Kept::new(MemberId::from_bytes([7; 16]), "host 1", Duration::from_secs(2), &info);
+        let bytes = kept.encode().unwrap();
+        assert_eq!(bytes[0], FORMAT);
+        let read = Kept::decode(&bytes).unwrap();
+        assert_eq!((read.id().unwrap(), read.lives()), (MemberId::from_bytes([7; 16]), Duration::from_secs(6)));
+        assert_eq!(read, kept);
+        for bytes in [&b""[..], b"\x02", &bytes[1..], &bytes[..9]] {
+            assert_eq!(Kept::decode(bytes).unwrap_err().kind(), ErrorKind::Corrupt);
+        }
+        let long = MemberInfo::new("x".repeat(MOST));
+        let kept = Kept::new(MemberId::from_bytes([7; 16]), "", Duration::from_secs(2), &long);
+        assert_eq!(kept.encode().unwrap_err().kind(), ErrorKind::TooLarge);
+    }
+
+    /// What an older version has stored, and a newer one.
+    #[test]
+    fn fields_that_are_missing_or_unknown_are_no_trouble() {
+        #[derive(Serialize)]
+        struct Info {
+            build: &'static str,
+            state: u8,
+            mood: &'static str,
+        }
+        #[derive(Serialize)]
+        struct Other {
+            id: String,
+            label: &'static str,
+            heartbeat: u64,
+            info: Info,
+            more: u8,
+        }
+        let info = Info { build: "b", state: 77, mood: "good" };
+        let other = Other { id: "07".repeat(16), label: "l", heartbeat: 2000, info, more: 1 };
+        let bytes = [&[FORMAT][..], &Codec::MessagePack.encode(&other).unwrap()].concat();
+        let read = Kept::decode(&bytes).unwrap();
+        assert_eq!(read.info, MemberInfo::new("b").with_state(super::super::info::MemberState::Unready));
+    }
+}
