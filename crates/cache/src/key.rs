@@ -1,6 +1,3 @@
-use std::borrow::Borrow;
-use std::fmt;
-use std::ops::Deref;
 use std::sync::Arc;
 
 use statehouse_core::{Error, Result};
@@ -50,51 +47,9 @@ impl CacheKey {
             None
         }
     }
-
-    /// The key's text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
-impl Deref for CacheKey {
-    type Target = str;
-    fn deref(&self) -> &str {
-        &self.0
-    }
-}
-
-impl AsRef<str> for CacheKey {
-    fn as_ref(&self) -> &str {
-        &self.0
-    }
-}
-
-impl Borrow<str> for CacheKey {
-    fn borrow(&self) -> &str {
-        &self.0
-    }
-}
-
-impl TryFrom<&str> for CacheKey {
-    type Error = Error;
-    fn try_from(text: &str) -> Result<Self> {
-        Self::new(text)
-    }
-}
-
-impl fmt::Display for CacheKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for CacheKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "CacheKey({:?})", &*self.0)
-    }
-}
+statehouse_core::checked_text!(CacheKey);
 
 #[cfg(test)]
 mod tests {

@@ -1,7 +1,3 @@
-use std::borrow::Borrow;
-use std::fmt;
-use std::ops::Deref;
-
 use statehouse_core::{Error, Key, Result};
 
 /// The name of a record: `exports/nightly`.
@@ -43,51 +39,9 @@ impl CoordKey {
         };
         Err(Error::invalid_input(reason).with_key(text))
     }
-
-    /// The key's text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        self.0.as_str()
-    }
 }
 
-impl Deref for CoordKey {
-    type Target = str;
-    fn deref(&self) -> &str {
-        self.as_str()
-    }
-}
-
-impl AsRef<str> for CoordKey {
-    fn as_ref(&self) -> &str {
-        self.as_str()
-    }
-}
-
-impl Borrow<str> for CoordKey {
-    fn borrow(&self) -> &str {
-        self.as_str()
-    }
-}
-
-impl TryFrom<&str> for CoordKey {
-    type Error = Error;
-    fn try_from(text: &str) -> Result<Self> {
-        Self::new(text)
-    }
-}
-
-impl fmt::Display for CoordKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl fmt::Debug for CoordKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "CoordKey({:?})", self.as_str())
-    }
-}
+statehouse_core::checked_text!(CoordKey);
 
 #[cfg(test)]
 mod tests {

@@ -60,21 +60,21 @@ impl PutOptions {
     /// The longest time to live.
     pub const MAX_TIME_TO_LIVE: Duration = Duration::from_secs(366 * 24 * 3600);
 
-    /// Sets the condition.
+    /// With a condition.
     #[must_use]
     pub const fn with_condition(mut self, condition: Condition) -> Self {
         self.condition = condition;
         self
     }
 
-    /// Sets the time to live.
+    /// With a time to live.
     #[must_use]
     pub const fn with_time_to_live(mut self, time_to_live: Duration) -> Self {
         self.time_to_live = Some(time_to_live);
         self
     }
 
-    /// The put of this id, which stands in the [record](crate::Record::id).
+    /// With the id of the put, which stands in the [record](crate::Record::id).
     #[must_use]
     pub const fn with_id(mut self, id: WriteId) -> Self {
         self.id = Some(id);
@@ -160,14 +160,14 @@ impl ScanOptions {
         Self { prefix: prefix.into(), start: None, limit: 100, deadline: None }
     }
 
-    /// Goes on where a page ended.
+    /// With where a page ended, to go on there.
     #[must_use]
     pub fn with_start(mut self, start: PageToken) -> Self {
         self.start = Some(start);
         self
     }
 
-    /// Sets the most records of a page.
+    /// With the most records of a page.
     #[must_use]
     pub const fn with_limit(mut self, limit: u16) -> Self {
         self.limit = limit;
@@ -216,7 +216,7 @@ impl Default for WaitOptions {
 }
 
 impl WaitOptions {
-    /// Sets how long to wait at most.
+    /// With how long to wait at most.
     #[must_use]
     pub const fn with_limit(mut self, limit: Duration) -> Self {
         self.limit = limit;

@@ -69,6 +69,48 @@ impl<C: Clock + ?Sized> Clock for Arc<C> {
     }
 }
 
+/// A clock's time of day as it was when this was made, and what has passed since by the clock that nobody sets: for stores
+/// whose entries expire.
+///
+/// A wall clock that is put right by a quarter of an hour would else log out everybody who has been idle for as long.
+///
+/// ```
+/// use std::time::Duration;
+/// use statehouse_core::{Clock, ManualClock, Steady};
+///
+/// let clock = ManualClock::default();
+/// let steady = Steady::new(clock.clone());
+/// let before = steady.now();
+/// clock.advance(Duration::from_secs(60));
+/// assert_eq!(steady.now().since(before), Duration::from_secs(60));
+/// ```
+#[derive(Clone, Debug)]
+pub struct Steady {
+    clock: Arc<dyn Clock>,
+    start: u64,
+}
+
+impl Steady {
+    /// Reads the time of day, for the only time.
+    #[must_use]
+    pub fn new(clock: impl Clock) -> Self {
+        let start = clock.now().as_micros().saturating_sub(whole_micros(clock.elapsed()));
+        Self { clock: Arc::new(clock), start }
+    }
+
+    /// The time of day of the beginning, and what has passed since.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        Timestamp(self.start) + self.clock.elapsed()
+    }
+
+    /// As [`Clock::elapsed`].
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.clock.elapsed()
+    }
+}
+
 /// The operating system's clocks at full resolution.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]

@@ -77,17 +77,28 @@ macro_rules! conformance_tests {
             $run($backend.await, stringify!($case)).await;
         }
     )*};
+    ([$run:expr, $backend:expr] $($case:ident [$($needs:expr),*];)* @ $($more:ident [$($more_needs:expr),*];)*) => {
+        $crate::conformance_tests! { [$run, $backend] $($case [];)* $($more [];)* }
+    };
 }
 
 /// Writes the function `run` of a suite: it runs the case of a name on a backend of this service, unless that lacks
-/// what the case needs. `$with` hands the backend to the case, if something is to be done around that.
+/// what the case needs. `$with` hands the backend to the case, if something is to be done around that; not to those that are
+/// listed behind an `@`.
 #[macro_export]
 macro_rules! conformance_run {
     ([$service:ty] $($case:ident $needs:tt;)*) => {
         $crate::conformance_run! { @run [$service] backend $($case $needs [$case(&mut backend)];)* }
     };
     ([$service:ty, $with:path] $($case:ident $needs:tt;)*) => {
-        $crate::conformance_run! { @run [$service] backend $($case $needs [$with(&mut backend, $case)];)* }
+        $crate::conformance_run! { [$service, $with] $($case $needs;)* @ }
+    };
+    ([$service:ty, $with:path] $($case:ident $needs:tt;)* @ $($bare:ident $bare_needs:tt;)*) => {
+        $crate::conformance_run! {
+            @run [$service] backend
+            $($case $needs [$with(&mut backend, $case)];)*
+            $($bare $bare_needs [$bare(&mut backend)];)*
+        }
     };
     (@run [$service:ty] $backend:ident $($case:ident [$($needs:expr),*] [$call:expr];)*) => {
         /// Runs the case of this name, or prints which capability the backend lacks for it.

@@ -48,6 +48,7 @@
 //! itself is in the service's crate.
 
 pub mod capability;
+mod checked_text;
 mod clock;
 mod codec;
 mod condition;
@@ -75,7 +76,7 @@ mod unreached;
 mod version;
 
 pub use capability::{Capabilities, Capability};
-pub use clock::{Clock, CoarseClock, ManualClock, SystemClock, Timestamp};
+pub use clock::{Clock, CoarseClock, ManualClock, Steady, SystemClock, Timestamp};
 pub use codec::{Codec, CodecId};
 pub use condition::Condition;
 pub use counter::Counter;

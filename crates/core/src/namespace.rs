@@ -1,4 +1,3 @@
-use std::fmt;
 use std::sync::Arc;
 
 use crate::{Error, Result};
@@ -39,35 +38,13 @@ impl Namespace {
     pub fn child(&self, segment: &str) -> Result<Self> {
         Self::new(format!("{}.{segment}", self.0))
     }
-
-    /// The namespace's text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
+
+crate::checked_text!(Namespace);
 
 fn is_segment(text: &str) -> bool {
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     text.bytes().next().is_some_and(plain) && text.bytes().all(|b| plain(b) || b == b'_' || b == b'-')
-}
-
-impl AsRef<str> for Namespace {
-    fn as_ref(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for Namespace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for Namespace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Namespace({:?})", &*self.0)
-    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,3 @@
-use std::borrow::Borrow;
-use std::fmt;
-use std::ops::Deref;
-
 use statehouse_core::{Error, Key, Namespace, Result};
 
 /// Where the stores keep their own things, beside the namespaces.
@@ -56,51 +52,9 @@ impl FileKey {
     pub fn within(namespace: &Namespace, name: &str) -> Result<Self> {
         Self::new(format!("{namespace}/{name}"))
     }
-
-    /// The key's text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        self.0.as_str()
-    }
 }
 
-impl Deref for FileKey {
-    type Target = str;
-    fn deref(&self) -> &str {
-        self.as_str()
-    }
-}
-
-impl AsRef<str> for FileKey {
-    fn as_ref(&self) -> &str {
-        self.as_str()
-    }
-}
-
-impl Borrow<str> for FileKey {
-    fn borrow(&self) -> &str {
-        self.as_str()
-    }
-}
-
-impl TryFrom<&str> for FileKey {
-    type Error = Error;
-    fn try_from(text: &str) -> Result<Self> {
-        Self::new(text)
-    }
-}
-
-impl fmt::Display for FileKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl fmt::Debug for FileKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "FileKey({:?})", self.as_str())
-    }
-}
+statehouse_core::checked_text!(FileKey);
 
 #[cfg(test)]
 mod tests {

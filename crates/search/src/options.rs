@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 statehouse_core::deadline_options! {
-    /// How a document is read.
+    /// Options of a get.
     ///
     /// Each way to ask has options of its own, of which the first is how long it may take:
     ///
@@ -25,16 +25,16 @@ statehouse_core::deadline_options! {
     /// # Ok(()) }
     /// ```
     GetOptions
-    /// How a search or a count is run.
+    /// Options of a search or a count.
     SearchOptions
-    /// How a refresh is made.
+    /// Options of a refresh.
     RefreshOptions
-    /// How an index is merged. A merge takes as long as it takes to write the index once, so without a deadline there is no
+    /// Options of a merge. It takes as long as it takes to write the index once, so without a deadline there is no
     /// limit to it.
     MergeOptions
 }
 
-/// How a bulk is written. The default waits until it is durable and does not wait until it is visible.
+/// Options of a bulk. The default waits until it is durable and does not wait until it is visible.
 ///
 /// ```
 /// use std::time::Duration;
@@ -56,14 +56,14 @@ pub struct BulkOptions {
 }
 
 impl BulkOptions {
-    /// Sets the durability.
+    /// With a durability.
     #[must_use]
     pub const fn with_durability(mut self, durability: Durability) -> Self {
         self.durability = durability;
         self
     }
 
-    /// Sets when searches see it.
+    /// With when searches see it.
     #[must_use]
     pub const fn with_refresh(mut self, refresh: Refresh) -> Self {
         self.refresh = refresh;

@@ -1,4 +1,4 @@
-use std::borrow::{Borrow, Cow};
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -37,43 +37,14 @@ impl DocumentId {
         };
         Err(Error::invalid_input(reason).with_key(text))
     }
-
-    /// The id's text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
-impl Borrow<str> for DocumentId {
-    fn borrow(&self) -> &str {
-        &self.0
-    }
-}
-
-impl TryFrom<&str> for DocumentId {
-    type Error = Error;
-    fn try_from(text: &str) -> Result<Self> {
-        Self::new(text)
-    }
-}
+statehouse_core::checked_text!(DocumentId);
 
 impl TryFrom<String> for DocumentId {
     type Error = Error;
     fn try_from(text: String) -> Result<Self> {
         Self::new(text)
-    }
-}
-
-impl fmt::Display for DocumentId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for DocumentId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "DocumentId({:?})", &*self.0)
     }
 }
 

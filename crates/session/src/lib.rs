@@ -128,7 +128,6 @@ mod record;
 mod redis;
 mod schema;
 mod session;
-mod steady;
 mod token;
 
 pub use self::api::{Answer, SessionStore, SessionStoreExt};

@@ -34,7 +34,7 @@ pub struct CreateOptions {
 impl CreateOptions {
     statehouse_core::with_deadline!();
 
-    /// The create of this id: one that is repeated because its answer was lost is answered as the first try was.
+    /// With the id of the create: one that is repeated because its answer was lost is answered as the first try was.
     #[must_use]
     pub const fn with_id(mut self, id: SaveId) -> Self {
         self.id = Some(id);
@@ -64,7 +64,7 @@ pub struct SaveOptions {
 impl SaveOptions {
     statehouse_core::with_deadline!();
 
-    /// The change of this id.
+    /// With the id of the change.
     #[must_use]
     pub const fn with_id(mut self, id: SaveId) -> Self {
         self.id = Some(id);

@@ -174,7 +174,7 @@ pub(super) async fn a_clear_by_one_handle_reaches_every_other(backend: &impl Cac
     }
 }
 
-pub(super) async fn health_is_up(backend: &impl CacheBackend) {
+pub(super) async fn a_store_that_works_is_up(backend: &impl CacheBackend) {
     let health = backend.service().await.health().await;
     assert!(health.is_up(), "{health:?}");
 }

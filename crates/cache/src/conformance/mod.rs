@@ -108,7 +108,7 @@ macro_rules! cache_conformance {
             every_handle_sees_every_write [$crate::capability::SHARED];
             a_clear_by_one_handle_reaches_every_other [$crate::capability::SHARED];
             a_deadline_that_is_kept_changes_nothing [];
-            health_is_up [];
+            a_store_that_works_is_up [];
         }
     };
 }

@@ -12,7 +12,7 @@ use crate::Lease;
 /// What must hold for a write to take place: [`Match`](statehouse_core::Condition::Match) compares versions.
 pub type Condition = statehouse_core::Condition<Version>;
 
-/// How to read.
+/// Options of a get.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct GetOptions {
@@ -24,7 +24,7 @@ impl GetOptions {
     statehouse_core::with_deadline!();
 }
 
-/// How to set: for how long, and on which condition.
+/// Options of a set: for how long, and on which condition.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -82,7 +82,7 @@ impl SetOptions {
         self
     }
 
-    /// Only under this lease.
+    /// With the lease that it is done under.
     #[must_use]
     pub const fn with_lease(mut self, lease: Lease) -> Self {
         self.lease = Some(lease);
@@ -149,7 +149,7 @@ impl Guard {
     }
 }
 
-/// How to remove.
+/// Options of a remove.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -199,7 +199,7 @@ impl RemoveOptions {
         self
     }
 
-    /// Only under this lease.
+    /// With the lease that it is done under.
     #[must_use]
     pub const fn with_lease(mut self, lease: Lease) -> Self {
         self.lease = Some(lease);
@@ -228,7 +228,7 @@ impl RemoveOptions {
         }
     }
 
-    /// Removes only what is at least this old.
+    /// With how old what is removed must be at least.
     #[must_use]
     pub const fn with_min_age(mut self, age: Duration) -> Self {
         self.min_age = Some(age);
@@ -238,7 +238,7 @@ impl RemoveOptions {
     statehouse_core::with_deadline!();
 }
 
-/// How to clear.
+/// Options of a clear.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -266,7 +266,7 @@ pub struct ClearOptions {
 }
 
 impl ClearOptions {
-    /// Once more, and only what was not cleared since then.
+    /// With when it was begun, to be done once more where nothing was cleared since then.
     #[must_use]
     pub const fn with_since(mut self, since: Instant) -> Self {
         self.since = Some(since);
@@ -276,7 +276,7 @@ impl ClearOptions {
     statehouse_core::with_deadline!();
 }
 
-/// How to touch.
+/// Options of a touch.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]

@@ -5,7 +5,7 @@ use statehouse_core::{Result, Version};
 use super::limits::time_to_live_millis;
 use crate::Lease;
 
-/// How to reserve.
+/// Options of a reservation.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use statehouse_core::policy::Backoff;
 use statehouse_core::{Error, ErrorKind, Result, span};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::Instrument;
@@ -200,7 +201,7 @@ impl<V: CacheValue> Call<'_, V> {
     async fn claim(&self, mut asked: Asked<'_>) -> Result<(Claim<V>, Unused)> {
         let options = ReserveOptions::new(lease_time(self.core.tier.place(), self.settings.load_timeout));
         let (until, access) = (Instant::now() + self.settings.load_timeout, self.settings.access());
-        let (mut first, mut pause) = (None, FIRST_LOOK);
+        let (mut first, mut pauses) = (None, Backoff::new(FIRST_LOOK, LONGEST_LOOK));
         loop {
             let alone = options.clone().with_holding(Holding::Alone);
             let claim = self.unless_slow(asked, self.core.tier.reserve(self.key, alone, access)).await?;
@@ -208,8 +209,7 @@ impl<V: CacheValue> Call<'_, V> {
             if *first.get_or_insert(lease) != lease || Instant::now() >= until {
                 return Ok((self.core.tier.reserve(self.key, options, access).await?, Unused::Leave));
             }
-            sleep(pause).await;
-            pause = LONGEST_LOOK.min(pause * 2);
+            sleep(pauses.pause()).await;
             asked = self.core.writes.asks();
         }
     }

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use statehouse_core::policy::Backoff;
 use statehouse_core::policy::{Occasional, Trouble};
 use statehouse_core::{Error, Result, SystemClock};
 use tokio::sync::Semaphore;
@@ -227,9 +228,9 @@ struct Replaying<V>(Weak<Core<V>>);
 
 impl<V: CacheValue> Replaying<V> {
     async fn run(self) {
-        let mut pause = FIRST_PAUSE;
+        let mut pauses = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         for round in 0.. {
-            tokio::time::sleep(pause).await;
+            tokio::time::sleep(pauses.pause()).await;
             let Some(core) = self.0.upgrade() else { return };
             if core.replay_all(round).await {
                 drop(self);
@@ -237,7 +238,6 @@ impl<V: CacheValue> Replaying<V> {
                 core.replay_later();
                 return;
             }
-            pause = LONGEST_PAUSE.min(pause * 2);
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::options::{Condition, PutOptions};
 use crate::outcome::PutOutcome;
 use crate::record::Record;
 
+/// What the cases ask of a backend: an empty store, and [another](Backend::another) one beside it.
 pub(super) trait CoordBackend: Backend<Service = dyn CoordStore> {}
 
 impl<B: Backend<Service = dyn CoordStore>> CoordBackend for B {}

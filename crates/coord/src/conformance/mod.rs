@@ -98,7 +98,8 @@ macro_rules! coord_conformance {
             a_wait_ends_when_the_record_is_removed [];
             a_wait_for_what_has_changed_already_returns_at_once [];
             a_wait_ends_at_its_limit [];
-            the_store_is_healthy [];
+            a_deadline_that_is_kept_changes_nothing [];
+            a_store_that_works_is_up [];
             records_survive_a_restart [$crate::capability::DURABLE];
         }
     };

@@ -1,12 +1,16 @@
-//! Records by their prefix, health, and restarts.
+//! Records by their prefix, deadlines, health, and restarts.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::kit::{CoordBackend, get, key, put, put_with};
 use crate::api::{CoordStore, CoordStoreExt as _};
-use crate::options::{PutOptions, ScanOptions};
+use crate::options::{GetOptions, NowOptions, PutOptions, RemoveOptions, ScanOptions};
 use crate::outcome::RemoveOutcome;
+
+/// More than any call takes.
+const LONG: Duration = Duration::from_secs(20);
 
 /// How often each name is on the pages.
 async fn scanned(store: &dyn CoordStore, prefix: &str, limit: u16) -> BTreeMap<String, usize> {
@@ -73,7 +77,20 @@ pub(super) async fn what_is_there_all_the_time_is_scanned_while_others_come_and_
     coming.await.expect("the writer");
 }
 
-pub(super) async fn the_store_is_healthy(backend: &impl CoordBackend) {
+pub(super) async fn a_deadline_that_is_kept_changes_nothing(backend: &impl CoordBackend) {
+    let (store, there) = (backend.service().await, key("a"));
+    let version = put_with(&*store, "a", "1", PutOptions::default().with_deadline(LONG)).await;
+    let found = store.get_with(&there, GetOptions::default().with_deadline(LONG)).await.expect("an answer");
+    assert_eq!(found.expect("the record").version, version);
+    let page = store.scan_with(ScanOptions::new("a").with_deadline(LONG)).await.expect("an answer");
+    assert_eq!(page.records.len(), 1);
+    store.now_with(NowOptions::default().with_deadline(LONG)).await.expect("the time");
+    let remove = RemoveOptions::default().with_deadline(LONG);
+    assert_eq!(store.remove_with(&there, version, remove).await.expect("an answer"), RemoveOutcome::Removed);
+    assert_eq!(get(&*store, "a").await, None);
+}
+
+pub(super) async fn a_store_that_works_is_up(backend: &impl CoordBackend) {
     let health = backend.service().await.health().await;
     assert!(health.is_up() && !health.backend.is_empty(), "{health:?}");
 }

@@ -96,13 +96,18 @@ fn read_kept(mut bytes: Bytes) -> Option<Kept> {
             return None;
         }
         let name = HeaderName::from_bytes(&bytes.split_to(name)).ok()?;
-        headers.append(name, HeaderValue::from_maybe_shared(bytes.split_to(value)).ok()?);
+        // It takes 32,768 of different names.
+        headers.try_append(name, HeaderValue::from_maybe_shared(bytes.split_to(value)).ok()?).ok()?;
     }
     Some(Kept { status, headers, body: bytes })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use statehouse_core::conformance::fuzz::Target;
+
     use super::*;
 
     fn kept() -> Known {
@@ -136,5 +141,37 @@ mod tests {
         for bytes in broken.into_iter().chain([other(42, b' '), other(40, 0xff), Vec::new()]) {
             assert_eq!(Known::decode(&bytes.clone().into()).unwrap_err().kind(), ErrorKind::Corrupt, "{bytes:?}");
         }
+    }
+
+    #[test]
+    fn fuzz_idempotency() {
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/idempotency");
+        Target::new(corpus).run(with_format, |input| match Known::decode(&Bytes::copy_from_slice(input)) {
+            Ok(known) => {
+                let again = Known::decode(&known.encode().expect("it was written")).unwrap();
+                assert_eq!(again, known, "what is read is written and read again");
+                match known.state {
+                    State::Kept(kept) => format!("{}", kept.headers.len()),
+                    other => format!("{other:?}"),
+                }
+            }
+            Err(error) => error.to_string(),
+        });
+    }
+
+    fn with_format(input: &mut Vec<u8>) {
+        input.resize(input.len().max(34), 0);
+        input[0] = FORMAT;
+        input[1] %= 3;
+    }
+
+    #[test]
+    fn more_headers_than_a_map_takes_are_no_answer() {
+        let names = (0..40_000_u32).map(|number| format!("{number:x}"));
+        let header = |name: String| [&[u8::try_from(name.len()).unwrap(), 0, 0, 0][..], name.as_bytes()].concat();
+        let headers: Vec<u8> = names.flat_map(header).collect();
+        let head = [&b"\x01\x01"[..], &[7; 32], &200_u16.to_le_bytes(), &40_000_u16.to_le_bytes()].concat();
+        let error = Known::decode(&[head, headers].concat().into()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
     }
 }

@@ -4,13 +4,12 @@ mod config;
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use statehouse_core::time::whole_micros;
-use statehouse_core::{Capabilities, Clock, Error, ErrorKind, Health, Result, Timestamp, Version};
+use statehouse_core::{Capabilities, Error, ErrorKind, Health, Result, Steady, Timestamp, Version};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
@@ -33,8 +32,7 @@ const OPERATION: Operations = Operations::of("memory");
 #[derive(Debug)]
 pub struct MemoryCoordStore {
     capacity: u64,
-    clock: Arc<dyn Clock>,
-    start: u64,
+    clock: Steady,
     state: Mutex<State>,
     /// Counts the changes.
     changes: watch::Sender<u64>,
@@ -125,8 +123,7 @@ impl MemoryCoordStore {
     #[must_use]
     pub fn with_config(config: MemoryConfig) -> Self {
         let MemoryConfig { capacity, clock } = config;
-        let start = clock.now().as_micros().saturating_sub(whole_micros(clock.elapsed()));
-        Self { capacity, clock, start, state: Mutex::default(), changes: watch::Sender::new(0) }
+        Self { capacity, clock: Steady::new(clock), state: Mutex::default(), changes: watch::Sender::new(0) }
     }
 
     /// Nothing that runs under the lock leaves the state half changed.
@@ -134,16 +131,12 @@ impl MemoryCoordStore {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn time(&self) -> Timestamp {
-        Timestamp::from_micros(self.start) + self.clock.elapsed()
-    }
-
     fn write(&self, key: &CoordKey, value: Bytes, options: &PutOptions) -> Result<PutOutcome> {
         options.check()?;
         Record::check(&value)?;
         let id = options.id()?;
         let mut state = self.lock();
-        let now = self.time();
+        let now = self.clock.now();
         let current = state.live(key, now);
         if let Some(own) = current.as_ref().filter(|current| current.id == id) {
             return Ok(PutOutcome::Stored(own.version));
@@ -171,7 +164,7 @@ impl MemoryCoordStore {
     }
 
     fn erase(&self, key: &CoordKey, version: Version) -> RemoveOutcome {
-        let (mut state, now) = (self.lock(), self.time());
+        let (mut state, now) = (self.lock(), self.clock.now());
         match state.live(key, now) {
             None => return RemoveOutcome::Absent,
             Some(current) if current.version != version => return RemoveOutcome::Conflict(current),
@@ -184,7 +177,7 @@ impl MemoryCoordStore {
 
     fn page(&self, options: &ScanOptions) -> Result<Page> {
         options.check()?;
-        let (state, now) = (self.lock(), self.time());
+        let (state, now) = (self.lock(), self.clock.now());
         let start = match &options.start {
             Some(token) => Bound::Excluded(token.as_str()),
             None => Bound::Included(options.prefix.as_str()),
@@ -209,7 +202,7 @@ impl Default for MemoryCoordStore {
 #[async_trait]
 impl CoordStore for MemoryCoordStore {
     async fn get_with(&self, key: &CoordKey, _: GetOptions) -> Result<Option<Record>> {
-        Ok(self.lock().live(key, self.time()))
+        Ok(self.lock().live(key, self.clock.now()))
     }
 
     async fn put_with(&self, key: &CoordKey, value: Bytes, options: PutOptions) -> Result<PutOutcome> {
@@ -225,14 +218,14 @@ impl CoordStore for MemoryCoordStore {
     }
 
     async fn now_with(&self, _: NowOptions) -> Result<Timestamp> {
-        Ok(self.time())
+        Ok(self.clock.now())
     }
 
     async fn wait_with(&self, key: &CoordKey, seen: Option<Version>, options: WaitOptions) {
         let until = Instant::now() + options.limit.min(PutOptions::MAX_TIME_TO_LIVE);
         let mut changes = self.changes.subscribe();
         loop {
-            let current = self.lock().live(key, self.time());
+            let current = self.lock().live(key, self.clock.now());
             if current.as_ref().map(|current| current.version) != seen || Instant::now() >= until {
                 return;
             }

@@ -52,7 +52,7 @@ pub struct AddOptions {
 impl AddOptions {
     statehouse_core::with_deadline!();
 
-    /// Sets the time to live of a counter that this add begins.
+    /// With the time to live of a counter that this add begins.
     #[must_use]
     pub const fn with_time_to_live(mut self, time_to_live: Duration) -> Self {
         self.time_to_live = Some(time_to_live);
@@ -96,7 +96,7 @@ impl Default for TakeOptions {
 impl TakeOptions {
     statehouse_core::with_deadline!();
 
-    /// Takes so many, or none.
+    /// With how many to take, or none.
     #[must_use]
     pub const fn with_count(mut self, count: u32) -> Self {
         self.count = count;

@@ -25,9 +25,11 @@ mod names;
 mod puts;
 mod reads;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use statehouse_core::conformance::Backend;
 #[doc(hidden)]
 pub use statehouse_core::conformance_tests;
@@ -41,15 +43,48 @@ use self::puts::*;
 use self::reads::*;
 use crate::api::FileStore;
 use crate::files::Files;
+use crate::memory::MemoryFileStore;
 
 /// A store under test. What it holds does not change with time.
-#[derive(Debug)]
-pub struct Store(Arc<dyn FileStore>);
+pub struct Store {
+    store: Arc<dyn FileStore>,
+    open: Option<Box<dyn Fn() -> BoxFuture<'static, Arc<dyn FileStore>> + Send + Sync>>,
+}
 
 impl Store {
-    /// The store of one case; several may be of one folder or bucket.
+    /// The store of one case; several may be of one folder or bucket. For one that is not durable.
     pub fn new(store: impl FileStore + 'static) -> Self {
-        Self(Arc::new(store))
+        Self { store: Arc::new(store), open: None }
+    }
+
+    /// The store of one case, which is opened in this way, and once more where a case is about that.
+    ///
+    /// ```
+    /// use statehouse_filestore::MemoryFileStore;
+    /// use statehouse_filestore::conformance::{Store, run};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() {
+    /// let open = || async { MemoryFileStore::new() };
+    /// run(Store::opened_by(open).await, "deleting_a_missing_file_is_ok").await;
+    /// # }
+    /// ```
+    pub async fn opened_by<S, F>(open: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        S: FileStore + 'static,
+        F: Future<Output = S> + Send + 'static,
+    {
+        let open = move || -> BoxFuture<'static, Arc<dyn FileStore>> {
+            let opened = open();
+            Box::pin(async move { Arc::new(opened.await) as Arc<dyn FileStore> })
+        };
+        Self { store: open().await, open: Some(Box::new(open)) }
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Store").field(&self.store).finish()
     }
 }
 
@@ -57,15 +92,22 @@ impl Backend for Store {
     type Service = dyn FileStore;
 
     async fn service(&self) -> Arc<dyn FileStore> {
-        Arc::clone(&self.0)
+        Arc::clone(&self.store)
     }
 
     async fn capabilities(&self) -> Capabilities {
-        self.0.capabilities()
+        self.store.capabilities()
     }
 
     async fn pass_time(&self, time: Duration) {
         tokio::time::sleep(time).await;
+    }
+
+    async fn reopen(&mut self) {
+        let open = self.open.as_ref().expect("a durable store is given to the suite by `Store::opened_by`");
+        // What goes with the last handle goes before.
+        self.store = Arc::new(MemoryFileStore::new());
+        self.store = open().await;
     }
 }
 
@@ -124,6 +166,7 @@ macro_rules! filestore_conformance {
             a_put_whose_source_is_silent_ends_by_its_deadline [];
             a_call_that_is_in_time_is_not_ended_by_its_deadline [];
             a_store_that_works_is_up [];
+            @ what_was_put_survives_a_restart [$crate::capability::DURABLE];
         }
     };
 }

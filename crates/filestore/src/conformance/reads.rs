@@ -2,9 +2,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::StreamExt;
+use statehouse_core::conformance::Backend;
 use statehouse_core::{ErrorKind, Result};
 
-use super::kit::{kind, noise};
+use super::kit::{clear, fresh, kind, names, noise};
+use crate::api::FileStore;
 use crate::files::Files;
 use crate::meta::ETag;
 use crate::options::{BeyondEnd, ByteRange};
@@ -131,4 +133,18 @@ pub(super) async fn a_store_that_works_is_up(files: Files) -> Result<()> {
     let health = files.store().health().await;
     assert!(health.is_up(), "{health:?}");
     Ok(())
+}
+
+pub(super) async fn what_was_put_survives_a_restart(backend: &mut impl Backend<Service = dyn FileStore>) {
+    let files = fresh(&backend.service().await);
+    let namespace = files.namespace().clone();
+    let stored = files.put("a/b", "content").await.expect("the put");
+    drop(files);
+    backend.reopen().await;
+    let files = Files::new(backend.service().await, namespace);
+    let object = files.get("a/b").await.expect("the file");
+    assert_eq!(object.meta().etag, stored.etag);
+    assert_eq!(object.bytes().await.expect("its content"), "content");
+    assert_eq!(names(&files, "").await.expect("a listing"), ["a/b"]);
+    clear(&files).await.expect("the case leaves nothing");
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{FlockOperation, OFlags};
 use rustix::io::Errno;
+use statehouse_core::policy::Backoff;
 use statehouse_core::{Error, ErrorKind, Result, Retry};
 
 use super::config::Permissions;
@@ -121,14 +122,13 @@ impl Lock {
 }
 
 fn take(file: &OwnedFd, share: Share, until: Instant) -> Result<()> {
-    let mut pause = Duration::from_micros(50);
+    let mut pauses = Backoff::new(Duration::from_micros(50), Duration::from_millis(2));
     while !try_lock(file, share)? {
         if Instant::now() > until {
             let message = "another process holds the lock of the file and does not go on; it may have been stopped";
             return Err(Error::new(ErrorKind::Timeout, message));
         }
-        std::thread::sleep(pause);
-        pause = (pause * 2).min(Duration::from_millis(2));
+        std::thread::sleep(pauses.pause());
     }
     Ok(())
 }

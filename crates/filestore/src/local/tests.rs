@@ -69,7 +69,11 @@ mod synced {
     use super::*;
     crate::filestore_conformance!(async {
         let path = OWN.with(|dir| dir.0.clone());
-        crate::conformance::Store::new(LocalFileStore::open(path).await.unwrap())
+        let open = move || {
+            let path = path.clone();
+            async { LocalFileStore::open(path).await.unwrap() }
+        };
+        crate::conformance::Store::opened_by(open).await
     });
 }
 
@@ -77,14 +81,16 @@ mod synced {
 mod walking_steps {
     use super::*;
 
-    fn open() -> LocalFileStore {
-        let path = OWN.with(|dir| dir.0.clone());
+    fn open(path: PathBuf) -> LocalFileStore {
         let config = LocalConfig::new(&path).with_durability(Durability::Relaxed);
         let root = Root::with_steps(File::open(&path).unwrap().into());
         LocalFileStore::of(path, Arc::new(Disk::begin(root, &config).unwrap()))
     }
 
-    crate::filestore_conformance!(async { crate::conformance::Store::new(open()) });
+    crate::filestore_conformance!(async {
+        let path = OWN.with(|dir| dir.0.clone());
+        crate::conformance::Store::opened_by(move || std::future::ready(open(path.clone()))).await
+    });
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange};
+use statehouse_core::policy::Backoff;
 use statehouse_core::{Error, ErrorKind, Result, Retry};
 
 use super::client::{Remote, changed};
@@ -127,7 +128,7 @@ impl Download {
     async fn resume(&mut self, broken: Error) -> Result<BoxStream<'static, object_store::Result<Bytes>>> {
         let Some(etag) = self.etag.clone() else { return Err(broken) };
         tracing::debug!(name: "filestore.download_resumed", at = self.range.start, "a download broke off and goes on");
-        let (mut pause, end) = (PAUSES.0, Instant::now() + self.remote.limits.timeout * 2);
+        let (mut pauses, end) = (Backoff::new(PAUSES.0, PAUSES.1), Instant::now() + self.remote.limits.timeout * 2);
         let mut broken = broken;
         loop {
             crate::counters::retry("unanswered");
@@ -151,11 +152,11 @@ impl Download {
                 Err(error) if error.retry() == Retry::Never => return Err(error),
                 Err(error) => broken = error,
             }
+            let pause = pauses.pause();
             if Instant::now() + pause >= end {
                 return Err(broken);
             }
             tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(PAUSES.1);
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use object_store::client::{HttpRequest, HttpRequestBody};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use statehouse_core::policy::Backoff;
 use statehouse_core::{Error, ErrorKind, Result};
 
 use super::connection::Native;
@@ -15,6 +16,7 @@ use super::wire::{Answer, Terms, observe};
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 impl Native {
     /// Asks about the bucket: the answer's text, which is of this element or from no S3 server, and what time it is at the
@@ -24,7 +26,7 @@ impl Native {
         let query: Vec<_> = query.iter().map(|(name, value)| format!("{name}={}", encode(value))).collect();
         let url = format!("{}?{}", self.url, query.join("&"));
         let ask = async {
-            let mut pause = FIRST_PAUSE;
+            let mut pauses = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
             let mut left = self.retries;
             loop {
                 let result = self.once(&url).await;
@@ -34,8 +36,7 @@ impl Native {
                     Ok(text) => return Ok(text),
                 }
                 left -= 1;
-                tokio::time::sleep(pause).await;
-                pause *= 2;
+                tokio::time::sleep(pauses.pause()).await;
             }
         };
         let (result, log) = observe(Terms::new(Answer::Text), ask).await;

@@ -5,7 +5,7 @@ use statehouse_core::{Error, Result};
 use crate::key::FileKey;
 use crate::meta::Entry;
 
-/// Which files a listing has.
+/// Options of a listing: which files it has.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ListOptions {
@@ -72,21 +72,21 @@ impl ListOptions {
         Self { prefix: prefix.into(), depth: Depth::All, start: Start::First, limit: Self::MAX_LIMIT, deadline: None }
     }
 
-    /// Sets the depth.
+    /// With a depth.
     #[must_use]
     pub const fn with_depth(mut self, depth: Depth) -> Self {
         self.depth = depth;
         self
     }
 
-    /// Sets where the listing begins.
+    /// With where the listing begins.
     #[must_use]
     pub fn with_start(mut self, start: Start) -> Self {
         self.start = start;
         self
     }
 
-    /// Sets the most entries and prefixes of the page.
+    /// With the most entries and prefixes of the page.
     #[must_use]
     pub const fn with_limit(mut self, limit: u16) -> Self {
         self.limit = limit;

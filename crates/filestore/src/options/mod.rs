@@ -14,7 +14,7 @@ use crate::meta::ETag;
 /// What must hold for a write to happen; `Match` is of an etag. On S3 an etag is the content's: see [`ETag`].
 pub type Condition = statehouse_core::Condition<ETag>;
 
-/// How a file is stored.
+/// Options of a put.
 ///
 /// For whoever calls a [`FileStore`](crate::FileStore) itself; [`Files`](crate::Files) has all of it as words of its own.
 ///
@@ -74,35 +74,35 @@ pub struct PutOptions {
 }
 
 impl PutOptions {
-    /// Sets the condition.
+    /// With a condition.
     #[must_use]
     pub fn with_condition(mut self, condition: Condition) -> Self {
         self.condition = condition;
         self
     }
 
-    /// Sets the media type.
+    /// With a media type.
     #[must_use]
     pub fn with_content_type(mut self, content_type: impl Into<String>) -> Self {
         self.content_type = Some(content_type.into());
         self
     }
 
-    /// Adds a pair of the application's own metadata.
+    /// With another pair of the application's own metadata.
     #[must_use]
     pub fn with_metadata(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.user.insert(name.into(), value.into());
         self
     }
 
-    /// Sets the digest that the content must have.
+    /// With the digest that the content must have.
     #[must_use]
     pub const fn with_expected_digest(mut self, digest: Digest) -> Self {
         self.expected_digest = Some(digest);
         self
     }
 
-    /// Sets the most bytes that the content may have.
+    /// With the most bytes that the content may have.
     #[must_use]
     pub const fn with_max_len(mut self, bytes: u64) -> Self {
         self.max_len = Some(bytes);
@@ -125,7 +125,7 @@ impl PutOptions {
     }
 }
 
-/// How a file is read.
+/// Options of a get.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct GetOptions {
@@ -138,14 +138,14 @@ pub struct GetOptions {
 }
 
 impl GetOptions {
-    /// Sets the range.
+    /// With a range.
     #[must_use]
     pub fn with_range(mut self, range: impl Into<ByteRange>) -> Self {
         self.range = Some(range.into());
         self
     }
 
-    /// Sets the etag that the file must have.
+    /// With the etag that the file must have.
     #[must_use]
     pub fn with_if_match(mut self, etag: ETag) -> Self {
         self.if_match = Some(etag);
@@ -155,7 +155,7 @@ impl GetOptions {
     statehouse_core::with_deadline!();
 }
 
-/// How metadata is read.
+/// Options of a head.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct HeadOptions {
@@ -167,7 +167,7 @@ impl HeadOptions {
     statehouse_core::with_deadline!();
 }
 
-/// How a file is deleted.
+/// Options of a delete.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct DeleteOptions {
@@ -178,7 +178,7 @@ pub struct DeleteOptions {
 }
 
 impl DeleteOptions {
-    /// Sets the etag that the file must have.
+    /// With the etag that the file must have.
     #[must_use]
     pub fn with_if_match(mut self, etag: ETag) -> Self {
         self.if_match = Some(etag);
@@ -188,7 +188,7 @@ impl DeleteOptions {
     statehouse_core::with_deadline!();
 }
 
-/// How a file is copied.
+/// Options of a copy.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct CopyOptions {
@@ -199,7 +199,7 @@ pub struct CopyOptions {
 }
 
 impl CopyOptions {
-    /// Sets the condition on the target.
+    /// With a condition on the target.
     #[must_use]
     pub fn with_condition(mut self, condition: Condition) -> Self {
         self.condition = condition;

@@ -27,8 +27,11 @@ pub(crate) fn files(store: ObjectFileStore) -> Files {
 mod versitygw {
     use super::*;
     statehouse_filestore::filestore_conformance!(async {
-        let config = config(S3Server::shared().await).with_prefix("some/prefix");
-        statehouse_filestore::conformance::Store::new(ObjectFileStore::open_s3(config).await.unwrap())
+        let open = || async {
+            let config = config(S3Server::shared().await).with_prefix("some/prefix");
+            ObjectFileStore::open_s3(config).await.unwrap()
+        };
+        statehouse_filestore::conformance::Store::opened_by(open).await
     });
 }
 

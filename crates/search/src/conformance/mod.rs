@@ -134,6 +134,7 @@ macro_rules! search_conformance {
             options_out_of_range_are_refused [];
             options_that_contradict_each_other_are_refused [];
             a_window_over_the_limit_is_refused [];
+            a_store_that_works_is_up [];
             a_closed_index_says_so [];
             a_call_with_a_deadline_in_the_past_ends_or_says_so [];
             a_merge_leaves_every_document_as_it_was [];

@@ -312,6 +312,11 @@ pub(super) async fn an_empty_bulk_is_ok(backend: &impl SearchBackend) {
     assert!(index.bulk(Vec::new()).await.expect("the bulk succeeds").outcomes.is_empty());
 }
 
+pub(super) async fn a_store_that_works_is_up(backend: &impl SearchBackend) {
+    let health = backend.service().await.health().await;
+    assert!(health.is_up() && !health.backend.is_empty(), "{health:?}");
+}
+
 /// Never an empty answer.
 pub(super) async fn a_closed_index_says_so(backend: &impl SearchBackend) {
     let index = &*backend.service().await;

@@ -10,7 +10,7 @@ use serde_json::json;
 use statehouse_core::{Error, ErrorKind, Result};
 use tokio::time::{Instant, sleep};
 
-use super::client::{Call, Client, back_off};
+use super::client::{Call, Client, pauses};
 use super::error::{self, Effect};
 use super::source;
 use crate::{DocumentId, Operation, Outcome, Refresh, counters};
@@ -47,9 +47,10 @@ impl Run<'_> {
     /// one request.
     pub(super) async fn finish(&mut self, refresh: Refresh) -> Result<()> {
         let mut pending: Vec<_> = (0..self.operations.len()).filter(|place| self.outcomes[*place].is_none()).collect();
-        for round in 1..=MAX_ROUNDS {
+        let mut pauses = pauses();
+        for _ in 0..MAX_ROUNDS {
             pending = self.round(&pending, refresh).await?;
-            let pause = back_off(round);
+            let pause = pauses.pause();
             if pending.is_empty() || Instant::now() + pause >= self.deadline {
                 break;
             }

@@ -1,6 +1,5 @@
 use std::borrow::Cow;
 use std::fmt;
-use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +7,7 @@ use bytes::Bytes;
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, redirect};
 use serde::de::DeserializeOwned;
+use statehouse_core::policy::Backoff;
 use statehouse_core::{Error, Result, Retry};
 use tokio::time::{Instant, sleep};
 
@@ -206,10 +206,11 @@ impl Client {
         let deadline = deadline(call.timeout.unwrap_or(self.timing.total));
         self.budget.earn();
         let route = self.nodes.route();
-        let (mut doubt, mut http) = (false, &self.http.pooled);
+        let (mut doubt, mut http, mut pauses) = (false, &self.http.pooled, pauses());
         for tries in 1.. {
             let attempt = self.attempt(http, route[(tries - 1) % route.len()], call, deadline).await;
-            let pause = self.pause(&attempt, call.effect, tries).filter(|pause| Instant::now() + *pause < deadline);
+            let pause = self.pause(&attempt, call.effect, tries, &mut pauses);
+            let pause = pause.filter(|pause| Instant::now() + *pause < deadline);
             if let Some(pause) = pause {
                 let reason = attempt.reason();
                 match attempt {
@@ -279,7 +280,7 @@ impl Client {
     }
 
     /// How long to wait before the next try, if there should be one.
-    fn pause(&self, attempt: &Attempt, effect: Effect, tries: usize) -> Option<Duration> {
+    fn pause(&self, attempt: &Attempt, effect: Effect, tries: usize, pauses: &mut Backoff) -> Option<Duration> {
         let safe = match attempt {
             Attempt::Answered(_, Verdict::Final) | Attempt::Long(_) => return None,
             Attempt::Answered(_, Verdict::Refused) | Attempt::Lost(Lost::Unreached | Lost::Untrusted, _) => true,
@@ -301,7 +302,7 @@ impl Client {
         if matches!(attempt, Attempt::Lost(Lost::Untrusted, _)) {
             return None;
         }
-        (tries < self.nodes.len() + MAX_RETRIES && self.budget.spend()).then(|| back_off(tries))
+        (tries < self.nodes.len() + MAX_RETRIES && self.budget.spend()).then(|| pauses.pause())
     }
 
     fn conclude(&self, attempt: Attempt, effect: Effect, tries: usize, doubt: bool) -> Result<Answer> {
@@ -356,31 +357,13 @@ impl Client {
 /// How many tries there may be beyond one for each node.
 const MAX_RETRIES: usize = 4;
 
-/// Half of a time that doubles with each try, and a random part of the other half.
-pub(super) fn back_off(tries: usize) -> Duration {
-    const FIRST: Duration = Duration::from_millis(50);
-    let full = FIRST * (1 << tries.min(6));
-    let random = RandomState::new().hash_one(tries) % 1_000;
-    full / 2 + full.mul_f64(f64::from(u32::try_from(random).unwrap_or(0)) / 2_000.0)
+/// The pauses between tries.
+pub(super) const fn pauses() -> Backoff {
+    Backoff::new(Duration::from_millis(100), Duration::from_millis(3_200))
 }
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").field("nodes", &self.nodes).field("timing", &self.timing).finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_grow_and_are_never_alike() {
-        for tries in 1..10 {
-            let full = Duration::from_millis(50 << tries.min(6));
-            let pauses: Vec<_> = (0..20).map(|_| back_off(tries)).collect();
-            assert!(pauses.iter().all(|pause| (full / 2..=full).contains(pause)));
-            assert!(pauses.iter().any(|pause| *pause != pauses[0]));
-        }
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use statehouse_core::policy::Backoff;
 use statehouse_core::{Error, ErrorKind, Result, Retry};
 use tokio::time::{Instant, sleep};
 
@@ -141,7 +142,7 @@ async fn wait(client: &Client, task: String) -> Result<()> {
         error: Option<Box<RawValue>>,
         response: Option<super::search::Sharded>,
     }
-    let mut pause = Duration::from_millis(20);
+    let mut pauses = Backoff::new(Duration::from_millis(20), PAUSE);
     loop {
         let answer = client.exchange(&Call::get(format!("/_tasks/{task}"))).await?;
         if answer.status == 404 {
@@ -156,8 +157,7 @@ async fn wait(client: &Client, task: String) -> Result<()> {
                 (None, None) => Ok(()),
             };
         }
-        sleep(pause).await;
-        pause = (2 * pause).min(PAUSE);
+        sleep(pauses.pause()).await;
     }
 }
 

@@ -63,9 +63,9 @@ use crate::{
 /// mapping if the alias is missing. Writes go through the alias only, so that a deleted index is an error and is not
 /// made again by the server with guessed types.
 ///
-/// The mapping's `_meta` has under `statehouse` what the index was created with: `{"schema": …, "fingerprint": …}`, the schema
-/// and the SHA-256, in hexadecimal, of the analysis and mappings that it was compiled to. Each document has its id once more as the keyword
-/// `_sid`, by which searches break ties.
+/// The mapping's `_meta` has under `statehouse` what the index was created with: `{"schema": …, "fingerprint": …}`, the
+/// schema and the SHA-256, in hexadecimal, of the analysis and mappings that it was compiled to. Each document has its id
+/// once more as the keyword `_sid`, by which searches break ties.
 ///
 /// # Behavior beyond the contract
 /// - **Retries.** Connection failures, 429 and 503 are tried again on the next node, with growing random pauses, within

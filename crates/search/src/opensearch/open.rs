@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
+use statehouse_core::policy::Backoff;
 use statehouse_core::{Error, ErrorKind, Namespace, Result};
 use tokio::time::{Instant, sleep};
 
-use super::client::{Call, Client, back_off, deadline};
+use super::client::{Call, Client, deadline};
 use super::config::OpenSearchConfig;
 use super::drift;
 use super::error;
@@ -192,7 +193,8 @@ async fn wait_for_shards(client: &Client, alias: &str) -> Result<()> {
     // The server answers before it counts as silent.
     let patience = (client.timing.attempt / 2).as_millis();
     let call = Call::get(Shards::path(alias, &format!("wait_for_status=yellow&timeout={patience}ms")));
-    for tries in 1.. {
+    let mut pauses = Backoff::new(Duration::from_millis(100), Duration::from_millis(400));
+    loop {
         let answer = client.exchange(&call).await?;
         if answer.status != TIMED_OUT {
             let shards: Shards = serde_json::from_slice(&answer.into_body()?).map_err(error::of_broken_body)?;
@@ -204,7 +206,7 @@ async fn wait_for_shards(client: &Client, alias: &str) -> Result<()> {
             return Err(error::of_missing_shard());
         }
         // The server does not wait for the shards of a new index, and a proxy may have answered at once.
-        sleep(back_off(tries.min(3))).await;
+        sleep(pauses.pause()).await;
     }
     Ok(())
 }

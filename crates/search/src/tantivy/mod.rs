@@ -37,6 +37,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use statehouse_core::policy::Backoff;
 use statehouse_core::{Capabilities, Error, ErrorKind, Health, HealthStatus, Result};
 use tantivy::TantivyError;
 
@@ -189,7 +190,7 @@ impl TantivyIndex {
         // long as there is a handle.
         let (mut client, weak) = (Some(Arc::clone(&self.client)), Arc::downgrade(&self.client));
         tokio::spawn(async move {
-            let mut pause = interval;
+            let (mut pause, mut pauses) = (interval, Backoff::new(interval, interval.max(LONGEST_PAUSE)));
             loop {
                 tokio::time::sleep(pause).await;
                 scheduled.store(false, Ordering::Release);
@@ -202,7 +203,7 @@ impl TantivyIndex {
                 if given_up || scheduled.swap(true, Ordering::AcqRel) {
                     return;
                 }
-                pause = (2 * pause).min(interval.max(LONGEST_PAUSE));
+                pause = pauses.pause();
             }
         });
     }

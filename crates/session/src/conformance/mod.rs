@@ -112,7 +112,8 @@ macro_rules! session_conformance {
             a_delete_is_refused_to_a_holder_whose_verifier_is_not_accepted [];
             a_delete_among_parallel_writes_is_final [];
             timeouts_of_zero_are_refused [];
-            the_store_is_healthy [];
+            a_deadline_that_is_kept_changes_nothing [];
+            a_store_that_works_is_up [];
             sessions_survive_a_restart [$crate::capability::DURABLE];
         }
     };

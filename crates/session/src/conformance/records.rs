@@ -1,6 +1,7 @@
 //! What is created, saved and read.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use statehouse_core::conformance::race;
@@ -8,9 +9,12 @@ use statehouse_core::{CodecId, ErrorKind};
 
 use super::kit::{ABSOLUTE, Fixture, ROUNDS, SessionBackend, is_absent, loaded, name, ok, set, value};
 use crate::api::SessionStoreExt as _;
-use crate::options::{CreateOptions, SaveOptions};
+use crate::options::{CreateOptions, DeleteOptions, LoadOptions, SaveOptions, TouchOptions};
 use crate::outcome::{Deleted, Saved, Touched};
-use crate::record::{Attribute, Delta, NewSession, Principal, Rotate, Rotation, SaveId};
+use crate::record::{Attribute, Authority, Delta, NewSession, Principal, Rotate, Rotation, SaveId};
+
+/// More than any call takes.
+const LONG: Duration = Duration::from_secs(20);
 
 pub(super) async fn a_created_session_is_loaded_as_it_was(backend: &impl SessionBackend) {
     let store = backend.service().await;
@@ -189,7 +193,31 @@ pub(super) async fn a_change_that_is_repeated_after_others_is_known_and_made_onc
     }
 }
 
-pub(super) async fn the_store_is_healthy(backend: &impl SessionBackend) {
+pub(super) async fn a_deadline_that_is_kept_changes_nothing(backend: &impl SessionBackend) {
+    let (store, fixture) = (backend.service().await, Fixture::new(backend.step()));
+    let key = fixture.key();
+    let create = CreateOptions::default().with_deadline(LONG);
+    let created = store.create_with(&key, &fixture.new, create).await.expect("a new session");
+    let found = store.load_with(&key, LoadOptions::default().with_deadline(LONG)).await.expect("an answer");
+    assert_eq!(found.found().expect("the session").record(), created.record());
+
+    let save = || SaveOptions::default().with_deadline(LONG);
+    let saved = store.save_with(&created, fixture.holder(), &set("a", 1), save()).await.expect("an answer");
+    let saved = ok(saved);
+    assert_eq!(value(saved.record(), "a"), Some(1));
+    let next = fixture.token.with_new_verifier().expect("random bytes");
+    let rotation = Rotation::new(next.verifier_hash(), Rotate::PrivilegeChange);
+    let rotated = store.rotate_with(&saved, fixture.holder(), &rotation, &Delta::new(), save()).await;
+    assert!(ok(rotated.expect("an answer")).record().is_newest(&next.verifier_hash()));
+
+    let touch = TouchOptions::default().with_deadline(LONG);
+    assert_eq!(store.touch_with(&key, touch).await.expect("an answer"), Touched::Slid);
+    let delete = DeleteOptions::default().with_deadline(LONG);
+    let holder = Authority::Holder(next.verifier_hash());
+    assert_eq!(store.delete_with(&key, holder, delete).await.expect("an answer"), Deleted::Removed);
+}
+
+pub(super) async fn a_store_that_works_is_up(backend: &impl SessionBackend) {
     let health = backend.service().await.health().await;
     assert!(health.is_up(), "{health:?}");
     assert!(!health.backend.is_empty());

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use statehouse_core::folder::is_full;
-use statehouse_core::{Capabilities, Error, Health, Operation, Result, Timestamp, deadline};
+use statehouse_core::{Capabilities, Error, Health, Operation, Result, Steady, Timestamp, deadline};
 
 use self::client::{Folder, Opening, blocks};
 pub use self::config::LocalConfig;
@@ -24,7 +24,6 @@ use crate::operation::Operations;
 use crate::options::{CreateOptions, DeleteOptions, LoadOptions, SaveOptions, TouchOptions};
 use crate::outcome::{Deleted, Loaded, REMEMBERED, Saved, Touched, taken};
 use crate::record::{Authority, Delta, NewSession, Record, Rotation, SaveId, Snapshot, deleted_at, tombstone};
-use crate::steady::Steady;
 use crate::token::{SessionKey, VerifierHash};
 
 const OPERATION: Operations = Operations::of("local");

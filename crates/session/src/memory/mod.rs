@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use statehouse_core::{Capabilities, Error, Health, Operation, Result, Timestamp};
+use statehouse_core::{Capabilities, Error, Health, Operation, Result, Steady, Timestamp};
 
 pub use self::config::MemoryConfig;
 use crate::api::SessionStore;
@@ -17,7 +17,6 @@ use crate::operation::Operations;
 use crate::options::{CreateOptions, DeleteOptions, LoadOptions, SaveOptions, TouchOptions};
 use crate::outcome::{Deleted, Loaded, REMEMBERED, Saved, Touched, taken};
 use crate::record::{Authority, Delta, NewSession, Record, Rotation, Snapshot};
-use crate::steady::Steady;
 use crate::token::{SessionKey, VerifierHash};
 
 const OPERATION: Operations = Operations::of("memory");

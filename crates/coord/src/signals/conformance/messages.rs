@@ -103,7 +103,7 @@ pub(super) async fn other_signals_beside_have_their_own_names(backend: &impl Sig
     assert_eq!(next(&mut subscriber).await, message("a", "ours"));
 }
 
-pub(super) async fn the_signals_are_healthy(backend: &impl SignalsBackend) {
+pub(super) async fn a_store_that_works_is_up(backend: &impl SignalsBackend) {
     let health = backend.service().await.health().await;
     assert!(health.is_up() && !health.backend.is_empty(), "{health:?}");
 }

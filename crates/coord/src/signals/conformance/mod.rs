@@ -94,7 +94,7 @@ macro_rules! signals_conformance {
             the_largest_message_is_heard_and_a_larger_one_refused [$crate::capability::SUBSCRIBE];
             of_one_name_counters_limits_and_permits_have_nothing_to_do_with_each_other [];
             other_signals_beside_have_their_own_names [$crate::capability::SUBSCRIBE];
-            the_signals_are_healthy [];
+            a_store_that_works_is_up [];
         }
     };
 }
