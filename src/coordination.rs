@@ -9,7 +9,9 @@ use statehouse_coord::{
     RemoveOutcome,
 };
 use statehouse_core::capability::{DURABLE, SHARED};
-use statehouse_core::{Capabilities, Capability, Error, Health, Namespace, Result, ServiceUrl, Timestamp, Version};
+use statehouse_core::{
+    Capabilities, Capability, Error, Fence, Health, Namespace, RaiseOptions, Result, ServiceUrl, Timestamp, Version,
+};
 use statehouse_filestore::FileStore;
 
 use crate::config::ServiceConfig;
@@ -188,6 +190,11 @@ impl CoordStore for Deferred<Coordination> {
             // Who waits for a store that is away goes on waiting.
             Err(_) => tokio::time::sleep(options.limit.min(std::time::Duration::from_secs(1))).await,
         }
+    }
+
+    async fn raise_with(&self, fence: &Fence, options: RaiseOptions) -> Result<()> {
+        let mut options = options;
+        self.store.within(&mut options.deadline).await?.store().raise_with(fence, options).await
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use statehouse_cache::{
     self as cache, Cache, CacheKey, Entry, RemoveOutcome, Reservation, ReserveOptions, SetOutcome, TouchOutcome,
 };
-use statehouse_core::{Capabilities, Health, Result};
+use statehouse_core::{Capabilities, Fence, Health, RaiseOptions, Result};
 use statehouse_filestore::{self as files, Body, DeleteOutcome, FileKey, FileStore, Meta, Object, Page, PutOutcome};
 use statehouse_session::{
     self as session, Authority, Deleted, Delta, Loaded, NewSession, Rotation, Saved, SessionKey, SessionStore,
@@ -63,6 +63,10 @@ impl Cache for Deferred<Arc<dyn Cache>> {
 
     async fn clear_with(&self, options: cache::ClearOptions) -> Result<()> {
         pass_on!(self.store, options, clear_with())
+    }
+
+    async fn raise_with(&self, fence: &Fence, options: RaiseOptions) -> Result<()> {
+        pass_on!(self.store, options, raise_with(fence))
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -127,6 +131,10 @@ impl SessionStore for Deferred<Arc<dyn SessionStore>> {
         pass_on!(self.store, options, delete_with(key, authority))
     }
 
+    async fn raise_with(&self, fence: &Fence, options: RaiseOptions) -> Result<()> {
+        pass_on!(self.store, options, raise_with(fence))
+    }
+
     fn capabilities(&self) -> Capabilities {
         self.store.opened().map_or_else(|| self.known.clone(), |store| store.capabilities())
     }
@@ -164,6 +172,10 @@ impl FileStore for Deferred<Arc<dyn FileStore>> {
 
     async fn copy_with(&self, from: &FileKey, to: &FileKey, options: files::CopyOptions) -> Result<PutOutcome> {
         pass_on!(self.store, options, copy_with(from, to))
+    }
+
+    async fn raise_with(&self, fence: &Fence, options: RaiseOptions) -> Result<()> {
+        pass_on!(self.store, options, raise_with(fence))
     }
 
     fn capabilities(&self) -> Capabilities {

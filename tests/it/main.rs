@@ -2,6 +2,7 @@
 
 mod coordination;
 mod describing;
+mod fenced;
 mod fleet;
 mod misconfiguration;
 mod opening;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use statehouse_core::{Capabilities, Health, Result, Version};
+use statehouse_core::{Capabilities, Fence, Health, RaiseOptions, Result, Version};
 
 use crate::outcome::unconditional;
 use crate::{
@@ -41,6 +41,12 @@ use crate::{
 ///   [`Holding`](crate::Holding). Leases weigh nothing in memory and are not evicted there.
 /// - **Late removals** with [`RemoveOptions::min_age`] leave what is younger. A value that was loaded is as old as its
 ///   lease, not as its set: what it was read from may have changed in between.
+/// - **Fenced sets.** With [`FENCED`](crate::capability::FENCED) a set with a [`Fence`] is made only as long as no higher token
+///   of its lock is known here, by a set or by [`raise_with`](Self::raise_with); else it is
+///   [`Fenced`](statehouse_core::ErrorKind::Fenced), and nothing is changed. With
+///   [`FENCED_AT_ONCE`](crate::capability::FENCED_AT_ONCE) that is one step: after a mark was raised no set below it is made.
+///   Without it both are [`Unsupported`](statehouse_core::ErrorKind::Unsupported). A clear leaves the marks. Removals need
+///   no fence: what a cache lacks it may lack.
 /// - **What would not be kept** is refused as `TooLarge`, and nothing is changed.
 /// - **Clear** makes every entry and lease of this cache unreadable by the time it returns, whatever their number. Other
 ///   caches are untouched. One that fails may have cleared a part.
@@ -79,6 +85,12 @@ pub trait Cache: Debug + Send + Sync + 'static {
 
     /// Ends every entry and every lease of this cache. Takes the same time whatever their number on a shared backend.
     async fn clear_with(&self, options: ClearOptions) -> Result<()>;
+
+    /// Raises the mark of a lock to the token of its new holder, so that sets of all before are refused.
+    async fn raise_with(&self, fence: &Fence, options: RaiseOptions) -> Result<()> {
+        let _ = (fence, options);
+        Err(Fence::unsupported())
+    }
 
     /// What this backend can do beyond the contract.
     fn capabilities(&self) -> Capabilities;
@@ -202,6 +214,15 @@ macro_rules! forward {
                 Self: 'f,
             {
                 (**self).clear_with(options)
+            }
+
+            fn raise_with<'a, 'b, 'f>(&'a self, fence: &'b Fence, options: RaiseOptions) -> Answer<'f, ()>
+            where
+                'a: 'f,
+                'b: 'f,
+                Self: 'f,
+            {
+                (**self).raise_with(fence, options)
             }
 
             fn capabilities(&self) -> Capabilities {

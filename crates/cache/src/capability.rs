@@ -1,3 +1,3 @@
 //! What one backend can do that another may not.
 
-pub use statehouse_core::capability::SHARED;
+pub use statehouse_core::capability::{FENCED, FENCED_AT_ONCE, SHARED};

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use statehouse_core::layer::Layer;
-use statehouse_core::{Capabilities, Health, Result};
+use statehouse_core::{Capabilities, Fence, Health, RaiseOptions, Result};
 
 use crate::operation::NAME;
 use crate::{
@@ -74,6 +74,10 @@ impl<L: Layer> Cache for LayeredCache<L> {
 
     async fn clear_with(&self, options: ClearOptions) -> Result<()> {
         self.layer.around(NAME.clear, self.inner.clear_with(options)).await
+    }
+
+    async fn raise_with(&self, fence: &Fence, options: RaiseOptions) -> Result<()> {
+        self.layer.around(NAME.raise, self.inner.raise_with(fence, options)).await
     }
 
     fn capabilities(&self) -> Capabilities {

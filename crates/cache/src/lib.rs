@@ -38,6 +38,7 @@
 //! | --- | --- | --- | --- |
 //! | holds | typed values | bytes | bytes, in one key per entry |
 //! | [`SHARED`](capability::SHARED) | no | no | yes |
+//! | [`FENCED`](capability::FENCED), [`FENCED_AT_ONCE`](capability::FENCED_AT_ONCE): sets under a lock | yes | yes | yes |
 //! | bounded by | weight or number | bytes or number | the server's `maxmemory` |
 //! | time comes from | an injected [`Clock`](statehouse_core::Clock) | likewise | the server |
 //! | a value above its bound | `TooLarge` | `TooLarge` | `TooLarge` above 64 MiB |

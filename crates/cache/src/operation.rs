@@ -6,6 +6,7 @@ statehouse_core::operations! {
     touch: "cache.touch",
     reserve: "cache.reserve",
     clear: "cache.clear",
+    raise: "cache.raise",
     get_or_load: "cache.get_or_load",
     load: "cache.load",
     invalidate: "cache.invalidate",

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use statehouse_core::{Capabilities, Health, Result, Timestamp, Version};
+use statehouse_core::{Capabilities, Fence, Health, RaiseOptions, Result, Timestamp, Version};
 
 use crate::key::CoordKey;
 use crate::options::{GetOptions, NowOptions, PutOptions, RemoveOptions, ScanOptions, WaitOptions};
@@ -32,6 +32,11 @@ use crate::record::Record;
 ///   long as nobody has written since. Where somebody has, nobody can tell whether the first try was made, and the answer is
 ///   [`OutcomeUnknown`]: a `Conflict` says that the put was not made. So also where a backend itself has tried twice.
 ///   Without a version to match, whatever else is there, or was, may have been written since.
+/// - **Fenced puts.** With [`FENCED`](crate::capability::FENCED) a put with a [`Fence`] is made only as long as no higher token
+///   of its lock is known here, by a put or by [`raise_with`](Self::raise_with); else it is
+///   [`Fenced`](statehouse_core::ErrorKind::Fenced), and nothing is changed. With
+///   [`FENCED_AT_ONCE`](crate::capability::FENCED_AT_ONCE) that is one step: after a mark was raised no put below it is made.
+///   Without it both are [`Unsupported`](statehouse_core::ErrorKind::Unsupported).
 /// - **Scan** is complete: every record whose key begins with the prefix is on one of the pages once, if it is there all
 ///   the time; expired and removed ones are not.
 /// - **What is no record**, because somebody else has put it there or it was damaged, is [`Corrupt`] for a get, a remove and a
@@ -82,10 +87,17 @@ pub trait CoordStore: Debug + Send + Sync + 'static {
     /// Waits until the record is at another version than `seen`, or there where none was seen, or gone where one was.
     async fn wait_with(&self, key: &CoordKey, seen: Option<Version>, options: WaitOptions);
 
+    /// Raises the mark of a lock to the token of its new holder, so that puts of all before are refused.
+    async fn raise_with(&self, fence: &Fence, options: RaiseOptions) -> Result<()> {
+        let _ = (fence, options);
+        Err(Fence::unsupported())
+    }
+
     /// One round trip to the backend.
     async fn health(&self) -> Health;
 
-    /// What this backend can do: of [`DURABLE`](crate::capability::DURABLE), [`NOTIFY`](crate::capability::NOTIFY),
+    /// What this backend can do: of [`DURABLE`](crate::capability::DURABLE), [`FENCED`](crate::capability::FENCED),
+    /// [`FENCED_AT_ONCE`](crate::capability::FENCED_AT_ONCE), [`NOTIFY`](crate::capability::NOTIFY),
     /// [`SERVER_TIME`](crate::capability::SERVER_TIME) and [`SHARED`](crate::capability::SHARED).
     fn capabilities(&self) -> Capabilities;
 }
@@ -169,6 +181,10 @@ macro_rules! forward {
                 options: WaitOptions,
             ) -> Pin<Box<dyn Future<Output = ()> + Send + 'f>> {
                 (**self).wait_with(key, seen, options)
+            }
+
+            fn raise_with<'s: 'f, 'a: 'f, 'f>(&'s self, fence: &'a Fence, options: RaiseOptions) -> Answer<'f, ()> {
+                (**self).raise_with(fence, options)
             }
 
             fn health<'s: 'f, 'f>(&'s self) -> Pin<Box<dyn Future<Output = Health> + Send + 'f>> {

@@ -1,7 +1,7 @@
 //! What one backend can do that another may not.
 
 use statehouse_core::Capability;
-pub use statehouse_core::capability::{DURABLE, SHARED};
+pub use statehouse_core::capability::{DURABLE, FENCED, FENCED_AT_ONCE, SHARED};
 
 /// Records expire by the store's own clock, to the millisecond, whoever reads them. Without it a record lives longer for
 /// those who have not watched it: see [`CoordStore`](crate::CoordStore#behavior).

@@ -39,6 +39,11 @@ impl CoordKey {
         };
         Err(Error::invalid_input(reason).with_key(text))
     }
+
+    /// As any service takes it.
+    pub(crate) const fn as_key(&self) -> &Key {
+        &self.0
+    }
 }
 
 statehouse_core::checked_text!(CoordKey);

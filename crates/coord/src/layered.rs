@@ -3,7 +3,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use statehouse_core::layer::Layer;
-use statehouse_core::{Capabilities, Health, Result, Timestamp, Version};
+use statehouse_core::{Capabilities, Fence, Health, RaiseOptions, Result, Timestamp, Version};
 
 use crate::operation::NAME;
 use crate::{
@@ -66,6 +66,10 @@ impl<L: Layer> CoordStore for LayeredCoordStore<L> {
 
     async fn wait_with(&self, key: &CoordKey, seen: Option<Version>, options: WaitOptions) {
         self.inner.wait_with(key, seen, options).await;
+    }
+
+    async fn raise_with(&self, fence: &Fence, options: RaiseOptions) -> Result<()> {
+        self.layer.around(NAME.raise, self.inner.raise_with(fence, options)).await
     }
 
     async fn health(&self) -> Health {

@@ -43,7 +43,7 @@
 //! # What it is not
 //! It is no consensus, and no database: what it promises is what its store keeps, a record is small, and those that stay are
 //! few. Locks are neither fair nor re-entrant, and there are none for reading only. A lock does not stop what its holder has
-//! sent already: where a late write would do harm, send the lock's token along, and refuse what comes with a lower one.
+//! sent already: where a late write would do harm, the lock [guards](Lock::guards) what is written to, and the write is fenced.
 //!
 //! # Backends and capabilities
 //! | | survives a restart | shared by replicas | hears of changes |
@@ -94,8 +94,10 @@
 //!
 //! **Processes that stop.** A process that is paused or starved, or a machine that is suspended, may go on after its lease is
 //! over and another holder is at work. [`Guard::run`] drops the work before it takes another step, but a request that was sent
-//! before the pause may still arrive after it. Where that would do harm, what is written must be able to refuse it: send the
-//! token along, and keep the greatest one beside the data.
+//! before the pause may still arrive after it. Where that would do harm, the write is [fenced](Lock::guards): the store then
+//! refuses what comes with a lower token than its lock's last holder has. What each store promises of that, and where it ends,
+//! is in [`guarantees`]. What keeps no marks, such as a database of the application's own, is sent the token, and keeps the
+//! greatest one beside the data.
 //!
 //! # Logs and metrics
 //! `coord.lock_lost` (`WARN`): a lock was lost before it was released; `coord.permit_lost`, a permit. `coord.run_begun` (`INFO`): an
@@ -118,6 +120,7 @@ mod connect;
 mod coordination;
 mod counter;
 mod files;
+pub mod guarantees;
 mod handles;
 mod hashed;
 #[cfg(feature = "tower")]

@@ -4,6 +4,7 @@ statehouse_core::operations! {
     put: "coord.put",
     remove: "coord.remove",
     scan: "coord.scan",
+    raise: "coord.raise",
     now: "coord.now",
     lock: "coord.lock",
     update: "coord.update",

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use statehouse_core::{Error, Result, Version};
+use statehouse_core::{Error, Fence, Result, Version};
 pub use statehouse_filestore::PageToken;
 
 use crate::key::CoordKey;
@@ -27,6 +27,7 @@ statehouse_core::deadline_options! {
 /// # async fn main() -> statehouse_core::Result<()> {
 /// use std::time::Duration;
 /// use statehouse_coord::{Condition, CoordKey, CoordStore, MemoryCoordStore, PutOptions, WriteId};
+/// use statehouse_core::{ErrorKind, Fence, Key, RaiseOptions, Version};
 ///
 /// let store = MemoryCoordStore::new();
 /// let options = PutOptions::default()
@@ -37,6 +38,13 @@ statehouse_core::deadline_options! {
 /// let first = store.put_with(&key, "1".into(), options.clone().with_id(id)).await?;
 /// // Repeated because its answer was lost, it is known.
 /// assert_eq!(store.put_with(&key, "1".into(), options.repeating(id)).await?, first);
+///
+/// // What is put under a lock is refused once somebody else has acquired that.
+/// let lock = Key::new("lock/export")?;
+/// let (one, next) = (Fence::new(lock.clone(), Version::new(1)), Fence::new(lock, Version::new(2)));
+/// store.raise_with(&next, RaiseOptions::default()).await?;
+/// let late = store.put_with(&key, "2".into(), PutOptions::default().with_fence(&one)).await;
+/// assert_eq!(late.unwrap_err().kind(), ErrorKind::Fenced);
 /// # Ok(()) }
 /// ```
 #[derive(Clone, Debug, Default)]
@@ -50,12 +58,15 @@ pub struct PutOptions {
     pub id: Option<WriteId>,
     /// Whether it may have been made already: its outcome is unknown.
     pub repeats: bool,
+    /// Under which lock it is made; none if that makes no difference.
+    pub fence: Option<Fence>,
     /// How long this call may take; the backend's own limit if none.
     pub deadline: Option<Duration>,
 }
 
 impl PutOptions {
     statehouse_core::with_deadline!();
+    statehouse_core::with_fence!();
 
     /// The longest time to live.
     pub const MAX_TIME_TO_LIVE: Duration = Duration::from_secs(366 * 24 * 3600);

@@ -28,11 +28,16 @@ pub(crate) async fn put_settled(
     let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(1));
     let mut put = store.put_with(key, value.clone(), options.clone().with_id(id)).await;
     for _ in 1..TRIES {
-        match put {
-            Err(error) if error.kind() == ErrorKind::OutcomeUnknown => sleep(backoff.pause()).await,
+        let unknown = match put {
+            Err(error) if error.kind() == ErrorKind::OutcomeUnknown => error,
             settled => return settled,
-        }
+        };
+        sleep(backoff.pause()).await;
         put = store.put_with(key, value.clone(), options.clone().repeating(id)).await;
+        if put.as_ref().is_err_and(|error| error.kind() == ErrorKind::Fenced) {
+            // It may have been made before somebody else acquired the lock.
+            return Err(unknown);
+        }
     }
     put
 }

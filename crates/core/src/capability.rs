@@ -13,9 +13,18 @@ pub const SHARED: Capability = Capability::new("shared", "seen by every replica"
 /// What was acknowledged survives the end of the process.
 pub const DURABLE: Capability = Capability::new("durable", "survives the end of the process");
 
+/// Refuses what a former holder of a lock writes: see [`Fence`](crate::Fence). From when its successor has acquired the lock, if
+/// that names the store, save for what was on its way then: that needs [`FENCED_AT_ONCE`].
+pub const FENCED: Capability = Capability::new("fenced", "refuses what a former holder of a lock writes");
+
+/// The check of a fenced write and the write are one step: once a mark is raised, nothing below it is made any more. Comes with
+/// [`FENCED`].
+pub const FENCED_AT_ONCE: Capability =
+    Capability::new("fenced_at_once", "refuses also what was on its way when the lock was acquired by somebody else");
+
 /// Something a backend can do that another backend of the same service may not.
 ///
-/// [`SHARED`] and [`DURABLE`] mean the same in every service. Each service crate declares its own beside them, as
+/// [`SHARED`], [`DURABLE`] and [`FENCED`] mean the same in every service. Each service crate declares its own beside them, as
 /// constants of its module `capability`; two capabilities are the same if their names are, whatever words
 /// each service has for the meaning.
 #[derive(Clone, Copy)]

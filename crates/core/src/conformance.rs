@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::{Capabilities, Capability};
 
+pub mod fenced;
 pub mod fuzz;
 mod observed;
 mod race;

@@ -20,6 +20,7 @@
 //! - [`Capabilities`] are what one backend can do that another may not; [`Health`] is how it is.
 //! - A [`Clock`] is injected wherever time decides, so that tests move it and wait for nothing.
 //! - A [`Layer`](layer::Layer) goes around every call of any store.
+//! - A [`Fence`] is what a write under a lock carries, so that a store refuses it once somebody else has that lock.
 //!
 //! # What it is not
 //! This crate names no client library and no async runtime. Applications meet its types through the facade crate
@@ -58,6 +59,7 @@ mod counter;
 pub mod deadline;
 mod envelope;
 mod error;
+pub mod fence;
 pub mod folder;
 mod health;
 pub mod hex;
@@ -82,6 +84,7 @@ pub use condition::Condition;
 pub use counter::Counter;
 pub use envelope::{Envelope, EnvelopeError, Flags, Generation, SchemaId, Stamp};
 pub use error::{Error, ErrorKind, Result, Retry};
+pub use fence::{AsFence, Fence, Guarded, RaiseOptions};
 pub use health::{Health, HealthStatus};
 pub use key::Key;
 pub use namespace::Namespace;

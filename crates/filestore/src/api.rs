@@ -2,7 +2,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use statehouse_core::{Capabilities, Health, Result};
+use statehouse_core::{Capabilities, Fence, Health, RaiseOptions, Result};
 
 use crate::body::Body;
 use crate::content::Object;
@@ -22,6 +22,11 @@ use crate::outcome::{DeleteOutcome, PutOutcome};
 ///   another etag than the current one fails with [`Conflict`]. A backend that cannot decide refuses with
 ///   [`Unsupported`] before it writes anything. An error of kind [`Conflict`] that says to try again means that the store
 ///   did not look at the condition, because somebody else was writing.
+/// - **Fenced writes.** With [`FENCED`](crate::capability::FENCED) a put, delete or copy with a [`Fence`] is made only as long as
+///   no higher token of its lock is known here, by a write or by [`raise_with`](Self::raise_with); else it is
+///   [`Fenced`](statehouse_core::ErrorKind::Fenced), and nothing is changed. With
+///   [`FENCED_AT_ONCE`](crate::capability::FENCED_AT_ONCE) that is one step: after a mark was raised no write below it becomes
+///   visible. Without it all of these are [`Unsupported`].
 /// - **Etags** change whenever the content does. With [`ETAG_PER_PUT`](crate::capability::ETAG_PER_PUT) an etag is of one put;
 ///   without it a condition holds again where the etag is the same again, because the same content is there again.
 /// - **Get** gives the metadata first. A whole file is checked against what was recorded of its content when
@@ -84,6 +89,12 @@ pub trait FileStore: Debug + Send + Sync + 'static {
 
     /// Stores the content and metadata of one file under another key.
     async fn copy_with(&self, from: &FileKey, to: &FileKey, options: CopyOptions) -> Result<PutOutcome>;
+
+    /// Raises the mark of a lock to the token of its new holder, so that writes of all before are refused.
+    async fn raise_with(&self, fence: &Fence, options: RaiseOptions) -> Result<()> {
+        let _ = (fence, options);
+        Err(Fence::unsupported())
+    }
 
     /// What this store can do.
     fn capabilities(&self) -> Capabilities;
@@ -153,6 +164,14 @@ macro_rules! forward {
                 't: 'f,
             {
                 (**self).copy_with(from, to, options)
+            }
+
+            fn raise_with<'a, 'k, 'f>(&'a self, fence: &'k Fence, options: RaiseOptions) -> Boxed<'f, ()>
+            where
+                'a: 'f,
+                'k: 'f,
+            {
+                (**self).raise_with(fence, options)
             }
 
             fn capabilities(&self) -> Capabilities {

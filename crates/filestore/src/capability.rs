@@ -1,7 +1,7 @@
 //! What one backend can do that another may not.
 
 use statehouse_core::Capability;
-pub use statehouse_core::capability::{DURABLE, SHARED};
+pub use statehouse_core::capability::{DURABLE, FENCED, FENCED_AT_ONCE, SHARED};
 
 /// Puts and copies with [`Condition::Absent`](crate::Condition::Absent).
 pub const CREATE_IF_ABSENT: Capability =
@@ -29,7 +29,7 @@ pub const ETAG_PER_PUT: Capability =
     Capability::new("etag_per_put", "each put gives the file another etag, also one of the same content");
 
 /// Every capability there is.
-pub const ALL: [Capability; 9] = [
+pub const ALL: [Capability; 11] = [
     CREATE_IF_ABSENT,
     REPLACE_IF_MATCH,
     CONDITIONAL_PARTS,
@@ -39,4 +39,6 @@ pub const ALL: [Capability; 9] = [
     ETAG_PER_PUT,
     DURABLE,
     SHARED,
+    FENCED,
+    FENCED_AT_ONCE,
 ];

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use statehouse_core::layer::Layer;
-use statehouse_core::{Capabilities, Health, Result};
+use statehouse_core::{Capabilities, Fence, Health, RaiseOptions, Result};
 
 use crate::operation::NAME;
 use crate::{
@@ -65,6 +65,10 @@ impl<L: Layer> FileStore for LayeredFileStore<L> {
 
     async fn copy_with(&self, from: &FileKey, to: &FileKey, options: CopyOptions) -> Result<PutOutcome> {
         self.layer.around(NAME.copy, self.inner.copy_with(from, to, options)).await
+    }
+
+    async fn raise_with(&self, fence: &Fence, options: RaiseOptions) -> Result<()> {
+        self.layer.around(NAME.raise, self.inner.raise_with(fence, options)).await
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -47,6 +47,7 @@
 //! | delete if match | yes | yes | S3: probed; a store that is brought along: no |
 //! | `a` and `a/b` both files | yes | yes | probed |
 //! | content type, metadata and digest are kept | yes | yes | S3: yes; a store that is brought along: probed |
+//! | writes under a lock: [`FENCED`](capability::FENCED) | yes, at once | yes, at once, across processes | if all conditions above hold, but for what was on its way |
 //! | durable | no | yes (file and directory synced) | S3: yes; else as who brings the store along says |
 //! | shared by replicas | no | no | S3: yes; else as who brings the store along says |
 //!

@@ -6,5 +6,6 @@ statehouse_core::operations! {
     list: "filestore.list",
     delete: "filestore.delete",
     copy: "filestore.copy",
+    raise: "filestore.raise",
     sweep: "filestore.sweep",
 }

@@ -19,6 +19,9 @@ pub(crate) const OLDEST: (u32, u32) = (6, 2);
 /// What a script answers that was to run by an earlier time.
 pub(crate) const LATE: &str = "LATE";
 
+/// What a script answers that was to run under a lock that somebody else has acquired since.
+const FENCED: &str = "FENCED";
+
 /// [`OLDEST`] in words.
 pub(crate) const NEEDED: &str = "it must be Redis 6.2 or newer, or Valkey";
 
@@ -180,6 +183,9 @@ fn classify_answer(error: &RedisError) -> (ErrorKind, Retry, Cow<'static, str>) 
         "CLUSTERDOWN" | "NOOWNER" => (ErrorKind::Unavailable, SOON, "has no server for the key's slot now"),
         "TRYAGAIN" | "MOVED" | "ASK" => (ErrorKind::Unavailable, SOON, "is moving the key's slot"),
         "BUSY" => (ErrorKind::Unavailable, SOON, "is busy running a script"),
+        FENCED => {
+            (ErrorKind::Fenced, Retry::Never, "has seen that somebody else acquired the lock since, and did nothing")
+        }
         LATE => (ErrorKind::Timeout, Retry::Now, "got the request too late, and did nothing"),
         "OOM" => {
             (ErrorKind::Unavailable, Retry::FULL, "is out of memory: maxmemory is reached and nothing may be evicted")

@@ -2,7 +2,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use statehouse_core::{Capabilities, Health, Result};
+use statehouse_core::{Capabilities, Fence, Health, RaiseOptions, Result};
 
 use crate::{
     BulkOptions, BulkReport, DocumentId, GetOptions, MergeOptions, Operation, Query, Record, RefreshOptions, Schema,
@@ -24,6 +24,11 @@ use crate::{
 /// - **Order.** The operations of one bulk take effect in the order given, per id. Two concurrent bulks have no order.
 /// - **Not atomic.** Each operation of a bulk succeeds or fails on its own. A bulk whose future is dropped may have been
 ///   applied in part.
+/// - **Fenced bulks.** With [`FENCED`](crate::capability::FENCED) a bulk with a [`Fence`] is applied only as long as no higher
+///   token of its lock is known here, by a bulk or by [`raise_with`](Self::raise_with); else it is
+///   [`Fenced`](statehouse_core::ErrorKind::Fenced) as a whole, and nothing is changed. With
+///   [`FENCED_AT_ONCE`](crate::capability::FENCED_AT_ONCE) that is one step: after a mark was raised nothing below it is
+///   applied. Without it both are [`Unsupported`](statehouse_core::ErrorKind::Unsupported).
 /// - **Visibility.** `get` sees every acknowledged write at once. Searches and counts see it as
 ///   [`Refresh`](crate::Refresh) says.
 /// - **Hits.** Two backends that hold the same documents return equal totals and equal hits in equal order. Documents
@@ -75,6 +80,12 @@ pub trait SearchIndex: Debug + Send + Sync + 'static {
     /// It writes the index once more, so it takes time and space; a call that ends early, at its deadline, leaves the
     /// index as good as before.
     async fn merge_with(&self, options: MergeOptions) -> Result<()>;
+
+    /// Raises the mark of a lock to the token of its new holder, so that bulks of all before are refused.
+    async fn raise_with(&self, fence: &Fence, options: RaiseOptions) -> Result<()> {
+        let _ = (fence, options);
+        Err(Fence::unsupported())
+    }
 
     /// Asks the backend how it is.
     async fn health(&self) -> Health;
@@ -144,6 +155,13 @@ macro_rules! forward {
                 Self: 'b,
             {
                 (**self).merge_with(options)
+            }
+
+            fn raise_with<'a: 'c, 'b: 'c, 'c>(&'a self, fence: &'b Fence, options: RaiseOptions) -> Boxed<'c, ()>
+            where
+                Self: 'c,
+            {
+                (**self).raise_with(fence, options)
             }
 
             fn health<'a: 'b, 'b>(&'a self) -> Pin<Box<dyn Future<Output = Health> + Send + 'b>>

@@ -1,7 +1,7 @@
 //! What one backend can do that another may not.
 
 use statehouse_core::Capability;
-pub use statehouse_core::capability::{DURABLE, SHARED};
+pub use statehouse_core::capability::{DURABLE, FENCED, FENCED_AT_ONCE, SHARED};
 
 /// Statistics come from all documents at once, so that scores do not depend on where a document lies.
 pub const GLOBAL_STATISTICS: Capability =

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use statehouse_core::layer::Layer;
-use statehouse_core::{Capabilities, Health, Result};
+use statehouse_core::{Capabilities, Fence, Health, RaiseOptions, Result};
 
 use crate::operation::NAME;
 use crate::{
@@ -75,6 +75,10 @@ impl<L: Layer> SearchIndex for LayeredIndex<L> {
 
     async fn merge_with(&self, options: MergeOptions) -> Result<()> {
         self.layer.around(NAME.merge, self.inner.merge_with(options)).await
+    }
+
+    async fn raise_with(&self, fence: &Fence, options: RaiseOptions) -> Result<()> {
+        self.layer.around(NAME.raise, self.inner.raise_with(fence, options)).await
     }
 
     async fn close(&self) -> Result<()> {

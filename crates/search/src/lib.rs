@@ -66,6 +66,7 @@
 //! | [`DURABLE`](capability::DURABLE) | no | yes | yes |
 //! | [`GLOBAL_STATISTICS`](capability::GLOBAL_STATISTICS) | yes | yes | with one shard |
 //! | [`LIVE_STATISTICS`](capability::LIVE_STATISTICS) | yes | yes | no: after a merge |
+//! | bulks under a lock: [`FENCED`](capability::FENCED) | yes, at once | yes, at once | but for what was on its way |
 //! | a delete's version is remembered | an hour, unless set | likewise, also over a restart | an hour, unless set, in the server's memory |
 //!
 //! OpenSearch has to be of version 3 or newer.

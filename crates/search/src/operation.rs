@@ -7,6 +7,7 @@ statehouse_core::operations! {
     count: "search.count",
     refresh: "search.refresh",
     merge: "search.merge",
+    raise: "search.raise",
     health: "search.health",
     close: "search.close",
 }

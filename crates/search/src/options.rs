@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use statehouse_core::Fence;
+
 statehouse_core::deadline_options! {
     /// Options of a get.
     ///
@@ -38,11 +40,15 @@ statehouse_core::deadline_options! {
 ///
 /// ```
 /// use std::time::Duration;
+/// use statehouse_core::{Fence, Key, Version};
 /// use statehouse_search::{BulkOptions, Durability, Refresh};
 ///
 /// let quick = BulkOptions::default().with_durability(Durability::Queued);
 /// let shown = BulkOptions::default().with_refresh(Refresh::Wait).with_deadline(Duration::from_secs(5));
-/// # let _ = (quick, shown);
+/// let lock = Fence::new(Key::new("lock/loading")?, Version::new(7));
+/// let guarded = BulkOptions::default().with_fence(&lock); // refused once somebody else has the lock
+/// # let _ = (quick, shown, guarded);
+/// # Ok::<(), statehouse_core::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -51,6 +57,8 @@ pub struct BulkOptions {
     pub durability: Durability,
     /// When searches see it.
     pub refresh: Refresh,
+    /// Under which lock it is written; none if that makes no difference.
+    pub fence: Option<Fence>,
     /// How long this call may take; the backend's own limit if none.
     pub deadline: Option<Duration>,
 }
@@ -70,6 +78,7 @@ impl BulkOptions {
         self
     }
 
+    statehouse_core::with_fence!();
     statehouse_core::with_deadline!();
 }
 

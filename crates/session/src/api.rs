@@ -3,7 +3,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use statehouse_core::{Capabilities, Health, Result};
+use statehouse_core::{Capabilities, Fence, Health, RaiseOptions, Result};
 
 use crate::options::{CreateOptions, DeleteOptions, LoadOptions, SaveOptions, TouchOptions};
 use crate::outcome::{Deleted, Loaded, Saved, Touched};
@@ -35,6 +35,11 @@ use crate::token::SessionKey;
 /// - **Delete** is idempotent. What is deleted does not come back by a save, a rotation or a touch; nor is its key free
 ///   for another as long as the deletion is [remembered](crate::REMEMBERED): until then a load says [`Loaded::Deleted`], so that requests
 ///   under way with its token do not begin another session; and how long ago it was, never more than in truth.
+/// - **Fenced writes.** With [`FENCED`](crate::capability::FENCED) a save, rotation or deletion with a [`Fence`] is made only as
+///   long as no higher token of its lock is known here, by a write or by [`raise_with`](Self::raise_with); else it is
+///   [`ErrorKind::Fenced`](statehouse_core::ErrorKind::Fenced), and nothing is changed. With
+///   [`FENCED_AT_ONCE`](crate::capability::FENCED_AT_ONCE) that is one step: after a mark was raised no write below it is made.
+///   Without it all of these are [`ErrorKind::Unsupported`](statehouse_core::ErrorKind::Unsupported).
 /// - **A flood is bounded**: however many sessions are created that nobody is logged in to, so many at most are kept. Where
 ///   another one does not fit, either those that expire next make room, or it is refused as by any store that is
 ///   [full](statehouse_core::ErrorKind). No login is refused for their sake, and nobody is
@@ -49,6 +54,7 @@ use crate::token::SessionKey;
 ///
 /// ```
 /// use std::time::Duration;
+/// use statehouse_core::{ErrorKind, Fence, Key, RaiseOptions, Version};
 /// use statehouse_session::*;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
@@ -87,6 +93,15 @@ use crate::token::SessionKey;
 /// assert_eq!(store.delete_with(&key, holder, options.clone()).await?, Deleted::Refused, "the old cookie");
 /// let holder = Authority::Holder(next.verifier_hash());
 /// assert_eq!(store.delete_with(&key, holder, options).await?, Deleted::Removed);
+///
+/// // What is written under a lock is refused once somebody else has acquired that.
+/// let lock = Key::new("lock/cleaning")?;
+/// let (one, next) = (Fence::new(lock.clone(), Version::new(1)), Fence::new(lock, Version::new(2)));
+/// store.raise_with(&next, RaiseOptions::default()).await?;
+/// let late = store.delete_with(&key, Authority::Application, DeleteOptions::default().with_fence(&one)).await;
+/// assert_eq!(late.unwrap_err().kind(), ErrorKind::Fenced);
+/// let options = SaveOptions::default().with_fence(&next); // for a save
+/// # let _ = options;
 ///
 /// // Somebody who is logged in from the start
 /// let new = NewSession::new(token.verifier_hash(), 30 * minute, 600 * minute)
@@ -134,11 +149,17 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// Deletes a session, if the authority may.
     async fn delete_with(&self, key: &SessionKey, authority: Authority, options: DeleteOptions) -> Result<Deleted>;
 
+    /// Raises the mark of a lock to the token of its new holder, so that writes of all before are refused.
+    async fn raise_with(&self, fence: &Fence, options: RaiseOptions) -> Result<()> {
+        let _ = (fence, options);
+        Err(Fence::unsupported())
+    }
+
     /// One round trip to the backend.
     async fn health(&self) -> Health;
 
-    /// What this backend can do: of [`DURABLE`](crate::capability::DURABLE), [`SHARED`](crate::capability::SHARED) and
-    /// [`UNEVICTED`](crate::capability::UNEVICTED).
+    /// What this backend can do: of [`DURABLE`](crate::capability::DURABLE), [`FENCED`](crate::capability::FENCED),
+    /// [`FENCED_AT_ONCE`](crate::capability::FENCED_AT_ONCE), [`SHARED`](crate::capability::SHARED) and [`UNEVICTED`](crate::capability::UNEVICTED).
     fn capabilities(&self) -> Capabilities;
 }
 
@@ -244,6 +265,10 @@ macro_rules! forward {
                 options: DeleteOptions,
             ) -> Answer<'f, Deleted> {
                 (**self).delete_with(key, authority, options)
+            }
+
+            fn raise_with<'s: 'f, 'a: 'f, 'f>(&'s self, fence: &'a Fence, options: RaiseOptions) -> Answer<'f, ()> {
+                (**self).raise_with(fence, options)
             }
 
             fn health<'s: 'f, 'f>(&'s self) -> Pin<Box<dyn Future<Output = Health> + Send + 'f>> {

@@ -1,7 +1,7 @@
 //! What one backend can do that another may not.
 
 use statehouse_core::Capability;
-pub use statehouse_core::capability::{DURABLE, SHARED};
+pub use statehouse_core::capability::{DURABLE, FENCED, FENCED_AT_ONCE, SHARED};
 
 /// No session of somebody who is logged in is dropped before its time when memory is full. Redis has it if it is certain
 /// that it evicts nothing.

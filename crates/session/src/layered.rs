@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use statehouse_core::layer::Layer;
-use statehouse_core::{Capabilities, Health, Result};
+use statehouse_core::{Capabilities, Fence, Health, RaiseOptions, Result};
 
 use crate::operation::NAME;
 use crate::{
@@ -77,6 +77,10 @@ impl<L: Layer> SessionStore for LayeredSessionStore<L> {
 
     async fn delete_with(&self, key: &SessionKey, authority: Authority, options: DeleteOptions) -> Result<Deleted> {
         self.layer.around(NAME.delete, self.inner.delete_with(key, authority, options)).await
+    }
+
+    async fn raise_with(&self, fence: &Fence, options: RaiseOptions) -> Result<()> {
+        self.layer.around(NAME.raise, self.inner.raise_with(fence, options)).await
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -63,11 +63,11 @@ let app: Router = Router::new().route("/login", post(login)).layer(SessionLayer:
 //! [`Session::update`] is for an attribute whose next value depends on the one before.
 //!
 //! # Backends and capabilities
-//! | | survives a restart | shared by replicas | expired sessions are freed |
-//! | --- | --- | --- | --- |
-//! | [`MemorySessionStore`] | no | no | as others are written |
-//! | [`LocalSessionStore`] | yes | no: one process for a folder | as others are written |
-//! | `RedisSessionStore` | as the server | yes | by the server |
+//! | | survives a restart | shared by replicas | expired sessions are freed | writes under a lock |
+//! | --- | --- | --- | --- | --- |
+//! | [`MemorySessionStore`] | no | no | as others are written | yes |
+//! | [`LocalSessionStore`] | yes | no: one process for a folder | as others are written | yes |
+//! | `RedisSessionStore` | as the server | yes | by the server | yes, but for a Cluster |
 //!
 //! # Features
 //! | feature | adds | cost |

@@ -6,6 +6,7 @@ statehouse_core::operations! {
     rotate: "session.rotate",
     touch: "session.touch",
     delete: "session.delete",
+    raise: "session.raise",
     health: "session.health",
     get: "session.get",
     insert: "session.insert",

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use statehouse_core::Fence;
+
 use crate::record::SaveId;
 
 statehouse_core::deadline_options! {
@@ -13,10 +15,23 @@ statehouse_core::deadline_options! {
     ///
     /// How they are used stands in the example of [`SessionStore`](crate::SessionStore#example).
     TouchOptions
-    /// Options of a delete.
-    ///
-    /// How they are used stands in the example of [`SessionStore`](crate::SessionStore#example).
-    DeleteOptions
+}
+
+/// Options of a delete.
+///
+/// How they are used stands in the example of [`SessionStore`](crate::SessionStore#example).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DeleteOptions {
+    /// Under which lock it is deleted; none if that makes no difference.
+    pub fence: Option<Fence>,
+    /// How long this call may take; the backend's own limit if none.
+    pub deadline: Option<Duration>,
+}
+
+impl DeleteOptions {
+    statehouse_core::with_fence!();
+    statehouse_core::with_deadline!();
 }
 
 /// Options of a create.
@@ -57,12 +72,15 @@ pub struct SaveOptions {
     pub id: Option<SaveId>,
     /// Whether it may have been made already: its outcome is unknown.
     pub repeats: bool,
+    /// Under which lock it is made; none if that makes no difference.
+    pub fence: Option<Fence>,
     /// How long this call may take; the backend's own limit if none.
     pub deadline: Option<Duration>,
 }
 
 impl SaveOptions {
     statehouse_core::with_deadline!();
+    statehouse_core::with_fence!();
 
     /// With the id of the change.
     #[must_use]

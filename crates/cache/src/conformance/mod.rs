@@ -41,6 +41,7 @@
 mod conditions;
 mod entries;
 mod expiry;
+mod fenced;
 mod kit;
 mod late;
 mod leases;
@@ -49,6 +50,7 @@ mod races;
 use self::conditions::*;
 use self::entries::*;
 use self::expiry::*;
+use self::fenced::*;
 use self::late::*;
 use self::leases::*;
 use self::races::*;
@@ -109,6 +111,13 @@ macro_rules! cache_conformance {
             a_clear_by_one_handle_reaches_every_other [$crate::capability::SHARED];
             a_deadline_that_is_kept_changes_nothing [];
             a_store_that_works_is_up [];
+            a_former_holder_is_refused [$crate::capability::FENCED];
+            a_mark_only_rises [$crate::capability::FENCED];
+            marks_are_of_their_locks [$crate::capability::FENCED];
+            no_write_is_made_once_the_mark_has_risen [$crate::capability::FENCED_AT_ONCE];
+            a_former_holder_is_refused_for_every_key_and_after_a_clear [$crate::capability::FENCED];
+            a_fence_goes_together_with_a_condition [$crate::capability::FENCED];
+            a_fence_is_not_ignored_by_who_keeps_no_marks [];
         }
     };
 }

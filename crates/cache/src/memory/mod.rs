@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use statehouse_core::{Capabilities, Clock, CodecId, Health, Result};
+use statehouse_core::{Capabilities, Clock, CodecId, Fence, Health, RaiseOptions, Result};
 
 pub(crate) use config::Bound;
 pub use config::MemoryConfig;
 pub(crate) use store::{ENTRY_OVERHEAD, Found, Reserved, Store};
 
+use crate::capability::{FENCED, FENCED_AT_ONCE};
 use crate::{
     Cache, CacheKey, ClearOptions, Entry, GetOptions, Lease, RemoveOptions, RemoveOutcome, Reservation, ReserveOptions,
     SetOptions, SetOutcome, TouchOptions, TouchOutcome, check_value_len, time_to_live_millis,
@@ -85,6 +86,7 @@ impl Cache for MemoryCache {
         };
         self.store.check_weight(weight)?;
         let value = Encoded { bytes: value, codec: options.codec };
+        let _held = self.store.marks.hold(options.fence.as_ref())?;
         Ok(self.store.set(key, value, weight, time_to_live, guard))
     }
 
@@ -111,8 +113,12 @@ impl Cache for MemoryCache {
         Ok(())
     }
 
+    async fn raise_with(&self, fence: &Fence, _: RaiseOptions) -> Result<()> {
+        self.store.marks.raise(fence)
+    }
+
     fn capabilities(&self) -> Capabilities {
-        Capabilities::default()
+        Capabilities::from_iter([FENCED, FENCED_AT_ONCE])
     }
 
     async fn health(&self) -> Health {

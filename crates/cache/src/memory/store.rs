@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use quick_cache::sync::{Cache as QuickCache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
+use statehouse_core::fence::Marks;
 use statehouse_core::time::whole_micros;
 use statehouse_core::{Clock, Error, ErrorKind, Result, Timestamp, Version};
 
@@ -37,6 +38,8 @@ pub(crate) struct Store<T> {
     entries: QuickCache<CacheKey, Slot<T>, SlotWeight>,
     stripes: Box<[Mutex<Stripe>]>,
     hasher: DefaultHashBuilder,
+    /// Those of locks that guard this cache; a clear leaves them.
+    pub(crate) marks: Marks,
     clock: Arc<dyn Clock>,
     /// What one entry may weigh.
     most: u64,
@@ -110,7 +113,7 @@ impl<T: Clone> Store<T> {
         let most = (shard - shard.div_ceil(32)).max(shard.min(1));
         let stripes = (0..STRIPES).map(|_| Mutex::default()).collect();
         let (next_sweep, turn) = (AtomicU64::new(0), AtomicUsize::new(0));
-        Self { entries, stripes, hasher, clock, most, next_sweep, turn }
+        Self { entries, stripes, hasher, marks: Marks::default(), clock, most, next_sweep, turn }
     }
 
     /// Refuses what would not be kept.

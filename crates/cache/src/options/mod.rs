@@ -3,7 +3,7 @@ mod reservation;
 
 use std::time::{Duration, Instant};
 
-use statehouse_core::{CodecId, Error, Result, Version};
+use statehouse_core::{CodecId, Error, Fence, Result, Version};
 
 pub use self::limits::{MAX_TIME_TO_LIVE, MAX_VALUE_LEN, check_value_len, time_to_live_millis};
 pub use self::reservation::{Holding, ReserveOptions};
@@ -31,7 +31,7 @@ impl GetOptions {
 /// # async fn main() -> statehouse_core::Result<()> {
 /// use std::time::Duration;
 /// use statehouse_cache::*;
-/// use statehouse_core::CodecId;
+/// use statehouse_core::{CodecId, ErrorKind, Fence, Key, RaiseOptions, Version};
 ///
 /// let cache = MemoryCache::new(MemoryConfig::default());
 /// let (key, minute) = (CacheKey::new("EUR/USD")?, Duration::from_secs(60));
@@ -49,6 +49,13 @@ impl GetOptions {
 /// cache.remove(&other).await?; // meanwhile
 /// let loaded = SetOptions::new(minute).with_lease(lease);
 /// assert!(cache.set_with(&other, "0.93".into(), loaded).await?.stored().is_none(), "it was loaded before that");
+///
+/// // What is set under a lock is refused once somebody else has acquired that.
+/// let lock = Key::new("lock/rates")?;
+/// let (one, next) = (Fence::new(lock.clone(), Version::new(1)), Fence::new(lock, Version::new(2)));
+/// cache.raise_with(&next, RaiseOptions::default()).await?;
+/// let late = cache.set_with(&key, "1.10".into(), SetOptions::new(minute).with_fence(&one)).await;
+/// assert_eq!(late.unwrap_err().kind(), ErrorKind::Fenced);
 /// # Ok(()) }
 /// ```
 #[derive(Clone, Debug)]
@@ -64,6 +71,8 @@ pub struct SetOptions {
     pub lease: Option<Lease>,
     /// How the value is encoded. [`CodecId::RAW`] unless told.
     pub codec: CodecId,
+    /// Under which lock it is set; none if that makes no difference.
+    pub fence: Option<Fence>,
     /// How long this call may take; the backend's own limit if none.
     pub deadline: Option<Duration>,
 }
@@ -72,7 +81,14 @@ impl SetOptions {
     /// Stores unconditionally for this long. There is no default: every entry ends.
     #[must_use]
     pub const fn new(time_to_live: Duration) -> Self {
-        Self { time_to_live, condition: Condition::Always, lease: None, codec: CodecId::RAW, deadline: None }
+        Self {
+            time_to_live,
+            condition: Condition::Always,
+            lease: None,
+            codec: CodecId::RAW,
+            fence: None,
+            deadline: None,
+        }
     }
 
     /// With a condition.
@@ -124,6 +140,8 @@ impl SetOptions {
         self.codec = codec;
         self
     }
+
+    statehouse_core::with_fence!();
 
     statehouse_core::with_deadline!();
 }

@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use statehouse_core::policy::Occasional;
 use statehouse_core::time::whole_micros;
-use statehouse_core::{CodecId, Error, ErrorKind, Namespace, Result, SchemaId, SystemClock, Version};
-use statehouse_redis::{Idempotence, RedisClient, RedisScript, ScriptCall, redis, script, unexpected_answer};
+use statehouse_core::{CodecId, Error, ErrorKind, Fence, Namespace, Result, SchemaId, SystemClock, Version};
+use statehouse_redis::{
+    Idempotence, REFUSE_STALE, RedisClient, RedisScript, ScriptCall, raise, redis, script, unexpected_answer,
+};
 
 use super::format::{self, Tag};
 use super::groups::{GROUPS, Group, SETTLE, group_of, groups, sole_schema};
@@ -19,6 +21,8 @@ use crate::{CacheKey, Holding, RemoveOptions, ReserveOptions};
 
 static PLAIN: LazyLock<RedisScript> = script!("lua/head.lua", "lua/ensure.lua", "lua/plain.lua");
 static SET: LazyLock<RedisScript> = script!("lua/head.lua", "lua/ensure.lua", "lua/look.lua", "lua/set.lua");
+static SET_FENCED: LazyLock<RedisScript> =
+    script!(REFUSE_STALE, "lua/head.lua", "lua/ensure.lua", "lua/look.lua", "lua/set.lua");
 static NOW: LazyLock<RedisScript> = LazyLock::new(|| RedisScript::new(include_str!("lua/now.lua")));
 static REMOVE: LazyLock<RedisScript> = script!("lua/head.lua", "lua/look.lua", "lua/remove.lua");
 static TOUCH: LazyLock<RedisScript> = script!("lua/head.lua", "lua/look.lua", "lua/touch.lua");
@@ -83,6 +87,7 @@ pub(super) struct NewEntry {
     pub(super) codec: CodecId,
     pub(super) millis: u64,
     pub(super) guard: Guard,
+    pub(super) fence: Option<Fence>,
     pub(super) deadline: Option<Duration>,
 }
 
@@ -171,14 +176,19 @@ impl Wire {
     }
 
     pub(super) async fn set(&self, key: &CacheKey, entry: NewEntry) -> Result<Answer> {
-        let NewEntry { value, codec, millis, guard, deadline } = entry;
+        let NewEntry { value, codec, millis, guard, fence, deadline } = entry;
         let (name, version) = guard_args(guard);
         let sealed = format::seal(unique(), self.schema, codec, format::PLAIN, &value);
         let careful = |began| {
-            let call = self.call(&SET, key).arg(began).arg(name).arg(version.get());
-            call.arg(millis).arg(sealed.as_ref()).deadline()
+            let script = if fence.is_some() { &SET_FENCED } else { &SET };
+            let call = self.call(script, key).arg(began).arg(name).arg(version.get());
+            let call = call.arg(millis).arg(sealed.as_ref()).deadline();
+            match &fence {
+                Some(fence) => call.fence(&self.group(key).mark_key(fence), fence),
+                None => call,
+            }
         };
-        let first = if guard == Guard::Always && value.len() <= SHORT {
+        let first = if guard == Guard::Always && fence.is_none() && value.len() <= SHORT {
             self.call(&PLAIN, key).arg(millis).arg(sealed.as_ref()).deadline()
         } else {
             careful(0)
@@ -249,6 +259,13 @@ impl Wire {
             (HIT, Some(record)) => Ok(Reserved::Hit { version, generation, record }),
             _ => Err(unexpected_answer()),
         }
+    }
+
+    /// Raises the mark of a lock in every group: a script of one sees no other.
+    pub(super) async fn raise(&self, fence: &Fence, deadline: Option<Duration>) -> Result<()> {
+        let calls: Vec<_> = self.groups.iter().map(|group| raise(&group.mark_key(fence), fence)).collect();
+        let answers = self.client.within(deadline).run_many::<u8>(&calls, Idempotence::Idempotent).await;
+        answers.into_iter().try_for_each(|answer| answer.map(drop))
     }
 
     /// Begins a new generation in every group, save in those that were cleared since: all that there is, is dead once this

@@ -4,7 +4,7 @@ use std::mem::replace;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use statehouse_core::{Namespace, Result, SchemaId};
+use statehouse_core::{Fence, Namespace, Result, SchemaId};
 use statehouse_redis::KeySpace;
 
 use super::format::MOST;
@@ -78,6 +78,11 @@ impl Group {
         let mut full = self.generation_key.clone();
         full.extend_from_slice(format!(":{:016x}", u64::from_be_bytes(hash)).as_bytes());
         full
+    }
+
+    /// The key of the mark of a lock; see `statehouse_redis::REFUSE_STALE`.
+    pub(super) fn mark_key(&self, fence: &Fence) -> Vec<u8> {
+        [&self.prefix[..], b"mark:", fence.mark().as_bytes()].concat()
     }
 
     /// Behind the hash tag nothing in a key is special.

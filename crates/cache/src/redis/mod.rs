@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use statehouse_core::{Capabilities, Health, Namespace, Result, SchemaId, Timestamp, Version, span};
+use statehouse_core::{
+    Capabilities, Fence, Health, Namespace, RaiseOptions, Result, SchemaId, Timestamp, Version, span,
+};
 use statehouse_redis::RedisClient;
 
 use crate::operation::Operations;
@@ -29,6 +31,7 @@ const OPERATION: Operations = Operations::of("redis");
 /// | key | holds |
 /// | --- | --- |
 /// | `namespace:cache:name:{name/g}:schema:key` | one entry, lease or mark of a removal |
+/// | `namespace:cache:name:{name/g}:mark:lock` | the mark of a lock that guards the cache, in each group; see [`REFUSE_STALE`](statehouse_redis::REFUSE_STALE) |
 /// | `namespace:cache:name:{name/g}:generation` | the generation of the group, which `clear` raises, and the schemas in use |
 ///
 /// The first 40 bytes of an entry are written by a script: `SHC` and the format 1, a check, then version, time of creation,
@@ -165,8 +168,8 @@ impl RedisCache {
         let millis = time_to_live_millis(options.time_to_live)?;
         check_value_len(value.len())?;
         let guard = options.guard()?;
-        let SetOptions { codec, deadline, .. } = options;
-        match self.0.set(key, NewEntry { value, codec, millis, guard, deadline }).await? {
+        let SetOptions { codec, fence, deadline, .. } = options;
+        match self.0.set(key, NewEntry { value, codec, millis, guard, fence, deadline }).await? {
             Answer::Done(version) => Ok(SetOutcome::Stored(version)),
             Answer::Conflict(version) => Ok(SetOutcome::Conflict(version)),
         }
@@ -250,8 +253,12 @@ impl Cache for RedisCache {
         OPERATION.clear.during_of(self.0.name(), self.0.clear(options.since, options.deadline)).await
     }
 
+    async fn raise_with(&self, fence: &Fence, options: RaiseOptions) -> Result<()> {
+        OPERATION.raise.during_of(self.0.name(), self.0.raise(fence, options.deadline)).await
+    }
+
     fn capabilities(&self) -> Capabilities {
-        Capabilities::from_iter([capability::SHARED])
+        Capabilities::from_iter([capability::FENCED, capability::FENCED_AT_ONCE, capability::SHARED])
     }
 
     async fn health(&self) -> Health {

@@ -2,11 +2,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use statehouse_core::{Capabilities, Error, Result};
+use statehouse_core::fence::Raising;
+use statehouse_core::{Capabilities, Error, Fence, Guarded, Result};
 
 use super::core::Core;
-use super::tier::{Access, Format};
+use super::tier::{Access, CacheValue, Format};
 use crate::CacheKey;
+use crate::operation::NAME;
 
 /// One named cache of values of one type: what applications use. Made by [`Caches::cache`](crate::Caches::cache).
 ///
@@ -111,6 +113,15 @@ pub enum Outage {
     Load,
     /// It fails, as [`get`](TypedCache::get) does: for a source that would not bear all reads.
     Fail,
+}
+
+impl<V: CacheValue> Guarded for TypedCache<V> {
+    fn raise<'a>(&'a self, fence: &'a Fence, limit: Duration) -> Raising<'a> {
+        Box::pin(async move {
+            let raised = self.core.tier.raise(fence, Some(limit)).await;
+            raised.map_err(|error| error.with_operation(NAME.raise))
+        })
+    }
 }
 
 impl<V> Clone for TypedCache<V> {

@@ -269,7 +269,7 @@ impl<V: CacheValue> Call<'_, V> {
             (Permit::Away, Freshness::Unspoiled) => Outcome::Valid,
             (Permit::Store(held), Freshness::Unspoiled) => {
                 let (guard, access) = (held.guard(), self.settings.access());
-                let set = self.core.tier.set(self.key, prepared, self.time_to_live, guard, access);
+                let set = self.core.tier.set(self.key, prepared, self.time_to_live, guard, None, access);
                 held.end(self.unless_slow(self.core.writes.asks(), set).await).await?
             }
             _ => Outcome::Loaded,

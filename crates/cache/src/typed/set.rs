@@ -2,7 +2,8 @@ use std::fmt;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
-use statehouse_core::{Result, Version};
+use statehouse_core::capability::FENCED;
+use statehouse_core::{AsFence, Fence, Result, Version};
 
 use super::cache::TypedCache;
 use super::kept::Debt;
@@ -39,6 +40,7 @@ pub struct Set<'a, V, K> {
     key: K,
     value: V,
     time_to_live: Duration,
+    fence: Option<Fence>,
 }
 
 /// A write of one value on a condition; made by [`Set::if_absent`] and [`Set::if_version`], run by `.await`, which says
@@ -52,12 +54,20 @@ pub struct SetIf<'a, V, K> {
 impl<'a, V, K> Set<'a, V, K> {
     pub(crate) const fn new(cache: &'a TypedCache<V>, key: K, value: V) -> Self {
         let time_to_live = cache.settings.time_to_live;
-        Self { cache, key, value, time_to_live }
+        Self { cache, key, value, time_to_live, fence: None }
     }
 
     /// Keeps the value for this long, instead of the cache's time to live.
     pub fn time_to_live(mut self, time_to_live: Duration) -> Self {
         self.time_to_live = time_to_live;
+        self
+    }
+
+    /// Stores only as long as nobody else has acquired the lock since: else it is refused as
+    /// [`Fenced`](statehouse_core::ErrorKind::Fenced). The lock should [guard](statehouse_core::Guarded) this cache; if it does
+    /// not, this is refused once its next holder has stored something.
+    pub fn fenced(mut self, guard: &impl AsFence) -> Self {
+        self.fence = Some(guard.as_fence().clone());
         self
     }
 
@@ -78,6 +88,12 @@ impl<V, K> SetIf<'_, V, K> {
         self.set.time_to_live = time_to_live;
         self
     }
+
+    /// As [`Set::fenced`].
+    pub fn fenced(mut self, guard: &impl AsFence) -> Self {
+        self.set = self.set.fenced(guard);
+        self
+    }
 }
 
 impl<V, K> Set<'_, V, K>
@@ -90,11 +106,17 @@ where
         let key = cache.key(self.key, NAME.set)?;
         let stored = async {
             let (core, format, begun) = (&cache.core, cache.settings.format, Instant::now());
+            // A store that does not say that it keeps marks raises this one first, as the set would: one that is not open yet
+            // opens for it, and one of somebody else's that ignores fences cannot.
+            if let Some(fence) = self.fence.as_ref().filter(|_| !core.tier.capabilities().has(FENCED)) {
+                core.tier.raise(fence, cache.settings.deadline).await?;
+            }
             if guard != Guard::Always {
                 core.replay(&key, cache.settings.deadline).await?;
             }
             let prepared = core.tier.prepare(&key, self.value, format)?;
-            let outcome = core.tier.set(&key, prepared, self.time_to_live, guard, cache.access()).await?;
+            let (fence, access) = (self.fence.as_ref(), cache.access());
+            let outcome = core.tier.set(&key, prepared, self.time_to_live, guard, fence, access).await?;
             if matches!(outcome, SetOutcome::Stored(_)) {
                 // What was there before is gone.
                 core.kept.paid(&Debt::Key(key.clone()), begun);

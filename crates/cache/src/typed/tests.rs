@@ -37,6 +37,7 @@ macro_rules! on_both_tiers {
 
 mod bounds;
 mod crowd;
+mod fenced;
 mod slow;
 mod told;
 

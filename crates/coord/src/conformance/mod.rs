@@ -41,6 +41,7 @@
 #![deny(dead_code, reason = "a case that is not listed")]
 
 mod expiry;
+mod fenced;
 mod kit;
 mod records;
 mod scans;
@@ -48,6 +49,7 @@ mod versions;
 mod waits;
 
 use self::expiry::*;
+use self::fenced::*;
 use self::records::*;
 use self::scans::*;
 use self::versions::*;
@@ -100,7 +102,13 @@ macro_rules! coord_conformance {
             a_wait_ends_at_its_limit [];
             a_deadline_that_is_kept_changes_nothing [];
             a_store_that_works_is_up [];
+            a_former_holder_is_refused [$crate::capability::FENCED];
+            a_mark_only_rises [$crate::capability::FENCED];
+            marks_are_of_their_locks [$crate::capability::FENCED];
+            no_write_is_made_once_the_mark_has_risen [$crate::capability::FENCED_AT_ONCE];
+            a_fence_is_not_ignored_by_who_keeps_no_marks [];
             records_survive_a_restart [$crate::capability::DURABLE];
+            marks_survive_a_restart [$crate::capability::DURABLE, $crate::capability::FENCED];
         }
     };
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use statehouse_core::{Error, ErrorKind, Namespace, Result, deadline};
+use statehouse_core::{Error, ErrorKind, Fence, Namespace, RaiseOptions, Result, deadline};
 use statehouse_filestore::{
     Body, Condition, DeleteOptions, DeleteOutcome, ETag, FileKey, FileStore, GetOptions, ListOptions, Object,
     PageToken, PutOptions, PutOutcome, Start,
@@ -98,11 +98,12 @@ impl Wire {
         key: &CoordKey,
         found: Option<&Found>,
         stored: &Stored,
-        limit: Limit,
+        (fence, limit): (Option<&Fence>, Limit),
     ) -> Result<bool> {
         let condition =
             found.map_or(Condition::Absent, |found| found.etag.clone().map_or(Condition::Always, Condition::Match));
         let mut options = PutOptions::default().with_condition(condition);
+        options.fence = fence.map(|fence| self.fence(fence)).transpose()?;
         options.deadline = limit.left()?;
         match self.files.put_with(&self.name(key)?, Body::from(stored.encode()), options).await {
             Ok(PutOutcome::Stored(_)) => Ok(true),
@@ -111,6 +112,15 @@ impl Wire {
             Err(error) if error.kind() == ErrorKind::Conflict && error.is_retryable() => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    /// The marks of these records are apart from those of the store's other files.
+    fn fence(&self, fence: &Fence) -> Result<Fence> {
+        fence.within(self.folder.trim_end_matches('/'))
+    }
+
+    pub(super) async fn raise(&self, fence: &Fence, options: RaiseOptions) -> Result<()> {
+        self.files.raise_with(&self.fence(fence)?, options).await
     }
 
     /// Removes what was found, and its version with it: that takes no room. Whether it was.

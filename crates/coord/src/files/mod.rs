@@ -12,8 +12,8 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use statehouse_core::policy::Backoff;
 use statehouse_core::{
-    Capabilities, Clock, Condition, EnvelopeError, Error, ErrorKind, Health, Namespace, Result, Retry, Timestamp,
-    Version,
+    Capabilities, Clock, Condition, EnvelopeError, Error, ErrorKind, Fence, Health, Namespace, RaiseOptions, Result,
+    Retry, Timestamp, Version,
 };
 use statehouse_filestore::FileStore;
 use statehouse_filestore::capability::{CREATE_IF_ABSENT, REPLACE_IF_MATCH};
@@ -24,7 +24,7 @@ pub use self::config::FilesConfig;
 pub(crate) use self::config::PAUSE;
 use self::seen::Seen;
 use crate::api::CoordStore;
-use crate::capability::{DURABLE, SHARED};
+use crate::capability::{DURABLE, FENCED, FENCED_AT_ONCE, SHARED};
 use crate::key::CoordKey;
 use crate::operation::Operations;
 use crate::options::{GetOptions, NowOptions, PutOptions, RemoveOptions, ScanOptions, WaitOptions};
@@ -143,7 +143,7 @@ impl FilesCoordStore {
             return Ok(Tried::Refused(current));
         }
         let stored = self.stamp(new.clone(), found.as_ref());
-        if !self.wire.write(key, found.as_ref(), &stored, limit).await? {
+        if !self.wire.write(key, found.as_ref(), &stored, (options.fence.as_ref(), limit)).await? {
             return Ok(Tried::Again);
         }
         if let Some(lives) = stored.time_to_live {
@@ -191,7 +191,7 @@ impl FilesCoordStore {
                 return Ok(RemoveOutcome::Conflict(current));
             }
             let stored = self.stamp(rest.clone(), Some(found));
-            let removed = match self.wire.write(key, Some(found), &stored, limit).await {
+            let removed = match self.wire.write(key, Some(found), &stored, (None, limit)).await {
                 Err(error) if error.retry() == Retry::FULL => self.wire.delete(key, found, limit).await?,
                 written => written?,
             };
@@ -264,12 +264,16 @@ impl CoordStore for FilesCoordStore {
         }
     }
 
+    async fn raise_with(&self, fence: &Fence, options: RaiseOptions) -> Result<()> {
+        OPERATION.raise.during(self.wire.raise(fence, options)).await
+    }
+
     async fn health(&self) -> Health {
         self.wire.files().health().await
     }
 
     fn capabilities(&self) -> Capabilities {
         let has = self.wire.files().capabilities();
-        [DURABLE, SHARED].into_iter().filter(|capability| has.has(*capability)).collect()
+        [DURABLE, FENCED, FENCED_AT_ONCE, SHARED].into_iter().filter(|capability| has.has(*capability)).collect()
     }
 }

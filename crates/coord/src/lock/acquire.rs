@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use statehouse_core::policy::Backoff;
 use statehouse_core::{Condition, Error, ErrorKind, Result, Version};
 use tokio::sync::oneshot;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::busy::{Busy, LockError};
 use super::format::State;
@@ -23,6 +24,9 @@ const TRIES: usize = 16;
 
 /// The pauses before a store that is away is asked again.
 const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(2)];
+
+/// How long raising the marks may take.
+const RAISING: Duration = Duration::from_secs(5);
 
 /// How one try went.
 enum Tried {
@@ -52,7 +56,12 @@ impl Held {
                 return Some(Err(error.into()));
             }
             let pause = match self.try_acquire().await {
-                Ok(Tried::Held(token, sent)) => return Some(self.guard(token, sent).await),
+                Ok(Tried::Held(token, sent)) => match self.guard(token, sent).await {
+                    Err(LockError::Failed(error)) if !left().is_zero() && error.is_retryable() => {
+                        Pause::Sleep(backoff.pause())
+                    }
+                    answer => return Some(answer),
+                },
                 Ok(Tried::Busy(_, busy)) if left().is_zero() => return Some(Err(busy.into())),
                 Ok(Tried::Busy(record, busy)) => Pause::Wait(record.version, busy.expires_in),
                 Err(error) if left().is_zero() || !error.is_retryable() => return Some(Err(error.into())),
@@ -114,10 +123,9 @@ impl Held {
         Err(lost.unwrap_or_else(|| Error::new(ErrorKind::Unavailable, message)))
     }
 
-    /// What a store can do may be known only once it was asked.
     async fn guard(&self, token: Version, sent: Instant) -> Answer {
         let guard = Guard::keep(self.clone(), token, sent);
-        match durable(&*self.store) {
+        match self.check(&guard).await {
             Ok(()) => Ok(guard),
             Err(error) => {
                 guard.release().await?;
@@ -125,6 +133,31 @@ impl Held {
             }
         }
     }
+
+    /// What must be so before the lock is handed out.
+    async fn check(&self, guard: &Guard) -> Result<()> {
+        // What a store can do may be known only once it was asked.
+        durable(&*self.store)?;
+        let marks = self.guarded.iter().map(|store| store.raise(guard.fence(), RAISING));
+        let raised = timeout(RAISING, try_join_all(marks));
+        // The lease is renewed meanwhile.
+        let raised = guard.run(async { raised.await.unwrap_or_else(|_| Err(not_raised())) }).await;
+        raised.map(drop).map_err(regressed)
+    }
+}
+
+fn not_raised() -> Error {
+    Error::new(ErrorKind::Timeout, format!("a store that the lock guards has not raised its mark within {RAISING:?}"))
+}
+
+/// A mark that is higher than a token that was given out just now.
+fn regressed(error: Error) -> Error {
+    if error.kind() != ErrorKind::Fenced {
+        return error;
+    }
+    let message = "a store that the lock guards has seen a greater token than this one: the coordination store was lost or \
+                   replaced, and its clock is behind that of before";
+    Error::new(ErrorKind::Fenced, message).with_source(error)
 }
 
 enum Pause {

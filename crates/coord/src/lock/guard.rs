@@ -1,7 +1,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use statehouse_core::{Error, ErrorKind, Result, Version};
+use statehouse_core::{AsFence, Error, ErrorKind, Fence, Result, Version};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -17,7 +17,7 @@ use crate::operation::NAME;
 #[must_use = "the lock is given back when this is dropped"]
 pub struct Guard {
     key: CoordKey,
-    token: Version,
+    fence: Fence,
     lease: watch::Receiver<Lease<Version>>,
     stop: Option<oneshot::Sender<()>>,
     keeper: Option<JoinHandle<Result<()>>>,
@@ -26,18 +26,24 @@ pub struct Guard {
 impl Guard {
     /// Begins to keep a lock, which was acquired under this version by a request sent at that time.
     pub(super) fn keep(held: Held, token: Version, sent: Instant) -> Self {
-        let key = held.key.clone();
+        let (key, fence) = (held.key.clone(), Fence::new(held.key.as_key().clone(), token));
         let (sender, lease) = watch::channel(Lease::new(sent + held.lease, token));
         let (stop, stopped) = oneshot::channel();
         let keeper = tokio::spawn(held.keep(sender, stopped));
-        Self { key, token, lease, stop: Some(stop), keeper: Some(keeper) }
+        Self { key, fence, lease, stop: Some(stop), keeper: Some(keeper) }
     }
 
     /// A number that is greater for each holder of this lock than for all before it: the version of its record when it was
     /// acquired.
     #[must_use]
     pub const fn token(&self) -> Version {
-        self.token
+        self.fence.token()
+    }
+
+    /// What a write carries that is refused once somebody else has the lock; see [`Lock::guards`](crate::Lock::guards).
+    #[must_use]
+    pub const fn fence(&self) -> &Fence {
+        &self.fence
     }
 
     /// Whether the lock is held. It can be lost at any time after: what must not go on then is [run](Self::run) under it.
@@ -120,11 +126,17 @@ fn stopped() -> Error {
     Error::new(ErrorKind::Unavailable, "the runtime ended before the lock was given back")
 }
 
+impl AsFence for Guard {
+    fn as_fence(&self) -> &Fence {
+        &self.fence
+    }
+}
+
 impl fmt::Debug for Guard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Guard")
             .field("key", &self.key)
-            .field("token", &self.token)
+            .field("token", &self.token())
             .field("is_held", &self.is_held())
             .finish_non_exhaustive()
     }

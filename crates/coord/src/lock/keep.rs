@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use statehouse_core::policy::Backoff;
-use statehouse_core::{Condition, ErrorKind, Result, Retry, Version};
+use statehouse_core::{Condition, ErrorKind, Guarded, Result, Retry, Version};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -26,6 +26,7 @@ pub(super) struct Held {
     pub(super) holder: String,
     pub(super) lease: Duration,
     pub(super) leases: Lessee,
+    pub(super) guarded: Vec<Arc<dyn Guarded>>,
 }
 
 /// How long giving a lock back may take. If it does not succeed, the lease ends it.

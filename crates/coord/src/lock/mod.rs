@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use statehouse_core::{Error, ErrorKind, Result};
+use statehouse_core::{Error, ErrorKind, Guarded, Result};
 use tokio::sync::oneshot;
 
 pub(crate) use self::acquire::durable;
@@ -67,6 +67,7 @@ pub struct Lock {
     lease: Duration,
     wait: Duration,
     leases: Leases,
+    guarded: Vec<Arc<dyn Guarded>>,
 }
 
 /// The shortest and the longest lease.
@@ -74,7 +75,7 @@ const LEASES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(2
 
 impl Lock {
     pub(crate) fn new(store: Arc<dyn CoordStore>, key: Result<CoordKey>, holder: String, leases: Leases) -> Self {
-        Self { store, key, holder, lease: Duration::from_secs(15), wait: Duration::ZERO, leases }
+        Self { store, key, holder, lease: Duration::from_secs(15), wait: Duration::ZERO, leases, guarded: Vec::new() }
     }
 
     /// For how long it is held if it is not renewed: a replica that is killed keeps the others waiting for so long. 15
@@ -90,13 +91,46 @@ impl Lock {
         self
     }
 
+    /// Names a store that the lock guards; several may be named. Before the lock is handed out, its mark is raised there: from
+    /// then on the store refuses what all former holders write [fenced](statehouse_core::Fence), though they may not know yet
+    /// that they have lost the lock, and what was on its way if the store can do
+    /// [that](statehouse_core::capability::FENCED_AT_ONCE). Where a mark cannot be raised, the lock is given back, and acquiring
+    /// it fails. Whoever acquires the lock must name the same stores.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use statehouse_coord::{Coordination, MemoryCoordStore};
+    /// use statehouse_core::{ErrorKind, Namespace};
+    /// use statehouse_filestore::{Files, MemoryFileStore};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let coord = Coordination::new(Arc::new(MemoryCoordStore::new()));
+    /// let exports = Files::new(Arc::new(MemoryFileStore::new()), Namespace::new("exports")?);
+    ///
+    /// let first = coord.lock("export").guards(&exports).await?;
+    /// exports.put("today", "17 rows").fenced(&first).await?;
+    /// let fence = first.fence().clone(); // of a process that will be stopped
+    /// first.release().await?;
+    ///
+    /// let second = coord.lock("export").guards(&exports).await?;
+    /// let late = exports.put("today", "16 rows").fenced(&fence).await;
+    /// assert_eq!(late.unwrap_err().kind(), ErrorKind::Fenced);
+    /// # drop(second);
+    /// # Ok(()) }
+    /// ```
+    pub fn guards(mut self, store: &(impl Guarded + Clone)) -> Self {
+        self.guarded.push(Arc::new(store.clone()));
+        self
+    }
+
     async fn acquire(self) -> Result<Guard, LockError> {
         if self.lease < LEASES[0] || self.lease > LEASES[1] {
             return Err(Error::invalid_input("a lease is at least 100 ms and at most a day").into());
         }
         let owner = *WriteId::generate()?.as_bytes();
-        let Self { store, key, holder, lease, wait, leases } = self;
-        let held = Held { store, key: key?, owner, holder, lease, leases: leases.join() };
+        let Self { store, key, holder, lease, wait, leases, guarded } = self;
+        let held = Held { store, key: key?, owner, holder, lease, leases: leases.join(), guarded };
         let (answer, answered) = oneshot::channel();
         // A task of its own, so that whoever stops waiting leaves no lock behind.
         drop(tokio::spawn(held.acquire(wait, answer)));

@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use statehouse_core::{Capabilities, Error, ErrorKind, Health, Result, Steady, Timestamp, Version};
+use statehouse_core::fence::Marks;
+use statehouse_core::{Capabilities, Error, ErrorKind, Fence, Health, RaiseOptions, Result, Steady, Timestamp, Version};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 pub use self::config::MemoryConfig;
 use crate::api::CoordStore;
-use crate::capability::{NOTIFY, SERVER_TIME};
+use crate::capability::{FENCED, FENCED_AT_ONCE, NOTIFY, SERVER_TIME};
 use crate::key::CoordKey;
 use crate::operation::Operations;
 use crate::options::{GetOptions, NowOptions, PageToken, PutOptions, RemoveOptions, ScanOptions, WaitOptions};
@@ -34,6 +35,7 @@ pub struct MemoryCoordStore {
     capacity: u64,
     clock: Steady,
     state: Mutex<State>,
+    marks: Marks,
     /// Counts the changes.
     changes: watch::Sender<u64>,
 }
@@ -123,7 +125,7 @@ impl MemoryCoordStore {
     #[must_use]
     pub fn with_config(config: MemoryConfig) -> Self {
         let MemoryConfig { capacity, clock } = config;
-        Self { capacity, clock: Steady::new(clock), state: Mutex::default(), changes: watch::Sender::new(0) }
+        Self { capacity, clock: Steady::new(clock), state: Mutex::default(), marks: Marks::default(), changes: watch::Sender::new(0) }
     }
 
     /// Nothing that runs under the lock leaves the state half changed.
@@ -141,6 +143,7 @@ impl MemoryCoordStore {
         if let Some(own) = current.as_ref().filter(|current| current.id == id) {
             return Ok(PutOutcome::Stored(own.version));
         }
+        let _held = self.marks.hold(options.fence.as_ref())?;
         let trace = state.records.contains_key(key);
         if !options.is_made(current.as_ref().map(|current| &current.version), trace) {
             return PutOutcome::refused(current, options.repeats);
@@ -235,12 +238,16 @@ impl CoordStore for MemoryCoordStore {
         }
     }
 
+    async fn raise_with(&self, fence: &Fence, _: RaiseOptions) -> Result<()> {
+        OPERATION.raise.run(|| self.marks.raise(fence))
+    }
+
     async fn health(&self) -> Health {
         Health::of("memory", Duration::ZERO, Ok(()))
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::from_iter([NOTIFY, SERVER_TIME])
+        Capabilities::from_iter([FENCED, FENCED_AT_ONCE, NOTIFY, SERVER_TIME])
     }
 }
 

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use statehouse_core::time::{millis_rounded_up, whole_micros};
-use statehouse_core::{Condition, EnvelopeError, ErrorKind, Namespace, Result, Timestamp, Version};
+use statehouse_core::{Condition, EnvelopeError, ErrorKind, Fence, Namespace, Result, Timestamp, Version};
 use statehouse_redis::{
-    ENVELOPE_STAMP, Idempotence, KeySpace, RedisClient, RedisScript, ScriptCall, redis, script, unexpected_answer,
+    ENVELOPE_STAMP, Idempotence, KeySpace, REFUSE_STALE, RedisClient, RedisScript, ScriptCall, raise, redis, script,
+    unexpected_answer,
 };
 
 use crate::key::CoordKey;
@@ -21,6 +22,7 @@ pub(super) const OPERATION: Operations = Operations::of("redis");
 
 static READ: LazyLock<RedisScript> = LazyLock::new(|| RedisScript::new(include_str!("lua/read.lua")));
 static PUT: LazyLock<RedisScript> = script!(ENVELOPE_STAMP, "lua/found.lua", "lua/put.lua");
+static PUT_FENCED: LazyLock<RedisScript> = script!(REFUSE_STALE, ENVELOPE_STAMP, "lua/found.lua", "lua/put.lua");
 static REMOVE: LazyLock<RedisScript> = script!(ENVELOPE_STAMP, "lua/found.lua", "lua/remove.lua");
 static SWEEP: LazyLock<RedisScript> = script!("lua/sweep.lua");
 /// With a key, since another server of a cluster has another time.
@@ -59,6 +61,17 @@ impl Wire {
         self.key(&format!("record:{key}"))
     }
 
+    /// See [`REFUSE_STALE`].
+    fn mark(&self, fence: &Fence) -> Vec<u8> {
+        self.key(&format!("mark:{}", fence.mark()))
+    }
+
+    pub(super) async fn raise(&self, fence: &Fence, deadline: Option<Duration>) -> Result<()> {
+        let raised: u8 =
+            raise(&self.mark(fence), fence).run(&self.redis.within(deadline), Idempotence::Idempotent).await?;
+        if raised == 1 { Ok(()) } else { Err(unexpected_answer()) }
+    }
+
     fn index(&self) -> Vec<u8> {
         self.key("index")
     }
@@ -87,6 +100,7 @@ impl Wire {
     /// knows.
     pub(super) async fn put(&self, key: &CoordKey, value: Bytes, options: &PutOptions) -> Result<PutOutcome> {
         let record = Stored::new(options.id()?, options.time_to_live, value).encode();
+        let script = if options.fence.is_some() { &PUT_FENCED } else { &PUT };
         let call = |repeats| {
             let on = match options.condition {
                 Condition::Match(version) => version.get().to_le_bytes().to_vec(),
@@ -94,9 +108,13 @@ impl Wire {
                 Condition::Absent => b"absent".to_vec(),
                 Condition::Always => Vec::new(),
             };
-            let call = PUT.key(self.record(key)).key(self.index()).arg(&record[..]).arg(on);
+            let call = script.key(self.record(key)).key(self.index()).arg(&record[..]).arg(on);
             let call = call.arg(options.time_to_live.map_or(0, whole_micros)).arg(millis_rounded_up(REMEMBERED));
-            call.arg(key.as_str()).arg(self.channel()).deadline()
+            let call = call.arg(key.as_str()).arg(self.channel()).deadline();
+            match &options.fence {
+                Some(fence) => call.fence(&self.mark(fence), fence),
+                None => call,
+            }
         };
         let redis = self.redis.within(options.deadline);
         let (answer, repeated) = run(&call(options.repeats), &call(true), &redis).await?;
@@ -177,7 +195,11 @@ impl Wire {
 async fn run(call: &ScriptCall<'_>, again: &ScriptCall<'_>, redis: &RedisClient) -> Result<(Written, bool)> {
     match call.run(redis, Idempotence::NotIdempotent).await {
         Err(error) if error.kind() == ErrorKind::OutcomeUnknown => {
-            Ok((again.run(redis, Idempotence::Idempotent).await?, true))
+            match again.run(redis, Idempotence::Idempotent).await {
+                // The first may have been made before somebody else acquired the lock.
+                Err(refused) if refused.kind() == ErrorKind::Fenced => Err(error),
+                answer => Ok((answer?, true)),
+            }
         }
         answer => Ok((answer?, false)),
     }

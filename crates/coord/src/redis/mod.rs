@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use statehouse_core::policy::Backoff;
-use statehouse_core::{Capabilities, Health, Namespace, Result, Timestamp, Version};
+use statehouse_core::{Capabilities, Fence, Health, Namespace, RaiseOptions, Result, Timestamp, Version};
 use statehouse_redis::{Contents, RedisClient};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use self::client::{OPERATION, Wire};
 use self::listen::{Heard, Listener};
 use crate::api::CoordStore;
-use crate::capability::{SERVER_TIME, SHARED};
+use crate::capability::{FENCED, FENCED_AT_ONCE, SERVER_TIME, SHARED};
 use crate::key::CoordKey;
 use crate::options::{GetOptions, NowOptions, PutOptions, RemoveOptions, ScanOptions, WaitOptions};
 use crate::outcome::{Page, PutOutcome, RemoveOutcome};
@@ -72,7 +72,11 @@ impl RedisCoordStore {
     pub fn new(redis: RedisClient, namespace: &Namespace) -> Result<Self> {
         let wire = Wire::new(redis.clone(), namespace)?;
         let listener = Listener::new(redis, wire.channel());
-        Ok(Self { wire, listener, capabilities: Capabilities::from_iter([SERVER_TIME, SHARED]) })
+        Ok(Self {
+            wire,
+            listener,
+            capabilities: Capabilities::from_iter([FENCED, FENCED_AT_ONCE, SERVER_TIME, SHARED]),
+        })
     }
 
     /// Until when there is no reason to look at the record again, unless it is told that it has changed. None if it is not as
@@ -151,6 +155,10 @@ impl CoordStore for RedisCoordStore {
                 () = sleep_until(next) => {}
             }
         }
+    }
+
+    async fn raise_with(&self, fence: &Fence, options: RaiseOptions) -> Result<()> {
+        OPERATION.raise.during(self.wire.raise(fence, options.deadline)).await
     }
 
     async fn health(&self) -> Health {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use statehouse_core::policy::Backoff;
-use statehouse_core::{Error, ErrorKind, Result, Version};
+use statehouse_core::{Error, ErrorKind, Guarded, Result, Version};
 use tokio::time::sleep;
 
 use self::format::RunState;
@@ -118,6 +118,28 @@ impl RunOnce {
         Self { store, key, lock, label, revision, attempts: None }
     }
 
+    /// Names a store that the body writes to, as [`Lock::guards`] does: what an attempt before this one still writes there
+    /// fenced is refused before this one begins.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use statehouse_coord::{Coordination, MemoryCoordStore, Revision, Run};
+    /// use statehouse_core::Namespace;
+    /// use statehouse_filestore::{Files, MemoryFileStore};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> statehouse_core::Result<()> {
+    /// let coord = Coordination::new(Arc::new(MemoryCoordStore::new()));
+    /// let files = Files::new(Arc::new(MemoryFileStore::new()), Namespace::new("terminology")?);
+    /// let load = async |run: Run| files.put("codes", "I21").fenced(&run).await.map(drop);
+    /// coord.run_once("terminology", Revision::new(202_604, "d")).guards(&files).run(load).await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn guards(mut self, store: &(impl Guarded + Clone)) -> Self {
+        self.lock = self.lock.guards(store);
+        self
+    }
+
     /// After how long another replica takes over from one that was killed, as [`Lock::lease`]; 15 seconds at first.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lock = self.lock.lease(lease);
@@ -212,7 +234,9 @@ impl RunOnce {
         F: Future<Output = Result<(), E>>,
     {
         let (version, state) = self.next(before);
-        let Some(run) = Run::begin(&self.store, self.key()?, version, state).await? else { return Ok(Turn::Again) };
+        let Some(run) = Run::begin(&self.store, self.key()?, version, state, guard.fence()).await? else {
+            return Ok(Turn::Again);
+        };
         let attempt = run.attempt();
         tracing::info!(name: "coord.run_begun", run = self.key()?.as_str(), attempt, "a run that is done once has begun");
         match guard.run(async { body(run.clone()).await.map_err(Cut::Failed) }).await {

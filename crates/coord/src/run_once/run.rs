@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use statehouse_core::{Condition, Error, ErrorKind, Result, Version};
+use statehouse_core::{AsFence, Condition, Error, ErrorKind, Fence, Result, Version};
 use tokio::sync::Mutex;
 
 use super::format::{RunPhase, RunState};
@@ -22,6 +22,7 @@ struct Inner {
     key: CoordKey,
     attempt: u32,
     checkpoint: Option<Bytes>,
+    fence: Fence,
     written: Mutex<(Version, RunState)>,
 }
 
@@ -35,6 +36,7 @@ impl Run {
         key: &CoordKey,
         before: Option<Version>,
         state: RunState,
+        fence: &Fence,
     ) -> Result<Option<Self>> {
         let condition = before.map_or(Condition::Absent, Condition::Match);
         let Some(version) = write(&**store, key, condition, &state).await? else { return Ok(None) };
@@ -43,6 +45,7 @@ impl Run {
             key: key.clone(),
             attempt: state.status.attempt,
             checkpoint: state.checkpoint.clone(),
+            fence: fence.clone(),
             written: Mutex::new((version, state)),
         }))))
     }
@@ -108,6 +111,14 @@ impl Run {
             }
         }
         Ok(())
+    }
+}
+
+/// What the body writes fenced is refused once another replica has taken over: see
+/// [`RunOnce::guards`](crate::RunOnce::guards).
+impl AsFence for Run {
+    fn as_fence(&self) -> &Fence {
+        &self.0.fence
     }
 }
 

@@ -11,8 +11,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use statehouse_core::capability::FENCED;
+use statehouse_core::fence::Raising;
 use statehouse_core::policy::Backoff;
-use statehouse_core::{Codec, Condition, Error, ErrorKind, Result};
+use statehouse_core::{AsFence, Codec, Condition, Error, ErrorKind, Fence, Guarded, RaiseOptions, Result};
 use tokio::time::{Instant, sleep};
 
 use self::format::{HEAD, Kept, REMEMBERED};
@@ -67,6 +69,7 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(1
 pub struct SharedState<T> {
     store: Arc<dyn CoordStore>,
     name: String,
+    fence: Option<Fence>,
     of: PhantomData<fn() -> T>,
 }
 
@@ -74,7 +77,26 @@ const OPERATION: Operations = Operations::of("coord");
 
 impl<T: Serialize + DeserializeOwned> SharedState<T> {
     pub(crate) fn new(store: Arc<dyn CoordStore>, name: &str) -> Self {
-        Self { store, name: name.to_owned(), of: PhantomData }
+        Self { store, name: name.to_owned(), fence: None, of: PhantomData }
+    }
+
+    /// The same values, updated only as long as nobody else has acquired the lock since: else an update fails as
+    /// [`ErrorKind::Fenced`], and is not made.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use statehouse_coord::{Coordination, MemoryCoordStore};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let coord = Coordination::new(Arc::new(MemoryCoordStore::new()));
+    /// let runs = coord.state::<u64>("runs");
+    /// let guard = coord.lock("nightly-export").guards(&runs).await?;
+    /// runs.fenced(&guard).update("export", |before| before.unwrap_or(0) + 1).await?;
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn fenced(&self, guard: &impl AsFence) -> Self {
+        Self { fence: Some(guard.as_fence().clone()), ..self.clone() }
     }
 
     fn key(&self, key: &str) -> Result<CoordKey> {
@@ -102,6 +124,10 @@ impl<T: Serialize + DeserializeOwned> SharedState<T> {
     }
 
     async fn try_update(&self, key: &CoordKey, mut f: impl FnMut(Option<T>) -> T) -> Result<Revised<T>> {
+        // What a store can do may be known only once it was asked; one of somebody else's that ignores fences raises no mark.
+        if let Some(fence) = self.fence.as_ref().filter(|_| !self.store.capabilities().has(FENCED)) {
+            self.store.raise_with(fence, RaiseOptions::default()).await?;
+        }
         let id = WriteId::generate()?;
         let mut backoff = Backoff::new(PAUSES[0], PAUSES[1]);
         let mut current = self.store.get(key).await?;
@@ -112,7 +138,8 @@ impl<T: Serialize + DeserializeOwned> SharedState<T> {
             let bytes = Codec::MessagePack.encode_checked(&value, Record::MAX_VALUE - HEAD)?;
             let next = Kept::next(before.as_ref(), id, bytes);
             let condition = current.as_ref().map_or(Condition::Absent, |record| Condition::Match(record.version));
-            let options = PutOptions::default().with_condition(condition);
+            let mut options = PutOptions::default().with_condition(condition);
+            options.fence.clone_from(&self.fence);
             match put_settled(&*self.store, key, &next.encode(), id, options).await {
                 Ok(PutOutcome::Stored(_)) => return Ok(Revised { revision: next.revision, value }),
                 Ok(PutOutcome::Conflict(found)) => current = found,
@@ -182,9 +209,15 @@ fn made(current: Option<&Record>, id: WriteId, tried: &Kept) -> Result<Made> {
     })
 }
 
+impl<T: 'static> Guarded for SharedState<T> {
+    fn raise<'a>(&'a self, fence: &'a Fence, limit: Duration) -> Raising<'a> {
+        Box::pin(self.store.raise_with(fence, RaiseOptions::default().with_deadline(limit)))
+    }
+}
+
 impl<T> Clone for SharedState<T> {
     fn clone(&self) -> Self {
-        Self { store: Arc::clone(&self.store), name: self.name.clone(), of: PhantomData }
+        Self { store: Arc::clone(&self.store), name: self.name.clone(), fence: self.fence.clone(), of: PhantomData }
     }
 }
 

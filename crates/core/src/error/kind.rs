@@ -6,6 +6,7 @@ use std::time::Duration;
 /// | a caller that sees | does |
 /// | --- | --- |
 /// | `NotFound`, `AlreadyExists`, `Conflict` | answers its own user, or reads again and decides |
+/// | `Fenced` | stops what it does under the lock: somebody else has it |
 /// | `InvalidInput`, `TooLarge`, `Unsupported` | fixes the call |
 /// | `InvalidConfig`, `Unauthenticated`, `PermissionDenied` | pages somebody: retrying will not help |
 /// | `Unavailable`, `Timeout`, `RateLimited` | retries later, as [`Error::retry`](crate::Error::retry) says |
@@ -49,6 +50,10 @@ pub enum ErrorKind {
     Conflict,
     /// Stored bytes cannot be what was written: truncated, changed, or of an unknown format.
     Corrupt,
+    /// The write was made under a lock that somebody else has acquired since: see [`Fence`](crate::Fence). Nothing was changed,
+    /// and nothing will be with the same token. That tells it from a [`Conflict`](Self::Conflict), for which a loop reads again
+    /// and tries once more.
+    Fenced,
     /// A setting is wrong. The message names the setting and what it accepts.
     InvalidConfig,
     /// An argument is outside what the operation accepts. Nothing was sent or written.
@@ -87,6 +92,7 @@ impl ErrorKind {
             Self::AlreadyExists => "already_exists",
             Self::Conflict => "conflict",
             Self::Corrupt => "corrupt",
+            Self::Fenced => "fenced",
             Self::InvalidConfig => "invalid_config",
             Self::InvalidInput => "invalid_input",
             Self::LoadFailed => "load_failed",

@@ -19,6 +19,7 @@
 #![deny(dead_code, reason = "a case that is not listed")]
 
 mod conditions;
+mod fenced;
 mod kit;
 mod lists;
 mod names;
@@ -36,6 +37,7 @@ pub use statehouse_core::conformance_tests;
 use statehouse_core::{Capabilities, Result};
 
 use self::conditions::*;
+use self::fenced::*;
 use self::kit::{clear, fresh};
 use self::lists::*;
 use self::names::*;
@@ -165,6 +167,12 @@ macro_rules! filestore_conformance {
             errors_name_a_file_as_the_application_does [];
             a_put_whose_source_is_silent_ends_by_its_deadline [];
             a_call_that_is_in_time_is_not_ended_by_its_deadline [];
+            a_former_holder_is_refused [$crate::capability::FENCED];
+            a_mark_only_rises [$crate::capability::FENCED];
+            marks_are_of_their_locks [$crate::capability::FENCED];
+            no_write_is_made_once_the_mark_has_risen [$crate::capability::FENCED_AT_ONCE];
+            a_former_holder_neither_streams_nor_copies_nor_deletes [$crate::capability::FENCED];
+            a_fence_is_not_ignored_by_who_keeps_no_marks [];
             a_store_that_works_is_up [];
             @ what_was_put_survives_a_restart [$crate::capability::DURABLE];
         }

@@ -1,7 +1,7 @@
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use statehouse_core::Result;
+use statehouse_core::{AsFence, Result};
 
 use super::place::Place;
 use crate::key::FileKey;
@@ -61,6 +61,14 @@ impl<'a> Copy<'a> {
 }
 
 impl<'a, O> Copy<'a, O> {
+    /// Copies only as long as nobody else has acquired the lock since: else it is refused as
+    /// [`Fenced`](statehouse_core::ErrorKind::Fenced). The lock should [guard](statehouse_core::Guarded) these files; if it does
+    /// not, this is refused once its next holder has written one of them.
+    pub fn fenced(mut self, guard: &impl AsFence) -> Self {
+        self.options = self.options.with_fence(guard);
+        self
+    }
+
     /// Sets how long the copy may take; see [`CopyOptions::deadline`](crate::CopyOptions::deadline).
     pub const fn deadline(mut self, deadline: Duration) -> Self {
         self.options.deadline = Some(deadline);
@@ -71,8 +79,9 @@ impl<'a, O> Copy<'a, O> {
     where
         O: 'a,
     {
-        let Self { place, keys, options, .. } = self;
+        let Self { place, keys, mut options, .. } = self;
         async move {
+            options.fence = place.fence(options.fence.take(), options.deadline).await?;
             let (from, to) = keys?;
             let copied = place.store.copy_with(&from, &to, options).await;
             copied.map_err(|error| place.naming(&from, error))

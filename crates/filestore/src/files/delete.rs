@@ -1,7 +1,7 @@
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use statehouse_core::Result;
+use statehouse_core::{AsFence, Result};
 
 use super::place::Place;
 use crate::key::FileKey;
@@ -49,6 +49,14 @@ impl<'a> Delete<'a> {
 }
 
 impl<'a, O> Delete<'a, O> {
+    /// Deletes only as long as nobody else has acquired the lock since: else it is refused as
+    /// [`Fenced`](statehouse_core::ErrorKind::Fenced). The lock should [guard](statehouse_core::Guarded) these files; if it does
+    /// not, this is refused once its next holder has written one of them.
+    pub fn fenced(mut self, guard: &impl AsFence) -> Self {
+        self.options = self.options.with_fence(guard);
+        self
+    }
+
     /// Sets how long the delete may take; see [`DeleteOptions::deadline`](crate::DeleteOptions::deadline).
     pub const fn deadline(mut self, deadline: Duration) -> Self {
         self.options.deadline = Some(deadline);
@@ -59,8 +67,9 @@ impl<'a, O> Delete<'a, O> {
     where
         O: 'a,
     {
-        let Self { place, key, options, .. } = self;
+        let Self { place, key, mut options, .. } = self;
         async move {
+            options.fence = place.fence(options.fence.take(), options.deadline).await?;
             let key = key?;
             let deleted = place.store.delete_with(&key, options).await;
             deleted.map_err(|error| place.naming(&key, error))

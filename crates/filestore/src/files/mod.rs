@@ -31,11 +31,13 @@ mod place;
 mod put;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::StreamExt;
-use statehouse_core::{ErrorKind, Namespace, Result};
+use statehouse_core::fence::Raising;
+use statehouse_core::{ErrorKind, Fence, Guarded, Namespace, RaiseOptions, Result};
 
 pub use self::copy::Copy;
 pub use self::delete::Delete;
@@ -161,5 +163,14 @@ impl Files {
     #[must_use]
     pub fn name<'k>(&self, key: &'k FileKey) -> Option<&'k str> {
         self.place.name(key)
+    }
+}
+
+impl Guarded for Files {
+    fn raise<'a>(&'a self, fence: &'a Fence, limit: Duration) -> Raising<'a> {
+        Box::pin(async move {
+            let fence = fence.within(self.place.namespace.as_str())?;
+            self.place.store.raise_with(&fence, RaiseOptions::default().with_deadline(limit)).await
+        })
     }
 }

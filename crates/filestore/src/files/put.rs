@@ -5,7 +5,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::future::Either;
 use futures_util::stream::BoxStream;
-use statehouse_core::Result;
+use statehouse_core::{AsFence, Result};
 
 use super::place::Place;
 use crate::body::{Body, source_failed};
@@ -140,6 +140,14 @@ impl<'a, O> Put<'a, O> {
         self
     }
 
+    /// Stores only as long as nobody else has acquired the lock since: else it is refused as
+    /// [`Fenced`](statehouse_core::ErrorKind::Fenced). The lock should [guard](statehouse_core::Guarded) these files; if it does
+    /// not, this is refused once its next holder has written one of them.
+    pub fn fenced(mut self, guard: &impl AsFence) -> Self {
+        self.options = self.options.with_fence(guard);
+        self
+    }
+
     /// Sets how long the put may take; see [`PutOptions::deadline`](crate::options::PutOptions::deadline).
     pub const fn deadline(mut self, deadline: Duration) -> Self {
         self.options.deadline = Some(deadline);
@@ -150,8 +158,9 @@ impl<'a, O> Put<'a, O> {
     where
         O: 'a,
     {
-        let Self { place, key, body, source, options, .. } = self;
+        let Self { place, key, body, source, mut options, .. } = self;
         async move {
+            options.fence = place.fence(options.fence.take(), options.deadline).await?;
             let key = key?;
             let stored = match source {
                 None => place.store.put_with(&key, body, options).await,

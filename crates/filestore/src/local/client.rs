@@ -21,6 +21,7 @@ use super::error::{cut_short, gone, map_error, no_folder, only_readable};
 use super::folder::Folders;
 use super::format::{Decoded, Trailer};
 use super::lock::Locks;
+use super::marks::Marks;
 use super::name::DiskName;
 use super::permissions;
 use super::stage::Stage;
@@ -69,6 +70,7 @@ pub(super) struct Disk {
 pub(super) struct Writing {
     pub(super) stage: Arc<Stage>,
     pub(super) locks: Locks,
+    pub(super) marks: Marks,
 }
 
 /// The content of a file, as far as it was read.
@@ -248,7 +250,8 @@ fn begin_writing(root: &Root, config: &LocalConfig) -> Result<Writing> {
     own("stage")?;
     let locks = Locks::new(own("locks")?, config.permissions);
     check_format(root, &open_format(root, config)?)?;
-    Ok(Writing { stage: Arc::new(Stage::open(root, config)?), locks })
+    let marks = Marks::new(own("marks")?, config.permissions, config.durability);
+    Ok(Writing { stage: Arc::new(Stage::open(root, config)?), locks, marks })
 }
 
 /// Opens the file that names the format, which is made in a store that is written.

@@ -121,7 +121,7 @@ impl Lock {
     }
 }
 
-fn take(file: &OwnedFd, share: Share, until: Instant) -> Result<()> {
+pub(super) fn take(file: &OwnedFd, share: Share, until: Instant) -> Result<()> {
     let mut pauses = Backoff::new(Duration::from_micros(50), Duration::from_millis(2));
     while !try_lock(file, share)? {
         if Instant::now() > until {

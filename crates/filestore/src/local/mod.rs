@@ -10,6 +10,7 @@ mod format;
 mod fuzz;
 mod gate;
 mod lock;
+mod marks;
 mod name;
 mod names;
 mod permissions;
@@ -32,7 +33,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 #[cfg(doc)]
 use statehouse_core::ErrorKind;
-use statehouse_core::{Capabilities, Health, HealthStatus, Result};
+use statehouse_core::{Capabilities, Fence, Health, HealthStatus, RaiseOptions, Result};
 
 use self::client::{Content, Disk, Found, PIECE};
 pub use self::config::{Access, Durability, LocalConfig, Permissions};
@@ -67,6 +68,7 @@ const OPERATION: Operations = Operations::of(BACKEND);
 /// | --- | --- |
 /// | `.statehouse/format` | the text `statehouse files 1` and a newline |
 /// | `.statehouse/locks/1f`, `.statehouse/locks/1f-turn` | empty: what is locked by `flock` for a 32nd of all keys, by their FNV-1a, and the turnstile before it |
+/// | `.statehouse/marks/<64 hex digits>` | the mark of a lock that guards the store, by the SHA-256 of its name: `local/marks/format.rs` of this crate |
 /// | `.statehouse/stage/lock` | empty: locked by who opens a store |
 /// | `.statehouse/stage/<32 hex digits>/lock` | empty: locked as long as this open store lives |
 /// | `.statehouse/stage/<32 hex digits>/slots` | for each file that it has under way, 2,048 bytes: the length of its directory's path in two bytes, little-endian, and the path |
@@ -232,8 +234,7 @@ impl FileStore for LocalFileStore {
 
     async fn delete_with(&self, key: &FileKey, options: DeleteOptions) -> Result<DeleteOutcome> {
         let (conditional, deadline) = (options.if_match.is_some(), options.deadline);
-        let delete =
-            move |disk: &Disk, key: &_, name: &_, patience| disk.delete(key, name, options.if_match.as_ref(), patience);
+        let delete = move |disk: &Disk, key: &_, name: &_, patience| disk.delete(key, name, &options, patience);
         let delete = self.run_writing(key, delete);
         let delete = async { DeleteOutcome::of(deadline::write(deadline, delete).await, conditional) };
         let deleted = OPERATION.delete.during_on(key, delete).await;
@@ -249,6 +250,12 @@ impl FileStore for LocalFileStore {
         let copied = OPERATION.copy.during_on(from, copy).await;
         self.counters.copy(&copied);
         copied
+    }
+
+    async fn raise_with(&self, fence: &Fence, options: RaiseOptions) -> Result<()> {
+        let (disk, fence) = (Arc::clone(&self.disk), fence.clone());
+        let raise = blocking(move || disk.in_place(disk.hold(Some(&fence), PATIENCE).map(drop)));
+        OPERATION.raise.during(deadline::write(options.deadline, raise)).await
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -9,19 +9,20 @@ use bytes::Bytes;
 use rustix::fd::OwnedFd;
 use rustix::fs::AtFlags;
 use rustix::io::Errno;
-use statehouse_core::{Error, ErrorKind, Result};
+use statehouse_core::{Error, ErrorKind, Fence, Result};
 
 use super::client::{Disk, INLINE, READ, Writing, changed, read_trailer};
 use super::config::Durability;
 use super::error::{map_error, not_synced};
 use super::format::{Description, Trailer};
 use super::gate::Share;
+use super::marks::Held;
 use super::name::DiskName;
 use super::stage::{Existing, Staged};
 use crate::digest::{Intake, Received, corrupt, nonce};
 use crate::key::FileKey;
 use crate::meta::{ETag, Stored};
-use crate::options::{Condition, CopyOptions, PutOptions};
+use crate::options::{Condition, CopyOptions, DeleteOptions, PutOptions};
 use crate::outcome::Deleted;
 
 impl Disk {
@@ -63,7 +64,7 @@ impl Disk {
         let mut staged = self.create(name, &options.condition)?;
         let trailer = new_trailer(received, options.content_type, options.user)?;
         write(&mut staged.file, bytes, &trailer.encode()?).map_err(map_error)?;
-        self.publish(staged, key, name, &options.condition, patience)?;
+        self.publish(staged, key, name, (&options.condition, options.fence.as_ref()), patience)?;
         Ok(stored(&trailer))
     }
 
@@ -79,7 +80,7 @@ impl Disk {
     ) -> Result<Stored> {
         let trailer = new_trailer(intake.finish()?, options.content_type, options.user)?;
         staged.file.write_all(&trailer.encode()?).map_err(map_error)?;
-        self.publish(staged, key, name, &options.condition, patience)?;
+        self.publish(staged, key, name, (&options.condition, options.fence.as_ref()), patience)?;
         Ok(stored(&trailer))
     }
 
@@ -100,7 +101,7 @@ impl Disk {
             return Err(corrupt("the file is shorter than its metadata says"));
         }
         staged.file.write_all(&trailer.encode()?).map_err(map_error)?;
-        self.publish(staged, to, &target, &options.condition, patience)?;
+        self.publish(staged, to, &target, (&options.condition, options.fence.as_ref()), patience)?;
         Ok(stored(&trailer))
     }
 
@@ -109,12 +110,14 @@ impl Disk {
         mut staged: Staged,
         key: &FileKey,
         name: &DiskName,
-        condition: &Condition,
+        (condition, fence): (&Condition, Option<&Fence>),
         patience: Duration,
     ) -> Result<()> {
         if self.durability == Durability::Synced {
             staged.file.sync_all().map_err(map_error)?;
         }
+        // Before the key's lock, as everywhere.
+        let held = self.hold(fence, patience)?;
         let share = if matches!(condition, Condition::Match(_)) { Share::Alone } else { Share::Shared };
         let lock = self.writing()?.locks.of_key(key, share, patience)?;
         if let Condition::Match(etag) = condition {
@@ -125,8 +128,14 @@ impl Disk {
             Errno::EXIST => exists(),
             error => map_error(error),
         })?;
-        drop(lock);
+        drop((lock, held));
         self.sync(staged.directory())
+    }
+
+    /// Checks a fence, if there is one, and keeps its mark.
+    pub(super) fn hold(&self, fence: Option<&Fence>, patience: Duration) -> Result<Option<Held>> {
+        let marks = &self.writing()?.marks;
+        fence.map(|fence| marks.hold(fence, patience)).transpose()
     }
 
     /// Call with the key's lock held alone.
@@ -144,10 +153,11 @@ impl Disk {
         &self,
         key: &FileKey,
         name: &DiskName,
-        if_match: Option<&ETag>,
+        options: &DeleteOptions,
         patience: Duration,
     ) -> Result<Deleted> {
-        let writing = self.writing()?;
+        let (writing, if_match) = (self.writing()?, options.if_match.as_ref());
+        let held = self.hold(options.fence.as_ref(), patience)?;
         let directory = match self.root.open_directory(name.directory()) {
             Ok(directory) => directory,
             Err(Errno::NOENT) if if_match.is_some() => return Err(changed()),
@@ -164,7 +174,7 @@ impl Disk {
             Err(Errno::NOENT) => return self.probe_reading().map(|()| Deleted::Absent),
             Err(error) => return Err(map_error(error)),
         }
-        drop(lock);
+        drop((lock, held));
         self.sync(&directory)?;
         self.root.prune(name.directory());
         Ok(Deleted::Removed)

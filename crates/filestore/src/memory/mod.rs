@@ -12,7 +12,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt;
-use statehouse_core::{Capabilities, Clock, Error, ErrorKind, Health, Operation, Result, SystemClock};
+use statehouse_core::fence::Marks;
+use statehouse_core::{
+    Capabilities, Clock, Error, ErrorKind, Fence, Health, Operation, RaiseOptions, Result, SystemClock,
+};
 
 use crate::api::FileStore;
 use crate::blocking::unanswered;
@@ -38,6 +41,7 @@ const OPERATION: Operations = Operations::of(BACKEND);
 /// None: the files end with the process. Each put has an etag of its own.
 pub struct MemoryFileStore {
     files: RwLock<BTreeMap<FileKey, File>>,
+    marks: Marks,
     clock: Arc<dyn Clock>,
     counters: Counters,
 }
@@ -57,7 +61,7 @@ impl MemoryFileStore {
 
     /// An empty store that takes the files' times from this clock.
     pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
-        Self { files: RwLock::default(), clock, counters: Counters::new(BACKEND) }
+        Self { files: RwLock::default(), marks: Marks::default(), clock, counters: Counters::new(BACKEND) }
     }
 
     // Nothing panics while the lock is held, save for a failed allocation, which leaves the map whole.
@@ -73,7 +77,8 @@ impl MemoryFileStore {
         self.read().get(key).cloned().ok_or_else(|| Error::new(ErrorKind::NotFound, "there is no such file"))
     }
 
-    fn publish(&self, mut meta: Meta, content: Bytes, condition: &Condition) -> Result<Stored> {
+    fn publish(&self, mut meta: Meta, content: Bytes, condition: &Condition, fence: Option<&Fence>) -> Result<Stored> {
+        let _held = self.marks.hold(fence)?;
         let mut files = self.write();
         check(condition, files.get(&meta.key))?;
         meta.modified = self.clock.now();
@@ -104,7 +109,7 @@ impl MemoryFileStore {
             .with_sha256(Some(received.digest))
             .with_content_type(options.content_type)
             .with_user(options.user);
-        self.publish(meta, content, &options.condition)
+        self.publish(meta, content, &options.condition, options.fence.as_ref())
     }
 
     fn get(&self, key: &FileKey, options: &GetOptions) -> Result<Object> {
@@ -139,6 +144,7 @@ impl MemoryFileStore {
     }
 
     fn delete(&self, key: &FileKey, options: DeleteOptions) -> Result<Deleted> {
+        let _held = self.marks.hold(options.fence.as_ref())?;
         let mut files = self.write();
         if let Some(etag) = options.if_match {
             check(&Condition::Match(etag), files.get(key))?;
@@ -150,7 +156,7 @@ impl MemoryFileStore {
         let File { mut meta, content } = self.find(from)?;
         meta.key = to.clone();
         meta.etag = new_etag()?;
-        self.publish(meta, content, &options.condition)
+        self.publish(meta, content, &options.condition, options.fence.as_ref())
     }
 }
 
@@ -235,6 +241,10 @@ impl FileStore for MemoryFileStore {
         let copied = PutOutcome::of(self.copy(from, to, &options), &options.condition);
         self.counters.copy(&copied);
         copied.map_err(located(OPERATION.copy, from))
+    }
+
+    async fn raise_with(&self, fence: &Fence, _options: RaiseOptions) -> Result<()> {
+        self.marks.raise(fence).map_err(|error| OPERATION.raise.name_in(error))
     }
 
     fn capabilities(&self) -> Capabilities {

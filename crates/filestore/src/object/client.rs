@@ -211,7 +211,7 @@ impl Remote {
         }
         let stored = self.settle(key, &put, &options.condition, result, received, start).await?;
         if let Some(put) = self.records.take(key) {
-            self.forget_digest(key, Some(Marks { put: Some(put), apart: true, crc: None }));
+            self.forget_digest(key, Some(Marks { put: Some(put), apart: true, ..Marks::default() }));
         }
         Ok(stored)
     }

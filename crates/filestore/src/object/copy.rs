@@ -7,6 +7,7 @@ use super::ObjectFileStore;
 use super::client::{Nesting, changed, exists, lost};
 use super::metadata::Marks;
 use super::wire::{Answer, Terms};
+use crate::capability;
 use crate::key::FileKey;
 use crate::meta::{Meta, Stored};
 use crate::options::{Condition, CopyOptions, GetOptions, PutOptions};
@@ -16,6 +17,10 @@ const MAX_COPY: u64 = 5 << 30;
 
 impl ObjectFileStore {
     pub(super) async fn copy(&self, from: &FileKey, to: &FileKey, options: CopyOptions) -> Result<Stored> {
+        if let Some(fence) = &options.fence {
+            self.capabilities.require(capability::FENCED)?;
+            self.hold(fence).await?;
+        }
         self.require(&options.condition)?;
         let (meta, marks) = self.remote.look(from).await?;
         if from == to {
@@ -24,7 +29,7 @@ impl ObjectFileStore {
         if self.remote.nesting == Nesting::Hidden {
             self.remote.check_nesting(to).await?;
         }
-        if options.condition == Condition::Always && meta.len <= MAX_COPY && !marks.apart {
+        if options.condition == Condition::Always && options.fence.is_none() && meta.len <= MAX_COPY && !marks.apart {
             let (copied, marks) = self.copy_on_the_server(from, to, &marks).await?;
             // Unless the original was replaced in between by one whose digest is apart.
             if !marks.apart {
@@ -39,6 +44,7 @@ impl ObjectFileStore {
         put.content_type = meta.content_type;
         put.user = meta.user;
         put.expected_digest = meta.sha256;
+        put.fence = options.fence;
         self.put(to, object.into(), put).await
     }
 

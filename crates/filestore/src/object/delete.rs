@@ -15,10 +15,19 @@ use crate::outcome::Deleted;
 
 impl ObjectFileStore {
     pub(super) async fn delete(&self, key: &FileKey, options: DeleteOptions) -> Result<Deleted> {
+        if let Some(fence) = options.fence.clone() {
+            self.capabilities.require(capability::FENCED)?;
+            return Box::pin(self.delete_fenced(key, options, &fence)).await;
+        }
         let condition = options.if_match.map_or(Condition::Always, Condition::Match);
         if condition != Condition::Always {
             self.capabilities.require(capability::DELETE_IF_MATCH)?;
         }
+        self.delete_as_told(key, condition).await
+    }
+
+    /// Whatever fence there is was checked.
+    pub(super) async fn delete_as_told(&self, key: &FileKey, condition: Condition) -> Result<Deleted> {
         // S3 answers alike whether there was something to delete or not.
         let (meta, marks) = match (self.remote.peek(key).await, &condition) {
             (Err(error), Condition::Always) if error.kind() == ErrorKind::NotFound => return Ok(Deleted::Absent),

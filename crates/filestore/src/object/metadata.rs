@@ -3,6 +3,7 @@
 //! | object metadata | holds |
 //! | --- | --- |
 //! | `content-type` | the content type; `binary/octet-stream`, as servers do by themselves, if there is none |
+//! | `statehouse-fence` | of a file that was stored under a lock: the first 32 hexadecimal digits of the SHA-256 of the lock's mark, a dot, and the token in decimal digits |
 //! | `statehouse-put` | 32 hex digits that no other put has, the SHA-256 or `apart`, and the CRC-32, with dots between |
 //! | any other | the application's own, bytes outside visible ASCII and `%` as `%` and two hex digits |
 //!
@@ -20,6 +21,7 @@ use object_store::{Attribute, Attributes, ObjectMeta};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use statehouse_core::Timestamp;
 
+use super::stamp::Stamp;
 use crate::digest::Digest;
 use crate::digest::Received;
 use crate::key::FileKey;
@@ -27,6 +29,7 @@ use crate::meta::{ETag, Meta, sound};
 use crate::options::PutOptions;
 
 const PUT: &str = "statehouse-put";
+const FENCE: &str = "statehouse-fence";
 const APART: &str = "apart";
 
 /// Everything but visible ASCII; leading and trailing spaces do not survive in a header.
@@ -44,6 +47,8 @@ pub(super) struct Marks {
     pub(super) apart: bool,
     /// What reads check it by.
     pub(super) crc: Option<u32>,
+    /// Under which lock it was stored.
+    pub(super) fence: Option<Stamp>,
 }
 
 /// What a put's content is, as it is kept with the object or apart from it.
@@ -82,6 +87,9 @@ pub(super) fn describe(options: &PutOptions, put: &str, known: Option<Sums>) -> 
         metadata(name, utf8_percent_encode(value, ESCAPED).to_string());
     }
     metadata(PUT, format!("{put}.{}", known.map_or(APART.to_owned(), sums)));
+    if let Some(fence) = &options.fence {
+        metadata(FENCE, Stamp::of(fence).encode());
+    }
     let content_type = options.content_type.as_deref().unwrap_or(NO_TYPE).to_owned();
     attributes.insert(Attribute::ContentType, content_type.into());
     attributes
@@ -96,9 +104,10 @@ pub(super) fn read(key: &FileKey, object: &ObjectMeta, attributes: &Attributes) 
             PUT => {
                 let Some((put, sums)) = value.split_once('.') else { continue };
                 let (sha256, crc) = read_sums(sums);
-                marks = Marks { put: Some(put.to_owned()), apart: sums == APART, crc };
+                marks = Marks { put: Some(put.to_owned()), apart: sums == APART, crc, fence: marks.fence };
                 digest = sha256;
             }
+            FENCE => marks.fence = Stamp::decode(value),
             name => drop(user.insert(name.to_owned(), percent_decode_str(value).decode_utf8_lossy().into_owned())),
         }
     }
@@ -175,7 +184,7 @@ mod tests {
         }
         let (meta, marks) = read(&key, &object, &attributes);
         assert_eq!((meta.user, meta.sha256, meta.etag.as_str()), (options.user.clone(), Some(digest), "\"e\""));
-        assert_eq!(marks, Marks { put: Some("nonce".into()), apart: false, crc: Some(0x0042_cafe) });
+        assert_eq!(marks, Marks { put: Some("nonce".into()), apart: false, crc: Some(0x0042_cafe), fence: None });
         let (meta, marks) = read(&key, &object, &describe(&options, "nonce", None));
         assert_eq!((meta.sha256, marks.apart), (None, true));
         // What something else wrote under our name.

@@ -7,6 +7,7 @@ mod copy;
 mod delete;
 mod diagnose;
 mod error;
+mod fenced;
 mod list;
 mod metadata;
 mod parts;
@@ -16,6 +17,7 @@ mod read;
 mod request;
 mod room;
 mod server;
+mod stamp;
 mod sweep;
 mod tls;
 mod upload;
@@ -56,7 +58,8 @@ const HEALTH: Duration = Duration::from_millis(900);
 /// of a long stream is known only when the metadata has long been given: it is then in an object of its own below
 /// `.statehouse/sha256`, written before the file becomes visible, and costs each get and head of such a file a second
 /// request; one whose digest is given beforehand ([`expect_sha256`](crate::Put::expect_sha256)) costs none. Files that something else wrote into the bucket can be
-/// read, and have no digest. Keys that are no file's, such as folder markers, are left out of listings.
+/// read, and have no digest. The mark of a lock is an object below `.statehouse/marks`, and a file that was stored under one has
+/// `statehouse-fence` in its metadata: the lock, and the token. Keys that are no file's, such as folder markers, are left out of listings.
 ///
 /// # Time and memory
 /// Deadlines count the server's silence. Parts are sent while their source gives more, and a download that breaks off
@@ -189,6 +192,8 @@ impl ObjectFileStore {
             }
             Probe::Never => told,
         };
+        let fenced = stamp::can_fence(&capabilities).then_some(capability::FENCED);
+        let capabilities: Capabilities = capabilities.iter().chain(fenced).collect();
         let lacks: Vec<_> = capability::ALL.into_iter().filter(|capability| !capabilities.has(*capability)).collect();
         tracing::info!(name: "filestore.opened", backend, ?lacks, "opened a file store");
         let counters = Counters::new(backend);
@@ -223,6 +228,15 @@ impl ObjectFileStore {
 
     async fn put(&self, key: &FileKey, body: Body, options: PutOptions) -> Result<Stored> {
         options.check()?;
+        match options.fence.clone() {
+            Some(_) if !self.capabilities.has(capability::FENCED) => Err(Fence::unsupported()),
+            Some(fence) => Box::pin(self.put_fenced(key, body, options, &fence)).await,
+            None => self.put_as_told(key, body, options).await,
+        }
+    }
+
+    /// Whatever fence there is was checked.
+    async fn put_as_told(&self, key: &FileKey, body: Body, options: PutOptions) -> Result<Stored> {
         self.require(&options.condition)?;
         let conditional = options.condition != Condition::Always;
         let allowed = || match conditional {
@@ -288,6 +302,14 @@ impl FileStore for ObjectFileStore {
         let copied = self.operations().copy.during_on(from, copy).await;
         self.counters.copy(&copied);
         copied
+    }
+
+    async fn raise_with(&self, fence: &Fence, options: RaiseOptions) -> Result<()> {
+        let raise = async {
+            self.capabilities.require(capability::FENCED)?;
+            self.hold(fence).await
+        };
+        self.operations().raise.during(deadline::write(options.deadline, raise)).await
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -4,7 +4,7 @@ mod range;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use statehouse_core::Result;
+use statehouse_core::{Fence, Result};
 
 pub use self::listing::{Depth, ListOptions, Page, PageToken, Start};
 pub use self::range::{BeyondEnd, ByteRange};
@@ -22,6 +22,7 @@ pub type Condition = statehouse_core::Condition<ETag>;
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> statehouse_core::Result<()> {
 /// use std::time::Duration;
+/// use statehouse_core::{ErrorKind, Fence, Key, RaiseOptions, Version};
 /// use statehouse_filestore::*;
 ///
 /// let store = MemoryFileStore::new();
@@ -53,6 +54,17 @@ pub type Condition = statehouse_core::Condition<ETag>;
 ///
 /// let options = DeleteOptions::default().with_if_match(etag).with_deadline(patient);
 /// assert_eq!(store.delete_with(&key, options).await?, DeleteOutcome::Removed);
+///
+/// // What is written under a lock is refused once somebody else has acquired that.
+/// let lock = Key::new("lock/export")?;
+/// let (one, next) = (Fence::new(lock.clone(), Version::new(1)), Fence::new(lock, Version::new(2)));
+/// store.raise_with(&next, RaiseOptions::default()).await?;
+/// let late = store.put_with(&key, Body::from("late"), PutOptions::default().with_fence(&one)).await;
+/// assert_eq!(late.unwrap_err().kind(), ErrorKind::Fenced);
+/// let late = store.delete_with(&key, DeleteOptions::default().with_fence(&one)).await;
+/// assert_eq!(late.unwrap_err().kind(), ErrorKind::Fenced);
+/// let late = store.copy_with(&key, &key, CopyOptions::default().with_fence(&one)).await;
+/// assert!(late.is_err());
 /// # Ok(()) }
 /// ```
 #[derive(Clone, Debug, Default)]
@@ -69,6 +81,8 @@ pub struct PutOptions {
     pub expected_digest: Option<Digest>,
     /// The most bytes that the content may have; a longer stream is cut off with an error, and nothing becomes visible.
     pub max_len: Option<u64>,
+    /// Under which lock it is stored; none if that makes no difference.
+    pub fence: Option<Fence>,
     /// How long this call may take, its body included; the backend's own limit if none.
     pub deadline: Option<Duration>,
 }
@@ -108,6 +122,8 @@ impl PutOptions {
         self.max_len = Some(bytes);
         self
     }
+
+    statehouse_core::with_fence!();
 
     statehouse_core::with_deadline!();
 
@@ -173,11 +189,15 @@ impl HeadOptions {
 pub struct DeleteOptions {
     /// The etag that the file must have; else nothing is deleted.
     pub if_match: Option<ETag>,
+    /// Under which lock it is deleted; none if that makes no difference.
+    pub fence: Option<Fence>,
     /// How long this call may take; the backend's own limit if none.
     pub deadline: Option<Duration>,
 }
 
 impl DeleteOptions {
+    statehouse_core::with_fence!();
+
     /// With the etag that the file must have.
     #[must_use]
     pub fn with_if_match(mut self, etag: ETag) -> Self {
@@ -194,11 +214,15 @@ impl DeleteOptions {
 pub struct CopyOptions {
     /// What must hold for the target.
     pub condition: Condition,
+    /// Under which lock the target is stored; none if that makes no difference.
+    pub fence: Option<Fence>,
     /// How long this call may take; the backend's own limit if none.
     pub deadline: Option<Duration>,
 }
 
 impl CopyOptions {
+    statehouse_core::with_fence!();
+
     /// With a condition on the target.
     #[must_use]
     pub fn with_condition(mut self, condition: Condition) -> Self {

@@ -12,6 +12,7 @@ mod read_only;
 mod s3;
 mod s3_answers;
 mod s3_environment;
+mod s3_fenced;
 mod s3_leftovers;
 mod s3_lost;
 mod s3_pauses;

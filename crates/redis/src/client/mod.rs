@@ -175,6 +175,12 @@ impl RedisClient {
         self.inner.topology.masters().iter().map(|node| node.breaker_openings()).sum()
     }
 
+    /// Whether keys without a common hash tag may be in different slots, so that no script reaches them together.
+    #[must_use]
+    pub fn is_cluster(&self) -> bool {
+        self.inner.topology.is_cluster()
+    }
+
     pub(crate) fn convert<T: FromRedisValue>(&self, value: Value) -> Result<T> {
         from_redis_value(value).map_err(|_| unexpected_reply(&self.inner.place))
     }

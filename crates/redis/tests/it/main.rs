@@ -7,6 +7,7 @@ mod bulk;
 mod cluster;
 mod crowd;
 mod faults;
+mod fenced;
 mod health;
 mod late;
 mod load;

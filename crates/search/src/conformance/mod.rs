@@ -45,12 +45,14 @@
 
 #![deny(dead_code, reason = "a case that is not listed")]
 
+mod fenced;
 mod kit;
 mod lasting;
 mod queries;
 mod results;
 mod writes;
 
+use self::fenced::*;
 pub use self::kit::schema;
 use self::lasting::*;
 pub use self::lasting::{Worn, requests};
@@ -135,6 +137,12 @@ macro_rules! search_conformance {
             options_that_contradict_each_other_are_refused [];
             a_window_over_the_limit_is_refused [];
             a_store_that_works_is_up [];
+            a_former_holder_is_refused [$crate::capability::FENCED];
+            a_mark_only_rises [$crate::capability::FENCED];
+            marks_are_of_their_locks [$crate::capability::FENCED];
+            no_write_is_made_once_the_mark_has_risen [$crate::capability::FENCED_AT_ONCE];
+            a_former_holder_deletes_nothing_whatever_its_versions [$crate::capability::FENCED];
+            a_fence_is_not_ignored_by_who_keeps_no_marks [];
             a_closed_index_says_so [];
             a_call_with_a_deadline_in_the_past_ends_or_says_so [];
             a_merge_leaves_every_document_as_it_was [];

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Deserialize;
-use serde_json::json;
-use statehouse_core::{Error, ErrorKind, Result};
+use statehouse_core::{Error, ErrorKind, Fence, Result};
 use tokio::time::{Instant, sleep};
 
 use super::client::{Call, Client, pauses};
 use super::error::{self, Effect};
+use super::marks::Marks;
 use super::source;
+use super::versions::present;
 use crate::{DocumentId, Operation, Outcome, Refresh, counters};
 
 /// How large one request may become. OpenSearch itself takes 100 MiB; small hosted clusters take 10.
@@ -30,6 +31,8 @@ pub(super) struct Run<'a> {
     pub(super) client: &'a Client,
     pub(super) alias: &'a str,
     pub(super) operations: &'a [Operation],
+    /// Under which lock it is written, and where that lock's mark is.
+    pub(super) fence: Option<(&'a Marks, &'a Fence)>,
     /// What became of each operation, as far as it is known. What is known at the start is not sent.
     pub(super) outcomes: Vec<Option<Outcome>>,
     pub(super) deadline: Instant,
@@ -87,6 +90,9 @@ impl Run<'_> {
             Refresh::Wait => "wait_for",
             Refresh::Now => "true",
         };
+        if let Some((marks, fence)) = self.fence {
+            marks.check(self.client, fence, self.left()).await?;
+        }
         // The server says that a shard is not there before we take it for silent.
         let patience = (self.client.timing.attempt.min(self.left().unwrap_or_default()) / 2).as_millis().max(1);
         let path = format!("/{}/_bulk?require_alias=true&refresh={refresh}&timeout={patience}ms&{FILTER}", self.alias);
@@ -150,37 +156,6 @@ fn applied(operation: &Operation, found: Option<u64>) -> Outcome {
         (Operation::Delete { .. }, Some(version)) if found.is_none() => Outcome::Deleted { version },
         _ => Outcome::Stale,
     }
-}
-
-/// The versions of these documents, `None` for those that are not there.
-async fn present(
-    client: &Client,
-    alias: &str,
-    ids: &[&DocumentId],
-    time: Option<Duration>,
-) -> Result<Vec<Option<u64>>> {
-    #[derive(Deserialize)]
-    struct Answer<'a> {
-        #[serde(borrow)]
-        docs: Vec<Version<'a>>,
-    }
-    #[derive(Deserialize)]
-    struct Version<'a> {
-        #[serde(rename = "_id", borrow)]
-        id: Cow<'a, str>,
-        #[serde(rename = "_version")]
-        version: Option<u64>,
-        found: Option<bool>,
-    }
-    let docs: Vec<_> = ids.iter().map(|id| json!({ "_id": id.as_str(), "_source": false })).collect();
-    let call = Call::ask(format!("/{alias}/_mget"), &json!({ "docs": docs })).within(time);
-    let body = client.send(&call).await?;
-    let Answer { docs } = serde_json::from_slice(&body).map_err(error::of_broken_body)?;
-    let same = docs.len() == ids.len() && docs.iter().zip(ids).all(|(doc, id)| *doc.id == *id.as_str());
-    if !same || docs.iter().any(|doc| doc.found.is_none()) {
-        return Err(error::of_other_question("OpenSearch did not say which of the documents are there"));
-    }
-    Ok(docs.into_iter().map(|doc| doc.version.filter(|_| doc.found == Some(true))).collect())
 }
 
 /// Some operations of a bulk, written as one request.

@@ -8,6 +8,7 @@ mod drift;
 mod error;
 mod health;
 mod mapping;
+mod marks;
 mod merge;
 mod nodes;
 mod open;
@@ -16,6 +17,7 @@ mod search;
 mod shards;
 mod source;
 mod tls;
+mod versions;
 
 #[cfg(test)]
 mod tests;
@@ -27,13 +29,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::json;
-use statehouse_core::{Capabilities, Error, ErrorKind, Health, Namespace, Result, Retry};
+use statehouse_core::{Capabilities, Error, ErrorKind, Fence, Health, Namespace, RaiseOptions, Result, Retry};
 use tokio::time::Instant;
 
 use self::bulk::Run;
 use self::client::{Call, Client, OPERATION};
 pub use self::config::OpenSearchConfig;
 use self::error::Effect;
+use self::marks::Marks;
 use self::shards::Shards;
 use crate::counters::Writes;
 use crate::limits::Size;
@@ -74,6 +77,9 @@ use crate::{
 ///   then read back, so that it is not taken for one that came too late.
 /// - **Large bulks** are sent in parts of 8 MiB, one after the other. If a later part fails as a whole, its operations
 ///   are [`Failed`](Outcome::Failed) one by one.
+/// - **Fenced bulks.** The marks of locks are documents of an index called `{name}@marks`. Each request of a bulk looks at
+///   its mark first; what is on its way when that rises is applied, by the bulk's deadline at the latest. Where a large bulk is
+///   refused from one of its parts on, the operations of those are [`Failed`](Outcome::Failed) one by one.
 /// - **A versioned delete** refuses older documents for as long as `delete_retention` says. The server remembers it in
 ///   memory: one that is killed reads it again in its log, one that was stopped in order, or had flushed its log, does not.
 /// - **Merging.** A shard keeps what was deleted for copies that fall behind and lets go of it only every half minute, so
@@ -100,6 +106,7 @@ pub struct OpenSearchIndex {
     looked: Mutex<Instant>,
     closed: AtomicBool,
     writes: Writes,
+    marks: Marks,
     /// How long the server must know the versions of deletes at least.
     retention: Duration,
 }
@@ -155,8 +162,9 @@ impl OpenSearchIndex {
         let looked = Instant::now();
         open::check_server(&client, config).await?;
         let opened = open::index(&client, config, &alias, schema).await?;
+        let marks = Marks::of(&alias, config.layout.replicas);
         let several = opened.shards > 1;
-        let all = [capability::SHARED, capability::DURABLE, capability::GLOBAL_STATISTICS];
+        let all = [capability::SHARED, capability::DURABLE, capability::FENCED, capability::GLOBAL_STATISTICS];
         let capabilities = Capabilities::from_iter(all);
         Ok(Self {
             client,
@@ -170,6 +178,7 @@ impl OpenSearchIndex {
             looked: Mutex::new(looked),
             closed: AtomicBool::new(false),
             writes: Writes::new(error::BACKEND),
+            marks,
             retention: config.layout.delete_retention,
         })
     }
@@ -219,8 +228,15 @@ impl OpenSearchIndex {
         if outcomes.iter().any(Option::is_none) {
             self.check_shape(deadline).await?;
         }
-        let mut run =
-            Run { client: &self.client, alias: self.alias.as_str(), operations, outcomes, deadline, requests: 0 };
+        let mut run = Run {
+            client: &self.client,
+            alias: self.alias.as_str(),
+            operations,
+            fence: options.fence.as_ref().map(|fence| (&self.marks, fence)),
+            outcomes,
+            deadline,
+            requests: 0,
+        };
         run.finish(options.refresh).await?;
         // The server does not refresh where all it was given is stale, which is also what a second try finds.
         let unseen = run.requests > 1 || run.outcomes.iter().any(|outcome| matches!(outcome, Some(Outcome::Stale)));
@@ -357,6 +373,11 @@ impl SearchIndex for OpenSearchIndex {
     async fn merge_with(&self, options: MergeOptions) -> Result<()> {
         self.check_open()?;
         OPERATION.merge.during(within(options.deadline, merge::all(&self.client, self.alias.as_str()))).await
+    }
+
+    async fn raise_with(&self, fence: &Fence, options: RaiseOptions) -> Result<()> {
+        self.check_open()?;
+        OPERATION.raise.during(self.marks.raise(&self.client, fence, options.deadline)).await
     }
 
     async fn health(&self) -> Health {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use serde::{Deserialize, Serialize};
+use statehouse_core::fence::Marks;
 use statehouse_core::{Error, ErrorKind, Result, Retry, Timestamp};
 use tantivy::directory::{DirectoryLock, RamDirectory};
 use tantivy::index::SegmentMeta;
@@ -21,7 +22,7 @@ use super::reclaim::Reclaiming;
 use super::snapshot::Snapshot;
 use super::traces::{Saved, Traces};
 use crate::operation::Operations;
-use crate::{DocumentId, Durability, Operation, Outcome, Record, Refresh, Schema};
+use crate::{BulkOptions, DocumentId, Durability, Operation, Outcome, Record, Refresh, Schema};
 
 /// The operations, as errors, spans and metrics name them.
 pub(super) const OPERATION: Operations = Operations::of(BACKEND);
@@ -37,6 +38,8 @@ pub(super) struct Client {
     writer: Mutex<Writer>,
     snapshot: RwLock<Arc<Snapshot>>,
     pending: Pending,
+    /// Those of locks that guard the index. No other process writes to it, so they need not be on the disk.
+    pub(super) marks: Marks,
     failure: Mutex<Option<Error>>,
     largest: AtomicU64,
 }
@@ -100,6 +103,7 @@ impl Client {
             writer: Mutex::new(Writer { inner, closed: false, deleted, uncommitted: false, lock }),
             snapshot: RwLock::new(Arc::new(snapshot)),
             pending: Pending::default(),
+            marks: Marks::default(),
             failure: Mutex::default(),
             largest: AtomicU64::new(largest),
         })
@@ -146,12 +150,9 @@ impl Client {
         Ok(())
     }
 
-    pub(super) fn bulk(
-        &self,
-        operations: Vec<Operation>,
-        durability: Durability,
-        refresh: Refresh,
-    ) -> Result<Vec<Outcome>> {
+    pub(super) fn bulk(&self, operations: Vec<Operation>, options: &BulkOptions) -> Result<Vec<Outcome>> {
+        let BulkOptions { durability, refresh, .. } = *options;
+        let _held = self.marks.hold(options.fence.as_ref())?;
         let mut writer = self.writer();
         if writer.closed {
             return Err(closed());

@@ -38,7 +38,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use statehouse_core::policy::Backoff;
-use statehouse_core::{Capabilities, Error, ErrorKind, Health, HealthStatus, Result};
+use statehouse_core::{Capabilities, Error, ErrorKind, Fence, Health, HealthStatus, RaiseOptions, Result};
 use tantivy::TantivyError;
 
 use self::answer::{find, search};
@@ -72,6 +72,9 @@ use crate::{
 ///     .managed.json            tantivy's list of files
 ///     32 digits and an ending  its segments
 /// ```
+///
+/// Marks of locks that guard the index are in memory, since nobody else writes to it: whoever opens the folder anew begins
+/// without them.
 ///
 /// The pointer is text: the format, `statehouse-search 1`, and lines `live 000001` and `kept 000002`. It, `schema.json`,
 /// `meta.json` and `.managed.json` end with a line `#crc32` and the CRC-32 of what stands before. In `meta.json` there is a
@@ -139,13 +142,14 @@ impl TantivyIndex {
             Some(folder) => format!("tantivy {}", folder.display()),
             None => "tantivy in memory".to_owned(),
         };
+        let fenced = [capability::FENCED, capability::FENCED_AT_ONCE];
         let always = [capability::GLOBAL_STATISTICS, capability::LIVE_STATISTICS];
         let durable = config.folder.is_some().then_some(capability::DURABLE);
         let commit_interval = config.commit_interval;
         let client = blocking(OPERATION.open, None, move |_| Client::open(config, Arc::new(schema))).await?;
         Ok(Self {
             client: Arc::new(client),
-            capabilities: Arc::new(always.into_iter().chain(durable).collect()),
+            capabilities: Arc::new(always.into_iter().chain(fenced).chain(durable).collect()),
             place: place.into(),
             commit_interval,
             scheduled: Arc::default(),
@@ -221,9 +225,10 @@ impl SearchIndex for TantivyIndex {
 
     async fn bulk_with(&self, operations: Vec<Operation>, options: BulkOptions) -> Result<BulkReport> {
         let queued = options.durability == Durability::Queued && options.refresh == Refresh::None;
-        let write = move |client: &Client, _: &Stop| client.bulk(operations, options.durability, options.refresh);
+        let deadline = options.deadline;
+        let write = move |client: &Client, _: &Stop| client.bulk(operations, &options);
         // A write that began cannot be taken back, so a deadline leaves its outcome open.
-        let outcomes = self.run(OPERATION.bulk, options.deadline, write).await.map_err(|error| match error.kind() {
+        let outcomes = self.run(OPERATION.bulk, deadline, write).await.map_err(|error| match error.kind() {
             ErrorKind::Timeout => {
                 OPERATION.bulk.name_in(Error::new(ErrorKind::OutcomeUnknown, "the bulk went on past its deadline"))
             }
@@ -282,6 +287,11 @@ impl SearchIndex for TantivyIndex {
 
     async fn merge_with(&self, options: MergeOptions) -> Result<()> {
         OPERATION.merge.during(within(options.deadline, self.merge_all())).await
+    }
+
+    async fn raise_with(&self, fence: &Fence, options: RaiseOptions) -> Result<()> {
+        let fence = fence.clone();
+        self.run(OPERATION.raise, options.deadline, move |client, _| client.marks.raise(&fence)).await
     }
 
     async fn health(&self) -> Health {

@@ -1,8 +1,10 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
 
-use statehouse_core::{Error, ErrorKind, Result};
+use statehouse_core::fence::Raising;
+use statehouse_core::{Error, ErrorKind, Fence, Guarded, RaiseOptions, Result};
 
 use super::document::read;
 use super::{Search, Write};
@@ -127,6 +129,12 @@ impl<D: Unversioned> Index<D> {
     /// would otherwise have to make one up, and the source's next version could be below it.
     pub fn delete(&self, id: impl AsRef<str>) -> Write<'_> {
         self.deletion(id, None)
+    }
+}
+
+impl<D: 'static> Guarded for Index<D> {
+    fn raise<'a>(&'a self, fence: &'a Fence, limit: Duration) -> Raising<'a> {
+        Box::pin(self.index.raise_with(fence, RaiseOptions::default().with_deadline(limit)))
     }
 }
 

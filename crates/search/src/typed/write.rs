@@ -1,7 +1,8 @@
 use std::pin::Pin;
 use std::time::Duration;
 
-use statehouse_core::Result;
+use statehouse_core::capability::FENCED;
+use statehouse_core::{AsFence, RaiseOptions, Result};
 
 use crate::outcome::Late;
 use crate::{BulkOptions, BulkReport, DocumentId, Durability, Operation, Refresh, SearchIndex};
@@ -69,6 +70,14 @@ impl<'i> Write<'i> {
         self
     }
 
+    /// Writes only as long as nobody else has acquired the lock since: else it is refused as
+    /// [`Fenced`](statehouse_core::ErrorKind::Fenced). The lock should [guard](statehouse_core::Guarded) the index; if it does
+    /// not, this is refused once its next holder has written something.
+    pub fn fenced(mut self, guard: &impl AsFence) -> Self {
+        self.options = self.options.with_fence(guard);
+        self
+    }
+
     /// Sets how long it may take, in place of the backend's own limit.
     pub const fn deadline(mut self, deadline: Duration) -> Self {
         self.options.deadline = Some(deadline);
@@ -86,6 +95,12 @@ impl<'i> Write<'i> {
     /// # Errors
     /// If a document cannot be a record, or the bulk failed as a whole.
     pub async fn report(self) -> Result<BulkReport> {
+        // One of somebody else's that ignores fences raises no mark either.
+        if let Some(fence) = self.options.fence.as_ref().filter(|_| !self.index.capabilities().has(FENCED)) {
+            let mut options = RaiseOptions::default();
+            options.deadline = self.options.deadline;
+            self.index.raise_with(fence, options).await?;
+        }
         self.index.bulk_with(self.operations?, self.options).await
     }
 

@@ -46,6 +46,7 @@
 mod cookies;
 mod deletions;
 mod expiry;
+mod fenced;
 mod kit;
 mod records;
 mod requests;
@@ -54,6 +55,7 @@ mod rotations;
 use self::cookies::*;
 use self::deletions::*;
 use self::expiry::*;
+use self::fenced::*;
 use self::records::*;
 use self::requests::*;
 use self::rotations::*;
@@ -114,6 +116,12 @@ macro_rules! session_conformance {
             timeouts_of_zero_are_refused [];
             a_deadline_that_is_kept_changes_nothing [];
             a_store_that_works_is_up [];
+            a_former_holder_is_refused [$crate::capability::FENCED];
+            a_mark_only_rises [$crate::capability::FENCED];
+            marks_are_of_their_locks [$crate::capability::FENCED];
+            no_write_is_made_once_the_mark_has_risen [$crate::capability::FENCED_AT_ONCE];
+            a_former_holder_neither_rotates_nor_deletes [$crate::capability::FENCED];
+            a_fence_is_not_ignored_by_who_keeps_no_marks [];
             sessions_survive_a_restart [$crate::capability::DURABLE];
         }
     };

@@ -11,15 +11,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use statehouse_core::fence::Marks;
 use statehouse_core::folder::is_full;
-use statehouse_core::{Capabilities, Error, Health, Operation, Result, Steady, Timestamp, deadline};
+use statehouse_core::{Capabilities, Error, Fence, Health, Operation, RaiseOptions, Result, Steady, Timestamp, deadline};
 
 use self::client::{Folder, Opening, blocks};
 pub use self::config::LocalConfig;
 use self::error::{in_use, map_error, refused};
 use crate::api::SessionStore;
 use crate::bounds::Bounds;
-use crate::capability::{DURABLE, UNEVICTED};
+use crate::capability::{DURABLE, FENCED, FENCED_AT_ONCE, UNEVICTED};
 use crate::operation::Operations;
 use crate::options::{CreateOptions, DeleteOptions, LoadOptions, SaveOptions, TouchOptions};
 use crate::outcome::{Deleted, Loaded, REMEMBERED, Saved, Touched, taken};
@@ -40,7 +41,8 @@ const OPERATION: Operations = Operations::of("local");
 /// A file's modification time is when the session was last used, so that a touch writes no data.
 ///
 /// # Durability
-/// A write is synced to the disk before it is answered. The folder is locked: a second process, or a second store in
+/// A write is synced to the disk before it is answered. Marks of locks that guard the store are in memory, since nobody else
+/// writes here: whoever opens the folder anew begins without them. The folder is locked: a second process, or a second store in
 /// this one, is refused with [`ErrorKind::Unavailable`](statehouse_core::ErrorKind::Unavailable). Expired sessions are deleted as others are written, a few at
 /// a time. When the folder holds as much as it may, by number or by bytes, anonymous sessions make room; while none are
 /// found, what needs room is refused with [`ErrorKind::Unavailable`](statehouse_core::ErrorKind::Unavailable). Needs a tokio runtime: the disk is used on its blocking threads.
@@ -55,6 +57,8 @@ struct Inner {
     path: PathBuf,
     bounds: Bounds,
     clock: Steady,
+    /// No other process writes here, so they need not be on the disk.
+    marks: Marks,
 }
 
 impl LocalSessionStore {
@@ -82,7 +86,7 @@ impl LocalSessionStore {
                 Opening::InUse => return Err(in_use()),
                 Opening::Refused(why) => return Err(refused(&setting, &why)),
             };
-            Ok(Self { inner: Arc::new(Inner { folder, path, bounds, clock }) })
+            Ok(Self { inner: Arc::new(Inner { folder, path, bounds, clock, marks: Marks::default() }) })
         });
         open.await.map_err(|error| OPERATION.open.name_in(error))
     }
@@ -271,6 +275,7 @@ impl Inner {
         let authority = change.authority;
         let (options, id) = change.options.clone().identified()?;
         let saved = {
+            let _held = self.marks.hold(options.fence.as_ref())?;
             let _lock = self.folder.lock(base.record().key());
             let Some(current) = self.find(base.record().key())?.found() else { return Ok(Saved::Gone) };
             if !current.admits(base, authority) {
@@ -292,7 +297,8 @@ impl Inner {
         Ok(Touched::Slid)
     }
 
-    fn delete(&self, key: &SessionKey, authority: Authority) -> Result<Deleted, Failure> {
+    fn delete(&self, key: &SessionKey, authority: Authority, fence: Option<&Fence>) -> Result<Deleted, Failure> {
+        let _held = self.marks.hold(fence)?;
         let _lock = self.folder.lock(key);
         match (self.find(key), authority) {
             (Ok(Loaded::Absent | Loaded::Deleted { .. }), _) => return Ok(Deleted::Gone),
@@ -401,7 +407,13 @@ impl SessionStore for LocalSessionStore {
 
     async fn delete_with(&self, key: &SessionKey, authority: Authority, options: DeleteOptions) -> Result<Deleted> {
         let key = *key;
-        self.change(OPERATION.delete, options.deadline, move |inner| inner.delete(&key, authority)).await
+        let DeleteOptions { fence, deadline } = options;
+        self.change(OPERATION.delete, deadline, move |inner| inner.delete(&key, authority, fence.as_ref())).await
+    }
+
+    async fn raise_with(&self, fence: &Fence, options: RaiseOptions) -> Result<()> {
+        let fence = fence.clone();
+        self.change(OPERATION.raise, options.deadline, move |inner| Ok(inner.marks.raise(&fence)?)).await
     }
 
     async fn health(&self) -> Health {
@@ -412,7 +424,7 @@ impl SessionStore for LocalSessionStore {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::from_iter([DURABLE, UNEVICTED])
+        Capabilities::from_iter([DURABLE, FENCED, FENCED_AT_ONCE, UNEVICTED])
     }
 }
 

@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use statehouse_core::{Capabilities, Error, Health, Operation, Result, Steady, Timestamp};
+use statehouse_core::fence::Marks;
+use statehouse_core::{Capabilities, Error, Fence, Health, Operation, RaiseOptions, Result, Steady, Timestamp};
 
 pub use self::config::MemoryConfig;
 use crate::api::SessionStore;
 use crate::bounds::Bounds;
-use crate::capability::UNEVICTED;
+use crate::capability::{FENCED, FENCED_AT_ONCE, UNEVICTED};
 use crate::operation::Operations;
 use crate::options::{CreateOptions, DeleteOptions, LoadOptions, SaveOptions, TouchOptions};
 use crate::outcome::{Deleted, Loaded, REMEMBERED, Saved, Touched, taken};
@@ -32,6 +33,7 @@ pub struct MemorySessionStore {
     bounds: Bounds,
     clock: Steady,
     state: Mutex<State>,
+    marks: Marks,
 }
 
 #[derive(Debug, Default)]
@@ -78,7 +80,7 @@ impl MemorySessionStore {
     #[must_use]
     pub fn with_config(config: MemoryConfig) -> Self {
         let MemoryConfig { bounds, clock } = config;
-        Self { bounds, clock: Steady::new(clock), state: Mutex::default() }
+        Self { bounds, clock: Steady::new(clock), state: Mutex::default(), marks: Marks::default() }
     }
 
     /// How many sessions take up memory: those that live, and expired and deleted ones that are not freed yet.
@@ -112,6 +114,7 @@ impl MemorySessionStore {
         next: impl FnOnce(&Record, Timestamp) -> Record,
     ) -> Result<Saved> {
         let (options, id) = options.identified()?;
+        let _held = self.marks.hold(options.fence.as_ref()).map_err(|error| operation.name_in(error))?;
         let mut state = self.lock();
         let now = self.now();
         state.free_expired(now);
@@ -278,7 +281,9 @@ impl SessionStore for MemorySessionStore {
         Ok(Touched::Slid)
     }
 
-    async fn delete_with(&self, key: &SessionKey, authority: Authority, _: DeleteOptions) -> Result<Deleted> {
+    async fn delete_with(&self, key: &SessionKey, authority: Authority, options: DeleteOptions) -> Result<Deleted> {
+        let held = self.marks.hold(options.fence.as_ref());
+        let _held = held.map_err(|error| OPERATION.delete.name_in(error))?;
         let mut state = self.lock();
         let now = self.now();
         let Some(current) = state.live(key, now) else { return Ok(Deleted::Gone) };
@@ -289,12 +294,16 @@ impl SessionStore for MemorySessionStore {
         Ok(Deleted::Removed)
     }
 
+    async fn raise_with(&self, fence: &Fence, _: RaiseOptions) -> Result<()> {
+        OPERATION.raise.run(|| self.marks.raise(fence))
+    }
+
     async fn health(&self) -> Health {
         Health::of("memory", Duration::ZERO, Ok(()))
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::from_iter([UNEVICTED])
+        Capabilities::from_iter([FENCED, FENCED_AT_ONCE, UNEVICTED])
     }
 }
 

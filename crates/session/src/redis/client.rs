@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use statehouse_core::time::{millis_rounded_up, whole_micros};
-use statehouse_core::{Envelope, ErrorKind, Namespace, Operation, Result, Timestamp, hex};
+use statehouse_core::{Envelope, ErrorKind, Fence, Namespace, Operation, Result, Timestamp, hex};
 use statehouse_redis::{
-    ENVELOPE_STAMP, Idempotence, KeySpace, RedisClient, RedisScript, redis, script, unexpected_answer,
+    ENVELOPE_STAMP, Idempotence, KeySpace, REFUSE_STALE, RedisClient, RedisScript, ScriptCall, raise, redis, script,
+    unexpected_answer,
 };
 
 use super::anonymous::{Anonymous, second, until};
 use crate::operation::Operations;
-use crate::options::{CreateOptions, SaveOptions};
+use crate::options::{CreateOptions, DeleteOptions, SaveOptions};
 use crate::outcome::{Deleted, Loaded, REMEMBERED, Touched};
 use crate::record::{NewSession, Record, Snapshot, TOMBSTONE, deleted_at};
 use crate::token::{SessionKey, VerifierHash};
@@ -22,14 +23,18 @@ pub(super) const OPERATION: Operations = Operations::of("redis");
 
 static CREATE: LazyLock<RedisScript> = script!(ENVELOPE_STAMP, "lua/create.lua");
 static SAVE: LazyLock<RedisScript> = script!("lua/save.lua");
+static SAVE_FENCED: LazyLock<RedisScript> = script!(REFUSE_STALE, "lua/save.lua");
 static TOUCH: LazyLock<RedisScript> = script!(ENVELOPE_STAMP, "lua/touch.lua");
 static DELETE: LazyLock<RedisScript> = script!(ENVELOPE_STAMP, "lua/delete.lua");
+
+static DELETE_FENCED: LazyLock<RedisScript> = script!(REFUSE_STALE, ENVELOPE_STAMP, "lua/delete.lua");
 
 /// The sessions of one namespace.
 #[derive(Clone, Debug)]
 pub(super) struct Wire {
     redis: RedisClient,
     keys: KeySpace,
+    marks: KeySpace,
     /// Whether the server had no room when it was last noticed.
     full: Arc<AtomicBool>,
     anonymous: Arc<Anonymous>,
@@ -46,7 +51,8 @@ pub(super) enum Swapped {
 impl Wire {
     pub(super) fn new(redis: RedisClient, namespace: &Namespace, max_anonymous: u64) -> Result<Self> {
         let anonymous = Arc::new(Anonymous::new(redis.clone(), namespace, max_anonymous)?);
-        Ok(Self { redis, keys: KeySpace::new(namespace, "session", "records")?, full: Arc::default(), anonymous })
+        let space = |name| KeySpace::new(namespace, "session", name);
+        Ok(Self { redis, keys: space("records")?, marks: space("marks")?, full: Arc::default(), anonymous })
     }
 
     pub(super) fn with_max_anonymous(self, bound: u64) -> Self {
@@ -55,6 +61,24 @@ impl Wire {
 
     pub(super) const fn redis(&self) -> &RedisClient {
         &self.redis
+    }
+
+    /// Adds its fence to a call of a script that looks at one. In a cluster the mark would be in another slot than the session.
+    fn fenced<'s>(&self, call: ScriptCall<'s>, fence: Option<&Fence>) -> Result<ScriptCall<'s>> {
+        match fence {
+            None => Ok(call),
+            Some(_) if self.redis.is_cluster() => Err(Fence::unsupported()),
+            Some(fence) => Ok(call.fence(&self.marks.key(fence.mark().as_bytes()), fence)),
+        }
+    }
+
+    pub(super) async fn raise(&self, fence: &Fence, deadline: Option<Duration>) -> Result<()> {
+        if self.redis.is_cluster() {
+            return Err(Fence::unsupported());
+        }
+        let call = raise(&self.marks.key(fence.mark().as_bytes()), fence);
+        let raised: u8 = call.run(&self.redis.within(deadline), Idempotence::Idempotent).await?;
+        if raised == 1 { Ok(()) } else { Err(unexpected_answer()) }
     }
 
     /// `None` if the key is taken. A second try knows the first one's session by the id of the create in it.
@@ -110,12 +134,18 @@ impl Wire {
         } else {
             next = next.expiring_as(base.record());
         }
-        let call = SAVE.key(self.key(&key)).arg(&version).arg(&next.encode()?[..]).arg(lives).deadline();
+        let script = if options.fence.is_some() { &SAVE_FENCED } else { &SAVE };
+        let call = script.key(self.key(&key)).arg(&version).arg(&next.encode()?[..]).arg(lives).deadline();
+        let call = self.fenced(call, options.fence.as_ref())?;
         let redis = self.redis.within(options.deadline);
         let answer = match call.run(&redis, Idempotence::NotIdempotent).await {
             Err(error) if error.kind() == ErrorKind::OutcomeUnknown => {
                 options.repeats = true;
-                call.run(&redis, Idempotence::Idempotent).await
+                match call.run(&redis, Idempotence::Idempotent).await {
+                    // The first may have been made before somebody else acquired the lock.
+                    Err(refused) if refused.kind() == ErrorKind::Fenced => Err(error),
+                    again => again,
+                }
             }
             answer => answer,
         };
@@ -156,11 +186,13 @@ impl Wire {
         &self,
         key: &SessionKey,
         holder: Option<&VerifierHash>,
-        deadline: Option<Duration>,
+        options: &DeleteOptions,
     ) -> Result<Deleted> {
         let holder = holder.map_or(&[][..], |holder| holder.as_bytes());
-        let call = DELETE.key(self.key(key)).arg(&TOMBSTONE[..]).arg(millis(REMEMBERED)).arg(holder).deadline();
-        match call.run(&self.redis.within(deadline), Idempotence::Idempotent).await? {
+        let script = if options.fence.is_some() { &DELETE_FENCED } else { &DELETE };
+        let call = script.key(self.key(key)).arg(&TOMBSTONE[..]).arg(millis(REMEMBERED)).arg(holder).deadline();
+        let call = self.fenced(call, options.fence.as_ref())?;
+        match call.run(&self.redis.within(options.deadline), Idempotence::Idempotent).await? {
             0_u8 => Ok(Deleted::Gone),
             1 => {
                 self.full.store(false, Ordering::Relaxed);

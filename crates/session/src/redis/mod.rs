@@ -5,13 +5,13 @@ mod client;
 mod config;
 
 use async_trait::async_trait;
-use statehouse_core::{Capabilities, Health, Namespace, Result};
+use statehouse_core::{Capabilities, Fence, Health, Namespace, RaiseOptions, Result};
 use statehouse_redis::{Contents, EvictionPolicy, RedisClient};
 
 use self::anonymous::MAX_ANONYMOUS;
 use self::client::{OPERATION, Swapped, Wire};
 use crate::api::SessionStore;
-use crate::capability::{DURABLE, SHARED, UNEVICTED};
+use crate::capability::{DURABLE, FENCED, FENCED_AT_ONCE, SHARED, UNEVICTED};
 use crate::options::{CreateOptions, DeleteOptions, LoadOptions, SaveOptions, TouchOptions};
 use crate::outcome::{Deleted, Loaded, Saved, Touched, taken};
 use crate::record::{Authority, Delta, NewSession, Record, Rotation, Snapshot};
@@ -24,7 +24,9 @@ use crate::token::{SessionKey, VerifierHash};
 /// with the server's time, and that the server expires. Every operation is one round trip on this one key, so all of it
 /// works in a cluster. For an index of the sessions of a principal the names
 /// `namespace:session:principals:{PRINCIPAL}` are kept free: the hash tag is the principal, so that all that belongs to one
-/// lies in one slot.
+/// lies in one slot. `namespace:session:marks:LOCK` is the mark of a lock that guards the store, see
+/// [`REFUSE_STALE`](statehouse_redis::REFUSE_STALE): a script looks at it together with the session, which in a cluster is in
+/// another slot, so that a cluster is not [`FENCED`].
 ///
 /// # Consistency
 /// Replication is asynchronous: after a failover, what was acknowledged in the last moments may be missing. A missing
@@ -155,7 +157,11 @@ impl SessionStore for RedisSessionStore {
             Authority::Holder(holder) => Some(holder),
             Authority::Application => None,
         };
-        OPERATION.delete.during(self.wire.delete(key, holder, options.deadline)).await
+        OPERATION.delete.during(self.wire.delete(key, holder, &options)).await
+    }
+
+    async fn raise_with(&self, fence: &Fence, options: RaiseOptions) -> Result<()> {
+        OPERATION.raise.during(self.wire.raise(fence, options.deadline)).await
     }
 
     async fn health(&self) -> Health {
@@ -164,6 +170,7 @@ impl SessionStore for RedisSessionStore {
 
     fn capabilities(&self) -> Capabilities {
         let unevicted = (self.eviction == EvictionPolicy::Never).then_some(UNEVICTED);
-        [DURABLE, SHARED].into_iter().chain(unevicted).collect()
+        let fenced = (!self.wire.redis().is_cluster()).then_some([FENCED, FENCED_AT_ONCE]);
+        [DURABLE, SHARED].into_iter().chain(unevicted).chain(fenced.into_iter().flatten()).collect()
     }
 }

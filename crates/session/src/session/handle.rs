@@ -1,13 +1,14 @@
 use std::fmt::{self, Debug};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::HeaderMap;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
-use statehouse_core::{Error, ErrorKind, Result, Timestamp, hex};
+use statehouse_core::fence::Raising;
+use statehouse_core::{Error, ErrorKind, Fence, Guarded, RaiseOptions, Result, Timestamp, hex};
 
 use super::contention::Contention;
 use super::state::{CookieChange, State, Weight};
@@ -38,6 +39,13 @@ pub(super) struct Shared {
     pub(super) contention: Contention,
     pub(super) reported: Reported,
     pub(super) watch: Watch,
+}
+
+/// Guards the store: what is written by its own methods is [fenced](crate::SaveOptions::fence), and no request is.
+impl Guarded for Sessions {
+    fn raise<'a>(&'a self, fence: &'a Fence, limit: Duration) -> Raising<'a> {
+        Box::pin(self.shared.store.raise_with(fence, RaiseOptions::default().with_deadline(limit)))
+    }
 }
 
 impl Sessions {

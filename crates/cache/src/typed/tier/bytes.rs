@@ -4,7 +4,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::de::DeserializeOwned;
 use statehouse_core::policy::Occasional;
-use statehouse_core::{Capabilities, Codec, Counter, Result, SystemClock};
+use statehouse_core::{Capabilities, Codec, Counter, Fence, RaiseOptions, Result, SystemClock};
 
 use super::contract::{Access, CacheValue, Claim, Form, Format, Place, Prepared, Tier, prepared_elsewhere, settle};
 use crate::options::Guard;
@@ -88,11 +88,12 @@ impl<V: CacheValue> Tier<V> for BytesTier {
         prepared: Prepared<V>,
         time_to_live: Duration,
         guard: Guard,
+        fence: Option<&Fence>,
         access: Access,
     ) -> Result<SetOutcome> {
         let Form::Encoded(bytes) = prepared.form? else { return prepared_elsewhere() };
         let mut options = SetOptions::new(time_to_live).with_guard(guard).with_codec(access.codec.id());
-        options.deadline = access.deadline;
+        (options.fence, options.deadline) = (fence.cloned(), access.deadline);
         self.cache.set_with(key, bytes, options).await
     }
 
@@ -136,6 +137,12 @@ impl<V: CacheValue> Tier<V> for BytesTier {
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move { cache.remove_with(&key, options).await });
         }
+    }
+
+    async fn raise(&self, fence: &Fence, limit: Option<Duration>) -> Result<()> {
+        let mut options = RaiseOptions::default();
+        options.deadline = limit;
+        self.cache.raise_with(fence, options).await
     }
 
     fn place(&self) -> Place {

@@ -5,7 +5,7 @@ use ::bytes::Bytes;
 use async_trait::async_trait;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use statehouse_core::{Capabilities, Codec, Error, ErrorKind, Result};
+use statehouse_core::{Capabilities, Codec, Error, ErrorKind, Fence, Result};
 
 use crate::options::Guard;
 use crate::typed::versioned::Versioned;
@@ -38,8 +38,11 @@ pub(crate) trait Tier<V>: Send + Sync {
         prepared: Prepared<V>,
         time_to_live: Duration,
         guard: Guard,
+        fence: Option<&Fence>,
         access: Access,
     ) -> Result<SetOutcome>;
+
+    async fn raise(&self, fence: &Fence, limit: Option<Duration>) -> Result<()>;
 
     async fn remove(&self, key: &CacheKey, options: RemoveOptions) -> Result<RemoveOutcome>;
 

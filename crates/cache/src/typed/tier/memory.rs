@@ -3,10 +3,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::Serialize;
-use statehouse_core::{Capabilities, Codec, Operation, Result, span};
+use statehouse_core::{Capabilities, Codec, Fence, Operation, Result, span};
 use tracing::Span;
 
 use super::contract::{Access, CacheValue, Claim, Form, Format, Place, Prepared, Tier, prepared_elsewhere, settle};
+use crate::capability::{FENCED, FENCED_AT_ONCE};
 use crate::memory::{ENTRY_OVERHEAD, Found, Reserved, Store, whole_millis};
 use crate::operation::Operations;
 use crate::options::Guard;
@@ -100,11 +101,15 @@ impl<V: CacheValue> Tier<V> for MemoryTier<V> {
         prepared: Prepared<V>,
         time_to_live: Duration,
         guard: Guard,
+        fence: Option<&Fence>,
         _: Access,
     ) -> Result<SetOutcome> {
         let Form::Weighed(weight) = prepared.form? else { return prepared_elsewhere() };
         let millis = whole_millis(time_to_live)?;
-        Ok(self.span(OPERATION.set).in_scope(|| self.store.set(key, prepared.value, weight, millis, guard)))
+        self.span(OPERATION.set).in_scope(|| {
+            let _held = self.store.marks.hold(fence)?;
+            Ok(self.store.set(key, prepared.value, weight, millis, guard))
+        })
     }
 
     async fn remove(&self, key: &CacheKey, options: RemoveOptions) -> Result<RemoveOutcome> {
@@ -137,12 +142,16 @@ impl<V: CacheValue> Tier<V> for MemoryTier<V> {
         let _ = self.store.remove(key, Guard::Lease(lease), None);
     }
 
+    async fn raise(&self, fence: &Fence, _: Option<Duration>) -> Result<()> {
+        self.store.marks.raise(fence)
+    }
+
     fn place(&self) -> Place {
         Place::Here
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::default()
+        Capabilities::from_iter([FENCED, FENCED_AT_ONCE])
     }
 
     #[cfg(test)]

@@ -1,0 +1,96 @@
+//! The marks of locks that guard the index: see [`Fence`].
+//!
+//! OpenSearch has no step that looks at one document and writes others. So each request of a fenced bulk is sent after a look
+//! at the lock's mark, and what is on its way when that rises is applied: until the bulk's deadline at the latest.
+//!
+//! A mark is a document of the index `{name}@marks`, which holds nothing else. Its id is the mark's name, its source is empty,
+//! and its version, an external one, is the token: so the server itself lets it only rise.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::json;
+use statehouse_core::{ErrorKind, Fence, Namespace, Result, Version};
+use tokio::sync::OnceCell;
+
+use super::client::{Call, Client};
+use super::error::{self, Effect};
+use super::source;
+use super::versions::present;
+use crate::DocumentId;
+
+/// What the answer to a raise is to say.
+const FILTER: &str = "filter_path=items.*.status,items.*.error.type,items.*.error.reason";
+
+#[derive(Debug)]
+pub(super) struct Marks {
+    index: String,
+    replicas: u32,
+    /// Whether the index is there.
+    made: OnceCell<()>,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    #[serde(default)]
+    items: Vec<Item>,
+}
+
+#[derive(Deserialize)]
+struct Item {
+    index: Done,
+}
+
+#[derive(Deserialize)]
+struct Done {
+    status: u16,
+    error: Option<error::Exception>,
+}
+
+impl Marks {
+    pub(super) fn of(alias: &Namespace, replicas: u32) -> Self {
+        Self { index: format!("{alias}@marks"), replicas, made: OnceCell::new() }
+    }
+
+    /// Makes the index if nobody has.
+    async fn make(&self, client: &Client, time: Option<Duration>) -> Result<()> {
+        let settings = json!({ "number_of_shards": 1, "number_of_replicas": self.replicas });
+        let body = json!({ "settings": { "index": settings }, "mappings": { "dynamic": false } });
+        let call = Call::put(format!("/{}", self.index), &body).within(time);
+        match client.send(&call).await {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Raises a mark.
+    pub(super) async fn raise(&self, client: &Client, fence: &Fence, time: Option<Duration>) -> Result<()> {
+        let id = DocumentId::new(fence.mark())?;
+        self.made.get_or_try_init(|| self.make(client, time)).await?;
+        let mut lines = b"{\"index\":{\"_id\":".to_vec();
+        source::write_text(id.as_str(), &mut lines);
+        lines.extend_from_slice(b",\"version_type\":\"external_gte\",\"version\":");
+        source::write_json(&fence.token().get(), &mut lines);
+        lines.extend_from_slice(b"}}\n{}\n");
+        let path = format!("/{}/_bulk?{FILTER}", self.index);
+        let call = Call::bulk(path, lines.into(), Effect::Repeatable).within(time);
+        let Answer { items } = client.read(&call).await?;
+        match items.as_slice() {
+            [Item { index: Done { status: 200..=299, .. } }] => Ok(()),
+            [Item { index: Done { status: 409, .. } }] => Err(Fence::refused()),
+            [Item { index }] => Err(error::of_exception(index.status, index.error.as_ref())),
+            _ => Err(error::of_other_question("OpenSearch did not say what became of a mark")),
+        }
+    }
+
+    /// Checks a fence, and raises its mark where that is lower.
+    pub(super) async fn check(&self, client: &Client, fence: &Fence, time: Option<Duration>) -> Result<()> {
+        let id = DocumentId::new(fence.mark())?;
+        self.made.get_or_try_init(|| self.make(client, time)).await?;
+        let found = present(client, &self.index, &[&id], time).await?;
+        match found.first().copied().flatten() {
+            Some(mark) if mark >= fence.token().get() => fence.check(Version::new(mark)),
+            _ => self.raise(client, fence, time).await,
+        }
+    }
+}
