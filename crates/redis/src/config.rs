@@ -18,7 +18,7 @@ use crate::connection::tls::Tls;
 ///
 /// | parameter | default | meaning |
 /// | --- | --- | --- |
-/// | `connect_timeout` | `1s` | the most that connecting, TLS and login may take |
+/// | `connect_timeout` | `1s` | the most that connecting, TLS and login may take: two round trips, three with TLS |
 /// | `timeout` | `1s` | the most that one try of an operation may take |
 /// | `deadline` | `3s` | the most that an operation may take with all its tries |
 /// | `connections` | `2` | shared connections per server, 1 to 16, besides two for large values |

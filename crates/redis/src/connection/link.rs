@@ -1,7 +1,7 @@
 //! One shared connection to one server, replaced when it breaks or falls silent.
 
 use std::fmt;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
@@ -10,26 +10,27 @@ use redis::{RedisError, cmd};
 use statehouse_core::policy::Backoff;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
+use crate::connection::doubt::{Answered, Doubted, within_waking};
 use crate::connection::flow::Flow;
 use crate::connection::server::Server;
 use crate::connection::source::Source;
 use crate::connection::spares::Spares;
+use crate::connection::state::State;
 use crate::connection::stream::Bounded;
+use crate::connection::waited::leaves_time;
 use crate::failure::{Failure, connection_lost, timed_out};
 
 /// How long a server may be silent towards an operation before the connection is doubted.
 pub(crate) const SILENCE: Duration = Duration::from_millis(500);
 
-/// How long a doubted connection has to answer a `PING`, or anything else, before it is replaced.
+/// How long a doubted connection has to answer a `PING`, or anything else, before it is replaced. Something was asked over
+/// it [`SILENCE`] ago; one that is doubted because of another has that time too, if the other answers after all.
 const PROBE: Duration = Duration::from_millis(500);
 
 /// As [`PROBE`], for a connection with large values of which only their end is seen.
 const PROBE_UNSEEN: Duration = Duration::from_secs(5);
-
-/// What of that is waited for at a time.
-const STEP: Duration = Duration::from_millis(50);
 
 /// For how long nothing may have come from a server, in spite of a probe, before it counts as away.
 pub(crate) const AWAY_AFTER: Duration = SILENCE.saturating_add(PROBE);
@@ -58,17 +59,6 @@ pub(crate) struct Link {
     created: Instant,
     /// Whether it is for what is large.
     bulk: bool,
-}
-
-#[derive(Default)]
-struct State {
-    /// Counts up with every connection made, so that a late complaint about an old one does not break a new one.
-    generation: u64,
-    connection: Option<Bounded>,
-    repairing: bool,
-    failures: u64,
-    failure: Option<RedisError>,
-    broken_at: Option<Instant>,
 }
 
 /// A clone of a link's connection, and which of its connections that is.
@@ -119,14 +109,16 @@ impl Link {
         let mut state = self.state.subscribe();
         let failures = state.borrow_and_update().failures;
         self.repair();
-        let until = until.min(self.worth_waiting(until));
-        if until <= Instant::now() {
+        let worth = until.min(self.worth_waiting(until));
+        if worth <= Instant::now() {
             return Err(self.nobody());
         }
         let news = state.wait_for(|state| state.connection.is_some() || state.failures > failures);
         // What it waited for is not held while it looks.
-        let _ = timeout_at(until, news).await.map(|news| news.map(drop));
-        self.current().ok_or_else(|| self.nobody())
+        let _ = timeout_at(worth, news).await.map(|news| news.map(drop));
+        let lease = self.current().ok_or_else(|| self.nobody())?;
+        let took = self.state.borrow().took;
+        leaves_time(took, until).map(|()| lease)
     }
 
     /// Until when the attempt to connect that is under way may be waited for: of a server that counts as away, only the
@@ -187,6 +179,11 @@ impl Link {
 
     /// Drops the connection of this generation and begins to replace it.
     pub(crate) fn broke(&self, generation: u64, why: &str) {
+        let _was_current = self.gave_up(generation, why);
+    }
+
+    /// The same; whether that was the current one.
+    fn gave_up(&self, generation: u64, why: &str) -> bool {
         let dropped = self.state.send_if_modified(|state| {
             let current = state.generation == generation && state.connection.is_some();
             if current {
@@ -205,6 +202,7 @@ impl Link {
             self.source.forget_idle();
             self.repair();
         }
+        dropped
     }
 
     /// Waits until the connection of this generation is no longer this link's.
@@ -217,31 +215,41 @@ impl Link {
     /// Asks a connection that has been silent whether it is still there, and the others to the same server: what
     /// silences one usually silences all, and a try that goes over the next would wait as long again. Returns at once.
     pub(crate) fn doubt(&self, generation: u64) {
-        self.probe(generation);
+        let Some(answered) = self.probe(generation, None) else { return };
         for peer in self.peers().filter(|peer| !Weak::ptr_eq(&peer.me, &self.me)) {
             let generation = peer.state.borrow().generation;
-            peer.probe(generation);
+            peer.probe(generation, Some(Arc::clone(&answered)));
         }
     }
 
-    /// At most one asks at a time.
-    fn probe(&self, generation: u64) {
-        let lease = self.current().filter(|lease| lease.generation == generation);
-        let (Some(mut lease), Some(link), Ok(runtime)) = (lease, self.me.upgrade(), Handle::try_current()) else {
-            return;
-        };
+    /// At most one asks at a time. `because_of` says whether that connection answered which was silent, if this one was
+    /// not. If it asks, the same is answered of this one.
+    fn probe(&self, generation: u64, because_of: Option<Answered>) -> Option<Answered> {
+        let mut lease = self.current().filter(|lease| lease.generation == generation)?;
+        let (link, runtime) = (self.me.upgrade()?, Handle::try_current().ok()?);
         if self.probing.swap(true, Ordering::AcqRel) {
-            return;
+            return None;
         }
+        let before = self.replies.load(Ordering::Relaxed);
+        let (asked, pong) = (Arc::clone(&link), Arc::<AtomicBool>::default());
+        let has_pong = Arc::clone(&pong);
         runtime.spawn(async move {
             let reset = ResetOnDrop(Arc::clone(&link));
-            let alive = link.answers(&mut lease.connection).await;
+            let state = link.state_of(&mut lease.connection, because_of.as_ref()).await;
             drop(reset);
-            if !alive {
-                link.broke(generation, "no answer to a PING");
-                link.missed(AWAY_AFTER);
+            match state {
+                Doubted::Answers => pong.store(true, Ordering::Relaxed),
+                // Somebody else has closed it: that is not being silent.
+                Doubted::Broken => link.broke(generation, "failed while in use"),
+                Doubted::Silent => {
+                    if link.gave_up(generation, "no answer to a PING") {
+                        link.missed(AWAY_AFTER);
+                    }
+                }
             }
         });
+        let answered = move || has_pong.load(Ordering::Relaxed) || asked.replies.load(Ordering::Relaxed) != before;
+        Some(Arc::new(answered))
     }
 
     /// How much of a large value is still to come over the connection of this generation.
@@ -253,16 +261,24 @@ impl Link {
 
     /// Whether the connection answers a `PING`, or anything else, within [`PROBE`], or at least goes on with what it was
     /// at. Of one for what is large that cannot be looked into, the `PING` may have to wait.
-    async fn answers(&self, connection: &mut Bounded) -> bool {
+    async fn state_of(&self, connection: &mut Bounded, because_of: Option<&Answered>) -> Doubted {
         let before = self.replies.load(Ordering::Relaxed);
         let moved = connection.flow().map(Flow::moved);
         let limit = if self.bulk && moved.is_none() { PROBE_UNSEEN } else { PROBE };
         let ping = cmd("PING");
         let flow = connection.clone();
-        let answer = pin!(connection.connection.send_packed_command(&ping));
-        match within_waking(limit, answer).await {
-            Some(answer) => answer.is_ok(),
-            None => self.replies.load(Ordering::Relaxed) != before || flow.flow().map(Flow::moved) != moved,
+        let mut answer = pin!(connection.connection.send_packed_command(&ping));
+        let mut pong = within_waking(limit, answer.as_mut()).await;
+        // Over this one nothing was asked before the PING, and the server has just shown that it takes its time.
+        if pong.is_none() && because_of.is_some_and(|answered| answered()) {
+            pong = within_waking(SILENCE, answer).await;
+        }
+        match pong {
+            Some(Ok(_)) => Doubted::Answers,
+            Some(Err(_)) => Doubted::Broken,
+            None if self.replies.load(Ordering::Relaxed) != before => Doubted::Answers,
+            None if flow.flow().map(Flow::moved) != moved => Doubted::Answers,
+            None => Doubted::Silent,
         }
     }
 
@@ -314,20 +330,21 @@ impl Link {
         let begun = Instant::now();
         let outcome = self.source.connect(self.bulk, Arc::new(on_close)).await;
         // Before it is published: who is told of it must find the breaker as it then is.
+        let took = begun.elapsed();
         match &outcome {
             Ok(_) => self.server.answered(),
-            Err(_) => self.missed(begun.elapsed()),
+            Err(_) => self.missed(took),
         }
-        self.publish(generation, outcome)
+        self.publish(generation, outcome, took)
     }
 
-    fn publish(&self, generation: u64, outcome: Result<Bounded, RedisError>) -> bool {
+    fn publish(&self, generation: u64, outcome: Result<Bounded, RedisError>, took: Duration) -> bool {
         let connected = outcome.is_ok();
         self.state.send_modify(|state| match outcome {
             Ok(connection) => {
                 let after = state.broken_at.take().map(|at| at.elapsed());
                 tracing::info!(name: "redis.connected", server = %self.name(), ?after, "connected to Redis");
-                state.generation = generation;
+                (state.generation, state.took) = (generation, took);
                 state.connection = Some(connection);
                 self.spares.change(generation);
                 state.repairing = false;
@@ -342,17 +359,6 @@ impl Link {
         });
         connected
     }
-}
-
-/// The answer, if it comes within `limit` of time in which this process ran. A machine that is so busy that timers fire
-/// late has not looked for the answer either: such a pause counts as one step.
-async fn within_waking<T>(limit: Duration, mut answer: Pin<&mut impl Future<Output = T>>) -> Option<T> {
-    for _ in 0..limit.as_millis().div_ceil(STEP.as_millis()) {
-        if let Ok(answer) = timeout(STEP, answer.as_mut()).await {
-            return Some(answer);
-        }
-    }
-    None
 }
 
 /// Holds the link only while it tries, so that dropping the last client ends it.

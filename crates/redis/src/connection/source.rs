@@ -154,22 +154,26 @@ impl Source {
     /// A connection to be shared, for what is large if it is `bulk`. `on_close` is called once when the server closes it,
     /// where redis-rs tells.
     pub(crate) async fn connect(&self, bulk: bool, on_close: Arc<dyn Fn() + Send + Sync>) -> RedisResult<Bounded> {
-        within(self.limit, async {
-            let mut bounded = match &self.own {
+        let mut bounded: Bounded = within(self.limit, async {
+            match &self.own {
                 Some((client, settings)) => {
                     let settings = settings.clone().set_push_sender(self.pushes(on_close));
-                    self.connect_own(client, settings, bulk).await?
+                    self.connect_own(client, settings, bulk).await
                 }
-                None => self.take_from_pool().await?.into(),
-            };
-            match &self.role {
-                Role::Any => {}
-                Role::Master => check_master(&mut bounded.connection).await?,
-                Role::Sentinel(_) => bounded.connection.subscribe(&FAILOVER_NEWS).await?,
+                None => Ok(self.take_from_pool().await?.into()),
             }
-            Ok(bounded)
         })
-        .await
+        .await?;
+        // One round trip more, which on a long way is as long as the login was.
+        within(self.limit, async {
+            match &self.role {
+                Role::Any => Ok(()),
+                Role::Master => check_master(&mut bounded.connection).await,
+                Role::Sentinel(_) => bounded.connection.subscribe(&FAILOVER_NEWS).await,
+            }
+        })
+        .await?;
+        Ok(bounded)
     }
 
     /// A connection for one listener: what arrives unasked goes to `news`.

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 use crate::clock::Latest;
 use crate::connection::link::{Lease, Link};
 use crate::connection::wait::wait;
+use crate::connection::waited::leaves_time;
 use crate::error::LATE;
 use crate::failure::{Failure, inner_code, timed_out};
 
@@ -22,8 +23,10 @@ impl Leased<'_> {
         if let Some(latest) = self.lease.connection.clock().latest(until) {
             return Ok(latest);
         }
+        let begun = Instant::now();
         // Boxed: it is rare.
         Box::pin(self.read_clock(until)).await?;
+        leaves_time(begun.elapsed(), until)?;
         self.lease.connection.clock().latest(until).ok_or_else(|| Failure::not_sent(timed_out()))
     }
 

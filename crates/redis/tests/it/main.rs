@@ -13,6 +13,7 @@ mod late;
 mod load;
 mod sentinel;
 mod single;
+mod slow;
 mod stub;
 mod subscribe;
 mod tls;
