@@ -146,16 +146,22 @@ impl Disk {
         }
     }
 
-    /// Reads a file that is small and in the page cache, without waiting for the disk; else none.
+    /// Reads a file that is small and in the page cache, without waiting for the disk; else none. That is three calls of the
+    /// system which it refuses where they would wait, and at most [`INLINE`] bytes to copy and to check: some 20 µs, which
+    /// the caller's thread is not missed for.
     #[cfg(target_os = "linux")]
     pub(super) fn get_cached(&self, key: &FileKey, name: &DiskName, options: &GetOptions) -> Option<Result<Found>> {
+        use rustix::fs::{AtFlags, StatxFlags};
         let fd = self.root.open_cached(name.path()).ok()?;
-        let stat = rustix::fs::fstat(&fd).ok()?;
-        let size = u64::try_from(stat.st_size).ok().filter(|size| *size <= INLINE)?;
+        // What the system knows of it: a mount over a network would ask its server first.
+        let ask = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+        let known = rustix::fs::statx(&fd, c"", ask, StatxFlags::SIZE | StatxFlags::MTIME).ok()?;
+        let size = Some(known.stx_size).filter(|size| *size <= INLINE)?;
         let mut bytes = vec![0; usize::try_from(size).ok()?];
         let flags = rustix::io::ReadWriteFlags::NOWAIT;
         let read = rustix::io::preadv2(&fd, &mut [io::IoSliceMut::new(&mut bytes)], 0, flags).ok()?;
-        (read == bytes.len()).then(|| small(key, bytes, modified(&stat), options))
+        let modified = timestamp(known.stx_mtime.tv_sec, known.stx_mtime.tv_nsec.into());
+        (read == bytes.len()).then(|| small(key, bytes, modified, options))
     }
 
     #[cfg(not(target_os = "linux"))]
@@ -348,8 +354,11 @@ pub(super) fn read_at(file: &File, mut from: u64, len: u64) -> Result<Vec<u8>> {
 
 #[expect(clippy::unnecessary_cast, reason = "the fields' types differ between systems")]
 fn modified(stat: &rustix::fs::Stat) -> Timestamp {
-    let seconds = u64::try_from(stat.st_mtime as i64).unwrap_or(0);
-    let micros = u64::try_from(stat.st_mtime_nsec as i64).unwrap_or(0) / 1000;
+    timestamp(stat.st_mtime as i64, stat.st_mtime_nsec as i64)
+}
+
+fn timestamp(seconds: i64, nanos: i64) -> Timestamp {
+    let (seconds, micros) = (u64::try_from(seconds).unwrap_or(0), u64::try_from(nanos).unwrap_or(0) / 1000);
     Timestamp::from_micros(seconds.saturating_mul(1_000_000).saturating_add(micros))
 }
 

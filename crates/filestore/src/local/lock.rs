@@ -150,7 +150,7 @@ fn try_lock(file: &OwnedFd, share: Share) -> Result<bool> {
 }
 
 /// FNV-1a, because every process, old or new, must find the same lock.
-fn shard(key: &str) -> u32 {
+pub(super) fn shard(key: &str) -> u32 {
     let hash = key.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     (hash ^ (hash >> 16)) % SHARDS
 }

@@ -92,7 +92,8 @@ const OPERATION: Operations = Operations::of(BACKEND);
 /// more after [`LocalConfig::body_timeout`]. The disk itself has no deadline: no
 /// system lets go of a call that it has begun. Where the directory is a mount that may hang, give calls a deadline, as
 /// [`PutOptions::deadline`]: they are answered then, and the work goes on on a thread of its own, so a write may still
-/// happen.
+/// happen. A file of at most 64 KiB that the system has in memory is read at once, on the thread that asks; everything else
+/// is done on threads where it may wait.
 #[derive(Clone, Debug)]
 pub struct LocalFileStore {
     root: PathBuf,

@@ -1,3 +1,4 @@
+mod contended;
 mod listing;
 
 use std::fs::{self, File};

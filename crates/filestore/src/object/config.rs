@@ -18,6 +18,11 @@ use crate::key::FileKey;
 /// here. Whatever an environment says, requests are signed, and go without TLS only if `allow_http` says so, and through
 /// a proxy only if `proxy` names it. `Debug` prints no secret.
 ///
+/// The credentials of a role are fetched anew minutes before they end. While that fails, they are used until they end. Without
+/// any, an endpoint that cannot be reached or fails is [`Unavailable`](statehouse_core::ErrorKind::Unavailable) and is asked
+/// again after a second; one that refuses is [`Unauthenticated`](statehouse_core::ErrorKind::Unauthenticated). Nobody waits for
+/// it longer than `timeout`.
+///
 /// | parameter | value | default |
 /// | --- | --- | --- |
 /// | `endpoint` | the server's URL, for S3 that is not Amazon's | Amazon's of the region |

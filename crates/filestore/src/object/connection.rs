@@ -9,6 +9,7 @@ use object_store::{BackoffConfig, ClientOptions, RetryConfig, StaticCredentialPr
 use statehouse_core::{Error, ErrorKind, Result, Secret};
 
 use super::config::{Addressing, S3Config, Transport};
+use super::role::{Asking, Role, Seen};
 use super::server::Server;
 use super::wire::Wire;
 
@@ -128,11 +129,14 @@ fn place(config: &S3Config, environment: &[(AmazonS3ConfigKey, String)]) -> Resu
         })),
         None => {
             found(Key::ContainerCredentialsFullUri).as_deref().map_or(Ok(()), check_container)?;
+            check_token(&found)?;
             let builder = AmazonS3Builder::new().with_bucket_name(&config.bucket).with_region(&region);
             let set = environment.iter().filter(|(key, _)| !matches!(key, Key::Region | Key::DefaultRegion));
             let builder = set.fold(builder, |builder, (key, value)| builder.with_config(*key, value));
-            let builder = builder.with_http_connector(Clients::of(config)).with_retry(retry(config));
-            Arc::clone(builder.build()?.credentials())
+            let seen = Arc::<Seen>::default();
+            let askers = Askers { clients: Clients::of(config), seen: Arc::clone(&seen) };
+            let builder = builder.with_http_connector(askers).with_retry(retry(config));
+            Arc::new(Role::new(Arc::clone(builder.build()?.credentials()), seen, config.timeout))
         }
     };
     Ok(Place { endpoint, region, credentials })
@@ -152,6 +156,19 @@ fn check_container(uri: &str) -> Result<(), BoxError> {
         return Ok(());
     }
     Err("AWS_CONTAINER_CREDENTIALS_FULL_URI must begin with https://, or be an address of this host".into())
+}
+
+/// Refuses the address of a container's credentials without the file that has the token for it: the host's role would be
+/// taken in its place, without a word.
+fn check_token(found: &impl Fn(AmazonS3ConfigKey) -> Option<String>) -> Result<(), BoxError> {
+    use AmazonS3ConfigKey as Key;
+    let given = [Key::AccessKeyId, Key::WebIdentityTokenFile, Key::ContainerCredentialsRelativeUri];
+    let wanted =
+        found(Key::ContainerCredentialsFullUri).is_some() && !given.into_iter().any(|key| found(key).is_some());
+    if wanted && found(Key::ContainerAuthorizationTokenFile).is_none() {
+        return Err("AWS_CONTAINER_CREDENTIALS_FULL_URI needs AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE beside it".into());
+    }
+    Ok(())
 }
 
 /// As `object_store` makes it.
@@ -184,15 +201,22 @@ pub(super) struct Clients {
     proxy: Option<Secret>,
 }
 
-/// Those that fetch credentials, which some hosts give out at an address of their own without TLS.
-impl HttpConnector for Clients {
+/// Makes those that fetch credentials, which some hosts give out at an address of their own without TLS.
+#[derive(Debug)]
+struct Askers {
+    clients: Clients,
+    seen: Arc<Seen>,
+}
+
+impl HttpConnector for Askers {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
+        let (clients, seen) = (&self.clients, Arc::clone(&self.seen));
         let plain = options.get_config_value(&ClientConfigKey::AllowHttp).is_some_and(|allowed| allowed == "true");
         // Small answers, for which a total time is right; an address of the host's own is asked without a proxy.
-        let proxy = self.proxy.as_ref().filter(|_| !plain);
-        let client = self.builder(plain, proxy).and_then(|builder| Ok(builder.timeout(self.timeout).build()?));
+        let proxy = clients.proxy.as_ref().filter(|_| !plain);
+        let client = clients.builder(plain, proxy).and_then(|builder| Ok(builder.timeout(clients.timeout).build()?));
         let client = client.map_err(|source| object_store::Error::Generic { store: "S3", source })?;
-        Ok(HttpClient::new(client))
+        Ok(HttpClient::new(Asking { client, seen }))
     }
 }
 
@@ -262,5 +286,6 @@ mod tests {
         ] {
             assert!(check_container(uri).is_err() && !placed(uri), "{uri}");
         }
+        assert!(!placed("http://127.0.0.1:1338/x"), "without the file of its token");
     }
 }

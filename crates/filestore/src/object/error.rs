@@ -5,6 +5,7 @@ use object_store::client::{HttpError, HttpErrorKind};
 use rustls::CertificateError;
 use statehouse_core::{Error, ErrorKind, Retry, Unreached, causes};
 
+use super::missing::{Missing, PAUSE};
 use super::server::Server;
 use super::tls::{is_wrong_language, untrusted};
 use super::wire::{Log, Reply};
@@ -24,9 +25,8 @@ pub(super) fn map_error(error: object_store::Error, log: &Log) -> Error {
 
 fn map(error: object_store::Error, log: &Log) -> Error {
     let server = log.server.as_deref();
-    if log.unsigned {
-        let message = "there are no credentials: none given, and none from the environment or the host";
-        return Error::new(ErrorKind::Unauthenticated, message).with_source(error);
+    if let Some(missing) = &log.unsigned {
+        return unsigned(missing, error);
     }
     if let Some(reply) = &log.reply {
         return map_reply(reply, server);
@@ -35,6 +35,17 @@ fn map(error: object_store::Error, log: &Log) -> Error {
         Some(kind) => map_transport(kind, &error, server),
         None => map_variant(error, server),
     }
+}
+
+/// Who cannot be asked for credentials now can be later; who refuses them, or has none, does so again.
+fn unsigned(missing: &Missing, error: object_store::Error) -> Error {
+    let (kind, retry) = match missing.is_lasting() {
+        true => (ErrorKind::Unauthenticated, Retry::Never),
+        false => (ErrorKind::Unavailable, Retry::After(PAUSE)),
+    };
+    let unsigned = Error::new(kind, format!("there are no credentials: {missing}")).with_retry(retry);
+    // Otherwise it says the same once more.
+    if missing.at.is_none() { unsigned.with_source(error) } else { unsigned }
 }
 
 /// What a message calls the server.

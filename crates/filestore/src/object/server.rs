@@ -42,7 +42,7 @@ impl Server {
 }
 
 /// The scheme, host and port of a URL, without a user and password.
-fn origin(url: &str) -> String {
+pub(super) fn origin(url: &str) -> String {
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
     let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
     format!("{}://{}", scheme.to_ascii_lowercase(), host.split(['/', '?', '#']).next().unwrap_or_default())

@@ -10,8 +10,8 @@ use statehouse_core::{Error, ErrorKind, Result, Timestamp};
 use super::client::Remote;
 use super::connection::Native;
 use super::error::map_error;
-use super::list::parse_time;
 use super::request::astray;
+use super::time::parse_time;
 use super::wire::{Answer, Terms};
 use crate::key::FileKey;
 

@@ -14,6 +14,7 @@ use percent_encoding::percent_decode_str;
 use reqwest::StatusCode;
 use reqwest::header::{HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH};
 
+use super::missing::Missing;
 use super::patience::{Receiving, Sending, Watch, timed_out, transport};
 use super::server::Server;
 use super::tls::{is_wrong_language, untrusted};
@@ -90,8 +91,8 @@ pub(super) struct Log {
     pub(super) reply: Option<Reply>,
     /// Why the last request had no answer.
     pub(super) broken: Option<HttpErrorKind>,
-    /// Whether there was nothing to sign with.
-    pub(super) unsigned: bool,
+    /// Why there was nothing to sign with, if so.
+    pub(super) unsigned: Option<Missing>,
     /// The server's clock at its last answer.
     pub(super) date: Option<std::time::SystemTime>,
     /// The server that was asked; none of a store that is brought along.
@@ -166,7 +167,7 @@ impl HttpService for Wire {
         let log = || exchange.log.lock().unwrap_or_else(PoisonError::into_inner);
         log().server = Some(Arc::clone(&self.server));
         if let Err(error) = self.sign(&mut request, exchange.payload).await {
-            log().unsigned = true;
+            log().unsigned = Some(Missing::of(&error));
             return Err(HttpError::new(HttpErrorKind::Unknown, error));
         }
         if let Some(reason) = log().failed() {
@@ -280,7 +281,7 @@ fn is_astray(body: &[u8], path: &str) -> bool {
     key.is_some_and(|key| !percent_decode_str(path).decode_utf8_lossy().ends_with(&*key))
 }
 
-async fn collect(body: HttpResponseBody, most: usize) -> Result<bytes::Bytes, HttpError> {
+pub(super) async fn collect(body: HttpResponseBody, most: usize) -> Result<bytes::Bytes, HttpError> {
     let (mut pieces, mut all) = (body.bytes_stream(), Vec::new());
     while let Some(piece) = pieces.next().await {
         all.extend_from_slice(&piece?);

@@ -4,6 +4,7 @@
 mod full_disk;
 mod gone;
 mod killed;
+mod local_busy;
 mod network;
 #[cfg(target_os = "linux")]
 mod private;
@@ -17,6 +18,7 @@ mod s3_leftovers;
 mod s3_lost;
 mod s3_pauses;
 mod s3_preconditions;
+mod s3_roles;
 mod s3_wrong;
 mod stub;
 mod told;

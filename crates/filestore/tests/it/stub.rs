@@ -21,7 +21,14 @@ impl Stub {
     pub(crate) fn start(
         answer: impl Fn(&Request, &mut TcpStream) -> std::io::Result<()> + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::start_at("127.0.0.1:0", answer)
+    }
+
+    pub(crate) fn start_at(
+        address: &str,
+        answer: impl Fn(&Request, &mut TcpStream) -> std::io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
         let stub = Self { address: listener.local_addr().unwrap(), ended: Arc::default() };
         let (ended, answer) = (Arc::clone(&stub.ended), Arc::new(answer));
         std::thread::spawn(move || {

@@ -2,8 +2,10 @@
 
 mod cluster;
 mod group;
+mod promote;
 mod sentinel;
 mod server;
+mod skew;
 mod tls;
 
 pub use self::cluster::RedisCluster;

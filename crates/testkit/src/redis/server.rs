@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::OnceCell;
 
 use super::group::READY_WITHIN;
+use super::skew;
 use super::tls::{Certificate, TlsSide};
 use crate::port::Port;
 use crate::process::{Launch, Server, process_controls, server_folder, within};
@@ -145,6 +146,7 @@ pub struct RedisServerBuilder {
     tls: Certificate,
     pub(super) cluster: bool,
     args: Vec<OsString>,
+    behind: Option<Duration>,
 }
 
 impl RedisServerBuilder {
@@ -180,6 +182,13 @@ impl RedisServerBuilder {
     #[must_use]
     pub fn arg(mut self, name: &str, value: &str) -> Self {
         self.args.extend([name.into(), value.into()]);
+        self
+    }
+
+    /// Its time of day is so far behind the host's, in whole seconds. Needs a C compiler, as building Rust programs does.
+    #[must_use]
+    pub fn clock_behind(mut self, by: Duration) -> Self {
+        self.behind = Some(by);
         self
     }
 
@@ -238,7 +247,8 @@ impl RedisServerBuilder {
             None => (String::new(), self.password.clone()),
         };
         let address = ports[0].address().to_string();
-        let launch = Launch { name: "redis-server", program, args, env: Vec::new(), refuses_root: false };
+        let env = self.behind.map_or_else(|| Ok(Vec::new()), |by| skew::behind(by, folder.path()))?;
+        let launch = Launch { name: "redis-server", program, args, env, refuses_root: false };
         let process = Some(Server::spawn(launch, folder, ports)?);
         let server = RedisServer { address, user, password, admin_password: self.password, tls, process };
         server.wait_ready().await?;

@@ -1,0 +1,28 @@
+//! A clock that is not the host's. libfaketime cannot be used: it and jemalloc, which Redis is built with, call each other
+//! while they start.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::StartError;
+
+const LIBRARY: &str = include_str!("behind.c");
+
+/// The environment in which a program's time of day is so far behind. What it loads for that is built in `folder`.
+pub(super) fn behind(by: Duration, folder: &Path) -> Result<Vec<(&'static str, OsString)>, StartError> {
+    let (source, library) = (folder.join("behind.c"), folder.join("behind.so"));
+    std::fs::write(&source, LIBRARY)?;
+    let built = Command::new("cc")
+        .args(["-shared", "-fPIC", "-O1"])
+        .arg(format!("-DBEHIND={}", by.as_secs()))
+        .arg("-o")
+        .args([&library, &source])
+        .output()
+        .map_err(|error| StartError::new(format!("cc, which builds Rust programs too: {error}")))?;
+    match built.status.success() {
+        true => Ok(vec![("LD_PRELOAD", library.into_os_string())]),
+        false => Err(StartError::new(format!("cc: {}", String::from_utf8_lossy(&built.stderr)))),
+    }
+}
