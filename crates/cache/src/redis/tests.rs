@@ -19,6 +19,7 @@ mod late;
 mod network;
 mod outage;
 mod planted;
+mod promoted;
 mod slow;
 
 const LONG: Duration = Duration::from_secs(600);

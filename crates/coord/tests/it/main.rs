@@ -9,6 +9,7 @@ mod late;
 mod lock;
 mod membership;
 mod planted;
+mod promoted;
 mod run_once;
 mod schedule;
 mod signals;

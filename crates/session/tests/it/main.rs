@@ -15,7 +15,9 @@ mod login;
 mod logs;
 mod lost;
 mod orders;
+mod outage;
 mod planted;
+mod promoted;
 mod redis;
 mod responses;
 #[cfg(feature = "redis-tls")]

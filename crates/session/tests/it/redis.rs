@@ -50,7 +50,7 @@ fn routes() -> Router {
         )
 }
 
-struct App {
+pub(crate) struct App {
     router: Router,
     store: Arc<RedisSessionStore>,
 }
@@ -72,25 +72,33 @@ impl App {
             .with_connect_timeout(Duration::from_millis(300))
             .with_timeout(Duration::from_millis(300))
             .with_deadline(Duration::from_millis(600));
-        let store = Arc::new(RedisSessionStore::new(RedisClient::open(config).await.unwrap(), namespace).unwrap());
+        Self::over(RedisClient::open(config).await.unwrap(), namespace, configure)
+    }
+
+    pub(crate) fn over(
+        redis: RedisClient,
+        namespace: &Namespace,
+        configure: impl FnOnce(SessionConfigBuilder) -> SessionConfigBuilder,
+    ) -> Self {
+        let store = Arc::new(RedisSessionStore::new(redis, namespace).unwrap());
         let config = configure(SessionConfig::builder()).build().unwrap();
         Self { router: routes().layer(SessionLayer::with_config(Arc::clone(&store), config)), store }
     }
 
-    async fn send(&self, method: &str, path: &str, cookie: &str) -> Response<Body> {
+    pub(crate) async fn send(&self, method: &str, path: &str, cookie: &str) -> Response<Body> {
         let request = Request::builder().method(method).uri(path).header(header::COOKIE, cookie);
         self.router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap()
     }
 
-    async fn login(&self) -> String {
+    pub(crate) async fn login(&self) -> String {
         set_cookie(&self.send("POST", "/login", "").await).expect("a cookie")
     }
 
-    async fn who(&self, cookie: &str) -> String {
+    pub(crate) async fn who(&self, cookie: &str) -> String {
         self.text("/who", cookie).await
     }
 
-    async fn pushed(&self, cookie: &str) -> String {
+    pub(crate) async fn pushed(&self, cookie: &str) -> String {
         self.text("/pushed", cookie).await
     }
 
@@ -198,7 +206,7 @@ async fn a_killed_and_restarted_server_keeps_what_it_stored() {
     assert_eq!(app.send("POST", "/write", &cookie).await.status(), StatusCode::OK, "the scripts are sent again");
 }
 
-async fn until_up(app: &App) {
+pub(crate) async fn until_up(app: &App) {
     for _ in 0..100 {
         if app.store.health().await.is_up() {
             return;

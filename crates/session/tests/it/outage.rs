@@ -1,0 +1,103 @@
+//! How long requests wait for a Redis that does not answer.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::http::StatusCode;
+use axum::http::header::{RETRY_AFTER, SET_COOKIE};
+use statehouse_core::ServiceUrl;
+use statehouse_core::policy::BreakerState;
+use statehouse_redis::{RedisClient, RedisConfig};
+use statehouse_session::{OutagePolicy, SessionConfigBuilder};
+use statehouse_testkit::RedisServer;
+use tokio::task::JoinSet;
+
+use crate::random_namespace;
+use crate::redis::{App, until_up};
+
+/// What a request waits for at most once the server is known to be away.
+const LIMIT: Duration = Duration::from_secs(1);
+
+/// How many in a hundred may be held up by this machine, which is busy with other tests. Who waits for the server does so
+/// each time.
+const HELD_UP: usize = 5;
+
+/// By when it is known that a server is away: after a second and a half, and later on a machine that is busy.
+const KNOWN_BY: Duration = Duration::from_secs(30);
+
+/// What each caller asks for in turn, and whether it goes on without its session where it may. Logins and logouts fail
+/// then, and these handlers hide it.
+const REQUESTS: [(&str, &str, bool); 6] = [
+    ("GET", "/who", true),
+    ("POST", "/write", true),
+    ("POST", "/login", false),
+    ("POST", "/logout", false),
+    ("POST", "/push", true),
+    ("GET", "/pushed", true),
+];
+
+/// One browser, until it has asked for two seconds while the server is known to be away: how long those requests took.
+async fn browser(app: Arc<App>, redis: RedisClient, cookie: String, policy: OutagePolicy) -> Vec<Duration> {
+    let (begun, mut known, mut lasted) = (Instant::now(), None, Vec::new());
+    for (method, path, goes_on) in REQUESTS.iter().cycle() {
+        if known.is_some_and(|known: Instant| known.elapsed() >= Duration::from_secs(2)) {
+            break;
+        }
+        assert!(known.is_some() || begun.elapsed() < KNOWN_BY, "not known to be away");
+        let (asked, away) = (Instant::now(), redis.breaker() != BreakerState::Closed);
+        let response = app.send(method, path, &cookie).await;
+        if away {
+            known.get_or_insert(asked);
+            lasted.push(asked.elapsed());
+            let (status, refused) = (response.status(), StatusCode::SERVICE_UNAVAILABLE);
+            match policy {
+                OutagePolicy::Anonymous if *goes_on => assert_eq!(status, StatusCode::OK, "{path}"),
+                OutagePolicy::Anonymous => assert!([StatusCode::OK, refused].contains(&status), "{path}: {status}"),
+                _ => assert_eq!(status, refused, "{path}"),
+            }
+            assert_eq!(response.headers().contains_key(RETRY_AFTER), status == refused, "{path}");
+            assert!(!response.headers().contains_key(SET_COOKIE), "{path}");
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    lasted
+}
+
+/// The longest that a request of eight browsers took, but for those that may have been held up.
+async fn slowest(app: &Arc<App>, redis: &RedisClient, cookie: &str, policy: OutagePolicy) -> Duration {
+    let browsers = (0..8).map(|_| browser(Arc::clone(app), redis.clone(), cookie.to_owned(), policy));
+    let mut lasted = browsers.collect::<JoinSet<_>>().join_all().await.concat();
+    lasted.sort_unstable();
+    lasted[lasted.len() - 1 - lasted.len() * HELD_UP / 100]
+}
+
+async fn nobody_waits(policy: OutagePolicy) {
+    let server = RedisServer::builder().arg("--appendonly", "yes").arg("--appendfsync", "always").start().await;
+    let mut url = ServiceUrl::parse("STATEHOUSE_SESSIONS_URL", &server.url()).unwrap();
+    // With the time limits that applications have who set none.
+    let redis = RedisClient::open(RedisConfig::from_url(&mut url).unwrap()).await.unwrap();
+    let configure = |config: SessionConfigBuilder| config.on_outage(policy);
+    let app = Arc::new(App::over(redis.clone(), &random_namespace(), configure));
+    let cookie = app.login().await;
+    server.pause();
+    let paused = slowest(&app, &redis, &cookie, policy).await;
+    server.resume();
+    until_up(&app).await;
+    assert_eq!(app.who(&cookie).await, "u42");
+    server.kill();
+    let gone = slowest(&app, &redis, &cookie, policy).await;
+    server.restart().await;
+    until_up(&app).await;
+    assert_eq!(app.who(&cookie).await, "u42");
+    assert!(paused < LIMIT && gone < LIMIT, "{policy:?}: paused {paused:?}, gone {gone:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_request_waits_for_a_store_that_is_known_to_be_away() {
+    nobody_waits(OutagePolicy::FailClosed).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_request_that_may_go_on_without_its_session_waits_for_a_store_that_is_away() {
+    nobody_waits(OutagePolicy::Anonymous).await;
+}
