@@ -10,6 +10,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
+use statehouse_core::SystemClock;
+use statehouse_core::policy::Trouble;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::sleep;
@@ -20,6 +22,10 @@ use super::signals::Cut;
 
 /// The pause after a connection could not be accepted, most likely because no file descriptor was left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long connections must have been accepted for that trouble to be over: where few descriptors are left, one that is free
+/// now and then lets single ones in.
+const QUIET: Duration = Duration::from_secs(2);
 
 const MOST_CONNECTIONS: usize = 10_000;
 
@@ -86,18 +92,20 @@ where
     }
 
     async fn accept_all(&self) {
-        let mut failing = false;
+        let (trouble, clock) = (Trouble::new(QUIET), SystemClock::default());
         // The semaphore is never closed.
         while let Ok(free) = Arc::clone(&self.hall.free).acquire_owned().await {
             match self.listener.accept().await {
                 Ok((stream, peer)) => {
-                    failing = false;
+                    if let Some(failures) = trouble.is_over(&clock) {
+                        tracing::warn!(name: "serve.accepting_again", failures, "connections are accepted again");
+                    }
                     self.hall.serve(stream, peer, free);
                 }
                 // The client went before it was accepted.
                 Err(error) if is_of_one_client(&error) => {}
                 Err(error) => {
-                    if !std::mem::replace(&mut failing, true) {
+                    if trouble.failed(&clock) {
                         tracing::error!(name: "serve.accept_failed", %error, "no connection can be accepted");
                     }
                     sleep(ACCEPT_PAUSE).await;

@@ -176,7 +176,7 @@ impl Concepts {
         Ok(Found { total: page.total, chapters, hits, partial: false })
     }
 
-    /// From the cache, or counted if that cannot be. What somebody typed may be about a patient: the key is a hash.
+    /// From the cache, or counted if that cannot be.
     async fn by_chapter(
         &self,
         words: &Words,
@@ -184,9 +184,7 @@ impl Concepts {
         query: &BoolQuery,
     ) -> statehouse::Result<Arc<ChapterCounts>> {
         self.reads.read();
-        let digest = Sha256::digest(format!("{missing:?}/{words}"));
-        let digest: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-        let key = format!("{}/{digest}", self.edition.index_name());
+        let key = counts_key(self.edition, words, missing);
         match self.counts.get_or_load(key, || self.count_by_chapter(query)).await {
             Ok(counts) => Ok(counts),
             Err(_) => Ok(Arc::new(self.count_by_chapter(query).await?)),
@@ -250,6 +248,14 @@ fn cut(whole: &str, marks: &[Range<usize>]) -> Vec<Segment> {
     segments
 }
 
+/// Under which the counts are cached. What somebody typed may be about a patient, and whoever operates Redis reads the names
+/// of its keys: it is a hash.
+fn counts_key(edition: Edition, words: &Words, missing: Missing) -> String {
+    let digest = Sha256::digest(format!("{missing:?}/{words}"));
+    let digest: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    format!("{}/{digest}", edition.index_name())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -263,6 +269,23 @@ mod tests {
             assert_eq!((refusal.code, refusal.retry_after), (Some("loading"), Some(SOON)));
         }
         assert!(State(READY, edition).is_ready());
+    }
+
+    #[test]
+    fn what_was_typed_is_in_no_key_of_the_cache_and_decides_it() {
+        let edition = Edition::named("2025-04").unwrap();
+        let mut keys = std::collections::BTreeSet::new();
+        for typed in ["heart attack", "heart attack ", "heart", "attack", "hérpes", "e11"] {
+            let words = Words::of(typed).unwrap();
+            for missing in [Missing::None, Missing::AllButOne] {
+                let key = counts_key(edition, &words, missing);
+                assert_eq!(key, counts_key(edition, &Words::of(typed).unwrap(), missing));
+                let digest = key.strip_prefix(&format!("{}/", edition.index_name())).unwrap();
+                assert!(digest.len() == 32 && digest.bytes().all(|byte| byte.is_ascii_hexdigit()), "{key}");
+                assert!(typed.split(' ').all(|word| word.len() < 4 || !key.contains(word)), "{typed}: {key}");
+                assert!(keys.insert(key), "{typed}: another text has this key");
+            }
+        }
     }
 
     #[test]
