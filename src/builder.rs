@@ -296,6 +296,8 @@ impl ServicesBuilder {
             #[cfg(feature = "coord")]
             coordination,
             namespace: opening.namespace,
+            #[cfg(any(feature = "cache-redis", feature = "coord-redis", feature = "session-redis"))]
+            redis: opening.clients,
             is_shut_down: AtomicBool::new(false),
             #[cfg(feature = "serve")]
             lifecycle: Arc::default(),

@@ -98,14 +98,21 @@ impl ServiceDescription {
     }
 }
 
-impl fmt::Display for ServiceDescription {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl ServiceDescription {
+    /// What it is, without what is missing.
+    pub(crate) fn fmt_what(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.service, self.backend)?;
         if let Some(place) = &self.place {
             write!(f, " {place}")?;
         }
         f.write_str(if self.shared { ", shared" } else { ", not shared" })?;
-        f.write_str(if self.durable { ", durable" } else { ", not durable" })?;
+        f.write_str(if self.durable { ", durable" } else { ", not durable" })
+    }
+}
+
+impl fmt::Display for ServiceDescription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.fmt_what(f)?;
         if self.state == ServiceState::NotUsed {
             f.write_str(", not used")?;
         }

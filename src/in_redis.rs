@@ -1,15 +1,19 @@
 //! What is in Redis: one client for each URL, whichever services are there.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 #[cfg(any(feature = "cache-redis", feature = "session-redis"))]
 use statehouse_core::Namespace;
-use statehouse_core::{Result, ServiceUrl};
-use statehouse_redis::{RedisClient, RedisConfig};
+use statehouse_core::{Health, Result, ServiceUrl};
+use statehouse_redis::{EvictionPolicy, Persistence, RedisClient, RedisConfig, ServerReport};
 
+use crate::diagnosis::{Finding, ServerDiagnosis};
+use crate::findings;
 use crate::lazy::Lazy;
 #[cfg(any(feature = "cache-redis", feature = "session-redis"))]
 use crate::place::Place;
+use crate::service::Service;
 
 /// The clients that are wanted. None is connected before it is needed.
 #[derive(Default)]
@@ -45,6 +49,42 @@ impl RedisClients {
         self.0.push(Shared { url, settings, client: Arc::clone(&client) });
         Ok(client)
     }
+
+    /// The client of whoever has it from this setting.
+    pub(crate) fn of(&self, setting: &str) -> Option<&Lazy<RedisClient>> {
+        let shared = self.0.iter().find(|shared| lock(&shared.settings).iter().any(|one| one == setting))?;
+        Some(&shared.client)
+    }
+}
+
+impl fmt::Debug for RedisClients {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisClients").field("len", &self.0.len()).finish_non_exhaustive()
+    }
+}
+
+/// What a server says of itself, and what is to be said of that.
+pub(crate) fn told(report: ServerReport, service: Service, health: &Health) -> (ServerDiagnosis, Vec<Finding>) {
+    let findings = findings::of_redis(&report, service, health);
+    let server = ServerDiagnosis {
+        address: report.address,
+        version: report.version,
+        eviction: match report.eviction {
+            EvictionPolicy::Never => Some("evicts nothing"),
+            EvictionPolicy::WithTimeToLive => Some("evicts keys with a time to live"),
+            EvictionPolicy::Any => Some("evicts any key"),
+            _ => None,
+        },
+        persistence: match report.persistence {
+            Persistence::AppendOnlyFile => Some("appends to a file"),
+            Persistence::Snapshots => Some("keeps snapshots"),
+            Persistence::Nothing => Some("keeps nothing"),
+            Persistence::Failing => Some("cannot write to its disk"),
+            _ => None,
+        },
+        clock_ahead_ms: report.clock.map(|clock| clock.ahead_millis()),
+    };
+    (server, findings)
 }
 
 fn lock(settings: &Mutex<Vec<String>>) -> MutexGuard<'_, Vec<String>> {

@@ -8,6 +8,9 @@ mod coordination;
 mod deferred;
 mod describe;
 mod description;
+mod diagnose;
+mod diagnosis;
+mod findings;
 mod health;
 #[cfg(any(feature = "cache-redis", feature = "coord-redis", feature = "session-redis"))]
 mod in_redis;
@@ -39,6 +42,7 @@ mod watched;
 pub use builder::ServicesBuilder;
 pub use config::{Config, ServiceConfig};
 pub use description::{Description, ServiceDescription, ServiceState};
+pub use diagnosis::{Diagnosis, Finding, ServerDiagnosis, ServiceDiagnosis, Severity};
 pub use health::ServicesHealth;
 #[cfg(feature = "coord")]
 pub use loader::Loader;

@@ -65,6 +65,8 @@ pub(crate) struct Inner {
     /// Where members are if not among the other records of coordination.
     #[cfg(feature = "coord")]
     pub(crate) members: Option<Arc<dyn statehouse_coord::CoordStore>>,
+    #[cfg(any(feature = "cache-redis", feature = "coord-redis", feature = "session-redis"))]
+    pub(crate) redis: crate::in_redis::RedisClients,
     pub(crate) is_shut_down: AtomicBool,
     #[cfg(feature = "serve")]
     pub(crate) lifecycle: Arc<Lifecycle>,

@@ -28,6 +28,11 @@ pub(crate) trait Opened: Debug + Send + Sync + 'static {
 
     fn capabilities(&self) -> Capabilities;
 
+    /// What its server is and which version, where that is asked of the service itself.
+    async fn release(&self) -> Result<Option<String>> {
+        Ok(None)
+    }
+
     /// Finishes what is under way.
     async fn close(&self) -> Result<()> {
         Ok(())
@@ -76,6 +81,10 @@ impl Opened for Arc<statehouse_search::Indexes> {
 
     fn capabilities(&self) -> Capabilities {
         (**self).capabilities()
+    }
+
+    async fn release(&self) -> Result<Option<String>> {
+        (**self).release().await
     }
 
     async fn close(&self) -> Result<()> {
@@ -224,6 +233,9 @@ pub(crate) trait Row: Debug + Send + Sync {
     /// How it is, within [`HEALTH_WITHIN`], and how it was before.
     async fn health(&self) -> (Health, Seen);
 
+    /// What its server is and which version, where that is asked of the service itself.
+    async fn release(&self) -> Result<Option<String>>;
+
     /// Finishes what is under way; what is not open will not be.
     async fn close(&self) -> Result<()>;
 }
@@ -271,6 +283,13 @@ impl<S: Opened, H: Send + Sync> Row for Slot<S, H> {
         };
         let seen = self.watched.saw(health.status, Instant::now());
         (health, seen)
+    }
+
+    async fn release(&self) -> Result<Option<String>> {
+        match self.store.opened() {
+            Some(store) => store.release().await,
+            None => Ok(None),
+        }
     }
 
     async fn close(&self) -> Result<()> {

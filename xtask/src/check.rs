@@ -80,13 +80,14 @@ fn clippy() -> Result {
 
 /// Without features, and with each one alone; without the features that development dependencies bring.
 fn each_feature(packages: &[Package]) -> Result {
-    let published = packages.iter().filter(|package| package.published && package.has_library);
+    let published = packages.iter().filter(|package| package.published);
     let mut failed = Vec::new();
     for package in published.filter(|package| !package.features.is_empty()) {
         // One that begins with an underscore is only ever switched on by others.
         let alone = package.features.iter().map(String::as_str).filter(|feature| !feature.starts_with('_'));
         for feature in [""].into_iter().chain(alone) {
-            let args = ["check", "--quiet", "--locked", "--lib", "--no-default-features", "--package", &package.name];
+            let target = if package.has_library { "--lib" } else { "--bins" };
+            let args = ["check", "--quiet", "--locked", target, "--no-default-features", "--package", &package.name];
             let checked = loudly(cargo(args).args(["--features", feature]));
             failed.extend(checked.err().map(|_| format!("{} with feature {feature:?}", package.name)));
         }

@@ -11,6 +11,9 @@ use crate::{Result, workspace};
 /// The packages below `crates/` that are published. The facade's README is written by hand, and is its documentation.
 pub(crate) const LIBRARIES: [&str; 8] = ["cache", "coord", "core", "derive", "filestore", "redis", "search", "session"];
 
+/// The program below `crates/` that is published.
+const PROGRAM: &str = "cli";
+
 /// The sections of crate documentation that a README has.
 const SECTIONS: [&str; 4] = ["# Concepts", "# What it is not", "# Features", "# Errors"];
 
@@ -45,8 +48,18 @@ fn readme(name: &str) -> std::path::PathBuf {
 /// Those that differ from what the documentation gives, with what it gives.
 fn stale() -> Result<Vec<(&'static str, String)>> {
     let mut stale = Vec::new();
-    for name in LIBRARIES {
-        let text = made(name, &workspace::root().join("crates").join(name).join("src/lib.rs"))?;
+    for name in LIBRARIES.into_iter().chain([PROGRAM]) {
+        let (source, part) = match name {
+            PROGRAM => (
+                "src/main.rs",
+                "This program is a part of `statehouse`: it works on what an application has that uses that.",
+            ),
+            _ => (
+                "src/lib.rs",
+                "This crate is a part of `statehouse`, which re-exports it: applications depend on that.",
+            ),
+        };
+        let text = made(name, part, &workspace::root().join("crates").join(name).join(source))?;
         if fs::read_to_string(readme(name)).ok().as_deref() != Some(text.as_str()) {
             stale.push((name, text));
         }
@@ -54,9 +67,8 @@ fn stale() -> Result<Vec<(&'static str, String)>> {
     Ok(stale)
 }
 
-fn made(name: &str, source: &Path) -> Result<String> {
+fn made(name: &str, part: &str, source: &Path) -> Result<String> {
     let source = fs::read_to_string(source).map_err(|error| format!("{}: {error}", source.display()))?;
-    let part = "This crate is a part of `statehouse`, which re-exports it: applications depend on that.";
     Ok(format!("# statehouse-{name}\n\n{}\n\n{part}\n\n{END}", shown(&documentation(&source)).trim()))
 }
 

@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// For each published crate, the crates of ours that it may depend on. Service crates never depend on each other.
-const EDGES: [(&str, &[&str]); 9] = [
+const EDGES: [(&str, &[&str]); 10] = [
     ("statehouse-core", &[]),
     ("statehouse-derive", &[]),
     ("statehouse-redis", &["statehouse-core"]),
@@ -30,6 +30,8 @@ const EDGES: [(&str, &[&str]); 9] = [
             "statehouse-derive",
         ],
     ),
+    // A program: no other crate may name it.
+    ("statehouse-cli", &["statehouse"]),
 ];
 
 /// For each third-party client, the only folders whose sources may name it.

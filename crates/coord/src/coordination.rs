@@ -10,7 +10,7 @@ use crate::key::CoordKey;
 use crate::leases::Leases;
 use crate::lock::Lock;
 use crate::membership::Membership;
-use crate::run_once::{Revision, RunOnce};
+use crate::run_once::{self, Revision, RunOnce, Runs};
 use crate::schedule::{Delivery, Schedule};
 use crate::signals::{AbsentSignals, Signals};
 use crate::single_use::SingleUse;
@@ -111,8 +111,14 @@ impl Coordination {
 
     /// What is to be run once in the fleet, under this name.
     pub fn run_once(&self, name: &str, revision: Revision) -> RunOnce {
-        let lock = self.locked(key("run-lock", name));
-        RunOnce::new(Arc::clone(&self.store), key("run", name), lock, self.label.to_string(), revision)
+        let lock = self.locked(key(run_once::LOCK, name));
+        RunOnce::new(Arc::clone(&self.store), key(run_once::KIND, name), lock, self.label.to_string(), revision)
+    }
+
+    /// What was run once in the fleet, for those who operate it: to be listed, and to be reset.
+    #[must_use]
+    pub fn runs(&self) -> Runs {
+        Runs::new(Arc::clone(&self.store), self.label.to_string(), self.leases.clone())
     }
 
     /// What is to be done every so often, once in the fleet, under this name.

@@ -174,7 +174,7 @@ pub use self::permits::{Permit, Permits};
 pub use self::record::{Record, WriteId};
 #[cfg(feature = "redis")]
 pub use self::redis::RedisCoordStore;
-pub use self::run_once::{Ran, Revision, Run, RunOnce, RunPhase, RunStatus};
+pub use self::run_once::{Ran, Revision, Run, RunList, RunOnce, RunPhase, RunReport, RunStatus, Runs};
 pub use self::schedule::{Delivery, Schedule, Tick};
 #[cfg(feature = "redis")]
 pub use self::signals::RedisSignals;

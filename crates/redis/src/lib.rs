@@ -66,7 +66,7 @@
 //! # Backends and capabilities
 //! A single server, a group behind Sentinel, or a Cluster, of Redis 6.2 or newer or Valkey, by the scheme of the URL; or a pool that is
 //! brought along ([`RedisClient::from_pool`]). What a server keeps when it ends or is full is asked of it:
-//! [`RedisClient::persistence`] and [`RedisClient::eviction_policy`].
+//! [`RedisClient::persistence`] and [`RedisClient::eviction_policy`]; [`RedisClient::report`] says all that is known of each server.
 //!
 //! # Features
 //! | feature | adds | cost |
@@ -116,6 +116,7 @@ pub use redis;
 pub use client::RedisClient;
 pub use client::exclusive::Exclusive;
 pub use client::health::Contents;
+pub use client::report::{ClockDifference, ServerReport};
 pub use client::subscribe::{News, Subscription};
 pub use config::RedisConfig;
 pub use error::unexpected_answer;

@@ -136,6 +136,20 @@ impl Indexes {
         }
     }
 
+    /// What the server is and which version, for example `OpenSearch 3.2.0`; none if it does not say, or there is no server.
+    ///
+    /// # Errors
+    /// What the server says, or that it does not answer.
+    #[cfg_attr(not(feature = "opensearch"), expect(clippy::unused_async, reason = "only a server is asked"))]
+    pub async fn release(&self) -> Result<Option<String>> {
+        match &self.place {
+            #[cfg(feature = "tantivy")]
+            Place::Tantivy(_) => Ok(None),
+            #[cfg(feature = "opensearch")]
+            Place::OpenSearch(config) => OpenSearchIndex::release(config).await,
+        }
+    }
+
     /// Closes all, also if one of them fails.
     ///
     /// # Errors

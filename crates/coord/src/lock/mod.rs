@@ -16,9 +16,10 @@ use tokio::sync::oneshot;
 
 pub(crate) use self::acquire::durable;
 pub use self::busy::{Busy, LockError};
+use self::format::State;
 pub use self::guard::Guard;
 use self::keep::Held;
-use crate::api::CoordStore;
+use crate::api::{CoordStore, CoordStoreExt as _};
 use crate::key::CoordKey;
 use crate::leases::Leases;
 use crate::record::WriteId;
@@ -138,6 +139,15 @@ impl Lock {
             Err(Error::new(ErrorKind::Unavailable, "the runtime ended before the lock was acquired").into())
         })
     }
+}
+
+/// What the holder of a lock is called, if somebody has it.
+pub(crate) async fn holder_of(store: &dyn CoordStore, key: &CoordKey) -> Result<Option<String>> {
+    let Some(record) = store.get(key).await? else { return Ok(None) };
+    Ok(match State::decode(&record.value)? {
+        State::Free => None,
+        State::Held { holder, .. } => Some(holder),
+    })
 }
 
 impl IntoFuture for Lock {

@@ -2,6 +2,7 @@
 
 mod format;
 mod run;
+mod runs;
 
 use std::error::Error as StdError;
 use std::sync::Arc;
@@ -14,6 +15,8 @@ use tokio::time::sleep;
 use self::format::RunState;
 pub use self::format::{Revision, RunPhase, RunStatus};
 pub use self::run::Run;
+pub(crate) use self::runs::{KIND, LOCK};
+pub use self::runs::{RunList, RunReport, Runs};
 use crate::api::{CoordStore, CoordStoreExt as _};
 use crate::key::CoordKey;
 use crate::lock::{Guard, Lock, LockError};
@@ -37,6 +40,7 @@ const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
 /// - The others **wait** until it is done, and say nothing.
 /// - A body that **fails** is tried again, by whichever replica is next, after a pause of one second that doubles up to a
 ///   minute; [`status`](Self::status) says why. So is a store that is away.
+/// - **Operators** list what was run, and have it run again: see [`Runs`].
 ///
 /// ```
 /// use std::sync::Arc;

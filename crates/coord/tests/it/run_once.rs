@@ -4,8 +4,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use statehouse_coord::{Coordination, MemoryCoordStore, Ran, Revision, Run, RunPhase};
-use statehouse_core::{Error, ErrorKind};
+use statehouse_coord::{
+    CoordKey, CoordStoreExt as _, Coordination, MemoryConfig, MemoryCoordStore, Ran, Revision, Run, RunPhase,
+};
+use statehouse_core::conformance::Warnings;
+use statehouse_core::{Error, ErrorKind, ManualClock};
 use tokio::task::JoinSet;
 
 use crate::{durable_redis, open_redis, random_namespace};
@@ -43,6 +46,26 @@ async fn of_three_replicas_that_start_together_one_runs_it_and_all_wait_until_it
     assert_eq!(ran.iter().filter(|ran| **ran == Ran::AlreadyDone).count(), 2, "{ran:?}");
     let status = coord.run_once("terminology", april()).status().await.unwrap().unwrap();
     assert_eq!((status.phase, status.done, status.total, status.attempt), (RunPhase::Done, 1, 2, 1));
+}
+
+/// On one thread, whose log is written down.
+#[tokio::test(flavor = "current_thread")]
+async fn who_waits_for_a_run_or_comes_late_warns_of_nothing() {
+    let log = Warnings::default();
+    let _guard = tracing::subscriber::set_default(log.clone());
+    let (server, namespace) = (durable_redis().await, random_namespace());
+    let mut replicas = JoinSet::new();
+    for _ in 0..5 {
+        let coord = Coordination::new(Arc::new(open_redis(&server.url(), &namespace).await));
+        let body = async |_: Run| {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            Ok::<_, Error>(())
+        };
+        replicas.spawn(async move { coord.run_once("terminology", april()).run(body).await.unwrap() });
+    }
+    let ran = replicas.join_all().await;
+    assert_eq!(ran.iter().filter(|ran| **ran == Ran::AlreadyDone).count(), 4, "{ran:?}");
+    assert_eq!(log.lines(), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -161,4 +184,88 @@ async fn a_body_that_fails_is_tried_again_and_says_why_meanwhile() {
     tries.store(0, Ordering::SeqCst);
     let again = coord.run_once("another", april()).run(body).await.unwrap();
     assert_eq!((again, tries.load(Ordering::SeqCst)), (Ran::Now { attempt: 2 }, 2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_run_is_listed_and_run_again_after_a_reset() {
+    let (server, namespace) = (durable_redis().await, random_namespace());
+    let coord = Coordination::new(Arc::new(open_redis(&server.url(), &namespace).await)).with_label("replica 1");
+    let runs = coord.runs();
+    assert_eq!(runs.list().await.unwrap().runs, []);
+    assert!(runs.get("terminology").await.unwrap().is_none() && !runs.reset("terminology").await.unwrap());
+
+    let fails = async |run: Run| {
+        run.save("batch 2", 2, 5).await?;
+        Err::<(), _>(Error::new(ErrorKind::Unexpected, "the feed is away"))
+    };
+    let failed = coord.run_once("terminology", april()).attempts(1).run(fails).await;
+    assert_eq!(failed.unwrap_err().kind(), ErrorKind::LoadFailed);
+    let done = async |_: Run| Ok::<_, Error>(());
+    assert_eq!(coord.run_once("seeds/a", april()).run(done).await.unwrap(), Ran::Now { attempt: 1 });
+    // Something else of the same kind of store is no run.
+    coord.state::<u32>("flags").update("limit", |_| 7).await.unwrap();
+
+    let all = runs.list().await.unwrap();
+    let [seeds, terminology] = &all.runs[..] else { panic!("{all:?}") };
+    assert_eq!((&seeds.name[..], seeds.checkpoint, all.skipped), ("seeds/a", None, 0));
+    assert_eq!(Some(terminology), runs.get("terminology").await.unwrap().as_ref());
+    assert_eq!((terminology.checkpoint, terminology.held_by.as_deref()), (Some(7), None));
+    let status = terminology.status.as_ref().unwrap();
+    assert_eq!((status.phase, status.done, status.attempt), (RunPhase::Failed, 2, 1));
+
+    assert!(runs.reset("terminology").await.unwrap() && !runs.reset("terminology").await.unwrap());
+    let body = async |run: Run| {
+        assert!(run.checkpoint().is_none(), "it begins anew");
+        Ok::<_, Error>(())
+    };
+    // Of an older revision, too.
+    let ran = coord.run_once("terminology", Revision::new(1, "d")).run(body).await.unwrap();
+    assert_eq!(ran, Ran::Now { attempt: 1 });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_somebody_runs_is_not_reset_until_they_are_dead_for_their_lease() {
+    let clock = ManualClock::default();
+    let store = MemoryCoordStore::with_config(MemoryConfig::default().with_clock(clock.clone()));
+    let coord = Coordination::new(Arc::new(store)).with_label("replica 1");
+    let dead = coord.clone();
+    let killed = tokio::task::spawn_blocking(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (saved, is_saved) = tokio::sync::oneshot::channel();
+        let saved = Mutex::new(Some(saved));
+        let body = async |run: Run| {
+            run.save("batch 2", 2, 5).await?;
+            saved.lock().unwrap().take().unwrap().send(()).unwrap();
+            std::future::pending::<Result<(), Error>>().await
+        };
+        runtime.block_on(async {
+            tokio::select! {
+                ran = dead.run_once("terminology", april()).run(body) => panic!("it ran: {ran:?}"),
+                saved = is_saved => saved.unwrap(),
+            }
+        });
+        // As if killed: its lock is not given back.
+        std::mem::forget(runtime);
+    });
+    killed.await.unwrap();
+    let runs = coord.clone().with_label("operator").runs();
+    assert_eq!(runs.get("terminology").await.unwrap().unwrap().held_by.as_deref(), Some("replica 1"));
+    let error = runs.reset("terminology").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    assert!(error.message().contains("\"replica 1\" runs \"terminology\""), "{error}");
+    assert_eq!(runs.get("terminology").await.unwrap().unwrap().checkpoint, Some(7), "nothing was changed");
+
+    clock.advance(Duration::from_secs(15));
+    assert!(runs.reset("terminology").await.unwrap());
+    assert!(runs.get("terminology").await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_run_that_another_version_has_written_is_listed_and_can_be_reset() {
+    let coord = in_memory();
+    let put = coord.store().put(&CoordKey::new("run/terminology").unwrap(), "\x02from the future").await.unwrap();
+    let listed = coord.runs().list().await.unwrap().runs;
+    assert_eq!((&listed[0].status, listed[0].version), (&None, put.stored().unwrap().get()));
+    assert!(coord.runs().reset("terminology").await.unwrap());
+    assert_eq!(coord.runs().list().await.unwrap().runs, []);
 }

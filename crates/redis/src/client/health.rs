@@ -143,7 +143,7 @@ impl RedisClient {
 
     /// What the servers that take writes answer, all asked at once. A shard that is down does not keep anybody from asking
     /// the others: it fails if none answers, or if one says what will not pass, such as that the password is wrong.
-    async fn of_those_that_answer<T, F: Future<Output = Result<T, Failure>>>(
+    pub(super) async fn of_those_that_answer<T, F: Future<Output = Result<T, Failure>>>(
         &self,
         ask: impl Fn(Arc<Node>) -> F,
     ) -> Result<Vec<T>> {
@@ -210,7 +210,7 @@ impl RedisClient {
 }
 
 /// From `INFO`, which more managed services allow, else from `CONFIG GET`.
-async fn policy_of(node: &Node, until: Instant) -> Result<EvictionPolicy, Failure> {
+pub(super) async fn policy_of(node: &Node, until: Instant) -> Result<EvictionPolicy, Failure> {
     if let Some(memory) = node.inspect(until).await?.memory {
         return Ok(memory.policy);
     }

@@ -5,6 +5,7 @@ pub(crate) mod exclusive;
 pub(crate) mod health;
 mod lost;
 mod many;
+pub(crate) mod report;
 mod run;
 pub(crate) mod subscribe;
 mod tries;

@@ -134,6 +134,12 @@ pub(crate) fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
     info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
 }
 
+/// What a server calls itself in its answer to `INFO server`: a Valkey says too which Redis it is compatible with.
+pub(crate) fn release(info: &str) -> Option<String> {
+    let of = |name: &str, number: &str| field(info, number).map(|number| format!("{name} {number}"));
+    of("Valkey", "valkey_version").or_else(|| of("Redis", "redis_version"))
+}
+
 pub(crate) fn version(text: &str) -> Option<(u32, u32)> {
     let mut numbers = text.split('.').map(str::parse);
     Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
@@ -151,6 +157,14 @@ mod tests {
         for text in ["", "7", "x.y", "7.x", "unstable", "99999999999.1"] {
             assert_eq!(version(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_server_is_called_what_it_calls_itself() {
+        assert_eq!(release("# Server\r\nredis_version:7.2.4\r\n").as_deref(), Some("Redis 7.2.4"));
+        let valkey = "redis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.1.0\r\n";
+        assert_eq!(release(valkey).as_deref(), Some("Valkey 8.1.0"));
+        assert_eq!(release(""), None);
     }
 
     #[test]

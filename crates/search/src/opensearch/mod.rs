@@ -155,6 +155,18 @@ impl OpenSearchIndex {
         OPERATION.health.during(asked).await
     }
 
+    /// What the server calls itself and which version it is, for example `OpenSearch 3.2.0`; none if it does not say.
+    ///
+    /// # Errors
+    /// As [`ping`](Self::ping).
+    pub async fn release(config: &OpenSearchConfig) -> Result<Option<String>> {
+        let asked = async {
+            config.check()?;
+            open::release(&Client::new(config)?).await
+        };
+        OPERATION.health.during(asked).await
+    }
+
     async fn open_shared(config: &OpenSearchConfig, name: &Namespace, schema: &Arc<Schema>) -> Result<Self> {
         config.check()?;
         let alias = config.alias(name)?;

@@ -83,6 +83,16 @@ pub(super) async fn check_server(client: &Client, config: &OpenSearchConfig) -> 
     refuse(format!("OpenSearch {OLDEST} or newer is needed; {config} is {found} {}", version.number))
 }
 
+/// What a server calls itself, for people: `OpenSearch 3.2.0`.
+pub(super) async fn release(client: &Client) -> Result<Option<String>> {
+    let named = |Release { number, distribution }: Release| match distribution.as_deref() {
+        Some("opensearch") => format!("OpenSearch {number}"),
+        Some(other) => format!("{other} {number}"),
+        None => number,
+    };
+    Ok(root(client).await?.map(|root| named(root.version)))
+}
+
 /// What the server says of itself; `None` if it says something that OpenSearch does not.
 async fn root(client: &Client) -> Result<Option<Root>> {
     let answer = client.exchange(&Call::get("/")).await?;

@@ -1,0 +1,157 @@
+//! What is asked for.
+
+use std::time::Duration;
+
+use lexopt::Arg::{Long, Short, Value};
+use lexopt::ValueExt as _;
+
+use crate::outcome::Failure;
+
+pub(crate) const USAGE: &str = "\
+Usage: statehouse COMMAND
+
+  doctor [SERVICE…]        opens the services that the environment names (STATEHOUSE_CACHE_URL and the like), or these of
+                           cache, sessions, files, search and coordination, and says how they are and what to do
+  run-once list            what was run once in the fleet
+  run-once show NAME       one of them
+  run-once reset NAME --yes [--wait SECONDS]
+                           forgets that it was run, so that whoever comes next runs it from the beginning; refused while
+                           somebody runs it: --wait for one that was killed, longer than its lease
+
+  --json                   one JSON value in place of lines
+  --help, --version
+
+Exit code: 0 all is well, 1 something is wrong or was refused, 2 the command or a setting cannot be read.
+";
+
+pub(crate) struct Args {
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, PartialEq)]
+pub(crate) enum Command {
+    Help,
+    Version,
+    /// No services are those that the environment names.
+    Doctor {
+        services: Vec<String>,
+    },
+    RunOnce(RunOnce),
+}
+
+#[derive(Debug, PartialEq)]
+pub(crate) enum RunOnce {
+    List,
+    Show { name: String },
+    Reset { name: String, is_meant: bool, wait: Duration },
+}
+
+/// What was said besides the words of the command.
+#[derive(Default)]
+struct Said {
+    words: Vec<String>,
+    is_meant: bool,
+    wait: Option<Duration>,
+}
+
+impl Args {
+    pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Self, Failure> {
+        let mut said = Said::default();
+        while let Some(arg) = parser.next().map_err(unread)? {
+            match arg {
+                Short('h') | Long("help") => return Ok(Self { command: Command::Help }),
+                Short('V') | Long("version") => return Ok(Self { command: Command::Version }),
+                // Looked at before anything can fail.
+                Long("json") => {}
+                Long("yes") => said.is_meant = true,
+                Long("wait") => said.wait = Some(seconds(&mut parser)?),
+                Value(word) => said.words.push(word.string().map_err(unread)?),
+                other => return Err(unread(other.unexpected())),
+            }
+        }
+        let is_reset = said.words.first().is_some_and(|word| word == "run-once")
+            && said.words.get(1).is_some_and(|word| word == "reset");
+        if !is_reset && (said.is_meant || said.wait.is_some()) {
+            return Err(unread("--yes and --wait are of run-once reset"));
+        }
+        said.command().map(|command| Self { command })
+    }
+}
+
+impl Said {
+    fn command(self) -> Result<Command, Failure> {
+        let (is_meant, wait) = (self.is_meant, self.wait.unwrap_or_default());
+        let words: Vec<_> = self.words.iter().map(String::as_str).collect();
+        let name = |name: &str| name.to_owned();
+        Ok(match words.as_slice() {
+            [] | ["help"] => Command::Help,
+            ["doctor", services @ ..] => Command::Doctor { services: services.iter().copied().map(name).collect() },
+            ["run-once", "list"] => Command::RunOnce(RunOnce::List),
+            ["run-once", "show", run] => Command::RunOnce(RunOnce::Show { name: name(run) }),
+            ["run-once", "reset", run] => Command::RunOnce(RunOnce::Reset { name: name(run), is_meant, wait }),
+            _ => return Err(unread(format!("there is no command {:?}", words.join(" ")))),
+        })
+    }
+}
+
+fn seconds(parser: &mut lexopt::Parser) -> Result<Duration, Failure> {
+    let seconds: u32 = parser.value().and_then(|value| value.parse()).map_err(unread)?;
+    Ok(Duration::from_secs(seconds.into()))
+}
+
+fn unread(why: impl std::fmt::Display) -> Failure {
+    Failure::unread(format!("{why}; statehouse --help says what there is"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Command, String> {
+        let parser = lexopt::Parser::from_args(line.split_whitespace());
+        Args::parse(parser).map(|args| args.command).map_err(|failure| failure.to_string())
+    }
+
+    #[test]
+    fn each_command_is_read_with_its_options_wherever_they_stand() {
+        let name = || "terminology".to_owned();
+        let doctor =
+            |services: &[&str]| Command::Doctor { services: services.iter().map(|one| (*one).to_owned()).collect() };
+        for (line, expected) in [
+            ("", Command::Help),
+            ("doctor --help", Command::Help),
+            ("-V", Command::Version),
+            ("doctor", doctor(&[])),
+            ("--json doctor cache files", doctor(&["cache", "files"])),
+            ("run-once list --json", Command::RunOnce(RunOnce::List)),
+            ("run-once show terminology", Command::RunOnce(RunOnce::Show { name: name() })),
+            (
+                "run-once reset --yes terminology --wait=20",
+                Command::RunOnce(RunOnce::Reset { name: name(), is_meant: true, wait: Duration::from_secs(20) }),
+            ),
+            (
+                "run-once reset terminology",
+                Command::RunOnce(RunOnce::Reset { name: name(), is_meant: false, wait: Duration::ZERO }),
+            ),
+        ] {
+            assert_eq!(parsed(line), Ok(expected), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_command_is_refused_by_name() {
+        for (line, named) in [
+            ("doktor", "\"doktor\""),
+            ("run-once", "\"run-once\""),
+            ("run-once reset", "\"run-once reset\""),
+            ("run-once show a b", "\"run-once show a b\""),
+            ("doctor --yes", "--yes"),
+            ("run-once list --wait 3", "--wait"),
+            ("run-once reset a --wait soon", "soon"),
+            ("doctor --fix", "--fix"),
+        ] {
+            let refused = parsed(line).unwrap_err();
+            assert!(refused.contains(named) && refused.contains("--help"), "{line}: {refused}");
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! The `statehouse` command: says what is wrong with the services that the environment names, and administers what an
+//! application has run once.
+//!
+//! ```sh
+//! cargo install statehouse-cli
+//! export STATEHOUSE_NAMESPACE=clinic STATEHOUSE_SESSIONS_URL=redis://redis.internal STATEHOUSE_FILES_URL=s3://scans
+//! statehouse doctor                       # each service: where it is, how it is, what its servers say, what to do
+//! statehouse doctor --json cache sessions # two of them, for a program
+//! statehouse run-once list                # what was run once in the fleet, and how far it is
+//! statehouse run-once reset terminology --yes
+//! ```
+//!
+//! # Concepts
+//! - **The environment** is the application's own: `STATEHOUSE_CACHE_URL` and the like, as `Config::from_env` of `statehouse`
+//!   reads it. So run it where the application runs: in its container, with its secrets.
+//! - **`doctor`** opens each service that the environment names (`STATEHOUSE_DATA` names those that lie below it), and
+//!   coordination where it lies in files that are shared; or those that are named as arguments. Of each it prints a line: the
+//!   backend and the place, whether it is shared and durable, whether it is up, and what its servers say: version, eviction,
+//!   persistence, and how far their clocks are from this machine's. Below it stands what was found, each with what to do: a
+//!   *problem*, or a *note*, which may be as it should be. Nothing is written but what opening writes: folders, and the objects
+//!   with which a bucket is tried out.
+//! - **`run-once`** lists, shows and resets what was run with `Coordination::run_once`: a migration, a preload. A **reset**
+//!   forgets that it was run, so that whoever comes next runs it from the beginning; it undoes nothing. It is refused while a
+//!   replica has the run's lock, without exception: a run cannot be stopped from outside. End that replica, or let it finish;
+//!   for one that was killed, `--wait SECONDS` longer than its lease (15 s unless the application says otherwise).
+//! - **The exit code** is 0 if all is well, 1 if something is wrong or was refused, 2 if the command or a setting cannot be
+//!   read.
+//! - **`--json`** prints one JSON value in place of the lines, also where it fails.
+//!
+//! # What it is not
+//! It is no monitor: it looks once, from where it runs. It shows no value of the application's, and no secret: places are
+//! printed without user, password and parameters.
+//!
+//! # Features
+//! | feature | adds |
+//! | --- | --- |
+//! | `redis` | `redis:`, `rediss:` and their siblings, for cache, sessions and coordination |
+//! | `s3` | `s3:` |
+//! | `opensearch`, `tantivy` | the search backends |
+//!
+//! All are on by default.
+//!
+//! # Errors
+//! A setting that cannot be read is one line on the standard error stream, naming it, and exit code 2. A server that cannot be
+//! reached is a finding, and exit code 1.
+#![expect(clippy::print_stderr, reason = "a command line tool talks to its terminal")]
+
+mod args;
+mod doctor;
+mod environment;
+mod outcome;
+mod run_once;
+
+use std::process::ExitCode;
+
+use crate::args::{Args, Command, USAGE};
+use crate::outcome::{Failure, Outcome};
+
+fn main() -> ExitCode {
+    let is_json = std::env::args_os().any(|arg| arg == "--json");
+    let outcome = Args::parse(lexopt::Parser::from_env()).and_then(run);
+    outcome.unwrap_or_else(Outcome::from).print(is_json)
+}
+
+fn run(args: Args) -> Result<Outcome, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::wrong(format!("no runtime: {error}")))?;
+    runtime.block_on(async {
+        match args.command {
+            Command::Help => Ok(Outcome::text(USAGE)),
+            Command::Version => Ok(Outcome::text(concat!("statehouse ", env!("CARGO_PKG_VERSION"), "\n"))),
+            Command::Doctor { services } => doctor::examine(&services).await,
+            Command::RunOnce(what) => run_once::administer(what).await,
+        }
+    })
+}
