@@ -11,6 +11,16 @@ mod description;
 mod diagnose;
 mod diagnosis;
 mod findings;
+/// The code of the guide runs.
+#[cfg(all(doctest, feature = "full"))]
+mod guide {
+    #[doc = include_str!("../docs/guide/replicas.md")]
+    struct Replicas;
+    #[doc = include_str!("../docs/guide/run-once.md")]
+    struct RunOnce;
+    #[doc = include_str!("../docs/guide/testing.md")]
+    struct Testing;
+}
 mod health;
 #[cfg(any(feature = "cache-redis", feature = "coord-redis", feature = "session-redis"))]
 mod in_redis;

@@ -5,6 +5,7 @@ mod coordination;
 mod describing;
 mod fenced;
 mod fleet;
+mod growing;
 mod misconfiguration;
 mod opening;
 mod probing;
