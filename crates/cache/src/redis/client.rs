@@ -264,7 +264,7 @@ impl Wire {
     /// Raises the mark of a lock in every group: a script of one sees no other.
     pub(super) async fn raise(&self, fence: &Fence, deadline: Option<Duration>) -> Result<()> {
         let calls: Vec<_> = self.groups.iter().map(|group| raise(&group.mark_key(fence), fence)).collect();
-        let answers = self.client.within(deadline).run_many::<u8>(&calls, Idempotence::Idempotent).await;
+        let answers = self.redis.within(deadline).run_many::<u8>(&calls, Idempotence::Idempotent).await;
         answers.into_iter().try_for_each(|answer| answer.map(drop))
     }
 

@@ -10,7 +10,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use statehouse_core::fence::Marks;
-use statehouse_core::{Capabilities, Error, ErrorKind, Fence, Health, RaiseOptions, Result, Steady, Timestamp, Version};
+use statehouse_core::{
+    Capabilities, Error, ErrorKind, Fence, Health, RaiseOptions, Result, Steady, Timestamp, Version,
+};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
@@ -125,7 +127,13 @@ impl MemoryCoordStore {
     #[must_use]
     pub fn with_config(config: MemoryConfig) -> Self {
         let MemoryConfig { capacity, clock } = config;
-        Self { capacity, clock: Steady::new(clock), state: Mutex::default(), marks: Marks::default(), changes: watch::Sender::new(0) }
+        Self {
+            capacity,
+            clock: Steady::new(clock),
+            state: Mutex::default(),
+            marks: Marks::default(),
+            changes: watch::Sender::new(0),
+        }
     }
 
     /// Nothing that runs under the lock leaves the state half changed.

@@ -32,7 +32,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use object_store::ObjectStore;
-use statehouse_core::{Capabilities, Error, ErrorKind, Health, Result};
+use statehouse_core::{Capabilities, Error, ErrorKind, Fence, Health, RaiseOptions, Result};
 
 use self::client::{Limits, Remote};
 pub use self::config::{Addressing, ObjectConfig, Probe, S3Config, Transport};

@@ -13,7 +13,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use statehouse_core::fence::Marks;
 use statehouse_core::folder::is_full;
-use statehouse_core::{Capabilities, Error, Fence, Health, Operation, RaiseOptions, Result, Steady, Timestamp, deadline};
+use statehouse_core::{
+    Capabilities, Error, Fence, Health, Operation, RaiseOptions, Result, Steady, Timestamp, deadline,
+};
 
 use self::client::{Folder, Opening, blocks};
 pub use self::config::LocalConfig;
