@@ -7,7 +7,7 @@ use sources::sources;
 const OUTCOME: &str = r#"#[expect(clippy::exhaustive_enums, reason = "a caller must not overlook an outcome")]"#;
 
 /// What stands directly above a line: its documentation and attributes.
-fn above<'a>(source: &'a str, at: usize) -> Vec<&'a str> {
+fn above(source: &str, at: usize) -> Vec<&str> {
     let lines = source[..at].lines().rev();
     lines.take_while(|line| line.starts_with("///") || line.starts_with("#[")).collect()
 }

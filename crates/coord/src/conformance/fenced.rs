@@ -19,8 +19,7 @@ impl Writes for One {
     }
 
     async fn write(&self, text: &str, fence: Option<&Fence>) -> Result<()> {
-        let mut options = PutOptions::default();
-        options.fence = fence.cloned();
+        let options = PutOptions { fence: fence.cloned(), ..PutOptions::default() };
         self.0.put_with(&key("a"), text.to_owned().into(), options).await.map(drop)
     }
 

@@ -47,10 +47,13 @@ use crate::api::FileStore;
 use crate::files::Files;
 use crate::memory::MemoryFileStore;
 
+/// Opens the store of a case.
+type Open = Box<dyn Fn() -> BoxFuture<'static, Arc<dyn FileStore>> + Send + Sync>;
+
 /// A store under test. What it holds does not change with time.
 pub struct Store {
     store: Arc<dyn FileStore>,
-    open: Option<Box<dyn Fn() -> BoxFuture<'static, Arc<dyn FileStore>> + Send + Sync>>,
+    open: Option<Open>,
 }
 
 impl Store {

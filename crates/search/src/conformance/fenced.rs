@@ -10,9 +10,7 @@ use crate::capability::FENCED;
 use crate::{BulkOptions, Operation, SearchIndex, SearchIndexExt as _};
 
 fn under(fence: Option<&Fence>) -> BulkOptions {
-    let mut options = BulkOptions::default();
-    options.fence = fence.cloned();
-    options
+    BulkOptions { fence: fence.cloned(), ..BulkOptions::default() }
 }
 
 /// What is written under one name.

@@ -36,8 +36,7 @@ impl Writes for One {
     }
 
     async fn write(&self, text: &str, fence: Option<&Fence>) -> Result<()> {
-        let mut options = SaveOptions::default();
-        options.fence = fence.cloned();
+        let options = SaveOptions { fence: fence.cloned(), ..SaveOptions::default() };
         loop {
             let base = loaded(&*self.store, &self.fixture.key()).await;
             let saved =
