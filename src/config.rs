@@ -3,9 +3,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
-use statehouse_core::{Error, Namespace, Result, Secret, ServiceUrl, nearest};
-
-use crate::service_links::is_service_link;
+use statehouse_core::{Error, Namespace, Result, Secret, ServiceUrl, is_service_link, nearest};
 
 /// The namespace of who has set none.
 pub(crate) const DEFAULT_NAMESPACE: &str = "app";
@@ -181,7 +179,7 @@ impl Config {
     pub fn embedded(data: impl AsRef<Path>) -> Self {
         Self::with_services(|row| match row.embedded {
             "memory" => "memory:".to_owned(),
-            scheme => format!("{scheme}:{}", data.as_ref().join(row.name).display()),
+            scheme => format!("{scheme}:{}", as_path(&data.as_ref().join(row.name))),
         })
     }
 
@@ -432,6 +430,11 @@ impl ServiceConfig {
     }
 }
 
+/// The path as a URL has it: what would end it or begin an escape is escaped.
+fn as_path(path: &Path) -> String {
+    path.display().to_string().replace('%', "%25").replace('?', "%3F")
+}
+
 const OF_A_SERVICE: [&str; 4] = ["URL", "URL_FILE", "PASSWORD", "PASSWORD_FILE"];
 
 /// The error for a variable that is none of ours, which names the one that may have been meant.
@@ -668,6 +671,8 @@ mod tests {
         let config: Config = toml::from_str("cache = 'redis://h'\nfiles = { url = 's3://b', password = 'x' }").unwrap();
         assert_eq!(config.cache.url.expose(), "redis://h");
         assert_eq!(config.sessions.url.expose(), "file:data/sessions");
+        let odd = Config::embedded("/100% a?b%41").sessions.url;
+        assert_eq!(ServiceUrl::parse("S", odd.expose()).unwrap().path(), "/100% a?b%41/sessions");
         let config: Config = serde_json::from_str(r#"{"namespace": "a.b", "search": {"url_file": "f"}}"#).unwrap();
         assert_eq!(config.namespace, "a.b");
         for (text, named) in [

@@ -40,7 +40,6 @@ mod retries;
 #[cfg(feature = "_search")]
 mod search_index;
 mod service;
-mod service_links;
 mod services;
 #[cfg(feature = "coord")]
 mod signals;

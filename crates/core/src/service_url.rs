@@ -70,6 +70,9 @@ impl ServiceUrl {
     /// repeated: it may hold a password.
     pub fn parse(setting: &str, text: &str) -> Result<Self> {
         let refuse = |reason: String| Error::invalid_config(setting, reason);
+        if text != text.trim() {
+            return Err(refuse(SURROUNDED.to_owned()));
+        }
         let (scheme, rest) = text
             .split_once(':')
             .filter(|(scheme, _)| is_scheme(scheme))
@@ -82,20 +85,17 @@ impl ServiceUrl {
             None => ("", rest),
         };
         let (userinfo, hosts) = authority.rsplit_once('@').map_or((None, authority), |(user, rest)| (Some(user), rest));
-        let (username, password) = match userinfo.map(|user| user.split_once(':').unwrap_or((user, ""))) {
-            Some((user, password)) => (decode(user), decode(password)),
-            None => (Some(String::new()), Some(String::new())),
-        };
-        let invalid = || refuse("a part of the URL is not UTF-8 after percent-decoding".into());
-        let path = decode(path).ok_or_else(invalid)?;
+        let (username, password) = userinfo.map_or(("", ""), |user| user.split_once(':').unwrap_or((user, "")));
+        let read = |part: &str| decode(part).map_err(|reason| refuse(reason.to_owned()));
+        let (username, password, path) = (read(username)?, read(password)?, read(path)?);
         if path.contains('\0') {
             return Err(refuse("the path has a byte of zero (%00), which no name has".into()));
         }
         Ok(Self {
             setting: setting.to_owned(),
             scheme: scheme.to_ascii_lowercase(),
-            username: Some(username.ok_or_else(invalid)?).filter(|name| !name.is_empty()),
-            password: Some(password.ok_or_else(invalid)?).filter(|text| !text.is_empty()).map(Secret::new),
+            username: Some(username).filter(|name| !name.is_empty()),
+            password: Some(password).filter(|text| !text.is_empty()).map(Secret::new),
             hosts: hosts
                 .split(',')
                 .filter(|host| !host.is_empty())
@@ -303,8 +303,14 @@ fn is_scheme(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
 }
 
-fn decode(text: &str) -> Option<String> {
-    percent_decode_str(text).decode_utf8().ok().map(std::borrow::Cow::into_owned)
+/// What is written with `%`, as it is meant; else why that is not clear.
+fn decode(text: &str) -> Result<String, &'static str> {
+    let is_escape = |rest: &str| rest.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2;
+    if !text.split('%').skip(1).all(is_escape) {
+        return Err(NO_ESCAPE);
+    }
+    let decoded = percent_decode_str(text).decode_utf8();
+    decoded.map(std::borrow::Cow::into_owned).map_err(|_| "a part of the URL is not UTF-8 after percent-decoding")
 }
 
 fn parse_host(text: &str) -> Result<Host, String> {
@@ -342,6 +348,13 @@ fn parse_host(text: &str) -> Result<Host, String> {
 const A_HOST: &str = "a name or an address of letters, digits, \"-\", \"_\" and \".\", perhaps with a port, and an IPv6 address in \
                       brackets, as in [::1]:6379";
 
+/// Of a URL with something around it that nobody sees: what was read from a file often ends with a line break.
+const SURROUNDED: &str =
+    "the URL begins or ends with a blank or a line break, as what is read from a file often does; remove it";
+
+/// Of a `%` that may stand for itself or for a letter.
+const NO_ESCAPE: &str = "a \"%\" is not followed by two hexadecimal digits; one that stands for itself is written %25";
+
 /// What to do about a password that takes the URL apart.
 const ENCODE: &str = "in a password, \"/\", \"?\", \"#\", \"%\" and \"@\" are written %2F, %3F, %23, %25 and %40";
 
@@ -360,9 +373,11 @@ fn parse_query(query: &str, doubtful: bool) -> Result<Vec<(String, Secret)>, Str
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) =
             pair.split_once('=').ok_or_else(|| format!("parameter {} has no value", shown(pair, doubtful)))?;
-        let both = decode(name).zip(decode(value)).filter(|(_, value)| !value.is_empty());
-        let (name, value) =
-            both.ok_or_else(|| format!("parameter {} has an empty value or is not UTF-8", shown(name, doubtful)))?;
+        let unclear = |reason| format!("parameter {}: {reason}", shown(name, doubtful));
+        let (name, value) = (decode(name).map_err(unclear)?, decode(value).map_err(unclear)?);
+        if value.is_empty() {
+            return Err(format!("parameter {} has an empty value", shown(&name, doubtful)));
+        }
         if parameters.iter().any(|(given, _)| *given == name) {
             return Err(format!("parameter {} is given twice", shown(&name, doubtful)));
         }
@@ -430,6 +445,21 @@ mod tests {
             let shown = everything_shown(text);
             assert!(!shown.contains("hunter"), "{text}: {shown}");
         }
+    }
+
+    #[test]
+    fn what_stands_around_a_url_and_a_percent_sign_for_itself_are_named() {
+        let refusal = |text: &str| ServiceUrl::parse("S", text).unwrap_err().to_string();
+        for text in ["redis://u:hunter2@h:6379\n", "redis://u:hunter2@h ", " redis://u:hunter2@h", "memory:\r\n"] {
+            let error = refusal(text);
+            assert!(error.contains("a blank or a line break") && !error.contains("hunter"), "{text:?}: {error}");
+        }
+        for text in ["redis://u:hunter%zz2@h", "redis://u:p%@h", "redis://u%4:p@h", "file:/100%", "redis://h?a=%g0"] {
+            let error = refusal(text);
+            assert!(error.contains("is written %25") && !error.contains("hunter"), "{text}: {error}");
+        }
+        assert_eq!(parse("redis://u:100%25%2f@h").password().unwrap().expose(), "100%/");
+        assert!(refusal("redis://u:%ff@h").contains("not UTF-8"));
     }
 
     /// All that errors and `Debug` say of a URL, whatever a backend does with it.

@@ -440,8 +440,10 @@ fn database_of(url: &ServiceUrl, text: &str) -> Result<u32> {
     if text.is_empty() {
         return Ok(0);
     }
-    text.parse()
-        .map_err(|_| Error::invalid_config(url.setting(), "the database must be a number, as in redis://host/2"))
+    text.parse().map_err(|_| {
+        let message = format!("the database must be a number from 0 to {}, as in redis://host/2", u32::MAX);
+        Error::invalid_config(url.setting(), message)
+    })
 }
 
 #[cfg(test)]

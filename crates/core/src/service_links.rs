@@ -5,7 +5,15 @@
 /// tells every container of a namespace about each service in it, so that one called `statehouse` or
 /// `statehouse-redis` sets `STATEHOUSE_PORT`, `STATEHOUSE_REDIS_SERVICE_HOST` and the like for applications that have
 /// nothing to do with it. No setting of ours ends like one.
-pub(crate) fn is_service_link(name: &str, value: &str) -> bool {
+///
+/// ```
+/// use statehouse_core::is_service_link;
+///
+/// assert!(is_service_link("STATEHOUSE_REDIS_PORT", "tcp://10.0.171.239:6379"));
+/// assert!(!is_service_link("STATEHOUSE_CACHE_URL", "redis://10.0.171.239:6379"));
+/// ```
+#[must_use]
+pub fn is_service_link(name: &str, value: &str) -> bool {
     if let Some((_, port)) = name.rsplit_once("_SERVICE_PORT") {
         // A port may have a name: `…_SERVICE_PORT_HTTPS`.
         return is_number(value) && (port.is_empty() || port.starts_with('_'));
