@@ -40,7 +40,8 @@ use crate::outcome::{DeleteOutcome, PutOutcome};
 ///   followed; the page [counts](Page::skipped) them.
 /// - **Delete** of an absent file is `Ok(Absent)`. [`Removed`](DeleteOutcome::Removed) says that the file was there when
 ///   looked at: two racing deletes may both say so.
-/// - **Copy** keeps content type, user metadata and digest.
+/// - **Copy** keeps content type, user metadata and digest. Where the content goes through this process, as from a disk, it is
+///   checked as that of a whole file is when it is read.
 /// - **Cancellation**: a dropped put of bytes may still complete; a dropped put of a stream that has not ended does
 ///   not, and leaves nothing behind. Nothing is ever half-done.
 /// - **Time**: a put lasts as long as its source gives something, a get as long as its reader wants. Deadlines count the

@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 
 use super::beneath::Root;
 use super::config::{Access, Durability, LocalConfig};
-use super::error::{cut_short, gone, map_error, no_folder, only_readable};
+use super::error::{SOMETHING_ELSE, cut_short, gone, map_error, no_folder, not_opened, only_readable};
 use super::folder::Folders;
 use super::format::{Decoded, Trailer};
 use super::lock::Locks;
@@ -207,7 +207,7 @@ impl Disk {
             };
             let flags = READ | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let opened = rustix::fs::openat(directory, name.name(), flags, Mode::empty());
-            regular(opened.map_err(map_error)?)?
+            regular(opened.map_err(not_opened)?)?
         } else {
             self.open_file(name.path())?
         };
@@ -215,7 +215,7 @@ impl Disk {
     }
 
     pub(super) fn open_file(&self, path: &str) -> Result<(File, u64, Timestamp)> {
-        regular(self.root.open(path, READ).map_err(map_error)?)
+        regular(self.root.open(path, READ).map_err(not_opened)?)
     }
 }
 
@@ -225,7 +225,7 @@ pub(super) const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK);
 fn regular(fd: OwnedFd) -> Result<(File, u64, Timestamp)> {
     let stat = rustix::fs::fstat(&fd).map_err(map_error)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return Err(corrupt("something else than a file lies in the file's place"));
+        return Err(corrupt(SOMETHING_ELSE));
     }
     Ok((fd.into(), u64::try_from(stat.st_size).unwrap_or(0), modified(&stat)))
 }

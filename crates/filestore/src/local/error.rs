@@ -15,11 +15,22 @@ pub(super) fn map_error(source: impl Into<io::Error>) -> Error {
         Some(Errno::XDEV | Errno::LOOP | Errno::NOTDIR) => {
             (ErrorKind::PermissionDenied, "the path passes through a symbolic link or leaves the root")
         }
-        Some(Errno::ISDIR) => (ErrorKind::Corrupt, "something else than a file lies in the file's place"),
+        Some(Errno::ISDIR) => (ErrorKind::Corrupt, SOMETHING_ELSE),
         Some(Errno::NOLCK) => (ErrorKind::Unsupported, "the file system lacks something that the store needs"),
         _ => return folder::map_error(source),
     };
     Error::new(kind, message).with_source(source)
+}
+
+pub(super) const SOMETHING_ELSE: &str = "something else than a file lies in the file's place";
+
+/// Why a file cannot be opened. Of a socket, and of a device that is none, the system says what it says of a disk that is gone;
+/// but a disk is not what is opened here.
+pub(super) fn not_opened(source: Errno) -> Error {
+    match source {
+        Errno::NXIO => Error::new(ErrorKind::Corrupt, SOMETHING_ELSE).with_source(io::Error::from(source)),
+        _ => map_error(source),
+    }
 }
 
 /// The error of a store whose directory was removed: what is missing then is not known to be missing.
@@ -99,5 +110,7 @@ mod tests {
             assert_eq!((error.kind(), error.retry()), (kind, retry), "{errno:?}");
             assert!(std::error::Error::source(&error).is_some());
         }
+        assert_eq!(not_opened(Errno::NXIO).kind(), ErrorKind::Corrupt);
+        assert_eq!(not_opened(Errno::NOENT).kind(), ErrorKind::NotFound);
     }
 }

@@ -5,7 +5,7 @@
 //! content and in the file, and most programs open a file with something behind its end. Extended attributes were the
 //! other way; tar, rsync and NFS lose them, and they are limited to what is left of an inode.
 //!
-//! Reads are checked by the CRC-32 of the content, which costs a tenth of its SHA-256: against a disk that changes bits
+//! Reads and copies are checked by the CRC-32 of the content, which costs a tenth of its SHA-256: against a disk that changes bits
 //! both are good enough, and against somebody who changes files neither is, because both lie beside the content.
 //!
 //! All numbers are little-endian. The description is [postcard](https://postcard.jamesmunns.com/wire-format).

@@ -196,11 +196,14 @@ async fn a_file_that_was_cut_or_changed_is_corrupt_and_never_short() {
         let file = File::options().write(true).open(&path).unwrap();
         file.write_all_at(b"x", len as u64 / 2).unwrap();
         assert_eq!(files.get("a").bytes().await.unwrap_err().kind(), ErrorKind::Corrupt, "changed, {len}");
+        assert_eq!(files.copy("a", "b").await.unwrap_err().kind(), ErrorKind::Corrupt, "changed, {len}");
         files.put("a", vec![7; len]).await.unwrap();
         let file = File::options().write(true).open(&path).unwrap();
         file.set_len(len as u64 / 2).unwrap();
         assert_eq!(files.get("a").bytes().await.unwrap_err().kind(), ErrorKind::Corrupt, "cut, {len}");
         assert_eq!(files.head("a").await.unwrap_err().kind(), ErrorKind::Corrupt, "cut, {len}");
+        assert_eq!(files.copy("a", "b").await.unwrap_err().kind(), ErrorKind::Corrupt, "cut, {len}");
+        assert_eq!(dir.all("n+"), [path], "no copy, and no litter");
     }
 }
 
@@ -398,6 +401,30 @@ async fn something_else_in_the_place_of_a_file_is_told_by_every_verb() {
         assert!(dir.0.join("n+").join(folder).is_dir(), "and it is left alone");
     }
     assert_eq!(dir.all("n+"), [dir.0.join("n+/b")]);
+}
+
+#[tokio::test]
+async fn a_socket_or_a_pipe_in_the_place_of_a_file_is_no_file() {
+    let dir = Dir::new();
+    let files = dir.files().await;
+    let etag = files.put("b", "x").await.unwrap().etag;
+    let _socket = std::os::unix::net::UnixListener::bind(dir.0.join("n+/socket")).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(dir.0.join("n+/pipe")).status().unwrap().success());
+    for name in ["socket", "pipe"] {
+        let errors = [
+            files.get(name).await.map(drop),
+            files.head(name).await.map(drop),
+            files.put(name, "y").if_match(&etag).await.map(drop),
+            files.delete(name).if_match(&etag).await.map(drop),
+            files.copy(name, "z").await.map(drop),
+        ];
+        for (verb, error) in errors.into_iter().enumerate() {
+            let error = error.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{name}, {verb}: {error:?}");
+            assert!(!error.is_retryable());
+        }
+        assert_eq!(files.put(name, "y").if_absent().await.unwrap(), PutOutcome::Conflict);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -11,7 +11,7 @@ use rustix::fs::AtFlags;
 use rustix::io::Errno;
 use statehouse_core::{Error, ErrorKind, Fence, Result};
 
-use super::client::{Disk, INLINE, READ, Writing, changed, read_trailer};
+use super::client::{Disk, INLINE, PIECE, READ, Writing, changed, read_trailer};
 use super::config::Durability;
 use super::error::{map_error, not_synced};
 use super::format::{Description, Trailer};
@@ -19,7 +19,7 @@ use super::gate::Share;
 use super::marks::Held;
 use super::name::DiskName;
 use super::stage::{Existing, Staged};
-use crate::digest::{Intake, Received, corrupt, nonce};
+use crate::digest::{Check, Intake, Received, Verifier, nonce};
 use crate::key::FileKey;
 use crate::meta::{ETag, Stored};
 use crate::options::{Condition, CopyOptions, DeleteOptions, PutOptions};
@@ -96,10 +96,7 @@ impl Disk {
         let mut trailer = read_trailer(&file, size)?;
         trailer.etag = nonce()?;
         let mut staged = self.create(&target, &options.condition)?;
-        let copied = io::copy(&mut (&file).take(trailer.len), &mut staged.file).map_err(map_error)?;
-        if copied != trailer.len {
-            return Err(corrupt("the file is shorter than its metadata says"));
-        }
+        copy_checked(&file, &mut staged.file, &trailer)?;
         staged.file.write_all(&trailer.encode()?).map_err(map_error)?;
         self.publish(staged, to, &target, (&options.condition, options.fence.as_ref()), patience)?;
         Ok(stored(&trailer))
@@ -200,6 +197,25 @@ fn write(file: &mut File, content: &[u8], trailer: &[u8]) -> io::Result<()> {
     }
     // Copying a little costs less than a second call of the system.
     file.write_all(&[content, trailer].concat())
+}
+
+/// Copies the content, and checks it by what the copy will be read by: else a copy of a damaged file would be damaged and taken
+/// for a second one that is whole.
+fn copy_checked(mut from: &File, to: &mut File, trailer: &Trailer) -> Result<()> {
+    let mut verifier = Verifier::new(trailer.len, Check::crc32(trailer.crc));
+    let mut piece = vec![0; usize::try_from(trailer.len.clamp(1, PIECE)).unwrap_or(1)];
+    while verifier.missing() > 0 {
+        let most = piece.len().min(usize::try_from(verifier.missing()).unwrap_or(usize::MAX));
+        let read = match from.read(&mut piece[..most]) {
+            Ok(0) => break,
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(map_error(error)),
+        };
+        verifier.update(&piece[..read])?;
+        to.write_all(&piece[..read]).map_err(map_error)?;
+    }
+    verifier.finish()
 }
 
 fn new_trailer(received: Received, content_type: Option<String>, user: BTreeMap<String, String>) -> Result<Trailer> {
