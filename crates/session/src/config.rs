@@ -81,7 +81,8 @@ pub enum ConflictPolicy {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OutagePolicy {
-    /// Answer 503 with `Retry-After` to every request that used its session, whatever the handler made of the error.
+    /// Answer 503 to every request that used its session, whatever the handler made of the error; with `Retry-After`, unless
+    /// the store refuses its work until somebody sets it up otherwise.
     #[default]
     FailClosed,
     /// Go on without a session: reads find nothing, changes are dropped, no cookie is set. Login, rotation and

@@ -5,9 +5,10 @@ use statehouse_core::{Error, Result};
 
 use crate::token::Token;
 
-/// How many cookies of the session's name one request may bring. A browser sends several if another host of the
-/// domain planted one; each is tried in order.
-const CANDIDATES: usize = 4;
+/// How many tokens of one cookie's name a request may bring, each of which may be asked for. A browser sends several if other
+/// paths or hosts of the domain have set some. It keeps some hundred cookies of a site, of which so many take four kilobytes, half
+/// of what servers commonly take of a request's head.
+pub(crate) const CANDIDATES: usize = 64;
 
 /// What the name of the fallback cookie ends with.
 const FALLBACK: &str = "-fallback";
@@ -104,22 +105,36 @@ impl CookieConfig {
         CookieBuilder(Self { name: name.into(), ..Self::default() })
     }
 
-    /// The tokens that a request brings, in order, those of the fallback cookie last. What is not a token is left out, and
-    /// counts.
-    pub(crate) fn tokens(&self, headers: &HeaderMap) -> Vec<Brought> {
-        let of = |place: Place| {
-            let values = headers
-                .get_all(COOKIE)
-                .iter()
-                .flat_map(|header| header.as_bytes().split(|byte| *byte == b';'))
-                .filter_map(move |pair| {
-                    pair.trim_ascii().strip_prefix(self.name.as_bytes())?.strip_prefix(place.suffix().as_bytes())
-                })
-                .filter_map(|rest| rest.strip_prefix(b"="));
-            let tokens = values.take(CANDIDATES).filter_map(|value| Token::parse(std::str::from_utf8(value).ok()?));
-            tokens.map(move |token| Brought { token, place })
-        };
-        of(Place::Cookie).chain(of(Place::Fallback)).collect()
+    /// The tokens that a request brings, in order and each once, those of the fallback cookie last; and whether there are more
+    /// than are looked at. What is not a token is left out.
+    pub(crate) fn tokens(&self, headers: &HeaderMap) -> (Vec<Brought>, bool) {
+        let (mut tokens, mut more) = (Vec::new(), false);
+        for place in [Place::Cookie, Place::Fallback] {
+            let begin = tokens.len();
+            for token in self.tokens_of(headers, place) {
+                let brought = Brought { token, place };
+                if !tokens.contains(&brought) {
+                    tokens.push(brought);
+                }
+                if tokens.len() - begin > CANDIDATES {
+                    more = true;
+                    tokens.pop();
+                    break;
+                }
+            }
+        }
+        (tokens, more)
+    }
+
+    fn tokens_of(&self, headers: &HeaderMap, place: Place) -> impl Iterator<Item = Token> {
+        headers
+            .get_all(COOKIE)
+            .iter()
+            .flat_map(|header| header.as_bytes().split(|byte| *byte == b';'))
+            .filter_map(move |pair| {
+                pair.trim_ascii().strip_prefix(self.name.as_bytes())?.strip_prefix(place.suffix().as_bytes())
+            })
+            .filter_map(|rest| Token::parse(std::str::from_utf8(rest.strip_prefix(b"=")?).ok()?))
     }
 
     /// Adds the cookie to a response, and what keeps caches from storing it.
@@ -420,19 +435,33 @@ mod tests {
     }
 
     #[test]
-    fn at_most_four_cookies_of_the_name_are_looked_at_in_order() {
+    fn the_tokens_among_the_cookies_are_looked_at_in_order_and_what_is_none_does_not_count() {
         let tokens: Vec<_> = (0..5).map(|_| Token::generate().unwrap()).collect();
         let text = |token: &Token| token.expose().expose().to_owned();
         let first = format!("a=1; __Host-id={};__Host-id=nonsense", text(&tokens[0]));
         let second = format!("__Host-idx={}; __Host-id={}", text(&tokens[4]), text(&tokens[1]));
         let third = format!("__Host-id={}; __Host-id={}", text(&tokens[2]), text(&tokens[3]));
+        let third =
+            format!("{third}; {}", "__Host-id=nonsense; ".repeat(100)) + &format!("__Host-id={}", text(&tokens[1]));
         let fallback = format!("__Host-id-fallback={}; {first}", text(&tokens[4]));
         let headers: HeaderMap =
             [fallback, second, third].map(|text| (COOKIE, HeaderValue::try_from(text).unwrap())).into_iter().collect();
-        let read = CookieConfig::default().tokens(&headers);
+        let (read, more) = CookieConfig::default().tokens(&headers);
         let (places, read): (Vec<_>, Vec<_>) = read.into_iter().map(|brought| (brought.place, brought.token)).unzip();
-        assert_eq!(read, [&tokens[..3], &tokens[4..]].concat());
-        assert_eq!(places, [Place::Cookie, Place::Cookie, Place::Cookie, Place::Fallback]);
+        assert_eq!(read, tokens);
+        assert_eq!(places, [Place::Cookie, Place::Cookie, Place::Cookie, Place::Cookie, Place::Fallback]);
+        assert!(!more);
+    }
+
+    #[test]
+    fn of_more_tokens_than_are_looked_at_it_is_said_that_there_are_more() {
+        let tokens: Vec<_> = (0..=CANDIDATES).map(|_| Token::generate().unwrap()).collect();
+        let pairs: Vec<_> = tokens.iter().map(|token| format!("__Host-id={}", token.expose().expose())).collect();
+        for (count, expected) in [(CANDIDATES, false), (CANDIDATES + 1, true)] {
+            let cookie = HeaderValue::try_from(pairs[..count].join("; ")).unwrap();
+            let (read, more) = CookieConfig::default().tokens(&HeaderMap::from_iter([(COOKIE, cookie)]));
+            assert_eq!((read.len(), more), (CANDIDATES, expected));
+        }
     }
 
     #[test]
@@ -452,7 +481,7 @@ mod tests {
 
     fn read(cookie: &[u8]) -> Vec<Token> {
         let Ok(value) = HeaderValue::from_bytes(cookie) else { return Vec::new() };
-        let brought = CookieConfig::default().tokens(&HeaderMap::from_iter([(COOKIE, value)]));
+        let (brought, _) = CookieConfig::default().tokens(&HeaderMap::from_iter([(COOKIE, value)]));
         brought.into_iter().map(|brought| brought.token).collect()
     }
 }

@@ -91,7 +91,8 @@ let app: Router = Router::new().route("/login", post(login)).layer(SessionLayer:
 //! # Logs and metrics
 //! An outage of the store is one line of level `WARN` when it begins and one, with the number of failures, when nothing has
 //! failed for five seconds: `session.away` and `session.back`. Tokens that open nothing are told once a minute at most, with
-//! their number: `session.unknown_token`, `session.refused_token`. Tokens, keys, principals and values are in no line.
+//! their number: `session.unknown_token`, `session.refused_token`. A login whose request brings more cookies of the session's name
+//! than are looked at, 64, is one of level `WARN`: `session.cookies_left`. Tokens, keys, principals and values are in no line.
 //!
 //! With the feature `metrics` of statehouse-core there are, besides the duration of each operation of a store on disk or in Redis:
 //!

@@ -179,6 +179,34 @@ pub(super) async fn a_request_that_arrives_after_a_login_begins_a_session_beside
     is_kept_until_a_login(old.received(&late), &sessions).await;
 }
 
+/// Through [`Session`]: whichever of them comes first, and whoever is logged in by them. Else one of them would be the browser's
+/// session whenever its cookie came first.
+pub(super) async fn a_login_and_a_logout_end_the_sessions_of_all_cookies_that_the_browser_sent(
+    backend: &impl SessionBackend,
+) {
+    let sessions = Sessions::new(backend.service().await, SessionConfig::default());
+    for leaves in [false, true] {
+        let mut several = Vec::new();
+        for number in 0..6 {
+            several.push(Browser::logged_in(&sessions, &format!("u{number}")).await);
+        }
+        let pairs: Vec<_> = several.iter().flat_map(|browser| &browser.0).collect();
+        let pairs: Vec<_> = pairs.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let session = sessions.open(&HeaderMap::from_iter([(COOKIE, pairs.join("; ").parse().expect("a header"))]));
+        if leaves {
+            session.logout().await.expect("a logout");
+        } else {
+            session.login("u9").await.expect("a login");
+        }
+        session.commit().await.expect("a save");
+        for browser in &mut several {
+            assert_eq!(browser.clone().who(&sessions).await, None, "{leaves}: {browser:?}");
+        }
+        let next = Browser::default().received(&answer(&session)).who(&sessions).await;
+        assert_eq!(next.as_deref(), (!leaves).then_some("u9"));
+    }
+}
+
 /// Through [`Session`]: it was sent before the answer of a logout came, or its session was ended from elsewhere.
 pub(super) async fn a_request_that_arrives_after_the_deletion_of_its_session_begins_another_beside_the_cookie(
     backend: &impl SessionBackend,

@@ -92,6 +92,7 @@ macro_rules! session_conformance {
             a_change_that_is_repeated_after_others_is_known_and_made_once [];
             a_browser_that_does_not_get_a_renewed_token_stays_logged_in [];
             a_request_that_arrives_after_a_login_begins_a_session_beside_it [];
+            a_login_and_a_logout_end_the_sessions_of_all_cookies_that_the_browser_sent [];
             of_sixteen_racing_rotations_one_wins [];
             a_login_is_dated_by_the_store [];
             a_touch_slides_the_idle_timeout_and_not_the_version [];

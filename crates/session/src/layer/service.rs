@@ -18,8 +18,8 @@ use crate::session::{Session, Sessions};
 ///
 /// - A login, rotation or logout is kept whatever the status of the response; changed attributes too, unless
 ///   [`ServerErrorPolicy`] says otherwise.
-/// - If the store could not be reached while the request used its session, the response is 503 with `Retry-After`
-///   ([`OutagePolicy`]), and what the request changed is dropped: it may rest on what could not be read. If the session
+/// - If the store could not be reached while the request used its session, the response is 503, with `Retry-After` where that
+///   will help ([`OutagePolicy`]), and what the request changed is dropped: it may rest on what could not be read. If the session
 ///   cannot be saved for another reason, the response is 409 (conflict by policy), 413 (attributes were left out,
 ///   because the session would be too large; all else was saved) or 500. The body of such a response is empty.
 /// - If the inner service fails instead of answering, nothing is committed.
@@ -124,10 +124,12 @@ async fn conclude<B>(session: &Session, config: &SessionConfig, response: Respon
     response
 }
 
-fn unavailable<B>(retry_after: Duration) -> Response<SessionBody<B>> {
+fn unavailable<B>(retry_after: Option<Duration>) -> Response<SessionBody<B>> {
     let mut response = status(StatusCode::SERVICE_UNAVAILABLE);
-    let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
-    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+    if let Some(wait) = retry_after {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+    }
     response
 }
 

@@ -167,6 +167,10 @@ impl Session {
     }
 
     async fn apply(&self, committing: &Committing) -> Result<Done> {
+        if let Some(Pending::Login { .. }) = committing.work.pending {
+            // First: a login that fails may be tried again, and one that is done leaves nobody else logged in here.
+            self.end_others().await?;
+        }
         let base = self.state().base.clone();
         match base {
             Base::Held(held) => match self.change(held, committing).await? {

@@ -68,12 +68,13 @@ impl Sessions {
     /// The session of the request with these headers. Nothing is sent to the store before the session is used.
     #[must_use]
     pub fn open(&self, headers: &HeaderMap) -> Session {
-        let tokens = self.shared.config.cookie.tokens(headers);
+        let (tokens, more) = self.shared.config.cookie.tokens(headers);
         let has_fallback = tokens.iter().any(|brought| brought.place == Place::Fallback);
         Session {
             inner: Arc::new(Inner {
                 shared: Arc::clone(&self.shared),
                 tokens,
+                more,
                 opened: Instant::now(),
                 gate: tokio::sync::Mutex::new(()),
                 state: Mutex::new(State { has_fallback, ..State::default() }),
@@ -109,6 +110,8 @@ pub struct Session {
 pub(super) struct Inner {
     pub(super) shared: Arc<Shared>,
     pub(super) tokens: Vec<Brought>,
+    /// Whether the request brought more tokens than these.
+    pub(super) more: bool,
     /// When the request arrived, as far as this process knows.
     pub(super) opened: Instant,
     /// Held while the store is asked, so that a request loads once and its changes are committed one at a time.

@@ -11,7 +11,7 @@ use super::handle::Session;
 use super::state::{Base, CookieChange, Held, State};
 use super::work::Pending;
 use crate::api::SessionStoreExt as _;
-use crate::cookie::{Brought, Place};
+use crate::cookie::{Brought, CANDIDATES, Place};
 use crate::operation::NAME;
 use crate::outcome::Deleted;
 use crate::record::{Authority, Principal};
@@ -34,6 +34,9 @@ impl Session {
     /// response. Those of an anonymous session stay or go by [`LoginPolicy`](crate::LoginPolicy). What this request
     /// itself [inserts](Self::insert) stays, before the login or after it, unless this request has logged in somebody
     /// else in between; an [update](Self::update) of the removed attributes is dropped.
+    ///
+    /// If the browser has sent several cookies of the session's name, the sessions of the others end with the commit: else one of
+    /// them would be the browser's whenever its cookie came first.
     ///
     /// # The form before it
     /// A login form needs a token as every other form does, or another site's page logs its visitors in as somebody else, and
@@ -137,6 +140,8 @@ impl Session {
     /// # Errors
     /// The store's: then it is not certain that everybody was logged out. [`ErrorKind::Conflict`] if nobody was,
     /// because another request has replaced the token: the session goes on under the browser's newer cookie.
+    /// [`ErrorKind::InvalidInput`] if the browser has sent more than 64 cookies of the session's name: the sessions of the first
+    /// 64 have ended.
     pub async fn logout(&self) -> Result<()> {
         let session = self.clone();
         Finish::new(async move { session.logout_gated().await }).await
@@ -155,7 +160,31 @@ impl Session {
         };
         let (outage, has_fallback) = (state.outage, state.has_fallback);
         *state = State { base, cookie, outage, has_fallback, used: true, ..State::default() };
-        answer
+        answer.and_then(|()| self.refuse_more())
+    }
+
+    fn refuse_more(&self) -> Result<()> {
+        if !self.inner.more {
+            return Ok(());
+        }
+        let message = format!("only the sessions of the first {CANDIDATES} cookies have ended: the browser sent more");
+        Err(Error::invalid_input(message).with_operation(NAME.logout))
+    }
+
+    /// Deletes the sessions that the request's tokens open beside the one that is held: those behind its own, for the ones before
+    /// it opened none.
+    pub(super) async fn end_others(&self) -> Result<()> {
+        let Some(held) = self.state().held().map(|held| held.token.key()) else { return Ok(()) };
+        for brought in self.inner.tokens.iter().skip_while(|brought| brought.token.key() != held) {
+            if brought.token.key() != held {
+                let _ended = self.delete(&brought.token).await?;
+            }
+        }
+        if self.inner.more {
+            let message = "a login leaves sessions: the browser sent more cookies than are looked at";
+            tracing::warn!(name: "session.cookies_left", looked_at = CANDIDATES, "{message}");
+        }
+        Ok(())
     }
 
     /// Deletes what a load would find; needs no load, save to find out why nothing could be deleted.

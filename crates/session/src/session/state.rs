@@ -92,10 +92,11 @@ impl Weight {
     }
 }
 
-/// That the store could not be reached, and when to try again.
+/// That the store could not be reached or refused its work, and when to try again.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Outage {
-    pub(crate) retry_after: Duration,
+    /// None where that will not help: somebody must first change what this program may do.
+    pub(crate) retry_after: Option<Duration>,
 }
 
 impl Outage {
@@ -110,8 +111,9 @@ impl Outage {
             | ErrorKind::TooLarge => None,
             _ => Some(Self {
                 retry_after: match error.retry() {
-                    Retry::After(wait) => wait,
-                    _ => Duration::from_secs(1),
+                    Retry::Never => None,
+                    Retry::After(wait) => Some(wait),
+                    _ => Some(Duration::from_secs(1)),
                 },
             }),
         }

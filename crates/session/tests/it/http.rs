@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::{Request, Response, StatusCode, header};
+use axum::http::{HeaderMap, Request, Response, StatusCode, header};
 use axum::response::{IntoResponse, Redirect};
 use axum::routing::{get, post};
 use axum::{Router, extract::Path};
 use statehouse_core::{Error, ErrorKind, ManualClock};
 use statehouse_session::{
     Authority, ConflictPolicy, CookieConfig, MemoryConfig, MemorySessionStore, REMEMBERED, ServerErrorPolicy, Session,
-    SessionConfig, SessionConfigBuilder, SessionLayer, SessionStoreExt as _, Token,
+    SessionConfig, SessionConfigBuilder, SessionLayer, SessionStoreExt as _, Sessions, Token,
 };
 use tower::ServiceExt;
 
@@ -300,13 +300,15 @@ async fn an_id_that_was_never_issued_is_replaced_and_never_stored() {
 }
 
 #[tokio::test]
-async fn of_several_cookies_the_first_valid_one_counts_and_four_are_tried() {
+async fn of_several_cookies_the_first_valid_one_counts_and_64_tokens_are_tried() {
     let app = App::new(|config| config);
     let good = app.post("/login/u42", "").await.unwrap();
-    let planted = format!("__Host-id={}", "a5".repeat(32));
-    for before in 0..5 {
-        let cookies = [vec![planted.as_str(); before], vec![&good]].concat();
-        let expected = if before < 4 { "u42" } else { "nobody" };
+    let planted = |number: usize| format!("__Host-id={}{number:02x}", "a5".repeat(31));
+    for before in [0, 1, 4, 5, 63, 64] {
+        let planted: Vec<_> = (0..before).map(planted).collect();
+        let nonsense = vec!["__Host-id=nonsense"; before];
+        let cookies = [nonsense, planted.iter().map(String::as_str).collect(), vec![&good]].concat();
+        let expected = if before < 64 { "u42" } else { "nobody" };
         for sent in [cookies.clone(), vec![&cookies.join("; ")]] {
             let response = app.send("GET", "/who", &sent).await;
             assert_eq!(text(response).await, expected, "{before} before it");
@@ -314,6 +316,27 @@ async fn of_several_cookies_the_first_valid_one_counts_and_four_are_tried() {
     }
     let other = app.post("/login/u43", "").await.unwrap();
     assert_eq!(text(app.send("GET", "/who", &[&good, &other]).await).await, "u42");
+}
+
+#[tokio::test]
+async fn a_logout_says_that_there_were_more_cookies_than_it_looks_at() {
+    let sessions = Sessions::new(MemorySessionStore::new(), SessionConfig::default());
+    let mut cookies = Vec::new();
+    for number in 0..65 {
+        let session = sessions.open(&HeaderMap::new());
+        session.login(number).await.unwrap();
+        session.commit().await.unwrap();
+        let mut response = HeaderMap::new();
+        session.write_cookie(&mut response);
+        cookies.push(response[header::SET_COOKIE].to_str().unwrap().split(';').next().unwrap().to_owned());
+    }
+    let request = |cookie: &str| HeaderMap::from_iter([(header::COOKIE, cookie.parse().unwrap())]);
+    let error = sessions.open(&request(&cookies.join("; "))).logout().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    for (number, cookie) in cookies.iter().enumerate() {
+        let alive = sessions.open(&request(cookie)).principal().await.unwrap().is_some();
+        assert_eq!(alive, number == 64, "{number}");
+    }
 }
 
 #[tokio::test]
@@ -452,7 +475,7 @@ async fn the_application_may_end_any_session() {
 async fn nothing_printed_contains_the_token() {
     let app = App::new(|config| config);
     let cookie = app.post("/login/u42", "").await.unwrap();
-    let sessions = statehouse_session::Sessions::new(Arc::clone(&app.store), SessionConfig::default());
+    let sessions = Sessions::new(Arc::clone(&app.store), SessionConfig::default());
     let headers = [(header::COOKIE, cookie.parse().unwrap())].into_iter().collect();
     let session = sessions.open(&headers);
     session.principal().await.unwrap();

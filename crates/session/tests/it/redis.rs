@@ -13,7 +13,7 @@ use statehouse_session::{
     Authority, ConflictPolicy, Deleted, OutagePolicy, RedisSessionStore, Session, SessionConfig, SessionConfigBuilder,
     SessionLayer, SessionStore, SessionStoreExt as _, Token, Touched,
 };
-use statehouse_testkit::{Direction, FaultProxy, RedisServer};
+use statehouse_testkit::{Direction, FaultProxy, RedisServer, Reply};
 use tower::ServiceExt;
 
 use crate::random_namespace;
@@ -166,6 +166,23 @@ async fn every_operation_costs_what_the_contract_says() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(round_trips(&proxy) - before, 2, "create, and the count");
+}
+
+/// Whoever asks again is refused again, until somebody gives the user its right.
+#[tokio::test]
+async fn a_server_that_refuses_its_work_is_a_503_that_does_not_ask_to_come_again() {
+    let server = RedisServer::start().await;
+    let app = App::open(&server.url(), &random_namespace()).await;
+    let cookie = app.login().await;
+    let narrow = ["ACL", "SETUSER", "default", "resetkeys"];
+    assert!(!matches!(server.command(&narrow).await.unwrap(), Reply::Error(_)));
+    for (method, path) in [("GET", "/who"), ("POST", "/write"), ("POST", "/login"), ("POST", "/logout")] {
+        let response = app.send(method, path, &cookie).await;
+        assert_eq!((response.status(), set_cookie(&response)), (StatusCode::SERVICE_UNAVAILABLE, None), "{path}");
+        assert!(!response.headers().contains_key(header::RETRY_AFTER), "{path}");
+    }
+    server.command(&["ACL", "SETUSER", "default", "allkeys"]).await.unwrap();
+    assert_eq!(app.who(&cookie).await, "u42");
 }
 
 #[tokio::test]
