@@ -25,6 +25,7 @@ use tower_service::Service;
 
 use super::body::{EitherBody, ProbeBody};
 use super::limits::Limits;
+use super::lingering::Lingering;
 use super::probes::{Probe, Probes};
 use super::stall::{Stall, StallTimer, stalled};
 use crate::lifecycle::Lifecycle;
@@ -41,6 +42,17 @@ pub struct PeerAddress(pub SocketAddr);
 pub struct RequestBody {
     body: Incoming,
     timer: StallTimer,
+    ended: bool,
+    /// Told if nobody reads it to its end.
+    unread: Arc<AtomicBool>,
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        if !self.ended && !self.body.is_end_stream() {
+            self.unread.store(true, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Body for RequestBody {
@@ -52,6 +64,7 @@ impl Body for RequestBody {
         match Pin::new(&mut this.body).poll_frame(cx) {
             Poll::Ready(frame) => {
                 this.timer.moved();
+                this.ended |= frame.is_none();
                 Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
             }
             Poll::Pending if this.timer.poll_stalled(cx) => Poll::Ready(Some(Err(stalled().into()))),
@@ -91,12 +104,12 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    let (limits, begun) = (front.limits, Arc::new(AtomicBool::new(false)));
-    let io = TokioIo::new(Stall::new(stream, limits.stall));
+    let (limits, begun, unread) = (front.limits, Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+    let io = TokioIo::new(Stall::new(Lingering::new(stream, Arc::clone(&unread)), limits.stall));
     let begins = Arc::clone(&begun);
     let answer = service_fn(move |request| {
         begins.store(true, Ordering::Relaxed);
-        respond(front.clone(), request, peer)
+        respond(front.clone(), request, peer, Arc::clone(&unread))
     });
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(limits.head);
@@ -147,12 +160,13 @@ async fn respond<S, B>(
     front: Front<S>,
     request: Request<Incoming>,
     peer: SocketAddr,
+    unread: Arc<AtomicBool>,
 ) -> Result<Response<EitherBody<B>>, Infallible>
 where
     S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>,
 {
     let lifecycle = Arc::clone(&front.lifecycle);
-    let mut response = answer(front, request, peer).await?;
+    let mut response = answer(front, request, peer, unread).await?;
     if lifecycle.draining().is_some() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         // Whoever keeps connections does not have this one any more when it ends.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -164,6 +178,7 @@ async fn answer<S, B>(
     front: Front<S>,
     request: Request<Incoming>,
     peer: SocketAddr,
+    unread: Arc<AtomicBool>,
 ) -> Result<Response<EitherBody<B>>, Infallible>
 where
     S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>,
@@ -175,7 +190,8 @@ where
         let answer = probes.ask(probe).await;
         return Ok(answer.map(|text| EitherBody::Probe { body: ProbeBody::of(text) }));
     }
-    let mut request = request.map(|body| RequestBody { body, timer: StallTimer::new(limits.stall) });
+    let mut request =
+        request.map(|body| RequestBody { body, timer: StallTimer::new(limits.stall), ended: false, unread });
     request.extensions_mut().insert(PeerAddress(peer));
     poll_fn(|cx| app.poll_ready(cx)).await?;
     Ok(app.call(request).await?.map(|body| EitherBody::App { body }))

@@ -6,6 +6,7 @@ mod dependency;
 #[cfg(feature = "coord")]
 mod fleet;
 mod limits;
+mod lingering;
 mod probes;
 mod readiness;
 mod server;
@@ -47,6 +48,8 @@ use self::stop::{AtStop, Stop};
 ///   same connection. While a body comes in or a response goes out, each may stand still for at most 60 seconds; how long
 ///   it takes in all is not limited, for a slow client is not a broken one. What takes longer ends that connection and
 ///   nothing else. A load balancer must close the connections that it keeps idle sooner than the server does.
+/// - **An answer before the end of the request** arrives, too: what the client still sends is read and dropped, 64 MiB of it and for
+///   5 seconds at most, because a connection that is closed with bytes unread takes the answer with it.
 /// - **Connections** are limited to three quarters of the files that the process may have open, and to 10,000. One more
 ///   waits in the listener's queue until another has ended. A connection that cannot be accepted is no reason to stop:
 ///   it is logged once, and tried again.

@@ -31,6 +31,7 @@ async fn serve(settings: impl FnOnce(Operations) -> Operations) -> Served {
     let app = Router::new()
         .route("/", get(|| async { "hello" }))
         .route("/length", post(|body: Bytes| async move { body.len().to_string() }))
+        .route("/unread", post(|| async { "not now" }))
         .route(
             "/slow",
             get(async move || {
@@ -273,4 +274,38 @@ async fn a_server_does_not_begin_where_a_service_that_is_used_cannot_be_had() {
     let _scans = services.files("scans").unwrap();
     let refused = serve().await.unwrap_err().to_string();
     assert!(refused.contains("STATEHOUSE_FILES_URL") && !refused.contains("SESSIONS"), "{refused}");
+}
+
+/// The client looks at the answer only when it has sent everything, as browsers do.
+#[tokio::test]
+async fn an_answer_before_the_end_of_the_request_arrives() {
+    const LENGTH: usize = 20 << 20;
+    let served = serve(|operations| operations).await;
+    for head in [format!("Content-Length: {LENGTH}\r\n"), "Transfer-Encoding: chunked\r\n".to_owned()] {
+        let mut client = served.client().await;
+        client.write_all(format!("POST /unread HTTP/1.1\r\nHost: h\r\n{head}\r\n").as_bytes()).await.unwrap();
+        if head.starts_with("Transfer") {
+            client.write_all(format!("{LENGTH:x}\r\n").as_bytes()).await.unwrap();
+        }
+        for _ in 0..LENGTH >> 20 {
+            client.write_all(&[b'x'; 1 << 20]).await.expect("the server goes on reading");
+        }
+        let mut answer = String::new();
+        let read = timeout(SOON, client.read_to_string(&mut answer)).await.expect("the server ends the connection");
+        read.expect("no reset");
+        assert!(answer.ends_with("not now"), "{answer}");
+    }
+    served.end().await;
+}
+
+/// A request that nobody reads keeps the connection's place for a while only.
+#[tokio::test]
+async fn a_client_that_goes_on_sending_what_nobody_reads_is_cut_off() {
+    let served = serve(|operations| operations.max_connections(1)).await;
+    let mut client = served.client().await;
+    client.write_all(b"POST /unread HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000000000\r\n\r\n").await.unwrap();
+    let sending = async { while client.write_all(&[b'x'; 1 << 20]).await.is_ok() {} };
+    timeout(SOON, sending).await.expect("it is cut off");
+    assert!(timeout(SOON, served.answer(HELLO)).await.unwrap().ends_with("hello"));
+    served.end().await;
 }
