@@ -62,8 +62,7 @@ impl App {
     pub(crate) async fn open(settings: &Settings) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         let wiring = Wiring::open(settings).await?;
         let loading = wiring.services.operations().startup("terminology");
-        let open = Database::open(&settings.database).await;
-        let database = open.map_err(|error| format!("cannot open the database: {error}"))?;
+        let database = Database::open(&settings.database).await?;
         Ok(Self {
             database,
             services: wiring.services,
@@ -181,7 +180,7 @@ impl App {
             snapshot.record().principal().is_some_and(|owner| owner.as_str() == staff.to_string())
         };
         let Some(snapshot) = snapshot.filter(mine) else {
-            self.database.remove_login(staff, &login.session_key).await?;
+            self.forget_login(staff, &login.session_key).await;
             return Ok(None);
         };
         let last_used = i64::try_from(snapshot.last_seen().as_micros() / 1_000).unwrap_or(i64::MAX);
@@ -208,7 +207,16 @@ impl App {
     /// Ends a session, whoever holds its cookie.
     pub(crate) async fn end_login(&self, staff: i64, key: &str) -> Result<()> {
         let _was_there = self.sessions.store().delete(&session_key(key)?, Authority::Application).await?;
-        Ok(self.database.remove_login(staff, key).await?)
+        self.forget_login(staff, key).await;
+        Ok(())
+    }
+
+    /// Removes the row of a session that has ended. Where that fails the session has ended all the same: the row is removed when
+    /// its owner's sessions are listed, or by the sweep.
+    pub(crate) async fn forget_login(&self, staff: i64, key: &str) {
+        if let Err(error) = self.database.remove_login(staff, key).await {
+            let _recorded = AppError::from(error);
+        }
     }
 
     /// Every service's name, how it is, and what it can do.

@@ -25,6 +25,13 @@ pub(crate) struct AppError {
 
 /// When to try again if nobody knows better.
 pub(crate) const SOON: Duration = Duration::from_secs(2);
+/// When to try again where there is no room: somebody has to make some.
+const NO_ROOM: Duration = Duration::from_secs(10);
+
+const AWAY: &str = "The database is out of reach. Try again in a moment.";
+/// What nobody can do anything about who waits.
+pub(crate) const REFUSED: &str = "A service that this needs refuses its work, and will until whoever runs this clinic changes \
+                                  that. It has been recorded.";
 
 impl AppError {
     pub(crate) fn new(status: StatusCode, message: impl Into<String>) -> Self {
@@ -84,6 +91,15 @@ impl From<Error> for AppError {
                 let wait = if let Retry::After(wait) = error.retry() { wait.max(SOON) } else { SOON };
                 Self::unavailable("A service that this needs is out of reach. Try again in a moment.", wait)
             }
+            ErrorKind::Unauthenticated
+            | ErrorKind::PermissionDenied
+            | ErrorKind::InvalidConfig
+            | ErrorKind::Unsupported => {
+                outages::refused(error.backend().unwrap_or("a service"), &error);
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, REFUSED)
+            }
+            // What caches load here comes from the database.
+            ErrorKind::LoadFailed => of_database(&error),
             _ => Self::internal(&error),
         }
     }
@@ -91,22 +107,71 @@ impl From<Error> for AppError {
 
 impl From<sqlx::Error> for AppError {
     fn from(error: sqlx::Error) -> Self {
-        if is_outage(&error) {
-            outages::failed("the database", &error);
-            return Self::unavailable("The database is out of reach. Try again in a moment.", SOON);
-        }
-        Self::internal(&error)
+        of_database(&error)
     }
 }
 
-fn is_outage(error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => true,
-        // PostgreSQL: 08 connection exception, 53 insufficient resources, 57P operator intervention. SQLite: 5 busy.
-        sqlx::Error::Database(refused) => refused
-            .code()
-            .is_some_and(|code| ["08", "53", "57P"].iter().any(|class| code.starts_with(class)) || code == "5"),
-        _ => false,
+/// What a failure that the database caused comes to.
+fn of_database(error: &(dyn std::error::Error + 'static)) -> AppError {
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    match causes.find_map(|cause| cause.downcast_ref()).and_then(Trouble::of) {
+        Some(Trouble::Away) => {
+            outages::failed("the database", &error);
+            AppError::unavailable(AWAY, SOON)
+        }
+        Some(Trouble::Full) => {
+            outages::failed("the database", &error);
+            let words = "There is no room left to save anything. What you typed is still here: try again later.";
+            AppError::unavailable(words, NO_ROOM)
+        }
+        Some(Trouble::Refuses) => {
+            outages::refused("the database", &error);
+            AppError::new(StatusCode::SERVICE_UNAVAILABLE, REFUSED)
+        }
+        None => AppError::internal(&error),
+    }
+}
+
+/// What is wrong with the database, as opposed to what it was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trouble {
+    Away,
+    Full,
+    Refuses,
+}
+
+impl Trouble {
+    fn of(error: &sqlx::Error) -> Option<Self> {
+        match error {
+            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
+                Some(Self::Away)
+            }
+            sqlx::Error::Database(refused) => Self::of_code(&refused.code()?),
+            _ => None,
+        }
+    }
+
+    /// PostgreSQL's codes have five characters. SQLite's are numbers of at most four digits, and the lowest byte is the kind.
+    fn of_code(code: &str) -> Option<Self> {
+        if code.len() == 5 {
+            return match code {
+                "53100" => Some(Self::Full),
+                "42501" => Some(Self::Refuses),
+                // 08 connection exception, 53 insufficient resources, 57P operator intervention, 58 system error.
+                _ if ["08", "53", "57P", "58"].iter().any(|class| code.starts_with(class)) => Some(Self::Away),
+                // 28 invalid authorization.
+                _ if code.starts_with("28") => Some(Self::Refuses),
+                _ => None,
+            };
+        }
+        match code.parse::<u32>().ok()? & 0xff {
+            13 => Some(Self::Full),
+            // Busy, locked, an error of the disk, and a file that cannot be opened.
+            5 | 6 | 10 | 14 => Some(Self::Away),
+            // No permission, only readable, not authorized.
+            3 | 8 | 23 => Some(Self::Refuses),
+            _ => None,
+        }
     }
 }
 
@@ -140,11 +205,53 @@ mod tests {
 
     #[test]
     fn a_failure_that_nobody_expected_says_nothing_about_its_cause() {
-        for kind in [ErrorKind::Corrupt, ErrorKind::Unauthenticated, ErrorKind::PermissionDenied, ErrorKind::Unexpected]
-        {
+        for kind in [ErrorKind::Corrupt, ErrorKind::Unexpected, ErrorKind::LoadFailed] {
             let error = AppError::from(Error::new(kind, "hunter2"));
             assert_eq!(error.status, StatusCode::INTERNAL_SERVER_ERROR, "{kind}");
             assert!(!error.message.contains("hunter2"));
+        }
+    }
+
+    #[test]
+    fn what_refuses_its_work_is_503_and_nobody_is_told_to_come_again() {
+        for kind in [ErrorKind::Unauthenticated, ErrorKind::PermissionDenied, ErrorKind::Unsupported] {
+            let error = AppError::from(Error::new(kind, "hunter2"));
+            assert!(!error.message.contains("hunter2"));
+            let response = error.into_response();
+            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE, "{kind}");
+            assert!(!response.headers().contains_key(header::RETRY_AFTER), "{kind}");
+        }
+    }
+
+    #[test]
+    fn what_was_loaded_from_the_database_fails_as_the_database_does() {
+        let error = Error::new(ErrorKind::LoadFailed, "no load").with_source(sqlx::Error::PoolTimedOut);
+        assert_eq!(AppError::from(error).retry_after, Some(SOON));
+    }
+
+    #[test]
+    fn each_code_of_a_database_says_whether_to_wait() {
+        for (code, expected) in [
+            ("5", Some(Trouble::Away)),
+            ("517", Some(Trouble::Away)),
+            ("10", Some(Trouble::Away)),
+            ("4874", Some(Trouble::Away)),
+            ("14", Some(Trouble::Away)),
+            ("13", Some(Trouble::Full)),
+            ("1032", Some(Trouble::Refuses)),
+            ("2067", None),
+            ("1", None),
+            ("08006", Some(Trouble::Away)),
+            ("53300", Some(Trouble::Away)),
+            ("53100", Some(Trouble::Full)),
+            ("57P01", Some(Trouble::Away)),
+            ("57014", None),
+            ("58030", Some(Trouble::Away)),
+            ("28P01", Some(Trouble::Refuses)),
+            ("42501", Some(Trouble::Refuses)),
+            ("23505", None),
+        ] {
+            assert_eq!(Trouble::of_code(code), expected, "{code}");
         }
     }
 }

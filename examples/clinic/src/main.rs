@@ -20,6 +20,7 @@ mod sweep;
 mod terminology;
 mod time;
 mod turnstile;
+mod variables;
 mod web;
 mod wiring;
 
@@ -52,7 +53,11 @@ async fn main() -> ExitCode {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let colors = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colors).with_writer(std::io::stderr).init();
-    let outcome = match Settings::read(std::env::args_os().skip(1), env) {
+    let read = || {
+        variables::check(std::env::vars_os())?;
+        Settings::read(std::env::args_os().skip(1), env)
+    };
+    let outcome = match read() {
         Ok(None) => std::io::stdout().write_all(HELP.as_bytes()).map_err(Failure::from),
         Ok(Some(settings)) => run(settings).await,
         Err(error) => Err(error),

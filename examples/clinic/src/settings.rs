@@ -236,6 +236,20 @@ mod tests {
     }
 
     #[test]
+    fn the_help_names_all_that_is_read_and_nothing_else() {
+        let asked = std::cell::RefCell::new(Vec::new());
+        let env = |name: &str| {
+            asked.borrow_mut().push(name.to_owned());
+            None
+        };
+        Settings::read([], env).unwrap();
+        let (mut asked, mut known) = (asked.into_inner(), crate::variables::known().collect::<Vec<_>>());
+        asked.sort();
+        known.sort_unstable();
+        assert_eq!(asked, known);
+    }
+
+    #[test]
     fn wrong_settings_are_named() {
         for (args, env, named) in [
             (&["--lisen", "x"][..], &[][..], "--lisen"),

@@ -25,8 +25,11 @@ pub(crate) use documents::Document;
 pub(crate) use drafts::Draft;
 pub(crate) use logins::Login;
 use sqlx::any::AnyPoolOptions;
-use sqlx::{AnyConnection, AnyPool, AssertSqlSafe};
+use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Connection as _};
 pub(crate) use staff::{Role, Staff};
+
+/// How long a connection is waited for.
+const CONNECT_WITHIN: Duration = Duration::from_secs(3);
 
 /// Each is applied once, in this order.
 const MIGRATIONS: &[&str] = &[include_str!("schema-1.sql"), include_str!("schema-2.sql")];
@@ -74,7 +77,20 @@ impl Engine {
 
 impl Database {
     /// Connects, brings the schema up to date, and fills an empty database with made-up people.
-    pub(crate) async fn open(url: &str) -> sqlx::Result<Self> {
+    ///
+    /// # Errors
+    /// Says where the database is, the setting, and why it cannot be opened; never the URL, which may hold a password.
+    pub(crate) async fn open(url: &str) -> Result<Self, String> {
+        match Self::connect(url).await {
+            Ok(database) => Ok(database),
+            Err(error) => {
+                let (place, cause) = (place(url), cause(url, error).await);
+                Err(format!("cannot open the database {place} (setting CLINIC_DATABASE): {cause}"))
+            }
+        }
+    }
+
+    async fn connect(url: &str) -> sqlx::Result<Self> {
         sqlx::any::install_default_drivers();
         let engine = Engine::of(url);
         if engine == Engine::Sqlite {
@@ -82,7 +98,7 @@ impl Database {
         }
         let pool = AnyPoolOptions::new()
             .max_connections(8)
-            .acquire_timeout(Duration::from_secs(3))
+            .acquire_timeout(CONNECT_WITHIN)
             .after_connect(move |connection, _| {
                 Box::pin(async move { sqlx::raw_sql(engine.on_connect()).execute(connection).await.map(drop) })
             })
@@ -135,6 +151,29 @@ impl Database {
     pub(crate) async fn close(&self) {
         self.pool.close().await;
     }
+}
+
+/// The pool says only that it waited; a connection of its own says for what.
+async fn cause(url: &str, error: sqlx::Error) -> String {
+    if !matches!(error, sqlx::Error::PoolTimedOut) {
+        return error.to_string();
+    }
+    match tokio::time::timeout(CONNECT_WITHIN, AnyConnection::connect(url)).await {
+        Ok(Err(cause)) => cause.to_string(),
+        Ok(Ok(_)) => error.to_string(),
+        Err(_) => "it does not answer".to_owned(),
+    }
+}
+
+/// Where the URL leads, for errors.
+fn place(url: &str) -> String {
+    #[cfg(feature = "replicas")]
+    if Engine::of(url) == Engine::PostgreSql {
+        let options = url.parse::<sqlx::postgres::PgConnectOptions>();
+        return options.map_or_else(|_| String::new(), |at| format!("at {}:{}", at.get_host(), at.get_port()));
+    }
+    let path = url.trim_start_matches("sqlite:").trim_start_matches("//");
+    format!("in {}", path.split('?').next().unwrap_or(path))
 }
 
 /// Inserts rows, a hundred to a statement. Every column of a row is text or a whole number.

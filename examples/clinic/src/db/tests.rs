@@ -183,3 +183,15 @@ async fn the_database_is_for_its_own_user() {
     drop(database);
     Database::open(&folder.url()).await.unwrap();
 }
+
+#[cfg(feature = "replicas")]
+#[tokio::test]
+async fn a_database_that_is_away_is_named_with_its_setting_and_why_and_without_its_password() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let url = format!("postgres://clinic:hunter2@127.0.0.1:{port}/clinic");
+    let error = Database::open(&url).await.unwrap_err();
+    for named in [&*format!("at 127.0.0.1:{port} "), "CLINIC_DATABASE", "refused"] {
+        assert!(error.contains(named), "{error}");
+    }
+    assert!(!error.contains("hunter2"), "{error}");
+}

@@ -4,6 +4,7 @@ use axum::extract::Path;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use super::conditions;
 use crate::error::{AppError, Result};
 
 macro_rules! assets {
@@ -36,7 +37,7 @@ pub(crate) async fn asset(Path(name): Path<String>, headers: HeaderMap) -> Resul
         (header::CACHE_CONTROL, "no-cache".to_owned()),
         (header::ETAG, etag.clone()),
     ];
-    if headers.get(header::IF_NONE_MATCH).is_some_and(|known| known == etag.as_str()) {
+    if conditions::has_it(&headers, &etag) {
         return Ok((StatusCode::NOT_MODIFIED, answer).into_response());
     }
     Ok((answer, content).into_response())

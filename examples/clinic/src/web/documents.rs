@@ -19,6 +19,7 @@ use statehouse::coord::{Coordination, MemoryCoordStore, capability};
 use statehouse::{ErrorKind, files};
 
 use super::chart;
+use super::conditions;
 use super::content_type::{self, ContentType};
 use super::csrf::SentBy;
 use super::errors;
@@ -34,6 +35,8 @@ use crate::time::now;
 
 /// The largest document, in bytes: 2 GiB.
 const MAX_DOCUMENT: u64 = 2 << 30;
+/// A browser may keep a document, and asks each time whether it may still show it.
+const CACHED: &str = "private, no-cache";
 const TOO_LARGE: &str = "A document has at most 2 GiB.";
 /// The largest document, in bytes, that is sent with a key: it is held in memory until all of it is there.
 const MAX_KEYED: usize = 4 << 20;
@@ -131,11 +134,20 @@ fn not_stored(error: statehouse::Error) -> AppError {
 
 /// A name is kept as it is and never becomes a path; one that looks like a path is not what a browser sends.
 fn check_name(name: &str) -> Result<()> {
-    let plain = !name.trim().is_empty() && !name.contains(['/', '\\']) && !name.chars().any(char::is_control);
+    let plain = !name.trim().is_empty() && !name.contains(['/', '\\']);
+    let plain = plain && !name.chars().any(|letter| letter.is_control() || turns(letter));
     if plain && name.len() <= 200 && name != "." && name != ".." {
         return Ok(());
     }
-    Err(AppError::bad_request("A file name is 1 to 200 bytes without slashes and control characters.").at("file"))
+    let words = "A file name is 1 to 200 bytes without slashes, control characters and characters that turn the direction of \
+                 letters.";
+    Err(AppError::bad_request(words).at("file"))
+}
+
+/// Whether the letters behind this one are shown in another order than they are in, so that the end of a name is not shown at its
+/// end: Unicode's embeddings, overrides and isolates. Letters of a script that is written from the right need none.
+const fn turns(letter: char) -> bool {
+    matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 pub(crate) async fn download(
@@ -147,8 +159,12 @@ pub(crate) async fn download(
     let document = app.database.document(&id).await?.ok_or_else(|| AppError::not_found("document"))?;
     // What a document contains never changes, so its id is its etag.
     let etag = format!("\"{id}\"");
-    if headers.get(header::IF_NONE_MATCH).is_some_and(|known| known == etag.as_str()) {
-        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
+    if conditions::wants_another(&headers, &etag) {
+        return Err(AppError::new(StatusCode::PRECONDITION_FAILED, "The document is another one."));
+    }
+    if conditions::has_it(&headers, &etag) {
+        let unchanged = [(header::ETAG, etag), (header::CACHE_CONTROL, CACHED.to_owned())];
+        return Ok((StatusCode::NOT_MODIFIED, unchanged).into_response());
     }
     let range = requested_range(&headers, &etag);
     let get = app.documents.get(&id);
@@ -187,7 +203,7 @@ fn describe(headers: &mut HeaderMap, document: &Document, etag: &str, length: u6
     headers.insert(header::CONTENT_DISPOSITION, ascii(format!("{how}; filename*=UTF-8''{name}")));
     headers.insert(header::ACCEPT_RANGES, ascii("bytes".to_owned()));
     headers.insert(header::ETAG, ascii(etag.to_owned()));
-    headers.insert(header::CACHE_CONTROL, ascii("private, no-cache".to_owned()));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(CACHED));
 }
 
 fn not_satisfiable(length: i64) -> Response {
@@ -206,10 +222,23 @@ mod tests {
 
     #[test]
     fn names_that_look_like_paths_are_refused() {
-        for name in ["scan.pdf", "Röntgen 2.png", "a..b", "..."] {
+        for name in ["scan.pdf", "Röntgen 2.png", "a..b", "...", "צילום.pdf", "أشعة.png"] {
             assert!(check_name(name).is_ok(), "{name}");
         }
-        for name in ["", " ", ".", "..", "../passwd", "a/b", "a\\b", "a\nb", "a\0", &"x".repeat(201)] {
+        for name in [
+            "",
+            " ",
+            ".",
+            "..",
+            "../passwd",
+            "a/b",
+            "a\\b",
+            "a\nb",
+            "a\0",
+            "\u{202e}fdp.exe",
+            "a\u{2067}b",
+            &"x".repeat(201),
+        ] {
             assert_eq!(check_name(name).unwrap_err().status, StatusCode::BAD_REQUEST, "{name}");
         }
     }

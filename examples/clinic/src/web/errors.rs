@@ -15,7 +15,7 @@ use super::csrf::Fresh;
 use super::form::Typed;
 use super::login;
 use super::page::{Here, Page, csrf_field};
-use crate::error::AppError;
+use crate::error::{AppError, REFUSED};
 
 /// The page on which a refusal stands in its place.
 #[derive(Clone)]
@@ -43,7 +43,7 @@ pub(crate) async fn render(request: Request, next: Next) -> Response {
     if error.is_none() && has_content(response.headers()) {
         return response;
     }
-    let error = error.unwrap_or_else(|| AppError::new(status, words(status)));
+    let error = error.unwrap_or_else(|| AppError::new(status, words(status, response.headers())));
     let content = match page {
         _ if !wants_page(&headers) => json_of(&error),
         Some(InPlace(page)) => page.into_response(),
@@ -160,13 +160,14 @@ fn title(status: StatusCode) -> &'static str {
     }
 }
 
-fn words(status: StatusCode) -> &'static str {
+fn words(status: StatusCode, headers: &HeaderMap) -> &'static str {
     match status {
         StatusCode::NOT_FOUND => "There is no such page.",
         StatusCode::METHOD_NOT_ALLOWED => "This address takes no such request.",
         StatusCode::PAYLOAD_TOO_LARGE => "That is too large.",
         StatusCode::UNSUPPORTED_MEDIA_TYPE => "That is not the kind of content that is expected here.",
         StatusCode::RANGE_NOT_SATISFIABLE => "The document is shorter than that.",
+        StatusCode::SERVICE_UNAVAILABLE if !headers.contains_key(header::RETRY_AFTER) => REFUSED,
         StatusCode::SERVICE_UNAVAILABLE => "A service that this needs is out of reach. Try again in a moment.",
         _ if status.is_client_error() => "The address or the request is not understood.",
         _ => "Something went wrong here. It has been recorded.",

@@ -131,7 +131,7 @@ pub(crate) async fn log_out(State(app): State<Arc<App>>, session: Session) -> Re
     if let Some(staff) = session.get::<i64>(STAFF).await? {
         let key = key_of(&session).await?;
         session.logout().await?;
-        app.database.remove_login(staff, &key).await?;
+        app.forget_login(staff, &key).await;
         tracing::info!(target: "clinic::security", staff, "logged out");
     }
     Ok(Redirect::to("/login"))

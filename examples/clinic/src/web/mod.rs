@@ -3,6 +3,7 @@
 mod assets;
 mod chart;
 mod concepts;
+mod conditions;
 mod content_type;
 mod csrf;
 mod dashboard;

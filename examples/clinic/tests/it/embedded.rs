@@ -116,8 +116,12 @@ async fn documents_go_up_and_come_down_whole_in_ranges_and_unchanged() {
         (behind.status(), behind.headers()["content-range"].to_str().unwrap()),
         (StatusCode::RANGE_NOT_SATISFIABLE, "bytes */3000000")
     );
-    let known = client.request(reqwest::Method::GET, &path).header("if-none-match", etag).send().await.unwrap();
+    let known = format!("\"other\", W/{}", etag.to_str().unwrap());
+    let known = client.request(reqwest::Method::GET, &path).header("if-none-match", known).send().await.unwrap();
     assert_eq!(known.status(), StatusCode::NOT_MODIFIED);
+    assert_eq!(known.headers()["cache-control"], "private, no-cache", "as of the document itself");
+    let other = client.request(reqwest::Method::GET, &path).header("if-match", "\"other\"").send().await.unwrap();
+    assert_eq!(other.status(), StatusCode::PRECONDITION_FAILED);
 }
 
 #[tokio::test]
@@ -329,7 +333,7 @@ fn mistakes_at_the_start_are_named_and_nothing_is_served() {
     let (file, in_a_file) = (file.to_str().unwrap(), format!("{}/data", file.display()));
     let taken = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let _taken = TcpListener::bind(&taken).unwrap();
-    let cases: [(&[&str], (&str, &str), &str); 8] = [
+    let cases: [(&[&str], (&str, &str), &str); 9] = [
         (&["--lissen"], ("", ""), "'--lissen'"),
         (&["--listen", "nonsense"], ("", ""), "cannot listen at nonsense: "),
         (&["--listen", &taken], ("", ""), "Address already in use"),
@@ -337,7 +341,12 @@ fn mistakes_at_the_start_are_named_and_nothing_is_served() {
         (&["--config", "/nonexistent"], ("", ""), "cannot read /nonexistent: "),
         (&["--data", &in_a_file], ("", ""), "cannot make the folder "),
         (&[], ("STATEHOUSE_CACHE_URL", "rediss:"), "STATEHOUSE_CACHE_URL"),
-        (&[], ("CLINIC_DATABASE", "sqlite:///nonexistent/clinic.db"), "cannot open the database: "),
+        (
+            &[],
+            ("CLINIC_DATABASE", "sqlite:///nonexistent/clinic.db"),
+            "in /nonexistent/clinic.db (setting CLINIC_DATABASE): ",
+        ),
+        (&[], ("CLINIC_LITSEN", "x"), "did you mean CLINIC_LISTEN?"),
     ];
     for (args, (name, value), says) in cases {
         let mut clinic = Command::new(clinic::PATH);

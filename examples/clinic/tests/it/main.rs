@@ -5,6 +5,8 @@ mod client;
 mod clinic;
 mod embedded;
 mod everyday;
+#[cfg(target_os = "linux")]
+mod full_disk;
 mod logging_in;
 mod refusals;
 mod together;

@@ -147,3 +147,25 @@ async fn clinic_with_cache(data: &Path, cache: &RedisServer, others: &RedisServe
     let program = program.env("STATEHOUSE_SESSIONS_URL", others.url()).env("STATEHOUSE_COORDINATION_URL", others.url());
     program.ready_at("/ready").start().await
 }
+
+/// A user of the server who lacks a right: whoever asks again is refused again.
+#[tokio::test]
+async fn a_server_that_refuses_its_work_is_logged_once_and_nobody_is_told_to_come_again() {
+    let (redis, data) = (RedisServer::start().await, tempfile::tempdir().unwrap());
+    let program = clinic::builder(data.path()).env("STATEHOUSE_SESSIONS_URL", redis.url());
+    let clinic = program.ready_at("/ready").start().await;
+    let client = Client::logged_in(clinic.address(), "ada").await;
+    redis.command(&["ACL", "SETUSER", "default", "resetkeys"]).await.unwrap();
+    for _ in 0..8 {
+        for answer in [client.get("/api/me").await.unwrap(), client.browse(Method::GET, "/").send().await.unwrap()] {
+            assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert!(!answer.headers().contains_key("retry-after"));
+            assert!(answer.text().await.unwrap().contains("refuses its work"), "in words");
+        }
+    }
+    let log = clinic.log().unwrap();
+    assert_eq!(log.matches("refuses its work").count(), 1, "{log}");
+    assert!(!log.contains("a request failed"), "{log}");
+    redis.command(&["ACL", "SETUSER", "default", "allkeys"]).await.unwrap();
+    assert_eq!(client.get("/api/me").await.unwrap().status(), StatusCode::OK);
+}
