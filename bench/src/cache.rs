@@ -14,6 +14,7 @@ const HITS: u32 = 200_000;
 pub(crate) async fn run(harness: &mut Harness) -> Outcome {
     crate::cache_faults::expiry(harness).await?;
     memory(harness).await?;
+    crate::cache_memory::run(harness).await?;
     hit_ratio(harness).await?;
     crate::cache_redis::run(harness).await?;
     crate::cache_faults::run(harness).await
@@ -59,8 +60,8 @@ async fn memory(harness: &mut Harness) -> Outcome {
     Ok(())
 }
 
-/// Which keys are asked for, as numbers below a million.
-struct Requests {
+/// Which keys are asked for, as numbers up to that of the keys.
+pub(crate) struct Requests {
     /// The cumulative weights of the ranks.
     ranks: Vec<f64>,
     random: u64,
@@ -69,7 +70,7 @@ struct Requests {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Scans {
+pub(crate) enum Scans {
     None,
     /// Of every ten requests one is for the next key of a scan over keys that nobody else asks for.
     OneInTen,
@@ -80,16 +81,16 @@ impl Requests {
     const MEASURED: usize = 1_000_000;
 
     /// Zipf with 0.99, as YCSB has it.
-    fn new(scans: Scans) -> Self {
+    pub(crate) fn new(keys: u32, scans: Scans) -> Self {
         let mut sum = 0.0;
         let weigh = |rank| {
             sum += f64::from(rank).powf(-0.99);
             sum
         };
-        Self { ranks: (1..=Self::KEYS).map(weigh).collect(), random: 0x9E37_79B9_7F4A_7C15, scans, asked: 0 }
+        Self { ranks: (1..=keys).map(weigh).collect(), random: 0x9E37_79B9_7F4A_7C15, scans, asked: 0 }
     }
 
-    fn next(&mut self) -> String {
+    pub(crate) fn next(&mut self) -> String {
         self.asked += 1;
         if self.scans == Scans::OneInTen && self.asked.is_multiple_of(10) {
             return format!("scan {}", self.asked);
@@ -106,7 +107,7 @@ impl Requests {
 
 /// The percentage of hits once it is warm, of 10,000 entries.
 async fn hits(scans: Scans, mut ask: impl AsyncFnMut(String) -> bool) -> f64 {
-    let mut requests = Requests::new(scans);
+    let mut requests = Requests::new(Requests::KEYS, scans);
     let mut hits = 0_u32;
     for n in 0..2 * Requests::MEASURED {
         let hit = ask(requests.next()).await;

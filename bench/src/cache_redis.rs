@@ -14,12 +14,12 @@ use crate::cache::{HOUR, KEYS, Outcome, keys};
 use crate::harness::{Bar, Case, Harness};
 
 /// How many operations a block has, whatever the number of tasks.
-const OPS: u32 = 12_800;
+pub(crate) const OPS: u32 = 12_800;
 const BATCH: usize = 100;
 
 /// Both sides of every comparison.
 #[derive(Clone)]
-struct Sides {
+pub(crate) struct Sides {
     ours: TypedCache<String>,
     raw: MultiplexedConnection,
     keys: Arc<Vec<String>>,
@@ -45,6 +45,7 @@ pub(crate) async fn run(harness: &mut Harness) -> Outcome {
     }
     gets(harness, &sides).await;
     checkouts(harness, &sides, &server).await?;
+    crate::cache_fred::run(harness, &sides, &server.url()).await?;
     get_many(harness, &sides).await;
     sets(harness, &sides).await;
     invalidations(harness, &sides).await;
@@ -54,7 +55,7 @@ pub(crate) async fn run(harness: &mut Harness) -> Outcome {
 }
 
 /// Spreads a block over so many tasks. Each makes a future when it is its turn, as callers do.
-async fn spread<F: Future<Output = ()> + Send + 'static>(
+pub(crate) async fn spread<F: Future<Output = ()> + Send + 'static>(
     sides: &Sides,
     tasks: usize,
     call: impl Fn(Sides, String) -> F + Clone + Send + 'static,
@@ -76,7 +77,7 @@ async fn spread<F: Future<Output = ()> + Send + 'static>(
     }
 }
 
-async fn our_get(sides: Sides, key: String) {
+pub(crate) async fn our_get(sides: Sides, key: String) {
     assert!(sides.ours.get(&key).await.is_ok_and(|hit| hit.is_some()));
 }
 

@@ -16,15 +16,15 @@ use statehouse_testkit::S3Server;
 use crate::harness::{Bar, Case, Harness, Processor};
 use crate::memory;
 
-type Outcome = Result<(), Box<dyn std::error::Error>>;
+pub(crate) type Outcome = Result<(), Box<dyn std::error::Error>>;
 
 const FILES: usize = 64;
 const CALLS: u32 = 1024;
 const SMALL: usize = 4096;
-const LARGE: usize = 128 << 20;
-const PART: usize = 8 << 20;
-const PIECE: usize = 1 << 20;
-const UNDER_WAY: usize = 2;
+pub(crate) const LARGE: usize = 128 << 20;
+pub(crate) const PART: usize = 8 << 20;
+pub(crate) const PIECE: usize = 1 << 20;
+pub(crate) const UNDER_WAY: usize = 2;
 
 pub(crate) async fn run(harness: &mut Harness) -> Outcome {
     let server = S3Server::start().await;
@@ -32,6 +32,8 @@ pub(crate) async fn run(harness: &mut Harness) -> Outcome {
     let bucket = Bucket::open(&server, &url).await?;
     small(harness, &bucket).await;
     large(harness, &bucket).await;
+    #[cfg(feature = "aws")]
+    crate::aws::run(harness, &bucket.ours, &server).await?;
     memory::run(harness, &url)
 }
 
@@ -62,7 +64,7 @@ impl Bucket {
     }
 }
 
-fn content(len: usize) -> Bytes {
+pub(crate) fn content(len: usize) -> Bytes {
     (0..=250_u8).cycle().take(len).collect()
 }
 

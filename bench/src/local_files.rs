@@ -56,8 +56,12 @@ pub(crate) async fn run(harness: &mut Harness) -> Outcome {
     }
     reads(harness, &both, "local read, 4 KiB, 1 task", 1).await;
     reads(harness, &both, "local read, 4 KiB, 32 tasks", 32).await;
-    writes(harness, &both, "durable local write, 4 KiB, 1 task", 1).await;
-    writes(harness, &both, "durable local write, 4 KiB, 32 tasks", 32).await;
+    let durable = (&both.ours, "temp, fsync, rename, dir fsync", durable_write as ByHand);
+    writes(harness, &both, "durable local write, 4 KiB, 1 task", 1, durable).await;
+    writes(harness, &both, "durable local write, 4 KiB, 32 tasks", 32, durable).await;
+    let relaxed = (&both.relaxed, "temp, rename", relaxed_write as ByHand);
+    writes(harness, &both, "relaxed local write, 4 KiB, 1 task", 1, relaxed).await;
+    writes(harness, &both, "relaxed local write, 4 KiB, 32 tasks", 32, relaxed).await;
     large(harness, &both).await;
     lists(harness, &both).await
 }
@@ -125,8 +129,17 @@ async fn reads(harness: &mut Harness, both: &Both, name: &'static str, tasks: u3
     harness.compare(case(name, "object_store LocalFileSystem", 8.0, READS), mine, by_object_store).await;
 }
 
-async fn writes(harness: &mut Harness, both: &Both, name: &'static str, tasks: u32) {
-    let (ours, plain) = (both.ours.clone(), both.plain.clone());
+/// How one writes by hand.
+type ByHand = fn(&Path, usize, &[u8]) -> std::io::Result<()>;
+
+async fn writes(
+    harness: &mut Harness,
+    both: &Both,
+    name: &'static str,
+    tasks: u32,
+    (ours, peer, write): (&Files, &'static str, ByHand),
+) {
+    let (ours, plain) = (ours.clone(), both.plain.clone());
     let mine = async || {
         let ours = ours.clone();
         let write = move |i: usize| {
@@ -135,19 +148,20 @@ async fn writes(harness: &mut Harness, both: &Both, name: &'static str, tasks: u
         };
         in_tasks(tasks, WRITES, write).await;
     };
+    let by_hand = write;
     // On a blocking thread, as an async application has to.
-    let by_hand = async || {
+    let theirs = async || {
         let plain = plain.clone();
         let write = move |i: usize| {
             let (plain, content) = (plain.clone(), content());
             async move {
-                let written = tokio::task::spawn_blocking(move || durable_write(&plain, i, &content)).await;
+                let written = tokio::task::spawn_blocking(move || by_hand(&plain, i, &content)).await;
                 written.expect("no panic").expect("written");
             }
         };
         in_tasks(tasks, WRITES, write).await;
     };
-    harness.compare(case(name, "temp, fsync, rename, dir fsync", 0.95, WRITES), mine, by_hand).await;
+    harness.compare(case(name, peer, 0.95, WRITES), mine, theirs).await;
 }
 
 /// What one writes by hand to be safe from a crash.
@@ -158,6 +172,13 @@ fn durable_write(folder: &Path, i: usize, content: &[u8]) -> std::io::Result<()>
     file.sync_all()?;
     fs::rename(&staged, folder.join(format!("w{i}")))?;
     fs::File::open(folder)?.sync_all()
+}
+
+/// What one writes by hand so that nobody sees half of it.
+fn relaxed_write(folder: &Path, i: usize, content: &[u8]) -> std::io::Result<()> {
+    let staged = folder.join(format!("stage-{i}"));
+    fs::write(&staged, content)?;
+    fs::rename(&staged, folder.join(format!("w{i}")))
 }
 
 async fn large(harness: &mut Harness, both: &Both) {

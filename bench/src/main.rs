@@ -3,8 +3,12 @@
 //! `cargo xtask bench [SERVICE] [--quick] [--json FILE]` builds and runs this.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is a command-line program")]
 
+#[cfg(feature = "aws")]
+mod aws;
 mod cache;
 mod cache_faults;
+mod cache_fred;
+mod cache_memory;
 mod cache_redis;
 mod filestore;
 mod harness;
@@ -50,7 +54,7 @@ async fn main() -> ExitCode {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let given: Vec<_> = std::env::args().skip(1).collect();
     if let Some((memory::MEASURE, what)) = given.split_first().map(|(first, rest)| (first.as_str(), rest)) {
-        return match memory::child(what).await {
+        return match measure(what).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 eprintln!("error: {error}");
@@ -75,6 +79,14 @@ async fn main() -> ExitCode {
             eprintln!("error: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// What another process of this program has asked for.
+async fn measure(what: &[String]) -> Result<(), Box<dyn std::error::Error>> {
+    match what.split_first().map(|(first, rest)| (first.as_str(), rest)) {
+        Some((cache_memory::ENTRIES, rest)) => cache_memory::child(rest).await,
+        _ => memory::child(what).await,
     }
 }
 

@@ -51,7 +51,8 @@ pub(crate) fn run(harness: &mut Harness, s3: &str) -> Result<(), Failed> {
     Ok(())
 }
 
-fn measured(arguments: &[&str]) -> Result<f64, Failed> {
+/// What another process of this program prints.
+pub(crate) fn measured(arguments: &[&str]) -> Result<f64, Failed> {
     let output = Command::new(std::env::current_exe()?).arg(MEASURE).args(arguments).output()?;
     let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     text.parse().map_err(|_| format!("{arguments:?}: {text} {}", String::from_utf8_lossy(&output.stderr)).into())
@@ -122,7 +123,8 @@ fn settled() -> Result<f64, Failed> {
     status("VmRSS:")
 }
 
-fn status(name: &str) -> Result<f64, Failed> {
+/// A figure of this process in KiB.
+pub(crate) fn status(name: &str) -> Result<f64, Failed> {
     let text = std::fs::read_to_string("/proc/self/status")?;
     let line = text.lines().find_map(|line| line.strip_prefix(name)).ok_or("no such line")?;
     Ok(line.trim().trim_end_matches(" kB").parse()?)
