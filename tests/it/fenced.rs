@@ -149,7 +149,7 @@ async fn refuses_who_was_stopped(services: &Services, guarded: &(impl Guarded + 
 }
 
 async fn all_refuse(config: Config) {
-    let services = Services::open(config.with_namespace(&namespace())).await.unwrap();
+    let services = Services::open(config.with_namespace(namespace())).await.unwrap();
     let cache = services.cache::<String>("exports").time_to_live(LONG).open().unwrap();
     let files = services.files("exports").unwrap();
     let state = services.coordination().state::<String>("exports");
@@ -183,7 +183,7 @@ async fn in_memory_on_a_disk_and_in_redis_a_holder_that_was_stopped_is_refused_b
 async fn on_s3_a_holder_that_was_stopped_is_refused_before_its_successor_has_written() {
     let (server, redis) = (S3Server::shared().await, durable_redis().await.url());
     let url = crate::s3_url(server, server.secret_key(), server.bucket());
-    let config = Config::in_memory().with_namespace(&namespace()).with_files(url).with_coordination(redis);
+    let config = Config::in_memory().with_namespace(namespace()).with_files(url).with_coordination(redis);
     let services = Services::open(config).await.unwrap();
     let files = services.files("exports").unwrap();
     refuses_who_was_stopped(&services, &files, &files).await;
@@ -195,7 +195,7 @@ async fn tokens_still_rise_after_all_of_redis_was_flushed() {
     let server = durable_redis().await;
     let url = server.url();
     let config =
-        Config::in_memory().with_namespace(&namespace()).with_cache(url.as_str()).with_coordination(url.as_str());
+        Config::in_memory().with_namespace(namespace()).with_cache(url.as_str()).with_coordination(url.as_str());
     let services = Services::open(config).await.unwrap();
     let cache = services.cache::<String>("exports").time_to_live(LONG).open().unwrap();
     let mut stale = Vec::new();
@@ -219,7 +219,7 @@ async fn tokens_still_rise_after_a_failover() {
     let group = RedisSentinel::start_with(RedisServer::builder().arg("--appendonly", "yes")).await;
     let url = group.url();
     let config =
-        Config::in_memory().with_namespace(&namespace()).with_cache(url.as_str()).with_coordination(url.as_str());
+        Config::in_memory().with_namespace(namespace()).with_cache(url.as_str()).with_coordination(url.as_str());
     let services = Services::open(config).await.unwrap();
     let cache = services.cache::<String>("exports").time_to_live(LONG).open().unwrap();
     let lock = || services.coordination().lock("export").guards(&cache);

@@ -197,10 +197,8 @@ async fn what_should_be_the_same_and_is_not_is_named_and_who_stops_is_gone_at_on
     let one = replica(config(), "clinic 2", "2026-04").await;
     let alone = one.sees(1).await;
     assert!(alone["fleet"]["differences"].is_null(), "{alone}");
-    let begun = Instant::now();
     let other = replica(config().with_files(format!("file:{}", folder.path().display())), "clinic 1", "2026-03").await;
     let named = one.until("named", |_, answer| says(answer, "differences", "feed")).await;
-    let found = begun.elapsed();
     for words in [
         r#"build: this replica has "clinic 2", and of 1 others 1 have "clinic 1""#,
         r#"feed: this replica has "2026-04", and of 1 others 1 have "2026-03""#,
@@ -210,7 +208,6 @@ async fn what_should_be_the_same_and_is_not_is_named_and_who_stops_is_gone_at_on
         assert!(says(&named, "differences", words), "{words}: {named}");
     }
     assert!(!says(&named, "differences", "sessions") && !says(&named, "differences", "clock"), "{named}");
-    println!("named after {found:?}");
     let third = other.until("named", |_, answer| says(answer, "differences", "clinic 2")).await;
     assert_eq!(third["fleet"]["members"], 2);
     other.end().await;

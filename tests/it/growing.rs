@@ -25,6 +25,7 @@ struct Replica {
 
 type Answer<T> = Result<T, StatusCode>;
 
+#[expect(clippy::needless_pass_by_value, reason = "what `map_err` takes")]
 fn unavailable(error: statehouse::Error) -> StatusCode {
     if error.kind() == ErrorKind::Unavailable {
         StatusCode::SERVICE_UNAVAILABLE

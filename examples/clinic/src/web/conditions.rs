@@ -42,7 +42,7 @@ fn lists_it(list: &[u8], etag: &str, weak_counts: bool) -> bool {
 mod tests {
     use super::*;
 
-    fn headers(name: HeaderName, lines: &[&str]) -> HeaderMap {
+    fn headers(name: &HeaderName, lines: &[&str]) -> HeaderMap {
         lines.iter().map(|line| (name.clone(), line.parse().unwrap())).collect()
     }
 
@@ -66,8 +66,8 @@ mod tests {
             (&["\"e\"x"], true, true),
             (&["\"ee\""], false, false),
         ] {
-            assert_eq!(has_it(&headers(header::IF_NONE_MATCH, lines), "\"e\""), has_it_, "{lines:?}");
-            assert_eq!(wants_another(&headers(header::IF_MATCH, lines), "\"e\""), !names_it, "{lines:?}");
+            assert_eq!(has_it(&headers(&header::IF_NONE_MATCH, lines), "\"e\""), has_it_, "{lines:?}");
+            assert_eq!(wants_another(&headers(&header::IF_MATCH, lines), "\"e\""), !names_it, "{lines:?}");
         }
         assert!(!has_it(&HeaderMap::new(), "\"e\"") && !wants_another(&HeaderMap::new(), "\"e\""));
     }
