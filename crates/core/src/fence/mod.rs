@@ -40,9 +40,21 @@ pub trait Guarded: Debug + Send + Sync + 'static {
 /// What [`Guarded::raise`] returns.
 pub type Raising<'a> = Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>>;
 
-crate::deadline_options! {
-    /// Options of raising a mark.
-    RaiseOptions
+/// Options of raising a mark.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RaiseOptions {
+    /// How long this call may take; the backend's own limit if none.
+    pub deadline: Option<Duration>,
+}
+
+impl RaiseOptions {
+    /// With a deadline for this call.
+    #[must_use]
+    pub const fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
 }
 
 /// The setter that the options of every write have that can be fenced, as all services spell it.
