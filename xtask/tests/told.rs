@@ -15,7 +15,7 @@ const PLACES: [(&str, &[&str]); 8] = [
     ("crates/redis/src", &["redis"]),
     ("crates/search/src", &["search"]),
     ("crates/session/src", &["session"]),
-    ("src", &["ready", "serve", "services", "startup"]),
+    ("src", &["fleet", "ready", "serve", "services", "startup"]),
 ];
 
 /// The one file that makes spans.
