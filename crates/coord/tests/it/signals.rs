@@ -221,7 +221,9 @@ async fn what_the_server_refuses_is_not_taken_for_what_is_stored() {
         set(on).await;
         for (number, error) in all().await.into_iter().enumerate() {
             let error = error.unwrap_or_else(|| panic!("{on:?}: {number} is done"));
-            assert_eq!(error.kind(), kind, "{on:?}: {number} {error:?}");
+            // A server that is asked again until the deadline may be asked for the last time a moment before it.
+            let is_late = kind == ErrorKind::Unavailable && error.kind() == ErrorKind::Timeout;
+            assert!(error.kind() == kind || is_late, "{on:?}: {number} {error:?}");
         }
         set(off).await;
     }
