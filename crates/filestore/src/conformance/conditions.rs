@@ -66,7 +66,8 @@ pub(super) async fn a_replace_needs_the_current_etag(files: Files) -> Result<()>
     assert_eq!(files.put("absent", "x").if_match(&second.etag).await?, PutOutcome::Conflict);
     assert_eq!(files.put("below/absent", "x").if_match(&second.etag).await?, PutOutcome::Conflict);
     // An etag comes from a request, with whatever somebody wrote there.
-    for etag in ["", "a\nb", "\u{7f}", "\u{e9}", "*"].map(ETag::new) {
+    let (list, spaced) = (format!("\"x\", {}", second.etag), format!(" {}", second.etag));
+    for etag in ["", "a\nb", "\u{7f}", "\u{e9}", "*", &list, &spaced].map(ETag::new) {
         assert_eq!(files.put("a", "third").if_match(&etag).await?, PutOutcome::Conflict, "{etag:?}");
         assert_eq!(kind(files.get("a").if_match(&etag).await), Some(ErrorKind::Conflict), "{etag:?}");
     }

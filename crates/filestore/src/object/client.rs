@@ -126,6 +126,14 @@ pub(super) fn exists() -> Error {
     Error::new(ErrorKind::AlreadyExists, "there is such a file already")
 }
 
+/// Succeeds for an etag that a server can be asked for. Others are none of its, and would ask for something else: servers do
+/// not look at an empty `If-Match`, take `*` for any, and what is behind a comma for another.
+pub(super) fn check_etag(etag: &ETag) -> Result<()> {
+    let text = etag.as_str();
+    let is_one = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',');
+    if is_one && text != "*" { Ok(()) } else { Err(changed()) }
+}
+
 pub(super) fn changed() -> Error {
     Error::new(ErrorKind::Conflict, "the file does not have the expected etag")
 }

@@ -34,7 +34,7 @@ use async_trait::async_trait;
 use object_store::ObjectStore;
 use statehouse_core::{Capabilities, Error, ErrorKind, Fence, Health, RaiseOptions, Result};
 
-use self::client::{Limits, Remote};
+use self::client::{Limits, Remote, check_etag};
 pub use self::config::{Addressing, ObjectConfig, Probe, S3Config, Transport};
 use self::room::Room;
 pub use self::sweep::Swept;
@@ -225,7 +225,10 @@ impl ObjectFileStore {
         match condition {
             Condition::Always => Ok(()),
             Condition::Absent => self.capabilities.require(capability::CREATE_IF_ABSENT),
-            Condition::Match(_) => self.capabilities.require(capability::REPLACE_IF_MATCH),
+            Condition::Match(etag) => {
+                self.capabilities.require(capability::REPLACE_IF_MATCH)?;
+                check_etag(etag)
+            }
         }
     }
 

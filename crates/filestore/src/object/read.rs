@@ -12,7 +12,7 @@ use object_store::{GetOptions, GetRange};
 use statehouse_core::policy::Backoff;
 use statehouse_core::{Error, ErrorKind, Result, Retry};
 
-use super::client::{Remote, changed};
+use super::client::{Remote, changed, check_etag};
 use super::error::map_error;
 use super::metadata;
 use super::wire::{Answer, Log};
@@ -36,11 +36,7 @@ pub(super) struct Download {
 impl Remote {
     pub(super) async fn get(self: &Arc<Self>, key: &FileKey, options: &crate::options::GetOptions) -> Result<Object> {
         let path = self.path(key)?;
-        // What no header can hold is no server's etag.
-        if options.if_match.as_ref().is_some_and(|etag| etag.as_str().chars().any(|c| c.is_control() || !c.is_ascii()))
-        {
-            return Err(changed());
-        }
+        options.if_match.as_ref().map_or(Ok(()), check_etag)?;
         let range = options.range.map(|range| range.check().map(|()| range)).transpose()?;
         let request = GetOptions {
             range: range.map(wire_range),
