@@ -174,16 +174,17 @@ async fn in_memory_on_a_disk_and_in_redis_a_holder_that_was_stopped_is_refused_b
     let at = |name: &str| format!("file://{}", folder.path().join(name).display());
     let on_disk = Config::in_memory().with_files(at("files")).with_sessions(at("sessions"));
     all_refuse(on_disk.with_search(format!("tantivy://{}", folder.path().join("search").display()))).await;
-    let redis = durable_redis().await.url();
+    let server = durable_redis().await;
+    let redis = server.url();
     let in_redis = Config::in_memory().with_cache(redis.as_str()).with_sessions(redis.as_str());
     all_refuse(in_redis.with_coordination(redis.as_str())).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_s3_a_holder_that_was_stopped_is_refused_before_its_successor_has_written() {
-    let (server, redis) = (S3Server::shared().await, durable_redis().await.url());
+    let (server, redis) = (S3Server::shared().await, durable_redis().await);
     let url = crate::s3_url(server, server.secret_key(), server.bucket());
-    let config = Config::in_memory().with_namespace(namespace()).with_files(url).with_coordination(redis);
+    let config = Config::in_memory().with_namespace(namespace()).with_files(url).with_coordination(redis.url());
     let services = Services::open(config).await.unwrap();
     let files = services.files("exports").unwrap();
     refuses_who_was_stopped(&services, &files, &files).await;
@@ -227,7 +228,14 @@ async fn tokens_still_rise_after_a_failover() {
     let stale = stopped(lock()).await;
     group.primary().await.unwrap().unwrap().kill();
     // Whatever the new primary knows of it.
-    let guard = lock().lease(LONG).wait(LONG).await.unwrap();
+    let begun = std::time::Instant::now();
+    let guard = loop {
+        match lock().lease(LONG).wait(LONG).await {
+            Ok(guard) => break guard,
+            Err(error) => assert!(begun.elapsed() < LONG, "{error}"),
+        }
+        sleep(Duration::from_millis(100)).await;
+    };
     assert!(guard.token() > stale.token());
     let late = cache.write("late", &stale).await.unwrap_err();
     assert_eq!(late.kind(), ErrorKind::Fenced, "{late:?}");
