@@ -42,7 +42,7 @@ use crate::{
 /// - **Late removals** with [`RemoveOptions::min_age`] leave what is younger. A value that was loaded is as old as its
 ///   lease, not as its set: what it was read from may have changed in between.
 /// - **Fenced sets.** With [`FENCED`](crate::capability::FENCED) a set with a [`Fence`] is made only as long as no higher token
-///   of its lock is known here, by a set or by [`raise_with`](Self::raise_with); else it is
+///   of its lock is known here, by a set of that key or by [`raise_with`](Self::raise_with); else it is
 ///   [`Fenced`](statehouse_core::ErrorKind::Fenced), and nothing is changed. With
 ///   [`FENCED_AT_ONCE`](crate::capability::FENCED_AT_ONCE) that is one step: after a mark was raised no set below it is made.
 ///   Without it both are [`Unsupported`](statehouse_core::ErrorKind::Unsupported). A clear leaves the marks. Removals need

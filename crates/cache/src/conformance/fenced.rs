@@ -68,6 +68,7 @@ pub(super) async fn a_fence_goes_together_with_a_condition(backend: &impl CacheB
     // It has raised the mark all the same, and a lease is no way around it.
     let matching = SetOptions::new(LONG).with_condition(Condition::Match(version)).with_fence(&first);
     assert_eq!(cache.set_with(&key("a"), bytes("3"), matching).await.unwrap_err().kind(), ErrorKind::Fenced);
+    cache.raise_with(&second, RaiseOptions::default()).await.unwrap();
     let lease = reserve(&*cache, &key("b")).await;
     let under = SetOptions::new(LONG).with_lease(lease).with_fence(&first);
     assert_eq!(cache.set_with(&key("b"), bytes("4"), under).await.unwrap_err().kind(), ErrorKind::Fenced);

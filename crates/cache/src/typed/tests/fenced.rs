@@ -15,7 +15,7 @@ on_both_tiers! {
         cache.raise(&second, MINUTE).await.unwrap();
         assert_eq!(cache.set("a", 2).fenced(&first).await.unwrap_err().kind(), ErrorKind::Fenced);
         let late = cache.set("a", 2).if_version(version).fenced(&first).await.unwrap_err();
-        assert_eq!((late.kind(), late.operation(), late.key()), (ErrorKind::Fenced, Some("cache.set"), Some("a")));
+        assert_eq!((late.kind(), late.operation(), late.key()), (ErrorKind::Fenced, Some("cache.set"), Some("test:a")));
         assert_eq!(cache.get("a").await.unwrap().as_deref(), Some(&1));
         assert!(cache.set("a", 3).fenced(&second).if_version(version).await.unwrap().stored().is_some());
         let lower = cache.raise(&first, MINUTE).await.unwrap_err();
