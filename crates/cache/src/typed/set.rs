@@ -65,7 +65,7 @@ impl<'a, V, K> Set<'a, V, K> {
 
     /// Stores only as long as nobody else has acquired the lock since: else it is refused as
     /// [`Fenced`](statehouse_core::ErrorKind::Fenced). The lock should [guard](statehouse_core::Guarded) this cache; if it does
-    /// not, this is refused once its next holder has stored something.
+    /// not, this is refused once its next holder has set the key.
     pub fn fenced(mut self, guard: &impl AsFence) -> Self {
         self.fence = Some(guard.as_fence().clone());
         self

@@ -256,7 +256,7 @@ fn begin_writing(root: &Root, config: &LocalConfig) -> Result<Writing> {
     own("stage")?;
     let locks = Locks::new(own("locks")?, config.permissions);
     check_format(root, &open_format(root, config)?)?;
-    let marks = Marks::new(own("marks")?, config.permissions, config.durability);
+    let marks = Marks::new(root.clone(), config.permissions, config.durability);
     Ok(Writing { stage: Arc::new(Stage::open(root, config)?), locks, marks })
 }
 

@@ -10,19 +10,22 @@ use std::time::{Duration, Instant};
 
 use rustix::fd::OwnedFd;
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 use statehouse_core::{Fence, Result};
 
 use self::format::{SLOT, decode, encode};
+use super::beneath::Root;
 use super::config::{Durability, Permissions};
 use super::error::map_error;
 use super::gate::Share;
 use super::lock::take;
 use crate::digest::{Digest, hex};
+use crate::key::RESERVED;
 
 /// The marks of a store.
 #[derive(Debug)]
 pub(super) struct Marks {
-    directory: OwnedFd,
+    root: Root,
     permissions: Permissions,
     durability: Durability,
 }
@@ -32,14 +35,15 @@ pub(super) struct Marks {
 pub(super) struct Held(#[expect(dead_code, reason = "the lock lives as long as the open file")] std::fs::File);
 
 impl Marks {
-    pub(super) const fn new(directory: OwnedFd, permissions: Permissions, durability: Durability) -> Self {
-        Self { directory, permissions, durability }
+    pub(super) const fn new(root: Root, permissions: Permissions, durability: Durability) -> Self {
+        Self { root, permissions, durability }
     }
 
     /// Checks a fence, raises its mark where that is lower, and keeps it until what is written is visible.
     pub(super) fn hold(&self, fence: &Fence, patience: Duration) -> Result<Held> {
         let name = hex(Digest::of(fence.mark().as_bytes()).as_bytes());
-        let file = self.permissions.open_file(&self.directory, &name, OFlags::empty()).map_err(map_error)?;
+        let directory = self.directory().map_err(map_error)?;
+        let file = self.permissions.open_file(&directory, &name, OFlags::empty()).map_err(map_error)?;
         take(&file, Share::Alone, Instant::now() + patience)?;
         let file = std::fs::File::from(file);
         let mut bytes = [0; 2 * SLOT];
@@ -50,17 +54,34 @@ impl Marks {
         if mark < fence.token() {
             let lower = usize::from(slots[0] > slots[1]);
             file.write_all_at(&encode(fence.token()), (lower * SLOT) as u64).map_err(map_error)?;
-            self.sync(&file, read == 0)?;
+            self.sync(&file, &directory)?;
         }
         Ok(Held(file))
     }
 
-    fn sync(&self, file: &std::fs::File, is_new: bool) -> Result<()> {
+    /// Made with the first mark, in a store that is there.
+    fn directory(&self) -> rustix::io::Result<OwnedFd> {
+        let path = format!("{RESERVED}/marks");
+        match self.root.open_directory(&path) {
+            Err(Errno::NOENT) => {}
+            found => return found,
+        }
+        let above = self.root.open_directory(RESERVED)?;
+        match self.permissions.make_directory(&above, "marks") {
+            Ok(()) if self.durability == Durability::Synced => rustix::fs::fsync(&above)?,
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(error),
+        }
+        self.root.open_directory(&path)
+    }
+
+    /// With the directory: who made the file may have ended before it had synced that.
+    fn sync(&self, file: &std::fs::File, directory: &OwnedFd) -> Result<()> {
         if self.durability == Durability::Relaxed {
             return Ok(());
         }
         file.sync_all().map_err(map_error)?;
-        if is_new { rustix::fs::fsync(&self.directory).map_err(map_error) } else { Ok(()) }
+        rustix::fs::fsync(directory).map_err(map_error)
     }
 }
 
@@ -82,11 +103,13 @@ mod tests {
     use statehouse_core::{ErrorKind, Key, Version};
 
     use super::*;
+    use crate::local::config::Access;
     use crate::local::lock::PATIENCE;
 
     fn marks(directory: &tempfile::TempDir) -> Marks {
-        let directory = std::fs::File::open(directory.path()).unwrap().into();
-        Marks::new(directory, Permissions::Private, Durability::Synced)
+        std::fs::create_dir_all(directory.path().join(RESERVED)).unwrap();
+        let root = Root::new(std::fs::File::open(directory.path()).unwrap().into(), Access::Write);
+        Marks::new(root, Permissions::Private, Durability::Synced)
     }
 
     fn fence(token: u64) -> Fence {
@@ -99,7 +122,8 @@ mod tests {
         for token in [5, 9] {
             drop(marks(&directory).hold(&fence(token), PATIENCE).unwrap());
         }
-        let path = std::fs::read_dir(directory.path()).unwrap().next().unwrap().unwrap().path();
+        let path =
+            std::fs::read_dir(directory.path().join(".statehouse/marks")).unwrap().next().unwrap().unwrap().path();
         let whole = std::fs::read(&path).unwrap();
         // The raise to 12 is cut short at any of its bytes.
         let next = encode(Version::new(12));
