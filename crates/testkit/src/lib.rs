@@ -62,7 +62,7 @@ pub use own_network::OwnNetwork;
 pub use postgres::{PostgresServer, find_postgres};
 pub use program::{Program, ProgramBuilder};
 pub use proxy::{Counts, Direction, FaultProxy};
-pub use redis::{RedisCluster, RedisSentinel, RedisServer, RedisServerBuilder};
+pub use redis::{RedisCluster, RedisSentinel, RedisServer, RedisServerBuilder, RedisSuccession};
 pub use resp::Reply;
 pub use s3::{S3Server, S3ServerBuilder};
 pub use small_disk::SmallDisk;

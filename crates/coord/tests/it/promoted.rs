@@ -5,7 +5,7 @@ use std::time::Duration;
 use statehouse_coord::{
     Condition, CoordKey, CoordStore as _, CoordStoreExt as _, PutOptions, PutOutcome, RemoveOutcome,
 };
-use statehouse_testkit::{FaultProxy, RedisServer};
+use statehouse_testkit::RedisSuccession;
 
 use crate::{open_redis, random_namespace};
 
@@ -13,11 +13,8 @@ const BEHIND: Duration = Duration::from_secs(15 * 60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn versions_rise_and_what_was_removed_stays_so_behind_a_primary_whose_clock_is_behind() {
-    let old = RedisServer::start().await;
-    let new = RedisServer::builder().clock_behind(BEHIND).start().await;
-    new.follow(&old).await;
-    let proxy = FaultProxy::start(old.address());
-    let store = open_redis(&proxy.url(&old.url()), &random_namespace()).await;
+    let succession = RedisSuccession::behind(BEHIND).await;
+    let store = open_redis(&succession.url(), &random_namespace()).await;
     let [kept, removed, begun] = ["kept", "removed", "begun"].map(|name| CoordKey::new(name).unwrap());
     let first = store.put(&kept, "first").await.unwrap().stored().unwrap();
     let second = store.put(&kept, "second").await.unwrap().stored().unwrap();
@@ -25,9 +22,7 @@ async fn versions_rise_and_what_was_removed_stays_so_behind_a_primary_whose_cloc
     assert_eq!(store.remove(&removed, gone).await.unwrap(), RemoveOutcome::Removed);
     let before = store.now().await.unwrap();
 
-    new.succeed(&old).await;
-    proxy.retarget(new.address());
-    proxy.reset_connections();
+    succession.happens().await;
     let now = loop {
         // What is asked first may meet the connection that was lost.
         if let Ok(now) = store.now().await {

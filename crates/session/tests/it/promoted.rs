@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use axum::http::StatusCode;
 use statehouse_core::ServiceUrl;
 use statehouse_redis::{RedisClient, RedisConfig};
-use statehouse_testkit::{FaultProxy, RedisServer};
+use statehouse_testkit::RedisSuccession;
 
 use crate::random_namespace;
 use crate::redis::{App, until_up};
@@ -14,11 +14,8 @@ const BEHIND: Duration = Duration::from_secs(15 * 60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sessions_go_on_and_who_was_logged_out_stays_so_behind_a_primary_whose_clock_is_behind() {
-    let old = RedisServer::start().await;
-    let new = RedisServer::builder().clock_behind(BEHIND).start().await;
-    new.follow(&old).await;
-    let proxy = FaultProxy::start(old.address());
-    let mut url = ServiceUrl::parse("STATEHOUSE_SESSIONS_URL", &proxy.url(&old.url())).unwrap();
+    let succession = RedisSuccession::behind(BEHIND).await;
+    let mut url = ServiceUrl::parse("STATEHOUSE_SESSIONS_URL", &succession.url()).unwrap();
     let redis = RedisClient::open(RedisConfig::from_url(&mut url).unwrap()).await.unwrap();
     let app = App::over(redis, &random_namespace(), |config| config);
     let (kept, ended) = (app.login().await, app.login().await);
@@ -27,9 +24,7 @@ async fn sessions_go_on_and_who_was_logged_out_stays_so_behind_a_primary_whose_c
     }
     assert_eq!(app.send("POST", "/logout", &ended).await.status(), StatusCode::OK);
 
-    new.succeed(&old).await;
-    proxy.retarget(new.address());
-    proxy.reset_connections();
+    succession.happens().await;
     let begun = Instant::now();
     until_up(&app).await;
 

@@ -2,12 +2,13 @@
 
 mod cluster;
 mod group;
-mod promote;
 mod sentinel;
 mod server;
 mod skew;
+mod succession;
 mod tls;
 
 pub use self::cluster::RedisCluster;
 pub use self::sentinel::RedisSentinel;
 pub use self::server::{RedisServer, RedisServerBuilder};
+pub use self::succession::RedisSuccession;

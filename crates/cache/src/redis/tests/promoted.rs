@@ -1,16 +1,15 @@
 //! A replica becomes the primary, and its clock is a quarter of an hour behind.
 
+use statehouse_testkit::RedisSuccession;
+
 use super::*;
 
 const BEHIND: Duration = Duration::from_secs(15 * 60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn versions_rise_and_what_was_removed_stays_so_behind_a_primary_whose_clock_is_behind() {
-    let old = RedisServer::start().await;
-    let new = RedisServer::builder().clock_behind(BEHIND).start().await;
-    new.follow(&old).await;
-    let proxy = FaultProxy::start(old.address());
-    let subject = InRedis::new(proxy.url(&old.url()));
+    let succession = RedisSuccession::behind(BEHIND).await;
+    let subject = InRedis::new(succession.url());
     let cache = subject.cache("main").await;
     let first = stored(&cache, "kept", "first").await;
     let second = stored(&cache, "kept", "second").await;
@@ -22,9 +21,7 @@ async fn versions_rise_and_what_was_removed_stays_so_behind_a_primary_whose_cloc
     stored(&other, "cleared", "x").await;
     other.clear().await.unwrap();
 
-    new.succeed(&old).await;
-    proxy.retarget(new.address());
-    proxy.reset_connections();
+    succession.happens().await;
     let kept = loop {
         // What is asked first may meet the connection that was lost.
         if let Ok(kept) = cache.get(&key("kept")).await {
