@@ -19,7 +19,7 @@ use crate::request::{REFUSE_LATE, RedisScript, ScriptCall};
 ///
 /// let set = RedisScript::new([REFUSE_LATE, REFUSE_STALE, "return redis.call('SET', KEYS[1], ARGV[1])"].concat());
 /// let fence = Fence::new(Key::new("lock/export")?, Version::new(7));
-/// let call = set.key("{exports}:last").arg("today").fence("{exports}:mark", &fence).deadline();
+/// let call = set.key("{exports}:last").arg("today").fence(b"{exports}:mark", &fence).deadline();
 /// # let _ = call;
 /// # Ok::<(), statehouse_core::Error>(())
 /// ```

@@ -151,8 +151,10 @@ async fn clinic_with_cache(data: &Path, cache: &RedisServer, others: &RedisServe
 /// A user of the server who lacks a right: whoever asks again is refused again.
 #[tokio::test]
 async fn a_server_that_refuses_its_work_is_logged_once_and_nobody_is_told_to_come_again() {
-    let (redis, data) = (RedisServer::start().await, tempfile::tempdir().unwrap());
+    let (redis, others) = tokio::join!(RedisServer::start(), RedisServer::builder().arg("--appendonly", "yes").start());
+    let data = tempfile::tempdir().unwrap();
     let program = clinic::builder(data.path()).env("STATEHOUSE_SESSIONS_URL", redis.url());
+    let program = program.env("STATEHOUSE_COORDINATION_URL", others.url());
     let clinic = program.ready_at("/ready").start().await;
     let client = Client::logged_in(clinic.address(), "ada").await;
     redis.command(&["ACL", "SETUSER", "default", "resetkeys"]).await.unwrap();
