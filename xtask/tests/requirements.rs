@@ -131,6 +131,36 @@ fn every_test_that_the_guide_names_is_there() {
     assert!(named >= 10, "only {named}");
 }
 
+/// All Rust sources of the repository.
+fn sources(folder: &Path, into: &mut String) {
+    for entry in fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
+        let is_built = entry.file_name().is_some_and(|name| name == "target" || name == ".git");
+        if entry.is_dir() && !is_built {
+            sources(&entry, into);
+        } else if entry.extension().is_some_and(|extension| extension == "rs") {
+            into.push_str(&fs::read_to_string(&entry).expect("a source"));
+        }
+    }
+}
+
+#[test]
+fn every_test_and_row_of_the_benchmark_that_the_table_of_faults_names_is_there() {
+    let page = fs::read_to_string(root().join("docs/faults.md")).expect("the page");
+    let mut source = String::new();
+    sources(root(), &mut source);
+    let (mut named, mut wrong) = (0, Vec::new());
+    for row in page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| no.")) {
+        let guards = row.split(" | ").nth(2).unwrap_or_default();
+        let tests = guards.split('`').skip(1).step_by(2).map(|test| (test, format!("fn {test}(")));
+        let rows = guards.split('"').skip(1).step_by(2).map(|row| (row, format!("\"{row}")));
+        for (name, spelled) in tests.chain(rows) {
+            named += 1;
+            wrong.extend((!source.contains(&spelled)).then_some(name));
+        }
+    }
+    assert!(named > 250 && wrong.is_empty(), "of {named} there are not: {wrong:?}");
+}
+
 #[test]
 fn a_test_is_told_from_what_is_none() {
     let source = "#[tokio::test(flavor = \"multi_thread\")]\nasync fn it_works() {}\n\nfn it_works_not() {}\n";
