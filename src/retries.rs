@@ -25,6 +25,7 @@ use tokio::time::{Instant, sleep, timeout};
 ///   is not asked three times as much. Clones share it; there should be one for each database.
 ///
 /// ```
+/// use std::time::Duration;
 /// use statehouse::Retries;
 ///
 /// # #[derive(Debug)] struct DbError { is_connection: bool }
@@ -38,7 +39,8 @@ use tokio::time::{Instant, sleep, timeout};
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
 /// # let pool = Pool;
-/// let database = Retries::new(); // once, beside the pool
+/// // Once, beside the pool
+/// let database = Retries::new().with_tries(4).with_try_within(Duration::from_millis(500));
 /// let row = database
 ///     .idempotent(
 ///         |error: &DbError| error.is_connection,

@@ -289,6 +289,16 @@ impl Operations {
     }
 
     /// Is no member among replicas, and is told of none.
+    ///
+    /// ```
+    /// # use statehouse::{Config, Services};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> statehouse::Result<()> {
+    /// # let services = Services::open(Config::in_memory()).await?;
+    /// let operations = services.operations().without_membership(); // a tool that serves nobody
+    /// # let _ = operations;
+    /// # Ok(()) }
+    /// ```
     #[cfg(feature = "coord")]
     #[must_use]
     pub fn without_membership(mut self) -> Self {

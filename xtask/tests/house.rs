@@ -132,3 +132,55 @@ fn a_table_of_bytes_is_found() {
     assert!(has_bytes("/// | offset | bytes | field |") && has_bytes("//! | bytes | what |"));
     assert!(!has_bytes("/// | parameter | default |\n| bytes | field |"));
 }
+
+/// The code of all examples in a documentation.
+fn examples(source: &str) -> String {
+    let (mut code, mut is_inside) = (String::new(), false);
+    for line in source.lines().map(str::trim_start) {
+        let doc = line.strip_prefix("///").or_else(|| line.strip_prefix("//!"));
+        match doc {
+            Some(fence) if fence.trim_start().starts_with("```") => is_inside = !is_inside,
+            Some(example) if is_inside => code.extend([example, "\n"]),
+            Some(_) => {}
+            // The fence of an example that needs a feature.
+            None if line.starts_with("#[cfg_attr(") && line.contains("doc = \"```\"") => is_inside = true,
+            None => is_inside &= line.starts_with("#["),
+        }
+    }
+    code
+}
+
+/// The names of what builds: public functions that take what they are called on and give it back.
+fn builders(source: &str) -> Vec<&str> {
+    let heads = source.match_indices("\n    pub ").filter_map(|(at, _)| source[at..].split(['{', ';']).next());
+    let building = heads.filter(|head| {
+        ["(self", "(mut self", "(\n        self", "(\n        mut self"].iter().any(|begin| head.contains(begin))
+            && ["-> Self ", "-> Self\n", "-> Result<Self> ", "-> Result<Self>\n"].iter().any(|end| head.contains(end))
+    });
+    building.filter_map(|head| head.split_once("fn ")?.1.split(['(', '<']).next()).collect()
+}
+
+#[test]
+fn whatever_builds_is_shown_by_an_example_that_runs() {
+    let all: Vec<_> = [sources("crates"), sources("src")].concat();
+    let is_ours = |file: &str| !is_of_tests(file) && !file.starts_with("crates/testkit/");
+    let shown: String = all.iter().filter(|(file, _)| is_ours(file)).map(|(_, source)| examples(source)).collect();
+    let (mut built, mut wrong) = (0, Vec::new());
+    for (file, source) in all.iter().filter(|(file, _)| is_ours(file)) {
+        for name in builders(source) {
+            built += 1;
+            let is_shown = [".", "::"].iter().any(|by| shown.contains(&format!("{by}{name}(")));
+            wrong.extend((!is_shown).then(|| format!("{file}: {name}")));
+        }
+    }
+    assert!(built > 250, "{built}");
+    assert_eq!(wrong, [""; 0], "no example of these {} of {built}", wrong.len());
+}
+
+#[test]
+fn what_builds_and_what_shows_it_is_found() {
+    let source = "    /// ```\n    /// x.with_a(1);\n    /// ```\n    /// with_b(2)\n    pub const fn with_a(mut self, a: u32) -> Self {\n";
+    let source =
+        format!("impl X {{\n{source}\n    pub fn b(&self) -> Self {{\n\n    pub fn c<T>(self) -> Result<Self> {{\n");
+    assert_eq!((builders(&source), examples(&source).trim()), (vec!["with_a", "c"], "x.with_a(1);"));
+}

@@ -62,6 +62,17 @@ impl Coordination {
     }
 
     /// The records of members are in another store than the others: one that is faster, and may forget.
+    ///
+    /// ```
+    /// # use statehouse_coord::{Coordination, MemberInfo, MemoryCoordStore};
+    /// # use std::sync::Arc;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> statehouse_core::Result<()> {
+    /// # let (bucket, redis) = (MemoryCoordStore::new(), MemoryCoordStore::new());
+    /// let coord = Coordination::new(Arc::new(bucket)).with_members(Arc::new(redis)); // a beat in a bucket is dear
+    /// let _joined = coord.membership().join(MemberInfo::new("clinic 1.4.0")).await?;
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn with_members(self, store: Arc<dyn CoordStore>) -> Self {
         Self { members: Some(store), ..self }

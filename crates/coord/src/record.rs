@@ -33,6 +33,17 @@ impl Record {
     }
 
     /// Sets after how long it is gone.
+    ///
+    /// ```
+    /// # fn main() -> statehouse_core::Result<()> {
+    /// use std::time::Duration;
+    /// use statehouse_coord::{Record, WriteId};
+    /// use statehouse_core::Version;
+    ///
+    /// let record = Record::new(Version::new(1), WriteId::generate()?, "7".into());
+    /// assert_eq!(record.with_expires_in(Some(Duration::from_secs(15))).expires_in, Some(Duration::from_secs(15)));
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub const fn with_expires_in(mut self, expires_in: Option<Duration>) -> Self {
         self.expires_in = expires_in;

@@ -67,7 +67,11 @@ const MAX_RESPONSE: usize = 900 << 10;
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let coord = Coordination::new(Arc::new(MemoryCoordStore::new()));
-/// let once = coord.idempotency("orders", |request| Some(request.extensions.get::<User>()?.0.clone()));
+/// let once = coord
+///     .idempotency("orders", |request| Some(request.extensions.get::<User>()?.0.clone()))
+///     .required() // 400 without a key
+///     .max_request(64 << 10)
+///     .max_response(16 << 10);
 /// let orders = once.layer(service_fn(|_: Request<IdempotencyBody<Full<Bytes>>>| async {
 ///     Ok::<_, Infallible>(Response::new(Full::new(Bytes::from("order 7"))))
 /// }));

@@ -35,7 +35,9 @@ pub enum WithoutStore {
 /// # async fn main() -> statehouse_core::Result<()> {
 /// # let coord = Coordination::new(std::sync::Arc::new(MemoryCoordStore::new()))
 /// #     .with_signals(std::sync::Arc::new(MemorySignals::new()));
-/// let logins = coord.limiter("logins", Rate::new(5, Duration::from_secs(60))?, WithoutStore::Closed);
+/// let logins = coord
+///     .limiter("logins", Rate::new(5, Duration::from_secs(60))?, WithoutStore::Closed)
+///     .patience(Duration::from_millis(200)); // no login waits longer for a store that is away
 /// let decision = logins.check("203.0.113.7").await?;
 /// assert!(decision.is_allowed());
 /// let headers: Vec<_> = decision.headers().collect();

@@ -7,12 +7,13 @@ use serde::{Deserialize, Serialize};
 /// [`Joined::update`](crate::Joined::update). All of it together has up to 16 KiB.
 ///
 /// ```
-/// use statehouse_coord::MemberInfo;
+/// use statehouse_coord::{MemberInfo, MemberState};
 ///
 /// let info = MemberInfo::new("clinic 1.4.0")
 ///     .with_formats("notes", 1..=2)
 ///     .with_fingerprint("feed", "sha256:4a7d1e")
-///     .with_address("10.0.0.7:8080");
+///     .with_address("10.0.0.7:8080")
+///     .with_state(MemberState::Ready); // nothing to be done before it answers
 /// assert_eq!(info.formats["notes"], 1..=2);
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

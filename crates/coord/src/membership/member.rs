@@ -68,6 +68,15 @@ impl Member {
     }
 
     /// Sets since when it has said so.
+    ///
+    /// ```
+    /// use std::time::Instant;
+    /// use statehouse_coord::{Member, MemberId, MemberInfo};
+    ///
+    /// let info = MemberInfo::new("clinic 1.4.0");
+    /// let heard = Member::new(MemberId::from_bytes([7; 16]), "host 4711", info).with_heard(Instant::now());
+    /// assert!(heard.heard.is_some());
+    /// ```
     #[must_use]
     pub const fn with_heard(mut self, heard: Instant) -> Self {
         self.heard = Some(heard);

@@ -60,7 +60,7 @@ use crate::leases::Leases;
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> statehouse_core::Result<()> {
 /// let coord = Coordination::new(Arc::new(MemoryCoordStore::new()));
-/// let membership = coord.membership();
+/// let membership = coord.membership().heartbeat(std::time::Duration::from_secs(1)); // the same for all
 /// let joined = membership.join(MemberInfo::new("clinic 1.4.0").with_fingerprint("feed", "2026-04")).await?;
 /// joined.update(|info| info.state = MemberState::Ready)?;
 ///

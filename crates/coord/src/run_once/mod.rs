@@ -49,7 +49,7 @@ const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> statehouse_core::Result<()> {
 /// let coord = Coordination::new(Arc::new(MemoryCoordStore::new()));
-/// let april = || coord.run_once("terminology", Revision::new(202_604, "sha256:4a7d1e"));
+/// let april = || coord.run_once("terminology", Revision::new(202_604, "sha256:4a7d1e")).attempts(3);
 /// let load = async |run: Run| {
 ///     let from = run.checkpoint().map_or(0, |checkpoint| usize::from(checkpoint[0]));
 ///     for batch in from..3 {

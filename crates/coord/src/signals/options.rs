@@ -97,6 +97,18 @@ impl TakeOptions {
     statehouse_core::with_deadline!();
 
     /// With how many to take, or none.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use statehouse_coord::{CoordKey, MemorySignals, Rate, Signals, TakeOptions};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> statehouse_core::Result<()> {
+    /// let (signals, a_minute) = (MemorySignals::new(), Rate::new(100, Duration::from_secs(60))?);
+    /// let taken = signals.take_with(&CoordKey::new("imports")?, a_minute, TakeOptions::default().with_count(20)).await?;
+    /// assert_eq!(taken.remaining, 80);
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub const fn with_count(mut self, count: u32) -> Self {
         self.count = count;
