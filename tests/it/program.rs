@@ -76,8 +76,10 @@ async fn log_in(balancer: String, stop: tokio::sync::watch::Receiver<()>) -> (us
 /// Log-ins change something, so the balancer repeats none that was sent.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn copied_from_the_readme_a_program_is_restarted_as_two_replicas_and_no_request_fails() {
-    let redis = RedisServer::start().await;
-    let replica = || program("first screen").env("STATEHOUSE_SESSIONS_URL", redis.url()).start();
+    let redis = RedisServer::builder().arg("--appendonly", "yes").start().await;
+    let shared = ["STATEHOUSE_SESSIONS_URL", "STATEHOUSE_COORDINATION_URL"];
+    let replica =
+        || shared.iter().fold(program("first screen"), |program, name| program.env(name, redis.url())).start();
     let replicas = <[Program; 2]>::from(tokio::join!(replica(), replica()));
     let addresses = replicas.each_ref().map(|replica| replica.address().parse().unwrap());
     let balancer = Balancer::start("127.0.0.1:0", &addresses).await.unwrap();
