@@ -33,9 +33,11 @@ impl FileKey {
             "a file key must not be longer than 400 bytes, its namespace included"
         } else if !text.is_empty() && text.split('/').any(str::is_empty) {
             "a file key must not begin or end with a slash or contain two in a row"
-        } else if text.split('/').any(|segment| segment.len() > Self::MAX_SEGMENT_LEN) {
+        } else if text.len() > Self::MAX_SEGMENT_LEN
+            && text.split('/').any(|segment| segment.len() > Self::MAX_SEGMENT_LEN)
+        {
             "no segment of a file key may be longer than 255 bytes"
-        } else if text.contains(['\u{fffd}', '\u{fffe}', '\u{ffff}']) {
+        } else if !text.is_ascii() && text.contains(['\u{fffd}', '\u{fffe}', '\u{ffff}']) {
             "a file key must not contain U+FFFD, U+FFFE or U+FFFF: listings cannot tell them from broken text"
         } else if text.split('/').next() == Some(RESERVED) {
             "file keys below .statehouse are reserved"

@@ -20,8 +20,15 @@ pub(crate) struct Collector<'a> {
     options: &'a ListOptions,
     resume: Resume,
     page: Page,
-    last: Option<Resume>,
+    last: Last,
     full: bool,
+}
+
+/// Of what kind the last of a page is.
+#[derive(Clone, Copy, Debug)]
+enum Last {
+    Entry,
+    Prefix,
 }
 
 impl<'a> Collector<'a> {
@@ -31,7 +38,7 @@ impl<'a> Collector<'a> {
             Start::After(key) => Resume::After(key.clone()),
             Start::Token(token) => read_token(token)?,
         };
-        Ok(Self { options, resume, page: Page::default(), last: None, full: false })
+        Ok(Self { options, resume, page: Page::default(), last: Last::Entry, full: false })
     }
 
     /// A text that no key still to come is less than.
@@ -97,7 +104,7 @@ impl<'a> Collector<'a> {
         if self.room()
             && let Some(entry) = entry()
         {
-            self.last = Some(Resume::After(key.to_owned()));
+            self.last = Last::Entry;
             self.page.entries.push(entry);
         }
     }
@@ -105,7 +112,7 @@ impl<'a> Collector<'a> {
     fn offer_prefix(&mut self, prefix: &str) {
         // A prefix that the text lies in comes before the text.
         if !self.is_passed(prefix) && self.page.prefixes.last().is_none_or(|last| last != prefix) && self.room() {
-            self.last = Some(Resume::Past(prefix.to_owned()));
+            self.last = Last::Prefix;
             self.page.prefixes.push(prefix.to_owned());
         }
     }
@@ -125,10 +132,11 @@ impl<'a> Collector<'a> {
 
     pub(crate) fn finish(self) -> Page {
         let Self { mut page, last, full, .. } = self;
-        page.next = last.filter(|_| full).map(|resume| match resume {
-            Resume::After(key) => PageToken::new(format!("k{key}")),
-            Resume::Past(prefix) => PageToken::new(format!("p{prefix}")),
-        });
+        let token = match last {
+            Last::Entry => page.entries.last().map(|entry| format!("k{}", entry.key)),
+            Last::Prefix => page.prefixes.last().map(|prefix| format!("p{prefix}")),
+        };
+        page.next = token.filter(|_| full).map(PageToken::new);
         page
     }
 }

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use statehouse_core::{Error, Result, Timestamp};
+use statehouse_core::{Error, Result, Timestamp, hex};
 
 use crate::digest::Digest;
 use crate::key::FileKey;
@@ -19,7 +19,11 @@ pub struct ETag(Arc<str>);
 impl ETag {
     /// The etag of one put: in quotes, as HTTP writes it and S3 gives it out.
     pub(crate) fn of_put(nonce: &[u8; 16]) -> Self {
-        Self(format!("\"{}\"", crate::digest::hex(nonce)).into())
+        let mut text = String::with_capacity(2 * nonce.len() + 2);
+        text.push('"');
+        hex::push(&mut text, nonce);
+        text.push('"');
+        Self(text.into())
     }
 
     /// An etag that a store gave out before.

@@ -73,7 +73,7 @@ impl Disk {
 impl Walk {
     /// Goes on until the page is full or nothing is left.
     fn fill(&mut self, disk: &Disk, page: &mut Collector<'_>) -> Result<()> {
-        let mut directory = None;
+        let (mut directory, mut key) = (None, String::new());
         while let Some(folder) = self.folders.last_mut() {
             let Some(adds) = folder.peek().filter(|_| !page.has_gathered(&folder.prefix)) else {
                 directory = None;
@@ -86,7 +86,8 @@ impl Walk {
                 }
                 continue;
             };
-            let key = format!("{}{adds}", folder.prefix);
+            key.clone_from(&folder.prefix);
+            key.push_str(adds);
             if page.is_beyond(&key) {
                 directory = None;
                 self.folders.pop();
@@ -97,7 +98,7 @@ impl Walk {
                 folder.pass();
                 if page.wants_below(&key) {
                     directory = None;
-                    self.enter(disk, path, key, page)?;
+                    self.enter(disk, path, key.clone(), page)?;
                 }
                 continue;
             }
