@@ -1,7 +1,6 @@
-use std::borrow::Cow;
-use std::collections::HashSet;
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
+use std::mem::replace;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -15,18 +14,29 @@ use statehouse_redis::{
 };
 
 use super::format::{self, Tag};
-use super::groups::{GROUPS, Group, SETTLE, group_of, groups, sole_schema};
+use super::groups::{Entries, GROUPS, Group, SETTLE, group_of, groups, sole_schema};
+use super::told::{CONFLICT, DONE, DOUBT, ENDED, HELD, HIT, Told, ToldOf};
 use crate::options::Guard;
 use crate::{CacheKey, Holding, RemoveOptions, ReserveOptions};
 
-static PLAIN: LazyLock<RedisScript> = script!("lua/head.lua", "lua/ensure.lua", "lua/plain.lua");
-static SET: LazyLock<RedisScript> = script!("lua/head.lua", "lua/ensure.lua", "lua/look.lua", "lua/set.lua");
+static PLAIN: LazyLock<RedisScript> =
+    script!("lua/known.lua", "lua/plain_known.lua", "lua/head.lua", "lua/ensure.lua", "lua/plain.lua");
+static SET: LazyLock<RedisScript> =
+    script!("lua/known.lua", "lua/set_known.lua", "lua/head.lua", "lua/ensure.lua", "lua/look.lua", "lua/set.lua");
 static SET_FENCED: LazyLock<RedisScript> =
-    script!(REFUSE_STALE, "lua/head.lua", "lua/ensure.lua", "lua/look.lua", "lua/set.lua");
+    script!(REFUSE_STALE, "lua/known.lua", "lua/head.lua", "lua/ensure.lua", "lua/look.lua", "lua/set.lua");
 static NOW: LazyLock<RedisScript> = LazyLock::new(|| RedisScript::new(include_str!("lua/now.lua")));
-static REMOVE: LazyLock<RedisScript> = script!("lua/head.lua", "lua/look.lua", "lua/remove.lua");
-static TOUCH: LazyLock<RedisScript> = script!("lua/head.lua", "lua/look.lua", "lua/touch.lua");
-static RESERVE: LazyLock<RedisScript> = script!("lua/head.lua", "lua/ensure.lua", "lua/look.lua", "lua/reserve.lua");
+static REMOVE: LazyLock<RedisScript> =
+    script!("lua/known.lua", "lua/remove_known.lua", "lua/head.lua", "lua/look.lua", "lua/remove.lua");
+static TOUCH: LazyLock<RedisScript> = script!("lua/known.lua", "lua/head.lua", "lua/look.lua", "lua/touch.lua");
+static RESERVE: LazyLock<RedisScript> = script!(
+    "lua/known.lua",
+    "lua/reserve_known.lua",
+    "lua/head.lua",
+    "lua/ensure.lua",
+    "lua/look.lua",
+    "lua/reserve.lua"
+);
 static CLEAR: LazyLock<RedisScript> = script!("lua/clear.lua");
 
 /// The longest value that is set by the shortest script: that one is given all of what was there before, and who sets short
@@ -98,7 +108,7 @@ impl Wire {
     pub(super) fn new(redis: RedisClient, namespace: &Namespace, name: &str, schema: SchemaId) -> Result<Self> {
         Ok(Self {
             redis,
-            groups: groups(namespace, name)?,
+            groups: groups(namespace, name, schema)?,
             schema,
             name: name.to_owned(),
             unreadable: Occasional::new(PERIOD),
@@ -126,7 +136,7 @@ impl Wire {
     pub(super) async fn read(&self, key: &CacheKey, deadline: Option<Duration>) -> Result<Read> {
         let group = self.group(key);
         if let Some(generation) = group.fresh() {
-            let stored = self.redis.within(deadline).get(&group.entry_key(self.schema, key)).await?;
+            let stored = self.redis.within(deadline).get(&group.entry_key(key)).await?;
             return Ok((Some(generation), stored));
         }
         // Boxed, so that the usual future stays small.
@@ -137,7 +147,7 @@ impl Wire {
     pub(super) async fn read_both(&self, key: &CacheKey, deadline: Option<Duration>) -> Result<Read> {
         let (group, asked) = (self.group(key), Instant::now());
         let mut both = redis::cmd("MGET");
-        both.arg(group.generation_key()).arg(group.entry_key(self.schema, key));
+        both.arg(group.generation_key()).arg(group.entry_key(key));
         let (generation, stored): (Option<Vec<u8>>, _) =
             self.redis.within(deadline).query(&both, Idempotence::Idempotent).await?;
         Ok((group.see(generation.as_deref(), asked), stored))
@@ -145,23 +155,24 @@ impl Wire {
 
     /// Reads stored records, and the generation of each.
     pub(super) async fn read_many(&self, keys: &[CacheKey], deadline: Option<Duration>) -> Result<Vec<Read>> {
-        let mut known: [Option<u64>; GROUPS] = [None; GROUPS];
-        let mut unknown = Vec::new();
-        for group in keys.iter().map(|key| group_of(key)).collect::<HashSet<_>>() {
-            known[group] = self.groups[group].fresh();
-            if known[group].is_none() {
-                unknown.push(group);
+        let places: Vec<_> = keys.iter().map(|key| group_of(key)).collect();
+        let (mut known, mut looked, mut unknown) = ([None; GROUPS], [false; GROUPS], Vec::new());
+        for group in &places {
+            if !replace(&mut looked[*group], true) {
+                known[*group] = self.groups[*group].fresh();
+                unknown.extend(known[*group].is_none().then_some(*group));
             }
         }
-        let entries = keys.iter().map(|key| Cow::Owned(self.group(key).entry_key(self.schema, key)));
-        let generations = unknown.iter().map(|group| Cow::Borrowed(self.groups[*group].generation_key()));
-        let all: Vec<Cow<'_, [u8]>> = generations.chain(entries).collect();
+        let mut entries = Entries::with_capacity(keys.len());
+        keys.iter().zip(&places).for_each(|(key, group)| entries.push(&self.groups[*group], key));
+        let generations = unknown.iter().map(|group| self.groups[*group].generation_key());
+        let all: Vec<&[u8]> = generations.chain(entries.iter()).collect();
         let asked = Instant::now();
         let mut stored = self.redis.within(deadline).get_many(&all).await?.into_iter();
         for group in unknown {
             known[group] = self.groups[group].see(stored.next().flatten().as_deref(), asked);
         }
-        Ok(keys.iter().zip(stored).map(|(key, stored)| (known[group_of(key)], stored)).collect())
+        Ok(places.into_iter().zip(stored).map(|(group, stored)| (known[group], stored)).collect())
     }
 
     /// Whether the tags of an entry have the generations that it was stored under.
@@ -179,9 +190,10 @@ impl Wire {
         let NewEntry { value, codec, millis, guard, fence, deadline } = entry;
         let (name, version) = guard_args(guard);
         let sealed = format::seal(unique(), self.schema, codec, format::PLAIN, &value);
+        let known = self.known(key);
         let careful = |began| {
             let script = if fence.is_some() { &SET_FENCED } else { &SET };
-            let call = self.call(script, key).arg(began).arg(name).arg(version.get());
+            let call = self.call(script, key, known).arg(began).arg(name).arg(version.get());
             let call = call.arg(millis).arg(sealed.as_ref()).deadline();
             match &fence {
                 Some(fence) => call.fence(&self.group(key).mark_key(fence), fence),
@@ -189,11 +201,11 @@ impl Wire {
             }
         };
         let first = if guard == Guard::Always && fence.is_none() && value.len() <= SHORT {
-            self.call(&PLAIN, key).arg(millis).arg(sealed.as_ref()).deadline()
+            self.call(&PLAIN, key, known).arg(millis).arg(sealed.as_ref()).deadline()
         } else {
             careful(0)
         };
-        self.write(key, deadline, first, careful).await
+        self.write((key, known), deadline, first, careful).await
     }
 
     pub(super) async fn remove(&self, key: &CacheKey, guard: Guard, options: &RemoveOptions) -> Result<Answer> {
@@ -204,11 +216,12 @@ impl Wire {
             None => 0,
         };
         let mark = format::seal(unique(), self.schema, CodecId::RAW, format::REMOVED, &[]);
+        let known = self.known(key);
         let call = |began| {
-            let call = self.call(&REMOVE, key).arg(began).arg(name).arg(version.get());
+            let call = self.call(&REMOVE, key, known).arg(began).arg(name).arg(version.get());
             call.arg(before).arg(mark.as_ref()).arg(MARK.as_millis().to_string()).deadline()
         };
-        self.write(key, options.deadline, call(0), call).await
+        self.write((key, known), options.deadline, call(0), call).await
     }
 
     /// What the clock of the server that has the key showed so long ago. Counted here and not when a script runs, which may
@@ -232,10 +245,11 @@ impl Wire {
     }
 
     pub(super) async fn touch(&self, key: &CacheKey, millis: u64, deadline: Option<Duration>) -> Result<Answer> {
-        let call = self.call(&TOUCH, key).arg(millis).deadline();
+        let known = self.known(key);
+        let call = self.call(&TOUCH, key, known).arg(millis).deadline();
         let asked = Instant::now();
         let answer = call.run(&self.redis.within(deadline), Idempotence::Idempotent).await?;
-        self.answer(key, asked, answer)?.ok_or_else(unexpected_answer)
+        self.answer((key, known), asked, &answer)?.ok_or_else(unexpected_answer)
     }
 
     pub(super) async fn reserve(&self, key: &CacheKey, millis: u64, options: &ReserveOptions) -> Result<Reserved> {
@@ -246,11 +260,13 @@ impl Wire {
             Holding::Alone => ("alone", 0),
             Holding::Renew(lease) => ("renew", lease.token().get()),
         };
-        let call = self.call(&RESERVE, key).arg(replacing).arg(millis).arg(lease.as_ref());
+        let known = self.known(key);
+        let call = self.call(&RESERVE, key, known).arg(replacing).arg(millis).arg(lease.as_ref());
         let (call, asked) = (call.arg(holding).arg(token).deadline(), Instant::now());
-        let (status, version, generation, record): (u8, u64, u64, Option<Vec<u8>>) =
+        let ToldOf(Told { status, version, generation }, record) =
             call.run(&self.redis.within(options.deadline), Idempotence::Idempotent).await?;
-        self.note(key, generation, asked);
+        let generation = generation.unwrap_or(known);
+        self.group(key).note_if_any(generation, asked);
         let version = Version::new(version);
         match (status, record) {
             (DONE, _) => Ok(Reserved::Leased(version)),
@@ -301,14 +317,14 @@ impl Wire {
     /// no longer than the first, or a second.
     async fn write<'s>(
         &self,
-        key: &CacheKey,
+        (key, known): (&CacheKey, u64),
         deadline: Option<Duration>,
         first: ScriptCall<'s>,
         again: impl Fn(u64) -> ScriptCall<'s>,
     ) -> Result<Answer> {
         let (redis, begun) = (self.redis.within(deadline), Instant::now());
         let unknown = match first.run(&redis, Idempotence::NotIdempotent).await {
-            Ok(answer) => return self.answer(key, begun, answer)?.ok_or_else(unexpected_answer),
+            Ok(answer) => return self.answer((key, known), begun, &answer)?.ok_or_else(unexpected_answer),
             Err(error) if error.kind() == ErrorKind::OutcomeUnknown => error,
             Err(error) => return Err(error),
         };
@@ -320,47 +336,39 @@ impl Wire {
             let began = self.moment(key, begun.elapsed(), &redis).await.ok()?.earliest;
             let asked = Instant::now();
             let answer = again(began).run(&redis, Idempotence::NotIdempotent).await.ok()?;
-            self.answer(key, asked, answer).ok().flatten()
+            self.answer((key, known), asked, &answer).ok().flatten()
         });
         settled.await.ok_or(unknown)
     }
 
-    /// `None` if it can't be known what became of the call.
-    fn answer(&self, key: &CacheKey, asked: Instant, answer: (u8, u64, u64)) -> Result<Option<Answer>> {
-        let (status, version, generation) = answer;
-        self.note(key, generation, asked);
-        match status {
-            DONE => Ok(Some(Answer::Done(Version::new(version)))),
-            CONFLICT => Ok(Some(Answer::Conflict(Some(Version::new(version)).filter(|version| version.get() > 0)))),
+    /// What became of a call that had named the generation `known`; `None` if that can't be known.
+    fn answer(&self, (key, known): (&CacheKey, u64), asked: Instant, told: &Told) -> Result<Option<Answer>> {
+        self.group(key).note_if_any(told.generation.unwrap_or(known), asked);
+        let version = Version::new(told.version);
+        match told.status {
+            DONE => Ok(Some(Answer::Done(version))),
+            CONFLICT => Ok(Some(Answer::Conflict(Some(version).filter(|version| version.get() > 0)))),
             DOUBT => Ok(None),
             _ => Err(unexpected_answer()),
         }
     }
 
-    fn note(&self, key: &CacheKey, generation: u64, asked: Instant) {
-        self.group(key).note_if_any(generation, asked);
+    /// The generation of a key's group as far as is known, or zero.
+    fn known(&self, key: &CacheKey) -> u64 {
+        self.group(key).last_seen().unwrap_or_default()
     }
 
     /// A call of a script on an entry, with what all of them are given.
-    fn call<'s>(&self, script: &'s RedisScript, key: &CacheKey) -> ScriptCall<'s> {
+    fn call<'s>(&self, script: &'s RedisScript, key: &CacheKey, known: u64) -> ScriptCall<'s> {
         let group = self.group(key);
-        let call = script.key(group.entry_key(self.schema, key).as_slice()).key(group.generation_key());
-        let generation = group.last_seen().unwrap_or_default();
-        call.arg(sole_schema(generation, self.schema)).arg(generation).arg(self.schema.0)
+        let call = script.key(group.entry_key(key).as_slice()).key(group.generation_key());
+        call.arg(sole_schema(known, self.schema)).arg(known).arg(self.schema.0)
     }
 
     fn group(&self, key: &CacheKey) -> &Group {
         &self.groups[group_of(key)]
     }
 }
-
-/// The scripts' first answer; see `lua/head.lua`.
-const DONE: u8 = 1;
-const CONFLICT: u8 = 2;
-const HIT: u8 = 3;
-const HELD: u8 = 4;
-const ENDED: u8 = 5;
-const DOUBT: u8 = 6;
 
 const fn guard_args(guard: Guard) -> (&'static str, Version) {
     match guard {

@@ -1,5 +1,6 @@
 //! The keys of one cache, and what is known of their generations.
 
+use std::iter;
 use std::mem::replace;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -37,6 +38,8 @@ pub(super) const SETTLE: Duration = Duration::from_millis(22);
 pub(super) struct Group {
     /// What every key of the group begins with.
     prefix: Vec<u8>,
+    /// What the key of every entry of the cache's schema begins with.
+    entry_prefix: Vec<u8>,
     generation_key: Vec<u8>,
     seen: Mutex<Option<Seen>>,
     /// When the last clear that this process has done was asked for.
@@ -52,15 +55,40 @@ struct Seen {
     renewing: bool,
 }
 
-/// The groups of one cache.
-pub(super) fn groups(namespace: &Namespace, name: &str) -> Result<Vec<Group>> {
+/// The groups of one cache, with entries of one schema.
+pub(super) fn groups(namespace: &Namespace, name: &str, schema: SchemaId) -> Result<Vec<Group>> {
     let keys = KeySpace::new(namespace, "cache", name)?;
     let of = |number| {
         let prefix = keys.tagged(format!("{name}/{number}"), "");
+        let entry_prefix = [prefix.as_slice(), schema.0.to_string().as_bytes(), b":"].concat();
         let generation_key = [prefix.as_slice(), b"generation"].concat();
-        Group { prefix, generation_key, seen: Mutex::default(), cleared: Mutex::default() }
+        Group { prefix, entry_prefix, generation_key, seen: Mutex::default(), cleared: Mutex::default() }
     };
     Ok((0..GROUPS).map(of).collect())
+}
+
+/// The keys of many entries, one behind another.
+pub(super) struct Entries {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Entries {
+    pub(super) fn with_capacity(count: usize) -> Self {
+        // As long as most are.
+        Self { bytes: Vec::with_capacity(64 * count), ends: Vec::with_capacity(count) }
+    }
+
+    pub(super) fn push(&mut self, group: &Group, key: &str) {
+        self.bytes.extend_from_slice(&group.entry_prefix);
+        self.bytes.extend_from_slice(key.as_bytes());
+        self.ends.push(self.bytes.len());
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = iter::once(&0).chain(&self.ends);
+        starts.zip(&self.ends).map(|(start, end)| &self.bytes[*start..*end])
+    }
 }
 
 /// The number of the group of a key.
@@ -86,13 +114,8 @@ impl Group {
     }
 
     /// Behind the hash tag nothing in a key is special.
-    pub(super) fn entry_key(&self, schema: SchemaId, key: &str) -> Vec<u8> {
-        let mut full = Vec::with_capacity(self.prefix.len() + key.len() + 11);
-        full.extend_from_slice(&self.prefix);
-        full.extend_from_slice(schema.0.to_string().as_bytes());
-        full.push(b':');
-        full.extend_from_slice(key.as_bytes());
-        full
+    pub(super) fn entry_key(&self, key: &str) -> Vec<u8> {
+        [&self.entry_prefix[..], key.as_bytes()].concat()
     }
 
     /// The current generation, if that is known and it is not this caller's turn to read it again.
@@ -161,6 +184,16 @@ pub(super) fn sole_schema(generation: u64, schema: SchemaId) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_keys_of_many_entries_are_those_of_each() {
+        let groups = groups(&Namespace::new("a").unwrap(), "main", SchemaId(7)).unwrap();
+        let keys = ["", "x", "long and with {braces}"];
+        let mut entries = Entries::with_capacity(1);
+        keys.iter().zip(&groups).for_each(|(key, group)| entries.push(group, key));
+        assert!(entries.iter().eq(keys.iter().zip(&groups).map(|(key, group)| group.entry_key(key))));
+        assert_eq!(groups[3].entry_key("x"), b"a:cache:main:{main/3}:7:x");
+    }
 
     #[test]
     fn a_generation_is_what_a_script_has_written_and_nothing_else() {

@@ -1,6 +1,7 @@
 mod client;
 mod format;
 mod groups;
+mod told;
 
 use std::fmt;
 use std::sync::Arc;

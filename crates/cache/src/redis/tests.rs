@@ -21,6 +21,7 @@ mod outage;
 mod planted;
 mod promoted;
 mod slow;
+mod ways;
 
 const LONG: Duration = Duration::from_secs(600);
 

@@ -38,6 +38,12 @@ impl Lookups {
         Counter::new(NAME, &[("cache", cache), ("result", "stale")])
     }
 
+    /// A read of so many keys that found so many.
+    pub(crate) fn of_many(&self, hits: usize, keys: usize) {
+        self.hit.add(hits as u64);
+        self.miss.add((keys - hits) as u64);
+    }
+
     /// A read that found something, or did not, or failed.
     pub(crate) fn of(&self, found: Result<bool, &Error>) {
         match found {

@@ -43,18 +43,18 @@ impl<V: CacheValue> TypedCache<V> {
     /// As [`get`](Self::get).
     pub async fn get_many<K: AsRef<str> + Sync>(&self, keys: &[K]) -> Result<Vec<Option<Arc<V>>>> {
         let keys = keys.iter().map(|key| self.key(key, NAME.get_many)).collect::<Result<Vec<_>>>()?;
-        for key in keys.iter().filter(|_| !self.core.kept.is_empty()) {
-            self.core
-                .replay(key, self.settings.deadline)
-                .await
-                .map_err(|error| self.named(error, NAME.get_many, key))?;
+        if !self.core.kept.is_empty() {
+            for key in &keys {
+                let replayed = self.core.replay(key, self.settings.deadline).await;
+                replayed.map_err(|error| self.named(error, NAME.get_many, key))?;
+            }
         }
         let found = self.core.tier.get_many(&keys, self.access()).await;
         let found = found.map_err(|error| {
             self.core.lookups.of(Err(&error));
             self.named(error, NAME.get_many, "")
         })?;
-        found.iter().for_each(|entry| self.core.lookups.of(Ok(entry.is_some())));
+        self.core.lookups.of_many(found.iter().flatten().count(), found.len());
         Ok(found.into_iter().map(|entry| entry.map(|found| found.value)).collect())
     }
 

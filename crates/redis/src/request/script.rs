@@ -3,7 +3,9 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use redis::{Cmd, ToRedisArgs};
+use redis::{Arg, Cmd, ToRedisArgs};
+
+use crate::connection::flow::length;
 
 /// A Lua script that runs atomically on the server.
 ///
@@ -39,7 +41,8 @@ impl RedisScript {
     /// Begins a call with its first key, which decides the server in a cluster. Further keys must be in the same slot.
     #[must_use]
     pub fn key(&self, key: impl ToRedisArgs) -> ScriptCall<'_> {
-        ScriptCall { script: self, keys: Vec::new(), arguments: Vec::new(), stamped: false }.key(key)
+        let (keys, arguments) = (Cmd::with_capacity(2, 128), Cmd::with_capacity(8, 256));
+        ScriptCall { script: self, keys, arguments, stamped: false }.key(key)
     }
 }
 
@@ -118,8 +121,9 @@ pub const ENVELOPE_STAMP: &str = include_str!("../envelope_stamp.lua");
 #[derive(Clone)]
 pub struct ScriptCall<'a> {
     script: &'a RedisScript,
-    keys: Vec<Vec<u8>>,
-    arguments: Vec<Vec<u8>>,
+    // Commands hold what they are given in one piece each.
+    keys: Cmd,
+    arguments: Cmd,
     stamped: bool,
 }
 
@@ -127,14 +131,14 @@ impl ScriptCall<'_> {
     /// Adds a key: the next of `KEYS`.
     #[must_use]
     pub fn key(mut self, key: impl ToRedisArgs) -> Self {
-        key.write_redis_args(&mut self.keys);
+        self.keys.arg(key);
         self
     }
 
     /// Adds an argument: the next of `ARGV`.
     #[must_use]
     pub fn arg(mut self, argument: impl ToRedisArgs) -> Self {
-        argument.write_redis_args(&mut self.arguments);
+        self.arguments.arg(argument);
         self
     }
 
@@ -160,12 +164,12 @@ impl ScriptCall<'_> {
     }
 
     pub(crate) fn first_key(&self) -> Option<&[u8]> {
-        self.keys.first().map(Vec::as_slice)
+        self.keys.args_iter().next().map(bytes)
     }
 
     /// How many bytes its keys and arguments have.
     pub(crate) fn size(&self) -> usize {
-        self.keys.iter().chain(&self.arguments).map(Vec::len).sum()
+        length(&self.keys) + length(&self.arguments)
     }
 
     pub(crate) fn by_hash(&self) -> Cmd {
@@ -179,10 +183,19 @@ impl ScriptCall<'_> {
     fn command(&self, name: &str, script: &str) -> Cmd {
         // What is all known is not grown into.
         let size = self.size() + script.len() + 32;
-        let mut command = Cmd::with_capacity(3 + self.keys.len() + self.arguments.len(), size);
-        command.arg(name).arg(script).arg(self.keys.len()).arg(&self.keys).arg(&self.arguments);
+        let (keys, arguments) = (self.keys.args_iter(), self.arguments.args_iter());
+        // The deadline is still to come.
+        let mut command = Cmd::with_capacity(4 + keys.len() + arguments.len(), size);
+        command.arg(name).arg(script).arg(keys.len());
+        for part in keys.chain(arguments) {
+            command.arg(bytes(part));
+        }
         command
     }
+}
+
+fn bytes(part: Arg<&[u8]>) -> &[u8] {
+    if let Arg::Simple(bytes) = part { bytes } else { &[] }
 }
 
 /// A number that no other call has: a hash of a counter, by a key that is random in each process.

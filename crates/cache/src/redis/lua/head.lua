@@ -1,11 +1,7 @@
--- Begins every script on an entry, behind the lines that refuse what comes too late and set `now`.
--- KEYS[1]: the record. KEYS[2]: the generation of its group.
--- ARGV[1]: what KEYS[2] has if the generation is the one that the caller knows and only the caller's schema is in use.
--- ARGV[2]: that generation. ARGV[3]: the schema. ARGV[4] and further: of each script.
+-- What scripts on an entry share, behind what they do in the usual case; see known.lua.
 local DONE, CONFLICT, HIT, HELD, ENDED, DOUBT = 1, 2, 3, 4, 5, 6
-local text, generation, schemas = redis.pcall('GET', KEYS[2]), nil, ''
+local generation, schemas = nil, ''
 if type(text) == 'table' and not string.find(text.err, 'WRONGTYPE', 1, true) then return text end
-local alone = text == ARGV[1] and ARGV[2] ~= '0'
 if alone then
   generation = tonumber(ARGV[2])
 elseif type(text) == 'string' and #text < 300 then

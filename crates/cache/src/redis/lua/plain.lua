@@ -4,7 +4,7 @@ local expires = (now - now % 1000) / 1000 + ARGV[4]
 local check = math.fmod(now + expires + generation, 4294967291)
 local value = 'SHC\1' .. struct.pack('<I4I8I8I8I8', check, now, now, expires, generation) .. ARGV[5]
 local version = now
-local old = redis.pcall('SET', KEYS[1], value, 'PX', ARGV[4], 'GET')
+local old = replaced or redis.pcall('SET', KEYS[1], value, 'PX', ARGV[4], 'GET')
 if type(old) == 'table' then
   if not string.find(old.err, 'WRONGTYPE', 1, true) then return old end
   redis.call('SET', KEYS[1], value, 'PX', ARGV[4])
