@@ -6,7 +6,6 @@ use statehouse_core::{Codec, Error, Namespace, Result, SchemaId};
 
 use super::cache::{Outage, Settings, TypedCache};
 use super::core::Core;
-use super::pace::SLOW;
 use super::tier::{BytesTier, CacheValue, Format, Measure, MemoryTier, Tier, VerifyCodec, Weigher};
 use crate::caches::Place;
 use crate::memory::{Bound, MemoryConfig, Store};
@@ -14,6 +13,9 @@ use crate::{Caches, time_to_live_millis};
 
 /// How long a loader may take unless told otherwise.
 const DEFAULT_LOAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// From when on an answer of the store is slow, unless the cache says otherwise.
+const SLOW: Duration = Duration::from_millis(500);
 
 /// The settings of a [`TypedCache`]; made by [`Caches::cache`], ended by [`open`](Self::open).
 ///

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use statehouse_core::policy::Backoff;
+use statehouse_core::policy::{Asked, Backoff, Pace};
 use statehouse_core::{Error, ErrorKind, Result, span};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::Instrument;
@@ -17,7 +17,6 @@ use super::core::Core;
 use super::flights::{Enter, Freshness, Leader, Outcome, Shared};
 use super::held::{Held, LEASE, RENEWAL, Unused, lease_time};
 use super::lookups::is_away;
-use super::pace::{Asked, Pace};
 use super::tier::{CacheValue, Claim, Place};
 use super::versioned::Versioned;
 use crate::operation::NAME;

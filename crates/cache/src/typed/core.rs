@@ -4,8 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use statehouse_core::policy::Backoff;
-use statehouse_core::policy::{Occasional, Trouble};
+use statehouse_core::policy::{Asked, Backoff, Occasional, Pace, Trouble};
 use statehouse_core::{Error, Result, SystemClock};
 use tokio::sync::Semaphore;
 
@@ -13,7 +12,6 @@ use super::familiar::Familiar;
 use super::flights::Flights;
 use super::kept::{Debt, Kept};
 use super::lookups::{Lookups, is_away};
-use super::pace::{Asked, Pace};
 use super::tier::{Access, CacheValue, Place, Tier};
 use super::versioned::Versioned;
 use crate::{CacheKey, ClearOptions, RemoveOptions};

@@ -10,7 +10,6 @@ mod held;
 mod kept;
 mod load;
 mod lookups;
-mod pace;
 mod set;
 mod tier;
 mod verbs;

@@ -22,8 +22,10 @@
 
 mod backoff;
 mod breaker;
+mod pace;
 mod trouble;
 
 pub use backoff::{Backoff, RetryBudget};
 pub use breaker::{Breaker, BreakerSettings, BreakerState, Permit, Refused};
+pub use pace::{Asked, Pace};
 pub use trouble::{Occasional, Trouble};

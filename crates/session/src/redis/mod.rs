@@ -1,14 +1,18 @@
 //! Sessions in Redis or Valkey: a single server, Sentinel or Cluster.
 
 mod anonymous;
+mod answers;
 mod client;
 mod config;
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use statehouse_core::{Capabilities, Fence, Health, Namespace, RaiseOptions, Result};
 use statehouse_redis::{Contents, EvictionPolicy, RedisClient};
 
 use self::anonymous::MAX_ANONYMOUS;
+use self::answers::Answers;
 use self::client::{OPERATION, Swapped, Wire};
 use crate::api::SessionStore;
 use crate::capability::{DURABLE, FENCED, FENCED_AT_ONCE, SHARED, UNEVICTED};
@@ -46,6 +50,14 @@ use crate::token::{SessionKey, VerifierHash};
 /// On a server whose memory is full a deletion still works: the key is removed, so that for requests under way the session
 /// is absent and not deleted. Reads go on, and no session slides until there is room.
 ///
+/// # A server that holds writes back
+/// While it hands over to a replica Redis answers reads and no writes. Once that is known, which takes three writes that nothing
+/// comes of, none is sent: each fails at once with [`Unavailable`](statehouse_core::ErrorKind::Unavailable) and
+/// [`Retry::After`](statehouse_core::Retry::After), those that are waiting end within a second, and loads go on. A task
+/// finds out when writes are answered again: it deletes `namespace:session:answers:probe`, which is never there, over a connection of its own. The same holds
+/// for reads, apart. What is answered late counts as answered. Servers of a cluster are not told apart: as long as one
+/// answers, those who write to another wait for it.
+///
 /// # Anonymous sessions
 /// Everybody can make the store keep sessions that nobody is logged in to. There may be
 /// [so many](Self::with_max_anonymous), and another one is refused, with a warning when that begins. In
@@ -63,6 +75,7 @@ use crate::token::{SessionKey, VerifierHash};
 #[derive(Clone, Debug)]
 pub struct RedisSessionStore {
     wire: Wire,
+    answers: Arc<Answers>,
     eviction: EvictionPolicy,
 }
 
@@ -76,7 +89,8 @@ impl RedisSessionStore {
     }
 
     fn bounded(redis: RedisClient, namespace: &Namespace, max_anonymous: u64) -> Result<Self> {
-        Ok(Self { wire: Wire::new(redis, namespace, max_anonymous)?, eviction: EvictionPolicy::Unknown })
+        let answers = Answers::new(redis.clone(), namespace)?;
+        Ok(Self { wire: Wire::new(redis, namespace, max_anonymous)?, answers, eviction: EvictionPolicy::Unknown })
     }
 
     fn rebounded(self, max_anonymous: u64) -> Self {
@@ -98,7 +112,7 @@ impl RedisSessionStore {
     ) -> Result<Saved> {
         // The script compares versions only. A holder that the base itself does not accept is refused here.
         let swapped = match base.record().accepts(authority, base.now()) {
-            true => self.wire.swap(base, next, options).await?,
+            true => self.answers.write(self.wire.swap(base, next, options)).await?,
             false => Swapped::Other(base.clone(), options),
         };
         match swapped {
@@ -114,13 +128,13 @@ impl SessionStore for RedisSessionStore {
     async fn create_with(&self, key: &SessionKey, new: &NewSession, options: CreateOptions) -> Result<Snapshot> {
         let create = async {
             new.check()?;
-            self.wire.create(key, new, &options).await?.ok_or_else(taken)
+            self.answers.write(self.wire.create(key, new, &options)).await?.ok_or_else(taken)
         };
         OPERATION.create.during(create).await
     }
 
     async fn load_with(&self, key: &SessionKey, options: LoadOptions) -> Result<Loaded> {
-        OPERATION.load.during(self.wire.load(key, options.deadline)).await
+        OPERATION.load.during(self.answers.read(self.wire.load(key, options.deadline))).await
     }
 
     async fn save_with(
@@ -149,7 +163,7 @@ impl SessionStore for RedisSessionStore {
     }
 
     async fn touch_with(&self, key: &SessionKey, options: TouchOptions) -> Result<Touched> {
-        OPERATION.touch.during(self.wire.touch(key, options.deadline)).await
+        OPERATION.touch.during(self.answers.write(self.wire.touch(key, options.deadline))).await
     }
 
     async fn delete_with(&self, key: &SessionKey, authority: Authority, options: DeleteOptions) -> Result<Deleted> {
@@ -157,11 +171,11 @@ impl SessionStore for RedisSessionStore {
             Authority::Holder(holder) => Some(holder),
             Authority::Application => None,
         };
-        OPERATION.delete.during(self.wire.delete(key, holder, &options)).await
+        OPERATION.delete.during(self.answers.write(self.wire.delete(key, holder, &options))).await
     }
 
     async fn raise_with(&self, fence: &Fence, options: RaiseOptions) -> Result<()> {
-        OPERATION.raise.during(self.wire.raise(fence, options.deadline)).await
+        OPERATION.raise.during(self.answers.write(self.wire.raise(fence, options.deadline))).await
     }
 
     async fn health(&self) -> Health {

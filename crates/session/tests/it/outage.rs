@@ -1,6 +1,7 @@
 //! How long requests wait for a Redis that does not answer.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
@@ -100,4 +101,57 @@ async fn no_request_waits_for_a_store_that_is_known_to_be_away() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_request_that_may_go_on_without_its_session_waits_for_a_store_that_is_away() {
     nobody_waits(OutagePolicy::Anonymous).await;
+}
+
+/// One browser, until two seconds after somebody was refused at once: how long each request took that was asked for since.
+async fn writer(app: Arc<App>, cookie: String, known: Arc<AtomicBool>) -> Vec<(&'static str, Duration)> {
+    let (begun, mut since, mut lasted) = (Instant::now(), None, Vec::new());
+    for (method, path, _) in REQUESTS.iter().cycle() {
+        let (asked, is_known) = (Instant::now(), known.load(Ordering::Relaxed));
+        if is_known && since.get_or_insert(asked).elapsed() >= Duration::from_secs(2) {
+            break;
+        }
+        assert!(is_known || begun.elapsed() < KNOWN_BY, "nobody was refused at once");
+        let response = app.send(method, path, &cookie).await;
+        let (status, later) = (response.status(), response.headers().contains_key(RETRY_AFTER));
+        if *method == "POST" && later {
+            known.store(true, Ordering::Relaxed);
+        }
+        assert!(!response.headers().contains_key(SET_COOKIE), "{path}");
+        if is_known {
+            lasted.push((*path, asked.elapsed()));
+            let expected = if *method == "GET" { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+            assert_eq!((status, later), (expected, *method == "POST"), "{path}");
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    lasted
+}
+
+/// As it does itself while it hands over to a replica.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_redis_holds_writes_back_no_request_waits_and_reads_go_on() {
+    let server = RedisServer::start().await;
+    let mut url = ServiceUrl::parse("STATEHOUSE_SESSIONS_URL", &server.url()).unwrap();
+    let redis = RedisClient::open(RedisConfig::from_url(&mut url).unwrap()).await.unwrap();
+    let app = Arc::new(App::over(redis.clone(), &random_namespace(), |config| config));
+    let (cookie, known) = (app.login().await, Arc::new(AtomicBool::new(false)));
+    server.command(&["CLIENT", "PAUSE", "120000", "WRITE"]).await.unwrap();
+    let writers = (0..8).map(|_| writer(Arc::clone(&app), cookie.clone(), Arc::clone(&known)));
+    let mut lasted = writers.collect::<JoinSet<_>>().join_all().await.concat();
+    lasted.sort_unstable_by_key(|(_, time)| *time);
+    assert!(lasted.len() > 200, "only {} requests", lasted.len());
+    let slowest = lasted[lasted.len() - 1 - lasted.len() * HELD_UP / 100];
+    assert!(slowest.1 < LIMIT, "{slowest:?}");
+    assert_eq!(redis.breaker(), BreakerState::Closed, "the server is there");
+
+    server.command(&["CLIENT", "UNPAUSE"]).await.unwrap();
+    let begun = Instant::now();
+    while app.send("POST", "/push", &cookie).await.status() != StatusCode::OK {
+        assert!(begun.elapsed() < KNOWN_BY, "writes are not sent again");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(app.who(&cookie).await, "u42", "nobody was logged out");
+    assert_eq!(app.send("POST", "/logout", &cookie).await.status(), StatusCode::OK);
+    assert_eq!(app.who(&cookie).await, "nobody");
 }

@@ -1,25 +1,39 @@
-//! How fast the store of a cache answers, and whether loaders are faster.
-
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use statehouse_core::policy::{Breaker, BreakerSettings, Permit, Refused};
-use statehouse_core::time::whole_micros;
-use statehouse_core::{Clock, SystemClock};
-
-/// From when on an answer is slow, unless the cache says otherwise.
-pub(crate) const SLOW: Duration = Duration::from_millis(500);
+use super::{Breaker, BreakerSettings, Permit, Refused};
+use crate::time::whole_micros;
+use crate::{Clock, SystemClock};
 
 /// After how many slow answers in a row, the first not counted, the store is not waited for any more.
 const SLOW_ANSWERS: u32 = 2;
 
-/// What this process has seen of the store's answers: to reads, or to writes, since a server may hold back one and not the other.
+/// What this process has seen of a store's answers: to reads, or to writes, since a server may hold back one and not the other.
 ///
 /// One that took too long says little: this process itself may have stood still, and then all that waited were slow at once.
 /// So an answer counts only if it was asked for after another slow one had come, and that happened twice without a fast one
 /// in between. How long a failure took says nothing either, unless that was too long as well: whether the store is there is
 /// the connector's to find out.
-pub(crate) struct Pace<C: Clock = SystemClock> {
+///
+/// ```
+/// use std::time::Duration;
+/// use statehouse_core::ManualClock;
+/// use statehouse_core::policy::Pace;
+///
+/// let clock = ManualClock::default();
+/// let writes = Pace::with_clock(Duration::from_millis(500), clock.clone());
+/// for _ in 0..3 {
+///     let asked = writes.asks();
+///     clock.advance(Duration::from_secs(1));
+///     drop(asked); // given up
+/// }
+/// assert!(writes.is_slow() && writes.refusal().is_some());
+/// assert!(writes.may_ask().is_err());
+/// writes.asks().answered();
+/// assert!(writes.may_ask().is_ok());
+/// ```
+pub struct Pace<C: Clock = SystemClock> {
     limit: Duration,
     breaker: Breaker<C>,
     clock: C,
@@ -29,7 +43,7 @@ pub(crate) struct Pace<C: Clock = SystemClock> {
 
 /// A question to the store. Dropped, it was given up, which tells something if that took long.
 #[must_use]
-pub(crate) struct Asked<'a, C: Clock = SystemClock> {
+pub struct Asked<'a, C: Clock = SystemClock> {
     pace: &'a Pace<C>,
     /// Of one that only looks on while others decide, there is none.
     permit: Option<Permit<'a, C>>,
@@ -37,13 +51,17 @@ pub(crate) struct Asked<'a, C: Clock = SystemClock> {
 }
 
 impl Pace {
-    pub(crate) fn new(limit: Duration) -> Self {
+    /// One for which an answer is slow that takes longer than `limit`.
+    #[must_use]
+    pub fn new(limit: Duration) -> Self {
         Self::with_clock(limit, SystemClock::default())
     }
 }
 
 impl<C: Clock + Clone> Pace<C> {
-    fn with_clock(limit: Duration, clock: C) -> Self {
+    /// The same with the time from `clock`.
+    #[must_use]
+    pub fn with_clock(limit: Duration, clock: C) -> Self {
         let settings = BreakerSettings::default().with_failures(SLOW_ANSWERS).with_silence(Duration::ZERO);
         let breaker = Breaker::with_clock(settings, clock.clone());
         Self { limit, breaker, clock, slow_since: AtomicU64::new(0) }
@@ -52,24 +70,34 @@ impl<C: Clock + Clone> Pace<C> {
 
 impl<C: Clock> Pace<C> {
     /// From when on an answer is slow.
-    pub(crate) const fn limit(&self) -> Duration {
+    #[must_use]
+    pub const fn limit(&self) -> Duration {
         self.limit
     }
 
     /// To be told of a question that is asked in any case.
-    pub(crate) fn asks(&self) -> Asked<'_, C> {
+    pub fn asks(&self) -> Asked<'_, C> {
         Asked { pace: self, permit: self.breaker.ask().ok(), at: self.clock.elapsed() }
     }
 
     /// Whether the store is to be asked by who could do without: not while it is slow, save for one caller now and then who
     /// finds out for all.
-    pub(crate) fn may_ask(&self) -> Result<Asked<'_, C>, Refused> {
+    ///
+    /// # Errors
+    /// [`Refused`] while it is slow.
+    pub fn may_ask(&self) -> Result<Asked<'_, C>, Refused> {
         Ok(Asked { pace: self, permit: Some(self.breaker.ask()?), at: self.clock.elapsed() })
     }
 
     /// Whether who could do without is not to ask now, and not to wait for what was asked.
-    pub(crate) fn is_slow(&self) -> bool {
-        self.breaker.refusal().is_some()
+    #[must_use]
+    pub fn is_slow(&self) -> bool {
+        self.refusal().is_some()
+    }
+
+    /// The refusal, while it is slow. It makes nobody find out for all: for where a task of its own does.
+    pub fn refusal(&self) -> Option<Refused> {
+        self.breaker.refusal()
     }
 
     fn was_fast(&self) {
@@ -93,7 +121,8 @@ impl<C: Clock> Pace<C> {
 
 impl<C: Clock> Asked<'_, C> {
     /// Whether it finds out for all whether the store is fast again.
-    pub(crate) fn is_probe(&self) -> bool {
+    #[must_use]
+    pub fn is_probe(&self) -> bool {
         self.permit.as_ref().is_some_and(Permit::is_probe)
     }
 
@@ -102,16 +131,21 @@ impl<C: Clock> Asked<'_, C> {
     }
 
     /// It takes too long already; whatever becomes of it tells nothing more.
-    pub(crate) fn is_late(&mut self) {
+    pub fn is_late(&mut self) {
         self.pace.was_slow(self.at, self.permit.take());
     }
 
     /// The store has answered.
-    pub(crate) fn answered(mut self) {
+    pub fn answered(self) {
         if self.took() <= self.pace.limit {
-            self.permit = None;
-            self.pace.was_fast();
+            self.came();
         }
+    }
+
+    /// The store has answered, however late: for whom a slow answer is as good as any, and only none is not.
+    pub fn came(mut self) {
+        self.permit = None;
+        self.pace.was_fast();
     }
 }
 
@@ -123,12 +157,24 @@ impl<C: Clock> Drop for Asked<'_, C> {
     }
 }
 
+impl<C: Clock> fmt::Debug for Pace<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pace").field("limit", &self.limit).field("is_slow", &self.is_slow()).finish_non_exhaustive()
+    }
+}
+
+impl<C: Clock> fmt::Debug for Asked<'_, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Asked").field("at", &self.at).finish_non_exhaustive()
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use statehouse_core::ManualClock;
-
     use super::*;
+    use crate::ManualClock;
 
+    const SLOW: Duration = Duration::from_millis(500);
     const LONG: Duration = Duration::from_millis(501);
 
     fn pace() -> (Pace<ManualClock>, ManualClock) {
@@ -191,5 +237,20 @@ mod tests {
             drop(asked);
         }
         assert!(pace.may_ask().is_err());
+    }
+
+    #[test]
+    fn an_answer_that_comes_late_may_count_as_one_all_the_same() {
+        let (pace, clock) = pace();
+        for _ in 0..10 {
+            let mut asked = pace.asks();
+            clock.advance(LONG);
+            asked.is_late();
+            asked.came();
+            assert!(pace.refusal().is_none());
+        }
+        (0..3).for_each(|_| slowly(&pace, &clock));
+        assert!(pace.refusal().is_some_and(|refused| refused.after() > Duration::ZERO));
+        assert!(pace.may_ask().is_err(), "nobody was made to find out");
     }
 }
