@@ -155,3 +155,27 @@ async fn while_redis_holds_writes_back_no_request_waits_and_reads_go_on() {
     assert_eq!(app.send("POST", "/logout", &cookie).await.status(), StatusCode::OK);
     assert_eq!(app.who(&cookie).await, "nobody");
 }
+
+/// Its own deadline is much later.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_waits_ends_once_it_is_known_that_none_is_answered() {
+    let (server, long) = (RedisServer::start().await, Duration::from_secs(60));
+    let mut url = ServiceUrl::parse("STATEHOUSE_SESSIONS_URL", &server.url()).unwrap();
+    let config = RedisConfig::from_url(&mut url).unwrap().with_timeout(long).with_deadline(long);
+    let redis = RedisClient::open(config).await.unwrap();
+    let app = Arc::new(App::over(redis, &random_namespace(), |config| config));
+    server.command(&["CLIENT", "PAUSE", "120000", "WRITE"]).await.unwrap();
+    let begun = Instant::now();
+    let mut logins = JoinSet::new();
+    // One after another, for many that wait at the same time may be held up by this process.
+    for _ in 0..3 {
+        let app = Arc::clone(&app);
+        logins.spawn(async move { app.send("POST", "/login", "").await.status() });
+        tokio::time::sleep(LIMIT).await;
+    }
+    for status in logins.join_all().await {
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    }
+    assert!(begun.elapsed() < long / 2, "{:?}", begun.elapsed());
+    server.command(&["CLIENT", "UNPAUSE"]).await.unwrap();
+}
