@@ -10,8 +10,8 @@ use statehouse_cache::{
 use statehouse_core::{Capabilities, Fence, Health, RaiseOptions, Result};
 use statehouse_filestore::{self as files, Body, DeleteOutcome, FileKey, FileStore, Meta, Object, Page, PutOutcome};
 use statehouse_session::{
-    self as session, Authority, Deleted, Delta, Loaded, NewSession, Rotation, Saved, SessionKey, SessionStore,
-    Snapshot, Touched,
+    self as session, Authority, Deleted, Delta, Loaded, NewSession, Principal, Revoke, Rotation, Saved, SessionKey,
+    SessionStore, Snapshot, Touched,
 };
 
 use crate::lazy::Lazy;
@@ -129,6 +129,18 @@ impl SessionStore for Deferred<Arc<dyn SessionStore>> {
         options: session::DeleteOptions,
     ) -> Result<Deleted> {
         pass_on!(self.store, options, delete_with(key, authority))
+    }
+
+    async fn epoch_with(&self, principal: &Principal, options: session::EpochOptions) -> Result<u64> {
+        pass_on!(self.store, options, epoch_with(principal))
+    }
+
+    async fn list_with(&self, principal: &Principal, options: session::ListOptions) -> Result<Vec<Snapshot>> {
+        pass_on!(self.store, options, list_with(principal))
+    }
+
+    async fn revoke_with(&self, which: Revoke<'_>, options: session::RevokeOptions) -> Result<()> {
+        pass_on!(self.store, options, revoke_with(which))
     }
 
     async fn raise_with(&self, fence: &Fence, options: RaiseOptions) -> Result<()> {

@@ -48,7 +48,7 @@ impl Opening {
         brought: Option<Arc<dyn SessionStore>>,
         config: &ServiceConfig,
     ) -> Result<Slot<Arc<dyn SessionStore>>> {
-        use statehouse_session::capability::{DURABLE, UNEVICTED};
+        use statehouse_session::capability::{DURABLE, PRINCIPALS, UNEVICTED};
         const SERVICE: Service = Service::Sessions;
         if let Some(store) = brought {
             return Ok(Slot::ready(SERVICE, Place::brought(SERVICE), store));
@@ -63,14 +63,14 @@ impl Opening {
         if is_redis(&url) {
             use statehouse_session::capability::SHARED;
             let store = Arc::new(in_redis::sessions(place.clone(), url, &mut self.clients, &self.namespace)?);
-            return Ok(deferred(SERVICE, place, store, [DURABLE, SHARED], |later| Arc::new(later)));
+            return Ok(deferred(SERVICE, place, store, [DURABLE, PRINCIPALS, SHARED], |later| Arc::new(later)));
         }
         let namespace = self.namespace.clone();
         let store = Arc::new(Lazy::named(place.clone(), move || {
             let (url, namespace) = (url.clone(), namespace.clone());
             async move { statehouse_session::open(url, &namespace).await }
         }));
-        Ok(deferred(SERVICE, place, store, [DURABLE, UNEVICTED], |later| Arc::new(later)))
+        Ok(deferred(SERVICE, place, store, [DURABLE, PRINCIPALS, UNEVICTED], |later| Arc::new(later)))
     }
 
     pub(crate) async fn files(

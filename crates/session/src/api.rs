@@ -5,9 +5,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use statehouse_core::{Capabilities, Fence, Health, RaiseOptions, Result};
 
-use crate::options::{CreateOptions, DeleteOptions, LoadOptions, SaveOptions, TouchOptions};
-use crate::outcome::{Deleted, Loaded, Saved, Touched};
-use crate::record::{Authority, Delta, NewSession, Rotation, Snapshot};
+use crate::options::{
+    CreateOptions, DeleteOptions, EpochOptions, ListOptions, LoadOptions, RevokeOptions, SaveOptions, TouchOptions,
+};
+use crate::outcome::{Deleted, Loaded, Saved, Touched, no_principals};
+use crate::record::{Authority, Delta, NewSession, Principal, Revoke, Rotation, Snapshot};
 use crate::token::SessionKey;
 
 /// Where sessions are kept. Applications use [`Session`](crate::Session); this is what a backend implements.
@@ -40,6 +42,15 @@ use crate::token::SessionKey;
 ///   [`ErrorKind::Fenced`](statehouse_core::ErrorKind::Fenced), and nothing is changed. With
 ///   [`FENCED_AT_ONCE`](crate::capability::FENCED_AT_ONCE) that is one step: after a mark was raised no write below it is made.
 ///   Without it all of these are [`ErrorKind::Unsupported`](statehouse_core::ErrorKind::Unsupported).
+/// - **Principals.** With [`PRINCIPALS`](crate::capability::PRINCIPALS) a list answers every session that the principal is
+///   logged in to. What is revoked is gone for every load at once, alone, with all others of its principal, or with
+///   all there are. So is a login that began before, as its [epoch](Self::epoch_with) says, and lands after: it
+///   fails with [`ErrorKind::Conflict`](statehouse_core::ErrorKind::Conflict), or what it leaves is not found. One that begins
+///   after a revocation stands. Without the capability all of these are
+///   [`ErrorKind::Unsupported`](statehouse_core::ErrorKind::Unsupported).
+/// - **A limit holds** however many log in at once: a login with a [`Limit`](crate::Limit) leaves its principal no more sessions
+///   than that, and is refused with [`ErrorKind::Conflict`](statehouse_core::ErrorKind::Conflict), or the oldest ends. Sessions
+///   that have ended do not count.
 /// - **A flood is bounded**: however many sessions are created that nobody is logged in to, so many at most are kept. Where
 ///   another one does not fit, either those that expire next make room, or it is refused as by any store that is
 ///   [full](statehouse_core::ErrorKind). No login is refused for their sake, and nobody is
@@ -82,8 +93,13 @@ use crate::token::SessionKey;
 /// assert!(matches!(again, Saved::Applied(_)));
 ///
 /// let next = token.with_new_verifier()?; // the new cookie of whoever has logged in
-/// let rotation =
-///     Rotation::login(next.verifier_hash(), Principal::new("u42")?).with_epoch(3).with_idle_timeout(5 * minute);
+/// let who = Principal::new("u42")?;
+/// // Before the password is checked, so that a login that is revoked meanwhile does not stand.
+/// let epoch = store.epoch_with(&who, EpochOptions::default().with_deadline(hasty)).await?;
+/// let rotation = Rotation::login(next.verifier_hash(), who.clone())
+///     .with_epoch(epoch)
+///     .with_limit(Limit::reject(5))
+///     .with_idle_timeout(5 * minute);
 /// let options = SaveOptions::default().with_deadline(hasty);
 /// let login = store.rotate_with(&saved, holder, &rotation, &Delta::new(), options).await?;
 /// assert!(matches!(login, Saved::Applied(_)));
@@ -103,11 +119,21 @@ use crate::token::SessionKey;
 /// let options = SaveOptions::default().with_fence(&next); // for a save
 /// # let _ = options;
 ///
-/// // Somebody who is logged in from the start
-/// let new = NewSession::new(token.verifier_hash(), 30 * minute, 600 * minute)
-///     .with_principal(Principal::new("u42")?)
-///     .with_epoch(3);
-/// store.create(&Token::generate()?.key(), &new).await?;
+/// // Somebody who is logged in from the start, on several devices
+/// for _ in 0..3 {
+///     let new = NewSession::new(token.verifier_hash(), 30 * minute, 600 * minute)
+///         .with_principal(who.clone())
+///         .with_epoch(store.epoch(&who).await?)
+///         .with_limit(Limit::evict_oldest(2));
+///     store.create(&Token::generate()?.key(), &new).await?;
+/// }
+/// let listed = store.list_with(&who, ListOptions::default().with_deadline(hasty)).await?;
+/// assert_eq!(listed.len(), 2);
+/// let options = RevokeOptions::default().with_deadline(hasty);
+/// store.revoke_with(Revoke::Others(&who, listed[0].record().key()), options).await?;
+/// assert_eq!(store.list(&who).await?.len(), 1);
+/// store.revoke(Revoke::All(&who)).await?;
+/// assert!(store.list(&who).await?.is_empty());
 /// # Ok(()) }
 /// ```
 ///
@@ -149,6 +175,25 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// Deletes a session, if the authority may.
     async fn delete_with(&self, key: &SessionKey, authority: Authority, options: DeleteOptions) -> Result<Deleted>;
 
+    /// The epoch that a login of the principal begins in now: to be asked for before the password is checked, and told the
+    /// create or rotation that follows. Never 0.
+    async fn epoch_with(&self, principal: &Principal, options: EpochOptions) -> Result<u64> {
+        let _ = (principal, options);
+        Err(no_principals())
+    }
+
+    /// The sessions that the principal is logged in to, in no order.
+    async fn list_with(&self, principal: &Principal, options: ListOptions) -> Result<Vec<Snapshot>> {
+        let _ = (principal, options);
+        Err(no_principals())
+    }
+
+    /// Ends sessions of a principal, or of everybody. That there are none is no error.
+    async fn revoke_with(&self, which: Revoke<'_>, options: RevokeOptions) -> Result<()> {
+        let _ = (which, options);
+        Err(no_principals())
+    }
+
     /// Raises the mark of a lock to the token of its new holder, so that writes of all before are refused.
     async fn raise_with(&self, fence: &Fence, options: RaiseOptions) -> Result<()> {
         let _ = (fence, options);
@@ -159,7 +204,8 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     async fn health(&self) -> Health;
 
     /// What this backend can do: of [`DURABLE`](crate::capability::DURABLE), [`FENCED`](crate::capability::FENCED),
-    /// [`FENCED_AT_ONCE`](crate::capability::FENCED_AT_ONCE), [`SHARED`](crate::capability::SHARED) and [`UNEVICTED`](crate::capability::UNEVICTED).
+    /// [`FENCED_AT_ONCE`](crate::capability::FENCED_AT_ONCE), [`PRINCIPALS`](crate::capability::PRINCIPALS),
+    /// [`SHARED`](crate::capability::SHARED) and [`UNEVICTED`](crate::capability::UNEVICTED).
     fn capabilities(&self) -> Capabilities;
 }
 
@@ -199,6 +245,21 @@ pub trait SessionStoreExt: SessionStore {
     /// As [`SessionStore::delete_with`].
     fn delete<'f>(&'f self, key: &'f SessionKey, authority: Authority) -> Answer<'f, Deleted> {
         self.delete_with(key, authority, DeleteOptions::default())
+    }
+
+    /// As [`SessionStore::epoch_with`].
+    fn epoch<'f>(&'f self, principal: &'f Principal) -> Answer<'f, u64> {
+        self.epoch_with(principal, EpochOptions::default())
+    }
+
+    /// As [`SessionStore::list_with`].
+    fn list<'f>(&'f self, principal: &'f Principal) -> Answer<'f, Vec<Snapshot>> {
+        self.list_with(principal, ListOptions::default())
+    }
+
+    /// As [`SessionStore::revoke_with`].
+    fn revoke<'f>(&'f self, which: Revoke<'f>) -> Answer<'f, ()> {
+        self.revoke_with(which, RevokeOptions::default())
     }
 }
 
@@ -265,6 +326,26 @@ macro_rules! forward {
                 options: DeleteOptions,
             ) -> Answer<'f, Deleted> {
                 (**self).delete_with(key, authority, options)
+            }
+
+            fn epoch_with<'s: 'f, 'a: 'f, 'f>(
+                &'s self,
+                principal: &'a Principal,
+                options: EpochOptions,
+            ) -> Answer<'f, u64> {
+                (**self).epoch_with(principal, options)
+            }
+
+            fn list_with<'s: 'f, 'a: 'f, 'f>(
+                &'s self,
+                principal: &'a Principal,
+                options: ListOptions,
+            ) -> Answer<'f, Vec<Snapshot>> {
+                (**self).list_with(principal, options)
+            }
+
+            fn revoke_with<'s: 'f, 'a: 'f, 'f>(&'s self, which: Revoke<'a>, options: RevokeOptions) -> Answer<'f, ()> {
+                (**self).revoke_with(which, options)
             }
 
             fn raise_with<'s: 'f, 'a: 'f, 'f>(&'s self, fence: &'a Fence, options: RaiseOptions) -> Answer<'f, ()> {

@@ -7,3 +7,7 @@ pub use statehouse_core::capability::{DURABLE, FENCED, FENCED_AT_ONCE, SHARED};
 /// that it evicts nothing.
 pub const UNEVICTED: Capability =
     Capability::new("unevicted", "no session of somebody who is logged in is dropped when memory is full");
+
+/// It knows which sessions are whose: it lists them, ends them together, and bounds how many somebody has.
+pub const PRINCIPALS: Capability =
+    Capability::new("principals", "the sessions of a principal are listed, ended together, and bounded in number");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use statehouse_core::{Error, Result, Secret};
 
 use crate::cookie::CookieConfig;
-use crate::record::{Attribute, AttributeName};
+use crate::record::{Attribute, AttributeName, Limit};
 
 /// How sessions behave: timeouts, limits, the cookie, and what to do when something goes wrong.
 ///
@@ -38,6 +38,7 @@ pub struct SessionConfig {
     pub(crate) max_attribute: u64,
     pub(crate) max_session: u64,
     pub(crate) max_attributes: usize,
+    pub(crate) limit: Option<Limit>,
     pub(crate) log_salt: Option<Secret>,
 }
 
@@ -149,6 +150,7 @@ impl Default for SessionConfig {
             max_attribute: 64 << 10,
             max_session: 256 << 10,
             max_attributes: 4_096,
+            limit: None,
             log_salt: None,
         }
     }
@@ -171,7 +173,7 @@ impl SessionConfig {
 /// ```
 /// use std::time::Duration;
 /// use statehouse_core::Secret;
-/// use statehouse_session::{ConflictPolicy, CookieConfig, LoginPolicy, ServerErrorPolicy, SessionConfig, UnreadablePolicy};
+/// use statehouse_session::{ConflictPolicy, CookieConfig, Limit, LoginPolicy, ServerErrorPolicy, SessionConfig, UnreadablePolicy};
 ///
 /// let config = SessionConfig::builder()
 ///     .cookie(CookieConfig::insecure_localhost()) // while developing over plain HTTP
@@ -187,6 +189,7 @@ impl SessionConfig {
 ///     .max_attributes(64)
 ///     .max_attribute_size(16 << 10)
 ///     .max_session_size(64 << 10)
+///     .limit(Limit::evict_oldest(5))
 ///     .log_salt(Secret::new("the same on every replica"))
 ///     .build()?;
 /// # let _ = config;
@@ -322,6 +325,13 @@ impl SessionConfigBuilder {
         self
     }
 
+    /// How many sessions somebody may have at a time, counted in the step in which they log in. It needs a store with
+    /// [`PRINCIPALS`](crate::capability::PRINCIPALS). Without one there is no limit.
+    pub fn limit(mut self, limit: Limit) -> Self {
+        self.0.limit = Some(limit);
+        self
+    }
+
     /// The salt of [`Session::id_for_logs`](crate::Session::id_for_logs). Replicas with the same salt give a session
     /// the same name in their logs; without one each process draws its own.
     pub fn log_salt(mut self, salt: Secret) -> Self {
@@ -358,6 +368,9 @@ impl SessionConfigBuilder {
         for name in config.attributes.keys() {
             AttributeName::new(name).map_err(|error| Error::invalid_config("attribute_schema", error.to_string()))?;
         }
+        if config.limit.is_some_and(|limit| limit.check().is_err()) {
+            return Err(Error::invalid_config("limit", "must be at least one session"));
+        }
         if !(1..=65_536).contains(&config.max_attributes) {
             return Err(Error::invalid_config("max_attributes", "must be from 1 to 65,536"));
         }
@@ -382,6 +395,7 @@ mod tests {
             ("max_attribute_size", build().max_attribute_size(0)),
             ("max_session_size", build().max_session_size(u64::MAX)),
             ("max_attributes", build().max_attributes(0)),
+            ("limit", build().limit(Limit::reject(0))),
             ("attribute_schema", build().attribute_schema("statehouse.x", 1, |_| None)),
         ] {
             assert_eq!(builder.build().unwrap_err().setting(), Some(setting));

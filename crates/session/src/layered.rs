@@ -6,8 +6,9 @@ use statehouse_core::{Capabilities, Fence, Health, RaiseOptions, Result};
 
 use crate::operation::NAME;
 use crate::{
-    Authority, CreateOptions, DeleteOptions, Deleted, Delta, LoadOptions, Loaded, NewSession, Rotation, SaveOptions,
-    Saved, SessionKey, SessionStore, Snapshot, TouchOptions, Touched,
+    Authority, CreateOptions, DeleteOptions, Deleted, Delta, EpochOptions, ListOptions, LoadOptions, Loaded,
+    NewSession, Principal, Revoke, RevokeOptions, Rotation, SaveOptions, Saved, SessionKey, SessionStore, Snapshot,
+    TouchOptions, Touched,
 };
 
 /// A [`SessionStore`] with a [`Layer`] around each of its calls. Capabilities and health are those of the store in it.
@@ -77,6 +78,18 @@ impl<L: Layer> SessionStore for LayeredSessionStore<L> {
 
     async fn delete_with(&self, key: &SessionKey, authority: Authority, options: DeleteOptions) -> Result<Deleted> {
         self.layer.around(NAME.delete, self.inner.delete_with(key, authority, options)).await
+    }
+
+    async fn epoch_with(&self, principal: &Principal, options: EpochOptions) -> Result<u64> {
+        self.layer.around(NAME.epoch, self.inner.epoch_with(principal, options)).await
+    }
+
+    async fn list_with(&self, principal: &Principal, options: ListOptions) -> Result<Vec<Snapshot>> {
+        self.layer.around(NAME.list, self.inner.list_with(principal, options)).await
+    }
+
+    async fn revoke_with(&self, which: Revoke<'_>, options: RevokeOptions) -> Result<()> {
+        self.layer.around(NAME.revoke, self.inner.revoke_with(which, options)).await
     }
 
     async fn raise_with(&self, fence: &Fence, options: RaiseOptions) -> Result<()> {

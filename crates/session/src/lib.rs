@@ -124,6 +124,7 @@ mod memory;
 mod operation;
 mod options;
 mod outcome;
+mod principals;
 mod record;
 #[cfg(feature = "redis")]
 mod redis;
@@ -144,13 +145,15 @@ pub use self::layered::LayeredSessionStore;
 #[cfg(unix)]
 pub use self::local::{LocalConfig, LocalSessionStore};
 pub use self::memory::{MemoryConfig, MemorySessionStore};
-pub use self::options::{CreateOptions, DeleteOptions, LoadOptions, SaveOptions, TouchOptions};
+pub use self::options::{
+    CreateOptions, DeleteOptions, EpochOptions, ListOptions, LoadOptions, RevokeOptions, SaveOptions, TouchOptions,
+};
 pub use self::outcome::{Deleted, Loaded, REMEMBERED, Saved, Touched};
 pub use self::record::{
-    Attribute, AttributeName, Attributes, Authority, Delta, NewSession, Principal, Record, Rotate, Rotation, SaveId,
-    Snapshot,
+    Attribute, AttributeName, Attributes, Authority, Beyond, Delta, Limit, NewSession, Principal, Record, Revoke,
+    Rotate, Rotation, SaveId, Snapshot,
 };
 #[cfg(feature = "redis")]
 pub use self::redis::RedisSessionStore;
-pub use self::session::{Flash, Session, Sessions};
+pub use self::session::{Flash, ListedSession, Session, Sessions};
 pub use self::token::{SessionKey, Token, VerifierHash};

@@ -15,6 +15,18 @@ statehouse_core::deadline_options! {
     ///
     /// How they are used stands in the example of [`SessionStore`](crate::SessionStore#example).
     TouchOptions
+    /// Options of asking for a principal's epoch.
+    ///
+    /// How they are used stands in the example of [`SessionStore`](crate::SessionStore#example).
+    EpochOptions
+    /// Options of a list.
+    ///
+    /// How they are used stands in the example of [`SessionStore`](crate::SessionStore#example).
+    ListOptions
+    /// Options of a revocation.
+    ///
+    /// How they are used stands in the example of [`SessionStore`](crate::SessionStore#example).
+    RevokeOptions
 }
 
 /// Options of a delete.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use statehouse_core::{Error, ErrorKind, Result};
 
 use crate::options::SaveOptions;
-use crate::record::{Authority, Snapshot};
+use crate::record::{Authority, Limit, Snapshot};
 use crate::token::VerifierHash;
 
 /// How long a store remembers that a session was deleted: longer than a request is under way.
@@ -111,4 +111,21 @@ impl Snapshot {
 /// What a create is told whose key another one has.
 pub(crate) fn taken() -> Error {
     Error::new(ErrorKind::AlreadyExists, "there is a session under this key")
+}
+
+/// What a login is told that began before all sessions of its principal were revoked.
+pub(crate) fn revoked() -> Error {
+    let message = "the sessions of this principal were revoked while the login was under way: log in again";
+    Error::new(ErrorKind::Conflict, message)
+}
+
+/// What a login is told whose principal has as many sessions as there may be.
+pub(crate) fn too_many(limit: Limit) -> Error {
+    let message = format!("the principal has {} sessions already, or logins under way: one must end first", limit.max);
+    Error::new(ErrorKind::Conflict, message)
+}
+
+/// What a store says that does not know whose its sessions are.
+pub(crate) fn no_principals() -> Error {
+    Error::new(ErrorKind::Unsupported, "this store does not know which sessions are whose (capability principals)")
 }

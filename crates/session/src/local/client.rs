@@ -118,6 +118,12 @@ impl Folder {
         self.stripes[stripe].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The same for who holds the lock of another session: none if that is also this one's.
+    pub(super) fn lock_beside(&self, key: &SessionKey, held: &SessionKey) -> Option<MutexGuard<'_, ()>> {
+        let stripe = |key: &SessionKey| usize::from(key.as_bytes()[31]) % self.stripes.len();
+        (stripe(key) != stripe(held)).then(|| self.lock(key))
+    }
+
     pub(super) fn read(&self, key: &SessionKey) -> io::Result<Option<Found>> {
         // What is no file, such as a pipe, must not make anybody wait.
         let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
@@ -221,6 +227,18 @@ impl Folder {
             Ok(mut sweep) => self.visit_next(&mut sweep, FILES, FOLDERS, visit),
             Err(_) => Ok(()),
         }
+    }
+
+    /// Hands the keys of all stored sessions to `visit`.
+    pub(super) fn visit_all(&self, mut visit: impl FnMut(&SessionKey)) -> io::Result<()> {
+        for shard in 0..=u8::MAX {
+            for file in fs::read_dir(self.root.join(shard_name(shard)))? {
+                if let Some(key) = parse_name(shard, file?.file_name().as_encoded_bytes()) {
+                    visit(&key);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The same with more of them, for a folder that is full; waits for its turn.

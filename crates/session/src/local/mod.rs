@@ -3,6 +3,7 @@
 mod client;
 mod config;
 mod error;
+mod logins;
 mod place;
 
 use std::io;
@@ -20,13 +21,18 @@ use statehouse_core::{
 use self::client::{Folder, Opening, blocks};
 pub use self::config::LocalConfig;
 use self::error::{in_use, map_error, refused};
+use self::logins::{Login, Logins};
 use crate::api::SessionStore;
 use crate::bounds::Bounds;
-use crate::capability::{DURABLE, FENCED, FENCED_AT_ONCE, UNEVICTED};
+use crate::capability::{DURABLE, FENCED, FENCED_AT_ONCE, PRINCIPALS, UNEVICTED};
 use crate::operation::Operations;
-use crate::options::{CreateOptions, DeleteOptions, LoadOptions, SaveOptions, TouchOptions};
+use crate::options::{
+    CreateOptions, DeleteOptions, EpochOptions, ListOptions, LoadOptions, RevokeOptions, SaveOptions, TouchOptions,
+};
 use crate::outcome::{Deleted, Loaded, REMEMBERED, Saved, Touched, taken};
-use crate::record::{Authority, Delta, NewSession, Record, Rotation, SaveId, Snapshot, deleted_at, tombstone};
+use crate::record::{
+    Authority, Delta, Limit, NewSession, Principal, Record, Revoke, Rotation, SaveId, Snapshot, deleted_at, tombstone,
+};
 use crate::token::{SessionKey, VerifierHash};
 
 const OPERATION: Operations = Operations::of("local");
@@ -41,6 +47,9 @@ const OPERATION: Operations = Operations::of("local");
 /// | `tmp/` | what is being written: it is synced there, and renamed into its place |
 ///
 /// A file's modification time is when the session was last used, so that a touch writes no data.
+///
+/// Which sessions are whose is in memory: it is read with all sessions when the folder is opened, and kept since. A revocation is
+/// answered once the files of all that it ends are gone.
 ///
 /// # Durability
 /// A write is synced to the disk before it is answered. Marks of locks that guard the store are in memory, since nobody else
@@ -61,6 +70,8 @@ struct Inner {
     clock: Steady,
     /// No other process writes here, so they need not be on the disk.
     marks: Marks,
+    /// Nor need this, which is read anew with the folder.
+    logins: Logins,
 }
 
 impl LocalSessionStore {
@@ -88,7 +99,9 @@ impl LocalSessionStore {
                 Opening::InUse => return Err(in_use()),
                 Opening::Refused(why) => return Err(refused(&setting, &why)),
             };
-            Ok(Self { inner: Arc::new(Inner { folder, path, bounds, clock, marks: Marks::default() }) })
+            let inner = Inner { folder, path, bounds, clock, marks: Marks::default(), logins: Logins::default() };
+            inner.learn().map_err(Failure::into_error)?;
+            Ok(Self { inner: Arc::new(inner) })
         });
         open.await.map_err(|error| OPERATION.open.name_in(error))
     }
@@ -140,6 +153,8 @@ const UNREADABLE_KEPT: Duration = Duration::from_secs(30 * 24 * 3_600);
 struct Change {
     authority: Authority,
     verifier: Option<VerifierHash>,
+    /// Who logs in, in which epoch, and how many sessions they may have.
+    login: Option<(Principal, u64, Option<Limit>)>,
     options: SaveOptions,
 }
 
@@ -193,6 +208,7 @@ impl Inner {
         let bytes = record.encode()?;
         self.check_room(record.key(), bytes.len() as u64)?;
         self.folder.write(record.key(), &bytes, now)?;
+        self.logins.index().put(&record);
         let expires = record.expiry_if_used(now);
         Ok(Snapshot::new(record, now, expires))
     }
@@ -246,6 +262,8 @@ impl Inner {
 
     fn try_create(&self, key: &SessionKey, new: &NewSession, id: SaveId) -> Result<Snapshot, Failure> {
         let created = {
+            let login = new.principal.as_ref().map(|principal| Login::new(principal, new.epoch, new.limit));
+            let _logins = login.as_ref().map(|_| self.logins.lock());
             let _lock = self.folder.lock(key);
             match self.find(key)? {
                 Loaded::Absent => {}
@@ -253,7 +271,11 @@ impl Inner {
                 Loaded::Found(_) | Loaded::Deleted { .. } => return Err(taken().into()),
             }
             let now = self.clock.now();
-            self.put(Record::new(key, new).created_by(id).stamped_new(now, new.absolute_timeout), now)?
+            let mut record = Record::new(key, new).created_by(id).stamped_new(now, new.absolute_timeout);
+            if let Some(login) = &login {
+                record = record.with_epoch(self.admit(key, login, now)?);
+            }
+            self.put(record, now)?
         };
         self.free_expired();
         Ok(created)
@@ -278,13 +300,19 @@ impl Inner {
         let (options, id) = change.options.clone().identified()?;
         let saved = {
             let _held = self.marks.hold(options.fence.as_ref())?;
+            let login = change.login.as_ref().map(|(principal, epoch, limit)| Login::new(principal, *epoch, *limit));
+            let _logins = login.as_ref().map(|_| self.logins.lock());
             let _lock = self.folder.lock(base.record().key());
             let Some(current) = self.find(base.record().key())?.found() else { return Ok(Saved::Gone) };
             if !current.admits(base, authority) {
                 return Ok(current.contest(base, authority, change.verifier.as_ref(), &options)?);
             }
             let now = self.clock.now();
-            self.put(next(current.record(), now).stamped_over(current.record(), id, now), now)?
+            let mut next = next(current.record(), now);
+            if let Some(login) = &login {
+                next = next.with_epoch(self.admit(current.record().key(), login, now)?);
+            }
+            self.put(next.stamped_over(current.record(), id, now), now)?
         };
         self.free_expired();
         Ok(Saved::Applied(saved))
@@ -311,15 +339,20 @@ impl Inner {
             (Ok(_) | Err(Failure::Other(_) | Failure::Full), _) => {}
             (Err(failure), _) => return Err(failure),
         }
+        self.bury(key)?;
+        Ok(Deleted::Removed)
+    }
+
+    /// Puts a tombstone in the session's place. The caller holds its lock.
+    fn bury(&self, key: &SessionKey) -> Result<(), Failure> {
         let now = self.clock.now();
         match self.folder.write(key, &tombstone(now), now) {
             // A full disk stores nothing and still deletes.
-            Err(error) if is_full(&error) => {
-                self.folder.remove(key)?;
-            }
+            Err(error) if is_full(&error) => self.folder.remove(key)?,
             written => written?,
         }
-        Ok(Deleted::Removed)
+        self.logins.index().forget(key);
+        Ok(())
     }
 
     /// Housekeeping after a write that is done: its failure must not become the write's. A file that cannot be read
@@ -340,6 +373,7 @@ impl Inner {
     }
 
     fn free(&self, key: &SessionKey) -> io::Result<()> {
+        self.logins.index().forget(key);
         match self.folder.remove(key) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
@@ -381,7 +415,7 @@ impl SessionStore for LocalSessionStore {
     ) -> Result<Saved> {
         match base.record().with_save(authority, delta, base.now()) {
             Some(next) => {
-                let change = Change { authority, verifier: None, options };
+                let change = Change { authority, verifier: None, login: None, options };
                 self.write(OPERATION.save, base, change, move |_, _| next.clone()).await
             }
             None => Ok(Saved::Applied(base.clone())),
@@ -398,7 +432,8 @@ impl SessionStore for LocalSessionStore {
     ) -> Result<Saved> {
         let (by, delta) = (rotation.clone(), delta.clone());
         let next = move |current: &Record, now| current.with_rotation(authority, &by, &delta, now);
-        let change = Change { authority, verifier: Some(rotation.next), options };
+        let login = rotation.login.clone().map(|principal| (principal, rotation.epoch, rotation.limit));
+        let change = Change { authority, verifier: Some(rotation.next), login, options };
         self.write(OPERATION.rotate, base, change, next).await
     }
 
@@ -411,6 +446,25 @@ impl SessionStore for LocalSessionStore {
         let key = *key;
         let DeleteOptions { fence, deadline } = options;
         self.change(OPERATION.delete, deadline, move |inner| inner.delete(&key, authority, fence.as_ref())).await
+    }
+
+    async fn epoch_with(&self, _: &Principal, options: EpochOptions) -> Result<u64> {
+        self.look(OPERATION.epoch, options.deadline, |inner| Ok(inner.begin())).await
+    }
+
+    async fn list_with(&self, principal: &Principal, options: ListOptions) -> Result<Vec<Snapshot>> {
+        let principal = principal.clone();
+        self.look(OPERATION.list, options.deadline, move |inner| inner.of(Some(&principal))).await
+    }
+
+    async fn revoke_with(&self, which: Revoke<'_>, options: RevokeOptions) -> Result<()> {
+        let (principal, one, kept) = match which {
+            Revoke::One(principal, key) => (Some(principal.clone()), Some(*key), None),
+            Revoke::All(principal) => (Some(principal.clone()), None, None),
+            Revoke::Others(principal, key) => (Some(principal.clone()), None, Some(*key)),
+            Revoke::Everything => (None, None, None),
+        };
+        self.change(OPERATION.revoke, options.deadline, move |inner| inner.revoke(principal.as_ref(), one, kept)).await
     }
 
     async fn raise_with(&self, fence: &Fence, options: RaiseOptions) -> Result<()> {
@@ -426,7 +480,7 @@ impl SessionStore for LocalSessionStore {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::from_iter([DURABLE, FENCED, FENCED_AT_ONCE, UNEVICTED])
+        Capabilities::from_iter([DURABLE, FENCED, FENCED_AT_ONCE, PRINCIPALS, UNEVICTED])
     }
 }
 

@@ -13,11 +13,14 @@ use statehouse_core::{Capabilities, Error, Fence, Health, Operation, RaiseOption
 pub use self::config::MemoryConfig;
 use crate::api::SessionStore;
 use crate::bounds::Bounds;
-use crate::capability::{FENCED, FENCED_AT_ONCE, UNEVICTED};
+use crate::capability::{FENCED, FENCED_AT_ONCE, PRINCIPALS, UNEVICTED};
 use crate::operation::Operations;
-use crate::options::{CreateOptions, DeleteOptions, LoadOptions, SaveOptions, TouchOptions};
-use crate::outcome::{Deleted, Loaded, REMEMBERED, Saved, Touched, taken};
-use crate::record::{Authority, Delta, NewSession, Record, Rotation, Snapshot};
+use crate::options::{
+    CreateOptions, DeleteOptions, EpochOptions, ListOptions, LoadOptions, RevokeOptions, SaveOptions, TouchOptions,
+};
+use crate::outcome::{Deleted, Loaded, REMEMBERED, Saved, Touched, taken, too_many};
+use crate::principals::Principals;
+use crate::record::{Authority, Beyond, Delta, Limit, NewSession, Principal, Record, Revoke, Rotation, Snapshot};
 use crate::token::{SessionKey, VerifierHash};
 
 const OPERATION: Operations = Operations::of("memory");
@@ -45,6 +48,7 @@ struct State {
     expendable: BTreeSet<(Timestamp, SessionKey)>,
     /// What all of them weigh.
     bytes: u64,
+    principals: Principals,
 }
 
 #[derive(Debug)]
@@ -111,7 +115,7 @@ impl MemorySessionStore {
         authority: Authority,
         verifier: Option<&VerifierHash>,
         options: SaveOptions,
-        next: impl FnOnce(&Record, Timestamp) -> Record,
+        next: impl FnOnce(&mut State, &Record, Timestamp) -> Result<Record>,
     ) -> Result<Saved> {
         let (options, id) = options.identified()?;
         let _held = self.marks.hold(options.fence.as_ref()).map_err(|error| operation.name_in(error))?;
@@ -122,7 +126,8 @@ impl MemorySessionStore {
         if !current.admits(base, authority) {
             return current.contest(base, authority, verifier, &options);
         }
-        let next = next(current.record(), now).stamped_over(current.record(), id, now);
+        let next = next(&mut state, current.record(), now).map_err(|error| operation.name_in(error))?;
+        let next = next.stamped_over(current.record(), id, now);
         if next.weight() > current.record().weight() {
             state.make_room(&next, self.bounds).map_err(|error| operation.name_in(error))?;
         }
@@ -183,6 +188,9 @@ impl State {
             self.expendable.insert((expires, key));
         }
         self.bytes += entry.weight;
+        if let Some(record) = &entry.record {
+            self.principals.put(record);
+        }
         self.sessions.insert(key, entry);
     }
 
@@ -191,6 +199,48 @@ impl State {
             self.queue.remove(&(entry.expires, *key));
             self.expendable.remove(&(entry.expires, *key));
             self.bytes -= entry.weight;
+            self.principals.forget(key);
+        }
+    }
+
+    /// The sessions that live, of a principal or of all.
+    fn of(&self, principal: Option<&Principal>, now: Timestamp) -> Vec<Snapshot> {
+        self.principals.of(principal).iter().filter_map(|key| self.live(key, now)).collect()
+    }
+
+    /// The epoch of a login to the session of this key, for which others may end.
+    fn admit(&mut self, key: &SessionKey, login: &Login<'_>, now: Timestamp) -> Result<u64> {
+        let epoch = self.principals.admit(login.principal, login.epoch, now)?;
+        let Some(limit) = login.limit else { return Ok(epoch) };
+        limit.check()?;
+        let mut others = self.of(Some(login.principal), now);
+        others.retain(|other| other.record().key() != key);
+        let excess = (others.len() + 1).saturating_sub(limit.max as usize);
+        if excess > 0 && limit.beyond == Beyond::Reject {
+            return Err(too_many(limit));
+        }
+        others.sort_by_key(|other| (other.record().absolute_expiry(), *other.record().key()));
+        for oldest in &others[..excess] {
+            self.replace(*oldest.record().key(), None, now + REMEMBERED);
+        }
+        Ok(epoch)
+    }
+
+    fn revoke(&mut self, which: Revoke<'_>, now: Timestamp) {
+        let (principal, one, kept) = match which {
+            Revoke::One(principal, key) => (Some(principal), Some(key), None),
+            Revoke::All(principal) => (Some(principal), None, None),
+            Revoke::Others(principal, key) => (Some(principal), None, Some(key)),
+            Revoke::Everything => (None, None, None),
+        };
+        if one.is_none() {
+            self.principals.revoke(principal, now);
+        }
+        for session in self.of(principal, now) {
+            let key = *session.record().key();
+            if one.is_none_or(|one| *one == key) && kept != Some(&key) {
+                self.replace(key, None, now + REMEMBERED);
+            }
         }
     }
 
@@ -215,6 +265,13 @@ impl State {
     }
 }
 
+/// What a login says of itself.
+struct Login<'a> {
+    principal: &'a Principal,
+    epoch: u64,
+    limit: Option<Limit>,
+}
+
 const FULL: &str = "the memory session store is full of live sessions (settings max_sessions and capacity)";
 
 #[async_trait]
@@ -230,8 +287,12 @@ impl SessionStore for MemorySessionStore {
             Loaded::Found(own) if own.record().is_as_created_by(id) => return Ok(own),
             Loaded::Found(_) | Loaded::Deleted { .. } => return Err(OPERATION.create.name_in(taken())),
         }
-        let record = Record::new(key, new).created_by(id).stamped_new(now, new.absolute_timeout);
+        let mut record = Record::new(key, new).created_by(id).stamped_new(now, new.absolute_timeout);
         state.make_room(&record, self.bounds).map_err(|error| OPERATION.create.name_in(error))?;
+        if let Some(principal) = &new.principal {
+            let login = Login { principal, epoch: new.epoch, limit: new.limit };
+            record = record.with_epoch(state.admit(key, &login, now).map_err(|error| OPERATION.create.name_in(error))?);
+        }
         Ok(state.put(record, now))
     }
 
@@ -247,7 +308,7 @@ impl SessionStore for MemorySessionStore {
         options: SaveOptions,
     ) -> Result<Saved> {
         match base.record().with_save(authority, delta, base.now()) {
-            Some(next) => self.write(OPERATION.save, base, authority, None, options, |_, _| next),
+            Some(next) => self.write(OPERATION.save, base, authority, None, options, |_, _, _| Ok(next)),
             None => Ok(Saved::Applied(base.clone())),
         }
     }
@@ -260,7 +321,12 @@ impl SessionStore for MemorySessionStore {
         delta: &Delta,
         options: SaveOptions,
     ) -> Result<Saved> {
-        let rotated = |current: &Record, now| current.with_rotation(authority, rotation, delta, now);
+        let rotated = |state: &mut State, current: &Record, now| {
+            let next = current.with_rotation(authority, rotation, delta, now);
+            let Some(principal) = &rotation.login else { return Ok(next) };
+            let login = Login { principal, epoch: rotation.epoch, limit: rotation.limit };
+            Ok(next.with_epoch(state.admit(current.key(), &login, now)?))
+        };
         self.write(OPERATION.rotate, base, authority, Some(&rotation.next), options, rotated)
     }
 
@@ -294,6 +360,24 @@ impl SessionStore for MemorySessionStore {
         Ok(Deleted::Removed)
     }
 
+    async fn epoch_with(&self, _: &Principal, _: EpochOptions) -> Result<u64> {
+        let mut state = self.lock();
+        let now = self.now();
+        Ok(state.principals.begin(now))
+    }
+
+    async fn list_with(&self, principal: &Principal, _: ListOptions) -> Result<Vec<Snapshot>> {
+        let state = self.lock();
+        Ok(state.of(Some(principal), self.now()))
+    }
+
+    async fn revoke_with(&self, which: Revoke<'_>, _: RevokeOptions) -> Result<()> {
+        let mut state = self.lock();
+        let now = self.now();
+        state.revoke(which, now);
+        Ok(())
+    }
+
     async fn raise_with(&self, fence: &Fence, _: RaiseOptions) -> Result<()> {
         OPERATION.raise.run(|| self.marks.raise(fence))
     }
@@ -303,7 +387,7 @@ impl SessionStore for MemorySessionStore {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::from_iter([FENCED, FENCED_AT_ONCE, UNEVICTED])
+        Capabilities::from_iter([FENCED, FENCED_AT_ONCE, PRINCIPALS, UNEVICTED])
     }
 }
 

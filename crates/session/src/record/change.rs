@@ -8,7 +8,7 @@ use std::time::Duration;
 use statehouse_core::{Error, Result};
 
 use super::attribute::Attributes;
-use crate::token::VerifierHash;
+use crate::token::{SessionKey, VerifierHash};
 
 /// Who a session belongs to once somebody has logged in: the application's own name for them, for example a user id.
 ///
@@ -52,6 +52,76 @@ impl fmt::Debug for Principal {
     }
 }
 
+/// How many sessions a principal may have at a time, and what becomes of a login that is one too many.
+///
+/// ```
+/// use statehouse_session::{Limit, SessionConfig};
+///
+/// let config = SessionConfig::builder().limit(Limit::evict_oldest(5)).build()?;
+/// # let _ = config;
+/// # Ok::<(), statehouse_core::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limit {
+    /// How many. At least 1.
+    pub max: u32,
+    /// What happens to one more.
+    pub beyond: Beyond,
+}
+
+/// What happens to a login whose principal has as many sessions as there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Beyond {
+    /// It is refused with [`ErrorKind::Conflict`](statehouse_core::ErrorKind::Conflict).
+    Reject,
+    /// The session makes room that ends first by its absolute timeout. A login that is under way makes none: if there are
+    /// only such, the next one is refused.
+    EvictOldest,
+}
+
+impl Limit {
+    /// So many, and another login is refused.
+    #[must_use]
+    pub const fn reject(max: u32) -> Self {
+        Self { max, beyond: Beyond::Reject }
+    }
+
+    /// So many, and for another login the oldest ends.
+    #[must_use]
+    pub const fn evict_oldest(max: u32) -> Self {
+        Self { max, beyond: Beyond::EvictOldest }
+    }
+
+    /// Checks the number. Every backend calls it before a login.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`](statehouse_core::ErrorKind::InvalidInput) for zero.
+    pub fn check(self) -> Result<()> {
+        if self.max == 0 {
+            return Err(Error::invalid_input("a principal may have at least one session"));
+        }
+        Ok(())
+    }
+}
+
+/// Which sessions of a principal are ended.
+///
+/// How it is used stands in the example of [`SessionStore`](crate::SessionStore#example).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "a store must not overlook one")]
+pub enum Revoke<'a> {
+    /// This one, if it is the principal's.
+    One(&'a Principal, &'a SessionKey),
+    /// All.
+    All(&'a Principal),
+    /// All but this one.
+    Others(&'a Principal, &'a SessionKey),
+    /// Those of everybody.
+    Everything,
+}
+
 /// What a session begins with. The store adds the times, from its own clock.
 ///
 /// How it is used stands in the example of [`SessionStore`](crate::SessionStore#example).
@@ -66,8 +136,10 @@ pub struct NewSession {
     pub absolute_timeout: Duration,
     /// Who logged in, if somebody did.
     pub principal: Option<Principal>,
-    /// The principal's epoch: see [`Record::epoch`](super::Record::epoch).
+    /// The epoch in which the login began, as [`epoch_with`](crate::SessionStore::epoch_with) said; 0 if it begins now.
     pub epoch: u64,
+    /// How many sessions the principal may have, this one among them.
+    pub limit: Option<Limit>,
     /// The first attributes.
     pub attributes: Attributes,
 }
@@ -76,7 +148,15 @@ impl NewSession {
     /// An anonymous session without attributes.
     #[must_use]
     pub const fn new(verifier: VerifierHash, idle_timeout: Duration, absolute_timeout: Duration) -> Self {
-        Self { verifier, idle_timeout, absolute_timeout, principal: None, epoch: 0, attributes: Attributes::new() }
+        Self {
+            verifier,
+            idle_timeout,
+            absolute_timeout,
+            principal: None,
+            epoch: 0,
+            limit: None,
+            attributes: Attributes::new(),
+        }
     }
 
     /// Checks the timeouts. Every backend calls it before it creates.
@@ -98,10 +178,17 @@ impl NewSession {
         self
     }
 
-    /// The same in this epoch of the principal.
+    /// The same of a login that began in this epoch of the principal.
     #[must_use]
     pub const fn with_epoch(mut self, epoch: u64) -> Self {
         self.epoch = epoch;
+        self
+    }
+
+    /// The same if the principal then has no more sessions than this.
+    #[must_use]
+    pub const fn with_limit(mut self, limit: Limit) -> Self {
+        self.limit = Some(limit);
         self
     }
 
@@ -139,8 +226,10 @@ pub struct Rotation {
     pub why: Rotate,
     /// Who logged in. Without one the principal, the epoch and the time of the login stay.
     pub login: Option<Principal>,
-    /// The principal's epoch: see [`Record::epoch`](super::Record::epoch).
+    /// The epoch in which the login began, as [`epoch_with`](crate::SessionStore::epoch_with) said; 0 if it begins now.
     pub epoch: u64,
+    /// How many sessions the principal may have, this one among them. Without a login it says nothing.
+    pub limit: Option<Limit>,
     /// How long the session lives without being used from now on. Without one that stays.
     pub idle_timeout: Option<Duration>,
 }
@@ -149,19 +238,26 @@ impl Rotation {
     /// A rotation that leaves the principal as it is.
     #[must_use]
     pub const fn new(next: VerifierHash, why: Rotate) -> Self {
-        Self { next, why, login: None, epoch: 0, idle_timeout: None }
+        Self { next, why, login: None, epoch: 0, limit: None, idle_timeout: None }
     }
 
     /// A rotation because somebody logged in.
     #[must_use]
     pub const fn login(next: VerifierHash, principal: Principal) -> Self {
-        Self { next, why: Rotate::PrivilegeChange, login: Some(principal), epoch: 0, idle_timeout: None }
+        Self { next, why: Rotate::PrivilegeChange, login: Some(principal), epoch: 0, limit: None, idle_timeout: None }
     }
 
-    /// The same in this epoch of the principal.
+    /// The same of a login that began in this epoch of the principal.
     #[must_use]
     pub const fn with_epoch(mut self, epoch: u64) -> Self {
         self.epoch = epoch;
+        self
+    }
+
+    /// The same if the principal then has no more sessions than this.
+    #[must_use]
+    pub const fn with_limit(mut self, limit: Limit) -> Self {
+        self.limit = Some(limit);
         self
     }
 

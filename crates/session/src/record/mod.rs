@@ -9,7 +9,7 @@ mod stored;
 
 pub use self::attribute::{Attribute, AttributeName, Attributes, Delta};
 pub(crate) use self::attribute::{entry_size, short_type_name, size};
-pub use self::change::{Authority, NewSession, Principal, Rotate, Rotation};
+pub use self::change::{Authority, Beyond, Limit, NewSession, Principal, Revoke, Rotate, Rotation};
 #[cfg(feature = "redis")]
 pub(crate) use self::format::TOMBSTONE;
 #[cfg(any(unix, feature = "redis", test))]

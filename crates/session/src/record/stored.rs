@@ -148,11 +148,23 @@ impl Record {
         self.principal.as_ref()
     }
 
-    /// Which of the principal's epochs the login was in, 0 unless the login said: for whoever ends all sessions of
-    /// somebody by counting one up.
+    /// In which of the principal's epochs the login began. A later one begins with each revocation of all their sessions.
     #[must_use]
     pub const fn epoch(&self) -> u64 {
         self.epoch
+    }
+
+    /// Whether somebody is logged in to it whose login began before this epoch.
+    #[must_use]
+    pub fn is_revoked_in(&self, epoch: u64) -> bool {
+        self.principal.is_some() && self.epoch < epoch
+    }
+
+    /// The record in another epoch of its principal.
+    #[must_use]
+    pub fn with_epoch(mut self, epoch: u64) -> Self {
+        self.epoch = epoch;
+        self
     }
 
     /// The attributes.

@@ -16,7 +16,7 @@ use super::anonymous::{Anonymous, second, until};
 use crate::operation::Operations;
 use crate::options::{CreateOptions, DeleteOptions, SaveOptions};
 use crate::outcome::{Deleted, Loaded, REMEMBERED, Touched};
-use crate::record::{NewSession, Record, Snapshot, TOMBSTONE, deleted_at};
+use crate::record::{NewSession, Principal, Record, Snapshot, TOMBSTONE, deleted_at};
 use crate::token::{SessionKey, VerifierHash};
 
 pub(super) const OPERATION: Operations = Operations::of("redis");
@@ -106,6 +106,32 @@ impl Wire {
         let mut command = redis::cmd("GET");
         command.arg(self.key(key));
         let (bytes, now): (Option<Vec<u8>>, Timestamp) = self.redis.within(deadline).query_dated(&command).await?;
+        Self::found(key, bytes, now)
+    }
+
+    /// The sessions of these keys together with other values that lie on the same server, of what has no value none. Not for a
+    /// cluster.
+    pub(super) async fn load_beside<const N: usize>(
+        &self,
+        keys: &[SessionKey],
+        others: [Vec<u8>; N],
+        deadline: Option<Duration>,
+    ) -> Result<(Vec<Result<Loaded>>, [Option<Vec<u8>>; N])> {
+        let mut command = redis::cmd("MGET");
+        for name in keys.iter().map(|key| self.key(key).into_bytes()).chain(others) {
+            command.arg(name);
+        }
+        let redis = self.redis.within(deadline);
+        let (mut values, now): (Vec<Option<Vec<u8>>>, Timestamp) = redis.query_dated(&command).await?;
+        if values.len() != keys.len() + N {
+            return Err(unexpected_answer());
+        }
+        let others = values.split_off(keys.len()).try_into().map_err(|_| unexpected_answer())?;
+        let found = keys.iter().zip(values).map(|(key, bytes)| Self::found(key, bytes, now));
+        Ok((found.collect(), others))
+    }
+
+    fn found(key: &SessionKey, bytes: Option<Vec<u8>>, now: Timestamp) -> Result<Loaded> {
         let Some(bytes) = bytes else { return Ok(Loaded::Absent) };
         if let Some(at) = deleted_at(&bytes) {
             // What is known of the server's time is at most a second old, and never ahead of it.
@@ -161,36 +187,42 @@ impl Wire {
         }
     }
 
-    pub(super) async fn touch(&self, key: &SessionKey, deadline: Option<Duration>) -> Result<Touched> {
+    /// And whose it is, until when at the latest, if somebody is logged in.
+    pub(super) async fn touch(
+        &self,
+        key: &SessionKey,
+        deadline: Option<Duration>,
+    ) -> Result<(Touched, Option<(Principal, Timestamp)>)> {
         let call = TOUCH.key(self.key(key)).deadline();
-        let answer: [u64; 4] = call.run(&self.redis.within(deadline), Idempotence::Idempotent).await?;
-        match answer {
-            [0, ..] => Ok(Touched::Gone),
-            [1, before, after, idle] => {
+        let answer: (u8, u64, u64, u64, Vec<u8>, u64) =
+            call.run(&self.redis.within(deadline), Idempotence::Idempotent).await?;
+        let (slid, before, after, idle, principal, ends) = answer;
+        match slid {
+            0 => return Ok((Touched::Gone, None)),
+            1 if after > 0 => {
                 let until = |expires| second(Timestamp::from_micros(expires), Duration::from_micros(idle));
-                if after > 0 {
-                    self.anonymous.changed(Some(until(before)), Some(until(after)));
-                }
-                Ok(Touched::Slid)
+                self.anonymous.changed(Some(until(before)), Some(until(after)));
             }
-            [2, ..] => {
-                self.note_full(OPERATION.touch);
-                Ok(Touched::Slid)
-            }
-            _ => Err(unexpected_answer()),
+            1 => {}
+            2 => self.note_full(OPERATION.touch),
+            _ => return Err(unexpected_answer()),
         }
+        let principal = std::str::from_utf8(&principal).ok().and_then(|text| Principal::new(text).ok());
+        Ok((Touched::Slid, principal.map(|principal| (principal, Timestamp::from_micros(ends)))))
     }
 
-    /// Without a `holder`, in the name of the application.
+    /// Without a `holder`, in the name of the application. With an epoch, only a login that began `before` it.
     pub(super) async fn delete(
         &self,
         key: &SessionKey,
         holder: Option<&VerifierHash>,
+        before: Option<u64>,
         options: &DeleteOptions,
     ) -> Result<Deleted> {
         let holder = holder.map_or(&[][..], |holder| holder.as_bytes());
         let script = if options.fence.is_some() { &DELETE_FENCED } else { &DELETE };
-        let call = script.key(self.key(key)).arg(&TOMBSTONE[..]).arg(millis(REMEMBERED)).arg(holder).deadline();
+        let call = script.key(self.key(key)).arg(&TOMBSTONE[..]).arg(millis(REMEMBERED)).arg(holder);
+        let call = call.arg(before.map_or_else(String::new, |epoch| epoch.to_string())).deadline();
         let call = self.fenced(call, options.fence.as_ref())?;
         match call.run(&self.redis.within(options.deadline), Idempotence::Idempotent).await? {
             0_u8 => Ok(Deleted::Gone),

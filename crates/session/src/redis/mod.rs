@@ -4,6 +4,8 @@ mod anonymous;
 mod answers;
 mod client;
 mod config;
+mod logins;
+mod principals;
 
 use std::sync::Arc;
 
@@ -14,21 +16,23 @@ use statehouse_redis::{Contents, EvictionPolicy, RedisClient};
 use self::anonymous::MAX_ANONYMOUS;
 use self::answers::Answers;
 use self::client::{OPERATION, Swapped, Wire};
+use self::logins::Login;
+use self::principals::{Met, Principals};
 use crate::api::SessionStore;
-use crate::capability::{DURABLE, FENCED, FENCED_AT_ONCE, SHARED, UNEVICTED};
-use crate::options::{CreateOptions, DeleteOptions, LoadOptions, SaveOptions, TouchOptions};
-use crate::outcome::{Deleted, Loaded, Saved, Touched, taken};
-use crate::record::{Authority, Delta, NewSession, Record, Rotation, Snapshot};
+use crate::capability::{DURABLE, FENCED, FENCED_AT_ONCE, PRINCIPALS, SHARED, UNEVICTED};
+use crate::options::{
+    CreateOptions, DeleteOptions, EpochOptions, ListOptions, LoadOptions, RevokeOptions, SaveOptions, TouchOptions,
+};
+use crate::outcome::{Deleted, Loaded, Saved, Touched};
+use crate::record::{Authority, Delta, NewSession, Principal, Record, Revoke, Rotation, Snapshot};
 use crate::token::{SessionKey, VerifierHash};
 
 /// Keeps sessions in Redis or Valkey, for all replicas.
 ///
 /// # Layout
 /// `namespace:session:records:KEY` holds one session: a [`Record`] in a [`statehouse_core::Envelope`] that is stamped
-/// with the server's time, and that the server expires. Every operation is one round trip on this one key, so all of it
-/// works in a cluster. For an index of the sessions of a principal the names
-/// `namespace:session:principals:{PRINCIPAL}` are kept free: the hash tag is the principal, so that all that belongs to one
-/// lies in one slot. `namespace:session:marks:LOCK` is the mark of a lock that guards the store, see
+/// with the server's time, and that the server expires. Every operation on a session is one script or command on this one key,
+/// so all of it works in a cluster. `namespace:session:marks:LOCK` is the mark of a lock that guards the store, see
 /// [`REFUSE_STALE`](statehouse_redis::REFUSE_STALE): a script looks at it together with the session, which in a cluster is in
 /// another slot, so that a cluster is not [`FENCED`].
 ///
@@ -49,6 +53,24 @@ use crate::token::{SessionKey, VerifierHash};
 ///
 /// On a server whose memory is full a deletion still works: the key is removed, so that for requests under way the session
 /// is absent and not deleted. Reads go on, and no session slides until there is room.
+///
+/// # Principals
+/// What belongs to a principal has it as its hash tag, so that it lies in one slot:
+///
+/// | key | type | what it is |
+/// | --- | --- | --- |
+/// | `namespace:session:principals:{PRINCIPAL}:sessions` | sorted set | the keys of the sessions, 32 bytes each, by when they end at the latest, in microseconds since 1970 |
+/// | `namespace:session:principals:{PRINCIPAL}:entering` | sorted set | the same of logins under way where there is a limit, by when they no longer count |
+/// | `namespace:session:principals:{PRINCIPAL}:epoch` | string | decimal digits: the epoch, the microsecond since 1970 at which all that is older was revoked |
+/// | `namespace:session:everybody:epoch` | string | the same of everybody; an hour ahead, for it may lie on another server, whose clock is behind |
+///
+/// A record has the [epoch](Record::epoch) that its login began in, and a load looks at it and at these: so a revocation is one
+/// write, whatever the index has. It and the session lie in two slots of a cluster. So a login asks for the epoch, creates its
+/// session and then puts that into the index: three round trips, four with a limit, for which a place is kept before. If it dies in
+/// between, the session is in no list until it is next touched, which puts it there, and every revocation ends it all the same; a
+/// place that is kept is free after ten seconds. What has ended stays in the index until a limit is met, or until it would have ended at the latest. A
+/// load is one round trip where this process has met the session before, else two for who is logged in. A list is two, and `revoke` of all one, or two
+/// in a cluster; what it ends is deleted afterwards. The epoch of a principal is kept for ten years, so that no session that is in no index outlives it.
 ///
 /// # A server that holds writes back
 /// While it hands over to a replica Redis answers reads and no writes. Once that is known, which takes three writes that nothing
@@ -75,6 +97,8 @@ use crate::token::{SessionKey, VerifierHash};
 #[derive(Clone, Debug)]
 pub struct RedisSessionStore {
     wire: Wire,
+    principals: Principals,
+    met: Arc<Met>,
     answers: Arc<Answers>,
     eviction: EvictionPolicy,
 }
@@ -89,8 +113,10 @@ impl RedisSessionStore {
     }
 
     fn bounded(redis: RedisClient, namespace: &Namespace, max_anonymous: u64) -> Result<Self> {
-        let answers = Answers::new(redis.clone(), namespace)?;
-        Ok(Self { wire: Wire::new(redis, namespace, max_anonymous)?, answers, eviction: EvictionPolicy::Unknown })
+        let principals = Principals::new(redis.clone(), namespace)?;
+        let (met, answers) = (Arc::default(), Answers::new(redis.clone(), namespace)?);
+        let wire = Wire::new(redis, namespace, max_anonymous)?;
+        Ok(Self { wire, principals, met, answers, eviction: EvictionPolicy::Unknown })
     }
 
     fn rebounded(self, max_anonymous: u64) -> Self {
@@ -128,13 +154,13 @@ impl SessionStore for RedisSessionStore {
     async fn create_with(&self, key: &SessionKey, new: &NewSession, options: CreateOptions) -> Result<Snapshot> {
         let create = async {
             new.check()?;
-            self.answers.write(self.wire.create(key, new, &options)).await?.ok_or_else(taken)
+            self.answers.write(self.create(key, new, &options)).await
         };
         OPERATION.create.during(create).await
     }
 
     async fn load_with(&self, key: &SessionKey, options: LoadOptions) -> Result<Loaded> {
-        OPERATION.load.during(self.answers.read(self.wire.load(key, options.deadline))).await
+        OPERATION.load.during(self.answers.read(self.load_live(key, options.deadline))).await
     }
 
     async fn save_with(
@@ -159,11 +185,28 @@ impl SessionStore for RedisSessionStore {
         options: SaveOptions,
     ) -> Result<Saved> {
         let next = base.record().with_rotation(authority, rotation, delta, base.now());
-        OPERATION.rotate.during(self.swap(base, authority, next, Some(&rotation.next), options)).await
+        let Some(principal) = &rotation.login else {
+            return OPERATION.rotate.during(self.swap(base, authority, next, Some(&rotation.next), options)).await;
+        };
+        let (key, deadline) = (base.record().key(), options.deadline);
+        let login = Login::new((principal, key), rotation.epoch, rotation.limit, deadline);
+        let next = |epoch| next.with_epoch(epoch);
+        let swap = async |base: &Snapshot, next: Record, deadline| {
+            let options = SaveOptions { deadline, ..options };
+            self.swap(base, authority, next, Some(&rotation.next), options).await
+        };
+        OPERATION.rotate.during(self.rotate_in(login, base, next, swap)).await
     }
 
     async fn touch_with(&self, key: &SessionKey, options: TouchOptions) -> Result<Touched> {
-        OPERATION.touch.during(self.answers.write(self.wire.touch(key, options.deadline))).await
+        let touch = async {
+            let (touched, whose) = self.answers.write(self.wire.touch(key, options.deadline)).await?;
+            if let Some((principal, ends)) = whose {
+                self.mend(key, &principal, ends).await;
+            }
+            Ok(touched)
+        };
+        OPERATION.touch.during(touch).await
     }
 
     async fn delete_with(&self, key: &SessionKey, authority: Authority, options: DeleteOptions) -> Result<Deleted> {
@@ -171,7 +214,19 @@ impl SessionStore for RedisSessionStore {
             Authority::Holder(holder) => Some(holder),
             Authority::Application => None,
         };
-        OPERATION.delete.during(self.answers.write(self.wire.delete(key, holder, &options))).await
+        OPERATION.delete.during(self.answers.write(self.wire.delete(key, holder, None, &options))).await
+    }
+
+    async fn epoch_with(&self, principal: &Principal, options: EpochOptions) -> Result<u64> {
+        OPERATION.epoch.during(self.answers.read(self.begin(principal, options.deadline))).await
+    }
+
+    async fn list_with(&self, principal: &Principal, options: ListOptions) -> Result<Vec<Snapshot>> {
+        OPERATION.list.during(self.answers.read(self.list_live(principal, options.deadline))).await
+    }
+
+    async fn revoke_with(&self, which: Revoke<'_>, options: RevokeOptions) -> Result<()> {
+        OPERATION.revoke.during(self.answers.write(self.end(which, options.deadline))).await
     }
 
     async fn raise_with(&self, fence: &Fence, options: RaiseOptions) -> Result<()> {
@@ -185,6 +240,6 @@ impl SessionStore for RedisSessionStore {
     fn capabilities(&self) -> Capabilities {
         let unevicted = (self.eviction == EvictionPolicy::Never).then_some(UNEVICTED);
         let fenced = (!self.wire.redis().is_cluster()).then_some([FENCED, FENCED_AT_ONCE]);
-        [DURABLE, SHARED].into_iter().chain(unevicted).chain(fenced.into_iter().flatten()).collect()
+        [DURABLE, PRINCIPALS, SHARED].into_iter().chain(unevicted).chain(fenced.into_iter().flatten()).collect()
     }
 }

@@ -198,9 +198,9 @@ impl Session {
         let none = Default::default();
         let mut delta = work.on(Stored { attributes: &none, principal: None }, None, config.on_login)?;
         let dropped = fit(&mut delta, &none, Limits::of(config)).into_iter().next();
-        let principal = match &work.pending {
-            Some(Pending::Login { principal, .. }) => Some(principal.clone()),
-            _ => None,
+        let (principal, epoch) = match &work.pending {
+            Some(Pending::Login { principal, epoch, .. }) => (Some(principal.clone()), *epoch),
+            _ => (None, 0),
         };
         if delta.set.is_empty() && principal.is_none() {
             return Ok(Done { wrote: false, dropped });
@@ -208,7 +208,8 @@ impl Session {
         let place = if principal.is_some() { Place::Cookie } else { self.state().base.place_of_new() };
         let idle = config.idle_timeout_of(principal.is_some());
         let template = NewSession::new(VerifierHash::from_bytes([0; 32]), idle, config.absolute_timeout);
-        let template = NewSession { attributes: delta.set, principal, ..template };
+        let limit = config.limit;
+        let template = NewSession { attributes: delta.set, principal, epoch, limit, ..template };
         for draw in 0..DRAWS {
             let token = if draw == 0 { committing.token(Token::generate)? } else { Token::generate()? };
             let new = NewSession { verifier: token.verifier_hash(), ..template.clone() };
@@ -441,7 +442,10 @@ fn rotation(
     let next = if next.key() == token.key() { next } else { token.with_new_verifier()? };
     let hash = next.verifier_hash();
     let rotation = match why {
-        Pending::Login { principal, .. } => Rotation::login(hash, principal.clone()),
+        Pending::Login { principal, epoch, .. } => {
+            let login = Rotation::login(hash, principal.clone()).with_epoch(*epoch);
+            Rotation { limit: config.limit, ..login }
+        }
         Pending::Rotate => Rotation::new(hash, Rotate::PrivilegeChange),
         Pending::Renew { grace } => Rotation::new(hash, Rotate::Renewal { grace: *grace }),
     };

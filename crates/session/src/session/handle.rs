@@ -157,7 +157,10 @@ impl Session {
     pub fn insert<T: Serialize + ?Sized>(&self, name: &str, value: &T) -> Result<()> {
         let value = Self::encode(self.config(), name, value);
         let value = value.map_err(|error| error.with_operation(NAME.insert).with_key(name))?;
-        let name = AttributeName::new(name)?;
+        self.put(AttributeName::new(name)?, value)
+    }
+
+    pub(super) fn put(&self, name: AttributeName, value: Attribute) -> Result<()> {
         let mut state = self.open_state()?;
         let weight = self.check(&mut state, &name, &value)?;
         state.work.set(name, value);

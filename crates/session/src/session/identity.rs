@@ -8,9 +8,10 @@ use tracing::Instrument;
 
 use super::finish::Finish;
 use super::handle::Session;
-use super::state::{Base, CookieChange, Held, State};
+use super::state::{Base, CookieChange, Held, Outage, State};
 use super::work::Pending;
-use crate::api::SessionStoreExt as _;
+use crate::api::{SessionStore as _, SessionStoreExt as _};
+use crate::capability::PRINCIPALS;
 use crate::cookie::{Brought, CANDIDATES, Place};
 use crate::operation::NAME;
 use crate::outcome::Deleted;
@@ -112,9 +113,47 @@ impl Session {
     pub async fn login(&self, principal: impl Display) -> Result<()> {
         let principal = Principal::new(principal)?;
         self.load().await?;
+        let epoch = match self.begin_login(&principal).await {
+            // The commit finds out whether the store is back; then the login begins with it.
+            Err(error) if Outage::of(&error).is_some() => 0,
+            epoch => epoch?,
+        };
+        self.log_in(principal, epoch).await
+    }
+
+    /// As [`login`](Self::login), of a login that [began](Self::begin_login) before its password was checked.
+    ///
+    /// # Errors
+    /// As [`login`](Self::login).
+    pub async fn login_as_of(&self, principal: impl Display, epoch: u64) -> Result<()> {
+        self.log_in(Principal::new(principal)?, epoch).await
+    }
+
+    /// The epoch in which a login of `principal` begins now, for [`login_as_of`](Self::login_as_of): if all sessions of the
+    /// principal are revoked while the password is checked, as after it was changed, the login does not stand. 0 where
+    /// the store has no [`PRINCIPALS`].
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn begin_login(&self, principal: &Principal) -> Result<u64> {
+        let store = &self.inner.shared.store;
+        if !store.capabilities().has(PRINCIPALS) {
+            return Ok(0);
+        }
+        match store.epoch(principal).await {
+            Err(error) => {
+                self.note_outage(&error);
+                Err(error.with_operation(NAME.login))
+            }
+            epoch => epoch,
+        }
+    }
+
+    async fn log_in(&self, principal: Principal, epoch: u64) -> Result<()> {
+        self.load().await?;
         let mut state = self.open_state()?;
         state.refuse_degraded(NAME.login)?;
-        state.log_in(principal, self.config().on_login);
+        state.log_in(principal, epoch, self.config().on_login);
         Ok(())
     }
 

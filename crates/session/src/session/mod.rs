@@ -2,6 +2,7 @@
 
 mod commit;
 mod contention;
+mod devices;
 mod finish;
 mod flash;
 mod handle;
@@ -12,6 +13,7 @@ mod state;
 mod watch;
 mod work;
 
+pub use self::devices::ListedSession;
 pub use self::flash::Flash;
 pub use self::handle::{Session, Sessions};
 

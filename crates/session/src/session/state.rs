@@ -273,13 +273,13 @@ impl State {
     }
 
     /// What was set for somebody whom this request has logged in before is not for the next.
-    pub(super) fn log_in(&mut self, principal: Principal, policy: LoginPolicy) {
+    pub(super) fn log_in(&mut self, principal: Principal, epoch: u64, policy: LoginPolicy) {
         let earlier = matches!(self.work.pending, Some(Pending::Login { wipe: true, .. }));
         let other = self.logged_in.as_ref().is_some_and(|before| *before != principal);
         if other {
             self.work.discard_attributes();
         }
-        self.work.pending = Some(Pending::Login { principal: principal.clone(), wipe: earlier || other });
+        self.work.pending = Some(Pending::Login { principal: principal.clone(), epoch, wipe: earlier || other });
         if self.work.removes(self.stored_principal(), policy) {
             self.work.discard_updates();
         }

@@ -79,6 +79,8 @@ pub(super) enum Pending {
     /// `wipe`: the request has logged in somebody else before.
     Login {
         principal: Principal,
+        /// The principal's as of when the login began; 0 where the store keeps none.
+        epoch: u64,
         wipe: bool,
     },
     Rotate,
@@ -171,7 +173,7 @@ impl Work {
 
     /// Whether the attributes of the session that this principal has are removed by a login.
     pub(super) fn removes(&self, before: Option<&Principal>, policy: LoginPolicy) -> bool {
-        let Some(Pending::Login { principal, wipe }) = &self.pending else { return false };
+        let Some(Pending::Login { principal, wipe, .. }) = &self.pending else { return false };
         *wipe || before.map_or(policy == LoginPolicy::Clear, |before| before != principal)
     }
 

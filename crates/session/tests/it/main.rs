@@ -4,6 +4,7 @@ mod attributes;
 mod cancel;
 mod clock;
 mod conformance;
+mod devices;
 mod flood;
 mod full;
 mod fuzz;

@@ -10,8 +10,8 @@ use axum::routing::{get, post};
 use statehouse_core::{Namespace, ServiceUrl};
 use statehouse_redis::{RedisClient, RedisConfig};
 use statehouse_session::{
-    Authority, ConflictPolicy, Deleted, OutagePolicy, RedisSessionStore, Session, SessionConfig, SessionConfigBuilder,
-    SessionLayer, SessionStore, SessionStoreExt as _, Token, Touched,
+    Authority, ConflictPolicy, Deleted, OutagePolicy, Principal, RedisSessionStore, Revoke, Session, SessionConfig,
+    SessionConfigBuilder, SessionLayer, SessionStore, SessionStoreExt as _, Token, Touched,
 };
 use statehouse_testkit::{Direction, FaultProxy, RedisServer, Reply};
 use tower::ServiceExt;
@@ -116,7 +116,7 @@ fn set_cookie(response: &Response<Body>) -> Option<String> {
 /// What finds its reading of the server's clock a second old asks for the time in the same round trip.
 fn round_trips(proxy: &FaultProxy) -> u64 {
     let counts = proxy.counts();
-    let dated = ["GET", "EVAL", "EVALSHA"].map(|name| counts.command(name)).iter().sum();
+    let dated = ["GET", "MGET", "EVAL", "EVALSHA"].map(|name| counts.command(name)).iter().sum();
     assert!(counts.command("TIME") <= dated, "{counts:?}");
     counts.commands() - counts.command("TIME")
 }
@@ -143,14 +143,27 @@ async fn every_operation_costs_what_the_contract_says() {
         ("write: load and save", "POST", "/write", &cookie, 2),
         ("first write of an attribute", "POST", "/same", &cookie, 2),
         ("equal write", "POST", "/same", &cookie, 1),
-        ("login without a session", "POST", "/login", "", 1),
-        ("login with rotation: load and rotate", "POST", "/login", &cookie, 2),
+        ("login without a session: epoch, create and list", "POST", "/login", "", 3),
+        ("login with rotation: load, epoch, rotate and list", "POST", "/login", &cookie, 4),
     ];
     for (case, method, path, cookie, expected) in cases {
         let before = round_trips(&proxy);
         assert_eq!(app.send(method, path, cookie).await.status(), StatusCode::OK, "{case}");
         assert_eq!(round_trips(&proxy) - before, expected, "{case}: {:?}", proxy.counts());
     }
+    let cookie = app.login().await;
+    let who = Principal::new("u42").unwrap();
+    for (case, expected) in [("list", 3), ("revoke all, and what is deleted then", 1)] {
+        app.store.revoke(Revoke::Everything).await.unwrap();
+        let _warm = (app.login().await, app.store.list(&who).await.unwrap());
+        let before = round_trips(&proxy);
+        match case {
+            "list" => drop(app.store.list(&who).await.unwrap()),
+            _ => app.store.revoke(Revoke::All(&who)).await.unwrap(),
+        }
+        assert_eq!(round_trips(&proxy) - before, expected, "{case}: {:?}", proxy.counts());
+    }
+    drop(cookie);
     let cookie = app.login().await;
     let before = round_trips(&proxy);
     app.send("POST", "/logout", &cookie).await;
@@ -293,7 +306,9 @@ async fn nothing_in_redis_is_the_token_and_every_key_expires() {
     let cookie = app.login().await;
     let secret = cookie.split_once('=').unwrap().1;
     let key = format!("{namespace}:session:records:{}", Token::parse(secret).unwrap().key());
-    assert_eq!(server.command(&["DBSIZE"]).await.unwrap().integer(), Some(1));
+    let index = format!("{namespace}:session:principals:{{u42}}:sessions");
+    assert_eq!(server.command(&["DBSIZE"]).await.unwrap().integer(), Some(2));
+    assert!(server.command(&["PTTL", &index]).await.unwrap().integer().unwrap() > 0);
     let ttl = server.command(&["PTTL", &key]).await.unwrap().integer().unwrap();
     assert!((1_700_000..=1_800_000).contains(&ttl), "{ttl}");
     for half in [&secret[..32], &secret[32..]] {

@@ -1,0 +1,283 @@
+//! Whose the sessions are: lists, revocations and limits.
+
+use std::sync::Arc;
+
+use statehouse_core::conformance::race;
+use statehouse_core::{ErrorKind, Result};
+use tokio::task::JoinSet;
+
+use super::kit::{Fixture, IDLE, ROUNDS, SessionBackend, is_absent, loaded, ok, set};
+use crate::api::{SessionStore, SessionStoreExt as _};
+use crate::capability::PRINCIPALS;
+use crate::outcome::{Deleted, Saved};
+use crate::record::{Authority, Delta, Limit, Principal, Revoke, Rotation, Snapshot};
+use crate::token::{SessionKey, Token};
+
+/// One whom no other case knows.
+fn somebody() -> Principal {
+    Principal::new(Token::generate().expect("random bytes").key()).expect("a principal")
+}
+
+/// A new session of somebody, and what it came to.
+async fn log_in(
+    backend: &impl SessionBackend,
+    who: &Principal,
+    epoch: u64,
+    limit: Option<Limit>,
+) -> (Fixture, Result<Snapshot>) {
+    let mut fixture = Fixture::new(backend.step());
+    fixture.new.principal = Some(who.clone());
+    (fixture.new.epoch, fixture.new.limit) = (epoch, limit);
+    let created = backend.service().await.create(&fixture.key(), &fixture.new).await;
+    (fixture, created)
+}
+
+async fn logged_in(backend: &impl SessionBackend, who: &Principal) -> Fixture {
+    let (fixture, created) = log_in(backend, who, 0, None).await;
+    created.expect("a new session");
+    fixture
+}
+
+/// Logs in to a session that was there before.
+async fn rotated_in(backend: &impl SessionBackend, who: &Principal, epoch: u64) -> (SessionKey, Result<Saved>) {
+    let (fixture, created) = Fixture::create(backend).await;
+    let next = fixture.token.with_new_verifier().expect("random bytes");
+    let login = Rotation::login(next.verifier_hash(), who.clone()).with_epoch(epoch);
+    let saved = backend.service().await.rotate(&created, fixture.holder(), &login, &Delta::new()).await;
+    (fixture.key(), saved)
+}
+
+async fn listed(store: &dyn SessionStore, who: &Principal) -> Vec<SessionKey> {
+    let mut keys: Vec<_> = store.list(who).await.expect("a list").iter().map(|found| *found.record().key()).collect();
+    keys.sort_unstable();
+    keys
+}
+
+fn sorted<const N: usize>(mut keys: [SessionKey; N]) -> [SessionKey; N] {
+    keys.sort_unstable();
+    keys
+}
+
+pub(super) async fn a_list_has_every_session_of_a_principal_and_no_other(backend: &impl SessionBackend) {
+    let (store, who, other) = (backend.service().await, somebody(), somebody());
+    assert!(listed(&*store, &who).await.is_empty());
+    let created = logged_in(backend, &who).await;
+    let (rotated, saved) = rotated_in(backend, &who, 0).await;
+    ok(saved.expect("an answer"));
+    let theirs = logged_in(backend, &other).await;
+    Fixture::create(backend).await;
+    assert_eq!(listed(&*store, &who).await, sorted([created.key(), rotated]));
+    assert_eq!(listed(&*store, &other).await, [theirs.key()]);
+    for found in store.list(&who).await.expect("a list") {
+        assert_eq!(found.record(), loaded(&*store, found.record().key()).await.record());
+    }
+    // Whoever else logs in takes the session along.
+    let base = loaded(&*store, &rotated).await;
+    let next = Token::generate().expect("random bytes").verifier_hash();
+    let login = Rotation::login(next, other.clone());
+    ok(store.rotate(&base, Authority::Application, &login, &Delta::new()).await.expect("an answer"));
+    assert_eq!(listed(&*store, &who).await, [created.key()]);
+    assert_eq!(listed(&*store, &other).await, sorted([theirs.key(), rotated]));
+    assert_eq!(store.delete(&created.key(), created.holder()).await.expect("an answer"), Deleted::Removed);
+    assert!(listed(&*store, &who).await.is_empty());
+    backend.pass_time(IDLE * backend.step()).await;
+    assert!(listed(&*store, &other).await.is_empty(), "they are idle");
+}
+
+pub(super) async fn a_revoked_session_is_gone_and_the_others_stay(backend: &impl SessionBackend) {
+    let (store, who, other) = (backend.service().await, somebody(), somebody());
+    let [one, two] = [logged_in(backend, &who).await, logged_in(backend, &who).await];
+    let theirs = logged_in(backend, &other).await;
+    store.revoke(Revoke::One(&who, &theirs.key())).await.expect("an answer");
+    assert!(!is_absent(&*store, &theirs.key()).await, "it is not theirs to end");
+    let base = loaded(&*store, &one.key()).await;
+    for _ in 0..2 {
+        store.revoke(Revoke::One(&who, &one.key())).await.expect("an answer");
+        assert!(is_absent(&*store, &one.key()).await);
+    }
+    let late = store.save(&base, one.holder(), &set("late", 1)).await.expect("an answer");
+    assert!(matches!(late, Saved::Gone), "{late:?}");
+    assert_eq!(listed(&*store, &who).await, [two.key()]);
+}
+
+pub(super) async fn all_sessions_of_a_principal_end_together_and_a_later_login_stands(backend: &impl SessionBackend) {
+    let (store, who, other) = (backend.service().await, somebody(), somebody());
+    store.revoke(Revoke::All(&who)).await.expect("there is none");
+    for _ in 0..3 {
+        let sessions = [logged_in(backend, &who).await.key(), logged_in(backend, &who).await.key()];
+        let (rotated, saved) = rotated_in(backend, &who, store.epoch(&who).await.expect("an epoch")).await;
+        ok(saved.expect("an answer"));
+        let theirs = logged_in(backend, &other).await;
+        let base = loaded(&*store, &rotated).await;
+        store.revoke(Revoke::All(&who)).await.expect("an answer");
+        for key in sessions.iter().chain([&rotated]) {
+            assert!(is_absent(&*store, key).await);
+        }
+        // What is written to it late does not bring it back.
+        let _late = store.save(&base, Authority::Application, &set("late", 1)).await;
+        let _late = store.touch(&rotated).await;
+        assert!(is_absent(&*store, &rotated).await);
+        assert!(listed(&*store, &who).await.is_empty());
+        assert!(!is_absent(&*store, &theirs.key()).await);
+        let again = logged_in(backend, &who).await;
+        let epoch = store.epoch(&who).await.expect("an epoch");
+        let (more, created) = log_in(backend, &who, epoch, None).await;
+        created.expect("it began after the revocation");
+        assert_eq!(listed(&*store, &who).await, sorted([again.key(), more.key()]));
+    }
+}
+
+pub(super) async fn all_sessions_but_one_end_together(backend: &impl SessionBackend) {
+    let (store, who) = (backend.service().await, somebody());
+    let [kept, one, two] =
+        [logged_in(backend, &who).await, logged_in(backend, &who).await, logged_in(backend, &who).await];
+    let begun = store.epoch(&who).await.expect("an epoch");
+    store.revoke(Revoke::Others(&who, &kept.key())).await.expect("an answer");
+    assert!(is_absent(&*store, &one.key()).await && is_absent(&*store, &two.key()).await);
+    assert_eq!(listed(&*store, &who).await, [kept.key()]);
+    let base = loaded(&*store, &kept.key()).await;
+    ok(store.save(&base, kept.holder(), &set("a", 1)).await.expect("it goes on"));
+    let (late, _) = log_in(backend, &who, begun, None).await;
+    assert!(is_absent(&*store, &late.key()).await, "it began before");
+    let later = logged_in(backend, &who).await;
+    assert_eq!(listed(&*store, &who).await, sorted([kept.key(), later.key()]));
+    store.revoke(Revoke::All(&who)).await.expect("an answer");
+    assert!(is_absent(&*store, &kept.key()).await && is_absent(&*store, &later.key()).await);
+}
+
+pub(super) async fn a_login_that_began_before_a_revocation_does_not_stand(backend: &impl SessionBackend) {
+    let (store, who) = (backend.service().await, somebody());
+    let begun = store.epoch(&who).await.expect("an epoch");
+    assert_ne!(begun, 0);
+    store.revoke(Revoke::All(&who)).await.expect("an answer");
+    let (created, outcome) = log_in(backend, &who, begun, None).await;
+    let (limited, limited_outcome) = log_in(backend, &who, begun, Some(Limit::reject(9))).await;
+    let (rotated, saved) = rotated_in(backend, &who, begun).await;
+    for refused in [outcome.err(), limited_outcome.err(), saved.err()].into_iter().flatten() {
+        assert_eq!(refused.kind(), ErrorKind::Conflict);
+    }
+    for key in [created.key(), limited.key()] {
+        assert!(is_absent(&*store, &key).await);
+    }
+    let there = store.load(&rotated).await.expect("an answer").found();
+    assert!(there.is_none_or(|session| session.record().principal().is_none()));
+    assert!(listed(&*store, &who).await.is_empty());
+}
+
+pub(super) async fn of_logins_among_a_revocation_none_stands_that_began_before(backend: &impl SessionBackend) {
+    let store = backend.service().await;
+    for round in 0..ROUNDS / 4 {
+        let who = somebody();
+        let begun = store.epoch(&who).await.expect("an epoch");
+        let keys = race(|number| {
+            let (store, who, mut fixture) = (Arc::clone(&store), who.clone(), Fixture::new(backend.step()));
+            async move {
+                if number == 7 {
+                    store.revoke(Revoke::All(&who)).await.expect("an answer");
+                }
+                (fixture.new.principal, fixture.new.epoch) = (Some(who), begun);
+                if let Err(refused) = store.create(&fixture.key(), &fixture.new).await {
+                    assert_eq!(refused.kind(), ErrorKind::Conflict);
+                }
+                fixture.key()
+            }
+        })
+        .await;
+        for key in keys {
+            assert!(is_absent(&*store, &key).await, "round {round}");
+        }
+        assert!(listed(&*store, &who).await.is_empty(), "round {round}");
+    }
+}
+
+/// How many log in at once.
+const LOGINS: usize = 64;
+
+pub(super) async fn of_64_parallel_logins_with_a_limit_of_one_one_is_left(backend: &impl SessionBackend) {
+    let store = backend.service().await;
+    for (round, limit) in (0..4).flat_map(|round| [(round, Limit::reject(1)), (round, Limit::evict_oldest(1))]) {
+        let (who, mut logins) = (somebody(), JoinSet::new());
+        for _ in 0..LOGINS {
+            let (store, mut fixture) = (Arc::clone(&store), Fixture::new(backend.step()));
+            (fixture.new.principal, fixture.new.limit) = (Some(who.clone()), Some(limit));
+            logins.spawn(async move { (fixture.key(), store.create(&fixture.key(), &fixture.new).await) });
+        }
+        let mut found = Vec::new();
+        for (key, created) in logins.join_all().await {
+            if let Err(refused) = created {
+                assert_eq!(refused.kind(), ErrorKind::Conflict, "{limit:?}, round {round}: {refused}");
+            }
+            if !is_absent(&*store, &key).await {
+                found.push(key);
+            }
+        }
+        assert_eq!(found.len(), 1, "{limit:?}, round {round}");
+        assert_eq!(listed(&*store, &who).await, found, "{limit:?}, round {round}");
+    }
+}
+
+pub(super) async fn the_oldest_makes_room_or_the_next_is_refused_and_what_has_ended_does_not_count(
+    backend: &impl SessionBackend,
+) {
+    let store = backend.service().await;
+    for limit in [Limit::reject(2), Limit::evict_oldest(2)] {
+        let who = somebody();
+        let [one, two] = [logged_in(backend, &who).await, logged_in(backend, &who).await];
+        assert_eq!(store.delete(&two.key(), two.holder()).await.expect("an answer"), Deleted::Removed);
+        backend.pass_time(backend.step() / 20).await;
+        let (three, created) = log_in(backend, &who, 0, Some(limit)).await;
+        created.expect("one has ended");
+        assert_eq!(listed(&*store, &who).await, sorted([one.key(), three.key()]));
+        // The same session again is none more.
+        let base = loaded(&*store, &three.key()).await;
+        let next = Token::generate().expect("random bytes").verifier_hash();
+        let again = Rotation::login(next, who.clone()).with_limit(limit);
+        ok(store.rotate(&base, Authority::Application, &again, &Delta::new()).await.expect("an answer"));
+        let (four, outcome) = log_in(backend, &who, 0, Some(limit)).await;
+        if limit == Limit::reject(2) {
+            assert_eq!(outcome.expect_err("there are two").kind(), ErrorKind::Conflict);
+            assert_eq!(listed(&*store, &who).await, sorted([one.key(), three.key()]));
+            assert!(is_absent(&*store, &four.key()).await);
+        } else {
+            outcome.expect("the oldest has ended");
+            assert!(is_absent(&*store, &one.key()).await);
+            assert_eq!(listed(&*store, &who).await, sorted([three.key(), four.key()]));
+        }
+        backend.pass_time(IDLE * backend.step()).await;
+        let (last, created) = log_in(backend, &who, 0, Some(Limit::reject(1))).await;
+        created.expect("the others are idle");
+        assert_eq!(listed(&*store, &who).await, [last.key()]);
+    }
+    let none = log_in(backend, &somebody(), 0, Some(Limit::reject(0))).await.1.expect_err("not even one");
+    assert_eq!(none.kind(), ErrorKind::InvalidInput);
+}
+
+pub(super) async fn all_sessions_of_everybody_end_together(backend: &impl SessionBackend) {
+    let (store, one, two) = (backend.service().await, somebody(), somebody());
+    store.revoke(Revoke::All(&two)).await.expect("an answer");
+    let sessions = [logged_in(backend, &one).await, logged_in(backend, &two).await];
+    let begun = store.epoch(&one).await.expect("an epoch");
+    store.revoke(Revoke::Everything).await.expect("an answer");
+    let (late, _) = log_in(backend, &one, begun, None).await;
+    for key in sessions.iter().map(Fixture::key).chain([late.key()]) {
+        assert!(is_absent(&*store, &key).await);
+    }
+    let again = [logged_in(backend, &one).await, logged_in(backend, &two).await];
+    for (who, session) in [(&one, &again[0]), (&two, &again[1])] {
+        assert_eq!(listed(&*store, who).await, [session.key()]);
+        store.revoke(Revoke::All(who)).await.expect("an answer");
+        assert!(is_absent(&*store, &session.key()).await, "its epoch is later than everybody's");
+        let later = logged_in(backend, who).await;
+        assert_eq!(listed(&*store, who).await, [later.key()]);
+    }
+}
+
+pub(super) async fn who_keeps_no_principals_says_so(backend: &impl SessionBackend) {
+    let (store, who) = (backend.service().await, somebody());
+    if store.capabilities().has(PRINCIPALS) {
+        return;
+    }
+    assert_eq!(store.epoch(&who).await.expect_err("no epoch").kind(), ErrorKind::Unsupported);
+    assert_eq!(store.list(&who).await.expect_err("no list").kind(), ErrorKind::Unsupported);
+    assert_eq!(store.revoke(Revoke::All(&who)).await.expect_err("not done").kind(), ErrorKind::Unsupported);
+}

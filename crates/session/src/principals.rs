@@ -1,0 +1,99 @@
+//! Which sessions are whose, in a store of this process.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use statehouse_core::time::whole_micros;
+use statehouse_core::{Result, Timestamp};
+
+use crate::outcome::revoked;
+use crate::record::{Principal, Record};
+use crate::token::SessionKey;
+
+/// For how long a login may be under way. One that began earlier is refused, so that what it began in need not be kept.
+const UNDER_WAY: Duration = Duration::from_secs(3_600);
+
+/// How many principals may have been revoked before those are forgotten that no login can be under way for any more.
+const KEPT: usize = 1_024;
+
+/// The index of a store whose sessions nobody else changes. It holds what is stored, and may hold what has expired.
+#[derive(Debug, Default)]
+pub(crate) struct Principals {
+    of: HashMap<SessionKey, Principal>,
+    sessions: HashMap<Principal, BTreeSet<SessionKey>>,
+    /// The epochs that began with the last revocation of somebody's sessions.
+    revoked: HashMap<Principal, u64>,
+    everything: u64,
+    /// The last epoch that was given out. Each is later than all before, also where the clock stands still.
+    last: u64,
+}
+
+impl Principals {
+    /// The session is stored like this now.
+    pub(crate) fn put(&mut self, record: &Record) {
+        let (key, principal) = (*record.key(), record.principal());
+        if self.of.get(&key) == principal {
+            return;
+        }
+        self.forget(&key);
+        if let Some(principal) = principal {
+            self.of.insert(key, principal.clone());
+            self.sessions.entry(principal.clone()).or_default().insert(key);
+        }
+    }
+
+    /// The session is not stored any more, or nobody is logged in to it.
+    pub(crate) fn forget(&mut self, key: &SessionKey) {
+        let Some(principal) = self.of.remove(key) else { return };
+        if let Some(sessions) = self.sessions.get_mut(&principal) {
+            sessions.remove(key);
+            if sessions.is_empty() {
+                self.sessions.remove(&principal);
+            }
+        }
+    }
+
+    /// What is stored of a principal, or of all.
+    pub(crate) fn of(&self, principal: Option<&Principal>) -> Vec<SessionKey> {
+        match principal {
+            Some(principal) => self.sessions.get(principal).into_iter().flatten().copied().collect(),
+            None => self.of.keys().copied().collect(),
+        }
+    }
+
+    /// The epoch of what begins now.
+    pub(crate) fn begin(&mut self, now: Timestamp) -> u64 {
+        self.last = now.as_micros().max(self.last + 1);
+        self.last
+    }
+
+    /// No login of the principal, or of anybody, stands that began before now.
+    pub(crate) fn revoke(&mut self, principal: Option<&Principal>, now: Timestamp) {
+        let epoch = self.begin(now);
+        match principal {
+            Some(principal) => {
+                if self.revoked.len() >= KEPT {
+                    self.revoked.retain(|_, revoked| !is_over(*revoked, now));
+                }
+                self.revoked.insert(principal.clone(), epoch);
+            }
+            None => self.everything = epoch,
+        }
+    }
+
+    /// The epoch in which somebody logs in now who began in that one, or 0 if that was not said.
+    pub(crate) fn admit(&mut self, principal: &Principal, begun: u64, now: Timestamp) -> Result<u64> {
+        if begun == 0 {
+            return Ok(self.begin(now));
+        }
+        let last = self.revoked.get(principal).copied().unwrap_or(0).max(self.everything);
+        if begun < last || is_over(begun, now) {
+            return Err(revoked());
+        }
+        Ok(begun)
+    }
+}
+
+fn is_over(epoch: u64, now: Timestamp) -> bool {
+    epoch.saturating_add(whole_micros(UNDER_WAY)) < now.as_micros()
+}

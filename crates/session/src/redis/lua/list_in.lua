@@ -1,0 +1,19 @@
+-- KEYS: of a principal, the sessions, the logins under way, the epoch. ARGV: the key of a session, and when it ends at the
+-- latest. Puts it among the sessions, whose key lives as long as any of them. Answers the epoch.
+for at = 1, 2 do
+  local kind = redis.call('TYPE', KEYS[at]).ok
+  if kind ~= 'zset' and kind ~= 'none' then
+    redis.call('DEL', KEYS[at])
+  end
+end
+local left = math.ceil((ARGV[2] - now) / 1000)
+if left > 0 then
+  redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])
+  if redis.call('PTTL', KEYS[1]) < left then
+    redis.call('PEXPIRE', KEYS[1], left)
+  end
+end
+redis.call('ZREM', KEYS[2], ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+local epoch = redis.pcall('GET', KEYS[3])
+return type(epoch) == 'string' and tonumber(epoch) or 0

@@ -1,0 +1,244 @@
+//! Which sessions are whose: the index of each principal, and the epochs.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use statehouse_core::time::{millis_rounded_up, whole_micros};
+use statehouse_core::{Namespace, Result, Timestamp};
+use statehouse_redis::{Idempotence, KeySpace, RedisClient, RedisScript, redis, script, unexpected_answer};
+
+use crate::record::{Beyond, Limit, Principal};
+use crate::token::SessionKey;
+
+static ENTER: LazyLock<RedisScript> = script!("lua/enter.lua");
+static LIST_IN: LazyLock<RedisScript> = script!("lua/list_in.lua");
+static REVOKE: LazyLock<RedisScript> = script!("lua/revoke.lua");
+
+/// For how long a login counts that was let in and of which nothing more was heard. More than any call takes.
+const UNDER_WAY: Duration = Duration::from_secs(10);
+
+/// For how long an epoch is kept: longer than a session lives that is in no index.
+const KEPT: Duration = Duration::from_secs(3660 * 86_400);
+
+/// How far the epoch of everybody is ahead of the clock of its server, so that it is later than that of anybody on a server
+/// whose clock is ahead.
+const AHEAD: Duration = Duration::from_secs(3_600);
+
+/// How many sessions a store remembers whose they are.
+const REMEMBERED: usize = 8_192;
+
+/// What of the sessions lies by principal: for each the hash tag is the principal, so that a script sees it together.
+#[derive(Clone, Debug)]
+pub(super) struct Principals {
+    redis: RedisClient,
+    keys: KeySpace,
+    /// The epoch of everybody.
+    everybody: Vec<u8>,
+}
+
+/// What a login is told that asks to be let in.
+pub(super) enum Entered {
+    /// The sessions of the principal were revoked since it began.
+    Revoked,
+    /// It may create its session, and these are to end for it.
+    In(Vec<SessionKey>),
+    /// There are as many as there may be: these, and logins under way.
+    Full(Vec<SessionKey>),
+}
+
+impl Principals {
+    pub(super) fn new(redis: RedisClient, namespace: &Namespace) -> Result<Self> {
+        let everybody = KeySpace::new(namespace, "session", "everybody")?.key("epoch");
+        Ok(Self { redis, keys: KeySpace::new(namespace, "session", "principals")?, everybody })
+    }
+
+    /// The sessions, the logins under way, and the epoch.
+    fn keys_of(&self, principal: &Principal) -> [Vec<u8>; 3] {
+        ["sessions", "entering", "epoch"].map(|part| self.keys.tagged(principal.as_str(), part))
+    }
+
+    /// What says in which epoch a principal is.
+    pub(super) fn epochs_of(&self, principal: &Principal) -> [Vec<u8>; 2] {
+        [self.keys.tagged(principal.as_str(), "epoch"), self.everybody.clone()]
+    }
+
+    /// The epoch of the principal: what was revoked last, theirs or everybody's.
+    pub(super) async fn epoch(&self, principal: &Principal, deadline: Option<Duration>) -> Result<u64> {
+        let (keys, redis) = (self.epochs_of(principal), self.redis.within(deadline));
+        let found = if self.redis.is_cluster() {
+            let (own, all) = tokio::join!(redis.get(&keys[0]), redis.get(&keys[1]));
+            [own?, all?]
+        } else {
+            let mut command = redis::cmd("MGET");
+            command.arg(&keys[0][..]).arg(&keys[1][..]);
+            redis.query::<[Option<Vec<u8>>; 2]>(&command, Idempotence::Idempotent).await?
+        };
+        Ok(last_of(&found))
+    }
+
+    /// Asks whether the principal may have one more session, and keeps a place for it.
+    pub(super) async fn enter(
+        &self,
+        (principal, key): (&Principal, &SessionKey),
+        begun: u64,
+        limit: Limit,
+        evicts: bool,
+        deadline: Option<Duration>,
+    ) -> Result<Entered> {
+        let [sessions, entering, epoch] = self.keys_of(principal);
+        let call = ENTER.key(sessions).key(entering).key(epoch).arg(&key.as_bytes()[..]);
+        let call = call.arg(whole_micros(UNDER_WAY)).arg(begun).arg(limit.max);
+        let call = call.arg(u8::from(evicts && limit.beyond == Beyond::EvictOldest)).deadline();
+        let answer: (u8, Vec<Vec<u8>>) = call.run(&self.redis.within(deadline), Idempotence::Idempotent).await?;
+        match answer {
+            (0, _) => Ok(Entered::Revoked),
+            (1, evicted) => Ok(Entered::In(read_keys(&evicted))),
+            (2, others) => Ok(Entered::Full(read_keys(&others))),
+            _ => Err(unexpected_answer()),
+        }
+    }
+
+    /// Puts a session into the principal's index, or back into it. Answers the epoch.
+    pub(super) async fn list_in(
+        &self,
+        (principal, key): (&Principal, &SessionKey),
+        ends: Timestamp,
+        deadline: Option<Duration>,
+    ) -> Result<u64> {
+        let [sessions, entering, epoch] = self.keys_of(principal);
+        let call = LIST_IN.key(sessions).key(entering).key(epoch);
+        let call = call.arg(&key.as_bytes()[..]).arg(ends.as_micros()).deadline();
+        call.run(&self.redis.within(deadline), Idempotence::Idempotent).await
+    }
+
+    /// What is in the index of the principal, and what is under way. Some of it may have ended.
+    pub(super) async fn listed(&self, principal: &Principal, deadline: Option<Duration>) -> Result<Vec<SessionKey>> {
+        let [sessions, entering, _] = self.keys_of(principal);
+        let mut both = redis::pipe();
+        for key in [sessions, entering] {
+            both.cmd("ZRANGE").arg(key).arg(0).arg(-1);
+        }
+        let answer: (Vec<Vec<u8>>, Vec<Vec<u8>>) =
+            self.redis.within(deadline).pipeline(&both, Idempotence::Idempotent).await?;
+        let mut keys = read_keys(&[answer.0, answer.1].concat());
+        keys.sort_unstable();
+        keys.dedup();
+        Ok(keys)
+    }
+
+    /// Takes out of the index what is no session of the principal any more.
+    pub(super) async fn forget(
+        &self,
+        principal: &Principal,
+        keys: &[SessionKey],
+        deadline: Option<Duration>,
+    ) -> Result<()> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let [sessions, ..] = self.keys_of(principal);
+        let mut command = redis::cmd("ZREM");
+        command.arg(sessions);
+        for key in keys {
+            command.arg(&key.as_bytes()[..]);
+        }
+        self.redis.within(deadline).query(&command, Idempotence::Idempotent).await
+    }
+
+    /// Takes a login out that was let in and has created nothing.
+    pub(super) async fn leave(&self, (principal, key): (&Principal, &SessionKey)) -> Result<()> {
+        let [_, entering, _] = self.keys_of(principal);
+        let mut command = redis::cmd("ZREM");
+        command.arg(entering).arg(&key.as_bytes()[..]);
+        self.redis.query(&command, Idempotence::Idempotent).await
+    }
+
+    /// Begins another epoch of the principal, or of everybody. Answers it.
+    pub(super) async fn revoke(&self, principal: Option<&Principal>, deadline: Option<Duration>) -> Result<u64> {
+        let redis = self.redis.within(deadline);
+        let Some(principal) = principal else {
+            let call = REVOKE.key(&self.everybody[..]).arg(1).arg(whole_micros(AHEAD)).arg(millis_rounded_up(KEPT));
+            return call.deadline().run(&redis, Idempotence::NotIdempotent).await;
+        };
+        let [own, everybody] = self.epochs_of(principal);
+        // In a cluster that lies elsewhere, and what was there a moment ago is as good: a login that has begun since is later.
+        let (call, least) = match self.redis.is_cluster() {
+            true => (REVOKE.key(own), last_of(&[redis.get(&everybody).await?]) + 1),
+            false => (REVOKE.key(own).key(everybody), 1),
+        };
+        call.arg(least).arg(0).arg(millis_rounded_up(KEPT)).deadline().run(&redis, Idempotence::NotIdempotent).await
+    }
+
+    /// Sees to it that the principal is in no epoch before this one. Answers the epoch.
+    pub(super) async fn advance(&self, principal: &Principal, least: u64, deadline: Option<Duration>) -> Result<u64> {
+        let [own, _] = self.epochs_of(principal);
+        let call = REVOKE.key(own).arg(least).arg("").arg(millis_rounded_up(KEPT)).deadline();
+        call.run(&self.redis.within(deadline), Idempotence::Idempotent).await
+    }
+}
+
+/// The last of these epochs. What is no number is none.
+pub(super) fn last_of(found: &[Option<Vec<u8>>]) -> u64 {
+    let number = |bytes: &Vec<u8>| std::str::from_utf8(bytes).ok()?.parse::<u64>().ok();
+    found.iter().flatten().filter_map(number).max().unwrap_or(0)
+}
+
+/// What is no key was put there by somebody else.
+fn read_keys(found: &[Vec<u8>]) -> Vec<SessionKey> {
+    found.iter().filter_map(|bytes| Some(SessionKey::from_bytes(bytes[..].try_into().ok()?))).collect()
+}
+
+/// Whose the sessions are that a store has met lately, so that one round trip asks for a session and for the epoch of its
+/// principal. It may forget any, and what it says is looked at again.
+pub(super) struct Met {
+    slots: Box<[Mutex<Option<Meeting>>]>,
+    hasher: RandomState,
+}
+
+#[derive(Clone)]
+struct Meeting {
+    key: SessionKey,
+    principal: Principal,
+    /// Whether it is certain that the index has it.
+    listed: bool,
+}
+
+impl Default for Met {
+    fn default() -> Self {
+        Self { slots: (0..REMEMBERED).map(|_| Mutex::default()).collect(), hasher: RandomState::new() }
+    }
+}
+
+impl std::fmt::Debug for Met {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Met")
+    }
+}
+
+impl Met {
+    /// Nothing that runs under the lock leaves a slot half changed.
+    fn slot(&self, key: &SessionKey) -> MutexGuard<'_, Option<Meeting>> {
+        let at = usize::try_from(self.hasher.hash_one(key)).unwrap_or(0) % self.slots.len();
+        self.slots[at].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn principal_of(&self, key: &SessionKey) -> Option<Principal> {
+        self.slot(key).as_ref().filter(|met| met.key == *key).map(|met| met.principal.clone())
+    }
+
+    pub(super) fn note(&self, key: &SessionKey, principal: &Principal) {
+        let mut slot = self.slot(key);
+        if !slot.as_ref().is_some_and(|met| met.key == *key && met.principal == *principal) {
+            *slot = Some(Meeting { key: *key, principal: principal.clone(), listed: false });
+        }
+    }
+
+    pub(super) fn is_listed(&self, key: &SessionKey, principal: &Principal) -> bool {
+        self.slot(key).as_ref().is_some_and(|met| met.key == *key && met.principal == *principal && met.listed)
+    }
+
+    pub(super) fn note_listed(&self, key: &SessionKey, principal: &Principal) {
+        *self.slot(key) = Some(Meeting { key: *key, principal: principal.clone(), listed: true });
+    }
+}

@@ -1,0 +1,163 @@
+//! On which devices somebody is logged in, and how they end.
+
+use statehouse_core::{Error, ErrorKind, Result, Timestamp};
+
+use super::handle::{Session, Sessions};
+use crate::api::SessionStoreExt as _;
+use crate::operation::NAME;
+use crate::record::{Attribute, AttributeName, Principal, Revoke, Snapshot};
+use crate::token::SessionKey;
+
+/// The attribute that the name of the device is kept in.
+const DEVICE: &str = "statehouse.device";
+
+/// One of the sessions of somebody, as a page shows it that lists where they are logged in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ListedSession {
+    /// Which one it is: for [`Session::revoke`]. It is no token, and opens nothing.
+    pub key: SessionKey,
+    /// Whether it is the session that asks.
+    pub is_current: bool,
+    /// On what it was begun, if [that was said](Session::name_device).
+    pub device: Option<String>,
+    /// When the session was created, by the clock of its store as all of these.
+    pub created: Timestamp,
+    /// When somebody last logged in to it.
+    pub authenticated: Timestamp,
+    /// When it was last used, to the precision of a tenth of its idle timeout.
+    pub last_seen: Timestamp,
+    /// When it ends unless it is used.
+    pub expires: Timestamp,
+}
+
+impl ListedSession {
+    fn new(session: &Snapshot, current: Option<&SessionKey>) -> Self {
+        let record = session.record();
+        let device = record.attributes().get(&AttributeName::reserved(DEVICE));
+        Self {
+            key: *record.key(),
+            is_current: current == Some(record.key()),
+            device: device.and_then(|device| device.decode().ok()),
+            created: record.created(),
+            authenticated: record.authenticated().unwrap_or(record.created()),
+            last_seen: session.last_seen(),
+            expires: session.expires(),
+        }
+    }
+}
+
+fn listed(sessions: &[Snapshot], current: Option<&SessionKey>) -> Vec<ListedSession> {
+    let mut listed: Vec<_> = sessions.iter().map(|session| ListedSession::new(session, current)).collect();
+    listed.sort_by_key(|session| (std::cmp::Reverse(session.last_seen), session.key));
+    listed
+}
+
+impl Sessions {
+    /// The sessions that somebody is logged in to, the one that was used last first.
+    ///
+    /// # Errors
+    /// The store's; [`ErrorKind::Unsupported`] without [`PRINCIPALS`](crate::capability::PRINCIPALS).
+    pub async fn list(&self, principal: &Principal) -> Result<Vec<ListedSession>> {
+        Ok(listed(&self.store().list(principal).await?, None))
+    }
+
+    /// Ends a session, if it is the principal's: for a form that says which.
+    ///
+    /// # Errors
+    /// As [`list`](Self::list).
+    pub async fn revoke(&self, principal: &Principal, key: &SessionKey) -> Result<()> {
+        self.store().revoke(Revoke::One(principal, key)).await
+    }
+
+    /// Ends all sessions of somebody, and whatever logins are under way: after the password was changed or the account closed.
+    ///
+    /// # Errors
+    /// As [`list`](Self::list).
+    pub async fn revoke_all(&self, principal: &Principal) -> Result<()> {
+        self.store().revoke(Revoke::All(principal)).await
+    }
+
+    /// Logs everybody out.
+    ///
+    /// # Errors
+    /// As [`list`](Self::list).
+    pub async fn revoke_everything(&self) -> Result<()> {
+        self.store().revoke(Revoke::Everything).await
+    }
+}
+
+impl Session {
+    /// Says on what the session is, for [the list](Self::list): such as `Firefox on Linux`. It is part of the session as an
+    /// attribute is, so it is said after the login, or goes with what a login removes.
+    ///
+    /// # Errors
+    /// As [`insert`](Self::insert).
+    pub fn name_device(&self, device: &str) -> Result<()> {
+        self.put(AttributeName::reserved(DEVICE), Attribute::encode(device)?)
+    }
+
+    /// The sessions of whoever is logged in, the one that was used last first; this one is among them once it is saved.
+    ///
+    /// ```
+    /// # use statehouse_session::{MemorySessionStore, Principal, SessionConfig, Sessions};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> statehouse_core::Result<()> {
+    /// let sessions = Sessions::new(MemorySessionStore::new(), SessionConfig::default());
+    /// let [phone, laptop] = [sessions.open(&http::HeaderMap::new()), sessions.open(&http::HeaderMap::new())];
+    /// for (session, device) in [(&phone, "Safari on iPhone"), (&laptop, "Firefox on Linux")] {
+    ///     session.login("u42").await?;
+    ///     session.name_device(device)?;
+    ///     session.commit().await?;
+    /// }
+    /// let listed = laptop.list().await?;
+    /// let other = listed.iter().find(|session| !session.is_current).expect("the phone");
+    /// assert_eq!(other.device.as_deref(), Some("Safari on iPhone"));
+    /// laptop.revoke(&other.key).await?;
+    /// assert_eq!(laptop.list().await?.len(), 1);
+    ///
+    /// laptop.revoke_others().await?; // and whatever is about to be logged in
+    /// sessions.revoke_all(&Principal::new("u42")?).await?; // the password was changed
+    /// assert!(sessions.list(&Principal::new("u42")?).await?.is_empty());
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// The store's; [`ErrorKind::Unauthenticated`] if nobody is logged in; [`ErrorKind::Unsupported`] without
+    /// [`PRINCIPALS`](crate::capability::PRINCIPALS).
+    pub async fn list(&self) -> Result<Vec<ListedSession>> {
+        let (principal, current) = self.logged_in(NAME.list).await?;
+        let found = self.noted(self.inner.shared.store.list(&principal).await)?;
+        Ok(listed(&found, current.as_ref()))
+    }
+
+    /// Ends another session of whoever is logged in, or this one: that is a logout without the removal of the cookie.
+    ///
+    /// # Errors
+    /// As [`list`](Self::list).
+    pub async fn revoke(&self, key: &SessionKey) -> Result<()> {
+        let (principal, _) = self.logged_in(NAME.revoke).await?;
+        self.noted(self.inner.shared.store.revoke(Revoke::One(&principal, key)).await)
+    }
+
+    /// Ends all other sessions of whoever is logged in, and whatever logins are under way.
+    ///
+    /// # Errors
+    /// As [`list`](Self::list).
+    pub async fn revoke_others(&self) -> Result<()> {
+        let (principal, current) = self.logged_in(NAME.revoke).await?;
+        let which = current.as_ref().map_or(Revoke::All(&principal), |key| Revoke::Others(&principal, key));
+        self.noted(self.inner.shared.store.revoke(which).await)
+    }
+
+    async fn logged_in(&self, operation: &'static str) -> Result<(Principal, Option<SessionKey>)> {
+        let principal = self.principal().await?;
+        let nobody = || Error::new(ErrorKind::Unauthenticated, "nobody is logged in").with_operation(operation);
+        Ok((principal.ok_or_else(nobody)?, self.key().await?))
+    }
+
+    /// So that the layer knows of an outage.
+    fn noted<T>(&self, answer: Result<T>) -> Result<T> {
+        answer.inspect_err(|error| self.note_outage(error))
+    }
+}
