@@ -14,6 +14,8 @@ mod findings;
 /// The code of the guide runs.
 #[cfg(all(doctest, feature = "full"))]
 mod guide {
+    #[doc = include_str!("../docs/guide/devices.md")]
+    struct Devices;
     #[doc = include_str!("../docs/guide/replicas.md")]
     struct Replicas;
     #[doc = include_str!("../docs/guide/run-once.md")]

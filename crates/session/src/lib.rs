@@ -56,6 +56,8 @@ let app: Router = Router::new().route("/login", post(login)).layer(SessionLayer:
 //!   **login** always rotates.
 //! - A **delta** is what one request changed. It is saved on the version that the request loaded; if another request was
 //!   faster, it is applied to what that one left. So parallel requests keep each other's changes.
+//! - A **principal** is whoever logs in. Their sessions are [listed](Session::list), [ended](Session::revoke_others) together, also
+//!   against logins under way, and [limited](SessionConfigBuilder::limit) in number.
 //!
 //! # What it is not
 //! It does not check passwords and does not decide who may do what. It keeps no data in the cookie. An attribute is read
@@ -63,11 +65,11 @@ let app: Router = Router::new().route("/login", post(login)).layer(SessionLayer:
 //! [`Session::update`] is for an attribute whose next value depends on the one before.
 //!
 //! # Backends and capabilities
-//! | | survives a restart | shared by replicas | expired sessions are freed | writes under a lock |
-//! | --- | --- | --- | --- | --- |
-//! | [`MemorySessionStore`] | no | no | as others are written | yes |
-//! | [`LocalSessionStore`] | yes | no: one process for a folder | as others are written | yes |
-//! | `RedisSessionStore` | as the server | yes | by the server | yes, but for a Cluster |
+//! | | survives a restart | shared by replicas | expired sessions are freed | writes under a lock | principals |
+//! | --- | --- | --- | --- | --- | --- |
+//! | [`MemorySessionStore`] | no | no | as others are written | yes | yes |
+//! | [`LocalSessionStore`] | yes | no: one process for a folder | as others are written | yes | yes |
+//! | `RedisSessionStore` | as the server | yes | by the server | yes, but for a Cluster | yes |
 //!
 //! # Features
 //! | feature | adds | cost |

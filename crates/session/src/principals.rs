@@ -6,9 +6,45 @@ use std::time::Duration;
 use statehouse_core::time::whole_micros;
 use statehouse_core::{Result, Timestamp};
 
-use crate::outcome::revoked;
-use crate::record::{Principal, Record};
+use crate::outcome::{revoked, too_many};
+use crate::record::{Beyond, Limit, NewSession, Principal, Record, Rotation, Snapshot};
 use crate::token::SessionKey;
+
+/// What a login says of itself.
+#[derive(Clone, Copy)]
+pub(crate) struct Login<'a> {
+    pub(crate) principal: &'a Principal,
+    pub(crate) epoch: u64,
+    pub(crate) limit: Option<Limit>,
+}
+
+impl<'a> Login<'a> {
+    /// That of a new session, if it has one.
+    pub(crate) fn of(new: &'a NewSession) -> Option<Self> {
+        new.principal.as_ref().map(|principal| Self { principal, epoch: new.epoch, limit: new.limit })
+    }
+
+    /// That of a rotation, if it is one.
+    pub(crate) fn by(rotation: &'a Rotation) -> Option<Self> {
+        rotation.login.as_ref().map(|principal| Self { principal, epoch: rotation.epoch, limit: rotation.limit })
+    }
+
+    /// Which of the principal's other sessions are to end for it.
+    ///
+    /// # Errors
+    /// That there are as many as there may be.
+    pub(crate) fn evicts(&self, own: &SessionKey, mut sessions: Vec<Snapshot>) -> Result<Vec<SessionKey>> {
+        let Some(limit) = self.limit else { return Ok(Vec::new()) };
+        limit.check()?;
+        sessions.retain(|session| session.record().key() != own);
+        let excess = (sessions.len() + 1).saturating_sub(limit.max as usize);
+        if excess > 0 && limit.beyond == Beyond::Reject {
+            return Err(too_many(limit));
+        }
+        sessions.sort_by_key(|session| (session.record().absolute_expiry(), *session.record().key()));
+        Ok(sessions[..excess].iter().map(|session| *session.record().key()).collect())
+    }
+}
 
 /// For how long a login may be under way. One that began earlier is refused, so that what it began in need not be kept.
 const UNDER_WAY: Duration = Duration::from_secs(3_600);

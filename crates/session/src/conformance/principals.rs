@@ -87,7 +87,11 @@ pub(super) async fn a_list_has_every_session_of_a_principal_and_no_other(backend
 pub(super) async fn a_revoked_session_is_gone_and_the_others_stay(backend: &impl SessionBackend) {
     let (store, who, other) = (backend.service().await, somebody(), somebody());
     let [one, two] = [logged_in(backend, &who).await, logged_in(backend, &who).await];
-    let theirs = logged_in(backend, &other).await;
+    let theirs = logged_in(backend, &who).await;
+    let base = loaded(&*store, &theirs.key()).await;
+    let next = Token::generate().expect("random bytes").verifier_hash();
+    let login = Rotation::login(next, other.clone());
+    ok(store.rotate(&base, Authority::Application, &login, &Delta::new()).await.expect("another has logged in there"));
     store.revoke(Revoke::One(&who, &theirs.key())).await.expect("an answer");
     assert!(!is_absent(&*store, &theirs.key()).await, "it is not theirs to end");
     let base = loaded(&*store, &one.key()).await;
@@ -98,6 +102,12 @@ pub(super) async fn a_revoked_session_is_gone_and_the_others_stay(backend: &impl
     let late = store.save(&base, one.holder(), &set("late", 1)).await.expect("an answer");
     assert!(matches!(late, Saved::Gone), "{late:?}");
     assert_eq!(listed(&*store, &who).await, [two.key()]);
+    store.revoke(Revoke::All(&who)).await.expect("an answer");
+    for _ in 0..5 {
+        // What is deleted afterwards is theirs, too.
+        backend.pass_time(backend.step() / 20).await;
+        assert_eq!(listed(&*store, &other).await, [theirs.key()]);
+    }
 }
 
 pub(super) async fn all_sessions_of_a_principal_end_together_and_a_later_login_stands(backend: &impl SessionBackend) {

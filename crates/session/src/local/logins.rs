@@ -1,14 +1,8 @@
-//! Who logs in to the sessions of a folder, and which of them end together.
+//! Which sessions of a folder are whose, and in which order logins and revocations are.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use statehouse_core::Timestamp;
-
-use super::{Failure, Inner};
-use crate::outcome::{Loaded, too_many};
 use crate::principals::Principals;
-use crate::record::{Beyond, Limit, Principal, Snapshot};
-use crate::token::SessionKey;
 
 /// Which sessions are whose, and the order of logins and revocations.
 #[derive(Debug, Default)]
@@ -28,99 +22,5 @@ impl Logins {
     /// Nothing that runs under the lock leaves the index half changed.
     pub(super) fn index(&self) -> MutexGuard<'_, Principals> {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What a login says of itself.
-pub(super) struct Login<'a> {
-    principal: &'a Principal,
-    epoch: u64,
-    limit: Option<Limit>,
-}
-
-impl<'a> Login<'a> {
-    pub(super) const fn new(principal: &'a Principal, epoch: u64, limit: Option<Limit>) -> Self {
-        Self { principal, epoch, limit }
-    }
-}
-
-impl Inner {
-    /// Reads whose the sessions are that are stored. What cannot be read is nobody's.
-    pub(super) fn learn(&self) -> Result<(), Failure> {
-        let found = self.folder.visit_all(|key| {
-            if let Ok(Loaded::Found(session)) = self.find(key) {
-                self.logins.index().put(session.record());
-            }
-        });
-        Ok(found?)
-    }
-
-    /// The epoch of what begins now.
-    pub(super) fn begin(&self) -> u64 {
-        let mut index = self.logins.index();
-        index.begin(self.clock.now())
-    }
-
-    /// The sessions that live, of a principal or of all.
-    pub(super) fn of(&self, principal: Option<&Principal>) -> Result<Vec<Snapshot>, Failure> {
-        let keys = self.logins.index().of(principal);
-        let mut found = Vec::with_capacity(keys.len());
-        for key in keys {
-            match self.find(&key) {
-                Ok(Loaded::Found(session)) if principal.is_none_or(|who| session.record().principal() == Some(who)) => {
-                    found.push(session);
-                }
-                Ok(_) | Err(Failure::Other(_) | Failure::Full) => {}
-                Err(failure) => return Err(failure),
-            }
-        }
-        Ok(found)
-    }
-
-    /// The epoch of a login to the session of this key, for which others may end. The caller holds the order of logins and
-    /// the lock of that session.
-    pub(super) fn admit(&self, key: &SessionKey, login: &Login<'_>, now: Timestamp) -> Result<u64, Failure> {
-        let epoch = self.logins.index().admit(login.principal, login.epoch, now)?;
-        let Some(limit) = login.limit else { return Ok(epoch) };
-        limit.check()?;
-        let mut others = self.of(Some(login.principal))?;
-        others.retain(|other| other.record().key() != key);
-        let excess = (others.len() + 1).saturating_sub(limit.max as usize);
-        if excess > 0 && limit.beyond == Beyond::Reject {
-            return Err(too_many(limit).into());
-        }
-        others.sort_by_key(|other| (other.record().absolute_expiry(), *other.record().key()));
-        for oldest in &others[..excess] {
-            // Nobody who holds the lock of a session waits for another's, but for this one, and of those there is one.
-            self.end(oldest.record().key(), key)?;
-        }
-        Ok(epoch)
-    }
-
-    /// Ends the sessions that live, of a principal or of all: that one, or all but this.
-    pub(super) fn revoke(
-        &self,
-        principal: Option<&Principal>,
-        one: Option<SessionKey>,
-        kept: Option<SessionKey>,
-    ) -> Result<(), Failure> {
-        let _order = self.logins.lock();
-        if one.is_none() {
-            self.logins.index().revoke(principal, self.clock.now());
-        }
-        for session in self.of(principal)? {
-            let key = *session.record().key();
-            if one.is_none_or(|one| one == key) && kept != Some(key) {
-                let _lock = self.folder.lock(&key);
-                self.bury(&key)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Ends the session, unless the caller, who holds the lock of `held`, has the same one.
-    fn end(&self, key: &SessionKey, held: &SessionKey) -> Result<(), Failure> {
-        let _lock = self.folder.lock_beside(key, held);
-        self.bury(key)
     }
 }

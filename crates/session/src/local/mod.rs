@@ -1,5 +1,6 @@
 //! Sessions on a local disk, for one process.
 
+mod admit;
 mod client;
 mod config;
 mod error;
@@ -21,7 +22,7 @@ use statehouse_core::{
 use self::client::{Folder, Opening, blocks};
 pub use self::config::LocalConfig;
 use self::error::{in_use, map_error, refused};
-use self::logins::{Login, Logins};
+use self::logins::Logins;
 use crate::api::SessionStore;
 use crate::bounds::Bounds;
 use crate::capability::{DURABLE, FENCED, FENCED_AT_ONCE, PRINCIPALS, UNEVICTED};
@@ -30,10 +31,11 @@ use crate::options::{
     CreateOptions, DeleteOptions, EpochOptions, ListOptions, LoadOptions, RevokeOptions, SaveOptions, TouchOptions,
 };
 use crate::outcome::{Deleted, Loaded, REMEMBERED, Saved, Touched, taken};
+use crate::principals::Login;
 use crate::record::{
-    Authority, Delta, Limit, NewSession, Principal, Record, Revoke, Rotation, SaveId, Snapshot, deleted_at, tombstone,
+    Authority, Delta, NewSession, Principal, Record, Revoke, Rotation, SaveId, Snapshot, deleted_at, tombstone,
 };
-use crate::token::{SessionKey, VerifierHash};
+use crate::token::SessionKey;
 
 const OPERATION: Operations = Operations::of("local");
 
@@ -49,7 +51,7 @@ const OPERATION: Operations = Operations::of("local");
 /// A file's modification time is when the session was last used, so that a touch writes no data.
 ///
 /// Which sessions are whose is in memory: it is read with all sessions when the folder is opened, and kept since. A revocation is
-/// answered once the files of all that it ends are gone.
+/// answered once the files of all that it ends are gone. Logins and revocations are one after another.
 ///
 /// # Durability
 /// A write is synced to the disk before it is answered. Marks of locks that guard the store are in memory, since nobody else
@@ -149,12 +151,10 @@ impl LocalSessionStore {
 /// How long a file that cannot be read is kept for somebody to look at.
 const UNREADABLE_KEPT: Duration = Duration::from_secs(30 * 24 * 3_600);
 
-/// In whose name a session is changed, to which verifier if it is rotated, and what else was said.
+/// In whose name a session is changed, by which rotation if by one, and what else was said.
 struct Change {
     authority: Authority,
-    verifier: Option<VerifierHash>,
-    /// Who logs in, in which epoch, and how many sessions they may have.
-    login: Option<(Principal, u64, Option<Limit>)>,
+    rotation: Option<Rotation>,
     options: SaveOptions,
 }
 
@@ -262,7 +262,7 @@ impl Inner {
 
     fn try_create(&self, key: &SessionKey, new: &NewSession, id: SaveId) -> Result<Snapshot, Failure> {
         let created = {
-            let login = new.principal.as_ref().map(|principal| Login::new(principal, new.epoch, new.limit));
+            let login = Login::of(new);
             let _logins = login.as_ref().map(|_| self.logins.lock());
             let _lock = self.folder.lock(key);
             match self.find(key)? {
@@ -300,12 +300,13 @@ impl Inner {
         let (options, id) = change.options.clone().identified()?;
         let saved = {
             let _held = self.marks.hold(options.fence.as_ref())?;
-            let login = change.login.as_ref().map(|(principal, epoch, limit)| Login::new(principal, *epoch, *limit));
+            let login = change.rotation.as_ref().and_then(Login::by);
             let _logins = login.as_ref().map(|_| self.logins.lock());
             let _lock = self.folder.lock(base.record().key());
             let Some(current) = self.find(base.record().key())?.found() else { return Ok(Saved::Gone) };
             if !current.admits(base, authority) {
-                return Ok(current.contest(base, authority, change.verifier.as_ref(), &options)?);
+                let verifier = change.rotation.as_ref().map(|rotation| &rotation.next);
+                return Ok(current.contest(base, authority, verifier, &options)?);
             }
             let now = self.clock.now();
             let mut next = next(current.record(), now);
@@ -415,7 +416,7 @@ impl SessionStore for LocalSessionStore {
     ) -> Result<Saved> {
         match base.record().with_save(authority, delta, base.now()) {
             Some(next) => {
-                let change = Change { authority, verifier: None, login: None, options };
+                let change = Change { authority, rotation: None, options };
                 self.write(OPERATION.save, base, change, move |_, _| next.clone()).await
             }
             None => Ok(Saved::Applied(base.clone())),
@@ -432,8 +433,7 @@ impl SessionStore for LocalSessionStore {
     ) -> Result<Saved> {
         let (by, delta) = (rotation.clone(), delta.clone());
         let next = move |current: &Record, now| current.with_rotation(authority, &by, &delta, now);
-        let login = rotation.login.clone().map(|principal| (principal, rotation.epoch, rotation.limit));
-        let change = Change { authority, verifier: Some(rotation.next), login, options };
+        let change = Change { authority, rotation: Some(rotation.clone()), options };
         self.write(OPERATION.rotate, base, change, next).await
     }
 
@@ -458,12 +458,8 @@ impl SessionStore for LocalSessionStore {
     }
 
     async fn revoke_with(&self, which: Revoke<'_>, options: RevokeOptions) -> Result<()> {
-        let (principal, one, kept) = match which {
-            Revoke::One(principal, key) => (Some(principal.clone()), Some(*key), None),
-            Revoke::All(principal) => (Some(principal.clone()), None, None),
-            Revoke::Others(principal, key) => (Some(principal.clone()), None, Some(*key)),
-            Revoke::Everything => (None, None, None),
-        };
+        let (principal, one, kept) = which.parts();
+        let (principal, one, kept) = (principal.cloned(), one.copied(), kept.copied());
         self.change(OPERATION.revoke, options.deadline, move |inner| inner.revoke(principal.as_ref(), one, kept)).await
     }
 

@@ -1,6 +1,7 @@
 //! Sessions in this process's memory.
 
 mod config;
+mod logins;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,9 +19,9 @@ use crate::operation::Operations;
 use crate::options::{
     CreateOptions, DeleteOptions, EpochOptions, ListOptions, LoadOptions, RevokeOptions, SaveOptions, TouchOptions,
 };
-use crate::outcome::{Deleted, Loaded, REMEMBERED, Saved, Touched, taken, too_many};
-use crate::principals::Principals;
-use crate::record::{Authority, Beyond, Delta, Limit, NewSession, Principal, Record, Revoke, Rotation, Snapshot};
+use crate::outcome::{Deleted, Loaded, REMEMBERED, Saved, Touched, taken};
+use crate::principals::{Login, Principals};
+use crate::record::{Authority, Delta, NewSession, Principal, Record, Revoke, Rotation, Snapshot};
 use crate::token::{SessionKey, VerifierHash};
 
 const OPERATION: Operations = Operations::of("memory");
@@ -203,47 +204,6 @@ impl State {
         }
     }
 
-    /// The sessions that live, of a principal or of all.
-    fn of(&self, principal: Option<&Principal>, now: Timestamp) -> Vec<Snapshot> {
-        self.principals.of(principal).iter().filter_map(|key| self.live(key, now)).collect()
-    }
-
-    /// The epoch of a login to the session of this key, for which others may end.
-    fn admit(&mut self, key: &SessionKey, login: &Login<'_>, now: Timestamp) -> Result<u64> {
-        let epoch = self.principals.admit(login.principal, login.epoch, now)?;
-        let Some(limit) = login.limit else { return Ok(epoch) };
-        limit.check()?;
-        let mut others = self.of(Some(login.principal), now);
-        others.retain(|other| other.record().key() != key);
-        let excess = (others.len() + 1).saturating_sub(limit.max as usize);
-        if excess > 0 && limit.beyond == Beyond::Reject {
-            return Err(too_many(limit));
-        }
-        others.sort_by_key(|other| (other.record().absolute_expiry(), *other.record().key()));
-        for oldest in &others[..excess] {
-            self.replace(*oldest.record().key(), None, now + REMEMBERED);
-        }
-        Ok(epoch)
-    }
-
-    fn revoke(&mut self, which: Revoke<'_>, now: Timestamp) {
-        let (principal, one, kept) = match which {
-            Revoke::One(principal, key) => (Some(principal), Some(key), None),
-            Revoke::All(principal) => (Some(principal), None, None),
-            Revoke::Others(principal, key) => (Some(principal), None, Some(key)),
-            Revoke::Everything => (None, None, None),
-        };
-        if one.is_none() {
-            self.principals.revoke(principal, now);
-        }
-        for session in self.of(principal, now) {
-            let key = *session.record().key();
-            if one.is_none_or(|one| *one == key) && kept != Some(&key) {
-                self.replace(key, None, now + REMEMBERED);
-            }
-        }
-    }
-
     /// Makes room for the record, at the cost of anonymous sessions and of what is remembered of deletions; an error if
     /// that is not enough.
     fn make_room(&mut self, record: &Record, bounds: Bounds) -> Result<()> {
@@ -265,13 +225,6 @@ impl State {
     }
 }
 
-/// What a login says of itself.
-struct Login<'a> {
-    principal: &'a Principal,
-    epoch: u64,
-    limit: Option<Limit>,
-}
-
 const FULL: &str = "the memory session store is full of live sessions (settings max_sessions and capacity)";
 
 #[async_trait]
@@ -289,8 +242,7 @@ impl SessionStore for MemorySessionStore {
         }
         let mut record = Record::new(key, new).created_by(id).stamped_new(now, new.absolute_timeout);
         state.make_room(&record, self.bounds).map_err(|error| OPERATION.create.name_in(error))?;
-        if let Some(principal) = &new.principal {
-            let login = Login { principal, epoch: new.epoch, limit: new.limit };
+        if let Some(login) = Login::of(new) {
             record = record.with_epoch(state.admit(key, &login, now).map_err(|error| OPERATION.create.name_in(error))?);
         }
         Ok(state.put(record, now))
@@ -323,8 +275,7 @@ impl SessionStore for MemorySessionStore {
     ) -> Result<Saved> {
         let rotated = |state: &mut State, current: &Record, now| {
             let next = current.with_rotation(authority, rotation, delta, now);
-            let Some(principal) = &rotation.login else { return Ok(next) };
-            let login = Login { principal, epoch: rotation.epoch, limit: rotation.limit };
+            let Some(login) = Login::by(rotation) else { return Ok(next) };
             Ok(next.with_epoch(state.admit(current.key(), &login, now)?))
         };
         self.write(OPERATION.rotate, base, authority, Some(&rotation.next), options, rotated)

@@ -122,6 +122,18 @@ pub enum Revoke<'a> {
     Everything,
 }
 
+impl<'a> Revoke<'a> {
+    /// Whose sessions it ends, or those of all; if it is only one, which; and which one stays.
+    pub(crate) const fn parts(self) -> (Option<&'a Principal>, Option<&'a SessionKey>, Option<&'a SessionKey>) {
+        match self {
+            Self::One(principal, key) => (Some(principal), Some(key), None),
+            Self::All(principal) => (Some(principal), None, None),
+            Self::Others(principal, key) => (Some(principal), None, Some(key)),
+            Self::Everything => (None, None, None),
+        }
+    }
+}
+
 /// What a session begins with. The store adds the times, from its own clock.
 ///
 /// How it is used stands in the example of [`SessionStore`](crate::SessionStore#example).

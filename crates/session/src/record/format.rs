@@ -12,7 +12,7 @@
 //! | 112 | 8 | authenticated this long after creation, all ones for never |
 //! | 120 | 8 | idle timeout |
 //! | 128 | 8 | how long the previous verifier is accepted from the first use of the verifier on |
-//! | 136 | 8 | epoch of the principal |
+//! | 136 | 8 | epoch of the principal in which the login began; 0 if nobody is logged in |
 //! | 144 | 8 | version since which all saves are in field 3 |
 //! | 152 | | fields: tag (2), length (4), bytes |
 //!

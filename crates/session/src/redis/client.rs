@@ -211,18 +211,19 @@ impl Wire {
         Ok((Touched::Slid, principal.map(|principal| (principal, Timestamp::from_micros(ends)))))
     }
 
-    /// Without a `holder`, in the name of the application. With an epoch, only a login that began `before` it.
+    /// Without a `holder`, in the name of the application. With a principal, only a login of theirs that began `before` the epoch.
     pub(super) async fn delete(
         &self,
         key: &SessionKey,
         holder: Option<&VerifierHash>,
-        before: Option<u64>,
+        before: Option<(&Principal, u64)>,
         options: &DeleteOptions,
     ) -> Result<Deleted> {
         let holder = holder.map_or(&[][..], |holder| holder.as_bytes());
         let script = if options.fence.is_some() { &DELETE_FENCED } else { &DELETE };
         let call = script.key(self.key(key)).arg(&TOMBSTONE[..]).arg(millis(REMEMBERED)).arg(holder);
-        let call = call.arg(before.map_or_else(String::new, |epoch| epoch.to_string())).deadline();
+        let (principal, epoch) = before.map_or(("", 0), |(principal, epoch)| (principal.as_str(), epoch));
+        let call = call.arg(principal).arg(epoch).deadline();
         let call = self.fenced(call, options.fence.as_ref())?;
         match call.run(&self.redis.within(options.deadline), Idempotence::Idempotent).await? {
             0_u8 => Ok(Deleted::Gone),

@@ -1,47 +1,24 @@
 //! Who logs in, what is theirs, and what ends together.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use statehouse_core::time::whole_micros;
 use statehouse_core::{Error, ErrorKind, Result};
 
 use super::RedisSessionStore;
-use super::principals::{Entered, last_of};
+use super::principals::{Attempt, Entered, last_of};
 use crate::options::{CreateOptions, DeleteOptions, SaveOptions};
 use crate::outcome::{Deleted, Loaded, REMEMBERED, Saved, revoked, taken, too_many};
-use crate::record::{Authority, Limit, NewSession, Principal, Record, Revoke, SaveId, Snapshot};
+use crate::principals::Login;
+use crate::record::{Authority, NewSession, Principal, Record, Revoke, SaveId, Snapshot};
 use crate::token::SessionKey;
 
 /// How often a session that is kept is saved anew because others were faster, while all the others end.
 const TRIES: usize = 16;
 
-/// What a login says of itself.
-#[derive(Clone, Copy)]
-pub(super) struct Login<'a> {
-    principal: &'a Principal,
-    key: &'a SessionKey,
-    epoch: u64,
-    limit: Option<Limit>,
-    /// When the whole of it is to be over, if that was said.
-    until: Option<Instant>,
-}
-
-impl<'a> Login<'a> {
-    pub(super) fn new(
-        (principal, key): (&'a Principal, &'a SessionKey),
-        epoch: u64,
-        limit: Option<Limit>,
-        deadline: Option<Duration>,
-    ) -> Self {
-        Self { principal, key, epoch, limit, until: deadline.map(|deadline| Instant::now() + deadline) }
-    }
-
-    /// How much time is left.
-    fn left(&self) -> Option<Duration> {
-        self.until.map(|until| until.saturating_duration_since(Instant::now()))
-    }
-}
+/// Later than every epoch, and a number that Lua has.
+const ANY: u64 = 1 << 53;
 
 impl RedisSessionStore {
     /// The session, unless its principal was revoked since the login.
@@ -99,35 +76,28 @@ impl RedisSessionStore {
     }
 
     pub(super) async fn create(&self, key: &SessionKey, new: &NewSession, options: &CreateOptions) -> Result<Snapshot> {
-        let Some(principal) = &new.principal else {
+        let Some(login) = Login::of(new) else {
             return self.wire.create(key, new, options).await?.ok_or_else(taken);
         };
-        let login = Login::new((principal, key), new.epoch, new.limit, options.deadline);
+        let login = Attempt::new(login, key, options.deadline);
         // The same create, however often: by its id a second try knows the first one's session.
         let options = CreateOptions { id: Some(options.id.map_or_else(SaveId::generate, Ok)?), ..options.clone() };
         let epoch = self.admit(login).await?;
         let new = new.clone().with_epoch(epoch);
         let options = CreateOptions { deadline: login.left(), ..options };
-        match self.wire.create(key, &new, &options).await {
-            Ok(Some(created)) => {
-                self.logged_in(login, &created).await?;
-                Ok(created)
-            }
-            Ok(None) => {
-                self.leave(login).await;
-                Err(taken())
-            }
-            Err(error) => {
-                self.leave(login).await;
-                Err(error)
-            }
-        }
+        // Of an error nobody knows whether the session is there: then its place is free in ten seconds.
+        let Some(created) = self.wire.create(key, &new, &options).await? else {
+            self.leave(login).await;
+            return Err(taken());
+        };
+        self.logged_in(login, &created).await?;
+        Ok(created)
     }
 
     /// A rotation by which somebody logs in.
     pub(super) async fn rotate_in(
         &self,
-        login: Login<'_>,
+        login: Attempt<'_>,
         base: &Snapshot,
         next: impl FnOnce(u64) -> Record,
         swap: impl AsyncFnOnce(&Snapshot, Record, Option<Duration>) -> Result<Saved>,
@@ -136,15 +106,16 @@ impl RedisSessionStore {
         let saved = swap(base, next(epoch), login.left()).await;
         match &saved {
             Ok(Saved::Applied(session)) => self.logged_in(login, session).await?,
-            _ => self.leave(login).await,
+            Ok(Saved::Conflict(_) | Saved::Gone | Saved::Superseded) => self.leave(login).await,
+            Err(_) => {}
         }
         saved
     }
 
     /// The epoch of a login that may go on. Where there is a limit, the principal then has a place for it.
-    async fn admit(&self, login: Login<'_>) -> Result<u64> {
-        let Login { principal, key, limit, .. } = login;
-        let begun = match login.epoch {
+    async fn admit(&self, login: Attempt<'_>) -> Result<u64> {
+        let (key, Login { principal, epoch, limit }) = (login.key, login.login);
+        let begun = match epoch {
             0 => self.begin(principal, login.left()).await?,
             begun => begun,
         };
@@ -155,7 +126,7 @@ impl RedisSessionStore {
             match self.principals.enter((principal, key), begun, limit, evicts, login.left()).await? {
                 Entered::Revoked => return Err(revoked()),
                 Entered::In(evicted) => {
-                    self.end_all(&evicted, None).await?;
+                    self.end_all(principal, &evicted, ANY).await?;
                     return Ok(begun);
                 }
                 Entered::Full(others) => {
@@ -169,13 +140,13 @@ impl RedisSessionStore {
         Err(too_many(limit))
     }
 
-    /// Puts the session into the index. If that fails, its next touch does it: who logged in is told so.
-    async fn logged_in(&self, login: Login<'_>, session: &Snapshot) -> Result<()> {
-        let Login { principal, key, .. } = login;
+    /// Puts the session into the index. If that fails, its next touch does it, and whoever logged in is logged in.
+    async fn logged_in(&self, login: Attempt<'_>, session: &Snapshot) -> Result<()> {
+        let (key, principal) = (login.key, login.login.principal);
         self.met.note(key, principal);
         match self.principals.list_in((principal, key), session.record().absolute_expiry(), login.left()).await {
             Ok(epoch) if session.record().is_revoked_in(epoch) => {
-                self.end_all(&[*key], Some(epoch)).await?;
+                self.end_all(principal, &[*key], epoch).await?;
                 Err(revoked())
             }
             Ok(_) => {
@@ -190,9 +161,9 @@ impl RedisSessionStore {
     }
 
     /// Gives the place back. If that fails, it is free in ten seconds.
-    async fn leave(&self, login: Login<'_>) {
-        if login.limit.is_some() {
-            let _ = self.principals.leave((login.principal, login.key)).await;
+    async fn leave(&self, login: Attempt<'_>) {
+        if login.login.limit.is_some() {
+            let _ = self.principals.leave((login.login.principal, login.key)).await;
         }
     }
 
@@ -253,7 +224,7 @@ impl RedisSessionStore {
                 if self.live(principal, &[*key], deadline).await?.is_empty() {
                     return Ok(());
                 }
-                self.end_all(&[*key], None).await?;
+                self.end_all(principal, &[*key], ANY).await?;
                 self.principals.forget(principal, &[*key], deadline).await
             }
             Revoke::All(principal) => {
@@ -295,7 +266,7 @@ impl RedisSessionStore {
         runtime.spawn(async move {
             let swept = async {
                 let keys = store.principals.listed(&principal, None).await?;
-                store.end_all(&keys, Some(epoch)).await
+                store.end_all(&principal, &keys, epoch).await
             };
             if let Err(error) = swept.await {
                 tracing::debug!(name: "session.revoked_not_deleted", kind = %error.kind(), "revoked sessions lie there until they expire");
@@ -303,9 +274,9 @@ impl RedisSessionStore {
         });
     }
 
-    /// Deletes these sessions; with an epoch, those whose login began before it.
-    async fn end_all(&self, keys: &[SessionKey], before: Option<u64>) -> Result<()> {
-        let options = DeleteOptions::default();
+    /// Deletes those of these sessions that are the principal's, and whose login began before the epoch.
+    async fn end_all(&self, principal: &Principal, keys: &[SessionKey], epoch: u64) -> Result<()> {
+        let (before, options) = (Some((principal, epoch)), DeleteOptions::default());
         let ended = join_all(keys.iter().map(|key| self.wire.delete(key, None, before, &options))).await;
         ended.into_iter().try_for_each(|ended| ended.map(|_: Deleted| ()))
     }

@@ -16,14 +16,14 @@ use statehouse_redis::{Contents, EvictionPolicy, RedisClient};
 use self::anonymous::MAX_ANONYMOUS;
 use self::answers::Answers;
 use self::client::{OPERATION, Swapped, Wire};
-use self::logins::Login;
-use self::principals::{Met, Principals};
+use self::principals::{Attempt, Met, Principals};
 use crate::api::SessionStore;
 use crate::capability::{DURABLE, FENCED, FENCED_AT_ONCE, PRINCIPALS, SHARED, UNEVICTED};
 use crate::options::{
     CreateOptions, DeleteOptions, EpochOptions, ListOptions, LoadOptions, RevokeOptions, SaveOptions, TouchOptions,
 };
 use crate::outcome::{Deleted, Loaded, Saved, Touched};
+use crate::principals::Login;
 use crate::record::{Authority, Delta, NewSession, Principal, Record, Revoke, Rotation, Snapshot};
 use crate::token::{SessionKey, VerifierHash};
 
@@ -185,11 +185,10 @@ impl SessionStore for RedisSessionStore {
         options: SaveOptions,
     ) -> Result<Saved> {
         let next = base.record().with_rotation(authority, rotation, delta, base.now());
-        let Some(principal) = &rotation.login else {
+        let Some(login) = Login::by(rotation) else {
             return OPERATION.rotate.during(self.swap(base, authority, next, Some(&rotation.next), options)).await;
         };
-        let (key, deadline) = (base.record().key(), options.deadline);
-        let login = Login::new((principal, key), rotation.epoch, rotation.limit, deadline);
+        let login = Attempt::new(login, base.record().key(), options.deadline);
         let next = |epoch| next.with_epoch(epoch);
         let swap = async |base: &Snapshot, next: Record, deadline| {
             let options = SaveOptions { deadline, ..options };

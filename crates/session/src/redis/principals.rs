@@ -2,12 +2,13 @@
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use statehouse_core::time::{millis_rounded_up, whole_micros};
 use statehouse_core::{Namespace, Result, Timestamp};
 use statehouse_redis::{Idempotence, KeySpace, RedisClient, RedisScript, redis, script, unexpected_answer};
 
+use crate::principals::Login;
 use crate::record::{Beyond, Limit, Principal};
 use crate::token::SessionKey;
 
@@ -35,6 +36,26 @@ pub(super) struct Principals {
     keys: KeySpace,
     /// The epoch of everybody.
     everybody: Vec<u8>,
+}
+
+/// A login to the session of a key.
+#[derive(Clone, Copy)]
+pub(super) struct Attempt<'a> {
+    pub(super) login: Login<'a>,
+    pub(super) key: &'a SessionKey,
+    /// When the whole of it is to be over, if that was said.
+    until: Option<Instant>,
+}
+
+impl<'a> Attempt<'a> {
+    pub(super) fn new(login: Login<'a>, key: &'a SessionKey, deadline: Option<Duration>) -> Self {
+        Self { login, key, until: deadline.map(|deadline| Instant::now() + deadline) }
+    }
+
+    /// How much time is left.
+    pub(super) fn left(&self) -> Option<Duration> {
+        self.until.map(|until| until.saturating_duration_since(Instant::now()))
+    }
 }
 
 /// What a login is told that asks to be let in.

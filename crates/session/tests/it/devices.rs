@@ -12,7 +12,7 @@ use statehouse_session::{
     Beyond, Limit, Loaded, NewSession, Principal, Revoke, Session, SessionConfig, SessionKey, SessionStoreExt as _,
     Sessions, Token,
 };
-use statehouse_testkit::RedisCluster;
+use statehouse_testkit::{RedisCluster, RedisServer};
 
 use crate::http::{Answer, App, routes};
 use crate::{open_redis, random_namespace};
@@ -163,4 +163,36 @@ async fn a_session_that_is_in_no_index_is_revoked_all_the_same() {
     let new = NewSession::new(token.verifier_hash(), MINUTE, MINUTE).with_principal(who.clone());
     store.create(&token.key(), &new.with_limit(Limit::reject(1))).await.unwrap();
     assert_eq!(store.list(&who).await.unwrap().len(), 1, "the next login takes away what was planted");
+}
+
+/// Pins what replicas of every later version read; see the table of `RedisSessionStore`.
+#[tokio::test]
+async fn what_lies_in_redis_of_a_principal_is_what_the_table_says() {
+    let (server, namespace) = (RedisServer::shared().await, random_namespace());
+    let store = open_redis(&server.url(), &namespace).await;
+    let who = Principal::new("u42").unwrap();
+    let token = Token::generate().unwrap();
+    let new = NewSession::new(token.verifier_hash(), MINUTE, MINUTE).with_principal(who.clone());
+    let created = store.create(&token.key(), &new.clone().with_limit(Limit::reject(1))).await.unwrap();
+    let sessions = format!("{namespace}:session:principals:{{u42}}:sessions");
+    let shown = "local m = redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')
+        return #m .. (m[1] == ARGV[1] and ' its key ' or ' something else ') .. m[2]";
+    let (key, ends) = (token.key(), created.record().absolute_expiry().as_micros());
+    let script: [&[u8]; 5] = [b"EVAL", shown.as_bytes(), b"1", sessions.as_bytes(), key.as_bytes()];
+    assert_eq!(server.command(&script).await.unwrap().text(), Some(&*format!("2 its key {ends}")));
+
+    store.revoke(Revoke::All(&who)).await.unwrap();
+    let digits = async |name: &str| {
+        let key = format!("{namespace}:session:{name}");
+        assert!(server.command(&["PTTL", &key]).await.unwrap().integer().unwrap() > 0, "{name}");
+        server.command(&["GET", &key]).await.unwrap().text().unwrap().parse::<u64>().unwrap()
+    };
+    let epoch = digits("principals:{u42}:epoch").await;
+    assert_eq!(store.epoch(&who).await.unwrap(), epoch);
+    assert!((created.record().created().as_micros()..ends).contains(&epoch), "{epoch}");
+    let next = store.create(&Token::generate().unwrap().key(), &new).await.unwrap();
+    assert_eq!(next.record().epoch(), epoch);
+    store.revoke(Revoke::Everything).await.unwrap();
+    let hour = 3_600_000_000;
+    assert!((epoch + hour..ends + hour).contains(&digits("everybody:epoch").await));
 }

@@ -1,7 +1,7 @@
 -- ARGV: what a tombstone begins with, for how many milliseconds it stands; and, unless the application itself deletes, the
--- hash of the holder's verifier, which must be the record's, or the previous one in its grace; and an epoch, if only a login
--- is to end that began before it.
-local head = redis.pcall('GETRANGE', KEYS[1], 0, 199)
+-- hash of the holder's verifier, which must be the record's, or the previous one in its grace; and a principal and an epoch, if
+-- only a login of theirs is to end that began before it.
+local head = redis.pcall('GETRANGE', KEYS[1], 0, 469)
 if type(head) == 'table' and not string.find(head.err, 'WRONGTYPE', 1, true) then
   return head
 end
@@ -16,8 +16,11 @@ if #head < 160 or not is_sealed(head) then
   -- Nothing, or what is no session, or a damaged one that nobody can load.
   return redis.call('DEL', KEYS[1])
 end
-if #ARGV[4] > 0 and #head >= 200 and number(head, 193) >= tonumber(ARGV[4]) then
-  return 2
+if #ARGV[4] > 0 then
+  local field = struct.pack('<I2I4', 1, #ARGV[4]) .. ARGV[4]
+  if string.sub(head, 209, 208 + #field) ~= field or number(head, 193) >= tonumber(ARGV[5]) then
+    return 2
+  end
 end
 if #ARGV[3] > 0 then
   local held = string.sub(head, 89, 120) == ARGV[3]
