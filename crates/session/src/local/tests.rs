@@ -174,7 +174,7 @@ async fn a_full_folder_keeps_who_is_logged_in_and_its_bounds() {
     let log_in = async |store: &LocalSessionStore| {
         let token = Token::generate().unwrap();
         let new = NewSession::new(token.verifier_hash(), 20 * MINUTE, 120 * MINUTE);
-        let new = new.with_principal(crate::record::Principal::new("u42").unwrap());
+        let new = new.with_principal(Principal::new("u42").unwrap());
         store.create(&token.key(), &new).await.map(|snapshot| *snapshot.record().key())
     };
     let user = log_in(&store).await.unwrap();
