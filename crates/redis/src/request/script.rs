@@ -164,7 +164,7 @@ impl ScriptCall<'_> {
     }
 
     pub(crate) fn first_key(&self) -> Option<&[u8]> {
-        self.keys.args_iter().next().map(bytes)
+        self.keys.args_iter().next().map(|key| bytes(&key))
     }
 
     /// How many bytes its keys and arguments have.
@@ -188,13 +188,13 @@ impl ScriptCall<'_> {
         let mut command = Cmd::with_capacity(4 + keys.len() + arguments.len(), size);
         command.arg(name).arg(script).arg(keys.len());
         for part in keys.chain(arguments) {
-            command.arg(bytes(part));
+            command.arg(bytes(&part));
         }
         command
     }
 }
 
-fn bytes(part: Arg<&[u8]>) -> &[u8] {
+fn bytes<'a>(part: &Arg<&'a [u8]>) -> &'a [u8] {
     if let Arg::Simple(bytes) = part { bytes } else { &[] }
 }
 
