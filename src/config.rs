@@ -1,4 +1,5 @@
 use std::fmt;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -457,10 +458,29 @@ fn is_of_our_tests(name: &str) -> bool {
     name.starts_with("STATEHOUSE_TEST_") || matches!(name, "STATEHOUSE_TOOLS" | "STATEHOUSE_SOAK")
 }
 
+/// The most bytes of a file that holds a secret or a URL.
+const LONGEST_FILE: u64 = 64 << 10;
+
 fn first_line(setting: &str, file: &Path) -> Result<Secret> {
-    let text = std::fs::read_to_string(file).map_err(|error| {
-        Error::invalid_config(setting, format!("cannot read {}", file.display())).with_source(error)
-    })?;
+    let mut text = String::new();
+    let read = || -> std::io::Result<_> {
+        // A pipe would keep whoever opens it waiting, and a device has no end.
+        if !std::fs::metadata(file)?.is_file() {
+            return Err(std::io::Error::other("it is no file"));
+        }
+        std::fs::File::open(file)?.take(LONGEST_FILE + 1).read_to_string(&mut text)
+    };
+    match read() {
+        Ok(_) if text.len() as u64 > LONGEST_FILE => {
+            let message = format!("{} has more than {LONGEST_FILE} bytes", file.display());
+            return Err(Error::invalid_config(setting, message));
+        }
+        Ok(_) => {}
+        Err(error) => {
+            let message = format!("cannot read {}", file.display());
+            return Err(Error::invalid_config(setting, message).with_source(error));
+        }
+    }
     match text.lines().next().map(str::trim).filter(|line| !line.is_empty()) {
         Some(line) => Ok(Secret::new(line)),
         None => Err(Error::invalid_config(setting, format!("{} is empty", file.display()))),
@@ -564,6 +584,25 @@ mod tests {
         let config = read(&[("STATEHOUSE_SESSIONS_URL_FILE", file.to_str().unwrap())]).unwrap();
         assert_eq!(config.sessions.resolve("sessions").unwrap().scheme(), "rediss");
         assert!(!format!("{config:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn what_is_no_file_of_a_secret_or_has_no_end_is_refused_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let (pipe, long) = (folder.path().join("pipe"), folder.path().join("long"));
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        std::fs::write(&long, "x".repeat(70_000)).unwrap();
+        let places = [&pipe, Path::new("/dev/zero"), folder.path(), &long];
+        for (place, why) in places.into_iter().zip(["cannot read", "cannot read", "cannot read", "more than"]) {
+            for setting in ["STATEHOUSE_CACHE_URL_FILE", "STATEHOUSE_CACHE_PASSWORD_FILE"] {
+                let url = ("STATEHOUSE_CACHE_URL", "redis://h");
+                let pairs = [(setting, place.to_str().unwrap()), url];
+                let config = read(&pairs[..if setting.contains("URL") { 1 } else { 2 }]).unwrap();
+                let error = config.cache.resolve("cache").unwrap_err();
+                assert_eq!(error.setting(), Some(setting), "{error}");
+                assert!(error.to_string().contains(why), "{error}");
+            }
+        }
     }
 
     #[test]

@@ -148,7 +148,7 @@ impl Services {
     /// The files of this name, apart from those of any other name.
     ///
     /// # Errors
-    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) if the name is not a lowercase word as [`Namespace`] describes.
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) if the name is not a lowercase word without a dot, as [`Namespace::child`] takes it.
     pub fn files(&self, name: &str) -> Result<Files> {
         let namespace = self.0.namespace.child(name)?;
         Ok(Files::new(Arc::clone(self.file_store()), namespace))

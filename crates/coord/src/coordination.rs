@@ -155,7 +155,7 @@ impl Coordination {
         crate::IdempotencyLayer::new(Arc::clone(&self.store), name, principal)
     }
 
-    /// Values that replicas share, under this name: a word, or some with slashes between.
+    /// Values that replicas share, under this name: a word without a slash. Their keys may have some.
     #[must_use]
     pub fn state<T: Serialize + DeserializeOwned>(&self, name: &str) -> SharedState<T> {
         SharedState::new(Arc::clone(&self.store), name)

@@ -31,11 +31,15 @@ impl Namespace {
         Ok(Self(text.into()))
     }
 
-    /// The namespace below this one.
+    /// The namespace below this one, of one segment: else `clinic` and `clinic.prod` had some below them in common.
     ///
     /// # Errors
-    /// As [`Namespace::new`] for the whole.
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for more than one segment, and as [`Namespace::new`] for
+    /// the whole.
     pub fn child(&self, segment: &str) -> Result<Self> {
+        if segment.contains('.') {
+            return Err(Error::invalid_input("a name below a namespace has no dot").with_key(segment));
+        }
         Self::new(format!("{}.{segment}", self.0))
     }
 }
@@ -58,6 +62,7 @@ mod tests {
 
     #[test]
     fn everything_else_is_refused() {
+        assert!(Namespace::new("clinic").unwrap().child("prod.documents").is_err(), "that is below clinic.prod");
         let long = "a".repeat(101);
         for text in ["", ".", "a.", ".a", "A", "a b", "a/b", "-a", "_a", "a:b", "{a}", "é", &long] {
             assert!(Namespace::new(text).is_err(), "{text:?}");

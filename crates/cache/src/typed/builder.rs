@@ -219,8 +219,10 @@ impl<V: CacheValue> CacheBuilder<V> {
         let Some(time_to_live) = self.time_to_live else {
             return refuse("time_to_live", "a time to live is required");
         };
-        if let Err(error) = time_to_live_millis(time_to_live).and(time_to_live_millis(self.load_timeout)) {
-            return refuse("time_to_live", error.message());
+        for (setting, time) in [("time_to_live", time_to_live), ("load_timeout", self.load_timeout)] {
+            if let Err(error) = time_to_live_millis(time) {
+                return refuse(setting, error.message());
+            }
         }
         if self.max_entries.is_some() && (self.capacity.is_some() || self.weigher.is_some()) {
             return refuse("max_entries", "it is bounded by max_entries or by capacity and weigher, not by both");

@@ -14,7 +14,7 @@ use crate::key::CoordKey;
 use crate::outcome::Page;
 use crate::record::format::Stored;
 
-/// Behind the namespace, and no part of a namespace: no handle of files has this folder.
+/// Before the namespace, and none: no handle of files has this folder, whatever its namespace is.
 const FOLDER: &str = ".coordination";
 
 /// Ends the name of every record, so that none lies below another.
@@ -69,7 +69,7 @@ impl Limit {
 
 impl Wire {
     pub(super) fn new(files: Arc<dyn FileStore>, namespace: &Namespace) -> Self {
-        Self { files, folder: format!("{namespace}/{FOLDER}/") }
+        Self { files, folder: format!("{FOLDER}/{namespace}/") }
     }
 
     pub(super) fn files(&self) -> &dyn FileStore {

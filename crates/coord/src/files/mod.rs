@@ -38,7 +38,7 @@ const OPERATION: Operations = Operations::of("files");
 /// expected one.
 ///
 /// # Layout
-/// `namespace/.coordination/KEY~` holds one record, as an envelope. A removed record leaves its version behind, a file of some
+/// `.coordination/namespace/KEY~` holds one record, as an envelope. A removed record leaves its version behind, a file of some
 /// 80 bytes, for good: names are few and come again.
 ///
 /// # Expiry

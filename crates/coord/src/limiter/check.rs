@@ -18,7 +18,9 @@ pub enum WithoutStore {
     Open,
     /// Nothing is: where the limit protects something, such as passwords from being guessed.
     Closed,
-    /// This replica allows its share by itself, of so many replicas: both the rate and the burst, which is one at least.
+    /// This replica allows its share by itself, of so many replicas: both the rate and the burst, which is one at least. Who
+    /// wants more at once than that gets nothing. The limiter and its clones count together, and begin with a whole
+    /// share: one is made once, and not for each request.
     LocalShare {
         /// Among how many the limit is shared.
         replicas: NonZeroU32,
@@ -121,11 +123,9 @@ impl RateLimiter {
             WithoutStore::Closed => (refused, DecidedBy::Nobody),
             WithoutStore::LocalShare { replicas } => {
                 let share = self.rate.share(replicas.get());
-                // Who wants more at once than a share has all of it.
-                let options = TakeOptions::default().with_count(count.min(share.burst()));
-                match self.local.take_with(key, share, options).await {
+                match self.local.take_with(key, share, TakeOptions::default().with_count(count)).await {
                     Ok(taken) => (taken, DecidedBy::Replica),
-                    // Its memory is full of others.
+                    // More at once than the share ever is, or its memory is full of others.
                     Err(_) => (refused, DecidedBy::Replica),
                 }
             }

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 
 use statehouse_core::Result;
 use tokio::sync::{oneshot, watch};
@@ -20,6 +21,8 @@ pub struct Joined {
     label: String,
     pace: Pace,
     info: watch::Sender<MemberInfo>,
+    /// Held by whoever changes that, so that no change is made to what is not there any more.
+    changing: Mutex<()>,
     standing: watch::Receiver<Standing>,
     watch: MemberWatch,
     stop: Option<oneshot::Sender<()>>,
@@ -49,7 +52,8 @@ impl Joined {
             let _nobody = told.send(Err(refused));
         });
         let standing = first.await.unwrap_or_else(|_| Err(crate::leases::ended("a member had joined")))?;
-        Ok(Self { id, label, pace, info, standing, watch, stop: Some(stop), keeper: Some(keeper) })
+        let (changing, stop, keeper) = (Mutex::default(), Some(stop), Some(keeper));
+        Ok(Self { id, label, pace, info, changing, standing, watch, stop, keeper })
     }
 
     /// Which member it is.
@@ -70,11 +74,13 @@ impl Joined {
         self.standing.borrow().behind.clone()
     }
 
-    /// Changes what it says of itself, which is told at once if it differs.
+    /// Changes what it says of itself, which is told at once if it differs. Changes of several threads are made one after the
+    /// other, so one must not be made within another.
     ///
     /// # Errors
     /// [`TooLarge`](statehouse_core::ErrorKind::TooLarge) if that is too much: then it is as it was.
     pub fn update(&self, change: impl FnOnce(&mut MemberInfo)) -> Result<()> {
+        let _alone = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.info.borrow().clone();
         let mut info = before.clone();
         change(&mut info);

@@ -26,8 +26,8 @@ pub enum News {
     Resync,
 }
 
-/// How many messages wait for a subscriber at most.
-const MOST: usize = 1024;
+/// How many messages wait for a subscriber at most: of the longest, 16 MiB.
+const MOST: usize = 256;
 
 /// Passes messages on to the subscribers of a process, for authors of backends.
 ///
@@ -128,7 +128,7 @@ impl fmt::Debug for Hub {
 
 /// Hears what is published on some channels. Dropping it ends that.
 ///
-/// At most 1,024 messages wait for it; what it is too slow for is a [`Resync`](News::Resync).
+/// At most 256 messages wait for it, which may be 16 MiB in all; what it is too slow for is a [`Resync`](News::Resync).
 pub struct Subscriber {
     inbox: broadcast::Receiver<Heard>,
     epoch: watch::Receiver<Epoch>,

@@ -100,6 +100,10 @@ impl<T: Serialize + DeserializeOwned> SharedState<T> {
     }
 
     fn key(&self, key: &str) -> Result<CoordKey> {
+        // Else two names had values in common: "users" with "ada/limit", and "users/ada" with "limit".
+        if self.name.contains('/') {
+            return Err(Error::invalid_input("the name of shared values has no slash").with_key(&self.name));
+        }
         CoordKey::new(format!("state/{}/{key}", self.name))
     }
 

@@ -75,6 +75,13 @@ async fn without_its_store_a_limit_does_as_it_is_told() {
         let decision = shared.check(whom).await.unwrap();
         assert_eq!((decision.is_allowed(), decision.by), (is_allowed, DecidedBy::Replica), "{whom}");
     }
+    let replicas = NonZeroU32::new(2).unwrap();
+    let (whole, share) = (Rate::new(8, Duration::from_secs(60)).unwrap(), WithoutStore::LocalShare { replicas });
+    let many = coord.limiter("b", whole, share);
+    for (count, is_allowed) in [(8, false), (5, false), (4, true), (1, false)] {
+        let decision = many.check_many("x", count).await.unwrap();
+        assert_eq!((decision.is_allowed(), decision.by), (is_allowed, DecidedBy::Replica), "{count}");
+    }
     let none = Coordination::new(Arc::new(MemoryCoordStore::new())).limiter("a", rate, WithoutStore::Open);
     assert_eq!(none.check("x").await.unwrap_err().kind(), ErrorKind::Unsupported);
     let odd = over(Arc::new(MemorySignals::new())).limiter("a", rate, WithoutStore::Open);

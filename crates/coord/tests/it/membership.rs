@@ -105,7 +105,7 @@ async fn members_on_a_disk_come_and_go_and_leave_one_file_each() {
     for _ in 0..40 {
         who.join(named("again")).await.unwrap().leave().await;
     }
-    let names = statehouse_filestore::ListOptions::new(format!("{namespace}/.coordination/member/"));
+    let names = statehouse_filestore::ListOptions::new(format!(".coordination/{namespace}/member/"));
     let count = files.list_with(names).await.unwrap().entries.len();
     assert!((1..=20).contains(&count), "{count} files for one member at a time");
 }
@@ -247,6 +247,23 @@ async fn at_the_end_of_a_program_it_leaves_and_none_joins_any_more() {
     let joined = other.membership().join(named("a")).await.unwrap();
     let error = joined.update(|info| info.build = "x".repeat(20_000)).unwrap_err();
     assert_eq!((error.kind(), &joined.info().build[..]), (ErrorKind::TooLarge, "a"));
+}
+
+#[tokio::test]
+async fn what_several_threads_say_of_a_member_is_all_said() {
+    let joined = over(MemoryCoordStore::new()).join(named("a")).await.unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let joined = &joined;
+            scope.spawn(move || {
+                for number in 0..50 {
+                    joined.update(|info| drop(info.reaches.insert(format!("{thread} {number}"), true))).unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(joined.info().reaches.len(), 200);
+    joined.leave().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -90,7 +90,7 @@ async fn in_redis_what_is_no_record_is_told_and_can_be_replaced() {
 async fn in_files(files: Arc<dyn FileStore>, namespace: &Namespace) {
     let store = FilesCoordStore::new(Arc::clone(&files), namespace, FilesConfig::default()).unwrap();
     let store: Arc<dyn CoordStore> = Arc::new(store);
-    let name = FileKey::new(format!("{namespace}/.coordination/a~")).unwrap();
+    let name = FileKey::new(format!(".coordination/{namespace}/a~")).unwrap();
     let before = put(&*store, "a").await;
     put(&*store, "b").await;
     let record = files.get_with(&name, Default::default()).await.unwrap().bytes().await.unwrap();
@@ -111,7 +111,7 @@ async fn on_a_disk_a_damaged_file_is_told_and_can_be_replaced() {
     let (folder, namespace) = (tempfile::tempdir().unwrap(), random_namespace());
     let files = Arc::new(LocalFileStore::open(folder.path()).await.unwrap());
     let store: Arc<dyn CoordStore> = Arc::new(FilesCoordStore::new(files, &namespace, FilesConfig::default()).unwrap());
-    let path = folder.path().join(format!("{namespace}+/%2ecoordination+/a%7e"));
+    let path = folder.path().join(format!("%2ecoordination+/{namespace}+/a%7e"));
     let damages: [fn(&mut Vec<u8>); 3] =
         [|bytes| bytes[0] ^= 1, |bytes| bytes.truncate(20), |bytes| *bytes.last_mut().unwrap() ^= 1];
     for damage in damages {

@@ -101,6 +101,15 @@ async fn a_revision_is_waited_for_and_changes_are_heard_of() {
 }
 
 #[tokio::test]
+async fn no_two_names_have_values_in_common() {
+    let coord = Coordination::new(Arc::new(MemoryCoordStore::new()));
+    coord.state::<u64>("users").update("ada/limit", |_| 7).await.unwrap();
+    let other = coord.state::<u64>("users/ada");
+    let refused = [other.get("limit").await.unwrap_err(), other.update("limit", |_| 8).await.unwrap_err()];
+    assert!(refused.iter().all(|error| error.kind() == ErrorKind::InvalidInput), "{refused:?}");
+}
+
+#[tokio::test]
 async fn a_value_of_another_type_or_size_is_refused() {
     let coord = Coordination::new(Arc::new(MemoryCoordStore::new()));
     coord.state::<u32>("s").update("a", |_| 7).await.unwrap();

@@ -307,7 +307,7 @@ impl OpenSearchConfig {
     /// The name that an index goes by on the server: an alias of the index that holds the documents.
     pub(super) fn alias(&self, name: &Namespace) -> Result<Namespace> {
         match &self.prefix {
-            Some(prefix) => prefix.child(name.as_str()),
+            Some(prefix) => Namespace::new(format!("{prefix}.{name}")),
             None => Ok(name.clone()),
         }
     }
