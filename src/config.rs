@@ -463,7 +463,7 @@ const LONGEST_FILE: u64 = 64 << 10;
 
 fn first_line(setting: &str, file: &Path) -> Result<Secret> {
     let mut text = String::new();
-    let read = || -> std::io::Result<_> {
+    let mut read = || -> std::io::Result<_> {
         // A pipe would keep whoever opens it waiting, and a device has no end.
         if !std::fs::metadata(file)?.is_file() {
             return Err(std::io::Error::other("it is no file"));

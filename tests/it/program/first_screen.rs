@@ -43,7 +43,7 @@ pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // What one replica does for all, and state that must not vanish
     let coord = services.coordination();
-    coord.run_once("rates-table", Revision::new(3, "sha256:4a7d1e")).run(async |_| bank::migrate().await).await?;
+    let ran = coord.run_once("rates", Revision::new(3, "sha256:4a7d1e")).run(async |_| bank::migrate().await).await?;
     let starts = coord.state::<u64>("starts").update("all", |before| before.unwrap_or(0) + 1).await?;
 
     // A directory on disk

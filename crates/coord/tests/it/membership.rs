@@ -257,7 +257,8 @@ async fn what_several_threads_say_of_a_member_is_all_said() {
             let joined = &joined;
             scope.spawn(move || {
                 for number in 0..50 {
-                    joined.update(|info| drop(info.reaches.insert(format!("{thread} {number}"), true))).unwrap();
+                    let say = |info: &mut MemberInfo| info.reaches.extend([(format!("{thread} {number}"), true)]);
+                    joined.update(say).unwrap();
                 }
             });
         }
