@@ -4,8 +4,9 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use tokio::task::coop::consume_budget;
 
 /// The body of a request or a response that [`IdempotencyLayer`](super::IdempotencyLayer) has seen: what was read of it, and
 /// the rest.
@@ -33,33 +34,60 @@ impl<B: Body<Data = Bytes>> IdempotencyBody<B> {
         Self { read: VecDeque::from([Frame::data(bytes)]), failed: None, rest: None }
     }
 
-    /// Reads a body as far as it has so many bytes. What is given back is whole in any case.
+    /// Reads a body as far as it has so many bytes, whatever frames they come in. What is given back is whole in any case.
     pub(super) async fn read(body: B, most: usize) -> (Self, Fit) {
         let mut this = Self::unread(body);
-        let mut size = 0;
-        while let Some(rest) = &mut this.rest {
-            if rest.size_hint().lower() > (most - size) as u64 {
-                return (this, Fit::TooLarge);
+        let mut data = Vec::new();
+        let fit = this.gather(&mut data, most).await;
+        let data = Bytes::from(data);
+        if !data.is_empty() {
+            this.read.push_front(Frame::data(data.clone()));
+        }
+        (this, fit.unwrap_or(Fit::Whole(data)))
+    }
+
+    /// Copies the data into one piece: a frame takes more than its bytes, and may be a small part of a buffer that it keeps. What
+    /// does not belong to it goes behind; nothing is said if it is all.
+    async fn gather(&mut self, data: &mut Vec<u8>, most: usize) -> Option<Fit> {
+        while let Some(rest) = &mut self.rest {
+            // A body that is always ready lets others run.
+            consume_budget().await;
+            let room = most - data.len();
+            if rest.size_hint().lower() > room as u64 {
+                return Some(Fit::TooLarge);
             }
             match poll_fn(|cx| rest.as_mut().poll_frame(cx)).await {
-                None => this.rest = None,
-                Some(Ok(frame)) => {
-                    size += frame.data_ref().map_or(0, Bytes::len);
-                    this.read.push_back(frame);
-                    if size > most {
-                        return (this, Fit::TooLarge);
+                None => self.rest = None,
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(more) if more.len() > room => {
+                        self.read.push_back(Frame::data(more));
+                        return Some(Fit::TooLarge);
                     }
-                }
+                    Ok(more) => append(data, &more, most),
+                    // Trailers are the end.
+                    Err(trailers) => {
+                        self.read.push_back(trailers);
+                        self.rest = None;
+                    }
+                },
                 Some(Err(error)) => {
-                    (this.failed, this.rest) = (Some(error), None);
-                    return (this, Fit::Failed);
+                    (self.failed, self.rest) = (Some(error), None);
+                    return Some(Fit::Failed);
                 }
             }
         }
-        let mut whole = BytesMut::with_capacity(size);
-        this.read.iter().filter_map(Frame::data_ref).for_each(|data| whole.extend_from_slice(data));
-        (this, Fit::Whole(whole.freeze()))
+        None
     }
+}
+
+/// Grows by doubling and yet never beyond what there may be.
+fn append(data: &mut Vec<u8>, more: &[u8], most: usize) {
+    let needed = data.len() + more.len();
+    if needed > data.capacity() {
+        let capacity = data.capacity().saturating_mul(2).min(most).max(needed);
+        data.reserve_exact(capacity - data.len());
+    }
+    data.extend_from_slice(more);
 }
 
 impl<B: Body<Data = Bytes>> Body for IdempotencyBody<B> {

@@ -8,7 +8,7 @@ use http_body::Body;
 use statehouse_core::{Condition, ErrorKind, Result, Version};
 use tokio::time::{Instant, timeout_at};
 
-use super::answer::{Refusal, replay};
+use super::answer::Refusal;
 use super::body::{Fit, IdempotencyBody};
 use super::config::Config;
 use super::format::{Fingerprint, Kept, Known, State};
@@ -147,15 +147,4 @@ fn known(record: &Record, fingerprint: &Fingerprint) -> Result<Claimed> {
 fn is_to_be_tried_again(status: StatusCode) -> bool {
     let for_now = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_EARLY, StatusCode::TOO_MANY_REQUESTS];
     status.is_server_error() || for_now.contains(&status)
-}
-
-impl Claimed {
-    /// The answer, if it is not to be passed on.
-    pub(super) fn answer<B: Body<Data = Bytes>>(self) -> Result<Claim, Box<Response<IdempotencyBody<B>>>> {
-        match self {
-            Self::Now(claim) => Ok(claim),
-            Self::Kept(kept) => Err(Box::new(replay(kept))),
-            Self::Refused(refusal) => Err(Box::new(refusal.response())),
-        }
-    }
 }

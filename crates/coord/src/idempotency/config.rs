@@ -15,6 +15,7 @@ use crate::hashed::{digest, hashed_key};
 use crate::key::CoordKey;
 
 type Principal = dyn Fn(&Parts) -> Option<String> + Send + Sync;
+type Target = dyn Fn(&Parts) -> String + Send + Sync;
 
 /// The longest key.
 const MAX_KEY: usize = 255;
@@ -26,6 +27,7 @@ pub(super) struct Config {
     pub(super) store: Arc<dyn CoordStore>,
     pub(super) name: String,
     principal: Arc<Principal>,
+    pub(super) target: Arc<Target>,
     pub(super) time_to_live: Duration,
     pub(super) lease: Duration,
     pub(super) max_request: usize,
@@ -40,6 +42,7 @@ impl Config {
             store,
             name: name.to_owned(),
             principal,
+            target: Arc::new(target),
             time_to_live: Duration::from_secs(24 * 3600),
             lease: Duration::from_secs(60),
             max_request: 1 << 20,
@@ -74,11 +77,20 @@ impl Config {
         let kept = headers.iter().filter(|(name, _)| self.headers.contains(name));
         kept.map(|(name, value)| (name.clone(), value.clone())).collect()
     }
+
+    /// Which request it is.
+    pub(super) fn fingerprint(&self, parts: &Parts, body: &Bytes) -> Fingerprint {
+        digest(&[parts.method.as_str().as_bytes(), (self.target)(parts).as_bytes(), body])
+    }
 }
 
-pub(super) fn fingerprint(parts: &Parts, body: &Bytes) -> Fingerprint {
-    let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
-    digest(&[parts.method.as_str().as_bytes(), path.as_bytes(), body])
+/// The path with the query as it came, of which axum's `nest` has taken a part away.
+fn target(parts: &Parts) -> String {
+    #[cfg(feature = "axum")]
+    let uri = parts.extensions.get::<axum::extract::OriginalUri>().map_or(&parts.uri, |original| &original.0);
+    #[cfg(not(feature = "axum"))]
+    let uri = &parts.uri;
+    uri.path_and_query().map_or_else(String::new, ToString::to_string)
 }
 
 impl fmt::Debug for Config {

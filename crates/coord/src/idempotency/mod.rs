@@ -34,10 +34,11 @@ const MAX_RESPONSE: usize = 900 << 10;
 /// - It looks at POST and PATCH with the header, of a **principal** that the application names. One principal's keys are nothing
 ///   to another's. Where there is none, no header (unless it is [required](Self::required)), or another method, the request
 ///   is passed on untouched.
-/// - The first request under a key is **passed on**; while it is under way, others get 409 with `Retry-After`. It goes on when its
-///   client hangs up. Its response is kept before it is given, and told to all who come later: status, body,
+/// - The first request under a key is **passed on**; while it is under way, others get 409 with `Retry-After`. Once its body is there, it goes on
+///   when its client hangs up. Its response is kept before it is given, and told to all who come later: status, body,
 ///   the [chosen headers](Self::headers), and `Idempotency-Replayed: true`.
-/// - **Another request** under the key, by method, path with query, or body, gets 422.
+/// - **Another request** under the key, by method, path with query, or body, gets 422. The path is the whole one, of which axum's `nest` has
+///   taken a part away, with the feature `axum`; where another router does such a thing, the [target](Self::target) has to be said.
 /// - Responses of the kind that a repetition is meant for are not kept: 5xx, 408, 425, 429. Then, or if the handler panics, the key is free at once.
 /// - If a **process dies**, the key is free after the [lease](Self::lease). So long a handler has, too: then it is dropped, and the
 ///   answer is 503. What it had done by then may be done again: what must not be belongs in one transaction.
@@ -113,7 +114,8 @@ impl IdempotencyLayer {
         self
     }
 
-    /// The most bytes of a request's body, which is held in memory: 1 MiB at first.
+    /// The most bytes of a request's body, which is held in memory in one piece, whatever frames it comes in: 1 MiB at first. For a moment, while it
+    /// grows, it takes up to twice as much.
     pub fn max_request(mut self, bytes: usize) -> Self {
         self.config.max_request = bytes;
         self
@@ -128,6 +130,28 @@ impl IdempotencyLayer {
     /// The headers of a response that are told again: `Content-Type`, `Content-Language`, `ETag` and `Location` at first.
     pub fn headers(mut self, headers: impl IntoIterator<Item = HeaderName>) -> Self {
         self.config.headers = headers.into_iter().collect();
+        self
+    }
+
+    /// Says what a request's path with its query was when it came. At first it is what its URI says, and with the feature `axum` its
+    /// [`OriginalUri`](https://docs.rs/axum/0.8/axum/extract/struct.OriginalUri.html) where there is one: another router that takes a
+    /// part of the path away keeps the whole elsewhere, and without it `/live/charge` and `/test/charge` were one request.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use statehouse_coord::{Coordination, MemoryCoordStore};
+    /// #[derive(Clone)]
+    /// struct Whole(http::Uri); // what the router puts into the extensions
+    ///
+    /// # let coord = Coordination::new(Arc::new(MemoryCoordStore::new()));
+    /// let once = coord.idempotency("orders", |_| Some("everybody".to_owned())).target(|request| {
+    ///     let uri = request.extensions.get::<Whole>().map_or(&request.uri, |whole| &whole.0);
+    ///     uri.to_string()
+    /// });
+    /// # let _ = once;
+    /// ```
+    pub fn target(mut self, target: impl Fn(&Parts) -> String + Send + Sync + 'static) -> Self {
+        self.config.target = Arc::new(target);
         self
     }
 

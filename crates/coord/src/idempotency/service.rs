@@ -1,18 +1,21 @@
-use std::panic::resume_unwind;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 use tracing::Instrument as _;
 
-use super::answer::Refusal;
+use super::answer::{Refusal, replay};
 use super::body::{Fit, IdempotencyBody};
-use super::claim::Claim;
-use super::config::{Config, fingerprint};
+use super::claim::{Claim, Claimed};
+use super::config::Config;
+use super::format::Fingerprint;
+use crate::key::CoordKey;
 
 /// The service that [`IdempotencyLayer`](super::IdempotencyLayer) makes.
 #[derive(Clone, Debug)]
@@ -51,66 +54,71 @@ where
         let mut inner = std::mem::replace(&mut self.inner, ready_for_next);
         let config = Arc::clone(&self.config);
         Box::pin(async move {
-            let (request, claim) = match admit(config, request).await {
-                Ok(admitted) => admitted,
-                Err(refused) => return Ok(*refused),
-            };
-            let call = async move { inner.call(request).await };
-            match claim {
-                None => Ok(call.await?.map(IdempotencyBody::unread)),
-                Some(claim) => beyond_the_client(claim, call).await,
+            match read(&config, request).await {
+                Ok((request, None)) => Ok(inner.call(request).await?.map(IdempotencyBody::unread)),
+                Ok((request, Some((key, fingerprint)))) => {
+                    let claim = Claim::make(config, key, fingerprint);
+                    beyond_the_client(claimed(claim, async move { inner.call(request).await })).await
+                }
+                Err(refused) => Ok(refused.response()),
             }
         })
     }
 }
 
-type Admitted<B> = (Request<IdempotencyBody<B>>, Option<Claim>);
+type Read<B> = (Request<IdempotencyBody<B>>, Option<(CoordKey, Fingerprint)>);
 
-/// The request as it is passed on, and its claim if it has one; else the answer.
-async fn admit<B, R>(config: Arc<Config>, request: Request<B>) -> Result<Admitted<B>, Box<Response<IdempotencyBody<R>>>>
-where
-    B: Body<Data = Bytes>,
-    R: Body<Data = Bytes>,
-{
+/// The request as it is passed on, and what it is known by if it is one to answer once.
+async fn read<B: Body<Data = Bytes>>(config: &Config, request: Request<B>) -> Result<Read<B>, Refusal> {
     let (parts, body) = request.into_parts();
-    let Some(key) = config.key_of(&parts).map_err(refused)? else {
+    let Some(key) = config.key_of(&parts)? else {
         return Ok((Request::from_parts(parts, IdempotencyBody::unread(body)), None));
     };
     let (body, fit) = IdempotencyBody::read(body, config.max_request).await;
     let whole = match fit {
         Fit::Whole(whole) => whole,
-        Fit::TooLarge => return Err(refused(Refusal::TooLarge)),
-        Fit::Failed => return Err(refused(Refusal::Broken)),
+        Fit::TooLarge => return Err(Refusal::TooLarge),
+        Fit::Failed => return Err(Refusal::Broken),
     };
-    let fingerprint = fingerprint(&parts, &whole);
-    let claim = Claim::make(config, key, fingerprint).await.answer()?;
-    Ok((Request::from_parts(parts, body), Some(claim)))
+    let fingerprint = config.fingerprint(&parts, &whole);
+    Ok((Request::from_parts(parts, body), Some((key, fingerprint))))
 }
 
-fn refused<B: Body<Data = Bytes>>(refusal: Refusal) -> Box<Response<IdempotencyBody<B>>> {
-    Box::new(refusal.response())
+type Answer<B, E> = Result<Response<IdempotencyBody<B>>, E>;
+
+/// Claims the key and has the request answered; else tells what is there.
+async fn claimed<B: Body<Data = Bytes>, E>(
+    claim: impl Future<Output = Claimed>,
+    call: impl Future<Output = Result<Response<B>, E>>,
+) -> Answer<B, E> {
+    let claim = match claim.await {
+        Claimed::Now(claim) => claim,
+        Claimed::Kept(kept) => return Ok(replay(kept)),
+        Claimed::Refused(refusal) => return Ok(refusal.response()),
+    };
+    match AssertUnwindSafe(claim.clone().run(call)).catch_unwind().await {
+        Ok(answered) => answered,
+        Err(panic) => {
+            claim.free().await;
+            resume_unwind(panic)
+        }
+    }
 }
 
-/// A client that hangs up must not cut off what it will ask for again.
-async fn beyond_the_client<B, E>(
-    claim: Claim,
-    call: impl Future<Output = Result<Response<B>, E>> + Send + 'static,
-) -> Result<Response<IdempotencyBody<B>>, E>
+/// A client that hangs up must not cut off what it will ask for again, from the claim on: one that is made and then dropped would
+/// keep everybody out until its lease is over.
+async fn beyond_the_client<B, E>(answering: impl Future<Output = Answer<B, E>> + Send + 'static) -> Answer<B, E>
 where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Send + 'static,
     E: Send + 'static,
 {
-    let running = tokio::spawn(claim.clone().run(call).in_current_span());
-    match running.await {
+    match tokio::spawn(answering.in_current_span()).await {
         Ok(answered) => answered,
-        Err(ended) => {
-            claim.free().await;
-            match ended.try_into_panic() {
-                Ok(panic) => resume_unwind(panic),
-                // The runtime ends.
-                Err(_) => Ok(Refusal::Away.response()),
-            }
-        }
+        Err(ended) => match ended.try_into_panic() {
+            Ok(panic) => resume_unwind(panic),
+            // The runtime ends.
+            Err(_) => Ok(Refusal::Away.response()),
+        },
     }
 }

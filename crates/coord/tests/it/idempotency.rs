@@ -1,5 +1,7 @@
 //! Requests that are answered once, however often they come.
 
+mod frames;
+
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,6 +17,7 @@ use statehouse_coord::{
 use statehouse_core::ManualClock;
 use statehouse_core::layer::Faults;
 use statehouse_filestore::MemoryFileStore;
+use statehouse_testkit::{Direction, FaultProxy};
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -264,6 +267,56 @@ async fn a_client_that_hangs_up_finds_the_answer_when_it_comes_back() {
         }
     };
     assert!(answer.is_replayed && answer.body == "done", "{answer:?}");
+}
+
+/// Between the claim and its answer nobody knows of it but the store: who drops it there has taken the key for nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_hangs_up_while_its_key_is_claimed_finds_the_answer_too() {
+    let server = durable_redis().await;
+    let proxy = FaultProxy::start(server.address());
+    let (orders, count) = counting(&layer(open_redis(&proxy.url(&server.url()), &random_namespace()).await));
+    assert_eq!(ask(&orders, order("warm", "apples")).await.status, 201);
+    proxy.delay(Direction::ToClient, Duration::from_secs(1));
+    let hung_up = timeout(Duration::from_millis(100), orders.clone().oneshot(order("k1", "apples"))).await;
+    assert!(hung_up.is_err(), "it has no answer yet");
+    proxy.heal();
+    let answer = until_answered(&orders).await;
+    assert!(answer.is_replayed && answer.body == "order 2: apples", "{answer:?}");
+    assert_eq!(count.load(Ordering::SeqCst), 2);
+}
+
+/// Asks until it is not under way, for much less than a lease.
+async fn until_answered(orders: &Orders) -> Answer {
+    let asking = async {
+        loop {
+            match ask(orders, order("k1", "apples")).await {
+                answer if [409, 503].contains(&answer.status) => tokio::time::sleep(Duration::from_millis(20)).await,
+                answer => break answer,
+            }
+        }
+    };
+    timeout(Duration::from_secs(30), asking).await.expect("it stays under way, though nobody is at it")
+}
+
+#[tokio::test]
+async fn a_handler_that_panics_after_its_client_has_hung_up_frees_the_key() {
+    let (count, go_on) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
+    let orders = orders(&layer(MemoryCoordStore::new()), {
+        let (count, go_on) = (Arc::clone(&count), Arc::clone(&go_on));
+        move |_| {
+            let (is_first, go_on) = (count.fetch_add(1, Ordering::SeqCst) == 0, Arc::clone(&go_on));
+            async move {
+                go_on.acquire().await.unwrap().forget();
+                assert!(!is_first, "the first panics");
+                Response::new(Full::new("done".into()))
+            }
+        }
+    });
+    let hung_up = timeout(Duration::from_millis(50), orders.clone().oneshot(order("k1", "apples"))).await;
+    assert!(hung_up.is_err());
+    go_on.add_permits(2);
+    let answer = until_answered(&orders).await;
+    assert!(!answer.is_replayed && answer.body == "done", "{answer:?}");
 }
 
 #[tokio::test]
