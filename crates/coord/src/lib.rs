@@ -61,6 +61,7 @@
 //! | `redis-tls` | `rediss:` URLs | `rustls` with `ring` |
 //! | `s3` | `s3:` URLs | `object_store`, `reqwest`, `rustls` with `ring` |
 //! | `tower` | `IdempotencyLayer`: requests that are answered once; `RateLimitLayer` | `http`, `http-body`, `tower-layer`, `tower-service` |
+//! | `axum` | what axum's `nest` takes away of a path counts for `IdempotencyLayer` | `axum` |
 //! | `conformance` | the suite for testing a backend of your own | no further crates |
 //!
 //! None is on by default.
@@ -104,7 +105,8 @@
 //! attempt at what runs once.
 //! `coord.member_forgotten` (`WARN`) and `coord.member_back` (`INFO`): the others do not count on this replica, and do again;
 //! `coord.epoch_raised` (`INFO`) and `coord.member_behind` (`ERROR`): of formats.
-//! `coord.not_durable` (`WARN`): a Redis that may forget. Who waits says nothing. Values are in no line.
+//! `coord.not_durable` (`WARN`): a Redis that may forget. `coord.index_replaced` (`ERROR`): somebody has put something else where its
+//! index of records is, so that scans lack what was not put since. Who waits says nothing. Values are in no line.
 //!
 //! # Testing your own backend
 //! Another store, such as a database, is a type that implements [`CoordStore`]. With the feature `conformance` the macro

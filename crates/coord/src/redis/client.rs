@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use statehouse_core::time::{millis_rounded_up, whole_micros};
-use statehouse_core::{Condition, EnvelopeError, ErrorKind, Fence, Namespace, Result, Timestamp, Version};
+use statehouse_core::{Condition, EnvelopeError, Error, ErrorKind, Fence, Namespace, Result, Timestamp, Version};
 use statehouse_redis::{
     ENVELOPE_STAMP, Idempotence, KeySpace, REFUSE_STALE, RedisClient, RedisScript, ScriptCall, raise, redis, script,
     unexpected_answer,
@@ -25,6 +25,7 @@ static PUT: LazyLock<RedisScript> = script!(ENVELOPE_STAMP, "lua/found.lua", "lu
 static PUT_FENCED: LazyLock<RedisScript> = script!(REFUSE_STALE, ENVELOPE_STAMP, "lua/found.lua", "lua/put.lua");
 static REMOVE: LazyLock<RedisScript> = script!(ENVELOPE_STAMP, "lua/found.lua", "lua/remove.lua");
 static SWEEP: LazyLock<RedisScript> = script!("lua/sweep.lua");
+static CLEAR: LazyLock<RedisScript> = script!("lua/clear.lua");
 /// With a key, since another server of a cluster has another time.
 static TIME: LazyLock<RedisScript> =
     LazyLock::new(|| RedisScript::new("local time = redis.call('TIME') return time[1] * 1000000 + time[2]"));
@@ -119,7 +120,12 @@ impl Wire {
         let redis = self.redis.within(options.deadline);
         let (answer, repeated) = run(&call(options.repeats), &call(true), &redis).await?;
         match answer {
-            (1, Some(version), _) => Ok(PutOutcome::Stored(Version::new(number(&version)?))),
+            (stored @ (1 | 4), Some(version), _) => {
+                if stored == 4 {
+                    replaced();
+                }
+                Ok(PutOutcome::Stored(Version::new(number(&version)?)))
+            }
             (0, found, now) => PutOutcome::refused(Found::new(found, now).live()?, options.repeats || repeated),
             (3, ..) => Err(unreadable(EnvelopeError::Corrupt)),
             _ => Err(unexpected_answer()),
@@ -158,9 +164,14 @@ impl Wire {
         // No text has a byte 0xff.
         let to = [b"(", options.prefix.as_bytes(), b"\xff"].concat();
         command.arg(self.index()).arg(from).arg(to).arg("LIMIT").arg(0).arg(options.limit);
-        let names: Vec<String> = redis.query(&command, Idempotence::Idempotent).await?;
-        let next = names.last().filter(|_| names.len() == usize::from(options.limit)).map(PageToken::new);
-        let keys: Vec<_> = names.iter().filter_map(|name| CoordKey::new(name).ok()).collect();
+        let names: Vec<Vec<u8>> = match redis.query(&command, Idempotence::Idempotent).await {
+            Err(error) if error.kind() == ErrorKind::Corrupt => return Err(self.clear(&redis, error).await),
+            names => names?,
+        };
+        let last = names.last().filter(|_| names.len() == usize::from(options.limit));
+        let next = last.map(|name| PageToken::new(String::from_utf8_lossy(name)));
+        let keys: Vec<_> =
+            names.iter().filter_map(|name| CoordKey::new(std::str::from_utf8(name).ok()?).ok()).collect();
         let (mut page, mut gone) = (Page::new(Vec::new(), next), Vec::new());
         for (key, found) in keys.iter().zip(self.read(&redis, &keys).await?) {
             if found.bytes.is_none() {
@@ -172,7 +183,7 @@ impl Wire {
         Ok(page)
     }
 
-    /// Takes names out of the index whose records have expired and are forgotten. The next scan does what this one cannot.
+    /// Takes names out of the index whose records have expired and are forgotten. Puts and the next scan do what this one cannot.
     async fn sweep(&self, redis: &RedisClient, gone: &[&CoordKey]) {
         if gone.is_empty() {
             return;
@@ -182,6 +193,15 @@ impl Wire {
         if let Err(error) = call.run::<u64>(redis, Idempotence::Idempotent).await {
             tracing::debug!(name: "coord.stale_names", %error, "names of records that are gone stay in the index until the next scan");
         }
+    }
+
+    /// Takes away what is no index, so that only this scan fails of it, by which it is told.
+    async fn clear(&self, redis: &RedisClient, error: Error) -> Error {
+        let cleared = CLEAR.key(self.index()).deadline().run::<u8>(redis, Idempotence::Idempotent).await;
+        if matches!(cleared, Ok(1)) {
+            replaced();
+        }
+        error
     }
 
     /// The time of the server that has the records.
@@ -203,6 +223,11 @@ async fn run(call: &ScriptCall<'_>, again: &ScriptCall<'_>, redis: &RedisClient)
         }
         answer => Ok((answer?, false)),
     }
+}
+
+fn replaced() {
+    let advice = "something else was in the place of the index of records, which begins anew: a scan lacks those that were not put since";
+    tracing::error!(name: "coord.index_replaced", "{advice}");
 }
 
 fn number(bytes: &[u8]) -> Result<u64> {

@@ -27,7 +27,7 @@ use crate::settled::put_settled;
 ///   that want to come back.
 /// - Tokens are secrets: what is stored is their SHA-256.
 ///
-/// The store must let records [expire](crate::capability::SERVER_TIME): memory and Redis do, Redis a day later, some 150 bytes
+/// The store must let records [expire](crate::capability::SERVER_TIME): memory and Redis do, Redis a day later, some 550 bytes
 /// each. In files each token would leave a file behind for good.
 ///
 /// ```

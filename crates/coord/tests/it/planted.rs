@@ -2,11 +2,12 @@
 //! replaced.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use statehouse_coord::{
-    Condition, CoordKey, CoordStore, CoordStoreExt as _, Coordination, FilesConfig, FilesCoordStore, PutOptions,
-    PutOutcome,
+    Accepted, Condition, CoordKey, CoordStore, CoordStoreExt as _, Coordination, FilesConfig, FilesCoordStore,
+    MemberInfo, PutOptions, PutOutcome, RemoveOutcome,
 };
 use statehouse_core::{Error, ErrorKind, Namespace, ServiceUrl, Version};
 use statehouse_filestore::{Body, FileKey, FileStore, LocalFileStore, MemoryFileStore};
@@ -85,6 +86,97 @@ async fn in_redis_what_is_no_record_is_told_and_can_be_replaced() {
         server.command(command).await.unwrap();
         is_told_and_replaced(&store, before, command[0]).await;
     }
+}
+
+/// How many names the index has.
+async fn names(server: &RedisServer, namespace: &Namespace) -> i64 {
+    let index = format!("{namespace}:coord:records:{{{namespace}}}:index");
+    server.command(&["ZCARD", &index]).await.unwrap().integer().unwrap()
+}
+
+#[tokio::test]
+async fn what_is_put_in_the_place_of_the_index_of_redis_ends_nothing() {
+    let (server, namespace) = (crate::durable_redis().await, random_namespace());
+    let store: Arc<dyn CoordStore> = Arc::new(open_redis(&server.url(), &namespace).await);
+    let index = format!("{namespace}:coord:records:{{{namespace}}}:index");
+    for command in
+        [&["SET", &index, "x"][..], &["LPUSH", &index, "x"], &["HSET", &index, "x", "y"], &["SADD", &index, "x"]]
+    {
+        let plant = async || {
+            server.command(&["DEL", &index]).await.unwrap();
+            server.command(command).await.unwrap();
+        };
+        // What was removed is, and is said to be.
+        let version = put(&*store, "removed").await;
+        plant().await;
+        assert_eq!(store.remove(&key("removed"), version).await.unwrap(), RemoveOutcome::Removed, "{command:?}");
+        assert_eq!(store.get(&key("removed")).await.unwrap(), None);
+        // A put takes the place back, and knows itself when it is repeated.
+        put(&*store, "a").await;
+        let page = store.scan("").await.unwrap();
+        assert!(page.records.len() == 1 && page.records[0].0 == key("a"), "{command:?}: {page:?}");
+        // A scan is told, once.
+        plant().await;
+        let told = store.scan("").await.unwrap_err();
+        assert_eq!(told.kind(), ErrorKind::Corrupt, "{command:?}: {told:?}");
+        assert_eq!(store.scan("").await.unwrap().records, vec![], "{command:?}");
+        // Who joins scans, and puts.
+        plant().await;
+        let coord = Coordination::new(Arc::clone(&store));
+        let joined = match coord.membership().join(MemberInfo::new("x")).await {
+            Ok(joined) => joined,
+            Err(_) => coord.membership().join(MemberInfo::new("x")).await.unwrap(),
+        };
+        assert_eq!(coord.membership().members().await.unwrap().len(), 1, "{command:?}");
+        joined.leave().await;
+        let _ = coord.lock("a").await.unwrap().release().await.unwrap();
+    }
+}
+
+/// Names that are none, and those of records that are not there, are passed over by scans, and go with puts.
+#[tokio::test]
+async fn foreign_names_in_the_index_of_redis_are_passed_over_and_go() {
+    let (server, namespace) = (RedisServer::shared().await, random_namespace());
+    let store: Arc<dyn CoordStore> = Arc::new(open_redis(&server.url(), &namespace).await);
+    let index = format!("{namespace}:coord:records:{{{namespace}}}:index");
+    put(&*store, "b").await;
+    for name in [&b"\x80\xfe"[..], b"a//b", b"", b"c"] {
+        server.command(&[b"ZADD", index.as_bytes(), b"0", name]).await.unwrap();
+    }
+    let page = store.scan("").await.unwrap();
+    assert!(page.records.len() == 1 && page.records[0].0 == key("b"), "{page:?}");
+    for _ in 0..200 {
+        put(&*store, "b").await;
+    }
+    assert_eq!(names(server, &namespace).await, 1);
+}
+
+/// A day after they have expired, which passes here by a command of Redis.
+#[tokio::test]
+async fn names_of_tokens_that_are_forgotten_leave_the_index_though_nobody_scans_them() {
+    let (server, namespace) = (crate::durable_redis().await, random_namespace());
+    let store: Arc<dyn CoordStore> = Arc::new(open_redis(&server.url(), &namespace).await);
+    let coord = Coordination::new(Arc::clone(&store));
+    let links = coord.single_use("links", Duration::from_secs(1));
+    put(&*store, "stays").await;
+    let accept = async |day: usize| {
+        for token in 0..300 {
+            assert_eq!(links.accept(format!("{day} {token}")).await.unwrap(), Accepted::First);
+        }
+    };
+    let forget = "local keys = redis.call('KEYS', ARGV[1]) for _, key in ipairs(keys) do redis.call('DEL', key) end return #keys";
+    for day in 0..4 {
+        accept(day).await;
+        let found = names(&server, &namespace).await;
+        assert!(found <= 2 * 301, "{found} names on day {day}");
+        let forgotten = server.command(&["EVAL", forget, "0", "*:record:used/*"]).await.unwrap();
+        assert_eq!(forgotten.integer(), Some(300));
+    }
+    for _ in 0..1000 {
+        put(&*store, "stays").await;
+    }
+    assert_eq!(names(&server, &namespace).await, 1);
+    assert_eq!(store.scan("").await.unwrap().records.len(), 1);
 }
 
 async fn in_files(files: Arc<dyn FileStore>, namespace: &Namespace) {

@@ -1,7 +1,7 @@
 -- ARGV: the record, with an empty stamp; on which condition it is put: '', 'absent',
 -- 'never' for where nothing may ever have been, or the 8 bytes of a version; its time to live in microseconds, or 0; for how many milliseconds its version is remembered after that; its name in the index; the
--- channel that changes are told on. Answers 1 and its version, 0 and what is there, or 3 if that is no record, whose
--- place only a put without a condition takes.
+-- channel that changes are told on. Answers 1 and its version, 4 and the version if what was in the index's place had to be replaced,
+-- 0 and what is there, or 3 if that is no record, whose place only a put without a condition takes.
 if live and is_own(ARGV[1]) then
   return {1, string.sub(found, 17, 24), now}
 end
@@ -13,7 +13,16 @@ local is_other = #on == 8 and not (live and string.sub(found, 17, 24) == on)
 if is_other or (on == 'absent' and live) or (on == 'never' and found) then
   return {0, live and found, now}
 end
-redis.call('ZADD', KEYS[2], 0, ARGV[5])
+local stored = 1
+local added = redis.pcall('ZADD', KEYS[2], 0, ARGV[5])
+if type(added) == 'table' and string.find(added.err, 'WRONGTYPE', 1, true) then
+  -- Somebody else's. Nothing else would ever take it away, and nothing could be put.
+  redis.call('DEL', KEYS[2])
+  redis.call('ZADD', KEYS[2], 0, ARGV[5])
+  stored = 4
+elseif type(added) == 'table' then
+  return added
+end
 local said, version
 if lives > 0 then
   said, version = store(ARGV[1], now + lives, 'PX', math.ceil(lives / 1000) + ARGV[4])
@@ -25,4 +34,12 @@ if said.err then
 end
 -- Nobody has to hear of it, and this user may not be allowed to tell.
 redis.pcall('PUBLISH', ARGV[6], ARGV[5])
-return {1, version, now}
+-- Records go by themselves when they have expired and are forgotten, and their names do not. So each put draws two
+-- names by lot, and takes those out whose record is gone: where every second one is, as many go as come. Their keys are in this slot, too.
+local some = redis.pcall('ZRANDMEMBER', KEYS[2], 2)
+for at = 1, #some do
+  if redis.pcall('EXISTS', string.sub(KEYS[1], 1, -1 - #ARGV[5]) .. some[at]) == 0 then
+    redis.pcall('ZREM', KEYS[2], some[at])
+  end
+end
+return {stored, version, now}

@@ -18,6 +18,7 @@ if said.err and string.find(said.err, 'OOM', 1, true) then
 elseif said.err then
   return said
 end
-redis.call('ZREM', KEYS[2], ARGV[4])
+-- It is done, whatever is in the index's place.
+redis.pcall('ZREM', KEYS[2], ARGV[4])
 redis.pcall('PUBLISH', ARGV[5], ARGV[4])
 return {1, false, now}
