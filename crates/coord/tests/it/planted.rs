@@ -129,7 +129,7 @@ async fn what_is_put_in_the_place_of_the_index_of_redis_ends_nothing() {
         };
         assert_eq!(coord.membership().members().await.unwrap().len(), 1, "{command:?}");
         joined.leave().await;
-        let _ = coord.lock("a").await.unwrap().release().await.unwrap();
+        coord.lock("a").await.unwrap().release().await.unwrap();
     }
 }
 
