@@ -22,6 +22,8 @@ use crate::record::Record;
 ///   was removed or has expired, so that whoever has the greater one came later. What the previous one was is remembered for
 ///   a day at least; after that, and on another store that the application is moved to, they rise as long as the stores'
 ///   clocks differ by less than the time in between.
+/// - **In place of**: a record whose value the put [names](PutOptions::or_in_place_of) counts as none for it, if the store sees
+///   to that; any other value stands as ever.
 /// - **Get** gives the record with its version, the id of its put, and how long it still lives.
 /// - **Expiry** is decided by the store, by a clock of its own that no client sets. A record never lives shorter than its
 ///   time to live, counted from the moment in which it was stored; an expired one is absent for every method at once. Without

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use statehouse_core::{Error, Fence, Result, Version};
 pub use statehouse_filestore::PageToken;
 
@@ -52,6 +53,8 @@ statehouse_core::deadline_options! {
 pub struct PutOptions {
     /// What must hold for the put to happen.
     pub condition: Condition,
+    /// A value that counts as no record for [`Condition::Absent`], where the store sees to that; none if there is none.
+    pub or_in_place_of: Option<Bytes>,
     /// After how long the record is gone; it stays if none.
     pub time_to_live: Option<Duration>,
     /// Which put it is; another than all before if none.
@@ -76,6 +79,31 @@ impl PutOptions {
     pub const fn with_condition(mut self, condition: Condition) -> Self {
         self.condition = condition;
         self
+    }
+
+    /// A record of this very value counts as none for [`Condition::Absent`], so that one call does what otherwise takes two.
+    /// A hint: a store that does not know it answers with the record, as to any other.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> statehouse_core::Result<()> {
+    /// # use statehouse_coord::{Condition, CoordKey, CoordStore, CoordStoreExt, MemoryCoordStore, PutOptions};
+    /// # let (store, key) = (MemoryCoordStore::new(), CoordKey::new("a")?);
+    /// store.put(&key, "free").await?;
+    /// let options = PutOptions::default().with_condition(Condition::Absent).or_in_place_of("free");
+    /// assert!(store.put_with(&key, "taken".into(), options.clone()).await?.stored().is_some());
+    /// assert!(store.put_with(&key, "taken".into(), options).await?.stored().is_none());
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn or_in_place_of(mut self, value: impl Into<Bytes>) -> Self {
+        self.or_in_place_of = Some(value.into());
+        self
+    }
+
+    /// Whether a record is none for this put.
+    pub(crate) fn passes_over(&self, value: &Bytes) -> bool {
+        self.condition == Condition::Absent && !self.repeats && self.or_in_place_of.as_ref() == Some(value)
     }
 
     /// With a time to live.

@@ -72,6 +72,7 @@ macro_rules! coord_conformance {
             an_absent_record_is_absent_for_every_method [];
             a_put_if_absent_finds_what_is_there [];
             a_put_on_another_version_answers_what_is_there_and_changes_nothing [];
+            a_record_that_counts_as_none_is_replaced_or_told_and_any_other_stands [];
             of_sixteen_racing_puts_on_one_version_one_is_made [];
             of_sixteen_racing_creators_one_wins [];
             sixteen_counters_lose_no_step [];

@@ -41,6 +41,35 @@ pub(super) async fn a_put_if_absent_finds_what_is_there(backend: &impl CoordBack
     assert_eq!(get(&*store, "a").await, Some(found));
 }
 
+pub(super) async fn a_record_that_counts_as_none_is_replaced_or_told_and_any_other_stands(backend: &impl CoordBackend) {
+    let store = backend.service().await;
+    let free = || on(Condition::Absent).or_in_place_of("free");
+    let put_free = async |value: &'static str| {
+        let put = store.put_with(&key("a"), value.into(), free()).await;
+        put.expect("an answer")
+    };
+    assert!(put_free("1").await.stored().is_some(), "there is none");
+    for other in ["1", "fre", "free ", ""] {
+        let version = put(&*store, "a", other).await;
+        assert_eq!(conflict(put_free("2").await).expect("the record").version, version, "{other:?}");
+    }
+    let before = put(&*store, "a", "free").await;
+    let racing = race(|number| {
+        let (store, options) = (std::sync::Arc::clone(&store), free());
+        async move { store.put_with(&key("a"), number.to_string().into(), options).await.expect("an answer") }
+    });
+    let stored: Vec<_> = racing.await.iter().filter_map(PutOutcome::stored).collect();
+    let now = get(&*store, "a").await.expect("a record");
+    // Of a store that does not know it, the record stands.
+    let is_told = stored.is_empty() && now.version == before && &now.value[..] == b"free";
+    assert!(is_told || (stored == [now.version] && now.version > before), "{stored:?}, {now:?}");
+    // With any other condition it is a record like all others.
+    let version = put(&*store, "a", "free").await;
+    let other = on(Condition::Match(Version::new(7))).or_in_place_of("free");
+    let outcome = store.put_with(&key("a"), "3".into(), other).await.expect("an answer");
+    assert_eq!(conflict(outcome).expect("the record").version, version);
+}
+
 pub(super) async fn a_put_on_another_version_answers_what_is_there_and_changes_nothing(backend: &impl CoordBackend) {
     let store = backend.service().await;
     let first = put(&*store, "a", "1").await;

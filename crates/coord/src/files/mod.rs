@@ -139,7 +139,8 @@ impl FilesCoordStore {
         if let Some(own) = current.as_ref().filter(|current| current.id == new.id) {
             return Ok(Tried::Stored(own.version));
         }
-        if !options.is_made(current.as_ref().map(|current| &current.version), found.is_some()) {
+        let stands = current.as_ref().filter(|current| !options.passes_over(&current.value));
+        if !options.is_made(stands.map(|current| &current.version), found.is_some()) {
             return Ok(Tried::Refused(current));
         }
         let stored = self.stamp(new.clone(), found.as_ref());

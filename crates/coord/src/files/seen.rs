@@ -1,7 +1,7 @@
 //! Since when a record has been as it is, as far as this process has seen.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::key::CoordKey;
@@ -11,12 +11,19 @@ use crate::record::WriteId;
 const MOST: usize = 16_384;
 
 #[derive(Debug, Default)]
-pub(super) struct Seen(Mutex<HashMap<CoordKey, Sighting>>);
+pub(super) struct Seen(Mutex<Sightings>);
 
 #[derive(Clone, Copy, Debug)]
 struct Sighting {
     id: WriteId,
     first: Duration,
+}
+
+#[derive(Debug, Default)]
+struct Sightings {
+    of: HashMap<CoordKey, Sighting>,
+    /// The same, by when they were first seen.
+    by_age: BTreeSet<(Duration, CoordKey)>,
 }
 
 impl Seen {
@@ -25,12 +32,11 @@ impl Seen {
     /// `now` is by a clock of this process that nobody sets, and the record was there before it: so the time is never short,
     /// whatever the clock of whoever wrote it.
     pub(super) fn left(&self, key: &CoordKey, id: WriteId, lives: Duration, now: Duration) -> Option<Duration> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let first = match all.get(key) {
+        let mut all = self.all();
+        let first = match all.of.get(key) {
             Some(known) if known.id == id => known.first,
             _ => {
-                make_room(&mut all, key);
-                all.insert(key.clone(), Sighting { id, first: now });
+                all.watch(key, Sighting { id, first: now });
                 now
             }
         };
@@ -39,17 +45,30 @@ impl Seen {
 
     /// What is not there, or stays, is not watched.
     pub(super) fn forget(&self, key: &CoordKey) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        self.all().forget(key);
+    }
+
+    fn all(&self) -> MutexGuard<'_, Sightings> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn make_room(all: &mut HashMap<CoordKey, Sighting>, key: &CoordKey) {
-    if all.len() < MOST || all.contains_key(key) {
-        return;
+impl Sightings {
+    fn watch(&mut self, key: &CoordKey, sighting: Sighting) {
+        self.forget(key);
+        if self.of.len() >= MOST
+            && let Some((_, oldest)) = self.by_age.pop_first()
+        {
+            self.of.remove(&oldest);
+        }
+        self.by_age.insert((sighting.first, key.clone()));
+        self.of.insert(key.clone(), sighting);
     }
-    let oldest = all.iter().min_by_key(|(_, sighting)| sighting.first).map(|(key, _)| key.clone());
-    if let Some(oldest) = oldest {
-        all.remove(&oldest);
+
+    fn forget(&mut self, key: &CoordKey) {
+        if let Some((key, known)) = self.of.remove_entry(key) {
+            self.by_age.remove(&(known.first, key));
+        }
     }
 }
 
@@ -78,7 +97,16 @@ mod tests {
             let key = CoordKey::new(number.to_string()).unwrap();
             seen.left(&key, id, SECOND, Duration::from_millis(number as u64));
         }
-        let all = seen.0.lock().unwrap();
-        assert!(all.len() == MOST && !all.contains_key("0") && all.contains_key("1"));
+        let key = |number: usize| CoordKey::new(number.to_string()).unwrap();
+        let is_watched = |number| seen.all().of.contains_key(&key(number));
+        assert!(!is_watched(0) && is_watched(1) && is_watched(MOST));
+        // What is seen anew, or forgotten, is not the oldest any more.
+        seen.left(&key(1), WriteId::from_bytes([2; 16]), SECOND, 20 * SECOND);
+        seen.forget(&key(2));
+        seen.left(&key(MOST + 1), id, SECOND, 21 * SECOND);
+        seen.left(&key(MOST + 2), id, SECOND, 22 * SECOND);
+        assert!(is_watched(1) && !is_watched(3) && is_watched(4));
+        let all = seen.all();
+        assert_eq!((all.of.len(), all.by_age.len()), (MOST, MOST));
     }
 }

@@ -92,9 +92,9 @@ impl Held {
         for _ in 0..TRIES {
             let sent = Instant::now();
             let first = *first.get_or_insert(sent);
-            let options = PutOptions::default().with_condition(condition).with_time_to_live(self.lease);
-            let put =
-                self.store.put_with(&self.key, self.value().encode(), options.with_deadline(self.patience())).await;
+            let options = PutOptions::default().with_condition(condition).or_in_place_of(State::Free.encode());
+            let options = options.with_time_to_live(self.lease).with_deadline(self.patience());
+            let put = self.store.put_with(&self.key, self.value().encode(), options).await;
             let record = match put {
                 Ok(PutOutcome::Stored(version)) => return Ok(Tried::Held(version, sent)),
                 Ok(PutOutcome::Conflict(record)) => record,
@@ -109,6 +109,7 @@ impl Held {
                 continue;
             };
             match State::decode(&record.value)? {
+                // The store does not know that this is as good as no record.
                 State::Free => condition = Condition::Match(record.version),
                 // A try before, whose answer was lost: since when it is held nobody knows, but not longer than since the
                 // first was sent.

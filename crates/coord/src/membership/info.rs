@@ -34,6 +34,8 @@ pub struct MemberInfo {
     pub reaches: BTreeMap<String, bool>,
     /// What it has lost and cannot do without.
     pub lost: Vec<String>,
+    /// Why it does not answer requests, if it does not.
+    pub reasons: Vec<String>,
     /// Where it can be reached, for whoever wants to tell.
     pub address: Option<String>,
 }
@@ -94,6 +96,25 @@ pub enum MemberState {
     Unready,
     /// It ends.
     Stopping,
+}
+
+impl MemberState {
+    /// In a word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::Unready => "unready",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
+impl std::fmt::Display for MemberState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 impl From<MemberState> for u8 {

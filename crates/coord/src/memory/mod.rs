@@ -153,7 +153,8 @@ impl MemoryCoordStore {
         }
         let _held = self.marks.hold(options.fence.as_ref())?;
         let trace = state.records.contains_key(key);
-        if !options.is_made(current.as_ref().map(|current| &current.version), trace) {
+        let stands = current.as_ref().filter(|current| !options.passes_over(&current.value));
+        if !options.is_made(stands.map(|current| &current.version), trace) {
             return PutOutcome::refused(current, options.repeats);
         }
         if !state.has_room(key, &value, self.capacity, now) {

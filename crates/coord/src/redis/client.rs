@@ -33,6 +33,9 @@ static TIME: LazyLock<RedisScript> =
 /// For how long the version of a record is remembered that is gone.
 const REMEMBERED: Duration = Duration::from_secs(24 * 3600);
 
+/// The condition that there is no record, or one of the value that follows.
+const IN_PLACE_OF: &[u8] = b"absent or ";
+
 /// What a script that writes answers: how it went, what it found, and the time.
 type Written = (u8, Option<Vec<u8>>, u64);
 
@@ -106,7 +109,10 @@ impl Wire {
             let on = match options.condition {
                 Condition::Match(version) => version.get().to_le_bytes().to_vec(),
                 _ if repeats => b"never".to_vec(),
-                Condition::Absent => b"absent".to_vec(),
+                Condition::Absent => match &options.or_in_place_of {
+                    Some(value) => [IN_PLACE_OF, value].concat(),
+                    None => b"absent".to_vec(),
+                },
                 Condition::Always => Vec::new(),
             };
             let call = script.key(self.record(key)).key(self.index()).arg(&record[..]).arg(on);

@@ -31,9 +31,14 @@ use crate::record::{Record, WriteId};
 use crate::settled::put_settled;
 
 /// How often an update begins anew because somebody else was faster.
-const TRIES: usize = 200;
+const TRIES: u32 = 200;
 
-const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(100)];
+/// How many times as long as its request has taken whoever was too late pauses for at most, the first time. The more often that was,
+/// the shorter: so whoever has just come lets those go first who have tried for long, and nobody is overtaken for ever.
+const PAUSE: u32 = 16;
+
+/// The longest pause, and the shortest for which a timer is worth it.
+const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_micros(500)];
 
 /// Values that replicas share, by their keys: made by [`Coordination::state`](crate::Coordination::state).
 ///
@@ -133,10 +138,9 @@ impl<T: Serialize + DeserializeOwned> SharedState<T> {
             self.store.raise_with(fence, RaiseOptions::default()).await?;
         }
         let id = WriteId::generate()?;
-        let mut backoff = Backoff::new(PAUSES[0], PAUSES[1]);
         let mut current = self.store.get(key).await?;
         durable(&*self.store)?;
-        for _ in 0..TRIES {
+        for tried in 1..=TRIES {
             let before = current.as_ref().map(|record| Kept::decode(&record.value)).transpose()?;
             let value = f(before.as_ref().map(read).transpose()?.map(|before| before.value));
             let bytes = Codec::MessagePack.encode_checked(&value, Record::MAX_VALUE - HEAD)?;
@@ -144,6 +148,7 @@ impl<T: Serialize + DeserializeOwned> SharedState<T> {
             let condition = current.as_ref().map_or(Condition::Absent, |record| Condition::Match(record.version));
             let mut options = PutOptions::default().with_condition(condition);
             options.fence.clone_from(&self.fence);
+            let sent = Instant::now();
             match put_settled(&*self.store, key, &next.encode(), id, options).await {
                 Ok(PutOutcome::Stored(_)) => return Ok(Revised { revision: next.revision, value }),
                 Ok(PutOutcome::Conflict(found)) => current = found,
@@ -157,7 +162,7 @@ impl<T: Serialize + DeserializeOwned> SharedState<T> {
                 }
                 Err(error) => return Err(error),
             }
-            sleep(backoff.pause()).await;
+            pause(sent.elapsed(), tried).await;
         }
         Err(Error::new(ErrorKind::Unavailable, "others have updated this value all the time; it is not updated"))
     }
@@ -193,6 +198,15 @@ impl<T: Serialize + DeserializeOwned> SharedState<T> {
     /// [`ErrorKind::InvalidInput`] if the key is none.
     pub fn watch(&self, key: &str) -> Result<StateWatch<T>> {
         Ok(StateWatch::new(Arc::clone(&self.store), self.key(key)?))
+    }
+}
+
+/// After a request that has taken so long, and was too late for so manieth time.
+async fn pause(took: Duration, times: u32) {
+    let most = (took * PAUSE / times).min(PAUSES[0]);
+    let pause = Backoff::new(most, most).pause();
+    if pause >= PAUSES[1] {
+        sleep(pause).await;
     }
 }
 

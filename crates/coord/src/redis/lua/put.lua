@@ -1,7 +1,7 @@
 -- ARGV: the record, with an empty stamp; on which condition it is put: '', 'absent',
--- 'never' for where nothing may ever have been, or the 8 bytes of a version; its time to live in microseconds, or 0; for how many milliseconds its version is remembered after that; its name in the index; the
--- channel that changes are told on. Answers 1 and its version, 4 and the version if what was in the index's place had to be replaced,
--- 0 and what is there, or 3 if that is no record, whose place only a put without a condition takes.
+-- 'absent or ' and a value that counts as none, 'never' for where nothing may ever have been, or the 8 bytes of a version; its time to live in microseconds, or 0; for how many milliseconds its version is remembered after that; its name in the index; the
+-- channel that changes are told on. Answers 1 and its version, 0 and what is there, or 3 if that is no record, whose
+-- place only a put without a condition takes.
 if live and is_own(ARGV[1]) then
   return {1, string.sub(found, 17, 24), now}
 end
@@ -10,7 +10,9 @@ if is_foreign and on ~= '' then
   return {3, false, now}
 end
 local is_other = #on == 8 and not (live and string.sub(found, 17, 24) == on)
-if is_other or (on == 'absent' and live) or (on == 'never' and found) then
+local is_passed_over = live and string.sub(on, 1, 10) == 'absent or ' and string.sub(found, 81) == string.sub(on, 11)
+local is_absent = on == 'absent' or string.sub(on, 1, 10) == 'absent or '
+if is_other or (is_absent and live and not is_passed_over) or (on == 'never' and found) then
   return {0, live and found, now}
 end
 local stored = 1
