@@ -10,6 +10,9 @@ mod cache_faults;
 mod cache_fred;
 mod cache_memory;
 mod cache_redis;
+mod coord;
+mod coord_crowd;
+mod coord_idle;
 mod filestore;
 mod harness;
 mod local_files;
@@ -23,7 +26,7 @@ use std::process::ExitCode;
 
 use harness::Harness;
 
-const USAGE: &str = "usage: cargo xtask bench [cache|session|filestore|search] [--quick] [--json FILE]";
+const USAGE: &str = "usage: cargo xtask bench [cache|session|filestore|search|coord] [--quick] [--json FILE]";
 
 struct Arguments {
     service: Option<String>,
@@ -41,7 +44,9 @@ fn arguments() -> Result<Arguments, String> {
                 let file = given.next().filter(|file| !file.starts_with("--"));
                 parsed.json = Some(file.ok_or("--json needs the name of a file to write")?);
             }
-            "cache" | "session" | "filestore" | "search" if parsed.service.is_none() => parsed.service = Some(argument),
+            "cache" | "session" | "filestore" | "search" | "coord" if parsed.service.is_none() => {
+                parsed.service = Some(argument);
+            }
             other => return Err(format!("unexpected argument {other:?}")),
         }
     }
@@ -106,6 +111,9 @@ async fn run(arguments: &Arguments) -> Result<bool, Box<dyn std::error::Error>> 
     }
     if wants("search") {
         search::run(&mut harness).await?;
+    }
+    if wants("coord") {
+        coord::run(&mut harness).await?;
     }
     let rows = harness.into_rows();
     if let Some(file) = &arguments.json {
