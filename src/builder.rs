@@ -273,6 +273,8 @@ impl ServicesBuilder {
         };
         #[cfg(feature = "coord")]
         let brought = self.sessions.is_some();
+        #[cfg(feature = "coord-redis")]
+        let coordinates = self.coordination.is_some();
         let cache = opening.cache(self.caches, &config.cache).await?;
         let sessions = opening.sessions(self.sessions, &config.sessions).await?;
         #[cfg(feature = "coord")]
@@ -282,6 +284,11 @@ impl ServicesBuilder {
         let coordination = opening.coordination(self.coordination, &config.coordination, &files, shared)?;
         #[cfg(feature = "coord")]
         let members = opening.members(&coordination, (!brought).then_some(&config.sessions))?;
+        #[cfg(feature = "coord-redis")]
+        let neighbours = {
+            let coordination = (&coordination, (!coordinates).then_some(&config.coordination));
+            opening.neighbours(coordination, (!brought).then_some(&config.sessions))?
+        };
         let services = Services::new(Inner {
             cache,
             sessions,
@@ -289,6 +296,8 @@ impl ServicesBuilder {
             signals,
             #[cfg(feature = "coord")]
             members,
+            #[cfg(feature = "coord-redis")]
+            neighbours,
             read_only: config.read_only.then(|| ReadOnly::files(Arc::clone(files.handle_unasked()))),
             files,
             #[cfg(feature = "_search")]

@@ -63,7 +63,11 @@ impl Services {
         if alone.is_empty() {
             return Ok(());
         }
-        let settings = alone.iter().map(|service| service.setting.as_str()).collect::<Vec<_>>().join(" and ");
+        let mut settings: Vec<_> = alone.iter().map(|service| service.setting.as_str()).collect();
+        let mut seen = std::collections::BTreeSet::new();
+        // One may say where two are.
+        settings.retain(|setting| seen.insert(*setting));
+        let settings = settings.join(" and ");
         let words = alone.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
         Err(Error::invalid_config(&settings, format!("several replicas need services that all of them see: {words}")))
     }

@@ -48,7 +48,7 @@ impl ServicesHealth {
         self.iter().all(|(_, health)| health.is_up())
     }
 
-    /// Each service's name and health: of `cache`, `sessions`, `files`, `search` and `coordination` those that are used.
+    /// Each service's name and health: of `cache`, `sessions`, `files`, `search`, `coordination` and `signals` those that are used.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, &Health)> {
         self.0.iter().map(|asked| (asked.service.as_str(), &asked.health))
     }

@@ -34,7 +34,11 @@ impl RedisClients {
     /// The client of this URL: the same for all that lead to the same place in the same way.
     pub(crate) fn client(&mut self, url: ServiceUrl) -> Result<Arc<Lazy<RedisClient>>> {
         if let Some(shared) = self.0.iter().find(|shared| shared.url.is_same_place(&url)) {
-            lock(&shared.settings).push(url.setting().to_owned());
+            let mut settings = lock(&shared.settings);
+            if !settings.iter().any(|setting| setting == url.setting()) {
+                settings.push(url.setting().to_owned());
+            }
+            drop(settings);
             return Ok(Arc::clone(&shared.client));
         }
         let mut rest = url.clone();

@@ -23,6 +23,10 @@ mod guide {
     #[doc = include_str!("../docs/guide/testing.md")]
     struct Testing;
 }
+#[cfg(feature = "coord")]
+mod fleet;
+#[cfg(feature = "coord")]
+mod fleet_report;
 mod health;
 #[cfg(any(feature = "cache-redis", feature = "coord-redis", feature = "session-redis"))]
 mod in_redis;
@@ -33,6 +37,8 @@ mod lifecycle;
 mod loader;
 #[cfg(feature = "coord")]
 mod members;
+#[cfg(feature = "coord-redis")]
+mod neighbours;
 mod open;
 #[cfg(feature = "serve")]
 mod operations;
@@ -54,6 +60,8 @@ pub use builder::ServicesBuilder;
 pub use config::{Config, ServiceConfig};
 pub use description::{Description, ServiceDescription, ServiceState};
 pub use diagnosis::{Diagnosis, Finding, ServerDiagnosis, ServiceDiagnosis, Severity};
+#[cfg(feature = "coord")]
+pub use fleet_report::{FleetDifference, FleetReport, ReplicaReport};
 pub use health::ServicesHealth;
 #[cfg(feature = "coord")]
 pub use loader::Loader;

@@ -4,7 +4,7 @@ use std::sync::{Arc, Weak};
 
 use statehouse_coord::Guard;
 use statehouse_core::layer::Layer;
-use statehouse_core::{Error, ErrorKind, Result};
+use statehouse_core::{AsFence, Error, ErrorKind, Fence, Result};
 use statehouse_filestore::{Files, LayeredFileStore};
 
 use crate::services::Services;
@@ -37,7 +37,29 @@ impl Services {
 ///
 /// Each call of its handles is done as [`Guard::run`] does it: dropped when the lock is lost, and refused from then on. When this
 /// is dropped or released the lock is given back, and its handles write nothing any more. What was sent before the lock was lost may
-/// still arrive: a process that stood still is not stopped by this alone.
+/// still arrive: a process that stood still is not stopped by this alone. What is written `fenced` is: the lock names what it
+/// guards, and the loader is the fence. To a store of the application's own the [token](Guard::token) goes along, which that
+/// compares with the greatest that it has seen.
+///
+/// ```
+/// use statehouse::{Config, ErrorKind, Services};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let services = Services::open(Config::in_memory().with_read_only(true)).await?;
+/// let (coord, scans) = (services.coordination(), services.files("scans")?);
+/// let loader = services.loader(coord.lock("preload").guards(&scans).await?);
+/// loader.files("scans")?.put("a", "DICM").fenced(&loader).await?;
+/// let token = loader.guard().token(); // for a table: "… WHERE token <= $1"
+/// # let fence = loader.guard().fence().clone();
+/// # loader.release().await?;
+///
+/// let successor = services.loader(coord.lock("preload").guards(&scans).await?);
+/// assert!(successor.guard().token() > token);
+/// # let late = successor.files("scans")?.put("a", "late").fenced(&fence).await.unwrap_err();
+/// # assert_eq!(late.kind(), ErrorKind::Fenced);
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 #[must_use = "the lock is given back when this is dropped"]
 pub struct Loader {
@@ -66,7 +88,7 @@ impl Loader {
         statehouse_search::Index::new(Arc::new(statehouse_search::LayeredIndex::new(index, self.held())))
     }
 
-    /// The lock.
+    /// The lock, with its token.
     pub fn guard(&self) -> &Guard {
         &self.guard
     }
@@ -84,6 +106,12 @@ impl Loader {
 
     fn held(&self) -> Held {
         Held(Arc::downgrade(&self.guard))
+    }
+}
+
+impl AsFence for Loader {
+    fn as_fence(&self) -> &Fence {
+        self.guard.fence()
     }
 }
 

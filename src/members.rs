@@ -7,6 +7,8 @@ use statehouse_coord::{CoordStore, Coordination};
 use statehouse_core::Result;
 
 use crate::config::ServiceConfig;
+#[cfg(feature = "coord-redis")]
+use crate::neighbours::Neighbours;
 use crate::open::Opening;
 use crate::slot::{Row as _, Slot};
 
@@ -30,6 +32,24 @@ impl Opening {
         #[cfg(not(feature = "coord-redis"))]
         let _nowhere = sessions;
         Ok(None)
+    }
+
+    /// The Redis in which members are, if they are in one. Both are none of what was brought along.
+    #[cfg(feature = "coord-redis")]
+    pub(crate) fn neighbours(
+        &mut self,
+        (coordination, of_coordination): (&Slot<Coordination>, Option<&ServiceConfig>),
+        of_sessions: Option<&ServiceConfig>,
+    ) -> Result<Option<Neighbours>> {
+        let (config, name) = match coordination.describe().shared {
+            true => (of_coordination.filter(|config| !config.is_unset()), "coordination"),
+            false => (of_sessions, "sessions"),
+        };
+        let Some(url) = config.map(|config| config.resolve(name)).transpose()?.filter(crate::in_redis::is_redis) else {
+            return Ok(None);
+        };
+        let client = if name == "sessions" { self.session_client(url)? } else { self.clients.client(url)? };
+        Ok(Some(Neighbours::new(client, self.namespace.clone())))
     }
 
     #[cfg(feature = "coord-redis")]

@@ -44,6 +44,12 @@ impl Place {
         Self { setting, folder: None, backend: "of the application's own", address: None, server: None }
     }
 
+    /// What lies in no place of its own, unless this setting says otherwise.
+    #[cfg(feature = "coord")]
+    pub(crate) fn nowhere(setting: &str, backend: &'static str) -> Self {
+        Self { setting: setting.to_owned(), folder: None, backend, address: None, server: None }
+    }
+
     /// The same place for what lies there unless this setting says otherwise.
     #[cfg(feature = "coord")]
     pub(crate) fn unless(self, setting: &str) -> Self {

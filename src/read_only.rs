@@ -8,14 +8,16 @@ use statehouse_filestore::{FileStore, LayeredFileStore};
 
 use crate::config::READ_ONLY;
 
-/// What changes nothing. What is not known is taken for a write.
-const READS: [&str; 8] = [
+/// What changes nothing of the content: a mark is raised for whoever may write. What is not known is taken for a write.
+const READS: [&str; 10] = [
     "filestore.get",
     "filestore.head",
     "filestore.list",
+    "filestore.raise",
     "search.close",
     "search.count",
     "search.get",
+    "search.raise",
     "search.refresh",
     "search.search",
 ];

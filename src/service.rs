@@ -27,6 +27,9 @@ pub enum Service {
     /// What replicas do together.
     #[cfg(feature = "coord")]
     Coordination,
+    /// What replicas tell each other of the moment: counters, limits, permits and messages.
+    #[cfg(feature = "coord")]
+    Signals,
 }
 
 impl Service {
@@ -41,6 +44,8 @@ impl Service {
             Self::Search => "search",
             #[cfg(feature = "coord")]
             Self::Coordination => "coordination",
+            #[cfg(feature = "coord")]
+            Self::Signals => "signals",
         }
     }
 
@@ -64,6 +69,8 @@ impl Service {
             Self::Search => "ServicesBuilder::with_search",
             #[cfg(feature = "coord")]
             Self::Coordination => "ServicesBuilder::with_coordination",
+            #[cfg(feature = "coord")]
+            Self::Signals => "ServicesBuilder::with_signals",
         }
     }
 
@@ -76,7 +83,7 @@ impl Service {
             #[cfg(feature = "_search")]
             Self::Search => ("opensearch+https:", "search-opensearch", cfg!(feature = "search-opensearch")),
             #[cfg(feature = "coord")]
-            Self::Coordination => ("redis:", "coord-redis", cfg!(feature = "coord-redis")),
+            Self::Coordination | Self::Signals => ("redis:", "coord-redis", cfg!(feature = "coord-redis")),
         }
     }
 }

@@ -61,10 +61,13 @@ pub(crate) struct Inner {
     #[cfg(feature = "coord")]
     pub(crate) coordination: Slot<statehouse_coord::Coordination>,
     #[cfg(feature = "coord")]
-    pub(crate) signals: Arc<dyn statehouse_coord::Signals>,
+    pub(crate) signals: Slot<Arc<dyn statehouse_coord::Signals>>,
     /// Where members are if not among the other records of coordination.
     #[cfg(feature = "coord")]
     pub(crate) members: Option<Arc<dyn statehouse_coord::CoordStore>>,
+    /// Replicas in other namespaces of the Redis in which members are.
+    #[cfg(feature = "coord-redis")]
+    pub(crate) neighbours: Option<crate::neighbours::Neighbours>,
     #[cfg(any(feature = "cache-redis", feature = "coord-redis", feature = "session-redis"))]
     pub(crate) redis: crate::in_redis::RedisClients,
     pub(crate) is_shut_down: AtomicBool,
@@ -83,6 +86,8 @@ impl Inner {
             &self.search,
             #[cfg(feature = "coord")]
             &self.coordination,
+            #[cfg(feature = "coord")]
+            &self.signals,
         ]
     }
 
@@ -94,7 +99,7 @@ impl Inner {
 #[cfg(feature = "coord")]
 impl Inner {
     pub(crate) fn coordinate(&self, store: &statehouse_coord::Coordination) -> statehouse_coord::Coordination {
-        let coord = store.clone().with_signals(Arc::clone(&self.signals));
+        let coord = store.clone().with_signals(crate::signals::asked(&self.signals));
         match &self.members {
             Some(members) => coord.with_members(Arc::clone(members)),
             None => coord,
@@ -102,7 +107,6 @@ impl Inner {
     }
 
     /// The replicas, if they can know of each other. Nobody has asked for coordination by that.
-    #[cfg(feature = "serve")]
     pub(crate) fn membership(&self) -> Option<statehouse_coord::Membership> {
         // Where members are elsewhere, coordination is shared by nobody: there is no epoch that one could be behind.
         if let Some(members) = &self.members {

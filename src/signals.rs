@@ -1,6 +1,7 @@
 //! Where replicas tell each other what is of the moment: in the Redis of the sessions, or in memory if nothing is shared.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,7 +19,11 @@ use crate::deferred::Deferred;
 #[cfg(feature = "coord-redis")]
 use crate::lazy::Lazy;
 use crate::open::Opening;
+use crate::place::Place;
+use crate::service::Service;
+use crate::slot::Slot;
 
+const SERVICE: Service = Service::Signals;
 const SETTING: &str = "STATEHOUSE_SESSIONS_URL";
 
 type Opened = Arc<dyn Signals>;
@@ -31,9 +36,9 @@ impl Opening {
         brought: Option<Opened>,
         sessions: Option<&ServiceConfig>,
         shared: Option<&'static str>,
-    ) -> Result<Opened> {
+    ) -> Result<Slot<Opened>> {
         if let Some(signals) = brought {
-            return Ok(signals);
+            return Ok(Slot::ready(SERVICE, Place::brought(SERVICE), signals));
         }
         #[cfg(feature = "coord-redis")]
         if let Some(config) = sessions {
@@ -42,14 +47,16 @@ impl Opening {
                 return self.signals_in_redis(url);
             }
         }
-        Ok(match shared {
-            None => Arc::new(MemorySignals::new()),
-            Some(service) => Arc::new(alone(service, sessions.is_none())),
-        })
+        let (backend, signals): (_, Opened) = match shared {
+            None => ("memory", Arc::new(MemorySignals::new())),
+            Some(service) => ("nowhere", Arc::new(alone(service, sessions.is_none()))),
+        };
+        Ok(Slot::ready(SERVICE, Place::nowhere(SETTING, backend), signals))
     }
 
     #[cfg(feature = "coord-redis")]
-    fn signals_in_redis(&mut self, url: statehouse_core::ServiceUrl) -> Result<Opened> {
+    fn signals_in_redis(&mut self, url: statehouse_core::ServiceUrl) -> Result<Slot<Opened>> {
+        let place = Place::of(SERVICE, &url)?;
         let (client, namespace) = (self.session_client(url)?, self.namespace.clone());
         let store = Lazy::<Opened>::new(move || {
             let (client, namespace) = (Arc::clone(&client), namespace.clone());
@@ -58,8 +65,9 @@ impl Opening {
                 Ok(Arc::new(signals.map_err(|error| error.with_setting(SETTING))?) as _)
             })
         });
-        let known = [coord::capability::SERVER_TIME, SHARED].into_iter().collect();
-        Ok(Arc::new(Deferred { store: Arc::new(store), known }))
+        let (store, known) = (Arc::new(store), [coord::capability::SERVER_TIME, SHARED]);
+        let until_then = Deferred { store: Arc::clone(&store), known: known.into_iter().collect() };
+        Ok(Slot::new(SERVICE, place, store, Arc::new(until_then), known))
     }
 }
 
@@ -75,6 +83,72 @@ fn alone(service: &str, is_brought: bool) -> AbsentSignals {
         "replicas share the {service}, and there is no such place for counters, limits, permits and messages: {where_to}"
     );
     AbsentSignals::new(reason).with_setting(SETTING)
+}
+
+/// The signals, which are used from the first call of them on: whoever only locks has no need of them.
+#[derive(Debug)]
+struct Asked {
+    signals: Opened,
+    is_wanted: Arc<AtomicBool>,
+}
+
+pub(crate) fn asked(slot: &Slot<Opened>) -> Opened {
+    Arc::new(Asked { signals: Arc::clone(slot.handle_unasked()), is_wanted: slot.wanted() })
+}
+
+impl Asked {
+    fn signals(&self) -> &Opened {
+        self.is_wanted.store(true, Ordering::Relaxed);
+        &self.signals
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl Signals for Asked {
+    async fn add_with(&self, key: &CoordKey, more: i64, options: coord::AddOptions) -> Result<Count> {
+        self.signals().add_with(key, more, options).await
+    }
+
+    async fn count_with(&self, key: &CoordKey, options: coord::CountOptions) -> Result<Option<Count>> {
+        self.signals().count_with(key, options).await
+    }
+
+    async fn reset_with(&self, key: &CoordKey, options: coord::ResetOptions) -> Result<()> {
+        self.signals().reset_with(key, options).await
+    }
+
+    async fn take_with(&self, key: &CoordKey, rate: Rate, options: coord::TakeOptions) -> Result<Taken> {
+        self.signals().take_with(key, rate, options).await
+    }
+
+    async fn acquire_with(&self, key: &CoordKey, id: PermitId, options: coord::AcquireOptions) -> Result<Acquired> {
+        self.signals().acquire_with(key, id, options).await
+    }
+
+    async fn renew_with(&self, key: &CoordKey, id: PermitId, options: coord::RenewOptions) -> Result<Renewed> {
+        self.signals().renew_with(key, id, options).await
+    }
+
+    async fn release_with(&self, key: &CoordKey, id: PermitId, options: coord::ReleaseOptions) -> Result<()> {
+        self.signals().release_with(key, id, options).await
+    }
+
+    async fn publish_with(&self, channel: &CoordKey, message: Bytes, options: coord::PublishOptions) -> Result<()> {
+        self.signals().publish_with(channel, message, options).await
+    }
+
+    fn subscribe(&self, channels: &[CoordKey]) -> Result<Subscriber> {
+        self.signals().subscribe(channels)
+    }
+
+    async fn health(&self) -> Health {
+        Signals::health(&*self.signals).await
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Signals::capabilities(&*self.signals)
+    }
 }
 
 /// How often it is looked whether what is listened to is live.

@@ -109,6 +109,18 @@ impl Opened for statehouse_coord::Coordination {
     }
 }
 
+#[cfg(feature = "coord")]
+#[async_trait]
+impl Opened for Arc<dyn statehouse_coord::Signals> {
+    async fn health(&self) -> Health {
+        (**self).health().await
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        (**self).capabilities()
+    }
+}
+
 /// A service that is open, or will be when it is first needed.
 pub(crate) struct Slot<S, H = S> {
     service: Service,
@@ -117,7 +129,7 @@ pub(crate) struct Slot<S, H = S> {
     /// What is handed out until it is open, and what every store of its kind can do.
     until_then: H,
     known: Capabilities,
-    wanted: AtomicBool,
+    wanted: Arc<AtomicBool>,
     watched: Watched,
 }
 
@@ -129,8 +141,14 @@ impl<S: Opened, H> Slot<S, H> {
         until_then: H,
         known: impl IntoIterator<Item = Capability>,
     ) -> Self {
-        let (wanted, watched) = (AtomicBool::new(false), Watched::default());
+        let (wanted, watched) = (Arc::default(), Watched::default());
         Self { service, place, store, until_then, known: known.into_iter().collect(), wanted, watched }
+    }
+
+    /// What says that the program uses it, for who knows only later.
+    #[cfg(feature = "coord")]
+    pub(crate) fn wanted(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.wanted)
     }
 
     /// The store, to be opened by another service that lies in it.

@@ -46,7 +46,9 @@ use crate::services::Services;
 ///   lost at once, nothing is known.
 /// - `fleet` in the answer has how many members there are, and a line for each of their `differences`: services that are
 ///   elsewhere, or that each has for itself; builds and [fingerprints](super::Operations::member); a clock that is off by
-///   more than a second. What comes and goes of these is one line of the log each (`fleet.differs`, `fleet.agrees`). A build that
+///   more than a second; and, where members are in Redis, other namespaces on that server in which replicas of the same
+///   program are (the build without its version, or the name of the executable). Whoever comes looks for these, and who was
+///   there before every ten minutes; deployments that share a server and are to be apart have builds of other names. What comes and goes of these is one line of the log each (`fleet.differs`, `fleet.agrees`). A build that
 ///   is [behind](crate::coord::Epoch) is not ready.
 /// - From the signal to stop on `/ready` answers 503 and `/live` goes on to answer 200. After a
 ///   [`shutdown`](Services::shutdown) `/ready` says so.

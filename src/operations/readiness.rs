@@ -285,10 +285,39 @@ impl Readiness {
         lost.map(|(name, seen)| Lost { name: name.to_owned(), since: seen.turned }).collect()
     }
 
+    /// What no request can be answered without, and is down or is not back yet.
+    pub(super) fn down(&self) -> Vec<String> {
+        let found = self.found();
+        let is_down = |found: &Found| found.seen.is_lost || found.health.status == statehouse_core::HealthStatus::Down;
+        self.hard().filter(|name| found.get(*name).is_some_and(is_down)).map(ToOwned::to_owned).collect()
+    }
+
     /// Of each dependency whether it answered the last look.
     pub(super) fn reaches(&self) -> BTreeMap<String, bool> {
         let is_reached = |found: &Found| found.health.status != statehouse_core::HealthStatus::Down;
         self.found().iter().map(|(name, found)| (name.clone(), is_reached(found))).collect()
+    }
+
+    /// Why it does not answer requests, in words that stay the same as long as that does.
+    pub(super) fn why_not(&self) -> Vec<String> {
+        let (lifecycle, found) = (&self.services.inner().lifecycle, self.found());
+        let unfinished = lifecycle.tasks().into_iter().filter(|task| task.progress().step != Step::Finished);
+        let standing = lifecycle.standing();
+        let out = self.hard().filter_map(|name| match found.get(name) {
+            None => Some(format!("{name}: has not answered yet")),
+            Some(found) if !found.seen.is_lost => None,
+            Some(found) => match found.verdict(name, standing.as_ref()) {
+                Verdict::In(_) => None,
+                Verdict::Out(_) => Some(match &found.health.error {
+                    Some(error) => format!("{name}: {}: {error}", found.health.status),
+                    None => format!("{name}: {}", found.health.status),
+                }),
+            },
+        });
+        let stopping = lifecycle.draining().map(|_| "it stops".to_owned());
+        let begun = unfinished.map(|task| format!("{}: not finished", task.name));
+        let behind = standing.iter().filter_map(|standing| standing.behind.clone());
+        stopping.into_iter().chain(begun).chain(behind).chain(out).collect()
     }
 
     pub(super) fn state(&self) -> statehouse_coord::MemberState {

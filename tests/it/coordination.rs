@@ -247,3 +247,33 @@ async fn what_replicas_would_count_each_for_itself_is_refused() {
     let alone = Services::open(Config::in_memory()).await.unwrap();
     assert_eq!(alone.coordination().counter("visits").add(1).await.unwrap(), 1);
 }
+
+#[tokio::test]
+async fn signals_are_a_service_of_their_own_from_the_first_call_on() {
+    let services = Services::open(Config::in_memory()).await.unwrap();
+    let coord = services.coordination();
+    coord.lock("a").await.unwrap().release().await.unwrap();
+    assert!(services.health().await.get("signals").is_none(), "whoever only locks has no need of them");
+    coord.counter("visits").add(1).await.unwrap();
+    assert!(services.health().await.get("signals").unwrap().is_up());
+    let told = services.describe().to_string();
+    assert!(
+        told.contains(
+            "signals: memory, not shared, not durable; each replica has its own: set STATEHOUSE_SESSIONS_URL"
+        ),
+        "{told}"
+    );
+
+    let redis = RedisServer::start().await;
+    let config = || Config::in_memory().with_sessions(redis.url()).with_namespace(namespace());
+    let services = Services::open(config()).await.unwrap();
+    let ready = services.operations().hard(Service::Signals).probes();
+    let answer = ready.answer("/ready").await.unwrap();
+    assert!(answer.status() == 200 && answer.body().contains(r#""signals":{"need":"hard""#), "{}", answer.body());
+    let told = services.describe().to_string();
+    assert!(told.contains(&format!("signals: redis redis://{}, shared, not durable", redis.address())), "{told}");
+    // What listens uses them, too.
+    let services = Services::open(config()).await.unwrap();
+    let _subscriber = services.coordination().broadcast("prices").subscribe().unwrap();
+    assert!(services.health().await.get("signals").is_some());
+}

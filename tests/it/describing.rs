@@ -28,7 +28,8 @@ async fn each_service_is_described_in_a_line_and_no_secret_is_told() {
          search: tantivy /srv/clinic/search, not shared, durable, not used; each replica has its own: set \
          STATEHOUSE_SEARCH_URL to a URL that begins with opensearch+https:\n\
          coordination: local disk /srv/clinic/files, not shared, durable, not used; each replica has its own: set \
-         STATEHOUSE_COORDINATION_URL to a URL that begins with redis:"
+         STATEHOUSE_COORDINATION_URL to a URL that begins with redis:\n\
+         signals: redis redis://h:6380/2, shared, not durable, not used"
     );
     let json = serde_json::to_value(&described).unwrap();
     assert_eq!((&json["namespace"], &json["services"][1]["service"]), (&"clinic".into(), &"sessions".into()));

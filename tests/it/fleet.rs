@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use serde_json::Value;
-use statehouse::coord::MemberInfo;
+use statehouse::coord::{MemberInfo, Raised};
 use statehouse::{Config, Operations, Service, Services};
 use statehouse_testkit::{FaultProxy, RedisServer};
 use tokio::net::TcpListener;
@@ -248,4 +248,69 @@ async fn one_bucket_by_two_names_is_one_and_another_place_in_it_is_named() {
         Replica::serve(Config::in_memory().with_coordination(redis.url()), Operations::without_membership).await;
     assert!(silent.ready().await.1["fleet"].is_null());
     silent.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_of_the_same_program_in_another_namespace_is_named() {
+    let redis = RedisServer::builder().arg("--appendonly", "yes").start().await;
+    let replica = async |namespace: &str, build: &str| {
+        let config = Config::in_memory().with_namespace(namespace).with_coordination(redis.url());
+        let info = MemberInfo::new(build);
+        Replica::serve(config, |operations| operations.member(info)).await
+    };
+    let (one, shop) = (replica("clinic", "clinic 2").await, replica("shop", "shop 1").await);
+    one.sees(1).await;
+    shop.sees(1).await;
+    let begun = Instant::now();
+    let misled = replica("clinic-a", "clinic 1").await;
+    let words = r#"namespace: this replica has "clinic-a", and 1 of clinic on the same server have "clinic""#;
+    let named = misled.until("named", |_, answer| says(answer, "differences", words)).await;
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert!(!says(&named, "differences", "shop"), "another program has a namespace of its own: {named}");
+    let seen = one.services.fleet().await.unwrap();
+    assert_eq!(seen.elsewhere.into_iter().collect::<Vec<_>>(), [("clinic-a".to_owned(), 1)]);
+    assert_eq!(seen.replicas.iter().map(|replica| replica.build.as_str()).collect::<Vec<_>>(), ["clinic 2"]);
+    for replica in [misled, one, shop] {
+        replica.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn why_a_replica_is_not_ready_is_told_to_who_asks_for_the_fleet() {
+    let fleet = Fleet::start().await;
+    fleet.to_sessions[1].cut();
+    fleet.replicas[1].until("out", |status, _| status == 503).await;
+    let begun = Instant::now();
+    loop {
+        let report = fleet.replicas[0].services.fleet().await.unwrap();
+        let reasons: Vec<_> = report.replicas.iter().flat_map(|replica| &replica.reasons).collect();
+        if let [reason] = reasons[..] {
+            assert!(reason.starts_with("sessions: down: "), "{reason}");
+            assert!(!report.is_good());
+            break;
+        }
+        assert!(begun.elapsed() < SOON, "{report}");
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_build_that_is_behind_is_kept_out_and_says_why() {
+    let redis = RedisServer::builder().arg("--appendonly", "yes").start().await;
+    let replica = async |build: &str, newest: u32| {
+        let config = Config::in_memory().with_namespace("clinic").with_coordination(redis.url());
+        let info = MemberInfo::new(build).with_formats("notes", 1..=newest);
+        Replica::serve(config, |operations| operations.member(info)).await
+    };
+    let new = replica("clinic 2", 2).await;
+    new.sees(1).await;
+    let epoch = new.services.coordination().membership().epoch("notes", 1..=2);
+    assert_eq!(epoch.raise().await.unwrap(), Raised::Now);
+    let old = replica("clinic 1", 1).await;
+    let out = old.until("out", |status, _| status == 503).await;
+    assert!(says(&out, "reasons", "notes"), "{out}");
+    assert_eq!(new.ready().await.0, 200);
+    for replica in [old, new] {
+        replica.end().await;
+    }
 }

@@ -178,7 +178,7 @@ async fn after_a_shutdown_nothing_is_up_and_nothing_is_opened() {
     services.shutdown().await.unwrap();
     let health = services.health().await;
     let names: Vec<_> = health.iter().map(|(name, _)| name).collect();
-    assert_eq!(names, ["cache", "sessions", "files", "search", "coordination"]);
+    assert_eq!(names, ["cache", "sessions", "files", "search", "coordination", "signals"]);
     assert!(health.iter().all(|(_, health)| !health.is_up() && health.error.is_some()));
     let json = serde_json::to_value(&health).unwrap();
     assert_eq!((&json["files"]["status"], &json["search"]["status"]), (&"down".into(), &"down".into()));

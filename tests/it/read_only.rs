@@ -74,3 +74,34 @@ async fn a_loader_that_has_lost_its_lock_is_refused() {
     assert_eq!(error.kind(), ErrorKind::Conflict, "{error:?}");
     assert!(!services.files("scans").unwrap().exists("b").await.unwrap());
 }
+
+/// One that was stopped for longer than its lease, and goes on with what it had begun.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_former_loader_writes_is_refused_by_its_token() {
+    let services = Services::open(Config::in_memory().with_read_only(true)).await.unwrap();
+    let (coord, scans) = (services.coordination(), services.files("scans").unwrap());
+    let concepts = services.search::<Concept>("concepts").open().await.unwrap();
+    let loader = async || {
+        let lock = coord.lock("preload").guards(&scans).guards(&concepts).await.unwrap();
+        services.loader(lock)
+    };
+    let cholera = |display: &str| Concept { code: "A00".to_owned(), display: display.to_owned() };
+    let first = loader().await;
+    let (token, fence) = (first.guard().token(), first.guard().fence().clone());
+    first.files("scans").unwrap().put("a", "first").fenced(&first).await.unwrap();
+    first.release().await.unwrap();
+
+    let second = loader().await;
+    assert!(second.guard().token() > token);
+    let (files, index) = (second.files("scans").unwrap(), second.search::<Concept>("concepts").await.unwrap());
+    files.put("a", "second").fenced(&second).await.unwrap();
+    index.upsert(cholera("second")).fenced(&second).await.unwrap();
+    let late = files.put("a", "first again").fenced(&fence).await.unwrap_err();
+    assert_eq!(late.kind(), ErrorKind::Fenced, "{late:?}");
+    let late = index.upsert(cholera("first again")).fenced(&fence).await.unwrap_err();
+    assert_eq!(late.kind(), ErrorKind::Fenced, "{late:?}");
+    assert_eq!(scans.get("a").bytes().await.unwrap(), "second");
+    // Who has no lock has raised nothing by which they could write.
+    refused(&scans.put("a", "third").fenced(&fence).await.unwrap_err());
+    second.release().await.unwrap();
+}

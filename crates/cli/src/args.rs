@@ -11,7 +11,9 @@ pub(crate) const USAGE: &str = "\
 Usage: statehouse COMMAND
 
   doctor [SERVICE…]        opens the services that the environment names (STATEHOUSE_CACHE_URL and the like), or these of
-                           cache, sessions, files, search and coordination, and says how they are and what to do
+                           cache, sessions, files, search, coordination and signals, and says how they are and what to do
+  doctor --fleet           what each replica says of itself: its build, how far it is, why it is not ready; and in what
+                           they differ that should be the same
   run-once list            what was run once in the fleet
   run-once show NAME       one of them
   run-once reset NAME --yes [--wait SECONDS]
@@ -36,6 +38,7 @@ pub(crate) enum Command {
     Doctor {
         services: Vec<String>,
     },
+    Fleet,
     RunOnce(RunOnce),
 }
 
@@ -50,6 +53,7 @@ pub(crate) enum RunOnce {
 #[derive(Default)]
 struct Said {
     words: Vec<String>,
+    is_fleet: bool,
     is_meant: bool,
     wait: Option<Duration>,
 }
@@ -63,6 +67,7 @@ impl Args {
                 Short('V') | Long("version") => return Ok(Self { command: Command::Version }),
                 // Looked at before anything can fail.
                 Long("json") => {}
+                Long("fleet") => said.is_fleet = true,
                 Long("yes") => said.is_meant = true,
                 Long("wait") => said.wait = Some(seconds(&mut parser)?),
                 Value(word) => said.words.push(word.string().map_err(unread)?),
@@ -73,6 +78,9 @@ impl Args {
             && said.words.get(1).is_some_and(|word| word == "reset");
         if !is_reset && (said.is_meant || said.wait.is_some()) {
             return Err(unread("--yes and --wait are of run-once reset"));
+        }
+        if said.is_fleet && said.words != ["doctor"] {
+            return Err(unread("--fleet is of doctor, which then takes no services"));
         }
         said.command().map(|command| Self { command })
     }
@@ -85,6 +93,7 @@ impl Said {
         let name = |name: &str| name.to_owned();
         Ok(match words.as_slice() {
             [] | ["help"] => Command::Help,
+            ["doctor"] if self.is_fleet => Command::Fleet,
             ["doctor", services @ ..] => Command::Doctor { services: services.iter().copied().map(name).collect() },
             ["run-once", "list"] => Command::RunOnce(RunOnce::List),
             ["run-once", "show", run] => Command::RunOnce(RunOnce::Show { name: name(run) }),
@@ -123,6 +132,7 @@ mod tests {
             ("-V", Command::Version),
             ("doctor", doctor(&[])),
             ("--json doctor cache files", doctor(&["cache", "files"])),
+            ("doctor --fleet --json", Command::Fleet),
             ("run-once list --json", Command::RunOnce(RunOnce::List)),
             ("run-once show terminology", Command::RunOnce(RunOnce::Show { name: name() })),
             (
@@ -149,6 +159,8 @@ mod tests {
             ("run-once list --wait 3", "--wait"),
             ("run-once reset a --wait soon", "soon"),
             ("doctor --fix", "--fix"),
+            ("doctor --fleet cache", "--fleet"),
+            ("run-once list --fleet", "--fleet"),
         ] {
             let refused = parsed(line).unwrap_err();
             assert!(refused.contains(named) && refused.contains("--help"), "{line}: {refused}");

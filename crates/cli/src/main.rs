@@ -6,6 +6,7 @@
 //! export STATEHOUSE_NAMESPACE=clinic STATEHOUSE_SESSIONS_URL=redis://redis.internal STATEHOUSE_FILES_URL=s3://scans
 //! statehouse doctor                       # each service: where it is, how it is, what its servers say, what to do
 //! statehouse doctor --json cache sessions # two of them, for a program
+//! statehouse doctor --fleet               # each replica: its build, how far it is, why not, and in what they differ
 //! statehouse run-once list                # what was run once in the fleet, and how far it is
 //! statehouse run-once reset terminology --yes
 //! ```
@@ -19,6 +20,11 @@
 //!   persistence, and how far their clocks are from this machine's. Below it stands what was found, each with what to do: a
 //!   *problem*, or a *note*, which may be as it should be. Nothing is written but what opening writes: folders, and the objects
 //!   with which a bucket is tried out.
+//! - **`doctor --fleet`** prints a line for each replica, as the store has it in which they know of each other: its label, how
+//!   far it is, its build and address, and its fingerprints (where its services are, and what the application adds) in eight
+//!   digits. Below it stands why it is not ready, and at the end in what they differ: *problems*, as are a replica that is not
+//!   ready, that nobody is there, and other namespaces on the same Redis with replicas of the same programs. It asks no replica,
+//!   so that it needs no way to them; what it shows is some seconds old.
 //! - **`run-once`** lists, shows and resets what was run with `Coordination::run_once`: a migration, a preload. A **reset**
 //!   forgets that it was run, so that whoever comes next runs it from the beginning; it undoes nothing. It is refused while a
 //!   replica has the run's lock, without exception: a run cannot be stopped from outside. End that replica, or let it finish;
@@ -48,6 +54,7 @@
 mod args;
 mod doctor;
 mod environment;
+mod fleet;
 mod outcome;
 mod run_once;
 
@@ -70,6 +77,7 @@ fn run(args: Args) -> Result<Outcome, Failure> {
             Command::Help => Ok(Outcome::text(USAGE)),
             Command::Version => Ok(Outcome::text(concat!("statehouse ", env!("CARGO_PKG_VERSION"), "\n"))),
             Command::Doctor { services } => doctor::examine(&services).await,
+            Command::Fleet => fleet::examine().await,
             Command::RunOnce(what) => run_once::administer(what).await,
         }
     })

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use statehouse_coord::{Member, MemberId, MemberInfo};
 
+use crate::fleet_report::is_same;
+
 /// A clock that is off by less is as good as right.
 const CLOCK_MICROS: u64 = 1_000_000;
 
@@ -50,15 +52,6 @@ fn compare<'m>(
     let words: Vec<_> = found.iter().map(|(value, count)| format!("{count} have {value:?}")).collect();
     let (words, count) = (words.join(", "), others.len());
     (!found.is_empty()).then(|| format!("{name}: this replica has {own:?}, and of {count} others {words}"))
-}
-
-/// What begins with a mark was read in the place itself, which may have more than one address.
-fn is_same(one: &str, other: &str) -> bool {
-    let mark = |text: &str| text.strip_prefix('#').and_then(|rest| rest.split(' ').next()).map(ToOwned::to_owned);
-    match (mark(one), mark(other)) {
-        (Some(one), Some(other)) => one == other,
-        _ => one == other,
-    }
 }
 
 fn clock(ahead: i64) -> Option<String> {

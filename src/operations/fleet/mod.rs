@@ -1,6 +1,8 @@
 //! One replica among others: what it tells them, what it learns of them, and what follows.
 
 mod differences;
+#[cfg(feature = "coord-redis")]
+mod elsewhere;
 mod places;
 mod quorum;
 
@@ -11,7 +13,7 @@ use std::time::{Duration, Instant};
 use statehouse_coord::{Behind, Joined, Member, MemberInfo, MemberState, MemberWatch, Membership};
 use statehouse_core::SystemClock;
 use statehouse_core::policy::Backoff;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::time::{sleep, timeout};
 
 use self::differences::{Own, differences};
@@ -26,7 +28,7 @@ use crate::standing::{Standing, Verdict};
 const TURN: Duration = Duration::from_secs(1);
 
 /// How often it looks at the others while it has lost something, however slow the store.
-const IN_TROUBLE: Duration = Duration::from_secs(2);
+const IN_TROUBLE: Duration = Duration::from_secs(1);
 
 /// How often its clock is held against the store's.
 const CLOCK: Duration = Duration::from_secs(60);
@@ -55,6 +57,8 @@ struct Replica {
     /// Since when the others are told what is lost.
     told: Option<Instant>,
     differences: BTreeSet<String>,
+    /// What is said of replicas that have another namespace.
+    elsewhere: watch::Receiver<Vec<String>>,
 }
 
 /// Joins the others in the background, and keeps `/ready` informed, until the services are shut down.
@@ -65,11 +69,12 @@ pub(super) fn begin(services: &Services, readiness: Arc<Readiness>, info: Member
         return;
     }
     let (stop, stopped) = oneshot::channel::<()>();
+    let elsewhere = look_elsewhere(services, &info);
     let services = services.clone();
     let living = tokio::spawn(async move {
         let mut stopped = stopped;
         let mut replica = tokio::select! {
-            replica = join(services, readiness, membership, info) => replica,
+            replica = join(services, readiness, (membership, elsewhere), info) => replica,
             _ = &mut stopped => return,
         };
         tokio::select! {
@@ -84,8 +89,30 @@ pub(super) fn begin(services: &Services, readiness: Arc<Readiness>, info: Member
     });
 }
 
+/// What is found of replicas that have another namespace, for as long as somebody wants to know.
+fn look_elsewhere(services: &Services, info: &MemberInfo) -> watch::Receiver<Vec<String>> {
+    let (found, told) = watch::channel(Vec::new());
+    #[cfg(feature = "coord-redis")]
+    if let Some(neighbours) = services.inner().neighbours.clone() {
+        drop(tokio::spawn(elsewhere::look(
+            neighbours,
+            services.namespace().as_str().to_owned(),
+            info.build.clone(),
+            found,
+        )));
+        return told;
+    }
+    let _nobody = (services, info, found);
+    told
+}
+
 /// Tries until it is in.
-async fn join(services: Services, readiness: Arc<Readiness>, membership: Membership, info: MemberInfo) -> Replica {
+async fn join(
+    services: Services,
+    readiness: Arc<Readiness>,
+    (membership, elsewhere): (Membership, watch::Receiver<Vec<String>>),
+    info: MemberInfo,
+) -> Replica {
     let (mut backoff, mut is_told) = (Backoff::new(PAUSES[0], PAUSES[1]), false);
     loop {
         match membership.join(info.clone()).await {
@@ -105,6 +132,7 @@ async fn join(services: Services, readiness: Arc<Readiness>, membership: Members
                     clock_read: None,
                     told: None,
                     differences: BTreeSet::new(),
+                    elsewhere,
                 };
             }
             Err(error) => {
@@ -133,22 +161,23 @@ impl Replica {
         self.readiness.look().await;
         self.places.look(services).await;
         let (lost, lifecycle) = (self.readiness.lost(), &services.inner().lifecycle);
-        let used = used(services);
+        // The others are told as soon as it is down, so that it need not wait for that once it is lost.
+        let (down, used) = (self.readiness.down(), used(services));
         self.tell(|info| {
             info.reaches = self.readiness.reaches();
-            info.lost = lost.iter().map(|lost| lost.name.clone()).collect();
+            info.lost.clone_from(&down);
             self.places.tell(&used, info);
         });
-        self.told = match (lost.is_empty(), self.told) {
+        self.told = match (down.is_empty(), self.told) {
             (true, _) => None,
             (false, None) => self.joined.is_told().then(Instant::now),
             (false, told) => told,
         };
-        self.see(!lost.is_empty()).await;
+        self.see(!down.is_empty()).await;
         self.compare(&used);
         lifecycle.now_stands(self.standing(&lost));
-        let state = self.readiness.state();
-        self.tell(|info| info.state = state);
+        let (state, reasons) = (self.readiness.state(), self.readiness.why_not());
+        self.tell(|info| (info.state, info.reasons) = (state, reasons));
     }
 
     fn tell(&self, change: impl FnOnce(&mut MemberInfo)) {
@@ -187,7 +216,8 @@ impl Replica {
         let alone: Vec<_> = alone.iter().map(|alone| (alone.service.as_str(), alone.backend.clone())).collect();
         let info = self.joined.info();
         let own = Own { id: self.joined.id(), info: &info, alone: &alone, clock: self.clock };
-        let now = differences(&own, members);
+        let mut now = differences(&own, members);
+        now.extend(self.elsewhere.borrow().iter().cloned());
         for difference in now.difference(&self.differences) {
             tracing::warn!(name: "fleet.differs", "{difference}");
         }

@@ -10,6 +10,7 @@ use statehouse_core::{Condition, Result, hex};
 use statehouse_filestore::FileStore;
 
 use crate::description::ServiceDescription;
+use crate::fleet_report::OF_ITS_OWN;
 use crate::service::Service;
 use crate::services::Services;
 
@@ -36,7 +37,7 @@ impl Places {
 
     fn of(&self, described: &ServiceDescription) -> String {
         let place = described.place.as_deref().filter(|_| described.shared);
-        let place = place.map_or_else(|| format!("{} of its own", described.backend), ToOwned::to_owned);
+        let place = place.map_or_else(|| format!("{}{OF_ITS_OWN}", described.backend), ToOwned::to_owned);
         match &self.mark {
             Some(mark) if described.service == Service::Files && described.shared => format!("#{mark} {place}"),
             _ => place,

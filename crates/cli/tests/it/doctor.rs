@@ -44,7 +44,7 @@ async fn services_that_are_well_are_a_line_each_with_what_their_servers_say() {
     let ran = doctor(0, &environment).await;
     assert!(!ran.out.contains(files.secret_key()) && ran.err.is_empty(), "{}", ran.all());
     let lines: Vec<_> = ran.out.lines().collect();
-    assert_eq!((lines[0], lines.len()), (&*format!("namespace {namespace}"), 7), "{}", ran.out);
+    assert_eq!((lines[0], lines.len()), (&*format!("namespace {namespace}"), 8), "{}", ran.out);
     let begins = |line: &str, begin: String| assert!(line.starts_with(&begin), "{begin:?} does not begin {line:?}");
     begins(lines[1], format!("cache: redis redis://{}, shared, not durable: up after ", cache.address()));
     begins(lines[2], format!("sessions: redis redis://{}, shared, durable: up after ", redis.address()));
@@ -55,7 +55,8 @@ async fn services_that_are_well_are_a_line_each_with_what_their_servers_say() {
     for (line, says) in [(lines[1], "evicts any key, keeps"), (lines[2], "evicts nothing, appends to a file, clock ")] {
         assert!(line.contains(says) && line.contains(" at 127.0.0.1:"), "{line}");
     }
-    assert_eq!(lines[6], "no problems, no notes");
+    begins(lines[6], format!("signals: redis redis://{}, shared, not durable: not examined", redis.address()));
+    assert_eq!(lines[7], "no problems, no notes");
 
     let json = run("doctor --json sessions", &environment).await.json();
     let [cache, sessions] = [0, 1].map(|at| &json["services"][at]);

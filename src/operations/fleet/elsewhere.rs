@@ -1,0 +1,67 @@
+//! Replicas of the same program that have another namespace.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use statehouse_coord::Joined;
+use statehouse_core::Result;
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use crate::fleet_report::program;
+use crate::neighbours::Neighbours;
+
+/// When it looks, after it has come, for those who have said since that they are there: each says so every two seconds.
+/// Whoever comes with another namespace names it; those who were there before need not look often.
+const LOOKS: [Duration; 2] = [Duration::from_secs(4), Duration::from_secs(4)];
+
+const SELDOM: Duration = Duration::from_secs(600);
+
+/// What was heard longer ago counts no more.
+const RECENT: Duration = Duration::from_secs(6);
+
+/// Says which namespace it has, and looks for others, for as long as somebody wants to know.
+pub(super) async fn look(neighbours: Neighbours, own: String, build: String, found: watch::Sender<Vec<String>>) {
+    let name = match program(&build) {
+        // Who names no build is told by the name of its program.
+        "" => std::env::current_exe().ok().and_then(|path| Some(path.file_stem()?.to_string_lossy().into_owned())),
+        program => Some(program.to_owned()),
+    };
+    let Some(name) = name else { return };
+    let programs = BTreeSet::from([name.clone()]);
+    let mut since = Instant::now();
+    let mut announced = announce(&neighbours, &name).await;
+    for pause in LOOKS.into_iter().chain(std::iter::repeat(SELDOM)) {
+        tokio::select! {
+            () = sleep(pause) => {}
+            () = found.closed() => break,
+        }
+        if announced.is_err() {
+            announced = announce(&neighbours, &name).await;
+        }
+        match neighbours.elsewhere(&programs, Some(since)).await {
+            Ok(others) => {
+                let line = |(other, count): (String, usize)| {
+                    format!(
+                        "namespace: this replica has {own:?}, and {count} of {name} on the same server have {other:?}"
+                    )
+                };
+                found.send_replace(others.into_iter().map(line).collect());
+            }
+            Err(error) => {
+                // This user of the server may see its own namespace alone.
+                tracing::debug!(name: "fleet.nobody_elsewhere", %error, "replicas in other namespaces cannot be seen");
+            }
+        }
+        if let Some(recent) = Instant::now().checked_sub(RECENT) {
+            since = since.max(recent);
+        }
+    }
+    if let Ok(joined) = announced {
+        joined.leave().await;
+    }
+}
+
+async fn announce(neighbours: &Neighbours, name: &str) -> Result<Joined> {
+    neighbours.directory().await?.join(neighbours.entry(name)).await
+}
