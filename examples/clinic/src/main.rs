@@ -30,6 +30,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use statehouse::Service;
+use statehouse::coord::MemberInfo;
 use tracing_subscriber::EnvFilter;
 
 use crate::app::App;
@@ -97,7 +99,11 @@ async fn run(settings: Settings) -> Result<(), Failure> {
     let sweeping = tokio::spawn(sweep::run(Arc::clone(&app)));
     let watching = tokio::spawn(async { tokio::join!(outages::watch(), metrics::keep_up()) });
     let following = tokio::spawn(app.problem_sets.clone().follow());
-    let operations = app.services.operations().soft(app.database_dependency()).at_stop(loading.stop());
+    let info = MemberInfo::new(concat!("clinic ", env!("CARGO_PKG_VERSION")));
+    let info = info.with_fingerprint("edition", app.concepts.edition().name());
+    // Without sessions nobody is logged in: who has lost them leaves the requests to the others.
+    let operations = app.services.operations().member(info).hard(Service::Sessions).soft(app.database_dependency());
+    let operations = operations.at_stop(loading.stop());
     let operations = operations.at_stop(reporting.stop());
     // Before anybody is told that it listens, and after what may take long: until here Ctrl-C ends it, which loses nothing.
     let operations = operations.delay(settings.drain).drain_within(STOP_WITHIN).catch_signals()?;

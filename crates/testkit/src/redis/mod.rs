@@ -4,7 +4,6 @@ mod cluster;
 mod group;
 mod sentinel;
 mod server;
-mod skew;
 mod succession;
 mod tls;
 

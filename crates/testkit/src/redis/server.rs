@@ -8,11 +8,11 @@ use std::time::Duration;
 use tokio::sync::OnceCell;
 
 use super::group::READY_WITHIN;
-use super::skew;
 use super::tls::{Certificate, TlsSide};
 use crate::port::Port;
 use crate::process::{Launch, Server, process_controls, server_folder, within};
 use crate::resp::{Connection, Reply};
+use crate::skew::clock_off;
 use crate::url::{Authority, credentials};
 use crate::{StartError, tools};
 
@@ -247,7 +247,8 @@ impl RedisServerBuilder {
             None => (String::new(), self.password.clone()),
         };
         let address = ports[0].address().to_string();
-        let env = self.behind.map_or_else(|| Ok(Vec::new()), |by| skew::behind(by, folder.path()))?;
+        let env =
+            self.behind.map_or_else(|| Ok(Vec::new()), |by| clock_off(-by.as_secs().cast_signed(), folder.path()))?;
         let launch = Launch { name: "redis-server", program, args, env, refuses_root: false };
         let process = Some(Server::spawn(launch, folder, ports)?);
         let server = RedisServer { address, user, password, admin_password: self.password, tls, process };

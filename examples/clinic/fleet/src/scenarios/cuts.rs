@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use statehouse_testkit::FaultProxy;
 use tokio::time::sleep;
 
 use super::row::{Bound, Figure};
@@ -57,9 +56,7 @@ impl Both {
 }
 
 pub(super) async fn cut_off(stage: &Stage<'_>) -> Result<Vec<Figure>, Failure> {
-    let redis = stage.servers.redis.url();
-    let server = redis.split_once("://").map_or(redis.as_str(), |(_, rest)| rest);
-    let proxy = FaultProxy::start(server.rsplit_once('@').map_or(server, |(_, host)| host).trim_end_matches('/'));
+    let (redis, proxy) = (stage.servers.redis.url(), stage.to_redis());
     let through = vec![("STATEHOUSE_SESSIONS_URL", proxy.url(&redis).into())];
     let fleet = stage.fleet_of(vec![through, Vec::new(), Vec::new()], &[]).await?;
     let addresses = fleet.addresses();

@@ -1,5 +1,6 @@
 //! One limit for all replicas.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use hyper::StatusCode;
@@ -25,7 +26,11 @@ struct Asked {
 pub(super) async fn limited(stage: &Stage<'_>) -> Result<Vec<Figure>, Failure> {
     let (rate, windows) = if stage.full { (100, 6) } else { (10, 1) };
     let fleet = stage.fleet(3, &[("CLINIC_API_RATE", if stage.full { "100" } else { "10" })]).await?;
-    let addresses = fleet.addresses();
+    allowed(&fleet.addresses(), rate, windows).await
+}
+
+/// What three replicas allow that are asked as often as they answer.
+pub(super) async fn allowed(addresses: &[SocketAddr], rate: u32, windows: u32) -> Result<Vec<Figure>, Failure> {
     let mut scripts = Vec::new();
     for script in 0..SCRIPTS {
         scripts.push(Visitor::log_in(&addresses[script % 3..=script % 3], 0).await?);

@@ -2,13 +2,18 @@
 //! that decide. `cargo xtask scenarios` runs them with the numbers that they were written with; the clinic's tests run a
 //! short form.
 
+mod clocks;
 mod cuts;
+mod flush;
 mod limit;
+mod mistakes;
 mod once;
 mod page;
 mod preload;
 mod restarts;
 mod row;
+mod slow;
+mod split;
 mod stage;
 mod tables;
 mod ticks;
@@ -62,12 +67,20 @@ impl Scenario {
         "S4" "all replicas are restarted one by one while people work"
             "no request fails"
             restarts::rolling;
+        "S6" "the Redis of the caches is slow by two seconds, then silent, then back"
+            "no request fails; from the fifth second on the 99th percentile is within a second; all are live, and use it again \
+             within ten seconds"
+            slow::slow;
         "S7" "one replica is cut off from the Redis of the sessions while others write"
             "it gives no stale answer, during it and after, and reads again what it remembered: once, and no other replica does"
             cuts::cut_off;
         "S12" "the replica that loads is stopped for twice its lease, and goes on then"
             "another one takes over; the first hears that its lock is lost; what is recorded is the successor's"
             preload::paused;
+        "S13" "the clocks of two of three replicas are five minutes off, one ahead and one behind"
+            "each planned time is done once, the limit is kept, whoever logs in at one is known at all; each names its clock in \
+             /ready within ten seconds"
+            clocks::off;
         "S14" "something is due every five seconds, and replicas are killed"
             "each planned time is done, and kept once; none is done more often than somebody was killed over it"
             ticks::claimed;
@@ -80,6 +93,17 @@ impl Scenario {
         "S17" "one request with an Idempotency-Key is sent to all replicas at once, and again after a kill"
             "it is carried out once; all else is told again, or that it is under way"
             once::answered;
+        "S18" "the Redis of caches and sessions is flushed, and then set to evict"
+            "whoever was logged in is asked to log in again; shared state goes on at its next revision and the terminology is \
+             not loaded again, since they are in another store; /ready names the cause"
+            flush::flushed;
+        "S19" "a replica is started whose settings differ from the others': edition, cache, files, namespace"
+            "each is named in its /ready and its log within ten seconds"
+            mistakes::named;
+        "S20" "one replica is cut off from the Redis of the sessions, then all, then one from everything in Redis"
+            "from the fifth second on at most one percent of requests fail; if all are cut off none leaves, all are live, and a \
+             request is answered 503; who does not know of the others stays"
+            split::cut_off;
         "S21" "of two replicas one is stopped for longer than its lease, in turns"
             "whoever is left does what is due, however often it has lost its turn before"
             ticks::taken_in_turns;

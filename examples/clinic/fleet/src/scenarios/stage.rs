@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use statehouse_testkit::Program;
+use statehouse_testkit::{FaultProxy, Program};
 
 use super::row::Figure;
 use crate::soak::people::{self, World};
@@ -39,6 +39,13 @@ impl Stage<'_> {
         Duration::from_secs(if self.full { full } else { short })
     }
 
+    /// A way to the Redis that can be cut.
+    pub(super) fn to_redis(&self) -> FaultProxy {
+        let url = self.servers.redis.url();
+        let server = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
+        FaultProxy::start(server.rsplit_once('@').map_or(server, |(_, host)| host).trim_end_matches('/'))
+    }
+
     /// Replicas on empty stores, each as soon as it listens.
     pub(super) async fn empty_fleet(&self, count: usize) -> Result<Fleet, Failure> {
         let log = [("RUST_LOG", OsStr::new("info"))];
@@ -56,18 +63,22 @@ impl Stage<'_> {
         mut own: Vec<Vec<(&'static str, OsString)>>,
         env: &[(&'static str, &str)],
     ) -> Result<Fleet, Failure> {
-        static NAMESPACE: OnceLock<String> = OnceLock::new();
         for variables in &mut own {
             variables.push(("RUST_LOG", "info".into()));
             variables.extend(env.iter().map(|(name, value)| (*name, OsString::from(value))));
         }
-        let namespace = NAMESPACE.get_or_init(own_namespace);
-        let fleet = Fleet::start_each(self.clinic, self.servers, namespace, own).await?;
+        let fleet = Fleet::start_each(self.clinic, self.servers, namespace(), own).await?;
         for replica in fleet.replicas() {
             ready(replica).await?;
         }
         Ok(fleet)
     }
+}
+
+/// That of all fleets but those on empty stores.
+pub(super) fn namespace() -> &'static str {
+    static NAMESPACE: OnceLock<String> = OnceLock::new();
+    NAMESPACE.get_or_init(own_namespace)
 }
 
 /// A balancer before the fleet that knows that all are ready.
@@ -84,7 +95,16 @@ pub(super) async fn at_work(
     meanwhile: impl Future<Output = Result<(), Failure>>,
 ) -> Result<Work, Failure> {
     let world = Arc::new(World::new(&[balancer.address()]));
-    let working = people::arrive(&world, Instant::now() + time).await?;
+    at_work_in(&world, time, meanwhile).await
+}
+
+/// The same in a world that `meanwhile` looks at.
+pub(super) async fn at_work_in(
+    world: &Arc<World>,
+    time: Duration,
+    meanwhile: impl Future<Output = Result<(), Failure>>,
+) -> Result<Work, Failure> {
+    let working = people::arrive(world, Instant::now() + time).await?;
     meanwhile.await?;
     let mut broken = Vec::new();
     for person in working {

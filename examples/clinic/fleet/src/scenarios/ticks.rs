@@ -15,7 +15,7 @@ use crate::visitor::Visitor;
 const MADE: &str = "the report is made";
 
 /// How often each planned time was done, of those in a span of time.
-struct Ticks {
+pub(super) struct Ticks {
     done: BTreeMap<i64, usize>,
     expected: Vec<i64>,
     latest_by: i64,
@@ -23,7 +23,7 @@ struct Ticks {
 
 impl Ticks {
     /// Those planned from one moment to another, every so many milliseconds.
-    fn of<'a>(replicas: impl IntoIterator<Item = &'a Program>, from: i64, to: i64, every: i64) -> Self {
+    pub(super) fn of<'a>(replicas: impl IntoIterator<Item = &'a Program>, from: i64, to: i64, every: i64) -> Self {
         let expected: Vec<_> = (from / every + 1..=to / every).map(|number| number * every).collect();
         let (mut done, mut latest_by) = (BTreeMap::new(), 0);
         for log in replicas.into_iter().map(log) {
@@ -47,7 +47,7 @@ impl Ticks {
     }
 
     /// `again` says how many may be done again, because whoever did them was killed.
-    fn figures(&self, again: usize) -> Vec<Figure> {
+    pub(super) fn figures(&self, again: usize) -> Vec<Figure> {
         let latest = Duration::from_millis(u64::try_from(self.latest_by).unwrap_or_default()).as_secs_f64();
         vec![
             Figure::at_least("planned times", self.expected.len(), 4),
@@ -62,7 +62,7 @@ impl Ticks {
     }
 }
 
-fn now() -> i64 {
+pub(super) fn now() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

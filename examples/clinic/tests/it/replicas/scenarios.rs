@@ -38,12 +38,17 @@ scenarios! {
     s2_a_successor_goes_on "S2";
     s3_replicas_are_killed "S3";
     s4_replicas_are_restarted_one_by_one "S4";
+    s6_a_redis_that_is_slow "S6";
     s7_one_is_cut_off "S7";
     s12_the_holder_is_stopped "S12";
+    s13_clocks_that_are_off "S13";
     s14_planned_times "S14";
     s15_one_limit "S15";
     s16_one_table "S16";
     s17_one_request "S17";
+    s18_a_redis_that_forgets "S18";
+    s19_settings_that_disagree "S19";
+    s20_a_network_that_is_split "S20";
     s21_in_turns "S21";
     s22_more_and_fewer "S22";
 }

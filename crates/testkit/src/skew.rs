@@ -4,19 +4,22 @@
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use crate::StartError;
 
 const LIBRARY: &str = include_str!("behind.c");
 
-/// The environment in which a program's time of day is so far behind. What it loads for that is built in `folder`.
-pub(super) fn behind(by: Duration, folder: &Path) -> Result<Vec<(&'static str, OsString)>, StartError> {
+/// The environment in which a program's time of day is so many seconds off: ahead, or behind if that is negative. What it loads
+/// for that is built in `folder`, which must stay.
+///
+/// # Errors
+/// If that cannot be built.
+pub fn clock_off(seconds: i64, folder: &Path) -> Result<Vec<(&'static str, OsString)>, StartError> {
     let (source, library) = (folder.join("behind.c"), folder.join("behind.so"));
     std::fs::write(&source, LIBRARY)?;
     let built = Command::new("cc")
         .args(["-shared", "-fPIC", "-O1"])
-        .arg(format!("-DBEHIND={}", by.as_secs()))
+        .arg(format!("-DBEHIND=({})", -seconds))
         .arg("-o")
         .args([&library, &source])
         .output()
