@@ -91,7 +91,8 @@ impl Root {
         rustix::fs::openat2(&self.fd, path, flags, Mode::empty(), beneath() | rustix::fs::ResolveFlags::CACHED)
     }
 
-    /// Creates the directories of a path, and syncs the one above each new one if told so.
+    /// Creates the directories of a path, and syncs the one above each if told so: also above one that somebody else has made
+    /// meanwhile, who may not have synced it yet.
     pub(super) fn create_directories(
         &self,
         path: &str,
@@ -101,7 +102,7 @@ impl Root {
         let mut directory = self.open_directory(".")?;
         for segment in path.split('/').filter(|segment| *segment != ".") {
             match permissions.make_directory(&directory, segment) {
-                Ok(()) if durability == Durability::Synced => rustix::fs::fsync(&directory)?,
+                Ok(()) | Err(Errno::EXIST) if durability == Durability::Synced => rustix::fs::fsync(&directory)?,
                 Ok(()) | Err(Errno::EXIST) => {}
                 Err(error) => return Err(error),
             }

@@ -3,6 +3,7 @@
 mod beneath;
 mod client;
 mod config;
+mod durable;
 mod error;
 mod folder;
 mod format;

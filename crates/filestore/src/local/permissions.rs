@@ -66,29 +66,41 @@ fn settle(fd: &OwnedFd, mode: Mode) -> rustix::io::Result<()> {
     }
 }
 
-/// Makes a directory and those above it that are missing, all of them ours.
+/// Makes a directory and those above it that are missing, all of them ours. What is there already is synced, too: another process
+/// may have made it just now.
 pub(super) fn make_root(path: &Path, permissions: Permissions, durability: Durability) -> io::Result<()> {
-    if path.is_dir() {
-        return Ok(());
-    }
     let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if above != Path::new(".") && !above.exists() {
-        make_root(above, permissions, durability)?;
+    let is_there = path.is_dir();
+    if !is_there {
+        if above != Path::new(".") {
+            make_root(above, permissions, durability)?;
+        }
+        make_one(path, permissions)?;
     }
+    match durability {
+        Durability::Synced => sync_above(above, is_there),
+        Durability::Relaxed => Ok(()),
+    }
+}
+
+fn make_one(path: &Path, permissions: Permissions) -> io::Result<()> {
     let mode = permissions.of_directory().as_raw_mode();
     match DirBuilder::new().mode(mode & 0o777).create(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => return Ok(()),
-        other => other?,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) => Err(error),
+        Ok(()) => fs::set_permissions(path, fs::Permissions::from_mode(mode)),
     }
-    fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
-    if durability == Durability::Synced {
-        match fs::File::open(above) {
-            // One may make something in a directory that one may not read; then it cannot be synced either.
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
-            above => above?.sync_all()?,
-        }
+}
+
+fn sync_above(above: &Path, is_there: bool) -> io::Result<()> {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem, Unsupported};
+    match fs::File::open(above).and_then(|above| above.sync_all()) {
+        // One may make something in a directory that one may not read; then it cannot be synced either.
+        Err(error) if error.kind() == PermissionDenied => Ok(()),
+        // Nothing is made in such a one: it holds what is mounted there.
+        Err(error) if is_there && matches!(error.kind(), InvalidInput | ReadOnlyFilesystem | Unsupported) => Ok(()),
+        synced => synced,
     }
-    Ok(())
 }
 
 /// Refuses a directory in which another user could put things in the place of ours.

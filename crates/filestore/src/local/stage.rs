@@ -17,6 +17,7 @@ use statehouse_core::{Error, ErrorKind, Result, Retry};
 
 use super::beneath::Root;
 use super::config::{Durability, LocalConfig, Permissions};
+use super::durable::Durable;
 use super::error::map_error;
 use super::lock::Lock;
 use super::slots::Slots;
@@ -38,6 +39,7 @@ pub(super) struct Stage {
     slots: Slots,
     permissions: Permissions,
     durability: Durability,
+    pub(super) durable: Durable,
     _lock: Lock,
 }
 
@@ -54,7 +56,8 @@ impl Stage {
         let directory = root.open_directory(&format!("{STAGES}/{name}")).map_err(map_error)?;
         let lock = Lock::wait(&directory, LOCK, permissions)?;
         let slots = Slots::create(&directory, permissions)?;
-        Ok(Self { root: root.clone(), stages, name, directory, slots, permissions, durability, _lock: lock })
+        let (root, durable) = (root.clone(), Durable::new(durability));
+        Ok(Self { root, stages, name, directory, slots, permissions, durability, durable, _lock: lock })
     }
 
     /// A new empty file that nobody sees, in the directory at this path, which is made if it is not there.
@@ -78,7 +81,7 @@ impl Stage {
         for _ in 0..ATTEMPTS {
             let directory = match self.root.open_directory(path) {
                 Err(Errno::NOENT) => self.root.create_directories(path, self.permissions, self.durability),
-                other => other,
+                found => found.and_then(|found| self.durable.settle(&self.root, path, &found).map(|()| found)),
             };
             // A concurrent delete may remove an empty directory at any time before the file is in it.
             let file = directory.and_then(|directory| {

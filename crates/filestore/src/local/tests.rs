@@ -1,4 +1,5 @@
 mod contended;
+mod durable;
 mod listing;
 
 use std::fs::{self, File};

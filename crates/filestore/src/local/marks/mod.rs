@@ -6,6 +6,7 @@
 mod format;
 
 use std::os::unix::fs::FileExt as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::fd::OwnedFd;
@@ -28,6 +29,8 @@ pub(super) struct Marks {
     root: Root,
     permissions: Permissions,
     durability: Durability,
+    /// Whether the folder of marks is known to survive a power cut; it is never removed.
+    settled: AtomicBool,
 }
 
 /// As long as this lives the mark does not rise.
@@ -36,7 +39,7 @@ pub(super) struct Held(#[expect(dead_code, reason = "the lock lives as long as t
 
 impl Marks {
     pub(super) const fn new(root: Root, permissions: Permissions, durability: Durability) -> Self {
-        Self { root, permissions, durability }
+        Self { root, permissions, durability, settled: AtomicBool::new(false) }
     }
 
     /// Checks a fence, raises its mark where that is lower, and keeps it until what is written is visible.
@@ -68,20 +71,23 @@ impl Marks {
         }
         let above = self.root.open_directory(RESERVED)?;
         match self.permissions.make_directory(&above, "marks") {
-            Ok(()) if self.durability == Durability::Synced => rustix::fs::fsync(&above)?,
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(error) => return Err(error),
+            Ok(()) | Err(Errno::EXIST) => self.root.open_directory(&path),
+            Err(error) => Err(error),
         }
-        self.root.open_directory(&path)
     }
 
-    /// With the directory: who made the file may have ended before it had synced that.
+    /// With the directory and the one above: who made them may have ended, or be about to, before they were synced.
     fn sync(&self, file: &std::fs::File, directory: &OwnedFd) -> Result<()> {
         if self.durability == Durability::Relaxed {
             return Ok(());
         }
         file.sync_all().map_err(map_error)?;
-        rustix::fs::fsync(directory).map_err(map_error)
+        rustix::fs::fsync(directory).map_err(map_error)?;
+        if !self.settled.load(Ordering::Relaxed) {
+            self.root.open_directory(RESERVED).and_then(rustix::fs::fsync).map_err(map_error)?;
+            self.settled.store(true, Ordering::Relaxed);
+        }
+        Ok(())
     }
 }
 

@@ -1,0 +1,48 @@
+//! A directory that another process has made is as durable as one of our own once a file in it is acknowledged.
+
+use std::sync::atomic::Ordering;
+
+use super::*;
+
+fn synced(store: &LocalFileStore) -> usize {
+    store.disk.writing.as_ref().unwrap().stage.durable.synced.load(Ordering::Relaxed)
+}
+
+#[tokio::test]
+async fn the_directory_above_one_that_another_process_has_made_is_synced_once() {
+    let dir = Dir::new();
+    let store = Arc::new(dir.store().await);
+    let files = Files::new(store.clone(), Namespace::new("n").unwrap());
+    fs::create_dir_all(dir.0.join("n+/p42+")).unwrap();
+    files.put("p42/a", "x").await.unwrap();
+    assert_eq!(synced(&store), 1, "by whoever finds it");
+    // As soon as it is old enough to be told from one that would be made in its place.
+    let mut before = 0;
+    while before < synced(&store) {
+        before = synced(&store);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        files.put("p42/a", "x").await.unwrap();
+    }
+    for name in ["p42/a", "p42/b", "p42/c"] {
+        files.put(name, "y").await.unwrap();
+    }
+    assert_eq!(synced(&store), before, "and no more once it is known");
+    // One that is made in its place is another one.
+    for name in ["p42/a", "p42/b", "p42/c"] {
+        files.delete(name).await.unwrap();
+    }
+    assert!(!dir.0.join("n+/p42+").exists());
+    fs::create_dir_all(dir.0.join("n+/p42+")).unwrap();
+    files.put("p42/a", "z").await.unwrap();
+    assert_eq!(synced(&store), before + 1);
+}
+
+#[tokio::test]
+async fn a_store_that_is_not_synced_syncs_no_directory() {
+    let dir = Dir::new();
+    let config = LocalConfig::new(&dir.0).with_durability(Durability::Relaxed);
+    let store = Arc::new(LocalFileStore::open_with(config).await.unwrap());
+    fs::create_dir_all(dir.0.join("n+/p42+")).unwrap();
+    Files::new(store.clone(), Namespace::new("n").unwrap()).put("p42/a", "x").await.unwrap();
+    assert_eq!(synced(&store), 0);
+}
