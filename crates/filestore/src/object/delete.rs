@@ -50,7 +50,8 @@ impl ObjectFileStore {
         Ok(Deleted::Removed)
     }
 
-    /// The outcome of a delete that failed: done if an earlier attempt did it.
+    /// The outcome of a delete that failed: done if an earlier attempt did it. That the file is still there says nothing of one
+    /// that is on its way.
     async fn settle_delete(
         &self,
         key: &FileKey,
@@ -58,7 +59,7 @@ impl ObjectFileStore {
         failure: Failure,
         start: Instant,
     ) -> Result<()> {
-        let doubtful = failure.log.doubtful;
+        let (doubtful, under_way) = (failure.log.doubtful, failure.log.under_way);
         let error = failure.into_error(condition);
         if error.kind() == ErrorKind::NotFound {
             return Ok(());
@@ -69,8 +70,14 @@ impl ObjectFileStore {
         match (Box::pin(self.remote.peek_dated(key)).await, condition) {
             (Err(gone), _) if gone.kind() == ErrorKind::NotFound => Ok(()),
             // It is still what was to be deleted.
-            (Ok((meta, ..)), Condition::Match(etag)) if meta.etag == *etag => Err(error),
-            (Ok((meta, _, now)), _) if is_older(meta.modified, now, start) => Err(error),
+            (Ok((meta, ..)), Condition::Match(etag)) if meta.etag == *etag && !under_way => Err(error),
+            // It is another file, and was before: what is on its way is refused as well.
+            (Ok((meta, _, now)), Condition::Match(etag))
+                if is_older(meta.modified, now, start) && meta.etag != *etag =>
+            {
+                Err(error)
+            }
+            (Ok((meta, _, now)), _) if is_older(meta.modified, now, start) && !under_way => Err(error),
             _ => Err(lost(error)),
         }
     }

@@ -87,6 +87,8 @@ pub(super) struct Log {
     pub(super) sent: u32,
     /// Whether one of them may have been applied although it failed.
     pub(super) doubtful: bool,
+    /// Whether one of them may still be on its way, and be applied later.
+    pub(super) under_way: bool,
     /// The last answer that was an error.
     pub(super) reply: Option<Reply>,
     /// Why the last request had no answer.
@@ -340,6 +342,8 @@ impl Log {
             Ok((response, reply)) => {
                 self.sent += 1;
                 self.doubtful |= reply.as_ref().is_some_and(|reply| matches!(reply.status, 500 | 502 | 504));
+                // What stands before the server has given up waiting for it.
+                self.under_way |= reply.as_ref().is_some_and(|reply| matches!(reply.status, 502 | 504));
                 self.reply.clone_from(reply);
                 self.broken = None;
                 let date = response.headers().get(reqwest::header::DATE).and_then(|date| date.to_str().ok());
@@ -349,6 +353,7 @@ impl Log {
                 let connected = error.kind() != HttpErrorKind::Connect;
                 self.sent += u32::from(connected);
                 self.doubtful |= connected;
+                self.under_way |= connected;
                 self.reply = None;
                 self.broken = Some(error.kind());
                 self.waited += elapsed;

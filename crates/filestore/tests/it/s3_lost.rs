@@ -1,11 +1,15 @@
 //! The server does what it is asked and its answer never comes: the request is sent again and then refused, by what the
 //! first attempt did or by what somebody else has done since. What is there tells which.
 
+use std::io::{Read, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use statehouse_core::{ErrorKind, Result};
-use statehouse_filestore::{DeleteOutcome, ETag, Files, ObjectFileStore, PutOutcome};
+use statehouse_filestore::{DeleteOptions, DeleteOutcome, ETag, Files, ObjectFileStore, PutOutcome};
 use statehouse_testkit::{Direction, FaultProxy, S3Server};
 
 use crate::s3::{config, files};
@@ -98,4 +102,63 @@ async fn a_replace_of_what_is_older_was_refused_from_the_start() {
     let write = async { files.put("a", "ours").if_match(&stale).await };
     assert_eq!(losing(&proxy, "PUT", write, async {}).await.unwrap(), PutOutcome::Conflict);
     files.delete("a").await.unwrap();
+}
+
+/// Passes everything on at once, but a delete: that arrives when it is let go, however long its sender has been gone.
+fn slow_deletes(server: String) -> (String, Arc<AtomicBool>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (endpoint, go) = (format!("http://{}", listener.local_addr().unwrap()), Arc::new(AtomicBool::new(true)));
+    let pump = |mut from: TcpStream, mut to: TcpStream, go: Arc<AtomicBool>| {
+        let mut piece = vec![0; 16 << 10];
+        while let Ok(read @ 1..) = from.read(&mut piece) {
+            while piece.starts_with(b"DELETE") && !go.load(Ordering::Relaxed) {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            if to.write_all(&piece[..read]).is_err() {
+                break;
+            }
+        }
+        let _ = to.shutdown(Shutdown::Write);
+    };
+    let gate = Arc::clone(&go);
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let server = TcpStream::connect(&server).unwrap();
+            let (up, down) = ((client.try_clone().unwrap(), server.try_clone().unwrap()), (server, client));
+            let (gate, open) = (Arc::clone(&gate), Arc::new(AtomicBool::new(true)));
+            std::thread::spawn(move || pump(up.0, up.1, gate));
+            std::thread::spawn(move || pump(down.0, down.1, open));
+        }
+    });
+    (endpoint, go)
+}
+
+/// What was sent may be delivered after its sender has given up, and the file that is still there does not tell.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_delete_that_may_still_arrive_is_not_told_as_one_that_was_not_made() {
+    let server = S3Server::shared().await;
+    for conditional in [false, true] {
+        let (endpoint, go) = slow_deletes(server.address().to_owned());
+        let config = config(server).with_endpoint(endpoint).with_retries(0);
+        let config = config.with_timeouts(Duration::from_secs(2), Duration::from_secs(1));
+        let files = files(ObjectFileStore::open_s3(config).await.unwrap());
+        go.store(false, Ordering::Relaxed);
+        let etag = files.put("a", "x").await.unwrap().etag;
+        // Older than the delete by the server's clock, which counts in seconds.
+        tokio::time::sleep(Duration::from_millis(4500)).await;
+        let key = files.key("a").unwrap();
+        let mut options = DeleteOptions::default();
+        options.if_match = Some(etag).filter(|_| conditional);
+        let error = files.store().delete_with(&key, options).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::OutcomeUnknown, "{conditional}: {error:?}");
+        assert!(files.exists("a").await.unwrap(), "it has not arrived yet");
+        go.store(true, Ordering::Relaxed);
+        for _ in 0..2000 {
+            if !files.exists("a").await.unwrap() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert!(!files.exists("a").await.unwrap(), "{conditional}: it arrives");
+    }
 }
