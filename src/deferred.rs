@@ -190,6 +190,10 @@ impl FileStore for Deferred<Arc<dyn FileStore>> {
         pass_on!(self.store, options, raise_with(fence))
     }
 
+    async fn presign_with(&self, key: &FileKey, options: files::PresignOptions) -> Result<files::Presigned> {
+        pass_on!(self.store, options, presign_with(key))
+    }
+
     fn capabilities(&self) -> Capabilities {
         self.store.opened().map_or_else(|| self.known.clone(), |store| store.capabilities())
     }

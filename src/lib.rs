@@ -16,6 +16,8 @@ mod findings;
 mod guide {
     #[doc = include_str!("../docs/guide/devices.md")]
     struct Devices;
+    #[doc = include_str!("../docs/guide/files.md")]
+    struct FilesOverHttp;
     #[doc = include_str!("../docs/guide/replicas.md")]
     struct Replicas;
     #[doc = include_str!("../docs/guide/run-once.md")]

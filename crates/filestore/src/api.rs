@@ -8,7 +8,9 @@ use crate::body::Body;
 use crate::content::Object;
 use crate::key::FileKey;
 use crate::meta::Meta;
-use crate::options::{CopyOptions, DeleteOptions, GetOptions, HeadOptions, ListOptions, Page, PutOptions};
+use crate::options::{
+    CopyOptions, DeleteOptions, GetOptions, HeadOptions, ListOptions, Page, PresignOptions, Presigned, PutOptions,
+};
 use crate::outcome::{DeleteOutcome, PutOutcome};
 
 /// Files under keys: what a backend implements. Applications use the handle [`Files`](crate::Files).
@@ -42,6 +44,9 @@ use crate::outcome::{DeleteOutcome, PutOutcome};
 ///   looked at: two racing deletes may both say so.
 /// - **Copy** keeps content type, user metadata and digest. Where the content goes through this process, as from a disk, it is
 ///   checked as that of a whole file is when it is read.
+/// - **Presigned requests.** With [`PRESIGNED`](crate::capability::PRESIGNED) a request that is signed in advance is answered by the
+///   store's own server, to whoever has it, as long as it is what was signed and has not expired. Without it, it is [`Unsupported`]. What was
+///   not said beforehand (content type, digest) is not recorded: the file is as one that something else wrote there.
 /// - **Cancellation**: a dropped put of bytes may still complete; a dropped put of a stream that has not ended does
 ///   not, and leaves nothing behind. Nothing is ever half-done.
 /// - **Time**: a put lasts as long as its source gives something, a get as long as its reader wants. Deadlines count the
@@ -95,6 +100,12 @@ pub trait FileStore: Debug + Send + Sync + 'static {
     async fn raise_with(&self, fence: &Fence, options: RaiseOptions) -> Result<()> {
         let _ = (fence, options);
         Err(Fence::unsupported())
+    }
+
+    /// Signs a request in advance, for the store's own server to answer.
+    async fn presign_with(&self, key: &FileKey, options: PresignOptions) -> Result<Presigned> {
+        let _ = (key, options);
+        Err(Presigned::unsupported())
     }
 
     /// What this store can do.
@@ -173,6 +184,14 @@ macro_rules! forward {
                 'k: 'f,
             {
                 (**self).raise_with(fence, options)
+            }
+
+            fn presign_with<'a, 'k, 'f>(&'a self, key: &'k FileKey, options: PresignOptions) -> Boxed<'f, Presigned>
+            where
+                'a: 'f,
+                'k: 'f,
+            {
+                (**self).presign_with(key, options)
             }
 
             fn capabilities(&self) -> Capabilities {

@@ -28,8 +28,12 @@ pub const METADATA: Capability = Capability::new("metadata", "content type, meta
 pub const ETAG_PER_PUT: Capability =
     Capability::new("etag_per_put", "each put gives the file another etag, also one of the same content");
 
+/// Requests that are signed in advance: [`FileStore::presign_with`](crate::FileStore::presign_with).
+pub const PRESIGNED: Capability =
+    Capability::new("presigned", "the store's own server answers requests that were signed in advance");
+
 /// Every capability there is.
-pub const ALL: [Capability; 11] = [
+pub const ALL: [Capability; 12] = [
     CREATE_IF_ABSENT,
     REPLACE_IF_MATCH,
     CONDITIONAL_PARTS,
@@ -37,6 +41,7 @@ pub const ALL: [Capability; 11] = [
     NESTED_FILES,
     METADATA,
     ETAG_PER_PUT,
+    PRESIGNED,
     DURABLE,
     SHARED,
     FENCED,

@@ -7,7 +7,7 @@ use statehouse_core::{Capabilities, Fence, Health, RaiseOptions, Result};
 use crate::operation::NAME;
 use crate::{
     Body, CopyOptions, DeleteOptions, DeleteOutcome, FileKey, FileStore, GetOptions, HeadOptions, ListOptions, Meta,
-    Object, Page, PutOptions, PutOutcome,
+    Object, Page, PresignOptions, Presigned, PutOptions, PutOutcome,
 };
 
 /// A [`FileStore`] with a [`Layer`] around each of its calls. Capabilities and health are those of the store in it.
@@ -69,6 +69,10 @@ impl<L: Layer> FileStore for LayeredFileStore<L> {
 
     async fn raise_with(&self, fence: &Fence, options: RaiseOptions) -> Result<()> {
         self.layer.around(NAME.raise, self.inner.raise_with(fence, options)).await
+    }
+
+    async fn presign_with(&self, key: &FileKey, options: PresignOptions) -> Result<Presigned> {
+        self.layer.around(NAME.presign, self.inner.presign_with(key, options)).await
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -28,6 +28,36 @@
 //! # }
 //! ```
 //!
+#![cfg_attr(
+    feature = "http",
+    doc = r#"
+Over HTTP, a get answers a request with its ranges and preconditions, [`FileServer`] serves a namespace, and [`SignedUrls`] lets a browser
+read or store one file for a while:
+
+```
+use axum::{Router, body::Body, http::Request};
+# use std::sync::Arc;
+# use statehouse_core::{Namespace, Secret};
+# use statehouse_filestore::{FileServer, Files, MemoryFileStore, SignedUrls, SigningKeys};
+# use tower::ServiceExt;
+# #[tokio::main(flavor = "current_thread")]
+# async fn main() -> Result<(), Box<dyn std::error::Error>> {
+# let scans = Files::new(Arc::new(MemoryFileStore::new()), Namespace::new("clinic.scans")?);
+# let secret = Secret::new("s".repeat(32));
+let urls = SignedUrls::new(scans, SigningKeys::new("2026-11", secret)?, "/scans");
+let app: Router = Router::new().nest_service("/scans", FileServer::signed(urls.clone()));
+
+let upload = urls.put("p42/knee.png").content_type("image/png").max_len(10 << 20).url()?;
+let request = Request::put(upload).header("content-type", "image/png").body(Body::from("pixels"))?;
+assert_eq!(app.clone().oneshot(request).await?.status(), 200);
+let download = urls.get("p42/knee.png").url()?;
+let request = Request::get(download).header("range", "bytes=0-1").body(Body::empty())?;
+assert_eq!(app.oneshot(request).await?.status(), 206);
+# Ok(()) }
+```
+"#
+)]
+//!
 //! # Concepts
 //! A [`Files`] handle is one namespace of a [`FileStore`]. A [`FileKey`] is a name with slashes; there are no
 //! directories to create or remove. A file is stored whole or not at all, with its content type, the application's own
@@ -48,6 +78,7 @@
 //! | `a` and `a/b` both files | yes | yes | probed |
 //! | content type, metadata and digest are kept | yes | yes | S3: yes; a store that is brought along: probed |
 //! | writes under a lock: [`FENCED`](capability::FENCED) | yes, at once | yes, at once, across processes | if all conditions above hold, but for what was on its way |
+//! | requests signed in advance, for its own server | no | no | S3: yes; a store that is brought along: no |
 //! | durable | no | yes (file and directory synced) | S3: yes; else as who brings the store along says |
 //! | shared by replicas | no | no | S3: yes; else as who brings the store along says |
 //!
@@ -57,6 +88,7 @@
 //! | feature | adds | cost |
 //! | --- | --- | --- |
 //! | (none) | memory and local disk | `tokio` without I/O, `rustix`, `sha2` |
+//! | `http` | `FileServer`, answers to HTTP requests, uploads, signed URLs | `http`, `httpdate`, `percent-encoding`, `subtle`, `tower-service`, `zeroize` |
 //! | `s3` | `ObjectFileStore`: S3, and what else `object_store` reaches | `object_store`, `reqwest`, `rustls` with `ring` |
 //! | `conformance` | the suite for testing a backend of your own | no further crates |
 //!
@@ -109,6 +141,8 @@ pub mod object;
 mod operation;
 mod options;
 mod outcome;
+#[cfg(feature = "http")]
+mod web;
 
 pub use api::FileStore;
 pub use body::Body;
@@ -126,6 +160,11 @@ pub use meta::{ETag, Entry, Meta, Stored};
 pub use object::{ObjectConfig, ObjectFileStore, Probe, S3Config};
 pub use options::{
     BeyondEnd, ByteRange, Condition, CopyOptions, DeleteOptions, Depth, GetOptions, HeadOptions, ListOptions, Page,
-    PageToken, PutOptions, Start,
+    PageToken, PresignOptions, Presigned, PutOptions, Start, Verb,
 };
 pub use outcome::{DeleteOutcome, Deleted, PutOutcome};
+#[cfg(feature = "http")]
+pub use web::{
+    Disposition, FileBody, FileServer, Respond, SignGet, SignPut, SignedUrls, SigningKeys, UnsupportedType,
+    UploadLimits, error_response,
+};

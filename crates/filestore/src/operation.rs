@@ -7,5 +7,6 @@ statehouse_core::operations! {
     delete: "filestore.delete",
     copy: "filestore.copy",
     raise: "filestore.raise",
+    presign: "filestore.presign",
     sweep: "filestore.sweep",
 }

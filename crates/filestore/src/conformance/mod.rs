@@ -176,6 +176,7 @@ macro_rules! filestore_conformance {
             no_write_is_made_once_the_mark_has_risen [$crate::capability::FENCED_AT_ONCE];
             a_former_holder_neither_streams_nor_copies_nor_deletes [$crate::capability::FENCED];
             a_fence_is_not_ignored_by_who_keeps_no_marks [];
+            what_is_not_answered_by_a_server_is_not_signed_in_advance [];
             a_store_that_works_is_up [];
             @ what_was_put_survives_a_restart [$crate::capability::DURABLE];
         }

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use statehouse_core::conformance::Backend;
@@ -7,9 +8,10 @@ use statehouse_core::{ErrorKind, Result};
 
 use super::kit::{clear, fresh, kind, names, noise};
 use crate::api::FileStore;
+use crate::capability::PRESIGNED;
 use crate::files::Files;
 use crate::meta::ETag;
-use crate::options::{BeyondEnd, ByteRange};
+use crate::options::{BeyondEnd, ByteRange, PresignOptions, Verb};
 
 /// Also below a file's name, and where a longer name exists.
 pub(super) async fn reading_a_missing_file_is_not_found(files: Files) -> Result<()> {
@@ -31,13 +33,16 @@ pub(super) async fn ranges_are_cut_to_the_file(files: Files) -> Result<()> {
         let part = |start: u64, end: u64| {
             content.slice(usize::try_from(start).expect("small")..usize::try_from(end).expect("small"))
         };
-        let cases: [(ByteRange, u64, u64); 6] = [
+        let cases: [(ByteRange, u64, u64); 9] = [
             ((..4).into(), 0, 4),
             ((3..=8).into(), 3, 9),
             ((5..).into(), 5, len),
             ((1..len * 2).into(), 1, len),
             (ByteRange::last(3), len - 3, len),
             (ByteRange::last(len + 1), 0, len),
+            ((3..u64::MAX).into(), 3, len),
+            ((3..=u64::MAX).into(), 3, len),
+            (ByteRange::last(u64::MAX), 0, len),
         ];
         for (range, start, end) in cases {
             let object = files.get("a").range(range).await?;
@@ -147,4 +152,20 @@ pub(super) async fn what_was_put_survives_a_restart(backend: &mut impl Backend<S
     assert_eq!(object.bytes().await.expect("its content"), "content");
     assert_eq!(names(&files, "").await.expect("a listing"), ["a/b"]);
     clear(&files).await.expect("the case leaves nothing");
+}
+
+/// What signed requests do is asked of real servers, which answer HTTP.
+pub(super) async fn what_is_not_answered_by_a_server_is_not_signed_in_advance(files: Files) -> Result<()> {
+    let key = files.key("a")?;
+    for verb in [Verb::Get, Verb::Put] {
+        let signed = files.store().presign_with(&key, PresignOptions::new(verb, Duration::from_secs(60))).await;
+        if files.store().capabilities().has(PRESIGNED) {
+            assert!(signed?.url.starts_with("http"));
+            let forever = PresignOptions::new(verb, Duration::from_secs(8 * 86_400));
+            assert_eq!(kind(files.store().presign_with(&key, forever).await), Some(ErrorKind::InvalidInput));
+        } else {
+            assert_eq!(kind(signed), Some(ErrorKind::Unsupported));
+        }
+    }
+    Ok(())
 }

@@ -49,6 +49,11 @@ impl<'a> Get<'a> {
         Self { place, key, options: GetOptions::default() }
     }
 
+    #[cfg(feature = "http")]
+    pub(crate) fn into_parts(self) -> (&'a Place, Result<FileKey>, GetOptions) {
+        (self.place, self.key, self.options)
+    }
+
     /// Reads only these bytes.
     pub fn range(mut self, range: impl Into<ByteRange>) -> Self {
         self.options.range = Some(range.into());

@@ -43,7 +43,7 @@ pub use self::copy::Copy;
 pub use self::delete::Delete;
 pub use self::get::Get;
 pub use self::list::List;
-use self::place::Place;
+pub(crate) use self::place::Place;
 pub use self::put::Put;
 use crate::api::FileStore;
 use crate::body::{Body, source_failed};

@@ -9,20 +9,20 @@ use statehouse_core::{Error, Fence, Namespace, RaiseOptions, Result};
 use crate::api::FileStore;
 
 #[derive(Clone, Debug)]
-pub(super) struct Place {
-    pub(super) store: Arc<dyn FileStore>,
-    pub(super) namespace: Namespace,
+pub(crate) struct Place {
+    pub(crate) store: Arc<dyn FileStore>,
+    pub(crate) namespace: Namespace,
 }
 
 impl Place {
     /// What a key or prefix of the store is called here.
-    pub(super) fn name<'k>(&self, text: &'k str) -> Option<&'k str> {
+    pub(crate) fn name<'k>(&self, text: &'k str) -> Option<&'k str> {
         text.strip_prefix(self.namespace.as_str())?.strip_prefix('/')
     }
 
     /// Marks of a namespace are apart from those of others. A store that does not say that it keeps any raises this one first,
     /// as the write would: one that is not open yet opens for it, and one of somebody else's that ignores fences cannot.
-    pub(super) async fn fence(&self, fence: Option<Fence>, deadline: Option<Duration>) -> Result<Option<Fence>> {
+    pub(crate) async fn fence(&self, fence: Option<Fence>, deadline: Option<Duration>) -> Result<Option<Fence>> {
         let Some(fence) = fence else { return Ok(None) };
         let fence = fence.within(self.namespace.as_str())?;
         if !self.store.capabilities().has(FENCED) {
@@ -35,7 +35,7 @@ impl Place {
 
     /// Has an error name a file, or a prefix, as the application does: users may read it, and the namespace is none of their
     /// business.
-    pub(super) fn naming(&self, key: &str, error: Error) -> Error {
+    pub(crate) fn naming(&self, key: &str, error: Error) -> Error {
         match self.name(key) {
             Some(name) if error.key().is_some() => error.with_key(name),
             _ => error,

@@ -5,6 +5,8 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::future::Either;
 use futures_util::stream::BoxStream;
+#[cfg(feature = "http")]
+use statehouse_core::Error;
 use statehouse_core::{AsFence, Result};
 
 use super::place::Place;
@@ -95,7 +97,12 @@ impl<'a> Put<'a> {
         Self { place, key, body, source: None, options: PutOptions::default(), outcome: PhantomData }
     }
 
-    pub(super) fn with_source(self, source: BoxStream<'a, Result<Bytes>>) -> Self {
+    #[cfg(feature = "http")]
+    pub(crate) fn refused(self, error: Error) -> Self {
+        Self { key: Err(error), ..self }
+    }
+
+    pub(crate) fn with_source(self, source: BoxStream<'a, Result<Bytes>>) -> Self {
         Self { source: Some(Source(source)), ..self }
     }
 

@@ -261,7 +261,8 @@ impl FileStore for LocalFileStore {
     }
 
     fn capabilities(&self) -> Capabilities {
-        capability::ALL.into_iter().collect::<Capabilities>().without(capability::SHARED)
+        let all: Capabilities = capability::ALL.into_iter().collect();
+        all.without(capability::SHARED).without(capability::PRESIGNED)
     }
 
     async fn health(&self) -> Health {

@@ -248,7 +248,8 @@ impl FileStore for MemoryFileStore {
     }
 
     fn capabilities(&self) -> Capabilities {
-        capability::ALL.into_iter().collect::<Capabilities>().without(capability::DURABLE).without(capability::SHARED)
+        let lacks = [capability::DURABLE, capability::SHARED, capability::PRESIGNED];
+        capability::ALL.into_iter().filter(|capability| !lacks.contains(capability)).collect()
     }
 
     async fn health(&self) -> Health {

@@ -44,6 +44,8 @@ const FROM_ENVIRONMENT: [AmazonS3ConfigKey; 14] = [
 #[derive(Debug)]
 pub(super) struct Native {
     pub(super) s3: AmazonS3,
+    /// Signs requests that somebody else sends, and sends none.
+    pub(super) signer: AmazonS3,
     /// Signs and sends.
     pub(super) http: HttpClient,
     /// The bucket's URL, without a slash at its end.
@@ -80,6 +82,7 @@ pub(super) fn build(config: &S3Config) -> Result<Native> {
     let url = bucket_url(config, place.endpoint.as_deref(), &place.region);
     let server = Arc::new(Server::new(config, &url, &place.region));
     let client = Clients::of(config).client(config.transport == Transport::PlainAllowed).map_err(refuse)?;
+    let credentials = Arc::clone(&place.credentials);
     let wire = Wire { client, credentials: place.credentials, server: Arc::clone(&server), timeout: config.timeout };
     let http = HttpClient::new(wire);
     let mut builder = AmazonS3Builder::new()
@@ -95,8 +98,10 @@ pub(super) fn build(config: &S3Config) -> Result<Native> {
     if let Some(endpoint) = &place.endpoint {
         builder = builder.with_endpoint(endpoint);
     }
-    let s3 = builder.build().map_err(|error| refuse(error.into()))?;
-    Ok(Native { s3, http, url, server, retries: config.retries })
+    let signer = builder.clone().with_skip_signature(false).with_credentials(credentials);
+    let build = |builder: AmazonS3Builder| builder.build().map_err(|error| refuse(error.into()));
+    let (s3, signer) = (build(builder)?, build(signer)?);
+    Ok(Native { s3, signer, http, url, server, retries: config.retries })
 }
 
 const fn retry(config: &S3Config) -> RetryConfig {

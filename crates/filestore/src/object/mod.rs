@@ -13,6 +13,7 @@ mod metadata;
 mod missing;
 mod parts;
 mod patience;
+mod presign;
 mod probe;
 mod read;
 mod request;
@@ -47,7 +48,10 @@ use crate::deadline;
 use crate::key::FileKey;
 use crate::meta::{Meta, Stored};
 use crate::operation::Operations;
-use crate::options::{Condition, CopyOptions, DeleteOptions, GetOptions, HeadOptions, ListOptions, Page, PutOptions};
+use crate::options::{
+    Condition, CopyOptions, DeleteOptions, GetOptions, HeadOptions, ListOptions, Page, PresignOptions, Presigned,
+    PutOptions,
+};
 use crate::outcome::{DeleteOutcome, PutOutcome};
 
 /// How long a health check waits.
@@ -129,7 +133,7 @@ impl ObjectFileStore {
         };
         let remote = Remote::new(Arc::new(native.s3.clone()), Some(native), prefix, limits);
         let name = format!("s3 {}/{}", config.bucket, config.prefix);
-        let told = [capability::DURABLE, capability::SHARED, capability::METADATA];
+        let told = [capability::DURABLE, capability::SHARED, capability::METADATA, capability::PRESIGNED];
         let opened = Self::begin(remote, "s3", &name, config.probe, told.into_iter().collect()).await;
         let store = match opened {
             Ok(store) => store,
@@ -189,7 +193,7 @@ impl ObjectFileStore {
             Probe::Open => {
                 let found = remote.probe().await?;
                 remote.nesting = found.nesting;
-                let untold = [capability::DURABLE, capability::SHARED, capability::ETAG_PER_PUT];
+                let untold = [capability::DURABLE, capability::SHARED, capability::ETAG_PER_PUT, capability::PRESIGNED];
                 let vouched = untold.into_iter().filter(|known| told.has(*known));
                 found.capabilities.iter().chain(vouched).collect()
             }
@@ -197,6 +201,11 @@ impl ObjectFileStore {
         };
         let fenced = stamp::can_fence(&capabilities).then_some(capability::FENCED);
         let capabilities: Capabilities = capabilities.iter().chain(fenced).collect();
+        // Nobody signs for a store that is brought along.
+        let capabilities = match remote.native {
+            Some(_) => capabilities,
+            None => capabilities.without(capability::PRESIGNED),
+        };
         let lacks: Vec<_> = capability::ALL.into_iter().filter(|capability| !capabilities.has(*capability)).collect();
         tracing::info!(name: "filestore.opened", backend, ?lacks, "opened a file store");
         let counters = Counters::new(backend);
@@ -316,6 +325,11 @@ impl FileStore for ObjectFileStore {
             self.hold(fence).await
         };
         self.operations().raise.during(deadline::write(options.deadline, raise)).await
+    }
+
+    async fn presign_with(&self, key: &FileKey, options: PresignOptions) -> Result<Presigned> {
+        let presign = deadline::read(options.deadline, self.presign(key, &options));
+        self.operations().presign.during_on(key, presign).await
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -1,4 +1,5 @@
 mod listing;
+mod presign;
 mod range;
 
 use std::collections::BTreeMap;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use statehouse_core::{Fence, Result};
 
 pub use self::listing::{Depth, ListOptions, Page, PageToken, Start};
+pub use self::presign::{PresignOptions, Presigned, Verb};
 pub use self::range::{BeyondEnd, ByteRange};
 use crate::digest::{Digest, Intake};
 use crate::meta::ETag;

@@ -22,3 +22,4 @@ mod s3_roles;
 mod s3_wrong;
 mod stub;
 mod told;
+mod web;

@@ -1,0 +1,99 @@
+//! Requests that are signed in advance, for the server to answer itself.
+
+use std::str::FromStr as _;
+
+use object_store::signer::{HeaderMap, HeaderName, HeaderValue, Method, SignedUrlOptions, Signer as _};
+use statehouse_core::{Error, ErrorKind, Result};
+
+use super::ObjectFileStore;
+use super::metadata::{self, Sums};
+use super::wire::Answer;
+use crate::capability;
+use crate::digest::{Digest, hex, nonce};
+use crate::key::FileKey;
+use crate::options::{PresignOptions, Presigned, PutOptions, Verb};
+
+impl ObjectFileStore {
+    pub(super) async fn presign(&self, key: &FileKey, options: &PresignOptions) -> Result<Presigned> {
+        self.capabilities.require(capability::PRESIGNED)?;
+        options.check()?;
+        let Some(native) = &self.remote.native else { return Err(Presigned::unsupported()) };
+        if options.create {
+            self.capabilities.require(capability::CREATE_IF_ABSENT)?;
+        }
+        // The signer leaves the length to whoever sends; a digest is of one length only.
+        if options.len.is_some() && options.sha256.is_none() {
+            let message = "an upload to S3 is not signed for a length without a digest";
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+        let headers = if options.verb == Verb::Put { headers(options)? } else { Vec::new() };
+        let mut extras = SignedUrlOptions::new();
+        extras.signed_headers = header_map(&headers)?;
+        if let Some(disposition) = options.disposition.as_ref().filter(|_| options.verb == Verb::Get) {
+            extras = extras.with_query([("response-content-disposition", disposition)]);
+        }
+        let method = if options.verb == Verb::Put { Method::PUT } else { Method::GET };
+        let path = self.remote.path(key)?;
+        let sign = native.signer.signed_url_opts(method, &path, options.valid_for, &extras);
+        let url = self.remote.plain(Answer::Nothing, sign).await?;
+        Ok(Presigned::new(url.to_string(), headers))
+    }
+}
+
+/// What a put must have: the metadata that the file is then known by, and what the server checks.
+fn headers(options: &PresignOptions) -> Result<Vec<(String, String)>> {
+    let mut headers = Vec::new();
+    let mut add = |name: &str, value: String| headers.push((name.to_owned(), value));
+    let put = PutOptions { content_type: options.content_type.clone(), ..PutOptions::default() };
+    if let Some(digest) = options.sha256 {
+        let known = metadata::describe(&put, &hex(&nonce()?), Some(Sums { digest, crc: None }));
+        for (attribute, value) in &known {
+            if let object_store::Attribute::Metadata(name) = attribute {
+                add(&format!("x-amz-meta-{name}"), value.to_string());
+            }
+        }
+        add("x-amz-checksum-sha256", base64(&digest));
+    }
+    if let Some(content_type) = put.content_type {
+        add("content-type", content_type);
+    }
+    if options.create {
+        add("if-none-match", "*".to_owned());
+    }
+    Ok(headers)
+}
+
+fn header_map(headers: &[(String, String)]) -> Result<HeaderMap> {
+    let wrong = |_| Error::invalid_input("a value of a signed header is none");
+    let pair = |(name, value): &(String, String)| {
+        let value = HeaderValue::from_str(value).map_err(wrong)?;
+        let name = HeaderName::from_str(name).map_err(|_| Error::invalid_input("a signed header's name is none"))?;
+        Ok((name, value))
+    };
+    headers.iter().map(pair).collect()
+}
+
+/// The digest in base 64, as S3 writes it ([RFC 4648](https://www.rfc-editor.org/rfc/rfc4648#section-4)).
+fn base64(digest: &Digest) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(44);
+    for three in digest.as_bytes().chunks(3) {
+        let bits = (0..3).fold(0_u32, |bits, at| bits << 8 | u32::from(three.get(at).copied().unwrap_or(0)));
+        for at in 0..4 {
+            let letter = usize::try_from(bits >> (18 - 6 * at) & 63).unwrap_or(0);
+            text.push(if at <= three.len() { char::from(LETTERS[letter]) } else { '=' });
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_is_written_as_s3_writes_it() {
+        // `printf abc | openssl dgst -sha256 -binary | base64`
+        assert_eq!(base64(&Digest::of(b"abc")), "ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=");
+    }
+}

@@ -1,0 +1,206 @@
+//! How a browser is told to take a file: shown or saved, as what, and under which name.
+
+use std::fmt::Write as _;
+
+use http::HeaderValue;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+/// Whether a browser shows a file in its window or saves it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Disposition {
+    /// Pictures, sound, video, plain text and PDF are shown; everything else is saved. What a browser would run (pages, scripts, styles,
+    /// XML and SVG among them) is handed out as bytes of no type besides, so that no page can load it as what it is.
+    #[default]
+    Safe,
+    /// Saved, whatever it is; what a browser would run, as bytes of no type.
+    Attachment,
+    /// Shown, under its own type: only for what the application itself has written, because it can do all that the application's pages
+    /// can.
+    Inline,
+}
+
+/// What is shown in place: no browser runs any of it.
+const SHOWN: [&str; 20] = [
+    "application/pdf",
+    "audio/aac",
+    "audio/flac",
+    "audio/mp4",
+    "audio/mpeg",
+    "audio/ogg",
+    "audio/wav",
+    "audio/webm",
+    "image/avif",
+    "image/bmp",
+    "image/gif",
+    "image/jpeg",
+    "image/png",
+    "image/tiff",
+    "image/webp",
+    "image/x-icon",
+    "text/plain",
+    "video/mp4",
+    "video/ogg",
+    "video/webm",
+];
+
+/// What the types have in their names that a browser takes for a page, a script, a style or a part of one: those of
+/// [MIME Sniffing, 4.6](https://mimesniff.spec.whatwg.org/#mime-type-groups), what becomes a page in one browser or another, and
+/// messages of several parts, of which one may be a page.
+const RUN: [&str; 15] = [
+    "css",
+    "ecmascript",
+    "flash",
+    "html",
+    "javascript",
+    "jscript",
+    "livescript",
+    "manifest",
+    "message/",
+    "multipart/",
+    "postscript",
+    "vbscript",
+    "wasm",
+    "xml",
+    "xsl",
+];
+
+const BYTES: &str = "application/octet-stream";
+
+impl Disposition {
+    fn is_shown(self, essence: &str) -> bool {
+        match self {
+            Self::Safe => SHOWN.contains(&essence),
+            Self::Attachment => false,
+            Self::Inline => true,
+        }
+    }
+
+    /// The type under which a file is handed out.
+    pub(super) fn content_type(self, content_type: Option<&str>) -> HeaderValue {
+        let content_type = content_type.unwrap_or(BYTES);
+        let essence = essence(content_type);
+        let is_type = essence.split_once('/').is_some_and(|(kind, sub)| !kind.is_empty() && !sub.is_empty());
+        let is_run = essence == "image/svg" || RUN.iter().any(|part| essence.contains(part));
+        let own = self == Self::Inline || is_type && !is_run;
+        HeaderValue::from_str(content_type).ok().filter(|_| own).unwrap_or(HeaderValue::from_static(BYTES))
+    }
+
+    /// Whether the file is given no rights at all, should a browser show it as a page in spite of everything. A viewer of PDF and a
+    /// player need some.
+    pub(super) fn is_confined(self, content_type: Option<&str>) -> bool {
+        let essence = essence(content_type.unwrap_or(BYTES));
+        let is_viewed = essence == "application/pdf" || essence.starts_with("audio/") || essence.starts_with("video/");
+        self != Self::Inline && !(is_viewed && self.is_shown(&essence))
+    }
+
+    /// The header `Content-Disposition` ([RFC 6266](https://www.rfc-editor.org/rfc/rfc6266)).
+    pub(super) fn header(self, content_type: Option<&str>, file_name: &str) -> HeaderValue {
+        let shown = self.is_shown(&essence(content_type.unwrap_or(BYTES)));
+        let mut header = if shown { "inline" } else { "attachment" }.to_owned();
+        let name = plain(file_name);
+        if !name.is_empty() {
+            let fallback: String = name.chars().map(|letter| if is_quotable(letter) { letter } else { '_' }).collect();
+            let _ = write!(header, "; filename=\"{fallback}\"");
+            if fallback != name {
+                let _ = write!(header, "; filename*=UTF-8''{}", utf8_percent_encode(&name, NAME));
+            }
+        }
+        HeaderValue::from_str(&header).unwrap_or(HeaderValue::from_static("attachment"))
+    }
+}
+
+/// The type without its parameters.
+pub(super) fn essence(content_type: &str) -> String {
+    content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// What [RFC 8187](https://www.rfc-editor.org/rfc/rfc8187#section-3.2.1) leaves as it is.
+const NAME: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'!')
+    .remove(b'#')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'+')
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'^')
+    .remove(b'_')
+    .remove(b'`')
+    .remove(b'|')
+    .remove(b'~');
+
+/// A name without what is none: separators of folders, control characters, and those that show letters in another order than they
+/// are in, so that the end of a name is not at its end.
+fn plain(name: &str) -> String {
+    let turns = |letter| matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let is_none = |letter: char| letter.is_control() || matches!(letter, '/' | '\\') || turns(letter);
+    name.trim().chars().map(|letter| if is_none(letter) { '_' } else { letter }).collect()
+}
+
+/// What clients read alike in quotes. Some take `%41` there for a letter.
+const fn is_quotable(letter: char) -> bool {
+    matches!(letter, ' '..='~') && !matches!(letter, '"' | '%')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_browser_would_run_is_saved_as_bytes_and_pictures_are_shown() {
+        for (content_type, disposition, handed_out) in [
+            (Some("image/png"), "inline", "image/png"),
+            (Some("IMAGE/PNG; x=y"), "inline", "IMAGE/PNG; x=y"),
+            (Some("text/plain; charset=utf-8"), "inline", "text/plain; charset=utf-8"),
+            (Some("application/pdf"), "inline", "application/pdf"),
+            (Some("application/dicom"), "attachment", "application/dicom"),
+            (Some("application/zip"), "attachment", "application/zip"),
+            (Some("text/html"), "attachment", BYTES),
+            (Some("text/html;charset=utf-8"), "attachment", BYTES),
+            (Some("application/xhtml+xml"), "attachment", BYTES),
+            (Some("image/svg+xml"), "attachment", BYTES),
+            (Some("text/xml"), "attachment", BYTES),
+            (Some("application/x-javascript"), "attachment", BYTES),
+            (Some("text/jscript"), "attachment", BYTES),
+            (Some("text/css"), "attachment", BYTES),
+            (Some("application/wasm"), "attachment", BYTES),
+            (Some("application/x-shockwave-flash"), "attachment", BYTES),
+            (Some("multipart/x-mixed-replace; boundary=a"), "attachment", BYTES),
+            (Some("nonsense"), "attachment", BYTES),
+            (Some("/"), "attachment", BYTES),
+            (None, "attachment", BYTES),
+        ] {
+            let safe = Disposition::Safe;
+            assert_eq!(safe.header(content_type, ""), disposition, "{content_type:?}");
+            assert_eq!(safe.content_type(content_type), handed_out, "{content_type:?}");
+            assert_eq!(Disposition::Attachment.header(content_type, ""), "attachment");
+            assert_eq!(Disposition::Inline.header(content_type, ""), "inline");
+            assert_eq!(Disposition::Inline.content_type(content_type), content_type.unwrap_or(BYTES));
+        }
+        let confined = |content_type| Disposition::Safe.is_confined(Some(content_type));
+        assert!(
+            confined("text/html") && confined("image/png") && !confined("application/pdf") && !confined("video/mp4")
+        );
+        assert!(Disposition::Attachment.is_confined(Some("application/pdf")));
+    }
+
+    #[test]
+    fn a_file_name_is_one_whatever_is_in_it() {
+        for (name, header) in [
+            ("scan.pdf", "attachment; filename=\"scan.pdf\""),
+            ("a b.pdf", "attachment; filename=\"a b.pdf\""),
+            ("Röntgen.png", "attachment; filename=\"R_ntgen.png\"; filename*=UTF-8''R%C3%B6ntgen.png"),
+            ("a\"b.txt", "attachment; filename=\"a_b.txt\"; filename*=UTF-8''a%22b.txt"),
+            ("100%.txt", "attachment; filename=\"100_.txt\"; filename*=UTF-8''100%25.txt"),
+            ("a;b'c.txt", "attachment; filename=\"a;b'c.txt\""),
+            ("a\r\nSet-Cookie: x", "attachment; filename=\"a__Set-Cookie: x\""),
+            ("../../etc/passwd", "attachment; filename=\".._.._etc_passwd\""),
+            ("..\\x", "attachment; filename=\".._x\""),
+            ("\u{202e}fdp.exe", "attachment; filename=\"_fdp.exe\""),
+            ("  ", "attachment"),
+        ] {
+            assert_eq!(Disposition::Attachment.header(None, name), header, "{name:?}");
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! Files over HTTP: the same on every backend, to the byte.
+
+mod curl;
+mod kit;
+mod presigned;
+mod reads;
+mod signed;
+mod uploads;
