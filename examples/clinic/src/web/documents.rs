@@ -6,26 +6,23 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Path, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, post};
 use maud::{Markup, html};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use statehouse::ErrorKind;
 use statehouse::coord::{Coordination, MemoryCoordStore, capability};
-use statehouse::{ErrorKind, files};
+use statehouse::files::{Disposition, UnsupportedType, UploadLimits};
 
 use super::chart;
-use super::conditions;
 use super::content_type::{self, ContentType};
 use super::csrf::SentBy;
 use super::errors;
 use super::form::Asked;
 use super::page::{error_beside, moment, size};
-use super::range::requested_range;
 use super::visit::Visit;
 use crate::app::App;
 use crate::db::Document;
@@ -35,8 +32,6 @@ use crate::time::now;
 
 /// The largest document, in bytes: 2 GiB.
 const MAX_DOCUMENT: u64 = 2 << 30;
-/// A browser may keep a document, and asks each time whether it may still show it.
-const CACHED: &str = "private, no-cache";
 const TOO_LARGE: &str = "A document has at most 2 GiB.";
 /// The largest document, in bytes, that is sent with a key: it is held in memory until all of it is there.
 const MAX_KEYED: usize = 4 << 20;
@@ -102,16 +97,14 @@ async fn attach(
     let name = asked.text("name").to_owned();
     check_name(&name)?;
     let content_type = ContentType::of(request.headers()).map_err(|error| error.at("file"))?;
-    let content = content_type.check(request.into_body().into_data_stream()).await.map_err(|error| error.at("file"))?;
+    let content = request.into_body().into_data_stream();
     let id = new_id();
     let stored = app
         .documents
-        .put(&id, files::Body::from_stream(content))
-        .content_type(content_type.as_str())
+        .upload(&id, Some(content_type.as_str()), content, &UploadLimits::new(MAX_DOCUMENT))
         .if_absent()
-        .max_len(MAX_DOCUMENT)
         .await
-        .map_err(not_stored)?
+        .map_err(|error| not_stored(error, &content_type))?
         .stored()
         .ok_or_else(|| AppError::conflict("There is such a document already."))?;
     let document = Document {
@@ -127,7 +120,11 @@ async fn attach(
     Ok((StatusCode::CREATED, Json(document)))
 }
 
-fn not_stored(error: statehouse::Error) -> AppError {
+fn not_stored(error: statehouse::Error, content_type: &ContentType) -> AppError {
+    if UnsupportedType::of(&error).is_some() {
+        let words = format!("The content of the file is not {}.", content_type.as_str());
+        return AppError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, words).at("file");
+    }
     let too_large = error.kind() == ErrorKind::TooLarge;
     if too_large { AppError::new(StatusCode::PAYLOAD_TOO_LARGE, TOO_LARGE).at("file") } else { error.into() }
 }
@@ -154,66 +151,17 @@ pub(crate) async fn download(
     State(app): State<Arc<App>>,
     _: Visit,
     Path(id): Path<String>,
+    method: Method,
     headers: HeaderMap,
 ) -> Result<Response> {
     let document = app.database.document(&id).await?.ok_or_else(|| AppError::not_found("document"))?;
-    // What a document contains never changes, so its id is its etag.
-    let etag = format!("\"{id}\"");
-    if conditions::wants_another(&headers, &etag) {
-        return Err(AppError::new(StatusCode::PRECONDITION_FAILED, "The document is another one."));
-    }
-    if conditions::has_it(&headers, &etag) {
-        let unchanged = [(header::ETAG, etag), (header::CACHE_CONTROL, CACHED.to_owned())];
-        return Ok((StatusCode::NOT_MODIFIED, unchanged).into_response());
-    }
-    let range = requested_range(&headers, &etag);
-    let get = app.documents.get(&id);
-    let object = match range {
-        Some(range) => get.range(range).await,
-        None => get.await,
-    };
-    let object = match object {
-        Err(error) if range.is_some() && error.kind() == ErrorKind::InvalidInput => {
-            return Ok(not_satisfiable(document.size));
-        }
-        object => object?,
-    };
-    let bytes = object.range().clone();
-    let whole = object.meta().len;
-    let mut response = Body::from_stream(object.into_stream()).into_response();
-    describe(response.headers_mut(), &document, &etag, bytes.end - bytes.start);
-    if range.is_some() {
-        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-        let content_range = format!("bytes {}-{}/{whole}", bytes.start, bytes.end - 1);
-        response.headers_mut().insert(header::CONTENT_RANGE, ascii(content_range));
-    }
+    // Only a photo is shown in place.
+    let is_photo = content_type::is_photo(&document.content_type);
+    let how = if is_photo { Disposition::Safe } else { Disposition::Attachment };
+    let answer = app.documents.get(&id).respond(&method, &headers).disposition(how).file_name(document.name);
+    let mut response = answer.content_type(document.content_type).await?.into_response();
+    response.headers_mut().insert("cross-origin-resource-policy", HeaderValue::from_static("same-origin"));
     Ok(response)
-}
-
-fn describe(headers: &mut HeaderMap, document: &Document, etag: &str, length: u64) {
-    // Only a photo is shown in place: anything else could be a page of its own, with scripts.
-    let how = if content_type::is_photo(&document.content_type) { "inline" } else { "attachment" };
-    let name = utf8_percent_encode(&document.name, NON_ALPHANUMERIC);
-    headers.insert(header::CONTENT_TYPE, ascii(content_type::handed_out_as(&document.content_type).to_owned()));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    // Opened as a page of its own, it can do nothing in this site's name.
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; sandbox"));
-    headers.insert("cross-origin-resource-policy", HeaderValue::from_static("same-origin"));
-    headers.insert(header::CONTENT_LENGTH, length.into());
-    headers.insert(header::CONTENT_DISPOSITION, ascii(format!("{how}; filename*=UTF-8''{name}")));
-    headers.insert(header::ACCEPT_RANGES, ascii("bytes".to_owned()));
-    headers.insert(header::ETAG, ascii(etag.to_owned()));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(CACHED));
-}
-
-fn not_satisfiable(length: i64) -> Response {
-    let content_range = [(header::CONTENT_RANGE, format!("bytes */{length}"))];
-    (StatusCode::RANGE_NOT_SATISFIABLE, content_range).into_response()
-}
-
-/// All that goes in has been checked, or encoded, to visible ASCII.
-fn ascii(text: String) -> HeaderValue {
-    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 #[cfg(test)]

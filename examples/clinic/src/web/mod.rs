@@ -20,7 +20,6 @@ mod page;
 mod patients;
 mod peer;
 mod problem_sets;
-mod range;
 mod sessions;
 mod visit;
 
