@@ -30,6 +30,26 @@ const ATTEMPTS: usize = 4;
 /// other than `GET` and `HEAD`. Only what the store fails with is an error: [`error_response`](crate::error_response) answers that.
 ///
 /// The answer is an [`http::Response`], so a handler of axum returns it as it is. Its body reads as fast as the client does.
+///
+/// ```
+/// # use std::sync::Arc;
+/// use http::{HeaderMap, HeaderValue, Method};
+/// # use statehouse_core::Namespace;
+/// use statehouse_filestore::Disposition;
+/// # use statehouse_filestore::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let files = Files::new(Arc::new(MemoryFileStore::new()), Namespace::new("clinic")?);
+/// files.put("logo.svg", "<svg/>").content_type("image/svg+xml").await?;
+/// let answer = files.get("logo.svg").respond(&Method::GET, &HeaderMap::new());
+/// assert_eq!(answer.await?.headers()["content-disposition"], "attachment; filename=\"logo.svg\"");
+///
+/// // The application's own, which nobody has uploaded
+/// let answer = files.get("logo.svg").respond(&Method::GET, &HeaderMap::new()).disposition(Disposition::Inline);
+/// let answer = answer.cache_control(HeaderValue::from_static("public, max-age=3600")).max_ranges(1).await?;
+/// assert_eq!(answer.headers()["content-type"], "image/svg+xml");
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 #[must_use = "nothing is read until awaited"]
 pub struct Respond<'a> {

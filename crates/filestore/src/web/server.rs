@@ -42,14 +42,15 @@ const MAX_UPLOAD: u64 = 1 << 30;
 /// use axum::body::Body;
 /// use axum::http::Request;
 /// use statehouse_core::Namespace;
-/// use statehouse_filestore::{FileServer, Files, MemoryFileStore};
+/// use statehouse_filestore::{Disposition, FileServer, Files, MemoryFileStore};
 /// use tower::ServiceExt;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let scans = Files::new(Arc::new(MemoryFileStore::new()), Namespace::new("clinic.scans")?);
 /// scans.put("p42/chest.txt", "0123456789").content_type("text/plain").await?;
-/// let app: Router = Router::new().nest_service("/scans", FileServer::new(scans));
+/// let server = FileServer::new(scans).with_max_ranges(4).with_disposition(Disposition::Attachment);
+/// let app: Router = Router::new().nest_service("/scans", server);
 ///
 /// let request = Request::get("/scans/p42/chest.txt").header("range", "bytes=2-4").body(Body::empty())?;
 /// let response = app.oneshot(request).await?;

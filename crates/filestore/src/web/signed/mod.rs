@@ -35,8 +35,9 @@ const USUAL: Duration = Duration::from_secs(300);
 /// ```
 /// use std::sync::Arc;
 /// use std::time::Duration;
-/// use statehouse_core::{Namespace, Secret};
-/// use statehouse_filestore::{FileServer, Files, MemoryFileStore, SignedUrls, SigningKeys};
+/// use http::HeaderValue;
+/// use statehouse_core::{ManualClock, Namespace, Secret};
+/// use statehouse_filestore::{Digest, Disposition, FileServer, Files, MemoryFileStore, SignedUrls, SigningKeys};
 ///
 /// # fn main() -> statehouse_core::Result<()> {
 /// let scans = Files::new(Arc::new(MemoryFileStore::new()), Namespace::new("clinic.scans")?);
@@ -46,12 +47,19 @@ const USUAL: Duration = Duration::from_secs(300);
 ///
 /// let download = urls.get("p42/chest.png").valid_for(Duration::from_secs(600)).file_name("Röntgen.png").url()?;
 /// assert!(download.starts_with("https://clinic.example/scans/p42/chest.png?expires="));
+/// let shown = urls.get("p42/letter.html").disposition(Disposition::Inline).url()?;
 /// let upload = urls.put("p42/knee.png").content_type("image/png").max_len(10 << 20).create().url()?;
-/// # drop(upload);
+/// let exactly = urls.put("p42/note.txt").len(5).sha256(Digest::of(b"12345")).url()?;
+/// # drop((shown, upload, exactly));
 ///
 /// // Where they lead: `Router::new().nest_service("/scans", server)` of axum
-/// let server = FileServer::signed(urls);
+/// let server = FileServer::signed(urls.clone()).with_max_upload(50 << 20);
+/// let server = server.with_cache_control(HeaderValue::from_static("private, no-store"));
 /// # drop(server);
+///
+/// // In a test, by a clock that it moves
+/// let urls = urls.with_clock(ManualClock::default());
+/// # drop(urls);
 /// # Ok(()) }
 /// ```
 #[derive(Clone, Debug)]
