@@ -3,8 +3,8 @@
 use std::time::SystemTime;
 
 use http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY,
-    CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, LAST_MODIFIED, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
+    HeaderMap, HeaderName, HeaderValue, LAST_MODIFIED, X_CONTENT_TYPE_OPTIONS,
 };
 
 use super::conditions::is_strong;
@@ -54,9 +54,7 @@ impl Show {
         }
         // No later than the answer itself (RFC 9110, 8.8.2.1), whatever the store's clock.
         let modified = SystemTime::from(meta.modified).min(SystemTime::now());
-        if let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(modified)) {
-            headers.insert(LAST_MODIFIED, date);
-        }
+        insert(&mut headers, LAST_MODIFIED, httpdate::fmt_http_date(modified));
         headers
     }
 
@@ -88,9 +86,9 @@ pub(super) fn content_range(range: &std::ops::Range<u64>, len: u64) -> String {
     format!("bytes {}-{}/{len}", range.start, range.end.saturating_sub(1))
 }
 
-/// Of an answer that has none.
-pub(super) fn no_range(headers: &mut HeaderMap, len: u64) {
-    if let Ok(value) = HeaderValue::try_from(format!("bytes */{len}")) {
-        headers.insert(CONTENT_RANGE, value);
+/// Sets a header to a text that was made here.
+pub(super) fn insert(headers: &mut HeaderMap, name: HeaderName, text: String) {
+    if let Ok(value) = HeaderValue::try_from(text) {
+        headers.insert(name, value);
     }
 }

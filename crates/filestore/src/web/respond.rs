@@ -8,7 +8,7 @@ use statehouse_core::{Error, ErrorKind, Result, Retry};
 use super::body::FileBody;
 use super::conditions::{Conditions, Verdict};
 use super::disposition::Disposition;
-use super::headers::{Show, content_range, no_range};
+use super::headers::{Show, content_range, insert};
 use super::multipart::several;
 use super::range::{Selected, asked, select};
 use super::reader::Reader;
@@ -231,7 +231,7 @@ impl Answer {
                 let content_type = self.show.content_type(&meta);
                 let (kind, len, body) = several(self.reader.clone(), meta.clone(), &content_type, ranges).await?;
                 let mut headers = self.show.describe(&meta, len);
-                headers.extend(HeaderValue::try_from(kind).ok().map(|kind| (CONTENT_TYPE, kind)));
+                insert(&mut headers, CONTENT_TYPE, kind);
                 Ok(respond(StatusCode::PARTIAL_CONTENT, headers, body))
             }
         }
@@ -255,13 +255,13 @@ impl Answer {
     fn part(&self, object: Object) -> Response<FileBody> {
         let (range, len) = (object.range().clone(), object.meta().len);
         let mut headers = self.show.describe(object.meta(), range.end - range.start);
-        headers.extend(HeaderValue::try_from(content_range(&range, len)).ok().map(|range| (CONTENT_RANGE, range)));
+        insert(&mut headers, CONTENT_RANGE, content_range(&range, len));
         respond(StatusCode::PARTIAL_CONTENT, headers, object.into())
     }
 
     fn nothing(&self, len: u64) -> Response<FileBody> {
         let mut response = bare(StatusCode::RANGE_NOT_SATISFIABLE);
-        no_range(response.headers_mut(), len);
+        insert(response.headers_mut(), CONTENT_RANGE, format!("bytes */{len}"));
         response
     }
 }

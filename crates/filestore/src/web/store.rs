@@ -72,7 +72,9 @@ where
 
 fn stored_as(stored: &Stored) -> Response<FileBody> {
     let mut response = bare(StatusCode::OK);
-    response.headers_mut().extend(etag(&stored.etag).map(|etag| (ETAG, etag)));
+    if let Some(etag) = etag(&stored.etag) {
+        response.headers_mut().insert(ETAG, etag);
+    }
     response
 }
 

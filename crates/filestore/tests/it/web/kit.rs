@@ -93,6 +93,7 @@ pub(super) async fn ask(server: &FileServer, words: &[(&str, String)], line: &st
     if method != "HEAD" {
         check_length(&parts.headers, &body);
     }
+    assert_eq!(parts.headers.len(), parts.headers.keys_len(), "a header is there twice: {:?}", parts.headers);
     let boundary = parts.headers.get("content-type").and_then(|kind| kind.to_str().unwrap().split_once("boundary="));
     let boundary = boundary.map(|(_, boundary)| ("$boundary", boundary.to_owned()));
     let told = |text: &str| {
