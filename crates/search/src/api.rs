@@ -33,6 +33,8 @@ use crate::{
 ///   [`Refresh`](crate::Refresh) says.
 /// - **Hits.** Two backends that hold the same documents return equal totals and equal hits in equal order. Documents
 ///   are ordered by score in Lucene's arithmetic, or by the sort keys; ties by id.
+/// - **Any text.** A text may hold every code point, those that are no characters too, and is found by what it holds.
+///   Words are stemmed alike in every script.
 /// - **Bounds.** A request over one of the limits (the constants `MAX_…`) is refused before any work, with what was found
 ///   and what is allowed. The terms of all its texts count together. No request holds an async thread for longer than a
 ///   millisecond, and none goes on behind its deadline.
@@ -87,7 +89,7 @@ pub trait SearchIndex: Debug + Send + Sync + 'static {
         Err(Fence::unsupported())
     }
 
-    /// Asks the backend how it is.
+    /// Asks the backend how it is. An embedded index that has answered `Corrupt` since it was opened is not up.
     async fn health(&self) -> Health;
 
     /// Commits what is queued and releases the index. Later calls fail as `Unavailable`. Closing twice is no error.

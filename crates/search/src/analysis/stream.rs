@@ -215,9 +215,37 @@ fn stem(stemmer: Stemmer, text: &mut String) {
         text.truncate(kept);
         return;
     }
-    if let std::borrow::Cow::Owned(stem) = rust_stemmers::Stemmer::create(Algorithm::English).stem(text) {
+    let stemmer = rust_stemmers::Stemmer::create(Algorithm::English);
+    if text.chars().any(is_wide) {
+        *text = narrowed(text, &stemmer.stem(&widened(text)));
+    } else if let std::borrow::Cow::Owned(stem) = stemmer.stem(text) {
         *text = stem;
     }
+}
+
+/// Whether a code point is two units of UTF-16, which is what Java counts and has rules of the algorithm look at.
+const fn is_wide(c: char) -> bool {
+    c as u32 > 0xFFFF
+}
+
+/// A word in which each wide code point is two others, no letters to the algorithm, as halves of one are none.
+fn widened(word: &str) -> String {
+    let units = |c| if is_wide(c) { ['\u{FFFD}'; 2] } else { [c, '\0'] };
+    word.chars().flat_map(|c| units(c).into_iter().take(c.len_utf16())).collect()
+}
+
+/// The stem of a widened word, with that word's own code points. The algorithm leaves all but ASCII as it is.
+fn narrowed(word: &str, stem: &str) -> String {
+    let (mut theirs, mut narrow) = (word.chars().filter(|c| !c.is_ascii()), String::new());
+    let mut units = stem.chars();
+    while let Some(unit) = units.next() {
+        let c = if unit.is_ascii() { unit } else { theirs.next().unwrap_or(unit) };
+        if is_wide(c) {
+            units.next();
+        }
+        narrow.push(c);
+    }
+    narrow
 }
 
 /// The length of a stem such as `add`, `egg` and `off`, whose last letter the current Porter 2 keeps behind `-ed`,

@@ -69,6 +69,16 @@ fn filters_do_what_lucene_does() {
     );
 }
 
+/// As Lucene, to which a code point above U+FFFF is two letters that are no vowels.
+#[test]
+fn stems_count_in_units_of_utf_16() {
+    let english = Analyzer::standard().lowercase().stem(Stemmer::Porter2);
+    assert_eq!(
+        terms(&english, "𝒳y xy 𝒳𝒴y a𝒳ed aéed 𝒳ies xies é𝒳ational𝒴 𝒳aational"),
+        ["𝒳i", "xy", "𝒳𝒴i", "a𝒳", "aée", "𝒳i", "xie", "é𝒳ational𝒴", "𝒳aation"]
+    );
+}
+
 #[test]
 fn edge_ngrams_share_the_position_of_their_word() {
     let analyzer = Analyzer::standard().lowercase().edge_ngram(2, 4);

@@ -119,6 +119,8 @@ macro_rules! search_conformance {
             constant_and_dis_max_score_as_they_say [];
             all_and_none_find_all_and_nothing [];
             words_are_found_by_their_stem_and_without_accents [];
+            a_text_may_hold_every_code_point [];
+            words_are_stemmed_alike_in_every_script [];
             ties_are_broken_by_id [];
             sort_orders_numbers_keywords_and_dates [];
             sort_puts_missing_values_where_it_is_told [];

@@ -349,3 +349,32 @@ pub(super) async fn words_are_found_by_their_stem_and_without_accents(backend: &
     assert_eq!(id_set(index, Query::matches("title", "add")).await, ["2"]);
     assert_eq!(id_set(index, Query::matches("title", "\u{6587}")).await, ["2"]);
 }
+
+pub(super) async fn a_text_may_hold_every_code_point(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
+    let labels: [&[&str]; 5] =
+        [&["\u{FFFF}"], &["a\u{FFFF}b"], &["x", "\u{FFFF}2,3 y"], &["\u{FFFE}"], &["\u{0}\u{10FFFF}\u{E000}"]];
+    let labelled = |(at, labels): (usize, &&[&str])| {
+        labels.iter().fold(record(&at.to_string()), |record, label| record.with("label", *label))
+    };
+    put(index, labels.iter().enumerate().map(labelled)).await;
+    for (at, label) in labels.iter().enumerate().flat_map(|(at, labels)| labels.iter().map(move |label| (at, *label))) {
+        let found = [at.to_string()];
+        assert_eq!(id_set(index, Query::term("label", label)).await, found, "{label:?}");
+        assert_eq!(id_set(index, Query::matches("label", label)).await, found, "{label:?}");
+        assert_eq!(id_set(index, Query::phrase("label", label)).await, found, "{label:?}");
+    }
+    assert_eq!(id_set(index, Query::prefix("label", "\u{FFFF}")).await, ["0", "2"]);
+    assert_eq!(id_set(index, Query::starts_with_words("label", "a\u{FFFF}")).await, ["1"]);
+    assert_eq!(id_set(index, Query::fuzzy("label", "a\u{FFFE}b")).await, ["1"]);
+}
+
+/// By units of UTF-16, as Lucene counts letters: to it one above U+FFFF is two, and not too short for an ending.
+pub(super) async fn words_are_stemmed_alike_in_every_script(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
+    put_titles(index, &["\u{1D4B3}y", "\u{10428}ies", "\u{E9}y"]).await;
+    assert_eq!(id_set(index, Query::matches("title", "\u{1D4B3}i")).await, ["0"]);
+    assert_eq!(id_set(index, Query::matches("title", "\u{10428}i")).await, ["1"]);
+    assert!(id_set(index, Query::matches("title", "ei")).await.is_empty());
+    assert_eq!(id_set(index, Query::matches("title", "ey")).await, ["2"]);
+}

@@ -17,7 +17,7 @@ use tantivy::tokenizer::{TextAnalyzer, TokenizerManager};
 
 use super::document::{Content, Document};
 use super::error::BACKEND;
-use super::tokens::{AnalyzerTokenizer, SEPARATOR, clean};
+use super::tokens::{AnalyzerTokenizer, joined};
 use crate::analysis::TokenStream;
 use crate::{DocumentId, Field, FieldKind, Record, Schema, Value};
 
@@ -156,11 +156,7 @@ impl Mapping {
         else {
             return;
         };
-        let text = match values {
-            [one] => clean(one).into_owned(),
-            many => many.iter().map(|text| clean(text)).collect::<Vec<_>>().join(SEPARATOR),
-        };
-        document.add(slot, Content::Text(text));
+        document.add(slot, Content::Text(joined(values)));
         document.add(length, Content::LengthOf(place));
         let has_terms = |text: &&str| {
             self.schema.index_analyzer(field).is_ok_and(|analyzer| TokenStream::new(analyzer, text).advance())

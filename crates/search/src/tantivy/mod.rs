@@ -32,8 +32,8 @@ mod weight;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -107,6 +107,8 @@ pub struct TantivyIndex {
     /// Whether a commit of queued writes is on its way.
     scheduled: Arc<AtomicBool>,
     writes: Writes,
+    /// What was found damaged first since the index was opened.
+    damage: Arc<OnceLock<Error>>,
 }
 
 /// How long to wait at most before a commit that failed is tried again.
@@ -154,6 +156,7 @@ impl TantivyIndex {
             commit_interval,
             scheduled: Arc::default(),
             writes: Writes::new(BACKEND),
+            damage: Arc::default(),
         })
     }
 
@@ -165,7 +168,16 @@ impl TantivyIndex {
         work: impl FnOnce(&Client, &Stop) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let client = Arc::clone(&self.client);
-        blocking(operation, timeout, move |stop| work(&client, stop)).await
+        self.noted(blocking(operation, timeout, move |stop| work(&client, stop)).await)
+    }
+
+    /// Has health tell of damage that was found.
+    fn noted<T>(&self, done: Result<T>) -> Result<T> {
+        done.inspect_err(|error| {
+            if error.kind() == ErrorKind::Corrupt {
+                self.damage.get_or_init(|| error.clone());
+            }
+        })
     }
 
     /// Merges what was written before. The engine merges on its own meanwhile: segments that it took are no longer there.
@@ -244,7 +256,7 @@ impl SearchIndex for TantivyIndex {
     async fn get_with(&self, id: &DocumentId, options: GetOptions) -> Result<Option<Record>> {
         self.client.check_open()?;
         let found = if inplace::may_read_one(&self.client) {
-            inplace::guarded(|| self.client.get(id))
+            self.noted(inplace::guarded(|| self.client.get(id)))
         } else {
             let id = id.clone();
             self.run(OPERATION.get, options.deadline.or(Some(DEADLINE)), move |client, _| client.get(&id)).await
@@ -255,7 +267,7 @@ impl SearchIndex for TantivyIndex {
     async fn search_with(&self, request: &SearchRequest, options: SearchOptions) -> Result<SearchResponse> {
         let named = |error: Error| OPERATION.search.name_in(error);
         let size = self.client.check_open().and_then(|()| Size::of_request(request)).map_err(named)?;
-        if let Some(response) = inplace::search(&self.client, request, size).map_err(named)? {
+        if let Some(response) = self.noted(inplace::search(&self.client, request, size)).map_err(named)? {
             return Ok(response);
         }
         let request = request.clone();
@@ -296,11 +308,14 @@ impl SearchIndex for TantivyIndex {
 
     async fn health(&self) -> Health {
         let start = Instant::now();
-        let probe = self.run(OPERATION.health, Some(PROBE), |client, _| client.probe()).await;
+        let client = Arc::clone(&self.client);
+        // A folder that is away may come back: nothing was read of it.
+        let probe = blocking(OPERATION.health, Some(PROBE), move |_| client.probe()).await;
         let mut health = Health::of(&*self.place, start.elapsed(), probe);
-        if let (true, Some(failure)) = (health.is_up(), self.client.failure()) {
+        let trouble = self.damage.get().cloned().or_else(|| self.client.failure());
+        if health.is_up() && trouble.is_some() {
             health.status = HealthStatus::Degraded;
-            health.error = Some(failure);
+            health.error = trouble;
         }
         health
     }

@@ -7,14 +7,48 @@ use tantivy::tokenizer::{Token, TokenStream, Tokenizer};
 use super::document::set_length;
 use crate::analysis::{Analyzer, POSITION_GAP, State, TokenStream as Words};
 
-/// Stands between the values of a field with several. It is no character, and no word either; where a text holds it, it
-/// is replaced by its twin.
-pub(super) const SEPARATOR: &str = "\u{FFFF}";
-const TWIN: &str = "\u{FFFE}";
+/// Begins a text that several values were put together to; the length of each follows, in bytes. Any character may stand
+/// in a value, this one too.
+const HEAD: char = '\u{FFFF}';
 
-/// A text in which the separator does not occur.
-pub(super) fn clean(text: &str) -> std::borrow::Cow<'_, str> {
-    if text.contains(SEPARATOR) { text.replace(SEPARATOR, TWIN).into() } else { text.into() }
+/// The values of a field as one text, as [`AnalyzerTokenizer`] takes it apart.
+pub(super) fn joined(values: &[&str]) -> String {
+    match values {
+        [one] if !one.starts_with(HEAD) => (*one).to_owned(),
+        many => {
+            let lengths: Vec<_> = many.iter().map(|value| value.len().to_string()).collect();
+            format!("{HEAD}{} {}", lengths.join(","), many.concat())
+        }
+    }
+}
+
+/// The first value of such a text, and the others.
+fn apart(text: &str) -> (&str, Values<'_>) {
+    match text.strip_prefix(HEAD).and_then(|text| text.split_once(' ')) {
+        None => (text, Values::default()),
+        Some((lengths, text)) => {
+            let mut values = Values { lengths, text };
+            (values.next().unwrap_or_default(), values)
+        }
+    }
+}
+
+/// What is left of the values, and of their lengths.
+#[derive(Default)]
+struct Values<'a> {
+    lengths: &'a str,
+    text: &'a str,
+}
+
+impl<'a> Iterator for Values<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        let (length, lengths) = self.lengths.split_once(',').unwrap_or((self.lengths, ""));
+        let (value, text) = self.text.split_at_checked(length.parse().ok()?)?;
+        *self = Self { lengths, text };
+        Some(value)
+    }
 }
 
 /// The analysis of one field. It says how many terms it made of a text, see [`set_length`].
@@ -43,7 +77,7 @@ impl Tokenizer for AnalyzerTokenizer {
     type TokenStream<'a> = AnalyzerStream<'a>;
 
     fn token_stream<'a>(&'a mut self, text: &'a str) -> AnalyzerStream<'a> {
-        let (value, rest) = split(text);
+        let (value, rest) = apart(text);
         let state = std::mem::take(&mut self.state);
         let words = Words::reusing(state, &self.analyzer, value);
         AnalyzerStream {
@@ -59,16 +93,12 @@ impl Tokenizer for AnalyzerTokenizer {
     }
 }
 
-fn split(text: &str) -> (&str, Option<&str>) {
-    text.split_once(SEPARATOR).map_or((text, None), |(value, rest)| (value, Some(rest)))
-}
-
 /// The tokens of one value after another.
 pub(super) struct AnalyzerStream<'a> {
     words: Words<'a>,
     token: &'a mut Token,
     analyzer: &'a Analyzer,
-    rest: Option<&'a str>,
+    rest: Values<'a>,
     base: u32,
     place: usize,
     terms: u64,
@@ -78,11 +108,9 @@ pub(super) struct AnalyzerStream<'a> {
 impl TokenStream for AnalyzerStream<'_> {
     fn advance(&mut self) -> bool {
         while !self.words.advance() {
-            let Some(rest) = self.rest else { return false };
-            let (value, rest) = split(rest);
+            let Some(value) = self.rest.next() else { return false };
             self.base += self.words.words() + POSITION_GAP;
             self.words = Words::new(self.analyzer, value);
-            self.rest = rest;
         }
         let found = self.words.token_mut();
         std::mem::swap(&mut self.token.text, &mut found.text);

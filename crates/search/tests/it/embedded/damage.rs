@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use statehouse_core::conformance::rounds;
-use statehouse_core::{ErrorKind, Result};
+use statehouse_core::{ErrorKind, HealthStatus, Result};
 use statehouse_search::{
     DocumentId, Facet, Highlight, Operation, Query, Record, SearchIndex, SearchIndexExt as _, SearchRequest, Sort,
     TantivyConfig, TantivyIndex,
@@ -196,6 +196,32 @@ async fn a_file_in_the_place_of_another_is_corrupt() {
         }
     }
     assert!(exchanged > 20, "only {exchanged}");
+}
+
+/// Behind the checks of opening, as when a disk loses what lies on it.
+#[tokio::test]
+async fn health_is_not_up_once_a_read_was_corrupt() {
+    let parent = tempfile::tempdir().unwrap();
+    fill(parent.path()).await;
+    let index = TantivyConfig::folder(parent.path()).open(schema()).await.unwrap();
+    assert_eq!(index.health().await.status, HealthStatus::Up);
+    for file in files(parent.path()).into_iter().filter(|file| file.extension().is_some_and(|found| found == "store")) {
+        // In place and as long as before: a mapped file that becomes shorter ends the process.
+        let length = usize::try_from(parent.path().join(&file).metadata().unwrap().len()).unwrap();
+        let file = std::fs::File::options().write(true).open(parent.path().join(file)).unwrap();
+        std::io::Write::write_all(&mut &file, &vec![0xA5; length]).unwrap();
+    }
+    for long in [false, true] {
+        let index = index.clone();
+        let size = if long { 500 } else { 1 };
+        let error = index.search(&SearchRequest::new(Query::all()).with_size(size)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        let health = index.health().await;
+        assert_eq!(health.status, HealthStatus::Degraded);
+        assert_eq!(health.error.unwrap().kind(), ErrorKind::Corrupt);
+    }
+    // What is read of nothing but the terms is still answered.
+    assert!(index.count(&Query::all().into()).await.unwrap() > 0);
 }
 
 /// The list of segments, the schema, or both: what is left says that there was an index.

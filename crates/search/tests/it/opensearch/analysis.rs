@@ -184,6 +184,23 @@ const JOINTS: &[&str] = &[
     "generously",
 ];
 
+/// Endings that a stemmer looks at.
+const ENDINGS: &[&str] =
+    &["y", "ed", "ied", "ies", "s", "ing", "edly", "e", "l", "ees", "ational", "ment", "'s", "at", "ly"];
+
+/// A short word whose letters are of the planes above, and its ending.
+fn wide(random: &mut Random) -> String {
+    let mut word = String::new();
+    for _ in 0..1 + random.below(4) {
+        match random.below(4) {
+            0 => word.push(['a', 'e', 'y', 'n', 'l', 'b'][random.below(6)]),
+            1 => word.push_str("é"),
+            _ => word.extend(char::from_u32(0x1d4b3 + u32::try_from(random.below(12)).unwrap())),
+        }
+    }
+    word + ENDINGS[random.below(ENDINGS.len())]
+}
+
 /// A line of runs from a few scripts, joined by what makes trouble; sometimes longer than any token may be.
 fn line(random: &mut Random) -> String {
     let mut line = String::new();
@@ -196,6 +213,9 @@ fn line(random: &mut Random) -> String {
             line.extend(char::from_u32(code));
         }
         line.push_str(JOINTS[random.below(JOINTS.len())]);
+        if random.below(4) == 0 {
+            line.push_str(&wide(random));
+        }
     }
     line
 }
