@@ -1,4 +1,4 @@
-//! What is read from columns: ranges, sorting by numbers, facets. Synthetic documents in one segment.
+//! What is read from columns: ranges, sorting by numbers, facets. Synthetic documents in one segment, and in several.
 
 use std::ops::Bound;
 
@@ -21,6 +21,8 @@ type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 const DOCUMENTS: u64 = 100_000;
 const CHAPTERS: u64 = 61;
 const OPS: u32 = 40;
+/// As many segments as neither side merges on its own.
+const SEGMENTS: u64 = 7;
 const RAW: &str = "raw tantivy, fast fields";
 
 /// A number that looks drawn at random.
@@ -40,7 +42,7 @@ struct Raw {
 }
 
 impl Raw {
-    fn new() -> Outcome<Self> {
+    fn new(segments: u64) -> Outcome<Self> {
         let mut schema = tantivy::schema::Schema::builder();
         let id = schema.add_text_field("id", STRING | STORED);
         let title = schema.add_text_field("title", TEXT | STORED);
@@ -49,14 +51,20 @@ impl Raw {
         let code = schema.add_text_field("code", STRING | FAST | STORED);
         let index = Index::create_in_ram(schema.build());
         let mut writer: IndexWriter = index.writer_with_num_threads(1, 128 << 20)?;
+        writer.set_merge_policy(Box::new(tantivy::merge_policy::NoMergePolicy));
         for n in 0..DOCUMENTS {
+            if n > 0 && n % (DOCUMENTS / segments + 1) == 0 {
+                writer.commit()?;
+            }
             let (chapter_of, code_of) = (format!("c{}", drawn(n) % CHAPTERS), format!("k{n}"));
             writer.add_document(
                 doc!(id => n.to_string(), title => words(n), uses => drawn(n), chapter => chapter_of, code => code_of),
             )?;
         }
         writer.commit()?;
-        Ok(Self { searcher: index.reader()?.searcher(), title, uses })
+        let searcher = index.reader()?.searcher();
+        assert_eq!(searcher.segment_readers().len() as u64, segments);
+        Ok(Self { searcher, title, uses })
     }
 
     fn range(&self, low: u64, high: u64) -> RangeQuery {
@@ -91,26 +99,36 @@ impl Raw {
     }
 }
 
-async fn ours() -> Outcome<TantivyIndex> {
+async fn ours(segments: u64) -> Outcome<TantivyIndex> {
     let schema = Schema::builder()
         .field(Field::text("title"))
         .field(Field::u64("uses").sortable())
         .field(Field::keyword("chapter").sortable())
         .field(Field::keyword("code").sortable())
         .build()?;
-    let index = TantivyConfig::memory().open(schema).await?;
+    let index = TantivyConfig::memory().with_threads(1).open(schema).await?;
     let record = |n: u64| {
         let record = Record::new(n.to_string())?.with("title", words(n)).with("uses", drawn(n));
         let record = record.with("chapter", format!("c{}", drawn(n) % CHAPTERS)).with("code", format!("k{n}"));
         Ok::<_, statehouse_core::Error>(Operation::Upsert(record))
     };
-    index.bulk((0..DOCUMENTS).map(record).collect::<Result<_, _>>()?).await?.check()?;
-    index.merge().await?;
+    let operations: Vec<_> = (0..DOCUMENTS).map(record).collect::<Result<_, _>>()?;
+    for part in operations.chunks(usize::try_from(DOCUMENTS / segments + 1)?) {
+        index.bulk(part.to_vec()).await?.check()?;
+    }
+    if segments == 1 {
+        index.merge().await?;
+    }
     Ok(index)
 }
 
 pub(crate) async fn run(harness: &mut Harness) -> Outcome {
-    let (ours, raw) = (ours().await?, Raw::new()?);
+    one_segment(harness).await?;
+    several_segments(harness).await
+}
+
+async fn one_segment(harness: &mut Harness) -> Outcome {
+    let (ours, raw) = (ours(1).await?, Raw::new(1)?);
     let most = (0..DOCUMENTS).map(drawn).max().unwrap_or_default();
     let range = |low, high| Query::range("uses").at_least(low).below(high);
     let mid = TermQuery::new(Term::from_field_text(raw.title, "mid"), IndexRecordOption::WithFreqs);
@@ -128,14 +146,28 @@ pub(crate) async fn run(harness: &mut Harness) -> Outcome {
     let sorted = all().with_sort(Sort::by("uses").descending());
     row(harness, "sort by a number", &ours, &sorted, || raw.most_used()).await;
     for (name, field) in [("facet of 61 values", "chapter"), ("facet of 100,000 values", "code")] {
-        let request = all().with_size(0).with_facet(Facet::field(field));
-        let counted = || {
-            assert_eq!(raw.facet(field).0.len(), 1);
-            DOCUMENTS
-        };
-        compare(harness, (name, "raw terms aggregation", 0.8), &ours, &request, counted).await;
+        facet(harness, (name, field), &ours, &raw).await;
     }
     Ok(())
+}
+
+/// The peer's aggregation takes a hundred values of each segment and adds up those; ours adds up all.
+async fn several_segments(harness: &mut Harness) -> Outcome {
+    let (ours, raw) = (ours(SEGMENTS).await?, Raw::new(SEGMENTS)?);
+    let sorted = SearchRequest::new(Query::all()).with_sort(Sort::by("uses").descending());
+    row(harness, "sort by a number, 7 segments", &ours, &sorted, || raw.most_used()).await;
+    facet(harness, ("facet of 61 values, 7 segments", "chapter"), &ours, &raw).await;
+    facet(harness, ("facet of 100,000 values, 7 segments", "code"), &ours, &raw).await;
+    Ok(())
+}
+
+async fn facet(harness: &mut Harness, (name, field): (&'static str, &str), ours: &TantivyIndex, raw: &Raw) {
+    let request = SearchRequest::new(Query::all()).with_size(0).with_facet(Facet::field(field));
+    let counted = || {
+        assert_eq!(raw.facet(field).0.len(), 1);
+        DOCUMENTS
+    };
+    compare(harness, (name, "raw terms aggregation", 0.8), ours, &request, counted).await;
 }
 
 async fn row(

@@ -27,7 +27,7 @@ pub(super) fn search(
 ) -> Result<SearchResponse> {
     let window = usize::try_from(request.from + request.size).unwrap_or(usize::MAX);
     let wanted_window = if request.size == 0 { 0 } else { window };
-    let mut facets = Counting::new(snapshot, &request.facets);
+    let mut facets = Counting::new(snapshot, &request.facets, stop)?;
     let (total, found) = collect::top(snapshot, weight, &request.sort, wanted_window, &mut facets, stop)?;
     let skipped = usize::try_from(request.from).unwrap_or(usize::MAX);
     let wanted = match &request.projection {
@@ -49,6 +49,6 @@ pub(super) fn search(
         Ok(hit)
     });
     let mut response = SearchResponse::new(total, hits.collect::<Result<_>>()?);
-    response.facets = facets.finish();
+    response.facets = facets.finish()?;
     Ok(response)
 }

@@ -7,7 +7,8 @@ use tantivy::{DocId, DocSet as _, TERMINATED};
 use super::best::Best;
 use super::facet::{Counting, Tally};
 use super::found::Found;
-use super::scorer::Batch;
+use super::run;
+use super::scorer::{Batch, Buffer};
 use super::scoring::Scoring;
 use super::snapshot::{Segment, Snapshot};
 use super::sorted::Sorted;
@@ -19,7 +20,8 @@ use crate::{Order, Sort, SortKey};
 pub(super) fn count(snapshot: &Snapshot, weight: &Weight, stop: &Stop) -> Result<u64> {
     let mut total = 0;
     for (at, segment) in snapshot.segments.iter().enumerate() {
-        total += each(segment, &mut weight.scorer(snapshot, at, Scoring::Off, stop)?, Scoring::Off, stop, |_, _| ())?;
+        let scorer = &mut run::scorer(weight, (snapshot, at), Scoring::Off, stop)?;
+        total += each_block(segment, scorer, Scoring::Off, stop, |_, _| ())?;
     }
     Ok(total)
 }
@@ -39,24 +41,30 @@ pub(super) fn top(
     let mut found = Vec::new();
     let mut total = 0;
     for (at, segment) in snapshot.segments.iter().enumerate() {
-        let mut tallies = facets.open(snapshot, segment)?;
-        let mut run = Run { segment, scorer: weight.scorer(snapshot, at, scoring, stop)?, scoring, stop };
+        let mut tallies = facets.open(segment)?;
+        let mut run = Run { segment, scorer: run::scorer(weight, (snapshot, at), scoring, stop)?, scoring, stop };
         total += if size == 0 {
             run.visit(&mut tallies, |_, _| ())?
         } else if by_score {
             let mut best = Best::new(segment, size);
-            let matched = run.visit(&mut tallies, |doc, score| best.offer(doc, score))?;
+            let matched = if tallies.is_empty() {
+                each(segment, &mut run.scorer, scoring, stop, |doc, score| best.offer(doc, score))?
+            } else {
+                run.visit(&mut tallies, |docs, scores| {
+                    docs.iter().zip(scores).for_each(|(doc, score)| best.offer(*doc, *score));
+                })?
+            };
             found.extend(best.found(at));
             matched
         } else {
             let mut sorted = Sorted::new(snapshot, segment, sort, size)?;
-            let matched = run.visit(&mut tallies, |doc, score| sorted.offer(doc, score))?;
+            let matched = run.visit(&mut tallies, |docs, scores| sorted.offer(docs, scores))?;
             for hit in sorted.found(at) {
                 found.push(hit?);
             }
             matched
         };
-        facets.add(tallies, stop)?;
+        facets.add(at, tallies, stop)?;
     }
     found.sort_by(|a: &Found, b: &Found| {
         a.rank(b, sort).then(a.segment.cmp(&b.segment)).then(a.ordinal.cmp(&b.ordinal))
@@ -76,14 +84,11 @@ struct Run<'a> {
 
 impl Run<'_> {
     /// Visits every live match, counts its values, and says how many there were.
-    fn visit(&mut self, tallies: &mut [Tally], mut offer: impl FnMut(DocId, f32)) -> Result<u64> {
+    fn visit(&mut self, tallies: &mut [Tally], mut offer: impl FnMut(&[DocId], &[f32])) -> Result<u64> {
         let Self { segment, scorer, scoring, stop } = self;
-        if tallies.is_empty() {
-            return each(segment, scorer, *scoring, stop, offer);
-        }
-        each(segment, scorer, *scoring, stop, |doc, score| {
-            offer(doc, score);
-            tallies.iter_mut().for_each(|tally| tally.add(doc));
+        each_block(segment, scorer, *scoring, stop, |docs, scores| {
+            offer(docs, scores);
+            tallies.iter_mut().for_each(|tally| tally.add(docs));
         })
     }
 }
@@ -137,4 +142,33 @@ fn each(
     // A scorer that was stopped ends early.
     stop.check()?;
     Ok(drained - dead)
+}
+
+/// The same many documents at a time.
+fn each_block(
+    segment: &Segment,
+    scorer: &mut Box<dyn Scorer>,
+    scoring: Scoring,
+    stop: &Stop,
+    mut visit: impl FnMut(&[DocId], &[f32]),
+) -> Result<u64> {
+    let alive = segment.reader.alive_bitset();
+    let (mut drained, mut living, mut buffer) = (0, 0, Buffer::default());
+    while scorer.doc() != TERMINATED {
+        let end = scorer.doc().saturating_add(STRETCH).min(TERMINATED);
+        drained += match alive {
+            None => scorer.blocks(end, scoring, &mut visit),
+            Some(alive) => scorer.blocks(end, scoring, &mut |docs, scores| {
+                for (doc, score) in docs.iter().zip(scores).filter(|(doc, _)| alive.is_alive(**doc)) {
+                    living += 1;
+                    buffer.push(*doc, *score, &mut visit);
+                }
+            }),
+        };
+        stop.check()?;
+    }
+    buffer.flush(&mut visit);
+    // A scorer that was stopped ends early.
+    stop.check()?;
+    Ok(if alive.is_some() { living } else { drained })
 }

@@ -1,125 +1,197 @@
 //! How many of the matching documents have each value of a field.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use statehouse_core::Result;
 use tantivy::DocId;
-use tantivy::columnar::{Cardinality, StrColumn};
+use tantivy::columnar::StrColumn;
 
-use super::error::{map_error, map_io};
-use super::mapping::slot_name;
+use super::error::map_io;
+use super::numbers::{Block, Numbers};
+use super::ordinals::Ordinals;
 use super::snapshot::{Segment, Snapshot};
 use crate::facet::Facets;
 use crate::work::Stop;
 use crate::{Facet, FacetValue};
 
-/// Each value with how many documents have it.
-type Counts = HashMap<Vec<u8>, u64>;
-
 /// The facets of a request, counted segment by segment.
 pub(super) struct Counting<'a> {
+    snapshot: &'a Snapshot,
     facets: &'a [Facet],
     counts: Vec<Counts>,
-    /// Whether the values of one segment are all: then most of them need not be looked up.
-    alone: bool,
+}
+
+/// What was counted of a facet.
+enum Counts {
+    /// In the only segment.
+    Alone(Vec<FacetValue>),
+    /// In all segments so far, by the numbers that the values have over all of them.
+    Together(Arc<Ordinals>, Vec<u64>),
 }
 
 impl<'a> Counting<'a> {
-    pub(super) fn new(snapshot: &Snapshot, facets: &'a [Facet]) -> Self {
-        Self { facets, counts: vec![Counts::new(); facets.len()], alone: snapshot.segments.len() == 1 }
+    pub(super) fn new(snapshot: &'a Snapshot, facets: &'a [Facet], stop: &Stop) -> Result<Self> {
+        let counts = facets.iter().map(|facet| match snapshot.segments.len() {
+            0 | 1 => Ok(Counts::Alone(Vec::new())),
+            _ => {
+                let ordinals = snapshot.ordinals(snapshot.mapping.slot(&facet.field)?.0, stop)?;
+                let counts = vec![0; ordinals.count()];
+                Ok(Counts::Together(ordinals, counts))
+            }
+        });
+        let counts = counts.collect::<Result<_>>()?;
+        Ok(Self { snapshot, facets, counts })
     }
 
     /// What counts the documents of a segment: one for each facet.
-    pub(super) fn open(&self, snapshot: &Snapshot, segment: &Segment) -> Result<Vec<Tally>> {
-        self.facets.iter().map(|facet| Tally::open(snapshot, segment, facet)).collect()
+    pub(super) fn open(&self, segment: &Segment) -> Result<Vec<Tally>> {
+        self.facets.iter().map(|facet| Tally::open(self.snapshot, segment, facet)).collect()
     }
 
     /// Adds what was counted in a segment.
-    pub(super) fn add(&mut self, tallies: Vec<Tally>, stop: &Stop) -> Result<()> {
+    pub(super) fn add(&mut self, segment: usize, tallies: Vec<Tally>, stop: &Stop) -> Result<()> {
         for ((tally, counts), facet) in tallies.into_iter().zip(&mut self.counts).zip(self.facets) {
             stop.check()?;
-            tally.add_to(counts, self.alone.then_some(facet.size))?;
+            match counts {
+                Counts::Alone(values) => *values = tally.values(facet.size)?,
+                Counts::Together(ordinals, counts) => tally.add_to(counts, ordinals.of(segment)),
+            }
         }
         Ok(())
     }
 
-    pub(super) fn finish(self) -> Facets {
-        let facets = self.facets.iter().zip(self.counts);
-        facets.map(|(facet, counts)| (Arc::clone(&facet.field), values(counts, facet.size))).collect()
+    pub(super) fn finish(self) -> Result<Facets> {
+        let Self { snapshot, facets, counts } = self;
+        let facets = facets.iter().zip(counts).map(|(facet, counts)| {
+            let values = match counts {
+                Counts::Alone(values) => values,
+                Counts::Together(ordinals, counts) => together(snapshot, facet, &ordinals, &counts)?,
+            };
+            Ok((Arc::clone(&facet.field), values))
+        });
+        facets.collect()
     }
 }
 
-fn values(counts: Counts, size: usize) -> Vec<FacetValue> {
-    let counts = counts.into_iter().map(|(value, count)| (Reverse(count), value)).collect();
-    let value = |(Reverse(count), value): (_, Vec<u8>)| FacetValue::new(String::from_utf8_lossy(&value).into(), count);
-    first(counts, size).into_iter().map(value).collect()
+/// The values that were counted most often in all segments together.
+fn together(snapshot: &Snapshot, facet: &Facet, ordinals: &Ordinals, counts: &[u64]) -> Result<Vec<FacetValue>> {
+    let (place, _) = snapshot.mapping.slot(&facet.field)?;
+    let mut homes = vec![Vec::new(); snapshot.segments.len()];
+    for (number, count) in most_frequent(counts, facet.size) {
+        if let Some((segment, ordinal)) = ordinals.home(number) {
+            homes[segment].push((ordinal, count));
+        }
+    }
+    let mut values = Vec::new();
+    for (segment, found) in snapshot.segments.iter().zip(homes).filter(|(_, found)| !found.is_empty()) {
+        if let Some(column) = segment.texts(place)? {
+            values.extend(named(&column, found)?);
+        }
+    }
+    Ok(in_order(values))
 }
 
-/// The least so many, in order.
-fn first<T: Ord>(mut all: Vec<T>, size: usize) -> Vec<T> {
-    if size < all.len() {
-        all.select_nth_unstable(size);
-        all.truncate(size);
-    }
-    all.sort_unstable();
-    all
+/// What ordinals and their counts stand for.
+fn named(column: &StrColumn, mut found: Vec<(u64, u64)>) -> Result<Vec<FacetValue>> {
+    found.sort_unstable();
+    let (ordinals, counts): (Vec<_>, Vec<_>) = found.into_iter().unzip();
+    let (mut values, mut counts) = (Vec::with_capacity(ordinals.len()), counts.into_iter());
+    let name = |value: &[u8]| {
+        let value = String::from_utf8_lossy(value).into_owned();
+        values.push(FacetValue::new(value, counts.next().unwrap_or_default()));
+    };
+    column.dictionary().sorted_ords_to_term_cb(&ordinals, name).map_err(map_io)?;
+    Ok(values)
+}
+
+/// The most frequent first, then by their bytes.
+fn in_order(mut values: Vec<FacetValue>) -> Vec<FacetValue> {
+    values.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.value.cmp(&b.value)));
+    values
 }
 
 /// The counts of one segment, by the ordinals of its values.
 pub(super) struct Tally {
     /// `None` if no document of the segment has a value.
-    column: Option<StrColumn>,
-    counts: Vec<u64>,
+    values: Option<(StrColumn, Numbers)>,
+    counts: Vec<u32>,
     /// The values of one document, each once.
     distinct: Vec<u64>,
 }
 
 impl Tally {
     fn open(snapshot: &Snapshot, segment: &Segment, facet: &Facet) -> Result<Self> {
-        let (place, _) = snapshot.mapping.slot(&facet.field)?;
-        let column = segment.reader.fast_fields().str(&slot_name(place)).map_err(map_error)?;
-        let values = column.as_ref().map_or(0, |column| column.num_terms());
-        Ok(Self { column, counts: vec![0; values], distinct: Vec::new() })
+        let column = segment.texts(snapshot.mapping.slot(&facet.field)?.0)?;
+        let counts = vec![0; column.as_ref().map_or(0, |column| column.num_terms())];
+        let values = column.map(|column| {
+            let numbers = Numbers::new(column.ords().clone());
+            (column, numbers)
+        });
+        Ok(Self { values, counts, distinct: Vec::new() })
     }
 
+    /// Counts the values of a block of documents.
     #[inline]
-    pub(super) fn add(&mut self, doc: DocId) {
-        let Some(column) = &self.column else { return };
-        if column.ords().get_cardinality() != Cardinality::Multivalued {
-            if let Some(ordinal) = column.ords().first(doc) {
-                count(&mut self.counts, ordinal);
+    pub(super) fn add(&mut self, docs: &[DocId]) {
+        let Self { values: Some((_, numbers)), counts, distinct } = self else { return };
+        let has_several = numbers.has_several();
+        match numbers.read(docs) {
+            Block::One(ordinals) => count(counts, ordinals),
+            Block::Any(runs) if !has_several => count(counts, runs.all()),
+            Block::Any(mut runs) => {
+                for doc in docs {
+                    distinct.clear();
+                    distinct.extend(runs.of(*doc));
+                    distinct.sort_unstable();
+                    distinct.dedup();
+                    count(counts, distinct);
+                }
             }
-            return;
         }
-        self.distinct.clear();
-        self.distinct.extend(column.term_ords(doc));
-        self.distinct.sort_unstable();
-        self.distinct.dedup();
-        self.distinct.iter().for_each(|ordinal| count(&mut self.counts, *ordinal));
     }
 
-    /// Adds what was counted; of it only the first `most`, if that is all there is. Ordinals order like their values.
-    fn add_to(self, counts: &mut Counts, most: Option<usize>) -> Result<()> {
-        let Some(column) = self.column else { return Ok(()) };
-        let mut found: Vec<(u64, u64)> = (0..).zip(self.counts).filter(|(_, count)| *count > 0).collect();
-        if let Some(most) = most {
-            let ranked = found.into_iter().map(|(ordinal, count)| (Reverse(count), ordinal)).collect();
-            found = first(ranked, most).into_iter().map(|(Reverse(count), ordinal)| (ordinal, count)).collect();
-            found.sort_unstable();
+    /// The values that were counted most often.
+    fn values(self, most: usize) -> Result<Vec<FacetValue>> {
+        let Some((column, _)) = self.values else { return Ok(Vec::new()) };
+        named(&column, most_frequent(&self.counts, most)).map(in_order)
+    }
+
+    /// Adds what was counted, given the numbers that the values have over all segments.
+    fn add_to(self, counts: &mut [u64], numbers: &[u32]) {
+        for (count, number) in self.counts.into_iter().zip(numbers).filter(|(count, _)| *count > 0) {
+            counts[*number as usize] += u64::from(count);
         }
-        let (ordinals, found): (Vec<_>, Vec<_>) = found.into_iter().unzip();
-        let mut found = found.into_iter();
-        let add = |value: &[u8]| *counts.entry(value.to_vec()).or_default() += found.next().unwrap_or_default();
-        column.dictionary().sorted_ords_to_term_cb(&ordinals, add).map_err(map_io)?;
-        Ok(())
     }
 }
 
 #[inline]
-fn count(counts: &mut [u64], ordinal: u64) {
-    if let Some(count) = usize::try_from(ordinal).ok().and_then(|at| counts.get_mut(at)) {
-        *count += 1;
+fn count(counts: &mut [u32], ordinals: &[u64]) {
+    for ordinal in ordinals {
+        if let Some(count) = usize::try_from(*ordinal).ok().and_then(|at| counts.get_mut(at)) {
+            *count += 1;
+        }
     }
+}
+
+/// The ordinals that were counted most often, in no order, and how often; of those counted as often the first, since ordinals
+/// order like their values.
+fn most_frequent<C: Copy + Ord + Default + Into<u64>>(counts: &[C], most: usize) -> Vec<(u64, u64)> {
+    let mut heap = BinaryHeap::with_capacity(most.min(counts.len()) + 1);
+    let mut least = C::default();
+    for (ordinal, &count) in (0_u64..).zip(counts) {
+        if count > least {
+            heap.push((Reverse(count), ordinal));
+            if heap.len() > most {
+                heap.pop();
+            }
+            if heap.len() == most
+                && let Some((Reverse(count), _)) = heap.peek()
+            {
+                least = *count;
+            }
+        }
+    }
+    heap.into_iter().map(|(Reverse(count), ordinal)| (ordinal, count.into())).collect()
 }

@@ -15,11 +15,14 @@ mod found;
 mod generations;
 mod inplace;
 mod mapping;
+mod numbers;
+mod ordinals;
 mod pending;
 mod plan;
 #[cfg(unix)]
 mod private;
 mod reclaim;
+mod run;
 mod scorer;
 mod scoring;
 mod sealed;

@@ -1,7 +1,7 @@
 //! What one search sees: the segments of one commit and the statistics over all of them.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use statehouse_core::{Error, ErrorKind, Result};
 use tantivy::columnar::{Column, StrColumn};
@@ -14,6 +14,7 @@ use tantivy::{InvertedIndexReader, Searcher, SegmentReader, Term};
 use super::census::{Census, Lengths};
 use super::error::{BACKEND, map_error, map_io};
 use super::mapping::{ID, Mapping, VERSION, length_name, slot_name};
+use super::ordinals::Ordinals;
 use crate::work::Stop;
 
 const K1: f32 = 1.2;
@@ -24,6 +25,8 @@ pub(super) struct Snapshot {
     pub(super) mapping: Arc<Mapping>,
     pub(super) segments: Vec<Segment>,
     statistics: Vec<Statistics>,
+    /// For each field, the numbers of its values, once they were needed.
+    ordinals: Vec<OnceLock<Arc<Ordinals>>>,
 }
 
 impl std::fmt::Debug for Snapshot {
@@ -68,7 +71,18 @@ impl Snapshot {
         let segments = segments.collect::<Result<Vec<_>>>()?;
         let places = 0..mapping.slots.len();
         let statistics = places.map(|place| Statistics::new(&segments, place)).collect();
-        Ok(Self { searcher, mapping, segments, statistics })
+        let ordinals = mapping.slots.iter().map(|_| OnceLock::new()).collect();
+        Ok(Self { searcher, mapping, segments, statistics, ordinals })
+    }
+
+    /// The numbers of a keyword field's values over all segments.
+    pub(super) fn ordinals(&self, place: usize, stop: &Stop) -> Result<Arc<Ordinals>> {
+        if let Some(known) = self.ordinals[place].get() {
+            return Ok(Arc::clone(known));
+        }
+        let columns = self.segments.iter().map(|segment| segment.texts(place)).collect::<Result<Vec<_>>>()?;
+        let found = Arc::new(Ordinals::new(&columns, stop)?);
+        Ok(Arc::clone(self.ordinals[place].get_or_init(|| found)))
     }
 
     pub(super) fn statistics(&self, place: usize) -> &Statistics {
@@ -139,6 +153,11 @@ impl Segment {
     pub(super) fn column(&self, place: usize) -> Result<Option<Column<u64>>> {
         let column = self.reader.fast_fields().u64_lenient(&slot_name(place)).map_err(map_error)?;
         Ok(column.map(|(column, _)| column))
+    }
+
+    /// The values of a sortable keyword field; `None` if no document has any.
+    pub(super) fn texts(&self, place: usize) -> Result<Option<StrColumn>> {
+        self.reader.fast_fields().str(&slot_name(place)).map_err(map_error)
     }
 
     pub(super) fn inverted(&self, slot: Slot) -> Result<Arc<InvertedIndexReader>> {

@@ -5,9 +5,9 @@ use tantivy::DocId;
 use tantivy::columnar::{Cardinality, Column, MonotonicallyMappableToU64 as _, StrColumn};
 
 use super::best::Ties;
-use super::error::{map_error, map_io};
+use super::error::map_io;
 use super::found::{Found, Key};
-use super::mapping::slot_name;
+use super::numbers::{BLOCK, Block, Numbers};
 use super::snapshot::{Segment, Snapshot};
 use crate::{FieldKind, Missing, Order, Sort, SortKey};
 
@@ -27,7 +27,7 @@ impl KeySource {
         let SortKey::Field(name) = &sort.key else { return Ok(Self::Score) };
         let (place, _) = snapshot.mapping.slot(name)?;
         if matches!(snapshot.mapping.schema.fields()[place].kind(), FieldKind::Keyword { .. }) {
-            return Ok(Self::Text(segment.reader.fast_fields().str(&slot_name(place)).map_err(map_error)?));
+            return segment.texts(place).map(Self::Text);
         }
         segment.column(place).map(Self::Number)
     }
@@ -47,11 +47,12 @@ impl KeySource {
         }
     }
 
-    #[inline]
-    fn place(&self, doc: DocId, score: f32, sort: &Sort) -> Place {
-        match self.number(doc, score, sort) {
-            Some(number) => (sort.missing == Missing::First, directed(number, sort)),
-            None => (sort.missing == Missing::Last, 0),
+    /// What the numbers of a block are read from; `None` if it has none.
+    fn numbers(&self) -> Option<Numbers> {
+        match self {
+            Self::Score => None,
+            Self::Number(column) => column.clone().map(Numbers::new),
+            Self::Text(column) => column.as_ref().map(|column| Numbers::new(column.ords().clone())),
         }
     }
 
@@ -72,10 +73,35 @@ impl KeySource {
     }
 }
 
+#[inline]
+fn place(number: Option<u64>, sort: &Sort) -> Place {
+    match number {
+        Some(number) => (sort.missing == Missing::First, directed(number, sort)),
+        None => (sort.missing == Missing::Last, 0),
+    }
+}
+
 const fn directed(number: u64, sort: &Sort) -> u64 {
     match sort.order {
         Order::Ascending => number,
         Order::Descending => !number,
+    }
+}
+
+/// Where the documents of a block belong by the numbers of a column: of several by the one that puts it first.
+#[inline]
+fn read(numbers: &mut Option<Numbers>, docs: &[DocId], sort: &Sort, places: &mut [Place]) {
+    let Some(numbers) = numbers else { return places.fill(place(None, sort)) };
+    match numbers.read(docs) {
+        Block::One(numbers) => {
+            places.iter_mut().zip(numbers).for_each(|(found, number)| *found = place(Some(*number), sort));
+        }
+        Block::Any(mut runs) => {
+            for (found, doc) in places.iter_mut().zip(docs) {
+                let first = runs.of(*doc).iter().copied().min_by_key(|number| directed(*number, sort));
+                *found = place(first, sort);
+            }
+        }
     }
 }
 
@@ -92,38 +118,55 @@ struct Entry {
 pub(super) struct Sorted<'a> {
     ties: Ties<'a>,
     keys: Vec<(KeySource, &'a Sort)>,
+    /// Of the first key.
+    numbers: Option<Numbers>,
     size: usize,
     /// Up to twice as many as are wanted.
     kept: Vec<Entry>,
-    /// Whether those that are wanted are in front, the last of them at its place: what comes behind that is not taken.
-    bounded: bool,
+    /// The place and the id of the last of those that are wanted, once they are in front: what comes behind it is not taken.
+    bound: Option<(Place, u64)>,
 }
 
 impl<'a> Sorted<'a> {
     pub(super) fn new(snapshot: &'a Snapshot, segment: &'a Segment, sort: &'a [Sort], size: usize) -> Result<Self> {
         let keys = sort.iter().map(|sort| Ok((KeySource::open(snapshot, segment, sort)?, sort)));
-        let keys = keys.collect::<Result<_>>()?;
-        Ok(Self { ties: Ties::new(segment), keys, size, kept: Vec::new(), bounded: false })
+        let keys = keys.collect::<Result<Vec<_>>>()?;
+        let numbers = keys.first().and_then(|(source, _)| source.numbers());
+        Ok(Self { ties: Ties::new(segment), keys, numbers, size, kept: Vec::new(), bound: None })
     }
 
+    /// Takes those of a block of documents that may be among the first.
     #[inline]
-    pub(super) fn offer(&mut self, doc: DocId, score: f32) {
+    pub(super) fn offer(&mut self, docs: &[DocId], scores: &[f32]) {
         let Some((source, sort)) = self.keys.first() else { return };
-        let first = source.place(doc, score, sort);
-        if self.bounded
-            && let Some(last) = self.kept.get(self.size - 1)
-            && (first > last.first
-                || (first == last.first && last.rest.is_empty() && !self.ties.may_precede(doc, last.id)))
-        {
-            return;
+        let mut places = [(false, 0); BLOCK];
+        let places = &mut places[..docs.len()];
+        if matches!(source, KeySource::Score) {
+            let numbers = scores.iter().map(|score| Some(f64::from(*score).to_u64()));
+            places.iter_mut().zip(numbers).for_each(|(found, number)| *found = place(number, sort));
+        } else {
+            read(&mut self.numbers, docs, sort, places);
         }
-        self.take(doc, score, first);
+        for ((doc, score), first) in docs.iter().zip(scores).zip(places) {
+            if !self.is_behind(*doc, *first) {
+                self.take(*doc, *score, *first);
+            }
+        }
+    }
+
+    /// Whether a document certainly comes behind those that are wanted.
+    #[inline]
+    fn is_behind(&mut self, doc: DocId, first: Place) -> bool {
+        self.bound.is_some_and(|(last, id)| {
+            first > last || (first == last && self.keys.len() == 1 && !self.ties.may_precede(doc, id))
+        })
     }
 
     fn take(&mut self, doc: DocId, score: f32, first: Place) {
-        let rest = self.keys.iter().skip(1).map(|(source, sort)| source.place(doc, score, sort)).collect();
+        let rest =
+            self.keys.iter().skip(1).map(|(source, sort)| place(source.number(doc, score, sort), sort)).collect();
         let entry = Entry { first, rest, id: self.ties.id(doc), doc };
-        if self.bounded && self.kept.get(self.size - 1).is_some_and(|last| *last < entry) {
+        if self.bound.is_some() && self.kept.get(self.size - 1).is_some_and(|last| *last < entry) {
             return;
         }
         self.kept.push(entry);
@@ -137,7 +180,7 @@ impl<'a> Sorted<'a> {
         if self.kept.len() >= self.size {
             self.kept.select_nth_unstable(self.size - 1);
             self.kept.truncate(self.size);
-            self.bounded = true;
+            self.bound = self.kept.last().map(|last| (last.first, last.id));
             self.ties.reset();
         }
     }

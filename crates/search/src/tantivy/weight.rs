@@ -3,20 +3,16 @@
 //! Terms are found first, which is quick. Ranking them reads postings where documents were deleted, for only the living
 //! ones count; nothing is ranked that is only counted.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use statehouse_core::Result;
+use tantivy::columnar::Cardinality;
 use tantivy::postings::TermInfo;
-use tantivy::query::{EmptyScorer, Scorer};
-use tantivy::schema::IndexRecordOption;
 
 use super::error::map_io;
-use super::expand::{for_range, prefix_bounds};
 use super::plan::{BoolNode, Node, Set, TermNode, has_norms};
-use super::scorer::{
-    Between, Bits, Conjunction, Constant, Exclusion, Lengths, Maximum, Optional, Phrase, Ranked, Union, score_of_all,
-};
-use super::scoring::Scoring;
+use super::scorer::{Between, Lengths};
 use super::snapshot::{Segment, Snapshot, Statistics};
 use crate::work::Stop;
 
@@ -35,9 +31,9 @@ pub(super) enum Weight {
 /// A term, where it is in each segment, and what it weighs.
 #[derive(Debug)]
 pub(super) struct TermWeight {
-    place: usize,
-    text: String,
-    infos: Vec<Option<TermInfo>>,
+    pub(super) place: usize,
+    pub(super) text: String,
+    pub(super) infos: Vec<Option<TermInfo>>,
     /// The document frequency to rank it with, if not its own.
     frequency: Option<u64>,
     /// The boost until it is ranked.
@@ -127,7 +123,7 @@ impl TermWeight {
         total(segments.filter_map(|(segment, info)| Some(segment.frequency_cost(info.as_ref()?))))
     }
 
-    fn lengths(&self, snapshot: &Snapshot, segment: &Segment) -> Lengths {
+    pub(super) fn lengths(&self, snapshot: &Snapshot, segment: &Segment) -> Lengths {
         let field = &snapshot.mapping.schema.fields()[self.place];
         let norms = segment.norms(self.place).filter(|_| has_norms(field)).cloned();
         Lengths::new(norms, Arc::clone(&self.saturation), self.weight)
@@ -182,14 +178,24 @@ impl Weight {
             Self::Constant(inner, _) => inner.cost(snapshot),
             Self::Bool { must, should, filter, must_not, .. } => {
                 let needed = || must.iter().chain(filter);
-                // The rarest leads and the others are looked up in; but sets are read whole before that.
-                let lead = needed().map(|weight| weight.cost(snapshot)).min();
+                // The rarest leads and the others are looked up in; but sets are read whole before that. Ranges lead only
+                // where nothing else does.
+                let lead = needed().map(|weight| (weight.range().is_some(), weight.cost(snapshot))).min();
+                let lead = lead.map(|(_, cost)| cost);
                 let whole = needed().chain(must_not).filter(|weight| weight.is_read_whole());
                 let only_excludes = lead.is_none() && should.is_empty();
                 let lead = if only_excludes { snapshot.searcher.num_docs() } else { lead.unwrap_or_default() };
                 total([lead, sum(should)].into_iter().chain(whole.map(|weight| weight.cost(snapshot))))
             }
             Self::DisMax { weights, .. } => sum(weights),
+        }
+    }
+
+    /// The field and the range, if it is one over a column.
+    pub(super) const fn range(&self) -> Option<(usize, &RangeInclusive<u64>)> {
+        match self {
+            Self::Set(Set::Between { place, range }, _) => Some((*place, range)),
+            _ => None,
         }
     }
 
@@ -202,19 +208,6 @@ impl Weight {
             _ => false,
         }
     }
-
-    /// What matches in one segment.
-    pub(super) fn scorer(
-        &self,
-        snapshot: &Snapshot,
-        at: usize,
-        scoring: Scoring,
-        stop: &Stop,
-    ) -> Result<Box<dyn Scorer>> {
-        stop.check()?;
-        let run = Run { snapshot, segment: &snapshot.segments[at], at, stop };
-        run.scorer(self, scoring)
-    }
 }
 
 fn total(costs: impl Iterator<Item = u64>) -> u64 {
@@ -224,6 +217,9 @@ fn total(costs: impl Iterator<Item = u64>) -> u64 {
 /// As many postings as there are documents, where it cannot be known without reading the terms.
 fn cost_of_set(snapshot: &Snapshot, set: &Set) -> u64 {
     let (slot, terms) = match set {
+        Set::Between { place, range } => {
+            return total(snapshot.segments.iter().map(|segment| cost_of_range(segment, *place, range)));
+        }
         Set::Terms { slot, terms } if terms.len() <= 16 => (slot, terms),
         _ => return snapshot.searcher.num_docs(),
     };
@@ -236,166 +232,14 @@ fn cost_of_set(snapshot: &Snapshot, set: &Set) -> u64 {
     total(found.map(|frequency| frequency.unwrap_or(u64::MAX)))
 }
 
-/// One segment of a run.
-struct Run<'a> {
-    snapshot: &'a Snapshot,
-    segment: &'a Segment,
-    at: usize,
-    stop: &'a Stop,
-}
-
-impl Run<'_> {
-    fn scorer(&self, weight: &Weight, scoring: Scoring) -> Result<Box<dyn Scorer>> {
-        let documents = self.segment.reader.max_doc();
-        Ok(match weight {
-            Weight::Nothing => Box::new(EmptyScorer),
-            Weight::Everything(score) => score_of_all(documents, *score),
-            Weight::Term(term) => match self.ranked(term, scoring)? {
-                Some(ranked) => Box::new(ranked),
-                None => Box::new(EmptyScorer),
-            },
-            Weight::Phrase { terms, slop } => self.phrase(terms, *slop)?,
-            Weight::Set(set, score) => self.set(set, *score)?,
-            Weight::Constant(inner, score) => Box::new(Constant::new(self.scorer(inner, Scoring::Off)?, *score)),
-            Weight::Bool { must, should, filter, must_not, minimum } => {
-                self.bool([must, should, filter, must_not], *minimum, scoring)?
-            }
-            Weight::DisMax { weights, .. } if scoring == Scoring::Off => self.union(weights, 1, scoring)?,
-            Weight::DisMax { weights, tie_breaker } => {
-                Box::new(Maximum::new(self.all(weights, scoring)?, *tie_breaker))
-            }
-        })
-    }
-
-    fn all(&self, weights: &[Weight], scoring: Scoring) -> Result<Vec<Box<dyn Scorer>>> {
-        weights.iter().map(|weight| self.scorer(weight, scoring)).collect()
-    }
-
-    fn ranked(&self, term: &TermWeight, scoring: Scoring) -> Result<Option<Ranked>> {
-        let (Some(info), Some(inverted)) = (&term.infos[self.at], self.segment.terms(term.place)) else {
-            return Ok(None);
-        };
-        let option = if scoring == Scoring::On { IndexRecordOption::WithFreqs } else { IndexRecordOption::Basic };
-        let postings = inverted.read_block_postings_from_terminfo(info, option).map_err(map_io)?;
-        Ok(Some(Ranked::new(postings, term.lengths(self.snapshot, self.segment), self.stop.clone())))
-    }
-
-    fn phrase(&self, terms: &[(u32, TermWeight)], slop: u32) -> Result<Box<dyn Scorer>> {
-        let mut postings = Vec::with_capacity(terms.len());
-        for (offset, term) in terms {
-            let (Some(info), Some(inverted)) = (&term.infos[self.at], self.segment.terms(term.place)) else {
-                return Ok(Box::new(EmptyScorer));
-            };
-            let option = IndexRecordOption::WithFreqsAndPositions;
-            let found = inverted.read_postings_from_terminfo(info, option).map_err(map_io)?;
-            postings.push((*offset, term.text.as_str(), found));
+/// A column is unpacked several times as fast as postings, unless it says for each document how many numbers it has.
+fn cost_of_range(segment: &Segment, place: usize, range: &RangeInclusive<u64>) -> u64 {
+    let documents = segment.reader.max_doc().into();
+    match segment.column(place) {
+        Ok(Some(column)) if column.get_cardinality() == Cardinality::Full => {
+            (documents + u64::from(Between::estimate(&column, range))) / 4
         }
-        let Some((_, first)) = terms.first() else { return Ok(Box::new(EmptyScorer)) };
-        let lengths = first.lengths(self.snapshot, self.segment);
-        Ok(Box::new(Phrase::new(postings, slop, lengths, self.stop.clone())))
-    }
-
-    fn set(&self, set: &Set, score: f32) -> Result<Box<dyn Scorer>> {
-        let mut bits = Bits::new(self.segment.reader.max_doc());
-        match set {
-            Set::Between { place, range } => {
-                return Ok(match self.segment.column(*place)? {
-                    Some(column) => {
-                        Box::new(Constant::new(Between::new(column, range.clone(), self.stop.clone()), score))
-                    }
-                    None => Box::new(EmptyScorer),
-                });
-            }
-            Set::Terms { slot, terms } => {
-                let inverted = self.segment.inverted(*slot)?;
-                let infos = terms.iter().filter_map(|term| inverted.terms().get(term).transpose());
-                let infos = infos.collect::<Result<Vec<_>, _>>().map_err(map_io)?;
-                if let [info] = infos.as_slice() {
-                    let postings = inverted.read_postings_from_terminfo(info, IndexRecordOption::Basic);
-                    return Ok(Box::new(Constant::new(postings.map_err(map_io)?, score)));
-                }
-                for info in &infos {
-                    self.stop.check()?;
-                    bits.add_postings(&inverted, info)?;
-                }
-            }
-            Set::Prefix { slot, text } => {
-                let inverted = self.segment.inverted(*slot)?;
-                let (lower, upper) = prefix_bounds(text);
-                for_range(&inverted, &lower, &upper, self.stop, |info| bits.add_postings(&inverted, info))?;
-            }
-            Set::Range { slot, lower, upper } => {
-                let inverted = self.segment.inverted(*slot)?;
-                for_range(&inverted, lower, upper, self.stop, |info| bits.add_postings(&inverted, info))?;
-            }
-            Set::Exists { place } => self.exists(*place, &mut bits)?,
-        }
-        Ok(Box::new(Constant::new(bits.into_documents(), score)))
-    }
-
-    fn exists(&self, place: usize, bits: &mut Bits) -> Result<()> {
-        let (segment, mapping) = (self.segment, &self.snapshot.mapping);
-        let field = &mapping.schema.fields()[place];
-        let documents = 0..segment.reader.max_doc();
-        if let Some(norms) = segment.norms(place) {
-            documents.filter(|doc| norms.fieldnorm_id(*doc) > 0).for_each(|doc| bits.add(doc));
-        } else if field.is_sortable()
-            && let Some(column) = segment.column(place)?
-        {
-            documents.filter(|doc| column.index.has_value(*doc)).for_each(|doc| bits.add(doc));
-        }
-        let inverted = segment.inverted(mapping.present)?;
-        match inverted.terms().get(field.name()).map_err(map_io)? {
-            Some(info) => bits.add_postings(&inverted, &info),
-            None => Ok(()),
-        }
-    }
-
-    fn bool(
-        &self,
-        [must, should, filter, must_not]: [&[Weight]; 4],
-        minimum: usize,
-        scoring: Scoring,
-    ) -> Result<Box<dyn Scorer>> {
-        if minimum > should.len() {
-            return Ok(Box::new(EmptyScorer));
-        }
-        let optional = match (should.is_empty(), scoring, minimum) {
-            (true, ..) | (_, Scoring::Off, 0) => None,
-            _ => Some(self.union(should, minimum.max(1), scoring)?),
-        };
-        let mut scored = self.all(must, scoring)?;
-        let unscored = self.all(filter, Scoring::Off)?;
-        let needs_optional = minimum > 0 || (must.is_empty() && filter.is_empty() && optional.is_some());
-        let mut extra = None;
-        if needs_optional {
-            scored.extend(optional);
-        } else {
-            extra = optional;
-        }
-        let required = match (scored.len(), unscored.len()) {
-            // Only exclusions: everything else, without score.
-            (0, 0) => score_of_all(self.segment.reader.max_doc(), 0.0),
-            (1, 0) => scored.remove(0),
-            _ => Box::new(Conjunction::new(scored, unscored)),
-        };
-        let matching: Box<dyn Scorer> = match extra {
-            Some(extra) => Box::new(Optional::new(required, extra)),
-            None => required,
-        };
-        let excluded = self.all(must_not, Scoring::Off)?;
-        Ok(if excluded.is_empty() { matching } else { Box::new(Exclusion::new(matching, excluded)) })
-    }
-
-    fn union(&self, weights: &[Weight], minimum: usize, scoring: Scoring) -> Result<Box<dyn Scorer>> {
-        let terms = weights.iter().map(|weight| match weight {
-            Weight::Term(term) => Some(term),
-            _ => None,
-        });
-        if let Some(terms) = terms.collect::<Option<Vec<_>>>() {
-            let ranked = terms.into_iter().map(|term| self.ranked(term, scoring)).filter_map(Result::transpose);
-            return Ok(Union::boxed(ranked.collect::<Result<_>>()?, minimum, scoring));
-        }
-        Ok(Union::boxed(self.all(weights, scoring)?, minimum, scoring))
+        Ok(None) => 0,
+        _ => documents,
     }
 }

@@ -4,11 +4,13 @@ use tantivy::columnar::{Cardinality, Column};
 use tantivy::{DocId, DocSet, SeekDangerResult, TERMINATED};
 
 use super::batch::Stretch;
+use crate::tantivy::numbers::BLOCK;
 use crate::work::Stop;
 
-/// How many documents are looked at together: few behind a jump, ever more where none was made.
+/// How many documents are looked at together: few behind a jump, ever more where none was made, as long as what is found
+/// stays in the processor's first cache.
 const FEW: u32 = 128;
-const MANY: u32 = 1 << 16;
+const MANY: u32 = 1 << 12;
 
 /// Documents that have a number in a range, read from the column of the field.
 pub(crate) struct Between {
@@ -31,6 +33,25 @@ impl Between {
         }
         between.fill();
         between
+    }
+
+    /// How many documents have a number in a range, as if the numbers were spread evenly; never so few that reading the
+    /// column would count for nothing.
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "an estimate between 0 and the number of documents"
+    )]
+    pub(crate) fn estimate(column: &Column<u64>, range: &RangeInclusive<u64>) -> u32 {
+        let (least, most) = (column.min_value(), column.max_value());
+        let (low, high) = (least.max(*range.start()), most.min(*range.end()));
+        let documents = column.num_docs();
+        if low > high {
+            return 0;
+        }
+        let share = ((high - low) as f64 + 1.0) / ((most - least) as f64 + 1.0);
+        ((f64::from(documents) * share) as u32).max(documents / 16)
     }
 
     /// Looks at windows until one has a match.
@@ -95,32 +116,18 @@ impl DocSet for Between {
         self.found.get(self.at).copied().unwrap_or(TERMINATED)
     }
 
-    /// As if the values were spread evenly; never so few that reading the column would count for nothing.
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "an estimate between 0 and the number of documents"
-    )]
     fn size_hint(&self) -> u32 {
-        let (least, most) = (self.column.min_value(), self.column.max_value());
-        let (low, high) = (least.max(*self.range.start()), most.min(*self.range.end()));
-        let documents = self.column.num_docs();
-        if low > high {
-            return 0;
-        }
-        let share = ((high - low) as f64 + 1.0) / ((most - least) as f64 + 1.0);
-        ((f64::from(documents) * share) as u32).max(documents / 16)
+        Self::estimate(&self.column, &self.range)
     }
 }
 
 impl Stretch for Between {
-    fn pass(&mut self, end: DocId, each: &mut impl FnMut(DocId)) -> u64 {
+    fn pass(&mut self, end: DocId, each: &mut dyn FnMut(&[DocId])) -> u64 {
         let mut passed = 0;
         while self.doc() < end {
             let left = self.found.get(self.at..).unwrap_or_default();
             let now = left.partition_point(|doc| *doc < end);
-            left.iter().take(now).for_each(|doc| each(*doc));
+            left[..now].chunks(BLOCK).for_each(&mut *each);
             passed += now as u64;
             self.at += now;
             if self.at >= self.found.len() {

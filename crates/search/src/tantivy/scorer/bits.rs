@@ -8,6 +8,7 @@ use tantivy::{DocId, DocSet, TERMINATED};
 use super::batch::Stretch;
 use super::leaf::Constant;
 use crate::tantivy::error::map_io;
+use crate::tantivy::numbers::BLOCK;
 
 /// A set of documents of one segment.
 pub(crate) struct Bits {
@@ -92,8 +93,8 @@ impl DocSet for BitDocuments {
 }
 
 impl Stretch for BitDocuments {
-    fn pass(&mut self, end: DocId, each: &mut impl FnMut(DocId)) -> u64 {
-        let mut passed = 0;
+    fn pass(&mut self, end: DocId, each: &mut dyn FnMut(&[DocId])) -> u64 {
+        let (mut passed, mut docs) = (0, [0; BLOCK]);
         while self.doc < end {
             let at = self.doc as usize / 64;
             let base = self.doc - self.doc % 64;
@@ -103,11 +104,14 @@ impl Stretch for BitDocuments {
             };
             let mut word =
                 self.bits.words.get(at).copied().unwrap_or_default() & wanted & (u64::MAX << (self.doc % 64));
-            passed += u64::from(word.count_ones());
+            let mut count = 0;
             while word != 0 {
-                each(base + word.trailing_zeros());
+                docs[count] = base + word.trailing_zeros();
+                count += 1;
                 word &= word - 1;
             }
+            passed += count as u64;
+            each(&docs[..count]);
             self.doc = self.at_or_behind(base.saturating_add(64).min(end));
         }
         passed
@@ -144,10 +148,15 @@ impl DocSet for Everything {
 }
 
 impl Stretch for Everything {
-    fn pass(&mut self, end: DocId, each: &mut impl FnMut(DocId)) -> u64 {
+    fn pass(&mut self, end: DocId, each: &mut dyn FnMut(&[DocId])) -> u64 {
         let now = self.doc..end.min(self.documents).max(self.doc);
+        let mut docs = [0; BLOCK];
+        for first in now.clone().step_by(BLOCK) {
+            let docs = &mut docs[..BLOCK.min((now.end - first) as usize)];
+            docs.iter_mut().zip(first..).for_each(|(doc, next)| *doc = next);
+            each(docs);
+        }
         let passed = now.len() as u64;
-        now.for_each(each);
         if self.doc < end {
             self.seek(end);
         }

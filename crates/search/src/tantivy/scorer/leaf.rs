@@ -6,6 +6,7 @@ use tantivy::query::Scorer;
 use tantivy::{DocId, DocSet, Score};
 
 use super::batch::Batch;
+use crate::tantivy::numbers::BLOCK;
 use crate::tantivy::scoring::Scoring;
 use crate::work::Stop;
 
@@ -121,6 +122,29 @@ impl Batch for Ranked {
             }
             self.next_block();
         }
+    }
+
+    fn blocks(&mut self, end: DocId, scoring: Scoring, each: &mut dyn FnMut(&[DocId], &[Score])) -> u64 {
+        let (mut drained, mut scores) = (0, [0.0; BLOCK]);
+        while self.doc() < end {
+            let docs = self.postings.docs();
+            let stop = docs.partition_point(|doc| *doc < end);
+            for first in (self.at..stop).step_by(BLOCK) {
+                let now = first..stop.min(first + BLOCK);
+                let scores = &mut scores[..now.len()];
+                if scoring == Scoring::On {
+                    let all = scores.iter_mut().zip(&docs[now.clone()]).zip(&self.postings.freqs()[now.clone()]);
+                    all.for_each(|((score, doc), frequency)| *score = self.lengths.score(*doc, float(*frequency)));
+                }
+                each(&docs[now], scores);
+            }
+            drained += (stop - self.at) as u64;
+            self.at = stop;
+            if stop == docs.len() {
+                self.next_block();
+            }
+        }
+        drained
     }
 }
 

@@ -11,6 +11,7 @@ mod leaf;
 mod phrase;
 mod sloppy;
 mod union;
+mod within;
 
 #[cfg(test)]
 mod tests;
@@ -18,8 +19,8 @@ mod tests;
 use tantivy::query::Scorer;
 use tantivy::{DocId, DocSet, Score};
 
-pub(super) use self::batch::Batch;
 use self::batch::Stretch;
+pub(super) use self::batch::{Batch, Buffer};
 pub(super) use self::between::Between;
 use self::bits::{BitDocuments, Everything};
 pub(super) use self::bits::{Bits, score_of_all};
@@ -27,42 +28,67 @@ pub(super) use self::bool::{Conjunction, Exclusion, Maximum, Optional};
 pub(super) use self::leaf::{Constant, Lengths, Ranked};
 pub(super) use self::phrase::Phrase;
 pub(super) use self::union::Union;
+pub(super) use self::within::Within;
+use super::numbers::BLOCK;
 use super::scoring::Scoring;
 
 impl<D: Stretch + 'static> Batch for Constant<D> {
     fn drain(&mut self, end: DocId, _: Scoring, each: &mut impl FnMut(DocId, Score)) -> u64 {
         let (documents, score) = self.parts();
-        documents.pass(end, &mut |doc| each(doc, score))
+        documents.pass(end, &mut |docs| docs.iter().for_each(|doc| each(*doc, score)))
     }
+
+    fn blocks(&mut self, end: DocId, _: Scoring, each: &mut dyn FnMut(&[DocId], &[Score])) -> u64 {
+        let (documents, score) = self.parts();
+        let scores = [score; BLOCK];
+        documents.pass(end, &mut |docs| each(docs, &scores[..docs.len()]))
+    }
+}
+
+/// Calls a method of what a boxed scorer is, where that is what most queries are made of.
+macro_rules! of_what_it_is {
+    ($scorer:ident.$method:ident($($given:expr),*)) => {
+        if let Some(union) = $scorer.downcast_mut::<Union<Ranked>>() {
+            return union.$method($($given),*);
+        }
+        if let Some(ranked) = $scorer.downcast_mut::<Ranked>() {
+            return ranked.$method($($given),*);
+        }
+        if let Some(union) = $scorer.downcast_mut::<Union<Self>>() {
+            return union.$method($($given),*);
+        }
+        if let Some(within) = $scorer.downcast_mut::<Within>() {
+            return within.$method($($given),*);
+        }
+        if let Some(between) = $scorer.downcast_mut::<Constant<Between>>() {
+            return between.$method($($given),*);
+        }
+        if let Some(bits) = $scorer.downcast_mut::<Constant<BitDocuments>>() {
+            return bits.$method($($given),*);
+        }
+        if let Some(all) = $scorer.downcast_mut::<Constant<Everything>>() {
+            return all.$method($($given),*);
+        }
+    };
 }
 
 impl Batch for Box<dyn Scorer> {
     fn drain(&mut self, end: DocId, scoring: Scoring, each: &mut impl FnMut(DocId, Score)) -> u64 {
-        // What most queries are made of.
-        if let Some(union) = self.downcast_mut::<Union<Ranked>>() {
-            return union.drain(end, scoring, each);
-        }
-        if let Some(ranked) = self.downcast_mut::<Ranked>() {
-            return ranked.drain(end, scoring, each);
-        }
-        if let Some(union) = self.downcast_mut::<Union<Self>>() {
-            return union.drain(end, scoring, each);
-        }
-        if let Some(between) = self.downcast_mut::<Constant<Between>>() {
-            return between.drain(end, scoring, each);
-        }
-        if let Some(bits) = self.downcast_mut::<Constant<BitDocuments>>() {
-            return bits.drain(end, scoring, each);
-        }
-        if let Some(all) = self.downcast_mut::<Constant<Everything>>() {
-            return all.drain(end, scoring, each);
-        }
+        of_what_it_is!(self.drain(end, scoring, each));
         let (mut drained, mut doc) = (0, self.doc());
         while doc < end {
             drained += 1;
             each(doc, if scoring == Scoring::On { self.score() } else { 0.0 });
             doc = self.advance();
         }
+        drained
+    }
+
+    fn blocks(&mut self, end: DocId, scoring: Scoring, each: &mut dyn FnMut(&[DocId], &[Score])) -> u64 {
+        of_what_it_is!(self.blocks(end, scoring, each));
+        let mut buffer = Buffer::default();
+        let drained = self.drain(end, scoring, &mut |doc, score| buffer.push(doc, score, each));
+        buffer.flush(each);
         drained
     }
 }

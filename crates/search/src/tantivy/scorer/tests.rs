@@ -1,11 +1,16 @@
 use std::sync::Arc;
 
+use tantivy::columnar::Column;
 use tantivy::query::Scorer;
-use tantivy::schema::{IndexRecordOption, Schema, TEXT};
+use tantivy::schema::{FAST, IndexRecordOption, Schema, TEXT};
 use tantivy::{DocId, DocSet, Index, IndexWriter, TERMINATED, Term, doc};
 
 use super::sloppy::Sloppy;
-use super::{Batch, Bits, Conjunction, Constant, Exclusion, Lengths, Maximum, Optional, Ranked, Union};
+use super::{
+    Batch, Between, Bits, Conjunction, Constant, Exclusion, Lengths, Maximum, Optional, Ranked, Union, Within,
+    score_of_all,
+};
+use crate::tantivy::numbers::BLOCK;
 use crate::tantivy::scoring::Scoring;
 use crate::work::Stop;
 
@@ -66,14 +71,32 @@ fn a_union_hands_out_in_any_steps_what_it_has_one_by_one() {
     }
 }
 
-/// A term in every third of 3,000 documents: full blocks of postings, and one that is not.
+/// The same, a block at a time.
+fn in_blocks(mut scorer: Box<dyn Scorer>, step: u32) -> Vec<(DocId, f32)> {
+    let (mut found, mut count, mut end) = (Vec::new(), 0, 0);
+    while scorer.doc() != TERMINATED {
+        end = step.saturating_add(end).min(TERMINATED);
+        count += scorer.blocks(end, Scoring::On, &mut |docs, scores| {
+            assert!((1..=BLOCK).contains(&docs.len()) && docs.len() == scores.len());
+            found.extend(docs.iter().copied().zip(scores.iter().copied()));
+        });
+        assert!(scorer.doc() >= end);
+    }
+    assert_eq!(count, found.len() as u64);
+    found
+}
+
+/// A term in every third of 3,000 documents: full blocks of postings, and one that is not. Each document has the last digit
+/// of its number.
 fn every_third() -> (Index, Term) {
     let mut schema = Schema::builder();
     let text = schema.add_text_field("text", TEXT);
+    let digit = schema.add_u64_field("digit", FAST);
     let index = Index::create_in_ram(schema.build());
     let mut writer: IndexWriter = index.writer_with_num_threads(1, 15_000_000).unwrap();
-    for number in 0..3_000 {
-        writer.add_document(doc!(text => if number % 3 == 0 { "a a" } else { "b" })).unwrap();
+    for number in 0..3_000_u64 {
+        let text_of = if number.is_multiple_of(3) { "a a" } else { "b" };
+        writer.add_document(doc!(text => text_of, digit => number % 10)).unwrap();
     }
     writer.commit().unwrap();
     (index, Term::from_field_text(text, "a"))
@@ -101,6 +124,47 @@ fn a_ranked_term_reads_blocks_as_it_reads_documents() {
         assert_eq!(ranked.advance(), if target > 2_994 { TERMINATED } else { target.next_multiple_of(3) + 3 });
     }
     assert_eq!((ranked().seek(2_998), ranked().seek(5_000)), (TERMINATED, TERMINATED));
+}
+
+#[test]
+fn blocks_hold_what_there_is_one_by_one() {
+    let (index, term) = every_third();
+    let searcher = index.reader().unwrap().searcher();
+    let segment = searcher.segment_reader(0);
+    let digits = || -> Column<u64> { segment.fast_fields().u64("digit").unwrap() };
+    let ranked = || {
+        let inverted = segment.inverted_index(term.field()).unwrap();
+        let info = inverted.get_term_info(&term).unwrap().unwrap();
+        let postings = inverted.read_block_postings_from_terminfo(&info, IndexRecordOption::WithFreqs).unwrap();
+        Ranked::new(postings, Lengths::new(None, Arc::new([1.0; 256]), 3.0), Stop::default())
+    };
+    let between = |range| Box::new(Constant::new(Between::new(digits(), range, Stop::default()), 0.5));
+    let within = |scorer| Box::new(Within::new(scorer, (digits(), 2..=5), Stop::default()));
+    let makers: [&dyn Fn() -> Box<dyn Scorer>; 8] = [
+        &|| score_of_all(200, 1.5),
+        &|| documents(&[0, 1, 63, 64, 200, 201, 202, 19_999], 2.0),
+        &|| Box::new(ranked()),
+        &|| between(2..=5),
+        &|| within(Box::new(ranked())),
+        &|| within(score_of_all(2_999, 1.0)),
+        &|| Box::new(Conjunction::new(vec![Box::new(ranked())], vec![between(0..=8)])),
+        &|| Union::boxed(vec![ranked(), ranked()], 1, Scoring::On),
+    ];
+    for (at, maker) in makers.into_iter().enumerate() {
+        let expected = read(maker());
+        for step in [1, 63, 64, 65, 500, TERMINATED] {
+            assert_eq!(in_blocks(maker(), step), expected, "{at}, {step}");
+            assert_eq!(drained(maker(), step), expected, "{at}, {step}");
+        }
+    }
+    let wanted: Vec<_> = (0..3_000).filter(|doc| doc % 3 == 0 && (2..=5).contains(&(doc % 10))).collect();
+    assert_eq!(read(within(Box::new(ranked()))).into_iter().map(|(doc, _)| doc).collect::<Vec<_>>(), wanted);
+    let in_vain = Within::new(score_of_all(2_999, 1.0), (digits(), 10..=11), Stop::set());
+    assert_eq!(in_vain.doc(), TERMINATED);
+    for target in [1, 12, 13, 2_985, 2_986, 3_000] {
+        let next = wanted.iter().copied().find(|doc| *doc >= target).unwrap_or(TERMINATED);
+        assert_eq!(within(Box::new(ranked())).seek(target), next, "{target}");
+    }
 }
 
 #[test]

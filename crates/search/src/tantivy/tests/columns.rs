@@ -24,7 +24,9 @@ fn schema() -> Schema {
     let builder = kinds.into_iter().fold(Schema::builder(), |builder, (name, field)| {
         builder.field(field(name).sortable()).field(field(&format!("{name}_plain")))
     });
-    builder.field(Field::keyword("tag").sortable()).field(Field::text("title")).build().unwrap()
+    let builder = builder.field(Field::u64("all").sortable()).field(Field::u64("all_plain"));
+    let builder = builder.field(Field::keyword("tag").sortable()).field(Field::keyword("kind").sortable());
+    builder.field(Field::text("title")).build().unwrap()
 }
 
 /// The same number in every kind.
@@ -42,9 +44,11 @@ fn number(numbers: &mut parity::Numbers) -> u64 {
     if numbers.below(3) == 0 { EXTREMES[numbers.below(EXTREMES.len())] } else { numbers.below(60) as u64 }
 }
 
-/// With none, one or several values; some segments have one of each.
+/// With none, one or several values, but for `all` and `kind`, of which it has one; some segments have one of each.
 fn record(id: usize, several: usize, numbers: &mut parity::Numbers) -> Record {
     let mut record = Record::new(format!("{:04}", id * 7_919 % 10_000)).unwrap();
+    let all = number(numbers);
+    record = record.with("all", all).with("all_plain", all).with("kind", format!("k{}", numbers.below(12)));
     for _ in 0..numbers.below(several) {
         for (name, value) in values(number(numbers)) {
             record = record.with(format!("{name}_plain"), value.clone()).with(name, value);
@@ -116,9 +120,9 @@ async fn a_range_over_a_column_finds_what_one_over_the_dictionary_finds() {
         let mut numbers = parity::Numbers::new(seed);
         for how in 0..6 {
             let ends = [number(&mut numbers), number(&mut numbers)];
-            for (low, high) in values(ends[0].min(ends[1])).iter().zip(values(ends[0].max(ends[1]))).take(3) {
-                let (name, low) = low;
-                let trees = |name: &str| trees(bounded(name, low, &high.1, how));
+            let values = |number| values(number).into_iter().take(3).chain([("all", Value::U64(number))]);
+            for ((name, low), (_, high)) in values(ends[0].min(ends[1])).zip(values(ends[0].max(ends[1]))) {
+                let trees = |name: &str| trees(bounded(name, &low, &high, how));
                 for (column, plain) in trees(name).into_iter().zip(trees(&format!("{name}_plain"))) {
                     let found = index.search(&SearchRequest::new(column.clone())).await.unwrap();
                     let expected = index.search(&SearchRequest::new(plain.clone())).await.unwrap();
@@ -150,13 +154,13 @@ fn ordered<K: Ord + Clone>(
     all.into_iter().map(|(_, id)| id).collect()
 }
 
-fn unsigned(record: &Record) -> Vec<u64> {
+fn unsigned(name: &str) -> impl Fn(&Record) -> Vec<u64> {
     let number = |value: &Value| if let Value::U64(number) = value { Some(*number) } else { None };
-    record.values("u").filter_map(number).collect()
+    move |record| record.values(name).filter_map(number).collect()
 }
 
-fn tags(record: &Record) -> Vec<String> {
-    record.values("tag").filter_map(|value| value.as_text().map(str::to_owned)).collect()
+fn keywords(name: &str) -> impl Fn(&Record) -> Vec<String> {
+    move |record| record.values(name).filter_map(|value| value.as_text().map(str::to_owned)).collect()
 }
 
 #[tokio::test]
@@ -170,7 +174,9 @@ async fn the_first_by_a_key_are_the_first_of_all_in_order() {
                 if missing_first { sort.missing_first() } else { sort }
             };
             let way = (descending, missing_first);
-            for (name, expected) in [("u", ordered(&living, unsigned, way)), ("tag", ordered(&living, tags, way))] {
+            let by_number = ["u", "all"].map(|name| (name, ordered(&living, unsigned(name), way)));
+            let by_keyword = ["tag", "kind"].map(|name| (name, ordered(&living, keywords(name), way)));
+            for (name, expected) in by_number.into_iter().chain(by_keyword) {
                 for (from, size) in [(0, 1), (0, 10), (5, 200), (0, 2_000), (living.len() as u64 - 3, 10)] {
                     let request = SearchRequest::new(Query::all()).with_from(from).with_size(size);
                     let found = index.search(&request.clone().with_sort(sort(name))).await.unwrap();
@@ -187,30 +193,42 @@ async fn the_first_by_a_key_are_the_first_of_all_in_order() {
     }
 }
 
+/// How many have each value, the most frequent first.
+fn counted(living: &BTreeMap<String, Record>, name: &str) -> Vec<(Reverse<u64>, String)> {
+    let mut counts = BTreeMap::<String, u64>::new();
+    for record in living.values() {
+        let mut values = keywords(name)(record);
+        values.sort();
+        values.dedup();
+        values.into_iter().for_each(|value| *counts.entry(value).or_default() += 1);
+    }
+    let mut counts: Vec<_> = counts.into_iter().map(|(value, count)| (Reverse(count), value)).collect();
+    counts.sort();
+    counts
+}
+
 #[tokio::test]
 async fn values_are_counted_over_what_matches_beside_any_page() {
     for seed in 0..rounds(4, 300) as u64 {
         let (index, living) = filled(seed).await;
-        let mut counts = BTreeMap::<String, u64>::new();
-        for record in living.values() {
-            let mut tags = tags(record);
-            tags.sort();
-            tags.dedup();
-            tags.into_iter().for_each(|tag| *counts.entry(tag).or_default() += 1);
-        }
-        let mut expected: Vec<_> = counts.into_iter().map(|(tag, count)| (Reverse(count), tag)).collect();
-        expected.sort();
-        for size in [1, 7, 100] {
+        for (name, size) in [("tag", 1), ("tag", 7), ("tag", 100), ("kind", 1), ("kind", 5), ("kind", 100)] {
+            let expected: Vec<_> = counted(&living, name).into_iter().take(size).collect();
             for request in [
                 SearchRequest::new(Query::all()).with_size(0),
                 SearchRequest::new(Query::all()),
                 SearchRequest::new(Query::all()).with_sort(Sort::by("u")),
             ] {
-                let found = index.search(&request.with_facet(Facet::field("tag").with_size(size))).await.unwrap();
-                let found = found.facet("tag").iter().map(|value| (Reverse(value.count), value.value.clone()));
-                let expected: Vec<_> = expected.iter().take(size).cloned().collect();
-                assert_eq!(found.collect::<Vec<_>>(), expected, "seed {seed}, {size}");
+                let found = index.search(&request.with_facet(Facet::field(name).with_size(size))).await.unwrap();
+                let found = found.facet(name).iter().map(|value| (Reverse(value.count), value.value.clone()));
+                assert_eq!(found.collect::<Vec<_>>(), expected, "seed {seed}, {name}, {size}");
             }
+            let common = SearchRequest::new(Query::matches("title", "common")).with_facet(Facet::field(name));
+            let living = living.iter().filter(|(_, record)| keywords("title")(record).concat().contains("common"));
+            let living = living.map(|(id, record)| (id.clone(), record.clone())).collect();
+            let found = index.search(&common).await.unwrap();
+            let found = found.facet(name).iter().map(|value| (Reverse(value.count), value.value.clone()));
+            let expected = counted(&living, name).into_iter().take(Facet::field(name).size);
+            assert_eq!(found.collect::<Vec<_>>(), expected.collect::<Vec<_>>(), "seed {seed}, {name}");
         }
     }
 }
