@@ -114,6 +114,7 @@
 //! its time passes. Of [`Signals`] the suite is that of [`signals`].
 
 mod api;
+mod away;
 mod broadcast;
 pub mod capability;
 #[cfg(any(test, feature = "conformance"))]

@@ -12,6 +12,7 @@ use super::busy::{Busy, LockError};
 use super::format::State;
 use super::guard::Guard;
 use super::keep::Held;
+use crate::away::is_away;
 use crate::capability::{DURABLE, SHARED};
 use crate::options::{PutOptions, WaitOptions};
 use crate::outcome::PutOutcome;
@@ -39,14 +40,25 @@ enum Tried {
 impl Held {
     /// Acquires the lock within this time, for whoever waits for the answer. If nobody does any more, it is given back.
     pub(super) async fn acquire(self, wait: Duration, mut answer: oneshot::Sender<Answer>) {
-        if let Some(acquired) = self.acquire_within(wait, &mut answer).await {
+        let mut in_doubt = false;
+        let acquired = self.acquire_within(wait, &mut answer, &mut in_doubt).await;
+        in_doubt &= !matches!(acquired, Some(Ok(_)));
+        if let Some(acquired) = acquired {
             // A guard that cannot be handed out is dropped, which gives the lock back.
             drop(answer.send(acquired));
         }
+        if in_doubt && let Err(error) = self.free(None).await {
+            tracing::debug!(name: "coord.lock_in_doubt", lock = self.key.as_str(), %error, "a lock that may have been acquired ends with its lease");
+        }
     }
 
-    /// None if nobody waits for it any more.
-    async fn acquire_within(&self, wait: Duration, answer: &mut oneshot::Sender<Answer>) -> Option<Answer> {
+    /// None if nobody waits for it any more. In doubt is what may have been acquired by a try whose answer was lost.
+    async fn acquire_within(
+        &self,
+        wait: Duration,
+        answer: &mut oneshot::Sender<Answer>,
+        in_doubt: &mut bool,
+    ) -> Option<Answer> {
         let until = Instant::now().checked_add(wait);
         let left = || until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
         let mut backoff = Backoff::new(PAUSES[0], PAUSES[1]);
@@ -57,15 +69,20 @@ impl Held {
             }
             let pause = match self.try_acquire().await {
                 Ok(Tried::Held(token, sent)) => match self.guard(token, sent).await {
-                    Err(LockError::Failed(error)) if !left().is_zero() && error.is_retryable() => {
+                    Err(LockError::Failed(error)) if !left().is_zero() && is_away(&error) => {
                         Pause::Sleep(backoff.pause())
                     }
                     answer => return Some(answer),
                 },
                 Ok(Tried::Busy(_, busy)) if left().is_zero() => return Some(Err(busy.into())),
                 Ok(Tried::Busy(record, busy)) => Pause::Wait(record.version, busy.expires_in),
-                Err(error) if left().is_zero() || !error.is_retryable() => return Some(Err(error.into())),
-                Err(_) => Pause::Sleep(backoff.pause()),
+                Err(error) => {
+                    *in_doubt |= error.kind() == ErrorKind::OutcomeUnknown;
+                    if left().is_zero() || !is_away(&error) {
+                        return Some(Err(error.into()));
+                    }
+                    Pause::Sleep(backoff.pause())
+                }
             };
             tokio::select! {
                 () = answer.closed() => return None,
@@ -88,21 +105,20 @@ impl Held {
 
     async fn try_acquire(&self) -> Result<Tried> {
         durable(&*self.store)?;
-        let (mut condition, mut first, mut lost) = (Condition::Absent, None, None);
+        let (begun, mut condition, mut lost) = (Instant::now(), Condition::Absent, None);
         for _ in 0..TRIES {
             let sent = Instant::now();
-            let first = *first.get_or_insert(sent);
             let options = PutOptions::default().with_condition(condition).or_in_place_of(State::Free.encode());
             let options = options.with_time_to_live(self.lease).with_deadline(self.patience());
             let put = self.store.put_with(&self.key, self.value().encode(), options).await;
             let record = match put {
                 Ok(PutOutcome::Stored(version)) => return Ok(Tried::Held(version, sent)),
                 Ok(PutOutcome::Conflict(record)) => record,
-                Err(error) if error.kind() == ErrorKind::OutcomeUnknown => {
+                Err(error) if error.kind() == ErrorKind::OutcomeUnknown && begun.elapsed() < self.patience() => {
                     lost = Some(error);
                     continue;
                 }
-                Err(error) => return Err(error),
+                Err(error) => return Err(lost.unwrap_or(error)),
             };
             let Some(record) = record else {
                 condition = Condition::Absent;
@@ -111,9 +127,9 @@ impl Held {
             match State::decode(&record.value)? {
                 // The store does not know that this is as good as no record.
                 State::Free => condition = Condition::Match(record.version),
-                // A try before, whose answer was lost: since when it is held nobody knows, but not longer than since the
-                // first was sent.
-                State::Held { owner, .. } if owner == self.owner => return Ok(Tried::Held(record.version, first)),
+                // A try before, whose answer was lost, or a release: since when it is held nobody knows, so that its lease
+                // begins anew.
+                State::Held { owner, .. } if owner == self.owner => condition = Condition::Match(record.version),
                 State::Held { holder, .. } => {
                     let busy = Busy::new(self.key.clone(), holder, record.expires_in);
                     return Ok(Tried::Busy(record, busy));
@@ -129,8 +145,9 @@ impl Held {
         match self.check(&guard).await {
             Ok(()) => Ok(guard),
             Err(error) => {
+                let is_lost = error.kind() == ErrorKind::Conflict && !guard.is_held();
                 guard.release().await?;
-                Err(error.into())
+                Err(if is_lost { lost_again(error) } else { error }.into())
             }
         }
     }
@@ -149,6 +166,11 @@ impl Held {
 
 fn not_raised() -> Error {
     Error::new(ErrorKind::Timeout, format!("a store that the lock guards has not raised its mark within {RAISING:?}"))
+}
+
+/// What acquires it goes on, as where it was not acquired.
+fn lost_again(error: Error) -> Error {
+    Error::new(ErrorKind::Unavailable, "the lock was lost before it could be handed out").with_source(error)
 }
 
 /// A mark that is higher than a token that was given out just now.

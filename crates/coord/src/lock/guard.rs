@@ -1,15 +1,20 @@
 use std::fmt;
 use std::time::Duration;
 
+use statehouse_core::policy::Backoff;
 use statehouse_core::{AsFence, Error, ErrorKind, Fence, Result, Version};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::keep::Held;
+use crate::away::is_away;
 use crate::key::CoordKey;
 use crate::lease::{Lease, lost};
 use crate::operation::NAME;
+
+/// The pauses of what is written under a lock while the store is away.
+const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(2)];
 
 /// A lock that is held, renewed in the background until it is dropped or lost.
 ///
@@ -100,6 +105,24 @@ impl Guard {
             biased;
             () = self.lost() => Err(E::from(self.lost_error())),
             done = work => done,
+        }
+    }
+
+    /// Does what can be done again, until it is done or fails for good: as long as the store is away and the lock is held. What is
+    /// done under the lock need not be done again for that.
+    pub(crate) async fn persist<T, F>(&self, step: impl Fn() -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let mut backoff = Backoff::new(PAUSES[0], PAUSES[1]);
+        loop {
+            match step().await {
+                Err(error) if is_away(&error) && self.is_held() => tokio::select! {
+                    () = self.lost() => {}
+                    () = sleep(backoff.pause()) => {}
+                },
+                done => return done,
+            }
         }
     }
 

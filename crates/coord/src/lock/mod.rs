@@ -86,7 +86,8 @@ impl Lock {
         self
     }
 
-    /// How long to wait for it while somebody else has it, or the store is away. Not at all at first.
+    /// How long to wait for it while somebody else has it, or the store is away: that long, whatever the lease is, and whether or
+    /// not the store gave up a request by itself. What is wrong for ever is told at once. Not at all at first.
     pub fn wait(mut self, wait: Duration) -> Self {
         self.wait = wait;
         self

@@ -14,6 +14,7 @@ use super::info::MemberInfo;
 use super::member::MemberId;
 use super::pace::Pace;
 use crate::api::CoordStore;
+use crate::away::is_away;
 use crate::key::CoordKey;
 use crate::leases::Lessee;
 use crate::options::{GetOptions, PutOptions, RemoveOptions};
@@ -158,7 +159,7 @@ impl Beat {
             match self.store.remove_with(key, version, options).await {
                 Ok(RemoveOutcome::Conflict(record)) if self.is_own(&record) => version = record.version,
                 Ok(_) => return,
-                Err(error) if left.is_zero() || !error.is_retryable() && error.kind() != ErrorKind::OutcomeUnknown => {
+                Err(error) if left.is_zero() || !is_away(&error) => {
                     tracing::debug!(name: "coord.member_not_left", %error, "a member is forgotten after its time to live");
                     return;
                 }

@@ -9,6 +9,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::permit::Permit;
+use crate::away::is_away;
 use crate::key::CoordKey;
 use crate::lease::Lease;
 use crate::signals::{AcquireOptions, Acquired, PermitId, ReleaseOptions, RenewOptions, Renewed, Signals};
@@ -42,24 +43,38 @@ impl Wanted {
     pub(super) async fn acquire(self, wait: Duration, mut answer: oneshot::Sender<Result<Option<Permit>>>) {
         let until = Instant::now().checked_add(wait);
         let left = || until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
-        let mut backoff = Backoff::new(PAUSES[0], PAUSES[1]);
+        let (mut backoff, mut in_doubt) = (Backoff::new(PAUSES[0], PAUSES[1]), false);
         let acquired = loop {
             let sent = Instant::now();
             let tried = self.signals.acquire_with(&self.key, self.id, self.options.clone()).await;
             let pause = match tried {
-                Ok(Acquired::Held(_)) => break Ok(Some(self.held(sent))),
-                Ok(Acquired::Full { .. }) if left().is_zero() => break Ok(None),
+                Ok(Acquired::Held(_)) => break Some(Ok(Some(self.clone().held(sent)))),
+                Ok(Acquired::Full { .. }) if left().is_zero() => break Some(Ok(None)),
                 Ok(Acquired::Full { retry_after, .. }) => backoff.pause().min(retry_after),
-                Err(error) if left().is_zero() || !error.is_retryable() => break Err(error),
-                Err(_) => backoff.pause(),
+                Err(error) => {
+                    in_doubt |= is_away(&error);
+                    if left().is_zero() || !is_away(&error) {
+                        break Some(Err(error));
+                    }
+                    backoff.pause()
+                }
             };
             tokio::select! {
-                () = answer.closed() => return,
+                () = answer.closed() => break None,
                 () = sleep(pause.min(left()).max(Duration::from_millis(1))) => {}
             }
         };
-        // One that cannot be handed out is dropped, which gives it back.
-        drop(answer.send(acquired));
+        let is_held = matches!(acquired, Some(Ok(Some(_))));
+        if let Some(acquired) = acquired {
+            // One that cannot be handed out is dropped, which gives it back.
+            drop(answer.send(acquired));
+        }
+        if in_doubt
+            && !is_held
+            && let Err(error) = self.release().await
+        {
+            tracing::debug!(name: "coord.permit_in_doubt", permit = self.key.as_str(), %error, "a permit that may have been acquired ends with its lease");
+        }
     }
 
     /// It was acquired by a request sent at that time.

@@ -18,6 +18,7 @@ pub use self::run::Run;
 pub(crate) use self::runs::{KIND, LOCK};
 pub use self::runs::{RunList, RunReport, Runs};
 use crate::api::{CoordStore, CoordStoreExt as _};
+use crate::away::is_away;
 use crate::key::CoordKey;
 use crate::lock::{Guard, Lock, LockError};
 
@@ -39,7 +40,10 @@ const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
 /// - A replica that **takes over** has the checkpoint that was saved last, with the number of its attempt.
 /// - The others **wait** until it is done, and say nothing.
 /// - A body that **fails** is tried again, by whichever replica is next, after a pause of one second that doubles up to a
-///   minute; [`status`](Self::status) says why. So is a store that is away.
+///   minute; [`status`](Self::status) says why.
+/// - A store that is **away** is waited for, however long that takes. If it is when the body is over, that is recorded as soon as
+///   it is back, and the body is not begun again as long as the lock is held.
+/// - **Cancellation**: a body may stop waiting for what it notes; that is noted or not, and the next note goes on from there.
 /// - **Operators** list what was run, and have it run again: see [`Runs`].
 ///
 /// ```
@@ -169,26 +173,27 @@ impl RunOnce {
     /// # Errors
     /// [`ErrorKind::LoadFailed`] with what the body failed with, after so many [attempts](Self::attempts);
     /// [`ErrorKind::Conflict`] if the revision has another digest, [`ErrorKind::Unsupported`] on a store that is shared and not
-    /// durable. Not that the store is away: that is waited for.
+    /// durable; what the store refuses, such as [`ErrorKind::PermissionDenied`]. Not that the store is away: that is waited for.
     pub async fn run<E, F>(self, body: impl Fn(Run) -> F) -> Result<Ran>
     where
         E: Into<Box<dyn StdError + Send + Sync>>,
         F: Future<Output = Result<(), E>>,
     {
-        let (mut backoff, mut failures) = (Backoff::new(PAUSES[0], PAUSES[1]), 0);
+        let pauses = || Backoff::new(PAUSES[0], PAUSES[1]);
+        let (mut failing, mut away, mut failures) = (pauses(), pauses(), 0);
         loop {
-            match self.turn(&body, &mut backoff).await {
+            match self.turn(&body, &mut failing).await {
                 Ok(Turn::Ended(ran)) => return Ok(ran),
-                Ok(Turn::Again) => {}
+                Ok(Turn::Again) => away = pauses(),
                 Ok(Turn::Failed(error)) => {
-                    failures += 1;
+                    (away, failures) = (pauses(), failures + 1);
                     if self.attempts.is_some_and(|most| failures >= most) {
                         return Err(error);
                     }
                 }
-                Err(error) if error.is_retryable() || error.kind() == ErrorKind::OutcomeUnknown => {
+                Err(error) if is_away(&error) => {
                     tracing::debug!(name: "coord.run_waits", %error, "a run that is done once waits for its store");
-                    sleep(backoff.pause()).await;
+                    sleep(away.pause()).await;
                 }
                 Err(error) => return Err(error),
             }
@@ -244,11 +249,11 @@ impl RunOnce {
         let attempt = run.attempt();
         tracing::info!(name: "coord.run_begun", run = self.key()?.as_str(), attempt, "a run that is done once has begun");
         match guard.run(async { body(run.clone()).await.map_err(Cut::Failed) }).await {
-            Ok(()) if is_written(run.end(None).await)? => Ok(Turn::Ended(Ran::Now { attempt })),
+            Ok(()) if ended(guard, &run, None).await? => Ok(Turn::Ended(Ran::Now { attempt })),
             Ok(()) | Err(Cut::Lost) => Ok(Turn::Again),
             Err(Cut::Failed(error)) => {
                 let error = error.into();
-                if !is_written(run.end(Some(shortened(&error.to_string()))).await)? {
+                if !ended(guard, &run, Some(shortened(&error.to_string()))).await? {
                     return Ok(Turn::Again);
                 }
                 let message = format!("attempt {attempt} of a run failed");
@@ -311,9 +316,9 @@ impl RunOnce {
     }
 }
 
-/// False if another replica has taken over.
-fn is_written(written: Result<()>) -> Result<bool> {
-    match written {
+/// Writes how it ended, as soon as the store is there if the lock is held until then. False if another replica has taken over.
+async fn ended(guard: &Guard, run: &Run, failure: Option<String>) -> Result<bool> {
+    match guard.persist(|| run.end(failure.clone())).await {
         Err(error) if error.kind() == ErrorKind::Conflict => Ok(false),
         written => written.map(|()| true),
     }

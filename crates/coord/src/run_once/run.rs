@@ -23,7 +23,18 @@ struct Inner {
     attempt: u32,
     checkpoint: Option<Bytes>,
     fence: Fence,
-    written: Mutex<(Version, RunState)>,
+    /// All ids of its puts begin with this.
+    ids: [u8; 12],
+    written: Mutex<Written>,
+}
+
+/// What this attempt knows of its record.
+#[derive(Debug)]
+struct Written {
+    version: Version,
+    state: RunState,
+    /// How many puts were begun, with those whose answer was lost or not waited for.
+    puts: u32,
 }
 
 impl Run {
@@ -39,14 +50,19 @@ impl Run {
         fence: &Fence,
     ) -> Result<Option<Self>> {
         let condition = before.map_or(Condition::Absent, Condition::Match);
-        let Some(version) = write(&**store, key, condition, &state).await? else { return Ok(None) };
+        let options = PutOptions::default().with_condition(condition);
+        let id = WriteId::generate()?;
+        let put = put_settled(&**store, key, &state.encode()?, id, options).await?;
+        let PutOutcome::Stored(version) = put else { return Ok(None) };
+        let [ids @ .., _, _, _, _] = *id.as_bytes();
         Ok(Some(Self(Arc::new(Inner {
             store: Arc::clone(store),
             key: key.clone(),
             attempt: state.status.attempt,
             checkpoint: state.checkpoint.clone(),
             fence: fence.clone(),
-            written: Mutex::new((version, state)),
+            ids,
+            written: Mutex::new(Written { version, state, puts: 0 }),
         }))))
     }
 
@@ -81,7 +97,7 @@ impl Run {
             return Err(Error::new(ErrorKind::TooLarge, message));
         }
         let change = |state: &mut RunState| {
-            state.checkpoint = Some(checkpoint);
+            state.checkpoint = Some(checkpoint.clone());
             (state.status.done, state.status.total) = (done, total);
         };
         self.change(change).await
@@ -94,23 +110,45 @@ impl Run {
             if failure.is_none() {
                 state.checkpoint = None;
             }
-            state.status.error = failure;
+            state.status.error.clone_from(&failure);
         };
         self.change(change).await
     }
 
-    async fn change(&self, change: impl FnOnce(&mut RunState)) -> Result<()> {
+    async fn change(&self, change: impl Fn(&mut RunState)) -> Result<()> {
         let mut written = self.0.written.lock().await;
-        let mut next = written.1.clone();
-        change(&mut next);
-        match write(&*self.0.store, &self.0.key, Condition::Match(written.0), &next).await? {
-            Some(version) => *written = (version, next),
-            None => {
-                let message = "another replica has taken over this run";
-                return Err(Error::new(ErrorKind::Conflict, message).with_key(&self.0.key));
+        // Twice: the second time over what a put before has left, of which nobody has heard. Of all puts over one version one
+        // at most is made.
+        for _ in 0..2 {
+            let mut next = written.state.clone();
+            change(&mut next);
+            written.puts = written.puts.wrapping_add(1);
+            let options = PutOptions::default().with_condition(Condition::Match(written.version));
+            let id = self.id(written.puts);
+            match put_settled(&*self.0.store, &self.0.key, &next.encode()?, id, options).await? {
+                PutOutcome::Stored(version) => {
+                    (written.version, written.state) = (version, next);
+                    return Ok(());
+                }
+                PutOutcome::Conflict(Some(record)) if self.is_own(record.id) => {
+                    (written.version, written.state) = (record.version, RunState::decode(&record.value)?);
+                }
+                PutOutcome::Conflict(_) => break,
             }
         }
-        Ok(())
+        let message = "another replica has taken over this run";
+        Err(Error::new(ErrorKind::Conflict, message).with_key(&self.0.key))
+    }
+
+    fn id(&self, put: u32) -> WriteId {
+        let mut bytes = [0; 16];
+        bytes[..12].copy_from_slice(&self.0.ids);
+        bytes[12..].copy_from_slice(&put.to_be_bytes());
+        WriteId::from_bytes(bytes)
+    }
+
+    fn is_own(&self, id: WriteId) -> bool {
+        id.as_bytes().starts_with(&self.0.ids)
     }
 }
 
@@ -120,18 +158,4 @@ impl AsFence for Run {
     fn as_fence(&self) -> &Fence {
         &self.0.fence
     }
-}
-
-async fn write(
-    store: &dyn CoordStore,
-    key: &CoordKey,
-    condition: Condition<Version>,
-    state: &RunState,
-) -> Result<Option<Version>> {
-    let options = PutOptions::default().with_condition(condition);
-    let put = put_settled(store, key, &state.encode()?, WriteId::generate()?, options).await?;
-    Ok(match put {
-        PutOutcome::Stored(version) => Some(version),
-        PutOutcome::Conflict(_) => None,
-    })
 }

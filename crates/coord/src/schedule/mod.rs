@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use statehouse_core::policy::Backoff;
-use statehouse_core::{Condition, Error, ErrorKind, Result, Timestamp, Version};
+use statehouse_core::{Condition, Error, Result, Timestamp, Version};
 use tokio::time::sleep;
 
 use self::format::{decode, encode};
 pub use self::tick::Tick;
 use crate::api::{CoordStore, CoordStoreExt as _};
+use crate::away::is_away;
 use crate::key::CoordKey;
 use crate::lock::{Guard, Lock, LockError};
 use crate::options::PutOptions;
@@ -49,7 +50,8 @@ pub enum Delivery {
 /// - **Missed times** are not made up for: of those that came due while the body ran, or nobody was there, only the last is
 ///   done, as soon as somebody can, and it is told [how late](Tick::late) it is. So is the last one before a job was first
 ///   scheduled.
-/// - A store that is away is waited for. One record is kept for each job.
+/// - A store that is **away** is waited for, however long that takes. If it is when the body is over, that is recorded as soon as
+///   it is back, as long as the lock is held. One record is kept for each job.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -97,21 +99,28 @@ impl Schedule {
         self
     }
 
-    /// Takes part until it is dropped. Returns only with what prevents it for good: [`ErrorKind::InvalidInput`] for an interval
-    /// of less than 100 ms or more than 366 days, or a name that is none; [`ErrorKind::Unsupported`] on a store that is shared
-    /// and not durable; [`ErrorKind::Unavailable`] once the locks were [given back](crate::Leases::close).
+    /// Takes part until it is dropped. Returns only with what prevents it for good:
+    /// [`InvalidInput`](statehouse_core::ErrorKind::InvalidInput) for an interval of less than 100 ms or more than 366 days, or a
+    /// name that is none; [`Unsupported`](statehouse_core::ErrorKind::Unsupported) on a store that is shared and not durable;
+    /// [`Unavailable`](statehouse_core::ErrorKind::Unavailable) once the locks were [given back](crate::Leases::close); what the
+    /// store refuses, such as [`PermissionDenied`](statehouse_core::ErrorKind::PermissionDenied). An outage is none of these,
+    /// however long it is.
     pub async fn run<E, F>(self, body: impl Fn(Tick) -> F) -> Error
     where
         E: Into<Box<dyn StdError + Send + Sync>>,
         F: Future<Output = Result<(), E>>,
     {
-        let mut backoff = Backoff::new(PAUSES[0], PAUSES[1]);
+        let pauses = || Backoff::new(PAUSES[0], PAUSES[1]);
+        let (mut failing, mut away) = (pauses(), pauses());
         loop {
-            match self.turn(&body, &mut backoff).await {
-                Ok(pause) => sleep(pause).await,
-                Err(error) if error.is_retryable() || error.kind() == ErrorKind::OutcomeUnknown => {
+            match self.turn(&body, &mut failing).await {
+                Ok(pause) => {
+                    away = pauses();
+                    sleep(pause).await;
+                }
+                Err(error) if is_away(&error) => {
                     tracing::debug!(name: "coord.schedule_waits", %error, "a schedule waits for its store");
-                    sleep(backoff.pause()).await;
+                    sleep(away.pause()).await;
                 }
                 Err(error) => return error,
             }
@@ -166,7 +175,9 @@ impl Schedule {
             return Ok(true);
         }
         match guard.run(async { body(tick).await.map_err(|error| Cut(Some(error.into()))) }).await {
-            Ok(()) if self.delivery == Delivery::AtLeastOnce => self.record(before, tick.planned).await.map(|_| true),
+            Ok(()) if self.delivery == Delivery::AtLeastOnce => {
+                guard.persist(|| self.record(before, tick.planned)).await.map(|_| true)
+            }
             Ok(()) | Err(Cut(None)) => Ok(true),
             Err(Cut(Some(error))) => {
                 let job = self.key()?.as_str();

@@ -22,6 +22,7 @@ pub use self::revised::Revised;
 use self::revised::read;
 pub use self::watch::StateWatch;
 use crate::api::{CoordStore, CoordStoreExt as _};
+use crate::away::is_away;
 use crate::key::CoordKey;
 use crate::lock::durable;
 use crate::operation::Operations;
@@ -39,6 +40,9 @@ const PAUSE: u32 = 16;
 
 /// The longest pause, and the shortest for which a timer is worth it.
 const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_micros(500)];
+
+/// The pauses before a store that is away is asked again.
+const AWAY: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(2)];
 
 /// Values that replicas share, by their keys: made by [`Coordination::state`](crate::Coordination::state).
 ///
@@ -168,16 +172,23 @@ impl<T: Serialize + DeserializeOwned> SharedState<T> {
     }
 
     /// Waits until the value is at this revision or a later one, for so long at most: for whoever was told of a revision and
-    /// must not see what was before.
+    /// must not see what was before. A store that is away is waited for as long.
     ///
     /// # Errors
     /// [`ErrorKind::Timeout`] if it is not by then; else as [`get`](Self::get).
     pub async fn at_least(&self, key: &str, revision: u64, limit: Duration) -> Result<Revised<T>> {
         let until = Instant::now().checked_add(limit);
         let name = self.key(key)?;
+        let mut backoff = Backoff::new(AWAY[0], AWAY[1]);
         loop {
             let left = until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
-            let found = self.store.get(&name).await?;
+            let found = match self.store.get(&name).await {
+                Err(error) if is_away(&error) && !left.is_zero() => {
+                    sleep(backoff.pause().min(left)).await;
+                    continue;
+                }
+                found => found?,
+            };
             let kept = found.as_ref().map(|record| Kept::decode(&record.value)).transpose()?;
             if let Some(kept) = kept.filter(|kept| kept.revision >= revision) {
                 return read(&kept);

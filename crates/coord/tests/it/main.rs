@@ -1,5 +1,6 @@
 //! The contract on every backend, and what becomes of it when a store or a process fails.
 
+mod away;
 mod conformance;
 mod fencing;
 mod full;
@@ -42,9 +43,14 @@ async fn durable_redis() -> RedisServer {
 
 /// The server's bucket.
 async fn open_files(server: &S3Server) -> Arc<dyn FileStore> {
+    open_files_at(server, &server.endpoint(), "").await
+}
+
+/// The same, elsewhere or with further parameters.
+async fn open_files_at(server: &S3Server, endpoint: &str, more: &str) -> Arc<dyn FileStore> {
     let (access_key, secret_key, bucket) = (server.access_key(), server.secret_key(), server.bucket());
-    let (endpoint, region) = (server.endpoint(), server.region());
-    let url = format!("s3://{access_key}:{secret_key}@{bucket}?endpoint={endpoint}&region={region}&allow_http=true");
+    let place = format!("endpoint={endpoint}&region={}&allow_http=true{more}", server.region());
+    let url = format!("s3://{access_key}:{secret_key}@{bucket}?{place}");
     let url = ServiceUrl::parse("STATEHOUSE_FILES_URL", &url).unwrap();
     Arc::clone(statehouse_filestore::open(url, &random_namespace()).await.unwrap().store())
 }
