@@ -33,7 +33,7 @@ fn on_path(program: &str) -> bool {
 }
 
 /// What the tests need.
-pub(crate) const SERVERS: [Tool; 8] = [
+pub(crate) const SERVERS: [Tool; 9] = [
     Tool {
         name: "Redis with Sentinel",
         present: || on_path("redis-server") && on_path("redis-sentinel") && on_path("redis-cli"),
@@ -45,6 +45,12 @@ pub(crate) const SERVERS: [Tool; 8] = [
         present: || on_path("openssl"),
         install: || apt(&["openssl"]),
         by_hand: "the openssl program on the PATH",
+    },
+    Tool {
+        name: "curl",
+        present: || on_path("curl"),
+        install: || apt(&["curl"]),
+        by_hand: "the curl program on the PATH",
     },
     Tool {
         name: "PostgreSQL",

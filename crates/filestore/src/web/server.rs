@@ -76,7 +76,8 @@ impl FileServer {
     /// Serves what these URLs allow, and answers 403 to everything else.
     #[must_use]
     pub fn signed(urls: SignedUrls) -> Self {
-        Self { signed: Some(urls.clone()), ..Self::new(urls.files().clone()) }
+        let files = urls.files().clone();
+        Self { signed: Some(urls), ..Self::new(files) }
     }
 
     /// Sets whether a browser shows files or saves them; unless told, [`Disposition::Safe`]. A signed URL may say otherwise of its file.

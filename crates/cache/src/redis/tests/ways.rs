@@ -17,7 +17,7 @@ async fn scripts_answer_alike_whether_or_not_the_generation_is_known() {
             let mut told = Vec::new();
             for way in ["short", "long"] {
                 let name = format!("{state}, {verb}, {way}");
-                let lease = bring_about(&server, &subject, &knows, &name, state).await;
+                let lease = bring_about(server, &subject, &knows, &name, state).await;
                 let cache = if way == "short" { knows.clone() } else { subject.cache("main").await };
                 let outcome = call(&cache, &key(&name), verb, lease).await;
                 told.push((outcome, left(&subject, &name).await));

@@ -12,7 +12,7 @@ fn synced(store: &LocalFileStore) -> usize {
 async fn the_directory_above_one_that_another_process_has_made_is_synced_once() {
     let dir = Dir::new();
     let store = Arc::new(dir.store().await);
-    let files = Files::new(store.clone(), Namespace::new("n").unwrap());
+    let files = Files::new(Arc::clone(&store) as Arc<dyn FileStore>, Namespace::new("n").unwrap());
     fs::create_dir_all(dir.0.join("n+/p42+")).unwrap();
     files.put("p42/a", "x").await.unwrap();
     assert_eq!(synced(&store), 1, "by whoever finds it");
@@ -43,6 +43,6 @@ async fn a_store_that_is_not_synced_syncs_no_directory() {
     let config = LocalConfig::new(&dir.0).with_durability(Durability::Relaxed);
     let store = Arc::new(LocalFileStore::open_with(config).await.unwrap());
     fs::create_dir_all(dir.0.join("n+/p42+")).unwrap();
-    Files::new(store.clone(), Namespace::new("n").unwrap()).put("p42/a", "x").await.unwrap();
+    Files::new(Arc::clone(&store) as Arc<dyn FileStore>, Namespace::new("n").unwrap()).put("p42/a", "x").await.unwrap();
     assert_eq!(synced(&store), 0);
 }

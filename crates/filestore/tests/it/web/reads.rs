@@ -272,7 +272,7 @@ impl Layer for Meddler {
 async fn a_file_that_is_replaced_between_two_steps_is_looked_at_again() {
     for (times, status) in [(1, 206), (3, 206), (99, 503)] {
         let store = Arc::new(MemoryFileStore::new());
-        let files = Files::new(store.clone(), Namespace::new("n").unwrap());
+        let files = Files::new(Arc::clone(&store) as Arc<dyn FileStore>, Namespace::new("n").unwrap());
         let etag = files.put("a", "the first").await.unwrap().etag;
         let meddler = Meddler { files, left: times.into() };
         let files = Files::new(Arc::new(LayeredFileStore::new(store, meddler)), Namespace::new("n").unwrap());

@@ -1,5 +1,6 @@
 //! URLs that are signed open what they were signed for, and nothing else.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -186,7 +187,7 @@ async fn a_url_opens_nothing_of_another_purpose_or_tenant_and_outlives_the_chang
     let backends = Backends::open().await;
     let (_, files) = &backends.all[0];
     files.put("a", "x").await.unwrap();
-    let other = Files::new(files.store().clone(), Namespace::new("other").unwrap());
+    let other = Files::new(Arc::clone(files.store()), Namespace::new("other").unwrap());
     other.put("a", "theirs").await.unwrap();
     let clock = ManualClock::default();
     let mine = urls(files, &clock);

@@ -194,7 +194,7 @@ fn wide(random: &mut Random) -> String {
     for _ in 0..1 + random.below(4) {
         match random.below(4) {
             0 => word.push(['a', 'e', 'y', 'n', 'l', 'b'][random.below(6)]),
-            1 => word.push_str("é"),
+            1 => word.push('é'),
             _ => word.extend(char::from_u32(0x1d4b3 + u32::try_from(random.below(12)).unwrap())),
         }
     }
