@@ -13,6 +13,7 @@ mod signed;
 mod sniff;
 mod status;
 mod store;
+mod unsupported;
 mod upload;
 
 pub use self::body::FileBody;
@@ -21,4 +22,5 @@ pub use self::respond::Respond;
 pub use self::server::FileServer;
 pub use self::signed::{SignGet, SignPut, SignedUrls, SigningKeys};
 pub use self::status::error_response;
-pub use self::upload::{UnsupportedType, UploadLimits};
+pub use self::unsupported::UnsupportedType;
+pub use self::upload::UploadLimits;

@@ -5,7 +5,7 @@ use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
 use statehouse_core::Result;
 
-use super::upload::refused;
+use super::unsupported::refused;
 
 /// How files of a type begin. `?` is any byte. Pictures and PDF have such marks; text, sound and archives, none or too many.
 const KNOWN: [(&str, &[u8]); 9] = [

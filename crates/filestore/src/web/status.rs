@@ -3,7 +3,7 @@ use http::{Response, StatusCode};
 use statehouse_core::{Error, ErrorKind, Retry};
 
 use super::body::FileBody;
-use super::upload::UnsupportedType;
+use super::unsupported::UnsupportedType;
 
 /// When to try again if the store does not say.
 const SOON: u64 = 1;

@@ -1,12 +1,11 @@
-use std::fmt;
-
 use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::StreamExt;
-use statehouse_core::{Error, Result, causes};
+use statehouse_core::Result;
 
 use super::disposition::essence;
 use super::sniff::checked;
+use super::unsupported::refused;
 use crate::body::source_failed;
 use crate::files::{Files, Put};
 
@@ -76,7 +75,7 @@ impl Files {
     ///
     /// # Errors
     /// When it is awaited: [`TooLarge`](statehouse_core::ErrorKind::TooLarge), and
-    /// [`InvalidInput`](statehouse_core::ErrorKind::InvalidInput) with [`UnsupportedType`] behind it; others as
+    /// [`InvalidInput`](statehouse_core::ErrorKind::InvalidInput) with [`UnsupportedType`](crate::UnsupportedType) behind it; others as
     /// [`FileStore`](crate::FileStore) says. Nothing is stored then.
     pub fn upload<'a, S, B, E>(
         &'a self,
@@ -111,44 +110,4 @@ fn is_type(essence: &str) -> bool {
         !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&byte))
     };
     essence.split_once('/').is_some_and(|(kind, sub)| token(kind) && token(sub))
-}
-
-/// What stands behind the error of an upload whose type is not taken, or whose content is not what its type says: 415 and not 400.
-///
-/// ```
-/// # use std::sync::Arc;
-/// # use statehouse_core::Namespace;
-/// # use statehouse_filestore::*;
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> statehouse_core::Result<()> {
-/// # let files = Files::new(Arc::new(MemoryFileStore::new()), Namespace::new("clinic")?);
-/// let page = futures_util::stream::iter([Ok::<_, std::io::Error>("<html>")]);
-/// let photos = UploadLimits::new(10 << 20).with_types(["image/png"]);
-/// let error = files.upload("photo", Some("image/png"), page, &photos).await.unwrap_err();
-/// assert!(UnsupportedType::of(&error).is_some());
-/// assert_eq!(error_response(&error).status(), 415);
-/// # Ok(()) }
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct UnsupportedType;
-
-impl UnsupportedType {
-    /// What stands behind this error, if it is that.
-    #[must_use]
-    pub fn of(error: &Error) -> Option<Self> {
-        causes(error).find_map(|cause| cause.downcast_ref()).copied()
-    }
-}
-
-impl fmt::Display for UnsupportedType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the type is not supported")
-    }
-}
-
-impl std::error::Error for UnsupportedType {}
-
-pub(super) fn refused(message: &'static str) -> Error {
-    Error::invalid_input(message).with_source(UnsupportedType)
 }
