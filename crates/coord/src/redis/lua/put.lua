@@ -1,7 +1,8 @@
 -- ARGV: the record, with an empty stamp; on which condition it is put: '', 'absent',
--- 'absent or ' and a value that counts as none, 'never' for where nothing may ever have been, or the 8 bytes of a version; its time to live in microseconds, or 0; for how many milliseconds its version is remembered after that; its name in the index; the
--- channel that changes are told on. Answers 1 and its version, 0 and what is there, or 3 if that is no record, whose
--- place only a put without a condition takes.
+-- 'absent or ' and a value that counts as none, 'never' for where nothing may ever have been, or the 8 bytes of a version; its time to
+-- live in microseconds, or 0; for how many milliseconds its version is remembered after that; its name in the index; the channel that
+-- changes are told on. Answers 1 and its version, 4 and the version if what was in the index's place had to be replaced, 0 and what is
+-- there, or 3 if that is no record, whose place only a put without a condition takes.
 if live and is_own(ARGV[1]) then
   return {1, string.sub(found, 17, 24), now}
 end
