@@ -88,7 +88,7 @@ assert_eq!(app.oneshot(request).await?.status(), 206);
 //! | feature | adds | cost |
 //! | --- | --- | --- |
 //! | (none) | memory and local disk | `tokio` without I/O, `rustix`, `sha2` |
-//! | `http` | `FileServer`, answers to HTTP requests, uploads, signed URLs | `http`, `httpdate`, `percent-encoding`, `subtle`, `tower-service`, `zeroize` |
+//! | `http` | `FileServer`, answers to HTTP requests, uploads, signed URLs | `hmac`, `http`, `httpdate`, `percent-encoding`, `subtle`, `tower-service` |
 //! | `s3` | `ObjectFileStore`: S3, and what else `object_store` reaches | `object_store`, `reqwest`, `rustls` with `ring` |
 //! | `conformance` | the suite for testing a backend of your own | no further crates |
 //!

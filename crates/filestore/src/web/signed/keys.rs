@@ -1,10 +1,10 @@
 use std::fmt;
 use std::sync::Arc;
 
+use hmac::{Hmac, Mac as _};
+use sha2::Sha256;
 use statehouse_core::{Error, Result, Secret, hex};
 use subtle::ConstantTimeEq as _;
-
-use super::hmac::hmac;
 
 /// The shortest secret, in bytes: what is shorter than the code is easier to guess than it.
 const SHORTEST: usize = 32;
@@ -70,7 +70,9 @@ impl SigningKeys {
     /// The code of a message, in hexadecimal digits; none for a key that is not known.
     fn code(&self, id: &str, message: &[u8]) -> Option<String> {
         let (_, secret) = self.ring.iter().find(|(known, _)| known == id)?;
-        Some(hex::encode(&hmac(secret.expose().as_bytes(), message)))
+        // It takes a key of any length.
+        let code = Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes()).ok()?.chain_update(message);
+        Some(hex::encode(&code.finalize().into_bytes()))
     }
 
     pub(super) fn sign(&self, message: &[u8]) -> String {

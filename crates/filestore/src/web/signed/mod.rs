@@ -1,7 +1,6 @@
 //! URLs that allow one thing for a while, to whoever has them.
 
 mod grant;
-mod hmac;
 mod keys;
 
 use std::sync::Arc;
