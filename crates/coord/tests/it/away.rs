@@ -151,7 +151,8 @@ async fn a_lock_whose_answers_are_lost_for_longer_than_a_request_is_known_for_it
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_wrong_for_ever_is_told_at_once_to_all_who_would_wait() {
     let server = durable_redis().await;
-    let coord = redis(&FaultProxy::start(server.address()), &server.url()).await;
+    let proxy = FaultProxy::start(server.address());
+    let coord = redis(&proxy, &server.url()).await;
     coord.lock("warm").await.unwrap().release().await.unwrap();
     server.command(&["ACL", "SETUSER", "default", "-@scripting"]).await.unwrap();
     let told = async {
