@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use http_body::Body;
-use statehouse_core::{Condition, ErrorKind, Result, Version};
+use statehouse_core::{Condition, Result, Version};
 use tokio::time::{Instant, timeout_at};
 
 use super::answer::Refusal;
@@ -13,6 +13,7 @@ use super::body::{Fit, IdempotencyBody};
 use super::config::Config;
 use super::format::{Fingerprint, Kept, Known, State};
 use crate::api::CoordStoreExt as _;
+use crate::away::is_away;
 use crate::hashed::can_expire;
 use crate::key::CoordKey;
 use crate::options::PutOptions;
@@ -43,7 +44,7 @@ impl Claim {
     pub(super) async fn make(config: Arc<Config>, key: CoordKey, fingerprint: Fingerprint) -> Claimed {
         match Self::try_make(config, key, fingerprint).await {
             Ok(claimed) => claimed,
-            Err(error) if error.is_retryable() || error.kind() == ErrorKind::OutcomeUnknown => {
+            Err(error) if is_away(&error) => {
                 tracing::debug!(name: "coord.request_refused", %error, "a request with an Idempotency-Key is refused: its store is away");
                 Claimed::Refused(Refusal::Away)
             }
