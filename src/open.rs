@@ -78,7 +78,7 @@ impl Opening {
         brought: Option<Arc<dyn FileStore>>,
         config: &ServiceConfig,
     ) -> Result<Slot<Arc<dyn FileStore>>> {
-        use statehouse_filestore::capability::{ALL, DURABLE, METADATA, SHARED};
+        use statehouse_filestore::capability::{ALL, DURABLE, METADATA, PRESIGNED, SHARED};
         const SERVICE: Service = Service::Files;
         if let Some(store) = brought {
             return Ok(Slot::ready(SERVICE, Place::brought(SERVICE), store));
@@ -91,7 +91,7 @@ impl Opening {
                 let files = statehouse_filestore::open(url, &self.namespace).await?;
                 return Ok(Slot::ready(SERVICE, place, Arc::clone(files.store())));
             }
-            "file" => ALL.into_iter().filter(|capability| *capability != SHARED).collect(),
+            "file" => ALL.into_iter().filter(|capability| ![PRESIGNED, SHARED].contains(capability)).collect(),
             _ => [DURABLE, SHARED, METADATA].into_iter().collect(),
         };
         let namespace = self.namespace.clone();
