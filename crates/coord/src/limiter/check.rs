@@ -106,7 +106,7 @@ impl RateLimiter {
         let options = TakeOptions::default().with_count(count).with_deadline(self.patience);
         let (taken, by) = match self.signals.take_with(&key, self.rate, options).await {
             Ok(taken) => (taken, DecidedBy::Store),
-            Err(error) if is_away(&error) => {
+            Err(error) if is_stores_fault(&error) => {
                 tracing::debug!(name: "coord.limit_without_store", limit = name.as_str(), %error, "a limit is decided without its store");
                 self.without_store(&key, count).await
             }
@@ -134,6 +134,6 @@ impl RateLimiter {
 }
 
 /// Whether it is the store that is at fault, and not who asks.
-fn is_away(error: &Error) -> bool {
+fn is_stores_fault(error: &Error) -> bool {
     !matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::InvalidConfig | ErrorKind::Unsupported)
 }

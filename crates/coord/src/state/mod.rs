@@ -212,7 +212,7 @@ impl<T: Serialize + DeserializeOwned> SharedState<T> {
     }
 }
 
-/// After a request that has taken so long, and was too late for so manieth time.
+/// Waits after an update that was too late, for the `times`-th time, by a request that `took` so long.
 async fn pause(took: Duration, times: u32) {
     let most = (took * PAUSE / times).min(PAUSES[0]);
     let pause = Backoff::new(most, most).pause();
