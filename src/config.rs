@@ -592,7 +592,7 @@ mod tests {
         let (pipe, long) = (folder.path().join("pipe"), folder.path().join("long"));
         assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
         std::fs::write(&long, "x".repeat(70_000)).unwrap();
-        let places = [&pipe, Path::new("/dev/zero"), folder.path(), &long];
+        let places = [Path::new("/dev/zero"), &pipe, folder.path(), &long];
         for (place, why) in places.into_iter().zip(["cannot read", "cannot read", "cannot read", "more than"]) {
             for setting in ["STATEHOUSE_CACHE_URL_FILE", "STATEHOUSE_CACHE_PASSWORD_FILE"] {
                 let url = ("STATEHOUSE_CACHE_URL", "redis://h");
