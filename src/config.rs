@@ -405,13 +405,12 @@ impl ServiceConfig {
     /// The URL taken apart, with the password put in.
     pub(crate) fn resolve(&self, service: &str) -> Result<ServiceUrl> {
         let prefix = format!("STATEHOUSE_{}", service.to_ascii_uppercase());
-        let setting = format!("{prefix}_URL");
         let mut url = match &self.url_file {
             Some(file) => {
-                let text = first_line(&format!("{prefix}_URL_FILE"), file)?;
-                ServiceUrl::parse(&setting, text.expose())?
+                let setting = format!("{prefix}_URL_FILE");
+                ServiceUrl::parse(&setting, first_line(&setting, file)?.expose())?
             }
-            None => ServiceUrl::parse(&setting, self.url.expose())?,
+            None => ServiceUrl::parse(&format!("{prefix}_URL"), self.url.expose())?,
         };
         let (setting, password) = match (&self.password_file, &self.password) {
             (Some(file), _) => {
@@ -582,7 +581,8 @@ mod tests {
         assert_eq!(config.cache.resolve("cache").unwrap().password().unwrap().expose(), "hunter2");
         std::fs::write(&file, "rediss://app:hunter2@redis.internal\n").unwrap();
         let config = read(&[("STATEHOUSE_SESSIONS_URL_FILE", file.to_str().unwrap())]).unwrap();
-        assert_eq!(config.sessions.resolve("sessions").unwrap().scheme(), "rediss");
+        let url = config.sessions.resolve("sessions").unwrap();
+        assert_eq!((url.scheme(), url.setting()), ("rediss", "STATEHOUSE_SESSIONS_URL_FILE"));
         assert!(!format!("{config:?}").contains("hunter2"));
     }
 

@@ -8,7 +8,10 @@ use statehouse_cache::{
     self as cache, Cache, CacheKey, Entry, RemoveOutcome, Reservation, ReserveOptions, SetOutcome, TouchOutcome,
 };
 use statehouse_core::{Capabilities, Fence, Health, RaiseOptions, Result};
-use statehouse_filestore::{self as files, Body, DeleteOutcome, FileKey, FileStore, Meta, Object, Page, PutOutcome};
+use statehouse_filestore::{
+    self as files, Body, DeleteOutcome, FileKey, FileStore, Meta, Object, Page, PutOutcome, ReadOutcome, StageId,
+    Staged,
+};
 use statehouse_session::{
     self as session, Authority, Deleted, Delta, Loaded, NewSession, Principal, Revoke, Rotation, Saved, SessionKey,
     SessionStore, Snapshot, Touched,
@@ -166,11 +169,11 @@ impl FileStore for Deferred<Arc<dyn FileStore>> {
         pass_on!(self.store, options, put_with(key, body))
     }
 
-    async fn get_with(&self, key: &FileKey, options: files::GetOptions) -> Result<Object> {
+    async fn get_with(&self, key: &FileKey, options: files::GetOptions) -> Result<ReadOutcome<Object>> {
         pass_on!(self.store, options, get_with(key))
     }
 
-    async fn head_with(&self, key: &FileKey, options: files::HeadOptions) -> Result<Meta> {
+    async fn head_with(&self, key: &FileKey, options: files::HeadOptions) -> Result<ReadOutcome<Meta>> {
         pass_on!(self.store, options, head_with(key))
     }
 
@@ -192,6 +195,36 @@ impl FileStore for Deferred<Arc<dyn FileStore>> {
 
     async fn presign_with(&self, key: &FileKey, options: files::PresignOptions) -> Result<files::Presigned> {
         pass_on!(self.store, options, presign_with(key))
+    }
+
+    async fn stage_with(&self, key: &FileKey, body: Body, options: files::PutOptions) -> Result<Staged> {
+        pass_on!(self.store, options, stage_with(key, body))
+    }
+
+    async fn commit_with(
+        &self,
+        key: &FileKey,
+        stage: StageId,
+        options: files::CommitOptions,
+    ) -> Result<files::CommitOutcome> {
+        pass_on!(self.store, options, commit_with(key, stage))
+    }
+
+    async fn discard_with(
+        &self,
+        key: &FileKey,
+        stage: StageId,
+        options: files::DiscardOptions,
+    ) -> Result<files::DiscardOutcome> {
+        pass_on!(self.store, options, discard_with(key, stage))
+    }
+
+    async fn stages_with(&self, options: files::StagesOptions) -> Result<Vec<files::Stage>> {
+        pass_on!(self.store, options, stages_with())
+    }
+
+    async fn sweep_with(&self, options: files::SweepOptions) -> Result<files::Swept> {
+        pass_on!(self.store, options, sweep_with())
     }
 
     fn capabilities(&self) -> Capabilities {

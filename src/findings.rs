@@ -68,7 +68,9 @@ fn remedy(described: &ServiceDescription, kind: ErrorKind) -> String {
             format!("see whether the server of {setting} runs, and whether address, port and TLS are right")
         }
         ErrorKind::InvalidConfig => format!("mend {setting}"),
-        ErrorKind::Conflict => "another process has it: end that one, or use a store that replicas share".to_owned(),
+        ErrorKind::Unavailable if on_disk => {
+            "if another process has it, end that one, or use a store that replicas share".to_owned()
+        }
         _ => "see what the server or the system says of it in its log".to_owned(),
     }
 }

@@ -14,16 +14,26 @@ mod findings;
 /// The code of the guide runs.
 #[cfg(all(doctest, feature = "full"))]
 mod guide {
+    #[doc = include_str!("../docs/guide/caches.md")]
+    struct Caches;
     #[doc = include_str!("../docs/guide/devices.md")]
     struct Devices;
+    #[doc = include_str!("../docs/guide/document-types.md")]
+    struct DocumentTypes;
     #[doc = include_str!("../docs/guide/files.md")]
-    struct FilesOverHttp;
+    struct Files;
     #[doc = include_str!("../docs/guide/replicas.md")]
     struct Replicas;
     #[doc = include_str!("../docs/guide/run-once.md")]
     struct RunOnce;
+    #[doc = include_str!("../docs/guide/sealed-sessions.md")]
+    struct SealedSessions;
     #[doc = include_str!("../docs/guide/testing.md")]
     struct Testing;
+    #[doc = include_str!("../docs/guide/together.md")]
+    struct Together;
+    #[doc = include_str!("../docs/guide/tower-sessions.md")]
+    struct TowerSessions;
 }
 #[cfg(feature = "coord")]
 mod fleet;
@@ -76,8 +86,8 @@ pub use service::Service;
 pub use services::Services;
 
 pub use statehouse_core::{
-    Capabilities, Capability, Codec, Error, ErrorKind, Health, HealthStatus, Key, Namespace, Result, Retry, Secret,
-    Version,
+    Capabilities, Capability, Codec, Error, ErrorKind, Health, HealthStatus, Key, KeyRing, Namespace, Result, Retry,
+    Secret, Version,
 };
 pub use statehouse_session::{Session, SessionLayer};
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use statehouse_coord::{Coordination, Member, MemberInfo, Membership, RedisCoordStore};
+use statehouse_coord::{Coordination, Member, Membership, RedisCoordStore};
 use statehouse_core::{Namespace, Result};
 use statehouse_redis::RedisClient;
 
@@ -43,8 +43,8 @@ impl Neighbours {
 
     /// What one says there.
     #[cfg(feature = "serve")]
-    pub(crate) fn entry(&self, program: &str) -> MemberInfo {
-        MemberInfo::new(program).with_fingerprint(NAMESPACE, self.namespace.as_str())
+    pub(crate) fn entry(&self, program: &str) -> statehouse_coord::MemberInfo {
+        statehouse_coord::MemberInfo::new(program).with_fingerprint(NAMESPACE, self.namespace.as_str())
     }
 
     /// How many replicas of these programs each other namespace has, or of all programs if none is named: those that have said

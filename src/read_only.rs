@@ -9,16 +9,20 @@ use statehouse_filestore::{FileStore, LayeredFileStore};
 use crate::config::READ_ONLY;
 
 /// What changes nothing of the content: a mark is raised for whoever may write. What is not known is taken for a write.
-const READS: [&str; 10] = [
+const READS: [&str; 14] = [
     "filestore.get",
     "filestore.head",
     "filestore.list",
     "filestore.raise",
+    "filestore.stages",
     "search.close",
     "search.count",
+    "search.diff",
+    "search.generations",
     "search.get",
     "search.raise",
     "search.refresh",
+    "search.scan",
     "search.search",
 ];
 

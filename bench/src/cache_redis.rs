@@ -61,20 +61,16 @@ pub(crate) async fn spread<F: Future<Output = ()> + Send + 'static>(
     call: impl Fn(Sides, String) -> F + Clone + Send + 'static,
 ) {
     let each = OPS as usize / tasks;
-    let tasks: Vec<_> = (0..tasks)
-        .map(|task| {
-            let (sides, call) = (sides.clone(), call.clone());
-            tokio::spawn(async move {
-                for i in 0..each {
-                    let key = sides.keys[(task * each + i).wrapping_mul(7919) % KEYS].clone();
-                    call(sides.clone(), key).await;
-                }
-            })
-        })
-        .collect();
-    for task in tasks {
-        task.await.expect("no panic");
-    }
+    all((0..tasks).map(|task| {
+        let (sides, call) = (sides.clone(), call.clone());
+        async move {
+            for i in 0..each {
+                let key = sides.keys[(task * each + i).wrapping_mul(7919) % KEYS].clone();
+                call(sides.clone(), key).await;
+            }
+        }
+    }))
+    .await;
 }
 
 pub(crate) async fn our_get(sides: Sides, key: String) {
@@ -144,19 +140,15 @@ async fn batches<F: Future<Output = ()> + Send + 'static>(
     (tasks, each): (usize, usize),
     call: impl Fn(Sides, usize) -> F + Clone + Send + 'static,
 ) {
-    let tasks: Vec<_> = (0..tasks)
-        .map(|task| {
-            let (sides, call) = (sides.clone(), call.clone());
-            tokio::spawn(async move {
-                for i in 0..each {
-                    call(sides.clone(), (task * each + i) * BATCH % (KEYS - BATCH)).await;
-                }
-            })
-        })
-        .collect();
-    for task in tasks {
-        task.await.expect("no panic");
-    }
+    all((0..tasks).map(|task| {
+        let (sides, call) = (sides.clone(), call.clone());
+        async move {
+            for i in 0..each {
+                call(sides.clone(), (task * each + i) * BATCH % (KEYS - BATCH)).await;
+            }
+        }
+    }))
+    .await;
 }
 
 async fn get_many(harness: &mut Harness, sides: &Sides) {
@@ -322,4 +314,11 @@ async fn evalsha_time(server: &RedisServer) -> Result<f64, Box<dyn std::error::E
     let line = text.lines().find(|line| line.starts_with("cmdstat_evalsha:")).ok_or("no EVALSHA was counted")?;
     let figure = line.split(',').find_map(|part| part.strip_prefix("usec_per_call=")).ok_or("no time per call")?;
     Ok(figure.parse()?)
+}
+
+/// Runs them all, each in a task of its own.
+async fn all<F: Future<Output = ()> + Send + 'static>(tasks: impl Iterator<Item = F>) {
+    for task in tasks.map(tokio::spawn).collect::<Vec<_>>() {
+        task.await.expect("no panic");
+    }
 }

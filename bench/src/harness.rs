@@ -184,7 +184,9 @@ impl Harness {
         };
         let scale = scale / f64::from(case.ops);
         let (ours, theirs, ratio) = (ours * scale, theirs * scale, median(ratios));
-        let (bar, meets) = judge(case.bar, unit, ours, theirs, ratio);
+        // Within a round, as every ratio.
+        let peer = if matches!(case.bar, Bar::Times(_)) { ours * ratio } else { theirs };
+        let (bar, meets) = judge(case.bar, unit, ours, peer, ratio);
         let spread = quartile(ratios, 3) - quartile(ratios, 1);
         let (service, case, peer) = (case.service, case.name.to_owned(), case.peer);
         let row = Row { service, case, peer, unit, ours, theirs, ratio, spread, bar, meets };

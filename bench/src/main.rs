@@ -34,6 +34,8 @@ struct Arguments {
     json: Option<String>,
 }
 
+const NO_FILE: &str = "--json needs the name of a file to write";
+
 fn arguments() -> Result<Arguments, String> {
     let mut parsed = Arguments { service: None, quick: false, json: None };
     let mut given = std::env::args().skip(1);
@@ -41,8 +43,7 @@ fn arguments() -> Result<Arguments, String> {
         match argument.as_str() {
             "--quick" => parsed.quick = true,
             "--json" => {
-                let file = given.next().filter(|file| !file.starts_with("--"));
-                parsed.json = Some(file.ok_or("--json needs the name of a file to write")?);
+                parsed.json = Some(given.next().filter(|file| !file.starts_with("--")).ok_or(NO_FILE)?);
             }
             "cache" | "session" | "filestore" | "search" | "coord" if parsed.service.is_none() => {
                 parsed.service = Some(argument);

@@ -100,21 +100,22 @@ async fn stall(files: &Files, block: &Bytes) -> Result<(), Failed> {
     let gone = Arc::new(tokio::sync::Semaphore::new(0));
     for number in 0..10 {
         let (files, block, gone) = (files.clone(), block.clone(), Arc::clone(&gone));
-        tokio::spawn(async move {
-            let pieces =
-                (0..STALLED / MIB).map(move |_| Ok::<_, std::io::Error>(Bytes::copy_from_slice(&block[..MIB])));
-            let silent = futures_util::stream::once(async move {
-                gone.add_permits(1);
-                std::future::pending().await
-            });
-            let body = Body::from_stream(futures_util::stream::iter(pieces).chain(silent));
-            drop(files.put(format!("stalled-{number}"), body).await);
-        });
+        tokio::spawn(async move { drop(files.put(format!("stalled-{number}"), stalled(block, gone)).await) });
     }
     tokio::time::timeout(Duration::from_secs(60), gone.acquire_many(10)).await??.forget();
     // What is complete is sent by then.
     tokio::time::sleep(Duration::from_secs(3)).await;
     Ok(())
+}
+
+/// So much, and then nothing any more, which `gone` is told.
+fn stalled(block: Bytes, gone: Arc<tokio::sync::Semaphore>) -> Body {
+    let pieces = (0..STALLED / MIB).map(move |_| Ok::<_, std::io::Error>(Bytes::copy_from_slice(&block[..MIB])));
+    let silent = futures_util::stream::once(async move {
+        gone.add_permits(1);
+        std::future::pending().await
+    });
+    Body::from_stream(futures_util::stream::iter(pieces).chain(silent))
 }
 
 /// Forgets the highest use of memory so far, and gives the present one in KiB.

@@ -13,8 +13,13 @@ fn the_readme_shows_the_clinics_wiring_as_it_is() {
 fn the_readmes_first_program_is_the_one_that_is_tested() {
     let readme = include_str!("../../README.md");
     let program = readme.split("```rust,no_run\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
-    let shown = program.lines().map(|line| line.strip_prefix("# ").unwrap_or(line)).collect::<Vec<_>>().join("\n");
-    let shown = shown.replace("\"127.0.0.1:8080\"", "std::env::args().next_back().unwrap_or_default()");
+    assert!(
+        !program.lines().any(|line| line.starts_with("# ")),
+        "who copies it from the repository's page copies all lines"
+    );
+    let address = "std::env::args().nth(1).as_deref().unwrap_or(\"127.0.0.1:8080\")";
+    assert!(program.contains(address), "two of them run on one machine");
+    let shown = program.replace(address, "std::env::args().next_back().unwrap_or_default()");
     let tested = include_str!("program/first_screen.rs");
     let code = tested.split_once("// The same from here on.\n").unwrap().1;
     let code = code.replace("#[allow(unused_variables, reason = \"they show what a call gives\")]\n", "");

@@ -115,19 +115,20 @@ async fn the_same_code_works_on_redis_s3_and_opensearch() {
 }
 
 #[tokio::test]
-async fn an_index_is_not_opened_with_two_types() {
+async fn an_index_is_not_opened_with_two_types_that_contradict_each_other() {
     #[derive(Document)]
     struct Other {
         #[document(id)]
         code: String,
-        #[document(text)]
-        name: String,
+        #[document(keyword)]
+        title: String,
     }
     let services = Services::open(Config::in_memory()).await.unwrap();
     services.search::<Concept>("concepts").open().await.unwrap();
     let error = services.search::<Other>("concepts").open().await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::InvalidInput);
-    let _ = (Other { code: String::new(), name: String::new() }, Other::name());
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    assert!(error.message().contains("\"title\" is a keyword, and was a text"), "{error}");
+    let _ = (Other { code: String::new(), title: String::new() }, Other::title());
 }
 
 #[tokio::test]

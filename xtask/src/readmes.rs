@@ -45,20 +45,18 @@ fn readme(name: &str) -> std::path::PathBuf {
     workspace::root().join("crates").join(name).join("README.md")
 }
 
+/// Where the documentation of a package stands, and what its README says of the whole.
+const OF_A_PROGRAM: (&str, &str) =
+    ("src/main.rs", "This program is a part of `statehouse`: it works on what an application has that uses that.");
+
+const OF_A_LIBRARY: (&str, &str) =
+    ("src/lib.rs", "This crate is a part of `statehouse`, which re-exports it: applications depend on that.");
+
 /// Those that differ from what the documentation gives, with what it gives.
 fn stale() -> Result<Vec<(&'static str, String)>> {
     let mut stale = Vec::new();
     for name in LIBRARIES.into_iter().chain([PROGRAM]) {
-        let (source, part) = match name {
-            PROGRAM => (
-                "src/main.rs",
-                "This program is a part of `statehouse`: it works on what an application has that uses that.",
-            ),
-            _ => (
-                "src/lib.rs",
-                "This crate is a part of `statehouse`, which re-exports it: applications depend on that.",
-            ),
-        };
+        let (source, part) = if name == PROGRAM { OF_A_PROGRAM } else { OF_A_LIBRARY };
         let text = made(name, part, &workspace::root().join("crates").join(name).join(source))?;
         if fs::read_to_string(readme(name)).ok().as_deref() != Some(text.as_str()) {
             stale.push((name, text));

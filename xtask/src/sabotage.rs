@@ -69,21 +69,23 @@ pub(crate) fn run(filter: &str) -> Result {
     let copy = workspace::target().join("sabotage");
     remove(&copy);
     quietly(command("git", ["worktree", "add", "--force", "--detach"]).arg(&copy))?;
-    let mut unnoticed = Vec::new();
     let result = read(&copy).map(|entries| {
-        for (package, entry) in entries.iter().filter(|(_, entry)| entry.name.contains(filter)) {
-            match notices(package, entry, &servers.variables()) {
-                Ok(()) => println!("{:60} noticed", entry.name),
-                Err(error) => {
-                    println!("{:60} NOT NOTICED: {error}", entry.name);
-                    unnoticed.push(entry.name.clone());
-                }
-            }
-        }
+        let wanted = entries.iter().filter(|(_, entry)| entry.name.contains(filter));
+        wanted.filter_map(|(package, entry)| unnoticed(package, entry, &servers.variables())).collect::<Vec<_>>()
     });
     remove(&copy);
-    result?;
+    let unnoticed = result?;
     if unnoticed.is_empty() { Ok(()) } else { Err(format!("not noticed by any test: {}", unnoticed.join(", "))) }
+}
+
+/// The entry's name, if no test notices that it is broken.
+fn unnoticed(package: &Path, entry: &Sabotage, variables: &[(&'static str, String)]) -> Option<String> {
+    let Err(error) = notices(package, entry, variables) else {
+        println!("{:60} noticed", entry.name);
+        return None;
+    };
+    println!("{:60} NOT NOTICED: {error}", entry.name);
+    Some(entry.name.clone())
 }
 
 /// Breaks the mechanism, lets the test fail, and mends it again.

@@ -34,13 +34,14 @@ pub(crate) fn scenarios(args: &[&str]) -> Result {
     let all: Vec<_> = if wanted.is_empty() { Scenario::ALL.iter().collect() } else { wanted };
     let running = clinic_fleet::scenarios(&clinic, &all, !quick, |row| println!("{row}"));
     let rows = runtime.block_on(running).map_err(|error| error.to_string())?;
-    if let Some(file) = json {
-        let rows: Vec<_> = rows.iter().map(clinic_fleet::Row::json).collect();
-        let text = format!("{:#}\n", json!(rows));
-        fs::write(file, text).map_err(|error| format!("{file}: {error}"))?;
-    }
+    json.map_or(Ok(()), |file| write(file, &rows))?;
     let failed: Vec<_> = rows.iter().filter(|row| !row.passed()).map(|row| row.id).collect();
     if failed.is_empty() { Ok(()) } else { Err(format!("failed: {}", failed.join(", "))) }
+}
+
+fn write(file: &str, rows: &[clinic_fleet::Row]) -> Result {
+    let rows: Vec<_> = rows.iter().map(clinic_fleet::Row::json).collect();
+    fs::write(file, format!("{:#}\n", json!(rows))).map_err(|error| format!("{file}: {error}"))
 }
 
 /// All entries, or those of one scenario.

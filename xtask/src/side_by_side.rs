@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -88,13 +88,10 @@ impl Binaries {
         run.current_dir(&binary.folder).env("CARGO_MANIFEST_DIR", &binary.folder);
         run.env("LD_LIBRARY_PATH", &self.libraries);
         run.envs(variables.iter().map(|(name, value)| (*name, value)));
-        let (output, succeeded) = run.output().map_or_else(
-            |error| (error.to_string(), false),
-            |output| {
-                let text = [output.stdout, output.stderr].concat();
-                (String::from_utf8_lossy(&text).into_owned(), output.status.success())
-            },
-        );
+        let (output, succeeded) = match run.output() {
+            Ok(ended) => (printed(&ended), ended.status.success()),
+            Err(error) => (error.to_string(), false),
+        };
         println!("\n     Running {} ({:.1} s)\n{output}", binary.name, start.elapsed().as_secs_f64());
         let closing =
             output.lines().filter(|line| line.starts_with("test result:") || line.starts_with("figure: fuzz"));
@@ -114,6 +111,10 @@ impl Binary {
         let source = source.strip_prefix(crate::workspace::root()).unwrap_or(source);
         Some(Self { program, name: source.display().to_string(), folder })
     }
+}
+
+fn printed(ended: &Output) -> String {
+    String::from_utf8_lossy(&[&ended.stdout[..], &ended.stderr].concat()).into_owned()
 }
 
 #[cfg(test)]

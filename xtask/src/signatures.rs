@@ -20,7 +20,18 @@ const FOREIGN: [(&str, &[&str]); 8] = [
     ("statehouse-cache", &["bytes", "serde_core"]),
     (
         "statehouse-session",
-        &["axum_core", "bytes", "http", "http_body", "pin_project_lite", "serde_core", "tower_layer", "tower_service"],
+        &[
+            "axum_core",
+            "bytes",
+            "http",
+            "http_body",
+            "pin_project_lite",
+            "serde_core",
+            "serde_json",
+            "tower_layer",
+            "tower_service",
+            "tower_sessions_core",
+        ],
     ),
     ("statehouse-coord", &["bytes", "serde_core"]),
     ("statehouse-filestore", &["bytes", "futures_core", "http", "http_body", "object_store", "tower_service"]),
@@ -46,18 +57,23 @@ pub(crate) fn check(packages: &[Package]) -> Result {
             return Err(format!("there is no package {name}"));
         }
         let documented = document(name)?;
-        let found = foreign(&documented);
-        let allowed: BTreeSet<_> = allowed.iter().map(|name| (*name).to_owned()).collect();
-        for (krate, places) in found.iter().filter(|(krate, _)| !allowed.contains(*krate)) {
-            let places: Vec<_> = places.iter().take(5).cloned().collect();
-            wrong.push(format!("{name}: {krate} stands in public signatures: {}", places.join(", ")));
-        }
-        for krate in allowed.iter().filter(|krate| !found.contains_key(*krate)) {
-            wrong.push(format!("{name}: {krate} stands in no public signature any more; take it from the list"));
-        }
-        wrong.extend(stay(&documented).map(|what| format!("{name}: {what}")));
+        let found = differences(allowed, &foreign(&documented)).into_iter().chain(stay(&documented));
+        wrong.extend(found.map(|what| format!("{name}: {what}")));
     }
     if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
+}
+
+/// What stands in signatures and may not, and what need not be allowed any more.
+fn differences(allowed: &[&str], found: &BTreeMap<String, BTreeSet<String>>) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (krate, places) in found.iter().filter(|(krate, _)| !allowed.contains(&krate.as_str())) {
+        let places: Vec<_> = places.iter().take(5).cloned().collect();
+        wrong.push(format!("{krate} stands in public signatures: {}", places.join(", ")));
+    }
+    for krate in allowed.iter().filter(|krate| !found.contains_key(**krate)) {
+        wrong.push(format!("{krate} stands in no public signature any more; take it from the list"));
+    }
+    wrong
 }
 
 /// The JSON is a format of the compiler of the day; only what has not changed for years is read.
@@ -78,9 +94,8 @@ fn foreign(documented: &Value) -> BTreeMap<String, BTreeSet<String>> {
         let mut ids = BTreeSet::new();
         collect(&item["inner"], &mut ids);
         for id in ids {
-            let path = &documented["paths"][&id];
-            let krate = &documented["external_crates"][path["crate_id"].to_string()]["name"];
-            let Some(krate) = krate.as_str() else { continue };
+            let krate = documented["paths"][&id]["crate_id"].to_string();
+            let Some(krate) = documented["external_crates"][krate]["name"].as_str() else { continue };
             if !STANDARD.contains(&krate) && !krate.starts_with("statehouse") {
                 let shown = item["name"].as_str().unwrap_or("an implementation").to_owned();
                 found.entry(krate.to_owned()).or_default().insert(shown);
@@ -118,23 +133,20 @@ fn collect(value: &Value, ids: &mut BTreeSet<String>) {
 
 /// Public types that are not `Send`, `Sync` or `Unpin`, as the compiler has found.
 fn stay(documented: &Value) -> impl Iterator<Item = String> {
-    let mut stay = Vec::new();
-    let index = documented["index"].as_object();
-    for item in index.into_iter().flatten().map(|(_, item)| item) {
-        let implementation = &item["inner"]["impl"];
-        if implementation["is_synthetic"] != true || implementation["is_negative"] != true {
-            continue;
-        }
-        let (kind, of) =
-            (implementation["trait"]["path"].as_str(), implementation["for"]["resolved_path"]["path"].as_str());
-        if let (Some(kind @ ("Send" | "Sync" | "Unpin")), Some(of)) = (kind, of)
-            && !EXCEPTIONS.iter().any(|(name, missing, _)| (*name, *missing) == (of, kind))
-        {
-            stay.push(format!("{of} is not {kind}"));
-        }
-    }
+    let items = documented["index"].as_object().into_iter().flatten();
+    let mut stay: Vec<_> = items.filter_map(|(_, item)| lacks(&item["inner"]["impl"])).collect();
     stay.sort();
     stay.into_iter()
+}
+
+fn lacks(implementation: &Value) -> Option<String> {
+    if implementation["is_synthetic"] != true || implementation["is_negative"] != true {
+        return None;
+    }
+    let of = implementation["for"]["resolved_path"]["path"].as_str()?;
+    let kind = implementation["trait"]["path"].as_str().filter(|kind| ["Send", "Sync", "Unpin"].contains(kind))?;
+    let excepted = EXCEPTIONS.iter().any(|(name, missing, _)| (*name, *missing) == (of, kind));
+    (!excepted).then(|| format!("{of} is not {kind}"))
 }
 
 #[cfg(test)]

@@ -169,7 +169,8 @@ fn whatever_builds_is_shown_by_an_example_that_runs() {
     for (file, source) in all.iter().filter(|(file, _)| is_ours(file)) {
         for name in builders(source) {
             built += 1;
-            let is_shown = [".", "::"].iter().any(|by| shown.contains(&format!("{by}{name}(")));
+            let is_called = |by: &&str| ["(", "::<"].iter().any(|call| shown.contains(&format!("{by}{name}{call}")));
+            let is_shown = [".", "::"].iter().any(is_called);
             wrong.extend((!is_shown).then(|| format!("{file}: {name}")));
         }
     }

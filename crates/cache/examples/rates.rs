@@ -50,7 +50,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("{} {} after {} requests", rate.pair, rate.value, bank.requests.load(Ordering::Relaxed));
 
     // A failed load is an error with the loader's own error as its source, and is not cached.
-    let error = rates.get_or_load("EUR/XXX", || bank.fetch("EUR/XXX")).await.unwrap_err();
+    let error = rates.get_or_load("EUR/ATL", || bank.fetch("EUR/ATL")).await.unwrap_err();
     println!("{error}: {}", std::error::Error::source(&error).expect("the loader's error"));
     Ok(())
 }

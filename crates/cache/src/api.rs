@@ -38,7 +38,8 @@ use crate::{
 /// - **Load or invalidate.** [`reserve_with`](Self::reserve_with) gives out a lease before a load. Any set, removal or
 ///   clear ends it; a set under a lease that has ended is a conflict. Several callers may share a lease: the first to
 ///   store wins. A caller may leave a lease to its holder, and a holder may renew it and no other; see
-///   [`Holding`](crate::Holding). Leases weigh nothing in memory and are not evicted there.
+///   [`Holding`](crate::Holding). Leases weigh nothing in memory and are not evicted
+///   there, up to 1,024 in each of 64 parts of the keys: of more the one goes that ends first, and its load is not stored.
 /// - **Late removals** with [`RemoveOptions::min_age`] leave what is younger. A value that was loaded is as old as its
 ///   lease, not as its set: what it was read from may have changed in between.
 /// - **Fenced sets.** With [`FENCED`](crate::capability::FENCED) a set with a [`Fence`] is made only as long as no higher token
@@ -46,7 +47,7 @@ use crate::{
 ///   [`Fenced`](statehouse_core::ErrorKind::Fenced), and nothing is changed. With
 ///   [`FENCED_AT_ONCE`](crate::capability::FENCED_AT_ONCE) that is one step: after a mark was raised no set below it is made.
 ///   Without it both are [`Unsupported`](statehouse_core::ErrorKind::Unsupported). A clear leaves the marks. Removals need
-///   no fence: what a cache lacks it may lack.
+///   no fence: what a cache lacks it may lack. A mark that the store itself has lost refuses nobody.
 /// - **What would not be kept** is refused as `TooLarge`, and nothing is changed.
 /// - **Clear** makes every entry and lease of this cache unreadable by the time it returns, whatever their number. Other
 ///   caches are untouched. One that fails may have cleared a part.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use statehouse_core::{Capabilities, Error, Health, Result, SchemaId};
 
 use crate::Cache;
+use crate::capability::{FENCED, FENCED_AT_ONCE};
 use crate::memory::{Bound, MemoryConfig};
 
 /// Where an application keeps its caches, and the caches that are open.
@@ -109,12 +110,13 @@ impl Caches {
     /// ```
     /// use statehouse_cache::{Caches, MemoryConfig, capability};
     ///
-    /// assert!(!Caches::memory(MemoryConfig::default()).capabilities().has(capability::SHARED));
+    /// let capabilities = Caches::memory(MemoryConfig::default()).capabilities();
+    /// assert!(capabilities.has(capability::FENCED) && !capabilities.has(capability::SHARED));
     /// ```
     #[must_use]
     pub fn capabilities(&self) -> Capabilities {
         match &self.0.place {
-            Place::Memory(_) => Capabilities::default(),
+            Place::Memory(_) => Capabilities::from_iter([FENCED, FENCED_AT_ONCE]),
             // One that cannot be opened can do nothing.
             Place::Backend(open) => {
                 self.0.asked(open).map_or_else(|_| Capabilities::default(), |cache| cache.capabilities())

@@ -8,7 +8,7 @@ use statehouse_core::Result;
 use crate::api::CoordStore;
 use crate::key::CoordKey;
 use crate::leases::Leases;
-use crate::lock::Lock;
+use crate::lock::{self, Lock, LockKind, LockReport};
 use crate::membership::Membership;
 use crate::run_once::{self, Revision, RunOnce, Runs};
 use crate::schedule::{Delivery, Schedule};
@@ -86,7 +86,8 @@ impl Coordination {
     }
 
     /// What others are told of this replica while it holds what they want: for people, and not for telling replicas apart. At
-    /// most a hundred bytes of it are kept.
+    /// most a hundred bytes of it are kept. Where a replica owns state that cannot be shared, it may be its address: whoever finds
+    /// the [lock busy](crate::Busy::holder), or asks for all [locks](Self::locks), knows where to send a request.
     #[must_use]
     pub fn with_label(self, label: impl AsRef<str>) -> Self {
         let label = label.as_ref();
@@ -113,7 +114,30 @@ impl Coordination {
 
     /// The lock of this name: up to 180 bytes of text as [`CoordKey`] takes it. Awaiting it acquires it.
     pub fn lock(&self, name: &str) -> Lock {
-        self.locked(key("lock", name))
+        self.locked(CoordKey::of(LockKind::Lock.prefix(), name))
+    }
+
+    /// Who has which lock now, also of what is run once and of what is done every so often: for those who operate it. Each kind is
+    /// a scan, and what is told may be over.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use statehouse_coord::{Coordination, LockKind, MemoryCoordStore};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let coord = Coordination::new(Arc::new(MemoryCoordStore::new())).with_label("10.0.0.7:8080");
+    /// let guard = coord.lock("nightly-export").await?;
+    /// let locks = coord.locks().await?;
+    /// assert_eq!((locks[0].kind, &*locks[0].name, &*locks[0].holder), (LockKind::Lock, "nightly-export", "10.0.0.7:8080"));
+    /// guard.release().await?;
+    /// assert!(coord.locks().await?.is_empty());
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`CoordStore`] says.
+    pub async fn locks(&self) -> Result<Vec<LockReport>> {
+        lock::list(&*self.store).await
     }
 
     fn locked(&self, key: Result<CoordKey>) -> Lock {
@@ -122,8 +146,14 @@ impl Coordination {
 
     /// What is to be run once in the fleet, under this name.
     pub fn run_once(&self, name: &str, revision: Revision) -> RunOnce {
-        let lock = self.locked(key(run_once::LOCK, name));
-        RunOnce::new(Arc::clone(&self.store), key(run_once::KIND, name), lock, self.label.to_string(), revision)
+        let lock = self.locked(CoordKey::of(LockKind::Run.prefix(), name));
+        RunOnce::new(
+            Arc::clone(&self.store),
+            CoordKey::of(run_once::KIND, name),
+            lock,
+            self.label.to_string(),
+            revision,
+        )
     }
 
     /// What was run once in the fleet, for those who operate it: to be listed, and to be reset.
@@ -134,8 +164,8 @@ impl Coordination {
 
     /// What is to be done every so often, once in the fleet, under this name.
     pub fn schedule(&self, name: &str, every: Duration, delivery: Delivery) -> Schedule {
-        let lock = self.locked(key("schedule-lock", name));
-        Schedule::new(Arc::clone(&self.store), key("schedule", name), lock, every, delivery)
+        let lock = self.locked(CoordKey::of(LockKind::Schedule.prefix(), name));
+        Schedule::new(Arc::clone(&self.store), CoordKey::of("schedule", name), lock, every, delivery)
     }
 
     /// Tokens of this kind, each to be accepted once and remembered for so long.
@@ -160,9 +190,4 @@ impl Coordination {
     pub fn state<T: Serialize + DeserializeOwned>(&self, name: &str) -> SharedState<T> {
         SharedState::new(Arc::clone(&self.store), name)
     }
-}
-
-/// The record of something of this kind.
-fn key(kind: &str, name: &str) -> Result<CoordKey> {
-    CoordKey::new(format!("{kind}/{name}"))
 }

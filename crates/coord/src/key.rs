@@ -40,6 +40,14 @@ impl CoordKey {
         Err(Error::invalid_input(reason).with_key(text))
     }
 
+    /// The record of something of this kind. What is wrong is told of the name that was given.
+    pub(crate) fn of(kind: &str, name: &str) -> Result<Self> {
+        if name.is_empty() {
+            return Err(Error::invalid_input("a name must not be empty"));
+        }
+        Self::new(format!("{kind}/{name}")).map_err(|error| error.with_key(name))
+    }
+
     /// As any service takes it.
     pub(crate) const fn as_key(&self) -> &Key {
         &self.0
@@ -59,6 +67,8 @@ mod tests {
         for text in ["a", "Ärzte/É e", "a~b", "...", &"x".repeat(200)] {
             assert_eq!(CoordKey::new(text).unwrap().as_str(), text);
         }
+        assert_eq!(CoordKey::of("lock", "").unwrap_err().message(), "a name must not be empty");
+        assert!(CoordKey::of("lock", "a/").unwrap_err().to_string().contains("\"a/\""));
         for text in ["", "/", "/a", "a/", "a//b", "..", "a/../b", "a\0", "a~", "a~/b", "\u{fffd}", &"x".repeat(201)] {
             assert_eq!(CoordKey::new(text).unwrap_err().kind(), ErrorKind::InvalidInput, "{text:?}");
         }

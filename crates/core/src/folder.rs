@@ -1,7 +1,8 @@
 //! Whether a folder is one to keep things in, for the services that are on disk, and what an error of its disk means. What
 //! is wrong with it, or doubtful, is told in words that say what to do.
 
-use std::io;
+use std::fs;
+use std::io::{self, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -63,6 +64,16 @@ pub fn check_path(path: &Path) -> Result<(), String> {
         true => Err("its name has a byte of zero".to_owned()),
         false => Ok(()),
     }
+}
+
+/// Tries what a write needs: makes this file, which must not be there, with something in it, and removes it. A disk that
+/// is full or can only be read says so.
+///
+/// # Errors
+/// What the system says.
+pub fn probe(file: &Path) -> io::Result<()> {
+    let written = fs::OpenOptions::new().write(true).create_new(true).open(file)?.write_all(b"probe");
+    written.and(fs::remove_file(file))
 }
 
 /// Whether there is no room: on the disk, or within what this user may have of it.

@@ -35,10 +35,30 @@ pub enum HealthStatus {
 }
 
 impl Health {
+    /// A check of a disk ends by then: every health check answers within a second.
+    #[doc(hidden)]
+    pub const LIMIT: Duration = Duration::from_millis(900);
+
     /// The health that a probe's result says: up if it succeeded, else down.
     pub fn of(backend: impl Into<String>, latency: Duration, probe: Result<(), Error>) -> Self {
         let status = if probe.is_ok() { HealthStatus::Up } else { HealthStatus::Down };
         Self { status, backend: backend.into(), latency, error: probe.err() }
+    }
+
+    /// The health of what is read and written in two ways: up if both succeeded, degraded if it can only be read, else
+    /// down.
+    pub fn of_reads_and_writes(
+        backend: impl Into<String>,
+        latency: Duration,
+        reads: Result<(), Error>,
+        writes: Result<(), Error>,
+    ) -> Self {
+        let can_be_read = reads.is_ok();
+        let mut health = Self::of(backend, latency, reads.and(writes));
+        if can_be_read && !health.is_up() {
+            health.status = HealthStatus::Degraded;
+        }
+        health
     }
 
     /// Whether it is up.

@@ -10,8 +10,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
-use statehouse_core::{Namespace, Secret};
-use statehouse_filestore::{FileServer, Files, MemoryFileStore, SignedUrls, SigningKeys};
+use statehouse_core::{KeyRing, Namespace, Secret};
+use statehouse_filestore::{FileServer, Files, MemoryFileStore, SignedUrls};
 use tower::ServiceExt;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -41,7 +41,7 @@ async fn main() -> Result<()> {
     scans.put("p42/page.html", "<script>alert(1)</script>").content_type("text/html").await?;
 
     // Of a program: the same secret on every replica, from where its secrets are.
-    let keys = SigningKeys::new("2026-11", Secret::new("of a program: openssl rand -hex 32"))?;
+    let keys = KeyRing::new("2026-11", Secret::new("of a program: openssl rand -hex 32"))?;
     let urls = SignedUrls::new(scans.clone(), keys, "/signed").with_purpose("letters");
     let app = Router::new()
         // What checks who may see them goes around it.

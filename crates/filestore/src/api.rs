@@ -2,16 +2,18 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use statehouse_core::{Capabilities, Fence, Health, RaiseOptions, Result};
+use statehouse_core::{Capabilities, Error, ErrorKind, Fence, Health, RaiseOptions, Result};
 
 use crate::body::Body;
 use crate::content::Object;
 use crate::key::FileKey;
 use crate::meta::Meta;
 use crate::options::{
-    CopyOptions, DeleteOptions, GetOptions, HeadOptions, ListOptions, Page, PresignOptions, Presigned, PutOptions,
+    CommitOptions, CopyOptions, DeleteOptions, DiscardOptions, GetOptions, HeadOptions, ListOptions, Page,
+    PresignOptions, Presigned, PutOptions, StagesOptions, SweepOptions,
 };
-use crate::outcome::{DeleteOutcome, PutOutcome};
+use crate::outcome::{CommitOutcome, DeleteOutcome, DiscardOutcome, PutOutcome, ReadOutcome, Swept};
+use crate::stage::{Stage, StageId, Staged};
 
 /// Files under keys: what a backend implements. Applications use the handle [`Files`](crate::Files).
 ///
@@ -35,6 +37,16 @@ use crate::outcome::{DeleteOutcome, PutOutcome};
 ///   it was stored (a CRC-32, or its SHA-256 where there is none; see [`Object::verify_sha256`]); one that is shorter, longer or changed ends with
 ///   [`Corrupt`]. A range must have at least one byte of the file; its end may lie behind the
 ///   file's end. Get, head and copy of an absent file fail with [`NotFound`].
+/// - **Conditions on reads.** A get or head may say what the reader has, by [etag](GetOptions::if_none_match) or
+///   [time](GetOptions::if_modified_since): if that is what there is, it is [`NotModified`](ReadOutcome::NotModified), an answer and no error,
+///   and no content is read. It may also say what the file must be, by etag or time, and else fails with [`Conflict`]. All of them are looked
+///   at in the order of [RFC 9110, 13.2.2](https://www.rfc-editor.org/rfc/rfc9110#section-13.2.2): what must be before what the reader has,
+///   and of each an etag in place of a time; then the range. Times count in whole seconds, so that a file that was written twice within one may be
+///   taken for unchanged; etags do not. An absent file is [`NotFound`], whatever is asked of it.
+/// - **Content disposition and cache control.** With [`CONTENT_HEADERS`](crate::capability::CONTENT_HEADERS) a file keeps both as they were
+///   put, until it is replaced; get and head give them back, and copies and commits keep them. A listing does not have them. On S3 they are the
+///   object's own headers: its server sends them to whoever reads the file by a presigned request. Text that would be another header, or is too
+///   long, is [`InvalidInput`]; without the capability, both are [`Unsupported`].
 /// - **List** is complete, in the order of the keys' bytes, in pages: whatever was put is listed. Files written or
 ///   deleted meanwhile may or may not be in it; all others are. With [`OneLevel`](crate::Depth::OneLevel) no empty
 ///   prefix is listed, and none that is not behind where the listing begins.
@@ -42,11 +54,23 @@ use crate::outcome::{DeleteOutcome, PutOutcome};
 ///   followed; the page [counts](Page::skipped) them.
 /// - **Delete** of an absent file is `Ok(Absent)`. [`Removed`](DeleteOutcome::Removed) says that the file was there when
 ///   looked at: two racing deletes may both say so.
-/// - **Copy** keeps content type, user metadata and digest. Where the content goes through this process, as from a disk, it is
+/// - **Copy** keeps content type, user metadata and digest. It is of one state of the original: if that is replaced meanwhile, a copy that had begun
+///   may fail with a [`Conflict`] that says to try again, and nothing is stored. Where the content goes through this process, as from a disk, it is
 ///   checked as that of a whole file is when it is read.
 /// - **Presigned requests.** With [`PRESIGNED`](crate::capability::PRESIGNED) a request that is signed in advance is answered by the
 ///   store's own server, to whoever has it, as long as it is what was signed and has not expired. Without it, it is [`Unsupported`]. What was
 ///   not said beforehand (content type, digest) is not recorded: the file is as one that something else wrote there.
+/// - **Staged files.** With [`STAGED`](crate::capability::STAGED) a put may end with a stage: whole, out of sight, and there until it is
+///   committed or discarded, whatever becomes of the process that made it. A commit makes it the file in one step, if the condition that it was
+///   staged with holds then; of several commits one does it, and all are told that it is done. Of a commit and a discard one wins:
+///   a commit behind it is [`Gone`](CommitOutcome::Gone) and changes nothing, a discard behind it finds the stage [`Committed`](DiscardOutcome::Committed) and
+///   leaves the file. The age of a stage counts from when all of it was there, by the store's clock. Without it, all of these are [`Unsupported`].
+/// - **Time to live.** With [`TIME_TO_LIVE`](crate::capability::TIME_TO_LIVE) a file may have one, which counts from when the file was last written, by the
+///   store's clock. A sweep removes it then, and not before; until one does, it is read and listed as every other file is. A copy has its own, which
+///   begins with it; a file that replaces it has the one that it is given, but without [`ETAG_PER_PUT`](crate::capability::ETAG_PER_PUT) one that is
+///   put with the same content while a sweep deletes it may go with it. Without the capability, a put with one is [`Unsupported`].
+/// - **Sweeps** touch what is below their prefix: files whose time is over, if they are still what was looked at, and what uploads have left that nobody can
+///   end; on a disk, what a store that has ended was writing, wherever that is. What cannot be removed keeps none of the rest, and is told. No sweep takes a stage, or what a stage needs, and several at a time do no harm.
 /// - **Cancellation**: a dropped put of bytes may still complete; a dropped put of a stream that has not ended does
 ///   not, and leaves nothing behind. Nothing is ever half-done.
 /// - **Time**: a put lasts as long as its source gives something, a get as long as its reader wants. Deadlines count the
@@ -82,10 +106,10 @@ pub trait FileStore: Debug + Send + Sync + 'static {
     async fn put_with(&self, key: &FileKey, body: Body, options: PutOptions) -> Result<PutOutcome>;
 
     /// Reads a file, or a range of it.
-    async fn get_with(&self, key: &FileKey, options: GetOptions) -> Result<Object>;
+    async fn get_with(&self, key: &FileKey, options: GetOptions) -> Result<ReadOutcome<Object>>;
 
     /// Reads a file's metadata.
-    async fn head_with(&self, key: &FileKey, options: HeadOptions) -> Result<Meta>;
+    async fn head_with(&self, key: &FileKey, options: HeadOptions) -> Result<ReadOutcome<Meta>>;
 
     /// Lists one page of files.
     async fn list_with(&self, options: ListOptions) -> Result<Page>;
@@ -106,6 +130,36 @@ pub trait FileStore: Debug + Send + Sync + 'static {
     async fn presign_with(&self, key: &FileKey, options: PresignOptions) -> Result<Presigned> {
         let _ = (key, options);
         Err(Presigned::unsupported())
+    }
+
+    /// Stores a file out of sight; its condition is decided by the commit.
+    async fn stage_with(&self, key: &FileKey, body: Body, options: PutOptions) -> Result<Staged> {
+        let _ = (key, body, options);
+        Err(Staged::unsupported())
+    }
+
+    /// Makes a stage the file.
+    async fn commit_with(&self, key: &FileKey, stage: StageId, options: CommitOptions) -> Result<CommitOutcome> {
+        let _ = (key, stage, options);
+        Err(Staged::unsupported())
+    }
+
+    /// Removes a stage, so that nobody commits it any more.
+    async fn discard_with(&self, key: &FileKey, stage: StageId, options: DiscardOptions) -> Result<DiscardOutcome> {
+        let _ = (key, stage, options);
+        Err(Staged::unsupported())
+    }
+
+    /// Lists stages, in no order.
+    async fn stages_with(&self, options: StagesOptions) -> Result<Vec<Stage>> {
+        let _ = options;
+        Err(Staged::unsupported())
+    }
+
+    /// Removes what nobody will: files whose time is over, and what uploads have left behind. Stages stay.
+    async fn sweep_with(&self, options: SweepOptions) -> Result<Swept> {
+        let _ = options;
+        Err(Error::new(ErrorKind::Unsupported, "this store has nothing that a sweep could remove"))
     }
 
     /// What this store can do.
@@ -133,7 +187,7 @@ macro_rules! forward {
                 (**self).put_with(key, body, options)
             }
 
-            fn get_with<'a, 'k, 'f>(&'a self, key: &'k FileKey, options: GetOptions) -> Boxed<'f, Object>
+            fn get_with<'a, 'k, 'f>(&'a self, key: &'k FileKey, options: GetOptions) -> Boxed<'f, ReadOutcome<Object>>
             where
                 'a: 'f,
                 'k: 'f,
@@ -141,7 +195,7 @@ macro_rules! forward {
                 (**self).get_with(key, options)
             }
 
-            fn head_with<'a, 'k, 'f>(&'a self, key: &'k FileKey, options: HeadOptions) -> Boxed<'f, Meta>
+            fn head_with<'a, 'k, 'f>(&'a self, key: &'k FileKey, options: HeadOptions) -> Boxed<'f, ReadOutcome<Meta>>
             where
                 'a: 'f,
                 'k: 'f,
@@ -192,6 +246,54 @@ macro_rules! forward {
                 'k: 'f,
             {
                 (**self).presign_with(key, options)
+            }
+
+            fn stage_with<'a, 'k, 'f>(&'a self, key: &'k FileKey, body: Body, options: PutOptions) -> Boxed<'f, Staged>
+            where
+                'a: 'f,
+                'k: 'f,
+            {
+                (**self).stage_with(key, body, options)
+            }
+
+            fn commit_with<'a, 'k, 'f>(
+                &'a self,
+                key: &'k FileKey,
+                stage: StageId,
+                options: CommitOptions,
+            ) -> Boxed<'f, CommitOutcome>
+            where
+                'a: 'f,
+                'k: 'f,
+            {
+                (**self).commit_with(key, stage, options)
+            }
+
+            fn discard_with<'a, 'k, 'f>(
+                &'a self,
+                key: &'k FileKey,
+                stage: StageId,
+                options: DiscardOptions,
+            ) -> Boxed<'f, DiscardOutcome>
+            where
+                'a: 'f,
+                'k: 'f,
+            {
+                (**self).discard_with(key, stage, options)
+            }
+
+            fn stages_with<'a, 'f>(&'a self, options: StagesOptions) -> Boxed<'f, Vec<Stage>>
+            where
+                'a: 'f,
+            {
+                (**self).stages_with(options)
+            }
+
+            fn sweep_with<'a, 'f>(&'a self, options: SweepOptions) -> Boxed<'f, Swept>
+            where
+                'a: 'f,
+            {
+                (**self).sweep_with(options)
             }
 
             fn capabilities(&self) -> Capabilities {

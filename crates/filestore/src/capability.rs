@@ -23,6 +23,10 @@ pub const NESTED_FILES: Capability = Capability::new("nested_files", "a and a/b 
 /// nothing with a file, its own `LocalFileSystem` among them.
 pub const METADATA: Capability = Capability::new("metadata", "content type, metadata and digest are kept with a file");
 
+/// [Content dispositions](crate::PutOptions::content_disposition) and [cache controls](crate::PutOptions::cache_control).
+pub const CONTENT_HEADERS: Capability =
+    Capability::new("content_headers", "content disposition and cache control are kept with a file");
+
 /// An [etag](crate::ETag) of its own for each put. Without it the etag is the content's, as on S3: a condition on a state
 /// that was replaced holds again when the same content is there again.
 pub const ETAG_PER_PUT: Capability =
@@ -32,16 +36,27 @@ pub const ETAG_PER_PUT: Capability =
 pub const PRESIGNED: Capability =
     Capability::new("presigned", "the store's own server answers requests that were signed in advance");
 
+/// Files that are stored out of sight and become visible by a later commit: [`FileStore::stage_with`](crate::FileStore::stage_with).
+pub const STAGED: Capability =
+    Capability::new("staged", "a file can be stored out of sight and made visible by a later commit");
+
+/// Files that a sweep removes when their time is over: [`PutOptions::time_to_live`](crate::PutOptions::time_to_live).
+pub const TIME_TO_LIVE: Capability =
+    Capability::new("time_to_live", "a file may have a time to live, after which a sweep removes it");
+
 /// Every capability there is.
-pub const ALL: [Capability; 12] = [
+pub const ALL: [Capability; 15] = [
     CREATE_IF_ABSENT,
     REPLACE_IF_MATCH,
     CONDITIONAL_PARTS,
     DELETE_IF_MATCH,
     NESTED_FILES,
     METADATA,
+    CONTENT_HEADERS,
     ETAG_PER_PUT,
     PRESIGNED,
+    STAGED,
+    TIME_TO_LIVE,
     DURABLE,
     SHARED,
     FENCED,

@@ -36,7 +36,7 @@ impl Object {
         let whole = range.start == 0 && range.end == meta.len;
         let digest = meta.sha256.filter(|_| whole);
         let verifier = Verifier::new(range.end - range.start, Check::sha256(digest));
-        let content = Verified { content: Some(content), verifier }.boxed();
+        let content = Verified::new(content, verifier).boxed();
         Self { meta, range, content: Content::Stream(content) }
     }
 
@@ -51,7 +51,7 @@ impl Object {
         let whole = range.start == 0 && range.end == meta.len;
         let check = if whole { Check::crc32(crc) } else { Check::sha256(None) };
         let verifier = Verifier::new(range.end - range.start, check);
-        let content = Verified { content: Some(content), verifier }.boxed();
+        let content = Verified::new(content, verifier).boxed();
         Self { meta, range, content: Content::Stream(content) }
     }
 
@@ -71,7 +71,7 @@ impl Object {
             return Self { meta, range, content: Content::Stream(content) };
         };
         let verifier = Verifier::new(meta.len, Check::sha256(Some(digest)));
-        let content = Verified { content: Some(self.into_stream()), verifier }.boxed();
+        let content = Verified::new(self.into_stream(), verifier).boxed();
         Self { meta, range, content: Content::Stream(content) }
     }
 
@@ -154,30 +154,45 @@ impl fmt::Debug for Object {
     }
 }
 
-/// Passes content on and checks it on the way.
+/// Passes content on and checks it on the way: its last piece only when all of it is right, for whoever reads as much as there is
+/// asks for no more.
 struct Verified {
     content: Option<BoxStream<'static, Result<Bytes>>>,
     verifier: Verifier,
+    last: Option<Bytes>,
+}
+
+impl Verified {
+    fn new(content: BoxStream<'static, Result<Bytes>>, verifier: Verifier) -> Self {
+        Self { content: Some(content), verifier, last: None }
+    }
 }
 
 impl Stream for Verified {
     type Item = Result<Bytes>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let Some(content) = &mut self.content else { return Poll::Ready(None) };
-        let result = match std::task::ready!(content.poll_next_unpin(cx)) {
-            // object_store's local files yield empty pieces for ever when a file was cut short behind their back.
-            Some(Ok(piece)) if piece.is_empty() && self.verifier.missing() > 0 => {
-                Err(corrupt("the file is shorter than its metadata says"))
+        let this = &mut *self;
+        let Some(content) = &mut this.content else { return Poll::Ready(None) };
+        let error = loop {
+            match std::task::ready!(content.poll_next_unpin(cx)) {
+                // object_store's local files yield empty pieces for ever when a file was cut short behind their back.
+                Some(Ok(piece)) if piece.is_empty() && this.verifier.missing() > 0 => {
+                    break Some(corrupt("the file is shorter than its metadata says"));
+                }
+                Some(Ok(piece)) => match this.verifier.update(&piece) {
+                    Ok(()) if this.verifier.missing() > 0 => return Poll::Ready(Some(Ok(piece))),
+                    Ok(()) if piece.is_empty() => {}
+                    Ok(()) => this.last = Some(piece),
+                    Err(error) => break Some(error),
+                },
+                Some(Err(error)) => break Some(error),
+                None => break this.verifier.finish().err(),
             }
-            Some(Ok(piece)) => self.verifier.update(&piece).map(|()| Some(piece)),
-            Some(Err(error)) => Err(error),
-            None => self.verifier.finish().map(|()| None),
         };
-        if !matches!(result, Ok(Some(_))) {
-            self.content = None;
-        }
-        Poll::Ready(result.transpose())
+        this.content = None;
+        let last = this.last.take();
+        Poll::Ready(error.map(Err).or(last.map(Ok)))
     }
 }
 

@@ -46,6 +46,11 @@ impl Counters {
         }
     }
 
+    /// Counts what was stored out of sight: its commit stores nothing more.
+    pub(crate) fn staged(&self, len: u64) {
+        self.stored.add(len);
+    }
+
     pub(crate) fn delete(&self, outcome: &Result<DeleteOutcome>) {
         self.deletes.add(u64::from(matches!(outcome, Ok(DeleteOutcome::Conflict))));
     }

@@ -213,6 +213,13 @@ pub(crate) fn corrupt(message: &'static str) -> Error {
     Error::new(statehouse_core::ErrorKind::Corrupt, message)
 }
 
+#[cfg(feature = "s3")]
+impl From<Received> for (u64, Option<Digest>) {
+    fn from(Received { len, digest, .. }: Received) -> Self {
+        (len, Some(digest))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,8 +6,9 @@ use statehouse_core::{Capabilities, Fence, Health, RaiseOptions, Result};
 
 use crate::operation::NAME;
 use crate::{
-    Body, CopyOptions, DeleteOptions, DeleteOutcome, FileKey, FileStore, GetOptions, HeadOptions, ListOptions, Meta,
-    Object, Page, PresignOptions, Presigned, PutOptions, PutOutcome,
+    Body, CommitOptions, CommitOutcome, CopyOptions, DeleteOptions, DeleteOutcome, DiscardOptions, DiscardOutcome,
+    FileKey, FileStore, GetOptions, HeadOptions, ListOptions, Meta, Object, Page, PresignOptions, Presigned,
+    PutOptions, PutOutcome, ReadOutcome, Stage, StageId, Staged, StagesOptions, SweepOptions, Swept,
 };
 
 /// A [`FileStore`] with a [`Layer`] around each of its calls. Capabilities and health are those of the store in it.
@@ -47,11 +48,11 @@ impl<L: Layer> FileStore for LayeredFileStore<L> {
         self.layer.around(NAME.put, self.inner.put_with(key, body, options)).await
     }
 
-    async fn get_with(&self, key: &FileKey, options: GetOptions) -> Result<Object> {
+    async fn get_with(&self, key: &FileKey, options: GetOptions) -> Result<ReadOutcome<Object>> {
         self.layer.around(NAME.get, self.inner.get_with(key, options)).await
     }
 
-    async fn head_with(&self, key: &FileKey, options: HeadOptions) -> Result<Meta> {
+    async fn head_with(&self, key: &FileKey, options: HeadOptions) -> Result<ReadOutcome<Meta>> {
         self.layer.around(NAME.head, self.inner.head_with(key, options)).await
     }
 
@@ -75,6 +76,26 @@ impl<L: Layer> FileStore for LayeredFileStore<L> {
         self.layer.around(NAME.presign, self.inner.presign_with(key, options)).await
     }
 
+    async fn stage_with(&self, key: &FileKey, body: Body, options: PutOptions) -> Result<Staged> {
+        self.layer.around(NAME.stage, self.inner.stage_with(key, body, options)).await
+    }
+
+    async fn commit_with(&self, key: &FileKey, stage: StageId, options: CommitOptions) -> Result<CommitOutcome> {
+        self.layer.around(NAME.commit, self.inner.commit_with(key, stage, options)).await
+    }
+
+    async fn discard_with(&self, key: &FileKey, stage: StageId, options: DiscardOptions) -> Result<DiscardOutcome> {
+        self.layer.around(NAME.discard, self.inner.discard_with(key, stage, options)).await
+    }
+
+    async fn stages_with(&self, options: StagesOptions) -> Result<Vec<Stage>> {
+        self.layer.around(NAME.stages, self.inner.stages_with(options)).await
+    }
+
+    async fn sweep_with(&self, options: SweepOptions) -> Result<Swept> {
+        self.layer.around(NAME.sweep, self.inner.sweep_with(options)).await
+    }
+
     fn capabilities(&self) -> Capabilities {
         self.inner.capabilities()
     }
@@ -82,4 +103,18 @@ impl<L: Layer> FileStore for LayeredFileStore<L> {
     async fn health(&self) -> Health {
         self.inner.health().await
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use statehouse_core::layer::Faults;
+
+    use super::*;
+    use crate::MemoryFileStore;
+
+    // Every call goes through, as it was made.
+    crate::filestore_conformance!(async {
+        let store = LayeredFileStore::new(Arc::new(MemoryFileStore::new()), Faults::seeded(1));
+        crate::conformance::Store::new(store)
+    });
 }

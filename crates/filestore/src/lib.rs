@@ -37,14 +37,14 @@ read or store one file for a while:
 ```
 use axum::{Router, body::Body, http::Request};
 # use std::sync::Arc;
-# use statehouse_core::{Namespace, Secret};
-# use statehouse_filestore::{FileServer, Files, MemoryFileStore, SignedUrls, SigningKeys};
+# use statehouse_core::{KeyRing, Namespace, Secret};
+# use statehouse_filestore::{FileServer, Files, MemoryFileStore, SignedUrls};
 # use tower::ServiceExt;
 # #[tokio::main(flavor = "current_thread")]
 # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 # let scans = Files::new(Arc::new(MemoryFileStore::new()), Namespace::new("clinic.scans")?);
 # let secret = Secret::new("s".repeat(32));
-let urls = SignedUrls::new(scans, SigningKeys::new("2026-11", secret)?, "/scans");
+let urls = SignedUrls::new(scans, KeyRing::new("2026-11", secret)?, "/scans");
 let app: Router = Router::new().nest_service("/scans", FileServer::signed(urls.clone()));
 
 let upload = urls.put("p42/knee.png").content_type("image/png").max_len(10 << 20).url()?;
@@ -67,7 +67,7 @@ assert_eq!(app.oneshot(request).await?.status(), 206);
 //!
 //! # What it is not
 //! Not a file system: no directories, links, permissions, appends or writes into the middle. Not a cache: nothing
-//! expires.
+//! is dropped for room, and a file that has a time to live is there until a [sweep](Files::sweep) finds that it is over.
 //!
 //! # Backends and capabilities
 //! | | [`MemoryFileStore`] | [`LocalFileStore`] | [`ObjectFileStore`] (feature `s3`) |
@@ -77,8 +77,11 @@ assert_eq!(app.oneshot(request).await?.status(), 206);
 //! | delete if match | yes | yes | S3: probed; a store that is brought along: no |
 //! | `a` and `a/b` both files | yes | yes | probed |
 //! | content type, metadata and digest are kept | yes | yes | S3: yes; a store that is brought along: probed |
+//! | content disposition and cache control are kept: [`CONTENT_HEADERS`](capability::CONTENT_HEADERS) | yes | yes | S3: yes; a store that is brought along: probed |
 //! | writes under a lock: [`FENCED`](capability::FENCED) | yes, at once | yes, at once, across processes | if all conditions above hold, but for what was on its way |
 //! | requests signed in advance, for its own server | no | no | S3: yes; a store that is brought along: no |
+//! | files staged and committed later: [`STAGED`](capability::STAGED) | yes | yes, across processes | S3: yes, conditions as those of files in parts; a store that is brought along: no |
+//! | a time to live for each file | yes | yes | S3: yes; a store that is brought along: no |
 //! | durable | no | yes (file and directory synced) | S3: yes; else as who brings the store along says |
 //! | shared by replicas | no | no | S3: yes; else as who brings the store along says |
 //!
@@ -127,8 +130,11 @@ mod connect;
 mod content;
 mod counters;
 mod deadline;
+mod described;
 mod digest;
+pub mod disposition;
 mod files;
+mod io;
 mod key;
 mod layered;
 mod listing;
@@ -141,6 +147,7 @@ pub mod object;
 mod operation;
 mod options;
 mod outcome;
+mod stage;
 #[cfg(feature = "http")]
 mod web;
 
@@ -149,7 +156,9 @@ pub use body::Body;
 pub use connect::{check, open};
 pub use content::Object;
 pub use digest::Digest;
-pub use files::{Copy, Delete, Files, Get, List, Put};
+pub use files::{
+    Copy, Decision, Delete, DeleteMany, FileReader, FileWriter, Files, Get, Head, List, Put, Rename, StagedFile, Sweep,
+};
 pub use key::FileKey;
 pub use layered::LayeredFileStore;
 #[cfg(unix)]
@@ -159,12 +168,14 @@ pub use meta::{ETag, Entry, Meta, Stored};
 #[cfg(feature = "s3")]
 pub use object::{ObjectConfig, ObjectFileStore, Probe, S3Config};
 pub use options::{
-    BeyondEnd, ByteRange, Condition, CopyOptions, DeleteOptions, Depth, GetOptions, HeadOptions, ListOptions, Page,
-    PageToken, PresignOptions, Presigned, PutOptions, Start, Verb,
+    BeyondEnd, ByteRange, CommitOptions, Condition, CopyOptions, DeleteOptions, Depth, DiscardOptions, GetOptions,
+    HeadOptions, ListOptions, Page, PageToken, PresignOptions, Presigned, PutOptions, StagesOptions, Start,
+    SweepOptions, Verb,
 };
-pub use outcome::{DeleteOutcome, Deleted, PutOutcome};
+pub use outcome::{CommitOutcome, DeleteOutcome, Deleted, DeletedMany, DiscardOutcome, PutOutcome, ReadOutcome, Swept};
+pub use stage::{Stage, StageId, Staged};
 #[cfg(feature = "http")]
 pub use web::{
-    Disposition, FileBody, FileServer, Respond, SignGet, SignPut, SignedUrls, SigningKeys, UnsupportedType,
-    UploadLimits, error_response,
+    Disposition, FileBody, FileServer, Respond, SignGet, SignPut, SignedUrls, UnsupportedType, UploadLimits,
+    error_response,
 };

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use statehouse_core::{Error, Result, Timestamp, hex};
+use statehouse_core::{Timestamp, hex};
 
 use crate::digest::Digest;
 use crate::key::FileKey;
@@ -37,6 +37,11 @@ impl ETag {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether a store can be asked for the state that has it: a store that is brought along may give none, or a weak one.
+    pub(crate) fn names_a_state(&self) -> bool {
+        !self.0.is_empty() && !self.0.starts_with("W/")
+    }
 }
 
 impl fmt::Display for ETag {
@@ -65,6 +70,9 @@ impl fmt::Debug for ETag {
 /// let meta = Meta::new(FileKey::new("clinic/p42/chest.dcm")?, 4, ETag::new("\"7\""), written)
 ///     .with_sha256(Some(Digest::of(b"DICM")))
 ///     .with_content_type(Some("application/dicom".into()))
+///     .with_content_disposition(Some("attachment".into()))
+///     .with_cache_control(Some("private, max-age=60".into()))
+///     .with_expires(Some(written + std::time::Duration::from_secs(3600)))
 ///     .with_user(BTreeMap::from([("modality".into(), "ct".into())]));
 /// assert_eq!((meta.len, meta.user["modality"].as_str()), (4, "ct"));
 /// # Ok(()) }
@@ -83,17 +91,34 @@ pub struct Meta {
     pub sha256: Option<Digest>,
     /// The media type, if one was given. One that no put takes, which something else has written, is left out.
     pub content_type: Option<String>,
+    /// What the header `Content-Disposition` says of it, if that was given. What no put takes is left out.
+    pub content_disposition: Option<String>,
+    /// What the header `Cache-Control` says of it, if that was given. What no put takes is left out.
+    pub cache_control: Option<String>,
     /// When the file was last written, by the store's clock. S3 counts in seconds.
     pub modified: Timestamp,
     /// The application's own metadata. Pairs that no put takes, which something else has written, are left out.
     pub user: BTreeMap<String, String>,
+    /// From when on a sweep removes it; never if none. Until one does, it is read as every other file is.
+    pub expires: Option<Timestamp>,
 }
 
 impl Meta {
     /// The metadata of a file, for authors of backends.
     #[must_use]
     pub const fn new(key: FileKey, len: u64, etag: ETag, modified: Timestamp) -> Self {
-        Self { key, len, etag, sha256: None, content_type: None, modified, user: BTreeMap::new() }
+        Self {
+            key,
+            len,
+            etag,
+            sha256: None,
+            content_type: None,
+            content_disposition: None,
+            cache_control: None,
+            modified,
+            user: BTreeMap::new(),
+            expires: None,
+        }
     }
 
     /// Sets the digest.
@@ -107,6 +132,27 @@ impl Meta {
     #[must_use]
     pub fn with_content_type(mut self, content_type: Option<String>) -> Self {
         self.content_type = content_type;
+        self
+    }
+
+    /// Sets the content disposition.
+    #[must_use]
+    pub fn with_content_disposition(mut self, content_disposition: Option<String>) -> Self {
+        self.content_disposition = content_disposition;
+        self
+    }
+
+    /// Sets the cache control.
+    #[must_use]
+    pub fn with_cache_control(mut self, cache_control: Option<String>) -> Self {
+        self.cache_control = cache_control;
+        self
+    }
+
+    /// Sets from when on a sweep removes it: its time to live behind [`modified`](Self::modified).
+    #[must_use]
+    pub const fn with_expires(mut self, expires: Option<Timestamp>) -> Self {
+        self.expires = expires;
         self
     }
 
@@ -157,92 +203,5 @@ impl Stored {
     #[must_use]
     pub const fn new(etag: ETag, len: u64, sha256: Option<Digest>) -> Self {
         Self { etag, len, sha256 }
-    }
-}
-
-/// The most bytes of user metadata, names and encoded values together: what S3's 2 KiB leave beside our own.
-const MAX_USER: usize = 1536;
-
-/// The most pairs of it: HTTP clients, ours among them, take no answer of more than a hundred headers.
-const MAX_PAIRS: usize = 64;
-
-/// Whether a text can be a content type.
-fn is_type(text: &str) -> bool {
-    let visible = text.bytes().all(|b| (b' '..=b'~').contains(&b)) && text.trim() == text;
-    visible && (1..=255).contains(&text.len())
-}
-
-/// Whether a text can be the name of a pair of metadata.
-fn is_name(text: &str) -> bool {
-    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    (1..=64).contains(&text.len()) && text.bytes().all(plain) && !text.starts_with("statehouse-")
-}
-
-/// Whether a text can be the value of one.
-fn is_value(text: &str) -> bool {
-    !text.chars().any(char::is_control)
-}
-
-/// What of a content type and user metadata could have been stored by us. Something else may have written the rest, and
-/// whoever hands it on as headers would hand on headers that somebody else has chosen.
-pub(crate) fn sound(
-    content_type: Option<String>,
-    mut user: BTreeMap<String, String>,
-) -> (Option<String>, BTreeMap<String, String>) {
-    user.retain(|name, value| is_name(name) && is_value(value));
-    (content_type.filter(|text| is_type(text)), user)
-}
-
-/// Refuses a content type or user metadata that some backend could not keep.
-pub(crate) fn check_described(content_type: Option<&str>, user: &BTreeMap<String, String>) -> Result<()> {
-    if content_type.is_some_and(|text| !is_type(text)) {
-        return Err(Error::invalid_input("a content type is 1 to 255 visible ASCII characters"));
-    }
-    if user.len() > MAX_PAIRS {
-        return Err(Error::invalid_input("a file has at most 64 pairs of metadata"));
-    }
-    if !user.keys().all(|name| is_name(name)) {
-        let rule = "a metadata name is 1 to 64 of a-z, 0-9 and -, and does not begin with statehouse-";
-        return Err(Error::invalid_input(rule));
-    }
-    if !user.values().all(|value| is_value(value)) {
-        return Err(Error::invalid_input("a metadata value must not contain control characters"));
-    }
-    // Backends that send metadata as headers write a byte outside visible ASCII as three.
-    let cost = |b| if (b'!'..=b'~').contains(&b) && b != b'%' { 1 } else { 3 };
-    let size: usize = user.iter().map(|(name, value)| name.len() + value.bytes().map(cost).sum::<usize>()).sum();
-    if size > MAX_USER {
-        let message = "the metadata is longer than 1536 bytes, counting three for each byte outside visible ASCII";
-        return Err(Error::invalid_input(message));
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn user(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
-    }
-
-    #[test]
-    fn metadata_that_fits_into_headers_is_taken() {
-        let fits = "x".repeat(1535);
-        assert!(check_described(Some("application/dicom"), &user(&[("patient-id", "Zoë 100 %")])).is_ok());
-        assert!(check_described(None, &user(&[("a", &fits)])).is_ok());
-    }
-
-    #[test]
-    fn other_metadata_is_refused() {
-        for content_type in ["", " text/plain", "text/plain\r\nx: y", "tëxt", &"x".repeat(256)] {
-            assert!(check_described(Some(content_type), &BTreeMap::new()).is_err(), "{content_type:?}");
-        }
-        let (long, wide) = ("x".repeat(1536), "é".repeat(257));
-        let bad =
-            [("", "x"), ("A", "x"), ("a_b", "x"), ("statehouse-x", "x"), ("a", "x\n"), ("a", &long), ("a", &wide)];
-        for (name, value) in bad {
-            assert!(check_described(None, &user(&[(name, value)])).is_err(), "{name:?}");
-        }
     }
 }

@@ -8,5 +8,9 @@ statehouse_core::operations! {
     copy: "filestore.copy",
     raise: "filestore.raise",
     presign: "filestore.presign",
+    stage: "filestore.stage",
+    commit: "filestore.commit",
+    discard: "filestore.discard",
+    stages: "filestore.stages",
     sweep: "filestore.sweep",
 }

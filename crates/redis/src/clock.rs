@@ -15,9 +15,9 @@
 //! The other side is that a request may come too late though its caller still waits. Then nothing was done, the server
 //! says so, its clock is read again, and the request is sent again.
 //!
-//! A server whose clock is *set back* between the reading and the run would run a request by as much too late. Only a
-//! reading of the last second is used as it is; up to ten seconds it is used and the clock is read again in the same round
-//! trip; an older one, or none, is a round trip of its own. Each connection has its own reading, so that after a reconnect
+//! A server whose clock is *set back* between the reading and the run would run a request by as much too late. No reading is
+//! used for longer than ten seconds: once it is seven seconds old, the clock is read again in the same round trip as the next
+//! request; an older one than ten, or none, is a round trip of its own. Each connection has its own reading, so that after a reconnect
 //! or a failover, also behind one address, the clock is read anew.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -28,8 +28,9 @@ use statehouse_core::Timestamp;
 use statehouse_core::time::whole_micros;
 use tokio::time::Instant;
 
-/// For how long a reading is used without reading again.
-const FRESH: Duration = Duration::from_secs(1);
+/// For how long a reading is used without reading again: so long that who writes every two seconds seldom asks for the time
+/// besides, and so short that who writes at all has seldom to wait for it.
+const FRESH: Duration = Duration::from_secs(7);
 
 /// For how long a reading is used at all.
 const USABLE: Duration = Duration::from_secs(10);
@@ -170,12 +171,12 @@ mod tests {
     }
 
     #[test]
-    fn a_reading_is_renewed_after_a_second_and_dropped_after_ten() {
+    fn a_reading_is_renewed_after_seven_seconds_and_dropped_after_ten() {
         let server = Server::new();
         assert_eq!(server.latest(MILLI * 5, MILLI), None, "nothing was read");
         server.read(MILLI, MILLI * 2);
         let stale = |now| server.latest(MILLI * now + MILLI, MILLI * now).map(|latest| latest.stale);
-        assert_eq!((stale(900), stale(1100), stale(9900), stale(10_100)), (Some(false), Some(true), Some(true), None));
+        assert_eq!((stale(6900), stale(7100), stale(9900), stale(10_100)), (Some(false), Some(true), Some(true), None));
         server.clock.forget();
         assert_eq!(server.latest(MILLI * 5, MILLI * 3), None);
     }

@@ -22,7 +22,7 @@ use crate::connection::tls::Tls;
 /// | `timeout` | `1s` | the most that one try of an operation may take |
 /// | `deadline` | `3s` | the most that an operation may take with all its tries |
 /// | `connections` | `2` | shared connections per server, 1 to 16, besides two for large values |
-/// | `max_answer` | `512MiB` | the most bytes that a server may answer at once; see the crate documentation |
+/// | `max_answer` | `512MiB` | the most bytes that a server may answer at once, and so of a value, less 1 KiB; see the crate documentation |
 /// | `ca` | the system's | a PEM file of the certificates to trust instead of the system's (TLS only) |
 /// | `sentinel_username`, `sentinel_password` | none | how to log in to the sentinels themselves (Sentinel only) |
 ///
@@ -198,15 +198,13 @@ impl RedisConfig {
     /// # Errors
     /// [`InvalidConfig`](statehouse_core::ErrorKind::InvalidConfig), naming the setting and what it accepts.
     pub fn from_url(url: &mut ServiceUrl) -> Result<Self> {
-        let (secure, kind) = match url.scheme().split_once('+').unwrap_or((url.scheme(), "")) {
-            ("redis", kind) => (false, kind),
-            ("rediss", kind) => (true, kind),
-            _ => return Err(url.refuse_scheme(SCHEMES)),
-        };
-        let (servers, database) = match kind {
-            "" => single_of(url)?,
-            "sentinel" => sentinel_of(url)?,
-            "cluster" => cluster_of(url)?,
+        let (secure, (servers, database)) = match url.scheme() {
+            "redis" => (false, single_of(url)?),
+            "rediss" => (true, single_of(url)?),
+            "redis+sentinel" => (false, sentinel_of(url)?),
+            "rediss+sentinel" => (true, sentinel_of(url)?),
+            "redis+cluster" => (false, cluster_of(url)?),
+            "rediss+cluster" => (true, cluster_of(url)?),
             _ => return Err(url.refuse_scheme(SCHEMES)),
         };
         let mut config = Self::of(servers).with_database(database);
@@ -228,7 +226,10 @@ impl RedisConfig {
 
     #[cfg(not(feature = "tls"))]
     fn take_tls(&mut self, url: &ServiceUrl) -> Result<()> {
-        let message = format!("{}: needs the crate feature \"tls\" of statehouse-redis", url.scheme());
+        let message = format!(
+            "{}: needs the crate feature \"redis-tls\" of statehouse (\"tls\" of statehouse-redis)",
+            url.scheme()
+        );
         Err(Error::invalid_config(url.setting(), message))
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use redis::{ErrorKind as RedisKind, RedisError, ServerErrorKind};
 use statehouse_core::{Error, ErrorKind, Retry};
 
-use crate::failure::{Failure, Sent, TOO_LARGE};
+use crate::failure::{Failure, NO_SENTINEL, Sent, TOO_LARGE};
 use crate::idempotence::Idempotence;
 
 const SOON: Retry = Retry::After(Duration::from_millis(100));
@@ -24,6 +24,9 @@ const FENCED: &str = "FENCED";
 
 /// [`OLDEST`] in words.
 pub(crate) const NEEDED: &str = "it must be Redis 6.2 or newer, or Valkey";
+
+/// In the midst of a connection that is a broken way; when it is opened, it is another service.
+pub(crate) const NOT_REDIS: &str = "answered with something that is not the Redis protocol";
 
 /// A server that is away is asked again at least this often.
 const NEXT_PROBE: Retry = Retry::After(Duration::from_millis(500));
@@ -60,6 +63,11 @@ fn is_refusal(error: &RedisError) -> bool {
     let lasting =
         [ErrorKind::Unauthenticated, ErrorKind::PermissionDenied, ErrorKind::InvalidConfig, ErrorKind::TooLarge];
     lasting.contains(&classify(error).0)
+}
+
+/// Whether the server's answer is longer than any that is taken.
+pub(crate) fn is_too_large(error: &RedisError) -> bool {
+    classify(error).0 == ErrorKind::TooLarge
 }
 
 /// Whether another look might find the server well.
@@ -129,11 +137,13 @@ fn classify(error: &RedisError) -> (ErrorKind, Retry, Cow<'static, str>) {
         RedisKind::Parse if error.to_string().contains("end of input") => {
             (ErrorKind::Unavailable, Retry::Now, "ended the connection in the middle of an answer".into())
         }
-        RedisKind::Parse => {
-            (ErrorKind::Unexpected, Retry::Now, "answered with something that is not the Redis protocol".into())
-        }
+        RedisKind::Parse => (ErrorKind::Unexpected, Retry::Now, NOT_REDIS.into()),
         RedisKind::RESP3NotSupported => {
             (ErrorKind::InvalidConfig, Retry::Never, format!("does not know HELLO: {NEEDED}").into())
+        }
+        RedisKind::MasterNameNotFoundBySentinel if error.to_string().contains(NO_SENTINEL) => {
+            let reason = "is asked for at a server that is no sentinel: give the sentinels' ports, or the scheme redis";
+            (ErrorKind::InvalidConfig, Retry::Never, reason.into())
         }
         RedisKind::MasterNameNotFoundBySentinel => {
             (ErrorKind::InvalidConfig, Retry::Never, "is not known by that name to its sentinels".into())
@@ -209,6 +219,9 @@ fn classify_detail(error: &RedisError) -> (ErrorKind, Retry, Cow<'static, str>) 
     }
     if has("db index is out of range") || has("invalid db index") || has("select is not allowed") {
         return (ErrorKind::InvalidConfig, Retry::Never, "has no database of that number".into());
+    }
+    if has("cluster support disabled") {
+        return (ErrorKind::InvalidConfig, Retry::Never, "is no node of a cluster: its scheme is redis".into());
     }
     if has("unknown command") || has("unknown subcommand") {
         let message = format!("does not know the command: it is renamed or disabled there, or {NEEDED}");

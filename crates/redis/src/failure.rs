@@ -126,5 +126,12 @@ pub(crate) fn no_such_master() -> RedisError {
     (ErrorKind::MasterNameNotFoundBySentinel, "no such master").into()
 }
 
+/// How it is told of a server that answers, and is no sentinel.
+pub(crate) const NO_SENTINEL: &str = "no sentinel";
+
+pub(crate) fn no_sentinel() -> RedisError {
+    (ErrorKind::MasterNameNotFoundBySentinel, NO_SENTINEL).into()
+}
+
 /// How the error of an answer above the limit begins.
 pub(crate) const TOO_LARGE: &str = "an answer of more than";

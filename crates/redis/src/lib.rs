@@ -49,8 +49,8 @@
 //! - **Large values do not stand in the way.** What has 64 KiB or more is sent over two connections per server that small
 //!   requests do not share, made when first needed; so is a read by [`RedisClient::get`] or [`RedisClient::get_many`] of a
 //!   key whose value was that large the last time, and while one comes over a shared connection unforeseen, what follows
-//!   takes the other. Each has a second more for every 4 MiB, unless the handle has a deadline of its own, and is given up
-//!   when nothing moves. (With TLS, and in a brought pool, what moves is not seen; there it is given up after five seconds
+//!   takes the other. Each has a second more for every 4 MiB, and so have many values in one answer; unless the handle has a
+//!   deadline of its own. What does not move is given up. (With TLS, and in a brought pool, what moves is not seen; there it is given up after five seconds
 //!   without an answer.)
 //! - **[`RedisClient::subscribe`]** hears what is published on channels, and says when something may have been missed.
 //! - **Answers are bounded** (`max_answer`): what a server sends without end is cut off before it fills the memory. That

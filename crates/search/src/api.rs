@@ -2,10 +2,12 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use statehouse_core::{Capabilities, Fence, Health, RaiseOptions, Result};
+use statehouse_core::{Capabilities, Error, ErrorKind, Fence, Health, RaiseOptions, Result};
 
+use crate::generation::unsupported;
 use crate::{
-    BulkOptions, BulkReport, DocumentId, GetOptions, MergeOptions, Operation, Query, Record, RefreshOptions, Schema,
+    ActivateOptions, BeginOptions, BulkOptions, BulkReport, DocumentId, EnsureOptions, Generation, GenerationOptions,
+    GenerationsOptions, GetOptions, MergeOptions, Operation, Query, Record, RefreshOptions, Scan, Schema, SchemaDiff,
     SearchOptions, SearchRequest, SearchResponse,
 };
 
@@ -44,6 +46,17 @@ use crate::{
 ///   documents in term statistics until they are merged away, as Lucene does: scores drift as documents change. Once
 ///   [`merge_with`](Self::merge_with) has returned and nothing was written since, every backend scores as an index that
 ///   was built of the living documents only.
+/// - **Schemas change in place where nothing found changes.** Fields that are added are added, and those that a schema no
+///   longer has stay, unseen by it, for the builds that still have them: [`ensure_with`](Self::ensure_with). Anything else
+///   is a [`Conflict`](statehouse_core::ErrorKind::Conflict) that names the fields, and touches nothing.
+/// - **Generations.** With [`REINDEX`](crate::capability::REINDEX) there may be two, each a whole index of its own schema. A
+///   handle searches the live one if that has its schema, else the other, and never one that is still being filled or does not
+///   hold what the live one does. What is written is written to both, with the same versions, deletes too, by each handle
+///   that knows of only one as well: one that holds everything says what becomes of it, what one of them cannot hold is in
+///   neither, and a bulk that is sent again brings what one of them missed. A generation becomes live in one step, holding
+///   the same documents in the same versions as the one before, and that one goes on with it, so that going back loses
+///   nothing. Where it was filled from elsewhere and holds something else, the one before is
+///   [`Behind`](crate::GenerationState::Behind) until it is made the same.
 ///
 /// # Errors
 /// `InvalidInput` and `Unsupported` before anything is sent, for what the schema does not allow or the backend cannot do
@@ -87,6 +100,67 @@ pub trait SearchIndex: Debug + Send + Sync + 'static {
     async fn raise_with(&self, fence: &Fence, options: RaiseOptions) -> Result<()> {
         let _ = (fence, options);
         Err(Fence::unsupported())
+    }
+
+    /// What the live generation needs to be used with a schema.
+    async fn diff_with(&self, wanted: &Schema, options: EnsureOptions) -> Result<SchemaDiff> {
+        let _ = options;
+        Ok(self.schema().diff(wanted))
+    }
+
+    /// The same index by another schema: a handle of its own. Fields that are new are added in place.
+    ///
+    /// # Errors
+    /// [`Conflict`](statehouse_core::ErrorKind::Conflict), naming the fields, if no generation can have this schema without
+    /// indexing its documents anew.
+    async fn ensure_with(&self, wanted: Arc<Schema>, options: EnsureOptions) -> Result<Arc<dyn SearchIndex>> {
+        let _ = (wanted, options);
+        Err(Error::new(ErrorKind::Unsupported, "the backend gives out one handle"))
+    }
+
+    /// The generations, in the order of their numbers: a cheap look, unless it is asked for their checksums.
+    async fn generations_with(&self, options: GenerationsOptions) -> Result<Vec<Generation>> {
+        let _ = options;
+        unsupported()
+    }
+
+    /// Begins a generation beside the live one, empty, or goes on with one of the same schema. From here on what is written
+    /// is written to both. The handle that this gives searches it while it is filled; see `Reindex`, which does all of it. It is
+    /// being filled for as long as there is such a handle: who asks for its schema is `Unavailable` meanwhile, and behind that
+    /// it is a `Conflict` until somebody goes on with it.
+    async fn begin_with(&self, wanted: Arc<Schema>, options: BeginOptions) -> Result<Arc<dyn SearchIndex>> {
+        let _ = (wanted, options);
+        unsupported()
+    }
+
+    /// Ids and versions of a generation's documents, in the order of ids: all that was acknowledged before its first page, the one behind no id.
+    async fn scan_with(&self, scan: Scan, options: GenerationOptions) -> Result<Vec<(DocumentId, u64)>> {
+        let _ = (scan, options);
+        unsupported()
+    }
+
+    /// Makes the generation beside the live one hold of these ids what the live one holds, from its stored documents: in one
+    /// step with regard to writes. Says how many were not so already.
+    async fn copy_with(&self, ids: Vec<DocumentId>, options: GenerationOptions) -> Result<u64> {
+        let _ = (ids, options);
+        unsupported()
+    }
+
+    /// Makes a generation the live one, in one step, and keeps the one that was. Both are read and compared first, while others
+    /// write.
+    ///
+    /// # Errors
+    /// `Conflict` if it does not hold what [`verify`](ActivateOptions::verify) asks for. Nothing is changed then.
+    /// `OutcomeUnknown` behind the deadline: it may have become live.
+    async fn activate_with(&self, generation: u32, options: ActivateOptions) -> Result<()> {
+        let _ = (generation, options);
+        unsupported()
+    }
+
+    /// Removes a generation that is not live, with its documents. Searches that read it go on to their end.
+    async fn drop_generation_with(&self, generation: u32, options: GenerationOptions) -> Result<()> {
+        let _ = (generation, options);
+        unsupported()
     }
 
     /// Asks the backend how it is. An embedded index that has answered `Corrupt` since it was opened is not up.
@@ -166,6 +240,66 @@ macro_rules! forward {
                 (**self).raise_with(fence, options)
             }
 
+            fn diff_with<'a: 'c, 'b: 'c, 'c>(&'a self, wanted: &'b Schema, options: EnsureOptions) -> Boxed<'c, SchemaDiff>
+            where
+                Self: 'c,
+            {
+                (**self).diff_with(wanted, options)
+            }
+
+            fn ensure_with<'a: 'b, 'b>(
+                &'a self,
+                wanted: Arc<Schema>,
+                options: EnsureOptions,
+            ) -> Boxed<'b, Arc<dyn SearchIndex>>
+            where
+                Self: 'b,
+            {
+                (**self).ensure_with(wanted, options)
+            }
+
+            fn generations_with<'a: 'b, 'b>(&'a self, options: GenerationsOptions) -> Boxed<'b, Vec<Generation>>
+            where
+                Self: 'b,
+            {
+                (**self).generations_with(options)
+            }
+
+            fn begin_with<'a: 'b, 'b>(&'a self, wanted: Arc<Schema>, options: BeginOptions) -> Boxed<'b, Arc<dyn SearchIndex>>
+            where
+                Self: 'b,
+            {
+                (**self).begin_with(wanted, options)
+            }
+
+            fn scan_with<'a: 'b, 'b>(&'a self, scan: Scan, options: GenerationOptions) -> Boxed<'b, Vec<(DocumentId, u64)>>
+            where
+                Self: 'b,
+            {
+                (**self).scan_with(scan, options)
+            }
+
+            fn copy_with<'a: 'b, 'b>(&'a self, ids: Vec<DocumentId>, options: GenerationOptions) -> Boxed<'b, u64>
+            where
+                Self: 'b,
+            {
+                (**self).copy_with(ids, options)
+            }
+
+            fn activate_with<'a: 'b, 'b>(&'a self, generation: u32, options: ActivateOptions) -> Boxed<'b, ()>
+            where
+                Self: 'b,
+            {
+                (**self).activate_with(generation, options)
+            }
+
+            fn drop_generation_with<'a: 'b, 'b>(&'a self, generation: u32, options: GenerationOptions) -> Boxed<'b, ()>
+            where
+                Self: 'b,
+            {
+                (**self).drop_generation_with(generation, options)
+            }
+
             fn health<'a: 'b, 'b>(&'a self) -> Pin<Box<dyn Future<Output = Health> + Send + 'b>>
             where
                 Self: 'b,
@@ -215,6 +349,34 @@ pub trait SearchIndexExt: SearchIndex {
     /// Makes every acknowledged write visible.
     fn refresh(&self) -> impl Future<Output = Result<()>> + Send {
         async move { self.refresh_with(RefreshOptions::default()).await }
+    }
+
+    /// What the live generation needs to be used with a schema.
+    fn diff(&self, wanted: &Schema) -> impl Future<Output = Result<SchemaDiff>> + Send {
+        async move { self.diff_with(wanted, EnsureOptions::default()).await }
+    }
+
+    /// The same index by another schema, with new fields added in place.
+    fn ensure(
+        &self,
+        wanted: impl Into<Arc<Schema>> + Send,
+    ) -> impl Future<Output = Result<Arc<dyn SearchIndex>>> + Send {
+        async move { self.ensure_with(wanted.into(), EnsureOptions::default()).await }
+    }
+
+    /// The generations, in the order of their numbers.
+    fn generations(&self) -> impl Future<Output = Result<Vec<Generation>>> + Send {
+        async move { self.generations_with(GenerationsOptions::default()).await }
+    }
+
+    /// Makes a generation the live one if it holds what the live one holds.
+    fn activate(&self, generation: u32) -> impl Future<Output = Result<()>> + Send {
+        async move { self.activate_with(generation, ActivateOptions::default()).await }
+    }
+
+    /// Removes a generation that is not live.
+    fn drop_generation(&self, generation: u32) -> impl Future<Output = Result<()>> + Send {
+        async move { self.drop_generation_with(generation, GenerationOptions::default()).await }
     }
 
     /// Makes one segment of the whole index, however long it takes.

@@ -7,6 +7,9 @@ pub use statehouse_core::capability::{DURABLE, FENCED, FENCED_AT_ONCE, SHARED};
 pub const GLOBAL_STATISTICS: Capability =
     Capability::new("global_statistics", "scores do not depend on how documents are spread");
 
+/// Another generation of the index can be filled beside the live one, take its place at once, and give it back.
+pub const REINDEX: Capability = Capability::new("reindex", "it can be indexed anew while it is read and written");
+
 /// Only living documents count in statistics, at any time: scores are those of an index that was built of them alone.
 pub const LIVE_STATISTICS: Capability =
     Capability::new("live_statistics", "scores do not depend on what was replaced and deleted");

@@ -92,18 +92,44 @@ impl Indexes {
         &self.place
     }
 
-    /// The index of this name, made if there is none. A name that is open already gives the same index, whatever the schema.
+    /// The index of this name, made if there is none. A name that is open already gives the same index, and by another schema
+    /// what [`ensure_with`](crate::SearchIndex::ensure_with) of it gives.
     ///
     /// # Errors
     /// [`InvalidInput`](statehouse_core::ErrorKind::InvalidInput) if the name is not a lowercase word as [`Namespace`]
     /// describes. Else what opening it says.
     pub async fn index(&self, name: &str, schema: Schema) -> Result<Arc<dyn SearchIndex>> {
         let mut open = self.open.lock().await;
-        if let Some(index) = open.get(name) {
-            return Ok(Arc::clone(index));
-        }
-        let index = self.place.index(&self.namespace.child(name)?, schema).await?;
+        let schema = Arc::new(schema);
+        let known = open.get(name).cloned();
+        let index = match known {
+            Some(index) if *index.schema() == schema => return Ok(index),
+            Some(index) => index.ensure_with(schema, crate::EnsureOptions::default()).await?,
+            None => self.place.index(&self.namespace.child(name)?, schema).await?,
+        };
         open.insert(name.to_owned(), Arc::clone(&index));
+        Ok(index)
+    }
+
+    /// The live generation of this index by the schema that it has: what a build with another schema begins a
+    /// [`Reindex`](crate::Reindex) with. The next call of [`index`](Self::index) is by the schema that is given there.
+    ///
+    /// # Errors
+    /// [`NotFound`](statehouse_core::ErrorKind::NotFound) if there is none; else what opening it says.
+    pub async fn live(&self, name: &str) -> Result<Arc<dyn SearchIndex>> {
+        let mut open = self.open.lock().await;
+        let known = open.get(name).filter(|index| index.capabilities().has(crate::capability::REINDEX)).cloned();
+        if let Some(index) = known {
+            // Others open theirs meanwhile.
+            drop(open);
+            let generations = index.generations_with(crate::GenerationsOptions::default()).await?;
+            let live = generations.into_iter().find(|found| found.state == crate::GenerationState::Live);
+            let schema = live.map_or_else(|| Arc::clone(index.schema()), |live| live.schema);
+            return index.ensure_with(schema, crate::EnsureOptions::default()).await;
+        }
+        let index = self.place.live(&self.namespace.child(name)?).await?;
+        // On disk there is one writer, which is found again.
+        open.entry(name.to_owned()).or_insert_with(|| Arc::clone(&index));
         Ok(index)
     }
 
@@ -164,10 +190,19 @@ impl Indexes {
 }
 
 impl Place {
-    async fn index(&self, name: &Namespace, schema: Schema) -> Result<Arc<dyn SearchIndex>> {
+    async fn live(&self, name: &Namespace) -> Result<Arc<dyn SearchIndex>> {
         Ok(match self {
             #[cfg(feature = "tantivy")]
-            Self::Tantivy(config) => Arc::new(config.clone().below(name).open(schema).await?),
+            Self::Tantivy(config) => Arc::new(config.clone().below(name).open_live().await?),
+            #[cfg(feature = "opensearch")]
+            Self::OpenSearch(config) => Arc::new(OpenSearchIndex::open_live((**config).clone(), name).await?),
+        })
+    }
+
+    async fn index(&self, name: &Namespace, schema: Arc<Schema>) -> Result<Arc<dyn SearchIndex>> {
+        Ok(match self {
+            #[cfg(feature = "tantivy")]
+            Self::Tantivy(config) => Arc::new(config.clone().below(name).open(Schema::clone(&schema)).await?),
             #[cfg(feature = "opensearch")]
             Self::OpenSearch(config) => Arc::new(OpenSearchIndex::open((**config).clone(), name, schema).await?),
         })

@@ -6,7 +6,8 @@ use statehouse_core::{Capabilities, Fence, Health, RaiseOptions, Result};
 
 use crate::operation::NAME;
 use crate::{
-    BulkOptions, BulkReport, DocumentId, GetOptions, MergeOptions, Operation, Query, Record, RefreshOptions, Schema,
+    ActivateOptions, BeginOptions, BulkOptions, BulkReport, DocumentId, EnsureOptions, Generation, GenerationOptions,
+    GenerationsOptions, GetOptions, MergeOptions, Operation, Query, Record, RefreshOptions, Scan, Schema, SchemaDiff,
     SearchIndex, SearchOptions, SearchRequest, SearchResponse,
 };
 
@@ -79,6 +80,40 @@ impl<L: Layer> SearchIndex for LayeredIndex<L> {
 
     async fn raise_with(&self, fence: &Fence, options: RaiseOptions) -> Result<()> {
         self.layer.around(NAME.raise, self.inner.raise_with(fence, options)).await
+    }
+
+    async fn diff_with(&self, wanted: &Schema, options: EnsureOptions) -> Result<SchemaDiff> {
+        self.layer.around(NAME.diff, self.inner.diff_with(wanted, options)).await
+    }
+
+    async fn ensure_with(&self, wanted: Arc<Schema>, options: EnsureOptions) -> Result<Arc<dyn SearchIndex>> {
+        let inner = self.layer.around(NAME.ensure, self.inner.ensure_with(wanted, options)).await?;
+        Ok(Arc::new(Self { inner, layer: Arc::clone(&self.layer) }))
+    }
+
+    async fn generations_with(&self, options: GenerationsOptions) -> Result<Vec<Generation>> {
+        self.layer.around(NAME.generations, self.inner.generations_with(options)).await
+    }
+
+    async fn begin_with(&self, wanted: Arc<Schema>, options: BeginOptions) -> Result<Arc<dyn SearchIndex>> {
+        let inner = self.layer.around(NAME.begin, self.inner.begin_with(wanted, options)).await?;
+        Ok(Arc::new(Self { inner, layer: Arc::clone(&self.layer) }))
+    }
+
+    async fn scan_with(&self, scan: Scan, options: GenerationOptions) -> Result<Vec<(DocumentId, u64)>> {
+        self.layer.around(NAME.scan, self.inner.scan_with(scan, options)).await
+    }
+
+    async fn copy_with(&self, ids: Vec<DocumentId>, options: GenerationOptions) -> Result<u64> {
+        self.layer.around(NAME.copy, self.inner.copy_with(ids, options)).await
+    }
+
+    async fn activate_with(&self, generation: u32, options: ActivateOptions) -> Result<()> {
+        self.layer.around(NAME.activate, self.inner.activate_with(generation, options)).await
+    }
+
+    async fn drop_generation_with(&self, generation: u32, options: GenerationOptions) -> Result<()> {
+        self.layer.around(NAME.drop, self.inner.drop_generation_with(generation, options)).await
     }
 
     async fn close(&self) -> Result<()> {

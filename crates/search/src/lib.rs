@@ -44,7 +44,10 @@
 //! - **[`SearchIndex`]** is what backends implement: a [`Record`] for each document, an [`Operation`] for each change, a
 //!   [`Query`] and a [`SearchRequest`]. Its documentation is the contract.
 //! - **Schemas.** A [`Schema`] says what each [`Field`] can be asked for and by which [analyzer](analysis) its text becomes
-//!   terms. An index keeps the schema that it was made with, and opening it with another one is refused.
+//!   terms. It is stored with the index. One with more or fewer fields opens it, with new fields added in place; whatever
+//!   else changes is refused, see [`SchemaDiff`].
+//! - **Generations.** A `Reindex` fills a second index by another schema beside the live one, while that is searched and
+//!   written, and puts it in its place: see [`SearchIndex`].
 //! - **Versions.** A write with the version of its source is applied only over an older document, and only behind an older
 //!   delete, so that events may come twice or out of order.
 //! - **Visibility** and **durability** are two questions: [`Refresh`] says when searches see a write, [`Durability`] what its
@@ -66,6 +69,8 @@
 //! | [`DURABLE`](capability::DURABLE) | no | yes | yes |
 //! | [`GLOBAL_STATISTICS`](capability::GLOBAL_STATISTICS) | yes | yes | with one shard |
 //! | [`LIVE_STATISTICS`](capability::LIVE_STATISTICS) | yes | yes | no: after a merge |
+//! | another generation beside the live one: [`REINDEX`](capability::REINDEX) | yes | yes | no |
+//! | a new field is added in place | yes | yes | if the index has its analyzer |
 //! | bulks under a lock: [`FENCED`](capability::FENCED) | yes, at once | yes, at once | but for what was on its way |
 //! | a delete's version is remembered | an hour, unless set | likewise, also over a restart | an hour, unless set, in the server's memory |
 //!
@@ -131,6 +136,7 @@ mod counters;
 #[cfg(any(feature = "opensearch", feature = "tantivy"))]
 mod distance;
 mod facet;
+mod generation;
 #[cfg(any(feature = "opensearch", feature = "tantivy"))]
 mod highlight;
 #[cfg(any(feature = "opensearch", feature = "tantivy"))]
@@ -143,10 +149,14 @@ mod options;
 mod outcome;
 mod query;
 mod record;
+#[cfg(any(test, feature = "conformance", feature = "opensearch", feature = "tantivy"))]
+mod reindex;
 mod request;
 mod schema;
 #[cfg(feature = "tantivy")]
 mod tantivy;
+#[cfg(feature = "tantivy")]
+mod translate;
 mod typed;
 mod validate;
 #[cfg(any(feature = "opensearch", feature = "tantivy"))]
@@ -155,16 +165,20 @@ mod work;
 pub use api::{SearchIndex, SearchIndexExt};
 pub use bulk::Operation;
 pub use facet::{Facet, FacetValue};
+pub use generation::{
+    ActivateOptions, BeginOptions, Digest, EnsureOptions, Generation, GenerationOptions, GenerationState,
+    GenerationsOptions, Scan, Verify,
+};
 #[cfg(any(feature = "opensearch", feature = "tantivy"))]
 pub use indexes::Indexes;
 pub use layered::LayeredIndex;
 pub use limits::{
-    MAX_BOOST, MAX_CLAUSES, MAX_DEPTH, MAX_FACETS, MAX_FUZZY_TERM, MAX_HIGHLIGHTS, MAX_POSITIONS, MAX_PROJECTED,
-    MAX_QUERY_TEXT, MAX_REQUEST_TEXT, MAX_SORTS, MAX_TERMS, MAX_VALUE_BYTES, MAX_VERSION,
+    MAX_BOOST, MAX_CLAUSES, MAX_DEPTH, MAX_FACETS, MAX_FUZZY_TERM, MAX_FUZZY_TEXT, MAX_HIGHLIGHTS, MAX_POSITIONS,
+    MAX_PROJECTED, MAX_QUERY_TEXT, MAX_REQUEST_TEXT, MAX_SORTS, MAX_TERMS, MAX_VALUE_BYTES, MAX_VERSION,
 };
 #[cfg(feature = "opensearch")]
 pub use opensearch::{OpenSearchConfig, OpenSearchIndex};
-pub use options::{BulkOptions, Durability, GetOptions, MergeOptions, Refresh, RefreshOptions, SearchOptions};
+pub use options::{BulkOptions, Durability, GetOptions, MergeOptions, Reach, Refresh, RefreshOptions, SearchOptions};
 pub use outcome::{BulkReport, Outcome};
 pub use query::{
     AllQuery, BoolQuery, ConstantQuery, DisMaxQuery, ExistsQuery, FieldBoost, Fuzziness, FuzzyQuery, IdsQuery,
@@ -172,7 +186,10 @@ pub use query::{
     PrefixWords, Query, RangeQuery, TermQuery, TermsQuery,
 };
 pub use record::{DocumentId, Record, Value};
+#[cfg(any(test, feature = "conformance", feature = "opensearch", feature = "tantivy"))]
+pub use reindex::{Progress, Reindex, Reindexed, Rows, rollback};
 pub use request::{Fragment, Highlight, Hit, Missing, Order, Projection, SearchRequest, SearchResponse, Sort, SortKey};
+pub use schema::diff::{SchemaChange, SchemaDiff};
 pub use schema::{Field, FieldKind, MAX_TERM_LEN, Norms, Schema, SchemaBuilder};
 #[cfg(feature = "derive")]
 pub use statehouse_derive::Document;

@@ -32,6 +32,10 @@ pub const MAX_REQUEST_TEXT: usize = 100_000;
 /// How long a term may be to have similar ones, in code points.
 pub const MAX_FUZZY_TERM: usize = 255;
 
+/// How long the terms of a request that have similar ones may be in all, in code points. To look those up takes a server
+/// time by their length, some 0.1 ms for each.
+pub const MAX_FUZZY_TEXT: usize = 2_048;
+
 /// The largest slop and prefix length: Lucene counts in signed numbers.
 pub const MAX_POSITIONS: u32 = i32::MAX as u32;
 
@@ -172,18 +176,37 @@ fn too_many(what: &str, found: usize, limit: usize) -> Error {
 pub(crate) struct TermCount {
     /// Queries and exact terms.
     exact: usize,
-    /// TermCount for which similar ones are looked up.
+    /// Those for which similar ones are looked up.
     fuzzy: usize,
+    /// How long they are, in code points.
+    letters: usize,
 }
 
 impl TermCount {
     pub(crate) const fn of(size: Size) -> Self {
-        Self { exact: size.queries, fuzzy: 0 }
+        Self { exact: size.queries, fuzzy: 0, letters: 0 }
     }
 
-    pub(crate) fn add(&mut self, exact: usize, fuzzy: usize) -> Result<()> {
-        self.exact += exact;
-        self.fuzzy += fuzzy;
+    /// One more term or field that is looked for as it is.
+    pub(crate) fn add(&mut self) -> Result<()> {
+        self.exact += 1;
+        self.check()
+    }
+
+    /// A term of a text, and how long it is if similar ones are looked up.
+    pub(crate) fn add_term(&mut self, fuzzy: Option<usize>) -> Result<()> {
+        let Some(letters) = fuzzy else { return self.add() };
+        self.add_fuzzy(letters)
+    }
+
+    pub(crate) fn add_fuzzy(&mut self, letters: usize) -> Result<()> {
+        self.fuzzy += 1;
+        self.letters += letters;
+        at_most("characters in fuzzy terms", self.letters, MAX_FUZZY_TEXT)?;
+        self.check()
+    }
+
+    fn check(self) -> Result<()> {
         // Besides its similar terms, each fuzzy one is a query of its own.
         at_most("queries and terms, of which a fuzzy one counts two", self.exact + 2 * self.fuzzy, MAX_CLAUSES)
     }

@@ -41,13 +41,14 @@ statehouse_core::deadline_options! {
 /// ```
 /// use std::time::Duration;
 /// use statehouse_core::{Fence, Key, Version};
-/// use statehouse_search::{BulkOptions, Durability, Refresh};
+/// use statehouse_search::{BulkOptions, Durability, Reach, Refresh};
 ///
 /// let quick = BulkOptions::default().with_durability(Durability::Queued);
 /// let shown = BulkOptions::default().with_refresh(Refresh::Wait).with_deadline(Duration::from_secs(5));
 /// let lock = Fence::new(Key::new("lock/loading")?, Version::new(7));
 /// let guarded = BulkOptions::default().with_fence(&lock); // refused once somebody else has the lock
-/// # let _ = (quick, shown, guarded);
+/// let filling = BulkOptions::default().with_reach(Reach::Own); // a generation that is filled from elsewhere
+/// # let _ = (quick, shown, guarded, filling);
 /// # Ok::<(), statehouse_core::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,6 +58,8 @@ pub struct BulkOptions {
     pub durability: Durability,
     /// When searches see it.
     pub refresh: Refresh,
+    /// Which generations it is written to.
+    pub reach: Reach,
     /// Under which lock it is written; none if that makes no difference.
     pub fence: Option<Fence>,
     /// How long this call may take; the backend's own limit if none.
@@ -78,6 +81,13 @@ impl BulkOptions {
         self
     }
 
+    /// With which generations it is written to.
+    #[must_use]
+    pub const fn with_reach(mut self, reach: Reach) -> Self {
+        self.reach = reach;
+        self
+    }
+
     statehouse_core::with_fence!();
     statehouse_core::with_deadline!();
 }
@@ -93,6 +103,19 @@ pub enum Durability {
     /// The write survives a crash of the process and of the machine that acknowledged it.
     #[default]
     Committed,
+}
+
+/// Which generations of an index a bulk is written to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reach {
+    /// All, so that each holds the same whoever reads it.
+    #[default]
+    All,
+    /// Only that of the handle: for filling it from elsewhere. A document without a version is then written only where
+    /// nothing is known of its id, for what is there was written later than it was read. `Conflict` for a generation that is
+    /// not being filled.
+    Own,
 }
 
 /// When searches and counts see a write. `get` sees it at once in any case.

@@ -1,5 +1,6 @@
 #[cfg(feature = "tantivy")]
 mod canonical;
+pub(crate) mod diff;
 #[cfg(test)]
 mod tests;
 
@@ -102,6 +103,12 @@ impl Schema {
         found
     }
 
+    /// The same analyzers with other fields.
+    #[cfg(feature = "tantivy")]
+    pub(crate) fn of_fields(&self, fields: Vec<Field>) -> Self {
+        Self { fields, analyzers: self.analyzers.clone() }
+    }
+
     /// The analyzers that fields use, by name.
     pub(crate) fn used_analyzers(&self) -> BTreeMap<&str, &Analyzer> {
         let names = self.fields.iter().flat_map(|field| match &field.kind {
@@ -109,13 +116,6 @@ impl Schema {
             _ => [None, None],
         });
         names.flatten().filter_map(|name| Some((&**name, self.analyzer(name)?))).collect()
-    }
-
-    /// The same with its fields in the order that another one has them in.
-    #[cfg(feature = "tantivy")]
-    pub(crate) fn in_the_order_of(mut self, other: &Self) -> Self {
-        self.fields.sort_by_key(|field| other.fields.iter().position(|theirs| theirs.name == field.name));
-        self
     }
 }
 

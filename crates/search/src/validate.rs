@@ -149,7 +149,7 @@ impl Schema {
                 check_positions("prefix length", q.prefix_length)?;
                 let field = self.require_text(&q.field)?;
                 let fuzzy = check_fuzziness(q.fuzziness, &self.normalized(field, &q.text))?;
-                terms.add(0, usize::from(fuzzy))
+                fuzzy.map_or(Ok(()), |letters| terms.add_fuzzy(letters))
             }
             Query::Term(q) => self.check_value(self.indexed(&q.field)?, &q.value),
             Query::Terms(q) => self.check_terms(&q.field, &q.values),
@@ -192,7 +192,7 @@ impl Schema {
             if query.fields[..at].iter().any(|earlier| earlier.field == *name) {
                 return Err(invalid("a multi-match must name each field once", name));
             }
-            terms.add(1, 0)?;
+            terms.add()?;
             self.check_tokens(field, &query.text, query.fuzziness, terms)?;
         }
         Ok(())
@@ -202,8 +202,8 @@ impl Schema {
     fn check_tokens(&self, field: &Field, text: &str, fuzzy: Option<Fuzziness>, terms: &mut TermCount) -> Result<()> {
         let mut tokens = TokenStream::new(self.search_analyzer(field)?, text);
         while tokens.advance() {
-            let fuzzy = fuzzy.map_or(Ok(false), |fuzziness| check_fuzziness(fuzziness, &tokens.token().text))?;
-            terms.add(usize::from(!fuzzy), usize::from(fuzzy))?;
+            let fuzzy = fuzzy.map_or(Ok(None), |fuzziness| check_fuzziness(fuzziness, &tokens.token().text))?;
+            terms.add_term(fuzzy)?;
         }
         Ok(())
     }
@@ -335,8 +335,8 @@ fn check_positions(what: &str, found: u32) -> Result<()> {
     at_most(&format!("positions of {what}"), found as usize, MAX_POSITIONS as usize)
 }
 
-/// Whether a term has similar ones, if it may.
-fn check_fuzziness(fuzziness: Fuzziness, term: &str) -> Result<bool> {
+/// How long a term is, in code points, that has similar ones.
+fn check_fuzziness(fuzziness: Fuzziness, term: &str) -> Result<Option<usize>> {
     let length = term.chars().count();
     match fuzziness {
         Fuzziness::Edits(edits @ 3..) => {
@@ -349,11 +349,10 @@ fn check_fuzziness(fuzziness: Fuzziness, term: &str) -> Result<bool> {
         }
         _ => {}
     }
-    let fuzzy = fuzziness.edits(length) > 0;
-    if fuzzy {
-        at_most("characters in a fuzzy term", length, MAX_FUZZY_TERM)?;
+    if fuzziness.edits(length) == 0 {
+        return Ok(None);
     }
-    Ok(fuzzy)
+    at_most("characters in a fuzzy term", length, MAX_FUZZY_TERM).map(|()| Some(length))
 }
 
 const fn boost_of(query: &Query) -> f32 {

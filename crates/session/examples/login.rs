@@ -6,38 +6,34 @@
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::Path;
+use axum::http::Request;
 use axum::http::header::{COOKIE, SET_COOKIE};
-use axum::http::{Request, StatusCode};
 use axum::routing::get;
-use statehouse_session::{CookieConfig, MemorySessionStore, Session, SessionConfig, SessionLayer};
+use statehouse_session::{CookieConfig, MemorySessionStore, Session, SessionConfig, SessionError, SessionLayer};
 use tower::ServiceExt;
 
-type Answer = Result<String, StatusCode>;
-
-/// An outage has answered 503 with `Retry-After` before this is sent.
-fn failed(_: statehouse_core::Error) -> StatusCode {
-    StatusCode::SERVICE_UNAVAILABLE
-}
+/// A store that is away is 503 with `Retry-After`.
+type Answer = Result<String, SessionError>;
 
 async fn remember(session: Session, Path((name, value)): Path<(String, String)>) -> Answer {
-    session.insert(&name, &value).map_err(failed)?;
+    session.insert(&name, &value)?;
     Ok(format!("{name} is {value}"))
 }
 
 async fn show(session: Session) -> Answer {
-    let user = session.principal().await.map_err(failed)?.map_or("nobody".to_owned(), |user| user.as_str().to_owned());
-    let ward = session.get::<String>("ward").await.map_err(failed)?;
-    let theme = session.get::<String>("theme").await.map_err(failed)?;
+    let user = session.principal().await?.map_or("nobody".to_owned(), |user| user.as_str().to_owned());
+    let ward = session.get::<String>("ward").await?;
+    let theme = session.get::<String>("theme").await?;
     Ok(format!("{user}, ward {ward:?}, theme {theme:?}"))
 }
 
 async fn login(session: Session) -> Answer {
-    session.login("u42").await.map_err(failed)?;
+    session.login("u42").await?;
     Ok("welcome".to_owned())
 }
 
 async fn logout(session: Session) -> Answer {
-    session.logout().await.map_err(failed)?;
+    session.logout().await?;
     Ok("goodbye".to_owned())
 }
 

@@ -34,6 +34,7 @@ use crate::token::SessionKey;
 ///   renewal the verifier before is accepted until the new one has been used, and for its grace from then on.
 /// - **Touch** slides the idle timeout up to the absolute expiry. It neither creates nor changes the version, so it
 ///   never makes a save conflict.
+/// - **When a session was last used** is known to a tenth of its idle timeout, also where the absolute one ends it before.
 /// - **Delete** is idempotent. What is deleted does not come back by a save, a rotation or a touch; nor is its key free
 ///   for another as long as the deletion is [remembered](crate::REMEMBERED): until then a load says [`Loaded::Deleted`], so that requests
 ///   under way with its token do not begin another session; and how long ago it was, never more than in truth.
@@ -43,21 +44,24 @@ use crate::token::SessionKey;
 ///   [`FENCED_AT_ONCE`](crate::capability::FENCED_AT_ONCE) that is one step: after a mark was raised no write below it is made.
 ///   Without it all of these are [`ErrorKind::Unsupported`](statehouse_core::ErrorKind::Unsupported).
 /// - **Principals.** With [`PRINCIPALS`](crate::capability::PRINCIPALS) a list answers every session that the principal is
-///   logged in to. What is revoked is gone for every load at once, alone, with all others of its principal, or with
+///   logged in to. What is revoked is gone for every method at once, alone, with all others of its principal, or with
 ///   all there are. So is a login that began before, as its [epoch](Self::epoch_with) says, and lands after: it
 ///   fails with [`ErrorKind::Conflict`](statehouse_core::ErrorKind::Conflict), or what it leaves is not found. One that begins
 ///   after a revocation stands. Without the capability all of these are
 ///   [`ErrorKind::Unsupported`](statehouse_core::ErrorKind::Unsupported).
+/// - **What is revoked is remembered as a deletion**, for as long: until then a load says [`Loaded::Deleted`].
 /// - **A limit holds** however many log in at once: a login with a [`Limit`](crate::Limit) leaves its principal no more sessions
 ///   than that, and is refused with [`ErrorKind::Conflict`](statehouse_core::ErrorKind::Conflict), or the oldest ends. Sessions
 ///   that have ended do not count.
+/// - **A login that is not made ends no other session.** Whether its key is free, or its base the current version, is said
+///   before that there are as many as there may be.
 /// - **A flood is bounded**: however many sessions are created that nobody is logged in to, so many at most are kept. Where
 ///   another one does not fit, either those that expire next make room, or it is refused as by any store that is
 ///   [full](statehouse_core::ErrorKind). No login is refused for their sake, and nobody is
 ///   logged out.
 /// - **Expiry** is decided by the store's clock. An expired session is gone for every method at once.
 /// - **Cancellation**: dropping a future leaves the operation done or not done, never half.
-/// - **Deadlines**: what is not done by the deadline of its options fails, and is not done later, unless the error is
+/// - **Deadlines** are of the call, however many steps it has: what is not done by the deadline of its options fails, and is not done later, unless the error is
 ///   [`ErrorKind::OutcomeUnknown`](statehouse_core::ErrorKind::OutcomeUnknown).
 ///
 /// # Example

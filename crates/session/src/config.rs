@@ -6,6 +6,7 @@ use std::time::Duration;
 use statehouse_core::{Error, Result, Secret};
 
 use crate::cookie::CookieConfig;
+use crate::event::{Listener, SessionEvent};
 use crate::record::{Attribute, AttributeName, Limit};
 
 /// How sessions behave: timeouts, limits, the cookie, and what to do when something goes wrong.
@@ -40,6 +41,7 @@ pub struct SessionConfig {
     pub(crate) max_attributes: usize,
     pub(crate) limit: Option<Limit>,
     pub(crate) log_salt: Option<Secret>,
+    pub(crate) listener: Option<Listener>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -152,6 +154,7 @@ impl Default for SessionConfig {
             max_attributes: 4_096,
             limit: None,
             log_salt: None,
+            listener: None,
         }
     }
 }
@@ -191,6 +194,7 @@ impl SessionConfig {
 ///     .max_session_size(64 << 10)
 ///     .limit(Limit::evict_oldest(5))
 ///     .log_salt(Secret::new("the same on every replica"))
+///     .on_event(|event| println!("{:?} {:?}", event.kind, event.key)) // of an application: a channel to its audit log
 ///     .build()?;
 /// # let _ = config;
 /// # Ok::<(), statehouse_core::Error>(())
@@ -336,6 +340,16 @@ impl SessionConfigBuilder {
     /// the same name in their logs; without one each process draws its own.
     pub fn log_salt(mut self, salt: Secret) -> Self {
         self.0.log_salt = Some(salt);
+        self
+    }
+
+    /// Who is told of what happens to sessions, such as an audit log: on the one replica where it happens, once the store has done it and
+    /// before the response is sent. A process that dies in between has told nobody; and of a session that expires by itself, or
+    /// that makes room for another, nobody is told.
+    ///
+    /// It is called where requests are handled, so it must not wait: it may count, log, or send to a channel.
+    pub fn on_event(mut self, listen: impl Fn(&SessionEvent) + Send + Sync + 'static) -> Self {
+        self.0.listener = Some(Listener::new(listen));
         self
     }
 

@@ -39,6 +39,7 @@ pub struct CookieConfig {
     max_age: Option<Duration>,
     secure: Secure,
     same_site: SameSite,
+    partitioned: bool,
 }
 
 /// In which of the two cookies a token is.
@@ -89,12 +90,22 @@ impl Default for CookieConfig {
             max_age: None,
             secure: Secure::Always,
             same_site: SameSite::Lax,
+            partitioned: false,
         }
     }
 }
 
 impl CookieConfig {
     /// For development over plain HTTP: a cookie named `id` without `Secure`. Never use it in production.
+    ///
+    /// ```
+    /// use statehouse_session::{CookieConfig, MemorySessionStore, SessionConfig, SessionLayer};
+    ///
+    /// let config = SessionConfig::builder().cookie(CookieConfig::insecure_localhost()).build()?;
+    /// let layer = SessionLayer::with_config(MemorySessionStore::default(), config);
+    /// # drop(layer);
+    /// # Ok::<(), statehouse_core::Error>(())
+    /// ```
     #[must_use]
     pub fn insecure_localhost() -> Self {
         Self { name: "id".into(), secure: Secure::Never, ..Self::default() }
@@ -203,6 +214,9 @@ impl CookieConfig {
             SameSite::Lax => "Lax",
             SameSite::None => "None",
         };
+        if self.partitioned {
+            text += "; Partitioned";
+        }
         text
     }
 }
@@ -243,6 +257,10 @@ fn contains(headers: &HeaderMap, name: &http::HeaderName, item: &str) -> bool {
 ///     .build()?;
 /// # let _ = shared;
 /// assert!(CookieConfig::builder("__Host-clinic").domain("clinic.example").build().is_err());
+///
+/// // For a widget in other sites' pages.
+/// let framed = CookieConfig::builder("__Host-widget").same_site(SameSite::None).partitioned().build()?;
+/// # let _ = framed;
 /// # Ok::<(), statehouse_core::Error>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -275,6 +293,14 @@ impl CookieBuilder {
         self
     }
 
+    /// For a page in a frame of other sites: with [`SameSite::None`], browsers keep one cookie for each site that
+    /// shows the page, and none of them follows anybody from site to site
+    /// ([CHIPS](https://datatracker.ietf.org/doc/draft-cutler-httpbis-partitioned-cookies/)). It needs `Secure`.
+    pub fn partitioned(mut self) -> Self {
+        self.0.partitioned = true;
+        self
+    }
+
     /// Whether the browser sends the cookie over HTTPS only.
     pub fn secure(mut self, secure: Secure) -> Self {
         self.0.secure = secure;
@@ -293,7 +319,7 @@ impl CookieBuilder {
     }
 
     fn refusal(&self) -> Option<&'static str> {
-        let CookieConfig { name, path, domain, max_age, secure, same_site } = &self.0;
+        let CookieConfig { name, path, domain, max_age, secure, same_site, partitioned } = &self.0;
         let prefixed = |prefix: &str| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
         let plain_value = |text: &str| text.bytes().all(|byte| matches!(byte, 0x21..=0x7e) && byte != b';');
         let insecure = *secure == Secure::Never;
@@ -315,6 +341,8 @@ impl CookieBuilder {
             Some("a name beginning with __Secure- needs Secure")
         } else if *same_site == SameSite::None && insecure {
             Some("SameSite=None needs Secure")
+        } else if *partitioned && insecure {
+            Some("Partitioned needs Secure")
         } else {
             None
         }
@@ -355,12 +383,12 @@ mod tests {
             .path("/app")
             .max_age(Duration::from_secs(3600))
             .same_site(SameSite::Strict)
+            .partitioned()
             .build()
             .unwrap();
         let mut headers = HeaderMap::new();
         cookie.remove(&mut headers, Place::Cookie);
-        let removal =
-            "__Secure-clinic=; Path=/app; Domain=clinic.example; Max-Age=0; Secure; HttpOnly; SameSite=Strict";
+        let removal = "__Secure-clinic=; Path=/app; Domain=clinic.example; Max-Age=0; Secure; HttpOnly; SameSite=Strict; Partitioned";
         assert_eq!(set_cookies(&headers), [removal]);
         let longest = CookieConfig::builder("n".repeat(128))
             .path(format!("/{}", "p".repeat(1023)))
@@ -417,6 +445,7 @@ mod tests {
             build("__Host-id").secure(Secure::Never),
             build("__SECURE-id").secure(Secure::Never),
             build("id").secure(Secure::Never).same_site(SameSite::None),
+            build("id").secure(Secure::Never).partitioned(),
             build(""),
             build("a b"),
             build("a;b"),

@@ -31,11 +31,11 @@
 With axum, [`SessionLayer`] opens and commits, and [`Session`] is an extractor:
 
 ```
-use axum::{Router, http::StatusCode, routing::post};
-use statehouse_session::{MemorySessionStore, Session, SessionLayer};
+use axum::{Router, routing::post};
+use statehouse_session::{MemorySessionStore, Session, SessionError, SessionLayer};
 
-async fn login(session: Session) -> Result<&'static str, StatusCode> {
-    session.login("u42").await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
+async fn login(session: Session) -> Result<&'static str, SessionError> {
+    session.login("u42").await?; // once the password is right
     Ok("welcome")
 }
 
@@ -74,9 +74,11 @@ let app: Router = Router::new().route("/login", post(login)).layer(SessionLayer:
 //! # Features
 //! | feature | adds | cost |
 //! | --- | --- | --- |
-//! | `axum` | the [`Session`] extractor | `axum-core` |
+//! | `axum` | the extractors [`Session`], [`Principal`] and `Fresh`, and errors that are answers; the path before `Router::nest` for [`CsrfLayer`] and [`RequireLoginLayer`] | `axum` without its default features |
 //! | `redis` | `RedisSessionStore`, for Redis 6.2 or newer and Valkey, single, Sentinel and Cluster | `statehouse-redis`: `redis`, `deadpool-redis` |
 //! | `redis-tls` | `rediss:` URLs | `rustls` with `ring` |
+//! | `sealed` | `SealedSessionStore`: attributes and principals that the store cannot read | `aes-gcm-siv`, `hmac` |
+//! | `tower-sessions` | `TowerSessionStore`: the sessions of tower-sessions 0.14, and so of axum-login 0.18, in any of these stores | `tower-sessions-core` |
 //! | `conformance` | the suite for testing a backend of your own | no further crates |
 //!
 //! None is on by default.
@@ -93,7 +95,9 @@ let app: Router = Router::new().route("/login", post(login)).layer(SessionLayer:
 //! # Logs and metrics
 //! An outage of the store is one line of level `WARN` when it begins and one, with the number of failures, when nothing has
 //! failed for five seconds: `session.away` and `session.back`. Tokens that open nothing are told once a minute at most, with
-//! their number: `session.unknown_token`, `session.refused_token`. A login whose request brings more cookies of the session's name
+//! their number: `session.unknown_token`, `session.refused_token`, and so are requests without the token of their session's forms:
+//! `session.csrf_refused`. A request that a handler or a layer answers with 500 because of its session is one of level `WARN`,
+//! `session.answer_failed`, and one that asks for a session where no [`SessionLayer`] is around of level `ERROR`: `session.no_layer`. A login whose request brings more cookies of the session's name
 //! than are looked at, 64, is one of level `WARN`: `session.cookies_left`. Tokens, keys, principals and values are in no line.
 //!
 //! With the feature `metrics` of statehouse-core there are, besides the duration of each operation of a store on disk or in Redis:
@@ -102,6 +106,7 @@ let app: Router = Router::new().route("/login", post(login)).layer(SessionLayer:
 //! | --- | --- |
 //! | `statehouse.session.lookups`, by `result` | tokens that were looked up: `found`, `unknown` (nothing is stored: the session is over, or the token is guessed), `ended` (it was deleted a moment ago), `replaced` (the session has another token), `unreadable`, `failed` (the store did not answer) |
 //! | `statehouse.session.created` | sessions that were begun |
+//! | `statehouse.session.csrf_refused` | requests that [`CsrfLayer`] refused |
 //! | `statehouse.session.conflicts` | saves that found the session changed by another request |
 //! | `statehouse.session.retries`, by `reason` | saves that were sent once more: after a `conflict`, or a commit of which it was not known whether it was made (`outcome_unknown`) |
 //! | `statehouse.session.io`, by `direction` | bytes of attributes: `read`, of the sessions that tokens opened, and `write`, of those that were stored |
@@ -118,6 +123,7 @@ mod config;
 pub mod conformance;
 mod connect;
 mod cookie;
+mod event;
 mod layer;
 mod layered;
 #[cfg(unix)]
@@ -131,8 +137,12 @@ mod record;
 #[cfg(feature = "redis")]
 mod redis;
 mod schema;
+#[cfg(feature = "sealed")]
+mod sealed;
 mod session;
 mod token;
+#[cfg(feature = "tower-sessions")]
+mod tower_sessions;
 
 pub use self::api::{Answer, SessionStore, SessionStoreExt};
 pub use self::config::{
@@ -140,9 +150,13 @@ pub use self::config::{
 };
 pub use self::connect::{check, open};
 pub use self::cookie::{CookieBuilder, CookieConfig, SameSite, Secure};
+pub use self::event::{SessionEvent, SessionEventKind};
+pub use self::layer::{
+    CsrfBody, CsrfLayer, CsrfRefused, CsrfService, MissingSessionLayer, RequireLoginLayer, RequireLoginService,
+    SessionBody, SessionLayer, SessionOf, SessionService, error_response,
+};
 #[cfg(feature = "axum")]
-pub use self::layer::MissingSessionLayer;
-pub use self::layer::{SessionBody, SessionLayer, SessionService};
+pub use self::layer::{Fresh, PrincipalRejection, SessionError};
 pub use self::layered::LayeredSessionStore;
 #[cfg(unix)]
 pub use self::local::{LocalConfig, LocalSessionStore};
@@ -157,5 +171,9 @@ pub use self::record::{
 };
 #[cfg(feature = "redis")]
 pub use self::redis::RedisSessionStore;
+#[cfg(feature = "sealed")]
+pub use self::sealed::SealedSessionStore;
 pub use self::session::{Flash, ListedSession, Session, Sessions};
 pub use self::token::{SessionKey, Token, VerifierHash};
+#[cfg(feature = "tower-sessions")]
+pub use self::tower_sessions::TowerSessionStore;

@@ -15,6 +15,8 @@ statehouse_core::operations! {
     insert: "session.insert",
     update: "session.update",
     take_flash: "session.take_flash",
+    csrf_token: "session.csrf_token",
+    ended: "session.ended",
     commit: "session.commit",
     login: "session.login",
     logout: "session.logout",

@@ -125,6 +125,13 @@ pub(crate) fn too_many(limit: Limit) -> Error {
     Error::new(ErrorKind::Conflict, message)
 }
 
+/// What a login is told that is made, while the session that was to end for it may be there still.
+pub(crate) fn not_evicted(why: Error) -> Error {
+    let message =
+        "somebody is logged in, and the oldest of their sessions, which makes room for it, may not have ended";
+    Error::new(ErrorKind::OutcomeUnknown, message).with_source(why)
+}
+
 /// What a store says that does not know whose its sessions are.
 pub(crate) fn no_principals() -> Error {
     Error::new(ErrorKind::Unsupported, "this store does not know which sessions are whose (capability principals)")

@@ -1,6 +1,6 @@
 //! Which sessions are whose, in a store of this process.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use statehouse_core::time::whole_micros;
@@ -49,8 +49,11 @@ impl<'a> Login<'a> {
 /// For how long a login may be under way. One that began earlier is refused, so that what it began in need not be kept.
 const UNDER_WAY: Duration = Duration::from_secs(3_600);
 
-/// How many principals may have been revoked before those are forgotten that no login can be under way for any more.
-const KEPT: usize = 1_024;
+/// How many revocations are remembered at most. Of what is forgotten before its time, nobody's login stands that began before.
+const KEPT: usize = 16_384;
+
+/// What remembering a revocation takes up in memory besides the principal, in bytes: about as much as it does.
+const REVOKED_WEIGHT: u64 = 160;
 
 /// The index of a store whose sessions nobody else changes. It holds what is stored, and may hold what has expired.
 #[derive(Debug, Default)]
@@ -59,7 +62,12 @@ pub(crate) struct Principals {
     sessions: HashMap<Principal, BTreeSet<SessionKey>>,
     /// The epochs that began with the last revocation of somebody's sessions.
     revoked: HashMap<Principal, u64>,
-    everything: u64,
+    /// The same by the epoch, of which no two revocations have one, the first to be over first.
+    by_epoch: BTreeMap<u64, Principal>,
+    /// What both take up.
+    weight: u64,
+    /// No login stands that began before: all were revoked then, or it is not known any more whose were.
+    everybody: u64,
     /// The last epoch that was given out. Each is later than all before, also where the clock stands still.
     last: u64,
 }
@@ -107,14 +115,38 @@ impl Principals {
     pub(crate) fn revoke(&mut self, principal: Option<&Principal>, now: Timestamp) {
         let epoch = self.begin(now);
         match principal {
-            Some(principal) => {
-                if self.revoked.len() >= KEPT {
-                    self.revoked.retain(|_, revoked| !is_over(*revoked, now));
-                }
-                self.revoked.insert(principal.clone(), epoch);
-            }
-            None => self.everything = epoch,
+            Some(principal) => self.remember(principal, epoch, now),
+            None => self.everybody = epoch,
         }
+    }
+
+    /// Looks at nothing but what it forgets, so that it takes no longer where there are many.
+    fn remember(&mut self, principal: &Principal, epoch: u64, now: Timestamp) {
+        if let Some(before) = self.revoked.insert(principal.clone(), epoch) {
+            self.by_epoch.remove(&before);
+        } else {
+            self.weight += weight_of(principal);
+        }
+        self.by_epoch.insert(epoch, principal.clone());
+        while self.by_epoch.first_key_value().is_some_and(|(oldest, _)| is_over(*oldest, now))
+            || self.revoked.len() > KEPT
+        {
+            self.forget_oldest();
+        }
+    }
+
+    /// Forgets whose sessions were revoked longest ago, so that no login stands that began before. False if none is remembered.
+    pub(crate) fn forget_oldest(&mut self) -> bool {
+        let Some((epoch, principal)) = self.by_epoch.pop_first() else { return false };
+        self.revoked.remove(&principal);
+        self.weight -= weight_of(&principal);
+        self.everybody = self.everybody.max(epoch);
+        true
+    }
+
+    /// What is remembered of revocations takes up in memory, in bytes.
+    pub(crate) const fn weight(&self) -> u64 {
+        self.weight
     }
 
     /// The epoch in which somebody logs in now who began in that one, or 0 if that was not said.
@@ -122,7 +154,7 @@ impl Principals {
         if begun == 0 {
             return Ok(self.begin(now));
         }
-        let last = self.revoked.get(principal).copied().unwrap_or(0).max(self.everything);
+        let last = self.revoked.get(principal).copied().unwrap_or(0).max(self.everybody);
         if begun < last || is_over(begun, now) {
             return Err(revoked());
         }
@@ -130,6 +162,50 @@ impl Principals {
     }
 }
 
+fn weight_of(principal: &Principal) -> u64 {
+    REVOKED_WEIGHT + principal.as_str().len() as u64
+}
+
 fn is_over(epoch: u64, now: Timestamp) -> bool {
     epoch.saturating_add(whole_micros(UNDER_WAY)) < now.as_micros()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn who(number: usize) -> Principal {
+        Principal::new(format!("u{number}")).unwrap()
+    }
+
+    #[test]
+    fn so_many_revocations_are_remembered_and_no_login_outlives_one_that_is_forgotten() {
+        let (mut index, mut now) = (Principals::default(), Timestamp::from_micros(1_800_000_000_000_000));
+        let begun: Vec<u64> = (0..KEPT + 9)
+            .map(|number| {
+                let begun = index.begin(now);
+                index.revoke(Some(&who(number)), now);
+                index.revoke(Some(&who(number)), now);
+                begun
+            })
+            .collect();
+        assert_eq!((index.revoked.len(), index.by_epoch.len()), (KEPT, KEPT));
+        let weight: u64 = index.revoked.keys().map(weight_of).sum();
+        assert_eq!(index.weight(), weight);
+        for (number, begun) in begun.iter().enumerate() {
+            assert!(index.admit(&who(number), *begun, now).is_err(), "{number}");
+        }
+        assert!(
+            index.admit(&who(KEPT * 2), begun[9], now).is_ok(),
+            "nobody revoked theirs, and nothing of then is forgotten"
+        );
+        let later = index.begin(now);
+        assert!(index.admit(&who(0), later, now).is_ok());
+        // Of what began before that, no login is under way any more.
+        now = now + UNDER_WAY + Duration::from_secs(1);
+        index.revoke(Some(&who(0)), now);
+        assert_eq!((index.revoked.len(), index.by_epoch.len(), index.weight()), (1, 1, weight_of(&who(0))));
+        while index.forget_oldest() {}
+        assert_eq!(index.weight(), 0);
+    }
 }

@@ -38,6 +38,16 @@ impl Token {
         Ok(Self { selector: self.selector, verifier: random()? })
     }
 
+    /// The token of a secret that an application of another library has in its cookie.
+    #[cfg(feature = "tower-sessions")]
+    pub(crate) fn derived(secret: &[u8; 16]) -> Self {
+        let half = |domain: &[u8]| {
+            let hash = hash(domain, secret);
+            std::array::from_fn(|at| hash[at])
+        };
+        Self { selector: half(b"statehouse foreign selector\0"), verifier: half(b"statehouse foreign verifier\0") }
+    }
+
     /// Reads a token's text. There is exactly one text for a token; anything else is `None`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {

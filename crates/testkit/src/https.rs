@@ -9,7 +9,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -60,14 +60,7 @@ impl HttpsProxy {
         let listener = listen_on(port.address())?;
         let gate = Arc::new(Gate { target, authorization, acceptor });
         let mut task = JoinSet::new();
-        task.spawn(async move {
-            let mut connections = JoinSet::new();
-            while let Ok((client, _)) = listener.accept().await {
-                let gate = Arc::clone(&gate);
-                connections.spawn(async move { gate.serve(client).await });
-                while connections.try_join_next().is_some() {}
-            }
-        });
+        task.spawn(accept(listener, gate));
         Ok(Self { port, files, _folder: folder, _task: task })
     }
 
@@ -160,5 +153,14 @@ impl Request {
         request.body = vec![0; length.unwrap_or(0)];
         stream.read_exact(&mut request.body).await?;
         Ok(Some(request))
+    }
+}
+
+async fn accept(listener: TcpListener, gate: Arc<Gate>) {
+    let mut connections = JoinSet::new();
+    while let Ok((client, _)) = listener.accept().await {
+        let gate = Arc::clone(&gate);
+        connections.spawn(async move { gate.serve(client).await });
+        while connections.try_join_next().is_some() {}
     }
 }

@@ -66,6 +66,16 @@ impl SmallDisk {
         &self.path
     }
 
+    /// Makes it one that can only be read, or one that can be written again: as a system does whose disk fails.
+    ///
+    /// # Panics
+    /// If a file on it is open for writing.
+    pub fn set_read_only(&self, is_read_only: bool) {
+        let how = if is_read_only { "remount,ro" } else { "remount,rw" };
+        let output = Command::new("mount").args(["-o", how]).arg(&self.path).output().expect("mount, of util-linux");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
     /// Fills it to the last byte, with a file of this name.
     ///
     /// # Panics

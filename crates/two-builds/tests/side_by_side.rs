@@ -33,17 +33,58 @@ enum Found {
 use Found::{Read, Refused};
 
 /// What is found of each document if the old build wrote and the new one reads, and the other way round.
-const DOCUMENTS: [(&str, Found, Found); 8] = [
+static DOCUMENTS: [(&str, Found, Found); 8] = [
     ("moved", Read("Fever in ward 3"), Read("Fever in ward 3")),
     // One schema has room for both; what the old type has no room for is refused.
     ("wider", Read("7"), Refused("Corrupt", &["Wider", "\"uses\""])),
     ("looser", Read("x"), Refused("Corrupt", &["Looser", "\"note\""])),
     ("several", Read("Ann"), Refused("Corrupt", &["Several", "\"name\""])),
-    ("another", Refused("Conflict", &["\"ward\""]), Refused("Conflict", &["\"ward\""])),
-    ("renamed", Refused("Conflict", &["\"lent\"", "\"borrowed\""]), Refused("Conflict", &["\"lent\"", "\"borrowed\""])),
+    // Fields are added in place, and those that are gone stay; what the type needs and nobody wrote is refused.
+    ("another", Refused("Corrupt", &["Another", "\"ward\""]), Read("Ann")),
+    ("renamed", Refused("Corrupt", &["Renamed", "\"borrowed\""]), Refused("Corrupt", &["Renamed", "\"lent\""])),
     ("retyped", Refused("Conflict", &["\"number\""]), Refused("Conflict", &["\"number\""])),
     ("reanalyzed", Refused("Conflict", &["\"title\""]), Refused("Conflict", &["\"title\""])),
 ];
+
+/// What the old build wrote, as the new one reads it once it has indexed it anew.
+static REINDEXED: [(&str, Found); 8] = [
+    ("moved", Read("Fever in ward 3")),
+    ("wider", Read("7")),
+    ("looser", Read("x")),
+    ("several", Read("Ann")),
+    ("another", Refused("Corrupt", &["Another", "\"ward\""])),
+    ("renamed", Read("1")),
+    ("retyped", Read("7")),
+    ("reanalyzed", Read("Fever")),
+];
+
+/// And as the old one reads it then, when the deploy is taken back.
+static ROLLED_BACK: [(&str, Found); 8] = [
+    ("moved", Read("Fever in ward 3")),
+    ("wider", Read("7")),
+    ("looser", Read("x")),
+    ("several", Read("Ann")),
+    ("another", Read("Ann")),
+    ("renamed", Read("1")),
+    ("retyped", Read("7")),
+    ("reanalyzed", Read("Fever")),
+];
+
+fn assert_printed(printed: &str, expected: &[(&str, &Found)]) {
+    let mut lines = printed.lines();
+    for (change, expected) in expected {
+        for verb in ["get", "search", "get", "search"] {
+            let line = lines.next().unwrap_or_default();
+            let found = line.strip_prefix(&format!("{verb}, {change}: "));
+            let is_as_expected = found.is_some_and(|found| match expected {
+                Read(value) => found == *value,
+                Refused(kind, named) => found.starts_with(kind) && named.iter().all(|name| found.contains(name)),
+            });
+            assert!(is_as_expected, "{line:?} in {printed}");
+        }
+    }
+    assert_eq!(lines.next(), None);
+}
 
 /// Each document is got and searched, twice each: what is refused once is refused again in the same words.
 fn documents_side_by_side(place: impl Fn(usize) -> [String; 2]) {
@@ -51,20 +92,28 @@ fn documents_side_by_side(place: impl Fn(usize) -> [String; 2]) {
         let [url, namespace] = place(direction);
         run(writer, &["documents", "write", &url, &namespace]);
         let printed = run(reader, &["documents", "read", &url, &namespace]);
-        let mut lines = printed.lines();
-        for (change, by_new, by_old) in &DOCUMENTS {
-            let expected = if direction == 0 { by_new } else { by_old };
-            for verb in ["get", "search", "get", "search"] {
-                let line = lines.next().unwrap_or_default();
-                let found = line.strip_prefix(&format!("{verb}, {change}: "));
-                let is_as_expected = found.is_some_and(|found| match expected {
-                    Read(value) => found == *value,
-                    Refused(kind, named) => found.starts_with(kind) && named.iter().all(|name| found.contains(name)),
-                });
-                assert!(is_as_expected, "{writer} wrote, {reader} read: {line:?} in {printed}");
-            }
-        }
-        assert_eq!(lines.next(), None);
+        let of_reader =
+            |(change, new, old): &'static (&str, Found, Found)| (*change, if direction == 0 { new } else { old });
+        assert_printed(&printed, &DOCUMENTS.iter().map(of_reader).collect::<Vec<_>>());
+    }
+}
+
+fn expected_of(table: &'static [(&'static str, Found)]) -> Vec<(&'static str, &'static Found)> {
+    table.iter().map(|(change, found)| (*change, found)).collect()
+}
+
+/// Once the new build has indexed anew what needs it, each build finds its documents by its own type: also the old one again.
+#[test]
+fn a_reindex_lets_both_builds_find_their_documents_in_a_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = [format!("tantivy://{}", folder.path().display()), "n".to_owned()];
+    let build = |build: &str, verb: &str| run(build, &["documents", verb, &place[0], &place[1]]);
+    build(OLD, "write");
+    for _ in 0..2 {
+        // Twice is as good as once.
+        build(NEW, "reindex");
+        assert_printed(&build(NEW, "read"), &expected_of(&REINDEXED));
+        assert_printed(&build(OLD, "read"), &expected_of(&ROLLED_BACK));
     }
 }
 

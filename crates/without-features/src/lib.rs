@@ -45,6 +45,6 @@ fn tls_without_its_feature_names_the_feature() {
         let mut url = ServiceUrl::parse("STATEHOUSE_CACHE_URL", text).unwrap();
         let error = RedisConfig::from_url(&mut url).unwrap_err();
         assert_eq!((error.kind(), error.setting()), (ErrorKind::InvalidConfig, Some("STATEHOUSE_CACHE_URL")));
-        assert!(error.to_string().contains("crate feature \"tls\""), "{error}");
+        assert!(error.to_string().contains("crate feature \"redis-tls\" of statehouse"), "{error}");
     }
 }

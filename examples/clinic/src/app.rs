@@ -5,15 +5,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::future::try_join_all;
 use statehouse::cache::TypedCache;
 use statehouse::coord::{Coordination, RateLimiter, Revision, RunStatus};
 use statehouse::files::Files;
-use statehouse::session::{Authority, Session, SessionKey, SessionLayer, SessionStoreExt as _, Sessions, Snapshot};
+use statehouse::session::{SessionLayer, Sessions};
 use statehouse::{Capabilities, Dependency, ErrorKind, Health, Services};
 
 use crate::attempts::Attempt;
-use crate::db::{Database, Login, Staff};
+use crate::db::{Database, Staff};
 use crate::error::{AppError, Result, SOON};
 use crate::metrics::Reads;
 use crate::outages;
@@ -50,12 +49,6 @@ pub(crate) struct App {
 const CHECKS_AT_A_TIME: usize = 4;
 /// How long somebody waits for their turn to log in.
 const TURN_WITHIN: Duration = Duration::from_secs(10);
-
-/// A session that is alive.
-pub(crate) struct LiveLogin {
-    pub(crate) login: Login,
-    pub(crate) last_used: i64,
-}
 
 impl App {
     /// Opens everything that the settings name.
@@ -160,65 +153,6 @@ impl App {
         }
     }
 
-    /// Where a member of staff is logged in. Forgets what has expired. Asks for many sessions at a time.
-    pub(crate) async fn live_logins(&self, staff: i64) -> Result<Vec<LiveLogin>> {
-        let mut logins = self.database.logins(staff).await?.into_iter();
-        let mut live = Vec::new();
-        loop {
-            let some = logins.by_ref().take(16).map(|login| self.live_login(staff, login));
-            let some: Vec<_> = some.collect();
-            if some.is_empty() {
-                return Ok(live);
-            }
-            live.extend(try_join_all(some).await?.into_iter().flatten());
-        }
-    }
-
-    async fn live_login(&self, staff: i64, login: Login) -> Result<Option<LiveLogin>> {
-        let snapshot = self.sessions.store().load(&session_key(&login.session_key)?).await?.found();
-        let mine = |snapshot: &Snapshot| {
-            snapshot.record().principal().is_some_and(|owner| owner.as_str() == staff.to_string())
-        };
-        let Some(snapshot) = snapshot.filter(mine) else {
-            self.forget_login(staff, &login.session_key).await;
-            return Ok(None);
-        };
-        let last_used = i64::try_from(snapshot.last_seen().as_micros() / 1_000).unwrap_or(i64::MAX);
-        Ok(Some(LiveLogin { login, last_used }))
-    }
-
-    /// Removes the rows of sessions that began before this time and are no more. Says how many.
-    pub(crate) async fn sweep_logins(&self, started_before: i64) -> Result<u64> {
-        const AT_A_TIME: i64 = 200;
-        let (mut removed, mut behind) = (0, String::new());
-        loop {
-            let logins = self.database.logins_before(started_before, &behind, AT_A_TIME).await?;
-            let Some((_, last)) = logins.last() else { return Ok(removed) };
-            behind.clone_from(last);
-            for (staff, key) in &logins {
-                if self.sessions.store().load(&session_key(key)?).await?.found().is_none() {
-                    self.database.remove_login(*staff, key).await?;
-                    removed += 1;
-                }
-            }
-        }
-    }
-
-    /// Ends a session, whoever holds its cookie.
-    pub(crate) async fn end_login(&self, staff: i64, key: &str) -> Result<()> {
-        let _was_there = self.sessions.store().delete(&session_key(key)?, Authority::Application).await?;
-        self.forget_login(staff, key).await;
-        Ok(())
-    }
-
-    /// Removes the row of a session that has ended. Where that fails the session has ended all the same: the row is removed when
-    /// its owner's sessions are listed, or by the sweep.
-    pub(crate) async fn forget_login(&self, staff: i64, key: &str) {
-        if let Err(error) = self.database.remove_login(staff, key).await {
-            let _recorded = AppError::from(error);
-        }
-    }
-
     /// Every service's name, how it is, and what it can do.
     pub(crate) async fn health(&self) -> Vec<(&'static str, Health, Capabilities)> {
         let (services, database) = tokio::join!(self.services.health(), self.database_health());
@@ -263,14 +197,4 @@ impl App {
         });
         Health::of(self.database.engine(), start.elapsed(), probe)
     }
-}
-
-/// The key under which the session is stored, as the table of log-ins has it.
-pub(crate) async fn key_of(session: &Session) -> Result<String> {
-    let key = session.key().await?.ok_or_else(|| AppError::conflict("There is no session. Log in again."))?;
-    Ok(key.to_string())
-}
-
-fn session_key(text: &str) -> Result<SessionKey> {
-    text.parse().map_err(|_| AppError::not_found("session"))
 }

@@ -154,15 +154,7 @@ impl Trouble {
     /// PostgreSQL's codes have five characters. SQLite's are numbers of at most four digits, and the lowest byte is the kind.
     fn of_code(code: &str) -> Option<Self> {
         if code.len() == 5 {
-            return match code {
-                "53100" => Some(Self::Full),
-                "42501" => Some(Self::Refuses),
-                // 08 connection exception, 53 insufficient resources, 57P operator intervention, 58 system error.
-                _ if ["08", "53", "57P", "58"].iter().any(|class| code.starts_with(class)) => Some(Self::Away),
-                // 28 invalid authorization.
-                _ if code.starts_with("28") => Some(Self::Refuses),
-                _ => None,
-            };
+            return Self::of_postgres(code);
         }
         match code.parse::<u32>().ok()? & 0xff {
             13 => Some(Self::Full),
@@ -170,6 +162,18 @@ impl Trouble {
             5 | 6 | 10 | 14 => Some(Self::Away),
             // No permission, only readable, not authorized.
             3 | 8 | 23 => Some(Self::Refuses),
+            _ => None,
+        }
+    }
+
+    fn of_postgres(code: &str) -> Option<Self> {
+        match code {
+            "53100" => Some(Self::Full),
+            "42501" => Some(Self::Refuses),
+            // 08 connection exception, 53 insufficient resources, 57P operator intervention, 58 system error.
+            _ if ["08", "53", "57P", "58"].iter().any(|class| code.starts_with(class)) => Some(Self::Away),
+            // 28 invalid authorization.
+            _ if code.starts_with("28") => Some(Self::Refuses),
             _ => None,
         }
     }

@@ -101,6 +101,7 @@ async fn run(settings: Settings) -> Result<(), Failure> {
     let following = tokio::spawn(app.problem_sets.clone().follow());
     let info = MemberInfo::new(concat!("clinic ", env!("CARGO_PKG_VERSION")));
     let info = info.with_fingerprint("edition", app.concepts.edition().name());
+    let info = info.with_address(socket.local_addr()?.to_string());
     // Without sessions nobody is logged in: who has lost them leaves the requests to the others.
     let operations = app.services.operations().member(info).hard(Service::Sessions).soft(app.database_dependency());
     let operations = operations.at_stop(loading.stop());

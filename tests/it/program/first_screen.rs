@@ -1,18 +1,6 @@
 //! The README's first program. It listens where its last argument says.
 
 // The same from here on.
-mod bank {
-    pub(crate) async fn fetch(_: &str) -> std::io::Result<f64> {
-        std::future::ready(Ok(1.08)).await
-    }
-    pub(crate) async fn migrate() -> std::io::Result<()> {
-        std::future::ready(Ok(())).await
-    }
-}
-#[derive(serde::Deserialize)]
-struct Login {
-    name: String,
-}
 use std::time::Duration;
 
 use axum::{Form, Router, http::StatusCode, response::Redirect, routing::post};
@@ -62,7 +50,7 @@ pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .top(20)
         .await?;
 
-    // The container's sessions. Their cookie wants HTTPS; for http://localhost there is CookieConfig::insecure_localhost()
+    // The container's sessions. Their cookie wants HTTPS; for http://localhost see CookieConfig::insecure_localhost()
     let app = Router::new().route("/login", post(login)).layer(SessionLayer::new(services.sessions()));
     // Probes at /live, /started and /ready. At SIGTERM: unready, then what is under way is answered, then stored
     let listener = tokio::net::TcpListener::bind(std::env::args().next_back().unwrap_or_default()).await?;
@@ -74,4 +62,19 @@ async fn login(session: Session, Form(form): Form<Login>) -> Result<Redirect, St
     session.login(form.name.as_str()).await.map_err(failed)?; // new token, same session; the old one is dead
     session.insert("theme", "dark").map_err(failed)?;
     Ok(Redirect::to("/"))
+}
+
+#[derive(serde::Deserialize)]
+struct Login {
+    name: String,
+}
+
+/// What the application has already.
+mod bank {
+    pub(crate) async fn fetch(_: &str) -> std::io::Result<f64> {
+        std::future::ready(Ok(1.08)).await
+    }
+    pub(crate) async fn migrate() -> std::io::Result<()> {
+        std::future::ready(Ok(())).await
+    }
 }

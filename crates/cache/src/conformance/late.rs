@@ -45,6 +45,11 @@ pub(super) async fn a_lease_is_renewed_only_while_it_lives(backend: &impl CacheB
         Reservation::Ended,
         "beside another lease"
     );
+    let there = store(&*cache, &key("there"), "v").await;
+    let replacing = renewing.with_replacing(there);
+    assert_eq!(cache.reserve_with(&key("there"), replacing).await.unwrap(), Reservation::Ended);
+    let entry = cache.get(&key("there")).await.unwrap().expect("a renewal that is refused changes nothing");
+    assert_eq!(entry.version, there);
 }
 
 pub(super) async fn a_late_removal_leaves_what_is_newer(backend: &impl CacheBackend) {
@@ -55,6 +60,10 @@ pub(super) async fn a_late_removal_leaves_what_is_newer(backend: &impl CacheBack
     let new = store(&*cache, &key("new"), "new").await;
     let young = reserve(&*cache, &key("leased since")).await;
     let late = RemoveOptions::default().with_min_age(Duration::from_millis(2000));
+    let its = late.clone().with_lease(young);
+    assert_eq!(cache.remove_with(&key("leased since"), its).await.unwrap(), RemoveOutcome::Absent, "and it holds");
+    let renewing = ReserveOptions::new(LONG).with_holding(Holding::Renew(young));
+    assert_eq!(cache.reserve_with(&key("leased since"), renewing).await.unwrap(), Reservation::Leased(young));
     assert_eq!(cache.remove_with(&key("old"), late.clone()).await.unwrap(), RemoveOutcome::Removed);
     assert_eq!(cache.remove_with(&key("new"), late.clone()).await.unwrap(), RemoveOutcome::Conflict(new));
     assert_eq!(cache.remove_with(&key("none"), late.clone()).await.unwrap(), RemoveOutcome::Absent);
@@ -76,4 +85,17 @@ pub(super) async fn a_late_removal_ends_what_was_being_loaded_before(backend: &i
     let late = RemoveOptions::default().with_min_age(Duration::from_millis(300));
     assert_eq!(cache.remove_with(&key("a"), late.clone()).await.unwrap(), RemoveOutcome::Removed);
     assert_eq!(value(&*cache, &key("a")).await, None);
+}
+
+pub(super) async fn a_late_removal_of_no_age_takes_what_was_set_a_moment_ago(backend: &impl CacheBackend) {
+    let cache = backend.service().await;
+    let late = RemoveOptions::default().with_min_age(Duration::ZERO);
+    for n in 0..20 {
+        let name = key(&n.to_string());
+        // The second has a later version than the first, whatever the clock shows.
+        store(&*cache, &name, "first").await;
+        store(&*cache, &name, "second").await;
+        assert_eq!(cache.remove_with(&name, late.clone()).await.unwrap(), RemoveOutcome::Removed, "{n}");
+        assert_eq!(value(&*cache, &name).await, None, "{n}");
+    }
 }

@@ -104,6 +104,7 @@ macro_rules! cache_conformance {
             a_lease_is_renewed_only_while_it_lives [];
             a_late_removal_leaves_what_is_newer [];
             a_late_removal_ends_what_was_being_loaded_before [];
+            a_late_removal_of_no_age_takes_what_was_set_a_moment_ago [];
             no_read_gives_what_was_loaded_before_a_removal [];
             no_read_gives_what_was_loaded_before_a_clear [];
             a_cancelled_set_leaves_the_old_entry_or_the_new_one [];

@@ -92,21 +92,32 @@ pub(crate) enum Bound {
 const LEAST_SHARD_BYTES: u64 = 4 << 20;
 const LEAST_SHARD_ENTRIES: u64 = 4096;
 
+/// The writer that makes a shard grow moves all that is in it, so those of a large memory are kept this small.
+const LARGE_SHARD_BYTES: u64 = 16 << 20;
+const LARGE_SHARD_ENTRIES: u64 = 1 << 16;
+const MOST_OF_LARGE: u64 = 64;
+
 impl Bound {
     /// The capacity, the number of entries to expect, and the number of shards, for the engine.
     ///
     /// By the number of entries the engine bounds how many evicted keys it remembers, and by those it tells what is
     /// asked for again from what is not.
     pub(crate) fn layout(self) -> (u64, usize, usize) {
-        let (capacity, items, shards) = match self {
-            Self::Bytes(bytes) => (bytes, (bytes / 256).clamp(32, 1 << 24), bytes / LEAST_SHARD_BYTES),
-            Self::Entries(entries) => (entries, entries.clamp(32, 1 << 24), entries / LEAST_SHARD_ENTRIES),
-            // How much of the unit an entry has is not known: one may be as much as all.
-            Self::Units(units) => (units, units.clamp(32, 1 << 17), units / LEAST_SHARD_BYTES),
+        let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+        let shards = |bound: u64, least: u64, large: u64| {
+            (bound / least).clamp(1, cores * 4).max((bound / large).min(MOST_OF_LARGE))
         };
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let shards = usize::try_from(shards).unwrap_or(usize::MAX).clamp(1, cores * 4);
-        (capacity, usize::try_from(items).unwrap_or(usize::MAX), shards)
+        let bytes = |bound| shards(bound, LEAST_SHARD_BYTES, LARGE_SHARD_BYTES);
+        let (capacity, items, shards) = match self {
+            Self::Bytes(bound) => (bound, (bound / 256).clamp(32, 1 << 24), bytes(bound)),
+            Self::Entries(bound) => {
+                (bound, bound.clamp(32, 1 << 24), shards(bound, LEAST_SHARD_ENTRIES, LARGE_SHARD_ENTRIES))
+            }
+            // How much of the unit an entry has is not known: one may be as much as all.
+            Self::Units(bound) => (bound, bound.clamp(32, 1 << 17), bytes(bound)),
+        };
+        let number = |number| usize::try_from(number).unwrap_or(usize::MAX);
+        (capacity, number(items), number(shards))
     }
 }
 

@@ -24,7 +24,7 @@ use crate::{
 /// Bounded by weight (the bytes of key and value, and about 128 for each entry) or by the number of entries. Beyond it the
 /// engine, [`quick_cache`](https://docs.rs/quick_cache), evicts what is least used. A value above a shard's share of the
 /// capacity would not be kept, and is [`TooLarge`](statehouse_core::ErrorKind::TooLarge). Leases weigh nothing and are not
-/// evicted.
+/// evicted, up to 1,024 in each of 64 parts.
 ///
 /// Expired entries leave when they are asked for, and a few with each write, so that they are never much more than a third
 /// of what lives. Of a cache that is only read they leave as well, by one read in a millisecond, which takes some 50 µs at

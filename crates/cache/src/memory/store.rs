@@ -1,3 +1,4 @@
+mod evicted;
 mod leases;
 mod ring;
 
@@ -7,7 +8,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use quick_cache::sync::{Cache as QuickCache, DefaultLifecycle};
+use quick_cache::sync::Cache as QuickCache;
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 use statehouse_core::fence::Marks;
 use statehouse_core::time::whole_micros;
@@ -17,6 +18,7 @@ use super::Bound;
 use crate::options::Guard;
 use crate::options::Holding;
 use crate::{CacheKey, RemoveOutcome, ReserveOptions, SetOutcome, TouchOutcome};
+use evicted::{Evicted, KeepEvicted};
 use leases::Leases;
 use ring::{LIVE_PER_READ, LIVE_PER_WRITE, Ring, State};
 
@@ -35,7 +37,7 @@ pub(crate) const ENTRY_OVERHEAD: u64 = 128;
 /// Reads take one shard's read lock. Every write holds its key's stripe, so that a condition is checked and the write
 /// done in one step; `clear` holds all stripes. No lock is ever held over an await: nothing here is async.
 pub(crate) struct Store<T> {
-    entries: QuickCache<CacheKey, Slot<T>, SlotWeight>,
+    entries: QuickCache<CacheKey, Slot<T>, SlotWeight, DefaultHashBuilder, KeepEvicted<Slot<T>>>,
     stripes: Box<[Mutex<Stripe>]>,
     hasher: DefaultHashBuilder,
     /// Those of locks that guard this cache; a clear leaves them.
@@ -107,7 +109,7 @@ impl<T: Clone> Store<T> {
             .build()
             .expect("capacity and number of items are set");
         let hasher = DefaultHashBuilder::default();
-        let entries = QuickCache::with_options(options, SlotWeight, hasher.clone(), DefaultLifecycle::default());
+        let entries = QuickCache::with_options(options, SlotWeight, hasher.clone(), KeepEvicted::default());
         // The engine does not admit what is above 97 % of a shard; this is a little less.
         let shard = entries.shard_capacity();
         let most = (shard - shard.div_ceil(32)).max(shard.min(1));
@@ -156,48 +158,62 @@ impl<T: Clone> Store<T> {
         guard: Guard,
     ) -> SetOutcome {
         let now = self.now();
-        let mut dead = Vec::new();
+        // Declared before the lock, so that they are dropped after it: a value may take long to drop, or use this cache itself.
+        let (mut dead, mut evicted, present);
+        (dead, evicted) = (Vec::new(), Evicted::default());
         let mut stripe = self.stripe(key);
-        let present = self.entries.peek(key);
+        present = self.entries.peek(key);
         let version = present.as_ref().filter(|slot| slot.expires > now).map(|slot| slot.version);
         let lease = stripe.leases.token(key, now);
         if !holds(guard, version, lease) {
             return SetOutcome::Conflict(version);
         }
-        let issued = stripe.issue(self.clock.now());
+        let today = self.clock.now();
+        let issued = stripe.issue(today);
+        // Versions may run ahead of the clock, and nothing is created later than now.
+        let begun = Version::new(today.as_micros()).min(issued);
         let age = match guard {
-            Guard::Lease(lease) => millis_between(lease.token(), issued),
-            _ => 0,
+            Guard::Lease(_) => millis_between(stripe.leases.created(key).map_or(begun, Version::new), issued),
+            _ => millis_between(begun, issued),
         };
-        let ticket = present.map_or_else(|| stripe.ring.add(key), |slot| slot.ticket);
+        let ticket = present.as_ref().map_or_else(|| stripe.ring.add(key), |slot| slot.ticket);
         // The engine never evicts an entry without weight.
         let (weight, expires) = (weight.max(1), now.saturating_add(whole_micros(time_to_live)));
         stripe.leases.remove(key);
-        self.entries.insert(key.clone(), Slot { value, version: issued, expires, weight, ticket, age });
+        let slot = Slot { value, version: issued, expires, weight, ticket, age };
+        self.entries.insert_with_lifecycle(key.clone(), slot, &mut evicted);
         self.sweep(&mut stripe, now, LIVE_PER_WRITE, &mut dead);
-        // What it holds may take long to drop.
-        drop(stripe);
         SetOutcome::Stored(issued)
     }
 
     pub(crate) fn remove(&self, key: &CacheKey, guard: Guard, min_age: Option<Duration>) -> RemoveOutcome {
+        // Dropped behind the lock.
+        let (_gone, peeked);
         let mut stripe = self.stripe(key);
         let now = self.now();
-        let live = self.entries.peek(key).filter(|slot| slot.expires > now);
+        peeked = self.entries.peek(key);
+        let live = peeked.as_ref().filter(|slot| slot.expires > now);
         let lease = stripe.leases.token(key, now);
-        // What is as old as the option says goes, the rest is left alone.
-        let limit = min_age.map_or(u64::MAX, |age| self.clock.now().as_micros().saturating_sub(whole_micros(age)));
-        let version = live.as_ref().map(|slot| slot.version);
+        // What is as old as the option says goes, the rest is left alone; save what came about later than now, while the clock
+        // was ahead: nobody can tell how old it is.
+        let today = self.clock.now().as_micros();
+        let limit = min_age.map_or(u64::MAX, |age| today.saturating_sub(whole_micros(age)));
+        let is_younger = |created: u64| created > limit && created <= today;
+        let version = live.map(|slot| slot.version);
         if !holds(guard, version, lease) {
             return version.map_or(RemoveOutcome::Absent, RemoveOutcome::Conflict);
         }
-        if lease.is_some_and(|token| token.get() <= limit) {
-            stripe.leases.remove(key);
+        match lease {
+            Some(token) if is_younger(stripe.leases.created(key).unwrap_or(token.get())) => {
+                return RemoveOutcome::Absent;
+            }
+            Some(_) => stripe.leases.remove(key),
+            None => {}
         }
         match live {
-            Some(slot) if slot.created().as_micros() > limit => return RemoveOutcome::Conflict(slot.version),
-            _ => self.entries.remove(key),
-        };
+            Some(slot) if is_younger(slot.created().as_micros()) => return RemoveOutcome::Conflict(slot.version),
+            _ => _gone = self.entries.remove(key),
+        }
         if version.is_some() || matches!(guard, Guard::Lease(_)) {
             RemoveOutcome::Removed
         } else {
@@ -206,28 +222,36 @@ impl<T: Clone> Store<T> {
     }
 
     pub(crate) fn touch(&self, key: &CacheKey, time_to_live: Duration) -> TouchOutcome {
+        // Dropped behind the lock.
+        let (peeked, _gone);
         let _stripe = self.stripe(key);
         let now = self.now();
-        let Some(slot) = self.entries.peek(key).filter(|slot| slot.expires > now) else { return TouchOutcome::Absent };
+        peeked = self.entries.peek(key);
+        let Some(slot) = peeked.as_ref().filter(|slot| slot.expires > now) else { return TouchOutcome::Absent };
         let version = slot.version;
-        let slot = Slot { expires: now.saturating_add(whole_micros(time_to_live)), ..slot };
+        let slot = Slot { expires: now.saturating_add(whole_micros(time_to_live)), ..slot.clone() };
         // Fails only if the entry was evicted in between, and then there is nothing to touch.
         match self.entries.replace(key.clone(), slot, true) {
             Ok(()) => TouchOutcome::Touched(version),
-            Err(_) => TouchOutcome::Absent,
+            Err(unused) => {
+                _gone = unused;
+                TouchOutcome::Absent
+            }
         }
     }
 
     pub(crate) fn reserve(&self, key: &CacheKey, time_to_live: Duration, options: &ReserveOptions) -> Reserved<T> {
         let now = self.now();
         let mut dead = Vec::new();
+        // Dropped behind the lock.
+        let peeked;
         let mut stripe = self.stripe(key);
-        let live = self.entries.peek(key).filter(|slot| slot.expires > now);
-        match live {
-            Some(slot) if options.replacing != Some(slot.version) => return Reserved::Hit(slot.found(now)),
-            Some(_) => drop(self.entries.remove(key)),
-            None => {}
-        }
+        peeked = self.entries.peek(key);
+        let live = peeked.as_ref().filter(|slot| slot.expires > now);
+        let replaced = match live {
+            Some(slot) if options.replacing != Some(slot.version) => return Reserved::Hit(slot.clone().found(now)),
+            live => live.is_some(),
+        };
         let expires = now.saturating_add(whole_micros(time_to_live));
         let present = stripe.leases.token(key, now);
         let reserved = match (present, options.holding) {
@@ -235,23 +259,28 @@ impl<T: Clone> Store<T> {
             (present, Holding::Renew(lease)) if present != Some(lease.token()) => Reserved::Ended,
             (Some(_), _) => stripe.leases.prolong(key, now, expires).map_or(Reserved::Ended, Reserved::Leased),
             (None, _) => {
-                let token = stripe.issue(self.clock.now());
-                stripe.leases.insert(key, token, now, expires);
+                let today = self.clock.now();
+                let token = stripe.issue(today);
+                stripe.leases.insert(key, token, today.as_micros(), now, expires);
                 Reserved::Leased(token)
             }
         };
+        if replaced && matches!(reserved, Reserved::Leased(_)) {
+            dead.extend(self.entries.remove(key).map(|(_, slot)| slot));
+        }
         self.sweep(&mut stripe, now, LIVE_PER_WRITE, &mut dead);
         drop(stripe);
         reserved
     }
 
     pub(crate) fn clear(&self) {
+        let _gone: Vec<_>;
         let mut all: Vec<_> = self.stripes.iter().map(lock).collect();
         for stripe in &mut all {
             stripe.leases.clear();
             stripe.ring.clear();
         }
-        self.entries.clear();
+        _gone = self.entries.drain().collect();
     }
 
     /// For a cache that is only read: one read in a while does what else the writes do.

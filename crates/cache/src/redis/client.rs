@@ -1,18 +1,20 @@
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
 use std::mem::replace;
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use statehouse_core::policy::Occasional;
 use statehouse_core::time::whole_micros;
 use statehouse_core::{CodecId, Error, ErrorKind, Fence, Namespace, Result, SchemaId, SystemClock, Version};
+use statehouse_redis::redis::cmd;
 use statehouse_redis::{
-    Idempotence, REFUSE_STALE, RedisClient, RedisScript, ScriptCall, raise, redis, script, unexpected_answer,
+    Idempotence, REFUSE_STALE, RedisClient, RedisScript, ScriptCall, raise, script, unexpected_answer,
 };
 
+use super::asking::{Asking, Lost};
 use super::format::{self, Tag};
 use super::groups::{Entries, GROUPS, Group, SETTLE, group_of, groups, sole_schema};
 use super::told::{CONFLICT, DONE, DOUBT, ENDED, HELD, HIT, Told, ToldOf};
@@ -21,6 +23,8 @@ use crate::{CacheKey, Holding, RemoveOptions, ReserveOptions};
 
 static PLAIN: LazyLock<RedisScript> =
     script!("lua/known.lua", "lua/plain_known.lua", "lua/head.lua", "lua/ensure.lua", "lua/plain.lua");
+static PLAIN_FENCED: LazyLock<RedisScript> =
+    script!(REFUSE_STALE, "lua/known.lua", "lua/plain_known.lua", "lua/head.lua", "lua/ensure.lua", "lua/plain.lua");
 static SET: LazyLock<RedisScript> =
     script!("lua/known.lua", "lua/set_known.lua", "lua/head.lua", "lua/ensure.lua", "lua/look.lua", "lua/set.lua");
 static SET_FENCED: LazyLock<RedisScript> =
@@ -37,6 +41,7 @@ static RESERVE: LazyLock<RedisScript> = script!(
     "lua/look.lua",
     "lua/reserve.lua"
 );
+static GIVE_BACK: LazyLock<RedisScript> = script!("lua/known.lua", "lua/head.lua", "lua/look.lua", "lua/give_back.lua");
 static CLEAR: LazyLock<RedisScript> = script!("lua/clear.lua");
 
 /// The longest value that is set by the shortest script: that one is given all of what was there before, and who sets short
@@ -132,29 +137,29 @@ impl Wire {
         &self.redis
     }
 
-    /// Reads a stored record, and the generation that is current.
-    pub(super) async fn read(&self, key: &CacheKey, deadline: Option<Duration>) -> Result<Read> {
+    /// Reads a stored record, and the generation that is current. `redis` has the deadline of the call, of which this may be a
+    /// part.
+    pub(super) async fn read(&self, redis: &RedisClient, key: &CacheKey) -> Result<Read> {
         let group = self.group(key);
         if let Some(generation) = group.fresh() {
-            let stored = self.redis.within(deadline).get(&group.entry_key(key)).await?;
+            let stored = redis.get(&group.entry_key(key)).await?;
             return Ok((Some(generation), stored));
         }
         // Boxed, so that the usual future stays small.
-        Box::pin(self.read_both(key, deadline)).await
+        Box::pin(self.read_both(redis, key)).await
     }
 
     /// Reads a record and its generation in one step.
-    pub(super) async fn read_both(&self, key: &CacheKey, deadline: Option<Duration>) -> Result<Read> {
+    pub(super) async fn read_both(&self, redis: &RedisClient, key: &CacheKey) -> Result<Read> {
         let (group, asked) = (self.group(key), Instant::now());
-        let mut both = redis::cmd("MGET");
+        let mut both = cmd("MGET");
         both.arg(group.generation_key()).arg(group.entry_key(key));
-        let (generation, stored): (Option<Vec<u8>>, _) =
-            self.redis.within(deadline).query(&both, Idempotence::Idempotent).await?;
+        let (generation, stored): (Option<Vec<u8>>, _) = redis.query(&both, Idempotence::Idempotent).await?;
         Ok((group.see(generation.as_deref(), asked), stored))
     }
 
     /// Reads stored records, and the generation of each.
-    pub(super) async fn read_many(&self, keys: &[CacheKey], deadline: Option<Duration>) -> Result<Vec<Read>> {
+    pub(super) async fn read_many(&self, redis: &RedisClient, keys: &[CacheKey]) -> Result<Vec<Read>> {
         let places: Vec<_> = keys.iter().map(|key| group_of(key)).collect();
         let (mut known, mut looked, mut unknown) = ([None; GROUPS], [false; GROUPS], Vec::new());
         for group in &places {
@@ -168,7 +173,7 @@ impl Wire {
         let generations = unknown.iter().map(|group| self.groups[*group].generation_key());
         let all: Vec<&[u8]> = generations.chain(entries.iter()).collect();
         let asked = Instant::now();
-        let mut stored = self.redis.within(deadline).get_many(&all).await?.into_iter();
+        let mut stored = redis.get_many(&all).await?.into_iter();
         for group in unknown {
             known[group] = self.groups[group].see(stored.next().flatten().as_deref(), asked);
         }
@@ -176,12 +181,12 @@ impl Wire {
     }
 
     /// Whether the tags of an entry have the generations that it was stored under.
-    pub(super) async fn tags_hold(&self, key: &CacheKey, tags: &[Tag], deadline: Option<Duration>) -> Result<bool> {
-        let mut read = redis::cmd("MGET");
+    pub(super) async fn tags_hold(&self, redis: &RedisClient, key: &CacheKey, tags: &[Tag]) -> Result<bool> {
+        let mut read = cmd("MGET");
         for tag in tags {
             read.arg(self.group(key).tag_key(tag.hash));
         }
-        let stored: Vec<Option<Vec<u8>>> = self.redis.within(deadline).query(&read, Idempotence::Idempotent).await?;
+        let stored: Vec<Option<Vec<u8>>> = redis.query(&read, Idempotence::Idempotent).await?;
         let expected = tags.iter().map(|tag| Some(format!("{:016}", tag.generation).into_bytes()));
         Ok(expected.eq(stored))
     }
@@ -191,17 +196,17 @@ impl Wire {
         let (name, version) = guard_args(guard);
         let sealed = format::seal(unique(), self.schema, codec, format::PLAIN, &value);
         let known = self.known(key);
-        let careful = |began| {
-            let script = if fence.is_some() { &SET_FENCED } else { &SET };
-            let call = self.call(script, key, known).arg(began).arg(name).arg(version.get());
+        let [plain, set] = if fence.is_some() { [&PLAIN_FENCED, &SET_FENCED] } else { [&PLAIN, &SET] };
+        let sent = |call: ScriptCall<'static>| {
             let call = call.arg(millis).arg(sealed.as_ref()).deadline();
             match &fence {
                 Some(fence) => call.fence(&self.group(key).mark_key(fence), fence),
                 None => call,
             }
         };
-        let first = if guard == Guard::Always && fence.is_none() && value.len() <= SHORT {
-            self.call(&PLAIN, key, known).arg(millis).arg(sealed.as_ref()).deadline()
+        let careful = |began| sent(self.call(set, key, known).arg(began).arg(name).arg(version.get()));
+        let first = if guard == Guard::Always && value.len() <= SHORT {
+            sent(self.call(plain, key, known))
         } else {
             careful(0)
         };
@@ -210,9 +215,10 @@ impl Wire {
 
     pub(super) async fn remove(&self, key: &CacheKey, guard: Guard, options: &RemoveOptions) -> Result<Answer> {
         let (name, version) = guard_args(guard);
+        let (redis, begun) = (self.redis.within(options.deadline), Instant::now());
         let before = match options.min_age {
             // Rather later than earlier: what was there must not stay.
-            Some(age) => self.moment(key, age, &self.redis.within(options.deadline)).await?.latest,
+            Some(age) => self.moment(key, age, &redis).await?.latest,
             None => 0,
         };
         let mark = format::seal(unique(), self.schema, CodecId::RAW, format::REMOVED, &[]);
@@ -221,7 +227,8 @@ impl Wire {
             let call = self.call(&REMOVE, key, known).arg(began).arg(name).arg(version.get());
             call.arg(before).arg(mark.as_ref()).arg(MARK.as_millis().to_string()).deadline()
         };
-        self.write((key, known), options.deadline, call(0), call).await
+        let left = options.deadline.map(|deadline| deadline.saturating_sub(begun.elapsed()));
+        self.write((key, known), left, call(0), call).await
     }
 
     /// What the clock of the server that has the key showed so long ago. Counted here and not when a script runs, which may
@@ -252,8 +259,15 @@ impl Wire {
         self.answer((key, known), asked, &answer)?.ok_or_else(unexpected_answer)
     }
 
-    pub(super) async fn reserve(&self, key: &CacheKey, millis: u64, options: &ReserveOptions) -> Result<Reserved> {
-        let lease = format::seal(unique(), self.schema, CodecId::RAW, format::LEASE, &[]);
+    pub(super) async fn reserve(
+        self: &Arc<Self>,
+        redis: &RedisClient,
+        key: &CacheKey,
+        millis: u64,
+        options: &ReserveOptions,
+    ) -> Result<Reserved> {
+        let writer = unique();
+        let lease = format::seal(writer, self.schema, CodecId::RAW, format::LEASE, &[]);
         let replacing = options.replacing.map_or(0, Version::get);
         let (holding, token) = match options.holding {
             Holding::Share => ("share", 0),
@@ -263,8 +277,21 @@ impl Wire {
         let known = self.known(key);
         let call = self.call(&RESERVE, key, known).arg(replacing).arg(millis).arg(lease.as_ref());
         let (call, asked) = (call.arg(holding).arg(token).deadline(), Instant::now());
-        let ToldOf(Told { status, version, generation }, record) =
-            call.run(&self.redis.within(options.deadline), Idempotence::Idempotent).await?;
+        let redis = redis.clone();
+        let asking = Box::pin(async move { call.run(&redis, Idempotence::Idempotent).await });
+        let given = match options.holding {
+            // It makes no lease.
+            Holding::Renew(_) => asking.await,
+            _ => {
+                let (wire, key) = (Arc::clone(self), key.clone());
+                let give_back = Box::new(move || {
+                    let (wire, key) = (Arc::clone(&wire), key.clone());
+                    Box::pin(async move { wire.give_back(&key, writer).await }) as _
+                });
+                Asking::new(asking, Lost { give_back, millis }).await
+            }
+        };
+        let ToldOf(Told { status, version, generation }, record) = given?;
         let generation = generation.unwrap_or(known);
         self.group(key).note_if_any(generation, asked);
         let version = Version::new(version);
@@ -275,6 +302,12 @@ impl Wire {
             (HIT, Some(record)) => Ok(Reserved::Hit { version, generation, record }),
             _ => Err(unexpected_answer()),
         }
+    }
+
+    /// Ends the lease of a reservation whose answer nobody got.
+    pub(super) async fn give_back(&self, key: &CacheKey, writer: [u8; 8]) -> Result<()> {
+        let call = self.call(&GIVE_BACK, key, self.known(key)).arg(&writer).deadline();
+        call.run::<Told>(&self.redis, Idempotence::Idempotent).await.map(drop)
     }
 
     /// Raises the mark of a lock in every group: a script of one sees no other.
@@ -291,7 +324,9 @@ impl Wire {
         let due: Vec<_> = self.groups.iter().filter(is_due).collect();
         let calls: Vec<_> = due.iter().map(|group| CLEAR.key(group.generation_key()).deadline()).collect();
         let asked = Instant::now();
-        let answers = self.redis.within(deadline).run_many::<u64>(&calls, Idempotence::Idempotent).await;
+        // What it waits for in the end is of the same deadline, unless that is hardly longer.
+        let limit = deadline.map(|deadline| deadline.saturating_sub(SETTLE).max(deadline / 2));
+        let answers = self.redis.within(limit).run_many::<u64>(&calls, Idempotence::Idempotent).await;
         let (mut failed, mut first) = (0, None);
         for (group, answer) in due.iter().zip(answers) {
             match answer {
@@ -305,7 +340,9 @@ impl Wire {
                 }
             }
         }
-        tokio::time::sleep(SETTLE).await;
+        if failed < due.len() {
+            tokio::time::sleep(SETTLE).await;
+        }
         let Some(error) = first else { return Ok(()) };
         let message = format!("{failed} of the {GROUPS} groups of the cache were not cleared: {}", error.message());
         let summary = Error::new(error.kind(), message).with_backend("redis").with_retry(error.retry());

@@ -1,3 +1,4 @@
+mod asking;
 mod client;
 mod format;
 mod groups;
@@ -12,7 +13,7 @@ use bytes::Bytes;
 use statehouse_core::{
     Capabilities, Fence, Health, Namespace, RaiseOptions, Result, SchemaId, Timestamp, Version, span,
 };
-use statehouse_redis::RedisClient;
+use statehouse_redis::{RedisClient, unexpected_answer};
 
 use crate::operation::Operations;
 use crate::{
@@ -23,6 +24,9 @@ use client::{Answer, NewEntry, Read, Reserved, Wire};
 use format::{Record, Unreadable};
 
 const OPERATION: Operations = Operations::of("redis");
+
+/// How many entries that cannot be read a reservation replaces, one after another. A server that is well has one.
+const MOST_TURNS: usize = 3;
 
 /// A cache of bytes in Redis or Valkey: a single server, Sentinel or Cluster.
 ///
@@ -50,14 +54,20 @@ const OPERATION: Operations = Operations::of("redis");
 /// can be reached and is an error that says how many were not; repeated with [`since`](crate::ClearOptions::since) it returns
 /// only to those.
 ///
-/// A server that evicts (`maxmemory-policy`) costs hits and never correctness: an evicted lease means that a load is
-/// not stored, and an evicted generation that every entry of its group is a miss. One that is full and does not evict
+/// A server that evicts (`maxmemory-policy`) costs hits, and no read gives what is wrong: an evicted lease means that a load is
+/// not stored, and an evicted generation that every entry of its group is a miss. **Fences need a server that does not evict their
+/// marks**: under `allkeys-*` one goes that was not used for long, and a failover may lose one that was raised within the last
+/// moments; a former holder of the lock then writes like any other until the next mark is raised. With `volatile-*` and
+/// `noeviction` marks stay. They have no end: a lock that has guarded a cache leaves 32 keys, so guard one by a few locks and not
+/// by one for each record. One that is full and does not evict
 /// (`noeviction`) refuses sets and leases; removals and `clear` work all the same, the latter by taking generations away. A
 /// generation that no script has written (of another type, or no number) is as good as lost, and replaced.
 ///
 /// # Schemas
 /// Each schema has entries of its own, so replicas with the old and the new layout of a type run side by side. A write
-/// or removal under one schema ends the key's entry under all others, so that none reads what another has replaced. The
+/// or removal under one schema ends the key's entry under all others, so that none reads what another has replaced. (While a slot
+/// of a cluster moves, where those are may not be known: the write is then asked again until it is, and nothing is done if it is
+/// not in time.) The
 /// generation of a group names the schemas that have stored anything under it; one that has named some forty is over, and
 /// what was stored under it is a miss.
 ///
@@ -66,9 +76,13 @@ const OPERATION: Operations = Operations::of("redis");
 /// failed is never executed over something newer, however long the network held it back. The connector repeats reads,
 /// reservations, touches and clears. A set or removal whose answer was lost is repeated once, with the id that the entry
 /// carries of its writer: if the first was executed the answer is that of the first, with its version. If that can't be told
-/// any more, because somebody else has written since, or the repeat is not answered either, the error is
-/// [`OutcomeUnknown`](statehouse_core::ErrorKind::OutcomeUnknown). A removed entry leaves a mark for 10 s, so that a set that is
-/// repeated does not bring it back.
+/// any more, because somebody else has written since, nothing is there (it may have been removed since, or have expired), or the
+/// repeat is not answered either, the error is [`OutcomeUnknown`](statehouse_core::ErrorKind::OutcomeUnknown). A removed entry
+/// leaves a mark for 10 s, by which a removal that is repeated knows that it was done. One on no condition that finds neither
+/// entry nor mark says that there is none.
+///
+/// A reservation whose caller leaves, or whose answer is lost, is given back behind the scenes: at once, or for as long as its
+/// lease lives as soon as the server answers.
 ///
 /// Clones share everything.
 #[derive(Clone)]
@@ -96,22 +110,23 @@ impl RedisCache {
     }
 
     async fn read(&self, key: &CacheKey, deadline: Option<Duration>) -> Result<Option<Entry>> {
-        let read = self.0.read(key, deadline).await?;
+        let redis = self.0.redis().within(deadline);
+        let read = self.0.read(&redis, key).await?;
         match self.open(read) {
             Stored::Entry(entry) => Ok(Some(entry)),
             Stored::Nothing => Ok(None),
             // Boxed, so that the usual future stays small.
-            stored => Box::pin(self.read_on(key, stored, deadline)).await,
+            stored => Box::pin(self.read_on(&redis, key, stored)).await,
         }
     }
 
     async fn read_many(&self, keys: &[CacheKey], deadline: Option<Duration>) -> Result<Vec<Option<Entry>>> {
-        let mut entries = Vec::with_capacity(keys.len());
-        for (key, read) in keys.iter().zip(self.0.read_many(keys, deadline).await?) {
+        let (redis, mut entries) = (self.0.redis().within(deadline), Vec::with_capacity(keys.len()));
+        for (key, read) in keys.iter().zip(self.0.read_many(&redis, keys).await?) {
             entries.push(match self.open(read) {
                 Stored::Entry(entry) => Some(entry),
                 Stored::Nothing => None,
-                stored => Box::pin(self.read_on(key, stored, deadline)).await?,
+                stored => Box::pin(self.read_on(&redis, key, stored)).await?,
             });
         }
         Ok(entries)
@@ -119,15 +134,15 @@ impl RedisCache {
 
     /// What takes another look. Of a later generation than the one that this process knows: it asks again which is current,
     /// so that a write that has returned is seen although the cache was cleared a moment before.
-    async fn read_on(&self, key: &CacheKey, stored: Stored, deadline: Option<Duration>) -> Result<Option<Entry>> {
+    async fn read_on(&self, redis: &RedisClient, key: &CacheKey, stored: Stored) -> Result<Option<Entry>> {
         let stored = match stored {
-            Stored::Later => self.open(self.0.read_both(key, deadline).await?),
+            Stored::Later => self.open(self.0.read_both(redis, key).await?),
             stored => stored,
         };
         match stored {
             Stored::Entry(entry) => Ok(Some(entry)),
             Stored::Tagged(record) => {
-                let holds = self.0.tags_hold(key, &record.tags, deadline).await?;
+                let holds = self.0.tags_hold(redis, key, &record.tags).await?;
                 Ok(holds.then(|| entry(record)))
             }
             Stored::Nothing | Stored::Later => Ok(None),
@@ -168,6 +183,7 @@ impl RedisCache {
     async fn store(&self, key: &CacheKey, value: Bytes, options: SetOptions) -> Result<SetOutcome> {
         let millis = time_to_live_millis(options.time_to_live)?;
         check_value_len(value.len())?;
+        self.0.redis().check_len(value.len())?;
         let guard = options.guard()?;
         let SetOptions { codec, fence, deadline, .. } = options;
         match self.0.set(key, NewEntry { value, codec, millis, guard, fence, deadline }).await? {
@@ -195,8 +211,9 @@ impl RedisCache {
 
     async fn claim(&self, key: &CacheKey, mut options: ReserveOptions) -> Result<Reservation> {
         let millis = time_to_live_millis(options.time_to_live)?;
-        loop {
-            let (version, generation, record) = match self.0.reserve(key, millis, &options).await? {
+        let redis = self.0.redis().within(options.deadline);
+        for _ in 0..MOST_TURNS {
+            let (version, generation, record) = match self.0.reserve(&redis, key, millis, &options).await? {
                 Reserved::Leased(token) => return Ok(Reservation::Leased(Lease::new(token))),
                 Reserved::Held(token) => return Ok(Reservation::Held(Lease::new(token))),
                 Reserved::Ended => return Ok(Reservation::Ended),
@@ -206,10 +223,11 @@ impl RedisCache {
                 Stored::Entry(entry) => return Ok(Reservation::Hit(entry)),
                 // The script has looked at the tags.
                 Stored::Tagged(record) => return Ok(Reservation::Hit(entry(record))),
-                // Damaged where a script cannot see it. Each turn has another version, so this ends.
+                // Damaged where a script cannot see it. It is replaced, unless somebody is faster.
                 Stored::Nothing | Stored::Later => options.replacing = Some(version),
             }
         }
+        Err(unexpected_answer())
     }
 }
 

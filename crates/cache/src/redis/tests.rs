@@ -16,10 +16,13 @@ mod format;
 mod full;
 mod generations;
 mod late;
+mod limits;
+mod moving;
 mod network;
 mod outage;
 mod planted;
 mod promoted;
+mod reserving;
 mod slow;
 mod ways;
 
@@ -241,6 +244,42 @@ async fn a_write_under_one_schema_ends_the_entries_of_all_others_however_far_apa
             for (reader, cache) in all.iter().enumerate().filter(|(reader, _)| *reader != writer) {
                 assert_eq!(cache.get(&key("a")).await.unwrap(), None, "{verb} by {writer}, read by {reader}");
             }
+        }
+    }
+}
+
+/// What a removal forbids is what there was before it, whichever schema stored it.
+#[tokio::test]
+async fn a_late_removal_ends_older_entries_of_other_schemas_beside_a_newer_one_of_its_own() {
+    for subject in [single().await, cluster().await] {
+        let client = subject.client().await;
+        let of = |schema| RedisCache::new(client.clone(), &subject.namespace, "main", SchemaId(schema)).unwrap();
+        let [old, leased, own, young, none] = [1, 2, 3, 4, 5].map(of);
+        let reserve = async |cache: &RedisCache| {
+            let reserved = cache.reserve_with(&key("a"), ReserveOptions::new(LONG)).await.unwrap();
+            let Reservation::Leased(lease) = reserved else { panic!("a hit") };
+            SetOptions::new(LONG).with_lease(lease)
+        };
+        let store = async |cache: &RedisCache, options| {
+            cache.set_with(&key("a"), Bytes::from_static(b"loaded"), options).await.unwrap().stored()
+        };
+        // All that the generation names.
+        stored(&none, "b", "b").await;
+        store(&old, reserve(&old).await).await.unwrap();
+        let early = reserve(&leased).await;
+        tokio::time::sleep(Duration::from_millis(1_200)).await;
+        for cache in [&own, &young] {
+            store(cache, reserve(cache).await).await.unwrap();
+        }
+        let late = RemoveOptions::default().with_min_age(Duration::from_millis(800));
+        let outcome = own.remove_with(&key("a"), late.clone()).await.unwrap();
+        assert!(matches!(outcome, RemoveOutcome::Conflict(_)), "{outcome:?}");
+        assert_eq!(old.get(&key("a")).await.unwrap(), None, "it is older");
+        assert_eq!(store(&leased, early).await, None, "its load began before");
+        // By one that has nothing of its own.
+        assert_eq!(none.remove_with(&key("a"), late).await.unwrap(), RemoveOutcome::Absent);
+        for cache in [&own, &young] {
+            assert!(cache.get(&key("a")).await.unwrap().is_some(), "what was loaded since stays");
         }
     }
 }

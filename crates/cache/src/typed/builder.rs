@@ -8,7 +8,7 @@ use super::cache::{Outage, Settings, TypedCache};
 use super::core::Core;
 use super::tier::{BytesTier, CacheValue, Format, Measure, MemoryTier, Tier, VerifyCodec, Weigher};
 use crate::caches::Place;
-use crate::memory::{Bound, MemoryConfig, Store};
+use crate::memory::{Bound, Store};
 use crate::{Caches, time_to_live_millis};
 
 /// How long a loader may take unless told otherwise.
@@ -96,7 +96,8 @@ impl<V> CacheBuilder<V> {
 
     /// The version of `V`'s layout, 0 unless told; a compact [codec](Self::codec) demands that it is told. Give it another
     /// number with every change of `V` that the codec cannot read across: replicas of the old and of the new layout then keep
-    /// entries of their own, and a write or an invalidation under one number ends the entry under every other.
+    /// entries of their own, and a write or an invalidation under one number ends the entry under every other. In memory, which
+    /// only this process sees, each number is a cache of its own, with its own capacity.
     pub const fn schema(mut self, number: u32) -> Self {
         self.schema = Some(SchemaId(number));
         self
@@ -240,29 +241,31 @@ impl<V: CacheValue> CacheBuilder<V> {
 
     /// The bound, if this builder says one.
     fn bound(&self) -> Option<Bound> {
-        match (self.max_entries, self.capacity, &self.weigher) {
-            (Some(entries), _, _) => Some(Bound::Entries(entries)),
-            (None, Some(capacity), None) => Some(Bound::Bytes(capacity)),
-            (None, Some(capacity), Some(_)) => Some(Bound::Units(capacity)),
-            (None, None, _) => None,
+        let capacity = self.capacity.map(|capacity| self.in_own_units(Bound::Bytes(capacity)));
+        self.max_entries.map(Bound::Entries).or(capacity)
+    }
+
+    fn in_own_units(&self, bound: Bound) -> Bound {
+        match bound {
+            Bound::Bytes(units) if self.weigher.is_some() => Bound::Units(units),
+            bound => bound,
         }
     }
 
     fn core(self) -> Result<Core<V>> {
         let tier: Box<dyn Tier<V>> = match self.caches.place() {
             Place::Memory(config) => {
-                let MemoryConfig { bound, clock } = config.clone();
-                let bound = match (self.bound(), bound) {
-                    (Some(bound), _) => bound,
-                    (None, Bound::Bytes(units)) if self.weigher.is_some() => Bound::Units(units),
-                    (None, bound) => bound,
-                };
+                let bound = self.bound().unwrap_or_else(|| self.in_own_units(config.bound));
                 let measure = match (self.weigher, bound) {
                     (Some(weigher), _) => Measure::Own(weigher),
                     (None, Bound::Entries(_)) => Measure::Entries,
                     (None, _) => Measure::Encoded,
                 };
-                Box::new(MemoryTier { name: (*self.name).into(), store: Store::new(bound, clock), measure })
+                Box::new(MemoryTier {
+                    name: (*self.name).into(),
+                    store: Store::new(bound, Arc::clone(&config.clock)),
+                    measure,
+                })
             }
             Place::Backend(open) => {
                 Box::new(BytesTier::new(open(&self.name, self.schema.unwrap_or_default())?, &self.name))

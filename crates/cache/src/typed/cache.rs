@@ -1,6 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use statehouse_core::fence::Raising;
 use statehouse_core::{Capabilities, Error, Fence, Guarded, Result};
@@ -55,8 +55,9 @@ impl<V> TypedCache<V> {
     }
 
     /// This cache, for calls that wait no longer than this for the store, each of them; its own limit holds where none is
-    /// set. A loader has its own limit, the [load timeout](crate::CacheBuilder::load_timeout): if the store does not say
-    /// in time whether it has a value, `get_or_load` takes it for away and loads.
+    /// set. `get_or_load` has it for each of reading, reserving and storing. A loader has its own limit, the
+    /// [load timeout](crate::CacheBuilder::load_timeout): if the store does not say in time whether it has a value,
+    /// `get_or_load` takes it for away and loads.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -76,7 +77,7 @@ impl<V> TypedCache<V> {
     }
 
     /// How a call goes about it.
-    pub(super) const fn access(&self) -> Access {
+    pub(super) fn access(&self) -> Access {
         self.settings.access()
     }
 
@@ -94,8 +95,10 @@ impl<V> TypedCache<V> {
 }
 
 impl Settings {
-    pub(super) const fn access(&self) -> Access {
-        Access { codec: self.format.codec, deadline: self.deadline }
+    /// For a step that begins now.
+    pub(super) fn access(&self) -> Access {
+        let until = self.deadline.and_then(|deadline| Instant::now().checked_add(deadline));
+        Access { codec: self.format.codec, until }
     }
 }
 
@@ -106,8 +109,8 @@ pub enum Outage {
     /// The loader answers, and its value is not stored. There is one load per key and process as ever, and at most 128 run
     /// at once for a cache; what else comes waits for its turn within the load timeout, so that the source is not flooded.
     ///
-    /// A caller who joins a load that is under way shares its value unless this process has invalidated the key. What other
-    /// processes invalidate in those moments cannot be known, so such a value may be older than the call by the time that
+    /// A caller who joins a load that is under way shares its value unless this process has set or invalidated the key. What
+    /// other processes do in those moments cannot be known, so such a value may be older than the call by the time that
     /// one load takes.
     #[default]
     Load,

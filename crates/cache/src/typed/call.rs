@@ -44,7 +44,7 @@ enum Start<'a, V: Send + Sync + 'static> {
 enum Permit<'a, V: Send + Sync + 'static> {
     /// Store it under this lease.
     Store(Held<'a, V>),
-    /// Nothing: somebody keeps writing what this process cannot read.
+    /// Nothing: there is something that this process cannot read.
     Unreadable,
     /// Nothing: the store is away.
     Away,
@@ -96,7 +96,7 @@ impl<V: CacheValue> Call<'_, V> {
             Some(asked) if self.core.familiar.knows(self.key) => {
                 self.core.look_as(self.key, self.settings.access(), asked).await
             }
-            Some(_) => self.core.replay(self.key, self.settings.deadline).await.map(|()| None),
+            Some(_) => self.core.replay(self.key, self.settings.access()).await.map(|()| None),
         };
         Ok(match read {
             Ok(Some(hit)) => Looked::Hit(hit.value),
@@ -177,8 +177,8 @@ impl<V: CacheValue> Call<'_, V> {
     }
 
     async fn permit(&self, found: Found) -> Result<Start<'_, V>> {
-        if found == Found::Away {
-            return Ok(Start::Load(Permit::Away));
+        if found != Found::Nothing {
+            return Ok(Start::Load(found.permit()));
         }
         let Some(asked) = self.ask(&self.core.writes) else { return Ok(Start::Load(Permit::Away)) };
         let claimed = self.claim(asked).await.inspect(|_| self.core.is_there());
@@ -191,7 +191,7 @@ impl<V: CacheValue> Call<'_, V> {
                 Ok(Start::Load(Permit::Store(Held { core: self.core, key: self.key, lease: Some(lease), unused })))
             }
             Ok(_) => Ok(Start::Load(Permit::Unreadable)),
-            Err(error) => self.unless_away(error).map(|_| Start::Load(Permit::Away)),
+            Err(error) => Ok(Start::Load(self.unless_away(error)?.permit())),
         }
     }
 
@@ -199,14 +199,17 @@ impl<V: CacheValue> Call<'_, V> {
     /// that load began after this call, so there is nothing to wait for, and this one takes part in it.
     async fn claim(&self, mut asked: Asked<'_>) -> Result<(Claim<V>, Unused)> {
         let options = ReserveOptions::new(lease_time(self.core.tier.place(), self.settings.load_timeout));
-        let (until, access) = (Instant::now() + self.settings.load_timeout, self.settings.access());
+        let until = Instant::now() + self.settings.load_timeout;
         let (mut first, mut pauses) = (None, Backoff::new(FIRST_LOOK, LONGEST_LOOK));
         loop {
             let alone = options.clone().with_holding(Holding::Alone);
-            let claim = self.unless_slow(asked, self.core.tier.reserve(self.key, alone, access)).await?;
+            // Each has the whole deadline: a load that others wait for may well take longer.
+            let claim = self.core.tier.reserve(self.key, alone, self.settings.access());
+            let claim = self.unless_slow(asked, claim).await?;
             let Claim::Held(lease) = claim else { return Ok((claim, Unused::GiveBack)) };
             if *first.get_or_insert(lease) != lease || Instant::now() >= until {
-                return Ok((self.core.tier.reserve(self.key, options, access).await?, Unused::Leave));
+                let claim = self.core.tier.reserve(self.key, options, self.settings.access());
+                return Ok((claim.await?, Unused::Leave));
             }
             sleep(pauses.pause()).await;
             asked = self.core.writes.asks();
@@ -264,7 +267,7 @@ impl<V: CacheValue> Call<'_, V> {
         let prepared = self.core.tier.prepare(self.key, value, format)?;
         let value = Arc::clone(&prepared.value);
         let outcome = match (permit, freshness) {
-            // Nobody can invalidate it in a store that is away but this process, and it has not.
+            // Nobody can change it in a store that is away but this process, and it has not.
             (Permit::Away, Freshness::Unspoiled) => Outcome::Valid,
             (Permit::Store(held), Freshness::Unspoiled) => {
                 let (guard, access) = (held.guard(), self.settings.access());
@@ -278,6 +281,13 @@ impl<V: CacheValue> Call<'_, V> {
 
     /// Whether the loader answers although the store does not.
     fn unless_away(&self, error: Error) -> Result<Found> {
+        // Somebody with a higher limit has stored it.
+        if error.kind() == ErrorKind::TooLarge {
+            self.core.too_large(&error);
+            // It is read first from now on, where small answers do not wait.
+            self.core.familiar.saw(self.key, true);
+            return Ok(Found::Unreadable);
+        }
         if !is_away(&error) || self.settings.outage == Outage::Fail {
             return Err(error);
         }
@@ -297,6 +307,17 @@ enum Found {
     Nothing,
     /// It is not known: the store is away.
     Away,
+    /// Something that this process cannot read.
+    Unreadable,
+}
+
+impl Found {
+    const fn permit<'a, V: Send + Sync + 'static>(self) -> Permit<'a, V> {
+        match self {
+            Self::Away => Permit::Away,
+            Self::Nothing | Self::Unreadable => Permit::Unreadable,
+        }
+    }
 }
 
 fn not_answered(limit: Duration) -> Error {

@@ -87,7 +87,7 @@ impl<V: CacheValue> Core<V> {
         access: Access,
         asked: Asked<'_>,
     ) -> Result<Option<Versioned<V>>> {
-        self.replay(key, access.deadline).await?;
+        self.replay(key, access).await?;
         let found = self.tier.get(key, access).await?;
         asked.answered();
         self.familiar.saw(key, found.is_some());
@@ -145,11 +145,11 @@ impl<V: CacheValue> Core<V> {
     ///
     /// Of a clear that means to remove this key alone: the rest of the cache may lie where nobody answers, which is nothing
     /// to those who ask for this.
-    pub(crate) async fn replay(&self, key: &CacheKey, deadline: Option<Duration>) -> Result<()> {
+    pub(crate) async fn replay(&self, key: &CacheKey, access: Access) -> Result<()> {
         match self.kept.owed(key) {
             None => Ok(()),
             // Boxed, so that the usual future stays small.
-            Some(asked) => Box::pin(self.pay(Debt::Key(key.clone()), asked, deadline)).await,
+            Some(asked) => Box::pin(self.pay(Debt::Key(key.clone()), asked, access.deadline())).await,
         }
     }
 
@@ -195,6 +195,14 @@ impl<V: CacheValue> Core<V> {
             }
         }
         self.kept.is_empty()
+    }
+
+    /// To be called when a write of the key begins and when it is done: what is being loaded without the store is not shared with
+    /// who calls later. In memory, and under a lease, the store says so itself.
+    pub(crate) fn spoil(&self, key: &CacheKey) {
+        if self.tier.place() == Place::Elsewhere {
+            self.flights.spoil(key);
+        }
     }
 
     /// Does an invalidation; if it does not reach the store, it is kept.

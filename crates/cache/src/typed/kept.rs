@@ -26,6 +26,10 @@ struct Debts {
     keys: HashMap<CacheKey, Instant>,
     bytes: usize,
     clear: Option<Instant>,
+    /// The keys that were removed by themselves while the clear is still to come, with the clear that it was for: it concerns
+    /// them no more. Of those that take too much room it does.
+    reached: HashMap<CacheKey, Instant>,
+    reached_bytes: usize,
 }
 
 /// What is to be replayed.
@@ -57,7 +61,8 @@ impl Kept {
             return None;
         }
         let debts = self.lock();
-        debts.clear.max(debts.keys.get(key).copied())
+        let clear = debts.clear.filter(|clear| debts.reached.get(key).is_none_or(|reached| reached < clear));
+        clear.max(debts.keys.get(key).copied())
     }
 
     /// All that is to be replayed.
@@ -73,6 +78,7 @@ impl Kept {
             return;
         }
         let mut debts = self.lock();
+        debts.note_reached(debt, asked);
         match debt {
             Debt::Key(key) if debts.keys.get(key).is_some_and(|kept| *kept <= asked) => {
                 debts.keys.remove(key);
@@ -81,8 +87,7 @@ impl Kept {
             Debt::Key(_) => {}
             Debt::Clear => {
                 debts.clear = debts.clear.filter(|kept| *kept > asked);
-                debts.keys.retain(|_, kept| *kept > asked);
-                debts.bytes = debts.keys.keys().map(|key| key.len() + PER_KEY).sum();
+                debts.forget_keys(asked);
             }
         }
         self.count.store(debts.count(), Ordering::Release);
@@ -95,19 +100,42 @@ impl Kept {
 
 impl Debts {
     fn keep_key(&mut self, key: &CacheKey, asked: Instant) {
-        if self.keys.insert(key.clone(), asked).is_some() {
+        if let Some(kept) = self.keys.get_mut(key) {
+            // One that was asked for earlier may fail later.
+            *kept = asked.max(*kept);
             return;
         }
+        self.keys.insert(key.clone(), asked);
         self.bytes += key.len() + PER_KEY;
         if self.bytes > MOST_BYTES {
-            self.keep_clear(asked);
+            self.keep_clear(self.keys.values().copied().max().unwrap_or(asked));
+        }
+    }
+
+    /// The next read of the key need not remove it again.
+    fn note_reached(&mut self, debt: &Debt, asked: Instant) {
+        match (debt, self.clear) {
+            (Debt::Key(key), Some(clear)) if clear <= asked => {
+                let more = key.len() + PER_KEY;
+                if self.reached_bytes + more <= MOST_BYTES {
+                    self.reached_bytes += self.reached.insert(key.clone(), asked).map_or(more, |_| 0);
+                }
+            }
+            (Debt::Clear, _) => (self.reached, self.reached_bytes) = (HashMap::new(), 0),
+            _ => {}
         }
     }
 
     fn keep_clear(&mut self, asked: Instant) {
-        self.keys = HashMap::new();
-        self.bytes = 0;
         self.clear = self.clear.max(Some(asked));
+        self.forget_keys(asked);
+    }
+
+    /// What was asked for later stays.
+    fn forget_keys(&mut self, asked: Instant) {
+        self.keys.retain(|_, kept| *kept > asked);
+        self.keys.shrink_to(0);
+        self.bytes = self.keys.keys().map(|key| key.len() + PER_KEY).sum();
     }
 
     fn count(&self) -> usize {
@@ -158,8 +186,40 @@ mod tests {
         }
         assert_eq!((owed(&kept, "never seen"), &kept.all()[0]), (Some(now), &(Debt::Clear, now)));
         assert!(kept.count.load(Ordering::Relaxed) < MOST_BYTES / PER_KEY / 2);
-        // Only the clear itself pays it.
+        // Only the clear itself pays it; a key that was removed by itself meanwhile is removed once.
         kept.paid(&key("never seen"), now);
-        assert_eq!(owed(&kept, "never seen"), Some(now));
+        assert_eq!((owed(&kept, "never seen"), owed(&kept, "another")), (None, Some(now)));
+        kept.keep(&Debt::Clear, later);
+        assert_eq!(owed(&kept, "never seen"), Some(later), "a later clear concerns it again");
+        kept.paid(&Debt::Clear, later);
+        assert!(kept.is_empty() && kept.lock().reached.is_empty());
+    }
+
+    #[test]
+    fn an_earlier_invalidation_that_fails_later_does_not_shorten_what_is_owed() {
+        let (kept, first) = (Kept::default(), Instant::now());
+        let second = first + std::time::Duration::from_secs(1);
+        kept.keep(&key("a"), second);
+        kept.keep(&key("a"), first);
+        assert_eq!(owed(&kept, "a"), Some(second));
+        kept.paid(&key("a"), first);
+        assert_eq!(owed(&kept, "a"), Some(second), "what was stored between the two would stay");
+    }
+
+    #[test]
+    fn a_clear_that_fails_late_leaves_what_was_asked_for_after_it() {
+        let (kept, first) = (Kept::default(), Instant::now());
+        let second = first + std::time::Duration::from_secs(1);
+        kept.keep(&key("before"), first);
+        kept.keep(&key("after"), second);
+        kept.keep(&Debt::Clear, first);
+        assert_eq!((owed(&kept, "after"), owed(&kept, "before")), (Some(second), Some(first)));
+        kept.paid(&Debt::Clear, first);
+        assert_eq!(kept.all(), [(key("after"), second)]);
+        // Too many become a clear, which is as late as the latest of them.
+        for n in 0..MOST_BYTES / PER_KEY {
+            kept.keep(&key(&format!("key {n}")), first);
+        }
+        assert_eq!(owed(&kept, "never seen"), Some(second));
     }
 }

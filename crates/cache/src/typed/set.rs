@@ -106,19 +106,23 @@ where
         let key = cache.key(self.key, NAME.set)?;
         let stored = async {
             let (core, format, begun) = (&cache.core, cache.settings.format, Instant::now());
+            let access = cache.access();
             // A store that does not say that it keeps marks raises this one first, as the set would: one that is not open yet
             // opens for it, and one of somebody else's that ignores fences cannot.
             if let Some(fence) = self.fence.as_ref().filter(|_| !core.tier.capabilities().has(FENCED)) {
-                core.tier.raise(fence, cache.settings.deadline).await?;
+                core.tier.raise(fence, access.deadline()).await?;
             }
             if guard != Guard::Always {
-                core.replay(&key, cache.settings.deadline).await?;
+                core.replay(&key, access).await?;
             }
             let prepared = core.tier.prepare(&key, self.value, format)?;
-            let (fence, access) = (self.fence.as_ref(), cache.access());
+            core.spoil(&key);
+            let fence = self.fence.as_ref();
             let outcome = core.tier.set(&key, prepared, self.time_to_live, guard, fence, access).await?;
             if matches!(outcome, SetOutcome::Stored(_)) {
-                // What was there before is gone.
+                // What was there before is gone, and what began to be loaded beside this may be it.
+                core.spoil(&key);
+                core.familiar.saw(&key, true);
                 core.kept.paid(&Debt::Key(key.clone()), begun);
             }
             Ok(outcome)

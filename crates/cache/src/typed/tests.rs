@@ -35,6 +35,7 @@ macro_rules! on_both_tiers {
     };
 }
 
+mod away;
 mod bounds;
 mod crowd;
 mod fenced;
@@ -435,4 +436,11 @@ async fn a_backend_is_opened_once_to_be_asked_how_it_is() {
         let _ = caches.capabilities();
     }
     assert_eq!(opened.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn caches_say_what_each_of_them_can_do() {
+    for caches in [Caches::memory(MemoryConfig::default()), bytes()] {
+        assert_eq!(caches.capabilities(), open::<u32>(&caches).capabilities());
+    }
 }

@@ -43,13 +43,14 @@ impl<V: CacheValue> TypedCache<V> {
     /// As [`get`](Self::get).
     pub async fn get_many<K: AsRef<str> + Sync>(&self, keys: &[K]) -> Result<Vec<Option<Arc<V>>>> {
         let keys = keys.iter().map(|key| self.key(key, NAME.get_many)).collect::<Result<Vec<_>>>()?;
+        let access = self.access();
         if !self.core.kept.is_empty() {
             for key in &keys {
-                let replayed = self.core.replay(key, self.settings.deadline).await;
+                let replayed = self.core.replay(key, access).await;
                 replayed.map_err(|error| self.named(error, NAME.get_many, key))?;
             }
         }
-        let found = self.core.tier.get_many(&keys, self.access()).await;
+        let found = self.core.tier.get_many(&keys, access).await;
         let found = found.map_err(|error| {
             self.core.lookups.of(Err(&error));
             self.named(error, NAME.get_many, "")
@@ -122,8 +123,8 @@ impl<V: CacheValue> TypedCache<V> {
     /// Removes a value. When this has returned, no later read gives it, and no load that began before stores it.
     ///
     /// If the store is away this fails, and is kept and replayed once the store is back; so is one whose future is
-    /// dropped. From the call on, this process neither serves nor stores what it forbids: reads of the key fail until it is
-    /// replayed, and [`get_or_load`](Self::get_or_load) loads. What was set since stays. **Limits:** other processes serve
+    /// dropped. From the call on, this process stores nothing that it forbids; once it has failed it serves nothing of that either:
+    /// reads of the key fail until it is replayed, and [`get_or_load`](Self::get_or_load) loads. What was set since stays. **Limits:** other processes serve
     /// the old value until then; what is kept is lost with this process; above 1 MiB of kept keys all become one
     /// [`clear`](Self::clear).
     ///
@@ -144,8 +145,9 @@ impl<V: CacheValue> TypedCache<V> {
     pub async fn touch(&self, key: impl AsRef<str> + Send, time_to_live: Duration) -> Result<TouchOutcome> {
         let key = self.key(key, NAME.touch)?;
         let touched = async {
-            self.core.replay(&key, self.settings.deadline).await?;
-            self.core.tier.touch(&key, time_to_live, self.access()).await
+            let access = self.access();
+            self.core.replay(&key, access).await?;
+            self.core.tier.touch(&key, time_to_live, access).await
         };
         touched.await.map_err(|error| self.named(error, NAME.touch, &key))
     }

@@ -83,7 +83,7 @@ impl Wire {
     pub(super) async fn read(&self, key: &CoordKey, limit: Limit) -> Result<Option<Found>> {
         let mut options = GetOptions::default();
         options.deadline = limit.left()?;
-        let read = async { Found::read(self.files.get_with(&self.name(key)?, options).await?).await };
+        let read = async { Found::read(self.files.get_with(&self.name(key)?, options).await?.unconditional()?).await };
         match deadline::within(limit.left()?, tokio::time::sleep, deadline::not_done, read).await {
             Ok(found) => Ok(Some(found)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),

@@ -49,9 +49,7 @@ where
     }
 
     fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
-        // The clone is not ready; the one that was polled is.
-        let ready_for_next = self.inner.clone();
-        let mut inner = std::mem::replace(&mut self.inner, ready_for_next);
+        let mut inner = statehouse_core::take_polled(&mut self.inner);
         let config = Arc::clone(&self.config);
         Box::pin(async move {
             match read(&config, request).await {

@@ -5,6 +5,7 @@ mod busy;
 mod format;
 mod guard;
 mod keep;
+mod list;
 
 use std::future::IntoFuture;
 use std::pin::Pin;
@@ -19,6 +20,8 @@ pub use self::busy::{Busy, LockError};
 use self::format::State;
 pub use self::guard::Guard;
 use self::keep::Held;
+pub(crate) use self::list::list;
+pub use self::list::{LockKind, LockReport};
 use crate::api::{CoordStore, CoordStoreExt as _};
 use crate::key::CoordKey;
 use crate::leases::Leases;

@@ -47,7 +47,7 @@ use crate::leases::Leases;
 /// | store | heartbeat | a beat | a look |
 /// | --- | --- | --- | --- |
 /// | memory, files that nobody shares | 2 s | one put | one scan, at each second heartbeat while somebody watches |
-/// | Redis | 2 s | one put | one scan of two commands for each 500 members, as above |
+/// | Redis | 2 s | one put | one scan for each 500 members, as above |
 /// | files that are shared: S3 | 60 s | two requests | a listing, and one request for each member; once in 15 s for each of them |
 ///
 /// On S3 that is at most one request in ten seconds for each replica, up to 39 of them; a member that was killed is there for

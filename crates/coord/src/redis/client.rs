@@ -7,7 +7,7 @@ use bytes::Bytes;
 use statehouse_core::time::{millis_rounded_up, whole_micros};
 use statehouse_core::{Condition, EnvelopeError, Error, ErrorKind, Fence, Namespace, Result, Timestamp, Version};
 use statehouse_redis::{
-    ENVELOPE_STAMP, Idempotence, KeySpace, REFUSE_STALE, RedisClient, RedisScript, ScriptCall, raise, redis, script,
+    ENVELOPE_STAMP, Idempotence, KeySpace, REFUSE_STALE, RedisClient, RedisScript, ScriptCall, raise, script,
     unexpected_answer,
 };
 
@@ -20,7 +20,8 @@ use crate::record::{Record, WriteId};
 
 pub(super) const OPERATION: Operations = Operations::of("redis");
 
-static READ: LazyLock<RedisScript> = LazyLock::new(|| RedisScript::new(include_str!("lua/read.lua")));
+static GET: LazyLock<RedisScript> = LazyLock::new(|| RedisScript::new(include_str!("lua/get.lua")));
+static SCAN: LazyLock<RedisScript> = LazyLock::new(|| RedisScript::new(include_str!("lua/scan.lua")));
 static PUT: LazyLock<RedisScript> = script!(ENVELOPE_STAMP, "lua/found.lua", "lua/put.lua");
 static PUT_FENCED: LazyLock<RedisScript> = script!(REFUSE_STALE, ENVELOPE_STAMP, "lua/found.lua", "lua/put.lua");
 static REMOVE: LazyLock<RedisScript> = script!(ENVELOPE_STAMP, "lua/found.lua", "lua/remove.lua");
@@ -38,6 +39,9 @@ const IN_PLACE_OF: &[u8] = b"absent or ";
 
 /// What a script that writes answers: how it went, what it found, and the time.
 type Written = (u8, Option<Vec<u8>>, u64);
+
+/// What a scan answers: names, what is stored of each, and the time.
+type Scanned = (Vec<Vec<u8>>, Vec<Option<Vec<u8>>>, u64);
 
 /// The records of one namespace.
 #[derive(Clone, Debug)]
@@ -85,19 +89,8 @@ impl Wire {
     }
 
     pub(super) async fn get(&self, key: &CoordKey, deadline: Option<Duration>) -> Result<Option<Record>> {
-        let found = self.read(&self.redis.within(deadline), std::slice::from_ref(key)).await?;
-        found.into_iter().next().ok_or_else(unexpected_answer)?.live()
-    }
-
-    async fn read(&self, redis: &RedisClient, keys: &[CoordKey]) -> Result<Vec<Found>> {
-        let [first, rest @ ..] = keys else { return Ok(Vec::new()) };
-        let call = rest.iter().fold(READ.key(self.record(first)), |call, key| call.key(self.record(key)));
-        let (found, now): (Vec<Option<Vec<u8>>>, u64) = call.run(redis, Idempotence::Idempotent).await?;
-        if found.len() != keys.len() {
-            return Err(unexpected_answer());
-        }
-        let now = Timestamp::from_micros(now);
-        Ok(found.into_iter().map(|bytes| Found { bytes: bytes.map(Bytes::from), now }).collect())
+        let (found, now) = GET.key(self.record(key)).run(&self.redis.within(deadline), Idempotence::Idempotent).await?;
+        Found::new(found, now).live()
     }
 
     /// If the answer is lost it is repeated, and known for its own by its id; if somebody else has written since, nobody
@@ -162,35 +155,37 @@ impl Wire {
     /// A page of the index, and the records that it names.
     pub(super) async fn scan(&self, options: &ScanOptions) -> Result<Page> {
         let redis = self.redis.within(options.deadline);
-        let mut command = redis::cmd("ZRANGEBYLEX");
         let from = match &options.start {
             Some(token) => [b"(", token.as_str().as_bytes()].concat(),
             None => [b"[", options.prefix.as_bytes()].concat(),
         };
         // No text has a byte 0xff.
         let to = [b"(", options.prefix.as_bytes(), b"\xff"].concat();
-        command.arg(self.index()).arg(from).arg(to).arg("LIMIT").arg(0).arg(options.limit);
-        let names: Vec<Vec<u8>> = match redis.query(&command, Idempotence::Idempotent).await {
+        let call = SCAN.key(self.index()).key(self.key("record:")).arg(from).arg(to).arg(options.limit);
+        let (names, found, now): Scanned = match call.run(&redis, Idempotence::Idempotent).await {
             Err(error) if error.kind() == ErrorKind::Corrupt => return Err(self.clear(&redis, error).await),
-            names => names?,
+            answer => answer?,
         };
+        if found.len() != names.len() {
+            return Err(unexpected_answer());
+        }
         let last = names.last().filter(|_| names.len() == usize::from(options.limit));
         let next = last.map(|name| PageToken::new(String::from_utf8_lossy(name)));
-        let keys: Vec<_> =
-            names.iter().filter_map(|name| CoordKey::new(std::str::from_utf8(name).ok()?).ok()).collect();
         let (mut page, mut gone) = (Page::new(Vec::new(), next), Vec::new());
-        for (key, found) in keys.iter().zip(self.read(&redis, &keys).await?) {
-            if found.bytes.is_none() {
+        for (name, bytes) in names.into_iter().zip(found) {
+            let Some(key) = String::from_utf8(name).ok().and_then(|name| CoordKey::new(name).ok()) else { continue };
+            let is_gone = bytes.is_none();
+            page.add(&key, Found::new(bytes, now).live())?;
+            if is_gone {
                 gone.push(key);
             }
-            page.add(key, found.live())?;
         }
         self.sweep(&redis, &gone).await;
         Ok(page)
     }
 
     /// Takes names out of the index whose records have expired and are forgotten. Puts and the next scan do what this one cannot.
-    async fn sweep(&self, redis: &RedisClient, gone: &[&CoordKey]) {
+    async fn sweep(&self, redis: &RedisClient, gone: &[CoordKey]) {
         if gone.is_empty() {
             return;
         }

@@ -31,11 +31,11 @@ use crate::record::Record;
 /// `…:index` the names of all of them, a sorted set, so that a scan reads its own names and nothing else. All keys of a
 /// namespace have it as their hash tag: in a cluster the records of one application lie on one server. There are few of
 /// them and they are small, and what is won by that is one clock for all their versions, and an index that is written in one step
-/// with each record. Every operation is one round trip, a scan two.
+/// with each record. Every operation is one round trip.
 ///
 /// What is removed, or has expired, leaves its version behind for a day. The names of what has expired leave the index
-/// after that: each put looks at two names, drawn by lot, and a scan at those that it reads. So there are at most about twice as many
-/// names as records.
+/// after that: each put that adds a name, and every eighth other, looks at two names, drawn by lot, and a scan at those that it
+/// reads. So there are at most about twice as many names as records.
 ///
 /// Who deletes the index, or puts something else in its place, takes names away from scans until each record is put again; nothing
 /// else needs it. What is no index is replaced by the next put, or makes one scan fail as

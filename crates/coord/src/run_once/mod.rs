@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use self::format::RunState;
 pub use self::format::{Revision, RunPhase, RunStatus};
 pub use self::run::Run;
-pub(crate) use self::runs::{KIND, LOCK};
+pub(crate) use self::runs::KIND;
 pub use self::runs::{RunList, RunReport, Runs};
 use crate::api::{CoordStore, CoordStoreExt as _};
 use crate::away::is_away;

@@ -8,14 +8,14 @@ use super::format::{RunState, RunStatus};
 use crate::api::{CoordStore, CoordStoreExt as _};
 use crate::key::CoordKey;
 use crate::leases::Leases;
-use crate::lock::{Busy, Lock, LockError, holder_of};
+use crate::lock::{Busy, Lock, LockError, LockKind, holder_of};
 use crate::options::ScanOptions;
 use crate::outcome::RemoveOutcome;
 use crate::record::Record;
 
 /// Where the state of a run lies, and where its lock.
 pub(crate) const KIND: &str = "run";
-pub(crate) const LOCK: &str = "run-lock";
+const LOCK: &str = LockKind::Run.prefix();
 
 /// What runs once in the fleet, whatever it is called: for those who operate it. Made by
 /// [`Coordination::runs`](crate::Coordination::runs).
@@ -111,7 +111,7 @@ impl Runs {
     /// # Errors
     /// As [`CoordStore`] says.
     pub async fn get(&self, name: &str) -> Result<Option<RunReport>> {
-        match self.store.get(&key(KIND, name)?).await? {
+        match self.store.get(&CoordKey::of(KIND, name)?).await? {
             Some(record) => self.report(name, &record).await.map(Some),
             None => Ok(None),
         }
@@ -125,7 +125,7 @@ impl Runs {
             version: record.version.get(),
             checkpoint: checkpoint.map(|checkpoint| checkpoint.len() as u64),
             status: state.map(|state| state.status),
-            held_by: holder_of(&*self.store, &key(LOCK, name)?).await?,
+            held_by: holder_of(&*self.store, &CoordKey::of(LOCK, name)?).await?,
         })
     }
 
@@ -140,7 +140,7 @@ impl Runs {
     /// longer than its lease. Else as [`CoordStore`] says.
     pub async fn reset(&self, name: &str) -> Result<bool> {
         let (store, label, leases) = (Arc::clone(&self.store), self.label.clone(), self.leases.clone());
-        let guard = match Lock::new(store, key(LOCK, name), label, leases).wait(self.wait).await {
+        let guard = match Lock::new(store, CoordKey::of(LOCK, name), label, leases).wait(self.wait).await {
             Ok(guard) => guard,
             Err(LockError::Busy(busy)) => return Err(is_run(name, busy)),
             Err(LockError::Failed(error)) => return Err(error),
@@ -153,7 +153,7 @@ impl Runs {
     }
 
     async fn forget(&self, name: &str) -> Result<bool> {
-        let key = key(KIND, name)?;
+        let key = CoordKey::of(KIND, name)?;
         let mut seen: Option<Version> = self.store.get(&key).await?.map(|record| record.version);
         // Nobody else writes it while the lock is held, save one who has lost it and does not know yet.
         while let Some(version) = seen {
@@ -164,10 +164,6 @@ impl Runs {
         }
         Ok(false)
     }
-}
-
-fn key(kind: &str, name: &str) -> Result<CoordKey> {
-    CoordKey::new(format!("{kind}/{name}"))
 }
 
 fn is_run(name: &str, busy: Busy) -> Error {

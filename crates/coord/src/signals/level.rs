@@ -18,15 +18,19 @@ const ROUNDING: f64 = 1e-6;
 impl Level {
     /// What is in it after a take, and what to answer.
     pub(super) fn take(self, rate: Rate, count: u32, now: u64) -> (Self, Taken) {
-        let (every, burst, count) = (rate.every(), f64::from(rate.burst()), f64::from(count));
-        let leaked = micros(now.saturating_sub(self.at)) / every;
-        let before = (self.level - leaked).clamp(0.0, burst);
-        let over = before + count - burst;
-        let is_taken = over <= ROUNDING;
-        let level = if is_taken { before + count } else { before };
-        let retry_after = (!is_taken).then(|| time(over * every));
-        let remaining = whole(burst - level + ROUNDING);
-        (Self { level, at: now }, Taken::new(rate.burst(), remaining, retry_after, time(level * every)))
+        let leaked = micros(now.saturating_sub(self.at)) / rate.every();
+        let before = (self.level - leaked).clamp(0.0, f64::from(rate.burst()));
+        let after = before + f64::from(count);
+        let is_taken = after - f64::from(rate.burst()) <= ROUNDING;
+        let level = if is_taken { after } else { before };
+        (Self { level, at: now }, Self::taken(level, rate, count, is_taken))
+    }
+
+    /// What to answer to a take, after which so much is in it.
+    pub(super) fn taken(level: f64, rate: Rate, count: u32, is_taken: bool) -> Taken {
+        let (every, burst) = (rate.every(), f64::from(rate.burst()));
+        let retry_after = (!is_taken).then(|| time((level + f64::from(count) - burst) * every));
+        Taken::new(rate.burst(), whole(burst - level + ROUNDING), retry_after, time(level * every))
     }
 
     /// When it is empty again.

@@ -2,6 +2,7 @@
 
 mod format;
 mod revised;
+mod usual;
 mod watch;
 
 use std::fmt;
@@ -20,6 +21,7 @@ use tokio::time::{Instant, sleep};
 use self::format::{HEAD, Kept, REMEMBERED};
 pub use self::revised::Revised;
 use self::revised::read;
+use self::usual::Usual;
 pub use self::watch::StateWatch;
 use crate::api::{CoordStore, CoordStoreExt as _};
 use crate::away::is_away;
@@ -34,9 +36,10 @@ use crate::settled::put_settled;
 /// How often an update begins anew because somebody else was faster.
 const TRIES: u32 = 200;
 
-/// How many times as long as its request has taken whoever was too late pauses for at most, the first time. The more often that was,
-/// the shorter: so whoever has just come lets those go first who have tried for long, and nobody is overtaken for ever.
-const PAUSE: u32 = 16;
+/// How many times as long as its requests [usually](Usual) take whoever was too late pauses for at most, the first time. The more
+/// often that was, the shorter: so whoever has just come lets those go first who have tried for long, and nobody is overtaken for
+/// ever.
+const PAUSE: u32 = 8;
 
 /// The longest pause, and the shortest for which a timer is worth it.
 const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_micros(500)];
@@ -79,6 +82,7 @@ pub struct SharedState<T> {
     store: Arc<dyn CoordStore>,
     name: String,
     fence: Option<Fence>,
+    usual: Arc<Usual>,
     of: PhantomData<fn() -> T>,
 }
 
@@ -86,7 +90,7 @@ const OPERATION: Operations = Operations::of("coord");
 
 impl<T: Serialize + DeserializeOwned> SharedState<T> {
     pub(crate) fn new(store: Arc<dyn CoordStore>, name: &str) -> Self {
-        Self { store, name: name.to_owned(), fence: None, of: PhantomData }
+        Self { store, name: name.to_owned(), fence: None, usual: Arc::default(), of: PhantomData }
     }
 
     /// The same values, updated only as long as nobody else has acquired the lock since: else an update fails as
@@ -110,10 +114,12 @@ impl<T: Serialize + DeserializeOwned> SharedState<T> {
 
     fn key(&self, key: &str) -> Result<CoordKey> {
         // Else two names had values in common: "users" with "ada/limit", and "users/ada" with "limit".
-        if self.name.contains('/') {
-            return Err(Error::invalid_input("the name of shared values has no slash").with_key(&self.name));
+        if self.name.is_empty() || self.name.contains('/') {
+            return Err(
+                Error::invalid_input("the name of shared values is not empty and has no slash").with_key(&self.name)
+            );
         }
-        CoordKey::new(format!("state/{}/{key}", self.name))
+        CoordKey::of(&format!("state/{}", self.name), key)
     }
 
     /// The value as it is now, if it was ever made.
@@ -153,7 +159,9 @@ impl<T: Serialize + DeserializeOwned> SharedState<T> {
             let mut options = PutOptions::default().with_condition(condition);
             options.fence.clone_from(&self.fence);
             let sent = Instant::now();
-            match put_settled(&*self.store, key, &next.encode(), id, options).await {
+            let put = put_settled(&*self.store, key, &next.encode(), id, options).await;
+            let usual = self.usual.note(sent.elapsed());
+            match put {
                 Ok(PutOutcome::Stored(_)) => return Ok(Revised { revision: next.revision, value }),
                 Ok(PutOutcome::Conflict(found)) => current = found,
                 Err(error) if error.kind() == ErrorKind::OutcomeUnknown => {
@@ -166,7 +174,7 @@ impl<T: Serialize + DeserializeOwned> SharedState<T> {
                 }
                 Err(error) => return Err(error),
             }
-            pause(sent.elapsed(), tried).await;
+            pause(usual, tried).await;
         }
         Err(Error::new(ErrorKind::Unavailable, "others have updated this value all the time; it is not updated"))
     }
@@ -212,9 +220,9 @@ impl<T: Serialize + DeserializeOwned> SharedState<T> {
     }
 }
 
-/// Waits after an update that was too late, for the `times`-th time, by a request that `took` so long.
-async fn pause(took: Duration, times: u32) {
-    let most = (took * PAUSE / times).min(PAUSES[0]);
+/// Waits after an update that was too late, for the `times`-th time, where a request usually takes so long.
+async fn pause(usual: Duration, times: u32) {
+    let most = (usual.saturating_mul(PAUSE) / times).min(PAUSES[0]);
     let pause = Backoff::new(most, most).pause();
     if pause >= PAUSES[1] {
         sleep(pause).await;
@@ -246,7 +254,8 @@ impl<T: 'static> Guarded for SharedState<T> {
 
 impl<T> Clone for SharedState<T> {
     fn clone(&self) -> Self {
-        Self { store: Arc::clone(&self.store), name: self.name.clone(), fence: self.fence.clone(), of: PhantomData }
+        let (store, usual) = (Arc::clone(&self.store), Arc::clone(&self.usual));
+        Self { store, name: self.name.clone(), fence: self.fence.clone(), usual, of: PhantomData }
     }
 }
 

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use statehouse_coord::{
-    CoordStore, Coordination, FilesConfig, FilesCoordStore, Guard, LayeredCoordStore, LockError, MemoryCoordStore,
+    CoordStore, Coordination, FilesConfig, FilesCoordStore, Guard, LayeredCoordStore, LockError, LockKind,
+    MemoryCoordStore,
 };
 use statehouse_core::layer::Faults;
 use statehouse_core::{Clock, Error, ErrorKind, Retry, SystemClock, Timestamp};
@@ -89,6 +90,31 @@ async fn who_finds_a_lock_busy_is_told_who_has_it_and_for_how_long() {
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
     }
     assert!(coord.lock("a//b").await.is_err());
+}
+
+/// Of state that cannot be shared. Each of these has a connection of its own: the server knows no more of two processes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_for_what_another_owns_is_told_where_that_is_and_where_it_has_moved() {
+    let (server, namespace) = (durable_redis().await, random_namespace());
+    let at = async |address: &str| {
+        Coordination::new(Arc::new(open_redis(&server.url(), &namespace).await)).with_label(address)
+    };
+    let (one, other, router) = (at("10.0.0.1:8080").await, at("10.0.0.2:8080").await, at("router").await);
+    let owner = async || {
+        let locks = router.locks().await.unwrap();
+        locks.into_iter().map(|lock| (lock.kind, lock.name, lock.holder)).collect::<Vec<_>>()
+    };
+    let owned_by = |address: &str| [(LockKind::Lock, "closure/t1".to_owned(), address.to_owned())];
+    let stale = one.lock("closure/t1").lease(SECOND).await.unwrap();
+    let _elsewhere = one.state::<u32>("lock").update("closure/t1", |_| 1).await.unwrap();
+    assert_eq!(owner().await, owned_by("10.0.0.1:8080"));
+    let asks = other.lock("closure/t1");
+    assert_eq!(holder(asks.await.unwrap_err()), "10.0.0.1:8080");
+    drop(stale);
+    let moved = other.lock("closure/t1").lease(LONG).wait(LONG).await.unwrap();
+    assert_eq!(owner().await, owned_by("10.0.0.2:8080"));
+    moved.release().await.unwrap();
+    assert_eq!(owner().await, []);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

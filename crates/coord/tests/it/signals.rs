@@ -177,12 +177,66 @@ async fn what_is_stored_and_is_none_of_the_signals_is_corrupt_and_stays() {
         signals.release(&a, id).await.err(),
         signals.publish(&a, "x").await.err(),
     ];
+    let less_than_nothing = [&b"G\x02"[..], &(-1_f64).to_le_bytes(), &[0; 16]].concat();
+    client
+        .query::<()>(redis::cmd("SET").arg(keys.key("limit:b")).arg(less_than_nothing), Idempotence::Idempotent)
+        .await
+        .unwrap();
+    assert_eq!(signals.take(&key("b"), rate).await.unwrap_err().kind(), ErrorKind::Corrupt);
     for (number, error) in errors.into_iter().enumerate() {
         assert_eq!(error.expect("no number").kind(), ErrorKind::Corrupt, "{number}");
     }
     let stays: String =
         client.query(redis::cmd("GET").arg(keys.key("permits:a")), Idempotence::Idempotent).await.unwrap();
     assert_eq!(stays, "x");
+}
+
+/// What the server has of a limit: how much is in it, as of when, and until when it stays.
+async fn limit(client: &RedisClient, name: &[u8]) -> [f64; 3] {
+    let bytes: Vec<u8> = client.query(redis::cmd("GET").arg(name), Idempotence::Idempotent).await.unwrap();
+    assert_eq!((bytes.len(), &bytes[..2]), (26, &b"G\x02"[..]));
+    [2, 10, 18].map(|at| f64::from_le_bytes(bytes[at..at + 8].try_into().unwrap()))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_limit_stays_until_it_is_whole_again_and_then_leaves_the_server() {
+    let (server, namespace) = (RedisServer::shared().await, random_namespace());
+    let (signals, client) = (open(&server.url(), &namespace).await, client(&server.url()).await);
+    let name = KeySpace::new(&namespace, "coord", "signals").unwrap().key("limit:a");
+    let rate = Rate::new(10, Duration::from_secs(600)).unwrap();
+    for number in 1..=12_u32 {
+        let taken = signals.take(&key("a"), rate).await.unwrap();
+        assert_eq!(taken.is_allowed(), number <= 10, "{taken:?}");
+        let [level, at, until] = limit(&client, &name).await;
+        let there = f64::from(number.min(10));
+        assert!(level <= there && level > there - 0.9, "{level} after {number}");
+        let left: u64 = client.query(redis::cmd("PTTL").arg(&name), Idempotence::Idempotent).await.unwrap();
+        // It is counted a moment later, and is not told with each take.
+        let (left, whole) = (Duration::from_millis(left) + Duration::from_secs(30), taken.reset_after);
+        assert!(left >= whole && left <= 2 * whole + Duration::from_secs(95), "{left:?} after {number}: {whole:?}");
+        assert!(until >= at + level * 6e7, "{until} {at} {level}");
+    }
+}
+
+/// As a replica has it that becomes the master on a host whose clock is behind.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_limit_of_a_server_whose_clock_was_ahead_goes_on_from_the_clock_that_holds_now() {
+    let (server, namespace) = (RedisServer::shared().await, random_namespace());
+    let (signals, client) = (open(&server.url(), &namespace).await, client(&server.url()).await);
+    let name = KeySpace::new(&namespace, "coord", "signals").unwrap().key("limit:a");
+    let rate = Rate::new(2, Duration::from_secs(3600)).unwrap();
+    for left in [1, 0] {
+        assert_eq!(signals.take(&key("a"), rate).await.unwrap().remaining, left);
+    }
+    let [level, at, until] = limit(&client, &name).await;
+    let ahead = [level, at + 6e8, until].map(f64::to_le_bytes).concat();
+    let mut set = redis::cmd("SETRANGE");
+    set.arg(&name).arg(2).arg(ahead);
+    let _length: u64 = client.query(&set, Idempotence::Idempotent).await.unwrap();
+    // Ten minutes of the clock that was ahead are not waited for.
+    assert!(!signals.take(&key("a"), rate).await.unwrap().is_allowed());
+    let [_, now, still] = limit(&client, &name).await;
+    assert!(now >= at && now < at + 3e8 && still == until, "{now} {at}");
 }
 
 /// A failover shows each of them for a moment: they are nobody's data.

@@ -67,9 +67,13 @@ pub(super) async fn a_replace_needs_the_current_etag(files: Files) -> Result<()>
     assert_eq!(files.put("below/absent", "x").if_match(&second.etag).await?, PutOutcome::Conflict);
     // An etag comes from a request, with whatever somebody wrote there.
     let (list, spaced) = (format!("\"x\", {}", second.etag), format!(" {}", second.etag));
-    for etag in ["", "a\nb", "\u{7f}", "\u{e9}", "*", &list, &spaced].map(ETag::new) {
+    let (long, weak) = (format!("\"{}\"", "x".repeat(9_000)), format!("W/{}", second.etag));
+    let odd = ["", "\"", "\"\"", "\"*\"", "a\nb", "\u{7f}", "\u{e9}", "*", &list, &spaced, &long, &weak];
+    for etag in odd.map(ETag::new) {
         assert_eq!(files.put("a", "third").if_match(&etag).await?, PutOutcome::Conflict, "{etag:?}");
+        assert_eq!(files.put("absent", "third").if_match(&etag).await?, PutOutcome::Conflict, "{etag:?}");
         assert_eq!(kind(files.get("a").if_match(&etag).await), Some(ErrorKind::Conflict), "{etag:?}");
+        assert_eq!(kind(files.get("absent").if_match(&etag).await), Some(ErrorKind::NotFound), "{etag:?}");
     }
     assert_eq!(files.get("a").bytes().await?, "second");
     assert!(!files.exists("absent").await?);

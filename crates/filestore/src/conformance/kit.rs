@@ -58,6 +58,11 @@ pub(super) fn done(outcome: PutOutcome) -> Stored {
     outcome.stored().expect("the condition holds")
 }
 
+/// The kind of the error in one of `std::io`.
+pub(super) fn told<T>(result: std::io::Result<T>) -> Option<ErrorKind> {
+    result.err()?.get_ref()?.downcast_ref::<statehouse_core::Error>().map(statehouse_core::Error::kind)
+}
+
 pub(super) fn kind<T>(result: Result<T>) -> Option<ErrorKind> {
     result.err().map(|error| error.kind())
 }

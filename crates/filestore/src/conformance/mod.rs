@@ -20,11 +20,17 @@
 
 mod conditions;
 mod fenced;
+mod headers;
 mod kit;
 mod lists;
+mod moves;
 mod names;
 mod puts;
+mod reading;
 mod reads;
+mod staged;
+mod unchanged;
+mod writes;
 
 use std::fmt;
 use std::sync::Arc;
@@ -38,11 +44,17 @@ use statehouse_core::{Capabilities, Result};
 
 use self::conditions::*;
 use self::fenced::*;
+use self::headers::*;
 use self::kit::{clear, fresh};
 use self::lists::*;
+use self::moves::*;
 use self::names::*;
 use self::puts::*;
+use self::reading::*;
 use self::reads::*;
+use self::staged::*;
+use self::unchanged::*;
+use self::writes::*;
 use crate::api::FileStore;
 use crate::files::Files;
 use crate::memory::MemoryFileStore;
@@ -136,6 +148,9 @@ macro_rules! filestore_conformance {
             a_dropped_put_leaves_nothing [];
             options_that_no_backend_takes_are_refused [];
             a_copy_keeps_content_and_metadata [$crate::capability::METADATA];
+            a_file_keeps_its_disposition_and_cache_control [$crate::capability::CONTENT_HEADERS];
+            the_longest_disposition_and_cache_control_read_back [$crate::capability::CONTENT_HEADERS, $crate::capability::METADATA];
+            what_would_be_another_header_is_refused [];
             deleting_a_missing_file_is_ok [];
             a_create_of_an_existing_file_is_refused_and_changes_nothing [$crate::capability::CREATE_IF_ABSENT, $crate::capability::METADATA];
             of_16_racing_creators_exactly_one_wins_200_times [$crate::capability::CREATE_IF_ABSENT];
@@ -152,6 +167,9 @@ macro_rules! filestore_conformance {
             a_range_behind_the_end_is_told_from_a_bad_one [];
             the_most_metadata_there_may_be_reads_back [$crate::capability::METADATA];
             a_read_needs_the_etag_it_asks_for [];
+            what_the_reader_has_is_not_modified [];
+            times_of_reads_count_in_whole_seconds [];
+            conditions_of_reads_are_looked_at_in_the_order_of_http [];
             readers_see_the_old_file_or_the_new_one [];
             an_etag_changes_with_the_content [];
             a_file_and_files_below_its_name_coexist [$crate::capability::NESTED_FILES];
@@ -177,8 +195,31 @@ macro_rules! filestore_conformance {
             a_former_holder_neither_streams_nor_copies_nor_deletes [$crate::capability::FENCED];
             a_fence_is_not_ignored_by_who_keeps_no_marks [];
             what_is_not_answered_by_a_server_is_not_signed_in_advance [];
+            a_reader_goes_anywhere_in_a_file [$crate::capability::METADATA];
+            a_reader_never_mixes_two_states_of_a_file [];
+            a_reader_says_what_it_cannot_open [];
+            what_is_written_to_a_writer_is_stored_when_it_is_finished [$crate::capability::METADATA];
+            a_writer_that_is_shut_down_has_stored_the_file [];
+            a_writer_is_told_that_its_condition_does_not_hold [$crate::capability::CREATE_IF_ABSENT];
+            a_writer_that_is_dropped_leaves_nothing [];
+            a_writer_that_fails_leaves_the_old_file [];
+            progress_is_told [];
+            a_renamed_file_keeps_all_but_its_name [$crate::capability::METADATA, $crate::capability::DELETE_IF_MATCH];
+            a_conditional_rename_needs_its_target_as_expected [$crate::capability::DELETE_IF_MATCH, $crate::capability::CREATE_IF_ABSENT, $crate::capability::REPLACE_IF_MATCH];
+            a_rename_that_could_delete_another_state_is_refused [];
+            many_files_are_deleted_and_no_others [$crate::capability::NESTED_FILES];
+            a_stage_is_out_of_sight_until_it_is_committed [$crate::capability::STAGED];
+            a_committed_stage_keeps_its_disposition_and_cache_control [$crate::capability::STAGED, $crate::capability::CONTENT_HEADERS];
+            a_stage_that_was_discarded_is_gone [$crate::capability::STAGED];
+            the_condition_of_a_stage_is_decided_by_its_commit [$crate::capability::STAGED, $crate::capability::CONDITIONAL_PARTS];
+            of_commits_and_a_discard_one_wins [$crate::capability::STAGED];
+            a_stage_is_listed_with_its_age_until_it_is_decided [$crate::capability::STAGED];
+            a_sweep_ends_stages_as_it_is_told [$crate::capability::STAGED, $crate::capability::CONDITIONAL_PARTS];
+            a_file_is_swept_when_its_time_is_over_and_not_before [$crate::capability::TIME_TO_LIVE, $crate::capability::STAGED];
+            what_a_store_cannot_stage_or_keep_for_a_time_it_refuses [];
             a_store_that_works_is_up [];
             @ what_was_put_survives_a_restart [$crate::capability::DURABLE];
+            a_stage_survives_a_restart [$crate::capability::DURABLE, $crate::capability::STAGED];
         }
     };
 }

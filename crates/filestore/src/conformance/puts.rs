@@ -9,7 +9,7 @@ use super::kit::{kind, names, noise, streamed};
 use crate::body::Body;
 use crate::digest::Digest;
 use crate::files::Files;
-use crate::options::{HeadOptions, PutOptions};
+use crate::options::PutOptions;
 use crate::outcome::Deleted;
 
 /// More than one part on every backend.
@@ -270,8 +270,7 @@ pub(super) async fn a_call_that_is_in_time_is_not_ended_by_its_deadline(files: F
         assert_eq!(files.get("a").deadline(soon).bytes().await?, "x");
         assert_eq!(files.copy("a", "c").deadline(soon).await?.len, 1);
         assert_eq!(files.list("").deadline(soon).await?.entries.len(), 3);
-        let key = files.key("a")?;
-        assert_eq!(files.store().head_with(&key, HeadOptions::default().with_deadline(soon)).await?.len, 1);
+        assert_eq!(files.head("a").deadline(soon).await?.len, 1);
         assert_eq!(files.delete("a").deadline(soon).await?, Deleted::Removed);
     }
     Ok(())

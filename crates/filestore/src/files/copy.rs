@@ -1,7 +1,6 @@
 use std::marker::PhantomData;
-use std::time::Duration;
 
-use statehouse_core::{AsFence, Result};
+use statehouse_core::Result;
 
 use super::place::Place;
 use crate::key::FileKey;
@@ -39,42 +38,7 @@ pub struct Copy<'a, O = Stored> {
     outcome: PhantomData<fn() -> O>,
 }
 
-impl<'a> Copy<'a> {
-    pub(super) fn new(place: &'a Place, keys: Result<(FileKey, FileKey)>) -> Self {
-        Self { place, keys, options: CopyOptions::default(), outcome: PhantomData }
-    }
-
-    /// Copies only if the target is absent.
-    pub fn if_absent(self) -> Copy<'a, PutOutcome> {
-        self.on(Condition::Absent)
-    }
-
-    /// Copies only if the target has this etag.
-    pub fn if_match(self, etag: &ETag) -> Copy<'a, PutOutcome> {
-        self.on(Condition::Match(etag.clone()))
-    }
-
-    fn on(self, condition: Condition) -> Copy<'a, PutOutcome> {
-        let Self { place, keys, options, .. } = self;
-        Copy { place, keys, options: options.with_condition(condition), outcome: PhantomData }
-    }
-}
-
 impl<'a, O> Copy<'a, O> {
-    /// Copies only as long as nobody else has acquired the lock since: else it is refused as
-    /// [`Fenced`](statehouse_core::ErrorKind::Fenced). The lock should [guard](statehouse_core::Guarded) these files; if it does
-    /// not, this is refused once its next holder has written one of them.
-    pub fn fenced(mut self, guard: &impl AsFence) -> Self {
-        self.options = self.options.with_fence(guard);
-        self
-    }
-
-    /// Sets how long the copy may take; see [`CopyOptions::deadline`](crate::CopyOptions::deadline).
-    pub const fn deadline(mut self, deadline: Duration) -> Self {
-        self.options.deadline = Some(deadline);
-        self
-    }
-
     fn run(self) -> impl Future<Output = Result<PutOutcome>> + Send + 'a
     where
         O: 'a,
@@ -89,4 +53,11 @@ impl<'a, O> Copy<'a, O> {
     }
 }
 
+to_another_name!(Copy, "Copies");
+bound!(
+    Copy,
+    "Copies",
+    "",
+    "Sets how long the copy may take; see [`CopyOptions::deadline`](crate::CopyOptions::deadline)."
+);
 awaited!(Copy: Stored, PutOutcome);

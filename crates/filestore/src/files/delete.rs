@@ -1,7 +1,6 @@
 use std::marker::PhantomData;
-use std::time::Duration;
 
-use statehouse_core::{AsFence, Result};
+use statehouse_core::Result;
 
 use super::place::Place;
 use crate::key::FileKey;
@@ -49,20 +48,6 @@ impl<'a> Delete<'a> {
 }
 
 impl<'a, O> Delete<'a, O> {
-    /// Deletes only as long as nobody else has acquired the lock since: else it is refused as
-    /// [`Fenced`](statehouse_core::ErrorKind::Fenced). The lock should [guard](statehouse_core::Guarded) these files; if it does
-    /// not, this is refused once its next holder has written one of them.
-    pub fn fenced(mut self, guard: &impl AsFence) -> Self {
-        self.options = self.options.with_fence(guard);
-        self
-    }
-
-    /// Sets how long the delete may take; see [`DeleteOptions::deadline`](crate::DeleteOptions::deadline).
-    pub const fn deadline(mut self, deadline: Duration) -> Self {
-        self.options.deadline = Some(deadline);
-        self
-    }
-
     fn run(self) -> impl Future<Output = Result<DeleteOutcome>> + Send + 'a
     where
         O: 'a,
@@ -77,4 +62,10 @@ impl<'a, O> Delete<'a, O> {
     }
 }
 
+bound!(
+    Delete,
+    "Deletes",
+    "",
+    "Sets how long the delete may take; see [`DeleteOptions::deadline`](crate::DeleteOptions::deadline)."
+);
 awaited!(Delete: Deleted, DeleteOutcome);

@@ -1,4 +1,6 @@
 use std::future::IntoFuture;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_core::Stream;
@@ -87,12 +89,19 @@ impl<'a> List<'a> {
 
     /// All entries, page after page, as they are asked for.
     pub fn stream(self) -> impl Stream<Item = Result<Entry>> + Send + 'a {
-        let pages = futures_util::stream::try_unfold(Some(self.options), move |options| async move {
+        self.stream_counting(Arc::default())
+    }
+
+    /// And how many foreign things its pages have left out.
+    pub(super) fn stream_counting(self, skipped: Arc<AtomicU64>) -> impl Stream<Item = Result<Entry>> + Send + 'a {
+        let Self { place, options } = self;
+        let pages = futures_util::stream::try_unfold((Some(options), skipped), move |(options, skipped)| async move {
             let Some(options) = options else { return Ok(None) };
-            let page = page(self.place, options.clone()).await?;
+            let page = page(place, options.clone()).await?;
+            skipped.fetch_add(page.skipped, Ordering::Relaxed);
             let next = page.next.map(|token| options.with_start(Start::Token(token)));
             let entries = futures_util::stream::iter(page.entries.into_iter().map(Ok));
-            Ok::<_, statehouse_core::Error>(Some((entries, next)))
+            Ok::<_, statehouse_core::Error>(Some((entries, (next, skipped))))
         });
         pages.try_flatten()
     }

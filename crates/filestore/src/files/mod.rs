@@ -23,12 +23,106 @@ macro_rules! awaited {
     };
 }
 
+/// What every change may be bound to: a lock, and a time.
+macro_rules! bound {
+    ($builder:ident, $does:literal, $else:literal, $time:literal) => {
+        impl<O> $builder<'_, O> {
+            #[doc = concat!($does, " only as long as nobody else has acquired the lock since: else it is refused as")]
+            #[doc = concat!("[`Fenced`](statehouse_core::ErrorKind::Fenced)", $else, ".")]
+            /// The lock should [guard](statehouse_core::Guarded) these files; if it does not, this is refused once its next holder has
+            /// written one of them.
+            pub fn fenced(mut self, guard: &impl statehouse_core::AsFence) -> Self {
+                self.options = self.options.with_fence(guard);
+                self
+            }
+
+            #[doc = $time]
+            pub const fn deadline(mut self, deadline: std::time::Duration) -> Self {
+                self.options.deadline = Some(deadline);
+                self
+            }
+        }
+    };
+}
+
+/// The conditions of a read. Where it says what the reader has, that may be what there is.
+macro_rules! read_if {
+    ($builder:ident, $found:ty) => {
+        impl<'a, O> $builder<'a, O> {
+            /// Reads the file only if it has this etag; else fails with `Conflict`.
+            pub fn if_match(mut self, etag: &ETag) -> Self {
+                self.options.if_match = Some(etag.clone());
+                self
+            }
+
+            /// Reads the file only if it was not written since then, in whole seconds; else fails with `Conflict`. Beside
+            /// [`if_match`](Self::if_match) it counts for nothing.
+            pub const fn if_unmodified_since(mut self, time: Timestamp) -> Self {
+                self.options.if_unmodified_since = Some(time);
+                self
+            }
+
+            /// Reads the file only if it does not have this etag: else the reader has it.
+            pub fn if_none_match(mut self, etag: &ETag) -> $builder<'a, ReadOutcome<$found>> {
+                self.options.if_none_match = Some(etag.clone());
+                self.with_outcome()
+            }
+
+            /// Reads the file only if it was written since then, in whole seconds: else the reader has it. Beside
+            /// [`if_none_match`](Self::if_none_match) it counts for nothing.
+            pub fn if_modified_since(mut self, time: Timestamp) -> $builder<'a, ReadOutcome<$found>> {
+                self.options.if_modified_since = Some(time);
+                self.with_outcome()
+            }
+
+            fn with_outcome(self) -> $builder<'a, ReadOutcome<$found>> {
+                let Self { place, key, options, .. } = self;
+                $builder { place, key, options, outcome: PhantomData }
+            }
+        }
+    };
+}
+
+/// What gives a file another name has the options of a copy, and conditions on what has that name.
+macro_rules! to_another_name {
+    ($builder:ident, $does:literal) => {
+        impl<'a> $builder<'a> {
+            pub(super) fn new(place: &'a Place, keys: Result<(FileKey, FileKey)>) -> Self {
+                Self { place, keys, options: CopyOptions::default(), outcome: PhantomData }
+            }
+
+            #[doc = concat!($does, " only if no file has the new name.")]
+            pub fn if_absent(self) -> $builder<'a, PutOutcome> {
+                self.on(Condition::Absent)
+            }
+
+            #[doc = concat!($does, " only if the file that has the new name has this etag.")]
+            pub fn if_match(self, etag: &ETag) -> $builder<'a, PutOutcome> {
+                self.on(Condition::Match(etag.clone()))
+            }
+
+            fn on(self, condition: Condition) -> $builder<'a, PutOutcome> {
+                let Self { place, keys, options, .. } = self;
+                $builder { place, keys, options: options.with_condition(condition), outcome: PhantomData }
+            }
+        }
+    };
+}
+
 mod copy;
 mod delete;
+mod delete_many;
 mod get;
+mod head;
 mod list;
 mod place;
 mod put;
+mod reader;
+mod rename;
+mod source;
+mod stage;
+mod sweep;
+mod writer;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,15 +135,22 @@ use statehouse_core::{ErrorKind, Fence, Guarded, Namespace, RaiseOptions, Result
 
 pub use self::copy::Copy;
 pub use self::delete::Delete;
+pub use self::delete_many::DeleteMany;
 pub use self::get::Get;
+pub use self::head::Head;
 pub use self::list::List;
 pub(crate) use self::place::Place;
 pub use self::put::Put;
+pub use self::reader::FileReader;
+pub use self::rename::Rename;
+pub use self::stage::StagedFile;
+pub use self::sweep::{Decision, Sweep};
+pub use self::writer::FileWriter;
 use crate::api::FileStore;
 use crate::body::{Body, source_failed};
 use crate::key::FileKey;
-use crate::meta::Meta;
-use crate::options::HeadOptions;
+use crate::outcome::{CommitOutcome, DiscardOutcome};
+use crate::stage::StageId;
 
 /// The files of one namespace: what applications use.
 ///
@@ -121,20 +222,15 @@ impl Files {
         Get::new(&self.place, self.key(name))
     }
 
-    /// Reads a file's metadata. Its [`key`](Meta::key) includes the namespace.
-    ///
-    /// # Errors
-    /// [`ErrorKind::NotFound`] if there is no such file; others as [`FileStore`] says.
-    pub async fn head(&self, name: impl AsRef<str> + Send) -> Result<Meta> {
-        let key = self.key(name)?;
-        let head = self.place.store.head_with(&key, HeadOptions::default()).await;
-        head.map_err(|error| self.place.naming(&key, error))
+    /// Reads a file's metadata. Its [`key`](crate::Meta::key) includes the namespace.
+    pub fn head(&self, name: impl AsRef<str>) -> Head<'_> {
+        Head::new(&self.place, self.key(name))
     }
 
     /// Whether there is a file with this name.
     ///
     /// # Errors
-    /// As [`head`](Self::head), save for `NotFound`.
+    /// As [`FileStore`] says of a head, save for `NotFound`.
     pub async fn exists(&self, name: impl AsRef<str> + Send) -> Result<bool> {
         match self.head(name).await {
             Ok(_) => Ok(true),
@@ -152,6 +248,46 @@ impl Files {
     pub fn copy(&self, from: impl AsRef<str>, to: impl AsRef<str>) -> Copy<'_> {
         let keys = self.key(from).and_then(|from| Ok((from, self.key(to)?)));
         Copy::new(&self.place, keys)
+    }
+
+    /// Deletes many files, several at a time.
+    pub fn delete_many<N: AsRef<str>>(&self, names: impl IntoIterator<Item = N>) -> DeleteMany<'_> {
+        let named = names.into_iter().map(|name| (name.as_ref().to_owned(), self.key(name)));
+        DeleteMany::of(&self.place, named)
+    }
+
+    /// Deletes the files whose names begin with this text, several at a time: all of them, if it is empty. Those that are written
+    /// or replaced meanwhile may stay: see [`DeleteMany`].
+    pub fn delete_prefix(&self, prefix: impl AsRef<str>) -> DeleteMany<'_> {
+        DeleteMany::below(&self.place, prefix.as_ref())
+    }
+
+    /// Gives a file another name, with all that belongs to it. A file that has that name is replaced, unless the rename has a condition.
+    pub fn rename(&self, from: impl AsRef<str>, to: impl AsRef<str>) -> Rename<'_> {
+        let keys = self.key(from).and_then(|from| Ok((from, self.key(to)?)));
+        Rename::new(&self.place, keys)
+    }
+
+    /// Makes a stage the file of this name: what [`StagedFile::commit`] does, for whoever has its name from the row that it belongs
+    /// to, such as a reader that finds the row and not yet the file.
+    ///
+    /// # Errors
+    /// As [`FileStore`] says.
+    pub async fn commit(&self, name: impl AsRef<str> + Send, stage: StageId) -> Result<CommitOutcome> {
+        self.place.commit(&self.key(name)?, stage).await
+    }
+
+    /// Removes a stage: what [`StagedFile::discard`] does.
+    ///
+    /// # Errors
+    /// As [`FileStore`] says.
+    pub async fn discard(&self, name: impl AsRef<str> + Send, stage: StageId) -> Result<DiscardOutcome> {
+        self.place.discard(&self.key(name)?, stage).await
+    }
+
+    /// Removes what nobody will, and ends what was staged and is not committed: see [`Sweep`].
+    pub fn sweep(&self) -> Sweep<'_> {
+        Sweep::new(&self.place)
     }
 
     /// Lists the files whose names begin with this text.

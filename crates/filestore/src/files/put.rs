@@ -2,15 +2,14 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
-use futures_util::future::Either;
 use futures_util::stream::BoxStream;
-#[cfg(feature = "http")]
-use statehouse_core::Error;
-use statehouse_core::{AsFence, Result};
+use statehouse_core::{Error, Result};
 
 use super::place::Place;
-use crate::body::{Body, source_failed};
+use super::source::Source;
+use super::stage::StagedFile;
+use super::writer::FileWriter;
+use crate::body::Body;
 use crate::digest::Digest;
 use crate::key::FileKey;
 use crate::meta::{ETag, Stored};
@@ -52,49 +51,26 @@ use crate::outcome::PutOutcome;
 pub struct Put<'a, O = Stored> {
     place: &'a Place,
     key: Result<FileKey>,
-    body: Body,
-    source: Option<Source<'a>>,
+    source: Source<'a>,
     options: PutOptions,
     outcome: PhantomData<fn() -> O>,
 }
 
-/// A stream that borrows.
-struct Source<'a>(BoxStream<'a, Result<Bytes>>);
-
-impl std::fmt::Debug for Source<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Source")
-    }
+/// Stores a file.
+async fn store(place: &Place, key: Result<FileKey>, source: Source<'_>, mut options: PutOptions) -> Result<PutOutcome> {
+    options.fence = place.fence(options.fence.take(), options.deadline).await?;
+    let key = key?;
+    let stored = source.store(|body| place.store.put_with(&key, body, options), is_stored).await;
+    stored.map_err(|error| place.naming(&key, error))
 }
 
-impl Source<'_> {
-    /// Hands pieces over to a body that owns what it needs, one at a time.
-    async fn feed(mut self, body: tokio::sync::mpsc::Sender<Option<Result<Bytes>>>) {
-        while let Some(piece) = self.0.next().await {
-            if body.send(Some(piece)).await.is_err() {
-                return;
-            }
-        }
-        let _ = body.send(None).await;
-    }
-}
-
-/// What is fed. It ends well only if its source says so, and not if that is dropped.
-fn fed(source: tokio::sync::mpsc::Receiver<Option<Result<Bytes>>>) -> Body {
-    let pieces = futures_util::stream::unfold(Some(source), |source| async {
-        let mut source = source?;
-        match source.recv().await {
-            Some(Some(piece)) => Some((piece, Some(source))),
-            Some(None) => None,
-            None => Some((Err(source_failed("it was dropped")), None)),
-        }
-    });
-    Body::from(pieces.boxed())
+const fn is_stored(outcome: &PutOutcome) -> bool {
+    matches!(outcome, PutOutcome::Stored(_))
 }
 
 impl<'a> Put<'a> {
     pub(super) fn new(place: &'a Place, key: Result<FileKey>, body: Body) -> Self {
-        Self { place, key, body, source: None, options: PutOptions::default(), outcome: PhantomData }
+        Self { place, key, source: Source::of(body), options: PutOptions::default(), outcome: PhantomData }
     }
 
     #[cfg(feature = "http")]
@@ -103,7 +79,7 @@ impl<'a> Put<'a> {
     }
 
     pub(crate) fn with_source(self, source: BoxStream<'a, Result<Bytes>>) -> Self {
-        Self { source: Some(Source(source)), ..self }
+        Self { source: Source::borrowed(source), ..self }
     }
 
     /// Stores the file only if there is none with this name.
@@ -117,8 +93,8 @@ impl<'a> Put<'a> {
     }
 
     fn on(self, condition: Condition) -> Put<'a, PutOutcome> {
-        let Self { place, key, body, source, options, .. } = self;
-        Put { place, key, body, source, options: options.with_condition(condition), outcome: PhantomData }
+        let Self { place, key, source, options, .. } = self;
+        Put { place, key, source, options: options.with_condition(condition), outcome: PhantomData }
     }
 }
 
@@ -126,6 +102,33 @@ impl<'a, O> Put<'a, O> {
     /// Sets the media type.
     pub fn content_type(mut self, content_type: impl Into<String>) -> Self {
         self.options = self.options.with_content_type(content_type);
+        self
+    }
+
+    /// Sets what the header `Content-Disposition` says of the file: whether a browser shows or saves it, and under which name.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use statehouse_core::Namespace;
+    /// # use statehouse_filestore::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> statehouse_core::Result<()> {
+    /// # let scans = Files::new(Arc::new(MemoryFileStore::new()), Namespace::new("clinic.scans")?);
+    /// let named = disposition::attachment("Röntgen, Thorax.png");
+    /// scans.put("p42/7", "PNG").content_disposition(named).cache_control("private, max-age=3600").await?;
+    /// let meta = scans.head("p42/7").await?;
+    /// assert!(meta.content_disposition.is_some_and(|text| text.ends_with("filename*=UTF-8''R%C3%B6ntgen%2C%20Thorax.png")));
+    /// assert_eq!(meta.cache_control.as_deref(), Some("private, max-age=3600"));
+    /// # Ok(()) }
+    /// ```
+    pub fn content_disposition(mut self, content_disposition: impl Into<String>) -> Self {
+        self.options = self.options.with_content_disposition(content_disposition);
+        self
+    }
+
+    /// Sets what the header `Cache-Control` says of the file: how long who may keep it.
+    pub fn cache_control(mut self, cache_control: impl Into<String>) -> Self {
+        self.options = self.options.with_cache_control(cache_control);
         self
     }
 
@@ -147,42 +150,113 @@ impl<'a, O> Put<'a, O> {
         self
     }
 
-    /// Stores only as long as nobody else has acquired the lock since: else it is refused as
-    /// [`Fenced`](statehouse_core::ErrorKind::Fenced). The lock should [guard](statehouse_core::Guarded) these files; if it does
-    /// not, this is refused once its next holder has written one of them.
-    pub fn fenced(mut self, guard: &impl AsFence) -> Self {
-        self.options = self.options.with_fence(guard);
+    /// Sets how long the file is kept at least: see [`PutOptions::time_to_live`](crate::PutOptions::time_to_live).
+    pub const fn time_to_live(mut self, time_to_live: Duration) -> Self {
+        self.options.time_to_live = Some(time_to_live);
         self
     }
 
-    /// Sets how long the put may take; see [`PutOptions::deadline`](crate::options::PutOptions::deadline).
-    pub const fn deadline(mut self, deadline: Duration) -> Self {
-        self.options.deadline = Some(deadline);
+    /// Is told how many bytes have been taken: of a stream with each piece, before the file is visible and also if it never will be, and of
+    /// bytes when they are stored.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use std::sync::atomic::{AtomicU64, Ordering};
+    /// # use statehouse_core::Namespace;
+    /// # use statehouse_filestore::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> statehouse_core::Result<()> {
+    /// # let scans = Files::new(Arc::new(MemoryFileStore::new()), Namespace::new("clinic.scans")?);
+    /// let pieces = futures_util::stream::iter([Ok::<_, std::io::Error>("abc"), Ok("def")]);
+    /// let taken = Arc::new(AtomicU64::new(0));
+    /// let shown = Arc::clone(&taken);
+    /// scans.put("p42/notes.txt", Body::from_stream(pieces)).progress(move |bytes| shown.store(bytes, Ordering::Relaxed)).await?;
+    /// assert_eq!(taken.load(Ordering::Relaxed), 6);
+    /// # Ok(()) }
+    /// ```
+    pub fn progress(mut self, progress: impl Fn(u64) + Send + Sync + 'static) -> Self {
+        self.source.tell(progress);
         self
+    }
+
+    /// Writes the file piece by piece, with [`tokio::io::AsyncWrite`]: see [`FileWriter`]. The body has to be empty; one that is not is refused
+    /// as `InvalidInput`. A [deadline](Self::deadline) runs from here, pauses between writes and all.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use statehouse_core::Namespace;
+    /// # use statehouse_filestore::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let scans = Files::new(Arc::new(MemoryFileStore::new()), Namespace::new("clinic.scans")?);
+    /// use tokio::io::AsyncWriteExt;
+    ///
+    /// let mut writer = scans.put("p42/notes.txt", "").content_type("text/plain").writer();
+    /// writer.write_all(b"page 1, ").await?;
+    /// writer.write_all(b"page 2").await?;
+    /// assert_eq!(writer.finish().await?.len, 14);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Panics
+    /// Outside a runtime of tokio: what is written is stored on a task of its own.
+    pub fn writer(self) -> FileWriter<O> {
+        let Self { place, key, source, options, .. } = self;
+        let (sender, receiver) = tokio::sync::mpsc::channel(1);
+        let Some(source) = source.into_fed(receiver) else {
+            return FileWriter::refused(Error::invalid_input("a put that has a body is not written to"));
+        };
+        let place = place.clone();
+        let put = tokio::spawn(async move { store(&place, key, source, options).await });
+        FileWriter::new(sender, put)
+    }
+
+    /// Stores the file out of sight, for the transaction that it belongs to. Its condition, if it has one, is decided by the commit.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use statehouse_core::Namespace;
+    /// # use statehouse_filestore::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> statehouse_core::Result<()> {
+    /// # let scans = Files::new(Arc::new(MemoryFileStore::new()), Namespace::new("clinic.scans")?);
+    /// let staged = scans.put("p42/chest.dcm", "DICM").if_absent().stage().await?;
+    /// assert!(!scans.exists("p42/chest.dcm").await?);
+    /// // INSERT INTO scans (name, stage) VALUES ('p42/chest.dcm', staged.id()); COMMIT
+    /// match staged.commit().await? {
+    ///     CommitOutcome::Committed(stored) => assert_eq!(stored.len, 4),
+    ///     other => panic!("{other:?}: the row has to go"),
+    /// }
+    /// assert_eq!(scans.commit("p42/chest.dcm", staged.id()).await?, staged.commit().await?, "as often as anybody likes");
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`FileStore`](crate::FileStore) says; a stage is under no lock, so not [`fenced`](Self::fenced).
+    pub async fn stage(self) -> Result<StagedFile>
+    where
+        O: 'a,
+    {
+        let Self { place, key, source, options, .. } = self;
+        let key = key?;
+        let staged = source.store(|body| place.store.stage_with(&key, body, options), |_| true).await;
+        let staged = staged.map_err(|error| place.naming(&key, error))?;
+        Ok(StagedFile::new(place.clone(), key, staged))
     }
 
     fn run(self) -> impl Future<Output = Result<PutOutcome>> + Send + 'a
     where
         O: 'a,
     {
-        let Self { place, key, body, source, mut options, .. } = self;
-        async move {
-            options.fence = place.fence(options.fence.take(), options.deadline).await?;
-            let key = key?;
-            let stored = match source {
-                None => place.store.put_with(&key, body, options).await,
-                Some(source) => {
-                    let (sender, receiver) = tokio::sync::mpsc::channel(1);
-                    let put = place.store.put_with(&key, fed(receiver), options);
-                    match futures_util::future::select(put, Box::pin(source.feed(sender))).await {
-                        Either::Left((stored, _)) => stored,
-                        Either::Right(((), put)) => put.await,
-                    }
-                }
-            };
-            stored.map_err(|error| place.naming(&key, error))
-        }
+        let Self { place, key, source, options, .. } = self;
+        store(place, key, source, options)
     }
 }
 
+bound!(
+    Put,
+    "Stores",
+    "",
+    "Sets how long the put may take; see [`PutOptions::deadline`](crate::options::PutOptions::deadline)."
+);
 awaited!(Put: Stored, PutOutcome);

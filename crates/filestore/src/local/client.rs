@@ -25,11 +25,13 @@ use super::marks::Marks;
 use super::name::DiskName;
 use super::permissions;
 use super::stage::Stage;
+use super::time::{modified, timestamp};
 use super::walks::Walks;
 use crate::digest::{Check, Verifier, corrupt};
 use crate::key::FileKey;
 use crate::meta::Meta;
 use crate::options::GetOptions;
+use crate::outcome::ReadOutcome;
 
 /// What is read in one go: a file of this length is one piece, a longer one several.
 pub(super) const PIECE: u64 = 512 << 10;
@@ -40,8 +42,8 @@ pub(super) const INLINE: u64 = 64 << 10;
 /// How much of a file's end is read for its trailer: enough for most.
 const TAIL: usize = 512;
 
-/// More than a trailer has: a description is at most a content type of 255 bytes and 1,536 bytes of metadata, with the
-/// lengths of up to 1,536 names and values.
+/// More than a trailer has: a description is at most a content type of 255 bytes and 1,536 bytes of metadata, disposition and cache
+/// control, with the lengths of up to 1,536 names and values, and what is to become of a stage.
 const MAX_TRAILER: u64 = 16 << 10;
 
 const FORMAT: &[u8] = b"statehouse files 1\n";
@@ -63,6 +65,9 @@ pub(super) struct Disk {
     pub(super) body_timeout: Duration,
     pub(super) walks: Walks,
     pub(super) folders: Folders,
+    /// How often a directory was synced.
+    #[cfg(test)]
+    pub(super) synced: std::sync::atomic::AtomicUsize,
 }
 
 /// What an open store needs to write.
@@ -117,7 +122,17 @@ impl Disk {
         let (folders, walks) = (Folders::of(&root), Walks::default());
         let (durability, body_timeout) = (config.durability, config.body_timeout);
         let writers = Arc::new(Semaphore::new(WRITERS));
-        Ok(Self { root, writing, durability, writers, body_timeout, walks, folders })
+        Ok(Self {
+            root,
+            writing,
+            durability,
+            writers,
+            body_timeout,
+            walks,
+            folders,
+            #[cfg(test)]
+            synced: Default::default(),
+        })
     }
 
     /// Tries what a write needs, or in a store that is only read a read.
@@ -150,7 +165,12 @@ impl Disk {
     /// system which it refuses where they would wait, and at most [`INLINE`] bytes to copy and to check: some 20 µs, which
     /// the caller's thread is not missed for.
     #[cfg(target_os = "linux")]
-    pub(super) fn get_cached(&self, key: &FileKey, name: &DiskName, options: &GetOptions) -> Option<Result<Found>> {
+    pub(super) fn get_cached(
+        &self,
+        key: &FileKey,
+        name: &DiskName,
+        options: &GetOptions,
+    ) -> Option<Result<ReadOutcome<Found>>> {
         use rustix::fs::{AtFlags, StatxFlags};
         let fd = self.root.open_cached(name.path()).ok()?;
         // What the system knows of it: a mount over a network would ask its server first.
@@ -165,11 +185,11 @@ impl Disk {
     }
 
     #[cfg(not(target_os = "linux"))]
-    pub(super) fn get_cached(&self, _: &FileKey, _: &DiskName, _: &GetOptions) -> Option<Result<Found>> {
+    pub(super) fn get_cached(&self, _: &FileKey, _: &DiskName, _: &GetOptions) -> Option<Result<ReadOutcome<Found>>> {
         None
     }
 
-    pub(super) fn get(&self, key: &FileKey, name: &DiskName, options: &GetOptions) -> Result<Found> {
+    pub(super) fn get(&self, key: &FileKey, name: &DiskName, options: &GetOptions) -> Result<ReadOutcome<Found>> {
         let (file, size, modified) = self.open_file(name.path())?;
         if size <= PIECE {
             return small(key, read_at(&file, 0, size)?, modified, options);
@@ -177,14 +197,14 @@ impl Disk {
         let trailer = read_trailer(&file, size)?;
         let crc = trailer.crc;
         let meta = trailer.into_meta(key, modified);
-        let range = select(&meta, options)?;
+        let ReadOutcome::Found(range) = select(&meta, options)? else { return Ok(ReadOutcome::NotModified) };
         let len = range.end - range.start;
         let content = if len <= PIECE {
             Content::Read(read_at(&file, range.start, len)?.into())
         } else {
             Content::Open(file, (len == meta.len).then_some(crc))
         };
-        Ok(Found { meta, range, content })
+        Ok(ReadOutcome::Found(Found { meta, range, content }))
     }
 
     pub(super) fn head(&self, key: &FileKey, name: &DiskName) -> Result<Meta> {
@@ -288,13 +308,13 @@ fn check_format(root: &Root, mut file: &File) -> Result<()> {
     Ok(())
 }
 
-fn small(key: &FileKey, mut bytes: Vec<u8>, modified: Timestamp, options: &GetOptions) -> Result<Found> {
+fn small(key: &FileKey, mut bytes: Vec<u8>, modified: Timestamp, options: &GetOptions) -> Result<ReadOutcome<Found>> {
     let Decoded::Trailer(trailer) = Trailer::decode(&bytes, bytes.len() as u64)? else {
         return Err(corrupt("the file's trailer is longer than the file"));
     };
     let crc = trailer.crc;
     let meta = trailer.into_meta(key, modified);
-    let range = select(&meta, options)?;
+    let ReadOutcome::Found(range) = select(&meta, options)? else { return Ok(ReadOutcome::NotModified) };
     // The trailer was found behind the content, so the content's length fits into memory.
     bytes.truncate(usize::try_from(meta.len).unwrap_or(usize::MAX));
     let bytes = Bytes::from(bytes);
@@ -305,14 +325,14 @@ fn small(key: &FileKey, mut bytes: Vec<u8>, modified: Timestamp, options: &GetOp
     }
     let (start, end) = (usize::try_from(range.start), usize::try_from(range.end));
     let content = Content::Read(bytes.slice(start.unwrap_or(usize::MAX)..end.unwrap_or(usize::MAX)));
-    Ok(Found { meta, range, content })
+    Ok(ReadOutcome::Found(Found { meta, range, content }))
 }
 
-fn select(meta: &Meta, options: &GetOptions) -> Result<Range<u64>> {
-    if options.if_match.as_ref().is_some_and(|etag| *etag != meta.etag) {
-        return Err(changed());
+fn select(meta: &Meta, options: &GetOptions) -> Result<ReadOutcome<Range<u64>>> {
+    if options.check_conditions(meta)? == ReadOutcome::NotModified {
+        return Ok(ReadOutcome::NotModified);
     }
-    options.range.map_or(Ok(0..meta.len), |range| range.within(meta.len))
+    options.range.map_or(Ok(0..meta.len), |range| range.within(meta.len)).map(ReadOutcome::Found)
 }
 
 pub(super) fn read_trailer(file: &File, size: u64) -> Result<Trailer> {
@@ -350,16 +370,6 @@ pub(super) fn read_at(file: &File, mut from: u64, len: u64) -> Result<Vec<u8>> {
     // There may be more room than was asked for.
     bytes.truncate(usize::try_from(len).unwrap_or(usize::MAX));
     Ok(bytes)
-}
-
-#[expect(clippy::unnecessary_cast, reason = "the fields' types differ between systems")]
-fn modified(stat: &rustix::fs::Stat) -> Timestamp {
-    timestamp(stat.st_mtime as i64, stat.st_mtime_nsec as i64)
-}
-
-fn timestamp(seconds: i64, nanos: i64) -> Timestamp {
-    let (seconds, micros) = (u64::try_from(seconds).unwrap_or(0), u64::try_from(nanos).unwrap_or(0) / 1000);
-    Timestamp::from_micros(seconds.saturating_mul(1_000_000).saturating_add(micros))
 }
 
 pub(super) fn changed() -> Error {

@@ -10,6 +10,10 @@
 //!
 //! All numbers are little-endian. The description is [postcard](https://postcard.jamesmunns.com/wire-format).
 //!
+//! Among the user metadata may be pairs of the store's own, which no reader is shown as such: `statehouse-ttl`, for how many seconds
+//! the file is kept at least; `statehouse-disposition` and `statehouse-cache`, the headers `Content-Disposition` and `Cache-Control`;
+//! and `statehouse-stage`, of a file that was staged: its key, a line feed, and `always`, `absent` or `match` and an etag.
+//!
 //! | offset | bytes | field |
 //! | --- | --- | --- |
 //! | 0 | *n* | content |
@@ -25,14 +29,29 @@
 //! | *t* + 72 | 8 | magic, `SHfile\r\n` |
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use statehouse_core::{Codec, Error, ErrorKind, Result, Timestamp};
 
+use crate::described::Described;
 use crate::digest::Digest;
 use crate::digest::corrupt;
 use crate::key::FileKey;
-use crate::meta::{ETag, Meta, sound};
+use crate::meta::{ETag, Meta};
+use crate::options::{Condition, PutOptions, read_condition, write_condition};
+
+/// The pair of metadata that says for how many seconds the file is kept at least. No put takes a name that begins so, and readers
+/// leave it out.
+const TIME_TO_LIVE: &str = "statehouse-ttl";
+
+/// The pair that says, of a file that was staged, which it is to be: its key, a line feed, which no key has, and the condition,
+/// `always`, `absent` or `match` and an etag.
+const STAGE: &str = "statehouse-stage";
+
+/// The pairs with what is a header of its own on S3. Earlier builds leave them out as they do all of the store's own.
+const DISPOSITION: &str = "statehouse-disposition";
+const CACHE_CONTROL: &str = "statehouse-cache";
 
 const MAGIC: &[u8; 8] = b"SHfile\r\n";
 const FORMAT: u8 = 1;
@@ -54,6 +73,46 @@ pub(super) struct Trailer {
 pub(super) struct Description {
     pub(super) content_type: Option<String>,
     pub(super) user: BTreeMap<String, String>,
+}
+
+impl Description {
+    pub(super) fn of(options: &PutOptions) -> Self {
+        let mut own = Self { content_type: options.content_type.clone(), user: options.user.clone() };
+        let headers = [(DISPOSITION, &options.content_disposition), (CACHE_CONTROL, &options.cache_control)];
+        own.user.extend(headers.into_iter().filter_map(|(name, text)| Some((name.to_owned(), text.clone()?))));
+        own.keep_for(options.time_to_live);
+        own
+    }
+
+    fn into_described(mut self) -> Described {
+        let mut header = |name| self.user.remove(name);
+        let (content_disposition, cache_control) = (header(DISPOSITION), header(CACHE_CONTROL));
+        Described { content_type: self.content_type, content_disposition, cache_control, user: self.user }
+    }
+
+    fn keep_for(&mut self, time_to_live: Option<Duration>) {
+        self.user.extend(time_to_live.map(|time| (TIME_TO_LIVE.to_owned(), time.as_secs().to_string())));
+    }
+
+    fn time_to_live(&self) -> Option<Duration> {
+        self.user.get(TIME_TO_LIVE)?.parse().ok().map(Duration::from_secs)
+    }
+
+    /// Says which file it is to be.
+    pub(super) fn stage_for(&mut self, key: &FileKey, condition: &Condition) {
+        self.user.insert(STAGE.to_owned(), format!("{key}\n{}", write_condition(condition)));
+    }
+
+    /// Which file it is to be, and on what condition.
+    pub(super) fn staged_for(&self) -> Option<(FileKey, Condition)> {
+        let (key, condition) = self.user.get(STAGE)?.split_once('\n')?;
+        Some((FileKey::new(key).ok()?, read_condition(condition)?))
+    }
+
+    /// A copy of it is no stage's.
+    pub(super) fn forget_stage(&mut self) {
+        self.user.remove(STAGE);
+    }
 }
 
 impl Trailer {
@@ -107,10 +166,10 @@ impl Trailer {
     }
 
     pub(super) fn into_meta(self, key: &FileKey, modified: Timestamp) -> Meta {
+        let expires = self.description.time_to_live().map(|time| modified + time);
         let meta = Meta::new(key.clone(), self.len, self.etag(), modified).with_sha256(Some(self.digest));
         // A checksum says that it is as it was written, and not by whom.
-        let (content_type, user) = sound(self.description.content_type, self.description.user);
-        meta.with_content_type(content_type).with_user(user)
+        meta.with_described(self.description.into_described().sound()).with_expires(expires)
     }
 }
 
@@ -143,6 +202,24 @@ mod tests {
         Trailer { len: 3, digest: Digest::of(b"abc"), crc: crc32fast::hash(b"abc"), etag: [7; 16], description }
     }
 
+    #[test]
+    fn what_is_staged_says_which_file_it_is_to_be_and_no_reader_is_shown_that() {
+        let key = FileKey::new("a b/c").unwrap();
+        for condition in [Condition::Always, Condition::Absent, Condition::Match(ETag::new("any etag\n at all"))] {
+            let mut staged = trailer();
+            staged.description.stage_for(&key, &condition);
+            staged.description.keep_for(Some(Duration::from_secs(60)));
+            let file = [b"abc".to_vec(), staged.encode().unwrap()].concat();
+            let mut read = decode(&file).unwrap();
+            assert_eq!(read.description.staged_for(), Some((key.clone(), condition)));
+            read.description.forget_stage();
+            assert_eq!(read.description.staged_for(), None);
+            let meta = read.into_meta(&key, Timestamp::from_micros(5_000_000));
+            assert_eq!(meta.user.keys().collect::<Vec<_>>(), ["patient"]);
+            assert_eq!(meta.expires, Some(Timestamp::from_micros(65_000_000)));
+        }
+    }
+
     fn decode(file: &[u8]) -> Result<Trailer> {
         match Trailer::decode(file, file.len() as u64)? {
             Decoded::Trailer(trailer) => Ok(trailer),
@@ -173,14 +250,35 @@ mod tests {
     }
 
     #[test]
+    fn a_disposition_and_a_cache_control_are_pairs_of_the_stores_own() {
+        let options = PutOptions::default()
+            .with_content_type("text/plain")
+            .with_content_disposition("attachment; filename=\"a.txt\"")
+            .with_cache_control("private, max-age=60")
+            .with_metadata("patient", "Zoë");
+        let described = Trailer { description: Description::of(&options), ..trailer() };
+        let bytes = described.encode().unwrap();
+        assert_eq!(hex(&bytes), include_str!("../../golden/trailer-v1-headers.hex").trim());
+        let file = [b"abc".to_vec(), bytes].concat();
+        let meta = decode(&file).unwrap().into_meta(&FileKey::new("k").unwrap(), Timestamp::from_micros(0));
+        assert_eq!(
+            (meta.content_disposition, meta.cache_control),
+            (options.content_disposition, options.cache_control)
+        );
+        assert_eq!((meta.content_type, meta.user), (options.content_type, options.user));
+    }
+
+    #[test]
     fn a_description_that_nobody_could_have_put_does_not_come_out() {
+        let headers = [(DISPOSITION, "inline\r\nx-injected: y"), (CACHE_CONTROL, "")];
         let user = [("a", "x\r\nx-injected: y"), ("x: y", "1"), ("statehouse-put", "1"), ("good", "1")];
-        let user = user.map(|(name, value)| (name.to_owned(), value.to_owned())).into_iter().collect();
+        let user = user.into_iter().chain(headers);
+        let user = user.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         let description = Description { content_type: Some("text/html\r\nx-injected: y".into()), user };
         let planted = Trailer { description, ..trailer() };
         let file = [b"abc".to_vec(), planted.encode().unwrap()].concat();
         let meta = decode(&file).unwrap().into_meta(&FileKey::new("k").unwrap(), Timestamp::from_micros(0));
-        assert_eq!(meta.content_type, None);
+        assert_eq!((meta.content_type, meta.content_disposition, meta.cache_control), (None, None, None));
         assert_eq!(meta.user, BTreeMap::from([("good".to_owned(), "1".to_owned())]));
     }
 

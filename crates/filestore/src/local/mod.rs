@@ -18,10 +18,12 @@ mod permissions;
 mod remembered;
 mod slots;
 mod stage;
+mod staged;
 mod stream;
 #[cfg(test)]
 mod tests;
 mod thing;
+mod time;
 mod walk;
 mod walks;
 mod watch;
@@ -34,7 +36,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 #[cfg(doc)]
 use statehouse_core::ErrorKind;
-use statehouse_core::{Capabilities, Fence, Health, HealthStatus, RaiseOptions, Result};
+use statehouse_core::{Capabilities, Fence, Health, RaiseOptions, Result};
 
 use self::client::{Content, Disk, Found, PIECE};
 pub use self::config::{Access, Durability, LocalConfig, Permissions};
@@ -48,8 +50,12 @@ use crate::counters::Counters;
 use crate::key::FileKey;
 use crate::meta::{Meta, Stored};
 use crate::operation::Operations;
-use crate::options::{CopyOptions, DeleteOptions, GetOptions, HeadOptions, ListOptions, Page, PutOptions};
-use crate::outcome::{DeleteOutcome, PutOutcome};
+use crate::options::{
+    CommitOptions, Condition, CopyOptions, DeleteOptions, DiscardOptions, GetOptions, HeadOptions, ListOptions, Page,
+    PutOptions, StagesOptions, SweepOptions,
+};
+use crate::outcome::{CommitOutcome, DeleteOutcome, DiscardOutcome, PutOutcome, ReadOutcome, Swept};
+use crate::stage::{Stage, StageId, Staged};
 use crate::{capability, deadline};
 
 const BACKEND: &str = "local";
@@ -73,6 +79,7 @@ const OPERATION: Operations = Operations::of(BACKEND);
 /// | `.statehouse/stage/lock` | empty: locked by who opens a store |
 /// | `.statehouse/stage/<32 hex digits>/lock` | empty: locked as long as this open store lives |
 /// | `.statehouse/stage/<32 hex digits>/slots` | for each file that it has under way, 2,048 bytes: the length of its directory's path in two bytes, little-endian, and the path |
+/// | `.statehouse/staged/<32 hex digits>` | a file that was staged and not committed yet, as the others are |
 /// | `<name>` | a file: its content and then its trailer |
 /// | `<name>+/` | a directory: what lies below a segment of a key |
 /// | `<name>=/` | a directory: how names go on that are too long for one |
@@ -169,7 +176,7 @@ impl LocalFileStore {
             && bytes.len() as u64 <= PIECE
         {
             let bytes = bytes.clone();
-            let put = move |disk: &Disk, key: &_, name: &_, patience| disk.put(key, name, &bytes, options, patience);
+            let put = move |disk: &Disk, key: &_, name: &_, patience| disk.put(key, name, &bytes, &options, patience);
             return self.run_writing(key, put).await;
         }
         let condition = options.condition.clone();
@@ -182,11 +189,11 @@ impl LocalFileStore {
             }
         };
         let finish =
-            move |disk: &Disk, key: &_, name: &_, patience| disk.finish(staged, key, name, intake, options, patience);
+            move |disk: &Disk, key: &_, name: &_, patience| disk.finish(staged, key, name, intake, &options, patience);
         self.run_writing(key, finish).await
     }
 
-    async fn get(&self, key: &FileKey, options: GetOptions) -> Result<Object> {
+    async fn get(&self, key: &FileKey, options: GetOptions) -> Result<ReadOutcome<Object>> {
         if let Some(range) = options.range {
             range.check()?;
         }
@@ -195,13 +202,13 @@ impl LocalFileStore {
             Some(found) => found?,
             None => self.run(key, move |disk, key, name| disk.get(key, name, &options)).await?,
         };
-        let Found { meta, range, content } = found;
-        Ok(match content {
+        let ReadOutcome::Found(Found { meta, range, content }) = found else { return Ok(ReadOutcome::NotModified) };
+        Ok(ReadOutcome::Found(match content {
             Content::Read(bytes) => Object::from_checked_bytes(meta, range, bytes),
             Content::Open(file, crc) => {
                 Object::from_checked_stream(meta, range.clone(), stream::read(file, range, crc))
             }
-        })
+        }))
     }
 }
 
@@ -211,21 +218,25 @@ impl FileStore for LocalFileStore {
         let put = async {
             let condition = options.condition.clone();
             let stored = deadline::put(options.deadline, body, |body| self.put(key, body, options)).await;
-            PutOutcome::of(stored, &condition)
+            PutOutcome::of(stored, condition != Condition::Always)
         };
         let stored = OPERATION.put.during_on(key, put).await;
         self.counters.put(&stored);
         stored
     }
 
-    async fn get_with(&self, key: &FileKey, options: GetOptions) -> Result<Object> {
+    async fn get_with(&self, key: &FileKey, options: GetOptions) -> Result<ReadOutcome<Object>> {
         let got = OPERATION.get.during_on(key, deadline::read(options.deadline, self.get(key, options))).await;
-        got.map(|object| self.counters.reading(object))
+        got.map(|got| got.map(|object| self.counters.reading(object)))
     }
 
-    async fn head_with(&self, key: &FileKey, options: HeadOptions) -> Result<Meta> {
-        let head = self.run(key, |disk, key, name| disk.head(key, name));
-        OPERATION.head.during_on(key, deadline::read(options.deadline, head)).await
+    async fn head_with(&self, key: &FileKey, options: HeadOptions) -> Result<ReadOutcome<Meta>> {
+        let deadline = options.deadline;
+        let head = self.run(key, move |disk, key, name| {
+            let meta = disk.head(key, name)?;
+            Ok(options.check_conditions(&meta)?.map(|()| meta))
+        });
+        OPERATION.head.during_on(key, deadline::read(deadline, head)).await
     }
 
     async fn list_with(&self, options: ListOptions) -> Result<Page> {
@@ -248,7 +259,7 @@ impl FileStore for LocalFileStore {
         let (to, condition, deadline) = (to.clone(), options.condition.clone(), options.deadline);
         let copy = move |disk: &Disk, from: &_, _: &_, patience| disk.copy(from, &to, &options, patience);
         let copy = self.run_writing(from, copy);
-        let copy = async { PutOutcome::of(deadline::write(deadline, copy).await, &condition) };
+        let copy = async { PutOutcome::of(deadline::write(deadline, copy).await, condition != Condition::Always) };
         let copied = OPERATION.copy.during_on(from, copy).await;
         self.counters.copy(&copied);
         copied
@@ -260,6 +271,35 @@ impl FileStore for LocalFileStore {
         OPERATION.raise.during(deadline::write(options.deadline, raise)).await
     }
 
+    async fn stage_with(&self, key: &FileKey, body: Body, options: PutOptions) -> Result<Staged> {
+        let stage = deadline::put(options.deadline, body, |body| self.stage(key, body, options));
+        let staged = OPERATION.stage.during_on(key, stage).await?;
+        self.counters.staged(staged.len);
+        Ok(staged)
+    }
+
+    async fn commit_with(&self, key: &FileKey, stage: StageId, options: CommitOptions) -> Result<CommitOutcome> {
+        let commit = self.run_writing(key, move |disk, key, name, patience| disk.commit(key, name, stage, patience));
+        OPERATION.commit.during_on(key, deadline::write(options.deadline, commit)).await
+    }
+
+    async fn discard_with(&self, key: &FileKey, stage: StageId, options: DiscardOptions) -> Result<DiscardOutcome> {
+        let discard = self.run(key, move |disk, key, name| disk.discard(key, name, stage));
+        OPERATION.discard.during_on(key, deadline::write(options.deadline, discard)).await
+    }
+
+    async fn stages_with(&self, options: StagesOptions) -> Result<Vec<Stage>> {
+        let (disk, deadline) = (Arc::clone(&self.disk), options.deadline);
+        let stages = blocking(move || disk.in_place(disk.stages(&options)));
+        OPERATION.stages.during(deadline::read(deadline, stages)).await
+    }
+
+    async fn sweep_with(&self, options: SweepOptions) -> Result<Swept> {
+        let (disk, deadline) = (Arc::clone(&self.disk), options.deadline);
+        let sweep = blocking(move || disk.in_place(disk.sweep(&options)));
+        OPERATION.sweep.during(deadline::write(deadline, sweep)).await
+    }
+
     fn capabilities(&self) -> Capabilities {
         let all: Capabilities = capability::ALL.into_iter().collect();
         all.without(capability::SHARED).without(capability::PRESIGNED)
@@ -267,12 +307,9 @@ impl FileStore for LocalFileStore {
 
     async fn health(&self) -> Health {
         let (start, disk) = (Instant::now(), Arc::clone(&self.disk));
-        let probe = blocking(move || Ok((disk.probe(), disk.probe_reading()))).await;
-        let (writes, reads) = probe.unwrap_or_else(|error| (Err(error.clone()), Err(error)));
-        let mut health = Health::of(format!("{BACKEND} {}", self.root.display()), start.elapsed(), writes);
-        if reads.is_ok() && !health.is_up() {
-            health.status = HealthStatus::Degraded;
-        }
-        health
+        let probe = blocking(move || Ok((disk.probe_reading(), disk.probe())));
+        let probe = deadline::read(Some(Health::LIMIT), probe).await;
+        let (reads, writes) = probe.unwrap_or_else(|error| (Err(error), Ok(())));
+        Health::of_reads_and_writes(format!("{BACKEND} {}", self.root.display()), start.elapsed(), reads, writes)
     }
 }

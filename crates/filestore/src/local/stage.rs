@@ -13,7 +13,7 @@ use std::sync::Arc;
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, Dir, Mode, OFlags};
 use rustix::io::Errno;
-use statehouse_core::{Error, ErrorKind, Result, Retry};
+use statehouse_core::{Error, ErrorKind, Result, Retry, Timestamp};
 
 use super::beneath::Root;
 use super::config::{Durability, LocalConfig, Permissions};
@@ -21,13 +21,18 @@ use super::durable::Durable;
 use super::error::map_error;
 use super::lock::Lock;
 use super::slots::Slots;
+use super::time::modified;
 use crate::digest::{hex, nonce};
 
 const STAGES: &str = ".statehouse/stage";
 const LOCK: &str = "lock";
 
 /// How often a write begins again because a concurrent delete removed its empty directory.
-const ATTEMPTS: usize = 100;
+pub(super) const ATTEMPTS: usize = 100;
+
+pub(super) fn removed_each_time() -> Error {
+    Error::new(ErrorKind::Conflict, "the file's directory was removed each time it was made").with_retry(Retry::Now)
+}
 
 /// This store's own stage. Removed when dropped, with whatever is in it.
 #[derive(Debug)]
@@ -50,7 +55,7 @@ impl Stage {
         let stages = root.open_directory(STAGES).map_err(map_error)?;
         // Held by who sweeps or begins, so that nobody sweeps a stage that is not locked yet.
         let _sweeping = Lock::wait(&stages, LOCK, permissions)?;
-        sweep(root, &stages, permissions)?;
+        let _dead = sweep(root, &stages, permissions)?;
         let name = hex(&nonce()?);
         permissions.make_directory(&stages, &name).map_err(map_error)?;
         let directory = root.open_directory(&format!("{STAGES}/{name}")).map_err(map_error)?;
@@ -79,12 +84,8 @@ impl Stage {
 
     fn create_in(&self, path: &str, name: &str) -> Result<(OwnedFd, OwnedFd)> {
         for _ in 0..ATTEMPTS {
-            let directory = match self.root.open_directory(path) {
-                Err(Errno::NOENT) => self.root.create_directories(path, self.permissions, self.durability),
-                found => found.and_then(|found| self.durable.settle(&self.root, path, &found).map(|()| found)),
-            };
             // A concurrent delete may remove an empty directory at any time before the file is in it.
-            let file = directory.and_then(|directory| {
+            let file = self.directory(path).and_then(|directory| {
                 self.permissions.open_file(&directory, name, OFlags::EXCL).map(|file| (directory, file))
             });
             match file {
@@ -92,14 +93,39 @@ impl Stage {
                 other => return other.map_err(map_error),
             }
         }
-        let message = "the file's directory was removed each time it was made";
-        Err(Error::new(ErrorKind::Conflict, message).with_retry(Retry::Now))
+        Err(removed_each_time())
+    }
+
+    /// The directory at this path, which is made if it is not there.
+    pub(super) fn directory(&self, path: &str) -> rustix::io::Result<OwnedFd> {
+        match self.root.open_directory(path) {
+            Err(Errno::NOENT) => self.root.create_directories(path, self.permissions, self.durability),
+            found => found.and_then(|found| self.durable.settle(&self.root, path, &found).map(|()| found)),
+        }
+    }
+
+    /// Removes what stores that have ended were writing; of how many.
+    pub(super) fn sweep_dead(&self) -> Result<u64> {
+        let _sweeping = Lock::wait(&self.stages, LOCK, self.permissions)?;
+        sweep(&self.root, &self.stages, self.permissions)
     }
 
     /// Makes a file with something in it and removes it.
     pub(super) fn probe(self: &Arc<Self>) -> Result<()> {
+        self.scratch().map(drop)
+    }
+
+    fn scratch(self: &Arc<Self>) -> Result<Staged> {
         let mut file = self.create(&format!("{STAGES}/{}", self.name))?;
-        file.file.write_all(b"probe").map_err(map_error)
+        file.file.write_all(b"probe").map_err(map_error)?;
+        Ok(file)
+    }
+
+    /// What time it is by the clock that files have their times from, which may be that of a file server.
+    pub(super) fn now(self: &Arc<Self>) -> Result<Timestamp> {
+        let scratch = self.scratch()?;
+        let stat = rustix::fs::fstat(&scratch.file).map_err(map_error)?;
+        Ok(modified(&stat))
     }
 }
 
@@ -134,26 +160,9 @@ impl Staged {
     pub(super) fn publish(&mut self, name: &str, existing: Existing) -> rustix::io::Result<()> {
         match existing {
             Existing::Replace => rustix::fs::renameat(&self.directory, &*self.name, &self.directory, name)?,
-            Existing::Keep => self.publish_new(name)?,
+            Existing::Keep => rename_new((&self.directory, &self.name), (&self.directory, name))?,
         }
         self.published = true;
-        Ok(())
-    }
-
-    fn publish_new(&self, name: &str) -> rustix::io::Result<()> {
-        let directory = &self.directory;
-        #[cfg(any(target_os = "linux", target_vendor = "apple"))]
-        {
-            let flags = rustix::fs::RenameFlags::NOREPLACE;
-            match rustix::fs::renameat_with(directory, &*self.name, directory, name, flags) {
-                // Not every file system knows the flag; those that do not have hard links, as a rule.
-                Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {}
-                other => return other,
-            }
-        }
-        rustix::fs::linkat(directory, &*self.name, directory, name, AtFlags::empty())?;
-        // The file is published: a second name is only litter for the next sweep.
-        let _ = rustix::fs::unlinkat(directory, &*self.name, AtFlags::empty());
         Ok(())
     }
 
@@ -176,6 +185,23 @@ impl Drop for Staged {
     }
 }
 
+/// Gives a file another name, if nothing has that.
+pub(super) fn rename_new(from: (&OwnedFd, &str), to: (&OwnedFd, &str)) -> rustix::io::Result<()> {
+    #[cfg(any(target_os = "linux", target_vendor = "apple"))]
+    {
+        let flags = rustix::fs::RenameFlags::NOREPLACE;
+        match rustix::fs::renameat_with(from.0, from.1, to.0, to.1, flags) {
+            // Not every file system knows the flag; those that do not have hard links, as a rule.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {}
+            other => return other,
+        }
+    }
+    rustix::fs::linkat(from.0, from.1, to.0, to.1, AtFlags::empty())?;
+    // The file is published: a second name is only litter for the next sweep.
+    let _ = rustix::fs::unlinkat(from.0, from.1, AtFlags::empty());
+    Ok(())
+}
+
 /// The name of a file that a store with this stage is writing.
 fn name_of(stage: &str, slot: usize) -> String {
     format!("{}-{stage}-{slot}", crate::key::RESERVED)
@@ -196,20 +222,23 @@ pub(super) fn remove_if_left(root: &Root, directory: &OwnedFd, name: &[u8]) {
     }
 }
 
-fn sweep(root: &Root, stages: &OwnedFd, permissions: Permissions) -> Result<()> {
+/// How many files were removed.
+fn sweep(root: &Root, stages: &OwnedFd, permissions: Permissions) -> Result<u64> {
+    let mut removed = 0;
     for name in names(stages)? {
         match sweep_one(root, stages, &name, permissions) {
             // Its owner ended in order and removed it just now.
             Err(error) if error.kind() == ErrorKind::NotFound => {}
-            other => other?,
+            other => removed += other?,
         }
     }
-    Ok(())
+    Ok(removed)
 }
 
-fn sweep_one(root: &Root, stages: &OwnedFd, name: &str, permissions: Permissions) -> Result<()> {
+fn sweep_one(root: &Root, stages: &OwnedFd, name: &str, permissions: Permissions) -> Result<u64> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let Ok(directory) = rustix::fs::openat(stages, name, flags, Mode::empty()) else { return Ok(()) };
+    let Ok(directory) = rustix::fs::openat(stages, name, flags, Mode::empty()) else { return Ok(0) };
+    let mut files = 0;
     if Lock::try_take(&directory, LOCK, permissions)?.is_some() {
         for (slot, path) in Slots::read(&directory)? {
             // What cannot be removed now is recognised by its name later.
@@ -217,13 +246,14 @@ fn sweep_one(root: &Root, stages: &OwnedFd, name: &str, permissions: Permissions
                 .open_directory(&path)
                 .and_then(|directory| rustix::fs::unlinkat(directory, name_of(name, slot), AtFlags::empty()));
             if removed.is_ok() {
+                files += 1;
                 root.prune(&path);
             }
         }
         remove(stages, name, &directory)?;
         tracing::info!(name: "filestore.stage_removed", "removed the stage of a file store that has ended");
     }
-    Ok(())
+    Ok(files)
 }
 
 fn remove(stages: &OwnedFd, name: &str, directory: &OwnedFd) -> Result<()> {
@@ -238,7 +268,7 @@ fn remove(stages: &OwnedFd, name: &str, directory: &OwnedFd) -> Result<()> {
 }
 
 /// The names in a directory.
-fn names(directory: &OwnedFd) -> Result<Vec<String>> {
+pub(super) fn names(directory: &OwnedFd) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in Dir::read_from(directory).map_err(map_error)? {
         let entry = entry.map_err(map_error)?;

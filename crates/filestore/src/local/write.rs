@@ -1,6 +1,5 @@
 //! Writing: content and metadata into one file, synced, and then given its name in one step.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::time::Duration;
@@ -26,7 +25,7 @@ use crate::options::{Condition, CopyOptions, DeleteOptions, PutOptions};
 use crate::outcome::Deleted;
 
 impl Disk {
-    fn writing(&self) -> Result<&Writing> {
+    pub(super) fn writing(&self) -> Result<&Writing> {
         let message = "the store was opened only to read";
         self.writing.as_ref().ok_or_else(|| Error::new(ErrorKind::PermissionDenied, message))
     }
@@ -55,14 +54,14 @@ impl Disk {
         key: &FileKey,
         name: &DiskName,
         bytes: &[u8],
-        options: PutOptions,
+        options: &PutOptions,
         patience: Duration,
     ) -> Result<Stored> {
         let mut intake = options.intake(Some(bytes.len() as u64))?;
         intake.update(bytes)?;
         let received = intake.finish()?;
         let mut staged = self.create(name, &options.condition)?;
-        let trailer = new_trailer(received, options.content_type, options.user)?;
+        let trailer = new_trailer(received, options)?;
         write(&mut staged.file, bytes, &trailer.encode()?).map_err(map_error)?;
         self.publish(staged, key, name, (&options.condition, options.fence.as_ref()), patience)?;
         Ok(stored(&trailer))
@@ -75,10 +74,10 @@ impl Disk {
         key: &FileKey,
         name: &DiskName,
         intake: Intake,
-        options: PutOptions,
+        options: &PutOptions,
         patience: Duration,
     ) -> Result<Stored> {
-        let trailer = new_trailer(intake.finish()?, options.content_type, options.user)?;
+        let trailer = new_trailer(intake.finish()?, options)?;
         staged.file.write_all(&trailer.encode()?).map_err(map_error)?;
         self.publish(staged, key, name, (&options.condition, options.fence.as_ref()), patience)?;
         Ok(stored(&trailer))
@@ -95,6 +94,7 @@ impl Disk {
         let (file, size, _) = self.open_file(DiskName::of(from).path())?;
         let mut trailer = read_trailer(&file, size)?;
         trailer.etag = nonce()?;
+        trailer.description.forget_stage();
         let mut staged = self.create(&target, &options.condition)?;
         copy_checked(&file, &mut staged.file, &trailer)?;
         staged.file.write_all(&trailer.encode()?).map_err(map_error)?;
@@ -136,7 +136,7 @@ impl Disk {
     }
 
     /// Call with the key's lock held alone.
-    fn compare(&self, name: &DiskName, etag: &ETag) -> Result<()> {
+    pub(super) fn compare(&self, name: &DiskName, etag: &ETag) -> Result<()> {
         let current = self.open_file(name.path()).and_then(|(file, size, _)| read_trailer(&file, size));
         match current {
             Ok(trailer) if trailer.etag() == *etag => Ok(()),
@@ -158,7 +158,7 @@ impl Disk {
         let directory = match self.root.open_directory(name.directory()) {
             Ok(directory) => directory,
             Err(Errno::NOENT) if if_match.is_some() => return Err(changed()),
-            Err(Errno::NOENT) => return self.probe_reading().map(|()| Deleted::Absent),
+            Err(Errno::NOENT) => return self.absent(name),
             Err(error) => return Err(map_error(error)),
         };
         let share = if if_match.is_some() { Share::Alone } else { Share::Shared };
@@ -168,7 +168,7 @@ impl Disk {
         }
         match rustix::fs::unlinkat(&directory, name.name(), AtFlags::empty()) {
             Ok(()) => {}
-            Err(Errno::NOENT) => return self.probe_reading().map(|()| Deleted::Absent),
+            Err(Errno::NOENT) => return self.absent(name),
             Err(error) => return Err(map_error(error)),
         }
         drop((lock, held));
@@ -177,7 +177,28 @@ impl Disk {
         Ok(Deleted::Removed)
     }
 
-    fn sync(&self, directory: &OwnedFd) -> Result<()> {
+    /// That there is no such file, for good: whoever has deleted it may have ended, or failed, before that was synced.
+    fn absent(&self, name: &DiskName) -> Result<Deleted> {
+        self.probe_reading()?;
+        self.sync_what_is_there(name.directory())?;
+        Ok(Deleted::Absent)
+    }
+
+    /// Syncs a directory, or where it is gone the next above it.
+    pub(super) fn sync_what_is_there(&self, path: &str) -> Result<()> {
+        let mut path = path;
+        loop {
+            match self.root.open_directory(path) {
+                Ok(directory) => return self.sync(&directory),
+                Err(Errno::NOENT) if path != "." => path = path.rsplit_once('/').map_or(".", |(above, _)| above),
+                Err(error) => return Err(map_error(error)),
+            }
+        }
+    }
+
+    pub(super) fn sync(&self, directory: &OwnedFd) -> Result<()> {
+        #[cfg(test)]
+        self.synced.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         match self.durability {
             Durability::Synced => rustix::fs::fsync(directory).map_err(not_synced),
             Durability::Relaxed => Ok(()),
@@ -218,15 +239,15 @@ fn copy_checked(mut from: &File, to: &mut File, trailer: &Trailer) -> Result<()>
     verifier.finish()
 }
 
-fn new_trailer(received: Received, content_type: Option<String>, user: BTreeMap<String, String>) -> Result<Trailer> {
+pub(super) fn new_trailer(received: Received, options: &PutOptions) -> Result<Trailer> {
     let Received { len, digest, crc } = received;
-    Ok(Trailer { len, digest, crc, etag: nonce()?, description: Description { content_type, user } })
+    Ok(Trailer { len, digest, crc, etag: nonce()?, description: Description::of(options) })
 }
 
-fn stored(trailer: &Trailer) -> Stored {
+pub(super) fn stored(trailer: &Trailer) -> Stored {
     Stored::new(trailer.etag(), trailer.len, Some(trailer.digest))
 }
 
-fn exists() -> Error {
+pub(super) fn exists() -> Error {
     Error::new(ErrorKind::AlreadyExists, "there is such a file already")
 }

@@ -1,12 +1,13 @@
 //! Files in this process's memory: the reference of the contract, for tests and for what may be lost.
 
+mod stages;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Bound;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,7 +15,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt;
 use statehouse_core::fence::Marks;
 use statehouse_core::{
-    Capabilities, Clock, Error, ErrorKind, Fence, Health, Operation, RaiseOptions, Result, SystemClock,
+    Capabilities, Clock, Error, ErrorKind, Fence, Health, Operation, RaiseOptions, Result, SystemClock, Timestamp,
 };
 
 use crate::api::FileStore;
@@ -27,8 +28,12 @@ use crate::key::FileKey;
 use crate::listing::Collector;
 use crate::meta::{ETag, Entry, Meta, Stored};
 use crate::operation::Operations;
-use crate::options::{Condition, CopyOptions, DeleteOptions, GetOptions, HeadOptions, ListOptions, Page, PutOptions};
-use crate::outcome::{DeleteOutcome, Deleted, PutOutcome};
+use crate::options::{
+    CommitOptions, Condition, CopyOptions, DeleteOptions, DiscardOptions, GetOptions, HeadOptions, ListOptions, Page,
+    PutOptions, StagesOptions, SweepOptions,
+};
+use crate::outcome::{CommitOutcome, DeleteOutcome, Deleted, DiscardOutcome, PutOutcome, ReadOutcome, Swept};
+use crate::stage::{Stage, StageId, Staged};
 use crate::{capability, deadline};
 
 const BACKEND: &str = "memory";
@@ -41,6 +46,7 @@ const OPERATION: Operations = Operations::of(BACKEND);
 /// None: the files end with the process. Each put has an etag of its own.
 pub struct MemoryFileStore {
     files: RwLock<BTreeMap<FileKey, File>>,
+    stages: Mutex<BTreeMap<StageId, Pending>>,
     marks: Marks,
     clock: Arc<dyn Clock>,
     counters: Counters,
@@ -50,6 +56,21 @@ pub struct MemoryFileStore {
 struct File {
     meta: Meta,
     content: Bytes,
+    time_to_live: Option<Duration>,
+}
+
+/// A stage.
+#[derive(Debug)]
+struct Pending {
+    file: File,
+    condition: Condition,
+    since: Timestamp,
+}
+
+impl fmt::Debug for File {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("File").field("meta", &self.meta).finish_non_exhaustive()
+    }
 }
 
 impl MemoryFileStore {
@@ -61,7 +82,13 @@ impl MemoryFileStore {
 
     /// An empty store that takes the files' times from this clock.
     pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
-        Self { files: RwLock::default(), marks: Marks::default(), clock, counters: Counters::new(BACKEND) }
+        Self {
+            files: RwLock::default(),
+            stages: Mutex::default(),
+            marks: Marks::default(),
+            clock,
+            counters: Counters::new(BACKEND),
+        }
     }
 
     // Nothing panics while the lock is held, save for a failed allocation, which leaves the map whole.
@@ -77,18 +104,26 @@ impl MemoryFileStore {
         self.read().get(key).cloned().ok_or_else(|| Error::new(ErrorKind::NotFound, "there is no such file"))
     }
 
-    fn publish(&self, mut meta: Meta, content: Bytes, condition: &Condition, fence: Option<&Fence>) -> Result<Stored> {
+    fn publish(&self, mut file: File, condition: &Condition, fence: Option<&Fence>) -> Result<Stored> {
         let _held = self.marks.hold(fence)?;
         let mut files = self.write();
-        check(condition, files.get(&meta.key))?;
-        meta.modified = self.clock.now();
-        let stored = Stored::new(meta.etag.clone(), meta.len, meta.sha256);
-        files.insert(meta.key.clone(), File { meta, content });
+        check(condition, files.get(&file.meta.key))?;
+        let now = self.clock.now();
+        (file.meta.modified, file.meta.expires) = (now, file.time_to_live.map(|time| now + time));
+        let stored = Stored::new(file.meta.etag.clone(), file.meta.len, file.meta.sha256);
+        files.insert(file.meta.key.clone(), file);
         Ok(stored)
     }
 
     async fn put(&self, key: &FileKey, body: Body, options: PutOptions) -> Result<Stored> {
         options.check()?;
+        let (condition, fence) = (options.condition.clone(), options.fence.clone());
+        let file = self.receive(key, body, options).await?;
+        self.publish(file, &condition, fence.as_ref())
+    }
+
+    /// Takes all of a body in.
+    async fn receive(&self, key: &FileKey, body: Body, options: PutOptions) -> Result<File> {
         let mut intake = options.intake(body.len())?;
         let content = match body.into_bytes() {
             Ok(bytes) => {
@@ -108,21 +143,23 @@ impl MemoryFileStore {
         let meta = Meta::new(key.clone(), received.len, new_etag()?, self.clock.now())
             .with_sha256(Some(received.digest))
             .with_content_type(options.content_type)
+            .with_content_disposition(options.content_disposition)
+            .with_cache_control(options.cache_control)
             .with_user(options.user);
-        self.publish(meta, content, &options.condition, options.fence.as_ref())
+        Ok(File { meta, content, time_to_live: options.time_to_live })
     }
 
-    fn get(&self, key: &FileKey, options: &GetOptions) -> Result<Object> {
+    fn get(&self, key: &FileKey, options: &GetOptions) -> Result<ReadOutcome<Object>> {
         let range = options.range.map(|range| range.check().map(|()| range)).transpose()?;
-        let File { meta, content } = self.find(key)?;
-        if options.if_match.as_ref().is_some_and(|etag| *etag != meta.etag) {
-            return Err(changed());
+        let File { meta, content, .. } = self.find(key)?;
+        if options.check_conditions(&meta)? == ReadOutcome::NotModified {
+            return Ok(ReadOutcome::NotModified);
         }
         let range = range.map_or(Ok(0..meta.len), |range| range.within(meta.len))?;
         // A file in memory has at most usize::MAX bytes.
         let (start, end) = (usize::try_from(range.start), usize::try_from(range.end));
         let bytes = content.slice(start.unwrap_or(usize::MAX)..end.unwrap_or(usize::MAX));
-        Ok(Object::from_checked_bytes(meta, range, bytes))
+        Ok(ReadOutcome::Found(Object::from_checked_bytes(meta, range, bytes)))
     }
 
     fn list(&self, options: &ListOptions) -> Result<Page> {
@@ -153,10 +190,10 @@ impl MemoryFileStore {
     }
 
     fn copy(&self, from: &FileKey, to: &FileKey, options: &CopyOptions) -> Result<Stored> {
-        let File { mut meta, content } = self.find(from)?;
-        meta.key = to.clone();
-        meta.etag = new_etag()?;
-        self.publish(meta, content, &options.condition, options.fence.as_ref())
+        let mut file = self.find(from)?;
+        file.meta.key = to.clone();
+        file.meta.etag = new_etag()?;
+        self.publish(file, &options.condition, options.fence.as_ref())
     }
 }
 
@@ -212,18 +249,20 @@ impl FileStore for MemoryFileStore {
     async fn put_with(&self, key: &FileKey, body: Body, options: PutOptions) -> Result<PutOutcome> {
         let condition = options.condition.clone();
         let stored = deadline::put(options.deadline, body, |body| self.put(key, body, options)).await;
-        let outcome = PutOutcome::of(stored, &condition);
+        let outcome = PutOutcome::of(stored, condition != Condition::Always);
         self.counters.put(&outcome);
         outcome.map_err(located(OPERATION.put, key))
     }
 
-    async fn get_with(&self, key: &FileKey, options: GetOptions) -> Result<Object> {
-        let got = self.get(key, &options).map(|object| self.counters.reading(object));
+    async fn get_with(&self, key: &FileKey, options: GetOptions) -> Result<ReadOutcome<Object>> {
+        let got = self.get(key, &options).map(|got| got.map(|object| self.counters.reading(object)));
         got.map_err(located(OPERATION.get, key))
     }
 
-    async fn head_with(&self, key: &FileKey, _options: HeadOptions) -> Result<Meta> {
-        self.find(key).map(|file| file.meta).map_err(located(OPERATION.head, key))
+    async fn head_with(&self, key: &FileKey, options: HeadOptions) -> Result<ReadOutcome<Meta>> {
+        let meta = self.find(key).map(|file| file.meta);
+        let head = meta.and_then(|meta| Ok(options.check_conditions(&meta)?.map(|()| meta)));
+        head.map_err(located(OPERATION.head, key))
     }
 
     async fn list_with(&self, options: ListOptions) -> Result<Page> {
@@ -238,13 +277,37 @@ impl FileStore for MemoryFileStore {
     }
 
     async fn copy_with(&self, from: &FileKey, to: &FileKey, options: CopyOptions) -> Result<PutOutcome> {
-        let copied = PutOutcome::of(self.copy(from, to, &options), &options.condition);
+        let copied = PutOutcome::of(self.copy(from, to, &options), options.condition != Condition::Always);
         self.counters.copy(&copied);
         copied.map_err(located(OPERATION.copy, from))
     }
 
     async fn raise_with(&self, fence: &Fence, _options: RaiseOptions) -> Result<()> {
         self.marks.raise(fence).map_err(|error| OPERATION.raise.name_in(error))
+    }
+
+    async fn stage_with(&self, key: &FileKey, body: Body, options: PutOptions) -> Result<Staged> {
+        let staged = deadline::put(options.deadline, body, |body| self.stage(key, body, options)).await;
+        if let Ok(staged) = &staged {
+            self.counters.staged(staged.len);
+        }
+        staged.map_err(located(OPERATION.stage, key))
+    }
+
+    async fn commit_with(&self, key: &FileKey, stage: StageId, _options: CommitOptions) -> Result<CommitOutcome> {
+        self.commit(key, stage).map_err(located(OPERATION.commit, key))
+    }
+
+    async fn discard_with(&self, key: &FileKey, stage: StageId, _options: DiscardOptions) -> Result<DiscardOutcome> {
+        Ok(self.discard(key, stage))
+    }
+
+    async fn stages_with(&self, options: StagesOptions) -> Result<Vec<Stage>> {
+        Ok(self.stages(&options))
+    }
+
+    async fn sweep_with(&self, options: SweepOptions) -> Result<Swept> {
+        Ok(self.sweep(&options))
     }
 
     fn capabilities(&self) -> Capabilities {

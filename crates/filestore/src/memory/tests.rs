@@ -15,7 +15,7 @@ async fn times_come_from_the_clock() {
     clock.advance(Duration::from_secs(5));
     let stored = store.put_with(&key, "x".into(), PutOptions::default()).await.unwrap().stored();
     assert!(stored.is_some());
-    assert_eq!(store.head_with(&key, HeadOptions::default()).await.unwrap().modified, clock.now());
+    assert_eq!(store.head_with(&key, HeadOptions::default()).await.unwrap().found().unwrap().modified, clock.now());
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload, PutResult, UpdateVersion};
-use statehouse_core::{Error, ErrorKind, Result, Timestamp};
+use statehouse_core::{Capabilities, Error, ErrorKind, Result, Timestamp};
 
 use super::connection::Native;
 use super::error::{map_error, nested};
@@ -67,6 +67,8 @@ impl Records {
 #[derive(Debug)]
 pub(super) struct Limits {
     pub(super) part_size: u64,
+    /// The longest file that is copied in one request.
+    pub(super) copy_limit: u64,
     /// The server's silence.
     pub(super) timeout: Duration,
     /// The silence of an upload's source.
@@ -127,11 +129,14 @@ pub(super) fn exists() -> Error {
 }
 
 /// Succeeds for an etag that a server can be asked for. Others are none of its, and would ask for something else: servers do
-/// not look at an empty `If-Match`, take `*` for any, and what is behind a comma for another.
+/// not look at an empty `If-Match`, take `*` for any, and what is behind a comma for another; some take the quotes off first.
 pub(super) fn check_etag(etag: &ETag) -> Result<()> {
+    const LONGEST: usize = 1024;
     let text = etag.as_str();
-    let is_one = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',');
-    if is_one && text != "*" { Ok(()) } else { Err(changed()) }
+    let quoted = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
+    let is_one = |byte: u8| byte.is_ascii_graphic() && byte != b',' && byte != b'"';
+    let is_one = !quoted.is_empty() && quoted != "*" && quoted.bytes().all(is_one);
+    if is_one && text.len() <= LONGEST { Ok(()) } else { Err(changed()) }
 }
 
 pub(super) fn changed() -> Error {
@@ -143,6 +148,18 @@ impl Remote {
         let nesting = if native.is_some() { Nesting::Told } else { Nesting::Kept };
         let describes = AtomicBool::new(true);
         Self { store, native, prefix, limits, nesting, describes, records: Records::default() }
+    }
+
+    /// What follows from what is known of the store: nobody signs for one that is brought along, and nobody knows its uploads. A
+    /// file whose time is over is deleted only if it is still that one.
+    pub(super) fn with_what_is_ours(&self, known: Capabilities) -> Capabilities {
+        use crate::capability::{DELETE_IF_MATCH, METADATA, PRESIGNED, STAGED, TIME_TO_LIVE};
+        let (ours, described) = (self.native.is_some(), known.has(METADATA));
+        let known = if ours { known } else { known.without(PRESIGNED) };
+        let staged = (ours && described).then_some(STAGED);
+        let expiring = (ours && described && known.has(DELETE_IF_MATCH)).then_some(TIME_TO_LIVE);
+        let known = known.without(STAGED).without(TIME_TO_LIVE);
+        known.iter().chain(staged).chain(expiring).collect()
     }
 
     pub(super) async fn call<T>(
@@ -195,7 +212,7 @@ impl Remote {
         options: &PutOptions,
     ) -> Result<Stored> {
         let (path, put, start) = (self.path(key)?, hex(&nonce()?), Instant::now());
-        let plain = options.content_type.is_none() && options.user.is_empty();
+        let plain = options.is_plain();
         let send = async |described: bool| {
             let attributes = match described {
                 true => metadata::describe(options, &put, Some(received.into())),
@@ -217,7 +234,7 @@ impl Remote {
             result = send(described).await;
             self.describes.fetch_and(result.is_err(), Ordering::Relaxed);
         }
-        let stored = self.settle(key, &put, &options.condition, result, received, start).await?;
+        let stored = self.settle(key, &put, &options.condition, result, received.into(), start).await?;
         if let Some(put) = self.records.take(key) {
             self.forget_digest(key, Some(Marks { put: Some(put), apart: true, ..Marks::default() }));
         }
@@ -239,11 +256,11 @@ impl Remote {
         put: &str,
         condition: &Condition,
         result: Result<PutResult, Failure>,
-        Received { len, digest, .. }: Received,
+        (len, sha256): (u64, Option<Digest>),
         start: Instant,
     ) -> Result<Stored> {
         let failure = match result {
-            Ok(done) => return Ok(Stored::new(ETag::new(done.e_tag.unwrap_or_default()), len, Some(digest))),
+            Ok(done) => return Ok(Stored::new(ETag::new(done.e_tag.unwrap_or_default()), len, sha256)),
             Err(failure) => failure,
         };
         let refused = failure.is_refusal();
@@ -256,9 +273,7 @@ impl Remote {
             return Err(error);
         }
         match Box::pin(self.peek_dated(key)).await {
-            Ok((meta, marks, _)) if marks.put.as_deref() == Some(put) => {
-                Ok(Stored::new(meta.etag, meta.len, Some(digest)))
-            }
+            Ok((meta, marks, _)) if marks.put.as_deref() == Some(put) => Ok(Stored::new(meta.etag, meta.len, sha256)),
             // Such a store does not send again what may have been applied.
             Ok(_) if refused && self.native.is_none() => Err(error),
             Err(absent) if refused && self.native.is_none() && absent.kind() == ErrorKind::NotFound => Err(error),

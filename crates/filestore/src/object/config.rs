@@ -8,6 +8,9 @@ use crate::body::BODY_TIMEOUT;
 use crate::capability;
 use crate::key::FileKey;
 
+/// The longest object that S3 copies in one request.
+const MAX_COPY: u64 = 5 << 30;
+
 /// Where an S3 bucket is and how it is used.
 ///
 /// By URL: `s3://access-key:secret-key@bucket/prefix?region=eu-central-1`, with the parameters below.
@@ -60,6 +63,7 @@ use crate::key::FileKey;
 ///     .with_read_limit(Duration::from_secs(600))
 ///     .with_retries(6)
 ///     .with_part_size(16 << 20)
+///     .with_copy_limit(1 << 30)
 ///     .with_upload_memory(128 << 20)
 ///     .with_probe(Probe::Open)
 ///     .require(capability::CREATE_IF_ABSENT);
@@ -111,6 +115,7 @@ pub struct S3Config {
     pub probe: Probe,
     /// Without which capabilities opening fails.
     pub require: Vec<Capability>,
+    pub(super) copy_limit: u64,
     pub(super) setting: String,
 }
 
@@ -182,8 +187,17 @@ impl S3Config {
             upload_memory: 256 << 20,
             probe: Probe::Open,
             require: Vec::new(),
+            copy_limit: MAX_COPY,
             setting: "the S3 configuration".to_owned(),
         }
+    }
+
+    /// Sets up to what length files are copied by one request, in bytes: 5 GiB without this, as much as S3 takes. Longer ones are copied
+    /// in parts of this length, of which S3 takes no shorter ones than of 5 MiB.
+    #[must_use]
+    pub const fn with_copy_limit(mut self, bytes: u64) -> Self {
+        self.copy_limit = bytes;
+        self
     }
 
     /// Sets what the objects' keys begin with.

@@ -1,7 +1,7 @@
 //! Copying a file, on the server where that keeps all that belongs to it, else through this host.
 
 use object_store::ObjectStoreExt;
-use statehouse_core::Result;
+use statehouse_core::{ErrorKind, Result};
 
 use super::ObjectFileStore;
 use super::client::{Nesting, changed, exists, lost};
@@ -11,9 +11,6 @@ use crate::capability;
 use crate::key::FileKey;
 use crate::meta::{Meta, Stored};
 use crate::options::{Condition, CopyOptions, GetOptions, PutOptions};
-
-/// The longest object that S3 copies in one request.
-const MAX_COPY: u64 = 5 << 30;
 
 impl ObjectFileStore {
     pub(super) async fn copy(&self, from: &FileKey, to: &FileKey, options: CopyOptions) -> Result<Stored> {
@@ -29,8 +26,23 @@ impl ObjectFileStore {
         if self.remote.nesting == Nesting::Hidden {
             self.remote.check_nesting(to).await?;
         }
-        if options.condition == Condition::Always && options.fence.is_none() && meta.len <= MAX_COPY && !marks.apart {
+        if let Some(native) = self.copies_in_parts(meta.len, &options) {
+            match Box::pin(self.copy_in_parts(native, to, (&meta, &marks), &options.condition)).await {
+                // Not every server copies parts.
+                Err(error) if error.kind() == ErrorKind::Unsupported => {}
+                copied => return copied,
+            }
+        }
+        let is_short = meta.len <= self.remote.limits.copy_limit && !marks.apart;
+        if options.condition == Condition::Always && options.fence.is_none() && is_short {
+            let kept = marks.time_to_live;
+            if let Some(time_to_live) = kept {
+                self.remote.expect_end(to, time_to_live).await?;
+            }
             let (copied, marks) = self.copy_on_the_server(from, to, &marks).await?;
+            if let Some(other) = marks.time_to_live.filter(|other| Some(*other) != kept) {
+                self.remote.expect_end(to, other).await?;
+            }
             // Unless the original was replaced in between by one whose digest is apart.
             if !marks.apart {
                 return Ok(Stored::new(copied.etag, copied.len, copied.sha256));
@@ -38,13 +50,14 @@ impl ObjectFileStore {
         }
         // Conditions on a copy's target are not honoured widely, and a digest that is apart belongs to one key: the
         // content goes through this host, which then knows the digest from the start.
-        let object = self.remote.get(from, &GetOptions::default()).await?;
+        let object = self.remote.get(from, &GetOptions::default()).await?.unconditional()?;
+        let time_to_live = marks.time_to_live;
         let meta = object.meta().clone();
         let mut put = PutOptions::default().with_condition(options.condition);
-        put.content_type = meta.content_type;
-        put.user = meta.user;
         put.expected_digest = meta.sha256;
         put.fence = options.fence;
+        put.time_to_live = time_to_live;
+        let put = put.described_as(meta);
         self.put(to, object.into(), put).await
     }
 
@@ -54,7 +67,11 @@ impl ObjectFileStore {
         let copy = self.remote.store.copy(&source, &target);
         let result = self.remote.call(Terms::new(Answer::Late), copy).await;
         let copied = match result {
-            Ok(()) => self.remote.peek(to).await?,
+            Ok(()) => match self.remote.peek(to).await {
+                // Made, and deleted by somebody else since. The original may be there as it was.
+                Err(error) if error.kind() == ErrorKind::NotFound => return Err(lost(error)),
+                peeked => peeked?,
+            },
             Err(failure) => {
                 let doubtful = failure.log.doubtful;
                 let error = failure.into_error(&Condition::Always);

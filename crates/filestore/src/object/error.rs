@@ -59,15 +59,6 @@ fn naming(message: &str, server: Option<&Server>) -> String {
     }
 }
 
-/// What servers that keep plain files answer where a file would have to be a directory, or the other way round.
-const NESTED: [&str; 5] = [
-    "ExistingObjectIsDirectory",
-    "ExistingObjectIsObject",
-    "ObjectParentIsFile",
-    "XMinioParentIsObject",
-    "XMinioObjectExistsAsDirectory",
-];
-
 /// What servers answer whose bucket is elsewhere.
 const REGION: [&str; 4] =
     ["AuthorizationHeaderMalformed", "IncorrectRegion", "IllegalLocationConstraintException", "PermanentRedirect"];
@@ -84,7 +75,7 @@ fn map_reply(reply: &Reply, server: Option<&Server>) -> Error {
         let message = wrong_region(reply, server);
         return Error::new(ErrorKind::InvalidConfig, message).with_source(reply.clone());
     }
-    if NESTED.contains(&code) {
+    if reply.is_nested() {
         return nested().with_source(reply.clone());
     }
     if reply.status == 507 || FULL.contains(&code) {

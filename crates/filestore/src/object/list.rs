@@ -1,6 +1,7 @@
 //! Listings. `object_store` gives up on a listing with one key that it does not take; ours says how many it left out.
 
 use std::collections::BTreeMap;
+use std::time::SystemTime;
 
 use futures_util::TryStreamExt;
 use object_store::path::Path;
@@ -129,16 +130,21 @@ impl Remote {
             None if !filling.last.is_empty() => query.push(("start-after", &after)),
             None => {}
         }
-        Listed::ask(native, &query, &filling.whole).await
+        Listed::ask(native, &query, &filling.whole).await.map(|(listed, _)| listed)
     }
 
-    /// All that lies in a folder of the store's own: its name behind that, and when it was last written.
-    pub(super) async fn list_own(&self, native: &Native, folder: &str) -> Result<Vec<(String, Timestamp)>> {
+    /// All that lies in a folder of the store's own: its name behind that, and when it was last written; and what time it is at
+    /// the server.
+    pub(super) async fn list_own(
+        &self,
+        native: &Native,
+        folder: &str,
+    ) -> Result<(Vec<(String, Timestamp)>, SystemTime)> {
         let (mut found, mut last, mut token, mut still) = (Vec::new(), String::new(), None, 0);
         loop {
             let mut query = vec![("list-type", "2"), ("encoding-type", "url"), ("prefix", folder)];
             query.extend(token.as_deref().map(|token| ("continuation-token", token)));
-            let listed = Listed::ask(native, &query, folder).await?;
+            let (listed, now) = Listed::ask(native, &query, folder).await?;
             let before = last.clone();
             for content in &listed.contents {
                 let key = listed.decode(&content.key);
@@ -148,7 +154,7 @@ impl Remote {
             }
             token = listed.next_continuation_token.filter(|token| !token.is_empty());
             if token.is_none() {
-                return Ok(found);
+                return Ok((found, now.ok_or_else(|| astray("the server does not say what time it is"))?));
             }
             still = if last == before { still + 1 } else { 0 };
             if still >= REQUESTS || (still > 0 && !listed.contents.is_empty()) {
@@ -197,15 +203,15 @@ impl Remote {
 }
 
 impl Listed {
-    async fn ask(native: &Native, query: &[(&str, &str)], whole: &str) -> Result<Self> {
-        let (text, _) = native.get("ListBucketResult", query).await?;
+    async fn ask(native: &Native, query: &[(&str, &str)], whole: &str) -> Result<(Self, Option<SystemTime>)> {
+        let (text, now) = native.get("ListBucketResult", query).await?;
         let listed: Self = quick_xml::de::from_reader(&*text)
             .map_err(|source| astray("the server's listing is none").with_source(source))?;
         let decoded = listed.prefix.as_deref().map(|prefix| listed.decode(prefix)).unwrap_or_default();
         if listed.prefix.is_some() && decoded != whole {
             return Err(astray("the server's listing is of another prefix than the one that was asked for"));
         }
-        Ok(listed)
+        Ok((listed, now))
     }
 
     fn decode(&self, text: &str) -> String {

@@ -2,9 +2,11 @@
 //!
 //! | object metadata | holds |
 //! | --- | --- |
+//! | `content-disposition`, `cache-control` | what they are of the file, if they were given |
 //! | `content-type` | the content type; `binary/octet-stream`, as servers do by themselves, if there is none |
 //! | `statehouse-fence` | of a file that was stored under a lock: the first 32 hexadecimal digits of the SHA-256 of the lock's mark, a dot, and the token in decimal digits |
-//! | `statehouse-put` | 32 hex digits that no other put has, the SHA-256 or `apart`, and the CRC-32, with dots between |
+//! | `statehouse-ttl` | for how many seconds the file is kept at least |
+//! | `statehouse-put` | 32 hex digits that no other put has, the SHA-256, `apart` or `unknown`, and the CRC-32, with dots between |
 //! | any other | the application's own, bytes outside visible ASCII and `%` as `%` and two hex digits |
 //!
 //! The digits tell whether a put whose answer was lost was applied. Both are one piece of metadata, as servers on file
@@ -16,21 +18,26 @@
 //! after a partial restore, is read unverified.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use object_store::{Attribute, Attributes, ObjectMeta};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use statehouse_core::Timestamp;
 
 use super::stamp::Stamp;
+use crate::described::Described;
 use crate::digest::Digest;
 use crate::digest::Received;
 use crate::key::FileKey;
-use crate::meta::{ETag, Meta, sound};
+use crate::meta::{ETag, Meta};
 use crate::options::PutOptions;
 
 const PUT: &str = "statehouse-put";
 const FENCE: &str = "statehouse-fence";
+const TIME_TO_LIVE: &str = "statehouse-ttl";
 const APART: &str = "apart";
+/// In place of both, of a copy of a file that has none.
+const UNKNOWN: &str = "unknown";
 
 /// Everything but visible ASCII; leading and trailing spaces do not survive in a header.
 const ESCAPED: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
@@ -49,6 +56,7 @@ pub(super) struct Marks {
     pub(super) crc: Option<u32>,
     /// Under which lock it was stored.
     pub(super) fence: Option<Stamp>,
+    pub(super) time_to_live: Option<Duration>,
 }
 
 /// What a put's content is, as it is kept with the object or apart from it.
@@ -79,6 +87,15 @@ pub(super) fn read_sums(text: &str) -> (Option<Digest>, Option<u32>) {
 
 /// The metadata of a new object. Without checksums they are `apart`.
 pub(super) fn describe(options: &PutOptions, put: &str, known: Option<Sums>) -> Attributes {
+    describe_as(options, put, &known.map_or(APART.to_owned(), sums))
+}
+
+/// The metadata of a copy, whose original may have no checksums.
+pub(super) fn describe_copy(options: &PutOptions, put: &str, known: Option<Sums>) -> Attributes {
+    describe_as(options, put, &known.map_or(UNKNOWN.to_owned(), sums))
+}
+
+fn describe_as(options: &PutOptions, put: &str, sums: &str) -> Attributes {
     let mut attributes = Attributes::new();
     let mut metadata = |name: &str, value: String| {
         attributes.insert(Attribute::Metadata(name.to_owned().into()), value.into());
@@ -86,12 +103,23 @@ pub(super) fn describe(options: &PutOptions, put: &str, known: Option<Sums>) -> 
     for (name, value) in &options.user {
         metadata(name, utf8_percent_encode(value, ESCAPED).to_string());
     }
-    metadata(PUT, format!("{put}.{}", known.map_or(APART.to_owned(), sums)));
+    metadata(PUT, format!("{put}.{sums}"));
+    if let Some(time) = options.time_to_live {
+        metadata(TIME_TO_LIVE, time.as_secs().to_string());
+    }
     if let Some(fence) = &options.fence {
         metadata(FENCE, Stamp::of(fence).encode());
     }
     let content_type = options.content_type.as_deref().unwrap_or(NO_TYPE).to_owned();
     attributes.insert(Attribute::ContentType, content_type.into());
+    for (header, text) in [
+        (Attribute::ContentDisposition, &options.content_disposition),
+        (Attribute::CacheControl, &options.cache_control),
+    ] {
+        if let Some(text) = text {
+            attributes.insert(header, text.clone().into());
+        }
+    }
     attributes
 }
 
@@ -104,21 +132,24 @@ pub(super) fn read(key: &FileKey, object: &ObjectMeta, attributes: &Attributes) 
             PUT => {
                 let Some((put, sums)) = value.split_once('.') else { continue };
                 let (sha256, crc) = read_sums(sums);
-                marks = Marks { put: Some(put.to_owned()), apart: sums == APART, crc, fence: marks.fence };
+                marks = Marks { put: Some(put.to_owned()), apart: sums == APART, crc, ..marks };
                 digest = sha256;
             }
             FENCE => marks.fence = Stamp::decode(value),
+            TIME_TO_LIVE => marks.time_to_live = value.parse().ok().map(Duration::from_secs),
             name => drop(user.insert(name.to_owned(), percent_decode_str(value).decode_utf8_lossy().into_owned())),
         }
     }
-    let content_type = attributes.get(&Attribute::ContentType).map(|value| value.to_string());
+    let header = |header| attributes.get(&header).map(|value| value.as_ref().to_owned());
+    let content_type = header(Attribute::ContentType);
     // None was given where the server says its own.
     let content_type = content_type.filter(|text| text != NO_TYPE || marks.put.is_none());
-    let (content_type, user) = sound(content_type, user);
+    let (content_disposition, cache_control) = (header(Attribute::ContentDisposition), header(Attribute::CacheControl));
+    let described = Described { content_type, content_disposition, cache_control, user };
     let meta = Meta::new(key.clone(), object.size, etag(object), modified(object))
         .with_sha256(digest)
-        .with_content_type(content_type)
-        .with_user(user);
+        .with_described(described.sound())
+        .with_expires(marks.time_to_live.map(|time| modified(object) + time));
     (meta, marks)
 }
 
@@ -159,8 +190,10 @@ mod tests {
         let object = object();
         let pairs = [("a", "text/html%0d%0ax-injected:%20y"), ("b", "%00"), ("x:y", "1"), ("A", "1"), ("good", "1")];
         let pairs = pairs.map(|(name, value)| (Attribute::Metadata(name.into()), value));
-        let (meta, _) = read(&key, &object, &Attributes::from_iter(pairs));
+        let headers = [(Attribute::ContentDisposition, "=; a"), (Attribute::CacheControl, "\u{1}")];
+        let (meta, _) = read(&key, &object, &Attributes::from_iter(pairs.into_iter().chain(headers)));
         assert_eq!(meta.user, BTreeMap::from([("good".to_owned(), "1".to_owned())]));
+        assert_eq!((meta.content_disposition, meta.cache_control), (None, None));
     }
 
     #[test]
@@ -175,6 +208,8 @@ mod tests {
         };
         let options = PutOptions::default()
             .with_content_type("text/plain")
+            .with_content_disposition("inline")
+            .with_cache_control("no-store")
             .with_metadata("a", " Zoë 100 %41 ")
             .with_metadata("b", "plain");
         let digest = Digest::of(b"abc");
@@ -184,9 +219,14 @@ mod tests {
         }
         let (meta, marks) = read(&key, &object, &attributes);
         assert_eq!((meta.user, meta.sha256, meta.etag.as_str()), (options.user.clone(), Some(digest), "\"e\""));
-        assert_eq!(marks, Marks { put: Some("nonce".into()), apart: false, crc: Some(0x0042_cafe), fence: None });
+        let headers = (meta.content_disposition.as_deref(), meta.cache_control.as_deref());
+        assert_eq!(headers, (Some("inline"), Some("no-store")));
+        let crc = Some(0x0042_cafe);
+        assert_eq!(marks, Marks { put: Some("nonce".into()), apart: false, crc, ..Marks::default() });
         let (meta, marks) = read(&key, &object, &describe(&options, "nonce", None));
         assert_eq!((meta.sha256, marks.apart), (None, true));
+        let (meta, marks) = read(&key, &object, &describe_copy(&options, "nonce", None));
+        assert_eq!((meta.sha256, marks.apart, marks.put.as_deref()), (None, false, Some("nonce")));
         // What something else wrote under our name.
         let foreign = Attributes::from_iter([(Attribute::Metadata(PUT.into()), digest.to_string())]);
         let (meta, marks) = read(&key, &object, &foreign);

@@ -1,13 +1,17 @@
 //! Files in S3, or in any store that [`object_store`] reaches.
 
 mod client;
+mod conditional;
 mod config;
 mod connection;
 mod copy;
+mod copy_parts;
 mod delete;
 mod diagnose;
 mod error;
+mod expiry;
 mod fenced;
+mod known;
 mod list;
 mod metadata;
 mod missing;
@@ -16,12 +20,16 @@ mod patience;
 mod presign;
 mod probe;
 mod read;
+mod record;
 mod request;
 mod role;
 mod room;
 mod server;
+mod staged;
 mod stamp;
 mod sweep;
+#[cfg(test)]
+mod tests;
 mod time;
 mod tls;
 mod upload;
@@ -38,7 +46,6 @@ use statehouse_core::{Capabilities, Error, ErrorKind, Fence, Health, RaiseOption
 use self::client::{Limits, Remote, check_etag};
 pub use self::config::{Addressing, ObjectConfig, Probe, S3Config, Transport};
 use self::room::Room;
-pub use self::sweep::Swept;
 use crate::api::FileStore;
 use crate::body::Body;
 use crate::capability;
@@ -49,10 +56,12 @@ use crate::key::FileKey;
 use crate::meta::{Meta, Stored};
 use crate::operation::Operations;
 use crate::options::{
-    Condition, CopyOptions, DeleteOptions, GetOptions, HeadOptions, ListOptions, Page, PresignOptions, Presigned,
-    PutOptions,
+    CommitOptions, Condition, CopyOptions, DeleteOptions, DiscardOptions, GetOptions, HeadOptions, ListOptions, Page,
+    PresignOptions, Presigned, PutOptions, StagesOptions, SweepOptions,
 };
-use crate::outcome::{DeleteOutcome, PutOutcome};
+pub use crate::outcome::Swept;
+use crate::outcome::{CommitOutcome, DeleteOutcome, DiscardOutcome, PutOutcome, ReadOutcome};
+use crate::stage::{Stage, StageId, Staged};
 
 /// How long a health check waits.
 const HEALTH: Duration = Duration::from_millis(900);
@@ -61,18 +70,27 @@ const HEALTH: Duration = Duration::from_millis(900);
 ///
 /// # Layout
 /// Files up to the part size are stored in one request, longer ones in parts. The object's content is the file's; its
-/// metadata has the application's own and `statehouse-put`: a number that no other put has, and the SHA-256. The digest
+/// metadata has the application's own, `statehouse-ttl` if it is kept for some time, and `statehouse-put`: a number that no other put has, and the SHA-256. The digest
 /// of a long stream is known only when the metadata has long been given: it is then in an object of its own below
 /// `.statehouse/sha256`, written before the file becomes visible, and costs each get and head of such a file a second
 /// request; one whose digest is given beforehand ([`expect_sha256`](crate::Put::expect_sha256)) costs none. Files that something else wrote into the bucket can be
 /// read, and have no digest. The mark of a lock is an object below `.statehouse/marks`, and a file that was stored under one has
-/// `statehouse-fence` in its metadata: the lock, and the token. Keys that are no file's, such as folder markers, are left out of listings.
+/// `statehouse-fence` in its metadata: the lock, and the token. A stage is an upload in parts that has all of its parts and is not completed, and an object below `.statehouse/staged`
+/// with which any process can do that; a rule of the bucket that ends uploads after some time ends stages, too. An empty object below
+/// `.statehouse/expires` says when a sweep has to look at a file that is kept for some time. Keys that are no file's, such as folder markers, are left out of listings.
 ///
 /// # Time and memory
 /// Deadlines count the server's silence. Parts are sent while their source gives more, and a download that breaks off
 /// goes on with the same state of the file. A put holds three parts at most, and all of a store's
 /// [`upload_memory`](S3Config::upload_memory). A stream of unknown length has 5,000 parts of `part_size`, and then
 /// longer ones, up to a quarter of `upload_memory`: by default some 270 GiB.
+///
+/// A server says when a file was last written, and a time to live counts from then. Amazon S3 dates what was stored in parts, a stage
+/// always, by the beginning of its upload: there a file's time to live has to be longer than its upload and its stage may take, or the first
+/// sweep ends it, and preconditions of HTTP by date (`If-Modified-Since`) may take it for an older one; those by etag do not.
+///
+/// A copy goes on the server, above 5 GiB in parts, each of them only as long as the original is what was looked at; a copy of a digest that is
+/// apart, up to 5 GiB, and one that is made on a condition or under a lock goes through this host.
 ///
 /// # What is left behind
 /// An upload that fails or is dropped is aborted, also later if the server cannot be reached. What a killed process has
@@ -126,6 +144,7 @@ impl ObjectFileStore {
         let prefix = if config.prefix.is_empty() { String::new() } else { format!("{}/", config.prefix) };
         let limits = Limits {
             part_size: config.part_size,
+            copy_limit: config.copy_limit,
             timeout: config.timeout,
             body_timeout: config.body_timeout,
             read_limit: config.read_limit,
@@ -133,7 +152,13 @@ impl ObjectFileStore {
         };
         let remote = Remote::new(Arc::new(native.s3.clone()), Some(native), prefix, limits);
         let name = format!("s3 {}/{}", config.bucket, config.prefix);
-        let told = [capability::DURABLE, capability::SHARED, capability::METADATA, capability::PRESIGNED];
+        let told = [
+            capability::DURABLE,
+            capability::SHARED,
+            capability::METADATA,
+            capability::CONTENT_HEADERS,
+            capability::PRESIGNED,
+        ];
         let opened = Self::begin(remote, "s3", &name, config.probe, told.into_iter().collect()).await;
         let store = match opened {
             Ok(store) => store,
@@ -172,9 +197,10 @@ impl ObjectFileStore {
         let ObjectConfig { prefix, probe, capabilities } = config;
         let prefix = if prefix.is_empty() { String::new() } else { format!("{}/", FileKey::new(prefix)?) };
         let name = format!("object_store {store}");
-        let S3Config { part_size, timeout, body_timeout, read_limit, upload_memory, .. } = S3Config::new("");
+        let S3Config { part_size, copy_limit, timeout, body_timeout, read_limit, upload_memory, .. } =
+            S3Config::new("");
         let room = Room::new(upload_memory);
-        let limits = Limits { part_size, timeout, body_timeout, read_limit, room };
+        let limits = Limits { part_size, copy_limit, timeout, body_timeout, read_limit, room };
         let opened = Self::begin(Remote::new(store, None, prefix, limits), "object_store", &name, probe, capabilities);
         opened.await.map_err(|error| Operations::of("object_store").open.name_in(error))
     }
@@ -201,11 +227,7 @@ impl ObjectFileStore {
         };
         let fenced = stamp::can_fence(&capabilities).then_some(capability::FENCED);
         let capabilities: Capabilities = capabilities.iter().chain(fenced).collect();
-        // Nobody signs for a store that is brought along.
-        let capabilities = match remote.native {
-            Some(_) => capabilities,
-            None => capabilities.without(capability::PRESIGNED),
-        };
+        let capabilities = remote.with_what_is_ours(capabilities);
         let lacks: Vec<_> = capability::ALL.into_iter().filter(|capability| !capabilities.has(*capability)).collect();
         tracing::info!(name: "filestore.opened", backend, ?lacks, "opened a file store");
         let counters = Counters::new(backend);
@@ -213,7 +235,7 @@ impl ObjectFileStore {
     }
 
     /// Removes what uploads have left behind that nobody could end: parts of a process that was killed or cut off, and
-    /// digests of files that are gone. What is younger is left alone, by the server's clock: an upload that is under way
+    /// digests of files that are gone; and files whose time is over. What is younger is left alone, by the server's clock: an upload that is under way
     /// must not be swept, so allow for the longest there is, a day for example.
     ///
     /// Only what is below this store's prefix is looked at. Costs a request for each thousand uploads, and one for each
@@ -222,8 +244,7 @@ impl ObjectFileStore {
     /// # Errors
     /// [`ErrorKind::Unsupported`] for a store that is brought along; others as [`FileStore`] says.
     pub async fn sweep(&self, older_than: Duration) -> Result<Swept> {
-        let swept = self.remote.sweep(older_than).await;
-        swept.map_err(|error| self.operations().sweep.name_in(error))
+        self.sweep_with(SweepOptions::new("").with_uploads_older_than(older_than)).await
     }
 
     const fn operations(&self) -> Operations {
@@ -241,13 +262,39 @@ impl ObjectFileStore {
         }
     }
 
+    fn require_headers(&self, options: &PutOptions) -> Result<()> {
+        if options.has_headers() { self.capabilities.require(capability::CONTENT_HEADERS) } else { Ok(()) }
+    }
+
     async fn put(&self, key: &FileKey, body: Body, options: PutOptions) -> Result<Stored> {
         options.check()?;
+        self.require(&options.condition)?;
+        self.require_headers(&options)?;
+        if options.fence.is_some() && !self.capabilities.has(capability::FENCED) {
+            return Err(Fence::unsupported());
+        }
+        if let Some(time_to_live) = options.time_to_live {
+            self.capabilities.require(capability::TIME_TO_LIVE)?;
+            // What is declared and may not be is told before anything is written.
+            options.intake(body.len())?;
+            self.remote.expect_end(key, time_to_live).await?;
+        }
         match options.fence.clone() {
-            Some(_) if !self.capabilities.has(capability::FENCED) => Err(Fence::unsupported()),
             Some(fence) => Box::pin(self.put_fenced(key, body, options, &fence)).await,
             None => self.put_as_told(key, body, options).await,
         }
+    }
+
+    async fn stage(&self, key: &FileKey, body: Body, options: PutOptions) -> Result<Staged> {
+        options.check_stage()?;
+        self.capabilities.require(capability::STAGED)?;
+        self.require(&options.condition)?;
+        self.require_headers(&options)?;
+        if options.condition != Condition::Always {
+            self.capabilities.require(capability::CONDITIONAL_PARTS)?;
+        }
+        options.time_to_live.map_or(Ok(()), |_| self.capabilities.require(capability::TIME_TO_LIVE))?;
+        self.remote.stage(key, body, &options).await
     }
 
     /// Whatever fence there is was checked.
@@ -274,21 +321,21 @@ impl FileStore for ObjectFileStore {
         let put = async {
             let condition = options.condition.clone();
             let stored = deadline::put(options.deadline, body, |body| self.put(key, body, options)).await;
-            PutOutcome::of(stored, &condition)
+            PutOutcome::of(stored, condition != Condition::Always)
         };
         let stored = self.operations().put.during_on(key, put).await;
         self.counters.put(&stored);
         stored
     }
 
-    async fn get_with(&self, key: &FileKey, options: GetOptions) -> Result<Object> {
+    async fn get_with(&self, key: &FileKey, options: GetOptions) -> Result<ReadOutcome<Object>> {
         let get = deadline::read(options.deadline, self.remote.get(key, &options));
         let got = self.operations().get.during_on(key, get).await;
-        got.map(|object| self.counters.reading(object))
+        got.map(|got| got.map(|object| self.counters.reading(object)))
     }
 
-    async fn head_with(&self, key: &FileKey, options: HeadOptions) -> Result<Meta> {
-        let head = async { deadline::read(options.deadline, self.remote.look(key)).await.map(|(meta, _)| meta) };
+    async fn head_with(&self, key: &FileKey, options: HeadOptions) -> Result<ReadOutcome<Meta>> {
+        let head = deadline::read(options.deadline, self.remote.head(key, &options));
         self.operations().head.during_on(key, head).await
     }
 
@@ -312,7 +359,7 @@ impl FileStore for ObjectFileStore {
         let (condition, deadline) = (options.condition.clone(), options.deadline);
         let copy = async {
             let copied = deadline::write(deadline, self.copy(from, to, options)).await;
-            PutOutcome::of(copied, &condition)
+            PutOutcome::of(copied, condition != Condition::Always)
         };
         let copied = self.operations().copy.during_on(from, copy).await;
         self.counters.copy(&copied);
@@ -332,6 +379,37 @@ impl FileStore for ObjectFileStore {
         self.operations().presign.during_on(key, presign).await
     }
 
+    async fn stage_with(&self, key: &FileKey, body: Body, options: PutOptions) -> Result<Staged> {
+        let stage = deadline::put(options.deadline, body, |body| self.stage(key, body, options));
+        let staged = self.operations().stage.during_on(key, stage).await?;
+        self.counters.staged(staged.len);
+        Ok(staged)
+    }
+
+    async fn commit_with(&self, key: &FileKey, stage: StageId, options: CommitOptions) -> Result<CommitOutcome> {
+        let commit = deadline::write(options.deadline, self.remote.commit(key, stage));
+        self.operations().commit.during_on(key, commit).await
+    }
+
+    async fn discard_with(&self, key: &FileKey, stage: StageId, options: DiscardOptions) -> Result<DiscardOutcome> {
+        let discard = deadline::write(options.deadline, self.remote.discard(key, stage));
+        self.operations().discard.during_on(key, discard).await
+    }
+
+    async fn stages_with(&self, options: StagesOptions) -> Result<Vec<Stage>> {
+        let stages = deadline::read(options.deadline, self.remote.stages(&options));
+        self.operations().stages.during(stages).await
+    }
+
+    async fn sweep_with(&self, options: SweepOptions) -> Result<Swept> {
+        let sweep = async {
+            // What one of them cannot do keeps the other from nothing.
+            let (swept, expired) = (self.remote.sweep(&options).await, self.sweep_expired(&options).await);
+            Ok(Swept { expired: expired?, ..swept? })
+        };
+        self.operations().sweep.during(deadline::write(options.deadline, sweep)).await
+    }
+
     fn capabilities(&self) -> Capabilities {
         self.capabilities.clone()
     }
@@ -344,45 +422,5 @@ impl FileStore for ObjectFileStore {
             Err(_) => Err(Error::new(ErrorKind::Timeout, "the server did not answer within a second")),
         };
         Health::of(&*self.name, start.elapsed(), probe)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use object_store::memory::InMemory;
-
-    use super::*;
-
-    crate::filestore_conformance!(async {
-        let config = ObjectConfig::new().with_prefix("some/prefix").with_capability(capability::ETAG_PER_PUT);
-        let store = ObjectFileStore::open(Arc::new(InMemory::new()), config).await;
-        crate::conformance::Store::new(store.unwrap())
-    });
-
-    #[tokio::test]
-    async fn without_a_probe_no_condition_is_taken_that_nobody_vouches_for() {
-        let open = async |config| ObjectFileStore::open(Arc::new(InMemory::new()), config).await.unwrap();
-        let never = || ObjectConfig::new().with_probe(Probe::Never);
-        let key = FileKey::new("a").unwrap();
-        let put = async |store: &ObjectFileStore, condition| {
-            let options = PutOptions::default().with_condition(condition).with_content_type("text/plain");
-            store.put_with(&key, "x".into(), options).await
-        };
-        let store = open(never()).await;
-        assert!(put(&store, Condition::Always).await.unwrap().stored().is_some());
-        assert_eq!(put(&store, Condition::Absent).await.unwrap_err().kind(), ErrorKind::Unsupported);
-        let store = open(never().with_capability(capability::CREATE_IF_ABSENT)).await;
-        assert!(put(&store, Condition::Absent).await.unwrap().stored().is_some());
-        assert_eq!(put(&store, Condition::Absent).await.unwrap(), PutOutcome::Conflict);
-    }
-
-    #[tokio::test]
-    async fn a_store_is_as_durable_and_shared_as_who_brings_it_says() {
-        let open = async |config| ObjectFileStore::open(Arc::new(InMemory::new()), config).await.unwrap();
-        let [plain, vouched] = [ObjectConfig::new(), ObjectConfig::new().with_capability(capability::SHARED)];
-        for (config, shared) in [(plain, false), (vouched, true)] {
-            let has = open(config).await.capabilities();
-            assert_eq!((has.has(capability::DURABLE), has.has(capability::SHARED)), (false, shared));
-        }
     }
 }

@@ -43,6 +43,11 @@ impl Part {
         (self.pieces, self.share)
     }
 
+    /// Takes it into account as the whole content.
+    pub(super) async fn hash_all(self, intake: Intake) -> Result<(Intake, Self)> {
+        hash(intake, &self.pieces).await.map(|intake| (intake, self))
+    }
+
     /// The part's own SHA-256, which its signature needs; and the whole content's goes on.
     pub(super) async fn hash(self, intake: &mut Intake, whole: bool) -> Result<(Self, Digest)> {
         let mut running = take(intake);
@@ -239,7 +244,8 @@ mod tests {
         let patience = Duration::from_secs(300);
         let room = Room::new(256 << 10);
         let longest = room.longest;
-        let limits = Limits { part_size: 4, timeout: patience, body_timeout: patience, read_limit: None, room };
+        let limits =
+            Limits { part_size: 4, copy_limit: 4, timeout: patience, body_timeout: patience, read_limit: None, room };
         let endless = repeat(Bytes::from_static(&[7; 64 << 10])).map(Ok).boxed();
         let mut parts = Parts::new(endless, 4, &limits, Intake::default());
         let mut lengths = Vec::new();
@@ -260,6 +266,7 @@ mod tests {
         let patience = Duration::from_secs(300);
         let limits = Limits {
             part_size: 5 << 20,
+            copy_limit: 5 << 20,
             timeout: patience,
             body_timeout: patience,
             read_limit: None,

@@ -49,8 +49,9 @@ impl Remote {
         if self.native.is_some() && self.deletes_conditionally(path, &stale).await? {
             has.push(capability::DELETE_IF_MATCH);
         }
-        let describes = self.describes(path).await?;
+        let (describes, headers) = self.describes(path).await?;
         has.extend(describes.then_some(capability::METADATA));
+        has.extend(headers.then_some(capability::CONTENT_HEADERS));
         self.describes.store(describes, std::sync::atomic::Ordering::Relaxed);
         let (taken, nested) = self.nests(path, below).await?;
         has.extend(nested.then_some(capability::NESTED_FILES));
@@ -120,9 +121,19 @@ impl Remote {
         Ok(self.etag(path).await.is_ok())
     }
 
-    /// Whether metadata comes back.
-    async fn describes(&self, path: &Path) -> Result<bool> {
-        let attributes = Attributes::from_iter([(Attribute::Metadata("statehouse-probe".into()), "yes")]);
+    /// Whether metadata comes back, and headers beside it.
+    async fn describes(&self, path: &Path) -> Result<(bool, bool)> {
+        let metadata = Attributes::from_iter([(Attribute::Metadata("statehouse-probe".into()), "yes")]);
+        let headers = [(Attribute::ContentDisposition, "inline"), (Attribute::CacheControl, "no-store")];
+        let mut all = metadata.clone();
+        headers.into_iter().for_each(|(header, text)| drop(all.insert(header, text.into())));
+        if self.keeps(path, all).await? {
+            return Ok((true, true));
+        }
+        Ok((self.keeps(path, metadata).await?, false))
+    }
+
+    async fn keeps(&self, path: &Path, attributes: Attributes) -> Result<bool> {
         let request = object_store::PutOptions { attributes: attributes.clone(), ..Default::default() };
         let put = self.store.put_opts(path, PutPayload::from_static(b"described"), request);
         let put = self.call(Terms::new(Answer::Nothing), put).await;

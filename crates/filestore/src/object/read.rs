@@ -12,13 +12,15 @@ use object_store::{GetOptions, GetRange};
 use statehouse_core::policy::Backoff;
 use statehouse_core::{Error, ErrorKind, Result, Retry};
 
-use super::client::{Remote, changed, check_etag};
+use super::client::{Remote, check_etag};
+use super::conditional::conditional;
 use super::error::map_error;
 use super::metadata;
-use super::wire::{Answer, Log};
+use super::wire::{Answer, Log, Terms};
 use crate::content::Object;
 use crate::key::FileKey;
 use crate::options::ByteRange;
+use crate::outcome::ReadOutcome;
 
 /// The first pause before a broken download goes on; it doubles up to the last.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
@@ -34,36 +36,60 @@ pub(super) struct Download {
 }
 
 impl Remote {
-    pub(super) async fn get(self: &Arc<Self>, key: &FileKey, options: &crate::options::GetOptions) -> Result<Object> {
+    pub(super) async fn get(
+        self: &Arc<Self>,
+        key: &FileKey,
+        options: &crate::options::GetOptions,
+    ) -> Result<ReadOutcome<Object>> {
         let path = self.path(key)?;
-        options.if_match.as_ref().map_or(Ok(()), check_etag)?;
+        if let Some(Err(changed)) = options.if_match.as_ref().map(check_etag) {
+            // What is absent has no etag at all.
+            Box::pin(self.peek(key)).await?;
+            return Err(changed);
+        }
         let range = options.range.map(|range| range.check().map(|()| range)).transpose()?;
-        let request = GetOptions {
-            range: range.map(wire_range),
-            if_match: options.if_match.as_ref().map(|etag| etag.as_str().to_owned()),
-            ..Default::default()
-        };
-        let found = match (self.plain(Answer::Content, self.store.get_opts(&path, request)).await, range) {
-            // A store that is brought along has no kind of its own for a range behind the end; S3 does not say the length.
-            (Err(error), Some(range)) if matches!(error.kind(), ErrorKind::Unexpected | ErrorKind::InvalidInput) => {
-                range.within(Box::pin(self.peek(key)).await?.0.len)?;
-                return Err(error);
+        let request = GetOptions { range: range.map(wire_range), ..Default::default() };
+        let request = conditional(request, options.conditions());
+        let found = match self.call(Terms::new(Answer::Content), self.store.get_opts(&path, request)).await {
+            Ok(found) => found,
+            Err(failure) if options.conditions().is_unmodified(&failure) => {
+                return Box::pin(self.unmodified(key, options.conditions())).await.map(|()| ReadOutcome::NotModified);
             }
-            (result, _) => result?,
+            Err(failure) => {
+                let error = map_error(failure.error, &failure.log);
+                return Box::pin(self.unread(key, options, error)).await.map(|()| ReadOutcome::NotModified);
+            }
         };
         let (meta, marks) = metadata::read(key, &found.meta, &found.attributes);
-        // Not every server looks at the precondition of a read.
-        if options.if_match.as_ref().is_some_and(|etag| *etag != meta.etag) {
-            return Err(changed());
+        // Not every server looks at the conditions of a read.
+        if options.check_conditions(&meta)? == ReadOutcome::NotModified {
+            return Ok(ReadOutcome::NotModified);
         }
         let (meta, marks) = self.with_digest(meta, marks).await?;
         let range = found.range.clone();
         let etag = found.meta.e_tag.clone();
         let content = Download::new(Arc::clone(self), path, etag, range.clone(), found.into_stream()).stream();
-        Ok(match marks.crc {
+        Ok(ReadOutcome::Found(match marks.crc {
             Some(crc) => Object::with_crc32(meta, range, content, crc),
             None => Object::new(meta, range, content),
-        })
+        }))
+    }
+
+    /// Why a read was refused; fine if it is for a range of what the reader has.
+    async fn unread(&self, key: &FileKey, options: &crate::options::GetOptions, error: Error) -> Result<()> {
+        // A store that is brought along has no kind of its own for a range behind the end; S3 does not say the length.
+        let is_range = matches!(error.kind(), ErrorKind::Unexpected | ErrorKind::InvalidInput);
+        let Some(range) = options.range.filter(|_| is_range) else { return Err(error) };
+        let now = self.peek(key).await?.0;
+        // Servers look at the range of what is there now before they look at the conditions.
+        if options.check_conditions(&now)? == ReadOutcome::NotModified {
+            return Ok(());
+        }
+        range.within(now.len)?;
+        // It has grown since, or the error is another one.
+        let grown = Error::new(ErrorKind::Conflict, "the file was replaced while it was read");
+        let is_range = error.kind() == ErrorKind::InvalidInput && self.native.is_some();
+        Err(if is_range { grown.with_retry(Retry::Now) } else { error })
     }
 }
 

@@ -5,6 +5,9 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use object_store::client::{HttpRequest, HttpRequestBody};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::Method;
+use reqwest::header::{HeaderName, HeaderValue};
+use serde::Deserialize;
 use statehouse_core::policy::Backoff;
 use statehouse_core::{Error, ErrorKind, Result};
 
@@ -15,6 +18,9 @@ use super::wire::{Answer, Terms, observe};
 /// RFC 3986's unreserved characters are left as they are, as signatures want it.
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
+/// And what divides a path.
+const PATH: &AsciiSet = &QUERY.remove(b'/');
+
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
@@ -22,14 +28,46 @@ impl Native {
     /// Asks about the bucket: the answer's text, which is of this element or from no S3 server, and what time it is at the
     /// server. Sent again as `object_store` does it.
     pub(super) async fn get(&self, element: &str, query: &[(&str, &str)]) -> Result<(Bytes, Option<SystemTime>)> {
+        self.ask(Method::GET, "", query, &[], (element, Answer::Text)).await
+    }
+
+    /// Has the server copy a part of an object into an upload: what it calls that part.
+    pub(super) async fn copy_part(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+        headers: &[(&'static str, String)],
+    ) -> Result<String> {
+        let expected = ("CopyPartResult", Answer::Late);
+        let path = format!("/{}", utf8_percent_encode(path, PATH));
+        let (text, _) = self.ask(Method::PUT, &path, query, headers, expected).await?;
+        let copied: CopiedPart = quick_xml::de::from_reader(&*text)
+            .map_err(|source| astray("the server's answer about a part is none").with_source(source))?;
+        Ok(copied.e_tag)
+    }
+
+    /// An object of this bucket, as a request names it to copy from.
+    pub(super) fn source(&self, path: &str) -> String {
+        format!("{}/{}", self.server.bucket, utf8_percent_encode(path, PATH))
+    }
+
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        query: &[(&str, &str)],
+        headers: &[(&'static str, String)],
+        (element, answer): (&str, Answer),
+    ) -> Result<(Bytes, Option<SystemTime>)> {
         let encode = |text| utf8_percent_encode(text, QUERY).to_string();
         let query: Vec<_> = query.iter().map(|(name, value)| format!("{name}={}", encode(value))).collect();
-        let url = format!("{}?{}", self.url, query.join("&"));
+        let url = format!("{}{path}?{}", self.url, query.join("&"));
+        let request = request(method, &url, headers)?;
         let ask = async {
             let mut pauses = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
             let mut left = self.retries;
             loop {
-                let result = self.once(&url).await;
+                let result = self.once(request.clone()).await;
                 match result {
                     Err((error, true)) if left > 0 => drop(error),
                     Err((error, _)) => return Err(error),
@@ -39,7 +77,7 @@ impl Native {
                 tokio::time::sleep(pauses.pause()).await;
             }
         };
-        let (result, log) = observe(Terms::new(Answer::Text), ask).await;
+        let (result, log) = observe(Terms::new(answer), ask).await;
         let text = result.map_err(|error| map_error(error, &log))?;
         // A page that a gateway shows instead would be a listing of nothing.
         if !String::from_utf8_lossy(&text).contains(&format!("<{element}")) {
@@ -49,12 +87,10 @@ impl Native {
     }
 
     /// The answer, or an error and whether another try may help.
-    async fn once(&self, url: &str) -> Result<Bytes, (object_store::Error, bool)> {
+    async fn once(&self, request: HttpRequest) -> Result<Bytes, (object_store::Error, bool)> {
         use object_store::client::HttpErrorKind as Kind;
         let generic =
             |source: Box<dyn std::error::Error + Send + Sync>| object_store::Error::Generic { store: "S3", source };
-        let mut request = HttpRequest::new(HttpRequestBody::empty());
-        *request.uri_mut() = url.parse().map_err(|_| (generic("the URL is wrong".into()), false))?;
         let answer = match self.http.execute(request).await {
             Ok(answer) => answer,
             Err(error) => {
@@ -69,6 +105,24 @@ impl Native {
         }
         answer.into_body().bytes().await.map_err(|error| (generic(error.into()), false))
     }
+}
+
+fn request(method: Method, url: &str, headers: &[(&'static str, String)]) -> Result<HttpRequest> {
+    let mut request = HttpRequest::new(HttpRequestBody::empty());
+    *request.method_mut() = method;
+    *request.uri_mut() = url.parse().map_err(|_| Error::invalid_input("the server takes no such name"))?;
+    for (name, value) in headers {
+        let value = HeaderValue::from_str(value).map_err(|_| Error::invalid_input("the value of a header is none"))?;
+        request.headers_mut().insert(HeaderName::from_static(name), value);
+    }
+    Ok(request)
+}
+
+/// What a server says of a part that it has copied.
+#[derive(Debug, Deserialize)]
+struct CopiedPart {
+    #[serde(rename = "ETag")]
+    e_tag: String,
 }
 
 /// For answers that are not about what was asked.

@@ -14,16 +14,8 @@ use super::request::astray;
 use super::time::parse_time;
 use super::wire::{Answer, Terms};
 use crate::key::FileKey;
-
-/// What a sweep removed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Swept {
-    /// Uploads in parts that were begun and never ended. Their parts cost as much as files and are in no listing.
-    pub uploads: u64,
-    /// Digests of files that have been replaced or deleted.
-    pub digests: u64,
-}
+use crate::options::SweepOptions;
+use crate::outcome::Swept;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
@@ -37,7 +29,7 @@ struct Uploads {
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Begun {
+pub(super) struct Begun {
     key: String,
     upload_id: String,
     #[serde(default)]
@@ -47,49 +39,66 @@ struct Begun {
 /// How many answers without any upload may come one behind the other.
 const MAX_EMPTY: u32 = 50;
 
+impl Begun {
+    pub(super) fn new(key: &str, upload_id: &str) -> Self {
+        Self { key: key.to_owned(), upload_id: upload_id.to_owned(), initiated: String::new() }
+    }
+}
+
 impl Uploads {
     fn decode(&self, text: &str) -> String {
         super::list::decode(text, self.encoding_type.as_deref())
     }
 }
 
+/// A page of the uploads that are under way.
+async fn uploads(native: &Native, prefix: &str, key: &str, id: &str) -> Result<(Uploads, Option<SystemTime>)> {
+    let mut query = vec![("uploads", ""), ("max-uploads", "1000"), ("encoding-type", "url")];
+    let more = [("prefix", prefix), ("key-marker", key), ("upload-id-marker", id)];
+    query.extend(more.into_iter().filter(|(_, text)| !text.is_empty()));
+    let (text, now) = native.get("ListMultipartUploadsResult", &query).await?;
+    let found = quick_xml::de::from_reader(&*text)
+        .map_err(|source| astray("the server's listing of uploads is none").with_source(source))?;
+    Ok((found, now))
+}
+
 impl Remote {
-    pub(super) async fn sweep(&self, older_than: Duration) -> Result<Swept> {
+    /// Whether an upload is there; also where there are so many of its name that nobody looks through them all.
+    pub(super) async fn has_upload(&self, native: &Native, begun: &Begun) -> Result<bool> {
+        let (found, _) = uploads(native, &begun.key, "", "").await?;
+        let mut of_the_id = found.upload.iter().filter(|other| other.upload_id == begun.upload_id);
+        Ok(found.is_truncated || of_the_id.any(|other| found.decode(&other.key) == begun.key))
+    }
+
+    pub(super) async fn sweep(&self, options: &SweepOptions) -> Result<Swept> {
         let Some(native) = &self.native else {
             let message = "a store that is brought along lists no uploads";
             return Err(Error::new(ErrorKind::Unsupported, message));
         };
-        let (uploads, now) = self.sweep_uploads(native, older_than).await?;
-        let digests = self.sweep_digests(native, older_than, now).await?;
-        Ok(Swept { uploads, digests })
+        let (uploads, digests) = (self.sweep_uploads(native, options).await, self.sweep_digests(native, options).await);
+        Ok(Swept { uploads: uploads?, digests: digests?, ..Swept::default() })
     }
 
-    async fn sweep_uploads(&self, native: &Native, older_than: Duration) -> Result<(u64, SystemTime)> {
+    async fn sweep_uploads(&self, native: &Native, options: &SweepOptions) -> Result<u64> {
+        let (prefix, older_than) = (format!("{}{}", self.prefix, options.prefix), options.uploads_older_than);
         let (mut key, mut id, mut swept, mut failed) = (String::new(), String::new(), 0, None);
         let (mut seen, mut empty) = (HashSet::new(), 0);
         loop {
-            let mut query = vec![("uploads", ""), ("max-uploads", "1000"), ("encoding-type", "url")];
-            let more = [("prefix", &self.prefix), ("key-marker", &key), ("upload-id-marker", &id)];
-            query.extend(
-                more.into_iter().filter(|(_, text)| !text.is_empty()).map(|(name, text)| (name, text.as_str())),
-            );
-            let (text, now) = native.get("ListMultipartUploadsResult", &query).await?;
+            let (found, now) = uploads(native, &prefix, &key, &id).await?;
             let now = now.ok_or_else(|| astray("the server does not say what time it is"))?;
-            let found: Uploads = quick_xml::de::from_reader(&*text)
-                .map_err(|source| astray("the server's listing of uploads is none").with_source(source))?;
             for begun in &found.upload {
                 let begun = &Begun { key: found.decode(&begun.key), ..begun.clone() };
-                let ours = begun.key.starts_with(&self.prefix);
+                let ours = begun.key.starts_with(&prefix);
                 if ours && parse_time(&begun.initiated).is_some_and(|time| is_old(time, now, older_than)) {
                     // One that the server does not let go of keeps none of the others.
-                    match self.abort(native, begun).await {
+                    match self.abort_unless_staged(native, begun).await {
                         Ok(aborted) => swept += u64::from(aborted),
                         Err(error) => failed = failed.or(Some(error)),
                     }
                 }
             }
             if !found.is_truncated {
-                return failed.map_or(Ok((swept, now)), Err);
+                return failed.map_or(Ok(swept), Err);
             }
             let next = found.decode(&found.next_key_marker);
             // Those of one key come in the order in which they were begun.
@@ -104,8 +113,16 @@ impl Remote {
         }
     }
 
+    async fn abort_unless_staged(&self, native: &Native, begun: &Begun) -> Result<bool> {
+        let key = begun.key.strip_prefix(&self.prefix).and_then(|key| FileKey::new(key).ok());
+        match key {
+            Some(key) if self.is_staged(&key, &begun.upload_id).await? => Ok(false),
+            _ => self.abort(native, begun).await,
+        }
+    }
+
     /// Whether it was there. Keys that are no paths are somebody else's.
-    async fn abort(&self, native: &Native, begun: &Begun) -> Result<bool> {
+    pub(super) async fn abort(&self, native: &Native, begun: &Begun) -> Result<bool> {
         let Ok(path) = object_store::path::Path::parse(&begun.key) else { return Ok(false) };
         let aborting = native.s3.abort_multipart(&path, &begun.upload_id);
         let Err(failure) = self.call(Terms::new(Answer::Nothing), aborting).await else { return Ok(true) };
@@ -117,12 +134,18 @@ impl Remote {
         }
     }
 
-    async fn sweep_digests(&self, native: &Native, older_than: Duration, now: SystemTime) -> Result<u64> {
-        let folder = format!("{}{}/sha256/", self.prefix, crate::key::RESERVED);
+    async fn sweep_digests(&self, native: &Native, options: &SweepOptions) -> Result<u64> {
+        let folder = format!("{}{}/sha256/{}", self.prefix, crate::key::RESERVED, options.prefix);
+        let (found, now) = self.list_own(native, &folder).await?;
         let mut swept = 0;
-        for (name, modified) in self.list_own(native, &folder).await? {
+        for (name, modified) in found {
             let Some((key, put)) = name.rsplit_once('/') else { continue };
-            let (Ok(key), true) = (FileKey::new(key), is_old(modified, now, older_than)) else { continue };
+            let key = FileKey::new(format!("{}{key}", options.prefix));
+            let (Ok(key), true) = (key, is_old(modified, now, options.uploads_older_than)) else { continue };
+            // Looked for before the file: one that is committed in between is found there.
+            if self.has_stage(&key, put).await? {
+                continue;
+            }
             let stays = match self.peek(&key).await {
                 Ok((_, marks)) => marks.apart && marks.put.as_deref() == Some(put),
                 Err(error) if error.kind() == ErrorKind::NotFound => false,
@@ -138,7 +161,11 @@ impl Remote {
 }
 
 fn is_old(time: Timestamp, now: SystemTime, older_than: Duration) -> bool {
+    age(time, now) >= older_than
+}
+
+/// How long ago that was. The server says what time it is in whole seconds, and when something was written more precisely.
+pub(super) fn age(time: Timestamp, now: SystemTime) -> Duration {
     let time = SystemTime::UNIX_EPOCH + Duration::from_micros(time.as_micros());
-    // The server says what time it is in whole seconds, and when something was written more precisely.
-    now.duration_since(time).unwrap_or_default() >= older_than
+    now.duration_since(time).unwrap_or_default()
 }

@@ -81,7 +81,7 @@ impl Remote {
     }
 
     /// Fails where the end could only be the same, before much is sent. What is there now is what will be replaced.
-    async fn check_early(&self, key: &FileKey, condition: &Condition) -> Result<Option<Marks>> {
+    pub(super) async fn check_early(&self, key: &FileKey, condition: &Condition) -> Result<Option<Marks>> {
         match (condition, self.peek(key).await) {
             (Condition::Absent, Ok(_)) => Err(exists()),
             (Condition::Match(etag), Ok((meta, _))) if meta.etag != *etag => Err(changed()),
@@ -113,7 +113,7 @@ impl Remote {
         let received = sent.await?;
         let result = upload.complete(&options.condition).await;
         let completed = result.is_ok();
-        let stored = self.settle(key, &put, &options.condition, result, received, start).await;
+        let stored = self.settle(key, &put, &options.condition, result, received.into(), start).await;
         if completed || stored.is_ok() {
             upload.inner = None;
             if apart.is_some() {
@@ -130,7 +130,7 @@ impl Remote {
 
     async fn begin(&self, path: &Path, put: &str, known: Option<Sums>, options: &PutOptions) -> Result<Upload> {
         use std::sync::atomic::Ordering::Relaxed;
-        let plain = options.content_type.is_none() && options.user.is_empty();
+        let plain = options.is_plain();
         let start = async |described: bool| {
             let attributes = if described { metadata::describe(options, put, known) } else { Default::default() };
             let request = PutMultipartOptions { attributes, ..Default::default() };
@@ -138,7 +138,7 @@ impl Remote {
             // A task of its own: what the server has begun has to be ended, also if nobody waits for it any more.
             let begun = tokio::spawn(async move {
                 let (result, log) = observe(Terms::new(Answer::Text), store.put_multipart_opts(&path, request)).await;
-                let upload = result.map(|upload| Upload { inner: Some(upload), under_way: JoinSet::new() });
+                let upload = result.map(Upload::of);
                 upload.map_err(|error| Failure { error, log })
             });
             begun.await.map_err(unanswered)
@@ -151,23 +151,36 @@ impl Remote {
         begun.map_err(|failure| map_error(failure.error, &failure.log))
     }
 
-    async fn put_record(&self, path: &Path, received: Received) -> Result<()> {
-        let record = metadata::sums(received.into());
-        let terms = Terms::new(Answer::Nothing).payload(Digest::of(record.as_bytes()));
-        let stored = self.call(terms, self.store.put_opts(path, record.into(), Default::default())).await;
-        stored.map(drop).map_err(|failure| map_error(failure.error, &failure.log))
+    pub(super) async fn put_record(&self, path: &Path, received: Received) -> Result<()> {
+        self.put_own(path, metadata::sums(received.into())).await
     }
 }
 
 /// An upload in parts. Dropped before it is completed, it is aborted.
-struct Upload {
+pub(super) struct Upload {
     inner: Option<Box<dyn MultipartUpload>>,
     under_way: JoinSet<Result<(), Failure>>,
+    /// Whether parts may be under way that are none of these.
+    copied: bool,
 }
 
 impl Upload {
+    pub(super) fn of(inner: Box<dyn MultipartUpload>) -> Self {
+        Self { inner: Some(inner), under_way: JoinSet::new(), copied: false }
+    }
+
+    /// The server copies its parts itself, and may do so behind an abort.
+    pub(super) const fn expect_copies(&mut self) {
+        self.copied = true;
+    }
+
+    /// It is ended by somebody else.
+    pub(super) fn leave(mut self) {
+        self.inner = None;
+    }
+
     /// Sends all parts; what they were.
-    async fn send(&mut self, first: Option<Part>, mut parts: Parts<'_>) -> Result<Received> {
+    pub(super) async fn send(&mut self, first: Option<Part>, mut parts: Parts<'_>) -> Result<Received> {
         let mut next = first;
         let mut count = 0;
         while let Some(part) = next {
@@ -217,7 +230,7 @@ impl Upload {
         self.under_way.join_next().await.map_or(Ok(()), sent)
     }
 
-    async fn complete(&mut self, condition: &Condition) -> Result<PutResult, Failure> {
+    pub(super) async fn complete(&mut self, condition: &Condition) -> Result<PutResult, Failure> {
         let Some(upload) = &mut self.inner else {
             let error = object_store::Error::NotSupported { source: "an upload is completed once".into() };
             return Err(Failure { error, log: Log::default() });
@@ -240,7 +253,7 @@ impl Drop for Upload {
         let mut under_way = take(&mut self.under_way);
         // A part that the server has half may be put down behind the abort, and would stay for ever.
         // https://docs.aws.amazon.com/AmazonS3/latest/API/API_AbortMultipartUpload.html
-        let least = if under_way.is_empty() { 1 } else { LATE_PARTS };
+        let least = if under_way.is_empty() && !self.copied { 1 } else { LATE_PARTS };
         runtime.spawn(async move {
             under_way.shutdown().await;
             for (done, pause) in ABORTS.into_iter().enumerate() {

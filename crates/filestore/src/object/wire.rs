@@ -13,6 +13,7 @@ use object_store::client::{HttpError, HttpErrorKind, HttpRequest, HttpResponse, 
 use percent_encoding::percent_decode_str;
 use reqwest::StatusCode;
 use reqwest::header::{HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH};
+use statehouse_core::policy::Backoff;
 
 use super::missing::Missing;
 use super::patience::{Receiving, Sending, Watch, timed_out, transport};
@@ -33,6 +34,10 @@ const MAX_TEXT: usize = 8 << 20;
 
 /// How many times longer a server may be silent that puts a file together.
 const SLOW: u32 = 6;
+
+/// How often it is asked again whether a file has no place, and with what pauses in between.
+const NESTED_TRIES: u32 = 3;
+const NESTED_PAUSES: [Duration; 2] = [Duration::from_millis(10), Duration::from_millis(100)];
 
 /// What one operation adds to its requests, and what it finds out about them.
 #[derive(Clone, Debug, Default)]
@@ -115,6 +120,22 @@ pub(super) struct Reply {
     pub(super) stranger: bool,
 }
 
+/// What servers that keep plain files answer where a file would have to be a directory, or the other way round.
+const NESTED: [&str; 5] = [
+    "ExistingObjectIsDirectory",
+    "ExistingObjectIsObject",
+    "ObjectParentIsFile",
+    "XMinioParentIsObject",
+    "XMinioObjectExistsAsDirectory",
+];
+
+impl Reply {
+    /// Whether the server has no place for a file below another's name; nothing was done then.
+    pub(super) fn is_nested(&self) -> bool {
+        NESTED.contains(&self.code.as_str())
+    }
+}
+
 /// The header that makes a request conditional.
 fn precondition(condition: &Condition) -> Option<(HeaderName, HeaderValue)> {
     match condition {
@@ -177,7 +198,7 @@ impl HttpService for Wire {
         }
         let (start, method) = (Instant::now(), request.method().clone());
         let head = method == reqwest::Method::HEAD;
-        let result = self.exchange(request, exchange.answer, head).await;
+        let result = self.exchange_settled(request, exchange.answer, head).await;
         let mut log = log();
         log.note(&result, start.elapsed());
         match result {
@@ -202,6 +223,25 @@ impl Wire {
         let digest = payload.unwrap_or_else(|| digest_of(request));
         let authorizer = AwsAuthorizer::new(&credential, "s3", &self.server.region);
         authorizer.try_authorize(request, Some(digest.as_bytes()))
+    }
+
+    /// As [`exchange`](Self::exchange). A server that keeps plain files takes a directory away with the last file in it, and
+    /// refuses who stores another there in the same moment as it refuses a file below another's name. So it is asked again.
+    async fn exchange_settled(
+        &self,
+        request: HttpRequest,
+        answer: Answer,
+        head: bool,
+    ) -> Result<(HttpResponse, Option<Reply>), HttpError> {
+        let mut pauses = Backoff::new(NESTED_PAUSES[0], NESTED_PAUSES[1]);
+        for _ in 0..NESTED_TRIES {
+            let done = self.exchange(request.clone(), answer, head).await;
+            if !matches!(&done, Ok((_, Some(reply))) if reply.is_nested()) {
+                return done;
+            }
+            tokio::time::sleep(pauses.pause()).await;
+        }
+        self.exchange(request, answer, head).await
     }
 
     async fn exchange(

@@ -66,7 +66,7 @@ impl PresignOptions {
         if self.valid_for.is_zero() || self.valid_for > LONGEST {
             return Err(Error::invalid_input("a signed URL is good for more than no time and at most 7 days"));
         }
-        crate::meta::check_described(self.content_type.as_deref(), &Default::default())
+        crate::described::check_type(self.content_type.as_deref())
     }
 }
 

@@ -11,14 +11,13 @@ use crate::content::Object;
 
 /// The body of an answer: a file's content, read as fast as the client takes it, or nothing.
 ///
-/// Its last piece is sent when all of the content has been checked, so that a file that is not what was stored is a broken
+/// A file's last piece comes when all of its content has been checked, so that one that is not what was stored is a broken
 /// connection for the client, and never a whole answer.
 #[derive(Default)]
 pub struct FileBody {
     content: Option<BoxStream<'static, Result<Bytes>>>,
     /// How many bytes have not come yet.
     left: u64,
-    last: Option<Bytes>,
 }
 
 impl FileBody {
@@ -29,7 +28,7 @@ impl FileBody {
     }
 
     pub(super) const fn new(content: BoxStream<'static, Result<Bytes>>, len: u64) -> Self {
-        Self { content: Some(content), left: len, last: None }
+        Self { content: Some(content), left: len }
     }
 }
 
@@ -47,26 +46,20 @@ impl Body for FileBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>>>> {
         loop {
             let Some(content) = &mut self.content else { return Poll::Ready(None) };
-            match ready!(content.as_mut().poll_next(cx)) {
-                Some(Ok(piece)) if piece.is_empty() => {}
-                Some(Ok(piece)) => {
-                    self.left = self.left.saturating_sub(piece.len() as u64);
-                    if self.left > 0 {
-                        return Poll::Ready(Some(Ok(Frame::data(piece))));
-                    }
-                    self.last = Some(piece);
-                }
+            let next = ready!(content.as_mut().poll_next(cx));
+            match &next {
+                Some(Ok(piece)) if piece.is_empty() => continue,
+                Some(Ok(piece)) => self.left = self.left.saturating_sub(piece.len() as u64),
                 Some(Err(error)) => {
                     let kind = error.kind();
                     tracing::warn!(name: "filestore.answer_broken", %kind, %error, "a file broke off while it was sent");
-                    (self.content, self.last) = (None, None);
-                    return Poll::Ready(Some(Err(error)));
                 }
-                None => {
-                    self.content = None;
-                    return Poll::Ready(self.last.take().map(|piece| Ok(Frame::data(piece))));
-                }
+                None => {}
             }
+            if self.left == 0 || !matches!(next, Some(Ok(_))) {
+                self.content = None;
+            }
+            return Poll::Ready(next.map(|piece| piece.map(Frame::data)));
         }
     }
 
@@ -75,7 +68,7 @@ impl Body for FileBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left + self.last.as_ref().map_or(0, |piece| piece.len() as u64))
+        SizeHint::with_exact(self.left)
     }
 }
 

@@ -1,16 +1,16 @@
 //! How a browser is told to take a file: shown or saved, as what, and under which name.
 
-use std::fmt::Write as _;
-
 use http::HeaderValue;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use crate::disposition::{attachment, inline, is_inline, parameters};
 
 /// Whether a browser shows a file in its window or saves it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Disposition {
-    /// Pictures, sound, video, plain text and PDF are shown; everything else is saved. What a browser would run (pages, scripts, styles,
-    /// XML and SVG among them) is handed out as bytes of no type besides, so that no page can load it as what it is.
+    /// Pictures, sound, video, plain text and PDF are shown, unless they were [stored](crate::Put::content_disposition) to be saved;
+    /// everything else is saved. What a browser would run (pages, scripts, styles, XML and SVG among them) is handed out as bytes of no
+    /// type besides, so that no page can load it as what it is.
     #[default]
     Safe,
     /// Saved, whatever it is; what a browser would run, as bytes of no type.
@@ -18,6 +18,9 @@ pub enum Disposition {
     /// Shown, under its own type: only for what the application itself has written, because it can do all that the application's pages
     /// can.
     Inline,
+    /// As the [disposition](crate::Put::content_disposition) says that it was stored with, also where [`Safe`](Self::Safe) would not
+    /// show it: only where nobody but the application says what is stored. Without one, as `Safe`.
+    Stored,
 }
 
 /// What is shown in place: no browser runs any of it.
@@ -70,7 +73,7 @@ const BYTES: &str = "application/octet-stream";
 impl Disposition {
     fn is_shown(self, essence: &str) -> bool {
         match self {
-            Self::Safe => SHOWN.contains(&essence),
+            Self::Safe | Self::Stored => SHOWN.contains(&essence),
             Self::Attachment => false,
             Self::Inline => true,
         }
@@ -94,53 +97,37 @@ impl Disposition {
         self != Self::Inline && !(is_viewed && self.is_shown(&essence))
     }
 
+    /// What it comes to for a file that was stored with this disposition: one that it saves is saved, and one that it shows is shown
+    /// only if that does no harm, or if its word is taken.
+    pub(super) fn of_stored(self, stored: Option<&str>) -> Self {
+        match (self, stored.map(is_inline)) {
+            (Self::Safe | Self::Stored, Some(false)) => Self::Attachment,
+            (Self::Stored, Some(true)) => Self::Inline,
+            (Self::Stored, None) => Self::Safe,
+            (own, _) => own,
+        }
+    }
+
     /// The header `Content-Disposition` ([RFC 6266](https://www.rfc-editor.org/rfc/rfc6266)).
     pub(super) fn header(self, content_type: Option<&str>, file_name: &str) -> HeaderValue {
         let shown = self.is_shown(&essence(content_type.unwrap_or(BYTES)));
-        let mut header = if shown { "inline" } else { "attachment" }.to_owned();
-        let name = plain(file_name);
-        if !name.is_empty() {
-            let fallback: String = name.chars().map(|letter| if is_quotable(letter) { letter } else { '_' }).collect();
-            let _ = write!(header, "; filename=\"{fallback}\"");
-            if fallback != name {
-                let _ = write!(header, "; filename*=UTF-8''{}", utf8_percent_encode(&name, NAME));
-            }
-        }
-        HeaderValue::from_str(&header).unwrap_or(HeaderValue::from_static("attachment"))
+        value(&if shown { inline(file_name) } else { attachment(file_name) })
     }
+
+    /// The same, with what was stored besides whether it is shown.
+    pub(super) fn header_like(self, content_type: Option<&str>, stored: &str) -> HeaderValue {
+        let shown = self.is_shown(&essence(content_type.unwrap_or(BYTES)));
+        value(&format!("{}{}", if shown { "inline" } else { "attachment" }, parameters(stored)))
+    }
+}
+
+fn value(header: &str) -> HeaderValue {
+    HeaderValue::from_str(header).unwrap_or(HeaderValue::from_static("attachment"))
 }
 
 /// The type without its parameters.
 pub(super) fn essence(content_type: &str) -> String {
     content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
-}
-
-/// What [RFC 8187](https://www.rfc-editor.org/rfc/rfc8187#section-3.2.1) leaves as it is.
-const NAME: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'!')
-    .remove(b'#')
-    .remove(b'$')
-    .remove(b'&')
-    .remove(b'+')
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'^')
-    .remove(b'_')
-    .remove(b'`')
-    .remove(b'|')
-    .remove(b'~');
-
-/// A name without what is none: separators of folders, control characters, and those that show letters in another order than they
-/// are in, so that the end of a name is not at its end.
-fn plain(name: &str) -> String {
-    let turns = |letter| matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let is_none = |letter: char| letter.is_control() || matches!(letter, '/' | '\\') || turns(letter);
-    name.trim().chars().map(|letter| if is_none(letter) { '_' } else { letter }).collect()
-}
-
-/// What clients read alike in quotes. Some take `%41` there for a letter.
-const fn is_quotable(letter: char) -> bool {
-    matches!(letter, ' '..='~') && !matches!(letter, '"' | '%')
 }
 
 #[cfg(test)]
@@ -183,6 +170,28 @@ mod tests {
             confined("text/html") && confined("image/png") && !confined("application/pdf") && !confined("video/mp4")
         );
         assert!(Disposition::Attachment.is_confined(Some("application/pdf")));
+    }
+
+    #[test]
+    fn what_was_stored_saves_more_and_shows_no_more_unless_its_word_is_taken() {
+        use Disposition::{Attachment, Inline, Safe, Stored};
+        for (own, stored, expected) in [
+            (Safe, None, Safe),
+            (Safe, Some("inline; filename=a"), Safe),
+            (Safe, Some("INLINE"), Safe),
+            (Safe, Some("attachment"), Attachment),
+            (Safe, Some("form-data"), Attachment),
+            (Stored, None, Safe),
+            (Stored, Some("Inline ;filename=a"), Inline),
+            (Stored, Some("attachment"), Attachment),
+            (Inline, Some("attachment"), Inline),
+            (Attachment, Some("inline"), Attachment),
+        ] {
+            assert_eq!(own.of_stored(stored), expected, "{own:?} {stored:?}");
+        }
+        let (html, png) = (Some("text/html"), Some("image/png"));
+        assert_eq!(Safe.header_like(html, "inline; filename=\"a.html\""), "attachment; filename=\"a.html\"");
+        assert_eq!(Safe.header_like(png, "form-data;name=a"), "inline;name=a");
     }
 
     #[test]

@@ -15,11 +15,12 @@ use crate::meta::{ETag, Meta};
 #[derive(Clone, Debug)]
 pub(super) struct Show {
     pub(super) disposition: Disposition,
-    pub(super) cache_control: HeaderValue,
+    /// In place of the stored one.
+    pub(super) cache_control: Option<HeaderValue>,
     pub(super) max_ranges: usize,
     /// In place of the stored one.
     pub(super) content_type: Option<String>,
-    /// In place of what the key ends with.
+    /// In place of what is stored, and of what the key ends with.
     pub(super) file_name: Option<String>,
 }
 
@@ -27,7 +28,7 @@ impl Default for Show {
     fn default() -> Self {
         Self {
             disposition: Disposition::Safe,
-            cache_control: HeaderValue::from_static("private, no-cache"),
+            cache_control: None,
             max_ranges: 16,
             content_type: None,
             file_name: None,
@@ -40,14 +41,33 @@ impl Show {
         self.content_type.as_deref().or(meta.content_type.as_deref())
     }
 
+    fn disposition_of(&self, meta: &Meta) -> Disposition {
+        self.disposition.of_stored(meta.content_disposition.as_deref())
+    }
+
     pub(super) fn content_type(&self, meta: &Meta) -> HeaderValue {
-        self.disposition.content_type(self.type_of(meta))
+        self.disposition_of(meta).content_type(self.type_of(meta))
+    }
+
+    fn cache_control(&self, meta: &Meta) -> HeaderValue {
+        let stored = || meta.cache_control.as_deref().and_then(|text| HeaderValue::from_str(text).ok());
+        self.cache_control.clone().or_else(stored).unwrap_or(HeaderValue::from_static("private, no-cache"))
+    }
+
+    fn content_disposition(&self, meta: &Meta) -> HeaderValue {
+        let (disposition, content_type) = (self.disposition_of(meta), self.type_of(meta));
+        let stored = meta.content_disposition.as_deref().filter(|stored| stored.contains(';'));
+        match (&self.file_name, stored) {
+            (Some(file_name), _) => disposition.header(content_type, file_name),
+            (None, Some(stored)) => disposition.header_like(content_type, stored),
+            (None, None) => disposition.header(content_type, meta.key.rsplit('/').next().unwrap_or_default()),
+        }
     }
 
     /// What every answer about a state of the file has, also one that sends none of it.
     pub(super) fn validators(&self, meta: &Meta) -> HeaderMap {
         let mut headers = HeaderMap::new();
-        headers.insert(CACHE_CONTROL, self.cache_control.clone());
+        headers.insert(CACHE_CONTROL, self.cache_control(meta));
         headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
         if let Some(etag) = etag(&meta.etag) {
             headers.insert(ETAG, etag);
@@ -62,12 +82,11 @@ impl Show {
     pub(super) fn describe(&self, meta: &Meta, len: u64) -> HeaderMap {
         let mut headers = self.validators(meta);
         let content_type = self.type_of(meta);
-        let file_name = self.file_name.as_deref().unwrap_or_else(|| meta.key.rsplit('/').next().unwrap_or_default());
         headers.insert(CONTENT_TYPE, self.content_type(meta));
         headers.insert(CONTENT_LENGTH, HeaderValue::from(len));
-        headers.insert(CONTENT_DISPOSITION, self.disposition.header(content_type, file_name));
+        headers.insert(CONTENT_DISPOSITION, self.content_disposition(meta));
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        if self.disposition.is_confined(content_type) {
+        if self.disposition_of(meta).is_confined(content_type) {
             headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; sandbox"));
         }
         headers

@@ -20,7 +20,7 @@ pub use self::body::FileBody;
 pub use self::disposition::Disposition;
 pub use self::respond::Respond;
 pub use self::server::FileServer;
-pub use self::signed::{SignGet, SignPut, SignedUrls, SigningKeys};
+pub use self::signed::{SignGet, SignPut, SignedUrls};
 pub use self::status::error_response;
 pub use self::unsupported::UnsupportedType;
 pub use self::upload::UploadLimits;

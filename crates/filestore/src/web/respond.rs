@@ -108,7 +108,8 @@ impl Respond<'_> {
         self
     }
 
-    /// Sets the name under which the file is saved, in place of what its key ends with.
+    /// Sets the name under which the file is saved, in place of the [stored](crate::Put::content_disposition) one and of what its key
+    /// ends with.
     pub fn file_name(mut self, name: impl Into<String>) -> Self {
         self.show.file_name = Some(name.into());
         self
@@ -120,10 +121,10 @@ impl Respond<'_> {
         self
     }
 
-    /// Sets how long who may keep the answer; unless told, `private, no-cache`: a browser may, and asks each time whether it is
-    /// still current.
+    /// Sets how long who may keep the answer, in place of what is [stored](crate::Put::cache_control); unless told by either,
+    /// `private, no-cache`: a browser may, and asks each time whether it is still current.
     pub fn cache_control(mut self, value: HeaderValue) -> Self {
-        self.show.cache_control = value;
+        self.show.cache_control = Some(value);
         self
     }
 
@@ -192,7 +193,7 @@ impl Answer {
         }
         for _ in 1..ATTEMPTS {
             match self.step().await {
-                Err(error) if error.kind() == ErrorKind::Conflict && self.reader.options.if_match.is_none() => {}
+                Err(error) if error.kind() == ErrorKind::Conflict && !self.reader.is_bound() => {}
                 other => return other,
             }
         }
@@ -224,6 +225,10 @@ impl Answer {
             false => Selected::Whole,
         };
         match selected {
+            // They would be of several states, if it is replaced in between.
+            Selected::Several(_) if !meta.etag.names_a_state() => {
+                self.reader.pinned(&meta, None).await.map(|object| self.whole(object))
+            }
             Selected::Whole => self.reader.pinned(&meta, None).await.map(|object| self.whole(object)),
             Selected::One(range) => self.reader.pinned(&meta, Some(range.into())).await.map(|object| self.part(object)),
             Selected::Nothing => Ok(self.nothing(meta.len)),

@@ -31,9 +31,12 @@ const MAX_UPLOAD: u64 = 1 << 30;
 /// answered by its kind, see [`error_response`], and without words: 400 for a path that no file has (`..`, an empty segment, broken
 /// encoding), 404 for no such file, 405 with `Allow` for another method, 503 with `Retry-After` for an outage.
 ///
+/// What was stored with a file as its `Cache-Control` is sent: of a file that not everybody may see, it is private, as it is without one. Whoever
+/// uploads by a presigned URL of S3 may give their own; [`with_cache_control`](Self::with_cache_control) takes its place.
+///
 /// All files of the namespace are served to whoever asks: put what checks the right to see them around it, or serve
-/// [signed URLs](Self::signed) only. Those store files, too: a `PUT` is answered 200 with the new `ETag`, 403 where it is not what was
-/// signed, 412 where its precondition (`If-None-Match: *`, or `If-Match` with one etag) does not hold, 413 for too much.
+/// [signed URLs](Self::signed) only. Those store files, too: a `PUT` is answered 200 with the new `ETag`, 403 where what it says is not
+/// what was signed, 400 where its content turns out not to be, 412 where its precondition (`If-None-Match: *`, or `If-Match` with one etag) does not hold, 413 for too much.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -87,10 +90,11 @@ impl FileServer {
         self
     }
 
-    /// Sets how long who may keep an answer; unless told, `private, no-cache`.
+    /// Sets how long who may keep an answer, whatever was [stored](crate::Put::cache_control) with the file; unless told by either,
+    /// `private, no-cache`.
     #[must_use]
     pub fn with_cache_control(mut self, value: HeaderValue) -> Self {
-        self.show.cache_control = value;
+        self.show.cache_control = Some(value);
         self
     }
 
@@ -146,8 +150,8 @@ impl FileServer {
     /// As the URL says, where it does.
     fn showing(&self, grant: &Grant) -> Show {
         let mut show = self.show.clone();
-        if grant.disposition != Disposition::Safe {
-            show.disposition = grant.disposition;
+        if let Some(disposition) = grant.disposition {
+            show.disposition = disposition;
         }
         show.file_name.clone_from(&grant.file_name);
         show

@@ -56,7 +56,8 @@ impl UploadLimits {
 
 impl Files {
     /// Stores a file that somebody sends: no more of it than is allowed, and of a type that is. The content of pictures and PDF must
-    /// begin as content of that type does, so that what is shown in place is what it is called.
+    /// begin as content of that type does, so that what is shown in place is what it is called. What axum reads of a body ends at 2 MB unless
+    /// the route has `DefaultBodyLimit::disable()`: a source that ends so has failed (`InvalidInput`), and was not too large by these limits.
     ///
     /// The stream may borrow, and may be that of a form's field, as axum's `Multipart` hands it out; `content_type` is what its sender says:
     ///

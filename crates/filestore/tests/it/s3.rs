@@ -76,6 +76,12 @@ mod local_file_system {
         a_listing_may_begin_behind_any_text,
         namespaces_are_apart,
         a_store_that_works_is_up,
+        a_reader_never_mixes_two_states_of_a_file,
+        a_reader_says_what_it_cannot_open,
+        a_writer_that_is_shut_down_has_stored_the_file,
+        a_writer_that_is_dropped_leaves_nothing,
+        a_writer_that_fails_leaves_the_old_file,
+        a_rename_that_could_delete_another_state_is_refused,
     }
 
     #[tokio::test]
@@ -107,6 +113,22 @@ async fn the_probe_finds_what_the_server_honours() {
     for capability in [capability::CREATE_IF_ABSENT, capability::REPLACE_IF_MATCH, capability::CONDITIONAL_PARTS] {
         assert!(has.has(capability), "{capability:?}");
     }
+}
+
+#[tokio::test]
+async fn a_server_that_drops_headers_is_noticed_and_is_not_given_any() {
+    let server = S3Server::shared().await;
+    let proxy = FaultProxy::start(server.address());
+    proxy.strip_s3_headers(&["cache-control"], server.secret_key());
+    let config = config(server).with_endpoint(proxy.url(&server.endpoint()));
+    let files = files(ObjectFileStore::open_s3(config).await.unwrap());
+    let has = files.store().capabilities();
+    assert!(has.has(capability::METADATA) && !has.has(capability::CONTENT_HEADERS), "{has:?}");
+    let error = files.put("a", "x").content_disposition("inline").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert_eq!(files.put("a", "x").content_disposition("inline").stage().await.unwrap_err().kind(), error.kind());
+    files.put("a", "x").content_type("text/plain").metadata("n", "1").await.unwrap();
+    files.delete("a").await.unwrap();
 }
 
 #[tokio::test]
@@ -423,4 +445,24 @@ async fn every_length_around_a_part_reads_back_and_is_copied() {
     }
     files.delete("a").await.unwrap();
     files.delete("b").await.unwrap();
+}
+
+/// The server takes a directory away with the last file in it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_are_stored_while_the_last_one_beside_them_is_deleted() {
+    let files = files(ObjectFileStore::open_s3(config(S3Server::shared().await)).await.unwrap());
+    let each = statehouse_core::conformance::rounds(300, 5_000);
+    let tasks = (0..3).map(|task| {
+        let files = files.clone();
+        tokio::spawn(async move {
+            for _ in 0..each {
+                let name = format!("deep/down/here/{task}");
+                files.put(&name, "content").await.unwrap();
+                files.delete(&name).await.unwrap();
+            }
+        })
+    });
+    for task in tasks.collect::<Vec<_>>() {
+        task.await.unwrap();
+    }
 }

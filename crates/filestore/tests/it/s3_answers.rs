@@ -299,8 +299,10 @@ async fn a_sweep_ends_whatever_the_server_says_and_whatever_lies_there() {
             let date = ("date", "Thu, 26 Nov 2026 11:08:02 GMT");
             match request.line.as_str() {
                 line if line.contains("uploads=") => reply(to, "200 OK", &[XML, date], say(line).as_bytes()),
-                line if line.contains("sha256%2F") => reply(to, "200 OK", &[XML], digests.as_bytes()),
-                line if line.starts_with("GET") => reply(to, "200 OK", &[XML], listing(&[], &[], None).as_bytes()),
+                line if line.contains("sha256%2F") => reply(to, "200 OK", &[XML, date], digests.as_bytes()),
+                line if line.starts_with("GET") => {
+                    reply(to, "200 OK", &[XML, date], listing(&[], &[], None).as_bytes())
+                }
                 line if line.starts_with("HEAD") => to.write_all(b"HTTP/1.1 404 Not Found\r\n\r\n"),
                 _ => reply(to, "204 No Content", &[], b""),
             }

@@ -21,6 +21,16 @@ pub struct Exclusive {
     client: RedisClient,
 }
 
+/// A connection on which something was asked. It is closed unless it is answered: dropping what a pool has lent would return
+/// it there, with its answer still to come.
+struct Asked(Option<Connection>);
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        drop(self.0.take().map(Connection::take));
+    }
+}
+
 impl RedisClient {
     /// A connection for one user alone, to the server that has `key`, or to any. There are at most 16 per server, or as
     /// many as a brought pool has; who wants one more waits for the operation's timeout.
@@ -67,21 +77,21 @@ impl Exclusive {
     }
 
     async fn send(&mut self, request: &Request<'_>, limit: Duration) -> Result<Value> {
-        // Taken, and put back only after an answer: a dropped future closes the connection.
-        let Some(mut connection) = self.connection.take() else {
+        // Taken, and put back only after an answer.
+        let mut asked = Asked(self.connection.take());
+        let Some(connection) = asked.0.as_mut() else {
             return Err(self.error(&Failure::not_sent(connection_lost())));
         };
         connection.set_response_timeout(limit);
         let exchange = async {
             match request {
-                Request::Pipeline(pipeline) => pipeline.query_async::<Value>(&mut *connection).await,
-                single => single.command().query_async::<Value>(&mut *connection).await,
+                Request::Pipeline(pipeline) => pipeline.query_async::<Value>(&mut **connection).await,
+                single => single.command().query_async::<Value>(&mut **connection).await,
             }
         };
         let answer = timeout(limit, exchange).await.unwrap_or_else(|_| Err(timed_out())).map_err(Failure::of_reply);
-        match &answer {
-            Err(failure) if failure.sent != Sent::Answered => drop(Connection::take(connection)),
-            _ => self.connection = Some(connection),
+        if !matches!(&answer, Err(failure) if failure.sent != Sent::Answered) {
+            self.connection = asked.0.take();
         }
         answer.map_err(|failure| self.error(&failure))
     }

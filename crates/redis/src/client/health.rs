@@ -14,7 +14,8 @@ use crate::failure::{Failure, not_the_master};
 use crate::idempotence::Idempotence;
 use crate::node::Node;
 use crate::node::info::{EvictionPolicy, Persistence};
-use crate::node::inspect::Facts;
+use crate::node::inspect::{Facts, Mode};
+use crate::topology::Topology;
 
 /// What is kept on the server: whether it is ill if it evicts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,18 +108,30 @@ impl RedisClient {
         lasting.then(|| Error::new(error.kind(), message).with_backend("redis").with_source(error))
     }
 
+    /// A node of a cluster answers for its own keys only, and a sentinel for none.
+    fn check_mode(&self, mode: Mode) -> Result<()> {
+        let (what, scheme) = match (&self.inner.topology, mode) {
+            (Topology::Single(_), Mode::OfACluster) => ("a node of a cluster", "redis+cluster"),
+            (Topology::Single(_), Mode::Sentinel) => ("a sentinel", "redis+sentinel"),
+            _ => return Ok(()),
+        };
+        let message = format!("{} is {what}: its scheme is {scheme}", self.inner.place);
+        Err(Error::new(ErrorKind::InvalidConfig, message).with_backend("redis"))
+    }
+
     /// That every server is new enough, as far as it tells; and what it does when its memory is full, for the log.
     pub(crate) async fn check_servers(&self, until: Instant) -> Result<()> {
         let answers = self.of_those_that_answer(|node| async move {
-            let (version, facts) = (node.version(until).await?, node.inspect(until).await?);
-            Ok((node.address().map(Address::to_string), version, facts))
+            let ((version, mode), facts) = (node.version(until).await?, node.inspect(until).await?);
+            Ok((node.address().map(Address::to_string), version, mode, facts))
         });
         let answers = answers.await?;
         let (answered, all) = (answers.len(), self.inner.topology.masters().len());
         if answered < all {
             tracing::warn!(name: "redis.opened_in_part", answered, all, "opened Redis while some of its shards are down");
         }
-        for (server, version, facts) in answers {
+        for (server, version, mode, facts) in answers {
+            self.check_mode(mode)?;
             if let Some((major, minor)) = version.filter(|version| *version < OLDEST) {
                 let place = server.map_or_else(|| self.inner.place.clone(), |at| format!("Redis at {at}"));
                 let message = format!("{place} is version {major}.{minor}: {NEEDED}");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt as _};
 use redis::{Cmd, FromRedisValue, Value, cmd};
-use statehouse_core::{Result, Timestamp};
+use statehouse_core::{ErrorKind, Result, Timestamp};
 use tokio::time::Instant;
 
 use crate::client::RedisClient;
@@ -73,6 +73,18 @@ impl RedisClient {
             let (value,) = self.query(&get(key), Idempotence::Idempotent).await?;
             return Ok(value);
         }
+        let was_alone = self.inner.topology.node_of(|| None).is_ok_and(|node| node.large.has(key));
+        match self.execute(&Request::Get(key), Idempotence::Idempotent).await {
+            Err(error) if error.kind() == ErrorKind::TooLarge && !was_alone => Box::pin(self.get_alone(key)).await,
+            answer => self.convert(answer?),
+        }
+    }
+
+    /// What was too large in one answer with others may not be so by itself. It is asked for where small ones do not wait, also
+    /// from now on.
+    async fn get_alone(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        let node = self.inner.topology.node_of(|| None).ok();
+        node.inspect(|node| node.large.add(key));
         self.convert(self.execute(&Request::Get(key), Idempotence::Idempotent).await?)
     }
 
@@ -99,7 +111,11 @@ impl RedisClient {
         let node = self.inner.topology.node_of(|| None).ok();
         let is_large = |key: &[u8]| node.as_ref().is_some_and(|node| node.large.has(key));
         if !keys.iter().any(|key| is_large(key)) {
-            let values: Vec<Value> = self.values_of(&keys).await?;
+            let values: Vec<Value> = match self.values_of(&keys).await {
+                // Together they are more than a server may answer at once.
+                Err(error) if error.kind() == ErrorKind::TooLarge => return self.get_each(&keys).await,
+                values => values?,
+            };
             if let Some(node) = node {
                 keys.iter().zip(&values).for_each(|(key, value)| node.large.note(key, value));
             }
@@ -109,7 +125,10 @@ impl RedisClient {
         let mut found = Vec::with_capacity(keys.len());
         if !small.is_empty() {
             let keys: Vec<_> = small.iter().map(|(_, key)| *key).collect();
-            let values: Vec<_> = self.values_of(&keys).await?;
+            let values: Vec<_> = match self.values_of(&keys).await {
+                Err(error) if error.kind() == ErrorKind::TooLarge => self.get_each(&keys).await?,
+                values => values?,
+            };
             found.extend(small.iter().map(|(index, _)| *index).zip(values));
         }
         for (index, key) in large {
@@ -117,6 +136,14 @@ impl RedisClient {
         }
         found.sort_unstable_by_key(|(index, _)| *index);
         Ok(found.into_iter().map(|(_, value)| value).collect())
+    }
+
+    async fn get_each(&self, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>> {
+        let mut values = Vec::with_capacity(keys.len());
+        for key in keys {
+            values.push(Box::pin(self.get_alone(key)).await?);
+        }
+        Ok(values)
     }
 
     /// One `MGET`. As many values as keys, or none can be told from another.
@@ -166,7 +193,7 @@ impl RedisClient {
         let outgoing = members.iter().map(|index| (requests[*index].command(), requests[*index].is_stamped()));
         let sent = match self.is_over() {
             true => Err(Failure::not_sent(timed_out())),
-            false => node.send_all(outgoing.collect(), until).await,
+            false => self.in_time(deadline, node.send_all(outgoing.collect(), until)).await,
         };
         let answers: Vec<Result<Value, Failure>> = match sent {
             Ok(values) => values.into_iter().map(|value| value.extract_error().map_err(Failure::answered)).collect(),

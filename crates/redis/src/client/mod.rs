@@ -22,12 +22,15 @@ use tokio::time::Instant;
 
 use crate::client::diagnose::wrong_side_of_tls;
 use crate::config::{LONGEST, RedisConfig, Timing};
-use crate::error::{map_error, may_pass, unexpected_reply};
+use crate::error::{NOT_REDIS, map_error, may_pass, unexpected_reply};
 use crate::failure::Failure;
 use crate::idempotence::Idempotence;
 use crate::request::Request;
 use crate::topology::Topology;
 use crate::topology::slot::slot_of_command;
+
+/// What is around a value in an answer, at the most.
+const AROUND: u64 = 1 << 10;
 
 /// A handle to one Redis deployment. Clones share everything.
 ///
@@ -54,6 +57,8 @@ pub(crate) struct Inner {
     pub(crate) timing: Timing,
     pub(crate) place: String,
     setting: Option<String>,
+    /// The most bytes of an answer.
+    max_answer: u64,
     budget: RetryBudget,
 }
 
@@ -77,6 +82,7 @@ impl RedisClient {
             timing: config.timing,
             place: config.describe(),
             setting: config.setting.clone(),
+            max_answer: config.max_answer,
             budget: RetryBudget::new(),
         };
         let client = Self { inner: Arc::new(inner), until: None };
@@ -103,7 +109,13 @@ impl RedisClient {
     /// The error of opening, with the setting to look at, and with the cause where another look finds one.
     async fn explain(&self, error: Error, config: &RedisConfig) -> Error {
         let open = [ErrorKind::Timeout, ErrorKind::Unavailable, ErrorKind::Unexpected].contains(&error.kind());
-        let found = if open { wrong_side_of_tls(config).await } else { None };
+        let found = match open {
+            true if error.message().ends_with(NOT_REDIS) => {
+                Some(format!("{}: something else listens there", error.message()))
+            }
+            true => wrong_side_of_tls(config).await,
+            false => None,
+        };
         let error = match found {
             Some(message) => Error::new(ErrorKind::InvalidConfig, message).with_backend("redis").with_source(error),
             None => error,
@@ -180,6 +192,21 @@ impl RedisClient {
     #[must_use]
     pub fn is_cluster(&self) -> bool {
         self.inner.topology.is_cluster()
+    }
+
+    /// Refuses what a server could store, and not give back as a part of an answer: of so many bytes. For backends, before they
+    /// send a value. See `max_answer` of [`RedisConfig`].
+    ///
+    /// # Errors
+    /// [`TooLarge`](ErrorKind::TooLarge) for what is above the limit, less 1 KiB for what is around a value.
+    pub fn check_len(&self, bytes: usize) -> Result<()> {
+        let most = self.inner.max_answer.saturating_sub(AROUND);
+        if bytes as u64 <= most {
+            return Ok(());
+        }
+        let message =
+            format!("{bytes} bytes could not be read back: an answer may have {} (max_answer)", self.inner.max_answer);
+        Err(Error::new(ErrorKind::TooLarge, message).with_backend("redis"))
     }
 
     pub(crate) fn convert<T: FromRedisValue>(&self, value: Value) -> Result<T> {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use redis::{PushInfo, PushKind, Value, cmd};
 use statehouse_core::policy::Backoff;
 use statehouse_core::{Error, ErrorKind, Result};
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
@@ -87,16 +88,21 @@ impl RedisClient {
     /// published.
     ///
     /// # Errors
-    /// [`Unsupported`](ErrorKind::Unsupported) over a brought pool, whose connections can't be told apart.
+    /// [`Unsupported`](ErrorKind::Unsupported) over a brought pool, whose connections can't be told apart, and outside of a Tokio
+    /// runtime, in which it would listen.
     pub fn subscribe(&self, channels: impl IntoIterator<Item = impl Into<Vec<u8>>>) -> Result<Subscription> {
         if !self.can_subscribe() {
             let message = "a pool of connections cannot subscribe: open the client by URL";
             return Err(Error::new(ErrorKind::Unsupported, message).with_backend("redis"));
         }
+        let Ok(runtime) = Handle::try_current() else {
+            let message = "there is no Tokio runtime here to listen in";
+            return Err(Error::new(ErrorKind::Unsupported, message).with_backend("redis"));
+        };
         let channels: Vec<Vec<u8>> = channels.into_iter().map(Into::into).collect();
         let (sender, inbox) = mpsc::channel(MOST);
         let shared = Arc::<Shared>::default();
-        let task = tokio::spawn(listen(Arc::downgrade(&self.inner), channels, Arc::clone(&shared), sender));
+        let task = runtime.spawn(listen(Arc::downgrade(&self.inner), channels, Arc::clone(&shared), sender));
         Ok(Subscription { inbox, shared, task: task.abort_handle() })
     }
 }

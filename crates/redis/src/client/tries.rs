@@ -13,7 +13,7 @@ use tracing::{Instrument as _, Span};
 use crate::client::lost::Lost;
 use crate::client::{Inner, RedisClient};
 use crate::connection::flow::time_for;
-use crate::error::{is_busy, may_retry};
+use crate::error::{is_busy, is_too_large, may_retry};
 use crate::failure::{Failure, Sent, timed_out};
 use crate::idempotence::Idempotence;
 use crate::node::Node;
@@ -101,6 +101,18 @@ impl RedisClient {
             tries.note(request, &failure, deadline);
             Err(self.given_up(failure, idempotence, &tries, true))
         })
+    }
+
+    /// The same for what is sent with others: where the caller has set the limit, it is over then.
+    pub(crate) async fn in_time<T>(
+        &self,
+        deadline: Instant,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        if self.until.is_none() {
+            return work.await;
+        }
+        timeout_at(deadline + OVERTIME, work).await.unwrap_or_else(|_| Err(Failure::unanswered(timed_out())))
     }
 
     async fn with_retries(&self, request: &Request<'_>, idempotence: Idempotence, tries: Tries) -> Result<Value> {
@@ -192,6 +204,10 @@ impl RedisClient {
     pub(crate) fn given_up(&self, failure: Failure, idempotence: Idempotence, tries: &Tries, exhausted: bool) -> Error {
         match tries.lost {
             None => self.error(&failure, idempotence, exhausted),
+            // It was executed, and does no harm however often: only what it answered cannot be had.
+            Some(_) if idempotence == Idempotence::Idempotent && is_too_large(&failure.error) => {
+                self.error(&failure, idempotence, exhausted)
+            }
             // Whatever the last of them was answered.
             Some(_) => self.error(&Failure::unanswered(failure.error), Idempotence::NotIdempotent, exhausted),
         }

@@ -259,6 +259,13 @@ impl Link {
         current.map_or(0, Bounded::coming)
     }
 
+    /// Counts up while bytes pass over the connection of this generation, where that is seen.
+    pub(crate) fn moved(&self, generation: u64) -> u64 {
+        let state = self.state.borrow();
+        let current = state.connection.as_ref().filter(|_| state.generation == generation);
+        current.and_then(Bounded::flow).map_or(0, Flow::moved)
+    }
+
     /// Whether the connection answers a `PING`, or anything else, within [`PROBE`], or at least goes on with what it was
     /// at. Of one for what is large that cannot be looked into, the `PING` may have to wait.
     async fn state_of(&self, connection: &mut Bounded, because_of: Option<&Answered>) -> Doubted {
@@ -302,6 +309,11 @@ impl Link {
 
     pub(crate) fn is_connected(&self) -> bool {
         self.state.borrow().connection.is_some()
+    }
+
+    /// Whether nothing that was sent over it was given up, or is waited for in doubt.
+    pub(crate) fn is_sound(&self) -> bool {
+        !self.probing.load(Ordering::Relaxed) && self.silent_since.load(Ordering::Relaxed) == 0
     }
 
     /// Begins to connect, unless that is under way.
@@ -362,11 +374,13 @@ impl Link {
 }
 
 /// Holds the link only while it tries, so that dropping the last client ends it.
-async fn repair(repairing: Repairing) {
+async fn repair(mut repairing: Repairing) {
     let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
     loop {
         let Some(link) = repairing.0.upgrade() else { return };
         if link.attempt().await {
+            // Another may have begun since, which this one must not end.
+            repairing.0 = Weak::new();
             return;
         }
         drop(link);

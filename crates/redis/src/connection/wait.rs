@@ -62,22 +62,24 @@ async fn wait_in_doubt<T>(
     link: &Link,
     generation: u64,
     mut reply: Pin<&mut impl Future<Output = RedisResult<T>>>,
-    mut until: Instant,
+    until: Instant,
 ) -> RedisResult<T> {
     link.doubt(generation);
-    let mut more = None;
+    let (before, mut end) = (link.moved(generation), until);
     loop {
         tokio::select! {
             biased;
             answer = reply.as_mut() => return answer,
             () = link.lost(generation) => return Err(connection_lost()),
-            () = sleep_until(until) => {}
+            () = sleep_until(end) => {}
         }
-        // A large value that has begun to come has the time that its rest needs.
-        let left = time_for(link.coming(generation));
-        if more.replace(left).is_some() || left.is_zero() {
+        // What has come since, of this answer and of those before it, has the time that it needs, and so has the rest of a large
+        // value that has begun to come.
+        let moved = usize::try_from(link.moved(generation).wrapping_sub(before)).unwrap_or(usize::MAX);
+        let longer = until + time_for(moved.saturating_add(link.coming(generation)));
+        if longer <= end {
             return Err(timed_out());
         }
-        until = Instant::now() + left;
+        end = longer;
     }
 }

@@ -23,6 +23,15 @@ pub(crate) struct Facts {
     pub(crate) scripts: Option<Failure>,
 }
 
+/// How a server was started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Or it does not say.
+    Single,
+    OfACluster,
+    Sentinel,
+}
+
 /// What [`refusal`] looks at.
 const SETTINGS: [&str; 3] = ["min-replicas-to-write", "save", "stop-writes-on-bgsave-error"];
 
@@ -88,11 +97,16 @@ impl Node {
         Ok(Persistence::of(&info, save.map(String::as_str)))
     }
 
-    /// Major and minor number of the Redis that it is, or says that it is compatible with.
-    pub(crate) async fn version(&self, until: Instant) -> Result<Option<(u32, u32)>, Failure> {
+    /// Major and minor number of the Redis that it is, or says that it is compatible with, and what else it is for.
+    pub(crate) async fn version(&self, until: Instant) -> Result<(Option<(u32, u32)>, Mode), Failure> {
         let info = self.ask(cmd("INFO").arg("server"), until).await?;
         let info: String = info.and_then(|info| from_redis_value(info).ok()).unwrap_or_default();
-        Ok(field(&info, "redis_version").and_then(version))
+        let mode = match field(&info, "redis_mode") {
+            Some("cluster") => Mode::OfACluster,
+            Some("sentinel") => Mode::Sentinel,
+            _ => Mode::Single,
+        };
+        Ok((field(&info, "redis_version").and_then(version), mode))
     }
 
     /// The answer, or `None` if the server refuses to answer.

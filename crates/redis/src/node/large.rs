@@ -35,12 +35,17 @@ impl LargeKeys {
     pub(crate) fn note(&self, key: &[u8], value: &Value) {
         let large = matches!(value, Value::BulkString(bytes) if bytes.len() >= LARGE);
         if large {
-            let (slot, mark) = self.place(key);
-            slot.store(mark, Ordering::Relaxed);
-            self.any.store(true, Ordering::Relaxed);
+            self.add(key);
         } else if self.has(key) {
             self.place(key).0.store(0, Ordering::Relaxed);
         }
+    }
+
+    /// Takes note of a key whose value may be large.
+    pub(crate) fn add(&self, key: &[u8]) {
+        let (slot, mark) = self.place(key);
+        slot.store(mark, Ordering::Relaxed);
+        self.any.store(true, Ordering::Relaxed);
     }
 
     fn place(&self, key: &[u8]) -> (&AtomicU64, u64) {

@@ -105,7 +105,7 @@ pub const ENVELOPE_STAMP: &str = include_str!("../envelope_stamp.lua");
 /// - A call that is dropped before it returns may be executed until the try under way would have been given up: within the
 ///   `timeout` of the configuration, or of [`RedisClient::with_deadline`](crate::RedisClient::with_deadline).
 ///
-/// The time is one of the server's clock, which the connector reads once a second, and never later than the moment at which
+/// The time is one of the server's clock, which the connector reads every seven seconds, and never later than the moment at which
 /// the try is given up. It may be earlier by what reading the clock took, and by a five-hundredth of the time that is left.
 /// If the server's clock is set back by an hour, what was lost within the ten seconds before may run for an hour.
 ///

@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::config::Address;
 use crate::connection::source::{Connector, Role};
-use crate::failure::{Failure, Sent, no_owner, no_such_master, timed_out};
+use crate::failure::{Failure, Sent, no_owner, no_sentinel, no_such_master, timed_out};
 use crate::node::Node;
 
 /// How often the sentinels are asked though nothing failed. An old master that is cut off from them takes writes and
@@ -212,6 +212,7 @@ impl Watch {
         let answer =
             sentinel.send_pipeline(&questions, until).await.map_err(|failure| match failure.error.detail() {
                 Some(detail) if detail.contains("No such master") => Failure::answered(no_such_master()),
+                Some(detail) if detail.contains("unknown command") => Failure::answered(no_sentinel()),
                 _ => failure,
             })?;
         let (fields, address): (HashMap<String, String>, (String, u16)) =

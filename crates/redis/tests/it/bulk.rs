@@ -9,7 +9,7 @@ use statehouse_redis::redis::cmd;
 use statehouse_redis::{Idempotence, RedisClient};
 use statehouse_testkit::{Direction, FaultProxy, RedisServer};
 
-use crate::{generously, open};
+use crate::{generously, open, until};
 
 const YES: Idempotence = Idempotence::Idempotent;
 const LARGE: usize = 16 << 20;
@@ -109,4 +109,65 @@ async fn a_large_write_into_a_black_hole_is_given_up_when_nothing_moves() {
     let begun = Instant::now();
     limited.query::<()>(&set, YES).await.unwrap_err();
     assert!(begun.elapsed() < generously(Duration::from_secs(1)), "{:?}", begun.elapsed());
+}
+
+/// Nobody knows yet that they are large, so they are asked for together; and each alone is soon there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_large_values_that_nobody_knows_yet_arrive_on_a_slow_link() {
+    let server = RedisServer::start().await;
+    let proxy = FaultProxy::start(server.address());
+    let (near, far) = (open(&server.url()).await.unwrap(), open(&proxy.url(&server.url())).await.unwrap());
+    let keys: Vec<_> = (0..32).map(|n| format!("large {n}")).collect();
+    for key in &keys {
+        near.query::<()>(cmd("SET").arg(key).arg(vec![b'x'; 1 << 20]), YES).await.unwrap();
+    }
+    // Three seconds for all, and a try has one.
+    proxy.limit(Direction::ToClient, 11_000_000);
+    let values = far.get_many(&keys).await.unwrap();
+    assert!(values.iter().all(|value| value.as_ref().is_some_and(|value| value.len() == 1 << 20)));
+    assert_eq!(far.breaker_openings(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn values_that_are_too_large_together_are_read_one_by_one() {
+    let server = RedisServer::start().await;
+    let client = open(&format!("{}?max_answer=1MiB", server.url())).await.unwrap();
+    let keys: Vec<_> = (0..40).map(|n| format!("value {n}")).collect();
+    for key in &keys {
+        client.query::<()>(cmd("SET").arg(key).arg(vec![b'x'; 60_000]), YES).await.unwrap();
+    }
+    let whole = |value: &Option<Vec<u8>>| value.as_ref().is_some_and(|value| value.len() == 60_000);
+    for round in 0..2 {
+        assert!(client.get_many(&keys).await.unwrap().iter().all(whole), "{round}");
+    }
+    // One that is above the limit by itself is not to be had, and takes nothing along that is small.
+    let above = client.check_len(2 << 20).unwrap_err();
+    assert_eq!(above.kind(), ErrorKind::TooLarge);
+    client.check_len(1_000_000).unwrap();
+    client.query::<()>(cmd("SETRANGE").arg("above").arg(2 << 20).arg("x"), YES).await.unwrap();
+    assert_eq!(client.get(b"above").await.unwrap_err().kind(), ErrorKind::TooLarge);
+    // It cost one of them, which is replaced.
+    let mut before = connections(&client).await;
+    until(Duration::from_secs(10), async || {
+        before = connections(&client).await;
+        before[0] != before[1]
+    })
+    .await;
+    assert_eq!(client.get(b"above").await.unwrap_err().kind(), ErrorKind::TooLarge);
+    assert_eq!(connections(&client).await, before, "it is known as large: no shared connection was given up for it");
+}
+
+/// What goes out together is over when each by itself would be.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_large_values_end_at_the_deadline_of_their_caller() {
+    let server = RedisServer::start().await;
+    let proxy = FaultProxy::start(server.address());
+    let client = open(&proxy.url(&server.url())).await.unwrap();
+    client.query::<()>(cmd("SETRANGE").arg("large").arg(LARGE).arg("x"), YES).await.unwrap();
+    proxy.limit(Direction::ToClient, 1_000_000);
+    let limited = client.with_deadline(Duration::from_millis(200));
+    let begun = Instant::now();
+    let answers = limited.query_many::<Vec<u8>>(&[cmd("GET").arg("large").clone()], YES).await;
+    assert_eq!(answers.into_iter().next().unwrap().unwrap_err().kind(), ErrorKind::Timeout);
+    assert!(begun.elapsed() < generously(Duration::from_millis(500)), "{:?}", begun.elapsed());
 }

@@ -201,7 +201,7 @@ async fn an_answer_that_is_no_redis_is_an_error_within_the_deadline() {
     let error = open(&format!("redis://127.0.0.1:{port}")).await.unwrap_err();
     println!("not Redis: {error} after {:?}", begun.elapsed());
     assert!(begun.elapsed() < generously(Duration::from_millis(3500)));
-    assert!([ErrorKind::Unexpected, ErrorKind::Unavailable].contains(&error.kind()), "{error:?}");
+    assert!([ErrorKind::InvalidConfig, ErrorKind::Unavailable].contains(&error.kind()), "{error:?}");
 }
 
 /// Logs a client in, and then sends `answer` again and again, whatever is asked.

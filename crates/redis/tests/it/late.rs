@@ -241,6 +241,21 @@ async fn get_quietly(client: &RedisClient, key: &str) -> Option<String> {
     client.query(cmd("GET").arg(key), YES).await.ok().flatten()
 }
 
+/// Each connection has a reading of its own, for seven seconds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_alone_asks_for_the_time_over_one_connection() {
+    let server = RedisServer::start().await;
+    let proxy = FaultProxy::start(server.address());
+    let client = open(&format!("{}?connections=2", proxy.url(&server.url()))).await.unwrap();
+    let (begun, before) = (Instant::now(), proxy.counts().command("TIME"));
+    for number in 0..8 {
+        set(&client, "alone", &number.to_string(), YES).await.unwrap();
+    }
+    let readings = 1 + begun.elapsed().as_secs() / 7;
+    let asked = proxy.counts().command("TIME") - before;
+    assert!(asked <= readings, "{asked} times");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_has_one_id_however_often_it_is_sent() {
     let server = RedisServer::start().await;

@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 use statehouse_core::ErrorKind;
 use statehouse_redis::redis::{cmd, pipe};
 use statehouse_redis::{Idempotence, RedisClient};
-use statehouse_testkit::{RedisSentinel, RedisServer};
+use statehouse_testkit::{RedisCluster, RedisSentinel, RedisServer};
 
 use crate::load::Load;
 use crate::{generously, open, until};
@@ -177,6 +177,39 @@ async fn a_failover_is_followed_when_the_configured_sentinel_knows_no_master_any
     println!("sentinel, the configured one knows no master: written after {election:?}");
     let error = open(&format!("redis+sentinel://{}/{}", only.address(), group.service())).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plain_server_in_the_place_of_a_sentinel_is_told() {
+    let server = RedisServer::start().await;
+    let error = open(&format!("redis+sentinel://{}/main", server.address())).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error:?}");
+    assert!(error.message().contains("is no sentinel"), "{error:?}");
+}
+
+/// Each would be taken for what it is not: a node answers for its own keys, a sentinel for none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_of_another_kind_is_refused_with_the_scheme_that_it_needs() {
+    let (group, cluster, single) =
+        (RedisSentinel::start().await, RedisCluster::start().await, RedisServer::start().await);
+    let other = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let elsewhere = other.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = other.accept().await {
+            let _ = tokio::io::AsyncReadExt::read(&mut client, &mut [0; 1024]).await;
+            let _ = tokio::io::AsyncWriteExt::write_all(&mut client, b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+        }
+    });
+    for (url, told) in [
+        (format!("redis://{}", group.sentinels()[0].address()), "redis+sentinel"),
+        (format!("redis://{}", cluster.nodes()[0].address()), "redis+cluster"),
+        (format!("redis+cluster://{}", single.address()), "its scheme is redis"),
+        (format!("redis://{elsewhere}"), "something else listens there"),
+    ] {
+        let error = open(&url).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{url}: {error:?}");
+        assert!(error.message().contains(told), "{url}: {error:?}");
+    }
 }
 
 /// A write and `WAIT` in one round trip: how many replicas have it.

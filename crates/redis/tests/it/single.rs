@@ -7,7 +7,7 @@ use statehouse_redis::{
 };
 use statehouse_testkit::RedisServer;
 
-use crate::{generously, keys, open};
+use crate::{generously, keys, open, until};
 
 const YES: Idempotence = Idempotence::Idempotent;
 const NO: Idempotence = Idempotence::NotIdempotent;
@@ -172,6 +172,32 @@ async fn an_exclusive_connection_watches_blocks_and_is_closed_when_abandoned() {
     drop(fresh);
     let mut again = client.exclusive(None).await.unwrap();
     assert_eq!(id(&mut again).await, first, "an answered connection returns to the pool");
+}
+
+#[tokio::test]
+async fn an_exclusive_connection_whose_query_is_dropped_is_closed() {
+    let server = RedisServer::start().await;
+    let client = open(&server.url()).await.unwrap();
+    let blocked = async || {
+        let list: String = client.query(cmd("CLIENT").arg("LIST"), YES).await.unwrap();
+        list.contains("cmd=blpop")
+    };
+    let mut alone = client.exclusive(None).await.unwrap();
+    let pop = cmd("BLPOP").arg("q").arg(0).clone();
+    tokio::select! {
+        biased;
+        popped = alone.query::<(String, String)>(&pop, Duration::from_secs(60)) => panic!("{popped:?}"),
+        _ = until(Duration::from_secs(10), &blocked) => {}
+    }
+    let again = alone.query::<()>(&cmd("PING"), Duration::from_secs(1)).await;
+    assert!(again.is_err(), "a connection that owes an answer is not used again");
+    drop(alone);
+    // In the pool it would wait on, and take what is meant for somebody else.
+    until(Duration::from_secs(10), async || !blocked().await).await;
+    client.query::<()>(cmd("RPUSH").arg("q").arg("x"), YES).await.unwrap();
+    let mut next = client.exclusive(None).await.unwrap();
+    let popped = next.query::<(String, String)>(&pop, Duration::from_secs(10)).await.unwrap();
+    assert_eq!(popped, ("q".to_owned(), "x".to_owned()));
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use statehouse_core::ErrorKind;
 use statehouse_redis::redis::cmd;
 use statehouse_redis::{Idempotence, News, RedisClient, Subscription};
 use statehouse_testkit::{FaultProxy, RedisCluster, RedisSentinel, RedisServer};
@@ -157,4 +158,13 @@ async fn in_a_cluster_every_node_passes_on_and_a_lost_one_is_a_resync() {
     for subscription in &mut all {
         while next(subscription).await != message("after") {}
     }
+}
+
+#[test]
+fn outside_of_a_runtime_nobody_can_listen() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let client = runtime.block_on(async { open(&RedisServer::shared().await.url()).await.unwrap() });
+    assert_eq!(client.subscribe(["news"]).unwrap_err().kind(), ErrorKind::Unsupported);
+    let _inside = runtime.enter();
+    client.subscribe(["news"]).unwrap();
 }

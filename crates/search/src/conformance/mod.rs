@@ -45,19 +45,25 @@
 
 #![deny(dead_code, reason = "a case that is not listed")]
 
+mod evolution;
 mod fenced;
+mod generations;
 mod kit;
 mod lasting;
 mod queries;
 mod results;
+mod rows;
 mod writes;
 
+use self::evolution::*;
 use self::fenced::*;
+use self::generations::*;
 pub use self::kit::schema;
 use self::lasting::*;
 pub use self::lasting::{Worn, requests};
 use self::queries::*;
 use self::results::*;
+use self::rows::*;
 use self::writes::*;
 #[doc(hidden)]
 pub use statehouse_core::conformance_tests;
@@ -150,6 +156,35 @@ macro_rules! search_conformance {
             a_merge_leaves_every_document_as_it_was [];
             scores_do_not_depend_on_what_was_replaced_and_deleted [$crate::capability::LIVE_STATISTICS];
             scores_behind_a_merge_are_those_of_a_fresh_index [];
+            the_order_of_fields_is_no_difference [];
+            a_new_field_is_added_in_place [];
+            a_removed_field_is_unused_and_stays [];
+            an_added_field_forgets_no_delete [];
+            what_needs_a_reindex_is_refused_and_names_its_fields [];
+            who_has_no_generations_says_so [];
+            a_reindex_makes_of_stored_documents_those_of_another_schema [$crate::capability::REINDEX];
+            what_is_written_during_a_reindex_is_in_both_generations [$crate::capability::REINDEX];
+            a_rollback_loses_nothing_and_may_be_rolled_forward_again [$crate::capability::REINDEX];
+            a_generation_is_not_used_before_it_holds_what_the_live_one_does [$crate::capability::REINDEX];
+            a_reindex_that_gave_up_is_told_as_unfinished [$crate::capability::REINDEX];
+            the_number_of_a_generation_is_never_used_again [$crate::capability::REINDEX];
+            the_number_of_a_generation_survives_it [$crate::capability::REINDEX, $crate::capability::DURABLE];
+            rows_never_take_the_place_of_what_was_written_since [$crate::capability::REINDEX];
+            what_was_written_without_a_version_stays_whatever_version_a_row_has [$crate::capability::REINDEX];
+            rows_are_all_that_a_generation_is_filled_from [$crate::capability::REINDEX];
+            rows_bring_what_was_deleted_before_they_were_read [$crate::capability::REINDEX];
+            rows_of_an_earlier_time_are_in_no_generation [$crate::capability::REINDEX];
+            what_is_copied_is_committed_without_anybody_asking [$crate::capability::REINDEX];
+            what_is_not_stored_is_not_copied_but_comes_from_rows [$crate::capability::REINDEX];
+            a_reindex_that_was_not_finished_is_nothing_to_go_back_to [$crate::capability::REINDEX];
+            a_generation_that_is_not_being_filled_is_not_written_alone [$crate::capability::REINDEX];
+            what_one_generation_cannot_hold_is_in_neither [$crate::capability::REINDEX];
+            what_a_generation_that_is_filled_from_rows_cannot_hold_is_in_neither [$crate::capability::REINDEX];
+            a_refresh_shows_what_was_written_by_every_handle [$crate::capability::REINDEX];
+            a_reindex_that_somebody_else_has_done_is_done [$crate::capability::REINDEX];
+            a_change_of_generations_that_is_late_is_in_doubt [$crate::capability::REINDEX];
+            a_reindex_that_was_cut_off_is_gone_on_with [$crate::capability::REINDEX, $crate::capability::DURABLE];
+            added_fields_survive_a_restart [$crate::capability::DURABLE];
             what_was_acknowledged_survives_a_restart [$crate::capability::DURABLE];
             versions_of_deletes_survive_a_restart [$crate::capability::DURABLE];
         }

@@ -5,9 +5,9 @@ use statehouse_core::ErrorKind;
 use super::kit::{SearchBackend, delete, found, ids, put, put_titles, record, write};
 use crate::{
     Facet, FieldBoost, Fuzziness, Highlight, MAX_BOOST, MAX_CLAUSES, MAX_DEPTH, MAX_FACETS, MAX_FUZZY_TERM,
-    MAX_HIGHLIGHTS, MAX_POSITIONS, MAX_PROJECTED, MAX_QUERY_TEXT, MAX_REQUEST_TEXT, MAX_SORTS, MAX_TERMS,
-    MAX_VALUE_BYTES, MinimumMatch, Operator, Projection, Query, SearchIndex, SearchIndexExt, SearchRequest, Sort,
-    Value,
+    MAX_FUZZY_TEXT, MAX_HIGHLIGHTS, MAX_POSITIONS, MAX_PROJECTED, MAX_QUERY_TEXT, MAX_REQUEST_TEXT, MAX_SORTS,
+    MAX_TERMS, MAX_VALUE_BYTES, MinimumMatch, Operator, Projection, Query, SearchIndex, SearchIndexExt, SearchRequest,
+    Sort, Value,
 };
 
 /// Whatever order they were written in.
@@ -290,6 +290,7 @@ pub(super) async fn requests_over_a_limit_are_refused_with_the_numbers(backend: 
     let half = || Query::terms("rank", (0..=MAX_TERMS as i64 / 2).collect::<Vec<_>>());
     let listed = SearchRequest::new(half()).with_filter(half());
     let long = "x".repeat(MAX_FUZZY_TERM + 1);
+    let similar = format!("{} four", "twentyfourlettersareaword0123456 ".repeat(MAX_FUZZY_TEXT / 32));
     let texts = (0..11).fold(Query::bool(), |query, _| query.should(Query::phrase("title", "x".repeat(9_999))));
     for (request, found, limit) in [
         (sorted, MAX_SORTS + 1, MAX_SORTS),
@@ -298,6 +299,7 @@ pub(super) async fn requests_over_a_limit_are_refused_with_the_numbers(backend: 
         (projected, MAX_PROJECTED + 1, MAX_PROJECTED),
         (listed, MAX_TERMS + 2, MAX_TERMS),
         (Query::fuzzy("title", long.clone()).into(), MAX_FUZZY_TERM + 1, MAX_FUZZY_TERM),
+        (Query::matches("title", similar).fuzzy().into(), MAX_FUZZY_TEXT + 4, MAX_FUZZY_TEXT),
         (Query::matches("title", "x".repeat(MAX_QUERY_TEXT + 1)).into(), MAX_QUERY_TEXT + 1, MAX_QUERY_TEXT),
         (texts.into(), 11 * 9_999, MAX_REQUEST_TEXT),
         (Query::phrase("title", "heart attack").slop(MAX_POSITIONS + 1).into(), 1 << 31, MAX_POSITIONS as usize),

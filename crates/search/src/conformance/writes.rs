@@ -1,12 +1,14 @@
 //! Cases about writes, versions and visibility.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use statehouse_core::ErrorKind;
 
+use super::evolution::changed;
 use super::kit::{SearchBackend, delete, found, id, ids, kinds, put, put_titles, record, write};
 use crate::{
-    BulkOptions, Durability, GetOptions, MAX_TERM_LEN, MergeOptions, Operation, Outcome, Query, Refresh,
+    BulkOptions, Durability, Field, GetOptions, MAX_TERM_LEN, MergeOptions, Operation, Outcome, Query, Refresh,
     RefreshOptions, SearchIndexExt, SearchOptions, SearchRequest, Value, Write,
 };
 
@@ -322,15 +324,21 @@ pub(super) async fn a_closed_index_says_so(backend: &impl SearchBackend) {
     let index = &*backend.service().await;
     put_titles(index, &["cholera"]).await;
     assert_eq!(found(index, &SearchRequest::new(Query::all())).await, ["0"]);
+    let other = index.ensure(Arc::clone(index.schema())).await.expect("another handle");
     index.close().await.expect("close succeeds");
     index.close().await.expect("closing twice succeeds");
     let kind = ErrorKind::Unavailable;
+    assert_eq!(other.search(&SearchRequest::new(Query::all())).await.unwrap_err().kind(), kind);
     assert_eq!(index.search(&SearchRequest::new(Query::all())).await.unwrap_err().kind(), kind);
     assert_eq!(index.count(&Query::all().into()).await.unwrap_err().kind(), kind);
     assert_eq!(index.get(&id("0")).await.unwrap_err().kind(), kind);
     assert_eq!(index.bulk(vec![Operation::Upsert(record("a"))]).await.unwrap_err().kind(), kind);
     assert_eq!(index.refresh().await.unwrap_err().kind(), kind);
     assert_eq!(index.merge().await.unwrap_err().kind(), kind);
+    assert_eq!(index.diff(index.schema()).await.unwrap_err().kind(), kind);
+    for wanted in [Arc::clone(index.schema()), changed(&[], [Field::keyword("ward")])] {
+        assert_eq!(index.ensure(wanted).await.unwrap_err().kind(), kind);
+    }
     assert!(!index.health().await.is_up());
 }
 

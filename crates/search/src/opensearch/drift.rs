@@ -9,7 +9,9 @@ use super::mapping;
 use crate::{MAX_TERMS, Schema, SearchRequest};
 
 /// What is different about the index, in a phrase that names it; `None` if nothing is.
-pub(super) fn find(schema: &Schema, mappings: &Json, settings: &Json) -> Option<String> {
+/// Fields of ours may be there that the schema does not have: of two builds that add theirs at once, the slower one says what
+/// the index holds as if the other one had not. Those of `wanted` are as it says.
+pub(super) fn find(schema: &Schema, wanted: &Schema, mappings: &Json, settings: &Json) -> Option<String> {
     let settings = &settings["index"];
     similarity(settings)
         .or_else(|| limits(settings))
@@ -19,7 +21,9 @@ pub(super) fn find(schema: &Schema, mappings: &Json, settings: &Json) -> Option<
         .or_else(|| {
             let empty = Map::new();
             let found = mappings["properties"].as_object().unwrap_or(&empty);
-            properties(&mapping::properties(schema), found, "")
+            let (known, mut ours) = (mapping::properties(schema), mapping::properties(&schema.extended_by(wanted)));
+            ours.retain(|name, _| known.contains_key(name) || found.contains_key(name));
+            properties(&ours, found, "")
         })
 }
 
@@ -147,8 +151,8 @@ fn rules(mappings: &Json) -> Option<String> {
 }
 
 fn properties(ours: &Map<String, Json>, theirs: &Map<String, Json>, below: &str) -> Option<String> {
-    let foreign = theirs.keys().find(|name| !ours.contains_key(*name));
-    if let Some(name) = foreign {
+    let foreign = theirs.iter().find(|(name, property)| !ours.contains_key(*name) && !mapping::is_marked(property));
+    if let Some((name, _)) = foreign {
         return Some(format!("the field \"{below}{name}\" is not of the schema"));
     }
     ours.iter().find_map(|(name, ours)| match theirs.get(name) {
@@ -164,7 +168,8 @@ fn property(ours: &Json, theirs: &Json, name: &str) -> Option<String> {
         let (ours, theirs) = (value(ours, name), value(theirs, name));
         ours.as_ref().map(text) != theirs.as_ref().map(text)
     };
-    let different = ours.keys().chain(theirs.keys()).filter(|name| *name != "fields").find(parameter);
+    let compared = |name: &&String| !matches!(name.as_str(), "fields" | "meta");
+    let different = ours.keys().chain(theirs.keys()).filter(compared).find(parameter);
     if let Some(parameter) = different {
         return Some(format!("{parameter:?} of the field {name:?} was changed"));
     }
@@ -222,12 +227,12 @@ mod tests {
     #[test]
     fn what_the_server_says_of_our_own_index_is_no_difference() {
         let (mappings, mut settings) = found();
-        assert_eq!(find(&schema(), &mappings, &settings), None);
+        assert_eq!(find(&schema(), &schema(), &mappings, &settings), None);
         settings["index"]["similarity"] = json!({ "default": { "type": "BM25", "k1": "1.2", "b": "0.75" } });
         settings["index"]["similarity"]["unused"] = json!({ "type": "boolean" });
         settings["index"]["default_pipeline"] = json!("_none");
         settings["index"]["refresh_interval"] = json!("5s");
-        assert_eq!(find(&schema(), &mappings, &settings), None);
+        assert_eq!(find(&schema(), &schema(), &mappings, &settings), None);
     }
 
     #[test]
@@ -283,11 +288,30 @@ mod tests {
         for (named, change) in changes {
             let (mut mappings, mut settings) = found();
             change(&mut mappings, &mut settings["index"]);
-            let difference = find(&schema(), &mappings, &settings).expect(named);
+            let difference = find(&schema(), &schema(), &mappings, &settings).expect(named);
             assert!(difference.contains(named), "{named}: {difference}");
         }
         let (mut mappings, settings) = found();
         mappings["properties"].as_object_mut().unwrap().remove("uses");
-        assert_eq!(find(&schema(), &mappings, &settings).unwrap(), "the field \"uses\" is missing");
+        assert_eq!(find(&schema(), &schema(), &mappings, &settings).unwrap(), "the field \"uses\" is missing");
+    }
+
+    #[test]
+    fn a_field_that_is_wanted_may_be_there_already() {
+        let (mut mappings, settings) = found();
+        let wanted = Schema::builder().field(Field::keyword("ward")).build().unwrap();
+        assert_eq!(find(&schema(), &wanted, &mappings, &settings), None);
+        let theirs = mapping::properties(&wanted)["ward"].clone();
+        mappings["properties"]["ward"] = theirs;
+        assert_eq!(find(&schema(), &wanted, &mappings, &settings), None);
+        assert!(
+            find(&schema(), &schema(), &mappings, &settings).is_some_and(|drift| drift.contains("not of the schema"))
+        );
+        mappings["properties"]["ward"]["meta"] = json!({ "statehouse": "1" });
+        assert_eq!(find(&schema(), &schema(), &mappings, &settings), None, "another build of ours has added it");
+        mappings["properties"]["ward"] = json!({ "type": "long", "meta": { "statehouse": "1" } });
+        assert!(
+            find(&schema(), &wanted, &mappings, &settings).is_some_and(|drift| drift.contains("of the field \"ward\""))
+        );
     }
 }

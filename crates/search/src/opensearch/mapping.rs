@@ -9,7 +9,7 @@ use statehouse_core::{Error, ErrorKind, Result, hex};
 
 use super::config::Layout;
 use crate::analysis::{Analyzer, Normalizer, POSITION_GAP, TokenFilter, Tokenizer};
-use crate::{Field, FieldKind, Norms, Schema, SearchRequest};
+use crate::{Field, FieldKind, Norms, Schema, SchemaChange, SchemaDiff, SearchRequest};
 
 /// The document's id once more, as a keyword: the last sort key of every search. `_id` itself cannot be sorted by
 /// without loading all ids onto the server's heap. No field of a schema begins with `_`.
@@ -41,19 +41,42 @@ impl Stored {
         Self { schema: schema.clone(), fingerprint: hex::encode(&Sha256::digest(compiled)) }
     }
 
-    /// Succeeds if `found` is the same, in whatever order its fields are.
-    pub(super) fn check(&self, found: &Self) -> Result<()> {
-        let differences = found.schema.differences(&self.schema);
-        if self.fingerprint == found.fingerprint && differences.is_empty() {
+    /// Succeeds if it was compiled as it would be here.
+    pub(super) fn check(&self) -> Result<()> {
+        if Self::of(&self.schema).fingerprint == self.fingerprint {
             return Ok(());
         }
-        let reason = if differences.is_empty() {
-            "the release that created it compiled the same schema in another way".to_owned()
-        } else {
-            differences.join("; ")
-        };
-        Err(mismatch(format!("the index was created with another schema than the one given: {reason}")))
+        Err(mismatch("the release that created the index compiled its schema in another way: build it anew"))
     }
+
+    /// What this index needs to be used with a schema. New fields whose analyzers it lacks need a reindex: the server adds
+    /// none to an index that is open.
+    pub(super) fn diff(&self, wanted: &Schema) -> SchemaDiff {
+        let diff = self.schema.diff(wanted);
+        let SchemaDiff::Additive { added, .. } = &diff else { return diff };
+        let extended = self.schema.extended_by(wanted);
+        if canonical(&analysis(&self.schema)) == canonical(&analysis(&extended)) {
+            return diff;
+        }
+        let what = "needs an analyzer or normalizer that the index does not have";
+        let texts = |name: &&String| {
+            let kind = extended.field(name).map(Field::kind);
+            matches!(kind, Some(FieldKind::Text { .. } | FieldKind::Keyword { .. }))
+        };
+        SchemaDiff::NeedsReindex {
+            reasons: added.iter().filter(texts).map(|name| SchemaChange::new(name, what)).collect(),
+        }
+    }
+}
+
+/// What adds the fields of a schema to an index.
+pub(super) fn extension(schema: &Schema) -> Result<Json> {
+    Ok(json!({ "_meta": { "statehouse": meta(schema)? }, "properties": marked(properties(schema)) }))
+}
+
+fn meta(schema: &Schema) -> Result<Json> {
+    let unexpected = |error| Error::new(ErrorKind::Unexpected, "the schema cannot be stored").with_source(error);
+    serde_json::to_value(Stored::of(schema)).map_err(unexpected)
 }
 
 /// JSON without spaces, objects in the order of their keys: the same whatever order a map keeps, which is a matter of a
@@ -79,8 +102,7 @@ pub(super) fn mismatch(message: impl Into<std::borrow::Cow<'static, str>>) -> Er
 
 /// The body that creates an index with its alias.
 pub(super) fn creation(schema: &Schema, alias: &str, layout: &Layout) -> Result<Json> {
-    let meta = serde_json::to_value(Stored::of(schema))
-        .map_err(|error| Error::new(ErrorKind::Unexpected, "the schema cannot be stored").with_source(error))?;
+    let meta = meta(schema)?;
     Ok(json!({
         "aliases": { alias: { "is_write_index": true } },
         "settings": {
@@ -97,7 +119,7 @@ pub(super) fn creation(schema: &Schema, alias: &str, layout: &Layout) -> Result<
         "mappings": {
             "dynamic": "strict",
             "_meta": { "statehouse": meta },
-            "properties": properties(schema),
+            "properties": marked(properties(schema)),
         },
     }))
 }
@@ -195,6 +217,26 @@ pub(super) fn properties(schema: &Schema) -> Map<String, Json> {
     }
     properties
 }
+
+/// Properties that say each of itself that it is ours: `_meta` is written whole, and of two builds that add fields at once
+/// the slower one says nothing of the other's.
+fn marked(mut properties: Map<String, Json>) -> Map<String, Json> {
+    for property in properties.values_mut().filter_map(Json::as_object_mut) {
+        property.insert("meta".to_owned(), json!({ MARK: "1" }));
+        if let Some(Json::Object(inner)) = property.remove("fields") {
+            property.insert("fields".to_owned(), marked(inner).into());
+        }
+    }
+    properties
+}
+
+/// Whether a property that the server tells of was made by us, whatever the index says that it holds.
+pub(super) fn is_marked(property: &Json) -> bool {
+    property["meta"].get(MARK).is_some()
+}
+
+/// Under which name a property's own `meta` says that it is ours.
+const MARK: &str = "statehouse";
 
 /// Whether the field itself does not tell a missing value from some that are there; see [`PRESENT`].
 pub(super) fn needs_presence(field: &Field) -> bool {
@@ -301,7 +343,31 @@ mod tests {
         assert_eq!(golden.fingerprint, "acad9cf81ededfcad942b8abce2f7771c67ba63075aade804552776eae4cecef");
         let other = build(fields.into_iter().rev().collect(), "another");
         assert_eq!(golden.fingerprint, other.fingerprint);
-        golden.check(&other).unwrap();
+        golden.check().unwrap();
+        assert_eq!(golden.diff(&other.schema), SchemaDiff::Same);
+    }
+
+    #[test]
+    fn a_new_field_needs_a_reindex_only_where_its_analyzer_is_not_there() {
+        let build = |fields: Vec<Field>| {
+            let english = Analyzer::standard().lowercase().stem(Stemmer::Porter2);
+            fields
+                .into_iter()
+                .fold(Schema::builder().analyzer("english", english), crate::SchemaBuilder::field)
+                .build()
+                .unwrap()
+        };
+        let english = |name: &str| Field::text(name).analyzed_by("english");
+        let stored = Stored::of(&build(vec![english("title")]));
+        for added in [english("notes"), Field::keyword("code"), Field::date("seen")] {
+            assert!(matches!(stored.diff(&build(vec![english("title"), added])), SchemaDiff::Additive { .. }));
+        }
+        for added in [Field::text("notes"), Field::keyword("code").normalized(Normalizer::default().lowercase())] {
+            let SchemaDiff::NeedsReindex { reasons } = stored.diff(&build(vec![english("title"), added])) else {
+                panic!()
+            };
+            assert!(reasons[0].to_string().contains("analyzer"), "{reasons:?}");
+        }
     }
 
     #[test]

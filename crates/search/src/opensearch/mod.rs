@@ -42,8 +42,9 @@ use crate::counters::Writes;
 use crate::limits::Size;
 use crate::work::{Stop, away, within};
 use crate::{
-    BulkOptions, BulkReport, DocumentId, GetOptions, MergeOptions, Operation, Outcome, Projection, Query, Record,
-    Refresh, RefreshOptions, Schema, SearchIndex, SearchOptions, SearchRequest, SearchResponse, capability,
+    BulkOptions, BulkReport, DocumentId, EnsureOptions, GetOptions, MergeOptions, Operation, Outcome, Projection,
+    Query, Reach, Record, Refresh, RefreshOptions, Schema, SchemaDiff, SearchIndex, SearchOptions, SearchRequest,
+    SearchResponse, capability,
 };
 
 /// A search index on an OpenSearch cluster, shared by every process that opens it under the same name.
@@ -66,9 +67,11 @@ use crate::{
 /// mapping if the alias is missing. Writes go through the alias only, so that a deleted index is an error and is not
 /// made again by the server with guessed types.
 ///
-/// The mapping's `_meta` has under `statehouse` what the index was created with: `{"schema": …, "fingerprint": …}`, the
-/// schema and the SHA-256, in hexadecimal, of the analysis and mappings that it was compiled to. Each document has its id
-/// once more as the keyword `_sid`, by which searches break ties.
+/// The mapping's `_meta` has under `statehouse` what the index holds: `{"schema": …, "fingerprint": …}`, the schema with all
+/// fields that were added since it was created, and the SHA-256, in hexadecimal, of the analysis and mappings that it was
+/// compiled to. Each field says in its own `meta` that it is of statehouse, for of two builds that add fields at once the
+/// slower one writes an `_meta` without the other's. Each document has its id once more as the keyword `_sid`, by which
+/// searches break ties.
 ///
 /// # Behavior beyond the contract
 /// - **Retries.** Connection failures, 429 and 503 are tried again on the next node, with growing random pauses, within
@@ -94,6 +97,8 @@ use crate::{
 #[derive(Debug)]
 pub struct OpenSearchIndex {
     client: Client,
+    /// What it was opened with.
+    origin: (OpenSearchConfig, Namespace),
     alias: Namespace,
     schema: Arc<Schema>,
     capabilities: Capabilities,
@@ -104,7 +109,8 @@ pub struct OpenSearchIndex {
     index: String,
     /// When it was last looked at.
     looked: Mutex<Instant>,
-    closed: AtomicBool,
+    /// All handles of it are closed at once.
+    closed: Arc<AtomicBool>,
     writes: Writes,
     marks: Marks,
     /// How long the server must know the versions of deletes at least.
@@ -127,6 +133,22 @@ impl OpenSearchIndex {
         let schema = schema.into();
         let opened = OPERATION.open.during(Self::open_shared(&config, name, &schema)).await;
         opened.map_err(|error| placed(error, &config))
+    }
+
+    /// Opens the index of this name by the schema that it has, whatever that is.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), and [`NotFound`](ErrorKind::NotFound) if there is no index.
+    pub async fn open_live(config: OpenSearchConfig, name: &Namespace) -> Result<Self> {
+        let opened = async {
+            config.check()?;
+            let (client, alias) = (Client::new(&config)?, config.alias(name)?);
+            let stored = open::stored(&client, &alias, None).await?;
+            let none =
+                || Error::new(ErrorKind::NotFound, format!("there is no index {alias}")).with_backend(error::BACKEND);
+            Self::open_shared(&config, name, &Arc::new(stored.ok_or_else(none)?.schema)).await
+        };
+        OPERATION.open.during(opened).await.map_err(|error| placed(error, &config))
     }
 
     /// Asks a node whether the cluster is there, takes the credentials and is new enough, without opening an index.
@@ -180,6 +202,7 @@ impl OpenSearchIndex {
         let capabilities = Capabilities::from_iter(all);
         Ok(Self {
             client,
+            origin: (config.clone(), name.clone()),
             schema: Arc::clone(schema),
             capabilities: if several { capabilities.without(capability::GLOBAL_STATISTICS) } else { capabilities },
             search_path: search_path(alias.as_str(), several),
@@ -188,7 +211,7 @@ impl OpenSearchIndex {
             alias,
             index: opened.index,
             looked: Mutex::new(looked),
-            closed: AtomicBool::new(false),
+            closed: Arc::default(),
             writes: Writes::new(error::BACKEND),
             marks,
             retention: config.layout.delete_retention,
@@ -203,7 +226,7 @@ impl OpenSearchIndex {
     /// Succeeds if the alias still stands for the index that was opened, and that is as it was.
     async fn look(&self, limit: Duration) -> Result<()> {
         let now = Instant::now();
-        let found = open::look(&self.client, self.wanted(), Some(limit)).await?;
+        let found = open::look_again(&self.client, self.wanted(), limit).await?;
         if let Some(found) = found {
             source::check_index(&self.index, Some(&found.index))?;
             found.check()?;
@@ -235,6 +258,10 @@ impl OpenSearchIndex {
 
     async fn bulk_of(&self, operations: &[Operation], options: &BulkOptions) -> Result<Vec<Outcome>> {
         self.check_open()?;
+        if options.reach == Reach::Own {
+            let message = "an index on OpenSearch has one generation";
+            return Err(Error::new(ErrorKind::Unsupported, message).with_backend(error::BACKEND));
+        }
         let deadline = client::deadline(options.deadline.unwrap_or(self.deadline));
         let outcomes: Vec<_> = operations.iter().map(|operation| self.refusal(operation)).collect();
         if outcomes.iter().any(Option::is_none) {
@@ -390,6 +417,21 @@ impl SearchIndex for OpenSearchIndex {
     async fn raise_with(&self, fence: &Fence, options: RaiseOptions) -> Result<()> {
         self.check_open()?;
         OPERATION.raise.during(self.marks.raise(&self.client, fence, options.deadline)).await
+    }
+
+    async fn diff_with(&self, wanted: &Schema, options: EnsureOptions) -> Result<SchemaDiff> {
+        self.check_open()?;
+        let stored = OPERATION.diff.during(open::stored(&self.client, &self.alias, options.deadline)).await?;
+        let gone = || Error::new(ErrorKind::Unavailable, "the index is gone").with_backend(error::BACKEND);
+        Ok(stored.ok_or_else(gone)?.diff(wanted))
+    }
+
+    async fn ensure_with(&self, wanted: Arc<Schema>, options: EnsureOptions) -> Result<Arc<dyn SearchIndex>> {
+        self.check_open()?;
+        let (config, name) = &self.origin;
+        let opened = within(options.deadline, Self::open_shared(config, name, &wanted));
+        let opened = OPERATION.ensure.during(opened).await.map_err(|error| placed(error, config))?;
+        Ok(Arc::new(Self { closed: Arc::clone(&self.closed), ..opened }))
     }
 
     async fn health(&self) -> Health {

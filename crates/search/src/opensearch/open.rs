@@ -24,6 +24,12 @@ pub(super) struct Opened {
     /// The index behind the alias.
     pub(super) index: String,
     pub(super) shards: u32,
+    /// What the index holds: the schema that is wanted, and perhaps more.
+    pub(super) stored: Stored,
+    /// What is wanted, and not there.
+    lacks: Vec<String>,
+    /// Whether all of that is there nevertheless, and only not known to be.
+    unsaid: bool,
     /// What is no longer as it was created.
     drift: Option<String>,
 }
@@ -31,8 +37,11 @@ pub(super) struct Opened {
 impl Opened {
     /// Succeeds if the index is as it was created.
     pub(super) fn check(&self) -> Result<()> {
-        let Some(drift) = &self.drift else { return Ok(()) };
         let name = &self.index;
+        let Some(drift) = &self.drift else {
+            let lost = |field| Err(mapping::mismatch(format!("{name} has no field {field:?}, which it had")));
+            return self.lacks.first().map_or(Ok(()), lost);
+        };
         Err(mapping::mismatch(format!(
             "{name} was changed since it was created: {drift}; change it back or build it anew"
         )))
@@ -125,16 +134,23 @@ pub(super) async fn index(
     let alias = alias.as_str();
     wait_for_shards(client, alias).await?;
     // What it does to words says more than which setting was changed.
-    verify_analysis(client, alias, schema).await?;
+    verify_analysis(client, alias, &opened.stored.schema).await?;
     opened.check()?;
     Ok(opened)
 }
 
 async fn ensure(client: &Client, config: &OpenSearchConfig, wanted: Wanted<'_>) -> Result<Opened> {
     let Wanted { alias, schema, .. } = wanted;
-    for _ in 0..2 {
+    let mut pauses = Backoff::new(SETTLED, SETTLED * 2);
+    for _ in 0..TRIES {
         if let Some(opened) = look(client, wanted, None).await? {
-            return Ok(opened);
+            if opened.lacks.is_empty() || opened.drift.is_some() {
+                return Ok(opened);
+            }
+            extend(client, &opened, schema, None).await?;
+            // Who looked before may write behind this: what is there in the end is looked at.
+            sleep(pauses.pause()).await;
+            continue;
         }
         let body = mapping::creation(schema, alias.as_str(), &config.layout)?;
         let created = client.send(&Call::put(format!("/{alias}-000001"), &body)).await;
@@ -145,22 +161,85 @@ async fn ensure(client: &Client, config: &OpenSearchConfig, wanted: Wanted<'_>) 
             Ok(_) => tracing::info!(name: "search.created", "the index is made"),
         }
     }
+    if let Some(opened) = look(client, wanted, None).await? {
+        if opened.lacks.is_empty() {
+            return Ok(opened);
+        }
+        return Err(mapping::mismatch(format!("others change the fields of {alias} at the same time: open it again")));
+    }
     let message =
         format!("there is an index {alias}-000001 without its alias {alias}: add the alias or delete the index");
     Err(mapping::mismatch(message))
 }
 
+/// Adds the fields of a schema to an index, and says that it has them.
+async fn extend(client: &Client, opened: &Opened, wanted: &Schema, timeout: Option<Duration>) -> Result<()> {
+    let extension = mapping::extension(&opened.stored.schema.extended_by(wanted))?;
+    client.send(&Call::put(format!("/{}/_mapping", opened.index), &extension).within(timeout)).await?;
+    tracing::info!(name: "search.extended", "fields are added to the index");
+    Ok(())
+}
+
+/// Looks at the index as one that was open already: has it say again that it has the fields of the schema, where another
+/// build has said what it holds without them.
+pub(super) async fn look_again(client: &Client, wanted: Wanted<'_>, timeout: Duration) -> Result<Option<Opened>> {
+    let found = look(client, wanted, Some(timeout)).await?;
+    match found {
+        Some(opened) if opened.unsaid && opened.drift.is_none() => {
+            extend(client, &opened, wanted.schema, Some(timeout)).await?;
+            look(client, wanted, Some(timeout)).await
+        }
+        found => Ok(found),
+    }
+}
+
+/// How often fields are added where others add theirs: each time one more has said so for good.
+const TRIES: usize = 8;
+
+/// How long others may take from their look at the index to what they say of it.
+const SETTLED: Duration = Duration::from_millis(100);
+
+/// The schema that the index behind the alias has; `None` if there is none.
+pub(super) async fn stored(client: &Client, alias: &Namespace, timeout: Option<Duration>) -> Result<Option<Stored>> {
+    let found = found(client, alias, timeout).await?;
+    let found = found.map(|found| found.into_iter().next().ok_or_else(nothing_described)).transpose()?;
+    found.map(|(name, found)| stored_of(&name, &found.mappings)).transpose()
+}
+
 /// Looks at the index behind the alias, whether it is what this schema made. `None` if there is none.
 pub(super) async fn look(client: &Client, wanted: Wanted<'_>, timeout: Option<Duration>) -> Result<Option<Opened>> {
-    let answer = client.exchange(&Call::get(format!("/{}", wanted.alias)).within(timeout)).await?;
+    let found = found(client, wanted.alias, timeout).await?;
+    found.map(|found| check(found, wanted)).transpose()
+}
+
+/// What is behind the alias, by name.
+async fn found(
+    client: &Client,
+    alias: &Namespace,
+    timeout: Option<Duration>,
+) -> Result<Option<BTreeMap<String, Found>>> {
+    let answer = client.exchange(&Call::get(format!("/{alias}")).within(timeout)).await?;
     if answer.status == 404 {
         let error = answer.error();
         // Anything else that says so is not the server's word on the index.
         let gone = error.kind() == ErrorKind::Unavailable && !error.is_retryable();
         return if gone { Ok(None) } else { Err(error) };
     }
-    let found: BTreeMap<String, Found> = serde_json::from_slice(&answer.into_body()?).map_err(error::of_broken_body)?;
-    check(found, wanted).map(Some)
+    serde_json::from_slice(&answer.into_body()?).map(Some).map_err(error::of_broken_body)
+}
+
+fn nothing_described() -> Error {
+    error::of_other_question("OpenSearch described no index")
+}
+
+/// What an index was created with.
+fn stored_of(name: &str, mappings: &Json) -> Result<Stored> {
+    let stored = mappings["_meta"].get("statehouse");
+    let stored = stored.ok_or_else(|| mapping::mismatch(format!("{name} was not created by statehouse")))?;
+    let stored = Stored::deserialize(stored).map_err(|cause| {
+        mapping::mismatch("the index was created by a release with another form of schemas").with_source(cause)
+    })?;
+    stored.check().map(|()| stored)
 }
 
 fn check(found: BTreeMap<String, Found>, wanted: Wanted<'_>) -> Result<Opened> {
@@ -172,17 +251,17 @@ fn check(found: BTreeMap<String, Found>, wanted: Wanted<'_>) -> Result<Opened> {
         return Err(mapping::mismatch(message));
     }
     let Some((name, Found { aliases, mappings, settings })) = found.into_iter().next() else {
-        return Err(error::of_other_question("OpenSearch described no index"));
+        return Err(nothing_described());
     };
     if name == alias {
         return Err(mapping::mismatch(format!("{alias} is an index of its own and not an alias of one")));
     }
-    let stored = mappings["_meta"].get("statehouse");
-    let stored = stored.ok_or_else(|| mapping::mismatch(format!("{name} was not created by statehouse")))?;
-    let stored: Stored = Stored::deserialize(stored).map_err(|cause| {
-        mapping::mismatch("the index was created by a release with another form of schemas").with_source(cause)
+    let stored = stored_of(&name, &mappings)?;
+    let lacks = stored.diff(schema).into_added().map_err(|reasons| {
+        let reasons: Vec<_> = reasons.iter().map(ToString::to_string).collect();
+        let message = format!("the index was created with another schema than the one given: {}", reasons.join("; "));
+        mapping::mismatch(message)
     })?;
-    Stored::of(schema).check(&stored)?;
     let index = &settings["index"];
     if index["translog"]["durability"] == "async" {
         let message =
@@ -190,10 +269,16 @@ fn check(found: BTreeMap<String, Found>, wanted: Wanted<'_>) -> Result<Opened> {
         return Err(mapping::mismatch(message));
     }
     let shards = index["number_of_shards"].as_str().and_then(|shards| shards.parse().ok()).unwrap_or(1);
-    let drift = drift::find(schema, &mappings, &settings)
+    let properties = &mappings["properties"];
+    let is_there = |name: &String| match name.split_once('.') {
+        Some((field, inner)) => properties[field]["fields"].get(inner).is_some(),
+        None => properties.get(name).is_some(),
+    };
+    let unsaid = !lacks.is_empty() && lacks.iter().all(is_there);
+    let drift = drift::find(&stored.schema, schema, &mappings, &settings)
         .or_else(|| drift::alias(&aliases[alias]))
         .or_else(|| drift::forgets(index, retention));
-    Ok(Opened { index: name, shards, drift })
+    Ok(Opened { index: name, shards, stored, lacks, unsaid, drift })
 }
 
 /// Waits until every shard has a copy that serves: another process may have created the index a moment ago, and after a

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer as _};
 use serde_json::value::RawValue;
 use statehouse_core::{Error, ErrorKind, Result};
@@ -199,8 +199,11 @@ impl<'de> Visitor<'de> for Fields<'_> {
                 map.next_value::<IgnoredAny>()?;
                 continue;
             }
-            let field = self.schema.field(&name).ok_or_else(|| A::Error::custom("a field that the schema lacks"))?;
-            map.next_value_seed(Values { field, record: self.record })?;
+            match self.schema.field(&name) {
+                Some(field) => map.next_value_seed(Values { field, record: self.record })?,
+                // The mapping is strict, so it is one of a build that has more fields.
+                None => drop(map.next_value::<IgnoredAny>()?),
+            }
         }
         Ok(())
     }

@@ -113,7 +113,8 @@ macro_rules! fuzzy_options {
     ($($kind:ident),*) => {$(
         impl $kind {
             /// Also finds similar terms, by [`Fuzziness::Auto`]: the 50 most similar ones for each term, fewer where the
-            /// request has more than about 20 such terms, see [`MAX_CLAUSES`](crate::MAX_CLAUSES).
+            /// request has more than about 20 such terms, see [`MAX_CLAUSES`](crate::MAX_CLAUSES). They may have
+            /// [`MAX_FUZZY_TEXT`](crate::MAX_FUZZY_TEXT) code points in all.
             #[must_use]
             pub const fn fuzzy(self) -> Self {
                 self.fuzziness(Fuzziness::Auto)

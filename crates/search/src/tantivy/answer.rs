@@ -10,7 +10,7 @@ use super::weight::{self, Weight};
 use super::{collect, plan};
 use crate::limits::TermCount;
 use crate::work::Stop;
-use crate::{Hit, Projection, SearchRequest, SearchResponse, highlight};
+use crate::{Hit, Projection, Schema, SearchRequest, SearchResponse, highlight};
 
 /// Finds the terms of a request.
 pub(super) fn find(snapshot: &Snapshot, request: &SearchRequest, terms: TermCount, stop: &Stop) -> Result<Weight> {
@@ -19,7 +19,7 @@ pub(super) fn find(snapshot: &Snapshot, request: &SearchRequest, terms: TermCoun
 
 /// Answers a request whose terms were found and ranked.
 pub(super) fn search(
-    client: &Client,
+    (client, schema): (&Client, &Schema),
     snapshot: &Snapshot,
     weight: &Weight,
     request: &SearchRequest,
@@ -32,8 +32,8 @@ pub(super) fn search(
     let skipped = usize::try_from(request.from).unwrap_or(usize::MAX);
     let wanted = match &request.projection {
         // Highlighting needs the text, whatever is returned.
-        _ if !request.highlight.is_empty() => Wanted::All,
-        Projection::All => Wanted::All,
+        _ if !request.highlight.is_empty() => client.all_of(schema),
+        Projection::All => client.all_of(schema),
         Projection::Id => Wanted::None,
         Projection::Fields(names) => Wanted::Fields(names),
     };

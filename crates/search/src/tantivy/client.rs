@@ -1,22 +1,23 @@
-//! What goes to disk: one writer per folder, the writes it has not committed yet, and the traces of deletes.
+//! A generation that is open: its writer, the writes it has not committed yet, and the traces of deletes.
 
-use std::path::PathBuf;
+mod read;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use serde::{Deserialize, Serialize};
-use statehouse_core::fence::Marks;
 use statehouse_core::{Error, ErrorKind, Result, Retry, Timestamp};
-use tantivy::directory::{DirectoryLock, RamDirectory};
 use tantivy::index::SegmentMeta;
-use tantivy::{DocAddress, FutureResult, Index, IndexReader, IndexWriter, ReloadPolicy, TantivyError, Term};
+use tantivy::{FutureResult, Index, IndexReader, IndexWriter, ReloadPolicy, TantivyError, Term};
 
 use super::config::TantivyConfig;
+use super::counted::Counted;
 use super::document::Document;
 use super::error::{BACKEND, map_error};
-use super::folder::{self, Opened};
-use super::found::Found;
-use super::mapping::{Mapping, StoredForm, Wanted};
+use super::folder::{self, Opened, Storage};
+use super::gate::Gate;
+use super::generations::Generations;
+use super::mapping::Mapping;
 use super::pending::{Change, Pending, Undo};
 use super::reclaim::Reclaiming;
 use super::snapshot::Snapshot;
@@ -31,18 +32,20 @@ pub(super) const OPERATION: Operations = Operations::of(BACKEND);
 pub(super) struct Client {
     pub(super) mapping: Arc<Mapping>,
     config: TantivyConfig,
-    /// The folder of the live generation; none in memory.
-    generation: Option<PathBuf>,
+    pub(super) storage: Storage,
     index: Index,
     reader: IndexReader,
     writer: Mutex<Writer>,
     snapshot: RwLock<Arc<Snapshot>>,
     pending: Pending,
-    /// Those of locks that guard the index. No other process writes to it, so they need not be on the disk.
-    pub(super) marks: Marks,
     failure: Mutex<Option<Error>>,
     largest: AtomicU64,
+    /// Kept for as long as there is a writer. It stands last: what stands last is dropped last.
+    _lock: Option<Lock>,
 }
+
+/// The folder, which is locked until this is none.
+pub(super) type Lock = Arc<Mutex<Option<Generations>>>;
 
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -57,10 +60,28 @@ struct Writer {
     /// Versions of deleted documents. Only what is absent now is looked up here: a document that is there was written
     /// later, or its delete was never committed.
     deleted: Traces,
+    counted: Counted,
     /// Whether something is pending.
     uncommitted: bool,
-    /// Keeps other processes out of the folder until it is closed.
-    lock: Option<DirectoryLock>,
+}
+
+/// Which operations of a bulk are applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rule {
+    /// Those with a newer version than is known, and those without one.
+    Newer,
+    /// The same, and of those without one only what nothing is known of.
+    Unknown,
+    /// All: what they say is so, whatever is known.
+    Exact,
+}
+
+/// What is known of an id, to be made so elsewhere.
+pub(super) enum Copied {
+    /// With its version, and all of its fields that are stored.
+    Document(Record),
+    Deleted(u64),
+    Nothing,
 }
 
 /// A merge under way.
@@ -82,28 +103,36 @@ enum Known {
 }
 
 impl Client {
-    pub(super) fn open(config: TantivyConfig, schema: Arc<Schema>) -> Result<Self> {
-        let Place { index, mapping, generation, lock } = Place::open(&config, schema)?;
+    pub(super) fn open(config: &TantivyConfig, opened: Opened, lock: Option<Lock>) -> Result<Self> {
+        let Opened { mut index, mapping, storage } = opened;
+        let (config, mapping) = (config.clone(), Arc::new(mapping));
+        index.set_tokenizers(mapping.tokenizers());
         let inner = Some(open_writer(&index, &config)?);
         let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into().map_err(map_error)?;
         let snapshot = Snapshot::new(reader.searcher(), Arc::clone(&mapping), None)?;
         let payload = index.load_metas().map_err(map_error)?.payload;
         let payload = payload.map(|text| serde_json::from_str::<Payload>(&text)).transpose().map_err(unreadable)?;
         let largest = payload.as_ref().map_or(0, |payload| payload.largest_document);
-        let deleted = match &generation {
+        let deleted = match storage.folder() {
             Some(generation) => Traces::load(generation, payload.and_then(|payload| payload.deletes))?,
             None => Traces::default(),
         };
         Ok(Self {
             mapping,
             config,
-            generation,
+            storage,
             index,
             reader,
-            writer: Mutex::new(Writer { inner, closed: false, deleted, uncommitted: false, lock }),
+            writer: Mutex::new(Writer {
+                inner,
+                closed: false,
+                deleted,
+                counted: Counted::default(),
+                uncommitted: false,
+            }),
             snapshot: RwLock::new(Arc::new(snapshot)),
             pending: Pending::default(),
-            marks: Marks::default(),
+            _lock: lock,
             failure: Mutex::default(),
             largest: AtomicU64::new(largest),
         })
@@ -124,6 +153,7 @@ impl Client {
             // A panic left it half way; what is pending goes into a new one.
             let mut writer = poisoned.into_inner();
             (writer.inner, writer.uncommitted) = (None, true);
+            writer.counted.lose();
             self.writer.clear_poison();
             writer
         })
@@ -150,13 +180,30 @@ impl Client {
         Ok(())
     }
 
-    pub(super) fn bulk(&self, operations: Vec<Operation>, options: &BulkOptions) -> Result<Vec<Outcome>> {
+    /// What is part of a write that has begun.
+    pub(super) fn bulk(
+        &self,
+        operations: Vec<Operation>,
+        options: &BulkOptions,
+        by: (&Schema, Rule),
+    ) -> Result<Vec<Outcome>> {
+        self.bulk_behind(&Gate::default(), operations, options, by)
+    }
+
+    /// `schema` is that of the handle: what it does not know is refused.
+    pub(super) fn bulk_behind(
+        &self,
+        gate: &Gate<'_>,
+        operations: Vec<Operation>,
+        options: &BulkOptions,
+        (schema, rule): (&Schema, Rule),
+    ) -> Result<Vec<Outcome>> {
         let BulkOptions { durability, refresh, .. } = *options;
-        let _held = self.marks.hold(options.fence.as_ref())?;
         let mut writer = self.writer();
         if writer.closed {
             return Err(closed());
         }
+        let _held = gate.enter()?;
         self.revive(&mut writer).inspect_err(|error| self.note(error))?;
         if self.failure().is_some() {
             // Nothing is taken that might wait for ever beside what waits already.
@@ -170,7 +217,9 @@ impl Client {
         let outcomes = operations
             .into_iter()
             .map(|operation| {
-                let applied = self.apply(&mut writer, &snapshot, operation, now, &mut undo);
+                let checked = schema.check_operation(&operation);
+                let applied =
+                    checked.and_then(|()| self.apply((&mut *writer, rule), &snapshot, operation, now, &mut undo));
                 applied.unwrap_or_else(Outcome::Failed)
             })
             .collect();
@@ -186,22 +235,27 @@ impl Client {
 
     fn apply(
         &self,
-        writer: &mut Writer,
+        (writer, rule): (&mut Writer, Rule),
         snapshot: &Snapshot,
         operation: Operation,
         now: Timestamp,
         undo: &mut Option<Undo>,
     ) -> Result<Outcome> {
-        self.mapping.schema.check_operation(&operation)?;
         let known = self.known(writer, snapshot, operation.id())?;
         let stored = match known {
             Known::Nothing => None,
             Known::Document(version) | Known::Deleted(version) => Some(version),
         };
         let given = operation.version();
-        if let (Some(given), Some(stored)) = (given, stored)
-            && given <= stored
-        {
+        let late = match (given, stored, rule) {
+            (Some(given), Some(stored), Rule::Newer | Rule::Unknown) => given <= stored,
+            // A row was read behind all that was deleted before the generation was begun.
+            (None, Some(_), Rule::Unknown) => {
+                !matches!(known, Known::Deleted(_)) || !writer.deleted.is_adopted(operation.id())
+            }
+            _ => false,
+        };
+        if late {
             return Ok(Outcome::Stale);
         }
         let version = given.unwrap_or_else(|| stored.map_or(1, |stored| stored.saturating_add(1)));
@@ -209,10 +263,13 @@ impl Client {
         if let Some(undo) = undo {
             undo.remember(operation.id(), &self.pending, &writer.deleted);
         }
-        match operation {
+        let (id, after) = (operation.id().clone(), matches!(operation, Operation::Upsert(_)).then_some(version));
+        let outcome = match operation {
             Operation::Upsert(record) => self.upsert(writer, record, version, there),
             Operation::Delete { id, .. } => self.delete(writer, id, version, there, now),
-        }
+        }?;
+        writer.counted.change(&id, stored.filter(|_| there), after);
+        Ok(outcome)
     }
 
     fn upsert(&self, writer: &mut Writer, record: Record, version: u64, there: bool) -> Result<Outcome> {
@@ -276,9 +333,8 @@ impl Client {
         if !writer.uncommitted && !writer.deleted.is_changed() {
             return Ok(());
         }
-        self.revive(writer).inspect_err(|error| self.note(error))?;
         // Until it is shown, gets and versions take it from what is pending.
-        let committed = self.commit_all(writer).and_then(|()| self.show());
+        let committed = self.revive(writer).and_then(|()| self.commit_all(writer)).and_then(|()| self.show());
         if committed.is_ok() {
             writer.uncommitted = false;
             writer.deleted.commit();
@@ -287,6 +343,7 @@ impl Client {
         } else {
             // Its threads may have ended, and a rollback that fails leaves a writer that panics.
             writer.inner = None;
+            writer.counted.lose();
         }
         committed.inspect_err(|error| self.note(error))
     }
@@ -365,7 +422,12 @@ impl Client {
     /// Whether the index is open and its folder there.
     pub(super) fn probe(&self) -> Result<()> {
         self.check_open()?;
-        self.generation.as_deref().map_or(Ok(()), folder::check)
+        self.storage.folder().map_or(Ok(()), folder::check)
+    }
+
+    /// Tries what a write needs.
+    pub(super) fn probe_writing(&self) -> Result<()> {
+        self.storage.folder().map_or(Ok(()), folder::probe)
     }
 
     pub(super) fn close(&self) -> Result<()> {
@@ -375,65 +437,25 @@ impl Client {
         }
         let committed = self.commit(&mut writer);
         let merged = writer.inner.take().map_or(Ok(()), IndexWriter::wait_merging_threads).map_err(map_error);
-        writer.lock = None;
         committed.and(merged)
     }
 
-    pub(super) fn get(&self, id: &DocumentId) -> Result<Option<Record>> {
-        match self.pending.get(id) {
-            Some(Change::Deleted) => return Ok(None),
-            Some(Change::Written { version, record }) => {
-                let stored = |name: &str| self.mapping.schema.field(name).is_some_and(crate::Field::is_stored);
-                return Ok(Some(Record::clone(&record).retain(stored).with_version(version)));
-            }
-            None => {}
+    /// Commits, and lets go of the writer: nothing is written to it any more. Searches go on with what they see.
+    pub(super) fn retire(&self) -> Result<()> {
+        let mut writer = self.writer();
+        if writer.closed {
+            return Err(closed());
         }
-        let snapshot = self.snapshot();
-        let Some((segment, doc)) = snapshot.find(id.as_str())? else { return Ok(None) };
-        self.stored(&snapshot, segment, doc, Wanted::All).map(Some)
+        self.commit(&mut writer)?;
+        writer.inner.take().map_or(Ok(()), IndexWriter::wait_merging_threads).map_err(map_error)
     }
 
-    /// What a hit returns of its document.
-    pub(super) fn hit(&self, snapshot: &Snapshot, found: &Found, wanted: Wanted<'_>) -> Result<Record> {
-        if !matches!(wanted, Wanted::None) {
-            return self.stored(snapshot, found.segment, found.doc, wanted);
-        }
-        let version = snapshot.version(found.segment, found.doc);
-        Ok(Record::new(found.id(snapshot)?)?.with_version(version))
-    }
-
-    /// The stored fields of a document.
-    fn stored(&self, snapshot: &Snapshot, segment: usize, doc: u32, wanted: Wanted<'_>) -> Result<Record> {
-        let version = snapshot.version(segment, doc);
-        let address = DocAddress::new(u32::try_from(segment).unwrap_or(u32::MAX), doc);
-        let StoredForm(source) = snapshot.searcher.doc(address).map_err(map_error)?;
-        self.mapping.record(version, &source, wanted)
-    }
-}
-
-/// Where an index is.
-struct Place {
-    index: Index,
-    mapping: Arc<Mapping>,
-    generation: Option<PathBuf>,
-    lock: Option<DirectoryLock>,
-}
-
-impl Place {
-    fn open(config: &TantivyConfig, schema: Arc<Schema>) -> Result<Self> {
-        let mut place = match &config.folder {
-            None => {
-                let mapping = Arc::new(Mapping::new(schema));
-                let index = Index::open_or_create(RamDirectory::create(), mapping.inner.clone()).map_err(map_error)?;
-                Self { index, mapping, generation: None, lock: None }
-            }
-            Some(path) => {
-                let Opened { index, mapping, generation, lock } = folder::open(path, schema)?;
-                Self { index, mapping: Arc::new(mapping), generation: Some(generation), lock: Some(lock) }
-            }
-        };
-        place.index.set_tokenizers(place.mapping.tokenizers());
-        Ok(place)
+    /// Remembers the versions of deletes that another generation does, and commits.
+    pub(super) fn adopt_deletes_of(&self, other: &Self) -> Result<()> {
+        let known = other.writer().deleted.all();
+        let mut writer = self.writer();
+        writer.deleted.adopt(known);
+        self.commit(&mut writer)
     }
 }
 
@@ -468,6 +490,6 @@ fn failed() -> Error {
     Error::new(ErrorKind::Unavailable, "the index cannot be written").with_backend(BACKEND).with_retry(Retry::Now)
 }
 
-fn closed() -> Error {
+pub(super) fn closed() -> Error {
     Error::new(ErrorKind::Unavailable, "the index is closed").with_backend(BACKEND).with_retry(Retry::Never)
 }

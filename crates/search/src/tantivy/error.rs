@@ -13,11 +13,10 @@ pub(super) fn map_error(error: TantivyError) -> Error {
     if let Some(cause) = io_cause(&error) {
         return of_the_disk(cause, place(&error)).with_source(error);
     }
+    if matches!(error, TantivyError::LockFailure(LockError::LockBusy, _)) {
+        return in_use();
+    }
     let (kind, message) = match &error {
-        TantivyError::LockFailure(LockError::LockBusy, _) => (
-            ErrorKind::Unavailable,
-            "the folder is in use by another process or index handle; it belongs to one at a time",
-        ),
         TantivyError::OpenDirectoryError(_) => (ErrorKind::InvalidConfig, "the folder cannot be opened"),
         TantivyError::OpenReadError(_) | TantivyError::DataCorruption(_) | TantivyError::DeserializeError(_) => {
             (ErrorKind::Corrupt, "the index is damaged; rebuild it from its source")
@@ -34,13 +33,14 @@ pub(super) fn map_error(error: TantivyError) -> Error {
         }
         _ => (ErrorKind::Unexpected, "tantivy failed"),
     };
-    let retry = match (&error, kind) {
-        // Who has it may be about to end, as when a program is replaced by its next release.
-        (TantivyError::LockFailure(LockError::LockBusy, _), _) => Retry::After(Duration::from_secs(1)),
-        (_, ErrorKind::Unavailable) => Retry::Now,
-        _ => Retry::Never,
-    };
+    let retry = if kind == ErrorKind::Unavailable { Retry::Now } else { Retry::Never };
     Error::new(kind, message).with_backend(BACKEND).with_retry(retry).with_source(error)
+}
+
+/// Who has it may be about to end, as when a program is replaced by its next release.
+fn in_use() -> Error {
+    let message = "the folder is in use by another process or index handle; it belongs to one at a time";
+    Error::new(ErrorKind::Unavailable, message).with_backend(BACKEND).with_retry(Retry::After(Duration::from_secs(1)))
 }
 
 pub(super) fn map_io(error: io::Error) -> Error {
@@ -127,7 +127,8 @@ mod tests {
             let mapped = map_error(error);
             assert_eq!((mapped.kind(), mapped.retry()), (kind, retry), "{shown}");
             assert_eq!(mapped.backend(), Some(BACKEND));
-            assert!(std::error::Error::source(&mapped).is_some(), "{shown}");
+            // That the folder is in use says all.
+            assert_eq!(std::error::Error::source(&mapped).is_none(), shown.contains("LockBusy"), "{shown}");
         }
         assert_eq!(map_io(failed()).retry(), Retry::DISK_FAILED);
         assert_eq!(map_io(io::ErrorKind::StorageFull.into()).retry(), Retry::FULL);

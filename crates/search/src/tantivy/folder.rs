@@ -1,22 +1,24 @@
-//! A generation of an index: whether its schema is the one wanted, whether it is whole, and what it no longer needs.
+//! A generation of an index: its schema, whether it is whole, and what it no longer needs.
 //!
 //! `schema.json` is `{"format":1,"fingerprint":"…","schema":{…}}`, sealed. The fingerprint is a SHA-256 in hexadecimal over
 //! the number of the mapping and the schema's canonical form: neither the order of fields nor an analyzer that no field
 //! uses is in it. Stored documents name fields by their place in this schema, whatever the order of the one given later.
+//! Where fields were added, `"layers":[5]` says how many there were before.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 use statehouse_core::{Error, ErrorKind, Result, hex};
 use tantivy::Index;
-use tantivy::directory::{Directory, DirectoryLock};
+use tantivy::directory::{Directory, RamDirectory};
 
 use super::error::{BACKEND, map_error, map_io};
-use super::generations::{Files, Generations, Pointer, damaged, files, is_of_segment, names, newer};
+use super::generations::{damaged, files, is_of_segment, names, newer};
 use super::mapping::Mapping;
 use crate::Schema;
 
@@ -31,14 +33,34 @@ const FORMAT: u32 = 1;
 /// Changes when the same schema becomes something else in tantivy.
 const MAPPING: u32 = 1;
 
+/// Where a generation is.
+#[derive(Clone, Debug)]
+pub(super) enum Storage {
+    Memory(RamDirectory),
+    Folder(PathBuf),
+}
+
+impl Storage {
+    pub(super) fn folder(&self) -> Option<&Path> {
+        match self {
+            Self::Memory(_) => None,
+            Self::Folder(folder) => Some(folder),
+        }
+    }
+
+    fn directory(&self) -> Result<Box<dyn Directory>> {
+        Ok(match self {
+            Self::Memory(directory) => Box::new(directory.clone()),
+            Self::Folder(folder) => Box::new(files(folder)?),
+        })
+    }
+}
+
 /// An index that is open.
 pub(super) struct Opened {
     pub(super) index: Index,
     pub(super) mapping: Mapping,
-    /// The folder of the live generation.
-    pub(super) generation: PathBuf,
-    /// Keeps others out.
-    pub(super) lock: DirectoryLock,
+    pub(super) storage: Storage,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -46,36 +68,70 @@ struct Stored<S> {
     format: u32,
     fingerprint: String,
     schema: S,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    layers: Vec<usize>,
 }
 
-/// Opens the index of a folder, or makes it if the folder is missing or empty.
+/// Opens a generation in a folder.
 ///
 /// Every file is compared with its checksum, which reads the folder once: nothing is answered from a damaged one.
-pub(super) fn open(folder: &Path, schema: Arc<Schema>) -> Result<Opened> {
-    let generations = Generations::open(folder)?;
-    let pointer = generations.pointer()?;
-    generations.sweep(pointer.as_ref())?;
-    let (generation, index, mapping) = match pointer {
-        Some(Pointer { live, .. }) => {
-            let generation = generations.path(&live);
-            check(&generation)?;
-            let files = files(&generation)?;
-            let mapping = Mapping::new(as_stored(&files, &schema)?);
-            let index = Index::open_or_create(files, mapping.inner.clone()).map_err(map_error)?;
-            check_files(&index)?;
-            remove_orphans(&generation, &index)?;
-            (generation, index, mapping)
-        }
-        None => {
-            let name = generations.begin()?;
-            let generation = generations.path(&name);
-            let mapping = Mapping::new(schema);
-            let index = create(&files(&generation)?, &mapping)?;
-            generations.publish(&Pointer::to(name))?;
-            (generation, index, mapping)
-        }
-    };
-    Ok(Opened { index, mapping, generation, lock: generations.into_lock() })
+pub(super) fn open(generation: &Path) -> Result<Opened> {
+    check(generation)?;
+    let mapping = stored(generation)?;
+    let opened = attach(Storage::Folder(generation.to_owned()), mapping)?;
+    check_files(&opened.index)?;
+    remove_orphans(generation, &opened.index)?;
+    Ok(opened)
+}
+
+/// Opens what holds an index of this mapping, or of the one before fields were added: the schema is written first, and the
+/// process may have ended then.
+fn attach(storage: Storage, mapping: Mapping) -> Result<Opened> {
+    let directory = storage.directory()?;
+    if let Some(before) = mapping.before()
+        && Index::open(directory.clone()).map_err(map_error)?.schema() == before
+    {
+        tell(&*directory, &mapping)?;
+    }
+    let index = Index::open_or_create(directory, mapping.inner.clone()).map_err(map_error)?;
+    Ok(Opened { index, mapping, storage })
+}
+
+/// Makes an empty index.
+pub(super) fn create(storage: Storage, schema: Arc<Schema>) -> Result<Opened> {
+    let (directory, mapping) = (storage.directory()?, Mapping::new(schema, Vec::new()));
+    let index = Index::open_or_create(directory, mapping.inner.clone()).map_err(map_error)?;
+    if let Storage::Folder(folder) = &storage {
+        write(folder, &mapping)?;
+    }
+    Ok(Opened { index, mapping, storage })
+}
+
+/// Adds fields to an index that nobody has open.
+pub(super) fn extend(storage: Storage, mapping: Mapping) -> Result<Opened> {
+    if let Storage::Folder(folder) = &storage {
+        write(folder, &mapping)?;
+    }
+    attach(storage, mapping)
+}
+
+fn write(folder: &Path, mapping: &Mapping) -> Result<()> {
+    let files = files(folder)?;
+    let text = encode(mapping).map_err(|error| unexpected().with_source(error))?;
+    files.atomic_write(Path::new(SCHEMA), &text).map_err(map_io)?;
+    files.sync_directory().map_err(map_io)
+}
+
+/// Tells tantivy of fields that were added behind those that it knows.
+fn tell(directory: &dyn Directory, mapping: &Mapping) -> Result<()> {
+    let path = Path::new(SEGMENTS);
+    let unreadable = || damaged(&format!("its file {SEGMENTS} cannot be read"));
+    let text = directory.atomic_read(path).map_err(|error| unreadable().with_source(error))?;
+    let list: serde_json::Map<_, _> = serde_json::from_slice(&text).map_err(|error| unreadable().with_source(error))?;
+    let schema = serde_json::to_value(&mapping.inner).map_err(|error| unexpected().with_source(error))?;
+    let list: serde_json::Value = list.into_iter().chain([("schema".to_owned(), schema)]).collect();
+    directory.atomic_write(path, list.to_string().as_bytes()).map_err(map_io)?;
+    directory.sync_directory().map_err(map_io)
 }
 
 /// Whether a generation is where it was, and none of its own files is missing.
@@ -90,27 +146,32 @@ pub(super) fn check(generation: &Path) -> Result<()> {
     Ok(())
 }
 
-fn create(files: &Files, mapping: &Mapping) -> Result<Index> {
-    let index = Index::open_or_create(files.clone(), mapping.inner.clone()).map_err(map_error)?;
-    let text = encode(&mapping.schema).map_err(|error| unexpected().with_source(error))?;
-    files.atomic_write(Path::new(SCHEMA), &text).map_err(map_io)?;
-    files.sync_directory().map_err(map_io)?;
-    Ok(index)
+/// Makes a file and removes it. Its name is one of those that are swept.
+pub(super) fn probe(generation: &Path) -> Result<()> {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let name = format!(".tmp-probe-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+    statehouse_core::folder::probe(&generation.join(name)).map_err(map_io)
 }
 
-fn encode(schema: &Schema) -> serde_json::Result<Vec<u8>> {
-    let fingerprint = fingerprint(schema);
-    serde_json::to_vec(&Stored { format: FORMAT, fingerprint, schema })
+fn encode(mapping: &Mapping) -> serde_json::Result<Vec<u8>> {
+    let fingerprint = fingerprint(&mapping.schema);
+    let layers = mapping.layers.clone();
+    serde_json::to_vec(&Stored { format: FORMAT, fingerprint, schema: &*mapping.schema, layers })
 }
 
 fn fingerprint(schema: &Schema) -> String {
     hex::encode(&Sha256::digest(format!("tantivy {MAPPING}\n{}", schema.canonical())))
 }
 
-/// The schema with its fields in the order of the stored one. Refuses one that is another.
-fn as_stored(files: &Files, wanted: &Schema) -> Result<Arc<Schema>> {
+/// The schema that is stored, whatever became of the rest.
+pub(super) fn schema(generation: &Path) -> Result<Arc<Schema>> {
+    stored(generation).map(|mapping| mapping.schema)
+}
+
+/// The mapping of the stored schema. Refuses what another release has made of it.
+fn stored(generation: &Path) -> Result<Mapping> {
     let unreadable = || damaged(&format!("its file {SCHEMA} cannot be read"));
-    let text = files.atomic_read(Path::new(SCHEMA)).map_err(|error| unreadable().with_source(error))?;
+    let text = files(generation)?.atomic_read(Path::new(SCHEMA)).map_err(|error| unreadable().with_source(error))?;
     let stored: Stored<Box<RawValue>> =
         serde_json::from_slice(&text).map_err(|error| unreadable().with_source(error))?;
     if stored.format != FORMAT {
@@ -118,16 +179,13 @@ fn as_stored(files: &Files, wanted: &Schema) -> Result<Arc<Schema>> {
     }
     let schema = serde_json::from_str::<Schema>(stored.schema.get());
     let schema = schema.map_err(|error| newer("its schema has parts that are not known here").with_source(error))?;
-    if stored.fingerprint == fingerprint(wanted) {
-        return Ok(Arc::new(wanted.clone().in_the_order_of(&schema)));
-    }
-    let differences = schema.differences(wanted);
-    if differences.is_empty() {
+    if stored.fingerprint != fingerprint(&schema) {
         return Err(newer("it makes something else of the same schema"));
     }
-    let what = differences.join(", ");
-    let message = format!("the folder's index has another schema ({what}); build it anew from its source");
-    Err(Error::new(ErrorKind::Conflict, message).with_backend(BACKEND))
+    if !stored.layers.is_sorted() || stored.layers.last().is_some_and(|last| *last > schema.fields().len()) {
+        return Err(unreadable());
+    }
+    Ok(Mapping::new(Arc::new(schema), stored.layers))
 }
 
 fn check_files(index: &Index) -> Result<()> {
@@ -166,6 +224,10 @@ mod tests {
             r#"{"format":1,"fingerprint":"d2390f1e47685021a26f509bc8ad4a6e2366adbbd0817fcf9a0178a1b0ee320d","#,
             r#""schema":{"fields":[{"name":"code","kind":{"Keyword":{"normalizer":{"filters":[]}}},"indexed":true,"stored":true,"sortable":true,"source":null,"sub_fields":[]}],"analyzers":{"standard":{"tokenizer":"Standard","filters":["Lowercase"]}}}}"#
         );
-        assert_eq!(String::from_utf8(encode(&schema).unwrap()).unwrap(), golden);
+        let mapping = Mapping::new(Arc::new(schema), Vec::new());
+        assert_eq!(String::from_utf8(encode(&mapping).unwrap()).unwrap(), golden);
+        let wanted = Schema::builder().field(Field::u64("uses")).build().unwrap();
+        let extended = String::from_utf8(encode(&mapping.extended_by(&wanted)).unwrap()).unwrap();
+        assert!(extended.ends_with(r#","layers":[1]}"#), "{extended}");
     }
 }

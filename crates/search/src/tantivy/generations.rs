@@ -7,7 +7,10 @@
 //! wanted, and is swept when the index is opened. Another generation is made live by writing the pointer anew: to a file
 //! beside it, synced, and renamed. Readers of the old one may go on, as with any file that is removed.
 //!
-//! The pointer, `schema.json`, `meta.json` and `.managed.json` are sealed, see `sealed`.
+//! `last-generation` is the highest number of those that were dropped, as text: none of them is used again, for whoever still
+//! has an old handle or an old number would mean another one by it. It stands beside the pointer, which other releases read.
+//!
+//! These two, `schema.json`, `meta.json` and `.managed.json` are sealed, see `sealed`.
 
 use std::path::{Path, PathBuf};
 
@@ -32,6 +35,7 @@ pub(super) fn files(folder: &Path) -> Result<Files> {
 }
 
 const POINTER: &str = "statehouse-search";
+const LAST: &str = "last-generation";
 const LOCK: &str = ".statehouse-writer.lock";
 const FORMAT: &str = "statehouse-search 1";
 
@@ -39,7 +43,8 @@ const FORMAT: &str = "statehouse-search 1";
 pub(super) struct Generations {
     folder: PathBuf,
     files: Files,
-    lock: DirectoryLock,
+    /// Keeps other processes out.
+    _lock: DirectoryLock,
 }
 
 /// What the pointer says.
@@ -58,11 +63,7 @@ impl Generations {
         let lock = files.acquire_lock(&Lock { filepath: LOCK.into(), is_blocking: false });
         let lock = lock.map_err(|error| map_error(tantivy::TantivyError::LockFailure(error, None)))?;
         check_contents(folder)?;
-        Ok(Self { folder: folder.to_owned(), files, lock })
-    }
-
-    pub(super) fn into_lock(self) -> DirectoryLock {
-        self.lock
+        Ok(Self { folder: folder.to_owned(), files, _lock: lock })
     }
 
     pub(super) fn path(&self, generation: &str) -> PathBuf {
@@ -80,11 +81,30 @@ impl Generations {
         Pointer::parse(&text).map(Some)
     }
 
-    /// A new generation, which is swept unless it is made live or kept.
-    pub(super) fn begin(&self) -> Result<String> {
-        let last =
-            names(&self.folder)?.iter().filter(|name| is_generation(name)).filter_map(|name| name.parse().ok()).max();
-        let name = format!("{:06}", last.unwrap_or(0_u64) + 1);
+    /// The highest number of those that were dropped; none if that cannot be read, for it is no reason not to open the rest.
+    pub(super) fn last_dropped(&self) -> u32 {
+        let path = Path::new(LAST);
+        if !self.files.exists(path).unwrap_or_default() {
+            return 0;
+        }
+        let text = self.files.atomic_read(path).unwrap_or_default();
+        let last = std::str::from_utf8(&text).ok().and_then(|text| text.parse().ok());
+        last.unwrap_or_else(|| {
+            tracing::warn!(name: "search.last_generation_unknown", "the file {LAST} cannot be read: numbers of generations may be used again");
+            0
+        })
+    }
+
+    /// Keeps the number of one that is to be dropped.
+    pub(super) fn keep_last_dropped(&self, number: u32) -> Result<()> {
+        self.files.atomic_write(Path::new(LAST), number.to_string().as_bytes()).map_err(map_io)
+    }
+
+    /// A new generation, which is swept unless it is made live or kept. It has a higher number than those there are, and this.
+    pub(super) fn begin(&self, above: u32) -> Result<String> {
+        let names = names(&self.folder)?;
+        let there = names.iter().filter(|name| is_generation(name)).filter_map(|name| name.parse().ok());
+        let name = format!("{:06}", there.fold(u64::from(above), u64::max) + 1);
         make(&self.path(&name))?;
         Ok(name)
     }
@@ -102,15 +122,32 @@ impl Generations {
         for name in names(&self.folder)? {
             let removed = if is_generation(&name) && !named(&name) {
                 tracing::info!(name: "search.generation_removed", generation = name, "a generation of the index that is not live is removed");
-                std::fs::remove_dir_all(self.path(&name))
+                remove(&self.path(&name))
             } else if name.starts_with(".tmp") {
-                std::fs::remove_file(self.path(&name))
+                std::fs::remove_file(self.path(&name)).map_err(map_io)
             } else {
                 Ok(())
             };
-            removed.map_err(map_io)?;
+            if let Err(error) = removed {
+                // What is not named is in nobody's way.
+                tracing::warn!(name: "search.file_not_removed", file = name, error = %error, "a file that the index no longer needs cannot be removed");
+            }
         }
         Ok(())
+    }
+}
+
+/// Removes what stands in the place of a generation.
+pub(super) fn remove(generation: &Path) -> Result<()> {
+    let is_folder = std::fs::symlink_metadata(generation).map(|found| found.is_dir());
+    let removed = match is_folder {
+        Ok(true) => std::fs::remove_dir_all(generation),
+        Ok(false) => std::fs::remove_file(generation),
+        Err(error) => Err(error),
+    };
+    match removed {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        removed => removed.map_err(map_io),
     }
 }
 
@@ -164,6 +201,9 @@ fn check_contents(folder: &Path) -> Result<()> {
     };
     // Others, too, have folders that are called by numbers, such as 202401. Ours are made under the lock.
     let locked = names.iter().any(|name| name == LOCK);
+    if locked && names.iter().any(|name| name == LAST) {
+        return Err(damaged(&format!("its file {POINTER} is missing")));
+    }
     for name in &names {
         let left = is_generation(name) || name.starts_with(".tmp");
         if is_generation(name) {
@@ -185,7 +225,9 @@ fn check_contents(folder: &Path) -> Result<()> {
 
 /// Whether this is a file of a generation that has no segment yet.
 fn is_of_generation(name: &str) -> bool {
-    ["schema.json", "meta.json"].contains(&name) || name.starts_with('.') || name.starts_with("deletes-")
+    ["schema.json", "meta.json", "generation.json"].contains(&name)
+        || name.starts_with('.')
+        || name.starts_with("deletes-")
 }
 
 fn make(folder: &Path) -> Result<()> {
@@ -230,7 +272,7 @@ mod tests {
     use super::*;
 
     fn whole(generations: &Generations) -> String {
-        let name = generations.begin().unwrap();
+        let name = generations.begin(0).unwrap();
         std::fs::write(generations.path(&name).join(format!("{}.store", "0a".repeat(16))), "a segment").unwrap();
         name
     }
@@ -272,7 +314,7 @@ mod tests {
     fn a_generation_is_live_from_one_moment_to_the_next_and_what_is_not_named_is_swept() {
         let folder = tempfile::tempdir().unwrap();
         let generations = Generations::open(folder.path()).unwrap();
-        let half = generations.begin().unwrap();
+        let half = generations.begin(0).unwrap();
         assert_eq!(generations.pointer().unwrap(), None);
         generations.sweep(None).unwrap();
         assert_eq!(folders(folder.path()), [""; 0], "{half}");
@@ -300,6 +342,20 @@ mod tests {
     }
 
     #[test]
+    fn the_number_of_one_that_was_dropped_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let generations = Generations::open(folder.path()).unwrap();
+        assert_eq!((generations.last_dropped(), generations.begin(0).unwrap()), (0, "000001".to_owned()));
+        generations.keep_last_dropped(7).unwrap();
+        let bytes = std::fs::read(folder.path().join("last-generation")).unwrap();
+        assert_eq!(bytes, b"7\n#crc32 6abf4a82\n", "{:?}", String::from_utf8_lossy(&bytes));
+        assert_eq!(generations.begin(generations.last_dropped()).unwrap(), "000008");
+        assert_eq!(generations.begin(3).unwrap(), "000009");
+        std::fs::write(folder.path().join("last-generation"), "9").unwrap();
+        assert_eq!(generations.last_dropped(), 0);
+    }
+
+    #[test]
     fn a_folder_has_one_owner() {
         let folder = tempfile::tempdir().unwrap();
         let first = Generations::open(folder.path()).unwrap();
@@ -316,8 +372,16 @@ mod tests {
         generations.publish(&Pointer::to(whole(&generations))).unwrap();
         drop(generations);
         std::fs::remove_file(folder.path().join(POINTER)).unwrap();
-        let error = Generations::open(folder.path()).map(drop).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Corrupt);
-        assert_eq!(folders(folder.path()), ["000001"]);
+        // Also where one was dropped before, or none is left.
+        for left in ["000001", LAST, ""] {
+            let error = Generations::open(folder.path()).map(drop).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{left}");
+            if left == "000001" {
+                assert_eq!(folders(folder.path()), ["000001"]);
+                std::fs::write(folder.path().join(LAST), "1").unwrap();
+            } else if left == LAST {
+                std::fs::remove_dir_all(folder.path().join("000001")).unwrap();
+            }
+        }
     }
 }

@@ -34,13 +34,17 @@ const BLOCK: u64 = 16 << 10;
 const PHRASED: u64 = 2_000;
 
 /// The answer, if the search is short.
-pub(super) fn search(client: &Client, request: &SearchRequest, size: Size) -> Result<Option<SearchResponse>> {
+pub(super) fn search(
+    (client, schema): (&Client, &Schema),
+    request: &SearchRequest,
+    size: Size,
+) -> Result<Option<SearchResponse>> {
     let largest = client.largest_document();
-    if !is_short(request, size, (&client.mapping.schema, largest)) {
+    if !is_short(request, size, (schema, largest)) {
         return Ok(None);
     }
     guarded(|| {
-        let terms = client.mapping.schema.terms_of_request(request, size)?;
+        let terms = schema.terms_of_request(request, size)?;
         let snapshot = client.snapshot();
         if terms.in_all() * snapshot.segments.len() > LOOKUPS {
             return Ok(None);
@@ -52,7 +56,7 @@ pub(super) fn search(client: &Client, request: &SearchRequest, size: Size) -> Re
             return Ok(None);
         }
         let weight = weight.ranked(&snapshot, &stop)?;
-        OPERATION.search.run(|| answer::search(client, &snapshot, &weight, request, &stop)).map(Some)
+        OPERATION.search.run(|| answer::search((client, schema), &snapshot, &weight, request, &stop)).map(Some)
     })
 }
 

@@ -28,6 +28,8 @@ const RAW: &str = "raw";
 #[derive(Debug)]
 pub(super) struct Mapping {
     pub(super) schema: Arc<Schema>,
+    /// How many fields there were before each time that some were added.
+    pub(super) layers: Vec<usize>,
     pub(super) inner: tantivy::schema::Schema,
     /// For each field of the schema, in order.
     pub(super) slots: Vec<Option<Slot>>,
@@ -47,7 +49,9 @@ pub(super) const ID: &str = "_id";
 pub(super) const VERSION: &str = "_version";
 
 impl Mapping {
-    pub(super) fn new(schema: Arc<Schema>) -> Self {
+    /// The mapping of a schema whose first fields were there before others were added to the index, in layers. Those have
+    /// their slots behind all that were there: a slot is a number in every file of tantivy's.
+    pub(super) fn new(schema: Arc<Schema>, layers: Vec<usize>) -> Self {
         let mut builder = tantivy::schema::Schema::builder();
         let exact = TextFieldIndexing::default()
             .set_tokenizer(RAW)
@@ -58,12 +62,16 @@ impl Mapping {
         let version = builder.add_u64_field(VERSION, NumericOptions::default().set_fast());
         let source = builder.add_bytes_field("_source", BytesOptions::from(STORED));
         let present = builder.add_text_field("_present", exact.clone());
-        let slots = schema.fields().iter().enumerate();
-        let slots = slots.map(|(at, field)| field.is_indexed().then(|| add(&mut builder, at, field, &exact))).collect();
-        let lengths = schema.fields().iter().enumerate();
-        let lengths = lengths
-            .map(|(at, field)| (field.is_indexed() && field.is_text()).then(|| add_length(&mut builder, at)))
-            .collect();
+        let (mut slots, mut lengths) = (Vec::new(), Vec::new());
+        let ends = layers.iter().copied().chain([schema.fields().len()]);
+        for (layer, end) in ends.enumerate() {
+            let added = || schema.fields().iter().enumerate().take(end);
+            let indexed = added().skip(slots.len());
+            slots.extend(indexed.map(|(at, f)| f.is_indexed().then(|| add(&mut builder, at, f, (&exact, layer == 0)))));
+            let texts = added().skip(lengths.len());
+            let texts = texts.map(|(at, f)| (f.is_indexed() && f.is_text()).then(|| add_length(&mut builder, at)));
+            lengths.extend(texts);
+        }
         let places: HashMap<_, _> =
             schema.fields().iter().enumerate().map(|(at, f)| (Arc::from(f.name()), at)).collect();
         let targets = schema.fields().iter().enumerate().map(|(at, field)| {
@@ -71,7 +79,27 @@ impl Mapping {
             [at].into_iter().chain(subs.map(|(sub, _)| sub)).collect()
         });
         let targets = targets.collect();
-        Self { inner: builder.build(), slots, lengths, id, version, source, present, places, targets, schema }
+        Self { inner: builder.build(), layers, slots, lengths, id, version, source, present, places, targets, schema }
+    }
+
+    /// The same with the fields of another schema that it lacks.
+    pub(super) fn extended_by(&self, wanted: &Schema) -> Self {
+        let before = self.schema.fields().len();
+        let layers = self.layers.iter().copied().chain([before]).collect();
+        Self::new(Arc::new(self.schema.extended_by(wanted)), layers)
+    }
+
+    /// As it was before fields were added the last time, if some were.
+    pub(super) fn before(&self) -> Option<tantivy::schema::Schema> {
+        let (last, layers) = self.layers.split_last()?;
+        let fields = self.schema.fields()[..*last].to_vec();
+        Some(Self::new(Arc::new(self.schema.of_fields(fields)), layers.to_vec()).inner)
+    }
+
+    /// Whether tantivy keeps the lengths of a text field. Of one that was added it would miss them in every segment that was
+    /// there before.
+    pub(super) fn has_norms(&self, place: usize) -> bool {
+        self.layers.first().is_none_or(|first| place < *first)
     }
 
     /// The analyzers under the names that the slots use.
@@ -207,13 +235,16 @@ pub(super) enum Wanted<'a> {
     All,
     None,
     Fields(&'a [Arc<str>]),
+    /// All that a schema knows, of an index that may have more.
+    Of(&'a Schema),
 }
 
 impl Wanted<'_> {
-    fn has(self, name: &str) -> bool {
+    pub(super) fn has(self, name: &str) -> bool {
         match self {
             Self::All => true,
             Self::None => false,
+            Self::Of(schema) => schema.field(name).is_some(),
             Self::Fields(names) => names.iter().any(|wanted| **wanted == *name),
         }
     }
@@ -246,7 +277,7 @@ fn damaged() -> Error {
         .with_backend(BACKEND)
 }
 
-fn add(builder: &mut SchemaBuilder, place: usize, field: &Field, exact: &TextOptions) -> Slot {
+fn add(builder: &mut SchemaBuilder, place: usize, field: &Field, (exact, norms): (&TextOptions, bool)) -> Slot {
     // Names of ours may hold dots, which are paths to tantivy.
     let name = slot_name(place);
     let numeric = || {
@@ -255,9 +286,10 @@ fn add(builder: &mut SchemaBuilder, place: usize, field: &Field, exact: &TextOpt
     };
     match field.kind() {
         FieldKind::Text { .. } => {
-            // Field norms are always written: they tell which documents have a term, whether or not lengths count.
+            // Field norms tell which documents have a term, whether or not lengths count.
             let indexing = TextFieldIndexing::default()
                 .set_tokenizer(&tokenizer_name(place))
+                .set_fieldnorms(norms)
                 .set_index_option(IndexRecordOption::WithFreqsAndPositions);
             builder.add_text_field(&name, TextOptions::default().set_indexing_options(indexing))
         }

@@ -6,15 +6,19 @@ mod census;
 mod client;
 mod collect;
 mod config;
+mod counted;
 mod document;
 mod error;
 mod expand;
 mod facet;
 mod folder;
 mod found;
+mod gate;
 mod generations;
 mod inplace;
+mod listing;
 mod mapping;
+mod notes;
 mod numbers;
 mod ordinals;
 mod pending;
@@ -26,6 +30,7 @@ mod run;
 mod scorer;
 mod scoring;
 mod sealed;
+mod shelf;
 mod snapshot;
 mod sorted;
 mod tokens;
@@ -36,7 +41,7 @@ mod weight;
 mod tests;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -48,28 +53,33 @@ use self::answer::{find, search};
 use self::client::{Client, OPERATION};
 pub use self::config::TantivyConfig;
 use self::error::BACKEND;
+use self::shelf::{Filler, Generation, Shelf};
 use crate::counters::Writes;
 use crate::limits::Size;
 use crate::work::{Stop, away, within};
 use crate::{
-    BulkOptions, BulkReport, DocumentId, Durability, GetOptions, MergeOptions, Operation, Query, Record, Refresh,
-    RefreshOptions, Schema, SearchIndex, SearchOptions, SearchRequest, SearchResponse, capability,
+    ActivateOptions, BeginOptions, BulkOptions, BulkReport, DocumentId, Durability, EnsureOptions, GenerationOptions,
+    GenerationsOptions, GetOptions, MergeOptions, Operation, Query, Record, Refresh, RefreshOptions, Scan, Schema,
+    SchemaDiff, SearchIndex, SearchOptions, SearchRequest, SearchResponse, capability,
 };
 
 /// An index in this process: in memory, or in a folder that no other process writes to.
 ///
 /// A short search runs in place, which takes microseconds: a few exact terms that stand in few and small documents. All
 /// other reads run on the runtime's blocking threads and end with their deadline (30 seconds unless the call says otherwise)
-/// or when their future is dropped, and so do all writes, which are finished in any case. No poll holds an async thread for
+/// or when their future is dropped. So do all writes: one that has begun is finished in any case, and one that still waits for
+/// others is not begun any more, so that it is never applied behind a later one. No poll holds an async thread for
 /// longer than a millisecond of its time. A `Queued` write is committed within the configured interval.
 ///
 /// # Layout
 /// ```text
 /// concepts/
 ///   statehouse-search          the pointer: which generation is live
+///   last-generation            the highest number of those that were dropped: none is used again
 ///   .statehouse-writer.lock    locked by who has the index open
 ///   000001/                    a generation, a whole index of one schema
 ///     schema.json              the schema; written last, so where it is the generation is whole
+///     generation.json          of one that was begun beside another: whether it is being filled, and which fields were renamed
 ///     deletes-000001           versions of deletes, record by record
 ///     meta.json                tantivy's list of segments, with what a commit says besides
 ///     .managed.json            tantivy's list of files
@@ -79,7 +89,7 @@ use crate::{
 /// Marks of locks that guard the index are in memory, since nobody else writes to it: whoever opens the folder anew begins
 /// without them.
 ///
-/// The pointer is text: the format, `statehouse-search 1`, and lines `live 000001` and `kept 000002`. It, `schema.json`,
+/// The pointer is text: the format, `statehouse-search 1`, and lines `live 000001` and `kept 000002`. It, `last-generation`, `schema.json`,
 /// `meta.json` and `.managed.json` end with a line `#crc32` and the CRC-32 of what stands before. In `meta.json` there is a
 /// line before that, `#files` and a JSON object with the length of each segment's files, and the CRC-32 of its last 128 bytes,
 /// which hold its checksum: a file of another segment or another commit in its place is noticed.
@@ -103,7 +113,11 @@ use crate::{
 /// ```
 #[derive(Clone, Debug)]
 pub struct TantivyIndex {
-    client: Arc<Client>,
+    shelf: Arc<Shelf>,
+    schema: Arc<Schema>,
+    /// A generation that this handle may see while it is filled, and fills.
+    own: Option<(u32, Arc<Filler>)>,
+    home: Arc<RwLock<Home>>,
     capabilities: Arc<Capabilities>,
     place: Arc<str>,
     commit_interval: Duration,
@@ -114,15 +128,19 @@ pub struct TantivyIndex {
     damage: Arc<OnceLock<Error>>,
 }
 
+/// The generation that a handle found, and what it is as good as: one that was found when the set was the same.
+#[derive(Debug)]
+struct Home {
+    epoch: u64,
+    found: Result<Generation>,
+}
+
 /// How long to wait at most before a commit that failed is tried again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// How long to leave the engine to its own merge, where that was faster.
 const MERGE_PAUSE: Duration = Duration::from_millis(20);
 const MERGE_TRIES: u32 = 1_000;
-
-/// How long a look at the folder may take.
-const PROBE: Duration = Duration::from_secs(1);
 
 /// How long a search or count may take unless it says otherwise.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -133,27 +151,49 @@ impl TantivyConfig {
     ///
     /// # Errors
     /// [`ErrorKind::Unavailable`](statehouse_core::ErrorKind::Unavailable) if another process or handle has the folder open.
-    /// `Conflict` if the folder's index has another schema: it is not touched. `Corrupt` for a damaged index,
+    /// `Conflict` if the folder's index has another schema that fields cannot just be added to: it is not touched, and the
+    /// fields are named. So is one that was begun and not finished. `Corrupt` for a damaged index,
     /// `InvalidConfig` for a wrong setting or a folder that holds something else, `PermissionDenied` or `Unavailable` as the disk says.
     pub async fn open(self, schema: Schema) -> Result<TantivyIndex> {
-        TantivyIndex::open(self, schema).await
+        TantivyIndex::open(self, Some(Arc::new(schema))).await
+    }
+
+    /// Opens the live generation of an index by the schema that it has, whatever that is: what a build of another schema
+    /// begins a `Reindex` with.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), and [`NotFound`](ErrorKind::NotFound) if there is no index.
+    pub async fn open_live(self) -> Result<TantivyIndex> {
+        TantivyIndex::open(self, None).await
     }
 }
 
 impl TantivyIndex {
-    pub(super) async fn open(config: TantivyConfig, schema: Schema) -> Result<Self> {
+    async fn open(config: TantivyConfig, schema: Option<Arc<Schema>>) -> Result<Self> {
         config.check()?;
         let place = match &config.folder {
             Some(folder) => format!("tantivy {}", folder.display()),
             None => "tantivy in memory".to_owned(),
         };
-        let fenced = [capability::FENCED, capability::FENCED_AT_ONCE];
+        let fenced = [capability::FENCED, capability::FENCED_AT_ONCE, capability::REINDEX];
         let always = [capability::GLOBAL_STATISTICS, capability::LIVE_STATISTICS];
         let durable = config.folder.is_some().then_some(capability::DURABLE);
         let commit_interval = config.commit_interval;
-        let client = blocking(OPERATION.open, None, move |_| Client::open(config, Arc::new(schema))).await?;
+        let opened = move |stop: &Stop| {
+            let shelf = Shelf::open(config, schema.as_ref())?;
+            let schema = schema.unwrap_or_else(|| Arc::clone(&shelf.set().live.client.mapping.schema));
+            let ensured = shelf.ensure(&schema, stop);
+            Ok((shelf, ensured.map(|()| schema)))
+        };
+        let opened = blocking(OPERATION.open, None, opened).await;
+        let (shelf, schema) = opened.map_err(|error| error.within(&place))?;
+        let schema = schema.map_err(|error| OPERATION.open.name_in(error))?;
+        let home = Home { epoch: 0, found: Err(client::closed()) };
         Ok(Self {
-            client: Arc::new(client),
+            shelf: Arc::new(shelf),
+            schema,
+            own: None,
+            home: Arc::new(RwLock::new(home)),
             capabilities: Arc::new(always.into_iter().chain(fenced).chain(durable).collect()),
             place: place.into(),
             commit_interval,
@@ -163,6 +203,29 @@ impl TantivyIndex {
         })
     }
 
+    /// Another handle of the index.
+    fn with(&self, schema: Arc<Schema>, own: Option<(u32, Arc<Filler>)>) -> Arc<dyn SearchIndex> {
+        let home = Home { epoch: 0, found: Err(client::closed()) };
+        Arc::new(Self { schema, own, home: Arc::new(RwLock::new(home)), ..self.clone() })
+    }
+
+    /// The generation that this handle searches.
+    fn home(&self) -> Result<Generation> {
+        let epoch = self.shelf.epoch();
+        let known = self.home.read().unwrap_or_else(PoisonError::into_inner);
+        if known.epoch == epoch {
+            return known.found.clone();
+        }
+        drop(known);
+        let found = self.shelf.find(&self.schema, self.own.as_ref().map(|(number, _)| *number));
+        *self.home.write().unwrap_or_else(PoisonError::into_inner) = Home { epoch, found: found.clone() };
+        found
+    }
+
+    fn client(&self) -> Result<Arc<Client>> {
+        self.home().map(|home| home.client)
+    }
+
     /// Runs work on the client away from the async threads.
     async fn run<T: Send + 'static>(
         &self,
@@ -170,8 +233,35 @@ impl TantivyIndex {
         timeout: Option<Duration>,
         work: impl FnOnce(&Client, &Stop) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let client = Arc::clone(&self.client);
+        let client = self.client().map_err(|error| operation.name_in(error))?;
         self.noted(blocking(operation, timeout, move |stop| work(&client, stop)).await)
+    }
+
+    /// Runs work on all generations away from the async threads.
+    async fn on_all<T: Send + 'static>(
+        &self,
+        operation: statehouse_core::Operation,
+        timeout: Option<Duration>,
+        work: impl FnOnce(&Shelf, &Stop) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let shelf = Arc::clone(&self.shelf);
+        self.noted(blocking(operation, timeout, move |stop| work(&shelf, stop)).await)
+    }
+
+    /// Changes all generations away from the async threads. What began cannot be taken back, so a deadline leaves its outcome
+    /// open. What nobody waits for any more does not begin.
+    async fn changed<T: Send + 'static>(
+        &self,
+        operation: statehouse_core::Operation,
+        timeout: Option<Duration>,
+        work: impl FnOnce(&Shelf, &Stop) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.on_all(operation, timeout, work).await.map_err(|error| match error.kind() {
+            ErrorKind::Timeout => {
+                operation.name_in(Error::new(ErrorKind::OutcomeUnknown, "it went on past its deadline"))
+            }
+            _ => error,
+        })
     }
 
     /// Has health tell of damage that was found.
@@ -207,14 +297,14 @@ impl TantivyIndex {
         let (scheduled, interval) = (Arc::clone(&self.scheduled), self.commit_interval);
         // What is queued is committed once also if the last handle goes before. A commit that fails is tried again for as
         // long as there is a handle.
-        let (mut client, weak) = (Some(Arc::clone(&self.client)), Arc::downgrade(&self.client));
+        let (mut shelf, weak) = (Some(Arc::clone(&self.shelf)), Arc::downgrade(&self.shelf));
         tokio::spawn(async move {
             let (mut pause, mut pauses) = (interval, Backoff::new(interval, interval.max(LONGEST_PAUSE)));
             loop {
                 tokio::time::sleep(pause).await;
                 scheduled.store(false, Ordering::Release);
-                let Some(client) = client.take().or_else(|| weak.upgrade()) else { return };
-                let Err(error) = blocking(OPERATION.commit, None, move |_| client.commit_queued()).await else {
+                let Some(shelf) = shelf.take().or_else(|| weak.upgrade()) else { return };
+                let Err(error) = blocking(OPERATION.commit, None, move |_| shelf.commit_queued()).await else {
                     return;
                 };
                 let given_up = error.kind() == ErrorKind::Unavailable && !error.is_retryable();
@@ -231,7 +321,7 @@ impl TantivyIndex {
 #[async_trait]
 impl SearchIndex for TantivyIndex {
     fn schema(&self) -> &Arc<Schema> {
-        &self.client.mapping.schema
+        &self.schema
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -241,14 +331,10 @@ impl SearchIndex for TantivyIndex {
     async fn bulk_with(&self, operations: Vec<Operation>, options: BulkOptions) -> Result<BulkReport> {
         let queued = options.durability == Durability::Queued && options.refresh == Refresh::None;
         let deadline = options.deadline;
-        let write = move |client: &Client, _: &Stop| client.bulk(operations, &options);
-        // A write that began cannot be taken back, so a deadline leaves its outcome open.
-        let outcomes = self.run(OPERATION.bulk, deadline, write).await.map_err(|error| match error.kind() {
-            ErrorKind::Timeout => {
-                OPERATION.bulk.name_in(Error::new(ErrorKind::OutcomeUnknown, "the bulk went on past its deadline"))
-            }
-            _ => error,
-        })?;
+        let (home, schema) =
+            (self.home().map_err(|error| OPERATION.bulk.name_in(error))?.number, Arc::clone(&self.schema));
+        let write = move |shelf: &Shelf, stop: &Stop| shelf.bulk(home, &schema, operations, (&options, stop));
+        let outcomes = self.changed(OPERATION.bulk, deadline, write).await?;
         if queued {
             self.schedule_commit();
         }
@@ -257,38 +343,43 @@ impl SearchIndex for TantivyIndex {
     }
 
     async fn get_with(&self, id: &DocumentId, options: GetOptions) -> Result<Option<Record>> {
-        self.client.check_open()?;
-        let found = if inplace::may_read_one(&self.client) {
-            self.noted(inplace::guarded(|| self.client.get(id)))
+        let client = self.client()?;
+        client.check_open()?;
+        let found = if inplace::may_read_one(&client) {
+            self.noted(inplace::guarded(|| client.get(id, client.all_of(&self.schema))))
         } else {
-            let id = id.clone();
-            self.run(OPERATION.get, options.deadline.or(Some(DEADLINE)), move |client, _| client.get(&id)).await
+            let (id, schema) = (id.clone(), Arc::clone(&self.schema));
+            let read = move |client: &Client, _: &Stop| client.get(&id, client.all_of(&schema));
+            self.run(OPERATION.get, options.deadline.or(Some(DEADLINE)), read).await
         };
         found.map_err(|error| OPERATION.get.name_in(error).with_key(id.as_str()))
     }
 
     async fn search_with(&self, request: &SearchRequest, options: SearchOptions) -> Result<SearchResponse> {
         let named = |error: Error| OPERATION.search.name_in(error);
-        let size = self.client.check_open().and_then(|()| Size::of_request(request)).map_err(named)?;
-        if let Some(response) = self.noted(inplace::search(&self.client, request, size)).map_err(named)? {
+        let client = self.client().map_err(named)?;
+        let size = client.check_open().and_then(|()| Size::of_request(request)).map_err(named)?;
+        let short = inplace::search((&client, &self.schema), request, size);
+        if let Some(response) = self.noted(short).map_err(named)? {
             return Ok(response);
         }
-        let request = request.clone();
+        let (request, schema) = (request.clone(), Arc::clone(&self.schema));
         let work = move |client: &Client, stop: &Stop| {
-            let terms = client.mapping.schema.terms_of_request(&request, size)?;
+            let terms = schema.terms_of_request(&request, size)?;
             let snapshot = client.snapshot();
             let weight = find(&snapshot, &request, terms, stop)?.ranked(&snapshot, stop)?;
-            search(client, &snapshot, &weight, &request, stop)
+            search((client, &schema), &snapshot, &weight, &request, stop)
         };
         self.run(OPERATION.search, options.deadline.or(Some(DEADLINE)), work).await
     }
 
     async fn count_with(&self, query: &Query, options: SearchOptions) -> Result<u64> {
         let named = |error: Error| OPERATION.count.name_in(error);
-        let size = self.client.check_open().and_then(|()| Size::of([query])).map_err(named)?;
-        let query = query.clone();
+        let open = self.client().and_then(|client| client.check_open());
+        let size = open.and_then(|()| Size::of([query])).map_err(named)?;
+        let (query, schema) = (query.clone(), Arc::clone(&self.schema));
         let work = move |client: &Client, stop: &Stop| {
-            let terms = client.mapping.schema.terms_of([&query], size)?;
+            let terms = schema.terms_of([&query], size)?;
             let snapshot = client.snapshot();
             let weight = weight::find(&snapshot, plan::plan(&snapshot, &query, &[], terms, stop)?, 1.0)?;
             collect::count(&snapshot, &weight, stop)
@@ -297,7 +388,8 @@ impl SearchIndex for TantivyIndex {
     }
 
     async fn refresh_with(&self, options: RefreshOptions) -> Result<()> {
-        self.run(OPERATION.refresh, options.deadline, |client, _| client.refresh()).await
+        self.client().map_err(|error| OPERATION.refresh.name_in(error))?;
+        self.on_all(OPERATION.refresh, options.deadline, |shelf, _| shelf.refresh()).await
     }
 
     async fn merge_with(&self, options: MergeOptions) -> Result<()> {
@@ -306,16 +398,64 @@ impl SearchIndex for TantivyIndex {
 
     async fn raise_with(&self, fence: &Fence, options: RaiseOptions) -> Result<()> {
         let fence = fence.clone();
-        self.run(OPERATION.raise, options.deadline, move |client, _| client.marks.raise(&fence)).await
+        self.on_all(OPERATION.raise, options.deadline, move |shelf, _| shelf.marks.raise(&fence)).await
+    }
+
+    async fn diff_with(&self, wanted: &Schema, _: EnsureOptions) -> Result<SchemaDiff> {
+        self.shelf.check_open().map_err(|error| OPERATION.diff.name_in(error))?;
+        Ok(self.shelf.set().live.client.mapping.schema.diff(wanted))
+    }
+
+    async fn ensure_with(&self, wanted: Arc<Schema>, options: EnsureOptions) -> Result<Arc<dyn SearchIndex>> {
+        let schema = Arc::clone(&wanted);
+        self.changed(OPERATION.ensure, options.deadline, move |shelf, stop| shelf.ensure(&schema, stop)).await?;
+        Ok(self.with(wanted, None))
+    }
+
+    async fn generations_with(&self, options: GenerationsOptions) -> Result<Vec<crate::Generation>> {
+        let GenerationsOptions { checksums, deadline } = options;
+        let told = move |shelf: &Shelf, stop: &Stop| shelf.generations(checksums, stop);
+        self.on_all(OPERATION.generations, deadline, told).await
+    }
+
+    async fn begin_with(&self, wanted: Arc<Schema>, options: BeginOptions) -> Result<Arc<dyn SearchIndex>> {
+        let (schema, deadline) = (Arc::clone(&wanted), options.deadline);
+        let begun = move |shelf: &Shelf, stop: &Stop| shelf.begin(&schema, options, stop);
+        let own = self.changed(OPERATION.begin, deadline, begun).await?;
+        Ok(self.with(wanted, Some(own)))
+    }
+
+    async fn scan_with(&self, scan: Scan, options: GenerationOptions) -> Result<Vec<(DocumentId, u64)>> {
+        let listed = move |shelf: &Shelf, stop: &Stop| shelf.scan(&scan, stop);
+        self.on_all(OPERATION.scan, options.deadline, listed).await
+    }
+
+    async fn copy_with(&self, ids: Vec<DocumentId>, options: GenerationOptions) -> Result<u64> {
+        let copied = self.changed(OPERATION.copy, options.deadline, move |shelf, stop| shelf.copy(ids, stop)).await?;
+        self.schedule_commit();
+        Ok(copied)
+    }
+
+    async fn activate_with(&self, generation: u32, options: ActivateOptions) -> Result<()> {
+        let activated = move |shelf: &Shelf, stop: &Stop| shelf.activate(generation, options.verify, stop);
+        self.changed(OPERATION.activate, options.deadline, activated).await
+    }
+
+    async fn drop_generation_with(&self, generation: u32, options: GenerationOptions) -> Result<()> {
+        self.changed(OPERATION.drop, options.deadline, move |shelf, stop| shelf.remove(generation, stop)).await
     }
 
     async fn health(&self) -> Health {
         let start = Instant::now();
-        let client = Arc::clone(&self.client);
+        let client = self.client();
         // A folder that is away may come back: nothing was read of it.
-        let probe = blocking(OPERATION.health, Some(PROBE), move |_| client.probe()).await;
-        let mut health = Health::of(&*self.place, start.elapsed(), probe);
-        let trouble = self.damage.get().cloned().or_else(|| self.client.failure());
+        let probe = blocking(OPERATION.health, Some(Health::LIMIT), move |_| {
+            let client = client?;
+            Ok((client.probe(), client.probe_writing()))
+        });
+        let (reads, writes) = probe.await.unwrap_or_else(|error| (Err(error), Ok(())));
+        let mut health = Health::of_reads_and_writes(&*self.place, start.elapsed(), reads, writes);
+        let trouble = self.damage.get().cloned().or_else(|| self.shelf.failure());
         if health.is_up() && trouble.is_some() {
             health.status = HealthStatus::Degraded;
             health.error = trouble;
@@ -324,7 +464,7 @@ impl SearchIndex for TantivyIndex {
     }
 
     async fn close(&self) -> Result<()> {
-        self.run(OPERATION.close, None, |client, _| client.close()).await
+        self.on_all(OPERATION.close, None, |shelf, _| shelf.close()).await
     }
 }
 

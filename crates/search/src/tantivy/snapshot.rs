@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use statehouse_core::{Error, ErrorKind, Result};
 use tantivy::columnar::{Column, StrColumn};
+use tantivy::directory::FileSlice;
 use tantivy::fieldnorm::FieldNormReader;
 use tantivy::index::SegmentId;
 use tantivy::postings::TermInfo;
@@ -120,8 +121,12 @@ impl Segment {
         let fields = mapping.schema.fields().iter().zip(&mapping.slots);
         let terms = mapping.slots.iter().map(|slot| slot.map(|slot| reader.inverted_index(slot)).transpose());
         let terms = terms.collect::<Result<Vec<_>, _>>().map_err(map_error)?;
-        let norms = fields.map(|(field, slot)| match slot {
-            Some(slot) if field.is_text() => reader.get_fieldnorms_reader(*slot).map(Some),
+        let norms = fields.enumerate().map(|(place, (field, slot))| match slot {
+            Some(slot) if field.is_text() && mapping.has_norms(place) => reader.get_fieldnorms_reader(*slot).map(Some),
+            Some(_) if field.is_text() => match previous.and_then(|previous| previous.norms(place)) {
+                Some(known) => Ok(Some(known.clone())),
+                None => norms_of(reader, place).map(Some),
+            },
             _ => Ok(None),
         });
         let norms = norms.collect::<Result<Vec<_>, _>>().map_err(map_error)?;
@@ -183,6 +188,16 @@ impl Segment {
         let found = self.ids.ord_to_str(ordinal, &mut id).map_err(map_io)?;
         if found { Ok(id) } else { Err(incomplete()) }
     }
+}
+
+/// The lengths of a text field that was added to the index, as tantivy would have kept them.
+fn norms_of(reader: &SegmentReader, place: usize) -> tantivy::Result<FieldNormReader> {
+    let Some((lengths, _)) = reader.fast_fields().u64_lenient(&length_name(place))? else {
+        return Ok(FieldNormReader::constant(reader.max_doc(), 0));
+    };
+    let length = |doc| u32::try_from(lengths.first(doc).unwrap_or_default()).unwrap_or(u32::MAX);
+    let norms: Vec<_> = (0..reader.max_doc()).map(|doc| FieldNormReader::fieldnorm_to_id(length(doc))).collect();
+    FieldNormReader::open(FileSlice::from(norms))
 }
 
 fn lows(ids: &Column<u64>, documents: u32) -> Arc<[u64]> {

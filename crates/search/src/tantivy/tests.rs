@@ -1,5 +1,9 @@
+mod beside;
 mod bounded;
 mod columns;
+mod counted;
+mod halves;
+mod pointed;
 mod worn;
 
 use std::io::Read;
@@ -104,9 +108,9 @@ async fn what_was_queued_when_the_index_was_closed_is_no_failure_afterwards() {
     let index = config.open(schema()).await.unwrap();
     let queued = BulkOptions::default().with_durability(Durability::Queued);
     index.bulk_with(vec![upsert("a", "cholera")], queued).await.unwrap().check().unwrap();
-    assert_eq!(Arc::strong_count(&index.client), 2, "a commit is due");
+    assert_eq!(Arc::strong_count(&index.shelf), 2, "a commit is due");
     index.close().await.unwrap();
-    while Arc::strong_count(&index.client) > 1 {
+    while Arc::strong_count(&index.shelf) > 1 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert_eq!(warnings.lines(), [""; 0]);
@@ -192,13 +196,13 @@ async fn what_ends_the_threads_that_index_is_told_and_the_next_write_goes_on() {
         assert!(taken < 100_000, "nothing fails");
     };
     failed.iter().for_each(is_failed);
-    is_failed(&index.client.failure().unwrap());
+    is_failed(&index.shelf.failure().unwrap());
     is_failed(&queue(500_000).await.unwrap_err());
 
     std::fs::rename(&away, &folder).unwrap();
     queue(500_000).await.unwrap().check().unwrap();
     index.refresh().await.unwrap();
-    assert!(index.client.failure().is_none());
+    assert!(index.shelf.failure().is_none());
     let all = index.count(&Query::matches("title", "typhoid").into()).await.unwrap();
     assert_eq!(all, 200 + taken as u64, "what was taken is there, and what was refused is not");
 }
@@ -212,7 +216,7 @@ async fn an_index_is_not_read_with_another_schema() {
     let other = Schema::builder().field(Field::keyword("title")).build().unwrap();
     let error = TantivyConfig::folder(folder.path()).open(other).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict);
-    assert!(error.message().contains("\"title\" differs"), "{error}");
+    assert!(error.message().contains("\"title\" is a keyword, and was a text"), "{error}");
     std::fs::remove_file(folder.path().join("000001/schema.json")).unwrap();
     let error = TantivyConfig::folder(folder.path()).open(schema()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
@@ -264,7 +268,7 @@ async fn the_cost_of_a_search_is_what_it_reads() {
     let titles = (0..200).map(|at| if at == 7 { "rare" } else { "common" });
     let rows = titles.enumerate().map(|(at, title)| Record::new(format!("{at}")).unwrap().with("title", title));
     index.bulk(rows.map(|row| Operation::Upsert(row.with("code", "x"))).collect()).await.unwrap().check().unwrap();
-    let snapshot = index.client.snapshot();
+    let snapshot = index.client().unwrap().snapshot();
     let terms = |query: &Query| index.schema().terms_of([query], Size::of([query]).unwrap()).unwrap();
     let cost = |query: Query| {
         let node = super::plan::plan(&snapshot, &query, &[], terms(&query), &Stop::default()).unwrap();
@@ -282,7 +286,7 @@ async fn the_cost_of_a_search_is_what_it_reads() {
 
     // Where documents were deleted, the living ones are counted, by looking for the dead ones if those are few.
     let rank_cost = |index: &TantivyIndex, query: Query| {
-        let snapshot = index.client.snapshot();
+        let snapshot = index.client().unwrap().snapshot();
         let node = super::plan::plan(&snapshot, &query, &[], terms(&query), &Stop::default()).unwrap();
         super::weight::find(&snapshot, node, 1.0).unwrap().rank_cost(&snapshot)
     };

@@ -6,7 +6,7 @@
 
 mod format;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::OpenOptions;
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
@@ -34,6 +34,8 @@ pub(super) struct Traces {
     order: VecDeque<(Timestamp, DocumentId)>,
     bytes: usize,
     log: Option<Log>,
+    /// Which of them are of another generation.
+    adopted: HashSet<DocumentId>,
 }
 
 /// Where traces are on disk, as a commit says it.
@@ -92,6 +94,7 @@ impl Traces {
         if let Some(log) = &mut self.log {
             log.changed.push(id.clone());
         }
+        self.adopted.remove(&id);
         self.insert(id, Trace { version, since: now });
     }
 
@@ -100,6 +103,26 @@ impl Traces {
         self.order.push_back((trace.since, id.clone()));
         self.versions.insert(id, trace);
         while self.bytes > MAX_BYTES && self.forget_oldest() {}
+    }
+
+    /// Takes over what another generation knows, where that is more.
+    pub(super) fn adopt(&mut self, known: Vec<(DocumentId, Trace)>) {
+        for (id, trace) in known {
+            if self.version(&id) < Some(trace.version) {
+                self.set(id.clone(), trace.version, trace.since);
+                self.adopted.insert(id);
+            }
+        }
+        self.order.make_contiguous().sort_by_key(|(since, _)| *since);
+    }
+
+    /// Whether the document was deleted before this generation was begun.
+    pub(super) fn is_adopted(&self, id: &DocumentId) -> bool {
+        self.adopted.contains(id)
+    }
+
+    pub(super) fn all(&self) -> Vec<(DocumentId, Trace)> {
+        self.versions.iter().map(|(id, trace)| (id.clone(), *trace)).collect()
     }
 
     /// Puts back what was there before.
@@ -122,6 +145,7 @@ impl Traces {
         self.bytes = self.bytes.saturating_sub(id.as_str().len() + OVERHEAD);
         if self.versions.get(&id).is_some_and(|trace| trace.since == since) {
             self.versions.remove(&id);
+            self.adopted.remove(&id);
         }
         true
     }
@@ -243,6 +267,20 @@ mod tests {
         assert_eq!(traces.order.len(), 1);
         traces.forget_before(at(14), Duration::from_secs(10));
         assert_eq!((traces.version(&id("a")), traces.order.len(), traces.bytes), (None, 0, 0));
+    }
+
+    #[test]
+    fn what_is_taken_over_is_forgotten_in_the_order_of_time_too() {
+        let (mut known, mut traces) = (Traces::default(), Traces::default());
+        for second in [9, 3, 7, 1, 5] {
+            known.set(id(&second.to_string()), 1, at(second));
+        }
+        traces.set(id("8"), 1, at(8));
+        traces.adopt(known.all());
+        traces.forget_before(at(16), Duration::from_secs(10));
+        let mut left: Vec<_> = traces.versions.keys().map(DocumentId::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["7", "8", "9"]);
     }
 
     #[test]

@@ -74,6 +74,27 @@ pub(super) async fn the_absolute_expiry_stands_against_touches_saves_and_rotatio
     is_gone_for_writes(&*store, &fixture, &current).await;
 }
 
+pub(super) async fn when_a_session_was_last_used_is_known_also_near_its_absolute_end(backend: &impl SessionBackend) {
+    let store = backend.service().await;
+    let (fixture, _) = Fixture::create(backend).await;
+    for (round, unused) in [5, 5, 5, 4, 3, 2].into_iter().enumerate() {
+        backend.pass_time(unused * backend.step()).await;
+        let before = loaded(&*store, &fixture.key()).await;
+        assert!(before.is_worth_a_touch(), "round {round}");
+        if round % 2 == 0 {
+            ok(store.save(&before, fixture.holder(), &set("round", round)).await.expect("an answer"));
+        } else {
+            assert_eq!(store.touch(&fixture.key()).await.expect("an answer"), Touched::Slid, "round {round}");
+        }
+        let after = loaded(&*store, &fixture.key()).await;
+        // A step for what an answer takes on its way.
+        let (used, earliest) = (after.last_seen(), before.last_seen() + (unused - 1) * backend.step());
+        let latest = after.now() + backend.step();
+        assert!((earliest..latest).contains(&used), "round {round}: {used:?}, {earliest:?}, {latest:?}");
+        assert!(after.expires() <= after.record().absolute_expiry());
+    }
+}
+
 pub(super) async fn a_rotation_may_change_the_idle_timeout(backend: &impl SessionBackend) {
     let store = backend.service().await;
     for (idle, lives) in [(2 * IDLE, true), (IDLE / 2, false)] {

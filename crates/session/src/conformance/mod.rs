@@ -100,6 +100,7 @@ macro_rules! session_conformance {
             a_touch_slides_the_idle_timeout_and_not_the_version [];
             a_load_does_not_slide_the_idle_timeout [];
             a_save_slides_the_idle_timeout [];
+            when_a_session_was_last_used_is_known_also_near_its_absolute_end [];
             an_idle_session_is_gone_for_every_method [];
             the_absolute_expiry_stands_against_touches_saves_and_rotations [];
             a_deleted_session_does_not_come_back [];
@@ -128,6 +129,9 @@ macro_rules! session_conformance {
             of_logins_among_a_revocation_none_stands_that_began_before [$crate::capability::PRINCIPALS];
             of_64_parallel_logins_with_a_limit_of_one_one_is_left [$crate::capability::PRINCIPALS];
             the_oldest_makes_room_or_the_next_is_refused_and_what_has_ended_does_not_count [$crate::capability::PRINCIPALS];
+            a_login_that_is_not_made_ends_no_other_session [$crate::capability::PRINCIPALS];
+            what_is_revoked_is_remembered_as_a_deletion [$crate::capability::PRINCIPALS];
+            what_is_revoked_is_gone_for_every_method [$crate::capability::PRINCIPALS];
             who_keeps_no_principals_says_so [];
             a_former_holder_is_refused [$crate::capability::FENCED];
             a_mark_only_rises [$crate::capability::FENCED];

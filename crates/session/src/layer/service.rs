@@ -1,14 +1,14 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
-use http::header::{CACHE_CONTROL, HeaderValue, RETRY_AFTER};
-use http::{Request, Response, StatusCode};
-use statehouse_core::{Error, ErrorKind};
+use http::{Request, Response};
+use statehouse_core::Error;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::answer::{bare, status_of, unavailable};
 use super::body::SessionBody;
+use super::which::Which;
 use crate::api::SessionStore;
 use crate::config::{OutagePolicy, ServerErrorPolicy, SessionConfig};
 use crate::session::{Session, Sessions};
@@ -21,13 +21,15 @@ use crate::session::{Session, Sessions};
 /// - If the store could not be reached while the request used its session, the response is 503, with `Retry-After` where that
 ///   will help ([`OutagePolicy`]), and what the request changed is dropped: it may rest on what could not be read. If the session
 ///   cannot be saved for another reason, the response is 409 (conflict by policy), 413 (attributes were left out,
-///   because the session would be too large; all else was saved) or 500. The body of such a response is empty.
+///   because the session would be too large; all else was saved) or what else [`error_response`](crate::error_response) says of it. The
+///   body of such a response is empty.
 /// - If the inner service fails instead of answering, nothing is committed.
 /// - A response is marked as private and as varying by cookie if the session was read or written, and so that caches
 ///   do not store the cookie if it sets one.
 #[derive(Clone, Debug)]
 pub struct SessionLayer {
     sessions: Sessions,
+    which: Which,
 }
 
 impl SessionLayer {
@@ -40,7 +42,31 @@ impl SessionLayer {
     /// Sessions in `store` with these settings.
     #[must_use]
     pub fn with_config(store: impl SessionStore, config: SessionConfig) -> Self {
-        Self { sessions: Sessions::new(store, config) }
+        Sessions::new(store, config).into()
+    }
+
+    /// One of several layers around one service: its session is found as [`SessionOf<M>`](crate::SessionOf), not as [`Session`]. Each
+    /// needs a cookie of its own name, and if they share a store, it may be the same.
+    ///
+    /// ```
+    /// # use statehouse_session::{CookieConfig, MemorySessionStore, Session, SessionConfig, SessionLayer, SessionOf};
+    /// struct Operators;
+    ///
+    /// # #[cfg(feature = "axum")]
+    /// # fn app() -> statehouse_core::Result<axum::Router> {
+    /// let cookie = CookieConfig::builder("__Host-operator").build()?;
+    /// let operators = SessionConfig::builder().cookie(cookie).build()?;
+    /// let app = axum::Router::new()
+    ///     .route("/", axum::routing::get(async |visitor: Session, operator: SessionOf<Operators>| "both"))
+    ///     .layer(SessionLayer::new(MemorySessionStore::new()))
+    ///     .layer(SessionLayer::with_config(MemorySessionStore::new(), operators).marked::<Operators>());
+    /// # Ok(app) }
+    /// # Ok::<(), statehouse_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn marked<M: 'static>(mut self) -> Self {
+        self.which = Which::marked::<M>();
+        self
     }
 
     /// The sessions that this layer opens.
@@ -50,9 +76,10 @@ impl SessionLayer {
     }
 }
 
+/// A layer of the sessions that handlers list and end, too: so that both have one configuration.
 impl From<Sessions> for SessionLayer {
     fn from(sessions: Sessions) -> Self {
-        Self { sessions }
+        Self { sessions, which: Which::only() }
     }
 }
 
@@ -60,7 +87,7 @@ impl<S> Layer<S> for SessionLayer {
     type Service = SessionService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        SessionService { inner, sessions: self.sessions.clone() }
+        SessionService { inner, sessions: self.sessions.clone(), which: self.which }
     }
 }
 
@@ -69,6 +96,7 @@ impl<S> Layer<S> for SessionLayer {
 pub struct SessionService<S> {
     inner: S,
     sessions: Sessions,
+    which: Which,
 }
 
 impl<S, RequestBody, ResponseBody> Service<Request<RequestBody>> for SessionService<S>
@@ -88,10 +116,8 @@ where
 
     fn call(&mut self, mut request: Request<RequestBody>) -> Self::Future {
         let session = self.sessions.open(request.headers());
-        request.extensions_mut().insert(session.clone());
-        // The clone is not ready; the one that was polled is.
-        let ready_for_next = self.inner.clone();
-        let mut inner = std::mem::replace(&mut self.inner, ready_for_next);
+        (self.which.insert)(request.extensions_mut(), session.clone());
+        let mut inner = statehouse_core::take_polled(&mut self.inner);
         let sessions = self.sessions.clone();
         Box::pin(async move {
             let response = inner.call(request).await?;
@@ -115,8 +141,8 @@ async fn conclude<B>(session: &Session, config: &SessionConfig, response: Respon
     session.close();
     let outage = session.outage().filter(|_| committed.is_err() || fails_closed);
     let mut response = match (outage, committed) {
-        (Some(outage), _) => unavailable(outage.retry_after),
-        (None, Err(error)) => failed(&error),
+        (Some(outage), _) => unavailable(outage.retry_after).map(|()| SessionBody::empty()),
+        (None, Err(error)) => failed(&error).map(|()| SessionBody::empty()),
         (None, Ok(())) => response.map(SessionBody::of),
     };
     // Of a commit that failed there is no cookie; the removal of a session that was deleted before stands.
@@ -124,27 +150,7 @@ async fn conclude<B>(session: &Session, config: &SessionConfig, response: Respon
     response
 }
 
-fn unavailable<B>(retry_after: Option<Duration>) -> Response<SessionBody<B>> {
-    let mut response = status(StatusCode::SERVICE_UNAVAILABLE);
-    if let Some(wait) = retry_after {
-        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
-    }
-    response
-}
-
-fn failed<B>(error: &Error) -> Response<SessionBody<B>> {
+fn failed(error: &Error) -> Response<()> {
     tracing::error!(name: "session.not_saved", kind = %error.kind(), %error, "the session could not be saved");
-    status(match error.kind() {
-        ErrorKind::Conflict => StatusCode::CONFLICT,
-        ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-        _ => StatusCode::INTERNAL_SERVER_ERROR,
-    })
-}
-
-fn status<B>(code: StatusCode) -> Response<SessionBody<B>> {
-    let mut response = Response::new(SessionBody::empty());
-    *response.status_mut() = code;
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+    bare(status_of(error))
 }

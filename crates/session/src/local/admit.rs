@@ -3,9 +3,9 @@
 use statehouse_core::Timestamp;
 
 use super::{Failure, Inner};
-use crate::outcome::Loaded;
+use crate::outcome::{Loaded, not_evicted};
 use crate::principals::Login;
-use crate::record::{Principal, Snapshot};
+use crate::record::{Principal, Record, Snapshot};
 use crate::token::SessionKey;
 
 impl Inner {
@@ -41,17 +41,36 @@ impl Inner {
         Ok(found)
     }
 
-    /// The epoch of a login to the session of this key, for which others may end. The caller holds the order of logins and
-    /// the lock of that session.
-    pub(super) fn admit(&self, key: &SessionKey, login: &Login<'_>, now: Timestamp) -> Result<u64, Failure> {
+    /// The record in the epoch of the login, if it is by one, and which sessions are to end for it once it is stored. The caller
+    /// holds the order of logins and the lock of that session.
+    pub(super) fn log_in(
+        &self,
+        record: Record,
+        login: Option<&Login<'_>>,
+        now: Timestamp,
+    ) -> Result<(Record, Vec<SessionKey>), Failure> {
+        let Some(login) = login else { return Ok((record, Vec::new())) };
         let epoch = self.logins.index().admit(login.principal, login.epoch, now)?;
-        if login.limit.is_some() {
-            for oldest in login.evicts(key, self.of(Some(login.principal))?)? {
-                // Nobody who holds the lock of a session waits for another's, but for this one, and of those there is one.
-                self.end(&oldest, key)?;
+        let ending = match login.limit {
+            Some(_) => login.evicts(record.key(), self.of(Some(login.principal))?)?,
+            None => Vec::new(),
+        };
+        Ok((record.with_epoch(epoch), ending))
+    }
+
+    /// Ends the sessions that make room for one that is stored, whose lock the caller holds.
+    pub(super) fn evict(&self, ending: &[SessionKey], held: &SessionKey) -> Result<(), Failure> {
+        for oldest in ending {
+            // Nobody who holds the lock of a session waits for another's, but for this one, and of those there is one.
+            let _lock = self.folder.lock_beside(oldest, held);
+            self.bury(oldest).map_err(|failure| Failure::Other(not_evicted(failure.into_error())))?;
+            let used = self.folder.used();
+            // It is gone all the same. That it was is remembered only if there is room for it.
+            if !self.bounds.hold(used.files, used.bytes) {
+                let _ = self.free(oldest);
             }
         }
-        Ok(epoch)
+        Ok(())
     }
 
     /// Ends the sessions that live, of a principal or of all: that one, or all but this.
@@ -73,11 +92,5 @@ impl Inner {
             }
         }
         Ok(())
-    }
-
-    /// Ends the session, unless the caller, who holds the lock of `held`, has the same one.
-    fn end(&self, key: &SessionKey, held: &SessionKey) -> Result<(), Failure> {
-        let _lock = self.folder.lock_beside(key, held);
-        self.bury(key)
     }
 }

@@ -11,7 +11,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use rustix::fs::{FlockOperation, flock};
 use statehouse_core::Timestamp;
-use statehouse_core::folder::check_path;
+use statehouse_core::folder::{self, check_path};
 
 use super::error::not_synced;
 use super::place::{self, Refusal};
@@ -181,7 +181,7 @@ impl Folder {
 
     pub(super) fn write(&self, key: &SessionKey, bytes: &[u8], seen: Timestamp) -> io::Result<()> {
         let before = self.size(key)?;
-        let temp = self.root.join("tmp").join(self.next_temp.fetch_add(1, Ordering::Relaxed).to_string());
+        let temp = self.temporary();
         let result = write_synced(&temp, bytes, seen).and_then(|()| self.replace(key, &temp));
         if let Err(error) = result {
             // The name is never used again, and the next start clears the folder anyway.
@@ -190,6 +190,10 @@ impl Folder {
         }
         self.account(before, Some(blocks(bytes.len() as u64)));
         self.sync_shard(key)
+    }
+
+    fn temporary(&self) -> PathBuf {
+        self.root.join("tmp").join(self.next_temp.fetch_add(1, Ordering::Relaxed).to_string())
     }
 
     /// A folder that somebody has put there is the only thing that a file does not replace.
@@ -280,6 +284,11 @@ impl Folder {
 
     pub(super) fn check(&self) -> io::Result<()> {
         fs::metadata(self.root.join("lock")).map(|_| ())
+    }
+
+    /// Tries what a write needs.
+    pub(super) fn probe_writing(&self) -> io::Result<()> {
+        folder::probe(&self.temporary())
     }
 
     fn sync_shard(&self, key: &SessionKey) -> io::Result<()> {

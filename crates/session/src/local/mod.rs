@@ -201,26 +201,34 @@ impl Inner {
         }
         let record = Record::decode(key, &found.bytes)?;
         let expires = record.expiry_if_used(found.seen);
-        Ok(if expires > now { Loaded::Found(Snapshot::new(record, now, expires)) } else { Loaded::Absent })
+        let idle_expiry = found.seen + record.idle_timeout();
+        Ok(if expires > now { Loaded::Found(Snapshot::new(record, now, idle_expiry)) } else { Loaded::Absent })
     }
 
-    fn put(&self, record: Record, now: Timestamp) -> Result<Snapshot, Failure> {
+    /// Stores the record, and ends the sessions that make room for it.
+    fn put(&self, (record, ending): (Record, Vec<SessionKey>), now: Timestamp) -> Result<Snapshot, Failure> {
         let bytes = record.encode()?;
-        self.check_room(record.key(), bytes.len() as u64)?;
+        self.check_room(record.key(), bytes.len() as u64, &ending)?;
         self.folder.write(record.key(), &bytes, now)?;
         self.logins.index().put(&record);
-        let expires = record.expiry_if_used(now);
-        Ok(Snapshot::new(record, now, expires))
+        self.evict(&ending, record.key())?;
+        let idle_expiry = now + record.idle_timeout();
+        Ok(Snapshot::new(record, now, idle_expiry))
     }
 
-    /// Whether a file of this length may take the session's place. What does not grow always may.
-    fn check_room(&self, key: &SessionKey, len: u64) -> Result<(), Failure> {
+    /// Whether a file of this length may take the session's place once these others have ended. What does not grow always may.
+    fn check_room(&self, key: &SessionKey, len: u64, ending: &[SessionKey]) -> Result<(), Failure> {
         let before = self.folder.size(key)?;
         self.bounds.check(blocks(len))?;
         let growth = blocks(len).saturating_sub(before.unwrap_or(0));
         let used = self.folder.used();
         let files = used.files + usize::from(before.is_none());
-        let fits = growth == 0 || self.bounds.hold(files, used.bytes + growth);
+        let mut freed = 0;
+        for key in ending {
+            freed += self.folder.size(key)?.unwrap_or(0);
+        }
+        let (files, bytes) = (files.saturating_sub(ending.len()), (used.bytes + growth).saturating_sub(freed));
+        let fits = growth == 0 || self.bounds.hold(files, bytes);
         if fits { Ok(()) } else { Err(Failure::Full) }
     }
 
@@ -271,11 +279,8 @@ impl Inner {
                 Loaded::Found(_) | Loaded::Deleted { .. } => return Err(taken().into()),
             }
             let now = self.clock.now();
-            let mut record = Record::new(key, new).created_by(id).stamped_new(now, new.absolute_timeout);
-            if let Some(login) = &login {
-                record = record.with_epoch(self.admit(key, login, now)?);
-            }
-            self.put(record, now)?
+            let record = Record::new(key, new).created_by(id).stamped_new(now, new.absolute_timeout);
+            self.put(self.log_in(record, login.as_ref(), now)?, now)?
         };
         self.free_expired();
         Ok(created)
@@ -309,11 +314,8 @@ impl Inner {
                 return Ok(current.contest(base, authority, verifier, &options)?);
             }
             let now = self.clock.now();
-            let mut next = next(current.record(), now);
-            if let Some(login) = &login {
-                next = next.with_epoch(self.admit(current.record().key(), login, now)?);
-            }
-            self.put(next.stamped_over(current.record(), id, now), now)?
+            let next = next(current.record(), now).stamped_over(current.record(), id, now);
+            self.put(self.log_in(next, login.as_ref(), now)?, now)?
         };
         self.free_expired();
         Ok(Saved::Applied(saved))
@@ -414,7 +416,7 @@ impl SessionStore for LocalSessionStore {
         delta: &Delta,
         options: SaveOptions,
     ) -> Result<Saved> {
-        match base.record().with_save(authority, delta, base.now()) {
+        match base.unsealed()?.with_save(authority, delta, base.now()) {
             Some(next) => {
                 let change = Change { authority, rotation: None, options };
                 self.write(OPERATION.save, base, change, move |_, _| next.clone()).await
@@ -431,6 +433,7 @@ impl SessionStore for LocalSessionStore {
         delta: &Delta,
         options: SaveOptions,
     ) -> Result<Saved> {
+        base.unsealed()?;
         let (by, delta) = (rotation.clone(), delta.clone());
         let next = move |current: &Record, now| current.with_rotation(authority, &by, &delta, now);
         let change = Change { authority, rotation: Some(rotation.clone()), options };
@@ -470,9 +473,13 @@ impl SessionStore for LocalSessionStore {
 
     async fn health(&self) -> Health {
         let before = self.inner.clock.elapsed();
-        let probe = self.look(OPERATION.health, None, |inner| Ok(inner.folder.check()?)).await;
+        let probe = self.look(OPERATION.health, Some(Health::LIMIT), |inner| {
+            inner.folder.check()?;
+            Ok(inner.folder.probe_writing().map_err(map_error))
+        });
+        let (reads, writes) = probe.await.map_or_else(|error| (Err(error), Ok(())), |writes| (Ok(()), writes));
         let latency = self.inner.clock.elapsed().saturating_sub(before);
-        Health::of(format!("local {}", self.inner.path.display()), latency, probe)
+        Health::of_reads_and_writes(format!("local {}", self.inner.path.display()), latency, reads, writes)
     }
 
     fn capabilities(&self) -> Capabilities {

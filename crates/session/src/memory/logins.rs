@@ -3,9 +3,9 @@
 use statehouse_core::{Result, Timestamp};
 
 use super::State;
-use crate::outcome::REMEMBERED;
+use crate::bounds::Bounds;
 use crate::principals::Login;
-use crate::record::{Principal, Revoke, Snapshot};
+use crate::record::{Principal, Record, Revoke, Snapshot};
 use crate::token::SessionKey;
 
 impl State {
@@ -14,15 +14,33 @@ impl State {
         self.principals.of(principal).iter().filter_map(|key| self.live(key, now)).collect()
     }
 
-    /// The epoch of a login to the session of this key, for which others may end.
-    pub(super) fn admit(&mut self, key: &SessionKey, login: &Login<'_>, now: Timestamp) -> Result<u64> {
+    /// The record in the epoch of the login, if it is by one, and which sessions are to end for it once it is certain to be stored.
+    pub(super) fn log_in(
+        &mut self,
+        record: Record,
+        login: Option<Login<'_>>,
+        now: Timestamp,
+    ) -> Result<(Record, Vec<SessionKey>)> {
+        let Some(login) = login else { return Ok((record, Vec::new())) };
         let epoch = self.principals.admit(login.principal, login.epoch, now)?;
-        if login.limit.is_some() {
-            for oldest in login.evicts(key, self.of(Some(login.principal), now))? {
-                self.replace(oldest, None, now + REMEMBERED);
-            }
+        let ending = match login.limit {
+            Some(_) => login.evicts(record.key(), self.of(Some(login.principal), now))?,
+            None => Vec::new(),
+        };
+        Ok((record.with_epoch(epoch), ending))
+    }
+
+    /// Ends the sessions that make room for the record. What is remembered of them gives way if it needs even that.
+    pub(super) fn evict(&mut self, ending: &[SessionKey], record: &Record, now: Timestamp, bounds: Bounds) {
+        for key in ending {
+            self.replace(*key, None, now);
         }
-        Ok(epoch)
+        while !ending.is_empty() && !self.has_room(record, &[], bounds) && self.remove_expendable(record.key()) {}
+    }
+
+    /// Forgets the oldest revocations of which there is no room for a memory.
+    pub(super) fn bound_revocations(&mut self, bounds: Bounds) {
+        while self.bytes + self.principals.weight() > bounds.bytes && self.principals.forget_oldest() {}
     }
 
     /// Ends sessions that live.
@@ -34,7 +52,7 @@ impl State {
         for session in self.of(principal, now) {
             let key = *session.record().key();
             if one.is_none_or(|one| *one == key) && kept != Some(&key) {
-                self.replace(key, None, now + REMEMBERED);
+                self.replace(key, None, now);
             }
         }
     }

@@ -30,7 +30,7 @@ const OPERATION: Operations = Operations::of("memory");
 ///
 /// Expired sessions are freed as others are created, saved and touched, never more than a few at a time. When the store
 /// is full, by number or by bytes, the anonymous sessions that would expire next make room, and what is remembered of
-/// deletions; while there are none, what needs room is refused with [`Unavailable`](statehouse_core::ErrorKind::Unavailable). So a flood of anonymous sessions logs nobody out, and keeps
+/// deletions and revocations; while there are none, what needs room is refused with [`Unavailable`](statehouse_core::ErrorKind::Unavailable). So a flood of anonymous sessions logs nobody out, and keeps
 /// nobody from logging in.
 #[derive(Debug)]
 pub struct MemorySessionStore {
@@ -56,14 +56,18 @@ struct State {
 struct Entry {
     /// `None` while the session's deletion is remembered.
     record: Option<Arc<Record>>,
+    /// When it was last used, or deleted.
+    used: Timestamp,
     expires: Timestamp,
     weight: u64,
 }
 
 impl Entry {
-    fn new(record: Option<Arc<Record>>, expires: Timestamp) -> Self {
+    /// Of a session that is used now, or deleted.
+    fn new(record: Option<Arc<Record>>, now: Timestamp) -> Self {
         let weight = record.as_ref().map_or(DELETED_WEIGHT, |record| record.weight());
-        Self { record, expires, weight }
+        let expires = record.as_ref().map_or(now + REMEMBERED, |record| record.expiry_if_used(now));
+        Self { record, used: now, expires, weight }
     }
 
     fn is_expendable(&self) -> bool {
@@ -116,7 +120,7 @@ impl MemorySessionStore {
         authority: Authority,
         verifier: Option<&VerifierHash>,
         options: SaveOptions,
-        next: impl FnOnce(&mut State, &Record, Timestamp) -> Result<Record>,
+        next: impl FnOnce(&mut State, &Record, Timestamp) -> Result<(Record, Vec<SessionKey>)>,
     ) -> Result<Saved> {
         let (options, id) = options.identified()?;
         let _held = self.marks.hold(options.fence.as_ref()).map_err(|error| operation.name_in(error))?;
@@ -127,11 +131,13 @@ impl MemorySessionStore {
         if !current.admits(base, authority) {
             return current.contest(base, authority, verifier, &options);
         }
-        let next = next(&mut state, current.record(), now).map_err(|error| operation.name_in(error))?;
+        let next = next(&mut state, current.record(), now).map_err(|error| operation.name_in(error));
+        let (next, ending) = next?;
         let next = next.stamped_over(current.record(), id, now);
         if next.weight() > current.record().weight() {
-            state.make_room(&next, self.bounds).map_err(|error| operation.name_in(error))?;
+            state.make_room(&next, &ending, self.bounds).map_err(|error| operation.name_in(error))?;
         }
+        state.evict(&ending, &next, now, self.bounds);
         Ok(Saved::Applied(state.put(next, now)))
     }
 }
@@ -160,12 +166,10 @@ impl State {
 
     fn find(&self, key: &SessionKey, now: Timestamp) -> Loaded {
         match self.sessions.get(key).filter(|entry| entry.expires > now) {
-            Some(Entry { record: Some(record), expires, .. }) => {
-                Loaded::Found(Snapshot::new(Arc::clone(record), now, *expires))
+            Some(Entry { record: Some(record), used, .. }) => {
+                Loaded::Found(Snapshot::new(Arc::clone(record), now, *used + record.idle_timeout()))
             }
-            Some(Entry { record: None, expires, .. }) => {
-                Loaded::Deleted { ago: REMEMBERED.saturating_sub(expires.since(now)) }
-            }
+            Some(Entry { record: None, used, .. }) => Loaded::Deleted { ago: now.since(*used) },
             None => Loaded::Absent,
         }
     }
@@ -175,18 +179,19 @@ impl State {
     }
 
     fn put(&mut self, record: Record, now: Timestamp) -> Snapshot {
-        let (key, expires) = (*record.key(), record.expiry_if_used(now));
         let record = Arc::new(record);
-        self.replace(key, Some(Arc::clone(&record)), expires);
-        Snapshot::new(record, now, expires)
+        self.replace(*record.key(), Some(Arc::clone(&record)), now);
+        let idle_expiry = now + record.idle_timeout();
+        Snapshot::new(record, now, idle_expiry)
     }
 
-    fn replace(&mut self, key: SessionKey, record: Option<Arc<Record>>, expires: Timestamp) {
+    /// Puts a session there that is used now, or that one was deleted.
+    fn replace(&mut self, key: SessionKey, record: Option<Arc<Record>>, now: Timestamp) {
         self.remove(&key);
-        let entry = Entry::new(record, expires);
-        self.queue.insert((expires, key));
+        let entry = Entry::new(record, now);
+        self.queue.insert((entry.expires, key));
         if entry.is_expendable() {
-            self.expendable.insert((expires, key));
+            self.expendable.insert((entry.expires, key));
         }
         self.bytes += entry.weight;
         if let Some(record) = &entry.record {
@@ -204,24 +209,31 @@ impl State {
         }
     }
 
-    /// Makes room for the record, at the cost of anonymous sessions and of what is remembered of deletions; an error if
-    /// that is not enough.
-    fn make_room(&mut self, record: &Record, bounds: Bounds) -> Result<()> {
+    /// Makes room for the record beside what those sessions leave that are to end for it, at the cost of anonymous sessions and of
+    /// what is remembered of deletions and revocations; an error if that is not enough.
+    fn make_room(&mut self, record: &Record, ending: &[SessionKey], bounds: Bounds) -> Result<()> {
         bounds.check(record.weight())?;
-        let key = *record.key();
-        let replaced = self.sessions.get(&key).map(|entry| entry.weight);
-        let more = usize::from(replaced.is_none());
-        let weight = record.weight();
-        loop {
-            let bytes = self.bytes - replaced.unwrap_or(0) + weight;
-            if bounds.hold(self.sessions.len() + more, bytes) {
-                return Ok(());
-            }
-            let Some(next) = self.expendable.iter().map(|(_, other)| *other).find(|other| *other != key) else {
+        while !self.has_room(record, ending, bounds) {
+            if !self.remove_expendable(record.key()) && !self.principals.forget_oldest() {
                 return Err(Error::full(FULL));
-            };
-            self.remove(&next);
+            }
         }
+        Ok(())
+    }
+
+    /// Whether the record fits once these have ended, which are others.
+    fn has_room(&self, record: &Record, ending: &[SessionKey], bounds: Bounds) -> bool {
+        let weight = |key: &SessionKey| self.sessions.get(key).map(|entry| entry.weight);
+        let replaced = weight(record.key());
+        let freed: u64 = ending.iter().filter_map(weight).chain(replaced).sum();
+        let sessions = self.sessions.len() + usize::from(replaced.is_none()) - ending.len();
+        bounds.hold(sessions, self.bytes + self.principals.weight() + record.weight() - freed)
+    }
+
+    /// Removes what makes room next, other than this. False if there is nothing.
+    fn remove_expendable(&mut self, kept: &SessionKey) -> bool {
+        let next = self.expendable.iter().map(|(_, key)| *key).find(|key| key != kept);
+        next.inspect(|key| self.remove(key)).is_some()
     }
 }
 
@@ -240,12 +252,13 @@ impl SessionStore for MemorySessionStore {
             Loaded::Found(own) if own.record().is_as_created_by(id) => return Ok(own),
             Loaded::Found(_) | Loaded::Deleted { .. } => return Err(OPERATION.create.name_in(taken())),
         }
-        let mut record = Record::new(key, new).created_by(id).stamped_new(now, new.absolute_timeout);
-        state.make_room(&record, self.bounds).map_err(|error| OPERATION.create.name_in(error))?;
-        if let Some(login) = Login::of(new) {
-            record = record.with_epoch(state.admit(key, &login, now).map_err(|error| OPERATION.create.name_in(error))?);
-        }
-        Ok(state.put(record, now))
+        let record = Record::new(key, new).created_by(id).stamped_new(now, new.absolute_timeout);
+        let created = state.log_in(record, Login::of(new), now).and_then(|(record, ending)| {
+            state.make_room(&record, &ending, self.bounds)?;
+            state.evict(&ending, &record, now, self.bounds);
+            Ok(state.put(record, now))
+        });
+        created.map_err(|error| OPERATION.create.name_in(error))
     }
 
     async fn load_with(&self, key: &SessionKey, _: LoadOptions) -> Result<Loaded> {
@@ -259,8 +272,8 @@ impl SessionStore for MemorySessionStore {
         delta: &Delta,
         options: SaveOptions,
     ) -> Result<Saved> {
-        match base.record().with_save(authority, delta, base.now()) {
-            Some(next) => self.write(OPERATION.save, base, authority, None, options, |_, _, _| Ok(next)),
+        match base.unsealed()?.with_save(authority, delta, base.now()) {
+            Some(next) => self.write(OPERATION.save, base, authority, None, options, |_, _, _| Ok((next, Vec::new()))),
             None => Ok(Saved::Applied(base.clone())),
         }
     }
@@ -273,10 +286,10 @@ impl SessionStore for MemorySessionStore {
         delta: &Delta,
         options: SaveOptions,
     ) -> Result<Saved> {
+        base.unsealed()?;
         let rotated = |state: &mut State, current: &Record, now| {
             let next = current.with_rotation(authority, rotation, delta, now);
-            let Some(login) = Login::by(rotation) else { return Ok(next) };
-            Ok(next.with_epoch(state.admit(current.key(), &login, now)?))
+            state.log_in(next, Login::by(rotation), now)
         };
         self.write(OPERATION.rotate, base, authority, Some(&rotation.next), options, rotated)
     }
@@ -289,7 +302,7 @@ impl SessionStore for MemorySessionStore {
         let Some(entry) = sessions.get_mut(key).filter(|entry| entry.expires > now) else { return Ok(Touched::Gone) };
         let Some(record) = &entry.record else { return Ok(Touched::Gone) };
         let (before, after) = (entry.expires, record.expiry_if_used(now));
-        entry.expires = after;
+        (entry.used, entry.expires) = (now, after);
         for queue in [queue, expendable] {
             if queue.remove(&(before, *key)) {
                 queue.insert((after, *key));
@@ -307,7 +320,7 @@ impl SessionStore for MemorySessionStore {
         if !current.record().accepts(authority, now) {
             return Ok(Deleted::Refused);
         }
-        state.replace(*key, None, now + REMEMBERED);
+        state.replace(*key, None, now);
         Ok(Deleted::Removed)
     }
 
@@ -326,6 +339,7 @@ impl SessionStore for MemorySessionStore {
         let mut state = self.lock();
         let now = self.now();
         state.revoke(which, now);
+        state.bound_revocations(self.bounds);
         Ok(())
     }
 

@@ -17,6 +17,8 @@ pub(crate) use self::format::deleted_at;
 #[cfg(any(unix, test))]
 pub(crate) use self::format::tombstone;
 pub use self::saves::SaveId;
+#[cfg(feature = "sealed")]
+pub(crate) use self::snapshot::Sealed;
 pub use self::snapshot::Snapshot;
 pub use self::stored::Record;
 

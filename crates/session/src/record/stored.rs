@@ -167,6 +167,12 @@ impl Record {
         self
     }
 
+    /// The same with other attributes, and somebody else logged in.
+    #[cfg(feature = "sealed")]
+    pub(crate) fn with_contents(&self, principal: Option<Principal>, attributes: Attributes) -> Self {
+        Self { principal, attributes, ..self.clone() }
+    }
+
     /// The attributes.
     #[must_use]
     pub const fn attributes(&self) -> &Attributes {
@@ -193,8 +199,14 @@ impl Record {
     /// When the session expires unless it is used, as of the last write or touch that the record knows of.
     #[must_use]
     pub fn expiry_if_unused(&self) -> Timestamp {
-        let hard = self.absolute_expiry();
-        self.stamp.soft_expiry.map_or(hard, |soft| soft.min(hard))
+        self.idle_expiry().min(self.absolute_expiry())
+    }
+
+    /// When the idle timeout ends, as of the last write or touch that the record knows of: also where the session ends before that by
+    /// its absolute timeout, so that it says when that use was.
+    #[must_use]
+    pub fn idle_expiry(&self) -> Timestamp {
+        self.stamp.soft_expiry.unwrap_or_else(|| self.absolute_expiry())
     }
 
     /// The record with the idle expiry of the one that it replaces.
@@ -323,7 +335,7 @@ impl Record {
         self.stamp.version = Version::default().next(now.as_micros());
         self.stamp.created = now;
         self.stamp.hard_expiry = Some(hard_expiry);
-        self.stamp.soft_expiry = Some(self.expiry_if_used(now));
+        self.stamp.soft_expiry = Some(now + self.idle_timeout);
         self
     }
 
@@ -335,7 +347,7 @@ impl Record {
         self.saves = current.saves.followed_by(save, current.version(), version, now);
         self.stamp = current.stamp;
         self.stamp.version = version;
-        self.stamp.soft_expiry = Some(self.expiry_if_used(now));
+        self.stamp.soft_expiry = Some(now + self.idle_timeout);
         self
     }
 }

@@ -206,7 +206,8 @@ fn saving_moves_the_version_and_the_idle_expiry_and_nothing_else() {
     assert_eq!(saved.version().get(), late.as_micros());
     assert_eq!(saved.created(), NOW);
     assert_eq!(saved.absolute_expiry(), NOW + 720 * MINUTE);
-    assert_eq!(saved.stamp.soft_expiry, Some(NOW + 720 * MINUTE), "the idle expiry is capped by the absolute one");
+    assert_eq!(saved.idle_expiry(), late + record.idle_timeout());
+    assert_eq!(saved.expiry_if_unused(), saved.absolute_expiry(), "the idle expiry is capped by the absolute one");
     let back = record.clone().stamped_over(&record, save(1), Timestamp::from_micros(1));
     assert_eq!(back.version().get(), record.version().get() + 1);
 }

@@ -13,21 +13,23 @@ use statehouse_redis::{
 };
 
 use super::anonymous::{Anonymous, second, until};
+use super::principals::{Deadline, Known, Owner};
 use crate::operation::Operations;
 use crate::options::{CreateOptions, DeleteOptions, SaveOptions};
-use crate::outcome::{Deleted, Loaded, REMEMBERED, Touched};
-use crate::record::{NewSession, Principal, Record, Snapshot, TOMBSTONE, deleted_at};
+use crate::outcome::{Deleted, Loaded, REMEMBERED, Saved, Touched};
+use crate::record::{Authority, NewSession, Principal, Record, Snapshot, TOMBSTONE, deleted_at};
 use crate::token::{SessionKey, VerifierHash};
 
 pub(super) const OPERATION: Operations = Operations::of("redis");
 
 static CREATE: LazyLock<RedisScript> = script!(ENVELOPE_STAMP, "lua/create.lua");
-static SAVE: LazyLock<RedisScript> = script!("lua/save.lua");
-static SAVE_FENCED: LazyLock<RedisScript> = script!(REFUSE_STALE, "lua/save.lua");
-static TOUCH: LazyLock<RedisScript> = script!(ENVELOPE_STAMP, "lua/touch.lua");
-static DELETE: LazyLock<RedisScript> = script!(ENVELOPE_STAMP, "lua/delete.lua");
+static SAVE: LazyLock<RedisScript> = script!(LAST_EPOCH, "lua/save.lua");
+static SAVE_FENCED: LazyLock<RedisScript> = script!(REFUSE_STALE, LAST_EPOCH, "lua/save.lua");
+static TOUCH: LazyLock<RedisScript> = script!(ENVELOPE_STAMP, LAST_EPOCH, "lua/touch.lua");
+static DELETE: LazyLock<RedisScript> = script!(ENVELOPE_STAMP, LAST_EPOCH, "lua/delete.lua");
+static DELETE_FENCED: LazyLock<RedisScript> = script!(REFUSE_STALE, ENVELOPE_STAMP, LAST_EPOCH, "lua/delete.lua");
 
-static DELETE_FENCED: LazyLock<RedisScript> = script!(REFUSE_STALE, ENVELOPE_STAMP, "lua/delete.lua");
+const LAST_EPOCH: &str = include_str!("lua/last_epoch.lua");
 
 /// The sessions of one namespace.
 #[derive(Clone, Debug)]
@@ -46,6 +48,32 @@ pub(super) enum Swapped {
     /// Another session, and whether it may hold this change.
     Other(Snapshot, SaveOptions),
     Gone,
+}
+
+/// The call of a script on a session, and the argument that says whose it is.
+fn call_known<'s>(script: &'s RedisScript, key: String, known: Option<Known>) -> (ScriptCall<'s>, String) {
+    let call = script.key(key);
+    let Some(Known { principal, epochs: [own, everybody] }) = known else { return (call, String::new()) };
+    (call.key(own).key(everybody), principal.to_string())
+}
+
+impl Swapped {
+    /// What there is now.
+    pub(super) fn record(&self) -> Option<&Record> {
+        match self {
+            Self::Ok(found) | Self::Other(found, _) => Some(found.record()),
+            Self::Gone => None,
+        }
+    }
+
+    /// What to answer. See [`Snapshot::contest`].
+    pub(super) fn settled(self, base: &Snapshot, by: Authority, verifier: Option<&VerifierHash>) -> Result<Saved> {
+        match self {
+            Self::Ok(snapshot) => Ok(Saved::Applied(snapshot)),
+            Self::Other(current, options) => current.contest(base, by, verifier, &options),
+            Self::Gone => Ok(Saved::Gone),
+        }
+    }
 }
 
 impl Wire {
@@ -148,7 +176,15 @@ impl Wire {
     /// The stamp is made here, of the server's time as the base knows it, so that the server compares and stores and
     /// does nothing else. The time to live is set only when a touch would be worth it, or when the idle timeout is
     /// another: that is a fifth of the work.
-    pub(super) async fn swap(&self, base: &Snapshot, next: Record, options: SaveOptions) -> Result<Swapped> {
+    ///
+    /// With what is `known` of whose the base is, nothing is written if it was revoked.
+    pub(super) async fn swap(
+        &self,
+        base: &Snapshot,
+        next: Record,
+        known: Option<Known>,
+        options: SaveOptions,
+    ) -> Result<Swapped> {
         let now = base.now();
         let (mut options, id) = options.identified()?;
         let mut next = next.stamped_over(base.record(), id, now);
@@ -161,44 +197,58 @@ impl Wire {
             next = next.expiring_as(base.record());
         }
         let script = if options.fence.is_some() { &SAVE_FENCED } else { &SAVE };
-        let call = script.key(self.key(&key)).arg(&version).arg(&next.encode()?[..]).arg(lives).deadline();
+        let epoch = known.as_ref().map(|_| base.record().epoch().to_string()).unwrap_or_default();
+        let (call, _) = call_known(script, self.key(&key), known);
+        let call = call.arg(&version).arg(&next.encode()?[..]).arg(lives).arg(epoch).deadline();
         let call = self.fenced(call, options.fence.as_ref())?;
-        let redis = self.redis.within(options.deadline);
-        let answer = match call.run(&redis, Idempotence::NotIdempotent).await {
+        let deadline = Deadline::of(options.deadline);
+        let answer = match call.run(&self.redis.within(deadline.left()), Idempotence::NotIdempotent).await {
             Err(error) if error.kind() == ErrorKind::OutcomeUnknown => {
                 options.repeats = true;
-                match call.run(&redis, Idempotence::Idempotent).await {
-                    // The first may have been made before somebody else acquired the lock.
-                    Err(refused) if refused.kind() == ErrorKind::Fenced => Err(error),
-                    again => again,
-                }
+                // Whatever that fails with, as because somebody else has acquired the lock since: the first may have been made.
+                call.run(&self.redis.within(deadline.left()), Idempotence::Idempotent).await.map_err(|_| error)
             }
             answer => answer,
         };
-        match answer? {
+        let (answer, last) = match answer? {
+            redis::Value::Array(mut both) if both.len() == 2 => {
+                let last = both.pop().map(redis::from_redis_value::<u64>).transpose();
+                (both.remove(0), last.map_err(|_| unexpected_answer())?.unwrap_or(0))
+            }
+            alone => (alone, 0),
+        };
+        match answer {
             redis::Value::Int(1) => {
                 self.anonymous.changed(until(base.record()), until(&next));
                 Ok(Swapped::Ok(snapshot(next, base.now())))
             }
             redis::Value::BulkString(found) if found.starts_with(TOMBSTONE) => Ok(Swapped::Gone),
-            redis::Value::BulkString(found) => Ok(Swapped::Other(read(&key, found, base.now())?, options)),
+            redis::Value::BulkString(found) => {
+                let current = read(&key, found, base.now())?;
+                let theirs = current.record().principal() == base.record().principal();
+                let is_over = theirs && current.record().is_revoked_in(last);
+                Ok(if is_over { Swapped::Gone } else { Swapped::Other(current, options) })
+            }
             redis::Value::Nil => Ok(Swapped::Gone),
             _ => Err(unexpected_answer()),
         }
     }
 
-    /// And whose it is, until when at the latest, if somebody is logged in.
+    /// With a slid session of somebody's whose it is, and when it ends at the latest.
     pub(super) async fn touch(
         &self,
         key: &SessionKey,
+        known: Option<Known>,
         deadline: Option<Duration>,
-    ) -> Result<(Touched, Option<(Principal, Timestamp)>)> {
-        let call = TOUCH.key(self.key(key)).deadline();
-        let answer: (u8, u64, u64, u64, Vec<u8>, u64) =
+    ) -> Result<((Touched, Timestamp), Option<Owner>)> {
+        let (call, principal) = call_known(&TOUCH, self.key(key), known);
+        let call = call.arg(principal).deadline();
+        let answer: (u8, u64, u64, u64, Vec<u8>, u64, u64) =
             call.run(&self.redis.within(deadline), Idempotence::Idempotent).await?;
-        let (slid, before, after, idle, principal, ends) = answer;
+        let (slid, before, after, idle, principal, ends, epoch) = answer;
+        let ends = Timestamp::from_micros(ends);
         match slid {
-            0 => return Ok((Touched::Gone, None)),
+            0 => return Ok(((Touched::Gone, ends), None)),
             1 if after > 0 => {
                 let until = |expires| second(Timestamp::from_micros(expires), Duration::from_micros(idle));
                 self.anonymous.changed(Some(until(before)), Some(until(after)));
@@ -207,37 +257,41 @@ impl Wire {
             2 => self.note_full(OPERATION.touch),
             _ => return Err(unexpected_answer()),
         }
-        let principal = std::str::from_utf8(&principal).ok().and_then(|text| Principal::new(text).ok());
-        Ok((Touched::Slid, principal.map(|principal| (principal, Timestamp::from_micros(ends)))))
+        Ok(((Touched::Slid, ends), Owner::read(&principal, epoch)))
     }
 
     /// Without a `holder`, in the name of the application. With a principal, only a login of theirs that began `before` the epoch.
+    /// Answers whose it was, too.
     pub(super) async fn delete(
         &self,
         key: &SessionKey,
         holder: Option<&VerifierHash>,
         before: Option<(&Principal, u64)>,
+        known: Option<Known>,
         options: &DeleteOptions,
-    ) -> Result<Deleted> {
+    ) -> Result<(Deleted, Option<Owner>)> {
         let holder = holder.map_or(&[][..], |holder| holder.as_bytes());
         let script = if options.fence.is_some() { &DELETE_FENCED } else { &DELETE };
-        let call = script.key(self.key(key)).arg(&TOMBSTONE[..]).arg(millis(REMEMBERED)).arg(holder);
+        let (call, whose) = call_known(script, self.key(key), known);
+        let call = call.arg(&TOMBSTONE[..]).arg(millis(REMEMBERED)).arg(holder);
         let (principal, epoch) = before.map_or(("", 0), |(principal, epoch)| (principal.as_str(), epoch));
-        let call = call.arg(principal).arg(epoch).deadline();
+        let call = call.arg(principal).arg(epoch).arg(whose).deadline();
         let call = self.fenced(call, options.fence.as_ref())?;
-        match call.run(&self.redis.within(options.deadline), Idempotence::Idempotent).await? {
-            0_u8 => Ok(Deleted::Gone),
-            1 => {
-                self.full.store(false, Ordering::Relaxed);
-                Ok(Deleted::Removed)
-            }
-            2 => Ok(Deleted::Refused),
-            3 => {
-                self.note_full(OPERATION.delete);
-                Ok(Deleted::Removed)
-            }
-            _ => Err(unexpected_answer()),
+        let answer: (u8, Vec<u8>, u64) =
+            call.run(&self.redis.within(options.deadline), Idempotence::Idempotent).await?;
+        let (deleted, principal, epoch) = answer;
+        match deleted {
+            1 => self.full.store(false, Ordering::Relaxed),
+            3 => self.note_full(OPERATION.delete),
+            _ => {}
         }
+        let deleted = match deleted {
+            0 => Deleted::Gone,
+            1 | 3 => Deleted::Removed,
+            2 => Deleted::Refused,
+            _ => return Err(unexpected_answer()),
+        };
+        Ok((deleted, Owner::read(&principal, epoch)))
     }
 
     /// Says so once, until the server has stored something again.
@@ -266,8 +320,8 @@ fn read(key: &SessionKey, bytes: Vec<u8>, now: Timestamp) -> Result<Snapshot> {
 }
 
 fn snapshot(record: Record, now: Timestamp) -> Snapshot {
-    let expires = record.expiry_if_unused();
-    Snapshot::new(record, now, expires)
+    let idle_expiry = record.idle_expiry();
+    Snapshot::new(record, now, idle_expiry)
 }
 
 /// What a new session became: the bytes that were sent, under the stamp that the script answers.

@@ -1,17 +1,14 @@
 //! Who logs in, what is theirs, and what ends together.
 
-use std::time::Duration;
-
 use futures_util::future::join_all;
-use statehouse_core::time::whole_micros;
-use statehouse_core::{Error, ErrorKind, Result};
+use statehouse_core::{Error, ErrorKind, Result, Timestamp};
 
 use super::RedisSessionStore;
-use super::principals::{Attempt, Entered, last_of};
+use super::principals::{Attempt, Deadline, Entered, Epochs, Known, Owner};
 use crate::options::{CreateOptions, DeleteOptions, SaveOptions};
-use crate::outcome::{Deleted, Loaded, REMEMBERED, Saved, revoked, taken, too_many};
+use crate::outcome::{Loaded, REMEMBERED, Saved, not_evicted, revoked, taken, too_many};
 use crate::principals::Login;
-use crate::record::{Authority, NewSession, Principal, Record, Revoke, SaveId, Snapshot};
+use crate::record::{Authority, Beyond, NewSession, Principal, Record, Revoke, Rotation, SaveId, Snapshot};
 use crate::token::SessionKey;
 
 /// How often a session that is kept is saved anew because others were faster, while all the others end.
@@ -20,59 +17,107 @@ const TRIES: usize = 16;
 /// Later than every epoch, and a number that Lua has.
 const ANY: u64 = 1 << 53;
 
+/// A login that may go on.
+#[derive(Clone, Copy)]
+struct Admitted {
+    /// In which epoch it began.
+    epoch: u64,
+    /// Whether another session is to end for it.
+    evicts: bool,
+}
+
 impl RedisSessionStore {
     /// The session, unless its principal was revoked since the login.
     ///
     /// Whose a session is stands in it. Where that is known already it is asked for together with the epoch.
-    pub(super) async fn load_live(&self, key: &SessionKey, deadline: Option<Duration>) -> Result<Loaded> {
+    pub(super) async fn load_live(&self, key: &SessionKey, deadline: Deadline) -> Result<Loaded> {
         let Some(known) = self.met.principal_of(key) else { return self.load_unmet(key, deadline).await };
         if self.wire.redis().is_cluster() {
-            let both = (self.wire.load(key, deadline), self.principals.epoch(&known, deadline));
+            let both = (self.wire.load(key, deadline.left()), self.principals.epochs(&known, deadline.left()));
             let (loaded, epoch) = tokio::join!(both.0, both.1);
             return self.judge_as(&known, loaded?, epoch?, deadline).await;
         }
         let epochs = self.principals.epochs_of(&known);
-        let (loaded, epochs) = self.wire.load_beside(&[*key], epochs, deadline).await?;
+        let (loaded, epochs) = self.wire.load_beside(&[*key], epochs, deadline.left()).await?;
         match loaded.into_iter().next() {
             // What is no string is told apart by who asks for it alone.
             Some(Ok(loaded @ (Loaded::Found(_) | Loaded::Deleted { .. }))) => {
-                self.judge_as(&known, loaded, last_of(&epochs), deadline).await
+                self.judge_as(&known, loaded, Epochs::read(&epochs), deadline).await
             }
             _ => self.load_unmet(key, deadline).await,
         }
     }
 
-    async fn load_unmet(&self, key: &SessionKey, deadline: Option<Duration>) -> Result<Loaded> {
-        let loaded = self.wire.load(key, deadline).await?;
+    async fn load_unmet(&self, key: &SessionKey, deadline: Deadline) -> Result<Loaded> {
+        let loaded = self.wire.load(key, deadline.left()).await?;
         let Loaded::Found(session) = &loaded else { return Ok(loaded) };
         let Some(principal) = session.record().principal().cloned() else { return Ok(loaded) };
         self.met.note(key, &principal);
-        Ok(judge(loaded, self.principals.epoch(&principal, deadline).await?))
+        Ok(judge(loaded, self.principals.epochs(&principal, deadline.left()).await?))
     }
 
     /// What was loaded together with the epoch of this principal, who may not be the session's any more.
-    async fn judge_as(
-        &self,
-        known: &Principal,
-        loaded: Loaded,
-        epoch: u64,
-        deadline: Option<Duration>,
-    ) -> Result<Loaded> {
+    async fn judge_as(&self, known: &Principal, loaded: Loaded, epochs: Epochs, deadline: Deadline) -> Result<Loaded> {
         let other = match &loaded {
             Loaded::Found(session) => session.record().principal().filter(|principal| *principal != known).cloned(),
             _ => None,
         };
-        let Some(other) = other else { return Ok(judge(loaded, epoch)) };
-        let epoch = self.principals.epoch(&other, deadline).await?;
+        let Some(other) = other else { return Ok(judge(loaded, epochs)) };
+        let epochs = self.principals.epochs(&other, deadline.left()).await?;
         if let Loaded::Found(session) = &loaded {
             self.met.note(session.record().key(), &other);
         }
-        Ok(judge(loaded, epoch))
+        Ok(judge(loaded, epochs))
+    }
+
+    /// What a script has done, and whose the session is that it met; or `gone`, if that was revoked before, so that no load finds it.
+    /// Mostly it is known whose it is: then the script looks at their epochs, or in a cluster they are asked for at the same time.
+    pub(super) async fn of_live<T, S: Future<Output = Result<(T, Option<Owner>)>>>(
+        &self,
+        key: &SessionKey,
+        deadline: Deadline,
+        script: impl FnOnce(Option<Known>) -> S,
+        gone: T,
+    ) -> Result<(T, Option<Owner>)> {
+        let (met, apart) = (self.met.principal_of(key), self.wire.redis().is_cluster());
+        let known = met.clone().filter(|_| !apart);
+        let script = script(known.map(|principal| self.principals.known(principal)));
+        let beside = async {
+            Ok(match met.as_ref().filter(|_| apart) {
+                Some(met) => Some(self.principals.epochs(met, deadline.left()).await),
+                None => None,
+            })
+        };
+        let ((done, owner), beside) = tokio::try_join!(script, beside)?;
+        let Some(owner) = owner else { return Ok((done, None)) };
+        let epochs = match (met.as_ref() == Some(&owner.principal), beside) {
+            (true, Some(epochs)) => epochs,
+            (true, None) => return Ok((done, Some(owner))),
+            (false, _) => self.principals.epochs(&owner.principal, deadline.left()).await,
+        };
+        match self.is_over(key, owner.epoch, epochs, deadline).await {
+            true => Ok((gone, None)),
+            false => Ok((done, Some(owner))),
+        }
+    }
+
+    /// Whether a session was revoked whose login began in that epoch. A write that was made is answered so even if that cannot be
+    /// found out: it does no harm.
+    pub(super) async fn is_over(
+        &self,
+        key: &SessionKey,
+        epoch: u64,
+        epochs: Result<Epochs>,
+        deadline: Deadline,
+    ) -> bool {
+        // Whoever ends all but one takes that one into a later epoch than it may have been met in.
+        epochs.is_ok_and(|epochs| epoch < epochs.last())
+            && !matches!(self.load_live(key, deadline).await, Ok(Loaded::Found(_)) | Err(_))
     }
 
     /// The epoch that a login begins in now.
-    pub(super) async fn begin(&self, principal: &Principal, deadline: Option<Duration>) -> Result<u64> {
-        Ok(self.principals.epoch(principal, deadline).await?.max(1))
+    pub(super) async fn begin(&self, principal: &Principal, deadline: Deadline) -> Result<u64> {
+        Ok(self.principals.epochs(principal, deadline.left()).await?.last().max(1))
     }
 
     pub(super) async fn create(&self, key: &SessionKey, new: &NewSession, options: &CreateOptions) -> Result<Snapshot> {
@@ -81,17 +126,32 @@ impl RedisSessionStore {
         };
         let login = Attempt::new(login, key, options.deadline);
         // The same create, however often: by its id a second try knows the first one's session.
-        let options = CreateOptions { id: Some(options.id.map_or_else(SaveId::generate, Ok)?), ..options.clone() };
-        let epoch = self.admit(login).await?;
-        let new = new.clone().with_epoch(epoch);
-        let options = CreateOptions { deadline: login.left(), ..options };
+        let id = options.id()?;
+        let admitted = match self.admit(login).await {
+            Err(refused) => return self.created_before(login, id, refused).await,
+            Ok(admitted) => admitted,
+        };
+        let new = new.clone().with_epoch(admitted.epoch);
+        let options = CreateOptions { id: Some(id), deadline: login.left() };
         // Of an error nobody knows whether the session is there: then its place is free in ten seconds.
         let Some(created) = self.wire.create(key, &new, &options).await? else {
             self.leave(login).await;
             return Err(taken());
         };
-        self.logged_in(login, &created).await?;
+        self.logged_in(login, admitted, &created).await?;
         Ok(created)
+    }
+
+    /// What a create is told that was not let in: above all, whether its key is taken.
+    async fn created_before(&self, login: Attempt<'_>, id: SaveId, refused: Error) -> Result<Snapshot> {
+        if refused.kind() != ErrorKind::Conflict {
+            return Err(refused);
+        }
+        match self.load_live(login.key, login.deadline).await {
+            Ok(Loaded::Found(own)) if own.record().is_as_created_by(id) => Ok(own),
+            Ok(Loaded::Found(_) | Loaded::Deleted { .. }) => Err(taken()),
+            Ok(Loaded::Absent) | Err(_) => Err(refused),
+        }
     }
 
     /// A rotation by which somebody logs in.
@@ -99,38 +159,56 @@ impl RedisSessionStore {
         &self,
         login: Attempt<'_>,
         base: &Snapshot,
-        next: impl FnOnce(u64) -> Record,
-        swap: impl AsyncFnOnce(&Snapshot, Record, Option<Duration>) -> Result<Saved>,
+        (authority, rotation): (Authority, &Rotation),
+        next: Record,
+        options: SaveOptions,
     ) -> Result<Saved> {
-        let epoch = self.admit(login).await?;
-        let saved = swap(base, next(epoch), login.left()).await;
+        let apart = self.wire.redis().is_cluster();
+        // A script on a single server looks at that itself.
+        let is_theirs = apart && base.record().principal().is_some();
+        if is_theirs && self.load_live(login.key, login.deadline).await?.found().is_none() {
+            return Ok(Saved::Gone);
+        }
+        let admitted = match self.admit(login).await {
+            Err(refused) if refused.kind() == ErrorKind::Conflict => {
+                return match self.load_live(login.key, login.deadline).await? {
+                    Loaded::Absent | Loaded::Deleted { .. } => Ok(Saved::Gone),
+                    Loaded::Found(current) if current.admits(base, authority) => Err(refused),
+                    Loaded::Found(current) => current.contest(base, authority, Some(&rotation.next), &options),
+                };
+            }
+            admitted => admitted?,
+        };
+        let (next, options) = (next.with_epoch(admitted.epoch), SaveOptions { deadline: login.left(), ..options });
+        let saved = match apart {
+            true => self.swap(base, authority, next, Some(&rotation.next), options).await,
+            false => self.swap_live(base, authority, next, Some(&rotation.next), options).await,
+        };
         match &saved {
-            Ok(Saved::Applied(session)) => self.logged_in(login, session).await?,
+            Ok(Saved::Applied(session)) => self.logged_in(login, admitted, session).await?,
             Ok(Saved::Conflict(_) | Saved::Gone | Saved::Superseded) => self.leave(login).await,
             Err(_) => {}
         }
         saved
     }
 
-    /// The epoch of a login that may go on. Where there is a limit, the principal then has a place for it.
-    async fn admit(&self, login: Attempt<'_>) -> Result<u64> {
+    /// How a login may go on. Where there is a limit, the principal then has a place for it, if others end once it is made.
+    async fn admit(&self, login: Attempt<'_>) -> Result<Admitted> {
         let (key, Login { principal, epoch, limit }) = (login.key, login.login);
-        let begun = match epoch {
-            0 => self.begin(principal, login.left()).await?,
+        let epoch = match epoch {
+            0 => self.begin(principal, login.deadline).await?,
             begun => begun,
         };
-        let Some(limit) = limit else { return Ok(begun) };
+        let Some(limit) = limit else { return Ok(Admitted { epoch, evicts: false }) };
         limit.check()?;
         // What is in the way may have ended, which the index is not told; so it is looked at before anything else gives way.
         for evicts in [false, true] {
-            match self.principals.enter((principal, key), begun, limit, evicts, login.left()).await? {
+            match self.principals.enter((principal, key), epoch, limit, evicts, login.left()).await? {
                 Entered::Revoked => return Err(revoked()),
-                Entered::In(evicted) => {
-                    self.end_all(principal, &evicted, ANY).await?;
-                    return Ok(begun);
-                }
+                Entered::In => return Ok(Admitted { epoch, evicts }),
+                Entered::Full(_) if evicts => break,
                 Entered::Full(others) => {
-                    let live = self.live(principal, &others, login.left()).await?;
+                    let live = self.live(principal, &others, login.deadline).await?;
                     let gone = |key: &&SessionKey| !live.iter().any(|session| session.record().key() == *key);
                     let gone: Vec<_> = others.iter().filter(gone).copied().collect();
                     self.principals.forget(principal, &gone, login.left()).await?;
@@ -140,63 +218,74 @@ impl RedisSessionStore {
         Err(too_many(limit))
     }
 
-    /// Puts the session into the index. If that fails, its next touch does it, and whoever logged in is logged in.
-    async fn logged_in(&self, login: Attempt<'_>, session: &Snapshot) -> Result<()> {
+    /// Puts the session into the index, and ends those that make room for it. If the first fails, its next touch does it, and whoever
+    /// logged in is logged in.
+    async fn logged_in(&self, login: Attempt<'_>, admitted: Admitted, session: &Snapshot) -> Result<()> {
         let (key, principal) = (login.key, login.login.principal);
         self.met.note(key, principal);
-        match self.principals.list_in((principal, key), session.record().absolute_expiry(), login.left()).await {
-            Ok(epoch) if session.record().is_revoked_in(epoch) => {
-                self.end_all(principal, &[*key], epoch).await?;
+        let most = login.login.limit.filter(|limit| limit.beyond == Beyond::EvictOldest).map(|limit| limit.max);
+        let ends = session.record().absolute_expiry();
+        match self.principals.list_in((principal, key), ends, most, login.left()).await {
+            Ok((epoch, _)) if session.record().is_revoked_in(epoch) => {
+                // No load finds it any more, so that it makes no difference whether it is there.
+                let _ = self.end_all(principal, &[*key], epoch, login.deadline).await;
                 Err(revoked())
             }
-            Ok(_) => {
+            Ok((_, oldest)) => {
                 self.met.note_listed(key, principal);
-                Ok(())
+                self.evict(login, &oldest).await
             }
+            Err(error) if admitted.evicts => Err(not_evicted(error)),
             Err(error) => {
-                tracing::debug!(name: "session.not_listed", kind = %error.kind(), "a session is not in its principal's list until it is used again");
+                note_unlisted(&error);
                 Ok(())
             }
         }
+    }
+
+    /// Ends the sessions that make room for one that is there. Until they have, they stay in the index, so that the same login again
+    /// ends them.
+    async fn evict(&self, login: Attempt<'_>, oldest: &[SessionKey]) -> Result<()> {
+        let principal = login.login.principal;
+        if oldest.is_empty() {
+            return Ok(());
+        }
+        self.end_all(principal, oldest, ANY, login.deadline).await.map_err(not_evicted)?;
+        // What has ended is taken out by the next login, too, that it is in the way of.
+        let _ = self.principals.forget(principal, oldest, login.left()).await;
+        Ok(())
     }
 
     /// Gives the place back. If that fails, it is free in ten seconds.
     async fn leave(&self, login: Attempt<'_>) {
         if login.login.limit.is_some() {
-            let _ = self.principals.leave((login.login.principal, login.key)).await;
+            let _ = self.principals.leave((login.login.principal, login.key), login.left()).await;
         }
     }
 
     /// Puts a session back into the index of its principal, unless this store knows that it is there.
-    pub(super) async fn mend(&self, key: &SessionKey, principal: &Principal, ends: statehouse_core::Timestamp) {
+    pub(super) async fn mend(&self, key: &SessionKey, (principal, ends): (&Principal, Timestamp), deadline: Deadline) {
         if self.met.is_listed(key, principal) {
             return;
         }
-        match self.principals.list_in((principal, key), ends, None).await {
+        match self.principals.list_in((principal, key), ends, None, deadline.left()).await {
             Ok(_) => self.met.note_listed(key, principal),
-            Err(error) => {
-                tracing::debug!(name: "session.not_listed", kind = %error.kind(), "a session is not in its principal's list until it is used again");
-            }
+            Err(error) => note_unlisted(&error),
         }
     }
 
     /// Those of these sessions that the principal is logged in to.
-    async fn live(
-        &self,
-        principal: &Principal,
-        keys: &[SessionKey],
-        deadline: Option<Duration>,
-    ) -> Result<Vec<Snapshot>> {
+    async fn live(&self, principal: &Principal, keys: &[SessionKey], deadline: Deadline) -> Result<Vec<Snapshot>> {
         let (loaded, epoch) = if keys.is_empty() {
             return Ok(Vec::new());
         } else if self.wire.redis().is_cluster() {
-            let all = join_all(keys.iter().map(|key| self.wire.load(key, deadline)));
-            let (loaded, epoch) = tokio::join!(all, self.principals.epoch(principal, deadline));
-            (loaded, epoch?)
+            let all = join_all(keys.iter().map(|key| self.wire.load(key, deadline.left())));
+            let (loaded, epoch) = tokio::join!(all, self.principals.epochs(principal, deadline.left()));
+            (loaded, epoch?.last())
         } else {
             let epochs = self.principals.epochs_of(principal);
-            let (loaded, epochs) = self.wire.load_beside(keys, epochs, deadline).await?;
-            (loaded, last_of(&epochs))
+            let (loaded, epochs) = self.wire.load_beside(keys, epochs, deadline.left()).await?;
+            (loaded, Epochs::read(&epochs).last())
         };
         let mut live = Vec::with_capacity(loaded.len());
         for loaded in loaded {
@@ -213,19 +302,21 @@ impl RedisSessionStore {
         Ok(live)
     }
 
-    pub(super) async fn list_live(&self, principal: &Principal, deadline: Option<Duration>) -> Result<Vec<Snapshot>> {
-        let keys = self.principals.listed(principal, deadline).await?;
+    pub(super) async fn list_live(&self, principal: &Principal, deadline: Deadline) -> Result<Vec<Snapshot>> {
+        let keys = self.principals.listed(principal, deadline.left()).await?;
         self.live(principal, &keys, deadline).await
     }
 
-    pub(super) async fn end(&self, which: Revoke<'_>, deadline: Option<Duration>) -> Result<()> {
+    pub(super) async fn end(&self, which: Revoke<'_>, deadline: Deadline) -> Result<()> {
         match which {
             Revoke::One(principal, key) => {
                 if self.live(principal, &[*key], deadline).await?.is_empty() {
                     return Ok(());
                 }
-                self.end_all(principal, &[*key], ANY).await?;
-                self.principals.forget(principal, &[*key], deadline).await
+                self.end_all(principal, &[*key], ANY, deadline).await?;
+                // It has ended. What has ended may stay in the index.
+                let _ = self.principals.forget(principal, &[*key], deadline.left()).await;
+                Ok(())
             }
             Revoke::All(principal) => {
                 let epoch = self.principals.revoke(Some(principal), deadline).await?;
@@ -234,7 +325,7 @@ impl RedisSessionStore {
             }
             Revoke::Others(principal, kept) => {
                 let epoch = self.keep(principal, kept, deadline).await?;
-                let epoch = self.principals.advance(principal, epoch, deadline).await?;
+                let epoch = self.principals.advance(principal, epoch, deadline.left()).await?;
                 self.sweep_later(principal, epoch);
                 Ok(())
             }
@@ -243,14 +334,14 @@ impl RedisSessionStore {
     }
 
     /// Takes the session that is kept into an epoch that its principal is not in yet. Answers it.
-    async fn keep(&self, principal: &Principal, kept: &SessionKey, deadline: Option<Duration>) -> Result<u64> {
+    async fn keep(&self, principal: &Principal, kept: &SessionKey, deadline: Deadline) -> Result<u64> {
         for _ in 0..TRIES {
-            let next = self.principals.epoch(principal, deadline).await? + 1;
+            let next = self.principals.epochs(principal, deadline.left()).await?.last() + 1;
             let live = self.live(principal, &[*kept], deadline).await?;
             let Some(session) = live.first() else { return Ok(next) };
             let next = next.max(session.now().as_micros());
             let record = session.record().clone().with_epoch(next);
-            let options = SaveOptions { deadline, ..SaveOptions::default() };
+            let options = SaveOptions { deadline: deadline.left(), ..SaveOptions::default() };
             match self.swap(session, Authority::Application, record, None, options).await? {
                 Saved::Applied(_) => return Ok(next),
                 Saved::Gone | Saved::Superseded | Saved::Conflict(_) => {}
@@ -266,7 +357,7 @@ impl RedisSessionStore {
         runtime.spawn(async move {
             let swept = async {
                 let keys = store.principals.listed(&principal, None).await?;
-                store.end_all(&principal, &keys, epoch).await
+                store.end_all(&principal, &keys, epoch, Deadline::default()).await
             };
             if let Err(error) = swept.await {
                 tracing::debug!(name: "session.revoked_not_deleted", kind = %error.kind(), "revoked sessions lie there until they expire");
@@ -275,23 +366,25 @@ impl RedisSessionStore {
     }
 
     /// Deletes those of these sessions that are the principal's, and whose login began before the epoch.
-    async fn end_all(&self, principal: &Principal, keys: &[SessionKey], epoch: u64) -> Result<()> {
-        let (before, options) = (Some((principal, epoch)), DeleteOptions::default());
-        let ended = join_all(keys.iter().map(|key| self.wire.delete(key, None, before, &options))).await;
-        ended.into_iter().try_for_each(|ended| ended.map(|_: Deleted| ()))
+    async fn end_all(&self, principal: &Principal, keys: &[SessionKey], epoch: u64, deadline: Deadline) -> Result<()> {
+        let before = Some((principal, epoch));
+        let options = DeleteOptions { deadline: deadline.left(), ..DeleteOptions::default() };
+        let ended = join_all(keys.iter().map(|key| self.wire.delete(key, None, before, None, &options))).await;
+        ended.into_iter().try_for_each(|ended| ended.map(drop))
     }
 }
 
-/// What was loaded, in this epoch of its principal.
-fn judge(loaded: Loaded, epoch: u64) -> Loaded {
+/// What was loaded, in these epochs of its principal.
+fn judge(loaded: Loaded, epochs: Epochs) -> Loaded {
     let Loaded::Found(session) = &loaded else { return loaded };
-    if !session.record().is_revoked_in(epoch) {
-        return loaded;
-    }
-    // The epoch of a principal is the time at which it began, but for one that was set ahead of the clock.
-    let now = whole_micros(Duration::from_micros(session.now().as_micros()));
-    match now.checked_sub(epoch).map(Duration::from_micros) {
+    match epochs.ended(session.record()).map(|ended| session.now().since(ended)) {
+        None => loaded,
+        // An epoch may be ahead of the clock: then it has begun just now.
         Some(ago) if ago < REMEMBERED => Loaded::Deleted { ago },
-        _ => Loaded::Absent,
+        Some(_) => Loaded::Absent,
     }
+}
+
+fn note_unlisted(error: &Error) {
+    tracing::debug!(name: "session.not_listed", kind = %error.kind(), "a session is not in its principal's list until it is used again");
 }

@@ -10,13 +10,13 @@ mod principals;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use statehouse_core::{Capabilities, Fence, Health, Namespace, RaiseOptions, Result};
+use statehouse_core::{Capabilities, Fence, Health, Namespace, RaiseOptions, Result, Timestamp};
 use statehouse_redis::{Contents, EvictionPolicy, RedisClient};
 
 use self::anonymous::MAX_ANONYMOUS;
 use self::answers::Answers;
 use self::client::{OPERATION, Swapped, Wire};
-use self::principals::{Attempt, Met, Principals};
+use self::principals::{Attempt, Deadline, Met, Principals};
 use crate::api::SessionStore;
 use crate::capability::{DURABLE, FENCED, FENCED_AT_ONCE, PRINCIPALS, SHARED, UNEVICTED};
 use crate::options::{
@@ -31,8 +31,8 @@ use crate::token::{SessionKey, VerifierHash};
 ///
 /// # Layout
 /// `namespace:session:records:KEY` holds one session: a [`Record`] in a [`statehouse_core::Envelope`] that is stamped
-/// with the server's time, and that the server expires. Every operation on a session is one script or command on this one key,
-/// so all of it works in a cluster. `namespace:session:marks:LOCK` is the mark of a lock that guards the store, see
+/// with the server's time, and that the server expires. Every operation on a session is one script or command on this one key, and on the
+/// epochs of whoever is logged in to it where they lie on the same server, so all of it works in a cluster. `namespace:session:marks:LOCK` is the mark of a lock that guards the store, see
 /// [`REFUSE_STALE`](statehouse_redis::REFUSE_STALE): a script looks at it together with the session, which in a cluster is in
 /// another slot, so that a cluster is not [`FENCED`].
 ///
@@ -64,10 +64,13 @@ use crate::token::{SessionKey, VerifierHash};
 /// | `namespace:session:principals:{PRINCIPAL}:epoch` | string | decimal digits: the epoch, the microsecond since 1970 at which all that is older was revoked |
 /// | `namespace:session:everybody:epoch` | string | the same of everybody; an hour ahead, for it may lie on another server, whose clock is behind |
 ///
-/// A record has the [epoch](Record::epoch) that its login began in, and a load looks at it and at these: so a revocation is one
-/// write, whatever the index has. It and the session lie in two slots of a cluster. So a login asks for the epoch, creates its
-/// session and then puts that into the index: three round trips, four with a limit, for which a place is kept before. If it dies in
-/// between, the session is in no list until it is next touched, which puts it there, and every revocation ends it all the same; a
+/// A record has the [epoch](Record::epoch) that its login began in, and a load and each write look at it and at these: so a revocation is
+/// one write, whatever the index has. On a single server a write does so in its one script. Epoch and session lie in two slots of a
+/// cluster: there a write asks for both at the same time, and where the epochs cannot be read, what was made is answered as if nobody had
+/// been revoked. So a login asks for the epoch, creates its
+/// session and then puts that into the index: three round trips, four with a limit, for which a place is kept before; and where the
+/// oldest make room, they end once it is made, which is four more; and in a cluster one more for a login to a session that somebody is logged
+/// in to. If it dies in between, the session is in no list until it is next touched, which puts it there, and every revocation ends it all the same; a
 /// place that is kept is free after ten seconds. What has ended stays in the index until a limit is met, or until it would have ended at the latest. A
 /// load is one round trip where this process has met the session before, else two for who is logged in. A list is two, and `revoke` of all one, or two
 /// in a cluster; what it ends is deleted afterwards. The epoch of a principal is kept for ten years, so that no session that is in no index outlives it.
@@ -137,15 +140,50 @@ impl RedisSessionStore {
         options: SaveOptions,
     ) -> Result<Saved> {
         // The script compares versions only. A holder that the base itself does not accept is refused here.
-        let swapped = match base.record().accepts(authority, base.now()) {
-            true => self.answers.write(self.wire.swap(base, next, options)).await?,
-            false => Swapped::Other(base.clone(), options),
-        };
-        match swapped {
-            Swapped::Ok(snapshot) => Ok(Saved::Applied(snapshot)),
-            Swapped::Other(current, options) => current.contest(base, authority, verifier, &options),
-            Swapped::Gone => Ok(Saved::Gone),
+        if !base.record().accepts(authority, base.now()) {
+            return base.clone().contest(base, authority, verifier, &options);
         }
+        self.answers.write(self.wire.swap(base, next, None, options)).await?.settled(base, authority, verifier)
+    }
+
+    /// As [`swap`](Self::swap), but of a session that was revoked, which no load finds any more, whatever was written.
+    async fn swap_live(
+        &self,
+        base: &Snapshot,
+        authority: Authority,
+        next: Record,
+        verifier: Option<&VerifierHash>,
+        options: SaveOptions,
+    ) -> Result<Saved> {
+        let accepted = base.record().accepts(authority, base.now());
+        let Some(principal) = base.record().principal().filter(|_| accepted) else {
+            return self.swap(base, authority, next, verifier, options).await;
+        };
+        if self.wire.redis().is_cluster() {
+            let swap = self.swap_apart(base, principal, next, options);
+            return self.answers.write(swap).await?.settled(base, authority, verifier);
+        }
+        let known = self.principals.known(principal.clone());
+        self.answers.write(self.wire.swap(base, next, Some(known), options)).await?.settled(base, authority, verifier)
+    }
+
+    /// In a cluster the epochs lie elsewhere, and are asked for at the same time.
+    async fn swap_apart(
+        &self,
+        base: &Snapshot,
+        principal: &Principal,
+        next: Record,
+        options: SaveOptions,
+    ) -> Result<Swapped> {
+        let deadline = Deadline::of(options.deadline);
+        let epochs = async { Ok(self.principals.epochs(principal, deadline.left()).await) };
+        let (swapped, epochs) = tokio::try_join!(self.wire.swap(base, next, None, options), epochs)?;
+        let theirs = swapped.record().filter(|record| record.principal() == Some(principal)).map(Record::epoch);
+        let is_over = match theirs {
+            Some(epoch) => self.is_over(base.record().key(), epoch, epochs, deadline).await,
+            None => false,
+        };
+        Ok(if is_over { Swapped::Gone } else { swapped })
     }
 }
 
@@ -160,7 +198,7 @@ impl SessionStore for RedisSessionStore {
     }
 
     async fn load_with(&self, key: &SessionKey, options: LoadOptions) -> Result<Loaded> {
-        OPERATION.load.during(self.answers.read(self.load_live(key, options.deadline))).await
+        OPERATION.load.during(self.answers.read(self.load_live(key, Deadline::of(options.deadline)))).await
     }
 
     async fn save_with(
@@ -170,8 +208,8 @@ impl SessionStore for RedisSessionStore {
         delta: &Delta,
         options: SaveOptions,
     ) -> Result<Saved> {
-        match base.record().with_save(authority, delta, base.now()) {
-            Some(next) => OPERATION.save.during(self.swap(base, authority, next, None, options)).await,
+        match base.unsealed()?.with_save(authority, delta, base.now()) {
+            Some(next) => OPERATION.save.during(self.swap_live(base, authority, next, None, options)).await,
             None => Ok(Saved::Applied(base.clone())),
         }
     }
@@ -184,24 +222,23 @@ impl SessionStore for RedisSessionStore {
         delta: &Delta,
         options: SaveOptions,
     ) -> Result<Saved> {
-        let next = base.record().with_rotation(authority, rotation, delta, base.now());
+        let next = base.unsealed()?.with_rotation(authority, rotation, delta, base.now());
         let Some(login) = Login::by(rotation) else {
-            return OPERATION.rotate.during(self.swap(base, authority, next, Some(&rotation.next), options)).await;
+            let rotate = self.swap_live(base, authority, next, Some(&rotation.next), options);
+            return OPERATION.rotate.during(rotate).await;
         };
         let login = Attempt::new(login, base.record().key(), options.deadline);
-        let next = |epoch| next.with_epoch(epoch);
-        let swap = async |base: &Snapshot, next: Record, deadline| {
-            let options = SaveOptions { deadline, ..options };
-            self.swap(base, authority, next, Some(&rotation.next), options).await
-        };
-        OPERATION.rotate.during(self.rotate_in(login, base, next, swap)).await
+        OPERATION.rotate.during(self.rotate_in(login, base, (authority, rotation), next, options)).await
     }
 
     async fn touch_with(&self, key: &SessionKey, options: TouchOptions) -> Result<Touched> {
         let touch = async {
-            let (touched, whose) = self.answers.write(self.wire.touch(key, options.deadline)).await?;
-            if let Some((principal, ends)) = whose {
-                self.mend(key, &principal, ends).await;
+            let deadline = Deadline::of(options.deadline);
+            let touch = |known| self.wire.touch(key, known, deadline.left());
+            let touch = self.of_live(key, deadline, touch, (Touched::Gone, Timestamp::default()));
+            let ((touched, ends), owner) = self.answers.write(touch).await?;
+            if let Some(owner) = owner {
+                self.mend(key, (&owner.principal, ends), deadline).await;
             }
             Ok(touched)
         };
@@ -213,19 +250,24 @@ impl SessionStore for RedisSessionStore {
             Authority::Holder(holder) => Some(holder),
             Authority::Application => None,
         };
-        OPERATION.delete.during(self.answers.write(self.wire.delete(key, holder, None, &options))).await
+        let delete = async {
+            let deadline = Deadline::of(options.deadline);
+            let delete = |known| self.wire.delete(key, holder, None, known, &options);
+            Ok(self.answers.write(self.of_live(key, deadline, delete, Deleted::Gone)).await?.0)
+        };
+        OPERATION.delete.during(delete).await
     }
 
     async fn epoch_with(&self, principal: &Principal, options: EpochOptions) -> Result<u64> {
-        OPERATION.epoch.during(self.answers.read(self.begin(principal, options.deadline))).await
+        OPERATION.epoch.during(self.answers.read(self.begin(principal, Deadline::of(options.deadline)))).await
     }
 
     async fn list_with(&self, principal: &Principal, options: ListOptions) -> Result<Vec<Snapshot>> {
-        OPERATION.list.during(self.answers.read(self.list_live(principal, options.deadline))).await
+        OPERATION.list.during(self.answers.read(self.list_live(principal, Deadline::of(options.deadline)))).await
     }
 
     async fn revoke_with(&self, which: Revoke<'_>, options: RevokeOptions) -> Result<()> {
-        OPERATION.revoke.during(self.answers.write(self.end(which, options.deadline))).await
+        OPERATION.revoke.during(self.answers.write(self.end(which, Deadline::of(options.deadline)))).await
     }
 
     async fn raise_with(&self, fence: &Fence, options: RaiseOptions) -> Result<()> {

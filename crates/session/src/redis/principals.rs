@@ -9,7 +9,7 @@ use statehouse_core::{Namespace, Result, Timestamp};
 use statehouse_redis::{Idempotence, KeySpace, RedisClient, RedisScript, redis, script, unexpected_answer};
 
 use crate::principals::Login;
-use crate::record::{Beyond, Limit, Principal};
+use crate::record::{Beyond, Limit, Principal, Record};
 use crate::token::SessionKey;
 
 static ENTER: LazyLock<RedisScript> = script!("lua/enter.lua");
@@ -38,23 +38,87 @@ pub(super) struct Principals {
     everybody: Vec<u8>,
 }
 
+/// When the whole of a call is to be over, however many steps it has; without an end if nobody said one.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Deadline(Option<Instant>);
+
+impl Deadline {
+    /// That of a call that begins now. An end that no clock reaches is none.
+    pub(super) fn of(limit: Option<Duration>) -> Self {
+        Self(limit.and_then(|limit| Instant::now().checked_add(limit)))
+    }
+
+    /// How much time is left for the next step.
+    pub(super) fn left(self) -> Option<Duration> {
+        self.0.map(|until| until.saturating_duration_since(Instant::now()))
+    }
+}
+
+/// Whose a session is as far as is known, and the names of their epoch and of everybody's, where these lie on the same server: a script
+/// sees with them whether it was revoked.
+pub(super) struct Known {
+    pub(super) principal: Principal,
+    pub(super) epochs: [Vec<u8>; 2],
+}
+
+/// Who is logged in to a session that a script has met.
+pub(super) struct Owner {
+    pub(super) principal: Principal,
+    /// In which of their epochs the login began.
+    pub(super) epoch: u64,
+}
+
+impl Owner {
+    /// What is no principal is nobody.
+    pub(super) fn read(principal: &[u8], epoch: u64) -> Option<Self> {
+        let principal = Principal::new(std::str::from_utf8(principal).ok()?).ok()?;
+        Some(Self { principal, epoch })
+    }
+}
+
 /// A login to the session of a key.
 #[derive(Clone, Copy)]
 pub(super) struct Attempt<'a> {
     pub(super) login: Login<'a>,
     pub(super) key: &'a SessionKey,
-    /// When the whole of it is to be over, if that was said.
-    until: Option<Instant>,
+    pub(super) deadline: Deadline,
 }
 
 impl<'a> Attempt<'a> {
     pub(super) fn new(login: Login<'a>, key: &'a SessionKey, deadline: Option<Duration>) -> Self {
-        Self { login, key, until: deadline.map(|deadline| Instant::now() + deadline) }
+        Self { login, key, deadline: Deadline::of(deadline) }
     }
 
     /// How much time is left.
     pub(super) fn left(&self) -> Option<Duration> {
-        self.until.map(|until| until.saturating_duration_since(Instant::now()))
+        self.deadline.left()
+    }
+}
+
+/// What was revoked last, of a principal's sessions and of everybody's.
+#[derive(Clone, Copy)]
+pub(super) struct Epochs {
+    own: u64,
+    everybody: u64,
+}
+
+impl Epochs {
+    /// What is no number is none.
+    pub(super) fn read([own, everybody]: &[Option<Vec<u8>>; 2]) -> Self {
+        let number = |found: &Option<Vec<u8>>| std::str::from_utf8(found.as_deref()?).ok()?.parse().ok();
+        Self { own: number(own).unwrap_or(0), everybody: number(everybody).unwrap_or(0) }
+    }
+
+    /// The epoch that the principal is in.
+    pub(super) fn last(self) -> u64 {
+        self.own.max(self.everybody)
+    }
+
+    /// When the session was revoked, if it was, or later: as far as is known.
+    pub(super) fn ended(self, record: &Record) -> Option<Timestamp> {
+        let everybody = (self.everybody, self.everybody.saturating_sub(whole_micros(AHEAD)));
+        let ended = [(self.own, self.own), everybody].into_iter().filter(|(epoch, _)| record.is_revoked_in(*epoch));
+        ended.map(|(_, began)| Timestamp::from_micros(began)).min()
     }
 }
 
@@ -62,8 +126,8 @@ impl<'a> Attempt<'a> {
 pub(super) enum Entered {
     /// The sessions of the principal were revoked since it began.
     Revoked,
-    /// It may create its session, and these are to end for it.
-    In(Vec<SessionKey>),
+    /// It may create its session.
+    In,
     /// There are as many as there may be: these, and logins under way.
     Full(Vec<SessionKey>),
 }
@@ -84,8 +148,13 @@ impl Principals {
         [self.keys.tagged(principal.as_str(), "epoch"), self.everybody.clone()]
     }
 
-    /// The epoch of the principal: what was revoked last, theirs or everybody's.
-    pub(super) async fn epoch(&self, principal: &Principal, deadline: Option<Duration>) -> Result<u64> {
+    /// For scripts, where all lies on one server.
+    pub(super) fn known(&self, principal: Principal) -> Known {
+        Known { epochs: self.epochs_of(&principal), principal }
+    }
+
+    /// The epochs of the principal.
+    pub(super) async fn epochs(&self, principal: &Principal, deadline: Option<Duration>) -> Result<Epochs> {
         let (keys, redis) = (self.epochs_of(principal), self.redis.within(deadline));
         let found = if self.redis.is_cluster() {
             let (own, all) = tokio::join!(redis.get(&keys[0]), redis.get(&keys[1]));
@@ -95,7 +164,7 @@ impl Principals {
             command.arg(&keys[0][..]).arg(&keys[1][..]);
             redis.query::<[Option<Vec<u8>>; 2]>(&command, Idempotence::Idempotent).await?
         };
-        Ok(last_of(&found))
+        Ok(Epochs::read(&found))
     }
 
     /// Asks whether the principal may have one more session, and keeps a place for it.
@@ -114,23 +183,27 @@ impl Principals {
         let answer: (u8, Vec<Vec<u8>>) = call.run(&self.redis.within(deadline), Idempotence::Idempotent).await?;
         match answer {
             (0, _) => Ok(Entered::Revoked),
-            (1, evicted) => Ok(Entered::In(read_keys(&evicted))),
+            (1, _) => Ok(Entered::In),
             (2, others) => Ok(Entered::Full(read_keys(&others))),
             _ => Err(unexpected_answer()),
         }
     }
 
-    /// Puts a session into the principal's index, or back into it. Answers the epoch.
+    /// Puts a session into the principal's index, or back into it. Answers the principal's own epoch, and which sessions are to
+    /// end for it, if there may be no more than so many.
     pub(super) async fn list_in(
         &self,
         (principal, key): (&Principal, &SessionKey),
         ends: Timestamp,
+        most: Option<u32>,
         deadline: Option<Duration>,
-    ) -> Result<u64> {
+    ) -> Result<(u64, Vec<SessionKey>)> {
         let [sessions, entering, epoch] = self.keys_of(principal);
         let call = LIST_IN.key(sessions).key(entering).key(epoch);
-        let call = call.arg(&key.as_bytes()[..]).arg(ends.as_micros()).deadline();
-        call.run(&self.redis.within(deadline), Idempotence::Idempotent).await
+        let most = most.map(|most| most.to_string()).unwrap_or_default();
+        let call = call.arg(&key.as_bytes()[..]).arg(ends.as_micros()).arg(most).deadline();
+        let answer: (u64, Vec<Vec<u8>>) = call.run(&self.redis.within(deadline), Idempotence::Idempotent).await?;
+        Ok((answer.0, read_keys(&answer.1)))
     }
 
     /// What is in the index of the principal, and what is under way. Some of it may have ended.
@@ -168,27 +241,31 @@ impl Principals {
     }
 
     /// Takes a login out that was let in and has created nothing.
-    pub(super) async fn leave(&self, (principal, key): (&Principal, &SessionKey)) -> Result<()> {
+    pub(super) async fn leave(
+        &self,
+        (principal, key): (&Principal, &SessionKey),
+        deadline: Option<Duration>,
+    ) -> Result<()> {
         let [_, entering, _] = self.keys_of(principal);
         let mut command = redis::cmd("ZREM");
         command.arg(entering).arg(&key.as_bytes()[..]);
-        self.redis.query(&command, Idempotence::Idempotent).await
+        self.redis.within(deadline).query(&command, Idempotence::Idempotent).await
     }
 
     /// Begins another epoch of the principal, or of everybody. Answers it.
-    pub(super) async fn revoke(&self, principal: Option<&Principal>, deadline: Option<Duration>) -> Result<u64> {
-        let redis = self.redis.within(deadline);
+    pub(super) async fn revoke(&self, principal: Option<&Principal>, deadline: Deadline) -> Result<u64> {
+        let redis = || self.redis.within(deadline.left());
         let Some(principal) = principal else {
             let call = REVOKE.key(&self.everybody[..]).arg(1).arg(whole_micros(AHEAD)).arg(millis_rounded_up(KEPT));
-            return call.deadline().run(&redis, Idempotence::NotIdempotent).await;
+            return call.deadline().run(&redis(), Idempotence::NotIdempotent).await;
         };
         let [own, everybody] = self.epochs_of(principal);
         // In a cluster that lies elsewhere, and what was there a moment ago is as good: a login that has begun since is later.
         let (call, least) = match self.redis.is_cluster() {
-            true => (REVOKE.key(own), last_of(&[redis.get(&everybody).await?]) + 1),
+            true => (REVOKE.key(own), Epochs::read(&[None, redis().get(&everybody).await?]).last() + 1),
             false => (REVOKE.key(own).key(everybody), 1),
         };
-        call.arg(least).arg(0).arg(millis_rounded_up(KEPT)).deadline().run(&redis, Idempotence::NotIdempotent).await
+        call.arg(least).arg(0).arg(millis_rounded_up(KEPT)).deadline().run(&redis(), Idempotence::NotIdempotent).await
     }
 
     /// Sees to it that the principal is in no epoch before this one. Answers the epoch.
@@ -197,12 +274,6 @@ impl Principals {
         let call = REVOKE.key(own).arg(least).arg("").arg(millis_rounded_up(KEPT)).deadline();
         call.run(&self.redis.within(deadline), Idempotence::Idempotent).await
     }
-}
-
-/// The last of these epochs. What is no number is none.
-pub(super) fn last_of(found: &[Option<Vec<u8>>]) -> u64 {
-    let number = |bytes: &Vec<u8>| std::str::from_utf8(bytes).ok()?.parse::<u64>().ok();
-    found.iter().flatten().filter_map(number).max().unwrap_or(0)
 }
 
 /// What is no key was put there by somebody else.

@@ -13,6 +13,7 @@ use super::work::{Committing, Limits, Pending, Stored, Work, fit};
 use crate::api::{SessionStore, SessionStoreExt as _};
 use crate::config::{ConflictPolicy, OutagePolicy, SessionConfig};
 use crate::cookie::Place;
+use crate::event::SessionEventKind as Event;
 use crate::operation::NAME;
 use crate::options::{CreateOptions, SaveOptions};
 use crate::outcome::{Loaded, Saved};
@@ -52,6 +53,13 @@ pub(super) struct Change {
     pub(super) held: Held,
     rotated: bool,
     dropped: Option<AttributeName>,
+}
+
+impl Change {
+    /// For a change that is nothing without what was left out of it.
+    pub(super) fn refuse_dropped(&self, config: &SessionConfig) -> Result<()> {
+        self.dropped.as_ref().map_or(Ok(()), |name| Err(too_large(name, config)))
+    }
 }
 
 /// One attempt to change a stored session, and what the next one needs.
@@ -105,12 +113,12 @@ impl Session {
             let Some(committing) = self.begin_work()? else { break };
             match self.apply(&committing).instrument(span::of_service(NAME.commit)).await {
                 Ok(applied) => done = done.then(applied),
-                Err(error) => return self.not_applied(error),
+                Err(error) => return self.not_applied(error.with_operation(NAME.commit)),
             }
             self.state().committing = None;
         }
         self.slide(done.wrote).await;
-        done.dropped.map_or(Ok(()), |name| Err(too_large(&name, self.config())))
+        done.dropped.map_or(Ok(()), |name| Err(too_large(&name, self.config()).with_operation(NAME.commit)))
     }
 
     /// The outage that this request met, if it met one.
@@ -174,7 +182,7 @@ impl Session {
         let base = self.state().base.clone();
         match base {
             Base::Held(held) => match self.change(held, committing).await? {
-                Changed::Ok(change) => Ok(self.applied(change)),
+                Changed::Ok(change) => Ok(self.applied(change, committing.work.pending.as_ref())),
                 Changed::Without(base) => self.go_on_without(committing, base).await,
             },
             Base::Absent | Base::Replaced | Base::Deleted => self.create(committing).await,
@@ -218,13 +226,18 @@ impl Session {
                 created => {
                     let snapshot = created?;
                     watch.created(&snapshot);
+                    let (key, principal) = (Some(token.key()), snapshot.record().principal());
+                    self.inner.shared.tell(Event::Created, key, principal);
+                    if principal.is_some() {
+                        self.inner.shared.tell(Event::LoggedIn, key, principal);
+                    }
                     self.hold(Held { snapshot, token, place }, CookieIs::New);
                     watch.reached();
                     return Ok(Done { wrote: true, dropped });
                 }
             }
         }
-        Err(Error::new(ErrorKind::Unexpected, "every new session token was taken").with_operation(NAME.commit))
+        Err(Error::new(ErrorKind::Unexpected, "every new session token was taken"))
     }
 
     fn hold(&self, held: Held, cookie: CookieIs) {
@@ -266,7 +279,13 @@ impl Session {
         }
     }
 
-    fn applied(&self, change: Change) -> Done {
+    fn applied(&self, change: Change, pending: Option<&Pending>) -> Done {
+        if change.rotated {
+            let logs_in = matches!(pending, Some(Pending::Login { .. }));
+            let record = change.held.snapshot.record();
+            let kind = if logs_in { Event::LoggedIn } else { Event::Rotated };
+            self.inner.shared.tell(kind, Some(*record.key()), record.principal());
+        }
         let wrote = change.base.record().version() != change.held.snapshot.record().version();
         self.hold(change.held, if change.rotated { CookieIs::New } else { CookieIs::Kept });
         Done { wrote, dropped: change.dropped }
@@ -403,7 +422,7 @@ impl<'a> Attempt<'a> {
         let changed = current.record().attributes() != self.base.record().attributes();
         if changed && self.fails_on_conflict() {
             let message = "another request changed the session at the same time";
-            return Err(Error::new(ErrorKind::Conflict, message).with_operation(NAME.commit));
+            return Err(Error::new(ErrorKind::Conflict, message));
         }
         let renewed = current.record().rotated() > self.base.record().rotated();
         let renewing = |(_, rotation): &(Token, Rotation)| matches!(rotation.why, Rotate::Renewal { .. });
@@ -456,5 +475,5 @@ fn rotation(
 fn too_large(name: &AttributeName, config: &SessionConfig) -> Error {
     let (bytes, count) = (config.max_session, config.max_attributes);
     let message = format!("left out: the session would be larger than {bytes} bytes or {count} attributes");
-    Error::new(ErrorKind::TooLarge, message).with_operation(NAME.commit).with_key(name.as_str())
+    Error::new(ErrorKind::TooLarge, message).with_key(name.as_str())
 }

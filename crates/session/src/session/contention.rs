@@ -10,7 +10,6 @@ use tokio::sync::OwnedMutexGuard;
 
 use crate::api::SessionStore;
 use crate::capability::SHARED;
-use crate::operation::NAME;
 use crate::record::Snapshot;
 use crate::token::{SessionKey, random};
 
@@ -25,7 +24,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// left: so a session that 256 requests write at once costs 256 saves and not 256 squared. Writers of other
 /// processes are met at the store, after pauses of random length.
 #[derive(Debug, Default)]
-pub(super) struct Contention {
+pub(crate) struct Contention {
     lanes: Mutex<HashMap<SessionKey, Weak<Lane>>>,
 }
 
@@ -80,7 +79,7 @@ struct Turn<'a> {
 }
 
 /// One commit's way through the contention.
-pub(super) struct Race<'a> {
+pub(crate) struct Race<'a> {
     contention: &'a Contention,
     key: SessionKey,
     /// Whether writers of other processes may be in the race, which only time keeps apart.
@@ -95,7 +94,7 @@ pub(super) struct Race<'a> {
 }
 
 impl<'a> Race<'a> {
-    pub(super) fn new(contention: &'a Contention, store: &dyn SessionStore, key: SessionKey) -> Self {
+    pub(crate) fn new(contention: &'a Contention, store: &dyn SessionStore, key: SessionKey) -> Self {
         let shared = store.capabilities().has(SHARED);
         let sent = Instant::now();
         Self {
@@ -111,7 +110,7 @@ impl<'a> Race<'a> {
     }
 
     /// Waits for its turn if others are at it already, and answers what they left.
-    pub(super) async fn join_if_busy(&mut self) -> Result<Option<Snapshot>> {
+    pub(crate) async fn join_if_busy(&mut self) -> Result<Option<Snapshot>> {
         match self.contention.place_if_busy(self.key) {
             Some(place) => self.take_turn(place).await,
             None => Ok(None),
@@ -119,7 +118,7 @@ impl<'a> Race<'a> {
     }
 
     /// Another commit was faster. Answers what others have left in the meantime, if that is known.
-    pub(super) async fn lost(&mut self) -> Result<Option<Snapshot>> {
+    pub(crate) async fn lost(&mut self) -> Result<Option<Snapshot>> {
         if Instant::now() >= self.until {
             return Err(too_many());
         }
@@ -135,7 +134,7 @@ impl<'a> Race<'a> {
     }
 
     /// Leaves the session for the next in the queue.
-    pub(super) fn won(mut self, snapshot: &Snapshot) {
+    pub(crate) fn won(mut self, snapshot: &Snapshot) {
         if let Some(turn) = &mut self.turn {
             *turn.lane = Some(snapshot.clone());
         }
@@ -171,7 +170,6 @@ impl<'a> Race<'a> {
 
 fn too_many() -> Error {
     Error::new(ErrorKind::Conflict, "the session was changed by too many other requests at the same time")
-        .with_operation(NAME.commit)
         .with_retry(Retry::Now)
 }
 

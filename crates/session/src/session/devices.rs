@@ -2,8 +2,9 @@
 
 use statehouse_core::{Error, ErrorKind, Result, Timestamp};
 
-use super::handle::{Session, Sessions};
+use super::handle::{Session, Sessions, Shared};
 use crate::api::SessionStoreExt as _;
+use crate::event::SessionEventKind;
 use crate::operation::NAME;
 use crate::record::{Attribute, AttributeName, Principal, Revoke, Snapshot};
 use crate::token::SessionKey;
@@ -53,6 +54,28 @@ fn listed(sessions: &[Snapshot], current: Option<&SessionKey>) -> Vec<ListedSess
     listed
 }
 
+impl Shared {
+    async fn end(&self, which: Revoke<'_>) -> Result<()> {
+        let ends = self.ends(which).await;
+        self.store.revoke(which).await?;
+        if ends {
+            let (principal, one, _) = which.parts();
+            self.tell(SessionEventKind::Revoked, one.copied(), principal);
+        }
+        Ok(())
+    }
+
+    /// Whether somebody is to be told: not where one session is to end, and it is none of the principal's.
+    async fn ends(&self, which: Revoke<'_>) -> bool {
+        let (Revoke::One(principal, key), Some(_)) = (which, &self.config.listener) else { return true };
+        match self.store.load(key).await {
+            Ok(found) => found.found().is_some_and(|found| found.record().principal() == Some(principal)),
+            // Whose it is may still be known to the store that ends it. Whatever else it is, the revocation says.
+            Err(_) => true,
+        }
+    }
+}
+
 impl Sessions {
     /// The sessions that somebody is logged in to, the one that was used last first.
     ///
@@ -67,7 +90,7 @@ impl Sessions {
     /// # Errors
     /// As [`list`](Self::list).
     pub async fn revoke(&self, principal: &Principal, key: &SessionKey) -> Result<()> {
-        self.store().revoke(Revoke::One(principal, key)).await
+        self.shared().end(Revoke::One(principal, key)).await
     }
 
     /// Ends all sessions of somebody, and whatever logins are under way: after the password was changed or the account closed.
@@ -75,7 +98,7 @@ impl Sessions {
     /// # Errors
     /// As [`list`](Self::list).
     pub async fn revoke_all(&self, principal: &Principal) -> Result<()> {
-        self.store().revoke(Revoke::All(principal)).await
+        self.shared().end(Revoke::All(principal)).await
     }
 
     /// Logs everybody out.
@@ -83,13 +106,13 @@ impl Sessions {
     /// # Errors
     /// As [`list`](Self::list).
     pub async fn revoke_everything(&self) -> Result<()> {
-        self.store().revoke(Revoke::Everything).await
+        self.shared().end(Revoke::Everything).await
     }
 }
 
 impl Session {
     /// Says on what the session is, for [the list](Self::list): such as `Firefox on Linux`. It is part of the session as an
-    /// attribute is, so it is said after the login, or goes with what a login removes.
+    /// attribute is, so it is said after the login, or goes with what a login removes, and with [`clear`](Self::clear).
     ///
     /// # Errors
     /// As [`insert`](Self::insert).
@@ -137,7 +160,7 @@ impl Session {
     /// As [`list`](Self::list).
     pub async fn revoke(&self, key: &SessionKey) -> Result<()> {
         let (principal, _) = self.logged_in(NAME.revoke).await?;
-        self.noted(self.inner.shared.store.revoke(Revoke::One(&principal, key)).await)
+        self.noted(self.inner.shared.end(Revoke::One(&principal, key)).await)
     }
 
     /// Ends all other sessions of whoever is logged in, and whatever logins are under way.
@@ -147,7 +170,7 @@ impl Session {
     pub async fn revoke_others(&self) -> Result<()> {
         let (principal, current) = self.logged_in(NAME.revoke).await?;
         let which = current.as_ref().map_or(Revoke::All(&principal), |key| Revoke::Others(&principal, key));
-        self.noted(self.inner.shared.store.revoke(which).await)
+        self.noted(self.inner.shared.end(which).await)
     }
 
     async fn logged_in(&self, operation: &'static str) -> Result<(Principal, Option<SessionKey>)> {

@@ -2,15 +2,13 @@ use serde::{Deserialize, Serialize};
 use statehouse_core::{Result, span};
 use tracing::Instrument;
 
-use super::commit::Changed;
 use super::finish::Finish;
 use super::handle::{Session, attribute_too_large};
 use super::messages::{PREFIX, is_flash, name};
-use super::state::{Base, Held, Outage};
-use super::work::{Committing, Work};
-use crate::config::{ConflictPolicy, OutagePolicy};
+use super::state::Held;
+use super::work::Work;
 use crate::operation::NAME;
-use crate::record::{Attribute, AttributeName, Delta, SaveId, entry_size};
+use crate::record::{Attribute, AttributeName, Delta, entry_size};
 
 /// A message for the next page, for example after a redirect.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,29 +69,11 @@ impl Session {
 
     async fn take_stored(&self, held: Held, waiting: &[AttributeName]) -> Result<Vec<Attribute>> {
         let delta = waiting.iter().cloned().fold(Delta::new(), Delta::with_removed);
-        let version = held.snapshot.record().version();
-        let committing = Committing::new(Work { delta, ..Work::default() }, SaveId::generate()?);
-        let changed = match self.change(held, &committing).await {
-            Ok(changed) => changed,
-            Err(error) => {
-                self.note_outage(&error);
-                let go_on = self.config().on_outage == OutagePolicy::Anonymous && Outage::of(&error).is_some();
-                return if go_on { Ok(Vec::new()) } else { Err(error) };
-            }
+        let changed = self.change_at_once(held, Work { delta, ..Work::default() }).await;
+        let Some(change) = changed.map_err(|error| error.with_operation(NAME.take_flash))? else {
+            return Ok(Vec::new());
         };
-        match changed {
-            Changed::Ok(change) => {
-                let before = change.base.record();
-                // What another request has changed since the load is still to be noticed by the commit.
-                if before.version() == version || self.config().on_conflict != ConflictPolicy::Fail {
-                    self.state().set_base(Base::Held(change.held));
-                }
-                Ok(waiting.iter().filter_map(|name| before.attributes().get(name).cloned()).collect())
-            }
-            Changed::Without(base) => {
-                self.state().set_base(base);
-                Ok(Vec::new())
-            }
-        }
+        let before = change.base.record();
+        Ok(waiting.iter().filter_map(|name| before.attributes().get(name).cloned()).collect())
     }
 }

@@ -17,8 +17,9 @@ use super::work::Step;
 use crate::api::SessionStore;
 use crate::config::SessionConfig;
 use crate::cookie::{Brought, CookieConfig, Place};
+use crate::event::SessionEventKind;
 use crate::operation::NAME;
-use crate::record::{Attribute, AttributeName, entry_size};
+use crate::record::{Attribute, AttributeName, Principal, entry_size};
 use crate::schema::{self, Reported};
 use crate::token::SessionKey;
 
@@ -39,6 +40,15 @@ pub(super) struct Shared {
     pub(super) contention: Contention,
     pub(super) reported: Reported,
     pub(super) watch: Watch,
+}
+
+impl Shared {
+    /// Tells whoever is to be told.
+    pub(super) fn tell(&self, kind: SessionEventKind, key: Option<SessionKey>, principal: Option<&Principal>) {
+        if let Some(listener) = &self.config.listener {
+            listener.tell(kind, key, principal.cloned());
+        }
+    }
 }
 
 /// Guards the store: what is written by its own methods is [fenced](crate::SaveOptions::fence), and no request is.
@@ -90,6 +100,10 @@ impl Sessions {
 
     pub(crate) fn config(&self) -> &SessionConfig {
         &self.shared.config
+    }
+
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
     }
 }
 
@@ -247,7 +261,8 @@ impl Session {
         Ok(())
     }
 
-    /// Removes all attributes. The session itself stays, and so does who is logged in.
+    /// Removes all attributes, with them the name of the [device](Self::name_device) and the token of the
+    /// [forms](Self::csrf_token). The session itself stays, and so does who is logged in.
     ///
     /// # Errors
     /// Only those of all methods.

@@ -13,6 +13,7 @@ use super::work::Pending;
 use crate::api::{SessionStore as _, SessionStoreExt as _};
 use crate::capability::PRINCIPALS;
 use crate::cookie::{Brought, CANDIDATES, Place};
+use crate::event::SessionEventKind;
 use crate::operation::NAME;
 use crate::outcome::Deleted;
 use crate::record::{Authority, Principal};
@@ -98,7 +99,8 @@ impl Session {
     /// // Once the password is right; the session has a token of its own for the forms from here on.
     /// let session = sessions.open(&request);
     /// session.login("u42").await?;
-    /// session.insert("csrf", Token::generate()?.expose().expose())?;
+    /// let next_form = session.csrf_token().await?;
+    /// # assert!(session.is_csrf_token(next_form.expose()).await?);
     /// session.commit().await?;
     /// let mut response = HeaderMap::new();
     /// session.write_cookie(&mut response);
@@ -167,6 +169,7 @@ impl Session {
         let mut state = self.open_state()?;
         state.refuse_degraded(NAME.rotate)?;
         if !matches!(state.work.pending, Some(Pending::Login { .. })) {
+            state.work.forget_csrf();
             state.work.pending = Some(Pending::Rotate);
         }
         Ok(())
@@ -236,7 +239,7 @@ impl Session {
         };
         if held.is_none() && !unread {
             let base = self.state().base.clone();
-            return Ok(self.ended(&base));
+            return Ok(self.over(&base));
         }
         let is_other = |brought: &&Brought| held.as_ref().is_none_or(|held| held.token.key() != brought.token.key());
         let (mut removed, mut refused) = (Vec::new(), false);
@@ -250,21 +253,28 @@ impl Session {
         match &held {
             Some(_) if refused => Ok(Ended::Superseded),
             // It was there when it was read: whoever ended it may have given the browser another cookie.
-            Some(_) if removed.is_empty() => Ok(self.ended(&Base::Deleted)),
-            _ if removed.contains(&Place::Cookie) && !refused => Ok(self.ended(&Base::Absent)),
+            Some(_) if removed.is_empty() => Ok(self.over(&Base::Deleted)),
+            _ if removed.contains(&Place::Cookie) && !refused => Ok(self.over(&Base::Absent)),
             _ if !removed.is_empty() && !refused => {
                 Ok(Ended::Over { base: Base::Deleted, cookie: Some(CookieChange::RemoveFallback) })
             }
-            _ => Ok(self.ended(&self.find().await?)),
+            _ => Ok(self.over(&self.find().await?)),
         }
     }
 
     async fn delete(&self, token: &Token) -> Result<Deleted> {
-        self.inner.shared.store.delete(&token.key(), Authority::Holder(token.verifier_hash())).await
+        let key = token.key();
+        let deleted = self.inner.shared.store.delete(&key, Authority::Holder(token.verifier_hash())).await?;
+        if deleted == Deleted::Removed {
+            let held = self.state().held().filter(|held| held.token.key() == key).cloned();
+            let principal = held.as_ref().and_then(|held| held.snapshot.record().principal());
+            self.inner.shared.tell(SessionEventKind::Ended, Some(key), principal);
+        }
+        Ok(deleted)
     }
 
     /// What a logout comes to that finds this and deletes nothing.
-    fn ended(&self, base: &Base) -> Ended {
+    fn over(&self, base: &Base) -> Ended {
         let removal = (!self.inner.tokens.is_empty()).then_some(CookieChange::Remove);
         match base {
             Base::Superseded | Base::Replaced | Base::Held(_) => Ended::Superseded,

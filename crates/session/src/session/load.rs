@@ -9,6 +9,7 @@ use super::work::Pending;
 use crate::api::SessionStoreExt as _;
 use crate::config::{OutagePolicy, UnreadablePolicy};
 use crate::cookie::Brought;
+use crate::event::SessionEventKind;
 use crate::operation::NAME;
 use crate::outcome::{Loaded, REMEMBERED};
 use crate::record::Snapshot;
@@ -85,12 +86,18 @@ impl Session {
                 Ok(Loaded::Found(snapshot)) if rotated_ago(&snapshot) <= self.inner.opened.elapsed() => {
                     base = Base::Superseded;
                 }
-                Ok(Loaded::Found(snapshot)) if rotated_ago(&snapshot) < REMEMBERED && matches!(base, Base::Absent) => {
-                    base = Base::Replaced;
+                Ok(Loaded::Found(snapshot)) if rotated_ago(&snapshot) < REMEMBERED => {
+                    if matches!(base, Base::Absent) {
+                        base = Base::Replaced;
+                    }
                 }
-                Ok(Loaded::Found(_)) => watch.refused_token(),
+                Ok(Loaded::Found(snapshot)) => {
+                    watch.refused_token();
+                    let principal = snapshot.record().principal();
+                    self.inner.shared.tell(SessionEventKind::OldTokenUsed, Some(token.key()), principal);
+                }
                 Err(error) if self.discards(&error) => {
-                    tracing::warn!(name: "session.unreadable", kind = %error.kind(), "unreadable session discarded");
+                    tracing::warn!(name: "session.unreadable", error = %error, "unreadable session discarded");
                 }
                 Err(error) => return Err(error),
             }
@@ -99,12 +106,11 @@ impl Session {
     }
 
     /// Whether a session that the store keeps for longer, because it was stored under another configuration, has been
-    /// idle for as long as this one allows. When a session was used that ends by its absolute timeout is not known.
+    /// idle for as long as this one allows.
     fn is_idle(&self, snapshot: &Snapshot) -> bool {
         let record = snapshot.record();
         let allowed = self.config().idle_timeout_of(record.principal().is_some());
-        let known = snapshot.expires() < record.absolute_expiry();
-        known && allowed < record.idle_timeout() && snapshot.now().since(snapshot.last_seen()) >= allowed
+        allowed < record.idle_timeout() && snapshot.now().since(snapshot.last_seen()) >= allowed
     }
 
     fn discards(&self, error: &Error) -> bool {

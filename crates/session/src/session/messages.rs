@@ -7,6 +7,9 @@ use crate::record::{Attribute, AttributeName, Attributes, Delta};
 pub(super) const PREFIX: &str = "statehouse.flash.";
 const DIGITS: usize = 16;
 
+/// The attribute of the token that forms show.
+pub(super) const CSRF: &str = "statehouse.csrf";
+
 /// How many messages wait at most. The oldest gives way.
 const WAITING: usize = 16;
 

@@ -1,8 +1,11 @@
 //! The session of one request.
 
+mod at_once;
 mod commit;
 mod contention;
+mod csrf;
 mod devices;
+mod ended;
 mod finish;
 mod flash;
 mod handle;
@@ -13,9 +16,12 @@ mod state;
 mod watch;
 mod work;
 
+#[cfg(feature = "tower-sessions")]
+pub(crate) use self::contention::{Contention, Race};
 pub use self::devices::ListedSession;
 pub use self::flash::Flash;
 pub use self::handle::{Session, Sessions};
+pub(crate) use self::state::Outage;
 
 #[cfg(test)]
 mod told;

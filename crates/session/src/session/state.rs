@@ -3,6 +3,7 @@ use std::time::{Duration, Instant};
 
 use statehouse_core::{Error, ErrorKind, Result, Retry};
 
+use super::messages::CSRF;
 use super::work::{Committing, Pending, Work};
 use crate::config::LoginPolicy;
 use crate::cookie::Place;
@@ -109,13 +110,17 @@ impl Outage {
             | ErrorKind::InvalidInput
             | ErrorKind::NotFound
             | ErrorKind::TooLarge => None,
-            _ => Some(Self {
-                retry_after: match error.retry() {
-                    Retry::Never => None,
-                    Retry::After(wait) => Some(wait),
-                    _ => Some(Duration::from_secs(1)),
-                },
-            }),
+            _ => Some(Self { retry_after: Self::retry_after(error) }),
+        }
+    }
+
+    /// When a browser may come again: not where somebody must first change what this program may do.
+    pub(crate) fn retry_after(error: &Error) -> Option<Duration> {
+        match error.retry() {
+            Retry::After(wait) => Some(wait),
+            // Not to be repeated by whoever asked the store. A request that comes again reads what came of it.
+            Retry::Never if error.kind() != ErrorKind::OutcomeUnknown => None,
+            _ => Some(Duration::from_secs(1)),
         }
     }
 }
@@ -219,6 +224,22 @@ impl State {
         }
     }
 
+    /// The token of this session's forms, unless this request replaces it.
+    pub(super) fn csrf(&self, policy: LoginPolicy) -> Option<&Attribute> {
+        let name = AttributeName::reserved(CSRF);
+        let (work, begun) = (&self.work, self.begun());
+        match (work.replaces_csrf(), begun.is_some_and(Work::replaces_csrf)) {
+            (true, _) => work.delta.set.get(&name),
+            (false, true) => work.delta.set.get(&name).or_else(|| begun?.delta.set.get(&name)),
+            (false, false) => self.attribute(&name, policy),
+        }
+    }
+
+    /// Whether it is to be another one with the next commit.
+    pub(super) fn replaces_csrf(&self) -> bool {
+        self.work.replaces_csrf() || self.begun().is_some_and(Work::replaces_csrf)
+    }
+
     /// What the attributes take up with this request's changes. Added up once, and then kept up to date.
     pub(super) fn weight(&mut self, policy: LoginPolicy) -> Weight {
         if let Some(weight) = self.weight {
@@ -279,6 +300,7 @@ impl State {
         if other {
             self.work.discard_attributes();
         }
+        self.work.forget_csrf();
         self.work.pending = Some(Pending::Login { principal: principal.clone(), epoch, wipe: earlier || other });
         if self.work.removes(self.stored_principal(), policy) {
             self.work.discard_updates();

@@ -1,7 +1,7 @@
 //! What operators are told: logs and metrics.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -14,6 +14,7 @@ use super::watch::Watch;
 use super::{Session, Sessions};
 use crate::api::{SessionStore, SessionStoreExt as _};
 use crate::config::{ConflictPolicy, OutagePolicy, SessionConfig, SessionConfigBuilder};
+use crate::layer::error_response;
 use crate::layered::LayeredSessionStore;
 use crate::memory::{MemoryConfig, MemorySessionStore};
 use crate::record::Authority;
@@ -24,6 +25,9 @@ use crate::token::Token;
 struct Switch {
     refuses: Arc<AtomicBool>,
     loses_answers: Arc<AtomicBool>,
+    /// How often in each three calls it refuses, from the first on.
+    stumbles: Arc<AtomicU32>,
+    calls: Arc<AtomicU32>,
 }
 
 impl Layer for Switch {
@@ -32,7 +36,8 @@ impl Layer for Switch {
         _: &'static str,
         work: impl Future<Output = Result<T>> + Send + 'a,
     ) -> Result<T> {
-        if self.refuses.load(Ordering::Relaxed) {
+        let stumbles = self.calls.fetch_add(1, Ordering::Relaxed) % 3 < self.stumbles.load(Ordering::Relaxed);
+        if stumbles || self.refuses.load(Ordering::Relaxed) {
             return Err(Error::new(ErrorKind::Unavailable, "no connection"));
         }
         let answer = work.await;
@@ -183,4 +188,39 @@ async fn an_outage_is_a_line_when_it_begins_and_one_with_the_number_of_failures_
             assert!(ended.starts_with("session.back") && ended.contains("failed=50"), "{ended}");
         }
     }
+}
+
+/// Its beginning is said once, and how many there were at its end.
+#[tokio::test]
+async fn an_answer_in_an_outage_is_no_line_of_its_own() {
+    let log = Warnings::default();
+    let _guard = tracing::subscriber::set_default(log.clone());
+    for kind in [ErrorKind::Unavailable, ErrorKind::Timeout, ErrorKind::PermissionDenied, ErrorKind::OutcomeUnknown] {
+        assert_eq!(error_response(&Error::new(kind, "no connection")).status(), 503);
+    }
+    assert!(log.lines().is_empty(), "{:#?}", log.lines());
+    assert_eq!(error_response(&Error::new(ErrorKind::Corrupt, "damaged")).status(), 500);
+    assert!(log.lines()[0].starts_with("session.answer_failed"), "{:#?}", log.lines());
+}
+
+#[tokio::test]
+async fn whoever_waits_for_the_end_of_a_session_hears_of_a_store_that_stays_away() {
+    let site = Site::new(|config| config);
+    let session = site.open(&site.begin().await);
+    session.created().await.unwrap();
+    let every = Duration::from_millis(5);
+    let waits = tokio::spawn({
+        let session = session.clone();
+        async move { session.ended(every).await }
+    });
+    // Two failures and then an answer, again and again: it is known that the session is there.
+    let calls = || site.switch.calls.load(Ordering::Relaxed);
+    let before = calls();
+    site.switch.stumbles.store(2, Ordering::Relaxed);
+    while calls() < before + 10 && !waits.is_finished() {
+        tokio::time::sleep(every).await;
+    }
+    assert!(!waits.is_finished());
+    site.switch.refuses.store(true, Ordering::Relaxed);
+    assert_eq!(waits.await.unwrap().unwrap_err().kind(), ErrorKind::Unavailable);
 }

@@ -22,6 +22,8 @@ pub(super) struct Watch {
     away: Trouble,
     unknown: Occasional,
     refused: Occasional,
+    without_csrf: Occasional,
+    csrf_refused: Counter,
     lookups: Lookups,
     created: Counter,
     conflicts: Counter,
@@ -67,6 +69,8 @@ impl Watch {
             away: Trouble::new(QUIET),
             unknown: Occasional::new(PERIOD),
             refused: Occasional::new(PERIOD),
+            without_csrf: Occasional::new(PERIOD),
+            csrf_refused: Counter::new("statehouse.session.csrf_refused", &[]),
             lookups: Lookups {
                 found: lookups("found"),
                 unknown: lookups("unknown"),
@@ -141,6 +145,15 @@ impl Watch {
     pub(super) fn unknown_token(&self) {
         if let Some(times) = self.unknown.happened(&*self.clock) {
             tracing::info!(name: "session.unknown_token", times, "unknown session token; more of these are counted");
+        }
+    }
+
+    /// A request that would change something did not show the token of its session.
+    pub(super) fn csrf_refused(&self) {
+        self.csrf_refused.add(1);
+        if let Some(times) = self.without_csrf.happened(&*self.clock) {
+            let message = "a request without the token of its session's forms was refused; more of these are counted";
+            tracing::warn!(name: "session.csrf_refused", times, "{message}");
         }
     }
 

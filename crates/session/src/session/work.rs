@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use statehouse_core::{Error, ErrorKind, Result};
 
-use super::messages;
+use super::messages::{self, CSRF};
 use crate::config::{LoginPolicy, SessionConfig};
 use crate::record::{Attribute, AttributeName, Attributes, Delta, Principal, SaveId, entry_size, size};
 use crate::token::Token;
@@ -164,6 +164,16 @@ impl Work {
         *self = Self { pending: self.pending.take(), ..Self::default() };
     }
 
+    /// Whether the token of the session's forms is replaced with its own.
+    pub(super) fn replaces_csrf(&self) -> bool {
+        matches!(self.pending, Some(Pending::Login { .. } | Pending::Rotate))
+    }
+
+    /// What a form was shown before is not for whoever the session is then.
+    pub(super) fn forget_csrf(&mut self) {
+        self.delta.set.remove(&AttributeName::reserved(CSRF));
+    }
+
     /// Leaves out what depends on stored values: they are those of somebody else.
     pub(super) fn discard_updates(&mut self) {
         for name in std::mem::take(&mut self.updates).into_keys() {
@@ -186,6 +196,9 @@ impl Work {
 
     /// This work followed by later work.
     pub(super) fn then(mut self, mut later: Self) -> Self {
+        if later.replaces_csrf() {
+            self.forget_csrf();
+        }
         if later.delta.clear {
             self.discard_attributes();
         }
@@ -224,6 +237,13 @@ impl Work {
             let made = self.delta.set.get(name).filter(|_| update.over.as_ref() == below);
             let value = made.map_or_else(|| update.run(below), |made| Ok(Some(made.clone())))?;
             delta.set.extend(value.map(|value| (name.clone(), value)));
+        }
+        let csrf = AttributeName::reserved(CSRF);
+        if self.replaces_csrf() && !self.delta.set.contains_key(&csrf) {
+            delta.set.remove(&csrf);
+            if !delta.clear && stored.attributes.contains_key(&csrf) {
+                delta.remove.insert(csrf);
+            }
         }
         messages::number(&mut delta, stored.attributes, &self.flashes);
         for (name, value) in &mut delta.set {
@@ -270,4 +290,32 @@ pub(super) fn fit(delta: &mut Delta, stored: &Attributes, limits: Limits) -> Vec
 
 fn growth(name: &AttributeName, value: &Attribute, before: Option<&Attribute>) -> u64 {
     entry_size(name, value).saturating_sub(before.map_or(0, |before| entry_size(name, before)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_or_rotation_after_a_commit_that_failed_leaves_no_token_of_the_forms_before_it() {
+        let csrf = || AttributeName::reserved(CSRF);
+        let token = |value: &str| Attribute::encode(value).unwrap();
+        let shown = |token: Option<&str>, pending| {
+            let mut work = Work { pending, ..Work::default() };
+            if let Some(value) = token {
+                work.set(csrf(), Attribute::encode(value).unwrap());
+            }
+            work
+        };
+        let login = || Pending::Login { principal: Principal::new("u42").unwrap(), epoch: 0, wipe: false };
+        for pending in [login(), Pending::Rotate] {
+            let both = shown(Some("before"), None).then(shown(None, Some(pending.clone())));
+            assert_eq!(both.delta.set.get(&csrf()), None);
+            let both = shown(Some("before"), None).then(shown(Some("after"), Some(pending)));
+            assert_eq!(both.delta.set.get(&csrf()), Some(&token("after")));
+        }
+        let renewal = Some(Pending::Renew { grace: Duration::ZERO });
+        let both = shown(Some("before"), None).then(shown(None, renewal));
+        assert_eq!(both.delta.set.get(&csrf()), Some(&token("before")));
+    }
 }

@@ -2,9 +2,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use statehouse_core::conformance::Backend;
-use statehouse_core::{Capabilities, ManualClock, Namespace};
+use statehouse_core::{Capabilities, KeyRing, ManualClock, Namespace, Secret};
 use statehouse_session::{
-    LocalConfig, LocalSessionStore, MemoryConfig, MemorySessionStore, RedisSessionStore, SessionStore,
+    LocalConfig, LocalSessionStore, MemoryConfig, MemorySessionStore, RedisSessionStore, SealedSessionStore,
+    SessionStore,
 };
 use statehouse_testkit::{RedisCluster, RedisServer};
 use tempfile::TempDir;
@@ -44,7 +45,7 @@ impl Backend for Memory {
 mod memory {
     use super::*;
 
-    fn backend() -> Memory {
+    pub(super) fn backend() -> Memory {
         let clock = ManualClock::default();
         let config = MemoryConfig::default().with_clock(clock.clone());
         Memory { store: Arc::new(MemorySessionStore::with_config(config)), clock }
@@ -99,7 +100,7 @@ impl Backend for Disk {
 mod disk {
     use super::*;
 
-    async fn backend() -> Disk {
+    pub(super) async fn backend() -> Disk {
         let mut disk = Disk { store: None, clock: ManualClock::default(), folder: tempfile::tempdir().unwrap() };
         disk.open().await;
         disk
@@ -156,7 +157,7 @@ impl Backend for Redis {
 mod redis {
     use super::*;
 
-    async fn backend() -> Redis {
+    pub(super) async fn backend() -> Redis {
         Redis::at(RedisServer::shared().await.url()).await
     }
 
@@ -166,9 +167,70 @@ mod redis {
 mod redis_cluster {
     use super::*;
 
-    async fn backend() -> Redis {
+    pub(super) async fn backend() -> Redis {
         Redis::at(RedisCluster::shared().await.url()).await
     }
 
     statehouse_session::session_conformance!(backend());
+}
+
+/// A backend whose sessions are sealed.
+struct Sealed<B>(B);
+
+fn sealed(inner: Arc<dyn SessionStore>) -> Arc<dyn SessionStore> {
+    let keys = KeyRing::new("k", Secret::new("k".repeat(32))).unwrap();
+    let names = Secret::new("n".repeat(32));
+    Arc::new(SealedSessionStore::new(inner, &Namespace::new("test").unwrap(), keys, &names).unwrap())
+}
+
+impl<B: Backend<Service = dyn SessionStore> + Sync> Backend for Sealed<B> {
+    type Service = dyn SessionStore;
+
+    async fn service(&self) -> Arc<dyn SessionStore> {
+        sealed(self.0.service().await)
+    }
+
+    async fn capabilities(&self) -> Capabilities {
+        self.service().await.capabilities()
+    }
+
+    async fn reopen(&mut self) {
+        self.0.reopen().await;
+    }
+
+    async fn pass_time(&self, time: Duration) {
+        self.0.pass_time(time).await;
+    }
+
+    async fn bounded(&self, sessions: usize) -> Arc<dyn SessionStore> {
+        sealed(self.0.bounded(sessions).await)
+    }
+
+    fn step(&self) -> Duration {
+        self.0.step()
+    }
+}
+
+mod sealed_memory {
+    use super::*;
+
+    statehouse_session::session_conformance!(async { Sealed(memory::backend()) });
+}
+
+mod sealed_disk {
+    use super::*;
+
+    statehouse_session::session_conformance!(async { Sealed(disk::backend().await) });
+}
+
+mod sealed_redis {
+    use super::*;
+
+    statehouse_session::session_conformance!(async { Sealed(redis::backend().await) });
+}
+
+mod sealed_redis_cluster {
+    use super::*;
+
+    statehouse_session::session_conformance!(async { Sealed(redis_cluster::backend().await) });
 }

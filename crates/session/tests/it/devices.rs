@@ -9,10 +9,11 @@ use axum::routing::{get, post};
 use statehouse_core::ErrorKind;
 use statehouse_core::conformance::rounds;
 use statehouse_session::{
-    Beyond, Limit, Loaded, NewSession, Principal, Revoke, Session, SessionConfig, SessionKey, SessionStoreExt as _,
-    Sessions, Token,
+    Attribute, AttributeName, Authority, Beyond, Delta, Limit, ListOptions, LoadOptions, Loaded, NewSession, Principal,
+    Revoke, RevokeOptions, SaveOptions, Session, SessionConfig, SessionKey, SessionStore, SessionStoreExt as _,
+    Sessions, Snapshot, Token,
 };
-use statehouse_testkit::{RedisCluster, RedisServer};
+use statehouse_testkit::{Direction, FaultProxy, RedisCluster, RedisServer};
 
 use crate::http::{Answer, App, routes};
 use crate::{open_redis, random_namespace};
@@ -193,4 +194,211 @@ async fn what_lies_in_redis_of_a_principal_is_what_the_table_says() {
     store.revoke(Revoke::Everything).await.unwrap();
     let hour = 3_600_000_000;
     assert!((epoch + hour..ends + hour).contains(&digits("everybody:epoch").await));
+}
+
+/// What a websocket waits for, on another replica than the one where it happens.
+#[tokio::test]
+async fn what_lasts_longer_than_a_request_ends_with_its_session() {
+    let (server, namespace) = (RedisServer::shared().await, random_namespace());
+    let stores = [open_redis(&server.url(), &namespace).await, open_redis(&server.url(), &namespace).await];
+    let [here, elsewhere] = stores.map(|store| Sessions::new(store, SessionConfig::default()));
+    let who = Principal::new("u42").unwrap();
+    let every = Duration::from_millis(20);
+    for how in ["logout", "revoke", "another"] {
+        let session = here.open(&http::HeaderMap::new());
+        assert_eq!(session.ended(every).await.unwrap_err().kind(), ErrorKind::Unauthenticated);
+        session.login(&who).await.unwrap();
+        session.commit().await.unwrap();
+        assert_eq!(session.ended(Duration::ZERO).await.unwrap_err().kind(), ErrorKind::InvalidInput);
+        let socket = tokio::spawn({
+            let session = session.clone();
+            async move { session.ended(every).await }
+        });
+        tokio::time::sleep(5 * every).await;
+        assert!(!socket.is_finished(), "{how}: nothing has happened");
+        let key = session.key().await.unwrap().unwrap();
+        match how {
+            "logout" => session.logout().await.unwrap(),
+            "revoke" => elsewhere.revoke(&who, &key).await.unwrap(),
+            _ => {
+                session.login("u1").await.unwrap();
+                session.commit().await.unwrap();
+            }
+        }
+        tokio::time::timeout(Duration::from_secs(10), socket).await.expect(how).unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_happens_to_sessions_is_told_once_where_it_happens() {
+    use statehouse_session::SessionEventKind as Kind;
+    let told = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let listener = Arc::clone(&told);
+    let app = App::with_routes(routes(), |config| {
+        config.on_event(move |event| {
+            let who = event.principal.as_ref().map(ToString::to_string).unwrap_or_default();
+            listener.lock().unwrap().push((event.kind, who, event.key.is_some()));
+        })
+    });
+    let said = || std::mem::take(&mut *told.lock().unwrap());
+    let event = |kind, who: &str| (kind, who.to_owned(), true);
+
+    let anonymous = app.post("/put/cart/7", "").await.unwrap();
+    assert_eq!(said(), [event(Kind::Created, "")]);
+    let cookie = app.post("/login/u42", &anonymous).await.unwrap();
+    assert_eq!(said(), [event(Kind::LoggedIn, "u42")]);
+    app.get("/who", &anonymous).await;
+    assert_eq!(said(), [], "a request that may have been under way");
+    app.clock.advance(2 * MINUTE);
+    app.get("/who", &anonymous).await;
+    assert_eq!(said(), [event(Kind::OldTokenUsed, "u42")]);
+    app.get("/who", &cookie).await;
+    app.post("/put/cart/7", &cookie).await;
+    assert_eq!(said(), [], "nothing but reads and writes");
+    app.post("/logout", &cookie).await;
+    assert_eq!(said(), [event(Kind::Ended, "")], "a logout alone does not read whose it was");
+    let at_once = app.post("/login/u42", "").await.unwrap();
+    assert_eq!(said(), [event(Kind::Created, "u42"), event(Kind::LoggedIn, "u42")]);
+    app.post("/login/u1", &at_once).await.unwrap();
+    assert_eq!(said(), [event(Kind::LoggedIn, "u1")]);
+}
+
+/// Without the time in which a request with the old one may have been under way.
+#[tokio::test]
+async fn of_a_cookie_that_was_replaced_a_moment_ago_nobody_is_told_whatever_came_before_it() {
+    let told = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let listener = Arc::clone(&told);
+    let app = App::with_routes(routes(), |config| {
+        config.on_event(move |event| listener.lock().unwrap().push((event.kind, event.key)))
+    });
+    let ended = app.post("/login/u1", "").await.unwrap();
+    app.post("/logout", &ended).await;
+    let before = app.post("/put/cart/7", "").await.unwrap();
+    app.post("/login/u42", &before).await.unwrap();
+    told.lock().unwrap().clear();
+    app.clock.advance(Duration::from_secs(1));
+    let both = format!("{ended}; {before}");
+    assert_eq!(app.get("/who", &both).await.0, "nobody");
+    assert_eq!(*told.lock().unwrap(), []);
+    app.clock.advance(2 * MINUTE);
+    for path in ["/who", "/logout"] {
+        app.send(if path == "/who" { "GET" } else { "POST" }, path, &[&before]).await;
+        assert_eq!(std::mem::take(&mut *told.lock().unwrap()).len(), 1, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_revocation_is_told_where_something_ended() {
+    let told = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let listener = Arc::clone(&told);
+    let app = App::with_routes(routes(), |config| config);
+    let config = SessionConfig::builder().on_event(move |event| listener.lock().unwrap().push(event.kind));
+    let sessions = Sessions::new(Arc::clone(&app.store), config.build().unwrap());
+    let [who, other] = ["u42", "u1"].map(|who| Principal::new(who).unwrap());
+    app.post("/login/u42", "").await.unwrap();
+    let key = sessions.list(&who).await.unwrap()[0].key;
+    for (principal, ended) in [(&other, 0), (&who, 1), (&who, 0)] {
+        sessions.revoke(principal, &key).await.unwrap();
+        assert_eq!(std::mem::take(&mut *told.lock().unwrap()).len(), ended, "{principal:?}");
+    }
+    sessions.revoke_all(&who).await.unwrap();
+    assert_eq!(told.lock().unwrap().len(), 1, "logins under way have ended with it");
+}
+
+/// A session of somebody's: of those of nobody a store tells the server how many there are, over the same connection.
+async fn somebodys(store: &impl SessionStore) -> (Token, Snapshot) {
+    let token = Token::generate().unwrap();
+    let new = NewSession::new(token.verifier_hash(), MINUTE, MINUTE).with_principal(Principal::new("u42").unwrap());
+    let created = store.create(&token.key(), &new).await.unwrap();
+    (token, created)
+}
+
+/// The server holds back what is written for longer than the deadline, and not for twice as long.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_save_that_is_repeated_has_one_deadline() {
+    let (server, namespace) = (RedisServer::start().await, random_namespace());
+    let store = open_redis(&server.url(), &namespace).await;
+    let (_, base) = somebodys(&store).await;
+    let delta = Delta::new().with_set(AttributeName::new("a").unwrap(), Attribute::encode(&1).unwrap());
+    server.command(&["CLIENT", "PAUSE", "2600", "WRITE"]).await.unwrap();
+    let options = SaveOptions::default().with_deadline(Duration::from_secs(2));
+    let late = store.save_with(&base, Authority::Application, &delta, options).await.unwrap_err();
+    assert_eq!(late.kind(), ErrorKind::OutcomeUnknown, "{late}");
+}
+
+/// The first answer is lost, and then the server is away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_save_whose_repetition_is_refused_is_in_doubt() {
+    let (server, namespace) = (RedisServer::shared().await, random_namespace());
+    let proxy = FaultProxy::start(server.address());
+    let store = open_redis(&proxy.url(&server.url()), &namespace).await;
+    let (token, base) = somebodys(&store).await;
+    let name = AttributeName::new("a").unwrap();
+    proxy.black_hole_way(Direction::ToClient);
+    let save = tokio::spawn({
+        let delta = Delta::new().with_set(name.clone(), Attribute::encode(&1).unwrap());
+        let options = SaveOptions::default().with_deadline(Duration::from_secs(4));
+        async move { store.save_with(&base, Authority::Application, &delta, options).await }
+    });
+    let direct = open_redis(&server.url(), &namespace).await;
+    let is_made = async || {
+        let found = direct.load(&token.key()).await.unwrap().found().unwrap();
+        found.record().attributes().contains_key(&name)
+    };
+    while !is_made().await {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    proxy.cut();
+    assert_eq!(save.await.unwrap().unwrap_err().kind(), ErrorKind::OutcomeUnknown);
+}
+
+/// Of a call in two steps and more, each of which the deadline is long enough for.
+#[tokio::test]
+async fn a_deadline_is_of_the_call_and_not_of_each_of_its_steps() {
+    let (server, namespace) = (RedisServer::shared().await, random_namespace());
+    let proxy = FaultProxy::start(server.address());
+    let store = open_redis(&proxy.url(&server.url()), &namespace).await;
+    let stranger = open_redis(&proxy.url(&server.url()), &namespace).await;
+    let (who, mut keys) = (Principal::new("u42").unwrap(), vec![]);
+    for _ in 0..2 {
+        let token = Token::generate().unwrap();
+        let new = NewSession::new(token.verifier_hash(), MINUTE, MINUTE).with_principal(who.clone());
+        store.create(&token.key(), &new).await.unwrap();
+        keys.push(token.key());
+    }
+    proxy.delay(Direction::ToServer, Duration::from_millis(400));
+    let limit = Duration::from_millis(600);
+    let late = stranger.load_with(&keys[0], LoadOptions::default().with_deadline(limit)).await.unwrap_err();
+    assert_eq!(late.kind(), ErrorKind::Timeout, "a load of a session that it has not met");
+    let late = store.list_with(&who, ListOptions::default().with_deadline(limit)).await.unwrap_err();
+    assert_eq!(late.kind(), ErrorKind::Timeout, "a list");
+    for which in [Revoke::One(&who, &keys[0]), Revoke::Others(&who, &keys[0])] {
+        let late = store.revoke_with(which, RevokeOptions::default().with_deadline(limit)).await.unwrap_err();
+        assert!([ErrorKind::Timeout, ErrorKind::OutcomeUnknown].contains(&late.kind()), "{which:?}: {late}");
+    }
+}
+
+/// In a cluster it has two steps, on two servers, and together they take longer than the deadline.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revocation_in_a_cluster_has_one_deadline() {
+    let (cluster, namespace) = (RedisCluster::start().await, random_namespace());
+    let store = open_redis(&cluster.url(), &namespace).await;
+    let primary_of = async |key: String| cluster.primary_of(&key).await.unwrap().unwrap();
+    let everybodys = primary_of(format!("{}:session:everybody:epoch", namespace.as_str())).await;
+    for number in 0.. {
+        let who = Principal::new(number).unwrap();
+        let own = primary_of(format!("{}:session:principals:{{{number}}}:epoch", namespace.as_str())).await;
+        if own.address() == everybodys.address() {
+            continue;
+        }
+        // The connections are open, and the servers know the script.
+        store.revoke(Revoke::All(&who)).await.unwrap();
+        for (node, millis) in [(own, "1600"), (everybodys, "800")] {
+            node.command(&["CLIENT", "PAUSE", millis, "ALL"]).await.unwrap();
+        }
+        let options = RevokeOptions::default().with_deadline(Duration::from_secs(1));
+        let late = store.revoke_with(Revoke::All(&who), options).await.unwrap_err();
+        assert!([ErrorKind::Timeout, ErrorKind::OutcomeUnknown].contains(&late.kind()), "{late}");
+        return;
+    }
 }

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use statehouse_core::{ErrorKind, Health, HealthStatus, Result, Retry};
 use statehouse_redis::RedisClient;
 use statehouse_session::{
-    Attribute, AttributeName, Attributes, Authority, Deleted, Delta, LocalConfig, LocalSessionStore, MemoryConfig,
-    MemorySessionStore, NewSession, Principal, RedisSessionStore, SessionKey, SessionStore, SessionStoreExt as _,
-    Token, Touched,
+    Attribute, AttributeName, Attributes, Authority, Deleted, Delta, Limit, LocalConfig, LocalSessionStore,
+    MemoryConfig, MemorySessionStore, NewSession, Principal, RedisSessionStore, Revoke, Rotation, SessionKey,
+    SessionStore, SessionStoreExt as _, Token, Touched,
 };
 use statehouse_testkit::{RedisServer, SmallDisk};
 
@@ -72,9 +72,20 @@ async fn the_process_on_the_small_disk() {
     let store = LocalSessionStore::open(disk.path().join("sessions")).await.unwrap();
     let (held, other, kept) = (create(&store).await, create(&store).await, create(&store).await);
     disk.fill("filler");
+    let health = store.health().await;
+    assert_eq!(health.status, HealthStatus::Degraded, "{health:?}");
+    assert_eq!(health.error.unwrap().retry(), Retry::FULL);
     ends_sessions(&store, [&held, &other, &kept]).await;
     std::fs::remove_file(disk.path().join("filler")).unwrap();
     create(&store).await;
+    assert_eq!(store.health().await.status, HealthStatus::Up);
+    drop(store);
+    // One whose folder is made, and whose disk turns read-only before it is opened.
+    disk.set_read_only(true);
+    match LocalSessionStore::open(disk.path().join("sessions")).await {
+        Ok(store) => assert_eq!(store.health().await.error.unwrap().kind(), ErrorKind::PermissionDenied),
+        Err(error) => assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error:?}"),
+    }
 }
 
 #[test]
@@ -249,4 +260,88 @@ async fn what_is_remembered_of_deletions_makes_room_in_memory_and_on_disk() {
     let folder = tempfile::tempdir().unwrap();
     let config = LocalConfig::new(folder.path()).with_max_sessions(8).unwrap();
     deletions_make_room(&LocalSessionStore::open_with(config).await.unwrap(), 8).await;
+}
+
+/// A login that fits nowhere ends nobody's session, and of a full store the session that makes room for it is enough.
+async fn the_oldest_ends_for_what_is_stored_only(store: &dyn SessionStore) {
+    let (who, limit) = (Principal::new("u42").unwrap(), Limit::evict_oldest(3));
+    let anonymous = create(store).await;
+    for _ in 0..3 {
+        log_in(store).await.unwrap();
+    }
+    let base = store.load(&anonymous.key()).await.unwrap().found().unwrap();
+    let attribute = Attribute::encode(&"x".repeat(128 << 10)).unwrap();
+    let large = Delta::new().with_set(AttributeName::new("a").unwrap(), attribute);
+    let next = anonymous.with_new_verifier().unwrap().verifier_hash();
+    let login = Rotation::login(next, who.clone()).with_limit(limit);
+    let error = store.rotate(&base, Authority::Application, &login, &large).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TooLarge, "{error}");
+    let token = Token::generate().unwrap();
+    let login = new(&token).with_principal(who.clone()).with_limit(limit);
+    let too_large = login.clone().with_attributes(large.apply(&Attributes::new()).unwrap());
+    let error = store.create(&token.key(), &too_large).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TooLarge, "{error}");
+    assert_eq!(store.list(&who).await.unwrap().len(), 3);
+
+    log_in(store).await.unwrap();
+    assert!(!is_there(store, &anonymous.key()).await, "it has made room");
+    // Nobody else is there who could.
+    for _ in 0..3 {
+        let token = Token::generate().unwrap();
+        let login = new(&token).with_principal(who.clone()).with_limit(Limit::evict_oldest(4));
+        store.create(&token.key(), &login).await.unwrap();
+        assert_eq!(store.list(&who).await.unwrap().len(), 4);
+        assert!(is_there(store, &token.key()).await);
+    }
+    assert_eq!(log_in(store).await.unwrap_err().kind(), ErrorKind::Unavailable, "no more are kept for it");
+}
+
+/// The session that ends for a login is enough: nobody else's goes.
+#[tokio::test]
+async fn a_login_that_ends_the_oldest_session_takes_no_other_place() {
+    let config = MemoryConfig::default().with_max_sessions(3).unwrap();
+    one_for_another(&MemorySessionStore::with_config(config)).await;
+    let folder = tempfile::tempdir().unwrap();
+    let config = LocalConfig::new(folder.path()).with_max_sessions(3).unwrap();
+    one_for_another(&LocalSessionStore::open_with(config).await.unwrap()).await;
+}
+
+async fn one_for_another(store: &dyn SessionStore) {
+    let anonymous = create(store).await;
+    for _ in 0..3 {
+        let token = Token::generate().unwrap();
+        let login = new(&token).with_principal(Principal::new("u42").unwrap()).with_limit(Limit::evict_oldest(2));
+        store.create(&token.key(), &login).await.unwrap();
+    }
+    assert!(is_there(store, &anonymous.key()).await);
+}
+
+#[tokio::test]
+async fn a_login_that_does_not_fit_ends_nobodys_session() {
+    let config = MemoryConfig::default().with_capacity(64 << 10).unwrap().with_max_sessions(4).unwrap();
+    the_oldest_ends_for_what_is_stored_only(&MemorySessionStore::with_config(config)).await;
+    let folder = tempfile::tempdir().unwrap();
+    let config = LocalConfig::new(folder.path()).with_capacity(64 << 10).unwrap().with_max_sessions(4).unwrap();
+    the_oldest_ends_for_what_is_stored_only(&LocalSessionStore::open_with(config).await.unwrap()).await;
+}
+
+/// Whoever changes their password again and again takes no memory but that of the store.
+#[tokio::test]
+async fn what_is_remembered_of_revocations_counts_as_memory() {
+    let config = MemoryConfig::default().with_capacity(64 << 10).unwrap();
+    let store = MemorySessionStore::with_config(config);
+    let began = store.epoch(&Principal::new("u0").unwrap()).await.unwrap();
+    for number in 0..2_000 {
+        let who = Principal::new(format!("u{number}-{}", "x".repeat(200))).unwrap();
+        store.revoke(Revoke::All(&who)).await.unwrap();
+    }
+    // The first of them is forgotten, and no login stands that began before.
+    let token = Token::generate().unwrap();
+    let login = new(&token).with_principal(Principal::new(format!("u0-{}", "x".repeat(200))).unwrap());
+    let error = store.create(&token.key(), &login.clone().with_epoch(began)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    store.create(&token.key(), &login).await.unwrap();
+    let other = Token::generate().unwrap();
+    let login = new(&other).with_principal(Principal::new("never revoked").unwrap()).with_epoch(began);
+    assert_eq!(store.create(&other.key(), &login).await.unwrap_err().kind(), ErrorKind::Conflict, "as far as is known");
 }

@@ -105,7 +105,7 @@ pub(crate) fn routes() -> Router {
 
 /// An application and the browsers in front of it.
 pub(crate) struct App {
-    router: Router,
+    pub(crate) router: Router,
     pub(crate) store: Arc<MemorySessionStore>,
     pub(crate) clock: ManualClock,
 }

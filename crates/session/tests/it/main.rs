@@ -4,6 +4,7 @@ mod attributes;
 mod cancel;
 mod clock;
 mod conformance;
+mod csrf;
 mod devices;
 mod flood;
 mod full;
@@ -21,8 +22,10 @@ mod planted;
 mod promoted;
 mod redis;
 mod responses;
+mod sealed;
 #[cfg(feature = "redis-tls")]
 mod secure;
+mod tower;
 mod under_way;
 
 use statehouse_core::{Namespace, ServiceUrl};

@@ -26,6 +26,9 @@ const HELD_UP: usize = 5;
 /// By when it is known that a server is away: after a second and a half, and later on a machine that is busy.
 const KNOWN_BY: Duration = Duration::from_secs(30);
 
+/// How many requests of each caller are looked at, at least.
+const ENOUGH: usize = 25;
+
 /// What each caller asks for in turn, and whether it goes on without its session where it may. Logins and logouts fail
 /// then, and these handlers hide it.
 const REQUESTS: [(&str, &str, bool); 6] = [
@@ -108,7 +111,9 @@ async fn writer(app: Arc<App>, cookie: String, known: Arc<AtomicBool>) -> Vec<(&
     let (begun, mut since, mut lasted) = (Instant::now(), None, Vec::new());
     for (method, path, _) in REQUESTS.iter().cycle() {
         let (asked, is_known) = (Instant::now(), known.load(Ordering::Relaxed));
-        if is_known && since.get_or_insert(asked).elapsed() >= Duration::from_secs(2) {
+        // On a busy machine that takes longer.
+        let is_long = is_known && since.get_or_insert(asked).elapsed() >= Duration::from_secs(2);
+        if is_long && lasted.len() > ENOUGH {
             break;
         }
         assert!(is_known || begun.elapsed() < KNOWN_BY, "nobody was refused at once");
@@ -140,7 +145,6 @@ async fn while_redis_holds_writes_back_no_request_waits_and_reads_go_on() {
     let writers = (0..8).map(|_| writer(Arc::clone(&app), cookie.clone(), Arc::clone(&known)));
     let mut lasted = writers.collect::<JoinSet<_>>().join_all().await.concat();
     lasted.sort_unstable_by_key(|(_, time)| *time);
-    assert!(lasted.len() > 200, "only {} requests", lasted.len());
     let slowest = lasted[lasted.len() - 1 - lasted.len() * HELD_UP / 100];
     assert!(slowest.1 < LIMIT, "{slowest:?}");
     assert_eq!(redis.breaker(), BreakerState::Closed, "the server is there");

@@ -68,21 +68,25 @@ impl NodeConfig {
         let folder = server_folder("opensearch")?;
         let (http, transport) = (Port::reserve()?, Port::reserve()?);
         let mut config = Self { http, transport, settings: String::new(), folder };
-        let path = |name| config.folder.path().join(name).display().to_string();
-        for (name, value) in [
+        for (name, value) in config.first(name) {
+            config.set(name, &value);
+        }
+        Ok(config)
+    }
+
+    fn first(&self, name: &str) -> [(&'static str, String); 8] {
+        let path = |name| self.folder.path().join(name).display().to_string();
+        [
             ("cluster.name", "statehouse".to_owned()),
             ("node.name", name.to_owned()),
             ("network.host", "127.0.0.1".to_owned()),
-            ("http.port", config.http.text()),
-            ("transport.port", config.transport.text()),
+            ("http.port", self.http.text()),
+            ("transport.port", self.transport.text()),
             ("path.data", path("data")),
             ("path.logs", path("logs")),
             // A developer's disk may be nearly full.
             ("cluster.routing.allocation.disk.threshold_enabled", "false".to_owned()),
-        ] {
-            config.set(name, &value);
-        }
-        Ok(config)
+        ]
     }
 
     pub(super) fn set(&mut self, name: &str, value: &str) {

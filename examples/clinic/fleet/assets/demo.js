@@ -36,28 +36,34 @@ const rows = [];
 /** A row is made once and changed in place: a button that has the focus, or is being pressed, stays what it is. */
 function makeRow(part, index) {
   const row = document.createElement("tr");
-  const cells = Array.from({ length: 5 }, () => row.insertCell());
-  const buttons = ACTIONS.map((action) => {
+  const cells = Array.from({ length: 6 }, () => row.insertCell());
+  const makeButton = (text, label, path) => {
     const button = document.createElement("button");
-    button.textContent = action;
-    button.setAttribute("aria-label", `${action} ${part.name}`);
+    button.textContent = text;
+    button.setAttribute("aria-label", label);
     button.addEventListener("click", async () => {
       if (button.getAttribute("aria-disabled") === "true") return;
-      await fetch(`/_demo/${index}/${action}`, { method: "POST", headers: { "X-Demo": "1" } });
+      await fetch(`/_demo/${index}/${path}`, { method: "POST", headers: { "X-Demo": "1" } });
       await refresh();
     });
     return button;
-  });
+  };
+  const buttons = ACTIONS.map((action) => makeButton(action, `${action} ${part.name}`, action));
   row.insertCell().append(...buttons);
+  // Pressed while the way is cut.
+  const ways = (part.ways ?? []).map((server) =>
+    makeButton(server, `cut ${part.name} off from ${server}`, `cut/${server}`));
+  row.insertCell().append(...ways);
   parts.append(row);
-  return { cells, buttons };
+  return { cells, buttons, ways };
 }
 
 function show(part, index) {
   rows[index] ??= makeRow(part, index);
-  const { cells, buttons } = rows[index];
+  const { cells, buttons, ways } = rows[index];
   const condition = part.condition + (part.ready === false && part.condition === "running" ? ", not ready" : "");
-  const texts = [part.name, condition, part.answered, part.passed_on, part.failed];
+  const seen = part.members == null ? "" : `sees ${part.members}. `;
+  const texts = [part.name, condition, seen + (part.reasons ?? []).join("; "), part.answered, part.passed_on, part.failed];
   texts.forEach((text, cell) => {
     const shown = String(text ?? "");
     if (cells[cell].textContent !== shown) cells[cell].textContent = shown;
@@ -66,6 +72,7 @@ function show(part, index) {
   buttons.forEach((button) => {
     button.setAttribute("aria-disabled", String(!POSSIBLE[part.condition].includes(button.textContent)));
   });
+  ways.forEach((button) => button.setAttribute("aria-pressed", String(part.cut.includes(button.textContent))));
 }
 
 async function refresh() {
@@ -78,8 +85,15 @@ const together = document.querySelector("#together");
 async function askWho() {
   const response = await fetch("/api/operator", { cache: "no-store" });
   if (!response.ok) return;
-  const { terminology, reports } = await response.json();
+  const { terminology, reports, members, locks } = await response.json();
   const sentences = [];
+  if (members) {
+    const told = members.map(({ label, address, state }) => `${address ?? label} (${state})`);
+    sentences.push(`${members.length} members: ${told.join(", ")}.`);
+  }
+  if (locks?.length) {
+    sentences.push(`Locks: ${locks.map(({ what, name, holder }) => `${what} ${name} has ${holder}`).join(", ")}.`);
+  }
   if (terminology) {
     const { by, attempt, phase, done, total } = terminology;
     const doing = phase === "Done" ? "has loaded the terminology" : `loads the terminology, ${done} of ${total}`;

@@ -172,7 +172,11 @@ async fn replica(
 
 /// As `STATEHOUSE_FILES_URL` wants it.
 fn s3_url(server: &S3Server) -> String {
-    let (key, secret, bucket) = (server.access_key(), server.secret_key(), server.bucket());
-    let (endpoint, region) = (server.endpoint(), server.region());
+    s3_url_at(server, &server.endpoint())
+}
+
+/// The same, reached at another place.
+fn s3_url_at(server: &S3Server, endpoint: &str) -> String {
+    let (key, secret, bucket, region) = (server.access_key(), server.secret_key(), server.bucket(), server.region());
     format!("s3://{key}:{secret}@{bucket}?endpoint={endpoint}&region={region}&allow_http=true")
 }

@@ -12,11 +12,14 @@ pub(crate) struct Document {
     pub(crate) size: i64,
     pub(crate) added_at: i64,
     pub(crate) added_by: String,
+    /// What its file was stored as; none in rows of versions before.
+    #[serde(skip)]
+    pub(crate) stage: Option<String>,
 }
 
-from_row!(Document { id, patient, name, content_type, size, added_at, added_by });
+from_row!(Document { id, patient, name, content_type, size, added_at, added_by, stage });
 
-const COLUMNS: &str = "SELECT id, patient, name, content_type, size, added_at, added_by FROM documents";
+const COLUMNS: &str = "SELECT id, patient, name, content_type, size, added_at, added_by, stage FROM documents";
 
 impl Database {
     /// The documents of a patient, the newest first.
@@ -30,11 +33,11 @@ impl Database {
         sqlx::query_as(sqlx::AssertSqlSafe(statement)).bind(id).fetch_optional(&self.pool).await
     }
 
-    /// Adds the row of a document whose file is in the file store already.
+    /// Adds the row of a document whose file is staged.
     pub(crate) async fn add_document(&self, document: &Document) -> sqlx::Result<()> {
         sqlx::query(
-            "INSERT INTO documents (id, patient, name, content_type, size, added_at, added_by) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7)",
+            "INSERT INTO documents (id, patient, name, content_type, size, added_at, added_by, stage) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
         )
         .bind(document.id.as_str())
         .bind(document.patient)
@@ -43,6 +46,7 @@ impl Database {
         .bind(document.size)
         .bind(document.added_at)
         .bind(document.added_by.as_str())
+        .bind(document.stage.as_deref())
         .execute(&self.pool)
         .await
         .map(drop)

@@ -14,7 +14,6 @@ macro_rules! from_row {
 mod charts;
 mod documents;
 mod drafts;
-mod logins;
 mod made_up;
 mod staff;
 
@@ -23,7 +22,6 @@ use std::time::Duration;
 pub(crate) use charts::{Diagnosis, Note, NoteAdded, Patient};
 pub(crate) use documents::Document;
 pub(crate) use drafts::Draft;
-pub(crate) use logins::Login;
 use sqlx::any::AnyPoolOptions;
 use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Connection as _};
 pub(crate) use staff::{Role, Staff};
@@ -32,7 +30,7 @@ pub(crate) use staff::{Role, Staff};
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
 
 /// Each is applied once, in this order.
-const MIGRATIONS: &[&str] = &[include_str!("schema-1.sql"), include_str!("schema-2.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("schema-1.sql"), include_str!("schema-2.sql"), include_str!("schema-3.sql")];
 
 /// How often a replica looks whether another one has brought the schema up to date.
 const MIGRATION_PAUSE: Duration = Duration::from_millis(50);

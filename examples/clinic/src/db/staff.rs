@@ -84,23 +84,25 @@ impl Database {
 /// A check takes 19 MiB and tens of milliseconds of one core. One thread makes all of them, one by one: the allocator
 /// keeps such memory for each thread that ever had it, and the runtime has many for blocking work.
 async fn verify(hash: String, password: String) -> sqlx::Result<bool> {
-    type Check = (String, String, oneshot::Sender<bool>);
     static CHECKS: LazyLock<mpsc::Sender<Check>> = LazyLock::new(|| {
         let (sender, checks) = mpsc::channel::<Check>();
-        thread::spawn(move || {
-            for (hash, password, answer) in checks {
-                if answer.is_closed() {
-                    continue;
-                }
-                let check = |hash| Argon2::default().verify_password(password.as_bytes(), &hash);
-                // Nobody hears it if the request was given up.
-                let _unheard = answer.send(PasswordHash::new(&hash).and_then(check).is_ok());
-            }
-        });
+        thread::spawn(move || checks.into_iter().for_each(check));
         sender
     });
     let (answer, right) = oneshot::channel();
     // A thread that is gone says nothing of the password.
     CHECKS.send((hash, password, answer)).map_err(|_| sqlx::Error::WorkerCrashed)?;
     right.await.map_err(|_| sqlx::Error::WorkerCrashed)
+}
+
+/// A password hash, a password, and who waits for whether they belong together.
+type Check = (String, String, oneshot::Sender<bool>);
+
+fn check((hash, password, answer): Check) {
+    if answer.is_closed() {
+        return;
+    }
+    let verified = |hash| Argon2::default().verify_password(password.as_bytes(), &hash);
+    // Nobody hears it if the request was given up.
+    let _unheard = answer.send(PasswordHash::new(&hash).and_then(verified).is_ok());
 }

@@ -1,62 +1,53 @@
-//! Every request that changes something must show the token of the session that it is made in.
+//! Every request that changes something must show the token of the session that it is made in. The library sees to that;
+//! here is what this site says of it.
 
 use axum::extract::Request;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use statehouse::session::Session;
+use statehouse::session::{CsrfLayer, CsrfRefused, Session};
 use subtle::ConstantTimeEq;
 
-use super::form::Sent;
 use super::visit::STAFF;
 use crate::error::{AppError, Result};
-use crate::id::new_id;
 
-const HEADER: &str = "x-csrf-token";
-const ATTRIBUTE: &str = "csrf";
+/// The log-in has a token of its own.
+const LOG_IN: &str = "/login";
 
 /// The session's token, left with a refusal of somebody who came from this site with an older one: the page on which
 /// they see their form again has this one in it.
 #[derive(Clone, Debug)]
 pub(crate) struct Fresh(pub(crate) String);
 
-/// The token of this session, which gets one if it has none.
-pub(crate) async fn token(session: &Session) -> Result<String> {
-    if let Some(token) = session.get(ATTRIBUTE).await? {
-        return Ok(token);
-    }
-    renew(session)
-}
-
-/// Gives the session a new token, as after a log-in.
-pub(crate) fn renew(session: &Session) -> Result<String> {
-    let token = new_id();
-    session.insert(ATTRIBUTE, &token)?;
-    Ok(token)
-}
-
 /// Who sends a request that was let through, for layers that do not ask the session.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SentBy(pub(super) i64);
 
-/// Lets through what only reads, and what shows the token in the header `X-CSRF-Token` or in the field `csrf`.
-/// Somebody whose session has ended is told that first: no token would help. The log-in has a token of its own.
-pub(crate) async fn protect(session: Session, mut request: Request, next: Next) -> Result<Response> {
-    if matches!(*request.method(), Method::GET | Method::HEAD) || request.uri().path() == "/login" {
+pub(super) fn layer() -> CsrfLayer {
+    CsrfLayer::new().exempt(|request| request.uri.path() == LOG_IN)
+}
+
+/// The token for the forms of a page.
+pub(crate) async fn token(session: &Session) -> Result<String> {
+    Ok(session.csrf_token().await?.expose().to_owned())
+}
+
+/// Around the layer. Somebody whose session has ended is told that first: no token would help.
+pub(crate) async fn explain(session: Session, mut request: Request, next: Next) -> Result<Response> {
+    if matches!(*request.method(), Method::GET | Method::HEAD) || request.uri().path() == LOG_IN {
         return Ok(next.run(request).await);
     }
     let Some(staff) = session.get::<i64>(STAFF).await? else { return Err(AppError::logged_out()) };
-    let expected: Option<String> = session.get(ATTRIBUTE).await?;
-    let shown = shown(&request);
-    if expected.as_ref().zip(shown).is_some_and(|(expected, shown)| same(expected, &shown)) {
-        request.extensions_mut().insert(SentBy(staff));
-        return Ok(next.run(request).await);
+    request.extensions_mut().insert(SentBy(staff));
+    let (path, same_origin) = (request.uri().path().to_owned(), is_same_origin(request.headers()));
+    let answer = next.run(request).await;
+    if answer.extensions().get::<CsrfRefused>().is_none() {
+        return Ok(answer);
     }
-    let same_origin = is_same_origin(request.headers());
-    tracing::warn!(target: "clinic::security", path = request.uri().path(), same_origin, "a request without its token was refused");
+    tracing::warn!(target: "clinic::security", path, same_origin, "a request without its token was refused");
     let mut response = AppError::stale().into_response();
-    if let Some(token) = expected.filter(|_| same_origin) {
-        response.extensions_mut().insert(Fresh(token));
+    if same_origin {
+        response.extensions_mut().insert(Fresh(token(&session).await?));
     }
     Ok(response)
 }
@@ -64,13 +55,6 @@ pub(crate) async fn protect(session: Session, mut request: Request, next: Next) 
 /// Compares two secrets in a time that says nothing of where they differ.
 pub(super) fn same(expected: &str, shown: &str) -> bool {
     expected.as_bytes().ct_eq(shown.as_bytes()).into()
-}
-
-fn shown(request: &Request) -> Option<String> {
-    match request.headers().get(HEADER) {
-        Some(token) => token.to_str().ok().map(str::to_owned),
-        None => request.extensions().get::<Sent>().map(|sent| sent.text(ATTRIBUTE).to_owned()),
-    }
 }
 
 /// Whether a browser says that one of this site's pages made the request. Over plain HTTP browsers send no
@@ -104,33 +88,7 @@ impl AppError {
 
 #[cfg(test)]
 mod tests {
-    use axum::body::Body;
-
     use super::*;
-
-    fn request(token: Option<&str>, form: &str) -> Request {
-        let mut request = axum::http::Request::post("/");
-        if let Some(token) = token {
-            request = request.header(HEADER, token);
-        }
-        request.extension(Sent::parse(form.as_bytes())).body(Body::empty()).unwrap()
-    }
-
-    #[test]
-    fn the_token_is_taken_from_the_header_or_from_the_form() {
-        for (request, expected) in [
-            (request(Some("t1"), ""), "t1"),
-            (request(None, "text=a%20b&csrf=t2"), "t2"),
-            (request(Some("t1"), "csrf=t2"), "t1"),
-            (request(None, "xcsrf=t2&csrfx=t3"), ""),
-        ] {
-            assert_eq!(shown(&request).as_deref(), Some(expected));
-        }
-        let (parts, body) = request(None, "").into_parts();
-        let mut json = Request::from_parts(parts, body);
-        json.extensions_mut().clear();
-        assert_eq!(shown(&json), None);
-    }
 
     #[test]
     fn a_browser_says_where_a_request_comes_from() {

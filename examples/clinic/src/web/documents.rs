@@ -1,7 +1,8 @@
 //! Documents: the file in the file store, its row in the database.
 //!
-//! The file is stored first, under a key that nobody has seen, and the row then. So every row has its file, whatever
-//! dies in between; a file without a row is swept up later ([`crate::sweep`]).
+//! The file is staged first, out of sight; then the row is written, and with it what the file is staged as; then it is committed. Whatever dies in
+//! between, a row has its file: who finds the row and not the file commits it, and so does the sweep ([`crate::sweep`]),
+//! which discards what has no row.
 
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use axum::routing::{MethodRouter, post};
 use maud::{Markup, html};
 use statehouse::ErrorKind;
 use statehouse::coord::{Coordination, MemoryCoordStore, capability};
-use statehouse::files::{Disposition, UnsupportedType, UploadLimits};
+use statehouse::files::{CommitOutcome, Disposition, UnsupportedType, UploadLimits};
 
 use super::chart;
 use super::content_type::{self, ContentType};
@@ -99,24 +100,26 @@ async fn attach(
     let content_type = ContentType::of(request.headers()).map_err(|error| error.at("file"))?;
     let content = request.into_body().into_data_stream();
     let id = new_id();
-    let stored = app
-        .documents
-        .upload(&id, Some(content_type.as_str()), content, &UploadLimits::new(MAX_DOCUMENT))
-        .if_absent()
-        .await
-        .map_err(|error| not_stored(error, &content_type))?
-        .stored()
-        .ok_or_else(|| AppError::conflict("There is such a document already."))?;
+    let upload = app.documents.upload(&id, Some(content_type.as_str()), content, &UploadLimits::new(MAX_DOCUMENT));
+    let staged = upload.stage().await.map_err(|error| not_stored(error, &content_type))?;
     let document = Document {
         id,
         patient,
         name,
         content_type: content_type.as_str().to_owned(),
-        size: i64::try_from(stored.len).unwrap_or(i64::MAX),
+        size: i64::try_from(staged.len()).unwrap_or(i64::MAX),
         added_at: now(),
         added_by: visit.staff.name,
+        stage: Some(staged.id().to_string()),
     };
+    // If this fails it may have been done all the same: the sweep asks the database.
     app.database.add_document(&document).await?;
+    // The row is there: what is left to do others do, too.
+    match staged.commit().await {
+        Ok(CommitOutcome::Committed(_)) => {}
+        Ok(outcome) => tracing::error!(?outcome, "a document has lost its file before it was committed"),
+        Err(error) => tracing::warn!(%error, "a document is committed when it is first asked for"),
+    }
     Ok((StatusCode::CREATED, Json(document)))
 }
 
@@ -158,8 +161,18 @@ pub(crate) async fn download(
     // Only a photo is shown in place.
     let is_photo = content_type::is_photo(&document.content_type);
     let how = if is_photo { Disposition::Safe } else { Disposition::Attachment };
-    let answer = app.documents.get(&id).respond(&method, &headers).disposition(how).file_name(document.name);
-    let mut response = answer.content_type(document.content_type).await?.into_response();
+    let answer = async || {
+        let answer = app.documents.get(&id).respond(&method, &headers).disposition(how).file_name(&document.name);
+        answer.content_type(&document.content_type).await
+    };
+    let answered = match (answer().await, &document.stage) {
+        (Err(error), Some(stage)) if error.kind() == ErrorKind::NotFound => {
+            let _now_or_before = app.documents.commit(&id, stage.parse()?).await?;
+            answer().await
+        }
+        (answered, _) => answered,
+    };
+    let mut response = answered?.into_response();
     response.headers_mut().insert("cross-origin-resource-policy", HeaderValue::from_static("same-origin"));
     Ok(response)
 }

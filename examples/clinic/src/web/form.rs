@@ -106,7 +106,7 @@ pub(crate) async fn read(request: Request, next: Next) -> Response {
     };
     let typed = Typed { action: parts.uri.to_string(), sent: Sent::parse(&encoded) };
     parts.extensions.insert(typed.sent.clone());
-    let mut response = next.run(Request::from_parts(parts, Body::empty())).await;
+    let mut response = next.run(Request::from_parts(parts, Body::from(encoded))).await;
     if response.status().is_client_error() || response.status().is_server_error() {
         response.extensions_mut().insert(typed);
     }

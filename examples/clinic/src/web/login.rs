@@ -17,7 +17,7 @@ use super::gate::Gate;
 use super::page::{Here, Page, aria_error, csrf_field, error_beside, logo};
 use super::peer::Peer;
 use super::visit::{STAFF, me};
-use crate::app::{App, key_of};
+use crate::app::App;
 use crate::db::Staff;
 use crate::error::{AppError, Result};
 
@@ -55,7 +55,7 @@ pub(crate) async fn log_in(
         app.admit(login, password, peer).await
     };
     match checked.await {
-        Ok(staff) => begin(&app, &session, &headers, &sent, &staff).await,
+        Ok(staff) => begin(&session, &headers, &sent, &staff).await,
         Err(error) => {
             let (gate, page) = LogIn::again(&sent, &error).render(&headers);
             Ok(gate.keep(errors::in_place(error, page)))
@@ -80,20 +80,16 @@ fn credentials(sent: &Sent) -> Result<(&str, &str)> {
     Ok((login, password))
 }
 
-async fn begin(app: &App, session: &Session, headers: &HeaderMap, sent: &Sent, staff: &Staff) -> Result<Response> {
+async fn begin(session: &Session, headers: &HeaderMap, sent: &Sent, staff: &Staff) -> Result<Response> {
     // A new token: whoever knew the old one is not logged in.
     session.login(staff.id).await?;
     session.clear()?;
     session.insert(STAFF, &staff.id)?;
-    let token = csrf::renew(session)?;
-    // It has a key once it is stored.
-    session.commit().await?;
     let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
-    if let Err(error) = list(app, session, staff, &device(agent)).await {
-        // Where it is not listed nobody could end it.
-        session.logout().await?;
-        return Err(error);
-    }
+    session.name_device(&device(agent))?;
+    let token = csrf::token(session).await?;
+    // Here, where a failure is answered with a page.
+    session.commit().await?;
     tracing::info!(target: "clinic::security", staff = staff.id, "logged in");
     let waiting = local(sent.text("waiting-at")).filter(|to| to.starts_with("/patients/"));
     let answer = match waiting {
@@ -104,11 +100,6 @@ async fn begin(app: &App, session: &Session, headers: &HeaderMap, sent: &Sent, s
         None => Redirect::to(local(sent.text("next")).unwrap_or("/")).into_response(),
     };
     Ok(Gate::open(answer))
-}
-
-/// Puts the session where its owner sees it.
-async fn list(app: &App, session: &Session, staff: &Staff, device: &str) -> Result<()> {
-    Ok(app.database.add_login(staff.id, &key_of(session).await?, device).await?)
 }
 
 /// The form that waited, to be sent by whoever has logged in.
@@ -127,11 +118,9 @@ fn resume(to: &str, waiting: &str, staff: &Staff, token: &str) -> Markup {
 }
 
 /// Also for somebody whose session has ended already: they have what they want.
-pub(crate) async fn log_out(State(app): State<Arc<App>>, session: Session) -> Result<Redirect> {
+pub(crate) async fn log_out(session: Session) -> Result<Redirect> {
     if let Some(staff) = session.get::<i64>(STAFF).await? {
-        let key = key_of(&session).await?;
         session.logout().await?;
-        app.forget_login(staff, &key).await;
         tracing::info!(target: "clinic::security", staff, "logged out");
     }
     Ok(Redirect::to("/login"))

@@ -103,9 +103,18 @@ pub(crate) async fn json(State(app): State<Arc<App>>, _: OperatorVisit) -> Resul
             "done": loaded.done, "total": loaded.total, "has_failed": error,
         })
     });
-    Ok(Json(
-        json!({ "terminology": loaded, "reports": app.reports.latest().await?, "resyncs": app.problem_sets.resyncs() }),
-    ))
+    let locks = app
+        .coord
+        .locks()
+        .await?
+        .into_iter()
+        .map(|lock| json!({ "what": lock.kind.as_str(), "name": lock.name, "holder": lock.holder }));
+    // None where replicas know nothing of each other.
+    let fleet = app.services.fleet().await.ok();
+    Ok(Json(json!({
+        "terminology": loaded, "reports": app.reports.latest().await?, "resyncs": app.problem_sets.resyncs(),
+        "members": fleet.map(|fleet| fleet.replicas), "locks": locks.collect::<Vec<_>>(),
+    })))
 }
 
 fn by(loaded: &RunStatus) -> String {

@@ -16,4 +16,6 @@ mod browser;
 mod load;
 #[cfg(feature = "replicas")]
 mod replicas;
+#[cfg(feature = "replicas")]
+mod staged;
 mod webdriver;

@@ -19,6 +19,8 @@ pub(super) struct Leases {
 #[derive(Clone, Copy)]
 struct Held {
     token: Version,
+    /// When it was given out, in microseconds since 1970: its token may run ahead of that.
+    created: u64,
     /// Microseconds of [`Clock::elapsed`](statehouse_core::Clock::elapsed).
     expires: u64,
 }
@@ -36,11 +38,16 @@ impl Leases {
         Some(held.token)
     }
 
-    pub(super) fn insert(&mut self, key: &CacheKey, token: Version, now: u64, expires: u64) {
+    /// When the key's lease was given out.
+    pub(super) fn created(&self, key: &str) -> Option<u64> {
+        self.held.get(key).map(|held| held.created)
+    }
+
+    pub(super) fn insert(&mut self, key: &CacheKey, token: Version, created: u64, now: u64, expires: u64) {
         if self.held.len() >= self.purge_at {
             self.make_room(now);
         }
-        self.held.insert(key.clone(), Held { token, expires });
+        self.held.insert(key.clone(), Held { token, created, expires });
     }
 
     fn make_room(&mut self, now: u64) {

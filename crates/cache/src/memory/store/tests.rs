@@ -200,3 +200,72 @@ fn leases_that_nobody_uses_do_not_pile_up() {
     }
     assert!(leases(&store) <= 64 * leases::MOST_LEASES, "{}", leases(&store));
 }
+
+/// Versions of a stripe run ahead of a clock that stands still, and of one that was set back.
+#[test]
+fn what_was_set_in_the_same_moment_is_old_enough_for_a_removal_of_no_age() {
+    let (store, clock) = store(1 << 20);
+    let late = |text: &str, age| store.remove(&key(text), Guard::Always, Some(age));
+    for n in 0..500 {
+        put(&store, &n.to_string(), 1, MINUTE);
+    }
+    let now = clock.now();
+    for n in 0..500 {
+        let text = n.to_string();
+        let created = store.get(&text).unwrap().created;
+        assert!(created <= now && created.as_micros() + 2_000 > now.as_micros(), "{text}");
+        assert!(matches!(late(&text, Duration::from_millis(2)), RemoveOutcome::Conflict(_)), "{text}: it is younger");
+        assert_eq!(late(&text, Duration::ZERO), RemoveOutcome::Removed, "{text}");
+        // So are leases.
+        reserve(&store, &text, MINUTE);
+        assert_eq!(late(&text, Duration::from_millis(2)), RemoveOutcome::Absent);
+    }
+    assert_eq!(leases(&store), 500, "those are younger");
+    for n in 0..500 {
+        assert_eq!(late(&n.to_string(), Duration::ZERO), RemoveOutcome::Absent);
+    }
+    assert_eq!(leases(&store), 0);
+}
+
+/// A value that uses its cache when it is dropped.
+struct Reentrant(std::sync::Weak<Store<Arc<Self>>>);
+
+impl Drop for Reentrant {
+    fn drop(&mut self) {
+        if let Some(store) = self.0.upgrade() {
+            for n in 0..100 {
+                store.get(&n.to_string());
+                let _ = store.touch(&key(&n.to_string()), MINUTE);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_value_that_is_dropped_may_use_the_cache() {
+    let (done, ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let store = Arc::new(Store::new(Bound::Entries(40), Arc::new(ManualClock::default()) as Arc<dyn Clock>));
+        let put = |n: usize| {
+            let value = Arc::new(Reentrant(Arc::downgrade(&store)));
+            let _ = store.set(&key(&n.to_string()), value, 1, MINUTE, Guard::Always);
+        };
+        // Evicted, replaced, removed, reserved and cleared.
+        (0..200).chain(0..100).for_each(put);
+        for n in 0..50 {
+            put(n);
+            let _ = store.remove(&key(&n.to_string()), Guard::Always, None);
+            put(n);
+            if let Some(found) = store.get(&n.to_string()) {
+                let version = found.version;
+                drop(found);
+                let options = ReserveOptions::new(MINUTE).with_replacing(version);
+                drop(store.reserve(&key(&n.to_string()), MINUTE, &options));
+            }
+        }
+        (0..40).for_each(put);
+        store.clear();
+        done.send(store.weight()).unwrap();
+    });
+    assert_eq!(ended.recv_timeout(Duration::from_secs(30)), Ok(0), "a value waits for a lock that its own drop holds");
+}

@@ -1,5 +1,7 @@
 -- A set on no condition, with as little work as it takes: what was there before is told by the SET itself.
 -- ARGV[4]: milliseconds to live. ARGV[5]: what the client has sealed.
+local found, refused = others(0)
+if refused then return refused end
 local expires = (now - now % 1000) / 1000 + ARGV[4]
 local check = math.fmod(now + expires + generation, 4294967291)
 local value = 'SHC\1' .. struct.pack('<I4I8I8I8I8', check, now, now, expires, generation) .. ARGV[5]
@@ -18,5 +20,5 @@ elseif old and #old >= 72 and struct.unpack('<I8', old, 9) >= now and string.sub
     redis.call('SET', KEYS[1], value, 'PX', ARGV[4])
   end
 end
-end_others()
+end_all(found)
 return {DONE, version, generation}

@@ -6,13 +6,17 @@ local lives = state == 'value' or state == 'lease'
 if writer == string.sub(ARGV[8], 1, 8) then return {DONE, version, generation or 0} end
 if lives and is_since(created) then return {DOUBT, 0, generation} end
 if not holds(ARGV[5], tonumber(ARGV[6]), state, version) then
-  -- A lease leaves no mark.
-  local doubt = ARGV[5] == 'lease' and ARGV[4] ~= '0'
+  -- A lease leaves no mark, and a mark does not live for ever.
+  local doubt = ARGV[4] ~= '0' and (ARGV[5] == 'lease' or version == 0)
   return {doubt and DOUBT or CONFLICT, state == 'value' and version or 0, generation or 0}
 end
 local before = tonumber(ARGV[7])
+local found, refused = {}, nil
+if ARGV[5] ~= 'lease' then found, refused = others(before) end
+if refused then return refused end
 -- What came about later than now is of a server whose clock was ahead: nobody can tell how old it is, so it does not stay.
 if before > 0 and lives and created > before and created <= now then
+  end_all(found)
   return {CONFLICT, state == 'value' and version or 0, generation}
 end
 if state == 'value' then
@@ -22,5 +26,5 @@ if state == 'value' then
 elseif state ~= 'removed' then
   redis.call('UNLINK', KEYS[1])
 end
-if ARGV[5] ~= 'lease' then end_others() end
+end_all(found)
 return {DONE, (state == 'value' or ARGV[5] == 'lease') and version or 0, generation or 0}

@@ -44,9 +44,12 @@ impl Pair {
 
 impl Pair {
     /// The server's clock is known to the connector from now on: it can say until when a request may be executed without
-    /// asking first, so that requests are sent into a network that holds them back.
+    /// asking first, so that requests are sent into a network that holds them back. Its calls are short, and a machine may
+    /// be busy.
     async fn warm_up(&self) {
-        stored(&self.cut_off, "?", "warm").await;
+        while self.cut_off.set(&key("?"), Bytes::from_static(b"warm"), LONG).await.is_err() {
+            sleep(Duration::from_millis(5)).await;
+        }
     }
 }
 
@@ -299,4 +302,96 @@ async fn a_write_that_is_repeated_does_not_take_away_what_came_in_between() {
         pair.heal().await;
     }
     assert!(overtaken > 0, "none was executed before its answer was lost");
+}
+
+/// Sets keys that are absent over connections whose answers are lost, and lets `undo` come before each is repeated. What is
+/// `left` at the key then, or nothing, does not tell the repetition that the first try was executed.
+async fn undone(
+    time_to_live: Duration,
+    undo: impl AsyncFn(&InRedis, &RedisCache, &CacheKey),
+    left: Option<&'static str>,
+) {
+    let (server, subject) = (RedisServer::shared().await, single().await);
+    let proxy = FaultProxy::start(server.address());
+    let patient = format!("{}?timeout=4s&deadline=12s&connections=1", proxy.url(&server.url()));
+    let behind = InRedis { url: patient, namespace: subject.namespace.clone(), name: "main" };
+    let (cut_off, other) = (behind.cache("main").await, subject.cache("main").await);
+    for round in 0..rounds(3, 100) {
+        let name = key(&round.to_string());
+        // The one connection knows the server's clock from now on, so that the next set is sent at once.
+        stored(&cut_off, "warm", "up").await;
+        proxy.black_hole_way(Direction::ToClient);
+        let mut set = std::pin::pin!(cut_off.set(&name, Bytes::from_static(b"OLD"), time_to_live));
+        let between = async {
+            while other.get(&name).await.unwrap().is_none() {
+                sleep(Duration::from_millis(2)).await;
+            }
+            undo(&subject, &other, &name).await;
+            proxy.reset_connections();
+            proxy.heal();
+        };
+        tokio::select! {
+            outcome = &mut set => panic!("round {round}: it ended before it was executed, {outcome:?}"),
+            () = between => {}
+        }
+        let outcome = set.await;
+        let found = other.get(&name).await.unwrap().map(|entry| entry.value);
+        assert_eq!(found, left.map(Bytes::from), "round {round}, {outcome:?}");
+        assert_eq!(outcome.unwrap_err().kind(), ErrorKind::OutcomeUnknown, "round {round}");
+    }
+}
+
+async fn is_gone(cache: &RedisCache, name: &CacheKey) {
+    while cache.get(name).await.unwrap().is_some() {
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_set_that_is_repeated_does_not_bring_back_what_was_removed_and_reserved_since() {
+    let undo = async |_: &InRedis, other: &RedisCache, name: &CacheKey| {
+        assert_eq!(other.remove(name).await.unwrap(), RemoveOutcome::Removed);
+        // The lease takes the place of the mark, and its load fails.
+        let reserved = other.reserve_with(name, ReserveOptions::new(LONG)).await.unwrap();
+        let Reservation::Leased(lease) = reserved else { panic!("{reserved:?}") };
+        let given_back = other.remove_with(name, RemoveOptions::default().with_lease(lease)).await.unwrap();
+        assert_eq!(given_back, RemoveOutcome::Removed);
+    };
+    undone(LONG, undo, None).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_set_that_is_repeated_does_not_bring_back_what_was_removed_and_set_for_a_moment_since() {
+    let undo = async |_: &InRedis, other: &RedisCache, name: &CacheKey| {
+        assert_eq!(other.remove(name).await.unwrap(), RemoveOutcome::Removed);
+        other.set(name, Bytes::from_static(b"NEW"), Duration::from_millis(1)).await.unwrap();
+        is_gone(other, name).await;
+    };
+    undone(LONG, undo, None).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_set_that_is_repeated_does_not_live_twice() {
+    let undo = async |_: &InRedis, other: &RedisCache, name: &CacheKey| is_gone(other, name).await;
+    undone(Duration::from_millis(300), undo, None).await;
+}
+
+/// The mark of a removal does not live for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_removed_longer_ago_than_its_mark_is_not_set_by_a_repetition() {
+    let undo = async |subject: &InRedis, other: &RedisCache, name: &CacheKey| {
+        assert_eq!(other.remove(name).await.unwrap(), RemoveOutcome::Removed);
+        let server = RedisServer::shared().await;
+        let place = place(subject, name.as_str(), 1);
+        assert_eq!(raw(server, &[b"DEL", place.as_bytes()]).await, Reply::Integer(1), "the mark");
+    };
+    undone(LONG, undo, None).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_set_that_is_repeated_does_not_take_the_place_of_what_was_set_since() {
+    let undo = async |_: &InRedis, other: &RedisCache, name: &CacheKey| {
+        stored(other, name.as_str(), "NEW").await;
+    };
+    undone(LONG, undo, Some("NEW")).await;
 }

@@ -93,7 +93,7 @@ impl<V: CacheValue> Tier<V> for BytesTier {
     ) -> Result<SetOutcome> {
         let Form::Encoded(bytes) = prepared.form? else { return prepared_elsewhere() };
         let mut options = SetOptions::new(time_to_live).with_guard(guard).with_codec(access.codec.id());
-        (options.fence, options.deadline) = (fence.cloned(), access.deadline);
+        (options.fence, options.deadline) = (fence.cloned(), access.deadline());
         self.cache.set_with(key, bytes, options).await
     }
 
@@ -103,7 +103,7 @@ impl<V: CacheValue> Tier<V> for BytesTier {
 
     async fn touch(&self, key: &CacheKey, time_to_live: Duration, access: Access) -> Result<TouchOutcome> {
         let mut options = TouchOptions::new(time_to_live);
-        options.deadline = access.deadline;
+        options.deadline = access.deadline();
         self.cache.touch_with(key, options).await
     }
 
@@ -113,10 +113,10 @@ impl<V: CacheValue> Tier<V> for BytesTier {
 
     /// An entry that this process cannot decode is replaced, as if it were absent. If there is another one in its place
     /// each time, somebody else keeps writing what this process cannot read: it then loads for itself alone.
-    async fn reserve(&self, key: &CacheKey, mut options: ReserveOptions, access: Access) -> Result<Claim<V>> {
-        options.deadline = access.deadline;
+    async fn reserve(&self, key: &CacheKey, options: ReserveOptions, access: Access) -> Result<Claim<V>> {
         let mut attempt = options.clone();
         for _ in 0..3 {
+            attempt.deadline = access.deadline();
             match self.cache.reserve_with(key, attempt).await? {
                 Reservation::Leased(lease) => return Ok(Claim::Load(lease)),
                 Reservation::Held(lease) => return Ok(Claim::Held(lease)),
@@ -159,6 +159,6 @@ impl<V: CacheValue> Tier<V> for BytesTier {
     }
 }
 
-const fn reading(access: Access) -> GetOptions {
-    GetOptions { deadline: access.deadline }
+fn reading(access: Access) -> GetOptions {
+    GetOptions { deadline: access.deadline() }
 }

@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ::bytes::Bytes;
 use async_trait::async_trait;
@@ -103,8 +103,15 @@ pub(crate) enum Claim<V> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Access {
     pub(crate) codec: Codec,
-    /// How long the store may take; its own limit if none.
-    pub(crate) deadline: Option<Duration>,
+    /// When the store is to have answered; its own limit holds if none.
+    pub(crate) until: Option<Instant>,
+}
+
+impl Access {
+    /// How long the store may take from now on: a call of several steps has one deadline.
+    pub(crate) fn deadline(&self) -> Option<Duration> {
+        self.until.map(|until| until.saturating_duration_since(Instant::now()))
+    }
 }
 
 /// How values become bytes.

@@ -37,12 +37,15 @@ if said.err then
 end
 -- Nobody has to hear of it, and this user may not be allowed to tell.
 redis.pcall('PUBLISH', ARGV[6], ARGV[5])
--- Records go by themselves when they have expired and are forgotten, and their names do not. So each put draws two
--- names by lot, and takes those out whose record is gone: where every second one is, as many go as come. Their keys are in this slot, too.
-local some = redis.pcall('ZRANDMEMBER', KEYS[2], 2)
-for at = 1, #some do
-  if redis.pcall('EXISTS', string.sub(KEYS[1], 1, -1 - #ARGV[5]) .. some[at]) == 0 then
-    redis.pcall('ZREM', KEYS[2], some[at])
+-- Records go by themselves when they have expired and are forgotten, and their names do not. So each put that adds a name,
+-- and every eighth other, draws two names by lot, and takes those out whose record is gone: where every second one is, as many
+-- go as come. Their keys are in this slot, too.
+if added == 1 or now % 8 == 0 then
+  local some = redis.pcall('ZRANDMEMBER', KEYS[2], 2)
+  for at = 1, #some do
+    if redis.pcall('EXISTS', string.sub(KEYS[1], 1, -1 - #ARGV[5]) .. some[at]) == 0 then
+      redis.pcall('ZREM', KEYS[2], some[at])
+    end
   end
 end
 return {stored, version, now}

@@ -9,6 +9,7 @@ use statehouse_redis::redis::FromRedisValue;
 use statehouse_redis::{Idempotence, KeySpace, RedisClient, RedisScript, ScriptCall, script};
 
 use crate::key::CoordKey;
+use crate::signals::level::Level;
 use crate::signals::operation::Operations;
 use crate::signals::options::{AcquireOptions, AddOptions, RenewOptions, TakeOptions};
 use crate::signals::outcome::{Acquired, Count, PermitId, Renewed, Taken};
@@ -84,15 +85,12 @@ impl Wire {
     }
 
     pub(super) async fn take(&self, key: &CoordKey, rate: Rate, options: &TakeOptions) -> Result<Taken> {
-        let call = TAKE.key(self.key("limit:", key)).arg(rate.every()).arg(rate.burst()).arg(options.count).deadline();
-        let (is_taken, remaining, retry, reset): (u8, u32, u64, u64) =
-            self.run(&call, options.deadline, Idempotence::NotIdempotent).await?;
-        let retry_after = match is_taken {
-            1 => None,
-            0 => Some(Duration::from_micros(retry)),
-            _ => return Err(unreadable()),
-        };
-        Ok(Taken::new(rate.burst(), remaining, retry_after, Duration::from_micros(reset)))
+        let call = TAKE.key(self.key("limit:", key)).arg(&asked(rate, options.count)).deadline();
+        let level: i64 = self.run(&call, options.deadline, Idempotence::NotIdempotent).await?;
+        match level {
+            0 => Err(unreadable()),
+            _ => Ok(Level::taken(parts(level.unsigned_abs()), rate, options.count, level > 0)),
+        }
     }
 
     pub(super) async fn acquire(&self, key: &CoordKey, id: PermitId, options: &AcquireOptions) -> Result<Acquired> {
@@ -135,6 +133,22 @@ impl Wire {
 /// What is left is less than nothing of a counter that stays.
 fn count(value: i64, left: i64) -> Count {
     Count::new(value, u64::try_from(left).ok().map(Duration::from_millis))
+}
+
+/// What a take is told, as its script reads it.
+fn asked(rate: Rate, count: u32) -> [u8; 24] {
+    let numbers = [rate.every(), f64::from(rate.burst()), f64::from(count)];
+    let mut bytes = [0; 24];
+    for (place, number) in bytes.chunks_exact_mut(8).zip(numbers) {
+        place.copy_from_slice(&number.to_le_bytes());
+    }
+    bytes
+}
+
+/// How much is in a bucket, of which a take answers parts of 2^-32: at most a million, so that neither is rounded.
+#[expect(clippy::cast_precision_loss, reason = "as said")]
+fn parts(level: u64) -> f64 {
+    level as f64 / f64::from(1 << 16) / f64::from(1 << 16)
 }
 
 fn unreadable() -> Error {

@@ -23,10 +23,11 @@ use crate::key::CoordKey;
 /// Signals of all replicas, in Redis or Valkey.
 ///
 /// # Layout
-/// `namespace:coord:signals:count:KEY` is a number, as `INCRBY` has it; `…:limit:KEY` the bytes `G`, `1` and two
-/// little-endian doubles, how much is in the bucket and as of when; `…:permits:KEY` a sorted set of ids by when they are over.
-/// Times are in microseconds since 1970 by the server's clock, and everything expires there by itself, but for counters
-/// without a time to live. Each is one key, so that names spread over the slots of a cluster; every operation is one script in
+/// `namespace:coord:signals:count:KEY` is a number, as `INCRBY` has it; `…:limit:KEY` the bytes `G`, 2 and three
+/// little-endian doubles, how much is in the bucket, as of when, and until when the key stays; `…:permits:KEY` a sorted set of
+/// ids by when they are over. Times are in microseconds since 1970 by the server's clock, and everything expires there by itself,
+/// but for counters without a time to live: a limit at the latest a second after twice as long as its bucket takes to be empty.
+/// Each is one key, so that names spread over the slots of a cluster; every operation is one script in
 /// one round trip.
 ///
 /// Messages of a namespace go over one channel, `…:news`, and are numbered by `…:published`, so that one that the servers of

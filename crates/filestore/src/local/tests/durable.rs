@@ -46,3 +46,30 @@ async fn a_store_that_is_not_synced_syncs_no_directory() {
     Files::new(Arc::clone(&store) as Arc<dyn FileStore>, Namespace::new("n").unwrap()).put("p42/a", "x").await.unwrap();
     assert_eq!(synced(&store), 0);
 }
+
+/// Whoever has committed or deleted it may have failed before that was synced, or have been killed.
+#[tokio::test]
+async fn what_is_told_again_is_synced_first() {
+    let dir = Dir::new();
+    let store = Arc::new(dir.store().await);
+    let files = Files::new(Arc::clone(&store) as Arc<dyn FileStore>, Namespace::new("n").unwrap());
+    let count = || store.disk.synced.load(Ordering::Relaxed);
+    let staged = files.put("p/a", "x").stage().await.unwrap();
+    assert!(matches!(staged.commit().await.unwrap(), CommitOutcome::Committed(_)));
+    let before = count();
+    assert!(matches!(staged.commit().await.unwrap(), CommitOutcome::Committed(_)));
+    assert_eq!(count(), before + 2, "where it is, and where it was");
+    let before = count();
+    assert_eq!(staged.discard().await.unwrap(), DiscardOutcome::Committed);
+    assert!(count() >= before + 2, "whoever is told that it stays");
+    files.put("p/b", "x").await.unwrap();
+    files.delete("p/b").await.unwrap();
+    let before = count();
+    assert_eq!(files.delete("p/b").await.unwrap(), Deleted::Absent);
+    assert_eq!(count(), before + 1);
+    files.delete("p/a").await.unwrap();
+    assert!(!dir.0.join("n+/p+").exists());
+    let before = count();
+    assert_eq!(files.delete("p/a").await.unwrap(), Deleted::Absent);
+    assert_eq!(count(), before + 1, "what is above");
+}

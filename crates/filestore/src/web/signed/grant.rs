@@ -8,7 +8,7 @@
 //! | `sha256` | the digest of what is stored |
 //! | `create` | `1` if nothing is replaced |
 //! | `filename` | the name under which a browser saves it |
-//! | `show` | `inline` or `attachment`; else what is safe |
+//! | `show` | `inline`, `attachment`, `safe` or `stored`; else as the server does |
 //! | `key` | the id of the key that has signed |
 //! | `signature` | 64 hexadecimal digits |
 //!
@@ -26,7 +26,7 @@ const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_'
 const PATH: &AsciiSet = &QUERY.remove(b'/');
 
 /// The longest query that is looked at.
-const LONGEST: usize = 4096;
+pub(super) const LONGEST: usize = 4096;
 
 /// What is allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub(crate) struct Grant {
     pub(crate) sha256: Option<Digest>,
     pub(crate) create: bool,
     pub(crate) file_name: Option<String>,
-    pub(crate) disposition: Disposition,
+    pub(crate) disposition: Option<Disposition>,
 }
 
 impl Grant {
@@ -52,18 +52,19 @@ impl Grant {
             sha256: None,
             create: false,
             file_name: None,
-            disposition: Disposition::Safe,
+            disposition: None,
         }
     }
 
     /// The parameters, in the order of the table.
     fn parameters(&self) -> Vec<(&'static str, String)> {
         let number = |number: Option<u64>| number.map(|number| number.to_string());
-        let show = match self.disposition {
-            Disposition::Safe => None,
-            Disposition::Attachment => Some("attachment".to_owned()),
-            Disposition::Inline => Some("inline".to_owned()),
-        };
+        let show = self.disposition.map(|disposition| match disposition {
+            Disposition::Safe => "safe".to_owned(),
+            Disposition::Attachment => "attachment".to_owned(),
+            Disposition::Inline => "inline".to_owned(),
+            Disposition::Stored => "stored".to_owned(),
+        });
         let all = [
             ("expires", Some(self.expires.to_string())),
             ("type", self.content_type.clone()),
@@ -154,8 +155,10 @@ impl Claimed {
             "filename" => grant.file_name = Some(value),
             "show" => {
                 grant.disposition = match value.as_str() {
-                    "attachment" => Disposition::Attachment,
-                    "inline" => Disposition::Inline,
+                    "attachment" => Some(Disposition::Attachment),
+                    "inline" => Some(Disposition::Inline),
+                    "safe" => Some(Disposition::Safe),
+                    "stored" => Some(Disposition::Stored),
                     _ => return None,
                 }
             }
@@ -201,14 +204,16 @@ mod tests {
             sha256: Some(Digest::of(b"x")),
             create: true,
             file_name: Some("Röntgen & 1+1 %.png".to_owned()),
-            disposition: Disposition::Inline,
+            disposition: Some(Disposition::Inline),
             ..Grant::until(1_800_000_000)
         }
     }
 
     #[test]
     fn a_grant_is_read_as_it_was_written() {
-        for grant in [full(), Grant::until(7)] {
+        let dispositions = [Disposition::Safe, Disposition::Attachment, Disposition::Inline, Disposition::Stored];
+        let shown = dispositions.map(|shown| Grant { disposition: Some(shown), ..Grant::until(7) });
+        for grant in [full(), Grant::until(7)].into_iter().chain(shown) {
             let query = grant.query("k", "s");
             let claimed = Claimed { grant, key: "k".to_owned(), signature: "s".to_owned() };
             assert_eq!(read(&format!("utm=1&{query}&x")), Some(claimed), "others beside it are not looked at");
@@ -248,7 +253,7 @@ mod tests {
         others[4].sha256 = Some(Digest::of(b"y"));
         others[5].create = false;
         others[6].file_name = Some("b".to_owned());
-        others[7].disposition = Disposition::Safe;
+        others[7].disposition = None;
         let mut messages: Vec<_> = others.iter().map(|other| other.message(Verb::Get, &place, "k")).collect();
         messages.push(one.message(Verb::Get, &place, "k"));
         messages.push(one.message(Verb::Put, &place, "k"));

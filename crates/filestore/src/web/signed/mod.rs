@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
-use statehouse_core::{Clock, Error, ErrorKind, Result, SystemClock};
+use statehouse_core::{Clock, Error, ErrorKind, KeyRing, Result, SystemClock};
 
 pub(super) use self::grant::Grant;
 use self::grant::{path, read};
-pub use self::keys::SigningKeys;
+use self::keys::{has_signed, sign};
 use super::disposition::Disposition;
 use crate::digest::Digest;
 use crate::files::Files;
@@ -35,13 +35,13 @@ const USUAL: Duration = Duration::from_secs(300);
 /// use std::sync::Arc;
 /// use std::time::Duration;
 /// use http::HeaderValue;
-/// use statehouse_core::{ManualClock, Namespace, Secret};
-/// use statehouse_filestore::{Digest, Disposition, FileServer, Files, MemoryFileStore, SignedUrls, SigningKeys};
+/// use statehouse_core::{KeyRing, ManualClock, Namespace, Secret};
+/// use statehouse_filestore::{Digest, Disposition, FileServer, Files, MemoryFileStore, SignedUrls};
 ///
 /// # fn main() -> statehouse_core::Result<()> {
 /// let scans = Files::new(Arc::new(MemoryFileStore::new()), Namespace::new("clinic.scans")?);
 /// # let secret = "s".repeat(32);
-/// let keys = SigningKeys::new("2026-11", Secret::new(secret))?;
+/// let keys = KeyRing::new("2026-11", Secret::new(secret))?;
 /// let urls = SignedUrls::new(scans, keys, "https://clinic.example/scans").with_purpose("letters to patients");
 ///
 /// let download = urls.get("p42/chest.png").valid_for(Duration::from_secs(600)).file_name("Röntgen.png").url()?;
@@ -64,7 +64,7 @@ const USUAL: Duration = Duration::from_secs(300);
 #[derive(Clone, Debug)]
 pub struct SignedUrls {
     files: Files,
-    keys: SigningKeys,
+    keys: KeyRing,
     purpose: Arc<str>,
     base: Arc<str>,
     clock: Arc<dyn Clock>,
@@ -74,7 +74,7 @@ impl SignedUrls {
     /// URLs for these files that begin with `base`, where a [`FileServer`](crate::FileServer) is: `https://clinic.example/scans` or
     /// `/scans`.
     #[must_use]
-    pub fn new(files: Files, keys: SigningKeys, base: impl AsRef<str>) -> Self {
+    pub fn new(files: Files, keys: KeyRing, base: impl AsRef<str>) -> Self {
         let base = base.as_ref().trim_end_matches('/').into();
         Self { files, keys, purpose: "".into(), base, clock: Arc::new(SystemClock::default()) }
     }
@@ -125,7 +125,7 @@ impl SignedUrls {
         };
         let claimed = read(query).ok_or(Denied::Unsigned)?;
         let message = self.message(&claimed.grant, verb, name, &claimed.key);
-        if !self.keys.has_signed(&claimed.key, &message, &claimed.signature) {
+        if !has_signed(&self.keys, &claimed.key, &message, &claimed.signature) {
             return Err(Denied::Forged);
         }
         match self.seconds() < claimed.grant.expires {
@@ -157,13 +157,16 @@ impl Sign<'_> {
         if self.valid_for.is_zero() || self.valid_for > LONGEST {
             return Err(Error::invalid_input("a signed URL is good for more than no time and at most 7 days"));
         }
-        crate::meta::check_described(self.grant.content_type.as_deref(), &Default::default())?;
+        crate::described::check_type(self.grant.content_type.as_deref())?;
         let whole = self.valid_for.as_secs() + u64::from(self.valid_for.subsec_nanos() > 0);
         self.grant.expires = self.urls.seconds() + whole;
-        let key = self.urls.keys.newest();
-        let signature = self.urls.keys.sign(&self.urls.message(&self.grant, verb, &self.name, key));
-        let (base, path) = (&self.urls.base, path(&self.name));
-        Ok(format!("{base}/{path}?{}", self.grant.query(key, &signature)))
+        let (key, _) = self.urls.keys.newest();
+        let signature = sign(&self.urls.keys, &self.urls.message(&self.grant, verb, &self.name, key));
+        let (base, path, query) = (&self.urls.base, path(&self.name), self.grant.query(key, &signature));
+        if query.len() > grant::LONGEST {
+            return Err(Error::invalid_input("the file's name for the browser, or its type, is too long for a URL"));
+        }
+        Ok(format!("{base}/{path}?{query}"))
     }
 }
 
@@ -179,7 +182,7 @@ impl SignGet<'_> {
         self
     }
 
-    /// Sets the name under which a browser saves the file.
+    /// Sets the name under which a browser saves the file, in place of the [stored](crate::Put::content_disposition) one.
     pub fn file_name(mut self, name: impl Into<String>) -> Self {
         self.0.grant.file_name = Some(name.into());
         self
@@ -187,13 +190,15 @@ impl SignGet<'_> {
 
     /// Sets whether a browser shows the file or saves it.
     pub const fn disposition(mut self, disposition: Disposition) -> Self {
-        self.0.grant.disposition = disposition;
+        self.0.grant.disposition = Some(disposition);
         self
     }
 
     /// Signs it for the store's own server instead, which then sends the file itself: with the capability
     /// [`PRESIGNED`](crate::capability::PRESIGNED), on S3. Purpose and key have no part in it; the file is saved, unless it is to be
-    /// shown [inline](Disposition::Inline).
+    /// shown [inline](Disposition::Inline). With [`Disposition::Stored`] and no name the server says what was stored with the file,
+    /// and of one that was stored without a disposition nothing: a browser then shows what it can. The file's stored
+    /// [cache control](crate::Put::cache_control) it sends in any case.
     ///
     /// # Errors
     /// As [`FileStore::presign_with`](crate::FileStore::presign_with).
@@ -202,8 +207,11 @@ impl SignGet<'_> {
         let mut options = PresignOptions::new(Verb::Get, valid_for);
         let file_name = grant.file_name.as_deref().unwrap_or_else(|| name.rsplit('/').next().unwrap_or_default());
         // What type the file has is not known here.
-        let header = grant.disposition.header(None, file_name);
-        options.disposition = header.to_str().ok().map(ToOwned::to_owned);
+        let disposition = grant.disposition.unwrap_or(Disposition::Safe);
+        if disposition != Disposition::Stored || grant.file_name.is_some() {
+            let header = disposition.header(None, file_name);
+            options.disposition = header.to_str().ok().map(ToOwned::to_owned);
+        }
         let key = urls.files.key(&name)?;
         urls.files.store().presign_with(&key, options).await
     }
@@ -211,7 +219,8 @@ impl SignGet<'_> {
     /// Signs it.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`](statehouse_core::ErrorKind::InvalidInput) for a name that no file has, or another time.
+    /// [`ErrorKind::InvalidInput`](statehouse_core::ErrorKind::InvalidInput) for a name that no file has, another time, or a
+    /// [name](Self::file_name) that is too long for a URL: some 4,000 bytes as it is written there.
     pub fn url(self) -> Result<String> {
         self.0.url(Verb::Get)
     }
@@ -260,7 +269,8 @@ impl SignPut<'_> {
     }
 
     /// Signs it for the store's own server instead, which then takes the file itself: with the capability
-    /// [`PRESIGNED`](crate::capability::PRESIGNED), on S3. Purpose and key have no part in it.
+    /// [`PRESIGNED`](crate::capability::PRESIGNED), on S3. Purpose and key have no part in it. S3 stores the `Content-Disposition` and
+    /// `Cache-Control` that the upload has, whoever sends it: where that matters, say both when the file is read.
     ///
     /// # Errors
     /// As [`FileStore::presign_with`](crate::FileStore::presign_with); [`Unsupported`](statehouse_core::ErrorKind::Unsupported) with
@@ -282,7 +292,7 @@ impl SignPut<'_> {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`](statehouse_core::ErrorKind::InvalidInput) for a name that no file has, another time, or a type that
-    /// is none.
+    /// is none or too long for a URL.
     pub fn url(self) -> Result<String> {
         self.0.url(Verb::Put)
     }

@@ -3,8 +3,8 @@
 use std::process::Command;
 
 use axum::Router;
-use statehouse_core::Secret;
-use statehouse_filestore::{FileServer, SignedUrls, SigningKeys};
+use statehouse_core::{KeyRing, Secret};
+use statehouse_filestore::{FileServer, SignedUrls};
 
 use super::kit::{Backends, words};
 
@@ -22,7 +22,7 @@ async fn curl_reads_ranges_states_and_signed_urls() {
     for (backend, files) in &backends.all {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
-        let keys = SigningKeys::new("k", Secret::new("k".repeat(32))).unwrap();
+        let keys = KeyRing::new("k", Secret::new("k".repeat(32))).unwrap();
         let urls = SignedUrls::new(files.clone(), keys, format!("{base}/signed"));
         let app = Router::new()
             .nest_service("/open", FileServer::new(files.clone()))

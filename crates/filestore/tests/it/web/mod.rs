@@ -5,4 +5,5 @@ mod kit;
 mod presigned;
 mod reads;
 mod signed;
+mod stored;
 mod uploads;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use statehouse_core::{ErrorKind, Secret};
-use statehouse_filestore::{Digest, ObjectFileStore, Presigned, SignedUrls, SigningKeys};
+use statehouse_core::{ErrorKind, KeyRing, Secret};
+use statehouse_filestore::{Digest, Disposition, ObjectFileStore, Presigned, SignedUrls, disposition};
 use statehouse_testkit::S3Server;
 
 use crate::s3::{config, files};
@@ -33,7 +33,7 @@ fn with(signed: &Presigned, name: &str, value: &str) -> Presigned {
 async fn s3_answers_what_was_signed_and_refuses_everything_else() {
     use reqwest::Method;
     let files = files(ObjectFileStore::open_s3(config(S3Server::shared().await)).await.unwrap());
-    let keys = SigningKeys::new("k", Secret::new("k".repeat(32))).unwrap();
+    let keys = KeyRing::new("k", Secret::new("k".repeat(32))).unwrap();
     let urls = SignedUrls::new(files.clone(), keys, "/");
     let digest = Digest::of(b"12345");
     let upload = urls.put("p42/a b.png").content_type("image/png").len(5).sha256(digest).presigned().await.unwrap();
@@ -59,6 +59,26 @@ async fn s3_answers_what_was_signed_and_refuses_everything_else() {
     let short = urls.get("p42/a b.png").valid_for(Duration::from_secs(1)).presigned().await.unwrap();
     tokio::time::sleep(Duration::from_millis(2500)).await;
     assert_eq!(send(Method::GET, &short, "").await.0, 403, "it has expired");
+
+    // As it was stored, by the server's own word, whatever puts it there.
+    let named = disposition::inline("Röntgen.png");
+    let put =
+        files.put("stored", "1").content_type("image/png").content_disposition(&named).cache_control("max-age=60");
+    put.await.unwrap();
+    files.copy("stored", "copied").await.unwrap();
+    let put = files.put("staged", "1").content_disposition(&named).cache_control("max-age=60");
+    assert!(put.stage().await.unwrap().commit().await.unwrap().stored().is_some());
+    for name in ["stored", "copied", "staged"] {
+        let download = urls.get(name).disposition(Disposition::Stored).presigned().await.unwrap();
+        let (status, headers, _) = send(Method::GET, &download, "").await;
+        assert_eq!(status, 200, "{name}");
+        assert_eq!(headers["content-disposition"], *named, "{name}");
+        assert_eq!(headers["cache-control"], "max-age=60", "{name}");
+        let named = urls.get(name).file_name("b.png").presigned().await.unwrap();
+        let (_, headers, _) = send(Method::GET, &named, "").await;
+        assert_eq!(headers["content-disposition"], "attachment; filename=\"b.png\"", "{name}");
+        files.delete(name).await.unwrap();
+    }
 
     // Nothing is replaced; a file of which nothing was said beforehand is one, without a digest.
     let once = urls.put("once").create().presigned().await.unwrap();

@@ -6,8 +6,8 @@ use std::time::Duration;
 use axum::body::Body;
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
-use statehouse_core::{ManualClock, Namespace, Secret};
-use statehouse_filestore::{Digest, Disposition, FileBody, FileServer, Files, SignedUrls, SigningKeys, UploadLimits};
+use statehouse_core::{KeyRing, ManualClock, Namespace, Secret};
+use statehouse_filestore::{Digest, Disposition, FileBody, FileServer, Files, SignedUrls, UploadLimits};
 
 use super::kit::{Backends, send};
 
@@ -15,8 +15,8 @@ fn secret(letter: &str) -> Secret {
     Secret::new(letter.repeat(32))
 }
 
-fn keys() -> SigningKeys {
-    SigningKeys::new("new", secret("n")).unwrap().and_former("old", secret("o")).unwrap()
+fn keys() -> KeyRing {
+    KeyRing::new("new", secret("n")).unwrap().and_former("old", secret("o")).unwrap()
 }
 
 /// All URLs here begin with nothing, so that a request's target is the URL itself.
@@ -197,12 +197,12 @@ async fn a_url_opens_nothing_of_another_purpose_or_tenant_and_outlives_the_chang
     assert_eq!(status(mine.clone().with_purpose("invoices")).await, 403, "another purpose");
     assert_eq!(status(urls(&other, &clock)).await, 403, "another tenant");
     let with = |keys| SignedUrls::new(files.clone(), keys, "").with_purpose("letters").with_clock(clock.clone());
-    let newer = SigningKeys::new("newer", secret("m")).unwrap();
+    let newer = KeyRing::new("newer", secret("m")).unwrap();
     let rotated = newer.clone().and_former("new", secret("n")).unwrap();
     assert_eq!(status(with(rotated.clone())).await, 200, "its key is still known");
     assert!(with(rotated).get("a").url().unwrap().contains("key=newer"), "and signs nothing any more");
     assert_eq!(status(with(newer)).await, 403, "its key is gone");
-    let same_id = SigningKeys::new("new", secret("x")).unwrap();
+    let same_id = KeyRing::new("new", secret("x")).unwrap();
     assert_eq!(status(with(same_id)).await, 403, "another key of the same name");
     assert!(!format!("{mine:?}").contains(&"n".repeat(8)), "no secret is shown");
     backends.clear().await;
@@ -215,16 +215,29 @@ async fn a_url_says_how_its_file_is_shown_and_what_cannot_be_signed_is_refused()
     let (_, files) = &backends.all[0];
     let urls = urls(files, &ManualClock::default());
     let server = FileServer::signed(urls.clone());
-    let shown = async |url: String| {
-        let response = send(&server, Request::get(url).body(Body::empty()).unwrap()).await;
+    let shown_by = async |server: &FileServer, url: String| {
+        let response = send(server, Request::get(url).body(Body::empty()).unwrap()).await;
         let header = |name| response.headers()[name].to_str().unwrap().to_owned();
         (header("content-type"), header("content-disposition"))
     };
+    let shown = async |url: String| shown_by(&server, url).await;
     let safe = urls.get("a.html").file_name("Brief.html").url().unwrap();
     let saved = ("application/octet-stream".to_owned(), "attachment; filename=\"Brief.html\"".to_owned());
     assert_eq!(shown(safe).await, saved);
     let inline = urls.get("a.html").disposition(Disposition::Inline).url().unwrap();
     assert_eq!(shown(inline).await, ("text/html".to_owned(), "inline; filename=\"a.html\"".to_owned()));
+    // What the URL says counts, whatever the server would do.
+    let trusting = server.clone().with_disposition(Disposition::Inline);
+    let safe = urls.get("a.html").disposition(Disposition::Safe).file_name("Brief.html").url().unwrap();
+    assert_eq!(shown_by(&trusting, safe).await, saved);
+    let untold = urls.get("a.html").url().unwrap();
+    assert_eq!(shown_by(&trusting, untold).await.0, "text/html");
+    // What is signed is also taken.
+    assert!(urls.get("a").file_name("й".repeat(700)).url().is_err());
+    assert_eq!(
+        shown(urls.get("a.html").file_name("x".repeat(3_900)).url().unwrap()).await.0,
+        "application/octet-stream"
+    );
     let week = Duration::from_secs(7 * 86_400);
     assert!(urls.get("a").valid_for(week).url().is_ok() && urls.get("a").valid_for(week * 2).url().is_err());
     assert!(urls.get("a").valid_for(Duration::ZERO).url().is_err() && urls.get("../a").url().is_err());

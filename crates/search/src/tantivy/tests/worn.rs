@@ -54,7 +54,7 @@ async fn scores_are_those_of_a_fresh_index_in_every_state() {
             }
         }
         index.merge().await.unwrap();
-        assert_eq!(index.client.snapshot().segments.len(), 1);
+        assert_eq!(index.client().unwrap().snapshot().segments.len(), 1);
         assert_eq!(answers(&index, &requests).await.unwrap(), expected, "seed {seed}, merged");
     }
 }
@@ -91,7 +91,7 @@ async fn a_segment_of_which_a_quarter_was_deleted_is_rewritten_on_its_own() {
     };
     tokio::time::timeout(Duration::from_secs(60), smaller).await.expect("what was deleted is reclaimed");
     write(&index, deletes(16_000, 16_001)).await;
-    let snapshot = index.client.snapshot();
+    let snapshot = index.client().unwrap().snapshot();
     assert!(snapshot.segments.iter().all(|segment| segment.reader.max_doc() < 5_000), "{snapshot:?}");
     assert_eq!(index.count(&Query::matches("title", "cholera").into()).await.unwrap(), 3_999);
 }
@@ -131,5 +131,5 @@ async fn a_merge_that_is_late_leaves_the_index_as_good_as_before() {
     assert_eq!((error.kind(), error.operation()), (ErrorKind::Timeout, Some("search.merge")));
     assert_eq!(index.count(&Query::matches("title", "cholera").into()).await.unwrap(), 8_000);
     index.merge().await.unwrap();
-    assert_eq!(index.client.snapshot().segments.len(), 1);
+    assert_eq!(index.client().unwrap().snapshot().segments.len(), 1);
 }

@@ -23,6 +23,9 @@ async fn the_process_on_the_small_disk() {
     let index = config().open(schema()).await.unwrap();
     index.bulk(vec![upsert("old", "cholera"), upsert("gone", "fever")]).await.unwrap().check().unwrap();
     disk.fill("filler");
+    let health = index.health().await;
+    assert_eq!(health.status, HealthStatus::Degraded, "told before a write fails");
+    is_full(&health.error.unwrap());
     let id = |text: &str| DocumentId::new(text).unwrap();
     let queued = || BulkOptions::default().with_durability(Durability::Queued);
     let delete = Operation::Delete { id: id("gone"), version: None };
@@ -57,6 +60,12 @@ async fn the_process_on_the_small_disk() {
     let index = config().open(schema()).await.unwrap();
     let found = index.search(&Query::all().into()).await.unwrap();
     assert_eq!(found.ids(), ["new", "old"]);
+    drop(index);
+    disk.set_read_only(true);
+    match config().open(schema()).await {
+        Ok(index) => assert_eq!(index.health().await.error.unwrap().kind(), ErrorKind::PermissionDenied),
+        Err(error) => assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error:?}"),
+    }
 }
 
 #[test]

@@ -2,8 +2,8 @@ use statehouse_core::ErrorKind;
 use statehouse_search::OpenSearchIndex;
 use statehouse_search::analysis::Analyzer;
 use statehouse_search::{
-    BulkOptions, Field, Outcome, Query, Refresh, Schema, SearchIndex as _, SearchIndexExt as _, SearchRequest,
-    capability,
+    BulkOptions, Field, Outcome, Query, Refresh, Schema, SchemaBuilder, SearchIndex as _, SearchIndexExt as _,
+    SearchRequest, capability,
 };
 
 use super::{Scratch, config, document, schema, up};
@@ -40,7 +40,7 @@ async fn another_schema_is_refused_with_what_differs() {
     let other = Schema::builder().field(Field::text("title")).field(Field::keyword("chapter")).build().unwrap();
     let error = scratch.open(other).await.unwrap_err();
     assert_eq!((error.kind(), error.operation()), (ErrorKind::Conflict, Some("search.open")));
-    for part in ["\"title\" differs", "\"chapter\" differs", "\"uses\" is only in the first"] {
+    for part in ["field \"title\" is analyzed otherwise", "field \"chapter\" is no longer sortable"] {
         assert!(error.to_string().contains(part), "{error}");
     }
     scratch.delete().await;
@@ -141,4 +141,40 @@ async fn an_address_where_nothing_listens_names_the_setting() {
     let error = OpenSearchIndex::open(config, &scratch.name, schema()).await.unwrap_err();
     assert_eq!((error.kind(), error.setting()), (ErrorKind::Unavailable, Some("STATEHOUSE_SEARCH_URL")));
     assert!(error.to_string().contains("127.0.0.1:1 cannot be reached"), "{error}");
+}
+
+/// Each of two builds adds a field that the other one does not know, at the same moment or nearly so.
+#[tokio::test]
+async fn builds_that_add_different_fields_at_once_leave_an_index_that_all_of_them_open() {
+    let scratch = Scratch::new().await;
+    scratch.open(schema()).await.unwrap();
+    let more = |names: &[&str]| {
+        let base = schema();
+        let builder =
+            base.analyzers().fold(Schema::builder(), |builder, (name, known)| builder.analyzer(name, known.clone()));
+        let added = names.iter().map(|name| Field::keyword(name));
+        base.fields().iter().cloned().chain(added).fold(builder, SchemaBuilder::field).build().unwrap()
+    };
+    let opened =
+        tokio::join!(scratch.open(more(&["one"])), scratch.open(more(&["two"])), scratch.open(more(&["one", "three"])));
+    for index in [opened.0, opened.1, opened.2] {
+        up(&index.unwrap()).await;
+    }
+    // What the slower one says of the index takes the place of what the faster one did, whose field stays.
+    let (_, before) = scratch.request("GET", &format!("/{}/_mapping", scratch.name), "").await;
+    let before: serde_json::Value = serde_json::from_str(&before).unwrap();
+    let (_, before) = before.as_object().unwrap().iter().next().unwrap();
+    let slower = serde_json::json!({ "_meta": before["mappings"]["_meta"] }).to_string();
+    let faster = scratch.open(more(&["four"])).await.unwrap();
+    scratch.request("PUT", &format!("/{}/_mapping", scratch.name), &slower).await;
+    up(&faster).await;
+    scratch.request("PUT", &format!("/{}/_mapping", scratch.name), &slower).await;
+    // Who does not know that field opens it, though whoever added it may be dead by now.
+    up(&scratch.open(schema()).await.unwrap()).await;
+    scratch.open(more(&["four"])).await.unwrap();
+    for names in [&[][..], &["one"], &["two"], &["four", "three"]] {
+        up(&scratch.open(more(names)).await.unwrap()).await;
+    }
+    up(&faster).await;
+    scratch.delete().await;
 }

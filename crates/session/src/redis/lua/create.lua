@@ -12,8 +12,8 @@ if redis.call('EXISTS', KEYS[1]) == 1 then
   return false
 end
 local hard = now + tonumber(ARGV[3])
-local soft = math.min(now + tonumber(ARGV[2]), hard)
+local soft = now + tonumber(ARGV[2])
 local stamp = sealed(now, now, soft, hard)
 local record = string.sub(ARGV[1], 1, 16) .. stamp .. string.sub(ARGV[1], 53)
-redis.call('SET', KEYS[1], record, 'PX', math.ceil((soft - now) / 1000))
+redis.call('SET', KEYS[1], record, 'PX', math.ceil((math.min(soft, hard) - now) / 1000))
 return {stamp, now}

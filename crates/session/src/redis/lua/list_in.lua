@@ -1,5 +1,6 @@
--- KEYS: of a principal, the sessions, the logins under way, the epoch. ARGV: the key of a session, and when it ends at the
--- latest. Puts it among the sessions, whose key lives as long as any of them. Answers the epoch.
+-- KEYS: of a principal, the sessions, the logins under way, the epoch. ARGV: the key of a session, when it ends at the
+-- latest, and how many there may be, if the oldest make room for it. Puts it among the sessions, whose key lives as long as any
+-- of them. Answers the epoch, and those that are to end for it: they stay in the index until they have.
 for at = 1, 2 do
   local kind = redis.call('TYPE', KEYS[at]).ok
   if kind ~= 'zset' and kind ~= 'none' then
@@ -16,4 +17,10 @@ end
 redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
 local epoch = redis.pcall('GET', KEYS[3])
-return type(epoch) == 'string' and tonumber(epoch) or 0
+local oldest, excess = {}, #ARGV[3] > 0 and redis.call('ZCARD', KEYS[1]) - tonumber(ARGV[3]) or 0
+for _, session in ipairs(excess > 0 and redis.call('ZRANGE', KEYS[1], 0, excess) or {}) do
+  if #oldest < excess and session ~= ARGV[1] then
+    oldest[#oldest + 1] = session
+  end
+end
+return {type(epoch) == 'string' and tonumber(epoch) or 0, oldest}

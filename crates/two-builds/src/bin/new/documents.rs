@@ -114,6 +114,7 @@ pub(crate) struct Renamed {
 
 impl Indexed for Renamed {
     const CHANGE: &'static str = "renamed";
+    const RENAMED: &'static [(&'static str, &'static str)] = &[("lent", "borrowed")];
 
     fn value() -> Self {
         Self { id: "1".into(), borrowed: 1 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use statehouse_testkit::Program;
+use statehouse_testkit::{Program, ProgramBuilder};
 
 use crate::visitor::{Deed, Visitor};
 use crate::{Failure, Fleet, Servers};
@@ -31,13 +31,7 @@ pub async fn measure(clinic: &Path, time: Duration, say: impl Fn(&str)) -> Resul
 async fn alone(clinic: &Path, time: Duration, say: &impl Fn(String)) -> Result<(), Failure> {
     let data = tempfile::tempdir()?;
     let program = Program::builder("clinic", clinic).arg("--listen").arg("{address}").arg("--data").arg(data.path());
-    let started = Instant::now();
-    let program = program.ready_at("/live").try_start().await?;
-    let first = started.elapsed();
-    ready(&program).await?;
-    let loaded = started.elapsed();
-    say(format!("first start: answers after {first:.2?}, has loaded the terminology after {loaded:.2?}"));
-    say(format!("peak memory while loading: {} MiB", peak_memory(&program)? >> 20));
+    let program = first_start(program, say).await?;
     program.terminate(Duration::from_secs(10)).await?;
     let started = Instant::now();
     program.restart().await;
@@ -47,6 +41,17 @@ async fn alone(clinic: &Path, time: Duration, say: &impl Fn(String)) -> Result<(
     clicks(&[address], time, say).await?;
     say(format!("peak memory: {} MiB", peak_memory(&program)? >> 20));
     Ok(())
+}
+
+async fn first_start(program: ProgramBuilder, say: &impl Fn(String)) -> Result<Program, Failure> {
+    let started = Instant::now();
+    let program = program.ready_at("/live").try_start().await?;
+    let first = started.elapsed();
+    ready(&program).await?;
+    let loaded = started.elapsed();
+    say(format!("first start: answers after {first:.2?}, has loaded the terminology after {loaded:.2?}"));
+    say(format!("peak memory while loading: {} MiB", peak_memory(&program)? >> 20));
+    Ok(program)
 }
 
 async fn replicas(clinic: &Path, time: Duration, say: &impl Fn(String)) -> Result<(), Failure> {

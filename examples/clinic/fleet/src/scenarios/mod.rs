@@ -5,6 +5,8 @@
 mod clocks;
 mod cuts;
 mod flush;
+mod index;
+mod leaders;
 mod limit;
 mod mistakes;
 mod once;
@@ -67,6 +69,11 @@ impl Scenario {
         "S4" "all replicas are restarted one by one while people work"
             "no request fails"
             restarts::rolling;
+        "S5" "whoever holds a lock is stopped for twice its lease, while Redis is failed over under it; then Redis is flushed, and \
+             the coordination moved to another store"
+            "the other one leads, within the lease, the failover and three seconds, whenever it is its turn; what the stopped one \
+             still writes is refused in cache, files and state; tokens rise over all of it"
+            leaders::stopped;
         "S6" "the Redis of the caches is slow by two seconds, then silent, then back"
             "no request fails; from the fifth second on the 99th percentile is within a second; all are live, and use it again \
              within ten seconds"
@@ -74,6 +81,9 @@ impl Scenario {
         "S7" "one replica is cut off from the Redis of the sessions while others write"
             "it gives no stale answer, during it and after, and reads again what it remembered: once, and no other replica does"
             cuts::cut_off;
+        "S9" "the OpenSearch dies while the terminology is loaded into it, and comes back"
+            "meanwhile searches are answered 503 and all are live; afterwards no concept is missing or there twice, by itself"
+            index::dies;
         "S12" "the replica that loads is stopped for twice its lease, and goes on then"
             "another one takes over; the first hears that its lock is lost; what is recorded is the successor's"
             preload::paused;

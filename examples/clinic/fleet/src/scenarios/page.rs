@@ -3,13 +3,8 @@
 use super::Scenario;
 
 /// What no scenario shows yet.
-const LATER: [(&str, &str); 5] = [
-    (
-        "S5",
-        "a failover of Redis, and the death of a cluster's primary; fenced writes over a failover are tested in `tests/it/fenced.rs` and `crates/coord/tests/it/fencing.rs`",
-    ),
+const LATER: [(&str, &str); 3] = [
     ("S8", "an S3 that is throttled, cut and in conflict; cuts and conflicts are tested in `crates/filestore/tests`"),
-    ("S9", "a node of OpenSearch that is killed, then all of them; both are tested in `crates/search/tests`"),
     ("S10", "a release that is exchanged while it is read: there are no releases"),
     (
         "S11",

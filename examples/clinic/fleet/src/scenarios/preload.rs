@@ -13,7 +13,7 @@ use crate::visitor::Visitor;
 /// The clinic's lease, and what a successor may take beyond it.
 const TAKEOVER: f64 = 10.0 + 2.0;
 const GOES_ON: &str = "going on with the terminology";
-const ALL: usize = 46_498;
+pub(super) const ALL: usize = 46_498;
 
 pub(super) async fn cold_start(stage: &Stage<'_>) -> Result<Vec<Figure>, Failure> {
     let started = Instant::now();
@@ -87,7 +87,7 @@ pub(super) async fn takeover(stage: &Stage<'_>) -> Result<Vec<Figure>, Failure> 
 }
 
 /// Which of them loads, besides these.
-async fn loader(replicas: &[Program], except: &[usize]) -> Result<usize, Failure> {
+pub(super) async fn loader(replicas: &[Program], except: &[usize]) -> Result<usize, Failure> {
     let loads = |index: &usize| !except.contains(index) && log(&replicas[*index]).contains("has begun");
     until("one of them loads", || (0..replicas.len()).find(loads)).await
 }
@@ -97,7 +97,7 @@ async fn successor(replicas: &[Program], except: &[usize]) -> Result<usize, Fail
     until("another one goes on", || (0..replicas.len()).find(goes_on)).await
 }
 
-async fn reaches(replica: &Program, concepts: usize) -> Result<(), Failure> {
+pub(super) async fn reaches(replica: &Program, concepts: usize) -> Result<(), Failure> {
     let deadline = Instant::now() + Duration::from_secs(120);
     while progress(replica).await.is_none_or(|done| done < concepts) {
         if log(replica).contains("the terminology is ready") || Instant::now() > deadline {

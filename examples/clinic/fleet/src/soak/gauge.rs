@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
+use statehouse_testkit::S3Server;
+
 use super::Place;
 use super::people::World;
 use crate::Failure;
@@ -136,6 +138,11 @@ async fn stored(place: &Place<'_>) -> Result<Stored, Failure> {
     let Some((redis, s3)) = place.shared else { return Ok(in_folder(&place.data)) };
     let keys = redis.command(&["DBSIZE"]).await?;
     let keys = format!("{keys:?}").chars().filter(char::is_ascii_digit).collect::<String>().parse()?;
+    let uploads = s3.request("GET", &format!("/{}?uploads=", s3.bucket()), &[], b"").await?.text();
+    Ok(Stored { keys, documents: documents(s3).await?, half: uploads.matches("<UploadId>").count() })
+}
+
+async fn documents(s3: &S3Server) -> Result<usize, Failure> {
     let (mut documents, mut after) = (0, String::new());
     loop {
         let target = format!("/{}?list-type=2&max-keys=1000{after}", s3.bucket());
@@ -144,11 +151,9 @@ async fn stored(place: &Place<'_>) -> Result<Stored, Failure> {
         documents += names.iter().filter(|name| name.contains("documents")).count();
         match names.last() {
             Some(last) if page.contains("<IsTruncated>true") => after = format!("&start-after={}", encoded(last)),
-            _ => break,
+            _ => return Ok(documents),
         }
     }
-    let uploads = s3.request("GET", &format!("/{}?uploads=", s3.bucket()), &[], b"").await?.text();
-    Ok(Stored { keys, documents, half: uploads.matches("<UploadId>").count() })
 }
 
 /// As signing wants it.

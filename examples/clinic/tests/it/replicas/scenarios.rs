@@ -38,8 +38,10 @@ scenarios! {
     s2_a_successor_goes_on "S2";
     s3_replicas_are_killed "S3";
     s4_replicas_are_restarted_one_by_one "S4";
+    s5_leaders_are_stopped "S5";
     s6_a_redis_that_is_slow "S6";
     s7_one_is_cut_off "S7";
+    s9_an_opensearch_that_dies "S9";
     s12_the_holder_is_stopped "S12";
     s13_clocks_that_are_off "S13";
     s14_planned_times "S14";

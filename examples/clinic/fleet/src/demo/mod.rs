@@ -1,7 +1,11 @@
 //! `cargo xtask demo`: the fleet in a browser, with a page to break it.
 
+mod told;
+mod ways;
+
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -11,8 +15,13 @@ use hyper::{Method, Request, Response, StatusCode};
 use serde_json::json;
 use statehouse_testkit::{OpenSearchNode, PostgresServer, Program, RedisServer, S3Server};
 
+use self::told::Told;
+use self::ways::Ways;
 use crate::balancer::{Body, text};
-use crate::{Balancer, Failure, Fleet, Servers};
+use crate::{Balancer, Failure, Fleet, Servers, own_namespace};
+
+/// How often the replicas are asked how they are.
+const ASK_EVERY: Duration = Duration::from_secs(1);
 
 /// Starts the servers, `replicas` of the program at `clinic` and the balancer at `listen`; runs until Ctrl-C.
 ///
@@ -22,9 +31,12 @@ pub async fn demo(clinic: &Path, replicas: usize, listen: &str, say: impl Fn(&st
     say("starting Redis, S3, OpenSearch and PostgreSQL …");
     let servers = Servers::start().await?;
     say("starting the replicas …");
-    let fleet = Fleet::start(clinic, &servers, replicas).await?;
+    let ways: Vec<_> = (0..replicas).map(|_| Ways::to(&servers)).collect();
+    let env = ways.iter().map(|ways| ways.env(&servers)).collect();
+    let fleet = Fleet::start_each(clinic, &servers, &own_namespace(), env).await?;
     let addresses = fleet.addresses();
-    let stage = Arc::new(Stage::new(servers, fleet));
+    let stage = Arc::new(Stage::new(servers, fleet, ways));
+    let listening = tokio::spawn(Arc::clone(&stage).listen());
     let actors = Arc::clone(&stage);
     let control = Arc::new(move |request: Request<Incoming>| {
         let stage = Arc::clone(&actors);
@@ -39,6 +51,7 @@ pub async fn demo(clinic: &Path, replicas: usize, listen: &str, say: impl Fn(&st
     say(&format!("break it while you watch:               http://{address}/_demo"));
     tokio::signal::ctrl_c().await?;
     say("stopping everything …");
+    listening.abort();
     // It holds the stage, as the stage holds it.
     drop(stage.balancer().take());
     Ok(())
@@ -48,7 +61,9 @@ pub async fn demo(clinic: &Path, replicas: usize, listen: &str, say: impl Fn(&st
 struct Stage {
     servers: Servers,
     fleet: Fleet,
+    ways: Vec<Ways>,
     conditions: Mutex<Vec<Condition>>,
+    told: Mutex<Vec<Told>>,
     balancer: Mutex<Option<Balancer>>,
 }
 
@@ -61,10 +76,12 @@ enum Condition {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Action {
+enum Action<'a> {
     Kill,
     Pause,
     Start,
+    /// Cuts a replica off from the server of this name, or mends that.
+    Cut(&'a str),
 }
 
 enum Part<'a> {
@@ -90,9 +107,25 @@ macro_rules! part {
 const SERVERS: [&str; 4] = ["Redis", "S3", "OpenSearch", "PostgreSQL"];
 
 impl Stage {
-    fn new(servers: Servers, fleet: Fleet) -> Self {
+    fn new(servers: Servers, fleet: Fleet, ways: Vec<Ways>) -> Self {
         let conditions = Mutex::new(vec![Condition::Running; SERVERS.len() + fleet.replicas().len()]);
-        Self { servers, fleet, conditions, balancer: Mutex::new(None) }
+        let told = Mutex::new(vec![Told::default(); ways.len()]);
+        Self { servers, fleet, ways, conditions, told, balancer: Mutex::new(None) }
+    }
+
+    /// Asks the replicas again and again how they are.
+    async fn listen(self: Arc<Self>) {
+        loop {
+            let conditions = self.conditions()[SERVERS.len()..].to_vec();
+            let runs = conditions.iter().map(|condition| *condition == Condition::Running);
+            let told = told::ask(&self.fleet.replicas().iter().zip(runs).collect::<Vec<_>>()).await;
+            *self.told() = told;
+            tokio::time::sleep(ASK_EVERY).await;
+        }
+    }
+
+    fn told(&self) -> MutexGuard<'_, Vec<Told>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn conditions(&self) -> MutexGuard<'_, Vec<Condition>> {
@@ -116,31 +149,36 @@ impl Stage {
     /// What the page shows.
     fn state(&self) -> serde_json::Value {
         let states = self.balancer().as_ref().map(Balancer::states).unwrap_or_default();
-        let parts: Vec<_> = self
-            .conditions()
-            .iter()
-            .enumerate()
-            .map(|(index, condition)| {
-                let replica = index.checked_sub(SERVERS.len());
-                let state = replica.and_then(|replica| states.get(replica));
-                let name = replica
-                    .map_or_else(|| SERVERS[index].to_owned(), |replica| format!("replica {}", crate::NAMES[replica]));
-                json!({
-                    "name": name,
-                    "condition": format!("{condition:?}").to_lowercase(),
-                    "ready": state.map(|state| state.ready),
-                    "answered": state.map(|state| state.answered),
-                    "passed_on": state.map(|state| state.passed_on),
-                    "failed": state.map(|state| state.failed),
-                })
+        let (conditions, told) = (self.conditions().clone(), self.told().clone());
+        let parts = conditions.iter().enumerate().map(|(index, condition)| {
+            let condition = format!("{condition:?}").to_lowercase();
+            let Some(replica) = index.checked_sub(SERVERS.len()) else {
+                return json!({ "name": SERVERS[index], "condition": condition });
+            };
+            let state = states.get(replica);
+            json!({
+                "name": format!("replica {}", crate::NAMES[replica]),
+                "condition": condition,
+                "ready": state.map(|state| state.ready),
+                "answered": state.map(|state| state.answered),
+                "passed_on": state.map(|state| state.passed_on),
+                "failed": state.map(|state| state.failed),
+                "reasons": told[replica].reasons,
+                "members": told[replica].members,
+                "ways": ways::TO,
+                "cut": self.ways[replica].cut(),
             })
-            .collect();
-        json!(parts)
+        });
+        parts.collect()
     }
 
     /// Does what is possible in the part's present condition, and nothing else.
-    fn act(self: &Arc<Self>, index: usize, action: Action) -> Result<(), &'static str> {
+    fn act(self: &Arc<Self>, index: usize, action: Action<'_>) -> Result<(), &'static str> {
         let part = self.part(index).ok_or("no such part")?;
+        if let Action::Cut(server) = action {
+            let ways = index.checked_sub(SERVERS.len()).and_then(|replica| self.ways.get(replica));
+            return ways.and_then(|ways| ways.turn(server)).ok_or("there is no such way");
+        }
         let mut conditions = self.conditions();
         let next = match (action, conditions[index]) {
             (Action::Kill, Condition::Running | Condition::Paused) => {
@@ -180,9 +218,9 @@ impl Stage {
 
 fn answer(stage: &Arc<Stage>, request: &Request<Incoming>) -> Response<Body> {
     match (request.method(), request.uri().path()) {
-        (&Method::GET, "/_demo") => content("text/html", include_str!("../assets/demo.html")),
-        (&Method::GET, "/_demo/demo.js") => content("text/javascript", include_str!("../assets/demo.js")),
-        (&Method::GET, "/_demo/demo.css") => content("text/css", include_str!("../assets/demo.css")),
+        (&Method::GET, "/_demo") => content("text/html", include_str!("../../assets/demo.html")),
+        (&Method::GET, "/_demo/demo.js") => content("text/javascript", include_str!("../../assets/demo.js")),
+        (&Method::GET, "/_demo/demo.css") => content("text/css", include_str!("../../assets/demo.css")),
         (&Method::GET, "/_demo/state") => content("application/json", stage.state().to_string()),
         // No other site's page can set this header.
         (&Method::POST, path) if request.headers().contains_key("x-demo") => match asked(path) {
@@ -196,14 +234,14 @@ fn answer(stage: &Arc<Stage>, request: &Request<Incoming>) -> Response<Body> {
     }
 }
 
-/// `/_demo/4/kill`
-fn asked(path: &str) -> Option<(usize, Action)> {
+/// `/_demo/4/kill`, `/_demo/4/cut/Redis`
+fn asked(path: &str) -> Option<(usize, Action<'_>)> {
     let (index, action) = path.strip_prefix("/_demo/")?.split_once('/')?;
     let action = match action {
         "kill" => Action::Kill,
         "pause" => Action::Pause,
         "start" => Action::Start,
-        _ => return None,
+        _ => Action::Cut(action.strip_prefix("cut/")?),
     };
     Some((index.parse().ok()?, action))
 }

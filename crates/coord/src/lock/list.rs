@@ -1,0 +1,82 @@
+use std::time::Duration;
+
+use statehouse_core::Result;
+
+use super::format::State;
+use crate::api::CoordStore;
+use crate::options::ScanOptions;
+
+/// A lock that somebody has: told by [`Coordination::locks`](crate::Coordination::locks).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LockReport {
+    /// What kind of thing is locked.
+    pub kind: LockKind,
+    /// What it is called.
+    pub name: String,
+    /// What the holder is called; see [`Coordination::with_label`](crate::Coordination::with_label).
+    pub holder: String,
+    /// How long it is held if it is not renewed.
+    pub expires_in: Option<Duration>,
+}
+
+/// What a lock is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum LockKind {
+    /// What an application [locks](crate::Coordination::lock) itself.
+    Lock,
+    /// What is [run once](crate::Coordination::run_once), and is run now.
+    Run,
+    /// What is done [every so often](crate::Coordination::schedule), and is done now.
+    Schedule,
+}
+
+impl LockKind {
+    const ALL: [Self; 3] = [Self::Lock, Self::Run, Self::Schedule];
+
+    /// What the keys of its locks begin with.
+    pub(crate) const fn prefix(self) -> &'static str {
+        match self {
+            Self::Lock => "lock",
+            Self::Run => "run-lock",
+            Self::Schedule => "schedule-lock",
+        }
+    }
+
+    /// In a word: `lock`, `run` or `schedule`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Lock => "lock",
+            Self::Run => "run",
+            Self::Schedule => "schedule",
+        }
+    }
+}
+
+/// All that are held. What cannot be read is held by nobody who could be named.
+pub(crate) async fn list(store: &dyn CoordStore) -> Result<Vec<LockReport>> {
+    let mut held = Vec::new();
+    for kind in LockKind::ALL {
+        let prefix = format!("{}/", kind.prefix());
+        let mut options = ScanOptions::new(prefix.as_str());
+        loop {
+            let page = store.scan_with(options.clone()).await?;
+            for (key, record) in page.records {
+                let (Some(name), Ok(State::Held { holder, .. })) =
+                    (key.strip_prefix(&*prefix), State::decode(&record.value))
+                else {
+                    continue;
+                };
+                held.push(LockReport { kind, name: name.to_owned(), holder, expires_in: record.expires_in });
+            }
+            match page.next {
+                Some(next) => options = options.with_start(next),
+                None => break,
+            }
+        }
+    }
+    held.sort_by(|one, other| (one.kind, &one.name).cmp(&(other.kind, &other.name)));
+    Ok(held)
+}

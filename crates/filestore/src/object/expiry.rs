@@ -1,0 +1,96 @@
+//! Files that are kept for some time.
+//!
+//! A listing does not say how long a file is kept, so each such file has an empty object beside it that does, by its name:
+//! `.statehouse/expires/<seconds since 1970, 12 digits>/<key>`. It is written before the file, and says when to look: what the file
+//! says then, by the server's clock, is what counts.
+
+use std::time::{Duration, SystemTime};
+
+use statehouse_core::{ErrorKind, Result, Timestamp};
+
+use super::ObjectFileStore;
+use super::client::Remote;
+use crate::capability;
+use crate::key::FileKey;
+use crate::meta::ETag;
+use crate::options::{Condition, SweepOptions};
+use crate::outcome::Deleted;
+
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+impl ObjectFileStore {
+    /// Removes a file whose time is over, if it is still that one.
+    pub(super) async fn delete_expired(&self, key: &FileKey, etag: ETag) -> Result<bool> {
+        match self.delete_as_told(key, Condition::Match(etag)).await {
+            Ok(deleted) => Ok(deleted == Deleted::Removed),
+            Err(error) if error.kind() == ErrorKind::Conflict => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) async fn sweep_expired(&self, options: &SweepOptions) -> Result<u64> {
+        let Some(native) = self.remote.native.as_ref().filter(|_| self.capabilities.has(capability::TIME_TO_LIVE))
+        else {
+            return Ok(0);
+        };
+        let folder = format!("{}{}/expires/", self.remote.prefix, crate::key::RESERVED);
+        let (found, now) = self.remote.list_own(native, &folder).await?;
+        let (mut swept, mut failed) = (0, None);
+        for (name, written) in found {
+            let Some((due, key)) = name.split_once('/') else { continue };
+            let (Ok(due), Ok(key)) = (due.parse::<u64>(), FileKey::new(key)) else { continue };
+            if due > seconds(now) || !key.starts_with(&options.prefix) {
+                continue;
+            }
+            // While it is young, the file that it is of may be on its way still, whatever is there.
+            let is_old = super::sweep::age(written, now) >= options.uploads_older_than;
+            // One that cannot be deleted keeps none of the others.
+            match self.sweep_one(&key, now).await {
+                Ok(looked) => {
+                    swept += u64::from(looked == Looked::Removed);
+                    if is_old && looked != Looked::HasLonger {
+                        let marker = self.remote.path(&format!("{}/expires/{name}", crate::key::RESERVED))?;
+                        failed = failed.or(self.remote.remove(&marker).await.err());
+                    }
+                }
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        failed.map_or(Ok(swept), Err)
+    }
+
+    /// What a file is like, of which it was written down that its time is over.
+    async fn sweep_one(&self, key: &FileKey, now: SystemTime) -> Result<Looked> {
+        let meta = match self.remote.peek(key).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Looked::Nothing),
+            found => found?.0,
+        };
+        match meta.expires {
+            // By the server's clock.
+            Some(expires) if expires > Timestamp::from(now) => Ok(Looked::HasLonger),
+            Some(_) if self.delete_expired(key, meta.etag).await? => Ok(Looked::Removed),
+            // It was replaced just now.
+            Some(_) => Ok(Looked::HasLonger),
+            None => Ok(Looked::Nothing),
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Looked {
+    HasLonger,
+    Removed,
+    /// There is none, or none that has an end.
+    Nothing,
+}
+
+impl Remote {
+    /// Has a sweep look at a file that is about to be written, when its time is over.
+    pub(super) async fn expect_end(&self, key: &FileKey, time_to_live: Duration) -> Result<()> {
+        let due = seconds(SystemTime::now()).saturating_add(time_to_live.as_secs());
+        let path = self.path(&format!("{}/expires/{due:012}/{key}", crate::key::RESERVED))?;
+        self.put_own(&path, String::new()).await
+    }
+}
