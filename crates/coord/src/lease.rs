@@ -1,7 +1,10 @@
 //! What the holder of a lock or of a permit knows of it.
 
+use statehouse_core::{Error, ErrorKind};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
+
+use crate::key::CoordKey;
 
 /// Until when something is held, as its holder itself knows; and what else it knows of it, such as a version.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +24,12 @@ impl<K> Lease<K> {
     pub(crate) fn is_held(&self) -> bool {
         !self.is_over && Instant::now() < self.deadline
     }
+}
+
+/// What a holder is told who gives back what was lost before.
+pub(crate) fn lost_before(operation: &'static str, key: &CoordKey) -> Error {
+    let message = "it was lost before it was given back: others may have been at work meanwhile";
+    Error::new(ErrorKind::Conflict, message).with_operation(operation).with_key(key)
 }
 
 /// Returns when it is no longer held, by the clock of this process if nothing else says so.

@@ -18,7 +18,7 @@ use super::Bound;
 use crate::options::Guard;
 use crate::options::Holding;
 use crate::{CacheKey, RemoveOutcome, ReserveOptions, SetOutcome, TouchOutcome};
-use evicted::{Evicted, KeepEvicted};
+use evicted::{Evicted, KeepEvicted, Kept};
 use leases::Leases;
 use ring::{LIVE_PER_READ, LIVE_PER_WRITE, Ring, State};
 
@@ -59,6 +59,9 @@ struct Stripe {
     leases: Leases,
     ring: Ring,
 }
+
+/// What a sweep has looked at.
+type Seen<T> = Kept<Slot<T>, LIVE_PER_WRITE>;
 
 /// What the engine holds for a key.
 #[derive(Clone)]
@@ -159,8 +162,8 @@ impl<T: Clone> Store<T> {
     ) -> SetOutcome {
         let now = self.now();
         // Declared before the lock, so that they are dropped after it: a value may take long to drop, or use this cache itself.
-        let (mut dead, mut evicted, present);
-        (dead, evicted) = (Vec::new(), Evicted::default());
+        let (mut seen, mut evicted, present);
+        (seen, evicted) = (Seen::default(), Evicted::default());
         let mut stripe = self.stripe(key);
         present = self.entries.peek(key);
         let version = present.as_ref().filter(|slot| slot.expires > now).map(|slot| slot.version);
@@ -182,7 +185,7 @@ impl<T: Clone> Store<T> {
         stripe.leases.remove(key);
         let slot = Slot { value, version: issued, expires, weight, ticket, age };
         self.entries.insert_with_lifecycle(key.clone(), slot, &mut evicted);
-        self.sweep(&mut stripe, now, LIVE_PER_WRITE, &mut dead);
+        self.sweep(&mut stripe, now, LIVE_PER_WRITE, &mut seen);
         SetOutcome::Stored(issued)
     }
 
@@ -242,9 +245,9 @@ impl<T: Clone> Store<T> {
 
     pub(crate) fn reserve(&self, key: &CacheKey, time_to_live: Duration, options: &ReserveOptions) -> Reserved<T> {
         let now = self.now();
-        let mut dead = Vec::new();
+        let mut seen = Seen::default();
         // Dropped behind the lock.
-        let peeked;
+        let (peeked, _replaced);
         let mut stripe = self.stripe(key);
         peeked = self.entries.peek(key);
         let live = peeked.as_ref().filter(|slot| slot.expires > now);
@@ -266,9 +269,9 @@ impl<T: Clone> Store<T> {
             }
         };
         if replaced && matches!(reserved, Reserved::Leased(_)) {
-            dead.extend(self.entries.remove(key).map(|(_, slot)| slot));
+            _replaced = self.entries.remove(key);
         }
-        self.sweep(&mut stripe, now, LIVE_PER_WRITE, &mut dead);
+        self.sweep(&mut stripe, now, LIVE_PER_WRITE, &mut seen);
         drop(stripe);
         reserved
     }
@@ -300,22 +303,24 @@ impl<T: Clone> Store<T> {
             return;
         }
         let stripe = &self.stripes[self.turn.fetch_add(1, Ordering::Relaxed) % STRIPES];
-        let mut dead = Vec::new();
+        let mut seen = Seen::default();
         // Where somebody writes, the sweep is done.
         if let Ok(mut stripe) = stripe.try_lock() {
-            self.sweep(&mut stripe, now, LIVE_PER_READ, &mut dead);
+            self.sweep(&mut stripe, now, LIVE_PER_READ, &mut seen);
         }
     }
 
-    /// Looks at a few entries of the stripe and takes out what has expired.
-    fn sweep(&self, stripe: &mut Stripe, now: u64, most_live: usize, dead: &mut Vec<Slot<T>>) {
-        stripe.ring.advance(most_live, |key, ticket| match self.entries.peek(key) {
-            Some(slot) if slot.ticket == ticket && slot.expires > now => State::Live,
-            Some(slot) if slot.ticket == ticket => {
-                dead.extend(self.entries.remove_if(key, |slot| slot.expires <= now).map(|(_, slot)| slot));
-                State::Gone
+    /// Looks at a few entries of the stripe and takes out what has expired. What it has seen is to be dropped behind the lock,
+    /// what lives as well: it may be evicted meanwhile, and is then dropped here.
+    fn sweep(&self, stripe: &mut Stripe, now: u64, most_live: usize, seen: &mut Seen<T>) {
+        stripe.ring.advance(most_live, |key, ticket| {
+            let Some(slot) = self.entries.peek(key) else { return State::Gone };
+            let (own, live) = (slot.ticket == ticket, slot.expires > now);
+            seen.keep(slot);
+            if own && !live && let Some((_, slot)) = self.entries.remove_if(key, |slot| slot.expires <= now) {
+                seen.keep(slot);
             }
-            _ => State::Gone,
+            if own && live { State::Live } else { State::Gone }
         });
     }
 

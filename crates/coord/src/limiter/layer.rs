@@ -99,7 +99,7 @@ where
             };
             for (name, value) in decision.headers() {
                 if let Ok(value) = HeaderValue::try_from(value) {
-                    response.headers_mut().insert(name, value);
+                    response.headers_mut().append(name, value);
                 }
             }
             Ok(response)

@@ -47,8 +47,8 @@ impl Held {
             // A guard that cannot be handed out is dropped, which gives the lock back.
             drop(answer.send(acquired));
         }
-        if in_doubt && let Err(error) = self.free(None).await {
-            tracing::debug!(name: "coord.lock_in_doubt", lock = self.key.as_str(), %error, "a lock that may have been acquired ends with its lease");
+        if in_doubt {
+            self.free_in_doubt().await;
         }
     }
 
@@ -146,7 +146,9 @@ impl Held {
             Ok(()) => Ok(guard),
             Err(error) => {
                 let is_lost = error.kind() == ErrorKind::Conflict && !guard.is_held();
-                guard.release().await?;
+                if let Err(error) = guard.release().await {
+                    tracing::debug!(name: "coord.lock_not_given_back", lock = self.key.as_str(), %error, "a lock that was not handed out ends with its lease");
+                }
                 Err(if is_lost { lost_again(error) } else { error }.into())
             }
         }

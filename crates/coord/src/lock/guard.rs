@@ -134,7 +134,8 @@ impl Guard {
     /// Gives the lock back and waits until that is done: then somebody else can have it at once.
     ///
     /// # Errors
-    /// What prevented it. The lock is free when its lease is over.
+    /// What prevented it: the lock is free when its lease is over. [`ErrorKind::Conflict`] if it was lost before, so that others
+    /// may have been at work beside its holder.
     pub async fn release(mut self) -> Result<()> {
         self.stop = None;
         match self.keeper.take() {

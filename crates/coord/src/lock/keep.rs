@@ -6,13 +6,16 @@ use std::time::Duration;
 use statehouse_core::policy::Backoff;
 use statehouse_core::{Condition, ErrorKind, Guarded, Result, Retry, Version};
 use tokio::sync::{oneshot, watch};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::format::{Owner, State};
 use crate::api::CoordStore;
+use crate::away::is_away;
+use crate::capability::SERVER_TIME;
 use crate::key::CoordKey;
-use crate::lease::Lease;
+use crate::lease::{Lease, lost_before};
 use crate::leases::Lessee;
+use crate::operation::NAME;
 use crate::options::{GetOptions, PutOptions, RemoveOptions};
 use crate::outcome::PutOutcome;
 use crate::record::Record;
@@ -34,6 +37,10 @@ const RELEASE: Duration = Duration::from_secs(5);
 
 /// The pauses between renewals that fail.
 const PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(1)];
+
+/// How long a record says that its lock is free, where records expire by themselves: for no longer need a store know which version
+/// was the last, and an application may lock a name for each of many things.
+const FREE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How often a lock is given back in vain.
 const RELEASES: usize = 4;
@@ -66,6 +73,10 @@ impl Held {
                 biased;
                 _ = &mut stop => {
                     let held = *lease.borrow();
+                    if !held.is_held() {
+                        // The holder has seen that its time is over before this task has.
+                        break;
+                    }
                     lease.send_modify(|lease| lease.is_over = true);
                     return self.free(Some(held.known)).await;
                 }
@@ -79,7 +90,8 @@ impl Held {
         lease.send_modify(|lease| lease.is_over = true);
         tracing::warn!(name: "coord.lock_lost", lock = self.key.as_str(), "a lock was lost before it was released");
         // The answer of a renewal may have been lost: then the record would live on, and nobody holds the lock.
-        self.free(None).await
+        self.free(None).await?;
+        Err(lost_before(NAME.lock, &self.key))
     }
 
     /// The program ends. Whoever has the lock may be at work until they drop the guard: it is given back only then, and if that
@@ -139,7 +151,8 @@ impl Held {
         let mut done = Ok(());
         for _ in 0..RELEASES {
             let left = until.saturating_duration_since(Instant::now());
-            let options = PutOptions::default().with_condition(Condition::Match(version)).with_deadline(left);
+            let mut options = PutOptions::default().with_condition(Condition::Match(version)).with_deadline(left);
+            options.time_to_live = self.store.capabilities().has(SERVER_TIME).then_some(FREE);
             match self.store.put_with(&self.key, State::Free.encode(), options).await {
                 Ok(PutOutcome::Conflict(Some(record))) if self.is_own(&record) => version = record.version,
                 Ok(_) => return Ok(()),
@@ -154,6 +167,20 @@ impl Held {
             }
         }
         done
+    }
+
+    /// Frees a lock that may have been acquired, and that nobody holds, however long the store is away: else it would be left
+    /// to its lease, which may be long.
+    pub(super) async fn free_in_doubt(&self) {
+        let until = Instant::now().checked_add(self.lease);
+        let mut backoff = Backoff::new(PAUSES[0], PAUSES[1]);
+        while let Err(error) = self.free(None).await {
+            if !is_away(&error) || until.is_some_and(|until| Instant::now() >= until) {
+                tracing::debug!(name: "coord.lock_in_doubt", lock = self.key.as_str(), %error, "a lock that may have been acquired ends with its lease");
+                return;
+            }
+            sleep(backoff.pause()).await;
+        }
     }
 
     async fn own_version(&self, until: Instant) -> Result<Option<Version>> {

@@ -44,7 +44,14 @@ pub(super) struct Beat {
     pub(super) info: watch::Receiver<MemberInfo>,
     pub(super) leases: Lessee,
     pub(super) place: Option<(CoordKey, Version)>,
+    /// A place that it may have taken, though it was not told.
+    pub(super) trying: Option<CoordKey>,
+    /// It has not looked whether it is behind since it came, or came back.
+    pub(super) is_unchecked: bool,
 }
+
+/// How often it says a word anew: where another word of it was stored, or it was forgotten.
+const TURNS: usize = 4;
 
 /// How often another place is tried because somebody else was faster.
 const TRIES: usize = 32;
@@ -63,28 +70,42 @@ impl Beat {
     pub(super) async fn beat(&mut self) -> Result<Standing> {
         let kept = Kept::new(self.id, &self.label, self.pace.heartbeat, &self.info.borrow_and_update());
         let (value, sent) = (kept.encode()?, Instant::now());
-        // Twice: the second time with the version that a word before has left, whose answer was lost.
-        for _ in 0..2 {
-            let Some((key, version)) = self.place.clone() else { break };
+        for _ in 0..TURNS {
+            let Some((key, version)) = self.place.clone() else {
+                if self.take_place(&value).await? {
+                    return Ok(self.standing(sent, kept.info));
+                }
+                continue;
+            };
             match self.put(&key, &value, Condition::Match(version)).await? {
                 PutOutcome::Stored(version) => {
                     self.place = Some((key, version));
-                    return Ok(self.standing(sent, kept.info, None));
+                    return Ok(self.standing(sent, kept.info));
                 }
+                // What a word before has left, whose answer was lost.
                 PutOutcome::Conflict(Some(record)) if self.is_own(&record) => self.place = Some((key, record.version)),
                 // It has been silent for so long that it was forgotten.
-                PutOutcome::Conflict(_) => self.place = None,
+                PutOutcome::Conflict(_) => (self.place, self.is_unchecked) = (None, true),
             }
         }
-        self.take_place(&value).await?;
-        // Who comes, or comes back, looks after it has said so whether it is still wanted: whoever raises an epoch looks for
-        // members after it has said that.
-        let behind = behind(&*self.epochs, &kept.info, self.pace.patience()).await?;
-        Ok(self.standing(sent, kept.info, behind))
+        Err(Error::new(ErrorKind::Unavailable, "the record of this member was changed again and again"))
     }
 
-    fn standing(&self, sent: Instant, info: MemberInfo, behind: Option<Behind>) -> Standing {
-        Standing { listed_until: sent + self.pace.lives(), info, behind }
+    fn standing(&self, sent: Instant, info: MemberInfo) -> Standing {
+        Standing { listed_until: sent + self.pace.lives(), info, behind: None }
+    }
+
+    /// Looks whether it is still wanted, once it has said that it came, or came back: whoever raises an epoch looks for members
+    /// after it has said that.
+    ///
+    /// # Errors
+    /// What prevented it; it is to look again.
+    pub(super) async fn check(&mut self, standing: &mut Standing) -> Result<()> {
+        if self.is_unchecked {
+            standing.behind = behind(&*self.epochs, &standing.info, self.pace.patience()).await?;
+            self.is_unchecked = false;
+        }
+        Ok(())
     }
 
     fn is_own(&self, record: &Record) -> bool {
@@ -97,22 +118,26 @@ impl Beat {
         put_settled(&*self.store, key, value, WriteId::generate()?, options).await
     }
 
-    async fn take_place(&mut self, value: &bytes::Bytes) -> Result<()> {
+    /// Whether it has said what it is; if not, it has found a place of its own, where that is to be said.
+    async fn take_place(&mut self, value: &bytes::Bytes) -> Result<bool> {
         for byte in self.id.as_bytes().iter().cycle().take(TRIES) {
             let records = all(&*self.store, PREFIX, self.pace.patience()).await?;
             // One whose answer was lost.
             if let Some((key, own)) = records.iter().find(|(_, record)| self.is_own(record)) {
                 self.place = Some((key.clone(), own.version));
-                return Ok(());
+                return Ok(false);
             }
             let taken: BTreeSet<&str> = records.iter().filter_map(|(key, _)| key.strip_prefix(PREFIX)).collect();
             let free = (0..PLACES).filter(|number| !taken.contains(number.to_string().as_str()));
             let free: Vec<_> = free.take(CHOICE).collect();
             let Some(number) = free.get(usize::from(*byte) % free.len().max(1)) else { break };
             let key = place(*number)?;
-            if let PutOutcome::Stored(version) = self.put(&key, value, Condition::Absent).await? {
+            self.trying = Some(key.clone());
+            let put = self.put(&key, value, Condition::Absent).await?;
+            self.trying = None;
+            if let PutOutcome::Stored(version) = put {
                 self.place = Some((key, version));
-                return Ok(());
+                return Ok(true);
             }
         }
         Err(Error::new(ErrorKind::Unavailable, "others have taken every place of a member that was tried"))
@@ -134,7 +159,11 @@ impl Beat {
                 }
                 info.mark_unchanged();
                 last = Instant::now();
-                self.beat().await
+                let mut standing = self.beat().await?;
+                if let Err(error) = self.check(&mut standing).await {
+                    tracing::debug!(name: "coord.member_unchecked", %error, "whether this replica is behind is looked for with the next word");
+                }
+                Ok(standing)
             };
             let beaten = tokio::select! {
                 biased;
@@ -151,8 +180,14 @@ impl Beat {
     /// Nobody counts on it any more.
     pub(super) async fn leave(&self) {
         let until = Instant::now() + LEAVE;
-        let Some((key, version)) = &self.place else { return };
-        let mut version = *version;
+        let (key, mut version) = match (&self.place, &self.trying) {
+            (Some((key, version)), _) => (key, *version),
+            (None, Some(key)) => match self.store.get_with(key, GetOptions::default().with_deadline(LEAVE)).await {
+                Ok(Some(record)) if self.is_own(&record) => (key, record.version),
+                _ => return,
+            },
+            (None, None) => return,
+        };
         for _ in 0..3 {
             let left = until.saturating_duration_since(Instant::now());
             let options = RemoveOptions::default().with_deadline(left);

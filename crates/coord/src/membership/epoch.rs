@@ -11,7 +11,7 @@ use super::pace::Pace;
 use super::watch::MemberWatch;
 use crate::api::{CoordStore, CoordStoreExt as _};
 use crate::lock::durable;
-use crate::options::PutOptions;
+use crate::options::{PutOptions, WaitOptions};
 use crate::outcome::PutOutcome;
 use crate::record::WriteId;
 use crate::settled::put_settled;
@@ -85,7 +85,7 @@ impl PartialEq for Raised {
 /// For how long others wait for who raises an epoch, and died meanwhile.
 const RAISING: Duration = Duration::from_secs(10);
 
-/// How often raising begins anew because somebody else has raised it.
+/// How often raising begins anew because somebody else has raised it, or is about to.
 const TRIES: usize = 8;
 
 impl Epoch {
@@ -140,7 +140,8 @@ impl Epoch {
                 return Ok(Raised::Already);
             }
             // Said before it is looked who is there: who joins says that it is there before it looks whether this is said.
-            let (raising, until) = (self.say(to).await?, Instant::now() + RAISING / 2);
+            let until = Instant::now() + RAISING / 2;
+            let Some(raising) = self.say(to).await? else { continue };
             let raised = self.raise_from(version, to, until).await;
             // If it fails, the time to live ends it.
             let _unsaid = self.store.remove(&raising_key(&self.kind)?, raising).await;
@@ -174,12 +175,19 @@ impl Epoch {
         Ok(Some(Raised::Now))
     }
 
-    /// Says that it is about to be raised.
-    async fn say(&self, to: u32) -> Result<Version> {
-        let options = PutOptions::default().with_time_to_live(RAISING).with_deadline(self.patience()?);
+    /// Says that it is about to be raised, by one at a time: it is taken back by whoever has said it, and must be there until then.
+    async fn say(&self, to: u32) -> Result<Option<Version>> {
+        let options = PutOptions::default().with_condition(Condition::Absent).with_time_to_live(RAISING);
+        let options = options.with_deadline(self.patience()?);
         let key = raising_key(&self.kind)?;
-        let put = put_settled(&*self.store, &key, &encode(to), WriteId::generate()?, options).await?;
-        put.stored().ok_or_else(|| Error::new(ErrorKind::Unexpected, "a put without a condition was refused"))
+        match put_settled(&*self.store, &key, &encode(to), WriteId::generate()?, options).await? {
+            PutOutcome::Stored(version) => Ok(Some(version)),
+            PutOutcome::Conflict(other) => {
+                let options = WaitOptions::default().with_limit(RAISING / 2);
+                self.store.wait_with(&key, other.map(|other| other.version), options).await;
+                Ok(None)
+            }
+        }
     }
 
     async fn read(&self) -> Result<(Option<Version>, u32)> {

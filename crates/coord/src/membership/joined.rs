@@ -37,7 +37,12 @@ impl Joined {
         // A task, so that whoever stops waiting leaves no member behind.
         let (told, first) = oneshot::channel();
         let keeper = tokio::spawn(async move {
-            let refused = match beat.beat().await {
+            let first = async {
+                let mut standing = beat.beat().await?;
+                beat.check(&mut standing).await?;
+                Ok(standing)
+            };
+            let refused = match first.await {
                 Ok(Standing { behind: Some(behind), .. }) => behind.into(),
                 Ok(standing) => {
                     let (sender, receiver) = watch::channel(standing);

@@ -111,7 +111,7 @@ impl Membership {
         let pace = Pace::of(&*self.store, self.heartbeat)?;
         let (id, (told, info)) = (MemberId::generate()?, tokio::sync::watch::channel(info));
         let (store, epochs, label) = (Arc::clone(&self.store), Arc::clone(&self.epochs), Arc::clone(&self.label));
-        let beat = Beat { store, epochs, id, label, pace, info, leases, place: None };
+        let beat = Beat { store, epochs, id, label, pace, info, leases, place: None, trying: None, is_unchecked: true };
         Joined::begin(beat, told, self.watch()).await
     }
 

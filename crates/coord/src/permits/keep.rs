@@ -11,7 +11,8 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use super::permit::Permit;
 use crate::away::is_away;
 use crate::key::CoordKey;
-use crate::lease::Lease;
+use crate::lease::{Lease, lost_before};
+use crate::operation::NAME;
 use crate::signals::{AcquireOptions, Acquired, PermitId, ReleaseOptions, RenewOptions, Renewed, Signals};
 
 /// A permit that is wanted, or held.
@@ -92,6 +93,10 @@ impl Wanted {
             let is_held = tokio::select! {
                 biased;
                 _ = &mut stop => {
+                    if !lease.borrow().is_held() {
+                        // The holder has seen that its time is over before this task has.
+                        break;
+                    }
                     lease.send_modify(|lease| lease.is_over = true);
                     return self.release().await;
                 }
@@ -104,7 +109,8 @@ impl Wanted {
         lease.send_modify(|lease| lease.is_over = true);
         tracing::warn!(name: "coord.permit_lost", permit = self.key.as_str(), "a permit was lost before it was released");
         // The answer of a renewal may have been lost: then it would live on, and nobody holds it.
-        self.release().await
+        self.release().await?;
+        Err(lost_before(NAME.permits, &self.key))
     }
 
     async fn release(&self) -> Result<()> {

@@ -59,7 +59,7 @@ impl Permit {
     /// Gives it back and waits until that is done: then somebody else can have it at once.
     ///
     /// # Errors
-    /// What prevented it. It is free when its lease is over.
+    /// What prevented it: it is free when its lease is over. [`ErrorKind::Conflict`] if it was lost before.
     pub async fn release(mut self) -> Result<()> {
         self.stop = None;
         let stopped = |_| Err(Error::new(ErrorKind::Unavailable, "the runtime ended before the permit was given back"));

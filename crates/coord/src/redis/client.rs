@@ -216,11 +216,8 @@ impl Wire {
 async fn run(call: &ScriptCall<'_>, again: &ScriptCall<'_>, redis: &RedisClient) -> Result<(Written, bool)> {
     match call.run(redis, Idempotence::NotIdempotent).await {
         Err(error) if error.kind() == ErrorKind::OutcomeUnknown => {
-            match again.run(redis, Idempotence::Idempotent).await {
-                // The first may have been made before somebody else acquired the lock.
-                Err(refused) if refused.kind() == ErrorKind::Fenced => Err(error),
-                answer => Ok((answer?, true)),
-            }
+            // What refuses this one, or does not answer it, says nothing of the first, which may have been made.
+            again.run(redis, Idempotence::Idempotent).await.map(|answer| (answer, true)).map_err(|_| error)
         }
         answer => Ok((answer?, false)),
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use statehouse_redis::{News, RedisClient, Subscription};
 use tokio::sync::broadcast;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// The name of a record that was changed, or nothing where some of them may have been missed.
 pub(super) type Heard = Option<Arc<str>>;
@@ -53,21 +53,27 @@ impl Listener {
 
 /// Tells all who wait what is published, until nobody does or the client is gone.
 async fn pass_on(mut subscription: Subscription, sender: broadcast::Sender<Heard>, teller: Teller) {
+    let mut alone_since = None;
     loop {
-        let heard = match timeout(LINGERS, subscription.next()).await {
-            Ok(Some(News::Message { payload, .. })) => String::from_utf8(payload).ok().map(Arc::from),
-            Ok(Some(_)) => None,
+        match timeout(LINGERS, subscription.next()).await {
+            Ok(Some(News::Message { payload, .. })) => {
+                drop(sender.send(String::from_utf8(payload).ok().map(Arc::from)))
+            }
+            Ok(Some(_)) => drop(sender.send(None)),
             Ok(None) => break,
-            Err(_) => {
-                let mut teller = teller.lock().unwrap_or_else(PoisonError::into_inner);
-                if sender.receiver_count() > 0 {
-                    continue;
-                }
+            Err(_) => {}
+        }
+        // However much is published meanwhile.
+        if sender.receiver_count() > 0 {
+            alone_since = None;
+        } else if alone_since.get_or_insert_with(Instant::now).elapsed() >= LINGERS {
+            let mut teller = teller.lock().unwrap_or_else(PoisonError::into_inner);
+            // Nobody begins to listen while this is held.
+            if sender.receiver_count() == 0 {
                 *teller = None;
                 return;
             }
-        };
-        let _ = sender.send(heard);
+        }
     }
     *teller.lock().unwrap_or_else(PoisonError::into_inner) = None;
 }

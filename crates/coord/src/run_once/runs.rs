@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
-use statehouse_core::{Error, Result, Version};
+use statehouse_core::{Error, ErrorKind, Result, Version};
 
 use super::format::{RunState, RunStatus};
 use crate::api::{CoordStore, CoordStoreExt as _};
@@ -149,7 +149,10 @@ impl Runs {
         // Whether or not it is given back now, its lease ends.
         let released = guard.release().await;
         let forgotten = forgotten?;
-        released.map(|()| forgotten)
+        match released {
+            Err(error) if error.kind() != ErrorKind::Conflict => Err(error),
+            _ => Ok(forgotten),
+        }
     }
 
     async fn forget(&self, name: &str) -> Result<bool> {

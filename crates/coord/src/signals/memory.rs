@@ -159,7 +159,10 @@ impl MemorySignals {
     fn acquire_now(&self, key: &CoordKey, id: PermitId, options: &AcquireOptions) -> Result<Acquired> {
         options.check()?;
         let (mut state, now) = self.lock();
-        state.make_room(self.capacity, now)?;
+        // One that holds a permit takes no more room by having it anew.
+        if state.permits.get(key).is_none_or(|holders| !holders.contains_key(&id)) {
+            state.make_room(self.capacity, now)?;
+        }
         let holders = state.permits.entry(key.clone()).or_default();
         let before = holders.len();
         holders.retain(|_, expires| *expires > now);

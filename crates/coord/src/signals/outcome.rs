@@ -64,7 +64,7 @@ impl PermitId {
     /// An id that nobody else has.
     ///
     /// # Errors
-    /// [`ErrorKind::Unexpected`](statehouse_core::ErrorKind::Unexpected) if the system has no random bytes.
+    /// [`ErrorKind::Unavailable`](statehouse_core::ErrorKind::Unavailable) if the system has no random bytes.
     pub fn generate() -> Result<Self> {
         WriteId::generate().map(|id| Self(*id.as_bytes()))
     }

@@ -111,9 +111,9 @@ impl SingleUse {
             Ok(PutOutcome::Conflict(_)) => Ok(Accepted::Before),
             Err(error) if error.kind() == ErrorKind::OutcomeUnknown => {
                 // Nobody overwrites such a record, so that it is whose it is, unless one has expired since.
-                match self.store.get(&key).await? {
-                    Some(record) if record.id == id => Ok(Accepted::First),
-                    Some(_) if begun.elapsed() < self.time_to_live => Ok(Accepted::Before),
+                match self.store.get(&key).await {
+                    Ok(Some(record)) if record.id == id => Ok(Accepted::First),
+                    Ok(Some(_)) if begun.elapsed() < self.time_to_live => Ok(Accepted::Before),
                     _ => Err(error),
                 }
             }

@@ -165,7 +165,8 @@ impl<T: Serialize + DeserializeOwned> SharedState<T> {
                 Ok(PutOutcome::Stored(_)) => return Ok(Revised { revision: next.revision, value }),
                 Ok(PutOutcome::Conflict(found)) => current = found,
                 Err(error) if error.kind() == ErrorKind::OutcomeUnknown => {
-                    current = self.store.get(key).await?;
+                    let Ok(found) = self.store.get(key).await else { return Err(error) };
+                    current = found;
                     match made(current.as_ref(), id, &next)? {
                         Made::Yes(revision) => return Ok(Revised { revision, value }),
                         Made::No => {}

@@ -49,6 +49,8 @@ impl<T: DeserializeOwned> StateWatch<T> {
     pub async fn next(&mut self) -> Result<Revised<T>> {
         loop {
             let found = self.store.get(&self.key).await?;
+            // Not for what was given before: if that is gone, as after a failover, there would be no wait.
+            let now = found.as_ref().map(|record| record.version);
             match found.filter(|record| Some(record.version) != self.seen) {
                 Some(record) => {
                     let revised = read(&Kept::decode(&record.value)?)?;
@@ -57,7 +59,7 @@ impl<T: DeserializeOwned> StateWatch<T> {
                 }
                 None => {
                     let options = WaitOptions::default().with_limit(LIMIT);
-                    self.store.wait_with(&self.key, self.seen, options).await;
+                    self.store.wait_with(&self.key, now, options).await;
                 }
             }
         }

@@ -112,6 +112,13 @@ async fn requests_above_the_limit_are_answered_429_and_all_are_told() {
     assert_eq!((refused.status(), *refused.body()), (StatusCode::TOO_MANY_REQUESTS, ""));
     assert_eq!(refused.headers()["retry-after"], "30");
     assert_eq!(refused.headers()["ratelimit-policy"], "\"api\";q=2;w=60");
+    // One limit within another: both are told.
+    let all = |_: &Parts| Some("all".to_owned());
+    let wide = over(Arc::new(MemorySignals::new())).limiter("all", rate, WithoutStore::Closed);
+    let refused = RateLimitLayer::new(wide, all).layer(service.clone()).oneshot(call(Some("anna"))).await.unwrap();
+    assert_eq!(refused.headers()["retry-after"], "30");
+    let told: Vec<_> = refused.headers().get_all("ratelimit").iter().map(|told| told.to_str().unwrap()).collect();
+    assert!(told[0].starts_with("\"api\";r=0;") && told[1].starts_with("\"all\";r=1;"), "{told:?}");
     for user in [Some("bob"), None, None, None] {
         assert_eq!(service.clone().oneshot(call(user)).await.unwrap().status(), StatusCode::OK);
     }

@@ -2,6 +2,7 @@
 
 mod away;
 mod conformance;
+mod doubt;
 mod fencing;
 mod full;
 mod handles;

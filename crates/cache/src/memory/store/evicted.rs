@@ -8,12 +8,13 @@ use crate::CacheKey;
 /// that none is dropped under a lock.
 pub(super) struct KeepEvicted<T>(PhantomData<fn() -> T>);
 
-type Item<T> = (CacheKey, T);
+/// Most writes evict one or two.
+pub(super) type Evicted<T> = Kept<(CacheKey, T), 2>;
 
-/// One or two are evicted by most writes, which takes no allocation.
-pub(super) struct Evicted<T> {
-    first: [Option<Item<T>>; 2],
-    more: Vec<Item<T>>,
+/// What waits to be dropped. So many take no allocation.
+pub(super) struct Kept<T, const FEW: usize> {
+    first: [Option<T>; FEW],
+    more: Vec<T>,
 }
 
 impl<T> Lifecycle<CacheKey, T> for KeepEvicted<T> {
@@ -21,9 +22,16 @@ impl<T> Lifecycle<CacheKey, T> for KeepEvicted<T> {
 
     #[inline]
     fn on_evict(&self, evicted: &mut Evicted<T>, key: CacheKey, slot: T) {
-        match evicted.first.iter_mut().find(|place| place.is_none()) {
-            Some(place) => *place = Some((key, slot)),
-            None => evicted.more.push((key, slot)),
+        evicted.keep((key, slot));
+    }
+}
+
+impl<T, const FEW: usize> Kept<T, FEW> {
+    #[inline]
+    pub(super) fn keep(&mut self, value: T) {
+        match self.first.iter_mut().find(|place| place.is_none()) {
+            Some(place) => *place = Some(value),
+            None => self.more.push(value),
         }
     }
 }
@@ -40,8 +48,8 @@ impl<T> Default for KeepEvicted<T> {
     }
 }
 
-impl<T> Default for Evicted<T> {
+impl<T, const FEW: usize> Default for Kept<T, FEW> {
     fn default() -> Self {
-        Self { first: [None, None], more: Vec::new() }
+        Self { first: std::array::from_fn(|_| None), more: Vec::new() }
     }
 }

@@ -69,6 +69,8 @@ async fn pass_on(mut subscription: Subscription, hub: Hub, shared: Arc<Mutex<Opt
             }
         }
     }
+    // The client is gone: nothing is heard any more, and nobody who listens is to believe that nothing happens.
+    hub.interrupt();
     *shared.lock().unwrap_or_else(PoisonError::into_inner) = None;
 }
 
