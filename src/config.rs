@@ -25,7 +25,8 @@ pub(crate) const READ_ONLY: &str = "STATEHOUSE_READ_ONLY";
 /// `STATEHOUSE_NAMESPACE` (default `app`) keeps applications apart on shared servers: where there is one, set it, or
 /// another application that does not reads and writes the same entries (`services.default_namespace` in the log says so).
 /// `STATEHOUSE_DATA` (default
-/// `data`) is the folder of the defaults. `STATEHOUSE_READ_ONLY=true` makes the application [only read](Self::read_only). A secret need not stand in a URL: `STATEHOUSE_CACHE_PASSWORD`,
+/// `data`) is the folder of the defaults, and moves nothing that a file or the code has configured. `STATEHOUSE_READ_ONLY=true`
+/// makes the application [only read](Self::read_only). A secret need not stand in a URL: `STATEHOUSE_CACHE_PASSWORD`,
 /// `STATEHOUSE_CACHE_PASSWORD_FILE` (a file that holds it) and `STATEHOUSE_CACHE_URL_FILE` (a file that holds the whole
 /// URL) do the same for each service.
 ///
@@ -202,7 +203,7 @@ impl Config {
             read_only: false,
         };
         for row in TABLE.iter().filter(|row| !row.embedded.is_empty()) {
-            *(row.of)(&mut config) = ServiceConfig::new(url(row));
+            *(row.of)(&mut config) = ServiceConfig::by_default(url(row));
         }
         config
     }
@@ -253,7 +254,7 @@ impl Config {
             Some(variables.swap_remove(at).1)
         };
         if let Some(data) = take("DATA") {
-            self = Self::embedded(data).with_namespace(self.namespace).with_read_only(self.read_only);
+            self.move_defaults(Self::embedded(data));
         }
         match take("READ_ONLY").as_deref() {
             None => {}
@@ -270,6 +271,16 @@ impl Config {
         match variables.first() {
             None => Ok(self),
             Some((name, _)) => Err(unknown_setting(name)),
+        }
+    }
+
+    /// What nobody has said where it is, is there.
+    fn move_defaults(&mut self, mut there: Self) {
+        for row in &TABLE {
+            let service = (row.of)(self);
+            if service.is_default() {
+                service.clone_from((row.of)(&mut there));
+            }
         }
     }
 
@@ -348,12 +359,25 @@ pub struct ServiceConfig {
     pub password_file: Option<PathBuf>,
     /// A file whose first line is the URL, in place of `url`.
     pub url_file: Option<PathBuf>,
+    /// The URL that nobody has said.
+    default: Option<Secret>,
 }
 
 impl ServiceConfig {
     /// The service at this URL.
     pub fn new(url: impl Into<String>) -> Self {
         Self { url: Secret::new(url), ..Self::default() }
+    }
+
+    fn by_default(url: String) -> Self {
+        let url = Secret::new(url);
+        Self { default: Some(url.clone()), url, ..Self::default() }
+    }
+
+    /// Whether it is as nobody has said; its fields can be written.
+    fn is_default(&self) -> bool {
+        let is_as_made = self.default.as_ref().is_some_and(|made| made.expose() == self.url.expose());
+        is_as_made && self.password.is_none() && self.password_file.is_none() && self.url_file.is_none()
     }
 
     /// Gives the password separately.
@@ -625,6 +649,28 @@ mod tests {
     #[test]
     fn what_kubernetes_says_of_services_is_left_alone_and_typing_errors_are_not() {
         let config = read(&[
+    #[test]
+    fn a_folder_of_the_environment_moves_the_defaults_and_nothing_that_is_configured() {
+        let elsewhere = |config: Config| {
+            let data = [("STATEHOUSE_DATA", "/other"), ("STATEHOUSE_FILES_URL", "s3://b")];
+            config.with_variables(data.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec()).unwrap()
+        };
+        let cache = ServiceConfig::new("redis://configured").with_password(Secret::new("hunter2"));
+        let mut config = Config::embedded("/srv").with_namespace("clinic").with_read_only(true).with_cache(cache);
+        config.search.url = Secret::new("opensearch+http://search");
+        let config = elsewhere(config);
+        assert_eq!(config.cache.resolve("cache").unwrap().password().unwrap().expose(), "hunter2");
+        assert_eq!(config.sessions.resolve("sessions").unwrap().path(), "/other/sessions");
+        assert_eq!((config.files.url.expose(), config.search.url.expose()), ("s3://b", "opensearch+http://search"));
+        assert_eq!((config.namespace.as_str(), config.read_only), ("clinic", true));
+        let text =
+            "coordination = 'redis://h'\nsessions = { url_file = '/run/sessions' }\nsearch = 'tantivy:data/search'";
+        let config = elsewhere(toml::from_str(text).unwrap());
+        assert_eq!((config.coordination.url.expose(), config.cache.url.expose()), ("redis://h", "memory:"));
+        assert_eq!(config.sessions.url_file.as_deref(), Some(Path::new("/run/sessions")));
+        assert_eq!(config.search.url.expose(), "tantivy:data/search", "said, although it is the default");
+    }
+
             ("STATEHOUSE_SERVICE_HOST", "10.0.171.239"),
             ("STATEHOUSE_SERVICE_PORT", "8080"),
             ("STATEHOUSE_SERVICE_PORT_HTTP_ALT", "8080"),
