@@ -2,49 +2,42 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, FutureExt as _, Shared};
 use statehouse_core::{Error, ErrorKind, Result, Retry};
-use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
 use crate::place::Place;
 
 type Open<T> = dyn Fn() -> BoxFuture<'static, Result<T>> + Send + Sync;
 
+/// One attempt to open, for all who wait for it.
+type Attempt = Shared<BoxFuture<'static, Result<()>>>;
+
 /// What is opened once, by whoever needs it first. If that fails, all who wait for it learn why, and whoever comes later
-/// tries again: so a program that was started while a server was away needs no restart.
-pub(crate) struct Lazy<T> {
-    opened: OnceCell<T>,
+/// tries again: so a program that was started while a server was away needs no restart. An attempt goes on when nobody
+/// waits for it any more, or a slow server would never be opened by those who have less time than it takes.
+pub(crate) struct Lazy<T>(Arc<Inner<T>>);
+
+struct Inner<T> {
+    opened: OnceLock<T>,
     open: Box<Open<T>>,
-    failed: Mutex<Failed>,
+    under_way: Mutex<Option<Attempt>>,
+    failed: Mutex<Option<Error>>,
     closed: AtomicBool,
 }
 
-/// How often opening has failed, and how the last time.
-#[derive(Default)]
-struct Failed {
-    times: u64,
-    last: Option<Error>,
-}
-
-impl Failed {
-    /// How it failed, if it has since it had failed so often.
-    fn since(&self, seen: u64) -> Option<Error> {
-        self.last.clone().filter(|_| self.times != seen)
-    }
-
-    fn note(&mut self, error: &Error) {
-        self.times += 1;
-        self.last = Some(error.clone());
-    }
-}
-
-impl<T: Send + Sync> Lazy<T> {
+impl<T: Send + Sync + 'static> Lazy<T> {
     pub(crate) fn new(open: impl Fn() -> BoxFuture<'static, Result<T>> + Send + Sync + 'static) -> Self {
-        Self { opened: OnceCell::new(), open: Box::new(open), failed: Mutex::default(), closed: AtomicBool::new(false) }
+        Self(Arc::new(Inner {
+            opened: OnceLock::new(),
+            open: Box::new(open),
+            under_way: Mutex::default(),
+            failed: Mutex::default(),
+            closed: AtomicBool::new(false),
+        }))
     }
 
     /// With errors that name the place.
@@ -66,26 +59,25 @@ impl<T: Send + Sync> Lazy<T> {
     pub(crate) fn ready(value: T) -> Self {
         let lazy = Self::new(|| Box::pin(async { Err(shut_down()) }));
         // A new cell is empty.
-        let _set = lazy.opened.set(value);
+        let _set = lazy.0.opened.set(value);
         lazy
     }
 
     pub(crate) fn opened(&self) -> Option<&T> {
-        self.opened.get()
+        self.0.opened.get()
     }
 
     /// Opens it if it is not open.
     pub(crate) async fn get(&self) -> Result<&T> {
-        if let Some(opened) = self.opened.get() {
-            return Ok(opened);
+        if self.opened().is_none() {
+            self.attempt().await?;
         }
-        let seen = self.failures().times;
-        self.opened.get_or_try_init(|| self.attempt(seen)).await
+        self.opened().ok_or_else(shut_down)
     }
 
     /// Within what is left of a call's deadline, which is less afterwards.
     pub(crate) async fn within(&self, deadline: &mut Option<Duration>) -> Result<&T> {
-        if let Some(opened) = self.opened.get() {
+        if let Some(opened) = self.opened() {
             return Ok(opened);
         }
         let Some(limit) = *deadline else { return self.get().await };
@@ -100,40 +92,79 @@ impl<T: Send + Sync> Lazy<T> {
         }
     }
 
-    /// Opens it, unless an attempt has failed since its caller began to wait.
-    async fn attempt(&self, seen: u64) -> Result<T> {
-        if self.is_closed() {
-            return Err(shut_down());
+    /// The attempt that is under way, or a new one.
+    fn attempt(&self) -> Attempt {
+        let mut under_way = locked(&self.0.under_way);
+        // One that is over is still there only if it was ended from outside, with its runtime.
+        if let Some(attempt) = under_way.as_ref().filter(|attempt| attempt.peek().is_none()) {
+            return attempt.clone();
         }
-        if let Some(error) = self.failures().since(seen) {
-            return Err(error);
-        }
-        (self.open)().await.inspect_err(|error| self.failures().note(error))
+        let inner = Arc::clone(&self.0);
+        let trying = tokio::spawn(async move {
+            let _over = Over(&inner);
+            inner.attempt().await
+        });
+        let lost = |error| Error::new(ErrorKind::Unexpected, "the service was not opened").with_source(error);
+        let attempt = async move { trying.await.map_err(lost)? }.boxed().shared();
+        *under_way = Some(attempt.clone());
+        attempt
     }
 
     /// Why it is not open, as far as was tried.
     pub(crate) fn last_failure(&self) -> Option<Error> {
-        self.failures().last.clone()
+        locked(&self.0.failed).clone()
     }
 
     /// Lets nobody open it any more.
     pub(crate) fn close(&self) {
-        self.closed.store(true, Ordering::Release);
+        self.0.closed.store(true, Ordering::Release);
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
+        self.0.is_closed()
+    }
+}
+
+impl<T> Inner<T> {
+    async fn attempt(&self) -> Result<()> {
+        if self.opened.get().is_some() {
+            return Ok(());
+        }
+        self.check_not_closed()?;
+        let opened = (self.open)().await.inspect_err(|error| *locked(&self.failed) = Some(error.clone()))?;
+        // Nobody would close it.
+        self.check_not_closed()?;
+        // There is one attempt at a time.
+        let _set = self.opened.set(opened);
+        Ok(())
     }
 
-    fn failures(&self) -> std::sync::MutexGuard<'_, Failed> {
-        // Nothing panics while it is held.
-        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
+    fn check_not_closed(&self) -> Result<()> {
+        if self.is_closed() { Err(shut_down()) } else { Ok(()) }
     }
+
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+}
+
+/// Whoever comes after an attempt does not get what it failed with.
+struct Over<'a, T>(&'a Inner<T>);
+
+impl<T> Drop for Over<'_, T> {
+    fn drop(&mut self) {
+        *locked(&self.0.under_way) = None;
+    }
+}
+
+fn locked<V>(mutex: &Mutex<V>) -> MutexGuard<'_, V> {
+    // Nothing panics while it is held.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<T: fmt::Debug> fmt::Debug for Lazy<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Lazy").field(&self.opened.get()).finish()
+        f.debug_tuple("Lazy").field(&self.0.opened.get()).finish()
     }
 }
 
@@ -147,7 +178,6 @@ pub(crate) fn shut_down() -> Error {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::sync::atomic::AtomicU32;
 
     use futures_util::future::join_all;
@@ -202,12 +232,28 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_call_waits_no_longer_than_its_deadline_and_the_next_one_opens_it() {
+    async fn opening_goes_on_for_those_who_have_less_time_than_it_takes() {
         let (source, lazy) = counted(0, false);
-        let mut deadline = Some(Duration::from_secs(1));
-        assert_eq!(lazy.within(&mut deadline).await.unwrap_err().kind(), ErrorKind::Timeout);
+        for _ in 0..5 {
+            let late = lazy.within(&mut Some(Duration::from_millis(20))).await.unwrap_err();
+            assert_eq!(late.kind(), ErrorKind::Timeout);
+        }
         source.permits.add_permits(1);
-        assert_eq!(*lazy.within(&mut Some(Duration::from_secs(60))).await.unwrap(), 2);
+        assert_eq!(*lazy.within(&mut Some(Duration::from_secs(60))).await.unwrap(), 1);
+        assert_eq!(source.tries.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_fails_when_nobody_waits_any_more_is_tried_again() {
+        let (source, lazy) = counted(0, true);
+        lazy.within(&mut Some(Duration::from_millis(20))).await.unwrap_err();
+        source.permits.add_permits(1);
+        while lazy.last_failure().is_none() {
+            tokio::task::yield_now().await;
+        }
+        source.fails.store(false, Ordering::SeqCst);
+        source.permits.add_permits(1);
+        assert_eq!(*lazy.get().await.unwrap(), 2);
     }
 
     #[tokio::test]
@@ -216,5 +262,19 @@ mod tests {
         lazy.close();
         assert_eq!(lazy.get().await.unwrap_err().message(), shut_down().message());
         assert_eq!(source.tries.load(Ordering::SeqCst), 0);
+    }
+
+    #[tokio::test]
+    async fn what_is_opened_when_a_shutdown_is_over_is_dropped() {
+        let (source, lazy) = counted(0, false);
+        let opening = async {
+            while source.tries.load(Ordering::SeqCst) == 0 {
+                tokio::task::yield_now().await;
+            }
+            lazy.close();
+            source.permits.add_permits(1);
+        };
+        let (got, ()) = tokio::join!(lazy.get(), opening);
+        assert_eq!((got.unwrap_err().message(), lazy.opened()), (shut_down().message(), None));
     }
 }

@@ -42,7 +42,7 @@ use crate::slot::{Row, Slot};
 /// [`open`](Self::open) reads every setting, and refuses one that is wrong. A service itself is opened when it is first
 /// needed: by the first call of a handle, by [`connect`](Self::connect), or by [`health`](Self::health). One that no part
 /// of the program asks for is never opened: no folder is made for it and no server asked. If opening fails, the call says
-/// why, with the setting, and the next call tries again.
+/// why, with the setting, and the next call tries again. It goes on when the deadline of the call is over.
 ///
 /// Services whose URLs lead to the same Redis in the same way share one client, and so its connections.
 #[derive(Clone, Debug)]

@@ -164,21 +164,8 @@ impl<S: Opened, H> Slot<S, H> {
         if self.store.is_closed() { Err(shut_down()) } else { Ok(store) }
     }
 
-    /// Opens it if it is not open. That goes on when nobody waits for it any more, or a slow server would never be opened
-    /// by those who wait a second.
-    async fn open_behind(&self) -> Result<&S> {
-        if let Some(store) = self.store.opened() {
-            return Ok(store);
-        }
-        let opening = Arc::clone(&self.store);
-        let opened = tokio::spawn(async move { opening.get().await.map(drop) }).await;
-        let lost = |error| Error::new(ErrorKind::Unexpected, "the service was not opened").with_source(error);
-        opened.map_err(lost)??;
-        self.store.get().await
-    }
-
     async fn look(&self, start: Instant) -> Health {
-        match timeout(HEALTH_WITHIN, self.open_behind()).await {
+        match timeout(HEALTH_WITHIN, self.store.get()).await {
             Ok(Ok(store)) => {
                 let left = HEALTH_WITHIN.saturating_sub(start.elapsed());
                 let late = |_| self.down(start, Error::new(ErrorKind::Timeout, "no answer within a second"));
