@@ -307,7 +307,7 @@ impl Operations {
     }
 
     /// What is to be done at a stop, beside the requests that are under way and before anything is closed: to give up a lease,
-    /// to hand over work. It begins with the signal, is cut off as they are, and is done once.
+    /// to hand over work. It begins with the signal, is cut off as they are, and is done once; a panic in it is a line of the log.
     ///
     /// ```
     /// use std::time::Duration;

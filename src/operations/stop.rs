@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -80,10 +81,17 @@ impl AtStop {
         let count = all.len();
         tokio::select! {
             biased;
-            _done = join_all(all) => {}
+            _done = join_all(all.into_iter().map(contain)) => {}
             () = cut => tracing::warn!(name: "serve.work_cut_off", count, "what is done at a stop is cut off"),
         }
     }
+
+/// What panics has ended, and nothing else has: what is to be stored is stored.
+async fn contain(work: BoxFuture<'static, ()>) {
+    if AssertUnwindSafe(work).catch_unwind().await.is_err() {
+        tracing::error!(name: "serve.work_panicked", "what is done at a stop has panicked");
+    }
+}
 
     fn all(&self) -> MutexGuard<'_, Vec<BoxFuture<'static, ()>>> {
         // Nothing panics while it is held.

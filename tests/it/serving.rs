@@ -264,6 +264,26 @@ async fn what_is_done_at_a_stop_is_over_before_anything_is_closed_and_is_cut_off
 }
 
 #[tokio::test]
+async fn what_panics_at_a_stop_keeps_nothing_from_being_answered_and_stored() {
+    let mut of_it = None;
+    let served = serve(|operations| {
+        of_it = Some(operations.probes());
+        operations.at_stop(async { panic!("on purpose") })
+    })
+    .await;
+    let mut under_way = served.client().await;
+    under_way.write_all(b"GET /slow HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
+    served.begins().await;
+    let Served { stop, ended, .. } = served;
+    stop.send(()).unwrap();
+    let under_way = rest(&mut under_way).await;
+    assert!(under_way.starts_with("HTTP/1.1 200"), "{under_way}");
+    timeout(SOON, ended).await.unwrap().expect("no panic").unwrap();
+    let ready = of_it.unwrap().answer("/ready").await.unwrap();
+    assert!(ready.body().contains("the services were shut down"), "{}", ready.body());
+}
+
+#[tokio::test]
 async fn a_server_does_not_begin_where_a_service_that_is_used_cannot_be_had() {
     // Nobody can make a folder there, not even root.
     let services = Services::open(Config::embedded("/sys/statehouse")).await.unwrap();
