@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use statehouse_cache::{CacheBuilder, Caches};
 use statehouse_core::{Namespace, Result};
 use statehouse_filestore::{FileStore, Files};
@@ -258,8 +258,40 @@ impl Services {
     /// What an index says that cannot be committed.
     pub async fn shutdown(&self) -> Result<()> {
         self.0.is_shut_down.store(true, Ordering::Release);
-        #[cfg(feature = "serve")]
+        // All at once: what hangs as it leaves takes no time from what is to be stored.
+        let closing = join_all(self.0.table().into_iter().map(Row::close));
+        let (_left, closed) = join(self.leave(), closing).await;
+        closed.into_iter().collect()
+    }
+
+    #[cfg(feature = "serve")]
+    async fn leave(&self) {
         self.0.lifecycle.end().await;
-        join_all(self.0.table().into_iter().map(Row::close)).await.into_iter().collect()
+    }
+
+    #[cfg(not(feature = "serve"))]
+    fn leave(&self) -> impl Future<Output = ()> {
+        std::future::ready(())
+    }
+}
+
+#[cfg(all(test, feature = "coord", feature = "serve"))]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::Config;
+
+    #[tokio::test]
+    async fn what_hangs_when_the_others_are_left_keeps_no_lock() {
+        let services = Services::open(Config::in_memory()).await.unwrap();
+        let guard = services.coordination().lock("export").await.unwrap();
+        services.inner().lifecycle.at_shutdown(std::future::pending());
+        let ending = services.clone();
+        let ending = tokio::spawn(async move { ending.shutdown().await });
+        timeout(Duration::from_secs(30), guard.lost()).await.expect("it is to be given back");
+        ending.abort();
     }
 }

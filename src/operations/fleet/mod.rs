@@ -39,8 +39,8 @@ const REMEMBERED: Duration = Duration::from_secs(6);
 /// The pauses of who does not get in.
 const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
 
-/// How long leaving may take.
-const LEAVE: Duration = Duration::from_secs(1);
+/// How long leaving may take. Less than a second, which is what a stop that is forced leaves.
+const LEAVE: Duration = Duration::from_millis(900);
 
 /// What it knows of itself and of the others.
 struct Replica {
