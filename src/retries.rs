@@ -63,6 +63,14 @@ pub struct Retries {
 
 const PAUSES: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(500)];
 
+/// Longer than anything lasts, and the clock has a time after it, as it may not have after [`Duration::MAX`].
+const LONGEST: Duration = Duration::from_secs(1 << 30);
+
+/// No limit is one of thirty years.
+pub(crate) const fn bounded(time: Duration) -> Duration {
+    if time.as_secs() < LONGEST.as_secs() { time } else { LONGEST }
+}
+
 /// Which try it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -109,7 +117,7 @@ impl Retries {
     /// How long all tries may take together.
     #[must_use]
     pub const fn with_deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = deadline;
+        self.deadline = bounded(deadline);
         self
     }
 
@@ -257,6 +265,12 @@ mod tests {
             (error.kind(), error.to_string()),
             (ErrorKind::OutcomeUnknown, "not answered in time, after Lost".to_owned())
         );
+    }
+
+    #[tokio::test]
+    async fn a_deadline_without_an_end_is_one() {
+        let retries = Retries::new().with_deadline(Duration::MAX).with_try_within(Duration::MAX);
+        assert_eq!(tried(&retries, &[Err(Db::Lost), Ok(7)]).await, (Ok(7), 2));
     }
 
     #[tokio::test(start_paused = true)]

@@ -27,6 +27,7 @@ use http_body::Body;
 use tokio::net::TcpListener;
 use tower_service::Service;
 
+use crate::retries::bounded;
 use crate::services::Services;
 
 pub use self::body::ProbeBody;
@@ -166,14 +167,14 @@ impl Operations {
     /// How long a client may take for the head of a request, and may keep a connection idle (20 seconds).
     #[must_use]
     pub fn head_within(mut self, time: Duration) -> Self {
-        self.limits.head = time;
+        self.limits.head = bounded(time);
         self
     }
 
     /// How long a body or a response may stand still (60 seconds).
     #[must_use]
     pub fn stalled_within(mut self, time: Duration) -> Self {
-        self.limits.stall = time;
+        self.limits.stall = bounded(time);
         self
     }
 
@@ -188,7 +189,7 @@ impl Operations {
     /// right when it is longer than they take, between two probes or to be told; where nobody stands in front it can be zero.
     #[must_use]
     pub fn delay(mut self, time: Duration) -> Self {
-        self.stop.delay = time;
+        self.stop.delay = bounded(time);
         self
     }
 
@@ -196,7 +197,7 @@ impl Operations {
     /// (25 seconds: Kubernetes kills after 30 unless told otherwise).
     #[must_use]
     pub fn drain_within(mut self, time: Duration) -> Self {
-        self.stop.within = time;
+        self.stop.within = bounded(time);
         self
     }
 

@@ -329,3 +329,15 @@ async fn a_client_that_goes_on_sending_what_nobody_reads_is_cut_off() {
     assert!(timeout(SOON, served.answer(HELLO)).await.unwrap().ends_with("hello"));
     served.end().await;
 }
+
+#[tokio::test]
+async fn limits_without_an_end_serve_and_stop() {
+    const MAX: Duration = Duration::MAX;
+    let served = serve(|operations| operations.head_within(MAX).stalled_within(MAX).drain_within(MAX)).await;
+    assert!(served.answer(HELLO).await.ends_with("hello"));
+    served.end().await;
+    let services = Services::open(Config::in_memory()).await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let operations = services.operations().delay(MAX).drain_within(Duration::ZERO);
+    timeout(SOON, operations.serve_until(listener, Router::new(), async {})).await.unwrap().unwrap();
+}
