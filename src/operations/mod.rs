@@ -349,7 +349,7 @@ impl Operations {
     }
 
     /// Serves `app`, for example an `axum::Router`, until a signal, and returns when everything has ended. Requests have
-    /// a [`PeerAddress`] among their extensions.
+    /// a [`PeerAddress`] among their extensions. A signal that comes while services are opened ends it, too.
     ///
     /// # Errors
     /// If a service that is used cannot be opened, the signals cannot be listened for, or a service cannot finish what it has
@@ -362,7 +362,10 @@ impl Operations {
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
         let mut signals = self.signals()?;
-        let server = self.begin(listener, app).await?;
+        let server = tokio::select! {
+            begun = self.begin(listener, app) => begun?,
+            _told = signals.next() => return self.stop.end_before_it_serves(signals).await,
+        };
         let delay = match server.accept_until(signals.next()).await {
             Told::Terminate => self.stop.delay,
             Told::Interrupt => Duration::ZERO,

@@ -42,9 +42,7 @@ impl Stop {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
-        let budget = Budget::new(Instant::now(), self.within);
-        self.services.inner().lifecycle.drain();
-        tracing::info!(name: "serve.draining", ?delay, within = ?self.within, "stopping: not ready any more");
+        let budget = self.begin(delay);
         let cut = signals.next_or(budget.cut);
         let served = async {
             let delay = first(sleep(delay), cut.clone());
@@ -52,6 +50,23 @@ impl Stop {
             server.close().drain(cut.clone()).await;
         };
         tokio::join!(served, self.work.run(cut.clone()));
+        self.store(budget).await
+    }
+
+    /// Ends what has not served yet. The signals are those that force.
+    pub(super) async fn end_before_it_serves(self, signals: Signals) -> io::Result<()> {
+        let budget = self.begin(Duration::ZERO);
+        self.work.run(signals.next_or(budget.cut)).await;
+        self.store(budget).await
+    }
+
+    fn begin(&self, delay: Duration) -> Budget {
+        self.services.inner().lifecycle.drain();
+        tracing::info!(name: "serve.draining", ?delay, within = ?self.within, "stopping: not ready any more");
+        Budget::new(Instant::now(), self.within)
+    }
+
+    async fn store(&self, budget: Budget) -> io::Result<()> {
         let stored = timeout_at(budget.end.max(Instant::now() + LEAST), self.services.shutdown()).await;
         let late =
             |_| io::Error::new(io::ErrorKind::TimedOut, "the services had no time to finish what is to be stored");
@@ -71,6 +86,13 @@ async fn first(one: impl Future<Output = ()>, other: impl Future<Output = ()>) {
     }
 }
 
+/// What panics has ended, and nothing else has: what is to be stored is stored.
+async fn contain(work: BoxFuture<'static, ()>) {
+    if AssertUnwindSafe(work).catch_unwind().await.is_err() {
+        tracing::error!(name: "serve.work_panicked", "what is done at a stop has panicked");
+    }
+}
+
 impl AtStop {
     pub(super) fn add(&self, work: impl Future<Output = ()> + Send + 'static) {
         self.all().push(work.boxed());
@@ -85,13 +107,6 @@ impl AtStop {
             () = cut => tracing::warn!(name: "serve.work_cut_off", count, "what is done at a stop is cut off"),
         }
     }
-
-/// What panics has ended, and nothing else has: what is to be stored is stored.
-async fn contain(work: BoxFuture<'static, ()>) {
-    if AssertUnwindSafe(work).catch_unwind().await.is_err() {
-        tracing::error!(name: "serve.work_panicked", "what is done at a stop has panicked");
-    }
-}
 
     fn all(&self) -> MutexGuard<'_, Vec<BoxFuture<'static, ()>>> {
         // Nothing panics while it is held.

@@ -9,6 +9,7 @@ use statehouse::{Config, Services};
 use statehouse_testkit::{Program, ProgramBuilder, RedisServer};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 const CHILD: &str = "STATEHOUSE_TEST_PROGRAM";
 /// Within this the machine, however busy, has done what is expected at once.
@@ -28,6 +29,7 @@ fn program(behavior: &str) -> ProgramBuilder {
 fn it_serves_when_told_to() {
     match std::env::var(CHILD).as_deref() {
         Ok("first screen") => first_screen::main().unwrap(),
+        Ok("opening") => opening(),
         Ok(_) => patient(),
         Err(_) => {}
     }
@@ -43,6 +45,28 @@ async fn patient() {
     operations.serve(listener, app).await.unwrap();
 }
 
+/// Cannot serve before its files are open, and their server never answers. It is ready to be told at its address.
+#[tokio::main(flavor = "current_thread")]
+async fn opening() {
+    let services = Services::open(Config::from_env().unwrap()).await.unwrap();
+    let _scans = services.files("scans").unwrap();
+    let at = TcpListener::bind(std::env::args().next_back().unwrap()).await.unwrap();
+    let here = axum::serve(at, Router::new().route("/ready", get(|| async {})));
+    let _here = tokio::spawn(async move { here.await });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    services.operations().serve(listener, Router::new()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_signal_ends_a_program_that_waits_for_a_service() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let s3 = format!("s3://key:secret@b?endpoint=http://{}&allow_http=true&timeout=1h", silent.local_addr().unwrap());
+    let program = program("opening").env("STATEHOUSE_FILES_URL", s3).start().await;
+    let _asks = timeout(SOON, silent.accept()).await.expect("it opens its files").unwrap();
+    let status = program.terminate(SOON).await.expect("it ends");
+    assert!(status.success(), "{status}: {}", program.log().unwrap());
+}
+
 #[tokio::test]
 async fn a_signal_makes_unready_and_a_second_one_forces() {
     let program = program("patient").start().await;
@@ -54,7 +78,7 @@ async fn a_signal_makes_unready_and_a_second_one_forces() {
     }
     assert_eq!(program.request("GET", "/live", &[], b"").await.unwrap().status, 200);
     let never = program.request("GET", "/for-ever", &[], b"");
-    assert!(tokio::time::timeout(Duration::from_millis(300), never).await.is_err(), "it is under way");
+    assert!(timeout(Duration::from_millis(300), never).await.is_err(), "it is under way");
     let status = program.terminate(SOON).await.unwrap();
     assert!(status.success(), "{status}: {}", program.log().unwrap());
 }
