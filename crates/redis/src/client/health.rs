@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::client::RedisClient;
 use crate::config::Address;
 use crate::error::{NEEDED, OLDEST, may_pass};
-use crate::failure::{Failure, not_the_master};
+use crate::failure::{Failure, no_owner, not_the_master};
 use crate::idempotence::Idempotence;
 use crate::node::Node;
 use crate::node::info::{EvictionPolicy, Persistence};
@@ -36,7 +36,8 @@ impl RedisClient {
     ///
     /// Down if any of them does not answer or is known to be [away](Self::breaker). Degraded if one is a replica, which
     /// refuses writes, has no memory left and evicts nothing, is told to refuse writes while too few replicas are well or it
-    /// cannot save, or does not let this user run scripts. What a server does not tell is not held against it.
+    /// cannot save, or does not let this user run scripts. A cluster that says that it is down is, whatever its servers answer;
+    /// one in which a slot has no owner is degraded. Both are told as they were learnt last, at most ten seconds ago. What a server does not tell is not held against it.
     pub async fn health(&self) -> Health {
         self.health_of(Contents::MayVanish).await
     }
@@ -59,10 +60,17 @@ impl RedisClient {
         let mut health = Health::of(self.describe(&masters), begun.elapsed(), probe);
         let facts = masters.iter().zip(answers.into_iter().flatten());
         let lacks = facts.filter_map(|(node, facts)| self.lack(node, &facts, contents)).next();
-        if let (HealthStatus::Up, Some(error)) = (health.status, lacks) {
-            (health.status, health.error) = (HealthStatus::Degraded, Some(error));
+        let gap = self.inner.topology.gap().map(|status| (status, self.no_owner()));
+        let lack = gap.or_else(|| lacks.map(|error| (HealthStatus::Degraded, error)));
+        if let (HealthStatus::Up, Some((status, error))) = (health.status, lack) {
+            (health.status, health.error) = (status, Some(error));
         }
         health
+    }
+
+    /// What is said of a key that no server has.
+    fn no_owner(&self) -> Error {
+        self.error(&Failure::not_sent(no_owner()), Idempotence::Idempotent, false)
     }
 
     /// What a server that answers lacks.

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use redis::{RedisError, RedisResult, Value, cmd, from_redis_value};
-use statehouse_core::SystemClock;
 use statehouse_core::policy::{BreakerState, Trouble};
+use statehouse_core::{HealthStatus, SystemClock};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
@@ -103,6 +103,19 @@ impl Cluster {
 
     pub(crate) fn masters(&self) -> Vec<Arc<Node>> {
         self.watch.map().masters().to_vec()
+    }
+
+    /// What the servers say that cannot be seen by asking each how it is: that the cluster is down, or that slots have no
+    /// owner. They are asked again soon.
+    pub(crate) fn gap(&self) -> Option<HealthStatus> {
+        let map = self.watch.map();
+        let status = match (map.is_healthy(), map.is_whole()) {
+            (true, true) => return None,
+            (true, false) => HealthStatus::Degraded,
+            (false, _) => HealthStatus::Down,
+        };
+        self.watch.wake.notify_one();
+        Some(status)
     }
 
     pub(crate) fn learn(&self, node: &Node, failure: &Failure) -> Option<Target<'static>> {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use redis::RedisError;
 use statehouse_core::policy::BreakerState;
-use statehouse_core::{Error, Result};
+use statehouse_core::{Error, HealthStatus, Result};
 use tokio::time::Instant;
 
 use crate::config::{RedisConfig, Servers};
@@ -92,6 +92,14 @@ impl Topology {
     /// Whether there is a server for what names no key that is not known to be away.
     pub(crate) fn has_another(&self) -> bool {
         matches!(self, Self::Cluster(_)) && self.masters().iter().any(|node| node.breaker() == BreakerState::Closed)
+    }
+
+    /// How ill it is though all masters are well: slots without an owner.
+    pub(crate) fn gap(&self) -> Option<HealthStatus> {
+        match self {
+            Self::Cluster(cluster) => cluster.gap(),
+            Self::Single(_) | Self::Sentinel(_) => None,
+        }
     }
 
     /// Takes note of a failure, and says where else the request belongs, if the failure says so.

@@ -84,8 +84,9 @@ pub(crate) struct SlotMap {
 }
 
 impl SlotMap {
+    is_healthy: bool,
     pub(crate) fn new(view: &View, mut node: impl FnMut(&Address) -> RedisResult<Arc<Node>>) -> RedisResult<Self> {
-        let mut map = Self { masters: Vec::new(), owners: vec![None; SLOTS.into()] };
+        let mut map = Self { masters: Vec::new(), owners: vec![None; SLOTS.into()], is_healthy: view.healthy };
         for (first, last, address) in &view.ranges {
             let owner = node(address)?;
             let known = map.masters.iter().position(|master| Arc::ptr_eq(master, &owner));
@@ -108,6 +109,16 @@ impl SlotMap {
     pub(crate) fn masters(&self) -> &[Arc<Node>] {
         &self.masters
     }
+    /// Whether the cluster serves any key, as its servers say.
+    pub(crate) const fn is_healthy(&self) -> bool {
+        self.is_healthy
+    }
+
+    /// Whether each slot has an owner.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.owners.iter().all(Option::is_some)
+    }
+
 }
 
 impl fmt::Debug for SlotMap {

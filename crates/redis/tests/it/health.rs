@@ -330,3 +330,40 @@ async fn the_wrong_side_of_tls_is_named() {
         println!("{url}: {error}");
     }
 }
+
+/// All servers answer whatever they are asked of themselves; what has a key is refused.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_that_has_no_server_for_a_slot_is_not_well() {
+    const OF_SLOT_0: &str = "la2";
+    let cluster = RedisCluster::start().await;
+    let client = open(&cluster.url()).await.unwrap();
+    let all = async |asked: &[&str]| {
+        for node in cluster.nodes() {
+            // One that has none of it refuses.
+            let _unknown = node.command(asked).await;
+        }
+    };
+    let status = async || health(&client).await.status;
+    let set = async |key: &str| client.query::<()>(cmd("SET").arg(key).arg("v"), YES).await.is_ok();
+    let soon = Duration::from_secs(60);
+    assert_eq!(status().await, HealthStatus::Up);
+    let owner = cluster.primary_of(OF_SLOT_0).await.unwrap().unwrap();
+    // Again and again: one that still had it may have told another.
+    let forget = async || all(&["CLUSTER", "DELSLOTS", "0"]).await;
+    let down = async || {
+        forget().await;
+        status().await == HealthStatus::Down
+    };
+    until(soon, down).await;
+    let said = health(&client).await.error.unwrap().to_string();
+    assert!(said.contains("no server for the key's slot"), "{said}");
+    // Told to, it serves what is left.
+    all(&["CONFIG", "SET", "cluster-require-full-coverage", "no"]).await;
+    let in_part = async || {
+        forget().await;
+        status().await == HealthStatus::Degraded && !set(OF_SLOT_0).await && set("k").await
+    };
+    until(soon, in_part).await;
+    owner.command(&["CLUSTER", "ADDSLOTS", "0"]).await.unwrap();
+    until(soon, async || status().await == HealthStatus::Up).await;
+}
