@@ -46,6 +46,8 @@ struct Open {
     next_probe: Duration,
     pauses: Backoff,
     probing: bool,
+    /// Which opening it is, of all.
+    number: u64,
 }
 
 /// The right to ask the server once. Whoever has it says what became of it; dropping it says nothing.
@@ -53,7 +55,8 @@ struct Open {
 pub struct Permit<'a, C: Clock = SystemClock> {
     breaker: &'a Breaker<C>,
     begun: Option<Duration>,
-    probe: bool,
+    /// The opening for which it finds out, if it does.
+    probe: Option<u64>,
 }
 
 impl Breaker {
@@ -85,15 +88,15 @@ impl<C: Clock> Breaker<C> {
     pub fn ask(&self) -> Result<Permit<'_, C>, Refused> {
         let begun = self.settings.slow.map(|_| self.clock.elapsed());
         if !self.troubled.load(Ordering::Acquire) {
-            return Ok(Permit { breaker: self, begun, probe: false });
+            return Ok(Permit { breaker: self, begun, probe: None });
         }
         let now = self.clock.elapsed();
         let mut state = self.lock();
         match &mut state.open {
-            None => Ok(Permit { breaker: self, begun: Some(now), probe: false }),
+            None => Ok(Permit { breaker: self, begun: Some(now), probe: None }),
             Some(open) if !open.probing && open.next_probe <= now => {
                 open.probing = true;
-                Ok(Permit { breaker: self, begun: Some(now), probe: true })
+                Ok(Permit { breaker: self, begun: Some(now), probe: Some(open.number) })
             }
             Some(open) => Err(self.refused(open, now)),
         }
@@ -127,7 +130,7 @@ impl<C: Clock> Breaker<C> {
 
     /// The server did not answer a request, or a probe, that `took` so long. True if that opened the breaker.
     pub fn note_failure(&self, took: Duration) -> bool {
-        self.fail(took, Reporter::Probe)
+        self.fail(took, Reporter::Prober)
     }
 
     fn fail(&self, took: Duration, reporter: Reporter) -> bool {
@@ -136,7 +139,7 @@ impl<C: Clock> Breaker<C> {
         let mut state = self.lock();
         self.troubled.store(true, Ordering::Release);
         if let Some(open) = &mut state.open {
-            if reporter == Reporter::Probe {
+            if reporter.is_probe_of(open) {
                 open.probing = false;
                 open.next_probe = now + open.pauses.pause();
             }
@@ -148,8 +151,8 @@ impl<C: Clock> Breaker<C> {
         if opens {
             let mut pauses = Backoff::new(self.settings.first_pause, self.settings.longest_pause);
             let next_probe = now + pauses.pause();
-            state.open = Some(Open { since: now, next_probe, pauses, probing: false });
-            self.openings.fetch_add(1, Ordering::Relaxed);
+            let number = self.openings.fetch_add(1, Ordering::Relaxed);
+            state.open = Some(Open { since: now, next_probe, pauses, probing: false, number });
         }
         opens
     }
@@ -182,17 +185,29 @@ impl<C: Clock> Breaker<C> {
 /// Who reports a failure.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Reporter {
-    /// Somebody who asked to find out.
-    Probe,
+    /// Whose task it is to find out.
+    Prober,
+    /// Somebody who asked to find out, for this opening.
+    Probe(u64),
     /// Somebody who asked before it opened.
     Caller,
+}
+
+impl Reporter {
+    const fn is_probe_of(self, open: &Open) -> bool {
+        match self {
+            Self::Prober => true,
+            Self::Probe(number) => number == open.number,
+            Self::Caller => false,
+        }
+    }
 }
 
 impl<C: Clock> Permit<'_, C> {
     /// Whether this is the one that finds out for all whether the server is back.
     #[must_use]
     pub const fn is_probe(&self) -> bool {
-        self.probe
+        self.probe.is_some()
     }
 
     /// The server answered. If that took too long, it counts as a failure.
@@ -211,17 +226,16 @@ impl<C: Clock> Permit<'_, C> {
     pub fn failed(mut self) {
         let now = self.breaker.clock.elapsed();
         let took = self.begun.map_or(Duration::ZERO, |begun| now.saturating_sub(begun));
-        let reporter = if self.probe { Reporter::Probe } else { Reporter::Caller };
-        self.probe = false;
+        let reporter = self.probe.take().map_or(Reporter::Caller, Reporter::Probe);
         self.breaker.fail(took, reporter);
     }
 }
 
-/// A probe that gave up leaves its place to the next.
+/// A probe that gave up leaves its place to the next. It has none in an opening after its own.
 impl<C: Clock> Drop for Permit<'_, C> {
     fn drop(&mut self) {
-        if self.probe
-            && let Some(open) = &mut self.breaker.lock().open
+        if let Some(number) = self.probe
+            && let Some(open) = self.breaker.lock().open.as_mut().filter(|open| open.number == number)
         {
             open.probing = false;
         }
@@ -358,6 +372,32 @@ mod tests {
         drop(probe);
         breaker.ask().unwrap().succeeded();
         assert_eq!(breaker.state(), BreakerState::Closed);
+    }
+
+    #[test]
+    fn a_probe_of_an_earlier_opening_takes_no_place_of_a_later_one() {
+        for fails in [false, true] {
+            let (breaker, clock) = opened();
+            clock.advance(breaker.ask().unwrap_err().after() + MILLIS);
+            let first = breaker.ask().unwrap();
+            breaker.note_success();
+            for _ in 0..3 {
+                let permit = breaker.ask().unwrap();
+                clock.advance(MILLIS * 500);
+                permit.failed();
+            }
+            clock.advance(breaker.ask().unwrap_err().after() + MILLIS);
+            let second = breaker.ask().unwrap();
+            assert!(first.is_probe() && second.is_probe());
+            if fails {
+                first.failed()
+            } else {
+                drop(first)
+            }
+            assert!(breaker.ask().is_err(), "one at a time");
+            drop(second);
+            assert!(breaker.ask().unwrap().is_probe());
+        }
     }
 
     #[test]
