@@ -22,11 +22,14 @@ impl View {
     /// asked at.
     pub(crate) fn parse(info: &str, slots: Value, asked: Option<&Address>) -> Result<Self, ParsingError> {
         let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-        let (mut ranges, mut replicas) = (Vec::new(), Vec::new());
+        let (mut ranges, mut replicas, mut left) = (Vec::new(), Vec::new(), SLOTS);
         for range in from_redis_value::<Vec<Vec<Value>>>(slots)? {
             let mut parts = range.into_iter();
             let mut next = || parts.next().unwrap_or(Value::Nil);
-            let (first, last) = (from_redis_value(next())?, from_redis_value(next())?);
+            let (first, last): (u16, u16) = (from_redis_value(next())?, from_redis_value(next())?);
+            // What is worked through is no more than there is.
+            let len = last.saturating_sub(first).saturating_add(1);
+            left = left.checked_sub(len).ok_or("a server names more slots than a cluster has")?;
             ranges.push((first, last, address_of(next(), asked)?));
             // One that cannot be read is only one less to ask.
             replicas.extend(parts.filter_map(|node| address_of(node, asked).ok()));
@@ -81,10 +84,10 @@ pub(crate) struct SlotMap {
     masters: Vec<Arc<Node>>,
     /// Indices into `masters`, one per slot; empty as long as nothing is known.
     owners: Vec<Option<u16>>,
+    is_healthy: bool,
 }
 
 impl SlotMap {
-    is_healthy: bool,
     pub(crate) fn new(view: &View, mut node: impl FnMut(&Address) -> RedisResult<Arc<Node>>) -> RedisResult<Self> {
         let mut map = Self { masters: Vec::new(), owners: vec![None; SLOTS.into()], is_healthy: view.healthy };
         for (first, last, address) in &view.ranges {
@@ -106,9 +109,6 @@ impl SlotMap {
         self.masters.get(usize::from(index))
     }
 
-    pub(crate) fn masters(&self) -> &[Arc<Node>] {
-        &self.masters
-    }
     /// Whether the cluster serves any key, as its servers say.
     pub(crate) const fn is_healthy(&self) -> bool {
         self.is_healthy
@@ -119,6 +119,9 @@ impl SlotMap {
         self.owners.iter().all(Option::is_some)
     }
 
+    pub(crate) fn masters(&self) -> &[Arc<Node>] {
+        &self.masters
+    }
 }
 
 impl fmt::Debug for SlotMap {
@@ -179,5 +182,16 @@ mod tests {
         assert!(View::parse("", Value::Int(1), None).is_err());
         assert!(View::parse("", Value::Array(vec![Value::Array(vec![])]), None).is_err());
         assert!(View::parse("", Value::Array(vec![range(0, 1, Value::Nil, 1)]), None).is_err());
+    }
+
+    #[test]
+    fn more_slots_than_there_are_is_nonsense() {
+        let parse = |ranges: Vec<Value>| View::parse("", Value::Array(ranges), None).is_ok();
+        let slot = |slot| range(slot, slot, text("10.0.0.1"), 7001);
+        let mut all: Vec<_> = (0..i64::from(SLOTS)).map(slot).collect();
+        assert!(parse(all.clone()));
+        all.push(slot(0));
+        assert!(!parse(all) && !parse(vec![range(0, 65_535, text("10.0.0.1"), 7001)]));
+        assert!(!parse(vec![range(0, 16_383, text("10.0.0.1"), 7001), slot(0)]));
     }
 }
