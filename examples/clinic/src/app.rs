@@ -123,14 +123,22 @@ impl App {
             || AppError::unavailable("Too many people are logging in at the moment. Try again in a few seconds.", SOON);
         let turn = tokio::time::timeout(TURN_WITHIN, self.turnstile.turn(from)).await;
         let Ok(Ok(_turn)) = turn else { return Err(busy()) };
-        let attempt = Attempt::of(&self.coord, login, from);
+        let mut attempt = Attempt::of(&self.coord, login, from);
         if let Some(wait) = attempt.count().await? {
             tracing::warn!(target: "clinic::security", %from, "too many log-ins failed: refused for a time");
             let minutes = wait.as_secs().div_ceil(60).max(1);
             let words = format!("Too many log-ins failed. Try again in {minutes} min.");
             return Err(AppError::too_many(words, wait));
         }
-        let Some(staff) = self.database.log_in(login, password).await? else {
+        let found = match self.database.log_in(login, password).await {
+            Ok(found) => found,
+            Err(error) => {
+                attempt.take_back().await;
+                return Err(error.into());
+            }
+        };
+        let Some(staff) = found else {
+            attempt.failed();
             tracing::warn!(target: "clinic::security", %from, "a log-in failed: no such login, or another password");
             return Err(AppError::wrong_password());
         };
@@ -196,5 +204,24 @@ impl App {
             statehouse::Error::new(ErrorKind::Unavailable, "the database does not answer").with_source(error)
         });
         Health::of(self.database.engine(), start.elapsed(), probe)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::StatusCode;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn while_the_database_is_away_nobody_is_told_that_they_guessed() {
+        let folder = tempfile::tempdir().unwrap();
+        let args = ["--data".into(), folder.path().into()];
+        let app = App::open(&Settings::read(args, |_| None).unwrap().unwrap()).await.unwrap();
+        app.database.close().await;
+        for tried in 0..12 {
+            let error = app.admit("ada", "statehouse", [10, 0, 0, 1].into()).await.unwrap_err();
+            assert_eq!(error.status, StatusCode::SERVICE_UNAVAILABLE, "{tried}");
+        }
     }
 }
