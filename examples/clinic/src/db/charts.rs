@@ -2,6 +2,7 @@ use serde::Serialize;
 use sqlx::AssertSqlSafe;
 
 use super::Database;
+use super::lent::ask;
 use crate::id::new_id;
 use crate::terminology::Concept;
 use crate::time::now;
@@ -60,25 +61,24 @@ impl Database {
         for word in words {
             query = query.bind(word);
         }
-        query.fetch_all(&self.pool).await
+        ask!(self, query, fetch_all)
     }
 
     pub(crate) async fn patient(&self, id: i64) -> sqlx::Result<Option<Patient>> {
-        sqlx::query_as("SELECT id, name, born, sex FROM patients WHERE id = $1")
-            .bind(id)
-            .fetch_optional(&self.pool)
-            .await
+        ask!(self, sqlx::query_as("SELECT id, name, born, sex FROM patients WHERE id = $1").bind(id), fetch_optional)
     }
 
     /// All diagnoses of a patient, the active and the resolved, the newest first.
     pub(crate) async fn diagnoses(&self, patient: i64) -> sqlx::Result<Vec<Diagnosis>> {
-        sqlx::query_as(
-            "SELECT id, code, title, added_at, added_by, resolved_at, resolved_by FROM diagnoses \
-             WHERE patient = $1 ORDER BY added_at DESC, id",
+        ask!(
+            self,
+            sqlx::query_as(
+                "SELECT id, code, title, added_at, added_by, resolved_at, resolved_by FROM diagnoses \
+                 WHERE patient = $1 ORDER BY added_at DESC, id",
+            )
+            .bind(patient),
+            fetch_all
         )
-        .bind(patient)
-        .fetch_all(&self.pool)
-        .await
     }
 
     /// Adds a diagnosis and says its id, unless the same code is active already.
@@ -89,65 +89,73 @@ impl Database {
         by: &str,
     ) -> sqlx::Result<Option<String>> {
         let id = new_id();
-        let done = sqlx::query(
-            "INSERT INTO diagnoses (id, patient, code, title, chapter, added_at, added_by) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
-        )
-        .bind(id.as_str())
-        .bind(patient)
-        .bind(concept.code.as_str())
-        .bind(concept.title.as_str())
-        .bind(concept.chapter.as_str())
-        .bind(now())
-        .bind(by)
-        .execute(&self.pool)
-        .await?;
+        let done = ask!(
+            self,
+            sqlx::query(
+                "INSERT INTO diagnoses (id, patient, code, title, chapter, added_at, added_by) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+            )
+            .bind(id.as_str())
+            .bind(patient)
+            .bind(concept.code.as_str())
+            .bind(concept.title.as_str())
+            .bind(concept.chapter.as_str())
+            .bind(now())
+            .bind(by),
+            execute
+        )?;
         Ok((done.rows_affected() == 1).then_some(id))
     }
 
     /// Takes back a diagnosis that the same person added since this time. `false` if it is no such one.
     pub(crate) async fn take_back_diagnosis(&self, patient: i64, id: &str, by: &str, since: i64) -> sqlx::Result<bool> {
-        let done = sqlx::query(
-            "DELETE FROM diagnoses \
-             WHERE patient = $1 AND id = $2 AND added_by = $3 AND added_at >= $4 AND resolved_at IS NULL",
-        )
-        .bind(patient)
-        .bind(id)
-        .bind(by)
-        .bind(since)
-        .execute(&self.pool)
-        .await?;
+        let done = ask!(
+            self,
+            sqlx::query(
+                "DELETE FROM diagnoses \
+                 WHERE patient = $1 AND id = $2 AND added_by = $3 AND added_at >= $4 AND resolved_at IS NULL",
+            )
+            .bind(patient)
+            .bind(id)
+            .bind(by)
+            .bind(since),
+            execute
+        )?;
         Ok(done.rows_affected() == 1)
     }
 
     /// Marks a diagnosis as resolved. `false` if it is not an active one of this patient.
     pub(crate) async fn resolve_diagnosis(&self, patient: i64, id: &str, by: &str) -> sqlx::Result<bool> {
-        let done = sqlx::query(
-            "UPDATE diagnoses SET resolved_at = $3, resolved_by = $4 \
-             WHERE patient = $1 AND id = $2 AND resolved_at IS NULL",
-        )
-        .bind(patient)
-        .bind(id)
-        .bind(now())
-        .bind(by)
-        .execute(&self.pool)
-        .await?;
+        let done = ask!(
+            self,
+            sqlx::query(
+                "UPDATE diagnoses SET resolved_at = $3, resolved_by = $4 \
+                 WHERE patient = $1 AND id = $2 AND resolved_at IS NULL",
+            )
+            .bind(patient)
+            .bind(id)
+            .bind(now())
+            .bind(by),
+            execute
+        )?;
         Ok(done.rows_affected() == 1)
     }
 
     /// Makes a resolved diagnosis active again, unless its code has become active by another one. `false` if so, or if
     /// it is not a resolved one of this patient.
     pub(crate) async fn reopen_diagnosis(&self, patient: i64, id: &str) -> sqlx::Result<bool> {
-        let done = sqlx::query(
-            "UPDATE diagnoses SET resolved_at = NULL, resolved_by = NULL \
-             WHERE patient = $1 AND id = $2 AND resolved_at IS NOT NULL AND NOT EXISTS (\
-             SELECT 1 FROM diagnoses other WHERE other.patient = diagnoses.patient AND other.code = diagnoses.code \
-             AND other.resolved_at IS NULL)",
-        )
-        .bind(patient)
-        .bind(id)
-        .execute(&self.pool)
-        .await;
+        let done = ask!(
+            self,
+            sqlx::query(
+                "UPDATE diagnoses SET resolved_at = NULL, resolved_by = NULL \
+                 WHERE patient = $1 AND id = $2 AND resolved_at IS NOT NULL AND NOT EXISTS (\
+                 SELECT 1 FROM diagnoses other WHERE other.patient = diagnoses.patient AND other.code = diagnoses.code \
+                 AND other.resolved_at IS NULL)",
+            )
+            .bind(patient)
+            .bind(id),
+            execute
+        );
         match done {
             Ok(done) => Ok(done.rows_affected() == 1),
             // Somebody added it in the same moment.
@@ -158,42 +166,48 @@ impl Database {
 
     /// How many diagnoses are active in each chapter.
     pub(crate) async fn active_by_chapter(&self) -> sqlx::Result<Vec<(String, i64)>> {
-        sqlx::query_as("SELECT chapter, count(*) FROM diagnoses WHERE resolved_at IS NULL GROUP BY chapter")
-            .fetch_all(&self.pool)
-            .await
+        ask!(
+            self,
+            sqlx::query_as("SELECT chapter, count(*) FROM diagnoses WHERE resolved_at IS NULL GROUP BY chapter"),
+            fetch_all
+        )
     }
 
     /// The notes of a patient, the newest first.
     pub(crate) async fn notes(&self, patient: i64) -> sqlx::Result<Vec<Note>> {
-        sqlx::query_as(
-            "SELECT id, text, written_at, written_by FROM notes WHERE patient = $1 ORDER BY written_at DESC, id",
+        ask!(
+            self,
+            sqlx::query_as(
+                "SELECT id, text, written_at, written_by FROM notes WHERE patient = $1 ORDER BY written_at DESC, id",
+            )
+            .bind(patient),
+            fetch_all
         )
-        .bind(patient)
-        .fetch_all(&self.pool)
-        .await
     }
 
     /// Adds a note under an id that its form was given, so that a form sent twice adds one note.
     pub(crate) async fn add_note(&self, patient: i64, id: &str, text: &str, by: &str) -> sqlx::Result<NoteAdded> {
-        let done = sqlx::query(
-            "INSERT INTO notes (id, patient, text, written_at, written_by) VALUES ($1, $2, $3, $4, $5) \
-             ON CONFLICT DO NOTHING",
-        )
-        .bind(id)
-        .bind(patient)
-        .bind(text)
-        .bind(now())
-        .bind(by)
-        .execute(&self.pool)
-        .await?;
+        let done = ask!(
+            self,
+            sqlx::query(
+                "INSERT INTO notes (id, patient, text, written_at, written_by) VALUES ($1, $2, $3, $4, $5) \
+                 ON CONFLICT DO NOTHING",
+            )
+            .bind(id)
+            .bind(patient)
+            .bind(text)
+            .bind(now())
+            .bind(by),
+            execute
+        )?;
         if done.rows_affected() == 1 {
             return Ok(NoteAdded::New);
         }
-        let before: Option<(i64, String, String)> =
-            sqlx::query_as("SELECT patient, text, written_by FROM notes WHERE id = $1")
-                .bind(id)
-                .fetch_optional(&self.pool)
-                .await?;
+        let before: Option<(i64, String, String)> = ask!(
+            self,
+            sqlx::query_as("SELECT patient, text, written_by FROM notes WHERE id = $1").bind(id),
+            fetch_optional
+        )?;
         let same = before.is_some_and(|before| before == (patient, text.to_owned(), by.to_owned()));
         Ok(if same { NoteAdded::Before } else { NoteAdded::AnotherBefore })
     }

@@ -14,10 +14,11 @@ macro_rules! from_row {
 mod charts;
 mod documents;
 mod drafts;
+mod lent;
 mod made_up;
 mod staff;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub(crate) use charts::{Diagnosis, Note, NoteAdded, Patient};
 pub(crate) use documents::Document;
@@ -34,6 +35,9 @@ const MIGRATIONS: &[&str] = &[include_str!("schema-1.sql"), include_str!("schema
 
 /// How often a replica looks whether another one has brought the schema up to date.
 const MIGRATION_PAUSE: Duration = Duration::from_millis(50);
+/// After which it says that it waits, and after which it gives up.
+const MIGRATION_SLOW: Duration = Duration::from_secs(10);
+const MIGRATION_WITHIN: Duration = Duration::from_secs(5 * 60);
 
 #[derive(Clone, Debug)]
 pub(crate) struct Database {
@@ -110,10 +114,7 @@ impl Database {
     async fn migrate(&self) -> sqlx::Result<()> {
         let (begin, lock) = self.engine.begin_migration();
         let mut transaction = self.pool.begin_with(begin).await?;
-        // Asked again and again: a statement that waits is reported as a slow one, and nothing is wrong.
-        while sqlx::query_as::<_, (i64,)>(lock).fetch_one(&mut *transaction).await? != (1,) {
-            tokio::time::sleep(MIGRATION_PAUSE).await;
-        }
+        right_to_migrate(&mut transaction, lock, MIGRATION_WITHIN).await?;
         sqlx::raw_sql("CREATE TABLE IF NOT EXISTS clinic_schema (version BIGINT PRIMARY KEY)")
             .execute(&mut *transaction)
             .await?;
@@ -135,7 +136,7 @@ impl Database {
 
     /// One round trip: an error says why the database cannot serve.
     pub(crate) async fn ping(&self) -> sqlx::Result<()> {
-        sqlx::query("SELECT 1").execute(&self.pool).await.map(drop)
+        lent::ask!(self, sqlx::query("SELECT 1"), execute).map(drop)
     }
 
     /// What the operator's page calls it.
@@ -147,8 +148,26 @@ impl Database {
     }
 
     pub(crate) async fn close(&self) {
-        self.pool.close().await;
+        // One that hangs is closed by the end of the process.
+        let _late = tokio::time::timeout(CONNECT_WITHIN, self.pool.close()).await;
     }
+}
+
+/// Waits while another replica changes the schema. Asked again and again: a statement that waits is reported as a slow one,
+/// and nothing is wrong.
+async fn right_to_migrate(connection: &mut AnyConnection, lock: &'static str, within: Duration) -> sqlx::Result<()> {
+    let (begun, mut is_told) = (Instant::now(), false);
+    while sqlx::query_as::<_, (i64,)>(lock).fetch_one(&mut *connection).await? != (1,) {
+        if begun.elapsed() >= within {
+            let words = "another replica is still changing its schema, or has stopped as it did";
+            return Err(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, words)));
+        }
+        if begun.elapsed() >= MIGRATION_SLOW && !std::mem::replace(&mut is_told, true) {
+            tracing::warn!("waiting for another replica to change the schema of the database");
+        }
+        tokio::time::sleep(MIGRATION_PAUSE).await;
+    }
+    Ok(())
 }
 
 /// The pool says only that it waited; a connection of its own says for what.

@@ -10,6 +10,7 @@ use sqlx::{Any, Decode, FromRow, Row, Type};
 use tokio::sync::oneshot;
 
 use super::Database;
+use super::lent::ask;
 use super::made_up::PASSWORD_HASH;
 
 /// Somebody who works here.
@@ -61,12 +62,14 @@ impl<'r> FromRow<'r, AnyRow> for Credentials {
 impl Database {
     /// The person with this login and password. An unknown login takes as long as a wrong password.
     pub(crate) async fn log_in(&self, login: &str, password: &str) -> sqlx::Result<Option<Staff>> {
-        let found: Option<Credentials> = sqlx::query_as(
-            "SELECT id, login, name, role, password FROM staff WHERE login = $1 AND dismissed_at IS NULL",
-        )
-        .bind(login)
-        .fetch_optional(&self.pool)
-        .await?;
+        let found: Option<Credentials> = ask!(
+            self,
+            sqlx::query_as(
+                "SELECT id, login, name, role, password FROM staff WHERE login = $1 AND dismissed_at IS NULL",
+            )
+            .bind(login),
+            fetch_optional
+        )?;
         let hash = found.as_ref().map_or(PASSWORD_HASH, |found| &found.password).to_owned();
         let right = verify(hash, password.to_owned()).await?;
         Ok(found.filter(|_| right).map(|found| found.staff))
@@ -74,10 +77,11 @@ impl Database {
 
     /// The person with this number, unless they were dismissed.
     pub(crate) async fn staff(&self, id: i64) -> sqlx::Result<Option<Staff>> {
-        sqlx::query_as("SELECT id, login, name, role FROM staff WHERE id = $1 AND dismissed_at IS NULL")
-            .bind(id)
-            .fetch_optional(&self.pool)
-            .await
+        ask!(
+            self,
+            sqlx::query_as("SELECT id, login, name, role FROM staff WHERE id = $1 AND dismissed_at IS NULL").bind(id),
+            fetch_optional
+        )
     }
 }
 

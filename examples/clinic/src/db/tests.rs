@@ -195,3 +195,47 @@ async fn a_database_that_is_away_is_named_with_its_setting_and_why_and_without_i
     }
     assert!(!error.contains("hunter2"), "{error}");
 }
+
+#[tokio::test]
+async fn the_right_to_change_the_schema_is_not_waited_for_without_an_end() {
+    let folder = Folder::new();
+    let database = Database::open(&folder.url()).await.unwrap();
+    let mut connection = database.pool.acquire().await.unwrap();
+    let error = right_to_migrate(&mut connection, "SELECT 0", Duration::ZERO).await.unwrap_err();
+    assert!(error.to_string().contains("another replica"), "{error}");
+    right_to_migrate(&mut connection, "SELECT 1", Duration::ZERO).await.unwrap();
+}
+
+/// The primary's machine dies while all connections are in use, and another one takes its place.
+#[cfg(feature = "replicas")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn statements_that_nobody_answers_end_and_leave_their_places() {
+    use statehouse_testkit::{FaultProxy, PostgresServer};
+    let soon = Duration::from_secs(60);
+    let server = PostgresServer::start().await;
+    let proxy = FaultProxy::start(server.address());
+    let database = Database::open(&proxy.url(server.url())).await.unwrap();
+    let mut other = AnyConnection::connect(server.url()).await.unwrap();
+    // So that none is still to be made when the server begins to count.
+    let all = futures_util::future::join_all((0..8).map(|_| lent::Lent::of(&database.pool))).await;
+    all.into_iter().for_each(|lent| lent.unwrap().answered(&Ok(())));
+    sqlx::raw_sql("BEGIN; LOCK TABLE patients").execute(&mut other).await.unwrap();
+    let asking: Vec<_> = (0..8)
+        .map(|_| {
+            let database = database.clone();
+            tokio::spawn(async move { database.patient(1).await })
+        })
+        .collect();
+    let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted";
+    while sqlx::query_as::<_, (i64,)>(waiting).fetch_one(&mut other).await.unwrap() < (8,) {
+        tokio::time::sleep(MIGRATION_PAUSE).await;
+    }
+    proxy.black_hole();
+    for asking in asking {
+        let answer = tokio::time::timeout(soon, asking).await.expect("it ends").unwrap();
+        assert!(matches!(answer, Err(sqlx::Error::Io(_))), "{answer:?}");
+    }
+    sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
+    proxy.heal();
+    assert_eq!(database.patient(1).await.unwrap().unwrap().id, 1, "there is room to ask at once");
+}
