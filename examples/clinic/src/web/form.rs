@@ -15,6 +15,8 @@ use crate::error::{AppError, Result};
 
 /// The most bytes of a form: a note of the longest kind in a script that takes nine bytes for a letter here.
 const MAX_FORM: usize = 256 << 10;
+/// No form of this site has so many fields: of nothing but fields one would take thirty times its length.
+const MOST_FIELDS: usize = 64;
 /// A browser that has sent no more than this is let finish, because it looks at the answer only then.
 const MAX_REFUSED: usize = 16 << 20;
 /// How long a form may be under way.
@@ -42,7 +44,7 @@ pub(crate) struct Typed {
 impl Fields {
     /// PostgreSQL keeps no NUL in a text, and no keyboard has one.
     fn parse(encoded: &[u8]) -> Self {
-        let pairs = form_urlencoded::parse(encoded);
+        let pairs = form_urlencoded::parse(encoded).take(MOST_FIELDS);
         Self(pairs.map(|(name, value)| (name.into_owned(), value.replace('\0', ""))).collect())
     }
 
@@ -52,8 +54,13 @@ impl Fields {
 }
 
 impl Sent {
-    pub(crate) fn parse(encoded: &[u8]) -> Self {
-        Self(Arc::new(Fields::parse(encoded)))
+    pub(crate) fn parse(encoded: &[u8]) -> Result<Self> {
+        if form_urlencoded::parse(encoded).nth(MOST_FIELDS).is_some() {
+            return Err(AppError::bad_request(format!(
+                "A form of more than {MOST_FIELDS} fields is none of this site's."
+            )));
+        }
+        Ok(Self(Arc::new(Fields::parse(encoded))))
     }
 
     pub(crate) fn text(&self, name: &str) -> &str {
@@ -100,11 +107,12 @@ pub(crate) async fn read(request: Request, next: Next) -> Response {
     }
     let (mut parts, body) = request.into_parts();
     let late = || Err(AppError::new(StatusCode::REQUEST_TIMEOUT, "The form did not arrive in time. Send it again."));
-    let encoded = match tokio::time::timeout(WITHIN, whole(body)).await.unwrap_or_else(|_| late()) {
-        Ok(encoded) => encoded,
+    let encoded = tokio::time::timeout(WITHIN, whole(body)).await.unwrap_or_else(|_| late());
+    let (encoded, sent) = match encoded.and_then(|encoded| Sent::parse(&encoded).map(|sent| (encoded, sent))) {
+        Ok(read) => read,
         Err(error) => return error.into_response(),
     };
-    let typed = Typed { action: parts.uri.to_string(), sent: Sent::parse(&encoded) };
+    let typed = Typed { action: parts.uri.to_string(), sent };
     parts.extensions.insert(typed.sent.clone());
     let mut response = next.run(Request::from_parts(parts, Body::from(encoded))).await;
     if response.status().is_client_error() || response.status().is_server_error() {
@@ -142,10 +150,16 @@ mod tests {
 
     #[test]
     fn a_field_is_what_was_typed_and_a_missing_one_is_empty() {
-        let sent = Sent::parse(b"text=a%20b%00+c&csrf=t&text=later&broken=%zz&bytes=%ff");
+        let sent = Sent::parse(b"text=a%20b%00+c&csrf=t&text=later&broken=%zz&bytes=%ff").unwrap();
         assert_eq!((sent.text("text"), sent.text("csrf"), sent.text("none")), ("a b c", "t", ""));
         assert_eq!((sent.text("broken"), sent.text("bytes")), ("%zz", "\u{fffd}"));
         assert_eq!(sent.fields().count(), 5);
+    }
+
+    #[test]
+    fn a_form_of_too_many_fields_is_refused() {
+        assert_eq!(Sent::parse(&b"a&".repeat(MOST_FIELDS)).unwrap().fields().count(), MOST_FIELDS);
+        assert_eq!(Sent::parse(&b"a&".repeat(131_072)).unwrap_err().status, StatusCode::BAD_REQUEST);
     }
 
     #[tokio::test]

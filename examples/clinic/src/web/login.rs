@@ -96,15 +96,15 @@ async fn begin(session: &Session, headers: &HeaderMap, sent: &Sent, staff: &Staf
         _ if !errors::wants_page(headers) && errors::accepts(headers, "application/json") => {
             Json(me(staff, &token)).into_response()
         }
-        Some(to) => resume(to, sent.text("waiting"), staff, &token).into_response(),
+        Some(to) => resume(to, Sent::parse(sent.text("waiting").as_bytes())?, staff, &token).into_response(),
         None => Redirect::to(local(sent.text("next")).unwrap_or("/")).into_response(),
     };
     Ok(Gate::open(answer))
 }
 
 /// The form that waited, to be sent by whoever has logged in.
-fn resume(to: &str, waiting: &str, staff: &Staff, token: &str) -> Markup {
-    let typed = Typed { action: to.to_owned(), sent: Sent::parse(waiting.as_bytes()) };
+fn resume(to: &str, sent: Sent, staff: &Staff, token: &str) -> Markup {
+    let typed = Typed { action: to.to_owned(), sent };
     let content = html! {
         div.narrow.card {
             h1 { "You are logged in again" }
@@ -237,9 +237,9 @@ mod tests {
             (&*format!("login={}&password=x", "a".repeat(101)), "login"),
             (&*format!("login=ada&password={}", "a".repeat(1_001)), "password"),
         ] {
-            let error = credentials(&Sent::parse(form.as_bytes())).unwrap_err();
+            let error = credentials(&Sent::parse(form.as_bytes()).unwrap()).unwrap_err();
             assert_eq!((error.field, error.status), (Some(field), StatusCode::UNPROCESSABLE_ENTITY), "{form}");
         }
-        assert_eq!(credentials(&Sent::parse(b"login=+ada+&password=+x")).unwrap(), ("ada", " x"));
+        assert_eq!(credentials(&Sent::parse(b"login=+ada+&password=+x").unwrap()).unwrap(), ("ada", " x"));
     }
 }

@@ -95,6 +95,11 @@ async fn too_much(clinic: &str) {
     assert_eq!(refused.status(), StatusCode::PAYLOAD_TOO_LARGE);
     let error: serde_json::Value = refused.json().await.unwrap();
     assert_eq!(error["error"], "A form must not be larger than 256 KiB.");
+    for (count, status) in [(20, StatusCode::UNPROCESSABLE_ENTITY), (64, StatusCode::BAD_REQUEST)] {
+        // Besides its token.
+        let fields = vec![("a", ""); count];
+        assert_eq!(client.post("/patients/22/notes", &fields).await.unwrap().status(), status, "{count}");
+    }
     let long = "a".repeat(17 << 10);
     assert_eq!(client.keep_draft(22, &long).await.unwrap().status(), StatusCode::PAYLOAD_TOO_LARGE);
     let note = client.post("/patients/22/notes", &[("id", &"0".repeat(32)), ("text", &long)]).await.unwrap();
