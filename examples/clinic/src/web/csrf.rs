@@ -73,6 +73,12 @@ pub(super) fn is_cross_site(headers: &HeaderMap) -> bool {
     headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site" || site == "same-site")
 }
 
+/// Whether a browser says that the request is not of one of this site's pages. What is no browser says nothing.
+pub(super) fn is_foreign(headers: &HeaderMap) -> bool {
+    let is_said = headers.contains_key("sec-fetch-site") || headers.contains_key(header::ORIGIN);
+    is_said && !is_same_origin(headers)
+}
+
 impl AppError {
     /// Nobody is logged in here, or nobody any more.
     pub(crate) fn logged_out() -> Self {
@@ -107,6 +113,7 @@ mod tests {
         ] {
             let headers = headers(pairs);
             assert_eq!((is_same_origin(&headers), is_cross_site(&headers)), (same, cross), "{pairs:?}");
+            assert_eq!(is_foreign(&headers), !same && pairs.iter().any(|(name, _)| *name != "host"), "{pairs:?}");
         }
     }
 }

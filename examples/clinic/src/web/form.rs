@@ -11,6 +11,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 
+use super::csrf;
 use crate::error::{AppError, Result};
 
 /// The most bytes of a form: a note of the longest kind in a script that takes nine bytes for a letter here.
@@ -100,7 +101,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Asked {
     }
 }
 
-/// Reads a form whole, hands it on as [`Sent`], and leaves it with an answer that refuses it.
+/// Reads a form whole, hands it on as [`Sent`], and leaves it with an answer that refuses it: but not what another site's page
+/// has sent, which nobody has typed here.
 pub(crate) async fn read(request: Request, next: Next) -> Response {
     if !is_form(request.headers()) {
         return next.run(request).await;
@@ -112,9 +114,12 @@ pub(crate) async fn read(request: Request, next: Next) -> Response {
         Ok(read) => read,
         Err(error) => return error.into_response(),
     };
-    let typed = Typed { action: parts.uri.to_string(), sent };
+    let (typed, is_foreign) = (Typed { action: parts.uri.to_string(), sent }, csrf::is_foreign(&parts.headers));
     parts.extensions.insert(typed.sent.clone());
     let mut response = next.run(Request::from_parts(parts, Body::from(encoded))).await;
+    if is_foreign {
+        return response;
+    }
     if response.status().is_client_error() || response.status().is_server_error() {
         response.extensions_mut().insert(typed);
     }

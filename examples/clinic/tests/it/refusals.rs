@@ -151,6 +151,23 @@ async fn a_form_with_an_old_token_is_shown_again_to_whom_this_site_showed_it_and
     assert!(!shown.contains("typed before") && !shown.contains(&client.csrf()), "{shown}");
 }
 
+/// A page of another site sends a form without the cookie: nobody typed it, and nobody is to save it.
+#[tokio::test]
+async fn what_another_site_sends_waits_for_no_log_in() {
+    let client = Client::new(clinic::shared().await.address());
+    let form = [("text", "forged"), ("id", &"d".repeat(32))];
+    let post =
+        |name: &str, value: &str| client.browse(Method::POST, "/patients/44/notes").form(&form).header(name, value);
+    let ours = post("sec-fetch-site", "same-origin").send().await.unwrap();
+    page(ours, StatusCode::UNAUTHORIZED, &["name=\"waiting\"", "forged"]).await;
+    for (name, value) in [("sec-fetch-site", "cross-site"), ("sec-fetch-site", "same-site"), ("origin", "http://evil")]
+    {
+        let foreign = post(name, value).send().await.unwrap();
+        let shown = page(foreign, StatusCode::UNAUTHORIZED, &[]).await;
+        assert!(!shown.contains("name=\"waiting\"") && !shown.contains("forged"), "{value}: {shown}");
+    }
+}
+
 #[tokio::test]
 async fn drafts_are_as_many_as_one_writes_and_outlive_the_session() {
     let clinic = clinic::shared().await;
