@@ -27,6 +27,9 @@ export async function mended(status, body) {
   return status === 403 && body?.code === "stale" && freshToken();
 }
 
+/** Milliseconds until a request is given up: what it sends can be sent again. */
+const GIVE_UP_AFTER = 30_000;
+
 /**
  * Sends a request, once more if its session had ended. Never throws: without an answer the status is 0, and what went
  * wrong is in `body.error`.
@@ -38,7 +41,7 @@ export async function send(url, { method = "POST", fields } = {}) {
     body.delete("csrf");
     let answer;
     try {
-      const response = await fetch(url, { method, headers, body });
+      const response = await fetch(url, { method, headers, body, signal: AbortSignal.timeout(GIVE_UP_AFTER) });
       answer = { ok: response.ok, status: response.status, body: await content(response) };
       if (tries > 1 && (await mended(answer.status, answer.body))) continue;
     } catch {

@@ -55,8 +55,14 @@ export function startUpload(form) {
       status.textContent = `${Math.floor(bar.value * 100)} %`;
     });
     request.addEventListener("load", async () => {
-      if (request.status === 201) await succeed(file);
-      else if (tries > 1 && (await mended(request.status, request.response))) upload(file, tries - 1);
+      if (request.status === 201) return succeed(file);
+      let again;
+      try {
+        again = tries > 1 && (await mended(request.status, request.response));
+      } catch {
+        return fail(UNREACHABLE);
+      }
+      if (again) upload(file, tries - 1);
       else fail(request.response?.error ?? request.response?.detail ?? `The server answered ${request.status}. Try again.`);
     });
     request.addEventListener("error", () => fail(UNREACHABLE));

@@ -116,6 +116,36 @@ async fn what_is_chosen_was_found_for_all_that_was_typed_and_every_note_can_be_s
     visitor.profile.close().await;
 }
 
+/// A server that is paused, or behind a hole, answers nothing; and an upload cannot be mended when the network is gone.
+#[tokio::test]
+async fn what_is_never_answered_is_said_and_can_be_tried_again() {
+    let (driver, base) = (Driver::start().await, format!("http://{}", clinic::shared().await.address()));
+    let visitor = Visitor { profile: driver.profile(1280, 900).await, base, pictures: "silence" };
+    visitor.log_in("grace").await;
+    visitor.open("/patients/33").await;
+    // Time goes a hundred times as fast here.
+    visitor
+        .run(
+            "const limit = AbortSignal.timeout.bind(AbortSignal); AbortSignal.timeout = (time) => limit(time / 100); \
+             window.fetch = (_, { signal } = {}) => \
+               new Promise((_, no) => signal?.addEventListener('abort', () => no(signal.reason)))",
+        )
+        .await;
+    visitor.keys("#note", "Coughs.").await;
+    visitor.click(".note-form button").await;
+    visitor.until("document.querySelector('#note-error').textContent.includes('cannot be reached')").await;
+    visitor
+        .run("window.fetch = () => Promise.reject(new TypeError()); document.querySelector('meta[name=csrf]').content = 'old'")
+        .await;
+    let file = tempfile::Builder::new().suffix(".txt").tempfile().unwrap();
+    std::fs::write(file.path(), "of the ward").unwrap();
+    visitor.keys("#file", &file.path().to_string_lossy()).await;
+    visitor.click("form.upload button").await;
+    visitor.until("document.querySelector('#file-error').textContent.includes('cannot be reached')").await;
+    assert_eq!(visitor.eval("document.querySelector('form.upload button').disabled").await, false);
+    visitor.profile.close().await;
+}
+
 /// As on the first day: nothing is there yet, and each place says so, with what to do where there is something.
 #[tokio::test]
 async fn where_there_is_nothing_the_page_says_so_in_its_place() {
