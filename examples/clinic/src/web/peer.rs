@@ -1,4 +1,5 @@
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Once;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -18,9 +19,18 @@ impl<S: Send + Sync> FromRequestParts<S> for Peer {
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
         let connected = connected(&parts.extensions).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        let said = site().forwarded.then(|| last_forwarded(&parts.headers)).flatten();
+        let said = site().forwarded.then(|| last_forwarded(&parts.headers).or_else(unsaid)).flatten();
         Ok(Self(said.unwrap_or(connected).to_canonical()))
     }
+}
+
+/// Then all who come through it are one to the limits of log-ins.
+fn unsaid() -> Option<IpAddr> {
+    static TOLD: Once = Once::new();
+    TOLD.call_once(|| {
+        tracing::warn!("CLINIC_FORWARDED is true, and a request came without an X-Forwarded-For that names an address");
+    });
+    None
 }
 
 /// Whether a program on this machine asks, and nobody through it.
@@ -36,7 +46,9 @@ fn connected(extensions: &Extensions) -> Option<IpAddr> {
 
 /// The last one is what the load balancer itself saw; those before it are what it was told.
 fn last_forwarded(headers: &HeaderMap) -> Option<IpAddr> {
-    headers.get_all(FORWARDED).iter().next_back()?.to_str().ok()?.rsplit(',').next()?.trim().parse().ok()
+    let last = headers.get_all(FORWARDED).iter().next_back()?.to_str().ok()?.rsplit(',').next()?.trim();
+    // Some write the port, too.
+    last.parse().ok().or_else(|| last.parse::<SocketAddr>().ok().map(|address| address.ip()))
 }
 
 #[cfg(test)]
@@ -48,6 +60,8 @@ mod tests {
         let headers = |text: &str| HeaderMap::from_iter([(FORWARDED.parse().unwrap(), text.parse().unwrap())]);
         assert_eq!(last_forwarded(&headers("1.1.1.1, 10.0.0.7")), "10.0.0.7".parse().ok());
         assert_eq!(last_forwarded(&headers("2001:db8::1")), "2001:db8::1".parse().ok());
+        assert_eq!(last_forwarded(&headers("1.1.1.1, 10.0.0.7:5678")), "10.0.0.7".parse().ok());
+        assert_eq!(last_forwarded(&headers("[2001:db8::1]:443")), "2001:db8::1".parse().ok());
         assert_eq!(last_forwarded(&headers("unknown")), None);
         assert_eq!(last_forwarded(&HeaderMap::new()), None);
     }
