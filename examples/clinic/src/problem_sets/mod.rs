@@ -2,7 +2,7 @@
 
 mod copies;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -96,10 +96,10 @@ impl ProblemSets {
         if codes.iter().all(|code| now.codes.contains_key(code)) {
             return Ok(now);
         }
-        if now.codes.len() + codes.len() > MOST {
+        let updated = self.state.update(name, |before| before.unwrap_or_default().with(codes)).await?;
+        if !codes.iter().all(|code| updated.value.codes.contains_key(code)) {
             return Err(AppError::conflict(format!("A problem set has at most {MOST} codes.")));
         }
-        let updated = self.state.update(name, |before| before.unwrap_or_default().with(codes)).await?;
         self.heard.copies.forget(name);
         if let Err(error) = self.changes.send(name.to_owned()).await {
             // It is done; others see it a little later.
@@ -110,7 +110,12 @@ impl ProblemSets {
 }
 
 impl ProblemSet {
+    /// As it is if that brings nothing, or too much. It is decided on what is there as this is written.
     fn with(mut self, codes: &[String]) -> Self {
+        let new: BTreeSet<_> = codes.iter().filter(|code| !self.codes.contains_key(*code)).collect();
+        if new.is_empty() || self.codes.len() + new.len() > MOST {
+            return self;
+        }
         self.revision += 1;
         for code in codes {
             self.codes.entry(code.clone()).or_insert(self.revision);
@@ -158,6 +163,16 @@ mod tests {
         assert_eq!(since(0), [("E11.9", 1), ("I10", 1), ("J45.909", 2)]);
         assert_eq!(since(1), [("J45.909", 2)]);
         assert!(since(2).is_empty() && sets.get("other").await.unwrap().codes.is_empty());
+    }
+
+    #[test]
+    fn what_others_added_meanwhile_makes_no_revision_and_counts() {
+        let ward = ProblemSet::default().with(&codes(["I10"]));
+        assert_eq!(ward.clone().with(&codes(["I10"])), ward);
+        let many: Vec<_> = (1..MOST).map(|code| code.to_string()).collect();
+        let full = ward.with(&many);
+        assert_eq!((full.codes.len(), full.revision), (MOST, 2));
+        assert_eq!(full.clone().with(&codes(["E11.9"])), full);
     }
 
     #[tokio::test]
