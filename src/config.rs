@@ -504,7 +504,8 @@ fn first_line(setting: &str, file: &Path) -> Result<Secret> {
             return Err(Error::invalid_config(setting, message).with_source(error));
         }
     }
-    match text.lines().next().map(str::trim).filter(|line| !line.is_empty()) {
+    // Blanks may be part of a password; a URL with any is refused where it is read.
+    match text.lines().next().filter(|line| !line.trim().is_empty()) {
         Some(line) => Ok(Secret::new(line)),
         None => Err(Error::invalid_config(setting, format!("{} is empty", file.display()))),
     }
@@ -603,6 +604,8 @@ mod tests {
         ])
         .unwrap();
         assert_eq!(config.cache.resolve("cache").unwrap().password().unwrap().expose(), "hunter2");
+        std::fs::write(&file, " hunter2 \r\n").unwrap();
+        assert_eq!(config.cache.resolve("cache").unwrap().password().unwrap().expose(), " hunter2 ");
         std::fs::write(&file, "rediss://app:hunter2@redis.internal\n").unwrap();
         let config = read(&[("STATEHOUSE_SESSIONS_URL_FILE", file.to_str().unwrap())]).unwrap();
         let url = config.sessions.resolve("sessions").unwrap();
@@ -647,9 +650,6 @@ mod tests {
     }
 
     #[test]
-    fn what_kubernetes_says_of_services_is_left_alone_and_typing_errors_are_not() {
-        let config = read(&[
-    #[test]
     fn a_folder_of_the_environment_moves_the_defaults_and_nothing_that_is_configured() {
         let elsewhere = |config: Config| {
             let data = [("STATEHOUSE_DATA", "/other"), ("STATEHOUSE_FILES_URL", "s3://b")];
@@ -671,6 +671,9 @@ mod tests {
         assert_eq!(config.search.url.expose(), "tantivy:data/search", "said, although it is the default");
     }
 
+    #[test]
+    fn what_kubernetes_says_of_services_is_left_alone_and_typing_errors_are_not() {
+        let config = read(&[
             ("STATEHOUSE_SERVICE_HOST", "10.0.171.239"),
             ("STATEHOUSE_SERVICE_PORT", "8080"),
             ("STATEHOUSE_SERVICE_PORT_HTTP_ALT", "8080"),
