@@ -45,7 +45,8 @@ use crate::token::SessionKey;
 ///   Without it all of these are [`ErrorKind::Unsupported`](statehouse_core::ErrorKind::Unsupported).
 /// - **Principals.** With [`PRINCIPALS`](crate::capability::PRINCIPALS) a list answers every session that the principal is
 ///   logged in to. What is revoked is gone for every method at once, alone, with all others of its principal, or with
-///   all there are. So is a login that began before, as its [epoch](Self::epoch_with) says, and lands after: it
+///   all there are. All but one end also where that one is none of theirs. So is a login that began before, as its
+///   [epoch](Self::epoch_with) says, and lands after: it
 ///   fails with [`ErrorKind::Conflict`](statehouse_core::ErrorKind::Conflict), or what it leaves is not found. One that begins
 ///   after a revocation stands. Without the capability all of these are
 ///   [`ErrorKind::Unsupported`](statehouse_core::ErrorKind::Unsupported).

@@ -124,6 +124,7 @@ macro_rules! session_conformance {
             a_revoked_session_is_gone_and_the_others_stay [$crate::capability::PRINCIPALS];
             all_sessions_of_a_principal_end_together_and_a_later_login_stands [$crate::capability::PRINCIPALS];
             all_sessions_but_one_end_together [$crate::capability::PRINCIPALS];
+            all_sessions_but_one_end_also_where_that_one_is_none_of_theirs [$crate::capability::PRINCIPALS];
             all_sessions_of_everybody_end_together [$crate::capability::PRINCIPALS];
             a_login_that_began_before_a_revocation_does_not_stand [$crate::capability::PRINCIPALS];
             of_logins_among_a_revocation_none_stands_that_began_before [$crate::capability::PRINCIPALS];

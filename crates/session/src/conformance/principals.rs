@@ -155,6 +155,32 @@ pub(super) async fn all_sessions_but_one_end_together(backend: &impl SessionBack
     assert!(is_absent(&*store, &kept.key()).await && is_absent(&*store, &later.key()).await);
 }
 
+pub(super) async fn all_sessions_but_one_end_also_where_that_one_is_none_of_theirs(backend: &impl SessionBackend) {
+    let store = backend.service().await;
+    let (anonymous, _) = Fixture::create(backend).await;
+    let theirs = logged_in(backend, &somebody()).await;
+    let never = Token::generate().expect("random bytes").key();
+    for kept in [Some(anonymous.key()), Some(theirs.key()), Some(never), None] {
+        // One whose sessions nobody has ever revoked.
+        let who = somebody();
+        let [one, two] = [logged_in(backend, &who).await, logged_in(backend, &who).await];
+        let deleted = logged_in(backend, &who).await;
+        assert_eq!(store.delete(&deleted.key(), deleted.holder()).await.expect("an answer"), Deleted::Removed);
+        let begun = store.epoch(&who).await.expect("an epoch");
+        store.revoke(Revoke::Others(&who, &kept.unwrap_or(deleted.key()))).await.expect("an answer");
+        for key in [one.key(), two.key()] {
+            let found = store.load(&key).await.expect("an answer");
+            assert!(matches!(found, Loaded::Deleted { .. }), "{kept:?}: {found:?}");
+        }
+        assert!(listed(&*store, &who).await.is_empty());
+        let (late, _) = log_in(backend, &who, begun, None).await;
+        assert!(is_absent(&*store, &late.key()).await, "it began before");
+        let later = logged_in(backend, &who).await;
+        assert_eq!(listed(&*store, &who).await, [later.key()]);
+    }
+    assert!(!is_absent(&*store, &anonymous.key()).await && !is_absent(&*store, &theirs.key()).await);
+}
+
 pub(super) async fn a_login_that_began_before_a_revocation_does_not_stand(backend: &impl SessionBackend) {
     let (store, who) = (backend.service().await, somebody());
     let begun = store.epoch(&who).await.expect("an epoch");

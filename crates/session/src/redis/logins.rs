@@ -336,9 +336,10 @@ impl RedisSessionStore {
     /// Takes the session that is kept into an epoch that its principal is not in yet. Answers it.
     async fn keep(&self, principal: &Principal, kept: &SessionKey, deadline: Deadline) -> Result<u64> {
         for _ in 0..TRIES {
-            let next = self.principals.epochs(principal, deadline.left()).await?.last() + 1;
+            let next = self.principals.epochs(principal, deadline.left()).await?.last().max(1) + 1;
             let live = self.live(principal, &[*kept], deadline).await?;
-            let Some(session) = live.first() else { return Ok(next) };
+            // None of theirs, or not any more: then all that they have are others.
+            let Some(session) = live.first() else { return self.principals.revoke(Some(principal), deadline).await };
             let next = next.max(session.now().as_micros());
             let record = session.record().clone().with_epoch(next);
             let options = SaveOptions { deadline: deadline.left(), ..SaveOptions::default() };

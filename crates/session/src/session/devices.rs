@@ -163,11 +163,16 @@ impl Session {
         self.noted(self.inner.shared.end(Revoke::One(&principal, key)).await)
     }
 
-    /// Ends all other sessions of whoever is logged in, and whatever logins are under way.
+    /// Ends all other sessions of whoever is logged in, and whatever logins are under way. A login of this request is
+    /// [committed](Self::commit) first, with what else it has changed: only a session that is stored as theirs can stay.
     ///
     /// # Errors
-    /// As [`list`](Self::list).
+    /// As [`list`](Self::list); and those of the commit, after which nothing was ended.
     pub async fn revoke_others(&self) -> Result<()> {
+        self.logged_in(NAME.revoke).await?;
+        if self.state().logs_in() {
+            self.commit().await?;
+        }
         let (principal, current) = self.logged_in(NAME.revoke).await?;
         let which = current.as_ref().map_or(Revoke::All(&principal), |key| Revoke::Others(&principal, key));
         self.noted(self.inner.shared.end(which).await)

@@ -313,6 +313,11 @@ impl State {
         self.new_principal().or_else(|| self.stored_principal())
     }
 
+    /// Whether this request logs somebody in, which no commit has done yet.
+    pub(super) fn logs_in(&self) -> bool {
+        self.new_principal().is_some()
+    }
+
     fn new_principal(&self) -> Option<&Principal> {
         let works = [Some(&self.work), self.begun()];
         works.into_iter().flatten().find_map(|work| match &work.pending {
@@ -322,7 +327,7 @@ impl State {
     }
 
     pub(super) fn login_age(&self) -> Option<Duration> {
-        if self.new_principal().is_some() {
+        if self.logs_in() {
             return Some(Duration::ZERO);
         }
         let snapshot = &self.held()?.snapshot;

@@ -9,13 +9,13 @@ use axum::routing::{get, post};
 use statehouse_core::ErrorKind;
 use statehouse_core::conformance::rounds;
 use statehouse_session::{
-    Attribute, AttributeName, Authority, Beyond, Delta, Limit, ListOptions, LoadOptions, Loaded, NewSession, Principal,
-    Revoke, RevokeOptions, SaveOptions, Session, SessionConfig, SessionKey, SessionStore, SessionStoreExt as _,
-    Sessions, Snapshot, Token,
+    Attribute, AttributeName, Authority, Beyond, Delta, Limit, ListOptions, LoadOptions, Loaded, MemorySessionStore,
+    NewSession, Principal, Revoke, RevokeOptions, SaveOptions, Session, SessionConfig, SessionKey, SessionLayer,
+    SessionStore, SessionStoreExt as _, Sessions, Snapshot, Token,
 };
 use statehouse_testkit::{Direction, FaultProxy, RedisCluster, RedisServer};
 
-use crate::http::{Answer, App, routes};
+use crate::http::{Answer, App, routes, set_cookie};
 use crate::{open_redis, random_namespace};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -51,6 +51,50 @@ async fn whoever_ends_all_other_sessions_stays_logged_in_and_nobody_else() {
     let who = async |cookie: &str| app.get("/who", cookie).await.0;
     assert_eq!((who(&one).await, who(&two).await, who(&other).await), ("nobody".into(), "u42".into(), "u1".into()));
     assert_eq!(app.get("/devices", &two).await.0, "Firefox on Linux");
+}
+
+/// The end of a password reset, by a browser that has a session already.
+#[tokio::test]
+async fn whoever_logs_in_and_ends_all_other_sessions_at_once_is_logged_in_and_nobody_else() {
+    let alone = async |session: Session| -> Answer<()> {
+        session.login("u42").await?;
+        session.revoke_others().await?;
+        Ok(session.insert("theme", "dark")?)
+    };
+    let namespace = random_namespace();
+    let memory: Arc<dyn SessionStore> = Arc::new(MemorySessionStore::new());
+    let redis: Arc<dyn SessionStore> = Arc::new(open_redis(&RedisServer::shared().await.url(), &namespace).await);
+    for store in [memory, redis] {
+        let router = routes().route("/login-alone", post(alone)).layer(SessionLayer::new(store));
+        let app = App::around(router, Arc::default());
+        for round in 0..3 {
+            let other = app.post("/login/u42", "").await.unwrap();
+            let anonymous = app.post("/put/cart/7", "").await.unwrap();
+            let before = ["", &anonymous, &other][round];
+            let response = app.send("POST", "/login-alone", &[before]).await;
+            assert_eq!(response.status(), StatusCode::OK, "round {round}");
+            let own = set_cookie(&response).expect("a login");
+            let who = async |cookie: &str| app.get("/who", cookie).await.0;
+            assert_eq!((who(&own).await, who(&other).await), ("u42".into(), "nobody".into()), "round {round}");
+            assert_eq!(app.get("/read/theme", &own).await.0, "dark", "round {round}");
+        }
+    }
+}
+
+/// The other sessions were not ended for a login that does not stand.
+#[tokio::test]
+async fn whoever_may_not_log_in_ends_nobodys_session() {
+    let sessions = Sessions::new(MemorySessionStore::new(), SessionConfig::default());
+    let who = Principal::new("u42").unwrap();
+    let session = sessions.open(&http::HeaderMap::new());
+    let begun = session.begin_login(&who).await.unwrap();
+    sessions.revoke_all(&who).await.unwrap();
+    let other = sessions.open(&http::HeaderMap::new());
+    other.login(&who).await.unwrap();
+    other.commit().await.unwrap();
+    session.login_as_of(&who, begun).await.unwrap();
+    assert_eq!(session.revoke_others().await.unwrap_err().kind(), ErrorKind::Conflict);
+    assert_eq!(sessions.list(&who).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
