@@ -1,21 +1,18 @@
-//! Who logs in, what is theirs, and what ends together.
+//! Who logs in, and what is theirs.
 
 use futures_util::future::join_all;
 use statehouse_core::{Error, ErrorKind, Result, Timestamp};
 
 use super::RedisSessionStore;
 use super::principals::{Attempt, Deadline, Entered, Epochs, Known, Owner};
-use crate::options::{CreateOptions, DeleteOptions, SaveOptions};
+use crate::options::{CreateOptions, SaveOptions};
 use crate::outcome::{Loaded, REMEMBERED, Saved, not_evicted, revoked, taken, too_many};
 use crate::principals::Login;
-use crate::record::{Authority, Beyond, NewSession, Principal, Record, Revoke, Rotation, SaveId, Snapshot};
+use crate::record::{Authority, Beyond, NewSession, Principal, Record, Rotation, SaveId, Snapshot};
 use crate::token::SessionKey;
 
-/// How often a session that is kept is saved anew because others were faster, while all the others end.
-const TRIES: usize = 16;
-
 /// Later than every epoch, and a number that Lua has.
-const ANY: u64 = 1 << 53;
+pub(super) const ANY: u64 = 1 << 53;
 
 /// A login that may go on.
 #[derive(Clone, Copy)]
@@ -33,41 +30,68 @@ impl RedisSessionStore {
     pub(super) async fn load_live(&self, key: &SessionKey, deadline: Deadline) -> Result<Loaded> {
         let Some(known) = self.met.principal_of(key) else { return self.load_unmet(key, deadline).await };
         if self.wire.redis().is_cluster() {
-            let both = (self.wire.load(key, deadline.left()), self.principals.epochs(&known, deadline.left()));
-            let (loaded, epoch) = tokio::join!(both.0, both.1);
-            return self.judge_as(&known, loaded?, epoch?, deadline).await;
+            let epochs = self.principals.epochs(&known, deadline.left());
+            let (loaded, epochs) = tokio::join!(self.wire.load(key, deadline.left()), epochs);
+            return self.judge_apart(key, loaded?, Some((known, epochs?)), deadline).await;
         }
         let epochs = self.principals.epochs_of(&known);
         let (loaded, epochs) = self.wire.load_beside(&[*key], epochs, deadline.left()).await?;
         match loaded.into_iter().next() {
             // What is no string is told apart by who asks for it alone.
-            Some(Ok(loaded @ (Loaded::Found(_) | Loaded::Deleted { .. }))) => {
-                self.judge_as(&known, loaded, Epochs::read(&epochs), deadline).await
-            }
+            Some(Ok(loaded @ (Loaded::Found(_) | Loaded::Deleted { .. }))) => match owner_of(&loaded) {
+                Some(other) if other != known => self.judge_apart(key, loaded, None, deadline).await,
+                _ => Ok(judge(loaded, Epochs::read(&epochs))),
+            },
             _ => self.load_unmet(key, deadline).await,
         }
     }
 
     async fn load_unmet(&self, key: &SessionKey, deadline: Deadline) -> Result<Loaded> {
         let loaded = self.wire.load(key, deadline.left()).await?;
-        let Loaded::Found(session) = &loaded else { return Ok(loaded) };
-        let Some(principal) = session.record().principal().cloned() else { return Ok(loaded) };
-        self.met.note(key, &principal);
-        Ok(judge(loaded, self.principals.epochs(&principal, deadline.left()).await?))
+        self.judge_apart(key, loaded, None, deadline).await
     }
 
-    /// What was loaded together with the epoch of this principal, who may not be the session's any more.
-    async fn judge_as(&self, known: &Principal, loaded: Loaded, epochs: Epochs, deadline: Deadline) -> Result<Loaded> {
-        let other = match &loaded {
-            Loaded::Found(session) => session.record().principal().filter(|principal| *principal != known).cloned(),
-            _ => None,
+    /// What was loaded, in the epochs of its principal, which are read apart from it, unless they are known. Whoever ends all other
+    /// sessions takes the one that stays into a later epoch than it may have been met in: so what seems to be over is looked at again.
+    async fn judge_apart(
+        &self,
+        key: &SessionKey,
+        loaded: Loaded,
+        known: Option<(Principal, Epochs)>,
+        deadline: Deadline,
+    ) -> Result<Loaded> {
+        let Some(owner) = owner_of(&loaded) else { return Ok(loaded) };
+        let epochs = match known {
+            Some((known, epochs)) if known == owner => epochs,
+            _ => {
+                self.met.note(key, &owner);
+                self.principals.epochs(&owner, deadline.left()).await?
+            }
         };
-        let Some(other) = other else { return Ok(judge(loaded, epochs)) };
-        let epochs = self.principals.epochs(&other, deadline.left()).await?;
-        if let Loaded::Found(session) = &loaded {
-            self.met.note(session.record().key(), &other);
+        match judge(loaded, epochs) {
+            found @ Loaded::Found(_) => Ok(found),
+            _ => self.load_after(key, owner, epochs, deadline).await,
         }
-        Ok(judge(loaded, epochs))
+    }
+
+    /// The session, in the epochs of this principal that were read before it, or in those of whoever it is then.
+    async fn load_after(
+        &self,
+        key: &SessionKey,
+        mut principal: Principal,
+        mut epochs: Epochs,
+        deadline: Deadline,
+    ) -> Result<Loaded> {
+        loop {
+            let loaded = self.wire.load(key, deadline.left()).await?;
+            match owner_of(&loaded) {
+                Some(other) if other != principal => {
+                    epochs = self.principals.epochs(&other, deadline.left()).await?;
+                    principal = other;
+                }
+                _ => return Ok(judge(loaded, epochs)),
+            }
+        }
     }
 
     /// What a script has done, and whose the session is that it met; or `gone`, if that was revoked before, so that no load finds it.
@@ -275,13 +299,16 @@ impl RedisSessionStore {
     }
 
     /// Those of these sessions that the principal is logged in to.
-    async fn live(&self, principal: &Principal, keys: &[SessionKey], deadline: Deadline) -> Result<Vec<Snapshot>> {
+    pub(super) async fn live(
+        &self,
+        principal: &Principal,
+        keys: &[SessionKey],
+        deadline: Deadline,
+    ) -> Result<Vec<Snapshot>> {
         let (loaded, epoch) = if keys.is_empty() {
             return Ok(Vec::new());
         } else if self.wire.redis().is_cluster() {
-            let all = join_all(keys.iter().map(|key| self.wire.load(key, deadline.left())));
-            let (loaded, epoch) = tokio::join!(all, self.principals.epochs(principal, deadline.left()));
-            (loaded, epoch?.last())
+            self.look_apart(principal, keys, deadline).await?
         } else {
             let epochs = self.principals.epochs_of(principal);
             let (loaded, epochs) = self.wire.load_beside(keys, epochs, deadline.left()).await?;
@@ -302,76 +329,40 @@ impl RedisSessionStore {
         Ok(live)
     }
 
+    /// These sessions, and the epoch of the principal, which was read before those that are over in it.
+    async fn look_apart(
+        &self,
+        principal: &Principal,
+        keys: &[SessionKey],
+        deadline: Deadline,
+    ) -> Result<(Vec<Result<Loaded>>, u64)> {
+        let look = || join_all(keys.iter().map(|key| self.wire.load(key, deadline.left())));
+        let (mut loaded, epochs) = tokio::join!(look(), self.principals.epochs(principal, deadline.left()));
+        let epoch = epochs?.last();
+        let is_over = |loaded: &Result<Loaded>| match loaded {
+            Ok(Loaded::Found(session)) => {
+                session.record().principal() == Some(principal) && session.record().is_revoked_in(epoch)
+            }
+            _ => false,
+        };
+        // As where one session is loaded: it may have stayed while all others ended.
+        if loaded.iter().any(is_over) {
+            loaded = look().await;
+        }
+        Ok((loaded, epoch))
+    }
+
     pub(super) async fn list_live(&self, principal: &Principal, deadline: Deadline) -> Result<Vec<Snapshot>> {
         let keys = self.principals.listed(principal, deadline.left()).await?;
         self.live(principal, &keys, deadline).await
     }
+}
 
-    pub(super) async fn end(&self, which: Revoke<'_>, deadline: Deadline) -> Result<()> {
-        match which {
-            Revoke::One(principal, key) => {
-                if self.live(principal, &[*key], deadline).await?.is_empty() {
-                    return Ok(());
-                }
-                self.end_all(principal, &[*key], ANY, deadline).await?;
-                // It has ended. What has ended may stay in the index.
-                let _ = self.principals.forget(principal, &[*key], deadline.left()).await;
-                Ok(())
-            }
-            Revoke::All(principal) => {
-                let epoch = self.principals.revoke(Some(principal), deadline).await?;
-                self.sweep_later(principal, epoch);
-                Ok(())
-            }
-            Revoke::Others(principal, kept) => {
-                let epoch = self.keep(principal, kept, deadline).await?;
-                let epoch = self.principals.advance(principal, epoch, deadline.left()).await?;
-                self.sweep_later(principal, epoch);
-                Ok(())
-            }
-            Revoke::Everything => self.principals.revoke(None, deadline).await.map(drop),
-        }
-    }
-
-    /// Takes the session that is kept into an epoch that its principal is not in yet. Answers it.
-    async fn keep(&self, principal: &Principal, kept: &SessionKey, deadline: Deadline) -> Result<u64> {
-        for _ in 0..TRIES {
-            let next = self.principals.epochs(principal, deadline.left()).await?.last().max(1) + 1;
-            let live = self.live(principal, &[*kept], deadline).await?;
-            // None of theirs, or not any more: then all that they have are others.
-            let Some(session) = live.first() else { return self.principals.revoke(Some(principal), deadline).await };
-            let next = next.max(session.now().as_micros());
-            let record = session.record().clone().with_epoch(next);
-            let options = SaveOptions { deadline: deadline.left(), ..SaveOptions::default() };
-            match self.swap(session, Authority::Application, record, None, options).await? {
-                Saved::Applied(_) => return Ok(next),
-                Saved::Gone | Saved::Superseded | Saved::Conflict(_) => {}
-            }
-        }
-        Err(Error::new(ErrorKind::Conflict, "the session that is kept was changed by too many other requests"))
-    }
-
-    /// Deletes what an epoch has ended already, in the background: no load finds it any more.
-    fn sweep_later(&self, principal: &Principal, epoch: u64) {
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        let (store, principal) = (self.clone(), principal.clone());
-        runtime.spawn(async move {
-            let swept = async {
-                let keys = store.principals.listed(&principal, None).await?;
-                store.end_all(&principal, &keys, epoch, Deadline::default()).await
-            };
-            if let Err(error) = swept.await {
-                tracing::debug!(name: "session.revoked_not_deleted", kind = %error.kind(), "revoked sessions lie there until they expire");
-            }
-        });
-    }
-
-    /// Deletes those of these sessions that are the principal's, and whose login began before the epoch.
-    async fn end_all(&self, principal: &Principal, keys: &[SessionKey], epoch: u64, deadline: Deadline) -> Result<()> {
-        let before = Some((principal, epoch));
-        let options = DeleteOptions { deadline: deadline.left(), ..DeleteOptions::default() };
-        let ended = join_all(keys.iter().map(|key| self.wire.delete(key, None, before, None, &options))).await;
-        ended.into_iter().try_for_each(|ended| ended.map(drop))
+/// Who is logged in to it.
+fn owner_of(loaded: &Loaded) -> Option<Principal> {
+    match loaded {
+        Loaded::Found(session) => session.record().principal().cloned(),
+        Loaded::Deleted { .. } | Loaded::Absent => None,
     }
 }
 

@@ -4,6 +4,7 @@ mod anonymous;
 mod answers;
 mod client;
 mod config;
+mod ends;
 mod logins;
 mod principals;
 
@@ -62,6 +63,7 @@ use crate::token::{SessionKey, VerifierHash};
 /// | `namespace:session:principals:{PRINCIPAL}:sessions` | sorted set | the keys of the sessions, 32 bytes each, by when they end at the latest, in microseconds since 1970 |
 /// | `namespace:session:principals:{PRINCIPAL}:entering` | sorted set | the same of logins under way where there is a limit, by when they no longer count |
 /// | `namespace:session:principals:{PRINCIPAL}:epoch` | string | decimal digits: the epoch, the microsecond since 1970 at which all that is older was revoked |
+/// | `namespace:session:principals:{PRINCIPAL}:keeping` | string | the same of a session that stays while all others end, until they have |
 /// | `namespace:session:everybody:epoch` | string | the same of everybody; an hour ahead, for it may lie on another server, whose clock is behind |
 ///
 /// A record has the [epoch](Record::epoch) that its login began in, and a load and each write look at it and at these: so a revocation is

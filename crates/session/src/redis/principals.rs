@@ -15,6 +15,7 @@ use crate::token::SessionKey;
 static ENTER: LazyLock<RedisScript> = script!("lua/enter.lua");
 static LIST_IN: LazyLock<RedisScript> = script!("lua/list_in.lua");
 static REVOKE: LazyLock<RedisScript> = script!("lua/revoke.lua");
+static ADVANCE: LazyLock<RedisScript> = script!("lua/advance.lua");
 
 /// For how long a login counts that was let in and of which nothing more was heard. More than any call takes.
 const UNDER_WAY: Duration = Duration::from_secs(10);
@@ -254,25 +255,50 @@ impl Principals {
 
     /// Begins another epoch of the principal, or of everybody. Answers it.
     pub(super) async fn revoke(&self, principal: Option<&Principal>, deadline: Deadline) -> Result<u64> {
-        let redis = || self.redis.within(deadline.left());
-        let Some(principal) = principal else {
-            let call = REVOKE.key(&self.everybody[..]).arg(1).arg(whole_micros(AHEAD)).arg(millis_rounded_up(KEPT));
-            return call.deadline().run(&redis(), Idempotence::NotIdempotent).await;
-        };
-        let [own, everybody] = self.epochs_of(principal);
-        // In a cluster that lies elsewhere, and what was there a moment ago is as good: a login that has begun since is later.
-        let (call, least) = match self.redis.is_cluster() {
-            true => (REVOKE.key(own), Epochs::read(&[None, redis().get(&everybody).await?]).last() + 1),
-            false => (REVOKE.key(own).key(everybody), 1),
-        };
-        call.arg(least).arg(0).arg(millis_rounded_up(KEPT)).deadline().run(&redis(), Idempotence::NotIdempotent).await
+        if let Some(principal) = principal {
+            let [epoch, keeping] = self.numbers_of(principal);
+            return self.next([epoch, keeping], Idempotence::NotIdempotent, deadline).await;
+        }
+        let call = REVOKE.key(&self.everybody[..]).arg(1).arg(whole_micros(AHEAD)).arg(millis_rounded_up(KEPT));
+        call.deadline().run(&self.redis.within(deadline.left()), Idempotence::NotIdempotent).await
     }
 
-    /// Sees to it that the principal is in no epoch before this one. Answers the epoch.
-    pub(super) async fn advance(&self, principal: &Principal, least: u64, deadline: Option<Duration>) -> Result<u64> {
-        let [own, _] = self.epochs_of(principal);
-        let call = REVOKE.key(own).arg(least).arg("").arg(millis_rounded_up(KEPT)).deadline();
-        call.run(&self.redis.within(deadline), Idempotence::Idempotent).await
+    /// A number for the session of the principal that is to stay while all others end. No other is given it, and each
+    /// revocation that begins later begins a later epoch, whatever becomes of this one.
+    pub(super) async fn keep(&self, principal: &Principal, deadline: Deadline) -> Result<u64> {
+        let [epoch, keeping] = self.numbers_of(principal);
+        self.next([keeping, epoch], Idempotence::Idempotent, deadline).await
+    }
+
+    /// The epoch of a principal, and what was last given to a session that stays.
+    fn numbers_of(&self, principal: &Principal) -> [Vec<u8>; 2] {
+        ["epoch", "keeping"].map(|part| self.keys.tagged(principal.as_str(), part))
+    }
+
+    /// Writes a number later than both, and than everybody's epoch.
+    async fn next(&self, [written, other]: [Vec<u8>; 2], idempotence: Idempotence, deadline: Deadline) -> Result<u64> {
+        let redis = || self.redis.within(deadline.left());
+        let call = REVOKE.key(written).key(other);
+        // In a cluster that lies elsewhere, and what was there a moment ago is as good: a login that has begun since is later.
+        let (call, least) = match self.redis.is_cluster() {
+            true => (call, Epochs::read(&[None, redis().get(&self.everybody).await?]).last() + 1),
+            false => (call.key(&self.everybody[..]), 1),
+        };
+        call.arg(least).arg(0).arg(millis_rounded_up(KEPT)).deadline().run(&redis(), idempotence).await
+    }
+
+    /// Begins the epoch of this number, which a session was given that stays. Answers the epoch, or `None` if meanwhile another
+    /// one was given a later number.
+    pub(super) async fn advance(
+        &self,
+        principal: &Principal,
+        number: u64,
+        deadline: Option<Duration>,
+    ) -> Result<Option<u64>> {
+        let [epoch, keeping] = self.numbers_of(principal);
+        let call = ADVANCE.key(epoch).key(keeping).arg(number).arg(millis_rounded_up(KEPT)).deadline();
+        let epoch: u64 = call.run(&self.redis.within(deadline), Idempotence::Idempotent).await?;
+        Ok((epoch > 0).then_some(epoch))
     }
 }
 

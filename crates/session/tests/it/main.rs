@@ -22,6 +22,7 @@ mod planted;
 mod promoted;
 mod redis;
 mod responses;
+mod revoked;
 mod sealed;
 #[cfg(feature = "redis-tls")]
 mod secure;
