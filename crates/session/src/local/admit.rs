@@ -34,7 +34,7 @@ impl Inner {
                 Ok(Loaded::Found(session)) if principal.is_none_or(|who| session.record().principal() == Some(who)) => {
                     found.push(session);
                 }
-                Ok(_) | Err(Failure::Other(_) | Failure::Full) => {}
+                Ok(_) | Err(Failure::Other(_) | Failure::Full(_)) => {}
                 Err(failure) => return Err(failure),
             }
         }

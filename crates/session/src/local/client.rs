@@ -245,12 +245,12 @@ impl Folder {
         Ok(())
     }
 
-    /// The same with more of them, for a folder that is full; waits for its turn.
-    pub(super) fn visit_many(&self, visit: impl FnMut(&SessionKey) -> io::Result<()>) -> io::Result<()> {
+    /// The same with more of them, and with so many beside, for a folder that is full; waits for its turn.
+    pub(super) fn visit_many(&self, beside: usize, visit: impl FnMut(&SessionKey) -> io::Result<()>) -> io::Result<()> {
         const FILES: usize = 256;
         const FOLDERS: usize = 257;
         let mut sweep = self.sweep.lock().unwrap_or_else(PoisonError::into_inner);
-        self.visit_next(&mut sweep, FILES, FOLDERS, visit)
+        self.visit_next(&mut sweep, FILES.saturating_add(beside), FOLDERS, visit)
     }
 
     fn visit_next(

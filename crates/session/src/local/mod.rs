@@ -19,7 +19,7 @@ use statehouse_core::{
     Capabilities, Error, Fence, Health, Operation, RaiseOptions, Result, Steady, Timestamp, deadline,
 };
 
-use self::client::{Folder, Opening, blocks};
+use self::client::{Folder, Opening, Used, blocks};
 pub use self::config::LocalConfig;
 use self::error::{in_use, map_error, refused};
 use self::logins::Logins;
@@ -158,11 +158,20 @@ struct Change {
     options: SaveOptions,
 }
 
+/// What a file needs that is to be written.
+#[derive(Clone, Copy, Default)]
+struct Room {
+    files: usize,
+    bytes: u64,
+    /// What those leave that end for it.
+    left: Used,
+}
+
 /// Why work on the folder failed.
 enum Failure {
     Io(io::Error),
-    /// The store's own bounds.
-    Full,
+    /// The store's own bounds: that it needs this room.
+    Full(Room),
     Other(Error),
 }
 
@@ -182,7 +191,7 @@ impl Failure {
     fn into_error(self) -> Error {
         match self {
             Self::Io(source) => map_error(source),
-            Self::Full => {
+            Self::Full(_) => {
                 Error::full("the session folder is full of live sessions (settings max_sessions and capacity)")
             }
             Self::Other(error) => error,
@@ -221,43 +230,46 @@ impl Inner {
         let before = self.folder.size(key)?;
         self.bounds.check(blocks(len))?;
         let growth = blocks(len).saturating_sub(before.unwrap_or(0));
-        let used = self.folder.used();
-        let files = used.files + usize::from(before.is_none());
-        let mut freed = 0;
+        let mut room = Room { files: usize::from(before.is_none()), bytes: growth, left: Used::default() };
         for key in ending {
-            freed += self.folder.size(key)?.unwrap_or(0);
+            room.left.files += 1;
+            room.left.bytes += self.folder.size(key)?.unwrap_or(0);
         }
-        let (files, bytes) = (files.saturating_sub(ending.len()), (used.bytes + growth).saturating_sub(freed));
-        let fits = growth == 0 || self.bounds.hold(files, bytes);
-        if fits { Ok(()) } else { Err(Failure::Full) }
+        if growth == 0 || self.has(room) { Ok(()) } else { Err(Failure::Full(room)) }
+    }
+
+    /// Whether there is this room.
+    fn has(&self, room: Room) -> bool {
+        let used = self.folder.used();
+        let files = (used.files + room.files).saturating_sub(room.left.files);
+        self.bounds.hold(files, (used.bytes + room.bytes).saturating_sub(room.left.bytes))
     }
 
     /// Does it again once anonymous sessions have made room, if that is what it lacks. Whoever makes room takes the locks
     /// of others, and must hold none.
-    fn with_room<T>(&self, work: impl Fn() -> Result<T, Failure>) -> Result<T, Failure> {
+    fn with_room<T>(&self, own: &SessionKey, work: impl Fn() -> Result<T, Failure>) -> Result<T, Failure> {
         match work() {
-            Err(Failure::Full) => {
-                self.make_room()?;
+            Err(Failure::Full(room)) => {
+                self.make_room(room, own)?;
                 work()
             }
             done => done,
         }
     }
 
-    /// Removes expired and anonymous sessions and what is remembered of deletions, the first that are found, until there is room for one more; from a part of
-    /// the folder, so that this takes no longer for a larger one.
-    fn make_room(&self) -> io::Result<()> {
-        let one_more = blocks(1);
-        self.folder.visit_many(|key| {
-            let used = self.folder.used();
-            if self.bounds.hold(used.files + 1, used.bytes + one_more) {
+    /// Removes expired and anonymous sessions and what is remembered of deletions, the first that are found, until there is this room
+    /// for `own`; from a part of the folder, so that this takes no longer for a larger one.
+    fn make_room(&self, room: Room, own: &SessionKey) -> io::Result<()> {
+        let most = usize::try_from(room.bytes / blocks(1)).unwrap_or(usize::MAX);
+        self.folder.visit_many(most, |key| {
+            if self.has(room) || key == own {
                 return Ok(());
             }
             let _lock = self.folder.lock(key);
             match self.find(key) {
                 Ok(Loaded::Found(found)) if found.record().principal().is_some() => Ok(()),
                 Ok(_) => self.free(key),
-                Err(Failure::Other(_) | Failure::Full) => Ok(()),
+                Err(Failure::Other(_) | Failure::Full(_)) => Ok(()),
                 Err(Failure::Io(error)) => Err(error),
             }
         })
@@ -265,7 +277,7 @@ impl Inner {
 
     fn create(&self, key: &SessionKey, new: &NewSession, options: &CreateOptions) -> Result<Snapshot, Failure> {
         let id = options.id()?;
-        self.with_room(|| self.try_create(key, new, id))
+        self.with_room(key, || self.try_create(key, new, id))
     }
 
     fn try_create(&self, key: &SessionKey, new: &NewSession, id: SaveId) -> Result<Snapshot, Failure> {
@@ -292,7 +304,7 @@ impl Inner {
         change: &Change,
         next: impl Fn(&Record, Timestamp) -> Record,
     ) -> Result<Saved, Failure> {
-        self.with_room(|| self.try_write(base, change, &next))
+        self.with_room(base.record().key(), || self.try_write(base, change, &next))
     }
 
     fn try_write(
@@ -339,7 +351,7 @@ impl Inner {
                 return Ok(Deleted::Refused);
             }
             // Whoever has the token of what cannot be read may delete it: nothing else ends it.
-            (Ok(_) | Err(Failure::Other(_) | Failure::Full), _) => {}
+            (Ok(_) | Err(Failure::Other(_) | Failure::Full(_)), _) => {}
             (Err(failure), _) => return Err(failure),
         }
         self.bury(key)?;
@@ -366,7 +378,7 @@ impl Inner {
             match self.find(key) {
                 Ok(Loaded::Absent) => self.free(key),
                 Err(Failure::Other(_)) if self.is_forgotten(key) => self.free(key),
-                Ok(_) | Err(Failure::Other(_) | Failure::Full) => Ok(()),
+                Ok(_) | Err(Failure::Other(_) | Failure::Full(_)) => Ok(()),
                 Err(Failure::Io(error)) => Err(error),
             }
         });

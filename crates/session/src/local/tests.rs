@@ -242,7 +242,7 @@ async fn what_is_late_is_in_doubt_if_it_changes_anything() {
     let disk = Arc::new(std::sync::Mutex::new(disk));
     let silent = || {
         let disk = Arc::clone(&disk);
-        move |_: &Inner| disk.lock().unwrap().recv().map_err(|_| Failure::Full)
+        move |_: &Inner| disk.lock().unwrap().recv().map_err(|_| Failure::Full(Room::default()))
     };
     let limit = Some(Duration::from_millis(1));
     let load = store.look(OPERATION.load, limit, silent()).await.unwrap_err();

@@ -6,7 +6,7 @@ use statehouse_core::{ErrorKind, Health, HealthStatus, Result, Retry};
 use statehouse_redis::RedisClient;
 use statehouse_session::{
     Attribute, AttributeName, Attributes, Authority, Deleted, Delta, Limit, LocalConfig, LocalSessionStore,
-    MemoryConfig, MemorySessionStore, NewSession, Principal, RedisSessionStore, Revoke, Rotation, SessionKey,
+    MemoryConfig, MemorySessionStore, NewSession, Principal, RedisSessionStore, Revoke, Rotation, Saved, SessionKey,
     SessionStore, SessionStoreExt as _, Token, Touched,
 };
 use statehouse_testkit::{RedisServer, SmallDisk};
@@ -314,6 +314,47 @@ async fn one_for_another(store: &dyn SessionStore) {
         store.create(&token.key(), &login).await.unwrap();
     }
     assert!(is_there(store, &anonymous.key()).await);
+}
+
+/// A store of 80 KiB that somebody has filled with sessions that nobody is logged in to.
+async fn anonymous_sessions_make_all_the_room(store: &dyn SessionStore) {
+    let text = |length: usize| Delta::new().with_set(AttributeName::new("a").unwrap(), value(length));
+    let flood = async || {
+        for _ in 0..20 {
+            create(store).await;
+        }
+    };
+    flood().await;
+    let token = Token::generate().unwrap();
+    let login = new(&token).with_principal(Principal::new("u42").unwrap());
+    let large = login.clone().with_attributes(text(12 << 10).apply(&Attributes::new()).unwrap());
+    let created = store.create(&token.key(), &large).await.unwrap();
+    assert!(is_there(store, &token.key()).await);
+    flood().await;
+    let saved = store.save(&created, Authority::Application, &text(28 << 10)).await.unwrap();
+    assert!(matches!(saved, Saved::Applied(_)), "{saved:?}");
+    // It does not make room for itself.
+    let own = create(store).await;
+    flood().await;
+    if let Some(base) = store.load(&own.key()).await.unwrap().found() {
+        let saved = store.save(&base, Authority::Application, &text(12 << 10)).await.unwrap();
+        assert!(matches!(saved, Saved::Applied(_)), "{saved:?}");
+    }
+}
+
+fn value(length: usize) -> Attribute {
+    Attribute::encode(&"x".repeat(length)).unwrap()
+}
+
+#[tokio::test]
+async fn a_login_or_a_save_gets_all_the_room_that_it_needs_from_anonymous_sessions() {
+    let config = MemoryConfig::default().with_capacity(80 << 10).unwrap();
+    anonymous_sessions_make_all_the_room(&MemorySessionStore::with_config(config)).await;
+    for _ in 0..8 {
+        let folder = tempfile::tempdir().unwrap();
+        let config = LocalConfig::new(folder.path()).with_capacity(80 << 10).unwrap();
+        anonymous_sessions_make_all_the_room(&LocalSessionStore::open_with(config).await.unwrap()).await;
+    }
 }
 
 #[tokio::test]
