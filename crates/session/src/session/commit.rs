@@ -156,6 +156,9 @@ impl Session {
     }
 
     fn not_applied(&self, error: Error) -> Result<()> {
+        if self.drops_renewal(&error) {
+            return Ok(());
+        }
         self.note_outage(&error);
         let mut state = self.state();
         let Some(committing) = state.committing.take() else { return Err(error) };
@@ -172,6 +175,23 @@ impl Session {
             state.work = committing.work.clone().then(newer);
         }
         Err(error)
+    }
+
+    /// Whether all that failed is the renewal of a token that was due, which no handler has asked for. It may have been made all the
+    /// same: the token that the browser has is accepted until another is used, and a later request renews it.
+    fn drops_renewal(&self, error: &Error) -> bool {
+        let mut state = self.state();
+        let renews = state.committing.as_ref().is_some_and(|committing| committing.work.only_renews());
+        let is_away = Outage::of(error).is_some();
+        if !renews || !(is_away || error.kind() == ErrorKind::Conflict) {
+            return false;
+        }
+        tracing::debug!(name: "session.token_not_renewed", kind = %error.kind(), "a session's token could not be renewed");
+        if is_away {
+            self.inner.shared.watch.failed(error);
+        }
+        state.committing = None;
+        true
     }
 
     async fn apply(&self, committing: &Committing) -> Result<Done> {

@@ -126,6 +126,11 @@ impl Work {
         self.delta.is_empty() && self.flashes.is_empty() && self.pending.is_none()
     }
 
+    /// Whether nobody has asked for any of it.
+    pub(super) fn only_renews(&self) -> bool {
+        self.delta.is_empty() && self.flashes.is_empty() && matches!(self.pending, Some(Pending::Renew { .. }))
+    }
+
     pub(super) fn set(&mut self, name: AttributeName, value: Attribute) {
         self.updates.remove(&name);
         self.change(|delta| delta.with_set(name, value));

@@ -183,3 +183,34 @@ async fn a_write_that_waits_ends_once_it_is_known_that_none_is_answered() {
     assert!(begun.elapsed() < long / 2, "{:?}", begun.elapsed());
     server.command(&["CLIENT", "UNPAUSE"]).await.unwrap();
 }
+
+/// A renewal is a write that no handler has asked for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_that_is_due_for_renewal_keeps_no_request_from_reading_while_nothing_can_be_written() {
+    let (server, second) = (RedisServer::start().await, Duration::from_secs(1));
+    let mut url = ServiceUrl::parse("STATEHOUSE_SESSIONS_URL", &server.url()).unwrap();
+    let redis = RedisClient::open(RedisConfig::from_url(&mut url).unwrap()).await.unwrap();
+    let app = App::over(redis, &random_namespace(), |config| config.renew_every(second, second));
+    let cookie = app.login().await;
+    // By the clock of the server, which cannot be moved.
+    tokio::time::sleep(second + second / 10).await;
+    server.command(&["CONFIG", "SET", "min-replicas-to-write", "1"]).await.unwrap();
+    let reads = async || {
+        for _ in 0..3 {
+            let response = app.send("GET", "/who", &cookie).await;
+            assert_eq!((response.status(), response.headers().get(SET_COOKIE)), (StatusCode::OK, None));
+        }
+        assert_eq!(app.who(&cookie).await, "u42");
+    };
+    reads().await;
+    assert_eq!(app.send("POST", "/write", &cookie).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    server.command(&["CONFIG", "SET", "min-replicas-to-write", "0"]).await.unwrap();
+    server.command(&["CLIENT", "PAUSE", "120000", "WRITE"]).await.unwrap();
+    reads().await;
+    server.command(&["CLIENT", "UNPAUSE"]).await.unwrap();
+    let begun = Instant::now();
+    while !app.send("GET", "/who", &cookie).await.headers().contains_key(SET_COOKIE) {
+        assert!(begun.elapsed() < KNOWN_BY, "it is not renewed");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
