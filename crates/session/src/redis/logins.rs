@@ -287,7 +287,7 @@ impl RedisSessionStore {
         }
     }
 
-    /// Puts a session back into the index of its principal, unless this store knows that it is there.
+    /// Puts a session back into the index of its principal, unless this store has put it there a moment ago.
     pub(super) async fn mend(&self, key: &SessionKey, (principal, ends): (&Principal, Timestamp), deadline: Deadline) {
         if self.met.is_listed(key, principal) {
             return;

@@ -286,3 +286,6 @@ impl SessionStore for RedisSessionStore {
         [DURABLE, PRINCIPALS, SHARED].into_iter().chain(unevicted).chain(fenced.into_iter().flatten()).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,6 +27,10 @@ const KEPT: Duration = Duration::from_secs(3660 * 86_400);
 /// whose clock is ahead.
 const AHEAD: Duration = Duration::from_secs(3_600);
 
+/// For how long it is taken for certain that the index has a session that was put there: a failover may lose it, or somebody else delete
+/// the index, and another login may have taken it for one that has ended.
+const LISTED_FOR: Duration = Duration::from_secs(60);
+
 /// How many sessions a store remembers whose they are.
 const REMEMBERED: usize = 8_192;
 
@@ -318,8 +322,8 @@ pub(super) struct Met {
 struct Meeting {
     key: SessionKey,
     principal: Principal,
-    /// Whether it is certain that the index has it.
-    listed: bool,
+    /// When it was put into the index.
+    listed: Option<Instant>,
 }
 
 impl Default for Met {
@@ -348,15 +352,26 @@ impl Met {
     pub(super) fn note(&self, key: &SessionKey, principal: &Principal) {
         let mut slot = self.slot(key);
         if !slot.as_ref().is_some_and(|met| met.key == *key && met.principal == *principal) {
-            *slot = Some(Meeting { key: *key, principal: principal.clone(), listed: false });
+            *slot = Some(Meeting { key: *key, principal: principal.clone(), listed: None });
         }
     }
 
+    /// Whether it is certain that the index has it.
     pub(super) fn is_listed(&self, key: &SessionKey, principal: &Principal) -> bool {
-        self.slot(key).as_ref().is_some_and(|met| met.key == *key && met.principal == *principal && met.listed)
+        let slot = self.slot(key);
+        let met = slot.as_ref().filter(|met| met.key == *key && met.principal == *principal);
+        met.and_then(|met| met.listed).is_some_and(|listed| listed.elapsed() < LISTED_FOR)
     }
 
     pub(super) fn note_listed(&self, key: &SessionKey, principal: &Principal) {
-        *self.slot(key) = Some(Meeting { key: *key, principal: principal.clone(), listed: true });
+        *self.slot(key) = Some(Meeting { key: *key, principal: principal.clone(), listed: Some(Instant::now()) });
+    }
+
+    /// As it is once so much time has passed.
+    #[cfg(test)]
+    pub(super) fn age(&self, key: &SessionKey) {
+        if let Some(met) = &mut *self.slot(key) {
+            met.listed = met.listed.and_then(|listed| listed.checked_sub(LISTED_FOR));
+        }
     }
 }
