@@ -204,9 +204,12 @@ impl RedisSessionStore {
             admitted => admitted?,
         };
         let (next, options) = (next.with_epoch(admitted.epoch), SaveOptions { deadline: login.left(), ..options });
+        let verifier = Some(&rotation.next);
         let saved = match apart {
-            true => self.swap(base, authority, next, Some(&rotation.next), options).await,
-            false => self.swap_live(base, authority, next, Some(&rotation.next), options).await,
+            true => {
+                self.wire.swap(base, next, None, options).await.and_then(|done| done.settled(base, authority, verifier))
+            }
+            false => self.swap_live(base, authority, next, verifier, options).await,
         };
         match &saved {
             Ok(Saved::Applied(session)) => self.logged_in(login, admitted, session).await?,

@@ -133,22 +133,8 @@ impl RedisSessionStore {
         matches!(self.eviction, EvictionPolicy::Any | EvictionPolicy::WithTimeToLive)
     }
 
-    async fn swap(
-        &self,
-        base: &Snapshot,
-        authority: Authority,
-        next: Record,
-        verifier: Option<&VerifierHash>,
-        options: SaveOptions,
-    ) -> Result<Saved> {
-        // The script compares versions only. A holder that the base itself does not accept is refused here.
-        if !base.record().accepts(authority, base.now()) {
-            return base.clone().contest(base, authority, verifier, &options);
-        }
-        self.answers.write(self.wire.swap(base, next, None, options)).await?.settled(base, authority, verifier)
-    }
-
-    /// As [`swap`](Self::swap), but of a session that was revoked, which no load finds any more, whatever was written.
+    /// Writes `next` if nobody has changed the session of the base. Of one that was revoked, which no load finds any more, nothing is
+    /// written.
     async fn swap_live(
         &self,
         base: &Snapshot,
@@ -157,16 +143,17 @@ impl RedisSessionStore {
         verifier: Option<&VerifierHash>,
         options: SaveOptions,
     ) -> Result<Saved> {
-        let accepted = base.record().accepts(authority, base.now());
-        let Some(principal) = base.record().principal().filter(|_| accepted) else {
-            return self.swap(base, authority, next, verifier, options).await;
+        let swapped = match base.record().principal() {
+            None => self.wire.swap(base, next, None, options).await?,
+            Some(principal) if self.wire.redis().is_cluster() => {
+                self.swap_apart(base, principal, next, options).await?
+            }
+            Some(principal) => {
+                let known = self.principals.known(principal.clone());
+                self.wire.swap(base, next, Some(known), options).await?
+            }
         };
-        if self.wire.redis().is_cluster() {
-            let swap = self.swap_apart(base, principal, next, options);
-            return self.answers.write(swap).await?.settled(base, authority, verifier);
-        }
-        let known = self.principals.known(principal.clone());
-        self.answers.write(self.wire.swap(base, next, Some(known), options)).await?.settled(base, authority, verifier)
+        swapped.settled(base, authority, verifier)
     }
 
     /// In a cluster the epochs lie elsewhere, and are asked for at the same time.
@@ -187,6 +174,18 @@ impl RedisSessionStore {
         };
         Ok(if is_over { Swapped::Gone } else { swapped })
     }
+}
+
+/// What is answered without a server: its script compares versions only, and so a holder that the base itself does not accept is refused
+/// here.
+fn refusal(
+    base: &Snapshot,
+    authority: Authority,
+    verifier: Option<&VerifierHash>,
+    options: &SaveOptions,
+) -> Option<Result<Saved>> {
+    let refused = !base.record().accepts(authority, base.now());
+    refused.then(|| base.clone().contest(base, authority, verifier, options))
 }
 
 #[async_trait]
@@ -210,10 +209,13 @@ impl SessionStore for RedisSessionStore {
         delta: &Delta,
         options: SaveOptions,
     ) -> Result<Saved> {
-        match base.unsealed()?.with_save(authority, delta, base.now()) {
-            Some(next) => OPERATION.save.during(self.swap_live(base, authority, next, None, options)).await,
-            None => Ok(Saved::Applied(base.clone())),
+        let Some(next) = base.unsealed()?.with_save(authority, delta, base.now()) else {
+            return Ok(Saved::Applied(base.clone()));
+        };
+        if let Some(refused) = refusal(base, authority, None, &options) {
+            return refused.map_err(|error| OPERATION.save.name_in(error));
         }
+        OPERATION.save.during(self.answers.write(self.swap_live(base, authority, next, None, options))).await
     }
 
     async fn rotate_with(
@@ -225,12 +227,17 @@ impl SessionStore for RedisSessionStore {
         options: SaveOptions,
     ) -> Result<Saved> {
         let next = base.unsealed()?.with_rotation(authority, rotation, delta, base.now());
-        let Some(login) = Login::by(rotation) else {
-            let rotate = self.swap_live(base, authority, next, Some(&rotation.next), options);
-            return OPERATION.rotate.during(rotate).await;
+        if let Some(refused) = refusal(base, authority, Some(&rotation.next), &options) {
+            return refused.map_err(|error| OPERATION.rotate.name_in(error));
+        }
+        let rotate = async {
+            let Some(login) = Login::by(rotation) else {
+                return self.swap_live(base, authority, next, Some(&rotation.next), options).await;
+            };
+            let login = Attempt::new(login, base.record().key(), options.deadline);
+            self.rotate_in(login, base, (authority, rotation), next, options).await
         };
-        let login = Attempt::new(login, base.record().key(), options.deadline);
-        OPERATION.rotate.during(self.rotate_in(login, base, (authority, rotation), next, options)).await
+        OPERATION.rotate.during(self.answers.write(rotate)).await
     }
 
     async fn touch_with(&self, key: &SessionKey, options: TouchOptions) -> Result<Touched> {

@@ -9,7 +9,7 @@ use axum::http::header::{RETRY_AFTER, SET_COOKIE};
 use statehouse_core::ServiceUrl;
 use statehouse_core::policy::BreakerState;
 use statehouse_redis::{RedisClient, RedisConfig};
-use statehouse_session::{OutagePolicy, SessionConfigBuilder};
+use statehouse_session::{Limit, OutagePolicy, SessionConfigBuilder};
 use statehouse_testkit::RedisServer;
 use tokio::task::JoinSet;
 
@@ -139,7 +139,9 @@ async fn while_redis_holds_writes_back_no_request_waits_and_reads_go_on() {
     let server = RedisServer::start().await;
     let mut url = ServiceUrl::parse("STATEHOUSE_SESSIONS_URL", &server.url()).unwrap();
     let redis = RedisClient::open(RedisConfig::from_url(&mut url).unwrap()).await.unwrap();
-    let app = Arc::new(App::over(redis.clone(), &random_namespace(), |config| config));
+    // With a limit a login asks for a place first, which is a write, too.
+    let limited = |config: SessionConfigBuilder| config.limit(Limit::evict_oldest(5));
+    let app = Arc::new(App::over(redis.clone(), &random_namespace(), limited));
     let (cookie, known) = (app.login().await, Arc::new(AtomicBool::new(false)));
     server.command(&["CLIENT", "PAUSE", "120000", "WRITE"]).await.unwrap();
     let writers = (0..8).map(|_| writer(Arc::clone(&app), cookie.clone(), Arc::clone(&known)));
