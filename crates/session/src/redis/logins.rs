@@ -172,10 +172,17 @@ impl RedisSessionStore {
             return Err(refused);
         }
         match self.load_live(login.key, login.deadline).await {
-            Ok(Loaded::Found(own)) if own.record().is_as_created_by(id) => Ok(own),
+            Ok(Loaded::Found(own)) if own.record().is_as_created_by(id) => self.undo(login, refused).await,
             Ok(Loaded::Found(_) | Loaded::Deleted { .. }) => Err(taken()),
             Ok(Loaded::Absent) | Err(_) => Err(refused),
         }
+    }
+
+    /// What a login comes to that is repeated and not let in any more, while its first try, whose answer was lost, has left a session: that
+    /// ends, for nobody has got its token, and others have its place.
+    async fn undo<T>(&self, login: Attempt<'_>, refused: Error) -> Result<T> {
+        self.end_all(login.login.principal, &[*login.key], ANY, login.deadline).await?;
+        Err(refused)
     }
 
     /// A rotation by which somebody logs in.
@@ -198,7 +205,12 @@ impl RedisSessionStore {
                 return match self.load_live(login.key, login.deadline).await? {
                     Loaded::Absent | Loaded::Deleted { .. } => Ok(Saved::Gone),
                     Loaded::Found(current) if current.admits(base, authority) => Err(refused),
-                    Loaded::Found(current) => current.contest(base, authority, Some(&rotation.next), &options),
+                    Loaded::Found(current) => {
+                        match current.contest(base, authority, Some(&rotation.next), &options)? {
+                            Saved::Applied(_) => self.undo(login, refused).await,
+                            other => Ok(other),
+                        }
+                    }
                 };
             }
             admitted => admitted?,

@@ -9,9 +9,9 @@ use axum::routing::{get, post};
 use statehouse_core::ErrorKind;
 use statehouse_core::conformance::rounds;
 use statehouse_session::{
-    Attribute, AttributeName, Authority, Beyond, Delta, Limit, ListOptions, LoadOptions, Loaded, MemorySessionStore,
-    NewSession, Principal, Revoke, RevokeOptions, SaveOptions, Session, SessionConfig, SessionKey, SessionLayer,
-    SessionStore, SessionStoreExt as _, Sessions, Snapshot, Token,
+    Attribute, AttributeName, Authority, Beyond, CreateOptions, Delta, Limit, ListOptions, LoadOptions, Loaded,
+    MemorySessionStore, NewSession, Principal, Revoke, RevokeOptions, Rotation, SaveId, SaveOptions, Saved, Session,
+    SessionConfig, SessionKey, SessionLayer, SessionStore, SessionStoreExt as _, Sessions, Snapshot, Token,
 };
 use statehouse_testkit::{Direction, FaultProxy, RedisCluster, RedisServer};
 
@@ -206,6 +206,46 @@ async fn a_session_that_is_in_no_index_is_revoked_all_the_same() {
     let new = NewSession::new(token.verifier_hash(), MINUTE, MINUTE).with_principal(who.clone());
     store.create(&token.key(), &new.with_limit(Limit::reject(1))).await.unwrap();
     assert_eq!(store.list(&who).await.unwrap().len(), 1, "the next login takes away what was planted");
+}
+
+/// Its answer was lost, and its place is free after ten seconds.
+#[tokio::test]
+async fn a_login_that_is_repeated_once_another_has_its_place_leaves_no_session_beyond_the_limit() {
+    let (server, namespace) = (RedisServer::shared().await, random_namespace());
+    let store = open_redis(&server.url(), &namespace).await;
+    let limit = Limit::reject(1);
+    let new = |token: &Token| NewSession::new(token.verifier_hash(), MINUTE, MINUTE);
+    for rotates in [false, true] {
+        let who = Principal::new(format!("u{rotates}")).unwrap();
+        let (token, id) = (Token::generate().unwrap(), SaveId::generate().unwrap());
+        let login = new(&token).with_principal(who.clone()).with_limit(limit);
+        let create = CreateOptions::default().with_id(id);
+        let next = token.with_new_verifier().unwrap().verifier_hash();
+        let rotation = Rotation::login(next, who.clone()).with_limit(limit);
+        let mut base = None;
+        if rotates {
+            let created = store.create(&token.key(), &new(&token)).await.unwrap();
+            let saved = store.rotate(&created, Authority::Application, &rotation, &Delta::new()).await.unwrap();
+            assert!(matches!(saved, Saved::Applied(_)), "{saved:?}");
+            base = Some(created);
+        } else {
+            store.create_with(&token.key(), &login, create.clone()).await.unwrap();
+        }
+        for part in ["sessions", "entering"] {
+            let index = format!("{namespace}:session:principals:{{{who}}}:{part}");
+            server.command(&["DEL", &index]).await.unwrap();
+        }
+        let other = Token::generate().unwrap();
+        store.create(&other.key(), &new(&other).with_principal(who.clone()).with_limit(limit)).await.unwrap();
+        let repeated = match &base {
+            Some(base) => store.rotate(base, Authority::Application, &rotation, &Delta::new()).await.map(drop),
+            None => store.create_with(&token.key(), &login, create).await.map(drop),
+        };
+        assert_eq!(repeated.unwrap_err().kind(), ErrorKind::Conflict, "{rotates}");
+        assert!(store.load(&token.key()).await.unwrap().found().is_none(), "{rotates}");
+        let listed = store.list(&who).await.unwrap();
+        assert_eq!(listed.iter().map(|session| *session.record().key()).collect::<Vec<_>>(), [other.key()]);
+    }
 }
 
 /// Pins what replicas of every later version read; see the table of `RedisSessionStore`.
