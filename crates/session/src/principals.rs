@@ -76,6 +76,8 @@ impl Principals {
     /// The session is stored like this now.
     pub(crate) fn put(&mut self, record: &Record) {
         let (key, principal) = (*record.key(), record.principal());
+        // What was stored before the clock was set back, and the store opened anew, is older all the same.
+        self.last = self.last.max(record.epoch());
         if self.of.get(&key) == principal {
             return;
         }
@@ -111,13 +113,14 @@ impl Principals {
         self.last
     }
 
-    /// No login of the principal, or of anybody, stands that began before now.
-    pub(crate) fn revoke(&mut self, principal: Option<&Principal>, now: Timestamp) {
+    /// No login of the principal, or of anybody, stands that began before now. Answers the epoch that begins.
+    pub(crate) fn revoke(&mut self, principal: Option<&Principal>, now: Timestamp) -> u64 {
         let epoch = self.begin(now);
         match principal {
             Some(principal) => self.remember(principal, epoch, now),
             None => self.everybody = epoch,
         }
+        epoch
     }
 
     /// Looks at nothing but what it forgets, so that it takes no longer where there are many.

@@ -74,23 +74,36 @@ impl Inner {
     }
 
     /// Ends the sessions that live, of a principal or of all: that one, or all but this.
+    ///
+    /// With the first step no login stands that began before, and those that were let in are stored. Later ones need not wait for the
+    /// second, which takes a write for each session: they are in a later epoch.
     pub(super) fn revoke(
         &self,
         principal: Option<&Principal>,
         one: Option<SessionKey>,
         kept: Option<SessionKey>,
     ) -> Result<(), Failure> {
-        let _order = self.logins.lock();
-        if one.is_none() {
-            self.logins.index().revoke(principal, self.clock.now());
+        if let Some(one) = one {
+            return self.end(&one, |record| record.principal().is_some() && record.principal() == principal);
         }
-        for session in self.of(principal)? {
-            let key = *session.record().key();
-            if one.is_none_or(|one| one == key) && kept != Some(key) {
-                let _lock = self.folder.lock(&key);
-                self.bury(&key)?;
-            }
+        let epoch = {
+            let _order = self.logins.lock();
+            self.logins.index().revoke(principal, self.clock.now())
+        };
+        let is_over = |record: &Record| {
+            principal.is_none_or(|who| record.principal() == Some(who)) && record.is_revoked_in(epoch)
+        };
+        let keys = self.logins.index().of(principal);
+        keys.iter().filter(|key| kept != Some(**key)).try_for_each(|key| self.end(key, is_over))
+    }
+
+    /// Ends a session that lives, if it is over. What cannot be read is nobody's.
+    fn end(&self, key: &SessionKey, is_over: impl FnOnce(&Record) -> bool) -> Result<(), Failure> {
+        let _lock = self.folder.lock(key);
+        match self.find(key) {
+            Ok(Loaded::Found(session)) if is_over(session.record()) => self.bury(key),
+            Ok(_) | Err(Failure::Other(_) | Failure::Full(_)) => Ok(()),
+            Err(failure) => Err(failure),
         }
-        Ok(())
     }
 }

@@ -7,7 +7,7 @@ use crate::principals::Principals;
 /// Which sessions are whose, and the order of logins and revocations.
 #[derive(Debug, Default)]
 pub(super) struct Logins {
-    /// Held for as long as a login or a revocation takes: of two one is first. Taken before the lock of a session.
+    /// Held for as long as a login takes, or until a revocation has begun: of two one is first. Taken before the lock of a session.
     order: Mutex<()>,
     /// Held for no longer than it takes to look something up.
     index: Mutex<Principals>,

@@ -51,7 +51,7 @@ const OPERATION: Operations = Operations::of("local");
 /// A file's modification time is when the session was last used, so that a touch writes no data.
 ///
 /// Which sessions are whose is in memory: it is read with all sessions when the folder is opened, and kept since. A revocation is
-/// answered once the files of all that it ends are gone. Logins and revocations are one after another.
+/// answered once the files of all that it ends are gone. Logins are one after another, and wait for no revocation to be done.
 ///
 /// # Durability
 /// A write is synced to the disk before it is answered. Marks of locks that guard the store are in memory, since nobody else

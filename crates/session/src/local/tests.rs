@@ -273,3 +273,53 @@ async fn what_is_no_file_in_a_sessions_place_is_corrupt_and_a_logout_takes_it_aw
         let _ = fs::remove_file(&path);
     }
 }
+
+async fn log_in_where(store: &LocalSessionStore, fits: impl Fn(&SessionKey) -> bool) -> Snapshot {
+    loop {
+        let token = Token::generate().unwrap();
+        if fits(&token.key()) {
+            let new = NewSession::new(token.verifier_hash(), 20 * MINUTE, 120 * MINUTE);
+            return store.create(&token.key(), &new.with_principal(Principal::new("u42").unwrap())).await.unwrap();
+        }
+    }
+}
+
+/// Which takes a write for each session that there is, and on a busy disk minutes.
+#[test]
+fn a_revocation_of_everybody_holds_up_no_login_and_no_load() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().max_blocking_threads(4).enable_all().build().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let store = runtime.block_on(open(folder.path(), &ManualClock::default()));
+    let who = Principal::new("u42").unwrap();
+    // In one of the last folders, which so few writes free nothing in.
+    let doomed = *runtime.block_on(log_in_where(&store, |key| key.as_bytes()[0] >= 0xf0)).record().key();
+    let begun = runtime.block_on(store.epoch(&who)).unwrap();
+    let held = store.inner.folder.lock(&doomed);
+    let revocation = runtime.spawn({
+        let store = store.clone();
+        async move { store.revoke(Revoke::Everything).await }
+    });
+    let now = store.inner.clock.now();
+    while store.inner.logins.index().admit(&who, begun, now).is_ok() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let later = async {
+        let apart = |key: &SessionKey| store.inner.folder.lock_beside(key, &doomed).is_some();
+        let logins = (0..8).map(|_| log_in_where(&store, apart));
+        let logins = futures_util::future::join_all(logins).await;
+        for login in &logins {
+            assert!(store.load(login.record().key()).await.unwrap().found().is_some());
+        }
+        logins
+    };
+    let later = runtime.block_on(async { tokio::time::timeout(MINUTE / 2, later).await }).expect("they wait for it");
+    assert!(!revocation.is_finished());
+    drop(held);
+    runtime.block_on(revocation).unwrap().unwrap();
+    runtime.block_on(async {
+        assert!(store.load(&doomed).await.unwrap().found().is_none());
+        for login in &later {
+            assert!(store.load(login.record().key()).await.unwrap().found().is_some(), "it began later");
+        }
+    });
+}
