@@ -88,6 +88,14 @@ impl Principals {
         }
     }
 
+    /// The session was stored like this, unless something later is known of it.
+    #[cfg(feature = "local")]
+    pub(crate) fn learn(&mut self, record: &Record) {
+        if !self.of.contains_key(record.key()) {
+            self.put(record);
+        }
+    }
+
     /// The session is not stored any more, or nobody is logged in to it.
     pub(crate) fn forget(&mut self, key: &SessionKey) {
         let Some(principal) = self.of.remove(key) else { return };

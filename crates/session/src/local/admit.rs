@@ -9,14 +9,38 @@ use crate::record::{Principal, Record, Snapshot};
 use crate::token::SessionKey;
 
 impl Inner {
-    /// Reads whose the sessions are that are stored. What cannot be read is nobody's.
+    /// Reads whose the sessions are that are stored. Which revocations there were is not: so no login stands that began before.
     pub(super) fn learn(&self) -> Result<(), Failure> {
-        let found = self.folder.visit_all(|key| {
-            if let Ok(Loaded::Found(session)) = self.find(key) {
-                self.logins.index().put(session.record());
+        self.folder.visit_all(|key| {
+            if let Err(failure) = self.learn_one(key) {
+                tracing::warn!(name: "session.not_read", error = %failure.into_error(), "whose a session is cannot be read yet");
+                self.logins.unread().insert(*key);
             }
-        });
-        Ok(found?)
+        })?;
+        self.logins.index().revoke(None, self.clock.now());
+        Ok(())
+    }
+
+    /// What is no session is nobody's, and what the disk does not give may be anybody's.
+    fn learn_one(&self, key: &SessionKey) -> Result<(), Failure> {
+        match self.find(key) {
+            Ok(Loaded::Found(session)) => self.logins.index().learn(session.record()),
+            Ok(_) | Err(Failure::Other(_) | Failure::Full(_)) => {}
+            Err(failure) => return Err(failure),
+        }
+        Ok(())
+    }
+
+    /// Reads what could not be read before: an error as long as it is not known of each session whose it is.
+    fn learn_rest(&self) -> Result<(), Failure> {
+        let (unread, mut learned) = (self.logins.unread().clone(), Ok(()));
+        for key in unread {
+            match self.learn_one(&key) {
+                Ok(()) => drop(self.logins.unread().remove(&key)),
+                failed => learned = failed,
+            }
+        }
+        learned
     }
 
     /// The epoch of what begins now.
@@ -27,6 +51,7 @@ impl Inner {
 
     /// The sessions that live, of a principal or of all.
     pub(super) fn of(&self, principal: Option<&Principal>) -> Result<Vec<Snapshot>, Failure> {
+        self.learn_rest()?;
         let keys = self.logins.index().of(principal);
         let mut found = Vec::with_capacity(keys.len());
         for key in keys {
@@ -93,8 +118,11 @@ impl Inner {
         let is_over = |record: &Record| {
             principal.is_none_or(|who| record.principal() == Some(who)) && record.is_revoked_in(epoch)
         };
+        // What is known ends all the same.
+        let learned = self.learn_rest();
         let keys = self.logins.index().of(principal);
-        keys.iter().filter(|key| kept != Some(**key)).try_for_each(|key| self.end(key, is_over))
+        keys.iter().filter(|key| kept != Some(**key)).try_for_each(|key| self.end(key, is_over))?;
+        learned
     }
 
     /// Ends a session that lives, if it is over. What cannot be read is nobody's.

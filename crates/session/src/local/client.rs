@@ -4,6 +4,8 @@ use std::fs::{self, DirBuilder, File, OpenOptions, ReadDir};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+#[cfg(test)]
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
@@ -29,6 +31,9 @@ pub(super) struct Folder {
     stripes: [Mutex<()>; 64],
     sweep: Mutex<Sweep>,
     used: Mutex<Used>,
+    /// As disks do.
+    #[cfg(test)]
+    pub(super) fails_to_sync: AtomicBool,
 }
 
 /// What the session files take up.
@@ -109,6 +114,8 @@ impl Folder {
             stripes: [const { Mutex::new(()) }; 64],
             sweep: Mutex::default(),
             used: Mutex::new(used),
+            #[cfg(test)]
+            fails_to_sync: AtomicBool::new(false),
         })
     }
 
@@ -292,6 +299,10 @@ impl Folder {
     }
 
     fn sync_shard(&self, key: &SessionKey) -> io::Result<()> {
+        #[cfg(test)]
+        if self.fails_to_sync.load(Ordering::Relaxed) {
+            return Err(not_synced(io::ErrorKind::Other.into()));
+        }
         File::open(self.shard(key)).and_then(|shard| shard.sync_all()).map_err(not_synced)
     }
 

@@ -19,10 +19,15 @@ pub(super) fn not_synced(source: io::Error) -> io::Error {
     io::Error::other(NotSynced(source))
 }
 
+/// Whether it is of such a change.
+pub(super) fn is_visible(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<NotSynced>())
+}
+
 /// What an I/O error means to a caller. The path is left out: it holds the session's key.
 pub(super) fn map_error(source: io::Error) -> Error {
     let mapped = match source.kind() {
-        _ if source.get_ref().is_some_and(|inner| inner.is::<NotSynced>()) => {
+        _ if is_visible(&source) => {
             let message = "the change is visible, and syncing it to the disk failed: it may not survive a crash";
             Error::new(ErrorKind::OutcomeUnknown, message).with_source(source)
         }

@@ -21,7 +21,7 @@ use statehouse_core::{
 
 use self::client::{Folder, Opening, Used, blocks};
 pub use self::config::LocalConfig;
-use self::error::{in_use, map_error, refused};
+use self::error::{in_use, is_visible, map_error, refused};
 use self::logins::Logins;
 use crate::api::SessionStore;
 use crate::bounds::Bounds;
@@ -50,7 +50,8 @@ const OPERATION: Operations = Operations::of("local");
 ///
 /// A file's modification time is when the session was last used, so that a touch writes no data.
 ///
-/// Which sessions are whose is in memory: it is read with all sessions when the folder is opened, and kept since. A revocation is
+/// Which sessions are whose is in memory: it is read with all sessions when the folder is opened, and kept since. A login that began
+/// before that is refused; and where a file cannot be read, so are lists, revocations and logins with a limit until it can. A revocation is
 /// answered once the files of all that it ends are gone. Logins are one after another, and wait for no revocation to be done.
 ///
 /// # Durability
@@ -218,9 +219,13 @@ impl Inner {
     fn put(&self, (record, ending): (Record, Vec<SessionKey>), now: Timestamp) -> Result<Snapshot, Failure> {
         let bytes = record.encode()?;
         self.check_room(record.key(), bytes.len() as u64, &ending)?;
-        self.folder.write(record.key(), &bytes, now)?;
-        self.logins.index().put(&record);
-        self.evict(&ending, record.key())?;
+        let written = self.folder.write(record.key(), &bytes, now);
+        // What is there has its consequences, whether it survives a crash or not: a repetition finds it as it is.
+        if written.as_ref().err().is_none_or(is_visible) {
+            self.logins.index().put(&record);
+            self.evict(&ending, record.key())?;
+        }
+        written?;
         let idle_expiry = now + record.idle_timeout();
         Ok(Snapshot::new(record, now, idle_expiry))
     }

@@ -323,3 +323,77 @@ fn a_revocation_of_everybody_holds_up_no_login_and_no_load() {
         }
     });
 }
+
+fn somebody() -> Principal {
+    Principal::new("u42").unwrap()
+}
+
+async fn log_in(store: &LocalSessionStore) -> SessionKey {
+    *log_in_where(store, |_| true).await.record().key()
+}
+
+/// The disk did not give it when the folder was opened. As one that is read, this file is there and gives nothing but errors.
+#[tokio::test]
+async fn a_session_that_could_not_be_read_at_the_opening_is_ended_by_no_revocation_that_is_said_to_be_done() {
+    let (folder, aside, clock) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), ManualClock::default());
+    let store = open(folder.path(), &clock).await;
+    let key = log_in(&store).await;
+    drop(store);
+    let (file, aside) = (files(folder.path()).pop().unwrap(), aside.path().join("aside"));
+    fs::rename(&file, &aside).unwrap();
+    std::os::unix::fs::symlink("/proc/self/mem", &file).unwrap();
+    let store = open(folder.path(), &clock).await;
+    let (who, other) = (somebody(), log_in(&store).await);
+    for failed in [store.list(&who).await.map(drop), store.revoke(Revoke::All(&who)).await] {
+        assert_eq!(failed.unwrap_err().kind(), ErrorKind::Unavailable);
+    }
+    assert!(store.load(&other).await.unwrap().found().is_none(), "what is known has ended all the same");
+    fs::remove_file(&file).unwrap();
+    // By its content, for the other may be another file system.
+    fs::copy(&aside, &file).unwrap();
+    assert_eq!(store.list(&who).await.unwrap().len(), 1);
+    store.revoke(Revoke::All(&who)).await.unwrap();
+    assert!(store.load(&key).await.unwrap().found().is_none());
+}
+
+#[tokio::test]
+async fn a_login_that_may_not_survive_a_crash_is_listed_and_makes_its_room() {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), ManualClock::default());
+    let store = open(folder.path(), &clock).await;
+    let who = somebody();
+    let before = log_in(&store).await;
+    let token = Token::generate().unwrap();
+    let new = NewSession::new(token.verifier_hash(), 20 * MINUTE, 120 * MINUTE).with_principal(who.clone());
+    let new = new.with_limit(crate::record::Limit::evict_oldest(1));
+    let options = CreateOptions::default().with_id(SaveId::generate().unwrap());
+    let fails = &store.inner.folder.fails_to_sync;
+    fails.store(true, std::sync::atomic::Ordering::Relaxed);
+    let doubt = store.create_with(&token.key(), &new, options.clone()).await.unwrap_err();
+    assert_eq!(doubt.kind(), ErrorKind::OutcomeUnknown);
+    fails.store(false, std::sync::atomic::Ordering::Relaxed);
+    store.create_with(&token.key(), &new, options).await.unwrap();
+    assert!(store.load(&before).await.unwrap().found().is_none());
+    assert_eq!(store.list(&who).await.unwrap().len(), 1);
+    store.revoke(Revoke::All(&who)).await.unwrap();
+    assert!(store.load(&token.key()).await.unwrap().found().is_none());
+}
+
+/// What was revoked is remembered in memory only.
+#[tokio::test]
+async fn a_login_that_began_before_a_restart_does_not_stand() {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), ManualClock::default());
+    let (store, who) = (open(folder.path(), &clock).await, somebody());
+    let begun = store.epoch(&who).await.unwrap();
+    store.revoke(Revoke::All(&who)).await.unwrap();
+    drop(store);
+    clock.advance(MINUTE);
+    let store = open(folder.path(), &clock).await;
+    let new = |epoch| {
+        let verifier = Token::generate().unwrap().verifier_hash();
+        NewSession::new(verifier, 20 * MINUTE, 120 * MINUTE).with_principal(who.clone()).with_epoch(epoch)
+    };
+    let late = store.create(&Token::generate().unwrap().key(), &new(begun)).await.unwrap_err();
+    assert_eq!(late.kind(), ErrorKind::Conflict);
+    let epoch = store.epoch(&who).await.unwrap();
+    store.create(&Token::generate().unwrap().key(), &new(epoch)).await.unwrap();
+}
