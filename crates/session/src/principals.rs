@@ -89,7 +89,7 @@ impl Principals {
     }
 
     /// The session was stored like this, unless something later is known of it.
-    #[cfg(feature = "local")]
+    #[cfg(unix)]
     pub(crate) fn learn(&mut self, record: &Record) {
         if !self.of.contains_key(record.key()) {
             self.put(record);

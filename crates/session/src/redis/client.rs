@@ -13,11 +13,11 @@ use statehouse_redis::{
 };
 
 use super::anonymous::{Anonymous, second, until};
-use super::principals::{Deadline, Known, Owner};
+use super::principals::{Before, Deadline, Known, Owner};
 use crate::operation::Operations;
 use crate::options::{CreateOptions, DeleteOptions, SaveOptions};
 use crate::outcome::{Deleted, Loaded, REMEMBERED, Saved, Touched};
-use crate::record::{Authority, NewSession, Principal, Record, Snapshot, TOMBSTONE, deleted_at};
+use crate::record::{Authority, NewSession, Record, Snapshot, TOMBSTONE, deleted_at};
 use crate::token::{SessionKey, VerifierHash};
 
 pub(super) const OPERATION: Operations = Operations::of("redis");
@@ -53,7 +53,7 @@ pub(super) enum Swapped {
 /// The call of a script on a session, and the argument that says whose it is.
 fn call_known<'s>(script: &'s RedisScript, key: String, known: Option<Known>) -> (ScriptCall<'s>, String) {
     let call = script.key(key);
-    let Some(Known { principal, epochs: [own, everybody] }) = known else { return (call, String::new()) };
+    let Some(Known { principal, epochs: [own, everybody], .. }) = known else { return (call, String::new()) };
     (call.key(own).key(everybody), principal.to_string())
 }
 
@@ -260,22 +260,25 @@ impl Wire {
         Ok(((Touched::Slid, ends), Owner::read(&principal, epoch)))
     }
 
-    /// Without a `holder`, in the name of the application. With a principal, only a login of theirs that began `before` the epoch.
-    /// Answers whose it was, too.
+    /// Without a `holder`, in the name of the application. Answers whose it was, too. Where it is known whose it is, it leaves their index.
     pub(super) async fn delete(
         &self,
         key: &SessionKey,
         holder: Option<&VerifierHash>,
-        before: Option<(&Principal, u64)>,
+        before: Option<Before<'_>>,
         known: Option<Known>,
         options: &DeleteOptions,
     ) -> Result<(Deleted, Option<Owner>)> {
         let holder = holder.map_or(&[][..], |holder| holder.as_bytes());
         let script = if options.fence.is_some() { &DELETE_FENCED } else { &DELETE };
+        let (principal, epoch) = before.as_ref().map_or(("", 0), |before| (before.principal.as_str(), before.epoch));
+        let index = known.as_ref().map(|known| known.sessions.clone());
+        let index = index.or_else(|| before.as_ref()?.sessions.clone());
+        let member = index.as_ref().map_or(&[][..], |_| &key.as_bytes()[..]);
         let (call, whose) = call_known(script, self.key(key), known);
+        let call = if let Some(index) = index { call.key(index) } else { call };
         let call = call.arg(&TOMBSTONE[..]).arg(millis(REMEMBERED)).arg(holder);
-        let (principal, epoch) = before.map_or(("", 0), |(principal, epoch)| (principal.as_str(), epoch));
-        let call = call.arg(principal).arg(epoch).arg(whose).deadline();
+        let call = call.arg(principal).arg(epoch).arg(whose).arg(member).deadline();
         let call = self.fenced(call, options.fence.as_ref())?;
         let answer: (u8, Vec<u8>, u64) =
             call.run(&self.redis.within(options.deadline), Idempotence::Idempotent).await?;

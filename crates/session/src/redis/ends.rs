@@ -6,10 +6,10 @@ use futures_util::future::join_all;
 use statehouse_core::{Error, ErrorKind, Result};
 
 use super::RedisSessionStore;
-use super::logins::ANY;
-use super::principals::Deadline;
+use super::logins::{ANY, Seen};
+use super::principals::{AT_ONCE, Deadline};
 use crate::options::{DeleteOptions, SaveOptions};
-use crate::outcome::Saved;
+use crate::outcome::{Deleted, Saved};
 use crate::record::{Authority, Principal, Revoke};
 use crate::token::SessionKey;
 
@@ -50,7 +50,7 @@ impl RedisSessionStore {
         for tried in 1..=TRIES {
             // First: whoever is revoked once this number is given is over in spite of it.
             let next = self.principals.keep(principal, deadline).await?;
-            let live = self.live(principal, &[*kept], deadline).await?;
+            let Seen { live, .. } = self.see(principal, &[*kept], deadline).await?;
             // None of theirs, or not any more: then all that they have are others.
             let Some(session) = live.first() else { return self.principals.revoke(Some(principal), deadline).await };
             let record = session.record().clone().with_epoch(next);
@@ -74,8 +74,12 @@ impl RedisSessionStore {
         let (store, principal) = (self.clone(), principal.clone());
         runtime.spawn(async move {
             let swept = async {
-                let keys = store.principals.listed(&principal, None).await?;
-                store.end_all(&principal, &keys, epoch, Deadline::default()).await
+                let listed = store.principals.listed(&principal, None).await?;
+                let ended = store.end_all(&principal, &listed.all(), epoch, Deadline::default()).await?;
+                match store.wire.redis().is_cluster() {
+                    true => store.principals.forget(&principal, &listed.without(ended), None).await,
+                    false => Ok(()),
+                }
             };
             if let Err(error) = swept.await {
                 tracing::debug!(name: "session.revoked_not_deleted", kind = %error.kind(), "revoked sessions lie there until they expire");
@@ -83,17 +87,36 @@ impl RedisSessionStore {
         });
     }
 
-    /// Deletes those of these sessions that are the principal's, and whose login began before the epoch.
+    /// Deletes those of these sessions that are the principal's, and whose login began before the epoch. Answers which are not there any more;
+    /// where it lies on the same server, they have left the index.
     pub(super) async fn end_all(
         &self,
         principal: &Principal,
         keys: &[SessionKey],
         epoch: u64,
         deadline: Deadline,
-    ) -> Result<()> {
-        let before = Some((principal, epoch));
-        let options = DeleteOptions { deadline: deadline.left(), ..DeleteOptions::default() };
-        let ended = join_all(keys.iter().map(|key| self.wire.delete(key, None, before, None, &options))).await;
-        ended.into_iter().try_for_each(|ended| ended.map(drop))
+    ) -> Result<Vec<SessionKey>> {
+        let mut over = Vec::new();
+        for keys in keys.chunks(AT_ONCE) {
+            let options = DeleteOptions { deadline: deadline.left(), ..DeleteOptions::default() };
+            let end = |key| {
+                let before = self.principals.before(principal, epoch);
+                self.wire.delete(key, None, Some(before), None, &options)
+            };
+            for (key, ended) in keys.iter().zip(join_all(keys.iter().map(end)).await) {
+                over.extend((ended?.0 != Deleted::Refused).then_some(*key));
+            }
+        }
+        Ok(over)
+    }
+
+    /// Takes out of the index what has ended, in the background: it does no harm there.
+    pub(super) fn forget_later(&self, principal: &Principal, ended: Vec<SessionKey>) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        if ended.is_empty() {
+            return;
+        }
+        let (store, principal) = (self.clone(), principal.clone());
+        runtime.spawn(async move { store.principals.forget(&principal, &ended, None).await });
     }
 }

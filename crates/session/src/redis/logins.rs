@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use statehouse_core::{Error, ErrorKind, Result, Timestamp};
 
 use super::RedisSessionStore;
-use super::principals::{Attempt, Deadline, Entered, Epochs, Known, Owner};
+use super::principals::{AT_ONCE, Attempt, Deadline, Entered, Epochs, Known, Owner};
 use crate::options::{CreateOptions, SaveOptions};
 use crate::outcome::{Loaded, REMEMBERED, Saved, not_evicted, revoked, taken, too_many};
 use crate::principals::Login;
@@ -13,6 +13,14 @@ use crate::token::SessionKey;
 
 /// Later than every epoch, and a number that Lua has.
 pub(super) const ANY: u64 = 1 << 53;
+
+/// What there is of the sessions that an index has.
+#[derive(Default)]
+pub(super) struct Seen {
+    pub(super) live: Vec<Snapshot>,
+    /// Those that have ended, and that nothing brings back.
+    gone: Vec<SessionKey>,
+}
 
 /// A login that may go on.
 #[derive(Clone, Copy)]
@@ -247,7 +255,7 @@ impl RedisSessionStore {
                 Entered::In => return Ok(Admitted { epoch, evicts }),
                 Entered::Full(_) if evicts => break,
                 Entered::Full(others) => {
-                    let live = self.live(principal, &others, login.deadline).await?;
+                    let Seen { live, .. } = self.see(principal, &others, login.deadline).await?;
                     let gone = |key: &&SessionKey| !live.iter().any(|session| session.record().key() == *key);
                     let gone: Vec<_> = others.iter().filter(gone).copied().collect();
                     self.principals.forget(principal, &gone, login.left()).await?;
@@ -313,35 +321,40 @@ impl RedisSessionStore {
         }
     }
 
-    /// Those of these sessions that the principal is logged in to.
-    pub(super) async fn live(
+    /// Which of these sessions the principal is logged in to.
+    pub(super) async fn see(&self, principal: &Principal, keys: &[SessionKey], deadline: Deadline) -> Result<Seen> {
+        let mut seen = Seen::default();
+        for keys in keys.chunks(AT_ONCE) {
+            let (loaded, epoch) = self.look(principal, keys, deadline).await?;
+            for (key, loaded) in keys.iter().zip(loaded) {
+                match loaded {
+                    Ok(Loaded::Found(session)) if session.record().principal() == Some(principal) => {
+                        seen.live.extend((!session.record().is_revoked_in(epoch)).then_some(session));
+                    }
+                    Ok(Loaded::Found(_)) => {}
+                    Ok(Loaded::Deleted { .. } | Loaded::Absent) => seen.gone.push(*key),
+                    // What nobody can read is nobody's.
+                    Err(error) if error.kind() == ErrorKind::Corrupt => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(seen)
+    }
+
+    /// These sessions, and the epoch of the principal.
+    async fn look(
         &self,
         principal: &Principal,
         keys: &[SessionKey],
         deadline: Deadline,
-    ) -> Result<Vec<Snapshot>> {
-        let (loaded, epoch) = if keys.is_empty() {
-            return Ok(Vec::new());
-        } else if self.wire.redis().is_cluster() {
-            self.look_apart(principal, keys, deadline).await?
-        } else {
-            let epochs = self.principals.epochs_of(principal);
-            let (loaded, epochs) = self.wire.load_beside(keys, epochs, deadline.left()).await?;
-            (loaded, Epochs::read(&epochs).last())
-        };
-        let mut live = Vec::with_capacity(loaded.len());
-        for loaded in loaded {
-            match loaded {
-                Ok(Loaded::Found(session)) if session.record().principal() == Some(principal) => {
-                    live.extend((!session.record().is_revoked_in(epoch)).then_some(session));
-                }
-                Ok(_) => {}
-                // What nobody can read is nobody's.
-                Err(error) if error.kind() == ErrorKind::Corrupt => {}
-                Err(error) => return Err(error),
-            }
+    ) -> Result<(Vec<Result<Loaded>>, u64)> {
+        if self.wire.redis().is_cluster() {
+            return self.look_apart(principal, keys, deadline).await;
         }
-        Ok(live)
+        let epochs = self.principals.epochs_of(principal);
+        let (loaded, epochs) = self.wire.load_beside(keys, epochs, deadline.left()).await?;
+        Ok((loaded, Epochs::read(&epochs).last()))
     }
 
     /// These sessions, and the epoch of the principal, which was read before those that are over in it.
@@ -368,8 +381,10 @@ impl RedisSessionStore {
     }
 
     pub(super) async fn list_live(&self, principal: &Principal, deadline: Deadline) -> Result<Vec<Snapshot>> {
-        let keys = self.principals.listed(principal, deadline.left()).await?;
-        self.live(principal, &keys, deadline).await
+        let listed = self.principals.listed(principal, deadline.left()).await?;
+        let Seen { live, gone } = self.see(principal, &listed.all(), deadline).await?;
+        self.forget_later(principal, listed.without(gone));
+        Ok(live)
     }
 }
 

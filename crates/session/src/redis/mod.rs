@@ -73,8 +73,11 @@ use crate::token::{SessionKey, VerifierHash};
 /// session and then puts that into the index: three round trips, four with a limit, for which a place is kept before; and where the
 /// oldest make room, they end once it is made, which is four more; and in a cluster one more for a login to a session that somebody is logged
 /// in to. If it dies in between, the session is in no list until it is next touched, which puts it there, and every revocation ends it all the same; a
-/// place that is kept is free after ten seconds. What has ended stays in the index until a limit is met, or until it would have ended at the latest. A
-/// load is one round trip where this process has met the session before, else two for who is logged in. A list is two, and `revoke` of all one, or two
+/// place that is kept is free after ten seconds. What is deleted leaves the index in the same step, or at once afterwards where that lies on another
+/// server, or where this process has not met the session before; what has expired leaves it when it is listed or revoked, when a limit is met, or when
+/// it would have ended at the latest. A
+/// load is one round trip where this process has met the session before, else two for who is logged in. A list is two, and one more for each
+/// 256 sessions beyond the first, and `revoke` of all one, or two
 /// in a cluster; what it ends is deleted afterwards. The epoch of a principal is kept for ten years, so that no session that is in no index outlives it.
 ///
 /// # A server that holds writes back
@@ -260,9 +263,16 @@ impl SessionStore for RedisSessionStore {
             Authority::Application => None,
         };
         let delete = async {
-            let deadline = Deadline::of(options.deadline);
+            let (deadline, known) = (Deadline::of(options.deadline), self.met.principal_of(key));
             let delete = |known| self.wire.delete(key, holder, None, known, &options);
-            Ok(self.answers.write(self.of_live(key, deadline, delete, Deleted::Gone)).await?.0)
+            let (deleted, owner) = self.answers.write(self.of_live(key, deadline, delete, Deleted::Gone)).await?;
+            // What the script knew whose it is has left their index in the same step.
+            let apart = self.wire.redis().is_cluster();
+            let left = owner.filter(|owner| apart || known.as_ref() != Some(&owner.principal));
+            if let Some(owner) = left.filter(|_| deleted == Deleted::Removed) {
+                self.forget_later(&owner.principal, vec![*key]);
+            }
+            Ok(deleted)
         };
         OPERATION.delete.during(delete).await
     }

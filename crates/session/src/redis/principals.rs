@@ -1,5 +1,6 @@
 //! Which sessions are whose: the index of each principal, and the epochs.
 
+use std::collections::HashSet;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -22,6 +23,9 @@ const UNDER_WAY: Duration = Duration::from_secs(10);
 
 /// For how long an epoch is kept: longer than a session lives that is in no index.
 const KEPT: Duration = Duration::from_secs(3660 * 86_400);
+
+/// How many sessions are asked for, or ended, or forgotten at once.
+pub(super) const AT_ONCE: usize = 256;
 
 /// How far the epoch of everybody is ahead of the clock of its server, so that it is later than that of anybody on a server
 /// whose clock is ahead.
@@ -64,6 +68,40 @@ impl Deadline {
 pub(super) struct Known {
     pub(super) principal: Principal,
     pub(super) epochs: [Vec<u8>; 2],
+    /// The name of their index.
+    pub(super) sessions: Vec<u8>,
+}
+
+/// Whose login is to end, and only if it began before an epoch.
+pub(super) struct Before<'a> {
+    pub(super) principal: &'a Principal,
+    pub(super) epoch: u64,
+    /// The name of their index, where it lies on the same server.
+    pub(super) sessions: Option<Vec<u8>>,
+}
+
+/// What is in an index. Some of it may have ended.
+pub(super) struct Listed {
+    pub(super) sessions: Vec<SessionKey>,
+    /// Of logins under way: there may be no session yet.
+    entering: Vec<SessionKey>,
+}
+
+impl Listed {
+    /// Each once.
+    pub(super) fn all(&self) -> Vec<SessionKey> {
+        let mut keys = [&self.sessions[..], &self.entering[..]].concat();
+        keys.sort_unstable();
+        keys.dedup();
+        keys
+    }
+
+    /// Which of those that are no sessions any more the index is to forget: not a login that is under way, which has none yet and
+    /// may list it before that.
+    pub(super) fn without(&self, ended: Vec<SessionKey>) -> Vec<SessionKey> {
+        let sessions: HashSet<_> = self.sessions.iter().collect();
+        ended.into_iter().filter(|key| sessions.contains(key)).collect()
+    }
 }
 
 /// Who is logged in to a session that a script has met.
@@ -155,7 +193,17 @@ impl Principals {
 
     /// For scripts, where all lies on one server.
     pub(super) fn known(&self, principal: Principal) -> Known {
-        Known { epochs: self.epochs_of(&principal), principal }
+        Known { epochs: self.epochs_of(&principal), sessions: self.index_of(&principal), principal }
+    }
+
+    fn index_of(&self, principal: &Principal) -> Vec<u8> {
+        self.keys.tagged(principal.as_str(), "sessions")
+    }
+
+    /// Of a login of the principal that began before this epoch.
+    pub(super) fn before<'a>(&self, principal: &'a Principal, epoch: u64) -> Before<'a> {
+        let sessions = (!self.redis.is_cluster()).then(|| self.index_of(principal));
+        Before { principal, epoch, sessions }
     }
 
     /// The epochs of the principal.
@@ -211,8 +259,8 @@ impl Principals {
         Ok((answer.0, read_keys(&answer.1)))
     }
 
-    /// What is in the index of the principal, and what is under way. Some of it may have ended.
-    pub(super) async fn listed(&self, principal: &Principal, deadline: Option<Duration>) -> Result<Vec<SessionKey>> {
+    /// What is in the index of the principal, and what is under way.
+    pub(super) async fn listed(&self, principal: &Principal, deadline: Option<Duration>) -> Result<Listed> {
         let [sessions, entering, _] = self.keys_of(principal);
         let mut both = redis::pipe();
         for key in [sessions, entering] {
@@ -220,10 +268,7 @@ impl Principals {
         }
         let answer: (Vec<Vec<u8>>, Vec<Vec<u8>>) =
             self.redis.within(deadline).pipeline(&both, Idempotence::Idempotent).await?;
-        let mut keys = read_keys(&[answer.0, answer.1].concat());
-        keys.sort_unstable();
-        keys.dedup();
-        Ok(keys)
+        Ok(Listed { sessions: read_keys(&answer.0), entering: read_keys(&answer.1) })
     }
 
     /// Takes out of the index what is no session of the principal any more.
@@ -233,16 +278,15 @@ impl Principals {
         keys: &[SessionKey],
         deadline: Option<Duration>,
     ) -> Result<()> {
-        if keys.is_empty() {
-            return Ok(());
+        for keys in keys.chunks(AT_ONCE) {
+            let mut command = redis::cmd("ZREM");
+            command.arg(self.index_of(principal));
+            for key in keys {
+                command.arg(&key.as_bytes()[..]);
+            }
+            self.redis.within(deadline).query::<redis::Value>(&command, Idempotence::Idempotent).await?;
         }
-        let [sessions, ..] = self.keys_of(principal);
-        let mut command = redis::cmd("ZREM");
-        command.arg(sessions);
-        for key in keys {
-            command.arg(&key.as_bytes()[..]);
-        }
-        self.redis.within(deadline).query(&command, Idempotence::Idempotent).await
+        Ok(())
     }
 
     /// Takes a login out that was let in and has created nothing.

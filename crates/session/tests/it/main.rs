@@ -10,6 +10,7 @@ mod flood;
 mod full;
 mod fuzz;
 mod http;
+mod index;
 mod key;
 mod late;
 mod limits;

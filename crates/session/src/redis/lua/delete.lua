@@ -1,21 +1,28 @@
 -- ARGV: what a tombstone begins with, for how many milliseconds it stands; and, unless the application itself deletes, the
 -- hash of the holder's verifier, which must be the record's, or the previous one in its grace; and a principal and an epoch, if
 -- only a login of theirs is to end that began before it; and whose it is as far as is known, if it is to be looked at whether they were
--- revoked. Answers how it went; and, if somebody is logged in, who, and in which epoch the login began.
+-- revoked; and the session's key, if the last of the keys before a fence's is an index that it is to leave once it has ended.
+-- Answers how it went; and, if somebody is logged in, who, and in which epoch the login began.
+local function over(how, principal, epoch)
+  if #ARGV[7] > 0 then
+    redis.pcall('ZREM', KEYS[#ARGV[6] > 0 and 4 or 2], ARGV[7])
+  end
+  return {how, principal or '', epoch or 0}
+end
 local head = redis.pcall('GETRANGE', KEYS[1], 0, 469)
 if type(head) == 'table' and not string.find(head.err, 'WRONGTYPE', 1, true) then
   return head
 end
 if type(head) == 'table' then
   -- Somebody put a value of another type there: it is no session, and nothing else takes it away.
-  return {redis.call('DEL', KEYS[1]), '', 0}
+  return over(redis.call('DEL', KEYS[1]))
 end
 if #head >= #ARGV[1] and string.sub(head, 1, #ARGV[1]) == ARGV[1] then
-  return {0, '', 0}
+  return over(0)
 end
 if #head < 160 or not is_sealed(head) then
   -- Nothing, or what is no session, or a damaged one that nobody can load.
-  return {redis.call('DEL', KEYS[1]), '', 0}
+  return over(redis.call('DEL', KEYS[1]))
 end
 local principal, epoch = '', 0
 -- The first field is the principal, if somebody is logged in.
@@ -23,6 +30,7 @@ if #head >= 214 and struct.unpack('<I2', head, 209) == 1 then
   principal, epoch = string.sub(head, 215, 214 + struct.unpack('<I4', head, 211)), number(head, 193)
 end
 if #ARGV[6] > 0 and principal == ARGV[6] and epoch < last_epoch() then
+  -- It stays in the index, for whoever deletes what was revoked.
   return {0, '', 0}
 end
 if #ARGV[4] > 0 then
@@ -41,11 +49,11 @@ if #ARGV[3] > 0 then
 end
 local stored = redis.pcall('SET', KEYS[1], ARGV[1] .. struct.pack('<I8', now), 'PX', ARGV[2])
 if not stored.err then
-  return {1, principal, epoch}
+  return over(1, principal, epoch)
 end
 -- A server that is full stores nothing and still deletes.
 if string.find(stored.err, 'OOM', 1, true) then
   redis.call('DEL', KEYS[1])
-  return {3, principal, epoch}
+  return over(3, principal, epoch)
 end
 return stored

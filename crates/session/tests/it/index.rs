@@ -1,0 +1,83 @@
+//! What the index of a principal in Redis has once sessions have ended.
+
+use std::time::{Duration, Instant};
+
+use statehouse_session::{
+    Authority, Deleted, NewSession, Principal, Revoke, SessionKey, SessionStore, SessionStoreExt as _, Token,
+};
+use statehouse_testkit::{RedisCluster, RedisServer};
+
+use crate::{open_redis, random_namespace};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+async fn log_in(store: &dyn SessionStore, idle: Duration) -> SessionKey {
+    let token = Token::generate().unwrap();
+    let new = NewSession::new(token.verifier_hash(), idle, 24 * 60 * MINUTE);
+    store.create(&token.key(), &new.with_principal(Principal::new("u42").unwrap())).await.unwrap();
+    token.key()
+}
+
+/// In the background, at once.
+async fn until_it_has(expected: i64, has: impl AsyncFn() -> i64) {
+    let begun = Instant::now();
+    while has().await != expected {
+        assert!(begun.elapsed() < MINUTE / 2, "{} and not {expected} are in the index", has().await);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+async fn leaves(url: &str, namespace: &statehouse_core::Namespace, has: impl AsyncFn() -> i64, at_once: bool) {
+    let [store, stranger] = [open_redis(url, namespace).await, open_redis(url, namespace).await];
+    for by in [&store, &stranger] {
+        for _ in 0..50 {
+            let key = log_in(&store, MINUTE).await;
+            assert_eq!(by.delete(&key, Authority::Application).await.unwrap(), Deleted::Removed);
+        }
+        if at_once && std::ptr::eq(by, &store) {
+            assert_eq!(has().await, 0, "in the same step");
+        }
+        until_it_has(0, &has).await;
+    }
+
+    let who = Principal::new("u42").unwrap();
+    let kept = log_in(&store, MINUTE).await;
+    // More than are asked for at once.
+    for _ in 0..300 {
+        log_in(&store, MINUTE).await;
+    }
+    assert_eq!(store.list(&who).await.unwrap().len(), 301);
+    store.revoke(Revoke::Others(&who, &kept)).await.unwrap();
+    until_it_has(1, &has).await;
+    assert_eq!(store.list(&who).await.unwrap().len(), 1);
+    store.revoke(Revoke::All(&who)).await.unwrap();
+    until_it_has(0, &has).await;
+
+    let kept = log_in(&store, MINUTE).await;
+    for _ in 0..10 {
+        log_in(&store, Duration::from_millis(1)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    assert_eq!(
+        store.list(&who).await.unwrap().iter().map(|session| *session.record().key()).collect::<Vec<_>>(),
+        [kept]
+    );
+    until_it_has(1, &has).await;
+}
+
+#[tokio::test]
+async fn what_has_ended_leaves_the_index() {
+    let (server, namespace) = (RedisServer::shared().await, random_namespace());
+    let index = format!("{namespace}:session:principals:{{u42}}:sessions");
+    let has = async || server.command(&["ZCARD", &index]).await.unwrap().integer().unwrap();
+    leaves(&server.url(), &namespace, has, true).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_has_ended_leaves_the_index_in_a_cluster() {
+    let (cluster, namespace) = (RedisCluster::shared().await, random_namespace());
+    let index = format!("{namespace}:session:principals:{{u42}}:sessions");
+    let primary = cluster.primary_of(&index).await.unwrap().unwrap();
+    let has = async || primary.command(&["ZCARD", &index]).await.unwrap().integer().unwrap();
+    leaves(&cluster.url(), &namespace, has, false).await;
+}
