@@ -109,7 +109,8 @@ impl Outage {
             | ErrorKind::Corrupt
             | ErrorKind::InvalidInput
             | ErrorKind::NotFound
-            | ErrorKind::TooLarge => None,
+            | ErrorKind::TooLarge
+            | ErrorKind::Unsupported => None,
             _ => Some(Self { retry_after: Self::retry_after(error) }),
         }
     }

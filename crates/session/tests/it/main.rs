@@ -19,6 +19,7 @@ mod logs;
 mod lost;
 mod orders;
 mod outage;
+mod plain;
 mod planted;
 mod promoted;
 mod redis;
