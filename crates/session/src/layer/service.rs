@@ -120,7 +120,7 @@ where
         let mut inner = statehouse_core::take_polled(&mut self.inner);
         let sessions = self.sessions.clone();
         Box::pin(async move {
-            let response = inner.call(request).await?;
+            let response = inner.call(request).await.inspect_err(|_| session.close())?;
             Ok(conclude(&session, sessions.config(), response).await)
         })
     }
@@ -136,9 +136,8 @@ async fn conclude<B>(session: &Session, config: &SessionConfig, response: Respon
             session.abandon().await;
             Ok(())
         }
-        _ => session.commit().await,
+        _ => session.commit_last().await,
     };
-    session.close();
     let outage = session.outage().filter(|_| committed.is_err() || fails_closed);
     let mut response = match (outage, committed) {
         (Some(outage), _) => unavailable(outage.retry_after).map(|()| SessionBody::empty()),

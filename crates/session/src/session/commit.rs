@@ -94,11 +94,26 @@ impl Session {
     /// first, because the session would be larger than configured; all else is saved, a login too.
     pub async fn commit(&self) -> Result<()> {
         let session = self.clone();
-        Finish::new(async move { session.commit_gated().await }).await
+        Finish::new(async move {
+            let _gate = session.inner.gate.lock().await;
+            session.commit_gated().await
+        })
+        .await
     }
 
+    /// The same for the last time: what is changed from here on is refused, since nobody would save it.
+    pub(crate) async fn commit_last(&self) -> Result<()> {
+        let session = self.clone();
+        Finish::new(async move {
+            let _gate = session.inner.gate.lock().await;
+            session.state().closed = true;
+            session.commit_gated().await
+        })
+        .await
+    }
+
+    /// For a caller that holds the gate.
     async fn commit_gated(&self) -> Result<()> {
-        let _gate = self.inner.gate.lock().await;
         self.state().put_back_taken();
         if self.state().has_work() {
             self.load_gated().await?;
@@ -138,11 +153,21 @@ impl Session {
         let mut state = self.state();
         state.work = Work::default();
         state.committing = None;
+        state.closed = true;
     }
 
-    /// Refuses changes from now on: nobody would save them.
+    /// Refuses changes once those are made that are under way: nobody would save them.
     pub(crate) fn close(&self) {
-        self.state().closed = true;
+        if let Ok(_gate) = self.inner.gate.try_lock() {
+            self.state().closed = true;
+            return;
+        }
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let session = self.clone();
+        runtime.spawn(async move {
+            let _gate = session.inner.gate.lock().await;
+            session.state().closed = true;
+        });
     }
 
     /// The work stays in the session until it is known to be done.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{Response, StatusCode, header};
+use axum::http::{Request, Response, StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use statehouse_core::layer::Layer;
@@ -14,13 +14,28 @@ use statehouse_session::{
     CookieConfig, LayeredSessionStore, MemorySessionStore, OutagePolicy, Session, SessionConfig, SessionConfigBuilder,
     SessionLayer, Token,
 };
-use tower::ServiceBuilder;
+use tower::{ServiceBuilder, ServiceExt};
 
 use crate::http::{Answer, App, MINUTE, routes, set_cookie, text, token};
 use crate::logs::Log;
 
 fn cache_control(response: &Response<Body>) -> Vec<&str> {
     response.headers().get_all(header::CACHE_CONTROL).iter().map(|value| value.to_str().unwrap()).collect()
+}
+
+/// What it has left to a task is not told that it is saved.
+#[tokio::test]
+async fn nothing_is_changed_once_the_service_has_failed() {
+    let kept: Arc<std::sync::Mutex<Option<Session>>> = Arc::default();
+    let keeps = Arc::clone(&kept);
+    let fails = tower::service_fn(move |request: Request<Body>| {
+        *keeps.lock().unwrap() = request.extensions().get::<Session>().cloned();
+        std::future::ready(Err::<Response<Body>, _>("it fails"))
+    });
+    let service = ServiceBuilder::new().layer(SessionLayer::new(MemorySessionStore::new())).service(fails);
+    assert_eq!(service.oneshot(Request::new(Body::empty())).await.err(), Some("it fails"));
+    let session = kept.lock().unwrap().take().unwrap();
+    assert_eq!(session.insert("late", &1).unwrap_err().kind(), ErrorKind::InvalidInput);
 }
 
 #[tokio::test]
