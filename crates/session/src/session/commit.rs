@@ -469,9 +469,12 @@ impl<'a> Attempt<'a> {
             let message = "another request changed the session at the same time";
             return Err(Error::new(ErrorKind::Conflict, message));
         }
-        let renewed = current.record().rotated() > self.base.record().rotated();
+        let (record, verifier) = (current.record(), self.token.verifier_hash());
+        let renewed = record.rotated() > self.base.record().rotated();
+        // Of a renewal whose token the browser has not got: by now it has it, and it would be refused at once.
+        let confirmed = !record.is_newest(&verifier) && !record.is_unconfirmed(&verifier);
         let renewing = |(_, rotation): &(Token, Rotation)| matches!(rotation.why, Rotate::Renewal { .. });
-        if renewed && self.rotation.as_ref().is_some_and(renewing) {
+        if (renewed || confirmed) && self.rotation.as_ref().is_some_and(renewing) {
             self.rotation = None;
         }
         self.base = current;

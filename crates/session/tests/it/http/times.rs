@@ -91,3 +91,30 @@ async fn a_login_is_fresh_for_a_while() {
     app.clock.advance(2 * MINUTE);
     assert_eq!(status(&cookie).await, StatusCode::UNAUTHORIZED);
 }
+
+/// It seemed that the browser had not got it.
+#[tokio::test]
+async fn a_renewal_that_is_made_once_more_leaves_a_token_that_has_come_into_use_meanwhile() {
+    let (entered, go_on) = (Arc::new(tokio::sync::Notify::new()), Arc::new(tokio::sync::Notify::new()));
+    let routes = gated_routes(Arc::clone(&entered), Arc::clone(&go_on));
+    let app = App::with_routes(routes, |config| config.renew_every(10 * MINUTE, MINUTE));
+    let before = app.post("/login/u42", "").await.unwrap();
+    app.clock.advance(11 * MINUTE);
+    let renewed = app.get("/who", &before).await.1.expect("it is due");
+    app.clock.advance(2 * MINUTE);
+    let used = async {
+        entered.notified().await;
+        assert_eq!(app.get("/who", &renewed).await.0, "u42");
+        let verifier = token(&before).verifier_hash();
+        while app.store.load(&token(&renewed).key()).await.unwrap().found().unwrap().record().is_unconfirmed(&verifier)
+        {
+            tokio::task::yield_now().await;
+        }
+        go_on.notify_one();
+    };
+    let cookies = [before.as_str()];
+    let (slow, ()) = tokio::join!(app.send("POST", "/slow", &cookies), used);
+    assert_eq!((slow.status(), set_cookie(&slow)), (StatusCode::OK, None));
+    assert_eq!(app.get("/who", &renewed).await.0, "u42");
+    assert_eq!(app.get("/read/theme", &renewed).await.0, "planted");
+}
