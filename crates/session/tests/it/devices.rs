@@ -208,6 +208,28 @@ async fn a_session_that_is_in_no_index_is_revoked_all_the_same() {
     assert_eq!(store.list(&who).await.unwrap().len(), 1, "the next login takes away what was planted");
 }
 
+/// As where somebody enters their password again for what needs a recent one.
+#[tokio::test]
+async fn a_login_to_a_session_that_is_theirs_takes_one_place() {
+    let (server, namespace) = (RedisServer::shared().await, random_namespace());
+    let store = open_redis(&server.url(), &namespace).await;
+    let new = || {
+        let token = Token::generate().unwrap();
+        let new = NewSession::new(token.verifier_hash(), MINUTE, MINUTE).with_principal(Principal::new("u42").unwrap());
+        (token.key(), new.with_limit(Limit::reject(2)))
+    };
+    let (own, login) = new();
+    store.create(&own, &login).await.unwrap();
+    // It has asked for its place, and gone no further.
+    let entering = format!("{namespace}:session:principals:{{u42}}:entering");
+    let add: [&[u8]; 4] = [b"ZADD", entering.as_bytes(), b"9e15", own.as_bytes()];
+    assert_eq!(server.command(&add).await.unwrap().integer(), Some(1));
+    let (other, login) = new();
+    store.create(&other, &login).await.unwrap();
+    let (third, login) = new();
+    assert_eq!(store.create(&third, &login).await.unwrap_err().kind(), ErrorKind::Conflict);
+}
+
 /// Its answer was lost, and its place is free after ten seconds.
 #[tokio::test]
 async fn a_login_that_is_repeated_once_another_has_its_place_leaves_no_session_beyond_the_limit() {

@@ -5,9 +5,6 @@ local epoch = redis.pcall('GET', KEYS[3])
 if type(epoch) == 'string' and tonumber(ARGV[3]) < (tonumber(epoch) or 0) then
   return {0, {}}
 end
-local function count(key)
-  return redis.call('ZCARD', key) - (redis.call('ZSCORE', key, ARGV[1]) and 1 or 0)
-end
 for at = 1, 2 do
   local kind = redis.call('TYPE', KEYS[at]).ok
   if kind ~= 'zset' and kind ~= 'none' then
@@ -16,8 +13,17 @@ for at = 1, 2 do
   end
   redis.call('ZREMRANGEBYSCORE', KEYS[at], '-inf', now)
 end
--- Nothing ends for a login that may come to nothing. What is under way has no session yet that could.
-local counted = count(KEYS[2]) + (ARGV[5] == '1' and 0 or count(KEYS[1]))
+local function is_session(key)
+  return redis.call('ZSCORE', KEYS[1], key)
+end
+-- Nothing ends for a login that may come to nothing. What is under way has no session yet that could, unless it is one already.
+local counted = 0
+for _, entering in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
+  counted = counted + ((entering == ARGV[1] or is_session(entering)) and 0 or 1)
+end
+if ARGV[5] ~= '1' then
+  counted = counted + redis.call('ZCARD', KEYS[1]) - (is_session(ARGV[1]) and 1 or 0)
+end
 if counted + 1 > tonumber(ARGV[4]) then
   return {2, redis.call('ZRANGE', KEYS[1], 0, -1)}
 end
