@@ -2,6 +2,8 @@ use std::{fmt, io};
 
 use statehouse_core::{Error, ErrorKind, folder};
 
+use super::client::Used;
+
 /// Why the folder of a file that was renamed or removed could not be synced.
 #[derive(Debug)]
 struct NotSynced(io::Error);
@@ -48,6 +50,47 @@ pub(super) fn in_use() -> Error {
 /// A folder that is not one for sessions.
 pub(super) fn refused(setting: &str, why: &str) -> Error {
     Error::invalid_config(setting, format!("the session folder is refused: {why}"))
+}
+
+/// What a file needs that is to be written.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Room {
+    pub(super) files: usize,
+    pub(super) bytes: u64,
+    /// What those leave that end for it.
+    pub(super) left: Used,
+}
+
+/// Why work on the folder failed.
+pub(super) enum Failure {
+    Io(io::Error),
+    /// The store's own bounds: that it needs this room.
+    Full(Room),
+    Other(Error),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Other(error)
+    }
+}
+
+impl Failure {
+    pub(super) fn into_error(self) -> Error {
+        match self {
+            Self::Io(source) => map_error(source),
+            Self::Full(_) => {
+                Error::full("the session folder is full of live sessions (settings max_sessions and capacity)")
+            }
+            Self::Other(error) => error,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use statehouse_core::{
 
 use self::client::{Folder, Opening, Used, blocks};
 pub use self::config::LocalConfig;
-use self::error::{in_use, is_visible, map_error, refused};
+use self::error::{Failure, Room, in_use, is_visible, map_error, refused};
 use self::logins::Logins;
 use crate::api::SessionStore;
 use crate::bounds::Bounds;
@@ -157,47 +157,6 @@ struct Change {
     authority: Authority,
     rotation: Option<Rotation>,
     options: SaveOptions,
-}
-
-/// What a file needs that is to be written.
-#[derive(Clone, Copy, Default)]
-struct Room {
-    files: usize,
-    bytes: u64,
-    /// What those leave that end for it.
-    left: Used,
-}
-
-/// Why work on the folder failed.
-enum Failure {
-    Io(io::Error),
-    /// The store's own bounds: that it needs this room.
-    Full(Room),
-    Other(Error),
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self::Other(error)
-    }
-}
-
-impl Failure {
-    fn into_error(self) -> Error {
-        match self {
-            Self::Io(source) => map_error(source),
-            Self::Full(_) => {
-                Error::full("the session folder is full of live sessions (settings max_sessions and capacity)")
-            }
-            Self::Other(error) => error,
-        }
-    }
 }
 
 impl Inner {

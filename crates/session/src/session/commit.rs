@@ -9,7 +9,7 @@ use super::finish::Finish;
 use super::handle::{Session, Shared};
 use super::state::{Base, CookieChange, Held, Outage};
 use super::watch::Again;
-use super::work::{Committing, Limits, Pending, Stored, Work, fit};
+use super::work::{Committing, Limits, Pending, Stored, fit};
 use crate::api::{SessionStore, SessionStoreExt as _};
 use crate::config::{ConflictPolicy, OutagePolicy, SessionConfig};
 use crate::cookie::Place;
@@ -101,19 +101,8 @@ impl Session {
         .await
     }
 
-    /// The same for the last time: what is changed from here on is refused, since nobody would save it.
-    pub(crate) async fn commit_last(&self) -> Result<()> {
-        let session = self.clone();
-        Finish::new(async move {
-            let _gate = session.inner.gate.lock().await;
-            session.state().closed = true;
-            session.commit_gated().await
-        })
-        .await
-    }
-
     /// For a caller that holds the gate.
-    async fn commit_gated(&self) -> Result<()> {
+    pub(super) async fn commit_gated(&self) -> Result<()> {
         self.state().put_back_taken();
         if self.state().has_work() {
             self.load_gated().await?;
@@ -134,40 +123,6 @@ impl Session {
         }
         self.slide(done.wrote).await;
         done.dropped.map_or(Ok(()), |name| Err(too_large(&name, self.config()).with_operation(NAME.commit)))
-    }
-
-    /// The outage that this request met, if it met one.
-    pub(crate) fn outage(&self) -> Option<Outage> {
-        self.state().outage
-    }
-
-    /// Drops the changed attributes of a failed request. What a login removes is part of the login.
-    pub(crate) async fn discard_attributes(&self) {
-        let _gate = self.inner.gate.lock().await;
-        self.state().discard_attributes();
-    }
-
-    /// Drops all changes of a request that could not reach the store: they may rest on what it did not read.
-    pub(crate) async fn abandon(&self) {
-        let _gate = self.inner.gate.lock().await;
-        let mut state = self.state();
-        state.work = Work::default();
-        state.committing = None;
-        state.closed = true;
-    }
-
-    /// Refuses changes once those are made that are under way: nobody would save them.
-    pub(crate) fn close(&self) {
-        if let Ok(_gate) = self.inner.gate.try_lock() {
-            self.state().closed = true;
-            return;
-        }
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        let session = self.clone();
-        runtime.spawn(async move {
-            let _gate = session.inner.gate.lock().await;
-            session.state().closed = true;
-        });
     }
 
     /// The work stays in the session until it is known to be done.
@@ -200,23 +155,6 @@ impl Session {
             state.work = committing.work.clone().then(newer);
         }
         Err(error)
-    }
-
-    /// Whether all that failed is the renewal of a token that was due, which no handler has asked for. It may have been made all the
-    /// same: the token that the browser has is accepted until another is used, and a later request renews it.
-    fn drops_renewal(&self, error: &Error) -> bool {
-        let mut state = self.state();
-        let renews = state.committing.as_ref().is_some_and(|committing| committing.work.only_renews());
-        let is_away = Outage::of(error).is_some();
-        if !renews || !(is_away || error.kind() == ErrorKind::Conflict) {
-            return false;
-        }
-        tracing::debug!(name: "session.token_not_renewed", kind = %error.kind(), "a session's token could not be renewed");
-        if is_away {
-            self.inner.shared.watch.failed(error);
-        }
-        state.committing = None;
-        true
     }
 
     async fn apply(&self, committing: &Committing) -> Result<Done> {

@@ -131,6 +131,23 @@ impl Session {
         }
     }
 
+    /// Whether all that failed is the renewal of a token that was due, which no handler has asked for. It may have been made all the
+    /// same: the token that the browser has is accepted until another is used, and a later request renews it.
+    pub(super) fn drops_renewal(&self, error: &Error) -> bool {
+        let mut state = self.state();
+        let renews = state.committing.as_ref().is_some_and(|committing| committing.work.only_renews());
+        let is_away = Outage::of(error).is_some();
+        if !renews || !(is_away || error.kind() == ErrorKind::Conflict) {
+            return false;
+        }
+        tracing::debug!(name: "session.token_not_renewed", kind = %error.kind(), "a session's token could not be renewed");
+        if is_away {
+            self.inner.shared.watch.failed(error);
+        }
+        state.committing = None;
+        true
+    }
+
     /// Remembers that the store could not be reached, for the layer.
     pub(super) fn note_outage(&self, error: &Error) {
         if let Some(outage) = Outage::of(error) {

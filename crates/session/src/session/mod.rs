@@ -10,6 +10,7 @@ mod finish;
 mod flash;
 mod handle;
 mod identity;
+mod last;
 mod load;
 mod messages;
 mod state;

@@ -1,0 +1,55 @@
+//! What the layer does with the session of a request that is done.
+
+use statehouse_core::Result;
+
+use super::finish::Finish;
+use super::handle::Session;
+use super::state::Outage;
+use super::work::Work;
+
+impl Session {
+    /// The outage that this request met, if it met one.
+    pub(crate) fn outage(&self) -> Option<Outage> {
+        self.state().outage
+    }
+
+    /// Drops the changed attributes of a failed request. What a login removes is part of the login.
+    pub(crate) async fn discard_attributes(&self) {
+        let _gate = self.inner.gate.lock().await;
+        self.state().discard_attributes();
+    }
+
+    /// Drops all changes of a request that could not reach the store: they may rest on what it did not read.
+    pub(crate) async fn abandon(&self) {
+        let _gate = self.inner.gate.lock().await;
+        let mut state = self.state();
+        state.work = Work::default();
+        state.committing = None;
+        state.closed = true;
+    }
+
+    /// Refuses changes once those are made that are under way: nobody would save them.
+    pub(crate) fn close(&self) {
+        if let Ok(_gate) = self.inner.gate.try_lock() {
+            self.state().closed = true;
+            return;
+        }
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let session = self.clone();
+        runtime.spawn(async move {
+            let _gate = session.inner.gate.lock().await;
+            session.state().closed = true;
+        });
+    }
+
+    /// [Commits](Self::commit) for the last time: what is changed from here on is refused, since nobody would save it.
+    pub(crate) async fn commit_last(&self) -> Result<()> {
+        let session = self.clone();
+        Finish::new(async move {
+            let _gate = session.inner.gate.lock().await;
+            session.state().closed = true;
+            session.commit_gated().await
+        })
+        .await
+    }
+}
