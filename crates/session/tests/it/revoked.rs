@@ -77,21 +77,25 @@ async fn a_revocation_ends_the_session_that_a_later_unfinished_one_keeps() {
     let direct = open_redis(&server.url(), &namespace).await;
     let [one, two] = [log_in(&direct, &who).await, log_in(&direct, &who).await];
     let [first, second] = [FaultProxy::start(server.address()), FaultProxy::start(server.address())];
-    let ends = async |proxy: &FaultProxy, kept: SessionKey| {
-        let (store, who) = (open_patient(&proxy.url(&server.url()), &namespace).await, who.clone());
+    let slow = async |proxy: &FaultProxy| {
+        let store = open_patient(&proxy.url(&server.url()), &namespace).await;
         proxy.delay(Direction::ToClient, Duration::from_millis(300));
+        store
+    };
+    let ends = |store: RedisSessionStore, kept: SessionKey| {
+        let who = who.clone();
         tokio::spawn(async move { store.revoke(Revoke::Others(&who, &kept)).await })
     };
     let given = async || {
         let number = server.command(&["GET", &format!("{namespace}:session:principals:{{u0}}:keeping")]).await.unwrap();
         number.text().unwrap_or_default().to_owned()
     };
-    let begun = ends(&first, one).await;
+    let begun = ends(slow(&first).await, one);
     while given().await.is_empty() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     first.black_hole_way(Direction::ToClient);
-    let unfinished = ends(&second, two).await;
+    let unfinished = ends(slow(&second).await, two);
     let epoch = async || direct.load(&two).await.unwrap().found().unwrap().record().epoch();
     let before = epoch().await;
     while epoch().await == before {
