@@ -29,15 +29,22 @@ use crate::token::SessionKey;
 /// - **A change is made once**: a save or rotation with the id of one of the last changes is [`Saved::Applied`] and changes
 ///   nothing, whatever others have changed in between. If it may have been forgotten among them, a repetition is
 ///   [`ErrorKind::OutcomeUnknown`](statehouse_core::ErrorKind::OutcomeUnknown).
-/// - **Rotate** replaces the verifier and applies the delta in one atomic step under the same key; it moves neither
-///   the time of creation nor the absolute expiry. With an idle timeout, the session has that one from then on. After a
+/// - **Rotate** replaces the verifier and applies the delta in one atomic step under the same key; it does not move the time of
+///   creation. With an idle timeout, the session has that one from then on; with an absolute one, it ends so much later than that, and else
+///   when it would have ended before. After a
 ///   renewal the verifier before is accepted until the new one has been used, and for its grace from then on.
+/// - **Whoever is remembered stays so until the next login**: for how long is kept with the session by saves, touches and
+///   rotations, and told by loads and lists; the next login there says it anew. Lists and limits have the session for as
+///   long as it lives.
 /// - **Touch** slides the idle timeout up to the absolute expiry. It neither creates nor changes the version, so it
 ///   never makes a save conflict.
 /// - **When a session was last used** is known to a tenth of its idle timeout, also where the absolute one ends it before.
 /// - **Delete** is idempotent. What is deleted does not come back by a save, a rotation or a touch; nor is its key free
 ///   for another as long as the deletion is [remembered](crate::REMEMBERED): until then a load says [`Loaded::Deleted`], so that requests
 ///   under way with its token do not begin another session; and how long ago it was, never more than in truth.
+/// - **An attribute may end before its session**, so long after the change that set it, by the store's clock. From then on no answer
+///   has it, and the next change of the session leaves it out. A change of other attributes keeps when it ends; one that sets it
+///   again, also to the same value, says that anew.
 /// - **Fenced writes.** With [`FENCED`](crate::capability::FENCED) a save, rotation or deletion with a [`Fence`] is made only as
 ///   long as no higher token of its lock is known here, by a write or by [`raise_with`](Self::raise_with); else it is
 ///   [`ErrorKind::Fenced`](statehouse_core::ErrorKind::Fenced), and nothing is changed. With
@@ -88,7 +95,8 @@ use crate::token::SessionKey;
 ///
 /// let loaded = store.load_with(&key, LoadOptions::default().with_deadline(hasty)).await?;
 /// let seen = loaded.found().expect("it is there");
-/// let delta = Delta::new().with_set(theme, Attribute::encode("dark")?).then(Delta::new().with_removed(cart));
+/// let dark = Attribute::encode("dark")?.with_time_to_live(5 * minute);
+/// let delta = Delta::new().with_set(theme, dark).then(Delta::new().with_removed(cart));
 /// let save = SaveId::generate()?;
 /// let options = SaveOptions::default().with_id(save).with_deadline(hasty);
 /// let saved = store.save_with(&seen, holder, &delta, options).await?;
@@ -105,9 +113,12 @@ use crate::token::SessionKey;
 ///     .with_epoch(epoch)
 ///     .with_limit(Limit::reject(5))
 ///     .with_idle_timeout(5 * minute);
+/// let month = 30 * 1_440 * minute; // for whoever has ticked a box
+/// let rotation = rotation.with_persistence(Persistence::Remember(month)).with_absolute_timeout(3 * month);
 /// let options = SaveOptions::default().with_deadline(hasty);
 /// let login = store.rotate_with(&saved, holder, &rotation, &Delta::new(), options).await?;
-/// assert!(matches!(login, Saved::Applied(_)));
+/// let Saved::Applied(login) = login else { panic!("{login:?}") };
+/// assert_eq!(login.record().persistence(), Persistence::Remember(month));
 ///
 /// assert_eq!(store.touch_with(&key, TouchOptions::default().with_deadline(hasty)).await?, Touched::Slid);
 /// let options = DeleteOptions::default().with_deadline(hasty);
@@ -129,6 +140,7 @@ use crate::token::SessionKey;
 ///     let new = NewSession::new(token.verifier_hash(), 30 * minute, 600 * minute)
 ///         .with_principal(who.clone())
 ///         .with_epoch(store.epoch(&who).await?)
+///         .with_persistence(Persistence::Browser)
 ///         .with_limit(Limit::evict_oldest(2));
 ///     store.create(&Token::generate()?.key(), &new).await?;
 /// }

@@ -28,6 +28,7 @@ pub struct SessionConfig {
     pub(crate) idle_timeout: Duration,
     pub(crate) anonymous_timeout: Duration,
     pub(crate) absolute_timeout: Duration,
+    pub(crate) max_remembered: Duration,
     pub(crate) renewal: Option<Renewal>,
     pub(crate) on_conflict: ConflictPolicy,
     pub(crate) on_outage: OutagePolicy,
@@ -133,14 +134,15 @@ pub enum ServerErrorPolicy {
 }
 
 impl Default for SessionConfig {
-    /// 30 minutes idle, 10 minutes while nobody is logged in, 12 hours absolute, no renewal, 64 KiB for an attribute,
-    /// 256 KiB and 4,096 attributes for a session, and the default of each policy.
+    /// 30 minutes idle, 10 minutes while nobody is logged in, 12 hours absolute, 90 days for whoever is remembered, no renewal, 64 KiB
+    /// for an attribute, 256 KiB and 4,096 attributes for a session, and the default of each policy.
     fn default() -> Self {
         Self {
             cookie: CookieConfig::default(),
             idle_timeout: Duration::from_secs(30 * 60),
             anonymous_timeout: Duration::from_secs(10 * 60),
             absolute_timeout: Duration::from_secs(12 * 3600),
+            max_remembered: Duration::from_secs(90 * 86_400),
             renewal: None,
             on_conflict: ConflictPolicy::default(),
             on_outage: OutagePolicy::default(),
@@ -165,7 +167,7 @@ impl SessionConfig {
         SessionConfigBuilder(Self::default())
     }
 
-    /// How long a session lives without being used.
+    /// How long a session of nobody who is remembered lives without being used.
     pub(crate) fn idle_timeout_of(&self, logged_in: bool) -> Duration {
         if logged_in { self.idle_timeout } else { self.idle_timeout.min(self.anonymous_timeout) }
     }
@@ -183,6 +185,7 @@ impl SessionConfig {
 ///     .idle_timeout(Duration::from_secs(1800))
 ///     .anonymous_timeout(Duration::from_secs(300))
 ///     .absolute_timeout(Duration::from_secs(8 * 3600))
+///     .max_remembered(Duration::from_secs(30 * 86_400))
 ///     .renew_every(Duration::from_secs(900), Duration::from_secs(10))
 ///     .on_conflict(ConflictPolicy::Fail)
 ///     .on_login(LoginPolicy::Clear)
@@ -227,9 +230,17 @@ impl SessionConfigBuilder {
         self
     }
 
-    /// How long a session lives at most, from its creation.
+    /// How long a session lives at most, from its creation. Those of whoever is remembered have [another
+    /// end](Self::max_remembered), and who logs in anew there, and is not remembered any more, has this time from then on.
     pub fn absolute_timeout(mut self, timeout: Duration) -> Self {
         self.0.absolute_timeout = timeout;
+        self
+    }
+
+    /// How long somebody may be [remembered](crate::Persistence::Remember) at most, from their login on: no login may ask for more,
+    /// and one that has asked for it before this was lowered is over all the same.
+    pub fn max_remembered(mut self, timeout: Duration) -> Self {
+        self.0.max_remembered = timeout;
         self
     }
 
@@ -366,6 +377,7 @@ impl SessionConfigBuilder {
             ("idle_timeout", config.idle_timeout),
             ("anonymous_timeout", config.anonymous_timeout),
             ("absolute_timeout", config.absolute_timeout),
+            ("max_remembered", config.max_remembered),
             ("renew_every", renewal.every),
             ("renewal grace", renewal.grace),
         ] {
@@ -404,6 +416,7 @@ mod tests {
             ("idle_timeout", build().idle_timeout(Duration::ZERO)),
             ("anonymous_timeout", build().anonymous_timeout(Duration::ZERO)),
             ("absolute_timeout", build().absolute_timeout(Duration::MAX)),
+            ("max_remembered", build().max_remembered(Duration::ZERO)),
             ("renew_every", build().renew_every(Duration::ZERO, second)),
             ("renewal grace", build().renew_every(second, Duration::ZERO)),
             ("max_attribute_size", build().max_attribute_size(0)),

@@ -148,9 +148,9 @@ impl CookieConfig {
             .filter_map(|rest| Token::parse(std::str::from_utf8(rest.strip_prefix(b"=")?).ok()?))
     }
 
-    /// Adds the cookie to a response, and what keeps caches from storing it.
-    pub(crate) fn set(&self, headers: &mut HeaderMap, place: Place, token: &Token) {
-        self.append(headers, place, token.expose().expose(), self.max_age);
+    /// Adds the cookie to a response, to be kept for so long when the browser is closed, and what keeps caches from storing it.
+    pub(crate) fn set(&self, headers: &mut HeaderMap, place: Place, token: &Token, max_age: Option<Duration>) {
+        self.append(headers, place, token.expose().expose(), max_age);
     }
 
     /// Adds the cookie's removal to a response. A browser removes a cookie only if name, domain and path are the
@@ -159,7 +159,7 @@ impl CookieConfig {
         self.append(headers, place, "", Some(Duration::ZERO));
     }
 
-    /// How long the browser keeps the cookie, if it does so when it is closed, so that it has to be sent again.
+    /// How long the browser keeps the cookie of whoever is not remembered, if it does so when it is closed.
     pub(crate) const fn lasts(&self) -> Option<Duration> {
         self.max_age
     }
@@ -281,7 +281,8 @@ impl CookieBuilder {
     }
 
     /// How long the browser keeps the cookie from its last use on: it is sent again as the session slides, and with
-    /// each write. Without it, the browser keeps the cookie until it is closed.
+    /// each write. Without it, the browser keeps the cookie until it is closed, unless the login was
+    /// [remembered](crate::Persistence::Remember).
     pub fn max_age(mut self, max_age: Duration) -> Self {
         self.0.max_age = Some(max_age);
         self
@@ -366,7 +367,7 @@ mod tests {
     fn the_default_cookie_is_bound_to_the_host_and_removed_with_every_attribute() {
         let (cookie, token) = (CookieConfig::default(), Token::generate().unwrap());
         let mut headers = HeaderMap::new();
-        cookie.set(&mut headers, Place::Cookie, &token);
+        cookie.set(&mut headers, Place::Cookie, &token, None);
         cookie.remove(&mut headers, Place::Cookie);
         let expected = format!("__Host-id={}; Path=/; Secure; HttpOnly; SameSite=Lax", token.expose().expose());
         let removal = "__Host-id=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Lax";

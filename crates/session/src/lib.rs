@@ -58,6 +58,8 @@ let app: Router = Router::new().route("/login", post(login)).layer(SessionLayer:
 //!   faster, it is applied to what that one left. So parallel requests keep each other's changes.
 //! - A **principal** is whoever logs in. Their sessions are [listed](Session::list), [ended](Session::revoke_others) together, also
 //!   against logins under way, and [limited](SessionConfigBuilder::limit) in number.
+//! - Whoever wants to stay logged in is [remembered](Session::login_with): their session has timeouts of its own, and so may an
+//!   [attribute](Session::insert_for) have.
 //!
 //! # What it is not
 //! It does not check passwords and does not decide who may do what. It keeps no data in the cookie. An attribute is read
@@ -162,12 +164,13 @@ pub use self::layered::LayeredSessionStore;
 pub use self::local::{LocalConfig, LocalSessionStore};
 pub use self::memory::{MemoryConfig, MemorySessionStore};
 pub use self::options::{
-    CreateOptions, DeleteOptions, EpochOptions, ListOptions, LoadOptions, RevokeOptions, SaveOptions, TouchOptions,
+    CreateOptions, DeleteOptions, EpochOptions, ListOptions, LoadOptions, LoginOptions, RevokeOptions, SaveOptions,
+    TouchOptions,
 };
 pub use self::outcome::{Deleted, Loaded, REMEMBERED, Saved, Touched};
 pub use self::record::{
-    Attribute, AttributeName, Attributes, Authority, Beyond, Delta, Limit, NewSession, Principal, Record, Revoke,
-    Rotate, Rotation, SaveId, Snapshot,
+    Attribute, AttributeName, Attributes, Authority, Beyond, Delta, Limit, NewSession, Persistence, Principal, Record,
+    Revoke, Rotate, Rotation, SaveId, Snapshot,
 };
 #[cfg(feature = "redis")]
 pub use self::redis::RedisSessionStore;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use statehouse_core::Fence;
 
-use crate::record::SaveId;
+use crate::record::{Persistence, SaveId};
 
 statehouse_core::deadline_options! {
     /// Options of a load.
@@ -27,6 +27,43 @@ statehouse_core::deadline_options! {
     ///
     /// How they are used stands in the example of [`SessionStore`](crate::SessionStore#example).
     RevokeOptions
+}
+
+/// What a login is told besides who logs in: see [`Session::login_with`](crate::Session::login_with).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LoginOptions {
+    /// For how long they stay logged in.
+    pub persistence: Persistence,
+    /// How long somebody who is remembered stays logged in at most, however much they use the session, from this login on; if none,
+    /// for as long as the [configuration](crate::SessionConfigBuilder::max_remembered) allows. Of whoever is not remembered it says nothing:
+    /// the timeouts of the configuration hold.
+    pub absolute_timeout: Option<Duration>,
+    /// The epoch in which the login [began](crate::Session::begin_login); if none, it begins now.
+    pub epoch: Option<u64>,
+}
+
+impl LoginOptions {
+    /// With this for how long they stay logged in.
+    #[must_use]
+    pub const fn with_persistence(mut self, persistence: Persistence) -> Self {
+        self.persistence = persistence;
+        self
+    }
+
+    /// With an end of what is remembered, however much the session is used.
+    #[must_use]
+    pub const fn with_absolute_timeout(mut self, timeout: Duration) -> Self {
+        self.absolute_timeout = Some(timeout);
+        self
+    }
+
+    /// With the epoch in which the login began, before the password was checked.
+    #[must_use]
+    pub const fn with_epoch(mut self, epoch: u64) -> Self {
+        self.epoch = Some(epoch);
+        self
+    }
 }
 
 /// Options of a delete.

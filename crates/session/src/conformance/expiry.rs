@@ -151,6 +151,14 @@ pub(super) async fn timeouts_of_zero_are_refused(backend: &impl SessionBackend) 
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
     }
     assert!(is_absent(&*store, &fixture.key()).await);
+    let created = fixture.create_in(&*store).await;
+    let login = Rotation::login(fixture.token.verifier_hash(), Principal::new("u42").expect("a principal"));
+    for timeout in [Duration::ZERO, Duration::MAX] {
+        for login in [login.clone().with_idle_timeout(timeout), login.clone().with_absolute_timeout(timeout)] {
+            let refused = store.rotate(&created, fixture.holder(), &login, &Delta::new()).await;
+            assert_eq!(refused.expect_err("a timeout that cannot be").kind(), ErrorKind::InvalidInput);
+        }
+    }
 }
 
 /// Requests without a cookie make them, as many as somebody likes.

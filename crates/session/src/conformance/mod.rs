@@ -45,20 +45,24 @@
 
 mod cookies;
 mod deletions;
+mod ends;
 mod expiry;
 mod fenced;
 mod kit;
 mod principals;
 mod records;
+mod remembered;
 mod requests;
 mod rotations;
 
 use self::cookies::*;
 use self::deletions::*;
+use self::ends::*;
 use self::expiry::*;
 use self::fenced::*;
 use self::principals::*;
 use self::records::*;
+use self::remembered::*;
 use self::requests::*;
 use self::rotations::*;
 #[doc(hidden)]
@@ -86,6 +90,9 @@ macro_rules! session_conformance {
             sixteen_parallel_requests_lose_no_attribute [];
             attributes_of_any_codec_are_kept_byte_for_byte [];
             a_large_session_is_kept [];
+            an_attribute_ends_by_the_stores_clock_and_the_others_stay [];
+            an_attribute_that_is_set_again_ends_as_it_then_says [];
+            an_attribute_ends_among_the_changes_of_parallel_requests [];
             a_rotation_changes_the_verifier_and_not_the_times [];
             a_rotation_applies_its_delta_in_the_same_step [];
             a_privilege_change_refuses_the_old_verifier_and_its_writes_in_flight [];
@@ -113,6 +120,8 @@ macro_rules! session_conformance {
             a_message_is_taken_by_one_of_sixteen_requests [];
             a_rotation_may_change_the_idle_timeout [];
             an_anonymous_session_lives_for_a_shorter_time_until_somebody_logs_in [];
+            whoever_is_remembered_stays_so_until_the_next_login [];
+            a_login_may_be_remembered_for_longer_than_the_configuration_keeps_others [];
             a_flood_of_anonymous_sessions_is_bounded_and_keeps_nobody_from_logging_in [];
             a_delete_is_idempotent [];
             a_delete_is_refused_to_a_holder_whose_verifier_is_not_accepted [];
@@ -130,6 +139,7 @@ macro_rules! session_conformance {
             of_logins_among_a_revocation_none_stands_that_began_before [$crate::capability::PRINCIPALS];
             of_64_parallel_logins_with_a_limit_of_one_one_is_left [$crate::capability::PRINCIPALS];
             the_oldest_makes_room_or_the_next_is_refused_and_what_has_ended_does_not_count [$crate::capability::PRINCIPALS];
+            whoever_is_remembered_is_listed_and_counted_for_as_long [$crate::capability::PRINCIPALS];
             a_login_that_is_not_made_ends_no_other_session [$crate::capability::PRINCIPALS];
             what_is_revoked_is_remembered_as_a_deletion [$crate::capability::PRINCIPALS];
             what_is_revoked_is_gone_for_every_method [$crate::capability::PRINCIPALS];

@@ -392,13 +392,13 @@ impl SessionStore for LocalSessionStore {
         delta: &Delta,
         options: SaveOptions,
     ) -> Result<Saved> {
-        match base.unsealed()?.with_save(authority, delta, base.now()) {
-            Some(next) => {
-                let change = Change { authority, rotation: None, options };
-                self.write(OPERATION.save, base, change, move |_, _| next.clone()).await
-            }
-            None => Ok(Saved::Applied(base.clone())),
+        if !base.unsealed()?.is_changed_by(authority, delta) {
+            return Ok(Saved::Applied(base.clone()));
         }
+        let (change, delta) = (Change { authority, rotation: None, options }, delta.clone());
+        let next =
+            move |current: &Record, now| current.with_save(authority, &delta, now).unwrap_or_else(|| current.clone());
+        self.write(OPERATION.save, base, change, next).await
     }
 
     async fn rotate_with(
@@ -410,6 +410,7 @@ impl SessionStore for LocalSessionStore {
         options: SaveOptions,
     ) -> Result<Saved> {
         base.unsealed()?;
+        rotation.check()?;
         let (by, delta) = (rotation.clone(), delta.clone());
         let next = move |current: &Record, now| current.with_rotation(authority, &by, &delta, now);
         let change = Change { authority, rotation: Some(rotation.clone()), options };

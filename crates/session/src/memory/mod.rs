@@ -272,10 +272,14 @@ impl SessionStore for MemorySessionStore {
         delta: &Delta,
         options: SaveOptions,
     ) -> Result<Saved> {
-        match base.unsealed()?.with_save(authority, delta, base.now()) {
-            Some(next) => self.write(OPERATION.save, base, authority, None, options, |_, _, _| Ok((next, Vec::new()))),
-            None => Ok(Saved::Applied(base.clone())),
+        if !base.unsealed()?.is_changed_by(authority, delta) {
+            return Ok(Saved::Applied(base.clone()));
         }
+        let saved = |_: &mut State, current: &Record, now| {
+            let next = current.with_save(authority, delta, now).unwrap_or_else(|| current.clone());
+            Ok((next, Vec::new()))
+        };
+        self.write(OPERATION.save, base, authority, None, options, saved)
     }
 
     async fn rotate_with(
@@ -287,6 +291,7 @@ impl SessionStore for MemorySessionStore {
         options: SaveOptions,
     ) -> Result<Saved> {
         base.unsealed()?;
+        rotation.check()?;
         let rotated = |state: &mut State, current: &Record, now| {
             let next = current.with_rotation(authority, rotation, delta, now);
             state.log_in(next, Login::by(rotation), now)

@@ -5,6 +5,9 @@ use statehouse_core::{Codec, CodecId, Error, ErrorKind, Result, SchemaId};
 use std::any::type_name;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::time::Duration;
+
+use super::ends::Ends;
 
 /// The name of an attribute: 1 to 128 bytes of UTF-8 without control characters, not beginning with `statehouse.`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -64,18 +67,20 @@ impl fmt::Debug for AttributeName {
 
 /// A stored value, how it is encoded, and what it was when it was stored. `Debug` prints its length only.
 ///
-/// Two attributes are equal if their codecs, schemas and bytes are: the name of a type is there for people to read.
+/// Two attributes are equal if their codecs, schemas, bytes and ends are: the name of a type is there for people to read.
 #[derive(Clone)]
 pub struct Attribute {
     pub(crate) codec: CodecId,
     pub(crate) schema: SchemaId,
     pub(crate) type_name: Bytes,
     pub(crate) bytes: Bytes,
+    pub(crate) ends: Ends,
 }
 
 impl PartialEq for Attribute {
     fn eq(&self, other: &Self) -> bool {
-        self.codec == other.codec && self.schema == other.schema && self.bytes == other.bytes
+        let same = self.codec == other.codec && self.schema == other.schema && self.ends == other.ends;
+        same && self.bytes == other.bytes
     }
 }
 
@@ -90,7 +95,7 @@ impl Attribute {
     /// Bytes of any codec, of schema 0 and a type without a name.
     #[must_use]
     pub const fn new(codec: CodecId, bytes: Bytes) -> Self {
-        Self { codec, schema: SchemaId(0), type_name: Bytes::new(), bytes }
+        Self { codec, schema: SchemaId(0), type_name: Bytes::new(), bytes, ends: Ends::Never }
     }
 
     /// Encodes a value, of schema 0.
@@ -108,6 +113,13 @@ impl Attribute {
     #[must_use]
     pub fn with_schema(self, schema: u32) -> Self {
         Self { schema: SchemaId(schema), ..self }
+    }
+
+    /// The same for so long from the change on that sets it, by the store's clock: it is absent then. That change is one, also where the
+    /// value is the same. Without a time it lives as long as its session.
+    #[must_use]
+    pub fn with_time_to_live(self, time: Duration) -> Self {
+        Self { ends: Ends::After(time), ..self }
     }
 
     /// The same with the name of a type.
@@ -204,7 +216,7 @@ impl fmt::Debug for Attribute {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("Attribute");
         shown.field("codec", &self.codec).field("schema", &self.schema).field("type_name", &self.type_name());
-        shown.field("len", &self.bytes.len()).finish()
+        shown.field("len", &self.bytes.len()).field("ends", &self.ends).finish()
     }
 }
 
@@ -411,7 +423,7 @@ mod tests {
         }
         let stored = Attribute::encode(&Cart { items: vec![7] }).unwrap();
         assert_eq!((stored.type_name(), stored.schema()), ("Cart", 0));
-        let error = stored.decode::<Vec<std::time::Duration>>().unwrap_err();
+        let error = stored.decode::<Vec<Duration>>().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Corrupt);
         assert_eq!(error.to_string(), "the attribute was stored as Cart and cannot be read as Vec<Duration>");
         let error = stored.with_schema(3).decode::<bool>().unwrap_err();

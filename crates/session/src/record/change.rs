@@ -134,6 +134,21 @@ impl<'a> Revoke<'a> {
     }
 }
 
+/// For how long somebody stays logged in who does nothing: see [`LoginOptions`](crate::LoginOptions).
+///
+/// It is what the application says of a login, and kept with the session: nothing that a browser sends changes it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Persistence {
+    /// For as long as the browser is open, with the timeouts of the [configuration](crate::SessionConfig). Where its cookie has a
+    /// [`max_age`](crate::CookieBuilder::max_age), the browser keeps that also when it is closed.
+    #[default]
+    Browser,
+    /// For this long without being used, also when the browser is closed: the idle timeout of the session and the `Max-Age` of its
+    /// cookie, both of which begin anew as it is used.
+    Remember(Duration),
+}
+
 /// What a session begins with. The store adds the times, from its own clock.
 ///
 /// How it is used stands in the example of [`SessionStore`](crate::SessionStore#example).
@@ -152,6 +167,8 @@ pub struct NewSession {
     pub epoch: u64,
     /// How many sessions the principal may have, this one among them.
     pub limit: Option<Limit>,
+    /// For how long whoever logged in stays so. Without a principal it says nothing.
+    pub persistence: Persistence,
     /// The first attributes.
     pub attributes: Attributes,
 }
@@ -167,6 +184,7 @@ impl NewSession {
             principal: None,
             epoch: 0,
             limit: None,
+            persistence: Persistence::Browser,
             attributes: Attributes::new(),
         }
     }
@@ -176,11 +194,7 @@ impl NewSession {
     /// # Errors
     /// [`ErrorKind::InvalidInput`](statehouse_core::ErrorKind::InvalidInput) if one is under 1 ms or over 10 years.
     pub fn check(&self) -> Result<()> {
-        const ACCEPTED: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(3650 * 86_400);
-        if ACCEPTED.contains(&self.idle_timeout) && ACCEPTED.contains(&self.absolute_timeout) {
-            return Ok(());
-        }
-        Err(Error::invalid_input("a session timeout is at least 1 ms and at most 10 years"))
+        [self.idle_timeout, self.absolute_timeout].into_iter().try_for_each(check_timeout)
     }
 
     /// The same with a principal, logged in when the session is created.
@@ -204,12 +218,30 @@ impl NewSession {
         self
     }
 
+    /// The same of somebody who is remembered, which is the idle timeout then, or not.
+    #[must_use]
+    pub const fn with_persistence(mut self, persistence: Persistence) -> Self {
+        if let Persistence::Remember(idle) = persistence {
+            self.idle_timeout = idle;
+        }
+        self.persistence = persistence;
+        self
+    }
+
     /// The same with these attributes.
     #[must_use]
     pub fn with_attributes(mut self, attributes: Attributes) -> Self {
         self.attributes = attributes;
         self
     }
+}
+
+fn check_timeout(timeout: Duration) -> Result<()> {
+    const ACCEPTED: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(3650 * 86_400);
+    if ACCEPTED.contains(&timeout) {
+        return Ok(());
+    }
+    Err(Error::invalid_input("a session timeout is at least 1 ms and at most 10 years"))
 }
 
 /// Why a session gets a new verifier, and with it the browser a new cookie.
@@ -244,19 +276,41 @@ pub struct Rotation {
     pub limit: Option<Limit>,
     /// How long the session lives without being used from now on. Without one that stays.
     pub idle_timeout: Option<Duration>,
+    /// How long it lives at most from now on. Without one its end stays.
+    pub absolute_timeout: Option<Duration>,
+    /// For how long whoever logged in stays so. Without a login that stays as it is.
+    pub persistence: Persistence,
 }
 
 impl Rotation {
     /// A rotation that leaves the principal as it is.
     #[must_use]
     pub const fn new(next: VerifierHash, why: Rotate) -> Self {
-        Self { next, why, login: None, epoch: 0, limit: None, idle_timeout: None }
+        Self {
+            next,
+            why,
+            login: None,
+            epoch: 0,
+            limit: None,
+            idle_timeout: None,
+            absolute_timeout: None,
+            persistence: Persistence::Browser,
+        }
     }
 
     /// A rotation because somebody logged in.
     #[must_use]
     pub const fn login(next: VerifierHash, principal: Principal) -> Self {
-        Self { next, why: Rotate::PrivilegeChange, login: Some(principal), epoch: 0, limit: None, idle_timeout: None }
+        Self {
+            next,
+            why: Rotate::PrivilegeChange,
+            login: Some(principal),
+            epoch: 0,
+            limit: None,
+            idle_timeout: None,
+            absolute_timeout: None,
+            persistence: Persistence::Browser,
+        }
     }
 
     /// The same of a login that began in this epoch of the principal.
@@ -278,6 +332,31 @@ impl Rotation {
     pub fn with_idle_timeout(mut self, timeout: Duration) -> Self {
         self.idle_timeout = Some(timeout);
         self
+    }
+
+    /// The same with another end, however much the session is used.
+    #[must_use]
+    pub const fn with_absolute_timeout(mut self, timeout: Duration) -> Self {
+        self.absolute_timeout = Some(timeout);
+        self
+    }
+
+    /// The same of somebody who is remembered, which is the idle timeout then, or not.
+    #[must_use]
+    pub const fn with_persistence(mut self, persistence: Persistence) -> Self {
+        if let Persistence::Remember(idle) = persistence {
+            self.idle_timeout = Some(idle);
+        }
+        self.persistence = persistence;
+        self
+    }
+
+    /// Checks the timeouts. Every backend calls it before it rotates.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`](statehouse_core::ErrorKind::InvalidInput) if one is under 1 ms or over 10 years.
+    pub fn check(&self) -> Result<()> {
+        self.idle_timeout.into_iter().chain(self.absolute_timeout).try_for_each(check_timeout)
     }
 }
 

@@ -21,6 +21,8 @@
 //! | 1 | the principal, at most once |
 //! | 2 | an attribute: length of the name (1), name, codec (1), schema (4), length of its type's name (1), that name, value |
 //! | 3 | the last saves, at most once: 1 to 16 times version (8) and id (8) |
+//! | 4 | that whoever logged in is remembered, at most once: how long after creation that login was (8), for how long without being used (8). Of another login than the last it says nothing |
+//! | 5 | when an attribute ends, at most once for each: how long after creation (8), the first bytes of the SHA-256 of its codec (1), schema (4) and value (8), its name. Of another value, which an earlier build has set, it says nothing |
 //!
 //! Fields of other tags, from later versions, are kept byte for byte and written back after the known ones.
 //!
@@ -30,6 +32,7 @@
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use sha2::{Digest, Sha256};
 #[cfg(any(unix, feature = "redis", test))]
 use statehouse_core::Timestamp;
 use statehouse_core::time::whole_micros;
@@ -37,14 +40,17 @@ use statehouse_core::{CodecId, Envelope, Error, ErrorKind, Result, SchemaId, Ver
 
 use super::attribute::{Attribute, AttributeName, Attributes, size};
 use super::change::Principal;
+use super::ends::Ends;
 use super::saves::Saves;
-use super::stored::{Previous, Record};
+use super::stored::{Previous, Record, Remembered};
 use crate::token::{SessionKey, VerifierHash};
 
 const SCHEMA: SchemaId = SchemaId(1);
 const PRINCIPAL: u16 = 1;
 const ATTRIBUTE: u16 = 2;
 const SAVES: u16 = 3;
+const REMEMBERED: u16 = 4;
+const ENDS: u16 = 5;
 const NEVER: u64 = u64::MAX;
 
 /// What a tombstone begins with. No record is as short.
@@ -96,11 +102,18 @@ impl Record {
             let schema = value.schema.0.to_le_bytes();
             let parts = [&length[..], name, &[value.codec.0], &schema, &kind_length, kind, &value.bytes];
             put_field(&mut out, ATTRIBUTE, &parts)?;
+            if let Ends::At(end) = value.ends {
+                put_field(&mut out, ENDS, &[&micros(end).to_le_bytes(), &digest(value), name])?;
+            }
         }
         if !self.saves.is_empty() {
             let mut saves = BytesMut::new();
             self.saves.put(&mut saves);
             put_field(&mut out, SAVES, &[&saves])?;
+        }
+        if let Some(Remembered { login, idle }) = &self.remembered {
+            let times = [*login, *idle].map(|time| micros(time).to_le_bytes());
+            put_field(&mut out, REMEMBERED, &[&times.concat()])?;
         }
         for (tag, bytes) in &self.unknown {
             put_field(&mut out, *tag, &[bytes])?;
@@ -159,19 +172,22 @@ impl Record {
             rotated,
             authenticated,
             idle_timeout,
+            remembered: None,
             principal: None,
             epoch,
             attributes: Attributes::new(),
             saves: Saves::none_since(since),
             unknown: Vec::new(),
         };
+        let mut ends = Vec::new();
         while !payload.is_empty() {
-            record.take_field(payload)?;
+            record.take_field(payload, &mut ends)?;
         }
+        ends.into_iter().try_for_each(|end| record.take_end(end))?;
         Some(record)
     }
 
-    fn take_field(&mut self, payload: &mut Bytes) -> Option<()> {
+    fn take_field(&mut self, payload: &mut Bytes, ends: &mut Vec<Bytes>) -> Option<()> {
         let tag = payload.try_get_u16_le().ok()?;
         let length = usize::try_from(payload.try_get_u32_le().ok()?).ok()?;
         if length > payload.len() {
@@ -192,6 +208,11 @@ impl Record {
                 self.saves = Saves::take(self.saves.since(), bytes)?;
                 first
             }
+            REMEMBERED => self.remembered.replace(take_remembered(bytes)?).is_none(),
+            ENDS => {
+                ends.push(bytes);
+                true
+            }
             unknown => {
                 self.unknown.push((unknown, bytes));
                 true
@@ -199,6 +220,30 @@ impl Record {
         };
         first.then_some(())
     }
+
+    /// The end of an attribute, wherever that stands.
+    fn take_end(&mut self, mut bytes: Bytes) -> Option<()> {
+        let end = Duration::from_micros(bytes.try_get_u64_le().ok()?);
+        if bytes.len() < DIGEST {
+            return None;
+        }
+        let of = bytes.split_to(DIGEST);
+        let name = AttributeName::stored(bytes)?;
+        let Some(value) = self.attributes.get_mut(&name).filter(|value| digest(value)[..] == of[..]) else {
+            return Some(());
+        };
+        (std::mem::replace(&mut value.ends, Ends::At(end)) == Ends::Never).then_some(())
+    }
+}
+
+/// How much tells the value of an attribute from others, in bytes.
+const DIGEST: usize = 8;
+
+/// What tells the value of an attribute from others.
+fn digest(value: &Attribute) -> [u8; DIGEST] {
+    let digest = Sha256::new().chain_update([value.codec.0]).chain_update(value.schema.0.to_le_bytes());
+    let digest = digest.chain_update(&value.bytes).finalize();
+    std::array::from_fn(|at| digest[at])
 }
 
 fn take_attribute(mut bytes: Bytes) -> Option<(AttributeName, Attribute)> {
@@ -206,7 +251,15 @@ fn take_attribute(mut bytes: Bytes) -> Option<(AttributeName, Attribute)> {
     let codec = CodecId(bytes.try_get_u8().ok()?);
     let schema = SchemaId(bytes.try_get_u32_le().ok()?);
     let type_name = take_short(&mut bytes)?;
-    Some((name, Attribute { codec, schema, type_name, bytes }))
+    Some((name, Attribute { codec, schema, type_name, bytes, ends: Ends::Never }))
+}
+
+fn take_remembered(mut bytes: Bytes) -> Option<Remembered> {
+    if bytes.len() != 16 {
+        return None;
+    }
+    let [login, idle] = [bytes.get_u64_le(), bytes.get_u64_le()].map(Duration::from_micros);
+    Some(Remembered { login, idle })
 }
 
 /// Bytes whose length stands before them in one byte.

@@ -2,6 +2,7 @@
 
 mod attribute;
 mod change;
+mod ends;
 mod format;
 mod saves;
 mod snapshot;
@@ -9,7 +10,7 @@ mod stored;
 
 pub use self::attribute::{Attribute, AttributeName, Attributes, Delta};
 pub(crate) use self::attribute::{entry_size, short_type_name, size};
-pub use self::change::{Authority, Beyond, Limit, NewSession, Principal, Revoke, Rotate, Rotation};
+pub use self::change::{Authority, Beyond, Limit, NewSession, Persistence, Principal, Revoke, Rotate, Rotation};
 #[cfg(feature = "redis")]
 pub(crate) use self::format::TOMBSTONE;
 #[cfg(any(unix, feature = "redis", test))]

@@ -10,6 +10,7 @@ use statehouse_core::Error;
 use statehouse_core::time::whole_micros;
 use statehouse_core::{Result, Timestamp};
 
+use super::attribute::Attribute;
 #[cfg(feature = "sealed")]
 use super::attribute::AttributeName;
 use super::change::Authority;
@@ -49,10 +50,13 @@ impl fmt::Debug for Sealed {
 impl Snapshot {
     /// The record as of `now` on the store's clock, whose idle timeout ends at `idle_expiry` unless it is used: as much later than its
     /// last use as [that timeout](Record::idle_timeout) is long, also where the absolute timeout ends it before.
+    ///
+    /// Attributes that have [ended](super::Attribute::with_time_to_live) by then are not in it.
     #[must_use]
     pub fn new(record: impl Into<Arc<Record>>, now: Timestamp, idle_expiry: Timestamp) -> Self {
+        let record: Arc<Record> = record.into();
         Self {
-            record: record.into(),
+            record: record.without_ended(now).map_or(record, Arc::new),
             now,
             idle_expiry,
             taken: Instant::now(),
@@ -107,6 +111,11 @@ impl Snapshot {
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.now + self.taken.elapsed()
+    }
+
+    /// Whether the value of one of its attributes has ended since.
+    pub(crate) fn has_ended(&self, value: &Attribute) -> bool {
+        self.record.has_ended(value.ends, self.now())
     }
 
     /// When the session expires unless it is used, as of the store's answer.

@@ -3,8 +3,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use statehouse_core::{Stamp, Timestamp, Version};
 
-use super::attribute::{Attributes, Delta};
-use super::change::{Authority, NewSession, Principal, Rotate, Rotation};
+use super::attribute::{AttributeName, Attributes, Delta};
+use super::change::{Authority, NewSession, Persistence, Principal, Rotate, Rotation};
+use super::ends::{Ends, settle};
 use super::saves::{SaveId, Saves};
 use crate::token::{SessionKey, VerifierHash};
 
@@ -27,9 +28,11 @@ use crate::token::{SessionKey, VerifierHash};
 /// let created = Record::new(&token.key(), &new).created_by(create).stamped_new(now, new.absolute_timeout);
 /// assert!(created.is_as_created_by(create) && created.expiry_if_unused() == now + hour);
 ///
-/// let delta = Delta::new().with_set(AttributeName::new("theme")?, Attribute::encode("dark")?);
+/// let theme = AttributeName::new("theme")?;
+/// let delta = Delta::new().with_set(theme.clone(), Attribute::encode("dark")?.with_time_to_live(hour));
 /// let (later, save) = (now + Duration::from_secs(60), SaveId::generate()?);
-/// let changed = created.with_delta(&delta).expect("it had no theme");
+/// let changed = created.with_delta(&delta, later).expect("it had no theme");
+/// assert_eq!(changed.end_of(&theme), Some(later + hour));
 /// let saved = changed.clone().stamped_over(&created, save, later);
 /// assert!(saved.version() > created.version() && saved.knows(save) && saved.expiry_if_unused() == later + hour);
 /// // What does not count as use
@@ -45,6 +48,7 @@ pub struct Record {
     pub(super) rotated: Duration,
     pub(super) authenticated: Option<Duration>,
     pub(super) idle_timeout: Duration,
+    pub(super) remembered: Option<Remembered>,
     pub(super) principal: Option<Principal>,
     pub(super) epoch: u64,
     pub(super) attributes: Attributes,
@@ -62,6 +66,25 @@ pub(super) struct Previous {
     pub(super) grace: Duration,
 }
 
+/// That whoever logged in is remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Remembered {
+    /// How long after the session was created they logged in. A build that knows nothing of this leaves it as it is when somebody
+    /// else logs in, who did not ask for it: their login was at another time.
+    pub(super) login: Duration,
+    /// For how long without being used.
+    pub(super) idle: Duration,
+}
+
+impl Remembered {
+    fn of(persistence: Persistence, login: Duration) -> Option<Self> {
+        match persistence {
+            Persistence::Browser => None,
+            Persistence::Remember(idle) => Some(Self { login, idle }),
+        }
+    }
+}
+
 impl Record {
     /// The largest encoded record, in bytes. Longer ones are neither written nor read.
     pub const MAX_LEN: usize = 16 << 20;
@@ -71,17 +94,21 @@ impl Record {
     /// A new session. Its stamp is set by [`stamped_new`](Self::stamped_new), or by the server.
     #[must_use]
     pub fn new(key: &SessionKey, new: &NewSession) -> Self {
+        let authenticated = new.principal.is_some().then_some(Duration::ZERO);
+        let mut attributes = new.attributes.clone();
+        settle(&mut attributes, Duration::ZERO);
         Self {
             key: *key,
             stamp: Stamp::default(),
             verifier: new.verifier,
             previous: None,
             rotated: Duration::ZERO,
-            authenticated: new.principal.is_some().then_some(Duration::ZERO),
+            authenticated,
             idle_timeout: new.idle_timeout,
+            remembered: authenticated.and_then(|login| Remembered::of(new.persistence, login)),
             principal: new.principal.clone(),
             epoch: new.epoch,
-            attributes: new.attributes.clone(),
+            attributes,
             saves: Saves::default(),
             unknown: Vec::new(),
         }
@@ -128,6 +155,13 @@ impl Record {
     #[must_use]
     pub const fn idle_timeout(&self) -> Duration {
         self.idle_timeout
+    }
+
+    /// For how long whoever is logged in stays so. It is that of the login, whatever has become of the idle timeout since.
+    #[must_use]
+    pub fn persistence(&self) -> Persistence {
+        let remembered = self.remembered.filter(|remembered| self.authenticated == Some(remembered.login));
+        remembered.map_or(Persistence::Browser, |remembered| Persistence::Remember(remembered.idle))
     }
 
     /// When the verifier was last replaced; at first, when the session was created.
@@ -265,16 +299,47 @@ impl Record {
         self.verifier == *verifier
     }
 
-    /// The record with the delta applied, or `None` if that changes nothing.
+    /// When the attribute ends, if it does before its session.
     #[must_use]
-    pub fn with_delta(&self, delta: &Delta) -> Option<Self> {
-        delta.apply(&self.attributes).map(|attributes| self.with_attributes(attributes))
+    pub fn end_of(&self, name: &AttributeName) -> Option<Timestamp> {
+        match self.attributes.get(name)?.ends {
+            Ends::At(end) => Some(self.created() + end),
+            Ends::Never | Ends::After(_) => None,
+        }
+    }
+
+    /// Whether the value of an attribute has ended at `now`.
+    pub(super) fn has_ended(&self, ends: Ends, now: Timestamp) -> bool {
+        ends.is_over(now.since(self.created()))
+    }
+
+    /// The record without the attributes that have ended at `now`, or `None` if there are none.
+    pub(crate) fn without_ended(&self, now: Timestamp) -> Option<Self> {
+        let ended = self.attributes.values().any(|value| self.has_ended(value.ends, now));
+        ended.then(|| {
+            let mut attributes = self.attributes.clone();
+            attributes.retain(|_, value| !self.has_ended(value.ends, now));
+            self.with_attributes(attributes)
+        })
+    }
+
+    /// The record with the delta applied at `now`, or `None` if that changes nothing. Attributes that have ended are left out.
+    #[must_use]
+    pub fn with_delta(&self, delta: &Delta, now: Timestamp) -> Option<Self> {
+        let mut attributes = delta.apply(&self.attributes)?;
+        settle(&mut attributes, now.since(self.created()));
+        Some(self.with_attributes(attributes))
+    }
+
+    /// Whether the authority changes anything by saving the delta.
+    pub(crate) fn is_changed_by(&self, authority: Authority, delta: &Delta) -> bool {
+        delta.changes(&self.attributes) || self.is_confirmed_by(authority)
     }
 
     /// The record as the authority saves it at `now`, or `None` if that changes nothing.
     #[must_use]
     pub fn with_save(&self, authority: Authority, delta: &Delta, now: Timestamp) -> Option<Self> {
-        let changed = self.with_delta(delta);
+        let changed = self.with_delta(delta, now);
         if !self.is_confirmed_by(authority) {
             return changed;
         }
@@ -295,6 +360,7 @@ impl Record {
             rotated: self.rotated,
             authenticated: self.authenticated,
             idle_timeout: self.idle_timeout,
+            remembered: self.remembered,
             principal: self.principal.clone(),
             epoch: self.epoch,
             attributes,
@@ -307,7 +373,7 @@ impl Record {
     /// verifier before is the one that the authority holds, whose browser may not get the answer.
     #[must_use]
     pub fn with_rotation(&self, authority: Authority, rotation: &Rotation, delta: &Delta, now: Timestamp) -> Self {
-        let mut next = self.with_delta(delta).unwrap_or_else(|| self.clone());
+        let mut next = self.with_delta(delta, now).unwrap_or_else(|| self.clone());
         let age = now.since(self.created());
         let verifier = match authority {
             Authority::Holder(verifier) => verifier,
@@ -323,8 +389,12 @@ impl Record {
             next.principal = Some(principal.clone());
             next.epoch = rotation.epoch;
             next.authenticated = Some(age);
+            next.remembered = Remembered::of(rotation.persistence, age);
         }
         next.idle_timeout = rotation.idle_timeout.unwrap_or(next.idle_timeout);
+        if let Some(timeout) = rotation.absolute_timeout {
+            next.stamp.hard_expiry = Some(now + timeout);
+        }
         next
     }
 
@@ -339,14 +409,14 @@ impl Record {
         self
     }
 
-    /// The record as saved at `now` over `current` by the change of this id: the next version, and neither the time of
-    /// creation nor the absolute expiry moves.
+    /// The record as saved at `now` over `current` by the change of this id: the next version. The time of creation does not move, nor
+    /// does the absolute expiry, unless a [rotation](Self::with_rotation) has moved it.
     #[must_use]
     pub fn stamped_over(mut self, current: &Self, save: SaveId, now: Timestamp) -> Self {
         let version = current.version().next(now.as_micros());
         self.saves = current.saves.followed_by(save, current.version(), version, now);
-        self.stamp = current.stamp;
-        self.stamp.version = version;
+        let hard_expiry = self.stamp.hard_expiry.or(current.stamp.hard_expiry);
+        self.stamp = Stamp { version, hard_expiry, ..current.stamp };
         self.stamp.soft_expiry = Some(now + self.idle_timeout);
         self
     }

@@ -71,6 +71,114 @@ fn the_golden_bytes_are_what_the_table_says() {
 /// Adler-32 of the stamp, CRC-32 of the rest.
 const CHECKSUMS: [u8; 8] = [30, 13, 163, 230, 99, 11, 202, 111];
 
+fn remembered() -> Record {
+    let login = Rotation::login(VerifierHash::from_bytes([3; 32]), Principal::new("u42").unwrap())
+        .with_persistence(Persistence::Remember(30 * 1_440 * MINUTE))
+        .with_absolute_timeout(90 * 1_440 * MINUTE);
+    let (before, later) = (sample(), NOW + 5 * MINUTE);
+    before.with_rotation(Authority::Application, &login, &Delta::new(), later).stamped_over(&before, save(8), later)
+}
+
+/// Pins the format of what only some records have.
+#[test]
+fn the_golden_bytes_of_whoever_is_remembered_are_what_the_table_says() {
+    let record = remembered();
+    let bytes = record.encode().unwrap();
+    assert_eq!(bytes[40..48], (NOW + 5 * MINUTE + 90 * 1_440 * MINUTE).as_micros().to_le_bytes(), "when it ends");
+    assert_eq!(bytes[176..184], 2_592_000_000_000_u64.to_le_bytes(), "idle timeout");
+    let field = [
+        &b"\x04\0\x10\0\0\0"[..],
+        &300_000_000_u64.to_le_bytes(),       // after creation
+        &2_592_000_000_000_u64.to_le_bytes(), // a month
+        b"\x01\x70\x12\0\0\0of a later version",
+    ];
+    assert!(bytes.ends_with(&field.concat()));
+    assert_eq!(Record::decode(&sample_key(), &bytes).unwrap(), record);
+    assert_eq!(record.persistence(), Persistence::Remember(30 * 1_440 * MINUTE));
+    assert_eq!(sample().persistence(), Persistence::Browser, "of which earlier builds have written nothing");
+}
+
+fn timed() -> Record {
+    let delta = Delta::new()
+        .with_set(AttributeName::new("code").unwrap(), Attribute::encode(&7).unwrap().with_time_to_live(5 * MINUTE));
+    sample().with_delta(&delta, NOW + 4 * MINUTE).unwrap()
+}
+
+#[test]
+fn the_golden_bytes_of_an_attribute_that_ends_are_what_the_table_says() {
+    let bytes = timed().encode().unwrap();
+    let fields = [
+        &b"\x02\0\x0f\0\0\0\x04code\x04\0\0\0\0\x03i32\x07"[..],
+        b"\x05\0\x14\0\0\0",
+        &540_000_000_u64.to_le_bytes(), // after creation
+        &DIGEST_OF_7,
+        b"code\x02\0\x0e\0\0\0\x05later",
+    ];
+    let fields = fields.concat();
+    assert!(bytes.windows(fields.len()).any(|found| found == fields), "{bytes:?}");
+    let read = Record::decode(&sample_key(), &bytes).unwrap();
+    assert_eq!(read, timed());
+    assert_eq!(read.end_of(&AttributeName::new("code").unwrap()), Some(NOW + 9 * MINUTE));
+    assert_eq!(read.end_of(&AttributeName::new("theme").unwrap()), None);
+}
+
+/// The first bytes of the SHA-256 of `04 00 00 00 00 07`.
+const DIGEST_OF_7: [u8; 8] = [90, 132, 82, 102, 207, 18, 63, 170];
+
+/// It writes back what it does not know, behind all that it does.
+#[test]
+fn what_an_earlier_build_sets_does_not_end_as_the_value_before() {
+    let envelope = Envelope::decode(timed().encode().unwrap()).unwrap();
+    let end = [&b"\x05\0\x14\0\0\0"[..], &540_000_000_u64.to_le_bytes(), &DIGEST_OF_7, b"code"].concat();
+    let at = envelope.payload.windows(end.len()).position(|found| found == end).unwrap();
+    let (before, after) = (&envelope.payload[..at], &envelope.payload[at + end.len()..]);
+    let name = AttributeName::new("code").unwrap();
+    let read = |payload: Vec<u8>| {
+        Record::decode(&sample_key(), &Envelope { payload: payload.into(), ..envelope.clone() }.encode())
+    };
+    let kept = [before, after, &end].concat();
+    assert_eq!(read(kept.clone()).unwrap(), timed());
+    let mut set = kept.clone();
+    set[at - 1] = 8;
+    let set = read(set).unwrap();
+    assert_eq!((set.attributes()[&name].decode::<i32>().unwrap(), set.end_of(&name)), (8, None));
+    assert_eq!(set.encode().unwrap().windows(end.len()).filter(|found| *found == end).count(), 0);
+    assert!(read([&kept[..], &end].concat()).is_err(), "twice");
+    assert!(read([&kept[..], b"\x05\0\x0f\0\0\0", &[0; 15]].concat()).is_err(), "too short");
+}
+
+#[test]
+fn what_has_ended_is_in_no_snapshot_and_in_no_save() {
+    let (record, name) = (timed(), AttributeName::new("code").unwrap());
+    let snapshot = |now| Snapshot::new(record.clone(), now, now + MINUTE);
+    assert!(snapshot(NOW + 8 * MINUTE).record().attributes().contains_key(&name));
+    assert!(!snapshot(NOW + 9 * MINUTE).record().attributes().contains_key(&name));
+    assert!(!snapshot(NOW + 9 * MINUTE).has_ended(&record.attributes()[&AttributeName::new("theme").unwrap()]));
+    assert!(snapshot(NOW + 9 * MINUTE).has_ended(&record.attributes()[&name]), "for who has kept it");
+    let set = Delta::new().with_set(AttributeName::new("a").unwrap(), Attribute::encode(&1).unwrap());
+    assert!(!record.with_delta(&set, NOW + 9 * MINUTE).unwrap().attributes().contains_key(&name));
+    assert_eq!(record.with_delta(&Delta::new(), NOW + 9 * MINUTE), None, "no change is made for it alone");
+    let none = Attribute::encode(&1).unwrap().with_time_to_live(Duration::ZERO);
+    let ended = record.with_delta(&Delta::new().with_set(name.clone(), none), NOW + 5 * MINUTE).unwrap();
+    assert!(!ended.attributes().contains_key(&name));
+}
+
+/// It writes back what it does not know, whoever logs in.
+#[test]
+fn whoever_logs_in_by_an_earlier_build_is_not_remembered_for_the_one_before() {
+    let envelope = Envelope::decode(remembered().encode().unwrap()).unwrap();
+    for (authenticated, persistence) in [
+        (300_000_000, remembered().persistence()),
+        (300_000_001, Persistence::Browser),
+        (u64::MAX, Persistence::Browser),
+    ] {
+        let mut payload = envelope.payload.to_vec();
+        payload[112..120].copy_from_slice(&u64::to_le_bytes(authenticated));
+        let stored = Envelope { payload: payload.into(), ..envelope.clone() }.encode();
+        assert_eq!(Record::decode(&sample_key(), &stored).unwrap().persistence(), persistence);
+    }
+}
+
 #[test]
 fn a_tombstone_has_the_time_of_the_deletion() {
     let bytes = tombstone(NOW);
@@ -115,7 +223,7 @@ fn scripts_find_the_fixed_parts_where_the_offsets_say() {
 #[test]
 fn what_a_later_version_wrote_is_kept_byte_for_byte() {
     let read = Record::decode(&sample_key(), &sample().encode().unwrap()).unwrap();
-    let changed = read.with_delta(&Delta::new().with_removed(AttributeName::new("theme").unwrap())).unwrap();
+    let changed = read.with_delta(&Delta::new().with_removed(AttributeName::new("theme").unwrap()), NOW).unwrap();
     let again = Record::decode(&sample_key(), &changed.encode().unwrap()).unwrap();
     assert_eq!(again.unknown, sample().unknown);
     let later = AttributeName::new("later").unwrap();

@@ -174,7 +174,7 @@ impl Wire {
     /// by its id, whatever others have changed in between.
     ///
     /// The stamp is made here, of the server's time as the base knows it, so that the server compares and stores and
-    /// does nothing else. The time to live is set only when a touch would be worth it, or when the idle timeout is
+    /// does nothing else. The time to live is set only when a touch would be worth it, or when one of the timeouts is
     /// another: that is a fifth of the work.
     ///
     /// With what is `known` of whose the base is, nothing is written if it was revoked.
@@ -191,7 +191,8 @@ impl Wire {
         let key = *next.key();
         let version = base.record().version().get().to_le_bytes();
         let mut lives = String::new();
-        if base.is_worth_a_touch() || next.idle_timeout() != base.record().idle_timeout() {
+        let timeouts = |record: &Record| (record.idle_timeout(), record.absolute_expiry());
+        if base.is_worth_a_touch() || timeouts(&next) != timeouts(base.record()) {
             lives = millis(next.expiry_if_unused().since(now)).to_string();
         } else {
             next = next.expiring_as(base.record());

@@ -279,7 +279,7 @@ impl RedisSessionStore {
                 Err(revoked())
             }
             Ok((_, oldest)) => {
-                self.met.note_listed(key, principal);
+                self.met.note_listed(key, principal, ends);
                 self.evict(login, &oldest).await
             }
             Err(error) if admitted.evicts => Err(not_evicted(error)),
@@ -312,11 +312,11 @@ impl RedisSessionStore {
 
     /// Puts a session back into the index of its principal, unless this store has put it there a moment ago.
     pub(super) async fn mend(&self, key: &SessionKey, (principal, ends): (&Principal, Timestamp), deadline: Deadline) {
-        if self.met.is_listed(key, principal) {
+        if self.met.is_listed(key, principal, ends) {
             return;
         }
         match self.principals.list_in((principal, key), ends, None, deadline.left()).await {
-            Ok(_) => self.met.note_listed(key, principal),
+            Ok(_) => self.met.note_listed(key, principal, ends),
             Err(error) => note_unlisted(&error),
         }
     }

@@ -229,6 +229,7 @@ impl SessionStore for RedisSessionStore {
         delta: &Delta,
         options: SaveOptions,
     ) -> Result<Saved> {
+        rotation.check()?;
         let next = base.unsealed()?.with_rotation(authority, rotation, delta, base.now());
         if let Some(refused) = refusal(base, authority, Some(&rotation.next), &options) {
             return refused.map_err(|error| OPERATION.rotate.name_in(error));

@@ -366,8 +366,8 @@ pub(super) struct Met {
 struct Meeting {
     key: SessionKey,
     principal: Principal,
-    /// When it was put into the index.
-    listed: Option<Instant>,
+    /// When it was put into the index, and until when it is there: a login may move the end of its session.
+    listed: Option<(Instant, Timestamp)>,
 }
 
 impl Default for Met {
@@ -400,22 +400,23 @@ impl Met {
         }
     }
 
-    /// Whether it is certain that the index has it.
-    pub(super) fn is_listed(&self, key: &SessionKey, principal: &Principal) -> bool {
+    /// Whether it is certain that the index has it, with an end of its session that is no earlier.
+    pub(super) fn is_listed(&self, key: &SessionKey, principal: &Principal, ends: Timestamp) -> bool {
         let slot = self.slot(key);
         let met = slot.as_ref().filter(|met| met.key == *key && met.principal == *principal);
-        met.and_then(|met| met.listed).is_some_and(|listed| listed.elapsed() < LISTED_FOR)
+        met.and_then(|met| met.listed).is_some_and(|(at, until)| until == ends && at.elapsed() < LISTED_FOR)
     }
 
-    pub(super) fn note_listed(&self, key: &SessionKey, principal: &Principal) {
-        *self.slot(key) = Some(Meeting { key: *key, principal: principal.clone(), listed: Some(Instant::now()) });
+    pub(super) fn note_listed(&self, key: &SessionKey, principal: &Principal, ends: Timestamp) {
+        let listed = Some((Instant::now(), ends));
+        *self.slot(key) = Some(Meeting { key: *key, principal: principal.clone(), listed });
     }
 
     /// As it is once so much time has passed.
     #[cfg(test)]
     pub(super) fn age(&self, key: &SessionKey) {
         if let Some(met) = &mut *self.slot(key) {
-            met.listed = met.listed.and_then(|listed| listed.checked_sub(LISTED_FOR));
+            met.listed = met.listed.and_then(|(at, ends)| Some((at.checked_sub(LISTED_FOR)?, ends)));
         }
     }
 }

@@ -43,7 +43,8 @@ use crate::{
 /// # What it does not protect from
 /// Whoever can *write* to the store can delete a session, and put back what it once was: attributes and who was logged in, each as of any earlier moment, under
 /// another token and with other times. So they let in whoever has had a token of that session, and bring it back after a logout or a revocation. They can invent no value, no
-/// attribute and no principal, and take none from another session. The hashes of tokens and the times are stored as they are.
+/// attribute and no principal, and take none from another session. The hashes of tokens and the times are stored as they are, those at
+/// which an attribute ends among them.
 ///
 /// # How
 /// AES-256-GCM-SIV ([RFC 8452](https://www.rfc-editor.org/rfc/rfc8452)) with a key of each session's own, which HMAC-SHA-256 derives from the ring's, the

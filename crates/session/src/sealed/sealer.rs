@@ -114,7 +114,8 @@ impl Sealer {
         all.map(|(name, value)| {
             let code = self.code_of_name(key, name);
             let sealed = keys.seal(code.as_bytes(), &written(name, value))?;
-            Ok((code, Attribute::new(CodecId::RAW, sealed.into())))
+            // When it ends is for the store to see to, as all times are.
+            Ok((code, Attribute { ends: value.ends, ..Attribute::new(CodecId::RAW, sealed.into()) }))
         })
         .collect()
     }
@@ -130,7 +131,10 @@ impl Sealer {
         for (code, sealed) in record.attributes() {
             let (name, value) = match before.and_then(|before| opened(before, code, sealed)) {
                 Some(known) => known,
-                None => keys.open(code.as_bytes(), bare(sealed)?).and_then(|plain| read(&plain))?,
+                None => {
+                    let (name, value) = keys.open(code.as_bytes(), bare(sealed)?).and_then(|plain| read(&plain))?;
+                    (name, Attribute { ends: sealed.ends, ..value })
+                }
             };
             names.insert(code.clone(), name.clone());
             attributes.insert(name, value);

@@ -8,6 +8,7 @@ use super::contention::Race;
 use super::finish::Finish;
 use super::handle::{Session, Shared};
 use super::state::{Base, CookieChange, Held, Outage};
+use super::stay::{self, Stay};
 use super::watch::Again;
 use super::work::{Committing, Limits, Pending, Stored, fit};
 use crate::api::{SessionStore, SessionStoreExt as _};
@@ -18,7 +19,7 @@ use crate::operation::NAME;
 use crate::options::{CreateOptions, SaveOptions};
 use crate::outcome::{Loaded, Saved};
 use crate::record::{AttributeName, Authority, Delta, NewSession, Rotate, Rotation, SaveId, Snapshot};
-use crate::token::{Token, VerifierHash};
+use crate::token::Token;
 
 /// How many tokens are drawn for a new session. Two equal draws of 128 bits do not happen, but a backend that repeats a
 /// create whose answer was lost finds its own first try.
@@ -189,17 +190,15 @@ impl Session {
         let none = Default::default();
         let mut delta = work.on(Stored { attributes: &none, principal: None }, None, config.on_login)?;
         let dropped = fit(&mut delta, &none, Limits::of(config)).into_iter().next();
-        let (principal, epoch) = match &work.pending {
-            Some(Pending::Login { principal, epoch, .. }) => (Some(principal.clone()), *epoch),
-            _ => (None, 0),
+        let (principal, epoch, stay) = match &work.pending {
+            Some(Pending::Login { principal, epoch, stay, .. }) => (Some(principal.clone()), *epoch, *stay),
+            _ => (None, 0, Stay::default()),
         };
         if delta.set.is_empty() && principal.is_none() {
             return Ok(Done { wrote: false, dropped });
         }
         let place = if principal.is_some() { Place::Cookie } else { self.state().base.place_of_new() };
-        let idle = config.idle_timeout_of(principal.is_some());
-        let template = NewSession::new(VerifierHash::from_bytes([0; 32]), idle, config.absolute_timeout);
-        let limit = config.limit;
+        let (limit, template) = (config.limit, stay.begins(config, principal.is_some()));
         let template = NewSession { attributes: delta.set, principal, epoch, limit, ..template };
         for draw in 0..DRAWS {
             let token = if draw == 0 { committing.token(Token::generate)? } else { Token::generate()? };
@@ -226,7 +225,8 @@ impl Session {
     fn hold(&self, held: Held, cookie: CookieIs) {
         let mut state = self.state();
         if let CookieIs::New = cookie {
-            state.cookie = Some(CookieChange::Set(held.token.clone(), held.place));
+            let max_age = stay::max_age(&held.snapshot, self.config());
+            state.cookie = Some(CookieChange::Set(held.token.clone(), held.place, max_age));
         }
         state.set_base(Base::Held(held));
     }
@@ -278,11 +278,10 @@ impl Session {
     /// with it how long the browser keeps the cookie, if it does so for longer than it is open.
     async fn slide(&self, wrote: bool) {
         let config = self.config();
-        let lasts = config.cookie.lasts();
-        let (token, place, due, resend, confirms) = {
+        let (token, cookie, due, resend, confirms) = {
             let state = self.state();
             let Some(Held { token, snapshot, place }) = state.held() else { return };
-            let idle = config.idle_timeout_of(snapshot.record().principal().is_some());
+            let (idle, lasts) = (stay::idle_timeout(snapshot.record(), config), stay::lasts(snapshot.record(), config));
             // A cookie that is gone before a tenth of the timeout is to be gained would end the session.
             let shortest = idle.min(snapshot.record().idle_timeout()).min(lasts.unwrap_or(Duration::MAX));
             let due = snapshot.gain_of_touch() > shortest / 10;
@@ -291,7 +290,8 @@ impl Session {
             let confirms = snapshot.record().is_confirmed_by(Authority::Holder(token.verifier_hash()));
             let confirms = (confirms && !wrote && state.cookie.is_none()).then(|| snapshot.clone());
             let resend = (wrote || resend) && lasts.is_some() && newest && state.cookie.is_none();
-            (token.clone(), *place, due, resend, confirms)
+            let cookie = CookieChange::Set(token.clone(), *place, stay::max_age(snapshot, config));
+            (token.clone(), cookie, due, resend, confirms)
         };
         if let Some(snapshot) = confirms {
             self.confirm(&token, snapshot);
@@ -299,7 +299,7 @@ impl Session {
             self.touch(&token);
         }
         if resend && (wrote || self.is_current(&token).await) {
-            self.state().cookie = Some(CookieChange::Set(token, place));
+            self.state().cookie = Some(cookie);
         }
     }
 
@@ -401,8 +401,9 @@ impl<'a> Attempt<'a> {
     }
 
     fn rebase(&mut self, current: Snapshot) -> Result<()> {
-        // Another verifier alone is nobody's change of anything.
-        let changed = current.record().attributes() != self.base.record().attributes();
+        // Another verifier alone is nobody's change of anything, and neither is that an attribute has ended.
+        let (base, live) = (self.base.record(), self.base.record().without_ended(current.now()));
+        let changed = current.record().attributes() != live.as_ref().unwrap_or(base).attributes();
         if changed && self.fails_on_conflict() {
             let message = "another request changed the session at the same time";
             return Err(Error::new(ErrorKind::Conflict, message));
@@ -445,17 +446,16 @@ fn rotation(
 ) -> Result<(Token, Rotation)> {
     let next = committing.token(|| token.with_new_verifier())?;
     let next = if next.key() == token.key() { next } else { token.with_new_verifier()? };
-    let hash = next.verifier_hash();
+    let (hash, idle) = (next.verifier_hash(), stay::idle_timeout(held.record(), config));
     let rotation = match why {
-        Pending::Login { principal, epoch, .. } => {
+        Pending::Login { principal, epoch, stay, .. } => {
             let login = Rotation::login(hash, principal.clone()).with_epoch(*epoch);
-            Rotation { limit: config.limit, ..login }
+            stay.rotates(Rotation { limit: config.limit, ..login }, held, config)
         }
-        Pending::Rotate => Rotation::new(hash, Rotate::PrivilegeChange),
-        Pending::Renew { grace } => Rotation::new(hash, Rotate::Renewal { grace: *grace }),
+        Pending::Rotate => Rotation::new(hash, Rotate::PrivilegeChange).with_idle_timeout(idle),
+        Pending::Renew { grace } => Rotation::new(hash, Rotate::Renewal { grace: *grace }).with_idle_timeout(idle),
     };
-    let logged_in = rotation.login.is_some() || held.record().principal().is_some();
-    Ok((next, rotation.with_idle_timeout(config.idle_timeout_of(logged_in))))
+    Ok((next, rotation))
 }
 
 fn too_large(name: &AttributeName, config: &SessionConfig) -> Error {

@@ -6,7 +6,7 @@ use super::handle::{Session, Sessions, Shared};
 use crate::api::SessionStoreExt as _;
 use crate::event::SessionEventKind;
 use crate::operation::NAME;
-use crate::record::{Attribute, AttributeName, Principal, Revoke, Snapshot};
+use crate::record::{Attribute, AttributeName, Persistence, Principal, Revoke, Snapshot};
 use crate::token::SessionKey;
 
 /// The attribute that the name of the device is kept in.
@@ -30,6 +30,8 @@ pub struct ListedSession {
     pub last_seen: Timestamp,
     /// When it ends unless it is used.
     pub expires: Timestamp,
+    /// For how long whoever logged in stays so.
+    pub persistence: Persistence,
 }
 
 impl ListedSession {
@@ -44,6 +46,7 @@ impl ListedSession {
             authenticated: record.authenticated().unwrap_or(record.created()),
             last_seen: session.last_seen(),
             expires: session.expires(),
+            persistence: record.persistence(),
         }
     }
 }

@@ -174,6 +174,39 @@ impl Session {
         self.put(AttributeName::new(name)?, value)
     }
 
+    /// As [`insert`](Self::insert), for so long from the commit on, by the store's clock: then the attribute is absent, and the next save
+    /// removes it. For what is not to be there for as long as its session: a code that was sent, a form that was begun.
+    ///
+    /// Each time it is inserted so is a change, and the time begins anew. [`insert`](Self::insert) ends that it has one;
+    /// [`update`](Self::update) keeps when it ends. No message of [`flash`](Self::flash) has a time: it waits for the next page.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// # use statehouse_session::{MemorySessionStore, Sessions, SessionConfig};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> statehouse_core::Result<()> {
+    /// # let sessions = Sessions::new(MemorySessionStore::new(), SessionConfig::default());
+    /// # let session = sessions.open(&http::HeaderMap::new());
+    /// session.insert_for("code", &(438_102, 0), Duration::from_secs(300))?;
+    /// session.commit().await?;
+    /// // The wrong one was entered: of three times there are two left, and no more than the five minutes.
+    /// session.update("code", |code: Option<(u32, u8)>| code.map_or((0, 3), |(code, tries)| (code, tries + 1))).await?;
+    /// assert_eq!(session.get::<(u32, u8)>("code").await?, Some((438_102, 1)));
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`insert`](Self::insert); [`ErrorKind::InvalidInput`] for no time at all.
+    pub fn insert_for<T: Serialize + ?Sized>(&self, name: &str, value: &T, time_to_live: Duration) -> Result<()> {
+        if time_to_live.is_zero() {
+            let message = "an attribute lives for longer than no time at all";
+            return Err(Error::invalid_input(message).with_operation(NAME.insert).with_key(name));
+        }
+        let value = Self::encode(self.config(), name, value);
+        let value = value.map_err(|error| error.with_operation(NAME.insert).with_key(name))?;
+        self.put(AttributeName::new(name)?, value.with_time_to_live(time_to_live))
+    }
+
     pub(super) fn put(&self, name: AttributeName, value: Attribute) -> Result<()> {
         let mut state = self.open_state()?;
         let weight = self.check(&mut state, &name, &value)?;
@@ -184,7 +217,7 @@ impl Session {
 
     /// Changes an attribute depending on what it is: `change` gets the value, or `None` if there is none, and returns
     /// the next. If another request changes the session before this one is saved, `change` is run again on what that
-    /// one left, so that no change is lost; so it should do nothing else.
+    /// one left, so that no change is lost; so it should do nothing else. An attribute with [an end](Self::insert_for) keeps that.
     ///
     /// ```
     /// # use statehouse_session::{MemorySessionStore, Sessions, SessionConfig};
@@ -214,8 +247,10 @@ impl Session {
         let (shared, attribute) = (Arc::clone(&self.inner.shared), name.to_owned());
         let step: Step = Arc::new(move |before: Option<&Attribute>| {
             let Shared { config, reported, .. } = &*shared;
-            let before = before.map(|before| schema::read(config, reported, &attribute, before)).transpose()?;
-            Self::encode(config, &attribute, &change(before.flatten()))
+            let read = before.map(|before| schema::read(config, reported, &attribute, before)).transpose()?.flatten();
+            // What cannot be read is absent, and what follows on it is new.
+            let ends = before.filter(|_| read.is_some()).map(|before| before.ends).unwrap_or_default();
+            Ok(Attribute { ends, ..Self::encode(config, &attribute, &change(read))? })
         });
         let policy = self.config().on_login;
         loop {
@@ -315,7 +350,7 @@ impl Session {
             (state.cookie.take(), drops_fallback, state.used)
         };
         match change {
-            Some(CookieChange::Set(token, place)) => cookie.set(headers, place, &token),
+            Some(CookieChange::Set(token, place, max_age)) => cookie.set(headers, place, &token, max_age),
             Some(CookieChange::Remove) => cookie.remove(headers, Place::Cookie),
             Some(CookieChange::RemoveFallback) | None => {}
         }

@@ -9,12 +9,14 @@ use tracing::Instrument;
 use super::finish::Finish;
 use super::handle::Session;
 use super::state::{Base, CookieChange, Held, Outage, State};
+use super::stay::Stay;
 use super::work::Pending;
 use crate::api::{SessionStore as _, SessionStoreExt as _};
 use crate::capability::PRINCIPALS;
 use crate::cookie::{Brought, CANDIDATES, Place};
 use crate::event::SessionEventKind;
 use crate::operation::NAME;
+use crate::options::LoginOptions;
 use crate::outcome::Deleted;
 use crate::record::{Authority, Principal};
 use crate::token::Token;
@@ -113,22 +115,53 @@ impl Session {
     /// # Errors
     /// [`ErrorKind::InvalidInput`] if the text is not a [`Principal`].
     pub async fn login(&self, principal: impl Display) -> Result<()> {
-        let principal = Principal::new(principal)?;
-        self.load().await?;
-        let epoch = match self.begin_login(&principal).await {
-            // The commit finds out whether the store is back; then the login begins with it.
-            Err(error) if Outage::of(&error).is_some() => 0,
-            epoch => epoch?,
-        };
-        self.log_in(principal, epoch).await
+        self.log_in(Principal::new(principal)?, LoginOptions::default()).await
     }
 
-    /// As [`login`](Self::login), of a login that [began](Self::begin_login) before its password was checked.
+    /// As [`login`](Self::login), and for how long: of somebody who has ticked a box to stay logged in, the session then has timeouts of its
+    /// own, and its cookie a `Max-Age`, which is sent anew as the session is used.
+    ///
+    /// That is kept with the session. It stays through saves, rotations and renewals, and ends with a logout and with the next
+    /// login there, of whomever, which says it anew.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use statehouse_session::{LoginOptions, MemorySessionStore, Persistence, SessionConfig, Sessions};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> statehouse_core::Result<()> {
+    /// let day = Duration::from_secs(86_400);
+    /// let config = SessionConfig::builder().max_remembered(365 * day).build()?;
+    /// let sessions = Sessions::new(MemorySessionStore::new(), config);
+    /// let session = sessions.open(&http::HeaderMap::new());
+    ///
+    /// let ticked = true; // of the form
+    /// let persistence = if ticked { Persistence::Remember(30 * day) } else { Persistence::Browser };
+    /// let options = LoginOptions::default().with_persistence(persistence).with_absolute_timeout(180 * day);
+    /// session.login_with("u42", options).await?;
+    /// session.commit().await?;
+    ///
+    /// let mut response = http::HeaderMap::new();
+    /// session.write_cookie(&mut response);
+    /// assert!(response["set-cookie"].to_str().is_ok_and(|cookie| cookie.contains("; Max-Age=2592000;")));
+    /// assert_eq!(session.list().await?[0].persistence, Persistence::Remember(30 * day));
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`login`](Self::login); [`ErrorKind::InvalidInput`] for a time to be remembered that is under a second, longer than the
+    /// absolute timeout, or than the configuration [allows](crate::SessionConfigBuilder::max_remembered).
+    pub async fn login_with(&self, principal: impl Display, options: LoginOptions) -> Result<()> {
+        self.log_in(Principal::new(principal)?, options).await
+    }
+
+    /// As [`login`](Self::login), of a login that [began](Self::begin_login) before its password was checked. With
+    /// [`LoginOptions::with_epoch`] it is one of the options.
     ///
     /// # Errors
     /// As [`login`](Self::login).
     pub async fn login_as_of(&self, principal: impl Display, epoch: u64) -> Result<()> {
-        self.log_in(Principal::new(principal)?, epoch).await
+        self.log_in(Principal::new(principal)?, LoginOptions::default().with_epoch(epoch)).await
     }
 
     /// The epoch in which a login of `principal` begins now, for [`login_as_of`](Self::login_as_of): if all sessions of the
@@ -151,11 +184,20 @@ impl Session {
         }
     }
 
-    async fn log_in(&self, principal: Principal, epoch: u64) -> Result<()> {
+    async fn log_in(&self, principal: Principal, options: LoginOptions) -> Result<()> {
+        let stay = Stay::of(&options, self.config()).map_err(|error| error.with_operation(NAME.login))?;
         self.load().await?;
+        let epoch = match options.epoch {
+            Some(begun) => begun,
+            None => match self.begin_login(&principal).await {
+                // The commit finds out whether the store is back; then the login begins with it.
+                Err(error) if Outage::of(&error).is_some() => 0,
+                epoch => epoch?,
+            },
+        };
         let mut state = self.open_state()?;
         state.refuse_degraded(NAME.login)?;
-        state.log_in(principal, epoch, self.config().on_login);
+        state.log_in(principal, epoch, stay, self.config().on_login);
         Ok(())
     }
 

@@ -5,6 +5,7 @@ use tracing::Instrument;
 
 use super::handle::Session;
 use super::state::{Base, Held, Outage, State};
+use super::stay;
 use super::work::Pending;
 use crate::api::SessionStoreExt as _;
 use crate::config::{OutagePolicy, UnreadablePolicy};
@@ -78,10 +79,10 @@ impl Session {
                 }
                 Ok(Loaded::Deleted { .. }) => {}
                 Ok(Loaded::Found(snapshot)) if snapshot.is_opened_by(token) => {
-                    if !self.is_idle(&snapshot) {
+                    if !stay::is_over(&snapshot, self.config()) {
                         return Ok(Base::Held(Held { token: token.clone(), snapshot, place: *place }));
                     }
-                    tracing::debug!(name: "session.idle", "session refused that is idle for longer than configured");
+                    tracing::debug!(name: "session.idle", "session refused that is idle, or remembered, for longer than configured");
                 }
                 Ok(Loaded::Found(snapshot)) if rotated_ago(&snapshot) <= self.inner.opened.elapsed() => {
                     base = Base::Superseded;
@@ -103,14 +104,6 @@ impl Session {
             }
         }
         Ok(base)
-    }
-
-    /// Whether a session that the store keeps for longer, because it was stored under another configuration, has been
-    /// idle for as long as this one allows.
-    fn is_idle(&self, snapshot: &Snapshot) -> bool {
-        let record = snapshot.record();
-        let allowed = self.config().idle_timeout_of(record.principal().is_some());
-        allowed < record.idle_timeout() && snapshot.now().since(snapshot.last_seen()) >= allowed
     }
 
     fn discards(&self, error: &Error) -> bool {

@@ -14,6 +14,7 @@ mod last;
 mod load;
 mod messages;
 mod state;
+mod stay;
 mod watch;
 mod work;
 

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 use statehouse_core::{Error, ErrorKind, Result, Retry};
 
 use super::messages::CSRF;
+use super::stay::Stay;
 use super::work::{Committing, Pending, Work};
 use crate::config::LoginPolicy;
 use crate::cookie::Place;
@@ -68,7 +69,8 @@ pub(super) struct Held {
 
 /// What the response tells the browser.
 pub(super) enum CookieChange {
-    Set(Token, Place),
+    /// With how long to keep it when it is closed.
+    Set(Token, Place, Option<Duration>),
     Remove,
     /// The cookie itself may be a newer one already.
     RemoveFallback,
@@ -181,7 +183,7 @@ impl State {
     /// Whether the fallback cookie that the request brought is of no use any more. Says so once.
     pub(super) fn drops_fallback(&mut self) -> bool {
         let useless = match (&self.cookie, &self.base) {
-            (Some(CookieChange::Set(_, place)), _) => *place == Place::Cookie,
+            (Some(CookieChange::Set(_, place, _)), _) => *place == Place::Cookie,
             (Some(CookieChange::Remove | CookieChange::RemoveFallback), _) => true,
             (None, Base::Held(held)) => held.place == Place::Cookie,
             (None, _) => false,
@@ -221,7 +223,10 @@ impl State {
     pub(super) fn attribute_below(&self, name: &AttributeName, policy: LoginPolicy) -> Option<&Attribute> {
         match self.begun() {
             Some(work) if work.overrides(name) => work.delta.set.get(name),
-            _ => self.loaded_attributes(policy).get(name),
+            _ => {
+                let found = self.loaded_attributes(policy).get(name)?;
+                self.held().is_none_or(|held| !held.snapshot.has_ended(found)).then_some(found)
+            }
         }
     }
 
@@ -295,14 +300,14 @@ impl State {
     }
 
     /// What was set for somebody whom this request has logged in before is not for the next.
-    pub(super) fn log_in(&mut self, principal: Principal, epoch: u64, policy: LoginPolicy) {
+    pub(super) fn log_in(&mut self, principal: Principal, epoch: u64, stay: Stay, policy: LoginPolicy) {
         let earlier = matches!(self.work.pending, Some(Pending::Login { wipe: true, .. }));
         let other = self.logged_in.as_ref().is_some_and(|before| *before != principal);
         if other {
             self.work.discard_attributes();
         }
         self.work.forget_csrf();
-        self.work.pending = Some(Pending::Login { principal: principal.clone(), epoch, wipe: earlier || other });
+        self.work.pending = Some(Pending::Login { principal: principal.clone(), epoch, stay, wipe: earlier || other });
         if self.work.removes(self.stored_principal(), policy) {
             self.work.discard_updates();
         }

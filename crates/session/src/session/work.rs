@@ -8,6 +8,7 @@ use std::time::Duration;
 use statehouse_core::{Error, ErrorKind, Result};
 
 use super::messages::{self, CSRF};
+use super::stay::Stay;
 use crate::config::{LoginPolicy, SessionConfig};
 use crate::record::{Attribute, AttributeName, Attributes, Delta, Principal, SaveId, entry_size, size};
 use crate::token::Token;
@@ -81,6 +82,7 @@ pub(super) enum Pending {
         principal: Principal,
         /// The principal's as of when the login began; 0 where the store keeps none.
         epoch: u64,
+        stay: Stay,
         wipe: bool,
     },
     Rotate,
@@ -253,7 +255,7 @@ impl Work {
         messages::number(&mut delta, stored.attributes, &self.flashes);
         for (name, value) in &mut delta.set {
             if let Some(before) = stored.attributes.get(name).filter(|before| before.is_reordered(value)) {
-                value.clone_from(before);
+                value.bytes.clone_from(&before.bytes);
             }
         }
         Ok(delta)
@@ -312,7 +314,10 @@ mod tests {
             }
             work
         };
-        let login = || Pending::Login { principal: Principal::new("u42").unwrap(), epoch: 0, wipe: false };
+        let login = || {
+            let principal = Principal::new("u42").unwrap();
+            Pending::Login { principal, epoch: 0, stay: Stay::default(), wipe: false }
+        };
         for pending in [login(), Pending::Rotate] {
             let both = shown(Some("before"), None).then(shown(None, Some(pending.clone())));
             assert_eq!(both.delta.set.get(&csrf()), None);

@@ -1,15 +1,18 @@
 //! Attributes that another build of the application has stored.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::HeaderMap;
 use axum::http::header::{COOKIE, SET_COOKIE};
 use serde::{Deserialize, Serialize};
-use statehouse_core::ErrorKind;
+use statehouse_core::{ErrorKind, ManualClock};
 use statehouse_session::{
-    Attribute, MemorySessionStore, Session, SessionConfig, SessionConfigBuilder, Sessions, UnreadablePolicy,
+    Attribute, Authority, ConflictPolicy, Delta, MemoryConfig, MemorySessionStore, Rotate, Rotation, Session,
+    SessionConfig, SessionConfigBuilder, SessionStoreExt as _, Sessions, Token, UnreadablePolicy,
 };
 
+use crate::http::MINUTE;
 use crate::logs::Log;
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -132,4 +135,58 @@ async fn a_value_that_would_not_come_back_is_refused_at_the_insert() {
     let headers = next(&session).await;
     let read = sessions.open(&headers).get::<(f64, u64, i128)>("a").await.unwrap();
     assert_eq!(read, Some((f64::INFINITY, u64::MAX, i128::from(i64::MIN))));
+}
+
+#[tokio::test]
+async fn an_attribute_that_has_ended_is_absent_to_whoever_has_read_it_before() {
+    let clock = ManualClock::default();
+    let store = Arc::new(MemorySessionStore::with_config(MemoryConfig::default().with_clock(clock.clone())));
+    let sessions = sessions(&store, |config| config);
+    let session = sessions.open(&HeaderMap::new());
+    session.insert_for("code", &7, MINUTE).unwrap();
+    session.insert_for("brief", &7, Duration::from_micros(1)).unwrap();
+    session.insert("code", &8).unwrap();
+    session.insert_for("code", &9, MINUTE).unwrap();
+    session.flash("info", "sent").unwrap();
+    assert_eq!(session.get::<u32>("brief").await.unwrap(), Some(7), "its time begins with the commit");
+    let headers = next(&session).await;
+    assert_eq!(session.get::<u32>("code").await.unwrap(), Some(9));
+    assert_eq!(session.get::<u32>("brief").await.unwrap(), None, "of the session that this request has saved");
+    clock.advance(MINUTE);
+    let session = sessions.open(&headers);
+    assert_eq!(session.get::<u32>("code").await.unwrap(), None);
+    assert_eq!(session.take_flash().await.unwrap().len(), 1, "messages wait for the next page");
+
+    session.insert_for("code", &7, MINUTE).unwrap();
+    session.commit().await.unwrap();
+    clock.advance(MINUTE / 2);
+    let session = sessions.open(&headers);
+    session.insert("code", &7).unwrap();
+    session.commit().await.unwrap();
+    clock.advance(MINUTE);
+    assert_eq!(sessions.open(&headers).get::<u32>("code").await.unwrap(), Some(7), "it has no end any more");
+}
+
+#[tokio::test]
+async fn no_time_at_all_is_refused_and_an_end_is_nobodys_change() {
+    let clock = ManualClock::default();
+    let store = Arc::new(MemorySessionStore::with_config(MemoryConfig::default().with_clock(clock.clone())));
+    let sessions = sessions(&store, |config| config.on_conflict(ConflictPolicy::Fail));
+    let session = sessions.open(&HeaderMap::new());
+    let refused = session.insert_for("code", &7, Duration::ZERO).unwrap_err();
+    assert_eq!((refused.kind(), refused.key()), (ErrorKind::InvalidInput, Some("code")));
+    session.insert_for("code", &7, MINUTE).unwrap();
+    let headers = next(&session).await;
+    let session = sessions.open(&headers);
+    assert_eq!(session.get::<u32>("code").await.unwrap(), Some(7));
+    let key = session.key().await.unwrap().unwrap();
+    let base = store.load(&key).await.unwrap().found().unwrap();
+    clock.advance(MINUTE);
+    let next = Token::generate().unwrap().verifier_hash();
+    let renewal = Rotation::new(next, Rotate::Renewal { grace: MINUTE });
+    let _ = store.rotate(&base, Authority::Application, &renewal, &Delta::new()).await.unwrap();
+    session.insert("theme", "dark").unwrap();
+    session.commit().await.unwrap();
+    assert_eq!(sessions.open(&headers).get::<u32>("code").await.unwrap(), None);
+    assert_eq!(sessions.open(&headers).get::<String>("theme").await.unwrap().as_deref(), Some("dark"));
 }

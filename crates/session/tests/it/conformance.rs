@@ -7,7 +7,7 @@ use statehouse_session::{
     LocalConfig, LocalSessionStore, MemoryConfig, MemorySessionStore, RedisSessionStore, SealedSessionStore,
     SessionStore,
 };
-use statehouse_testkit::{RedisCluster, RedisServer};
+use statehouse_testkit::{RedisCluster, RedisSentinel, RedisServer};
 use tempfile::TempDir;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -172,6 +172,22 @@ mod redis_cluster {
     }
 
     statehouse_session::session_conformance!(backend());
+}
+
+/// There the same is sent as to a single server, save for where to. What a session has for times of its own is in all of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_session_has_for_times_is_kept_behind_sentinels() {
+    let url = &RedisSentinel::shared().await.url();
+    let cases = [
+        "whoever_is_remembered_stays_so_until_the_next_login",
+        "whoever_is_remembered_is_listed_and_counted_for_as_long",
+        "a_login_may_be_remembered_for_longer_than_the_configuration_keeps_others",
+        "an_attribute_ends_by_the_stores_clock_and_the_others_stay",
+        "an_attribute_that_is_set_again_ends_as_it_then_says",
+        "an_attribute_ends_among_the_changes_of_parallel_requests",
+    ];
+    let run = |case| async move { statehouse_session::conformance::run(Redis::at(url.clone()).await, case).await };
+    futures_util::future::join_all(cases.map(run)).await;
 }
 
 /// A backend whose sessions are sealed.

@@ -23,6 +23,7 @@ mod plain;
 mod planted;
 mod promoted;
 mod redis;
+mod remembered;
 mod responses;
 mod revoked;
 mod sealed;

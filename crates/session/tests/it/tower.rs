@@ -11,8 +11,8 @@ use axum::http::{HeaderMap, Request, Response, header};
 use axum::routing::get;
 use statehouse_core::conformance::rounds;
 use statehouse_session::{
-    LocalConfig, LocalSessionStore, MemorySessionStore, Principal, SessionConfig, SessionStore, SessionStoreExt as _,
-    Sessions, TowerSessionStore,
+    Attribute, AttributeName, Authority, Delta, LocalConfig, LocalSessionStore, MemorySessionStore, Persistence,
+    Principal, Rotation, Saved, SessionConfig, SessionStore, SessionStoreExt as _, Sessions, Token, TowerSessionStore,
 };
 use statehouse_testkit::{RedisCluster, RedisServer};
 use tempfile::TempDir;
@@ -303,6 +303,37 @@ async fn somebodys_sessions_end_together(on: On) {
     for (record, stays) in [(&anonymous, false), (&at_once, false), (&other, true)] {
         assert_eq!(tower.load(&record.id).await.unwrap().is_some(), stays);
     }
+}
+
+/// What their API has no words for, set by our own.
+#[tokio::test]
+async fn a_save_of_theirs_keeps_who_is_remembered_and_when_an_attribute_ends() {
+    let on = in_memory().await;
+    let tower = on.tower().with_principals(|data| Some(data.get("user")?.as_i64()?.to_string()));
+    let mut record = record(&[("user", 42)], Duration::days(30));
+    tower.create(&mut record).await.unwrap();
+    let base = on.store.list(&Principal::new(42).unwrap()).await.unwrap().remove(0);
+    let (month, code) = (StdDuration::from_secs(30 * 86_400), AttributeName::new("code").unwrap());
+    let login = Rotation::login(Token::generate().unwrap().verifier_hash(), Principal::new(42).unwrap())
+        .with_persistence(Persistence::Remember(month));
+    let timed = Delta::new().with_set(code.clone(), Attribute::encode(&7).unwrap().with_time_to_live(month));
+    let saved = on.store.rotate(&base, Authority::Application, &login, &timed).await.unwrap();
+    let Saved::Applied(saved) = saved else { panic!("{saved:?}") };
+    for days in [30, 7] {
+        let mut loaded = tower.load(&record.id).await.unwrap().unwrap();
+        loaded.data.insert("cart".to_owned(), days.into());
+        loaded.expiry_date = OffsetDateTime::now_utc() + Duration::days(days);
+        tower.save(&loaded).await.unwrap();
+        let found = on.store.load(base.record().key()).await.unwrap().found().unwrap();
+        assert!(found.record().attributes().contains_key(&AttributeName::new("cart").unwrap()));
+        assert_eq!(found.record().persistence(), Persistence::Remember(month));
+        assert_eq!(found.record().end_of(&code), saved.record().end_of(&code));
+    }
+    let mut loaded = tower.load(&record.id).await.unwrap().unwrap();
+    loaded.data.insert("user".to_owned(), 43.into());
+    tower.save(&loaded).await.unwrap();
+    let found = on.store.load(base.record().key()).await.unwrap().found().unwrap();
+    assert_eq!(found.record().persistence(), Persistence::Browser, "somebody else has logged in");
 }
 
 fn routes() -> Router {
