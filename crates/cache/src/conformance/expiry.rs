@@ -4,11 +4,11 @@ use super::kit::*;
 
 pub(super) async fn an_entry_expires(backend: &impl CacheBackend) {
     let cache = backend.service().await;
-    cache.set(&key("short"), bytes("x"), Duration::from_millis(300)).await.unwrap();
+    cache.set(&key("short"), bytes("x"), Duration::from_secs(2)).await.unwrap();
     cache.set(&key("least"), bytes("x"), Duration::from_nanos(1)).await.unwrap();
     store(&*cache, &key("long"), "x").await;
     assert!(value(&*cache, &key("short")).await.is_some());
-    backend.pass_time(Duration::from_millis(350)).await;
+    backend.pass_time(Duration::from_millis(2_300)).await;
     assert_eq!(value(&*cache, &key("short")).await, None);
     assert_eq!(value(&*cache, &key("least")).await, None);
     assert_eq!(cache.get_many(&[key("short")]).await.unwrap(), [None]);
@@ -18,12 +18,12 @@ pub(super) async fn an_entry_expires(backend: &impl CacheBackend) {
 
 pub(super) async fn touch_prolongs_and_shortens_and_keeps_the_rest(backend: &impl CacheBackend) {
     let cache = backend.service().await;
-    let options = SetOptions::new(Duration::from_millis(300)).with_codec(CodecId::JSON);
+    let options = SetOptions::new(Duration::from_secs(2)).with_codec(CodecId::JSON);
     let version = stored(cache.set_with(&key("a"), bytes("A"), options).await.unwrap());
     store(&*cache, &key("b"), "B").await;
     assert_eq!(cache.touch(&key("a"), LONG).await.unwrap(), TouchOutcome::Touched(version));
-    assert!(matches!(cache.touch(&key("b"), Duration::from_millis(300)).await.unwrap(), TouchOutcome::Touched(_)));
-    backend.pass_time(Duration::from_millis(350)).await;
+    assert!(matches!(cache.touch(&key("b"), Duration::from_secs(2)).await.unwrap(), TouchOutcome::Touched(_)));
+    backend.pass_time(Duration::from_millis(2_300)).await;
     let entry: Entry = cache.get(&key("a")).await.unwrap().expect("prolonged");
     assert_eq!((entry.value, entry.codec, entry.version), (bytes("A"), CodecId::JSON, version));
     // A backend may keep the end in whole milliseconds, of which the first may have begun before the entry was made.

@@ -14,22 +14,22 @@ pub(super) async fn a_lease_that_is_held_is_left_to_its_holder(backend: &impl Ca
     let hit = cache.reserve_with(&key("a"), alone.clone()).await.unwrap();
     assert!(matches!(hit, Reservation::Hit(entry) if entry.version == version));
     // Looking does not keep it alive.
-    let short = ReserveOptions::new(Duration::from_millis(200)).with_holding(Holding::Alone);
+    let short = ReserveOptions::new(Duration::from_secs(2)).with_holding(Holding::Alone);
     assert!(matches!(cache.reserve_with(&key("b"), short.clone()).await.unwrap(), Reservation::Leased(_)));
     assert!(matches!(cache.reserve_with(&key("b"), alone.clone()).await.unwrap(), Reservation::Held(_)));
-    backend.pass_time(Duration::from_millis(250)).await;
+    backend.pass_time(Duration::from_millis(2_300)).await;
     assert!(matches!(cache.reserve_with(&key("b"), alone.clone()).await.unwrap(), Reservation::Leased(_)));
 }
 
 pub(super) async fn a_lease_is_renewed_only_while_it_lives(backend: &impl CacheBackend) {
     let cache = backend.service().await;
-    let short = ReserveOptions::new(Duration::from_millis(300));
+    let short = ReserveOptions::new(Duration::from_secs(2));
     let Reservation::Leased(lease) = cache.reserve_with(&key("a"), short.clone()).await.unwrap() else {
         panic!("a hit")
     };
     let renewing = ReserveOptions::new(LONG).with_holding(Holding::Renew(lease));
     assert_eq!(cache.reserve_with(&key("a"), renewing.clone()).await.unwrap(), Reservation::Leased(lease));
-    backend.pass_time(Duration::from_millis(400)).await;
+    backend.pass_time(Duration::from_millis(2_300)).await;
     assert_eq!(
         cache.reserve_with(&key("a"), renewing.clone()).await.unwrap(),
         Reservation::Leased(lease),

@@ -95,15 +95,14 @@ async fn has_ended(cache: &dyn Cache, lease: Lease) {
 
 pub(super) async fn a_lease_expires(backend: &impl CacheBackend) {
     let cache = backend.service().await;
-    let options = ReserveOptions::new(Duration::from_millis(100));
+    let options = ReserveOptions::new(Duration::from_secs(2));
     let Reservation::Leased(lease) = cache.reserve_with(&key("a"), options.clone()).await.unwrap() else {
         panic!("a hit")
     };
-    backend.pass_time(Duration::from_millis(150)).await;
-    assert_eq!(late(&*cache, &key("a"), lease).await, SetOutcome::Conflict(None));
     let Reservation::Leased(short) = cache.reserve_with(&key("b"), options).await.unwrap() else { panic!("a hit") };
     assert_eq!(reserve(&*cache, &key("b")).await, short);
-    backend.pass_time(Duration::from_millis(150)).await;
+    backend.pass_time(Duration::from_millis(2_300)).await;
+    assert_eq!(late(&*cache, &key("a"), lease).await, SetOutcome::Conflict(None));
     stored(late(&*cache, &key("b"), short).await);
 }
 

@@ -9,6 +9,9 @@ use tokio::time::sleep;
 
 use super::*;
 
+/// A server that is silent for longer may count as away: a little less than the connector waits for.
+const AWAY: Duration = Duration::from_millis(900);
+
 /// So many keys are treated side by side in each round.
 const PAIRS: usize = 12;
 
@@ -232,7 +235,8 @@ async fn a_set_after_a_cut_is_repeated_at_once() {
     let (cache, mut known) = (RedisCache::new(client, &namespace(), "main", SchemaId(1)).unwrap(), 0);
     let in_doubt = |error: statehouse_core::Error| assert_eq!(error.kind(), ErrorKind::OutcomeUnknown, "{error:?}");
     for round in 0..rounds(5, 300) {
-        stored(&cache, "a", "before").await;
+        // Of two shared connections one may still be that which was cut in the round before.
+        while cache.set(&key("a"), Bytes::from_static(b"before"), LONG).await.is_err() {}
         // What was written in the moments before is taken for somebody else's.
         sleep(Duration::from_millis(100)).await;
         proxy.reset_connections();
@@ -254,7 +258,7 @@ async fn a_set_after_a_cut_is_repeated_at_once() {
             }
             Err(error) => in_doubt(error),
         }
-        assert!(begun.elapsed() < Duration::from_secs(15), "round {round}: {:?}", begun.elapsed());
+        assert!(begun.elapsed() < PATIENCE, "round {round}: {:?}", begun.elapsed());
     }
     assert!(known > 0, "none was acknowledged");
 }
@@ -313,14 +317,18 @@ async fn undone(
 ) {
     let (server, subject) = (RedisServer::shared().await, single().await);
     let proxy = FaultProxy::start(server.address());
-    let patient = format!("{}?timeout=4s&deadline=12s&connections=1", proxy.url(&server.url()));
+    let patient = format!("{}{PATIENT}&connections=1", proxy.url(&server.url()));
     let behind = InRedis { url: patient, namespace: subject.namespace.clone(), name: "main" };
     let (cut_off, other) = (behind.cache("main").await, subject.cache("main").await);
-    for round in 0..rounds(3, 100) {
+    let (enough, mut done) = (rounds(3, 100), 0);
+    for round in 0..10 * enough {
         let name = key(&round.to_string());
         // The one connection knows the server's clock from now on, so that the next set is sent at once.
-        stored(&cut_off, "warm", "up").await;
+        while cut_off.set(&key("warm"), Bytes::from_static(b"up"), LONG).await.is_err() {
+            sleep(Duration::from_millis(20)).await;
+        }
         proxy.black_hole_way(Direction::ToClient);
+        let silent = std::time::Instant::now();
         let mut set = std::pin::pin!(cut_off.set(&name, Bytes::from_static(b"OLD"), time_to_live));
         let between = async {
             while other.get(&name).await.unwrap().is_none() {
@@ -331,14 +339,25 @@ async fn undone(
             proxy.heal();
         };
         tokio::select! {
-            outcome = &mut set => panic!("round {round}: it ended before it was executed, {outcome:?}"),
+            outcome = &mut set => {
+                let silent = silent.elapsed();
+                assert!(silent > AWAY, "round {round}: it ended before it was executed, {outcome:?}");
+                // This machine stood still for so long that the server seemed to be away: this round shows nothing.
+                proxy.heal();
+                continue;
+            }
             () = between => {}
         }
         let outcome = set.await;
         let found = other.get(&name).await.unwrap().map(|entry| entry.value);
         assert_eq!(found, left.map(Bytes::from), "round {round}, {outcome:?}");
         assert_eq!(outcome.unwrap_err().kind(), ErrorKind::OutcomeUnknown, "round {round}");
+        done += 1;
+        if done == enough {
+            return;
+        }
     }
+    panic!("{done} of {enough} sets were executed in time");
 }
 
 async fn is_gone(cache: &RedisCache, name: &CacheKey) {

@@ -15,12 +15,12 @@ async fn behind(proxy: &FaultProxy, parameters: &str) -> InRedis {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_late_removal_has_one_deadline() {
-    const DEADLINE: Duration = Duration::from_secs(4);
+    const DEADLINE: Duration = Duration::from_secs(8);
     let proxy = FaultProxy::start(RedisServer::shared().await.address());
-    let cache = behind(&proxy, "?timeout=10s&deadline=20s").await.cache("main").await;
+    let cache = behind(&proxy, PATIENT).await.cache("main").await;
     stored(&cache, "a", "value").await;
     // Eight readings of the server's clock, none of which is quick; and behind them the removal, whose answer is lost.
-    proxy.delay(Direction::ToClient, Duration::from_millis(350));
+    proxy.delay(Direction::ToClient, Duration::from_millis(600));
     let before = proxy.counts().command("EVALSHA");
     let late = RemoveOptions::default().with_min_age(Duration::from_secs(1)).with_deadline(DEADLINE);
     let begun = Instant::now();
@@ -33,7 +33,8 @@ async fn a_late_removal_has_one_deadline() {
     };
     let (outcome, ()) = tokio::join!(removal, lose);
     assert!(outcome.is_err(), "{outcome:?}");
-    assert!(begun.elapsed() < DEADLINE + DEADLINE / 3, "{:?} of {DEADLINE:?}", begun.elapsed());
+    // With the whole deadline for the last step it would take almost thirteen seconds.
+    assert!(begun.elapsed() < DEADLINE + DEADLINE / 2, "{:?} of {DEADLINE:?}", begun.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -60,7 +61,8 @@ async fn many_reads_beside_what_is_kept_have_one_deadline() {
     let begun = Instant::now();
     let read = cache.with_deadline(DEADLINE).get_many(&keys).await;
     let took = begun.elapsed();
-    assert!(took < 4 * DEADLINE, "{took:?} of {DEADLINE:?}: {read:?}");
+    // With a deadline for each, more than ten seconds.
+    assert!(took < 16 * DEADLINE, "{took:?} of {DEADLINE:?}: {read:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -93,9 +93,13 @@ async fn while_a_slot_moves_a_write_ends_the_entries_of_other_schemas_or_is_aske
                 }
             }
         };
-        // What the other schema has is out of reach, so nothing is done, and it may be asked again.
+        // What the other schema has is out of reach, so nothing is done, and it may be asked again. The deadline may end
+        // while a try is under way.
         let error = write(Duration::from_millis(300)).await.unwrap_err();
-        assert!([ErrorKind::Unavailable, ErrorKind::Timeout].contains(&error.kind()), "{verb} {has_moved}: {error:?}");
+        assert!(
+            [ErrorKind::Unavailable, ErrorKind::Timeout, ErrorKind::OutcomeUnknown].contains(&error.kind()),
+            "{verb} {has_moved}: {error:?}"
+        );
         let entry = new.get(&key(name)).await.unwrap().expect("nothing was changed");
         assert_eq!((entry.version, &entry.value[..]), (loaded, &b"loaded"[..]), "{verb} {has_moved}");
         let (written, ()) = tokio::join!(write(Duration::from_secs(30)), moving.end());

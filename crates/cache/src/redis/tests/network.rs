@@ -96,15 +96,6 @@ impl Verb {
         matches!(self, Self::Set | Self::SetIfAbsent | Self::SetIfVersion | Self::RemoveIfVersion)
     }
 
-    /// The connector's three seconds for each of its requests: a write may need the generation first. Then room for a busy
-    /// machine.
-    const fn limit(self) -> Duration {
-        match self {
-            Self::Get | Self::GetMany | Self::Clear => Duration::from_secs(6),
-            _ => Duration::from_secs(9),
-        }
-    }
-
     /// What went wrong, if anything did. A wrong answer panics.
     async fn run(self, cell: &Cell) -> Option<ErrorKind> {
         let (cache, there) = (&cell.cache, key("there"));
@@ -148,6 +139,9 @@ impl Verb {
     }
 }
 
+/// The connector's three seconds for each of its requests, of which a verb has a few, and room for a busy machine.
+const LIMIT: Duration = Duration::from_secs(30);
+
 /// One client behind a network of its own.
 struct Cell {
     proxy: FaultProxy,
@@ -159,9 +153,9 @@ struct Cell {
 }
 
 impl Cell {
-    async fn new(server: &RedisServer) -> Self {
+    async fn new(server: &RedisServer, settings: &str) -> Self {
         let proxy = FaultProxy::start(server.address());
-        let mut url = ServiceUrl::parse("URL", &proxy.url(&server.url())).unwrap();
+        let mut url = ServiceUrl::parse("URL", &format!("{}{settings}", proxy.url(&server.url()))).unwrap();
         let client = RedisClient::open(RedisConfig::from_url(&mut url).unwrap()).await.unwrap();
         let namespace = namespace();
         let cache = RedisCache::new(client.clone(), &namespace, "main", SchemaId(1)).unwrap();
@@ -192,13 +186,14 @@ async fn every_verb_ends_in_time_and_as_allowed_under_every_fault_and_works_agai
     let mut cells = JoinSet::new();
     for (fault, verb) in FAULTS.into_iter().flat_map(|fault| VERBS.map(|verb| (fault, verb))) {
         cells.spawn(async move {
-            let cell = Cell::new(server).await;
+            // Through what can be passed a verb succeeds, however late its answers are on a busy machine.
+            let cell = Cell::new(server, if fault.is_passable() { PATIENT } else { "" }).await;
             fault.begin(&cell.proxy);
             let begun = Instant::now();
             let failed = verb.run(&cell).await;
             let took = begun.elapsed();
             assert!(is_allowed(fault, verb, failed), "{fault:?}, {verb:?}: {failed:?}");
-            assert!(took < verb.limit(), "{fault:?}, {verb:?}: took {took:?}");
+            assert!(fault.is_passable() || took < LIMIT, "{fault:?}, {verb:?}: took {took:?}");
             if verb.changes() && failed.is_some_and(|kind| kind != ErrorKind::OutcomeUnknown) {
                 let found = cell.around.get(&key("there")).await.unwrap().map(|entry| entry.version);
                 assert_eq!(found, Some(cell.version), "{fault:?}, {verb:?}: {failed:?}, and it was executed");
@@ -207,7 +202,7 @@ async fn every_verb_ends_in_time_and_as_allowed_under_every_fault_and_works_agai
             cell.proxy.reset_connections();
             let begun = Instant::now();
             while cell.cache.set(&key("after"), Bytes::from_static(b"x"), LONG).await.is_err() {
-                assert!(begun.elapsed() < Duration::from_secs(10), "{fault:?}, {verb:?}: not healed");
+                assert!(begun.elapsed() < LIMIT, "{fault:?}, {verb:?}: not healed");
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
             assert!(cell.cache.get(&key("after")).await.unwrap().is_some());
@@ -221,14 +216,14 @@ async fn every_verb_ends_in_time_and_as_allowed_under_every_fault_and_works_agai
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_with_a_deadline_returns_by_then() {
     const DEADLINE: Duration = Duration::from_millis(100);
-    let cell = Cell::new(RedisServer::shared().await).await;
+    let cell = Cell::new(RedisServer::shared().await, PATIENT).await;
     cell.proxy.black_hole();
     let (cache, there) = (&cell.cache, key("there"));
     let timed = async |name: &str, call: &mut (dyn Future<Output = bool> + Send + Unpin)| {
         let begun = Instant::now();
         assert!(call.await, "{name}: no error");
-        // Without it, three seconds.
-        assert!(begun.elapsed() < Duration::from_millis(1_500), "{name}: took {:?}", begun.elapsed());
+        // Without it, as long as the client is patient.
+        assert!(begun.elapsed() < PATIENCE / 2, "{name}: took {:?}", begun.elapsed());
     };
     let get = GetOptions::default().with_deadline(DEADLINE);
     timed("get", &mut Box::pin(async { cache.get_with(&there, get.clone()).await.is_err() })).await;
