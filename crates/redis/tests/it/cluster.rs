@@ -98,7 +98,7 @@ async fn a_cluster_is_followed_when_all_nodes_that_were_configured_are_gone() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_planned_failover_loses_and_repeats_nothing() {
     let cluster = RedisCluster::start().await;
-    let client = open(&cluster.url()).await.unwrap();
+    let client = open(&format!("{}?deadline=20s", cluster.url())).await.unwrap();
     let load = Load::start(&client);
     for _ in 0..2 {
         tokio::time::sleep(Duration::from_millis(500)).await;

@@ -99,7 +99,7 @@ async fn a_half_open_connection_is_replaced_within_two_seconds() {
     for round in 0..3 {
         let (silent, live) = (RedisServer::start().await, RedisServer::start().await);
         let proxy = FaultProxy::start(silent.address());
-        let client = open(&proxy.url(&silent.url())).await.unwrap();
+        let client = open(&format!("{}?deadline=20s", proxy.url(&silent.url()))).await.unwrap();
         get(&client).await.unwrap();
         proxy.retarget(live.address());
         silent.pause();
@@ -178,11 +178,12 @@ async fn a_cut_connection_is_replaced_and_idempotent_operations_do_not_notice() 
     let client = open(&proxy.url(&server.url())).await.unwrap();
     let load = Load::start(&client);
     for _ in 0..10 {
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        // Repetitions are paid for by what succeeds.
+        let before = load.sets();
+        until(Duration::from_secs(30), async || load.sets() >= before + 100).await;
         proxy.reset_connections();
     }
     let tally = load.end("ten resets").await;
-    assert!(tally.sets > 100);
     assert_eq!(tally.failed, 0);
     tally.assert_exact(&client).await;
 }

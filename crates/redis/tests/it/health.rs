@@ -199,6 +199,7 @@ async fn what_a_script_may_not_do_is_permission_denied() {
 async fn a_busy_server_is_asked_until_the_deadline() {
     let server = RedisServer::builder().arg("--lua-time-limit", "100").start().await;
     let client = open(&server.url()).await.unwrap();
+    let patient = open(&format!("{}?timeout=20s&deadline=40s", server.url())).await.unwrap();
     let endless = async {
         let _killed = server.command(&["EVAL", "while true do end", "0"]).await;
     };
@@ -212,7 +213,7 @@ async fn a_busy_server_is_asked_until_the_deadline() {
         assert!(begun.elapsed() > Duration::from_millis(1500), "given up after {:?}", begun.elapsed());
         assert_eq!(health(&client).await.status, HealthStatus::Down);
         let set = cmd("SET").arg("k").arg("v").clone();
-        let asking = client.query::<()>(&set, YES);
+        let asking = patient.query::<()>(&set, YES);
         let killing = async {
             tokio::time::sleep(Duration::from_millis(1000)).await;
             server.command(&["SCRIPT", "KILL"]).await.unwrap();

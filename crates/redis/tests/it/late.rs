@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use statehouse_core::{ErrorKind, Result};
+use statehouse_core::{Error, ErrorKind, Result};
 use statehouse_redis::redis::{cmd, pipe};
 use statehouse_redis::{Idempotence, REFUSE_LATE, RedisClient, RedisScript};
 use statehouse_testkit::{Direction, FaultProxy, RedisCluster, RedisSentinel, RedisServer};
@@ -28,6 +28,11 @@ async fn get(client: &RedisClient, key: &str) -> Option<String> {
     client.query(cmd("GET").arg(key), YES).await.unwrap()
 }
 
+/// Sent, or not even that, where this machine was too busy to send it in time.
+fn is_given_up(error: &Error) -> bool {
+    [ErrorKind::OutcomeUnknown, ErrorKind::Timeout].contains(&error.kind())
+}
+
 /// Waits until everything that was held back has been delivered, and looks at `key` meanwhile.
 async fn assert_stays(other: &RedisClient, key: &str, value: &str) {
     let begun = Instant::now();
@@ -46,13 +51,14 @@ async fn a_write_that_was_given_up_is_not_executed_when_the_network_heals() {
         for (way, idempotence) in [(None, YES), (Some(Direction::ToServer), YES), (Some(Direction::ToServer), NO)] {
             let client = open(&format!("{}?connections=1&{limits}", proxy.url(&server.url()))).await.unwrap();
             let key = format!("{round}{way:?}{idempotence:?}");
-            set(&client, &key, "FIRST", idempotence).await.unwrap();
+            // Its calls are short, and this machine may be busy.
+            until(Duration::from_secs(30), async || set(&client, &key, "FIRST", idempotence).await.is_ok()).await;
             match way {
                 None => proxy.black_hole(),
                 Some(way) => proxy.black_hole_way(way),
             }
             let error = set(&client, &key, "OLD", idempotence).await.unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::OutcomeUnknown, "{error:?}");
+            assert!(is_given_up(&error), "{error:?}");
             other.query::<()>(cmd("SET").arg(&key).arg("NEW"), YES).await.unwrap();
             proxy.heal();
             assert_stays(&other, &key, "NEW").await;
@@ -148,7 +154,7 @@ async fn what_a_cut_took_along_is_settled_as_soon_as_the_server_has_closed_the_c
 async fn a_user_that_may_not_ask_for_connections_has_its_writes_repeated_all_the_same() {
     let server = RedisServer::builder().acl_user("app", "pw", "~* +@all -client").start().await;
     let proxy = FaultProxy::start(server.address());
-    let client = open(&format!("{}?connections=1&timeout=500ms", proxy.url(&server.url()))).await.unwrap();
+    let client = open(&format!("{}?connections=1&timeout=500ms&deadline=20s", proxy.url(&server.url()))).await.unwrap();
     for round in 0..3 {
         let value = round.to_string();
         set(&client, "k", &value, YES).await.unwrap();
@@ -168,9 +174,8 @@ async fn of_a_crowd_nothing_is_executed_late_either() {
     let script = script();
     let keys: Vec<_> = (0..100).map(|n| format!("k{n}")).collect();
     let calls: Vec<_> = keys.iter().map(|key| script.key(key).arg("OLD").deadline()).collect();
-    for answer in client.run_many::<()>(&calls, YES).await {
-        answer.unwrap();
-    }
+    let all_done = async || client.run_many::<()>(&calls, YES).await.iter().all(Result::is_ok);
+    until(Duration::from_secs(30), all_done).await;
     proxy.black_hole_way(Direction::ToServer);
     let mut crowd = JoinSet::new();
     for n in 100..200 {
@@ -199,10 +204,10 @@ async fn of_a_crowd_nothing_is_executed_late_either() {
 async fn a_server_that_was_paused_does_not_do_what_was_given_up() {
     let server = RedisServer::start().await;
     let client = open(&format!("{}?connections=1&timeout=300ms&deadline=400ms", server.url())).await.unwrap();
-    set(&client, "k", "FIRST", YES).await.unwrap();
+    until(Duration::from_secs(30), async || set(&client, "k", "FIRST", YES).await.is_ok()).await;
     server.pause();
     let error = set(&client, "k", "OLD", YES).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::OutcomeUnknown, "{error:?}");
+    assert!(is_given_up(&error), "{error:?}");
     server.resume();
     let other = open(&server.url()).await.unwrap();
     assert_stays(&other, "k", "FIRST").await;
@@ -220,7 +225,7 @@ async fn groups_of_servers_refuse_what_is_late() {
             answer.unwrap();
         }
         let brief = client.with_deadline(Duration::from_millis(300));
-        set(&brief, "k1", "w", NO).await.unwrap();
+        until(Duration::from_secs(30), async || set(&brief, "k1", "w", NO).await.is_ok()).await;
         if url == sentinel.url() {
             sentinel.primary().await.unwrap().unwrap().pause();
         } else {
@@ -228,7 +233,7 @@ async fn groups_of_servers_refuse_what_is_late() {
         }
         let begun = Instant::now();
         let error = set(&client.with_deadline(Duration::from_millis(200)), "k1", "x", YES).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::OutcomeUnknown, "{error:?}");
+        assert!(is_given_up(&error), "{error:?}");
         assert!(begun.elapsed() < generously(Duration::from_secs(1)), "{:?}", begun.elapsed());
         sentinel.resume();
         cluster.resume();

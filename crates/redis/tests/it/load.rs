@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use statehouse_core::ErrorKind;
@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 /// Sixteen tasks that set keys in many slots, and sixteen that count, until told to stop.
 pub(crate) struct Load {
     stop: Arc<AtomicBool>,
+    sets: Arc<AtomicU64>,
     tasks: Vec<JoinHandle<Tally>>,
 }
 
@@ -30,10 +31,15 @@ pub(crate) struct Tally {
 
 impl Load {
     pub(crate) fn start(client: &RedisClient) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let spawn = |n: usize| tokio::spawn(run(client.clone(), Arc::clone(&stop), n));
+        let (stop, sets) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
+        let spawn = |n: usize| tokio::spawn(run(client.clone(), Arc::clone(&stop), Arc::clone(&sets), n));
         let tasks = (0..32).map(spawn).collect();
-        Self { stop, tasks }
+        Self { stop, sets, tasks }
+    }
+
+    /// How many sets have succeeded so far.
+    pub(crate) fn sets(&self) -> u64 {
+        self.sets.load(Ordering::Relaxed)
     }
 
     pub(crate) async fn end(self, what: &str) -> Tally {
@@ -71,7 +77,7 @@ impl Tally {
     }
 }
 
-async fn run(client: RedisClient, stop: Arc<AtomicBool>, n: usize) -> Tally {
+async fn run(client: RedisClient, stop: Arc<AtomicBool>, done: Arc<AtomicU64>, n: usize) -> Tally {
     let (mut tally, key) = (Tally::default(), format!("load{n}"));
     let (sets, mut counted, mut unknown) = (n < 16, 0, 0);
     while !stop.load(Ordering::Relaxed) {
@@ -83,7 +89,10 @@ async fn run(client: RedisClient, stop: Arc<AtomicBool>, n: usize) -> Tally {
         };
         tally.slowest = tally.slowest.max(begun.elapsed());
         match outcome.map_err(|error| (error.kind(), error)) {
-            Ok(()) if sets => tally.sets += 1,
+            Ok(()) if sets => {
+                tally.sets += 1;
+                done.fetch_add(1, Ordering::Relaxed);
+            }
             Ok(()) => counted += 1,
             Err((ErrorKind::OutcomeUnknown, _)) => {
                 assert!(!sets, "only what must not be repeated");

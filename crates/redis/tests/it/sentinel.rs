@@ -102,7 +102,7 @@ async fn a_master_that_hangs_is_replaced_and_not_returned_to() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_planned_failover_is_followed() {
     let group = RedisSentinel::start().await;
-    let client = open(&group.url()).await.unwrap();
+    let client = open(&format!("{}?deadline=20s", group.url())).await.unwrap();
     let load = Load::start(&client);
     tokio::time::sleep(Duration::from_millis(300)).await;
     let old = group.primary().await.unwrap().unwrap();

@@ -16,7 +16,9 @@ async fn a_single_caller_on_a_long_way_loses_no_answer() {
     let server = RedisServer::start().await;
     let proxy = FaultProxy::start(server.address());
     for connections in [1, 2, 4] {
-        let client = open(&format!("{}?connections={connections}&timeout=3s", proxy.url(&server.url()))).await.unwrap();
+        let client = open(&format!("{}?connections={connections}&timeout=3s&deadline=20s", proxy.url(&server.url())))
+            .await
+            .unwrap();
         for _ in 0..connections {
             client.query::<()>(&cmd("PING"), NO).await.unwrap();
         }
