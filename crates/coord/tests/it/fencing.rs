@@ -112,7 +112,7 @@ impl Guarded for Silent {
 #[tokio::test]
 async fn a_store_that_is_silent_keeps_nobody_waiting_for_ever() {
     let coord = in_memory();
-    let silent = coord.lock("export").guards(&Silent).lease(Duration::from_millis(500));
+    let silent = coord.lock("export").guards(&Silent).lease(Duration::from_secs(4));
     let error = failed(timeout(LONG, silent.into_future()).await.unwrap().unwrap_err());
     assert_eq!(error.kind(), ErrorKind::Timeout);
     coord.lock("export").await.unwrap().release().await.unwrap();

@@ -42,7 +42,8 @@ async fn a_limit_holds_for_all_replicas_together() {
     let rate = Rate::new(100, Duration::from_secs(1)).unwrap();
     let mut replicas = Vec::new();
     for _ in 0..3 {
-        let limiter = replica(&server.url(), &namespace).await.limiter("requests", rate, WithoutStore::Closed);
+        let limiter =
+            replica(&server.url(), &namespace).await.limiter("requests", rate, WithoutStore::Closed).patience(LIMIT);
         let served = Arc::clone(&served);
         replicas.push(tokio::spawn(async move {
             for _ in 0..300 {
@@ -138,8 +139,8 @@ fn short(coord: &Coordination) -> Permits {
 async fn a_permit_is_kept_by_itself_and_given_back() {
     let (server, namespace) = (RedisServer::shared().await, random_namespace());
     let (one, other) = (replica(&server.url(), &namespace).await, replica(&server.url(), &namespace).await);
-    let permit = short(&one).acquire().await.unwrap().expect("a permit");
-    sleep(Duration::from_millis(2500)).await;
+    let permit = short(&one).lease(Duration::from_secs(5)).acquire().await.unwrap().expect("a permit");
+    sleep(Duration::from_secs(6)).await;
     assert!(permit.is_held() && short(&other).acquire().await.unwrap().is_none());
     let waiting = tokio::spawn(async move { short(&other).wait(LIMIT).acquire().await });
     sleep(Duration::from_millis(100)).await;
@@ -187,8 +188,7 @@ async fn an_acquisition_that_is_dropped_gives_the_permit_back() {
     let waiting = permits.clone().wait(LIMIT);
     assert!(timeout(Duration::from_millis(50), waiting.acquire()).await.is_err());
     first.release().await.unwrap();
-    sleep(Duration::from_millis(200)).await;
-    assert!(permits.acquire().await.unwrap().is_some());
+    assert!(permits.wait(LIMIT).acquire().await.unwrap().is_some());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

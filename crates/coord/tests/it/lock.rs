@@ -105,7 +105,7 @@ async fn who_asks_for_what_another_owns_is_told_where_that_is_and_where_it_has_m
         locks.into_iter().map(|lock| (lock.kind, lock.name, lock.holder)).collect::<Vec<_>>()
     };
     let owned_by = |address: &str| [(LockKind::Lock, "closure/t1".to_owned(), address.to_owned())];
-    let stale = one.lock("closure/t1").lease(SECOND).await.unwrap();
+    let stale = one.lock("closure/t1").lease(LONG).await.unwrap();
     let _elsewhere = one.state::<u32>("lock").update("closure/t1", |_| 1).await.unwrap();
     assert_eq!(owner().await, owned_by("10.0.0.1:8080"));
     let asks = other.lock("closure/t1");
@@ -159,12 +159,12 @@ async fn work(steps: &AtomicU64) -> Result<(), Error> {
 async fn a_holder_that_is_cut_off_steps_down_at_its_deadline_before_another_has_the_lock() {
     let (server, namespace) = (durable_redis().await, random_namespace());
     let proxy = FaultProxy::start(server.address());
-    let far = over(open_redis(&format!("{}?timeout=500ms&deadline=1s", proxy.url(&server.url())), &namespace).await);
+    let far = over(open_redis(&format!("{}?timeout=2s&deadline=4s", proxy.url(&server.url())), &namespace).await);
     let near = over(open_redis(&server.url(), &namespace).await);
-    let guard = far.lock("export").lease(SECOND).await.unwrap();
+    let guard = far.lock("export").lease(5 * SECOND).await.unwrap();
     let token = guard.token();
     // Longer than a lease: it is renewed.
-    sleep(3 * SECOND / 2).await;
+    sleep(6 * SECOND).await;
     assert!(guard.is_held());
     assert!(!holder(near.lock("export").await.unwrap_err()).is_empty());
     let steps = Arc::new(AtomicU64::new(0));

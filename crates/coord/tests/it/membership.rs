@@ -12,13 +12,14 @@ use statehouse_core::{Error, ErrorKind};
 use statehouse_filestore::{FileStore as _, LocalFileStore, MemoryFileStore};
 use statehouse_testkit::{FaultProxy, RedisServer};
 use tempfile::TempDir;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::lock::Skewed;
 use crate::{open_files, open_redis, random_namespace};
 
 const LONG: Duration = Duration::from_secs(60);
-const BEAT: Duration = Duration::from_millis(500);
+const BEAT: Duration = Duration::from_secs(1);
 
 fn over(store: impl CoordStore) -> Membership {
     Coordination::new(Arc::new(store)).membership().heartbeat(BEAT)
@@ -43,18 +44,23 @@ async fn sees(who: &Membership, ids: &[MemberId]) {
     }
 }
 
-/// A member whose process ends without leaving.
-fn killed(who: &Membership) -> MemberId {
-    let who = who.clone();
-    let process = move || {
+/// A member whose process ends without leaving, once it `is_seen`.
+async fn killed(who: &Membership, is_seen: impl AsyncFnOnce(MemberId)) {
+    let (who, (tell, told), (kill, killing)) = (who.clone(), oneshot::channel(), oneshot::channel::<()>());
+    let process = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let joined = runtime.block_on(who.join(named("killed"))).unwrap();
-        let id = joined.id();
-        std::mem::forget(joined);
+        runtime.block_on(async {
+            let joined = who.join(named("killed")).await.unwrap();
+            tell.send(joined.id()).unwrap();
+            std::mem::forget(joined);
+            // Meanwhile its heart beats.
+            let _ = killing.await;
+        });
         runtime.shutdown_background();
-        id
-    };
-    std::thread::spawn(process).join().unwrap()
+    });
+    is_seen(told.await.unwrap()).await;
+    drop(kill);
+    tokio::task::spawn_blocking(move || process.join().unwrap()).await.unwrap();
 }
 
 /// Three replicas, of which each has a way of its own to the store.
@@ -65,8 +71,7 @@ async fn come_and_go([one, other, third]: [Membership; 3]) {
     for who in [&one, &other, &third] {
         sees(who, &[first.id(), second.id()]).await;
     }
-    let last = killed(&third);
-    sees(&one, &[first.id(), second.id(), last]).await;
+    killed(&third, async |last| sees(&one, &[first.id(), second.id(), last]).await).await;
     sees(&other, &[first.id(), second.id()]).await;
     second.update(|info| info.state = MemberState::Stopping).unwrap();
     let mut watch = one.watch();
@@ -148,8 +153,7 @@ async fn hosts_whose_clocks_are_a_quarter_of_an_hour_off_see_each_other() {
     for who in &hosts {
         sees(who, &ids).await;
     }
-    let last = killed(&hosts[0]);
-    sees(&hosts[1], &[ids[0], ids[1], ids[2], last]).await;
+    killed(&hosts[0], async |last| sees(&hosts[1], &[ids[0], ids[1], ids[2], last]).await).await;
     sees(&hosts[1], &ids).await;
 }
 
@@ -159,7 +163,7 @@ async fn a_member_that_stood_still_is_forgotten_and_comes_back_as_itself() {
     let who = over(MemoryCoordStore::new());
     let (told, mut id) = tokio::sync::mpsc::unbounded_channel();
     let (go_on, stands_still) = std::sync::mpsc::channel::<()>();
-    let (end, ended) = tokio::sync::oneshot::channel::<()>();
+    let (end, ended) = oneshot::channel::<()>();
     let process = std::thread::spawn({
         let who = who.clone();
         move || {

@@ -54,9 +54,11 @@ async fn who_waits_for_a_run_or_comes_late_warns_of_nothing() {
     let log = Warnings::default();
     let _guard = tracing::subscriber::set_default(log.clone());
     let (server, namespace) = (durable_redis().await, random_namespace());
+    // However late the server answers, on a busy machine: that would be worth a warning.
+    let url = format!("{}?timeout=20s&deadline=40s", server.url());
     let mut replicas = JoinSet::new();
     for _ in 0..5 {
-        let coord = Coordination::new(Arc::new(open_redis(&server.url(), &namespace).await));
+        let coord = Coordination::new(Arc::new(open_redis(&url, &namespace).await));
         let body = async |_: Run| {
             tokio::time::sleep(Duration::from_millis(200)).await;
             Ok::<_, Error>(())

@@ -128,13 +128,22 @@ async fn a_body_that_fails_is_tried_again_only_where_it_is_to_be_done_at_least_o
         let coord = over(MemoryCoordStore::new());
         let tries = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&tries);
-        let running = coord.schedule("cleanup", YEAR, delivery).run(move |tick| {
+        let running = tokio::spawn(coord.schedule("cleanup", YEAR, delivery).run(move |tick| {
             let mut seen = seen.lock().unwrap();
             seen.push(tick.planned);
             let failed = if seen.len() == 1 { Err("the database is away") } else { Ok(()) };
             async move { failed }
-        });
-        assert!(timeout(Duration::from_secs(4), running).await.is_err());
+        }));
+        let all = async {
+            while tries.lock().unwrap().len() < most {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(LONG, all).await.expect("it is tried again");
+        // No more often, though there is a pause of a second between two tries.
+        sleep(Duration::from_secs(3)).await;
+        assert!(!running.is_finished());
+        running.abort();
         let tries = tries.lock().unwrap();
         assert!(tries.len() == most && tries.iter().all(|planned| *planned == tries[0]), "{delivery:?} {tries:?}");
     }

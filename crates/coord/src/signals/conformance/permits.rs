@@ -59,9 +59,9 @@ pub(super) async fn a_permit_is_over_after_its_lease_and_a_renewal_does_not_brin
 ) {
     let (signals, step) = (backend.service().await, backend.step());
     let (first, second) = (id(), id());
-    assert_eq!(acquire(&*signals, first, 2, 2 * step).await, Acquired::Held(1));
+    assert_eq!(acquire(&*signals, first, 2, 10 * step).await, Acquired::Held(1));
     assert_eq!(acquire(&*signals, second, 2, LONG * step).await, Acquired::Held(2));
-    backend.pass_time(3 * step).await;
+    backend.pass_time(11 * step).await;
     let renewed = signals.renew_with(&key("p"), first, RenewOptions::new(step)).await.expect("an answer");
     assert_eq!(renewed, Renewed::Lost);
     assert_eq!(acquire(&*signals, id(), 2, step).await, Acquired::Held(2));
