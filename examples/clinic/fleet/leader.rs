@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 /// How long its lock lasts without a renewal.
 const LEASE: Duration = Duration::from_secs(1);
 /// How long it works before each write, without looking up.
-const WORK: Duration = Duration::from_millis(50);
+const WORK: Duration = Duration::from_millis(200);
 /// How often it says how much it has written.
 const SAY_EVERY: Duration = Duration::from_millis(200);
 /// How many terms of leaders the history has.

@@ -400,14 +400,14 @@ impl Visitor<'_> {
         let path = picture_path(&name);
         self.keys("#file", &path.to_string_lossy()).await;
         let size = std::fs::metadata(&path).unwrap().len();
-        self.slow_down(size / 2).await;
+        self.slow_down(size / 15).await;
         self.click("form.upload button").await;
         self.until("document.querySelector('progress:not([hidden])')?.value > 0").await;
         let shown = self.eval("document.querySelector('form.upload [role=status]').textContent").await;
         assert!(shown.as_str().unwrap().ends_with('%'), "{shown}");
+        self.slow_down(1 << 30).await;
         self.keys("#concept", "asth").await;
         self.until("document.querySelector('img.thumb')?.naturalWidth > 0").await;
-        self.slow_down(1 << 30).await;
         self.until("document.querySelector('#upload-status').textContent.endsWith('is attached.')").await;
         let where_it_stands = "[document.activeElement.id, document.querySelector('#concept').value]";
         assert_eq!(self.eval(where_it_stands).await, serde_json::json!(["concept", "asth"]), "one typed on");

@@ -53,6 +53,13 @@ pub(crate) struct Mishap {
     pub(crate) words: String,
 }
 
+impl Mishap {
+    /// The clinic has too much to do, and says when to come again.
+    pub(crate) fn is_asked_to_wait(&self) -> bool {
+        self.status == Some(StatusCode::SERVICE_UNAVAILABLE) && self.retry_after
+    }
+}
+
 /// What all people together met.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
@@ -83,13 +90,23 @@ type Outcome<T = ()> = Result<T, ()>;
 
 /// Lets `people` work for this long at the clinic with this address; then looks whether all that was acknowledged is there.
 pub(crate) async fn work(clinic: impl Display, people: u32, time: Duration) -> Report {
-    let report = Arc::new(Mutex::new(Report::default()));
     let until = Instant::now() + time;
+    work_while(clinic, people, move || Instant::now() < until).await
+}
+
+/// The same for as long as it goes on.
+pub(crate) async fn work_while(
+    clinic: impl Display,
+    people: u32,
+    goes_on: impl Fn() -> bool + Clone + Send + 'static,
+) -> Report {
+    let report = Arc::new(Mutex::new(Report::default()));
     let tasks: Vec<_> = (0..people)
         .map(|number| {
             let mut person = Person::new(clinic.to_string(), number, Arc::clone(&report));
+            let goes_on = goes_on.clone();
             tokio::spawn(async move {
-                while Instant::now() < until {
+                while goes_on() {
                     person.round().await;
                     tokio::time::sleep(Duration::from_millis(200)).await;
                 }

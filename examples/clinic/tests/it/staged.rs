@@ -263,8 +263,10 @@ async fn a_sweep_takes_nothing_that_a_transaction_will_commit() {
     for place in places(folder.path(), &s3).await {
         for grace in [GRACE, Duration::ZERO] {
             let mut child = place.start("work w", &[]);
-            let said = lines(&mut child);
-            let reading = tokio::task::spawn_blocking(move || said.collect::<Vec<_>>());
+            let mut said = lines(&mut child);
+            // From when on it works, however long its start takes.
+            let (first, said) = tokio::task::spawn_blocking(move || (said.next(), said)).await.unwrap();
+            let reading = tokio::task::spawn_blocking(move || first.into_iter().chain(said).collect::<Vec<_>>());
             let end = Instant::now() + Duration::from_secs(rounds(4, 30) as u64);
             let mut swept = 0;
             while Instant::now() < end {

@@ -70,7 +70,7 @@ impl Profile {
 
     /// Waits until an expression of the page's script is true.
     pub(crate) async fn until(&self, expression: &str) {
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_secs(60);
         while self.eval(&format!("Boolean({expression})")).await != true {
             let page = self.eval("document.body.innerText").await;
             assert!(Instant::now() < deadline, "never became true: {expression}; the page: {page}");

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use super::limit;
 use super::mistakes::named_within;
-use super::row::{Bound, Figure};
+use super::row::Figure;
 use super::stage::Stage;
 use super::ticks::{Ticks, now};
 use crate::Failure;
@@ -25,7 +25,7 @@ pub(super) async fn off(stage: &Stage<'_>) -> Result<Vec<Figure>, Failure> {
         (&replicas[1], "s ahead of the store's", "seconds until it was named that a clock is ahead"),
         (&replicas[2], "s behind the store's", "seconds until it was named that a clock is behind"),
     ] {
-        figures.push(Figure::new(figure, named_within(replica, words, begun).await?, Bound::AtMost(10.0)));
+        figures.push(Figure::new(figure, named_within(replica, words, begun).await?, stage.at_most(10.0, 30.0)));
     }
     let from = now();
     let mut known = 0;
@@ -36,10 +36,10 @@ pub(super) async fn off(stage: &Stage<'_>) -> Result<Vec<Figure>, Failure> {
         }
     }
     figures.push(Figure::is("replicas at which those who logged in elsewhere are known", known, 9));
-    figures.extend(limit::allowed(&addresses, 10, if stage.full { 6 } else { 1 }).await?);
+    figures.extend(limit::allowed(&addresses, 10, limit::Windows::of(stage)).await?);
     sleep(stage.seconds(8, 120)).await;
     let to = now();
     sleep(Duration::from_secs(4)).await;
-    figures.extend(Ticks::of(replicas, from, to, 4_000).figures(0));
+    figures.extend(Ticks::of(replicas, from, to, 4_000).figures(stage, 0));
     Ok(figures)
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-use super::row::{Bound, Figure};
+use super::row::Figure;
 use super::stage::Stage;
 use super::tables::{codes, since};
 use crate::Failure;
@@ -72,7 +72,7 @@ pub(super) async fn cut_off(stage: &Stage<'_>) -> Result<Vec<Figure>, Failure> {
     proxy.cut();
     let (time, cut) = (stage.seconds(10, 30), Instant::now());
     let mut number = 1;
-    while cut.elapsed() < time {
+    while cut.elapsed() < time || (both.written - first < 10 && cut.elapsed() < 6 * time) {
         both.write(number).await?;
         both.read(&mut during).await;
         number += 1;
@@ -87,7 +87,7 @@ pub(super) async fn cut_off(stage: &Stage<'_>) -> Result<Vec<Figure>, Failure> {
         Figure::at_least("revisions written while it was cut off", usize::try_from(both.written - first)?, 10),
         Figure::is("stale answers meanwhile", during.stale, 0),
         Figure::at_least("answers that it is out of reach", during.unavailable, 1),
-        Figure::new("seconds until it answered again", back, Bound::AtMost(10.0)),
+        Figure::new("seconds until it answered again", back, stage.at_most(10.0, 30.0)),
         Figure::is("stale answers after", after.stale, 0),
         Figure::is("resyncs of the replica that was cut off", usize::try_from(gained(0))?, 1),
         Figure::is("resyncs of the others", usize::try_from(gained(1) + gained(2))?, 0),

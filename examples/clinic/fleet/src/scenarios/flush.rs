@@ -6,7 +6,7 @@ use hyper::StatusCode;
 use statehouse_testkit::RedisServer;
 
 use super::mistakes::named_within;
-use super::row::{Bound, Figure};
+use super::row::Figure;
 use super::stage::{Stage, count, ready};
 use crate::Failure;
 use crate::visitor::Visitor;
@@ -47,6 +47,6 @@ pub(super) async fn flushed(stage: &Stage<'_>) -> Result<Vec<Figure>, Failure> {
             .because(&[answer.to_string()]),
         Figure::is("revisions of a set, in order", usize::from(revisions == [1, 2, 3]), 1),
         Figure::is("times that the terminology was loaded again", loaded_again, 0),
-        Figure::new("seconds until the cause was named", cause, Bound::AtMost(10.0)),
+        Figure::new("seconds until the cause was named", cause, stage.at_most(10.0, 30.0)),
     ])
 }

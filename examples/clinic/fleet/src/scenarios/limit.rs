@@ -14,7 +14,28 @@ use crate::visitor::Visitor;
 const SCRIPTS: usize = 9;
 /// After so long what could be taken at once is taken.
 const WARM_UP: Duration = Duration::from_secs(3);
-const WINDOW: Duration = Duration::from_secs(10);
+
+/// In which it is counted what is allowed.
+#[derive(Clone, Copy)]
+pub(super) struct Windows {
+    count: u32,
+    each: Duration,
+    /// By how much of the limit it may be more or less than that.
+    slack: f64,
+    /// How many times the limit must be asked for.
+    offered: f64,
+}
+
+impl Windows {
+    pub(super) const fn of(stage: &Stage<'_>) -> Self {
+        if stage.full {
+            Self { count: 6, each: Duration::from_secs(10), slack: 0.05, offered: 3.0 }
+        } else {
+            // A machine that is busy with other tests asks less often, and holds up answers at the edge of a window.
+            Self { count: 1, each: Duration::from_secs(20), slack: 0.25, offered: 1.2 }
+        }
+    }
+}
 
 struct Asked {
     after: Duration,
@@ -24,36 +45,44 @@ struct Asked {
 }
 
 pub(super) async fn limited(stage: &Stage<'_>) -> Result<Vec<Figure>, Failure> {
-    let (rate, windows) = if stage.full { (100, 6) } else { (10, 1) };
+    let rate = if stage.full { 100 } else { 10 };
     let fleet = stage.fleet(3, &[("CLINIC_API_RATE", if stage.full { "100" } else { "10" })]).await?;
-    allowed(&fleet.addresses(), rate, windows).await
+    allowed(&fleet.addresses(), rate, Windows::of(stage)).await
 }
 
 /// What three replicas allow that are asked as often as they answer.
-pub(super) async fn allowed(addresses: &[SocketAddr], rate: u32, windows: u32) -> Result<Vec<Figure>, Failure> {
+pub(super) async fn allowed(addresses: &[SocketAddr], rate: u32, windows: Windows) -> Result<Vec<Figure>, Failure> {
     let mut scripts = Vec::new();
     for script in 0..SCRIPTS {
         scripts.push(Visitor::log_in(&addresses[script % 3..=script % 3], 0).await?);
     }
-    let (start, time) = (Instant::now(), WARM_UP + WINDOW * windows);
+    let (start, time) = (Instant::now(), WARM_UP + windows.each * windows.count);
     let asking: Vec<_> = scripts.into_iter().map(|script| tokio::spawn(ask(script, start, time))).collect();
     let mut asked = Vec::new();
     for script in asking {
         asked.extend(script.await??);
     }
     let (mut least, mut most) = (f64::INFINITY, 0.0_f64);
-    for window in 0..windows {
-        let from = WARM_UP + WINDOW * window;
-        let within = asked.iter().filter(|asked| (from..from + WINDOW).contains(&asked.after) && asked.allowed);
-        let allowed = number(within.count()) / WINDOW.as_secs_f64();
+    for window in 0..windows.count {
+        let from = WARM_UP + windows.each * window;
+        let within = asked.iter().filter(|asked| (from..from + windows.each).contains(&asked.after) && asked.allowed);
+        let allowed = number(within.count()) / windows.each.as_secs_f64();
         (least, most) = (least.min(allowed), most.max(allowed));
     }
     let offered = number(asked.len()) / time.as_secs_f64();
     let limit = f64::from(rate);
     Ok(vec![
-        Figure::new("requests a second offered", offered, Bound::AtLeast(limit * 3.0)),
-        Figure::new("allowed a second, in the window with the fewest", least, Bound::AtLeast(limit * 0.95)),
-        Figure::new("allowed a second, in the window with the most", most, Bound::AtMost(limit * 1.05)),
+        Figure::new("requests a second offered", offered, Bound::AtLeast(limit * windows.offered)),
+        Figure::new(
+            "allowed a second, in the window with the fewest",
+            least,
+            Bound::AtLeast(limit * (1.0 - windows.slack)),
+        ),
+        Figure::new(
+            "allowed a second, in the window with the most",
+            most,
+            Bound::AtMost(limit * (1.0 + windows.slack)),
+        ),
         Figure::is("answers without what tells of the limit", asked.iter().filter(|asked| !asked.told).count(), 0),
     ])
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use statehouse_testkit::Program;
 use tokio::time::sleep;
 
-use super::row::{Bound, Figure};
+use super::row::Figure;
 use super::stage::{Stage, log, namespace};
 use crate::Failure;
 
@@ -41,7 +41,11 @@ pub(super) async fn named(stage: &Stage<'_>) -> Result<Vec<Figure>, Failure> {
         let env = [("RUST_LOG", OsString::from("info")), (name, OsString::from(value))];
         let (folder, servers) = (fleet.data().join(name), stage.servers);
         let wrong = crate::replica(stage.clinic, servers, fleet.postgres(), namespace(), "c", folder, &env).await?;
-        figures.push(Figure::new(figure, named_within(&wrong, words, Instant::now()).await?, Bound::AtMost(WITHIN)));
+        figures.push(Figure::new(
+            figure,
+            named_within(&wrong, words, Instant::now()).await?,
+            stage.at_most(WITHIN, 30.0),
+        ));
         figures.push(Figure::at_least("lines of its log that name it", log(&wrong).matches(words).count(), 1));
         wrong.kill();
     }

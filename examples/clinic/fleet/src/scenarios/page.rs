@@ -18,7 +18,8 @@ pub fn scenarios_page() -> String {
     let mut page = String::from(
         "# Scenarios\n\n\
          What replicas do together, end to end: several processes of the clinic on real servers, which are killed, stopped and \
-         cut off. Each scenario ends in figures, and passes if every figure keeps its bound.\n\n\
+         cut off. Each scenario ends in figures, and passes if every figure keeps its bound. In the short form bounds of times and \
+         rates are wider: it runs beside other tests.\n\n\
          ```sh\n\
          cargo xtask scenarios                    # all, with the numbers that they were written with\n\
          cargo xtask scenarios S2 S4 --quick      # these, in the short form that the tests run too\n\

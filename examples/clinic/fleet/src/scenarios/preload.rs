@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use statehouse_testkit::Program;
 
 use super::row::{Bound, Figure, number};
-use super::stage::{Stage, complained, count, log, numbers, progress, ready, until};
+use super::stage::{Stage, count, log, numbers, progress, ready, until};
 use crate::Failure;
 use crate::visitor::Visitor;
 
@@ -28,7 +28,7 @@ pub(super) async fn cold_start(stage: &Stage<'_>) -> Result<Vec<Figure>, Failure
     Ok(vec![
         Figure::is("times that loading began", begun, 1),
         Figure::is("times that all was loaded", count(replicas, &format!("{ALL} of {ALL} concepts")), 1),
-        complained("warnings and errors", replicas),
+        stage.complained("warnings and errors", replicas),
         Figure::is("replicas that told how far it is", told, 5),
         Figure::new("seconds until all five were ready", took.as_secs_f64(), Bound::Told),
     ])
@@ -74,15 +74,15 @@ pub(super) async fn takeover(stage: &Stage<'_>) -> Result<Vec<Figure>, Failure> 
     let status = operator.json("/api/operator").await?;
     let is_done = status["terminology"]["phase"] == "Done" && status["terminology"]["attempt"] == attempt;
     Ok(vec![
-        Figure::new("seconds from SIGTERM to the successor", handover.as_secs_f64(), Bound::AtMost(1.0)),
+        Figure::new("seconds from SIGTERM to the successor", handover.as_secs_f64(), stage.at_most(1.0, 5.0)),
         Figure::is("good ends after SIGTERM", usize::from(ended), 1),
-        Figure::new("seconds from kill -9 to the successor", takeover.as_secs_f64(), Bound::AtMost(TAKEOVER)),
+        Figure::new("seconds from kill -9 to the successor", takeover.as_secs_f64(), stage.at_most(TAKEOVER, 30.0)),
         Figure::is("attempts", usize::try_from(attempt)?, 3),
         Figure::new("concepts that were loaded when it was killed", number(before), Bound::Told),
         Figure::at_least("concepts that were not loaded again", usize::try_from(resumed)?, 20_000),
         Figure::is("times that all was loaded", count(replicas, &format!("{ALL} of {ALL} concepts")), 1),
         Figure::is("records that it is done, by the last attempt", usize::from(is_done), 1),
-        complained("warnings and errors of the survivors", left),
+        stage.complained("warnings and errors of the survivors", left),
     ])
 }
 
@@ -129,14 +129,21 @@ pub(super) async fn paused(stage: &Stage<'_>) -> Result<Vec<Figure>, Failure> {
     let lost = log(&replicas[first]).matches("a lock was lost before it was released").count();
     let mut operator = Visitor::log_in_as(&fleet.addresses(), "ada", 0).await?;
     let status = operator.json("/api/operator").await?;
-    let by_second = status["terminology"]["by"] == crate::NAMES[second];
+    let attempts = usize::try_from(status["terminology"]["attempt"].as_i64().unwrap_or(0))?;
+    // Whoever lost a request to a search that was starved has tried once more, or left it to the third.
+    let by = |index: usize| status["terminology"]["by"] == crate::NAMES[index];
+    let by_successor = if stage.full || attempts == 2 { by(second) } else { !by(first) };
+    let attempts = match stage.full {
+        true => Figure::is("attempts", attempts, 2),
+        false => Figure::at_least("attempts", attempts, 2),
+    };
     let found = operator.json("/api/concepts?q=Z99.89").await?["total"] == 1;
     Ok(vec![
-        Figure::new("seconds from STOP to the successor", takeover.as_secs_f64(), Bound::AtMost(TAKEOVER)),
+        Figure::new("seconds from STOP to the successor", takeover.as_secs_f64(), stage.at_most(TAKEOVER, 30.0)),
         Figure::at_least("times that the stopped holder heard that its lock was lost", lost, 1),
         Figure::is("times that all was loaded", count(replicas, &format!("{ALL} of {ALL} concepts")), 1),
-        Figure::is("records that the successor has done it", usize::from(by_second), 1),
-        Figure::is("attempts", usize::try_from(status["terminology"]["attempt"].as_i64().unwrap_or(0))?, 2),
+        Figure::is("records that the successor has done it", usize::from(by_successor), 1),
+        attempts,
         Figure::is("searches that find the last concept", usize::from(found), 1),
     ])
 }

@@ -8,9 +8,9 @@ use hyper::StatusCode;
 use statehouse_testkit::{FaultProxy, Program};
 use tokio::time::sleep;
 
-use super::row::{Bound, Figure, number};
+use super::row::{Figure, number};
 use super::stage::{Stage, at_work_in, balanced, is_ready, until};
-use crate::soak::people::World;
+use crate::soak::people::{PEOPLE, World};
 use crate::visitor::Visitor;
 use crate::{Balancer, Failure, Fleet};
 
@@ -32,13 +32,14 @@ pub(super) async fn cut_off(stage: &Stage<'_>) -> Result<Vec<Figure>, Failure> {
     });
     let fleet = stage.fleet_of(own.collect(), &[]).await?;
     let balancer = balanced(&fleet).await?;
-    let mut figures = one(&fleet, &balancer, &ways, stage.seconds(40, 90)).await?;
-    figures.extend(all(&fleet, &balancer, &ways, stage.seconds(12, 30)).await?);
+    let mut figures = one(stage, &fleet, &balancer, &ways).await?;
+    figures.extend(all(stage, &fleet, &balancer, &ways).await?);
     figures.extend(alone(&fleet, &ways[0], stage.seconds(12, 30)).await?);
     Ok(figures)
 }
 
-async fn one(fleet: &Fleet, balancer: &Balancer, ways: &[Ways], time: Duration) -> Result<Vec<Figure>, Failure> {
+async fn one(stage: &Stage<'_>, fleet: &Fleet, balancer: &Balancer, ways: &[Ways]) -> Result<Vec<Figure>, Failure> {
+    let time = stage.seconds(40, 90);
     let world = Arc::new(World::new(&[balancer.address()]));
     let sent = || (world.requests.load(Ordering::Relaxed), world.failed.load(Ordering::Relaxed));
     let (mut before, mut after, mut out, mut live) = ((0, 0), (0, 0), 0, 0);
@@ -53,21 +54,22 @@ async fn one(fleet: &Fleet, balancer: &Balancer, ways: &[Ways], time: Duration) 
         live = usize::from(status(&fleet.replicas()[1], "/live").await? == 200);
         Ok(())
     };
-    let work = at_work_in(&world, time, cutting).await?;
+    let work = at_work_in(PEOPLE, &world, time, cutting).await?;
     ways[1].sessions.heal();
     until("it takes part again", || balancer.states().iter().all(|state| state.ready).then_some(())).await?;
     let (requests, failed) = (after.0 - before.0, after.1 - before.1);
     let percent = 100.0 * number(failed) / number(requests.max(1));
     Ok(vec![
         Figure::at_least("requests from the fifth second on", requests, 200),
-        Figure::new("percent of them that failed", percent, Bound::AtMost(1.0)).because(&work.failures),
+        Figure::new("percent of them that failed", percent, stage.at_most(1.0, 5.0)).because(&work.failures),
         Figure::is("replicas that are out", out, 1),
         Figure::is("of them live", live, 1),
         Figure::is("acknowledged writes lost, and people logged out", work.broken.len(), 0).because(&work.broken),
     ])
 }
 
-async fn all(fleet: &Fleet, balancer: &Balancer, ways: &[Ways], time: Duration) -> Result<Vec<Figure>, Failure> {
+async fn all(stage: &Stage<'_>, fleet: &Fleet, balancer: &Balancer, ways: &[Ways]) -> Result<Vec<Figure>, Failure> {
+    let time = stage.seconds(12, 30);
     let mut person = Visitor::log_in(&[balancer.address()], 0).await?;
     ways.iter().for_each(|ways| ways.sessions.cut());
     let (cut, mut left, mut dead, mut clear, mut unclear) = (Instant::now(), 0, 0, 0, Vec::new());
@@ -93,7 +95,7 @@ async fn all(fleet: &Fleet, balancer: &Balancer, ways: &[Ways], time: Duration) 
         Figure::is("answers that one is not live", dead, 0),
         Figure::at_least("requests answered 503, with when to come again", clear, 5),
         Figure::is("requests answered otherwise", unclear.len(), 0).because(&unclear),
-        Figure::new("seconds until it answered again", begun.elapsed().as_secs_f64(), Bound::AtMost(10.0)),
+        Figure::new("seconds until it answered again", begun.elapsed().as_secs_f64(), stage.at_most(10.0, 30.0)),
     ])
 }
 

@@ -80,7 +80,7 @@ async fn run(
     let world = Arc::new(World::new(replicas));
     let mut gauges = Gauges::default();
     let until = Instant::now() + time;
-    let people = people::arrive(&world, until).await?;
+    let people = people::arrive(&world, people::PEOPLE, until).await?;
     let hostile = hostile::arrive(&world, until);
     let measuring = async {
         while Instant::now() < until {

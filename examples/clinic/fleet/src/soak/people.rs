@@ -11,7 +11,8 @@ use tokio::task::JoinHandle;
 use crate::Failure;
 use crate::visitor::{Deed, Visitor};
 
-const PEOPLE: usize = 8;
+/// So many at a time.
+pub(crate) const PEOPLE: usize = 8;
 const PAUSE: Duration = Duration::from_millis(40);
 /// A document is attached in every so manieth round.
 const ATTACH_EVERY: u64 = 3;
@@ -91,9 +92,13 @@ pub(crate) struct Ledger {
 }
 
 /// They log in, and are at work until then.
-pub(crate) async fn arrive(world: &Arc<World>, until: Instant) -> Result<Vec<JoinHandle<Ledger>>, Failure> {
+pub(crate) async fn arrive(
+    world: &Arc<World>,
+    count: usize,
+    until: Instant,
+) -> Result<Vec<JoinHandle<Ledger>>, Failure> {
     let mut people = Vec::new();
-    for number in 0..PEOPLE {
+    for number in 0..count {
         let visitor = Visitor::log_in(&world.replicas, number).await?;
         world.count(&world.logins);
         world.count(&world.attached);
