@@ -512,8 +512,11 @@ async fn writers_deleters_and_listers_of_neighbours_do_not_lose_their_directory(
 #[tokio::test]
 async fn a_source_that_says_nothing_any_more_is_given_up_and_leaves_nothing() {
     let dir = Dir::new();
-    let config = LocalConfig::new(&dir.0).with_body_timeout(Duration::from_millis(100));
-    let files = Files::new(Arc::new(LocalFileStore::open_with(config).await.unwrap()), Namespace::new("n").unwrap());
+    let within = async |silence| {
+        let config = LocalConfig::new(&dir.0).with_body_timeout(silence);
+        Files::new(Arc::new(LocalFileStore::open_with(config).await.unwrap()), Namespace::new("n").unwrap())
+    };
+    let files = within(Duration::from_millis(100)).await;
     for len in [0, 1000, 3 << 20] {
         let begun = futures_util::stream::iter([Ok::<_, statehouse_core::Error>(vec![7; len])]);
         let body = Body::from_stream(begun.chain(futures_util::stream::pending()));
@@ -522,9 +525,10 @@ async fn a_source_that_says_nothing_any_more_is_given_up_and_leaves_nothing() {
         assert!(error.message().contains("body_timeout"), "{error}");
     }
     assert_eq!(dir.all("n+"), Vec::<PathBuf>::new());
-    // One that is slow is none.
+    // One that is slow is none, however long all of it takes.
+    let files = within(Duration::from_secs(2)).await;
     let pieces = futures_util::stream::unfold(0, |sent| async move {
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
         (sent < 10).then(|| (Ok::<_, statehouse_core::Error>("x"), sent + 1))
     });
     assert_eq!(files.put("a", Body::from_stream(pieces)).await.unwrap().len, 10);

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
@@ -66,11 +67,20 @@ const FAULTS: [Fault; 7] = [
     ("requests cut short", |proxy| proxy.truncate(Direction::ToServer, 40), Outcome::Fails(ErrorKind::Unavailable)),
 ];
 
+/// Once no connection is left that was broken before, and this machine has time for it.
+async fn works_again(what: &str, files: &Files, call: Call) {
+    let begun = Instant::now();
+    while let Err(error) = call(files.clone()).await {
+        let may_pass = [ErrorKind::Unavailable, ErrorKind::Timeout, ErrorKind::OutcomeUnknown].contains(&error.kind());
+        assert!(may_pass && begun.elapsed() < 2 * SOON, "{what}: {error:?}");
+    }
+}
+
 /// A store of its own for each cell, so that all of them fail at the same time.
-async fn store(endpoint: String, server: &S3Server) -> ObjectFileStore {
+async fn store(endpoint: String, server: &S3Server, silence: Duration) -> ObjectFileStore {
     let config =
         config(server).with_endpoint(endpoint).with_probe(Probe::Never).with_part_size(5 << 20).with_retries(1);
-    ObjectFileStore::open_s3(config.with_timeouts(SILENCE, SILENCE)).await.unwrap()
+    ObjectFileStore::open_s3(config.with_timeouts(silence, silence)).await.unwrap()
 }
 
 async fn prepare(files: &Files) {
@@ -80,7 +90,8 @@ async fn prepare(files: &Files) {
 }
 
 fn judge(cell: &str, writes: bool, expected: Outcome, result: Result<(), Error>, took: Duration) {
-    assert!(took < SOON, "{cell} took {took:?}");
+    // What is worked through may take long on a busy machine.
+    assert!(took < SOON || matches!(expected, Outcome::Works), "{cell} took {took:?}");
     match (expected, result) {
         (Outcome::Works, Ok(())) => {}
         (Outcome::Fails(kind), Err(error)) => {
@@ -98,11 +109,13 @@ fn judge(cell: &str, writes: bool, expected: Outcome, result: Result<(), Error>,
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_fault_of_the_network_is_told_soon_and_never_as_an_absent_file() {
     let server = S3Server::shared().await;
+    let direct = &Arc::new(ObjectFileStore::open_s3(config(server)).await.unwrap());
     let cells = FAULTS.iter().flat_map(|fault| CALLS.iter().map(move |call| (fault, call)));
     let cells = cells.map(|((fault, inflict, expected), (name, writes, call))| async move {
         let proxy = FaultProxy::start(server.address());
-        let files = files(store(proxy.url(&server.endpoint()), server).await);
-        prepare(&files).await;
+        let silence = if matches!(expected, Outcome::Works) { SOON } else { SILENCE };
+        let files = files(store(proxy.url(&server.endpoint()), server, silence).await);
+        prepare(&Files::new(Arc::clone(direct) as _, files.namespace().clone())).await;
         inflict(&proxy);
         let start = Instant::now();
         let result = call(files.clone()).await;
@@ -114,7 +127,7 @@ async fn every_fault_of_the_network_is_told_soon_and_never_as_an_absent_file() {
         }
         proxy.reset_connections();
         proxy.heal();
-        call(files.clone()).await.unwrap_or_else(|error| panic!("{name} after {fault}: {error:?}"));
+        works_again(&format!("{name} after {fault}"), &files, *call).await;
     });
     // Sixteen at a time: the waiting is done side by side, and the work of two processors is not.
     let all = futures_util::stream::iter(cells).buffer_unordered(16);
@@ -124,7 +137,7 @@ async fn every_fault_of_the_network_is_told_soon_and_never_as_an_absent_file() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_stands_still_is_told_soon() {
     let server = S3Server::start().await;
-    let files = files(store(server.endpoint(), &server).await);
+    let files = files(store(server.endpoint(), &server, SILENCE).await);
     prepare(&files).await;
     server.pause();
     let calls = CALLS.iter().map(|(name, writes, call)| {
@@ -138,7 +151,7 @@ async fn a_server_that_stands_still_is_told_soon() {
     futures_util::future::join_all(calls).await;
     server.resume();
     for (name, _, call) in CALLS {
-        call(files.clone()).await.unwrap_or_else(|error| panic!("{name}: {error:?}"));
+        works_again(name, &files, call).await;
     }
 }
 
@@ -172,7 +185,7 @@ fn slow_link(server: String, bytes: u64) -> String {
 async fn a_slow_link_is_slow_and_no_failure() {
     let server = S3Server::shared().await;
     let endpoint = slow_link(server.address().to_owned(), 600 << 10);
-    let files = files(store(endpoint, server).await);
+    let files = files(store(endpoint, server, SILENCE).await);
     prepare(&files).await;
     let start = Instant::now();
     let calls = CALLS.iter().map(|(name, _, call)| {

@@ -8,7 +8,7 @@ use statehouse_filestore::object::Transport;
 use statehouse_filestore::{
     Body, FileStore, Files, ObjectConfig, ObjectFileStore, Probe, PutOutcome, S3Config, capability,
 };
-use statehouse_testkit::{Direction, FaultProxy, S3Server};
+use statehouse_testkit::{Counts, Direction, FaultProxy, S3Server};
 
 pub(crate) fn config(server: &S3Server) -> S3Config {
     S3Config::new(server.bucket())
@@ -22,6 +22,15 @@ pub(crate) fn config(server: &S3Server) -> S3Config {
 pub(crate) fn files(store: ObjectFileStore) -> Files {
     let nonce = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos();
     Files::new(Arc::new(store), Namespace::new(format!("it.{nonce}")).unwrap())
+}
+
+/// Waits until the server has answered, and so done, what was `seen` on its way there.
+pub(crate) async fn is_answered(proxy: &FaultProxy, seen: &Counts) {
+    let begun = Instant::now();
+    // For as long as a busy machine may take, since the answer may have come before the request was seen.
+    while proxy.counts().bytes_to_client == seen.bytes_to_client && begun.elapsed() < Duration::from_secs(2) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 mod versitygw {

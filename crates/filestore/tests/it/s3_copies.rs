@@ -111,7 +111,7 @@ async fn a_long_file_that_is_replaced_while_it_is_copied_is_not_copied() {
         if !looks {
             proxy.strip_s3_headers(&["x-amz-copy-source-if-match"], server.secret_key());
         }
-        proxy.delay(Direction::ToClient, Duration::from_millis(500));
+        proxy.delay(Direction::ToClient, Duration::from_secs(2));
         let copy = slow.copy("a", "b").into_future();
         let replace = async {
             a_part_is_there(&server).await;
@@ -156,13 +156,14 @@ async fn a_long_copy_that_is_cut_off_is_aborted_when_the_server_is_back() {
     let proxy = FaultProxy::start(server.address());
     let slow = files(ObjectFileStore::open_s3(impatient(&proxy, &server)).await.unwrap());
     slow.put("a", content(MANY)).await.unwrap();
-    proxy.delay(Direction::ToClient, Duration::from_millis(300));
+    proxy.delay(Direction::ToClient, Duration::from_secs(2));
     let cut = async {
         a_part_is_there(&server).await;
         proxy.cut();
     };
     let (copied, ()) = tokio::join!(slow.copy("a", "b").into_future(), cut);
-    assert_eq!(copied.unwrap_err().kind(), ErrorKind::Unavailable);
+    let error = copied.unwrap_err();
+    assert!([ErrorKind::Unavailable, ErrorKind::Timeout].contains(&error.kind()), "{error:?}");
     proxy.heal();
     assert!(!slow.exists("b").await.unwrap());
     no_uploads(&server).await;
@@ -170,7 +171,7 @@ async fn a_long_copy_that_is_cut_off_is_aborted_when_the_server_is_back() {
 
 fn impatient(proxy: &FaultProxy, server: &S3Server) -> S3Config {
     let config = limited(server).with_endpoint(proxy.url(&server.endpoint())).with_retries(1);
-    config.with_timeouts(Duration::from_secs(1), Duration::from_secs(1))
+    config.with_timeouts(Duration::from_secs(10), Duration::from_secs(10))
 }
 
 /// As by a process that ends: nothing of it runs any more that could abort it.

@@ -10,14 +10,15 @@ use statehouse_filestore::{Files, ObjectFileStore};
 use statehouse_testkit::{Direction, FaultProxy, S3Server};
 use tokio::sync::oneshot;
 
-use crate::s3::{config, files};
+use crate::s3::{config, files, is_answered};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The same files, directly and through a proxy.
 async fn two_ways(server: &S3Server, proxy: &FaultProxy) -> (Files, Files) {
     let direct = files(ObjectFileStore::open_s3(config(server)).await.unwrap());
-    let far = ObjectFileStore::open_s3(config(server).with_endpoint(proxy.url(&server.endpoint()))).await.unwrap();
+    let patient = config(server).with_endpoint(proxy.url(&server.endpoint())).with_timeouts(PATIENCE * 2, PATIENCE * 2);
+    let far = ObjectFileStore::open_s3(patient).await.unwrap();
     let far = Files::new(Arc::new(far), direct.namespace().clone());
     (direct, far)
 }
@@ -29,16 +30,20 @@ async fn on_its_way(
     meanwhile: impl Future<Output = ()>,
 ) -> Result<()> {
     let before = proxy.counts().command("HEAD");
-    // Time enough to hold back what follows the answer.
-    proxy.delay(Direction::ToClient, Duration::from_millis(400));
+    // Time enough to hold back what follows the answer, though that comes at once when all is let go.
+    proxy.delay(Direction::ToClient, Duration::from_secs(2));
     let overtake = async {
-        while proxy.counts().command("HEAD") == before {
+        let seen = loop {
+            let counts = proxy.counts();
+            if counts.command("HEAD") != before {
+                break counts;
+            }
             tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-        proxy.delay(Direction::ToServer, Duration::from_millis(2500));
+        };
+        proxy.delay(Direction::ToServer, PATIENCE);
+        proxy.delay(Direction::ToClient, PATIENCE);
+        is_answered(proxy, &seen).await;
         meanwhile.await;
-        // The refused one looks again without delay.
-        tokio::time::sleep(Duration::from_millis(2000)).await;
         proxy.delay(Direction::ToClient, Duration::ZERO);
         proxy.delay(Direction::ToServer, Duration::ZERO);
     };
@@ -83,7 +88,7 @@ async fn on_s3_a_file_says_under_which_token_it_was_stored() {
     let write = async { far.put("today", "late").fenced(&first).await.map(drop) };
     // Raised by the write alone, between the look at the mark and that at the file.
     let before = proxy.counts().command("GET");
-    proxy.delay(Direction::ToClient, Duration::from_millis(800));
+    proxy.delay(Direction::ToClient, Duration::from_secs(5));
     let overtake = async {
         while proxy.counts().command("GET") == before {
             tokio::time::sleep(Duration::from_millis(2)).await;

@@ -12,7 +12,7 @@ use statehouse_core::{ErrorKind, Result};
 use statehouse_filestore::{DeleteOptions, DeleteOutcome, ETag, Files, ObjectFileStore, PutOutcome};
 use statehouse_testkit::{Direction, FaultProxy, S3Server};
 
-use crate::s3::{config, files};
+use crate::s3::{config, files, is_answered};
 
 /// A write of the file `name`, if it has this etag; whether it was done.
 type Write = fn(Files, String, ETag) -> BoxFuture<'static, Result<bool>>;
@@ -39,13 +39,17 @@ async fn losing<T>(
 ) -> T {
     let before = proxy.counts().command(method);
     // Time enough to hold back the answer of the request that has just been seen.
-    proxy.delay(Direction::ToClient, Duration::from_millis(300));
+    proxy.delay(Direction::ToClient, Duration::from_secs(3));
     let lose = async {
-        while proxy.counts().command(method) == before {
+        let seen = loop {
+            let counts = proxy.counts();
+            if counts.command(method) != before {
+                break counts;
+            }
             tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        };
         proxy.black_hole_way(Direction::ToClient);
-        tokio::time::sleep(Duration::from_millis(400)).await;
+        is_answered(proxy, &seen).await;
         meanwhile.await;
         proxy.reset_connections();
         proxy.heal();
@@ -58,7 +62,7 @@ async fn what_became_of_a_write_whose_answer_was_lost_is_found_out() {
     let server = S3Server::shared().await;
     let proxy = FaultProxy::start(server.address());
     let config = config(server).with_endpoint(proxy.url(&server.endpoint()));
-    let config = config.with_timeouts(Duration::from_secs(2), Duration::from_secs(3)).with_retries(6);
+    let config = config.with_timeouts(Duration::from_secs(10), Duration::from_secs(20)).with_retries(6);
     let files = files(ObjectFileStore::open_s3(config).await.unwrap());
     files.put("original", "ours").await.unwrap();
     for (verb, method, write) in WRITES {
@@ -94,7 +98,7 @@ async fn a_replace_of_what_is_older_was_refused_from_the_start() {
     let server = S3Server::shared().await;
     let proxy = FaultProxy::start(server.address());
     let config = config(server).with_endpoint(proxy.url(&server.endpoint()));
-    let config = config.with_timeouts(Duration::from_secs(2), Duration::from_secs(3)).with_retries(6);
+    let config = config.with_timeouts(Duration::from_secs(10), Duration::from_secs(20)).with_retries(6);
     let files = files(ObjectFileStore::open_s3(config).await.unwrap());
     let stale = files.put("a", "first").await.unwrap().etag;
     files.put("a", "second").await.unwrap();
@@ -140,7 +144,7 @@ async fn a_delete_that_may_still_arrive_is_not_told_as_one_that_was_not_made() {
     for conditional in [false, true] {
         let (endpoint, go) = slow_deletes(server.address().to_owned());
         let config = config(server).with_endpoint(endpoint).with_retries(0);
-        let config = config.with_timeouts(Duration::from_secs(2), Duration::from_secs(1));
+        let config = config.with_timeouts(Duration::from_secs(5), Duration::from_secs(5));
         let files = files(ObjectFileStore::open_s3(config).await.unwrap());
         go.store(false, Ordering::Relaxed);
         let etag = files.put("a", "x").await.unwrap().etag;

@@ -258,11 +258,10 @@ async fn a_download_ends_when_its_own_limit_or_the_servers_silence_says_so() {
     let proxy = FaultProxy::start(server.address());
     let base = config(server).with_endpoint(proxy.url(&server.endpoint())).with_probe(Probe::Never);
     let base = base.with_timeouts(Duration::from_secs(5), Duration::from_secs(1));
-    let limited =
-        files(ObjectFileStore::open_s3(base.clone().with_read_limit(Duration::from_millis(400))).await.unwrap());
+    let limited = files(ObjectFileStore::open_s3(base.clone().with_read_limit(Duration::from_secs(3))).await.unwrap());
     limited.put("a", vec![1; 20 * MIB]).await.unwrap();
     let mut stream = limited.get("a").stream().await.unwrap();
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
     let error = loop {
         if let Err(error) = stream.next().await.unwrap() {
             break error;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::TryStreamExt as _;
-use statehouse_core::{ErrorKind, Namespace, Result};
+use statehouse_core::{Error, ErrorKind, Namespace, Result};
 use statehouse_filestore::{
     Body, CommitOptions, CommitOutcome, Decision, DiscardOutcome, FileStore, Files, LocalFileStore, ObjectFileStore,
     StagesOptions, Swept,
@@ -26,12 +26,17 @@ async fn listed(server: &S3Server, prefix: &str) -> Vec<String> {
     text.split("<Key>").skip(1).map(|rest| rest.split("</Key>").next().unwrap().to_owned()).collect()
 }
 
+/// Or only busy.
+fn is_away(error: &Error) -> bool {
+    [ErrorKind::Unavailable, ErrorKind::Timeout].contains(&error.kind())
+}
+
 /// What is answered once no connection is left that was broken before: the client tries nothing again.
 async fn told<T>(ask: impl AsyncFn() -> Result<T>) -> T {
     let begun = Instant::now();
     loop {
         match ask().await {
-            Err(error) if error.kind() == ErrorKind::Unavailable && begun.elapsed() < SECOND * 10 => {
+            Err(error) if is_away(&error) && begun.elapsed() < SECOND * 60 => {
                 tokio::time::sleep(SECOND / 20).await;
             }
             answer => return answer.unwrap(),
@@ -44,7 +49,7 @@ async fn a_commit_or_discard_whose_answer_is_lost_is_told_by_the_next() {
     let server = S3Server::start().await;
     let proxy = FaultProxy::start(server.address());
     let config = config(&server).with_endpoint(proxy.url(&server.endpoint())).with_retries(0);
-    let files = files(ObjectFileStore::open_s3(config.with_timeouts(SECOND, SECOND)).await.unwrap());
+    let files = files(ObjectFileStore::open_s3(config.with_timeouts(SECOND * 4, SECOND * 4)).await.unwrap());
     for (name, discards) in [("a", false), ("b", true)] {
         let staged = files.put(name, body()).stage().await.unwrap();
         proxy.black_hole_way(Direction::ToClient);
@@ -142,7 +147,7 @@ async fn a_commit_beside_the_same_content_put_again_is_not_gone() {
     let server = S3Server::start().await;
     let proxy = FaultProxy::start(server.address());
     let slow = config(&server).with_endpoint(proxy.url(&server.endpoint())).with_retries(0);
-    let slow = files(ObjectFileStore::open_s3(slow.with_timeouts(SECOND, SECOND)).await.unwrap());
+    let slow = files(ObjectFileStore::open_s3(slow.with_timeouts(SECOND * 20, SECOND * 20)).await.unwrap());
     let direct =
         Files::new(Arc::new(ObjectFileStore::open_s3(config(&server)).await.unwrap()), slow.namespace().clone());
     let first = direct.put("a", "first").await.unwrap();
