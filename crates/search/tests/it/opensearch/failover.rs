@@ -1,7 +1,7 @@
 //! Three real nodes, of which the one that holds the primary shard is killed under load.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use statehouse_core::{Error, ErrorKind};
@@ -14,6 +14,19 @@ use super::{fresh_name, schema, versioned};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 const PER_BULK: usize = 10;
+
+/// How often something succeeded so far.
+#[derive(Debug, Default)]
+struct Progress {
+    written: AtomicUsize,
+    searched: AtomicUsize,
+}
+
+impl Progress {
+    fn now(&self) -> [usize; 2] {
+        [&self.written, &self.searched].map(|count| count.load(Ordering::Relaxed))
+    }
+}
 
 /// What became of the operations of one task.
 #[derive(Debug, Default)]
@@ -50,7 +63,7 @@ impl Tally {
     }
 }
 
-async fn write(index: Arc<OpenSearchIndex>, stop: Arc<AtomicBool>, writer: usize) -> Tally {
+async fn write(index: Arc<OpenSearchIndex>, stop: Arc<AtomicBool>, progress: Arc<Progress>, writer: usize) -> Tally {
     let mut tally = Tally::default();
     for bulk in 0.. {
         if stop.load(Ordering::Relaxed) {
@@ -64,6 +77,7 @@ async fn write(index: Arc<OpenSearchIndex>, stop: Arc<AtomicBool>, writer: usize
             Err(error) => tally.failures.push(error),
             Ok(report) => {
                 tally.successes.push(Instant::now());
+                progress.written.fetch_add(1, Ordering::Relaxed);
                 for (id, outcome) in ids.into_iter().zip(report.outcomes) {
                     match outcome {
                         Outcome::Failed(error) => tally.failures.push(error),
@@ -77,12 +91,15 @@ async fn write(index: Arc<OpenSearchIndex>, stop: Arc<AtomicBool>, writer: usize
     tally
 }
 
-async fn search(index: Arc<OpenSearchIndex>, stop: Arc<AtomicBool>) -> Tally {
+async fn search(index: Arc<OpenSearchIndex>, stop: Arc<AtomicBool>, progress: Arc<Progress>) -> Tally {
     let (mut tally, request) = (Tally::default(), SearchRequest::new(Query::matches("title", "cholera")));
     while !stop.load(Ordering::Relaxed) {
         let begun = Instant::now();
         match index.search(&request).await {
-            Ok(_) => tally.successes.push(Instant::now()),
+            Ok(_) => {
+                tally.successes.push(Instant::now());
+                progress.searched.fetch_add(1, Ordering::Relaxed);
+            }
             Err(error) => tally.failures.push(error),
         }
         tally.slowest = tally.slowest.max(begun.elapsed());
@@ -113,15 +130,31 @@ async fn a_killed_node_costs_no_acknowledged_document_and_no_restart() {
     let green = format!("/_cluster/health/{name}?wait_for_status=green&timeout=30s");
     assert_eq!(cluster.nodes()[0].request("GET", &green, "").await.unwrap().status, 200);
 
-    let stop = Arc::new(AtomicBool::new(false));
-    let writers: Vec<_> =
-        (0..4).map(|writer| tokio::spawn(write(Arc::clone(&index), Arc::clone(&stop), writer))).collect();
-    let searchers: Vec<_> = (0..4).map(|_| tokio::spawn(search(Arc::clone(&index), Arc::clone(&stop)))).collect();
+    let (stop, progress) = (Arc::new(AtomicBool::new(false)), Arc::<Progress>::default());
+    let shared = || (Arc::clone(&index), Arc::clone(&stop), Arc::clone(&progress));
+    let writers: Vec<_> = (0..4)
+        .map(|writer| {
+            let (index, stop, progress) = shared();
+            tokio::spawn(write(index, stop, progress, writer))
+        })
+        .collect();
+    let searchers: Vec<_> = (0..4)
+        .map(|_| {
+            let (index, stop, progress) = shared();
+            tokio::spawn(search(index, stop, progress))
+        })
+        .collect();
     tokio::time::sleep(Duration::from_secs(2)).await;
     let node = primary(&cluster, name.as_str()).await;
     let killed = Instant::now();
     node.kill();
+    let before = progress.now();
     tokio::time::sleep(Duration::from_secs(8)).await;
+    // More than what the killed one had answered already.
+    while (0..2).any(|which| progress.now()[which] < before[which] + 8) {
+        assert!(killed.elapsed() < Duration::from_secs(120), "no success after the kill: {progress:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     stop.store(true, Ordering::Relaxed);
     let (mut writes, mut searches) = (Tally::default(), Tally::default());
     for writer in writers {
