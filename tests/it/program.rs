@@ -1,5 +1,7 @@
 //! Whole programs that are told to stop by signals. Here each is this very binary, which serves if it is told to.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -84,13 +86,20 @@ async fn a_signal_makes_unready_and_a_second_one_forces() {
 }
 
 /// What one client saw who logs in again and again until told to stop: how often that worked, and what did not.
-async fn log_in(balancer: String, stop: tokio::sync::watch::Receiver<()>) -> (usize, Vec<String>) {
+async fn log_in(
+    balancer: String,
+    stop: tokio::sync::watch::Receiver<()>,
+    done: Arc<AtomicUsize>,
+) -> (usize, Vec<String>) {
     const LOG_IN: &str = "POST /login HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 8\r\n\
                           Content-Type: application/x-www-form-urlencoded\r\n\r\nname=ada";
     let (mut worked, mut failed) = (0, Vec::new());
     while !stop.has_changed().unwrap() {
         match crate::exchange(&balancer, LOG_IN).await {
-            Ok(answer) if answer.starts_with("HTTP/1.1 303") && answer.contains("set-cookie: ") => worked += 1,
+            Ok(answer) if answer.starts_with("HTTP/1.1 303") && answer.contains("set-cookie: ") => {
+                worked += 1;
+                done.fetch_add(1, Ordering::Relaxed);
+            }
             other => failed.push(format!("{other:?}")),
         }
     }
@@ -117,9 +126,14 @@ async fn copied_from_the_readme_a_program_is_restarted_as_two_replicas_and_no_re
     all_ready().await;
     let (stop, stopped) = tokio::sync::watch::channel(());
     let address = balancer.address().to_string();
-    let mut clients: JoinSet<_> = (0..4).map(|_| log_in(address.clone(), stopped.clone())).collect();
-    for replica in &replicas {
-        tokio::time::sleep(Duration::from_millis(300)).await;
+    let done = Arc::new(AtomicUsize::new(0));
+    let mut clients: JoinSet<_> = (0..4).map(|_| log_in(address.clone(), stopped.clone(), Arc::clone(&done))).collect();
+    for (turn, replica) in (1..).zip(&replicas) {
+        let start = Instant::now();
+        while done.load(Ordering::Relaxed) <= 20 * turn {
+            assert!(start.elapsed() < SOON, "{:?}", balancer.states());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         let status = replica.terminate(SOON).await.unwrap();
         assert!(status.success(), "{status}: {}", replica.log().unwrap());
         replica.restart().await;
@@ -134,5 +148,5 @@ async fn copied_from_the_readme_a_program_is_restarted_as_two_replicas_and_no_re
     }
     let states = balancer.states();
     assert_eq!(failed, Vec::<String>::new(), "of {worked}: {states:?}");
-    assert!(worked > 20 && states.iter().all(|state| state.answered > 0 && state.failed == 0), "{worked}: {states:?}");
+    assert!(worked > 40 && states.iter().all(|state| state.answered > 0 && state.failed == 0), "{worked}: {states:?}");
 }
