@@ -137,7 +137,9 @@ async fn writer(app: Arc<App>, cookie: String, known: Arc<AtomicBool>) -> Vec<(&
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_redis_holds_writes_back_no_request_waits_and_reads_go_on() {
     let server = RedisServer::start().await;
-    let mut url = ServiceUrl::parse("STATEHOUSE_SESSIONS_URL", &server.url()).unwrap();
+    // A read is answered once its connection is another than that on which a write is held back.
+    let url = format!("{}?timeout=10s&deadline=20s", server.url());
+    let mut url = ServiceUrl::parse("STATEHOUSE_SESSIONS_URL", &url).unwrap();
     let redis = RedisClient::open(RedisConfig::from_url(&mut url).unwrap()).await.unwrap();
     // With a limit a login asks for a place first, which is a write, too.
     let limited = |config: SessionConfigBuilder| config.limit(Limit::evict_oldest(5));
