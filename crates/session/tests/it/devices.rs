@@ -426,8 +426,8 @@ async fn a_save_that_is_repeated_has_one_deadline() {
     let store = open_redis(&server.url(), &namespace).await;
     let (_, base) = somebodys(&store).await;
     let delta = Delta::new().with_set(AttributeName::new("a").unwrap(), Attribute::encode(&1).unwrap());
-    server.command(&["CLIENT", "PAUSE", "2600", "WRITE"]).await.unwrap();
-    let options = SaveOptions::default().with_deadline(Duration::from_secs(2));
+    server.command(&["CLIENT", "PAUSE", "7000", "WRITE"]).await.unwrap();
+    let options = SaveOptions::default().with_deadline(Duration::from_secs(4));
     let late = store.save_with(&base, Authority::Application, &delta, options).await.unwrap_err();
     assert_eq!(late.kind(), ErrorKind::OutcomeUnknown, "{late}");
 }
