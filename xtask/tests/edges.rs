@@ -50,7 +50,7 @@ const CLIENTS: [(&str, &[&str]); 5] = [
         "deadpool_redis",
         &["crates/redis/src", "crates/cache/src/redis", "crates/session/src/redis", "crates/coord/src/redis"],
     ),
-    ("object_store", &["crates/filestore/src/object"]),
+    ("object_store", &["crates/filestore/src/adapter", "crates/filestore/src/object"]),
     ("tantivy", &["crates/search/src/tantivy"]),
     ("reqwest", &["crates/search/src/opensearch", "crates/filestore/src/object"]),
 ];

@@ -1,6 +1,6 @@
 //! Work on the threads where it may wait for the disk or take its time.
 
-use statehouse_core::{Error, Result};
+use statehouse_core::{Error, ErrorKind, Result};
 use tokio::task::{JoinError, JoinHandle};
 
 /// Does it there.
@@ -18,10 +18,18 @@ pub(crate) fn unanswered(failed: JoinError) -> Error {
     if failed.is_panic() { Error::panicked() } else { Error::abandoned().with_source(failed) }
 }
 
+/// Why a put's task gave no answer. One that has all of its file may have stored it.
+pub(crate) fn put_unanswered(failed: JoinError, is_whole: bool) -> Error {
+    let error = unanswered(failed);
+    if !is_whole {
+        return error;
+    }
+    let message = "the put ended before it was known what has become of it: it may have been done";
+    Error::new(ErrorKind::OutcomeUnknown, message).with_source(error)
+}
+
 #[cfg(test)]
 mod tests {
-    use statehouse_core::ErrorKind;
-
     use super::*;
 
     #[tokio::test]

@@ -92,6 +92,7 @@ assert_eq!(app.oneshot(request).await?.status(), 206);
 //! | --- | --- | --- |
 //! | (none) | memory and local disk | `tokio` without I/O, `rustix`, `sha2` |
 //! | `http` | `FileServer`, answers to HTTP requests, uploads, signed URLs | `hmac`, `http`, `httpdate`, `percent-encoding`, `subtle`, `tower-service` |
+//! | `object-store` | `AsObjectStore`: the files handed out as an `ObjectStore` of `object_store` | `object_store` without its clients |
 //! | `s3` | `ObjectFileStore`: S3, and what else `object_store` reaches | `object_store`, `reqwest`, `rustls` with `ring` |
 //! | `conformance` | the suite for testing a backend of your own | no further crates |
 //!
@@ -120,6 +121,8 @@ assert_eq!(app.oneshot(request).await?.status(), 206);
 //! With the feature `conformance` the macro `filestore_conformance!` makes one test for each behavior of the contract; a
 //! backend passes only how to make an empty store.
 
+#[cfg(feature = "object-store")]
+mod adapter;
 mod api;
 mod blocking;
 mod body;
@@ -151,6 +154,8 @@ mod stage;
 #[cfg(feature = "http")]
 mod web;
 
+#[cfg(feature = "object-store")]
+pub use adapter::AsObjectStore;
 pub use api::FileStore;
 pub use body::Body;
 pub use connect::{check, open};

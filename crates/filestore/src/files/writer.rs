@@ -13,11 +13,11 @@ use statehouse_core::{Error, ErrorKind, Result};
 use tokio::io::AsyncWrite;
 use tokio::sync::mpsc::error::SendError;
 use tokio::sync::mpsc::{OwnedPermit, Sender};
-use tokio::task::{JoinError, JoinHandle};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::source::Piece;
-use crate::blocking::unanswered;
+use crate::blocking::put_unanswered;
 use crate::io::io_error;
 use crate::meta::Stored;
 use crate::outcome::PutOutcome;
@@ -128,7 +128,7 @@ impl<O> FileWriter<O> {
     fn poll_done(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Storing::UnderWay(put) = &mut self.storing {
             let is_whole = self.is_whole;
-            let done = ready!(put.poll_unpin(cx)).unwrap_or_else(|failed| Err(gone(failed, is_whole)));
+            let done = ready!(put.poll_unpin(cx)).unwrap_or_else(|failed| Err(put_unanswered(failed, is_whole)));
             self.storing = Storing::Done(done);
         }
         Poll::Ready(())
@@ -204,16 +204,6 @@ impl<O> AsyncWrite for FileWriter<O> {
             _ => self.poll_why(cx).map(|error| Err(io_error(error))),
         }
     }
-}
-
-/// Why the put's task gave no answer. One that has all of its file may have stored it.
-fn gone(failed: JoinError, is_whole: bool) -> Error {
-    let error = unanswered(failed);
-    if !is_whole {
-        return error;
-    }
-    let message = "the put ended before it was known what has become of it: it may have been done";
-    Error::new(ErrorKind::OutcomeUnknown, message).with_source(error)
 }
 
 /// What is not ended by then is not stored, and holds nothing of the store any more.

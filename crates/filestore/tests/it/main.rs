@@ -1,5 +1,6 @@
 //! The store against real servers, killed processes and full disks.
 
+mod as_object_store;
 #[cfg(target_os = "linux")]
 mod full_disk;
 mod gone;

@@ -17,7 +17,7 @@ use statehouse_testkit::S3Server;
 
 use crate::s3::config;
 
-type Step = Box<dyn Fn() -> BoxFuture<'static, Result<()>> + Send + Sync>;
+pub(crate) type Step = Box<dyn Fn() -> BoxFuture<'static, Result<()>> + Send + Sync>;
 
 /// Does something before and after each call of one operation. If what comes before fails, so does the call, undone.
 struct Around {
@@ -48,11 +48,11 @@ impl Layer for Around {
     }
 }
 
-fn nothing() -> Step {
+pub(crate) fn nothing() -> Step {
     Box::new(|| Box::pin(async { Ok(()) }))
 }
 
-fn puts(files: &Files, content: &'static str) -> Step {
+pub(crate) fn puts(files: &Files, content: &'static str) -> Step {
     let files = files.clone();
     Box::new(move || {
         let files = files.clone();
@@ -60,7 +60,7 @@ fn puts(files: &Files, content: &'static str) -> Step {
     })
 }
 
-fn fails() -> Step {
+pub(crate) fn fails() -> Step {
     Box::new(|| Box::pin(async { Err(Error::new(ErrorKind::Unavailable, "the server is away")) }))
 }
 
@@ -77,7 +77,7 @@ fn deletes(files: &Files) -> Step {
 }
 
 /// The same files, with that around one of their operations.
-fn with(files: &Files, operation: &'static str, before: Step, after: Step) -> Files {
+pub(crate) fn with(files: &Files, operation: &'static str, before: Step, after: Step) -> Files {
     let layered = LayeredFileStore::new(Arc::clone(files.store()), Around { operation, before, after });
     Files::new(Arc::new(layered), files.namespace().clone())
 }
