@@ -34,8 +34,8 @@ impl Backend {
         Self { files, folder: None, server: None }
     }
 
-    async fn memory() -> Self {
-        Self::new(Arc::new(MemoryFileStore::new()))
+    fn memory() -> std::future::Ready<Self> {
+        std::future::ready(Self::new(Arc::new(MemoryFileStore::new())))
     }
 
     async fn local() -> Self {
