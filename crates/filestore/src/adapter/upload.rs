@@ -10,7 +10,7 @@ use futures_util::stream::try_unfold;
 use futures_util::{FutureExt, StreamExt};
 use object_store::path::Path;
 use object_store::{MultipartUpload, PutPayload, PutPayloadIntoIter, PutResult, UploadPart};
-use statehouse_core::{Error, ErrorKind, Result};
+use statehouse_core::{Error, ErrorKind, Result, Retry};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
@@ -55,8 +55,7 @@ impl Upload {
         let told_all = Arc::clone(&is_whole);
         let stored = async move {
             let done = put.await.unwrap_or_else(|failed| match told_all.load(Ordering::Acquire) {
-                // By a drop or an abort.
-                false if failed.is_cancelled() => Err(over()),
+                false if failed.is_cancelled() => Err(given_up()),
                 is_whole => Err(put_unanswered(failed, is_whole)),
             });
             done.and_then(PutOutcome::unconditional)
@@ -118,6 +117,10 @@ impl Drop for Upload {
             self.put.abort();
         }
     }
+}
+
+fn given_up() -> Error {
+    Error::new(ErrorKind::Unavailable, "the upload was dropped or aborted").with_retry(Retry::Never)
 }
 
 fn over() -> Error {
