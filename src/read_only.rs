@@ -9,7 +9,7 @@ use statehouse_filestore::{FileStore, LayeredFileStore};
 use crate::config::READ_ONLY;
 
 /// What changes nothing of the content: a mark is raised for whoever may write. What is not known is taken for a write.
-const READS: [&str; 14] = [
+const READS: [&str; 15] = [
     "filestore.get",
     "filestore.head",
     "filestore.list",
@@ -20,6 +20,7 @@ const READS: [&str; 14] = [
     "search.diff",
     "search.generations",
     "search.get",
+    "search.hits",
     "search.raise",
     "search.refresh",
     "search.scan",

@@ -7,8 +7,8 @@ use statehouse_core::{Capabilities, Error, ErrorKind, Fence, Health, RaiseOption
 use crate::generation::unsupported;
 use crate::{
     ActivateOptions, BeginOptions, BulkOptions, BulkReport, DocumentId, EnsureOptions, Generation, GenerationOptions,
-    GenerationsOptions, GetOptions, MergeOptions, Operation, Query, Record, RefreshOptions, Scan, Schema, SchemaDiff,
-    SearchOptions, SearchRequest, SearchResponse,
+    GenerationsOptions, GetOptions, Hits, HitsOptions, MergeOptions, Operation, Query, Record, RefreshOptions, Scan,
+    Schema, SchemaDiff, SearchOptions, SearchRequest, SearchResponse,
 };
 
 /// One index of documents: the same hits in the same order, embedded and distributed.
@@ -35,6 +35,14 @@ use crate::{
 ///   [`Refresh`](crate::Refresh) says.
 /// - **Hits.** Two backends that hold the same documents return equal totals and equal hits in equal order. Documents
 ///   are ordered by score in Lucene's arithmetic, or by the sort keys; ties by id.
+/// - **Reading on.** Each hit gives a [`Cursor`](crate::Cursor), also as text, and [`after`](SearchRequest::after) it begins the
+///   page that `from` would, in every order, with missing values and ties, however far it reaches. Behind
+///   it comes what comes behind that place now, be the hit itself gone. A cursor of another request, and what is none, is
+///   `InvalidInput`.
+/// - **All hits.** With [`POINT_IN_TIME`](crate::capability::POINT_IN_TIME) [`hits_with`](Self::hits_with) gives every hit once, in
+///   order, of one state of the index: writes, deletes, merges and a change of generations meanwhile show in nothing that it
+///   gives. A state that is no longer held is a [`Conflict`](statehouse_core::ErrorKind::Conflict), and never another one. Its
+///   deadline is that of each page: who reads may pause, for as long as the state is held. Without it that is `Unsupported`.
 /// - **Any text.** A text may hold every code point, those that are no characters too, and is found by what it holds.
 ///   Words are stemmed alike in every script.
 /// - **Bounds.** A request over one of the limits (the constants `MAX_…`) is refused before any work, with what was found
@@ -81,6 +89,13 @@ pub trait SearchIndex: Debug + Send + Sync + 'static {
 
     /// The hits of a query.
     async fn search_with(&self, request: &SearchRequest, options: SearchOptions) -> Result<SearchResponse>;
+
+    /// All hits of a query, of the state that the index has now. The size of the request says nothing here; `from` and facets are
+    /// refused.
+    async fn hits_with(&self, request: &SearchRequest, options: HitsOptions) -> Result<Hits> {
+        let _ = (request, options);
+        Err(Error::new(ErrorKind::Unsupported, "the backend holds no state of an index: see capability::POINT_IN_TIME"))
+    }
 
     /// How many documents match: exact.
     async fn count_with(&self, query: &Query, options: SearchOptions) -> Result<u64>;
@@ -212,6 +227,13 @@ macro_rules! forward {
                 (**self).search_with(request, options)
             }
 
+            fn hits_with<'a: 'c, 'b: 'c, 'c>(&'a self, request: &'b SearchRequest, options: HitsOptions) -> Boxed<'c, Hits>
+            where
+                Self: 'c,
+            {
+                (**self).hits_with(request, options)
+            }
+
             fn count_with<'a: 'c, 'b: 'c, 'c>(&'a self, query: &'b Query, options: SearchOptions) -> Boxed<'c, u64>
             where
                 Self: 'c,
@@ -339,6 +361,11 @@ pub trait SearchIndexExt: SearchIndex {
     /// The hits of a query, within the backend's own limit.
     fn search(&self, request: &SearchRequest) -> impl Future<Output = Result<SearchResponse>> + Send {
         async move { self.search_with(request, SearchOptions::default()).await }
+    }
+
+    /// All hits of a query, of the state that the index has now: see [`Hits`].
+    fn hits(&self, request: &SearchRequest) -> impl Future<Output = Result<Hits>> + Send {
+        async move { self.hits_with(request, HitsOptions::default()).await }
     }
 
     /// How many documents match, within the backend's own limit.

@@ -7,6 +7,10 @@ pub use statehouse_core::capability::{DURABLE, FENCED, FENCED_AT_ONCE, SHARED};
 pub const GLOBAL_STATISTICS: Capability =
     Capability::new("global_statistics", "scores do not depend on how documents are spread");
 
+/// All hits of a request can be read of one state of the index, whatever is written meanwhile.
+pub const POINT_IN_TIME: Capability =
+    Capability::new("point_in_time", "all hits can be read of one state of the index");
+
 /// Another generation of the index can be filled beside the live one, take its place at once, and give it back.
 pub const REINDEX: Capability = Capability::new("reindex", "it can be indexed anew while it is read and written");
 

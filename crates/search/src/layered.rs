@@ -4,14 +4,16 @@ use async_trait::async_trait;
 use statehouse_core::layer::Layer;
 use statehouse_core::{Capabilities, Fence, Health, RaiseOptions, Result};
 
+use crate::cursor::Cursor;
 use crate::operation::NAME;
 use crate::{
     ActivateOptions, BeginOptions, BulkOptions, BulkReport, DocumentId, EnsureOptions, Generation, GenerationOptions,
-    GenerationsOptions, GetOptions, MergeOptions, Operation, Query, Record, RefreshOptions, Scan, Schema, SchemaDiff,
-    SearchIndex, SearchOptions, SearchRequest, SearchResponse,
+    GenerationsOptions, GetOptions, HitPage, HitPages, Hits, HitsOptions, MergeOptions, Operation, Query, Record,
+    RefreshOptions, Scan, Schema, SchemaDiff, SearchIndex, SearchOptions, SearchRequest, SearchResponse,
 };
 
-/// A [`SearchIndex`] with a [`Layer`] around each of its calls. Capabilities and health are those of the store in it.
+/// A [`SearchIndex`] with a [`Layer`] around each of its calls, and around each page of [`Hits`]. Capabilities and health are
+/// those of the store in it.
 ///
 /// An application's own tests can find out so what it does when a search fails:
 ///
@@ -48,6 +50,24 @@ impl<L: Layer> LayeredIndex<L> {
     }
 }
 
+/// The layer is around each page.
+#[derive(Debug)]
+struct LayeredPages<L> {
+    inner: Box<dyn HitPages>,
+    layer: Arc<L>,
+}
+
+#[async_trait]
+impl<L: Layer> HitPages for LayeredPages<L> {
+    async fn page(&mut self, after: Option<&Cursor>) -> Result<HitPage> {
+        self.layer.around(NAME.hits, self.inner.page(after)).await
+    }
+
+    async fn close(&mut self) -> Result<()> {
+        self.inner.close().await
+    }
+}
+
 #[async_trait]
 impl<L: Layer> SearchIndex for LayeredIndex<L> {
     fn schema(&self) -> &Arc<Schema> {
@@ -64,6 +84,11 @@ impl<L: Layer> SearchIndex for LayeredIndex<L> {
 
     async fn search_with(&self, request: &SearchRequest, options: SearchOptions) -> Result<SearchResponse> {
         self.layer.around(NAME.search, self.inner.search_with(request, options)).await
+    }
+
+    async fn hits_with(&self, request: &SearchRequest, options: HitsOptions) -> Result<Hits> {
+        let hits = self.layer.around(NAME.hits, self.inner.hits_with(request, options)).await?;
+        Ok(hits.wrapped(|inner| Box::new(LayeredPages { inner, layer: Arc::clone(&self.layer) })))
     }
 
     async fn count_with(&self, query: &Query, options: SearchOptions) -> Result<u64> {

@@ -52,6 +52,8 @@
 //!   delete, so that events may come twice or out of order.
 //! - **Visibility** and **durability** are two questions: [`Refresh`] says when searches see a write, [`Durability`] what its
 //!   acknowledgement promises.
+//! - **Reading on.** The first 10,000 hits are pages by their number; behind that a page begins behind the [`Cursor`] of the last hit,
+//!   which may be in a URL. [`Hits`] are all of them, one after another, of one state of the index.
 //! - **The same hits.** Both backends analyze text alike and score in Lucene's arithmetic; ties are ordered by id. What could
 //!   not mean the same on both is refused, never approximated.
 //!
@@ -69,6 +71,7 @@
 //! | [`DURABLE`](capability::DURABLE) | no | yes | yes |
 //! | [`GLOBAL_STATISTICS`](capability::GLOBAL_STATISTICS) | yes | yes | with one shard |
 //! | [`LIVE_STATISTICS`](capability::LIVE_STATISTICS) | yes | yes | no: after a merge |
+//! | all hits of one state: [`POINT_IN_TIME`](capability::POINT_IN_TIME) | yes | yes | yes |
 //! | another generation beside the live one: [`REINDEX`](capability::REINDEX) | yes | yes | no |
 //! | a new field is added in place | yes | yes | if the index has its analyzer |
 //! | bulks under a lock: [`FENCED`](capability::FENCED) | yes, at once | yes, at once | but for what was on its way |
@@ -133,14 +136,18 @@ mod bulk;
 mod connect;
 #[cfg(any(feature = "opensearch", feature = "tantivy"))]
 mod counters;
+mod cursor;
 #[cfg(any(feature = "opensearch", feature = "tantivy"))]
 mod distance;
 mod facet;
 mod generation;
 #[cfg(any(feature = "opensearch", feature = "tantivy"))]
 mod highlight;
+mod hits;
 #[cfg(any(feature = "opensearch", feature = "tantivy"))]
 mod indexes;
+#[cfg(any(feature = "opensearch", feature = "tantivy"))]
+mod lease;
 mod limits;
 #[cfg(feature = "opensearch")]
 mod opensearch;
@@ -164,11 +171,13 @@ mod work;
 
 pub use api::{SearchIndex, SearchIndexExt};
 pub use bulk::Operation;
+pub use cursor::Cursor;
 pub use facet::{Facet, FacetValue};
 pub use generation::{
     ActivateOptions, BeginOptions, Digest, EnsureOptions, Generation, GenerationOptions, GenerationState,
     GenerationsOptions, Scan, Verify,
 };
+pub use hits::{End, HitPage, HitPages, Hits, HitsOptions};
 #[cfg(any(feature = "opensearch", feature = "tantivy"))]
 pub use indexes::Indexes;
 pub use layered::LayeredIndex;
@@ -196,8 +205,8 @@ pub use statehouse_derive::Document;
 #[cfg(feature = "tantivy")]
 pub use tantivy::{TantivyConfig, TantivyIndex};
 pub use typed::{
-    Document, FieldValue, FieldValues, Found, Index, KeywordField, Millis, Page, Search, TextField, Unversioned,
-    ValueField, Write,
+    Document, DocumentHits, FieldValue, FieldValues, Found, Index, KeywordField, Millis, Page, Search, TextField,
+    Unversioned, ValueField, Write,
 };
 
 /// Names that code written by the derive macro uses.

@@ -4,6 +4,7 @@ statehouse_core::operations! {
     commit: "search.commit",
     get: "search.get",
     search: "search.search",
+    hits: "search.hits",
     count: "search.count",
     refresh: "search.refresh",
     merge: "search.merge",

@@ -1,8 +1,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::cursor::{Cursor, print};
 use crate::facet::{self, Facets};
-use crate::{DocumentId, Facet, FacetValue, Query, Record, Value};
+use crate::{DocumentId, Facet, FacetValue, Query, Record, Schema, Value};
 
 /// What to search for and what to return of it.
 ///
@@ -30,6 +31,8 @@ pub struct SearchRequest {
     pub sort: Vec<Sort>,
     /// How many hits to leave out at the start.
     pub from: u64,
+    /// Behind which hit to begin; none for the first. Instead of `from`, and without its limit.
+    pub after: Option<Cursor>,
     /// How many hits to return: 10 unless set, 0 for the total alone.
     pub size: u64,
     /// What to return of each document.
@@ -52,6 +55,7 @@ impl SearchRequest {
             filters: Vec::new(),
             sort: Vec::new(),
             from: 0,
+            after: None,
             size: 10,
             projection: Projection::All,
             highlight: Vec::new(),
@@ -77,6 +81,15 @@ impl SearchRequest {
     #[must_use]
     pub const fn with_from(mut self, from: u64) -> Self {
         self.from = from;
+        self
+    }
+
+    /// Begins behind a hit of the same request: however far it reaches, a page is found as fast as the first.
+    ///
+    /// What was written since counts: the page has what comes behind that place now. The example of [`Cursor`] shows it.
+    #[must_use]
+    pub fn with_after(mut self, cursor: Cursor) -> Self {
+        self.after = Some(cursor);
         self
     }
 
@@ -150,7 +163,7 @@ pub enum SortKey {
 }
 
 /// Which end comes first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Order {
     /// The smallest.
@@ -161,7 +174,7 @@ pub enum Order {
 }
 
 /// Where documents without a value go.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Missing {
     /// Before the others.
@@ -322,7 +335,7 @@ fn escape(text: &str, into: &mut String) {
 pub struct SearchResponse {
     /// How many documents match in all: exact.
     pub total: u64,
-    /// The hits from `from` on, in order.
+    /// The hits from `from` on, or behind `after`, in order.
     pub hits: Vec<Hit>,
     /// How many hits of this page were left out because something else than statehouse has written them into the index.
     /// They count in the total and in facets.
@@ -336,6 +349,25 @@ impl SearchResponse {
     #[must_use]
     pub const fn new(total: u64, hits: Vec<Hit>) -> Self {
         Self { total, hits, skipped: 0, facets: Facets::new() }
+    }
+
+    /// Lets its hits give cursors of this request; a backend that was not made here calls it last.
+    ///
+    /// ```
+    /// use statehouse_search::{Field, Hit, Query, Record, Schema, SearchRequest, SearchResponse};
+    ///
+    /// let schema = Schema::builder().field(Field::text("title")).build()?;
+    /// let request = SearchRequest::new(Query::matches("title", "cholera"));
+    /// let answer = SearchResponse::new(1, vec![Hit::new(Record::new("A00")?, Some(1.5))]);
+    /// let answer = answer.with_cursors(&schema, &request);
+    /// schema.check_request(&request.with_after(answer.hits[0].cursor()))?;
+    /// # Ok::<(), statehouse_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_cursors(mut self, schema: &Schema, request: &SearchRequest) -> Self {
+        let of = print(schema, request);
+        self.hits.iter_mut().for_each(|hit| hit.of = of);
+        self
     }
 
     /// The values of a facet, the most frequent first; empty if it was not asked for.
@@ -363,13 +395,15 @@ pub struct Hit {
     pub sort: Vec<Option<Value>>,
     /// For each highlighted field in which something matched: its fragments.
     pub highlights: Vec<(Arc<str>, Vec<Fragment>)>,
+    /// The request that found it, for its cursor.
+    pub(crate) of: u64,
 }
 
 impl Hit {
     /// A hit; backends make it.
     #[must_use]
     pub const fn new(record: Record, score: Option<f32>) -> Self {
-        Self { record, score, sort: Vec::new(), highlights: Vec::new() }
+        Self { record, score, sort: Vec::new(), highlights: Vec::new(), of: 0 }
     }
 
     /// The id.

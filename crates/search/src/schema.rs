@@ -241,7 +241,7 @@ pub struct Field {
 }
 
 /// What a field holds and how it is searched.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum FieldKind {
     /// Text that is cut into terms and ranked.
@@ -293,7 +293,7 @@ impl FieldKind {
 }
 
 /// Whether the length of a text lowers its score.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Norms {
     /// Shorter texts score higher, as BM25 says.

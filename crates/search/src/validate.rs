@@ -59,16 +59,7 @@ impl Schema {
 
     /// Checks that a request whose size was found to be allowed fits, and counts its terms.
     pub(crate) fn terms_of_request(&self, request: &SearchRequest, size: Size) -> Result<TermCount> {
-        let end = request.from.checked_add(request.size);
-        if end.is_none_or(|end| end > SearchRequest::MAX_WINDOW) {
-            let message = format!(
-                "from ({}) + size ({}) must not be over {}; narrow the query instead",
-                request.from,
-                request.size,
-                SearchRequest::MAX_WINDOW
-            );
-            return Err(Error::invalid_input(message));
-        }
+        check_window(request)?;
         let terms = self.terms_of(request.filters.iter().chain([&request.query]), size)?;
         for sort in &request.sort {
             if let SortKey::Field(name) = &sort.key
@@ -84,6 +75,7 @@ impl Schema {
                 }
             }
         }
+        request.after.as_ref().map_or(Ok(()), |cursor| cursor.check(self, request))?;
         request.facets.iter().try_for_each(|facet| self.check_facet(facet))?;
         request.highlight.iter().try_for_each(|highlight| self.check_highlight(&highlight.field))?;
         Ok(terms)
@@ -274,7 +266,19 @@ impl Schema {
     }
 }
 
-fn fits(field: &Field, value: &Value) -> bool {
+fn check_window(request: &SearchRequest) -> Result<()> {
+    let (from, size, most) = (request.from, request.size, SearchRequest::MAX_WINDOW);
+    if request.after.is_some() && from > 0 {
+        return Err(Error::invalid_input(format!("a page begins behind a cursor or at from ({from}), not at both")));
+    }
+    if from.checked_add(size).is_some_and(|end| end <= most) {
+        return Ok(());
+    }
+    let message = format!("from ({from}) + size ({size}) must not be over {most}; read on behind a cursor instead");
+    Err(Error::invalid_input(message))
+}
+
+pub(crate) fn fits(field: &Field, value: &Value) -> bool {
     match (field.kind(), value) {
         (FieldKind::Text { .. } | FieldKind::Keyword { .. }, Value::Text(_))
         | (FieldKind::I64, Value::I64(_))

@@ -15,14 +15,14 @@ use statehouse_core::{Error, Result};
 /// let terms: Vec<_> = analyzer.tokens("Fractures of the Fémur").into_iter().map(|token| token.text).collect();
 /// assert_eq!(terms, ["fractur", "femur"]);
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Analyzer {
     tokenizer: Tokenizer,
     filters: Vec<TokenFilter>,
 }
 
 /// How text is cut into tokens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Tokenizer {
     /// Words by the rules of Unicode (UAX#29) as of Unicode 12.1, as Lucene's `StandardTokenizer` applies them: runs of
@@ -33,7 +33,7 @@ pub enum Tokenizer {
 }
 
 /// One step behind the tokenizer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum TokenFilter {
     /// Each code point in lowercase, one for one.
@@ -56,7 +56,7 @@ pub enum TokenFilter {
 }
 
 /// An algorithm that removes endings. Each is the Snowball algorithm of that language.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Stemmer {
     /// English, Porter's second algorithm. OpenSearch calls it `porter2`; its `english` is Porter's first.
@@ -173,7 +173,7 @@ impl Analyzer {
 /// use statehouse_search::analysis::Normalizer;
 /// assert_eq!(Normalizer::default().lowercase().ascii_folding().apply("CAFÉ"), "cafe");
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Normalizer {
     filters: Vec<TokenFilter>,
 }

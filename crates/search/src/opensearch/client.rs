@@ -114,6 +114,11 @@ impl Call {
         Self { body: body.to_string().into(), ..Self::new(Method::POST, path.into(), Effect::Reads) }
     }
 
+    /// The end of something on the server that holds no document. It may be told twice.
+    pub(super) fn end(path: impl Into<String>, body: &serde_json::Value) -> Self {
+        Self { body: body.to_string().into(), ..Self::new(Method::DELETE, path.into(), Effect::Reads) }
+    }
+
     /// A change of settings that may be made twice.
     pub(super) fn put(path: impl Into<String>, body: &serde_json::Value) -> Self {
         Self { body: body.to_string().into(), ..Self::new(Method::PUT, path.into(), Effect::Repeatable) }

@@ -173,6 +173,8 @@ fn is_passing(exception: &str) -> bool {
 /// How long to leave a server alone that asks for it. It never says how long itself.
 pub(super) const BACK_OFF: Retry = Retry::After(Duration::from_millis(500));
 
+const NOT_HELD: &str = "the state of the index that was read is no longer held: begin anew";
+
 const BLOCKED: &str = "the index or cluster is blocked for this";
 
 fn classify(status: u16, exception: &str) -> (ErrorKind, Retry, &'static str) {
@@ -180,6 +182,8 @@ fn classify(status: u16, exception: &str) -> (ErrorKind, Retry, &'static str) {
     match (status, exception) {
         (401, _) => (K::Unauthenticated, Retry::Never, "OpenSearch refused the user name or password"),
         (_, "version_conflict_engine_exception") => (K::Conflict, Retry::Never, "a newer version is there"),
+        // A node that started anew, or an index that was opened anew, has none of those from before.
+        (_, "search_context_missing_exception") => (K::Conflict, Retry::Never, NOT_HELD),
         (_, "index_not_found_exception") => (K::Unavailable, Retry::Never, "the index is gone from OpenSearch"),
         (_, "index_closed_exception") => (K::Unavailable, Retry::Never, "the index is closed"),
         (503, name) if blocks(name) => (K::Unavailable, BACK_OFF, BLOCKED),

@@ -7,6 +7,7 @@ mod config;
 mod drift;
 mod error;
 mod health;
+mod hits;
 mod mapping;
 mod marks;
 mod merge;
@@ -42,9 +43,9 @@ use crate::counters::Writes;
 use crate::limits::Size;
 use crate::work::{Stop, away, within};
 use crate::{
-    BulkOptions, BulkReport, DocumentId, EnsureOptions, GetOptions, MergeOptions, Operation, Outcome, Projection,
-    Query, Reach, Record, Refresh, RefreshOptions, Schema, SchemaDiff, SearchIndex, SearchOptions, SearchRequest,
-    SearchResponse, capability,
+    BulkOptions, BulkReport, DocumentId, EnsureOptions, GetOptions, Hits, HitsOptions, MergeOptions, Operation,
+    Outcome, Projection, Query, Reach, Record, Refresh, RefreshOptions, Schema, SchemaDiff, SearchIndex, SearchOptions,
+    SearchRequest, SearchResponse, capability,
 };
 
 /// A search index on an OpenSearch cluster, shared by every process that opens it under the same name.
@@ -94,15 +95,23 @@ use crate::{
 /// - **Bounds.** An answer longer than `max_answer` is `TooLarge`. Health takes at most a second.
 /// - **Pages.** One handle asks the same copy of a shard each time, as long as that copy is there, so that pages fit
 ///   together. Copies may rank differently while they hold different deleted documents.
+/// - **All hits** are read of a point in time, which the server is told of when it is not needed any more. Where that does not
+///   reach it, or the answer to the opening was lost, it ends `keep_alive` later. A server takes 300 at a time unless it is set up
+///   otherwise (`search.max_open_pit_context`); one more is `RateLimited`. One that has started anew has none, which is a
+///   `Conflict`, and a page longer than `max_answer` is `TooLarge`: ask for smaller ones.
 #[derive(Debug)]
 pub struct OpenSearchIndex {
-    client: Client,
+    client: Arc<Client>,
     /// What it was opened with.
     origin: (OpenSearchConfig, Namespace),
     alias: Namespace,
     schema: Arc<Schema>,
     capabilities: Capabilities,
     search_path: String,
+    /// Which copies of shards are asked.
+    preference: String,
+    /// Whether there is more than one shard.
+    several: bool,
     place: String,
     deadline: Duration,
     /// The index behind the alias when it was opened.
@@ -199,13 +208,16 @@ impl OpenSearchIndex {
         let marks = Marks::of(&alias, config.layout.replicas);
         let several = opened.shards > 1;
         let all = [capability::SHARED, capability::DURABLE, capability::FENCED, capability::GLOBAL_STATISTICS];
-        let capabilities = Capabilities::from_iter(all);
+        let capabilities = Capabilities::from_iter(all.into_iter().chain([capability::POINT_IN_TIME]));
+        let preference = preference(alias.as_str());
         Ok(Self {
-            client,
+            client: Arc::new(client),
             origin: (config.clone(), name.clone()),
             schema: Arc::clone(schema),
             capabilities: if several { capabilities.without(capability::GLOBAL_STATISTICS) } else { capabilities },
-            search_path: search_path(alias.as_str(), several),
+            search_path: search_path(alias.as_str(), &preference, several),
+            preference,
+            several,
             place: format!("opensearch {config}/{alias}"),
             deadline: config.timing.total,
             alias,
@@ -250,10 +262,7 @@ impl OpenSearchIndex {
     }
 
     fn check_open(&self) -> Result<()> {
-        if !self.closed.load(Ordering::Relaxed) {
-            return Ok(());
-        }
-        Err(Error::new(ErrorKind::Unavailable, "the index is closed").with_retry(Retry::Never))
+        check_open(&self.closed)
     }
 
     async fn bulk_of(&self, operations: &[Operation], options: &BulkOptions) -> Result<Vec<Outcome>> {
@@ -304,7 +313,7 @@ impl OpenSearchIndex {
         self.check_open()?;
         let start = Instant::now();
         let size = Size::of_request(request)?;
-        let call = if size.is_small() {
+        let (call, of) = if size.is_small() {
             search::call(&self.schema, &self.search_path, request, size)?
         } else {
             let (schema, path, request) = (Arc::clone(&self.schema), self.search_path.clone(), request.clone());
@@ -312,16 +321,14 @@ impl OpenSearchIndex {
         };
         let answer = self.client.send(&call.within(options.deadline)).await?;
         let response = if request.highlight.is_empty() && answer.len() <= SHORT_ANSWER {
-            search::response(&self.schema, &self.index, request, &answer, &Stop::default())?
+            search::response((&self.schema, of), &self.index, request, &answer, &Stop::default())?
         } else {
             // Reading and marking grow with the documents, so they have their own thread and what is left of the deadline.
             let left = options.deadline.unwrap_or(self.deadline).saturating_sub(start.elapsed());
             let (schema, index, request) = (Arc::clone(&self.schema), self.index.clone(), request.clone());
-            away(Some(left), move |stop| search::response(&schema, &index, &request, &answer, stop)).await?
+            away(Some(left), move |stop| search::response((&schema, of), &index, &request, &answer, stop)).await?
         };
-        if response.skipped > 0 {
-            tracing::warn!(name: "search.foreign", skipped = response.skipped, "hits that are none of the index's are left out");
-        }
+        tell_of_foreign(response.skipped);
         Ok(response)
     }
 
@@ -369,11 +376,27 @@ fn placed(error: Error, config: &OpenSearchConfig) -> Error {
     }
 }
 
-fn search_path(alias: &str, several_shards: bool) -> String {
-    let copy = RandomState::new().hash_one(alias);
+fn tell_of_foreign(skipped: u64) {
+    if skipped > 0 {
+        tracing::warn!(name: "search.foreign", skipped, "hits that are none of the index's are left out");
+    }
+}
+
+fn check_open(closed: &AtomicBool) -> Result<()> {
+    if !closed.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Unavailable, "the index is closed").with_retry(Retry::Never))
+}
+
+fn preference(alias: &str) -> String {
+    format!("statehouse{:016x}", RandomState::new().hash_one(alias))
+}
+
+fn search_path(alias: &str, preference: &str, several_shards: bool) -> String {
     // Term statistics of all shards are gathered first, so that scores do not depend on the shard.
     let kind = if several_shards { "&search_type=dfs_query_then_fetch" } else { "" };
-    format!("/{alias}/_search?allow_partial_search_results=false&preference=statehouse{copy:016x}{kind}")
+    format!("/{alias}/_search?allow_partial_search_results=false&preference={preference}{kind}")
 }
 
 #[async_trait]
@@ -398,6 +421,10 @@ impl SearchIndex for OpenSearchIndex {
 
     async fn search_with(&self, request: &SearchRequest, options: SearchOptions) -> Result<SearchResponse> {
         OPERATION.search.during(self.search_of(request, &options)).await
+    }
+
+    async fn hits_with(&self, request: &SearchRequest, options: HitsOptions) -> Result<Hits> {
+        OPERATION.hits.during(hits::open(self, request, options)).await
     }
 
     async fn count_with(&self, query: &Query, options: SearchOptions) -> Result<u64> {

@@ -11,9 +11,10 @@ use statehouse_core::{Error, ErrorKind, Result};
 
 use super::client::Call;
 use super::error;
-use super::mapping::{ID, needs_presence, presence, unbiased};
+use super::mapping::{ID, biased, needs_presence, presence, unbiased};
 use super::query::compile;
 use super::source::{self, Read};
+use crate::cursor::{Cursor, print};
 use crate::facet::Facets;
 use crate::highlight::Marker;
 use crate::limits::{Size, TermCount};
@@ -24,9 +25,11 @@ use crate::{
 };
 
 /// The search, if the schema allows it.
-pub(super) fn call(schema: &Schema, path: &str, request: &SearchRequest, size: Size) -> Result<Call> {
+///
+/// Besides, which request the cursors of its hits are of: to find that out may take as long as to compile it.
+pub(super) fn call(schema: &Schema, path: &str, request: &SearchRequest, size: Size) -> Result<(Call, u64)> {
     let terms = schema.terms_of_request(request, size)?;
-    Ok(Call::ask(path, &body(schema, request, terms)?))
+    Ok((Call::ask(path, &body(schema, request, terms)?), print(schema, request)))
 }
 
 /// The count, if the schema allows it.
@@ -36,7 +39,7 @@ pub(super) fn count_call(schema: &Schema, path: String, query: &Query, size: Siz
 }
 
 /// The body of a search. The request must have passed [`Schema::check_request`].
-fn body(schema: &Schema, request: &SearchRequest, counted: TermCount) -> Result<Json> {
+pub(super) fn body(schema: &Schema, request: &SearchRequest, counted: TermCount) -> Result<Json> {
     let mut body = json!({
         "query": filtered(schema, &request.query, &request.filters, counted)?,
         "from": request.from,
@@ -46,6 +49,9 @@ fn body(schema: &Schema, request: &SearchRequest, counted: TermCount) -> Result<
         "version": true,
         "_source": needs_source(request),
     });
+    if let Some(cursor) = &request.after {
+        body["search_after"] = after(schema, request, cursor)?;
+    }
     if !request.facets.is_empty() {
         body["aggs"] = request.facets.iter().enumerate().map(|(at, facet)| (at.to_string(), terms(facet))).collect();
     }
@@ -97,6 +103,56 @@ fn sort(schema: &Schema, request: &SearchRequest) -> Result<Vec<Json>> {
     Ok(keys)
 }
 
+/// A cursor as the server gives and takes it: a value for each of its own sort keys.
+pub(super) fn after(schema: &Schema, request: &SearchRequest, cursor: &Cursor) -> Result<Json> {
+    // A double stands for exactly the score that the server has: it goes through no decimal of its own.
+    let score = || json!(cursor.score.map(f64::from));
+    let mut keys = Vec::new();
+    if request.sort.is_empty() {
+        keys.push(score());
+    }
+    for (sort, value) in request.sort.iter().zip(&cursor.sort) {
+        let SortKey::Field(name) = &sort.key else {
+            keys.push(score());
+            continue;
+        };
+        let field = schema.require(name)?;
+        keys.push(match value {
+            Some(value) => key_of(value),
+            None => missing_key(field.kind(), (sort.order == Order::Ascending) == (sort.missing == Missing::Last)),
+        });
+        if needs_presence(field) {
+            keys.push(if value.is_some() { json!("1") } else { Json::Null });
+        }
+    }
+    keys.push(json!(cursor.id.as_str()));
+    Ok(keys.into())
+}
+
+fn key_of(value: &Value) -> Json {
+    match value {
+        Value::Text(text) => json!(text),
+        Value::I64(number) | Value::Date(number) => json!(number),
+        Value::U64(number) => json!(biased(*number)),
+        Value::F64(number) => json!(number),
+        Value::Bool(truth) => json!(i64::from(*truth)),
+    }
+}
+
+/// What the server sorts a missing value as: the largest or the smallest that there is.
+fn missing_key(kind: &FieldKind, as_largest: bool) -> Json {
+    match kind {
+        FieldKind::Text { .. } | FieldKind::Keyword { .. } => Json::Null,
+        FieldKind::F64 if as_largest => json!("Infinity"),
+        FieldKind::F64 => json!("-Infinity"),
+        // Sorted in 32 bits.
+        FieldKind::Bool if as_largest => json!(i32::MAX),
+        FieldKind::Bool => json!(i32::MIN),
+        _ if as_largest => json!(i64::MAX),
+        _ => json!(i64::MIN),
+    }
+}
+
 /// Whether to send the stored documents: whole, because the server does not keep the order of the fields when it
 /// leaves some out.
 fn needs_source(request: &SearchRequest) -> bool {
@@ -114,6 +170,11 @@ impl Sharded {
     /// Whether every copy of every shard was asked and answered. Copies that are not there are no failures.
     pub(super) fn check(&self) -> Result<bool> {
         self.shards.check().map(|()| self.shards.successful >= self.shards.total)
+    }
+
+    /// Fails unless every shard was asked and answered.
+    pub(super) fn check_all(&self) -> Result<()> {
+        self.shards.check_all()
     }
 }
 
@@ -236,34 +297,67 @@ impl<'a> Answer<'a> {
     }
 }
 
-/// The answer of `index` in our own words.
+/// The answer of `index` in our own words. The hits are `of` this request.
 pub(super) fn response(
-    schema: &Schema,
+    (schema, of): (&Schema, u64),
     index: &str,
     request: &SearchRequest,
     body: &[u8],
     stop: &Stop,
 ) -> Result<SearchResponse> {
     let answer = Answer::read(body)?;
-    check_page(request, &answer.hits)?;
-    let mut marker = Marker::new(schema, request, stop)?;
-    let found = answer.hits.hits.len();
-    let mut hits = Vec::with_capacity(found);
-    for raw in answer.hits.hits {
-        stop.check()?;
-        source::check_index(index, raw.index.as_deref())?;
-        let Read::Ours(full) = raw.read(schema)? else { continue };
-        let highlights = marker.mark(&full)?;
-        let mut hit = Hit::new(source::project(full, schema, &request.projection), raw.score);
-        hit.sort = sort_values(schema, request, &raw.sort)?;
-        hit.highlights = highlights;
-        hits.push(hit);
-    }
-    let skipped = (found - hits.len()) as u64;
+    let found = hits((schema, of), index, request, &answer.hits, stop)?;
+    let (all, hits) = (found.len(), found.into_iter().flatten().collect::<Vec<_>>());
+    let skipped = (all - hits.len()) as u64;
     let mut response = SearchResponse::new(answer.hits.total.value, hits);
     response.skipped = skipped;
     response.facets = facets(request, answer.aggregations)?;
     Ok(response)
+}
+
+/// One page of all hits.
+pub(super) struct Found {
+    pub(super) total: u64,
+    /// `None` for what something else has written.
+    pub(super) hits: Vec<Option<Hit>>,
+    /// Where the next page begins, in the server's own words.
+    pub(super) last: Option<Json>,
+}
+
+/// The same as a page of all hits.
+pub(super) fn found(
+    of: (&Schema, u64),
+    index: &str,
+    request: &SearchRequest,
+    body: &[u8],
+    stop: &Stop,
+) -> Result<Found> {
+    let answer = Answer::read(body)?;
+    let hits = hits(of, index, request, &answer.hits, stop)?;
+    let last = answer.hits.hits.last().map(|raw| raw.sort.clone().into());
+    Ok(Found { total: answer.hits.total.value, hits, last })
+}
+
+fn hits(
+    (schema, of): (&Schema, u64),
+    index: &str,
+    request: &SearchRequest,
+    found: &Hits<'_>,
+    stop: &Stop,
+) -> Result<Vec<Option<Hit>>> {
+    check_page(request, found)?;
+    let mut marker = Marker::new(schema, request, stop)?;
+    let hit = |raw: &RawHit<'_>| {
+        stop.check()?;
+        source::check_index(index, raw.index.as_deref())?;
+        let Read::Ours(full) = raw.read(schema)? else { return Ok(None) };
+        let highlights = marker.mark(&full)?;
+        let mut hit = Hit::new(source::project(full, schema, &request.projection), raw.score);
+        hit.sort = sort_values(schema, request, &raw.sort)?;
+        (hit.highlights, hit.of) = (highlights, of);
+        Ok(Some(hit))
+    };
+    found.hits.iter().map(hit).collect()
 }
 
 /// Refuses a page that is not the one that was asked for.

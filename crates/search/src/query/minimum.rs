@@ -3,7 +3,7 @@
 /// How many of the optional clauses must match.
 ///
 /// Follows `minimum_should_match` of OpenSearch. For a text of a single term it is ignored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum MinimumMatch {
     /// This many; a negative number says how many may be missing.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::minimum::MinimumMatch;
 
 /// Whether one or all of the terms are needed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Operator {
     /// One term is enough.
@@ -16,7 +16,7 @@ pub enum Operator {
 }
 
 /// How many letters may differ: inserted, removed, replaced, or two neighbours swapped.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Fuzziness {
     /// None in terms of 1 or 2 code points, one in those of 3 to 5, two in longer ones.
@@ -155,7 +155,7 @@ impl MultiMatchQuery {
 }
 
 /// How the scores of several fields become one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum MultiMatchMode {
     /// The best field's, plus a share of the others'.
@@ -190,7 +190,7 @@ impl FieldBoost {
 }
 
 /// Which words of a text are beginnings.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PrefixWords {
     /// The last one, if the text ends with it: a space, a dot or a dropped stop word behind it completes the word.

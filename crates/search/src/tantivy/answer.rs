@@ -2,12 +2,14 @@
 
 use statehouse_core::Result;
 
-use super::client::Client;
+use super::collect::{Window, top};
 use super::facet::Counting;
+use super::found::Found;
 use super::mapping::Wanted;
+use super::plan;
 use super::snapshot::Snapshot;
 use super::weight::{self, Weight};
-use super::{collect, plan};
+use crate::cursor::print;
 use crate::limits::TermCount;
 use crate::work::Stop;
 use crate::{Hit, Projection, Schema, SearchRequest, SearchResponse, highlight};
@@ -19,36 +21,48 @@ pub(super) fn find(snapshot: &Snapshot, request: &SearchRequest, terms: TermCoun
 
 /// Answers a request whose terms were found and ranked.
 pub(super) fn search(
-    (client, schema): (&Client, &Schema),
+    schema: &Schema,
     snapshot: &Snapshot,
     weight: &Weight,
     request: &SearchRequest,
     stop: &Stop,
 ) -> Result<SearchResponse> {
     let window = usize::try_from(request.from + request.size).unwrap_or(usize::MAX);
-    let wanted_window = if request.size == 0 { 0 } else { window };
+    let size = if request.size == 0 { 0 } else { window };
+    let window = Window { sort: &request.sort, after: request.after.as_ref(), size };
     let mut facets = Counting::new(snapshot, &request.facets, stop)?;
-    let (total, found) = collect::top(snapshot, weight, &request.sort, wanted_window, &mut facets, stop)?;
+    let (total, found) = top(snapshot, weight, window, &mut facets, stop)?;
     let skipped = usize::try_from(request.from).unwrap_or(usize::MAX);
+    let hits = hits((schema, snapshot), request, found.into_iter().skip(skipped), stop)?;
+    let mut response = SearchResponse::new(total, hits);
+    response.facets = facets.finish()?;
+    Ok(response)
+}
+
+/// What a request returns of documents that were found.
+pub(super) fn hits(
+    (schema, snapshot): (&Schema, &Snapshot),
+    request: &SearchRequest,
+    found: impl Iterator<Item = Found>,
+    stop: &Stop,
+) -> Result<Vec<Hit>> {
     let wanted = match &request.projection {
         // Highlighting needs the text, whatever is returned.
-        _ if !request.highlight.is_empty() => client.all_of(schema),
-        Projection::All => client.all_of(schema),
+        _ if !request.highlight.is_empty() => snapshot.all_of(schema),
+        Projection::All => snapshot.all_of(schema),
         Projection::Id => Wanted::None,
         Projection::Fields(names) => Wanted::Fields(names),
     };
-    let mut marker = highlight::Marker::new(&client.mapping.schema, request, stop)?;
-    let hits = found.into_iter().skip(skipped).map(|found| {
+    let of = print(schema, request);
+    let mut marker = highlight::Marker::new(&snapshot.mapping.schema, request, stop)?;
+    let hits = found.map(|found| {
         stop.check()?;
         let sort = found.sort_values(snapshot, &request.sort);
-        let record = client.hit(snapshot, &found, wanted)?;
+        let record = snapshot.hit(&found, wanted)?;
         let highlights = marker.mark(&record)?;
         let mut hit = Hit::new(request.projection.apply(record), found.score);
-        hit.sort = sort;
-        hit.highlights = highlights;
+        (hit.sort, hit.highlights, hit.of) = (sort, highlights, of);
         Ok(hit)
     });
-    let mut response = SearchResponse::new(total, hits.collect::<Result<_>>()?);
-    response.facets = facets.finish()?;
-    Ok(response)
+    hits.collect()
 }

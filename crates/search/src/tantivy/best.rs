@@ -6,8 +6,11 @@ use std::collections::BinaryHeap;
 use tantivy::DocId;
 use tantivy::columnar::Column;
 
+use super::behind::first_id;
 use super::found::Found;
 use super::snapshot::{BLOCK, Segment};
+use crate::cursor::Cursor;
+use statehouse_core::Result;
 
 /// Tells documents apart that are equal otherwise: by the ordinals of their ids, which order like the ids.
 pub(super) struct Ties<'a> {
@@ -57,6 +60,8 @@ pub(super) struct Best<'a> {
     heap: BinaryHeap<Ranking>,
     /// Once the heap is full, its worst: nothing with a lower score is taken, and of equals only what comes before it.
     bound: (f32, u64),
+    /// Where they begin: behind this score, or with it from this id on.
+    behind: Option<(f32, u64)>,
 }
 
 #[derive(Debug)]
@@ -87,9 +92,11 @@ impl PartialEq for Ranking {
 impl Eq for Ranking {}
 
 impl<'a> Best<'a> {
-    pub(super) fn new(segment: &'a Segment, size: usize) -> Self {
+    pub(super) fn new(segment: &'a Segment, size: usize, after: Option<&Cursor>) -> Result<Self> {
         let heap = BinaryHeap::with_capacity(size.min(1_024));
-        Self { ties: Ties::new(segment), size, heap, bound: (f32::NEG_INFINITY, 0) }
+        let behind = after.map(|cursor| Ok((cursor.score.unwrap_or_default(), first_id(segment, cursor)?)));
+        let behind = behind.transpose()?;
+        Ok(Self { ties: Ties::new(segment), size, heap, bound: (f32::NEG_INFINITY, 0), behind })
     }
 
     #[inline]
@@ -103,6 +110,13 @@ impl<'a> Best<'a> {
     #[cold]
     fn take(&mut self, doc: DocId, score: f32) {
         let ranking = Ranking { score, id: self.ties.id(doc), doc };
+        if self.behind.is_some_and(|(last, id)| match last.total_cmp(&score) {
+            Ordering::Less => true,
+            Ordering::Equal => ranking.id < id,
+            Ordering::Greater => false,
+        }) {
+            return;
+        }
         if self.heap.len() < self.size {
             self.heap.push(ranking);
         } else if score > self.bound.0 || ranking.id < self.bound.1 {

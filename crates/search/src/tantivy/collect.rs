@@ -13,6 +13,7 @@ use super::scoring::Scoring;
 use super::snapshot::{Segment, Snapshot};
 use super::sorted::Sorted;
 use super::weight::Weight;
+use crate::cursor::Cursor;
 use crate::work::Stop;
 use crate::{Order, Sort, SortKey};
 
@@ -26,12 +27,20 @@ pub(super) fn count(snapshot: &Snapshot, weight: &Weight, stop: &Stop) -> Result
     Ok(total)
 }
 
+/// Which hits are wanted.
+#[derive(Clone, Copy)]
+pub(super) struct Window<'a> {
+    pub(super) sort: &'a [Sort],
+    /// Behind which they begin.
+    pub(super) after: Option<&'a Cursor>,
+    pub(super) size: usize,
+}
+
 /// How many documents match, and the first `size` of them. Counts the values of facets on the way.
 pub(super) fn top(
     snapshot: &Snapshot,
     weight: &Weight,
-    sort: &[Sort],
-    size: usize,
+    Window { sort, after, size }: Window<'_>,
     facets: &mut Counting<'_>,
     stop: &Stop,
 ) -> Result<(u64, Vec<Found>)> {
@@ -46,7 +55,7 @@ pub(super) fn top(
         total += if size == 0 {
             run.visit(&mut tallies, |_, _| ())?
         } else if by_score {
-            let mut best = Best::new(segment, size);
+            let mut best = Best::new(segment, size, after)?;
             let matched = if tallies.is_empty() {
                 each(segment, &mut run.scorer, scoring, stop, |doc, score| best.offer(doc, score))?
             } else {
@@ -57,7 +66,7 @@ pub(super) fn top(
             found.extend(best.found(at));
             matched
         } else {
-            let mut sorted = Sorted::new(snapshot, segment, sort, size)?;
+            let mut sorted = Sorted::new(snapshot, segment, (sort, after), size)?;
             let matched = run.visit(&mut tallies, |docs, scores| sorted.offer(docs, scores))?;
             for hit in sorted.found(at) {
                 found.push(hit?);

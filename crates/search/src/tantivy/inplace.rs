@@ -56,7 +56,7 @@ pub(super) fn search(
             return Ok(None);
         }
         let weight = weight.ranked(&snapshot, &stop)?;
-        OPERATION.search.run(|| answer::search((client, schema), &snapshot, &weight, request, &stop)).map(Some)
+        OPERATION.search.run(|| answer::search(schema, &snapshot, &weight, request, &stop)).map(Some)
     })
 }
 

@@ -1,6 +1,7 @@
 //! The embedded backend: tantivy, in memory or in a folder.
 
 mod answer;
+mod behind;
 mod best;
 mod census;
 mod client;
@@ -15,6 +16,7 @@ mod folder;
 mod found;
 mod gate;
 mod generations;
+mod held;
 mod inplace;
 mod listing;
 mod mapping;
@@ -59,8 +61,8 @@ use crate::limits::Size;
 use crate::work::{Stop, away, within};
 use crate::{
     ActivateOptions, BeginOptions, BulkOptions, BulkReport, DocumentId, Durability, EnsureOptions, GenerationOptions,
-    GenerationsOptions, GetOptions, MergeOptions, Operation, Query, Record, Refresh, RefreshOptions, Scan, Schema,
-    SchemaDiff, SearchIndex, SearchOptions, SearchRequest, SearchResponse, capability,
+    GenerationsOptions, GetOptions, Hits, HitsOptions, MergeOptions, Operation, Query, Record, Refresh, RefreshOptions,
+    Scan, Schema, SchemaDiff, SearchIndex, SearchOptions, SearchRequest, SearchResponse, capability,
 };
 
 /// An index in this process: in memory, or in a folder that no other process writes to.
@@ -69,7 +71,8 @@ use crate::{
 /// other reads run on the runtime's blocking threads and end with their deadline (30 seconds unless the call says otherwise)
 /// or when their future is dropped. So do all writes: one that has begun is finished in any case, and one that still waits for
 /// others is not begun any more, so that it is never applied behind a later one. No poll holds an async thread for
-/// longer than a millisecond of its time. A `Queued` write is committed within the configured interval.
+/// longer than a millisecond of its time. A `Queued` write is committed within the configured interval. While all hits are read
+/// the folder keeps the files of the state that is read, for as long as `keep_alive` says.
 ///
 /// # Layout
 /// ```text
@@ -176,7 +179,7 @@ impl TantivyIndex {
             None => "tantivy in memory".to_owned(),
         };
         let fenced = [capability::FENCED, capability::FENCED_AT_ONCE, capability::REINDEX];
-        let always = [capability::GLOBAL_STATISTICS, capability::LIVE_STATISTICS];
+        let always = [capability::GLOBAL_STATISTICS, capability::LIVE_STATISTICS, capability::POINT_IN_TIME];
         let durable = config.folder.is_some().then_some(capability::DURABLE);
         let commit_interval = config.commit_interval;
         let opened = move |stop: &Stop| {
@@ -346,10 +349,10 @@ impl SearchIndex for TantivyIndex {
         let client = self.client()?;
         client.check_open()?;
         let found = if inplace::may_read_one(&client) {
-            self.noted(inplace::guarded(|| client.get(id, client.all_of(&self.schema))))
+            self.noted(inplace::guarded(|| client.get(id, client.snapshot().all_of(&self.schema))))
         } else {
             let (id, schema) = (id.clone(), Arc::clone(&self.schema));
-            let read = move |client: &Client, _: &Stop| client.get(&id, client.all_of(&schema));
+            let read = move |client: &Client, _: &Stop| client.get(&id, client.snapshot().all_of(&schema));
             self.run(OPERATION.get, options.deadline.or(Some(DEADLINE)), read).await
         };
         found.map_err(|error| OPERATION.get.name_in(error).with_key(id.as_str()))
@@ -368,9 +371,13 @@ impl SearchIndex for TantivyIndex {
             let terms = schema.terms_of_request(&request, size)?;
             let snapshot = client.snapshot();
             let weight = find(&snapshot, &request, terms, stop)?.ranked(&snapshot, stop)?;
-            search((client, &schema), &snapshot, &weight, &request, stop)
+            search(&schema, &snapshot, &weight, &request, stop)
         };
         self.run(OPERATION.search, options.deadline.or(Some(DEADLINE)), work).await
+    }
+
+    async fn hits_with(&self, request: &SearchRequest, options: HitsOptions) -> Result<Hits> {
+        held::open(self, request, options).await
     }
 
     async fn count_with(&self, query: &Query, options: SearchOptions) -> Result<u64> {

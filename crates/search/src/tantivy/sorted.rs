@@ -4,16 +4,18 @@ use statehouse_core::Result;
 use tantivy::DocId;
 use tantivy::columnar::{Cardinality, Column, MonotonicallyMappableToU64 as _, StrColumn};
 
+use super::behind::Behind;
 use super::best::Ties;
 use super::error::map_io;
 use super::found::{Found, Key};
 use super::numbers::{BLOCK, Block, Numbers};
 use super::snapshot::{Segment, Snapshot};
+use crate::cursor::Cursor;
 use crate::{FieldKind, Missing, Order, Sort, SortKey};
 
 /// Where a document belongs by one key: the least comes first. A value that is missing is beside all others, not among
 /// them.
-type Place = (bool, u64);
+pub(super) type Place = (bool, u64);
 
 /// Where a sort key comes from in one segment.
 pub(super) enum KeySource {
@@ -74,7 +76,7 @@ impl KeySource {
 }
 
 #[inline]
-fn place(number: Option<u64>, sort: &Sort) -> Place {
+pub(super) fn place(number: Option<u64>, sort: &Sort) -> Place {
     match number {
         Some(number) => (sort.missing == Missing::First, directed(number, sort)),
         None => (sort.missing == Missing::Last, 0),
@@ -125,14 +127,22 @@ pub(super) struct Sorted<'a> {
     kept: Vec<Entry>,
     /// The place and the id of the last of those that are wanted, once they are in front: what comes behind it is not taken.
     bound: Option<(Place, u64)>,
+    /// Where they begin.
+    behind: Option<Behind>,
 }
 
 impl<'a> Sorted<'a> {
-    pub(super) fn new(snapshot: &'a Snapshot, segment: &'a Segment, sort: &'a [Sort], size: usize) -> Result<Self> {
+    pub(super) fn new(
+        snapshot: &'a Snapshot,
+        segment: &'a Segment,
+        (sort, after): (&'a [Sort], Option<&Cursor>),
+        size: usize,
+    ) -> Result<Self> {
         let keys = sort.iter().map(|sort| Ok((KeySource::open(snapshot, segment, sort)?, sort)));
         let keys = keys.collect::<Result<Vec<_>>>()?;
         let numbers = keys.first().and_then(|(source, _)| source.numbers());
-        Ok(Self { ties: Ties::new(segment), keys, numbers, size, kept: Vec::new(), bound: None })
+        let behind = after.map(|cursor| Behind::new(segment, &keys, cursor)).transpose()?;
+        Ok(Self { ties: Ties::new(segment), keys, numbers, size, kept: Vec::new(), bound: None, behind })
     }
 
     /// Takes those of a block of documents that may be among the first.
@@ -163,9 +173,15 @@ impl<'a> Sorted<'a> {
     }
 
     fn take(&mut self, doc: DocId, score: f32, first: Place) {
+        if self.behind.as_ref().is_some_and(|behind| behind.first(first).is_lt()) {
+            return;
+        }
         let rest =
             self.keys.iter().skip(1).map(|(source, sort)| place(source.number(doc, score, sort), sort)).collect();
         let entry = Entry { first, rest, id: self.ties.id(doc), doc };
+        if self.behind.as_ref().is_some_and(|behind| !behind.includes(first, &entry.rest, entry.id)) {
+            return;
+        }
         if self.bound.is_some() && self.kept.get(self.size - 1).is_some_and(|last| *last < entry) {
             return;
         }

@@ -3,6 +3,7 @@ mod bounded;
 mod columns;
 mod counted;
 mod halves;
+mod held;
 mod pointed;
 mod worn;
 

@@ -2,12 +2,14 @@
 
 mod document;
 mod fields;
+mod hits;
 mod index;
 mod search;
 mod write;
 
 pub use document::{Document, FieldValue, FieldValues, Millis, Unversioned};
 pub use fields::{KeywordField, TextField, ValueField};
+pub use hits::DocumentHits;
 pub use index::Index;
 pub use search::{Found, Page, Search};
 pub use write::Write;

@@ -7,9 +7,11 @@ use std::time::Duration;
 use statehouse_core::Result;
 
 use super::document::read;
+use super::hits::DocumentHits;
+use crate::cursor::Cursor;
 use crate::facet::{self, Facets};
 use crate::{
-    Document, DocumentId, Facet, FacetValue, Fragment, Highlight, Hit, Query, SearchIndex, SearchOptions,
+    Document, DocumentId, Facet, FacetValue, Fragment, Highlight, Hit, HitsOptions, Query, SearchIndex, SearchOptions,
     SearchRequest, Sort,
 };
 
@@ -95,6 +97,12 @@ impl<'i, D: Document> Search<'i, D> {
         self
     }
 
+    /// Begins behind a hit of the same search, as [`SearchRequest::with_after`]: see [`Found::cursor`].
+    pub fn after(mut self, cursor: Cursor) -> Self {
+        self.request.after = Some(cursor);
+        self
+    }
+
     /// Marks what matched in this field.
     pub fn highlight(mut self, field: impl Into<Highlight>) -> Self {
         self.request = self.request.with_highlight(field.into());
@@ -111,6 +119,24 @@ impl<'i, D: Document> Search<'i, D> {
     pub const fn deadline(mut self, deadline: Duration) -> Self {
         self.options.deadline = Some(deadline);
         self
+    }
+
+    /// All hits, one after another, of the state that the index has now: see [`Hits`](crate::Hits). How many a page has says
+    /// nothing here; the deadline is that of each page.
+    ///
+    /// # Errors
+    /// What the backend says; `InvalidInput` with [`skip`](Self::skip) or a facet.
+    pub async fn hits(self) -> Result<DocumentHits<D>> {
+        self.hits_with(HitsOptions::default()).await
+    }
+
+    /// The same with options, in which a deadline goes before that of the search.
+    ///
+    /// # Errors
+    /// As [`hits`](Self::hits).
+    pub async fn hits_with(self, mut options: HitsOptions) -> Result<DocumentHits<D>> {
+        options.deadline = options.deadline.or(self.options.deadline);
+        self.index.hits_with(&self.request, options).await.map(DocumentHits::new)
     }
 
     async fn page(self) -> Result<Page<D>> {
@@ -185,12 +211,20 @@ pub struct Found<D> {
     /// The score, unless the order is by fields alone.
     pub score: Option<f32>,
     highlights: Vec<(Arc<str>, Vec<Fragment>)>,
+    cursor: Cursor,
 }
 
 impl<D: Document> Found<D> {
-    fn new(hit: Hit) -> Result<Self> {
-        let document = read(&hit.record)?;
-        Ok(Self { document, id: hit.id().clone(), score: hit.score, highlights: hit.highlights })
+    pub(super) fn new(hit: Hit) -> Result<Self> {
+        let (document, id) = (read(&hit.record)?, hit.id().clone());
+        let cursor = Cursor::new(hit.of, hit.score, hit.sort, id.clone());
+        Ok(Self { document, id, score: hit.score, highlights: hit.highlights, cursor })
+    }
+
+    /// Its place in the order of the search, for a page [behind it](Search::after).
+    #[must_use]
+    pub const fn cursor(&self) -> &Cursor {
+        &self.cursor
     }
 
     /// The fragments of a highlighted field; empty if nothing matched there.

@@ -22,6 +22,7 @@ fn every_answer_has_its_kind_and_advice() {
     let table = [
         (409, exception("version_conflict_engine_exception"), K::Conflict, Retry::Never),
         (404, exception("index_not_found_exception"), K::Unavailable, Retry::Never),
+        (404, phase("search_context_missing_exception"), K::Conflict, Retry::Never),
         (400, exception("resource_already_exists_exception"), K::AlreadyExists, Retry::Never),
         (400, exception("strict_dynamic_mapping_exception"), K::InvalidInput, Retry::Never),
         (400, exception("mapper_parsing_exception"), K::InvalidInput, Retry::Never),

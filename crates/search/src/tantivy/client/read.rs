@@ -81,12 +81,6 @@ impl Client {
         })
     }
 
-    /// All that a handle of this schema may return.
-    pub(in crate::tantivy) fn all_of<'a>(&self, schema: &'a Schema) -> Wanted<'a> {
-        let same = self.mapping.schema.fields().len() == schema.fields().len();
-        if same { Wanted::All } else { Wanted::Of(schema) }
-    }
-
     pub(in crate::tantivy) fn get(&self, id: &DocumentId, wanted: Wanted<'_>) -> Result<Option<Record>> {
         match self.pending.get(id) {
             Some(Change::Deleted) => return Ok(None),
@@ -99,23 +93,31 @@ impl Client {
         }
         let snapshot = self.snapshot();
         let Some((segment, doc)) = snapshot.find(id.as_str())? else { return Ok(None) };
-        self.stored(&snapshot, segment, doc, wanted).map(Some)
+        snapshot.stored(segment, doc, wanted).map(Some)
+    }
+}
+
+impl Snapshot {
+    /// All that a handle of this schema may return.
+    pub(in crate::tantivy) fn all_of<'a>(&self, schema: &'a Schema) -> Wanted<'a> {
+        let same = self.mapping.schema.fields().len() == schema.fields().len();
+        if same { Wanted::All } else { Wanted::Of(schema) }
     }
 
     /// What a hit returns of its document.
-    pub(in crate::tantivy) fn hit(&self, snapshot: &Snapshot, found: &Found, wanted: Wanted<'_>) -> Result<Record> {
+    pub(in crate::tantivy) fn hit(&self, found: &Found, wanted: Wanted<'_>) -> Result<Record> {
         if !matches!(wanted, Wanted::None) {
-            return self.stored(snapshot, found.segment, found.doc, wanted);
+            return self.stored(found.segment, found.doc, wanted);
         }
-        let version = snapshot.version(found.segment, found.doc);
-        Ok(Record::new(found.id(snapshot)?)?.with_version(version))
+        let version = self.version(found.segment, found.doc);
+        Ok(Record::new(found.id(self)?)?.with_version(version))
     }
 
     /// The stored fields of a document.
-    fn stored(&self, snapshot: &Snapshot, segment: usize, doc: u32, wanted: Wanted<'_>) -> Result<Record> {
-        let version = snapshot.version(segment, doc);
+    fn stored(&self, segment: usize, doc: u32, wanted: Wanted<'_>) -> Result<Record> {
+        let version = self.version(segment, doc);
         let address = DocAddress::new(u32::try_from(segment).unwrap_or(u32::MAX), doc);
-        let StoredForm(source) = snapshot.searcher.doc(address).map_err(map_error)?;
+        let StoredForm(source) = self.searcher.doc(address).map_err(map_error)?;
         self.mapping.record(version, &source, wanted)
     }
 }

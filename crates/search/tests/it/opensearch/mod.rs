@@ -12,6 +12,7 @@ mod numbers;
 mod opening;
 mod operator;
 mod proxy;
+mod reading;
 mod stub;
 mod stubbed;
 #[cfg(feature = "tantivy")]

@@ -7,6 +7,7 @@
 mod compare;
 mod corpus;
 mod draw;
+mod reading;
 mod trees;
 
 use std::fmt::Write as _;

@@ -1,0 +1,200 @@
+//! What a cursor belongs to: a query, filters and an order, and the fields that they name as the schema has them.
+
+use std::hash::{Hash, Hasher};
+use std::ops::Bound;
+
+use crate::{
+    BoolQuery, ConstantQuery, DisMaxQuery, FieldKind, FuzzyQuery, MatchPrefixQuery, MatchQuery, MultiMatchQuery,
+    PhraseQuery, PrefixQuery, Query, RangeQuery, Schema, SearchRequest, SortKey, TermQuery, TermsQuery, Value,
+};
+
+/// The same for the same request in every process, whatever page of it is asked for. It guards against mistakes, not
+/// against forgery: a cursor that is made up only begins a page elsewhere.
+pub(crate) fn print(schema: &Schema, request: &SearchRequest) -> u64 {
+    let mut print = Print { schema, hash: Fnv::default() };
+    print.query(&request.query);
+    print.queries(&request.filters);
+    print.hash.write_usize(request.sort.len());
+    for sort in &request.sort {
+        (sort.order, sort.missing).hash(&mut print.hash);
+        match &sort.key {
+            SortKey::Score => print.hash.write_u8(0),
+            SortKey::Field(name) => print.field(name),
+        }
+    }
+    print.hash.finish()
+}
+
+/// FNV-1a, and the finish of SplitMix64. What depends on the machine is brought to one size.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fnv(u64);
+
+impl Default for Fnv {
+    fn default() -> Self {
+        Self(0xCBF2_9CE4_8422_2325)
+    }
+}
+
+impl Hasher for Fnv {
+    fn write(&mut self, bytes: &[u8]) {
+        let next = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3);
+        self.0 = bytes.iter().fold(self.0, next);
+    }
+
+    fn write_usize(&mut self, number: usize) {
+        self.write(&(number as u64).to_le_bytes());
+    }
+
+    fn write_isize(&mut self, number: isize) {
+        self.write(&(number as i64).to_le_bytes());
+    }
+
+    fn finish(&self) -> u64 {
+        let hash = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let hash = (hash ^ (hash >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        hash ^ (hash >> 31)
+    }
+}
+
+struct Print<'a> {
+    schema: &'a Schema,
+    hash: Fnv,
+}
+
+impl Print<'_> {
+    /// A field by its name and by what makes its terms and its order.
+    fn field(&mut self, name: &str) {
+        name.hash(&mut self.hash);
+        let Some(field) = self.schema.field(name) else { return };
+        field.kind().hash(&mut self.hash);
+        if let FieldKind::Text { analyzer, search_analyzer, .. } = field.kind() {
+            [analyzer, search_analyzer].map(|name| self.schema.analyzer(name)).hash(&mut self.hash);
+        }
+    }
+
+    fn number(&mut self, number: f32) {
+        self.hash.write(&number.to_bits().to_le_bytes());
+    }
+
+    fn value(&mut self, value: &Value) {
+        match value {
+            Value::Text(text) => (0_u8, text).hash(&mut self.hash),
+            Value::I64(number) => (1_u8, number).hash(&mut self.hash),
+            Value::U64(number) => (2_u8, number).hash(&mut self.hash),
+            Value::F64(number) => (3_u8, number.to_bits()).hash(&mut self.hash),
+            Value::Bool(truth) => (4_u8, truth).hash(&mut self.hash),
+            Value::Date(millis) => (5_u8, millis).hash(&mut self.hash),
+        }
+    }
+
+    fn bound(&mut self, bound: &Bound<Value>) {
+        std::mem::discriminant(bound).hash(&mut self.hash);
+        if let Bound::Included(value) | Bound::Excluded(value) = bound {
+            self.value(value);
+        }
+    }
+
+    fn queries(&mut self, queries: &[Query]) {
+        self.hash.write_usize(queries.len());
+        queries.iter().for_each(|query| self.query(query));
+    }
+
+    fn query(&mut self, query: &Query) {
+        std::mem::discriminant(query).hash(&mut self.hash);
+        let hash = &mut self.hash;
+        let boost = match query {
+            Query::None => 1.0,
+            Query::All(query) => query.boost,
+            Query::Match(query) => self.matches(query),
+            Query::MultiMatch(query) => self.multi_match(query),
+            Query::MatchPrefix(MatchPrefixQuery { field, text, words, operator, minimum_match, boost }) => {
+                (text, words, operator, minimum_match).hash(hash);
+                self.of_field(field, *boost)
+            }
+            Query::Phrase(PhraseQuery { field, text, slop, boost }) => {
+                (text, slop).hash(hash);
+                self.of_field(field, *boost)
+            }
+            Query::Prefix(PrefixQuery { field, text, boost }) => {
+                text.hash(hash);
+                self.of_field(field, *boost)
+            }
+            Query::Fuzzy(FuzzyQuery { field, text, fuzziness, prefix_length, boost }) => {
+                (text, fuzziness, prefix_length).hash(hash);
+                self.of_field(field, *boost)
+            }
+            Query::Exists(query) => self.of_field(&query.field, query.boost),
+            Query::Ids(query) => {
+                query.ids.hash(hash);
+                query.boost
+            }
+            Query::Term(_) | Query::Terms(_) | Query::Range(_) => self.valued(query),
+            Query::Bool(_) | Query::DisMax(_) | Query::Constant(_) => self.nested(query),
+        };
+        self.number(boost);
+    }
+
+    fn of_field(&mut self, name: &str, boost: f32) -> f32 {
+        self.field(name);
+        boost
+    }
+
+    fn matches(&mut self, query: &MatchQuery) -> f32 {
+        let MatchQuery { field, text, operator, minimum_match, fuzziness, prefix_length, boost } = query;
+        (text, operator, minimum_match, fuzziness, prefix_length).hash(&mut self.hash);
+        self.of_field(field, *boost)
+    }
+
+    fn multi_match(&mut self, query: &MultiMatchQuery) -> f32 {
+        let MultiMatchQuery { fields, text, mode, tie_breaker, .. } = query;
+        let MultiMatchQuery { operator, minimum_match, fuzziness, prefix_length, boost, .. } = query;
+        (text, mode, operator, minimum_match, fuzziness, prefix_length).hash(&mut self.hash);
+        self.number(*tie_breaker);
+        self.hash.write_usize(fields.len());
+        for field in fields {
+            self.field(&field.field);
+            self.number(field.boost);
+        }
+        *boost
+    }
+
+    fn valued(&mut self, query: &Query) -> f32 {
+        match query {
+            Query::Term(TermQuery { field, value, boost }) => {
+                self.value(value);
+                self.of_field(field, *boost)
+            }
+            Query::Terms(TermsQuery { field, values, boost }) => {
+                self.hash.write_usize(values.len());
+                values.iter().for_each(|value| self.value(value));
+                self.of_field(field, *boost)
+            }
+            Query::Range(RangeQuery { field, lower, upper, boost }) => {
+                self.bound(lower);
+                self.bound(upper);
+                self.of_field(field, *boost)
+            }
+            _ => 1.0,
+        }
+    }
+
+    fn nested(&mut self, query: &Query) -> f32 {
+        match query {
+            Query::Bool(BoolQuery { must, should, filter, must_not, minimum_match, boost }) => {
+                minimum_match.hash(&mut self.hash);
+                [must, should, filter, must_not].into_iter().for_each(|queries| self.queries(queries));
+                *boost
+            }
+            Query::DisMax(DisMaxQuery { queries, tie_breaker, boost }) => {
+                self.number(*tie_breaker);
+                self.queries(queries);
+                *boost
+            }
+            Query::Constant(ConstantQuery { query, boost }) => {
+                self.query(query);
+                *boost
+            }
+            _ => 1.0,
+        }
+    }
+}

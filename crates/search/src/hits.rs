@@ -1,0 +1,209 @@
+//! All hits of a request, one after another, of one state of the index.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use statehouse_core::{Error, Result};
+
+use crate::cursor::Cursor;
+use crate::{Hit, SearchRequest};
+
+/// How all hits are read.
+///
+/// ```
+/// use std::time::Duration;
+/// use statehouse_search::HitsOptions;
+///
+/// let export = HitsOptions::default().with_page_size(200).with_keep_alive(Duration::from_secs(600));
+/// let hasty = HitsOptions::default().with_deadline(Duration::from_secs(2)); // for each page
+/// # let _ = (export, hasty);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HitsOptions {
+    /// How many hits are fetched at a time, and how many are in memory at most: 1,000 unless set, 1 to
+    /// [`MAX_WINDOW`](SearchRequest::MAX_WINDOW).
+    pub page_size: u64,
+    /// How long the state is held while nobody asks for the next page: a minute unless set, a millisecond to a day.
+    pub keep_alive: Duration,
+    /// How long it may take to open, and how long each page may take; the backend's own limit if none. The pauses of who
+    /// reads do not count.
+    pub deadline: Option<Duration>,
+}
+
+impl Default for HitsOptions {
+    fn default() -> Self {
+        Self { page_size: 1_000, keep_alive: Duration::from_secs(60), deadline: None }
+    }
+}
+
+impl HitsOptions {
+    /// The longest that a state is held between two pages: OpenSearch's `point_in_time.max_keep_alive`.
+    pub const MAX_KEEP_ALIVE: Duration = Duration::from_secs(86_400);
+
+    /// With how many hits are fetched at a time.
+    #[must_use]
+    pub const fn with_page_size(mut self, hits: u64) -> Self {
+        self.page_size = hits;
+        self
+    }
+
+    /// With how long the state is held between two pages.
+    #[must_use]
+    pub const fn with_keep_alive(mut self, pause: Duration) -> Self {
+        self.keep_alive = pause;
+        self
+    }
+
+    statehouse_core::with_deadline!();
+
+    /// The request for a page of all hits, whatever size it has; its `after` is where the first begins.
+    ///
+    /// # Errors
+    /// `InvalidInput` for an option out of its range, and for what is of one page alone.
+    pub fn request(&self, request: &SearchRequest) -> Result<SearchRequest> {
+        if request.from > 0 {
+            return Err(Error::invalid_input(format!(
+                "all hits begin with the first or behind a cursor, not at from ({})",
+                request.from
+            )));
+        }
+        if !request.facets.is_empty() {
+            return Err(Error::invalid_input("facets are counted by a search, not while all hits are read"));
+        }
+        let (most, longest) = (SearchRequest::MAX_WINDOW, Self::MAX_KEEP_ALIVE);
+        if !(1..=most).contains(&self.page_size) {
+            return Err(Error::invalid_input(format!("a page must have 1 to {most} hits, not {}", self.page_size)));
+        }
+        if !(Duration::from_millis(1)..=longest).contains(&self.keep_alive) {
+            let message = format!("a state is held for 1 ms to {longest:?}, not {:?}", self.keep_alive);
+            return Err(Error::invalid_input(message));
+        }
+        Ok(request.clone().with_size(self.page_size))
+    }
+}
+
+/// All hits of a request, each once and in the order of pages, of one state of the index: that of the moment in which it was
+/// opened, made by [`hits`](crate::SearchIndexExt::hits).
+///
+/// What is written, deleted, merged or put in the index's place meanwhile changes nothing in what it gives. It holds one page
+/// in memory. The state is held until the last page was fetched, until this is dropped, and for at most
+/// [`keep_alive`](HitsOptions::keep_alive) without the next page being asked for: it costs the disk what was deleted since.
+/// One that is no longer held, for this time is over, or the server has restarted, is a
+/// [`Conflict`](statehouse_core::ErrorKind::Conflict), and never another state: who can do with one goes on behind the last
+/// [`cursor`](Hit::cursor) from another opening.
+///
+#[cfg_attr(feature = "tantivy", doc = "```")]
+#[cfg_attr(not(feature = "tantivy"), doc = "```ignore")]
+/// use statehouse_search::*;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> statehouse_core::Result<()> {
+/// let index = TantivyConfig::memory().open(Schema::builder().field(Field::text("title")).build()?).await?;
+/// let shown = || BulkOptions::default().with_refresh(Refresh::Now);
+/// let fever = |n: u32| Record::new(format!("{n:05}")).map(|record| Operation::Upsert(record.with("title", "Fever")));
+/// index.bulk_with((0..12_000).map(fever).collect::<statehouse_core::Result<_>>()?, shown()).await?.check()?;
+///
+/// let request = SearchRequest::new(Query::matches("title", "fever")).with_projection(Projection::Id);
+/// let mut hits = index.hits(&request).await?;
+/// index.bulk_with(vec![fever(12_000)?], shown()).await?.check()?; // too late to be in it
+/// let mut count = 0;
+/// while let Some(hit) = hits.next().await? {
+///     assert_eq!(hit.id().as_str(), format!("{count:05}"));
+///     count += 1;
+/// }
+/// assert_eq!(count, 12_000);
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+#[must_use = "it holds a state of the index until it is read to its end or dropped"]
+pub struct Hits {
+    pages: Box<dyn HitPages>,
+    page: std::vec::IntoIter<Hit>,
+    after: Option<Cursor>,
+    ended: bool,
+    skipped: u64,
+}
+
+impl Hits {
+    /// All hits that a backend has pages of, behind the cursor if there is one.
+    pub fn new(pages: Box<dyn HitPages>, after: Option<Cursor>) -> Self {
+        Self { pages, page: Vec::new().into_iter(), after, ended: false, skipped: 0 }
+    }
+
+    /// The same, of pages that something was put around.
+    pub(crate) fn wrapped(self, by: impl FnOnce(Box<dyn HitPages>) -> Box<dyn HitPages>) -> Self {
+        Self { pages: by(self.pages), ..self }
+    }
+
+    /// The next hit, or `None` behind the last. Dropping the future loses nothing, and ends the work for the page.
+    ///
+    /// # Errors
+    /// What the backend says of a page; the next call asks for it again. `Conflict` if the state is no longer held.
+    pub async fn next(&mut self) -> Result<Option<Hit>> {
+        loop {
+            if let Some(hit) = self.page.next() {
+                return Ok(Some(hit));
+            }
+            if self.ended {
+                return Ok(None);
+            }
+            let page = self.pages.page(self.after.as_ref()).await?;
+            self.skipped += page.skipped;
+            self.after = page.hits.last().map(Hit::cursor).or(self.after.take());
+            self.ended = page.end == End::Reached || page.hits.is_empty();
+            self.page = page.hits.into_iter();
+            if self.ended {
+                // It is of no more use to anybody, and goes on its own otherwise.
+                let _ = self.pages.close().await;
+            }
+        }
+    }
+
+    /// How many hits were left out so far because something else than statehouse has written them into the index.
+    #[must_use]
+    pub const fn skipped(&self) -> u64 {
+        self.skipped
+    }
+
+    /// Lets go of the state, and waits until the backend has. Dropping does it too, without waiting.
+    ///
+    /// # Errors
+    /// What the backend says; it lets go on its own behind `keep_alive`.
+    pub async fn close(mut self) -> Result<()> {
+        if self.ended { Ok(()) } else { self.pages.close().await }
+    }
+}
+
+/// Some of all hits.
+#[derive(Debug)]
+#[expect(clippy::exhaustive_structs, reason = "a backend makes it, of all of its parts")]
+pub struct HitPage {
+    /// In order; of an empty one, nothing comes behind.
+    pub hits: Vec<Hit>,
+    /// How many were left out between the one before and the last of these.
+    pub skipped: u64,
+    /// Whether there are more.
+    pub end: End,
+}
+
+/// Whether there is more behind a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "there is, or there is not")]
+pub enum End {
+    /// There is no more.
+    Reached,
+    /// There may be more.
+    Ahead,
+}
+
+/// One state of an index, held for a request: what a backend makes [`Hits`] of. Dropping it lets go of the state.
+#[async_trait]
+pub trait HitPages: Debug + Send + Sync + 'static {
+    /// The page behind a cursor, from the start if there is none: the same, however often it is asked for.
+    async fn page(&mut self, after: Option<&Cursor>) -> Result<HitPage>;
+
+    /// Lets go of the state. Later pages fail.
+    async fn close(&mut self) -> Result<()>;
+}

@@ -1,0 +1,205 @@
+//! A point in time of the server, for who reads all hits of a request.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::Deserialize;
+use serde_json::{Value as Json, json};
+use statehouse_core::Result;
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+
+use super::client::{Call, Client, OPERATION};
+use super::search::{self, Found, Sharded};
+use super::{OpenSearchIndex, check_open, error, tell_of_foreign};
+use crate::cursor::{Cursor, print};
+use crate::lease::Lease;
+use crate::limits::Size;
+use crate::work::away;
+use crate::{End, HitPage, HitPages, Hits, HitsOptions, Schema, SearchRequest};
+
+const PATH: &str = "/_search/point_in_time";
+
+/// How long it may take to tell the server that nobody needs a point in time any more. It finds out itself in the end.
+const CLOSING: Duration = Duration::from_secs(5);
+
+/// The state that searches see now, held for the hits of a request.
+pub(super) async fn open(index: &OpenSearchIndex, request: &SearchRequest, options: HitsOptions) -> Result<Hits> {
+    let start = Instant::now();
+    index.check_open()?;
+    let request = options.request(request)?;
+    let size = Size::of_request(&request)?;
+    let after = request.after.clone();
+    let (schema, several) = (Arc::clone(&index.schema), index.several);
+    let asked = away(None, move |_| Asked::new(schema, request, several, size)).await?;
+    let deadline = options.deadline.unwrap_or(index.deadline);
+    let left = options.deadline.map(|deadline| deadline.saturating_sub(start.elapsed()));
+    let keep_alive = format!("{}ms", options.keep_alive.as_millis());
+    let path = format!(
+        "/{}{PATH}?keep_alive={keep_alive}&allow_partial_pit_creation=false&preference={}",
+        index.alias, index.preference
+    );
+    let opened = index.client.send(&Call::act(path).within(left)).await?;
+    let Opened { id, sharded } = serde_json::from_slice(&opened).map_err(error::of_broken_body)?;
+    let point = Point { client: Arc::clone(&index.client), id };
+    // One that lacks a shard is closed where it is dropped.
+    sharded.check_all()?;
+    let lease = Lease::new(point, options.keep_alive);
+    let (closed, name) = (Arc::clone(&index.closed), index.index.clone());
+    let asked = Arc::new(asked);
+    let pages = Pages { lease, asked, name, closed, keep_alive, deadline, total: None };
+    Ok(Hits::new(Box::new(pages), after))
+}
+
+#[derive(Deserialize)]
+struct Opened {
+    #[serde(rename = "pit_id")]
+    id: String,
+    #[serde(flatten)]
+    sharded: Sharded,
+}
+
+/// A point in time: the server is told when nobody has it any more.
+#[derive(Debug)]
+struct Point {
+    client: Arc<Client>,
+    id: String,
+}
+
+impl Point {
+    fn call(&self) -> Call {
+        Call::end(PATH, &json!({ "pit_id": [self.id] })).within(Some(CLOSING))
+    }
+}
+
+impl Drop for Point {
+    fn drop(&mut self) {
+        if let Ok(runtime) = Handle::try_current()
+            && !self.id.is_empty()
+        {
+            let (client, call) = (Arc::clone(&self.client), self.call());
+            runtime.spawn(async move { client.send(&call).await });
+        }
+    }
+}
+
+/// What each page asks.
+struct Asked {
+    schema: Arc<Schema>,
+    request: SearchRequest,
+    /// The request that cursors are of.
+    of: u64,
+    body: Json,
+    path: &'static str,
+}
+
+/// Without the body, which has the values that are looked for.
+impl fmt::Debug for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Asked").field("request", &self.request).finish_non_exhaustive()
+    }
+}
+
+impl Asked {
+    fn new(schema: Arc<Schema>, request: SearchRequest, several_shards: bool, size: Size) -> Result<Self> {
+        let terms = schema.terms_of_request(&request, size)?;
+        let body = search::body(&schema, &request, terms)?;
+        let of = print(&schema, &request);
+        let path = if several_shards {
+            "/_search?allow_partial_search_results=false&search_type=dfs_query_then_fetch"
+        } else {
+            "/_search?allow_partial_search_results=false"
+        };
+        Ok(Self { schema, request, of, body, path })
+    }
+
+    fn call(&self, pit: Json, after: Option<Json>) -> Call {
+        let mut body = self.body.clone();
+        body["pit"] = pit;
+        if let Some(after) = after {
+            body["search_after"] = after;
+        }
+        Call::ask(self.path, &body)
+    }
+}
+
+#[derive(Debug)]
+struct Pages {
+    lease: Lease<Point>,
+    asked: Arc<Asked>,
+    /// Of the index that was opened.
+    name: String,
+    closed: Arc<AtomicBool>,
+    keep_alive: String,
+    /// Of each page.
+    deadline: Duration,
+    /// How many hits there are, once that is known.
+    total: Option<u64>,
+}
+
+impl Pages {
+    async fn next(&mut self, after: Option<&Cursor>) -> Result<HitPage> {
+        check_open(&self.closed)?;
+        let point = self.lease.get()?;
+        let start = Instant::now();
+        let mut place =
+            after.map(|cursor| search::after(&self.asked.schema, &self.asked.request, cursor)).transpose()?;
+        let mut skipped = 0;
+        loop {
+            let left = self.deadline.saturating_sub(start.elapsed());
+            let found = self.ask(&point, place.take(), left).await?;
+            self.lease.renew(Arc::clone(&point));
+            let full = found.hits.len() as u64 == self.asked.request.size;
+            // What is behind the last of ours is asked for again behind it.
+            let last = found.hits.iter().rposition(Option::is_some);
+            if !full || last.is_some() {
+                let counted = if full { last.map_or(0, |last| last + 1) } else { found.hits.len() };
+                let hits: Vec<_> = found.hits.into_iter().flatten().collect();
+                skipped += (counted - hits.len()) as u64;
+                tell_of_foreign(skipped);
+                return Ok(HitPage { hits, skipped, end: if full { End::Ahead } else { End::Reached } });
+            }
+            // Something else has written all of it.
+            skipped += found.hits.len() as u64;
+            place = found.last;
+        }
+    }
+
+    async fn ask(&mut self, point: &Point, after: Option<Json>, left: Duration) -> Result<Found> {
+        let start = Instant::now();
+        let (asked, pit) = (Arc::clone(&self.asked), json!({ "id": point.id, "keep_alive": self.keep_alive }));
+        let call = away(Some(left), move |_| Ok(asked.call(pit, after))).await?;
+        let rest = || left.saturating_sub(start.elapsed());
+        let answer = point.client.send(&call.within(Some(rest()))).await?;
+        let (asked, name) = (Arc::clone(&self.asked), self.name.clone());
+        let found = away(Some(rest()), move |stop| {
+            search::found((&asked.schema, asked.of), &name, &asked.request, &answer, stop)
+        });
+        let found = found.await?;
+        if *self.total.get_or_insert(found.total) == found.total {
+            return Ok(found);
+        }
+        Err(error::of_other_question("OpenSearch answered of another state of the index"))
+    }
+}
+
+#[async_trait]
+impl HitPages for Pages {
+    async fn page(&mut self, after: Option<&Cursor>) -> Result<HitPage> {
+        OPERATION.hits.during(self.next(after)).await
+    }
+
+    async fn close(&mut self) -> Result<()> {
+        let Some(mut point) = self.lease.end() else { return Ok(()) };
+        let call = point.call();
+        let client = Arc::clone(&point.client);
+        if let Some(point) = Arc::get_mut(&mut point) {
+            // It is told here, and waited for.
+            point.id.clear();
+        }
+        OPERATION.hits.during(async { client.send(&call).await.map(drop) }).await
+    }
+}

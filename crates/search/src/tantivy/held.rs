@@ -1,0 +1,128 @@
+//! One state of the index, for who reads all hits of a request.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use statehouse_core::Result;
+
+use super::answer::{find, hits};
+use super::client::{Client, OPERATION};
+use super::collect::{Window, top};
+use super::facet::Counting;
+use super::found::Found;
+use super::snapshot::Snapshot;
+use super::weight::Weight;
+use super::{DEADLINE, TantivyIndex, blocking};
+use crate::cursor::Cursor;
+use crate::lease::Lease;
+use crate::limits::Size;
+use crate::work::Stop;
+use crate::{End, Hit, HitPage, HitPages, Hits, HitsOptions, Schema, SearchRequest};
+
+/// How many hits are found at a time, of which a page returns the first: to find them takes one pass over all that match,
+/// however many are wanted.
+const AHEAD: usize = 10_000;
+
+/// The state that searches see now, held for the hits of a request.
+pub(super) async fn open(index: &TantivyIndex, request: &SearchRequest, options: HitsOptions) -> Result<Hits> {
+    let request = options.request(request);
+    let sized = request.and_then(|request| Size::of_request(&request).map(|size| (request, size)));
+    let (request, size) = sized.map_err(|error| OPERATION.hits.name_in(error))?;
+    let (after, deadline) = (request.after.clone(), options.deadline.unwrap_or(DEADLINE));
+    let schema = Arc::clone(&index.schema);
+    let hold = move |client: &Client, stop: &Stop| {
+        client.check_open()?;
+        Held::new(client.snapshot(), schema, (request, size), stop)
+    };
+    let held = index.run(OPERATION.hits, Some(deadline), hold).await?;
+    let lease = Lease::new(held, options.keep_alive);
+    Ok(Hits::new(Box::new(Pages { index: index.clone(), lease, deadline }), after))
+}
+
+#[derive(Debug)]
+struct Pages {
+    index: TantivyIndex,
+    lease: Lease<Held>,
+    deadline: Duration,
+}
+
+#[async_trait]
+impl HitPages for Pages {
+    async fn page(&mut self, after: Option<&Cursor>) -> Result<HitPage> {
+        let held = self.index.shelf.check_open().and_then(|()| self.lease.get());
+        let held = held.map_err(|error| OPERATION.hits.name_in(error))?;
+        let (state, after) = (Arc::clone(&held), after.cloned());
+        let read = move |stop: &Stop| state.page(after.as_ref(), stop);
+        let page = self.index.noted(blocking(OPERATION.hits, Some(self.deadline), read).await)?;
+        self.lease.renew(held);
+        Ok(page)
+    }
+
+    async fn close(&mut self) -> Result<()> {
+        drop(self.lease.end());
+        Ok(())
+    }
+}
+
+/// A snapshot that is kept, and the request as it was compiled for it.
+struct Held {
+    snapshot: Arc<Snapshot>,
+    schema: Arc<Schema>,
+    request: SearchRequest,
+    weight: Weight,
+    ahead: Mutex<Ahead>,
+}
+
+/// What was found and not returned yet.
+#[derive(Default)]
+struct Ahead {
+    after: Option<Cursor>,
+    found: VecDeque<Found>,
+    /// Whether there is nothing behind these.
+    last: bool,
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Held").field("snapshot", &self.snapshot).finish_non_exhaustive()
+    }
+}
+
+impl Held {
+    fn new(
+        snapshot: Arc<Snapshot>,
+        schema: Arc<Schema>,
+        (request, size): (SearchRequest, Size),
+        stop: &Stop,
+    ) -> Result<Self> {
+        let terms = schema.terms_of_request(&request, size)?;
+        let weight = find(&snapshot, &request, terms, stop)?.ranked(&snapshot, stop)?;
+        Ok(Self { snapshot, schema, request, weight, ahead: Mutex::default() })
+    }
+
+    fn page(&self, after: Option<&Cursor>, stop: &Stop) -> Result<HitPage> {
+        let mut kept = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
+        // Of a page that is not finished nothing is kept: it may be asked for again.
+        let mut ahead = std::mem::take(&mut *kept);
+        if ahead.found.is_empty() || ahead.after.as_ref() != after {
+            ahead = self.look_ahead(after, stop)?;
+        }
+        let size = usize::try_from(self.request.size).unwrap_or(usize::MAX).min(ahead.found.len());
+        let page = ahead.found.drain(..size);
+        let hits = hits((&self.schema, &self.snapshot), &self.request, page, stop)?;
+        let end = if ahead.last && ahead.found.is_empty() { End::Reached } else { End::Ahead };
+        ahead.after = hits.last().map(Hit::cursor);
+        *kept = ahead;
+        Ok(HitPage { hits, skipped: 0, end })
+    }
+
+    fn look_ahead(&self, after: Option<&Cursor>, stop: &Stop) -> Result<Ahead> {
+        let window = Window { sort: &self.request.sort, after, size: AHEAD };
+        let mut facets = Counting::new(&self.snapshot, &[], stop)?;
+        let (_, found) = top(&self.snapshot, &self.weight, window, &mut facets, stop)?;
+        Ok(Ahead { after: None, last: found.len() < AHEAD, found: found.into() })
+    }
+}

@@ -1,0 +1,80 @@
+//! All hits of a snapshot that is held.
+
+use statehouse_core::layer::Faults;
+
+use super::*;
+use crate::{HitsOptions, LayeredIndex, Sort};
+
+async fn of_many(count: usize) -> Arc<TantivyIndex> {
+    let index = TantivyConfig::memory().open(schema()).await.unwrap();
+    let document = |n: usize| {
+        let record = Record::new(format!("{n:05}")).unwrap().with("title", "fever ".repeat(n % 3 + 1));
+        Operation::Upsert(record.with("code", format!("{:02}", n % 17)))
+    };
+    index.bulk((0..count).map(document).collect()).await.unwrap().check().unwrap();
+    index.refresh().await.unwrap();
+    Arc::new(index)
+}
+
+/// Though the store has handed it out, and is further already.
+#[tokio::test]
+async fn a_page_whose_answer_was_lost_is_asked_for_again() {
+    let index = of_many(200).await;
+    let faulty = LayeredIndex::new(index.clone(), Faults::seeded(3).with_lost_answers(0.4).with_refused_calls(0.1));
+    let request = SearchRequest::new(Query::matches("title", "fever")).with_sort(Sort::by("code"));
+    let whole = index.search(&request.clone().with_size(200)).await.unwrap();
+    let mut opened = faulty.hits_with(&request, HitsOptions::default().with_page_size(7)).await;
+    while opened.is_err() {
+        opened = faulty.hits_with(&request, HitsOptions::default().with_page_size(7)).await;
+    }
+    let (mut hits, mut read, mut failed) = (opened.unwrap(), Vec::new(), 0);
+    loop {
+        match hits.next().await {
+            Ok(Some(hit)) => read.push(hit),
+            Ok(None) => break,
+            Err(_) => failed += 1,
+        }
+    }
+    assert!(failed > 5, "{failed} pages failed");
+    assert!(read == whole.hits);
+}
+
+/// The places of more hits are found at a time than a page has; there are still more.
+#[tokio::test]
+async fn hits_are_found_ahead_and_joined_without_gaps() {
+    let index = of_many(20_003).await;
+    for request in [
+        SearchRequest::new(Query::matches("title", "fever")),
+        SearchRequest::new(Query::all()).with_sort(Sort::by("code").descending()),
+    ] {
+        let request = request.with_projection(crate::Projection::Id);
+        let mut hits = index.hits_with(&request, HitsOptions::default().with_page_size(3_000)).await.unwrap();
+        let mut read = Vec::new();
+        while let Some(hit) = hits.next().await.unwrap() {
+            read.push(hit.id().as_str().to_owned());
+        }
+        let first = index.search(&request.clone().with_size(10_000)).await.unwrap();
+        assert_eq!((read[..10_000] == first.ids(), read.len()), (true, 20_003));
+        read.sort();
+        read.dedup();
+        assert_eq!(read.len(), 20_003);
+    }
+}
+
+/// Another handle has dropped the index, and the folder can be opened anew.
+#[tokio::test]
+async fn a_state_that_is_held_keeps_no_folder_locked_that_was_closed() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || TantivyConfig::folder(folder.path()).open(schema());
+    let index = open().await.unwrap();
+    index.bulk(vec![upsert("a", "fever"), upsert("b", "fever")]).await.unwrap().check().unwrap();
+    index.refresh().await.unwrap();
+    let request = SearchRequest::new(Query::matches("title", "fever"));
+    let mut hits = index.hits_with(&request, HitsOptions::default().with_page_size(1)).await.unwrap();
+    assert!(hits.next().await.unwrap().is_some());
+    index.close().await.unwrap();
+    drop(index);
+    let anew = open().await.unwrap();
+    assert_eq!(hits.next().await.unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(anew.search(&request).await.unwrap().total, 2);
+}

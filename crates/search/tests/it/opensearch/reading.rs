@@ -1,0 +1,187 @@
+//! All hits of one state of the server, and what becomes of it.
+
+use std::time::Duration;
+
+use statehouse_core::ErrorKind;
+use statehouse_search::{BulkOptions, OpenSearchIndex};
+use statehouse_search::{
+    Hits, HitsOptions, Operation, Query, Record, Refresh, SearchIndex as _, SearchIndexExt as _, SearchRequest, Sort,
+};
+
+use super::stub::{Received, Stub};
+use super::stubbed::{everything, index, text};
+use super::{Scratch, schema};
+
+const CLOSED: &str = r#"{"pits":[{"successful":true,"pit_id":"p1"}]}"#;
+
+fn hit(id: &str, score: &str) -> String {
+    format!(r#"{{"_id":"{id}","_version":1,"_score":{score},"_source":{{"_sid":"{id}"}},"sort":[{score},"{id}"]}}"#)
+}
+
+fn page(total: u64, hits: &[String]) -> (u16, String) {
+    let hits = hits.join(",");
+    let page = format!(
+        r#"{{"pit_id":"p1","timed_out":false,"_shards":{{"total":1,"successful":1,"failed":0}},
+        "hits":{{"total":{{"value":{total},"relation":"eq"}},"hits":[{hits}]}}}}"#
+    );
+    (200, page)
+}
+
+/// A server that opens and closes points in time, and answers pages by `answer`.
+async fn server(answer: impl Fn(&Received, usize) -> (u16, String) + Send + Sync + 'static) -> (Stub, OpenSearchIndex) {
+    index("", move |request, before| match request.target.split_once("/_search") {
+        Some(("", rest)) if rest == "/point_in_time" => (200, text(CLOSED)),
+        Some((_, rest)) if rest.starts_with("/point_in_time?") => {
+            (200, text(r#"{"pit_id":"p1","_shards":{"total":1,"successful":1,"failed":0},"creation_time":1}"#))
+        }
+        _ => answer(request, before),
+    })
+    .await
+}
+
+fn two_at_a_time() -> HitsOptions {
+    HitsOptions::default().with_page_size(2)
+}
+
+/// Until the server was told that nobody needs the point in time any more.
+async fn told(stub: &Stub) {
+    while !stub.received("/_search/point_in_time").iter().any(|request| request.body.contains(r#"{"pit_id":["p1"]}"#)) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+async fn ids(hits: &mut Hits) -> Vec<String> {
+    let mut ids = Vec::new();
+    while let Some(hit) = hits.next().await.unwrap() {
+        ids.push(hit.id().as_str().to_owned());
+    }
+    ids
+}
+
+/// As a number whose nearest single is the one that the server has.
+#[tokio::test]
+async fn a_page_begins_behind_the_exact_score_and_the_id_of_the_last() {
+    let (stub, index) = server(|_, before| match before {
+        0 => page(3, &[hit("a", "1.5"), hit("b", "0.1")]),
+        _ => page(3, &[hit("c", "0.1")]),
+    })
+    .await;
+    let mut hits = index.hits_with(&everything(), two_at_a_time()).await.unwrap();
+    assert_eq!(ids(&mut hits).await, ["a", "b", "c"]);
+    let asked = stub.received("/_search?");
+    assert!(
+        asked.iter().all(|request| request.body.contains(r#""pit":{"id":"p1","keep_alive":"60000ms"}"#)
+            || request.body.contains(r#""pit":{"keep_alive":"60000ms","id":"p1"}"#)),
+        "{asked:?}"
+    );
+    assert!(asked[1].body.contains(r#""search_after":[0.10000000149011612,"b"]"#), "{}", asked[1].body);
+    // It was closed at the end.
+    told(&stub).await;
+}
+
+#[tokio::test]
+async fn a_point_in_time_is_closed_by_whoever_stops_early_or_does_not_come_back() {
+    for way in ["drop", "close", "expiry", "mid-page"] {
+        let slow = way == "mid-page";
+        let (stub, index) = server(move |_, before| match (slow, before) {
+            (true, 1..) => (200, text(super::stub::DRIP)),
+            _ => page(9, &[hit("a", "1.5"), hit("b", "1.5")]),
+        })
+        .await;
+        let keep_alive = Duration::from_millis(if way == "expiry" { 50 } else { 60_000 });
+        let mut hits = index.hits_with(&everything(), two_at_a_time().with_keep_alive(keep_alive)).await.unwrap();
+        let _ = hits.next().await;
+        match way {
+            "drop" => drop(hits),
+            "close" => hits.close().await.unwrap(),
+            "mid-page" => {
+                hits.next().await.unwrap();
+                let late = tokio::time::timeout(Duration::from_millis(50), hits.next()).await;
+                assert!(late.is_err());
+                drop(hits);
+            }
+            // Nobody asks, and it is still there.
+            _ => {}
+        }
+        told(&stub).await;
+    }
+}
+
+#[tokio::test]
+async fn a_point_in_time_that_lacks_a_shard_is_none() {
+    let (stub, index) = index("", |request, _| match request.target.ends_with("/_search/point_in_time") {
+        true => (200, text(CLOSED)),
+        false => (200, text(r#"{"pit_id":"p1","_shards":{"total":2,"successful":1,"failed":0}}"#)),
+    })
+    .await;
+    assert_eq!(index.hits(&everything()).await.unwrap_err().kind(), ErrorKind::Unavailable);
+    told(&stub).await;
+}
+
+#[tokio::test]
+async fn an_answer_of_another_state_is_none() {
+    let (_stub, index) = server(|_, before| page(3 + before as u64, &[hit("a", "1.5"), hit("b", "0.1")])).await;
+    let mut hits = index.hits_with(&everything(), two_at_a_time()).await.unwrap();
+    hits.next().await.unwrap();
+    hits.next().await.unwrap();
+    assert_eq!(hits.next().await.unwrap_err().kind(), ErrorKind::Unexpected);
+}
+
+/// A failure of a page loses nothing: the next call asks for it again.
+#[tokio::test]
+async fn a_page_that_failed_may_be_asked_for_again() {
+    let (_stub, index) = server(|_, before| match before {
+        0 => page(3, &[hit("a", "1.5"), hit("b", "0.1")]),
+        1 => (400, text("{}")),
+        _ => page(3, &[hit("c", "0.1")]),
+    })
+    .await;
+    let mut hits = index.hits_with(&everything(), two_at_a_time()).await.unwrap();
+    for _ in 0..2 {
+        hits.next().await.unwrap();
+    }
+    hits.next().await.unwrap_err();
+    assert_eq!(ids(&mut hits).await, ["c"]);
+}
+
+/// As behind a restart of the server.
+#[tokio::test]
+async fn a_state_that_the_server_has_lost_is_a_conflict() {
+    let scratch = Scratch::new().await;
+    let index = scratch.open(schema()).await.unwrap();
+    let record = |id: &str| Operation::Upsert(Record::new(id).unwrap().with("title", "Fever"));
+    let shown = BulkOptions::default().with_refresh(Refresh::Now);
+    index.bulk_with(["a", "b", "c"].map(record).into(), shown).await.unwrap().check().unwrap();
+    let mut hits = index.hits_with(&everything(), two_at_a_time()).await.unwrap();
+    hits.next().await.unwrap();
+    hits.next().await.unwrap();
+    for verb in ["_close", "_open?wait_for_active_shards=1"] {
+        assert_eq!(scratch.request("POST", &format!("/{}-000001/{verb}", scratch.name), "").await.0, 200);
+    }
+    let lost = hits.next().await.unwrap_err();
+    assert_eq!((lost.kind(), lost.is_retryable()), (ErrorKind::Conflict, false), "{lost}");
+    scratch.delete().await;
+}
+
+/// However many stand together, they neither end it nor are they in it.
+#[tokio::test]
+async fn what_something_else_has_written_is_skipped_and_counted_once() {
+    let scratch = Scratch::new().await;
+    let index = scratch.open(schema()).await.unwrap();
+    let uses = |n: u64| n.cast_signed() ^ i64::MIN;
+    let record = |n: u64| Operation::Upsert(Record::new(format!("{n}")).unwrap().with("uses", n));
+    index.bulk((0..9).filter(|n| !(2..7).contains(n)).map(record).collect()).await.unwrap().check().unwrap();
+    for n in 2..7 {
+        let path = format!("/{}-000001/_doc/foreign{n}", scratch.name);
+        assert_eq!(scratch.request("PUT", &path, &format!(r#"{{"uses":{}}}"#, uses(n))).await.0, 201);
+    }
+    let path = format!("/{}-000001/_doc/last?refresh=true", scratch.name);
+    assert_eq!(scratch.request("PUT", &path, &format!(r#"{{"uses":{}}}"#, uses(20))).await.0, 201);
+    let request = SearchRequest::new(Query::all()).with_sort(Sort::by("uses"));
+    for size in [1, 2, 3, 100] {
+        let mut hits = index.hits_with(&request, HitsOptions::default().with_page_size(size)).await.unwrap();
+        assert_eq!(ids(&mut hits).await, ["0", "1", "7", "8"]);
+        assert_eq!(hits.skipped(), 6, "pages of {size}");
+    }
+    scratch.delete().await;
+}
