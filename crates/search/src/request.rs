@@ -84,7 +84,7 @@ impl SearchRequest {
         self
     }
 
-    /// Begins behind a hit of the same request: however far it reaches, a page is found as fast as the first.
+    /// Begins behind a hit of the same request, however far that is: none of those before it is kept for it.
     ///
     /// What was written since counts: the page has what comes behind that place now. The example of [`Cursor`] shows it.
     #[must_use]

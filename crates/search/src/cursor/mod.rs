@@ -108,7 +108,7 @@ impl FromStr for Cursor {
     /// # Errors
     /// [`InvalidInput`](statehouse_core::ErrorKind::InvalidInput) for what is no cursor, or not all of one.
     fn from_str(text: &str) -> Result<Self> {
-        if text.len() > Self::MAX_LEN || text.len() % 2 > 0 {
+        if text.len() > Self::MAX_LEN || !text.len().is_multiple_of(2) {
             return Err(format::damaged());
         }
         let bytes = text.as_bytes().chunks_exact(2).map(hex::decode::<1>).map(|byte| byte.map(|[byte]| byte));

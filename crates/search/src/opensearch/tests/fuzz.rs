@@ -77,6 +77,15 @@ fn searched(schema: &Schema, input: &[u8]) -> String {
     })
 }
 
+/// The same as a page of all hits.
+fn paged(schema: &Schema, input: &[u8]) -> String {
+    let request = SearchRequest { facets: Vec::new(), ..request() };
+    said(search::found((schema, 0), INDEX, &request, input, &Stop::default()), |found| {
+        assert!(found.hits.len() as u64 <= request.size.min(found.total), "no more than there can be");
+        format!("a page of {}, {}", found.hits.len(), found.last.is_some())
+    })
+}
+
 fn got(schema: &Schema, input: &[u8]) -> String {
     let id = DocumentId::new("a").unwrap();
     said(source::found(schema, INDEX, &id, input), |found| {
@@ -123,6 +132,7 @@ fn fuzz_opensearch_answers() {
         let failed = error::of_answer(status, input, &"127.0.0.1:9200");
         assert!(!failed.to_string().is_empty());
         let verdict = error::Verdict::of(status, input);
-        format!("{}|{}|{written}|{} {verdict:?}", searched(&schema, input), got(&schema, input), failed.kind())
+        let read = format!("{}|{}|{}", searched(&schema, input), paged(&schema, input), got(&schema, input));
+        format!("{read}|{written}|{} {verdict:?}", failed.kind())
     });
 }

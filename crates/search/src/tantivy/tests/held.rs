@@ -20,7 +20,10 @@ async fn of_many(count: usize) -> Arc<TantivyIndex> {
 #[tokio::test]
 async fn a_page_whose_answer_was_lost_is_asked_for_again() {
     let index = of_many(200).await;
-    let faulty = LayeredIndex::new(index.clone(), Faults::seeded(3).with_lost_answers(0.4).with_refused_calls(0.1));
+    let faulty = LayeredIndex::new(
+        Arc::<TantivyIndex>::clone(&index),
+        Faults::seeded(3).with_lost_answers(0.4).with_refused_calls(0.1),
+    );
     let request = SearchRequest::new(Query::matches("title", "fever")).with_sort(Sort::by("code"));
     let whole = index.search(&request.clone().with_size(200)).await.unwrap();
     let mut opened = faulty.hits_with(&request, HitsOptions::default().with_page_size(7)).await;

@@ -32,8 +32,10 @@ fn by_score() -> Vec<SearchRequest> {
     ]
 }
 
-/// Ids, and the bits of scores.
-async fn all_hits(index: &dyn SearchIndex, request: &SearchRequest, page: u64) -> Vec<(String, Option<u32>)> {
+/// An id, and the bits of its score.
+type Placed = (String, Option<u32>);
+
+async fn all_hits(index: &dyn SearchIndex, request: &SearchRequest, page: u64) -> Vec<Placed> {
     let mut hits = index.hits_with(request, HitsOptions::default().with_page_size(page)).await.unwrap();
     let mut all = Vec::new();
     while let Some(hit) = hits.next().await.unwrap() {
@@ -42,7 +44,7 @@ async fn all_hits(index: &dyn SearchIndex, request: &SearchRequest, page: u64) -
     all
 }
 
-async fn read_on(index: &dyn SearchIndex, request: &SearchRequest, page: u64) -> Vec<(String, Option<u32>)> {
+async fn read_on(index: &dyn SearchIndex, request: &SearchRequest, page: u64) -> Vec<Placed> {
     let (mut all, mut request) = (Vec::new(), request.clone().with_size(page));
     loop {
         let found = index.search(&request).await.unwrap();
@@ -53,7 +55,7 @@ async fn read_on(index: &dyn SearchIndex, request: &SearchRequest, page: u64) ->
 }
 
 /// The same by each way to read on, and by number as far as that reaches.
-async fn in_order(index: &dyn SearchIndex, request: &SearchRequest) -> Vec<(String, Option<u32>)> {
+async fn in_order(index: &dyn SearchIndex, request: &SearchRequest) -> Vec<Placed> {
     let all = all_hits(index, request, 700).await;
     assert!(read_on(index, request, 900).await == all, "{:?}", request.sort);
     let first = index.search(&request.clone().with_size(10_000)).await.unwrap();
@@ -90,7 +92,7 @@ async fn reading_on_gives_the_same_on_both_and_what_pages_by_number_give() {
     }
     for request in by_score() {
         let (mut ours, mut theirs) = tokio::join!(in_order(&embedded, &request), in_order(&distributed, &request));
-        let close = |(a, b): (&(String, Option<u32>), &(String, Option<u32>))| {
+        let close = |(a, b): (&Placed, &Placed)| {
             let [a, b] = [a, b].map(|(_, score)| f32::from_bits(score.unwrap()));
             (a - b).abs() <= 1e-5 * a.abs().max(b.abs())
         };
