@@ -317,7 +317,10 @@ impl<T: Clone> Store<T> {
             let Some(slot) = self.entries.peek(key) else { return State::Gone };
             let (own, live) = (slot.ticket == ticket, slot.expires > now);
             seen.keep(slot);
-            if own && !live && let Some((_, slot)) = self.entries.remove_if(key, |slot| slot.expires <= now) {
+            if own
+                && !live
+                && let Some((_, slot)) = self.entries.remove_if(key, |slot| slot.expires <= now)
+            {
                 seen.keep(slot);
             }
             if own && live { State::Live } else { State::Gone }

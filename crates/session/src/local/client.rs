@@ -17,6 +17,7 @@ use statehouse_core::folder::{self, check_path};
 
 use super::error::not_synced;
 use super::place::{self, Refusal};
+use super::room::{Used, blocks};
 use crate::record::Record;
 use crate::token::SessionKey;
 
@@ -34,19 +35,6 @@ pub(super) struct Folder {
     /// As disks do.
     #[cfg(test)]
     pub(super) fails_to_sync: AtomicBool,
-}
-
-/// What the session files take up.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Used {
-    pub(super) files: usize,
-    pub(super) bytes: u64,
-}
-
-/// What a file of this length takes up: disks give out whole blocks.
-pub(super) fn blocks(len: u64) -> u64 {
-    const BLOCK: u64 = 4096;
-    len.div_ceil(BLOCK).max(1) * BLOCK
 }
 
 /// A file as found: its bytes and when the session was last used.

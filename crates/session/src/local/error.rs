@@ -2,7 +2,7 @@ use std::{fmt, io};
 
 use statehouse_core::{Error, ErrorKind, folder};
 
-use super::client::Used;
+use super::room::Room;
 
 /// Why the folder of a file that was renamed or removed could not be synced.
 #[derive(Debug)]
@@ -50,15 +50,6 @@ pub(super) fn in_use() -> Error {
 /// A folder that is not one for sessions.
 pub(super) fn refused(setting: &str, why: &str) -> Error {
     Error::invalid_config(setting, format!("the session folder is refused: {why}"))
-}
-
-/// What a file needs that is to be written.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Room {
-    pub(super) files: usize,
-    pub(super) bytes: u64,
-    /// What those leave that end for it.
-    pub(super) left: Used,
 }
 
 /// Why work on the folder failed.

@@ -6,6 +6,7 @@ mod config;
 mod error;
 mod logins;
 mod place;
+mod room;
 
 use std::io;
 use std::path::PathBuf;
@@ -19,10 +20,11 @@ use statehouse_core::{
     Capabilities, Error, Fence, Health, Operation, RaiseOptions, Result, Steady, Timestamp, deadline,
 };
 
-use self::client::{Folder, Opening, Used, blocks};
+use self::client::{Folder, Opening};
 pub use self::config::LocalConfig;
-use self::error::{Failure, Room, in_use, is_visible, map_error, refused};
+use self::error::{Failure, in_use, is_visible, map_error, refused};
 use self::logins::Logins;
+use self::room::{Room, Used, blocks};
 use crate::api::SessionStore;
 use crate::bounds::Bounds;
 use crate::capability::{DURABLE, FENCED, FENCED_AT_ONCE, PRINCIPALS, UNEVICTED};

@@ -4,8 +4,6 @@ use std::time::Duration;
 
 use statehouse_core::time::whole_micros;
 
-use super::attribute::Attributes;
-
 /// When an attribute ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Ends {
@@ -20,7 +18,7 @@ pub(crate) enum Ends {
 
 impl Ends {
     /// What is stored of it by a save at this age of the session.
-    fn saved(self, age: Duration) -> Self {
+    pub(super) fn saved(self, age: Duration) -> Self {
         match self {
             Self::After(lives) => Self::At(Duration::from_micros(whole_micros(age.saturating_add(lives)))),
             stored => stored,
@@ -31,12 +29,4 @@ impl Ends {
     pub(super) fn is_over(self, age: Duration) -> bool {
         matches!(self, Self::At(end) if end <= age)
     }
-}
-
-/// The attributes as a save at this age of the session stores them: without what has ended.
-pub(super) fn settle(attributes: &mut Attributes, age: Duration) {
-    for value in attributes.values_mut() {
-        value.ends = value.ends.saved(age);
-    }
-    attributes.retain(|_, value| !value.ends.is_over(age));
 }

@@ -5,7 +5,7 @@ use statehouse_core::{Stamp, Timestamp, Version};
 
 use super::attribute::{AttributeName, Attributes, Delta};
 use super::change::{Authority, NewSession, Persistence, Principal, Rotate, Rotation};
-use super::ends::{Ends, settle};
+use super::ends::Ends;
 use super::saves::{SaveId, Saves};
 use crate::token::{SessionKey, VerifierHash};
 
@@ -420,4 +420,12 @@ impl Record {
         self.stamp.soft_expiry = Some(now + self.idle_timeout);
         self
     }
+}
+
+/// The attributes as a save at this age of the session stores them: without what has ended.
+fn settle(attributes: &mut Attributes, age: Duration) {
+    for value in attributes.values_mut() {
+        value.ends = value.ends.saved(age);
+    }
+    attributes.retain(|_, value| !value.ends.is_over(age));
 }
