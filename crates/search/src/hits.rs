@@ -6,8 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use statehouse_core::{Error, Result};
 
-use crate::cursor::Cursor;
-use crate::{Hit, SearchRequest};
+use crate::cursor::{Cursor, print};
+use crate::{Hit, Schema, SearchRequest};
 
 /// How all hits are read.
 ///
@@ -22,10 +22,11 @@ use crate::{Hit, SearchRequest};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HitsOptions {
-    /// How many hits are fetched at a time, and how many are in memory at most: 1,000 unless set, 1 to
+    /// How many hits are fetched at a time, and how many are in memory at most, whole: 1,000 unless set, 1 to
     /// [`MAX_WINDOW`](SearchRequest::MAX_WINDOW).
     pub page_size: u64,
-    /// How long the state is held while nobody asks for the next page: a minute unless set, a millisecond to a day.
+    /// How long the state is held while nobody asks for the next page: a minute unless set, a millisecond to a day. It must be
+    /// longer than the work for `page_size` hits takes.
     pub keep_alive: Duration,
     /// How long it may take to open, and how long each page may take; the backend's own limit if none. The pauses of who
     /// reads do not count.
@@ -88,8 +89,11 @@ impl HitsOptions {
 /// opened, made by [`hits`](crate::SearchIndexExt::hits).
 ///
 /// What is written, deleted, merged or put in the index's place meanwhile changes nothing in what it gives. It holds one page
-/// in memory. The state is held until the last page was fetched, until this is dropped, and for at most
-/// [`keep_alive`](HitsOptions::keep_alive) without the next page being asked for: it costs the disk what was deleted since.
+/// in memory, and may besides hold what up to 10,000 further hits are sorted by. The state is held until the last page was fetched, until this is dropped, and for at most
+/// [`keep_alive`](HitsOptions::keep_alive) without the next page being asked for: it costs the disk what was deleted since, and keeps the folder of an index
+/// in use. A page that fails or was not waited for counts as asked for, and the hits of a page that are handed out do not: the
+/// work for `page_size` hits must be done within `keep_alive`. That time passes on the runtime in which the last page was asked for:
+/// if that has ended, the state is held until this is used or dropped.
 /// One that is no longer held, for this time is over, or the server has restarted, is a
 /// [`Conflict`](statehouse_core::ErrorKind::Conflict), and never another state: who can do with one goes on behind the last
 /// [`cursor`](Hit::cursor) from another opening.
@@ -119,22 +123,22 @@ impl HitsOptions {
 #[derive(Debug)]
 #[must_use = "it holds a state of the index until it is read to its end or dropped"]
 pub struct Hits {
-    pages: Box<dyn HitPages>,
+    /// None behind the last page.
+    pages: Option<Box<dyn HitPages>>,
     page: std::vec::IntoIter<Hit>,
     after: Option<Cursor>,
-    ended: bool,
     skipped: u64,
 }
 
 impl Hits {
     /// All hits that a backend has pages of, behind the cursor if there is one.
     pub fn new(pages: Box<dyn HitPages>, after: Option<Cursor>) -> Self {
-        Self { pages, page: Vec::new().into_iter(), after, ended: false, skipped: 0 }
+        Self { pages: Some(pages), page: Vec::new().into_iter(), after, skipped: 0 }
     }
 
     /// The same, of pages that something was put around.
     pub(crate) fn wrapped(self, by: impl FnOnce(Box<dyn HitPages>) -> Box<dyn HitPages>) -> Self {
-        Self { pages: by(self.pages), ..self }
+        Self { pages: self.pages.map(by), ..self }
     }
 
     /// The next hit, or `None` behind the last. Dropping the future loses nothing, and ends the work for the page.
@@ -146,18 +150,15 @@ impl Hits {
             if let Some(hit) = self.page.next() {
                 return Ok(Some(hit));
             }
-            if self.ended {
-                return Ok(None);
-            }
-            let page = self.pages.page(self.after.as_ref()).await?;
+            let Some(pages) = &mut self.pages else { return Ok(None) };
+            let page = pages.page(self.after.as_ref()).await?;
             self.skipped += page.skipped;
             self.after = page.hits.last().map(Hit::cursor).or(self.after.take());
-            self.ended = page.end == End::Reached || page.hits.is_empty();
-            self.page = page.hits.into_iter();
-            if self.ended {
-                // It is of no more use to anybody, and goes on its own otherwise.
-                let _ = self.pages.close().await;
+            if page.end == End::Reached || page.hits.is_empty() {
+                // The hits do not wait until the backend has let go of the state.
+                self.pages = None;
             }
+            self.page = page.hits.into_iter();
         }
     }
 
@@ -167,12 +168,16 @@ impl Hits {
         self.skipped
     }
 
-    /// Lets go of the state, and waits until the backend has. Dropping does it too, without waiting.
+    /// Lets go of the state, and waits until the backend has. Dropping does it too, and so has the last page, both without
+    /// waiting.
     ///
     /// # Errors
     /// What the backend says; it lets go on its own behind `keep_alive`.
     pub async fn close(mut self) -> Result<()> {
-        if self.ended { Ok(()) } else { self.pages.close().await }
+        match self.pages.take() {
+            Some(mut pages) => pages.close().await,
+            None => Ok(()),
+        }
     }
 }
 
@@ -188,6 +193,17 @@ pub struct HitPage {
     pub end: End,
 }
 
+impl HitPage {
+    /// Lets its hits give cursors of this request; a backend that was not made here calls it last. The example of [`HitPages`]
+    /// shows it.
+    #[must_use]
+    pub fn with_cursors(mut self, schema: &Schema, request: &SearchRequest) -> Self {
+        let of = print(schema, request);
+        self.hits.iter_mut().for_each(|hit| hit.of = of);
+        self
+    }
+}
+
 /// Whether there is more behind a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "there is, or there is not")]
@@ -199,6 +215,54 @@ pub enum End {
 }
 
 /// One state of an index, held for a request: what a backend makes [`Hits`] of. Dropping it lets go of the state.
+///
+/// ```
+/// use async_trait::async_trait;
+/// use statehouse_search::{Cursor, End, Field, Hit, HitPage, HitPages, Hits, HitsOptions, Query, Record, Schema, SearchRequest};
+///
+/// /// Hits that were found at once, by score.
+/// #[derive(Debug)]
+/// struct Found {
+///     schema: Schema,
+///     request: SearchRequest,
+///     hits: Vec<Hit>,
+/// }
+///
+/// #[async_trait]
+/// impl HitPages for Found {
+///     async fn page(&mut self, after: Option<&Cursor>) -> statehouse_core::Result<HitPage> {
+///         let is_behind = |hit: &Hit, place: &Cursor| match place.score().partial_cmp(&hit.score) {
+///             Some(order) if order.is_ne() => order.is_gt(),
+///             _ => hit.id() > place.id(),
+///         };
+///         let rest: Vec<_> = self.hits.iter().filter(|hit| after.is_none_or(|place| is_behind(hit, place))).collect();
+///         let size = self.request.size as usize;
+///         let end = if rest.len() > size { End::Ahead } else { End::Reached };
+///         let page = HitPage { hits: rest.into_iter().take(size).cloned().collect(), skipped: 0, end };
+///         Ok(page.with_cursors(&self.schema, &self.request))
+///     }
+///
+///     async fn close(&mut self) -> statehouse_core::Result<()> {
+///         Ok(())
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> statehouse_core::Result<()> {
+/// let schema = Schema::builder().field(Field::text("title")).build()?;
+/// let request = HitsOptions::default().with_page_size(2).request(&SearchRequest::new(Query::matches("title", "fever")))?;
+/// let hit = |(id, score)| Ok(Hit::new(Record::new(id)?, Some(score)));
+/// let hits = [("c", 2.0), ("a", 1.5), ("b", 1.5)].into_iter().map(hit).collect::<statehouse_core::Result<_>>()?;
+/// let pages = Found { schema: schema.clone(), request: request.clone(), hits };
+/// let mut hits = Hits::new(Box::new(pages), None);
+/// for id in ["c", "a", "b"] {
+///     let hit = hits.next().await?.unwrap();
+///     assert_eq!(hit.id().as_str(), id);
+///     schema.check_request(&request.clone().with_after(hit.cursor()))?;
+/// }
+/// assert!(hits.next().await?.is_none());
+/// # Ok(()) }
+/// ```
 #[async_trait]
 pub trait HitPages: Debug + Send + Sync + 'static {
     /// The page behind a cursor, from the start if there is none: the same, however often it is asked for.
@@ -206,4 +270,41 @@ pub trait HitPages: Debug + Send + Sync + 'static {
 
     /// Lets go of the state. Later pages fail.
     async fn close(&mut self) -> Result<()>;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::Record;
+
+    /// One page, of which a server that hangs is not told.
+    #[derive(Debug)]
+    struct Hanging {
+        _held: Arc<()>,
+    }
+
+    #[async_trait]
+    impl HitPages for Hanging {
+        async fn page(&mut self, _: Option<&Cursor>) -> Result<HitPage> {
+            Ok(HitPage { hits: vec![Hit::new(Record::new("a")?, None)], skipped: 0, end: End::Reached })
+        }
+
+        async fn close(&mut self) -> Result<()> {
+            pending().await
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_last_page_waits_for_nobody_to_let_go_of_the_state() {
+        let held = Arc::new(());
+        let mut hits = Hits::new(Box::new(Hanging { _held: Arc::clone(&held) }), None);
+        let next = tokio::time::timeout(Duration::from_secs(60), hits.next()).await;
+        assert_eq!(next.expect("it hands out the page").unwrap().unwrap().id().as_str(), "a");
+        assert_eq!(Arc::strong_count(&held), 1, "it was let go of");
+        assert!(hits.next().await.unwrap().is_none());
+        hits.close().await.unwrap();
+    }
 }

@@ -19,7 +19,7 @@ use crate::{DocumentId, Hit, Schema, SearchRequest, SortKey, Value};
 /// It is what the hit was sorted by, with its id to break ties, and which request that was: of another query, filter or
 /// order, or where a field that they name is another by now, it is refused. The size of a page, the projection and what is
 /// marked may change. It is a place and no bookmark: a page behind it has what comes behind that place now, be the hit itself
-/// changed or deleted. For one state over all pages see [`Hits`](crate::Hits).
+/// changed or deleted. Another index of the same schema takes it too. For one state over all pages see [`Hits`](crate::Hits).
 ///
 /// As text it is fit for a URL. That holds what the hit was sorted by, so it is no more of a secret than the hit, and it is no
 /// permission: who makes one up begins a page elsewhere, in their own request.
@@ -56,6 +56,24 @@ pub struct Cursor {
 impl Cursor {
     /// The longest text that is read as one, in bytes: longer than any that is given out.
     pub const MAX_LEN: usize = 1_200_000;
+
+    /// The score of the hit, if its request orders by the score.
+    #[must_use]
+    pub const fn score(&self) -> Option<f32> {
+        self.score
+    }
+
+    /// For each sort key of the request what the hit was sorted by; `None` for a missing value and for the score.
+    #[must_use]
+    pub fn sort(&self) -> &[Option<Value>] {
+        &self.sort
+    }
+
+    /// The id of the hit, which breaks ties.
+    #[must_use]
+    pub const fn id(&self) -> &DocumentId {
+        &self.id
+    }
 
     pub(crate) const fn new(of: u64, score: Option<f32>, sort: Vec<Option<Value>>, id: DocumentId) -> Self {
         Self { of, score, sort, id }

@@ -151,7 +151,6 @@ impl Pages {
         loop {
             let left = self.deadline.saturating_sub(start.elapsed());
             let found = self.ask(&point, place.take(), left).await?;
-            self.lease.renew(Arc::clone(&point));
             let full = found.hits.len() as u64 == self.asked.request.size;
             // What is behind the last of ours is asked for again behind it.
             let last = found.hits.iter().rposition(Option::is_some);
@@ -193,13 +192,12 @@ impl HitPages for Pages {
     }
 
     async fn close(&mut self) -> Result<()> {
-        let Some(mut point) = self.lease.end() else { return Ok(()) };
-        let call = point.call();
-        let client = Arc::clone(&point.client);
-        if let Some(point) = Arc::get_mut(&mut point) {
-            // It is told here, and waited for.
+        let Some(point) = self.lease.end() else { return Ok(()) };
+        // Unless the server says that it knows, it is told once more when the point is dropped.
+        OPERATION.hits.during(point.client.send(&point.call())).await?;
+        if let Some(mut point) = Arc::into_inner(point) {
             point.id.clear();
         }
-        OPERATION.hits.during(async { client.send(&call).await.map(drop) }).await
+        Ok(())
     }
 }

@@ -42,6 +42,15 @@ async fn a_page_whose_answer_was_lost_is_asked_for_again() {
     assert!(read == whole.hits);
 }
 
+async fn read_by(index: &TantivyIndex, request: &SearchRequest, page_size: u64) -> Vec<String> {
+    let mut hits = index.hits_with(request, HitsOptions::default().with_page_size(page_size)).await.unwrap();
+    let mut read = Vec::new();
+    while let Some(hit) = hits.next().await.unwrap() {
+        read.push(hit.id().as_str().to_owned());
+    }
+    read
+}
+
 /// The places of more hits are found at a time than a page has; there are still more.
 #[tokio::test]
 async fn hits_are_found_ahead_and_joined_without_gaps() {
@@ -51,11 +60,8 @@ async fn hits_are_found_ahead_and_joined_without_gaps() {
         SearchRequest::new(Query::all()).with_sort(Sort::by("code").descending()),
     ] {
         let request = request.with_projection(crate::Projection::Id);
-        let mut hits = index.hits_with(&request, HitsOptions::default().with_page_size(3_000)).await.unwrap();
-        let mut read = Vec::new();
-        while let Some(hit) = hits.next().await.unwrap() {
-            read.push(hit.id().as_str().to_owned());
-        }
+        let mut read = read_by(&index, &request, 3_000).await;
+        assert!(read == read_by(&index, &request, 700).await, "with fewer ahead");
         let first = index.search(&request.clone().with_size(10_000)).await.unwrap();
         assert_eq!((read[..10_000] == first.ids(), read.len()), (true, 20_003));
         read.sort();
@@ -80,4 +86,45 @@ async fn a_state_that_is_held_keeps_no_folder_locked_that_was_closed() {
     let anew = open().await.unwrap();
     assert_eq!(hits.next().await.unwrap_err().kind(), ErrorKind::Unavailable);
     assert_eq!(anew.search(&request).await.unwrap().total, 2);
+}
+
+/// Nobody has waited for the page, and still the state was asked for.
+#[tokio::test]
+async fn a_page_that_nobody_waited_for_holds_the_state_on() {
+    let index = of_many(20).await;
+    let options = HitsOptions::default().with_page_size(1).with_keep_alive(Duration::from_secs(60));
+    let mut hits = index.hits_with(&SearchRequest::new(Query::matches("title", "fever")), options).await.unwrap();
+    assert!(hits.next().await.unwrap().is_some());
+    tokio::time::pause();
+    for _ in 0..5 {
+        tokio::time::sleep(Duration::from_secs(50)).await;
+        tokio::select! {
+            biased;
+            _ = hits.next() => {}
+            () = std::future::ready(()) => {}
+        }
+    }
+    tokio::time::sleep(Duration::from_secs(50)).await;
+    assert!(hits.next().await.unwrap().is_some());
+}
+
+/// When the time is over that it is held for, all of the index goes with the state.
+#[tokio::test]
+async fn a_reader_who_was_forgotten_keeps_no_folder_locked() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || TantivyConfig::folder(folder.path()).open(schema());
+    let index = open().await.unwrap();
+    index.bulk(vec![upsert("a", "fever"), upsert("b", "fever")]).await.unwrap().check().unwrap();
+    index.refresh().await.unwrap();
+    let request = SearchRequest::new(Query::matches("title", "fever"));
+    let options = HitsOptions::default().with_page_size(1).with_keep_alive(Duration::from_secs(60));
+    let mut hits = index.hits_with(&request, options).await.unwrap();
+    assert!(hits.next().await.unwrap().is_some());
+    drop(index);
+    assert_eq!(open().await.unwrap_err().kind(), ErrorKind::Unavailable, "it is read");
+    tokio::time::pause();
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    tokio::time::resume();
+    assert_eq!(open().await.unwrap().search(&request).await.unwrap().total, 2);
+    assert_eq!(hits.next().await.unwrap_err().kind(), ErrorKind::Conflict);
 }

@@ -43,11 +43,11 @@ fn two_at_a_time() -> HitsOptions {
     HitsOptions::default().with_page_size(2)
 }
 
-/// Until the server was told that nobody needs the point in time any more.
-async fn told(stub: &Stub) {
-    let ends = || stub.received("/_search/point_in_time").iter().any(|request| request.body == r#"{"pit_id":["p1"]}"#);
+/// Until the server was told so often that nobody needs the point in time any more.
+async fn told(stub: &Stub, times: usize) {
+    let ends = |request: &Received| request.body == r#"{"pit_id":["p1"]}"#;
     for _ in 0..6_000 {
-        if ends() {
+        if stub.received("/_search/point_in_time").iter().filter(|request| ends(request)).count() >= times {
             return;
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -81,7 +81,7 @@ async fn a_page_begins_behind_the_exact_score_and_the_id_of_the_last() {
     );
     assert!(asked[1].body.contains(r#""search_after":[0.10000000149011612,"b"]"#), "{}", asked[1].body);
     // It was closed at the end.
-    told(&stub).await;
+    told(&stub, 1).await;
 }
 
 #[tokio::test]
@@ -108,7 +108,26 @@ async fn a_point_in_time_is_closed_by_whoever_stops_early_or_does_not_come_back(
             // Nobody asks, and it is still there.
             _ => {}
         }
-        told(&stub).await;
+        told(&stub, 1).await;
+    }
+}
+
+/// The server may have heard it before, and may not.
+#[tokio::test]
+async fn a_close_that_was_cut_off_or_failed_is_told_once_more() {
+    for answer in [(200, super::stub::DRIP), (400, "{}")] {
+        let (stub, index) = index("", move |request, before| match request.target.split_once("/_search") {
+            Some(("", "/point_in_time")) if before == 0 => (answer.0, text(answer.1)),
+            Some(("", "/point_in_time")) => (200, text(CLOSED)),
+            _ => (200, text(r#"{"pit_id":"p1","_shards":{"total":1,"successful":1,"failed":0},"creation_time":1}"#)),
+        })
+        .await;
+        let hits = index.hits_with(&everything(), two_at_a_time()).await.unwrap();
+        tokio::select! {
+            closed = hits.close() => assert!(closed.is_err()),
+            () = told(&stub, 1) => {}
+        }
+        told(&stub, 2).await;
     }
 }
 
@@ -120,7 +139,7 @@ async fn a_point_in_time_that_lacks_a_shard_is_none() {
     })
     .await;
     assert_eq!(index.hits(&everything()).await.unwrap_err().kind(), ErrorKind::Unavailable);
-    told(&stub).await;
+    told(&stub, 1).await;
 }
 
 #[tokio::test]
