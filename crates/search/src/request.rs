@@ -31,7 +31,8 @@ pub struct SearchRequest {
     pub sort: Vec<Sort>,
     /// How many hits to leave out at the start.
     pub from: u64,
-    /// Behind which hit to begin; none for the first. Instead of `from`, and without its limit.
+    /// Behind which hit to begin; none for the first. Instead of `from`, and without its limit. A backend that cannot begin there
+    /// must refuse it: a page from the start in its place is read for ever.
     pub after: Option<Cursor>,
     /// How many hits to return: 10 unless set, 0 for the total alone.
     pub size: u64,
@@ -338,7 +339,8 @@ pub struct SearchResponse {
     /// The hits from `from` on, or behind `after`, in order.
     pub hits: Vec<Hit>,
     /// How many hits of this page were left out because something else than statehouse has written them into the index.
-    /// They count in the total and in facets.
+    /// They count in the total and in facets. If a page behind a cursor has none but those, what comes behind it is read on until
+    /// there are others, and all of them count here.
     pub skipped: u64,
     /// For each facet of the request: the name of its field, and its values.
     pub facets: Vec<(Arc<str>, Vec<FacetValue>)>,

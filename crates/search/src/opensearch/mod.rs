@@ -29,7 +29,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use serde_json::json;
+use bytes::Bytes;
+use serde_json::{Value as Json, json};
 use statehouse_core::{Capabilities, Error, ErrorKind, Fence, Health, Namespace, RaiseOptions, Result, Retry};
 use tokio::time::Instant;
 
@@ -313,23 +314,43 @@ impl OpenSearchIndex {
         self.check_open()?;
         let start = Instant::now();
         let size = Size::of_request(request)?;
-        let (call, of) = if size.is_small() {
+        let (mut call, of) = if size.is_small() {
             search::call(&self.schema, &self.search_path, request, size)?
         } else {
             let (schema, path, request) = (Arc::clone(&self.schema), self.search_path.clone(), request.clone());
             away(None, move |_| search::call(&schema, &path, &request, size)).await?
         };
-        let answer = self.client.send(&call.within(options.deadline)).await?;
-        let response = if request.highlight.is_empty() && answer.len() <= SHORT_ANSWER {
-            search::response((&self.schema, of), &self.index, request, &answer, &Stop::default())?
+        let left = || options.deadline.unwrap_or(self.deadline).saturating_sub(start.elapsed());
+        let (mut limit, mut skipped) = (options.deadline, 0);
+        loop {
+            let answer = self.client.send(&call.within(limit)).await?;
+            let (mut response, place) = self.response_of(request, of, answer, left()).await?;
+            skipped += response.skipped;
+            let Some(place) = place else {
+                response.skipped = skipped;
+                tell_of_foreign(skipped);
+                return Ok(response);
+            };
+            let (schema, path, request) = (Arc::clone(&self.schema), self.search_path.clone(), request.clone());
+            call = away(Some(left()), move |_| search::call_behind((&schema, &path), &request, size, place)).await?;
+            limit = Some(left());
+        }
+    }
+
+    async fn response_of(
+        &self,
+        request: &SearchRequest,
+        of: u64,
+        answer: Bytes,
+        left: Duration,
+    ) -> Result<(SearchResponse, Option<Json>)> {
+        if request.highlight.is_empty() && answer.len() <= SHORT_ANSWER {
+            search::response((&self.schema, of), &self.index, request, &answer, &Stop::default())
         } else {
             // Reading and marking grow with the documents, so they have their own thread and what is left of the deadline.
-            let left = options.deadline.unwrap_or(self.deadline).saturating_sub(start.elapsed());
             let (schema, index, request) = (Arc::clone(&self.schema), self.index.clone(), request.clone());
-            away(Some(left), move |stop| search::response((&schema, of), &index, &request, &answer, stop)).await?
-        };
-        tell_of_foreign(response.skipped);
-        Ok(response)
+            away(Some(left), move |stop| search::response((&schema, of), &index, &request, &answer, stop)).await
+        }
     }
 
     async fn count_of(&self, query: &Query, options: &SearchOptions) -> Result<u64> {

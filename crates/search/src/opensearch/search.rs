@@ -297,14 +297,30 @@ impl<'a> Answer<'a> {
     }
 }
 
+/// The search behind a place that the server has named.
+pub(super) fn call_behind(
+    (schema, path): (&Schema, &str),
+    request: &SearchRequest,
+    size: Size,
+    place: Json,
+) -> Result<Call> {
+    let terms = schema.terms_of_request(request, size)?;
+    let mut body = body(schema, request, terms)?;
+    body["search_after"] = place;
+    Ok(Call::ask(path, &body))
+}
+
 /// The answer of `index` in our own words. The hits are `of` this request.
+///
+/// Besides, where to read on if the page begins behind a cursor and something else has written all of it: there is no hit to
+/// read on behind.
 pub(super) fn response(
     (schema, of): (&Schema, u64),
     index: &str,
     request: &SearchRequest,
     body: &[u8],
     stop: &Stop,
-) -> Result<SearchResponse> {
+) -> Result<(SearchResponse, Option<Json>)> {
     let answer = Answer::read(body)?;
     let found = hits((schema, of), index, request, &answer.hits, stop)?;
     let (all, hits) = (found.len(), found.into_iter().flatten().collect::<Vec<_>>());
@@ -312,7 +328,9 @@ pub(super) fn response(
     let mut response = SearchResponse::new(answer.hits.total.value, hits);
     response.skipped = skipped;
     response.facets = facets(request, answer.aggregations)?;
-    Ok(response)
+    let stuck = request.after.is_some() && response.hits.is_empty() && skipped == request.size;
+    let place = answer.hits.hits.last().filter(|_| stuck).map(|raw| raw.sort.clone().into());
+    Ok((response, place))
 }
 
 /// One page of all hits.

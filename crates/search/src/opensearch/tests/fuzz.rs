@@ -68,7 +68,7 @@ fn said<T>(result: statehouse_core::Result<T>, good: impl Fn(T) -> String) -> St
 
 fn searched(schema: &Schema, input: &[u8]) -> String {
     let request = request();
-    said(search::response((schema, 0), INDEX, &request, input, &Stop::default()), |found| {
+    said(search::response((schema, 0), INDEX, &request, input, &Stop::default()), |(found, _)| {
         let distinct: HashSet<_> = found.ids().into_iter().collect();
         assert_eq!(distinct.len(), found.hits.len(), "each document once");
         assert!(found.hits.len() as u64 + found.skipped <= request.size.min(found.total), "no more than there can be");

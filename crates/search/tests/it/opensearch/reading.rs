@@ -187,6 +187,18 @@ async fn a_state_that_the_server_has_lost_is_a_conflict() {
     scratch.delete().await;
 }
 
+/// Page by page, until one has no hits.
+async fn ids_behind_cursors(index: &OpenSearchIndex, mut request: SearchRequest) -> Vec<String> {
+    let mut ids = Vec::new();
+    loop {
+        let page = index.search(&request).await.unwrap();
+        let Some(last) = page.hits.last() else { return ids };
+        assert!(ids.len() < 100, "it goes round");
+        request = request.with_after(last.cursor());
+        ids.extend(page.hits.iter().map(|hit| hit.id().as_str().to_owned()));
+    }
+}
+
 /// However many stand together, they neither end it nor are they in it.
 #[tokio::test]
 async fn what_something_else_has_written_is_skipped_and_counted_once() {
@@ -206,6 +218,7 @@ async fn what_something_else_has_written_is_skipped_and_counted_once() {
         let mut hits = index.hits_with(&request, HitsOptions::default().with_page_size(size)).await.unwrap();
         assert_eq!(ids(&mut hits).await, ["0", "1", "7", "8"]);
         assert_eq!(hits.skipped(), 6, "pages of {size}");
+        assert_eq!(ids_behind_cursors(&index, request.clone().with_size(size)).await, ["0", "1", "7", "8"]);
     }
     scratch.delete().await;
 }
