@@ -130,6 +130,7 @@ pub mod capability;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod connect;
+mod contended;
 mod content;
 mod counters;
 mod deadline;

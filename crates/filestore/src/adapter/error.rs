@@ -3,6 +3,7 @@
 use object_store::path::Path;
 use statehouse_core::{Error, ErrorKind};
 
+use crate::files::NoDigest;
 use crate::options::{BeyondEnd, Condition};
 
 type Told = object_store::Error;
@@ -15,8 +16,8 @@ pub(super) fn told(error: Error, location: &Path) -> Told {
     match error.kind() {
         ErrorKind::NotFound => object_store::Error::NotFound { path, source: error.into() },
         ErrorKind::AlreadyExists => object_store::Error::AlreadyExists { path, source: error.into() },
-        // One that says to try again is of a condition that nobody has looked at.
-        ErrorKind::Conflict if !error.is_retryable() => {
+        // One that says to try again is of a condition that nobody has looked at, and one of a file without a digest would be met each time.
+        ErrorKind::Conflict if !error.is_retryable() && !has_no_digest(&error) => {
             object_store::Error::Precondition { path, source: error.into() }
         }
         ErrorKind::PermissionDenied => object_store::Error::PermissionDenied { path, source: error.into() },
@@ -24,6 +25,18 @@ pub(super) fn told(error: Error, location: &Path) -> Told {
         ErrorKind::Unsupported => not_implemented(error.to_string()),
         ErrorKind::InvalidInput if BeyondEnd::of(&error).is_none() => refused(error),
         _ => generic(error),
+    }
+}
+
+fn has_no_digest(error: &Error) -> bool {
+    std::error::Error::source(error).is_some_and(|source| source.is::<NoDigest>())
+}
+
+/// The same of a file whose name and options were taken already: that it cannot be done now is nothing that the store lacks.
+pub(super) fn told_later(error: Error, location: &Path) -> Told {
+    match error.kind() {
+        ErrorKind::InvalidInput => generic(error),
+        _ => told(error, location),
     }
 }
 
@@ -87,6 +100,10 @@ mod tests {
         }
         let again = Error::new(ErrorKind::Conflict, "x").with_retry(Retry::Now);
         assert_eq!(name(&told(again, &path)), "Generic");
+        let unknown = Error::new(ErrorKind::Conflict, "x").with_source(NoDigest);
+        assert_eq!(name(&told(unknown, &path)), "Generic", "it would be met each time");
+        assert_eq!(name(&told_later(Error::invalid_input("x"), &path)), "Generic");
+        assert_eq!(name(&told_later(Error::new(ErrorKind::NotFound, "x"), &path)), "NotFound");
         let beyond = ByteRange::from(9..12).within(4).unwrap_err();
         assert_eq!(name(&told(beyond, &path)), "Generic");
     }

@@ -2,6 +2,7 @@
 
 mod error;
 mod list;
+mod moved;
 mod read;
 mod upload;
 mod write;
@@ -20,10 +21,12 @@ use object_store::{
 
 use self::error::{conflict, told};
 use self::list::Listing;
+use self::moved::Moved;
 use self::read::Read;
 use self::upload::Upload;
+use self::write::contended;
+use crate::contended::{insist, is_contended};
 use crate::files::Files;
-use crate::options::Condition;
 use crate::outcome::PutOutcome;
 
 /// What errors call it.
@@ -33,7 +36,8 @@ const NAME: &str = "statehouse";
 const DELETES: usize = 10;
 
 /// The files of one namespace as an [`ObjectStore`] of `object_store` 0.14, for what wants one: query engines, readers and writers of Parquet,
-/// tables. Made by [`Files::into_object_store`]. All of `object_store`'s own integration suite passes on memory, disk and S3.
+/// tables. Made by [`Files::into_object_store`]. Of `object_store`'s own integration suite what is of an [`ObjectStore`] passes on memory, disk, S3 and a wrapped
+/// `InMemory`; its cases of `MultipartStore`, `PaginatedListStore`, tags and versions are of what there is not, and that of attributes ends at the encoding, which is refused.
 ///
 /// ```
 /// # use std::sync::Arc;
@@ -69,7 +73,8 @@ const DELETES: usize = 10;
 /// # What is the same, and what is not
 /// | `object_store` | here |
 /// | --- | --- |
-/// | `PutMode::Create`, `Update`; copies and renames to a name that is free | decided by the store in one step. A store that cannot decide: `NotImplemented` |
+/// | `PutMode::Create`, `Update`; copies and renames to a name that is free | decided by the store in one step. A store that cannot decide: `NotImplemented`, as is one that cannot for content longer than a part (no [`CONDITIONAL_PARTS`](crate::capability::CONDITIONAL_PARTS)) |
+/// | another write in the way of one (409 of S3) | done again for some three seconds. Then `AlreadyExists` for a name that was to be free, `Precondition` if the file has another etag by then, and else `Generic` |
 /// | [`ETAG_PER_PUT`](crate::capability::ETAG_PER_PUT) | without it, as on S3, an `Update` holds again where the content is again what it was |
 /// | content type, content disposition, cache control, metadata | kept, within the limits of [`PutOptions`](crate::PutOptions); what is beyond them is `NotSupported`. Names of metadata have no capitals and no `_` |
 /// | content encoding, content language, storage class | `NotImplemented` |
@@ -78,11 +83,14 @@ const DELETES: usize = 10;
 /// | multipart uploads | parts of any length, and no shortest one; one is taken when its future says so. See below |
 /// | `if_match`, `if_none_match` | one etag: one request. Several, and an `if_none_match` of `*`: a head before, and what it says is what the store then decides about |
 /// | times | whole seconds count, as in HTTP |
-/// | reads | checked against what was stored: one that is damaged ends with an error |
-/// | a delete of what is not there | `Ok`, as on S3. Ten of a stream at a time |
+/// | reads | whole ones are checked against what was stored: one that is damaged ends with an error; a range cannot be |
+/// | reads, heads and copies on S3 of what was uploaded in parts (longer than `part_size`) | a digest that was known at the end only is apart: each read, also of a range, and each head takes a second request for it, and a copy or rename of up to 5 GiB goes through this host |
+/// | ranges | the last 0 bytes, and the last of an empty file, are none; an empty range from one offset to another is `Generic` |
+/// | etags | one that is weak is not handed out, and fulfils no `if_match` |
+/// | a delete of what is not there | `Ok`, as on S3. Ten of a stream at a time, each by itself: no request deletes several |
 /// | `list`, `list_with_offset` | pages of 1,000 as they are asked for, in order; the store begins at the offset, which has 400 bytes at most with the namespace |
 /// | `list_with_delimiter` | all pages in memory, for that is its result |
-/// | `rename` | deletes only what it has copied: see [`Rename`](crate::Rename). Replaced meanwhile: `Precondition` |
+/// | `rename` | deletes only what it has copied: see [`Rename`](crate::Rename). Replaced meanwhile: `Precondition`. Without a digest to know its copy by, as of what something else stored in parts: `Generic`, and both names stay. A store without [`DELETE_IF_MATCH`](crate::capability::DELETE_IF_MATCH), as every one that is brought along: copied and deleted, as `object_store` does it by itself, and what has replaced the file meanwhile is deleted |
 /// | `MultipartStore`, `PaginatedListStore`, `Signer` | not implemented: [`Put::stage`](crate::Put::stage), [`Files::list`] and `SignedUrls` are what is here in their place |
 /// | errors | ours is the source, save of a `NotImplemented`, which has none: `downcast_ref::<statehouse_core::Error>()` says its kind, and whether trying again helps |
 ///
@@ -92,9 +100,15 @@ const DELETES: usize = 10;
 /// it, and `BufWriter` does so by itself. Parts of one upload are not sent side by side as such; a store that sends parts of its own, as S3, has two under way.
 ///
 /// An upload becomes the file when it is completed, and only if every part's future has said that it was taken: one that was dropped, as by a time limit,
-/// may be in it or not. Dropped or aborted before, it leaves nothing; dropped while it is being completed, it may
+/// may be in it or not. Dropped or aborted before, it never does; dropped while it is being completed, it may
 /// still become the file. One to which nothing is handed over for as long as a source may be silent (`body_timeout` on a disk and on S3, 300 s if nothing else is
 /// said) is ended by the store, and so is one that holds much of a store's `upload_memory` while others wait for it; the next part, or the end, says so.
+/// On S3 three quarters of `upload_memory` are for all that has come of parts that are not full, and the last quarter for one at a time: of 256 MiB, about 38 uploads
+/// that wait for their caller with 5 MiB each, or 24 with almost 8. What is handed over beyond them waits half of `body_timeout` for room, and then one of them is ended.
+/// Who keeps more of them open raises `upload_memory`; who completes them at a checkpoint later than `body_timeout` raises that.
+///
+/// A store that is away or refuses is noticed by the first part, not by `put_multipart`, which waits for nothing. An abort ends the upload at once, and what it has stored of
+/// it is removed behind that: on S3 by a task that tries for some minutes. What that cannot remove, or the end of the process leaves, a [sweep](crate::Files::sweep) finds.
 ///
 /// # Panics
 /// `put_multipart` outside a runtime of tokio: what is handed over is stored on a task of its own.
@@ -144,10 +158,13 @@ impl ObjectStore for AsObjectStore {
         let options = write::options(&opts.attributes)?.with_condition(condition.clone());
         let key = self.files.key(location).map_err(|error| told(error, location))?;
         // In one piece its digest is known before it is sent.
-        let body = Bytes::from(payload).into();
-        match self.files.store().put_with(&key, body, options).await {
+        let (store, body) = (self.files.store(), Bytes::from(payload));
+        match insist(|| store.put_with(&key, body.clone().into(), options.clone())).await {
             Ok(PutOutcome::Stored(stored)) => Ok(write::result(&stored)),
             Ok(PutOutcome::Conflict) => Err(conflict(&condition, location)),
+            Err(error) if is_contended(&error) => {
+                Err(contended(&self.files, (&key, location), &condition, error).await)
+            }
             Err(error) => Err(told(error, location)),
         }
     }
@@ -199,28 +216,10 @@ impl ObjectStore for AsObjectStore {
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: object_store::CopyOptions) -> object_store::Result<()> {
-        let copy = self.files.copy(from, to);
-        let copied = match options.mode {
-            CopyMode::Overwrite => copy.await.map(PutOutcome::Stored),
-            CopyMode::Create => copy.if_absent().await,
-        };
-        as_created(copied, from, to)
+        Moved::new(&self.files, from, to)?.copy(options.mode == CopyMode::Create).await
     }
 
     async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> object_store::Result<()> {
-        let rename = self.files.rename(from, to);
-        let renamed = match options.target_mode {
-            RenameTargetMode::Overwrite => rename.await.map(PutOutcome::Stored),
-            RenameTargetMode::Create => rename.if_absent().await,
-        };
-        as_created(renamed, from, to)
-    }
-}
-
-/// What became of a file under another name, whose only condition can be that the name is free.
-fn as_created(outcome: statehouse_core::Result<PutOutcome>, from: &Path, to: &Path) -> object_store::Result<()> {
-    match outcome.map_err(|error| told(error, from))? {
-        PutOutcome::Stored(_) => Ok(()),
-        PutOutcome::Conflict => Err(conflict(&Condition::Absent, to)),
+        Moved::new(&self.files, from, to)?.rename(options.target_mode == RenameTargetMode::Create).await
     }
 }

@@ -7,14 +7,17 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use object_store::path::Path;
 use object_store::{Attribute, Attributes, GetRange, GetResult, GetResultPayload, ObjectMeta};
-use statehouse_core::{Error, ErrorKind, Result, Timestamp};
+use statehouse_core::{Error, ErrorKind, Result, Retry, Timestamp};
 
-use super::error::{not_implemented, told};
+use super::error::{not_implemented, told, told_later};
 use crate::files::Files;
 use crate::key::FileKey;
 use crate::meta::{ETag, Meta};
-use crate::options::{ByteRange, GetOptions, HeadOptions};
+use crate::options::{BeyondEnd, ByteRange, GetOptions, HeadOptions};
 use crate::outcome::ReadOutcome;
+
+/// How often a read looks which of several etags the file has, before it says that others are faster.
+const LOOKS: u32 = 8;
 
 type Content = BoxStream<'static, object_store::Result<bytes::Bytes>>;
 
@@ -40,7 +43,7 @@ impl<'a> Read<'a> {
     }
 
     pub(super) async fn run(self) -> object_store::Result<GetResult> {
-        match self.outcome().await.map_err(|error| told(error, self.location))? {
+        match self.outcome().await.map_err(|error| told_later(error, self.location))? {
             ReadOutcome::Found(result) => Ok(result),
             ReadOutcome::NotModified => {
                 let source = Error::new(ErrorKind::Conflict, "the file is what the reader has").into();
@@ -55,7 +58,8 @@ impl<'a> Read<'a> {
         if must.is_one_at_most() && has.is_etag_at_most() {
             return self.read(must.etag(), has.etag()).await;
         }
-        loop {
+        let mut looked_at = None;
+        for _ in 0..LOOKS {
             // The store decides about one etag: which of them, the file says.
             let head = self.files.store().head_with(&self.key, HeadOptions::default()).await?;
             let current = head.unconditional()?.etag;
@@ -66,12 +70,14 @@ impl<'a> Read<'a> {
             if !must.has(&current) {
                 return Err(Error::new(ErrorKind::Conflict, "the file has none of the expected etags"));
             }
-            match self.read(Some(current), has).await {
-                // Replaced since, maybe by another of them.
-                Err(error) if error.kind() == ErrorKind::Conflict && !error.is_retryable() => {}
+            match self.read(Some(current.clone()), has).await {
+                // Replaced since, maybe by another of them; unless it is as before, and the store takes no such etag.
+                Err(error) if is_refused(&error) && looked_at.as_ref() != Some(&current) => looked_at = Some(current),
                 done => return done,
             }
         }
+        Err(Error::new(ErrorKind::Conflict, "the file was replaced each time that it was to be read")
+            .with_retry(Retry::Now))
     }
 
     /// Reads it, with an etag that it must have, and one that the reader has.
@@ -82,10 +88,15 @@ impl<'a> Read<'a> {
         options.if_unmodified_since = times.0.filter(|_| self.wanted.if_match.is_none()).map(timestamp);
         options.if_modified_since = times.1.filter(|_| self.wanted.if_none_match.is_none()).map(timestamp);
         (options.if_match, options.if_none_match) = (must, has);
-        if self.wanted.head {
+        if self.wanted.head || matches!(self.wanted.range, Some(GetRange::Suffix(0))) {
             return self.head(options).await;
         }
-        let read = self.files.store().get_with(&self.key, options).await?;
+        let read = match self.files.store().get_with(&self.key, options.clone()).await {
+            Err(error) if self.is_suffix() && BeyondEnd::of(&error).is_some_and(|beyond| beyond.file_len() == 0) => {
+                return self.nothing(options).await;
+            }
+            read => read?,
+        };
         Ok(read.map(|object| {
             let (meta, range, location) = (object.meta().clone(), object.range().clone(), self.location.clone());
             let content = object.into_stream().map(move |piece| piece.map_err(|error| told(error, &location)));
@@ -97,8 +108,27 @@ impl<'a> Read<'a> {
         let range = options.range;
         let head = self.files.store().head_with(&self.key, HeadOptions::of(options)).await?;
         let ReadOutcome::Found(meta) = head else { return Ok(ReadOutcome::NotModified) };
-        let range = range.map_or(Ok(0..meta.len), |range| range.within(meta.len))?;
+        let range = match range {
+            None => 0..meta.len,
+            // The last bytes of a file may be none there.
+            Some(ByteRange::Last(bytes)) => meta.len.saturating_sub(bytes)..meta.len,
+            Some(range) => range.within(meta.len)?,
+        };
         Ok(ReadOutcome::Found(self.result(meta, range, futures_util::stream::empty().boxed())))
+    }
+
+    /// The last bytes of a file that has none.
+    async fn nothing(&self, options: GetOptions) -> Result<ReadOutcome<GetResult>> {
+        match self.head(options).await? {
+            ReadOutcome::Found(found) if found.meta.size > 0 => {
+                Err(Error::new(ErrorKind::Conflict, "the file was replaced while it was read").with_retry(Retry::Now))
+            }
+            found => Ok(found),
+        }
+    }
+
+    const fn is_suffix(&self) -> bool {
+        matches!(self.wanted.range, Some(GetRange::Suffix(_)))
     }
 
     fn result(&self, meta: Meta, range: Range<u64>, content: Content) -> GetResult {
@@ -112,6 +142,11 @@ impl<'a> Read<'a> {
         let payload = GetResultPayload::Stream(content);
         GetResult { payload, meta: object, range, attributes: attributes(meta), extensions: Default::default() }
     }
+}
+
+/// Whether an error says that the file does not have an etag.
+fn is_refused(error: &Error) -> bool {
+    error.kind() == ErrorKind::Conflict && !error.is_retryable()
 }
 
 /// The etags of `If-Match` or `If-None-Match`: none if there is no such condition.
@@ -140,8 +175,9 @@ impl<'a> Listed<'a> {
         self.0.first().filter(|_| !self.is_any()).map(|text| ETag::new(*text))
     }
 
+    /// Whether the file's own is among them; strongly, as [RFC 9110, 13.1.1](https://www.rfc-editor.org/rfc/rfc9110#section-13.1.1) has it.
     fn has(&self, current: &ETag) -> bool {
-        self.0.contains(&current.as_str())
+        current.names_a_state() && self.0.contains(&current.as_str())
     }
 
     /// The file's own, if they name it; weakly, as [RFC 9110, 13.1.2](https://www.rfc-editor.org/rfc/rfc9110#section-13.1.2) has it.
@@ -170,9 +206,9 @@ fn timestamp(time: impl Into<SystemTime>) -> Timestamp {
     time.into().into()
 }
 
-/// One that names nothing is none.
+/// One that names no state is none: no update and no read on it would ever be made.
 pub(super) fn e_tag(etag: &ETag) -> Option<String> {
-    Some(etag.as_str().to_owned()).filter(|text| !text.is_empty())
+    etag.names_a_state().then(|| etag.as_str().to_owned())
 }
 
 fn attributes(meta: Meta) -> Attributes {
@@ -206,6 +242,14 @@ mod tests {
             let listed = Listed::of(text);
             let found = (listed.is_any(), listed.is_one_at_most(), listed.has(&own), listed.named(&own).is_some());
             assert_eq!(found, (any, one, has, named), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_names_no_state_is_not_handed_out_and_fulfils_nothing() {
+        for (text, names) in [("\"e\"", true), ("7", true), ("W/\"e\"", false), ("", false)] {
+            let (etag, listed) = (ETag::new(text), format!("\"other\", {text}"));
+            assert_eq!((e_tag(&etag).is_some(), Listed::of(Some(&listed)).has(&etag)), (names, names), "{text:?}");
         }
     }
 

@@ -15,7 +15,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
-use super::error::{generic, told};
+use super::error::{generic, told_later};
 use super::write;
 use crate::blocking::put_unanswered;
 use crate::body::{Body, source_failed};
@@ -80,7 +80,7 @@ impl MultipartUpload for Upload {
                 unheard.fetch_sub(1, Ordering::Relaxed);
                 return Ok(());
             }
-            Err(stored.await.map_or_else(|error| told(error, &location), |_| generic(over())))
+            Err(stored.await.map_or_else(|error| told_later(error, &location), |_| generic(over())))
         };
         part.boxed()
     }
@@ -96,13 +96,14 @@ impl MultipartUpload for Upload {
             let _ = self.stored.clone().await;
             return Err(generic(Error::invalid_input("a part of the upload was not waited for: nothing is stored")));
         }
-        let stored = self.stored.clone().await.map_err(|error| told(error, &self.location))?;
+        let stored = self.stored.clone().await.map_err(|error| told_later(error, &self.location))?;
         Ok(write::result(&stored))
     }
 
     async fn abort(&mut self) -> object_store::Result<()> {
-        self.parts = None;
+        // In this order: a put that sees the end of what it is fed would take that for its source's failure.
         self.put.abort();
+        self.parts = None;
         match self.stored.clone().await {
             Ok(_) => Err(generic(over())),
             Err(error) if error.kind() == ErrorKind::OutcomeUnknown => Err(generic(error)),

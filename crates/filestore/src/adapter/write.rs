@@ -1,11 +1,15 @@
 //! What a put there asks for, as a put here has it.
 
+use object_store::path::Path;
 use object_store::{Attribute, Attributes, PutMode, PutResult};
-use statehouse_core::Error;
+use statehouse_core::{Error, ErrorKind};
 
-use super::error::{generic, not_implemented, refused};
+use super::error::{conflict, generic, not_implemented, refused};
+use crate::files::Files;
+use crate::key::FileKey;
 use crate::meta::{ETag, Stored};
-use crate::options::{Condition, PutOptions};
+use crate::options::{Condition, HeadOptions, PutOptions};
+use crate::outcome::ReadOutcome;
 
 /// The options of a put that keeps these attributes.
 pub(super) fn options(attributes: &Attributes) -> object_store::Result<PutOptions> {
@@ -34,6 +38,26 @@ pub(super) fn condition(mode: PutMode) -> object_store::Result<Condition> {
             Ok(Condition::Match(ETag::new(etag)))
         }
     }
+}
+
+/// What a write is told that others were in the way of each time. Nobody has looked at its condition: that of a name that is free does not hold for
+/// long where others write it, and whether that of an etag does is looked up.
+pub(super) async fn contended(
+    files: &Files,
+    (key, location): (&FileKey, &Path),
+    condition: &Condition,
+    error: Error,
+) -> object_store::Error {
+    let is_lost = match condition {
+        Condition::Always => false,
+        Condition::Absent => true,
+        Condition::Match(etag) => match files.store().head_with(key, HeadOptions::default()).await {
+            Ok(ReadOutcome::Found(meta)) => meta.etag.names_a_state() && meta.etag != *etag,
+            Ok(ReadOutcome::NotModified) => false,
+            Err(error) => error.kind() == ErrorKind::NotFound,
+        },
+    };
+    if is_lost { conflict(condition, location) } else { generic(error.with_key(location.as_ref())) }
 }
 
 /// What was stored.

@@ -142,6 +142,8 @@ pub use self::list::List;
 pub(crate) use self::place::Place;
 pub use self::put::Put;
 pub use self::reader::FileReader;
+#[cfg(feature = "object-store")]
+pub(crate) use self::rename::NoDigest;
 pub use self::rename::Rename;
 pub use self::stage::StagedFile;
 pub use self::sweep::{Decision, Sweep};

@@ -6,6 +6,7 @@ use statehouse_core::{Error, ErrorKind, RaiseOptions, Result};
 
 use super::place::Place;
 use crate::capability::{DELETE_IF_MATCH, ETAG_PER_PUT};
+use crate::contended::insist;
 use crate::key::FileKey;
 use crate::meta::{ETag, Meta, Stored};
 use crate::options::{Condition, CopyOptions, DeleteOptions, HeadOptions};
@@ -18,7 +19,7 @@ use crate::outcome::{DeleteOutcome, PutOutcome};
 /// It is a copy and then a delete, for no store has more: for a moment the file has both names. Only the state that was copied is deleted. If somebody
 /// replaces or deletes the file meanwhile, the rename fails with [`Conflict`](ErrorKind::Conflict): a state of it has the new name then, save where it was
 /// deleted before the copy, and what is under the old one stays. One that [says to try again](statehouse_core::Error::is_retryable) is of two who write at
-/// the same moment, and says nothing of either name.
+/// the same moment, and says nothing of either name; each step is tried some three seconds before it is told.
 ///
 /// If the delete fails, or the process ends before it, the file has both names. Renamed once more, it has the new one alone, but that is a rename like the
 /// first: without a condition it replaces what has the new name, also if that was changed since; with [`if_absent`](Self::if_absent) it is a
@@ -105,7 +106,8 @@ impl Place {
         begun.store(true, Ordering::Relaxed);
         let mut delete = DeleteOptions::default().with_if_match(meta.etag.clone());
         delete.fence.clone_from(&options.fence);
-        let copied = match self.store.copy_with(from, to, options).await {
+        // Each step by itself: the whole of it would come upon its own copy.
+        let copied = match insist(|| self.store.copy_with(from, to, options.clone())).await {
             Ok(PutOutcome::Stored(copied)) => copied,
             Ok(PutOutcome::Conflict) => return Ok(PutOutcome::Conflict),
             Err(error) if error.kind() == ErrorKind::NotFound => return Err(conflict(from, GONE).with_source(error)),
@@ -113,9 +115,11 @@ impl Place {
         };
         // It may have been replaced between the look and the copy, and, where etags are the content's, be as before again.
         if !is_of(&copied, &meta, self.store.capabilities().has(ETAG_PER_PUT)) {
-            return Err(conflict(from, OTHER));
+            let unknown = copied.len == meta.len && copied.sha256.zip(meta.sha256).is_none();
+            let error = conflict(from, OTHER);
+            return Err(if unknown { error.with_source(NoDigest) } else { error });
         }
-        match self.store.delete_with(from, delete).await? {
+        match insist(|| self.store.delete_with(from, delete.clone())).await? {
             DeleteOutcome::Removed => Ok(PutOutcome::Stored(copied)),
             DeleteOutcome::Absent | DeleteOutcome::Conflict => Err(conflict(from, REPLACED)),
         }
@@ -126,6 +130,18 @@ const GONE: &str = "the file was deleted while it was renamed: it was not copied
 const OTHER: &str = "what has the new name is not known to be what the file was: somebody has written one of the two names \
                      meanwhile, or the file has no digest; what is under its old name was left";
 const REPLACED: &str = "the file was replaced or deleted while it was renamed: what is under its old name was left";
+
+/// What stands behind a conflict that may be none: nobody knows whether the copy is what was looked at.
+#[derive(Debug)]
+pub(crate) struct NoDigest;
+
+impl std::fmt::Display for NoDigest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the file has no digest, and its copy has another etag")
+    }
+}
+
+impl std::error::Error for NoDigest {}
 
 /// Whether a copy has the content that was looked at. Where an etag is of one put, the delete looks at the same state again, and what is not known
 /// does not matter; else it has to be known.

@@ -1,22 +1,24 @@
 //! Files handed out as an `object_store`: its own integration suite, and what the suite does not look at.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
-    Attribute, Attributes, CopyMode, CopyOptions, Error, GetOptions, ObjectStore, ObjectStoreExt, PutMode,
+    Attribute, Attributes, CopyMode, CopyOptions, Error, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode,
     PutMultipartOptions, PutOptions, PutPayload, RenameOptions, RenameTargetMode, WriteMultipart, integration,
 };
-use statehouse_core::{ErrorKind, Namespace};
+use statehouse_core::{ErrorKind, Namespace, Retry};
+use statehouse_filestore::object::ObjectConfig;
 use statehouse_filestore::{AsObjectStore, Files, LocalFileStore, MemoryFileStore, ObjectFileStore};
 use statehouse_testkit::S3Server;
 
 use crate::s3::config;
 use crate::s3_leftovers::no_uploads;
-use crate::steps::{fails, nothing, puts, with};
+use crate::steps::{Step, fails, nothing, puts, with};
 
 const MIB: usize = 1 << 20;
 
@@ -48,6 +50,12 @@ impl Backend {
         let server = S3Server::start().await;
         let store = ObjectFileStore::open_s3(config(&server)).await.unwrap();
         Self { server: Some(server), ..Self::new(Arc::new(store)) }
+    }
+
+    /// What is an object store already, handed out as one again.
+    async fn wrapped() -> Self {
+        let inner = Arc::new(object_store::memory::InMemory::new());
+        Self::new(Arc::new(ObjectFileStore::open(inner, ObjectConfig::default()).await.unwrap()))
     }
 
     fn store(&self) -> AsObjectStore {
@@ -85,6 +93,7 @@ macro_rules! cases {
         cases!(@ memory $($case)*);
         cases!(@ local $($case)*);
         cases!(@ s3 $($case)*);
+        cases!(@ wrapped $($case)*);
     };
     (@ $backend:ident $($case:ident)*) => {
         mod $backend {
@@ -111,6 +120,8 @@ cases! {
     an_upload_that_is_dropped_or_aborted_leaves_nothing,
     a_part_that_was_given_up_ends_the_upload,
     what_no_file_is_called_is_refused,
+    the_last_bytes_of_a_file_may_be_none,
+    a_buffered_writer_needs_no_more_than_one_request_at_a_time,
 }
 
 async fn the_integration_suite_passes(backend: Backend) {
@@ -269,6 +280,9 @@ async fn a_name_that_is_taken_is_not_copied_or_renamed_to(backend: Backend) {
     store.rename_opts(&a, &c, create()).await.unwrap();
     let names: Vec<_> = store.list(None).map_ok(|object| object.location).try_collect().await.unwrap();
     assert_eq!(names, [b.clone(), c.clone()]);
+    store.rename(&c, &c).await.unwrap();
+    let taken = store.rename_opts(&c, &c, create()).await.unwrap_err();
+    assert!(matches!(&taken, Error::AlreadyExists { path, .. } if path == "c"), "{taken}");
     let taken = store.copy_opts(&b, &c, CopyOptions::new().with_mode(CopyMode::Create)).await.unwrap_err();
     assert!(matches!(&taken, Error::AlreadyExists { path, .. } if path == "c"), "{taken}");
     assert_eq!(store.get(&c).await.unwrap().bytes().await.unwrap(), "a");
@@ -341,7 +355,9 @@ async fn an_upload_that_is_dropped_or_aborted_leaves_nothing(backend: Backend) {
             }
             drop(upload);
             // It may have been taken before.
-            let _ = late.await;
+            if let Err(error) = late.await {
+                assert!(matches!(error, Error::Generic { .. }), "{error}");
+            }
         }
     }
     let mut writer = WriteMultipart::new(store.put_multipart(&path).await.unwrap());
@@ -418,6 +434,9 @@ async fn what_no_file_is_called_is_refused(backend: Backend) {
         refused(store.delete(&path).await);
         refused(store.copy(&path, &Path::from("a")).await);
         refused(store.rename(&Path::from("a"), &path).await);
+        let Err(Error::NotSupported { source }) = store.copy(&Path::from("a"), &path).await else { panic!("{path:?}") };
+        let named = source.downcast_ref::<statehouse_core::Error>().and_then(|ours| ours.key());
+        assert_ne!(named, Some("a"), "it is the other");
     }
     let named = Attributes::from_iter([(Attribute::Metadata("A_b".into()), "x")]);
     let options = PutOptions { attributes: named.clone(), ..Default::default() };
@@ -427,4 +446,165 @@ async fn what_no_file_is_called_is_refused(backend: Backend) {
     let refused = store.put_multipart_opts(&Path::from("a"), options).await.unwrap_err();
     assert!(matches!(refused, Error::NotSupported { .. }), "{refused}");
     backend.is_empty().await;
+}
+
+async fn the_last_bytes_of_a_file_may_be_none(backend: Backend) {
+    let (store, [long, empty]) = (backend.store(), ["long", "empty"].map(Path::from));
+    store.put(&long, "abc".into()).await.unwrap();
+    store.put(&empty, PutPayload::default()).await.unwrap();
+    for head in [false, true] {
+        let last = |bytes| GetOptions::new().with_range(Some(GetRange::Suffix(bytes))).with_head(head);
+        for (path, bytes, expected) in [(&long, 0, 3..3), (&empty, 0, 0..0), (&empty, 5, 0..0)] {
+            let found = store.get_opts(path, last(bytes)).await.unwrap();
+            assert_eq!((found.range.clone(), found.meta.size), (expected.clone(), expected.end), "{path}, {bytes}");
+            assert_eq!(found.bytes().await.unwrap(), "");
+        }
+        let absent = store.get_opts(&Path::from("absent"), last(0)).await.unwrap_err();
+        assert!(matches!(absent, Error::NotFound { .. }), "{absent}");
+        let nothing = GetOptions::new().with_range(Some(2..2)).with_head(head);
+        let refused = store.get_opts(&long, nothing).await.unwrap_err();
+        assert!(matches!(refused, Error::Generic { .. }), "{refused}");
+    }
+    assert_eq!(
+        store.get_opts(&long, GetOptions::new().with_range(Some(GetRange::Suffix(2)))).await.unwrap().range,
+        1..3
+    );
+}
+
+async fn a_buffered_writer_needs_no_more_than_one_request_at_a_time(backend: Backend) {
+    use object_store::buffered::BufWriter;
+    use tokio::io::AsyncWriteExt;
+
+    let store: Arc<dyn ObjectStore> = Arc::new(object_store::limit::LimitStore::new(backend.store(), 1));
+    let (path, content) = (Path::from("buffered"), content(25 * MIB));
+    let write = async || {
+        let mut writer = BufWriter::new(Arc::clone(&store), path.clone());
+        for piece in content.chunks(999_999) {
+            writer.write_all(piece).await.unwrap();
+        }
+        writer
+    };
+    write().await.abort().await.unwrap();
+    drop(write().await);
+    backend.is_empty().await;
+    write().await.shutdown().await.unwrap();
+    assert!(store.get(&path).await.unwrap().bytes().await.unwrap() == content);
+}
+
+/// Another write of the file is under way, as S3 says it, that many times.
+fn in_the_way(times: usize) -> Step {
+    let left = Arc::new(AtomicUsize::new(times));
+    Box::new(move || {
+        let is_left = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok();
+        let error = statehouse_core::Error::new(ErrorKind::Conflict, "another write is under way");
+        Box::pin(async move { if is_left { Err(error.with_retry(Retry::Now)) } else { Ok(()) } })
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_others_were_in_the_way_of_is_done_again() {
+    let files = Backend::memory().await.files;
+    let old = files.put("a", "old").await.unwrap();
+    let [a, b, c] = ["a", "b", "c"].map(Path::from);
+    let contended = |operation| with(&files, operation, in_the_way(2), nothing()).into_object_store();
+    let version = || object_store::UpdateVersion { e_tag: Some(old.etag.to_string()), version: None };
+    contended("filestore.put").put_opts(&a, "new".into(), PutMode::Update(version()).into()).await.unwrap();
+    contended("filestore.put").put_opts(&b, "b".into(), PutMode::Create.into()).await.unwrap();
+    let create = || CopyOptions::new().with_mode(CopyMode::Create);
+    contended("filestore.copy").copy_opts(&a, &c, create()).await.unwrap();
+    let create = || RenameOptions::new().with_target_mode(RenameTargetMode::Create);
+    for (operation, to) in [("filestore.copy", "d"), ("filestore.delete", "e")] {
+        files.put("from", operation).await.unwrap();
+        contended(operation).rename_opts(&Path::from("from"), &Path::from(to), create()).await.unwrap();
+        assert_eq!(
+            (files.get(to).bytes().await.unwrap(), files.exists("from").await.unwrap()),
+            (operation.into(), false)
+        );
+    }
+    for (name, content) in [("a", "new"), ("b", "b"), ("c", "new")] {
+        assert_eq!(files.get(name).bytes().await.unwrap(), content);
+    }
+}
+
+/// What object stores say then, as far as it is known to be true.
+#[tokio::test(start_paused = true)]
+async fn what_others_are_in_the_way_of_for_ever_is_told_by_what_is_there() {
+    let files = Backend::memory().await.files;
+    let etag = files.put("a", "old").await.unwrap().etag.to_string();
+    let [a, b] = ["a", "b"].map(Path::from);
+    let contended = |operation| with(&files, operation, in_the_way(usize::MAX), nothing()).into_object_store();
+    let version = |e_tag: &str| object_store::UpdateVersion { e_tag: Some(e_tag.to_owned()), version: None };
+    let name = |error: Error| format!("{error:?}").split([' ', '(']).next().unwrap().to_owned();
+    for (path, mode, expected) in [
+        (&a, PutMode::Overwrite, "Generic"),
+        (&a, PutMode::Create, "AlreadyExists"),
+        (&a, PutMode::Update(version(&etag)), "Generic"),
+        (&a, PutMode::Update(version("\"other\"")), "Precondition"),
+        (&b, PutMode::Update(version(&etag)), "Precondition"),
+    ] {
+        let error = contended("filestore.put").put_opts(path, "x".into(), mode.clone().into()).await.unwrap_err();
+        assert_eq!(name(error), expected, "{path}, {mode:?}");
+    }
+    let create = || CopyOptions::new().with_mode(CopyMode::Create);
+    for (path, expected) in [(&b, "Generic"), (&a, "AlreadyExists")] {
+        assert_eq!(name(contended("filestore.copy").copy_opts(&a, path, create()).await.unwrap_err()), expected);
+    }
+    let create = RenameOptions::new().with_target_mode(RenameTargetMode::Create);
+    let error = contended("filestore.delete").rename_opts(&a, &b, create).await.unwrap_err();
+    assert_eq!(name(error), "Generic", "what has the new name is its own copy");
+}
+
+#[tokio::test]
+async fn a_store_that_takes_no_such_etag_is_not_asked_for_ever() {
+    let files = Backend::memory().await.files;
+    let etag = files.put("a", "content").await.unwrap().etag;
+    let gets = Arc::new(AtomicUsize::new(0));
+    let asked = Arc::clone(&gets);
+    let refuses: Step = Box::new(move || {
+        assert!(asked.fetch_add(1, Ordering::Relaxed) < 100, "it is asked for ever");
+        Box::pin(async { Err(statehouse_core::Error::new(ErrorKind::Conflict, "no such etag")) })
+    });
+    let store = with(&files, "filestore.get", refuses, nothing()).into_object_store();
+    let wanted = GetOptions::new().with_if_match(Some(format!("{etag}, \"other\"")));
+    let error = store.get_opts(&Path::from("a"), wanted).await.unwrap_err();
+    assert!(matches!(error, Error::Precondition { .. }), "{error}");
+    assert_eq!(gets.load(Ordering::Relaxed), 2);
+}
+
+/// By one of the others that are expected, each time; the etags of this store are numbers in quotes.
+#[tokio::test]
+async fn a_file_that_is_replaced_each_time_is_not_looked_at_for_ever() {
+    let files = Backend::wrapped().await.files;
+    files.put("a", "content").await.unwrap();
+    let rounds = Arc::new(AtomicUsize::new(0));
+    let (replaced, other) = (Arc::clone(&rounds), files.clone());
+    let replaces: Step = Box::new(move || {
+        let (round, files) = (replaced.fetch_add(1, Ordering::Relaxed), other.clone());
+        assert!(round < 100, "it is looked at for ever");
+        Box::pin(async move { files.put("a", format!("{round}")).await.map(drop) })
+    });
+    let store = with(&files, "filestore.get", replaces, nothing()).into_object_store();
+    let all: Vec<_> = (0..1000).map(|etag| format!("\"{etag}\"")).collect();
+    let wanted = GetOptions::new().with_if_match(Some(all.join(", ")));
+    let error = store.get_opts(&Path::from("a"), wanted).await.unwrap_err();
+    assert!(matches!(error, Error::Generic { .. }), "{error}");
+    assert_eq!(rounds.load(Ordering::Relaxed), 8);
+}
+
+#[tokio::test]
+async fn an_upload_that_has_ended_is_nothing_that_the_store_lacks() {
+    let (files, path) = (Backend::memory().await.files, Path::from("a"));
+    let never: Step = Box::new(|| Box::pin(std::future::pending()));
+    let mut upload =
+        with(&files, "filestore.put", never, nothing()).into_object_store().put_multipart(&path).await.unwrap();
+    let part = upload.put_part("part".into());
+    upload.abort().await.unwrap();
+    let error = part.await.unwrap_err();
+    assert!(matches!(error, Error::Generic { .. }), "{error}");
+    let refuses: Step = Box::new(|| Box::pin(async { Err(statehouse_core::Error::invalid_input("it was dropped")) }));
+    let mut upload =
+        with(&files, "filestore.put", refuses, nothing()).into_object_store().put_multipart(&path).await.unwrap();
+    for error in [upload.put_part("part".into()).await.unwrap_err(), upload.complete().await.unwrap_err()] {
+        assert!(matches!(error, Error::Generic { .. }), "{error}");
+    }
 }
