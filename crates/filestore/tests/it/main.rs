@@ -1,6 +1,7 @@
 //! The store against real servers, killed processes and full disks.
 
 mod as_object_store;
+mod as_object_store_steps;
 #[cfg(target_os = "linux")]
 mod full_disk;
 mod gone;
