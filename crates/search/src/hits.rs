@@ -6,7 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use statehouse_core::{Error, Result};
 
-use crate::cursor::{Cursor, print};
+use crate::cursor::Cursor;
+use crate::print::print;
 use crate::{Hit, Schema, SearchRequest};
 
 /// How all hits are read.

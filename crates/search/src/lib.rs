@@ -154,6 +154,7 @@ mod opensearch;
 mod operation;
 mod options;
 mod outcome;
+mod print;
 mod query;
 mod record;
 #[cfg(any(test, feature = "conformance", feature = "opensearch", feature = "tantivy"))]

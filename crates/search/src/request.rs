@@ -1,9 +1,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::cursor::{Cursor, print};
+use crate::cursor::Cursor;
 use crate::facet::{self, Facets};
-use crate::{DocumentId, Facet, FacetValue, Query, Record, Schema, Value};
+use crate::{DocumentId, Facet, FacetValue, Query, Record, Value};
 
 /// What to search for and what to return of it.
 ///
@@ -353,25 +353,6 @@ impl SearchResponse {
         Self { total, hits, skipped: 0, facets: Facets::new() }
     }
 
-    /// Lets its hits give cursors of this request; a backend that was not made here calls it last.
-    ///
-    /// ```
-    /// use statehouse_search::{Field, Hit, Query, Record, Schema, SearchRequest, SearchResponse};
-    ///
-    /// let schema = Schema::builder().field(Field::text("title")).build()?;
-    /// let request = SearchRequest::new(Query::matches("title", "cholera"));
-    /// let answer = SearchResponse::new(1, vec![Hit::new(Record::new("A00")?, Some(1.5))]);
-    /// let answer = answer.with_cursors(&schema, &request);
-    /// schema.check_request(&request.with_after(answer.hits[0].cursor()))?;
-    /// # Ok::<(), statehouse_core::Error>(())
-    /// ```
-    #[must_use]
-    pub fn with_cursors(mut self, schema: &Schema, request: &SearchRequest) -> Self {
-        let of = print(schema, request);
-        self.hits.iter_mut().for_each(|hit| hit.of = of);
-        self
-    }
-
     /// The values of a facet, the most frequent first; empty if it was not asked for.
     #[must_use]
     pub fn facet(&self, field: &str) -> &[FacetValue] {
@@ -412,6 +393,12 @@ impl Hit {
     #[must_use]
     pub const fn id(&self) -> &DocumentId {
         self.record.id()
+    }
+
+    /// Its place in the order of the request that found it, for a page behind it.
+    #[must_use]
+    pub fn cursor(&self) -> Cursor {
+        Cursor::new(self.of, self.score, self.sort.clone(), self.id().clone())
     }
 
     /// The fragments of a highlighted field; empty if nothing matched there.

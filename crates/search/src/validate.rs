@@ -5,7 +5,9 @@ use std::ops::Bound;
 use statehouse_core::{Error, ErrorKind, Result};
 
 use crate::analysis::{TokenStream, Tokenizer};
+use crate::cursor::{Cursor, damaged};
 use crate::limits::{MAX_BOOST, MAX_FUZZY_TERM, MAX_POSITIONS, MAX_VERSION, Size, TermCount, at_most};
+use crate::print::print;
 use crate::schema::MAX_TERM_LEN;
 use crate::{
     BoolQuery, DocumentId, Facet, Field, FieldBoost, FieldKind, Fuzziness, MatchQuery, MinimumMatch, MultiMatchQuery,
@@ -75,7 +77,7 @@ impl Schema {
                 }
             }
         }
-        request.after.as_ref().map_or(Ok(()), |cursor| cursor.check(self, request))?;
+        request.after.as_ref().map_or(Ok(()), |cursor| check_cursor(cursor, self, request))?;
         request.facets.iter().try_for_each(|facet| self.check_facet(facet))?;
         request.highlight.iter().try_for_each(|highlight| self.check_highlight(&highlight.field))?;
         Ok(terms)
@@ -278,7 +280,24 @@ fn check_window(request: &SearchRequest) -> Result<()> {
     Err(Error::invalid_input(message))
 }
 
-pub(crate) fn fits(field: &Field, value: &Value) -> bool {
+/// Succeeds if it is a place in the order of a request whose sort keys were checked.
+fn check_cursor(cursor: &Cursor, schema: &Schema, request: &SearchRequest) -> Result<()> {
+    if cursor.of != print(schema, request) || cursor.sort.len() != request.sort.len() {
+        let message = "the cursor is of another request: of another query, filter, order or schema";
+        return Err(Error::invalid_input(message));
+    }
+    let scored = request.sort.is_empty() || request.sort.iter().any(|sort| sort.key == SortKey::Score);
+    let score = cursor.score.map_or(!scored, |score| scored && score.is_finite());
+    let mut keys = request.sort.iter().zip(&cursor.sort);
+    let keys = keys.all(|(sort, value)| match (&sort.key, value) {
+        (_, None) => true,
+        (SortKey::Score, Some(_)) => false,
+        (SortKey::Field(name), Some(value)) => schema.field(name).is_some_and(|field| fits(field, value)),
+    });
+    if score && keys { Ok(()) } else { Err(damaged()) }
+}
+
+fn fits(field: &Field, value: &Value) -> bool {
     match (field.kind(), value) {
         (FieldKind::Text { .. } | FieldKind::Keyword { .. }, Value::Text(_))
         | (FieldKind::I64, Value::I64(_))

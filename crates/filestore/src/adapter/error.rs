@@ -6,6 +6,9 @@ use statehouse_core::{Error, ErrorKind};
 use crate::files::NoDigest;
 use crate::options::{BeyondEnd, Condition};
 
+/// What errors call it.
+pub(super) const NAME: &str = "statehouse";
+
 type Told = object_store::Error;
 
 /// What a file's error is called there. Ours stands behind it, as its source.
@@ -47,11 +50,11 @@ pub(super) fn refused(error: Error) -> Told {
 
 /// What this store cannot do at all.
 pub(super) fn not_implemented(operation: impl Into<String>) -> Told {
-    object_store::Error::NotImplemented { operation: operation.into(), implementer: super::NAME.to_owned() }
+    object_store::Error::NotImplemented { operation: operation.into(), implementer: NAME.to_owned() }
 }
 
 pub(super) fn generic(error: Error) -> Told {
-    object_store::Error::Generic { store: super::NAME, source: error.into() }
+    object_store::Error::Generic { store: NAME, source: error.into() }
 }
 
 /// A condition that does not hold.

@@ -19,7 +19,7 @@ use object_store::{
     PutResult, RenameOptions, RenameTargetMode,
 };
 
-use self::error::{conflict, told};
+use self::error::{NAME, conflict, told};
 use self::list::Listing;
 use self::moved::Moved;
 use self::read::Read;
@@ -28,9 +28,6 @@ use self::write::contended;
 use crate::contended::{insist, is_contended};
 use crate::files::Files;
 use crate::outcome::PutOutcome;
-
-/// What errors call it.
-const NAME: &str = "statehouse";
 
 /// How many files of a stream are deleted at a time, as `object_store` does it where there is no bulk delete.
 const DELETES: usize = 10;

@@ -1,7 +1,7 @@
 //! Where a page begins that goes on behind another.
 
+mod fnv;
 mod format;
-mod print;
 #[cfg(test)]
 mod tests;
 
@@ -10,9 +10,9 @@ use std::str::FromStr;
 
 use statehouse_core::{Error, Result, hex};
 
-pub(crate) use self::print::print;
-use crate::validate::fits;
-use crate::{DocumentId, Hit, Schema, SearchRequest, SortKey, Value};
+pub(crate) use self::fnv::Fnv;
+pub(crate) use self::format::damaged;
+use crate::{DocumentId, Value};
 
 /// The place of a hit in the order of its request: the next page begins behind it.
 ///
@@ -47,7 +47,7 @@ use crate::{DocumentId, Hit, Schema, SearchRequest, SortKey, Value};
 #[derive(Clone, PartialEq)]
 pub struct Cursor {
     /// The request that it is of.
-    of: u64,
+    pub(crate) of: u64,
     pub(crate) score: Option<f32>,
     pub(crate) sort: Vec<Option<Value>>,
     pub(crate) id: DocumentId,
@@ -78,31 +78,6 @@ impl Cursor {
     pub(crate) const fn new(of: u64, score: Option<f32>, sort: Vec<Option<Value>>, id: DocumentId) -> Self {
         Self { of, score, sort, id }
     }
-
-    /// Succeeds if it is a place in the order of a request whose sort keys were checked.
-    pub(crate) fn check(&self, schema: &Schema, request: &SearchRequest) -> Result<()> {
-        if self.of != print(schema, request) || self.sort.len() != request.sort.len() {
-            let message = "the cursor is of another request: of another query, filter, order or schema";
-            return Err(Error::invalid_input(message));
-        }
-        let scored = request.sort.is_empty() || request.sort.iter().any(|sort| sort.key == SortKey::Score);
-        let score = self.score.map_or(!scored, |score| scored && score.is_finite());
-        let mut keys = request.sort.iter().zip(&self.sort);
-        let keys = keys.all(|(sort, value)| match (&sort.key, value) {
-            (_, None) => true,
-            (SortKey::Score, Some(_)) => false,
-            (SortKey::Field(name), Some(value)) => schema.field(name).is_some_and(|field| fits(field, value)),
-        });
-        if score && keys { Ok(()) } else { Err(format::damaged()) }
-    }
-}
-
-impl Hit {
-    /// Its place in the order of the request that found it, for a page behind it.
-    #[must_use]
-    pub fn cursor(&self) -> Cursor {
-        Cursor::new(self.of, self.score, self.sort.clone(), self.id().clone())
-    }
 }
 
 /// The kind only: what a document was sorted by never reaches logs.
@@ -115,7 +90,7 @@ impl fmt::Debug for Cursor {
 /// Lowercase hexadecimal digits: for a URL.
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(&format::write(self)))
+        f.write_str(&hex::encode(&format::write(self.of, self.score, &self.sort, &self.id)))
     }
 }
 
@@ -127,9 +102,10 @@ impl FromStr for Cursor {
     /// [`InvalidInput`](statehouse_core::ErrorKind::InvalidInput) for what is no cursor, or not all of one.
     fn from_str(text: &str) -> Result<Self> {
         if text.len() > Self::MAX_LEN || !text.len().is_multiple_of(2) {
-            return Err(format::damaged());
+            return Err(damaged());
         }
         let bytes = text.as_bytes().chunks_exact(2).map(hex::decode::<1>).map(|byte| byte.map(|[byte]| byte));
-        format::read(&bytes.collect::<Option<Vec<_>>>().ok_or_else(format::damaged)?)
+        let parts = format::read(&bytes.collect::<Option<Vec<_>>>().ok_or_else(damaged)?)?;
+        Ok(Self::new(parts.0, parts.1, parts.2, parts.3))
     }
 }

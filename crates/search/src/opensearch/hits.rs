@@ -15,9 +15,10 @@ use tokio::time::Instant;
 use super::client::{Call, Client, OPERATION};
 use super::search::{self, Found, Sharded};
 use super::{OpenSearchIndex, check_open, error, tell_of_foreign};
-use crate::cursor::{Cursor, print};
+use crate::cursor::Cursor;
 use crate::lease::Lease;
 use crate::limits::Size;
+use crate::print::print;
 use crate::work::away;
 use crate::{End, HitPage, HitPages, Hits, HitsOptions, Schema, SearchRequest};
 
@@ -26,32 +27,34 @@ const PATH: &str = "/_search/point_in_time";
 /// How long it may take to tell the server that nobody needs a point in time any more. It finds out itself in the end.
 const CLOSING: Duration = Duration::from_secs(5);
 
-/// The state that searches see now, held for the hits of a request.
-pub(super) async fn open(index: &OpenSearchIndex, request: &SearchRequest, options: HitsOptions) -> Result<Hits> {
-    let start = Instant::now();
-    index.check_open()?;
-    let request = options.request(request)?;
-    let size = Size::of_request(&request)?;
-    let after = request.after.clone();
-    let (schema, several) = (Arc::clone(&index.schema), index.several);
-    let asked = away(None, move |_| Asked::new(schema, request, several, size)).await?;
-    let deadline = options.deadline.unwrap_or(index.deadline);
-    let left = options.deadline.map(|deadline| deadline.saturating_sub(start.elapsed()));
-    let keep_alive = format!("{}ms", options.keep_alive.as_millis());
-    let path = format!(
-        "/{}{PATH}?keep_alive={keep_alive}&allow_partial_pit_creation=false&preference={}",
-        index.alias, index.preference
-    );
-    let opened = index.client.send(&Call::act(path).within(left)).await?;
-    let Opened { id, sharded } = serde_json::from_slice(&opened).map_err(error::of_broken_body)?;
-    let point = Point { client: Arc::clone(&index.client), id };
-    // One that lacks a shard is closed where it is dropped.
-    sharded.check_all()?;
-    let lease = Lease::new(point, options.keep_alive);
-    let (closed, name) = (Arc::clone(&index.closed), index.index.clone());
-    let asked = Arc::new(asked);
-    let pages = Pages { lease, asked, name, closed, keep_alive, deadline, total: None };
-    Ok(Hits::new(Box::new(pages), after))
+impl OpenSearchIndex {
+    /// The state that searches see now, held for the hits of a request.
+    pub(super) async fn hold(&self, request: &SearchRequest, options: HitsOptions) -> Result<Hits> {
+        let start = Instant::now();
+        self.check_open()?;
+        let request = options.request(request)?;
+        let size = Size::of_request(&request)?;
+        let after = request.after.clone();
+        let (schema, several) = (Arc::clone(&self.schema), self.several);
+        let asked = away(None, move |_| Asked::new(schema, request, several, size)).await?;
+        let deadline = options.deadline.unwrap_or(self.deadline);
+        let left = options.deadline.map(|deadline| deadline.saturating_sub(start.elapsed()));
+        let keep_alive = format!("{}ms", options.keep_alive.as_millis());
+        let path = format!(
+            "/{}{PATH}?keep_alive={keep_alive}&allow_partial_pit_creation=false&preference={}",
+            self.alias, self.preference
+        );
+        let opened = self.client.send(&Call::act(path).within(left)).await?;
+        let Opened { id, sharded } = serde_json::from_slice(&opened).map_err(error::of_broken_body)?;
+        let point = Point { client: Arc::clone(&self.client), id };
+        // One that lacks a shard is closed where it is dropped.
+        sharded.check_all()?;
+        let lease = Lease::new(point, options.keep_alive);
+        let (closed, name) = (Arc::clone(&self.closed), self.index.clone());
+        let asked = Arc::new(asked);
+        let pages = Pages { lease, asked, name, closed, keep_alive, deadline, total: None };
+        Ok(Hits::new(Box::new(pages), after))
+    }
 }
 
 #[derive(Deserialize)]

@@ -445,7 +445,7 @@ impl SearchIndex for OpenSearchIndex {
     }
 
     async fn hits_with(&self, request: &SearchRequest, options: HitsOptions) -> Result<Hits> {
-        OPERATION.hits.during(hits::open(self, request, options)).await
+        OPERATION.hits.during(self.hold(request, options)).await
     }
 
     async fn count_with(&self, query: &Query, options: SearchOptions) -> Result<u64> {

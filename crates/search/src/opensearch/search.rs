@@ -14,10 +14,11 @@ use super::error;
 use super::mapping::{ID, biased, needs_presence, presence, unbiased};
 use super::query::compile;
 use super::source::{self, Read};
-use crate::cursor::{Cursor, print};
+use crate::cursor::Cursor;
 use crate::facet::Facets;
 use crate::highlight::Marker;
 use crate::limits::{Size, TermCount};
+use crate::print::print;
 use crate::work::Stop;
 use crate::{
     Facet, FacetValue, FieldKind, Hit, Missing, Order, Projection, Query, Schema, SearchRequest, SearchResponse,

@@ -9,8 +9,8 @@ use super::mapping::Wanted;
 use super::plan;
 use super::snapshot::Snapshot;
 use super::weight::{self, Weight};
-use crate::cursor::print;
 use crate::limits::TermCount;
+use crate::print::print;
 use crate::work::Stop;
 use crate::{Hit, Projection, Schema, SearchRequest, SearchResponse, highlight};
 

@@ -3,25 +3,12 @@
 use std::cmp::Ordering;
 
 use statehouse_core::Result;
-use tantivy::columnar::{MonotonicallyMappableToU64 as _, StrColumn, TermOrdHit};
+use tantivy::columnar::{MonotonicallyMappableToU64 as _, TermOrdHit};
 
-use super::error::map_io;
+use super::place::{KeySource, Place, first_id, look_up, place};
 use super::snapshot::Segment;
-use super::sorted::{KeySource, Place, place};
 use crate::cursor::Cursor;
 use crate::{Order, Sort, Value};
-
-/// The first ordinal of an id behind that of a cursor, be it in the segment or not.
-pub(super) fn first_id(segment: &Segment, cursor: &Cursor) -> Result<u64> {
-    Ok(match look_up(&segment.ids, cursor.id.as_str())? {
-        TermOrdHit::Exact(ordinal) => ordinal + 1,
-        TermOrdHit::Next(ordinal) => ordinal,
-    })
-}
-
-fn look_up(column: &StrColumn, text: &str) -> Result<TermOrdHit> {
-    column.dictionary().term_ord_or_next(text).map_err(map_io)
-}
 
 /// A cursor in terms of a segment's own numbers.
 pub(super) struct Behind {

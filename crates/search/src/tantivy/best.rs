@@ -6,8 +6,8 @@ use std::collections::BinaryHeap;
 use tantivy::DocId;
 use tantivy::columnar::Column;
 
-use super::behind::first_id;
 use super::found::Found;
+use super::place::first_id;
 use super::snapshot::{BLOCK, Segment};
 use crate::cursor::Cursor;
 use statehouse_core::Result;

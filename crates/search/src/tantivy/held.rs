@@ -32,20 +32,22 @@ fn how_far(page: usize, before: usize) -> usize {
     page.saturating_mul(4).max(before.saturating_mul(2)).min(AHEAD)
 }
 
-/// The state that searches see now, held for the hits of a request.
-pub(super) async fn open(index: &TantivyIndex, request: &SearchRequest, options: HitsOptions) -> Result<Hits> {
-    let request = options.request(request);
-    let sized = request.and_then(|request| Size::of_request(&request).map(|size| (request, size)));
-    let (request, size) = sized.map_err(|error| OPERATION.hits.name_in(error))?;
-    let (after, deadline) = (request.after.clone(), options.deadline.unwrap_or(DEADLINE));
-    let (owner, schema) = (index.clone(), Arc::clone(&index.schema));
-    let hold = move |client: &Client, stop: &Stop| {
-        client.check_open()?;
-        Held::new(client.snapshot(), owner, schema, (request, size), stop)
-    };
-    let held = index.run(OPERATION.hits, Some(deadline), hold).await?;
-    let lease = Lease::new(held, options.keep_alive);
-    Ok(Hits::new(Box::new(Pages { lease, deadline }), after))
+impl TantivyIndex {
+    /// The state that searches see now, held for the hits of a request.
+    pub(super) async fn hold(&self, request: &SearchRequest, options: HitsOptions) -> Result<Hits> {
+        let request = options.request(request);
+        let sized = request.and_then(|request| Size::of_request(&request).map(|size| (request, size)));
+        let (request, size) = sized.map_err(|error| OPERATION.hits.name_in(error))?;
+        let (after, deadline) = (request.after.clone(), options.deadline.unwrap_or(DEADLINE));
+        let (owner, schema) = (self.clone(), Arc::clone(&self.schema));
+        let hold = move |client: &Client, stop: &Stop| {
+            client.check_open()?;
+            Held::new(client.snapshot(), owner, schema, (request, size), stop)
+        };
+        let held = self.run(OPERATION.hits, Some(deadline), hold).await?;
+        let lease = Lease::new(held, options.keep_alive);
+        Ok(Hits::new(Box::new(Pages { lease, deadline }), after))
+    }
 }
 
 #[derive(Debug)]

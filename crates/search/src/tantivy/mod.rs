@@ -24,6 +24,7 @@ mod notes;
 mod numbers;
 mod ordinals;
 mod pending;
+mod place;
 mod plan;
 #[cfg(unix)]
 mod private;
@@ -377,7 +378,7 @@ impl SearchIndex for TantivyIndex {
     }
 
     async fn hits_with(&self, request: &SearchRequest, options: HitsOptions) -> Result<Hits> {
-        held::open(self, request, options).await
+        self.hold(request, options).await
     }
 
     async fn count_with(&self, query: &Query, options: SearchOptions) -> Result<u64> {

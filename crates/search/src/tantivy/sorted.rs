@@ -2,93 +2,16 @@
 
 use statehouse_core::Result;
 use tantivy::DocId;
-use tantivy::columnar::{Cardinality, Column, MonotonicallyMappableToU64 as _, StrColumn};
+use tantivy::columnar::MonotonicallyMappableToU64 as _;
 
 use super::behind::Behind;
 use super::best::Ties;
-use super::error::map_io;
 use super::found::{Found, Key};
 use super::numbers::{BLOCK, Block, Numbers};
+use super::place::{KeySource, Place, directed, place};
 use super::snapshot::{Segment, Snapshot};
+use crate::Sort;
 use crate::cursor::Cursor;
-use crate::{FieldKind, Missing, Order, Sort, SortKey};
-
-/// Where a document belongs by one key: the least comes first. A value that is missing is beside all others, not among
-/// them.
-pub(super) type Place = (bool, u64);
-
-/// Where a sort key comes from in one segment.
-pub(super) enum KeySource {
-    Score,
-    Number(Option<Column<u64>>),
-    Text(Option<StrColumn>),
-}
-
-impl KeySource {
-    fn open(snapshot: &Snapshot, segment: &Segment, sort: &Sort) -> Result<Self> {
-        let SortKey::Field(name) = &sort.key else { return Ok(Self::Score) };
-        let (place, _) = snapshot.mapping.slot(name)?;
-        if matches!(snapshot.mapping.schema.fields()[place].kind(), FieldKind::Keyword { .. }) {
-            return segment.texts(place).map(Self::Text);
-        }
-        segment.column(place).map(Self::Number)
-    }
-
-    /// The number of a document that is compared: of several the one that puts it first.
-    #[inline]
-    fn number(&self, doc: DocId, score: f32, sort: &Sort) -> Option<u64> {
-        let column = match self {
-            Self::Score => return Some(f64::from(score).to_u64()),
-            Self::Number(column) => column.as_ref()?,
-            Self::Text(column) => column.as_ref()?.ords(),
-        };
-        match (column.get_cardinality(), sort.order) {
-            (Cardinality::Full | Cardinality::Optional, _) => column.first(doc),
-            (Cardinality::Multivalued, Order::Ascending) => column.values_for_doc(doc).min(),
-            (Cardinality::Multivalued, Order::Descending) => column.values_for_doc(doc).max(),
-        }
-    }
-
-    /// What the numbers of a block are read from; `None` if it has none.
-    fn numbers(&self) -> Option<Numbers> {
-        match self {
-            Self::Score => None,
-            Self::Number(column) => column.clone().map(Numbers::new),
-            Self::Text(column) => column.as_ref().map(|column| Numbers::new(column.ords().clone())),
-        }
-    }
-
-    /// What stands at a place, as it compares with other segments.
-    fn key(&self, (beside, number): Place, sort: &Sort) -> Result<Key> {
-        let value = (beside == (sort.missing == Missing::First)).then(|| directed(number, sort));
-        Ok(match (self, value) {
-            #[expect(clippy::cast_possible_truncation, reason = "it was made from a single-precision number")]
-            (Self::Score, value) => Key::Score(value.map_or(0.0, f64::from_u64) as f32),
-            (Self::Number(_), value) => Key::Number(value),
-            (Self::Text(Some(column)), Some(ordinal)) => {
-                let mut bytes = Vec::new();
-                column.dictionary().ord_to_term(ordinal, &mut bytes).map_err(map_io)?;
-                Key::Text(Some(bytes))
-            }
-            (Self::Text(_), _) => Key::Text(None),
-        })
-    }
-}
-
-#[inline]
-pub(super) fn place(number: Option<u64>, sort: &Sort) -> Place {
-    match number {
-        Some(number) => (sort.missing == Missing::First, directed(number, sort)),
-        None => (sort.missing == Missing::Last, 0),
-    }
-}
-
-const fn directed(number: u64, sort: &Sort) -> u64 {
-    match sort.order {
-        Order::Ascending => number,
-        Order::Descending => !number,
-    }
-}
 
 /// Where the documents of a block belong by the numbers of a column: of several by the one that puts it first.
 #[inline]

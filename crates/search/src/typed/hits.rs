@@ -3,7 +3,7 @@ use std::marker::PhantomData;
 
 use statehouse_core::Result;
 
-use super::Found;
+use super::found::Found;
 use crate::{Document, Hits};
 
 /// All hits of a [`Search`](crate::Search), one after another, of one state of the index: [`Hits`] of documents.

@@ -2,6 +2,7 @@
 
 mod document;
 mod fields;
+mod found;
 mod hits;
 mod index;
 mod search;
@@ -9,9 +10,10 @@ mod write;
 
 pub use document::{Document, FieldValue, FieldValues, Millis, Unversioned};
 pub use fields::{KeywordField, TextField, ValueField};
+pub use found::Found;
 pub use hits::DocumentHits;
 pub use index::Index;
-pub use search::{Found, Page, Search};
+pub use search::{Page, Search};
 pub use write::Write;
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Reading on, on both: behind cursors, and all hits of one state, further than pages by number reach.
 
+use statehouse_core::conformance::rounds;
 use statehouse_search::{
     HitsOptions, Projection, Query, SearchIndex, SearchIndexExt as _, SearchRequest, Sort, TantivyConfig,
 };
@@ -75,7 +76,8 @@ async fn reading_on_gives_the_same_on_both_and_what_pages_by_number_give() {
     let distributed = scratch.open(corpus::schema()).await.unwrap();
     let records = || diagnoses.iter().map(corpus::record).collect::<Vec<_>>();
     tokio::join!(load(&embedded, records()), load(&distributed, records()));
-    for request in by_fields() {
+    // In the short form every seventh.
+    for request in by_fields().into_iter().step_by(rounds(7, 1)) {
         let (ours, theirs) =
             tokio::join!(all_hits(&embedded, &request, 1_000), all_hits(&distributed, &request, 3_000));
         assert_eq!(ours.len(), MANY);

@@ -3,9 +3,11 @@
 use std::hash::{Hash, Hasher};
 use std::ops::Bound;
 
+use crate::cursor::Fnv;
 use crate::{
     BoolQuery, ConstantQuery, DisMaxQuery, FieldKind, FuzzyQuery, MatchPrefixQuery, MatchQuery, MultiMatchQuery,
-    PhraseQuery, PrefixQuery, Query, RangeQuery, Schema, SearchRequest, SortKey, TermQuery, TermsQuery, Value,
+    PhraseQuery, PrefixQuery, Query, RangeQuery, Schema, SearchRequest, SearchResponse, SortKey, TermQuery, TermsQuery,
+    Value,
 };
 
 /// The same for the same request in every process, whatever page of it is asked for. It guards against mistakes, not
@@ -25,34 +27,24 @@ pub(crate) fn print(schema: &Schema, request: &SearchRequest) -> u64 {
     print.hash.finish()
 }
 
-/// FNV-1a, and the finish of SplitMix64. What depends on the machine is brought to one size.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Fnv(u64);
-
-impl Default for Fnv {
-    fn default() -> Self {
-        Self(0xCBF2_9CE4_8422_2325)
-    }
-}
-
-impl Hasher for Fnv {
-    fn write(&mut self, bytes: &[u8]) {
-        let next = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3);
-        self.0 = bytes.iter().fold(self.0, next);
-    }
-
-    fn write_usize(&mut self, number: usize) {
-        self.write(&(number as u64).to_le_bytes());
-    }
-
-    fn write_isize(&mut self, number: isize) {
-        self.write(&(number as i64).to_le_bytes());
-    }
-
-    fn finish(&self) -> u64 {
-        let hash = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let hash = (hash ^ (hash >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        hash ^ (hash >> 31)
+impl SearchResponse {
+    /// Lets its hits give cursors of this request; a backend that was not made here calls it last.
+    ///
+    /// ```
+    /// use statehouse_search::{Field, Hit, Query, Record, Schema, SearchRequest, SearchResponse};
+    ///
+    /// let schema = Schema::builder().field(Field::text("title")).build()?;
+    /// let request = SearchRequest::new(Query::matches("title", "cholera"));
+    /// let answer = SearchResponse::new(1, vec![Hit::new(Record::new("A00")?, Some(1.5))]);
+    /// let answer = answer.with_cursors(&schema, &request);
+    /// schema.check_request(&request.with_after(answer.hits[0].cursor()))?;
+    /// # Ok::<(), statehouse_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_cursors(mut self, schema: &Schema, request: &SearchRequest) -> Self {
+        let of = print(schema, request);
+        self.hits.iter_mut().for_each(|hit| hit.of = of);
+        self
     }
 }
 
