@@ -167,7 +167,8 @@ impl Principals {
             return Ok(self.begin(now));
         }
         let last = self.revoked.get(principal).copied().unwrap_or(0).max(self.everybody);
-        if begun < last {
+        // One that was never given out is nobody's: it would be after every revocation.
+        if begun < last || begun > self.last {
             return Err(revoked());
         }
         Ok(begun)

@@ -42,6 +42,9 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(1)
 /// was the last, and an application may lock a name for each of many things.
 const FREE: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// The longest pause before a lock that may have been acquired is given back once more.
+const SELDOM: Duration = Duration::from_secs(10);
+
 /// How often a lock is given back in vain.
 const RELEASES: usize = 4;
 
@@ -90,7 +93,9 @@ impl Held {
         lease.send_modify(|lease| lease.is_over = true);
         tracing::warn!(name: "coord.lock_lost", lock = self.key.as_str(), "a lock was lost before it was released");
         // The answer of a renewal may have been lost: then the record would live on, and nobody holds the lock.
-        self.free(None).await?;
+        if let Err(error) = self.free(None).await {
+            tracing::debug!(name: "coord.lock_not_freed", lock = self.key.as_str(), %error, "what is left of a lock that was lost ends with its lease");
+        }
         Err(lost_before(NAME.lock, &self.key))
     }
 
@@ -155,6 +160,8 @@ impl Held {
             options.time_to_live = self.store.capabilities().has(SERVER_TIME).then_some(FREE);
             match self.store.put_with(&self.key, State::Free.encode(), options).await {
                 Ok(PutOutcome::Conflict(Some(record))) if self.is_own(&record) => version = record.version,
+                // Somebody else has it, or had it, unless it was a try before that gave it back.
+                Ok(PutOutcome::Conflict(_)) if done.is_ok() => return Err(lost_before(NAME.lock, &self.key)),
                 Ok(_) => return Ok(()),
                 // If it was done, the next try finds it so.
                 Err(error) if error.kind() == ErrorKind::OutcomeUnknown => done = Err(error),
@@ -173,13 +180,17 @@ impl Held {
     /// to its lease, which may be long.
     pub(super) async fn free_in_doubt(&self) {
         let until = Instant::now().checked_add(self.lease);
-        let mut backoff = Backoff::new(PAUSES[0], PAUSES[1]);
+        let (mut backoff, mut leases) = (Backoff::new(PAUSES[0], SELDOM), self.leases.clone());
         while let Err(error) = self.free(None).await {
             if !is_away(&error) || until.is_some_and(|until| Instant::now() >= until) {
                 tracing::debug!(name: "coord.lock_in_doubt", lock = self.key.as_str(), %error, "a lock that may have been acquired ends with its lease");
                 return;
             }
-            sleep(backoff.pause()).await;
+            tokio::select! {
+                // The program ends, and waits for nobody's lock.
+                () = leases.closed() => return,
+                () = sleep(backoff.pause()) => {}
+            }
         }
     }
 

@@ -139,6 +139,11 @@ impl Epoch {
             if epoch >= to {
                 return Ok(Raised::Already);
             }
+            // So that of many who call it nobody waits for a turn in vain.
+            let old = self.old_members(to).await?;
+            if !old.is_empty() {
+                return Ok(Raised::Waiting(old));
+            }
             // Said before it is looked who is there: who joins says that it is there before it looks whether this is said.
             let until = Instant::now() + RAISING / 2;
             let Some(raising) = self.say(to).await? else { continue };
@@ -155,8 +160,7 @@ impl Epoch {
 
     /// None if somebody else was faster.
     async fn raise_from(&self, version: Option<Version>, to: u32, until: Instant) -> Result<Option<Raised>> {
-        let members = self.members.clone().look().await?;
-        let old: Vec<_> = members.into_iter().filter(|member| !member.info.knows(&self.kind, to)).collect();
+        let old = self.old_members(to).await?;
         if !old.is_empty() {
             return Ok(Some(Raised::Waiting(old)));
         }
@@ -173,6 +177,12 @@ impl Epoch {
         self.remember(to);
         tracing::info!(name: "coord.epoch_raised", kind = self.kind, epoch = to, "every member writes a newer format from now on");
         Ok(Some(Raised::Now))
+    }
+
+    /// Those who do not know the format.
+    async fn old_members(&self, to: u32) -> Result<Vec<Member>> {
+        let members = self.members.clone().look().await?;
+        Ok(members.into_iter().filter(|member| !member.info.knows(&self.kind, to)).collect())
     }
 
     /// Says that it is about to be raised, by one at a time: it is taken back by whoever has said it, and must be there until then.

@@ -109,7 +109,9 @@ impl Wanted {
         lease.send_modify(|lease| lease.is_over = true);
         tracing::warn!(name: "coord.permit_lost", permit = self.key.as_str(), "a permit was lost before it was released");
         // The answer of a renewal may have been lost: then it would live on, and nobody holds it.
-        self.release().await?;
+        if let Err(error) = self.release().await {
+            tracing::debug!(name: "coord.permit_not_freed", permit = self.key.as_str(), %error, "what is left of a permit that was lost ends with its lease");
+        }
         Err(lost_before(NAME.permits, &self.key))
     }
 

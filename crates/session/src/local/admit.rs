@@ -121,8 +121,8 @@ impl Inner {
         // What is known ends all the same.
         let learned = self.learn_rest();
         let keys = self.logins.index().of(principal);
-        keys.iter().filter(|key| kept != Some(**key)).try_for_each(|key| self.end(key, is_over))?;
-        learned
+        let others = keys.iter().filter(|key| kept != Some(**key));
+        others.map(|key| self.end(key, is_over)).fold(Ok(()), Result::and).and(learned)
     }
 
     /// Ends a session that lives, if it is over. What cannot be read is nobody's.

@@ -372,8 +372,9 @@ impl<'a> Attempt<'a> {
 
     /// What the changes come to on the base.
     fn plan(&mut self, again: bool) -> Result<()> {
-        let record = self.base.record();
-        let (attributes, principal) = (record.attributes(), record.principal());
+        // As whoever reads it now finds it: of what has ended since nothing is made.
+        let (record, live) = (self.base.record(), self.base.record().without_ended(self.base.now()));
+        let (attributes, principal) = (live.as_ref().unwrap_or(record).attributes(), record.principal());
         let overwrites =
             again && self.config.on_conflict == ConflictPolicy::LastWriteWins && self.committing.work.overwrites();
         let seen = overwrites.then(|| self.first.record().attributes());

@@ -190,3 +190,19 @@ async fn no_time_at_all_is_refused_and_an_end_is_nobodys_change() {
     assert_eq!(sessions.open(&headers).get::<u32>("code").await.unwrap(), None);
     assert_eq!(sessions.open(&headers).get::<String>("theme").await.unwrap().as_deref(), Some("dark"));
 }
+
+/// What has ended since it was read is none for who changes it, as it is for who reads it.
+#[tokio::test]
+async fn an_update_of_what_has_ended_since_begins_anew() {
+    let store = Arc::new(MemorySessionStore::new());
+    let sessions = sessions(&store, |config| config);
+    let session = sessions.open(&HeaderMap::new());
+    session.insert_for("tries", &7, Duration::from_millis(50)).unwrap();
+    let headers = next(&session).await;
+    let session = sessions.open(&headers);
+    let _ = session.get::<u32>("tries").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    session.update("tries", |tries: Option<u32>| tries.unwrap_or(0) + 1).await.unwrap();
+    session.commit().await.unwrap();
+    assert_eq!(sessions.open(&headers).get::<u32>("tries").await.unwrap(), Some(1));
+}

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use http::HeaderMap;
 use http::header::{COOKIE, SET_COOKIE};
 use statehouse_core::HealthStatus;
+use statehouse_core::conformance::Warnings;
 use statehouse_session::capability::UNEVICTED;
 use statehouse_session::{MemorySessionStore, SessionConfig, SessionStore, Sessions, Token};
 use statehouse_testkit::RedisServer;
@@ -14,8 +15,17 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
 /// Writes down every span and event with all fields.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Log(Arc<Mutex<String>>);
+
+impl Default for Log {
+    fn default() -> Self {
+        // With it there is another subscriber for good: without one, a test beside this one to which nobody listens could silence what
+        // it comes to first.
+        drop(Warnings::default());
+        Self(Arc::default())
+    }
+}
 
 impl Log {
     /// All that was written down.

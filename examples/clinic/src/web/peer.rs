@@ -19,18 +19,21 @@ impl<S: Send + Sync> FromRequestParts<S> for Peer {
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
         let connected = connected(&parts.extensions).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        let said = site().forwarded.then(|| last_forwarded(&parts.headers).or_else(unsaid)).flatten();
+        let said = site().forwarded.then(|| last_forwarded(&parts.headers)).flatten();
+        // A program on this machine needs no load balancer.
+        if site().forwarded && said.is_none() && !is_this_machine(parts) {
+            unsaid();
+        }
         Ok(Self(said.unwrap_or(connected).to_canonical()))
     }
 }
 
 /// Then all who come through it are one to the limits of log-ins.
-fn unsaid() -> Option<IpAddr> {
+fn unsaid() {
     static TOLD: Once = Once::new();
     TOLD.call_once(|| {
         tracing::warn!("CLINIC_FORWARDED is true, and a request came without an X-Forwarded-For that names an address");
     });
-    None
 }
 
 /// Whether a program on this machine asks, and nobody through it.
