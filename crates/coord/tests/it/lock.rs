@@ -32,7 +32,7 @@ fn holder(error: LockError) -> String {
 }
 
 /// Waits for a state, and says what was seen if it does not come.
-async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     let begun = Instant::now();
     while !is_so().await {
         assert!(begun.elapsed() < LONG, "{what} did not come");

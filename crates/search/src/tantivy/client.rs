@@ -76,14 +76,6 @@ pub(super) enum Rule {
     Exact,
 }
 
-/// What is known of an id, to be made so elsewhere.
-pub(super) enum Copied {
-    /// With its version, and all of its fields that are stored.
-    Document(Record),
-    Deleted(u64),
-    Nothing,
-}
-
 /// A merge under way.
 pub(super) type Merging = FutureResult<Option<SegmentMeta>>;
 

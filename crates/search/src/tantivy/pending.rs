@@ -17,6 +17,14 @@ pub(super) enum Change {
     Deleted,
 }
 
+/// What is known of an id, to be made so elsewhere.
+pub(super) enum Copied {
+    /// With its version, and all of its fields that are stored.
+    Document(Record),
+    Deleted(u64),
+    Nothing,
+}
+
 /// The last change of each document that was not committed and shown.
 #[derive(Debug, Default)]
 pub(super) struct Pending(RwLock<HashMap<DocumentId, Change>>);

@@ -2,8 +2,8 @@
 
 use statehouse_core::{Error, ErrorKind, Result};
 
-use super::super::client::Copied;
 use super::super::error::BACKEND;
+use super::super::pending::Copied;
 use super::{Generation, Set};
 use crate::translate::translated;
 use crate::{DocumentId, Operation, Record};

@@ -16,6 +16,13 @@ async fn of_many(count: usize) -> Arc<TantivyIndex> {
     Arc::new(index)
 }
 
+async fn of_two(opened: statehouse_core::Result<TantivyIndex>) -> TantivyIndex {
+    let index = opened.unwrap();
+    index.bulk(vec![upsert("a", "fever"), upsert("b", "fever")]).await.unwrap().check().unwrap();
+    index.refresh().await.unwrap();
+    index
+}
+
 /// Though the store has handed it out, and is further already.
 #[tokio::test]
 async fn a_page_whose_answer_was_lost_is_asked_for_again() {
@@ -75,9 +82,7 @@ async fn hits_are_found_ahead_and_joined_without_gaps() {
 async fn a_state_that_is_held_keeps_no_folder_locked_that_was_closed() {
     let folder = tempfile::tempdir().unwrap();
     let open = || TantivyConfig::folder(folder.path()).open(schema());
-    let index = open().await.unwrap();
-    index.bulk(vec![upsert("a", "fever"), upsert("b", "fever")]).await.unwrap().check().unwrap();
-    index.refresh().await.unwrap();
+    let index = of_two(open().await).await;
     let request = SearchRequest::new(Query::matches("title", "fever"));
     let mut hits = index.hits_with(&request, HitsOptions::default().with_page_size(1)).await.unwrap();
     assert!(hits.next().await.unwrap().is_some());
@@ -113,9 +118,7 @@ async fn a_page_that_nobody_waited_for_holds_the_state_on() {
 async fn a_reader_who_was_forgotten_keeps_no_folder_locked() {
     let folder = tempfile::tempdir().unwrap();
     let open = || TantivyConfig::folder(folder.path()).open(schema());
-    let index = open().await.unwrap();
-    index.bulk(vec![upsert("a", "fever"), upsert("b", "fever")]).await.unwrap().check().unwrap();
-    index.refresh().await.unwrap();
+    let index = of_two(open().await).await;
     let request = SearchRequest::new(Query::matches("title", "fever"));
     let options = HitsOptions::default().with_page_size(1).with_keep_alive(Duration::from_secs(60));
     let mut hits = index.hits_with(&request, options).await.unwrap();
