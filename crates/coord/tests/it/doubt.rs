@@ -8,6 +8,7 @@ use statehouse_coord::{
     Accepted, Condition, CoordKey, CoordStore, CoordStoreExt as _, Coordination, Guard, LayeredCoordStore, LockError,
     MemberInfo, MemoryConfig, MemoryCoordStore, PutOptions, Raised, WaitOptions,
 };
+use statehouse_core::conformance::Warnings;
 use statehouse_core::layer::Layer;
 use statehouse_core::{Error, ErrorKind, ManualClock, Result};
 use statehouse_testkit::{Direction, FaultProxy, RedisServer};
@@ -132,6 +133,8 @@ async fn a_lock_that_nobody_knows_to_have_is_free_once_the_store_answers_again()
 /// A process that stood still: the holder sees the end of its lease before the task that renews it.
 #[tokio::test]
 async fn a_holder_is_told_as_it_releases_that_the_lock_was_lost() {
+    let warnings = Warnings::default();
+    let _guard = tracing::subscriber::set_default(warnings.clone());
     let coord = Coordination::new(Arc::new(MemoryCoordStore::new()));
     let lease = Duration::from_millis(500);
     let guard = coord.lock("export").lease(lease).await.unwrap();
@@ -139,6 +142,8 @@ async fn a_holder_is_told_as_it_releases_that_the_lock_was_lost() {
     std::thread::sleep(2 * lease);
     assert!(!guard.is_held());
     assert_eq!(guard.release().await.unwrap_err().kind(), ErrorKind::Conflict);
+    let told = warnings.lines();
+    assert!(told.len() == 1 && told[0].starts_with("coord.lock_lost"), "{told:?}");
     coord.lock("export").wait(LONG).await.unwrap().release().await.unwrap();
 }
 
