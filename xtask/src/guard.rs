@@ -135,6 +135,11 @@ pub(crate) fn print(summary: &[Done], whole: Duration) {
         println!("{name:18} {word:8} {:7.1} s", took.as_secs_f64());
     }
     println!("{:18} {:8} {:7.1} s", "all", "", whole.as_secs_f64());
+    for Done { name, outcome, .. } in summary {
+        if let Err(why) = outcome {
+            println!("\n{name} FAILED: {why}");
+        }
+    }
 }
 
 #[cfg(test)]

@@ -66,23 +66,23 @@ impl Binaries {
             for _ in 0..LANES {
                 scope.spawn(|| {
                     while let Some(binary) = next() {
-                        let (lines, succeeded) = self.run_one(binary, variables, args);
+                        let (output, succeeded) = self.run_one(binary, variables, args);
                         let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
-                        done.0.extend(lines);
+                        done.0.extend(closing(&output));
                         if !succeeded {
-                            done.1.push(binary.name.clone());
+                            done.1.push(format!("{}:{}", binary.name, failures(&output)));
                         }
                     }
                 });
             }
         });
         let (closing, failed) = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let result = if failed.is_empty() { Ok(()) } else { Err(format!("tests failed in {}", failed.join(", "))) };
+        let result = if failed.is_empty() { Ok(()) } else { Err(format!("tests failed in {}", failed.join("\n"))) };
         (closing, result)
     }
 
     /// What it printed is printed when it has ended, so that no two of them are mixed.
-    fn run_one(&self, binary: &Binary, variables: &[(&'static str, String)], args: &[&str]) -> (Vec<String>, bool) {
+    fn run_one(&self, binary: &Binary, variables: &[(&'static str, String)], args: &[&str]) -> (String, bool) {
         let start = Instant::now();
         let mut run = command(&binary.program, args);
         run.current_dir(&binary.folder).env("CARGO_MANIFEST_DIR", &binary.folder);
@@ -93,9 +93,7 @@ impl Binaries {
             Err(error) => (error.to_string(), false),
         };
         println!("\n     Running {} ({:.1} s)\n{output}", binary.name, start.elapsed().as_secs_f64());
-        let closing =
-            output.lines().filter(|line| line.starts_with("test result:") || line.starts_with("figure: fuzz"));
-        (closing.map(str::to_owned).collect(), succeeded)
+        (output, succeeded)
     }
 }
 
@@ -113,6 +111,20 @@ impl Binary {
     }
 }
 
+fn closing(output: &str) -> impl Iterator<Item = String> {
+    let of_result = |line: &&str| line.starts_with("test result:") || line.starts_with("figure: fuzz");
+    output.lines().filter(of_result).map(str::to_owned)
+}
+
+/// What the runner says of the tests that failed: whoever has only the end of a log must find it there. A binary that
+/// was killed says nothing: its last lines stand for it.
+fn failures(output: &str) -> String {
+    const MOST: usize = 100;
+    let lines: Vec<_> = output.lines().collect();
+    let told = lines.iter().position(|line| *line == "failures:").unwrap_or(lines.len().saturating_sub(MOST));
+    lines[told..].iter().take(MOST).flat_map(|line| ["\n  ", line]).collect()
+}
+
 fn printed(ended: &Output) -> String {
     String::from_utf8_lossy(&[&ended.stdout[..], &ended.stderr].concat()).into_owned()
 }
@@ -120,6 +132,15 @@ fn printed(ended: &Output) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_failed_binary_is_told_what_failed_and_why() {
+        let output = "test a ... ok\ntest b ... FAILED\n\nfailures:\n\n---- b stdout ----\npanicked\ntest result: FAILED.";
+        assert_eq!(failures(output).lines().nth(1), Some("  failures:"));
+        assert!(failures(output).contains("panicked") && !failures(output).contains("test a"));
+        assert!(failures("test a ... ok\nkilled").ends_with("killed"));
+        assert_eq!(closing(output).collect::<Vec<_>>(), ["test result: FAILED."]);
+    }
 
     #[test]
     fn only_test_binaries_are_run_and_each_in_its_package() {
