@@ -95,13 +95,17 @@ impl Coordination {
         Self { label: label[..end].into(), ..self }
     }
 
-    /// Its locks are given back with the others of these.
+    /// Its locks and permits are given back with the others of these.
     #[must_use]
     pub fn with_leases(self, leases: Leases) -> Self {
         Self { leases, ..self }
     }
 
-    /// Gives back every lock that this handle and its clones have, at the end of a program: see [`Leases::close`].
+    pub(crate) const fn leases(&self) -> &Leases {
+        &self.leases
+    }
+
+    /// Gives back every lock and permit that this handle and its clones have, at the end of a program: see [`Leases::close`].
     pub async fn close(&self) {
         self.leases.close().await;
     }

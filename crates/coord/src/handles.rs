@@ -24,7 +24,7 @@ impl Coordination {
 
     /// Permits of this name, of which so many are held at a time.
     pub fn permits(&self, name: &str, most: u32) -> Permits {
-        Permits::new(Arc::clone(self.signals()), name, most)
+        Permits::new(Arc::clone(self.signals()), name, most).with_leases(self.leases().clone())
     }
 
     /// The channel of this name, which all replicas hear.

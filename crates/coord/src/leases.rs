@@ -5,10 +5,10 @@ use statehouse_core::{Error, ErrorKind, Result, Retry};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-/// How long a program that ends waits for its locks. Less than a second, which is what a stop that is forced leaves.
+/// How long a program that ends waits for its locks and permits. Less than a second, which is what a stop that is forced leaves.
 const CLOSING: Duration = Duration::from_millis(900);
 
-/// The locks of a program, to be given back together when it ends. Clones are the same; each
+/// The locks and permits of a program, to be given back together when it ends. Clones are the same; each
 /// [`Coordination`](crate::Coordination) has its own unless it is [given some](crate::Coordination::with_leases).
 ///
 /// ```
@@ -40,14 +40,14 @@ impl Default for Leases {
 }
 
 impl Leases {
-    /// Tells all who have a lock that it is [lost](crate::Guard::lost), gives each back once its guard is dropped, and lets
-    /// nobody acquire one any more. Waits for that for 0.9 s at most: whatever is still at work then keeps its lock for what
-    /// is left of the lease, which is not renewed.
+    /// Tells all who have a lock or a permit that it is [lost](crate::Guard::lost), gives each back once it is dropped, and lets
+    /// nobody acquire one any more. Waits for that for 0.9 s at most: whatever is still at work then keeps what it has for the
+    /// rest of the lease, which is not renewed.
     pub async fn close(&self) {
         self.0.send_replace(true);
         if timeout(CLOSING, self.0.closed()).await.is_err() {
             let count = self.0.receiver_count();
-            tracing::warn!(name: "coord.locks_kept", count, "locks were not given back in time: their leases end them");
+            tracing::warn!(name: "coord.locks_kept", count, "locks or permits were not given back in time: their leases end them");
         }
     }
 
@@ -56,21 +56,21 @@ impl Leases {
     }
 }
 
-/// A lock that is acquired or held. It is waited for until it is dropped.
+/// A lock or permit that is acquired or held. It is waited for until it is dropped.
 #[derive(Clone, Debug)]
 pub(crate) struct Lessee(watch::Receiver<bool>);
 
 impl Lessee {
-    /// Refuses if the locks were given back.
+    /// Refuses if they were given back.
     pub(crate) fn check(&self) -> Result<()> {
         if !*self.0.borrow() {
             return Ok(());
         }
-        let message = "coordination was shut down, and no lock is acquired any more";
+        let message = "coordination was shut down, and no lock or permit is acquired any more";
         Err(Error::new(ErrorKind::Unavailable, message).with_retry(Retry::Never))
     }
 
-    /// Returns when the locks are to be given back.
+    /// Returns when they are to be given back.
     pub(crate) async fn closed(&mut self) {
         // Nobody is left who could ask for it.
         if self.0.wait_for(|closed| *closed).await.is_err() {

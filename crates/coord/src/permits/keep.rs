@@ -12,6 +12,7 @@ use super::permit::Permit;
 use crate::away::is_away;
 use crate::key::CoordKey;
 use crate::lease::{Lease, lost_before};
+use crate::leases::Lessee;
 use crate::operation::NAME;
 use crate::signals::{AcquireOptions, Acquired, PermitId, ReleaseOptions, RenewOptions, Renewed, Signals};
 
@@ -22,6 +23,7 @@ pub(super) struct Wanted {
     key: CoordKey,
     id: PermitId,
     options: AcquireOptions,
+    leases: Lessee,
 }
 
 /// How long giving one back may take. If it does not succeed, the lease ends it.
@@ -31,10 +33,15 @@ const RELEASE: Duration = Duration::from_secs(5);
 const PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(1)];
 
 impl Wanted {
-    pub(super) fn new(signals: Arc<dyn Signals>, key: CoordKey, options: AcquireOptions) -> Result<Self> {
+    pub(super) fn new(
+        signals: Arc<dyn Signals>,
+        key: CoordKey,
+        options: AcquireOptions,
+        leases: Lessee,
+    ) -> Result<Self> {
         let id = PermitId::generate()?;
         let patience = (options.lease / 3).min(RELEASE);
-        Ok(Self { signals, key, id, options: options.with_deadline(patience) })
+        Ok(Self { signals, key, id, options: options.with_deadline(patience), leases })
     }
 
     const fn lease(&self) -> Duration {
@@ -45,7 +52,11 @@ impl Wanted {
         let until = Instant::now().checked_add(wait);
         let left = || until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
         let (mut backoff, mut in_doubt) = (Backoff::new(PAUSES[0], PAUSES[1]), false);
+        let mut leases = self.leases.clone();
         let acquired = loop {
+            if let Err(error) = self.leases.check() {
+                break Some(Err(error));
+            }
             let sent = Instant::now();
             let tried = self.signals.acquire_with(&self.key, self.id, self.options.clone()).await;
             let pause = match tried {
@@ -62,6 +73,7 @@ impl Wanted {
             };
             tokio::select! {
                 () = answer.closed() => break None,
+                () = leases.closed() => {}
                 () = sleep(pause.min(left()).max(Duration::from_millis(1))) => {}
             }
         };
@@ -89,6 +101,7 @@ impl Wanted {
     /// Renews it until it is to be given back, or lost. Runs for itself, so that whatever the holder does keeps no renewal
     /// waiting.
     async fn keep(self, lease: watch::Sender<Lease>, mut stop: oneshot::Receiver<()>) -> Result<()> {
+        let mut leases = self.leases.clone();
         loop {
             let is_held = tokio::select! {
                 biased;
@@ -100,6 +113,7 @@ impl Wanted {
                     lease.send_modify(|lease| lease.is_over = true);
                     return self.release().await;
                 }
+                () = leases.closed() => return self.close(&lease, stop).await,
                 is_held = self.renew(&lease) => is_held,
             };
             if !is_held {
@@ -113,6 +127,17 @@ impl Wanted {
             tracing::debug!(name: "coord.permit_not_freed", permit = self.key.as_str(), %error, "what is left of a permit that was lost ends with its lease");
         }
         Err(lost_before(NAME.permits, &self.key))
+    }
+
+    /// The program ends. Whoever has the permit may be at work until they drop it: it is given back only then, and if that takes
+    /// longer than the lease, not at all.
+    async fn close(&self, lease: &watch::Sender<Lease>, stop: oneshot::Receiver<()>) -> Result<()> {
+        let deadline = lease.borrow().deadline;
+        lease.send_modify(|lease| lease.is_over = true);
+        match timeout_at(deadline, stop).await {
+            Ok(_) => self.release().await,
+            Err(_) => Ok(()),
+        }
     }
 
     async fn release(&self) -> Result<()> {

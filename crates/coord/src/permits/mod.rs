@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use self::keep::Wanted;
 pub use self::permit::Permit;
 use crate::key::CoordKey;
+use crate::leases::Leases;
 use crate::signals::{AcquireOptions, Signals};
 
 /// Permits of which at most so many are held at a time, in the whole fleet.
@@ -48,6 +49,7 @@ pub struct Permits {
     most: u32,
     lease: Duration,
     wait: Duration,
+    leases: Leases,
 }
 
 impl Permits {
@@ -56,7 +58,8 @@ impl Permits {
 
     /// So many permits of this name, as [`CoordKey`] takes it: with a lease of 15 seconds, and waiting for none.
     pub fn new(signals: Arc<dyn Signals>, name: &str, most: u32) -> Self {
-        Self { signals, key: CoordKey::new(name), most, lease: Duration::from_secs(15), wait: Duration::ZERO }
+        let (key, leases) = (CoordKey::new(name), Leases::default());
+        Self { signals, key, most, lease: Duration::from_secs(15), wait: Duration::ZERO, leases }
     }
 
     /// For how long one is held by who no longer renews it, which is done at a third: a second at least.
@@ -72,6 +75,24 @@ impl Permits {
         self
     }
 
+    /// They are given back with the locks of these when the program ends; those of
+    /// [`Coordination::permits`](crate::Coordination::permits) are, with all that it has.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use statehouse_coord::{Leases, MemorySignals, Permits};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> statehouse_core::Result<()> {
+    /// let leases = Leases::default();
+    /// let exports = Permits::new(Arc::new(MemorySignals::new()), "exports", 3).with_leases(leases.clone());
+    /// leases.close().await;
+    /// assert!(exports.acquire().await.is_err(), "the program ends");
+    /// # Ok(()) }
+    /// ```
+    pub fn with_leases(self, leases: Leases) -> Self {
+        Self { leases, ..self }
+    }
+
     /// Acquires one; none if all were in use all the time that was waited.
     ///
     /// Dropping the future gives it back, if it was acquired.
@@ -84,7 +105,7 @@ impl Permits {
         if self.lease < Self::MIN_LEASE {
             return Err(Error::invalid_input("the lease of a permit is a second at least"));
         }
-        let wanted = Wanted::new(Arc::clone(&self.signals), self.key.clone()?, options)?;
+        let wanted = Wanted::new(Arc::clone(&self.signals), self.key.clone()?, options, self.leases.join())?;
         let (answer, answered) = oneshot::channel();
         // By itself, so that one that nobody waits for any more is given back.
         drop(tokio::spawn(wanted.acquire(self.wait, answer)));

@@ -119,13 +119,18 @@ impl Runs {
 
     async fn report(&self, name: &str, record: &Record) -> Result<RunReport> {
         let state = RunState::decode(&record.value).ok();
+        let held_by = match holder_of(&*self.store, &CoordKey::of(LOCK, name)?).await {
+            // Held by nobody who could be named, as in the list of locks; the others are there all the same.
+            Err(error) if error.kind() == ErrorKind::Corrupt => None,
+            held_by => held_by?,
+        };
         let checkpoint = state.as_ref().and_then(|state| state.checkpoint.as_ref());
         Ok(RunReport {
             name: name.to_owned(),
             version: record.version.get(),
             checkpoint: checkpoint.map(|checkpoint| checkpoint.len() as u64),
             status: state.map(|state| state.status),
-            held_by: holder_of(&*self.store, &CoordKey::of(LOCK, name)?).await?,
+            held_by,
         })
     }
 

@@ -191,6 +191,33 @@ async fn an_acquisition_that_is_dropped_gives_the_permit_back() {
     assert!(permits.wait(LIMIT).acquire().await.unwrap().is_some());
 }
 
+/// As locks are: work that stops at its own pace has its permit until then, and nobody acquires one any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn at_the_end_of_a_program_a_permit_is_free_once_its_holder_has_stopped() {
+    let signals: Arc<dyn Signals> = Arc::new(MemorySignals::new());
+    let (one, other) = (over(Arc::clone(&signals)), over(signals));
+    let exports = |coord: &Coordination| coord.permits("exports", 1).lease(LIMIT * 4);
+    let permit = exports(&one).acquire().await.unwrap().expect("a permit");
+    let waiting = exports(&one).wait(LIMIT);
+    let (ended, refused, ()) = tokio::join!(
+        async {
+            permit.lost().await;
+            assert!(!permit.is_held() && exports(&other).acquire().await.unwrap().is_none(), "two have it");
+            permit.release().await
+        },
+        waiting.acquire(),
+        async {
+            sleep(Duration::from_millis(20)).await;
+            one.close().await;
+        }
+    );
+    ended.unwrap();
+    let refused = refused.unwrap_err();
+    assert!(refused.kind() == ErrorKind::Unavailable && !refused.is_retryable(), "{refused:?}");
+    assert_eq!(exports(&one).acquire().await.unwrap_err().kind(), ErrorKind::Unavailable);
+    assert!(exports(&other).wait(LIMIT).acquire().await.unwrap().is_some(), "before its lease is over");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn counters_and_broadcasts_are_those_of_all_replicas() {
     let (server, namespace) = (RedisServer::shared().await, random_namespace());

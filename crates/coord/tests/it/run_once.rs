@@ -271,3 +271,17 @@ async fn a_run_that_another_version_has_written_is_listed_and_can_be_reset() {
     assert!(coord.runs().reset("terminology").await.unwrap());
     assert_eq!(coord.runs().list().await.unwrap().runs, []);
 }
+
+/// A lock whose record cannot be read is held by nobody who could be named, and hides no run.
+#[tokio::test]
+async fn runs_are_listed_though_what_is_in_a_locks_place_cannot_be_read() {
+    let coord = in_memory();
+    for name in ["migration", "terminology"] {
+        let _ran = coord.run_once(name, april()).run(async |_: Run| Ok::<_, Error>(())).await.unwrap();
+    }
+    coord.store().put(&CoordKey::new("run-lock/migration").unwrap(), "no lock").await.unwrap().stored().unwrap();
+    let runs = coord.runs().list().await.unwrap().runs;
+    let told: Vec<_> = runs.iter().map(|run| (run.name.as_str(), run.held_by.as_deref())).collect();
+    assert_eq!(told, [("migration", None), ("terminology", None)]);
+    assert_eq!(coord.runs().get("migration").await.unwrap().unwrap(), runs[0]);
+}
