@@ -167,7 +167,7 @@ impl RedisClient {
     ) -> Result<Value, (Failure, bool)> {
         let Inner { timing, budget, .. } = &*self.inner;
         let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
-        let mut count = 0;
+        let (mut count, mut told) = (0, None);
         loop {
             let failure = match answer {
                 Ok(value) => {
@@ -185,8 +185,9 @@ impl RedisClient {
             let pause = backoff.pause();
             let gives_up = count >= timing.tries && !is_busy(&failure.error);
             if gives_up || Instant::now() + pause >= tries.deadline || !budget.spend() {
-                return Err((failure, true));
+                return Err((more_telling(told, failure, request, idempotence), true));
             }
+            told = (failure.sent == Sent::Answered).then(|| failure.clone());
             tracing::debug!(name: "redis.retry", count, kind = ?failure.error.kind(), sent = ?failure.sent, "trying a Redis request again");
             Counter::new(RETRIES, &[("reason", reason(&failure))]).add(1);
             sleep(pause).await;
@@ -246,6 +247,13 @@ impl RedisClient {
         }
         Err(failure)
     }
+}
+
+/// What a server has said of the try before, where the time for the last was too short for an answer, and no harm is done if
+/// it was executed: that it is busy, or loads.
+fn more_telling(told: Option<Failure>, last: Failure, request: &Request<'_>, idempotence: Idempotence) -> Failure {
+    let is_harmless = idempotence == Idempotence::Idempotent && !request.is_stamped();
+    told.filter(|_| is_harmless && last.sent == Sent::Unanswered).unwrap_or(last)
 }
 
 /// Why a request is sent again: a few words, for metrics.

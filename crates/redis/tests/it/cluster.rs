@@ -103,7 +103,11 @@ async fn a_planned_failover_loses_and_repeats_nothing() {
     for _ in 0..2 {
         tokio::time::sleep(Duration::from_millis(500)).await;
         let old = cluster.primary_of("k").await.unwrap().unwrap();
-        replica_of(&cluster, old).await.command(&["CLUSTER", "FAILOVER"]).await.unwrap();
+        let order = async || {
+            let replica = replica_of(&cluster, old).await;
+            replica.command(&["CLUSTER", "FAILOVER"]).await.unwrap().text() == Some("OK")
+        };
+        until(Duration::from_secs(30), order).await;
         let other = async || matches!(cluster.primary_of("k").await, Ok(Some(now)) if now.address() != old.address());
         let election = until(Duration::from_secs(30), other).await;
         let after = until(Duration::from_secs(30), async || set(&client, "k").await).await;
@@ -191,14 +195,20 @@ async fn names_replicas(node: &RedisServer) -> bool {
 
 async fn replica_of<'a>(cluster: &'a RedisCluster, primary: &RedisServer) -> &'a RedisServer {
     let port = primary.address().rsplit_once(':').unwrap().1;
-    for node in cluster.nodes() {
-        let info = node.command(&["INFO", "replication"]).await.unwrap();
-        let info = info.text().unwrap();
-        if info.contains("role:slave") && info.contains(&format!("master_port:{port}\r")) {
-            return node;
+    let mut found = None;
+    let look = async || {
+        for node in cluster.nodes() {
+            let info = node.command(&["INFO", "replication"]).await.unwrap();
+            let info = info.text().unwrap();
+            if info.contains("role:slave") && info.contains(&format!("master_port:{port}\r")) {
+                found = Some(node);
+            }
         }
-    }
-    panic!("{primary:?} has no replica");
+        found.is_some()
+    };
+    // One that was the primary until a moment ago may not follow yet.
+    until(Duration::from_secs(30), look).await;
+    found.unwrap()
 }
 
 /// While one primary hangs, the slots of the others are served as ever.
@@ -313,7 +323,7 @@ async fn a_cluster_that_was_down_is_found_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slot_that_moves_loses_and_repeats_nothing() {
     let cluster = RedisCluster::start().await;
-    let client = open(&cluster.url()).await.unwrap();
+    let client = open(&format!("{}?timeout=20s&deadline=60s", cluster.url())).await.unwrap();
     let counting = tokio::spawn(count_in_one_slot(client.clone()));
     tokio::time::sleep(Duration::from_millis(200)).await;
     for _ in 0..3 {

@@ -11,7 +11,7 @@ use statehouse_testkit::{Direction, FaultProxy, RedisCluster, RedisSentinel, Red
 use tokio::task::JoinSet;
 
 use crate::stub::stub;
-use crate::{generously, open, until};
+use crate::{generously, open, opened, until};
 
 const YES: Idempotence = Idempotence::Idempotent;
 const NO: Idempotence = Idempotence::NotIdempotent;
@@ -49,7 +49,7 @@ async fn a_write_that_was_given_up_is_not_executed_when_the_network_heals() {
     let other = open(&server.url()).await.unwrap();
     for (round, limits) in ["timeout=200ms&deadline=300ms", "timeout=700ms", "timeout=2s"].iter().enumerate() {
         for (way, idempotence) in [(None, YES), (Some(Direction::ToServer), YES), (Some(Direction::ToServer), NO)] {
-            let client = open(&format!("{}?connections=1&{limits}", proxy.url(&server.url()))).await.unwrap();
+            let client = opened(&format!("{}?connections=1&{limits}", proxy.url(&server.url()))).await;
             let key = format!("{round}{way:?}{idempotence:?}");
             // Its calls are short, and this machine may be busy.
             until(Duration::from_secs(30), async || set(&client, &key, "FIRST", idempotence).await.is_ok()).await;
@@ -170,7 +170,7 @@ async fn of_a_crowd_nothing_is_executed_late_either() {
     let server = RedisServer::start().await;
     let proxy = FaultProxy::start(server.address());
     let other = open(&server.url()).await.unwrap();
-    let client = open(&format!("{}?timeout=500ms&deadline=700ms", proxy.url(&server.url()))).await.unwrap();
+    let client = opened(&format!("{}?timeout=500ms&deadline=700ms", proxy.url(&server.url()))).await;
     let script = script();
     let keys: Vec<_> = (0..100).map(|n| format!("k{n}")).collect();
     let calls: Vec<_> = keys.iter().map(|key| script.key(key).arg("OLD").deadline()).collect();
@@ -203,7 +203,7 @@ async fn of_a_crowd_nothing_is_executed_late_either() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_was_paused_does_not_do_what_was_given_up() {
     let server = RedisServer::start().await;
-    let client = open(&format!("{}?connections=1&timeout=300ms&deadline=400ms", server.url())).await.unwrap();
+    let client = opened(&format!("{}?connections=1&timeout=300ms&deadline=400ms", server.url())).await;
     until(Duration::from_secs(30), async || set(&client, "k", "FIRST", YES).await.is_ok()).await;
     server.pause();
     let error = set(&client, "k", "OLD", YES).await.unwrap_err();
@@ -221,11 +221,10 @@ async fn groups_of_servers_refuse_what_is_late() {
         let script = script();
         let keys: Vec<_> = (0..50).map(|n| format!("k{n}")).collect();
         let calls: Vec<_> = keys.iter().map(|key| script.key(key).arg("v").deadline()).collect();
-        for answer in client.run_many::<()>(&calls, NO).await {
-            answer.unwrap();
-        }
-        let brief = client.with_deadline(Duration::from_millis(300));
-        until(Duration::from_secs(30), async || set(&brief, "k1", "w", NO).await.is_ok()).await;
+        let all_done = async || client.run_many::<()>(&calls, NO).await.iter().all(Result::is_ok);
+        until(Duration::from_secs(30), all_done).await;
+        let brief = async || set(&client.with_deadline(Duration::from_millis(300)), "k1", "w", NO).await;
+        until(Duration::from_secs(30), async || brief().await.is_ok()).await;
         if url == sentinel.url() {
             sentinel.primary().await.unwrap().unwrap().pause();
         } else {
@@ -265,18 +264,21 @@ async fn who_is_alone_asks_for_the_time_over_one_connection() {
 async fn a_call_has_one_id_however_often_it_is_sent() {
     let server = RedisServer::start().await;
     let proxy = FaultProxy::start(server.address());
-    let client = open(&format!("{}?connections=1&timeout=300ms", proxy.url(&server.url()))).await.unwrap();
+    let client = opened(&format!("{}?connections=1&timeout=300ms", proxy.url(&server.url()))).await;
+    let patient = open(&format!("{}?timeout=20s&deadline=40s", server.url())).await.unwrap();
     let note = RedisScript::new(format!("{REFUSE_LATE} return redis.call('RPUSH', KEYS[1], ARGV[1])"));
-    note.key("others").id().deadline().run::<u64>(&client, NO).await.unwrap();
+    let others = note.key("others").id().deadline();
+    // It knows the server's time from then on.
+    until(Duration::from_secs(30), async || others.run::<u64>(&client, YES).await.is_ok()).await;
     let call = note.key("ids").id().deadline();
     proxy.black_hole_way(Direction::ToClient);
     let error = call.run::<u64>(&client, YES).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::OutcomeUnknown, "{error:?}");
     proxy.heal();
-    until(Duration::from_secs(30), async || call.run::<u64>(&client, YES).await.is_ok()).await;
+    call.run::<u64>(&patient, YES).await.unwrap();
     let other = note.key("ids").id().deadline();
-    until(Duration::from_secs(30), async || other.run::<u64>(&client, YES).await.is_ok()).await;
-    let ids: Vec<Vec<u8>> = client.query(cmd("LRANGE").arg("ids").arg(0).arg(-1), YES).await.unwrap();
+    other.run::<u64>(&patient, YES).await.unwrap();
+    let ids: Vec<Vec<u8>> = patient.query(cmd("LRANGE").arg("ids").arg(0).arg(-1), YES).await.unwrap();
     let (last, same) = ids.split_last().unwrap();
     assert!(same.len() >= 2 && same.iter().all(|id| id == &same[0] && id.len() == 8), "{ids:?}");
     assert_ne!(last, &same[0]);
@@ -337,16 +339,18 @@ async fn the_deadline_is_told_by_the_servers_clock_whatever_that_shows() {
     for ahead in [0, DAY, -DAY, 300 * DAY] {
         let (server, url) = Stub::start().await;
         server.ahead.store(ahead, Ordering::Relaxed);
-        let client = open(&format!("{url}?timeout=700ms&connections=1")).await.unwrap();
+        let client = open(&format!("{url}?timeout=20s&deadline=40s&connections=1")).await.unwrap();
         let call = RedisScript::new("return 1");
+        let begun = Instant::now();
         for _ in 0..20 {
             let _: i64 = call.key("k").deadline().run(&client, NO).await.unwrap();
-            let told = server.now() + 700_000;
+            let told = server.now() + 20_000_000;
             let (now, latest) = server.last();
             assert!(latest <= told, "{latest} is later than {told}");
             assert!(latest > now, "{latest} is earlier than {now}");
         }
-        assert_eq!(server.asked.load(Ordering::Relaxed), 1, "the clock is not read for each");
+        let readings = 1 + begun.elapsed().as_secs() / 7;
+        assert!(server.asked.load(Ordering::Relaxed) <= readings, "the clock is not read for each");
     }
 }
 
@@ -355,20 +359,20 @@ async fn the_deadline_is_told_by_the_servers_clock_whatever_that_shows() {
 async fn a_clock_that_was_set_is_read_again() {
     let (server, url) = Stub::start().await;
     let proxy = FaultProxy::start(url.trim_start_matches("redis://"));
-    let client = open(&format!("{}?timeout=700ms&connections=1", proxy.url(&url))).await.unwrap();
+    let client = open(&format!("{}?timeout=20s&deadline=40s&connections=1", proxy.url(&url))).await.unwrap();
     let script = RedisScript::new("return 1");
     let call = script.key("k").deadline();
     let _: i64 = call.run(&client, NO).await.unwrap();
     server.ahead.store(3_600_000_000, Ordering::Relaxed);
     let _: i64 = call.run(&client, NO).await.unwrap();
-    assert_eq!(server.asked.load(Ordering::Relaxed), 2);
+    assert!(server.asked.load(Ordering::Relaxed) >= 2);
     // As after a failover to a server whose clock is behind.
     server.ahead.store(-3_600_000_000, Ordering::Relaxed);
     proxy.reset_connections();
     until(Duration::from_secs(30), async || call.run::<i64>(&client, NO).await.is_ok()).await;
     let (now, latest) = server.last();
     assert!(
-        latest - now <= 700_000,
+        latest - now <= 20_000_000,
         "by the clock of the former connection it might run for {} s",
         (latest - now) / 1_000_000
     );

@@ -106,7 +106,12 @@ async fn a_planned_failover_is_followed() {
     let load = Load::start(&client);
     tokio::time::sleep(Duration::from_millis(300)).await;
     let old = group.primary().await.unwrap().unwrap();
-    group.sentinels()[0].command(&["SENTINEL", "FAILOVER", group.service()]).await.unwrap();
+    // One to which no replica is good enough at the moment refuses.
+    let order = async || {
+        let answer = group.sentinels()[0].command(&["SENTINEL", "FAILOVER", group.service()]).await.unwrap();
+        answer.text() == Some("OK")
+    };
+    until(Duration::from_secs(30), order).await;
     let election = replaced(&group, old).await;
     // The old master goes on taking writes, and will lose them, until a sentinel tells it that it is a replica.
     let new = group.primary().await.unwrap().unwrap();

@@ -56,7 +56,7 @@ impl RedisCluster {
     /// # Errors
     /// If there is no `redis-server` and `redis-cli`, or they do not start.
     pub async fn try_start(node: RedisServerBuilder) -> Result<Self, StartError> {
-        let mut node = node.for_group().arg("--cluster-node-timeout", "1000");
+        let mut node = node.for_group().arg("--cluster-node-timeout", "1000").arg("--repl-diskless-sync-delay", "0");
         node.cluster = true;
         let mut nodes = vec![node.clone().try_start().await?];
         node = node.like(&nodes[0]);

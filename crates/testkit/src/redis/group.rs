@@ -7,7 +7,7 @@ use crate::StartError;
 use crate::process::within;
 
 /// How long a server may take until it answers; a loaded machine starts many at once.
-pub(super) const READY_WITHIN: Duration = Duration::from_secs(20);
+pub(super) const READY_WITHIN: Duration = Duration::from_secs(60);
 
 /// The methods of a handle on several servers: each does to all what the method of one does.
 macro_rules! group_controls {
