@@ -63,7 +63,7 @@ impl RedisSessionStore {
                 return Ok(epoch);
             }
             // Whoever keeps another one goes first, or both get in each other's way again.
-            tokio::time::sleep(YIELD.saturating_mul(tried)).await;
+            tokio::time::sleep(YIELD.saturating_mul(tried).min(deadline.left().unwrap_or(Duration::MAX))).await;
         }
         Err(Error::new(ErrorKind::Conflict, "the session that is kept was changed by too many other requests"))
     }

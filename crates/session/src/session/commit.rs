@@ -118,6 +118,8 @@ impl Session {
             let Some(committing) = self.begin_work()? else { break };
             match self.apply(&committing).instrument(span::of_service(NAME.commit)).await {
                 Ok(applied) => done = done.then(applied),
+                // What an earlier part has come to is told all the same.
+                Err(error) if self.drops_renewal(&error) => break,
                 Err(error) => return self.not_applied(error.with_operation(NAME.commit)),
             }
             self.state().committing = None;
@@ -137,9 +139,6 @@ impl Session {
     }
 
     fn not_applied(&self, error: Error) -> Result<()> {
-        if self.drops_renewal(&error) {
-            return Ok(());
-        }
         self.note_outage(&error);
         let mut state = self.state();
         let Some(committing) = state.committing.take() else { return Err(error) };
@@ -403,8 +402,10 @@ impl<'a> Attempt<'a> {
 
     fn rebase(&mut self, current: Snapshot) -> Result<()> {
         // Another verifier alone is nobody's change of anything, and neither is that an attribute has ended.
-        let (base, live) = (self.base.record(), self.base.record().without_ended(current.now()));
-        let changed = current.record().attributes() != live.as_ref().unwrap_or(base).attributes();
+        let (before, after, now) = (self.base.record(), current.record(), current.now());
+        let (of_before, of_after) = (before.without_ended(now), after.without_ended(now));
+        let changed =
+            of_after.as_ref().unwrap_or(after).attributes() != of_before.as_ref().unwrap_or(before).attributes();
         if changed && self.fails_on_conflict() {
             let message = "another request changed the session at the same time";
             return Err(Error::new(ErrorKind::Conflict, message));

@@ -225,9 +225,14 @@ impl State {
             Some(work) if work.overrides(name) => work.delta.set.get(name),
             _ => {
                 let found = self.loaded_attributes(policy).get(name)?;
-                self.held().is_none_or(|held| !held.snapshot.has_ended(found)).then_some(found)
+                (!self.has_ended(found)).then_some(found)
             }
         }
+    }
+
+    /// Whether an attribute that was loaded has ended since.
+    fn has_ended(&self, loaded: &Attribute) -> bool {
+        self.held().is_some_and(|held| held.snapshot.has_ended(loaded))
     }
 
     /// The token of this session's forms, unless this request replaces it.
@@ -254,7 +259,7 @@ impl State {
         let works = || self.begun().into_iter().chain([&self.work]);
         let mut weight = Weight::default();
         for (name, value) in self.loaded_attributes(policy) {
-            if !works().any(|work| work.overrides(name)) {
+            if !works().any(|work| work.overrides(name)) && !self.has_ended(value) {
                 weight.add(name, value);
             }
         }
@@ -267,11 +272,21 @@ impl State {
 
     /// What the attributes take up once this one has that value.
     pub(super) fn weight_with(&mut self, name: &AttributeName, value: &Attribute, policy: LoginPolicy) -> Weight {
+        let mut weight = self.weight_without(name, policy);
+        weight.add(name, value);
+        weight
+    }
+
+    /// What they take up besides this one.
+    fn weight_without(&mut self, name: &AttributeName, policy: LoginPolicy) -> Weight {
+        if self.attribute(name, policy).is_none() && self.loaded_attributes(policy).contains_key(name) {
+            // One that has ended may still be in the sum.
+            self.weight = None;
+        }
         let mut weight = self.weight(policy);
         if let Some(before) = self.attribute(name, policy) {
             weight.subtract(name, before);
         }
-        weight.add(name, value);
         weight
     }
 
@@ -281,10 +296,7 @@ impl State {
     }
 
     pub(super) fn remove(&mut self, name: AttributeName, policy: LoginPolicy) {
-        let mut weight = self.weight(policy);
-        if let Some(before) = self.attribute(&name, policy) {
-            weight.subtract(&name, before);
-        }
+        let weight = self.weight_without(&name, policy);
         self.work.remove(name);
         self.weight = Some(weight);
     }

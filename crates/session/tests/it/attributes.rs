@@ -206,3 +206,24 @@ async fn an_update_of_what_has_ended_since_begins_anew() {
     session.commit().await.unwrap();
     assert_eq!(sessions.open(&headers).get::<u32>("tries").await.unwrap(), Some(1));
 }
+
+/// What has ended takes up nothing, whenever it was added up.
+#[tokio::test]
+async fn an_attribute_that_has_ended_leaves_room_for_another_of_its_size() {
+    let large = "x".repeat(40_000);
+    let sessions = sessions(&Arc::default(), |config| config.max_session_size(64 << 10));
+    for adds_up_before in [false, true] {
+        let session = sessions.open(&HeaderMap::new());
+        session.insert_for("code", &large, Duration::from_millis(200)).unwrap();
+        let session = sessions.open(&next(&session).await);
+        let _ = session.get::<String>("code").await.unwrap();
+        if adds_up_before {
+            session.insert("small", &1).unwrap();
+        }
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        session.insert("code", &large).unwrap();
+        session.remove("code").unwrap();
+        session.insert("other", &large).unwrap();
+        session.commit().await.unwrap();
+    }
+}
