@@ -201,7 +201,7 @@ async fn at_the_end_of_a_program_a_permit_is_free_once_its_holder_has_stopped() 
     let waiting = exports(&one).wait(LIMIT);
     let (ended, refused, ()) = tokio::join!(
         async {
-            permit.lost().await;
+            timeout(LIMIT, permit.lost()).await.expect("it is told");
             assert!(!permit.is_held() && exports(&other).acquire().await.unwrap().is_none(), "two have it");
             permit.release().await
         },
