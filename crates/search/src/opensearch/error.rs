@@ -75,6 +75,13 @@ fn reported(body: &[u8]) -> Option<Exception> {
     }
 }
 
+/// Whether an answer that is not a success says that an index is not there, or closed.
+pub(super) fn lacks_index(body: &[u8]) -> bool {
+    let exception = reported(body);
+    let name = exception.as_ref().and_then(Exception::kind);
+    matches!(name, Some("index_not_found_exception" | "index_closed_exception"))
+}
+
 /// The error for an answer that is not a success, whatever its body, `from` this node.
 pub(super) fn of_answer(status: u16, body: &[u8], from: &dyn fmt::Display) -> Error {
     // OpenSearch says also of what it does not know what that is.
