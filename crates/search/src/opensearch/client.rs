@@ -151,9 +151,9 @@ impl Answer {
         matches!(self.status, 200..=299)
     }
 
-    /// Whether it says that the index is not there, or closed.
-    pub(super) fn lacks_index(&self) -> bool {
-        !self.is_success() && error::lacks_index(&self.body)
+    /// Whether it says that the state that was to be read is gone with its index or node.
+    pub(super) fn lacks_state(&self) -> bool {
+        !self.is_success() && error::lacks_state(&self.body)
     }
 
     /// The error that an answer is which is no success.

@@ -172,8 +172,8 @@ impl Pages {
         let (call, mut onward) = away(Some(left), move |_| Ok((asked.call(pit, &onward), onward))).await?;
         let rest = || left.saturating_sub(start.elapsed());
         let answer = point.client.exchange(&call.within(Some(rest()))).await?;
-        // The point in time went with its index.
-        if answer.lacks_index() {
+        // The point in time went with its index or its node.
+        if answer.lacks_state() {
             return Err(gone().with_backend(error::BACKEND));
         }
         let answer = answer.into_body().map_err(|error| point.client.name_setting(error))?;
