@@ -103,7 +103,8 @@ use crate::{
 /// - **All hits** are read of a point in time, which the server is told of when it is not needed any more. Where that does not
 ///   reach it, or the answer to the opening was lost, it ends `keep_alive` later. A server takes 300 at a time unless it is set up
 ///   otherwise (`search.max_open_pit_context`); one more is `RateLimited`. One that has started anew has none, nor is there one
-///   of an index that was closed or deleted, or of a node that has left the cluster, which is a `Conflict`, and a page longer than `max_answer` is `TooLarge`: ask for smaller ones.
+///   of an index that was closed or deleted, or of a node that has left the cluster, which is a `Conflict`,
+///   and a page longer than `max_answer` is `TooLarge`: ask for smaller ones.
 #[derive(Debug)]
 pub struct OpenSearchIndex {
     client: Arc<Client>,
