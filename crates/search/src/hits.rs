@@ -95,7 +95,7 @@ impl HitsOptions {
 /// in use. A page that fails or was not waited for counts as asked for, and the hits of a page that are handed out do not: the
 /// work for `page_size` hits must be done within `keep_alive`. That time passes on the runtime in which the last page was asked for:
 /// if that has ended, the state is held until this is used or dropped.
-/// One that is no longer held, for this time is over, or the server has restarted, is a
+/// One that is no longer held, for this time is over, or the server has restarted or deleted the index, is a
 /// [`Conflict`](statehouse_core::ErrorKind::Conflict), and never another state: who can do with one goes on behind the last
 /// [`cursor`](Hit::cursor) from another opening.
 ///

@@ -90,7 +90,12 @@ impl Size {
         at_most("facets", request.facets.len(), MAX_FACETS)?;
         at_most("highlighted fields", request.highlight.len(), MAX_HIGHLIGHTS)?;
         at_most("projected fields", projected, MAX_PROJECTED)?;
-        Self::of(request.filters.iter().chain([&request.query]))
+        let mut size = Self::of(request.filters.iter().chain([&request.query]))?;
+        if let Some(cursor) = &request.after {
+            // Nobody is refused the second page of what they have the first of: it counts against no limit.
+            size.value_bytes += cursor.sort.iter().flatten().map(bytes_of).sum::<usize>();
+        }
+        Ok(size)
     }
 
     fn add(&mut self, query: &Query, depth: usize) -> Result<()> {

@@ -19,7 +19,8 @@ fn ward(n: usize) -> Record {
         ward.push("code", format!("c{}", (n + 3 * nth) % 5));
     }
     if !n.is_multiple_of(3) {
-        ward.push("ratio", [-0.0, 0.0, 1e300, -2.5][n % 4]);
+        // Some of which another number stands beside that almost reads the same.
+        ward.push("ratio", [-0.0, 0.0, 1e300, -2.5, 0.1 + 0.2, 5e-324, 1.0 / 3.0, f64::MAX][n % 8]);
         ward.push("leaf", n.is_multiple_of(2));
     }
     if !n.is_multiple_of(5) {
@@ -98,6 +99,9 @@ pub(super) async fn a_cursor_is_a_place_that_may_travel_as_text(backend: &impl S
     write(index, vec![gone]).await.check().expect("every write succeeds");
     let behind = by_code.with_after(whole.hits[20].cursor());
     assert_eq!(found(index, &behind).await, whole.ids()[21..]);
+    // Who wants no hit learns how many there are.
+    let none = index.search(&behind.with_size(0)).await.expect("the search succeeds");
+    assert_eq!((none.total, none.hits.len(), none.skipped), (59, 0, 0));
 }
 
 /// Of another query, filter or order; and a page that begins at two places.

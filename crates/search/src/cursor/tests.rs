@@ -5,8 +5,11 @@ use statehouse_core::conformance::fuzz::Target;
 
 use super::*;
 use crate::analysis::Analyzer;
+use crate::limits::Size;
 use crate::print::print;
-use crate::{Field, FieldBoost, MAX_SORTS, MAX_TERM_LEN, Operator, Query, Schema, SearchRequest, Sort};
+use crate::{
+    Field, FieldBoost, Fuzziness, MAX_SORTS, MAX_TERM_LEN, MinimumMatch, Operator, Query, Schema, SearchRequest, Sort,
+};
 
 fn schema() -> Schema {
     let more = [Field::u64("uses").sortable(), Field::f64("share").sortable(), Field::bool("leaf").sortable()];
@@ -69,6 +72,15 @@ fn the_longest_cursor_is_read_back() {
     assert!(text.parse::<Cursor>().unwrap() == longest);
 }
 
+/// Who made one up makes no work of it on an async thread.
+#[test]
+fn a_request_behind_a_long_cursor_is_not_small() {
+    let small = |request: SearchRequest| Size::of_request(&request).unwrap().is_small();
+    assert!(small(request().with_after(cursor())));
+    let sort = vec![Some(Value::Text("x".repeat(8_001)))];
+    assert!(!small(request().with_after(Cursor { sort, ..cursor() })));
+}
+
 #[test]
 fn what_is_no_cursor_or_not_all_of_one_is_refused() {
     let text = cursor().to_string();
@@ -87,41 +99,111 @@ fn what_is_no_cursor_or_not_all_of_one_is_refused() {
     assert_eq!(format!("{:?}", cursor()), "Cursor(..)");
 }
 
-/// Whatever changes the order or what is found. What a page returns of a hit does not.
+fn texts() -> Vec<Query> {
+    let matches = || Query::matches("title", "fever");
+    let several = || Query::multi_match([FieldBoost::new("title", 1.0)], "fever");
+    vec![
+        matches().into(),
+        matches().operator(Operator::And).into(),
+        matches().minimum_match(MinimumMatch::Count(1)).into(),
+        matches().minimum_match(MinimumMatch::Percent(1)).into(),
+        matches().fuzzy().into(),
+        matches().fuzziness(Fuzziness::Edits(1)).into(),
+        matches().fuzzy().prefix_length(1).into(),
+        matches().boost(2.0).into(),
+        Query::matches("title", "fevers").into(),
+        several().into(),
+        several().tie_breaker(0.5).into(),
+        several().most_fields().into(),
+        Query::multi_match([FieldBoost::new("title", 1.5)], "fever").into(),
+        Query::matches_prefix("title", "fever").into(),
+        Query::starts_with_words("title", "fever").into(),
+        Query::phrase("title", "fever").into(),
+        Query::phrase("title", "fever").slop(1).into(),
+        Query::prefix("title", "fever").into(),
+        Query::fuzzy("title", "fever").into(),
+        Query::fuzzy("title", "fever").fuzziness(Fuzziness::Edits(1)).into(),
+        Query::fuzzy("title", "fever").prefix_length(1).into(),
+    ]
+}
+
+fn others() -> Vec<Query> {
+    let matches = || Query::matches("title", "fever");
+    vec![
+        Query::None,
+        Query::all().into(),
+        Query::exists("rank").into(),
+        Query::exists("uses").into(),
+        Query::term("rank", 1_i64).into(),
+        Query::term("share", 0.1).into(),
+        Query::term("leaf", true).into(),
+        Query::term("uses", 1_u64).into(),
+        Query::term("day", Value::Date(1)).into(),
+        Query::terms("rank", [1_i64, 2]).into(),
+        Query::terms("rank", [1_i64]).into(),
+        Query::range("rank").above(1_i64).into(),
+        Query::range("rank").at_least(1_i64).into(),
+        Query::range("rank").below(1_i64).into(),
+        Query::ids(["ab", "c"]).into(),
+        Query::ids(["a", "bc"]).into(),
+        Query::bool().must(matches()).into(),
+        Query::bool().should(matches()).into(),
+        Query::bool().should(matches()).minimum_match(MinimumMatch::Count(1)).into(),
+        Query::bool().should(matches().boost(2.0)).into(),
+        Query::constant(matches()).into(),
+        Query::constant(matches()).boost(2.0).into(),
+        Query::dis_max([matches()]).into(),
+        Query::dis_max([matches()]).tie_breaker(0.5).into(),
+    ]
+}
+
+/// Whatever changes the order or what is found.
+fn requests() -> Vec<SearchRequest> {
+    let fever = || SearchRequest::new(Query::matches("title", "fever"));
+    let mut all: Vec<_> = texts().into_iter().chain(others()).map(SearchRequest::new).collect();
+    all.extend([
+        fever().with_filter(Query::all()),
+        fever().with_sort(Sort::by_score()),
+        fever().with_sort(Sort::by_score().ascending()),
+        fever().with_sort(Sort::by("rank")),
+        fever().with_sort(Sort::by("rank").descending()),
+        fever().with_sort(Sort::by("rank").missing_first()),
+        fever().with_sort(Sort::by("uses")),
+        request(),
+    ]);
+    all
+}
+
+/// Cursors travel between builds: of another compiler, and on other machines.
+#[test]
+fn the_prints_of_requests_are_those_of_every_build() {
+    let schema = schema();
+    let prints: Vec<_> = requests().iter().map(|request| print(&schema, request)).collect();
+    assert_eq!(prints, GOLDEN);
+}
+
+#[rustfmt::skip]
+const GOLDEN: [u64; 53] = [
+    0xAFAB_AB90_90DB_DE7D, 0x6CD7_64B8_DE00_AF3F, 0xC1AD_F567_C99D_80B9, 0x09ED_4450_5332_25AC,
+    0x230F_4D43_023D_86A0, 0x5C75_D4A0_D36A_D07A, 0x1F6E_EE33_BF55_AC76, 0x85AD_29D8_3B33_0E2E,
+    0x8CFA_B0EB_AE52_0F4A, 0x4ED5_7153_631C_0075, 0x2053_A151_55A5_DDAB, 0x8EDA_54AE_9D28_02A9,
+    0x1156_7E81_06C0_EE11, 0x82B2_A63C_3BAD_CA76, 0xD2E7_00A2_56B6_FF33, 0xD64E_CF16_3855_3482,
+    0xD57F_ED1D_CFC8_1F2A, 0xDEA8_76A0_2AEB_6E94, 0x6C5B_F9FD_CB1C_141E, 0xAC12_E25B_332C_80DE,
+    0x2DC6_154E_05A3_0B50, 0xE5E5_B34B_BCE5_9B6E, 0xB656_57B0_49BF_6C1B, 0x6AB9_2B95_F36E_3D02,
+    0x6261_B099_9F5C_7267, 0x0811_21F5_535E_9DD3, 0xD658_4ABE_4621_7F48, 0xC49C_F3C0_7BC2_4D5B,
+    0x3678_F02D_E0B6_1B9B, 0x54E3_15A1_486E_F52E, 0x35F9_9C23_DA4C_41FB, 0x411A_295C_DC6B_5AA8,
+    0x62D3_28A2_69E8_B18C, 0x3028_B976_534A_143A, 0xED57_8990_31AC_B82A, 0x6161_AFA7_2EA7_BFBE,
+    0x01C8_F802_9AA3_866E, 0xDBD7_E55D_84B4_A2FC, 0xA3B6_6C35_559D_9E03, 0x40B8_4B0E_308B_8673,
+    0x1F60_137F_5BA6_3B13, 0x8CD5_D2B8_4888_FE08, 0x921E_33A7_F2B5_8730, 0x3F1B_2DA7_0F3A_2C3A,
+    0x963F_88B4_E57B_B712, 0xD153_3F1C_D9FA_6CF2, 0xB661_E49E_C59D_BE11, 0x6F66_DEF3_ECF6_93BA,
+    0xC2AE_885A_932A_533A, 0x2A5F_887F_0B1D_EB82, 0x5841_16C4_7E19_0103, 0x28C7_CBD4_703D_6D7B,
+    0x14CE_2022_33F5_BD99,
+];
+
+/// What a page returns of a hit changes nothing.
 #[test]
 fn every_request_has_a_print_of_its_own() {
-    let title = |query: Query| SearchRequest::new(query);
-    let matches = || Query::matches("title", "fever");
-    let all = [
-        title(matches().into()),
-        title(matches().operator(Operator::And).into()),
-        title(matches().fuzzy().into()),
-        title(matches().boost(2.0).into()),
-        title(Query::matches("title", "fevers").into()),
-        title(Query::phrase("title", "fever").into()),
-        title(Query::phrase("title", "fever").slop(1).into()),
-        title(Query::prefix("title", "fever").into()),
-        title(Query::multi_match([FieldBoost::new("title", 1.0)], "fever").into()),
-        title(Query::multi_match([FieldBoost::new("title", 1.5)], "fever").into()),
-        title(Query::term("rank", 1_i64).into()),
-        title(Query::terms("rank", [1_i64, 2]).into()),
-        title(Query::terms("rank", [1_i64]).into()),
-        title(Query::range("rank").above(1_i64).into()),
-        title(Query::range("rank").at_least(1_i64).into()),
-        title(Query::range("rank").below(1_i64).into()),
-        title(Query::ids(["ab", "c"]).into()),
-        title(Query::ids(["a", "bc"]).into()),
-        title(Query::bool().must(matches()).into()),
-        title(Query::bool().should(matches()).into()),
-        title(Query::constant(matches()).into()),
-        title(Query::dis_max([matches()]).into()),
-        title(matches().into()).with_filter(Query::all()),
-        title(matches().into()).with_sort(Sort::by_score()),
-        title(matches().into()).with_sort(Sort::by("rank")),
-        title(matches().into()).with_sort(Sort::by("rank").descending()),
-        title(matches().into()).with_sort(Sort::by("rank").missing_first()),
-        title(matches().into()).with_sort(Sort::by("uses")),
-    ];
+    let all = requests();
     let schema = schema();
     let prints: Vec<_> = all.iter().map(|request| print(&schema, request)).collect();
     for (at, one) in prints.iter().enumerate() {

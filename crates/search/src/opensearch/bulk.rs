@@ -36,6 +36,8 @@ pub(super) struct Run<'a> {
     /// What became of each operation, as far as it is known. What is known at the start is not sent.
     pub(super) outcomes: Vec<Option<Outcome>>,
     pub(super) deadline: Instant,
+    /// Those that an earlier request may have applied.
+    pub(super) in_doubt: HashSet<usize>,
     /// How many requests there were.
     pub(super) requests: usize,
 }
@@ -74,8 +76,9 @@ impl Run<'_> {
                 Err(error) if self.requests == 0 => return Err(error),
                 Err(error) => {
                     // The call as a whole has had an effect, so each operation gets its own error.
-                    let places = batch.places.iter().chain(left);
-                    places.for_each(|place| self.outcomes[*place] = Some(Outcome::Failed(same(&error))));
+                    for place in batch.places.iter().chain(left) {
+                        self.outcomes[*place] = Some(Outcome::Failed(self.doubted(*place, same(&error))));
+                    }
                     break;
                 }
             }
@@ -101,16 +104,16 @@ impl Run<'_> {
         let in_doubt = answer.in_doubt;
         let body = answer.into_body().map_err(|error| self.client.name_setting(error))?;
         let mut verdicts = verdicts(self.operations, batch, &body)?;
-        if in_doubt {
-            self.read_back(batch, &mut verdicts).await;
-        }
+        self.read_back(batch, in_doubt, &mut verdicts).await;
         Ok(verdicts)
     }
 
-    /// Finds out which operations are stale only because an earlier try of them, whose answer was lost, was applied.
-    async fn read_back(&self, batch: &Batch, verdicts: &mut [Verdict]) {
+    /// Finds out which operations are stale only because an earlier try of them was applied: one whose answer was lost, be it of
+    /// all of them, or one of which the server could not say what became of an operation.
+    async fn read_back(&self, batch: &Batch, all: bool, verdicts: &mut [Verdict]) {
         let stale = |verdict: &Verdict| matches!(verdict, Verdict::Done(Outcome::Stale));
-        let places: Vec<_> = (0..verdicts.len()).filter(|at| stale(&verdicts[*at])).collect();
+        let in_doubt = |at: &usize| all || self.in_doubt.contains(&batch.places[*at]);
+        let places: Vec<_> = (0..verdicts.len()).filter(|at| stale(&verdicts[*at])).filter(in_doubt).collect();
         if places.is_empty() {
             return;
         }
@@ -127,13 +130,26 @@ impl Run<'_> {
         }
     }
 
+    /// The failure of an operation that an earlier request may have applied is a doubt, whatever it says of itself.
+    fn doubted(&self, place: usize, error: Error) -> Error {
+        if error.kind() == ErrorKind::OutcomeUnknown || !self.in_doubt.contains(&place) {
+            return error;
+        }
+        error::of_doubt(Effect::Repeatable, error).with_key(self.operations[place].id().as_str())
+    }
+
     fn settle(&mut self, batch: &Batch, verdicts: Vec<Verdict>) -> Vec<usize> {
         let mut rejected = HashSet::new();
         for (place, verdict) in batch.places.iter().zip(verdicts) {
             self.outcomes[*place] = Some(match verdict {
+                Verdict::Done(Outcome::Failed(error)) => Outcome::Failed(self.doubted(*place, error)),
                 Verdict::Done(outcome) => outcome,
                 Verdict::Rejected(error) => {
                     rejected.insert(*place);
+                    let error = self.doubted(*place, error);
+                    if error.kind() == ErrorKind::OutcomeUnknown {
+                        self.in_doubt.insert(*place);
+                    }
                     Outcome::Failed(error)
                 }
             });
@@ -292,12 +308,14 @@ fn verdict(operation: &Operation, item: Item<'_>) -> Option<Verdict> {
         (Some(_), _) | (None, 200..=299) => return None,
         (None, 409) if given.is_some() => Outcome::Stale,
         (None, status) => {
-            let error = error::of_exception(status, done.error.as_ref()).with_key(operation.id().as_str());
+            let (error, key) = (error::of_exception(status, done.error.as_ref()), operation.id().as_str());
+            let in_doubt = |effect, error| error::of_doubt(effect, error).with_key(key);
             return Some(match error::Verdict::of_exception(status, done.error.as_ref()) {
-                error::Verdict::Refused => Verdict::Rejected(error),
+                error::Verdict::Refused => Verdict::Rejected(error.with_key(key)),
                 // It may have been applied, which does no harm where a version keeps it from being applied twice.
-                error::Verdict::Failed if given.is_some() => Verdict::Rejected(error),
-                error::Verdict::Failed | error::Verdict::Final => Verdict::Done(Outcome::Failed(error)),
+                error::Verdict::Failed if given.is_some() => Verdict::Rejected(in_doubt(Effect::Repeatable, error)),
+                error::Verdict::Failed => Verdict::Done(Outcome::Failed(in_doubt(Effect::Once, error))),
+                error::Verdict::Final => Verdict::Done(Outcome::Failed(error.with_key(key))),
             });
         }
     }))

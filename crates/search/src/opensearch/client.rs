@@ -151,6 +151,11 @@ impl Answer {
         matches!(self.status, 200..=299)
     }
 
+    /// Whether it says that the state that was to be read is gone with its index or node.
+    pub(super) fn lacks_state(&self) -> bool {
+        !self.is_success() && error::lacks_state(&self.body)
+    }
+
     /// The error that an answer is which is no success.
     pub(super) fn error(&self) -> Error {
         error::of_answer(self.status, &self.body, &self.from)

@@ -42,6 +42,11 @@ impl Exception {
         }
     }
 
+    /// Whether one of them is like this.
+    fn any(&self, like: &dyn Fn(&Self) -> bool) -> bool {
+        like(self) || self.root_cause.iter().chain(self.caused_by.as_deref()).any(|inside| inside.any(like))
+    }
+
     /// What a block is called, without the name of the index. No other reason is shown: it may quote a document.
     fn block(&self) -> Option<&str> {
         self.kind().filter(|kind| blocks(kind))?;
@@ -73,6 +78,20 @@ fn reported(body: &[u8]) -> Option<Exception> {
         Reported::Exception(exception) => Some(exception),
         Reported::Text(_) => None,
     }
+}
+
+/// Whether an answer that is not a success says that what it would be read of is gone for good: its index is not there or
+/// closed, or its node has left the cluster, for which the server has no name of its own.
+pub(super) fn lacks_state(body: &[u8]) -> bool {
+    reported(body).is_some_and(|exception| {
+        exception.any(&|one| match one.kind.as_deref() {
+            Some("index_not_found_exception" | "index_closed_exception") => true,
+            Some("illegal_state_exception") => {
+                one.reason.as_deref().is_some_and(|why| why.starts_with("no node found"))
+            }
+            _ => false,
+        })
+    })
 }
 
 /// The error for an answer that is not a success, whatever its body, `from` this node.

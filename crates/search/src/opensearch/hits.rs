@@ -13,14 +13,15 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::client::{Call, Client, OPERATION};
-use super::search::{self, Found, Sharded};
+use super::onward::Onward;
+use super::search::{self, Sharded};
 use super::{OpenSearchIndex, check_open, error, tell_of_foreign};
 use crate::cursor::Cursor;
-use crate::lease::Lease;
+use crate::lease::{Lease, gone};
 use crate::limits::Size;
 use crate::print::print;
 use crate::work::away;
-use crate::{End, HitPage, HitPages, Hits, HitsOptions, Schema, SearchRequest};
+use crate::{HitPage, HitPages, Hits, HitsOptions, Schema, SearchRequest};
 
 const PATH: &str = "/_search/point_in_time";
 
@@ -119,12 +120,10 @@ impl Asked {
         Ok(Self { schema, request, of, body, path })
     }
 
-    fn call(&self, pit: Json, after: Option<Json>) -> Call {
+    fn call(&self, pit: Json, onward: &Onward) -> Call {
         let mut body = self.body.clone();
         body["pit"] = pit;
-        if let Some(after) = after {
-            body["search_after"] = after;
-        }
+        onward.write(&mut body);
         Call::ask(self.path, &body)
     }
 }
@@ -148,41 +147,44 @@ impl Pages {
         check_open(&self.closed)?;
         let point = self.lease.get()?;
         let start = Instant::now();
-        let mut place =
-            after.map(|cursor| search::after(&self.asked.schema, &self.asked.request, cursor)).transpose()?;
-        let mut skipped = 0;
+        let mut onward = Onward::new(self.place(after).await?, self.asked.request.size);
         loop {
             let left = self.deadline.saturating_sub(start.elapsed());
-            let found = self.ask(&point, place.take(), left).await?;
-            let full = found.hits.len() as u64 == self.asked.request.size;
-            // What is behind the last of ours is asked for again behind it.
-            let last = found.hits.iter().rposition(Option::is_some);
-            if !full || last.is_some() {
-                let counted = if full { last.map_or(0, |last| last + 1) } else { found.hits.len() };
-                let hits: Vec<_> = found.hits.into_iter().flatten().collect();
-                skipped += (counted - hits.len()) as u64;
-                tell_of_foreign(skipped);
-                return Ok(HitPage { hits, skipped, end: if full { End::Ahead } else { End::Reached } });
+            let page;
+            (page, onward) = self.ask(&point, onward, left).await?;
+            if let Some(page) = page {
+                tell_of_foreign(page.skipped);
+                return Ok(page);
             }
-            // Something else has written all of it.
-            skipped += found.hits.len() as u64;
-            place = found.last;
         }
     }
 
-    async fn ask(&mut self, point: &Point, after: Option<Json>, left: Duration) -> Result<Found> {
+    /// The place of a cursor, in the server's own words.
+    async fn place(&self, after: Option<&Cursor>) -> Result<Option<Json>> {
+        let Some(cursor) = after.cloned() else { return Ok(None) };
+        let asked = Arc::clone(&self.asked);
+        away(Some(self.deadline), move |_| search::after(&asked.schema, &asked.request, &cursor)).await.map(Some)
+    }
+
+    async fn ask(&mut self, point: &Point, onward: Onward, left: Duration) -> Result<(Option<HitPage>, Onward)> {
         let start = Instant::now();
         let (asked, pit) = (Arc::clone(&self.asked), json!({ "id": point.id, "keep_alive": self.keep_alive }));
-        let call = away(Some(left), move |_| Ok(asked.call(pit, after))).await?;
+        let (call, mut onward) = away(Some(left), move |_| Ok((asked.call(pit, &onward), onward))).await?;
         let rest = || left.saturating_sub(start.elapsed());
-        let answer = point.client.send(&call.within(Some(rest()))).await?;
+        let answer = point.client.exchange(&call.within(Some(rest()))).await?;
+        // The point in time went with its index or its node.
+        if answer.lacks_state() {
+            return Err(gone().with_backend(error::BACKEND));
+        }
+        let answer = answer.into_body().map_err(|error| point.client.name_setting(error))?;
         let (asked, name) = (Arc::clone(&self.asked), self.name.clone());
         let found = away(Some(rest()), move |stop| {
-            search::found((&asked.schema, asked.of), &name, &asked.request, &answer, stop)
+            let of = (&*asked.schema, asked.of);
+            search::found(of, &name, (&asked.request, &mut onward), &answer, stop).map(|found| (found, onward))
         });
-        let found = found.await?;
+        let (found, onward) = found.await?;
         if *self.total.get_or_insert(found.total) == found.total {
-            return Ok(found);
+            return Ok((found.page, onward));
         }
         Err(error::of_other_question("OpenSearch answered of another state of the index"))
     }

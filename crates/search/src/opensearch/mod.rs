@@ -12,6 +12,7 @@ mod mapping;
 mod marks;
 mod merge;
 mod nodes;
+mod onward;
 mod open;
 mod query;
 mod search;
@@ -23,6 +24,7 @@ mod versions;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,7 +32,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use serde_json::{Value as Json, json};
+use serde_json::json;
 use statehouse_core::{Capabilities, Error, ErrorKind, Fence, Health, Namespace, RaiseOptions, Result, Retry};
 use tokio::time::Instant;
 
@@ -39,6 +41,7 @@ use self::client::{Call, Client, OPERATION};
 pub use self::config::OpenSearchConfig;
 use self::error::Effect;
 use self::marks::Marks;
+use self::onward::Onward;
 use self::shards::Shards;
 use crate::counters::Writes;
 use crate::limits::Size;
@@ -92,14 +95,16 @@ use crate::{
 /// - **What others do to the index.** A changed similarity, analyzer, pipeline or limit, a foreign field, and an alias of
 ///   several indexes or of another one are a `Conflict` that names them: at opening, in health, and for writes that come
 ///   a quarter of a second later. Hits that something else has written into the index are left out and counted in
-///   [`skipped`](SearchResponse::skipped); `get` of one is `Corrupt`.
+///   [`skipped`](SearchResponse::skipped); `get` of one is `Corrupt`. Of more than 10,000 that stand in one place in the order of
+///   a request, only so many are counted where it is read behind cursors.
 /// - **Bounds.** An answer longer than `max_answer` is `TooLarge`. Health takes at most a second.
 /// - **Pages.** One handle asks the same copy of a shard each time, as long as that copy is there, so that pages fit
 ///   together. Copies may rank differently while they hold different deleted documents.
 /// - **All hits** are read of a point in time, which the server is told of when it is not needed any more. Where that does not
 ///   reach it, or the answer to the opening was lost, it ends `keep_alive` later. A server takes 300 at a time unless it is set up
-///   otherwise (`search.max_open_pit_context`); one more is `RateLimited`. One that has started anew has none, which is a
-///   `Conflict`, and a page longer than `max_answer` is `TooLarge`: ask for smaller ones.
+///   otherwise (`search.max_open_pit_context`); one more is `RateLimited`. One that has started anew has none, nor is there one
+///   of an index that was closed or deleted, or of a node that has left the cluster, which is a `Conflict`,
+///   and a page longer than `max_answer` is `TooLarge`: ask for smaller ones.
 #[derive(Debug)]
 pub struct OpenSearchIndex {
     client: Arc<Client>,
@@ -284,6 +289,7 @@ impl OpenSearchIndex {
             fence: options.fence.as_ref().map(|fence| (&self.marks, fence)),
             outcomes,
             deadline,
+            in_doubt: HashSet::new(),
             requests: 0,
         };
         run.finish(options.refresh).await?;
@@ -321,36 +327,41 @@ impl OpenSearchIndex {
             away(None, move |_| search::call(&schema, &path, &request, size)).await?
         };
         let left = || options.deadline.unwrap_or(self.deadline).saturating_sub(start.elapsed());
-        let (mut limit, mut skipped) = (options.deadline, 0);
+        let (mut limit, mut onward) = (options.deadline, Onward::new(None, request.size));
         loop {
             let answer = self.client.send(&call.within(limit)).await?;
-            let (mut response, place) = self.response_of(request, of, answer, left()).await?;
-            skipped += response.skipped;
-            let Some(place) = place else {
-                response.skipped = skipped;
-                tell_of_foreign(skipped);
+            let response;
+            (response, onward) = self.response_of((request, of), onward, answer, left()).await?;
+            if let Some(response) = response {
+                tell_of_foreign(response.skipped);
                 return Ok(response);
-            };
+            }
             let (schema, path, request) = (Arc::clone(&self.schema), self.search_path.clone(), request.clone());
-            call = away(Some(left()), move |_| search::call_behind((&schema, &path), &request, size, place)).await?;
+            let from = onward.clone();
+            call = away(Some(left()), move |_| search::call_from((&schema, &path), &request, size, &from)).await?;
             limit = Some(left());
         }
     }
 
     async fn response_of(
         &self,
-        request: &SearchRequest,
-        of: u64,
+        (request, of): (&SearchRequest, u64),
+        mut onward: Onward,
         answer: Bytes,
         left: Duration,
-    ) -> Result<(SearchResponse, Option<Json>)> {
+    ) -> Result<(Option<SearchResponse>, Onward)> {
         if request.highlight.is_empty() && answer.len() <= SHORT_ANSWER {
-            search::response((&self.schema, of), &self.index, request, &answer, &Stop::default())
-        } else {
-            // Reading and marking grow with the documents, so they have their own thread and what is left of the deadline.
-            let (schema, index, request) = (Arc::clone(&self.schema), self.index.clone(), request.clone());
-            away(Some(left), move |stop| search::response((&schema, of), &index, &request, &answer, stop)).await
+            let (of, asked) = ((&*self.schema, of), (request, &mut onward));
+            let response = search::response(of, &self.index, asked, &answer, &Stop::default())?;
+            return Ok((response, onward));
         }
+        // Reading and marking grow with the documents, so they have their own thread and what is left of the deadline.
+        let (schema, index, request) = (Arc::clone(&self.schema), self.index.clone(), request.clone());
+        let read = move |stop: &Stop| {
+            let response = search::response((&schema, of), &index, (&request, &mut onward), &answer, stop)?;
+            Ok((response, onward))
+        };
+        away(Some(left), read).await
     }
 
     async fn count_of(&self, query: &Query, options: &SearchOptions) -> Result<u64> {

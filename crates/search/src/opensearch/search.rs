@@ -12,6 +12,7 @@ use statehouse_core::{Error, ErrorKind, Result};
 use super::client::Call;
 use super::error;
 use super::mapping::{ID, biased, needs_presence, presence, unbiased};
+use super::onward::Onward;
 use super::query::compile;
 use super::source::{self, Read};
 use crate::cursor::Cursor;
@@ -21,8 +22,8 @@ use crate::limits::{Size, TermCount};
 use crate::print::print;
 use crate::work::Stop;
 use crate::{
-    Facet, FacetValue, FieldKind, Hit, Missing, Order, Projection, Query, Schema, SearchRequest, SearchResponse,
-    SortKey, Value,
+    Facet, FacetValue, FieldKind, Hit, HitPage, Missing, Order, Projection, Query, Schema, SearchRequest,
+    SearchResponse, SortKey, Value,
 };
 
 /// The search, if the schema allows it.
@@ -240,6 +241,13 @@ struct Hits<'a> {
     hits: Vec<RawHit<'a>>,
 }
 
+impl Hits<'_> {
+    /// Where each of them is, in the server's own words.
+    fn sorts(&self) -> Vec<&[Json]> {
+        self.hits.iter().map(|hit| &*hit.sort).collect()
+    }
+}
+
 #[derive(Deserialize)]
 struct Total {
     value: u64,
@@ -298,73 +306,73 @@ impl<'a> Answer<'a> {
     }
 }
 
-/// The search behind a place that the server has named.
-pub(super) fn call_behind(
+/// The search from a place that the server has named.
+pub(super) fn call_from(
     (schema, path): (&Schema, &str),
     request: &SearchRequest,
     size: Size,
-    place: Json,
+    onward: &Onward,
 ) -> Result<Call> {
     let terms = schema.terms_of_request(request, size)?;
     let mut body = body(schema, request, terms)?;
-    body["search_after"] = place;
+    onward.write(&mut body);
     Ok(Call::ask(path, &body))
 }
 
 /// The answer of `index` in our own words. The hits are `of` this request.
 ///
-/// Besides, where to read on if the page begins behind a cursor and something else has written all of it: there is no hit to
-/// read on behind.
+/// None if the page begins behind a cursor and something else has written all of it: there is no hit to read on behind. Then
+/// it says where to read on.
 pub(super) fn response(
     (schema, of): (&Schema, u64),
     index: &str,
-    request: &SearchRequest,
+    (request, onward): (&SearchRequest, &mut Onward),
     body: &[u8],
     stop: &Stop,
-) -> Result<(SearchResponse, Option<Json>)> {
+) -> Result<Option<SearchResponse>> {
     let answer = Answer::read(body)?;
-    let found = hits((schema, of), index, request, &answer.hits, stop)?;
-    let (all, hits) = (found.len(), found.into_iter().flatten().collect::<Vec<_>>());
-    let skipped = (all - hits.len()) as u64;
+    let found = hits((schema, of), index, (request, onward.size()), &answer.hits, stop)?;
+    if request.after.is_some() && onward.passes(&found, &answer.hits.sorts()) {
+        return Ok(None);
+    }
+    let (hits, skipped) = onward.ours(found, request.size);
     let mut response = SearchResponse::new(answer.hits.total.value, hits);
     response.skipped = skipped;
     response.facets = facets(request, answer.aggregations)?;
-    let stuck = request.after.is_some() && response.hits.is_empty() && skipped == request.size;
-    let place = answer.hits.hits.last().filter(|_| stuck).map(|raw| raw.sort.clone().into());
-    Ok((response, place))
+    Ok(Some(response))
 }
 
 /// One page of all hits.
 pub(super) struct Found {
     pub(super) total: u64,
-    /// `None` for what something else has written.
-    pub(super) hits: Vec<Option<Hit>>,
-    /// Where the next page begins, in the server's own words.
-    pub(super) last: Option<Json>,
+    /// None if something else has written all of it.
+    pub(super) page: Option<HitPage>,
 }
 
 /// The same as a page of all hits.
 pub(super) fn found(
     of: (&Schema, u64),
     index: &str,
-    request: &SearchRequest,
+    (request, onward): (&SearchRequest, &mut Onward),
     body: &[u8],
     stop: &Stop,
 ) -> Result<Found> {
     let answer = Answer::read(body)?;
-    let hits = hits(of, index, request, &answer.hits, stop)?;
-    let last = answer.hits.hits.last().map(|raw| raw.sort.clone().into());
-    Ok(Found { total: answer.hits.total.value, hits, last })
+    let total = answer.hits.total.value;
+    let found = hits(of, index, (request, onward.size()), &answer.hits, stop)?;
+    let sorts = answer.hits.sorts();
+    let page = if onward.passes(&found, &sorts) { None } else { Some(onward.page(found, &sorts, request.size)) };
+    Ok(Found { total, page })
 }
 
 fn hits(
     (schema, of): (&Schema, u64),
     index: &str,
-    request: &SearchRequest,
+    (request, size): (&SearchRequest, u64),
     found: &Hits<'_>,
     stop: &Stop,
 ) -> Result<Vec<Option<Hit>>> {
-    check_page(request, found)?;
+    check_page((request.from, size), found)?;
     let mut marker = Marker::new(schema, request, stop)?;
     let hit = |raw: &RawHit<'_>| {
         stop.check()?;
@@ -380,8 +388,8 @@ fn hits(
 }
 
 /// Refuses a page that is not the one that was asked for.
-fn check_page(request: &SearchRequest, hits: &Hits<'_>) -> Result<()> {
-    let most = request.size.min(hits.total.value.saturating_sub(request.from));
+fn check_page((from, size): (u64, u64), hits: &Hits<'_>) -> Result<()> {
+    let most = size.min(hits.total.value.saturating_sub(from));
     if hits.hits.len() as u64 > most {
         return Err(error::of_other_question("OpenSearch answered with more hits than there can be on the page"));
     }

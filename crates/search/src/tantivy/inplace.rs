@@ -46,7 +46,9 @@ pub(super) fn search(
     guarded(|| {
         let terms = schema.terms_of_request(request, size)?;
         let snapshot = client.snapshot();
-        if terms.in_all() * snapshot.segments.len() > LOOKUPS {
+        // A cursor's id and its texts are looked up, too.
+        let places = request.after.as_ref().map_or(0, |cursor| 1 + cursor.sort.len());
+        if (terms.in_all() + places) * snapshot.segments.len() > LOOKUPS {
             return Ok(None);
         }
         let stop = Stop::default();

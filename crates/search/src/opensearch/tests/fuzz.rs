@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use statehouse_core::conformance::fuzz::Target;
 
+use crate::opensearch::onward::Onward;
 use crate::opensearch::{bulk, error, search, source};
 use crate::work::Stop;
 use crate::{DocumentId, Facet, Field, Highlight, Operation, Query, Record, Schema, SearchRequest, Sort};
@@ -68,7 +69,9 @@ fn said<T>(result: statehouse_core::Result<T>, good: impl Fn(T) -> String) -> St
 
 fn searched(schema: &Schema, input: &[u8]) -> String {
     let request = request();
-    said(search::response((schema, 0), INDEX, &request, input, &Stop::default()), |(found, _)| {
+    let asked = (&request, &mut Onward::new(None, request.size));
+    said(search::response((schema, 0), INDEX, asked, input, &Stop::default()), |found| {
+        let found = found.expect("it begins behind no cursor");
         let distinct: HashSet<_> = found.ids().into_iter().collect();
         assert_eq!(distinct.len(), found.hits.len(), "each document once");
         assert!(found.hits.len() as u64 + found.skipped <= request.size.min(found.total), "no more than there can be");
@@ -80,9 +83,13 @@ fn searched(schema: &Schema, input: &[u8]) -> String {
 /// The same as a page of all hits.
 fn paged(schema: &Schema, input: &[u8]) -> String {
     let request = SearchRequest { facets: Vec::new(), ..request() };
-    said(search::found((schema, 0), INDEX, &request, input, &Stop::default()), |found| {
-        assert!(found.hits.len() as u64 <= request.size.min(found.total), "no more than there can be");
-        format!("a page of {}, {}", found.hits.len(), found.last.is_some())
+    let mut onward = Onward::new(None, request.size);
+    let found = search::found((schema, 0), INDEX, (&request, &mut onward), input, &Stop::default());
+    said(found, |found| {
+        let Some(page) = found.page else { return "none of ours".to_owned() };
+        let all = page.hits.len() as u64 + page.skipped;
+        assert!(all <= request.size.min(found.total), "no more than there can be");
+        format!("a page of {}, {:?}", page.hits.len(), page.end)
     })
 }
 

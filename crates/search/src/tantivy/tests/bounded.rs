@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use statehouse_core::ErrorKind;
 
+use crate::print::print;
 use crate::{
-    DocumentId, Facet, Field, Highlight, Operation, Query, Record, Schema, SearchIndex, SearchIndexExt, SearchOptions,
-    SearchRequest, Sort, TantivyConfig, TantivyIndex,
+    Cursor, DocumentId, Facet, Field, Highlight, HitsOptions, MAX_SORTS, MAX_TERM_LEN, Operation, Query, Record,
+    Schema, SearchIndex, SearchIndexExt, SearchOptions, SearchRequest, Sort, TantivyConfig, TantivyIndex, Value,
 };
 
 /// The contract's millisecond, for code that was compiled to be fast.
@@ -91,7 +92,58 @@ fn hostile() -> Vec<(&'static str, SearchRequest)> {
         ("many texts", Query::terms("code", (0..65_000).map(|n: u32| n.to_string())).into()),
         ("a range", Query::range("rank").at_least(1_i64).into()),
         ("everything but", Query::bool().must_not(Query::term("rank", 1_i64)).into()),
+        ("the largest cursor", behind(all().with_size(20))),
+        ("the largest cursor, few terms", behind(Query::term("code", "w1").into())),
     ]
+}
+
+/// Behind the largest cursor that there is, which has a text for each sort key.
+fn behind(request: SearchRequest) -> SearchRequest {
+    let sort = (0..MAX_SORTS).map(|n| Some(Value::Text(format!("w{n:x}").repeat(MAX_TERM_LEN / 4)))).collect();
+    let request = (0..MAX_SORTS).fold(request, |request, _| request.with_sort(Sort::by("code")));
+    let id = DocumentId::new("w".repeat(DocumentId::MAX_LEN)).unwrap();
+    let cursor = Cursor::new(print(&schema(), &request), None, sort, id);
+    request.with_after(cursor)
+}
+
+/// Opens, reads as many as three pages, and lets go of the state.
+async fn all_hits(index: &TantivyIndex, request: &SearchRequest) -> statehouse_core::Result<()> {
+    let size = request.size.min(1_000);
+    let options = HitsOptions::default().with_page_size(size).with_deadline(Duration::from_secs(1));
+    let mut hits = index.hits_with(request, options).await?;
+    for _ in 0..3 * size {
+        if hits.next().await?.is_none() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// What is looked up for a cursor counts like the terms of the query.
+#[tokio::test]
+async fn a_short_search_behind_a_cursor_runs_in_place_while_it_looks_up_little() {
+    let index = TantivyConfig::memory().open(schema()).await.unwrap();
+    let rows = (0..4).map(|n| Record::new(n.to_string()).unwrap().with("title", "w1").with("code", "x"));
+    index.bulk(rows.map(Operation::Upsert).collect()).await.unwrap().check().unwrap();
+    index.refresh().await.unwrap();
+    let segments = index.client().unwrap().snapshot().segments.len();
+    let in_place = |request: &SearchRequest| {
+        let size = crate::limits::Size::of_request(request).unwrap();
+        crate::tantivy::inplace::search((&index.client().unwrap(), index.schema()), request, size).unwrap().is_some()
+    };
+    let words = |count: usize| {
+        let words = (0..count).map(|n| format!("w{n:x}")).collect::<Vec<_>>().join(" ");
+        let request = SearchRequest::new(Query::matches("title", words));
+        (0..3).fold(request, |request, _| request.with_sort(Sort::by("code")))
+    };
+    // The query itself counts one, and the cursor its id and a text for each key.
+    let most = 200 / segments - 1;
+    for (count, cursor_too) in [(most, false), (most - 4, true)] {
+        let request = words(count);
+        let hit = index.search(&request).await.unwrap().hits.remove(0);
+        assert!(in_place(&request), "{count} terms");
+        assert_eq!(in_place(&request.with_after(hit.cursor())), cursor_too, "{count} terms and a cursor");
+    }
 }
 
 #[tokio::test]
@@ -104,6 +156,12 @@ async fn no_request_holds_an_async_thread() {
             let (_, search) = longest_poll(index.search_with(&request, options.clone())).await;
             let (_, count) = longest_poll(index.count_with(&request.query, options)).await;
             assert!(!warm || search.max(count) <= LIMIT, "{name}: {search:?} and {count:?}");
+        }
+    }
+    for (name, request) in hostile().into_iter().filter(|(_, request)| request.facets.is_empty()) {
+        for warm in [false, true] {
+            let (_, took) = longest_poll(all_hits(&index, &request)).await;
+            assert!(!warm || took <= LIMIT, "all hits of {name}: {took:?}");
         }
     }
     let (found, get) = longest_poll(async { index.get(&DocumentId::new("giant").unwrap()).await }).await;

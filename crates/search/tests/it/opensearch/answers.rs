@@ -229,3 +229,34 @@ async fn a_write_that_was_applied_by_a_lost_try_is_read_back() {
         "{report:?}"
     );
 }
+
+/// A node that is killed says so of single operations, too, of which it may have done some.
+#[tokio::test]
+async fn an_operation_of_which_the_server_knows_no_outcome_is_in_doubt() {
+    let item = |status: u16, kind: &str| format!(r#"{{"index":{{"status":{status},"error":{{"type":"{kind}"}}}}}}"#);
+    let gone = item(500, "node_disconnected_exception");
+    let stale = item(409, "version_conflict_engine_exception");
+    let (busy, wrong) = (item(429, "rejected_execution_exception"), item(400, "mapper_parsing_exception"));
+    let found = r#"{"docs":[{"_id":"a","_version":4,"found":true},{"_id":"b","_version":5,"found":true}]}"#;
+    let (stub, index) = index("&timeout=1s&deadline=2s", move |request, before| {
+        let again: &[&str] = match (request.target.contains("_mget"), before) {
+            (true, _) => return (200, text(found)),
+            (false, 0) => &[&gone, &gone, &busy, &gone, &gone, &gone],
+            (false, 1) => &[&stale, &stale, &stale, &busy, &wrong],
+            (false, _) => &[&busy],
+        };
+        items(again)
+    })
+    .await;
+    let operations = ["a", "b", "c", "d", "e"].map(|id| versioned(id, 4)).into_iter().chain([document("f", "x")]);
+    let report = index.bulk(operations.collect()).await.unwrap();
+    use statehouse_search::Outcome::{Failed, Stale, Updated};
+    let [Updated { version: 4 }, Stale, Stale, Failed(d), Failed(e), Failed(f)] = &report.outcomes[..] else {
+        panic!("{report:?}")
+    };
+    let told = [d, e, f].map(|error| (error.kind(), error.key(), error.is_retryable()));
+    let unknown = |key, again| (ErrorKind::OutcomeUnknown, Some(key), again);
+    assert_eq!(told, [unknown("d", true), unknown("e", false), unknown("f", false)]);
+    let asked = stub.received("_mget");
+    assert!(matches!(&asked[..], [asked] if !asked.body.contains(r#""c""#)), "it was refused only: {asked:?}");
+}

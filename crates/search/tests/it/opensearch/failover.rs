@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use statehouse_core::{Error, ErrorKind};
+use statehouse_core::{Error, ErrorKind, Namespace};
 use statehouse_search::{
-    DocumentId, OpenSearchConfig, OpenSearchIndex, Outcome, Query, SearchIndexExt as _, SearchRequest,
+    BulkOptions, DocumentId, HitsOptions, OpenSearchConfig, OpenSearchIndex, Outcome, Query, Refresh, SearchIndex as _,
+    SearchIndexExt as _, SearchRequest,
 };
 use statehouse_testkit::{OpenSearchCluster, OpenSearchNode};
 
@@ -117,19 +118,24 @@ async fn primary<'c>(cluster: &'c OpenSearchCluster, index: &str) -> &'c OpenSea
     &cluster.nodes()[place]
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_killed_node_costs_no_acknowledged_document_and_no_restart() {
-    let cluster = OpenSearchCluster::start().await;
+/// An index with two copies, of which both are there.
+async fn open(cluster: &OpenSearchCluster, name: &Namespace) -> OpenSearchIndex {
     let nodes = cluster.nodes().iter().map(|node| {
         let (host, port) = node.address().split_once(':').unwrap();
         (host.to_owned(), port.parse().unwrap())
     });
     let config = OpenSearchConfig::new(nodes).unwrap().with_replicas(1).with_deadline(DEADLINE);
-    let name = fresh_name();
-    let index = Arc::new(OpenSearchIndex::open(config, &name, schema()).await.unwrap());
+    let index = OpenSearchIndex::open(config, name, schema()).await.unwrap();
     let green = format!("/_cluster/health/{name}?wait_for_status=green&timeout=30s");
     assert_eq!(cluster.nodes()[0].request("GET", &green, "").await.unwrap().status, 200);
+    index
+}
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_node_costs_no_acknowledged_document_and_no_restart() {
+    let cluster = OpenSearchCluster::start().await;
+    let name = fresh_name();
+    let index = Arc::new(open(&cluster, &name).await);
     let (stop, progress) = (Arc::new(AtomicBool::new(false)), Arc::<Progress>::default());
     let shared = || (Arc::clone(&index), Arc::clone(&stop), Arc::clone(&progress));
     let writers: Vec<_> = (0..4)
@@ -188,4 +194,41 @@ async fn a_killed_node_costs_no_acknowledged_document_and_no_restart() {
     index.refresh().await.unwrap();
     let found = index.count(&Query::matches("title", "cholera").into()).await.unwrap();
     assert!(found >= writes.stored.len() as u64, "{found} are found of {}", writes.stored.len());
+}
+
+/// Another copy of a shard has another state: nobody goes on with that one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_state_whose_node_is_gone_is_a_conflict() {
+    let cluster = OpenSearchCluster::start().await;
+    let index = open(&cluster, &fresh_name()).await;
+    let options = BulkOptions::default().with_refresh(Refresh::Now);
+    index.bulk_with((0..9).map(|n| versioned(&n.to_string(), 1)).collect(), options).await.unwrap().check().unwrap();
+    let options = HitsOptions::default().with_page_size(1).with_keep_alive(Duration::from_secs(1_200));
+    let mut hits = index.hits_with(&SearchRequest::new(Query::all()), options).await.unwrap();
+    assert!(hits.next().await.unwrap().is_some());
+    holder(&cluster).await.kill();
+    let start = Instant::now();
+    let lost = loop {
+        match hits.next().await {
+            // Until the others have noticed.
+            Err(error) if error.kind() == ErrorKind::Unavailable => {}
+            Err(error) => break error,
+            Ok(hit) => panic!("{hit:?}"),
+        }
+        assert!(start.elapsed() < Duration::from_secs(120), "it is never lost");
+    };
+    assert_eq!((lost.kind(), lost.is_retryable()), (ErrorKind::Conflict, false), "{lost:?}");
+    assert_eq!(index.search(&SearchRequest::new(Query::all())).await.unwrap().total, 9);
+}
+
+/// The node that holds a point in time.
+async fn holder(cluster: &OpenSearchCluster) -> &OpenSearchNode {
+    for node in cluster.nodes() {
+        let target = "/_nodes/_local/stats/indices/search?filter_path=nodes.*.indices.search.point_in_time_current";
+        let found = node.request("GET", target, "").await.unwrap().text();
+        if found.contains(r#""point_in_time_current":1"#) {
+            return node;
+        }
+    }
+    panic!("no node holds one");
 }

@@ -10,7 +10,7 @@ use statehouse_search::{
 
 use super::stub::{Received, Stub};
 use super::stubbed::{everything, index, text};
-use super::{Scratch, schema};
+use super::{Scratch, config, document, schema};
 
 const CLOSED: &str = r#"{"pits":[{"successful":true,"pit_id":"p1"}]}"#;
 
@@ -37,6 +37,10 @@ async fn server(answer: impl Fn(&Received, usize) -> (u16, String) + Send + Sync
         _ => answer(request, before),
     })
     .await
+}
+
+fn shown() -> BulkOptions {
+    BulkOptions::default().with_refresh(Refresh::Now)
 }
 
 fn two_at_a_time() -> HitsOptions {
@@ -173,9 +177,7 @@ async fn a_page_that_failed_may_be_asked_for_again() {
 async fn a_state_that_the_server_has_lost_is_a_conflict() {
     let scratch = Scratch::new().await;
     let index = scratch.open(schema()).await.unwrap();
-    let record = |id: &str| Operation::Upsert(Record::new(id).unwrap().with("title", "Fever"));
-    let shown = BulkOptions::default().with_refresh(Refresh::Now);
-    index.bulk_with(["a", "b", "c"].map(record).into(), shown).await.unwrap().check().unwrap();
+    index.bulk_with(["a", "b", "c"].map(|id| document(id, "Fever")).into(), shown()).await.unwrap().check().unwrap();
     let mut hits = index.hits_with(&everything(), two_at_a_time()).await.unwrap();
     hits.next().await.unwrap();
     hits.next().await.unwrap();
@@ -184,6 +186,70 @@ async fn a_state_that_the_server_has_lost_is_a_conflict() {
     }
     let lost = hits.next().await.unwrap_err();
     assert_eq!((lost.kind(), lost.is_retryable()), (ErrorKind::Conflict, false), "{lost}");
+    scratch.delete().await;
+}
+
+/// Closed, deleted, and made again under its name.
+#[tokio::test]
+async fn a_state_whose_index_is_gone_is_a_conflict() {
+    for ways in [&["close"][..], &["delete"], &["delete", "make"]] {
+        let scratch = Scratch::new().await;
+        let index = scratch.open(schema()).await.unwrap();
+        index
+            .bulk_with(["a", "b", "c"].map(|id| document(id, "Fever")).into(), shown())
+            .await
+            .unwrap()
+            .check()
+            .unwrap();
+        let mut hits = index.hits_with(&everything(), two_at_a_time()).await.unwrap();
+        hits.next().await.unwrap();
+        hits.next().await.unwrap();
+        for way in ways {
+            match *way {
+                "close" => {
+                    let (status, _) = scratch.request("POST", &format!("/{}-000001/_close", scratch.name), "").await;
+                    assert_eq!(status, 200);
+                }
+                "delete" => scratch.delete().await,
+                _ => drop(scratch.open(schema()).await.unwrap()),
+            }
+        }
+        for _ in 0..2 {
+            let lost = hits.next().await.unwrap_err();
+            assert_eq!((lost.kind(), lost.is_retryable()), (ErrorKind::Conflict, false), "{ways:?}: {lost}");
+        }
+        if *ways != ["delete"] {
+            scratch.delete().await;
+        }
+    }
+}
+
+/// Term statistics of all shards, and documents that tie over them.
+#[tokio::test]
+async fn all_hits_of_several_shards_come_in_the_order_of_pages() {
+    let scratch = Scratch::new().await;
+    let config = config(scratch.node.address(), "&shards=3");
+    let index = OpenSearchIndex::open(config, &scratch.name, schema()).await.unwrap();
+    let record = |n: u64| {
+        let record = Record::new(format!("d{n:02}")).unwrap().with("uses", n % 4);
+        Operation::Upsert(record.with("title", if n.is_multiple_of(3) { "rare word" } else { "word word" }))
+    };
+    index.bulk_with((0..40).map(record).collect(), shown()).await.unwrap().check().unwrap();
+    let words = || SearchRequest::new(Query::matches("title", "rare word"));
+    for request in [words(), words().with_sort(Sort::by("uses")), words().with_sort(Sort::by_score().ascending())] {
+        let whole = index.search(&request.clone().with_size(100)).await.unwrap();
+        assert_eq!(whole.hits.len(), 40);
+        for size in [1, 7, 40] {
+            let mut hits = index.hits_with(&request, HitsOptions::default().with_page_size(size)).await.unwrap();
+            let mut read = Vec::new();
+            while let Some(hit) = hits.next().await.unwrap() {
+                read.push(hit);
+            }
+            assert!(read == whole.hits, "pages of {size}, {:?}", request.sort);
+            let behind = ids_behind_cursors(&index, request.clone().with_size(size)).await;
+            assert_eq!(behind, whole.ids(), "pages of {size}");
+        }
+    }
     scratch.delete().await;
 }
 
@@ -219,6 +285,37 @@ async fn what_something_else_has_written_is_skipped_and_counted_once() {
         assert_eq!(ids(&mut hits).await, ["0", "1", "7", "8"]);
         assert_eq!(hits.skipped(), 6, "pages of {size}");
         assert_eq!(ids_behind_cursors(&index, request.clone().with_size(size)).await, ["0", "1", "7", "8"]);
+    }
+    scratch.delete().await;
+}
+
+/// Those have no place of their own to the server: neither do they hide each other, nor one of ours whose id they have.
+#[tokio::test]
+async fn what_something_else_has_written_in_one_place_hides_nothing() {
+    let scratch = Scratch::new().await;
+    let index = scratch.open(schema()).await.unwrap();
+    let uses = |n: u64| n.cast_signed() ^ i64::MIN;
+    let record = |n: u64| Operation::Upsert(Record::new(format!("{n}")).unwrap().with("uses", n));
+    // First in the shard.
+    let copy = format!(r#"{{"_sid":"4","uses":{}}}"#, uses(4));
+    let path = |id: &str| format!("/{}-000001/_doc/{id}?refresh=true", scratch.name);
+    let (status, answer) = scratch.request("PUT", &path("copy"), &copy).await;
+    assert_eq!(status, 201, "{answer}");
+    index.bulk((0..9).filter(|n| *n != 3).map(record).collect()).await.unwrap().check().unwrap();
+    for n in 0..5 {
+        assert_eq!(
+            scratch.request("PUT", &path(&format!("foreign{n}")), &format!(r#"{{"uses":{}}}"#, uses(3))).await.0,
+            201
+        );
+    }
+    index.refresh().await.unwrap();
+    let request = SearchRequest::new(Query::all()).with_sort(Sort::by("uses"));
+    for size in [1, 2, 3, 4, 100] {
+        let mut hits = index.hits_with(&request, HitsOptions::default().with_page_size(size)).await.unwrap();
+        assert_eq!(ids(&mut hits).await, ["0", "1", "2", "4", "5", "6", "7", "8"], "pages of {size}");
+        assert_eq!(hits.skipped(), 6, "pages of {size}");
+        let behind = ids_behind_cursors(&index, request.clone().with_size(size)).await;
+        assert_eq!(behind, ["0", "1", "2", "4", "5", "6", "7", "8"], "pages of {size}");
     }
     scratch.delete().await;
 }
