@@ -135,7 +135,8 @@ mod tests {
 
     #[test]
     fn of_a_failed_binary_is_told_what_failed_and_why() {
-        let output = "test a ... ok\ntest b ... FAILED\n\nfailures:\n\n---- b stdout ----\npanicked\ntest result: FAILED.";
+        let output =
+            "test a ... ok\ntest b ... FAILED\n\nfailures:\n\n---- b stdout ----\npanicked\ntest result: FAILED.";
         assert_eq!(failures(output).lines().nth(1), Some("  failures:"));
         assert!(failures(output).contains("panicked") && !failures(output).contains("test a"));
         assert!(failures("test a ... ok\nkilled").ends_with("killed"));
