@@ -35,6 +35,25 @@ const TOLD: usize = 100;
 
 /// Why a walk over many files ended before its end, and how far it had come: what [`Mirror`](crate::Mirror) and
 /// [`Check`](crate::Check) fail with.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use statehouse_core::Namespace;
+/// # use statehouse_core::layer::Faults;
+/// # use statehouse_filestore::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> statehouse_core::Result<()> {
+/// # let store = LayeredFileStore::new(Arc::new(MemoryFileStore::new()), Faults::seeded(1).with_refused_calls(1.0));
+/// # let scans = Files::new(Arc::new(store), Namespace::new("clinic.scans")?);
+/// let mut after = String::new();
+/// if let Err(ended) = scans.check().after(&after).await {
+///     println!("{}, behind {} files", ended.error(), ended.done().files);
+///     after = ended.done().last.clone().unwrap_or(after);
+///     assert!(ended.into_error().is_retryable());
+/// }
+/// # assert_eq!(after, "");
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct Interrupted<T> {
     error: Error,
