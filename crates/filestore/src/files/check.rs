@@ -8,7 +8,7 @@ use futures_util::{FutureExt, TryStreamExt};
 use statehouse_core::{Error, ErrorKind, Result};
 
 use super::place::Place;
-use super::walk::{AT_A_TIME, Interrupted, Tally, Tries, is_of_all, names, tell, walk};
+use super::walk::{AT_A_TIME, Interrupted, Progress, Tally, Tries, is_of_all, names, tell, walk};
 use crate::key::FileKey;
 use crate::options::GetOptions;
 
@@ -48,7 +48,7 @@ pub struct Check<'a> {
     prefix: String,
     after: Option<String>,
     at_a_time: usize,
-    progress: Option<Box<dyn Fn(&Checked) + Send + Sync + 'a>>,
+    progress: Option<Progress<'a, Checked>>,
 }
 
 /// What a [`Check`] has found.

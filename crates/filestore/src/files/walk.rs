@@ -102,6 +102,9 @@ impl<T> std::error::Error for Interrupted<T> {
     }
 }
 
+/// Is told of each file.
+pub(super) type Progress<'a, T> = Box<dyn Fn(&T) + Send + Sync + 'a>;
+
 /// What counts files.
 pub(super) trait Tally<T> {
     fn add(&mut self, name: &str, done: Result<T>);

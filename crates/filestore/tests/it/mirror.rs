@@ -560,7 +560,7 @@ async fn mirror_beside_an_application(from: &Files, to: &Files, seed: u64) {
         let store = LayeredFileStore::new(Arc::clone(files.store()), Between(Arc::clone(&app)));
         Files::new(Arc::new(store) as Arc<dyn FileStore>, files.namespace().clone())
     };
-    let done = layered(from).mirror_to(&layered(to)).remove_others(seed % 2 == 0).await.unwrap();
+    let done = layered(from).mirror_to(&layered(to)).remove_others(seed.is_multiple_of(2)).await.unwrap();
     assert_eq!(done.failed, 0, "seed {seed}: {done:?}");
     let mut state = app.state.lock().await;
     app.finish(&mut state).await;

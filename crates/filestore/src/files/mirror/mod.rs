@@ -16,7 +16,7 @@ use self::pair::{Pair, Settled};
 use self::union::union;
 use super::list::List;
 use super::place::Place;
-use super::walk::{AT_A_TIME, Interrupted, Tally, names, tell, walk};
+use super::walk::{AT_A_TIME, Interrupted, Progress, Tally, names, tell, walk};
 use crate::capability::{CREATE_IF_ABSENT, DELETE_IF_MATCH, METADATA, REPLACE_IF_MATCH};
 
 /// A copy of many files to another store that is being described; `.await` does it and says what has become of them: [`Mirrored`].
@@ -85,7 +85,7 @@ pub struct Mirror<'a> {
     prefix: String,
     after: Option<String>,
     at_a_time: usize,
-    progress: Option<Box<dyn Fn(&Mirrored) + Send + Sync + 'a>>,
+    progress: Option<Progress<'a, Mirrored>>,
 }
 
 /// What has become of the files that a [`Mirror`] came upon.
