@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use statehouse_core::Namespace;
 use statehouse_core::conformance::rounds;
@@ -13,6 +14,7 @@ use crate::mirror::{assert_equal, names};
 
 const DIRECTORY: &str = "STATEHOUSE_TEST_MIRRORED_DIRECTORY";
 const AFTER: &str = "STATEHOUSE_TEST_MIRRORED_AFTER";
+const AHEAD: usize = 4;
 
 async fn both(directory: &Path) -> (Files, Files) {
     let open = async |name: &str| {
@@ -27,9 +29,14 @@ async fn both(directory: &Path) -> (Files, Files) {
 async fn the_process_that_is_killed() {
     let Ok(directory) = std::env::var(DIRECTORY) else { return };
     let (from, to) = both(Path::new(&directory)).await;
+    let told = AtomicUsize::new(0);
     let mirror = from.mirror_to(&to).after(std::env::var(AFTER).unwrap()).progress(|done| {
         if let Some(last) = &done.last {
             writeln!(std::io::stdout(), "\nlast {last}").unwrap();
+            // It runs ahead of whoever kills it by so many files and no more.
+            if told.fetch_add(1, Ordering::Relaxed) >= AHEAD {
+                std::io::stdin().read_line(&mut String::new()).unwrap();
+            }
         }
     });
     assert_eq!(mirror.await.unwrap().failed, 0);
@@ -41,10 +48,12 @@ fn mirror_until(directory: &Path, after: &str, told: usize) -> (String, bool) {
         .args(["--exact", "mirror_killed::the_process_that_is_killed", "--nocapture"])
         .env(DIRECTORY, directory)
         .env(AFTER, after)
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
+    let mut heard = child.stdin.take().unwrap();
     let (mut last, mut seen) = (after.to_owned(), 0);
     for line in BufReader::new(child.stdout.take().unwrap()).lines() {
         let line = line.unwrap();
@@ -53,6 +62,9 @@ fn mirror_until(directory: &Path, after: &str, told: usize) -> (String, bool) {
         seen += 1;
         if seen == told {
             child.kill().unwrap();
+        } else {
+            // Nobody reads what is behind the last.
+            let _ = heard.write_all(b"\n");
         }
     }
     (last, !child.wait().unwrap().success())
