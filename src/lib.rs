@@ -22,6 +22,8 @@ mod guide {
     struct DocumentTypes;
     #[doc = include_str!("../docs/guide/files.md")]
     struct Files;
+    #[doc = include_str!("../docs/guide/files-to-s3.md")]
+    struct FilesToS3;
     #[doc = include_str!("../docs/guide/replicas.md")]
     struct Replicas;
     #[doc = include_str!("../docs/guide/run-once.md")]

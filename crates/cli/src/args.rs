@@ -19,6 +19,12 @@ Usage: statehouse COMMAND
   run-once reset NAME --yes [--wait SECONDS]
                            forgets that it was run, so that whoever comes next runs it from the beginning; refused while
                            somebody runs it: --wait for one that was killed, longer than its lease
+  files mirror FROM TO [--remove-others] [--prefix NAME/TEXT] [--after NAME/FILE]
+                           copies all files of the application from one store to another, such as file:/srv/uploads and
+                           s3://bucket, while it runs and writes both
+  files check [URL] [--prefix NAME/TEXT] [--after NAME/FILE]
+                           reads all files, at STATEHOUSE_FILES_URL unless said, and compares them with their digests
+  files sweep [URL]        removes files whose time to live is over, and what uploads have left behind
 
   --json                   one JSON value in place of lines
   --help, --version
@@ -40,6 +46,21 @@ pub(crate) enum Command {
     },
     Fleet,
     RunOnce(RunOnce),
+    Files(Files),
+}
+
+#[derive(Debug, PartialEq)]
+pub(crate) enum Files {
+    Mirror { from: String, to: String, below: Below, remove_others: bool },
+    Check { url: Option<String>, below: Below },
+    Sweep { url: Option<String> },
+}
+
+/// Which files; all if nothing is said.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Below {
+    pub(crate) prefix: Option<String>,
+    pub(crate) after: Option<String>,
 }
 
 #[derive(Debug, PartialEq)]
@@ -56,6 +77,8 @@ struct Said {
     is_fleet: bool,
     is_meant: bool,
     wait: Option<Duration>,
+    below: Below,
+    removes_others: bool,
 }
 
 impl Args {
@@ -70,6 +93,9 @@ impl Args {
                 Long("fleet") => said.is_fleet = true,
                 Long("yes") => said.is_meant = true,
                 Long("wait") => said.wait = Some(seconds(&mut parser)?),
+                Long("prefix") => said.below.prefix = Some(text(&mut parser)?),
+                Long("after") => said.below.after = Some(text(&mut parser)?),
+                Long("remove-others") => said.removes_others = true,
                 Value(word) => said.words.push(word.string().map_err(unread)?),
                 other => return Err(unread(other.unexpected())),
             }
@@ -82,13 +108,26 @@ impl Args {
         if said.is_fleet && said.words != ["doctor"] {
             return Err(unread("--fleet is of doctor, which then takes no services"));
         }
+        said.check_files()?;
         said.command().map(|command| Self { command })
     }
 }
 
 impl Said {
+    fn check_files(&self) -> Result<(), Failure> {
+        let verb = self.words.get(1).filter(|_| self.words[0] == "files").map(String::as_str);
+        if self.below != Below::default() && !matches!(verb, Some("mirror" | "check")) {
+            return Err(unread("--prefix and --after are of files mirror and files check"));
+        }
+        if self.removes_others && verb != Some("mirror") {
+            return Err(unread("--remove-others is of files mirror"));
+        }
+        Ok(())
+    }
+
     fn command(self) -> Result<Command, Failure> {
         let (is_meant, wait) = (self.is_meant, self.wait.unwrap_or_default());
+        let (below, remove_others) = (self.below, self.removes_others);
         let words: Vec<_> = self.words.iter().map(String::as_str).collect();
         let name = |name: &str| name.to_owned();
         Ok(match words.as_slice() {
@@ -98,9 +137,22 @@ impl Said {
             ["run-once", "list"] => Command::RunOnce(RunOnce::List),
             ["run-once", "show", run] => Command::RunOnce(RunOnce::Show { name: name(run) }),
             ["run-once", "reset", run] => Command::RunOnce(RunOnce::Reset { name: name(run), is_meant, wait }),
+            ["files", "mirror", from, to] => {
+                Command::Files(Files::Mirror { from: name(from), to: name(to), below, remove_others })
+            }
+            ["files", "check"] => Command::Files(Files::Check { url: None, below }),
+            ["files", "check", url] => Command::Files(Files::Check { url: Some(name(url)), below }),
+            ["files", "sweep"] => Command::Files(Files::Sweep { url: None }),
+            ["files", "sweep", url] => Command::Files(Files::Sweep { url: Some(name(url)) }),
+            // What it names may hold a password.
+            ["files", ..] => return Err(unread("it is files mirror FROM TO, files check [URL] or files sweep [URL]")),
             _ => return Err(unread(format!("there is no command {:?}", words.join(" ")))),
         })
     }
+}
+
+fn text(parser: &mut lexopt::Parser) -> Result<String, Failure> {
+    parser.value().and_then(|value| value.string()).map_err(unread)
 }
 
 fn seconds(parser: &mut lexopt::Parser) -> Result<Duration, Failure> {
@@ -143,6 +195,17 @@ mod tests {
                 "run-once reset terminology",
                 Command::RunOnce(RunOnce::Reset { name: name(), is_meant: false, wait: Duration::ZERO }),
             ),
+            (
+                "files mirror file:/srv s3://b --remove-others --prefix scans/p --after=scans/p42",
+                Command::Files(Files::Mirror {
+                    from: "file:/srv".to_owned(),
+                    to: "s3://b".to_owned(),
+                    below: Below { prefix: Some("scans/p".to_owned()), after: Some("scans/p42".to_owned()) },
+                    remove_others: true,
+                }),
+            ),
+            ("files check --json", Command::Files(Files::Check { url: None, below: Below::default() })),
+            ("files sweep s3://b", Command::Files(Files::Sweep { url: Some("s3://b".to_owned()) })),
         ] {
             assert_eq!(parsed(line), Ok(expected), "{line}");
         }
@@ -161,6 +224,11 @@ mod tests {
             ("doctor --fix", "--fix"),
             ("doctor --fleet cache", "--fleet"),
             ("run-once list --fleet", "--fleet"),
+            ("files", "files mirror FROM TO"),
+            ("files mirror s3://b", "files mirror FROM TO"),
+            ("files sweep --prefix scans/", "--prefix"),
+            ("doctor --after a", "--after"),
+            ("files check --remove-others", "--remove-others"),
         ] {
             let refused = parsed(line).unwrap_err();
             assert!(refused.contains(named) && refused.contains("--help"), "{line}: {refused}");

@@ -1,5 +1,5 @@
 //! The `statehouse` command: says what is wrong with the services that the environment names, and administers what an
-//! application has run once.
+//! application has run once and the files that it has stored.
 //!
 //! ```sh
 //! cargo install statehouse-cli
@@ -9,6 +9,9 @@
 //! statehouse doctor --fleet               # each replica: its build, how far it is, why not, and in what they differ
 //! statehouse run-once list                # what was run once in the fleet, and how far it is
 //! statehouse run-once reset terminology --yes
+//! statehouse files mirror file:/srv/uploads s3://scans # all files, while the application writes both
+//! statehouse files check                  # all files against their digests
+//! statehouse files sweep                  # files whose time is over, and what uploads have left
 //! ```
 //!
 //! # Concepts
@@ -29,6 +32,15 @@
 //!   forgets that it was run, so that whoever comes next runs it from the beginning; it undoes nothing. It is refused while a
 //!   replica has the run's lock, without exception: a run cannot be stopped from outside. End that replica, or let it finish;
 //!   for one that was killed, `--wait SECONDS` longer than its lease (15 s unless the application says otherwise).
+//! - **`files mirror FROM TO`** copies all files of the application, of every name that it gives to `Services::files` in its namespace,
+//!   from the store at one URL to that at another, with all that belongs to them; what is there already with the same digest and metadata
+//!   is only looked at. The application goes on meanwhile and writes to FROM first and then to TO: nothing newer is replaced, and nothing that was
+//!   deleted comes back. What is only in TO is counted, or deleted with `--remove-others`. A file that is damaged or cannot be copied
+//!   is told, and the others go on. What ends it says with which `--after NAME/FILE` to go on; `--prefix NAME/TEXT` is for some of the files.
+//!   The guide "From ./uploads to S3 without downtime" has all steps.
+//! - **`files check`** reads all files, at `STATEHOUSE_FILES_URL` unless another URL is said, and compares them with the SHA-256 that was
+//!   recorded when they were stored. **`files sweep`** removes those whose time to live is over and what uploads have left behind; stages stay, since
+//!   only the application's database knows of them.
 //! - **The exit code** is 0 if all is well, 1 if something is wrong or was refused, 2 if the command or a setting cannot be
 //!   read.
 //! - **`--json`** prints one JSON value in place of the lines, also where it fails.
@@ -54,6 +66,7 @@
 mod args;
 mod doctor;
 mod environment;
+mod files;
 mod fleet;
 mod outcome;
 mod run_once;
@@ -78,6 +91,7 @@ fn run(args: Args) -> Result<Outcome, Failure> {
             Command::Version => Ok(Outcome::text(concat!("statehouse ", env!("CARGO_PKG_VERSION"), "\n"))),
             Command::Doctor { services } => doctor::examine(&services).await,
             Command::Fleet => fleet::examine().await,
+            Command::Files(asked) => files::administer(asked).await,
             Command::RunOnce(what) => run_once::administer(what).await,
         }
     })

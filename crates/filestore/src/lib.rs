@@ -163,7 +163,8 @@ pub use connect::{check, open};
 pub use content::Object;
 pub use digest::Digest;
 pub use files::{
-    Copy, Decision, Delete, DeleteMany, FileReader, FileWriter, Files, Get, Head, List, Put, Rename, StagedFile, Sweep,
+    Check, Checked, Copy, Decision, Delete, DeleteMany, FileReader, FileWriter, Files, Get, Head, Interrupted, List,
+    Mirror, Mirrored, Put, Rename, StagedFile, Sweep,
 };
 pub use key::FileKey;
 pub use layered::LayeredFileStore;

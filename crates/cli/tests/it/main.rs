@@ -1,6 +1,7 @@
 //! The program as an operator runs it, on real servers.
 
 mod doctor;
+mod files;
 mod fleet;
 mod run_once;
 mod skewed;

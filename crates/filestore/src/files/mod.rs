@@ -109,12 +109,14 @@ macro_rules! to_another_name {
     };
 }
 
+mod check;
 mod copy;
 mod delete;
 mod delete_many;
 mod get;
 mod head;
 mod list;
+mod mirror;
 mod place;
 mod put;
 mod reader;
@@ -122,6 +124,7 @@ mod rename;
 mod source;
 mod stage;
 mod sweep;
+mod walk;
 mod writer;
 
 use std::sync::Arc;
@@ -133,12 +136,14 @@ use futures_util::StreamExt;
 use statehouse_core::fence::Raising;
 use statehouse_core::{ErrorKind, Fence, Guarded, Namespace, RaiseOptions, Result};
 
+pub use self::check::{Check, Checked};
 pub use self::copy::Copy;
 pub use self::delete::Delete;
 pub use self::delete_many::DeleteMany;
 pub use self::get::Get;
 pub use self::head::Head;
 pub use self::list::List;
+pub use self::mirror::{Mirror, Mirrored};
 pub(crate) use self::place::Place;
 pub use self::put::Put;
 pub use self::reader::FileReader;
@@ -147,6 +152,7 @@ pub(crate) use self::rename::NoDigest;
 pub use self::rename::Rename;
 pub use self::stage::StagedFile;
 pub use self::sweep::{Decision, Sweep};
+pub use self::walk::Interrupted;
 pub use self::writer::FileWriter;
 use crate::api::FileStore;
 use crate::body::{Body, source_failed};
@@ -290,6 +296,17 @@ impl Files {
     /// Removes what nobody will, and ends what was staged and is not committed: see [`Sweep`].
     pub fn sweep(&self) -> Sweep<'_> {
         Sweep::new(&self.place)
+    }
+
+    /// Copies all files to another store, under the same names in the other handle's namespace, while the application goes on and writes
+    /// both: see [`Mirror`].
+    pub fn mirror_to<'a>(&'a self, other: &'a Self) -> Mirror<'a> {
+        Mirror::new(&self.place, &other.place)
+    }
+
+    /// Reads all files and compares them with what was recorded when they were stored: see [`Check`].
+    pub fn check(&self) -> Check<'_> {
+        Check::new(&self.place)
     }
 
     /// Lists the files whose names begin with this text.

@@ -7,6 +7,9 @@ mod full_disk;
 mod gone;
 mod killed;
 mod local_busy;
+mod mirror;
+#[cfg(unix)]
+mod mirror_killed;
 mod network;
 #[cfg(target_os = "linux")]
 mod private;

@@ -82,7 +82,7 @@ pub(crate) fn with(files: &Files, operation: &'static str, before: Step, after: 
     Files::new(Arc::new(layered), files.namespace().clone())
 }
 
-async fn every_backend(root: &std::path::Path) -> Vec<Files> {
+pub(crate) async fn every_backend(root: &std::path::Path) -> Vec<Files> {
     let local = LocalFileStore::open(root.join("files")).await.unwrap();
     let s3 = ObjectFileStore::open_s3(config(S3Server::shared().await)).await.unwrap();
     let stores: [Arc<dyn FileStore>; 3] = [Arc::new(MemoryFileStore::new()), Arc::new(local), Arc::new(s3)];
