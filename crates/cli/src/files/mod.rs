@@ -33,7 +33,13 @@ pub(crate) async fn administer(asked: Asked) -> Result<Outcome, Failure> {
 
 async fn mirror(urls: [&str; 2], below: &Below, remove_others: bool) -> Result<Outcome, Failure> {
     let (from, to) = (Store::open(Some(urls[0]), "FROM").await?, Store::open(Some(urls[1]), "TO").await?);
-    let mut names = [from.names().await?, to.names().await?].concat();
+    let mut names = from.names().await?;
+    if names.is_empty() && remove_others {
+        // An address that is mistyped is a store as well.
+        let message = "FROM has no files in this namespace: nothing is deleted in TO, and nothing is copied";
+        return Err(Failure::wrong(message));
+    }
+    names.extend(to.names().await?);
     names.sort();
     names.dedup();
     let mut report = Report::new();

@@ -52,6 +52,9 @@ async fn an_applications_files_go_from_a_folder_to_s3_with_all_that_belongs_to_t
         0,
         &["letters: 2 files, 1 same, 1 others", "1 are only in TO and were left; --remove-others deletes them"],
     );
+    let mistyped = file_url(&folder.path().join("uplaods"));
+    let empty = run(&format!("files mirror {mistyped} {to} --remove-others"), &environment).await;
+    empty.says(1, &["FROM has no files in this namespace: nothing is deleted in TO"]);
     let json = run(&format!("files mirror {from} {to} --remove-others --json"), &environment).await;
     json.says(0, &[]);
     let json = json.json();
