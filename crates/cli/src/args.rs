@@ -146,7 +146,9 @@ impl Said {
             ["files", "sweep", url] => Command::Files(Files::Sweep { url: Some(name(url)) }),
             // What it names may hold a password.
             ["files", ..] => return Err(unread("it is files mirror FROM TO, files check [URL] or files sweep [URL]")),
-            _ => return Err(unread(format!("there is no command {:?}", words.join(" ")))),
+            // The others may be URLs.
+            [word, ..] if word.contains(':') => return Err(unread("an address is no command")),
+            [word, ..] => return Err(unread(format!("there is no command {word:?} of that form"))),
         })
     }
 }

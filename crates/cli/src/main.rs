@@ -35,12 +35,12 @@
 //! - **`files mirror FROM TO`** copies all files of the application, of every name that it gives to `Services::files` in its namespace,
 //!   from the store at one URL to that at another, with all that belongs to them; what is there already with the same digest and metadata
 //!   is only looked at. The application goes on meanwhile and writes to FROM first and then to TO: nothing newer is replaced, and nothing that was
-//!   deleted comes back. What is only in TO is counted, or deleted with `--remove-others`, which is refused where FROM has no
-//!   files at all, since an address may be mistyped. A file that is damaged or cannot be copied is told, and the others go on. What
-//!   ends it says with which `--after NAME/FILE` to go on; `--prefix NAME/TEXT` is for some of the files.
+//!   deleted comes back. What is only in TO is counted, or deleted with `--remove-others`: but nothing of a name
+//!   of which FROM has no file at all, since an address may be mistyped. A file that is damaged or cannot be copied is told, and the
+//!   others go on. What ends it says with which `--after NAME/FILE` to go on; `--prefix NAME/TEXT` is for some of the files.
 //!   The guide "From ./uploads to S3 without downtime" has all steps.
 //! - **`files check`** reads all files, at `STATEHOUSE_FILES_URL` unless another URL is said, and compares them with the SHA-256 that was
-//!   recorded when they were stored. **`files sweep`** removes those whose time to live is over and what uploads have left behind; stages stay, since
+//!   recorded when they were stored. **`files sweep`** removes, of each name that has files, those whose time to live is over and what uploads have left behind; stages stay, since
 //!   only the application's database knows of them.
 //! - **The exit code** is 0 if all is well, 1 if something is wrong or was refused, 2 if the command or a setting cannot be
 //!   read.

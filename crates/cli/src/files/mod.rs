@@ -3,6 +3,7 @@
 mod place;
 mod report;
 
+use std::io::{Write as _, stderr};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -33,39 +34,38 @@ pub(crate) async fn administer(asked: Asked) -> Result<Outcome, Failure> {
 
 async fn mirror(urls: [&str; 2], below: &Below, remove_others: bool) -> Result<Outcome, Failure> {
     let (from, to) = (Store::open(Some(urls[0]), "FROM").await?, Store::open(Some(urls[1]), "TO").await?);
-    let mut names = from.names().await?;
-    if names.is_empty() && remove_others {
-        // An address that is mistyped is a store as well.
-        let message = "FROM has no files in this namespace: nothing is deleted in TO, and nothing is copied";
-        return Err(Failure::wrong(message));
-    }
-    names.extend(to.names().await?);
+    let known = from.names().await?;
+    let mut names = [known.clone(), to.names().await?].concat();
     names.sort();
     names.dedup();
-    let mut report = Report::new();
+    let (mut report, spoken) = (Report::new(), Spoken::new());
     for name in below.of(names) {
+        if remove_others && !known.contains(&name) {
+            // An address that is mistyped is a store as well, and so is a folder whose disk is not there.
+            report.kept(&name);
+            continue;
+        }
         let (here, there) = (from.files(&name)?, to.files(&name)?);
         let mirror = here.mirror_to(&there).prefix(below.prefix()).remove_others(remove_others);
         let mirror = match below.after(&name) {
             Some(after) => mirror.after(after),
             None => mirror,
         };
-        let spoken = Spoken::new();
         let ended = mirror.progress(|done| spoken.say(&name, done.files, done.bytes, done.last.as_deref())).await;
         match ended {
             Ok(done) => report.mirrored(&name, &done, remove_others),
             Err(ended) => {
                 report.mirrored(&name, ended.done(), remove_others);
-                report.ended(&name, ended.done().last.as_deref(), ended.error());
+                report.ended(&name, ended.done().last.as_deref().or(below.after(&name)), ended.error());
                 break;
             }
         }
     }
-    report.outcome()
+    report.outcome_of_any()
 }
 
 async fn check(store: &Store, below: &Below) -> Result<Outcome, Failure> {
-    let mut report = Report::new();
+    let (mut report, spoken) = (Report::new(), Spoken::new());
     for name in below.of(store.names().await?) {
         let files = store.files(&name)?;
         let check = files.check().prefix(below.prefix());
@@ -73,17 +73,16 @@ async fn check(store: &Store, below: &Below) -> Result<Outcome, Failure> {
             Some(after) => check.after(after),
             None => check,
         };
-        let spoken = Spoken::new();
         match check.progress(|done| spoken.say(&name, done.files, done.bytes, done.last.as_deref())).await {
             Ok(done) => report.checked(&name, &done),
             Err(ended) => {
                 report.checked(&name, ended.done());
-                report.ended(&name, ended.done().last.as_deref(), ended.error());
+                report.ended(&name, ended.done().last.as_deref().or(below.after(&name)), ended.error());
                 break;
             }
         }
     }
-    report.outcome()
+    report.outcome_of_any()
 }
 
 async fn sweep(store: &Store) -> Result<Outcome, Failure> {
@@ -114,7 +113,8 @@ impl Spoken {
         if said.elapsed() >= Self::EVERY {
             *said = Instant::now();
             let last = last.unwrap_or_default();
-            eprintln!("statehouse: {name}: {files} files, {bytes} bytes; all up to {name}/{last}");
+            // Who reads it may have gone.
+            let _ = writeln!(stderr(), "statehouse: {name}: {files} files, {bytes} bytes; all up to {name}/{last}");
         }
     }
 }

@@ -43,9 +43,12 @@ impl Store {
             let listed = page.prefixes.iter().filter_map(|prefix| prefix.strip_prefix(&below)?.strip_suffix('/'));
             // With a dot it is a namespace below this one, which is another application's.
             names.extend(listed.filter(|name| self.namespace.child(name).is_ok()).map(ToOwned::to_owned));
-            let Some(next) = page.next else { return Ok(names) };
+            let Some(next) = page.next else { break };
             options = options.with_start(Start::Token(next));
         }
+        // By themselves, and not with what stands behind them in a listing.
+        names.sort();
+        Ok(names)
     }
 
     pub(super) fn files(&self, name: &str) -> Result<Files, Failure> {

@@ -47,6 +47,14 @@ impl Report {
         }
     }
 
+    /// There is none of this name in FROM.
+    pub(super) fn kept(&mut self, name: &str) {
+        self.good = false;
+        let why = "is only in TO, and nothing of it was deleted: is FROM the right store? If so, delete them there";
+        self.lines.push(format!("{name}: {why}"));
+        self.names.push(json!({ "name": name, "kept": true }));
+    }
+
     pub(super) fn checked(&mut self, name: &str, done: &Checked) {
         let counts = [
             ("files", done.files),
@@ -74,7 +82,9 @@ impl Report {
     pub(super) fn ended(&mut self, name: &str, last: Option<&str>, error: &Error) {
         self.good = false;
         let after = format!("{name}/{}", last.unwrap_or_default());
-        self.lines.push(format!("ended before its end: {error:?}\ngo on with --after {after:?}"));
+        // Quoted as a shell wants it: a file may be called anything.
+        let quoted = after.replace('\'', r"'\''");
+        self.lines.push(format!("ended before its end: {error:?}\ngo on with --after '{quoted}'"));
         let mut value = said(error);
         value["after"] = after.into();
         self.error = Some(value);
@@ -85,7 +95,13 @@ impl Report {
         let words: Vec<_> = words.map(|(_, (what, count))| format!("{count} {what}")).collect();
         self.lines.push(format!("{name}: {}", words.join(", ")));
         self.lines.extend(failures.iter().map(|(file, error)| format!("  {name}/{file}: {error:?}")));
-        self.good &= failures.is_empty();
+        let skipped = counts.iter().any(|(what, count)| *what == "skipped" && *count > 0);
+        if skipped {
+            self.lines.push(format!(
+                "  {name}: what was skipped is nobody's file, or a damaged one: the log of an application that lists them names it"
+            ));
+        }
+        self.good &= failures.is_empty() && !skipped;
         let mut value: Map<_, _> = counts.iter().map(|(what, count)| ((*what).to_owned(), (*count).into())).collect();
         let told = failures.iter().map(|(file, error)| {
             let mut told = said(error);
@@ -95,6 +111,12 @@ impl Report {
         value.insert("name".to_owned(), name.into());
         value.insert("failures".to_owned(), told.collect());
         self.names.push(value.into());
+    }
+
+    /// Where none at all was found, another namespace or name may have been meant.
+    pub(super) fn outcome_of_any(mut self) -> Result<Outcome, Failure> {
+        self.good &= !self.names.is_empty() || self.error.is_some();
+        self.outcome()
     }
 
     pub(super) fn outcome(mut self) -> Result<Outcome, Failure> {

@@ -54,7 +54,7 @@ async fn an_applications_files_go_from_a_folder_to_s3_with_all_that_belongs_to_t
     );
     let mistyped = file_url(&folder.path().join("uplaods"));
     let empty = run(&format!("files mirror {mistyped} {to} --remove-others"), &environment).await;
-    empty.says(1, &["FROM has no files in this namespace: nothing is deleted in TO"]);
+    empty.says(1, &["letters: is only in TO, and nothing of it was deleted", "scans: is only in TO"]);
     let json = run(&format!("files mirror {from} {to} --remove-others --json"), &environment).await;
     json.says(0, &[]);
     let json = json.json();
@@ -79,6 +79,14 @@ async fn a_damaged_file_is_told_by_name_and_is_exit_code_1() {
     checked.says(1, &["scans: 3 files, 8 bytes, 1 damaged", "  scans/p42/knee: "]);
     let mirrored = run(&format!("files mirror {from} {to}"), &environment).await;
     mirrored.says(1, &["letters: 1 files", "scans: 3 files, 2 copied, 8 bytes, 1 failed", "  scans/p42/knee: "]);
+    // So that nobody can tell what it was.
+    let hip = std::fs::OpenOptions::new().write(true).open(root.join(format!("{namespace}.scans+/p43+/hip"))).unwrap();
+    hip.set_len(3).unwrap();
+    for command in [format!("files check {from}"), format!("files mirror {from} {to}")] {
+        run(&command, &environment)
+            .await
+            .says(1, &["1 skipped", "scans: what was skipped is nobody's file, or a damaged one"]);
+    }
     let json = run(&format!("files check {from} --json"), &environment).await;
     json.says(1, &[]);
     let failure = &json.json()["names"][1]["failures"][0];
@@ -106,7 +114,8 @@ async fn a_sweep_removes_what_has_no_time_left_and_a_store_that_is_away_or_unrea
     run(&format!("files sweep {url} --json"), &environment).await.says(0, &["\"expired\": 0"]);
     run("files check", &environment).await.says(0, &["exports: 1 files, 7 bytes"]);
     let empty = file_url(&folder.path().join("empty"));
-    run(&format!("files check {empty}"), &environment).await.says(0, &["there are no such files"]);
+    run(&format!("files check {empty}"), &environment).await.says(1, &["there are no such files"]);
+    run("files check --prefix export/", &environment).await.says(1, &["there are no such files"]);
 
     run("files mirror gopher://app:hunter2@h memory:", &environment).await.says(2, &["FROM", "gopher"]);
     let ran = run_in(

@@ -69,7 +69,8 @@ pub struct Checked {
     pub failures: Vec<(String, Error)>,
     /// How many could be read and have no recorded digest, so that nobody knows whether they are what was stored.
     pub undigested: u64,
-    /// How many foreign things the listing has left out, as [`Page::skipped`](crate::Page::skipped) counts them.
+    /// How many things the listing has left out, as [`Page::skipped`](crate::Page::skipped) counts them: what is none of the store's
+    /// files, and on a disk also a file that is damaged so that nobody can tell, which the log names.
     pub skipped: u64,
     /// The name up to which everything has been looked at: where the next check goes on [after](Check::after), if this one
     /// has been ended. None if it has not come so far.

@@ -38,9 +38,11 @@ use crate::capability::{CREATE_IF_ABSENT, DELETE_IF_MATCH, METADATA, REPLACE_IF_
 /// file at the same moment, each in both stores, may leave different ones: that is so without a mirror too, and the next one mends it.
 ///
 /// # What is left
-/// A process that is killed between 2 and 3, or a mirror that is dropped then, may leave a file there that has just been deleted here. The
-/// next mirror with [`remove_others`](Self::remove_others) deletes it. Nothing else is left: no file is half there, and begun again it
-/// goes on with what is missing, [`after`](Self::after) the last that was told.
+/// A process that is killed between 2 and 3, or a mirror that is dropped or interrupted then, may leave a file there that has just been
+/// deleted here. The next mirror with [`remove_others`](Self::remove_others) deletes it. Where an etag is the content's (S3) it may
+/// also leave the metadata of a moment before, or none, of a file that was put once more with the same content: the next mirror
+/// mends that. No file is half there, and begun again it goes on with what is missing, [`after`](Self::after) the last that was told; what
+/// had failed before that is not tried again by one that begins there.
 ///
 /// # Errors
 /// What one file fails with is [counted and told](Mirrored::failures), and the others go on. [`Interrupted`] is what stands against all of
@@ -103,7 +105,7 @@ pub struct Mirrored {
     pub same: u64,
     /// How many were deleted while it ran.
     pub gone: u64,
-    /// How many have no time left to live, and were not copied.
+    /// How many have no time left to live, and were not copied. Where another of that name is there, it counts as one of the others.
     pub expired: u64,
     /// How many are there and not here. They are left, unless it [removes](Mirror::remove_others) them.
     pub others: u64,
@@ -116,7 +118,8 @@ pub struct Mirrored {
     /// How many of the copied ones had no recorded digest here: of these nobody knows whether they are what was stored, nor whether
     /// they are the same as what is there, so that every mirror copies them.
     pub undigested: u64,
-    /// How many foreign things the listings have left out, as [`Page::skipped`](crate::Page::skipped) counts them.
+    /// How many things the listing of this store has left out, as [`Page::skipped`](crate::Page::skipped) counts them: what is none
+    /// of its files, and on a disk also a file that is damaged so that nobody can tell. None of these is there.
     pub skipped: u64,
     /// The name up to which everything has been dealt with, failures among them: where the next mirror goes on
     /// [after](Mirror::after), if this one has been ended. None if it has not come so far.
@@ -205,8 +208,8 @@ impl<'a> Mirror<'a> {
         for needed in [CREATE_IF_ABSENT, REPLACE_IF_MATCH, DELETE_IF_MATCH, METADATA] {
             capabilities.require(needed)?;
         }
-        let listed = |place| names(place, prefix, after.as_deref(), Arc::clone(skipped));
-        let all = union(listed(pair.from), listed(pair.to));
+        let listed = |place, skipped| names(place, prefix, after.as_deref(), skipped);
+        let all = union(listed(pair.from, Arc::clone(skipped)), listed(pair.to, Arc::default()));
         let tell = |done: &Mirrored| self.progress.iter().for_each(|progress| progress(done));
         walk(all, self.at_a_time, |name| pair.settle(name), done, tell).await
     }

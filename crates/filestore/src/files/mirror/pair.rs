@@ -84,9 +84,10 @@ impl Pair<'_> {
             object => object?.unconditional()?,
         };
         let here = object.meta().clone();
-        let condition = there.map_or(Condition::Absent, |there| Condition::Match(there.etag));
+        let condition = there.as_ref().map_or(Condition::Absent, |there| Condition::Match(there.etag.clone()));
         let Some(options) = options(&here, condition, SystemClock::default().now()) else {
-            return Ok(Some(Settled::Expired));
+            // What is there is not what has ended here.
+            return if there.is_some() { self.without(file, there.as_ref()).await } else { Ok(Some(Settled::Expired)) };
         };
         let object = if here.sha256.is_some() { object.verify_sha256() } else { object };
         self.put(file, here, Body::from(object), options).await
