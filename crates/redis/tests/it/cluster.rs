@@ -119,6 +119,17 @@ async fn a_planned_failover_loses_and_repeats_nothing() {
     assert_eq!(tally.failed, 0, "redirections are followed");
 }
 
+/// The address of the primary, once the nodes agree on it.
+async fn owner_of(cluster: &RedisCluster, key: &str) -> String {
+    let mut found = None;
+    let look = async || {
+        found = cluster.primary_of(key).await.unwrap().map(|owner| owner.address().to_owned());
+        found.is_some()
+    };
+    until(Duration::from_secs(30), look).await;
+    found.unwrap()
+}
+
 /// No node takes over by itself from one that this machine has kept waiting.
 async fn calm(cluster: &RedisCluster) {
     for node in cluster.nodes() {
@@ -139,15 +150,21 @@ async fn a_cluster_whose_nodes_have_all_been_replaced_is_followed() {
         assert!(set(&client, key).await);
     }
     for key in &keys {
-        let owner = cluster.primary_of(key).await.unwrap().unwrap().address().to_owned();
-        if first.contains(&owner) {
+        // One that was replaced may have taken over again.
+        while first.contains(&owner_of(&cluster, key).await) {
             cluster.replace_primary_of(key).await;
             calm(&cluster).await;
         }
     }
     let knows = |place: &String| format!("{client:?}").contains(place.rsplit_once(':').unwrap().1);
-    let new = &cluster.nodes()[first.len()..];
-    until(Duration::from_secs(60), async || new.iter().all(|node| knows(&node.address().to_owned()))).await;
+    let all_known = async || {
+        let mut owners = Vec::new();
+        for key in &keys {
+            owners.push(owner_of(&cluster, key).await);
+        }
+        owners.iter().all(|owner| !first.contains(owner) && knows(owner))
+    };
+    until(Duration::from_secs(60), all_known).await;
     for node in cluster.nodes().iter().filter(|node| first.iter().any(|address| address == node.address())) {
         node.kill();
     }

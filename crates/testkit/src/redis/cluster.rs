@@ -1,5 +1,7 @@
+use std::cell::Cell;
 use std::io;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use tokio::sync::OnceCell;
 
@@ -8,6 +10,9 @@ use super::server::{RedisServer, RedisServerBuilder};
 use crate::resp::Reply;
 use crate::url::{Authority, credentials};
 use crate::{StartError, tools};
+
+/// How long a failover may take that was ordered: each order begins it anew.
+const FAILOVER: Duration = Duration::from_secs(6);
 
 /// Six nodes: three primaries with a replica each, which takes over when its primary is silent for a second.
 #[derive(Debug)]
@@ -131,14 +136,18 @@ impl RedisCluster {
         let Reply::Array(bus) = bus else { panic!("{bus:?}") };
         let bus = bus.get(1).and_then(Reply::text).expect("a port").to_owned();
         new.command(&["CLUSTER", "MEET", host, port, &bus]).await.expect("an answer");
+        let ordered = Cell::new(None);
         let took_over = || async {
             // Each step is refused until the one before is known to all who must know it.
             let role = new.command(&["INFO", "replication"]).await?;
             let role = role.text().unwrap_or_default().to_owned();
             if role.contains("role:master") {
                 new.command(&["CLUSTER", "REPLICATE", &id]).await?;
-            } else if role.contains("master_link_status:up") {
+            } else if role.contains("master_link_status:up")
+                && ordered.get().is_none_or(|at: Instant| at.elapsed() > FAILOVER)
+            {
                 new.command(&["CLUSTER", "FAILOVER"]).await?;
+                ordered.set(Some(Instant::now()));
             }
             Ok(owner(old, key).await?.as_ref() == Some(&new.address))
         };
