@@ -146,9 +146,10 @@ impl Said {
             ["files", "sweep", url] => Command::Files(Files::Sweep { url: Some(name(url)) }),
             // What it names may hold a password.
             ["files", ..] => return Err(unread("it is files mirror FROM TO, files check [URL] or files sweep [URL]")),
-            // The others may be URLs.
-            [word, ..] if word.contains(':') => return Err(unread("an address is no command")),
-            [word, ..] => return Err(unread(format!("there is no command {word:?} of that form"))),
+            words if words.iter().any(|word| word.contains(':')) => {
+                return Err(unread("there is no such command with an address"));
+            }
+            _ => return Err(unread(format!("there is no command {:?}", words.join(" ")))),
         })
     }
 }
@@ -226,6 +227,7 @@ mod tests {
             ("doctor --fix", "--fix"),
             ("doctor --fleet cache", "--fleet"),
             ("run-once list --fleet", "--fleet"),
+            ("file mirror s3://key:secret@b", "with an address"),
             ("files", "files mirror FROM TO"),
             ("files mirror s3://b", "files mirror FROM TO"),
             ("files sweep --prefix scans/", "--prefix"),
@@ -234,6 +236,7 @@ mod tests {
         ] {
             let refused = parsed(line).unwrap_err();
             assert!(refused.contains(named) && refused.contains("--help"), "{line}: {refused}");
+            assert!(!refused.contains("secret"), "{refused}");
         }
     }
 }

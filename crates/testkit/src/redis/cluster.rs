@@ -146,7 +146,12 @@ impl RedisCluster {
             } else if role.contains("master_link_status:up")
                 && ordered.get().is_none_or(|at: Instant| at.elapsed() > FAILOVER)
             {
-                new.command(&["CLUSTER", "FAILOVER"]).await?;
+                // What the others do not agree on in time is done without them.
+                let order: &[&str] = match ordered.get() {
+                    None => &["CLUSTER", "FAILOVER"],
+                    Some(_) => &["CLUSTER", "FAILOVER", "TAKEOVER"],
+                };
+                new.command(order).await?;
                 ordered.set(Some(Instant::now()));
             }
             Ok(owner(old, key).await?.as_ref() == Some(&new.address))
