@@ -39,6 +39,7 @@
 //!   of which FROM has no file at all, since an address may be mistyped. A file that is damaged or cannot be copied is told, and the
 //!   others go on. What ends it says with which `--after NAME/FILE` to go on; `--prefix NAME/TEXT` is for some of the files.
 //!   The guide "From ./uploads to S3 without downtime" has all steps.
+//!   What a listing skips is none of the store's files, or a damaged one, and is something wrong as well.
 //! - **`files check`** reads all files, at `STATEHOUSE_FILES_URL` unless another URL is said, and compares them with the SHA-256 that was
 //!   recorded when they were stored. **`files sweep`** removes, of each name that has files, those whose time to live is over and what uploads have left behind; stages stay, since
 //!   only the application's database knows of them.

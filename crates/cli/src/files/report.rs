@@ -130,3 +130,17 @@ impl Report {
 fn said(error: &Error) -> Value {
     json!({ "kind": error.kind().as_str(), "message": format!("{error:?}") })
 }
+
+#[cfg(test)]
+mod tests {
+    use statehouse::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn where_to_go_on_is_quoted_for_a_shell() {
+        let mut report = Report::new();
+        report.ended("scans", Some("$(it's)"), &Error::new(ErrorKind::Unavailable, "away"));
+        assert!(report.lines[0].ends_with(r"go on with --after 'scans/$(it'\''s)'"), "{:?}", report.lines);
+    }
+}

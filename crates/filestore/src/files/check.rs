@@ -8,7 +8,7 @@ use futures_util::{FutureExt, TryStreamExt};
 use statehouse_core::{Error, ErrorKind, Result};
 
 use super::place::Place;
-use super::walk::{AT_A_TIME, Interrupted, Progress, Tally, Tries, is_of_all, names, tell, walk};
+use super::walk::{AT_A_TIME, Interrupted, Progress, Tally, Tries, apart, names, tell, walk};
 use crate::key::FileKey;
 use crate::options::GetOptions;
 
@@ -137,21 +137,10 @@ impl<'a> Check<'a> {
         let (mut done, skipped) = (Checked::default(), Arc::<AtomicU64>::default());
         let names = names(place, &prefix, after.as_deref(), Arc::clone(&skipped));
         let tell = |done: &Checked| progress.iter().for_each(|progress| progress(done));
-        let ended = walk(names, at_a_time, |name| check(place, name), &mut done, tell).await;
+        let check = |name: String| async move { apart(&name, insist(place, &name).await, &[place]).await };
+        let ended = walk(names, at_a_time, check, &mut done, tell).await;
         done.skipped = skipped.load(Ordering::Relaxed);
-        match ended {
-            Ok(()) => Ok(done),
-            Err(error) => Err(Interrupted::new(error, done)),
-        }
-    }
-}
-
-/// Reads one. An error is one of all files; that of this one is in what it gives.
-async fn check(place: &Place, name: String) -> Result<Result<Read>> {
-    match insist(place, &name).await {
-        Err(error) if is_of_all(&error, &[place]).await => Err(error.with_key(&name)),
-        Err(error) => Ok(Err(error.with_key(&name))),
-        Ok(read) => Ok(Ok(read)),
+        Interrupted::unless(ended, done)
     }
 }
 

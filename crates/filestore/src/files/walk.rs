@@ -61,8 +61,12 @@ pub struct Interrupted<T> {
 }
 
 impl<T> Interrupted<T> {
-    pub(super) fn new(error: Error, done: T) -> Self {
-        Self { error, done: Box::new(done) }
+    /// How a walk has ended that has done so much.
+    pub(super) fn unless(ended: Result<()>, done: T) -> std::result::Result<T, Self> {
+        match ended {
+            Ok(()) => Ok(done),
+            Err(error) => Err(Self { error, done: Box::new(done) }),
+        }
     }
 
     /// What stands against everything.
@@ -223,8 +227,16 @@ fn is_for_now(error: &Error) -> bool {
     }
 }
 
+/// What one file has come to: an error of this is one of all files, and that of this one is in what it gives.
+pub(super) async fn apart<T>(name: &str, done: Result<T>, places: &[&Place]) -> Result<Result<T>> {
+    match done.map_err(|error| error.with_key(name)) {
+        Err(error) if is_of_all(&error, places).await => Err(error),
+        done => Ok(done),
+    }
+}
+
 /// Whether what one file failed with stands against every other: a store is full, takes nobody in, or is away.
-pub(super) async fn is_of_all(error: &Error, places: &[&Place]) -> bool {
+async fn is_of_all(error: &Error, places: &[&Place]) -> bool {
     match error.kind() {
         ErrorKind::Unauthenticated => true,
         ErrorKind::Unavailable if error.retry() == Retry::FULL => true,

@@ -17,7 +17,7 @@ use statehouse_filestore::{
 use statehouse_testkit::{FaultProxy, S3Server};
 
 use crate::s3::{config, files};
-use crate::steps::{Step, every_backend, fails, nothing, with};
+use crate::steps::{Only, Step, every_backend, fails, nothing, with};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -130,6 +130,12 @@ async fn what_has_no_time_left_is_not_copied() {
     from.put("kept", "content").await.unwrap();
     let done = from.mirror_to(&to).await.unwrap();
     assert_eq!((done.copied, done.expired, names(&to).await), (1, 1, vec!["kept".to_owned()]), "{done:?}");
+    // What was there before it is none of it.
+    to.put("over", "older").await.unwrap();
+    let done = from.mirror_to(&to).await.unwrap();
+    assert_eq!((done.same, done.others, names(&to).await.len()), (1, 1, 2), "{done:?}");
+    let done = from.mirror_to(&to).remove_others(true).await.unwrap();
+    assert_eq!((done.removed, names(&to).await), (1, vec!["kept".to_owned()]), "{done:?}");
 }
 
 /// Of which the listing is the first step.
@@ -248,7 +254,8 @@ async fn of_files_that_fail_all_are_counted_and_the_first_hundred_told() {
     for n in 0..150 {
         from.put(format!("{n:03}"), "content").await.unwrap();
     }
-    let refuses = LayeredFileStore::new(Arc::clone(to.store()), OnlyPuts(Faults::seeded(1).with_refused_calls(1.0)));
+    let refuses =
+        LayeredFileStore::new(Arc::clone(to.store()), Only("filestore.put", Faults::seeded(1).with_refused_calls(1.0)));
     let refuses = Files::new(Arc::new(refuses), to.namespace().clone());
     let done = from.mirror_to(&refuses).await.unwrap();
     assert_eq!((done.files, done.failed, done.failures.len()), (150, 150, 100), "{done:?}");
@@ -257,23 +264,11 @@ async fn of_files_that_fail_all_are_counted_and_the_first_hundred_told() {
     let checked = reads.check().await.unwrap();
     assert_eq!((checked.failed, checked.damaged, checked.failures.len()), (150, 0, 100), "{checked:?}");
     // Where every other is refused, they are tried until they are not.
-    let some = LayeredFileStore::new(Arc::clone(to.store()), OnlyPuts(Faults::seeded(1).with_lost_answers(0.5)));
+    let some =
+        LayeredFileStore::new(Arc::clone(to.store()), Only("filestore.put", Faults::seeded(1).with_lost_answers(0.5)));
     let done = from.mirror_to(&Files::new(Arc::new(some), to.namespace().clone())).await.unwrap();
     assert_eq!((done.failed, done.copied + done.same), (0, 150), "{done:?}");
     assert_equal(&from, &to).await;
-}
-
-#[derive(Debug)]
-struct OnlyPuts(Faults);
-
-impl Layer for OnlyPuts {
-    async fn around<'a, T: Send + 'a>(
-        &'a self,
-        operation: &'static str,
-        work: impl Future<Output = Result<T>> + Send + 'a,
-    ) -> Result<T> {
-        if operation == "filestore.put" { self.0.around(operation, work).await } else { work.await }
-    }
 }
 
 /// The server is cut off on the way.

@@ -201,7 +201,7 @@ async fn a_delete_of_many_goes_on_after_what_cannot_be_deleted_and_tells_it() {
         }
         let faults = |share| {
             // A listing is one call here, and must not be the one that is refused.
-            let deletes = OnlyDeletes(Faults::seeded(5).with_refused_calls(share));
+            let deletes = Only("filestore.delete", Faults::seeded(5).with_refused_calls(share));
             let layered = LayeredFileStore::new(Arc::clone(files.store()), deletes);
             Files::new(Arc::new(layered), files.namespace().clone())
         };
@@ -218,16 +218,17 @@ async fn a_delete_of_many_goes_on_after_what_cannot_be_deleted_and_tells_it() {
     }
 }
 
+/// Faults of one operation.
 #[derive(Debug)]
-struct OnlyDeletes(Faults);
+pub(crate) struct Only(pub(crate) &'static str, pub(crate) Faults);
 
-impl Layer for OnlyDeletes {
+impl Layer for Only {
     async fn around<'a, T: Send + 'a>(
         &'a self,
         operation: &'static str,
         work: impl Future<Output = Result<T>> + Send + 'a,
     ) -> Result<T> {
-        if operation == "filestore.delete" { self.0.around(operation, work).await } else { work.await }
+        if operation == self.0 { self.1.around(operation, work).await } else { work.await }
     }
 }
 

@@ -194,10 +194,7 @@ impl<'a> Mirror<'a> {
         let skipped = Arc::default();
         let ended = self.copy(&mut done, &skipped).await;
         done.skipped = skipped.load(Ordering::Relaxed);
-        match ended {
-            Ok(()) => Ok(done),
-            Err(error) => Err(Interrupted::new(error, done)),
-        }
+        Interrupted::unless(ended, done)
     }
 
     async fn copy(&self, done: &mut Mirrored, skipped: &Arc<AtomicU64>) -> Result<()> {

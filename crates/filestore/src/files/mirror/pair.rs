@@ -3,7 +3,7 @@ use std::time::Duration;
 use statehouse_core::{Clock as _, ErrorKind, Result, SystemClock, Timestamp};
 
 use super::super::place::Place;
-use super::super::walk::{Tries, is_of_all};
+use super::super::walk::{Tries, apart};
 use crate::body::Body;
 use crate::digest::corrupt;
 use crate::key::FileKey;
@@ -44,14 +44,9 @@ struct File {
 }
 
 impl Pair<'_> {
-    /// Makes one file there what it is here. An error is one of all files; that of this one is in what it gives.
+    /// Makes one file there what it is here.
     pub(super) async fn settle(&self, name: String) -> Result<Result<Settled>> {
-        let settled = self.insist(&name).await;
-        match settled {
-            Err(error) if is_of_all(&error, &[self.from, self.to]).await => Err(error.with_key(&name)),
-            Err(error) => Ok(Err(error.with_key(&name))),
-            Ok(settled) => Ok(Ok(settled)),
-        }
+        apart(&name, self.insist(&name).await, &[self.from, self.to]).await
     }
 
     async fn insist(&self, name: &str) -> Result<Settled> {
@@ -74,20 +69,22 @@ impl Pair<'_> {
         let there = look(self.to, &file.to).await?;
         if let Some(there) = &there {
             match look(self.from, &file.from).await? {
-                None => return self.without(file, Some(there)).await,
+                None => return self.without(file, Some(there), Settled::Gone).await,
                 Some(here) if is_same(&here, there) => return Ok(file.became.or(Some(Settled::Same))),
                 Some(_) => {}
             }
         }
         let object = match self.from.store.get_with(&file.from, GetOptions::default()).await {
-            Err(error) if error.kind() == ErrorKind::NotFound => return self.without(file, there.as_ref()).await,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return self.without(file, there.as_ref(), Settled::Gone).await;
+            }
             object => object?.unconditional()?,
         };
         let here = object.meta().clone();
         let condition = there.as_ref().map_or(Condition::Absent, |there| Condition::Match(there.etag.clone()));
         let Some(options) = options(&here, condition, SystemClock::default().now()) else {
             // What is there is not what has ended here.
-            return if there.is_some() { self.without(file, there.as_ref()).await } else { Ok(Some(Settled::Expired)) };
+            return self.without(file, there.as_ref(), Settled::Expired).await;
         };
         let object = if here.sha256.is_some() { object.verify_sha256() } else { object };
         self.put(file, here, Body::from(object), options).await
@@ -110,14 +107,14 @@ impl Pair<'_> {
         }
     }
 
-    /// There is none here.
-    async fn without(&self, file: &mut File, there: Option<&Meta>) -> Result<Option<Settled>> {
+    /// There is none here any more, for this reason.
+    async fn without(&self, file: &mut File, there: Option<&Meta>, why: Settled) -> Result<Option<Settled>> {
         match there {
             Some(there) if file.is_ours => self.delete(file, &there.etag).await,
             Some(_) => Ok(Some(Settled::Other)),
             None => Ok(Some(match file.became {
                 Some(Settled::Removed) => Settled::Removed,
-                _ => Settled::Gone,
+                _ => why,
             })),
         }
     }
