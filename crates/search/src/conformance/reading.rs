@@ -61,6 +61,7 @@ async fn read_on(index: &dyn SearchIndex, request: &SearchRequest, size: u64) ->
         let page = index.search(&request).await.expect("the search succeeds");
         assert_eq!(page.total, 60, "of all, not of those behind");
         all.extend(page.ids().into_iter().map(str::to_owned));
+        assert!(all.len() <= 60, "it goes round and round");
         match page.hits.last() {
             Some(last) => request = request.with_after(last.cursor()),
             None => return all,
