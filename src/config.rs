@@ -49,6 +49,7 @@ pub(crate) const READ_ONLY: &str = "STATEHOUSE_READ_ONLY";
 /// | `connections` | `2` | shared by all operations, to each server |
 /// | `max_answer` | `512MiB` | the most that a server may answer at once |
 /// | `ca` | the system's | PEM file of the certificates to trust (`rediss:`) |
+/// | `sentinel_username`, `sentinel_password` | | what the sentinels themselves ask for (`redis+sentinel:`) |
 ///
 /// The siblings are `redis+sentinel://host:port,host:port/master-name/database`, `redis+cluster://host:port,host:port`, and
 /// all three with `rediss`.

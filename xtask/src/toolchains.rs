@@ -63,7 +63,8 @@ pub(crate) fn platforms() -> Result<Option<String>> {
     let mut missing = Vec::new();
     if has_target(WINDOWS) {
         // The disk backends and the clients are left out with their features.
-        let of = ["statehouse", "statehouse-core", "statehouse-cache", "statehouse-session", "statehouse-filestore"];
+        let of = ["", "-core", "-cache", "-session", "-filestore", "-coord"].map(|name| format!("statehouse{name}"));
+        let of: Vec<_> = of.iter().map(String::as_str).collect();
         let args = ["check", "--locked", "--lib", "--no-default-features", "--target", WINDOWS];
         loudly(cargo(args).args(packages(&of)).env("CARGO_TARGET_DIR", folder("platforms")))?;
     } else {

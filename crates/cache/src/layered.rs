@@ -47,6 +47,7 @@ impl<L: Layer> LayeredCache<L> {
 }
 
 #[async_trait]
+#[deny(clippy::missing_trait_methods)]
 impl<L: Layer> Cache for LayeredCache<L> {
     async fn get_with(&self, key: &CacheKey, options: GetOptions) -> Result<Option<Entry>> {
         self.layer.around(NAME.get, self.inner.get_with(key, options)).await

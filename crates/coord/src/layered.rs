@@ -43,6 +43,7 @@ impl<L: Layer> LayeredCoordStore<L> {
 }
 
 #[async_trait]
+#[deny(clippy::missing_trait_methods)]
 impl<L: Layer> CoordStore for LayeredCoordStore<L> {
     async fn get_with(&self, key: &CoordKey, options: GetOptions) -> Result<Option<Record>> {
         self.layer.around(NAME.get, self.inner.get_with(key, options)).await

@@ -66,8 +66,9 @@ pub async fn within<T, S: Future<Output = ()>>(
     late: impl FnOnce(Duration) -> Error,
     work: impl Future<Output = Result<T>>,
 ) -> Result<T> {
+    let mut work = pin!(work);
     let Some(limit) = limit else { return work.await };
-    let (mut over, mut work) = (pin!(sleep(limit)), pin!(work));
+    let mut over = pin!(sleep(limit));
     let done = poll_fn(|context| {
         // Asked first, so that work that is always busy does not keep the runtime from answering it.
         let over = over.as_mut().poll(context).is_ready();

@@ -1,3 +1,8 @@
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use pin_project_lite::pin_project;
+use tracing::instrument::Instrumented;
 use tracing::{Instrument, Span};
 
 use crate::{Error, Result, span};
@@ -53,8 +58,8 @@ impl Operation {
     ///
     /// # Errors
     /// Those of the work, which then name this operation and backend.
-    // These two give on the future of `within` instead of awaiting it, which would carry the work once more.
-    pub fn during<T>(self, work: impl Future<Output = Result<T>>) -> impl Future<Output = Result<T>> {
+    // These hold the work in one place. An `async fn` would carry it once as its argument and once more where it awaits it.
+    pub fn during<T, W: Future<Output = Result<T>>>(self, work: W) -> impl Future<Output = Result<T>> + use<T, W> {
         self.within(self.span(), work)
     }
 
@@ -70,16 +75,8 @@ impl Operation {
         self.within(span::named(self.span(), name), work)
     }
 
-    async fn within<T>(self, span: Span, work: impl Future<Output = Result<T>>) -> Result<T> {
-        // Instrumenting moves the whole future, so it is left out where nobody listens.
-        if span.is_disabled() {
-            return self.timed(work).await;
-        }
-        let done = self.timed(work).instrument(span.clone()).await;
-        if let Err(error) = &done {
-            span.record("error.type", error.kind().as_str());
-        }
-        done
+    fn within<'k, W>(self, span: Span, work: W) -> Timed<'k, W> {
+        Timed { operation: self, key: None, meter: None, work: work.instrument(span) }
     }
 
     /// Does the work of the operation without a span, for where [nobody listens](span::is_listened_to) and the future is to
@@ -87,11 +84,8 @@ impl Operation {
     ///
     /// # Errors
     /// As [`during`](Self::during).
-    pub async fn timed<T>(self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        let meter = Meter::start(self);
-        let done = work.await;
-        meter.stop(done.as_ref().err());
-        done.map_err(|error| self.name_in(error))
+    pub fn timed<T, W: Future<Output = Result<T>>>(self, work: W) -> impl Future<Output = Result<T>> + use<T, W> {
+        self.within(Span::none(), work)
     }
 
     /// Does work that waits for nothing.
@@ -118,14 +112,48 @@ impl Operation {
     ///
     /// # Errors
     /// Those of the work, which then name this operation, backend and key.
-    pub async fn during_on<T>(self, key: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
-        self.during(work).await.map_err(|error| error.with_key(key))
+    pub fn during_on<T, W: Future<Output = Result<T>>>(
+        self,
+        key: &str,
+        work: W,
+    ) -> impl Future<Output = Result<T>> + use<'_, T, W> {
+        Timed { key: Some(key), ..self.within(self.span(), work) }
     }
 
     /// Tells an error which operation failed. What it says already is kept.
     #[must_use]
     pub fn name_in(self, error: Error) -> Error {
         error.with_backend(self.backend).with_operation(self.name)
+    }
+}
+
+pin_project! {
+    /// Work that is measured, and whose error learns which operation it was of.
+    struct Timed<'k, W> {
+        operation: Operation,
+        key: Option<&'k str>,
+        meter: Option<Meter>,
+        #[pin]
+        work: Instrumented<W>,
+    }
+}
+
+impl<T, W: Future<Output = Result<T>>> Future for Timed<'_, W> {
+    type Output = Result<T>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
+        let mut this = self.project();
+        let meter = this.meter.get_or_insert_with(|| Meter::start(*this.operation));
+        let done = ready!(this.work.as_mut().poll(cx));
+        meter.stop(done.as_ref().err());
+        Poll::Ready(done.map_err(|error| {
+            this.work.span().record("error.type", error.kind().as_str());
+            let error = this.operation.name_in(error);
+            match this.key {
+                Some(key) => error.with_key(*key),
+                None => error,
+            }
+        }))
     }
 }
 
@@ -182,7 +210,7 @@ impl Meter {
         Self { operation, start: std::time::Instant::now() }
     }
 
-    fn stop(self, failure: Option<&Error>) {
+    fn stop(&self, failure: Option<&Error>) {
         let Operation { name, backend } = self.operation;
         let duration = match failure {
             None => metrics::histogram!(DURATION, "operation" => name, "backend" => backend),
@@ -207,7 +235,7 @@ impl Meter {
         Self
     }
 
-    const fn stop(self, _: Option<&Error>) {}
+    const fn stop(&self, _: Option<&Error>) {}
 }
 
 #[cfg(test)]

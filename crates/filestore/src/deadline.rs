@@ -11,13 +11,19 @@ use statehouse_core::deadline::{in_doubt, not_done, within};
 use crate::body::Body;
 
 /// Ends work that changes nothing.
-pub(crate) async fn read<T>(deadline: Option<Duration>, work: impl Future<Output = Result<T>>) -> Result<T> {
-    within(deadline, tokio::time::sleep, not_done, work).await
+pub(crate) fn read<T>(
+    deadline: Option<Duration>,
+    work: impl Future<Output = Result<T>>,
+) -> impl Future<Output = Result<T>> {
+    within(deadline, tokio::time::sleep, not_done, work)
 }
 
 /// Ends work that may have been done by then.
-pub(crate) async fn write<T>(deadline: Option<Duration>, work: impl Future<Output = Result<T>>) -> Result<T> {
-    within(deadline, tokio::time::sleep, in_doubt, work).await
+pub(crate) fn write<T>(
+    deadline: Option<Duration>,
+    work: impl Future<Output = Result<T>>,
+) -> impl Future<Output = Result<T>> {
+    within(deadline, tokio::time::sleep, in_doubt, work)
 }
 
 /// Ends a put. As long as its body has not ended, nothing of it is visible or will be.

@@ -43,6 +43,7 @@ impl<L: Layer> LayeredFileStore<L> {
 }
 
 #[async_trait]
+#[deny(clippy::missing_trait_methods)]
 impl<L: Layer> FileStore for LayeredFileStore<L> {
     async fn put_with(&self, key: &FileKey, body: Body, options: PutOptions) -> Result<PutOutcome> {
         self.layer.around(NAME.put, self.inner.put_with(key, body, options)).await

@@ -58,6 +58,7 @@ struct LayeredPages<L> {
 }
 
 #[async_trait]
+#[deny(clippy::missing_trait_methods)]
 impl<L: Layer> HitPages for LayeredPages<L> {
     async fn page(&mut self, after: Option<&Cursor>) -> Result<HitPage> {
         self.layer.around(NAME.hits, self.inner.page(after)).await
@@ -69,6 +70,7 @@ impl<L: Layer> HitPages for LayeredPages<L> {
 }
 
 #[async_trait]
+#[deny(clippy::missing_trait_methods)]
 impl<L: Layer> SearchIndex for LayeredIndex<L> {
     fn schema(&self) -> &Arc<Schema> {
         self.inner.schema()

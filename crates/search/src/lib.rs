@@ -103,7 +103,7 @@
 //!
 //! # Logs and metrics
 //! Of level `WARN`: hits that something else has written into the index, by their number
-//! (`statehouse.search.opensearch.foreign`), and what an index's folder leaves in doubt, such as another owner. Of level
+//! (`search.foreign`), and what an index's folder leaves in doubt, such as another owner. Of level
 //! `ERROR`: a commit of queued writes that failed and is tried again.
 //!
 //! With the feature `metrics` of statehouse-core, besides the durations of operations:

@@ -42,6 +42,7 @@ impl<L: Layer> LayeredSessionStore<L> {
 }
 
 #[async_trait]
+#[deny(clippy::missing_trait_methods)]
 impl<L: Layer> SessionStore for LayeredSessionStore<L> {
     async fn create_with(&self, key: &SessionKey, new: &NewSession, options: CreateOptions) -> Result<Snapshot> {
         self.layer.around(NAME.create, self.inner.create_with(key, new, options)).await

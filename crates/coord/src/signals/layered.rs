@@ -46,6 +46,7 @@ impl<L: Layer> LayeredSignals<L> {
 }
 
 #[async_trait]
+#[deny(clippy::missing_trait_methods)]
 impl<L: Layer> Signals for LayeredSignals<L> {
     async fn add_with(&self, key: &CoordKey, more: i64, options: AddOptions) -> Result<Count> {
         self.layer.around(NAME.add, self.inner.add_with(key, more, options)).await

@@ -1,6 +1,6 @@
 //! For how long sessions wait for a server that is there and answers no writes, or no reads.
 
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -48,23 +48,27 @@ impl Answers {
         Ok(Arc::new(Self { redis, probe, reads: side(Verb::Read), writes: side(Verb::Write) }))
     }
 
-    /// Waits for the answer to a read.
-    pub(super) async fn read<T>(self: &Arc<Self>, work: impl Future<Output = Result<T>>) -> Result<T> {
+    /// Waits for the answer to a read. It is pinned by the caller, as that to a write, so that it is not moved.
+    pub(super) async fn read<T>(self: &Arc<Self>, work: Pin<&mut impl Future<Output = Result<T>>>) -> Result<T> {
         self.wait(|this| &this.reads, work).await
     }
 
     /// Waits for the answer to a write.
-    pub(super) async fn write<T>(self: &Arc<Self>, work: impl Future<Output = Result<T>>) -> Result<T> {
+    pub(super) async fn write<T>(self: &Arc<Self>, work: Pin<&mut impl Future<Output = Result<T>>>) -> Result<T> {
         self.wait(|this| &this.writes, work).await
     }
 
-    async fn wait<T>(self: &Arc<Self>, side: fn(&Self) -> &Side, work: impl Future<Output = Result<T>>) -> Result<T> {
+    async fn wait<T>(
+        self: &Arc<Self>,
+        side: fn(&Self) -> &Side,
+        mut work: Pin<&mut impl Future<Output = Result<T>>>,
+    ) -> Result<T> {
         let Side { pace, verb, .. } = side(self);
         if let Some(refused) = pace.refusal() {
             self.look(side);
             return Err(verb.refused(refused));
         }
-        let (mut asked, mut work) = (pace.asks(), pin!(work));
+        let mut asked = pace.asks();
         loop {
             if let Ok(done) = timeout(LIMIT, work.as_mut()).await {
                 if is_answer(&done) {

@@ -207,7 +207,9 @@ impl Wire {
             Err(error) if error.kind() == ErrorKind::OutcomeUnknown => {
                 options.repeats = true;
                 // Whatever that fails with, as because somebody else has acquired the lock since: the first may have been made.
-                call.run(&self.redis.within(deadline.left()), Idempotence::Idempotent).await.map_err(|_| error)
+                let redis = self.redis.within(deadline.left());
+                let again = Box::pin(call.run(&redis, Idempotence::Idempotent)).await;
+                again.map_err(|_| error)
             }
             answer => answer,
         };

@@ -35,28 +35,35 @@ impl RedisSessionStore {
     /// The session, unless its principal was revoked since the login.
     ///
     /// Whose a session is stands in it. Where that is known already it is asked for together with the epoch.
+    // What is seldom or takes two answers is boxed, so that the usual load has no room for it.
     pub(super) async fn load_live(&self, key: &SessionKey, deadline: Deadline) -> Result<Loaded> {
-        let Some(known) = self.met.principal_of(key) else { return self.load_unmet(key, deadline).await };
-        if self.wire.redis().is_cluster() {
-            let epochs = self.principals.epochs(&known, deadline.left());
-            let (loaded, epochs) = tokio::join!(self.wire.load(key, deadline.left()), epochs);
-            return self.judge_apart(key, loaded?, Some((known, epochs?)), deadline).await;
+        let known = self.met.principal_of(key);
+        if let Some(known) = known.as_ref().filter(|_| self.wire.redis().is_cluster()) {
+            return Box::pin(self.load_apart(key, known, deadline)).await;
         }
-        let epochs = self.principals.epochs_of(&known);
-        let (loaded, epochs) = self.wire.load_beside(&[*key], epochs, deadline.left()).await?;
-        match loaded.into_iter().next() {
+        if let Some(known) = known {
+            let epochs = self.principals.epochs_of(&known);
+            let (loaded, epochs) = self.wire.load_beside(&[*key], epochs, deadline.left()).await?;
             // What is no string is told apart by who asks for it alone.
-            Some(Ok(loaded @ (Loaded::Found(_) | Loaded::Deleted { .. }))) => match owner_of(&loaded) {
-                Some(other) if other != known => self.judge_apart(key, loaded, None, deadline).await,
-                _ => Ok(judge(loaded, Epochs::read(&epochs))),
-            },
-            _ => self.load_unmet(key, deadline).await,
+            if let Some(Ok(loaded @ (Loaded::Found(_) | Loaded::Deleted { .. }))) = loaded.into_iter().next() {
+                return match owner_of(&loaded) {
+                    Some(other) if other != known => Box::pin(self.judge_apart(key, loaded, None, deadline)).await,
+                    _ => Ok(judge(loaded, Epochs::read(&epochs))),
+                };
+            }
+        }
+        let loaded = self.wire.load(key, deadline.left()).await?;
+        match owner_of(&loaded) {
+            None => Ok(loaded),
+            Some(_) => Box::pin(self.judge_apart(key, loaded, None, deadline)).await,
         }
     }
 
-    async fn load_unmet(&self, key: &SessionKey, deadline: Deadline) -> Result<Loaded> {
-        let loaded = self.wire.load(key, deadline.left()).await?;
-        self.judge_apart(key, loaded, None, deadline).await
+    /// In a cluster the epochs lie elsewhere, and are asked for at the same time.
+    async fn load_apart(&self, key: &SessionKey, known: &Principal, deadline: Deadline) -> Result<Loaded> {
+        let epochs = self.principals.epochs(known, deadline.left());
+        let (loaded, epochs) = tokio::join!(self.wire.load(key, deadline.left()), epochs);
+        self.judge_apart(key, loaded?, Some((known.clone(), epochs?)), deadline).await
     }
 
     /// What was loaded, in the epochs of its principal, which are read apart from it, unless they are known. Whoever ends all other
@@ -116,7 +123,7 @@ impl RedisSessionStore {
         let script = script(known.map(|principal| self.principals.known(principal)));
         let beside = async {
             Ok(match met.as_ref().filter(|_| apart) {
-                Some(met) => Some(self.principals.epochs(met, deadline.left()).await),
+                Some(met) => Some(Box::pin(self.principals.epochs(met, deadline.left())).await),
                 None => None,
             })
         };
@@ -125,9 +132,9 @@ impl RedisSessionStore {
         let epochs = match (met.as_ref() == Some(&owner.principal), beside) {
             (true, Some(epochs)) => epochs,
             (true, None) => return Ok((done, Some(owner))),
-            (false, _) => self.principals.epochs(&owner.principal, deadline.left()).await,
+            (false, _) => Box::pin(self.principals.epochs(&owner.principal, deadline.left())).await,
         };
-        match self.is_over(key, owner.epoch, epochs, deadline).await {
+        match Box::pin(self.is_over(key, owner.epoch, epochs, deadline)).await {
             true => Ok((gone, None)),
             false => Ok((done, Some(owner))),
         }

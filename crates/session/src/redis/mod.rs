@@ -8,6 +8,7 @@ mod ends;
 mod logins;
 mod principals;
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -149,7 +150,7 @@ impl RedisSessionStore {
         let swapped = match base.record().principal() {
             None => self.wire.swap(base, next, None, options).await?,
             Some(principal) if self.wire.redis().is_cluster() => {
-                self.swap_apart(base, principal, next, options).await?
+                Box::pin(self.swap_apart(base, principal, next, options)).await?
             }
             Some(principal) => {
                 let known = self.principals.known(principal.clone());
@@ -194,15 +195,16 @@ fn refusal(
 #[async_trait]
 impl SessionStore for RedisSessionStore {
     async fn create_with(&self, key: &SessionKey, new: &NewSession, options: CreateOptions) -> Result<Snapshot> {
-        let create = async {
+        let create = pin!(async {
             new.check()?;
-            self.answers.write(self.create(key, new, &options)).await
-        };
+            self.answers.write(pin!(self.create(key, new, &options))).await
+        });
         OPERATION.create.during(create).await
     }
 
     async fn load_with(&self, key: &SessionKey, options: LoadOptions) -> Result<Loaded> {
-        OPERATION.load.during(self.answers.read(self.load_live(key, Deadline::of(options.deadline)))).await
+        let load = pin!(self.load_live(key, Deadline::of(options.deadline)));
+        OPERATION.load.during(self.answers.read(load)).await
     }
 
     async fn save_with(
@@ -218,7 +220,8 @@ impl SessionStore for RedisSessionStore {
         if let Some(refused) = refusal(base, authority, None, &options) {
             return refused.map_err(|error| OPERATION.save.name_in(error));
         }
-        OPERATION.save.during(self.answers.write(self.swap_live(base, authority, next, None, options))).await
+        let save = pin!(self.swap_live(base, authority, next, None, options));
+        OPERATION.save.during(self.answers.write(save)).await
     }
 
     async fn rotate_with(
@@ -234,27 +237,27 @@ impl SessionStore for RedisSessionStore {
         if let Some(refused) = refusal(base, authority, Some(&rotation.next), &options) {
             return refused.map_err(|error| OPERATION.rotate.name_in(error));
         }
-        let rotate = async {
+        let rotate = pin!(async {
             let Some(login) = Login::by(rotation) else {
                 return self.swap_live(base, authority, next, Some(&rotation.next), options).await;
             };
             let login = Attempt::new(login, base.record().key(), options.deadline);
-            self.rotate_in(login, base, (authority, rotation), next, options).await
-        };
+            Box::pin(self.rotate_in(login, base, (authority, rotation), next, options)).await
+        });
         OPERATION.rotate.during(self.answers.write(rotate)).await
     }
 
     async fn touch_with(&self, key: &SessionKey, options: TouchOptions) -> Result<Touched> {
-        let touch = async {
+        let touch = pin!(async {
             let deadline = Deadline::of(options.deadline);
             let touch = |known| self.wire.touch(key, known, deadline.left());
             let touch = self.of_live(key, deadline, touch, (Touched::Gone, Timestamp::default()));
-            let ((touched, ends), owner) = self.answers.write(touch).await?;
+            let ((touched, ends), owner) = self.answers.write(pin!(touch)).await?;
             if let Some(owner) = owner {
-                self.mend(key, (&owner.principal, ends), deadline).await;
+                Box::pin(self.mend(key, (&owner.principal, ends), deadline)).await;
             }
             Ok(touched)
-        };
+        });
         OPERATION.touch.during(touch).await
     }
 
@@ -263,10 +266,10 @@ impl SessionStore for RedisSessionStore {
             Authority::Holder(holder) => Some(holder),
             Authority::Application => None,
         };
-        let delete = async {
+        let delete = pin!(async {
             let (deadline, known) = (Deadline::of(options.deadline), self.met.principal_of(key));
             let delete = |known| self.wire.delete(key, holder, None, known, &options);
-            let (deleted, owner) = self.answers.write(self.of_live(key, deadline, delete, Deleted::Gone)).await?;
+            let (deleted, owner) = self.answers.write(pin!(self.of_live(key, deadline, delete, Deleted::Gone))).await?;
             // What the script knew whose it is has left their index in the same step.
             let apart = self.wire.redis().is_cluster();
             let left = owner.filter(|owner| apart || known.as_ref() != Some(&owner.principal));
@@ -274,24 +277,28 @@ impl SessionStore for RedisSessionStore {
                 self.forget_later(&owner.principal, vec![*key]);
             }
             Ok(deleted)
-        };
+        });
         OPERATION.delete.during(delete).await
     }
 
     async fn epoch_with(&self, principal: &Principal, options: EpochOptions) -> Result<u64> {
-        OPERATION.epoch.during(self.answers.read(self.begin(principal, Deadline::of(options.deadline)))).await
+        let epoch = pin!(self.begin(principal, Deadline::of(options.deadline)));
+        OPERATION.epoch.during(self.answers.read(epoch)).await
     }
 
     async fn list_with(&self, principal: &Principal, options: ListOptions) -> Result<Vec<Snapshot>> {
-        OPERATION.list.during(self.answers.read(self.list_live(principal, Deadline::of(options.deadline)))).await
+        let list = pin!(self.list_live(principal, Deadline::of(options.deadline)));
+        OPERATION.list.during(self.answers.read(list)).await
     }
 
     async fn revoke_with(&self, which: Revoke<'_>, options: RevokeOptions) -> Result<()> {
-        OPERATION.revoke.during(self.answers.write(self.end(which, Deadline::of(options.deadline)))).await
+        let revoke = pin!(self.end(which, Deadline::of(options.deadline)));
+        OPERATION.revoke.during(self.answers.write(revoke)).await
     }
 
     async fn raise_with(&self, fence: &Fence, options: RaiseOptions) -> Result<()> {
-        OPERATION.raise.during(self.answers.write(self.wire.raise(fence, options.deadline))).await
+        let raise = pin!(self.wire.raise(fence, options.deadline));
+        OPERATION.raise.during(self.answers.write(raise)).await
     }
 
     async fn health(&self) -> Health {

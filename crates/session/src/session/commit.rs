@@ -1,3 +1,4 @@
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -116,7 +117,7 @@ impl Session {
         }
         for _ in 0..=usize::from(left) {
             let Some(committing) = self.begin_work()? else { break };
-            match self.apply(&committing).instrument(span::of_service(NAME.commit)).await {
+            match pin!(self.apply(&committing)).instrument(span::of_service(NAME.commit)).await {
                 Ok(applied) => done = done.then(applied),
                 // What an earlier part has come to is told all the same.
                 Err(error) if self.drops_renewal(&error) => break,

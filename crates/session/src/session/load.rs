@@ -1,3 +1,4 @@
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use statehouse_core::{Error, ErrorKind, Result, span};
@@ -37,7 +38,8 @@ impl Session {
                 return Err(error);
             }
         }
-        let found = self.find().instrument(span::of_service(NAME.load)).await;
+        // Instrumenting moves the future, and so it is given a pointer to it.
+        let found = pin!(self.find()).instrument(span::of_service(NAME.load)).await;
         if found.is_ok() && !self.inner.tokens.is_empty() {
             self.inner.shared.watch.reached();
         }
