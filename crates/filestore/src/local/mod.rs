@@ -30,6 +30,7 @@ mod watch;
 mod write;
 
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -200,7 +201,7 @@ impl LocalFileStore {
         // A file that is in memory anyway is read at once: handing it to another thread costs more than reading it.
         let found = match self.disk.get_cached(key, &DiskName::of(key), &options) {
             Some(found) => found?,
-            None => self.run(key, move |disk, key, name| disk.get(key, name, &options)).await?,
+            None => Box::pin(self.run(key, move |disk, key, name| disk.get(key, name, &options))).await?,
         };
         let ReadOutcome::Found(Found { meta, range, content }) = found else { return Ok(ReadOutcome::NotModified) };
         Ok(ReadOutcome::Found(match content {
@@ -215,18 +216,20 @@ impl LocalFileStore {
 #[async_trait]
 impl FileStore for LocalFileStore {
     async fn put_with(&self, key: &FileKey, body: Body, options: PutOptions) -> Result<PutOutcome> {
-        let put = async {
+        // Pinned here, so that what is around them moves no work.
+        let put = pin!(async {
             let condition = options.condition.clone();
             let stored = deadline::put(options.deadline, body, |body| self.put(key, body, options)).await;
             PutOutcome::of(stored, condition != Condition::Always)
-        };
+        });
         let stored = OPERATION.put.during_on(key, put).await;
         self.counters.put(&stored);
         stored
     }
 
     async fn get_with(&self, key: &FileKey, options: GetOptions) -> Result<ReadOutcome<Object>> {
-        let got = OPERATION.get.during_on(key, deadline::read(options.deadline, self.get(key, options))).await;
+        let (deadline, get) = (options.deadline, pin!(self.get(key, options)));
+        let got = OPERATION.get.during_on(key, deadline::read(deadline, get)).await;
         got.map(|got| got.map(|object| self.counters.reading(object)))
     }
 
