@@ -115,6 +115,7 @@
 
 mod api;
 mod away;
+mod beats;
 mod broadcast;
 pub mod capability;
 #[cfg(any(test, feature = "conformance"))]
@@ -151,6 +152,7 @@ mod single_use;
 mod state;
 
 pub use self::api::{Answer, CoordStore, CoordStoreExt};
+pub use self::beats::{BeatKind, BeatOptions, Beaten, Beats, BeatsOptions};
 pub use self::broadcast::Broadcast;
 pub use self::connect::{check, open};
 pub use self::coordination::Coordination;
