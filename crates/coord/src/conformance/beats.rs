@@ -120,11 +120,14 @@ pub(super) async fn of_hundreds_that_are_over_none_is_counted(backend: &impl Coo
         let name = format!("m/{number}");
         others.push((put(&*store, &name, "1").await, name));
     }
+    let (last, of_last) = others.last().cloned().expect("some");
     for (version, name) in others {
         beat(&*store, &name, version, BeatOptions::anew(5 * backend.step())).await;
     }
     backend.pass_time(6 * backend.step()).await;
     assert_eq!(living(&*store, "m").await, ["m/stays"]);
+    let late = beat(&*store, &of_last, last, BeatOptions::again(long)).await;
+    assert_eq!((late.was_there, late.is_there, late.count), (false, false, 1));
     for _ in 0..3 {
         let beaten = beat(&*store, "m/stays", stays, BeatOptions::again(long)).await;
         assert_eq!((beaten.is_there, beaten.count), (true, 1));

@@ -23,6 +23,11 @@ if over and tonumber(over) <= now then
   -- A hundred at a time, so that nothing waits for long.
   local count = math.min(redis.call('ZCOUNT', KEYS[2], '-inf', now) - rank, 100)
   redis.call('ZREMRANGEBYRANK', KEYS[2], rank, rank + count - 1)
+  -- Whoever beats here is over, too, if it was.
+  local own = redis.call('ZSCORE', KEYS[2], name)
+  if own and tonumber(own) <= now then
+    redis.call('ZREM', KEYS[2], name)
+  end
   changed = true
 end
 local was_there, is_there, said = 0, 0, 0
