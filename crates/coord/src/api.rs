@@ -48,7 +48,7 @@ use crate::record::Record;
 /// - **Beats.** With [`BEATS`](crate::capability::BEATS) who has a record says with beats that it is there, and need not put it
 ///   again and again. A beat is of a record at its version, and counts until its time is over, by the store's clock; one that
 ///   goes on counts for nothing where the record is not at that version, or the beat before is over or was the last. It is
-///   answered with how many [beat](Beaten) in its group, which are those whose keys have the first segment in common. Beats do
+///   [answered](Beaten) with what has become of its group, which are those whose keys have the first segment in common. Beats do
 ///   not make the record live longer, and a record needs none.
 /// - **Changes of a group** have numbers that rise: who comes, comes anew or goes makes one, who is over makes one with the
 ///   next beat of anybody in it, and a beat that goes on makes none. So who has seen all of a group need not look again before

@@ -38,9 +38,9 @@ pub enum BeatKind {
 /// assert!(came.is_there);
 /// let options = BeatOptions::again(lives).with_deadline(Duration::from_secs(1));
 /// let beaten = store.beat_with(&key, version, options).await?;
-/// assert_eq!((beaten.is_there, beaten.count, beaten.changes), (true, 1, came.changes));
+/// assert_eq!((beaten.is_there, beaten.changes), (true, came.changes), "nothing has changed");
 /// let left = store.beat_with(&key, version, BeatOptions::last()).await?;
-/// assert_eq!((left.count, left.changes > came.changes), (0, true));
+/// assert!(left.was_there && left.changes > came.changes);
 /// # Ok(()) }
 /// ```
 #[derive(Clone, Debug)]
@@ -92,24 +92,18 @@ pub struct Beaten {
     pub is_there: bool,
     /// Whether the beat before counted until now.
     pub was_there: bool,
-    /// How many of the group beat now.
-    pub count: u64,
     /// Which change of the group was the last one: higher after each, and another one whenever anything is not as it was.
     pub changes: Version,
-    /// After how long the first of the others is over, unless it beats again; none if there is no other.
+    /// For how long nobody of the others is over; none if there is no other. It may be less than that, down to when this one would have
+    /// been over.
     pub ends_in: Option<Duration>,
 }
 
 impl Beaten {
     /// An answer, for authors of backends.
     #[must_use]
-    pub const fn new(
-        (was_there, is_there): (bool, bool),
-        count: u64,
-        changes: Version,
-        ends_in: Option<Duration>,
-    ) -> Self {
-        Self { is_there, was_there, count, changes, ends_in }
+    pub const fn new((was_there, is_there): (bool, bool), changes: Version, ends_in: Option<Duration>) -> Self {
+        Self { is_there, was_there, changes, ends_in }
     }
 }
 

@@ -50,6 +50,6 @@ impl State {
         }
         let others = group.ends.iter().filter(|(other, _)| *other != key);
         let ends_in = others.map(|(_, end)| end.since(now)).min();
-        Beaten::new((was_there, is_there), group.ends.len() as u64, group.changes, ends_in)
+        Beaten::new((was_there, is_there), group.changes, ends_in)
     }
 }

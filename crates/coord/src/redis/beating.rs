@@ -14,9 +14,14 @@ use crate::key::CoordKey;
 static BEAT: LazyLock<RedisScript> = script!("lua/beat.lua");
 static BEATS: LazyLock<RedisScript> = LazyLock::new(|| RedisScript::new(include_str!("lua/beats.lua")));
 
-/// Whether it was there, whether it is, whether something else was in the set's place, how many there are, the last change, and after how many
-/// microseconds the first of the others is over; fewer than none if there is no other.
-type Answer = (u8, u8, u8, u64, u64, i64);
+/// What the script says of it, the last change, and after how many microseconds the first is over; fewer than none if nobody was
+/// there.
+type Answer = (u8, u64, i64);
+
+/// The bits of what the script says.
+const WAS_THERE: u8 = 1;
+const IS_THERE: u8 = 2;
+const REPLACED: u8 = 4;
 
 impl Wire {
     fn beating(&self, group: &str) -> Vec<u8> {
@@ -34,14 +39,15 @@ impl Wire {
         let call = call.arg(&version.get().to_le_bytes()).arg(kind).arg(whole_micros(options.lives));
         let call = call.arg(millis_rounded_up(REMEMBERED)).deadline();
         let answer: Answer = call.run(&self.redis().within(options.deadline), Idempotence::Idempotent).await?;
-        let (was_there, is_there, replaced, count, changes, ends_in) = answer;
-        if replaced == 1 {
+        let (said, changes, ends_in) = answer;
+        if said & REPLACED != 0 {
             let advice =
                 "something else was in the place of who beats, which begins anew: each comes back with its next beat";
             tracing::error!(name: "coord.beats_replaced", "{advice}");
         }
         let ends_in = u64::try_from(ends_in).ok().map(Duration::from_micros);
-        Ok(Beaten::new((was_there == 1, is_there == 1), count, Version::new(changes), ends_in))
+        let flags = (said & WAS_THERE != 0, said & IS_THERE != 0);
+        Ok(Beaten::new(flags, Version::new(changes), ends_in))
     }
 
     pub(super) async fn beats(&self, group: &str, deadline: Option<Duration>) -> Result<Beats> {

@@ -37,7 +37,7 @@ use crate::record::Record;
 ///
 /// `…:beats:GROUP` has who [beats](CoordStore::beat_with) in a group: a sorted set of their keys by when each is over, in
 /// microseconds of the server's clock, and under no name, before all of them, the last change's number, negative. A beat is one
-/// step in it, of four commands, and goes on without writing anything else. Who is over leaves it with the beats of others, a hundred
+/// step in it, of three commands besides the time, and goes on without writing anything else. Who is over leaves it with the beats of others, a hundred
 /// with each, and it is gone a day after the last beat. What is put in its place is replaced by the next beat, and counts as
 /// nothing until then.
 ///
