@@ -197,6 +197,16 @@ impl CoordStore for Deferred<Coordination> {
         self.store.within(&mut options.deadline).await?.store().raise_with(fence, options).await
     }
 
+    async fn beat_with(&self, key: &CoordKey, version: Version, options: coord::BeatOptions) -> Result<coord::Beaten> {
+        let mut options = options;
+        self.store.within(&mut options.deadline).await?.store().beat_with(key, version, options).await
+    }
+
+    async fn beats_with(&self, group: &CoordKey, options: coord::BeatsOptions) -> Result<coord::Beats> {
+        let mut options = options;
+        self.store.within(&mut options.deadline).await?.store().beats_with(group, options).await
+    }
+
     fn capabilities(&self) -> Capabilities {
         self.store.opened().map_or_else(|| self.known.clone(), |opened| opened.store().capabilities())
     }

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use statehouse_core::{Capabilities, Fence, Health, RaiseOptions, Result, Timestamp, Version};
 
+use crate::beats::{BeatOptions, Beaten, Beats, BeatsOptions, unsupported};
 use crate::key::CoordKey;
 use crate::options::{GetOptions, NowOptions, PutOptions, RemoveOptions, ScanOptions, WaitOptions};
 use crate::outcome::{Page, PutOutcome, RemoveOutcome};
@@ -44,7 +45,16 @@ use crate::record::Record;
 /// - **What is no record**, because somebody else has put it there or it was damaged, is [`Corrupt`] for a get, a remove and a
 ///   put with a condition. A put without one takes its place: since nobody knows the version before, its own is that of the
 ///   clock. A scan [counts](Page::skipped) it and goes on.
-/// - **A full store** refuses puts and nothing else. What is removed then may leave no version behind.
+/// - **Beats.** With [`BEATS`](crate::capability::BEATS) who has a record says with beats that it is there, and need not put it
+///   again and again. A beat is of a record at its version, and counts until its time is over, by the store's clock; one that
+///   goes on counts for nothing where the record is not at that version, or the beat before is over or was the last. It is
+///   [answered](Beaten) with what has become of its group, which are those whose keys have the first segment in common. Beats do
+///   not make the record live longer, and a record needs none.
+/// - **Changes of a group** have numbers that rise: who comes, comes anew or goes makes one, who is over makes one with the
+///   next beat of anybody in it, and a beat that goes on makes none. So who has seen all of a group need not look again before
+///   the number is another one.
+/// - Without `BEATS` both methods are [`Unsupported`](statehouse_core::ErrorKind::Unsupported).
+/// - **A full store** refuses puts and beats and nothing else. What is removed then may leave no version behind.
 /// - **Wait** returns when the record is at another version than the one seen, and at its limit at the latest, be the store
 ///   reachable or not. It is a hint: it may return early, and whoever waits looks again.
 /// - **Now** is the best known time; what it is for is to be compared with versions. It may be off by as much as the
@@ -95,10 +105,22 @@ pub trait CoordStore: Debug + Send + Sync + 'static {
         Err(Fence::unsupported())
     }
 
+    /// Says that whoever has this record is there, or goes.
+    async fn beat_with(&self, key: &CoordKey, version: Version, options: BeatOptions) -> Result<Beaten> {
+        let _ = (key, version, options);
+        Err(unsupported())
+    }
+
+    /// Who beats in the group of this name.
+    async fn beats_with(&self, group: &CoordKey, options: BeatsOptions) -> Result<Beats> {
+        let _ = (group, options);
+        Err(unsupported())
+    }
+
     /// One round trip to the backend.
     async fn health(&self) -> Health;
 
-    /// What this backend can do: of [`DURABLE`](crate::capability::DURABLE), [`FENCED`](crate::capability::FENCED),
+    /// What this backend can do: of [`BEATS`](crate::capability::BEATS), [`DURABLE`](crate::capability::DURABLE), [`FENCED`](crate::capability::FENCED),
     /// [`FENCED_AT_ONCE`](crate::capability::FENCED_AT_ONCE), [`NOTIFY`](crate::capability::NOTIFY),
     /// [`SERVER_TIME`](crate::capability::SERVER_TIME) and [`SHARED`](crate::capability::SHARED).
     fn capabilities(&self) -> Capabilities;
@@ -187,6 +209,23 @@ macro_rules! forward {
 
             fn raise_with<'s: 'f, 'a: 'f, 'f>(&'s self, fence: &'a Fence, options: RaiseOptions) -> Answer<'f, ()> {
                 (**self).raise_with(fence, options)
+            }
+
+            fn beat_with<'s: 'f, 'a: 'f, 'f>(
+                &'s self,
+                key: &'a CoordKey,
+                version: Version,
+                options: BeatOptions,
+            ) -> Answer<'f, Beaten> {
+                (**self).beat_with(key, version, options)
+            }
+
+            fn beats_with<'s: 'f, 'a: 'f, 'f>(
+                &'s self,
+                group: &'a CoordKey,
+                options: BeatsOptions,
+            ) -> Answer<'f, Beats> {
+                (**self).beats_with(group, options)
             }
 
             fn health<'s: 'f, 'f>(&'s self) -> Pin<Box<dyn Future<Output = Health> + Send + 'f>> {

@@ -13,3 +13,6 @@ pub const NOTIFY: Capability = Capability::new("notify", "the store says when a 
 
 /// [`Signals`](crate::Signals) tell what is published to those who listen.
 pub const SUBSCRIBE: Capability = Capability::new("subscribe", "what is published is told to those who listen");
+
+/// Who has a record says with [beats](crate::CoordStore::beat_with) that it is there, and need not put it again and again.
+pub const BEATS: Capability = Capability::new("beats", "who is there need not write its record again and again");

@@ -9,7 +9,7 @@ use crate::api::CoordStore;
 use crate::key::CoordKey;
 use crate::leases::Leases;
 use crate::lock::{self, Lock, LockKind, LockReport};
-use crate::membership::Membership;
+use crate::membership::{Membership, Pulse};
 use crate::run_once::{self, Revision, RunOnce, Runs};
 use crate::schedule::{Delivery, Schedule};
 use crate::signals::{AbsentSignals, Signals};
@@ -37,6 +37,7 @@ pub struct Coordination {
     members: Option<Arc<dyn CoordStore>>,
     label: Arc<str>,
     leases: Leases,
+    pulse: Pulse,
 }
 
 impl Coordination {
@@ -46,7 +47,7 @@ impl Coordination {
         let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "process".to_owned());
         let label = format!("{host} {}", std::process::id()).into();
         let signals = Arc::new(AbsentSignals::new("there are no signals: give them to Coordination::with_signals"));
-        Self { store, signals, members: None, label, leases: Leases::default() }
+        Self { store, signals, members: None, label, leases: Leases::default(), pulse: Pulse::default() }
     }
 
     /// With signals, for counters, limits, permits and messages.
@@ -75,14 +76,15 @@ impl Coordination {
     /// ```
     #[must_use]
     pub fn with_members(self, store: Arc<dyn CoordStore>) -> Self {
-        Self { members: Some(store), ..self }
+        Self { members: Some(store), pulse: Pulse::default(), ..self }
     }
 
     /// The replicas that are there.
     #[must_use]
     pub fn membership(&self) -> Membership {
         let members = self.members.as_ref().unwrap_or(&self.store);
-        Membership::new(Arc::clone(members), Arc::clone(&self.store), Arc::clone(&self.label), self.leases.clone())
+        let (members, epochs, label) = (Arc::clone(members), Arc::clone(&self.store), Arc::clone(&self.label));
+        Membership::new(members, epochs, label, self.leases.clone(), self.pulse.clone())
     }
 
     /// What others are told of this replica while it holds what they want: for people, and not for telling replicas apart. At

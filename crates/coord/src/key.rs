@@ -48,6 +48,11 @@ impl CoordKey {
         Self::new(format!("{kind}/{name}")).map_err(|error| error.with_key(name))
     }
 
+    /// The first segment, which those that beat together have in common.
+    pub(crate) fn group(&self) -> &str {
+        self.as_str().split('/').next().unwrap_or_default()
+    }
+
     /// As any service takes it.
     pub(crate) const fn as_key(&self) -> &Key {
         &self.0

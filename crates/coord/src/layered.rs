@@ -7,8 +7,8 @@ use statehouse_core::{Capabilities, Fence, Health, RaiseOptions, Result, Timesta
 
 use crate::operation::NAME;
 use crate::{
-    CoordKey, CoordStore, GetOptions, NowOptions, Page, PutOptions, PutOutcome, Record, RemoveOptions, RemoveOutcome,
-    ScanOptions, WaitOptions,
+    BeatOptions, Beaten, Beats, BeatsOptions, CoordKey, CoordStore, GetOptions, NowOptions, Page, PutOptions,
+    PutOutcome, Record, RemoveOptions, RemoveOutcome, ScanOptions, WaitOptions,
 };
 
 /// A [`CoordStore`] with a [`Layer`] around each of its calls but `wait`, which cannot fail. Capabilities and health are those
@@ -71,6 +71,14 @@ impl<L: Layer> CoordStore for LayeredCoordStore<L> {
 
     async fn raise_with(&self, fence: &Fence, options: RaiseOptions) -> Result<()> {
         self.layer.around(NAME.raise, self.inner.raise_with(fence, options)).await
+    }
+
+    async fn beat_with(&self, key: &CoordKey, version: Version, options: BeatOptions) -> Result<Beaten> {
+        self.layer.around(NAME.beat, self.inner.beat_with(key, version, options)).await
+    }
+
+    async fn beats_with(&self, group: &CoordKey, options: BeatsOptions) -> Result<Beats> {
+        self.layer.around(NAME.beats, self.inner.beats_with(group, options)).await
     }
 
     async fn health(&self) -> Health {

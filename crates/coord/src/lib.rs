@@ -84,7 +84,7 @@
 //! | [`Schedule`]: a planned time | is done once | as its [`Delivery`] says after a crash | the same; claimed again after a failover that lost the claim |
 //! | [`SingleUse`]: a token | is accepted once | not offered | is accepted once; again after a failover that lost the record |
 //! | [`SharedState`]: an acknowledged update | lives as the process | is as durable as the files | is as durable as the server; the last moments may be lost in a failover |
-//! | [`Membership`]: a killed member is gone | after three heartbeats, 6 s | the same, or on S3 3 minutes | after 6 s |
+//! | [`Membership`]: a killed member is gone | after three heartbeats, 6 s | the same, or on S3 3 minutes | after 6 s; all are back with their next beats after a flush or a failover |
 //! | [`Epoch`]: the format that is written | never falls | never falls | may fall in a failover that lost the record: who knew the higher one goes on with it |
 //! | [`Permits`]: more than so many at once | never | not there | never while one primary keeps its data; after a failover that lost it, until the leases are over |
 //! | [`RateLimiter`], [`Counter`] | exact | not there | exact while one primary keeps its data |
@@ -106,7 +106,7 @@
 //! `coord.member_forgotten` (`WARN`) and `coord.member_back` (`INFO`): the others do not count on this replica, and do again;
 //! `coord.epoch_raised` (`INFO`) and `coord.member_behind` (`ERROR`): of formats.
 //! `coord.not_durable` (`WARN`): a Redis that may forget. `coord.index_replaced` (`ERROR`): somebody has put something else where its
-//! index of records is, so that scans lack what was not put since. Who waits says nothing. Values are in no line.
+//! index of records is, so that scans lack what was not put since; `coord.beats_replaced` (`ERROR`), in the place of who beats. Who waits says nothing. Values are in no line.
 //!
 //! # Testing your own backend
 //! Another store, such as a database, is a type that implements [`CoordStore`]. With the feature `conformance` the macro
@@ -115,6 +115,7 @@
 
 mod api;
 mod away;
+mod beats;
 mod broadcast;
 pub mod capability;
 #[cfg(any(test, feature = "conformance"))]
@@ -151,6 +152,7 @@ mod single_use;
 mod state;
 
 pub use self::api::{Answer, CoordStore, CoordStoreExt};
+pub use self::beats::{BeatKind, BeatOptions, Beaten, Beats, BeatsOptions};
 pub use self::broadcast::Broadcast;
 pub use self::connect::{check, open};
 pub use self::coordination::Coordination;

@@ -5,6 +5,8 @@ statehouse_core::operations! {
     remove: "coord.remove",
     scan: "coord.scan",
     raise: "coord.raise",
+    beat: "coord.beat",
+    beats: "coord.beats",
     now: "coord.now",
     lock: "coord.lock",
     update: "coord.update",

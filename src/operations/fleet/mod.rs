@@ -190,22 +190,27 @@ impl Replica {
     async fn see(&mut self, in_trouble: bool) {
         let seen = self.members.as_ref().map(|(at, _)| at.elapsed());
         let is_due = self.watch.rest().is_zero() || in_trouble && seen.is_none_or(|ago| ago >= IN_TROUBLE);
-        if !is_due {
-            return;
-        }
-        match self.watch.look().await {
-            Ok(members) => self.members = Some((Instant::now(), members)),
-            Err(error) => {
-                tracing::debug!(name: "fleet.unseen", %error, "the other replicas cannot be seen");
-                if seen.is_some_and(|ago| ago >= REMEMBERED) {
-                    self.members = None;
-                }
-            }
+        if is_due {
+            self.look().await;
         }
         if self.members.is_some() && self.clock_read.is_none_or(|at| at.elapsed() >= CLOCK) {
             self.clock_read = Some(Instant::now());
             // It is looked at again.
             self.clock = self.membership.clock_offset(&SystemClock::default()).await.unwrap_or(self.clock);
+        }
+    }
+
+    async fn look(&mut self) {
+        // Beats may have told since the last look that nothing has changed.
+        let known = self.watch.as_of().map(|at| at.elapsed());
+        match self.watch.look().await {
+            Ok(members) => self.members = Some((Instant::now(), members)),
+            Err(error) => {
+                tracing::debug!(name: "fleet.unseen", %error, "the other replicas cannot be seen");
+                if known.is_some_and(|ago| ago >= REMEMBERED) {
+                    self.members = None;
+                }
+            }
         }
     }
 

@@ -40,6 +40,7 @@
 
 #![deny(dead_code, reason = "a case that is not listed")]
 
+mod beats;
 mod expiry;
 mod fenced;
 mod kit;
@@ -48,6 +49,7 @@ mod scans;
 mod versions;
 mod waits;
 
+use self::beats::*;
 use self::expiry::*;
 use self::fenced::*;
 use self::records::*;
@@ -108,6 +110,12 @@ macro_rules! coord_conformance {
             marks_are_of_their_locks [$crate::capability::FENCED];
             no_write_is_made_once_the_mark_has_risen [$crate::capability::FENCED_AT_ONCE];
             a_fence_is_not_ignored_by_who_keeps_no_marks [];
+            a_beat_counts_until_its_time_is_over [$crate::capability::BEATS];
+            a_beat_is_of_a_record_at_its_version [$crate::capability::BEATS];
+            changes_of_a_group_are_counted_and_beats_that_go_on_are_none [$crate::capability::BEATS];
+            beats_of_groups_and_of_stores_are_apart [$crate::capability::BEATS];
+            of_hundreds_that_are_over_none_is_counted [$crate::capability::BEATS];
+            beats_are_refused_by_who_counts_none_and_so_is_what_nobody_takes [];
             records_survive_a_restart [$crate::capability::DURABLE];
             marks_survive_a_restart [$crate::capability::DURABLE, $crate::capability::FENCED];
         }

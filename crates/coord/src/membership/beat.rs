@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use statehouse_core::{Condition, Error, ErrorKind, Result, Version};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep_until};
@@ -13,8 +14,10 @@ use super::format::{Kept, PLACES, PREFIX, all, place};
 use super::info::MemberInfo;
 use super::member::MemberId;
 use super::pace::Pace;
+use super::pulse::Pulse;
 use crate::api::CoordStore;
 use crate::away::is_away;
+use crate::beats::BeatOptions;
 use crate::key::CoordKey;
 use crate::leases::Lessee;
 use crate::options::{GetOptions, PutOptions, RemoveOptions};
@@ -35,19 +38,22 @@ pub(super) struct Standing {
 /// One incarnation of a process.
 #[derive(Debug)]
 pub(super) struct Beat {
-    pub(super) store: Arc<dyn CoordStore>,
+    store: Arc<dyn CoordStore>,
     /// Where the epochs are.
-    pub(super) epochs: Arc<dyn CoordStore>,
+    epochs: Arc<dyn CoordStore>,
     pub(super) id: MemberId,
     pub(super) label: Arc<str>,
     pub(super) pace: Pace,
-    pub(super) info: watch::Receiver<MemberInfo>,
-    pub(super) leases: Lessee,
-    pub(super) place: Option<(CoordKey, Version)>,
+    info: watch::Receiver<MemberInfo>,
+    leases: Lessee,
+    place: Option<(CoordKey, Version)>,
     /// A place that it may have taken, though it was not told.
-    pub(super) trying: Option<CoordKey>,
+    trying: Option<CoordKey>,
     /// It has not looked whether it is behind since it came, or came back.
-    pub(super) is_unchecked: bool,
+    is_unchecked: bool,
+    /// What its record says that others have been told of, and when that was put; where beats are counted.
+    told: Option<(Bytes, Instant)>,
+    pulse: Pulse,
 }
 
 /// How often it says a word anew: where another word of it was stored, or it was forgotten.
@@ -63,24 +69,89 @@ const CHOICE: usize = 16;
 const LEAVE: Duration = Duration::from_millis(800);
 
 impl Beat {
+    pub(super) fn new(
+        (store, epochs): (Arc<dyn CoordStore>, Arc<dyn CoordStore>),
+        (id, label, pace, info): (MemberId, Arc<str>, Pace, watch::Receiver<MemberInfo>),
+        leases: Lessee,
+        pulse: Pulse,
+    ) -> Self {
+        let (place, trying, told) = (None, None, None);
+        Self { store, epochs, id, label, pace, info, leases, place, trying, is_unchecked: true, told, pulse }
+    }
+
     /// Says once that it is there.
     ///
     /// # Errors
     /// What prevented it.
     pub(super) async fn beat(&mut self) -> Result<Standing> {
-        let kept = Kept::new(self.id, &self.label, self.pace.heartbeat, &self.info.borrow_and_update());
+        let kept = Kept::new(self.id, &self.label, self.pace, &self.info.borrow_and_update());
         let (value, sent) = (kept.encode()?, Instant::now());
+        if self.is_told(&value) && sent < self.renewed_at() && self.say(BeatOptions::again).await? {
+            return Ok(self.standing(sent, kept.info));
+        }
+        self.put_own(&value).await?;
+        if self.pace.beats {
+            self.tell_others(value, sent).await?;
+        }
+        Ok(self.standing(sent, kept.info))
+    }
+
+    fn is_told(&self, value: &Bytes) -> bool {
+        self.pace.beats && self.told.as_ref().is_some_and(|(told, _)| told == value)
+    }
+
+    fn renewed_at(&self) -> Instant {
+        self.told.as_ref().map_or_else(Instant::now, |(_, put)| *put + self.pace.renewed())
+    }
+
+    /// After its record was put: unless that says what it said before, the others are to look.
+    async fn tell_others(&mut self, value: Bytes, put: Instant) -> Result<()> {
+        let goes_on = self.is_told(&value) && self.say(BeatOptions::again).await?;
+        self.told = None;
+        if goes_on || self.say(BeatOptions::anew).await? {
+            self.told = Some((value, put));
+        } else if self.pace.beats {
+            return Err(Error::new(ErrorKind::Unavailable, "the record of this member was gone as soon as it was put"));
+        }
+        Ok(())
+    }
+
+    /// Whether that counts. Who may not beat puts its record each time.
+    async fn say(&mut self, kind: fn(Duration) -> BeatOptions) -> Result<bool> {
+        let Some((key, version)) = &self.place else { return Ok(false) };
+        let sent = std::time::Instant::now();
+        let options = kind(self.pace.lives()).with_deadline(self.pace.patience());
+        match self.store.beat_with(key, *version, options).await {
+            Ok(beaten) => {
+                self.pulse.feel(sent, &beaten);
+                if !beaten.was_there {
+                    // It has come, or it was silent for so long that it was forgotten: the others are to be told anew.
+                    (self.told, self.is_unchecked) = (None, true);
+                }
+                Ok(beaten.is_there)
+            }
+            Err(error) if may_not(&error) => {
+                tracing::debug!(name: "coord.member_without_beats", %error, "a member puts its record with each heartbeat");
+                (self.pace.beats, self.told) = (false, None);
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Its record says this.
+    async fn put_own(&mut self, value: &Bytes) -> Result<()> {
         for _ in 0..TURNS {
             let Some((key, version)) = self.place.clone() else {
-                if self.take_place(&value).await? {
-                    return Ok(self.standing(sent, kept.info));
+                if self.take_place(value).await? {
+                    return Ok(());
                 }
                 continue;
             };
-            match self.put(&key, &value, Condition::Match(version)).await? {
+            match self.put(&key, value, Condition::Match(version)).await? {
                 PutOutcome::Stored(version) => {
                     self.place = Some((key, version));
-                    return Ok(self.standing(sent, kept.info));
+                    return Ok(());
                 }
                 // What a word before has left, whose answer was lost.
                 PutOutcome::Conflict(Some(record)) if self.is_own(&record) => self.place = Some((key, record.version)),
@@ -112,14 +183,15 @@ impl Beat {
         Kept::decode(&record.value).and_then(|kept| kept.id()).is_ok_and(|id| id == self.id)
     }
 
-    async fn put(&self, key: &CoordKey, value: &bytes::Bytes, condition: Condition<Version>) -> Result<PutOutcome> {
-        let options = PutOptions::default().with_condition(condition).with_time_to_live(self.pace.lives());
+    async fn put(&self, key: &CoordKey, value: &Bytes, condition: Condition<Version>) -> Result<PutOutcome> {
+        let lives = self.pace.record().unwrap_or_else(|| self.pace.lives());
+        let options = PutOptions::default().with_condition(condition).with_time_to_live(lives);
         let options = options.with_deadline(self.pace.patience());
         put_settled(&*self.store, key, value, WriteId::generate()?, options).await
     }
 
     /// Whether it has said what it is; if not, it has found a place of its own, where that is to be said.
-    async fn take_place(&mut self, value: &bytes::Bytes) -> Result<bool> {
+    async fn take_place(&mut self, value: &Bytes) -> Result<bool> {
         for byte in self.id.as_bytes().iter().cycle().take(TRIES) {
             let records = all(&*self.store, PREFIX, self.pace.patience()).await?;
             // One whose answer was lost.
@@ -177,9 +249,18 @@ impl Beat {
         self.leave().await;
     }
 
+    /// First, so that who hears of it finds no record that nobody beats for. If it is not heard, the time to live ends it.
+    async fn say_last(&self) {
+        self.pulse.stops();
+        if let (true, Some((key, version))) = (self.pace.beats, &self.place) {
+            let _unheard = self.store.beat_with(key, *version, BeatOptions::last().with_deadline(LEAVE / 2)).await;
+        }
+    }
+
     /// Nobody counts on it any more.
     pub(super) async fn leave(&self) {
         let until = Instant::now() + LEAVE;
+        self.say_last().await;
         let (key, mut version) = match (&self.place, &self.trying) {
             (Some((key, version)), _) => (key, *version),
             (None, Some(key)) => match self.store.get_with(key, GetOptions::default().with_deadline(LEAVE)).await {
@@ -207,6 +288,11 @@ impl Beat {
             }
         }
     }
+}
+
+/// Whether this store, or this user of it, has no beats.
+pub(super) fn may_not(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported)
 }
 
 /// Waits for a change; for ever, if nobody can change it any more.

@@ -6,19 +6,24 @@ use statehouse_core::{Codec, Error, ErrorKind, Result, hex};
 
 use super::info::MemberInfo;
 use super::member::MemberId;
+use super::pace::Pace;
 use crate::api::CoordStore;
 use crate::key::CoordKey;
 use crate::options::ScanOptions;
 use crate::record::Record;
 
-/// A member's record: the format, 1, in a byte, and this in MessagePack, fields by their names. It lives for three
-/// heartbeats, and its key is `member/` with the number of a place, which the next member takes when it is free.
+/// A member's record: the format, 1, in a byte, and this in MessagePack, fields by their names. Its key is `member/` with the
+/// number of a place, which the next member takes when it is free. It counts for three heartbeats after it was put, and for
+/// as long as its member beats.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Kept {
     id: String,
     pub(super) label: String,
     /// In milliseconds.
     heartbeat: u64,
+    /// For how long the record lives, in milliseconds, where that is not for three heartbeats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    record: Option<u64>,
     pub(super) info: MemberInfo,
 }
 
@@ -30,6 +35,9 @@ const MOST: usize = 16 << 10;
 /// What the keys of members begin with.
 pub(super) const PREFIX: &str = "member/";
 
+/// In which group they beat.
+pub(super) const GROUP: &str = "member";
+
 /// How many places there are.
 pub(super) const PLACES: u32 = 10_000;
 
@@ -37,9 +45,10 @@ pub(super) const PLACES: u32 = 10_000;
 const PAGES: usize = 100;
 
 impl Kept {
-    pub(super) fn new(id: MemberId, label: &str, heartbeat: Duration, info: &MemberInfo) -> Self {
-        let heartbeat = u64::try_from(heartbeat.as_millis()).unwrap_or(u64::MAX);
-        Self { id: id.to_string(), label: label.to_owned(), heartbeat, info: info.clone() }
+    pub(super) fn new(id: MemberId, label: &str, pace: Pace, info: &MemberInfo) -> Self {
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let (heartbeat, record) = (millis(pace.heartbeat), pace.record().map(millis));
+        Self { id: id.to_string(), label: label.to_owned(), heartbeat, record, info: info.clone() }
     }
 
     pub(super) fn encode(&self) -> Result<Bytes> {
@@ -62,9 +71,14 @@ impl Kept {
         hex::decode(self.id.as_bytes()).map(MemberId::from_bytes).ok_or_else(no_member)
     }
 
-    /// For how long it lives from when it was said.
+    /// For how long it counts from when it was said.
     pub(super) const fn lives(&self) -> Duration {
         Duration::from_millis(self.heartbeat.saturating_mul(3))
+    }
+
+    /// For how long the record is there after that, by which nobody counts.
+    pub(super) fn outlives(&self) -> Duration {
+        self.record.map_or(Duration::ZERO, |record| Duration::from_millis(record).saturating_sub(self.lives()))
     }
 }
 
@@ -96,20 +110,40 @@ pub(super) async fn all(store: &dyn CoordStore, prefix: &str, deadline: Duration
 mod tests {
     use super::*;
 
+    fn pace(beats: bool) -> Pace {
+        let mut pace = Pace::of(&crate::MemoryCoordStore::new(), None).unwrap();
+        pace.beats = beats;
+        pace
+    }
+
+    /// Where it beats, `record` is between `heartbeat` and `info`; else the field is not there.
+    #[test]
+    fn the_golden_bytes_are_what_the_words_say() {
+        let (id, info) = (MemberId::from_bytes([7; 16]), MemberInfo::new("b"));
+        let of = |beats| Kept::new(id, "l", pace(beats), &info).encode().unwrap();
+        let head = |fields: u8| {
+            let id = [b"\xa2id\xd9\x20", "07".repeat(16).as_bytes()].concat();
+            [&[FORMAT, 0x80 + fields][..], &id, b"\xa5label\xa1l\xa9heartbeat\xcd\x07\xd0"].concat()
+        };
+        let (seldom, often) = (of(true), of(false));
+        assert!(seldom.starts_with(&[&head(5)[..], b"\xa6record\xcd\xea\x60\xa4info"].concat()), "{seldom:x?}");
+        assert!(often.starts_with(&[&head(4)[..], b"\xa4info"].concat()), "{often:x?}");
+    }
+
     #[test]
     fn a_record_is_read_as_it_was_written_and_what_is_none_is_corrupt() {
         let info = MemberInfo::new("clinic 1.4.0").with_formats("notes", 1..=2).with_fingerprint("feed", "a");
-        let kept = Kept::new(MemberId::from_bytes([7; 16]), "host 1", Duration::from_secs(2), &info);
+        let kept = Kept::new(MemberId::from_bytes([7; 16]), "host 1", pace(true), &info);
         let bytes = kept.encode().unwrap();
         assert_eq!(bytes[0], FORMAT);
         let read = Kept::decode(&bytes).unwrap();
         assert_eq!((read.id().unwrap(), read.lives()), (MemberId::from_bytes([7; 16]), Duration::from_secs(6)));
-        assert_eq!(read, kept);
+        assert_eq!((read.outlives(), &read), (Duration::from_secs(54), &kept));
         for bytes in [&b""[..], b"\x02", &bytes[1..], &bytes[..9]] {
             assert_eq!(Kept::decode(bytes).unwrap_err().kind(), ErrorKind::Corrupt);
         }
         let long = MemberInfo::new("x".repeat(MOST));
-        let kept = Kept::new(MemberId::from_bytes([7; 16]), "", Duration::from_secs(2), &long);
+        let kept = Kept::new(MemberId::from_bytes([7; 16]), "", pace(false), &long);
         assert_eq!(kept.encode().unwrap_err().kind(), ErrorKind::TooLarge);
     }
 
@@ -134,6 +168,7 @@ mod tests {
         let other = Other { id: "07".repeat(16), label: "l", heartbeat: 2000, info, more: 1 };
         let bytes = [&[FORMAT][..], &Codec::MessagePack.encode(&other).unwrap()].concat();
         let read = Kept::decode(&bytes).unwrap();
+        assert_eq!(read.outlives(), Duration::ZERO, "of a build that knows no beats");
         assert_eq!(read.info, MemberInfo::new("b").with_state(super::super::info::MemberState::Unready));
     }
 }

@@ -92,7 +92,7 @@ impl Joined {
         if info == before {
             return Ok(());
         }
-        Kept::new(self.id, &self.label, self.pace.heartbeat, &info).encode()?;
+        Kept::new(self.id, &self.label, self.pace, &info).encode()?;
         self.info.send_replace(info);
         Ok(())
     }

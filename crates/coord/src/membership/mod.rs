@@ -8,6 +8,7 @@ mod info;
 mod joined;
 mod member;
 mod pace;
+mod pulse;
 mod watch;
 
 use std::ops::RangeInclusive;
@@ -23,6 +24,7 @@ pub use self::info::{MemberInfo, MemberState};
 pub use self::joined::Joined;
 pub use self::member::{Member, MemberId};
 use self::pace::Pace;
+pub(crate) use self::pulse::Pulse;
 pub use self::watch::MemberWatch;
 use crate::api::{CoordStore, CoordStoreExt as _};
 use crate::capability::{SERVER_TIME, SHARED};
@@ -34,8 +36,9 @@ use crate::leases::Leases;
 /// nobody: what only one may do is done under a [`Lock`](crate::Lock).
 ///
 /// # Behavior
-/// - A member is one **incarnation** of a process: its id is drawn when it joins. It has one record, which lives for three
-///   heartbeats, and says again at each that it is there.
+/// - A member is one **incarnation** of a process: its id is drawn when it joins. It has one record, and says again at each
+///   heartbeat that it is there, which counts for three. Where the store counts [beats](crate::CoordStore#behavior) that is one, and
+///   the record is put when it says something else, and after twenty heartbeats.
 /// - Who **joins** is seen by all who [watch](Self::watch) within two heartbeats, and who is **killed** is gone for them after
 ///   its time to live. Who [leaves](Joined::leave), or whose program [ends](crate::Coordination::close), is gone at once.
 /// - What a member [says](MemberInfo) of itself is told at once when it changes, and within an eighth of a heartbeat if it
@@ -44,10 +47,10 @@ use crate::leases::Leases;
 /// - **Clocks** of hosts have no say: the store decides what has expired.
 ///
 /// # Cost
-/// | store | heartbeat | a beat | a look |
+/// | store | heartbeat | a beat | a look, while somebody watches |
 /// | --- | --- | --- | --- |
-/// | memory, files that nobody shares | 2 s | one put | one scan, at each second heartbeat while somebody watches |
-/// | Redis | 2 s | one put | one scan for each 500 members, as above |
+/// | memory, Redis | 2 s | one script | in a process that is a member, when a beat is told of a change, and after thirty heartbeats; else at each second heartbeat: a list of who beats, and one scan for each 500 members |
+/// | files that nobody shares | 2 s | one put | one scan, at each second heartbeat |
 /// | files that are shared: S3 | 60 s | two requests | a listing, and one request for each member; once in 15 s for each of them |
 ///
 /// On S3 that is at most one request in ten seconds for each replica, up to 39 of them; a member that was killed is there for
@@ -77,6 +80,7 @@ pub struct Membership {
     label: Arc<str>,
     leases: Leases,
     heartbeat: Option<Duration>,
+    pulse: Pulse,
 }
 
 impl Membership {
@@ -85,8 +89,9 @@ impl Membership {
         epochs: Arc<dyn CoordStore>,
         label: Arc<str>,
         leases: Leases,
+        pulse: Pulse,
     ) -> Self {
-        Self { store, epochs, label, leases, heartbeat: None }
+        Self { store, epochs, label, leases, heartbeat: None, pulse }
     }
 
     /// How often a member says that it is there: a tenth of a second at least and ten minutes at most. Unless it is set, it is
@@ -111,7 +116,8 @@ impl Membership {
         let pace = Pace::of(&*self.store, self.heartbeat)?;
         let (id, (told, info)) = (MemberId::generate()?, tokio::sync::watch::channel(info));
         let (store, epochs, label) = (Arc::clone(&self.store), Arc::clone(&self.epochs), Arc::clone(&self.label));
-        let beat = Beat { store, epochs, id, label, pace, info, leases, place: None, trying: None, is_unchecked: true };
+        let member = (id, label, pace, info);
+        let beat = Beat::new((store, epochs), member, leases, self.pulse.clone());
         Joined::begin(beat, told, self.watch()).await
     }
 
@@ -126,7 +132,7 @@ impl Membership {
     /// Looks at them again and again.
     #[must_use]
     pub fn watch(&self) -> MemberWatch {
-        MemberWatch::new(Arc::clone(&self.store), self.heartbeat)
+        MemberWatch::new(Arc::clone(&self.store), self.heartbeat, self.pulse.clone())
     }
 
     /// By how many microseconds a clock is ahead of the store's, or behind it if that is negative; only as far as is sure, since

@@ -3,7 +3,7 @@ use std::time::Duration;
 use statehouse_core::{Error, Result};
 
 use crate::api::CoordStore;
-use crate::capability::{SERVER_TIME, SHARED};
+use crate::capability::{BEATS, SERVER_TIME, SHARED};
 
 /// How often a member says that it is there, where the store is fast, and where each word is two requests that somebody pays
 /// for.
@@ -11,6 +11,14 @@ const HEARTBEATS: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(6
 
 /// A look at a slow store reads one file for each member.
 const FOR_EACH: Duration = Duration::from_secs(15);
+
+/// Where beats are counted, for how many heartbeats a record lives, and after how many it is put again: it must be there when
+/// its member stands still for a while, and builds that know no beats take a member for there as long as its record is.
+const RECORD: u32 = 30;
+const RENEWED: u32 = 20;
+
+/// Where beats say that nothing has changed, for how many heartbeats they are believed: who knows no beats comes unannounced.
+const BELIEVED: u32 = 30;
 
 /// Nobody looks less often.
 const SELDOM: Duration = Duration::from_secs(600);
@@ -22,6 +30,8 @@ const ACCEPTED: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs
 pub(super) struct Pace {
     pub(super) heartbeat: Duration,
     is_slow: bool,
+    /// Whether it beats, or puts its record each time.
+    pub(super) beats: bool,
 }
 
 impl Pace {
@@ -32,12 +42,27 @@ impl Pace {
         }
         let has = store.capabilities();
         let is_slow = has.has(SHARED) && !has.has(SERVER_TIME);
-        Ok(Self { heartbeat: heartbeat.unwrap_or(HEARTBEATS[usize::from(is_slow)]), is_slow })
+        Ok(Self { heartbeat: heartbeat.unwrap_or(HEARTBEATS[usize::from(is_slow)]), is_slow, beats: has.has(BEATS) })
     }
 
     /// For how long a member counts after its last beat.
     pub(super) fn lives(&self) -> Duration {
         self.heartbeat * 3
+    }
+
+    /// For how long its record is there after it was put; none if that is for as long as it counts.
+    pub(super) fn record(&self) -> Option<Duration> {
+        self.beats.then(|| self.heartbeat * RECORD)
+    }
+
+    /// After how long its record is put again, though it says the same.
+    pub(super) fn renewed(&self) -> Duration {
+        self.heartbeat * RENEWED
+    }
+
+    /// For how long beats are believed that say that nothing has changed.
+    pub(super) fn believed(&self) -> Duration {
+        self.heartbeat * BELIEVED
     }
 
     /// How long one request may take.
@@ -67,13 +92,14 @@ mod tests {
     /// Two requests for a beat, and one for each member besides the listing for a look.
     #[test]
     fn a_store_that_is_paid_by_the_request_is_asked_once_in_ten_seconds() {
-        let pace = Pace { heartbeat: HEARTBEATS[1], is_slow: true };
+        let pace = Pace { heartbeat: HEARTBEATS[1], is_slow: true, beats: false };
         for members in [1_u32, 3, 10, 39] {
             let looks = f64::from(members + 1) / pace.look(members as usize).as_secs_f64();
             let a_second = looks + 2.0 / pace.heartbeat.as_secs_f64();
             assert!(a_second <= 0.1 + 1e-9, "{members}: {a_second}");
         }
-        let fast = Pace { heartbeat: HEARTBEATS[0], is_slow: false };
+        let fast = Pace { heartbeat: HEARTBEATS[0], is_slow: false, beats: true };
         assert_eq!((fast.look(100), fast.lives()), (Duration::from_secs(4), Duration::from_secs(6)));
+        assert_eq!((fast.record(), pace.record()), (Some(Duration::from_secs(60)), None));
     }
 }

@@ -1,5 +1,6 @@
 //! Records in this process's memory.
 
+mod beating;
 mod config;
 
 use std::collections::BTreeMap;
@@ -16,9 +17,11 @@ use statehouse_core::{
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
+use self::beating::Group;
 pub use self::config::MemoryConfig;
 use crate::api::CoordStore;
-use crate::capability::{FENCED, FENCED_AT_ONCE, NOTIFY, SERVER_TIME};
+use crate::beats::{BeatOptions, Beaten, Beats, BeatsOptions};
+use crate::capability::{BEATS, FENCED, FENCED_AT_ONCE, NOTIFY, SERVER_TIME};
 use crate::key::CoordKey;
 use crate::operation::Operations;
 use crate::options::{GetOptions, NowOptions, PageToken, PutOptions, RemoveOptions, ScanOptions, WaitOptions};
@@ -45,6 +48,7 @@ pub struct MemoryCoordStore {
 #[derive(Debug, Default)]
 struct State {
     records: BTreeMap<CoordKey, Entry>,
+    groups: BTreeMap<String, Group>,
     last: Version,
     bytes: u64,
 }
@@ -251,12 +255,24 @@ impl CoordStore for MemoryCoordStore {
         OPERATION.raise.run(|| self.marks.raise(fence))
     }
 
+    async fn beat_with(&self, key: &CoordKey, version: Version, options: BeatOptions) -> Result<Beaten> {
+        OPERATION.beat.run(|| {
+            options.check()?;
+            Ok(self.lock().beat(key, version, &options, self.clock.now()))
+        })
+    }
+
+    async fn beats_with(&self, group: &CoordKey, _: BeatsOptions) -> Result<Beats> {
+        let (state, now) = (self.lock(), self.clock.now());
+        Ok(state.groups.get(group.as_str()).map(|group| group.beats(now)).unwrap_or_default())
+    }
+
     async fn health(&self) -> Health {
         Health::of("memory", Duration::ZERO, Ok(()))
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::from_iter([FENCED, FENCED_AT_ONCE, NOTIFY, SERVER_TIME])
+        Capabilities::from_iter([BEATS, FENCED, FENCED_AT_ONCE, NOTIFY, SERVER_TIME])
     }
 }
 

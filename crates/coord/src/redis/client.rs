@@ -32,7 +32,7 @@ static TIME: LazyLock<RedisScript> =
     LazyLock::new(|| RedisScript::new("local time = redis.call('TIME') return time[1] * 1000000 + time[2]"));
 
 /// For how long the version of a record is remembered that is gone.
-const REMEMBERED: Duration = Duration::from_secs(24 * 3600);
+pub(super) const REMEMBERED: Duration = Duration::from_secs(24 * 3600);
 
 /// The condition that there is no record, or one of the value that follows.
 const IN_PLACE_OF: &[u8] = b"absent or ";
@@ -61,11 +61,11 @@ impl Wire {
     }
 
     /// All keys have the namespace as their hash tag.
-    fn key(&self, part: &str) -> Vec<u8> {
+    pub(super) fn key(&self, part: &str) -> Vec<u8> {
         self.keys.tagged(self.namespace.as_str(), part)
     }
 
-    fn record(&self, key: &CoordKey) -> Vec<u8> {
+    pub(super) fn record(&self, key: &CoordKey) -> Vec<u8> {
         self.key(&format!("record:{key}"))
     }
 

@@ -3,7 +3,7 @@ use statehouse_redis::{EvictionPolicy, Persistence, RedisClient, RedisConfig};
 
 use super::RedisCoordStore;
 use super::client::OPERATION;
-use crate::capability::{DURABLE, FENCED, FENCED_AT_ONCE, NOTIFY, SERVER_TIME, SHARED};
+use crate::capability::{BEATS, DURABLE, FENCED, FENCED_AT_ONCE, NOTIFY, SERVER_TIME, SHARED};
 
 impl RedisCoordStore {
     /// Connects to the Redis of a URL: `redis:`, `rediss:`, `redis+sentinel:` or `redis+cluster:` with the parameters of
@@ -47,8 +47,10 @@ impl RedisCoordStore {
             tracing::warn!(name: "coord.not_durable", ?persistence, ?eviction, "{advice}");
         }
         let notify = store.listener.can_listen().then_some(NOTIFY);
-        let capabilities =
-            [FENCED, FENCED_AT_ONCE, SERVER_TIME, SHARED].into_iter().chain(keeps.then_some(DURABLE)).chain(notify);
+        let capabilities = [BEATS, FENCED, FENCED_AT_ONCE, SERVER_TIME, SHARED]
+            .into_iter()
+            .chain(keeps.then_some(DURABLE))
+            .chain(notify);
         Ok(Self { capabilities: Capabilities::from_iter(capabilities), ..store })
     }
 }

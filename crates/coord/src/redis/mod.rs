@@ -1,5 +1,6 @@
 //! Records in Redis or Valkey: a single server, Sentinel or Cluster.
 
+mod beating;
 mod client;
 mod config;
 mod listen;
@@ -18,7 +19,8 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use self::client::{OPERATION, Wire};
 use self::listen::{Heard, Listener};
 use crate::api::CoordStore;
-use crate::capability::{FENCED, FENCED_AT_ONCE, SERVER_TIME, SHARED};
+use crate::beats::{BeatOptions, Beaten, Beats, BeatsOptions};
+use crate::capability::{BEATS, FENCED, FENCED_AT_ONCE, SERVER_TIME, SHARED};
 use crate::key::CoordKey;
 use crate::options::{GetOptions, NowOptions, PutOptions, RemoveOptions, ScanOptions, WaitOptions};
 use crate::outcome::{Page, PutOutcome, RemoveOutcome};
@@ -32,6 +34,12 @@ use crate::record::Record;
 /// namespace have it as their hash tag: in a cluster the records of one application lie on one server. There are few of
 /// them and they are small, and what is won by that is one clock for all their versions, and an index that is written in one step
 /// with each record. Every operation is one round trip.
+///
+/// `…:beats:GROUP` has who [beats](CoordStore::beat_with) in a group: a sorted set of their keys by when each is over, in
+/// microseconds of the server's clock, and under no name, before all of them, the last change's number, negative. A beat is one
+/// step in it, of three commands besides the time, and goes on without writing anything else. Who is over leaves it with the beats of others, a hundred
+/// with each, and it is gone a day after the last beat. What is put in its place is replaced by the next beat, and counts as
+/// nothing until then.
 ///
 /// What is removed, or has expired, leaves its version behind for a day. The names of what has expired leave the index
 /// after that: each put that adds a name, and every eighth other, looks at two names, drawn by lot, and a scan at those that it
@@ -81,7 +89,7 @@ impl RedisCoordStore {
         Ok(Self {
             wire,
             listener,
-            capabilities: Capabilities::from_iter([FENCED, FENCED_AT_ONCE, SERVER_TIME, SHARED]),
+            capabilities: Capabilities::from_iter([BEATS, FENCED, FENCED_AT_ONCE, SERVER_TIME, SHARED]),
         })
     }
 
@@ -165,6 +173,18 @@ impl CoordStore for RedisCoordStore {
 
     async fn raise_with(&self, fence: &Fence, options: RaiseOptions) -> Result<()> {
         OPERATION.raise.during(self.wire.raise(fence, options.deadline)).await
+    }
+
+    async fn beat_with(&self, key: &CoordKey, version: Version, options: BeatOptions) -> Result<Beaten> {
+        let beat = async {
+            options.check()?;
+            self.wire.beat(key, version, &options).await
+        };
+        OPERATION.beat.during_on(key, beat).await
+    }
+
+    async fn beats_with(&self, group: &CoordKey, options: BeatsOptions) -> Result<Beats> {
+        OPERATION.beats.during(self.wire.beats(group.as_str(), options.deadline)).await
     }
 
     async fn health(&self) -> Health {

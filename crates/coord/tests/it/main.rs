@@ -1,6 +1,7 @@
 //! The contract on every backend, and what becomes of it when a store or a process fails.
 
 mod away;
+mod beats;
 mod conformance;
 mod doubt;
 mod fencing;

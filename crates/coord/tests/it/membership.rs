@@ -18,19 +18,19 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::lock::Skewed;
 use crate::{open_files, open_redis, random_namespace};
 
-const LONG: Duration = Duration::from_secs(60);
-const BEAT: Duration = Duration::from_secs(1);
+pub(crate) const LONG: Duration = Duration::from_secs(60);
+pub(crate) const BEAT: Duration = Duration::from_secs(1);
 
-fn over(store: impl CoordStore) -> Membership {
+pub(crate) fn over(store: impl CoordStore) -> Membership {
     Coordination::new(Arc::new(store)).membership().heartbeat(BEAT)
 }
 
-fn named(build: &str) -> MemberInfo {
+pub(crate) fn named(build: &str) -> MemberInfo {
     MemberInfo::new(build).with_state(MemberState::Ready)
 }
 
 /// Waits until these members are there, as one of them sees them.
-async fn sees(who: &Membership, ids: &[MemberId]) {
+pub(crate) async fn sees(who: &Membership, ids: &[MemberId]) {
     let (begun, mut watch, mut ids) = (Instant::now(), who.watch(), ids.to_vec());
     ids.sort_unstable();
     loop {
@@ -64,7 +64,7 @@ async fn killed(who: &Membership, is_seen: impl AsyncFnOnce(MemberId)) {
 }
 
 /// Three replicas, of which each has a way of its own to the store.
-async fn come_and_go([one, other, third]: [Membership; 3]) {
+pub(crate) async fn come_and_go([one, other, third]: [Membership; 3]) {
     let first = one.join(named("a")).await.unwrap();
     let second = other.join(named("b")).await.unwrap();
     assert_ne!(first.id(), second.id());
@@ -157,10 +157,8 @@ async fn hosts_whose_clocks_are_a_quarter_of_an_hour_off_see_each_other() {
     sees(&hosts[1], &ids).await;
 }
 
-/// A process that stands still: its heart does not beat either.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_member_that_stood_still_is_forgotten_and_comes_back_as_itself() {
-    let who = over(MemoryCoordStore::new());
+/// A process that stands still: its heart does not beat either. It does until it `is_over`.
+pub(crate) async fn stands_still(who: &Membership, is_over: impl AsyncFnOnce()) {
     let (told, mut id) = tokio::sync::mpsc::unbounded_channel();
     let (go_on, stands_still) = std::sync::mpsc::channel::<()>();
     let (end, ended) = oneshot::channel::<()>();
@@ -180,16 +178,24 @@ async fn a_member_that_stood_still_is_forgotten_and_comes_back_as_itself() {
         }
     });
     let id = id.recv().await.unwrap();
-    sees(&who, &[id]).await;
-    sees(&who, &[]).await;
-    // Somebody else has its place now.
+    sees(who, &[id]).await;
+    sees(who, &[]).await;
+    is_over().await;
+    // Somebody else may have its place now.
     let next = who.join(named("next")).await.unwrap();
     go_on.send(()).unwrap();
-    sees(&who, &[id, next.id()]).await;
+    sees(who, &[id, next.id()]).await;
     end.send(()).unwrap();
     let was_listed = tokio::task::spawn_blocking(move || process.join().unwrap()).await.unwrap();
     assert!(!was_listed, "it knows by its own clock");
-    sees(&who, &[next.id()]).await;
+    sees(who, &[next.id()]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_stood_still_is_forgotten_and_comes_back_as_itself() {
+    stands_still(&over(MemoryCoordStore::new()), async || ()).await;
+    let redis = open_redis(&RedisServer::shared().await.url(), &random_namespace()).await;
+    stands_still(&over(redis), async || ()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
