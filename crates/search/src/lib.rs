@@ -136,6 +136,7 @@ mod bulk;
 mod connect;
 #[cfg(any(feature = "opensearch", feature = "tantivy"))]
 mod counters;
+mod counts;
 mod cursor;
 #[cfg(any(feature = "opensearch", feature = "tantivy"))]
 mod distance;
@@ -173,7 +174,7 @@ mod work;
 pub use api::{SearchIndex, SearchIndexExt};
 pub use bulk::Operation;
 pub use cursor::Cursor;
-pub use facet::{Facet, FacetValue};
+pub use facet::{Facet, FacetRange, FacetValue, RangeCount, RangeFacet};
 pub use generation::{
     ActivateOptions, BeginOptions, Digest, EnsureOptions, Generation, GenerationOptions, GenerationState,
     GenerationsOptions, Scan, Verify,
@@ -207,7 +208,7 @@ pub use statehouse_derive::Document;
 pub use tantivy::{TantivyConfig, TantivyIndex};
 pub use typed::{
     Document, DocumentHits, FieldValue, FieldValues, Found, Index, KeywordField, Millis, Page, Search, TextField,
-    Unversioned, ValueField, Write,
+    Unversioned, ValueField, ValueRanges, Write,
 };
 
 /// Names that code written by the derive macro uses.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     ExistsQuery, Facet, FieldBoost, FieldValue, FuzzyQuery, Highlight, MatchPrefixQuery, MatchQuery, PhraseQuery,
-    PrefixQuery, Query, RangeQuery, Sort, TermQuery, TermsQuery,
+    PrefixQuery, Query, RangeFacet, RangeQuery, Sort, TermQuery, TermsQuery,
 };
 
 /// A text field of a [`Document`](crate::Document): the queries that it takes.
@@ -97,6 +97,12 @@ impl From<KeywordField> for Facet {
     }
 }
 
+impl<V: FieldValue> From<ValueField<V>> for Facet {
+    fn from(field: ValueField<V>) -> Self {
+        Self::field(field.name)
+    }
+}
+
 impl KeywordField {
     /// The field of this name.
     #[must_use]
@@ -181,5 +187,52 @@ impl<V: FieldValue> ValueField<V> {
     #[must_use]
     pub fn descending(&self) -> Sort {
         self.ascending().descending()
+    }
+
+    /// Ranges in which to count, as [`RangeFacet`]: none yet.
+    #[must_use]
+    pub fn ranges(&self) -> ValueRanges<V> {
+        ValueRanges { ranges: RangeFacet::field(Arc::clone(&self.name)), value: PhantomData }
+    }
+}
+
+/// Ranges of a field of numbers or dates of a [`Document`](crate::Document): a [`RangeFacet`] of its type.
+#[derive(Clone, Debug)]
+#[must_use = "nothing is counted until a search is given it"]
+pub struct ValueRanges<V> {
+    ranges: RangeFacet,
+    value: PhantomData<fn(V)>,
+}
+
+impl<V: FieldValue> ValueRanges<V> {
+    /// One more range: all below a value.
+    pub fn below(self, to: impl Into<V>) -> Self {
+        self.with(|ranges| ranges.below(to.into().to_value()))
+    }
+
+    /// One more range: from a value on, and below another.
+    pub fn between(self, from: impl Into<V>, to: impl Into<V>) -> Self {
+        self.with(|ranges| ranges.between(from.into().to_value(), to.into().to_value()))
+    }
+
+    /// One more range: from a value on.
+    pub fn at_least(self, from: impl Into<V>) -> Self {
+        self.with(|ranges| ranges.at_least(from.into().to_value()))
+    }
+
+    /// Names the last range.
+    pub fn named(self, name: impl Into<Arc<str>>) -> Self {
+        self.with(|ranges| ranges.named(name))
+    }
+
+    fn with(mut self, more: impl FnOnce(RangeFacet) -> RangeFacet) -> Self {
+        self.ranges = more(self.ranges);
+        self
+    }
+}
+
+impl<V> From<ValueRanges<V>> for RangeFacet {
+    fn from(typed: ValueRanges<V>) -> Self {
+        typed.ranges
     }
 }
