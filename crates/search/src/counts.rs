@@ -2,13 +2,15 @@
 
 use statehouse_core::{Error, ErrorKind, Result};
 
-use crate::{Facet, Field, FieldKind, RangeFacet, Schema, SearchRequest};
+use crate::{Facet, Field, FieldKind, Histogram, Interval, RangeFacet, Schema, SearchRequest};
 
 impl Schema {
     /// Checks everything that a request has counted beside its hits.
     pub(crate) fn check_counts(&self, request: &SearchRequest) -> Result<()> {
         request.facets.iter().try_for_each(|facet| self.check_facet(facet))?;
-        request.ranges.iter().try_for_each(|facet| self.check_ranges(facet))
+        request.ranges.iter().try_for_each(|facet| self.check_ranges(facet))?;
+        request.histograms.iter().try_for_each(|histogram| self.check_histogram(histogram))?;
+        request.stats.iter().try_for_each(|name| self.check_computed(name).map(drop))
     }
 
     fn check_facet(&self, facet: &Facet) -> Result<()> {
@@ -27,6 +29,26 @@ impl Schema {
             range.from.iter().chain(&range.to).try_for_each(|bound| self.check_value(field, bound))?;
             if range.is_reversed() { Err(invalid("a range ends before it begins", &facet.field)) } else { Ok(()) }
         })
+    }
+
+    fn check_histogram(&self, histogram: &Histogram) -> Result<()> {
+        let field = self.check_computed(&histogram.field)?;
+        if let Some(misfit) = histogram.misfit() {
+            return Err(invalid(misfit, &histogram.field));
+        }
+        let of_numbers = matches!(histogram.interval, Interval::Number { .. });
+        if of_numbers == (*field.kind() == FieldKind::Date) {
+            let message = "a histogram of dates has intervals of time, and one of numbers has none";
+            return Err(invalid(message, &histogram.field));
+        }
+        Ok(())
+    }
+
+    /// A field that can be computed with.
+    fn check_computed(&self, name: &str) -> Result<&Field> {
+        let field = self.check_measured(name)?;
+        let message = "OpenSearch cannot compute with unsigned numbers; make it an i64, or an f64";
+        if *field.kind() == FieldKind::U64 { Err(unsupported(message, name)) } else { Ok(field) }
     }
 
     /// A field whose values can be counted.

@@ -5,7 +5,7 @@ use std::ops::Bound;
 
 use statehouse_core::{Error, ErrorKind, Result};
 
-use crate::{Query, RangeFacet, SearchRequest, Value};
+use crate::{Histogram, Query, RangeFacet, SearchRequest, Value};
 
 /// How deep queries may be nested.
 pub const MAX_DEPTH: usize = 20;
@@ -89,6 +89,7 @@ impl Size {
         at_most("sort keys", request.sort.len(), MAX_SORTS)?;
         at_most("facets", request.counted(), MAX_FACETS)?;
         let ranges = request.ranges.iter().map(|facet| facet.ranges.len()).sum();
+        at_most("histograms", request.histograms.len(), Histogram::MAX_HISTOGRAMS)?;
         at_most("ranges of facets", ranges, RangeFacet::MAX_RANGES)?;
         at_most("highlighted fields", request.highlight.len(), MAX_HIGHLIGHTS)?;
         at_most("projected fields", projected, MAX_PROJECTED)?;

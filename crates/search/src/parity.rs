@@ -23,7 +23,7 @@ use statehouse_core::{Error, Result};
 
 use crate::{
     BulkOptions, FieldBoost, MinimumMatch, Operation, Operator, Query, Record, Refresh, SearchIndex, SearchIndexExt,
-    SearchRequest, SearchResponse, Value,
+    SearchRequest, SearchResponse, Stats, Value,
 };
 
 /// How much two scores may differ, relative to the larger, and still be the same: 1e-5.
@@ -102,6 +102,12 @@ fn difference(a: &SearchResponse, b: &SearchResponse) -> Option<String> {
     }
     if a.facets != b.facets {
         return Some(format!("facets {:?} and {:?}", a.facets, b.facets));
+    }
+    let stats = |(a, b): (&(Arc<str>, Stats), &(Arc<str>, Stats))| a.1.is_close_to(&b.1);
+    if (&a.ranges, &a.histograms) != (&b.ranges, &b.histograms) || !a.stats.iter().zip(&b.stats).all(stats) {
+        let counted =
+            |response: &SearchResponse| format!("{:?} {:?} {:?}", response.ranges, response.histograms, response.stats);
+        return Some(format!("counted {} and {}", counted(a), counted(b)));
     }
     for (place, (x, y)) in a.hits.iter().zip(&b.hits).enumerate() {
         let (Some(s), Some(t)) = (x.score, y.score) else {

@@ -3,7 +3,9 @@ use std::sync::Arc;
 
 use crate::cursor::Cursor;
 use crate::facet::{ByField, of_field};
-use crate::{DocumentId, Facet, FacetValue, Query, RangeCount, RangeFacet, Record, Value};
+use crate::{
+    Bucket, DocumentId, Facet, FacetValue, Histogram, Query, RangeCount, RangeFacet, Record, Stats, Value, stats,
+};
 
 /// What to search for and what to return of it.
 ///
@@ -46,6 +48,10 @@ pub struct SearchRequest {
     pub facets: Vec<Facet>,
     /// In which ranges of a field to count.
     pub ranges: Vec<RangeFacet>,
+    /// Of which fields to make histograms.
+    pub histograms: Vec<Histogram>,
+    /// Fields of signed numbers, numbers of double precision or dates whose values to sum up.
+    pub stats: Vec<Arc<str>>,
 }
 
 impl SearchRequest {
@@ -67,6 +73,8 @@ impl SearchRequest {
             highlight: Vec::new(),
             facets: Vec::new(),
             ranges: Vec::new(),
+            histograms: Vec::new(),
+            stats: Vec::new(),
         }
     }
 
@@ -161,6 +169,20 @@ impl SearchRequest {
         self
     }
 
+    /// Makes one more histogram.
+    #[must_use]
+    pub fn with_histogram(mut self, histogram: Histogram) -> Self {
+        self.histograms.push(histogram);
+        self
+    }
+
+    /// Sums up the values of one more field: see [`Stats`].
+    #[must_use]
+    pub fn with_stats(mut self, field: impl Into<Arc<str>>) -> Self {
+        self.stats.push(field.into());
+        self
+    }
+
     /// What it looks for: the query, and all that hits must match besides.
     pub(crate) fn queries(&self) -> impl Iterator<Item = &Query> {
         self.filters.iter().chain(&self.post_filters).chain([&self.query])
@@ -168,7 +190,7 @@ impl SearchRequest {
 
     /// How many things it counts beside its hits.
     pub(crate) fn counted(&self) -> usize {
-        self.facets.len() + self.ranges.len()
+        self.facets.len() + self.ranges.len() + self.histograms.len() + self.stats.len()
     }
 }
 
@@ -395,13 +417,25 @@ pub struct SearchResponse {
     pub facets: Vec<(Arc<str>, Vec<FacetValue>)>,
     /// For each range facet of the request: the name of its field, and its ranges.
     pub ranges: Vec<(Arc<str>, Vec<RangeCount>)>,
+    /// For each histogram of the request: the name of its field, and its buckets.
+    pub histograms: Vec<(Arc<str>, Vec<Bucket>)>,
+    /// For each field of the request whose values were to be summed up: its name, and what they come to.
+    pub stats: Vec<(Arc<str>, Stats)>,
 }
 
 impl SearchResponse {
     /// An answer; backends make it.
     #[must_use]
     pub const fn new(total: u64, hits: Vec<Hit>) -> Self {
-        Self { total, hits, skipped: 0, facets: ByField::new(), ranges: ByField::new() }
+        Self {
+            total,
+            hits,
+            skipped: 0,
+            facets: ByField::new(),
+            ranges: ByField::new(),
+            histograms: ByField::new(),
+            stats: ByField::new(),
+        }
     }
 
     /// The values of a facet, the most frequent first; empty if it was not asked for.
@@ -414,6 +448,18 @@ impl SearchResponse {
     #[must_use]
     pub fn ranges(&self, field: &str) -> &[RangeCount] {
         of_field(&self.ranges, field)
+    }
+
+    /// The buckets of a histogram, in order; empty if it was not asked for.
+    #[must_use]
+    pub fn histogram(&self, field: &str) -> &[Bucket] {
+        of_field(&self.histograms, field)
+    }
+
+    /// What the values of a field come to; `None` if it was not asked for.
+    #[must_use]
+    pub fn stats(&self, field: &str) -> Option<&Stats> {
+        stats::of_field(&self.stats, field)
     }
 
     /// The ids in order.

@@ -146,6 +146,10 @@ macro_rules! search_conformance {
             facets_count_numbers_dates_and_truth_values [];
             ranges_are_counted_from_a_bound_on_and_before_the_next [];
             what_cannot_be_counted_is_refused [];
+            histograms_of_numbers_have_buckets_of_one_width [];
+            histograms_of_dates_have_buckets_of_days_weeks_months_and_years [];
+            stats_sum_up_every_value [];
+            what_cannot_be_computed_is_refused [];
             unknown_fields_and_wrong_types_are_refused [];
             what_a_field_cannot_do_is_unsupported [];
             queries_too_deep_or_too_wide_are_refused [];

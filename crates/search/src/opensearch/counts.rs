@@ -13,7 +13,8 @@ use super::query::compile;
 use super::search::sort_value;
 use crate::limits::TermCount;
 use crate::{
-    Facet, FacetRange, FacetValue, Query, RangeCount, RangeFacet, Schema, SearchRequest, SearchResponse, Value,
+    Facet, FacetRange, FacetValue, Histogram, Interval, Query, RangeCount, RangeFacet, Schema, SearchRequest,
+    SearchResponse, Stats, Value,
 };
 
 /// The answers, by what [`ask`] has called them.
@@ -24,7 +25,11 @@ pub(super) fn ask(schema: &Schema, request: &SearchRequest, counted: TermCount) 
     let facets = request.facets.iter().enumerate().map(|(at, facet)| Ok((at.to_string(), terms(facet))));
     let ranges = request.ranges.iter().enumerate();
     let ranges = ranges.map(|(at, facet)| Ok((format!("r{at}"), filters(schema, facet, counted)?)));
-    facets.chain(ranges).collect()
+    let histograms = request.histograms.iter().enumerate();
+    let histograms = histograms.map(|(at, histogram)| Ok((format!("h{at}"), buckets_of(histogram))));
+    let stats = request.stats.iter().enumerate();
+    let stats = stats.map(|(at, name)| Ok((format!("s{at}"), json!({ "stats": { "field": &**name } }))));
+    facets.chain(ranges).chain(histograms).chain(stats).collect()
 }
 
 /// The server's own order is that of a [`Facet`]. Of several shards each answers with many more values than are asked
@@ -43,6 +48,30 @@ fn filters(schema: &Schema, facet: &RangeFacet, counted: TermCount) -> Result<Js
     };
     let filters = facet.ranges.iter().map(filter).collect::<Result<Vec<_>>>()?;
     Ok(json!({ "filters": { "filters": filters } }))
+}
+
+/// Only the buckets that something is in: those between are put there on this side, for both backends alike.
+fn buckets_of(histogram: &Histogram) -> Json {
+    let mut options = json!({ "field": &*histogram.field, "min_doc_count": 1 });
+    let kind = match histogram.interval {
+        Interval::Number { width, offset } => {
+            (options["interval"], options["offset"]) = (width.into(), offset.into());
+            "histogram"
+        }
+        Interval::Millis { width, offset } => {
+            (options["fixed_interval"], options["offset"]) = (format!("{width}ms").into(), offset.into());
+            "date_histogram"
+        }
+        Interval::Week | Interval::Month | Interval::Year => {
+            options["calendar_interval"] = match histogram.interval {
+                Interval::Week => "week".into(),
+                Interval::Month => "month".into(),
+                _ => "year".into(),
+            };
+            "date_histogram"
+        }
+    };
+    json!({ kind: options })
 }
 
 #[derive(Deserialize)]
@@ -67,6 +96,19 @@ struct Filtered {
     doc_count: u64,
 }
 
+#[derive(Deserialize)]
+struct Buckets {
+    buckets: Vec<Bucket>,
+}
+
+#[derive(Deserialize)]
+struct Summary {
+    count: u64,
+    min: Option<Json>,
+    max: Option<Json>,
+    sum: Json,
+}
+
 /// Writes what was counted into the answer.
 pub(super) fn read(
     schema: &Schema,
@@ -81,6 +123,13 @@ pub(super) fn read(
     for (at, facet) in request.ranges.iter().enumerate() {
         let counts = counts(facet, of(answers, &format!("r{at}"))?)?;
         response.ranges.push((Arc::clone(&facet.field), counts));
+    }
+    for (at, histogram) in request.histograms.iter().enumerate() {
+        let buckets = buckets(histogram, of(answers, &format!("h{at}"))?)?;
+        response.histograms.push((Arc::clone(&histogram.field), buckets));
+    }
+    for (at, name) in request.stats.iter().enumerate() {
+        response.stats.push((Arc::clone(name), stats(&of(answers, &format!("s{at}"))?)?));
     }
     Ok(())
 }
@@ -116,4 +165,27 @@ fn counts(facet: &RangeFacet, Filters { buckets }: Filters) -> Result<Vec<RangeC
     }
     let counts = facet.ranges.iter().cloned().zip(buckets);
     Ok(counts.map(|(range, Filtered { doc_count })| RangeCount::new(range, doc_count)).collect())
+}
+
+fn buckets(histogram: &Histogram, Buckets { buckets }: Buckets) -> Result<Vec<crate::Bucket>> {
+    let other = || error::of_other_question("OpenSearch counted in buckets that are none");
+    if let Interval::Number { .. } = histogram.interval {
+        let key = |bucket: Bucket| Ok((double(&bucket.key).ok_or_else(other)?, bucket.doc_count));
+        return histogram.buckets(buckets.into_iter().map(key).collect::<Result<Vec<_>>>()?);
+    }
+    let key = |bucket: Bucket| Ok((bucket.key.as_i64().ok_or_else(other)?, bucket.doc_count));
+    histogram.buckets(buckets.into_iter().map(key).collect::<Result<Vec<_>>>()?)
+}
+
+fn stats(Summary { count, min, max, sum }: &Summary) -> Result<Stats> {
+    let end = |end: &Option<Json>| end.as_ref().and_then(double).filter(|_| *count > 0);
+    let (Some(sum), true) = (double(sum), (end(min).is_some() && end(max).is_some()) == (*count > 0)) else {
+        return Err(error::of_other_question("OpenSearch summed up what are no numbers"));
+    };
+    Ok(Stats::new(*count, end(min), end(max), sum))
+}
+
+/// A double, which the server writes as a text where it is infinite.
+fn double(json: &Json) -> Option<f64> {
+    json.as_f64().or_else(|| json.as_str()?.parse().ok())
 }

@@ -47,6 +47,15 @@ impl<'a> Counting<'a> {
         for facet in &request.ranges {
             counters.push(Counter::Measured(place(&facet.field)?, Measured::ranges(&facet.ranges)));
         }
+        let kind = |place: usize| snapshot.mapping.schema.fields()[place].kind();
+        for histogram in &request.histograms {
+            let place = place(&histogram.field)?;
+            counters.push(Counter::Measured(place, Measured::buckets(histogram.interval, kind(place))));
+        }
+        for name in &request.stats {
+            let place = place(name)?;
+            counters.push(Counter::Measured(place, Measured::summary(kind(place))));
+        }
         Ok(Self { snapshot, counters })
     }
 
@@ -91,6 +100,14 @@ impl<'a> Counting<'a> {
             let counts = facet.ranges.iter().cloned().zip(measured.in_ranges());
             let counts = counts.map(|(range, count)| RangeCount::new(range, count)).collect();
             response.ranges.push((Arc::clone(&facet.field), counts));
+        }
+        for (histogram, counter) in request.histograms.iter().zip(&mut counters) {
+            let Counter::Measured(_, measured) = counter else { continue };
+            response.histograms.push((Arc::clone(&histogram.field), measured.into_buckets(histogram)?));
+        }
+        for (name, counter) in request.stats.iter().zip(&mut counters) {
+            let Counter::Measured(_, measured) = counter else { continue };
+            response.stats.push((Arc::clone(name), measured.into_stats()));
         }
         Ok(())
     }

@@ -9,8 +9,8 @@ use super::found::Found;
 use super::hits::DocumentHits;
 use crate::cursor::Cursor;
 use crate::{
-    Document, Facet, FacetValue, Highlight, HitsOptions, Query, RangeCount, RangeFacet, SearchIndex, SearchOptions,
-    SearchRequest, SearchResponse, Sort,
+    Bucket, Document, Facet, FacetValue, Highlight, Histogram, HitsOptions, Query, RangeCount, RangeFacet, SearchIndex,
+    SearchOptions, SearchRequest, SearchResponse, Sort, Stats,
 };
 
 /// A search that happens when it is awaited: made by [`Index::query`](crate::Index::query).
@@ -126,6 +126,18 @@ impl<'i, D: Document> Search<'i, D> {
         self
     }
 
+    /// Makes a histogram of all that match.
+    pub fn histogram(mut self, histogram: Histogram) -> Self {
+        self.request = self.request.with_histogram(histogram);
+        self
+    }
+
+    /// Sums up the values of this field among all that match.
+    pub fn stats(mut self, field: impl Into<Facet>) -> Self {
+        self.request = self.request.with_stats(field.into().field);
+        self
+    }
+
     /// Sets how long it may take, in place of the backend's own limit.
     pub const fn deadline(mut self, deadline: Duration) -> Self {
         self.options.deadline = Some(deadline);
@@ -136,7 +148,7 @@ impl<'i, D: Document> Search<'i, D> {
     /// nothing here; the deadline is that of each page.
     ///
     /// # Errors
-    /// What the backend says; `InvalidInput` with [`skip`](Self::skip) or a facet.
+    /// What the backend says; `InvalidInput` with [`skip`](Self::skip), or if something is counted.
     pub async fn hits(self) -> Result<DocumentHits<D>> {
         self.hits_with(HitsOptions::default()).await
     }
@@ -215,5 +227,17 @@ impl<D> Page<D> {
     #[must_use]
     pub fn ranges(&self, field: impl Into<Facet>) -> &[RangeCount] {
         self.counted.ranges(&field.into().field)
+    }
+
+    /// The buckets of a histogram, in order; empty if it was not asked for.
+    #[must_use]
+    pub fn histogram(&self, field: impl Into<Facet>) -> &[Bucket] {
+        self.counted.histogram(&field.into().field)
+    }
+
+    /// What the values of a field come to; `None` if it was not asked for.
+    #[must_use]
+    pub fn stats(&self, field: impl Into<Facet>) -> Option<&Stats> {
+        self.counted.stats(&field.into().field)
     }
 }

@@ -60,7 +60,7 @@ fn record(id: usize, several: usize, numbers: &mut parity::Numbers) -> Record {
     record.with("title", words.map(|(word, _)| word).collect::<Vec<_>>().join(" "))
 }
 
-async fn filled(seed: u64) -> (TantivyIndex, BTreeMap<String, Record>) {
+pub(super) async fn filled(seed: u64) -> (TantivyIndex, BTreeMap<String, Record>) {
     let mut numbers = parity::Numbers::new(seed);
     let index = TantivyConfig::memory().with_threads(1).open(schema()).await.unwrap();
     let mut living = BTreeMap::new();

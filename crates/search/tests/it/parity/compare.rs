@@ -1,6 +1,6 @@
 use std::fmt;
 
-use statehouse_search::{Hit, SearchRequest, SearchResponse, Value};
+use statehouse_search::{Hit, SearchRequest, SearchResponse, Stats, Value};
 
 /// Scores this close to each other, relative to them, count as equal.
 const TOLERANCE: f32 = 1e-5;
@@ -20,7 +20,7 @@ pub(super) struct Tally {
 
 impl Tally {
     pub(super) fn add(&mut self, request: &SearchRequest, ours: &SearchResponse, theirs: &SearchResponse) {
-        let totals = ours.total == theirs.total && counted(ours) == counted(theirs);
+        let totals = ours.total == theirs.total && counted(ours) == counted(theirs) && same_stats(ours, theirs);
         let exact = ours.ids() == theirs.ids();
         let order = exact || same_up_to_ties(&ours.hits, &theirs.hits);
         let marks = same_marks(&ours.hits, &theirs.hits);
@@ -41,6 +41,15 @@ impl Tally {
     }
 }
 
+/// Up to the order in which values were added up.
+fn same_stats(ours: &SearchResponse, theirs: &SearchResponse) -> bool {
+    let same = |((name, a), (other, b)): (&(_, Stats), &(_, Stats))| -> bool {
+        let (name, other): (&std::sync::Arc<str>, &std::sync::Arc<str>) = (name, other);
+        name == other && a.is_close_to(b)
+    };
+    ours.stats.len() == theirs.stats.len() && ours.stats.iter().zip(&theirs.stats).all(same)
+}
+
 /// What was counted beside the hits: as words, for values show themselves to no log.
 fn counted(response: &SearchResponse) -> Vec<String> {
     let shown = |value: &Value| match value {
@@ -59,7 +68,11 @@ fn counted(response: &SearchResponse) -> Vec<String> {
         .ranges
         .iter()
         .map(|(field, ranges)| format!("{field}: {:?}", ranges.iter().map(|found| found.count).collect::<Vec<_>>()));
-    facets.chain(ranges).collect()
+    let histograms = response.histograms.iter().map(|(field, buckets)| {
+        let buckets = buckets.iter().map(|bucket| format!("{} {}", shown(&bucket.key), bucket.count));
+        format!("{field}: {}", buckets.collect::<Vec<_>>().join(", "))
+    });
+    facets.chain(ranges).chain(histograms).collect()
 }
 
 impl fmt::Display for Tally {
@@ -120,7 +133,12 @@ fn describe(request: &SearchRequest, ours: &SearchResponse, theirs: &SearchRespo
     let show = |response: &SearchResponse| {
         let hits = response.hits.iter().skip(at.saturating_sub(1)).take(4);
         let hits: Vec<_> = hits.map(|hit| format!("{} {:?} {:?}", hit.id(), hit.score, hit.sort)).collect();
-        format!("{} [{at}…] {} {:?}", response.total, hits.join(", "), counted(response))
+        format!(
+            "{} [{at}…] {} {:?}",
+            response.total,
+            hits.join(", "),
+            counted(response).join("; ") + &format!(" {:?}", response.stats)
+        )
     };
     let marks = ours.hits.iter().find_map(|hit| {
         let other = theirs.hits.iter().find(|other| other.id() == hit.id())?;
