@@ -227,7 +227,7 @@ impl Histogram {
     pub(crate) fn too_many(&self) -> Error {
         let message =
             "the histogram has over 10000 buckets, which is the limit: widen its interval or narrow the query";
-        Error::invalid_input(message).with_key(&*self.field)
+        Error::invalid_input(message).with_key(&self.field)
     }
 }
 

@@ -220,7 +220,6 @@ impl<V: FieldValue> ValueField<V> {
     }
 
     /// Ranges in which to count, as [`RangeFacet`]: none yet.
-    #[must_use]
     pub fn ranges(&self) -> ValueRanges<V> {
         ValueRanges { ranges: RangeFacet::field(Arc::clone(&self.name)), value: PhantomData }
     }

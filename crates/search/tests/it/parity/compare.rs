@@ -1,6 +1,6 @@
 use std::fmt;
 
-use statehouse_search::{Hit, SearchRequest, SearchResponse, Stats, Value};
+use statehouse_search::{Hit, SearchRequest, SearchResponse, Value};
 
 /// Scores this close to each other, relative to them, count as equal.
 const TOLERANCE: f32 = 1e-5;
@@ -43,11 +43,9 @@ impl Tally {
 
 /// Up to the order in which values were added up.
 fn same_stats(ours: &SearchResponse, theirs: &SearchResponse) -> bool {
-    let same = |((name, a), (other, b)): (&(_, Stats), &(_, Stats))| -> bool {
-        let (name, other): (&std::sync::Arc<str>, &std::sync::Arc<str>) = (name, other);
-        name == other && a.is_close_to(b)
-    };
-    ours.stats.len() == theirs.stats.len() && ours.stats.iter().zip(&theirs.stats).all(same)
+    let mut pairs = ours.stats.iter().zip(&theirs.stats);
+    let same = pairs.all(|((field, a), (other, b))| field == other && a.is_close_to(b));
+    ours.stats.len() == theirs.stats.len() && same
 }
 
 /// What was counted beside the hits: as words, for values show themselves to no log.
