@@ -30,6 +30,8 @@ mod guide {
     struct RunOnce;
     #[doc = include_str!("../docs/guide/sealed-sessions.md")]
     struct SealedSessions;
+    #[doc = include_str!("../docs/guide/search-pages.md")]
+    struct SearchPages;
     #[doc = include_str!("../docs/guide/testing.md")]
     struct Testing;
     #[doc = include_str!("../docs/guide/together.md")]

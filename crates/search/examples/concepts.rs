@@ -73,7 +73,7 @@ async fn main() -> Result<()> {
 
     let unspecified = concepts.query(Concept::title().matches("unspecified")).facet(Concept::chapter()).top(0).await?;
     for chapter in unspecified.facet(Concept::chapter()) {
-        println!("  {} in chapter {}", chapter.count, chapter.value);
+        println!("  {} in chapter {}", chapter.count, chapter.value.as_text().unwrap_or_default());
     }
     Ok(())
 }

@@ -35,6 +35,10 @@ use crate::{
 ///   [`Refresh`](crate::Refresh) says.
 /// - **Hits.** Two backends that hold the same documents return equal totals and equal hits in equal order. Documents
 ///   are ordered by score in Lucene's arithmetic, or by the sort keys; ties by id.
+/// - **Counts.** Facets, ranges, histograms and sums are of all documents that match the query and its filters, whatever page is
+///   asked for: exact, and equal on two backends, but for the last digits of [sums](crate::Stats) of fractions. A document counts
+///   once for each of its values, ranges and buckets, and where it has no value not at all. A post-filter narrows hits and
+///   total and nothing that is counted.
 /// - **Reading on.** Each hit gives a [`Cursor`](crate::Cursor), also as text, and [`after`](SearchRequest::after) it begins the
 ///   page that `from` would, in every order, with missing values and ties, however far it reaches. Behind
 ///   it comes what comes behind that place now, be the hit itself gone. A cursor of another request, and what is none, is
@@ -90,8 +94,8 @@ pub trait SearchIndex: Debug + Send + Sync + 'static {
     /// The hits of a query.
     async fn search_with(&self, request: &SearchRequest, options: SearchOptions) -> Result<SearchResponse>;
 
-    /// All hits of a query, of the state that the index has now. The size of the request says nothing here; `from` and facets are
-    /// refused.
+    /// All hits of a query, of the state that the index has now. The size of the request says nothing here; `from` and whatever is
+    /// counted besides are refused.
     async fn hits_with(&self, request: &SearchRequest, options: HitsOptions) -> Result<Hits> {
         let _ = (request, options);
         Err(Error::new(ErrorKind::Unsupported, "the backend holds no state of an index: see capability::POINT_IN_TIME"))

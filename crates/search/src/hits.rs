@@ -71,7 +71,7 @@ impl HitsOptions {
                 request.from
             )));
         }
-        if !request.facets.is_empty() {
+        if request.counted() > 0 {
             return Err(Error::invalid_input("facets are counted by a search, not while all hits are read"));
         }
         let (most, longest) = (SearchRequest::MAX_WINDOW, Self::MAX_KEEP_ALIVE);

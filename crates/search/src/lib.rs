@@ -54,14 +54,17 @@
 //!   acknowledgement promises.
 //! - **Reading on.** The first 10,000 hits are pages by their number; behind that a page begins behind the [`Cursor`] of the last hit,
 //!   which may be in a URL. [`Hits`] are all of them, one after another, of one state of the index.
+//! - **Facets.** What is counted beside the hits is counted exactly, over all that match, in the pass that finds them: values,
+//!   ranges, buckets and sums. A [post-filter](SearchRequest::with_post_filter) narrows the hits alone, so that the other values of
+//!   a facet stay when one is chosen.
 //! - **The same hits.** Both backends analyze text alike and score in Lucene's arithmetic; ties are ordered by id. What could
 //!   not mean the same on both is refused, never approximated.
 //!
 //! # What it is not
 //! Not the place where documents live: the application's database is, and an index can be built anew from it. There are no
 //! transactions: each operation of a bulk succeeds or fails on its own. Totals are exact, so there is no way to
-//! stop counting early; and there are no vectors, no scripts, no nested documents and no aggregations but counts by
-//! value ([`Facet`]).
+//! stop counting early; and there are no vectors, no scripts, no nested documents, and no aggregations but counts by
+//! value ([`Facet`]), in ranges ([`RangeFacet`]) and buckets ([`Histogram`]), and sums ([`Stats`]): none within another.
 //!
 //! # Backends and capabilities
 //! | | `TantivyIndex` in memory | `TantivyIndex` in a folder | `OpenSearchIndex` |
@@ -136,6 +139,7 @@ mod bulk;
 mod connect;
 #[cfg(any(feature = "opensearch", feature = "tantivy"))]
 mod counters;
+mod counts;
 mod cursor;
 #[cfg(any(feature = "opensearch", feature = "tantivy"))]
 mod distance;
@@ -143,6 +147,7 @@ mod facet;
 mod generation;
 #[cfg(any(feature = "opensearch", feature = "tantivy"))]
 mod highlight;
+mod histogram;
 mod hits;
 #[cfg(any(feature = "opensearch", feature = "tantivy"))]
 mod indexes;
@@ -161,6 +166,7 @@ mod record;
 mod reindex;
 mod request;
 mod schema;
+mod stats;
 #[cfg(feature = "tantivy")]
 mod tantivy;
 #[cfg(feature = "tantivy")]
@@ -173,11 +179,12 @@ mod work;
 pub use api::{SearchIndex, SearchIndexExt};
 pub use bulk::Operation;
 pub use cursor::Cursor;
-pub use facet::{Facet, FacetValue};
+pub use facet::{Facet, FacetRange, FacetValue, RangeCount, RangeFacet};
 pub use generation::{
     ActivateOptions, BeginOptions, Digest, EnsureOptions, Generation, GenerationOptions, GenerationState,
     GenerationsOptions, Scan, Verify,
 };
+pub use histogram::{Bucket, Empty, Histogram, Interval};
 pub use hits::{End, HitPage, HitPages, Hits, HitsOptions};
 #[cfg(any(feature = "opensearch", feature = "tantivy"))]
 pub use indexes::Indexes;
@@ -203,11 +210,12 @@ pub use schema::diff::{SchemaChange, SchemaDiff};
 pub use schema::{Field, FieldKind, MAX_TERM_LEN, Norms, Schema, SchemaBuilder};
 #[cfg(feature = "derive")]
 pub use statehouse_derive::Document;
+pub use stats::Stats;
 #[cfg(feature = "tantivy")]
 pub use tantivy::{TantivyConfig, TantivyIndex};
 pub use typed::{
     Document, DocumentHits, FieldValue, FieldValues, Found, Index, KeywordField, Millis, Page, Search, TextField,
-    Unversioned, ValueField, Write,
+    Unversioned, ValueField, ValueRanges, Write,
 };
 
 /// Names that code written by the derive macro uses.

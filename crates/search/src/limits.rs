@@ -5,7 +5,7 @@ use std::ops::Bound;
 
 use statehouse_core::{Error, ErrorKind, Result};
 
-use crate::{Query, SearchRequest, Value};
+use crate::{Histogram, Query, RangeFacet, SearchRequest, Value};
 
 /// How deep queries may be nested.
 pub const MAX_DEPTH: usize = 20;
@@ -45,7 +45,7 @@ pub const MAX_BOOST: f32 = 1e9;
 /// How many keys a request may sort by.
 pub const MAX_SORTS: usize = 16;
 
-/// How many facets a request may ask for.
+/// How many facets a request may ask for, of every kind together.
 pub const MAX_FACETS: usize = 32;
 
 /// In how many fields a request may highlight.
@@ -87,10 +87,13 @@ impl Size {
             _ => 0,
         };
         at_most("sort keys", request.sort.len(), MAX_SORTS)?;
-        at_most("facets", request.facets.len(), MAX_FACETS)?;
+        at_most("facets", request.counted(), MAX_FACETS)?;
+        let ranges = request.ranges.iter().map(|facet| facet.ranges.len()).sum();
+        at_most("histograms", request.histograms.len(), Histogram::MAX_HISTOGRAMS)?;
+        at_most("ranges of facets", ranges, RangeFacet::MAX_RANGES)?;
         at_most("highlighted fields", request.highlight.len(), MAX_HIGHLIGHTS)?;
         at_most("projected fields", projected, MAX_PROJECTED)?;
-        let mut size = Self::of(request.filters.iter().chain([&request.query]))?;
+        let mut size = Self::of(request.queries())?;
         if let Some(cursor) = &request.after {
             // Nobody is refused the second page of what they have the first of: it counts against no limit.
             size.value_bytes += cursor.sort.iter().flatten().map(bytes_of).sum::<usize>();

@@ -103,6 +103,11 @@ fn difference(a: &SearchResponse, b: &SearchResponse) -> Option<String> {
     if a.facets != b.facets {
         return Some(format!("facets {:?} and {:?}", a.facets, b.facets));
     }
+    if (&a.ranges, &a.histograms) != (&b.ranges, &b.histograms) || !same_stats(a, b) {
+        let counted =
+            |response: &SearchResponse| format!("{:?} {:?} {:?}", response.ranges, response.histograms, response.stats);
+        return Some(format!("counted {} and {}", counted(a), counted(b)));
+    }
     for (place, (x, y)) in a.hits.iter().zip(&b.hits).enumerate() {
         let (Some(s), Some(t)) = (x.score, y.score) else {
             if x.id() == y.id() && x.sort == y.sort {
@@ -121,6 +126,12 @@ fn difference(a: &SearchResponse, b: &SearchResponse) -> Option<String> {
         }
     }
     None
+}
+
+/// Whether sums are the same but for the order in which they were added up.
+fn same_stats(a: &SearchResponse, b: &SearchResponse) -> bool {
+    let mut pairs = a.stats.iter().zip(&b.stats);
+    a.stats.len() == b.stats.len() && pairs.all(|((field, a), (other, b))| field == other && a.is_close_to(b))
 }
 
 fn same(a: f32, b: f32) -> bool {

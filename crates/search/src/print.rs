@@ -24,6 +24,10 @@ pub(crate) fn print(schema: &Schema, request: &SearchRequest) -> u64 {
             SortKey::Field(name) => print.field(name),
         }
     }
+    // Those that have none have the print that they had before there were any.
+    if !request.post_filters.is_empty() {
+        print.queries(&request.post_filters);
+    }
     print.hash.finish()
 }
 

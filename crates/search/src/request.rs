@@ -2,8 +2,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::cursor::Cursor;
-use crate::facet::{self, Facets};
-use crate::{DocumentId, Facet, FacetValue, Query, Record, Value};
+use crate::facet::{ByField, of_field};
+use crate::{
+    Bucket, DocumentId, Facet, FacetValue, Histogram, Query, RangeCount, RangeFacet, Record, Stats, Value, stats,
+};
 
 /// What to search for and what to return of it.
 ///
@@ -27,6 +29,8 @@ pub struct SearchRequest {
     pub query: Query,
     /// What hits must also match, without score.
     pub filters: Vec<Query>,
+    /// What hits must match besides, without score, and what is counted for facets need not.
+    pub post_filters: Vec<Query>,
     /// The order. Empty means by score, best first. Ties are always broken by id, smallest first.
     pub sort: Vec<Sort>,
     /// How many hits to leave out at the start.
@@ -42,6 +46,12 @@ pub struct SearchRequest {
     pub highlight: Vec<Highlight>,
     /// Whose values to count.
     pub facets: Vec<Facet>,
+    /// In which ranges of a field to count.
+    pub ranges: Vec<RangeFacet>,
+    /// Of which fields to make histograms.
+    pub histograms: Vec<Histogram>,
+    /// Fields of signed numbers, numbers of double precision or dates whose values to sum up.
+    pub stats: Vec<Arc<str>>,
 }
 
 impl SearchRequest {
@@ -54,6 +64,7 @@ impl SearchRequest {
         Self {
             query: query.into(),
             filters: Vec::new(),
+            post_filters: Vec::new(),
             sort: Vec::new(),
             from: 0,
             after: None,
@@ -61,6 +72,9 @@ impl SearchRequest {
             projection: Projection::All,
             highlight: Vec::new(),
             facets: Vec::new(),
+            ranges: Vec::new(),
+            histograms: Vec::new(),
+            stats: Vec::new(),
         }
     }
 
@@ -115,11 +129,68 @@ impl SearchRequest {
         self
     }
 
+    /// Adds a query that hits must also match, without score, and what is counted for facets need not: for what a user chose
+    /// of a facet whose other values are to stay.
+    ///
+    #[cfg_attr(feature = "tantivy", doc = "```")]
+    #[cfg_attr(not(feature = "tantivy"), doc = "```ignore")]
+    /// use statehouse_search::{Facet, Field, Query, Record, Schema, SearchIndexExt, SearchRequest, TantivyConfig};
+    /// # use statehouse_search::{BulkOptions, Operation, Refresh, SearchIndex};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), statehouse_core::Error> {
+    /// let index = TantivyConfig::memory().open(Schema::builder().field(Field::keyword("color").sortable()).build()?).await?;
+    /// # let car = |id: &str, color: &str| Operation::Upsert(Record::new(id).unwrap().with("color", color));
+    /// # let cars = vec![car("1", "red"), car("2", "blue"), car("3", "blue")];
+    /// # index.bulk_with(cars, BulkOptions::default().with_refresh(Refresh::Now)).await?.check()?;
+    /// let all = SearchRequest::new(Query::all()).with_facet(Facet::field("color"));
+    /// let red = index.search(&all.with_post_filter(Query::term("color", "red"))).await?;
+    /// assert_eq!((red.total, red.ids()), (1, vec!["1"]));
+    /// assert_eq!(red.facet("color").len(), 2, "the blue ones are still there to be chosen");
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn with_post_filter(mut self, filter: impl Into<Query>) -> Self {
+        self.post_filters.push(filter.into());
+        self
+    }
+
     /// Counts the values of one more field.
     #[must_use]
     pub fn with_facet(mut self, facet: Facet) -> Self {
         self.facets.push(facet);
         self
+    }
+
+    /// Counts in ranges of one more field.
+    #[must_use]
+    pub fn with_ranges(mut self, ranges: RangeFacet) -> Self {
+        self.ranges.push(ranges);
+        self
+    }
+
+    /// Makes one more histogram.
+    #[must_use]
+    pub fn with_histogram(mut self, histogram: Histogram) -> Self {
+        self.histograms.push(histogram);
+        self
+    }
+
+    /// Sums up the values of one more field: see [`Stats`].
+    #[must_use]
+    pub fn with_stats(mut self, field: impl Into<Arc<str>>) -> Self {
+        self.stats.push(field.into());
+        self
+    }
+
+    /// What it looks for: the query, and all that hits must match besides.
+    pub(crate) fn queries(&self) -> impl Iterator<Item = &Query> {
+        self.filters.iter().chain(&self.post_filters).chain([&self.query])
+    }
+
+    /// How many things it counts beside its hits.
+    pub(crate) fn counted(&self) -> usize {
+        self.facets.len() + self.ranges.len() + self.histograms.len() + self.stats.len()
     }
 }
 
@@ -344,19 +415,51 @@ pub struct SearchResponse {
     pub skipped: u64,
     /// For each facet of the request: the name of its field, and its values.
     pub facets: Vec<(Arc<str>, Vec<FacetValue>)>,
+    /// For each range facet of the request: the name of its field, and its ranges.
+    pub ranges: Vec<(Arc<str>, Vec<RangeCount>)>,
+    /// For each histogram of the request: the name of its field, and its buckets.
+    pub histograms: Vec<(Arc<str>, Vec<Bucket>)>,
+    /// For each field of the request whose values were to be summed up: its name, and what they come to.
+    pub stats: Vec<(Arc<str>, Stats)>,
 }
 
 impl SearchResponse {
     /// An answer; backends make it.
     #[must_use]
     pub const fn new(total: u64, hits: Vec<Hit>) -> Self {
-        Self { total, hits, skipped: 0, facets: Facets::new() }
+        Self {
+            total,
+            hits,
+            skipped: 0,
+            facets: ByField::new(),
+            ranges: ByField::new(),
+            histograms: ByField::new(),
+            stats: ByField::new(),
+        }
     }
 
     /// The values of a facet, the most frequent first; empty if it was not asked for.
     #[must_use]
     pub fn facet(&self, field: &str) -> &[FacetValue] {
-        facet::values(&self.facets, field)
+        of_field(&self.facets, field)
+    }
+
+    /// The ranges of a range facet, in the order asked for; empty if it was not.
+    #[must_use]
+    pub fn ranges(&self, field: &str) -> &[RangeCount] {
+        of_field(&self.ranges, field)
+    }
+
+    /// The buckets of a histogram, in order; empty if it was not asked for.
+    #[must_use]
+    pub fn histogram(&self, field: &str) -> &[Bucket] {
+        of_field(&self.histograms, field)
+    }
+
+    /// What the values of a field come to; `None` if it was not asked for.
+    #[must_use]
+    pub fn stats(&self, field: &str) -> Option<&Stats> {
+        stats::of_field(&self.stats, field)
     }
 
     /// The ids in order.

@@ -10,7 +10,7 @@ use crate::limits::{MAX_BOOST, MAX_FUZZY_TERM, MAX_POSITIONS, MAX_VERSION, Size,
 use crate::print::print;
 use crate::schema::MAX_TERM_LEN;
 use crate::{
-    BoolQuery, DocumentId, Facet, Field, FieldBoost, FieldKind, Fuzziness, MatchQuery, MinimumMatch, MultiMatchQuery,
+    BoolQuery, DocumentId, Field, FieldBoost, FieldKind, Fuzziness, MatchQuery, MinimumMatch, MultiMatchQuery,
     Operation, Operator, Projection, Query, Record, Schema, SearchRequest, SortKey, Value,
 };
 
@@ -52,7 +52,7 @@ impl Schema {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`] for an unknown field, a wrong type, more of anything than its limit (the constants
-    /// `MAX_…` of this crate, [`SearchRequest::MAX_WINDOW`], [`Facet::MAX_SIZE`]), an option outside its range, or options
+    /// `MAX_…` of this crate, [`SearchRequest::MAX_WINDOW`], `MAX_…` of facets), an option outside its range, or options
     /// that contradict each other; [`ErrorKind::TooLarge`] for too many bytes of values;
     /// [`ErrorKind::Unsupported`] for a field that cannot do what is asked of it.
     pub fn check_request(&self, request: &SearchRequest) -> Result<()> {
@@ -62,7 +62,7 @@ impl Schema {
     /// Checks that a request whose size was found to be allowed fits, and counts its terms.
     pub(crate) fn terms_of_request(&self, request: &SearchRequest, size: Size) -> Result<TermCount> {
         check_window(request)?;
-        let terms = self.terms_of(request.filters.iter().chain([&request.query]), size)?;
+        let terms = self.terms_of(request.queries(), size)?;
         for sort in &request.sort {
             if let SortKey::Field(name) = &sort.key
                 && !self.require(name)?.is_sortable()
@@ -78,20 +78,9 @@ impl Schema {
             }
         }
         request.after.as_ref().map_or(Ok(()), |cursor| check_cursor(cursor, self, request))?;
-        request.facets.iter().try_for_each(|facet| self.check_facet(facet))?;
+        self.check_counts(request)?;
         request.highlight.iter().try_for_each(|highlight| self.check_highlight(&highlight.field))?;
         Ok(terms)
-    }
-
-    fn check_facet(&self, facet: &Facet) -> Result<()> {
-        if !(1..=Facet::MAX_SIZE).contains(&facet.size) {
-            return Err(invalid("a facet must ask for 1 to 1000 values", &facet.field));
-        }
-        let field = self.require(&facet.field)?;
-        if matches!(field.kind(), FieldKind::Keyword { .. }) && field.is_sortable() {
-            return Ok(());
-        }
-        Err(unsupported("only the values of a sortable keyword field can be counted", &facet.field))
     }
 
     /// Checks that a query fits.
@@ -225,7 +214,7 @@ impl Schema {
         })
     }
 
-    fn check_value(&self, field: &Field, value: &Value) -> Result<()> {
+    pub(crate) fn check_value(&self, field: &Field, value: &Value) -> Result<()> {
         if !fits(field, value) {
             let message = format!("a value of kind {} does not fit a field of {}", value.kind(), field.kind().as_str());
             return Err(Error::invalid_input(message).with_key(field.name()));

@@ -45,6 +45,7 @@
 
 #![deny(dead_code, reason = "a case that is not listed")]
 
+mod counts;
 mod evolution;
 mod fenced;
 mod generations;
@@ -56,6 +57,7 @@ mod results;
 mod rows;
 mod writes;
 
+use self::counts::*;
 use self::evolution::*;
 use self::fenced::*;
 use self::generations::*;
@@ -138,6 +140,16 @@ macro_rules! search_conformance {
             highlights_mark_what_matched [];
             count_is_exact [];
             facets_count_the_values_of_all_that_match [];
+            a_post_filter_narrows_the_hits_and_not_what_is_counted [];
+            pages_behind_a_cursor_keep_to_a_post_filter [];
+            all_hits_keep_to_a_post_filter [$crate::capability::POINT_IN_TIME];
+            facets_count_numbers_dates_and_truth_values [];
+            ranges_are_counted_from_a_bound_on_and_before_the_next [];
+            what_cannot_be_counted_is_refused [];
+            histograms_of_numbers_have_buckets_of_one_width [];
+            histograms_of_dates_have_buckets_of_days_weeks_months_and_years [];
+            stats_sum_up_every_value [];
+            what_cannot_be_computed_is_refused [];
             unknown_fields_and_wrong_types_are_refused [];
             what_a_field_cannot_do_is_unsupported [];
             queries_too_deep_or_too_wide_are_refused [];

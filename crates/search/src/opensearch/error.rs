@@ -142,6 +142,7 @@ impl Verdict {
             // While a cluster starts its state is blocked; any other block stays until somebody lifts it.
             (503, name) if blocks(name) => Self::Refused,
             (_, name) if blocks(name) => Self::Final,
+            (_, "too_many_buckets_exception") => Self::Final,
             (429 | 503, _) => Self::Refused,
             // A proxy's answer: the node behind it may have done what was asked.
             (502 | 504, _) => Self::Failed,
@@ -199,6 +200,8 @@ const BLOCKED: &str = "the index or cluster is blocked for this";
 fn classify(status: u16, exception: &str) -> (ErrorKind, Retry, &'static str) {
     use ErrorKind as K;
     match (status, exception) {
+        // With status 503, as if it could go better in a moment.
+        (_, "too_many_buckets_exception") => (K::InvalidInput, Retry::Never, "what is counted has too many buckets"),
         (401, _) => (K::Unauthenticated, Retry::Never, "OpenSearch refused the user name or password"),
         (_, "version_conflict_engine_exception") => (K::Conflict, Retry::Never, "a newer version is there"),
         // A node that started anew, or an index that was opened anew, has none of those from before.

@@ -4,6 +4,7 @@ mod body;
 mod bulk;
 mod client;
 mod config;
+mod counts;
 mod drift;
 mod error;
 mod health;

@@ -1,8 +1,7 @@
 //! A [`SearchRequest`] as a body for `_search`, and the answer as a [`SearchResponse`].
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::HashSet;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -10,20 +9,19 @@ use serde_json::{Value as Json, json};
 use statehouse_core::{Error, ErrorKind, Result};
 
 use super::client::Call;
+use super::counts::{self, Answers};
 use super::error;
 use super::mapping::{ID, biased, needs_presence, presence, unbiased};
 use super::onward::Onward;
 use super::query::compile;
 use super::source::{self, Read};
 use crate::cursor::Cursor;
-use crate::facet::Facets;
 use crate::highlight::Marker;
 use crate::limits::{Size, TermCount};
 use crate::print::print;
 use crate::work::Stop;
 use crate::{
-    Facet, FacetValue, FieldKind, Hit, HitPage, Missing, Order, Projection, Query, Schema, SearchRequest,
-    SearchResponse, SortKey, Value,
+    FieldKind, Hit, HitPage, Missing, Order, Projection, Query, Schema, SearchRequest, SearchResponse, SortKey, Value,
 };
 
 /// The search, if the schema allows it.
@@ -54,16 +52,15 @@ pub(super) fn body(schema: &Schema, request: &SearchRequest, counted: TermCount)
     if let Some(cursor) = &request.after {
         body["search_after"] = after(schema, request, cursor)?;
     }
-    if !request.facets.is_empty() {
-        body["aggs"] = request.facets.iter().enumerate().map(|(at, facet)| (at.to_string(), terms(facet))).collect();
+    if !request.post_filters.is_empty() {
+        // Also where nothing is counted: scores are to be the same, to the last bit, whether or not something is.
+        let filters = request.post_filters.iter().map(|filter| compile(schema, filter, counted));
+        body["post_filter"] = json!({ "bool": { "filter": filters.collect::<Result<Vec<_>>>()? } });
+    }
+    if request.counted() > 0 {
+        body["aggs"] = counts::ask(schema, request, counted)?.into();
     }
     Ok(body)
-}
-
-/// The server's own order is that of a [`Facet`]. Of several shards each answers with many more values than are asked
-/// for: one that is frequent in all may be rare in each.
-fn terms(facet: &Facet) -> Json {
-    json!({ "terms": { "field": &*facet.field, "size": facet.size, "shard_size": 10 * Facet::MAX_SIZE } })
 }
 
 fn filtered(schema: &Schema, query: &Query, filters: &[Query], counted: TermCount) -> Result<Json> {
@@ -201,21 +198,8 @@ struct Answer<'a> {
     shards: Shards,
     #[serde(borrow)]
     hits: Hits<'a>,
-    /// By the place of the facet in the request.
-    #[serde(default)]
-    aggregations: HashMap<usize, Terms>,
-}
-
-#[derive(Deserialize)]
-struct Terms {
-    doc_count_error_upper_bound: i64,
-    buckets: Vec<Bucket>,
-}
-
-#[derive(Deserialize)]
-struct Bucket {
-    key: String,
-    doc_count: u64,
+    #[serde(borrow, default)]
+    aggregations: Answers<'a>,
 }
 
 #[derive(Deserialize)]
@@ -338,7 +322,7 @@ pub(super) fn response(
     let (hits, skipped) = onward.ours(found, request.size);
     let mut response = SearchResponse::new(answer.hits.total.value, hits);
     response.skipped = skipped;
-    response.facets = facets(request, answer.aggregations)?;
+    counts::read(schema, request, &answer.aggregations, &mut response)?;
     Ok(Some(response))
 }
 
@@ -410,29 +394,6 @@ impl RawHit<'_> {
     }
 }
 
-fn facets(request: &SearchRequest, mut counted: HashMap<usize, Terms>) -> Result<Facets> {
-    let facet = |(at, facet): (usize, &Facet)| {
-        let Some(terms) = counted.remove(&at) else {
-            let message = "OpenSearch did not count the values of a facet";
-            return Err(Error::new(ErrorKind::Unexpected, message).with_backend(error::BACKEND));
-        };
-        if terms.doc_count_error_upper_bound != 0 {
-            let message = "the field has too many values to count them exactly over several shards";
-            return Err(Error::new(ErrorKind::Unsupported, message)
-                .with_backend(error::BACKEND)
-                .with_key(&facet.field));
-        }
-        if terms.buckets.len() > facet.size {
-            return Err(error::of_other_question(
-                "OpenSearch answered with more values of a facet than were asked for",
-            ));
-        }
-        let values = terms.buckets.into_iter().map(|bucket| FacetValue::new(bucket.key, bucket.doc_count));
-        Ok((Arc::clone(&facet.field), values.collect()))
-    };
-    request.facets.iter().enumerate().map(facet).collect()
-}
-
 /// What each sort key of the request compared.
 fn sort_values(schema: &Schema, request: &SearchRequest, raw: &[Json]) -> Result<Vec<Option<Value>>> {
     let mut raw = raw.iter();
@@ -451,8 +412,8 @@ fn sort_values(schema: &Schema, request: &SearchRequest, raw: &[Json]) -> Result
     Ok(values)
 }
 
-/// `None` for what the server puts in the place of a missing value.
-fn sort_value(kind: &FieldKind, value: &Json) -> Option<Value> {
+/// A value in the server's words; `None` for what it puts in the place of a missing one.
+pub(super) fn sort_value(kind: &FieldKind, value: &Json) -> Option<Value> {
     match kind {
         FieldKind::Text { .. } => None,
         FieldKind::Keyword { .. } => value.as_str().map(|text| Value::Text(text.to_owned())),

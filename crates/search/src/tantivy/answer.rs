@@ -3,7 +3,7 @@
 use statehouse_core::Result;
 
 use super::collect::{Window, top};
-use super::facet::Counting;
+use super::counting::Counting;
 use super::found::Found;
 use super::mapping::Wanted;
 use super::plan;
@@ -12,30 +12,57 @@ use super::weight::{self, Weight};
 use crate::limits::TermCount;
 use crate::print::print;
 use crate::work::Stop;
-use crate::{Hit, Projection, Schema, SearchRequest, SearchResponse, highlight};
+use crate::{Hit, Projection, Query, Schema, SearchRequest, SearchResponse, highlight};
+
+/// What a request looks for.
+pub(super) struct Sought {
+    pub(super) weight: Weight,
+    /// What hits must match besides, where more than hits is counted.
+    pub(super) post: Option<Weight>,
+}
 
 /// Finds the terms of a request.
-pub(super) fn find(snapshot: &Snapshot, request: &SearchRequest, terms: TermCount, stop: &Stop) -> Result<Weight> {
-    weight::find(snapshot, plan::plan(snapshot, &request.query, &request.filters, terms, stop)?, 1.0)
+pub(super) fn find(snapshot: &Snapshot, request: &SearchRequest, terms: TermCount, stop: &Stop) -> Result<Sought> {
+    let find = |query: &Query, filters: &[Query]| {
+        weight::find(snapshot, plan::plan(snapshot, query, filters, terms, stop)?, 1.0)
+    };
+    let weight = find(&request.query, &request.filters)?;
+    let post = request.post_filters.iter().map(|filter| find(filter, &[])).collect::<Result<Vec<_>>>()?;
+    Ok(match (post.is_empty(), request.counted()) {
+        (true, _) => Sought { weight, post: None },
+        (false, 0) => Sought { weight: all_of(vec![weight], post), post: None },
+        (false, _) => Sought { weight, post: Some(all_of(Vec::new(), post)) },
+    })
+}
+
+const fn all_of(must: Vec<Weight>, filter: Vec<Weight>) -> Weight {
+    Weight::Bool { must, filter, should: Vec::new(), must_not: Vec::new(), minimum: 0 }
+}
+
+impl Sought {
+    /// Weighs what was found, so that it can be scored.
+    pub(super) fn ranked(self, snapshot: &Snapshot, stop: &Stop) -> Result<Self> {
+        Ok(Self { weight: self.weight.ranked(snapshot, stop)?, post: self.post })
+    }
 }
 
 /// Answers a request whose terms were found and ranked.
 pub(super) fn search(
     schema: &Schema,
     snapshot: &Snapshot,
-    weight: &Weight,
+    sought: &Sought,
     request: &SearchRequest,
     stop: &Stop,
 ) -> Result<SearchResponse> {
     let window = usize::try_from(request.from + request.size).unwrap_or(usize::MAX);
     let size = if request.size == 0 { 0 } else { window };
     let window = Window { sort: &request.sort, after: request.after.as_ref(), size };
-    let mut facets = Counting::new(snapshot, &request.facets, stop)?;
-    let (total, found) = top(snapshot, weight, window, &mut facets, stop)?;
+    let mut counting = Counting::new(snapshot, request, stop)?;
+    let (total, found) = top(snapshot, sought, window, &mut counting, stop)?;
     let skipped = usize::try_from(request.from).unwrap_or(usize::MAX);
     let hits = hits((schema, snapshot), request, found.into_iter().skip(skipped), stop)?;
     let mut response = SearchResponse::new(total, hits);
-    response.facets = facets.finish()?;
+    counting.finish(request, &mut response)?;
     Ok(response)
 }
 

@@ -4,8 +4,9 @@ use statehouse_core::Result;
 use tantivy::query::Scorer;
 use tantivy::{DocId, DocSet as _, TERMINATED};
 
+use super::answer::Sought;
 use super::best::Best;
-use super::facet::{Counting, Tally};
+use super::counting::{Counting, Tally};
 use super::found::Found;
 use super::run;
 use super::scorer::{Batch, Buffer};
@@ -36,12 +37,12 @@ pub(super) struct Window<'a> {
     pub(super) size: usize,
 }
 
-/// How many documents match, and the first `size` of them. Counts the values of facets on the way.
+/// How many documents match, and the first `size` of them. Counts what is counted besides on the way.
 pub(super) fn top(
     snapshot: &Snapshot,
-    weight: &Weight,
+    Sought { weight, post }: &Sought,
     Window { sort, after, size }: Window<'_>,
-    facets: &mut Counting<'_>,
+    counting: &mut Counting<'_>,
     stop: &Stop,
 ) -> Result<(u64, Vec<Found>)> {
     let by_score = matches!(sort, [] | [Sort { key: SortKey::Score, order: Order::Descending, .. }]);
@@ -50,8 +51,10 @@ pub(super) fn top(
     let mut found = Vec::new();
     let mut total = 0;
     for (at, segment) in snapshot.segments.iter().enumerate() {
-        let mut tallies = facets.open(segment)?;
-        let mut run = Run { segment, scorer: run::scorer(weight, (snapshot, at), scoring, stop)?, scoring, stop };
+        let mut tallies = counting.open(segment)?;
+        let open = |weight, scoring| run::scorer(weight, (snapshot, at), scoring, stop);
+        let post = post.as_ref().map(|post| open(post, Scoring::Off)).transpose()?;
+        let mut run = Run { segment, scorer: open(weight, scoring)?, post, scoring, stop };
         total += if size == 0 {
             run.visit(&mut tallies, |_, _| ())?
         } else if by_score {
@@ -73,7 +76,7 @@ pub(super) fn top(
             }
             matched
         };
-        facets.add(at, tallies, stop)?;
+        counting.add(at, tallies, stop)?;
     }
     found.sort_by(|a: &Found, b: &Found| {
         a.rank(b, sort).then(a.segment.cmp(&b.segment)).then(a.ordinal.cmp(&b.ordinal))
@@ -87,19 +90,33 @@ pub(super) fn top(
 struct Run<'a> {
     segment: &'a Segment,
     scorer: Box<dyn Scorer>,
+    /// What is offered must match this too.
+    post: Option<Box<dyn Scorer>>,
     scoring: Scoring,
     stop: &'a Stop,
 }
 
 impl Run<'_> {
-    /// Visits every live match, counts its values, and says how many there were.
+    /// Visits every live match, counts its values, and says how many were offered.
     fn visit(&mut self, tallies: &mut [Tally], mut offer: impl FnMut(&[DocId], &[f32])) -> Result<u64> {
-        let Self { segment, scorer, scoring, stop } = self;
-        each_block(segment, scorer, *scoring, stop, |docs, scores| {
-            offer(docs, scores);
+        let Self { segment, scorer, post, scoring, stop } = self;
+        let (mut passed, mut buffer) = (0, Buffer::default());
+        let matched = each_block(segment, scorer, *scoring, stop, |docs, scores| {
             tallies.iter_mut().for_each(|tally| tally.add(docs));
-        })
+            let Some(post) = post else { return offer(docs, scores) };
+            for (doc, score) in docs.iter().zip(scores).filter(|(doc, _)| matches(post, **doc)) {
+                passed += 1;
+                buffer.push(*doc, *score, &mut offer);
+            }
+        })?;
+        buffer.flush(&mut offer);
+        Ok(if self.post.is_some() { passed } else { matched })
     }
+}
+
+/// Whether a scorer has a document. They are to be asked for in order.
+fn matches(scorer: &mut Box<dyn Scorer>, doc: DocId) -> bool {
+    doc == if scorer.doc() < doc { scorer.seek(doc) } else { scorer.doc() }
 }
 
 /// Puts hits of several segments that are equal otherwise into the order of their ids. An id is looked up only here:

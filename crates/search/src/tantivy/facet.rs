@@ -1,4 +1,4 @@
-//! How many of the matching documents have each value of a field.
+//! How many of the matching documents have each text of a field.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -12,15 +12,14 @@ use super::error::map_io;
 use super::numbers::{Block, Numbers};
 use super::ordinals::Ordinals;
 use super::snapshot::{Segment, Snapshot};
-use crate::facet::Facets;
 use crate::work::Stop;
-use crate::{Facet, FacetValue};
+use crate::{Facet, FacetValue, Value};
 
-/// The facets of a request, counted segment by segment.
-pub(super) struct Counting<'a> {
+/// A facet of texts, counted segment by segment.
+pub(super) struct Texts<'a> {
     snapshot: &'a Snapshot,
-    facets: &'a [Facet],
-    counts: Vec<Counts>,
+    facet: &'a Facet,
+    counts: Counts,
 }
 
 /// What was counted of a facet.
@@ -31,47 +30,38 @@ enum Counts {
     Together(Arc<Ordinals>, Vec<u64>),
 }
 
-impl<'a> Counting<'a> {
-    pub(super) fn new(snapshot: &'a Snapshot, facets: &'a [Facet], stop: &Stop) -> Result<Self> {
-        let counts = facets.iter().map(|facet| match snapshot.segments.len() {
-            0 | 1 => Ok(Counts::Alone(Vec::new())),
+impl<'a> Texts<'a> {
+    pub(super) fn new(snapshot: &'a Snapshot, facet: &'a Facet, stop: &Stop) -> Result<Self> {
+        let counts = match snapshot.segments.len() {
+            0 | 1 => Counts::Alone(Vec::new()),
             _ => {
                 let ordinals = snapshot.ordinals(snapshot.mapping.slot(&facet.field)?.0, stop)?;
                 let counts = vec![0; ordinals.count()];
-                Ok(Counts::Together(ordinals, counts))
+                Counts::Together(ordinals, counts)
             }
-        });
-        let counts = counts.collect::<Result<_>>()?;
-        Ok(Self { snapshot, facets, counts })
+        };
+        Ok(Self { snapshot, facet, counts })
     }
 
-    /// What counts the documents of a segment: one for each facet.
-    pub(super) fn open(&self, segment: &Segment) -> Result<Vec<Tally>> {
-        self.facets.iter().map(|facet| Tally::open(self.snapshot, segment, facet)).collect()
+    /// What counts the documents of a segment.
+    pub(super) fn open(&self, segment: &Segment) -> Result<Tally> {
+        Tally::open(self.snapshot, segment, self.facet)
     }
 
     /// Adds what was counted in a segment.
-    pub(super) fn add(&mut self, segment: usize, tallies: Vec<Tally>, stop: &Stop) -> Result<()> {
-        for ((tally, counts), facet) in tallies.into_iter().zip(&mut self.counts).zip(self.facets) {
-            stop.check()?;
-            match counts {
-                Counts::Alone(values) => *values = tally.values(facet.size)?,
-                Counts::Together(ordinals, counts) => tally.add_to(counts, ordinals.of(segment)),
-            }
+    pub(super) fn add(&mut self, segment: usize, tally: Tally) -> Result<()> {
+        match &mut self.counts {
+            Counts::Alone(values) => *values = tally.values(self.facet.size)?,
+            Counts::Together(ordinals, counts) => tally.add_to(counts, ordinals.of(segment)),
         }
         Ok(())
     }
 
-    pub(super) fn finish(self) -> Result<Facets> {
-        let Self { snapshot, facets, counts } = self;
-        let facets = facets.iter().zip(counts).map(|(facet, counts)| {
-            let values = match counts {
-                Counts::Alone(values) => values,
-                Counts::Together(ordinals, counts) => together(snapshot, facet, &ordinals, &counts)?,
-            };
-            Ok((Arc::clone(&facet.field), values))
-        });
-        facets.collect()
+    pub(super) fn finish(self) -> Result<Vec<FacetValue>> {
+        match self.counts {
+            Counts::Alone(values) => Ok(values),
+            Counts::Together(ordinals, counts) => together(self.snapshot, self.facet, &ordinals, &counts),
+        }
     }
 }
 
@@ -94,22 +84,22 @@ fn together(snapshot: &Snapshot, facet: &Facet, ordinals: &Ordinals, counts: &[u
 }
 
 /// What ordinals and their counts stand for.
-fn named(column: &StrColumn, mut found: Vec<(u64, u64)>) -> Result<Vec<FacetValue>> {
+fn named(column: &StrColumn, mut found: Vec<(u64, u64)>) -> Result<Vec<(String, u64)>> {
     found.sort_unstable();
     let (ordinals, counts): (Vec<_>, Vec<_>) = found.into_iter().unzip();
     let (mut values, mut counts) = (Vec::with_capacity(ordinals.len()), counts.into_iter());
     let name = |value: &[u8]| {
         let value = String::from_utf8_lossy(value).into_owned();
-        values.push(FacetValue::new(value, counts.next().unwrap_or_default()));
+        values.push((value, counts.next().unwrap_or_default()));
     };
     column.dictionary().sorted_ords_to_term_cb(&ordinals, name).map_err(map_io)?;
     Ok(values)
 }
 
 /// The most frequent first, then by their bytes.
-fn in_order(mut values: Vec<FacetValue>) -> Vec<FacetValue> {
-    values.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.value.cmp(&b.value)));
-    values
+fn in_order(mut values: Vec<(String, u64)>) -> Vec<FacetValue> {
+    values.sort_by(|(a, often), (b, other)| other.cmp(often).then_with(|| a.cmp(b)));
+    values.into_iter().map(|(value, count)| FacetValue::new(Value::Text(value), count)).collect()
 }
 
 /// The counts of one segment, by the ordinals of its values.

@@ -57,7 +57,8 @@ impl Found {
     }
 }
 
-fn number_value(kind: &FieldKind, number: u64) -> Option<Value> {
+/// What a number of a column stands for.
+pub(super) fn number_value(kind: &FieldKind, number: u64) -> Option<Value> {
     match kind {
         FieldKind::I64 => Some(Value::I64(i64::from_u64(number))),
         FieldKind::Date => Some(Value::Date(i64::from_u64(number))),

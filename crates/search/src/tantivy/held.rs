@@ -8,13 +8,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use statehouse_core::Result;
 
-use super::answer::{find, hits};
+use super::answer::{Sought, find, hits};
 use super::client::{Client, OPERATION};
 use super::collect::{Window, top};
-use super::facet::Counting;
+use super::counting::Counting;
 use super::found::Found;
 use super::snapshot::Snapshot;
-use super::weight::Weight;
 use super::{DEADLINE, TantivyIndex, blocking};
 use crate::cursor::Cursor;
 use crate::lease::Lease;
@@ -79,7 +78,7 @@ struct Held {
     index: TantivyIndex,
     schema: Arc<Schema>,
     request: SearchRequest,
-    weight: Weight,
+    sought: Sought,
     ahead: Mutex<Ahead>,
 }
 
@@ -109,8 +108,8 @@ impl Held {
         stop: &Stop,
     ) -> Result<Self> {
         let terms = schema.terms_of_request(&request, size)?;
-        let weight = find(&snapshot, &request, terms, stop)?.ranked(&snapshot, stop)?;
-        Ok(Self { snapshot, index, schema, request, weight, ahead: Mutex::default() })
+        let sought = find(&snapshot, &request, terms, stop)?.ranked(&snapshot, stop)?;
+        Ok(Self { snapshot, index, schema, request, sought, ahead: Mutex::default() })
     }
 
     fn page(&self, after: Option<&Cursor>, stop: &Stop) -> Result<HitPage> {
@@ -131,8 +130,8 @@ impl Held {
 
     fn look_ahead(&self, after: Option<&Cursor>, size: usize, stop: &Stop) -> Result<Ahead> {
         let window = Window { sort: &self.request.sort, after, size };
-        let mut facets = Counting::new(&self.snapshot, &[], stop)?;
-        let (_, found) = top(&self.snapshot, &self.weight, window, &mut facets, stop)?;
+        let mut counting = Counting::none(&self.snapshot);
+        let (_, found) = top(&self.snapshot, &self.sought, window, &mut counting, stop)?;
         Ok(Ahead { after: None, last: found.len() < size, found: found.into(), size })
     }
 }

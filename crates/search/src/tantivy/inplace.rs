@@ -52,13 +52,14 @@ pub(super) fn search(
             return Ok(None);
         }
         let stop = Stop::default();
-        let weight = answer::find(&snapshot, request, terms, &stop)?;
+        let sought = answer::find(&snapshot, request, terms, &stop)?;
+        let weight = &sought.weight;
         let cost = weight.cost(&snapshot).saturating_mul(1 + 3 * request.sort.len() as u64);
         if cost.saturating_add(weight.rank_cost(&snapshot)) > POSTINGS {
             return Ok(None);
         }
-        let weight = weight.ranked(&snapshot, &stop)?;
-        OPERATION.search.run(|| answer::search(schema, &snapshot, &weight, request, &stop)).map(Some)
+        let sought = sought.ranked(&snapshot, &stop)?;
+        OPERATION.search.run(|| answer::search(schema, &snapshot, &sought, request, &stop)).map(Some)
     })
 }
 
@@ -67,10 +68,13 @@ fn is_short(request: &SearchRequest, size: Size, (schema, largest): (&Schema, u6
         Projection::Id => 0,
         _ => largest.saturating_add(BLOCK).saturating_mul(request.size),
     };
-    let counted = request.facets.is_empty() && request.highlight.is_empty() && request.sort.len() <= 3;
+    let counted = request.counted() == 0 && request.highlight.is_empty() && request.sort.len() <= 3;
     let page = request.size <= PAGE && request.from.saturating_add(request.size) <= WINDOW;
-    let mut queries = request.filters.iter().chain([&request.query]);
-    size.is_small() && counted && page && unpacked <= UNPACKED && queries.all(|query| is_exact(query, schema, largest))
+    size.is_small()
+        && counted
+        && page
+        && unpacked <= UNPACKED
+        && request.queries().all(|query| is_exact(query, schema, largest))
 }
 
 /// Whether every term is known without reading a dictionary.

@@ -8,6 +8,7 @@ mod client;
 mod collect;
 mod config;
 mod counted;
+mod counting;
 mod document;
 mod error;
 mod expand;
@@ -20,6 +21,7 @@ mod held;
 mod inplace;
 mod listing;
 mod mapping;
+mod measured;
 mod notes;
 mod numbers;
 mod ordinals;
@@ -371,8 +373,8 @@ impl SearchIndex for TantivyIndex {
         let work = move |client: &Client, stop: &Stop| {
             let terms = schema.terms_of_request(&request, size)?;
             let snapshot = client.snapshot();
-            let weight = find(&snapshot, &request, terms, stop)?.ranked(&snapshot, stop)?;
-            search(&schema, &snapshot, &weight, &request, stop)
+            let sought = find(&snapshot, &request, terms, stop)?.ranked(&snapshot, stop)?;
+            search(&schema, &snapshot, &sought, &request, stop)
         };
         self.run(OPERATION.search, options.deadline.or(Some(DEADLINE)), work).await
     }

@@ -4,6 +4,7 @@ mod columns;
 mod counted;
 mod halves;
 mod held;
+mod measured;
 mod pointed;
 mod worn;
 

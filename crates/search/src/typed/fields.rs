@@ -3,8 +3,8 @@ use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
 use crate::{
-    ExistsQuery, Facet, FieldBoost, FieldValue, FuzzyQuery, Highlight, MatchPrefixQuery, MatchQuery, PhraseQuery,
-    PrefixQuery, Query, RangeQuery, Sort, TermQuery, TermsQuery,
+    ExistsQuery, Facet, FieldBoost, FieldValue, FuzzyQuery, Highlight, Histogram, MatchPrefixQuery, MatchQuery,
+    PhraseQuery, PrefixQuery, Query, RangeFacet, RangeQuery, Sort, TermQuery, TermsQuery,
 };
 
 /// A text field of a [`Document`](crate::Document): the queries that it takes.
@@ -97,6 +97,12 @@ impl From<KeywordField> for Facet {
     }
 }
 
+impl<V: FieldValue> From<ValueField<V>> for Facet {
+    fn from(field: ValueField<V>) -> Self {
+        Self::field(field.name)
+    }
+}
+
 impl KeywordField {
     /// The field of this name.
     #[must_use]
@@ -181,5 +187,130 @@ impl<V: FieldValue> ValueField<V> {
     #[must_use]
     pub fn descending(&self) -> Sort {
         self.ascending().descending()
+    }
+
+    /// A histogram of this field, with buckets of this width: of numbers, as [`Histogram::every`].
+    #[must_use]
+    pub fn every(&self, width: f64) -> Histogram {
+        Histogram::every(Arc::clone(&self.name), width)
+    }
+
+    /// A histogram of this field by days of UTC, or by so many of them: of dates, as [`Histogram::every_days`].
+    #[must_use]
+    pub fn every_days(&self, days: u16) -> Histogram {
+        Histogram::every_days(Arc::clone(&self.name), days)
+    }
+
+    /// A histogram of this field by weeks of UTC: of dates, as [`Histogram::weeks`].
+    #[must_use]
+    pub fn weeks(&self) -> Histogram {
+        Histogram::weeks(Arc::clone(&self.name))
+    }
+
+    /// A histogram of this field by months of UTC: of dates, as [`Histogram::months`].
+    #[must_use]
+    pub fn months(&self) -> Histogram {
+        Histogram::months(Arc::clone(&self.name))
+    }
+
+    /// A histogram of this field by years of UTC: of dates, as [`Histogram::years`].
+    #[must_use]
+    pub fn years(&self) -> Histogram {
+        Histogram::years(Arc::clone(&self.name))
+    }
+
+    /// Ranges in which to count, as [`RangeFacet`]: none yet.
+    pub fn ranges(&self) -> ValueRanges<V> {
+        ValueRanges { ranges: RangeFacet::field(Arc::clone(&self.name)), value: PhantomData }
+    }
+}
+
+/// Ranges of a field of numbers or dates of a [`Document`](crate::Document): a [`RangeFacet`] of its type.
+///
+#[cfg_attr(all(feature = "derive", feature = "tantivy"), doc = "```")]
+#[cfg_attr(not(all(feature = "derive", feature = "tantivy")), doc = "```ignore")]
+/// use statehouse_search::{Document, Index, Millis, Query, Value};
+/// # use statehouse_search::TantivyConfig;
+///
+/// #[derive(Document)]
+/// struct Lamp {
+///     #[document(id)]
+///     number: String,
+///     #[document(keyword, sort)]
+///     material: String,
+///     #[document(sort)]
+///     price: f64,
+///     #[document(sort)]
+///     since: Millis,
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> statehouse_core::Result<()> {
+/// # let index = TantivyConfig::memory().open(Lamp::schema()?).await?;
+/// # let lamps: Index<Lamp> = Index::new(std::sync::Arc::new(index))?;
+/// # let lamp = |number: &str, material: &str, price, since| {
+/// #     Lamp { number: number.into(), material: material.into(), price, since: Millis(since) }
+/// # };
+/// # lamps.upsert_all([lamp("1", "brass", 49.0, 0), lamp("2", "steel", 18.5, 86_400_000)]).wait_until_visible().await?;
+/// let page = lamps
+///     .query(Query::all())
+///     .post_filter(Lamp::material().is("brass"))
+///     .facet(Lamp::material())
+///     .ranges(Lamp::price().ranges().below(20.0).named("cheap").between(20.0, 40.0).at_least(40.0))
+///     .histogram(Lamp::price().every(10.0).with_offset(5.0))
+///     .histogram(Lamp::since().every_days(1))
+///     .stats(Lamp::price())
+///     .await?;
+/// assert_eq!((page.total, page.facet(Lamp::material()).len()), (1, 2));
+/// assert_eq!(page.ranges(Lamp::price()).iter().map(|range| range.count).collect::<Vec<_>>(), [1, 0, 1]);
+/// assert_eq!(page.histogram(Lamp::price())[0].key, Value::F64(15.0));
+/// assert_eq!(page.histogram(Lamp::since())[1].key, Value::Date(86_400_000));
+/// assert_eq!(page.stats(Lamp::price()).map(|prices| prices.sum), Some(67.5));
+///
+/// let since = lamps.query(Query::all()).top(0).histogram(Lamp::since().weeks()).await?;
+/// assert_eq!(since.histogram(Lamp::since())[0].key, Value::Date(-3 * 86_400_000), "a Monday");
+/// for by in [Lamp::since().months(), Lamp::since().years()] {
+///     let since = lamps.query(Query::all()).top(0).histogram(by).await?;
+///     assert_eq!(since.histogram(Lamp::since()).len(), 1, "of 1970");
+/// }
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "nothing is counted until a search is given it"]
+pub struct ValueRanges<V> {
+    ranges: RangeFacet,
+    value: PhantomData<fn(V)>,
+}
+
+impl<V: FieldValue> ValueRanges<V> {
+    /// One more range: all below a value.
+    pub fn below(self, to: impl Into<V>) -> Self {
+        self.with(|ranges| ranges.below(to.into().to_value()))
+    }
+
+    /// One more range: from a value on, and below another.
+    pub fn between(self, from: impl Into<V>, to: impl Into<V>) -> Self {
+        self.with(|ranges| ranges.between(from.into().to_value(), to.into().to_value()))
+    }
+
+    /// One more range: from a value on.
+    pub fn at_least(self, from: impl Into<V>) -> Self {
+        self.with(|ranges| ranges.at_least(from.into().to_value()))
+    }
+
+    /// Names the last range.
+    pub fn named(self, name: impl Into<Arc<str>>) -> Self {
+        self.with(|ranges| ranges.named(name))
+    }
+
+    fn with(mut self, more: impl FnOnce(RangeFacet) -> RangeFacet) -> Self {
+        self.ranges = more(self.ranges);
+        self
+    }
+}
+
+impl<V> From<ValueRanges<V>> for RangeFacet {
+    fn from(typed: ValueRanges<V>) -> Self {
+        typed.ranges
     }
 }

@@ -8,9 +8,9 @@ use statehouse_core::Result;
 use super::found::Found;
 use super::hits::DocumentHits;
 use crate::cursor::Cursor;
-use crate::facet::{self, Facets};
 use crate::{
-    Document, Facet, FacetValue, Highlight, HitsOptions, Query, SearchIndex, SearchOptions, SearchRequest, Sort,
+    Bucket, Document, Facet, FacetValue, Highlight, Histogram, HitsOptions, Query, RangeCount, RangeFacet, SearchIndex,
+    SearchOptions, SearchRequest, SearchResponse, Sort, Stats,
 };
 
 /// A search that happens when it is awaited: made by [`Index::query`](crate::Index::query).
@@ -77,6 +77,13 @@ impl<'i, D: Document> Search<'i, D> {
         self
     }
 
+    /// Only hits that also match this, without score, while facets count what does not, too: for what a user chose of a facet
+    /// whose other values are to stay.
+    pub fn post_filter(mut self, filter: impl Into<Query>) -> Self {
+        self.request = self.request.with_post_filter(filter);
+        self
+    }
+
     /// In this order instead of the best first; further calls break ties.
     pub fn sort(mut self, sort: Sort) -> Self {
         self.request = self.request.with_sort(sort);
@@ -113,6 +120,24 @@ impl<'i, D: Document> Search<'i, D> {
         self
     }
 
+    /// Counts, in ranges of this field, all that match.
+    pub fn ranges(mut self, ranges: impl Into<RangeFacet>) -> Self {
+        self.request = self.request.with_ranges(ranges.into());
+        self
+    }
+
+    /// Makes a histogram of all that match.
+    pub fn histogram(mut self, histogram: Histogram) -> Self {
+        self.request = self.request.with_histogram(histogram);
+        self
+    }
+
+    /// Sums up the values of this field among all that match.
+    pub fn stats(mut self, field: impl Into<Facet>) -> Self {
+        self.request = self.request.with_stats(field.into().field);
+        self
+    }
+
     /// Sets how long it may take, in place of the backend's own limit.
     pub const fn deadline(mut self, deadline: Duration) -> Self {
         self.options.deadline = Some(deadline);
@@ -123,7 +148,7 @@ impl<'i, D: Document> Search<'i, D> {
     /// nothing here; the deadline is that of each page.
     ///
     /// # Errors
-    /// What the backend says; `InvalidInput` with [`skip`](Self::skip) or a facet.
+    /// What the backend says; `InvalidInput` with [`skip`](Self::skip), or if something is counted.
     pub async fn hits(self) -> Result<DocumentHits<D>> {
         self.hits_with(HitsOptions::default()).await
     }
@@ -138,10 +163,10 @@ impl<'i, D: Document> Search<'i, D> {
     }
 
     async fn page(self) -> Result<Page<D>> {
-        let found = self.index.search_with(&self.request, self.options).await?;
+        let mut found = self.index.search_with(&self.request, self.options).await?;
         let mut hits = Vec::with_capacity(found.hits.len());
         let mut work = 0;
-        for hit in found.hits {
+        for hit in std::mem::take(&mut found.hits) {
             work += hit.record.iter().map(|(_, value)| 100 + value.as_text().map_or(0, str::len)).sum::<usize>();
             hits.push(Found::new(hit)?);
             if work >= BREATH {
@@ -149,7 +174,7 @@ impl<'i, D: Document> Search<'i, D> {
                 let_others_go_first().await;
             }
         }
-        Ok(Page { total: found.total, hits, skipped: found.skipped, facets: found.facets })
+        Ok(Page { total: found.total, hits, skipped: found.skipped, counted: found })
     }
 }
 
@@ -187,13 +212,32 @@ pub struct Page<D> {
     pub hits: Vec<Found<D>>,
     /// How many hits of this page were left out because something else than statehouse has written them into the index.
     pub skipped: u64,
-    facets: Facets,
+    /// The answer without its hits.
+    counted: SearchResponse,
 }
 
 impl<D> Page<D> {
     /// The values of a facet, the most frequent first; empty if it was not asked for.
     #[must_use]
     pub fn facet(&self, field: impl Into<Facet>) -> &[FacetValue] {
-        facet::values(&self.facets, &field.into().field)
+        self.counted.facet(&field.into().field)
+    }
+
+    /// The ranges of a range facet, in the order asked for; empty if it was not.
+    #[must_use]
+    pub fn ranges(&self, field: impl Into<Facet>) -> &[RangeCount] {
+        self.counted.ranges(&field.into().field)
+    }
+
+    /// The buckets of a histogram, in order; empty if it was not asked for.
+    #[must_use]
+    pub fn histogram(&self, field: impl Into<Facet>) -> &[Bucket] {
+        self.counted.histogram(&field.into().field)
+    }
+
+    /// What the values of a field come to; `None` if it was not asked for.
+    #[must_use]
+    pub fn stats(&self, field: impl Into<Facet>) -> Option<&Stats> {
+        self.counted.stats(&field.into().field)
     }
 }

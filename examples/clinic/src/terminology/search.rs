@@ -195,7 +195,11 @@ impl Concepts {
         self.reads.load();
         let all = Facet::from(Concept::chapter()).with_size(chapters().count());
         let page = self.index.query(query.clone()).top(0).facet(all).deadline(WITHIN).await?;
-        Ok(page.facet(Concept::chapter()).iter().map(|found| (found.value.clone(), found.count)).collect())
+        Ok(page
+            .facet(Concept::chapter())
+            .iter()
+            .map(|found| (found.value.as_text().unwrap_or_default().to_owned(), found.count))
+            .collect())
     }
 
     fn require_ready(&self) -> Result<()> {

@@ -7,8 +7,8 @@ use statehouse_core::conformance::fuzz::Target;
 use crate::limits::Size;
 use crate::opensearch::search;
 use crate::{
-    Facet, Field, FieldBoost, Fuzziness, Highlight, MinimumMatch, Operation, Operator, Projection, Query, Record,
-    Schema, SearchIndexExt as _, SearchRequest, Sort, TantivyConfig, Value, analysis::Analyzer,
+    Facet, Field, FieldBoost, Fuzziness, Highlight, MinimumMatch, Operation, Operator, Projection, Query, RangeFacet,
+    Record, Schema, SearchIndexExt as _, SearchRequest, Sort, TantivyConfig, Value, analysis::Analyzer,
 };
 
 const FIELDS: [&str; 12] =
@@ -206,6 +206,13 @@ impl Choices<'_> {
         }
         if options & 16 > 0 {
             request = request.with_highlight(Highlight::field(self.field()));
+        }
+        if options & 64 > 0 {
+            request = request.with_post_filter(self.query(0));
+        }
+        if options & 128 > 0 {
+            let ranges = RangeFacet::field(self.field()).below(self.value()).between(self.value(), self.value());
+            request = request.with_ranges(ranges);
         }
         if options & 32 > 0 { request.with_projection(Projection::Id) } else { request }
     }

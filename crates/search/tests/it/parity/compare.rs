@@ -1,6 +1,6 @@
 use std::fmt;
 
-use statehouse_search::{Hit, SearchRequest, SearchResponse};
+use statehouse_search::{Hit, SearchRequest, SearchResponse, Value};
 
 /// Scores this close to each other, relative to them, count as equal.
 const TOLERANCE: f32 = 1e-5;
@@ -20,7 +20,7 @@ pub(super) struct Tally {
 
 impl Tally {
     pub(super) fn add(&mut self, request: &SearchRequest, ours: &SearchResponse, theirs: &SearchResponse) {
-        let totals = (ours.total, &ours.facets) == (theirs.total, &theirs.facets);
+        let totals = ours.total == theirs.total && counted(ours) == counted(theirs) && same_stats(ours, theirs);
         let exact = ours.ids() == theirs.ids();
         let order = exact || same_up_to_ties(&ours.hits, &theirs.hits);
         let marks = same_marks(&ours.hits, &theirs.hits);
@@ -39,6 +39,38 @@ impl Tally {
         // A kind that finds nothing would prove nothing.
         self.found > 0 && [self.totals, self.order, self.marks] == [self.runs; 3]
     }
+}
+
+/// Up to the order in which values were added up.
+fn same_stats(ours: &SearchResponse, theirs: &SearchResponse) -> bool {
+    let mut pairs = ours.stats.iter().zip(&theirs.stats);
+    let same = pairs.all(|((field, a), (other, b))| field == other && a.is_close_to(b));
+    ours.stats.len() == theirs.stats.len() && same
+}
+
+/// What was counted beside the hits: as words, for values show themselves to no log.
+fn counted(response: &SearchResponse) -> Vec<String> {
+    let shown = |value: &Value| match value {
+        Value::Text(text) => text.clone(),
+        Value::I64(number) | Value::Date(number) => number.to_string(),
+        Value::U64(number) => number.to_string(),
+        Value::F64(number) => format!("{number:?}"),
+        Value::Bool(truth) => truth.to_string(),
+        other => format!("{other:?}"),
+    };
+    let facets = response.facets.iter().map(|(field, values)| {
+        let values = values.iter().map(|found| format!("{} {}", shown(&found.value), found.count));
+        format!("{field}: {}", values.collect::<Vec<_>>().join(", "))
+    });
+    let ranges = response
+        .ranges
+        .iter()
+        .map(|(field, ranges)| format!("{field}: {:?}", ranges.iter().map(|found| found.count).collect::<Vec<_>>()));
+    let histograms = response.histograms.iter().map(|(field, buckets)| {
+        let buckets = buckets.iter().map(|bucket| format!("{} {}", shown(&bucket.key), bucket.count));
+        format!("{field}: {}", buckets.collect::<Vec<_>>().join(", "))
+    });
+    facets.chain(ranges).chain(histograms).collect()
 }
 
 impl fmt::Display for Tally {
@@ -99,7 +131,12 @@ fn describe(request: &SearchRequest, ours: &SearchResponse, theirs: &SearchRespo
     let show = |response: &SearchResponse| {
         let hits = response.hits.iter().skip(at.saturating_sub(1)).take(4);
         let hits: Vec<_> = hits.map(|hit| format!("{} {:?} {:?}", hit.id(), hit.score, hit.sort)).collect();
-        format!("{} [{at}…] {} {:?}", response.total, hits.join(", "), response.facets)
+        format!(
+            "{} [{at}…] {} {:?}",
+            response.total,
+            hits.join(", "),
+            counted(response).join("; ") + &format!(" {:?}", response.stats)
+        )
     };
     let marks = ours.hits.iter().find_map(|hit| {
         let other = theirs.hits.iter().find(|other| other.id() == hit.id())?;

@@ -1,7 +1,8 @@
 //! Queries of every kind, drawn from the words of the corpus.
 
 use statehouse_search::{
-    Facet, FieldBoost, Fuzziness, Highlight, MinimumMatch, Operator, Projection, Query, SearchRequest, Sort, Value,
+    Facet, FieldBoost, Fuzziness, Highlight, Histogram, MinimumMatch, Operator, Projection, Query, RangeFacet,
+    SearchRequest, Sort, Value,
 };
 
 use super::corpus::{Diagnosis, EXTREMES as NUMBERS};
@@ -291,6 +292,51 @@ pub(super) const KINDS: &[(&str, Kind)] = &[
         let request = found(Query::matches("title", w.words(r, 2))).with_facet(counted("chapter", 1 + r.below(25)));
         let request = request.with_facet(counted("parent", 1 + r.below(100)));
         if r.below(2) == 0 { request.with_filter(Query::term("leaf", true)) } else { request.with_size(0) }
+    }),
+    ("facets of numbers", |r, w| {
+        let field = ["length", "weight", "balance", "share", "since", "leaf"][r.below(6)];
+        let request = found(Query::matches("title", w.words(r, 2)));
+        request.with_facet(Facet::field(field).with_size(1 + r.below(200))).with_facet(Facet::field("leaf"))
+    }),
+    ("ranges of numbers", |r, w| {
+        let request = found(Query::matches("title", w.words(r, 2))).with_size(r.below(2) as u64);
+        let (a, b) = (NUMBERS[r.below(NUMBERS.len())], NUMBERS[r.below(NUMBERS.len())]);
+        let weights = RangeFacet::field("weight").below(a).between(a.min(b), a.max(b)).at_least(b);
+        let (a, b) = (r.below(120) as f64 / 8.0 - 62.5, r.below(120) as f64 / 8.0);
+        let shares = RangeFacet::field("share").between(a, b).below(b).at_least(a).between(b, b);
+        let day = |days: i64| Value::Date(days * 86_400_000);
+        let since = RangeFacet::field("since").below(day(0)).between(day(-100), day(r.below(500) as i64));
+        request.with_ranges(weights).with_ranges(shares).with_ranges(since)
+    }),
+    ("histograms", |r, w| {
+        let request = found(Query::matches("title", w.words(r, 2))).with_size(r.below(2) as u64);
+        let width = [1.0, 0.3, 7.5, 100.0][r.below(4)];
+        let shares = Histogram::every("share", width).with_offset(r.below(100) as f64 / 7.0);
+        let since = match r.below(5) {
+            0 => Histogram::weeks("since"),
+            1 => Histogram::months("since"),
+            2 => Histogram::years("since"),
+            3 => Histogram::every_days("since", 10),
+            _ => Histogram::every_millis("since", 100_000_007).with_offset_millis(-99),
+        };
+        let balance = Histogram::every("balance", 1.0 + r.below(40) as f64);
+        let request = request.with_histogram(balance.with_empty()).with_histogram(shares);
+        request.with_histogram(if r.below(2) == 0 { since.with_empty() } else { since })
+    }),
+    ("sums of numbers", |r, w| {
+        let request = found(Query::matches("title", w.words(r, 2)));
+        request.with_stats("balance").with_stats("share").with_stats("since")
+    }),
+    ("hits that are filtered behind what is counted", |r, w| {
+        let request = found(Query::matches("title", w.words(r, 2))).with_facet(Facet::field("leaf"));
+        let request =
+            request.with_facet(Facet::field("chapter")).with_post_filter(Query::term("leaf", r.below(2) == 0));
+        let request = request.with_post_filter(Query::range("length").at_least(r.below(30) as u64));
+        match r.below(3) {
+            0 => request.with_sort(Sort::by("balance")),
+            1 => request.with_from(r.below(20) as u64),
+            _ => request,
+        }
     }),
     ("pages", |r, w| {
         let from = r.below(400) as u64;

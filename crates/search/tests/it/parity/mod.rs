@@ -6,6 +6,7 @@
 
 mod compare;
 mod corpus;
+mod counted;
 mod draw;
 mod reading;
 mod trees;
