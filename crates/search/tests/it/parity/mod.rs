@@ -7,6 +7,7 @@
 mod compare;
 mod corpus;
 mod draw;
+mod exact_first;
 mod reading;
 mod trees;
 
