@@ -93,11 +93,14 @@ fn what_is_understood_means_what_the_table_says() {
     }
 }
 
+/// What is told, and where.
+type Told = Vec<(Range<usize>, QueryWarningKind)>;
+
 #[test]
 fn what_is_not_understood_is_text_and_told() {
     let (a, b): (Query, Query) = (word("a").into(), word("b").into());
     let both = || any([a.clone(), b.clone()]);
-    let table: Vec<(&str, Query, Vec<(Range<usize>, QueryWarningKind)>)> = vec![
+    let table: Vec<(&str, Query, Told)> = vec![
         ("a \"b", both(), vec![(2..3, UnclosedQuote)]),
         ("a - b", both(), vec![(2..3, Sign)]),
         ("OR a", a.clone(), vec![(0..2, Sign)]),
