@@ -20,6 +20,8 @@ mod guide {
     struct Devices;
     #[doc = include_str!("../docs/guide/document-types.md")]
     struct DocumentTypes;
+    #[doc = include_str!("../docs/guide/finding.md")]
+    struct Finding;
     #[doc = include_str!("../docs/guide/files.md")]
     struct Files;
     #[doc = include_str!("../docs/guide/files-to-s3.md")]

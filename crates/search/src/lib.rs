@@ -173,6 +173,7 @@ mod tantivy;
 mod translate;
 mod typed;
 mod validate;
+mod wildcard;
 #[cfg(any(feature = "opensearch", feature = "tantivy"))]
 mod work;
 
@@ -190,17 +191,19 @@ pub use hits::{End, HitPage, HitPages, Hits, HitsOptions};
 pub use indexes::Indexes;
 pub use layered::LayeredIndex;
 pub use limits::{
-    MAX_BOOST, MAX_CLAUSES, MAX_DEPTH, MAX_FACETS, MAX_FUZZY_TERM, MAX_FUZZY_TEXT, MAX_HIGHLIGHTS, MAX_POSITIONS,
-    MAX_PROJECTED, MAX_QUERY_TEXT, MAX_REQUEST_TEXT, MAX_SORTS, MAX_TERMS, MAX_VALUE_BYTES, MAX_VERSION,
+    MAX_BOOST, MAX_CLAUSES, MAX_DEPTH, MAX_EXACT_WORDS, MAX_FACETS, MAX_FUZZY_TERM, MAX_FUZZY_TEXT, MAX_HIGHLIGHTS,
+    MAX_PATTERN, MAX_PATTERN_ASTERISKS, MAX_POSITIONS, MAX_PROJECTED, MAX_QUERY_TEXT, MAX_REQUEST_TEXT, MAX_SORTS,
+    MAX_TERMS, MAX_VALUE_BYTES, MAX_VERSION,
 };
 #[cfg(feature = "opensearch")]
 pub use opensearch::{OpenSearchConfig, OpenSearchIndex};
 pub use options::{BulkOptions, Durability, GetOptions, MergeOptions, Reach, Refresh, RefreshOptions, SearchOptions};
 pub use outcome::{BulkReport, Outcome};
 pub use query::{
-    AllQuery, BoolQuery, ConstantQuery, DisMaxQuery, ExistsQuery, FieldBoost, Fuzziness, FuzzyQuery, IdsQuery,
-    MatchPrefixQuery, MatchQuery, MinimumMatch, MultiMatchMode, MultiMatchQuery, Operator, PhraseQuery, PrefixQuery,
-    PrefixWords, Query, RangeQuery, TermQuery, TermsQuery,
+    AllQuery, BoolQuery, ConstantQuery, DisMaxQuery, ExactFirstQuery, ExistsQuery, FieldBoost, Fuzziness, FuzzyQuery,
+    IdsQuery, MatchPrefixQuery, MatchQuery, MinimumMatch, MultiMatchMode, MultiMatchQuery, Operator, ParsedQuery,
+    PhraseQuery, PrefixQuery, PrefixWords, Query, QueryWarning, QueryWarningKind, RangeQuery, SimpleQueryString,
+    TermQuery, TermsQuery, WildcardQuery,
 };
 pub use record::{DocumentId, Record, Value};
 #[cfg(any(test, feature = "conformance", feature = "opensearch", feature = "tantivy"))]

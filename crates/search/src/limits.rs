@@ -5,7 +5,7 @@ use std::ops::Bound;
 
 use statehouse_core::{Error, ErrorKind, Result};
 
-use crate::{Histogram, Query, RangeFacet, SearchRequest, Value};
+use crate::{ExactFirstQuery, Histogram, Query, RangeFacet, Schema, SearchRequest, Value};
 
 /// How deep queries may be nested.
 pub const MAX_DEPTH: usize = 20;
@@ -35,6 +35,15 @@ pub const MAX_FUZZY_TERM: usize = 255;
 /// How long the terms of a request that have similar ones may be in all, in code points. To look those up takes a server
 /// time by their length, some 0.1 ms for each.
 pub const MAX_FUZZY_TEXT: usize = 2_048;
+
+/// How long a wildcard pattern may be, in code points behind the field's lowercase and folding steps.
+pub const MAX_PATTERN: usize = 255;
+
+/// How many asterisks a wildcard pattern may have; several together are one.
+pub const MAX_PATTERN_ASTERISKS: usize = 16;
+
+/// How many terms the text of an [`ExactFirstQuery`](crate::ExactFirstQuery) may have.
+pub const MAX_EXACT_WORDS: usize = 32;
 
 /// The largest slop and prefix length: Lucene counts in signed numbers.
 pub const MAX_POSITIONS: u32 = i32::MAX as u32;
@@ -67,6 +76,8 @@ pub(crate) struct Size {
     pub(crate) text: usize,
     pub(crate) values: usize,
     pub(crate) value_bytes: usize,
+    /// Wildcard patterns, each of which takes up to a millisecond to check.
+    pub(crate) patterns: usize,
 }
 
 impl Size {
@@ -102,10 +113,7 @@ impl Size {
     }
 
     fn add(&mut self, query: &Query, depth: usize) -> Result<()> {
-        if depth > MAX_DEPTH {
-            let message = format!("queries are nested more than {MAX_DEPTH} deep, which is the limit");
-            return Err(Error::invalid_input(message));
-        }
+        check_depth(depth)?;
         self.queries += 1;
         at_most("queries and terms", self.queries, MAX_CLAUSES)?;
         let mut inner = |queries: &[Query]| queries.iter().try_for_each(|query| self.add(query, depth + 1));
@@ -122,6 +130,15 @@ impl Size {
             Query::MatchPrefix(q) => self.add_text(&q.text, 1),
             Query::Phrase(q) => self.add_text(&q.text, 1),
             Query::Prefix(q) => self.add_text(&q.text, 1),
+            Query::ExactFirst(q) => {
+                // It stands for a tree, whose texts are its words.
+                check_depth(depth + ExactFirstQuery::DEPTH)?;
+                self.add_text(&q.text, 4)
+            }
+            Query::Wildcard(q) => {
+                self.patterns += 1;
+                self.add_text(&q.pattern, 1)
+            }
             Query::Fuzzy(q) => self.add_text(&q.text, 1),
             Query::Term(q) => self.add_bound_text(bytes_of(&q.value)),
             Query::Terms(q) => self.add_values(q.values.len(), q.values.iter().map(bytes_of).sum()),
@@ -163,8 +180,20 @@ impl Size {
     /// Whether to check and analyse it takes less than a few microseconds.
     #[cfg_attr(not(any(feature = "opensearch", feature = "tantivy")), expect(dead_code, reason = "only backends ask"))]
     pub(crate) const fn is_small(self) -> bool {
-        self.queries <= 32 && self.text <= 1_000 && self.values <= 128 && self.value_bytes <= 8_000
+        self.queries <= 32
+            && self.patterns == 0
+            && self.text <= 1_000
+            && self.values <= 128
+            && self.value_bytes <= 8_000
     }
+}
+
+fn check_depth(depth: usize) -> Result<()> {
+    if depth <= MAX_DEPTH {
+        return Ok(());
+    }
+    let message = format!("queries are nested more than {MAX_DEPTH} deep, which is the limit");
+    Err(Error::invalid_input(message))
 }
 
 fn bytes_of(value: &Value) -> usize {
@@ -179,8 +208,33 @@ fn too_many(what: &str, found: usize, limit: usize) -> Error {
     Error::invalid_input(format!("the request has {found} {what}; the limit is {limit}"))
 }
 
+/// What a text that a person typed has taken of the limits: half of each is left for other queries beside it.
+#[derive(Debug, Default)]
+pub(crate) struct Share {
+    text: usize,
+    terms: TermCount,
+}
+
+impl Share {
+    /// Takes what a query needs, if there is so much left and the schema allows it.
+    pub(crate) fn take(&mut self, schema: &Schema, query: &Query) -> bool {
+        let Ok(size) = Size::of([query]) else { return false };
+        let Ok(terms) = schema.terms_of([query], size) else { return false };
+        // What it stands in counts, too.
+        let exact = self.terms.exact + terms.exact + 1;
+        let (fuzzy, letters) = (self.terms.fuzzy + terms.fuzzy, self.terms.letters + terms.letters);
+        let share = Self { text: self.text + size.text, terms: TermCount { exact, fuzzy, letters } };
+        let fits = 2 * (exact + 2 * fuzzy) < MAX_CLAUSES && 2 * letters <= MAX_FUZZY_TEXT;
+        let fits = fits && 2 * share.text <= MAX_REQUEST_TEXT;
+        if fits {
+            *self = share;
+        }
+        fits
+    }
+}
+
 /// The terms of a request, counted as both backends count them.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct TermCount {
     /// Queries and exact terms.
     exact: usize,
@@ -198,6 +252,12 @@ impl TermCount {
     /// One more term or field that is looked for as it is.
     pub(crate) fn add(&mut self) -> Result<()> {
         self.exact += 1;
+        self.check()
+    }
+
+    /// The queries that one stands for.
+    pub(crate) fn add_queries(&mut self, queries: usize) -> Result<()> {
+        self.exact += queries;
         self.check()
     }
 

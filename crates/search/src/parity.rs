@@ -172,6 +172,10 @@ pub enum Kind {
     Bool,
     /// The best of two matches.
     DisMax,
+    /// A word with some of its letters behind a sign.
+    Wildcard,
+    /// One or two words, cut off or with a letter changed, exact ones first.
+    ExactFirst,
 }
 
 impl Kind {
@@ -192,6 +196,8 @@ impl Kind {
         Self::Term,
         Self::Bool,
         Self::DisMax,
+        Self::Wildcard,
+        Self::ExactFirst,
     ];
 }
 
@@ -251,6 +257,15 @@ fn query(kind: Kind, field: &str, fields: &[&str], draw: &mut Draw<'_>) -> Query
             .should(Query::prefix(Arc::clone(&name), draw.words(1, 1)))
             .must_not(Query::matches(name, draw.words(1, 1)))
             .into(),
+        Kind::ExactFirst => {
+            let words = draw.words(1, 2);
+            let misspelt = draw.misspelt(&words);
+            Query::exact_first(name, draw.beginning(&misspelt)).into()
+        }
+        Kind::Wildcard => {
+            let word = draw.words(1, 1);
+            Query::wildcard(name, draw.pattern(&word)).into()
+        }
         Kind::DisMax => {
             let queries = [1.0, 1.7].map(|boost| Query::matches(Arc::clone(&name), draw.words(1, 3)).boost(boost));
             Query::dis_max(queries).tie_breaker(0.2).into()
@@ -331,6 +346,15 @@ impl Draw<'_> {
             letters.into_iter().collect::<String>()
         });
         words.collect::<Vec<_>>().join(" ")
+    }
+
+    fn pattern(&mut self, text: &str) -> String {
+        let letters = text.chars().map(|c| match self.below(4) {
+            0 => "?".to_owned(),
+            1 => "*".to_owned(),
+            _ => format!("\\{c}"),
+        });
+        letters.collect()
     }
 
     fn shuffled(&mut self, text: &str) -> String {

@@ -5,9 +5,9 @@ use std::ops::Bound;
 
 use crate::cursor::Fnv;
 use crate::{
-    BoolQuery, ConstantQuery, DisMaxQuery, FieldKind, FuzzyQuery, MatchPrefixQuery, MatchQuery, MultiMatchQuery,
-    PhraseQuery, PrefixQuery, Query, RangeQuery, Schema, SearchRequest, SearchResponse, SortKey, TermQuery, TermsQuery,
-    Value,
+    BoolQuery, ConstantQuery, DisMaxQuery, ExactFirstQuery, FieldKind, FuzzyQuery, MatchPrefixQuery, MatchQuery,
+    MultiMatchQuery, PhraseQuery, PrefixQuery, Query, RangeQuery, Schema, SearchRequest, SearchResponse, SortKey,
+    TermQuery, TermsQuery, Value, WildcardQuery,
 };
 
 /// The same for the same request in every process, whatever page of it is asked for. It guards against mistakes, not
@@ -115,6 +115,11 @@ impl Print<'_> {
                 text.hash(hash);
                 self.of_field(field, *boost)
             }
+            Query::ExactFirst(query) => self.exact_first(query),
+            Query::Wildcard(WildcardQuery { field, pattern, boost }) => {
+                pattern.hash(hash);
+                self.of_field(field, *boost)
+            }
             Query::Fuzzy(FuzzyQuery { field, text, fuzziness, prefix_length, boost }) => {
                 (text, fuzziness, prefix_length).hash(hash);
                 self.of_field(field, *boost)
@@ -152,6 +157,12 @@ impl Print<'_> {
             self.number(field.boost);
         }
         *boost
+    }
+
+    fn exact_first(&mut self, query: &ExactFirstQuery) -> f32 {
+        let ExactFirstQuery { field, text, operator, fuzziness, prefix_length, completions, boost } = query;
+        (text, operator, fuzziness, prefix_length, completions).hash(&mut self.hash);
+        self.of_field(field, *boost)
     }
 
     fn valued(&mut self, query: &Query) -> f32 {

@@ -9,6 +9,7 @@ use crate::cursor::{Cursor, damaged};
 use crate::limits::{MAX_BOOST, MAX_FUZZY_TERM, MAX_POSITIONS, MAX_VERSION, Size, TermCount, at_most};
 use crate::print::print;
 use crate::schema::MAX_TERM_LEN;
+use crate::wildcard::Pattern;
 use crate::{
     BoolQuery, DocumentId, Field, FieldBoost, FieldKind, Fuzziness, MatchQuery, MinimumMatch, MultiMatchQuery,
     Operation, Operator, Projection, Query, Record, Schema, SearchRequest, SortKey, Value,
@@ -128,6 +129,19 @@ impl Schema {
                 self.check_tokens(field, &q.text, None, terms)
             }
             Query::Prefix(q) => self.check_prefix(&q.field),
+            Query::ExactFirst(q) => {
+                self.require_text(&q.field)?;
+                check_positions("prefix length", q.prefix_length)?;
+                check_boost(boost, q.boost)?;
+                let expanded = q.expanded(self)?;
+                terms.add_queries(Size::of([&expanded])?.queries - 1)?;
+                self.check_node(&expanded, boost, terms)
+            }
+            Query::Wildcard(q) => {
+                let field = self.require(&q.field)?;
+                self.check_prefix(&q.field)?;
+                Pattern::of(self, field, &q.pattern).map(drop)
+            }
             Query::Fuzzy(q) => {
                 check_positions("prefix length", q.prefix_length)?;
                 let field = self.require_text(&q.field)?;
@@ -194,7 +208,7 @@ impl Schema {
     fn check_prefix(&self, name: &str) -> Result<()> {
         match self.indexed(name)?.kind() {
             FieldKind::Text { .. } | FieldKind::Keyword { .. } => Ok(()),
-            _ => Err(unsupported("only text and keyword fields have prefixes", name)),
+            _ => Err(unsupported("only text and keyword fields have beginnings and patterns", name)),
         }
     }
 
@@ -369,13 +383,15 @@ fn check_fuzziness(fuzziness: Fuzziness, term: &str) -> Result<Option<usize>> {
 
 const fn boost_of(query: &Query) -> f32 {
     match query {
-        Query::None => 1.0,
+        // The tree that it stands for has its boost.
+        Query::None | Query::ExactFirst(_) => 1.0,
         Query::All(q) => q.boost,
         Query::Match(q) => q.boost,
         Query::MultiMatch(q) => q.boost,
         Query::MatchPrefix(q) => q.boost,
         Query::Phrase(q) => q.boost,
         Query::Prefix(q) => q.boost,
+        Query::Wildcard(q) => q.boost,
         Query::Fuzzy(q) => q.boost,
         Query::Term(q) => q.boost,
         Query::Terms(q) => q.boost,

@@ -48,6 +48,7 @@
 mod counts;
 mod evolution;
 mod fenced;
+mod finding;
 mod generations;
 mod kit;
 mod lasting;
@@ -60,6 +61,7 @@ mod writes;
 use self::counts::*;
 use self::evolution::*;
 use self::fenced::*;
+use self::finding::*;
 use self::generations::*;
 pub use self::kit::schema;
 use self::lasting::*;
@@ -116,8 +118,11 @@ macro_rules! search_conformance {
             phrase_needs_the_order_and_slop_loosens_it [];
             a_phrase_does_not_cross_values [];
             prefix_finds_beginnings_of_terms [];
+            an_exact_word_is_before_its_completions_and_misspellings [];
+            wildcard_finds_terms_that_fit_a_pattern [];
             match_prefix_completes_only_an_open_last_word [];
             starts_with_words_takes_beginnings_in_any_order [];
+            whatever_a_person_types_is_a_query [];
             a_sub_field_of_beginnings_finds_what_is_being_typed [];
             term_is_exact_and_normalized_on_keywords [];
             terms_finds_any_of_the_values [];

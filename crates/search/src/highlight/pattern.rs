@@ -9,6 +9,7 @@ use statehouse_core::Result;
 use super::phrase::{Phrase, Places};
 use crate::analysis::Token;
 use crate::distance::edit_distance;
+use crate::wildcard::Pattern;
 use crate::work::Stop;
 use crate::{Field, Fuzziness, PrefixWords, Query, Schema, Value};
 
@@ -24,9 +25,10 @@ pub(super) struct Patterns {
     terms: HashSet<String>,
     /// No one of them begins with another.
     prefixes: BTreeSet<String>,
+    wildcards: Vec<Pattern>,
     similar: Vec<Similar>,
     phrases: Vec<Phrase>,
-    /// Words that were compared with `similar`, and whether one of those is like them.
+    /// Words that were compared with `wildcards` and `similar`, and whether one of those fits them.
     known: HashMap<String, bool>,
 }
 
@@ -57,7 +59,8 @@ impl Patterns {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.terms.is_empty() && self.prefixes.is_empty() && self.similar.is_empty() && self.phrases.is_empty()
+        let compared = self.similar.is_empty() && self.wildcards.is_empty();
+        compared && self.terms.is_empty() && self.prefixes.is_empty() && self.phrases.is_empty()
     }
 
     /// The words to mark: ranges of bytes, in order and apart.
@@ -89,7 +92,7 @@ impl Patterns {
         if self.terms.contains(word) || before.is_some_and(|prefix| word.starts_with(prefix.as_str())) {
             return Ok(true);
         }
-        if self.similar.is_empty() {
+        if self.similar.is_empty() && self.wildcards.is_empty() {
             return Ok(false);
         }
         if let Some(known) = self.known.get(word) {
@@ -97,7 +100,8 @@ impl Patterns {
         }
         stop.check()?;
         let letters: Vec<char> = word.chars().collect();
-        let fits = self.similar.iter().any(|similar| similar.fits(&letters));
+        let fits = self.wildcards.iter().any(|pattern| pattern.fits(word));
+        let fits = fits || self.similar.iter().any(|similar| similar.fits(&letters));
         if self.known.len() < REMEMBERED {
             self.known.insert(word.to_owned(), fits);
         }
@@ -148,6 +152,10 @@ impl Collected<'_> {
             }
             Query::Prefix(q) if mine(&q.field) => {
                 self.patterns.prefixes.insert(self.schema.normalized(self.field, &q.text));
+            }
+            Query::ExactFirst(q) if mine(&q.field) => self.add(&q.expanded(self.schema)?)?,
+            Query::Wildcard(q) if mine(&q.field) => {
+                self.patterns.wildcards.push(Pattern::of(self.schema, self.field, &q.pattern)?);
             }
             Query::Fuzzy(q) if mine(&q.field) => {
                 self.similar(self.schema.normalized(self.field, &q.text), q.fuzziness, q.prefix_length);

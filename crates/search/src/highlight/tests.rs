@@ -42,6 +42,10 @@ fn beginnings_are_marked_whichever_of_several_they_are() {
     let query =
         ["ab", "abc", "b", "abd"].into_iter().fold(Query::bool(), |q, text| q.should(Query::prefix("title", text)));
     assert_eq!(marked(query, "title", "a ab abcd abx aa bb c"), "a [ab] [abcd] [abx] aa [bb] c");
+    assert_eq!(
+        marked(Query::wildcard("title", "H*r?"), "title", "heart of hart harp her"),
+        "[heart] of [hart] [harp] her"
+    );
     assert_eq!(marked(Query::matches("title.typed", "hea"), "title.typed", "heart of hay"), "[heart] of hay");
     assert_eq!(
         marked(Query::matches("title", "hart").fuzzy(), "title", "heart hurt harm cart"),

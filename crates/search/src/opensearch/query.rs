@@ -10,6 +10,7 @@ use statehouse_core::Result;
 
 use super::mapping::{ID, biased, needs_presence, presence};
 use crate::limits::TermCount;
+use crate::wildcard::Pattern;
 use crate::{
     BoolQuery, Field, FieldBoost, FieldKind, Fuzziness, MatchPrefixQuery, MatchQuery, MinimumMatch, MultiMatchMode,
     MultiMatchQuery, Operator, PrefixWords, Query, RangeQuery, Schema, Value,
@@ -40,6 +41,11 @@ impl Compiler<'_> {
             Query::Prefix(q) => {
                 let text = self.schema.normalized(self.field(&q.field)?, &q.text);
                 on(&q.field, "prefix", json!({ "value": text, "boost": q.boost }))
+            }
+            Query::ExactFirst(q) => self.query(&q.expanded(self.schema)?)?,
+            Query::Wildcard(q) => {
+                let pattern = Pattern::of(self.schema, self.field(&q.field)?, &q.pattern)?;
+                constant(on(&q.field, "wildcard", json!({ "value": pattern.escaped() })), q.boost)
             }
             Query::Fuzzy(q) => {
                 let text = self.schema.normalized(self.field(&q.field)?, &q.text);

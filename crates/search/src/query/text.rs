@@ -253,6 +253,41 @@ pub struct PrefixQuery {
     pub boost: f32,
 }
 
+/// Terms that fit a pattern: `*` is any text, also none, and `?` any one character; a backslash makes the character behind it
+/// an ordinary one. Text and keyword fields; each hit scores 1.
+///
+/// A pattern that begins with a sign is compared with every term of the field. One has at most
+/// [`MAX_PATTERN`](crate::MAX_PATTERN) characters and [`MAX_PATTERN_ASTERISKS`](crate::MAX_PATTERN_ASTERISKS) asterisks; one
+/// whose automaton is large, as of an asterisk with a dozen question marks behind it, is refused.
+///
+#[cfg_attr(feature = "tantivy", doc = "```")]
+#[cfg_attr(not(feature = "tantivy"), doc = "```ignore")]
+/// use statehouse_search::{BulkOptions, Field, Operation, Query, Record, Refresh, Schema};
+/// use statehouse_search::{SearchIndex as _, SearchIndexExt as _, SearchRequest, TantivyConfig};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), statehouse_core::Error> {
+/// let index = TantivyConfig::memory().open(Schema::builder().field(Field::keyword("code")).build()?).await?;
+/// let codes = ["I21.0", "I21.11", "J21.0"].map(|code| Operation::Upsert(Record::new(code).unwrap().with("code", code)));
+/// index.bulk_with(codes.into(), BulkOptions::default().with_refresh(Refresh::Now)).await?.check()?;
+///
+/// let found = index.search(&SearchRequest::new(Query::wildcard("code", "?21.*0").boost(2.0))).await?;
+/// assert_eq!(found.ids(), ["I21.0", "J21.0"]);
+/// assert_eq!(found.hits[0].score, Some(2.0));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct WildcardQuery {
+    /// The field.
+    pub field: Arc<str>,
+    /// The pattern.
+    pub pattern: String,
+    /// See [`boost`](Self::boost).
+    pub boost: f32,
+}
+
 /// Terms similar to one: the 50 most similar, see [`MatchQuery::fuzzy`]. Text fields only, and a term of at most
 /// [`MAX_FUZZY_TERM`](crate::MAX_FUZZY_TERM) code points.
 ///

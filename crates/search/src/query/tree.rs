@@ -4,10 +4,12 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use super::exact::{AllQuery, ExistsQuery, IdsQuery, RangeQuery, TermQuery, TermsQuery};
+use super::exact_first::ExactFirstQuery;
 use super::minimum::MinimumMatch;
+use super::simple::SimpleQueryString;
 use super::text::{
     FieldBoost, Fuzziness, FuzzyQuery, MatchPrefixQuery, MatchQuery, MultiMatchMode, MultiMatchQuery, Operator,
-    PhraseQuery, PrefixQuery, PrefixWords,
+    PhraseQuery, PrefixQuery, PrefixWords, WildcardQuery,
 };
 use crate::Value;
 
@@ -90,6 +92,11 @@ pub enum Query {
     DisMax(DisMaxQuery),
     /// Another query with every hit scoring the same.
     Constant(ConstantQuery),
+    // What comes later stands at the end: a cursor knows a kind by its number.
+    /// Terms that fit a pattern.
+    Wildcard(WildcardQuery),
+    /// The terms of a text and those like them, the exact ones first.
+    ExactFirst(ExactFirstQuery),
 }
 
 macro_rules! query_kinds {
@@ -113,7 +120,7 @@ query_kinds!(
     AllQuery => All, MatchQuery => Match, MultiMatchQuery => MultiMatch, MatchPrefixQuery => MatchPrefix,
     PhraseQuery => Phrase, PrefixQuery => Prefix, FuzzyQuery => Fuzzy, TermQuery => Term, TermsQuery => Terms,
     RangeQuery => Range, ExistsQuery => Exists, IdsQuery => Ids, BoolQuery => Bool, DisMaxQuery => DisMax,
-    ConstantQuery => Constant,
+    ConstantQuery => Constant, WildcardQuery => Wildcard, ExactFirstQuery => ExactFirst,
 );
 
 type Name = Arc<str>;
@@ -139,6 +146,13 @@ impl Query {
         }
     }
 
+    /// Documents whose `field` has any of the terms of `text` or one like it, those first that have it as it is; see
+    /// [`ExactFirstQuery`].
+    #[must_use]
+    pub fn exact_first(field: impl Into<Name>, text: impl Into<String>) -> ExactFirstQuery {
+        ExactFirstQuery::new(field.into(), text.into())
+    }
+
     /// The same text in several fields; see [`MultiMatchQuery`].
     #[must_use]
     pub fn multi_match<F: Into<FieldBoost>>(
@@ -156,6 +170,12 @@ impl Query {
             prefix_length: 0,
             boost: 1.0,
         }
+    }
+
+    /// What a person typed into a search box, with the signs that they know; see [`SimpleQueryString`].
+    #[must_use]
+    pub fn simple_query_string<F: Into<FieldBoost>>(fields: impl IntoIterator<Item = F>) -> SimpleQueryString {
+        SimpleQueryString::new(fields.into_iter().map(Into::into).collect())
     }
 
     /// Text as it is being typed: `"acute hea"` finds *acute heart failure*; see [`MatchPrefixQuery`].
@@ -187,6 +207,12 @@ impl Query {
     #[must_use]
     pub fn prefix(field: impl Into<Name>, text: impl Into<String>) -> PrefixQuery {
         PrefixQuery { field: field.into(), text: text.into(), boost: 1.0 }
+    }
+
+    /// Terms that fit `pattern`, to which between its signs the field's lowercase and folding steps are applied.
+    #[must_use]
+    pub fn wildcard(field: impl Into<Name>, pattern: impl Into<String>) -> WildcardQuery {
+        WildcardQuery { field: field.into(), pattern: pattern.into(), boost: 1.0 }
     }
 
     /// Terms of a text field similar to `text`, to which only the lowercase and folding steps are applied.

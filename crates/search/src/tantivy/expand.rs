@@ -87,7 +87,7 @@ pub(super) fn for_range(
     lower: &Bound<Vec<u8>>,
     upper: &Bound<Vec<u8>>,
     stop: &Stop,
-    mut visit: impl FnMut(&TermInfo) -> Result<()>,
+    mut visit: impl FnMut(&[u8], &TermInfo) -> Result<()>,
 ) -> Result<()> {
     let range = inverted.terms().range();
     let range = match lower {
@@ -103,7 +103,7 @@ pub(super) fn for_range(
     let mut stream = range.into_stream().map_err(map_io)?;
     while stream.advance() {
         stop.check()?;
-        visit(stream.value())?;
+        visit(stream.key(), stream.value())?;
     }
     Ok(())
 }

@@ -89,7 +89,12 @@ fn is_exact(query: &Query, schema: &Schema, largest: u64) -> bool {
         Query::DisMax(q) => all(&q.queries),
         Query::Constant(q) => is_exact(&q.query, schema, largest),
         Query::Range(q) => schema.field(&q.field).is_some_and(has_column),
-        Query::MatchPrefix(_) | Query::Prefix(_) | Query::Fuzzy(_) | Query::Exists(_) => false,
+        Query::MatchPrefix(_)
+        | Query::Prefix(_)
+        | Query::Wildcard(_)
+        | Query::ExactFirst(_)
+        | Query::Fuzzy(_)
+        | Query::Exists(_) => false,
     }
 }
 

@@ -13,6 +13,7 @@ use super::expand::Similar;
 use super::snapshot::Snapshot;
 use crate::analysis::Token;
 use crate::limits::TermCount;
+use crate::wildcard::Pattern;
 use crate::work::Stop;
 use crate::{
     BoolQuery, Field, FieldKind, Fuzziness, MatchPrefixQuery, MatchQuery, MinimumMatch, MultiMatchMode,
@@ -68,6 +69,10 @@ pub(super) enum Set {
     Prefix {
         slot: Slot,
         text: String,
+    },
+    Wildcard {
+        slot: Slot,
+        pattern: Pattern,
     },
     Range {
         slot: Slot,
@@ -134,6 +139,12 @@ impl Planner<'_> {
             Query::Prefix(q) => {
                 let (field, _, slot) = self.field(&q.field)?;
                 (prefix(slot, self.schema().normalized(field, &q.text)), q.boost)
+            }
+            Query::ExactFirst(q) => return self.node(&q.expanded(self.schema())?),
+            Query::Wildcard(q) => {
+                let (field, _, slot) = self.field(&q.field)?;
+                let pattern = Pattern::of(self.schema(), field, &q.pattern)?;
+                (Node::Set(Set::Wildcard { slot, pattern }), q.boost)
             }
             Query::Fuzzy(q) => {
                 let (field, place, _) = self.field(&q.field)?;

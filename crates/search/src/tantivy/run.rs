@@ -118,11 +118,19 @@ impl Run<'_> {
             Set::Prefix { slot, text } => {
                 let inverted = self.segment.inverted(*slot)?;
                 let (lower, upper) = prefix_bounds(text);
-                for_range(&inverted, &lower, &upper, self.stop, |info| bits.add_postings(&inverted, info))?;
+                for_range(&inverted, &lower, &upper, self.stop, |_, info| bits.add_postings(&inverted, info))?;
+            }
+            Set::Wildcard { slot, pattern } => {
+                let inverted = self.segment.inverted(*slot)?;
+                let (lower, upper) = prefix_bounds(pattern.prefix());
+                for_range(&inverted, &lower, &upper, self.stop, |term, info| {
+                    let fits = std::str::from_utf8(term).is_ok_and(|term| pattern.fits(term));
+                    if fits { bits.add_postings(&inverted, info) } else { Ok(()) }
+                })?;
             }
             Set::Range { slot, lower, upper } => {
                 let inverted = self.segment.inverted(*slot)?;
-                for_range(&inverted, lower, upper, self.stop, |info| bits.add_postings(&inverted, info))?;
+                for_range(&inverted, lower, upper, self.stop, |_, info| bits.add_postings(&inverted, info))?;
             }
             Set::Exists { place } => self.exists(*place, &mut bits)?,
         }

@@ -3,8 +3,8 @@ use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
 use crate::{
-    ExistsQuery, Facet, FieldBoost, FieldValue, FuzzyQuery, Highlight, Histogram, MatchPrefixQuery, MatchQuery,
-    PhraseQuery, PrefixQuery, Query, RangeFacet, RangeQuery, Sort, TermQuery, TermsQuery,
+    ExactFirstQuery, ExistsQuery, Facet, FieldBoost, FieldValue, FuzzyQuery, Highlight, Histogram, MatchPrefixQuery,
+    MatchQuery, PhraseQuery, PrefixQuery, Query, RangeFacet, RangeQuery, Sort, TermQuery, TermsQuery, WildcardQuery,
 };
 
 /// A text field of a [`Document`](crate::Document): the queries that it takes.
@@ -29,9 +29,20 @@ impl TextField {
         Self(name.into())
     }
 
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+
     /// What the user typed, as [`Query::matches`].
     pub fn matches(&self, text: impl Into<String>) -> MatchQuery {
         Query::matches(Arc::clone(&self.0), text)
+    }
+
+    /// What the user typed, misspelt or unfinished, exact words first, as [`Query::exact_first`].
+    pub fn exact_first(&self, text: impl Into<String>) -> ExactFirstQuery {
+        Query::exact_first(Arc::clone(&self.0), text)
     }
 
     /// The same with the last word as a prefix, as [`Query::matches_prefix`].
@@ -47,6 +58,11 @@ impl TextField {
     /// The words one behind the other, as [`Query::phrase`].
     pub fn phrase(&self, text: impl Into<String>) -> PhraseQuery {
         Query::phrase(Arc::clone(&self.0), text)
+    }
+
+    /// Terms that fit a pattern, as [`Query::wildcard`].
+    pub fn wildcard(&self, pattern: impl Into<String>) -> WildcardQuery {
+        Query::wildcard(Arc::clone(&self.0), pattern)
     }
 
     /// One term that may be misspelt, as [`Query::fuzzy`].
@@ -110,6 +126,12 @@ impl KeywordField {
         Self(name.into())
     }
 
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+
     /// Documents with this value.
     pub fn is(&self, value: impl Into<String>) -> TermQuery {
         Query::term(Arc::clone(&self.0), value.into())
@@ -123,6 +145,11 @@ impl KeywordField {
     /// Documents with a value that begins so.
     pub fn prefix(&self, text: impl Into<String>) -> PrefixQuery {
         Query::prefix(Arc::clone(&self.0), text)
+    }
+
+    /// Documents with a value that fits a pattern, as [`Query::wildcard`].
+    pub fn wildcard(&self, pattern: impl Into<String>) -> WildcardQuery {
+        Query::wildcard(Arc::clone(&self.0), pattern)
     }
 
     /// Documents with a value.
@@ -149,6 +176,12 @@ impl<V: FieldValue> ValueField<V> {
     #[must_use]
     pub fn new(name: &str) -> Self {
         Self { name: name.into(), value: PhantomData }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Documents with this value.

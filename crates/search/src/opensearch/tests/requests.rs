@@ -7,8 +7,8 @@ use statehouse_core::conformance::fuzz::Target;
 use crate::limits::Size;
 use crate::opensearch::search;
 use crate::{
-    Facet, Field, FieldBoost, Fuzziness, Highlight, MinimumMatch, Operation, Operator, Projection, Query, RangeFacet,
-    Record, Schema, SearchIndexExt as _, SearchRequest, Sort, TantivyConfig, Value, analysis::Analyzer,
+    Facet, Field, FieldBoost, Fuzziness, Highlight, MinimumMatch, Operation, Operator, PrefixWords, Projection, Query,
+    RangeFacet, Record, Schema, SearchIndexExt as _, SearchRequest, Sort, TantivyConfig, Value, analysis::Analyzer,
 };
 
 const FIELDS: [&str; 12] =
@@ -78,6 +78,11 @@ impl Choices<'_> {
         }
     }
 
+    fn pattern(&mut self) -> String {
+        let pieces = ["*", "?", "fev", "er", "c", "\\*", "\\", "F", "????????????", "\u{130}"];
+        (0..self.below(5)).map(|_| self.of(pieces)).collect()
+    }
+
     fn value(&mut self) -> Value {
         match self.below(7) {
             0 | 1 => Value::Text(self.text()),
@@ -122,6 +127,17 @@ impl Choices<'_> {
         query.into()
     }
 
+    fn exact_first(&mut self) -> Query {
+        let query = Query::exact_first(self.field(), self.text()).boost(self.boost());
+        match self.below(4) {
+            0 => query,
+            1 => query.operator(Operator::And).completions(PrefixWords::All),
+            2 => query.without_completions().fuzziness(self.fuzziness()),
+            _ => query.without_misspellings().prefix_length(self.number()),
+        }
+        .into()
+    }
+
     fn multi_match(&mut self) -> Query {
         let fields: Vec<_> = (0..self.below(4)).map(|_| FieldBoost::new(self.field(), self.boost())).collect();
         let query = Query::multi_match(fields, self.text()).boost(self.boost());
@@ -163,7 +179,7 @@ impl Choices<'_> {
         if self.0.is_empty() || depth > DEPTH {
             return Query::all().into();
         }
-        match self.below(18) {
+        match self.below(20) {
             0 => Query::all().boost(self.boost()).into(),
             1 => Query::None,
             2 => self.matches(),
@@ -180,7 +196,9 @@ impl Choices<'_> {
             11 => self.range(),
             12 => Query::exists(self.field()).boost(self.boost()).into(),
             13 => Query::ids((0..self.below(4)).map(|_| self.text()).collect::<Vec<_>>()).into(),
-            14..17 => self.bool(depth),
+            14 => Query::wildcard(self.field(), self.pattern()).boost(self.boost()).into(),
+            15 => self.exact_first(),
+            16..19 => self.bool(depth),
             _ if self.below(2) == 0 => Query::constant(self.query(depth + 1)).boost(self.boost()).into(),
             _ => {
                 let queries: Vec<_> = (0..self.below(4)).map(|_| self.query(depth + 1)).collect();

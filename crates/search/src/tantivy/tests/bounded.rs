@@ -287,7 +287,7 @@ async fn hostile_texts_end_with_a_deadline_of_100_ms() {
         .map(|(n, text)| Operation::Upsert(Record::new(n.to_string()).unwrap().with("title", text.repeat(8))));
     index.bulk(records.collect()).await.unwrap().check().unwrap();
     for (number, text) in texts.iter().enumerate() {
-        let kinds: [(&str, Query); 8] = [
+        let kinds: [(&str, Query); 9] = [
             ("match", Query::matches("title", text.as_str()).into()),
             ("fuzzy match", Query::matches("title", text.as_str()).fuzzy().into()),
             ("phrase", Query::phrase("title", text.as_str()).into()),
@@ -296,6 +296,7 @@ async fn hostile_texts_end_with_a_deadline_of_100_ms() {
             ("starts with words", Query::starts_with_words("title", text.as_str()).into()),
             ("prefix", Query::prefix("title", text.as_str()).into()),
             ("fuzzy", Query::fuzzy("title", text.as_str()).into()),
+            ("wildcard", Query::wildcard("title", format!("*{text}")).into()),
         ];
         for (kind, query) in kinds {
             let request = SearchRequest::new(query).with_highlight(Highlight::field("title"));

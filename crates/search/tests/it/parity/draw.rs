@@ -5,7 +5,7 @@ use statehouse_search::{
     SearchRequest, Sort, Value,
 };
 
-use super::corpus::{Diagnosis, EXTREMES as NUMBERS};
+use super::corpus::{Diagnosis, EXTREMES as NUMBERS, schema};
 use super::trees::tree;
 use crate::random::Random;
 
@@ -78,6 +78,16 @@ pub(super) fn misspelt(word: &str, random: &mut Random) -> String {
 pub(super) fn beginning(word: &str, random: &mut Random, least: usize) -> String {
     let letters = word.chars().count();
     word.chars().take(least + random.below(letters.saturating_sub(least) + 1)).collect()
+}
+
+/// A text with some of its letters behind a sign.
+fn pattern(text: &str, random: &mut Random) -> String {
+    let letters = text.chars().map(|c| match random.below(4) {
+        0 => "?".to_owned(),
+        1 => "*".to_owned(),
+        _ => c.to_string(),
+    });
+    letters.collect()
 }
 
 fn marked(query: impl Into<Query>) -> SearchRequest {
@@ -190,6 +200,40 @@ pub(super) const KINDS: &[(&str, Kind)] = &[
         let run = w.run(r, 3);
         let words: Vec<_> = run.split(' ').map(|word| beginning(word, r, 2)).collect();
         marked(Query::starts_with_words("title.plain", words.join(" ")))
+    }),
+    ("exact first", |r, w| {
+        let word = w.word(r, 5);
+        let text = match r.below(4) {
+            0 => misspelt(&word, r),
+            1 => beginning(&word, r, 3),
+            2 => format!("{} {word}", w.word(r, 4)),
+            _ => format!("{} {}", misspelt(&word, r), w.words(r, 2)),
+        };
+        let query = Query::exact_first(["title", "title.plain"][r.below(2)], text);
+        marked(if r.below(2) == 0 { query } else { query.operator(Operator::And).boost(0.5) })
+    }),
+    ("wildcard on text", |r, w| {
+        let word = w.word(r, 4);
+        marked(Query::wildcard(["title", "title.plain", "terms"][r.below(3)], pattern(&word, r)))
+    }),
+    ("wildcard on a keyword", |r, w| {
+        let code = pattern(w.code(r), r);
+        let query = Query::bool().must(Query::wildcard("code", code).boost(0.7));
+        found(query.should(Query::matches("title", w.words(r, 2))))
+    }),
+    ("simple query string", |r, w| {
+        let (word, other, run) = (w.word(r, 5), w.word(r, 4), w.run(r, 2));
+        let text = match r.below(6) {
+            0 => format!("{} {}", w.words(r, 2), other),
+            1 => format!("{run} -{other}"),
+            2 => format!("+{other} \"{run}\"~2 {word}"),
+            3 => format!("{} {other}|{word}", misspelt(&word, r) + "~"),
+            4 => format!("chapter:{} {}* OR {other}", 1 + r.below(22), beginning(&word, r, 3)),
+            _ => format!("{run} \"{other} ~ nothing:{word}"),
+        };
+        let options = Query::simple_query_string(fields(r)).field("chapter");
+        let options = if r.below(2) == 0 { options.operator(Operator::And) } else { options };
+        marked(options.parse(&schema(), &text).unwrap())
     }),
     ("match beginnings made at index time", |r, w| {
         let word = w.word(r, 4);

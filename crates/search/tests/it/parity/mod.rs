@@ -8,6 +8,7 @@ mod compare;
 mod corpus;
 mod counted;
 mod draw;
+mod exact_first;
 mod reading;
 mod trees;
 
