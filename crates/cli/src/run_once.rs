@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
+use statehouse::ErrorKind;
 use statehouse::coord::{RunList, RunPhase, RunReport, Runs};
 
 use crate::args::RunOnce;
@@ -46,7 +47,15 @@ async fn show(runs: &Runs, name: &str) -> Result<Outcome, Failure> {
 }
 
 async fn would_reset(runs: &Runs, name: &str) -> Result<Outcome, Failure> {
-    let Some(run) = runs.get(name).await? else { return Err(absent(name)) };
+    let run = match runs.get(name).await {
+        Err(error) if error.kind() == ErrorKind::Corrupt => {
+            let text = format!(
+                "{name}: what is stored there is damaged\nnothing was done: say --yes to have it run from the beginning"
+            );
+            return Ok(Outcome::of(text, &json!({ "reset": false, "run": null }))?.not_meant());
+        }
+        run => run?.ok_or_else(|| absent(name))?,
+    };
     let text = format!("{}\nnothing was done: say --yes to have it run from the beginning", line(&run));
     Ok(Outcome::of(text, &json!({ "reset": false, "run": run }))?.not_meant())
 }

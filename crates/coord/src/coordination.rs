@@ -8,7 +8,7 @@ use statehouse_core::Result;
 use crate::api::CoordStore;
 use crate::key::CoordKey;
 use crate::leases::Leases;
-use crate::lock::{self, Lock, LockKind, LockReport};
+use crate::lock::{self, Lock, LockKind, LockList};
 use crate::membership::{Membership, Pulse};
 use crate::run_once::{self, Revision, RunOnce, Runs};
 use crate::schedule::{Delivery, Schedule};
@@ -133,16 +133,16 @@ impl Coordination {
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let coord = Coordination::new(Arc::new(MemoryCoordStore::new())).with_label("10.0.0.7:8080");
     /// let guard = coord.lock("nightly-export").await?;
-    /// let locks = coord.locks().await?;
+    /// let locks = coord.locks().await?.locks;
     /// assert_eq!((locks[0].kind, &*locks[0].name, &*locks[0].holder), (LockKind::Lock, "nightly-export", "10.0.0.7:8080"));
     /// guard.release().await?;
-    /// assert!(coord.locks().await?.is_empty());
+    /// assert!(coord.locks().await?.locks.is_empty());
     /// # Ok(()) }
     /// ```
     ///
     /// # Errors
     /// As [`CoordStore`] says.
-    pub async fn locks(&self) -> Result<Vec<LockReport>> {
+    pub async fn locks(&self) -> Result<LockList> {
         lock::list(&*self.store).await
     }
 

@@ -8,6 +8,9 @@ use crate::capability::SERVER_TIME;
 use crate::key::CoordKey;
 use crate::lock::durable;
 
+/// What the names of the records of answered requests begin with.
+pub(crate) const REQUESTS: &str = "idempotency";
+
 /// Refuses a store where such records would stay for good, and one that may forget them.
 pub(crate) async fn can_expire(store: &dyn CoordStore) -> Result<()> {
     if !store.capabilities().has(SERVER_TIME) {

@@ -166,7 +166,7 @@ pub use self::leases::Leases;
 pub use self::limiter::{DecidedBy, Decision, RateLimiter, WithoutStore};
 #[cfg(feature = "tower")]
 pub use self::limiter::{RateLimitLayer, RateLimitService};
-pub use self::lock::{Busy, Guard, Lock, LockError, LockKind, LockReport};
+pub use self::lock::{Busy, Guard, Lock, LockError, LockKind, LockList, LockReport};
 pub use self::membership::{
     Behind, Epoch, Joined, Member, MemberId, MemberInfo, MemberState, MemberWatch, Membership, Raised,
 };

@@ -23,10 +23,23 @@ use crate::request::{REFUSE_LATE, RedisScript, ScriptCall};
 /// # let _ = call;
 /// # Ok::<(), statehouse_core::Error>(())
 /// ```
-pub const REFUSE_STALE: &str = include_str!("refuse_stale.lua");
+pub const REFUSE_STALE: &str = concat!("local only_deletes = false\n", include_str!("refuse_stale.lua"));
+
+/// The same for a script that stores next to nothing itself: on a server whose memory is full ([`noeviction`](crate::EvictionPolicy)), it
+/// raises the mark all the same, and what follows may write there too. So whoever has acquired a lock can delete, and
+/// [`raise`], while nothing else is stored.
+///
+/// ```
+/// use statehouse_redis::{REFUSE_LATE, REFUSE_STALE_TO_DELETE, RedisScript};
+///
+/// let source = [REFUSE_LATE, REFUSE_STALE_TO_DELETE, "return redis.call('DEL', KEYS[1])"].concat();
+/// let delete = RedisScript::new(source);
+/// # let _ = delete;
+/// ```
+pub const REFUSE_STALE_TO_DELETE: &str = concat!("local only_deletes = true\n", include_str!("refuse_stale.lua"));
 
 static RAISE: LazyLock<RedisScript> =
-    LazyLock::new(|| RedisScript::new([REFUSE_LATE, REFUSE_STALE, "return 1"].concat()));
+    LazyLock::new(|| RedisScript::new([REFUSE_LATE, REFUSE_STALE_TO_DELETE, "return 1"].concat()));
 
 /// The call that raises a mark to the token of a fence and answers 1. It may be repeated.
 ///
@@ -46,7 +59,7 @@ pub fn raise(mark: &[u8], fence: &Fence) -> ScriptCall<'static> {
 impl ScriptCall<'_> {
     /// Says under which fence the script may run, and where its mark is, as the last of `KEYS` and of `ARGV` but for the
     /// [deadline](Self::deadline): nothing may be added after this. The mark must be in the slot of the other keys, and the
-    /// script must begin with [`REFUSE_STALE`].
+    /// script must begin with [`REFUSE_STALE`] or [`REFUSE_STALE_TO_DELETE`].
     #[must_use]
     pub fn fence(self, mark: &[u8], fence: &Fence) -> Self {
         self.key(mark).token(fence)

@@ -120,7 +120,7 @@ pub use client::report::{ClockDifference, ServerReport};
 pub use client::subscribe::{News, Subscription};
 pub use config::RedisConfig;
 pub use error::unexpected_answer;
-pub use fence::{REFUSE_STALE, raise};
+pub use fence::{REFUSE_STALE, REFUSE_STALE_TO_DELETE, raise};
 pub use idempotence::Idempotence;
 pub use key_space::KeySpace;
 pub use node::{EvictionPolicy, Persistence};

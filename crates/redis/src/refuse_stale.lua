@@ -11,5 +11,9 @@ if mark ~= token then
   local high = tonumber(string.sub(mark, 1, 10)) - tonumber(string.sub(token, 1, 10))
   local low = tonumber(string.sub(mark, 11)) - tonumber(string.sub(token, 11))
   if high > 0 or (high == 0 and low > 0) then return redis.error_reply('FENCED the mark is higher') end
-  if high < 0 or low < 0 then redis.call('SET', KEYS[#KEYS], token) end
+  if high < 0 or low < 0 then
+    -- Behind a first write that needs no room, a server that is full refuses a script no other.
+    if only_deletes then redis.call('DEL', KEYS[#KEYS]) end
+    redis.call('SET', KEYS[#KEYS], token)
+  end
 end

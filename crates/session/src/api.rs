@@ -58,6 +58,8 @@ use crate::token::SessionKey;
 ///   after a revocation stands. Without the capability all of these are
 ///   [`ErrorKind::Unsupported`](statehouse_core::ErrorKind::Unsupported).
 /// - **What is revoked is remembered as a deletion**, for as long: until then a load says [`Loaded::Deleted`].
+/// - **What ends sessions needs no room**: on a store that is [full](statehouse_core::ErrorKind), too, deletions and revocations
+///   are made, also of a login that is under way.
 /// - **A limit holds** however many log in at once: a login with a [`Limit`](crate::Limit) leaves its principal no more sessions
 ///   than that, and is refused with [`ErrorKind::Conflict`](statehouse_core::ErrorKind::Conflict), or the oldest ends. Sessions
 ///   that have ended do not count.

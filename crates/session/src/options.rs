@@ -125,6 +125,8 @@ pub struct SaveOptions {
     pub fence: Option<Fence>,
     /// How long this call may take; the backend's own limit if none.
     pub deadline: Option<Duration>,
+    /// Whether all other sessions of the principal end by it, for which room is found in any case.
+    pub(crate) ends_others: bool,
 }
 
 impl SaveOptions {

@@ -1,6 +1,6 @@
 //! Which sessions are whose, in a store of this process.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, hash_map};
 use std::time::Duration;
 
 use statehouse_core::time::whole_micros;
@@ -132,6 +132,12 @@ impl Principals {
         epoch
     }
 
+    /// The same of everybody, in one step however many there are. Answers what was stored, which is in the index no more, too.
+    pub(crate) fn revoke_everything(&mut self, now: Timestamp) -> (u64, Taken) {
+        let (of, sessions) = (std::mem::take(&mut self.of), std::mem::take(&mut self.sessions));
+        (self.revoke(None, now), Taken { of: of.into_iter(), sessions: sessions.into_iter() })
+    }
+
     /// Looks at nothing but what it forgets, so that it takes no longer where there are many.
     fn remember(&mut self, principal: &Principal, epoch: u64, now: Timestamp) {
         if let Some(before) = self.revoked.insert(principal.clone(), epoch) {
@@ -172,6 +178,22 @@ impl Principals {
             return Err(revoked());
         }
         Ok(begun)
+    }
+}
+
+/// What was in the index when everybody was revoked. It is dropped a bit at a time.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    of: hash_map::IntoIter<SessionKey, Principal>,
+    sessions: hash_map::IntoIter<Principal, BTreeSet<SessionKey>>,
+}
+
+impl Iterator for Taken {
+    type Item = SessionKey;
+
+    fn next(&mut self) -> Option<SessionKey> {
+        drop(self.sessions.next());
+        self.of.next().map(|(key, _)| key)
     }
 }
 

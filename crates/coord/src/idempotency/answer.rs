@@ -39,7 +39,7 @@ impl Refusal {
             }
             Self::UnderWay => (StatusCode::CONFLICT, "a request with this Idempotency-Key is under way", true),
             Self::Unkept => {
-                (StatusCode::CONFLICT, "this request was answered, with more than can be told again", false)
+                (StatusCode::CONFLICT, "this request was answered, with more than is kept to be told again", false)
             }
             Self::Away => (StatusCode::SERVICE_UNAVAILABLE, "it is not known whether this request was answered", true),
             Self::TookTooLong => (StatusCode::SERVICE_UNAVAILABLE, "the request took too long", true),

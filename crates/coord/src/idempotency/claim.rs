@@ -1,17 +1,20 @@
 //! Which request under a key is passed on, and what becomes of it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use http::{Response, StatusCode};
 use http_body::Body;
-use statehouse_core::{Condition, Result, Version};
+use statehouse_core::{Condition, ErrorKind, Result, Retry, Version};
 use tokio::time::{Instant, timeout_at};
 
 use super::answer::Refusal;
 use super::body::{Fit, IdempotencyBody};
-use super::config::Config;
+use super::config::{Asked, Config};
 use super::format::{Fingerprint, Kept, Known, State};
+use super::ledger::{Entry, Owner};
 use crate::api::CoordStoreExt as _;
 use crate::away::is_away;
 use crate::hashed::can_expire;
@@ -21,11 +24,15 @@ use crate::outcome::PutOutcome;
 use crate::record::{Record, WriteId};
 use crate::settled::put_settled;
 
+/// How many answers are let go of at once.
+const AT_ONCE: usize = 32;
+
 /// A request that is passed on: nobody else's under its key is, until the deadline.
 #[derive(Clone, Debug)]
 pub(super) struct Claim {
     config: Arc<Config>,
     key: CoordKey,
+    owner: Owner,
     fingerprint: Fingerprint,
     version: Version,
     /// Counted from before the store was asked, so that its own is never earlier.
@@ -41,8 +48,8 @@ pub(super) enum Claimed {
 
 impl Claim {
     /// Claims the key, or tells what is there.
-    pub(super) async fn make(config: Arc<Config>, key: CoordKey, fingerprint: Fingerprint) -> Claimed {
-        match Self::try_make(config, key, fingerprint).await {
+    pub(super) async fn make(config: Arc<Config>, asked: Asked, fingerprint: Fingerprint) -> Claimed {
+        match Self::try_make(config, asked, fingerprint).await {
             Ok(claimed) => claimed,
             Err(error) if is_away(&error) => {
                 tracing::debug!(name: "coord.request_refused", %error, "a request with an Idempotency-Key is refused: its store is away");
@@ -55,13 +62,15 @@ impl Claim {
         }
     }
 
-    async fn try_make(config: Arc<Config>, key: CoordKey, fingerprint: Fingerprint) -> Result<Claimed> {
+    async fn try_make(config: Arc<Config>, Asked { key, owner }: Asked, fingerprint: Fingerprint) -> Result<Claimed> {
         can_expire(&*config.store).await?;
         let deadline = Instant::now() + config.lease;
         let options = PutOptions::default().with_condition(Condition::Absent).with_time_to_live(config.lease);
         let running = Known { fingerprint, state: State::Running }.encode().unwrap_or_default();
         match put_settled(&*config.store, &key, &running, WriteId::generate()?, options).await? {
-            PutOutcome::Stored(version) => Ok(Claimed::Now(Self { config, key, fingerprint, version, deadline })),
+            PutOutcome::Stored(version) => {
+                Ok(Claimed::Now(Self { config, key, owner, fingerprint, version, deadline }))
+            }
             PutOutcome::Conflict(Some(record)) => Ok(known(&record, &fingerprint)?),
             PutOutcome::Conflict(None) => Ok(Claimed::Refused(Refusal::UnderWay)),
         }
@@ -107,20 +116,49 @@ impl Claim {
     }
 
     async fn keep(&self, state: State) {
-        let fingerprint = self.fingerprint;
         let fits = |bytes: &Bytes| bytes.len() <= Record::MAX_VALUE;
-        let unkept = || Known { fingerprint, state: State::Unkept }.encode().unwrap_or_default();
-        let value = Known { fingerprint, state }.encode().filter(fits).unwrap_or_else(unkept);
+        let is_kept = matches!(state, State::Kept(_));
+        let whole = Known { fingerprint: self.fingerprint, state }.encode().filter(fits).filter(|_| is_kept);
+        let kept = match &whole {
+            Some(whole) => match self.put(whole).await {
+                Ok(Some(version)) => return self.account(version, whole.len()).await,
+                Err(error) if error.retry() != Retry::FULL && error.kind() != ErrorKind::TooLarge => Err(error),
+                Ok(None) => Ok(None),
+                // That it was answered may still have room.
+                Err(_) => self.put(&unkept(self.fingerprint)).await,
+            },
+            None => self.put(&unkept(self.fingerprint)).await,
+        };
+        match kept {
+            Ok(Some(_)) => {}
+            Ok(None) => tracing::warn!(name: "coord.answer_not_kept", "an answer came too late to be kept"),
+            Err(error) => tracing::warn!(name: "coord.answer_not_kept", %error, "an answer could not be kept"),
+        }
+    }
+
+    /// Replaces the claim. None if somebody else has it by now.
+    async fn put(&self, value: &Bytes) -> Result<Option<Version>> {
         let options = PutOptions::default().with_condition(Condition::Match(self.version));
         let options = options.with_time_to_live(self.config.time_to_live);
-        let put = async {
-            let put = put_settled(&*self.config.store, &self.key, &value, WriteId::generate()?, options).await?;
-            Ok::<_, statehouse_core::Error>(matches!(put, PutOutcome::Stored(_)))
-        };
-        match put.await {
-            Ok(true) => {}
-            Ok(false) => tracing::warn!(name: "coord.answer_not_kept", "an answer came too late to be kept"),
-            Err(error) => tracing::warn!(name: "coord.answer_not_kept", %error, "an answer could not be kept"),
+        let put = put_settled(&*self.config.store, &self.key, value, WriteId::generate()?, options).await?;
+        Ok(put.stored())
+    }
+
+    /// Lets go of the oldest answers where there are too many. What cannot be replaced expires.
+    async fn account(&self, version: Version, length: usize) {
+        let expires = Instant::now() + self.config.time_to_live;
+        let entry = Entry::new(self.owner, self.key.clone(), self.fingerprint, (version, length), expires);
+        for over in self.config.ledger.add(entry, self.config.bounds).chunks(AT_ONCE) {
+            join_all(over.iter().map(|entry| self.let_go(entry))).await;
+        }
+    }
+
+    async fn let_go(&self, entry: &Entry) {
+        let left = entry.expires.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+        let options = PutOptions::default().with_condition(Condition::Match(entry.version)).with_time_to_live(left);
+        let replaced = self.config.store.put_with(&entry.key, unkept(entry.fingerprint), options).await;
+        if let Err(error) = replaced {
+            tracing::debug!(name: "coord.answer_kept_on", %error, "an answer beyond what is kept stays until it expires");
         }
     }
 
@@ -131,6 +169,11 @@ impl Claim {
             Err(error) => tracing::debug!(name: "coord.key_not_released", %error, "a key is free only after its lease"),
         }
     }
+}
+
+/// What says that it was answered, and no more.
+fn unkept(fingerprint: Fingerprint) -> Bytes {
+    Known { fingerprint, state: State::Unkept }.encode().unwrap_or_default()
 }
 
 fn known(record: &Record, fingerprint: &Fingerprint) -> Result<Claimed> {

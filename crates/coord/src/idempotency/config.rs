@@ -10,8 +10,9 @@ use statehouse_core::Result;
 
 use super::answer::Refusal;
 use super::format::Fingerprint;
+use super::ledger::{Bounds, Ledger, Owner};
 use crate::api::CoordStore;
-use crate::hashed::{digest, hashed_key};
+use crate::hashed::{REQUESTS, digest, hashed_key};
 use crate::key::CoordKey;
 
 type Principal = dyn Fn(&Parts) -> Option<String> + Send + Sync;
@@ -34,6 +35,15 @@ pub(super) struct Config {
     pub(super) max_response: usize,
     pub(super) headers: Vec<HeaderName>,
     pub(super) is_required: bool,
+    pub(super) bounds: Bounds,
+    pub(super) ledger: Arc<Ledger>,
+}
+
+/// Which record is of a request, and whose request it is.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    pub(super) key: CoordKey,
+    pub(super) owner: Owner,
 }
 
 impl Config {
@@ -49,11 +59,13 @@ impl Config {
             max_response: 256 << 10,
             headers: vec![CONTENT_TYPE, CONTENT_LANGUAGE, ETAG, LOCATION],
             is_required: false,
+            bounds: Bounds { each: 8 << 20, all: 32 << 20 },
+            ledger: Arc::default(),
         }
     }
 
     /// The record of this request, if it is one to look at.
-    pub(super) fn key_of(&self, parts: &Parts) -> Result<Option<CoordKey>, Refusal> {
+    pub(super) fn key_of(&self, parts: &Parts) -> Result<Option<Asked>, Refusal> {
         if !matches!(parts.method, Method::POST | Method::PATCH) {
             return Ok(None);
         }
@@ -65,8 +77,9 @@ impl Config {
             _ => return Err(Refusal::BadKey),
         };
         let Some(principal) = (self.principal)(parts) else { return Ok(None) };
-        let key = hashed_key("idempotency", &self.name, &[principal.as_bytes(), key.as_bytes()]);
-        key.map(Some).map_err(|error| {
+        let key = hashed_key(REQUESTS, &self.name, &[principal.as_bytes(), key.as_bytes()]);
+        let owner = digest(&[principal.as_bytes()]);
+        key.map(|key| Some(Asked { key, owner })).map_err(|error| {
             tracing::error!(name: "coord.idempotency_failed", %error, "requests with an Idempotency-Key are refused");
             Refusal::Misconfigured
         })

@@ -28,7 +28,7 @@ pub(super) struct Known {
 pub(super) enum State {
     Running,
     Kept(Kept),
-    /// Its response is larger than what is kept.
+    /// Its response is not kept: it is larger than that, or there are too many.
     Unkept,
 }
 

@@ -5,6 +5,7 @@ mod body;
 mod claim;
 mod config;
 mod format;
+mod ledger;
 mod service;
 
 use std::sync::Arc;
@@ -47,6 +48,12 @@ const MAX_RESPONSE: usize = 900 << 10;
 /// - **Bounds**: a request of more than [1 MiB](Self::max_request) gets 413. Of a response of more than
 ///   [256 KiB](Self::max_response) the first client gets all, and later ones a 409 that says so. A key has up to 255 bytes, else
 ///   400. Trailers are not kept.
+/// - **All that is kept is bounded**: so many bytes of responses of one principal ([8 MiB](Self::max_kept)) and of all
+///   ([32 MiB](Self::max_kept_of_all)). For one more the oldest are let go of, and whoever repeats those gets the 409; nothing is done twice.
+///   Each process counts, for each layer, what it has kept itself, and anew once it has been started, so that there may be so much of each. And where a
+///   store has no room for a response, it keeps that the request was answered, if it has room for that. In memory all of this has half of the
+///   store, so that nobody keeps locks, runs and schedules from going on. How many requests somebody sends is for a
+///   [`RateLimitLayer`](crate::RateLimitLayer) in front: that one was answered takes some 300 bytes as long as it is known.
 ///
 /// Errors of the layer are `application/problem+json`. What is stored under a key tells neither it nor the principal, but holds the
 /// response. The store must let records [expire](crate::capability::SERVER_TIME), as memory and Redis do.
@@ -72,7 +79,9 @@ const MAX_RESPONSE: usize = 900 << 10;
 ///     .idempotency("orders", |request| Some(request.extensions.get::<User>()?.0.clone()))
 ///     .required() // 400 without a key
 ///     .max_request(64 << 10)
-///     .max_response(16 << 10);
+///     .max_response(16 << 10)
+///     .max_kept(1 << 20) // of each user
+///     .max_kept_of_all(16 << 20);
 /// let orders = once.layer(service_fn(|_: Request<IdempotencyBody<Full<Bytes>>>| async {
 ///     Ok::<_, Infallible>(Response::new(Full::new(Bytes::from("order 7"))))
 /// }));
@@ -124,6 +133,19 @@ impl IdempotencyLayer {
     /// The most bytes of a response's body that are kept: 256 KiB at first, and 900 KiB at most.
     pub fn max_response(mut self, bytes: usize) -> Self {
         self.config.max_response = bytes.min(MAX_RESPONSE);
+        self
+    }
+
+    /// The most bytes of one principal's responses that are kept at a time, about 512 of overhead for each included: 8 MiB at first. For more, the oldest
+    /// are let go of.
+    pub fn max_kept(mut self, bytes: usize) -> Self {
+        self.config.bounds.each = bytes;
+        self
+    }
+
+    /// The most bytes of responses that are kept at a time, whosever they are: 32 MiB at first. For more, the oldest are let go of.
+    pub fn max_kept_of_all(mut self, bytes: usize) -> Self {
+        self.config.bounds.all = bytes;
         self
     }
 

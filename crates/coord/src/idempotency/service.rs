@@ -13,9 +13,8 @@ use tracing::Instrument as _;
 use super::answer::{Refusal, replay};
 use super::body::{Fit, IdempotencyBody};
 use super::claim::{Claim, Claimed};
-use super::config::Config;
+use super::config::{Asked, Config};
 use super::format::Fingerprint;
-use crate::key::CoordKey;
 
 /// The service that [`IdempotencyLayer`](super::IdempotencyLayer) makes.
 #[derive(Clone, Debug)]
@@ -54,8 +53,8 @@ where
         Box::pin(async move {
             match read(&config, request).await {
                 Ok((request, None)) => Ok(inner.call(request).await?.map(IdempotencyBody::unread)),
-                Ok((request, Some((key, fingerprint)))) => {
-                    let claim = Claim::make(config, key, fingerprint);
+                Ok((request, Some((asked, fingerprint)))) => {
+                    let claim = Claim::make(config, asked, fingerprint);
                     beyond_the_client(claimed(claim, async move { inner.call(request).await })).await
                 }
                 Err(refused) => Ok(refused.response()),
@@ -64,12 +63,12 @@ where
     }
 }
 
-type Read<B> = (Request<IdempotencyBody<B>>, Option<(CoordKey, Fingerprint)>);
+type Read<B> = (Request<IdempotencyBody<B>>, Option<(Asked, Fingerprint)>);
 
 /// The request as it is passed on, and what it is known by if it is one to answer once.
 async fn read<B: Body<Data = Bytes>>(config: &Config, request: Request<B>) -> Result<Read<B>, Refusal> {
     let (parts, body) = request.into_parts();
-    let Some(key) = config.key_of(&parts)? else {
+    let Some(asked) = config.key_of(&parts)? else {
         return Ok((Request::from_parts(parts, IdempotencyBody::unread(body)), None));
     };
     let (body, fit) = IdempotencyBody::read(body, config.max_request).await;
@@ -79,7 +78,7 @@ async fn read<B: Body<Data = Bytes>>(config: &Config, request: Request<B>) -> Re
         Fit::Failed => return Err(Refusal::Broken),
     };
     let fingerprint = config.fingerprint(&parts, &whole);
-    Ok((Request::from_parts(parts, body), Some((key, fingerprint))))
+    Ok((Request::from_parts(parts, body), Some((asked, fingerprint))))
 }
 
 type Answer<B, E> = Result<Response<IdempotencyBody<B>>, E>;

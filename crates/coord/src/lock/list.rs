@@ -55,22 +55,35 @@ impl LockKind {
     }
 }
 
+/// All locks that are held, as they were when each was read: told by [`Coordination::locks`](crate::Coordination::locks).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LockList {
+    /// Those that can be read, by their kinds and names.
+    pub locks: Vec<LockReport>,
+    /// How many names have something else than a lock: nobody gets those until what is there is taken away.
+    pub skipped: u64,
+}
+
 /// All that are held. What cannot be read is held by nobody who could be named.
-pub(crate) async fn list(store: &dyn CoordStore) -> Result<Vec<LockReport>> {
-    let mut held = Vec::new();
+pub(crate) async fn list(store: &dyn CoordStore) -> Result<LockList> {
+    let LockList { locks: mut held, mut skipped } = LockList::default();
     for kind in LockKind::ALL {
         let prefix = format!("{}/", kind.prefix());
         let mut options = ScanOptions::new(prefix.as_str());
         loop {
             let page = store.scan_with(options.clone()).await?;
             for (key, record) in page.records {
-                let (Some(name), Ok(State::Held { holder, .. })) =
-                    (key.strip_prefix(&*prefix), State::decode(&record.value))
-                else {
-                    continue;
-                };
-                held.push(LockReport { kind, name: name.to_owned(), holder, expires_in: record.expires_in });
+                let Some(name) = key.strip_prefix(&*prefix) else { continue };
+                match State::decode(&record.value) {
+                    Ok(State::Held { holder, .. }) => {
+                        held.push(LockReport { kind, name: name.to_owned(), holder, expires_in: record.expires_in });
+                    }
+                    Ok(_) => {}
+                    Err(_) => skipped += 1,
+                }
             }
+            skipped += page.skipped;
             match page.next {
                 Some(next) => options = options.with_start(next),
                 None => break,
@@ -78,5 +91,5 @@ pub(crate) async fn list(store: &dyn CoordStore) -> Result<Vec<LockReport>> {
         }
     }
     held.sort_by(|one, other| (one.kind, &one.name).cmp(&(other.kind, &other.name)));
-    Ok(held)
+    Ok(LockList { locks: held, skipped })
 }

@@ -21,7 +21,7 @@ use self::format::State;
 pub use self::guard::Guard;
 use self::keep::Held;
 pub(crate) use self::list::list;
-pub use self::list::{LockKind, LockReport};
+pub use self::list::{LockKind, LockList, LockReport};
 use crate::api::{CoordStore, CoordStoreExt as _};
 use crate::key::CoordKey;
 use crate::leases::Leases;

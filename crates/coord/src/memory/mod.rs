@@ -3,7 +3,7 @@
 mod beating;
 mod config;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -22,6 +22,7 @@ pub use self::config::MemoryConfig;
 use crate::api::CoordStore;
 use crate::beats::{BeatOptions, Beaten, Beats, BeatsOptions};
 use crate::capability::{BEATS, FENCED, FENCED_AT_ONCE, NOTIFY, SERVER_TIME};
+use crate::hashed::REQUESTS;
 use crate::key::CoordKey;
 use crate::operation::Operations;
 use crate::options::{GetOptions, NowOptions, PageToken, PutOptions, RemoveOptions, ScanOptions, WaitOptions};
@@ -33,8 +34,11 @@ const OPERATION: Operations = Operations::of("memory");
 /// Keeps records in memory: for one process, and for tests.
 ///
 /// It has one counter for the versions of all keys, so that a version never falls, however long ago its record went.
-/// What has expired or was removed is freed when others need the room. A store that is full of live ones refuses more as
+/// What has expired or was removed is freed when others need the room, as much as they need. A store that is full of live ones refuses more as
 /// [`ErrorKind::Unavailable`], and a record that no empty one has room for as [`ErrorKind::TooLarge`].
+///
+/// What is kept of [requests that are answered once](crate::Coordination::idempotency) has half of it at most: their number is up to whoever
+/// sends them, and locks, runs and schedules go on.
 #[derive(Debug)]
 pub struct MemoryCoordStore {
     capacity: u64,
@@ -49,8 +53,12 @@ pub struct MemoryCoordStore {
 struct State {
     records: BTreeMap<CoordKey, Entry>,
     groups: BTreeMap<String, Group>,
+    /// By expiry, those that expire, the next first.
+    by_expiry: BTreeSet<(Timestamp, CoordKey)>,
     last: Version,
     bytes: u64,
+    /// How many of them are of answers to requests.
+    answers: u64,
 }
 
 #[derive(Debug)]
@@ -62,7 +70,14 @@ struct Entry {
 }
 
 /// What a record takes up besides its key and value.
-const OVERHEAD: u64 = 160;
+const OVERHEAD: u64 = 224;
+
+/// Which part of the memory answers to requests may take.
+const ANSWERS: u64 = 2;
+
+fn is_answer(key: &CoordKey) -> bool {
+    key.as_str().strip_prefix(REQUESTS).is_some_and(|rest| rest.starts_with('/'))
+}
 
 fn weight(key: &CoordKey, value: &Bytes) -> u64 {
     OVERHEAD + (key.len() + value.len()) as u64
@@ -86,37 +101,62 @@ impl State {
 
     /// Leaves of a record that it was there, until the room is needed.
     fn bury(&mut self, key: &CoordKey, now: Timestamp) {
-        if let Some(entry) = self.records.get_mut(key) {
-            self.bytes -= entry.value.len() as u64;
-            entry.value = Bytes::new();
-            entry.expires = Some(now);
+        if let Some(entry) = self.take(key) {
+            self.keep(key, Entry { value: Bytes::new(), expires: Some(now), ..entry });
         }
     }
 
-    fn remove(&mut self, key: &CoordKey) {
-        if let Some(entry) = self.records.remove(key) {
-            self.bytes -= weight(key, &entry.value);
+    fn take(&mut self, key: &CoordKey) -> Option<Entry> {
+        let entry = self.records.remove(key)?;
+        let weight = weight(key, &entry.value);
+        self.bytes -= weight;
+        if is_answer(key) {
+            self.answers -= weight;
         }
+        if let Some(expires) = entry.expires {
+            self.by_expiry.remove(&(expires, key.clone()));
+        }
+        Some(entry)
     }
 
-    /// Whether the record fits, in place of the one that is there.
+    /// Keeps what is in nobody's place.
+    fn keep(&mut self, key: &CoordKey, entry: Entry) {
+        let weight = weight(key, &entry.value);
+        self.bytes += weight;
+        if is_answer(key) {
+            self.answers += weight;
+        }
+        if let Some(expires) = entry.expires {
+            self.by_expiry.insert((expires, key.clone()));
+        }
+        self.records.insert(key.clone(), entry);
+    }
+
+    /// The first that has expired, but for this.
+    fn expired(&self, kept: &CoordKey, now: Timestamp) -> Option<CoordKey> {
+        let over = self.by_expiry.iter().take_while(|(expires, _)| *expires <= now);
+        over.map(|(_, key)| key).find(|key| *key != kept).cloned()
+    }
+
+    /// Whether the record fits, in place of the one that is there. It looks at no others than it frees: everybody waits meanwhile.
     fn has_room(&mut self, key: &CoordKey, value: &Bytes, capacity: u64, now: Timestamp) -> bool {
         let replaced = self.records.get(key).map_or(0, |entry| weight(key, &entry.value));
         let more = weight(key, value);
-        let fits = |bytes| bytes - replaced + more <= capacity;
-        if !fits(self.bytes) {
-            let others = self.records.iter().filter(|(other, entry)| *other != key && !entry.is_live(now));
-            let expired: Vec<_> = others.map(|(other, _)| other.clone()).collect();
-            expired.iter().for_each(|other| self.remove(other));
+        let fits = |state: &Self| {
+            let answers = state.answers + more;
+            state.bytes - replaced + more <= capacity && (!is_answer(key) || answers - replaced <= capacity / ANSWERS)
+        };
+        while !fits(self) {
+            let Some(other) = self.expired(key, now) else { return false };
+            self.take(&other);
         }
-        fits(self.bytes)
+        true
     }
 
     fn put(&mut self, key: &CoordKey, value: Bytes, id: WriteId, expires: Option<Timestamp>, now: Timestamp) {
-        self.remove(key);
+        self.take(key);
         self.last = self.last.next(now.as_micros());
-        self.bytes += weight(key, &value);
-        self.records.insert(key.clone(), Entry { version: self.last, id, value, expires });
+        self.keep(key, Entry { version: self.last, id, value, expires });
     }
 }
 
@@ -172,9 +212,15 @@ impl MemoryCoordStore {
     }
 
     fn no_room(&self, key: &CoordKey, value: &Bytes) -> Error {
-        if weight(key, value) > self.capacity {
+        let (is_answer, weight) = (is_answer(key), weight(key, value));
+        if weight > self.capacity || (is_answer && weight > self.capacity / ANSWERS) {
             let message = "the record alone is larger than the coordination store (setting capacity)";
             return Error::new(ErrorKind::TooLarge, message);
+        }
+        if is_answer {
+            return Error::full(
+                "answers to requests have their half of the memory of the coordination store (setting capacity)",
+            );
         }
         Error::full("the memory of the coordination store is full of live records (setting capacity)")
     }
@@ -302,7 +348,35 @@ mod tests {
         let _ = store.put(&key(5), value.clone()).await.unwrap();
         clock.advance(Duration::from_secs(1));
         let _ = store.put(&key(6), value.clone()).await.unwrap();
-        assert_eq!(store.lock().records.len(), 2);
-        assert_eq!(store.lock().bytes, 2 * (OVERHEAD + 3 + (10 << 10)));
+        assert_eq!(store.lock().records.len(), 6, "one of those that have expired made room");
+        assert_eq!(store.lock().bytes, 6 * (OVERHEAD + 3 + (10 << 10)));
+    }
+
+    /// Whoever puts next is not kept waiting for all that others have left.
+    #[tokio::test]
+    async fn a_put_into_a_full_store_frees_what_it_needs_and_no_more() {
+        let clock = ManualClock::default();
+        let config = MemoryConfig::default().with_clock(clock.clone()).with_capacity(256 << 10).unwrap();
+        let store = MemoryCoordStore::with_config(config);
+        let key = |number: u32| CoordKey::new(format!("k/{number}")).unwrap();
+        let options = PutOptions::default().with_time_to_live(Duration::from_secs(1));
+        let mut many = 0;
+        while store.put_with(&key(many), Bytes::new(), options.clone()).await.is_ok() {
+            many += 1;
+        }
+        assert!(many > 1_000);
+        clock.advance(Duration::from_secs(1));
+        for more in 0..8 {
+            let before = store.lock().records.len();
+            let _ = store.put(&key(many + more), Bytes::new()).await.unwrap();
+            assert!(store.lock().records.len() + 2 > before, "a few at most");
+        }
+        // What is removed leaves as little behind, and all of it counts once.
+        let version = store.get(&key(many)).await.unwrap().unwrap().version;
+        let _ = store.remove(&key(many), version).await.unwrap();
+        let state = store.lock();
+        let bytes: u64 = state.records.iter().map(|(key, entry)| weight(key, &entry.value)).sum();
+        let expiring = state.records.values().filter(|entry| entry.expires.is_some()).count();
+        assert_eq!((state.bytes, state.by_expiry.len(), state.answers), (bytes, expiring, 0));
     }
 }

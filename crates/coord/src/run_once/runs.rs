@@ -1,15 +1,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde::Serialize;
-use statehouse_core::{Error, ErrorKind, Result, Version};
+use statehouse_core::{Error, ErrorKind, Fence, Result, Version};
 
 use super::format::{RunState, RunStatus};
 use crate::api::{CoordStore, CoordStoreExt as _};
+use crate::capability::FENCED;
 use crate::key::CoordKey;
 use crate::leases::Leases;
 use crate::lock::{Busy, Lock, LockError, LockKind, holder_of};
-use crate::options::ScanOptions;
+use crate::options::{PutOptions, ScanOptions};
 use crate::outcome::RemoveOutcome;
 use crate::record::Record;
 
@@ -137,7 +139,8 @@ impl Runs {
     /// Forgets that it was run, and its checkpoint, so that whoever comes next runs it from the beginning, be it of the same
     /// revision or of an older one: after data was restored from a backup, or lost. Whether there was anything to forget.
     ///
-    /// It has the run's lock meanwhile, so that nobody runs it; what was done is not undone.
+    /// It has the run's lock meanwhile, so that nobody runs it; what was done is not undone. What is damaged, so that it can be neither read nor run, is
+    /// forgotten as well.
     ///
     /// # Errors
     /// [`Conflict`](statehouse_core::ErrorKind::Conflict) while somebody has the lock, saying who: a run cannot be stopped
@@ -150,7 +153,7 @@ impl Runs {
             Err(LockError::Busy(busy)) => return Err(is_run(name, busy)),
             Err(LockError::Failed(error)) => return Err(error),
         };
-        let forgotten = guard.run(self.forget(name)).await;
+        let forgotten = guard.run(self.forget(name, guard.fence())).await;
         // Whether or not it is given back now, its lease ends.
         let released = guard.release().await;
         let forgotten = forgotten?;
@@ -160,9 +163,13 @@ impl Runs {
         }
     }
 
-    async fn forget(&self, name: &str) -> Result<bool> {
+    async fn forget(&self, name: &str, fence: &Fence) -> Result<bool> {
         let key = CoordKey::of(KIND, name)?;
-        let mut seen: Option<Version> = self.store.get(&key).await?.map(|record| record.version);
+        let mut seen = match self.store.get(&key).await {
+            // What cannot be read has no version to be removed by, and keeps everybody from beginning.
+            Err(error) if error.kind() == ErrorKind::Corrupt => self.replace(&key, fence).await?,
+            found => found?.map(|record| record.version),
+        };
         // Nobody else writes it while the lock is held, save one who has lost it and does not know yet.
         while let Some(version) = seen {
             match self.store.remove(&key, version).await? {
@@ -171,6 +178,13 @@ impl Runs {
             }
         }
         Ok(false)
+    }
+
+    /// Puts nothing in the place of what is there.
+    async fn replace(&self, key: &CoordKey, fence: &Fence) -> Result<Option<Version>> {
+        let has_fences = self.store.capabilities().has(FENCED);
+        let options = PutOptions { fence: has_fences.then(|| fence.clone()), ..PutOptions::default() };
+        Ok(self.store.put_with(key, Bytes::new(), options).await?.stored())
     }
 }
 

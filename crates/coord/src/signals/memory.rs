@@ -1,6 +1,6 @@
 //! Signals in this process's memory.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -40,29 +40,41 @@ pub struct MemorySignals {
 struct State {
     counters: HashMap<CoordKey, Cell<i64>>,
     limits: HashMap<CoordKey, Cell<Level>>,
-    /// Who holds a permit, until when.
-    permits: HashMap<CoordKey, HashMap<PermitId, u64>>,
+    permits: HashMap<CoordKey, HashMap<PermitId, Cell<()>>>,
     /// How many permits are held, or were.
     held: usize,
-    /// From when, and from how much on, it is worth looking what has expired.
-    sweep: (u64, usize),
+    /// When it is to be looked whether something has expired, the first to be looked at first.
+    queue: BTreeSet<(u64, Name)>,
 }
 
 #[derive(Debug)]
 struct Cell<T> {
     value: T,
     expires: Option<u64>,
+    /// Where it is in the queue: no later than it expires. One that lives longer meanwhile is put back when its turn comes.
+    queued: Option<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Name {
+    Counter(CoordKey),
+    Limit(CoordKey),
+    Permit(CoordKey, PermitId),
 }
 
 /// What a name takes up at most, or a permit.
 const CELL: u64 = 512;
 
-/// How long there is to be, in microseconds, and how much, before what has expired is looked for again.
-const SWEEP: (u64, usize) = (100_000, 1024);
+/// How many of those whose turn has come another name looks at; and where there is no room, until one has made some.
+const LOOKS: [usize; 2] = [4, 64];
 
 impl<T> Cell<T> {
     fn is_live(&self, now: u64) -> bool {
         self.expires.is_none_or(|expires| expires > now)
+    }
+
+    const fn times(&mut self) -> (Option<u64>, &mut Option<u64>) {
+        (self.expires, &mut self.queued)
     }
 }
 
@@ -75,11 +87,15 @@ impl State {
         self.counters.get(key).filter(|cell| cell.is_live(now)).map(|cell| (cell.value, cell.expires))
     }
 
-    /// Makes room for one more name or permit.
+    /// Makes room for one more name or permit. It looks at a few only: everybody waits meanwhile.
     fn make_room(&mut self, capacity: usize, now: u64) -> Result<()> {
-        let (from, many) = self.sweep;
-        if self.size() >= many.max(SWEEP.1) || (self.size() >= capacity && now >= from) {
-            self.sweep(now);
+        let [few, most] = LOOKS;
+        let mut looks = 0;
+        while looks < few || (looks < most && self.size() >= capacity) {
+            if !self.look(now) {
+                break;
+            }
+            looks += 1;
         }
         if self.size() < capacity {
             return Ok(());
@@ -87,15 +103,64 @@ impl State {
         Err(Error::full("the memory of the signals is full of live ones (setting capacity)"))
     }
 
-    fn sweep(&mut self, now: u64) {
-        self.counters.retain(|_, cell| cell.is_live(now));
-        self.limits.retain(|_, cell| cell.is_live(now));
-        self.permits.retain(|_, holders| {
-            holders.retain(|_, expires| *expires > now);
-            !holders.is_empty()
-        });
-        self.held = self.permits.values().map(HashMap::len).sum();
-        self.sweep = (now + SWEEP.0, 2 * self.size());
+    /// Frees what is next in the queue, or puts it back. False if it is nobody's turn.
+    fn look(&mut self, now: u64) -> bool {
+        if self.queue.first().is_none_or(|(turn, _)| *turn > now) {
+            return false;
+        }
+        let Some((_, name)) = self.queue.pop_first() else { return false };
+        let times = match &name {
+            Name::Counter(key) => self.counters.get_mut(key).map(Cell::times),
+            Name::Limit(key) => self.limits.get_mut(key).map(Cell::times),
+            Name::Permit(key, id) => {
+                let holders = self.permits.get_mut(key);
+                holders.and_then(|holders| holders.get_mut(id)).map(Cell::times)
+            }
+        };
+        match times {
+            Some((Some(expires), queued)) if expires > now => {
+                *queued = Some(expires);
+                self.queue.insert((expires, name));
+            }
+            _ => self.free(name),
+        }
+        true
+    }
+
+    fn free(&mut self, name: Name) {
+        match name {
+            Name::Counter(key) => drop(self.counters.remove(&key)),
+            Name::Limit(key) => drop(self.limits.remove(&key)),
+            Name::Permit(key, id) => drop(self.free_permit(&key, id)),
+        }
+    }
+
+    fn free_permit(&mut self, key: &CoordKey, id: PermitId) -> Option<Cell<()>> {
+        let holders = self.permits.get_mut(key)?;
+        let cell = holders.remove(&id);
+        self.held -= usize::from(cell.is_some());
+        if holders.is_empty() {
+            self.permits.remove(key);
+        }
+        cell
+    }
+
+    /// Where in the queue something is from now on that was there, if it was, and expires then.
+    fn enqueue(&mut self, before: Option<u64>, expires: Option<u64>, name: impl FnOnce() -> Name) -> Option<u64> {
+        if before.is_some() && expires.is_some_and(|expires| before <= Some(expires)) {
+            return before;
+        }
+        if before.is_none() && expires.is_none() {
+            return None;
+        }
+        let name = name();
+        if let Some(before) = before {
+            self.queue.remove(&(before, name.clone()));
+        }
+        if let Some(expires) = expires {
+            self.queue.insert((expires, name));
+        }
+        expires
     }
 }
 
@@ -140,7 +205,9 @@ impl MemorySignals {
         if value.abs() > Count::MAX {
             return Err(AddOptions::out_of_range());
         }
-        state.counters.insert(key.clone(), Cell { value, expires });
+        let before = state.counters.get(key).and_then(|cell| cell.queued);
+        let queued = state.enqueue(before, expires, || Name::Counter(key.clone()));
+        state.counters.insert(key.clone(), Cell { value, expires, queued });
         Ok(Count::new(value, expires.map(|expires| Duration::from_micros(expires - now))))
     }
 
@@ -152,7 +219,9 @@ impl MemorySignals {
             state.make_room(self.capacity, now)?;
         }
         let (level, taken) = before.unwrap_or_default().take(rate, options.count, now);
-        state.limits.insert(key.clone(), Cell { value: level, expires: Some(level.empty_at(rate)) });
+        let (expires, before) = (Some(level.empty_at(rate)), state.limits.get(key).and_then(|cell| cell.queued));
+        let queued = state.enqueue(before, expires, || Name::Limit(key.clone()));
+        state.limits.insert(key.clone(), Cell { value: level, expires, queued });
         Ok(taken)
     }
 
@@ -163,41 +232,45 @@ impl MemorySignals {
         if state.permits.get(key).is_none_or(|holders| !holders.contains_key(&id)) {
             state.make_room(self.capacity, now)?;
         }
+        let name = || Name::Permit(key.clone(), id);
+        let expires = now + whole_micros(options.lease);
         let holders = state.permits.entry(key.clone()).or_default();
         let before = holders.len();
-        holders.retain(|_, expires| *expires > now);
-        let in_use = u32::try_from(holders.len()).unwrap_or(u32::MAX);
-        let acquired = if holders.contains_key(&id) || in_use < options.most {
-            holders.insert(id, now + whole_micros(options.lease));
-            Acquired::Held(u32::try_from(holders.len()).unwrap_or(u32::MAX))
-        } else {
-            let first = holders.values().min().map_or(0, |expires| expires - now);
-            Acquired::Full { in_use, retry_after: Duration::from_micros(first) }
-        };
-        let after = holders.len();
-        state.held = (state.held + after).saturating_sub(before);
-        Ok(acquired)
+        holders.retain(|_, cell| cell.is_live(now));
+        let in_use = holders.len();
+        let was_held = holders.get(&id).map(|cell| cell.queued);
+        let first = holders.values().filter_map(|cell| cell.expires).min();
+        state.held = state.held + in_use - before;
+        if was_held.is_none() && u32::try_from(in_use).unwrap_or(u32::MAX) >= options.most {
+            let in_use = u32::try_from(in_use).unwrap_or(u32::MAX);
+            let first = first.map_or(0, |expires| expires - now);
+            return Ok(Acquired::Full { in_use, retry_after: Duration::from_micros(first) });
+        }
+        state.held += usize::from(was_held.is_none());
+        let queued = state.enqueue(was_held.flatten(), Some(expires), name);
+        let holders = state.permits.entry(key.clone()).or_default();
+        holders.insert(id, Cell { value: (), expires: Some(expires), queued });
+        Ok(Acquired::Held(u32::try_from(holders.len()).unwrap_or(u32::MAX)))
     }
 
     fn renew_now(&self, key: &CoordKey, id: PermitId, options: &RenewOptions) -> Result<Renewed> {
         options.check()?;
         let (mut state, now) = self.lock();
-        let holders = state.permits.get_mut(key);
-        match holders.and_then(|holders| holders.get_mut(&id)).filter(|expires| **expires > now) {
-            Some(expires) => *expires = now + whole_micros(options.lease),
-            None => return Ok(Renewed::Lost),
+        let held = state.permits.get(key).and_then(|holders| holders.get(&id)).filter(|cell| cell.is_live(now));
+        let Some(before) = held.map(|cell| cell.queued) else { return Ok(Renewed::Lost) };
+        let expires = Some(now + whole_micros(options.lease));
+        let queued = state.enqueue(before, expires, || Name::Permit(key.clone(), id));
+        if let Some(holders) = state.permits.get_mut(key) {
+            holders.insert(id, Cell { value: (), expires, queued });
         }
         Ok(Renewed::Held)
     }
 
     fn release_now(&self, key: &CoordKey, id: PermitId) {
         let (mut state, _) = self.lock();
-        let Some(holders) = state.permits.get_mut(key) else { return };
-        let was_held = holders.remove(&id).is_some();
-        if holders.is_empty() {
-            state.permits.remove(key);
+        if let Some(Cell { queued, .. }) = state.free_permit(key, id) {
+            state.enqueue(queued, None, || Name::Permit(key.clone(), id));
         }
-        state.held = state.held.saturating_sub(usize::from(was_held));
     }
 }
 
@@ -219,7 +292,10 @@ impl Signals for MemorySignals {
 
     async fn reset_with(&self, key: &CoordKey, _: ResetOptions) -> Result<()> {
         OPERATION.reset.run(|| {
-            self.lock().0.counters.remove(key);
+            let (mut state, _) = self.lock();
+            if let Some(Cell { queued, .. }) = state.counters.remove(key) {
+                state.enqueue(queued, None, || Name::Counter(key.clone()));
+            }
             Ok(())
         })
     }
@@ -288,6 +364,47 @@ mod tests {
         clock.advance(Duration::from_secs(1));
         let rate = Rate::new(1, Duration::from_secs(1)).unwrap();
         assert!(signals.take(&key(0), rate).await.unwrap().is_allowed());
-        assert_eq!(signals.lock().0.size(), 1);
+        assert!(signals.lock().0.size() < capacity);
+    }
+
+    /// Whoever comes next is not kept waiting for all that others have left, and what is renewed stays.
+    #[tokio::test]
+    async fn another_name_looks_at_a_few_and_frees_in_the_end_all_that_has_expired() {
+        let clock = ManualClock::default();
+        let signals = MemorySignals::with_config(MemoryConfig::default().with_clock(clock.clone()));
+        let key = |number: usize| CoordKey::new(format!("k/{number}")).unwrap();
+        let lives = AddOptions::default().with_time_to_live(Duration::from_secs(1));
+        for number in 0..2_000 {
+            let _ = signals.add_with(&key(number), 1, lives.clone()).await.unwrap();
+        }
+        let (id, lease) = (PermitId::generate().unwrap(), Duration::from_secs(1));
+        let acquired = signals.acquire_with(&key(0), id, AcquireOptions::new(1, lease)).await.unwrap();
+        assert_eq!(acquired, Acquired::Held(1));
+        assert_eq!(signals.renew_with(&key(0), id, RenewOptions::new(10 * lease)).await.unwrap(), Renewed::Held);
+        clock.advance(lease);
+        for number in 0..1_000 {
+            let before = signals.lock().0.size();
+            let _ = signals.add(&key(5_000 + number), 1).await.unwrap();
+            assert!(signals.lock().0.size() + LOOKS[0] > before, "a few at most");
+        }
+        assert_eq!(signals.renew_with(&key(0), id, RenewOptions::new(lease)).await.unwrap(), Renewed::Held);
+        let (state, _) = signals.lock();
+        assert_eq!((state.counters.len(), state.held, state.queue.len()), (1_000, 1, 1));
+    }
+
+    /// What is given back leaves nothing behind, however often.
+    #[tokio::test]
+    async fn what_is_released_or_reset_waits_for_no_turn() {
+        let signals = MemorySignals::new();
+        let (key, lease) = (CoordKey::new("k").unwrap(), Duration::from_secs(3_600));
+        for _ in 0..100 {
+            let id = PermitId::generate().unwrap();
+            let _ = signals.acquire_with(&key, id, AcquireOptions::new(1, lease)).await.unwrap();
+            signals.release(&key, id).await.unwrap();
+            let _ = signals.add_with(&key, 1, AddOptions::default().with_time_to_live(lease)).await.unwrap();
+            signals.reset(&key).await.unwrap();
+        }
+        let (state, _) = signals.lock();
+        assert_eq!((state.size(), state.queue.len()), (0, 0));
     }
 }

@@ -57,7 +57,7 @@ impl Taken {
 }
 
 /// Who holds a permit: an id that is random for each time one is acquired.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PermitId([u8; 16]);
 
 impl PermitId {

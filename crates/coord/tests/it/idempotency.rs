@@ -11,8 +11,8 @@ use bytes::Bytes;
 use http::{HeaderName, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use statehouse_coord::{
-    CoordStore, Coordination, FilesConfig, FilesCoordStore, IdempotencyBody, IdempotencyLayer, LayeredCoordStore,
-    MemoryConfig, MemoryCoordStore, ScanOptions,
+    CoordKey, CoordStore, CoordStoreExt as _, Coordination, FilesConfig, FilesCoordStore, IdempotencyBody,
+    IdempotencyLayer, LayeredCoordStore, MemoryConfig, MemoryCoordStore, ScanOptions,
 };
 use statehouse_core::ManualClock;
 use statehouse_core::layer::Faults;
@@ -396,4 +396,53 @@ async fn nothing_is_passed_on_while_the_store_is_away_or_cannot_do_it() {
         }
         assert!(count.load(Ordering::SeqCst) <= 1);
     }
+}
+
+fn large(key: &str, user: &'static str) -> Request<Full<Bytes>> {
+    let request = Request::post("/orders").header("idempotency-key", key).extension(User(user));
+    request.body(Full::new(Bytes::from(vec![b'x'; 20 << 10]))).unwrap()
+}
+
+/// Of a principal who orders without end the last answers are kept, and of all others as well.
+#[tokio::test]
+async fn so_much_is_kept_of_a_principal_and_of_all_and_of_the_rest_that_it_was_answered() {
+    let layer = layer(MemoryCoordStore::new()).max_kept(64 << 10).max_kept_of_all(96 << 10);
+    let (orders, count) = counting(&layer);
+    let seen = async |key: &str, user| {
+        let Answer { status, is_replayed, .. } = ask(&orders, large(key, user)).await;
+        (status, is_replayed)
+    };
+    assert_eq!(seen("k", "bob").await, (201, false));
+    for number in 0..5 {
+        assert_eq!(seen(&number.to_string(), "ada").await, (201, false));
+    }
+    for number in 0..5 {
+        let told = if number < 2 { (409, false) } else { (201, true) };
+        assert_eq!(seen(&number.to_string(), "ada").await, told, "{number}");
+    }
+    assert_eq!(seen("k", "bob").await, (201, true), "it is nobody else's");
+    assert_eq!(seen("k", "eve").await, (201, false));
+    assert_eq!(seen("k", "bob").await, (409, false), "the oldest of all");
+    assert_eq!((seen("k", "eve").await, count.load(Ordering::SeqCst)), ((201, true), 7));
+}
+
+/// Whoever orders without end fills no store with it, and no lock waits for a day.
+#[tokio::test]
+async fn however_much_is_answered_locks_and_runs_have_room() {
+    let store = Arc::new(MemoryCoordStore::with_config(MemoryConfig::default().with_capacity(256 << 10).unwrap()));
+    let coord = Coordination::new(Arc::clone(&store) as Arc<dyn CoordStore>);
+    let layer = coord.idempotency("orders", |request| Some(request.extensions.get::<User>()?.0.to_owned()));
+    let (orders, count) = counting(&layer);
+    for number in 0..600 {
+        let answer = ask(&orders, large(&number.to_string(), "ada")).await;
+        assert!([201, 503].contains(&answer.status), "{number}: {answer:?}");
+        if number == 20 {
+            assert_eq!((answer.status, ask(&orders, large("20", "ada")).await.status), (201, 409), "not made again");
+        }
+    }
+    assert!(count.load(Ordering::SeqCst) < 600, "it is full of requests");
+    let guard = coord.lock("export").await.unwrap();
+    let value = Bytes::from(vec![7; 100 << 10]);
+    assert!(store.put(&CoordKey::new("exports/last").unwrap(), value).await.unwrap().stored().is_some());
+    guard.release().await.unwrap();
 }

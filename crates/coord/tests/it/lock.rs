@@ -101,7 +101,7 @@ async fn who_asks_for_what_another_owns_is_told_where_that_is_and_where_it_has_m
     };
     let (one, other, router) = (at("10.0.0.1:8080").await, at("10.0.0.2:8080").await, at("router").await);
     let owner = async || {
-        let locks = router.locks().await.unwrap();
+        let locks = router.locks().await.unwrap().locks;
         locks.into_iter().map(|lock| (lock.kind, lock.name, lock.holder)).collect::<Vec<_>>()
     };
     let owned_by = |address: &str| [(LockKind::Lock, "closure/t1".to_owned(), address.to_owned())];

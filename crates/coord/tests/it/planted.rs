@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use statehouse_coord::{
     Accepted, Condition, CoordKey, CoordStore, CoordStoreExt as _, Coordination, FilesConfig, FilesCoordStore,
-    MemberInfo, PutOptions, PutOutcome, RemoveOutcome,
+    MemberInfo, MemoryCoordStore, PutOptions, PutOutcome, Ran, RemoveOutcome, Revision, Run,
 };
 use statehouse_core::{Error, ErrorKind, Namespace, ServiceUrl, Version};
 use statehouse_filestore::{Body, FileKey, FileStore, LocalFileStore, MemoryFileStore};
@@ -238,6 +238,50 @@ async fn a_damaged_lock_is_given_to_nobody() {
         plant(&server, &path, &bytes).await;
         let refused = coord.lock("export").await;
         assert!(refused.is_err(), "{bytes:x?}: {refused:?}");
+        let list = coord.locks().await.unwrap();
+        assert_eq!((list.locks, list.skipped), (Vec::new(), 1), "{bytes:x?}");
     }
     drop(guard);
+}
+
+/// One that can be read, and says nothing that a lock does.
+#[tokio::test]
+async fn what_is_no_lock_is_counted_where_locks_are_listed() {
+    let store: Arc<dyn CoordStore> = Arc::new(MemoryCoordStore::new());
+    let _ = store.put(&key("lock/export"), "no lock").await.unwrap();
+    let coord = Coordination::new(store);
+    let _held = coord.lock("import").await.unwrap();
+    let list = coord.locks().await.unwrap();
+    assert_eq!((list.locks.len(), list.skipped), (1, 1));
+}
+
+/// A run whose record is damaged is begun by nobody, until it is reset.
+async fn a_damaged_run_is_reset(coord: &Coordination, case: &str) {
+    let nothing = async |_: Run| Ok::<_, Error>(());
+    let run = || coord.run_once("codes", Revision::new(1, "d"));
+    assert_eq!(run().run(nothing).await.unwrap_err().kind(), ErrorKind::Corrupt, "{case}");
+    assert_eq!(coord.runs().list().await.unwrap().skipped, 1, "{case}");
+    assert!(coord.runs().reset("codes").await.unwrap(), "{case}");
+    assert!(!coord.runs().reset("codes").await.unwrap(), "{case}");
+    assert_eq!(run().run(nothing).await.unwrap(), Ran::Now { attempt: 1 }, "{case}");
+}
+
+#[tokio::test]
+async fn a_damaged_run_is_reset_in_redis_and_on_a_disk() {
+    let (server, namespace) = (crate::durable_redis().await, random_namespace());
+    let coord = Coordination::new(Arc::new(open_redis(&server.url(), &namespace).await));
+    let nothing = async |_: Run| Ok::<_, Error>(());
+    let _ran = coord.run_once("codes", Revision::new(1, "d")).run(nothing).await.unwrap();
+    let path = format!("{namespace}:coord:records:{{{namespace}}}:record:run/codes");
+    for bytes in damaged(&stored(&server, &path).await).into_iter().step_by(7) {
+        plant(&server, &path, &bytes).await;
+        a_damaged_run_is_reset(&coord, &format!("{bytes:x?}")).await;
+    }
+
+    let folder = tempfile::tempdir().unwrap();
+    let files = Arc::new(LocalFileStore::open(folder.path()).await.unwrap());
+    let coord = Coordination::new(Arc::new(FilesCoordStore::new(files, &namespace, FilesConfig::default()).unwrap()));
+    let _ran = coord.run_once("codes", Revision::new(1, "d")).run(nothing).await.unwrap();
+    std::fs::write(folder.path().join(format!("%2ecoordination+/{namespace}+/run+/codes%7e")), b"damaged").unwrap();
+    a_damaged_run_is_reset(&coord, "on a disk").await;
 }

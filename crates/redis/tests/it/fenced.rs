@@ -1,8 +1,10 @@
 //! Scripts that are run under a lock.
 
-use statehouse_core::{ErrorKind, Fence, Key, Result, Version};
+use statehouse_core::{ErrorKind, Fence, Key, Result, Retry, Version};
 use statehouse_redis::redis::cmd;
-use statehouse_redis::{Idempotence, REFUSE_LATE, REFUSE_STALE, RedisClient, RedisScript, raise};
+use statehouse_redis::{
+    Idempotence, REFUSE_LATE, REFUSE_STALE, REFUSE_STALE_TO_DELETE, RedisClient, RedisScript, raise,
+};
 use statehouse_testkit::{RedisCluster, RedisServer};
 
 use crate::{keys, open};
@@ -81,4 +83,26 @@ async fn what_is_no_mark_is_as_good_as_lost() {
     guarded.client.query::<()>(cmd("RPUSH").arg(&guarded.mark).arg("a list"), YES).await.unwrap();
     guarded.write("written", 5).await.unwrap();
     guarded.is_refused(4).await;
+}
+
+/// Whoever has the lock now can delete and raise where nothing is stored, and whoever had it before can do neither.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_without_memory_raises_marks_and_deletes_under_them() {
+    let server = RedisServer::builder().max_memory(64 << 20, "noeviction").start().await;
+    let guarded = Guarded::at(&server.url()).await;
+    guarded.write("first", 7).await.unwrap();
+    server.command(&["CONFIG", "SET", "maxmemory", "100kb"]).await.unwrap();
+    let error = guarded.write("more", 8).await.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retry::FULL), "{error:?}");
+    assert_eq!(guarded.read(&guarded.mark).await, Some(format!("{:020}", 7)), "what is not written raises nothing");
+    let source = [REFUSE_LATE, REFUSE_STALE_TO_DELETE, "return redis.call('DEL', KEYS[1])"].concat();
+    let delete = RedisScript::new(source);
+    let delete = async |token| -> Result<u8> {
+        delete.key(&guarded.key[..]).fence(&guarded.mark, &fence(token)).deadline().run(&guarded.client, YES).await
+    };
+    assert_eq!(delete(8).await.unwrap(), 1);
+    assert_eq!(delete(7).await.unwrap_err().kind(), ErrorKind::Fenced);
+    assert_eq!(raise(&guarded.mark, &fence(9)).run::<u8>(&guarded.client, YES).await.unwrap(), 1);
+    assert_eq!(delete(8).await.unwrap_err().kind(), ErrorKind::Fenced);
+    assert_eq!(guarded.read(&guarded.mark).await, Some(format!("{:020}", 9)));
 }

@@ -1,10 +1,13 @@
 //! Who logs in to the sessions in memory, and which of them end together.
 
+use std::collections::VecDeque;
+
 use statehouse_core::{Result, Timestamp};
 
-use super::State;
+use super::{Entry, State};
 use crate::bounds::Bounds;
-use crate::principals::Login;
+use crate::outcome::{Loaded, REMEMBERED};
+use crate::principals::{Login, Taken};
 use crate::record::{Principal, Record, Revoke, Snapshot};
 use crate::token::SessionKey;
 
@@ -35,7 +38,10 @@ impl State {
         for key in ending {
             self.replace(*key, None, now);
         }
-        while !ending.is_empty() && !self.has_room(record, &[], bounds) && self.remove_expendable(record.key()) {}
+        while !ending.is_empty()
+            && !self.has_room(record, &[], bounds)
+            && (self.remove_ended() || self.remove_expendable(record.key()))
+        {}
     }
 
     /// Forgets the oldest revocations of which there is no room for a memory.
@@ -46,6 +52,9 @@ impl State {
     /// Ends sessions that live.
     pub(super) fn revoke(&mut self, which: Revoke<'_>, now: Timestamp) {
         let (principal, one, kept) = which.parts();
+        if principal.is_none() {
+            return self.revoke_everything(now);
+        }
         if one.is_none() {
             self.principals.revoke(principal, now);
         }
@@ -54,6 +63,74 @@ impl State {
             if one.is_none_or(|one| *one == key) && kept != Some(&key) {
                 self.replace(key, None, now);
             }
+        }
+    }
+
+    /// Everybody waits meanwhile, so it looks at no session: they are found to have ended, and freed a few at a time.
+    fn revoke_everything(&mut self, now: Timestamp) {
+        let (epoch, taken) = self.principals.revoke_everything(now);
+        (self.ended.epoch, self.ended.at) = (epoch, now);
+        self.ended.left.push_back(taken);
+    }
+
+    /// Frees a few of the sessions that have ended with everybody's. That they have is remembered for as long as of others.
+    pub(super) fn free_ended(&mut self, now: Timestamp) {
+        for _ in 0..Self::FREED_AT_ONCE {
+            match self.next_ended() {
+                Some(key) => self.free(key, now),
+                None => return,
+            }
+        }
+    }
+
+    /// Frees one to make room, with all memory of it. False if there is none.
+    pub(super) fn remove_ended(&mut self) -> bool {
+        self.next_ended().inspect(|key| self.remove(key)).is_some()
+    }
+
+    fn next_ended(&mut self) -> Option<SessionKey> {
+        loop {
+            let Some(key) = self.ended.left.front_mut()?.next() else {
+                self.ended.left.pop_front();
+                continue;
+            };
+            // It may have been freed since.
+            if self.sessions.get(&key).is_some_and(|entry| self.ended.has(entry)) {
+                return Some(key);
+            }
+        }
+    }
+
+    /// Frees what has expired or ended, and remembers of what has ended that it has.
+    pub(super) fn free(&mut self, key: SessionKey, now: Timestamp) {
+        let ended = self.sessions.get(&key).filter(|entry| self.ended.has(entry));
+        match ended.map(|entry| self.ended.found(entry, now)) {
+            Some(Loaded::Deleted { .. }) => self.replace(key, None, self.ended.at),
+            _ => self.remove(&key),
+        }
+    }
+}
+
+/// What the last revocation of everybody has ended.
+#[derive(Debug, Default)]
+pub(super) struct Ended {
+    /// All logins before this.
+    epoch: u64,
+    at: Timestamp,
+    /// The sessions of which some may not be freed yet.
+    left: VecDeque<Taken>,
+}
+
+impl Ended {
+    pub(super) fn has(&self, entry: &Entry) -> bool {
+        entry.record.as_ref().is_some_and(|record| record.is_revoked_in(self.epoch))
+    }
+
+    /// What is found of one that it has: of what had expired before, nothing.
+    pub(super) fn found(&self, entry: &Entry, now: Timestamp) -> Loaded {
+        match entry.expires > self.at && now < self.at + REMEMBERED {
+            true => Loaded::Deleted { ago: now.since(self.at) },
+            false => Loaded::Absent,
         }
     }
 }

@@ -12,6 +12,7 @@ use statehouse_core::fence::Marks;
 use statehouse_core::{Capabilities, Error, Fence, Health, Operation, RaiseOptions, Result, Steady, Timestamp};
 
 pub use self::config::MemoryConfig;
+use self::logins::Ended;
 use crate::api::SessionStore;
 use crate::bounds::Bounds;
 use crate::capability::{FENCED, FENCED_AT_ONCE, PRINCIPALS, UNEVICTED};
@@ -50,6 +51,7 @@ struct State {
     /// What all of them weigh.
     bytes: u64,
     principals: Principals,
+    ended: Ended,
 }
 
 #[derive(Debug)]
@@ -153,11 +155,12 @@ impl State {
     const FREED_AT_ONCE: usize = 8;
 
     fn free_expired(&mut self, now: Timestamp) {
+        self.free_ended(now);
         for _ in 0..Self::FREED_AT_ONCE {
             match self.queue.first() {
                 Some((expires, key)) if *expires <= now => {
                     let key = *key;
-                    self.remove(&key);
+                    self.free(key, now);
                 }
                 _ => return,
             }
@@ -165,7 +168,11 @@ impl State {
     }
 
     fn find(&self, key: &SessionKey, now: Timestamp) -> Loaded {
-        match self.sessions.get(key).filter(|entry| entry.expires > now) {
+        let entry = self.sessions.get(key);
+        if let Some(entry) = entry.filter(|entry| self.ended.has(entry)) {
+            return self.ended.found(entry, now);
+        }
+        match entry.filter(|entry| entry.expires > now) {
             Some(Entry { record: Some(record), used, .. }) => {
                 Loaded::Found(Snapshot::new(Arc::clone(record), now, *used + record.idle_timeout()))
             }
@@ -214,7 +221,7 @@ impl State {
     fn make_room(&mut self, record: &Record, ending: &[SessionKey], bounds: Bounds) -> Result<()> {
         bounds.check(record.weight())?;
         while !self.has_room(record, ending, bounds) {
-            if !self.remove_expendable(record.key()) && !self.principals.forget_oldest() {
+            if !self.remove_ended() && !self.remove_expendable(record.key()) && !self.principals.forget_oldest() {
                 return Err(Error::full(FULL));
             }
         }
@@ -303,9 +310,10 @@ impl SessionStore for MemorySessionStore {
         let mut state = self.lock();
         let now = self.now();
         state.free_expired(now);
-        let State { sessions, queue, expendable, .. } = &mut *state;
+        let State { sessions, queue, expendable, ended, .. } = &mut *state;
         let Some(entry) = sessions.get_mut(key).filter(|entry| entry.expires > now) else { return Ok(Touched::Gone) };
-        let Some(record) = &entry.record else { return Ok(Touched::Gone) };
+        let is_ended = ended.has(entry);
+        let Some(record) = entry.record.as_ref().filter(|_| !is_ended) else { return Ok(Touched::Gone) };
         let (before, after) = (entry.expires, record.expiry_if_used(now));
         (entry.used, entry.expires) = (now, after);
         for queue in [queue, expendable] {
@@ -472,6 +480,45 @@ mod tests {
         assert!(matches!(store.load(&key).await.unwrap(), Loaded::Absent));
         create(&store).await.unwrap();
         assert_eq!(store.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_revocation_of_everybody_looks_at_no_session_and_they_are_freed_a_few_at_a_time() {
+        let (store, clock) = store(100);
+        let mut ended = Vec::new();
+        for _ in 0..100 {
+            ended.push(log_in(&store).await.unwrap());
+        }
+        store.revoke(Revoke::Everything).await.unwrap();
+        let there = |store: &MemorySessionStore| {
+            let state = store.lock();
+            state.sessions.values().filter(|entry| entry.record.is_some()).count()
+        };
+        assert_eq!(there(&store), 100, "nothing was done with them yet");
+        for key in &ended {
+            assert!(matches!(store.load(key).await.unwrap(), Loaded::Deleted { .. }));
+            assert_eq!(store.delete(key, Authority::Application).await.unwrap(), Deleted::Gone);
+        }
+        assert!(store.list(&Principal::new("u42").unwrap()).await.unwrap().is_empty());
+        // They take nobody's place, and are remembered like others.
+        let (mut live, before) = (vec![log_in(&store).await.unwrap()], there(&store));
+        assert!((91..100).contains(&before), "{before}");
+        assert_eq!(store.touch(&live[0]).await.unwrap(), Touched::Slid);
+        assert!(there(&store) >= before - State::FREED_AT_ONCE);
+        for _ in 0..99 {
+            live.push(log_in(&store).await.unwrap());
+        }
+        assert_eq!((there(&store), store.len()), (100, 100));
+        store.revoke(Revoke::Everything).await.unwrap();
+        clock.advance(REMEMBERED - Duration::from_micros(1));
+        let _ = store.touch(&live[0]).await.unwrap();
+        for key in &live {
+            assert!(matches!(store.load(key).await.unwrap(), Loaded::Deleted { .. }), "as long as of any other");
+        }
+        clock.advance(Duration::from_micros(1));
+        for key in &live {
+            assert!(matches!(store.load(key).await.unwrap(), Loaded::Absent));
+        }
     }
 
     #[tokio::test]

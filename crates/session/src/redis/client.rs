@@ -8,8 +8,8 @@ use bytes::BytesMut;
 use statehouse_core::time::{millis_rounded_up, whole_micros};
 use statehouse_core::{Envelope, ErrorKind, Fence, Namespace, Operation, Result, Timestamp, hex};
 use statehouse_redis::{
-    ENVELOPE_STAMP, Idempotence, KeySpace, REFUSE_STALE, RedisClient, RedisScript, ScriptCall, raise, redis, script,
-    unexpected_answer,
+    ENVELOPE_STAMP, Idempotence, KeySpace, REFUSE_STALE, REFUSE_STALE_TO_DELETE, RedisClient, RedisScript, ScriptCall,
+    raise, redis, script, unexpected_answer,
 };
 
 use super::anonymous::{Anonymous, second, until};
@@ -27,7 +27,8 @@ static SAVE: LazyLock<RedisScript> = script!(LAST_EPOCH, "lua/save.lua");
 static SAVE_FENCED: LazyLock<RedisScript> = script!(REFUSE_STALE, LAST_EPOCH, "lua/save.lua");
 static TOUCH: LazyLock<RedisScript> = script!(ENVELOPE_STAMP, LAST_EPOCH, "lua/touch.lua");
 static DELETE: LazyLock<RedisScript> = script!(ENVELOPE_STAMP, LAST_EPOCH, "lua/delete.lua");
-static DELETE_FENCED: LazyLock<RedisScript> = script!(REFUSE_STALE, ENVELOPE_STAMP, LAST_EPOCH, "lua/delete.lua");
+static DELETE_FENCED: LazyLock<RedisScript> =
+    script!(REFUSE_STALE_TO_DELETE, ENVELOPE_STAMP, LAST_EPOCH, "lua/delete.lua");
 
 const LAST_EPOCH: &str = include_str!("lua/last_epoch.lua");
 
@@ -200,7 +201,8 @@ impl Wire {
         let script = if options.fence.is_some() { &SAVE_FENCED } else { &SAVE };
         let epoch = known.as_ref().map(|_| base.record().epoch().to_string()).unwrap_or_default();
         let (call, _) = call_known(script, self.key(&key), known);
-        let call = call.arg(&version).arg(&next.encode()?[..]).arg(lives).arg(epoch).deadline();
+        let call = call.arg(&version).arg(&next.encode()?[..]).arg(lives).arg(epoch);
+        let call = call.arg(u8::from(options.ends_others)).deadline();
         let call = self.fenced(call, options.fence.as_ref())?;
         let deadline = Deadline::of(options.deadline);
         let answer = match call.run(&self.redis.within(deadline.left()), Idempotence::NotIdempotent).await {

@@ -54,7 +54,7 @@ impl RedisSessionStore {
             // None of theirs, or not any more: then all that they have are others.
             let Some(session) = live.first() else { return self.principals.revoke(Some(principal), deadline).await };
             let record = session.record().clone().with_epoch(next);
-            let options = SaveOptions { deadline: deadline.left(), ..SaveOptions::default() };
+            let options = SaveOptions { deadline: deadline.left(), ends_others: true, ..SaveOptions::default() };
             match self.swap_live(session, Authority::Application, record, None, options).await? {
                 Saved::Applied(_) => {}
                 Saved::Gone | Saved::Superseded | Saved::Conflict(_) => continue,

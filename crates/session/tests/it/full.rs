@@ -9,7 +9,7 @@ use statehouse_session::{
     MemoryConfig, MemorySessionStore, NewSession, Principal, RedisSessionStore, Revoke, Rotation, Saved, SessionKey,
     SessionStore, SessionStoreExt as _, Token, Touched,
 };
-use statehouse_testkit::{RedisServer, SmallDisk};
+use statehouse_testkit::{RedisCluster, RedisServer, SmallDisk};
 
 use crate::random_namespace;
 
@@ -46,6 +46,52 @@ async fn ends_sessions(store: &dyn SessionStore, [held, other, kept]: [&Token; 3
     assert!(is_there(store, &kept.key()).await);
 }
 
+/// Two sessions of each of some principals.
+async fn log_in_twice(store: &dyn SessionStore, names: &[&str]) -> Vec<[Token; 2]> {
+    let mut all = Vec::new();
+    for name in names {
+        let tokens = [Token::generate().unwrap(), Token::generate().unwrap()];
+        for token in &tokens {
+            let login = new(token).with_principal(Principal::new(*name).unwrap());
+            store.create(&token.key(), &login).await.unwrap();
+        }
+        all.push(tokens);
+    }
+    all
+}
+
+async fn which_are_there(store: &dyn SessionStore, sessions: &[[Token; 2]]) -> Vec<bool> {
+    let mut there = Vec::new();
+    for token in sessions.iter().flatten() {
+        there.push(is_there(store, &token.key()).await);
+    }
+    there
+}
+
+/// What holds there of the sessions of somebody that end together.
+async fn revokes(store: &dyn SessionStore, sessions: &[[Token; 2]], [all, others, _]: [&str; 3]) {
+    for token in sessions.iter().flatten() {
+        assert_eq!(store.touch(&token.key()).await.unwrap(), Touched::Slid);
+    }
+    store.revoke(Revoke::All(&Principal::new(all).unwrap())).await.unwrap();
+    let others = Principal::new(others).unwrap();
+    store.revoke(Revoke::Others(&others, &sessions[1][0].key())).await.unwrap();
+    assert_eq!(which_are_there(store, sessions).await, [false, false, true, false, true, true]);
+    assert_eq!(store.list(&others).await.unwrap().len(), 1);
+}
+
+/// And of those of everybody: they end, and a login that was under way comes to nothing.
+async fn revokes_everything(store: &dyn SessionStore, sessions: &[[Token; 2]], [_, _, name]: [&str; 3]) {
+    let principal = Principal::new(name).unwrap();
+    let begun = store.epoch(&principal).await.unwrap();
+    store.revoke(Revoke::Everything).await.unwrap();
+    assert_eq!(which_are_there(store, sessions).await, [false; 6]);
+    assert!(store.epoch(&principal).await.unwrap() > begun);
+}
+
+const FIRST: [&str; 3] = ["a", "b", "c"];
+const SECOND: [&str; 3] = ["d", "e", "f"];
+
 #[tokio::test]
 async fn a_redis_without_memory_ends_sessions() {
     let server = RedisServer::builder().max_memory(64 << 20, "noeviction").start().await;
@@ -54,15 +100,32 @@ async fn a_redis_without_memory_ends_sessions() {
     );
     let store = RedisSessionStore::new(RedisClient::open(config.unwrap()).await.unwrap(), &random_namespace()).unwrap();
     let (held, other, kept) = (create(&store).await, create(&store).await, create(&store).await);
-    // The scripts are known to the server from here on: it could not take a new one.
-    let warm = create(&store).await;
-    let _ = store.touch(&warm.key()).await.unwrap();
-    let _ = store.delete(&warm.key(), Authority::Holder(warm.verifier_hash())).await.unwrap();
+    let (early, late) = (log_in_twice(&store, &FIRST).await, log_in_twice(&store, &SECOND).await);
     // Less than it has in use already, so that no buffer that is freed makes room.
     server.command(&["CONFIG", "SET", "maxmemory", "100kb"]).await.unwrap();
     ends_sessions(&store, [&held, &other, &kept]).await;
+    // The scripts of a revocation are new to the server, and it takes them, once more where it has lost them all.
+    revokes(&store, &early, FIRST).await;
+    server.command(&["SCRIPT", "FLUSH"]).await.unwrap();
+    revokes(&store, &late, SECOND).await;
+    for (sessions, names) in [(&early, FIRST), (&late, SECOND)] {
+        revokes_everything(&store, sessions, names).await;
+    }
     server.command(&["CONFIG", "SET", "maxmemory", "0"]).await.unwrap();
     create(&store).await;
+}
+
+/// The epochs and the sessions lie on different nodes there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_without_memory_ends_sessions_together() {
+    let cluster = RedisCluster::start_with(RedisServer::builder().max_memory(64 << 20, "noeviction")).await;
+    let store = crate::open_redis(&cluster.url(), &random_namespace()).await;
+    let early = log_in_twice(&store, &FIRST).await;
+    for node in cluster.nodes() {
+        node.command(&["CONFIG", "SET", "maxmemory", "100kb"]).await.unwrap();
+    }
+    revokes(&store, &early, FIRST).await;
+    revokes_everything(&store, &early, FIRST).await;
 }
 
 /// Not a test of its own: runs where a small file system is mounted, which the other test sees to.
@@ -71,11 +134,14 @@ async fn the_process_on_the_small_disk() {
     let Some(disk) = SmallDisk::here() else { return };
     let store = LocalSessionStore::open(disk.path().join("sessions")).await.unwrap();
     let (held, other, kept) = (create(&store).await, create(&store).await, create(&store).await);
+    let logged_in = log_in_twice(&store, &FIRST).await;
     disk.fill("filler");
     let health = store.health().await;
     assert_eq!(health.status, HealthStatus::Degraded, "{health:?}");
     assert_eq!(health.error.unwrap().retry(), Retry::FULL);
     ends_sessions(&store, [&held, &other, &kept]).await;
+    revokes(&store, &logged_in, FIRST).await;
+    revokes_everything(&store, &logged_in, FIRST).await;
     std::fs::remove_file(disk.path().join("filler")).unwrap();
     create(&store).await;
     assert_eq!(store.health().await.status, HealthStatus::Up);

@@ -103,10 +103,9 @@ pub(crate) async fn json(State(app): State<Arc<App>>, _: OperatorVisit) -> Resul
             "done": loaded.done, "total": loaded.total, "has_failed": error,
         })
     });
-    let locks = app
-        .coord
-        .locks()
-        .await?
+    let held = app.coord.locks().await?;
+    let locks = held
+        .locks
         .into_iter()
         .map(|lock| json!({ "what": lock.kind.as_str(), "name": lock.name, "holder": lock.holder }));
     // None where replicas know nothing of each other.
@@ -114,6 +113,7 @@ pub(crate) async fn json(State(app): State<Arc<App>>, _: OperatorVisit) -> Resul
     Ok(Json(json!({
         "terminology": loaded, "reports": app.reports.latest().await?, "resyncs": app.problem_sets.resyncs(),
         "members": fleet.map(|fleet| fleet.replicas), "locks": locks.collect::<Vec<_>>(),
+        "unreadable_locks": held.skipped,
     })))
 }
 

@@ -12,6 +12,7 @@ end
 if number_of(KEYS[2]) > number then
   return 0
 end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+-- First what needs no room: see revoke.lua.
 redis.call('DEL', KEYS[2])
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return number

@@ -5,5 +5,7 @@ for _, key in ipairs(KEYS) do
   local found = redis.pcall('GET', key)
   next = math.max(next, 1 + (type(found) == 'string' and tonumber(found) or 0))
 end
+-- Sessions end on a server that is full as well: behind a first write that needs no room, Redis refuses a script no other.
+redis.call('DEL', KEYS[1])
 redis.call('SET', KEYS[1], string.format('%.0f', next), 'PX', ARGV[3])
 return next
