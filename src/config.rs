@@ -64,6 +64,9 @@ pub(crate) const READ_ONLY: &str = "STATEHOUSE_READ_ONLY";
 ///
 /// | URL of the files | default | |
 /// | --- | --- | --- |
+/// | `memory:` | | |
+/// | `capacity` | `256MiB` | what they may take up, with uploads under way; beyond it is as a full disk |
+/// | `body_timeout` | `5m` | for a silent source of an upload |
 /// | `file:///dir` | | |
 /// | `durability` | `synced` | `synced`, or `relaxed` for what may be lost in a crash of the machine |
 /// | `permissions` | `private` | `private`, or `group` for a shared group |

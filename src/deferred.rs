@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use statehouse_cache::{
     self as cache, Cache, CacheKey, Entry, RemoveOutcome, Reservation, ReserveOptions, SetOutcome, TouchOutcome,
 };
-use statehouse_core::{Capabilities, Fence, Health, RaiseOptions, Result};
+use statehouse_core::{Capabilities, Fence, Health, RaiseOptions, Result, Timestamp};
 use statehouse_filestore::{
     self as files, Body, DeleteOutcome, FileKey, FileStore, Meta, Object, Page, PutOutcome, ReadOutcome, StageId,
     Staged,
@@ -225,6 +225,10 @@ impl FileStore for Deferred<Arc<dyn FileStore>> {
 
     async fn sweep_with(&self, options: files::SweepOptions) -> Result<files::Swept> {
         pass_on!(self.store, options, sweep_with())
+    }
+
+    async fn now(&self) -> Result<Timestamp> {
+        self.store.get().await?.now().await
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -150,7 +150,7 @@ impl<T, W: Future<Output = Result<T>>> Future for Timed<'_, W> {
             this.work.span().record("error.type", error.kind().as_str());
             let error = this.operation.name_in(error);
             match this.key {
-                Some(key) => error.with_key(*key),
+                Some(key) => error.with_key(key),
                 None => error,
             }
         }))

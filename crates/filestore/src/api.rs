@@ -2,7 +2,9 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use statehouse_core::{Capabilities, Error, ErrorKind, Fence, Health, RaiseOptions, Result};
+use statehouse_core::{
+    Capabilities, Clock as _, Error, ErrorKind, Fence, Health, RaiseOptions, Result, SystemClock, Timestamp,
+};
 
 use crate::body::Body;
 use crate::content::Object;
@@ -162,6 +164,11 @@ pub trait FileStore: Debug + Send + Sync + 'static {
         Err(Error::new(ErrorKind::Unsupported, "this store has nothing that a sweep could remove"))
     }
 
+    /// What time it is by the clock that says when a file's time is over: that of this machine, unless the store has another.
+    async fn now(&self) -> Result<Timestamp> {
+        Ok(SystemClock::default().now())
+    }
+
     /// What this store can do.
     fn capabilities(&self) -> Capabilities;
 
@@ -294,6 +301,13 @@ macro_rules! forward {
                 'a: 'f,
             {
                 (**self).sweep_with(options)
+            }
+
+            fn now<'a, 'f>(&'a self) -> Boxed<'f, Timestamp>
+            where
+                'a: 'f,
+            {
+                (**self).now()
             }
 
             fn capabilities(&self) -> Capabilities {

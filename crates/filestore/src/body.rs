@@ -8,7 +8,6 @@ use futures_util::{StreamExt, TryStreamExt};
 use statehouse_core::{Error, ErrorKind, Result, Retry};
 
 /// How long a source may be silent, if nothing else is said.
-#[cfg(any(unix, feature = "s3"))]
 pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// What a put stores: bytes in memory, or a stream of known or unknown length.
@@ -108,7 +107,6 @@ pub(crate) fn impatient(
 }
 
 /// The next piece of a stream whose source may be silent for so long: what the put holds meanwhile, others wait for.
-#[cfg(any(unix, feature = "s3"))]
 pub(crate) async fn next_piece(
     stream: &mut BoxStream<'static, Result<Bytes>>,
     patience: Duration,
@@ -117,7 +115,6 @@ pub(crate) async fn next_piece(
     next.unwrap_or_else(|_| Err(silent(patience)))
 }
 
-#[cfg(any(unix, feature = "s3"))]
 fn silent(patience: Duration) -> Error {
     let message = format!("the body's source sent nothing for {patience:?}; body_timeout allows no more");
     Error::new(ErrorKind::Timeout, message).with_retry(Retry::Never)

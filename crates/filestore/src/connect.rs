@@ -8,7 +8,7 @@ use statehouse_core::{Namespace, Result, Scheme, ServiceUrl};
 
 use crate::api::FileStore;
 use crate::files::Files;
-use crate::memory::MemoryFileStore;
+use crate::memory::{MemoryConfig, MemoryFileStore};
 
 type Opening = BoxFuture<'static, Result<Arc<dyn FileStore>>>;
 /// Reads the URL at once, and opens what it names when the future runs.
@@ -36,7 +36,7 @@ const S3: Option<Open> = None;
 ///
 /// | URL | store |
 /// | --- | --- |
-/// | `memory:` | [`MemoryFileStore`] |
+/// | `memory:` | [`MemoryFileStore`]; parameters as [`MemoryConfig`] says |
 /// | `file:///dir` | [`LocalFileStore`](crate::LocalFileStore); parameters as [`LocalConfig`](crate::local::LocalConfig) says |
 /// | `s3://bucket/prefix` | [`ObjectFileStore`](crate::object::ObjectFileStore); parameters as `S3Config` says; feature `s3` |
 ///
@@ -81,8 +81,8 @@ fn prepare(url: ServiceUrl, namespace: &Namespace) -> Result<BoxFuture<'static, 
 }
 
 fn memory(url: ServiceUrl) -> Result<Opening> {
-    url.finish()?;
-    Ok(ready(Ok(Arc::new(MemoryFileStore::new()) as _)).boxed())
+    let config = MemoryConfig::from_url(url)?;
+    Ok(ready(Ok(Arc::new(MemoryFileStore::with_config(config)) as _)).boxed())
 }
 
 #[cfg(unix)]

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use statehouse_core::layer::Layer;
-use statehouse_core::{Capabilities, Fence, Health, RaiseOptions, Result};
+use statehouse_core::{Capabilities, Fence, Health, RaiseOptions, Result, Timestamp};
 
 use crate::operation::NAME;
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     PutOptions, PutOutcome, ReadOutcome, Stage, StageId, Staged, StagesOptions, SweepOptions, Swept,
 };
 
-/// A [`FileStore`] with a [`Layer`] around each of its calls. Capabilities and health are those of the store in it.
+/// A [`FileStore`] with a [`Layer`] around each of its calls. Capabilities, health and clock are those of the store in it.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -95,6 +95,10 @@ impl<L: Layer> FileStore for LayeredFileStore<L> {
 
     async fn sweep_with(&self, options: SweepOptions) -> Result<Swept> {
         self.layer.around(NAME.sweep, self.inner.sweep_with(options)).await
+    }
+
+    async fn now(&self) -> Result<Timestamp> {
+        self.inner.now().await
     }
 
     fn capabilities(&self) -> Capabilities {

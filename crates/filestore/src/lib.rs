@@ -170,7 +170,7 @@ pub use key::FileKey;
 pub use layered::LayeredFileStore;
 #[cfg(unix)]
 pub use local::{Access, Durability, LocalConfig, LocalFileStore, Permissions};
-pub use memory::MemoryFileStore;
+pub use memory::{MemoryConfig, MemoryFileStore};
 pub use meta::{ETag, Entry, Meta, Stored};
 #[cfg(feature = "s3")]
 pub use object::{ObjectConfig, ObjectFileStore, Probe, S3Config};

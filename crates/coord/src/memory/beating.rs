@@ -4,15 +4,14 @@ use std::collections::BTreeMap;
 
 use statehouse_core::{Timestamp, Version};
 
-use super::State;
-use crate::beats::{BeatKind, BeatOptions, Beaten, Beats};
+use crate::beats::{BeatKind, Beats};
 use crate::key::CoordKey;
 
 /// Those who beat together: by their keys, when each is over.
 #[derive(Debug, Default)]
 pub(super) struct Group {
-    ends: BTreeMap<CoordKey, Timestamp>,
-    changes: Version,
+    pub(super) ends: BTreeMap<CoordKey, Timestamp>,
+    pub(super) changes: Version,
 }
 
 impl Group {
@@ -22,7 +21,7 @@ impl Group {
     }
 
     /// Whether it was there, and is.
-    fn said(&mut self, key: &CoordKey, kind: BeatKind, end: Timestamp) -> (bool, bool) {
+    pub(super) fn said(&mut self, key: &CoordKey, kind: BeatKind, end: Timestamp) -> (bool, bool) {
         match kind {
             BeatKind::Again => {
                 let was_there = self.ends.get_mut(key).map(|known| *known = end).is_some();
@@ -31,25 +30,5 @@ impl Group {
             BeatKind::Anew => (self.ends.insert(key.clone(), end).is_some(), true),
             BeatKind::Last => (self.ends.remove(key).is_some(), false),
         }
-    }
-}
-
-impl State {
-    pub(super) fn beat(&mut self, key: &CoordKey, version: Version, options: &BeatOptions, now: Timestamp) -> Beaten {
-        let has_record = self.live(key, now).is_some_and(|record| record.version == version);
-        let group = self.groups.entry(key.group().to_owned()).or_default();
-        let before = group.ends.len();
-        group.ends.retain(|_, end| *end > now);
-        let is_new = group.changes == Version::default();
-        let (was_there, is_there) =
-            if has_record { group.said(key, options.kind, now + options.lives) } else { (false, false) };
-        let comes = is_there && options.kind == BeatKind::Anew;
-        if comes || was_there != is_there || is_new || group.ends.len() < before {
-            self.last = self.last.next(now.as_micros());
-            group.changes = self.last;
-        }
-        let others = group.ends.iter().filter(|(other, _)| *other != key);
-        let ends_in = others.map(|(_, end)| end.since(now)).min();
-        Beaten::new((was_there, is_there), group.changes, ends_in)
     }
 }

@@ -20,7 +20,7 @@ use tokio::time::{Instant, timeout_at};
 use self::beating::Group;
 pub use self::config::MemoryConfig;
 use crate::api::CoordStore;
-use crate::beats::{BeatOptions, Beaten, Beats, BeatsOptions};
+use crate::beats::{BeatKind, BeatOptions, Beaten, Beats, BeatsOptions};
 use crate::capability::{BEATS, FENCED, FENCED_AT_ONCE, NOTIFY, SERVER_TIME};
 use crate::hashed::REQUESTS;
 use crate::key::CoordKey;
@@ -157,6 +157,24 @@ impl State {
         self.take(key);
         self.last = self.last.next(now.as_micros());
         self.keep(key, Entry { version: self.last, id, value, expires });
+    }
+
+    fn beat(&mut self, key: &CoordKey, version: Version, options: &BeatOptions, now: Timestamp) -> Beaten {
+        let has_record = self.live(key, now).is_some_and(|record| record.version == version);
+        let group = self.groups.entry(key.group().to_owned()).or_default();
+        let before = group.ends.len();
+        group.ends.retain(|_, end| *end > now);
+        let is_new = group.changes == Version::default();
+        let (was_there, is_there) =
+            if has_record { group.said(key, options.kind, now + options.lives) } else { (false, false) };
+        let comes = is_there && options.kind == BeatKind::Anew;
+        if comes || was_there != is_there || is_new || group.ends.len() < before {
+            self.last = self.last.next(now.as_micros());
+            group.changes = self.last;
+        }
+        let others = group.ends.iter().filter(|(other, _)| *other != key);
+        let ends_in = others.map(|(_, end)| end.since(now)).min();
+        Beaten::new((was_there, is_there), group.changes, ends_in)
     }
 }
 

@@ -37,7 +37,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 #[cfg(doc)]
 use statehouse_core::ErrorKind;
-use statehouse_core::{Capabilities, Fence, Health, RaiseOptions, Result};
+use statehouse_core::{Capabilities, Fence, Health, RaiseOptions, Result, Timestamp};
 
 use self::client::{Content, Disk, Found, PIECE};
 pub use self::config::{Access, Durability, LocalConfig, Permissions};
@@ -301,6 +301,11 @@ impl FileStore for LocalFileStore {
         let (disk, deadline) = (Arc::clone(&self.disk), options.deadline);
         let sweep = blocking(move || disk.in_place(disk.sweep(&options)));
         OPERATION.sweep.during(deadline::write(deadline, sweep)).await
+    }
+
+    async fn now(&self) -> Result<Timestamp> {
+        let disk = Arc::clone(&self.disk);
+        blocking(move || disk.in_place(disk.now())).await
     }
 
     fn capabilities(&self) -> Capabilities {

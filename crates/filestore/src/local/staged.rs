@@ -255,7 +255,7 @@ impl Disk {
     }
 
     /// What time it is by the store's clock; by the host's in a store that is only read.
-    fn now(&self) -> Result<Timestamp> {
+    pub(super) fn now(&self) -> Result<Timestamp> {
         let host = || Ok(Timestamp::from(std::time::SystemTime::now()));
         self.writing.as_ref().map_or_else(host, |writing| writing.stage.now())
     }

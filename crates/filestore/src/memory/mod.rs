@@ -1,5 +1,7 @@
 //! Files in this process's memory: the reference of the contract, for tests and for what may be lost.
 
+mod config;
+mod room;
 mod stages;
 #[cfg(test)]
 mod tests;
@@ -11,16 +13,19 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGua
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::TryStreamExt;
+use futures_util::stream::BoxStream;
 use statehouse_core::fence::Marks;
 use statehouse_core::{
-    Capabilities, Clock, Error, ErrorKind, Fence, Health, Operation, RaiseOptions, Result, SystemClock, Timestamp,
+    Capabilities, Clock, Error, ErrorKind, Fence, Health, Operation, RaiseOptions, Result, Steady, Timestamp,
 };
 
+pub use self::config::MemoryConfig;
+use self::room::{Room, Share};
 use crate::api::FileStore;
 use crate::blocking::unanswered;
-use crate::body::Body;
+use crate::body::{Body, next_piece};
 use crate::content::Object;
 use crate::counters::Counters;
 use crate::digest::{Intake, nonce};
@@ -44,11 +49,17 @@ const OPERATION: Operations = Operations::of(BACKEND);
 ///
 /// # Durability
 /// None: the files end with the process. Each put has an etag of its own.
+///
+/// # Bounds
+/// All that it holds has at most the [capacity](MemoryConfig::capacity): uploads under way are in memory as a whole. One whose length is not
+/// known takes up to twice its bytes until it has ended.
 pub struct MemoryFileStore {
     files: RwLock<BTreeMap<FileKey, File>>,
     stages: Mutex<BTreeMap<StageId, Pending>>,
     marks: Marks,
-    clock: Arc<dyn Clock>,
+    clock: Steady,
+    room: Arc<Room>,
+    body_timeout: Duration,
     counters: Counters,
 }
 
@@ -57,6 +68,8 @@ struct File {
     meta: Meta,
     content: Bytes,
     time_to_live: Option<Duration>,
+    /// What its metadata takes up; its content counts for itself.
+    described: Arc<Share>,
 }
 
 /// A stage.
@@ -77,16 +90,25 @@ impl MemoryFileStore {
     /// An empty store.
     #[must_use]
     pub fn new() -> Self {
-        Self::with_clock(Arc::new(SystemClock::default()))
+        Self::with_config(MemoryConfig::default())
     }
 
     /// An empty store that takes the files' times from this clock.
     pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
+        Self::with_config(MemoryConfig::default().with_clock(clock))
+    }
+
+    /// An empty store with these bounds.
+    #[must_use]
+    pub fn with_config(config: MemoryConfig) -> Self {
+        let MemoryConfig { capacity, body_timeout, clock } = config;
         Self {
             files: RwLock::default(),
             stages: Mutex::default(),
             marks: Marks::default(),
-            clock,
+            clock: Steady::new(clock),
+            room: Room::new(capacity),
+            body_timeout,
             counters: Counters::new(BACKEND),
         }
     }
@@ -127,16 +149,14 @@ impl MemoryFileStore {
         let mut intake = options.intake(body.len())?;
         let content = match body.into_bytes() {
             Ok(bytes) => {
+                let share = self.room.share(bytes.len())?;
                 intake = taken(intake, &bytes).await?;
-                bytes
+                share.keep(bytes)
             }
-            Err(mut stream) => {
-                let mut all = BytesMut::new();
-                while let Some(piece) = stream.try_next().await? {
-                    intake = taken(intake, &piece).await?;
-                    all.extend_from_slice(&piece);
-                }
-                all.freeze()
+            Err(stream) => {
+                let content;
+                (content, intake) = self.gather(stream, intake).await?;
+                content
             }
         };
         let received = intake.finish()?;
@@ -146,7 +166,29 @@ impl MemoryFileStore {
             .with_content_disposition(options.content_disposition)
             .with_cache_control(options.cache_control)
             .with_user(options.user);
-        Ok(File { meta, content, time_to_live: options.time_to_live })
+        let described = Arc::new(self.room.describe(&meta)?);
+        Ok(File { meta, content, time_to_live: options.time_to_live, described })
+    }
+
+    /// Takes all of a stream in, as far as there is room, from a source that is not silent for too long.
+    async fn gather(
+        &self,
+        mut stream: BoxStream<'static, Result<Bytes>>,
+        mut intake: Intake,
+    ) -> Result<(Bytes, Intake)> {
+        let (mut all, mut share) = (Vec::new(), self.room.share(0)?);
+        // Without a runtime nobody tells how long it has been silent.
+        let timed = tokio::runtime::Handle::try_current().is_ok();
+        while let Some(piece) = match timed {
+            true => next_piece(&mut stream, self.body_timeout).await?,
+            false => stream.try_next().await?,
+        } {
+            intake = taken(intake, &piece).await?;
+            share.grow(piece.len())?;
+            all.extend_from_slice(&piece);
+        }
+        all.shrink_to_fit();
+        Ok((share.keep(all.into()), intake))
     }
 
     fn get(&self, key: &FileKey, options: &GetOptions) -> Result<ReadOutcome<Object>> {
@@ -193,6 +235,8 @@ impl MemoryFileStore {
         let mut file = self.find(from)?;
         file.meta.key = to.clone();
         file.meta.etag = new_etag()?;
+        // The content is shared.
+        file.described = Arc::new(self.room.describe(&file.meta)?);
         self.publish(file, &options.condition, options.fence.as_ref())
     }
 }
@@ -308,6 +352,10 @@ impl FileStore for MemoryFileStore {
 
     async fn sweep_with(&self, options: SweepOptions) -> Result<Swept> {
         Ok(self.sweep(&options))
+    }
+
+    async fn now(&self) -> Result<Timestamp> {
+        Ok(self.clock.now())
     }
 
     fn capabilities(&self) -> Capabilities {

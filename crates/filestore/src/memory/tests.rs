@@ -18,6 +18,104 @@ async fn times_come_from_the_clock() {
     assert_eq!(store.head_with(&key, HeadOptions::default()).await.unwrap().found().unwrap().modified, clock.now());
 }
 
+/// A clock whose time of day has been set.
+#[derive(Clone, Debug, Default)]
+struct Set(ManualClock, Arc<std::sync::atomic::AtomicBool>);
+
+impl Clock for Set {
+    fn now(&self) -> Timestamp {
+        let ahead = if self.1.load(std::sync::atomic::Ordering::SeqCst) { 3600 } else { 0 };
+        self.0.now() + Duration::from_secs(ahead)
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_ends_no_file() {
+    let clock = Set::default();
+    let store = MemoryFileStore::with_clock(Arc::new(clock.clone()));
+    let (key, minute) = (FileKey::new("a").unwrap(), Duration::from_secs(60));
+    let stored = store.put_with(&key, "x".into(), PutOptions::default().with_time_to_live(minute)).await.unwrap();
+    assert!(stored.stored().is_some());
+    clock.1.store(true, std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(store.sweep_with(SweepOptions::new("")).await.unwrap().expired, 0);
+    clock.0.advance(minute);
+    assert_eq!(store.sweep_with(SweepOptions::new("")).await.unwrap().expired, 1);
+}
+
+fn bounded(capacity: u64) -> (Arc<MemoryFileStore>, crate::Files) {
+    let store = Arc::new(MemoryFileStore::with_config(MemoryConfig::default().with_capacity(capacity)));
+    (Arc::clone(&store), crate::Files::new(store, statehouse_core::Namespace::new("n").unwrap()))
+}
+
+fn is_full(error: &Error) -> bool {
+    (error.kind(), error.retry()) == (ErrorKind::Unavailable, statehouse_core::Retry::FULL)
+}
+
+/// A source without an end ends where the room does, and leaves all of it to others.
+#[tokio::test]
+async fn what_is_beyond_the_capacity_is_refused_and_leaves_nothing() {
+    let (store, files) = bounded(1 << 20);
+    files.put("a", "old").await.unwrap();
+    let before = store.room.used();
+    let endless = || futures_util::stream::repeat_with(|| Ok::<_, std::io::Error>(vec![7; 4096]));
+    let long = || vec![7; 2 << 20];
+    let refused = [
+        files.put("a", Body::from_stream(endless())).await.map(drop).unwrap_err(),
+        files.put("b", long()).await.map(drop).unwrap_err(),
+        files.put("c", Body::from_stream(endless())).stage().await.map(drop).unwrap_err(),
+    ];
+    assert!(refused.iter().all(is_full), "{refused:?}");
+    assert_eq!((store.room.used(), files.get("a").bytes().await.unwrap()), (before, "old".into()));
+    // Nor do names without end, or copies, go on for ever.
+    let mut names = 0;
+    let full = loop {
+        names += 1;
+        if let Err(full) = files.put(format!("empty/{names}"), "").await {
+            break full;
+        }
+    };
+    assert!(is_full(&full) && names < 4096, "{names}: {full:?}");
+    assert!(is_full(&files.copy("a", "another").await.unwrap_err()));
+    assert_eq!(files.delete_prefix("").await.unwrap().failed, 0);
+    assert_eq!(store.room.used(), 0);
+}
+
+#[tokio::test]
+async fn what_is_read_staged_or_copied_counts_once_and_until_nobody_has_it() {
+    let (store, files) = bounded(1 << 20);
+    let staged = files.put("a", vec![7; 500_000]).stage().await.unwrap();
+    let once = store.room.used();
+    assert!((500_000..510_000).contains(&once), "{once}");
+    let _committed = staged.commit().await.unwrap();
+    assert_eq!(store.room.used(), once);
+    files.copy("a", "b").await.unwrap();
+    assert!(store.room.used() < once + 5_000, "a copy shares the content");
+    let read = files.get("a").bytes().await.unwrap();
+    let _gone = files.delete_prefix("").await.unwrap();
+    assert!(is_full(&files.put("c", vec![7; 600_000]).await.unwrap_err()), "somebody has it still");
+    drop(read);
+    assert_eq!(store.room.used(), 0);
+    files.put("c", vec![7; 600_000]).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_is_silent_holds_nothing_for_ever() {
+    let (store, files) = bounded(1 << 20);
+    let begins = || futures_util::stream::iter([Ok::<_, std::io::Error>(vec![7; 500_000])]);
+    let silent = || Body::from_stream(futures_util::StreamExt::chain(begins(), futures_util::stream::pending()));
+    for staged in [false, true] {
+        let put = files.put("a", silent());
+        let error = if staged { put.stage().await.map(drop).unwrap_err() } else { put.await.map(drop).unwrap_err() };
+        assert_eq!(error.kind(), ErrorKind::Timeout, "{error:?}");
+        assert!(error.message().contains("body_timeout"), "{error}");
+        assert_eq!(store.room.used(), 0);
+    }
+}
+
 #[test]
 fn it_needs_no_runtime() {
     let store = MemoryFileStore::new();

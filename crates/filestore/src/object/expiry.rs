@@ -6,10 +6,11 @@
 
 use std::time::{Duration, SystemTime};
 
-use statehouse_core::{ErrorKind, Result, Timestamp};
+use statehouse_core::{Error, ErrorKind, Result, Timestamp};
 
 use super::ObjectFileStore;
 use super::client::Remote;
+use super::list::OwnPage;
 use crate::capability;
 use crate::key::FileKey;
 use crate::meta::ETag;
@@ -36,29 +37,42 @@ impl ObjectFileStore {
             return Ok(0);
         };
         let folder = format!("{}{}/expires/", self.remote.prefix, crate::key::RESERVED);
-        let (found, now) = self.remote.list_own(native, &folder).await?;
-        let (mut swept, mut failed) = (0, None);
-        for (name, written) in found {
-            let Some((due, key)) = name.split_once('/') else { continue };
-            let (Ok(due), Ok(key)) = (due.parse::<u64>(), FileKey::new(key)) else { continue };
-            if due > seconds(now) || !key.starts_with(&options.prefix) {
-                continue;
-            }
-            // While it is young, the file that it is of may be on its way still, whatever is there.
-            let is_old = super::sweep::age(written, now) >= options.uploads_older_than;
-            // One that cannot be deleted keeps none of the others.
-            match self.sweep_one(&key, now).await {
-                Ok(looked) => {
-                    swept += u64::from(looked == Looked::Removed);
-                    if is_old && looked != Looked::HasLonger {
-                        let marker = self.remote.path(&format!("{}/expires/{name}", crate::key::RESERVED))?;
-                        failed = failed.or(self.remote.remove(&marker).await.err());
-                    }
+        let (mut pages, mut swept, mut failed) = (self.remote.list_own(native, &folder), 0, None);
+        while let Some(OwnPage { found, now }) = pages.next().await? {
+            for (name, written) in found {
+                let Some((due, key)) = name.split_once('/') else { continue };
+                let (Ok(due), Ok(key)) = (due.parse::<u64>(), FileKey::new(key)) else { continue };
+                if due > seconds(now) || !key.starts_with(&options.prefix) {
+                    continue;
                 }
-                Err(error) => failed = failed.or(Some(error)),
+                // One that cannot be deleted keeps none of the others.
+                let (removed, error) = self.sweep_marked(&name, &key, (written, now), options.uploads_older_than).await;
+                (swept, failed) = (swept + u64::from(removed), failed.or(error));
             }
         }
         failed.map_or(Ok(swept), Err)
+    }
+
+    /// Removes a file whose time is over, if it is, and the marker that has said to look: while that is young, the file that it is of may be
+    /// on its way still, whatever is there. Whether the file was removed, and what failed.
+    async fn sweep_marked(
+        &self,
+        name: &str,
+        key: &FileKey,
+        (written, now): (Timestamp, SystemTime),
+        older_than: Duration,
+    ) -> (bool, Option<Error>) {
+        let looked = match self.sweep_one(key, now).await {
+            Ok(looked) => looked,
+            Err(error) => return (false, Some(error)),
+        };
+        let removed = looked == Looked::Removed;
+        if looked == Looked::HasLonger || super::sweep::age(written, now) < older_than {
+            return (removed, None);
+        }
+        let marker = self.remote.path(&format!("{}/expires/{name}", crate::key::RESERVED));
+        let done = async { self.remote.remove(&marker?).await }.await;
+        (removed, done.err())
     }
 
     /// What a file is like, of which it was written down that its time is over.
@@ -87,9 +101,15 @@ enum Looked {
 }
 
 impl Remote {
+    /// What time it is at the server; by the host's clock where no answer has said so.
+    pub(super) fn now(&self) -> SystemTime {
+        let heard = self.native.as_ref().and_then(|native| native.server.clock.now());
+        heard.unwrap_or_else(SystemTime::now)
+    }
+
     /// Has a sweep look at a file that is about to be written, when its time is over.
     pub(super) async fn expect_end(&self, key: &FileKey, time_to_live: Duration) -> Result<()> {
-        let due = seconds(SystemTime::now()).saturating_add(time_to_live.as_secs());
+        let due = seconds(self.now()).saturating_add(time_to_live.as_secs());
         let path = self.path(&format!("{}/expires/{due:012}/{key}", crate::key::RESERVED))?;
         self.put_own(&path, String::new()).await
     }

@@ -133,34 +133,9 @@ impl Remote {
         Listed::ask(native, &query, &filling.whole).await.map(|(listed, _)| listed)
     }
 
-    /// All that lies in a folder of the store's own: its name behind that, and when it was last written; and what time it is at
-    /// the server.
-    pub(super) async fn list_own(
-        &self,
-        native: &Native,
-        folder: &str,
-    ) -> Result<(Vec<(String, Timestamp)>, SystemTime)> {
-        let (mut found, mut last, mut token, mut still) = (Vec::new(), String::new(), None, 0);
-        loop {
-            let mut query = vec![("list-type", "2"), ("encoding-type", "url"), ("prefix", folder)];
-            query.extend(token.as_deref().map(|token| ("continuation-token", token)));
-            let (listed, now) = Listed::ask(native, &query, folder).await?;
-            let before = last.clone();
-            for content in &listed.contents {
-                let key = listed.decode(&content.key);
-                let Some(name) = key.strip_prefix(folder).filter(|name| *name > before.as_str()) else { continue };
-                found.extend(parse_time(&content.last_modified).map(|time| (name.to_owned(), time)));
-                last = last.max(name.to_owned());
-            }
-            token = listed.next_continuation_token.filter(|token| !token.is_empty());
-            if token.is_none() {
-                return Ok((found, now.ok_or_else(|| astray("the server does not say what time it is"))?));
-            }
-            still = if last == before { still + 1 } else { 0 };
-            if still >= REQUESTS || (still > 0 && !listed.contents.is_empty()) {
-                return Err(astray("a listing does not get on: the server gives nothing new"));
-            }
-        }
+    /// All that lies in a folder of the store's own, page by page in the order of the names.
+    pub(super) fn list_own<'a>(&self, native: &'a Native, folder: &'a str) -> Own<'a> {
+        Own { native, folder, last: String::new(), token: None, still: 0, ended: false }
     }
 
     /// A store that is brought along may list in any order: all of it is looked at, and the page's part is kept.
@@ -199,6 +174,52 @@ impl Remote {
     fn is_own(&self, location: &str) -> bool {
         let own = location.strip_prefix(&self.prefix).and_then(|key| key.strip_prefix(crate::key::RESERVED));
         own.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+}
+
+/// A listing of a folder of the store's own that goes on: what is there may be deleted meanwhile.
+pub(super) struct Own<'a> {
+    native: &'a Native,
+    folder: &'a str,
+    last: String,
+    token: Option<String>,
+    /// How many answers have had nothing new.
+    still: usize,
+    ended: bool,
+}
+
+/// What one answer has of it: the names behind the folder's, and when each was last written; and what time it is at the server.
+pub(super) struct OwnPage {
+    pub(super) found: Vec<(String, Timestamp)>,
+    pub(super) now: SystemTime,
+}
+
+impl Own<'_> {
+    /// None once there is no more.
+    pub(super) async fn next(&mut self) -> Result<Option<OwnPage>> {
+        if self.ended {
+            return Ok(None);
+        }
+        let mut query = vec![("list-type", "2"), ("encoding-type", "url"), ("prefix", self.folder)];
+        query.extend(self.token.as_deref().map(|token| ("continuation-token", token)));
+        let (listed, now) = Listed::ask(self.native, &query, self.folder).await?;
+        let (mut found, before) = (Vec::new(), self.last.clone());
+        for content in &listed.contents {
+            let key = listed.decode(&content.key);
+            let Some(name) = key.strip_prefix(self.folder).filter(|name| *name > before.as_str()) else { continue };
+            found.extend(parse_time(&content.last_modified).map(|time| (name.to_owned(), time)));
+            if name > self.last.as_str() {
+                name.clone_into(&mut self.last);
+            }
+        }
+        self.token = listed.next_continuation_token.filter(|token| !token.is_empty());
+        self.ended = self.token.is_none();
+        self.still = if self.last == before { self.still + 1 } else { 0 };
+        if !self.ended && (self.still >= REQUESTS || (self.still > 0 && !listed.contents.is_empty())) {
+            return Err(astray("a listing does not get on: the server gives nothing new"));
+        }
+        let now = now.ok_or_else(|| astray("the server does not say what time it is"))?;
+        Ok(Some(OwnPage { found, now }))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Files in S3, or in any store that [`object_store`] reaches.
 
 mod client;
+mod clock;
 mod conditional;
 mod config;
 mod connection;
@@ -41,7 +42,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use object_store::ObjectStore;
-use statehouse_core::{Capabilities, Error, ErrorKind, Fence, Health, RaiseOptions, Result};
+use statehouse_core::{Capabilities, Error, ErrorKind, Fence, Health, RaiseOptions, Result, Timestamp};
 
 use self::client::{Limits, Remote, check_etag};
 pub use self::config::{Addressing, ObjectConfig, Probe, S3Config, Transport};
@@ -99,6 +100,12 @@ const HEALTH: Duration = Duration::from_millis(900);
 /// # Capabilities
 /// Found out when the store is opened, on objects of its own below `.statehouse/probe`: see [`Probe`]. Preconditions are
 /// part of what is signed: what is on the way cannot take one off without the server's refusing the request.
+///
+/// # Health
+/// It lists one name. A bucket that is full, or takes no writes, is up: to know, health would have to write. With each question of a load
+/// balancer that is paid for, and where versions are kept it stays for ever; in a bucket that is nearly full it takes the room of others; a
+/// write that is allowed in one place says nothing of another; and done only now and then it says what was. A write that fails says it itself,
+/// with its kind and advice (`Unavailable` and [`Retry::FULL`](statehouse_core::Retry::FULL), or `PermissionDenied`), and reads go on meanwhile.
 ///
 /// # Durability
 /// That of the server: a write is acknowledged when the server has acknowledged it. If its answer is lost, the request is
@@ -408,6 +415,10 @@ impl FileStore for ObjectFileStore {
             Ok(Swept { expired: expired?, ..swept? })
         };
         self.operations().sweep.during(deadline::write(options.deadline, sweep)).await
+    }
+
+    async fn now(&self) -> Result<Timestamp> {
+        Ok(self.remote.now().into())
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::clock::ServerClock;
 use super::config::S3Config;
 
 /// The server of a bucket, as errors name it: no secret is in it.
@@ -16,6 +17,7 @@ pub(super) struct Server {
     pub(super) proxy: Option<String>,
     /// The setting that says all of this.
     pub(super) setting: String,
+    pub(super) clock: ServerClock,
 }
 
 impl Server {
@@ -27,6 +29,7 @@ impl Server {
             region: region.to_owned(),
             proxy: config.proxy.as_ref().map(|proxy| origin(proxy.expose())),
             setting: config.setting.clone(),
+            clock: ServerClock::default(),
         }
     }
 

@@ -16,6 +16,7 @@ use super::client::{Failure, Nesting, Remote, changed, exists};
 use super::connection::Native;
 use super::error::map_error;
 use super::known::Known;
+use super::list::OwnPage;
 use super::metadata::{Marks, Sums};
 use super::parts::{Part, Parts, hash};
 use super::record::{MAX_RECORD, Record};
@@ -287,27 +288,32 @@ impl Remote {
 
     pub(super) async fn stages(&self, options: &StagesOptions) -> Result<Vec<Stage>> {
         let folder = format!("{}{}/staged/{}", self.prefix, crate::key::RESERVED, options.prefix);
-        let (found, now) = self.list_own(self.natively()?, &folder).await?;
-        let stages = found.into_iter().filter_map(|(name, since)| {
-            let (key, id) = name.rsplit_once('/')?;
-            let key = FileKey::new(format!("{}{key}", options.prefix)).ok()?;
-            let age = super::sweep::age(since, now);
-            (age >= options.older_than).then_some(Stage::new(key, id.parse().ok()?, age))
-        });
-        Ok(stages.collect())
+        let (mut pages, mut stages) = (self.list_own(self.natively()?, &folder), Vec::new());
+        while let Some(OwnPage { found, now }) = pages.next().await? {
+            stages.extend(found.into_iter().filter_map(|(name, since)| {
+                let (key, id) = name.rsplit_once('/')?;
+                let key = FileKey::new(format!("{}{key}", options.prefix)).ok()?;
+                let age = super::sweep::age(since, now);
+                (age >= options.older_than).then_some(Stage::new(key, id.parse().ok()?, age))
+            }));
+        }
+        Ok(stages)
     }
 
     /// Whether this upload is a stage's.
     pub(super) async fn is_staged(&self, key: &FileKey, upload: &str) -> Result<bool> {
         let folder = format!("{}{}/staged/{key}/", self.prefix, crate::key::RESERVED);
-        for (name, _) in self.list_own(self.natively()?, &folder).await?.0 {
-            let Ok(id) = name.parse() else { continue };
-            match self.read_stage(&self.stage_path(key, id)?).await {
-                Ok(record) if record.as_ref().is_none_or(|record| record.upload != upload) => {}
-                // One that cannot be read may be of this one, and a newer version's.
-                Ok(_) => return Ok(true),
-                Err(error) if error.kind() == ErrorKind::Corrupt => return Ok(true),
-                Err(error) => return Err(error),
+        let mut pages = self.list_own(self.natively()?, &folder);
+        while let Some(OwnPage { found, .. }) = pages.next().await? {
+            for (name, _) in found {
+                let Ok(id) = name.parse() else { continue };
+                match self.read_stage(&self.stage_path(key, id)?).await {
+                    Ok(record) if record.as_ref().is_none_or(|record| record.upload != upload) => {}
+                    // One that cannot be read may be of this one, and a newer version's.
+                    Ok(_) => return Ok(true),
+                    Err(error) if error.kind() == ErrorKind::Corrupt => return Ok(true),
+                    Err(error) => return Err(error),
+                }
             }
         }
         Ok(false)

@@ -10,6 +10,7 @@ use statehouse_core::{Error, ErrorKind, Result, Timestamp};
 use super::client::Remote;
 use super::connection::Native;
 use super::error::map_error;
+use super::list::OwnPage;
 use super::request::astray;
 use super::time::parse_time;
 use super::wire::{Answer, Terms};
@@ -136,27 +137,37 @@ impl Remote {
 
     async fn sweep_digests(&self, native: &Native, options: &SweepOptions) -> Result<u64> {
         let folder = format!("{}{}/sha256/{}", self.prefix, crate::key::RESERVED, options.prefix);
-        let (found, now) = self.list_own(native, &folder).await?;
-        let mut swept = 0;
-        for (name, modified) in found {
-            let Some((key, put)) = name.rsplit_once('/') else { continue };
-            let key = FileKey::new(format!("{}{key}", options.prefix));
-            let (Ok(key), true) = (key, is_old(modified, now, options.uploads_older_than)) else { continue };
-            // Looked for before the file: one that is committed in between is found there.
-            if self.has_stage(&key, put).await? {
-                continue;
-            }
-            let stays = match self.peek(&key).await {
-                Ok((_, marks)) => marks.apart && marks.put.as_deref() == Some(put),
-                Err(error) if error.kind() == ErrorKind::NotFound => false,
-                Err(error) => return Err(error),
-            };
-            if !stays {
-                self.remove(&self.digest_path(&key, put)?).await?;
-                swept += 1;
+        let (mut pages, mut swept, mut failed) = (self.list_own(native, &folder), 0, None);
+        while let Some(OwnPage { found, now }) = pages.next().await? {
+            for (name, modified) in found {
+                let Some((key, put)) = name.rsplit_once('/') else { continue };
+                let key = FileKey::new(format!("{}{key}", options.prefix));
+                let (Ok(key), true) = (key, is_old(modified, now, options.uploads_older_than)) else { continue };
+                // One that nobody lets us look at keeps none of the others.
+                match self.sweep_digest(&key, put).await {
+                    Ok(removed) => swept += u64::from(removed),
+                    Err(error) => failed = failed.or(Some(error)),
+                }
             }
         }
-        Ok(swept)
+        failed.map_or(Ok(swept), Err)
+    }
+
+    /// Removes the digest of a put whose file is gone, or another's.
+    async fn sweep_digest(&self, key: &FileKey, put: &str) -> Result<bool> {
+        // Looked for before the file: one that is committed in between is found there.
+        if self.has_stage(key, put).await? {
+            return Ok(false);
+        }
+        let stays = match self.peek(key).await {
+            Ok((_, marks)) => marks.apart && marks.put.as_deref() == Some(put),
+            Err(error) if error.kind() == ErrorKind::NotFound => false,
+            Err(error) => return Err(error),
+        };
+        if !stays {
+            self.remove(&self.digest_path(key, put)?).await?;
+        }
+        Ok(!stays)
     }
 }
 

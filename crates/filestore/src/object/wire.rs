@@ -201,6 +201,9 @@ impl HttpService for Wire {
         let result = self.exchange_settled(request, exchange.answer, head).await;
         let mut log = log();
         log.note(&result, start.elapsed());
+        if let (Ok(_), Some(date)) = (&result, log.date) {
+            self.server.clock.hear(date);
+        }
         match result {
             Ok((response, _)) => Ok(response),
             // object_store would try again as often as it may, however long the server has been silent by then.

@@ -10,7 +10,7 @@ use futures_util::TryStreamExt;
 use futures_util::future::BoxFuture;
 use statehouse_core::conformance::rounds;
 use statehouse_core::layer::{Faults, Layer};
-use statehouse_core::{ErrorKind, Namespace, Result};
+use statehouse_core::{Error, ErrorKind, Namespace, Result};
 use statehouse_filestore::{
     Body, FileStore, Files, LayeredFileStore, LocalFileStore, MemoryFileStore, Meta, ObjectConfig, ObjectFileStore,
 };
@@ -124,10 +124,11 @@ async fn a_mirror_replaces_what_differs_and_leaves_or_removes_what_is_only_there
 #[tokio::test]
 async fn what_has_no_time_left_is_not_copied() {
     let clock = statehouse_core::ManualClock::default();
-    let store = MemoryFileStore::with_clock(Arc::new(clock));
+    let store = MemoryFileStore::with_clock(Arc::new(clock.clone()));
     let (from, to) = (Files::new(Arc::new(store), Namespace::new("n").unwrap()), memory());
     from.put("over", "content").time_to_live(Duration::from_secs(1)).await.unwrap();
     from.put("kept", "content").await.unwrap();
+    clock.advance(Duration::from_secs(2));
     let done = from.mirror_to(&to).await.unwrap();
     assert_eq!((done.copied, done.expired, names(&to).await), (1, 1, vec!["kept".to_owned()]), "{done:?}");
     // What was there before it is none of it.
@@ -136,6 +137,18 @@ async fn what_has_no_time_left_is_not_copied() {
     assert_eq!((done.same, done.others, names(&to).await.len()), (1, 1, 2), "{done:?}");
     let done = from.mirror_to(&to).remove_others(true).await.unwrap();
     assert_eq!((done.removed, names(&to).await), (1, vec!["kept".to_owned()]), "{done:?}");
+}
+
+/// That of the host, which says when another's put is over, may be ahead.
+#[tokio::test]
+async fn what_has_time_left_by_the_clock_of_its_store_is_copied_whatever_the_hosts_says() {
+    // It stands at the first of January 2026.
+    let store = MemoryFileStore::with_clock(Arc::new(statehouse_core::ManualClock::default()));
+    let (from, to) = (Files::new(Arc::new(store), Namespace::new("n").unwrap()), memory());
+    from.put("kept", "content").time_to_live(DAY).await.unwrap();
+    let done = from.mirror_to(&to).await.unwrap();
+    assert_eq!((done.copied, done.expired), (1, 0), "{done:?}");
+    assert!(to.head("kept").await.unwrap().expires.is_some());
 }
 
 /// Of which the listing is the first step.
@@ -429,6 +442,47 @@ async fn what_comes_back_in_both_while_its_copy_is_taken_back_stays() {
         assert_eq!((done.removed, done.same, read(&to, "a").await.as_deref()), (0, 1, Some("new")), "{done:?}");
         clear(&from, &to).await;
     }
+}
+
+/// A put that failed unsent has put nothing, and one in doubt at most what it was to put.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_another_has_put_there_where_a_put_of_the_mirror_failed_stays() {
+    let directory = tempfile::tempdir().unwrap();
+    for (from, to) in pairs(directory.path()).await {
+        for kind in [ErrorKind::Unavailable, ErrorKind::OutcomeUnknown] {
+            from.put("a", "old").await.unwrap();
+            let theirs = if kind == ErrorKind::Unavailable { theirs_unsent } else { theirs_in_doubt };
+            let theirs = app(&from, &to, theirs);
+            let done = from.mirror_to(&with(&to, "filestore.put", theirs, nothing())).await.unwrap();
+            assert_eq!((done.files, done.others, done.failed), (1, 1, 0), "{kind:?}: {done:?}");
+            assert_eq!(read(&to, "a").await.as_deref(), Some("theirs"), "{kind:?} in {to:?}");
+            clear(&from, &to).await;
+        }
+        // One in doubt that was made goes.
+        from.put("a", "old").await.unwrap();
+        let lost = app(&from, &to, |from, _| async move {
+            from.delete("a").await?;
+            Err(Error::new(ErrorKind::OutcomeUnknown, "the answer was lost"))
+        });
+        let done = from.mirror_to(&with(&to, "filestore.put", nothing(), lost)).await.unwrap();
+        assert_eq!((done.files, done.gone, read(&to, "a").await), (1, 1, None), "{done:?}");
+        clear(&from, &to).await;
+    }
+}
+
+fn theirs_unsent(from: Files, to: Files) -> BoxFuture<'static, Result<()>> {
+    Box::pin(theirs(from, to, Error::new(ErrorKind::Unavailable, "the server is away")))
+}
+
+fn theirs_in_doubt(from: Files, to: Files) -> BoxFuture<'static, Result<()>> {
+    Box::pin(theirs(from, to, Error::new(ErrorKind::OutcomeUnknown, "the answer was lost")))
+}
+
+/// The application puts another there, and deletes this one here.
+async fn theirs(from: Files, to: Files, fails: Error) -> Result<()> {
+    to.put("a", "theirs").await?;
+    from.delete("a").await?;
+    Err(fails)
 }
 
 /// Where an etag is the content's, what is deleted may be what the application has just put again: then it is copied again.

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::sync::Arc;
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures_util::TryStreamExt;
@@ -13,8 +14,9 @@ use statehouse_filestore::{Files, ObjectFileStore, Probe, S3Config};
 use statehouse_testkit::S3Server;
 
 use crate::s3::{config, files};
-use crate::stub::{Stub, reply};
+use crate::stub::{Request, Stub, reply};
 
+const NO_KEY: &[u8] = b"<Error><Code>NoSuchKey</Code><Message>none</Message></Error>";
 const XML: (&str, &str) = ("content-type", "application/xml");
 
 async fn on(stub: &Stub) -> Files {
@@ -22,13 +24,17 @@ async fn on(stub: &Stub) -> Files {
 }
 
 async fn opened(stub: &Stub) -> ObjectFileStore {
+    opened_with(stub, Probe::Never).await
+}
+
+async fn opened_with(stub: &Stub, probe: Probe) -> ObjectFileStore {
     let config = S3Config::new("b")
         .with_endpoint(stub.endpoint())
         .with_credentials("key", "secret".into())
         .with_transport(Transport::PlainAllowed)
         .with_timeouts(Duration::from_secs(2), Duration::from_millis(700))
         .with_retries(1)
-        .with_probe(Probe::Never);
+        .with_probe(probe);
     ObjectFileStore::open_s3(config).await.unwrap()
 }
 
@@ -315,6 +321,81 @@ async fn a_sweep_ends_whatever_the_server_says_and_whatever_lies_there() {
             None => assert_eq!(done.unwrap_err().kind(), ErrorKind::Unexpected, "{number}"),
         }
     }
+}
+
+const NO_UPLOADS: &str = "<ListMultipartUploadsResult><IsTruncated>false</IsTruncated></ListMultipartUploadsResult>";
+const DATE: (&str, &str) = ("date", "Thu, 26 Nov 2026 11:08:02 GMT");
+
+/// One that policy forbids keeps none of the others, be they of the same page or of a later one.
+#[tokio::test]
+async fn a_digest_that_may_not_be_deleted_keeps_no_other() {
+    let deleted = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&deleted);
+    let key = |name: &str| format!(".statehouse/sha256/n/{name}/{}", "0".repeat(32));
+    let (first, second) = ([key("a"), key("b")], [key("c")]);
+    let stub = Stub::start(move |request, to| match request.line.as_str() {
+        line if line.contains("uploads=") => reply(to, "200 OK", &[XML, DATE], NO_UPLOADS.as_bytes()),
+        line if line.contains("sha256%2F") => {
+            let (keys, token) = if line.contains("token=2") { (&second[..], None) } else { (&first[..], Some("2")) };
+            let keys: Vec<_> = keys.iter().map(String::as_str).collect();
+            reply(to, "200 OK", &[XML, DATE], listing(&keys, &[], token).as_bytes())
+        }
+        line if line.starts_with("GET") && line.contains("/staged/") => reply(to, "404 Not Found", &[XML], NO_KEY),
+        line if line.starts_with("GET") => reply(to, "200 OK", &[XML, DATE], listing(&[], &[], None).as_bytes()),
+        line if line.starts_with("HEAD") => to.write_all(b"HTTP/1.1 404 Not Found\r\n\r\n"),
+        line if line.contains("/n/a/") => {
+            reply(to, "403 Forbidden", &[XML], b"<Error><Code>AccessDenied</Code><Message>no</Message></Error>")
+        }
+        line => {
+            seen.lock().unwrap().extend(line.split('/').rev().nth(2).map(str::to_owned));
+            reply(to, "204 No Content", &[], b"")
+        }
+    });
+    let error = opened(&stub).await.sweep(Duration::ZERO).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error:?}");
+    assert_eq!(*deleted.lock().unwrap(), ["b", "c"]);
+}
+
+/// What a server says when a store is opened that may keep files for some time: it keeps metadata, and deletes on a condition.
+fn probed(request: &Request, to: &mut TcpStream) -> Option<std::io::Result<()>> {
+    let line = request.line.as_str();
+    line.contains("/.statehouse/probe/").then(|| match line.split(' ').next() {
+        Some("HEAD") => {
+            let kept = "x-amz-meta-statehouse-probe: yes\r\ncontent-disposition: inline\r\ncache-control: no-store\r\n";
+            let of = "etag: \"e\"\r\nlast-modified: Thu, 26 Nov 2026 11:08:02 GMT\r\ncontent-length: 1\r\n";
+            to.write_all(format!("HTTP/1.1 200 OK\r\n{of}{kept}\r\n").as_bytes())
+        }
+        Some("DELETE") if request.header("if-match").is_some() => reply(to, "412 Precondition Failed", &[], b""),
+        Some("DELETE") => reply(to, "204 No Content", &[], b""),
+        _ if line.contains("/below") => reply(to, "409 Conflict", &[], b""),
+        _ => reply(to, "200 OK", &[("etag", "\"e\"")], b""),
+    })
+}
+
+/// That of the host may be off by years.
+#[tokio::test]
+async fn when_a_sweep_has_to_look_is_by_the_servers_clock() {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&asked);
+    let date = ("date", "Sat, 01 Jan 2000 00:00:00 GMT");
+    let stub = Stub::start(move |request, to| {
+        if let Some(said) = probed(request, to) {
+            return said;
+        }
+        if request.line.starts_with("PUT") {
+            log.lock().unwrap().push(request.line.clone());
+            return reply(to, "200 OK", &[date, ("etag", "\"e\"")], b"");
+        }
+        reply(to, "200 OK", &[XML, date], listing(&[], &[], None).as_bytes())
+    });
+    let files = Files::new(Arc::new(opened_with(&stub, Probe::Open).await), Namespace::new("n").unwrap());
+    files.put("a", "x").time_to_live(Duration::from_secs(3600)).await.unwrap();
+    let marker = asked.lock().unwrap()[0].clone();
+    let due: u64 = marker.split('/').nth(4).unwrap().parse().unwrap();
+    let end = 946_684_800 + 3600;
+    assert!((end..end + 600).contains(&due), "{marker}");
+    let now = files.store().now().await.unwrap().as_micros() / 1_000_000;
+    assert!((946_684_800..946_684_800 + 600).contains(&now), "{now}");
 }
 
 /// The page of a proxy whose server is away, or of another program: never an absent file, at no verb.

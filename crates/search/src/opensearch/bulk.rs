@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,11 +10,12 @@ use serde::Deserialize;
 use statehouse_core::{Error, ErrorKind, Fence, Result};
 use tokio::time::{Instant, sleep};
 
-use super::client::{Call, Client, pauses};
+use super::client::{Call, Client, SHORT_ANSWER, pauses};
 use super::error::{self, Effect};
 use super::marks::Marks;
 use super::source;
 use super::versions::present;
+use crate::work::away;
 use crate::{DocumentId, Operation, Outcome, Refresh, counters};
 
 /// How large one request may become. OpenSearch itself takes 100 MiB; small hosted clusters take 10.
@@ -30,7 +32,9 @@ const FILTER: &str =
 pub(super) struct Run<'a> {
     pub(super) client: &'a Client,
     pub(super) alias: &'a str,
-    pub(super) operations: &'a [Operation],
+    pub(super) operations: &'a Arc<Vec<Operation>>,
+    /// Whether they are more than what is written and read in place.
+    pub(super) is_long: bool,
     /// Under which lock it is written, and where that lock's mark is.
     pub(super) fence: Option<(&'a Marks, &'a Fence)>,
     /// What became of each operation, as far as it is known. What is known at the start is not sent.
@@ -54,7 +58,7 @@ impl Run<'_> {
         let mut pending: Vec<_> = (0..self.operations.len()).filter(|place| self.outcomes[*place].is_none()).collect();
         let mut pauses = pauses();
         for _ in 0..MAX_ROUNDS {
-            pending = self.round(&pending, refresh).await?;
+            pending = self.round(&Arc::new(pending), refresh).await?;
             let pause = pauses.pause();
             if pending.is_empty() || Instant::now() + pause >= self.deadline {
                 break;
@@ -66,17 +70,18 @@ impl Run<'_> {
     }
 
     /// Sends these operations once. Gives those that should be sent again.
-    async fn round(&mut self, mut left: &[usize], refresh: Refresh) -> Result<Vec<usize>> {
-        let mut again = Vec::new();
-        while !left.is_empty() {
-            let batch = Batch::take(self.operations, &mut left);
-            let refresh = if self.requests == 0 && left.is_empty() { refresh } else { Refresh::None };
-            match self.send(&batch, refresh).await {
-                Ok(verdicts) => again.extend(self.settle(&batch, verdicts)),
+    async fn round(&mut self, places: &Arc<Vec<usize>>, refresh: Refresh) -> Result<Vec<usize>> {
+        let (mut again, mut sent) = (Vec::new(), 0);
+        while sent < places.len() {
+            match self.send_next(places, sent, refresh).await {
+                Ok((batch, verdicts)) => {
+                    sent += batch.places.len();
+                    again.extend(self.settle(&batch, verdicts));
+                }
                 Err(error) if self.requests == 0 => return Err(error),
                 Err(error) => {
                     // The call as a whole has had an effect, so each operation gets its own error.
-                    for place in batch.places.iter().chain(left) {
+                    for place in &places[sent..] {
                         self.outcomes[*place] = Some(Outcome::Failed(self.doubted(*place, same(&error))));
                     }
                     break;
@@ -87,7 +92,37 @@ impl Run<'_> {
         Ok(again)
     }
 
-    async fn send(&self, batch: &Batch, refresh: Refresh) -> Result<Vec<Verdict>> {
+    /// Sends as many of these operations as one request may have, behind those that were sent.
+    async fn send_next(
+        &self,
+        places: &Arc<Vec<usize>>,
+        sent: usize,
+        refresh: Refresh,
+    ) -> Result<(Arc<Batch>, Vec<Verdict>)> {
+        let batch = self.take(places, sent).await?;
+        let is_all = self.requests == 0 && sent + batch.places.len() == places.len();
+        let verdicts = self.send(&batch, if is_all { refresh } else { Refresh::None }).await?;
+        Ok((batch, verdicts))
+    }
+
+    async fn take(&self, places: &Arc<Vec<usize>>, sent: usize) -> Result<Arc<Batch>> {
+        if !self.is_long {
+            return Ok(Arc::new(Batch::take(self.operations, &places[sent..])));
+        }
+        let (operations, places) = (Arc::clone(self.operations), Arc::clone(places));
+        away(self.left(), move |_| Ok(Arc::new(Batch::take(&operations, &places[sent..])))).await
+    }
+
+    /// What has become of a batch. The server has answered: it takes the time that it takes.
+    async fn read(&self, batch: &Arc<Batch>, body: Bytes) -> Result<Vec<Verdict>> {
+        if !self.is_long && body.len() <= SHORT_ANSWER {
+            return verdicts(self.operations, batch, &body);
+        }
+        let (operations, batch) = (Arc::clone(self.operations), Arc::clone(batch));
+        away(None, move |_| verdicts(&operations, &batch, &body)).await
+    }
+
+    async fn send(&self, batch: &Arc<Batch>, refresh: Refresh) -> Result<Vec<Verdict>> {
         let refresh = match refresh {
             Refresh::None => "false",
             Refresh::Wait => "wait_for",
@@ -103,7 +138,7 @@ impl Run<'_> {
         let answer = self.client.exchange(&call).await?;
         let in_doubt = answer.in_doubt;
         let body = answer.into_body().map_err(|error| self.client.name_setting(error))?;
-        let mut verdicts = verdicts(self.operations, batch, &body)?;
+        let mut verdicts = self.read(batch, body).await?;
         self.read_back(batch, in_doubt, &mut verdicts).await;
         Ok(verdicts)
     }
@@ -185,11 +220,11 @@ struct Batch {
 
 impl Batch {
     /// Takes operations from the front of `pending` until the request is large enough.
-    fn take(operations: &[Operation], pending: &mut &[usize]) -> Self {
+    fn take(operations: &[Operation], pending: &[usize]) -> Self {
         let mut lines = Vec::new();
         let mut effect = Effect::Repeatable;
         let mut taken = 0;
-        for &place in *pending {
+        for &place in pending {
             let before = lines.len();
             write(&operations[place], &mut lines);
             if lines.len() > MAX_BYTES && taken > 0 {
@@ -201,9 +236,7 @@ impl Batch {
             }
             taken += 1;
         }
-        let (places, rest) = pending.split_at(taken);
-        *pending = rest;
-        Self { places: places.to_vec(), lines: lines.into(), effect }
+        Self { places: pending[..taken].to_vec(), lines: lines.into(), effect }
     }
 }
 
@@ -273,7 +306,7 @@ fn verdicts(operations: &[Operation], batch: &Batch, body: &[u8]) -> Result<Vec<
 #[cfg(test)]
 pub(super) fn read(operations: &[Operation], body: &[u8]) -> Result<Vec<&'static str>> {
     let places: Vec<_> = (0..operations.len()).collect();
-    let batch = Batch::take(operations, &mut &*places);
+    let batch = Batch::take(operations, &places);
     let word = |verdict| match verdict {
         Verdict::Rejected(_) => "rejected",
         Verdict::Done(Outcome::Failed(_)) => "failed",

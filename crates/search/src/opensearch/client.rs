@@ -19,6 +19,9 @@ use super::tls;
 use crate::counters;
 use crate::operation::Operations;
 
+/// How long an answer may be to be read in place, in bytes: a fraction of a millisecond. So long may be what is written in place.
+pub(super) const SHORT_ANSWER: usize = 64 << 10;
+
 /// The operations, as errors, spans and metrics name them.
 pub(super) const OPERATION: Operations = Operations::of(error::BACKEND);
 

@@ -9,8 +9,8 @@ use serde_json::{Map, Value as Json, json};
 use statehouse_core::{Error, ErrorKind, Result};
 
 use super::error;
+use super::mapping::sort_value;
 use super::query::compile;
-use super::search::sort_value;
 use crate::limits::TermCount;
 use crate::{
     Facet, FacetRange, FacetValue, Histogram, Interval, Query, RangeCount, RangeFacet, Schema, SearchRequest,

@@ -9,7 +9,7 @@ use statehouse_core::{Error, ErrorKind, Result, hex};
 
 use super::config::Layout;
 use crate::analysis::{Analyzer, Normalizer, POSITION_GAP, TokenFilter, Tokenizer};
-use crate::{Field, FieldKind, Norms, Schema, SchemaChange, SchemaDiff, SearchRequest};
+use crate::{Field, FieldKind, Norms, Schema, SchemaChange, SchemaDiff, SearchRequest, Value};
 
 /// The document's id once more, as a keyword: the last sort key of every search. `_id` itself cannot be sorted by
 /// without loading all ids onto the server's heap. No field of a schema begins with `_`.
@@ -291,6 +291,23 @@ pub(super) const fn biased(number: u64) -> i64 {
 /// The unsigned number that [`biased`] made this of.
 pub(super) const fn unbiased(number: i64) -> u64 {
     number.cast_unsigned() ^ (1 << 63)
+}
+
+/// A value in the server's words; `None` for what it puts in the place of a missing one.
+pub(super) fn sort_value(kind: &FieldKind, value: &Json) -> Option<Value> {
+    match kind {
+        FieldKind::Text { .. } => None,
+        FieldKind::Keyword { .. } => value.as_str().map(|text| Value::Text(text.to_owned())),
+        FieldKind::I64 => value.as_i64().map(Value::I64),
+        FieldKind::Date => value.as_i64().map(Value::Date),
+        FieldKind::U64 => value.as_i64().map(unbiased).map(Value::U64),
+        FieldKind::F64 => value.as_f64().map(Value::F64),
+        FieldKind::Bool => match value.as_i64() {
+            Some(0) => Some(Value::Bool(false)),
+            Some(1) => Some(Value::Bool(true)),
+            _ => None,
+        },
+    }
 }
 
 /// The analyzers that the schema's fields use, each with the name of one such field.

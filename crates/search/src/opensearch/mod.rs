@@ -38,7 +38,7 @@ use statehouse_core::{Capabilities, Error, ErrorKind, Fence, Health, Namespace, 
 use tokio::time::Instant;
 
 use self::bulk::Run;
-use self::client::{Call, Client, OPERATION};
+use self::client::{Call, Client, OPERATION, SHORT_ANSWER};
 pub use self::config::OpenSearchConfig;
 use self::error::Effect;
 use self::marks::Marks;
@@ -272,14 +272,36 @@ impl OpenSearchIndex {
         check_open(&self.closed)
     }
 
-    async fn bulk_of(&self, operations: &[Operation], options: &BulkOptions) -> Result<Vec<Outcome>> {
+    async fn bulk_of(&self, operations: Vec<Operation>, options: &BulkOptions) -> Result<Vec<Outcome>> {
+        let is_long = is_long(&operations);
+        let operations = Arc::new(operations);
+        let outcomes = self.bulk_shared(&operations, is_long, options).await;
+        if is_long {
+            // To free them takes as long as to make them.
+            tokio::task::spawn_blocking(move || drop(operations));
+        }
+        outcomes
+    }
+
+    async fn bulk_shared(
+        &self,
+        operations: &Arc<Vec<Operation>>,
+        is_long: bool,
+        options: &BulkOptions,
+    ) -> Result<Vec<Outcome>> {
         self.check_open()?;
         if options.reach == Reach::Own {
             let message = "an index on OpenSearch has one generation";
             return Err(Error::new(ErrorKind::Unsupported, message).with_backend(error::BACKEND));
         }
         let deadline = client::deadline(options.deadline.unwrap_or(self.deadline));
-        let outcomes: Vec<_> = operations.iter().map(|operation| self.refusal(operation)).collect();
+        let left = || deadline.saturating_duration_since(Instant::now());
+        let outcomes = if is_long {
+            let (schema, operations) = (Arc::clone(&self.schema), Arc::clone(operations));
+            away(Some(left()), move |_| Ok(refusals(&schema, &operations))).await?
+        } else {
+            refusals(&self.schema, operations)
+        };
         if outcomes.iter().any(Option::is_none) {
             self.check_shape(deadline).await?;
         }
@@ -287,6 +309,7 @@ impl OpenSearchIndex {
             client: &self.client,
             alias: self.alias.as_str(),
             operations,
+            is_long,
             fence: options.fence.as_ref().map(|fence| (&self.marks, fence)),
             outcomes,
             deadline,
@@ -303,18 +326,18 @@ impl OpenSearchIndex {
         Ok(run.outcomes.into_iter().map(|outcome| outcome.expect("each was refused or sent")).collect())
     }
 
-    fn refusal(&self, operation: &Operation) -> Option<Outcome> {
-        let refused = |error: Error| Outcome::Failed(error.with_backend(error::BACKEND));
-        self.schema.check_operation(operation).err().map(refused)
-    }
-
     async fn get_one(&self, id: &DocumentId, options: &GetOptions) -> Result<Option<Record>> {
         self.check_open()?;
+        let start = Instant::now();
+        let left = || options.deadline.unwrap_or(self.deadline).saturating_sub(start.elapsed());
         let body = json!({ "docs": [{ "_id": id.as_str() }] });
         let call = Call::ask(format!("/{}/_mget", self.alias), &body).within(options.deadline);
         let answer = self.client.send(&call).await?;
-        let record = source::found(&self.schema, &self.index, id, &answer)?;
-        Ok(record.map(|record| source::project(record, &self.schema, &Projection::All)))
+        if answer.len() <= SHORT_ANSWER {
+            return found(&self.schema, &self.index, id, &answer);
+        }
+        let (schema, index, id) = (Arc::clone(&self.schema), self.index.clone(), id.clone());
+        away(Some(left()), move |_| found(&schema, &index, &id, &answer)).await
     }
 
     async fn search_of(&self, request: &SearchRequest, options: &SearchOptions) -> Result<SearchResponse> {
@@ -392,8 +415,37 @@ impl OpenSearchIndex {
     }
 }
 
-/// How long an answer may be to be read in place, in bytes: a fraction of a millisecond.
-const SHORT_ANSWER: usize = 64 << 10;
+/// How many operations and values are written in place.
+const FEW: usize = 256;
+
+/// Whether checking and writing these takes longer than an async thread may be held. It looks at no more than it takes to know.
+fn is_long(operations: &[Operation]) -> bool {
+    let (mut values, mut bytes) = (FEW, SHORT_ANSWER);
+    !operations.iter().all(|operation| {
+        let record = match operation {
+            Operation::Upsert(record) => Some(record),
+            Operation::Delete { .. } => None,
+        };
+        let mut sizes = record.into_iter().flat_map(Record::iter).map(|(_, value)| value.as_text().map_or(8, str::len));
+        let mut fits = |size: usize| {
+            (values, bytes) = (values.saturating_sub(1), bytes.saturating_sub(size));
+            values > 0 && bytes > 0
+        };
+        fits(operation.id().as_str().len()) && sizes.all(fits)
+    })
+}
+
+/// Which operations are refused before anything is sent, by their places.
+fn refusals(schema: &Schema, operations: &[Operation]) -> Vec<Option<Outcome>> {
+    let refused = |error: Error| Outcome::Failed(error.with_backend(error::BACKEND));
+    operations.iter().map(|operation| schema.check_operation(operation).err().map(refused)).collect()
+}
+
+/// The record that an answer has, with what is stored of it.
+fn found(schema: &Schema, index: &str, id: &DocumentId, answer: &[u8]) -> Result<Option<Record>> {
+    let record = source::found(schema, index, id, answer)?;
+    Ok(record.map(|record| source::project(record, schema, &Projection::All)))
+}
 
 /// Says of an error at opening which setting it is about, and which server.
 fn placed(error: Error, config: &OpenSearchConfig) -> Error {
@@ -443,7 +495,7 @@ impl SearchIndex for OpenSearchIndex {
     }
 
     async fn bulk_with(&self, operations: Vec<Operation>, options: BulkOptions) -> Result<BulkReport> {
-        let outcomes = OPERATION.bulk.during(self.bulk_of(&operations, &options)).await?;
+        let outcomes = OPERATION.bulk.during(self.bulk_of(operations, &options)).await?;
         self.writes.count(&outcomes);
         Ok(BulkReport::new(outcomes))
     }

@@ -11,7 +11,7 @@ use statehouse_core::{Error, ErrorKind, Result};
 use super::client::Call;
 use super::counts::{self, Answers};
 use super::error;
-use super::mapping::{ID, biased, needs_presence, presence, unbiased};
+use super::mapping::{ID, biased, needs_presence, presence, sort_value};
 use super::onward::Onward;
 use super::query::compile;
 use super::source::{self, Read};
@@ -410,21 +410,4 @@ fn sort_values(schema: &Schema, request: &SearchRequest, raw: &[Json]) -> Result
         });
     }
     Ok(values)
-}
-
-/// A value in the server's words; `None` for what it puts in the place of a missing one.
-pub(super) fn sort_value(kind: &FieldKind, value: &Json) -> Option<Value> {
-    match kind {
-        FieldKind::Text { .. } => None,
-        FieldKind::Keyword { .. } => value.as_str().map(|text| Value::Text(text.to_owned())),
-        FieldKind::I64 => value.as_i64().map(Value::I64),
-        FieldKind::Date => value.as_i64().map(Value::Date),
-        FieldKind::U64 => value.as_i64().map(unbiased).map(Value::U64),
-        FieldKind::F64 => value.as_f64().map(Value::F64),
-        FieldKind::Bool => match value.as_i64() {
-            Some(0) => Some(Value::Bool(false)),
-            Some(1) => Some(Value::Bool(true)),
-            _ => None,
-        },
-    }
 }

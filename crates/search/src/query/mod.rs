@@ -5,6 +5,7 @@ mod exact_first;
 mod minimum;
 mod simple;
 mod text;
+mod tiers;
 mod tree;
 
 pub use self::exact::{AllQuery, ExistsQuery, IdsQuery, RangeQuery, TermQuery, TermsQuery};

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use super::exact::{AllQuery, ExistsQuery, IdsQuery, RangeQuery, TermQuery, TermsQuery};
 use super::exact_first::ExactFirstQuery;
 use super::minimum::MinimumMatch;
-use super::simple::SimpleQueryString;
 use super::text::{
     FieldBoost, Fuzziness, FuzzyQuery, MatchPrefixQuery, MatchQuery, MultiMatchMode, MultiMatchQuery, Operator,
     PhraseQuery, PrefixQuery, PrefixWords, WildcardQuery,
@@ -170,12 +169,6 @@ impl Query {
             prefix_length: 0,
             boost: 1.0,
         }
-    }
-
-    /// What a person typed into a search box, with the signs that they know; see [`SimpleQueryString`].
-    #[must_use]
-    pub fn simple_query_string<F: Into<FieldBoost>>(fields: impl IntoIterator<Item = F>) -> SimpleQueryString {
-        SimpleQueryString::new(fields.into_iter().map(Into::into).collect())
     }
 
     /// Text as it is being typed: `"acute hea"` finds *acute heart failure*; see [`MatchPrefixQuery`].

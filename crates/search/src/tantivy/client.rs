@@ -106,7 +106,9 @@ impl Client {
         let payload = payload.map(|text| serde_json::from_str::<Payload>(&text)).transpose().map_err(unreadable)?;
         let largest = payload.as_ref().map_or(0, |payload| payload.largest_document);
         let deleted = match storage.folder() {
-            Some(generation) => Traces::load(generation, payload.and_then(|payload| payload.deletes))?,
+            Some(generation) => {
+                Traces::load(generation, payload.and_then(|payload| payload.deletes), config.clock.now())?
+            }
             None => Traces::default(),
         };
         Ok(Self {

@@ -4,7 +4,6 @@ use statehouse_core::Result;
 use tantivy::query::Scorer;
 use tantivy::{DocId, DocSet as _, TERMINATED};
 
-use super::answer::Sought;
 use super::best::Best;
 use super::counting::{Counting, Tally};
 use super::found::Found;
@@ -13,6 +12,7 @@ use super::scorer::{Batch, Buffer};
 use super::scoring::Scoring;
 use super::snapshot::{Segment, Snapshot};
 use super::sorted::Sorted;
+use super::sought::Sought;
 use super::weight::Weight;
 use crate::cursor::Cursor;
 use crate::work::Stop;

@@ -1,9 +1,8 @@
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use statehouse_core::folder::check_path;
-use statehouse_core::{Clock, Error, Namespace, Result, ServiceUrl, SystemClock};
+use statehouse_core::{Clock, Error, Namespace, Result, ServiceUrl, Steady, SystemClock};
 
 /// How to open a [`TantivyIndex`](crate::TantivyIndex).
 ///
@@ -34,7 +33,7 @@ pub struct TantivyConfig {
     pub(super) memory: u64,
     pub(super) commit_interval: Duration,
     pub(super) delete_retention: Duration,
-    pub(super) clock: Arc<dyn Clock>,
+    pub(super) clock: Steady,
 }
 
 impl TantivyConfig {
@@ -48,7 +47,7 @@ impl TantivyConfig {
             memory: 64 << 20,
             commit_interval: Duration::from_secs(1),
             delete_retention: Duration::from_secs(3_600),
-            clock: Arc::new(SystemClock::default()),
+            clock: Steady::new(SystemClock::default()),
         }
     }
 
@@ -123,18 +122,19 @@ impl TantivyConfig {
         self
     }
 
-    /// How long the version of a delete is remembered: an hour unless set. In a folder it survives a restart. There is room
-    /// for about 400,000 of them; of more the oldest are forgotten before their time.
+    /// How long the version of a delete is remembered: an hour unless set, by a clock that nobody sets. In a folder it survives a
+    /// restart, and counts anew from there: nobody knows how long it was down, for the time of day may have been set meanwhile. There is
+    /// room for about 400,000 of them; of more the oldest are forgotten before their time.
     #[must_use]
     pub const fn with_delete_retention(mut self, retention: Duration) -> Self {
         self.delete_retention = retention;
         self
     }
 
-    /// Takes the time from another clock, for tests.
+    /// Takes the time from another clock, for tests. The time of day is read here, and then only what has passed counts.
     #[must_use]
     pub fn with_clock(mut self, clock: impl Clock) -> Self {
-        self.clock = Arc::new(clock);
+        self.clock = Steady::new(clock);
         self
     }
 

@@ -8,12 +8,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use statehouse_core::Result;
 
-use super::answer::{Sought, find, hits};
+use super::answer::hits;
 use super::client::{Client, OPERATION};
 use super::collect::{Window, top};
 use super::counting::Counting;
 use super::found::Found;
 use super::snapshot::Snapshot;
+use super::sought::{Sought, find};
 use super::{DEADLINE, TantivyIndex, blocking};
 use crate::cursor::Cursor;
 use crate::lease::Lease;

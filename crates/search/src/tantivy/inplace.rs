@@ -10,6 +10,7 @@ use statehouse_core::Result;
 use super::answer;
 use super::client::{Client, OPERATION};
 use super::plan::has_column;
+use super::sought;
 use crate::limits::Size;
 use crate::work::{Stop, panicked};
 use crate::{Projection, Query, Schema, SearchRequest, SearchResponse};
@@ -52,7 +53,7 @@ pub(super) fn search(
             return Ok(None);
         }
         let stop = Stop::default();
-        let sought = answer::find(&snapshot, request, terms, &stop)?;
+        let sought = sought::find(&snapshot, request, terms, &stop)?;
         let weight = &sought.weight;
         let cost = weight.cost(&snapshot).saturating_mul(1 + 3 * request.sort.len() as u64);
         if cost.saturating_add(weight.rank_cost(&snapshot)) > POSTINGS {

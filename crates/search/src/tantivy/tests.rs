@@ -10,10 +10,11 @@ mod worn;
 
 use std::io::Read;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use statehouse_core::conformance::{Backend, Warnings};
-use statehouse_core::{Capabilities, Error, ErrorKind, ManualClock, Retry, ServiceUrl};
+use statehouse_core::{Capabilities, Clock, Error, ErrorKind, ManualClock, Retry, ServiceUrl, Timestamp};
 use tempfile::TempDir;
 
 use crate::limits::Size;
@@ -249,6 +250,49 @@ async fn the_trace_of_a_delete_ends_after_its_retention() {
     clock.advance(Duration::from_secs(60));
     assert!(matches!(index.bulk(older()).await.unwrap().outcomes[..], [Outcome::Stale]));
     clock.advance(Duration::from_secs(1));
+    assert!(matches!(index.bulk(older()).await.unwrap().outcomes[..], [Outcome::Created { version: 4 }]));
+}
+
+/// A clock whose time of day is set, as by whoever puts it right.
+#[derive(Clone, Debug, Default)]
+struct Set(ManualClock, Arc<AtomicU64>);
+
+impl Set {
+    fn step(&self, by: Duration) {
+        self.1.fetch_add(u64::try_from(by.as_micros()).unwrap(), Ordering::SeqCst);
+    }
+}
+
+impl Clock for Set {
+    fn now(&self) -> Timestamp {
+        self.0.now() + Duration::from_micros(self.1.load(Ordering::SeqCst))
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_forgets_no_delete() {
+    let (parent, clock) = (tempfile::tempdir().unwrap(), Set::default());
+    let folder = TantivyConfig::folder(parent.path().join("index"));
+    let retention = Duration::from_secs(60);
+    let older = || vec![Operation::Upsert(Record::new("a").unwrap().with_version(4))];
+    for config in [TantivyConfig::memory(), folder.clone()] {
+        let index = config.with_clock(clock.clone()).with_delete_retention(retention).open(schema()).await.unwrap();
+        let delete = Operation::Delete { id: DocumentId::new("a").unwrap(), version: Some(5) };
+        index.bulk(vec![delete]).await.unwrap().check().unwrap();
+        clock.step(Duration::from_secs(3600));
+        assert!(matches!(index.bulk(older()).await.unwrap().outcomes[..], [Outcome::Stale]));
+        index.close().await.unwrap();
+    }
+    // Nor does one that is set while the process is down. From then on it is kept for its time.
+    clock.step(Duration::from_secs(3600));
+    let index = folder.with_clock(clock.clone()).with_delete_retention(retention).open(schema()).await.unwrap();
+    clock.0.advance(retention);
+    assert!(matches!(index.bulk(older()).await.unwrap().outcomes[..], [Outcome::Stale]));
+    clock.0.advance(Duration::from_secs(1));
     assert!(matches!(index.bulk(older()).await.unwrap().outcomes[..], [Outcome::Created { version: 4 }]));
 }
 

@@ -3,6 +3,10 @@
 //! On disk they are records in a file `deletes-000001` beside the segments, appended to before each commit; the commit's
 //! payload says which file it is and how many of its bytes count. What a commit that failed had appended is written over.
 //! Once most of its records are out of date, the next file takes its place.
+//!
+//! How long ago a delete was is counted by a clock that nobody sets. Of what a process has left there is only the time of day, which
+//! may have been set meanwhile, and nobody knows how long it was down: all of it counts as new when it is loaded. So it is kept for as
+//! long as it should be at least, and at most for as long as that behind the last opening.
 
 mod format;
 
@@ -59,8 +63,8 @@ struct Log {
 }
 
 impl Traces {
-    /// Those that a commit speaks of. Files that it does not are removed.
-    pub(super) fn load(folder: &Path, committed: Option<Saved>) -> Result<Self> {
+    /// Those that a commit speaks of, as if they were of now. Files that it does not are removed.
+    pub(super) fn load(folder: &Path, committed: Option<Saved>, now: Timestamp) -> Result<Self> {
         let committed = committed.unwrap_or_default();
         remove_others(folder, committed)?;
         let mut traces = Self::default();
@@ -72,11 +76,15 @@ impl Traces {
             })?;
             let length = usize::try_from(committed.length).unwrap_or(usize::MAX);
             let mut rest = bytes.get(..length).ok_or_else(|| damaged(committed, "is too short"))?;
+            let mut last = HashMap::new();
             while !rest.is_empty() {
                 let (id, trace) = decode(&mut rest).ok_or_else(|| damaged(committed, "is not as it was written"))?;
-                traces.insert(id, trace);
                 records += 1;
+                last.insert(id, (records, trace));
             }
+            let mut last: Vec<_> = last.into_iter().collect();
+            last.sort_unstable_by_key(|(_, (nth, _))| *nth);
+            last.into_iter().for_each(|(id, (_, trace))| traces.insert(id, Trace { since: now, ..trace }));
         }
         traces.log = Some(Log { folder: folder.to_owned(), committed, records, prepared: None, changed: Vec::new() });
         Ok(traces)
@@ -297,18 +305,18 @@ mod tests {
     #[test]
     fn what_was_committed_is_loaded_and_what_was_only_prepared_is_written_over() {
         let folder = tempfile::tempdir().unwrap();
-        let mut traces = Traces::load(folder.path(), None).unwrap();
+        let mut traces = Traces::load(folder.path(), None, at(0)).unwrap();
         traces.set(id("a"), 1, at(1));
         traces.set(id("b"), 2, at(2));
         let first = saved(&mut traces);
         traces.set(id("b"), 9, at(3));
         traces.prepare().unwrap();
-        let loaded = Traces::load(folder.path(), first).unwrap();
+        let loaded = Traces::load(folder.path(), first, at(0)).unwrap();
         assert_eq!((loaded.version(&id("a")), loaded.version(&id("b"))), (Some(1), Some(2)));
         traces.restore(id("b"), Some(Trace { version: 2, since: at(2) }));
         traces.set(id("c"), 3, at(4));
         let second = saved(&mut traces);
-        let loaded = Traces::load(folder.path(), second).unwrap();
+        let loaded = Traces::load(folder.path(), second, at(0)).unwrap();
         let versions = ["a", "b", "c"].map(|name| loaded.version(&id(name)));
         assert_eq!(versions, [Some(1), Some(2), Some(3)]);
     }
@@ -316,7 +324,7 @@ mod tests {
     #[test]
     fn a_file_of_which_most_is_out_of_date_is_written_anew() {
         let folder = tempfile::tempdir().unwrap();
-        let mut traces = Traces::load(folder.path(), None).unwrap();
+        let mut traces = Traces::load(folder.path(), None, at(0)).unwrap();
         let mut last = None;
         for version in 1..=1_200 {
             traces.set(id("a"), version, at(version));
@@ -326,22 +334,22 @@ mod tests {
         assert_eq!(files.len(), 1, "{files:?}");
         assert_eq!(last.unwrap().file, 1);
         assert!(files[0].metadata().unwrap().len() < 300 * 30);
-        assert_eq!(Traces::load(folder.path(), last).unwrap().version(&id("a")), Some(1_200));
+        assert_eq!(Traces::load(folder.path(), last, at(0)).unwrap().version(&id("a")), Some(1_200));
     }
 
     #[test]
     fn a_damaged_or_missing_file_is_told() {
         let folder = tempfile::tempdir().unwrap();
-        let mut traces = Traces::load(folder.path(), None).unwrap();
+        let mut traces = Traces::load(folder.path(), None, at(0)).unwrap();
         traces.set(id("a"), 1, at(1));
         let saved = saved(&mut traces);
         let path = folder.path().join(name(0));
         let whole = std::fs::read(&path).unwrap();
         for damaged in [&whole[..whole.len() - 1], &[0; 23][..], b""] {
             std::fs::write(&path, damaged).unwrap();
-            assert_eq!(Traces::load(folder.path(), saved).unwrap_err().kind(), ErrorKind::Corrupt);
+            assert_eq!(Traces::load(folder.path(), saved, at(0)).unwrap_err().kind(), ErrorKind::Corrupt);
         }
         std::fs::remove_file(&path).unwrap();
-        assert_eq!(Traces::load(folder.path(), saved).unwrap_err().kind(), ErrorKind::Corrupt);
+        assert_eq!(Traces::load(folder.path(), saved, at(0)).unwrap_err().kind(), ErrorKind::Corrupt);
     }
 }

@@ -1,13 +1,11 @@
 //! Who logs in to the sessions in memory, and which of them end together.
 
-use std::collections::VecDeque;
-
 use statehouse_core::{Result, Timestamp};
 
-use super::{Entry, State};
+use super::State;
 use crate::bounds::Bounds;
-use crate::outcome::{Loaded, REMEMBERED};
-use crate::principals::{Login, Taken};
+use crate::outcome::Loaded;
+use crate::principals::Login;
 use crate::record::{Principal, Record, Revoke, Snapshot};
 use crate::token::SessionKey;
 
@@ -95,7 +93,7 @@ impl State {
                 continue;
             };
             // It may have been freed since.
-            if self.sessions.get(&key).is_some_and(|entry| self.ended.has(entry)) {
+            if self.sessions.get(&key).is_some_and(|entry| entry.is_of(&self.ended)) {
                 return Some(key);
             }
         }
@@ -103,34 +101,10 @@ impl State {
 
     /// Frees what has expired or ended, and remembers of what has ended that it has.
     pub(super) fn free(&mut self, key: SessionKey, now: Timestamp) {
-        let ended = self.sessions.get(&key).filter(|entry| self.ended.has(entry));
-        match ended.map(|entry| self.ended.found(entry, now)) {
+        let ended = self.sessions.get(&key).filter(|entry| entry.is_of(&self.ended));
+        match ended.map(|entry| self.ended.found(entry.expires, now)) {
             Some(Loaded::Deleted { .. }) => self.replace(key, None, self.ended.at),
             _ => self.remove(&key),
-        }
-    }
-}
-
-/// What the last revocation of everybody has ended.
-#[derive(Debug, Default)]
-pub(super) struct Ended {
-    /// All logins before this.
-    epoch: u64,
-    at: Timestamp,
-    /// The sessions of which some may not be freed yet.
-    left: VecDeque<Taken>,
-}
-
-impl Ended {
-    pub(super) fn has(&self, entry: &Entry) -> bool {
-        entry.record.as_ref().is_some_and(|record| record.is_revoked_in(self.epoch))
-    }
-
-    /// What is found of one that it has: of what had expired before, nothing.
-    pub(super) fn found(&self, entry: &Entry, now: Timestamp) -> Loaded {
-        match entry.expires > self.at && now < self.at + REMEMBERED {
-            true => Loaded::Deleted { ago: now.since(self.at) },
-            false => Loaded::Absent,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Sessions in this process's memory.
 
 mod config;
+mod ended;
 mod logins;
 
 use std::collections::{BTreeSet, HashMap};
@@ -12,7 +13,7 @@ use statehouse_core::fence::Marks;
 use statehouse_core::{Capabilities, Error, Fence, Health, Operation, RaiseOptions, Result, Steady, Timestamp};
 
 pub use self::config::MemoryConfig;
-use self::logins::Ended;
+use self::ended::Ended;
 use crate::api::SessionStore;
 use crate::bounds::Bounds;
 use crate::capability::{FENCED, FENCED_AT_ONCE, PRINCIPALS, UNEVICTED};
@@ -65,6 +66,11 @@ struct Entry {
 }
 
 impl Entry {
+    /// Whether it has ended with everybody's.
+    fn is_of(&self, ended: &Ended) -> bool {
+        self.record.as_ref().is_some_and(|record| ended.has(record))
+    }
+
     /// Of a session that is used now, or deleted.
     fn new(record: Option<Arc<Record>>, now: Timestamp) -> Self {
         let weight = record.as_ref().map_or(DELETED_WEIGHT, |record| record.weight());
@@ -169,8 +175,8 @@ impl State {
 
     fn find(&self, key: &SessionKey, now: Timestamp) -> Loaded {
         let entry = self.sessions.get(key);
-        if let Some(entry) = entry.filter(|entry| self.ended.has(entry)) {
-            return self.ended.found(entry, now);
+        if let Some(entry) = entry.filter(|entry| entry.is_of(&self.ended)) {
+            return self.ended.found(entry.expires, now);
         }
         match entry.filter(|entry| entry.expires > now) {
             Some(Entry { record: Some(record), used, .. }) => {
@@ -312,7 +318,7 @@ impl SessionStore for MemorySessionStore {
         state.free_expired(now);
         let State { sessions, queue, expendable, ended, .. } = &mut *state;
         let Some(entry) = sessions.get_mut(key).filter(|entry| entry.expires > now) else { return Ok(Touched::Gone) };
-        let is_ended = ended.has(entry);
+        let is_ended = entry.is_of(ended);
         let Some(record) = entry.record.as_ref().filter(|_| !is_ended) else { return Ok(Touched::Gone) };
         let (before, after) = (entry.expires, record.expiry_if_used(now));
         (entry.used, entry.expires) = (now, after);

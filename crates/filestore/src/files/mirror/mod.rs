@@ -38,7 +38,8 @@ use crate::capability::{CREATE_IF_ABSENT, DELETE_IF_MATCH, METADATA, REPLACE_IF_
 /// file at the same moment, each in both stores, may leave different ones: that is so without a mirror too, and the next one mends it.
 ///
 /// # What is left
-/// A process that is killed between 2 and 3, or a mirror that is dropped or interrupted then, may leave a file there that has just been
+/// A process that is killed between 2 and 3, a mirror that is dropped or interrupted then, or a put in doubt of a file without a digest,
+/// of which nobody knows whose it is, may leave a file there that has just been
 /// deleted here. The next mirror with [`remove_others`](Self::remove_others) deletes it. Where an etag is the content's (S3) it may
 /// also leave the metadata of a moment before, or none, of a file that was put once more with the same content: the next mirror
 /// mends that. No file is half there, and begun again it goes on with what is missing, [`after`](Self::after) the last that was told; what
@@ -54,8 +55,8 @@ use crate::capability::{CREATE_IF_ABSENT, DELETE_IF_MATCH, METADATA, REPLACE_IF_
 /// Dropped, it begins no more files; of those under way each is there whole or not at all, see above.
 ///
 /// # Time
-/// What is left of a time to live is by this machine's clock. It may end up to a minute earlier than here, as far as clocks differ, and up
-/// to an hour later, as where a copy took long, until the file is copied again.
+/// What is left of a time to live is by the clock of this store, which is asked once. It may end up to a minute earlier than here, as far
+/// as clocks differ, and up to an hour later, as where a copy took long, until the file is copied again.
 ///
 /// ```
 /// # use std::sync::Arc;
@@ -154,7 +155,7 @@ impl Tally<Settled> for Mirrored {
 
 impl<'a> Mirror<'a> {
     pub(super) const fn new(from: &'a Place, to: &'a Place) -> Self {
-        let pair = Pair { from, to, remove_others: false };
+        let pair = Pair::new(from, to);
         Self { pair, prefix: String::new(), after: None, at_a_time: AT_A_TIME.0, progress: None }
     }
 

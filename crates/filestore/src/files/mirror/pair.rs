@@ -1,6 +1,7 @@
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use statehouse_core::{Clock as _, ErrorKind, Result, SystemClock, Timestamp};
+use statehouse_core::{ErrorKind, Result, Timestamp};
+use tokio::sync::OnceCell;
 
 use super::super::place::Place;
 use super::super::walk::{Tries, apart};
@@ -20,6 +21,7 @@ pub(super) struct Pair<'a> {
     pub(super) from: &'a Place,
     pub(super) to: &'a Place,
     pub(super) remove_others: bool,
+    clock: OnceCell<(Timestamp, Instant)>,
 }
 
 /// What has become of one file.
@@ -37,13 +39,42 @@ pub(super) enum Settled {
 struct File {
     from: FileKey,
     to: FileKey,
-    /// Whether what is there goes if there is none here: it was put by this mirror, or may have been.
-    is_ours: bool,
+    /// What this mirror has put there, or may have: that goes again if there is none here.
+    ours: Vec<Ours>,
     /// What it has become, if it stays so.
     became: Option<Settled>,
 }
 
-impl Pair<'_> {
+/// What a mirror has put. As often as one file is tried, there are so many of it at most.
+enum Ours {
+    Stored(ETag),
+    /// Nobody knows whether it was.
+    Doubtful(Meta),
+}
+
+impl Ours {
+    /// Whether this is what is there.
+    fn is(&self, there: &Meta) -> bool {
+        match self {
+            Self::Stored(etag) => *etag == there.etag,
+            Self::Doubtful(here) => is_same(here, there),
+        }
+    }
+}
+
+impl<'a> Pair<'a> {
+    pub(super) const fn new(from: &'a Place, to: &'a Place) -> Self {
+        Self { from, to, remove_others: false, clock: OnceCell::const_new() }
+    }
+
+    /// What time it is by the clock that says when a file here has ended. It is asked once: how far a host's clock is off is nothing
+    /// that changes with each file.
+    async fn now(&self) -> Result<Timestamp> {
+        let asked = async { self.from.store.now().await.map(|now| (now, Instant::now())) };
+        let (now, asked) = self.clock.get_or_try_init(|| asked).await?;
+        Ok(*now + asked.elapsed())
+    }
+
     /// Makes one file there what it is here.
     pub(super) async fn settle(&self, name: String) -> Result<Result<Settled>> {
         apart(&name, self.insist(&name).await, &[self.from, self.to]).await
@@ -52,7 +83,7 @@ impl Pair<'_> {
     async fn insist(&self, name: &str) -> Result<Settled> {
         let key = |place: &Place| FileKey::within(&place.namespace, name);
         let (from, to) = (key(self.from)?, key(self.to)?);
-        let mut file = File { from, to, is_ours: self.remove_others, became: None };
+        let mut file = File { from, to, ours: Vec::new(), became: None };
         let mut tries = Tries::new();
         loop {
             match self.attempt(&mut file).await {
@@ -82,7 +113,8 @@ impl Pair<'_> {
         };
         let here = object.meta().clone();
         let condition = there.as_ref().map_or(Condition::Absent, |there| Condition::Match(there.etag.clone()));
-        let Some(options) = options(&here, condition, SystemClock::default().now()) else {
+        let now = if here.expires.is_some() { self.now().await? } else { Timestamp::default() };
+        let Some(options) = options(&here, condition, now) else {
             // What is there is not what has ended here.
             return self.without(file, there.as_ref(), Settled::Expired).await;
         };
@@ -92,8 +124,12 @@ impl Pair<'_> {
 
     async fn put(&self, file: &mut File, here: Meta, body: Body, options: PutOptions) -> Result<Option<Settled>> {
         let put = self.to.store.put_with(&file.to, body, options).await;
-        // What has failed may have been made all the same.
-        file.is_ours |= !matches!(put, Ok(PutOutcome::Conflict));
+        match &put {
+            Ok(PutOutcome::Stored(stored)) => file.ours.push(Ours::Stored(stored.etag.clone())),
+            // It may have been made all the same. Any other failure says that it was not: what is there is another's.
+            Err(error) if error.kind() == ErrorKind::OutcomeUnknown => file.ours.push(Ours::Doubtful(here.clone())),
+            _ => {}
+        }
         let Some(stored) = put?.stored() else { return Ok(None) };
         if stored.len != here.len || here.sha256.is_some_and(|digest| stored.sha256 != Some(digest)) {
             return Err(corrupt("the other store has not stored what it was given"));
@@ -110,7 +146,9 @@ impl Pair<'_> {
     /// There is none here any more, for this reason.
     async fn without(&self, file: &mut File, there: Option<&Meta>, why: Settled) -> Result<Option<Settled>> {
         match there {
-            Some(there) if file.is_ours => self.delete(file, &there.etag).await,
+            Some(there) if self.remove_others || file.ours.iter().any(|ours| ours.is(there)) => {
+                self.delete(file, &there.etag).await
+            }
             Some(_) => Ok(Some(Settled::Other)),
             None => Ok(Some(match file.became {
                 Some(Settled::Removed) => Settled::Removed,

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use statehouse_core::Result;
 
+use super::options::SimpleQueryString;
 use super::read::{Clause, Item, Kind, Sign, floor};
-use super::{QueryWarning, QueryWarningKind, SimpleQueryString};
+use super::warning::{QueryWarning, QueryWarningKind};
 use crate::analysis::TokenStream;
 use crate::limits::Share;
 use crate::{Field, FieldBoost, FieldKind, Fuzziness, Operator, Query, Schema, Value};

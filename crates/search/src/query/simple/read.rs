@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{QueryWarning, QueryWarningKind, is_of_name};
+use super::warning::{QueryWarning, QueryWarningKind};
 use crate::Fuzziness;
 
 /// The largest slop that can be typed.
@@ -239,4 +239,9 @@ impl<'a> Reader<'a> {
             }
         })
     }
+}
+
+/// Whether it may stand in a name before a colon.
+pub(super) fn is_of_name(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '.' | '-' | '_')
 }

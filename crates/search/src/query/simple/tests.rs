@@ -1,12 +1,14 @@
+use std::ops::Range;
 use std::path::Path;
 
+use statehouse_core::ErrorKind;
 use statehouse_core::conformance::fuzz::Target;
 
 use super::QueryWarningKind::{Fuzziness as Fuzzy, Operator as Sign, TooLong, TooManyClauses, UnclosedQuote};
 use super::QueryWarningKind::{UnknownField, Value as Unfit};
-use super::*;
+use super::{ParsedQuery, QueryWarning, QueryWarningKind, SimpleQueryString};
 use crate::analysis::Analyzer;
-use crate::{Field, Fuzziness, MAX_CLAUSES, SearchRequest, Value};
+use crate::{Field, FieldBoost, Fuzziness, MAX_CLAUSES, Operator, Query, Schema, SearchRequest, Value};
 
 fn schema() -> Schema {
     let english = Analyzer::standard().lowercase().stop_words(["of", "the", "therapy"]);

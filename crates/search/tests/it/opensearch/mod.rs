@@ -2,6 +2,7 @@
 
 mod analysis;
 mod answers;
+mod bounded;
 mod conformance;
 mod deletes;
 mod failover;
