@@ -94,8 +94,8 @@ pub struct Beaten {
     pub was_there: bool,
     /// Which change of the group was the last one: higher after each, and another one whenever anything is not as it was.
     pub changes: Version,
-    /// For how long nobody of the others is over; none if there is no other. It may be less than that, down to when this one would have
-    /// been over.
+    /// For how long nobody of the others is over; none if nobody has beaten before. It may be less than that, down to when this one would
+    /// have been over.
     pub ends_in: Option<Duration>,
 }
 

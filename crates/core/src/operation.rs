@@ -145,7 +145,7 @@ impl<T, W: Future<Output = Result<T>>> Future for Timed<'_, W> {
         let mut this = self.project();
         let meter = this.meter.get_or_insert_with(|| Meter::start(*this.operation));
         let done = ready!(this.work.as_mut().poll(cx));
-        meter.stop(done.as_ref().err());
+        this.work.span().in_scope(|| meter.stop(done.as_ref().err()));
         Poll::Ready(done.map_err(|error| {
             this.work.span().record("error.type", error.kind().as_str());
             let error = this.operation.name_in(error);

@@ -105,7 +105,7 @@ impl Histogram {
     pub const MAX_BUCKETS: usize = 10_000;
 
     /// The most histograms that a request may have.
-    pub const MAX_HISTOGRAMS: usize = 4;
+    pub const MAX_HISTOGRAMS: usize = 3;
 
     const fn new(field: Arc<str>, interval: Interval) -> Self {
         Self { field, interval, empty: Empty::Omitted }

@@ -126,6 +126,7 @@ pub struct SaveOptions {
     /// How long this call may take; the backend's own limit if none.
     pub deadline: Option<Duration>,
     /// Whether all other sessions of the principal end by it, for which room is found in any case.
+    #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "the other stores end them in the same step"))]
     pub(crate) ends_others: bool,
 }
 

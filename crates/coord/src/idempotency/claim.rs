@@ -149,17 +149,21 @@ impl Claim {
         let expires = Instant::now() + self.config.time_to_live;
         let entry = Entry::new(self.owner, self.key.clone(), self.fingerprint, (version, length), expires);
         for over in self.config.ledger.add(entry, self.config.bounds).chunks(AT_ONCE) {
-            join_all(over.iter().map(|entry| self.let_go(entry))).await;
+            // The answer waits meanwhile: what a store does not take that is away stays until it expires.
+            if !join_all(over.iter().map(|entry| self.let_go(entry))).await.iter().all(|goes_on| *goes_on) {
+                return;
+            }
         }
     }
 
-    async fn let_go(&self, entry: &Entry) {
+    /// False if the store is away.
+    async fn let_go(&self, entry: &Entry) -> bool {
         let left = entry.expires.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
         let options = PutOptions::default().with_condition(Condition::Match(entry.version)).with_time_to_live(left);
         let replaced = self.config.store.put_with(&entry.key, unkept(entry.fingerprint), options).await;
-        if let Err(error) = replaced {
-            tracing::debug!(name: "coord.answer_kept_on", %error, "an answer beyond what is kept stays until it expires");
-        }
+        let Err(error) = replaced else { return true };
+        tracing::debug!(name: "coord.answer_kept_on", %error, "an answer beyond what is kept stays until it expires");
+        !matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout)
     }
 
     /// Lets the same request be made again. If that fails, the lease does so.

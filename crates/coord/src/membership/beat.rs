@@ -53,6 +53,8 @@ pub(super) struct Beat {
     is_unchecked: bool,
     /// What its record says that others have been told of, and when that was put; where beats are counted.
     told: Option<(Bytes, Instant)>,
+    /// When it said last that it is there, and that counted.
+    counted: Option<Instant>,
     pulse: Pulse,
 }
 
@@ -75,8 +77,8 @@ impl Beat {
         leases: Lessee,
         pulse: Pulse,
     ) -> Self {
-        let (place, trying, told) = (None, None, None);
-        Self { store, epochs, id, label, pace, info, leases, place, trying, is_unchecked: true, told, pulse }
+        let (place, trying, told, counted) = (None, None, None, None);
+        Self { store, epochs, id, label, pace, info, leases, place, trying, is_unchecked: true, told, counted, pulse }
     }
 
     /// Says once that it is there.
@@ -86,13 +88,20 @@ impl Beat {
     pub(super) async fn beat(&mut self) -> Result<Standing> {
         let kept = Kept::new(self.id, &self.label, self.pace, &self.info.borrow_and_update());
         let (value, sent) = (kept.encode()?, Instant::now());
+        // Whoever was forgotten meanwhile comes back, whatever an answer says of that.
+        self.is_unchecked |= self.counted.is_some_and(|counted| sent > counted + self.pace.lives());
         if self.is_told(&value) && sent < self.renewed_at() && self.say(BeatOptions::again).await? {
+            self.counted = Some(sent);
             return Ok(self.standing(sent, kept.info));
+        }
+        if !self.is_told(&value) {
+            self.told = None;
         }
         self.put_own(&value).await?;
         if self.pace.beats {
             self.tell_others(value, sent).await?;
         }
+        self.counted = Some(sent);
         Ok(self.standing(sent, kept.info))
     }
 
@@ -190,8 +199,10 @@ impl Beat {
         put_settled(&*self.store, key, value, WriteId::generate()?, options).await
     }
 
-    /// Whether it has said what it is; if not, it has found a place of its own, where that is to be said.
+    /// Whether it has said what it is; if not, it has found a place of its own, where that is to be said. One that something else stands
+    /// in is left alone.
     async fn take_place(&mut self, value: &Bytes) -> Result<bool> {
+        let mut unusable = BTreeSet::new();
         for byte in self.id.as_bytes().iter().cycle().take(TRIES) {
             let records = all(&*self.store, PREFIX, self.pace.patience()).await?;
             // One whose answer was lost.
@@ -200,16 +211,22 @@ impl Beat {
                 return Ok(false);
             }
             let taken: BTreeSet<&str> = records.iter().filter_map(|(key, _)| key.strip_prefix(PREFIX)).collect();
-            let free = (0..PLACES).filter(|number| !taken.contains(number.to_string().as_str()));
+            let is_free = |number: &u32| !unusable.contains(number) && !taken.contains(number.to_string().as_str());
+            let free = (0..PLACES).filter(is_free);
             let free: Vec<_> = free.take(CHOICE).collect();
             let Some(number) = free.get(usize::from(*byte) % free.len().max(1)) else { break };
             let key = place(*number)?;
             self.trying = Some(key.clone());
-            let put = self.put(&key, value, Condition::Absent).await?;
+            let put = self.put(&key, value, Condition::Absent).await;
             self.trying = None;
-            if let PutOutcome::Stored(version) = put {
-                self.place = Some((key, version));
-                return Ok(true);
+            match put {
+                Ok(PutOutcome::Stored(version)) => {
+                    self.place = Some((key, version));
+                    return Ok(true);
+                }
+                Ok(PutOutcome::Conflict(_)) => {}
+                Err(error) if error.kind() == ErrorKind::Corrupt => drop(unusable.insert(*number)),
+                Err(error) => return Err(error),
             }
         }
         Err(Error::new(ErrorKind::Unavailable, "others have taken every place of a member that was tried"))

@@ -16,6 +16,7 @@ use crate::operation::NAME;
 /// Both kinds of records begin with this: `epoch/KIND`, which stays, and `epoch-raise/KIND`, which is there while somebody
 /// raises it.
 const PREFIX: &str = "epoch";
+const RAISING_PREFIX: &str = "epoch-raise";
 
 const FORMAT: u8 = 1;
 
@@ -70,7 +71,7 @@ pub(super) fn key(kind: &str) -> Result<CoordKey> {
 }
 
 pub(super) fn raising_key(kind: &str) -> Result<CoordKey> {
-    CoordKey::new(format!("{PREFIX}-raise/{kind}"))
+    CoordKey::new(format!("{RAISING_PREFIX}/{kind}"))
 }
 
 /// How often is looked whether somebody is done with raising one.
@@ -80,15 +81,22 @@ const LOOK: Duration = Duration::from_millis(100);
 const RAISING: Duration = Duration::from_secs(15);
 
 /// What a member is behind of, if anything. While an epoch is raised above what it knows, it waits: either it was seen in
-/// time, and the epoch stays, or it was not, and is behind.
+/// time, and the epoch stays, or it was not, and is behind. What is no epoch is passed over, unless it stands in the place of one that
+/// this build goes by.
 pub(super) async fn behind(store: &dyn CoordStore, info: &MemberInfo, patience: Duration) -> Result<Option<Behind>> {
     let until = Instant::now() + RAISING;
     loop {
         let mut raising = None;
         for (key, record) in all(store, PREFIX, patience).await? {
-            let Some((what, kind)) = key.split_once('/') else { continue };
-            let epoch = decode(&record.value)?;
+            let Some((what @ (PREFIX | RAISING_PREFIX), kind)) = key.split_once('/') else { continue };
             let newest = info.formats.get(kind).map(|formats| *formats.end());
+            let epoch = match decode(&record.value) {
+                Err(error) if newest.is_none() => {
+                    tracing::warn!(name: "coord.no_epoch", %error, "what is no epoch is passed over");
+                    continue;
+                }
+                epoch => epoch?,
+            };
             if newest.is_some_and(|newest| newest >= epoch) {
                 continue;
             }

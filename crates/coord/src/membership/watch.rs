@@ -78,9 +78,12 @@ impl MemberWatch {
             let Some(mut sighting) = self.sight(&key, &record) else { continue };
             let beat = living.get(&key).copied();
             // Its member beats no more.
-            let Some(expires_in) = beat.max(sighting.by_itself(&record)) else { continue };
+            // To whom beats are not shown each counts until its record is over, as to builds that know none.
+            let by_itself = if changes.is_some() { sighting.by_itself(&record) } else { record.expires_in };
+            let Some(expires_in) = beat.max(by_itself) else { continue };
             all_beat &= beat.is_some();
-            if tells_time {
+            // One that is over later than a word lasts is of before the server's clock went back: nobody knows when that was.
+            if tells_time && expires_in <= sighting.lives {
                 // By the store's time it is so old now, which is after the look began.
                 let age = sighting.lives.saturating_sub(expires_in);
                 sighting.heard = sighting.heard.max(begun.checked_sub(age));

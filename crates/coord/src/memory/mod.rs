@@ -53,8 +53,8 @@ pub struct MemoryCoordStore {
 struct State {
     records: BTreeMap<CoordKey, Entry>,
     groups: BTreeMap<String, Group>,
-    /// By expiry, those that expire, the next first.
-    by_expiry: BTreeSet<(Timestamp, CoordKey)>,
+    /// By expiry, those that expire, the next first: answers to requests, and all others.
+    by_expiry: [BTreeSet<(Timestamp, CoordKey)>; 2],
     last: Version,
     bytes: u64,
     /// How many of them are of answers to requests.
@@ -77,6 +77,11 @@ const ANSWERS: u64 = 2;
 
 fn is_answer(key: &CoordKey) -> bool {
     key.as_str().strip_prefix(REQUESTS).is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// In which set by expiry it is.
+fn place(key: &CoordKey) -> usize {
+    usize::from(!is_answer(key))
 }
 
 fn weight(key: &CoordKey, value: &Bytes) -> u64 {
@@ -114,7 +119,7 @@ impl State {
             self.answers -= weight;
         }
         if let Some(expires) = entry.expires {
-            self.by_expiry.remove(&(expires, key.clone()));
+            self.by_expiry[place(key)].remove(&(expires, key.clone()));
         }
         Some(entry)
     }
@@ -127,30 +132,31 @@ impl State {
             self.answers += weight;
         }
         if let Some(expires) = entry.expires {
-            self.by_expiry.insert((expires, key.clone()));
+            self.by_expiry[place(key)].insert((expires, key.clone()));
         }
         self.records.insert(key.clone(), entry);
     }
 
-    /// The first that has expired, but for this.
-    fn expired(&self, kept: &CoordKey, now: Timestamp) -> Option<CoordKey> {
-        let over = self.by_expiry.iter().take_while(|(expires, _)| *expires <= now);
-        over.map(|(_, key)| key).find(|key| *key != kept).cloned()
+    /// An answer that has expired, but for this, or if there is none, and others make room, too, the first of those.
+    fn expired(&self, kept: &CoordKey, others: bool, now: Timestamp) -> Option<CoordKey> {
+        self.by_expiry[..=usize::from(others)].iter().find_map(|by_expiry| {
+            let over = by_expiry.iter().take_while(|(expires, _)| *expires <= now);
+            over.map(|(_, key)| key).find(|key| *key != kept).cloned()
+        })
     }
 
     /// Whether the record fits, in place of the one that is there. It looks at no others than it frees: everybody waits meanwhile.
     fn has_room(&mut self, key: &CoordKey, value: &Bytes, capacity: u64, now: Timestamp) -> bool {
         let replaced = self.records.get(key).map_or(0, |entry| weight(key, &entry.value));
         let more = weight(key, value);
-        let fits = |state: &Self| {
-            let answers = state.answers + more;
-            state.bytes - replaced + more <= capacity && (!is_answer(key) || answers - replaced <= capacity / ANSWERS)
-        };
-        while !fits(self) {
-            let Some(other) = self.expired(key, now) else { return false };
+        loop {
+            let fits = self.bytes - replaced + more <= capacity;
+            if fits && (!is_answer(key) || self.answers + more - replaced <= capacity / ANSWERS) {
+                return true;
+            }
+            let Some(other) = self.expired(key, !fits, now) else { return false };
             self.take(&other);
         }
-        true
     }
 
     fn put(&mut self, key: &CoordKey, value: Bytes, id: WriteId, expires: Option<Timestamp>, now: Timestamp) {
@@ -161,6 +167,9 @@ impl State {
 
     fn beat(&mut self, key: &CoordKey, version: Version, options: &BeatOptions, now: Timestamp) -> Beaten {
         let has_record = self.live(key, now).is_some_and(|record| record.version == version);
+        if !has_record && !self.groups.contains_key(key.group()) {
+            return Beaten::new((false, false), Version::default(), None);
+        }
         let group = self.groups.entry(key.group().to_owned()).or_default();
         let before = group.ends.len();
         group.ends.retain(|_, end| *end > now);
@@ -395,6 +404,7 @@ mod tests {
         let state = store.lock();
         let bytes: u64 = state.records.iter().map(|(key, entry)| weight(key, &entry.value)).sum();
         let expiring = state.records.values().filter(|entry| entry.expires.is_some()).count();
-        assert_eq!((state.bytes, state.by_expiry.len(), state.answers), (bytes, expiring, 0));
+        let by_expiry = state.by_expiry.iter().map(BTreeSet::len).sum::<usize>();
+        assert_eq!((state.bytes, by_expiry, state.answers), (bytes, expiring, 0));
     }
 }

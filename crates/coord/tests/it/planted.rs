@@ -285,3 +285,25 @@ async fn a_damaged_run_is_reset_in_redis_and_on_a_disk() {
     std::fs::write(folder.path().join(format!("%2ecoordination+/{namespace}+/run+/codes%7e")), b"damaged").unwrap();
     a_damaged_run_is_reset(&coord, "on a disk").await;
 }
+
+/// Of the places that members choose from, some have something else in them, and beside the epochs stands what is none.
+#[tokio::test]
+async fn who_joins_passes_over_what_is_no_member_and_no_epoch() {
+    let (server, namespace) = (crate::durable_redis().await, random_namespace());
+    let store: Arc<dyn CoordStore> = Arc::new(open_redis(&server.url(), &namespace).await);
+    for name in ["epochs/x", "epoch/x", "epoch-raise/x", "epoch-raised/x"] {
+        put(&*store, name).await;
+    }
+    for number in 0..12 {
+        let name = format!("member/{number}");
+        put(&*store, &name).await;
+        plant(&server, &format!("{namespace}:coord:records:{{{namespace}}}:record:{name}"), b"x").await;
+    }
+    let mut members = Vec::new();
+    for _ in 0..4 {
+        let joined = crate::membership::over(Arc::clone(&store)).join(MemberInfo::new("a")).await.unwrap();
+        members.push(joined);
+    }
+    let watch = crate::membership::over(Arc::clone(&store));
+    crate::membership::sees(&watch, &members.iter().map(|member| member.id()).collect::<Vec<_>>()).await;
+}

@@ -112,16 +112,15 @@ impl Stage {
 
     /// Makes a file with something in it and removes it.
     pub(super) fn probe(self: &Arc<Self>) -> Result<()> {
-        self.scratch().map(drop)
+        self.scratch()?.file.write_all(b"probe").map_err(map_error)
     }
 
     fn scratch(self: &Arc<Self>) -> Result<Staged> {
-        let mut file = self.create(&format!("{STAGES}/{}", self.name))?;
-        file.file.write_all(b"probe").map_err(map_error)?;
-        Ok(file)
+        self.create(&format!("{STAGES}/{}", self.name))
     }
 
-    /// What time it is by the clock that files have their times from, which may be that of a file server.
+    /// What time it is by the clock that files have their times from, which may be that of a file server. Nothing is written: who frees
+    /// a full disk asks, too.
     pub(super) fn now(self: &Arc<Self>) -> Result<Timestamp> {
         let scratch = self.scratch()?;
         let stat = rustix::fs::fstat(&scratch.file).map_err(map_error)?;

@@ -146,14 +146,16 @@ impl MemoryFileStore {
 
     /// Takes all of a body in.
     async fn receive(&self, key: &FileKey, body: Body, options: PutOptions) -> Result<File> {
-        let mut intake = options.intake(body.len())?;
+        let (len, mut intake) = (body.len(), options.intake(body.len())?);
         let content = match body.into_bytes() {
             Ok(bytes) => {
                 let share = self.room.share(bytes.len())?;
                 intake = taken(intake, &bytes).await?;
-                share.keep(bytes)
+                share.keep(alone(bytes).await?)
             }
             Err(stream) => {
+                // What can never fit takes nobody's room meanwhile.
+                self.room.check(len)?;
                 let content;
                 (content, intake) = self.gather(stream, intake).await?;
                 content
@@ -241,17 +243,25 @@ impl MemoryFileStore {
     }
 }
 
-/// Hashes a piece; a long one not on the thread that other tasks wait for.
+/// From this length on bytes are hashed and copied where no other tasks wait.
+const LONG: usize = 256 << 10;
+
+/// Hashes a piece.
 async fn taken(mut intake: Intake, piece: &Bytes) -> Result<Intake> {
-    const LONG: usize = 256 << 10;
-    let runtime = tokio::runtime::Handle::try_current().ok().filter(|_| piece.len() >= LONG);
-    let Some(runtime) = runtime else {
-        intake.update(piece)?;
-        return Ok(intake);
-    };
     let piece = piece.clone();
-    let hashed = runtime.spawn_blocking(move || intake.update(&piece).map(|()| intake)).await;
-    hashed.map_err(unanswered)?
+    away(piece.len(), move || intake.update(&piece).map(|()| intake)).await?
+}
+
+/// The same bytes in memory of their own: a slice of a large buffer keeps all of it.
+async fn alone(bytes: Bytes) -> Result<Bytes> {
+    away(bytes.len(), move || Bytes::from(Vec::from(bytes).into_boxed_slice())).await
+}
+
+async fn away<T: Send + 'static>(len: usize, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    match tokio::runtime::Handle::try_current().ok().filter(|_| len >= LONG) {
+        Some(runtime) => runtime.spawn_blocking(work).await.map_err(unanswered),
+        None => Ok(work()),
+    }
 }
 
 fn new_etag() -> Result<ETag> {

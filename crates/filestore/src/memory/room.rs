@@ -36,6 +36,11 @@ impl Room {
         Ok(share)
     }
 
+    /// Refuses what would not fit if there were nothing else.
+    pub(super) fn check(&self, bytes: Option<u64>) -> Result<()> {
+        if bytes.is_some_and(|bytes| bytes > self.capacity) { Err(full(self.capacity)) } else { Ok(()) }
+    }
+
     /// For what is kept of a file besides its content.
     pub(super) fn describe(self: &Arc<Self>, meta: &Meta) -> Result<Share> {
         let headers = [&meta.content_type, &meta.content_disposition, &meta.cache_control];
@@ -56,8 +61,7 @@ impl Share {
         let (by, capacity) = (by as u64, self.room.capacity);
         let fits = |used: u64| used.checked_add(by).filter(|used| *used <= capacity);
         let grown = self.room.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits);
-        let full = |_| Error::full(format!("the memory for files is full: its capacity is {capacity} bytes"));
-        grown.map_err(full)?;
+        grown.map_err(|_| full(capacity))?;
         self.bytes += by;
         Ok(())
     }
@@ -78,4 +82,8 @@ impl Drop for Share {
     fn drop(&mut self) {
         self.room.used.fetch_sub(self.bytes, Ordering::Relaxed);
     }
+}
+
+fn full(capacity: u64) -> Error {
+    Error::full(format!("the memory for files is full: its capacity is {capacity} bytes"))
 }

@@ -127,3 +127,45 @@ fn it_needs_no_runtime() {
     let etag = stored.etag.as_str();
     assert!(etag.len() == 34 && etag.starts_with('"') && etag.ends_with('"'), "as HTTP writes it: {etag}");
 }
+
+/// Bytes that tell when nobody has them any more.
+struct Told(Vec<u8>, Arc<std::sync::atomic::AtomicBool>);
+
+impl AsRef<[u8]> for Told {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        self.1.store(true, std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+/// Also of a length that is copied elsewhere.
+#[tokio::test]
+async fn a_slice_of_a_large_buffer_does_not_keep_it() {
+    let store = MemoryFileStore::new();
+    for len in [100, LONG] {
+        let gone = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let buffer = Bytes::from_owner(Told(vec![7; 1 << 20], Arc::clone(&gone)));
+        let key = FileKey::new(format!("of-{len}")).unwrap();
+        let stored = store.put_with(&key, buffer.slice(..len).into(), PutOptions::default()).await.unwrap();
+        assert!(stored.stored().is_some());
+        drop(buffer);
+        assert!(gone.load(std::sync::atomic::Ordering::SeqCst), "{len}");
+        let got = store.get_with(&key, GetOptions::default()).await.unwrap().found().unwrap();
+        assert_eq!(got.bytes().await.unwrap(), vec![7; len]);
+    }
+}
+
+#[tokio::test]
+async fn what_can_never_fit_is_refused_before_any_of_it_is_taken() {
+    let store = MemoryFileStore::with_config(MemoryConfig::default().with_capacity(10_000));
+    let never = futures_util::stream::poll_fn(|_| panic!("nothing of it is asked for"));
+    let body = Body::from_stream::<_, Bytes, Error>(never).with_len(10_001);
+    let key = FileKey::new("a").unwrap();
+    let refused = store.put_with(&key, body, PutOptions::default()).await.unwrap_err();
+    assert_eq!(refused.retry(), statehouse_core::Retry::FULL);
+}

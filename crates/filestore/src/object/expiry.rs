@@ -11,6 +11,7 @@ use statehouse_core::{Error, ErrorKind, Result, Timestamp};
 use super::ObjectFileStore;
 use super::client::Remote;
 use super::list::OwnPage;
+use super::sweep::is_away;
 use crate::capability;
 use crate::key::FileKey;
 use crate::meta::ETag;
@@ -47,7 +48,11 @@ impl ObjectFileStore {
                 }
                 // One that cannot be deleted keeps none of the others.
                 let (removed, error) = self.sweep_marked(&name, &key, (written, now), options.uploads_older_than).await;
-                (swept, failed) = (swept + u64::from(removed), failed.or(error));
+                swept += u64::from(removed);
+                failed = match error {
+                    Some(error) if is_away(&error) => return Err(error),
+                    error => failed.or(error),
+                };
             }
         }
         failed.map_or(Ok(swept), Err)

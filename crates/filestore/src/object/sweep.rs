@@ -94,6 +94,7 @@ impl Remote {
                     // One that the server does not let go of keeps none of the others.
                     match self.abort_unless_staged(native, begun).await {
                         Ok(aborted) => swept += u64::from(aborted),
+                        Err(error) if is_away(&error) => return Err(error),
                         Err(error) => failed = failed.or(Some(error)),
                     }
                 }
@@ -143,9 +144,10 @@ impl Remote {
                 let Some((key, put)) = name.rsplit_once('/') else { continue };
                 let key = FileKey::new(format!("{}{key}", options.prefix));
                 let (Ok(key), true) = (key, is_old(modified, now, options.uploads_older_than)) else { continue };
-                // One that nobody lets us look at keeps none of the others.
+                // One that nobody lets us look at keeps none of the others; a server that is away does.
                 match self.sweep_digest(&key, put).await {
                     Ok(removed) => swept += u64::from(removed),
+                    Err(error) if is_away(&error) => return Err(error),
                     Err(error) => failed = failed.or(Some(error)),
                 }
             }
@@ -169,6 +171,12 @@ impl Remote {
         }
         Ok(!stays)
     }
+}
+
+/// Whether that is so for whatever is asked next.
+pub(super) fn is_away(error: &Error) -> bool {
+    use ErrorKind::{RateLimited, Timeout, Unauthenticated, Unavailable};
+    matches!(error.kind(), RateLimited | Timeout | Unauthenticated | Unavailable)
 }
 
 fn is_old(time: Timestamp, now: SystemTime, older_than: Duration) -> bool {

@@ -137,7 +137,8 @@ impl Buckets {
     #[inline]
     fn bucket(&self, number: u64) -> u64 {
         match self.of {
-            Interval::Number { .. } => self.of.number_of(double(number, self.is_double)).to_bits(),
+            // One number for both zeros.
+            Interval::Number { .. } => (self.of.number_of(double(number, self.is_double)) + 0.0).to_bits(),
             _ => self.of.start_of(i64::from_u64(number)).cast_unsigned(),
         }
     }
@@ -145,6 +146,10 @@ impl Buckets {
     /// With more buckets than there may be it is refused in the end.
     #[inline]
     fn count(&mut self, bucket: u64) {
+        // The server has no bucket that begins nowhere.
+        if matches!(self.of, Interval::Number { .. }) && f64::from_bits(bucket) == f64::NEG_INFINITY {
+            return;
+        }
         if self.counts.len() <= Histogram::MAX_BUCKETS || self.counts.contains_key(&bucket) {
             *self.counts.entry(bucket).or_default() += 1;
         }

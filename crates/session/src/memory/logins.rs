@@ -44,7 +44,9 @@ impl State {
 
     /// Forgets the oldest revocations of which there is no room for a memory.
     pub(super) fn bound_revocations(&mut self, bounds: Bounds) {
-        while self.bytes + self.principals.weight() > bounds.bytes && self.principals.forget_oldest() {}
+        while self.bytes + self.principals.weight() > bounds.bytes
+            && (self.remove_ended() || self.principals.forget_oldest())
+        {}
     }
 
     /// Ends sessions that live.

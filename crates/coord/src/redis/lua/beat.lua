@@ -30,6 +30,10 @@ if over and tonumber(over) <= now then
   changed, over = true, redis.call('ZRANGE', KEYS[2], rank, rank, 'WITHSCORES')[2]
 end
 local stamp, added = redis.pcall('GETRANGE', KEYS[1], 16, 47), 0
+-- Who may not look is told so; of what is no string nothing counts.
+if type(stamp) == 'table' and not string.find(stamp.err, 'WRONGTYPE', 1, true) then
+  return stamp
+end
 if type(stamp) == 'string' and string.sub(stamp, 1, 8) == ARGV[2] then
   local expires = struct.unpack('<I8', stamp, 25)
   if expires > 0 and expires <= now then
@@ -52,7 +56,7 @@ end
 if type(added) ~= 'number' then
   return added
 end
-if changed or now % 8 == 0 then
-  redis.call('PEXPIRE', KEYS[2], ARGV[5])
+if changed or now % 8 == 0 or tonumber(ARGV[4]) > 3600000000 then
+  redis.call('PEXPIRE', KEYS[2], math.max(ARGV[5], math.ceil(ARGV[4] / 500)))
 end
 return {said, last, over and over - now or -1}

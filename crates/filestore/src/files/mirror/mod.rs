@@ -55,7 +55,7 @@ use crate::capability::{CREATE_IF_ABSENT, DELETE_IF_MATCH, METADATA, REPLACE_IF_
 /// Dropped, it begins no more files; of those under way each is there whole or not at all, see above.
 ///
 /// # Time
-/// What is left of a time to live is by the clock of this store, which is asked once. It may end up to a minute earlier than here, as far
+/// What is left of a time to live is by the clock of this store, and of the other one there; both are asked once. It may end up to a minute earlier than here, as far
 /// as clocks differ, and up to an hour later, as where a copy took long, until the file is copied again.
 ///
 /// ```

@@ -21,7 +21,14 @@ pub(super) struct Pair<'a> {
     pub(super) from: &'a Place,
     pub(super) to: &'a Place,
     pub(super) remove_others: bool,
-    clock: OnceCell<(Timestamp, Instant)>,
+    clocks: OnceCell<Clocks>,
+}
+
+/// What time it was here and there, and when that was asked.
+struct Clocks {
+    here: Timestamp,
+    there: Timestamp,
+    asked: Instant,
 }
 
 /// What has become of one file.
@@ -64,15 +71,33 @@ impl Ours {
 
 impl<'a> Pair<'a> {
     pub(super) const fn new(from: &'a Place, to: &'a Place) -> Self {
-        Self { from, to, remove_others: false, clock: OnceCell::const_new() }
+        Self { from, to, remove_others: false, clocks: OnceCell::const_new() }
     }
 
-    /// What time it is by the clock that says when a file here has ended. It is asked once: how far a host's clock is off is nothing
-    /// that changes with each file.
+    /// The clocks that say when a file has ended. They are asked once: how far a host's clock is off is nothing that changes with each
+    /// file.
+    async fn clocks(&self) -> Result<&Clocks> {
+        let asked = async {
+            let (here, there) = tokio::try_join!(self.from.store.now(), self.to.store.now())?;
+            Ok(Clocks { here, there, asked: Instant::now() })
+        };
+        self.clocks.get_or_try_init(|| asked).await
+    }
+
+    /// What time it is here.
     async fn now(&self) -> Result<Timestamp> {
-        let asked = async { self.from.store.now().await.map(|now| (now, Instant::now())) };
-        let (now, asked) = self.clock.get_or_try_init(|| asked).await?;
-        Ok(*now + asked.elapsed())
+        let clocks = self.clocks().await?;
+        Ok(clocks.here + clocks.asked.elapsed())
+    }
+
+    /// What is there, with its end by the clock here.
+    async fn look_there(&self, key: &FileKey) -> Result<Option<Meta>> {
+        let mut there = look(self.to, key).await?;
+        if let Some(expires) = there.as_mut().and_then(|there| there.expires.as_mut()) {
+            let clocks = self.clocks().await?;
+            *expires = clocks.here + expires.since(clocks.there);
+        }
+        Ok(there)
     }
 
     /// Makes one file there what it is here.
@@ -97,7 +122,7 @@ impl<'a> Pair<'a> {
     /// None if it is to be done again.
     async fn attempt(&self, file: &mut File) -> Result<Option<Settled>> {
         // Before this store is read: what is put there behind this look, the condition finds.
-        let there = look(self.to, &file.to).await?;
+        let there = self.look_there(&file.to).await?;
         if let Some(there) = &there {
             match look(self.from, &file.from).await? {
                 None => return self.without(file, Some(there), Settled::Gone).await,

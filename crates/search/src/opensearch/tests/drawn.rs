@@ -58,7 +58,7 @@ async fn what_both_take_of_drawn_requests_has_the_same_answer() {
         assert_eq!(ours, theirs, "{n}");
     }
     let (mut state, mut asked, mut found) = (seed | 1, 0, 0);
-    for _ in 0..rounds(5_000, 100_000) {
+    for _ in 0..rounds(8_000, 100_000) {
         let bytes: Vec<u8> = (0..40)
             .map(|_| {
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

@@ -29,7 +29,8 @@ pub(super) fn query(
     let mut query = Query::bool();
     for group in groups {
         // What is a stop word in one of the fields is not asked of the others.
-        let operator = if builder.is_dropped_somewhere(&group)? { Operator::Or } else { options.operator };
+        let operator =
+            if !builder.is_full && builder.is_dropped_somewhere(&group)? { Operator::Or } else { options.operator };
         let sign = group.sign;
         let Some(found) = builder.group(group)? else { continue };
         query = match (sign, operator) {
@@ -129,6 +130,11 @@ impl Builder<'_> {
             let Some(plain) = self.query(&clause)? else { return Ok(None) };
             (fits, query) = (self.share.take(self.schema, &plain), plain);
         }
+        if !fits && clause.sign == Sign::Excluded {
+            // A part of it would exclude more.
+            self.end(position.start);
+            return Ok(None);
+        }
         while !fits {
             // A word of thousands of terms: as much of it as there is room for.
             self.is_full = true;
@@ -184,14 +190,19 @@ impl Builder<'_> {
         Ok(true)
     }
 
-    /// Whether some text field makes no term of what is looked for, and others may.
+    /// Whether some text field makes no term of what is looked for, and another field does.
     fn is_dropped_somewhere(&self, group: &Group) -> Result<bool> {
         for clause in group.clauses.iter().filter(|clause| clause.kind != Kind::Beginning) {
+            let (mut is_dropped, mut is_kept) = (false, false);
             for FieldBoost { field, .. } in self.fields(clause) {
                 let field = self.schema.require(&field)?;
-                if field.is_text() && !self.has_terms(field, &clause.text)? {
-                    return Ok(true);
+                match !field.is_text() || self.has_terms(field, &clause.text)? {
+                    true => is_kept = true,
+                    false => is_dropped = true,
                 }
+            }
+            if is_dropped && is_kept {
+                return Ok(true);
             }
         }
         Ok(false)

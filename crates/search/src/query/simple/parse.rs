@@ -58,8 +58,8 @@ impl SimpleQueryString {
 }
 
 fn check_named(schema: &Schema, name: &str, field: &str) -> Result<()> {
-    if name.is_empty() || !name.chars().all(is_of_name) {
-        let message = "a name to be typed has letters, digits, dots, hyphens and underscores";
+    if !name.starts_with(char::is_alphabetic) || !name.chars().all(is_of_name) {
+        let message = "a name to be typed begins with a letter and has letters, digits, dots, hyphens and underscores";
         return Err(Error::invalid_input(message).with_key(name));
     }
     let found = schema.require(field)?;

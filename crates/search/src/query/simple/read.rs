@@ -150,11 +150,12 @@ impl<'a> Reader<'a> {
         let rest = self.rest();
         let (name, value) = rest.split_once(':')?;
         let is_name = name.starts_with(char::is_alphabetic) && name.chars().all(is_of_name);
-        // What is no value, as in an address or at the end of a sentence, leaves it a word.
-        if !is_name || value.is_empty() || value.starts_with(|c: char| c.is_whitespace() || matches!(c, '|' | '/')) {
+        let found = self.named.iter().position(|(known, _)| **known == *name);
+        // What is no value, as at the end of a sentence, leaves it a word, and so does an address.
+        let is_address = found.is_none() && value.starts_with('/');
+        if !is_name || is_address || value.is_empty() || value.starts_with(|c: char| c.is_whitespace() || c == '|') {
             return None;
         }
-        let found = self.named.iter().position(|(known, _)| **known == *name);
         match found {
             Some(_) => self.at += name.len() + 1,
             None => self.warn(QueryWarningKind::UnknownField, self.at..self.at + name.len()),

@@ -143,6 +143,28 @@ fn words_are_looked_for_in_every_field_that_has_terms_of_them() {
 }
 
 #[test]
+fn what_is_a_word_in_no_field_leaves_the_others_needed() {
+    let options = Query::simple_query_string(["title"]).operator(Operator::And);
+    let of = |text: &str| options.parse(&schema(), text).unwrap().query;
+    assert_eq!(of("a OR of b"), of("a b"));
+}
+
+#[test]
+fn of_what_is_excluded_no_part_is() {
+    let options = Query::simple_query_string(["title"]).max_len(10_000);
+    let parsed = options.parse(&schema(), &format!("a -{}", "\u{4e2d}".repeat(3_000))).unwrap();
+    assert_eq!(parsed.query, word("a").into());
+    assert_eq!(parsed.warnings[0].kind, TooManyClauses);
+}
+
+#[test]
+fn an_allowed_name_takes_what_looks_like_an_address() {
+    let options = Query::simple_query_string(["title"]).field("code");
+    let parsed = options.parse(&schema(), "code:/usr/bin").unwrap();
+    assert_eq!((parsed.query, parsed.warnings.len()), (Query::term("code", "/usr/bin").into(), 0));
+}
+
+#[test]
 fn limits_cut_and_are_told() {
     let long = Query::simple_query_string(["title"]).max_len(9);
     let parsed = long.parse(&schema(), "one two three").unwrap();
@@ -178,6 +200,7 @@ fn options_that_do_not_fit_are_refused_whatever_the_text_is() {
         on().field("day"),
         on().field_as("two words", "code"),
         on().field_as("", "code"),
+        on().field_as("2fa", "code"),
         on().max_clauses(257),
         on().max_len(10_001),
         many,
