@@ -4,7 +4,8 @@ use statehouse_core::{Error, ErrorKind, Result};
 
 use crate::{Field, Record, Schema, Value};
 
-/// A type that an index holds. Derive it: `#[derive(Document)]` makes the schema, the conversions, and a handle per field.
+/// A type that an index holds. Derive it: `#[derive(Document)]` makes the schema, the conversions, and a handle for
+/// each field but id, version and what is skipped.
 ///
 /// | attribute | on | means |
 /// | --- | --- | --- |
@@ -12,12 +13,13 @@ use crate::{Field, Record, Schema, Value};
 /// | `#[document(id)]` | a `String` | the document's id |
 /// | `#[document(version)]` | a `u64` | the external version: an older one never replaces a newer one, and deletes take one |
 /// | `#[document(text)]` | text | cut into terms and ranked |
-/// | `#[document(keyword)]` | text | one term, for filters and sorting |
+/// | `#[document(keyword)]` | text | one exact term, for filters |
+/// | `#[document(sort)]` | all but text, id and version | may be sorted by and counted; without it either is `Unsupported` when it is asked |
 /// | `#[document(skip)]` | anything with `Default` | not in the index |
 /// | `#[document(with = path)]` | with any of the above | a function `fn(Field) -> Field` that refines the field |
 ///
-/// Text is `String`; a field may also be an `Option` or a `Vec` of its type. Numbers, `bool`, [`Millis`] and `SystemTime`
-/// need no attribute. `text` takes `analyzer = "name"`, and all but text take `sort`.
+/// Text is `String`; a field may also be an `Option` or a `Vec` of its type. Numbers (`i32`, `i64`, `u32`, `u64`, `f64`), `bool`, [`Millis`] and
+/// `SystemTime` need no attribute. `text` takes `analyzer = "name"`, and all but text take `sort`.
 ///
 #[cfg_attr(feature = "derive", doc = "```")]
 #[cfg_attr(not(feature = "derive"), doc = "```ignore")]
@@ -27,7 +29,7 @@ use crate::{Field, Record, Schema, Value};
 /// struct Concept {
 ///     #[document(id)]
 ///     code: String,
-///     #[document(text, with = prefixes)]
+///     #[document(text, with = sortable)]
 ///     title: String,
 ///     #[document(text)]
 ///     synonyms: Vec<String>,
@@ -37,7 +39,7 @@ use crate::{Field, Record, Schema, Value};
 /// }
 ///
 /// /// The title once more as a keyword, to sort by.
-/// fn prefixes(title: Field) -> Field {
+/// fn sortable(title: Field) -> Field {
 ///     title.with_sub_field(Field::keyword("exact").sortable())
 /// }
 ///

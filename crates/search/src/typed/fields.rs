@@ -184,7 +184,7 @@ impl<V: FieldValue> ValueField<V> {
         &self.name
     }
 
-    /// Documents with this value.
+    /// Documents with this value. Of an unsigned field a literal needs its type: `0_u64`.
     pub fn is(&self, value: impl Into<V>) -> TermQuery {
         Query::term(Arc::clone(&self.name), value.into().to_value())
     }

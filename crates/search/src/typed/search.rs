@@ -132,7 +132,7 @@ impl<'i, D: Document> Search<'i, D> {
         self
     }
 
-    /// Sums up the values of this field among all that match.
+    /// Sums up the values of this field among all that match, post-filters aside: a sortable one of `i64`, `f64` or dates.
     pub fn stats(mut self, field: impl Into<Facet>) -> Self {
         self.request = self.request.with_stats(field.into().field);
         self
