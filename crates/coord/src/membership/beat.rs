@@ -217,16 +217,19 @@ impl Beat {
             let Some(number) = free.get(usize::from(*byte) % free.len().max(1)) else { break };
             let key = place(*number)?;
             self.trying = Some(key.clone());
-            let put = self.put(&key, value, Condition::Absent).await;
+            let put = match self.put(&key, value, Condition::Absent).await {
+                Err(error) if error.kind() == ErrorKind::Corrupt => None,
+                // It may have been made: that is found out, or ended, later.
+                put => Some(put?),
+            };
             self.trying = None;
             match put {
-                Ok(PutOutcome::Stored(version)) => {
+                Some(PutOutcome::Stored(version)) => {
                     self.place = Some((key, version));
                     return Ok(true);
                 }
-                Ok(PutOutcome::Conflict(_)) => {}
-                Err(error) if error.kind() == ErrorKind::Corrupt => drop(unusable.insert(*number)),
-                Err(error) => return Err(error),
+                Some(PutOutcome::Conflict(_)) => {}
+                None => drop(unusable.insert(*number)),
             }
         }
         Err(Error::new(ErrorKind::Unavailable, "others have taken every place of a member that was tried"))
