@@ -1,5 +1,6 @@
 use std::time::{Duration, Instant};
 
+use futures_util::future::try_join;
 use statehouse_core::{ErrorKind, Result, Timestamp};
 use tokio::sync::OnceCell;
 
@@ -78,7 +79,7 @@ impl<'a> Pair<'a> {
     /// file.
     async fn clocks(&self) -> Result<&Clocks> {
         let asked = async {
-            let (here, there) = tokio::try_join!(self.from.store.now(), self.to.store.now())?;
+            let (here, there) = try_join(self.from.store.now(), self.to.store.now()).await?;
             Ok(Clocks { here, there, asked: Instant::now() })
         };
         self.clocks.get_or_try_init(|| asked).await
