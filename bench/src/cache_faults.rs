@@ -5,11 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::time::{ClockId, clock_gettime};
 use statehouse_cache::{Caches, MemoryConfig, TypedCache};
 use statehouse_core::{Namespace, ServiceUrl};
 use statehouse_redis::{RedisClient, RedisConfig};
-use statehouse_testkit::{Direction, FaultProxy, RedisServer};
+use statehouse_testkit::{Direction, FaultProxy, RedisServer, thread_time};
 
 use crate::cache::{HOUR, Outcome};
 use crate::harness::{Bar, Case, Harness};
@@ -201,10 +200,6 @@ fn resident() -> Result<f64, Box<dyn std::error::Error>> {
     let text = std::fs::read_to_string("/proc/self/status")?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
     Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? / 1024.0)
-}
-
-fn thread_time() -> Duration {
-    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }
 
 fn millis(duration: Duration) -> f64 {

@@ -1,14 +1,11 @@
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use rustix::time::{ClockId, clock_gettime};
 use statehouse_core::Namespace;
 use statehouse_search::{
     DocumentId, Facet, Field, Highlight, OpenSearchConfig, OpenSearchIndex, Operation, Query, Record, Schema,
     SearchIndex, SearchIndexExt, SearchOptions, SearchRequest, Sort, TantivyConfig,
 };
-use statehouse_testkit::OpenSearchNode;
+use statehouse_testkit::{OpenSearchNode, longest_poll};
 
 use crate::harness::Harness;
 
@@ -18,27 +15,6 @@ type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 const MOST: f64 = 1_000.0;
 
 const ROUNDS: usize = 5;
-
-/// Remembers the longest poll, in time of the thread itself.
-struct Measured<F> {
-    inner: Pin<Box<F>>,
-    longest: Duration,
-}
-
-impl<F: Future> Future for Measured<F> {
-    type Output = Duration;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Duration> {
-        let start = thread_time();
-        let polled = self.inner.as_mut().poll(context);
-        self.longest = self.longest.max(thread_time().saturating_sub(start));
-        polled.map(|_| self.longest)
-    }
-}
-
-fn thread_time() -> Duration {
-    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
-}
 
 /// How long searches of every kind hold an async thread: those that should run in place, and those that should not.
 pub(crate) async fn run(harness: &mut Harness) -> Outcome {
@@ -89,16 +65,15 @@ async fn longest(harness: &mut Harness, name: &str, index: &dyn SearchIndex) -> 
     let mut longest = Duration::ZERO;
     for round in 0..ROUNDS {
         for request in requests() {
-            let search =
-                Measured { inner: Box::pin(index.search_with(&request, options.clone())), longest: Duration::ZERO };
-            let count = index.count_with(&request.query, options.clone());
-            let took = search.await.max(Measured { inner: Box::pin(count), longest: Duration::ZERO }.await);
+            let (_, searching) = longest_poll(index.search_with(&request, options.clone())).await;
+            let (_, counting) = longest_poll(index.count_with(&request.query, options.clone())).await;
+            let took = searching.max(counting);
             // The first round makes what is made once: tables, threads, pages.
             longest = if round == 0 { longest } else { longest.max(took) };
         }
         for id in ["giant", "7", "absent"] {
             let id = DocumentId::new(id)?;
-            longest = longest.max(Measured { inner: Box::pin(index.get(&id)), longest: Duration::ZERO }.await);
+            longest = longest.max(longest_poll(index.get(&id)).await.1);
         }
     }
     harness.limited("search", name, "us", longest.as_secs_f64() * 1e6, MOST);

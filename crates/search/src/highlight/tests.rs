@@ -1,3 +1,5 @@
+use statehouse_testkit::thread_time;
+
 use super::*;
 use crate::{Field, Query};
 
@@ -66,19 +68,14 @@ fn marking_takes_time_in_proportion_to_the_text() {
         let record = Record::new("a").unwrap().with("title", words(length));
         let mut marker = Marker::new(&schema, &request, &stop).unwrap();
         let once = || {
-            let start = cpu_time();
+            let start = thread_time();
             assert_eq!(marker.mark(&record).unwrap()[0].1.len(), 5);
-            cpu_time() - start
+            thread_time() - start
         };
         std::iter::repeat_with(once).take(3).min().unwrap()
     };
     let (short, long) = (time(20_000), time(320_000));
     assert!(long < 40 * short, "{short:?} for 20,000 words, {long:?} for 320,000");
-}
-
-fn cpu_time() -> std::time::Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    std::time::Duration::try_from(time).unwrap()
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod body;
 mod bulk;
+mod checked;
 mod client;
 mod config;
 mod counts;
@@ -38,6 +39,7 @@ use statehouse_core::{Capabilities, Error, ErrorKind, Fence, Health, Namespace, 
 use tokio::time::Instant;
 
 use self::bulk::Run;
+use self::checked::{is_long, refusals};
 use self::client::{Call, Client, OPERATION, SHORT_ANSWER};
 pub use self::config::OpenSearchConfig;
 use self::error::Effect;
@@ -298,9 +300,9 @@ impl OpenSearchIndex {
         let left = || deadline.saturating_duration_since(Instant::now());
         let outcomes = if is_long {
             let (schema, operations) = (Arc::clone(&self.schema), Arc::clone(operations));
-            away(Some(left()), move |_| Ok(refusals(&schema, &operations))).await?
+            away(Some(left()), move |stop| refusals(&schema, &operations, stop)).await?
         } else {
-            refusals(&self.schema, operations)
+            refusals(&self.schema, operations, &Stop::default())?
         };
         if outcomes.iter().any(Option::is_none) {
             self.check_shape(deadline).await?;
@@ -413,32 +415,6 @@ impl OpenSearchIndex {
         let shards: Shards = self.client.read(&call).await?;
         if shards.all_serve() { Ok(()) } else { Err(error::of_missing_shard()) }
     }
-}
-
-/// How many operations and values are written in place.
-const FEW: usize = 256;
-
-/// Whether checking and writing these takes longer than an async thread may be held. It looks at no more than it takes to know.
-fn is_long(operations: &[Operation]) -> bool {
-    let (mut values, mut bytes) = (FEW, SHORT_ANSWER);
-    !operations.iter().all(|operation| {
-        let record = match operation {
-            Operation::Upsert(record) => Some(record),
-            Operation::Delete { .. } => None,
-        };
-        let mut sizes = record.into_iter().flat_map(Record::iter).map(|(_, value)| value.as_text().map_or(8, str::len));
-        let mut fits = |size: usize| {
-            (values, bytes) = (values.saturating_sub(1), bytes.saturating_sub(size));
-            values > 0 && bytes > 0
-        };
-        fits(operation.id().as_str().len()) && sizes.all(fits)
-    })
-}
-
-/// Which operations are refused before anything is sent, by their places.
-fn refusals(schema: &Schema, operations: &[Operation]) -> Vec<Option<Outcome>> {
-    let refused = |error: Error| Outcome::Failed(error.with_backend(error::BACKEND));
-    operations.iter().map(|operation| schema.check_operation(operation).err().map(refused)).collect()
 }
 
 /// The record that an answer has, with what is stored of it.

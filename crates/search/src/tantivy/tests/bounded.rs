@@ -1,11 +1,10 @@
 //! Whatever is asked: an async thread is held for a moment only, and a deadline ends the work.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use statehouse_core::ErrorKind;
+use statehouse_testkit::longest_poll;
 
 use crate::print::print;
 use crate::{
@@ -18,33 +17,6 @@ const LIMIT: Duration = if cfg!(debug_assertions) { Duration::from_millis(10) } 
 
 /// Who has the generation's client while no work runs: the set, the handle, and who counts.
 const IDLE: usize = 3;
-
-/// Remembers the longest poll, in time of the thread itself.
-struct Measured<F> {
-    inner: Pin<Box<F>>,
-    longest: Duration,
-}
-
-impl<F: Future> Future for Measured<F> {
-    type Output = (F::Output, Duration);
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let start = thread_time();
-        let polled = self.inner.as_mut().poll(context);
-        let took = thread_time() - start;
-        self.longest = self.longest.max(took);
-        polled.map(|output| (output, self.longest))
-    }
-}
-
-fn thread_time() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::try_from(time).unwrap()
-}
-
-async fn longest_poll<F: Future>(future: F) -> (F::Output, Duration) {
-    Measured { inner: Box::pin(future), longest: Duration::ZERO }.await
-}
 
 fn schema() -> Schema {
     Schema::builder()

@@ -1,41 +1,14 @@
 //! However much is written or read: an async thread is held for a moment only.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use statehouse_search::{DocumentId, Operation, Record, SearchIndexExt as _};
+use statehouse_testkit::{longest_poll, thread_time};
 
 use super::stubbed::{index, text};
 
 /// What the moments in between take, on a fast machine; a slow one takes a part of what the work itself takes.
 const MOMENT: Duration = Duration::from_millis(10);
-
-/// Remembers the longest poll, in time of the thread itself.
-struct Measured<F> {
-    inner: Pin<Box<F>>,
-    longest: Duration,
-}
-
-impl<F: Future> Future for Measured<F> {
-    type Output = (F::Output, Duration);
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let start = thread_time();
-        let polled = self.inner.as_mut().poll(context);
-        self.longest = self.longest.max(thread_time() - start);
-        polled.map(|output| (output, self.longest))
-    }
-}
-
-fn thread_time() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::try_from(time).unwrap()
-}
-
-async fn longest_poll<F: Future>(future: F) -> (F::Output, Duration) {
-    Measured { inner: Box::pin(future), longest: Duration::ZERO }.await
-}
 
 /// A quarter of the time that this takes.
 fn a_part_of<T>(work: impl FnOnce() -> T) -> Duration {
