@@ -18,7 +18,7 @@ use statehouse_testkit::{Direction, FaultProxy, RedisCluster, RedisSentinel, Red
 use tokio::time::{sleep, timeout};
 
 use crate::lock::until;
-use crate::membership::{BEAT, come_and_go, named, over, sees, stands_still};
+use crate::membership::{BEAT, come_and_go, named, over, sees, stands_still, three_in_redis};
 use crate::{open_redis, random_namespace};
 
 /// So long that nobody puts a record again for its age while a test waits.
@@ -82,12 +82,7 @@ async fn while_nothing_changes_members_beat_and_neither_put_nor_look() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn members_in_a_cluster_come_and_go() {
-    let (cluster, namespace) = (RedisCluster::shared().await, random_namespace());
-    let mut all = Vec::new();
-    for _ in 0..3 {
-        all.push(over(open_redis(&cluster.url(), &namespace).await));
-    }
-    come_and_go(all.try_into().unwrap()).await;
+    come_and_go(three_in_redis(&RedisCluster::shared().await.url()).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

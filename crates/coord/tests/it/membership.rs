@@ -25,6 +25,13 @@ pub(crate) fn over(store: impl CoordStore) -> Membership {
     Coordination::new(Arc::new(store)).membership().heartbeat(BEAT)
 }
 
+/// As three replicas have them, each over connections of its own.
+pub(crate) async fn three_in_redis(url: &str) -> [Membership; 3] {
+    let namespace = random_namespace();
+    let open = async || over(open_redis(url, &namespace).await);
+    [open().await, open().await, open().await]
+}
+
 pub(crate) fn named(build: &str) -> MemberInfo {
     MemberInfo::new(build).with_state(MemberState::Ready)
 }
@@ -117,12 +124,7 @@ async fn members_on_a_disk_come_and_go_and_leave_one_file_each() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn members_in_redis_come_and_go() {
-    let (server, namespace) = (RedisServer::shared().await, random_namespace());
-    let mut all = Vec::new();
-    for _ in 0..3 {
-        all.push(over(open_redis(&server.url(), &namespace).await));
-    }
-    come_and_go(all.try_into().unwrap()).await;
+    come_and_go(three_in_redis(&RedisServer::shared().await.url()).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
