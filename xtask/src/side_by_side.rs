@@ -1,10 +1,11 @@
 //! Test binaries side by side: most of their time they wait, for servers to be killed and deadlines to pass.
 
 use std::collections::VecDeque;
+use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -13,6 +14,10 @@ use crate::run::{cargo, command, quietly};
 
 /// How many run at the same time; each runs its own tests side by side, too.
 const LANES: usize = 2;
+
+/// How long one may take: the longest takes a third of it on two cores. What hangs is stopped and said, before whoever
+/// runs all of this gives up on it and has nothing.
+const LONGEST: Duration = Duration::from_secs(40 * 60);
 
 /// The binaries that one build made.
 #[derive(Debug)]
@@ -88,10 +93,8 @@ impl Binaries {
         run.current_dir(&binary.folder).env("CARGO_MANIFEST_DIR", &binary.folder);
         run.env("LD_LIBRARY_PATH", &self.libraries);
         run.envs(variables.iter().map(|(name, value)| (*name, value)));
-        let (output, succeeded) = match run.output() {
-            Ok(ended) => (printed(&ended), ended.status.success()),
-            Err(error) => (error.to_string(), false),
-        };
+        let (output, succeeded) =
+            ended(&mut run, LONGEST, &self.target).unwrap_or_else(|error| (error.to_string(), false));
         println!("\n     Running {} ({:.1} s)\n{output}", binary.name, start.elapsed().as_secs_f64());
         (output, succeeded)
     }
@@ -125,8 +128,39 @@ fn failures(output: &str) -> String {
     lines[told..].iter().take(MOST).flat_map(|line| ["\n  ", line]).collect()
 }
 
-fn printed(ended: &Output) -> String {
-    String::from_utf8_lossy(&[&ended.stdout[..], &ended.stderr].concat()).into_owned()
+/// Runs it to its end, or to `longest`: what it has printed, and whether it succeeded. It prints to a file in `folder`: a
+/// server that it leaves behind would keep a pipe open.
+fn ended(run: &mut Command, longest: Duration, folder: &Path) -> io::Result<(String, bool)> {
+    let mut printed = tempfile::tempfile_in(folder)?;
+    let mut child = run.stdout(printed.try_clone()?).stderr(printed.try_clone()?).spawn()?;
+    let end = Instant::now() + longest;
+    let status = loop {
+        match child.try_wait()? {
+            Some(status) => break Some(status),
+            None if Instant::now() < end => std::thread::sleep(Duration::from_millis(20)),
+            None => break None,
+        }
+    };
+    if status.is_none() {
+        child.kill()?;
+        child.wait()?;
+    }
+    printed.rewind()?;
+    let mut output = Vec::new();
+    printed.read_to_end(&mut output)?;
+    let mut output = String::from_utf8_lossy(&output).into_owned();
+    if status.is_none() {
+        let seconds = longest.as_secs();
+        let stopped = format!("\nstopped: it had not ended after {seconds} s; under way:{}\n", under_way(&output));
+        output.push_str(&stopped);
+    }
+    Ok((output, status.is_some_and(|status| status.success())))
+}
+
+/// The tests that the runner has said take long, and has not said the end of.
+fn under_way(output: &str) -> String {
+    let long = output.lines().filter_map(|line| line.strip_suffix(" has been running for over 60 seconds"));
+    long.filter(|test| !output.contains(&format!("{test} ... "))).flat_map(|test| [" ", test]).collect()
 }
 
 #[cfg(test)]
@@ -141,6 +175,19 @@ mod tests {
         assert!(failures(output).contains("panicked") && !failures(output).contains("test a"));
         assert!(failures("test a ... ok\nkilled").ends_with("killed"));
         assert_eq!(closing(output).collect::<Vec<_>>(), ["test result: FAILED."]);
+    }
+
+    #[test]
+    fn what_does_not_end_is_stopped_and_what_it_had_printed_is_kept() {
+        let (folder, second) = (std::env::temp_dir(), Duration::from_secs(1));
+        let hangs = ended(&mut command("sh", ["-c", "echo begun; exec sleep 600"]), second, &folder).unwrap();
+        assert_eq!(hangs, ("begun\n\nstopped: it had not ended after 1 s; under way:\n".to_owned(), false));
+        let long = ["a", "b"].map(|test| format!("test {test} has been running for over 60 seconds\n")).concat();
+        assert_eq!(under_way(&format!("{long}test a ... ok\n")), " test b");
+        let long = Duration::from_secs(60);
+        let fails = ended(&mut command("sh", ["-c", "echo out; echo err >&2; exit 1"]), long, &folder).unwrap();
+        assert_eq!(fails, ("out\nerr\n".to_owned(), false));
+        assert_eq!(ended(&mut command("true", [""; 0]), long, &folder).unwrap(), (String::new(), true));
     }
 
     #[test]
