@@ -1,11 +1,13 @@
 //! The table of services: what can be done with each, whatever it is.
 
 use std::fmt::{self, Debug};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use futures_util::FutureExt as _;
 use statehouse_cache::Caches;
 use statehouse_core::{Capabilities, Capability, Error, ErrorKind, Health, Result};
 use statehouse_filestore::FileStore;
@@ -169,7 +171,10 @@ impl<S: Opened, H> Slot<S, H> {
             Ok(Ok(store)) => {
                 let left = HEALTH_WITHIN.saturating_sub(start.elapsed());
                 let late = |_| self.down(start, Error::new(ErrorKind::Timeout, "no answer within a second"));
-                timeout(left, store.health()).await.unwrap_or_else(late)
+                let health = AssertUnwindSafe(store.health()).catch_unwind();
+                // A store that was brought may do anything, and is asked again.
+                let panicked = |_| self.down(start, Error::new(ErrorKind::Unexpected, "its check has panicked"));
+                timeout(left, health).await.map_or_else(late, |health| health.unwrap_or_else(panicked))
             }
             Ok(Err(error)) => self.down(start, error),
             Err(_) => {

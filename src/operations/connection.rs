@@ -19,7 +19,7 @@ use hyper::server::conn::http1;
 use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::sleep;
 use tower_service::Service;
 
@@ -95,24 +95,32 @@ pub(super) struct Front<S> {
 /// so already, and would not know whether it was carried out.
 const FIRST_WITHIN: Duration = Duration::from_millis(500);
 
+/// The head of a request, in bytes. There may be as many of them as connections, of clients that nobody knows.
+const LONGEST_HEAD: usize = 64 << 10;
+
 /// Serves the requests of one connection, one after another, until it ends; after `stopping` at most the one that is
 /// under way.
-pub(super) async fn serve<S, B>(stream: TcpStream, peer: SocketAddr, front: Front<S>, mut stopping: watch::Receiver<()>)
-where
+pub(super) async fn serve<S, B>(
+    stream: (TcpStream, OwnedSemaphorePermit),
+    peer: SocketAddr,
+    front: Front<S>,
+    mut stopping: watch::Receiver<()>,
+) where
     S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
     let (limits, begun, unread) = (front.limits, Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
-    let io = TokioIo::new(Stall::new(Lingering::new(stream, Arc::clone(&unread)), limits.stall));
+    let (stream, place) = stream;
+    let io = TokioIo::new(Stall::new(Lingering::new(stream, Arc::clone(&unread), place), limits.stall));
     let begins = Arc::clone(&begun);
     let answer = service_fn(move |request| {
         begins.store(true, Ordering::Relaxed);
         respond(front.clone(), request, peer, Arc::clone(&unread))
     });
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(limits.head);
+    builder.timer(TokioTimer::new()).header_read_timeout(limits.head).max_header_size(LONGEST_HEAD);
     let mut connection = pin!(builder.serve_connection(io, answer).with_upgrades());
     let served = tokio::select! {
         served = connection.as_mut() => Some(served),

@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -107,9 +108,12 @@ impl From<Service> for Dependency {
 impl Other {
     async fn health(&self) -> Health {
         let start = Instant::now();
-        let asked = match timeout(HEALTH_WITHIN, (self.ask)()).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(Error::new(ErrorKind::Unavailable, error.to_string())),
+        let asked = AssertUnwindSafe(async { (self.ask)().await }).catch_unwind();
+        let asked = match timeout(HEALTH_WITHIN, asked).await {
+            Ok(Ok(Ok(()))) => Ok(()),
+            Ok(Ok(Err(error))) => Err(Error::new(ErrorKind::Unavailable, error.to_string())),
+            // The others are looked at, and this one is asked again.
+            Ok(Err(_)) => Err(Error::new(ErrorKind::Unexpected, "its check has panicked")),
             Err(_) => Err(Error::new(ErrorKind::Timeout, "no answer within a second")),
         };
         Health::of(self.name.as_str(), start.elapsed(), asked)

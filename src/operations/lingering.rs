@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep};
 
 /// How much of what nobody wants any more is read, in bytes, and for how long.
@@ -25,6 +26,9 @@ pub(super) struct Lingering<T> {
     io: T,
     unread: Arc<AtomicBool>,
     end: End,
+    /// Among the connections that there may be. It is kept here, and not by who serves requests: a connection that is
+    /// upgraded goes on without that.
+    _place: OwnedSemaphorePermit,
 }
 
 #[derive(Debug)]
@@ -38,8 +42,8 @@ enum End {
 
 impl<T> Lingering<T> {
     /// Lingers where `unread` says at the end that a request was not read whole.
-    pub(super) const fn new(io: T, unread: Arc<AtomicBool>) -> Self {
-        Self { io, unread, end: End::Open }
+    pub(super) const fn new(io: T, unread: Arc<AtomicBool>, place: OwnedSemaphorePermit) -> Self {
+        Self { io, unread, end: End::Open, _place: place }
     }
 }
 

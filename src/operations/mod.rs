@@ -46,13 +46,13 @@ use self::stop::{AtStop, Stop};
 ///
 /// # Behavior
 /// - **Time limits.** A client has 20 seconds to send the head of a request, and as long to begin its next one on the
-///   same connection. While a body comes in or a response goes out, each may stand still for at most 60 seconds; how long
+///   same connection. It may be 64 KiB long; a longer one is answered with 431. While a body comes in or a response goes out, each may stand still for at most 60 seconds; how long
 ///   it takes in all is not limited, for a slow client is not a broken one. What takes longer ends that connection and
 ///   nothing else. A load balancer must close the connections that it keeps idle sooner than the server does.
 /// - **An answer before the end of the request** arrives, too: what the client still sends is read and dropped, 64 MiB of it and for
 ///   5 seconds at most, because a connection that is closed with bytes unread takes the answer with it.
 /// - **Connections** are limited to three quarters of the files that the process may have open, and to 10,000. One more
-///   waits in the listener's queue until another has ended. A connection that cannot be accepted is no reason to stop:
+///   waits in the listener's queue until another has ended; one that is upgraded, to a WebSocket, counts until it ends. A connection that cannot be accepted is no reason to stop:
 ///   it is logged once, and tried again.
 /// - **Small answers leave at once**: `TCP_NODELAY` is set.
 /// - **The services** that the program uses are opened before the first connection is accepted
@@ -75,7 +75,7 @@ use self::stop::{AtStop, Stop};
 ///
 ///   A second signal forces: nobody is waited for any more, and only the last step remains.
 ///
-/// HTTP/1.1, with upgrades. TLS and HTTP/2 are the business of what stands in front.
+/// HTTP/1.1, with upgrades: of one that is upgraded the application says when it ends, and a stop does not wait for it. TLS and HTTP/2 are the business of what stands in front.
 ///
 /// ```no_run
 /// # #[tokio::main]

@@ -127,10 +127,7 @@ where
         // already, which serving it finds out.
         let _gone = stream.set_nodelay(true);
         let (front, stopping) = (self.front.clone(), self.stopping.subscribe());
-        tokio::spawn(async move {
-            connection::serve(stream, peer, front, stopping).await;
-            drop(free);
-        });
+        tokio::spawn(connection::serve((stream, free), peer, front, stopping));
     }
 }
 

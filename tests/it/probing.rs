@@ -1,5 +1,7 @@
 //! What load balancers and orchestrators are told of a process.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -116,6 +118,29 @@ async fn who_never_answers_keeps_no_probe_waiting() {
     let (status, ready) = ask(&hard, "/ready").await;
     assert_eq!(status, 503);
     assert!(ready["reasons"][0].as_str().unwrap().ends_with("no answer within a second"), "{ready}");
+}
+
+/// Whatever panics as it is asked is down, is asked again, and keeps nothing else from being looked at.
+#[tokio::test]
+async fn a_check_that_panics_is_of_one_dependency() {
+    let services = Services::open(Config::in_memory()).await.unwrap();
+    let (good, asked) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(false)));
+    let (is_good, again) = (Arc::clone(&good), Arc::clone(&asked));
+    let panics = Dependency::new("queue", move || {
+        assert!(again.swap(true, Ordering::SeqCst), "at the first time");
+        async { Ok::<_, std::io::Error>(()) }
+    });
+    let last = Dependency::new("z", move || {
+        let found = if is_good.load(Ordering::SeqCst) { Ok(()) } else { Err(std::io::Error::other("it is gone")) };
+        async { found }
+    });
+    let probes = services.operations().soft(panics).hard(last).probes();
+    let ready = until(&probes, "/ready", 200).await;
+    assert_eq!(ready["dependencies"]["queue"]["status"], "down", "{ready}");
+    good.store(false, Ordering::SeqCst);
+    let ready = until(&probes, "/ready", 503).await;
+    assert!(ready["reasons"][0].as_str().unwrap().contains("it is gone"), "{ready}");
+    assert_eq!(ready["dependencies"]["queue"]["status"], "up", "it was asked again: {ready}");
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use statehouse::files::{CommitOutcome, Decision};
 use statehouse::search::{Document, Index};
 use statehouse::session::{SessionConfig, Sessions};
 use statehouse::{Config, ErrorKind, SearchBuilder, Services};
@@ -112,6 +113,22 @@ async fn the_same_code_works_on_redis_s3_and_opensearch() {
     assert_eq!(concepts.query(Concept::title().matches("cholera")).await.unwrap().total, 1);
     one.shutdown().await.unwrap();
     two.shutdown().await.unwrap();
+}
+
+/// What a store can do is known once it is open, which its first call sees to.
+#[tokio::test]
+async fn the_first_call_of_a_process_may_be_a_sweep_that_settles() {
+    let s3 = S3Server::shared().await;
+    let namespace = format!("sweeping-{}", std::process::id());
+    let url = crate::s3_url(s3, s3.secret_key(), s3.bucket());
+    let config = || Config::in_memory().with_namespace(namespace.as_str()).with_files(url.as_str());
+    let before = Services::open(config()).await.unwrap();
+    let staged = before.files("scans").unwrap().put("p42", "DICM").stage().await.unwrap();
+    let after = Services::open(config()).await.unwrap().files("scans").unwrap();
+    let discard = |_, _| async { Ok(Decision::Discard) };
+    let swept = after.sweep().grace(Duration::ZERO).decide(discard).await.unwrap();
+    assert_eq!((swept.discarded, swept.committed, swept.kept), (1, 0, 0));
+    assert_eq!(staged.commit().await.unwrap(), CommitOutcome::Gone);
 }
 
 #[tokio::test]

@@ -6,7 +6,10 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
+use axum::extract::Request;
+use axum::http::StatusCode;
 use axum::routing::{get, post};
+use hyper_util::rt::TokioIo;
 use statehouse::{Config, Operations, Services};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -27,7 +30,7 @@ struct Served {
 
 async fn serve(settings: impl FnOnce(Operations) -> Operations) -> Served {
     let begun = Arc::new(Semaphore::new(0));
-    let (slow, for_ever, heard) = (Arc::clone(&begun), Arc::clone(&begun), Arc::clone(&begun));
+    let [slow, for_ever, taken_over, heard] = std::array::from_fn(|_| Arc::clone(&begun));
     let app = Router::new()
         .route("/", get(|| async { "hello" }))
         .route("/length", post(|body: Bytes| async move { body.len().to_string() }))
@@ -44,6 +47,18 @@ async fn serve(settings: impl FnOnce(Operations) -> Operations) -> Served {
             get(async move || {
                 for_ever.add_permits(1);
                 std::future::pending::<()>().await;
+            }),
+        )
+        .route(
+            "/upgraded",
+            get(async move |mut request: Request| {
+                let upgraded = hyper::upgrade::on(&mut request);
+                tokio::spawn(async move {
+                    let mut io = TokioIo::new(upgraded.await.unwrap());
+                    taken_over.add_permits(1);
+                    io.read_to_end(&mut Vec::new()).await.unwrap();
+                });
+                (StatusCode::SWITCHING_PROTOCOLS, [("connection", "upgrade"), ("upgrade", "x")])
             }),
         )
         .route("/much", get(|| async { Body::from(vec![b'x'; 64 << 20]) }));
@@ -163,6 +178,33 @@ async fn one_connection_more_than_allowed_waits_for_another_to_end() {
     drop(first);
     assert!(second.as_mut().await.ends_with("hello"));
     drop(second);
+    served.end().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_is_upgraded_counts_until_it_ends() {
+    let served = serve(|operations| operations.max_connections(1)).await;
+    let mut first = served.client().await;
+    first.write_all(b"GET /upgraded HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n").await.unwrap();
+    let mut answer = [0; 12];
+    first.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 101");
+    served.begins().await;
+    let mut second = Box::pin(served.answer(HELLO));
+    assert!(timeout(Duration::from_millis(300), &mut second).await.is_err(), "it is answered beside the first");
+    drop(first);
+    assert!(second.as_mut().await.ends_with("hello"));
+    drop(second);
+    served.end().await;
+}
+
+#[tokio::test]
+async fn the_head_of_a_request_is_bounded_while_it_comes() {
+    let served = serve(|operations| operations.head_within(10 * SOON)).await;
+    let head = |len: usize| format!("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nx: {}", "x".repeat(len));
+    assert!(served.answer(&(head(60_000) + "\r\n\r\n")).await.ends_with("hello"));
+    let endless = served.answer(&head(70_000)).await;
+    assert!(endless.starts_with("HTTP/1.1 431"), "{endless}");
     served.end().await;
 }
 

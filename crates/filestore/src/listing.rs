@@ -1,7 +1,10 @@
 //! The order and paging of listings, the same for every backend that lists by itself.
 
+use std::ops::Bound;
+
 use statehouse_core::{Error, Result};
 
+use crate::key::FileKey;
 use crate::meta::Entry;
 use crate::options::{Depth, ListOptions, Page, PageToken, Start};
 
@@ -77,6 +80,15 @@ impl<'a> Collector<'a> {
     #[cfg(unix)]
     pub(crate) fn has_gathered(&self, text: &str) -> bool {
         self.page.prefixes.last().is_some_and(|last| text.starts_with(last))
+    }
+
+    /// Where to go on behind this key, which has been offered: keys that are gathered with it do not matter any more.
+    pub(crate) fn behind(&self, key: &FileKey) -> Bound<String> {
+        match self.gathers(key.as_str()).and_then(|prefix| prefix.strip_suffix('/')) {
+            // The character behind the slash.
+            Some(gathered) => Bound::Included(format!("{gathered}0")),
+            None => Bound::Excluded(key.as_str().to_owned()),
+        }
     }
 
     fn gathers<'k>(&self, key: &'k str) -> Option<&'k str> {

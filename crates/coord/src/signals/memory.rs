@@ -40,10 +40,11 @@ pub struct MemorySignals {
 struct State {
     counters: HashMap<CoordKey, Cell<i64>>,
     limits: HashMap<CoordKey, Cell<Level>>,
-    permits: HashMap<CoordKey, HashMap<PermitId, Cell<()>>>,
+    /// When each permit's lease ends.
+    permits: HashMap<CoordKey, HashMap<PermitId, u64>>,
     /// How many permits are held, or were.
     held: usize,
-    /// When it is to be looked whether something has expired, the first to be looked at first.
+    /// All that expires, the first first.
     queue: BTreeSet<(u64, Name)>,
 }
 
@@ -51,11 +52,9 @@ struct State {
 struct Cell<T> {
     value: T,
     expires: Option<u64>,
-    /// Where it is in the queue: no later than it expires. One that lives longer meanwhile is put back when its turn comes.
-    queued: Option<u64>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Name {
     Counter(CoordKey),
     Limit(CoordKey),
@@ -65,16 +64,12 @@ enum Name {
 /// What a name takes up at most, or a permit.
 const CELL: u64 = 512;
 
-/// How many of those whose turn has come another name looks at; and where there is no room, until one has made some.
-const LOOKS: [usize; 2] = [4, 64];
+/// How many that have expired another name frees: everybody waits meanwhile.
+const FREED: usize = 4;
 
 impl<T> Cell<T> {
     fn is_live(&self, now: u64) -> bool {
         self.expires.is_none_or(|expires| expires > now)
-    }
-
-    const fn times(&mut self) -> (Option<u64>, &mut Option<u64>) {
-        (self.expires, &mut self.queued)
     }
 }
 
@@ -87,15 +82,15 @@ impl State {
         self.counters.get(key).filter(|cell| cell.is_live(now)).map(|cell| (cell.value, cell.expires))
     }
 
-    /// Makes room for one more name or permit. It looks at a few only: everybody waits meanwhile.
+    /// Makes room for one more name or permit.
     fn make_room(&mut self, capacity: usize, now: u64) -> Result<()> {
-        let [few, most] = LOOKS;
-        let mut looks = 0;
-        while looks < few || (looks < most && self.size() >= capacity) {
-            if !self.look(now) {
+        for _ in 0..FREED {
+            if self.queue.first().is_none_or(|(expires, _)| *expires > now) {
                 break;
             }
-            looks += 1;
+            if let Some((_, name)) = self.queue.pop_first() {
+                self.free(name);
+            }
         }
         if self.size() < capacity {
             return Ok(());
@@ -103,30 +98,7 @@ impl State {
         Err(Error::full("the memory of the signals is full of live ones (setting capacity)"))
     }
 
-    /// Frees what is next in the queue, or puts it back. False if it is nobody's turn.
-    fn look(&mut self, now: u64) -> bool {
-        if self.queue.first().is_none_or(|(turn, _)| *turn > now) {
-            return false;
-        }
-        let Some((_, name)) = self.queue.pop_first() else { return false };
-        let times = match &name {
-            Name::Counter(key) => self.counters.get_mut(key).map(Cell::times),
-            Name::Limit(key) => self.limits.get_mut(key).map(Cell::times),
-            Name::Permit(key, id) => {
-                let holders = self.permits.get_mut(key);
-                holders.and_then(|holders| holders.get_mut(id)).map(Cell::times)
-            }
-        };
-        match times {
-            Some((Some(expires), queued)) if expires > now => {
-                *queued = Some(expires);
-                self.queue.insert((expires, name));
-            }
-            _ => self.free(name),
-        }
-        true
-    }
-
+    /// What waits for its end in the queue waits no more.
     fn free(&mut self, name: Name) {
         match name {
             Name::Counter(key) => drop(self.counters.remove(&key)),
@@ -135,32 +107,46 @@ impl State {
         }
     }
 
-    fn free_permit(&mut self, key: &CoordKey, id: PermitId) -> Option<Cell<()>> {
+    fn free_permit(&mut self, key: &CoordKey, id: PermitId) -> Option<u64> {
         let holders = self.permits.get_mut(key)?;
-        let cell = holders.remove(&id);
-        self.held -= usize::from(cell.is_some());
+        let expires = holders.remove(&id);
+        self.held -= usize::from(expires.is_some());
         if holders.is_empty() {
             self.permits.remove(key);
         }
-        cell
+        expires
     }
 
-    /// Where in the queue something is from now on that was there, if it was, and expires then.
-    fn enqueue(&mut self, before: Option<u64>, expires: Option<u64>, name: impl FnOnce() -> Name) -> Option<u64> {
-        if before.is_some() && expires.is_some_and(|expires| before <= Some(expires)) {
-            return before;
+    fn free_ended_permits(&mut self, key: &CoordKey, now: u64) {
+        let holders = self.permits.get(key).into_iter().flatten();
+        let ended: Vec<_> = holders.filter(|(_, expires)| **expires <= now).map(|(id, _)| *id).collect();
+        for id in ended {
+            self.release(key, id);
         }
-        if before.is_none() && expires.is_none() {
-            return None;
+    }
+
+    fn release(&mut self, key: &CoordKey, id: PermitId) {
+        let expired = self.free_permit(key, id);
+        self.enqueue(expired, None, || Name::Permit(key.clone(), id));
+    }
+
+    fn hold(&mut self, key: &CoordKey, id: PermitId, held: Option<u64>, expires: u64) {
+        self.permits.entry(key.clone()).or_default().insert(id, expires);
+        self.held += usize::from(held.is_none());
+        self.enqueue(held, Some(expires), || Name::Permit(key.clone(), id));
+    }
+
+    /// Something expired, if it did, at the first of these times, and does at the second.
+    fn enqueue(&mut self, before: Option<u64>, expires: Option<u64>, name: impl Fn() -> Name) {
+        if before == expires {
+            return;
         }
-        let name = name();
         if let Some(before) = before {
-            self.queue.remove(&(before, name.clone()));
+            self.queue.remove(&(before, name()));
         }
         if let Some(expires) = expires {
-            self.queue.insert((expires, name));
+            self.queue.insert((expires, name()));
         }
-        expires
     }
 }
 
@@ -205,9 +191,8 @@ impl MemorySignals {
         if value.abs() > Count::MAX {
             return Err(AddOptions::out_of_range());
         }
-        let before = state.counters.get(key).and_then(|cell| cell.queued);
-        let queued = state.enqueue(before, expires, || Name::Counter(key.clone()));
-        state.counters.insert(key.clone(), Cell { value, expires, queued });
+        let before = state.counters.insert(key.clone(), Cell { value, expires });
+        state.enqueue(before.and_then(|cell| cell.expires), expires, || Name::Counter(key.clone()));
         Ok(Count::new(value, expires.map(|expires| Duration::from_micros(expires - now))))
     }
 
@@ -219,9 +204,9 @@ impl MemorySignals {
             state.make_room(self.capacity, now)?;
         }
         let (level, taken) = before.unwrap_or_default().take(rate, options.count, now);
-        let (expires, before) = (Some(level.empty_at(rate)), state.limits.get(key).and_then(|cell| cell.queued));
-        let queued = state.enqueue(before, expires, || Name::Limit(key.clone()));
-        state.limits.insert(key.clone(), Cell { value: level, expires, queued });
+        let expires = Some(level.empty_at(rate));
+        let before = state.limits.insert(key.clone(), Cell { value: level, expires });
+        state.enqueue(before.and_then(|cell| cell.expires), expires, || Name::Limit(key.clone()));
         Ok(taken)
     }
 
@@ -232,45 +217,26 @@ impl MemorySignals {
         if state.permits.get(key).is_none_or(|holders| !holders.contains_key(&id)) {
             state.make_room(self.capacity, now)?;
         }
-        let name = || Name::Permit(key.clone(), id);
-        let expires = now + whole_micros(options.lease);
-        let holders = state.permits.entry(key.clone()).or_default();
-        let before = holders.len();
-        holders.retain(|_, cell| cell.is_live(now));
-        let in_use = holders.len();
-        let was_held = holders.get(&id).map(|cell| cell.queued);
-        let first = holders.values().filter_map(|cell| cell.expires).min();
-        state.held = state.held + in_use - before;
-        if was_held.is_none() && u32::try_from(in_use).unwrap_or(u32::MAX) >= options.most {
-            let in_use = u32::try_from(in_use).unwrap_or(u32::MAX);
-            let first = first.map_or(0, |expires| expires - now);
-            return Ok(Acquired::Full { in_use, retry_after: Duration::from_micros(first) });
+        state.free_ended_permits(key, now);
+        let holders = state.permits.get(key);
+        let in_use = holders.map_or(0, |holders| u32::try_from(holders.len()).unwrap_or(u32::MAX));
+        let held = holders.and_then(|holders| holders.get(&id)).copied();
+        if held.is_none() && in_use >= options.most {
+            let first = holders.and_then(|holders| holders.values().min());
+            let retry_after = Duration::from_micros(first.map_or(0, |expires| expires - now));
+            return Ok(Acquired::Full { in_use, retry_after });
         }
-        state.held += usize::from(was_held.is_none());
-        let queued = state.enqueue(was_held.flatten(), Some(expires), name);
-        let holders = state.permits.entry(key.clone()).or_default();
-        holders.insert(id, Cell { value: (), expires: Some(expires), queued });
-        Ok(Acquired::Held(u32::try_from(holders.len()).unwrap_or(u32::MAX)))
+        state.hold(key, id, held, now + whole_micros(options.lease));
+        Ok(Acquired::Held(in_use + u32::from(held.is_none())))
     }
 
     fn renew_now(&self, key: &CoordKey, id: PermitId, options: &RenewOptions) -> Result<Renewed> {
         options.check()?;
         let (mut state, now) = self.lock();
-        let held = state.permits.get(key).and_then(|holders| holders.get(&id)).filter(|cell| cell.is_live(now));
-        let Some(before) = held.map(|cell| cell.queued) else { return Ok(Renewed::Lost) };
-        let expires = Some(now + whole_micros(options.lease));
-        let queued = state.enqueue(before, expires, || Name::Permit(key.clone(), id));
-        if let Some(holders) = state.permits.get_mut(key) {
-            holders.insert(id, Cell { value: (), expires, queued });
-        }
+        let held = state.permits.get(key).and_then(|holders| holders.get(&id)).copied();
+        let Some(held) = held.filter(|expires| *expires > now) else { return Ok(Renewed::Lost) };
+        state.hold(key, id, Some(held), now + whole_micros(options.lease));
         Ok(Renewed::Held)
-    }
-
-    fn release_now(&self, key: &CoordKey, id: PermitId) {
-        let (mut state, _) = self.lock();
-        if let Some(Cell { queued, .. }) = state.free_permit(key, id) {
-            state.enqueue(queued, None, || Name::Permit(key.clone(), id));
-        }
     }
 }
 
@@ -293,8 +259,8 @@ impl Signals for MemorySignals {
     async fn reset_with(&self, key: &CoordKey, _: ResetOptions) -> Result<()> {
         OPERATION.reset.run(|| {
             let (mut state, _) = self.lock();
-            if let Some(Cell { queued, .. }) = state.counters.remove(key) {
-                state.enqueue(queued, None, || Name::Counter(key.clone()));
+            if let Some(Cell { expires, .. }) = state.counters.remove(key) {
+                state.enqueue(expires, None, || Name::Counter(key.clone()));
             }
             Ok(())
         })
@@ -314,7 +280,7 @@ impl Signals for MemorySignals {
 
     async fn release_with(&self, key: &CoordKey, id: PermitId, _: ReleaseOptions) -> Result<()> {
         OPERATION.release.run(|| {
-            self.release_now(key, id);
+            self.lock().0.release(key, id);
             Ok(())
         })
     }
@@ -367,6 +333,32 @@ mod tests {
         assert!(signals.lock().0.size() < capacity);
     }
 
+    /// However many have been renewed that would have ended before it.
+    #[tokio::test]
+    async fn one_that_has_expired_makes_room_whatever_was_renewed_before_it() {
+        let clock = ManualClock::default();
+        let config = MemoryConfig::default().with_clock(clock.clone()).with_capacity(256 << 10).unwrap();
+        let signals = MemorySignals::with_config(config);
+        let key = |number: usize| CoordKey::new(format!("k/{number:04}")).unwrap();
+        let (id, lease) = (PermitId::generate().unwrap(), Duration::from_secs(1));
+        // A permit and its name, each.
+        let most = (256 << 10) / 512 / 2;
+        for number in 0..most {
+            let held = signals.acquire_with(&key(number), id, AcquireOptions::new(1, lease)).await.unwrap();
+            assert_eq!(held, Acquired::Held(1));
+        }
+        for number in 0..most - 1 {
+            let renewed = signals.renew_with(&key(number), id, RenewOptions::new(10 * lease)).await.unwrap();
+            assert_eq!(renewed, Renewed::Held);
+        }
+        let error = signals.add(&key(most), 1).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        clock.advance(lease);
+        assert_eq!(signals.add(&key(most), 1).await.unwrap().value, 1);
+        let (state, _) = signals.lock();
+        assert_eq!((state.held, state.queue.len()), (most - 1, most - 1));
+    }
+
     /// Whoever comes next is not kept waiting for all that others have left, and what is renewed stays.
     #[tokio::test]
     async fn another_name_looks_at_a_few_and_frees_in_the_end_all_that_has_expired() {
@@ -385,7 +377,7 @@ mod tests {
         for number in 0..1_000 {
             let before = signals.lock().0.size();
             let _ = signals.add(&key(5_000 + number), 1).await.unwrap();
-            assert!(signals.lock().0.size() + LOOKS[0] > before, "a few at most");
+            assert!(signals.lock().0.size() + FREED > before, "a few at most");
         }
         assert_eq!(signals.renew_with(&key(0), id, RenewOptions::new(lease)).await.unwrap(), Renewed::Held);
         let (state, _) = signals.lock();

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use statehouse_coord::{CoordKey, CoordStore, CoordStoreExt as _, Coordination, FilesConfig, FilesCoordStore};
-use statehouse_coord::{Guard, LockError, RemoveOutcome};
-use statehouse_core::{ErrorKind, Retry, Version};
+use statehouse_coord::{Guard, LockError, PutOptions, RemoveOutcome};
+use statehouse_core::{Condition, ErrorKind, Retry, Version};
 use statehouse_filestore::LocalFileStore;
 use statehouse_testkit::SmallDisk;
 
@@ -39,6 +39,21 @@ async fn frees(store: &Arc<dyn CoordStore>, Before { version, guard }: Before) {
     guard.release().await.unwrap();
 }
 
+/// What takes no more room than before is stored, as whoever renews a lock needs it; what takes more is not.
+async fn renews(store: &Arc<dyn CoordStore>, before: Version) -> Version {
+    let put = |len: usize, on: Version| {
+        let options = PutOptions::default().with_condition(Condition::Match(on));
+        async move { store.put_with(&key("old"), Bytes::from(vec![8; len]), options).await }
+    };
+    let error = put(9 << 11, before).await.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retry::FULL), "{error:?}");
+    let renewed = put(9 << 10, before).await.unwrap().stored().unwrap();
+    assert!(renewed > before, "{before} and then {renewed}");
+    assert_eq!(put(9 << 10, before).await.unwrap().stored(), None, "it is another by now");
+    assert_eq!(store.get(&key("old")).await.unwrap().unwrap().version, renewed);
+    renewed
+}
+
 /// Once there is room again: nobody waits for what was given back, and versions rise.
 async fn goes_on(store: &Arc<dyn CoordStore>, before: Version) {
     let again = store.put(&key("old"), "x").await.unwrap().stored().unwrap();
@@ -56,10 +71,11 @@ async fn a_redis_without_memory_removes_and_takes_locks_back() {
     let warm = fill(&store).await;
     store.remove(&key("old"), warm.version).await.map(drop).unwrap();
     warm.guard.release().await.unwrap();
-    let before = fill(&store).await;
-    let version = before.version;
+    let mut before = fill(&store).await;
     // Less than it has in use already, so that no buffer that is freed makes room.
     server.command(&["CONFIG", "SET", "maxmemory", "100kb"]).await.unwrap();
+    before.version = renews(&store, before.version).await;
+    let version = before.version;
     frees(&store, before).await;
     server.command(&["CONFIG", "SET", "maxmemory", "0"]).await.unwrap();
     goes_on(&store, version).await;

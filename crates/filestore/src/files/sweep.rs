@@ -7,7 +7,6 @@ use futures_util::{FutureExt, StreamExt};
 use statehouse_core::{Error, ErrorKind, Result};
 
 use super::place::Place;
-use crate::capability::STAGED;
 use crate::options::{StagesOptions, SweepOptions};
 use crate::outcome::{CommitOutcome, DiscardOutcome, Swept};
 use crate::stage::{Stage, StageId};
@@ -104,8 +103,8 @@ impl<'a> Sweep<'a> {
     async fn run(self) -> Result<Swept> {
         let mut failed = None;
         let mut swept = match &self.decide {
-            Some(decide) if self.place.store.capabilities().has(STAGED) => self.settle(decide, &mut failed).await,
-            _ => Swept::default(),
+            Some(decide) => self.settle(decide, &mut failed).await,
+            None => Swept::default(),
         };
         match self.place.store.sweep_with(self.options).await {
             Ok(Swept { uploads, digests, expired, .. }) => {
@@ -120,8 +119,10 @@ impl<'a> Sweep<'a> {
 
     async fn settle(&self, decide: &Decide<'a>, failed: &mut Option<Error>) -> Swept {
         let options = StagesOptions::new(format!("{}/", self.place.namespace)).with_older_than(self.grace);
+        // Asked in any case: what a store that is opened by its first call can do is known after that.
         let stages = self.place.store.stages_with(options).await.unwrap_or_else(|error| {
-            *failed = Some(error);
+            // One that stages nothing has nothing to be settled.
+            *failed = Some(error).filter(|error| error.kind() != ErrorKind::Unsupported);
             Vec::new()
         });
         let settled = futures_util::stream::iter(stages).map(|stage| self.settle_one(decide, stage));

@@ -77,6 +77,7 @@ const OPERATION: Operations = Operations::of(BACKEND);
 /// | `.statehouse/format` | the text `statehouse files 1` and a newline |
 /// | `.statehouse/locks/1f`, `.statehouse/locks/1f-turn` | empty: what is locked by `flock` for a 32nd of all keys, by their FNV-1a, and the turnstile before it |
 /// | `.statehouse/marks/<64 hex digits>` | the mark of a lock that guards the store, by the SHA-256 of its name: `local/marks/format.rs` of this crate |
+/// | `.statehouse/marks/spare` | a mark that is nobody's yet, for a lock that is first held when the disk is full |
 /// | `.statehouse/stage/lock` | empty: locked by who opens a store |
 /// | `.statehouse/stage/<32 hex digits>/lock` | empty: locked as long as this open store lives |
 /// | `.statehouse/stage/<32 hex digits>/slots` | for each file that it has under way, 2,048 bytes: the length of its directory's path in two bytes, little-endian, and the path |

@@ -11,12 +11,13 @@ use std::os::unix::fs::FileExt;
 use std::sync::{Mutex, PoisonError};
 
 use rustix::fd::OwnedFd;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, Timespec, Timestamps, UTIME_NOW};
 use rustix::io::Errno;
-use statehouse_core::{Error, ErrorKind, Result};
+use statehouse_core::{Error, ErrorKind, Result, Timestamp};
 
 use super::config::Permissions;
 use super::error::map_error;
+use super::time::modified;
 
 const FILE: &str = "slots";
 
@@ -42,6 +43,13 @@ impl Slots {
     pub(super) fn create(stage: &OwnedFd, permissions: Permissions) -> Result<Self> {
         let file = permissions.open_file(stage, FILE, OFlags::EXCL).map_err(map_error)?;
         Ok(Self { file: file.into(), state: Mutex::default() })
+    }
+
+    /// Gives the file the time of now, and tells which that is.
+    pub(super) fn touch(&self) -> rustix::io::Result<Timestamp> {
+        let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+        rustix::fs::futimens(&self.file, &Timestamps { last_access: now, last_modification: now })?;
+        rustix::fs::fstat(&self.file).map(|stat| modified(&stat))
     }
 
     /// A slot that is recorded to be in this directory.

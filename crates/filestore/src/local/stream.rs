@@ -112,7 +112,8 @@ pub(super) async fn write_all(
     durability: Durability,
 ) -> Result<(Staged, Intake)> {
     let (mut batch, mut ended) = gather(&mut stream).await?;
-    let mut written = Written { staged, intake, flush: Flush::new(durability), unflushed: 0 };
+    let last = LastClose::of(&staged.file)?;
+    let mut written = Written { staged, last, intake, flush: Flush::new(durability), unflushed: 0 };
     while !ended {
         // While one batch is hashed and written, the next one is gathered.
         let next = gather(&mut stream);
@@ -127,6 +128,8 @@ pub(super) async fn write_all(
 /// A stream that is being written.
 struct Written {
     staged: Staged,
+    /// Behind the file itself, and so dropped after it.
+    last: LastClose,
     intake: Intake,
     flush: Flush,
     unflushed: usize,
@@ -134,20 +137,47 @@ struct Written {
 
 impl Written {
     async fn batch(self, batch: Vec<Bytes>) -> Result<Self> {
-        let Self { mut staged, mut intake, mut flush, mut unflushed } = self;
+        let Self { mut staged, last, mut intake, mut flush, mut unflushed } = self;
         let hashed = batch.clone();
         unflushed += batch.iter().map(Bytes::len).sum::<usize>();
         let write = blocking(move || {
-            write_pieces(&mut staged, &batch)?;
+            if let Err(error) = write_pieces(&mut staged, &batch) {
+                // Where the disk is full its room is free when this is told.
+                last.now();
+                return Err(error);
+            }
             if unflushed >= FLUSHED {
                 flush.begin(&staged.file)?;
                 unflushed = 0;
             }
-            Ok((staged, flush, unflushed))
+            Ok((staged, last, flush, unflushed))
         });
         let hash = blocking(move || hashed.iter().try_for_each(|piece| intake.update(piece)).map(|()| intake));
-        let ((staged, flush, unflushed), intake) = try_join(write, hash).await?;
-        Ok(Self { staged, intake, flush, unflushed })
+        let ((staged, last, flush, unflushed), intake) = try_join(write, hash).await?;
+        Ok(Self { staged, last, intake, flush, unflushed })
+    }
+}
+
+/// Keeps a file open beyond its removal, and closes it on a thread for that: whoever gives up an upload serves others, and what a
+/// long file has is freed as it is closed.
+struct LastClose(Option<File>);
+
+impl LastClose {
+    fn of(file: &File) -> Result<Self> {
+        file.try_clone().map(|file| Self(Some(file))).map_err(map_error)
+    }
+
+    /// Closes it here.
+    fn now(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for LastClose {
+    fn drop(&mut self) {
+        if let (Some(file), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
+            drop(runtime.spawn_blocking(move || drop(file)));
+        }
     }
 }
 
@@ -221,5 +251,34 @@ mod tests {
         let (pieces, ended) = gather(&mut stream).await.unwrap();
         assert_eq!((pieces.concat(), ended), (given.concat(), true));
         assert!(pieces.iter().any(|piece| piece.as_ptr() == large.as_ptr() && piece.len() == LARGE));
+    }
+
+    /// Whoever drops it does not wait for a thread either.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_last_close_of_a_file_is_on_another_thread() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("long");
+        let is_open = || {
+            let open = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+            let mut open = open.filter_map(|fd| std::fs::read_link(fd.path()).ok());
+            open.any(|open| open.to_string_lossy() == format!("{} (deleted)", path.display()))
+        };
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.max_blocking_threads(1).build().unwrap();
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        runtime.block_on(async {
+            let busy = tokio::task::spawn_blocking(move || released.recv());
+            let file = File::create(&path).unwrap();
+            let last = LastClose::of(&file).unwrap();
+            drop(file);
+            std::fs::remove_file(&path).unwrap();
+            drop(last);
+            assert!(is_open());
+            release.send(()).unwrap();
+            busy.await.unwrap().unwrap();
+            blocking(|| Ok(())).await.unwrap();
+        });
+        assert!(!is_open());
     }
 }

@@ -210,16 +210,20 @@ impl MemoryFileStore {
         options.check()?;
         let mut page = Collector::new(options)?;
         let files = self.read();
-        let first = page.seek().to_owned();
-        let from: Bound<&str> = Bound::Included(&first);
+        let mut from = Bound::Included(page.seek().to_owned());
         let within = |key: &FileKey| key.starts_with(&options.prefix) || key.as_str() <= options.prefix.as_str();
-        let behind = files.range::<str, _>((from, Bound::Unbounded));
-        for (key, file) in behind.take_while(|(key, _)| within(key)) {
+        while let Some((key, file)) =
+            files.range::<str, _>((from.as_ref().map(String::as_str), Bound::Unbounded)).next()
+        {
+            if !within(key) {
+                break;
+            }
             let meta = &file.meta;
             page.offer(key, || Some(Entry::new(key.clone(), meta.len, meta.etag.clone(), meta.modified)));
             if page.is_full() {
                 break;
             }
+            from = page.behind(key);
         }
         Ok(page.finish())
     }
@@ -361,7 +365,7 @@ impl FileStore for MemoryFileStore {
     }
 
     async fn sweep_with(&self, options: SweepOptions) -> Result<Swept> {
-        Ok(self.sweep(&options))
+        Ok(self.sweep(&options).await)
     }
 
     async fn now(&self) -> Result<Timestamp> {

@@ -1,6 +1,7 @@
 //! Files that are not visible yet, and what is over.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::{MutexGuard, PoisonError};
 
 use statehouse_core::Result;
@@ -13,6 +14,9 @@ use crate::meta::Stored;
 use crate::options::{Condition, PutOptions, StagesOptions, SweepOptions};
 use crate::outcome::{CommitOutcome, DiscardOutcome, Swept};
 use crate::stage::{Stage, StageId, Staged};
+
+/// How many files a sweep looks at before others have their turn.
+const AT_ONCE: usize = 256;
 
 impl MemoryFileStore {
     // Nothing panics while the lock is held, as with the files'.
@@ -66,12 +70,30 @@ impl MemoryFileStore {
         due.map(|(key, id, age)| Stage::new(key, id, age)).collect()
     }
 
-    pub(super) fn sweep(&self, options: &SweepOptions) -> Swept {
+    pub(super) async fn sweep(&self, options: &SweepOptions) -> Swept {
+        let (mut from, mut expired) = (Bound::Included(options.prefix.clone()), 0);
+        while let Some(next) = self.sweep_some(&options.prefix, from, &mut expired) {
+            from = next;
+            tokio::task::yield_now().await;
+        }
+        Swept { expired, ..Swept::default() }
+    }
+
+    /// Looks at a few files, since everybody waits meanwhile. Where to go on, if there are more.
+    fn sweep_some(&self, prefix: &str, from: Bound<String>, expired: &mut u64) -> Option<Bound<String>> {
         let (mut files, now) = (self.write(), self.clock.now());
-        let before = files.len();
-        files.retain(|key, file| {
-            !key.starts_with(&options.prefix) || file.meta.expires.is_none_or(|expires| expires > now)
-        });
-        Swept { expired: (before - files.len()) as u64, ..Swept::default() }
+        let some = files.range::<str, _>((from.as_ref().map(String::as_str), Bound::Unbounded));
+        let (mut last, mut ended) = (None, Vec::new());
+        for (key, file) in some.take_while(|(key, _)| key.starts_with(prefix)).take(AT_ONCE) {
+            if file.meta.expires.is_some_and(|expires| expires <= now) {
+                ended.push(key.clone());
+            }
+            last = Some(Bound::Excluded(key.as_str().to_owned()));
+        }
+        *expired += ended.len() as u64;
+        // Freed when nobody waits any more.
+        let removed: Vec<_> = ended.iter().map(|key| files.remove(key)).collect();
+        drop((files, removed));
+        last
     }
 }

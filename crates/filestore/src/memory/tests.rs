@@ -169,3 +169,26 @@ async fn what_can_never_fit_is_refused_before_any_of_it_is_taken() {
     let refused = store.put_with(&key, body, PutOptions::default()).await.unwrap_err();
     assert_eq!(refused.retry(), statehouse_core::Retry::FULL);
 }
+
+/// Everybody else has their turn meanwhile, and another namespace is not gone through.
+#[tokio::test]
+async fn a_sweep_goes_by_a_few_files_at_a_time() {
+    let clock = ManualClock::default();
+    let store = MemoryFileStore::with_clock(Arc::new(clock.clone()));
+    let options = PutOptions::default().with_time_to_live(Duration::from_secs(1));
+    for number in 0..1_000 {
+        for namespace in ["a", "b"] {
+            let key = FileKey::new(format!("{namespace}/{number:04}")).unwrap();
+            assert!(store.put_with(&key, "x".into(), options.clone()).await.unwrap().stored().is_some());
+        }
+    }
+    clock.advance(Duration::from_secs(1));
+    let (mut sweep, mut polls) = (store.sweep_with(SweepOptions::new("a/")), 0);
+    let swept = std::future::poll_fn(|cx| {
+        polls += 1;
+        sweep.as_mut().poll(cx)
+    });
+    assert_eq!(swept.await.unwrap().expired, 1_000);
+    assert!(polls > 3, "{polls}");
+    assert_eq!(store.sweep_with(SweepOptions::new("")).await.unwrap().expired, 1_000);
+}

@@ -58,8 +58,15 @@ impl Records {
         records.insert(key.clone(), put.to_owned());
     }
 
-    pub(super) fn take(&self, key: &FileKey) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key)
+    fn get(&self, key: &FileKey) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+
+    /// Forgets this one, and none that was stored meanwhile. Whether it was there.
+    pub(super) fn forget(&self, key: &FileKey, put: &str) -> bool {
+        let mut records = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_it = records.get(key).is_some_and(|stored| stored == put);
+        is_it && records.remove(key).is_some()
     }
 }
 
@@ -212,7 +219,8 @@ impl Remote {
         options: &PutOptions,
     ) -> Result<Stored> {
         let (path, put, start) = (self.path(key)?, hex(&nonce()?), Instant::now());
-        let plain = options.is_plain();
+        // Known before it is sent: what is stored while its answer is on the way is not what it replaces.
+        let (plain, replaced) = (options.is_plain(), self.records.get(key));
         let send = async |described: bool| {
             let attributes = match described {
                 true => metadata::describe(options, &put, Some(received.into())),
@@ -235,7 +243,7 @@ impl Remote {
             self.describes.fetch_and(result.is_err(), Ordering::Relaxed);
         }
         let stored = self.settle(key, &put, &options.condition, result, received.into(), start).await?;
-        if let Some(put) = self.records.take(key) {
+        if let Some(put) = replaced.filter(|put| self.records.forget(key, put)) {
             self.forget_digest(key, Some(Marks { put: Some(put), apart: true, ..Marks::default() }));
         }
         Ok(stored)

@@ -42,8 +42,8 @@ impl ObjectFileStore {
         if let Err(failure) = self.remote.call(terms, self.remote.store.delete(&path)).await {
             self.settle_delete(key, &condition, failure, start).await?;
         }
-        self.remote.records.take(key);
         if let Some(put) = marks.put.filter(|_| marks.apart) {
+            self.remote.records.forget(key, &put);
             // The file is gone, whatever becomes of its digest: should that stay, a sweep finds it.
             let _ = self.remote.remove(&self.remote.digest_path(key, &put)?).await;
         }

@@ -95,7 +95,7 @@ const HEALTH: Duration = Duration::from_millis(900);
 ///
 /// # What is left behind
 /// An upload that fails or is dropped is aborted, also later if the server cannot be reached. What a killed process has
-/// begun, [`sweep`](ObjectFileStore::sweep) removes.
+/// begun, [`sweep`](ObjectFileStore::sweep) removes, and what it has left below `.statehouse/probe`.
 ///
 /// # Capabilities
 /// Found out when the store is opened, on objects of its own below `.statehouse/probe`: see [`Probe`]. Preconditions are

@@ -19,6 +19,9 @@ const CREATORS: usize = 8;
 /// An etag that no content has.
 const NO_ETAG: &str = "\"00000000000000000000000000000000\"";
 
+/// The folder of the objects that a store is tried out on.
+pub(super) const PROBES: &str = ".statehouse/probe/";
+
 /// What a store turned out to be like.
 pub(super) struct Found {
     pub(super) capabilities: Capabilities,
@@ -28,11 +31,14 @@ pub(super) struct Found {
 impl Remote {
     /// Finds out what the store honours, on a key that nobody else uses.
     pub(super) async fn probe(&self) -> Result<Found> {
-        let path = self.path(&format!("{}/probe/{}", crate::key::RESERVED, hex(&nonce()?)))?;
+        let path = self.path(&format!("{PROBES}{}", hex(&nonce()?)))?;
         let below = Path::parse(format!("{path}/below"));
-        let found = self.try_out(&path, below.as_ref().unwrap_or(&path)).await;
+        let below = below.as_ref().unwrap_or(&path);
+        // Nothing is there. Whoever may not delete would leave something behind, each time that they try.
         self.remove(&path).await?;
-        found
+        let found = self.try_out(&path, below).await;
+        let removed = (self.remove(below).await, self.remove(&path).await);
+        removed.0.and(removed.1).and(found)
     }
 
     async fn try_out(&self, path: &Path, below: &Path) -> Result<Found> {
@@ -152,7 +158,6 @@ impl Remote {
             return Ok((false, false));
         }
         let nested = self.etag(path).await.is_ok() && self.lists(path).await? && self.lists(below).await?;
-        self.remove(below).await?;
         Ok((true, nested))
     }
 

@@ -11,6 +11,7 @@ use super::client::Remote;
 use super::connection::Native;
 use super::error::map_error;
 use super::list::OwnPage;
+use super::probe::PROBES;
 use super::request::astray;
 use super::time::parse_time;
 use super::wire::{Answer, Terms};
@@ -77,7 +78,24 @@ impl Remote {
             return Err(Error::new(ErrorKind::Unsupported, message));
         };
         let (uploads, digests) = (self.sweep_uploads(native, options).await, self.sweep_digests(native, options).await);
-        Ok(Swept { uploads: uploads?, digests: digests?, ..Swept::default() })
+        let (uploads, digests) = (uploads?, digests?);
+        self.sweep_probes(native, options).await?;
+        Ok(Swept { uploads, digests, ..Swept::default() })
+    }
+
+    /// What processes have left behind that ended while they tried the server out.
+    async fn sweep_probes(&self, native: &Native, options: &SweepOptions) -> Result<()> {
+        self.sweep_uploads(native, &SweepOptions { prefix: PROBES.to_owned(), ..options.clone() }).await?;
+        let folder = format!("{}{PROBES}", self.prefix);
+        let mut pages = self.list_own(native, &folder);
+        while let Some(OwnPage { found, now }) = pages.next().await? {
+            for (name, modified) in found {
+                if is_old(modified, now, options.uploads_older_than) {
+                    self.remove(&self.path(&format!("{PROBES}{name}"))?).await?;
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn sweep_uploads(&self, native: &Native, options: &SweepOptions) -> Result<u64> {

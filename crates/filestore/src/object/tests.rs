@@ -34,3 +34,14 @@ async fn a_store_is_as_durable_and_shared_as_who_brings_it_says() {
         assert_eq!((has.has(capability::DURABLE), has.has(capability::SHARED)), (false, shared));
     }
 }
+
+/// A short file's put says what it has replaced before it is sent.
+#[test]
+fn what_is_stored_meanwhile_keeps_its_digest() {
+    let (records, key) = (client::Records::default(), FileKey::new("k").unwrap());
+    records.add(&key, "before");
+    assert!(!records.forget(&FileKey::new("other").unwrap(), "before"));
+    records.add(&key, "meanwhile");
+    assert!(!records.forget(&key, "before"));
+    assert!(records.forget(&key, "meanwhile") && !records.forget(&key, "meanwhile"));
+}

@@ -7,6 +7,7 @@ use futures_util::stream::BoxStream;
 use http_body::{Body, Frame, SizeHint};
 use statehouse_core::{Error, Result};
 
+use super::failures::to_be_told;
 use crate::content::Object;
 
 /// The body of an answer: a file's content, read as fast as the client takes it, or nothing.
@@ -51,8 +52,10 @@ impl Body for FileBody {
                 Some(Ok(piece)) if piece.is_empty() => continue,
                 Some(Ok(piece)) => self.left = self.left.saturating_sub(piece.len() as u64),
                 Some(Err(error)) => {
-                    let kind = error.kind();
-                    tracing::warn!(name: "filestore.answer_broken", %kind, %error, "a file broke off while it was sent");
+                    if let Some(count) = to_be_told(error) {
+                        let kind = error.kind();
+                        tracing::warn!(name: "filestore.answer_broken", %kind, %error, count, "a file broke off while it was sent");
+                    }
                 }
                 None => {}
             }

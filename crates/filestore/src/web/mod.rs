@@ -3,6 +3,7 @@
 mod body;
 mod conditions;
 mod disposition;
+mod failures;
 mod headers;
 mod multipart;
 mod range;

@@ -3,6 +3,7 @@ use http::{Response, StatusCode};
 use statehouse_core::{Error, ErrorKind, Retry};
 
 use super::body::FileBody;
+use super::failures::to_be_told;
 use super::unsupported::UnsupportedType;
 
 /// When to try again if the store does not say.
@@ -51,8 +52,11 @@ pub fn error_response(error: &Error) -> Response<FileBody> {
         Kind::Unauthenticated | Kind::PermissionDenied | Kind::InvalidConfig => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     };
-    if status.is_server_error() {
-        tracing::warn!(name: "filestore.answer_failed", kind = %error.kind(), %error, "a request for a file failed");
+    if status.is_server_error()
+        && let Some(count) = to_be_told(error)
+    {
+        let kind = error.kind();
+        tracing::warn!(name: "filestore.answer_failed", %kind, %error, count, "a request for a file failed");
     }
     let mut response = bare(status);
     // Whoever comes again is refused again until somebody changes that.

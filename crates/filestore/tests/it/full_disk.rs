@@ -1,12 +1,17 @@
 //! A disk without space: a typed error, the old content, no litter, and all is well when there is space again.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use statehouse_core::conformance::fenced::holder;
 use statehouse_core::{ErrorKind, HealthStatus, Namespace, Retry};
-use statehouse_filestore::{Body, Files, LocalFileStore, ObjectFileStore};
+use statehouse_filestore::{Body, Decision, DeleteOutcome, Deleted, Files, LocalFileStore, ObjectFileStore};
 use statehouse_testkit::{S3Server, SmallDisk};
 
 use crate::s3;
+
+/// The shortest that a file may live.
+const BRIEF: Duration = Duration::from_secs(1);
 
 fn in_pieces(content: &[u8]) -> Body {
     let pieces: Vec<_> = content.chunks(100_000).map(|piece| Ok::<_, std::io::Error>(piece.to_vec())).collect();
@@ -37,6 +42,10 @@ async fn the_process_on_the_small_disk() {
 /// What needs no space goes on, also in a store that is opened only now; the rest is told and changes nothing.
 async fn every_verb_on_a_full_disk(files: &Files, disk: &std::path::Path) {
     let etag = files.put("small", "old").await.unwrap().etag;
+    // A mark has been raised there before, and not that of who comes when the disk is full.
+    files.put("brief", "x").time_to_live(BRIEF).fenced(&holder("before", 1)).await.unwrap();
+    let _ = files.put("staged", "x").stage().await.unwrap();
+    files.put("guarded", "x").await.unwrap();
     let full = std::fs::File::create(disk.join("others")).unwrap();
     while std::io::Write::write(&mut &full, &[7; 4096]).is_ok() {}
     let is_full = |error: statehouse_core::Error| {
@@ -49,19 +58,36 @@ async fn every_verb_on_a_full_disk(files: &Files, disk: &std::path::Path) {
     is_full(files.copy("a", "b").await.unwrap_err());
     let again = LocalFileStore::open(disk.join("files")).await;
     let again = again.map(|store| Files::new(Arc::new(store), Namespace::new("n").unwrap()));
-    for files in [Ok(files.clone()), again] {
-        let files = files.unwrap();
+    let again = again.unwrap();
+    for files in [files, &again] {
         assert_eq!(files.get("small").bytes().await.unwrap(), "old");
         let names: Vec<_> = files.list("").await.unwrap().entries.into_iter().map(|entry| entry.key).collect();
-        assert_eq!(names, [files.key("a").unwrap(), files.key("small").unwrap()]);
+        // The one that has ended may be listed until it is swept.
+        let names: Vec<_> = names.into_iter().filter(|name| *name != files.key("brief").unwrap()).collect();
+        assert_eq!(names, ["a", "guarded", "small"].map(|name| files.key(name).unwrap()));
         let health = files.store().health().await;
         assert_eq!(health.status, HealthStatus::Degraded, "what reads goes on: {health:?}");
         is_full(health.error.unwrap());
     }
-    assert_eq!(files.delete("small").if_match(&etag).await.unwrap(), statehouse_filestore::DeleteOutcome::Removed);
+    what_frees_space_needs_none(again).await;
+    assert_eq!(files.delete("small").if_match(&etag).await.unwrap(), DeleteOutcome::Removed);
     files.delete("a").await.unwrap();
     files.put("b", vec![7; 1_000_000]).await.unwrap();
     assert!(files.store().health().await.is_up());
+}
+
+/// In a store that has written nothing since it was opened.
+async fn what_frees_space_needs_none(files: Files) {
+    files.store().now().await.unwrap();
+    assert_eq!(files.delete("guarded").fenced(&holder("new", 1)).await.unwrap(), Deleted::Removed);
+    let late = files.delete("a").fenced(&holder("new", 0)).await.unwrap_err();
+    assert_eq!(late.kind(), ErrorKind::Fenced);
+    let late = files.delete("brief").fenced(&holder("before", 0)).await.unwrap_err();
+    assert_eq!(late.kind(), ErrorKind::Fenced);
+    tokio::time::sleep(BRIEF + BRIEF / 10).await;
+    let swept = files.sweep().grace(Duration::ZERO).decide(|_, _| async { Ok(Decision::Discard) }).await.unwrap();
+    assert_eq!((swept.discarded, swept.expired), (1, 1));
+    assert!(files.exists("a").await.unwrap());
 }
 
 #[test]

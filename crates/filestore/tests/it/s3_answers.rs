@@ -28,14 +28,16 @@ async fn opened(stub: &Stub) -> ObjectFileStore {
 }
 
 async fn opened_with(stub: &Stub, probe: Probe) -> ObjectFileStore {
-    let config = S3Config::new("b")
+    ObjectFileStore::open_s3(config_of(stub).with_probe(probe)).await.unwrap()
+}
+
+fn config_of(stub: &Stub) -> S3Config {
+    S3Config::new("b")
         .with_endpoint(stub.endpoint())
         .with_credentials("key", "secret".into())
         .with_transport(Transport::PlainAllowed)
         .with_timeouts(Duration::from_secs(2), Duration::from_millis(700))
         .with_retries(1)
-        .with_probe(probe);
-    ObjectFileStore::open_s3(config).await.unwrap()
 }
 
 fn listing(keys: &[&str], prefixes: &[&str], token: Option<&str>) -> String {
@@ -370,6 +372,28 @@ fn probed(request: &Request, to: &mut TcpStream) -> Option<std::io::Result<()>> 
         _ if line.contains("/below") => reply(to, "409 Conflict", &[], b""),
         _ => reply(to, "200 OK", &[("etag", "\"e\"")], b""),
     })
+}
+
+/// Or each try to open it would leave one more object behind.
+#[tokio::test]
+async fn who_may_not_delete_is_told_before_anything_is_tried_out() {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&asked);
+    let stub = Stub::start(move |request, to| match request.line.as_str() {
+        line if line.starts_with("DELETE") => {
+            reply(to, "403 Forbidden", &[XML], b"<Error><Code>AccessDenied</Code></Error>")
+        }
+        line => {
+            log.lock().unwrap().push(line.to_owned());
+            probed(request, to).unwrap_or_else(|| reply(to, "200 OK", &[XML], listing(&[], &[], None).as_bytes()))
+        }
+    });
+    for _ in 0..3 {
+        let error = ObjectFileStore::open_s3(config_of(&stub)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error:?}");
+    }
+    let written = asked.lock().unwrap().iter().filter(|line| !line.starts_with("GET")).cloned().collect::<Vec<_>>();
+    assert!(written.is_empty(), "{written:?}");
 }
 
 /// That of the host may be off by years.

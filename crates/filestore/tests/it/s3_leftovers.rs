@@ -138,7 +138,11 @@ async fn a_sweep_removes_what_a_killed_process_has_begun_and_nothing_else() {
     // A digest that no file has any more.
     let stale = format!("/{}/.statehouse/sha256/swept/kept/0123", server.bucket());
     server.request("PUT", &stale, &[], b"x").await.unwrap();
+    // And an object that the server was tried out on.
+    let tried = format!("/{}/.statehouse/probe/0123/below", server.bucket());
+    server.request("PUT", &tried, &[], b"x").await.unwrap();
     let nothing = store.sweep(Duration::from_secs(3600)).await.unwrap();
+    assert!(server.request("GET", &tried, &[], b"").await.unwrap().text().contains('x'), "young as well");
     assert_eq!((nothing.uploads, nothing.digests), (0, 0), "what is young is left alone");
     // A server may be busy with a part of the dead for a while: it refuses then, or puts the part down afterwards.
     let (start, mut digests) = (Instant::now(), 0);
@@ -158,6 +162,7 @@ async fn a_sweep_removes_what_a_killed_process_has_begun_and_nothing_else() {
     assert!(begun.text().contains("<UploadId>"), "{}", begun.text());
     assert_eq!(store.sweep(Duration::ZERO).await.unwrap().uploads, 1);
     no_uploads(&server).await;
+    assert!(server.request("GET", &tried, &[], b"").await.unwrap().text().contains("NoSuchKey"));
     assert!(files.get("kept").await.unwrap().verify_sha256().bytes().await.is_ok());
 }
 

@@ -16,6 +16,11 @@ local is_absent = on == 'absent' or string.sub(on, 1, 10) == 'absent or '
 if is_other or (is_absent and live and not is_passed_over) or (on == 'never' and found) then
   return {0, live and found, now}
 end
+if #on == 8 and #ARGV[1] <= #found then
+  -- A renewal of a lock needs no room, and is made on a server that is full: behind a first write that needs none, and
+  -- here changes nothing, Redis refuses a script no other.
+  redis.pcall('ZREM', KEYS[2], '')
+end
 local stored = 1
 local added = redis.pcall('ZADD', KEYS[2], 0, ARGV[5])
 if type(added) == 'table' and string.find(added.err, 'WRONGTYPE', 1, true) then

@@ -2,6 +2,9 @@
 //!
 //! A mark is a file, `.statehouse/marks/` and the SHA-256 of its name in hexadecimal digits, which is never removed. Whoever
 //! writes under it holds its lock (`flock`) meanwhile, so that it does not rise in between, whichever process raises it.
+//!
+//! `spare` beside them is one that is written already, for a lock whose mark is first raised when the disk is full: who has
+//! just acquired it deletes under it, too.
 
 mod format;
 
@@ -10,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::fd::OwnedFd;
-use rustix::fs::OFlags;
+use rustix::fs::{AtFlags, OFlags};
 use rustix::io::Errno;
 use statehouse_core::{Fence, Result};
 
@@ -22,6 +25,9 @@ use super::gate::Share;
 use super::lock::take;
 use crate::digest::{Digest, hex};
 use crate::key::RESERVED;
+
+/// A mark that is written already, and nobody's.
+const SPARE: &str = "spare";
 
 /// The marks of a store.
 #[derive(Debug)]
@@ -45,21 +51,59 @@ impl Marks {
     /// Checks a fence, raises its mark where that is lower, and keeps it until what is written is visible.
     pub(super) fn hold(&self, fence: &Fence, patience: Duration) -> Result<Held> {
         let name = hex(Digest::of(fence.mark().as_bytes()).as_bytes());
-        let directory = self.directory().map_err(map_error)?;
-        let file = self.permissions.open_file(&directory, &name, OFlags::empty()).map_err(map_error)?;
-        take(&file, Share::Alone, Instant::now() + patience)?;
-        let file = std::fs::File::from(file);
+        let (directory, until) = (self.directory().map_err(map_error)?, Instant::now() + patience);
+        let file = self.open(&directory, &name, until)?;
         let mut bytes = [0; 2 * SLOT];
         let read = read_up_to(&file, &mut bytes).map_err(map_error)?;
         let slots = decode(&bytes[..read]);
         let mark = slots[0].max(slots[1]).unwrap_or_default();
         fence.check(mark)?;
-        if mark < fence.token() {
-            let lower = usize::from(slots[0] > slots[1]);
-            file.write_all_at(&encode(fence.token()), (lower * SLOT) as u64).map_err(map_error)?;
-            self.sync(&file, &directory)?;
+        if mark == fence.token() {
+            return Ok(Held(file));
+        }
+        let lower = usize::from(slots[0] > slots[1]);
+        let file = match file.write_all_at(&encode(fence.token()), (lower * SLOT) as u64) {
+            Ok(()) => file,
+            Err(error) if read > 0 => return Err(map_error(error)),
+            // Whoever waits for the file that was there, which is empty, opens this one then.
+            Err(error) => self.take_spare(&directory, &name, fence, until).ok_or_else(|| map_error(error))?,
+        };
+        self.sync(&file, &directory)?;
+        if read == 0 {
+            self.keep_spare(&directory);
         }
         Ok(Held(file))
+    }
+
+    /// The file of this name, made if there is none, and its lock.
+    fn open(&self, directory: &OwnedFd, name: &str, until: Instant) -> Result<std::fs::File> {
+        loop {
+            let file = self.permissions.open_file(directory, name, OFlags::empty()).map_err(map_error)?;
+            take(&file, Share::Alone, until)?;
+            let opened = rustix::fs::fstat(&file).map_err(map_error)?;
+            // Another may have taken its place meanwhile, or it another's.
+            match rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(there) if (there.st_dev, there.st_ino) == (opened.st_dev, opened.st_ino) => return Ok(file.into()),
+                Ok(_) | Err(Errno::NOENT) => {}
+                Err(error) => return Err(map_error(error)),
+            }
+        }
+    }
+
+    /// Puts the spare one in the place of this one, if there is a spare one, with the fence's token.
+    fn take_spare(&self, directory: &OwnedFd, name: &str, fence: &Fence, until: Instant) -> Option<std::fs::File> {
+        let spare = self.open(directory, SPARE, until).ok()?;
+        spare.write_all_at(&encode(fence.token()), 0).ok()?;
+        rustix::fs::renameat(directory, SPARE, directory, name).ok()?;
+        Some(spare)
+    }
+
+    /// Writes a spare one, if there is none and it can be; nobody waits for it.
+    fn keep_spare(&self, directory: &OwnedFd) {
+        if let Ok(spare) = self.open(directory, SPARE, Instant::now()) {
+            let is_written = spare.metadata().is_ok_and(|meta| meta.len() == 2 * SLOT as u64);
+            let _ = is_written || spare.write_all_at(&[0; 2 * SLOT], 0).is_ok();
+        }
     }
 
     /// Made with the first mark, in a store that is there.
@@ -128,8 +172,8 @@ mod tests {
         for token in [5, 9] {
             drop(marks(&directory).hold(&fence(token), PATIENCE).unwrap());
         }
-        let path =
-            std::fs::read_dir(directory.path().join(".statehouse/marks")).unwrap().next().unwrap().unwrap().path();
+        let name = hex(Digest::of(fence(1).mark().as_bytes()).as_bytes());
+        let path = directory.path().join(".statehouse/marks").join(name);
         let whole = std::fs::read(&path).unwrap();
         // The raise to 12 is cut short at any of its bytes.
         let next = encode(Version::new(12));
@@ -141,5 +185,25 @@ mod tests {
         }
         drop(marks(&directory).hold(&fence(12), PATIENCE).unwrap());
         assert_eq!(marks(&directory).hold(&fence(9), PATIENCE).unwrap_err().kind(), ErrorKind::Fenced);
+    }
+
+    /// Whoever finds the empty file that a disk without space has left waits until the spare one is in its place.
+    #[test]
+    fn a_spare_mark_takes_the_place_of_an_empty_one_whoever_waits_for_that() {
+        let directory = tempfile::tempdir().unwrap();
+        let marks = marks(&directory);
+        drop(marks.hold(&fence(5), PATIENCE).unwrap());
+        let (folder, other) = (marks.directory().unwrap(), "other");
+        let empty = marks.open(&folder, other, Instant::now()).unwrap();
+        let waits = || marks.open(&folder, other, Instant::now() + PATIENCE).unwrap();
+        let waited = std::thread::scope(|scope| {
+            let waiting = scope.spawn(waits);
+            drop(marks.take_spare(&folder, other, &fence(7), Instant::now()).unwrap());
+            drop(empty);
+            waiting.join().unwrap()
+        });
+        let mut bytes = [0; 2 * SLOT];
+        assert_eq!(read_up_to(&waited, &mut bytes).unwrap(), 2 * SLOT);
+        assert_eq!(decode(&bytes), [Some(Version::new(7)), None]);
     }
 }

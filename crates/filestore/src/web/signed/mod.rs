@@ -28,7 +28,7 @@ const USUAL: Duration = Duration::from_secs(300);
 /// tenant or one use opens nothing of another. A URL whose signature is not right, and one that has expired, is answered 403.
 ///
 /// What was signed cannot be taken back before it expires, but by taking its key away. Whoever has the URL can use it as often, so keep
-/// it as short-lived as its use allows; [`SignPut::create`] makes an upload one that is done once. When a URL expires is by the clock of the
+/// it as short-lived as its use allows; [`SignPut::create`] makes an upload one that replaces nothing. When a URL expires is by the clock of the
 /// host that serves it: hosts' clocks that differ by a minute shorten or lengthen a URL by that.
 ///
 /// ```
@@ -262,7 +262,8 @@ impl SignPut<'_> {
         self
     }
 
-    /// Stores it only if there is no such file: the URL is good for one upload, and replaces nothing.
+    /// Stores it only if there is no such file, so that it replaces nothing. Whoever has the URL can store it again once the file has been
+    /// deleted, until the URL expires: sign for a name that is used once, as one with a random part.
     pub const fn create(mut self) -> Self {
         self.0.grant.create = true;
         self

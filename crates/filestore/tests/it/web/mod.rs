@@ -6,4 +6,5 @@ mod presigned;
 mod reads;
 mod signed;
 mod stored;
+mod told;
 mod uploads;
