@@ -100,6 +100,15 @@ impl SessionStore for Deferred<Arc<dyn SessionStore>> {
         pass_on!(self.store, options, load_with(key))
     }
 
+    async fn load_entering_with(
+        &self,
+        key: &SessionKey,
+        who: &Principal,
+        options: session::LoadOptions,
+    ) -> Result<(Loaded, u64)> {
+        pass_on!(self.store, options, load_entering_with(key, who))
+    }
+
     async fn save_with(
         &self,
         base: &Snapshot,

@@ -57,6 +57,8 @@ use crate::token::SessionKey;
 ///   fails with [`ErrorKind::Conflict`](statehouse_core::ErrorKind::Conflict), or what it leaves is not found. One that begins
 ///   after a revocation stands. Without the capability all of these are
 ///   [`ErrorKind::Unsupported`](statehouse_core::ErrorKind::Unsupported).
+/// - **A login may load and begin at once**: [`load_entering_with`](Self::load_entering_with) answers what a load does, and the epoch that
+///   a login begins in between the call and its answer.
 /// - **What is revoked is remembered as a deletion**, for as long: until then a load says [`Loaded::Deleted`].
 /// - **What ends sessions needs no room**: on a store that is [full](statehouse_core::ErrorKind), too, deletions and revocations
 ///   are made, also of a login that is under way.
@@ -169,6 +171,18 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// Reads a session.
     async fn load_with(&self, key: &SessionKey, options: LoadOptions) -> Result<Loaded>;
 
+    /// Reads a session that `who` is about to log in to, and their [epoch](Self::epoch_with), or 0 where that could not be read.
+    async fn load_entering_with(
+        &self,
+        key: &SessionKey,
+        who: &Principal,
+        options: LoadOptions,
+    ) -> Result<(Loaded, u64)> {
+        let epoch = EpochOptions { deadline: options.deadline };
+        let loaded = self.load_with(key, options).await?;
+        Ok((loaded, self.epoch_with(who, epoch).await.unwrap_or(0)))
+    }
+
     /// Applies `delta` to the session if it still is at the version of `base`.
     async fn save_with(
         &self,
@@ -240,6 +254,11 @@ pub trait SessionStoreExt: SessionStore {
         self.load_with(key, LoadOptions::default())
     }
 
+    /// As [`SessionStore::load_entering_with`].
+    fn load_entering<'f>(&'f self, key: &'f SessionKey, who: &'f Principal) -> Answer<'f, (Loaded, u64)> {
+        self.load_entering_with(key, who, LoadOptions::default())
+    }
+
     /// As [`SessionStore::save_with`].
     fn save<'f>(&'f self, base: &'f Snapshot, authority: Authority, delta: &'f Delta) -> Answer<'f, Saved> {
         self.save_with(base, authority, delta, SaveOptions::default())
@@ -307,6 +326,15 @@ macro_rules! forward {
                 options: LoadOptions,
             ) -> Answer<'f, Loaded> {
                 (**self).load_with(key, options)
+            }
+
+            fn load_entering_with<'s: 'f, 'a: 'f, 'b: 'f, 'f>(
+                &'s self,
+                key: &'a SessionKey,
+                who: &'b Principal,
+                options: LoadOptions,
+            ) -> Answer<'f, (Loaded, u64)> {
+                (**self).load_entering_with(key, who, options)
             }
 
             fn save_with<'s: 'f, 'a: 'f, 'b: 'f, 'f>(

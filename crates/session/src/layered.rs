@@ -52,6 +52,15 @@ impl<L: Layer> SessionStore for LayeredSessionStore<L> {
         self.layer.around(NAME.load, self.inner.load_with(key, options)).await
     }
 
+    async fn load_entering_with(
+        &self,
+        key: &SessionKey,
+        who: &Principal,
+        options: LoadOptions,
+    ) -> Result<(Loaded, u64)> {
+        self.layer.around(NAME.load, self.inner.load_entering_with(key, who, options)).await
+    }
+
     async fn save_with(
         &self,
         base: &Snapshot,

@@ -46,6 +46,7 @@
 mod cookies;
 mod deletions;
 mod ends;
+mod entering;
 mod expiry;
 mod fenced;
 mod kit;
@@ -58,6 +59,7 @@ mod rotations;
 use self::cookies::*;
 use self::deletions::*;
 use self::ends::*;
+use self::entering::*;
 use self::expiry::*;
 use self::fenced::*;
 use self::principals::*;
@@ -135,6 +137,7 @@ macro_rules! session_conformance {
             all_sessions_but_one_end_together [$crate::capability::PRINCIPALS];
             all_sessions_but_one_end_also_where_that_one_is_none_of_theirs [$crate::capability::PRINCIPALS];
             all_sessions_of_everybody_end_together [$crate::capability::PRINCIPALS];
+            a_login_may_load_and_begin_at_once [$crate::capability::PRINCIPALS];
             a_login_that_began_before_a_revocation_does_not_stand [$crate::capability::PRINCIPALS];
             of_logins_among_a_revocation_none_stands_that_began_before [$crate::capability::PRINCIPALS];
             of_64_parallel_logins_with_a_limit_of_one_one_is_left [$crate::capability::PRINCIPALS];

@@ -13,16 +13,20 @@ use statehouse_redis::{
 };
 
 use super::anonymous::{Anonymous, second, until};
-use super::principals::{Before, Deadline, Known, Owner};
+use super::principals::{Before, Deadline, Entry, Known, Owner};
 use crate::operation::Operations;
 use crate::options::{CreateOptions, DeleteOptions, SaveOptions};
 use crate::outcome::{Deleted, Loaded, REMEMBERED, Saved, Touched};
-use crate::record::{Authority, NewSession, Record, Snapshot, TOMBSTONE, deleted_at};
+use crate::record::{Authority, NewSession, Record, SaveId, Snapshot, TOMBSTONE, deleted_at};
 use crate::token::{SessionKey, VerifierHash};
 
 pub(super) const OPERATION: Operations = Operations::of("redis");
 
 static CREATE: LazyLock<RedisScript> = script!(ENVELOPE_STAMP, "lua/create.lua");
+static CREATE_ENTERING: LazyLock<RedisScript> =
+    script!(ENVELOPE_STAMP, "lua/enters.lua", "lua/create_entering.lua", "lua/create.lua");
+static SAVE_ENTERING: LazyLock<RedisScript> =
+    script!(LAST_EPOCH, "lua/enters.lua", "lua/save_entering.lua", "lua/save.lua");
 static SAVE: LazyLock<RedisScript> = script!(LAST_EPOCH, "lua/save.lua");
 static SAVE_FENCED: LazyLock<RedisScript> = script!(REFUSE_STALE, LAST_EPOCH, "lua/save.lua");
 static TOUCH: LazyLock<RedisScript> = script!(ENVELOPE_STAMP, LAST_EPOCH, "lua/touch.lua");
@@ -49,6 +53,16 @@ pub(super) enum Swapped {
     /// Another session, and whether it may hold this change.
     Other(Snapshot, SaveOptions),
     Gone,
+    /// Nothing is changed: the login that it makes is not settled in one step. Whether a try that was lost may have been.
+    NotAtOnce(SaveOptions),
+}
+
+/// How a create went on the server.
+pub(super) enum Created {
+    Ok(Snapshot),
+    Taken,
+    /// Nothing is created: the login that it makes is not settled in one step.
+    NotAtOnce,
 }
 
 /// The call of a script on a session, and the argument that says whose it is.
@@ -63,7 +77,7 @@ impl Swapped {
     pub(super) fn record(&self) -> Option<&Record> {
         match self {
             Self::Ok(found) | Self::Other(found, _) => Some(found.record()),
-            Self::Gone => None,
+            Self::Gone | Self::NotAtOnce(_) => None,
         }
     }
 
@@ -73,6 +87,7 @@ impl Swapped {
             Self::Ok(snapshot) => Ok(Saved::Applied(snapshot)),
             Self::Other(current, options) => current.contest(base, by, verifier, &options),
             Self::Gone => Ok(Saved::Gone),
+            Self::NotAtOnce(_) => Err(unexpected_answer()),
         }
     }
 }
@@ -110,25 +125,34 @@ impl Wire {
         if raised == 1 { Ok(()) } else { Err(unexpected_answer()) }
     }
 
-    /// `None` if the key is taken. A second try knows the first one's session by the id of the create in it.
+    /// A second try knows the first one's session by the id of the create in it. With an `entry`, of whom it logs in.
     pub(super) async fn create(
         &self,
         key: &SessionKey,
         new: &NewSession,
+        entry: Option<&Entry>,
         options: &CreateOptions,
-    ) -> Result<Option<Snapshot>> {
+    ) -> Result<Created> {
         let place = new.principal.is_none().then(|| self.anonymous.take()).transpose()?;
         let bytes = Record::new(key, new).created_by(options.id()?).encode()?;
         let (idle, absolute) = (whole_micros(new.idle_timeout), whole_micros(new.absolute_timeout));
-        let call = CREATE.key(self.key(key)).arg(&bytes[..]).arg(idle).arg(absolute).deadline();
+        let call = match entry {
+            None => CREATE.key(self.key(key)),
+            Some(entry) => entry.keys(CREATE_ENTERING.key(self.key(key)), false),
+        };
+        let call = call.arg(&bytes[..]).arg(idle).arg(absolute);
+        let call = if let Some(entry) = entry { entry.args(call) } else { call }.deadline();
         let answer: Option<(Vec<u8>, u64)> =
             call.run(&self.redis.within(options.deadline), Idempotence::Idempotent).await?;
-        let Some((stamp, time)) = answer else { return Ok(None) };
+        let Some((stamp, time)) = answer else { return Ok(Created::Taken) };
+        if stamp.is_empty() && entry.is_some() {
+            return Ok(Created::NotAtOnce);
+        }
         let created = stamped(key, &bytes, &stamp, Timestamp::from_micros(time))?;
         if let Some(place) = place {
             place.used(until(created.record()));
         }
-        Ok(Some(created))
+        Ok(Created::Ok(created))
     }
 
     pub(super) async fn load(&self, key: &SessionKey, deadline: Option<Duration>) -> Result<Loaded> {
@@ -178,34 +202,41 @@ impl Wire {
     /// does nothing else. The time to live is set only when a touch would be worth it, or when one of the timeouts is
     /// another: that is a fifth of the work.
     ///
-    /// With what is `known` of whose the base is, nothing is written if it was revoked.
+    /// With what is `known` of whose the base is, nothing is written if it was revoked. With an `entry`, whoever it logs in is put into
+    /// their index in the same step; its write is not fenced.
     pub(super) async fn swap(
         &self,
         base: &Snapshot,
         next: Record,
         known: Option<Known>,
+        entry: Option<&Entry>,
         options: SaveOptions,
     ) -> Result<Swapped> {
-        let now = base.now();
         let (mut options, id) = options.identified()?;
-        let mut next = next.stamped_over(base.record(), id, now);
-        let key = *next.key();
-        let version = base.record().version().get().to_le_bytes();
-        let mut lives = String::new();
-        let timeouts = |record: &Record| (record.idle_timeout(), record.absolute_expiry());
-        if base.is_worth_a_touch() || timeouts(&next) != timeouts(base.record()) {
-            lives = millis(next.expiry_if_unused().since(now)).to_string();
-        } else {
-            next = next.expiring_as(base.record());
-        }
-        let script = if options.fence.is_some() { &SAVE_FENCED } else { &SAVE };
+        let (next, lives) = stamped_over(base, next, id);
+        let script = match (entry, &options.fence) {
+            (Some(_), _) => &SAVE_ENTERING,
+            (None, Some(_)) => &SAVE_FENCED,
+            (None, None) => &SAVE,
+        };
+        let is_known = known.is_some();
         let epoch = known.as_ref().map(|_| base.record().epoch().to_string()).unwrap_or_default();
-        let (call, _) = call_known(script, self.key(&key), known);
+        let (call, _) = call_known(script, self.key(next.key()), known);
+        let call = if let Some(entry) = entry { entry.keys(call, is_known) } else { call };
+        let version = base.record().version().get().to_le_bytes();
         let call = call.arg(&version).arg(&next.encode()?[..]).arg(lives).arg(epoch);
-        let call = call.arg(u8::from(options.ends_others)).deadline();
-        let call = self.fenced(call, options.fence.as_ref())?;
+        let call = call.arg(u8::from(options.ends_others));
+        let call = match entry {
+            Some(entry) => entry.args(call.arg(next.absolute_expiry().as_micros())).deadline(),
+            None => self.fenced(call.deadline(), options.fence.as_ref())?,
+        };
+        let answer = self.send_swap(&call, &mut options).await?;
+        self.swapped(base, next, answer, options)
+    }
+
+    async fn send_swap(&self, call: &ScriptCall<'_>, options: &mut SaveOptions) -> Result<redis::Value> {
         let deadline = Deadline::of(options.deadline);
-        let answer = match call.run(&self.redis.within(deadline.left()), Idempotence::NotIdempotent).await {
+        match call.run(&self.redis.within(deadline.left()), Idempotence::NotIdempotent).await {
             Err(error) if error.kind() == ErrorKind::OutcomeUnknown => {
                 options.repeats = true;
                 // Whatever that fails with, as because somebody else has acquired the lock since: the first may have been made.
@@ -214,8 +245,12 @@ impl Wire {
                 again.map_err(|_| error)
             }
             answer => answer,
-        };
-        let (answer, last) = match answer? {
+        }
+    }
+
+    /// What the answer to a save says.
+    fn swapped(&self, base: &Snapshot, next: Record, answer: redis::Value, options: SaveOptions) -> Result<Swapped> {
+        let (answer, last) = match answer {
             redis::Value::Array(mut both) if both.len() == 2 => {
                 let last = both.pop().map(redis::from_redis_value::<u64>).transpose();
                 (both.remove(0), last.map_err(|_| unexpected_answer())?.unwrap_or(0))
@@ -227,9 +262,10 @@ impl Wire {
                 self.anonymous.changed(until(base.record()), until(&next));
                 Ok(Swapped::Ok(snapshot(next, base.now())))
             }
+            redis::Value::Int(2) => Ok(Swapped::NotAtOnce(options)),
             redis::Value::BulkString(found) if found.starts_with(TOMBSTONE) => Ok(Swapped::Gone),
             redis::Value::BulkString(found) => {
-                let current = read(&key, found, base.now())?;
+                let current = read(base.record().key(), found, base.now())?;
                 let theirs = current.record().principal() == base.record().principal();
                 let is_over = theirs && current.record().is_revoked_in(last);
                 Ok(if is_over { Swapped::Gone } else { Swapped::Other(current, options) })
@@ -321,6 +357,18 @@ impl Wire {
         hex::push(&mut name, key.as_bytes());
         name
     }
+}
+
+/// The record as a save of this id stores it over the base, and how long its key lives from then on, unless that stays.
+fn stamped_over(base: &Snapshot, next: Record, id: SaveId) -> (Record, String) {
+    let now = base.now();
+    let next = next.stamped_over(base.record(), id, now);
+    let timeouts = |record: &Record| (record.idle_timeout(), record.absolute_expiry());
+    if base.is_worth_a_touch() || timeouts(&next) != timeouts(base.record()) {
+        let lives = millis(next.expiry_if_unused().since(now)).to_string();
+        return (next, lives);
+    }
+    (next.expiring_as(base.record()), String::new())
 }
 
 fn read(key: &SessionKey, bytes: Vec<u8>, now: Timestamp) -> Result<Snapshot> {

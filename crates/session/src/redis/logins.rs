@@ -4,11 +4,13 @@ use futures_util::future::join_all;
 use statehouse_core::{Error, ErrorKind, Result, Timestamp};
 
 use super::RedisSessionStore;
+use super::at_once::AtOnce;
+use super::client::Created;
 use super::principals::{AT_ONCE, Attempt, Deadline, Entered, Epochs, Known, Owner};
 use crate::options::{CreateOptions, SaveOptions};
 use crate::outcome::{Loaded, REMEMBERED, Saved, not_evicted, revoked, taken, too_many};
 use crate::principals::Login;
-use crate::record::{Authority, Beyond, NewSession, Principal, Record, Rotation, SaveId, Snapshot};
+use crate::record::{Authority, Beyond, Limit, NewSession, Principal, Record, Rotation, SaveId, Snapshot};
 use crate::token::SessionKey;
 
 /// Later than every epoch, and a number that Lua has.
@@ -25,8 +27,6 @@ pub(super) struct Seen {
 /// A login that may go on.
 #[derive(Clone, Copy)]
 struct Admitted {
-    /// In which epoch it began.
-    epoch: u64,
     /// Whether another session is to end for it.
     evicts: bool,
 }
@@ -68,7 +68,7 @@ impl RedisSessionStore {
 
     /// What was loaded, in the epochs of its principal, which are read apart from it, unless they are known. Whoever ends all other
     /// sessions takes the one that stays into a later epoch than it may have been met in: so what seems to be over is looked at again.
-    async fn judge_apart(
+    pub(super) async fn judge_apart(
         &self,
         key: &SessionKey,
         loaded: Loaded,
@@ -161,19 +161,30 @@ impl RedisSessionStore {
 
     pub(super) async fn create(&self, key: &SessionKey, new: &NewSession, options: &CreateOptions) -> Result<Snapshot> {
         let Some(login) = Login::of(new) else {
-            return self.wire.create(key, new, options).await?.ok_or_else(taken);
+            return match self.wire.create(key, new, None, options).await? {
+                Created::Ok(created) => Ok(created),
+                Created::Taken | Created::NotAtOnce => Err(taken()),
+            };
         };
-        let login = Attempt::new(login, key, options.deadline);
+        let login = self.begun(Attempt::new(login, key, options.deadline)).await?;
+        let new = new.clone().with_epoch(login.login.epoch);
         // The same create, however often: by its id a second try knows the first one's session.
         let id = options.id()?;
+        match self.create_at_once(login, &new, id).await? {
+            Created::Ok(created) => Ok(created),
+            Created::Taken => Err(taken()),
+            Created::NotAtOnce => Box::pin(self.create_in_steps(login, &new, id)).await,
+        }
+    }
+
+    async fn create_in_steps(&self, login: Attempt<'_>, new: &NewSession, id: SaveId) -> Result<Snapshot> {
         let admitted = match self.admit(login).await {
             Err(refused) => return self.created_before(login, id, refused).await,
             Ok(admitted) => admitted,
         };
-        let new = new.clone().with_epoch(admitted.epoch);
         let options = CreateOptions { id: Some(id), deadline: login.left() };
         // Of an error nobody knows whether the session is there: then its place is free in ten seconds.
-        let Some(created) = self.wire.create(key, &new, &options).await? else {
+        let Created::Ok(created) = self.wire.create(login.key, new, None, &options).await? else {
             self.leave(login).await;
             return Err(taken());
         };
@@ -205,36 +216,50 @@ impl RedisSessionStore {
         &self,
         login: Attempt<'_>,
         base: &Snapshot,
+        by: (Authority, &Rotation),
+        next: Record,
+        options: SaveOptions,
+    ) -> Result<Saved> {
+        // A script on a single server looks at that itself.
+        let is_theirs = self.wire.redis().is_cluster() && base.record().principal().is_some();
+        if is_theirs && self.load_live(login.key, login.deadline).await?.found().is_none() {
+            return Ok(Saved::Gone);
+        }
+        let login = self.begun(login).await?;
+        let next = next.with_epoch(login.login.epoch);
+        match self.rotate_at_once(login, base, by, &next, options).await? {
+            AtOnce::Done(saved) => Ok(saved),
+            AtOnce::Not(options) => Box::pin(self.rotate_in_steps(login, base, by, next, options)).await,
+        }
+    }
+
+    async fn rotate_in_steps(
+        &self,
+        login: Attempt<'_>,
+        base: &Snapshot,
         (authority, rotation): (Authority, &Rotation),
         next: Record,
         options: SaveOptions,
     ) -> Result<Saved> {
-        let apart = self.wire.redis().is_cluster();
-        // A script on a single server looks at that itself.
-        let is_theirs = apart && base.record().principal().is_some();
-        if is_theirs && self.load_live(login.key, login.deadline).await?.found().is_none() {
-            return Ok(Saved::Gone);
-        }
+        let verifier = Some(&rotation.next);
         let admitted = match self.admit(login).await {
             Err(refused) if refused.kind() == ErrorKind::Conflict => {
                 return match self.load_live(login.key, login.deadline).await? {
                     Loaded::Absent | Loaded::Deleted { .. } => Ok(Saved::Gone),
                     Loaded::Found(current) if current.admits(base, authority) => Err(refused),
-                    Loaded::Found(current) => {
-                        match current.contest(base, authority, Some(&rotation.next), &options)? {
-                            Saved::Applied(_) => self.undo(login, refused).await,
-                            other => Ok(other),
-                        }
-                    }
+                    Loaded::Found(current) => match current.contest(base, authority, verifier, &options)? {
+                        Saved::Applied(_) => self.undo(login, refused).await,
+                        other => Ok(other),
+                    },
                 };
             }
             admitted => admitted?,
         };
-        let (next, options) = (next.with_epoch(admitted.epoch), SaveOptions { deadline: login.left(), ..options });
-        let verifier = Some(&rotation.next);
-        let saved = match apart {
+        let options = SaveOptions { deadline: login.left(), ..options };
+        let saved = match self.wire.redis().is_cluster() {
             true => {
-                self.wire.swap(base, next, None, options).await.and_then(|done| done.settled(base, authority, verifier))
+                let swapped = self.wire.swap(base, next, None, None, options).await;
+                swapped.and_then(|done| done.settled(base, authority, verifier))
             }
             false => self.swap_live(base, authority, next, verifier, options).await,
         };
@@ -246,20 +271,24 @@ impl RedisSessionStore {
         saved
     }
 
+    /// The login in the epoch that it begins in, unless it began before.
+    async fn begun<'a>(&self, mut login: Attempt<'a>) -> Result<Attempt<'a>> {
+        if login.login.epoch == 0 {
+            login.login.epoch = self.begin(login.login.principal, login.deadline).await?;
+        }
+        login.login.limit.map_or(Ok(()), Limit::check)?;
+        Ok(login)
+    }
+
     /// How a login may go on. Where there is a limit, the principal then has a place for it, if others end once it is made.
     async fn admit(&self, login: Attempt<'_>) -> Result<Admitted> {
         let (key, Login { principal, epoch, limit }) = (login.key, login.login);
-        let epoch = match epoch {
-            0 => self.begin(principal, login.deadline).await?,
-            begun => begun,
-        };
-        let Some(limit) = limit else { return Ok(Admitted { epoch, evicts: false }) };
-        limit.check()?;
+        let Some(limit) = limit else { return Ok(Admitted { evicts: false }) };
         // What is in the way may have ended, which the index is not told; so it is looked at before anything else gives way.
         for evicts in [false, true] {
             match self.principals.enter((principal, key), epoch, limit, evicts, login.left()).await? {
                 Entered::Revoked => return Err(revoked()),
-                Entered::In => return Ok(Admitted { epoch, evicts }),
+                Entered::In => return Ok(Admitted { evicts }),
                 Entered::Full(_) if evicts => break,
                 Entered::Full(others) => {
                     let Seen { live, .. } = self.see(principal, &others, login.deadline).await?;
@@ -396,7 +425,7 @@ impl RedisSessionStore {
 }
 
 /// Who is logged in to it.
-fn owner_of(loaded: &Loaded) -> Option<Principal> {
+pub(super) fn owner_of(loaded: &Loaded) -> Option<Principal> {
     match loaded {
         Loaded::Found(session) => session.record().principal().cloned(),
         Loaded::Deleted { .. } | Loaded::Absent => None,
@@ -404,7 +433,7 @@ fn owner_of(loaded: &Loaded) -> Option<Principal> {
 }
 
 /// What was loaded, in these epochs of its principal.
-fn judge(loaded: Loaded, epochs: Epochs) -> Loaded {
+pub(super) fn judge(loaded: Loaded, epochs: Epochs) -> Loaded {
     let Loaded::Found(session) = &loaded else { return loaded };
     match epochs.ended(session.record()).map(|ended| session.now().since(ended)) {
         None => loaded,

@@ -2,6 +2,7 @@
 
 mod anonymous;
 mod answers;
+mod at_once;
 mod client;
 mod config;
 mod ends;
@@ -71,11 +72,16 @@ use crate::token::{SessionKey, VerifierHash};
 /// A record has the [epoch](Record::epoch) that its login began in, and a load and each write look at it and at these: so a revocation is
 /// one write, whatever the index has. On a single server a write does so in its one script. Epoch and session lie in two slots of a
 /// cluster: there a write asks for both at the same time, and where the epochs cannot be read, what was made is answered as if nobody had
-/// been revoked. So a login asks for the epoch, creates its
-/// session and then puts that into the index: three round trips, four with a limit, for which a place is kept before; and where the
+/// been revoked.
+///
+/// On a single server a login is two round trips: a load together with the epoch, and one script that looks at the epoch and at the limit, writes
+/// the session and puts it into the index. In a cluster, and where the limit is reached, it is made in steps: it creates or
+/// rotates its session and then puts that into the index, three round trips with the load and the epoch, which are asked for at the same time, and four with a limit, for
+/// which a place is kept before; where the
 /// oldest make room, they end once it is made, which is four more; and in a cluster one more for a login to a session that somebody is logged
-/// in to. If it dies in between, the session is in no list until it is next touched, which puts it there, and every revocation ends it all the same; a
-/// place that is kept is free after ten seconds. What is deleted leaves the index in the same step, or at once afterwards where that lies on another
+/// in to. If that dies in between, the session is in no list until it is next touched, which puts it there, and every revocation ends it all the same; a
+/// place that is kept is free after ten seconds.
+/// What is deleted leaves the index in the same step, or at once afterwards where that lies on another
 /// server, or where this process has not met the session before; what has expired leaves it when it is listed or revoked, when a limit is met, or when
 /// it would have ended at the latest. A
 /// load is one round trip where this process has met the session before, else two for who is logged in. A list is two, and one more for each
@@ -149,13 +155,13 @@ impl RedisSessionStore {
         options: SaveOptions,
     ) -> Result<Saved> {
         let swapped = match base.record().principal() {
-            None => self.wire.swap(base, next, None, options).await?,
+            None => self.wire.swap(base, next, None, None, options).await?,
             Some(principal) if self.wire.redis().is_cluster() => {
                 Box::pin(self.swap_apart(base, principal, next, options)).await?
             }
             Some(principal) => {
                 let known = self.principals.known(principal.clone());
-                self.wire.swap(base, next, Some(known), options).await?
+                self.wire.swap(base, next, Some(known), None, options).await?
             }
         };
         swapped.settled(base, authority, verifier)
@@ -171,7 +177,7 @@ impl RedisSessionStore {
     ) -> Result<Swapped> {
         let deadline = Deadline::of(options.deadline);
         let epochs = async { Ok(self.principals.epochs(principal, deadline.left()).await) };
-        let (swapped, epochs) = tokio::try_join!(self.wire.swap(base, next, None, options), epochs)?;
+        let (swapped, epochs) = tokio::try_join!(self.wire.swap(base, next, None, None, options), epochs)?;
         let theirs = swapped.record().filter(|record| record.principal() == Some(principal)).map(Record::epoch);
         let is_over = match theirs {
             Some(epoch) => self.is_over(base.record().key(), epoch, epochs, deadline).await,
@@ -205,6 +211,16 @@ impl SessionStore for RedisSessionStore {
 
     async fn load_with(&self, key: &SessionKey, options: LoadOptions) -> Result<Loaded> {
         let load = pin!(self.load_live(key, Deadline::of(options.deadline)));
+        OPERATION.load.during(self.answers.read(load)).await
+    }
+
+    async fn load_entering_with(
+        &self,
+        key: &SessionKey,
+        who: &Principal,
+        options: LoadOptions,
+    ) -> Result<(Loaded, u64)> {
+        let load = pin!(self.load_entering(key, who, Deadline::of(options.deadline)));
         OPERATION.load.during(self.answers.read(load)).await
     }
 

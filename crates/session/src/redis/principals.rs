@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use statehouse_core::time::{millis_rounded_up, whole_micros};
 use statehouse_core::{Namespace, Result, Timestamp};
-use statehouse_redis::{Idempotence, KeySpace, RedisClient, RedisScript, redis, script, unexpected_answer};
+use statehouse_redis::{Idempotence, KeySpace, RedisClient, RedisScript, ScriptCall, redis, script, unexpected_answer};
 
 use crate::principals::Login;
 use crate::record::{Beyond, Limit, Principal, Record};
@@ -70,6 +70,32 @@ pub(super) struct Known {
     pub(super) epochs: [Vec<u8>; 2],
     /// The name of their index.
     pub(super) sessions: Vec<u8>,
+}
+
+/// The login that a script makes together with what it writes, where all of that lies on one server.
+pub(super) struct Entry {
+    /// The epochs of the principal and of everybody.
+    epochs: [Vec<u8>; 2],
+    sessions: Vec<u8>,
+    entering: Vec<u8>,
+    key: SessionKey,
+    begun: u64,
+    most: Option<u32>,
+}
+
+impl Entry {
+    /// Adds the keys to a call on a session, behind those that say whether that was revoked, if it has them.
+    pub(super) fn keys<'s>(&self, call: ScriptCall<'s>, is_known: bool) -> ScriptCall<'s> {
+        let [own, everybody] = &self.epochs;
+        let call = if is_known { call } else { call.key(&own[..]).key(&everybody[..]) };
+        call.key(&self.sessions[..]).key(&self.entering[..]).key(&own[..])
+    }
+
+    /// Adds the last arguments but the deadline.
+    pub(super) fn args<'s>(&self, call: ScriptCall<'s>) -> ScriptCall<'s> {
+        let most = self.most.map(|most| most.to_string()).unwrap_or_default();
+        call.arg(&self.key.as_bytes()[..]).arg(self.begun).arg(most)
+    }
 }
 
 /// Whose login is to end, and only if it began before an epoch.
@@ -194,6 +220,14 @@ impl Principals {
     /// For scripts, where all lies on one server.
     pub(super) fn known(&self, principal: Principal) -> Known {
         Known { epochs: self.epochs_of(&principal), sessions: self.index_of(&principal), principal }
+    }
+
+    /// For scripts, where all lies on one server.
+    pub(super) fn entry(&self, login: Attempt<'_>) -> Entry {
+        let Login { principal, epoch, limit } = login.login;
+        let [sessions, entering, _] = self.keys_of(principal);
+        let (epochs, most) = (self.epochs_of(principal), limit.map(|limit| limit.max));
+        Entry { epochs, sessions, entering, key: *login.key, begun: epoch, most }
     }
 
     fn index_of(&self, principal: &Principal) -> Vec<u8> {

@@ -99,6 +99,13 @@ impl SealedSessionStore {
         Ok(Self { inner, sealer: Arc::new(Sealer::new(namespace, keys, names)?) })
     }
 
+    fn opened_load(&self, loaded: Loaded) -> Result<Loaded> {
+        Ok(match loaded {
+            Loaded::Found(stored) => Loaded::Found(self.sealer.open(&stored, None)?),
+            none => none,
+        })
+    }
+
     fn opened(&self, saved: Saved, base: &Snapshot) -> Result<Saved> {
         Ok(match saved {
             Saved::Applied(stored) => Saved::Applied(self.sealer.open(&stored, Some(base))?),
@@ -117,10 +124,17 @@ impl SessionStore for SealedSessionStore {
     }
 
     async fn load_with(&self, key: &SessionKey, options: LoadOptions) -> Result<Loaded> {
-        Ok(match self.inner.load_with(key, options).await? {
-            Loaded::Found(stored) => Loaded::Found(self.sealer.open(&stored, None)?),
-            none => none,
-        })
+        self.opened_load(self.inner.load_with(key, options).await?)
+    }
+
+    async fn load_entering_with(
+        &self,
+        key: &SessionKey,
+        who: &Principal,
+        options: LoadOptions,
+    ) -> Result<(Loaded, u64)> {
+        let (loaded, epoch) = self.inner.load_entering_with(key, &self.sealer.code_of(who), options).await?;
+        Ok((self.opened_load(loaded)?, epoch))
     }
 
     async fn save_with(

@@ -186,19 +186,33 @@ impl Session {
 
     async fn log_in(&self, principal: Principal, options: LoginOptions) -> Result<()> {
         let stay = Stay::of(&options, self.config()).map_err(|error| error.with_operation(NAME.login))?;
-        self.load().await?;
         let epoch = match options.epoch {
-            Some(begun) => begun,
-            None => match self.begin_login(&principal).await {
-                // The commit finds out whether the store is back; then the login begins with it.
-                Err(error) if Outage::of(&error).is_some() => 0,
-                epoch => epoch?,
-            },
+            Some(begun) => {
+                self.load().await?;
+                begun
+            }
+            None => self.load_and_begin(&principal).await?,
         };
         let mut state = self.open_state()?;
         state.refuse_degraded(NAME.login)?;
         state.log_in(principal, epoch, stay, self.config().on_login);
         Ok(())
+    }
+
+    /// Loads the session and asks in which epoch the login begins, in one round trip where the store can do that.
+    async fn load_and_begin(&self, principal: &Principal) -> Result<u64> {
+        let begun = match self.inner.shared.store.capabilities().has(PRINCIPALS) {
+            true => self.load_entering(principal).await?,
+            false => self.load().await.map(|()| 0)?,
+        };
+        if begun != 0 {
+            return Ok(begun);
+        }
+        match self.begin_login(principal).await {
+            // The commit finds out whether the store is back; then the login begins with it.
+            Err(error) if Outage::of(&error).is_some() => Ok(0),
+            epoch => epoch,
+        }
     }
 
     /// Gives the session a new token and refuses the old one, for example after a second factor. Without a session it
@@ -300,7 +314,7 @@ impl Session {
             _ if !removed.is_empty() && !refused => {
                 Ok(Ended::Over { base: Base::Deleted, cookie: Some(CookieChange::RemoveFallback) })
             }
-            _ => Ok(self.over(&self.find().await?)),
+            _ => Ok(self.over(&self.find(None).await?)),
         }
     }
 

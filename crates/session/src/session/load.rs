@@ -14,7 +14,8 @@ use crate::cookie::Brought;
 use crate::event::SessionEventKind;
 use crate::operation::NAME;
 use crate::outcome::{Loaded, REMEMBERED};
-use crate::record::Snapshot;
+use crate::record::{Principal, Snapshot};
+use crate::token::SessionKey;
 
 impl Session {
     /// Loads the session unless that was done.
@@ -26,8 +27,23 @@ impl Session {
         self.load_gated().await
     }
 
-    /// The same for a caller that holds the gate.
+    /// Loads the session unless that was done, and answers the epoch of whoever is about to log in if that came with it, or 0.
+    pub(super) async fn load_entering(&self, who: &Principal) -> Result<u64> {
+        if !self.state().is_unloaded() {
+            return Ok(0);
+        }
+        let mut entering = Entering { who, epoch: 0 };
+        let _gate = self.inner.gate.lock().await;
+        self.load_gated_for(Some(&mut entering)).await?;
+        Ok(entering.epoch)
+    }
+
+    /// Loads it for a caller that holds the gate.
     pub(super) async fn load_gated(&self) -> Result<()> {
+        self.load_gated_for(None).await
+    }
+
+    async fn load_gated_for(&self, entering: Option<&mut Entering<'_>>) -> Result<()> {
         {
             let mut state = self.state();
             state.used = true;
@@ -39,7 +55,7 @@ impl Session {
             }
         }
         // Instrumenting moves the future, and so it is given a pointer to it.
-        let found = pin!(self.find()).instrument(span::of_service(NAME.load)).await;
+        let found = pin!(self.find(entering)).instrument(span::of_service(NAME.load)).await;
         if found.is_ok() && !self.inner.tokens.is_empty() {
             self.inner.shared.watch.reached();
         }
@@ -68,10 +84,10 @@ impl Session {
     /// A request that arrived before a rotation or a deletion and has the old token was under way: it begins no other
     /// session. One that arrives later does, since the answer with the newer cookie may have been lost; but it may as well
     /// have been sent before that came, so that the newer cookie must stay. After a minute nobody is on the way.
-    pub(super) async fn find(&self) -> Result<Base> {
+    pub(super) async fn find(&self, mut entering: Option<&mut Entering<'_>>) -> Result<Base> {
         let (mut base, watch) = (Base::Absent, &self.inner.shared.watch);
         for Brought { token, place } in &self.inner.tokens {
-            let loaded = self.inner.shared.store.load(&token.key()).await;
+            let loaded = self.look_up(&token.key(), entering.as_deref_mut()).await;
             watch.looked_up(token, &loaded);
             match loaded {
                 Ok(Loaded::Absent) => watch.unknown_token(),
@@ -106,6 +122,18 @@ impl Session {
             }
         }
         Ok(base)
+    }
+
+    async fn look_up(&self, key: &SessionKey, entering: Option<&mut Entering<'_>>) -> Result<Loaded> {
+        let store = &self.inner.shared.store;
+        match entering.filter(|entering| entering.epoch == 0) {
+            None => store.load(key).await,
+            Some(entering) => {
+                let (loaded, epoch) = store.load_entering(key, entering.who).await?;
+                entering.epoch = epoch;
+                Ok(loaded)
+            }
+        }
     }
 
     fn discards(&self, error: &Error) -> bool {
@@ -150,6 +178,12 @@ impl Session {
             self.state().outage = Some(outage);
         }
     }
+}
+
+/// Who is about to log in, and in which epoch that begins, once it is known.
+pub(super) struct Entering<'a> {
+    who: &'a Principal,
+    epoch: u64,
 }
 
 fn rotated_ago(snapshot: &Snapshot) -> Duration {

@@ -163,8 +163,8 @@ async fn every_operation_costs_what_the_contract_says() {
         ("write: load and save", "POST", "/write", &cookie, 2),
         ("first write of an attribute", "POST", "/same", &cookie, 2),
         ("equal write", "POST", "/same", &cookie, 1),
-        ("login without a session: epoch, create and list", "POST", "/login", "", 3),
-        ("login with rotation: load, epoch, rotate and list", "POST", "/login", &cookie, 4),
+        ("login without a session: epoch, create and list at once", "POST", "/login", "", 2),
+        ("login with rotation: load with the epoch, rotate and list at once", "POST", "/login", &cookie, 2),
     ];
     for (case, method, path, cookie, expected) in cases {
         let before = round_trips(&proxy);
