@@ -201,7 +201,9 @@ async fn the_right_to_change_the_schema_is_not_waited_for_without_an_end() {
     let folder = Folder::new();
     let database = Database::open(&folder.url()).await.unwrap();
     let mut connection = database.pool.acquire().await.unwrap();
-    let error = right_to_migrate(&mut connection, "SELECT 0", Duration::ZERO).await.unwrap_err();
+    let waited =
+        tokio::time::timeout(Duration::from_secs(30), right_to_migrate(&mut connection, "SELECT 0", Duration::ZERO));
+    let error = waited.await.expect("somebody who has it is not waited for without an end").unwrap_err();
     assert!(error.to_string().contains("another replica"), "{error}");
     right_to_migrate(&mut connection, "SELECT 1", Duration::ZERO).await.unwrap();
 }
