@@ -1,6 +1,6 @@
 use syn::meta::ParseNestedMeta;
 use syn::spanned::Spanned as _;
-use syn::{Attribute, Error, Field, Ident, LitStr, Path, Result};
+use syn::{Attribute, Error, Field, GenericArgument, Ident, LitStr, Path, PathArguments, Result, Type};
 
 /// What a field of the struct is in the index.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -85,10 +85,29 @@ impl FieldAttributes {
         if self.sortable && self.role == Role::Text {
             return refuse("a text field cannot be sorted by; add a keyword sub-field by `with`");
         }
+        if matches!(self.role, Role::Text | Role::Keyword) && is_no_text(&field.ty) {
+            return refuse("its type is no text: numbers, truth values and times need no attribute");
+        }
         let outside = matches!(self.role, Role::Id | Role::Version | Role::Skip);
         if outside && (self.sortable || self.refine.is_some()) {
             return refuse("id, version and skip take no further attribute");
         }
         Ok(self)
+    }
+}
+
+/// Whether this is one of the types that are stored as something else than text, or an `Option` or a `Vec` of one. Of a type of the
+/// application's own only its [`FieldValue`] knows.
+///
+/// [`FieldValue`]: https://docs.rs/statehouse-search/latest/statehouse_search/trait.FieldValue.html
+fn is_no_text(ty: &Type) -> bool {
+    const OTHERS: [&str; 8] = ["i64", "i32", "u64", "u32", "f64", "bool", "Millis", "SystemTime"];
+    let Type::Path(path) = ty else { return false };
+    let Some(last) = path.path.segments.last() else { return false };
+    match &last.arguments {
+        PathArguments::AngleBracketed(inner) if last.ident == "Option" || last.ident == "Vec" => {
+            inner.args.iter().any(|inner| matches!(inner, GenericArgument::Type(inner) if is_no_text(inner)))
+        }
+        _ => OTHERS.iter().any(|other| last.ident == other),
     }
 }

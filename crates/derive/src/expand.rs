@@ -1,5 +1,5 @@
 use proc_macro2::TokenStream;
-use quote::{format_ident, quote};
+use quote::quote;
 use syn::ext::IdentExt as _;
 use syn::{Data, DeriveInput, Error, Fields, Ident, Path, Result, Type, Visibility};
 
@@ -161,13 +161,59 @@ fn handle(member: &Member<'_>, krate: &TokenStream) -> Option<TokenStream> {
         }
     };
     let doc = format!("The field `{name}` of the index.");
-    let function = format_ident!("{}", ident);
     Some(quote! {
         #[doc = #doc]
         #[must_use]
         #[allow(dead_code, reason = "not every field is asked for")]
-        #visibility fn #function() -> #handle {
+        #visibility fn #ident() -> #handle {
             <#handle>::new(#name)
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use syn::parse_quote;
+
+    use super::*;
+
+    fn expanded(input: &DeriveInput) -> std::result::Result<String, String> {
+        let code = document(input, &quote!(::statehouse_search));
+        code.map(|code| code.to_string()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_field_may_have_the_name_of_a_keyword() {
+        let code = expanded(&parse_quote! {
+            struct Finding {
+                #[document(id)]
+                r#ref: String,
+                #[document(keyword)]
+                r#type: String,
+                r#match: Option<u64>,
+            }
+        });
+        let code = code.unwrap();
+        for part in ["fn r#type ()", "fn r#match ()", "self . r#ref", "new (\"type\")"] {
+            assert!(code.contains(part), "{part}: {code}");
+        }
+    }
+
+    #[test]
+    fn a_text_or_keyword_is_no_number() {
+        let field = |role: &str, ty: &str| {
+            let code = format!("struct X {{ #[document(id)] id: String, #[document({role})] field: {ty} }}");
+            expanded(&syn::parse_str(&code).unwrap())
+        };
+        for ty in ["u64", "Option<i32>", "Vec<f64>", "bool", "std::time::SystemTime", "Option<Millis>"] {
+            for role in ["text", "keyword", "keyword, sort"] {
+                let error = field(role, ty).unwrap_err();
+                assert!(error.contains("is no text"), "{role} {ty}: {error}");
+            }
+        }
+        for ty in ["String", "Option<String>", "Vec<std::string::String>", "Status", "Vec<crate::Status>"] {
+            field("keyword", ty).unwrap();
+        }
+        field("sort", "Option<u64>").unwrap();
+    }
 }

@@ -73,7 +73,7 @@ use crate::{
 /// # Errors
 /// `InvalidInput` and `Unsupported` before anything is sent, for what the schema does not allow or the backend cannot do
 /// exactly. `Timeout` and `Unavailable` for a backend that does not answer: never an empty result. `OutcomeUnknown` for
-/// a bulk whose answer was lost; sending it again with the same versions is safe.
+/// a bulk whose answer was lost, or that was perhaps not made durable; sending it again with the same versions is safe.
 ///
 /// # Durability
 /// As [`Durability`](crate::Durability) says, per bulk.

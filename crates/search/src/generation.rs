@@ -211,7 +211,7 @@ impl BeginOptions {
 pub struct ActivateOptions {
     /// What it must hold.
     pub verify: Verify,
-    /// How long this call may take; the backend's own limit if none.
+    /// How long this call may take; the backend's own limit if none. An embedded index has none for this.
     pub deadline: Option<Duration>,
 }
 

@@ -1,10 +1,9 @@
 //! Indexes by name, wherever they are.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use statehouse_core::{Capabilities, Health, Namespace, Result};
-use tokio::sync::Mutex;
 
 use crate::{Schema, SearchIndex};
 
@@ -32,8 +31,26 @@ use crate::{OpenSearchConfig, OpenSearchIndex};
 pub struct Indexes {
     place: Place,
     namespace: Namespace,
-    /// An index on disk has one writer, so a name that is opened twice gives the same index. Held while one is opened.
-    open: Mutex<HashMap<String, Arc<dyn SearchIndex>>>,
+    /// An index on disk has one writer, so a name that is opened twice gives the same index.
+    names: Mutex<HashMap<String, Arc<Name>>>,
+}
+
+/// What there is of a name. Whoever opens it holds up those who want the same one opened, and nobody else.
+#[derive(Debug, Default)]
+struct Name {
+    /// Held while it is opened, or by another schema than it is.
+    opening: tokio::sync::Mutex<()>,
+    open: Mutex<Option<Arc<dyn SearchIndex>>>,
+}
+
+impl Name {
+    fn open(&self) -> Option<Arc<dyn SearchIndex>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, index: Option<Arc<dyn SearchIndex>>) -> Option<Arc<dyn SearchIndex>> {
+        std::mem::replace(&mut self.open.lock().unwrap_or_else(PoisonError::into_inner), index)
+    }
 }
 
 #[derive(Debug)]
@@ -85,7 +102,7 @@ impl Indexes {
     }
 
     pub(crate) fn new(place: Place, namespace: &Namespace) -> Self {
-        Self { place, namespace: namespace.clone(), open: Mutex::default() }
+        Self { place, namespace: namespace.clone(), names: Mutex::default() }
     }
 
     pub(crate) const fn place(&self) -> &Place {
@@ -99,16 +116,55 @@ impl Indexes {
     /// [`InvalidInput`](statehouse_core::ErrorKind::InvalidInput) if the name is not a lowercase word as [`Namespace`]
     /// describes. Else what opening it says.
     pub async fn index(&self, name: &str, schema: Schema) -> Result<Arc<dyn SearchIndex>> {
-        let mut open = self.open.lock().await;
-        let schema = Arc::new(schema);
-        let known = open.get(name).cloned();
-        let index = match known {
-            Some(index) if *index.schema() == schema => return Ok(index),
-            Some(index) => index.ensure_with(schema, crate::EnsureOptions::default()).await?,
-            None => self.place.index(&self.namespace.child(name)?, schema).await?,
+        let (place, schema) = (self.namespace.child(name)?, Arc::new(schema));
+        let known = self.name(name);
+        let found = || known.open().filter(|index| *index.schema() == schema);
+        if let Some(index) = found() {
+            return Ok(index);
+        }
+        let _one = known.opening.lock().await;
+        if let Some(index) = found() {
+            return Ok(index);
+        }
+        let opened = match known.open() {
+            Some(index) => index.ensure_with(schema, crate::EnsureOptions::default()).await,
+            None => self.place.index(&place, schema).await,
         };
-        open.insert(name.to_owned(), Arc::clone(&index));
-        Ok(index)
+        self.settle(name, &known, opened, |_| true)
+    }
+
+    fn names(&self) -> MutexGuard<'_, HashMap<String, Arc<Name>>> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn name(&self, name: &str) -> Arc<Name> {
+        Arc::clone(self.names().entry(name.to_owned()).or_default())
+    }
+
+    fn all(&self) -> Vec<Arc<Name>> {
+        self.names().values().cloned().collect()
+    }
+
+    /// Keeps what was opened, if it is to be found again. Leaves nothing of a name that could not be opened, and that nobody else
+    /// waits for.
+    fn settle(
+        &self,
+        name: &str,
+        known: &Arc<Name>,
+        opened: Result<Arc<dyn SearchIndex>>,
+        is_kept: impl Fn(&Name) -> bool,
+    ) -> Result<Arc<dyn SearchIndex>> {
+        match &opened {
+            Ok(index) if is_kept(known) => drop(known.set(Some(Arc::clone(index)))),
+            Ok(_) => {}
+            Err(_) => {
+                let mut names = self.names();
+                if Arc::strong_count(known) == 2 && known.open().is_none() {
+                    names.remove(name);
+                }
+            }
+        }
+        opened
     }
 
     /// The live generation of this index by the schema that it has: what a build with another schema begins a
@@ -117,20 +173,19 @@ impl Indexes {
     /// # Errors
     /// [`NotFound`](statehouse_core::ErrorKind::NotFound) if there is none; else what opening it says.
     pub async fn live(&self, name: &str) -> Result<Arc<dyn SearchIndex>> {
-        let mut open = self.open.lock().await;
-        let known = open.get(name).filter(|index| index.capabilities().has(crate::capability::REINDEX)).cloned();
-        if let Some(index) = known {
-            // Others open theirs meanwhile.
-            drop(open);
-            let generations = index.generations_with(crate::GenerationsOptions::default()).await?;
-            let live = generations.into_iter().find(|found| found.state == crate::GenerationState::Live);
-            let schema = live.map_or_else(|| Arc::clone(index.schema()), |live| live.schema);
-            return index.ensure_with(schema, crate::EnsureOptions::default()).await;
+        let (place, known) = (self.namespace.child(name)?, self.name(name));
+        let found = || known.open().filter(|index| index.capabilities().has(crate::capability::REINDEX));
+        if let Some(index) = found() {
+            return live_of(&*index).await;
         }
-        let index = self.place.live(&self.namespace.child(name)?).await?;
+        let one = known.opening.lock().await;
+        if let Some(index) = found() {
+            drop(one);
+            return live_of(&*index).await;
+        }
+        let opened = self.place.live(&place).await;
         // On disk there is one writer, which is found again.
-        open.entry(name.to_owned()).or_insert_with(|| Arc::clone(&index));
-        Ok(index)
+        self.settle(name, &known, opened, |known| known.open().is_none())
     }
 
     /// What every index here can do: of [`SHARED`](crate::capability::SHARED) and
@@ -147,9 +202,8 @@ impl Indexes {
 
     /// The health of the open indexes: the first that is not up, else the last; of the place itself while none is open.
     pub async fn health(&self) -> Health {
-        let open: Vec<_> = self.open.lock().await.values().cloned().collect();
         let mut last = None;
-        for index in open {
+        for index in self.all().iter().filter_map(|known| known.open()) {
             let health = index.health().await;
             if !health.is_up() {
                 return health;
@@ -176,17 +230,31 @@ impl Indexes {
         }
     }
 
-    /// Closes all, also if one of them fails.
+    /// Closes all, also if one of them fails, and in the end those that are being opened meanwhile.
     ///
     /// # Errors
     /// The first that closing one has.
     pub async fn close(&self) -> Result<()> {
-        let mut outcome = Ok(());
-        for (_, index) in self.open.lock().await.drain() {
+        let (mut outcome, all) = (Ok(()), self.all());
+        for index in all.iter().filter_map(|known| known.set(None)) {
             outcome = outcome.and(index.close().await);
+        }
+        for known in all {
+            let _one = known.opening.lock().await;
+            if let Some(index) = known.set(None) {
+                outcome = outcome.and(index.close().await);
+            }
         }
         outcome
     }
+}
+
+/// The live generation of an index that is open.
+async fn live_of(index: &dyn SearchIndex) -> Result<Arc<dyn SearchIndex>> {
+    let generations = index.generations_with(crate::GenerationsOptions::default()).await?;
+    let live = generations.into_iter().find(|found| found.state == crate::GenerationState::Live);
+    let schema = live.map_or_else(|| Arc::clone(index.schema()), |live| live.schema);
+    index.ensure_with(schema, crate::EnsureOptions::default()).await
 }
 
 impl Place {
@@ -248,5 +316,7 @@ mod tests {
         indexes.close().await.unwrap();
         assert!(!first.health().await.is_up());
         assert_eq!(indexes.index("No", schema()).await.unwrap_err().kind(), ErrorKind::InvalidInput);
+        assert_eq!(indexes.live("none").await.unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(indexes.names().len(), 1, "nothing is kept of what is not there");
     }
 }

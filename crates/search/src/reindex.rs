@@ -309,44 +309,60 @@ async fn converge(
 ) -> Result<u64> {
     let (start, batch) = (Instant::now(), reindex.batch);
     let mut progress = Progress { pass, seen: 0, total: live.documents, written: before };
-    let mut after = None;
+    let (mut there, mut here) = (Ids::of(live.number), Ids::of(number));
     loop {
-        let scan = Scan::of(live.number).after(after.clone()).limit(batch);
-        let there = target.scan_with(scan, GenerationOptions::default()).await?;
-        let last = if there.len() < batch { None } else { there.last().map(|(id, _)| id.clone()) };
-        let here = between(target, number, (after.clone(), last.as_ref()), batch).await?;
-        progress.seen += there.len() as u64;
-        for differing in different(there, here).chunks(batch) {
+        there.read(target, batch).await?;
+        here.read(target, batch).await?;
+        // As far as both were read.
+        let upto = [&there, &here].into_iter().filter_map(Ids::known_up_to).min().cloned();
+        let (theirs, ours) = (there.take(upto.as_ref()), here.take(upto.as_ref()));
+        progress.seen += theirs.len() as u64;
+        for differing in different(theirs, ours).chunks(batch) {
             progress.written += target.copy_with(differing.to_vec(), GenerationOptions::default()).await?;
         }
         reindex.tell(progress);
         reindex.pace(start, progress.seen).await;
-        if last.is_none() {
+        if upto.is_none() {
             return Ok(progress.written - before);
         }
-        after = last;
     }
 }
 
-/// All of a generation behind one id and up to another.
-async fn between(
-    index: &dyn SearchIndex,
+/// The ids of a generation, with versions: those of a page that were not taken yet.
+struct Ids {
     generation: u32,
-    (mut after, last): (Option<DocumentId>, Option<&DocumentId>),
-    batch: usize,
-) -> Result<Vec<(DocumentId, u64)>> {
-    let mut all = Vec::new();
-    loop {
-        let page =
-            index.scan_with(Scan::of(generation).after(after).limit(batch), GenerationOptions::default()).await?;
-        let is_end = page.len() < batch;
-        after = page.last().map(|(id, _)| id.clone());
-        let beyond = |id: &DocumentId| last.is_some_and(|last| id > last);
-        let is_beyond = after.as_ref().is_some_and(beyond);
-        all.extend(page.into_iter().filter(|(id, _)| !beyond(id)));
-        if is_end || is_beyond {
-            return Ok(all);
+    page: Vec<(DocumentId, u64)>,
+    /// The last that was read.
+    last: Option<DocumentId>,
+    is_end: bool,
+}
+
+impl Ids {
+    const fn of(generation: u32) -> Self {
+        Self { generation, page: Vec::new(), last: None, is_end: false }
+    }
+
+    /// Reads the next page once all of the one before was taken.
+    async fn read(&mut self, index: &dyn SearchIndex, batch: usize) -> Result<()> {
+        if self.is_end || !self.page.is_empty() {
+            return Ok(());
         }
+        let scan = Scan::of(self.generation).after(self.last.clone()).limit(batch);
+        self.page = index.scan_with(scan, GenerationOptions::default()).await?;
+        self.is_end = self.page.len() < batch;
+        self.last = self.page.last().map(|(id, _)| id.clone());
+        Ok(())
+    }
+
+    /// Which id is the last of which is known whether it is there; `None` if that is known of all.
+    fn known_up_to(&self) -> Option<&DocumentId> {
+        self.last.as_ref().filter(|_| !self.is_end)
+    }
+
+    fn take(&mut self, upto: Option<&DocumentId>) -> Vec<(DocumentId, u64)> {
+        let taken = upto.map_or(self.page.len(), |upto| self.page.partition_point(|(id, _)| id <= upto));
+        let rest = self.page.split_off(taken);
+        std::mem::replace(&mut self.page, rest)
     }
 }
 

@@ -152,8 +152,8 @@ impl Run<'_> {
         if places.is_empty() {
             return;
         }
-        let ids: Vec<_> = places.iter().map(|at| self.operations[batch.places[*at]].id()).collect();
-        let found = present(self.client, self.alias, &ids, self.left()).await;
+        let ids = places.iter().map(|at| self.operations[batch.places[*at]].id().clone()).collect();
+        let found = present(self.client, self.alias, ids, self.deadline).await;
         for (nth, at) in places.into_iter().enumerate() {
             let operation = &self.operations[batch.places[at]];
             verdicts[at] = Verdict::Done(match &found {
@@ -343,7 +343,7 @@ fn verdict(operation: &Operation, item: Item<'_>) -> Option<Verdict> {
         (None, status) => {
             let (error, key) = (error::of_exception(status, done.error.as_ref()), operation.id().as_str());
             let in_doubt = |effect, error| error::of_doubt(effect, error).with_key(key);
-            return Some(match error::Verdict::of_exception(status, done.error.as_ref()) {
+            return Some(match error::Verdict::of_item(status, done.error.as_ref()) {
                 error::Verdict::Refused => Verdict::Rejected(error.with_key(key)),
                 // It may have been applied, which does no harm where a version keeps it from being applied twice.
                 error::Verdict::Failed if given.is_some() => Verdict::Rejected(in_doubt(Effect::Repeatable, error)),

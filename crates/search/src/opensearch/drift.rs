@@ -81,7 +81,9 @@ fn limits(settings: &Json) -> Option<String> {
     });
     let refreshed = || {
         let interval = text(settings.get("refresh_interval")?);
-        interval.starts_with('-').then(|| {
+        // What the server takes for none is zero or below.
+        let refreshes = time(&interval).is_some_and(|interval| !interval.is_zero());
+        (!refreshes).then(|| {
             format!("index.refresh_interval is {interval:?}: nothing would become visible, and who waits for it would wait for ever")
         })
     };
@@ -110,25 +112,27 @@ pub(super) fn alias(found: &Json) -> Option<String> {
 /// Whether versions of deletes are forgotten sooner than was asked for: then older documents come back.
 pub(super) fn forgets(index: &Json, retention: Duration) -> Option<String> {
     let found = index.get("gc_deletes").map_or_else(|| "60s".to_owned(), text);
-    let kept = time(&found)?;
-    (kept < retention).then(|| {
+    let keeps = time(&found).is_some_and(|kept| kept >= retention);
+    (!keeps).then(|| {
         format!("index.gc_deletes is {found:?}, below the {} s of \"delete_retention\"", retention.as_secs_f64())
     })
 }
 
-/// A time as the server writes it.
+/// A time as the server writes it, which for it is a number of whole milliseconds; `None` for one below zero, and for what is no time.
 fn time(text: &str) -> Option<Duration> {
     let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
     let number: u64 = text[..text.len() - unit.len()].parse().ok()?;
-    let millis = match unit {
-        "" | "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
+    let (times, per) = match unit.to_ascii_lowercase().as_str() {
+        "nanos" => (1, 1_000_000),
+        "micros" => (1, 1_000),
+        "" | "ms" => (1, 1),
+        "s" => (1_000, 1),
+        "m" => (60_000, 1),
+        "h" => (3_600_000, 1),
+        "d" => (86_400_000, 1),
         _ => return None,
     };
-    Some(Duration::from_millis(number.saturating_mul(millis)))
+    Some(Duration::from_millis(number.saturating_mul(times) / per))
 }
 
 fn analysis(schema: &Schema, settings: &Json) -> Option<String> {
@@ -252,6 +256,11 @@ mod tests {
             ("59m", true),
             ("0", true),
             ("0s", true),
+            ("-1", true),
+            ("500micros", true),
+            ("1nanos", true),
+            ("3600000000micros", false),
+            ("for ever", true),
         ] {
             assert_eq!(forgets(&json!({ "gc_deletes": found }), hour).is_some(), forgets_it, "{found}");
         }
@@ -290,6 +299,11 @@ mod tests {
             change(&mut mappings, &mut settings["index"]);
             let difference = find(&schema(), &schema(), &mappings, &settings).expect(named);
             assert!(difference.contains(named), "{named}: {difference}");
+        }
+        for interval in ["0", "0s", "0ms", "-1", "-1ms", "500micros", "1nanos"] {
+            let (mappings, mut settings) = found();
+            settings["index"]["refresh_interval"] = json!(interval);
+            assert!(find(&schema(), &schema(), &mappings, &settings).is_some(), "{interval}");
         }
         let (mut mappings, settings) = found();
         mappings["properties"].as_object_mut().unwrap().remove("uses");

@@ -42,6 +42,11 @@ impl Exception {
         }
     }
 
+    /// Whether the index is not there.
+    pub(super) fn lacks_index(&self) -> bool {
+        self.any(&|one| one.kind.as_deref() == Some("index_not_found_exception"))
+    }
+
     /// Whether one of them is like this.
     fn any(&self, like: &dyn Fn(&Self) -> bool) -> bool {
         like(self) || self.root_cause.iter().chain(self.caused_by.as_deref()).any(|inside| inside.any(like))
@@ -148,6 +153,16 @@ impl Verdict {
             (502 | 504, _) => Self::Failed,
             (_, name) if is_passing(name) => Self::Failed,
             _ => Self::Final,
+        }
+    }
+
+    /// Of an item of a bulk, or a document. A node sends such a one again by itself where another has broken the connection, and says in
+    /// the end only that the shard is not there, with 503: the first may have done it.
+    pub(super) fn of_item(status: u16, exception: Option<&Exception>) -> Self {
+        let blocked = exception.and_then(Exception::kind).is_some_and(blocks);
+        match Self::of_exception(status, exception) {
+            Self::Refused if status != 429 && !blocked => Self::Failed,
+            verdict => verdict,
         }
     }
 }

@@ -11,12 +11,11 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::json;
 use statehouse_core::{ErrorKind, Fence, Namespace, Result, Version};
-use tokio::sync::OnceCell;
 
 use super::client::{Call, Client};
 use super::error::{self, Effect};
 use super::source;
-use super::versions::present;
+use super::versions::one;
 use crate::DocumentId;
 
 /// What the answer to a raise is to say.
@@ -26,8 +25,6 @@ const FILTER: &str = "filter_path=items.*.status,items.*.error.type,items.*.erro
 pub(super) struct Marks {
     index: String,
     replicas: u32,
-    /// Whether the index is there.
-    made: OnceCell<()>,
 }
 
 #[derive(Deserialize)]
@@ -49,7 +46,7 @@ struct Done {
 
 impl Marks {
     pub(super) fn of(alias: &Namespace, replicas: u32) -> Self {
-        Self { index: format!("{alias}@marks"), replicas, made: OnceCell::new() }
+        Self { index: format!("{alias}@marks"), replicas }
     }
 
     /// Makes the index if nobody has.
@@ -63,10 +60,24 @@ impl Marks {
         }
     }
 
+    /// What a mark is. The index is made where it is not there, also if somebody has deleted it: at a write the server would make one by
+    /// rules of its own.
+    async fn found(&self, client: &Client, id: &DocumentId, time: Option<Duration>) -> Result<Option<u64>> {
+        let told = one(client, &self.index, id, time).await?;
+        if !told.lacks_index() {
+            return told.version();
+        }
+        self.make(client, time).await.map(|()| None)
+    }
+
     /// Raises a mark.
     pub(super) async fn raise(&self, client: &Client, fence: &Fence, time: Option<Duration>) -> Result<()> {
         let id = DocumentId::new(fence.mark())?;
-        self.made.get_or_try_init(|| self.make(client, time)).await?;
+        self.found(client, &id, time).await?;
+        self.write(client, (&id, fence), time).await
+    }
+
+    async fn write(&self, client: &Client, (id, fence): (&DocumentId, &Fence), time: Option<Duration>) -> Result<()> {
         let mut lines = b"{\"index\":{\"_id\":".to_vec();
         source::write_text(id.as_str(), &mut lines);
         lines.extend_from_slice(b",\"version_type\":\"external_gte\",\"version\":");
@@ -86,11 +97,9 @@ impl Marks {
     /// Checks a fence, and raises its mark where that is lower.
     pub(super) async fn check(&self, client: &Client, fence: &Fence, time: Option<Duration>) -> Result<()> {
         let id = DocumentId::new(fence.mark())?;
-        self.made.get_or_try_init(|| self.make(client, time)).await?;
-        let found = present(client, &self.index, &[&id], time).await?;
-        match found.first().copied().flatten() {
+        match self.found(client, &id, time).await? {
             Some(mark) if mark >= fence.token().get() => fence.check(Version::new(mark)),
-            _ => self.raise(client, fence, time).await,
+            _ => self.write(client, (&id, fence), time).await,
         }
     }
 }

@@ -100,7 +100,11 @@ use crate::{
 ///   a quarter of a second later. Hits that something else has written into the index are left out and counted in
 ///   [`skipped`](SearchResponse::skipped); `get` of one is `Corrupt`. Of more than 10,000 that stand in one place in the order of
 ///   a request, only so many are counted where it is read behind cursors.
-/// - **Bounds.** An answer longer than `max_answer` is `TooLarge`. Health takes at most a second.
+/// - **In doubt.** A node that has lost another one in the middle of a write sends it there again by itself. So a single operation of
+///   which the server says that its shard is not there may have been applied: with a version it is sent again and read back, without
+///   one it is `OutcomeUnknown`. And a write with a version may be `Stale` at the first try because its own first half came through.
+/// - **Bounds.** An answer longer than `max_answer` is `TooLarge`. Health takes at most a second, and opening no longer than
+///   `deadline` and one `timeout`, however many requests it takes.
 /// - **Pages.** One handle asks the same copy of a shard each time, as long as that copy is there, so that pages fit
 ///   together. Copies may rank differently while they hold different deleted documents.
 /// - **All hits** are read of a point in time, which the server is told of when it is not needed any more. Where that does not
@@ -212,8 +216,13 @@ impl OpenSearchIndex {
         let alias = config.alias(name)?;
         let client = Client::new(config)?;
         let looked = Instant::now();
-        open::check_server(&client, config).await?;
-        let opened = open::index(&client, config, &alias, schema).await?;
+        let opened = async {
+            open::check_server(&client, config).await?;
+            open::index(&client, config, &alias, schema).await
+        };
+        // What a request or a shard that is waited for has to say at the end of its time says more.
+        let limit = config.timing.total.saturating_add(config.timing.attempt);
+        let opened = within(Some(limit), opened).await?;
         let marks = Marks::of(&alias, config.layout.replicas);
         let several = opened.shards > 1;
         let all = [capability::SHARED, capability::DURABLE, capability::FENCED, capability::GLOBAL_STATISTICS];

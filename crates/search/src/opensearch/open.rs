@@ -130,9 +130,10 @@ pub(super) async fn index(
     schema: &Schema,
 ) -> Result<Opened> {
     let wanted = Wanted { alias, schema, retention: config.layout.delete_retention };
+    let until = deadline(client.timing.total);
     let opened = ensure(client, config, wanted).await?;
     let alias = alias.as_str();
-    wait_for_shards(client, alias).await?;
+    wait_for_shards(client, alias, until).await?;
     // What it does to words says more than which setting was changed.
     verify_analysis(client, alias, &opened.stored.schema).await?;
     opened.check()?;
@@ -283,8 +284,7 @@ fn check(found: BTreeMap<String, Found>, wanted: Wanted<'_>) -> Result<Opened> {
 
 /// Waits until every shard has a copy that serves: another process may have created the index a moment ago, and after a
 /// restart of the cluster shards come one by one.
-async fn wait_for_shards(client: &Client, alias: &str) -> Result<()> {
-    let deadline = deadline(client.timing.total);
+async fn wait_for_shards(client: &Client, alias: &str, until: Instant) -> Result<()> {
     // The server answers before it counts as silent.
     let patience = (client.timing.attempt / 2).as_millis();
     let call = Call::get(Shards::path(alias, &format!("wait_for_status=yellow&timeout={patience}ms")));
@@ -297,7 +297,7 @@ async fn wait_for_shards(client: &Client, alias: &str) -> Result<()> {
                 break;
             }
         }
-        if Instant::now() >= deadline {
+        if Instant::now() >= until {
             return Err(error::of_missing_shard());
         }
         // The server does not wait for the shards of a new index, and a proxy may have answered at once.

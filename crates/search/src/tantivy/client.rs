@@ -1,5 +1,6 @@
 //! A generation that is open: its writer, the writes it has not committed yet, and the traces of deletes.
 
+mod commit;
 mod read;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,6 +11,7 @@ use statehouse_core::{Error, ErrorKind, Result, Retry, Timestamp};
 use tantivy::index::SegmentMeta;
 use tantivy::{FutureResult, Index, IndexReader, IndexWriter, ReloadPolicy, TantivyError, Term};
 
+use self::commit::{NotShown, in_doubt};
 use super::config::TantivyConfig;
 use super::counted::Counted;
 use super::document::Document;
@@ -153,27 +155,6 @@ impl Client {
         })
     }
 
-    /// Sees to it that the writer is there and holds what is pending.
-    fn revive(&self, writer: &mut Writer) -> Result<()> {
-        if writer.inner.is_some() {
-            return Ok(());
-        }
-        let inner = open_writer(&self.index, &self.config)?;
-        // The commit that failed may have come as far as the disk.
-        self.show()?;
-        for (id, change) in self.pending.all() {
-            inner.delete_term(self.id_term(&id));
-            if let Change::Written { version, record } = change {
-                let (document, _) = self.mapping.document(&record, version)?;
-                if let Err(error) = inner.add_document(document) {
-                    return Err(why_it_ended(inner, error));
-                }
-            }
-        }
-        writer.inner = Some(inner);
-        Ok(())
-    }
-
     /// What is part of a write that has begun.
     pub(super) fn bulk(
         &self,
@@ -218,11 +199,15 @@ impl Client {
             })
             .collect();
         if let Some(undo) = undo
-            && let Err(error) = self.commit(&mut writer)
+            && let Err(NotShown { cause, perhaps }) = self.try_commit(&mut writer)
         {
+            if perhaps {
+                // They wait for the next commit: whatever the folder holds then, it comes to what they say.
+                return Err(in_doubt(cause));
+            }
             // Those that were queued before wait for the next commit; these did not happen.
             undo.all(&self.pending, &mut writer.deleted);
-            return Err(error);
+            return Err(cause);
         }
         Ok(outcomes)
     }
@@ -320,32 +305,6 @@ impl Client {
 
     fn id_term(&self, id: &DocumentId) -> Term {
         Term::from_field_text(self.mapping.id, id.as_str())
-    }
-
-    /// Commits what is pending and shows it. If that fails it stays pending: a new writer takes it up.
-    fn commit(&self, writer: &mut Writer) -> Result<()> {
-        if !writer.uncommitted && !writer.deleted.is_changed() {
-            return Ok(());
-        }
-        // Until it is shown, gets and versions take it from what is pending.
-        let committed = self.revive(writer).and_then(|()| self.commit_all(writer)).and_then(|()| self.show());
-        if committed.is_ok() {
-            writer.uncommitted = false;
-            writer.deleted.commit();
-            self.pending.clear();
-            *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        } else {
-            // Its threads may have ended, and a rollback that fails leaves a writer that panics.
-            writer.inner = None;
-            writer.counted.lose();
-        }
-        committed.inspect_err(|error| self.note(error))
-    }
-
-    fn commit_all(&self, writer: &mut Writer) -> Result<()> {
-        let deletes = writer.deleted.prepare()?;
-        let payload = Payload { largest_document: self.largest_document(), deletes };
-        commit(writer.inner.as_mut().ok_or_else(failed)?, &payload)
     }
 
     /// Keeps why nothing can be committed, until something is.
@@ -456,13 +415,6 @@ impl Client {
 fn unreadable(cause: serde_json::Error) -> Error {
     let message = "the index is damaged: what its last commit says cannot be read; rebuild it from its source";
     Error::new(ErrorKind::Corrupt, message).with_backend(BACKEND).with_source(cause)
-}
-
-fn commit(writer: &mut IndexWriter<Document>, payload: &Payload) -> Result<()> {
-    let payload = serde_json::to_string(payload).map_err(|error| failed().with_source(error))?;
-    let mut prepared = writer.prepare_commit().map_err(map_error)?;
-    prepared.set_payload(&payload);
-    prepared.commit().map_err(map_error).map(drop)
 }
 
 fn open_writer(index: &Index, config: &TantivyConfig) -> Result<IndexWriter<Document>> {

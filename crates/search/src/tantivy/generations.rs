@@ -4,7 +4,7 @@
 //!
 //! The pointer is text: `statehouse-search 1`, the format; `live 000001`; and a line `kept 000002` for each other generation
 //! that must stay, one that is being filled or one to go back to. Any other generation was not finished, or is no longer
-//! wanted, and is swept when the index is opened. Another generation is made live by writing the pointer anew: to a file
+//! wanted, and is swept when the index is opened: a folder with such a number and nothing in it but files of a generation. Another generation is made live by writing the pointer anew: to a file
 //! beside it, synced, and renamed. Readers of the old one may go on, as with any file that is removed.
 //!
 //! `last-generation` is the highest number of those that were dropped, as text: none of them is used again, for whoever still
@@ -103,10 +103,20 @@ impl Generations {
     /// A new generation, which is swept unless it is made live or kept. It has a higher number than those there are, and this.
     pub(super) fn begin(&self, above: u32) -> Result<String> {
         let names = names(&self.folder)?;
-        let there = names.iter().filter(|name| is_generation(name)).filter_map(|name| name.parse().ok());
-        let name = format!("{:06}", there.fold(u64::from(above), u64::max) + 1);
+        let ours = names.iter().filter(|name| self.is_ours(name)).filter_map(|name| number(name));
+        let next = ours.fold(above, u32::max).checked_add(1);
+        // What somebody else has put there stays.
+        let free = next.into_iter().flat_map(|next| next..=u32::MAX).map(|number| format!("{number:06}"));
+        let name = free.into_iter().find(|name| !names.contains(name));
+        let name = name.ok_or_else(|| not_ours(&self.folder, "it has no number left for a generation"))?;
         make(&self.path(&name))?;
         Ok(name)
+    }
+
+    /// Whether this is a generation, and nothing is in it that is not of one: others, too, call folders by numbers.
+    fn is_ours(&self, name: &str) -> bool {
+        let of_ours = |name: &String| is_of_segment(name) || is_of_generation(name);
+        is_generation(name) && names(&self.path(name)).is_ok_and(|within| within.iter().all(of_ours))
     }
 
     /// Makes what the pointer names live, at once and for good.
@@ -120,7 +130,7 @@ impl Generations {
     pub(super) fn sweep(&self, pointer: Option<&Pointer>) -> Result<()> {
         let named = |name: &String| pointer.is_some_and(|pointer| pointer.live == *name || pointer.kept.contains(name));
         for name in names(&self.folder)? {
-            let removed = if is_generation(&name) && !named(&name) {
+            let removed = if !named(&name) && self.is_ours(&name) {
                 tracing::info!(name: "search.generation_removed", generation = name, "a generation of the index that is not live is removed");
                 remove(&self.path(&name))
             } else if name.starts_with(".tmp") {
@@ -181,7 +191,12 @@ impl Pointer {
 }
 
 fn is_generation(name: &str) -> bool {
-    name.len() >= 6 && name.bytes().all(|b| b.is_ascii_digit())
+    number(name).is_some()
+}
+
+/// The number of a generation of this name.
+fn number(name: &str) -> Option<u32> {
+    name.parse().ok().filter(|number| *name == format!("{number:06}"))
 }
 
 /// Whether tantivy gave a file its name for a segment: 32 hexadecimal digits and an ending.
@@ -339,6 +354,28 @@ mod tests {
         generations.publish(&only).unwrap();
         generations.sweep(Some(&only)).unwrap();
         assert_eq!(folders(folder.path()), ["000001"]);
+    }
+
+    #[test]
+    fn what_somebody_else_has_called_by_a_number_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let generations = Generations::open(folder.path()).unwrap();
+        let first = whole(&generations);
+        let only = Pointer::to(first);
+        generations.publish(&only).unwrap();
+        let theirs = ["20241128", "000002", "4294967295", "20241128120000", "18446744073709551615", "0000004"];
+        for name in theirs {
+            std::fs::create_dir(folder.path().join(name)).unwrap();
+            std::fs::write(folder.path().join(name).join("scan.pdf"), "theirs").unwrap();
+        }
+        std::fs::write(folder.path().join("000004"), "theirs").unwrap();
+        assert_eq!([0, 3].map(|above| generations.begin(above).unwrap()), ["000003", "000005"]);
+        assert_eq!(generations.begin(u32::MAX).unwrap_err().kind(), ErrorKind::InvalidConfig);
+        generations.sweep(Some(&only)).unwrap();
+        for name in theirs {
+            assert!(folder.path().join(name).join("scan.pdf").exists(), "{name}");
+        }
+        assert!(folder.path().join("000004").exists() && !folder.path().join("000003").exists());
     }
 
     #[test]

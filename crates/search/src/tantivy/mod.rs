@@ -30,6 +30,7 @@ mod place;
 mod plan;
 #[cfg(unix)]
 mod private;
+mod queued;
 mod reclaim;
 mod run;
 mod scorer;
@@ -46,12 +47,10 @@ mod weight;
 #[cfg(test)]
 mod tests;
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use statehouse_core::policy::Backoff;
 use statehouse_core::{Capabilities, Error, ErrorKind, Fence, Health, HealthStatus, RaiseOptions, Result};
 use tantivy::TantivyError;
 
@@ -59,6 +58,7 @@ use self::answer::search;
 use self::client::{Client, OPERATION};
 pub use self::config::TantivyConfig;
 use self::error::BACKEND;
+use self::queued::Queued;
 use self::shelf::{Filler, Generation, Shelf};
 use self::sought::find;
 use crate::counters::Writes;
@@ -74,10 +74,15 @@ use crate::{
 ///
 /// A short search runs in place, which takes microseconds: a few exact terms that stand in few and small documents. All
 /// other reads run on the runtime's blocking threads and end with their deadline (30 seconds unless the call says otherwise)
-/// or when their future is dropped. So do all writes: one that has begun is finished in any case, and one that still waits for
-/// others is not begun any more, so that it is never applied behind a later one. No poll holds an async thread for
-/// longer than a millisecond of its time. A `Queued` write is committed within the configured interval. While all hits are read
+/// or when their future is dropped. So do all writes, and what goes through a whole generation, with five minutes unless the call
+/// says otherwise; only opening, a merge, an activation and closing have no limit then. A write that has begun is finished in any case, and one
+/// that still waits for others is not begun any more, so that it is never applied behind a later one. No poll holds an async thread for
+/// longer than a millisecond of its time. A `Queued` write is committed within the configured interval, also if nobody waits for it
+/// any more; where the runtime that it was made on has ended before, with the next write, refresh or close. While all hits are read
 /// the folder keeps the files of the state that is read, for as long as `keep_alive` says.
+///
+/// A commit that fails has not happened, or is `OutcomeUnknown`: where it may be in the folder already, or is and cannot be shown. What
+/// it was to commit then stays, is committed again on its own, and is told of by `get` and versions until then.
 ///
 /// # Layout
 /// ```text
@@ -128,9 +133,7 @@ pub struct TantivyIndex {
     home: Arc<RwLock<Home>>,
     capabilities: Arc<Capabilities>,
     place: Arc<str>,
-    commit_interval: Duration,
-    /// Whether a commit of queued writes is on its way.
-    scheduled: Arc<AtomicBool>,
+    queued: Queued,
     writes: Writes,
     /// What was found damaged first since the index was opened.
     damage: Arc<OnceLock<Error>>,
@@ -143,15 +146,19 @@ struct Home {
     found: Result<Generation>,
 }
 
-/// How long to wait at most before a commit that failed is tried again.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-
 /// How long to leave the engine to its own merge, where that was faster.
 const MERGE_PAUSE: Duration = Duration::from_millis(20);
 const MERGE_TRIES: u32 = 1_000;
 
 /// How long a search or count may take unless it says otherwise.
 const DEADLINE: Duration = Duration::from_secs(30);
+
+/// How long a write may take, and what reads all of a generation, unless it says otherwise.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+fn patient(deadline: Option<Duration>) -> Option<Duration> {
+    deadline.or(Some(PATIENCE))
+}
 
 impl TantivyConfig {
     /// Opens the index, or makes it in a folder that is missing or empty. The folder's files are compared with their
@@ -186,7 +193,7 @@ impl TantivyIndex {
         let fenced = [capability::FENCED, capability::FENCED_AT_ONCE, capability::REINDEX];
         let always = [capability::GLOBAL_STATISTICS, capability::LIVE_STATISTICS, capability::POINT_IN_TIME];
         let durable = config.folder.is_some().then_some(capability::DURABLE);
-        let commit_interval = config.commit_interval;
+        let queued = Queued::new(config.commit_interval);
         let opened = move |stop: &Stop| {
             let shelf = Shelf::open(config, schema.as_ref())?;
             let schema = schema.unwrap_or_else(|| Arc::clone(&shelf.set().live.client.mapping.schema));
@@ -204,8 +211,7 @@ impl TantivyIndex {
             home: Arc::new(RwLock::new(home)),
             capabilities: Arc::new(always.into_iter().chain(fenced).chain(durable).collect()),
             place: place.into(),
-            commit_interval,
-            scheduled: Arc::default(),
+            queued,
             writes: Writes::new(BACKEND),
             damage: Arc::default(),
         })
@@ -250,7 +256,7 @@ impl TantivyIndex {
         &self,
         operation: statehouse_core::Operation,
         timeout: Option<Duration>,
-        work: impl FnOnce(&Shelf, &Stop) -> Result<T> + Send + 'static,
+        work: impl FnOnce(&Arc<Shelf>, &Stop) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let shelf = Arc::clone(&self.shelf);
         self.noted(blocking(operation, timeout, move |stop| work(&shelf, stop)).await)
@@ -262,7 +268,7 @@ impl TantivyIndex {
         &self,
         operation: statehouse_core::Operation,
         timeout: Option<Duration>,
-        work: impl FnOnce(&Shelf, &Stop) -> Result<T> + Send + 'static,
+        work: impl FnOnce(&Arc<Shelf>, &Stop) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         self.on_all(operation, timeout, work).await.map_err(|error| match error.kind() {
             ErrorKind::Timeout => {
@@ -296,34 +302,6 @@ impl TantivyIndex {
             tokio::time::sleep(MERGE_PAUSE).await;
         }
     }
-
-    /// Sees to it that queued writes are committed soon, once for all that are queued until then.
-    fn schedule_commit(&self) {
-        if self.scheduled.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        let (scheduled, interval) = (Arc::clone(&self.scheduled), self.commit_interval);
-        // What is queued is committed once also if the last handle goes before. A commit that fails is tried again for as
-        // long as there is a handle.
-        let (mut shelf, weak) = (Some(Arc::clone(&self.shelf)), Arc::downgrade(&self.shelf));
-        tokio::spawn(async move {
-            let (mut pause, mut pauses) = (interval, Backoff::new(interval, interval.max(LONGEST_PAUSE)));
-            loop {
-                tokio::time::sleep(pause).await;
-                scheduled.store(false, Ordering::Release);
-                let Some(shelf) = shelf.take().or_else(|| weak.upgrade()) else { return };
-                let Err(error) = blocking(OPERATION.commit, None, move |_| shelf.commit_queued()).await else {
-                    return;
-                };
-                let given_up = error.kind() == ErrorKind::Unavailable && !error.is_retryable();
-                tracing::error!(name: "search.not_committed", error = %error, "queued writes could not be committed");
-                if given_up || scheduled.swap(true, Ordering::AcqRel) {
-                    return;
-                }
-                pause = pauses.pause();
-            }
-        });
-    }
 }
 
 #[async_trait]
@@ -341,11 +319,16 @@ impl SearchIndex for TantivyIndex {
         let deadline = options.deadline;
         let (home, schema) =
             (self.home().map_err(|error| OPERATION.bulk.name_in(error))?.number, Arc::clone(&self.schema));
-        let write = move |shelf: &Shelf, stop: &Stop| shelf.bulk(home, &schema, operations, (&options, stop));
-        let outcomes = self.changed(OPERATION.bulk, deadline, write).await?;
-        if queued {
-            self.schedule_commit();
-        }
+        let commits = self.queued.clone();
+        let write = move |shelf: &Arc<Shelf>, stop: &Stop| {
+            let done = shelf.bulk(home, &schema, operations, (&options, stop));
+            // What is in doubt waits for a commit, too.
+            if queued || done.as_ref().is_err_and(|error| error.kind() == ErrorKind::OutcomeUnknown) {
+                commits.schedule(shelf);
+            }
+            done
+        };
+        let outcomes = self.changed(OPERATION.bulk, patient(deadline), write).await?;
         self.writes.count(&outcomes);
         Ok(BulkReport::new(outcomes))
     }
@@ -401,7 +384,7 @@ impl SearchIndex for TantivyIndex {
 
     async fn refresh_with(&self, options: RefreshOptions) -> Result<()> {
         self.client().map_err(|error| OPERATION.refresh.name_in(error))?;
-        self.on_all(OPERATION.refresh, options.deadline, |shelf, _| shelf.refresh()).await
+        self.on_all(OPERATION.refresh, patient(options.deadline), |shelf, _| shelf.refresh()).await
     }
 
     async fn merge_with(&self, options: MergeOptions) -> Result<()> {
@@ -410,7 +393,7 @@ impl SearchIndex for TantivyIndex {
 
     async fn raise_with(&self, fence: &Fence, options: RaiseOptions) -> Result<()> {
         let fence = fence.clone();
-        self.on_all(OPERATION.raise, options.deadline, move |shelf, _| shelf.marks.raise(&fence)).await
+        self.on_all(OPERATION.raise, patient(options.deadline), move |shelf, _| shelf.marks.raise(&fence)).await
     }
 
     async fn diff_with(&self, wanted: &Schema, _: EnsureOptions) -> Result<SchemaDiff> {
@@ -420,41 +403,46 @@ impl SearchIndex for TantivyIndex {
 
     async fn ensure_with(&self, wanted: Arc<Schema>, options: EnsureOptions) -> Result<Arc<dyn SearchIndex>> {
         let schema = Arc::clone(&wanted);
-        self.changed(OPERATION.ensure, options.deadline, move |shelf, stop| shelf.ensure(&schema, stop)).await?;
+        self.changed(OPERATION.ensure, patient(options.deadline), move |shelf, stop| shelf.ensure(&schema, stop))
+            .await?;
         Ok(self.with(wanted, None))
     }
 
     async fn generations_with(&self, options: GenerationsOptions) -> Result<Vec<crate::Generation>> {
         let GenerationsOptions { checksums, deadline } = options;
-        let told = move |shelf: &Shelf, stop: &Stop| shelf.generations(checksums, stop);
-        self.on_all(OPERATION.generations, deadline, told).await
+        let told = move |shelf: &Arc<Shelf>, stop: &Stop| shelf.generations(checksums, stop);
+        self.on_all(OPERATION.generations, patient(deadline), told).await
     }
 
     async fn begin_with(&self, wanted: Arc<Schema>, options: BeginOptions) -> Result<Arc<dyn SearchIndex>> {
         let (schema, deadline) = (Arc::clone(&wanted), options.deadline);
-        let begun = move |shelf: &Shelf, stop: &Stop| shelf.begin(&schema, options, stop);
-        let own = self.changed(OPERATION.begin, deadline, begun).await?;
+        let begun = move |shelf: &Arc<Shelf>, stop: &Stop| shelf.begin(&schema, options, stop);
+        let own = self.changed(OPERATION.begin, patient(deadline), begun).await?;
         Ok(self.with(wanted, Some(own)))
     }
 
     async fn scan_with(&self, scan: Scan, options: GenerationOptions) -> Result<Vec<(DocumentId, u64)>> {
-        let listed = move |shelf: &Shelf, stop: &Stop| shelf.scan(&scan, stop);
-        self.on_all(OPERATION.scan, options.deadline, listed).await
+        let listed = move |shelf: &Arc<Shelf>, stop: &Stop| shelf.scan(&scan, stop);
+        self.on_all(OPERATION.scan, patient(options.deadline), listed).await
     }
 
     async fn copy_with(&self, ids: Vec<DocumentId>, options: GenerationOptions) -> Result<u64> {
-        let copied = self.changed(OPERATION.copy, options.deadline, move |shelf, stop| shelf.copy(ids, stop)).await?;
-        self.schedule_commit();
-        Ok(copied)
+        let commits = self.queued.clone();
+        let copy = move |shelf: &Arc<Shelf>, stop: &Stop| {
+            let copied = shelf.copy(ids, stop);
+            commits.schedule(shelf);
+            copied
+        };
+        self.changed(OPERATION.copy, patient(options.deadline), copy).await
     }
 
     async fn activate_with(&self, generation: u32, options: ActivateOptions) -> Result<()> {
-        let activated = move |shelf: &Shelf, stop: &Stop| shelf.activate(generation, options.verify, stop);
+        let activated = move |shelf: &Arc<Shelf>, stop: &Stop| shelf.activate(generation, options.verify, stop);
         self.changed(OPERATION.activate, options.deadline, activated).await
     }
 
     async fn drop_generation_with(&self, generation: u32, options: GenerationOptions) -> Result<()> {
-        self.changed(OPERATION.drop, options.deadline, move |shelf, stop| shelf.remove(generation, stop)).await
+        self.changed(OPERATION.drop, patient(options.deadline), move |shelf, stop| shelf.remove(generation, stop)).await
     }
 
     async fn health(&self) -> Health {

@@ -80,7 +80,9 @@ impl<D: Directory + Clone> Directory for SealedDirectory<D> {
 
     fn atomic_write(&self, path: &Path, content: &[u8]) -> io::Result<()> {
         if path.as_os_str() == META {
-            return self.inner.atomic_write(path, &seal(&self.seen.list(&self.inner, content)?));
+            self.inner.atomic_write(path, &seal(&self.seen.list(&self.inner, content)?))?;
+            // tantivy syncs the folder only before: its commit would not be durable, and what it removes then would be.
+            return self.inner.sync_directory();
         }
         self.inner.atomic_write(path, &seal(content))
     }

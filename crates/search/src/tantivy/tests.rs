@@ -1,11 +1,13 @@
 mod beside;
 mod bounded;
 mod columns;
+mod committed;
 mod counted;
 mod halves;
 mod held;
 mod measured;
 mod pointed;
+mod queued;
 mod worn;
 
 use std::io::Read;

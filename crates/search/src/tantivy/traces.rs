@@ -1,8 +1,9 @@
 //! The versions of deleted documents, kept for as long as the configuration says, on disk too.
 //!
 //! On disk they are records in a file `deletes-000001` beside the segments, appended to before each commit; the commit's
-//! payload says which file it is and how many of its bytes count. What a commit that failed had appended is written over.
-//! Once most of its records are out of date, the next file takes its place.
+//! payload says which file it is and how many of its bytes count. What a commit that failed had appended is written over; where
+//! nobody knows whether it failed, all goes into the next file, and those before stay as they are until a commit has succeeded.
+//! Once most of its records are out of date, too, the next file takes its place.
 //!
 //! How long ago a delete was is counted by a clock that nobody sets. Of what a process has left there is only the time of day, which
 //! may have been set meanwhile, and nobody knows how long it was down: all of it counts as new when it is loaded. So it is kept for as
@@ -34,7 +35,7 @@ const OVERHEAD: usize = 128;
 #[derive(Debug, Default)]
 pub(super) struct Traces {
     versions: HashMap<DocumentId, Trace>,
-    /// In the order of time, also those that were replaced since.
+    /// In the order of time, also some of those that were replaced since. They count for nothing.
     order: VecDeque<(Timestamp, DocumentId)>,
     bytes: usize,
     log: Option<Log>,
@@ -56,8 +57,10 @@ struct Log {
     committed: Saved,
     /// How many records are in the committed part.
     records: usize,
-    /// What was written and not committed yet: where, and how many records.
+    /// What was written and not committed yet, or perhaps: where, and how many records.
     prepared: Option<(Saved, usize)>,
+    /// Where what was perhaps committed before is.
+    doubtful: Vec<u32>,
     /// Whose traces changed since the last commit.
     changed: Vec<DocumentId>,
 }
@@ -86,7 +89,8 @@ impl Traces {
             last.sort_unstable_by_key(|(_, (nth, _))| *nth);
             last.into_iter().for_each(|(id, (_, trace))| traces.insert(id, Trace { since: now, ..trace }));
         }
-        traces.log = Some(Log { folder: folder.to_owned(), committed, records, prepared: None, changed: Vec::new() });
+        let (folder, prepared, doubtful, changed) = (folder.to_owned(), None, Vec::new(), Vec::new());
+        traces.log = Some(Log { folder, committed, records, prepared, doubtful, changed });
         Ok(traces)
     }
 
@@ -107,10 +111,24 @@ impl Traces {
     }
 
     fn insert(&mut self, id: DocumentId, trace: Trace) {
-        self.bytes += id.as_str().len() + OVERHEAD;
-        self.order.push_back((trace.since, id.clone()));
-        self.versions.insert(id, trace);
+        if self.get(&id).is_none_or(|before| before.since != trace.since) {
+            self.order.push_back((trace.since, id.clone()));
+        }
+        self.put(id, trace);
         while self.bytes > MAX_BYTES && self.forget_oldest() {}
+    }
+
+    fn put(&mut self, id: DocumentId, trace: Trace) {
+        let bytes = id.as_str().len() + OVERHEAD;
+        if self.versions.insert(id, trace).is_none() {
+            self.bytes += bytes;
+        }
+    }
+
+    fn take(&mut self, id: &DocumentId) {
+        if self.versions.remove(id).is_some() {
+            self.bytes -= id.as_str().len() + OVERHEAD;
+        }
     }
 
     /// Takes over what another generation knows, where that is more.
@@ -136,13 +154,17 @@ impl Traces {
     /// Puts back what was there before.
     pub(super) fn restore(&mut self, id: DocumentId, trace: Option<Trace>) {
         match trace {
-            Some(trace) => drop(self.versions.insert(id, trace)),
-            None => drop(self.versions.remove(&id)),
+            Some(trace) => self.put(id, trace),
+            None => self.take(&id),
         }
     }
 
-    /// Forgets what is older. Costs as much as there is to forget.
+    /// Forgets what is older. Costs as much as there is to forget, and now and then as much as there is.
     pub(super) fn forget_before(&mut self, now: Timestamp, retention: Duration) {
+        if self.order.len() > 2 * self.versions.len() + 1_000 {
+            self.order = self.versions.iter().map(|(id, trace)| (trace.since, id.clone())).collect();
+            self.order.make_contiguous().sort_unstable_by_key(|(since, _)| *since);
+        }
         while self.order.front().is_some_and(|(since, _)| now.since(*since) > retention) {
             self.forget_oldest();
         }
@@ -150,9 +172,8 @@ impl Traces {
 
     fn forget_oldest(&mut self) -> bool {
         let Some((since, id)) = self.order.pop_front() else { return false };
-        self.bytes = self.bytes.saturating_sub(id.as_str().len() + OVERHEAD);
         if self.versions.get(&id).is_some_and(|trace| trace.since == since) {
-            self.versions.remove(&id);
+            self.take(&id);
             self.adopted.remove(&id);
         }
         true
@@ -169,7 +190,9 @@ impl Traces {
         if log.changed.is_empty() {
             return Ok(Some(log.committed));
         }
-        let anew = log.records + log.changed.len() > 2 * self.versions.len() + 1_000;
+        log.doubtful.extend(log.prepared.take().map(|(saved, _)| saved.file));
+        let outdated = log.records + log.changed.len() > 2 * self.versions.len() + 1_000;
+        let anew = outdated || !log.doubtful.is_empty();
         let changed = log.changed.iter().filter_map(|id| self.versions.get_key_value(id));
         let (mut bytes, mut records) = (Vec::new(), 0);
         let mut encode = |(id, trace): (&DocumentId, &Trace)| {
@@ -178,7 +201,8 @@ impl Traces {
         };
         let at = if anew {
             self.versions.iter().for_each(&mut encode);
-            Saved { file: log.committed.file + 1, length: 0 }
+            let last = log.doubtful.iter().fold(log.committed.file, |last, file| last.max(*file));
+            Saved { file: last + 1, length: 0 }
         } else {
             changed.for_each(&mut encode);
             records += log.records;
@@ -190,14 +214,21 @@ impl Traces {
         Ok(Some(saved))
     }
 
+    /// What was prepared is surely not committed.
+    pub(super) fn refute(&mut self) {
+        if let Some(log) = &mut self.log {
+            log.prepared = None;
+        }
+    }
+
     /// What was prepared is committed.
     pub(super) fn commit(&mut self) {
         let Some(log) = &mut self.log else { return };
         log.changed.clear();
         let Some((saved, records)) = log.prepared.take() else { return };
-        if saved.file != log.committed.file {
+        for file in log.doubtful.drain(..).chain([log.committed.file]).filter(|file| *file != saved.file) {
             // What stays is removed when the folder is opened again.
-            let _ = std::fs::remove_file(log.folder.join(name(log.committed.file)));
+            let _ = std::fs::remove_file(log.folder.join(name(file)));
         }
         (log.committed, log.records) = (saved, records);
     }
@@ -303,6 +334,23 @@ mod tests {
     }
 
     #[test]
+    fn what_was_replaced_puts_no_other_out() {
+        let mut traces = Traces::default();
+        traces.set(id("victim"), 9, at(1));
+        for version in 0..MAX_BYTES as u64 / 128 {
+            let now = at(2 + version / 1_000);
+            traces.forget_before(now, Duration::from_secs(3_600));
+            traces.set(id("hot"), version, now);
+            traces.set(id("cold"), version, at(2 + version));
+            assert!(traces.order.len() < 1_100);
+        }
+        assert_eq!(traces.version(&id("victim")), Some(9));
+        assert_eq!(traces.bytes, 3 * OVERHEAD + "victimhotcold".len());
+        traces.forget_before(at(3_602), Duration::from_secs(3_600));
+        assert_eq!(traces.version(&id("victim")), None, "it is forgotten in its time");
+    }
+
+    #[test]
     fn what_was_committed_is_loaded_and_what_was_only_prepared_is_written_over() {
         let folder = tempfile::tempdir().unwrap();
         let mut traces = Traces::load(folder.path(), None, at(0)).unwrap();
@@ -311,6 +359,7 @@ mod tests {
         let first = saved(&mut traces);
         traces.set(id("b"), 9, at(3));
         traces.prepare().unwrap();
+        traces.refute();
         let loaded = Traces::load(folder.path(), first, at(0)).unwrap();
         assert_eq!((loaded.version(&id("a")), loaded.version(&id("b"))), (Some(1), Some(2)));
         traces.restore(id("b"), Some(Trace { version: 2, since: at(2) }));
@@ -319,6 +368,38 @@ mod tests {
         let loaded = Traces::load(folder.path(), second, at(0)).unwrap();
         let versions = ["a", "b", "c"].map(|name| loaded.version(&id(name)));
         assert_eq!(versions, [Some(1), Some(2), Some(3)]);
+        assert_eq!(second.unwrap().file, 0);
+    }
+
+    /// Whichever of them the folder speaks of when the process ends is there.
+    #[test]
+    fn what_was_perhaps_committed_stays_until_something_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = || std::fs::read_dir(folder.path()).unwrap().count();
+        let mut traces = Traces::load(folder.path(), None, at(0)).unwrap();
+        traces.set(id("a"), 1, at(1));
+        let mut told = vec![(saved(&mut traces), [Some(1), None, None])];
+        traces.set(id("b"), 2, at(2));
+        told.push((traces.prepare().unwrap(), [Some(1), Some(2), None]));
+        traces.set(id("c"), 3, at(3));
+        told.push((traces.prepare().unwrap(), [Some(1), Some(2), Some(3)]));
+        traces.restore(id("b"), None);
+        told.push((traces.prepare().unwrap(), [Some(1), None, Some(3)]));
+        for (saved, versions) in &told {
+            let copy = tempfile::tempdir().unwrap();
+            for entry in std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap()) {
+                std::fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+            }
+            let loaded = Traces::load(copy.path(), *saved, at(0)).unwrap();
+            assert_eq!(["a", "b", "c"].map(|name| loaded.version(&id(name))), *versions, "{saved:?}");
+        }
+        assert_eq!(files(), 3);
+        traces.commit();
+        assert_eq!(files(), 1);
+        traces.set(id("d"), 4, at(4));
+        let last = saved(&mut traces);
+        assert_eq!((last.unwrap().file, files()), (2, 1), "behind a commit it is appended to");
+        assert_eq!(Traces::load(folder.path(), last, at(0)).unwrap().version(&id("d")), Some(4));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::{Field, Record, Schema, Value};
 /// | `#[document(with = path)]` | with any of the above | a function `fn(Field) -> Field` that refines the field |
 ///
 /// Text is `String`; a field may also be an `Option` or a `Vec` of its type. Numbers (`i32`, `i64`, `u32`, `u64`, `f64`), `bool`, [`Millis`] and
-/// `SystemTime` need no attribute. `text` takes `analyzer = "name"`, and all but text take `sort`.
+/// `SystemTime` need no attribute, and take neither `text` nor `keyword`. `text` takes `analyzer = "name"`, and all but text take `sort`.
 ///
 #[cfg_attr(feature = "derive", doc = "```")]
 #[cfg_attr(not(feature = "derive"), doc = "```ignore")]

@@ -142,6 +142,24 @@ fn only_what_may_go_better_is_tried_again() {
 }
 
 #[test]
+fn an_item_that_a_node_may_have_sent_before_may_have_been_done() {
+    for (status, kind, verdict) in [
+        (503, Some("unavailable_shards_exception"), Verdict::Failed),
+        (503, Some("no_longer_primary_shard_exception"), Verdict::Failed),
+        (503, Some("process_cluster_event_timeout_exception"), Verdict::Failed),
+        (503, None, Verdict::Failed),
+        (503, Some("cluster_block_exception"), Verdict::Refused),
+        (429, Some("rejected_execution_exception"), Verdict::Refused),
+        (429, None, Verdict::Refused),
+        (429, Some("cluster_block_exception"), Verdict::Final),
+        (400, Some("mapper_parsing_exception"), Verdict::Final),
+    ] {
+        let exception = kind.map(|kind| serde_json::from_str(&format!(r#"{{"type":"{kind}"}}"#)).unwrap());
+        assert_eq!(Verdict::of_item(status, exception.as_ref()), verdict, "{status} {kind:?}");
+    }
+}
+
+#[test]
 fn a_block_says_its_name_and_not_that_of_the_index() {
     let body = r#"{"error":{"type":"cluster_block_exception","reason":"index [secret] blocked by: [TOO_MANY_REQUESTS/12/disk
         usage exceeded flood-stage watermark, index has read-only-allow-delete block];"}}"#;

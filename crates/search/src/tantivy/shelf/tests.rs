@@ -1,3 +1,4 @@
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use statehouse_core::{ErrorKind, Fence, Key, Version};
@@ -82,7 +83,7 @@ async fn a_fenced_write_that_waits_holds_no_mark() {
             });
             // Long enough for it to wait, which nothing tells.
             std::thread::sleep(Duration::from_millis(100));
-            let (told, raised) = std::sync::mpsc::channel();
+            let (told, raised) = channel();
             scope.spawn(move || told.send(shelf.marks.raise(&fence(4)).and_then(|()| shelf.marks.raise(&fence(9)))));
             let raised = raised.recv_timeout(Duration::from_secs(5));
             drop(alone);
@@ -90,4 +91,22 @@ async fn a_fenced_write_that_waits_holds_no_mark() {
             assert_eq!(write.join().unwrap().unwrap_err().kind(), ErrorKind::Fenced);
         });
     }
+}
+
+/// However long what is before it takes.
+#[tokio::test(start_paused = true)]
+async fn what_has_no_deadline_of_its_own_ends_all_the_same() {
+    let index = index(false).await;
+    let (shelf, (taken, takes), (free, frees)) = (Arc::clone(&index.shelf), channel(), channel::<()>());
+    let holder = std::thread::spawn(move || {
+        let _alone = shelf.order.write().unwrap();
+        taken.send(()).unwrap();
+        frees.recv().unwrap_err();
+    });
+    takes.recv().unwrap();
+    // No time passes on its own while a blocking thread works.
+    let (done, ()) = tokio::join!(index.bulk(upsert("a")), tokio::time::advance(Duration::from_secs(3_600)));
+    assert_eq!(done.unwrap_err().kind(), ErrorKind::OutcomeUnknown);
+    drop(free);
+    holder.join().unwrap();
 }

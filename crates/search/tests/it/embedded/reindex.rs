@@ -5,13 +5,15 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use statehouse_core::ErrorKind;
 use statehouse_core::conformance::rounds;
+use statehouse_core::layer::Layer;
 use statehouse_search::{
-    BeginOptions, DocumentId, Field, GenerationOptions, GenerationState, Operation, Query, Record, Reindex, Schema,
-    SearchIndex, SearchIndexExt as _, TantivyConfig, rollback,
+    BeginOptions, DocumentId, Field, GenerationOptions, GenerationState, LayeredIndex, Operation, Query, Record,
+    Reindex, Schema, SearchIndex, SearchIndexExt as _, TantivyConfig, rollback,
 };
 
 fn old_schema() -> Schema {
@@ -301,4 +303,42 @@ async fn a_process_that_ended_while_a_field_was_added_leaves_an_index_that_opens
     new.refresh().await.unwrap();
     assert_eq!(new.count(&Query::matches("notes", "fever").into()).await.unwrap(), 1);
     assert_eq!(new.count(&Query::matches("title", "cholera").into()).await.unwrap(), 2);
+}
+
+/// How many pages of ids were read with nothing copied in between: now, and at most.
+#[derive(Debug, Default)]
+struct InARow(AtomicUsize, Arc<AtomicUsize>);
+
+impl Layer for InARow {
+    async fn around<'a, T: Send + 'a>(
+        &'a self,
+        operation: &'static str,
+        work: impl Future<Output = statehouse_core::Result<T>> + Send + 'a,
+    ) -> statehouse_core::Result<T> {
+        match operation {
+            "search.scan" => drop(self.1.fetch_max(self.0.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst)),
+            "search.copy" => self.0.store(0, Ordering::SeqCst),
+            _ => {}
+        }
+        work.await
+    }
+}
+
+/// Whatever one of them has more than the other.
+#[tokio::test]
+async fn generations_are_compared_page_by_page() {
+    let index: Arc<dyn SearchIndex> = Arc::new(TantivyConfig::memory().open(old_schema()).await.unwrap());
+    let many = (0..2_600).map(|n| Operation::Upsert(document(&old_schema(), &format!("many-{n:04}"), n)));
+    index.bulk(many.collect()).await.unwrap().check().unwrap();
+    let rows = ["first", "many-1000", "zero"].map(|id| document(&new_schema(), id, 7).with_version(9));
+    let reindex = Reindex::new(Arc::clone(&index), new_schema()).renamed("title", "name");
+    reindex.run_from(rows.into_iter()).await.unwrap();
+    let most = Arc::new(AtomicUsize::new(0));
+    let watched: Arc<dyn SearchIndex> =
+        Arc::new(LayeredIndex::new(index, InARow(AtomicUsize::new(0), Arc::clone(&most))));
+    assert_eq!(rollback(&watched).await.unwrap().number, 1);
+    assert_eq!(most.load(Ordering::SeqCst), 2, "a page of each");
+    let old = watched.ensure(old_schema()).await.unwrap();
+    old.refresh().await.unwrap();
+    assert_eq!(old.count(&Query::all().into()).await.unwrap(), 3);
 }

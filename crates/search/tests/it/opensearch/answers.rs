@@ -260,3 +260,25 @@ async fn an_operation_of_which_the_server_knows_no_outcome_is_in_doubt() {
     let asked = stub.received("_mget");
     assert!(matches!(&asked[..], [asked] if !asked.body.contains(r#""c""#)), "it was refused only: {asked:?}");
 }
+
+/// The node sends such a one again by itself, and in the end says only that the shard is not there.
+#[tokio::test]
+async fn an_operation_that_a_node_may_have_sent_before_is_in_doubt() {
+    let item = |status: u16, kind: &str| format!(r#"{{"index":{{"status":{status},"error":{{"type":"{kind}"}}}}}}"#);
+    let gone = item(503, "unavailable_shards_exception");
+    let stale = item(409, "version_conflict_engine_exception");
+    let found = r#"{"docs":[{"_id":"a","_version":4,"found":true}]}"#;
+    let (stub, index) = index("", move |request, before| match (request.target.contains("_mget"), before) {
+        (true, _) => (200, text(found)),
+        (false, 0 | 2) => items(&[&gone]),
+        (false, _) => items(&[&stale]),
+    })
+    .await;
+    let report = index.bulk(vec![versioned("a", 4)]).await.unwrap();
+    use statehouse_search::Outcome::{Failed, Updated};
+    assert!(matches!(report.outcomes[..], [Updated { version: 4 }]), "{report:?}");
+    let report = index.bulk(vec![document("b", "x")]).await.unwrap();
+    let [Failed(error)] = &report.outcomes[..] else { panic!("{report:?}") };
+    assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::OutcomeUnknown, false), "{error}");
+    assert_eq!(stub.received("_bulk").len(), 3, "without a version it is not sent again");
+}

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use statehouse_search::{DocumentId, Operation, Record, SearchIndexExt as _};
+use statehouse_search::{DocumentId, Operation, Outcome, Record, SearchIndexExt as _};
 use statehouse_testkit::{longest_poll, thread_time};
 
 use super::stubbed::{index, text};
@@ -55,4 +55,38 @@ async fn no_bulk_and_no_get_holds_an_async_thread() {
         assert!(!warm || short, "a bulk takes {bulk:?} of {written:?} at once, a get {get:?} of {read:?}");
     }
     assert_eq!(stub.received("_bulk").len(), 4);
+}
+
+/// Of all of it the first try's answer is lost, and the second finds it done.
+#[tokio::test]
+async fn what_is_read_back_of_a_long_bulk_holds_no_async_thread() {
+    const OPERATIONS: usize = 20_000;
+    let ids = || (0..OPERATIONS).map(|n| format!("document-{n:06}"));
+    let asked = a_part_of(|| {
+        let docs: Vec<_> = ids().map(|id| serde_json::json!({ "_id": id, "_source": false })).collect();
+        serde_json::to_vec(&docs).unwrap()
+    });
+    let stale = r#"{"index":{"status":409,"error":{"type":"version_conflict_engine_exception"}}}"#;
+    let stale = format!(r#"{{"items":[{}]}}"#, vec![stale; OPERATIONS].join(","));
+    let (stub, index) = index("", move |request, before| match request.target.contains("_mget") {
+        true => {
+            let asked: serde_json::Value = serde_json::from_str(&request.body).unwrap();
+            let found = |doc: &serde_json::Value| format!(r#"{{"_id":{},"_version":4,"found":true}}"#, doc["_id"]);
+            let docs: Vec<_> = asked["docs"].as_array().unwrap().iter().map(found).collect();
+            (200, format!(r#"{{"docs":[{}]}}"#, docs.join(",")))
+        }
+        // As a gateway says that has lost the answer.
+        false if before % 2 == 0 => (502, text("")),
+        false => (200, stale.clone()),
+    })
+    .await;
+    for warm in [false, true] {
+        let upsert = |id| Operation::Upsert(Record::new(id).unwrap().with_version(4));
+        let operations: Vec<_> = ids().map(upsert).collect();
+        let (report, longest) = longest_poll(async { index.bulk(operations).await }).await;
+        let outcomes = report.unwrap().outcomes;
+        assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Updated { version: 4 })));
+        assert!(!warm || longest <= asked, "it takes {longest:?} of {asked:?} at once");
+    }
+    assert_eq!(stub.received("_mget").len(), 2 * OPERATIONS / 1_000);
 }

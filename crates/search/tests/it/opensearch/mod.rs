@@ -18,6 +18,7 @@ mod stub;
 mod stubbed;
 #[cfg(feature = "tantivy")]
 mod told;
+mod trouble;
 mod wrong;
 
 use std::sync::atomic::{AtomicU64, Ordering};

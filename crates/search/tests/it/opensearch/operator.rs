@@ -71,8 +71,11 @@ async fn what_changes_documents_answers_or_limits_is_named() {
     for (name, value, restored) in [
         ("index.max_result_window", "100", "10000"),
         ("index.refresh_interval", "\"-1\"", "null"),
+        ("index.refresh_interval", "\"0\"", "null"),
         ("index.default_pipeline", "\"none-such\"", "null"),
         ("index.gc_deletes", "\"0s\"", "\"1h\""),
+        ("index.gc_deletes", "\"-1\"", "\"1h\""),
+        ("index.gc_deletes", "\"500micros\"", "\"1h\""),
         ("index.gc_deletes", "null", "\"90m\""),
     ] {
         ok(&scratch, "PUT", &target, &format!(r#"{{"{name}":{value}}}"#)).await;

@@ -17,7 +17,7 @@ pub(super) fn schema() -> Schema {
 pub(super) const ROOT: &str = r#"{"version":{"number":"3.8.0","distribution":"opensearch"}}"#;
 
 /// The name of an index, and what a real server says of a real index of this name.
-async fn real_index() -> (Namespace, String) {
+pub(super) async fn real_index() -> (Namespace, String) {
     let scratch = Scratch::new().await;
     scratch.open(schema()).await.unwrap();
     let (_, real) = scratch.request("GET", &format!("/{}", scratch.name), "").await;
@@ -51,7 +51,7 @@ pub(super) fn items(items: &[&str]) -> (u16, String) {
     (200, format!(r#"{{"items":[{}]}}"#, items.join(",")))
 }
 
-const CREATED: &str = r#"{"index":{"status":201,"result":"created","_version":1}}"#;
+pub(super) const CREATED: &str = r#"{"index":{"status":201,"result":"created","_version":1}}"#;
 const REJECTED: &str = r#"{"index":{"status":429,"error":{"type":"rejected_execution_exception"}}}"#;
 
 pub(super) fn everything() -> SearchRequest {

@@ -1,0 +1,116 @@
+//! How what is pending is committed and shown, and what is known where that fails.
+
+use std::sync::PoisonError;
+
+use statehouse_core::{Error, ErrorKind, Result};
+use tantivy::{IndexMeta, Opstamp};
+
+use super::super::error::{BACKEND, map_error};
+use super::super::pending::Change;
+use super::super::traces::Saved;
+use super::{Client, Payload, Writer, failed, open_writer, why_it_ended};
+
+/// Why something was not committed, or not shown.
+pub(super) struct NotShown {
+    pub(super) cause: Error,
+    /// Whether it may have been committed all the same.
+    pub(super) perhaps: bool,
+}
+
+impl NotShown {
+    const fn surely(cause: Error) -> Self {
+        Self { cause, perhaps: false }
+    }
+
+    const fn perhaps(cause: Error) -> Self {
+        Self { cause, perhaps: true }
+    }
+}
+
+impl Client {
+    /// Sees to it that the writer is there and holds what is pending.
+    pub(super) fn revive(&self, writer: &mut Writer) -> Result<()> {
+        if writer.inner.is_some() {
+            return Ok(());
+        }
+        let inner = open_writer(&self.index, &self.config)?;
+        // The commit that failed may have come as far as the disk.
+        self.show()?;
+        for (id, change) in self.pending.all() {
+            inner.delete_term(self.id_term(&id));
+            if let Change::Written { version, record } = change {
+                let (document, _) = self.mapping.document(&record, version)?;
+                if let Err(error) = inner.add_document(document) {
+                    return Err(why_it_ended(inner, error));
+                }
+            }
+        }
+        writer.inner = Some(inner);
+        Ok(())
+    }
+
+    /// Commits what is pending and shows it.
+    pub(super) fn commit(&self, writer: &mut Writer) -> Result<()> {
+        self.try_commit(writer).map_err(|failed| failed.cause)
+    }
+
+    pub(super) fn try_commit(&self, writer: &mut Writer) -> Result<(), NotShown> {
+        if !writer.uncommitted && !writer.deleted.is_changed() {
+            return Ok(());
+        }
+        self.commit_all(writer).inspect_err(|failed| self.note(&failed.cause))?;
+        // Until it is shown, gets and versions take it from what is pending, and the next commit tries it again.
+        writer.uncommitted = true;
+        self.show().inspect_err(|error| self.note(error)).map_err(NotShown::perhaps)?;
+        writer.uncommitted = false;
+        self.pending.clear();
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        Ok(())
+    }
+
+    /// Commits what is pending. If that fails it stays pending: a new writer takes it up.
+    fn commit_all(&self, writer: &mut Writer) -> Result<(), NotShown> {
+        let committed = self.revive(writer).map_err(NotShown::surely).and_then(|()| self.write_all(writer));
+        if committed.is_err() {
+            // Its threads may have ended, and a rollback that fails leaves a writer that panics.
+            writer.inner = None;
+            writer.counted.lose();
+        }
+        committed
+    }
+
+    fn write_all(&self, writer: &mut Writer) -> Result<(), NotShown> {
+        let deletes = writer.deleted.prepare().map_err(NotShown::surely)?;
+        let written = self.write_list(writer, deletes);
+        match &written {
+            Ok(()) => writer.deleted.commit(),
+            Err(failed) if !failed.perhaps => writer.deleted.refute(),
+            Err(_) => {}
+        }
+        written
+    }
+
+    fn write_list(&self, writer: &mut Writer, deletes: Option<Saved>) -> Result<(), NotShown> {
+        let payload = Payload { largest_document: self.largest_document(), deletes };
+        let payload = serde_json::to_string(&payload).map_err(|error| NotShown::surely(failed().with_source(error)))?;
+        let inner = writer.inner.as_mut().ok_or_else(|| NotShown::surely(failed()))?;
+        let mut prepared = inner.prepare_commit().map_err(|error| NotShown::surely(map_error(error)))?;
+        prepared.set_payload(&payload);
+        let number = prepared.opstamp();
+        prepared.commit().map(drop).map_err(|error| {
+            let lacks = self.lacks(number, &payload);
+            NotShown { cause: map_error(error), perhaps: !lacks }
+        })
+    }
+
+    /// Whether a commit that failed surely is not what stands in the folder: it may fail behind the step that puts it there.
+    fn lacks(&self, number: Opstamp, payload: &str) -> bool {
+        let is_other = |there: IndexMeta| there.opstamp != number || there.payload.as_deref() != Some(payload);
+        self.index.load_metas().is_ok_and(is_other)
+    }
+}
+
+pub(super) fn in_doubt(cause: Error) -> Error {
+    let message = "it may be durable and not shown, or not yet durable; both are tried again";
+    Error::new(ErrorKind::OutcomeUnknown, message).with_backend(BACKEND).with_source(cause)
+}
