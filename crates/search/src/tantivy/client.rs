@@ -1,6 +1,7 @@
 //! A generation that is open: its writer, the writes it has not committed yet, and the traces of deletes.
 
 mod commit;
+mod doubt;
 mod read;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,7 +12,7 @@ use statehouse_core::{Error, ErrorKind, Result, Retry, Timestamp};
 use tantivy::index::SegmentMeta;
 use tantivy::{FutureResult, Index, IndexReader, IndexWriter, ReloadPolicy, TantivyError, Term};
 
-use self::commit::{NotShown, in_doubt};
+use self::doubt::{NotShown, in_doubt};
 use super::config::TantivyConfig;
 use super::counted::Counted;
 use super::document::Document;

@@ -3,6 +3,7 @@
 mod answer;
 mod behind;
 mod best;
+mod blocking;
 mod census;
 mod client;
 mod collect;
@@ -55,6 +56,7 @@ use statehouse_core::{Capabilities, Error, ErrorKind, Fence, Health, HealthStatu
 use tantivy::TantivyError;
 
 use self::answer::search;
+use self::blocking::blocking;
 use self::client::{Client, OPERATION};
 pub use self::config::TantivyConfig;
 use self::error::BACKEND;
@@ -63,7 +65,7 @@ use self::shelf::{Filler, Generation, Shelf};
 use self::sought::find;
 use crate::counters::Writes;
 use crate::limits::Size;
-use crate::work::{Stop, away, within};
+use crate::work::{Stop, within};
 use crate::{
     ActivateOptions, BeginOptions, BulkOptions, BulkReport, DocumentId, Durability, EnsureOptions, GenerationOptions,
     GenerationsOptions, GetOptions, Hits, HitsOptions, MergeOptions, Operation, Query, Record, Refresh, RefreshOptions,
@@ -466,13 +468,4 @@ impl SearchIndex for TantivyIndex {
     async fn close(&self) -> Result<()> {
         self.on_all(OPERATION.close, None, |shelf, _| shelf.close()).await
     }
-}
-
-/// Runs work on the runtime's blocking threads.
-async fn blocking<T: Send + 'static>(
-    operation: statehouse_core::Operation,
-    timeout: Option<Duration>,
-    work: impl FnOnce(&Stop) -> Result<T> + Send + 'static,
-) -> Result<T> {
-    operation.during(away(timeout, work)).await
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use statehouse_core::ErrorKind;
 use statehouse_core::policy::Backoff;
 
-use super::blocking;
+use super::blocking::blocking;
 use super::client::OPERATION;
 use super::shelf::Shelf;
 

@@ -6,7 +6,7 @@ use statehouse_core::Result;
 
 use super::RedisSessionStore;
 use super::client::{Created, Swapped};
-use super::logins::{judge, owner_of};
+use super::judged::{judge, owner_of};
 use super::principals::{Attempt, Deadline, Epochs};
 use crate::options::{CreateOptions, SaveOptions};
 use crate::outcome::{Loaded, Saved};

@@ -6,9 +6,10 @@ use statehouse_core::{Error, ErrorKind, Result, Timestamp};
 use super::RedisSessionStore;
 use super::at_once::AtOnce;
 use super::client::Created;
+use super::judged::{judge, owner_of};
 use super::principals::{AT_ONCE, Attempt, Deadline, Entered, Epochs, Known, Owner};
 use crate::options::{CreateOptions, SaveOptions};
-use crate::outcome::{Loaded, REMEMBERED, Saved, not_evicted, revoked, taken, too_many};
+use crate::outcome::{Loaded, Saved, not_evicted, revoked, taken, too_many};
 use crate::principals::Login;
 use crate::record::{Authority, Beyond, Limit, NewSession, Principal, Record, Rotation, SaveId, Snapshot};
 use crate::token::SessionKey;
@@ -421,25 +422,6 @@ impl RedisSessionStore {
         let Seen { live, gone } = self.see(principal, &listed.all(), deadline).await?;
         self.forget_later(principal, listed.without(gone));
         Ok(live)
-    }
-}
-
-/// Who is logged in to it.
-pub(super) fn owner_of(loaded: &Loaded) -> Option<Principal> {
-    match loaded {
-        Loaded::Found(session) => session.record().principal().cloned(),
-        Loaded::Deleted { .. } | Loaded::Absent => None,
-    }
-}
-
-/// What was loaded, in these epochs of its principal.
-pub(super) fn judge(loaded: Loaded, epochs: Epochs) -> Loaded {
-    let Loaded::Found(session) = &loaded else { return loaded };
-    match epochs.ended(session.record()).map(|ended| session.now().since(ended)) {
-        None => loaded,
-        // An epoch may be ahead of the clock: then it has begun just now.
-        Some(ago) if ago < REMEMBERED => Loaded::Deleted { ago },
-        Some(_) => Loaded::Absent,
     }
 }
 

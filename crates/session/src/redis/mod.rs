@@ -6,6 +6,7 @@ mod at_once;
 mod client;
 mod config;
 mod ends;
+mod judged;
 mod logins;
 mod principals;
 

@@ -1,5 +1,6 @@
 //! Redis: what each request costs, and what happens when it fails.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -419,15 +420,21 @@ async fn a_save_whose_answer_is_lost_is_known_for_its_own() {
             format!("{range:?}")
         };
         let before = version().await;
-        proxy.delay(Direction::ToClient, Duration::from_millis(100));
-        let (response, ()) = tokio::join!(app.send("POST", path, &cookie), async {
+        proxy.delay(Direction::ToClient, Duration::from_millis(400));
+        let mut sent = pin!(app.send("POST", path, &cookie));
+        let stored = async {
             while version().await == before {
                 tokio::task::yield_now().await;
             }
-            // It is stored, and the answer is on its way.
-            proxy.reset_connections();
-            proxy.heal();
-        });
+        };
+        tokio::select! {
+            () = stored => {}
+            response = &mut sent => panic!("round {round}: {} before anything is stored", response.status()),
+        }
+        // It is stored, and the answer is on its way.
+        proxy.reset_connections();
+        proxy.heal();
+        let response = sent.await;
         assert_eq!(response.status(), StatusCode::OK, "round {round}");
     }
     assert_eq!(app.pushed(&cookie).await, "2", "each push once");

@@ -2,30 +2,14 @@
 
 use std::sync::PoisonError;
 
-use statehouse_core::{Error, ErrorKind, Result};
+use statehouse_core::Result;
 use tantivy::{IndexMeta, Opstamp};
 
-use super::super::error::{BACKEND, map_error};
+use super::super::error::map_error;
 use super::super::pending::Change;
 use super::super::traces::Saved;
+use super::doubt::NotShown;
 use super::{Client, Payload, Writer, failed, open_writer, why_it_ended};
-
-/// Why something was not committed, or not shown.
-pub(super) struct NotShown {
-    pub(super) cause: Error,
-    /// Whether it may have been committed all the same.
-    pub(super) perhaps: bool,
-}
-
-impl NotShown {
-    const fn surely(cause: Error) -> Self {
-        Self { cause, perhaps: false }
-    }
-
-    const fn perhaps(cause: Error) -> Self {
-        Self { cause, perhaps: true }
-    }
-}
 
 impl Client {
     /// Sees to it that the writer is there and holds what is pending.
@@ -108,9 +92,4 @@ impl Client {
         let is_other = |there: IndexMeta| there.opstamp != number || there.payload.as_deref() != Some(payload);
         self.index.load_metas().is_ok_and(is_other)
     }
-}
-
-pub(super) fn in_doubt(cause: Error) -> Error {
-    let message = "it may be durable and not shown, or not yet durable; both are tried again";
-    Error::new(ErrorKind::OutcomeUnknown, message).with_backend(BACKEND).with_source(cause)
 }
