@@ -1,6 +1,7 @@
 //! Just enough of HTTP/1.1 to look at a server from outside.
 
 use std::io;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -31,8 +32,25 @@ impl Response {
     }
 }
 
+/// How long an answer may take. A server that is stopped would keep whoever asks for ever.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(120);
+
 /// One request on a connection of its own. `target` is the encoded path with its query; `headers` include no `Host`.
 pub(crate) async fn request(
+    address: &str,
+    method: &str,
+    target: &str,
+    headers: &[(String, String)],
+    body: &[u8],
+) -> io::Result<Response> {
+    let asked = ask(address, method, target, headers, body);
+    tokio::time::timeout(ANSWERED_WITHIN, asked).await.unwrap_or_else(|_| {
+        let text = format!("{method} {target} of {address} has no answer after {ANSWERED_WITHIN:?}");
+        Err(io::Error::new(io::ErrorKind::TimedOut, text))
+    })
+}
+
+async fn ask(
     address: &str,
     method: &str,
     target: &str,

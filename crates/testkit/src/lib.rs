@@ -34,7 +34,12 @@
 //! processes of its server and removes the folder. The same happens when the process that holds the handle exits or is
 //! killed, because a small watchdog waits for the end of a pipe that only that process holds. When a start fails, the
 //! end of the server's log is part of the error.
+//!
+//! # Nothing waits for ever
+//! Every start, command and request has an end, which comes long after that of what is well: an error then says what was waited
+//! for. [`output_within`] and [`Speaker`] are for programs of a test's own.
 
+mod ends;
 mod error;
 mod http;
 mod https;
@@ -52,10 +57,12 @@ mod s3;
 mod sigv4;
 mod skew;
 mod small_disk;
+mod speaker;
 mod tls;
 mod tools;
 mod url;
 
+pub use ends::output_within;
 pub use error::StartError;
 pub use http::Response;
 pub use https::HttpsProxy;
@@ -70,4 +77,5 @@ pub use resp::Reply;
 pub use s3::{S3Server, S3ServerBuilder};
 pub use skew::clock_off;
 pub use small_disk::SmallDisk;
+pub use speaker::Speaker;
 pub use tools::{find_program, tool_cache};

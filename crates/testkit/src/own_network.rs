@@ -2,6 +2,9 @@
 
 use std::process::Command;
 
+use crate::ends::output_within;
+use crate::small_disk::TEST_WITHIN;
+
 const MARK: &str = "STATEHOUSE_TEST_OWN_NETWORK";
 
 /// The network that a test runs in: a loopback device with more addresses than it usually has, and nothing else.
@@ -34,18 +37,17 @@ impl OwnNetwork {
     /// with these variables in its environment. The network goes with the process.
     ///
     /// # Panics
-    /// If the test fails or did not run, and without `unshare` (of util-linux) and `ip` (of iproute2).
+    /// If the test fails, did not run or does not end, and without `unshare` (of util-linux) and `ip` (of iproute2).
     pub fn run(addresses: &[&str], test: &str, environment: &[(&str, &str)]) {
         let script = "ip link set lo up && for address in $1; do ip address add \"$address/32\" dev lo || exit 1; done \
                       && exec \"$2\" --exact \"$3\"";
-        let output = Command::new("unshare")
-            .args(["--map-root-user", "--net", "sh", "-c", script, "sh", &addresses.join(" ")])
+        let mut run = Command::new("unshare");
+        run.args(["--map-root-user", "--net", "sh", "-c", script, "sh", &addresses.join(" ")])
             .arg(std::env::current_exe().expect("the path of this program"))
             .arg(test)
             .env(MARK, "1")
-            .envs(environment.iter().copied())
-            .output()
-            .expect("unshare, of util-linux");
+            .envs(environment.iter().copied());
+        let output = output_within(&mut run, TEST_WITHIN).unwrap_or_else(|error| panic!("{test}: {error}"));
         let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success() && text.contains("1 passed"), "{test} {environment:?}: {text}");
     }

@@ -6,6 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
 
+use crate::ends::output_within;
 use crate::port::Port;
 use crate::process::{Launch, Server, process_controls, server_folder};
 use crate::{StartError, tools};
@@ -61,7 +62,8 @@ impl PostgresServer {
         let mut initdb = launch.command(&initdb)?;
         initdb.arg("-D").arg(&data).args(["-U", "statehouse", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]);
         initdb.current_dir(folder.path());
-        let output = tokio::task::spawn_blocking(move || initdb.output()).await.map_err(io::Error::other)??;
+        let made = tokio::task::spawn_blocking(move || output_within(&mut initdb, READY_WITHIN * 3));
+        let output = made.await.map_err(io::Error::other)??;
         if !output.status.success() {
             return Err(StartError::new(format!("initdb: {}", String::from_utf8_lossy(&output.stderr))));
         }

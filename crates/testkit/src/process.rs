@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process};
 use tempfile::TempDir;
 
+use crate::ends::{self, KILLED_WITHIN, descendants};
 use crate::port::Port;
 use crate::{StartError, tools};
 
@@ -137,7 +138,8 @@ impl Server {
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        Err(io::ErrorKind::TimedOut.into())
+        let text = format!("{} still runs after {limit:?}", self.launch.name);
+        Err(io::Error::new(io::ErrorKind::TimedOut, text))
     }
 
     /// Some if the process has ended by itself or was killed.
@@ -189,7 +191,8 @@ impl Server {
 
 /// Fails a `probe` that hangs, as one does on a paused server.
 pub(crate) async fn within<T>(limit: Duration, probe: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    tokio::time::timeout(limit, probe).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    let late = || io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {limit:?}"));
+    tokio::time::timeout(limit, probe).await.unwrap_or_else(|_| Err(late()))
 }
 
 /// A process group that dies with this value, and with our process.
@@ -213,8 +216,7 @@ impl Running {
         match watchdog(group, folder) {
             Ok(watchdog) => Ok(Self { child, group, watchdog }),
             Err(error) => {
-                child.kill()?;
-                child.wait()?;
+                ends::kill_all(&mut child)?;
                 Err(error)
             }
         }
@@ -242,20 +244,12 @@ fn stands(process: Pid) -> bool {
     })
 }
 
-/// The children of `process` and theirs, as far as the system lists them (Linux does).
-fn descendants(process: Pid) -> Vec<Pid> {
-    let id = process.as_raw_nonzero();
-    let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
-    let children = children.split_whitespace().filter_map(|id| Pid::from_raw(id.parse().ok()?));
-    children.flat_map(|child| [vec![child], descendants(child)].concat()).collect()
-}
-
 impl Drop for Running {
     fn drop(&mut self) {
         let others = descendants(self.group);
         // An error says that the group is gone already, which is what we want.
         let _gone = self.signal(Signal::KILL);
-        let _status = self.child.wait();
+        let ended = ends::wait(&mut self.child, "a server that was killed", KILLED_WITHIN);
         // Those that are not our own children cannot be waited for; they need a moment to go.
         let deadline = Instant::now() + Duration::from_secs(2);
         while others.iter().any(|process| test_kill_process(*process).is_ok()) && Instant::now() < deadline {
@@ -265,7 +259,12 @@ impl Drop for Running {
         if let Some(mut pipe) = self.watchdog.stdin.take() {
             let _gone = pipe.write_all(b"done\n");
         }
-        let _status = self.watchdog.wait();
+        let watchdog = ends::wait(&mut self.watchdog, "a server's watchdog", KILLED_WITHIN);
+        if let Err(error) = ended.and(watchdog)
+            && !std::thread::panicking()
+        {
+            panic!("{error}");
+        }
     }
 }
 

@@ -4,8 +4,12 @@
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use crate::StartError;
+use crate::ends::output_within;
+
+const BUILT_WITHIN: Duration = Duration::from_secs(120);
 
 const LIBRARY: &str = include_str!("behind.c");
 
@@ -17,12 +21,13 @@ const LIBRARY: &str = include_str!("behind.c");
 pub fn clock_off(seconds: i64, folder: &Path) -> Result<Vec<(&'static str, OsString)>, StartError> {
     let (source, library) = (folder.join("behind.c"), folder.join("behind.so"));
     std::fs::write(&source, LIBRARY)?;
-    let built = Command::new("cc")
+    let mut compile = Command::new("cc");
+    compile
         .args(["-shared", "-fPIC", "-O1"])
         .arg(format!("-DBEHIND=({})", -seconds))
         .arg("-o")
-        .args([&library, &source])
-        .output()
+        .args([&library, &source]);
+    let built = output_within(&mut compile, BUILT_WITHIN)
         .map_err(|error| StartError::new(format!("cc, which builds Rust programs too: {error}")))?;
     match built.status.success() {
         true => Ok(vec![("LD_PRELOAD", library.into_os_string())]),

@@ -2,8 +2,15 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
+
+use crate::ends::output_within;
 
 const DIRECTORY: &str = "STATEHOUSE_TEST_SMALL_DISK";
+
+const MOUNTED_WITHIN: Duration = Duration::from_secs(60);
+/// How long the test on it may take.
+pub(crate) const TEST_WITHIN: Duration = Duration::from_secs(15 * 60);
 
 /// The small file system that a test runs on.
 ///
@@ -35,19 +42,18 @@ impl SmallDisk {
     /// takes it. The mount is in a name space of its own, seen by nobody else, and goes with the process.
     ///
     /// # Panics
-    /// If the test fails, if it did not run on the file system, and without `unshare` (of util-linux).
+    /// If the test fails or does not end, if it did not run on the file system, and without `unshare` (of util-linux).
     pub fn run(mebibytes: u32, test: &str) {
         let outside = tempfile::tempdir().expect("a temporary directory");
         std::fs::create_dir(outside.path().join("disk")).expect("a directory to mount on");
         let script = "mount -t tmpfs -o \"size=$1m\" tmpfs \"$2/disk\" && \"$3\" --exact \"$4\" && test -e \"$2/done\"";
-        let output = Command::new("unshare")
-            .args(["--map-root-user", "--mount", "sh", "-c", script, "sh", &mebibytes.to_string()])
+        let mut run = Command::new("unshare");
+        run.args(["--map-root-user", "--mount", "sh", "-c", script, "sh", &mebibytes.to_string()])
             .arg(outside.path())
             .arg(std::env::current_exe().expect("the path of this program"))
             .arg(test)
-            .env(DIRECTORY, outside.path())
-            .output()
-            .expect("unshare, of util-linux");
+            .env(DIRECTORY, outside.path());
+        let output = output_within(&mut run, TEST_WITHIN).unwrap_or_else(|error| panic!("{test}: {error}"));
         let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{text}");
     }
@@ -72,7 +78,9 @@ impl SmallDisk {
     /// If a file on it is open for writing.
     pub fn set_read_only(&self, is_read_only: bool) {
         let how = if is_read_only { "remount,ro" } else { "remount,rw" };
-        let output = Command::new("mount").args(["-o", how]).arg(&self.path).output().expect("mount, of util-linux");
+        let mut mount = Command::new("mount");
+        let output = output_within(mount.args(["-o", how]).arg(&self.path), MOUNTED_WITHIN);
+        let output = output.unwrap_or_else(|error| panic!("{error}"));
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 

@@ -2,8 +2,12 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
+use crate::ends::output_within;
 use crate::{StartError, tools};
+
+const MADE_WITHIN: Duration = Duration::from_secs(120);
 
 #[derive(Clone, Debug)]
 pub(crate) struct TlsFiles {
@@ -33,7 +37,7 @@ impl TlsFiles {
 
 fn run(folder: &Path, line: &str) -> Result<(), StartError> {
     let openssl = tools::find_program("openssl", &[])?;
-    let output = Command::new(openssl).args(line.split_whitespace()).current_dir(folder).output()?;
+    let output = output_within(Command::new(openssl).args(line.split_whitespace()).current_dir(folder), MADE_WITHIN)?;
     if output.status.success() {
         return Ok(());
     }

@@ -12,7 +12,7 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::mpsc as blocking;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{mpsc, watch};
@@ -24,6 +24,9 @@ use shared::Shared;
 
 pub use count::Counts;
 pub use settings::Direction;
+
+/// How long the thread may take to do what it is told, on a machine that is busy.
+const OBEYS_WITHIN: Duration = Duration::from_secs(60);
 
 /// A TCP proxy in front of a server: put its address where the server's was, then break the network.
 ///
@@ -178,7 +181,11 @@ impl FaultProxy {
     fn order(&self, listen: bool, reset: bool) {
         let (done, wait) = blocking::sync_channel(1);
         let sent = self.orders.send(Order { listen, reset, done });
-        assert!(sent.is_ok() && wait.recv().is_ok(), "the fault proxy's thread has ended");
+        let done = sent.is_ok().then(|| wait.recv_timeout(OBEYS_WITHIN));
+        assert!(
+            matches!(done, Some(Ok(()))),
+            "the fault proxy's thread has ended, or not done in {OBEYS_WITHIN:?} what it was told"
+        );
     }
 }
 
@@ -186,9 +193,16 @@ impl Drop for FaultProxy {
     fn drop(&mut self) {
         // The thread ends when its inbox is closed.
         self.orders = mpsc::unbounded_channel().0;
-        if let Some(thread) = self.thread.take() {
-            let _panicked = thread.join();
+        let Some(thread) = self.thread.take() else { return };
+        let deadline = Instant::now() + OBEYS_WITHIN;
+        while !thread.is_finished() {
+            if Instant::now() > deadline {
+                assert!(std::thread::panicking(), "the fault proxy's thread has not ended after {OBEYS_WITHIN:?}");
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
         }
+        let _panicked = thread.join();
     }
 }
 

@@ -1,12 +1,13 @@
 use std::cell::Cell;
 use std::io;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use tokio::sync::OnceCell;
 
-use super::group::{group_controls, settled};
+use super::group::{READY_WITHIN, group_controls, settled};
 use super::server::{RedisServer, RedisServerBuilder};
+use crate::ends::output_within;
 use crate::resp::Reply;
 use crate::url::{Authority, credentials};
 use crate::{StartError, tools};
@@ -77,7 +78,7 @@ impl RedisCluster {
     async fn join_nodes(&self) -> Result<(), StartError> {
         let mut command = Command::new(tools::find_program("redis-cli", &[])?);
         command.args(["--cluster", "create"]).args(self.nodes.iter().map(RedisServer::peer_address));
-        command.args(["--cluster-replicas", "1", "--cluster-yes"]).stdin(Stdio::null());
+        command.args(["--cluster-replicas", "1", "--cluster-yes"]);
         let first = &self.nodes[0];
         if !first.admin_password.is_empty() {
             command.env("REDISCLI_AUTH", &first.admin_password);
@@ -85,7 +86,9 @@ impl RedisCluster {
         if let Some(tls) = &first.tls {
             command.arg("--tls").arg("--cacert").arg(&tls.files.authority);
         }
-        let output = tokio::task::spawn_blocking(move || command.output()).await.map_err(io::Error::other)??;
+        // It waits for ever for nodes that do not join.
+        let joined = tokio::task::spawn_blocking(move || output_within(&mut command, READY_WITHIN * 3));
+        let output = joined.await.map_err(io::Error::other)??;
         if output.status.success() {
             return Ok(());
         }

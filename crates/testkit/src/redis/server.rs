@@ -16,6 +16,9 @@ use crate::skew::clock_off;
 use crate::url::{Authority, credentials};
 use crate::{StartError, tools};
 
+/// How long a command may take, also one that waits on purpose: a server may be stopped.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(150);
+
 /// A single Redis server.
 #[derive(Debug)]
 pub struct RedisServer {
@@ -115,6 +118,16 @@ impl RedisServer {
     /// # Errors
     /// If the server cannot be reached or answers something that is not Redis. An error reply is an `Ok`.
     pub async fn command<A: AsRef<[u8]>>(&self, args: &[A]) -> io::Result<Reply> {
+        let asked = self.ask(args);
+        tokio::time::timeout(ANSWERED_WITHIN, asked).await.unwrap_or_else(|_| {
+            let command = args.first().map(|name| String::from_utf8_lossy(name.as_ref()).into_owned());
+            let text =
+                format!("{} of {} has no answer after {ANSWERED_WITHIN:?}", command.unwrap_or_default(), self.address);
+            Err(io::Error::new(io::ErrorKind::TimedOut, text))
+        })
+    }
+
+    async fn ask<A: AsRef<[u8]>>(&self, args: &[A]) -> io::Result<Reply> {
         let mut connection = Connection::open(&self.address).await?;
         if self.process.is_none() && !self.user.is_empty() {
             connection.command(&["AUTH", &self.user, &self.password]).await?;

@@ -15,6 +15,7 @@ use std::ffi::{OsStr, OsString};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use statehouse_testkit::{OpenSearchNode, PostgresServer, Program, RedisServer, S3Server};
 use tempfile::TempDir;
@@ -132,6 +133,24 @@ impl Fleet {
         self.replicas.iter().map(|replica| replica.address().parse().expect("an address")).collect()
     }
 }
+
+/// Waits until a program says that it is ready.
+async fn ready(program: &Program) -> Result<(), Failure> {
+    let deadline = Instant::now() + READY_WITHIN;
+    loop {
+        let answer = program.request("GET", "/ready", &[], b"").await?;
+        if answer.status == 200 {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            return Err(format!("not ready after {READY_WITHIN:?}: {}", answer.text()).into());
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// To load the terminology takes seconds, and on a machine that is busy a minute.
+const READY_WITHIN: Duration = Duration::from_secs(300);
 
 fn own_namespace() -> String {
     format!("clinic-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))

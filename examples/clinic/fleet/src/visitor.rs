@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -11,8 +12,12 @@ use hyper::{HeaderMap, Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use crate::Failure;
+
+/// How long one request may take: a replica may be stopped for good.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(90);
 
 const FORM: &str = "application/x-www-form-urlencoded";
 /// What people look for; they are seen typing it.
@@ -184,6 +189,18 @@ impl Visitor {
 
     /// One request, with these headers besides the session's.
     pub(crate) async fn request(
+        &mut self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Bytes,
+    ) -> Result<Answer, Failure> {
+        let what = format!("{method} {path} of {}", self.replicas[self.turn % self.replicas.len()].0);
+        let asked = timeout(ANSWERED_WITHIN, self.ask(method, path, headers, body)).await;
+        asked.unwrap_or_else(|_| Err(format!("{what} has no answer after {ANSWERED_WITHIN:?}").into()))
+    }
+
+    async fn ask(
         &mut self,
         method: Method,
         path: &str,

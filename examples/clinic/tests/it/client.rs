@@ -1,5 +1,6 @@
 //! A browser without a screen: cookies, and the token that forms need.
 
+use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -8,6 +9,9 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 
 pub(crate) const PASSWORD: &str = "statehouse";
+
+/// How long any answer may take, of the clinic and of a browser: one that hangs is an error that names what was asked for.
+pub(crate) const ANSWERED_WITHIN: Duration = Duration::from_secs(120);
 
 #[derive(Debug)]
 pub(crate) struct Client {
@@ -146,7 +150,16 @@ impl Client {
 /// With OpenSearch compiled in, reqwest wants to know who does its cryptography, also if it has none to do.
 pub(crate) fn builder() -> reqwest::ClientBuilder {
     let _installed_already = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder()
+    reqwest::Client::builder().timeout(ANSWERED_WITHIN)
+}
+
+/// A connection on which nothing waits for ever.
+pub(crate) fn connect(clinic: &str) -> TcpStream {
+    let clinic: SocketAddr = clinic.parse().expect("an address");
+    let stream = TcpStream::connect_timeout(&clinic, ANSWERED_WITHIN).expect("the clinic accepts");
+    stream.set_read_timeout(Some(ANSWERED_WITHIN)).expect("a time that is not zero");
+    stream.set_write_timeout(Some(ANSWERED_WITHIN)).expect("a time that is not zero");
+    stream
 }
 
 /// The token in the first form of a page.

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Read as _, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{Read as _, Write};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use reqwest::StatusCode;
 use serde_json::Value;
+use statehouse_testkit::{Speaker, output_within};
 
-use crate::client::{Client, PASSWORD, text};
+use crate::client::{ANSWERED_WITHIN, Client, PASSWORD, connect, text};
 use crate::clinic;
 use crate::load::{Step, work_while};
 
@@ -254,21 +255,18 @@ async fn it_is_killed_at_any_moment_and_what_it_acknowledged_is_there_after_the_
 #[tokio::test]
 async fn a_crash_while_the_terminology_is_loaded_is_made_good_by_the_next_start() {
     let data = tempfile::tempdir().unwrap();
-    let mut first = Command::new(clinic::PATH)
-        .args(["--listen", "127.0.0.1:0", "--data"])
-        .arg(data.path())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let stderr = first.stderr.take().unwrap();
-    let loading = tokio::task::spawn_blocking(move || {
-        BufReader::new(stderr).lines().map_while(Result::ok).any(|line| line.contains("concepts after"))
-    });
-    assert!(loading.await.unwrap(), "it said how far it was");
-    first.kill().unwrap();
-    first.wait().unwrap();
     let clinic = clinic::builder(data.path()).start().await;
+    let started = Instant::now();
+    while !clinic.log().unwrap().contains("concepts after") {
+        assert!(
+            started.elapsed() < Duration::from_secs(120),
+            "it does not say how far it is: {}",
+            clinic.log().unwrap()
+        );
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    clinic.kill();
+    clinic.restart().await;
     until_it_is_ready(&Client::new(clinic.address())).await;
     let client = Client::logged_in(clinic.address(), "ada").await;
     assert_eq!(text(&client.concepts("Z99.89", "").await.unwrap()["hits"][0]["code"]), "Z99.89");
@@ -292,32 +290,28 @@ async fn until_it_is_ready(client: &Client) {
 
 /// Starts a clinic in a way that a person would, until it listens, which waits for nothing that it loads; then Ctrl-C.
 fn start_and_press_ctrl_c(data: &Path) {
-    let mut clinic = Command::new(clinic::PATH)
-        .args(["--listen", "127.0.0.1:0", "--data"])
-        .arg(data)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(clinic.stdout.take().unwrap()).lines();
-    let line = lines.next().unwrap().unwrap();
+    let mut command = Command::new(clinic::PATH);
+    command.args(["--listen", "127.0.0.1:0", "--data"]).arg(data).stderr(Stdio::null());
+    let mut clinic = Speaker::start(&mut command).unwrap();
+    let line = clinic.line(ANSWERED_WITHIN).unwrap().expect("it says where it listens");
     let address = line.strip_prefix("listening on http://").unwrap();
-    let mut asking = TcpStream::connect(address.parse::<SocketAddr>().unwrap()).unwrap();
+    let mut asking = connect(address);
     asking.write_all(b"GET /ready HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
     let mut ready = String::new();
     asking.read_to_string(&mut ready).unwrap();
     assert!(ready.starts_with("HTTP/1.1 503") && ready.contains("terminology: "), "{ready}");
     // Somebody who has sent half a request, and never sends the rest.
-    let mut idle = TcpStream::connect(address.parse::<SocketAddr>().unwrap()).unwrap();
+    let mut idle = connect(address);
     idle.write_all(b"POST /login HTTP/1.1\r\nhost: x\r\n").unwrap();
-    let press = || Command::new("kill").args(["-s", "INT", &clinic.id().to_string()]).status().unwrap();
+    let id = clinic.id().to_string();
+    let press = || output_within(Command::new("kill").args(["-s", "INT", &id]), ANSWERED_WITHIN).unwrap().status;
     assert!(press().success());
     std::thread::sleep(Duration::from_millis(500));
     // Once more, for those who do not want to wait for others.
     press();
-    let status = clinic.wait().unwrap();
+    let status = clinic.wait(ANSWERED_WITHIN).unwrap();
     assert!(status.success(), "{status}");
-    assert!(lines.next().is_none(), "one line and no other");
+    assert_eq!(clinic.line(ANSWERED_WITHIN).unwrap(), None, "one line and no other");
 }
 
 #[test]
@@ -326,7 +320,7 @@ fn it_says_where_it_listens_in_one_line_and_ends_well_at_ctrl_c() {
     start_and_press_ctrl_c(data.path());
     start_and_press_ctrl_c(data.path());
 
-    let help = Command::new(clinic::PATH).arg("--help").output().unwrap();
+    let help = output_within(Command::new(clinic::PATH).arg("--help"), ANSWERED_WITHIN).unwrap();
     assert!(help.status.success() && String::from_utf8_lossy(&help.stdout).contains("--listen"));
 }
 
@@ -360,7 +354,8 @@ fn mistakes_at_the_start_are_named_and_nothing_is_served() {
         if !name.is_empty() {
             clinic.env(name, value);
         }
-        let output = clinic.output().unwrap();
+        // One that serves in place of refusing is stopped.
+        let output = output_within(&mut clinic, ANSWERED_WITHIN).unwrap_or_else(|error| panic!("{args:?}: {error}"));
         let stderr = String::from_utf8_lossy(&output.stderr);
         let error = stderr.split_once("clinic: ").unwrap_or_default().1;
         assert_eq!(output.status.code(), Some(1), "{args:?}: {stderr}");

@@ -1,12 +1,11 @@
 //! Guessing, flooding and dismissing.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use reqwest::{Method, StatusCode};
 
-use crate::client::{Client, PASSWORD, token_in};
+use crate::client::{Client, PASSWORD, connect, token_in};
 use crate::clinic;
 
 #[tokio::test]
@@ -41,7 +40,7 @@ async fn log_ins_whose_senders_have_gone_keep_nobody_waiting() {
     let mut gone = 0;
     for sender in 0..1_500 {
         let form = format!("login=staff{sender}&password=wrong&csrf={token}");
-        let mut stream = TcpStream::connect(clinic.address()).unwrap();
+        let mut stream = connect(clinic.address());
         let head = "POST /login HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-www-form-urlencoded\r\n";
         write!(stream, "{head}cookie: login={token}\r\ncontent-length: {}\r\n\r\n{form}", form.len()).unwrap();
         gone += 1;
@@ -69,7 +68,7 @@ async fn more_log_ins_than_can_be_checked_are_told_to_come_again() {
     let mut waiting = Vec::new();
     for sender in 0..600 {
         let form = format!("login=staff{sender}&password=wrong&csrf={token}");
-        let mut stream = TcpStream::connect(clinic.address()).unwrap();
+        let mut stream = connect(clinic.address());
         let head = "POST /login HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
                     content-type: application/x-www-form-urlencoded\r\n";
         write!(stream, "{head}cookie: login={token}\r\ncontent-length: {}\r\n\r\n{form}", form.len()).unwrap();
@@ -78,7 +77,7 @@ async fn more_log_ins_than_can_be_checked_are_told_to_come_again() {
     let (mut busy, mut told) = (0, 0);
     for mut stream in waiting {
         let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
+        stream.read_to_string(&mut answer).expect("an answer in time");
         busy += usize::from(answer.starts_with("HTTP/1.1 503"));
         told += usize::from(answer.to_lowercase().contains("retry-after: "));
     }

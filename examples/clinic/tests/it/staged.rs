@@ -6,8 +6,8 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, Command, Stdio};
+use std::io::Write;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, TryStreamExt};
@@ -17,7 +17,7 @@ use statehouse::Namespace;
 use statehouse::files::{CommitOutcome, Decision, Files, StageId, Swept};
 use statehouse_core::ServiceUrl;
 use statehouse_core::conformance::rounds;
-use statehouse_testkit::{PostgresServer, S3Server, clock_off};
+use statehouse_testkit::{PostgresServer, S3Server, Speaker, clock_off};
 
 const FILES: &str = "STATEHOUSE_TEST_STAGED_FILES";
 const ROWS: &str = "STATEHOUSE_TEST_STAGED_ROWS";
@@ -29,6 +29,9 @@ const STEPS: [&str; 6] = ["uploading", "staged", "inserted", "transacted", "comm
 
 /// Longer than any transaction here takes.
 const GRACE: Duration = Duration::from_secs(60);
+
+/// How long the process may be silent, and any statement of it take.
+const SAID_WITHIN: Duration = Duration::from_secs(180);
 
 /// What the process works with, and so does who looks at it afterwards.
 struct Place {
@@ -146,16 +149,14 @@ impl Place {
         sqlx::query(self.sql("DELETE FROM TABLE_OF_FILES")).execute(&self.pool).await.unwrap();
     }
 
-    fn start(&self, task: &str, environment: &[(&'static str, OsString)]) -> Child {
-        Command::new(std::env::current_exe().unwrap())
+    fn start(&self, task: &str, environment: &[(&'static str, OsString)]) -> Speaker {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command
             .args(["--exact", "staged::the_process_that_is_killed", "--nocapture"])
             .envs(environment.iter().cloned())
             .envs([(FILES, &self.urls[0]), (ROWS, &self.urls[1]), (TABLE, &self.table)])
-            .env(TASK, task)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .unwrap()
+            .env(TASK, task);
+        Speaker::start(&mut command).unwrap()
     }
 }
 
@@ -169,6 +170,7 @@ fn say(text: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_process_that_is_killed() {
     let Ok(task) = std::env::var(TASK) else { return };
+    Speaker::end_with_parent();
     let [files, rows, table] = [FILES, ROWS, TABLE].map(|name| std::env::var(name).unwrap());
     let mut place = Place::open(&files, &rows, &table).await;
     match task.split_once(' ') {
@@ -192,15 +194,15 @@ async fn the_process_that_is_killed() {
 }
 
 /// What a sweep says that runs to its end.
-fn swept(mut sweep: Child) -> String {
+fn swept(mut sweep: Speaker) -> String {
     let said: Vec<_> = lines(&mut sweep).collect();
-    assert!(sweep.wait().unwrap().success());
+    assert!(sweep.wait(SAID_WITHIN).unwrap().success());
     said.join(", ")
 }
 
 /// The lines that a process says, until it ends or is killed.
-fn lines(child: &mut Child) -> impl Iterator<Item = String> + use<> {
-    let said = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+fn lines(child: &mut Speaker) -> impl Iterator<Item = String> {
+    let said = std::iter::from_fn(|| child.line(SAID_WITHIN).unwrap_or_else(|error| panic!("{error}")));
     said.filter(|line| ["at ", "stored ", "refused ", "swept "].iter().any(|word| line.starts_with(word)))
 }
 
@@ -215,7 +217,8 @@ async fn places(folder: &std::path::Path, s3: &S3Server) -> [Place; 2] {
     let (key, secret, bucket) = (s3.access_key(), s3.secret_key(), s3.bucket());
     let (endpoint, region) = (s3.endpoint(), s3.region());
     let bucket = format!("s3://{key}:{secret}@{bucket}?endpoint={endpoint}&region={region}&allow_http=true");
-    let postgres = PostgresServer::shared().await.url().to_owned();
+    let patience = SAID_WITHIN.as_millis();
+    let postgres = format!("{}?options=-c%20statement_timeout%3D{patience}", PostgresServer::shared().await.url());
     let places = [Place::open(&disk, &sqlite, &nonce()).await, Place::open(&bucket, &postgres, &nonce()).await];
     for place in &places {
         place.create().await;
@@ -232,7 +235,6 @@ async fn a_row_and_its_file_agree_whenever_the_process_is_killed() {
             let mut child = place.start(&format!("stop {step}"), &[]);
             assert_eq!(lines(&mut child).next().as_deref(), Some(&*format!("at {step}")));
             child.kill().unwrap();
-            child.wait().unwrap();
             let has_row = matches!(step, "transacted" | "committed");
             assert_eq!(place.check().await.len(), usize::from(has_row), "killed when it was {step}");
             place.clear().await;
@@ -240,15 +242,11 @@ async fn a_row_and_its_file_agree_whenever_the_process_is_killed() {
         // And at any time: what was acknowledged is there.
         for round in 0..rounds(2, 40) {
             let mut child = place.start("work w", &[]);
-            let mut stored = BTreeSet::new();
-            for line in lines(&mut child) {
-                stored.extend(line.strip_prefix("stored ").map(ToOwned::to_owned));
-                if stored.len() == 2 {
-                    std::thread::sleep(Duration::from_millis(17 * round as u64 % 300));
-                    child.kill().unwrap();
-                }
-            }
-            child.wait().unwrap();
+            let name_of = |line: String| line.strip_prefix("stored ").map(ToOwned::to_owned);
+            let mut stored: BTreeSet<_> = lines(&mut child).filter_map(name_of).take(2).collect();
+            std::thread::sleep(Duration::from_millis(17 * round as u64 % 300));
+            child.kill().unwrap();
+            stored.extend(lines(&mut child).filter_map(name_of));
             let there = place.check().await;
             assert!(there.is_superset(&stored), "{stored:?} in {there:?}");
             place.clear().await;
@@ -263,10 +261,8 @@ async fn a_sweep_takes_nothing_that_a_transaction_will_commit() {
     for place in places(folder.path(), &s3).await {
         for grace in [GRACE, Duration::ZERO] {
             let mut child = place.start("work w", &[]);
-            let mut said = lines(&mut child);
             // From when on it works, however long its start takes.
-            let (first, said) = tokio::task::spawn_blocking(move || (said.next(), said)).await.unwrap();
-            let reading = tokio::task::spawn_blocking(move || first.into_iter().chain(said).collect::<Vec<_>>());
+            let first = lines(&mut child).next();
             let end = Instant::now() + Duration::from_secs(rounds(4, 30) as u64);
             let mut swept = 0;
             while Instant::now() < end {
@@ -274,8 +270,7 @@ async fn a_sweep_takes_nothing_that_a_transaction_will_commit() {
                 swept += now.committed + now.discarded;
             }
             child.kill().unwrap();
-            child.wait().unwrap();
-            let said = reading.await.unwrap();
+            let said: Vec<_> = first.into_iter().chain(lines(&mut child)).collect();
             let (stored, refused): (Vec<_>, Vec<_>) = said.iter().partition(|line| line.starts_with("stored "));
             assert!(!said.is_empty());
             if grace == GRACE {
@@ -306,7 +301,6 @@ async fn ages_are_by_the_stores_clock_whatever_that_of_a_replica_says() {
             assert_eq!(swept(place.start("sweep 0", &clock)), "swept 0 2", "{off}");
             assert_eq!(own.commit().await.unwrap(), CommitOutcome::Gone);
             child.kill().unwrap();
-            child.wait().unwrap();
             place.clear().await;
         }
     }

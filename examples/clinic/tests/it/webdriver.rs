@@ -32,6 +32,8 @@ impl Driver {
         let wanted = json!({ "capabilities": { "alwaysMatch": {
             "goog:chromeOptions": { "args": args },
             "goog:loggingPrefs": { "browser": "ALL" },
+            // What takes longer is answered with an error that says so, before this client gives up.
+            "timeouts": { "script": 60_000, "pageLoad": 60_000 },
         } } });
         let mut profile = Profile {
             http: builder().build().expect("a client"),
@@ -48,8 +50,10 @@ impl Driver {
 
 impl Profile {
     async fn post(&self, command: &str, body: &Value) -> Value {
-        let answer = self.http.post(format!("{}{command}", self.session)).json(body).send().await.expect("a driver");
-        let answer: Value = answer.json().await.expect("JSON");
+        let sent = self.http.post(format!("{}{command}", self.session)).json(body).send().await;
+        let answer = sent.unwrap_or_else(|error| panic!("the browser does not answer {command} {body}: {error:?}"));
+        let answer = answer.json().await;
+        let answer: Value = answer.unwrap_or_else(|error| panic!("half an answer to {command} {body}: {error:?}"));
         assert!(answer["value"]["error"].is_null(), "{command} {body}: {answer}");
         answer["value"].clone()
     }
@@ -159,7 +163,8 @@ impl Profile {
     }
 
     pub(crate) async fn close(self) {
-        self.http.delete(&self.session).send().await.expect("a driver");
+        let ended = self.http.delete(&self.session).send().await;
+        ended.unwrap_or_else(|error| panic!("the browser does not end: {error:?}"));
     }
 }
 

@@ -21,6 +21,10 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(1);
 /// A request that can be repeated waits no longer for one replica: a little longer than the clinic lets anybody wait (its
 /// search 4 s), because who repeats what is slow makes it slower.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// What cannot be repeated waits for as long as the largest upload takes.
+const CARRIED_OUT_WITHIN: Duration = Duration::from_secs(600);
+/// How long a client may take for a body that is kept at hand.
+const SENT_WITHIN: Duration = Duration::from_secs(60);
 
 /// Why a replica gave no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,11 +48,14 @@ enum Payload {
 }
 
 impl Outgoing {
-    pub(super) async fn new(request: Request<Incoming>) -> Result<Self, hyper::Error> {
+    pub(super) async fn new(request: Request<Incoming>) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         let (mut parts, body) = request.into_parts();
         parts.headers.remove(CONNECTION);
         let short = body.size_hint().upper().is_some_and(|length| length <= AT_HAND);
-        let payload = if short { Payload::AtHand(body.collect().await?.to_bytes()) } else { Payload::Stream(body) };
+        let payload = match short {
+            true => Payload::AtHand(timeout(SENT_WITHIN, body.collect()).await??.to_bytes()),
+            false => Payload::Stream(body),
+        };
         Ok(Self { parts, payload })
     }
 
@@ -62,7 +69,7 @@ impl Outgoing {
         let Ok(Ok(stream)) = connected else { return Err(Failed::SendAgain) };
         let repeat = self.can_be_repeated();
         let sent = self.send_over(stream, repeat);
-        let answered = if repeat { timeout(ANSWER_WITHIN, sent).await.ok().flatten() } else { sent.await };
+        let answered = timeout(if repeat { ANSWER_WITHIN } else { CARRIED_OUT_WITHIN }, sent).await.ok().flatten();
         answered.ok_or(if repeat { Failed::SendAgain } else { Failed::MayHaveBeenCarriedOut })
     }
 

@@ -46,13 +46,16 @@ async fn ask(balancer: &Balancer, head: &str) -> String {
     let mut stream = TcpStream::connect(balancer.address()).await.unwrap();
     stream.write_all(format!("{head}\r\nhost: x\r\nconnection: close\r\n\r\n").as_bytes()).await.unwrap();
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
+    let read = tokio::time::timeout(Duration::from_secs(60), stream.read_to_string(&mut answer)).await;
+    read.unwrap_or_else(|_| panic!("no answer to {head}")).unwrap();
     answer
 }
 
 async fn before(replicas: &[SocketAddr]) -> Balancer {
     let balancer = Balancer::start("127.0.0.1:0", replicas).await.unwrap();
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
     while !balancer.states().iter().all(|state| state.ready) {
+        assert!(std::time::Instant::now() < deadline, "a replica is never ready: {:?}", balancer.states());
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     balancer

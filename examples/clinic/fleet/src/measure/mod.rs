@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use statehouse_testkit::{Program, ProgramBuilder};
 
 use crate::visitor::{Deed, Visitor};
-use crate::{Failure, Fleet, Servers};
+use crate::{Failure, Fleet, Servers, ready};
 
 /// How many people click at the same time, each as soon as the last answer is there.
 const VISITORS: usize = 32;
@@ -68,13 +68,6 @@ async fn replicas(clinic: &Path, time: Duration, say: &impl Fn(String)) -> Resul
     let peaks = fleet.replicas().iter().map(peak_memory).collect::<Result<Vec<_>, _>>()?;
     let peaks: Vec<_> = peaks.iter().map(|peak| format!("{} MiB", peak >> 20)).collect();
     say(format!("peak memory: {}", peaks.join(", ")));
-    Ok(())
-}
-
-async fn ready(program: &Program) -> Result<(), Failure> {
-    while program.request("GET", "/ready", &[], b"").await?.status != 200 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 use super::row::Figure;
-use super::stage::Stage;
+use super::stage::{PATIENCE, Stage};
 use super::tables::{codes, since};
 use crate::Failure;
 use crate::visitor::Visitor;
@@ -62,7 +62,12 @@ pub(super) async fn cut_off(stage: &Stage<'_>) -> Result<Vec<Figure>, Failure> {
     let addresses = fleet.addresses();
     let mut both = Both::log_in(&addresses).await?;
     let mut resyncs_before = resyncs(&addresses).await?;
+    let deadline = Instant::now() + PATIENCE;
     while resyncs_before.contains(&0) {
+        if Instant::now() > deadline {
+            return Err(format!("a replica has never read what it remembers: {resyncs_before:?}").into());
+        }
+        sleep(Duration::from_millis(50)).await;
         resyncs_before = resyncs(&addresses).await?;
     }
     let [mut before, mut during, mut after] = [(); 3].map(|()| Read::default());

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use statehouse_testkit::Program;
 
 use super::row::{Bound, Figure, number};
-use super::stage::{Stage, count, log, numbers, progress, ready, until};
+use super::stage::{PATIENCE, Stage, count, is_ready, log, numbers, progress, ready, until};
 use crate::Failure;
 use crate::visitor::Visitor;
 
@@ -36,7 +36,8 @@ pub(super) async fn cold_start(stage: &Stage<'_>) -> Result<Vec<Figure>, Failure
 
 /// Whether it says so before it is ready.
 async fn tells_how_far(replica: &Program) -> bool {
-    while !super::stage::is_ready(replica).await {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_ready(replica).await && Instant::now() < deadline {
         if progress(replica).await.is_some_and(|done| done > 0) {
             return true;
         }

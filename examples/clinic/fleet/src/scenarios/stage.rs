@@ -31,7 +31,7 @@ pub(super) struct Work {
 }
 
 /// How long anything may take that is not measured.
-const PATIENCE: Duration = Duration::from_secs(180);
+pub(super) const PATIENCE: Duration = Duration::from_secs(180);
 
 /// What replicas say if this machine stood still for a second.
 const BUSY: [&str; 5] = [

@@ -15,7 +15,7 @@ use statehouse_testkit::{Program, RedisServer, S3Server};
 
 use self::gauge::{Bound, Gauges};
 use self::people::World;
-use crate::{Failure, Fleet, Servers, own_namespace};
+use crate::{Failure, Fleet, Servers, own_namespace, ready};
 
 /// How long what hostile visitors hold may take to be let go after they have left.
 const SETTLE: Duration = Duration::from_secs(75);
@@ -125,13 +125,6 @@ async fn settle(place: &Place<'_>, world: &World, gauges: &Gauges, say: &impl Fn
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
-}
-
-async fn ready(program: &Program) -> Result<(), Failure> {
-    while program.request("GET", "/ready", &[], b"").await?.status != 200 {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    Ok(())
 }
 
 impl Bound {
