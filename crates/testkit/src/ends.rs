@@ -18,7 +18,7 @@ pub(crate) const KILLED_WITHIN: Duration = Duration::from_secs(60);
 pub fn output_within(command: &mut Command, limit: Duration) -> io::Result<Output> {
     let (mut stdout, mut stderr) = (tempfile::tempfile()?, tempfile::tempfile()?);
     let child = command.stdin(Stdio::null()).stdout(stdout.try_clone()?).stderr(stderr.try_clone()?).spawn();
-    let what = format!("{}", command.get_program().display());
+    let what = command.get_program().display().to_string();
     let mut child = child.map_err(|error| io::Error::new(error.kind(), format!("{what} did not start: {error}")))?;
     let ended = wait(&mut child, &what, limit);
     if ended.is_err() {

@@ -9,7 +9,8 @@ use crate::http::{self, Response};
 use crate::port::Port;
 use crate::process::{Launch, Server, process_controls, server_folder};
 
-const READY_WITHIN: Duration = Duration::from_secs(60);
+/// A program may load its data before it is ready, on a machine that is busy with other tests.
+const READY_WITHIN: Duration = Duration::from_secs(240);
 
 /// A program of the application's own, for example one of its replicas: started, paused, killed and restarted as the
 /// servers are.

@@ -1,6 +1,8 @@
 // What every page has; the rest starts only where its form is.
 import { startDraft } from "./draft.js";
+import { startFind } from "./find.js";
 import { startForm } from "./forms.js";
+import { startLogIn } from "./login.js";
 import { startPicker } from "./picker.js";
 import { localTimes } from "./time.js";
 import { startUpload } from "./upload.js";
@@ -30,6 +32,12 @@ if (said) {
 
 for (const form of document.querySelectorAll("form.picker")) startPicker(form);
 for (const form of document.querySelectorAll("form.upload")) startUpload(form);
-for (const form of document.querySelectorAll("form[action^='/patients/'][method=post]:not(.upload)")) {
-  startForm(form, form.matches(".note-form") ? startDraft(form) : undefined);
+for (const form of document.querySelectorAll("form[role=search]")) startFind(form);
+// One that waits for the log-in comes back as a page.
+for (const form of document.querySelectorAll("form.log-in:not(:has([name=waiting]))")) startLogIn(form);
+// A page without a token of its own shows what was typed and not taken, in a form that has one: that is sent as it is.
+if (document.querySelector("meta[name=csrf]")) {
+  for (const form of document.querySelectorAll("form[method=post]:not(.upload, [action='/logout'])")) {
+    startForm(form, form.matches(".note-form") ? startDraft(form) : undefined);
+  }
 }

@@ -15,7 +15,8 @@ export function takeToken(token) {
 
 /** The token of the session as it is now, if the same person is logged in. */
 async function freshToken() {
-  const me = await (await fetch("/api/me", { headers: { Accept: "application/json" } })).json();
+  const signal = AbortSignal.timeout(GIVE_UP_AFTER);
+  const me = await (await fetch("/api/me", { headers: { Accept: "application/json" }, signal })).json();
   if (me.login !== meta("login")?.content) return false;
   takeToken(me.csrf);
   return true;
@@ -28,7 +29,7 @@ export async function mended(status, body) {
 }
 
 /** Milliseconds until a request is given up: what it sends can be sent again. */
-const GIVE_UP_AFTER = 30_000;
+export const GIVE_UP_AFTER = 30_000;
 
 /**
  * Sends a request, once more if its session had ended. Never throws: without an answer the status is 0, and what went

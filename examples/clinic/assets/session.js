@@ -1,5 +1,5 @@
 // Logging in again in the middle of something: the page stays as it is, with all that was typed.
-import { takeToken } from "./http.js";
+import { GIVE_UP_AFTER, takeToken } from "./http.js";
 
 let asking;
 
@@ -62,10 +62,11 @@ function ask() {
 /** What went wrong; nothing if nobody else is logged in now. */
 async function logIn(login, password) {
   try {
-    const page = new DOMParser().parseFromString(await (await fetch("/login")).text(), "text/html");
+    const signal = AbortSignal.timeout(GIVE_UP_AFTER);
+    const page = new DOMParser().parseFromString(await (await fetch("/login", { signal })).text(), "text/html");
     const csrf = page.querySelector("input[name=csrf]").value;
     const body = new URLSearchParams({ csrf, login, password });
-    const response = await fetch("/login", { method: "POST", headers: { Accept: "application/json" }, body });
+    const response = await fetch("/login", { method: "POST", headers: { Accept: "application/json" }, body, signal });
     const answer = await response.json();
     if (!response.ok) return answer.error;
     takeToken(answer.csrf);

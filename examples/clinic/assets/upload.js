@@ -1,14 +1,18 @@
 // Sends a file as the body of a request, because only that tells how far it got. The page is not left when it is there:
 // somebody may be typing on it.
 import { showError } from "./forms.js";
-import { mended, newId, tokenHeader, UNREACHABLE } from "./http.js";
+import { GIVE_UP_AFTER, mended, newId, tokenHeader, UNREACHABLE } from "./http.js";
 import { localTimes } from "./time.js";
+
+const SILENT_AFTER = 120_000; // milliseconds in which nothing goes up, and no answer comes
 
 export function startUpload(form) {
   const input = form.querySelector("input[type=file]");
   const button = form.querySelector("button");
   const bar = form.querySelector("progress");
   const status = form.querySelector("[role=status]");
+
+  button.disabled = false;
 
   // One for each choice of a file: whoever sends it again, because no answer came, attaches it once.
   let key;
@@ -50,7 +54,13 @@ export function startUpload(form) {
     for (const [name, value] of Object.entries(tokenHeader())) request.setRequestHeader(name, value);
     if (file.size <= Number(input.dataset.mostKeyed)) request.setRequestHeader("Idempotency-Key", (key ??= newId()));
     request.responseType = "json";
+    let silence = 0;
+    const wait = () => {
+      clearTimeout(silence);
+      silence = setTimeout(() => request.abort(), SILENT_AFTER);
+    };
     request.upload.addEventListener("progress", ({ loaded, total }) => {
+      wait();
       bar.value = total > 0 ? loaded / total : 0;
       status.textContent = `${Math.floor(bar.value * 100)} %`;
     });
@@ -65,8 +75,10 @@ export function startUpload(form) {
       if (again) upload(file, tries - 1);
       else fail(request.response?.error ?? request.response?.detail ?? `The server answered ${request.status}. Try again.`);
     });
-    request.addEventListener("error", () => fail(UNREACHABLE));
+    for (const lost of ["error", "abort"]) request.addEventListener(lost, () => fail(UNREACHABLE));
+    request.addEventListener("loadend", () => clearTimeout(silence));
     bar.value = 0;
+    wait();
     request.send(file);
   }
 
@@ -86,7 +98,8 @@ export function startUpload(form) {
 
 /** The list of documents as it is now, in the place of what is shown. */
 async function showAttached(form) {
-  const response = await fetch(location.pathname, { headers: { Accept: "text/html" } });
+  const signal = AbortSignal.timeout(GIVE_UP_AFTER);
+  const response = await fetch(location.pathname, { headers: { Accept: "text/html" }, signal });
   const page = new DOMParser().parseFromString(await response.text(), "text/html");
   const list = page.querySelector("#documents > ul");
   const shown = form.parentElement.querySelector(":scope > ul");

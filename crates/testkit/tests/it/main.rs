@@ -8,3 +8,4 @@ mod proxy;
 mod redis;
 mod redis_groups;
 mod s3;
+mod speaker;

@@ -6,13 +6,12 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 use serde::Serialize;
-use serde_json::json;
 
 use super::form::{Asked, Sent};
-use super::page::{Here, aria_error, csrf_field, error_beside, moment};
+use super::page::{Here, aria_error, csrf_field, error_beside, error_here, moment};
 use super::visit::Visit;
 use super::{documents, errors};
 use crate::app::App;
@@ -112,11 +111,9 @@ async fn again(app: &App, visit: &Visit, id: i64, sent: Option<&Sent>, error: Ap
     }
 }
 
-/// To the chart, saying what was done: a script is told where that is, and keeps its page until it is there.
+/// To the chart, saying what was done.
 fn done(headers: &HeaderMap, patient: i64, what: &str, id: &str) -> Response {
-    let to = format!("/patients/{patient}?{what}={id}");
-    let script = !errors::wants_page(headers) && errors::accepts(headers, "application/json");
-    if script { Json(json!({ "to": to })).into_response() } else { Redirect::to(&to).into_response() }
+    errors::done(headers, &format!("/patients/{patient}?{what}={id}"))
 }
 
 fn diagnoses(patient: i64, all: &[Diagnosis], csrf: &str, said: &Said<'_>) -> Markup {
@@ -155,7 +152,7 @@ fn act(patient: i64, diagnosis: &Diagnosis, action: &str, csrf: &str, button: &M
         form method="post" action={ "/patients/" (patient) "/diagnoses/" (diagnosis.id) "/" (action) } {
             (csrf_field(csrf))
             (button)
-            p.field-error role="alert" data-error hidden {}
+            (error_here())
         }
     }
 }

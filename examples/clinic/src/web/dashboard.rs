@@ -3,7 +3,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use maud::{Markup, html};
 
-use super::page::Here;
+use super::page::{Here, error_beside};
 use super::visit::Visit;
 use crate::app::App;
 use crate::error::Result;
@@ -26,7 +26,13 @@ pub(crate) async fn page(State(app): State<Arc<App>>, visit: Visit) -> Result<Ma
             div.card {
                 form method="get" action="/patients" role="search" {
                     label for="q" { "Find a patient " kbd { "/" } }
-                    div.row { input id="q" name="q" type="search" autocomplete="off" maxlength="200" data-search; button { "Find" } }
+                    div.row {
+                        input id="q" name="q" type="search" autocomplete="off" maxlength="200" data-search
+                            aria-describedby="q-error";
+                        button { "Find" }
+                    }
+                    (error_beside(None, "q"))
+                    p.quiet role="status" {}
                 }
             }
         }

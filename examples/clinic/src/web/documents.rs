@@ -47,7 +47,8 @@ pub(crate) fn section(patient: i64, documents: &[Document]) -> Markup {
                 div.row {
                     input id="file" type="file" required aria-describedby="file-error upload-status"
                         data-most=(MAX_DOCUMENT) data-too-large=(TOO_LARGE) data-most-keyed=(MAX_KEYED);
-                    button { "Attach" }
+                    // Its script lets it be pressed.
+                    button disabled { "Attach" }
                 }
                 (error_beside(None, "file"))
                 progress max="1" value="0" aria-label="Uploaded" hidden {}

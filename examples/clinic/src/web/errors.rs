@@ -7,14 +7,14 @@ use axum::Json;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
 use serde_json::json;
 
 use super::csrf::Fresh;
 use super::form::Typed;
 use super::login;
-use super::page::{Here, Page, csrf_field};
+use super::page::{Here, Page, csrf_field, error_here};
 use crate::error::{AppError, REFUSED};
 
 /// The page on which a refusal stands in its place.
@@ -26,6 +26,12 @@ pub(super) fn in_place(error: AppError, page: Markup) -> Response {
     let mut response = error.into_response();
     response.extensions_mut().insert(InPlace(page));
     response
+}
+
+/// To the page that says what was done: a script is told where that is, and keeps its page until it is there.
+pub(super) fn done(headers: &HeaderMap, to: &str) -> Response {
+    let script = !wants_page(headers) && accepts(headers, "application/json");
+    if script { Json(json!({ "to": to })).into_response() } else { Redirect::to(to).into_response() }
 }
 
 /// Gives every error its words: those of [`AppError`], or for an answer of the framework those of its status. An
@@ -119,11 +125,12 @@ pub(super) fn kept(typed: &Typed, token: &str, button: &str) -> Markup {
                     label for="kept" { "What you typed" }
                     textarea.field id="kept" name=(name) { (value) }
                 } @else {
-                    @if name == "concept" { p { "What you typed: " strong { (value) } } }
+                    @if name == "concept" || name == "codes" { p { "What you typed: " strong { (value) } } }
                     input type="hidden" name=(name) value=(value);
                 }
             }
             button autofocus { (button) }
+            (error_here())
         }
     }
 }

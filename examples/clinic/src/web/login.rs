@@ -14,7 +14,7 @@ use super::device::device;
 use super::errors;
 use super::form::{Asked, Sent, Typed};
 use super::gate::Gate;
-use super::page::{Here, Page, aria_error, csrf_field, error_beside, logo};
+use super::page::{Here, Page, aria_error, csrf_field, error_beside, error_here, logo};
 use super::peer::Peer;
 use super::visit::{STAFF, me};
 use crate::app::App;
@@ -91,15 +91,22 @@ async fn begin(session: &Session, headers: &HeaderMap, sent: &Sent, staff: &Staf
     // Here, where a failure is answered with a page.
     session.commit().await?;
     tracing::info!(target: "clinic::security", staff = staff.id, "logged in");
-    let waiting = local(sent.text("waiting-at")).filter(|to| to.starts_with("/patients/"));
+    let waiting = local(sent.text("waiting-at")).filter(|to| has_words(to));
     let answer = match waiting {
         _ if !errors::wants_page(headers) && errors::accepts(headers, "application/json") => {
-            Json(me(staff, &token)).into_response()
+            let mut answer = me(staff, &token);
+            answer["to"] = local(sent.text("next")).unwrap_or("/").into();
+            Json(answer).into_response()
         }
         Some(to) => resume(to, Sent::parse(sent.text("waiting").as_bytes())?, staff, &token).into_response(),
         None => Redirect::to(local(sent.text("next")).unwrap_or("/")).into_response(),
     };
     Ok(Gate::open(answer))
+}
+
+/// Whether what somebody has typed is sent there: nothing else waits for a log-in.
+fn has_words(to: &str) -> bool {
+    ["/patients/", "/problem-sets/"].iter().any(|below| to.starts_with(below))
 }
 
 /// The form that waited, to be sent by whoever has logged in.
@@ -135,7 +142,10 @@ pub(super) fn page_again(headers: &HeaderMap, sent: &Sent, error: &AppError) -> 
 pub(super) fn page_before(headers: &HeaderMap, typed: &Typed, error: &AppError) -> Response {
     let fields = typed.sent.fields().filter(|(name, _)| *name != "csrf");
     let waiting = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
-    LogIn { waiting: Some((&typed.action, &waiting)), error: Some(error), ..LogIn::default() }.answer(headers)
+    let waiting = has_words(&typed.action).then_some((&*typed.action, &*waiting));
+    // To where the other forms are.
+    let next = if typed.action.starts_with("/sessions/") { "/sessions" } else { "" };
+    LogIn { next, waiting, error: Some(error), ..LogIn::default() }.answer(headers)
 }
 
 /// A path of this site, whatever the link said.
@@ -180,6 +190,7 @@ impl<'a> LogIn<'a> {
     fn fields(&self, token: &str) -> Markup {
         let to_password = !self.login.is_empty() && self.error.is_none_or(|error| error.field != Some("login"));
         html! {
+            (error_here())
             (csrf_field(token))
             input type="hidden" name="next" value=(self.next);
             @if let Some((to, waiting)) = self.waiting {

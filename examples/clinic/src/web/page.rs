@@ -91,6 +91,11 @@ pub(crate) fn error_beside(error: Option<&AppError>, field: &str) -> Markup {
     }
 }
 
+/// What went wrong with a form that has no field for it, in the place for that. A script fills it.
+pub(crate) fn error_here() -> Markup {
+    html! { p.field-error role="alert" data-error hidden {} }
+}
+
 /// The value of `aria-invalid`, if something is wrong with this field.
 pub(crate) fn aria_error(error: Option<&AppError>, field: &str) -> Option<&'static str> {
     error.is_some_and(|error| error.field == Some(field)).then_some("true")

@@ -34,6 +34,7 @@ pub(crate) async fn page(State(app): State<Arc<App>>, visit: Visit, asked: Asked
                 button { "Find" }
             }
             (error_beside(error.as_ref(), "q"))
+            p.quiet role="status" {}
         }
         section.card aria-label="Patients found" {
             @if patients.is_empty() && !too_long {

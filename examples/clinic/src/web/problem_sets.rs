@@ -20,8 +20,20 @@ use crate::problem_sets::ProblemSet;
 /// The most codes that are sent at once.
 const MOST: usize = 50;
 
-pub(crate) async fn page(State(app): State<Arc<App>>, visit: Visit, Path(name): Path<String>) -> Result<Markup> {
-    Ok(render(&visit, &name, &app.problem_sets.get(&name).await?, None))
+pub(crate) async fn page(
+    State(app): State<Arc<App>>,
+    visit: Visit,
+    Path(name): Path<String>,
+    asked: Asked,
+) -> Result<Markup> {
+    let set = app.problem_sets.get(&name).await?;
+    Ok(render(&visit, &name, &set, &Said { added: !asked.text("added").is_empty(), refused: None }))
+}
+
+/// What the page says of the request before it.
+struct Said<'a> {
+    added: bool,
+    refused: Option<(&'a AppError, &'a Sent)>,
 }
 
 /// `?since=N`: what came after that revision.
@@ -51,22 +63,32 @@ pub(crate) async fn extend(
     Path(name): Path<String>,
     headers: HeaderMap,
     sent: Sent,
-) -> Result<Response> {
+) -> Response {
     let extended = async {
         let codes = known(&app, sent.text("codes")).await?;
         app.problem_sets.extend(&name, &codes).await
     };
     match extended.await {
-        Ok(set) if errors::wants_page(&headers) => {
+        Ok(set) => {
             tracing::debug!(set = name, revision = set.revision, "a problem set has grown");
-            Ok(Redirect::to(&format!("/problem-sets/{name}")).into_response())
+            let to = format!("/problem-sets/{name}?added=1");
+            match errors::wants_page(&headers) {
+                true => Redirect::to(&to).into_response(),
+                false => Json(json!({ "revision": set.revision, "to": to })).into_response(),
+            }
         }
-        Ok(set) => Ok(Json(json!({ "revision": set.revision })).into_response()),
-        Err(error) if error.field.is_some() => {
-            let page = render(&visit, &name, &app.problem_sets.get(&name).await?, Some((&error, &sent)));
-            Ok(errors::in_place(error, page))
+        Err(error) => again(&app, &visit, &name, &sent, error.at("codes")).await,
+    }
+}
+
+/// The page again with what was typed, and the words beside it. If the set cannot be read now, the words alone.
+async fn again(app: &App, visit: &Visit, name: &str, sent: &Sent, error: AppError) -> Response {
+    match app.problem_sets.get(name).await {
+        Ok(set) => {
+            let page = render(visit, name, &set, &Said { added: false, refused: Some((&error, sent)) });
+            errors::in_place(error, page)
         }
-        Err(error) => Err(error),
+        Err(_) => error.into_response(),
     }
 }
 
@@ -84,19 +106,21 @@ async fn known(app: &App, typed: &str) -> Result<Vec<String>> {
     Ok(codes)
 }
 
-fn render(visit: &Visit, name: &str, set: &ProblemSet, refused: Option<(&AppError, &Sent)>) -> Markup {
-    let error = refused.map(|(error, _)| error);
+fn render(visit: &Visit, name: &str, set: &ProblemSet, said: &Said<'_>) -> Markup {
+    let error = said.refused.map(|(error, _)| error);
+    let typed = said.refused.map_or("", |(_, sent)| sent.text("codes"));
     let content = html! {
         header {
             h1 { "Problem set " code { (name) } }
             p.quiet { "Revision " (set.revision) ": " (set.codes.len()) " codes, extended by everybody." }
         }
+        @if said.added { p.notice data-said role="status" { "The codes are in the set." } }
         form.card method="post" action={ "/problem-sets/" (name) } {
             (csrf_field(&visit.csrf))
             label for="codes" { "Codes to add, with spaces between" }
             div.row {
-                input id="codes" name="codes" value=(refused.map_or("", |(_, sent)| sent.text("codes"))) required
-                    autocomplete="off" aria-invalid=[aria_error(error, "codes")] aria-describedby="codes-error";
+                input id="codes" name="codes" value=(typed) required autocomplete="off"
+                    autofocus[said.added || error.is_some()] aria-invalid=[aria_error(error, "codes")] aria-describedby="codes-error";
                 button { "Add" }
             }
             (error_beside(error, "codes"))

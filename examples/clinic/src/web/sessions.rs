@@ -1,14 +1,14 @@
 //! "My sessions": where somebody is logged in, and how to end it.
 
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
 use maud::{Markup, html};
 use statehouse::core::Timestamp;
 use statehouse::session::{ListedSession, SessionKey};
 
 use super::errors;
 use super::form::{Asked, Sent};
-use super::page::{Here, csrf_field, moment};
+use super::page::{Here, csrf_field, error_here, moment};
 use super::visit::Visit;
 use crate::error::{AppError, Result};
 
@@ -40,6 +40,7 @@ async fn render(visit: &Visit, said: Option<&str>, error: Option<&AppError>) -> 
                 form method="post" action="/sessions/end-others" {
                     (csrf_field(&visit.csrf))
                     button { "End all others" }
+                    (error_here())
                 }
             }
         }
@@ -61,6 +62,7 @@ fn one(visit: &Visit, listed: &ListedSession) -> Markup {
                 (csrf_field(&visit.csrf))
                 input type="hidden" name="session" value=(listed.key);
                 button.plain aria-label={ "End the session on " (device) } { "End" }
+                (error_here())
             }
         }
     }
@@ -70,7 +72,7 @@ fn at(time: Timestamp) -> Markup {
     moment(i64::try_from(time.as_micros() / 1_000).unwrap_or(i64::MAX))
 }
 
-pub(crate) async fn end(visit: Visit, sent: Sent) -> Result<Response> {
+pub(crate) async fn end(visit: Visit, headers: HeaderMap, sent: Sent) -> Result<Response> {
     let wanted = sent.text("session").parse::<SessionKey>().ok();
     let mine = visit.session.list().await?;
     let Some(listed) = mine.iter().find(|listed| Some(listed.key) == wanted) else {
@@ -81,12 +83,12 @@ pub(crate) async fn end(visit: Visit, sent: Sent) -> Result<Response> {
     };
     visit.session.revoke(&listed.key).await?;
     tracing::info!(target: "clinic::security", staff = visit.staff.id, "ended a session");
-    Ok(Redirect::to("/sessions?ended=1").into_response())
+    Ok(errors::done(&headers, "/sessions?ended=1"))
 }
 
 /// Also those that somebody is logging in to at this moment.
-pub(crate) async fn end_others(visit: Visit) -> Result<Redirect> {
+pub(crate) async fn end_others(visit: Visit, headers: HeaderMap) -> Result<Response> {
     visit.session.revoke_others().await?;
     tracing::info!(target: "clinic::security", staff = visit.staff.id, "ended all other sessions");
-    Ok(Redirect::to("/sessions?ended=others"))
+    Ok(errors::done(&headers, "/sessions?ended=others"))
 }

@@ -143,6 +143,12 @@ async fn what_is_never_answered_is_said_and_can_be_tried_again() {
     visitor.click("form.upload button").await;
     visitor.until("document.querySelector('#file-error').textContent.includes('cannot be reached')").await;
     assert_eq!(visitor.eval("document.querySelector('form.upload button').disabled").await, false);
+    visitor.run("const wait = setTimeout; window.setTimeout = (call, time) => wait(call, time / 100)").await;
+    visitor.delay(Duration::from_secs(60)).await;
+    visitor.eval("document.querySelector('#file-error').textContent = ''").await;
+    visitor.click("form.upload button").await;
+    visitor.until("document.querySelector('#file-error').textContent.includes('cannot be reached')").await;
+    assert_eq!(visitor.eval("document.querySelector('#file').files.length").await, 1, "it is still chosen");
     visitor.profile.close().await;
 }
 
@@ -206,10 +212,10 @@ async fn a_search_before_the_diagnoses_are_loaded_says_how_far_they_are_and_goes
 }
 
 /// Somebody with a browser.
-struct Visitor<'a> {
-    profile: Profile,
-    base: String,
-    pictures: &'a str,
+pub(crate) struct Visitor<'a> {
+    pub(crate) profile: Profile,
+    pub(crate) base: String,
+    pub(crate) pictures: &'a str,
 }
 
 impl std::ops::Deref for Visitor<'_> {
@@ -221,11 +227,11 @@ impl std::ops::Deref for Visitor<'_> {
 }
 
 impl Visitor<'_> {
-    async fn open(&self, path: &str) {
+    pub(crate) async fn open(&self, path: &str) {
         self.profile.open(&format!("{}{path}", self.base)).await;
     }
 
-    async fn log_in(&self, login: &str) {
+    pub(crate) async fn log_in(&self, login: &str) {
         self.open("/login").await;
         self.keys("#login", login).await;
         self.keys("#password", &format!("{PASSWORD}{ENTER}")).await;
@@ -233,7 +239,7 @@ impl Visitor<'_> {
     }
 
     /// Takes a picture of the page in light and in dark, reads every text on it, and looks for what keeps people out.
-    async fn look_at(&self, name: &str) {
+    pub(crate) async fn look_at(&self, name: &str) {
         for (scheme, suffix) in [("dark", "-dark"), ("light", "")] {
             self.prefer(scheme).await;
             self.picture(&format!("{}/{name}{suffix}", self.pictures)).await;
@@ -338,7 +344,6 @@ impl Visitor<'_> {
         self.run("window.fetch = window.reached").await;
     }
 
-    /// Another tab ends the session; what is typed then is kept when its writer has logged in again, on the same page.
     /// As when the answer to the first was lost, and somebody went on writing.
     async fn save_two_notes_from_one_form(&self) {
         self.run(
@@ -359,13 +364,19 @@ impl Visitor<'_> {
         assert_eq!(notes, serde_json::json!(["The second note.", "The first note."]));
     }
 
-    async fn log_in_again_in_place(&self) {
-        self.eval("window.stays = true").await;
+    /// Another tab logs out.
+    pub(crate) async fn end_the_session(&self) {
         self.run(
             "const body = new URLSearchParams({ csrf: document.querySelector('meta[name=csrf]').content }); \
              return fetch('/logout', { method: 'POST', body }).then(() => true)",
         )
         .await;
+    }
+
+    /// What is typed when the session has ended is kept when its writer has logged in again, on the same page.
+    async fn log_in_again_in_place(&self) {
+        self.eval("window.stays = true").await;
+        self.end_the_session().await;
         self.keys("#note", "and eats.").await;
         self.until("document.querySelector('dialog[open]')").await;
         self.look_at("log-in-again").await;

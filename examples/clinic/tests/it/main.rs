@@ -14,6 +14,7 @@ mod together;
 mod browser;
 #[cfg_attr(not(feature = "replicas"), expect(dead_code, reason = "one clinic alone has no outages to look into"))]
 mod load;
+mod pages;
 #[cfg(feature = "replicas")]
 mod replicas;
 #[cfg(feature = "replicas")]

@@ -41,9 +41,7 @@ impl Driver {
         };
         let started = profile.post("", &wanted).await;
         profile.session = format!("{}/{}", profile.session, started["sessionId"].as_str().expect("a session"));
-        // A window cannot be as narrow as a phone.
-        let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500 });
-        profile.tell_browser("Emulation.setDeviceMetricsOverride", size).await;
+        profile.resize(width, height).await;
         profile
     }
 }
@@ -106,6 +104,17 @@ impl Profile {
 
     async fn tell_browser(&self, command: &str, params: Value) -> Value {
         self.post("/goog/cdp/execute", &json!({ "cmd": command, "params": params })).await
+    }
+
+    /// A window cannot be as narrow as a phone; this can.
+    pub(crate) async fn resize(&self, width: u32, height: u32) {
+        let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500 });
+        self.tell_browser("Emulation.setDeviceMetricsOverride", size).await;
+    }
+
+    /// Whether pages that are opened from now on run their scripts. Those of this driver run anyway, but no timers of theirs.
+    pub(crate) async fn run_scripts(&self, run: bool) {
+        self.tell_browser("Emulation.setScriptExecutionDisabled", json!({ "value": !run })).await;
     }
 
     /// Shows pages as somebody sees them whose system is `dark` or `light`, and who wants nothing to move.
