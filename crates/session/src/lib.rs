@@ -169,8 +169,8 @@ pub use self::options::{
 };
 pub use self::outcome::{Deleted, Loaded, REMEMBERED, Saved, Touched};
 pub use self::record::{
-    Attribute, AttributeName, Attributes, Authority, Beyond, Delta, Limit, NewSession, Persistence, Principal, Record,
-    Revoke, Rotate, Rotation, SaveId, Snapshot,
+    Attribute, AttributeName, Attributes, AttributesIter, Authority, Beyond, Delta, Limit, NewSession, Persistence,
+    Principal, Record, Revoke, Rotate, Rotation, SaveId, Snapshot,
 };
 #[cfg(feature = "redis")]
 pub use self::redis::RedisSessionStore;

@@ -1,5 +1,6 @@
 use std::fmt;
 use std::str::FromStr;
+use std::sync::{Arc, OnceLock};
 
 use sha2::{Digest, Sha256};
 use statehouse_core::{Error, ErrorKind, Result, Secret, hex};
@@ -12,11 +13,26 @@ use zeroize::Zeroize;
 /// sees neither, only [`key`](Self::key) and [`verifier_hash`](Self::verifier_hash), so that a dump of the store
 /// yields no usable cookie. As text it is 64 lowercase hexadecimal digits. `Debug` prints no digit of it, and the
 /// memory is overwritten when dropped.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Token {
     selector: [u8; 16],
     verifier: [u8; 16],
+    /// What the store sees of it, once somebody has asked: a request asks several times.
+    hashes: OnceLock<Arc<Hashes>>,
 }
+
+struct Hashes {
+    key: SessionKey,
+    verifier: VerifierHash,
+}
+
+impl PartialEq for Token {
+    fn eq(&self, other: &Self) -> bool {
+        (self.selector, self.verifier) == (other.selector, other.verifier)
+    }
+}
+
+impl Eq for Token {}
 
 impl Token {
     /// The length of the text, in bytes.
@@ -27,7 +43,7 @@ impl Token {
     /// # Errors
     /// [`ErrorKind::Unavailable`] if the operating system gives no random bytes.
     pub fn generate() -> Result<Self> {
-        Ok(Self { selector: random()?, verifier: random()? })
+        Ok(Self::of(random()?, random()?))
     }
 
     /// A token for the same session with a new verifier.
@@ -35,7 +51,11 @@ impl Token {
     /// # Errors
     /// As [`generate`](Self::generate).
     pub fn with_new_verifier(&self) -> Result<Self> {
-        Ok(Self { selector: self.selector, verifier: random()? })
+        Ok(Self::of(self.selector, random()?))
+    }
+
+    const fn of(selector: [u8; 16], verifier: [u8; 16]) -> Self {
+        Self { selector, verifier, hashes: OnceLock::new() }
     }
 
     /// The token of a secret that an application of another library has in its cookie.
@@ -45,14 +65,14 @@ impl Token {
             let hash = hash(domain, secret);
             std::array::from_fn(|at| hash[at])
         };
-        Self { selector: half(b"statehouse foreign selector\0"), verifier: half(b"statehouse foreign verifier\0") }
+        Self::of(half(b"statehouse foreign selector\0"), half(b"statehouse foreign verifier\0"))
     }
 
     /// Reads a token's text. There is exactly one text for a token; anything else is `None`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let mut bytes = hex::decode::<32>(text.as_bytes())?;
-        let mut token = Self { selector: [0; 16], verifier: [0; 16] };
+        let mut token = Self::of([0; 16], [0; 16]);
         token.selector.copy_from_slice(&bytes[..16]);
         token.verifier.copy_from_slice(&bytes[16..]);
         bytes.zeroize();
@@ -71,13 +91,22 @@ impl Token {
     /// The key under which the session is stored.
     #[must_use]
     pub fn key(&self) -> SessionKey {
-        SessionKey(hash(b"statehouse session selector\0", &self.selector))
+        self.hashes().key
     }
 
     /// What the stored record compares the verifier with.
     #[must_use]
     pub fn verifier_hash(&self) -> VerifierHash {
-        VerifierHash(hash(b"statehouse session verifier\0", &self.verifier))
+        self.hashes().verifier
+    }
+
+    fn hashes(&self) -> &Hashes {
+        self.hashes.get_or_init(|| {
+            Arc::new(Hashes {
+                key: SessionKey(hash(b"statehouse session selector\0", &self.selector)),
+                verifier: VerifierHash(hash(b"statehouse session verifier\0", &self.verifier)),
+            })
+        })
     }
 }
 

@@ -3,10 +3,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use statehouse_core::{Codec, CodecId, Error, ErrorKind, Result, SchemaId};
 use std::any::type_name;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
+use super::attributes::Attributes;
 use super::ends::Ends;
 
 /// The name of an attribute: 1 to 128 bytes of UTF-8 without control characters, not beginning with `statehouse.`.
@@ -36,9 +37,20 @@ impl AttributeName {
 
     /// A name as it may stand in a record: reserved ones too. It shares the memory of the record.
     pub(crate) fn stored(bytes: Bytes) -> Option<Self> {
-        let text = std::str::from_utf8(&bytes).ok()?;
-        let fits = (1..=Self::MAX_LEN).contains(&text.len());
-        (fits && !text.chars().any(char::is_control)).then_some(Self(bytes))
+        Self::is_good(&bytes).then_some(Self(bytes))
+    }
+
+    /// Whether these are a name as it may stand in a record.
+    pub(super) fn is_good(bytes: &[u8]) -> bool {
+        let fits = (1..=Self::MAX_LEN).contains(&bytes.len());
+        let is_text = |text: &str| !text.chars().any(char::is_control);
+        // Most are plain, which is said sooner.
+        fits && (bytes.iter().all(u8::is_ascii_graphic) || std::str::from_utf8(bytes).is_ok_and(is_text))
+    }
+
+    /// Of bytes that are.
+    pub(super) const fn checked(bytes: Bytes) -> Self {
+        Self(bytes)
     }
 
     /// One of the library's own names.
@@ -220,14 +232,6 @@ impl fmt::Debug for Attribute {
     }
 }
 
-/// The attributes of a session by name.
-pub type Attributes = BTreeMap<AttributeName, Attribute>;
-
-/// What the attributes of a session take up together, in bytes: names and values.
-pub(crate) fn size(attributes: &Attributes) -> u64 {
-    attributes.iter().map(|(name, value)| entry_size(name, value)).sum()
-}
-
 pub(crate) fn entry_size(name: &AttributeName, value: &Attribute) -> u64 {
     (name.as_bytes().len() + value.bytes.len()) as u64
 }
@@ -322,16 +326,22 @@ impl Delta {
 
     /// The size of the attributes with this delta applied.
     pub(crate) fn size_on(&self, attributes: &Attributes) -> u64 {
-        let stays = |name: &AttributeName| !self.clear && !self.remove.contains(name) && !self.set.contains_key(name);
-        let kept = attributes.iter().filter(|(name, _)| stays(name)).map(|(name, value)| entry_size(name, value));
-        kept.sum::<u64>() + size(&self.set)
+        let gone = self.replaced(attributes).map(|(name, value)| entry_size(name, value)).sum::<u64>();
+        let kept = if self.clear { 0 } else { attributes.size() - gone };
+        kept + self.set.size()
     }
 
     /// How many attributes there are with this delta applied.
     pub(crate) fn count_on(&self, attributes: &Attributes) -> usize {
-        let stays = |name: &&AttributeName| !self.remove.contains(*name) && !self.set.contains_key(*name);
-        let kept = if self.clear { 0 } else { attributes.keys().filter(stays).count() };
+        let kept = if self.clear { 0 } else { attributes.len() - self.replaced(attributes).count() };
         kept + self.set.len()
+    }
+
+    /// The attributes that it removes or sets anew, unless it removes all.
+    fn replaced<'a>(&'a self, attributes: &'a Attributes) -> impl Iterator<Item = (&'a AttributeName, &'a Attribute)> {
+        let removed = self.remove.iter().filter(|name| !self.set.contains_key(name));
+        let names = removed.chain(self.set.keys());
+        names.filter_map(|name| Some((name, attributes.get(name)?)))
     }
 }
 
@@ -393,7 +403,7 @@ mod tests {
             let (next, changed) = (delta.apply(&base), delta.changes(&base));
             assert_eq!(next.is_some(), changed, "{delta:?}");
             let next = next.as_ref().unwrap_or(&base);
-            assert_eq!((delta.size_on(&base), delta.count_on(&base)), (size(next), next.len()), "{delta:?}");
+            assert_eq!((delta.size_on(&base), delta.count_on(&base)), (next.size(), next.len()), "{delta:?}");
         }
     }
 

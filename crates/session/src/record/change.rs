@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use statehouse_core::{Error, Result};
 
-use super::attribute::Attributes;
+use super::attributes::Attributes;
 use crate::token::{SessionKey, VerifierHash};
 
 /// Who a session belongs to once somebody has logged in: the application's own name for them, for example a user id.

@@ -26,7 +26,7 @@ impl Ends {
     }
 
     /// Whether it has ended at this age of the session.
-    pub(super) fn is_over(self, age: Duration) -> bool {
+    pub(crate) fn is_over(self, age: Duration) -> bool {
         matches!(self, Self::At(end) if end <= age)
     }
 }

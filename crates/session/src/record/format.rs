@@ -29,6 +29,7 @@
 //! In the place of a session whose deletion is remembered stands a tombstone of 15 bytes: `deleted`, and when it was, in
 //! microseconds since 1970 (8).
 
+use std::ops::Range;
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -38,7 +39,8 @@ use statehouse_core::Timestamp;
 use statehouse_core::time::whole_micros;
 use statehouse_core::{CodecId, Envelope, Error, ErrorKind, Result, SchemaId, Version};
 
-use super::attribute::{Attribute, AttributeName, Attributes, size};
+use super::attribute::{Attribute, AttributeName};
+use super::attributes::{Attributes, HEAD};
 use super::change::Principal;
 use super::ends::Ends;
 use super::saves::Saves;
@@ -82,7 +84,9 @@ impl Record {
     /// # Errors
     /// [`ErrorKind::TooLarge`] if they are more than [`Record::MAX_LEN`].
     pub fn encode(&self) -> Result<Bytes> {
-        let mut out = BytesMut::with_capacity(256 + usize::try_from(size(&self.attributes)).unwrap_or(0));
+        // Of each attribute what stands around its name and its value, and mostly less.
+        let around = 512 + (HEAD + 8 + Attribute::MAX_TYPE_NAME) * self.attributes.len();
+        let mut out = BytesMut::with_capacity(around + usize::try_from(self.attributes.size()).unwrap_or(0));
         out.put_slice(self.key.as_bytes());
         out.put_slice(self.verifier.as_bytes());
         out.put_slice(self.previous.as_ref().map_or(&[0; 32], |previous| previous.verifier.as_bytes()));
@@ -96,16 +100,7 @@ impl Record {
         if let Some(principal) = &self.principal {
             put_field(&mut out, PRINCIPAL, &[principal.as_str().as_bytes()])?;
         }
-        for (name, value) in &self.attributes {
-            let (name, kind) = (name.as_bytes(), &value.type_name);
-            let (length, kind_length) = (short_len(name)?, short_len(kind)?);
-            let schema = value.schema.0.to_le_bytes();
-            let parts = [&length[..], name, &[value.codec.0], &schema, &kind_length, kind, &value.bytes];
-            put_field(&mut out, ATTRIBUTE, &parts)?;
-            if let Ends::At(end) = value.ends {
-                put_field(&mut out, ENDS, &[&micros(end).to_le_bytes(), &digest(value), name])?;
-            }
-        }
+        put_attributes(&mut out, &self.attributes)?;
         if !self.saves.is_empty() {
             let mut saves = BytesMut::new();
             self.saves.put(&mut saves);
@@ -140,8 +135,8 @@ impl Record {
         if !plain || envelope.stamp.hard_expiry.is_none() {
             return Err(corrupt("the stored session is of a format that this version does not know"));
         }
-        let mut record = Self::decode_fixed(&mut envelope.payload.clone())
-            .ok_or_else(|| corrupt("the stored session is incomplete"))?;
+        let mut record =
+            Self::decode_fixed(&envelope.payload).ok_or_else(|| corrupt("the stored session is incomplete"))?;
         if record.key != *key {
             return Err(corrupt("the stored session belongs under another key"));
         }
@@ -149,10 +144,9 @@ impl Record {
         Ok(record)
     }
 
-    fn decode_fixed(payload: &mut Bytes) -> Option<Self> {
-        if payload.len() < FIXED {
-            return None;
-        }
+    fn decode_fixed(stored: &Bytes) -> Option<Self> {
+        let (mut payload, fields) = stored.split_at_checked(FIXED)?;
+        let payload = &mut payload;
         let key = SessionKey::from_bytes(take_32(payload));
         let verifier = VerifierHash::from_bytes(take_32(payload));
         let previous = VerifierHash::from_bytes(take_32(payload));
@@ -175,34 +169,36 @@ impl Record {
             remembered: None,
             principal: None,
             epoch,
-            attributes: Attributes::new(),
+            attributes: Attributes::in_stored(stored.clone()),
             saves: Saves::none_since(since),
             unknown: Vec::new(),
         };
-        let mut ends = Vec::new();
-        while !payload.is_empty() {
-            record.take_field(payload, &mut ends)?;
+        let (mut fields, mut ends) = (fields, Vec::new());
+        while !fields.is_empty() {
+            let tag = fields.try_get_u16_le().ok()?;
+            let length = usize::try_from(fields.try_get_u32_le().ok()?).ok()?;
+            let start = stored.len() - fields.len();
+            fields = fields.get(length..)?;
+            record.take_field(tag, stored, start..start + length, &mut ends)?;
         }
-        ends.into_iter().try_for_each(|end| record.take_end(end))?;
+        ends.into_iter().try_for_each(|end| record.take_end(stored.slice(end)))?;
         Some(record)
     }
 
-    fn take_field(&mut self, payload: &mut Bytes, ends: &mut Vec<Bytes>) -> Option<()> {
-        let tag = payload.try_get_u16_le().ok()?;
-        let length = usize::try_from(payload.try_get_u32_le().ok()?).ok()?;
-        if length > payload.len() {
-            return None;
-        }
-        let bytes = payload.split_to(length);
+    fn take_field(
+        &mut self,
+        tag: u16,
+        stored: &Bytes,
+        field: Range<usize>,
+        ends: &mut Vec<Range<usize>>,
+    ) -> Option<()> {
+        let bytes = &stored[field.clone()];
         let first = match tag {
             PRINCIPAL => {
-                let principal = Principal::new(std::str::from_utf8(&bytes).ok()?).ok()?;
+                let principal = Principal::new(std::str::from_utf8(bytes).ok()?).ok()?;
                 self.principal.replace(principal).is_none()
             }
-            ATTRIBUTE => {
-                let (name, value) = take_attribute(bytes)?;
-                self.attributes.insert(name, value).is_none()
-            }
+            ATTRIBUTE => return self.attributes.push_stored(field),
             SAVES => {
                 let first = self.saves.is_empty();
                 self.saves = Saves::take(self.saves.since(), bytes)?;
@@ -210,11 +206,11 @@ impl Record {
             }
             REMEMBERED => self.remembered.replace(take_remembered(bytes)?).is_none(),
             ENDS => {
-                ends.push(bytes);
+                ends.push(field);
                 true
             }
             unknown => {
-                self.unknown.push((unknown, bytes));
+                self.unknown.push((unknown, stored.slice(field)));
                 true
             }
         };
@@ -229,11 +225,45 @@ impl Record {
         }
         let of = bytes.split_to(DIGEST);
         let name = AttributeName::stored(bytes)?;
-        let Some(value) = self.attributes.get_mut(&name).filter(|value| digest(value)[..] == of[..]) else {
-            return Some(());
-        };
-        (std::mem::replace(&mut value.ends, Ends::At(end)) == Ends::Never).then_some(())
+        match self.attributes.get(&name).filter(|value| digest(value)[..] == of[..]) {
+            Some(_) => self.attributes.set_end(&name, end),
+            None => Some(()),
+        }
     }
+}
+
+/// Those that are as they were stored are copied, all at once that stand together.
+fn put_attributes(out: &mut BytesMut, attributes: &Attributes) -> Result<()> {
+    let mut copied = 0..0;
+    let copy = |out: &mut BytesMut, copied: &mut Range<usize>, next| {
+        out.put_slice(attributes.stored(std::mem::replace(copied, next)));
+    };
+    for index in 0..attributes.len() {
+        match attributes.field(index) {
+            Some(field) if field.start == copied.end => copied.end = field.end,
+            Some(field) => copy(out, &mut copied, field),
+            None => {
+                copy(out, &mut copied, 0..0);
+                let (name, value) = attributes.nth(index);
+                put_attribute(out, name, value)?;
+            }
+        }
+        if let Ends::At(end) = attributes.ends(index) {
+            copy(out, &mut copied, 0..0);
+            let (name, value) = attributes.nth(index);
+            put_field(out, ENDS, &[&micros(end).to_le_bytes(), &digest(value), name.as_bytes()])?;
+        }
+    }
+    copy(out, &mut copied, 0..0);
+    Ok(())
+}
+
+fn put_attribute(out: &mut BytesMut, name: &AttributeName, value: &Attribute) -> Result<()> {
+    let (name, kind) = (name.as_bytes(), &value.type_name);
+    let (length, kind_length) = (short_len(name)?, short_len(kind)?);
+    let schema = value.schema.0.to_le_bytes();
+    let parts = [&length[..], name, &[value.codec.0], &schema, &kind_length, kind, &value.bytes];
+    put_field(out, ATTRIBUTE, &parts)
 }
 
 /// How much tells the value of an attribute from others, in bytes.
@@ -246,26 +276,12 @@ fn digest(value: &Attribute) -> [u8; DIGEST] {
     std::array::from_fn(|at| digest[at])
 }
 
-fn take_attribute(mut bytes: Bytes) -> Option<(AttributeName, Attribute)> {
-    let name = AttributeName::stored(take_short(&mut bytes)?)?;
-    let codec = CodecId(bytes.try_get_u8().ok()?);
-    let schema = SchemaId(bytes.try_get_u32_le().ok()?);
-    let type_name = take_short(&mut bytes)?;
-    Some((name, Attribute { codec, schema, type_name, bytes, ends: Ends::Never }))
-}
-
-fn take_remembered(mut bytes: Bytes) -> Option<Remembered> {
+fn take_remembered(mut bytes: &[u8]) -> Option<Remembered> {
     if bytes.len() != 16 {
         return None;
     }
     let [login, idle] = [bytes.get_u64_le(), bytes.get_u64_le()].map(Duration::from_micros);
     Some(Remembered { login, idle })
-}
-
-/// Bytes whose length stands before them in one byte.
-fn take_short(bytes: &mut Bytes) -> Option<Bytes> {
-    let length = usize::from(bytes.try_get_u8().ok()?);
-    (length <= bytes.len()).then(|| bytes.split_to(length))
 }
 
 fn short_len(bytes: &[u8]) -> Result<[u8; 1]> {
@@ -281,7 +297,7 @@ fn put_field(out: &mut BytesMut, tag: u16, parts: &[&[u8]]) -> Result<()> {
 }
 
 /// The caller has checked the length.
-fn take_32(payload: &mut Bytes) -> [u8; 32] {
+fn take_32(payload: &mut &[u8]) -> [u8; 32] {
     let mut bytes = [0; 32];
     payload.copy_to_slice(&mut bytes);
     bytes

@@ -1,6 +1,7 @@
 //! What is stored for a session, and the rules of changing it that every backend shares.
 
 mod attribute;
+mod attributes;
 mod change;
 mod ends;
 mod format;
@@ -8,8 +9,9 @@ mod saves;
 mod snapshot;
 mod stored;
 
-pub use self::attribute::{Attribute, AttributeName, Attributes, Delta};
-pub(crate) use self::attribute::{entry_size, short_type_name, size};
+pub use self::attribute::{Attribute, AttributeName, Delta};
+pub(crate) use self::attribute::{entry_size, short_type_name};
+pub use self::attributes::{Attributes, AttributesIter};
 pub use self::change::{Authority, Beyond, Limit, NewSession, Persistence, Principal, Revoke, Rotate, Rotation};
 #[cfg(feature = "redis")]
 pub(crate) use self::format::TOMBSTONE;

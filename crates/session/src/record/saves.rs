@@ -1,9 +1,10 @@
 //! By which changes a session became what it is.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::time::Duration;
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, BytesMut};
 use statehouse_core::{Result, Timestamp, Version};
 
 use crate::token::random;
@@ -21,13 +22,35 @@ impl SaveId {
     /// # Errors
     /// [`ErrorKind::Unavailable`](statehouse_core::ErrorKind::Unavailable) if the operating system gives no random bytes.
     pub fn generate() -> Result<Self> {
-        random().map(Self)
+        DRAWN.with_borrow_mut(Drawn::next).map(Self)
     }
 
     /// The one with these bytes.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
         Self(bytes)
+    }
+}
+
+/// Random bytes of the operating system for the next ids: each save asks for one, and asking costs more than all else of it. An id is no
+/// secret.
+struct Drawn {
+    bytes: [u8; SaveId::LEN * 64],
+    left: usize,
+}
+
+thread_local! {
+    static DRAWN: RefCell<Drawn> = const { RefCell::new(Drawn { bytes: [0; SaveId::LEN * 64], left: 0 }) };
+}
+
+impl Drawn {
+    fn next(&mut self) -> Result<[u8; SaveId::LEN]> {
+        if self.left == 0 {
+            (self.bytes, self.left) = (random()?, 64);
+        }
+        self.left -= 1;
+        let at = self.left * SaveId::LEN;
+        Ok(std::array::from_fn(|byte| self.bytes[at + byte]))
     }
 }
 
@@ -107,7 +130,7 @@ impl Saves {
     }
 
     /// Reads what [`put`](Self::put) wrote, at least one.
-    pub(super) fn take(since: Version, mut bytes: Bytes) -> Option<Self> {
+    pub(super) fn take(since: Version, mut bytes: &[u8]) -> Option<Self> {
         const ENTRY: usize = 8 + SaveId::LEN;
         let count = bytes.len() / ENTRY;
         if !(1..=Self::KEPT).contains(&count) || !bytes.len().is_multiple_of(ENTRY) {

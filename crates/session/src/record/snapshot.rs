@@ -113,6 +113,11 @@ impl Snapshot {
         self.now + self.taken.elapsed()
     }
 
+    /// For how long the session is there.
+    pub(crate) fn age(&self) -> Duration {
+        self.now().since(self.record.created())
+    }
+
     /// Whether the value of one of its attributes has ended since.
     pub(crate) fn has_ended(&self, value: &Attribute) -> bool {
         self.record.has_ended(value.ends, self.now())

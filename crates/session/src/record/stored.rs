@@ -3,7 +3,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use statehouse_core::{Stamp, Timestamp, Version};
 
-use super::attribute::{AttributeName, Attributes, Delta};
+use super::attribute::{AttributeName, Delta};
+use super::attributes::Attributes;
 use super::change::{Authority, NewSession, Persistence, Principal, Rotate, Rotation};
 use super::ends::Ends;
 use super::saves::{SaveId, Saves};
@@ -96,7 +97,7 @@ impl Record {
     pub fn new(key: &SessionKey, new: &NewSession) -> Self {
         let authenticated = new.principal.is_some().then_some(Duration::ZERO);
         let mut attributes = new.attributes.clone();
-        settle(&mut attributes, Duration::ZERO);
+        attributes.settle(Duration::ZERO);
         Self {
             key: *key,
             stamp: Stamp::default(),
@@ -217,11 +218,9 @@ impl Record {
     pub(crate) fn weight(&self) -> u64 {
         const ITSELF: usize = 512;
         const ATTRIBUTE: usize = 128;
-        let attributes =
-            self.attributes.iter().map(|(name, value)| ATTRIBUTE + name.as_bytes().len() + value.bytes().len());
-        let unknown = self.unknown.iter().map(|(_, bytes)| ATTRIBUTE + bytes.len());
+        let unknown: usize = self.unknown.iter().map(|(_, bytes)| ATTRIBUTE + bytes.len()).sum();
         let principal = self.principal.as_ref().map_or(0, |principal| principal.as_str().len());
-        (ITSELF + principal + attributes.chain(unknown).sum::<usize>()) as u64
+        (ITSELF + principal + ATTRIBUTE * self.attributes.len() + unknown) as u64 + self.attributes.size()
     }
 
     /// When a session that is used at `now` expires unless it is used again.
@@ -315,10 +314,10 @@ impl Record {
 
     /// The record without the attributes that have ended at `now`, or `None` if there are none.
     pub(crate) fn without_ended(&self, now: Timestamp) -> Option<Self> {
-        let ended = self.attributes.values().any(|value| self.has_ended(value.ends, now));
-        ended.then(|| {
+        let age = now.since(self.created());
+        self.attributes.any_ended(age).then(|| {
             let mut attributes = self.attributes.clone();
-            attributes.retain(|_, value| !self.has_ended(value.ends, now));
+            attributes.remove_ended(age);
             self.with_attributes(attributes)
         })
     }
@@ -327,7 +326,7 @@ impl Record {
     #[must_use]
     pub fn with_delta(&self, delta: &Delta, now: Timestamp) -> Option<Self> {
         let mut attributes = delta.apply(&self.attributes)?;
-        settle(&mut attributes, now.since(self.created()));
+        attributes.settle(now.since(self.created()));
         Some(self.with_attributes(attributes))
     }
 
@@ -420,12 +419,4 @@ impl Record {
         self.stamp.soft_expiry = Some(now + self.idle_timeout);
         self
     }
-}
-
-/// The attributes as a save at this age of the session stores them: without what has ended.
-fn settle(attributes: &mut Attributes, age: Duration) {
-    for value in attributes.values_mut() {
-        value.ends = value.ends.saved(age);
-    }
-    attributes.retain(|_, value| !value.ends.is_over(age));
 }

@@ -325,3 +325,34 @@ fn debug_prints_no_value() {
     let printed = format!("{:?}", sample());
     assert!(!printed.contains("dark") && !printed.contains("u42"), "{printed}");
 }
+
+/// What was loaded is copied as it stands in the store, where nothing has changed.
+#[test]
+fn what_is_changed_is_written_as_if_nothing_had_been_copied() {
+    let name = |text: &str| AttributeName::new(text).unwrap();
+    let set =
+        |delta: Delta, text: &str| delta.with_set(name(text), Attribute::encode(&format!("value of {text}")).unwrap());
+    let five = ["b", "d", "f", "h", "j"].into_iter().fold(Delta::new(), set).set;
+    let timed = Attribute::encode(&7).unwrap().with_time_to_live(10 * MINUTE);
+    let new = NewSession::new(VerifierHash::from_bytes([1; 32]), MINUTE, 60 * MINUTE).with_attributes(five);
+    let created = Record::new(&sample_key(), &new).stamped_new(NOW, 60 * MINUTE);
+    let created = created.with_delta(&Delta::new().with_set(name("g"), timed), NOW).unwrap();
+    let read = Record::decode(&sample_key(), &created.encode().unwrap()).unwrap();
+    assert_eq!(read, created);
+    assert_eq!(read.encode().unwrap(), created.encode().unwrap());
+    let changes = ["a", "e", "f", "g", "z"]
+        .map(|text| set(Delta::new(), text).with_set(name("d"), Attribute::encode(&1).unwrap()));
+    let removals = [&["b"][..], &["f"], &["g"], &["j"], &["b", "g", "h"]]
+        .map(|names| names.iter().fold(Delta::new(), |delta, text| delta.with_removed(name(text))));
+    for delta in changes.iter().chain(&removals) {
+        let changed = read.with_delta(delta, NOW + MINUTE).unwrap();
+        let attributes = changed.attributes().iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        let anew = Record { attributes, ..changed.clone() };
+        assert_eq!(changed.encode().unwrap(), anew.encode().unwrap(), "{delta:?}");
+        let again = Record::decode(&sample_key(), &changed.encode().unwrap()).unwrap();
+        assert_eq!(again, changed, "{delta:?}");
+        let size: usize =
+            changed.attributes().iter().map(|(name, value)| name.as_str().len() + value.bytes().len()).sum();
+        assert_eq!((changed.attributes().size(), again.attributes().size()), (size as u64, size as u64), "{delta:?}");
+    }
+}

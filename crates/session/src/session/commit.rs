@@ -276,7 +276,7 @@ impl Session {
 
     /// Slides the idle timeout of a session that was used and not written, in the background, if it is worth it; and
     /// with it how long the browser keeps the cookie, if it does so for longer than it is open.
-    async fn slide(&self, wrote: bool) {
+    pub(super) async fn slide(&self, wrote: bool) {
         let config = self.config();
         let (token, cookie, due, resend, confirms) = {
             let state = self.state();
@@ -286,10 +286,13 @@ impl Session {
             let shortest = idle.min(snapshot.record().idle_timeout()).min(lasts.unwrap_or(Duration::MAX));
             let due = snapshot.gain_of_touch() > shortest / 10;
             let resend = due || lasts.is_some_and(|lasts| ends_later(snapshot, lasts));
-            let newest = snapshot.record().is_newest(&token.verifier_hash());
+            let newest = || snapshot.record().is_newest(&token.verifier_hash());
             let confirms = snapshot.record().is_confirmed_by(Authority::Holder(token.verifier_hash()));
             let confirms = (confirms && !wrote && state.cookie.is_none()).then(|| snapshot.clone());
-            let resend = (wrote || resend) && lasts.is_some() && newest && state.cookie.is_none();
+            let resend = (wrote || resend) && lasts.is_some() && state.cookie.is_none() && newest();
+            if confirms.is_none() && !due && !resend {
+                return;
+            }
             let cookie = CookieChange::Set(token.clone(), *place, stay::max_age(snapshot, config));
             (token.clone(), cookie, due, resend, confirms)
         };

@@ -42,8 +42,23 @@ impl Session {
         });
     }
 
+    /// Closes it if there is nothing to commit.
+    fn close_without_work(&self) -> bool {
+        let mut state = self.state();
+        let has_none = !state.has_work() && state.taken.is_empty();
+        state.closed |= has_none;
+        has_none
+    }
+
     /// [Commits](Self::commit) for the last time: what is changed from here on is refused, since nobody would save it.
     pub(crate) async fn commit_last(&self) -> Result<()> {
+        // Mostly there is nothing to be done to its end, and so nothing is kept for that.
+        if let Ok(_gate) = self.inner.gate.try_lock()
+            && self.close_without_work()
+        {
+            self.slide(false).await;
+            return Ok(());
+        }
         let session = self.clone();
         Finish::new(async move {
             let _gate = session.inner.gate.lock().await;

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -256,18 +257,31 @@ impl State {
         if let Some(weight) = self.weight {
             return weight;
         }
-        let works = || self.begun().into_iter().chain([&self.work]);
-        let mut weight = Weight::default();
-        for (name, value) in self.loaded_attributes(policy) {
-            if !works().any(|work| work.overrides(name)) && !self.has_ended(value) {
-                weight.add(name, value);
-            }
-        }
+        let mut weight = self.weight_of_loaded(policy);
         let committing = self.begun().into_iter().flat_map(|work| &work.delta.set);
         for (name, value) in committing.filter(|(name, _)| !self.work.overrides(name)).chain(&self.work.delta.set) {
             weight.add(name, value);
         }
         *self.weight.insert(weight)
+    }
+
+    /// What those of the loaded attributes take up that this request changes nothing of. Each is looked at only where it has changes.
+    fn weight_of_loaded(&self, policy: LoginPolicy) -> Weight {
+        let works = || self.begun().into_iter().chain([&self.work]);
+        let loaded = self.loaded_attributes(policy);
+        if works().any(|work| work.delta.clear) || loaded.is_empty() {
+            return Weight::default();
+        }
+        let age = self.held().map_or(Duration::ZERO, |held| held.snapshot.age());
+        let (bytes, count) = loaded.live_size(age);
+        let mut weight = Weight { bytes, count };
+        let changed: BTreeSet<_> = works().flat_map(|work| work.delta.set.keys().chain(&work.delta.remove)).collect();
+        for (name, value) in changed.into_iter().filter_map(|name| Some((name, loaded.get(name)?))) {
+            if !value.ends.is_over(age) {
+                weight.subtract(name, value);
+            }
+        }
+        weight
     }
 
     /// What the attributes take up once this one has that value.

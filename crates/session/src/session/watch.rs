@@ -7,7 +7,7 @@ use statehouse_core::policy::{Occasional, Trouble};
 use statehouse_core::{Clock, Counter, Error, ErrorKind, Result, SystemClock};
 
 use crate::outcome::Loaded;
-use crate::record::{Snapshot, size};
+use crate::record::Snapshot;
 use crate::token::Token;
 
 /// How long nothing may have failed for an outage to be over: while one shard of many is down, others answer.
@@ -94,7 +94,7 @@ impl Watch {
             Ok(Loaded::Absent) => unknown,
             Ok(Loaded::Deleted { .. }) => ended,
             Ok(Loaded::Found(snapshot)) if snapshot.is_opened_by(token) => {
-                self.read.add(size(snapshot.record().attributes()));
+                self.read.add(snapshot.record().attributes().size());
                 found
             }
             Ok(Loaded::Found(_)) => replaced,
@@ -112,7 +112,7 @@ impl Watch {
 
     /// A session was stored.
     pub(super) fn wrote(&self, session: &Snapshot) {
-        self.written.add(size(session.record().attributes()));
+        self.written.add(session.record().attributes().size());
     }
 
     /// Another request had changed the session.

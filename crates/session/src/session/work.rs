@@ -10,7 +10,7 @@ use statehouse_core::{Error, ErrorKind, Result};
 use super::messages::{self, CSRF};
 use super::stay::Stay;
 use crate::config::{LoginPolicy, SessionConfig};
-use crate::record::{Attribute, AttributeName, Attributes, Delta, Principal, SaveId, entry_size, size};
+use crate::record::{Attribute, AttributeName, Attributes, Delta, Principal, SaveId, entry_size};
 use crate::token::Token;
 
 /// The changes of one request, until a commit has made them.
@@ -253,11 +253,13 @@ impl Work {
             }
         }
         messages::number(&mut delta, stored.attributes, &self.flashes);
-        for (name, value) in &mut delta.set {
-            if let Some(before) = stored.attributes.get(name).filter(|before| before.is_reordered(value)) {
-                value.bytes.clone_from(&before.bytes);
-            }
-        }
+        // What says the same in another order stays as it is.
+        let as_before = |(name, value): (&AttributeName, &Attribute)| {
+            let before = stored.attributes.get(name).filter(|before| before.is_reordered(value))?;
+            Some((name.clone(), Attribute { bytes: before.bytes.clone(), ..value.clone() }))
+        };
+        let unchanged: Vec<_> = delta.set.iter().filter_map(as_before).collect();
+        delta.set.extend(unchanged);
         Ok(delta)
     }
 }
@@ -271,7 +273,7 @@ impl Update {
 /// Takes out of the changes what makes the session larger than it may be, the largest first. A session that is too
 /// large already, because a limit was lowered, may still shrink.
 pub(super) fn fit(delta: &mut Delta, stored: &Attributes, limits: Limits) -> Vec<AttributeName> {
-    let allowed = size(stored).max(limits.bytes);
+    let allowed = stored.size().max(limits.bytes);
     let allowed_count = stored.len().max(limits.count);
     let (mut bytes, mut count) = (delta.size_on(stored), delta.count_on(stored));
     if bytes <= allowed && count <= allowed_count {

@@ -72,7 +72,7 @@ impl Written {
         let set = self.attributes.iter().filter(|(name, value)| is_changed(name, value));
         let delta = set.fold(Delta::new(), |delta, (name, value)| delta.with_set(name.clone(), value.clone()));
         let is_removed =
-            |name: &&AttributeName| digests.contains_key(name.as_str()) && !self.attributes.contains_key(*name);
+            |name: &&AttributeName| digests.contains_key(name.as_str()) && !self.attributes.contains_key(name);
         stored.keys().filter(is_removed).cloned().fold(delta, Delta::with_removed)
     }
 
