@@ -1,10 +1,9 @@
 use std::fmt;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
-use statehouse_core::{Error, Namespace, Result, Secret, ServiceUrl, is_service_link, nearest};
+use statehouse_core::{Error, Namespace, Result, Secret, ServiceUrl, is_service_link, nearest, read_setting_file};
 
 /// The namespace of who has set none.
 pub(crate) const DEFAULT_NAMESPACE: &str = "app";
@@ -489,25 +488,11 @@ fn is_of_our_tests(name: &str) -> bool {
 const LONGEST_FILE: u64 = 64 << 10;
 
 fn first_line(setting: &str, file: &Path) -> Result<Secret> {
-    let mut text = String::new();
-    let mut read = || -> std::io::Result<_> {
-        // A pipe would keep whoever opens it waiting, and a device has no end.
-        if !std::fs::metadata(file)?.is_file() {
-            return Err(std::io::Error::other("it is no file"));
-        }
-        std::fs::File::open(file)?.take(LONGEST_FILE + 1).read_to_string(&mut text)
-    };
-    match read() {
-        Ok(_) if text.len() as u64 > LONGEST_FILE => {
-            let message = format!("{} has more than {LONGEST_FILE} bytes", file.display());
-            return Err(Error::invalid_config(setting, message));
-        }
-        Ok(_) => {}
-        Err(error) => {
-            let message = format!("cannot read {}", file.display());
-            return Err(Error::invalid_config(setting, message).with_source(error));
-        }
-    }
+    let read = read_setting_file(file, LONGEST_FILE);
+    let text = read.and_then(|bytes| String::from_utf8(bytes).map_err(std::io::Error::other)).map_err(|error| {
+        let message = format!("cannot read {}: {error}", file.display());
+        Error::invalid_config(setting, message).with_source(error)
+    })?;
     // Blanks may be part of a password; a URL with any is refused where it is read.
     match text.lines().next().filter(|line| !line.trim().is_empty()) {
         Some(line) => Ok(Secret::new(line)),

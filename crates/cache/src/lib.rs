@@ -24,7 +24,7 @@
 //! - **Leases.** A load reserves its key first. Any set, removal or clear ends the reservation, so a value that was
 //!   loaded before an invalidation is never stored after it.
 //! - **Outages.** While the store is away, or slow ([`CacheBuilder::slow_after`]), `get_or_load` answers from the loader
-//!   ([`Outage`]), and an invalidation that does not reach the store is kept and replayed ([`TypedCache::invalidate`]).
+//!   ([`Outage`]), and an invalidation that the store does not take is kept and replayed ([`TypedCache::invalidate`]).
 //! - **Schemas.** [`CacheBuilder::schema`] numbers the layout of a type, so that old and new replicas run side by side.
 //!   What cannot be decoded is a miss, never an error and never misread.
 //!

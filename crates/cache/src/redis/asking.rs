@@ -2,21 +2,18 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use statehouse_core::policy::Backoff;
 use statehouse_core::{ErrorKind, Result};
 use tokio::runtime::Handle;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::told::ToldOf;
 
 /// The pauses between attempts to give a lease back.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-
-/// How long it is tried to give a lease back: an application may have taken it for an hour.
-const LONGEST: Duration = Duration::from_secs(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 type Answer = Result<ToldOf>;
 type Work = Pin<Box<dyn Future<Output = Answer> + Send>>;
@@ -78,12 +75,46 @@ impl Drop for Asking {
 }
 
 impl Lost {
-    /// Tries for as long as the lease may live, and no longer than loads lease a key for.
+    /// Tries for as long as the lease may live: an application may have taken it for an hour, and who wants the key would wait
+    /// for as long.
     async fn give_back(self) {
-        let until = Instant::now() + Duration::from_millis(self.millis).min(LONGEST);
+        let until = Instant::now() + Duration::from_millis(self.millis);
         let mut pauses = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         while (self.give_back)().await.is_err() && Instant::now() < until {
             sleep(pauses.pause()).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use statehouse_core::Error;
+
+    use super::*;
+
+    /// In how many attempts a lease of so many milliseconds is given back by a store that is away for this long.
+    async fn attempts(millis: u64, away: Duration) -> (usize, bool) {
+        let (back, asked) = (Instant::now() + away, Arc::new(AtomicUsize::new(0)));
+        let counted = Arc::clone(&asked);
+        let give_back = Box::new(move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+            let away = Instant::now() < back;
+            Box::pin(async move { if away { Err(Error::new(ErrorKind::Unavailable, "away")) } else { Ok(()) } }) as _
+        });
+        Lost { give_back, millis }.give_back().await;
+        (asked.load(Ordering::Relaxed), Instant::now() >= back)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_of_an_hour_is_given_back_after_whatever_outage_that_it_outlives() {
+        const HOUR: u64 = 3_600_000;
+        for away in [Duration::from_secs(15), Duration::from_secs(3000)] {
+            let (asked, given) = attempts(HOUR, away).await;
+            assert!(given && asked < 1200, "{away:?}: {asked}");
+        }
+        assert!(!attempts(1000, Duration::from_secs(60)).await.1, "it has ended by itself");
     }
 }

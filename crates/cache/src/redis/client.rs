@@ -106,6 +106,15 @@ pub(super) struct NewEntry {
     pub(super) deadline: Option<Duration>,
 }
 
+/// Under which generations many entries are read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    /// Those that are known for long enough from now.
+    AsKnown,
+    /// Those that are current: an entry is of a later one than was known.
+    Anew,
+}
+
 /// What a read found, under which generation: none if the cache has none.
 pub(super) type Read = (Option<u64>, Option<Vec<u8>>);
 
@@ -159,12 +168,15 @@ impl Wire {
     }
 
     /// Reads stored records, and the generation of each.
-    pub(super) async fn read_many(&self, redis: &RedisClient, keys: &[CacheKey]) -> Result<Vec<Read>> {
+    pub(super) async fn read_many(&self, redis: &RedisClient, keys: &[CacheKey], look: Look) -> Result<Vec<Read>> {
         let places: Vec<_> = keys.iter().map(|key| group_of(key)).collect();
         let (mut known, mut looked, mut unknown) = ([None; GROUPS], [false; GROUPS], Vec::new());
         for group in &places {
             if !replace(&mut looked[*group], true) {
-                known[*group] = self.groups[*group].fresh();
+                known[*group] = match look {
+                    Look::AsKnown => self.groups[*group].fresh(),
+                    Look::Anew => None,
+                };
                 unknown.extend(known[*group].is_none().then_some(*group));
             }
         }
@@ -336,7 +348,10 @@ impl Wire {
                 }
                 Err(error) => {
                     failed += 1;
-                    first.get_or_insert(error);
+                    // What may come right is told before what one server has not got: the caller keeps the clear then.
+                    if first.as_ref().is_none_or(|first: &Error| first.kind() == ErrorKind::Unsupported) {
+                        first = Some(error);
+                    }
                 }
             }
         }

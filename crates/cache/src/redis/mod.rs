@@ -20,7 +20,7 @@ use crate::{
     Cache, CacheKey, ClearOptions, Entry, GetOptions, Lease, RemoveOptions, RemoveOutcome, Reservation, ReserveOptions,
     SetOptions, SetOutcome, TouchOptions, TouchOutcome, capability, check_value_len, time_to_live_millis,
 };
-use client::{Answer, NewEntry, Read, Reserved, Wire};
+use client::{Answer, Look, NewEntry, Read, Reserved, Wire};
 use format::{Record, Unreadable};
 
 const OPERATION: Operations = Operations::of("redis");
@@ -121,15 +121,31 @@ impl RedisCache {
     }
 
     async fn read_many(&self, keys: &[CacheKey], deadline: Option<Duration>) -> Result<Vec<Option<Entry>>> {
-        let (redis, mut entries) = (self.0.redis().within(deadline), Vec::with_capacity(keys.len()));
-        for (key, read) in keys.iter().zip(self.0.read_many(&redis, keys).await?) {
-            entries.push(match self.open(read) {
+        let redis = self.0.redis().within(deadline);
+        let reads = self.0.read_many(&redis, keys, Look::AsKnown).await?;
+        let mut found: Vec<_> = reads.into_iter().map(|read| self.open(read)).collect();
+        let is_later = |(index, stored): (usize, &Stored)| matches!(stored, Stored::Later).then_some(index);
+        let later: Vec<_> = found.iter().enumerate().filter_map(is_later).collect();
+        if !later.is_empty() {
+            let keys: Vec<_> = later.iter().map(|index| keys[*index].clone()).collect();
+            let again = Box::pin(self.0.read_many(&redis, &keys, Look::Anew)).await?;
+            later.into_iter().zip(again).for_each(|(index, read)| found[index] = self.open(read));
+        }
+        let mut entries = Vec::with_capacity(keys.len());
+        for (key, stored) in keys.iter().zip(found) {
+            entries.push(match stored {
                 Stored::Entry(entry) => Some(entry),
-                Stored::Nothing => None,
-                stored => Box::pin(self.read_on(&redis, key, stored)).await?,
+                Stored::Nothing | Stored::Later => None,
+                Stored::Tagged(record) => Box::pin(self.valid(&redis, key, record)).await?,
             });
         }
         Ok(entries)
+    }
+
+    /// An entry with tags, if those have the generations that it was stored under.
+    async fn valid(&self, redis: &RedisClient, key: &CacheKey, record: Record) -> Result<Option<Entry>> {
+        let holds = self.0.tags_hold(redis, key, &record.tags).await?;
+        Ok(holds.then(|| entry(record)))
     }
 
     /// What takes another look. Of a later generation than the one that this process knows: it asks again which is current,
@@ -141,10 +157,7 @@ impl RedisCache {
         };
         match stored {
             Stored::Entry(entry) => Ok(Some(entry)),
-            Stored::Tagged(record) => {
-                let holds = self.0.tags_hold(redis, key, &record.tags).await?;
-                Ok(holds.then(|| entry(record)))
-            }
+            Stored::Tagged(record) => self.valid(redis, key, record).await,
             Stored::Nothing | Stored::Later => Ok(None),
         }
     }

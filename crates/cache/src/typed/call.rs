@@ -59,8 +59,13 @@ impl<V: CacheValue> Call<'_, V> {
     {
         time_to_live_millis(self.time_to_live)?;
         let arrival = self.core.flights.arrive();
+        let mut known = None;
         loop {
-            let found = match self.look().await? {
+            let looked = match known.take() {
+                Some(found) => Looked::Not(found),
+                None => self.look().await?,
+            };
+            let found = match looked {
                 Looked::Hit(value) => {
                     self.core.lookups.hit.add(1);
                     return Ok(value);
@@ -76,6 +81,13 @@ impl<V: CacheValue> Call<'_, V> {
                     let shared = match waiter.outcome(arrival).await {
                         Shared::Value(value) => Ok(value),
                         Shared::Failed(error) => Err(error),
+                        Shared::Unanswered(error, deadline) => match self.unless_patient(error, deadline) {
+                            Ok(found) => {
+                                known = found;
+                                continue;
+                            }
+                            Err(error) => Err(error),
+                        },
                         Shared::Again => continue,
                     };
                     self.core.lookups.miss.add(1);
@@ -153,7 +165,10 @@ impl<V: CacheValue> Call<'_, V> {
                 leader.finish(Outcome::Again);
                 return Ok(value);
             }
-            Err(error) => return fail(leader, error),
+            Err(error) => {
+                leader.finish(Outcome::Unanswered(error.clone(), self.settings.deadline));
+                return Err(error);
+            }
         };
         match permit {
             Permit::Away => self.core.lookups.bypass.add(1),
@@ -279,6 +294,17 @@ impl<V: CacheValue> Call<'_, V> {
         Ok((Arc::clone(&value), outcome(value)))
     }
 
+    /// What to do where the store has not answered somebody else, who waited no longer than this: one who waits for longer asks
+    /// it, and so does one who loads without it, but for the question.
+    fn unless_patient(&self, error: Error, deadline: Option<Duration>) -> Result<Option<Found>> {
+        let own = self.settings.deadline;
+        let is_longer = deadline.is_some_and(|theirs| own.is_none_or(|own| own > theirs));
+        if is_longer && [ErrorKind::Timeout, ErrorKind::OutcomeUnknown].contains(&error.kind()) {
+            return Ok(None);
+        }
+        self.unless_away(error).map(Some)
+    }
+
     /// Whether the loader answers although the store does not.
     fn unless_away(&self, error: Error) -> Result<Found> {
         // Somebody with a higher limit has stored it.
@@ -288,7 +314,9 @@ impl<V: CacheValue> Call<'_, V> {
             self.core.familiar.saw(self.key, true);
             return Ok(Found::Unreadable);
         }
-        if !is_away(&error) || self.settings.outage == Outage::Fail {
+        // Of a key whose invalidation the store does not take, nothing that it has may be given, whatever its reason.
+        let may_not_be_asked = is_away(&error) || self.core.kept.owed(self.key).is_some();
+        if !may_not_be_asked || self.settings.outage == Outage::Fail {
             return Err(error);
         }
         self.core.is_away(&error);

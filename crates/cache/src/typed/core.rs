@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use statehouse_core::policy::{Asked, Backoff, Occasional, Pace, Trouble};
-use statehouse_core::{Error, Result, SystemClock};
+use statehouse_core::{Error, ErrorKind, Result, SystemClock};
 use tokio::sync::Semaphore;
 
 use super::familiar::Familiar;
@@ -23,11 +23,18 @@ const LOADS_WHILE_AWAY: usize = 128;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
+/// The pause after a round in which the store said only what does not pass by itself, such as that the login is refused.
+const PAUSE_OF_THE_REFUSED: Duration = Duration::from_secs(5);
+
 /// How often it is said that loaded values are too large.
 const PERIOD: Duration = Duration::from_secs(60);
 
 /// How long nothing may have failed until it is said that all is well: while one shard is down, others answer.
 const QUIET: Duration = Duration::from_secs(5);
+
+/// By how much the clock of the server that stored an entry may be ahead of the one that removes it late: a replica may have been
+/// promoted in between. What was stored for so long after an invalidation may be a miss; what was there before is no hit.
+const SKEW: Duration = Duration::from_secs(2);
 
 /// After how many failures a round of replaying ends.
 const MOST_FAILURES: usize = 8;
@@ -155,9 +162,10 @@ impl<V: CacheValue> Core<V> {
 
     async fn pay(&self, debt: Debt, asked: Instant, deadline: Option<Duration>) -> Result<()> {
         match &debt {
-            // What is younger than the invalidation stays.
+            // What is younger than the invalidation stays, but for what its server's clock may not tell.
             Debt::Key(key) => {
-                let mut options = RemoveOptions::default().with_min_age(asked.elapsed());
+                let age = asked.elapsed().saturating_sub(SKEW);
+                let mut options = RemoveOptions::default().with_min_age(age);
                 options.deadline = deadline;
                 let _ = self.tier.remove(key, options).await?;
             }
@@ -183,18 +191,25 @@ impl<V: CacheValue> Core<V> {
         }
     }
 
-    /// Replays what can be; whether nothing is left. Some keys may lie where nobody answers, and others not: so it does
+    /// Replays what can be. Some keys may lie where nobody answers, and others not: so it does
     /// not stop at the first, begins elsewhere in each `round`, and does not ask a store that is away too often.
-    async fn replay_all(&self, round: usize) -> bool {
+    async fn replay_all(&self, round: usize) -> Round {
         let debts = self.kept.all();
-        let mut failures = 0;
+        let (mut failures, mut away) = (0, 0);
         for (debt, asked) in debts.iter().cycle().skip(round * MOST_FAILURES).take(debts.len()) {
-            failures += usize::from(self.pay(debt.clone(), *asked, None).await.is_err());
+            if let Err(error) = self.pay(debt.clone(), *asked, None).await {
+                failures += 1;
+                away += usize::from(is_away(&error));
+            }
             if failures == MOST_FAILURES {
                 break;
             }
         }
-        self.kept.is_empty()
+        match away {
+            _ if self.kept.is_empty() => Round::Done,
+            0 if failures > 0 => Round::Refused,
+            _ => Round::Away,
+        }
     }
 
     /// To be called when a write of the key begins and when it is done: what is being loaded without the store is not shared with
@@ -205,7 +220,8 @@ impl<V: CacheValue> Core<V> {
         }
     }
 
-    /// Does an invalidation; if it does not reach the store, it is kept.
+    /// Does an invalidation; if the store does not take it, it is kept, for whatever reason: a login that is refused today is
+    /// let in tomorrow, and what was invalidated is still there then.
     pub(crate) async fn invalidate<T>(
         self: &Arc<Self>,
         debt: Debt,
@@ -222,11 +238,25 @@ impl<V: CacheValue> Core<V> {
         let done = work.await;
         intent.ending = match &done {
             Ok(_) => Ending::Pay,
-            Err(error) if is_away(error) => Ending::Keep,
-            Err(_) => Ending::Forget,
+            Err(error) if is_never(error) => Ending::Forget,
+            Err(_) => Ending::Keep,
         };
         done
     }
+}
+
+/// Whether no store takes this, or this store takes none of the kind.
+fn is_never(error: &Error) -> bool {
+    [ErrorKind::InvalidInput, ErrorKind::Unsupported].contains(&error.kind())
+}
+
+/// What became of what is kept.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Round {
+    Done,
+    Away,
+    /// All that failed was refused in a way that does not pass by itself.
+    Refused,
 }
 
 /// The task that replays what is kept. There is one per cache while there is something.
@@ -235,15 +265,20 @@ struct Replaying<V>(Weak<Core<V>>);
 impl<V: CacheValue> Replaying<V> {
     async fn run(self) {
         let mut pauses = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+        let mut pause = pauses.pause();
         for round in 0.. {
-            tokio::time::sleep(pauses.pause()).await;
+            tokio::time::sleep(pause).await;
             let Some(core) = self.0.upgrade() else { return };
-            if core.replay_all(round).await {
-                drop(self);
-                // For what was kept since.
-                core.replay_later();
-                return;
-            }
+            pause = match core.replay_all(round).await {
+                Round::Done => {
+                    drop(self);
+                    // For what was kept since.
+                    core.replay_later();
+                    return;
+                }
+                Round::Away => pauses.pause(),
+                Round::Refused => PAUSE_OF_THE_REFUSED,
+            };
         }
     }
 }

@@ -2,6 +2,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use statehouse_core::Error;
 use tokio::sync::watch;
@@ -48,6 +49,8 @@ pub(crate) enum Outcome<V> {
     Loaded(Arc<V>),
     /// The load failed.
     Failed(Error),
+    /// The store did not answer who led, who waited no longer than this for it. Who waits may be more patient, or do without it.
+    Unanswered(Error, Option<Duration>),
     /// There is nothing to share: look into the store again, and load if need be.
     Again,
 }
@@ -58,6 +61,7 @@ impl<V> Clone for Outcome<V> {
             Self::Valid(value) => Self::Valid(Arc::clone(value)),
             Self::Loaded(value) => Self::Loaded(Arc::clone(value)),
             Self::Failed(error) => Self::Failed(error.clone()),
+            Self::Unanswered(error, deadline) => Self::Unanswered(error.clone(), *deadline),
             Self::Again => Self::Again,
         }
     }
@@ -173,6 +177,7 @@ impl<V> Drop for Leader<'_, V> {
 pub(crate) enum Shared<V> {
     Value(Arc<V>),
     Failed(Error),
+    Unanswered(Error, Option<Duration>),
     Again,
 }
 
@@ -186,6 +191,7 @@ impl<V> Waiter<V> {
             }
             Some(Outcome::Loaded(value)) if came_before => Shared::Value(Arc::clone(value)),
             Some(Outcome::Failed(error)) => Shared::Failed(error.clone()),
+            Some(Outcome::Unanswered(error, deadline)) => Shared::Unanswered(error.clone(), *deadline),
             _ => Shared::Again,
         }
     }

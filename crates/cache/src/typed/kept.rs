@@ -13,7 +13,7 @@ const MOST_BYTES: usize = 1 << 20;
 /// What a key costs besides its text.
 const PER_KEY: usize = 96;
 
-/// The invalidations that failed because the store was away, with when they were asked for, until they are replayed.
+/// The invalidations that the store did not take, with when they were asked for, until they are replayed.
 #[derive(Debug, Default)]
 pub(crate) struct Kept {
     debts: Mutex<Debts>,

@@ -122,10 +122,12 @@ impl<V: CacheValue> TypedCache<V> {
 
     /// Removes a value. When this has returned, no later read gives it, and no load that began before stores it.
     ///
-    /// If the store is away this fails, and is kept and replayed once the store is back; so is one whose future is
-    /// dropped. From the call on, this process stores nothing that it forbids; once it has failed it serves nothing of that either:
-    /// reads of the key fail until it is replayed, and [`get_or_load`](Self::get_or_load) loads. What was set since stays. **Limits:** other processes serve
-    /// the old value until then; what is kept is lost with this process; above 1 MiB of kept keys all become one
+    /// If the store is away, or refuses it for another reason than that it takes none (a login that is refused, a right that is
+    /// missing, a certificate that has ended), this fails, and is kept and replayed once the store takes it; so is one whose
+    /// future is dropped. From the call on, this process stores nothing that it forbids; once it has failed it serves nothing of
+    /// that either: reads of the key fail until it is replayed, and [`get_or_load`](Self::get_or_load) loads. What was set since
+    /// stays, but for what was set in the first two seconds: the clocks of two servers may differ by so much. **Limits:** other
+    /// processes serve the old value until then; what is kept is lost with this process; above 1 MiB of kept keys all become one
     /// [`clear`](Self::clear).
     ///
     /// # Errors

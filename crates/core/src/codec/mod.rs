@@ -6,7 +6,7 @@ mod writer;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use self::equality::Value;
+use self::equality::Digest;
 use self::guard::Limits;
 use self::survey::{Form, Survey};
 use self::writer::{Count, Limited};
@@ -179,9 +179,9 @@ impl Codec {
 
     /// Of a compact codec only the lengths can be compared: a map has another order each time.
     fn is_same(self, one: &[u8], other: &[u8]) -> bool {
-        let sorted = |bytes| self.decode::<Value>(bytes).ok().map(Value::sorted);
+        let read = |bytes| self.decode::<Digest<true>>(bytes).ok();
         match self.is_self_describing() {
-            true => sorted(one).is_some_and(|one| Some(one) == sorted(other)),
+            true => read(one).is_some_and(|one| Some(one) == read(other)),
             false => one.len() == other.len(),
         }
     }
@@ -190,7 +190,7 @@ impl Codec {
     /// time. What cannot be read is equal to nothing, and so is what a compact codec wrote, unless it is the same bytes.
     #[must_use]
     pub fn is_equal(self, one: &[u8], other: &[u8]) -> bool {
-        let read = |bytes| self.decode::<Value>(bytes).ok();
+        let read = |bytes| self.decode::<Digest<false>>(bytes).ok();
         one == other || (self.is_self_describing() && read(one).is_some_and(|one| Some(one) == read(other)))
     }
 

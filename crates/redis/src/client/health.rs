@@ -5,12 +5,12 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use redis::{cmd, from_redis_value};
 use statehouse_core::{Error, ErrorKind, Health, HealthStatus, Result};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::client::RedisClient;
 use crate::config::Address;
 use crate::error::{NEEDED, OLDEST, may_pass};
-use crate::failure::{Failure, no_owner, not_the_master};
+use crate::failure::{Failure, no_owner, not_the_master, timed_out};
 use crate::idempotence::Idempotence;
 use crate::node::Node;
 use crate::node::info::{EvictionPolicy, Persistence};
@@ -36,7 +36,8 @@ impl RedisClient {
     ///
     /// Down if any of them does not answer or is known to be [away](Self::breaker). Degraded if one is a replica, which
     /// refuses writes, has no memory left and evicts nothing, is told to refuse writes while too few replicas are well or it
-    /// cannot save, or does not let this user run scripts. A cluster that says that it is down is, whatever its servers answer;
+    /// cannot save, does not let this user run scripts, or is sending to others all the while, so that the answer has not come
+    /// yet. A cluster that says that it is down is, whatever its servers answer;
     /// one in which a slot has no owner is degraded. Both are told as they were learnt last, at most ten seconds ago. What a server does not tell is not held against it.
     pub async fn health(&self) -> Health {
         self.health_of(Contents::MayVanish).await
@@ -46,19 +47,28 @@ impl RedisClient {
     pub async fn health_of(&self, contents: Contents) -> Health {
         let begun = Instant::now();
         let masters = self.inner.topology.masters();
-        let answers = join_all(masters.iter().map(|node| node.inspect(begun + LIMIT))).await;
-        let failed = masters.iter().zip(&answers).find_map(|(node, answer)| Some((node, answer.as_ref().err()?)));
+        let answers = join_all(masters.iter().map(|node| inspected(node, begun + LIMIT))).await;
+        let failures = masters.iter().zip(&answers).filter_map(|(node, (answer, sends))| {
+            let failure = answer.as_ref().err()?;
+            Some((node, failure, *sends))
+        });
+        // One that says nothing is worse than one that has not come to the answer yet.
+        let failed = failures.min_by_key(|(_, _, sends)| *sends);
+        let is_sending = failed.is_some_and(|(_, _, sends)| sends);
         let probe = match failed {
             None if masters.is_empty() => self.inner.topology.node_of_key(None).map(drop),
             None => Ok(()),
-            Some((node, failure)) => {
+            Some((node, failure, _)) => {
                 self.inner.topology.learn(node, failure);
                 Err(failure.clone())
             }
         };
         let probe = probe.map_err(|failure| self.error(&failure, Idempotence::Idempotent, false));
         let mut health = Health::of(self.describe(&masters), begun.elapsed(), probe);
-        let facts = masters.iter().zip(answers.into_iter().flatten());
+        if is_sending {
+            health.status = HealthStatus::Degraded;
+        }
+        let facts = masters.iter().zip(answers.into_iter().filter_map(|(answer, _)| answer.ok()));
         let lacks = facts.filter_map(|(node, facts)| self.lack(node, &facts, contents)).next();
         let gap = self.inner.topology.gap().map(|status| (status, self.no_owner()));
         let lack = gap.or_else(|| lacks.map(|error| (HealthStatus::Degraded, error)));
@@ -228,6 +238,15 @@ impl RedisClient {
         let policies = self.of_those_that_answer(|node| async move { policy_of(&node, until).await }).await?;
         Ok(policies.into_iter().max_by_key(|policy| policy.danger()).unwrap_or(EvictionPolicy::Unknown))
     }
+}
+
+/// What a server says of itself by then, however much it is sending; and if that has not come, whether anything has.
+async fn inspected(node: &Node, until: Instant) -> (Result<Facts, Failure>, bool) {
+    let before = node.received();
+    let answer = timeout_at(until, node.inspect(until)).await;
+    let answer = answer.unwrap_or_else(|_| Err(Failure::unanswered(timed_out())));
+    let is_late = answer.as_ref().is_err_and(|failure| failure.error.is_timeout());
+    (answer, is_late && node.received() > before)
 }
 
 /// From `INFO`, which more managed services allow, else from `CONFIG GET`.

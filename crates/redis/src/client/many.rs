@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::client::RedisClient;
 use crate::client::tries::Tries;
+use crate::connection::flow::time_for;
 use crate::error::{may_retry, unexpected_reply};
 use crate::failure::{Failure, timed_out};
 use crate::idempotence::Idempotence;
@@ -73,22 +74,29 @@ impl RedisClient {
             let (value,) = self.query(&get(key), Idempotence::Idempotent).await?;
             return Ok(value);
         }
+        self.get_by(key, self.deadline(0)).await
+    }
+
+    async fn get_by(&self, key: &[u8], deadline: Instant) -> Result<Option<Vec<u8>>> {
         let was_alone = self.inner.topology.node_of(|| None).is_ok_and(|node| node.large.has(key));
-        match self.execute(&Request::Get(key), Idempotence::Idempotent).await {
-            Err(error) if error.kind() == ErrorKind::TooLarge && !was_alone => Box::pin(self.get_alone(key)).await,
+        match self.execute_on(&Request::Get(key), Idempotence::Idempotent, Tries::new(deadline)).await {
+            Err(error) if error.kind() == ErrorKind::TooLarge && !was_alone => {
+                Box::pin(self.get_alone(key, deadline)).await
+            }
             answer => self.convert(answer?),
         }
     }
 
     /// What was too large in one answer with others may not be so by itself. It is asked for where small ones do not wait, also
     /// from now on.
-    async fn get_alone(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+    async fn get_alone(&self, key: &[u8], deadline: Instant) -> Result<Option<Vec<u8>>> {
         let node = self.inner.topology.node_of(|| None).ok();
         node.inspect(|node| node.large.add(key));
-        self.convert(self.execute(&Request::Get(key), Idempotence::Idempotent).await?)
+        self.convert(self.execute_on(&Request::Get(key), Idempotence::Idempotent, Tries::new(deadline)).await?)
     }
 
-    /// Reads many values, in the order of `keys`. A key of another type has none.
+    /// Reads many values, in the order of `keys`. A key of another type has none. However many they are, all of it has the
+    /// deadline of one operation, and what more the bytes need that come.
     ///
     /// # Errors
     /// As [`query`](Self::query), if any of them cannot be read.
@@ -98,22 +106,30 @@ impl RedisClient {
             let values = self.query_many(&gets, Idempotence::Idempotent).await;
             return values.into_iter().map(|value| value.map(|(value,)| value)).collect();
         }
-        let mut values = Vec::with_capacity(keys.len());
+        let (mut values, mut deadline) = (Vec::with_capacity(keys.len()), self.deadline(0));
         for batch in keys.chunks(BATCH) {
             let keys: Vec<_> = batch.iter().map(AsRef::as_ref).collect();
-            values.append(&mut self.get_batch(keys).await?);
+            let mut found = self.get_batch(keys, deadline).await?;
+            deadline = self.put_off(deadline, &found);
+            values.append(&mut found);
         }
         Ok(values)
     }
 
+    /// What has come has had the time that it needed, unless the caller has set the limit.
+    fn put_off(&self, deadline: Instant, come: &[Option<Vec<u8>>]) -> Instant {
+        let bytes = come.iter().flatten().map(Vec::len).sum();
+        if self.has_own_limit() { deadline } else { deadline + time_for(bytes) }
+    }
+
     /// Reads what is small in one command, and each of what was large by itself.
-    async fn get_batch(&self, keys: Vec<&[u8]>) -> Result<Vec<Option<Vec<u8>>>> {
+    async fn get_batch(&self, keys: Vec<&[u8]>, mut deadline: Instant) -> Result<Vec<Option<Vec<u8>>>> {
         let node = self.inner.topology.node_of(|| None).ok();
         let is_large = |key: &[u8]| node.as_ref().is_some_and(|node| node.large.has(key));
         if !keys.iter().any(|key| is_large(key)) {
-            let values: Vec<Value> = match self.values_of(&keys).await {
+            let values: Vec<Value> = match self.values_of(&keys, deadline).await {
                 // Together they are more than a server may answer at once.
-                Err(error) if error.kind() == ErrorKind::TooLarge => return self.get_each(&keys).await,
+                Err(error) if error.kind() == ErrorKind::TooLarge => return self.get_each(&keys, deadline).await,
                 values => values?,
             };
             if let Some(node) = node {
@@ -125,30 +141,39 @@ impl RedisClient {
         let mut found = Vec::with_capacity(keys.len());
         if !small.is_empty() {
             let keys: Vec<_> = small.iter().map(|(_, key)| *key).collect();
-            let values: Vec<_> = match self.values_of(&keys).await {
-                Err(error) if error.kind() == ErrorKind::TooLarge => self.get_each(&keys).await?,
+            let values: Vec<_> = match self.values_of(&keys, deadline).await {
+                Err(error) if error.kind() == ErrorKind::TooLarge => self.get_each(&keys, deadline).await?,
                 values => values?,
             };
+            deadline = self.put_off(deadline, &values);
             found.extend(small.iter().map(|(index, _)| *index).zip(values));
         }
         for (index, key) in large {
-            found.push((index, self.get(key).await?));
+            let value = self.get_by(key, deadline).await?;
+            deadline = self.put_off(deadline, std::slice::from_ref(&value));
+            found.push((index, value));
         }
         found.sort_unstable_by_key(|(index, _)| *index);
         Ok(found.into_iter().map(|(_, value)| value).collect())
     }
 
-    async fn get_each(&self, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>> {
+    async fn get_each(&self, keys: &[&[u8]], mut deadline: Instant) -> Result<Vec<Option<Vec<u8>>>> {
         let mut values = Vec::with_capacity(keys.len());
         for key in keys {
-            values.push(Box::pin(self.get_alone(key)).await?);
+            let value = Box::pin(self.get_alone(key, deadline)).await?;
+            deadline = self.put_off(deadline, std::slice::from_ref(&value));
+            values.push(value);
         }
         Ok(values)
     }
 
     /// One `MGET`. As many values as keys, or none can be told from another.
-    async fn values_of<T: FromRedisValue>(&self, keys: &[&[u8]]) -> Result<Vec<T>> {
-        let values: Vec<T> = self.query(cmd("MGET").arg(keys), Idempotence::Idempotent).await?;
+    async fn values_of<T: FromRedisValue>(&self, keys: &[&[u8]], deadline: Instant) -> Result<Vec<T>> {
+        let command = cmd("MGET").arg(keys).clone();
+        let request = Request::Command(&command);
+        let deadline = if self.has_own_limit() { deadline } else { deadline + time_for(request.size()) };
+        let answer = self.execute_on(&request, Idempotence::Idempotent, Tries::new(deadline)).await;
+        let values: Vec<T> = self.convert(answer?)?;
         if values.len() == keys.len() { Ok(values) } else { Err(unexpected_reply(&self.inner.place)) }
     }
 

@@ -59,6 +59,11 @@ impl RedisClient {
         self.until.unwrap_or_else(|| Instant::now() + self.inner.timing.total + time_for(size))
     }
 
+    /// Whether the caller has set when all is to be over.
+    pub(crate) const fn has_own_limit(&self) -> bool {
+        self.until.is_some()
+    }
+
     /// Whether there is no time to send anything.
     pub(crate) fn is_over(&self) -> bool {
         self.until.is_some_and(|until| until <= Instant::now())
@@ -117,11 +122,16 @@ impl RedisClient {
 
     async fn with_retries(&self, request: &Request<'_>, idempotence: Idempotence, tries: Tries) -> Result<Value> {
         let until = self.end_of_try(tries.deadline, request.size());
+        let left = until.saturating_duration_since(Instant::now());
         let node = self.inner.topology.node_of(|| request.slot());
         let answer = match &node {
-            // Who has a deadline of its own does not wait for the answers to others.
-            Ok(_) if self.is_over() => Err(Failure::not_sent(timed_out())),
-            Ok(node) if self.until.is_none() => request.send_first(node, until).await,
+            // Its turn has come too late, behind others of its batch.
+            Ok(_) if left.is_zero() => Err(Failure::not_sent(timed_out())),
+            // Who has a deadline of its own does not wait for the answers to others. And those who go out together have the
+            // time of the first that is over: who has little left is answered, or not, by itself.
+            Ok(node) if self.until.is_none() && left >= self.inner.timing.operation / 2 => {
+                request.send_first(node, until).await
+            }
             Ok(node) => Box::pin(request.send(&Target::of(node), until)).await,
             Err(failure) => Err(failure.clone()),
         };
@@ -272,3 +282,6 @@ const RETRIES: &str = "statehouse.redis.retries";
 fn span_of(request: &Request<'_>) -> Span {
     span::of_request("redis.request", "redis", request.name())
 }
+
+#[cfg(test)]
+mod tests;

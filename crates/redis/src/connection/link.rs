@@ -259,6 +259,11 @@ impl Link {
         current.map_or(0, Bounded::coming)
     }
 
+    /// What has come over the connection that there is, where that is seen; of one for what is large, what has gone as well.
+    pub(crate) fn received(&self) -> u64 {
+        self.state.borrow().connection.as_ref().and_then(Bounded::flow).map_or(0, Flow::moved)
+    }
+
     /// Counts up while bytes pass over the connection of this generation, where that is seen.
     pub(crate) fn moved(&self, generation: u64) -> u64 {
         let state = self.state.borrow();

@@ -1,7 +1,10 @@
 use std::path::PathBuf;
 
 use redis::{Client, ConnectionAddr, TlsCertificates};
-use statehouse_core::{Error, Result};
+use statehouse_core::{Error, Result, read_setting_file};
+
+/// The most bytes of a file of certificates.
+const MOST: u64 = 1 << 20;
 
 /// TLS, trusting the system's certificates or those of one PEM file.
 #[derive(Clone, Debug, Default)]
@@ -21,7 +24,7 @@ impl Tls {
         let refuse = |reason: String| {
             Error::invalid_config(setting, format!("CA file {}: {reason}", path.display())).with_backend("redis")
         };
-        let pem = std::fs::read(path).map_err(|error| refuse(error.to_string()))?;
+        let pem = read_setting_file(path, MOST).map_err(|error| refuse(error.to_string()))?;
         if !pem.windows(27).any(|window| window == b"-----BEGIN CERTIFICATE-----") {
             return Err(refuse("holds no PEM certificate".to_owned()));
         }

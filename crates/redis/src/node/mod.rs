@@ -94,6 +94,11 @@ impl Node {
         self.links.iter().chain(&self.bulk).any(|link| link.is_connected())
     }
 
+    /// Counts up while anything comes from it, where that is seen. Of what is large it is not told what goes and what comes.
+    pub(crate) fn received(&self) -> u64 {
+        self.links.iter().map(|link| link.received()).sum()
+    }
+
     /// Sends a command and waits for its answer, connecting first if need be.
     pub(crate) async fn send(&self, command: &Cmd, until: Instant) -> Result<Value, Failure> {
         self.lease_for(length(command), until).await?.send(command, until).await

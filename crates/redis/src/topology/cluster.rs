@@ -22,6 +22,7 @@ use crate::config::Address;
 use crate::connection::source::{Connector, Role};
 use crate::failure::{Failure, Sent, no_owner, timed_out};
 use crate::node::Node;
+use crate::topology::following::Following;
 use crate::topology::slot_map::{SlotMap, View};
 use crate::topology::target::Target;
 
@@ -46,6 +47,7 @@ const MOST: usize = 64;
 
 pub(crate) struct Cluster {
     watch: Arc<Watch>,
+    following: Following,
     turn: AtomicUsize,
 }
 
@@ -70,16 +72,22 @@ impl Cluster {
             map: RwLock::default(),
             wake: Arc::default(),
         };
-        Self { watch: Arc::new(watch), turn: AtomicUsize::new(0) }
+        Self { watch: Arc::new(watch), following: Following::default(), turn: AtomicUsize::new(0) }
     }
 
     pub(crate) async fn start(&self, until: Instant) -> Result<(), Failure> {
         self.watch.refresh(until).await?;
-        tokio::spawn(follow(Arc::downgrade(&self.watch), Arc::clone(&self.watch.wake)));
+        self.go_on();
         Ok(())
     }
 
+    /// Sees to it that changes are followed.
+    fn go_on(&self) {
+        self.following.ensure(|| follow(Arc::downgrade(&self.watch), Arc::clone(&self.watch.wake)));
+    }
+
     pub(crate) fn node(&self, slot: Option<u16>) -> Result<Arc<Node>, Failure> {
+        self.go_on();
         let map = self.watch.map();
         let node = match slot {
             Some(slot) => map.owner(slot),

@@ -1,6 +1,7 @@
 //! Which server a request goes to, and what its failures say about that.
 
 mod cluster;
+mod following;
 #[cfg(test)]
 mod fuzz;
 mod sentinel;

@@ -21,6 +21,7 @@ use crate::config::Address;
 use crate::connection::source::{Connector, Role};
 use crate::failure::{Failure, Sent, no_owner, no_sentinel, no_such_master, timed_out};
 use crate::node::Node;
+use crate::topology::following::Following;
 
 /// How often the sentinels are asked though nothing failed. An old master that is cut off from them takes writes and
 /// loses them; this bounds for how long it is sent any.
@@ -40,6 +41,7 @@ const MOST: usize = 16;
 
 pub(crate) struct Sentinel {
     watch: Arc<Watch>,
+    following: Following,
 }
 
 struct Watch {
@@ -83,16 +85,22 @@ impl Sentinel {
         let sentinels = sentinels.collect::<Result<_, _>>()?;
         let (others, rounds, name) = (RwLock::default(), AtomicUsize::new(0), name.to_owned());
         let watch = Watch { connector, to_sentinels, sentinels, others, rounds, name, master, wake };
-        Ok(Self { watch: Arc::new(watch) })
+        Ok(Self { watch: Arc::new(watch), following: Following::default() })
     }
 
     pub(crate) async fn start(&self, until: Instant) -> Result<(), Failure> {
         self.watch.look(until).await?;
-        tokio::spawn(follow(Arc::downgrade(&self.watch), Arc::clone(&self.watch.wake)));
+        self.go_on();
         Ok(())
     }
 
+    /// Sees to it that changes are followed.
+    fn go_on(&self) {
+        self.following.ensure(|| follow(Arc::downgrade(&self.watch), Arc::clone(&self.watch.wake)));
+    }
+
     pub(crate) fn master(&self) -> Result<Arc<Node>, Failure> {
+        self.go_on();
         self.watch.master().ok_or_else(|| Failure::not_sent(no_owner()))
     }
 

@@ -417,3 +417,18 @@ async fn move_slot(cluster: &RedisCluster, key: &str) {
         node.command(&["CLUSTER", "SETSLOT", &slot, "NODE", &to_id]).await.unwrap();
     }
 }
+
+/// As of a group of Sentinel: what a client has begun in a runtime ends with that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failover_in_a_cluster_is_followed_though_the_runtime_that_opened_the_client_has_ended() {
+    let cluster = RedisCluster::start().await;
+    let url = cluster.url();
+    let opened = std::thread::spawn(move || {
+        let other = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        other.block_on(open(&url)).unwrap()
+    });
+    let client = opened.join().unwrap();
+    until(Duration::from_secs(30), async || set(&client, "k").await).await;
+    cluster.primary_of("k").await.unwrap().unwrap().kill();
+    until(Duration::from_secs(60), async || set(&client, "k").await).await;
+}

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use statehouse_core::{Error, ErrorKind, Health, HealthStatus, Retry};
 use statehouse_redis::redis::cmd;
 use statehouse_redis::{Contents, Idempotence, Persistence, RedisClient, RedisScript};
-use statehouse_testkit::{FaultProxy, RedisCluster, RedisSentinel, RedisServer};
+use statehouse_testkit::{Direction, FaultProxy, RedisCluster, RedisSentinel, RedisServer};
 use tokio::net::TcpListener;
 
 use crate::stub::bulk;
@@ -408,4 +408,30 @@ async fn a_cluster_that_has_no_server_for_a_slot_is_not_well() {
     until(soon, in_part).await;
     owner.command(&["CLUSTER", "ADDSLOTS", "0"]).await.unwrap();
     until(soon, async || status().await == HealthStatus::Up).await;
+}
+
+/// What is on its way to others is in front of the answer, and shows that the server is there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_sending_much_is_told_in_time_and_is_not_down() {
+    let server = RedisServer::start().await;
+    let proxy = FaultProxy::start(server.address());
+    let (near, client) = (open(&server.url()).await.unwrap(), open(&proxy.url(&server.url())).await.unwrap());
+    let keys: Vec<_> = (0..256).map(|n| format!("k{n}")).collect();
+    for key in &keys {
+        near.query::<()>(cmd("SET").arg(key).arg(vec![b'x'; 60 << 10]), YES).await.unwrap();
+    }
+    proxy.limit(Direction::ToClient, 3_000_000);
+    let reads: Vec<_> = (0..4)
+        .map(|_| {
+            let (client, keys) = (client.clone(), keys.clone());
+            tokio::spawn(async move { client.get_many(&keys).await.map(drop) })
+        })
+        .collect();
+    // Until they are sent.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let found = health(&client).await;
+    assert_ne!(found.status, HealthStatus::Down, "{found:?}");
+    for read in reads {
+        read.abort();
+    }
 }

@@ -236,3 +236,20 @@ async fn a_write_waits_for_replicas_in_the_same_round_trip() {
     replicas().for_each(|server| server.resume());
     assert!(write(1, 5_000).await >= 1);
 }
+
+/// A client may be used from several runtimes, and what it has begun in one ends with that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failover_is_followed_though_the_runtime_that_opened_the_client_has_ended() {
+    let group = RedisSentinel::start().await;
+    let url = group.url();
+    let opened = std::thread::spawn(move || {
+        let other = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        other.block_on(open(&url)).unwrap()
+    });
+    let client = opened.join().unwrap();
+    until(Duration::from_secs(30), async || set(&client, "before").await).await;
+    let old = group.primary().await.unwrap().unwrap();
+    old.kill();
+    replaced(&group, old).await;
+    until(Duration::from_secs(30), async || set(&client, "after").await).await;
+}

@@ -1,13 +1,13 @@
 //! A long way to the server: each answer takes more than half of what a try may take, and nothing is lost.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use statehouse_core::Result;
+use statehouse_core::{ErrorKind, Result};
 use statehouse_redis::redis::cmd;
 use statehouse_redis::{Idempotence, REFUSE_LATE, RedisClient, RedisScript};
 use statehouse_testkit::{Direction, FaultProxy, RedisServer};
 
-use crate::{config, open};
+use crate::{config, open, opened};
 
 /// What is not repeated: each answer that is lost is an error.
 const NO: Idempotence = Idempotence::NotIdempotent;
@@ -84,4 +84,19 @@ async fn is_sent_in_time() -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Four batches of which each would be in time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_values_have_the_deadline_of_one_operation() {
+    let server = RedisServer::start().await;
+    let proxy = FaultProxy::start(server.address());
+    let client = opened(&format!("{}?timeout=1s&deadline=1s", proxy.url(&server.url()))).await;
+    let keys: Vec<_> = (0..1024).map(|n| format!("k{n}")).collect();
+    client.get_many(&keys).await.unwrap();
+    proxy.delay(Direction::ToClient, Duration::from_millis(800));
+    let begun = Instant::now();
+    let error = client.get_many(&keys).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout, "{error:?}");
+    assert!(begun.elapsed() < Duration::from_millis(2400), "{:?}", begun.elapsed());
 }

@@ -82,9 +82,12 @@ async fn the_nodes_of_a_cluster_are_trusted_and_followed() {
 
 #[tokio::test]
 async fn a_wrong_authority_file_is_named() {
-    for path in ["/nowhere/ca.pem", "/dev/null"] {
+    let pipe = std::env::temp_dir().join(format!("statehouse-test-ca-{}", std::process::id()));
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for path in ["/nowhere/ca.pem", "/dev/null", "/dev/zero", pipe.to_str().unwrap()] {
         let error = open(&format!("rediss://localhost?ca={path}")).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidConfig);
         assert!(error.to_string().contains(path), "{error}");
     }
+    std::fs::remove_file(&pipe).unwrap();
 }

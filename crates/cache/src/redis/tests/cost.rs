@@ -80,3 +80,51 @@ async fn loads_that_fail_leave_nothing_behind_and_push_no_entry_out() {
         assert!(cache.get(format!("entry {n}")).await.unwrap().is_some(), "entry {n} was pushed out");
     }
 }
+
+/// Whatever a process knows of the generations, a clear in another is no request for each key.
+#[tokio::test]
+async fn a_read_of_many_behind_a_clear_takes_one_more_round_trip() {
+    const KEYS: usize = 64;
+    let (server, subject) = (RedisServer::shared().await, single().await);
+    let proxy = FaultProxy::start(server.address());
+    let url = format!("{}{PATIENT}", proxy.url(&server.url()));
+    let reader = InRedis { url, namespace: subject.namespace.clone(), name: "main" }.cache("main").await;
+    let writer = subject.cache("main").await;
+    let names: Vec<_> = (0..KEYS).map(|n| n.to_string()).collect();
+    let keys: Vec<_> = names.iter().map(|name| key(name)).collect();
+    let stored = async || {
+        for key in &keys {
+            writer.set(key, Bytes::from_static(b"value"), LONG).await.unwrap();
+        }
+        let mut generations = Vec::new();
+        for name in &names {
+            let place = generation_of(&subject, name);
+            let generation = raw(server, &[b"GET", place.as_bytes()]).await;
+            generations.push((place, generation.text().unwrap().to_owned()));
+        }
+        generations
+    };
+    let put = async |generations: &[(String, String)]| {
+        let pairs = generations.iter().flat_map(|(place, value)| [place.as_bytes(), value.as_bytes()]);
+        let command: Vec<_> = [&b"MSET"[..]].into_iter().chain(pairs).collect();
+        raw(server, &command).await;
+    };
+    let before = stored().await;
+    writer.clear().await.unwrap();
+    let now = stored().await;
+    let begun = std::time::Instant::now();
+    loop {
+        // The reader learns what was before the clear, and has known it for a moment when all are there.
+        sleep(Duration::from_millis(30)).await;
+        put(&before).await;
+        reader.get_many(&keys).await.unwrap();
+        put(&now).await;
+        let mut found = Vec::new();
+        let sent = requests(&proxy, async || found = reader.get_many(&keys).await.unwrap()).await;
+        assert!(found.iter().all(Option::is_some) && sent <= 2, "{sent} requests");
+        if sent == 2 {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "this machine takes longer than a generation is known for");
+    }
+}

@@ -1,12 +1,13 @@
 //! A store that is away for a moment.
 
+use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 
 use statehouse_core::Result;
 use statehouse_core::layer::Layer;
 
 use super::*;
-use crate::LayeredCache;
+use crate::{LayeredCache, Outage};
 
 /// Refuses everything while it is told to.
 #[derive(Clone, Debug, Default)]
@@ -63,4 +64,61 @@ async fn who_calls_after_a_set_does_not_share_what_was_being_loaded_without_the_
         let (early, late) = tokio::join!(early, set);
         assert_eq!((*early.unwrap(), late), (1, 5));
     }
+}
+
+/// Keeps the first reservation waiting until it is told how that fails.
+#[derive(Clone, Debug, Default)]
+struct FirstFails(Arc<Mutex<Option<oneshot::Receiver<Error>>>>);
+
+impl Layer for FirstFails {
+    async fn around<'a, T: Send + 'a>(
+        &'a self,
+        operation: &'static str,
+        work: impl Future<Output = Result<T>> + Send + 'a,
+    ) -> Result<T> {
+        let first = (operation == "cache.reserve").then(|| self.0.lock().unwrap().take()).flatten();
+        match first {
+            Some(fails) => Err(fails.await.unwrap()),
+            None => work.await,
+        }
+    }
+}
+
+/// A cache whose first reservation fails as is told, opened to fail in an outage and to load.
+fn first_fails() -> (oneshot::Sender<Error>, [TypedCache<u32>; 2]) {
+    let (fail, fails) = oneshot::channel();
+    let layer = FirstFails(Arc::new(Mutex::new(Some(fails))));
+    let memory = MemoryCache::default();
+    let caches = Caches::backend(move |_: &str, _| -> Result<Arc<dyn Cache>> {
+        Ok(Arc::new(LayeredCache::new(Arc::new(memory.clone()), layer.clone())))
+    });
+    let open = |outage| caches.cache("rates").time_to_live(MINUTE).on_outage(outage).open().unwrap();
+    (fail, [open(Outage::Fail), open(Outage::Load)])
+}
+
+#[tokio::test]
+async fn a_hasty_caller_makes_nobody_fail_who_waits_for_longer() {
+    let (fail, [strict, _]) = first_fails();
+    let (hasty, hastier) = (strict.with_deadline(2 * MINUTE), strict.with_deadline(MINUTE));
+    let load = || async { Ok::<_, io::Error>(7) };
+    let leads = hasty.get_or_load("a", never).into_future();
+    let patient = strict.get_or_load("a", load).into_future();
+    let as_hasty = hastier.get_or_load("a", never).into_future();
+    let release = async { fail.send(Error::new(ErrorKind::Timeout, "late")).unwrap() };
+    let (leads, patient, as_hasty, ()) = tokio::join!(leads, patient, as_hasty, release);
+    assert_eq!(*patient.unwrap(), 7);
+    assert_eq!([leads, as_hasty].map(|lost| lost.unwrap_err().kind()), [ErrorKind::Timeout; 2]);
+}
+
+#[tokio::test]
+async fn who_leads_and_fails_in_an_outage_makes_nobody_fail_who_loads_in_one() {
+    let (fail, [strict, loads]) = first_fails();
+    let leads = strict.get_or_load("a", never).into_future();
+    let waits = loads.get_or_load("a", || async { Ok::<_, io::Error>(7) }).into_future();
+    let as_strict = strict.get_or_load("a", never).into_future();
+    let release = async { fail.send(Error::new(ErrorKind::Unavailable, "away")).unwrap() };
+    let (leads, waits, as_strict, ()) = tokio::join!(leads, waits, as_strict, release);
+    assert_eq!(*waits.unwrap(), 7);
+    assert_eq!([leads, as_strict].map(|lost| lost.unwrap_err().kind()), [ErrorKind::Unavailable; 2]);
+    assert!(loads.get("a").await.unwrap().is_none(), "it was loaded without the store");
 }
