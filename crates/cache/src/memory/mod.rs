@@ -109,7 +109,7 @@ impl Cache for MemoryCache {
     }
 
     async fn clear_with(&self, _: ClearOptions) -> Result<()> {
-        self.store.clear();
+        self.store.clear().await;
         Ok(())
     }
 

@@ -1,3 +1,4 @@
+mod clear;
 mod evicted;
 mod leases;
 mod ring;
@@ -35,7 +36,7 @@ pub(crate) const ENTRY_OVERHEAD: u64 = 128;
 /// `quick_cache`, which brings sharding, eviction and the weight bound.
 ///
 /// Reads take one shard's read lock. Every write holds its key's stripe, so that a condition is checked and the write
-/// done in one step; `clear` holds all stripes. No lock is ever held over an await: nothing here is async.
+/// done in one step; `clear` holds one for a few entries at a time. No lock is ever held over an await.
 pub(crate) struct Store<T> {
     entries: QuickCache<CacheKey, Slot<T>, SlotWeight, DefaultHashBuilder, KeepEvicted<Slot<T>>>,
     stripes: Box<[Mutex<Stripe>]>,
@@ -274,16 +275,6 @@ impl<T: Clone> Store<T> {
         self.sweep(&mut stripe, now, LIVE_PER_WRITE, &mut seen);
         drop(stripe);
         reserved
-    }
-
-    pub(crate) fn clear(&self) {
-        let _gone: Vec<_>;
-        let mut all: Vec<_> = self.stripes.iter().map(lock).collect();
-        for stripe in &mut all {
-            stripe.leases.clear();
-            stripe.ring.clear();
-        }
-        _gone = self.entries.drain().collect();
     }
 
     /// For a cache that is only read: one read in a while does what else the writes do.

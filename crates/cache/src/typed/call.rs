@@ -279,7 +279,7 @@ impl<V: CacheValue> Call<'_, V> {
     /// Stores what was loaded. If the cache cannot take it, the value is good all the same.
     async fn store(&self, value: V, permit: Permit<'_, V>, freshness: Freshness) -> Result<(Arc<V>, Outcome<V>)> {
         let format = self.settings.format;
-        let prepared = self.core.tier.prepare(self.key, value, format)?;
+        let prepared = self.core.tier.prepare(self.key, value, format)?.end().await?;
         let value = Arc::clone(&prepared.value);
         let outcome = match (permit, freshness) {
             // Nobody can change it in a store that is away but this process, and it has not.

@@ -115,7 +115,7 @@ where
             if guard != Guard::Always {
                 core.replay(&key, access).await?;
             }
-            let prepared = core.tier.prepare(&key, self.value, format)?;
+            let prepared = core.tier.prepare(&key, self.value, format)?.end().await?;
             core.spoil(&key);
             let fence = self.fence.as_ref();
             let outcome = core.tier.set(&key, prepared, self.time_to_live, guard, fence, access).await?;

@@ -39,6 +39,7 @@ mod away;
 mod bounds;
 mod crowd;
 mod fenced;
+mod large;
 mod slow;
 mod told;
 

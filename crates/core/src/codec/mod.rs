@@ -224,14 +224,19 @@ impl Codec {
     /// # Errors
     /// As [`encode`](Self::encode), save for numbers of more than 64 bits.
     pub fn encoded_len<T: Serialize + ?Sized>(self, value: &T) -> Result<usize> {
+        self.encoded_len_within(value, usize::MAX)
+    }
+
+    /// [`encoded_len`](Self::encoded_len) of a value that has at most `limit` bytes.
+    ///
+    /// # Errors
+    /// The same; [`ErrorKind::TooLarge`] above the limit, before all of it was looked at.
+    pub fn encoded_len_within<T: Serialize + ?Sized>(self, value: &T, limit: usize) -> Result<usize> {
         let survey = Survey::new(self.form());
-        let mut count = Count(0);
+        let mut count = Count::to(limit);
         let counted = match self {
             #[cfg(feature = "postcard")]
-            Self::Postcard => {
-                let size = postcard::ser_flavors::Size::default();
-                postcard::serialize_with_flavor(&survey.of(value), size).map(|size| count.0 = size).map_err(refused)
-            }
+            Self::Postcard => postcard::to_io(&survey.of(value), &mut count).map(drop).map_err(refused),
             #[cfg(feature = "bincode")]
             Self::Bincode => {
                 let config = bincode::config::standard();
@@ -242,7 +247,8 @@ impl Codec {
             Self::MessagePack => rmp_serde::encode::write_named(&mut count, &survey.of(value)).map_err(refused),
         };
         match counted {
-            Ok(()) => Ok(count.0),
+            Ok(()) => Ok(count.bytes),
+            Err(_) if count.is_full => Err(too_large(limit)),
             Err(error) => Err(survey.refusal().map_or(error, Error::invalid_input)),
         }
     }

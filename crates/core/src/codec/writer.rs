@@ -31,13 +31,27 @@ impl io::Write for Limited {
     }
 }
 
-/// Counts bytes.
-pub(super) struct Count(pub(super) usize);
+/// Counts bytes up to a limit.
+pub(super) struct Count {
+    pub(super) bytes: usize,
+    limit: usize,
+    pub(super) is_full: bool,
+}
+
+impl Count {
+    pub(super) const fn to(limit: usize) -> Self {
+        Self { bytes: 0, limit, is_full: false }
+    }
+}
 
 impl io::Write for Count {
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0 += bytes.len();
+        if bytes.len() > self.limit - self.bytes {
+            self.is_full = true;
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.bytes += bytes.len();
         Ok(bytes.len())
     }
 

@@ -63,10 +63,6 @@ impl Leases {
         self.held.remove(key);
     }
 
-    pub(super) fn clear(&mut self) {
-        *self = Self::default();
-    }
-
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.held.len()

@@ -26,7 +26,7 @@ pub(super) struct Ring {
     tickets: u32,
 }
 
-struct Record {
+pub(super) struct Record {
     key: CacheKey,
     ticket: u32,
 }
@@ -65,12 +65,42 @@ impl Ring {
         }
     }
 
-    pub(super) fn clear(&mut self) {
-        *self = Self { records: VecDeque::new(), tickets: self.tickets };
+    /// All records, for whoever looks at them apart from this; tickets go on.
+    pub(super) fn take(&mut self) -> Self {
+        Self { records: std::mem::take(&mut self.records), tickets: self.tickets }
     }
 
-    #[cfg(test)]
+    /// The first record.
+    pub(super) fn pop(&mut self) -> Option<Record> {
+        self.records.pop_front()
+    }
+
+    /// Has a record that was popped among those of this ring.
+    pub(super) fn keep(&mut self, record: Record) {
+        self.records.push_back(record);
+    }
+
+    /// Has all that was taken, and is left, in this one again.
+    pub(super) fn give_back(&mut self, taken: &mut Self) {
+        std::mem::swap(&mut self.records, &mut taken.records);
+        self.records.append(&mut taken.records);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.records.len()
+    }
+}
+
+impl Record {
+    pub(super) const fn key(&self) -> &CacheKey {
+        &self.key
+    }
+
+    pub(super) const fn ticket(&self) -> u32 {
+        self.ticket
     }
 }

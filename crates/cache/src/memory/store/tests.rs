@@ -1,5 +1,7 @@
 use statehouse_core::ManualClock;
+use statehouse_testkit::{longest_poll, thread_time};
 
+use super::clear::Clearing;
 use super::ring::MOST_PER_WRITE;
 use super::*;
 use crate::Lease;
@@ -279,8 +281,67 @@ fn a_value_that_is_dropped_may_use_the_cache() {
             clock.advance(Duration::from_millis(2));
             store.value("0");
         }
-        store.clear();
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(store.clear());
         done.send(store.weight()).unwrap();
     });
     assert_eq!(ended.recv_timeout(Duration::from_secs(30)), Ok(0), "a value waits for a lock that its own drop holds");
+}
+
+/// The names of so many keys of one stripe.
+fn of_one_stripe(store: &Store<u64>, count: usize) -> Vec<String> {
+    let is_first = |name: &String| store.hasher.hash_one(key(name)) % STRIPES as u64 == 0;
+    (0..).map(|n: u32| n.to_string()).filter(is_first).take(count).collect()
+}
+
+#[test]
+fn a_clear_holds_a_lock_for_no_longer_than_a_write_and_takes_what_was_there_when_it_began() {
+    let (store, clock) = store(1 << 30);
+    let names = of_one_stripe(&store, 3 * MOST_PER_WRITE);
+    let (leased, there) = names.split_last().unwrap();
+    there.iter().for_each(|name| put(&store, name, 1, MINUTE));
+    reserve(&store, leased, MINUTE);
+    let mut clearing = Clearing::begin(&store.stripes[0]);
+    assert_eq!((leases(&store), clearing.left()), (0, there.len()), "nothing that is loaded is stored any more");
+    assert!(store.clear_some(&mut clearing));
+    assert_eq!(clearing.left(), there.len() - MOST_PER_WRITE);
+
+    // Between two pieces: in the place of what is to go, after it, and anew; and what sweeps find none of it.
+    let (last, first) = (there.last().unwrap(), &there[0]);
+    for name in [first, last, leased] {
+        put(&store, name, 1, MINUTE);
+    }
+    let _removed = store.remove(&key(&there[there.len() - 2]), Guard::Always, None);
+    let _touched = store.touch(&key(&there[there.len() - 3]), 2 * MINUTE);
+    while store.clear_some(&mut clearing) {}
+    drop(clearing);
+    let kept: Vec<_> = names.iter().filter(|name| store.get(name).is_some()).collect();
+    assert_eq!(kept, [first, last, leased]);
+    assert_eq!((store.weight(), records(&store)), (3, 3), "each has a record, so that it leaves when it has expired");
+    clock.advance(2 * MINUTE);
+    put(&store, first, 1, MINUTE);
+    put(&store, first, 1, MINUTE);
+    assert_eq!(store.weight(), 1);
+}
+
+#[tokio::test]
+async fn a_clear_leaves_the_thread_to_others_and_one_that_is_dropped_loses_no_record() {
+    let (store, clock) = store(1 << 30);
+    (0..100_000).for_each(|n| put(&store, &n.to_string(), 1, MINUTE));
+    let begun = thread_time();
+    let ((), longest) = longest_poll(store.clear()).await;
+    assert!(longest * 3 < thread_time() - begun, "{longest:?}");
+    assert_eq!((store.weight(), records(&store)), (0, 0));
+
+    (0..100_000).for_each(|n| put(&store, &n.to_string(), 1, MINUTE));
+    let cut_short = tokio::time::timeout(Duration::ZERO, store.clear()).await;
+    assert!(cut_short.is_err());
+    let left = store.weight();
+    assert!(left > 0 && left < 100_000, "{left}");
+    assert_eq!(records(&store) as u64, left);
+    clock.advance(2 * MINUTE);
+    for _ in 0..2_000 {
+        clock.advance(Duration::from_millis(2));
+        store.get("0");
+    }
+    assert_eq!(store.weight(), 0, "they leave as ever");
 }

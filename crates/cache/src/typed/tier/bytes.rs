@@ -6,7 +6,10 @@ use serde::de::DeserializeOwned;
 use statehouse_core::policy::Occasional;
 use statehouse_core::{Capabilities, Codec, Counter, Fence, RaiseOptions, Result, SystemClock};
 
-use super::contract::{Access, CacheValue, Claim, Form, Format, Place, Prepared, Tier, prepared_elsewhere, settle};
+use super::contract::{
+    Access, CacheValue, Claim, Form, Format, LONG, Place, Prepared, Preparing, Tier, away, is_too_large,
+    prepared_elsewhere, settle,
+};
 use crate::options::Guard;
 use crate::typed::lookups::Lookups;
 use crate::typed::versioned::Versioned;
@@ -33,14 +36,18 @@ impl BytesTier {
 
     /// What cannot be decoded is a miss, and is reported as an event. So is what another codec wrote than this cache's: the
     /// bytes don't choose who reads them.
-    fn decode<V: DeserializeOwned>(&self, entry: &Entry, codec: Codec) -> Option<Versioned<V>> {
-        if entry.codec != codec.id() {
-            return self.undecodable("codec");
-        }
-        match codec.decode::<V>(&entry.value) {
-            Ok(value) => Some(Versioned::new(Arc::new(value), entry.version)),
-            Err(_) => self.undecodable("payload"),
-        }
+    async fn decode<V: CacheValue>(&self, entry: &Entry, codec: Codec) -> Result<Option<Versioned<V>>> {
+        let decoded = if entry.value.len() > LONG {
+            let entry = entry.clone();
+            away(move || decoded(&entry, codec)).await?
+        } else {
+            decoded(entry, codec)
+        };
+        Ok(self.told(decoded))
+    }
+
+    fn told<V>(&self, decoded: Result<Versioned<V>, &'static str>) -> Option<Versioned<V>> {
+        decoded.map_or_else(|part| self.undecodable(part), Some)
     }
 
     fn undecodable<T>(&self, part: &'static str) -> Option<T> {
@@ -59,27 +66,33 @@ impl<V: CacheValue> Tier<V> for BytesTier {
         None
     }
 
-    fn prepare(&self, _: &CacheKey, value: V, format: Format) -> Result<Prepared<V>> {
-        let encoded = |bytes: Vec<u8>| Form::Encoded(bytes.into());
-        if !format.verify.applies() {
-            let form = format.codec.encode_checked(&value, MAX_VALUE_LEN).map(encoded);
-            return settle(value, form);
+    fn prepare<'a>(&'a self, _: &'a CacheKey, value: V, format: Format) -> Result<Preparing<'a, V>> {
+        let (value, form) = encoded(value, format, LONG);
+        if !is_too_large(&form) {
+            return settle(value, form).map(Preparing::Done);
         }
-        match format.codec.round_trip(&value, MAX_VALUE_LEN) {
-            Ok((bytes, same)) => settle(same, Ok(encoded(bytes))),
-            Err(error) => settle(value, Err(error)),
-        }
+        Ok(Preparing::Long(Box::pin(async move {
+            let (value, form) = away(move || encoded(value, format, MAX_VALUE_LEN)).await?;
+            settle(value, form)
+        })))
     }
 
     async fn get(&self, key: &CacheKey, access: Access) -> Result<Option<Versioned<V>>> {
         let entry = self.cache.get_with(key, reading(access)).await?;
-        Ok(entry.as_ref().and_then(|entry| self.decode(entry, access.codec)))
+        match entry {
+            Some(entry) => self.decode(&entry, access.codec).await,
+            None => Ok(None),
+        }
     }
 
     async fn get_many(&self, keys: &[CacheKey], access: Access) -> Result<Vec<Option<Versioned<V>>>> {
         let entries = self.cache.get_many_with(keys, reading(access)).await?;
-        let decode = |entry: &Option<Entry>| entry.as_ref().and_then(|entry| self.decode(entry, access.codec));
-        Ok(entries.iter().map(decode).collect())
+        let (codec, bytes) = (access.codec, entries.iter().flatten().map(|entry| entry.value.len()).sum::<usize>());
+        let decode = move |entries: Vec<Option<Entry>>| -> Vec<_> {
+            entries.into_iter().map(|entry| entry.map(|entry| decoded(&entry, codec))).collect()
+        };
+        let found = if bytes > LONG { away(move || decode(entries)).await? } else { decode(entries) };
+        Ok(found.into_iter().map(|found| found.and_then(|decoded| self.told(decoded))).collect())
     }
 
     async fn set(
@@ -121,7 +134,7 @@ impl<V: CacheValue> Tier<V> for BytesTier {
                 Reservation::Leased(lease) => return Ok(Claim::Load(lease)),
                 Reservation::Held(lease) => return Ok(Claim::Held(lease)),
                 Reservation::Ended => return Ok(Claim::Ended),
-                Reservation::Hit(entry) => match self.decode(&entry, access.codec) {
+                Reservation::Hit(entry) => match self.decode(&entry, access.codec).await? {
                     Some(hit) => return Ok(Claim::Hit(hit.value)),
                     None => attempt = options.clone().with_replacing(entry.version),
                 },
@@ -156,6 +169,28 @@ impl<V: CacheValue> Tier<V> for BytesTier {
     #[cfg(test)]
     fn weight(&self) -> u64 {
         0
+    }
+}
+
+/// The value, or what of the entry cannot be read.
+fn decoded<V: DeserializeOwned>(entry: &Entry, codec: Codec) -> Result<Versioned<V>, &'static str> {
+    if entry.codec != codec.id() {
+        return Err("codec");
+    }
+    let value = codec.decode::<V>(&entry.value).map_err(|_| "payload")?;
+    Ok(Versioned::new(Arc::new(value), entry.version))
+}
+
+/// The value as it is kept, and its bytes, if there are at most so many.
+fn encoded<V: CacheValue>(value: V, format: Format, limit: usize) -> (V, Result<Form>) {
+    let form = |bytes: Vec<u8>| Form::Encoded(bytes.into());
+    if !format.verify.applies() {
+        let encoded = format.codec.encode_checked(&value, limit).map(form);
+        return (value, encoded);
+    }
+    match format.codec.round_trip(&value, limit) {
+        Ok((bytes, same)) => (same, Ok(form(bytes))),
+        Err(error) => (value, Err(error)),
     }
 }
 

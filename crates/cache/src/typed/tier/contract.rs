@@ -1,3 +1,4 @@
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -6,6 +7,7 @@ use async_trait::async_trait;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use statehouse_core::{Capabilities, Codec, Error, ErrorKind, Fence, Result};
+use tokio::runtime::Handle;
 
 use crate::options::Guard;
 use crate::typed::versioned::Versioned;
@@ -24,7 +26,7 @@ pub(crate) trait Tier<V>: Send + Sync {
 
     /// # Errors
     /// If the value cannot be encoded, or does not come back.
-    fn prepare(&self, key: &CacheKey, value: V, format: Format) -> Result<Prepared<V>>;
+    fn prepare<'a>(&'a self, key: &'a CacheKey, value: V, format: Format) -> Result<Preparing<'a, V>>;
 
     async fn get(&self, key: &CacheKey, access: Access) -> Result<Option<Versioned<V>>>;
 
@@ -79,6 +81,38 @@ pub(crate) struct Prepared<V> {
     pub(crate) value: Arc<V>,
     /// An error if it is too large.
     pub(super) form: Result<Form>,
+}
+
+/// From so many bytes on a value is encoded and decoded where that keeps nobody waiting: others of the same async thread would.
+pub(super) const LONG: usize = 64 << 10;
+
+/// A value that is ready to be stored, or that is large, and made ready on another thread.
+pub(crate) enum Preparing<'a, V> {
+    Done(Prepared<V>),
+    Long(Pin<Box<dyn Future<Output = Result<Prepared<V>>> + Send + 'a>>),
+}
+
+impl<V> Preparing<'_, V> {
+    pub(crate) async fn end(self) -> Result<Prepared<V>> {
+        match self {
+            Self::Done(prepared) => Ok(prepared),
+            Self::Long(work) => work.await,
+        }
+    }
+}
+
+/// Work that takes long, on a thread for that; where there is none, here.
+pub(super) async fn away<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    let Ok(runtime) = Handle::try_current() else { return Ok(work()) };
+    runtime
+        .spawn_blocking(work)
+        .await
+        .map_err(|failed| if failed.is_panic() { Error::panicked() } else { Error::abandoned().with_source(failed) })
+}
+
+/// Whether a value was too large for a limit.
+pub(super) fn is_too_large<T>(tried: &Result<T>) -> bool {
+    tried.as_ref().is_err_and(|error| error.kind() == ErrorKind::TooLarge)
 }
 
 /// What a tier needs of a value besides.

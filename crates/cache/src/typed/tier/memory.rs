@@ -2,11 +2,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use serde::Serialize;
-use statehouse_core::{Capabilities, Codec, Fence, Operation, Result, span};
-use tracing::Span;
+use statehouse_core::{Capabilities, Fence, Operation, Result, span};
+use tracing::{Instrument as _, Span};
 
-use super::contract::{Access, CacheValue, Claim, Form, Format, Place, Prepared, Tier, prepared_elsewhere, settle};
+use super::contract::{
+    Access, CacheValue, Claim, Form, Format, LONG, Place, Prepared, Preparing, Tier, away, is_too_large,
+    prepared_elsewhere, settle,
+};
 use crate::capability::{FENCED, FENCED_AT_ONCE};
 use crate::memory::{ENTRY_OVERHEAD, Found, Reserved, Store, whole_millis};
 use crate::operation::Operations;
@@ -46,13 +48,18 @@ impl<V> MemoryTier<V> {
     }
 }
 
-impl<V: Serialize> MemoryTier<V> {
-    fn weigh(&self, key: &CacheKey, value: &V, codec: Codec) -> Result<u64> {
+impl<V> MemoryTier<V> {
+    /// A value of this encoded length.
+    fn weighed(&self, key: &CacheKey, value: V, length: Result<usize>) -> Result<Prepared<V>> {
+        let weight = length.and_then(|length| self.weigh(key, &value, length));
+        settle(value, weight.map(Form::Weighed))
+    }
+
+    fn weigh(&self, key: &CacheKey, value: &V, length: usize) -> Result<u64> {
         let weight = match &self.measure {
             Measure::Own(weigher) => weigher(key, value),
             Measure::Entries => 1,
             Measure::Encoded => {
-                let length = codec.encoded_len(value)?;
                 check_value_len(length)?;
                 ENTRY_OVERHEAD + key.len() as u64 + length as u64
             }
@@ -73,17 +80,16 @@ impl<V: CacheValue> Tier<V> for MemoryTier<V> {
         Some(hit)
     }
 
-    fn prepare(&self, key: &CacheKey, value: V, format: Format) -> Result<Prepared<V>> {
-        let value = if format.verify.applies() {
-            match format.codec.round_trip(&value, MAX_VALUE_LEN) {
-                Ok((_, same)) => same,
-                Err(error) => return settle(value, Err(error)),
-            }
-        } else {
-            value
-        };
-        let form = self.weigh(key, &value, format.codec).map(Form::Weighed);
-        settle(value, form)
+    fn prepare<'a>(&'a self, key: &'a CacheKey, value: V, format: Format) -> Result<Preparing<'a, V>> {
+        let is_measured = matches!(self.measure, Measure::Encoded);
+        let (value, length) = measured(value, format, is_measured, Some(LONG));
+        if !is_too_large(&length) {
+            return self.weighed(key, value, length).map(Preparing::Done);
+        }
+        Ok(Preparing::Long(Box::pin(async move {
+            let (value, length) = away(move || measured(value, format, is_measured, None)).await?;
+            self.weighed(key, value, length)
+        })))
     }
 
     async fn get(&self, key: &CacheKey, _: Access) -> Result<Option<Versioned<V>>> {
@@ -123,7 +129,7 @@ impl<V: CacheValue> Tier<V> for MemoryTier<V> {
     }
 
     async fn clear(&self, _: ClearOptions) -> Result<()> {
-        self.span(OPERATION.clear).in_scope(|| self.store.clear());
+        self.store.clear().instrument(self.span(OPERATION.clear)).await;
         Ok(())
     }
 
@@ -158,6 +164,19 @@ impl<V: CacheValue> Tier<V> for MemoryTier<V> {
     fn weight(&self) -> u64 {
         self.store.weight()
     }
+}
+
+/// The value as it is kept, and its encoded length if that is asked for: those of at most so many bytes, if there is a limit.
+fn measured<V: CacheValue>(value: V, format: Format, is_measured: bool, limit: Option<usize>) -> (V, Result<usize>) {
+    if format.verify.applies() {
+        return match format.codec.round_trip(&value, limit.unwrap_or(MAX_VALUE_LEN)) {
+            Ok((bytes, same)) => (same, Ok(bytes.len())),
+            Err(error) => (value, Err(error)),
+        };
+    }
+    let measure = || format.codec.encoded_len_within(&value, limit.unwrap_or(usize::MAX));
+    let length = if is_measured { measure() } else { Ok(0) };
+    (value, length)
 }
 
 fn versioned<V>(found: Found<Arc<V>>) -> Versioned<V> {
