@@ -1,10 +1,12 @@
 //! Indexes by name, wherever they are.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use statehouse_core::{Capabilities, Health, Namespace, Result};
+use statehouse_core::{Capabilities, Error, ErrorKind, Health, Namespace, Result};
 use tokio::sync::Mutex;
+use tokio::task::JoinSet;
 
 use crate::{Schema, SearchIndex};
 
@@ -32,8 +34,10 @@ use crate::{OpenSearchConfig, OpenSearchIndex};
 pub struct Indexes {
     place: Place,
     namespace: Namespace,
-    /// An index on disk has one writer, so a name that is opened twice gives the same index. Held while one is opened.
-    open: Mutex<HashMap<String, Arc<dyn SearchIndex>>>,
+    /// An index on disk has one writer, so a name that is opened twice gives the same index.
+    open: std::sync::Mutex<HashMap<String, Arc<dyn SearchIndex>>>,
+    /// Held while one is opened, for which nobody waits who only looks.
+    opening: Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -85,7 +89,12 @@ impl Indexes {
     }
 
     pub(crate) fn new(place: Place, namespace: &Namespace) -> Self {
-        Self { place, namespace: namespace.clone(), open: Mutex::default() }
+        Self { place, namespace: namespace.clone(), open: Default::default(), opening: Mutex::default() }
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<String, Arc<dyn SearchIndex>>> {
+        // Nothing panics while it is held.
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) const fn place(&self) -> &Place {
@@ -99,15 +108,15 @@ impl Indexes {
     /// [`InvalidInput`](statehouse_core::ErrorKind::InvalidInput) if the name is not a lowercase word as [`Namespace`]
     /// describes. Else what opening it says.
     pub async fn index(&self, name: &str, schema: Schema) -> Result<Arc<dyn SearchIndex>> {
-        let mut open = self.open.lock().await;
+        let _one = self.opening.lock().await;
         let schema = Arc::new(schema);
-        let known = open.get(name).cloned();
+        let known = self.known().get(name).cloned();
         let index = match known {
             Some(index) if *index.schema() == schema => return Ok(index),
             Some(index) => index.ensure_with(schema, crate::EnsureOptions::default()).await?,
             None => self.place.index(&self.namespace.child(name)?, schema).await?,
         };
-        open.insert(name.to_owned(), Arc::clone(&index));
+        self.known().insert(name.to_owned(), Arc::clone(&index));
         Ok(index)
     }
 
@@ -117,11 +126,12 @@ impl Indexes {
     /// # Errors
     /// [`NotFound`](statehouse_core::ErrorKind::NotFound) if there is none; else what opening it says.
     pub async fn live(&self, name: &str) -> Result<Arc<dyn SearchIndex>> {
-        let mut open = self.open.lock().await;
-        let known = open.get(name).filter(|index| index.capabilities().has(crate::capability::REINDEX)).cloned();
+        let one = self.opening.lock().await;
+        let reindexes = |index: &&Arc<dyn SearchIndex>| index.capabilities().has(crate::capability::REINDEX);
+        let known = self.known().get(name).filter(reindexes).cloned();
         if let Some(index) = known {
             // Others open theirs meanwhile.
-            drop(open);
+            drop(one);
             let generations = index.generations_with(crate::GenerationsOptions::default()).await?;
             let live = generations.into_iter().find(|found| found.state == crate::GenerationState::Live);
             let schema = live.map_or_else(|| Arc::clone(index.schema()), |live| live.schema);
@@ -129,7 +139,7 @@ impl Indexes {
         }
         let index = self.place.live(&self.namespace.child(name)?).await?;
         // On disk there is one writer, which is found again.
-        open.entry(name.to_owned()).or_insert_with(|| Arc::clone(&index));
+        self.known().entry(name.to_owned()).or_insert_with(|| Arc::clone(&index));
         Ok(index)
     }
 
@@ -145,12 +155,17 @@ impl Indexes {
         }
     }
 
-    /// The health of the open indexes: the first that is not up, else the last; of the place itself while none is open.
+    /// The health of the open indexes: the first that is not up, else the last; of the place itself while none is open. All are
+    /// asked at once, so that the answer is there within a second however many there are, and whatever is being opened.
     pub async fn health(&self) -> Health {
-        let open: Vec<_> = self.open.lock().await.values().cloned().collect();
+        let mut asked = JoinSet::new();
+        for index in self.known().values().cloned() {
+            asked.spawn(async move { index.health().await });
+        }
+        let lost = |error| Error::new(ErrorKind::Unexpected, "an index did not say how it is").with_source(error);
         let mut last = None;
-        for index in open {
-            let health = index.health().await;
+        while let Some(health) = asked.join_next().await {
+            let health = health.unwrap_or_else(|error| Health::of("search", Duration::ZERO, Err(lost(error))));
             if !health.is_up() {
                 return health;
             }
@@ -182,7 +197,9 @@ impl Indexes {
     /// The first that closing one has.
     pub async fn close(&self) -> Result<()> {
         let mut outcome = Ok(());
-        for (_, index) in self.open.lock().await.drain() {
+        let _none = self.opening.lock().await;
+        let open: Vec<_> = self.known().drain().collect();
+        for (_, index) in open {
             outcome = outcome.and(index.close().await);
         }
         outcome
@@ -212,7 +229,7 @@ impl Place {
     async fn health(&self) -> Health {
         match self {
             #[cfg(feature = "tantivy")]
-            Self::Tantivy(_) => Health::of("tantivy", std::time::Duration::ZERO, Ok(())),
+            Self::Tantivy(_) => Health::of("tantivy", Duration::ZERO, Ok(())),
             #[cfg(feature = "opensearch")]
             Self::OpenSearch(config) => {
                 let start = std::time::Instant::now();
