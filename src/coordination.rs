@@ -212,9 +212,6 @@ impl CoordStore for Deferred<Coordination> {
     }
 
     async fn health(&self) -> Health {
-        match self.store.get().await {
-            Ok(opened) => opened.store().health().await,
-            Err(error) => Health::of(SERVICE.as_str(), std::time::Duration::ZERO, Err(error)),
-        }
+        self.health_of(SERVICE.as_str(), |opened| opened.store().health()).await
     }
 }

@@ -1,8 +1,10 @@
 //! Stores that can be handed out before they are open: the first call opens them.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use async_trait::async_trait;
+use futures_util::future::BoxFuture;
 #[cfg(feature = "cache-redis")]
 use statehouse_cache::{
     self as cache, Cache, CacheKey, Entry, RemoveOutcome, Reservation, ReserveOptions, SetOutcome, TouchOutcome,
@@ -77,10 +79,7 @@ impl Cache for Deferred<Arc<dyn Cache>> {
     }
 
     async fn health(&self) -> Health {
-        match self.store.get().await {
-            Ok(store) => store.health().await,
-            Err(error) => down("cache", error),
-        }
+        self.health_of("cache", |store| store.health()).await
     }
 }
 
@@ -164,10 +163,7 @@ impl SessionStore for Deferred<Arc<dyn SessionStore>> {
     }
 
     async fn health(&self) -> Health {
-        match self.store.get().await {
-            Ok(store) => store.health().await,
-            Err(error) => down("sessions", error),
-        }
+        self.health_of("sessions", |store| store.health()).await
     }
 }
 
@@ -245,13 +241,19 @@ impl FileStore for Deferred<Arc<dyn FileStore>> {
     }
 
     async fn health(&self) -> Health {
-        match self.store.get().await {
-            Ok(store) => store.health().await,
-            Err(error) => down("files", error),
-        }
+        self.health_of("files", |store| store.health()).await
     }
 }
 
-fn down(service: &str, error: statehouse_core::Error) -> Health {
-    Health::of(service, std::time::Duration::ZERO, Err(error))
+impl<S: Send + Sync + 'static> Deferred<S> {
+    /// Within a second, be it open or not.
+    pub(crate) async fn health_of<'a>(
+        &'a self,
+        service: &str,
+        ask: impl FnOnce(&'a S) -> BoxFuture<'a, Health>,
+    ) -> Health {
+        let start = Instant::now();
+        let health = self.store.health(ask).await;
+        health.unwrap_or_else(|error| Health::of(service, start.elapsed(), Err(error)))
+    }
 }

@@ -1,15 +1,19 @@
 //! A service that is opened when it is first needed.
 
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::future::{BoxFuture, FutureExt as _, Shared};
-use statehouse_core::{Error, ErrorKind, Result, Retry};
-use tokio::time::timeout;
+use statehouse_core::{Error, ErrorKind, Health, Result, Retry};
+use tokio::time::{timeout, timeout_at};
 
 use crate::place::Place;
+
+/// The most that a health check takes: whoever asks has an answer before they give up, which for most is after a second.
+pub(crate) const HEALTH_WITHIN: Duration = Duration::from_secs(1);
 
 type Open<T> = dyn Fn() -> BoxFuture<'static, Result<T>> + Send + Sync;
 
@@ -88,6 +92,25 @@ impl<T: Send + Sync + 'static> Lazy<T> {
             left => {
                 *deadline = left;
                 Ok(opened)
+            }
+        }
+    }
+
+    /// How it is, or why that cannot be told, within [`HEALTH_WITHIN`]; opened if it is not open.
+    pub(crate) async fn health<'a>(&'a self, ask: impl FnOnce(&'a T) -> BoxFuture<'a, Health>) -> Result<Health> {
+        let until = tokio::time::Instant::now() + HEALTH_WITHIN;
+        match timeout_at(until, self.get()).await {
+            Ok(Ok(opened)) => {
+                let late = |_| Error::new(ErrorKind::Timeout, "no answer within a second");
+                // A store that was brought may do anything, and is asked again.
+                let panicked = |_| Error::new(ErrorKind::Unexpected, "its check has panicked");
+                let asked = AssertUnwindSafe(ask(opened)).catch_unwind();
+                timeout_at(until, asked).await.map_err(late)?.map_err(panicked)
+            }
+            Ok(Err(error)) => Err(error),
+            Err(_) => {
+                let opening = || Error::new(ErrorKind::Timeout, "the service is still being opened");
+                Err(self.last_failure().unwrap_or_else(opening))
             }
         }
     }
@@ -254,6 +277,20 @@ mod tests {
         source.fails.store(false, Ordering::SeqCst);
         source.permits.add_permits(1);
         assert_eq!(*lazy.get().await.unwrap(), 2);
+    }
+
+    /// Time is the test's own.
+    #[tokio::test(start_paused = true)]
+    async fn how_it_is_is_told_within_a_second_whatever_opens_or_answers() {
+        let silent = |_: &u32| -> BoxFuture<'_, Health> { Box::pin(std::future::pending()) };
+        let (source, lazy) = counted(0, false);
+        let start = tokio::time::Instant::now();
+        assert_eq!(lazy.health(silent).await.unwrap_err().message(), "the service is still being opened");
+        source.permits.add_permits(1);
+        lazy.get().await.unwrap();
+        assert_eq!(lazy.health(silent).await.unwrap_err().message(), "no answer within a second");
+        let took = start.elapsed();
+        assert!(2 * HEALTH_WITHIN <= took && took < 3 * HEALTH_WITHIN, "a second each: {took:?}");
     }
 
     #[tokio::test]

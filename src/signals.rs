@@ -230,10 +230,7 @@ impl Signals for Deferred<Opened> {
     }
 
     async fn health(&self) -> Health {
-        match self.store.get().await {
-            Ok(signals) => Signals::health(signals).await,
-            Err(error) => Health::of("signals", Duration::ZERO, Err(error)),
-        }
+        self.health_of("signals", |signals| Signals::health(signals)).await
     }
 
     fn capabilities(&self) -> Capabilities {

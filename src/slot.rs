@@ -1,27 +1,21 @@
 //! The table of services: what can be done with each, whatever it is.
 
 use std::fmt::{self, Debug};
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use futures_util::FutureExt as _;
 use statehouse_cache::Caches;
-use statehouse_core::{Capabilities, Capability, Error, ErrorKind, Health, Result};
+use statehouse_core::{Capabilities, Capability, Error, Health, Result};
 use statehouse_filestore::FileStore;
 use statehouse_session::SessionStore;
-use tokio::time::timeout;
 
 use crate::description::{ServiceDescription, ServiceState};
 use crate::lazy::{Lazy, shut_down};
 use crate::place::Place;
 use crate::service::Service;
 use crate::watched::{Seen, Watched};
-
-/// The most that a health check takes: whoever asks has an answer before they give up, which for most is after a second.
-pub(crate) const HEALTH_WITHIN: Duration = Duration::from_secs(1);
 
 /// What is behind a row of the table, once it is open.
 #[async_trait]
@@ -167,21 +161,7 @@ impl<S: Opened, H> Slot<S, H> {
     }
 
     async fn look(&self, start: Instant) -> Health {
-        match timeout(HEALTH_WITHIN, self.store.get()).await {
-            Ok(Ok(store)) => {
-                let left = HEALTH_WITHIN.saturating_sub(start.elapsed());
-                let late = |_| self.down(start, Error::new(ErrorKind::Timeout, "no answer within a second"));
-                let health = AssertUnwindSafe(store.health()).catch_unwind();
-                // A store that was brought may do anything, and is asked again.
-                let panicked = |_| self.down(start, Error::new(ErrorKind::Unexpected, "its check has panicked"));
-                timeout(left, health).await.map_or_else(late, |health| health.unwrap_or_else(panicked))
-            }
-            Ok(Err(error)) => self.down(start, error),
-            Err(_) => {
-                let opening = || Error::new(ErrorKind::Timeout, "the service is still being opened");
-                self.down(start, self.store.last_failure().unwrap_or_else(opening))
-            }
-        }
+        self.store.health(Opened::health).await.unwrap_or_else(|error| self.down(start, error))
     }
 
     fn down(&self, start: Instant, error: Error) -> Health {
@@ -240,7 +220,7 @@ pub(crate) trait Row: Debug + Send + Sync {
 
     fn describe(&self) -> ServiceDescription;
 
-    /// How it is, within [`HEALTH_WITHIN`], and how it was before.
+    /// How it is, within [`HEALTH_WITHIN`](crate::lazy::HEALTH_WITHIN), and how it was before.
     async fn health(&self) -> (Health, Seen);
 
     /// What its server is and which version, where that is asked of the service itself.

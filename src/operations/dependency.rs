@@ -11,9 +11,9 @@ use futures_util::future::BoxFuture;
 use statehouse_core::{Error, ErrorKind, Health};
 use tokio::time::timeout;
 
+use crate::lazy::HEALTH_WITHIN;
 use crate::service::Service;
 use crate::services::Services;
-use crate::slot::HEALTH_WITHIN;
 use crate::watched::{Seen, Watched};
 
 type BoxError = Box<dyn StdError + Send + Sync>;

@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::routing::post;
 use serde_json::Value;
+use statehouse::coord::CoordStore as _;
+use statehouse::files::FileStore as _;
+use statehouse::session::SessionStore as _;
 use statehouse::{Config, Dependency, Probes, Service, Services};
 use statehouse_testkit::RedisServer;
 use tokio::net::TcpListener;
@@ -168,5 +171,25 @@ async fn a_served_application_is_asked_before_it_answers_itself() {
         assert_eq!(ask("POST").await, "mine", "only who reads asks a probe");
         assert_eq!(ask("HEAD").await, "");
         serving.abort();
+    }
+}
+
+/// Whoever asks the store itself, and not all services, waits no longer: for servers that take connections and never answer.
+#[tokio::test]
+async fn health_of_what_is_handed_out_is_told_within_a_second() {
+    let deaf = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = deaf.local_addr().unwrap();
+    let (redis, times) = (format!("redis://{at}"), "connect_timeout=60s&timeout=60s");
+    let files = format!("s3://key:secret@bucket?endpoint=http://{at}&allow_http=true&{times}");
+    let config = Config::in_memory().with_sessions(redis.as_str()).with_coordination(redis.as_str());
+    let services = Services::open(config.with_files(files)).await.unwrap();
+    let (sessions, scans) = (services.sessions(), services.files("scans").unwrap());
+    let coordination = services.coordination();
+    let start = Instant::now();
+    let asked = async { tokio::join!(sessions.health(), scans.store().health(), coordination.store().health()) };
+    let (sessions, scans, coordination) = asked.await;
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    for health in [sessions, scans, coordination] {
+        assert!(!health.is_up() && health.error.is_some(), "{health:?}");
     }
 }

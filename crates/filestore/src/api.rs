@@ -172,7 +172,7 @@ pub trait FileStore: Debug + Send + Sync + 'static {
     /// What this store can do.
     fn capabilities(&self) -> Capabilities;
 
-    /// Asks the store whether it works, in one round trip.
+    /// Asks the store whether it works, in one round trip. Says so within a second, whatever the network and the store do.
     async fn health(&self) -> Health;
 }
 

@@ -182,7 +182,7 @@ pub trait SearchIndex: Debug + Send + Sync + 'static {
         unsupported()
     }
 
-    /// Asks the backend how it is. An embedded index that has answered `Corrupt` since it was opened is not up.
+    /// Asks the backend how it is. Says so within a second, whatever the network and the backend do. An embedded index that has answered `Corrupt` since it was opened is not up.
     async fn health(&self) -> Health;
 
     /// Commits what is queued and releases the index. Later calls fail as `Unavailable`. Closing twice is no error.

@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use statehouse_core::{Capabilities, Health, Namespace, Result};
+use statehouse_core::{Capabilities, Error, ErrorKind, Health, Namespace, Result};
+use tokio::task::JoinSet;
 
 use crate::{Schema, SearchIndex};
 
@@ -200,11 +202,17 @@ impl Indexes {
         }
     }
 
-    /// The health of the open indexes: the first that is not up, else the last; of the place itself while none is open.
+    /// The health of the open indexes: the first that is not up, else the last; of the place itself while none is open. All are
+    /// asked at once, so that the answer is there within a second however many there are, and whatever is being opened.
     pub async fn health(&self) -> Health {
-        let mut last = None;
+        let mut asked = JoinSet::new();
         for index in self.all().iter().filter_map(|known| known.open()) {
-            let health = index.health().await;
+            asked.spawn(async move { index.health().await });
+        }
+        let lost = |error| Error::new(ErrorKind::Unexpected, "an index did not say how it is").with_source(error);
+        let mut last = None;
+        while let Some(health) = asked.join_next().await {
+            let health = health.unwrap_or_else(|error| Health::of("search", Duration::ZERO, Err(lost(error))));
             if !health.is_up() {
                 return health;
             }
@@ -280,7 +288,7 @@ impl Place {
     async fn health(&self) -> Health {
         match self {
             #[cfg(feature = "tantivy")]
-            Self::Tantivy(_) => Health::of("tantivy", std::time::Duration::ZERO, Ok(())),
+            Self::Tantivy(_) => Health::of("tantivy", Duration::ZERO, Ok(())),
             #[cfg(feature = "opensearch")]
             Self::OpenSearch(config) => {
                 let start = std::time::Instant::now();

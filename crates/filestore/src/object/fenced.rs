@@ -21,7 +21,7 @@ use statehouse_core::policy::Backoff;
 use statehouse_core::{Error, ErrorKind, Fence, Result, Retry, Version};
 
 use super::ObjectFileStore;
-use super::client::{changed, exists};
+use super::client::{changed, exists, lost};
 use super::metadata;
 use super::stamp::{Stamp, digits};
 use super::wire::{Answer, Terms};
@@ -77,11 +77,11 @@ impl ObjectFileStore {
             let request = object_store::PutOptions { mode: self.remote.mode(&condition), ..Default::default() };
             let terms = Terms::new(Answer::Nothing).condition(&condition).payload(Digest::of(&content));
             let put = self.remote.store.put_opts(&path, PutPayload::from(content), request);
-            match self.remote.call(terms, put).await.map_err(|failure| failure.into_error(&condition)) {
-                Ok(_) => return Ok(()),
-                // Somebody else was faster, or this one itself, in a try whose answer was lost.
-                Err(error) if is_refusal(&error) || is_busy(&error) => {}
-                Err(error) => return Err(error),
+            let Err(failure) = self.remote.call(terms, put).await else { return Ok(()) };
+            let (doubtful, error) = (failure.log.doubtful, failure.into_error(&condition));
+            // Somebody else was faster, or this one itself, in a try whose answer was lost.
+            if !is_refusal(&error) && !is_busy(&error) {
+                return Err(if doubtful { lost(error) } else { error });
             }
             tokio::time::sleep(backoff.pause()).await;
         }

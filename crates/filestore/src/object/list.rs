@@ -7,7 +7,8 @@ use futures_util::TryStreamExt;
 use object_store::path::Path;
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
-use statehouse_core::{Error, Result, Timestamp};
+use statehouse_core::{Error, ErrorKind, Result, Timestamp};
+use tokio::time::{Instant, timeout_at};
 
 use super::client::Remote;
 use super::connection::Native;
@@ -77,6 +78,26 @@ impl Remote {
         match &self.native {
             Some(native) => self.list_page(native, options).await,
             None => self.list_all(options).await,
+        }
+    }
+
+    /// Asks whether the server answers, with the name of one object. What it said last is told, if it did not answer in time.
+    pub(super) async fn probe_until(&self, until: Instant) -> Result<()> {
+        match &self.native {
+            Some(native) => {
+                let query = [("list-type", "2"), ("encoding-type", "url"), ("max-keys", "1"), ("prefix", &self.prefix)];
+                Listed::ask_until(Some(until), native, &query, &self.prefix).await.map(drop)
+            }
+            None => {
+                // All that there is would take too long.
+                let folder = self.prefix.strip_suffix('/').map(Path::parse).transpose();
+                let folder =
+                    folder.map_err(|error| Error::invalid_input("the prefix is no path").with_source(error))?;
+                let mut all = self.store.list(folder.as_ref());
+                let first = timeout_at(until, all.try_next()).await;
+                let late = |_| Error::new(ErrorKind::Timeout, "the store did not answer in time");
+                first.map_err(late)?.map(drop).map_err(|error| map_error(error, &Log::default()))
+            }
         }
     }
 
@@ -225,7 +246,16 @@ impl Own<'_> {
 
 impl Listed {
     async fn ask(native: &Native, query: &[(&str, &str)], whole: &str) -> Result<(Self, Option<SystemTime>)> {
-        let (text, now) = native.get("ListBucketResult", query).await?;
+        Self::ask_until(None, native, query, whole).await
+    }
+
+    async fn ask_until(
+        until: Option<Instant>,
+        native: &Native,
+        query: &[(&str, &str)],
+        whole: &str,
+    ) -> Result<(Self, Option<SystemTime>)> {
+        let (text, now) = native.get_until(until, "ListBucketResult", query).await?;
         let listed: Self = quick_xml::de::from_reader(&*text)
             .map_err(|source| astray("the server's listing is none").with_source(source))?;
         let decoded = listed.prefix.as_deref().map(|prefix| listed.decode(prefix)).unwrap_or_default();

@@ -42,7 +42,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use object_store::ObjectStore;
-use statehouse_core::{Capabilities, Error, ErrorKind, Fence, Health, RaiseOptions, Result, Timestamp};
+use statehouse_core::{Capabilities, Error, Fence, Health, RaiseOptions, Result, Timestamp};
 
 use self::client::{Limits, Remote, check_etag};
 pub use self::config::{Addressing, ObjectConfig, Probe, S3Config, Transport};
@@ -102,7 +102,8 @@ const HEALTH: Duration = Duration::from_millis(900);
 /// part of what is signed: what is on the way cannot take one off without the server's refusing the request.
 ///
 /// # Health
-/// It lists one name. A bucket that is full, or takes no writes, is up: to know, health would have to write. With each question of a load
+/// It lists one name, and has its answer within a second, whatever the network does; one that does not answer is asked again as long as
+/// there is time. A bucket that is full, or takes no writes, is up: to know, health would have to write. With each question of a load
 /// balancer that is paid for, and where versions are kept it stays for ever; in a bucket that is nearly full it takes the room of others; a
 /// write that is allowed in one place says nothing of another; and done only now and then it says what was. A write that fails says it itself,
 /// with its kind and advice (`Unavailable` and [`Retry::FULL`](statehouse_core::Retry::FULL), or `PermissionDenied`), and reads go on meanwhile.
@@ -140,9 +141,9 @@ impl ObjectFileStore {
     /// Opens a bucket of an S3 server.
     ///
     /// # Errors
-    /// Naming the setting: [`ErrorKind::InvalidConfig`] for a bucket that does not exist or a wrong setting,
-    /// [`ErrorKind::Unauthenticated`] for wrong credentials, [`ErrorKind::PermissionDenied`] for ones that do not
-    /// suffice, [`ErrorKind::Unavailable`] for a server that cannot be reached, [`ErrorKind::Unsupported`] if one of the
+    /// Naming the setting: [`InvalidConfig`](statehouse_core::ErrorKind::InvalidConfig) for a bucket that does not exist or a wrong setting,
+    /// [`Unauthenticated`](statehouse_core::ErrorKind::Unauthenticated) for wrong credentials, [`PermissionDenied`](statehouse_core::ErrorKind::PermissionDenied) for ones that do not
+    /// suffice, [`Unavailable`](statehouse_core::ErrorKind::Unavailable) for a server that cannot be reached, [`Unsupported`](statehouse_core::ErrorKind::Unsupported) if one of the
     /// capabilities in [`S3Config::require`] is missing.
     pub async fn open_s3(config: S3Config) -> Result<Self> {
         let config = connection::bounded(config);
@@ -199,7 +200,7 @@ impl ObjectFileStore {
     /// or metadata of the application's own is refused.
     ///
     /// # Errors
-    /// As the probe finds the store; [`ErrorKind::InvalidInput`] for a wrong prefix.
+    /// As the probe finds the store; [`InvalidInput`](statehouse_core::ErrorKind::InvalidInput) for a wrong prefix.
     pub async fn open(store: Arc<dyn ObjectStore>, config: ObjectConfig) -> Result<Self> {
         let ObjectConfig { prefix, probe, capabilities } = config;
         let prefix = if prefix.is_empty() { String::new() } else { format!("{}/", FileKey::new(prefix)?) };
@@ -249,7 +250,7 @@ impl ObjectFileStore {
     /// digest that is kept apart from its file.
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`] for a store that is brought along; others as [`FileStore`] says.
+    /// [`Unsupported`](statehouse_core::ErrorKind::Unsupported) for a store that is brought along; others as [`FileStore`] says.
     pub async fn sweep(&self, older_than: Duration) -> Result<Swept> {
         self.sweep_with(SweepOptions::new("").with_uploads_older_than(older_than)).await
     }
@@ -427,11 +428,7 @@ impl FileStore for ObjectFileStore {
 
     async fn health(&self) -> Health {
         let start = Instant::now();
-        let one = ListOptions::default().with_limit(1);
-        let probe = match tokio::time::timeout(HEALTH, self.remote.list(&one)).await {
-            Ok(page) => page.map(drop),
-            Err(_) => Err(Error::new(ErrorKind::Timeout, "the server did not answer within a second")),
-        };
+        let probe = self.remote.probe_until((start + HEALTH).into()).await;
         Health::of(&*self.name, start.elapsed(), probe)
     }
 }

@@ -10,9 +10,11 @@ use reqwest::header::{HeaderName, HeaderValue};
 use serde::Deserialize;
 use statehouse_core::policy::Backoff;
 use statehouse_core::{Error, ErrorKind, Result};
+use tokio::time::Instant;
 
 use super::connection::Native;
 use super::error::{map_error, not_s3};
+use super::patience::timed_out;
 use super::wire::{Answer, Terms, observe};
 
 /// RFC 3986's unreserved characters are left as they are, as signatures want it.
@@ -28,7 +30,18 @@ impl Native {
     /// Asks about the bucket: the answer's text, which is of this element or from no S3 server, and what time it is at the
     /// server. Sent again as `object_store` does it.
     pub(super) async fn get(&self, element: &str, query: &[(&str, &str)]) -> Result<(Bytes, Option<SystemTime>)> {
-        self.ask(Method::GET, "", query, &[], (element, Answer::Text)).await
+        self.get_until(None, element, query).await
+    }
+
+    /// The same, until then: it is sent again as long as there is time, and tells what was said last.
+    pub(super) async fn get_until(
+        &self,
+        until: Option<Instant>,
+        element: &str,
+        query: &[(&str, &str)],
+    ) -> Result<(Bytes, Option<SystemTime>)> {
+        let request = self.request(Method::GET, "", query, &[])?;
+        self.ask(request, (element, Answer::Text), until).await
     }
 
     /// Has the server copy a part of an object into an upload: what it calls that part.
@@ -40,7 +53,8 @@ impl Native {
     ) -> Result<String> {
         let expected = ("CopyPartResult", Answer::Late);
         let path = format!("/{}", utf8_percent_encode(path, PATH));
-        let (text, _) = self.ask(Method::PUT, &path, query, headers, expected).await?;
+        let request = self.request(Method::PUT, &path, query, headers)?;
+        let (text, _) = self.ask(request, expected, None).await?;
         let copied: CopiedPart = quick_xml::de::from_reader(&*text)
             .map_err(|source| astray("the server's answer about a part is none").with_source(source))?;
         Ok(copied.e_tag)
@@ -51,30 +65,37 @@ impl Native {
         format!("{}/{}", self.server.bucket, utf8_percent_encode(path, PATH))
     }
 
-    async fn ask(
+    fn request(
         &self,
         method: Method,
         path: &str,
         query: &[(&str, &str)],
         headers: &[(&'static str, String)],
-        (element, answer): (&str, Answer),
-    ) -> Result<(Bytes, Option<SystemTime>)> {
+    ) -> Result<HttpRequest> {
         let encode = |text| utf8_percent_encode(text, QUERY).to_string();
         let query: Vec<_> = query.iter().map(|(name, value)| format!("{name}={}", encode(value))).collect();
-        let url = format!("{}{path}?{}", self.url, query.join("&"));
-        let request = request(method, &url, headers)?;
+        request(method, &format!("{}{path}?{}", self.url, query.join("&")), headers)
+    }
+
+    async fn ask(
+        &self,
+        request: HttpRequest,
+        (element, answer): (&str, Answer),
+        until: Option<Instant>,
+    ) -> Result<(Bytes, Option<SystemTime>)> {
         let ask = async {
             let mut pauses = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
             let mut left = self.retries;
             loop {
-                let result = self.once(request.clone()).await;
-                match result {
-                    Err((error, true)) if left > 0 => drop(error),
+                let pause = pauses.pause();
+                let has_time = until.is_none_or(|until| Instant::now() + pause < until);
+                match self.once_until(request.clone(), until).await {
+                    Err((error, true)) if left > 0 && has_time => drop(error),
                     Err((error, _)) => return Err(error),
                     Ok(text) => return Ok(text),
                 }
                 left -= 1;
-                tokio::time::sleep(pauses.pause()).await;
+                tokio::time::sleep(pause).await;
             }
         };
         let (result, log) = observe(Terms::new(answer), ask).await;
@@ -84,6 +105,19 @@ impl Native {
             return Err(not_s3(&self.server));
         }
         Ok((text, log.date))
+    }
+
+    async fn once_until(
+        &self,
+        request: HttpRequest,
+        until: Option<Instant>,
+    ) -> Result<Bytes, (object_store::Error, bool)> {
+        let Some(until) = until else { return self.once(request).await };
+        let late = |_| object_store::Error::Generic { store: "S3", source: timed_out().into() };
+        tokio::time::timeout_at(until, self.once(request))
+            .await
+            .map_err(late)
+            .unwrap_or_else(|error| Err((error, false)))
     }
 
     /// The answer, or an error and whether another try may help.

@@ -22,6 +22,9 @@ use super::wire::collect;
 /// The most of an answer that is read: a token and its keys have some 2 KiB.
 const MAX_ANSWER: usize = 64 << 10;
 
+/// The client has a time for all of an exchange.
+const UNBOUNDED: Duration = Duration::from_secs(1 << 30);
+
 /// What [`PAUSE`] is while there are credentials that have not ended.
 const LONG_PAUSE: Duration = Duration::from_secs(10);
 
@@ -165,7 +168,7 @@ impl HttpService for Asking {
         self.seen.note(at.clone(), Some(Why::TimedOut), None);
         let answer = async {
             let (parts, body) = self.client.call(request).await?.into_parts();
-            Ok::<_, HttpError>((parts, collect(body, MAX_ANSWER).await?))
+            Ok::<_, HttpError>((parts, collect(body, MAX_ANSWER, UNBOUNDED).await?))
         };
         let answer = answer.await.inspect_err(|error| self.seen.note(at.clone(), Some(why(error)), None));
         let (parts, body) = answer?;

@@ -1,4 +1,5 @@
 use object_store::memory::InMemory;
+use statehouse_core::ErrorKind;
 
 use super::*;
 

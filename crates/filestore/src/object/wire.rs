@@ -32,6 +32,9 @@ const MAX_ERROR: usize = 64 << 10;
 /// The most of an answer that is read if it is text: a listing of 1,000 keys has less than 3 MiB.
 const MAX_TEXT: usize = 8 << 20;
 
+/// How slow the link is over which text comes that is waited for, in bytes a second.
+const SLOWEST_TEXT: u64 = 512;
+
 /// How many times longer a server may be silent that puts a file together.
 const SLOW: u32 = 6;
 
@@ -273,8 +276,7 @@ impl Wire {
             return Ok((HttpResponse::from_parts(parts, body), None));
         }
         let most = if success { MAX_TEXT } else { MAX_ERROR };
-        let read = Box::pin(tokio::time::timeout(patience, collect(body, most))).await;
-        let body = read.map_err(|_| timed_out())??;
+        let body = Box::pin(collect(body, most, patience)).await?;
         if success && body.len() > most {
             return Err(HttpError::new(HttpErrorKind::Decode, std::io::Error::other("the answer is too long")));
         }
@@ -326,9 +328,16 @@ fn is_astray(body: &[u8], path: &str) -> bool {
     key.is_some_and(|key| !percent_decode_str(path).decode_utf8_lossy().ends_with(&*key))
 }
 
-pub(super) async fn collect(body: HttpResponseBody, most: usize) -> Result<bytes::Bytes, HttpError> {
-    let (mut pieces, mut all) = (body.bytes_stream(), Vec::new());
-    while let Some(piece) = pieces.next().await {
+/// Text, which has more time the more of it has come: a slow link is not a silent server.
+pub(super) async fn collect(
+    body: HttpResponseBody,
+    most: usize,
+    patience: Duration,
+) -> Result<bytes::Bytes, HttpError> {
+    let (begun, mut pieces, mut all) = (tokio::time::Instant::now(), body.bytes_stream(), Vec::new());
+    loop {
+        let end = begun + patience + Duration::from_millis(all.len() as u64 * 1000 / SLOWEST_TEXT);
+        let Some(piece) = tokio::time::timeout_at(end, pieces.next()).await.map_err(|_| timed_out())? else { break };
         all.extend_from_slice(&piece?);
         if all.len() > most {
             break;

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use statehouse_core::{ErrorKind, Result};
+use statehouse_core::conformance::fenced::holder;
+use statehouse_core::{ErrorKind, Guarded as _, Result};
 use statehouse_filestore::{DeleteOptions, DeleteOutcome, ETag, Files, ObjectFileStore, PutOutcome};
 use statehouse_testkit::{Direction, FaultProxy, S3Server};
 
@@ -165,4 +166,33 @@ async fn a_delete_that_may_still_arrive_is_not_told_as_one_that_was_not_made() {
         }
         assert!(!files.exists("a").await.unwrap(), "{conditional}: it arrives");
     }
+}
+
+/// Whoever is told that nothing was done would go on under the lock of before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mark_whose_answer_was_lost_may_have_risen() {
+    let server = S3Server::shared().await;
+    let proxy = FaultProxy::start(server.address());
+    let config = config(server).with_endpoint(proxy.url(&server.endpoint())).with_retries(0);
+    let silence = Duration::from_secs(5);
+    let files = files(ObjectFileStore::open_s3(config.with_timeouts(silence, silence)).await.unwrap());
+    let lock = format!("export of {}", files.namespace());
+    let (first, second) = (holder(&lock, 5), holder(&lock, 9));
+    let before = proxy.counts().command("PUT");
+    // Time enough to hold back the answer of the request that has just been seen.
+    proxy.delay(Direction::ToClient, Duration::from_secs(1));
+    let lose = async {
+        while proxy.counts().command("PUT") == before {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        proxy.black_hole_way(Direction::ToClient);
+    };
+    let (raised, ()) = tokio::join!(files.raise(&second, Duration::from_secs(60)), lose);
+    let error = raised.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::OutcomeUnknown, "{error:?}");
+    proxy.reset_connections();
+    proxy.heal();
+    assert_eq!(files.put("a", "x").fenced(&first).await.unwrap_err().kind(), ErrorKind::Fenced);
+    files.put("a", "x").fenced(&second).await.unwrap();
+    files.delete("a").await.unwrap();
 }

@@ -1,4 +1,7 @@
 //! Transfers last as long as their source or reader: deadlines count the server's silence.
+//!
+//! In `cargo xtask test` the pauses of source, reader and server take 4 seconds, which is longer than the server may be silent. With
+//! `STATEHOUSE_SOAK` set, as `cargo xtask soak` sets it, they take 40, and the server may be silent for 10.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -200,6 +203,44 @@ async fn pieces_of_any_size_are_stored_and_hold_little_memory() {
         assert_eq!(files.get(name).await.unwrap().verify_sha256().bytes().await.unwrap(), content);
         files.delete(name).await.unwrap();
     }
+}
+
+/// Whoever waits for it longer than it stands still goes on, and whoever does not is told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn transfers_outlast_a_pause_of_the_server_or_say_that_it_is_silent() {
+    let server = S3Server::start().await;
+    let (silence, pause) = times();
+    let open = async |silence| {
+        let config = config(&server).with_part_size(5 << 20).with_retries(1);
+        ObjectFileStore::open_s3(config.with_timeouts(silence, silence)).await.unwrap()
+    };
+    let patient = files(open(pause * 5).await);
+    let hasty = Files::new(Arc::new(open(silence).await), patient.namespace().clone());
+    let content = noise(20 * MIB);
+    patient.put("a", content.clone()).await.unwrap();
+    let mut stream = patient.get("a").stream().await.unwrap();
+    let mut read = stream.next().await.unwrap().unwrap().to_vec();
+    server.pause();
+    let reader = async {
+        while let Some(piece) = stream.next().await {
+            read.extend_from_slice(&piece.unwrap());
+        }
+    };
+    let upload = patient.put("b", Body::from_stream(paused(&content, MIB, &[], Duration::ZERO))).into_future();
+    let told = async { tokio::join!(hasty.get("a").into_future(), hasty.put("c", "x").into_future()) };
+    let resumed = async {
+        tokio::time::sleep(pause).await;
+        server.resume();
+    };
+    let ((), uploaded, (got, put), ()) = tokio::join!(reader, upload, told, resumed);
+    assert!(read == content, "{} of {} bytes", read.len(), content.len());
+    assert_eq!(uploaded.unwrap().sha256, Some(Digest::of(&content)));
+    // A repetition may have come when the pause was over.
+    for kind in [got.err().map(|error| error.kind()), put.err().map(|error| error.kind())].into_iter().flatten() {
+        assert!([ErrorKind::Timeout, ErrorKind::OutcomeUnknown].contains(&kind), "{kind:?}");
+    }
+    hasty.put("c", "x").await.unwrap();
+    assert_eq!(hasty.get("c").bytes().await.unwrap(), "x");
 }
 
 /// Also if connections end meanwhile, as they do at servers that nobody reads from.

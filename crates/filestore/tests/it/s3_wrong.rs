@@ -3,11 +3,18 @@
 use std::error::Error as _;
 use std::io::Read as _;
 use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use object_store::ObjectStoreExt as _;
+use object_store::memory::InMemory;
+use object_store::throttle::{ThrottleConfig, ThrottledStore};
 use statehouse_core::{Error, ErrorKind, ServiceUrl};
-use statehouse_filestore::{ObjectFileStore, S3Config};
-use statehouse_testkit::{HttpsProxy, S3Server};
+use statehouse_filestore::{FileStore as _, ObjectConfig, ObjectFileStore, Probe, S3Config};
+use statehouse_testkit::{FaultProxy, HttpsProxy, S3Server};
 
+use crate::s3::config;
 use crate::stub::{Stub, reply};
 
 const SETTING: &str = "STATEHOUSE_FILES_URL";
@@ -123,9 +130,9 @@ fn polite() -> String {
 /// Who only asks what is spoken there tells nobody who asks.
 #[tokio::test]
 async fn what_is_asked_to_tell_the_wrong_side_of_tls_has_no_credentials() {
-    let asked = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let asked = Arc::new(std::sync::Mutex::new(Vec::new()));
     let plain = Stub::start({
-        let asked = std::sync::Arc::clone(&asked);
+        let asked = Arc::clone(&asked);
         move |request, to| {
             asked.lock().unwrap().push(request.header("authorization").map(ToOwned::to_owned));
             reply(to, "403 Forbidden", &[], b"")
@@ -201,10 +208,51 @@ async fn what_is_no_s3_server_is_told() {
 #[tokio::test]
 async fn a_server_that_has_gone_is_named() {
     let server = S3Server::start().await;
-    let files = crate::s3::files(ObjectFileStore::open_s3(crate::s3::config(&server)).await.unwrap());
+    let files = crate::s3::files(ObjectFileStore::open_s3(config(&server)).await.unwrap());
     let at = server.endpoint();
     drop(server);
     let error = files.get("a").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
     assert!(error.to_string().contains(&format!("S3 at {at} cannot be reached: nothing listens there")), "{error}");
+}
+
+/// And not that it was silent because the second was over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn health_says_what_the_server_said_last() {
+    let server = S3Server::shared().await;
+    let proxy = FaultProxy::start(server.address());
+    let patient = |endpoint: String| config(server).with_endpoint(endpoint).with_probe(Probe::Never).with_retries(100);
+    let far = ObjectFileStore::open_s3(patient(proxy.url(&server.endpoint()))).await.unwrap();
+    assert!(far.health().await.is_up());
+    proxy.cut();
+    let error = far.health().await.error.unwrap();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+    assert!(error.message().contains("cannot be reached"), "{error}");
+    // A server that fails, after it was there to be opened.
+    let fails = Arc::new(AtomicBool::new(false));
+    let failing = Arc::clone(&fails);
+    let stub = Stub::start(move |_, client| match failing.load(Ordering::Relaxed) {
+        false => reply(client, "200 OK", &[], b"<ListBucketResult></ListBucketResult>"),
+        true => reply(client, "503 Service Unavailable", &[], b"<Error><Code>ServiceUnavailable</Code></Error>"),
+    });
+    let store = ObjectFileStore::open_s3(patient(stub.endpoint())).await.unwrap();
+    fails.store(true, Ordering::Relaxed);
+    let health = store.health().await;
+    let error = health.error.unwrap();
+    assert_eq!((error.kind(), error.message().contains("failed")), (ErrorKind::Unavailable, true), "{error:?}");
+    assert!(health.latency < Duration::from_secs(3), "{:?}", health.latency);
+}
+
+/// However long it takes to list everything.
+#[tokio::test]
+async fn health_of_a_store_that_is_brought_along_asks_for_one_name() {
+    let inner = InMemory::new();
+    for n in 0..20 {
+        inner.put(&format!("n/{n}").into(), "x".into()).await.unwrap();
+    }
+    let wait = ThrottleConfig { wait_list_per_entry: Duration::from_millis(100), ..Default::default() };
+    let store = Arc::new(ThrottledStore::new(inner, wait));
+    let store = ObjectFileStore::open(store, ObjectConfig::new().with_probe(Probe::Never)).await.unwrap();
+    let health = store.health().await;
+    assert!(health.is_up(), "{health:?}");
 }
