@@ -38,6 +38,7 @@
 mod error;
 mod http;
 mod https;
+mod network;
 mod opensearch;
 mod own_network;
 mod polls;
@@ -59,6 +60,7 @@ mod url;
 pub use error::StartError;
 pub use http::Response;
 pub use https::HttpsProxy;
+pub use network::{Effect, NetworkFault, NetworkSubject, network_table};
 pub use opensearch::{OpenSearchCluster, OpenSearchNode, find_java, find_opensearch};
 pub use own_network::OwnNetwork;
 pub use polls::{longest_poll, thread_time};
